@@ -1,0 +1,54 @@
+# Two commands do everything on a fresh machine with Python >= 3.10 (with venv) and g++: `make demo` and `make test`.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/installed
+SOURCES := CMakeLists.txt pyproject.toml $(wildcard csrc/*.cpp csrc/*/*.cpp csrc/*/*.h proto/bebr/v1/*.proto)
+
+.PHONY: demo test lint types unit sanitize bench format build clean
+
+demo: $(STAMP)
+	$(BIN)/python -m benchmarks.demo
+
+test: $(STAMP) lint types sanitize unit
+
+# The environment: everything that the demo, the tests and the benchmarks use. Rebuilt when C++ or the project file changes.
+$(VENV)/python-ready:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { echo "$(PYTHON) is too old: want Python 3.10 or newer (make PYTHON=...)"; exit 1; }
+	@command -v g++ >/dev/null || { echo "g++ is missing: apt-get install g++"; exit 1; }
+	$(PYTHON) -m venv $(VENV) || { echo "Python's venv module is missing: apt-get install python3-venv"; exit 1; }
+	$(BIN)/pip install --quiet --upgrade pip
+	touch $@
+
+$(STAMP): $(VENV)/python-ready $(SOURCES)
+	$(BIN)/pip install --quiet --progress-bar off -e '.[dev]'
+	touch $@
+
+build: $(STAMP)
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/clang-format --dry-run --Werror $$(git ls-files 'csrc/*.h' 'csrc/*.cpp' 'tests/cpp/*')
+	$(BIN)/lint-imports
+
+types: $(STAMP)
+	$(BIN)/mypy
+
+unit: $(STAMP)
+	$(BIN)/pytest
+
+# The C++ tests, without Python, under AddressSanitizer and UndefinedBehaviorSanitizer, on every ISA this machine has.
+sanitize: $(STAMP)
+	$(BIN)/cmake -S . -B build/sanitize -G Ninja -DCMAKE_MAKE_PROGRAM=$(abspath $(BIN)/ninja) -DBEBR_PYTHON=OFF -DBEBR_TESTS=ON -DBEBR_SANITIZE=ON > build-sanitize.log || { cat build-sanitize.log; exit 1; }
+	@rm -f build-sanitize.log
+	$(BIN)/cmake --build build/sanitize
+	build/sanitize/bebr_tests
+
+format: $(STAMP)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+	$(BIN)/clang-format -i $$(git ls-files 'csrc/*.h' 'csrc/*.cpp' 'tests/cpp/*')
+
+clean:
+	rm -rf build dist demo

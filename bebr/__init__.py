@@ -1,0 +1,88 @@
+"""bebr: binary embedding-based retrieval. Learned bit codes, SIMD kernels, indexes and a gRPC server.
+
+>>> bz = bebr.train(x, bytes_per_vector=52, metric="cosine")
+>>> ix = bebr.FlatIndex(bz); ix.add(x)
+>>> scores, ids = ix.search(q, 10)
+
+Importing this package loads numpy and the extension only; torch, grpc and sqlalchemy load with the first call that needs them.
+"""
+
+from __future__ import annotations
+
+from pkgutil import extend_path
+from typing import TYPE_CHECKING, Any
+
+# A source tree at the front of sys.path must still find the extension and the generated modules of an installed bebr.
+__path__ = extend_path(__path__, __name__)
+
+from bebr import _core
+from bebr.binarizer import Binarizer, Codes
+from bebr.errors import CorruptFile, Error, IncompatibleModel, LimitExceeded
+from bebr.index import FlatIndex, Hits, open_index
+
+# The function, not the package of the same name: this must follow the package's first import.
+from bebr.train import train
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from bebr.serve.client import Client
+    from bebr.store.database import Database
+
+__version__: str = _core.version
+
+__all__ = [
+    "Binarizer",
+    "Codes",
+    "CorruptFile",
+    "Error",
+    "FlatIndex",
+    "Hits",
+    "IncompatibleModel",
+    "LimitExceeded",
+    "connect",
+    "get_num_threads",
+    "info",
+    "open",
+    "open_index",
+    "set_num_threads",
+    "train",
+]
+
+
+def open(path: str | Path) -> Database:
+    """Open the database in folder ``path``, made if absent. See :class:`bebr.store.database.Database`."""
+    from bebr.store.database import Database
+
+    return Database(path)
+
+
+def connect(target: str) -> Client:
+    """Connect to a server, ``"host:port"``. The result offers what :func:`open` offers, over the wire."""
+    from bebr.serve.client import Client
+
+    return Client(target)
+
+
+def set_num_threads(n: int) -> None:
+    """Set how many threads search and encoding use, the caller's included; ``ValueError`` unless 1 <= n <= 1024."""
+    if n < 1:
+        raise ValueError(f"num_threads is {n}: want 1 to 1024")
+    _core.set_num_threads(n)
+
+
+def get_num_threads() -> int:
+    """How many threads search and encoding use; at start, the number this process may run on."""
+    return _core.num_threads()
+
+
+def info() -> dict[str, Any]:
+    """Version, instruction sets (chosen, runnable here), threads and the file format version, as ``bebr info`` prints."""
+    return {
+        "version": __version__,
+        "isa": _core.isa(),
+        "runnable_isas": _core.runnable_isas(),
+        "threads": get_num_threads(),
+        "file_version": _core.file_version,
+        "cuda": "not in this build",
+    }

@@ -1,0 +1,57 @@
+"""Checks of arrays that come from outside: one place, so that every message names the argument, what was got and wanted."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Floats = NDArray[np.float32]
+Ids = NDArray[np.int64]
+
+_MIN_DIM, _MAX_DIM = 8, 4096
+
+
+def as_vectors(x: ArrayLike, name: str, dim: int | None = None, allow_empty: bool = True) -> Floats:
+    """``x`` as C-contiguous float32[n, d] without NaN or infinity. A single vector [d] becomes [1, d] when ``dim`` is known."""
+    array: NDArray[Any] = np.asarray(x)
+    if array.dtype.kind not in "fiu":
+        raise ValueError(f"{name} has dtype {array.dtype}: want float32")
+    if array.ndim == 1 and dim is not None:
+        array = array[None, :]
+    if array.ndim != 2 or (dim is not None and array.shape[1] != dim):
+        raise ValueError(f"{name} has shape {array.shape}: want (n, {'d' if dim is None else dim})")
+    if dim is None and not _MIN_DIM <= array.shape[1] <= _MAX_DIM:
+        raise ValueError(f"{name} has {array.shape[1]} dimensions: want {_MIN_DIM} to {_MAX_DIM}")
+    if not allow_empty and array.shape[0] == 0:
+        raise ValueError(f"{name} is empty: want at least one vector")
+    floats = np.ascontiguousarray(array, dtype=np.float32)
+    # The sum of a row is finite unless an entry is not (or the sum overflows, which the second look settles).
+    rows = np.flatnonzero(~np.isfinite(floats.sum(axis=1)))
+    for row in rows:
+        bad = np.flatnonzero(~np.isfinite(floats[row]))
+        if bad.size:
+            raise ValueError(f"{name}[{row}, {bad[0]}] is {floats[row, bad[0]]}: want finite numbers")
+    return floats
+
+
+def as_ids(ids: ArrayLike, name: str, count: int | None = None) -> Ids:
+    """``ids`` as int64[n]; ``count``: the length that is wanted."""
+    array: NDArray[Any] = np.asarray(ids)
+    if array.size == 0 and array.ndim == 1:
+        array = array.astype(np.int64)
+    if array.dtype.kind not in "iu" or array.ndim != 1:
+        raise ValueError(f"{name} has dtype {array.dtype} and shape {array.shape}: want int64 (n,)")
+    if array.dtype == np.uint64 and array.size and array.max() > np.iinfo(np.int64).max:
+        raise ValueError(f"{name} holds {array.max()}: want ids below 2^63")
+    if count is not None and len(array) != count:
+        raise ValueError(f"{name} has {len(array)} entries for {count} vectors: want one each")
+    return np.ascontiguousarray(array, dtype=np.int64)
+
+
+def normalized(x: Floats) -> Floats:
+    """Rows scaled to unit length; a zero row stays zero."""
+    norms = np.linalg.norm(x, axis=1, keepdims=True)
+    result: Floats = x / np.where(norms > 0, norms, 1)
+    return result

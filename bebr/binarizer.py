@@ -1,0 +1,323 @@
+"""The binarizer: float vectors to codes of a few +-1 planes, and back (PAPER.md section 1, DESIGN.md section 3)."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from bebr import _core
+from bebr.arrays import Floats, as_vectors, normalized
+from bebr.errors import CorruptFile
+
+FORMAT = 1
+METRICS = ("cosine", "ip", "l2")
+Query = Literal["float", "code"]
+
+
+@dataclass(frozen=True)
+class Codes:
+    """Codes of n vectors.
+
+    planes: uint8[n, code_bytes], the planes of a vector one after the other (csrc/code/spec.h).
+    factors: float16[n, F], the scalars stored beside each code; they count in ``bytes_per_vector``.
+    """
+
+    planes: NDArray[np.uint8]
+    factors: NDArray[np.float16]
+
+    def __len__(self) -> int:
+        return len(self.planes)
+
+    def __getitem__(self, rows: Any) -> Codes:
+        return Codes(self.planes[rows], self.factors[rows])
+
+    def to_bytes(self) -> bytes:
+        """Rows of code bytes followed by factor bytes (little-endian), back to back."""
+        return np.hstack([self.planes, self.factors.view(np.uint8).reshape(len(self), -1)]).tobytes()
+
+    @staticmethod
+    def from_bytes(data: bytes, code_bytes: int, factors: int) -> Codes:
+        """The inverse of :meth:`to_bytes`; ``ValueError`` unless ``data`` holds whole rows."""
+        row = code_bytes + 2 * factors
+        if len(data) % row:
+            raise ValueError(f"codes have {len(data)} bytes: want a multiple of {row}")
+        rows = np.frombuffer(data, np.uint8).reshape(-1, row)
+        return Codes(
+            np.ascontiguousarray(rows[:, :code_bytes]),
+            np.ascontiguousarray(rows[:, code_bytes:]).view(np.float16).reshape(len(rows), factors),
+        )
+
+
+@dataclass(frozen=True)
+class PreparedQueries:
+    """Queries in code space: score of a code v = base + <y, v>, with the stored factor applied (DESIGN.md section 3).
+
+    y: float32[n, m]; base: float32[n]; stage_y, stage_base: the same for the sign plane's own decoder, if it has one.
+    offset: float32[n], what turns a score into the metric: squared distance = offset - score / scale for l2.
+    """
+
+    y: Floats
+    base: Floats
+    stage_y: Floats | None
+    stage_base: Floats | None
+    offset: Floats
+
+
+class Binarizer:
+    """phi: float32[d] -> code. Immutable. Made by :func:`bebr.train`, :meth:`load` or :meth:`from_tensors`."""
+
+    def __init__(self, tensors: Mapping[str, NDArray[Any]], config: Mapping[str, Any]) -> None:
+        self._tensors = {k: np.ascontiguousarray(v, dtype=np.float32) for k, v in sorted(tensors.items())}
+        self._config = dict(config)
+        self._check_config()
+        self._encoder = _core.Encoder(self.architecture, list(self.widths), self._layers(), self.metric == "cosine")
+        if self._encoder.input_dim != self.input_dim:
+            raise ValueError(f"encoder.0.weight takes {self._encoder.input_dim} inputs, the config says {self.input_dim}")
+        self._decoder = self._make_decoder("decoder", list(self.widths))
+        self._stage = self._make_decoder("stage", [self.dims])
+
+    @staticmethod
+    def from_tensors(tensors: Mapping[str, NDArray[Any]], config: Mapping[str, Any]) -> Binarizer:
+        """A binarizer from its tensors and its config; ``ValueError`` names the tensor or key at fault.
+
+        Tensors (float32): ``encoder.{i}.weight`` [out, in], ``encoder.{i}.bias``; for ``architecture="recurrent"`` also
+        ``reconstruct.{t}.{i}.*`` and ``residual.{t}.{i}.*``; ``decoder.weight`` [m, d], ``decoder.bias`` [d]; optional
+        ``stage.weight`` [m, d], ``stage.bias`` [d]. Without a decoder, scores are taken in code space (the paper's).
+        """
+        return Binarizer(tensors, config)
+
+    def _check_config(self) -> None:
+        c = self._config
+        c.setdefault("format", FORMAT)
+        c.setdefault("stage_factor", False)
+        c.setdefault("factor_scale", 1.0)
+        c.setdefault("factor_offset", 0.0)
+        c.setdefault("survivors", 0.01)
+        c.setdefault("factor", "sub" if c.get("metric") == "l2" else "mul")
+        for key in ("architecture", "widths", "metric", "input_dim"):
+            if key not in c:
+                raise ValueError(f"binarizer config has no {key!r}")
+        if c["format"] != FORMAT:
+            raise CorruptFile(f"binarizer format {c['format']}: this build reads {FORMAT}")
+        if c["architecture"] not in ("linear", "recurrent"):
+            raise ValueError(f"architecture is {c['architecture']!r}: want 'linear' or 'recurrent'")
+        if c["metric"] not in METRICS:
+            raise ValueError(f"metric is {c['metric']!r}: want one of {', '.join(METRICS)}")
+        if c["factor"] not in ("none", "mul", "sub"):
+            raise ValueError(f"factor is {c['factor']!r}: want 'none', 'mul' or 'sub'")
+        c["widths"] = [int(w) for w in c["widths"]]
+        unknown = [k for k in self._tensors if k.split(".")[0] not in ("encoder", "reconstruct", "residual", "decoder", "stage")]
+        if unknown:
+            raise ValueError(f"unknown tensor {unknown[0]!r}")
+
+    def _stack(self, prefix: str) -> list[tuple[Floats, Floats]]:
+        layers: list[tuple[Floats, Floats]] = []
+        while (weight := self._tensors.get(f"{prefix}.{len(layers)}.weight")) is not None:
+            bias = self._tensors.get(f"{prefix}.{len(layers)}.bias")
+            layers.append((weight, np.zeros(len(weight), np.float32) if bias is None else bias))
+        if not layers:
+            raise ValueError(f"tensor {prefix}.0.weight is missing")
+        return layers
+
+    def _layers(self) -> list[list[tuple[Floats, Floats]]]:
+        stacks = [self._stack("encoder")]
+        if self.architecture == "recurrent":
+            for t in range(len(self.widths) - 1):
+                stacks += [self._stack(f"reconstruct.{t}"), self._stack(f"residual.{t}")]
+        return stacks
+
+    def _make_decoder(self, prefix: str, widths: list[int]) -> _core.Decoder | None:
+        weight = self._tensors.get(f"{prefix}.weight")
+        if weight is None:
+            return None
+        bias = self._tensors.get(f"{prefix}.bias", np.zeros(self.input_dim, np.float32))
+        if weight.shape != (self.dims, self.input_dim) or bias.shape != (self.input_dim,):
+            raise ValueError(f"{prefix}.weight has shape {weight.shape}: want {(self.dims, self.input_dim)}")
+        return _core.Decoder(weight, bias, widths)
+
+    @property
+    def input_dim(self) -> int:
+        """d, the dimensions of the vectors it takes."""
+        return int(self._config["input_dim"])
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """Width of each plane, in bits; the sum is the bits of a code."""
+        return tuple(self._config["widths"])
+
+    @property
+    def dims(self) -> int:
+        """m, the dimensions of a code: the width of the sign plane."""
+        return self.widths[0]
+
+    @property
+    def metric(self) -> str:
+        """``"cosine"``, ``"ip"`` or ``"l2"``."""
+        return str(self._config["metric"])
+
+    @property
+    def architecture(self) -> str:
+        """``"linear"`` or ``"recurrent"`` (PAPER.md section 1)."""
+        return str(self._config["architecture"])
+
+    @property
+    def factor(self) -> str:
+        """How the stored factor enters a score: ``"mul"``, ``"sub"`` or ``"none"``."""
+        return str(self._config["factor"])
+
+    @property
+    def stage_factor(self) -> bool:
+        """Whether a second factor, for the sign plane alone, is stored."""
+        return bool(self._config["stage_factor"])
+
+    @property
+    def factor_count(self) -> int:
+        """fp16 factors stored beside a code."""
+        return (self.factor != "none") + self.stage_factor
+
+    @property
+    def code_bytes(self) -> int:
+        """Bytes of the planes of one vector."""
+        return sum(self.widths) // 8
+
+    @property
+    def bytes_per_vector(self) -> int:
+        """Bytes stored for one vector, factors included, ids not."""
+        return self.code_bytes + 2 * self.factor_count
+
+    @property
+    def survivors(self) -> float:
+        """Share of the rows that the default search completes after the sign plane, measured at training."""
+        return float(self._config["survivors"])
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """A copy of the config that the file carries."""
+        return json.loads(json.dumps(self._config))  # type: ignore[no-any-return]
+
+    @cached_property
+    def digest(self) -> str:
+        """16 hex digits that identify this model: SHA-256 of its file."""
+        return hashlib.sha256(self.to_bytes()).hexdigest()[:16]
+
+    def __repr__(self) -> str:
+        return (
+            f"Binarizer({self.architecture}, {self.input_dim} -> {'+'.join(map(str, self.widths))} bits, {self.metric}, "
+            f"{self.bytes_per_vector} bytes/vector, {self.digest})"
+        )
+
+    def encode(self, x: ArrayLike, *, bf16: bool = False) -> Codes:
+        """Codes of vectors ``x`` float32[n, d]. ``bf16``: AMX bfloat16 arithmetic, ``ValueError`` where the machine has none."""
+        vectors = as_vectors(x, "x", self.input_dim)
+        planes = self._encoder.encode(vectors, bf16)
+        return Codes(planes, self._factors(vectors, planes))
+
+    def decode(self, codes: Codes) -> Floats:
+        """Reconstructions float32[n, d] of codes: mu + A v. ``ValueError`` for a binarizer without a decoder."""
+        self._check_codes(codes)
+        return self._need_decoder("decode").decode(codes.planes)
+
+    def _factors(self, vectors: Floats, planes: NDArray[np.uint8]) -> NDArray[np.float16]:
+        columns = []
+        norms = np.linalg.norm(vectors, axis=1) if self.metric == "ip" else np.ones(len(vectors), np.float32)
+        if self.factor != "none":
+            columns.append(self._factor(self._decoder, planes, norms))
+        if self.stage_factor:
+            columns.append(self._factor(self._stage, planes[:, : self.dims // 8], norms))
+        factors = np.stack(columns, axis=1) if columns else np.empty((len(planes), 0), np.float32)
+        return factors.astype(np.float16)
+
+    def _factor(self, decoder: _core.Decoder | None, planes: NDArray[np.uint8], norms: Floats) -> Floats:
+        squared = _core.code_norms(planes, list(self.widths)) if decoder is None else decoder.norms(np.ascontiguousarray(planes))
+        if self.factor == "sub":
+            return np.asarray(self._config["factor_scale"] * (squared - self._config["factor_offset"]), np.float32)
+        # A code that decodes to zero has no direction: factor 0, so it scores 0.
+        return np.asarray(np.where(squared > 0, norms / np.sqrt(np.where(squared > 0, squared, 1)), 0), np.float32)
+
+    def prepare(self, queries: ArrayLike, query: Query = "float") -> PreparedQueries:
+        """Queries float32[n, d] in code space. ``query="float"`` is ADC, ``"code"`` SDC: the query is binarized too."""
+        if query not in ("float", "code"):
+            raise ValueError(f"query is {query!r}: want 'float' or 'code'")
+        q = as_vectors(queries, "queries", self.input_dim, allow_empty=False)
+        if self.metric == "cosine":
+            q = normalized(q)
+        nothing = np.zeros(len(q), np.float32)
+        if self._decoder is None:
+            if query == "float":
+                raise ValueError("this binarizer has no decoder, so query='float' has no meaning: use query='code'")
+            v = _core.unpack(self._encoder.encode(q, False), list(self.widths))
+            return PreparedQueries(v, nothing, None, None, nothing)
+        if query == "code":
+            q = self._decoder.decode(self._encoder.encode(q, False))
+            if self.metric == "cosine":
+                q = normalized(q)
+        offset = np.einsum("ij,ij->i", q, q, dtype=np.float64).astype(np.float32) if self.metric == "l2" else nothing
+        y, base = self._scaled(*self._decoder.project(q))
+        if self._stage is None:
+            return PreparedQueries(y, base, None, None, offset)
+        return PreparedQueries(y, base, *self._scaled(*self._stage.project(q)), offset)
+
+    def _scaled(self, y: Floats, base: Floats) -> tuple[Floats, Floats]:
+        """l2: score = s (2<q, xhat> - offset) - f with f = s (||xhat||^2 - offset), so that fp16 holds f well."""
+        if self.metric != "l2":
+            return y, base
+        s, offset = self._config["factor_scale"], self._config["factor_offset"]
+        return np.asarray(2 * s * y, np.float32), np.asarray(s * (2 * base - offset), np.float32)
+
+    def metric_scores(self, scores: Floats, prepared: PreparedQueries) -> Floats:
+        """Scores of the engine in the metric's own unit: similarity, or squared distance for l2."""
+        if self.metric != "l2":
+            return scores
+        distance = prepared.offset[:, None] - scores / np.float32(self._config["factor_scale"])
+        return np.asarray(np.where(np.isfinite(scores), distance, np.inf), np.float32)
+
+    def _need_decoder(self, verb: str) -> _core.Decoder:
+        if self._decoder is None:
+            raise ValueError(f"this binarizer has no decoder and cannot {verb}")
+        return self._decoder
+
+    def _check_codes(self, codes: Codes) -> None:
+        if codes.planes.shape[1:] != (self.code_bytes,) or codes.factors.shape != (len(codes), self.factor_count):
+            raise ValueError(
+                f"codes have {codes.planes.shape[1:]} code bytes and {codes.factors.shape[1:]} factors: "
+                f"want ({self.code_bytes},) and ({self.factor_count},)"
+            )
+
+    def to_bytes(self) -> bytes:
+        """The safetensors file as bytes."""
+        from safetensors.numpy import save
+
+        return save(self._tensors, metadata={"bebr": json.dumps(self._config, sort_keys=True)})
+
+    @staticmethod
+    def from_bytes(data: bytes, source: str = "binarizer") -> Binarizer:
+        """The inverse of :meth:`to_bytes`; ``CorruptFile`` names ``source``."""
+        from safetensors import SafetensorError
+        from safetensors.numpy import load
+
+        try:
+            tensors = load(data)
+            header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+            config = json.loads(header.get("__metadata__", {})["bebr"])
+        except (SafetensorError, ValueError, KeyError) as e:
+            raise CorruptFile(f"{source}: not a bebr binarizer ({e})") from e
+        return Binarizer(tensors, config)
+
+    def save(self, path: str | Path) -> None:
+        """Write a safetensors file; the old file stays until the new one is whole."""
+        from bebr.files import write_atomically
+
+        write_atomically(Path(path), self.to_bytes())
+
+    @staticmethod
+    def load(path: str | Path) -> Binarizer:
+        """Read a file written by :meth:`save`. ``FileNotFoundError``; ``CorruptFile`` names the path."""
+        return Binarizer.from_bytes(Path(path).read_bytes(), str(path))

@@ -1,0 +1,27 @@
+"""Whole files or none: write to a temporary name, sync, rename."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A temporary path beside ``path`` that takes its name when the block ends well, and goes away when it does not."""
+    temporary = path.with_name(f"{path.name}.tmp{os.getpid()}{path.suffix}")
+    try:
+        yield temporary
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """``data`` as the file ``path``."""
+    with replacing(path) as temporary:
+        temporary.write_bytes(data)

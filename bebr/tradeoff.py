@@ -1,0 +1,280 @@
+"""Which bits do my data need? Recall, speed and cost of each (bytes, dims, planes, SDC or ADC), and of other engines.
+
+All systems get the same rows, the same held-out queries and the same exact answers; each result is one point.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import platform
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+import bebr
+from bebr.arrays import Floats, Ids, as_vectors, normalized
+from bebr.files import replacing
+from bebr.train import train
+
+if TYPE_CHECKING:
+    from bebr.peers import Peer
+
+BYTES = (24, 52, 100, 196)
+UNIFORM_PLANES = (1, 2, 4)
+QUERIES: tuple[Literal["float", "code"], ...] = ("float", "code")
+MAX_QUERIES = 1000
+LATENCY_QUERIES = 50
+
+Progress = Callable[[str, int, int], None]
+Search = Callable[[Floats, int], Ids]
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One point of the trade-off.
+
+    system              "bebr" or the library of a peer
+    recipe              "ragged" (what `bebr.train` chooses), "B planes" (uniform), or the peer's own name
+    query               "float" (ADC) or "code" (SDC); "" for peers
+    widths, dims        dims of each plane, and of the first; () and 0 for peers
+    bytes_per_vector    stored bytes, factors included, ids not
+    recall              mean share of the exact top k among the k found
+    queries_per_second  all queries in one call
+    latency_ms          one query a call, median
+    encode_per_second   vectors encoded and added a second
+    train_seconds       on as many threads as training likes
+    threads             of the other three speeds
+    """
+
+    system: str
+    recipe: str
+    query: str
+    widths: tuple[int, ...]
+    dims: int
+    bytes_per_vector: float
+    k: int
+    recall: float
+    queries_per_second: float
+    latency_ms: float
+    encode_per_second: float
+    train_seconds: float
+    threads: int
+
+
+def split(x: ArrayLike, queries: int | None = None, seed: int = 0) -> tuple[Floats, Floats]:
+    """Split x float32[n, d] into (base, queries), each row in one; by default a tenth, at most 1000, are queries."""
+    vectors = as_vectors(x, "x")
+    count = max(1, min(MAX_QUERIES, len(vectors) // 10)) if queries is None else queries
+    if not 1 <= count < len(vectors):
+        raise ValueError(f"queries: got {count} of {len(vectors)} vectors, wanted at least 1 and fewer than all")
+    held = np.zeros(len(vectors), bool)
+    held[np.random.default_rng(seed).choice(len(vectors), count, replace=False)] = True
+    return vectors[~held], vectors[held]
+
+
+def exact(base: Floats, queries: Floats, k: int, metric: str, block: int = 16384) -> Ids:
+    """Return int64[queries, k], rows of the k best by float32 arithmetic, in order. Memory: queries x block floats."""
+    if not 1 <= k <= len(base):
+        raise ValueError(f"k: got {k}, wanted 1 to {len(base)}, the number of vectors")
+    if metric == "cosine":
+        queries = normalized(queries)
+    best = np.full((len(queries), 0), -np.inf, np.float32)
+    ids = np.zeros((len(queries), 0), np.int64)
+    for start in range(0, len(base), block):
+        rows = base[start : start + block]
+        if metric == "cosine":
+            rows = normalized(rows)
+        scores = queries @ rows.T
+        if metric == "l2":
+            scores = 2 * scores - np.einsum("ij,ij->i", rows, rows)
+        best = np.hstack([best, scores])
+        ids = np.hstack([ids, np.broadcast_to(np.arange(start, start + len(rows)), scores.shape)])
+        if best.shape[1] > k:
+            keep = np.argpartition(-best, k - 1, axis=1)[:, :k]
+            best, ids = np.take_along_axis(best, keep, 1), np.take_along_axis(ids, keep, 1)
+    return np.take_along_axis(ids, np.argsort(-best, axis=1, kind="stable"), 1)
+
+
+def plans(budget: int, dim: int) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield (recipe, arguments of `bebr.train`) for a budget in bytes: the default, and uniform planes that fit."""
+    yield "ragged", {"bytes_per_vector": budget}
+    for planes in UNIFORM_PLANES:
+        width = (budget - 2) * 8 // planes // 8 * 8  # two bytes are the factor's
+        if 8 <= width <= dim:  # more dims than the data has would only repeat them
+            yield f"{planes} plane{'s' if planes > 1 else ''}", {"widths": [width] * planes}
+
+
+def sweep(
+    x: ArrayLike,
+    queries: ArrayLike | None = None,
+    *,
+    bytes: Sequence[int] = BYTES,
+    metric: Literal["cosine", "ip", "l2"] = "cosine",
+    k: int = 10,
+    peers: bool = False,
+    seed: int = 0,
+    threads: int = 1,
+    progress: Progress | None = None,
+    left_out: Callable[[str], None] | None = None,
+) -> list[Row]:
+    """Measure every plan of every budget, with SDC and ADC, and every installed peer if `peers`.
+
+    x         float32[n, d], trained on and searched
+    queries   float32[q, d]; None: a tenth of x, at most 1000, held out of training and index alike
+    threads   of encoding and search
+    progress  called with (what, done, total)
+    left_out  called with a line for each peer that is missing or fails; None: a failure is raised
+    ValueError for wrong shapes, metric, k, or a budget that `bebr.train` refuses.
+    """
+    report = progress or (lambda what, done, total: None)
+    if metric not in ("cosine", "ip", "l2"):
+        raise ValueError(f"metric: got '{metric}', wanted 'cosine', 'ip' or 'l2'")
+    if threads < 1:
+        raise ValueError(f"threads: got {threads}, wanted at least 1")
+    if not bytes:
+        raise ValueError("bytes: got no budget, wanted at least one number of bytes a vector")
+    if queries is None:
+        base, q = split(x, seed=seed)
+    else:
+        base = as_vectors(x, "x", allow_empty=False)
+        q = as_vectors(queries, "queries", base.shape[1], allow_empty=False)
+    report("exact answers", 0, 1)
+    truth = exact(base, q, k, metric)
+    jobs = [(budget, *plan) for budget in bytes for plan in plans(budget, base.shape[1])]
+    others = _peers(base.shape[1], metric, left_out) if peers else []
+    total = len(jobs) + len(others)
+    rows: list[Row] = []
+    for done, (budget, recipe, arguments) in enumerate(jobs):
+        report(f"{budget} bytes, {recipe}", done, total)
+        rows += _measure_bebr(recipe, arguments, base, q, truth, metric, seed, threads)
+    for done, peer in enumerate(others, len(jobs)):
+        report(peer.name, done, total)
+        try:
+            rows.append(_measure_peer(peer, base, q, truth, threads))
+        except (RuntimeError, ValueError, NotImplementedError) as error:  # too few rows to train on, a metric it lacks
+            if left_out is None:
+                raise
+            left_out(f"{peer.name} failed and is left out: {' '.join(str(error).split())[:200]}")
+    return rows
+
+
+def _peers(dim: int, metric: str, left_out: Callable[[str], None] | None) -> list[Peer]:
+    from bebr.peers import available, missing
+
+    for line in missing():
+        if left_out is not None:
+            left_out(line)
+    return available(dim, metric)
+
+
+def _measure_bebr(
+    recipe: str, arguments: dict[str, Any], base: Floats, q: Floats, truth: Ids, metric: str, seed: int, threads: int
+) -> list[Row]:
+    train_seconds, bz = _timed(lambda: train(base, metric=metric, seed=seed, **arguments))
+    before = bebr.get_num_threads()
+    bebr.set_num_threads(threads)
+    try:
+        index = bebr.FlatIndex(bz)
+        encode_seconds, _ = _timed(lambda: index.add(base))
+        rows = []
+        for query in QUERIES:
+            recall, speed, latency = _measure_search(_searcher(index, query), q, truth)
+            rows.append(
+                Row(
+                    system="bebr",
+                    recipe=recipe,
+                    query=query,
+                    widths=tuple(bz.widths),
+                    dims=bz.dims,
+                    bytes_per_vector=bz.bytes_per_vector,
+                    k=truth.shape[1],
+                    recall=recall,
+                    queries_per_second=speed,
+                    latency_ms=latency,
+                    encode_per_second=len(base) / encode_seconds,
+                    train_seconds=train_seconds,
+                    threads=threads,
+                )
+            )
+        return rows
+    finally:
+        bebr.set_num_threads(before)
+
+
+def _measure_peer(peer: Peer, base: Floats, q: Floats, truth: Ids, threads: int) -> Row:
+    fit_seconds, _ = _timed(lambda: peer.fit(base))
+    add_seconds, _ = _timed(lambda: peer.add(base))
+    recall, speed, latency = _measure_search(lambda v, k: peer.search(v, k, threads), q, truth)
+    return Row(
+        system=peer.library,
+        recipe=peer.name,
+        query="",
+        widths=(),
+        dims=0,
+        bytes_per_vector=peer.bytes_per_vector,
+        k=truth.shape[1],
+        recall=recall,
+        queries_per_second=speed,
+        latency_ms=latency,
+        encode_per_second=len(base) / add_seconds,
+        train_seconds=fit_seconds,
+        threads=threads,
+    )
+
+
+def _searcher(index: bebr.FlatIndex, query: Literal["float", "code"]) -> Search:
+    return lambda q, k: index.search(q, k, query=query).ids
+
+
+def _measure_search(search: Search, q: Floats, truth: Ids) -> tuple[float, float, float]:
+    """Return (recall, queries a second, milliseconds of one query). The first call warms up and is not timed."""
+    k = truth.shape[1]
+    found = search(q, k)
+    batch = float(np.median([_timed(lambda: search(q, k))[0] for _ in range(3)]))
+    single = float(np.median([_timed(partial(search, row, k))[0] for row in q[:LATENCY_QUERIES, None]]))
+    return float((found[:, :, None] == truth[:, None, :]).any(axis=1).mean()), len(q) / batch, 1e3 * single
+
+
+def _timed(work: Callable[[], T]) -> tuple[float, T]:
+    start = time.perf_counter()
+    result = work()
+    return time.perf_counter() - start, result
+
+
+def write_json(path: str | Path, rows: Sequence[Row], **facts: Any) -> None:
+    """Write {machine, facts, "rows": [...]}; `facts` are what the caller knows: n, d, metric, seed, left_out."""
+    document = {**machine(), **facts, "rows": [asdict(row) for row in rows]}
+    with replacing(Path(path)) as temporary:
+        temporary.write_text(json.dumps(document, indent=1) + "\n")
+
+
+def write_csv(path: str | Path, rows: Sequence[Row]) -> None:
+    """Write one line a row under the names of `Row`; widths as 240+112+32."""
+    with replacing(Path(path)) as temporary, temporary.open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(Row.__dataclass_fields__))
+        writer.writeheader()
+        for row in rows:
+            writer.writerow({**asdict(row), "widths": "+".join(map(str, row.widths))})
+
+
+def machine() -> dict[str, Any]:
+    """Version, ISA and CPU: without them a speed says nothing."""
+    facts = bebr.info()
+    return {"version": facts["version"], "isa": facts["isa"], "cpu": _cpu(), "date": time.strftime("%Y-%m-%d")}
+
+
+def _cpu() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:  # not Linux
+        lines = []
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()

@@ -1,0 +1,80 @@
+"""Training: one entry over the recipes. The default needs numpy only; ``architecture="recurrent"`` and ``pairs=`` need torch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from bebr.arrays import Floats, as_vectors, normalized
+from bebr.binarizer import METRICS, Binarizer
+from bebr.train.closed_form import Progress
+from bebr.train.fitting import fit_closed_form
+from bebr.train.widths import choose_widths
+
+__all__ = ["train"]
+
+Architecture = Literal["linear", "recurrent"]
+
+# More vectors do not raise recall (RECALL.md), they only take time.
+MOST_VECTORS = 131_072
+
+
+def train(
+    x: ArrayLike,
+    *,
+    bytes_per_vector: int | None = None,
+    dims: int | None = None,
+    bits: int | None = None,
+    widths: Sequence[int] | None = None,
+    metric: str = "cosine",
+    architecture: Architecture = "linear",
+    pairs: tuple[ArrayLike, ArrayLike] | None = None,
+    seed: int = 0,
+    progress: Progress | None = None,
+    **options: Any,
+) -> Binarizer:
+    """Train a binarizer on embeddings.
+
+    x: float32[n, d], n >= 2, 8 <= d <= 4096. At most 131,072 of the vectors are used, drawn with ``seed``.
+    bytes_per_vector: bytes stored for a vector, factors included; dims and planes follow from the data's spectrum.
+        Or name them: ``dims`` (multiple of 8) with ``bits`` (planes of equal width, 1 to 8), or ``widths``, the bits of each plane.
+    metric: ``"cosine"``, ``"ip"`` or ``"l2"``.
+    architecture: ``"linear"``, the closed form (RECALL.md); ``"recurrent"``, the network of the paper (PAPER.md section 1), which
+        takes ``options`` of :func:`bebr.train.recurrent.train_recurrent` and needs torch.
+    pairs: (queries, documents), float32[p, d] each, row i of one belonging to row i of the other (PAPER.md section 2); recurrent only.
+    progress: called with (stage, done, total).
+    Raises ``ValueError``, which names the argument.
+    """
+    if metric not in METRICS:
+        raise ValueError(f"metric is {metric!r}: want one of {', '.join(METRICS)}")
+    if architecture not in ("linear", "recurrent"):
+        raise ValueError(f"architecture is {architecture!r}: want 'linear' or 'recurrent'")
+    vectors = _sample(x, seed)
+    if len(vectors) < 2:
+        raise ValueError(f"x has {len(vectors)} vectors: want at least 2")
+    if metric == "cosine":
+        vectors = normalized(vectors)
+    chosen = choose_widths(vectors, bytes_per_vector, dims, bits, widths)
+    if architecture == "linear":
+        if pairs is not None:
+            raise ValueError("pairs need architecture='recurrent'")
+        if options:
+            raise ValueError(f"unknown option {next(iter(options))!r} for architecture='linear'")
+        return fit_closed_form(vectors, chosen, metric, seed, progress)
+    try:
+        from bebr.train.recurrent import train_recurrent
+    except ModuleNotFoundError as e:
+        raise ModuleNotFoundError(f"architecture='recurrent' needs {e.name}: pip install 'bebr[train]'") from e
+    return train_recurrent(vectors, widths=chosen, metric=metric, pairs=pairs, seed=seed, progress=progress, **options)
+
+
+def _sample(x: ArrayLike, seed: int) -> Floats:
+    """At most MOST_VECTORS rows; a memory-mapped array is read for these rows only."""
+    array = np.asarray(x)
+    if array.ndim == 2 and len(array) > MOST_VECTORS:
+        rows = np.random.default_rng(seed).choice(len(array), MOST_VECTORS, replace=False)
+        array = array[np.sort(rows)]
+    return as_vectors(array, "x")

@@ -1,0 +1,39 @@
+"""How many bits for which dimension."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from bebr.arrays import Floats
+from bebr.train.closed_form import allocate, spectrum
+
+FACTOR_BYTES = 2  # one fp16 factor beside every code
+
+
+def choose_widths(
+    x: Floats, bytes_per_vector: int | None, dims: int | None, bits: int | None, widths: Sequence[int] | None
+) -> tuple[int, ...]:
+    """Widths of the planes from whichever of the three ways was used; ``ValueError`` for none, several or impossible ones."""
+    ways = [w for w in (bytes_per_vector, dims if dims is not None else bits, widths) if w is not None]
+    if len(ways) != 1:
+        raise ValueError("want exactly one of bytes_per_vector, dims with bits, or widths")
+    if widths is not None:
+        return checked(tuple(int(w) for w in widths))
+    if bytes_per_vector is not None:
+        most = FACTOR_BYTES + 8 * (-(-x.shape[1] // 8))
+        if not FACTOR_BYTES + 1 <= bytes_per_vector <= most:
+            raise ValueError(f"bytes_per_vector is {bytes_per_vector}: want {FACTOR_BYTES + 1} to {most} for {x.shape[1]} dimensions")
+        return allocate(spectrum(x)[1], 8 * (int(bytes_per_vector) - FACTOR_BYTES))
+    if dims is None or bits is None:
+        raise ValueError("want dims and bits together")
+    return checked((int(dims),) * int(bits))
+
+
+def checked(widths: tuple[int, ...]) -> tuple[int, ...]:
+    """``widths`` if they are 1 to 8 non-increasing multiples of 8 from 8 to 4096."""
+    if not 1 <= len(widths) <= 8:
+        raise ValueError(f"widths has {len(widths)} planes: want 1 to 8")
+    for t, w in enumerate(widths):
+        if w % 8 or not 8 <= w <= 4096 or (t and w > widths[t - 1]):
+            raise ValueError(f"widths[{t}] is {w}: want non-increasing multiples of 8 from 8 to 4096")
+    return widths

@@ -1,0 +1,69 @@
+// A growable byte array whose start is aligned to 64 bytes, so that a cache line never straddles two vectors' blocks.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <cstdlib>
+#include <cstring>
+#include <memory>
+#include <new>
+#include <utility>
+
+namespace bebr {
+
+inline constexpr size_t kAlignment = 64;
+
+inline constexpr size_t round_up(size_t n, size_t multiple) { return (n + multiple - 1) / multiple * multiple; }
+
+class Buffer {
+ public:
+  Buffer() = default;
+  explicit Buffer(size_t size) { resize(size); }
+  Buffer(Buffer&& other) noexcept
+      : data_(std::move(other.data_)), size_(std::exchange(other.size_, 0)), capacity_(std::exchange(other.capacity_, 0)) {}
+  Buffer& operator=(Buffer&& other) noexcept {
+    data_ = std::move(other.data_);
+    size_ = std::exchange(other.size_, 0);
+    capacity_ = std::exchange(other.capacity_, 0);
+    return *this;
+  }
+
+  uint8_t* data() noexcept { return data_.get(); }
+  const uint8_t* data() const noexcept { return data_.get(); }
+  size_t size() const noexcept { return size_; }
+  size_t capacity() const noexcept { return capacity_; }
+
+  template <typename T>
+  T* as() noexcept { return reinterpret_cast<T*>(data_.get()); }
+  template <typename T>
+  const T* as() const noexcept { return reinterpret_cast<const T*>(data_.get()); }
+
+  // New bytes are zero. Growth is geometric, so appending is amortised O(1) a byte.
+  void resize(size_t size) {
+    if (size > capacity_) reserve(size > 2 * capacity_ ? size : 2 * capacity_);
+    if (size > size_) std::memset(data_.get() + size_, 0, size - size_);
+    size_ = size;
+  }
+
+  void reserve(size_t capacity) {
+    if (capacity <= capacity_) return;
+    capacity = round_up(capacity, kAlignment);
+    Storage grown(static_cast<uint8_t*>(std::aligned_alloc(kAlignment, capacity)));
+    if (!grown) throw std::bad_alloc();
+    if (size_ > 0) std::memcpy(grown.get(), data_.get(), size_);
+    data_ = std::move(grown);
+    capacity_ = capacity;
+  }
+
+ private:
+  struct Free {
+    void operator()(uint8_t* p) const noexcept { std::free(p); }
+  };
+  using Storage = std::unique_ptr<uint8_t[], Free>;
+
+  Storage data_;
+  size_t size_ = 0;
+  size_t capacity_ = 0;
+};
+
+}  // namespace bebr

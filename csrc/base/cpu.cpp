@@ -1,0 +1,102 @@
+#include "base/cpu.h"
+
+#include <cstdlib>
+#include <cstring>
+
+#include "base/error.h"
+
+#if defined(__x86_64__)
+#include <cpuid.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
+
+namespace bebr {
+namespace {
+
+constexpr const char* kNames[] = {"scalar", "avx2", "avx512", "amx"};
+
+#if defined(__x86_64__)
+
+struct Registers {
+  unsigned a = 0, b = 0, c = 0, d = 0;
+};
+
+Registers cpuid(unsigned leaf, unsigned subleaf) {
+  Registers r;
+  __get_cpuid_count(leaf, subleaf, &r.a, &r.b, &r.c, &r.d);
+  return r;
+}
+
+unsigned long long enabled_state() {
+  unsigned low = 0, high = 0;
+  __asm__ volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
+  return (static_cast<unsigned long long>(high) << 32) | low;
+}
+
+bool has(unsigned word, int bit) { return ((word >> bit) & 1u) != 0; }
+
+// Linux hands out the 8 KB of tile state only on request (arch_prctl ARCH_REQ_XCOMP_PERM, XFEATURE 18).
+bool request_amx() {
+#if defined(__linux__)
+  constexpr long kRequest = 0x1023, kTileData = 18;
+  return syscall(SYS_arch_prctl, kRequest, kTileData) == 0;
+#else
+  return false;
+#endif
+}
+
+Isa detect() {
+  const Registers one = cpuid(1, 0), seven = cpuid(7, 0);
+  const bool osxsave = has(one.c, 27);
+  if (!osxsave) return Isa::Scalar;
+  const unsigned long long state = enabled_state();
+  const bool avx_state = (state & 0x6) == 0x6, avx512_state = (state & 0xe6) == 0xe6, tile_state = (state >> 17 & 3) == 3;
+
+  const bool avx2 = avx_state && has(one.c, 12) /*FMA*/ && has(one.c, 29) /*F16C*/ && has(one.c, 23) /*POPCNT*/ &&
+                    has(seven.b, 5) /*AVX2*/ && has(seven.b, 8) /*BMI2*/;
+  if (!avx2) return Isa::Scalar;
+  const bool avx512 = avx512_state && has(seven.b, 16) /*F*/ && has(seven.b, 17) /*DQ*/ && has(seven.b, 30) /*BW*/ &&
+                      has(seven.b, 31) /*VL*/ && has(seven.c, 1) /*VBMI*/ && has(seven.c, 11) /*VNNI*/ &&
+                      has(seven.c, 12) /*BITALG*/ && has(seven.c, 14) /*VPOPCNTDQ*/;
+  if (!avx512) return Isa::Avx2;
+  const bool amx = tile_state && has(seven.d, 22) /*BF16*/ && has(seven.d, 24) /*TILE*/ && has(seven.d, 25) /*INT8*/;
+  return amx && request_amx() ? Isa::Amx : Isa::Avx512;
+}
+
+#else
+
+Isa detect() { return Isa::Scalar; }
+
+#endif
+
+Isa choose() {
+  const char* cap = std::getenv("BEBR_ISA");
+  if (cap == nullptr || *cap == '\0') return detected_isa();
+  for (int i = 0; i < 4; ++i) {
+    if (std::strcmp(cap, kNames[i]) == 0) return static_cast<Isa>(i) < detected_isa() ? static_cast<Isa>(i) : detected_isa();
+  }
+  fail(Code::InvalidArgument, std::string("BEBR_ISA is '") + cap + "': want scalar, avx2, avx512 or amx");
+}
+
+}  // namespace
+
+const char* isa_name(Isa isa) { return kNames[static_cast<int>(isa)]; }
+
+Isa detected_isa() {
+  static const Isa isa = detect();
+  return isa;
+}
+
+Isa chosen_isa() {
+  static const Isa isa = choose();
+  return isa;
+}
+
+std::vector<Isa> runnable_isas() {
+  std::vector<Isa> isas;
+  for (int i = 0; i <= static_cast<int>(detected_isa()); ++i) isas.push_back(static_cast<Isa>(i));
+  return isas;
+}
+
+}  // namespace bebr

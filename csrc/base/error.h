@@ -1,0 +1,23 @@
+// The one exception of the engine. The binding maps each code to a Python exception, the server to a gRPC status
+// (DESIGN.md section 9). Kernels never throw: they are noexcept and check with assert.
+#pragma once
+
+#include <stdexcept>
+#include <string>
+
+namespace bebr {
+
+enum class Code { InvalidArgument, NotFound, Corrupt, LimitExceeded, ReadOnly, Io };
+
+class Error : public std::runtime_error {
+ public:
+  Error(Code code, const std::string& message) : std::runtime_error(message), code_(code) {}
+  Code code() const noexcept { return code_; }
+
+ private:
+  Code code_;
+};
+
+[[noreturn]] inline void fail(Code code, const std::string& message) { throw Error(code, message); }
+
+}  // namespace bebr

@@ -1,0 +1,147 @@
+#include "base/threads.h"
+
+#include <sched.h>
+
+#include <algorithm>
+#include <atomic>
+#include <condition_variable>
+#include <deque>
+#include <exception>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "base/error.h"
+
+namespace bebr {
+namespace {
+
+thread_local bool inside_piece = false;
+
+size_t hardware_threads() {
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  if (sched_getaffinity(0, sizeof set, &set) == 0) return std::max(1, CPU_COUNT(&set));
+  return std::max(1u, std::thread::hardware_concurrency());
+}
+
+std::atomic<size_t>& wanted() {
+  static std::atomic<size_t> n{hardware_threads()};
+  return n;
+}
+
+// One call of parallel_for. Threads take pieces until none is left.
+struct Job {
+  Job(size_t n_, size_t piece_, const std::function<void(size_t, size_t)>& fn_) : n(n_), piece(piece_), fn(fn_) {}
+  const size_t n, piece;
+  const std::function<void(size_t, size_t)>& fn;
+  std::atomic<size_t> next{0};
+  std::mutex mutex;
+  std::condition_variable idle;
+  size_t running = 0;
+  std::exception_ptr error;
+
+  void work() noexcept {
+    inside_piece = true;
+    for (size_t begin; (begin = next.fetch_add(piece)) < n;) {
+      try {
+        fn(begin, std::min(begin + piece, n));
+      } catch (...) {
+        std::lock_guard lock(mutex);
+        if (!error) error = std::current_exception();
+        next = n;
+      }
+    }
+    inside_piece = false;
+  }
+};
+
+class Pool {
+ public:
+  ~Pool() {
+    {
+      std::lock_guard lock(mutex_);
+      stop_ = true;
+    }
+    wake_.notify_all();
+    for (std::thread& t : threads_) t.join();
+  }
+
+  void run(Job& job, size_t extra) {
+    {
+      std::lock_guard lock(mutex_);
+      while (threads_.size() < extra) threads_.emplace_back([this] { loop(); });
+      job.running = extra;
+      for (size_t i = 0; i < extra; ++i) queue_.push_back(&job);
+    }
+    wake_.notify_all();
+    job.work();
+    {
+      // Entries no thread has taken yet are withdrawn: other callers' jobs must not delay this one.
+      std::lock_guard lock(mutex_);
+      const auto mine = std::remove(queue_.begin(), queue_.end(), &job);
+      const size_t withdrawn = static_cast<size_t>(queue_.end() - mine);
+      queue_.erase(mine, queue_.end());
+      std::lock_guard job_lock(job.mutex);
+      job.running -= withdrawn;
+    }
+    std::unique_lock lock(job.mutex);
+    job.idle.wait(lock, [&] { return job.running == 0; });
+  }
+
+ private:
+  void loop() {
+    for (;;) {
+      Job* job = nullptr;
+      {
+        std::unique_lock lock(mutex_);
+        wake_.wait(lock, [this] { return stop_ || !queue_.empty(); });
+        if (stop_) return;
+        job = queue_.front();
+        queue_.pop_front();
+      }
+      job->work();
+      std::lock_guard lock(job->mutex);
+      if (--job->running == 0) job->idle.notify_one();
+    }
+  }
+
+  std::mutex mutex_;
+  std::condition_variable wake_;
+  std::deque<Job*> queue_;
+  std::vector<std::thread> threads_;
+  bool stop_ = false;
+};
+
+Pool& pool() {
+  static Pool instance;
+  return instance;
+}
+
+}  // namespace
+
+size_t num_threads() { return wanted(); }
+
+void set_num_threads(size_t n) {
+  if (n < 1 || n > 1024) fail(Code::InvalidArgument, "num_threads is " + std::to_string(n) + ": want 1 to 1024");
+  wanted() = n;
+}
+
+void parallel_for(size_t n, size_t grain, const std::function<void(size_t, size_t)>& fn) {
+  if (n == 0) return;
+  grain = std::max<size_t>(1, grain);
+  const size_t threads = std::min(num_threads(), (n + grain - 1) / grain);
+  if (threads <= 1 || inside_piece) {
+    fn(0, n);
+    return;
+  }
+  // Four pieces a thread even out unequal progress; a multiple of the grain keeps blocks whole.
+  const size_t piece = std::max(grain, (n / (4 * threads) + grain - 1) / grain * grain);
+  Job job(n, piece, fn);
+  pool().run(job, threads - 1);
+  if (job.error) std::rethrow_exception(job.error);
+}
+
+}  // namespace bebr

@@ -1,0 +1,109 @@
+// FlatIndex: every code is scored. Exact over codes, or progressive: the sign plane of everything, all planes of the best
+// `survivors`. Rows live in memory, or in a mapped file (then add is refused and remove only marks).
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <shared_mutex>
+#include <span>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "base/buffer.h"
+#include "base/file.h"
+#include "code/layout.h"
+#include "kernels/kernels.h"
+
+namespace bebr {
+
+// What a stored vector is: its code and the fp16 factors beside it.
+struct RowFormat {
+  CodeSpec spec;
+  Factor factor = Factor::Mul;
+  bool stage_factor = false;  // a second factor, for the score of the sign plane alone
+
+  uint32_t factors() const noexcept { return (factor == Factor::None ? 0u : 1u) + (stage_factor ? 1u : 0u); }
+  bool operator==(const RowFormat&) const = default;
+};
+
+// A batch of float queries in code space. stage_y/stage_base: for the sign plane alone, with the first stage's own decoder;
+// null: the first stage shares y and base.
+struct Queries {
+  size_t count = 0;
+  const float* y = nullptr;           // count * dims
+  const float* base = nullptr;        // count
+  const float* stage_y = nullptr;     // count * dims
+  const float* stage_base = nullptr;  // count
+};
+
+struct SearchParams {
+  size_t k = 10;           // results a query
+  size_t survivors = 0;    // rows completed after the sign plane; 0: all that an upper bound cannot rule out (exact)
+  bool filtered = false;   // only ids in `allow`
+  std::span<const int64_t> allow;
+};
+
+// Rows copied out, in row order.
+struct Rows {
+  std::vector<uint8_t> planes;    // n * row_bytes
+  std::vector<uint16_t> factors;  // n * factors
+  std::vector<int64_t> ids;
+};
+
+class FlatIndex {
+ public:
+  explicit FlatIndex(const RowFormat& format);
+  // Opens a file written by save. verify: check every byte against its checksum; map: keep rows in the mapped file.
+  static std::unique_ptr<FlatIndex> open(std::shared_ptr<const File> file, bool map);
+
+  const RowFormat& format() const noexcept { return format_; }
+  size_t size() const;
+  bool mapped() const noexcept { return file_ != nullptr; }
+
+  // planes: n rows of row_bytes; factors: n * format.factors() fp16. Ids must be new. All or nothing.
+  void add(size_t n, const uint8_t* planes, const uint16_t* factors, const int64_t* ids);
+  // Ids not present are passed over; returns how many were removed.
+  size_t remove(std::span<const int64_t> ids);
+  bool contains(int64_t id) const;
+  int64_t max_id() const;  // -1 when empty
+  Rows rows() const;
+
+  // scores, ids: queries.count * k, best first; missing results are -inf and -1. Equal scores: smaller id first.
+  void search(const Queries& queries, const SearchParams& params, float* scores, int64_t* ids) const;
+
+  void save(const std::string& path, std::span<const Section> extra) const;
+
+ private:
+  class Scan;  // flat_search.cpp
+  ScanView view() const noexcept;
+  const uint16_t* factors() const noexcept;
+  const uint16_t* stage_factors() const noexcept;
+  const int64_t* ids() const noexcept;
+  void need_map() const;
+  bool alive(size_t row) const noexcept;
+
+  RowFormat format_;
+  size_t rows_ = 0;
+  // Owned storage; unused when mapped.
+  Buffer blocks_, rest_, factors_, stage_factors_, ids_;
+  // Mapped storage.
+  std::shared_ptr<const File> file_;
+  struct Mapped {
+    const uint8_t* blocks;
+    const uint8_t* rest;
+    const uint16_t* factors;
+    const uint16_t* stage_factors;
+    const int64_t* ids;
+  } mapped_{};
+  std::vector<uint16_t> alive_;  // a bit a row, when mapped and something was removed
+  size_t dead_ = 0;
+
+  mutable std::shared_mutex mutex_;
+  mutable std::mutex map_mutex_;
+  mutable bool map_built_ = false;
+  mutable std::unordered_map<int64_t, uint32_t> row_of_;  // built when first needed
+};
+
+}  // namespace bebr

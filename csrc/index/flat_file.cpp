@@ -1,0 +1,111 @@
+// Save and open of FlatIndex. Sections: spec (fixed struct below), blocks, rest, factors, stage, ids; a caller's own
+// sections (the model) follow and are left alone.
+#include <array>
+#include <cstring>
+#include <mutex>
+#include <type_traits>
+
+#include "base/error.h"
+#include "index/flat.h"
+
+namespace bebr {
+namespace {
+
+struct SpecSection {
+  uint32_t planes;
+  uint32_t widths[kMaxPlanes];
+  uint32_t factor;
+  uint32_t stage_factor;
+  uint32_t zero;
+  uint64_t rows;
+};
+static_assert(std::is_trivially_copyable_v<SpecSection> && sizeof(SpecSection) == 56);
+
+RowFormat read_format(const File& file, uint64_t& rows) {
+  const auto bytes = file.section("spec");
+  if (bytes.size() != sizeof(SpecSection))
+    fail(Code::Corrupt, file.path() + ": section 'spec' has " + std::to_string(bytes.size()) + " bytes: want " + std::to_string(sizeof(SpecSection)));
+  SpecSection s;
+  std::memcpy(&s, bytes.data(), sizeof s);
+  if (s.planes < 1 || s.planes > kMaxPlanes || s.factor > 2 || s.stage_factor > 1 || s.rows > UINT32_MAX - kBlockRows)
+    fail(Code::Corrupt, file.path() + ": section 'spec' names " + std::to_string(s.planes) + " planes, factor " + std::to_string(s.factor) + ", " +
+                            std::to_string(s.rows) + " rows");
+  rows = s.rows;
+  try {
+    return {CodeSpec::make({s.widths, s.planes}), static_cast<Factor>(s.factor), s.stage_factor == 1};
+  } catch (const Error& e) {
+    fail(Code::Corrupt, file.path() + ": section 'spec': " + e.what());
+  }
+}
+
+void expect_size(const File& file, const char* name, uint64_t want) {
+  const uint64_t found = file.section(name).size();
+  if (found != want)
+    fail(Code::Corrupt, file.path() + ": section '" + name + "' has " + std::to_string(found) + " bytes: want " + std::to_string(want));
+}
+
+Buffer copy(std::span<const uint8_t> bytes) {
+  Buffer buffer(bytes.size());
+  if (!bytes.empty()) std::memcpy(buffer.data(), bytes.data(), bytes.size());
+  return buffer;
+}
+
+}  // namespace
+
+std::unique_ptr<FlatIndex> FlatIndex::open(std::shared_ptr<const File> file, bool map) {
+  uint64_t rows = 0;
+  auto index = std::make_unique<FlatIndex>(read_format(*file, rows));
+  const CodeSpec& spec = index->format_.spec;
+  expect_size(*file, "blocks", block_count(rows) * block_bytes(spec));
+  expect_size(*file, "rest", rows * spec.rest_bytes());
+  expect_size(*file, "factors", index->format_.factor == Factor::None ? 0 : rows * 2);
+  expect_size(*file, "stage", index->format_.stage_factor ? rows * 2 : 0);
+  expect_size(*file, "ids", rows * 8);
+  index->rows_ = rows;
+  if (map) {
+    index->mapped_ = {file->section("blocks").data(), file->section("rest").data(),
+                      reinterpret_cast<const uint16_t*>(file->section("factors").data()),
+                      reinterpret_cast<const uint16_t*>(file->section("stage").data()),
+                      reinterpret_cast<const int64_t*>(file->section("ids").data())};
+    index->file_ = std::move(file);
+    return index;
+  }
+  index->blocks_ = copy(file->section("blocks"));
+  index->rest_ = copy(file->section("rest"));
+  index->factors_ = copy(file->section("factors"));
+  index->stage_factors_ = copy(file->section("stage"));
+  index->ids_ = copy(file->section("ids"));
+  return index;
+}
+
+void FlatIndex::save(const std::string& path, std::span<const Section> extra) const {
+  std::shared_lock lock(mutex_);
+  if (dead_ > 0) {
+    // Marked rows are not written: they go through a fresh index.
+    lock.unlock();
+    const Rows live = rows();
+    FlatIndex fresh(format_);
+    fresh.add(live.ids.size(), live.planes.data(), live.factors.data(), live.ids.data());
+    fresh.save(path, extra);
+    return;
+  }
+  SpecSection spec{};
+  spec.planes = format_.spec.planes;
+  std::memcpy(spec.widths, format_.spec.widths, sizeof spec.widths);
+  spec.factor = static_cast<uint32_t>(format_.factor);
+  spec.stage_factor = format_.stage_factor ? 1 : 0;
+  spec.rows = rows_;
+  auto bytes = [](const void* p, size_t n) { return std::span(static_cast<const uint8_t*>(p), n); };
+  std::vector<Section> sections = {
+      {"spec", bytes(&spec, sizeof spec)},
+      {"blocks", bytes(view().blocks, block_count(rows_) * block_bytes(format_.spec))},
+      {"rest", bytes(view().rest, rows_ * format_.spec.rest_bytes())},
+      {"factors", bytes(factors(), factors() != nullptr ? rows_ * 2 : 0)},
+      {"stage", bytes(stage_factors(), stage_factors() != nullptr ? rows_ * 2 : 0)},
+      {"ids", bytes(ids(), rows_ * 8)},
+  };
+  sections.insert(sections.end(), extra.begin(), extra.end());
+  write_file(path, "flat", sections);
+}
+
+}  // namespace bebr

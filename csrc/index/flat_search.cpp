@@ -1,0 +1,293 @@
+// Search of FlatIndex. Scan the sign plane chunk by chunk with integer sums (kernels scan_table, scan_batch), turn sums into
+// scores and keep what passes a rising threshold (select), complete the kept rows over all planes (complete).
+//
+// Progressive: keep the best `survivors` by the sign plane's score, complete those at the end.
+// Exact: scores are raised by a bound on what the sign plane cannot see (scan_margin); rows whose bound still reaches the
+// k-th final score are completed at once, and the k-th score rises. Nothing that belongs to the answer is lost.
+#include <algorithm>
+#include <limits>
+#include <mutex>
+
+#include "base/error.h"
+#include "base/half.h"
+#include "base/threads.h"
+#include "index/flat.h"
+#include "index/query.h"
+#include "index/topk.h"
+
+namespace bebr {
+namespace {
+
+constexpr float kLowest = -std::numeric_limits<float>::infinity();
+constexpr size_t kGroup = 256;          // queries scanned together: their int8 form stays in L2
+constexpr size_t kSums = 64 * 1024;     // sums of a chunk, 256 KB: L2
+constexpr size_t kMostChunkRows = 4096;
+constexpr size_t kFewestPartRows = 4096;  // less work than this is not worth a thread
+
+// The best `limit` rows by coarse score, in a buffer that is cut back whenever it holds twice as many.
+class Survivors {
+ public:
+  Survivors(size_t limit, size_t chunk_rows) : limit_(limit), rows_(2 * limit + chunk_rows + 16), scores_(rows_.size()) {}
+
+  float threshold() const { return threshold_; }
+  uint32_t* next_rows() { return rows_.data() + size_; }
+  float* next_scores() { return scores_.data() + size_; }
+  void grow(size_t n) {
+    size_ += n;
+    if (size_ >= 2 * limit_) cut();
+  }
+  void cut() {
+    if (size_ <= limit_) return;
+    order_.resize(size_);
+    for (size_t i = 0; i < size_; ++i) order_[i] = {scores_[i], rows_[i]};
+    const auto nth = order_.begin() + static_cast<ptrdiff_t>(limit_ - 1);
+    std::nth_element(order_.begin(), nth, order_.end(), [](const Hit& a, const Hit& b) { return better(a, b); });
+    threshold_ = nth->score;
+    size_ = limit_;
+    for (size_t i = 0; i < size_; ++i) {
+      scores_[i] = order_[i].score;
+      rows_[i] = static_cast<uint32_t>(order_[i].id);
+    }
+  }
+  void take(const Survivors& other) {
+    rows_.resize(std::max(rows_.size(), size_ + other.size_));
+    scores_.resize(rows_.size());
+    std::copy_n(other.rows_.begin(), other.size_, next_rows());
+    std::copy_n(other.scores_.begin(), other.size_, next_scores());
+    size_ += other.size_;
+  }
+  // Rows in ascending order, so that completion walks memory forwards.
+  std::span<const uint32_t> sorted_rows() {
+    std::sort(rows_.begin(), rows_.begin() + static_cast<ptrdiff_t>(size_));
+    return {rows_.data(), size_};
+  }
+
+ private:
+  size_t limit_, size_ = 0;
+  float threshold_ = kLowest;
+  std::vector<uint32_t> rows_;
+  std::vector<float> scores_;
+  std::vector<Hit> order_;
+};
+
+}  // namespace
+
+class FlatIndex::Scan {
+ public:
+  Scan(const FlatIndex& index, const Queries& queries, const SearchParams& params)
+      : index_(index), queries_(queries), params_(params), view_(index.view()), kernels_(kernels()) {
+    const size_t dims = view_.spec.dims();
+    exact_ = params.survivors == 0;
+    const bool own_stage = !exact_ && queries.stage_y != nullptr;
+    coarse_base_ = own_stage ? queries.stage_base : queries.base;
+    coarse_factors_ = !exact_ && index.stage_factors() != nullptr ? index.stage_factors() : index.factors();
+    fine_.resize(queries.count);
+    parallel_for(queries.count, 8, [&](size_t begin, size_t end) {
+      for (size_t q = begin; q < end; ++q) fine_[q] = make_fine_query(view_.spec, queries.y + q * dims);
+    });
+    set_mask();
+    if (complete_all()) return;
+    if (exact_) {
+      // The margin is reckoned against the query that final scores use.
+      std::vector<float> rounded(queries.count * dims);
+      for (size_t q = 0; q < queries.count; ++q) {
+        const double step = fine_[q].scale * (1u << (view_.spec.planes - 1));
+        for (size_t j = 0; j < dims; ++j) rounded[q * dims + j] = static_cast<float>(step * fine_[q].y16.as<int16_t>()[j]);
+      }
+      coarse_ = make_coarse_queries(view_.spec, rounded.data(), queries.count, dims);
+    } else {
+      coarse_ = make_coarse_queries(view_.spec, own_stage ? queries.stage_y : queries.y, queries.count, dims);
+    }
+  }
+
+  void run(float* scores, int64_t* ids) {
+    if (complete_all()) {
+      parallel_for(queries_.count, 1, [&](size_t begin, size_t end) {
+        for (size_t q = begin; q < end; ++q) {
+          TopK top(params_.k);
+          complete(q, allowed_rows_, top);
+          write(q, top, scores, ids);
+        }
+      });
+      return;
+    }
+    for (size_t first = 0; first < queries_.count; first += kGroup)
+      run_group(first, std::min(kGroup, queries_.count - first), scores, ids);
+  }
+
+ private:
+  // Few rows to look at: score them all, no scan.
+  bool complete_all() const { return direct_; }
+
+  void set_mask() {
+    const size_t blocks = block_count(view_.rows);
+    if (!params_.filtered) {
+      if (!index_.alive_.empty()) mask_ = index_.alive_;
+    } else {
+      index_.need_map();
+      mask_.assign(blocks, 0);
+      for (const int64_t id : params_.allow) {
+        const auto found = index_.row_of_.find(id);
+        if (found == index_.row_of_.end()) continue;
+        const uint32_t row = found->second;
+        const uint16_t bit = static_cast<uint16_t>(1u << row % 16);
+        if ((mask_[row / 16] & bit) == 0) allowed_rows_.push_back(row);
+        mask_[row / 16] = static_cast<uint16_t>(mask_[row / 16] | bit);
+      }
+      // Completing a row costs about as much as scanning 64 (csrc/README.md).
+      direct_ = allowed_rows_.size() <= std::max(params_.survivors, view_.rows / 64);
+      if (direct_) std::sort(allowed_rows_.begin(), allowed_rows_.end());
+      return;
+    }
+    const size_t live = view_.rows - index_.dead_;
+    direct_ = !exact_ && live <= params_.survivors;
+    if (direct_)
+      for (size_t i = 0; i < view_.rows; ++i)
+        if (index_.alive(i)) allowed_rows_.push_back(static_cast<uint32_t>(i));
+  }
+
+  float final_score(size_t q, uint32_t row, int32_t sum) const {
+    const double s = queries_.base[q] + fine_[q].scale * sum;
+    switch (index_.format_.factor) {
+      case Factor::Mul: return static_cast<float>(s * half_to_float(index_.factors()[row]));
+      case Factor::Sub: return static_cast<float>(s - half_to_float(index_.factors()[row]));
+      case Factor::None: break;
+    }
+    return static_cast<float>(s);
+  }
+
+  void complete(size_t q, std::span<const uint32_t> rows, TopK& top) const {
+    constexpr size_t kPiece = 256;
+    int32_t sums[kPiece];
+    const int64_t* ids = index_.ids();
+    for (size_t i = 0; i < rows.size(); i += kPiece) {
+      const size_t n = std::min(kPiece, rows.size() - i);
+      kernels_.complete(view_, fine_[q].y16.as<int16_t>(), rows.data() + i, n, sums);
+      for (size_t j = 0; j < n; ++j) top.push({final_score(q, rows[i + j], sums[j]), ids[rows[i + j]]});
+    }
+  }
+
+  void write(size_t q, TopK& top, float* scores, int64_t* ids) const {
+    const std::vector<Hit>& hits = top.sorted();
+    for (size_t i = 0; i < params_.k; ++i) {
+      scores[q * params_.k + i] = i < hits.size() ? hits[i].score : kLowest;
+      ids[q * params_.k + i] = i < hits.size() ? hits[i].id : -1;
+    }
+  }
+
+  // Calls keep(query of the group, sums, first row, rows) for every chunk of blocks [first, last) and every query.
+  template <typename Keep>
+  void scan(size_t q0, size_t nq, size_t first, size_t last, size_t chunk_blocks, const Keep& keep) const {
+    const size_t bytes = block_bytes(view_.spec);
+    std::vector<int32_t> sums(nq * chunk_blocks * kBlockRows);
+    for (size_t b = first; b < last; b += chunk_blocks) {
+      const size_t blocks = std::min(chunk_blocks, last - b);
+      if (!mask_.empty() && std::all_of(mask_.begin() + static_cast<ptrdiff_t>(b), mask_.begin() + static_cast<ptrdiff_t>(b + blocks),
+                                        [](uint16_t m) { return m == 0; }))
+        continue;
+      const size_t stride = blocks * kBlockRows;
+      const ScanQueries view = coarse_.view(static_cast<uint32_t>(q0), static_cast<uint32_t>(nq));
+      (nq <= 8 ? kernels_.scan_table : kernels_.scan_batch)(view_.blocks + b * bytes, blocks, view, sums.data(), stride);
+      const size_t rows = std::min(stride, view_.rows - b * kBlockRows);
+      for (size_t i = 0; i < nq; ++i) keep(i, sums.data() + i * stride, b * kBlockRows, rows);
+    }
+  }
+
+  size_t select(size_t q, const int32_t* sums, size_t first_row, size_t rows, float base, float threshold, uint32_t* kept,
+                float* kept_scores) const {
+    return kernels_.select(sums, rows, coarse_factors_ != nullptr ? coarse_factors_ + first_row : nullptr, index_.format_.factor,
+                           mask_.empty() ? nullptr : mask_.data() + first_row / kBlockRows, base, coarse_scale(q), threshold,
+                           static_cast<uint32_t>(first_row), kept, kept_scores);
+  }
+
+  float coarse_scale(size_t q) const { return coarse_.scale_.as<float>()[q]; }
+
+  void run_group(size_t q0, size_t nq, float* scores, int64_t* ids) const {
+    const size_t blocks = block_count(view_.rows);
+    const size_t chunk_rows = std::clamp(kSums / nq, kGroup, kMostChunkRows);
+    const size_t parts = std::clamp(view_.rows / kFewestPartRows, size_t{1}, num_threads());
+    const size_t part_blocks = (blocks + parts - 1) / parts;
+    const size_t chunk_blocks = chunk_rows / kBlockRows;
+
+    std::vector<std::vector<TopK>> tops(parts);
+    std::vector<std::vector<Survivors>> kept(parts);
+    parallel_for(parts, 1, [&](size_t begin, size_t end) {
+      for (size_t p = begin; p < end; ++p) {
+        const size_t first = std::min(p * part_blocks, blocks), last = std::min(first + part_blocks, blocks);
+        if (exact_)
+          tops[p] = exact_part(q0, nq, first, last, chunk_blocks);
+        else
+          kept[p] = progressive_part(q0, nq, first, last, chunk_blocks);
+      }
+    });
+    parallel_for(nq, 1, [&](size_t begin, size_t end) {
+      for (size_t i = begin; i < end; ++i) {
+        TopK top(params_.k);
+        if (exact_) {
+          for (const auto& part : tops)
+            for (const Hit& hit : part[i].hits()) top.push(hit);
+        } else {
+          Survivors& all = kept[0][i];
+          for (size_t p = 1; p < parts; ++p) all.take(kept[p][i]);
+          all.cut();
+          complete(q0 + i, all.sorted_rows(), top);
+        }
+        write(q0 + i, top, scores, ids);
+      }
+    });
+  }
+
+  std::vector<Survivors> progressive_part(size_t q0, size_t nq, size_t first, size_t last, size_t chunk_blocks) const {
+    std::vector<Survivors> kept(nq, Survivors(std::max(params_.survivors, params_.k), chunk_blocks * kBlockRows));
+    scan(q0, nq, first, last, chunk_blocks, [&](size_t i, const int32_t* sums, size_t row, size_t rows) {
+      Survivors& s = kept[i];
+      s.grow(select(q0 + i, sums, row, rows, coarse_base_[q0 + i], s.threshold(), s.next_rows(), s.next_scores()));
+    });
+    return kept;
+  }
+
+  std::vector<TopK> exact_part(size_t q0, size_t nq, size_t first, size_t last, size_t chunk_blocks) const {
+    std::vector<TopK> tops(nq, TopK(params_.k));
+    std::vector<float> raised(nq);
+    for (size_t i = 0; i < nq; ++i) {
+      const size_t q = q0 + i;
+      const int8_t* y8 = coarse_.y8.as<int8_t>() + q * y8_stride(coarse_.groups);
+      const double margin = scan_margin(view_.spec, fine_[q], y8, coarse_scale(q));
+      raised[i] = static_cast<float>(queries_.base[q] + margin + 1e-5 * std::abs(double{queries_.base[q]}));
+    }
+    std::vector<uint32_t> rows_kept(chunk_blocks * kBlockRows + 16);
+    std::vector<float> scores_kept(rows_kept.size());
+    scan(q0, nq, first, last, chunk_blocks, [&](size_t i, const int32_t* sums, size_t row, size_t rows) {
+      const size_t n = select(q0 + i, sums, row, rows, raised[i], tops[i].threshold(), rows_kept.data(), scores_kept.data());
+      complete(q0 + i, {rows_kept.data(), n}, tops[i]);
+    });
+    return tops;
+  }
+
+  const FlatIndex& index_;
+  const Queries& queries_;
+  const SearchParams& params_;
+  const ScanView view_;
+  const Kernels& kernels_;
+  bool exact_ = false, direct_ = false;
+  const float* coarse_base_ = nullptr;
+  const uint16_t* coarse_factors_ = nullptr;
+  std::vector<FineQuery> fine_;
+  CoarseQueries coarse_;
+  std::vector<uint16_t> mask_;  // empty: every row
+  std::vector<uint32_t> allowed_rows_;
+};
+
+void FlatIndex::search(const Queries& queries, const SearchParams& params, float* scores, int64_t* ids) const {
+  if (params.k < 1) fail(Code::InvalidArgument, "k is 0: want k >= 1");
+  if (queries.count == 0) return;
+  std::shared_lock lock(mutex_);
+  if (rows_ == dead_) {
+    std::fill_n(scores, queries.count * params.k, kLowest);
+    std::fill_n(ids, queries.count * params.k, int64_t{-1});
+    return;
+  }
+  Scan(*this, queries, params).run(scores, ids);
+}
+
+}  // namespace bebr

@@ -1,0 +1,92 @@
+#include "index/query.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstdlib>
+
+namespace bebr {
+namespace {
+
+// Entry n of a nibble: sum (bit ? +y : -y) + sum |y|, which is 2|y| for every bit that agrees with y's sign.
+void fill_nibble(const int8_t* y, uint8_t* table) {
+  for (int n = 0; n < 16; ++n) {
+    int sum = 0;
+    for (int i = 0; i < 4; ++i) sum += ((n >> i & 1) != 0 ? y[i] : -y[i]) + std::abs(y[i]);
+    table[n] = static_cast<uint8_t>(sum);
+  }
+}
+
+}  // namespace
+
+FineQuery make_fine_query(const CodeSpec& spec, const float* y) {
+  constexpr double kLargest = 32767, kLargestSum = 2.0e9;  // 2^31 less what rounding 4096 entries can add
+  double largest = 0, sum = 0;
+  for (uint32_t j = 0; j < spec.dims(); ++j) {
+    largest = std::max(largest, std::fabs(double{y[j]}));
+    sum += std::fabs(double{y[j]});
+  }
+  const double smallest = std::max(largest / kLargest, sum * ((1u << spec.planes) - 1) / kLargestSum);
+  const double step = smallest > 0 ? std::exp2(std::ceil(std::log2(smallest))) : 1;
+
+  FineQuery fine;
+  fine.y16.resize(y16_stride(spec.dims()) * sizeof(int16_t));
+  fine.scale = step / (1u << (spec.planes - 1));
+  for (uint32_t j = 0; j < spec.dims(); ++j) fine.y16.as<int16_t>()[j] = static_cast<int16_t>(std::lrint(y[j] / step));
+  return fine;
+}
+
+CoarseQueries make_coarse_queries(const CodeSpec& spec, const float* y, size_t count, size_t stride) {
+  CoarseQueries c;
+  c.count = static_cast<uint32_t>(count);
+  c.groups = spec.groups();
+  c.tables.resize(count * table_bytes(c.groups));
+  c.y8.resize(count * y8_stride(c.groups));
+  c.bias_.resize(count * sizeof(int32_t));
+  c.scale_.resize(count * sizeof(float));
+  for (size_t q = 0; q < count; ++q) {
+    const float* yq = y + q * stride;
+    float largest = 0;  // over byte groups, of sum |y|
+    for (uint32_t g = 0; g < c.groups; ++g) {
+      float sum = 0;
+      for (uint32_t j = 8 * g; j < 8 * g + 8; ++j) sum += std::fabs(yq[j]);
+      largest = std::max(largest, sum);
+    }
+    // Rounding adds at most 1/2 to each of 8 entries: 123 + 4 = 127, the bound of ScanQueries.
+    const float scale = largest > 0 ? largest / 123 : 1;
+    int8_t* y8 = c.y8.as<int8_t>() + q * y8_stride(c.groups);
+    int32_t bias = 0;
+    for (uint32_t j = 0; j < spec.dims(); ++j) {
+      y8[j] = static_cast<int8_t>(std::lrint(yq[j] / scale));
+      bias += std::abs(y8[j]);
+    }
+    uint8_t* table = c.tables.data() + q * table_bytes(c.groups);
+    for (uint32_t g = 0; g < c.groups; ++g) {
+      uint8_t* quad = table + g / 4 * 128 + g % 4 * 16;
+      fill_nibble(y8 + 8 * g, quad);
+      fill_nibble(y8 + 8 * g + 4, quad + 64);
+    }
+    c.bias()[q] = bias;
+    c.scale()[q] = scale;
+  }
+  return c;
+}
+
+double scan_margin(const CodeSpec& spec, const FineQuery& fine, const int8_t* y8, float scale8) {
+  const double step = fine.scale * (1u << (spec.planes - 1));
+  const int16_t* y16 = fine.y16.as<int16_t>();
+  double rounding = 0, l1 = 0, y_squared = 0, v_squared = 0;
+  for (uint32_t j = 0; j < spec.dims(); ++j) {
+    const double y = step * y16[j];
+    const double unread = 1 - std::exp2(1 - static_cast<double>(spec.depth(j)));  // largest |v_j - r_0j|
+    rounding += std::fabs(y - double{scale8} * y8[j]);
+    l1 += std::fabs(y) * unread;
+    if (unread > 0) {
+      y_squared += y * y;
+      v_squared += unread * unread;
+    }
+  }
+  // One part in 10^5 more than the float arithmetic of select can lose.
+  return (rounding + std::min(l1, std::sqrt(y_squared * v_squared))) * (1 + 1e-5);
+}
+
+}  // namespace bebr

@@ -1,0 +1,40 @@
+// A float query in the integer forms that the kernels take.
+#pragma once
+
+#include <cstdint>
+#include <span>
+
+#include "base/buffer.h"
+#include "code/spec.h"
+#include "kernels/kernels.h"
+
+namespace bebr {
+
+// y as int16 for final scores over all planes: <y, v> ~ scale * complete(...). scale is a power of two, so dyadic y (the
+// paper's symmetric case, y = v_q) stays exact, and no sum overflows int32.
+struct FineQuery {
+  Buffer y16;        // y16_stride(dims) int16
+  double scale = 0;  // includes the 2^-(planes-1) of the kernel's integer form
+};
+FineQuery make_fine_query(const CodeSpec& spec, const float* y);
+
+// Queries as small integers and lookup tables for the scan of the sign plane: <y, r_0> ~ scale[q] * sums.
+struct CoarseQueries {
+  Buffer tables, y8;
+  std::span<int32_t> bias() { return {bias_.as<int32_t>(), count}; }
+  std::span<float> scale() { return {scale_.as<float>(), count}; }
+  uint32_t count = 0, groups = 0;
+  Buffer bias_, scale_;
+
+  ScanQueries view(uint32_t first, uint32_t n) const noexcept {
+    return {n, groups, tables.data() + first * table_bytes(groups), y8.as<int8_t>() + first * y8_stride(groups),
+            bias_.as<int32_t>() + first};
+  }
+};
+CoarseQueries make_coarse_queries(const CodeSpec& spec, const float* y, size_t count, size_t stride);
+
+// An upper bound of |<fine query, v> - scale8 * sums| over every code of the spec: what the scan of the sign plane cannot see.
+// Rounding of the 8-bit query, plus the planes it does not read (the smaller of the L1 and the Cauchy-Schwarz bound).
+double scan_margin(const CodeSpec& spec, const FineQuery& fine, const int8_t* y8, float scale8);
+
+}  // namespace bebr

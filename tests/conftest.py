@@ -1,0 +1,38 @@
+"""What every test may use: embeddings with a steep spectrum, as real ones have, made from a seed."""
+
+from __future__ import annotations
+
+import os
+
+import numpy as np
+import pytest
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+
+def clustered(n: int, d: int, seed: int = 0) -> np.ndarray:
+    """float32[n, d]: a mixture of 50 Gaussians whose spectrum falls as 1/i, unit length."""
+    rng = np.random.default_rng(seed)
+    basis = np.linalg.qr(np.random.default_rng(1).standard_normal((d, d)))[0]
+    scale = 1 / np.sqrt(np.arange(1, d + 1))
+    centers = np.random.default_rng(2).standard_normal((50, d)) * scale
+    x = centers[rng.integers(0, 50, n)] + rng.standard_normal((n, d)) * scale
+    x = x @ basis + 0.1
+    return (x / np.linalg.norm(x, axis=1, keepdims=True)).astype(np.float32)
+
+
+@pytest.fixture(scope="session")
+def vectors() -> np.ndarray:
+    """3,000 vectors of 64 dimensions."""
+    return clustered(3000, 64)
+
+
+@pytest.fixture(scope="session")
+def queries() -> np.ndarray:
+    """50 vectors from the same mixture, none of them in ``vectors``."""
+    return clustered(50, 64, seed=9)
+
+
+def recall(found: np.ndarray, truth: np.ndarray) -> float:
+    """Mean share of ``truth``'s rows found."""
+    return float(np.mean([len(np.intersect1d(a, b)) / len(b) for a, b in zip(found, truth, strict=True)]))

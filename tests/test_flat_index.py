@@ -1,0 +1,251 @@
+"""FlatIndex against a naive model: every score reckoned in numpy from the decoded code."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+
+import bebr
+
+
+@pytest.fixture(scope="module", params=["cosine", "ip", "l2"])
+def trained(request, vectors):
+    scale = 1 if request.param == "cosine" else np.linspace(0.5, 3, len(vectors), dtype=np.float32)[:, None]
+    x = vectors * scale
+    return bebr.train(x, widths=[48, 24, 8], metric=request.param, seed=0), x
+
+
+def naive_scores(bz: bebr.Binarizer, codes: bebr.Codes, q: np.ndarray) -> np.ndarray:
+    """The score of every pair from DESIGN.md section 3, larger is better."""
+    xhat, f = bz.decode(codes).astype(np.float64), codes.factors[:, 0].astype(np.float64)
+    if bz.metric == "l2":
+        squared = f / bz.config["factor_scale"] + bz.config["factor_offset"]
+        return -((q**2).sum(1)[:, None] - 2 * q @ xhat.T + squared)
+    if bz.metric == "cosine":
+        q = q / np.linalg.norm(q, axis=1, keepdims=True)
+    return (q @ xhat.T) * f
+
+
+def close(hits: bebr.Hits, scores: np.ndarray, ids: np.ndarray, metric: str) -> None:
+    """The hits' scores are those of their ids, and no row outside the hits beats them by more than rounding."""
+    sign = -1 if metric == "l2" else 1
+    row = {int(i): n for n, i in enumerate(ids)}
+    tolerance = 2e-3 * np.abs(scores).max()
+    for q in range(len(scores)):
+        mine = np.array([scores[q, row[int(i)]] for i in hits.ids[q]])
+        np.testing.assert_allclose(sign * hits.scores[q], mine, atol=tolerance)
+        assert mine.min() >= np.sort(scores[q])[-len(mine)] - tolerance
+
+
+@pytest.mark.parametrize("query", ["float", "code"])
+@pytest.mark.parametrize("refine", ["exact", 300])
+def test_search_equals_the_naive_model(trained, queries, query, refine):
+    bz, x = trained
+    ids = np.random.default_rng(0).permutation(10 * len(x))[: len(x)]
+    index = bebr.FlatIndex(bz)
+    index.add(x, ids)
+    q = queries if query == "float" else bz.decode(bz.encode(queries))
+    close(index.search(queries, 10, query=query, refine=refine), naive_scores(bz, bz.encode(x), q.astype(np.float64)), ids, bz.metric)
+
+
+def test_exact_equals_completing_every_row(trained, queries):
+    bz, x = trained
+    index = bebr.FlatIndex(bz)
+    index.add(x)
+    exact, all_rows = index.search(queries, 10, refine="exact"), index.search(queries, 10, refine=len(x))
+    np.testing.assert_array_equal(exact.ids, all_rows.ids)
+    np.testing.assert_array_equal(exact.scores, all_rows.scores)
+
+
+def test_default_search_loses_little_against_exact(trained, queries):
+    bz, x = trained
+    index = bebr.FlatIndex(bz)
+    index.add(x)
+    same = index.search(queries, 10).ids == index.search(queries, 10, refine="exact").ids
+    assert same.mean() > 0.97
+
+
+def test_threads_do_not_change_the_answer(trained, queries):
+    bz, x = trained
+    index = bebr.FlatIndex(bz)
+    index.add(np.tile(x, (6, 1)))
+    before = bebr.get_num_threads()
+    try:
+        bebr.set_num_threads(1)
+        one = index.search(queries, 10, refine="exact")
+        bebr.set_num_threads(3)
+        three = index.search(queries, 10, refine="exact")
+    finally:
+        bebr.set_num_threads(before)
+    np.testing.assert_array_equal(one.ids, three.ids)
+    np.testing.assert_array_equal(one.scores, three.scores)
+
+
+@pytest.mark.parametrize("refine", [None, "exact", 5])
+@pytest.mark.parametrize("share", [0.5, 0.1, 0.004, 0.0])
+def test_allow_gives_the_best_of_the_allowed(trained, queries, refine, share):
+    bz, x = trained
+    index = bebr.FlatIndex(bz)
+    index.add(x)
+    allowed = np.random.default_rng(3).permutation(len(x))[: int(share * len(x))]
+    hits = index.search(queries, 10, allow=np.append(allowed, [10**9]), refine=refine)
+    found = min(10, len(allowed))
+    assert np.isin(hits.ids[:, :found], allowed).all() and (hits.ids[:, found:] == -1).all()
+    if refine == "exact" and found:
+        scores = naive_scores(bz, bz.encode(x)[allowed], queries.astype(np.float64))
+        close(bebr.Hits(hits.scores[:, :found], hits.ids[:, :found]), scores, allowed, bz.metric)
+
+
+def test_fewer_rows_than_k_are_padded(trained, queries):
+    bz, x = trained
+    index = bebr.FlatIndex(bz)
+    assert (index.search(queries, 3).ids == -1).all()
+    index.add(x[:2])
+    hits = index.search(queries, 5)
+    assert (np.sort(hits.ids[:, :2], axis=1) == [0, 1]).all()
+    assert (hits.ids[:, 2:] == -1).all()
+    assert np.isinf(hits.scores[:, 2:]).all()
+
+
+@pytest.mark.parametrize("mmap", [False, True])
+def test_save_and_open(trained, queries, tmp_path, mmap):
+    bz, x = trained
+    index = bebr.FlatIndex(bz)
+    index.add(x)
+    path = tmp_path / "x.bebr"
+    index.save(path)
+    again = bebr.open_index(path, mmap=mmap)
+    assert len(again) == len(x) and again.binarizer.digest == bz.digest
+    for a, b in zip(index.search(queries, 10), again.search(queries, 10), strict=True):
+        np.testing.assert_array_equal(a, b)
+    if mmap:
+        with pytest.raises(ValueError, match="mmap=False"):
+            again.add(x[:1])
+    else:
+        again.add(x[:1])
+        assert len(x) in again
+    assert again.remove(np.arange(100)) == 100
+    assert not np.isin(again.search(queries, 10).ids, np.arange(100)).any()
+    again.save(path)
+    assert len(bebr.open_index(path)) == len(again)
+
+
+def test_damaged_files_are_refused(trained, tmp_path):
+    bz, x = trained
+    index = bebr.FlatIndex(bz)
+    index.add(x[:100])
+    path = tmp_path / "x.bebr"
+    index.save(path)
+    whole = path.read_bytes()
+    rng = np.random.default_rng(0)
+    for cut in [0, 7, 47, 48, 200, len(whole) - 1]:
+        path.write_bytes(whole[:cut])
+        with pytest.raises(bebr.CorruptFile, match=str(path)):
+            bebr.open_index(path)
+    for at in [*range(48), *rng.integers(0, len(whole), 100)]:
+        broken = bytearray(whole)
+        broken[at] ^= 1 << int(rng.integers(8))
+        path.write_bytes(broken)
+        try:
+            bebr.open_index(path, verify=True)
+        except bebr.CorruptFile as e:
+            assert str(path) in str(e)
+        else:
+            assert path.read_bytes() != whole  # padding between sections is not covered, and holds nothing
+            assert at > 48
+    path.write_bytes(b"PK\x03\x04" + bytes(100))
+    with pytest.raises(bebr.CorruptFile, match="not a bebr file"):
+        bebr.open_index(path)
+    with pytest.raises(FileNotFoundError):
+        bebr.open_index(tmp_path / "absent.bebr")
+
+
+def bad_calls():
+    yield "ids below zero", lambda ix, x: ix.add(x[:1], [-5]), "-5"
+    yield "repeated id", lambda ix, x: ix.add(x[:2], [3, 3]), "3 is already present"
+    yield "present id", lambda ix, x: ix.add(x[:1], [0]), "0 is already present"
+    yield "ids too short", lambda ix, x: ix.add(x[:2], [99]), "1 entries for 2 vectors"
+    yield "wrong dimension", lambda ix, x: ix.add(x[:, :5]), r"\(10, 5\): want \(n, 64\)"
+    yield "not a number", lambda ix, x: ix.add(np.full((2, 64), np.nan, np.float32)), r"x\[0, 0\] is nan"
+    yield "infinity", lambda ix, x: ix.add(np.full((2, 64), np.inf, np.float32)), "inf"
+    yield "wrong dtype", lambda ix, x: ix.add(np.array([["a"] * 64])), "dtype"
+    yield "k of zero", lambda ix, x: ix.search(x, 0), "k is 0"
+    yield "k not an integer", lambda ix, x: ix.search(x, 2.5), "k is 2.5"
+    yield "no query", lambda ix, x: ix.search(x[:0], 1), "queries is empty"
+    yield "query mode", lambda ix, x: ix.search(x, 1, query="bits"), "'float' or 'code'"
+    yield "refine", lambda ix, x: ix.search(x, 1, refine="all"), "refine is 'all'"
+    yield "allow of floats", lambda ix, x: ix.search(x, 1, allow=[0.5]), "allow has dtype"
+
+
+@pytest.mark.parametrize(("call", "message"), [pytest.param(c, m, id=n) for n, c, m in bad_calls()])
+def test_bad_input_names_what_was_wrong(trained, call, message):
+    bz, x = trained
+    index = bebr.FlatIndex(bz)
+    index.add(x[:10])
+    with pytest.raises(ValueError, match=message):
+        call(index, x[:10])
+    assert len(index) == 10
+
+
+class IndexMachine(RuleBasedStateMachine):
+    """Adds and removes in any order, with a dict as the model."""
+
+    @initialize()
+    def start(self):
+        from tests.conftest import clustered
+
+        self.x = clustered(300, 16, seed=5)
+        self.bz = bebr.train(self.x, widths=[16, 8], seed=0)
+        self.index = bebr.FlatIndex(self.bz)
+        self.model: dict[int, int] = {}
+
+    @rule(rows=st.lists(st.integers(0, 299), unique=True, max_size=40))
+    def add(self, rows):
+        new = [r for r in rows if r + 7 not in self.model]
+        self.index.add(self.x[new], [r + 7 for r in new])
+        self.model |= {r + 7: r for r in new}
+
+    @rule(ids=st.lists(st.integers(0, 310), max_size=60))
+    def remove(self, ids):
+        gone = {i for i in ids if i in self.model}
+        assert self.index.remove(ids) == len(gone)
+        for i in gone:
+            del self.model[i]
+
+    @invariant()
+    def same_rows(self):
+        codes, ids = self.index.codes()
+        assert sorted(ids) == sorted(self.model)
+        if len(ids):
+            want = self.bz.encode(self.x[[self.model[int(i)] for i in ids]])
+            np.testing.assert_array_equal(codes.planes, want.planes)
+            np.testing.assert_array_equal(codes.factors, want.factors)
+
+    @invariant()
+    def finds_everything(self):
+        hits = self.index.search(self.x[:1], len(self.model) + 1)
+        assert sorted(hits.ids[0]) == sorted([*self.model, -1])
+
+
+IndexMachine.TestCase.settings = settings(max_examples=15, stateful_step_count=15, deadline=None)
+TestIndexMachine = IndexMachine.TestCase
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    widths=st.lists(st.integers(1, 12), min_size=1, max_size=8).map(lambda w: [8 * v for v in sorted(w, reverse=True)]),
+    n=st.integers(1, 200),
+    k=st.integers(1, 30),
+    seed=st.integers(0, 10),
+)
+def test_any_shape_of_code_is_searched_exactly(widths, n, k, seed):
+    rng = np.random.default_rng(seed)
+    x = rng.standard_normal((n + 2, widths[0])).astype(np.float32)
+    bz = bebr.train(x, widths=widths, metric="ip", seed=seed)
+    index = bebr.FlatIndex(bz)
+    index.add(x)
+    exact, everything = index.search(x[:3], k, refine="exact"), index.search(x[:3], k, refine=len(x))
+    np.testing.assert_array_equal(exact.ids, everything.ids)

@@ -1,0 +1,44 @@
+"""The public face, and what `import bebr` may load."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import bebr
+
+
+def test_import_loads_no_heavy_module():
+    heavy = "torch grpc sqlalchemy pyarrow ray matplotlib typer rich safetensors".split()
+    code = f"import bebr, sys; print([m for m in {heavy} if m in sys.modules])"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
+
+
+def test_training_and_encoding_load_no_torch():
+    code = (
+        "import bebr, numpy as np, sys; x = np.random.default_rng(0).standard_normal((500, 16)).astype('f4');"
+        "bebr.train(x, bytes_per_vector=6).encode(x); print('torch' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "False"
+
+
+def test_public_names_exist_and_are_documented():
+    for name in bebr.__all__:
+        assert getattr(bebr, name).__doc__, name
+
+
+def test_info_names_the_machine():
+    info = bebr.info()
+    assert info["isa"] in info["runnable_isas"]
+    assert info["runnable_isas"][0] == "scalar"
+
+
+def test_isa_is_capped_and_checked():
+    def run(value: str) -> subprocess.CompletedProcess[str]:
+        env = {"BEBR_ISA": value, "PATH": "/usr/bin:/bin"}
+        code = "import sys; sys.path[:0] = %r; import bebr; print(bebr.info()['isa'])" % sys.path
+        return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=env, check=False)
+
+    assert run("scalar").stdout.strip() == "scalar"
+    wrong = run("sse9")
+    assert wrong.returncode != 0 and "BEBR_ISA is 'sse9': want scalar, avx2, avx512 or amx" in wrong.stderr
