@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -87,7 +86,7 @@ class FlatIndex:
         """The k best rows for each query.
 
         queries: float32[n, d] or [d]. query: ``"float"`` (ADC) or ``"code"`` (SDC, the paper's mode).
-        refine: rows completed over all planes after the sign plane, as a multiple of k; None: the share measured at training;
+        refine: rows completed over all planes after the sign plane, as a multiple of k; None: the number measured at training;
         ``"exact"``: every row that an upper bound on its score cannot rule out, so the result equals scoring all planes of all rows.
         allow: int64 ids; only these are considered. Raises ``ValueError``.
         """
@@ -110,8 +109,7 @@ class FlatIndex:
 
     def _survivors(self, k: int, refine: Refine) -> int:
         if refine is None:
-            share = math.ceil(self._binarizer.survivors * len(self))
-            return max(share, _FEWEST_SURVIVORS, 4 * k)
+            return max(self._binarizer.survivors(len(self)), _FEWEST_SURVIVORS, 4 * k)
         if refine == "exact":
             return 0
         if isinstance(refine, bool) or not isinstance(refine, int) or refine < 1:

@@ -29,28 +29,31 @@ def draw_tradeoff(path: str | Path, rows: Sequence[Row], title: str) -> None:
         recall = [row.recall for row in members]
         sizes = [row.bytes_per_vector for row in members]
         by_bytes.plot(sizes, recall, label=label, **style)
-        by_speed.plot([row.queries_per_second for row in members], recall, **style)
-    _dress(by_bytes, rows, title)
-    by_speed.set_xscale("log")
+        # a peer's bits and its speed are hardly related: a line through the points would only be in the way
+        line = style if members[0].system == "bebr" else {**style, "linestyle": "none"}
+        by_speed.plot([row.queries_per_second for row in members], recall, **line)
+    by_bytes.set_title(title, loc="left", fontsize=10)
+    by_bytes.set_ylabel(f"recall@{rows[0].k} of the exact top {rows[0].k}")
+    by_bytes.set_xlabel("bytes a vector, factors included (left is smaller)")
+    _log_axis(by_bytes, [row.bytes_per_vector for row in rows], [2**i for i in range(16)])
     threads = f"{rows[0].threads} thread{'s' if rows[0].threads > 1 else ''}"
     by_speed.set_xlabel(f"queries a second, all in one call, {threads} (right is faster)")
-    by_speed.grid(alpha=0.3)
+    speeds = [row.queries_per_second for row in rows]
+    steps = (1, 2, 5) if max(speeds) < 100 * min(speeds) else (1,)  # all three would run into each other
+    _log_axis(by_speed, speeds, [step * 10**i for i in range(10) for step in steps])
     figure.legend(loc="outside right upper", fontsize=8.5, frameon=False)
     path = Path(path)
     with replacing(path) as temporary:
         figure.savefig(temporary)
 
 
-def _dress(axes: Any, rows: Sequence[Row], title: str) -> None:
-    axes.set_title(title, loc="left", fontsize=10)
+def _log_axis(axes: Any, values: Sequence[float], ticks: Sequence[float]) -> None:
+    """A logarithmic x axis round `values`, labelled at `ticks` only: matplotlib's own overlap on a short axis."""
     axes.set_xscale("log")
-    low, high = min(row.bytes_per_vector for row in rows), max(row.bytes_per_vector for row in rows)
-    ticks = [8 * 2**i for i in range(12) if low * 0.7 <= 8 * 2**i <= high * 1.4]
-    axes.xaxis.set_major_locator(FixedLocator(ticks))
+    axes.set_xlim(min(values) / 1.5, max(values) * 1.5)
+    axes.xaxis.set_major_locator(FixedLocator([t for t in ticks if min(values) / 1.5 <= t <= max(values) * 1.5]))
     axes.xaxis.set_minor_locator(NullLocator())
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    axes.set_xlabel("bytes a vector, factors included (left is smaller)")
-    axes.set_ylabel(f"recall@{rows[0].k} of the exact top {rows[0].k}")
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
     axes.grid(alpha=0.3)
 
 
@@ -98,5 +101,5 @@ def _label(row: Row) -> str:
     if row.system == "bebr":
         return f"bebr {row.recipe}, {'ADC' if row.query == 'float' else 'SDC'}"
     # "faiss RaBitQ4" and "faiss PQ96x4fs" belong to the lines "faiss RaBitQ" and "faiss PQ"
-    family = re.match(r"\S+ [A-Za-z]*", row.recipe)
-    return family.group().strip() if family else row.recipe
+    family = re.sub(r"\d.*", "", row.recipe).strip()
+    return row.recipe if re.search(r" [a-z]$", family) else family  # "usearch b1" and "usearch i8" are no family

@@ -11,8 +11,8 @@ from bebr.binarizer import Binarizer
 from bebr.index import FlatIndex
 from bebr.train.closed_form import ClosedForm, Progress, fit
 
-_BASE, _QUERIES, _K = 32_768, 256, 10
-_LOSS = 0.002  # recall@10 that the default search may lose against completing every row
+_BASE, _QUERIES, _K = 65_536, 256, 10
+_LOSS = 0.002  # share of the exact answer over codes that the default search may lose
 
 
 def fit_closed_form(x: Floats, widths: tuple[int, ...], metric: str, seed: int, progress: Progress | None) -> Binarizer:
@@ -43,26 +43,29 @@ def finish(named: dict[str, Floats], config: dict[str, Any], x: Floats, seed: in
     if len(base) < 10 * _K:
         queries, base = x, x
     if config["metric"] == "l2":
-        norms = (base.astype(np.float64) ** 2).sum(axis=1)
-        spread = max(float(norms.std()), 1e-6 * float(norms.mean()), 1e-30)
-        # Deviations of a few spreads land round 1..8, where fp16 has 11 bits.
+        # Of the reconstructions, which are what the factor holds: unit vectors have no spread, their reconstructions do.
+        rough = Binarizer(named, config)
+        norms = (rough.decode(rough.encode(base[:8192])).astype(np.float64) ** 2).sum(axis=1)
+        spread = max(float(norms.std()), 1e-3 * float(norms.mean()), 1e-30)
+        # Deviations of a few spreads land round 1..8, where fp16 has 11 bits; 65,504 is its largest number.
         config |= {"factor_offset": float(norms.mean()), "factor_scale": float(2.0 ** np.round(-np.log2(spread)))}
     if len(config["widths"]) == 1:
         named = {k: v for k, v in named.items() if not k.startswith("stage.")}
-    return Binarizer(named, config | {"survivors": measure_survivors(Binarizer(named, config), base, queries)})
+    rows = measure_survivors(Binarizer(named, config), base, queries)
+    return Binarizer(named, config | {"survivors": {"rows": rows, "of": len(base)}})
 
 
-def measure_survivors(binarizer: Binarizer, base: Floats, queries: Floats) -> float:
-    """The smallest share of the rows whose completion loses at most _LOSS of the top 10 that completing all rows gives."""
+def measure_survivors(binarizer: Binarizer, base: Floats, queries: Floats) -> int:
+    """How few rows may be completed after the sign plane, losing at most _LOSS of the top 10 that completing all rows gives."""
     index = FlatIndex(binarizer)
     index.add(base)
     prepared = binarizer.prepare(queries)
     k = min(_K, len(base))
     everything = index.search_prepared(prepared, k, refine=-(-len(base) // k)).ids
-    low, high = 1, max(1, -(-len(base) // k))  # multiples of k; high is known to be enough
+    low, high = 1, -(-len(base) // k)  # multiples of k; high is enough
     while low < high:
         middle = (low + high) // 2
         found = index.search_prepared(prepared, k, refine=middle).ids
         kept = np.mean([len(np.intersect1d(a, b)) / k for a, b in zip(found, everything, strict=True)])
         low, high = (low, middle) if kept >= 1 - _LOSS else (middle + 1, high)
-    return low * k / len(base)
+    return low * k

@@ -1,0 +1,153 @@
+"""Training by the closed form, the file, and what a binarizer promises."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from tests.conftest import clustered, recall
+
+import bebr
+
+
+def exact(x: np.ndarray, q: np.ndarray, metric: str, k: int = 10) -> np.ndarray:
+    scores = q @ x.T
+    if metric == "cosine":
+        scores = scores / np.linalg.norm(x, axis=1)
+    if metric == "l2":
+        scores = 2 * scores - (x**2).sum(1)
+    return np.argsort(-scores, axis=1)[:, :k]
+
+
+@pytest.mark.parametrize("metric", ["cosine", "ip", "l2"])
+@pytest.mark.parametrize("norms", ["unit", "spread"])
+def test_recall_rises_with_bytes(vectors, queries, metric, norms):
+    x = vectors * (1 if norms == "unit" else np.linspace(0.5, 2, len(vectors), dtype=np.float32)[:, None])
+    found = {}
+    for size in (10, 18, 34, 66):
+        bz = bebr.train(x, bytes_per_vector=size, metric=metric)
+        assert bz.bytes_per_vector == size
+        index = bebr.FlatIndex(bz)
+        index.add(x)
+        found[size] = recall(index.search(queries, 10).ids, exact(x, queries, metric))
+    assert found[10] < found[18] < found[34] < found[66], found
+    assert found[66] > 0.96, found
+
+
+def test_the_query_may_be_coded_too(vectors, queries):
+    index = bebr.FlatIndex(bebr.train(vectors, bytes_per_vector=34))
+    index.add(vectors)
+    truth = exact(vectors, queries, "cosine")
+    adc, sdc = (recall(index.search(queries, 10, query=mode).ids, truth) for mode in ("float", "code"))
+    assert 0.6 < sdc < adc
+
+
+def test_widths_follow_the_spectrum_or_the_caller(vectors):
+    ragged = bebr.train(vectors, bytes_per_vector=18).widths
+    assert sum(ragged) == 128 and list(ragged) == sorted(ragged, reverse=True) and len(ragged) > 1
+    assert bebr.train(vectors, dims=32, bits=2).widths == (32, 32)
+    assert bebr.train(vectors, widths=[40, 16]).widths == (40, 16)
+    flat = np.random.default_rng(0).standard_normal((2000, 32)).astype(np.float32)
+    assert bebr.train(flat, bytes_per_vector=6, metric="ip").widths == (32,)  # no direction deserves a second bit before all have one
+
+
+def test_the_same_seed_gives_the_same_model(vectors):
+    one, two, other = (bebr.train(vectors, bytes_per_vector=18, seed=s) for s in (0, 0, 1))
+    assert one.digest == two.digest != other.digest
+
+
+def test_file_round_trip(vectors, tmp_path):
+    bz = bebr.train(vectors, bytes_per_vector=18, metric="l2")
+    bz.save(tmp_path / "m.safetensors")
+    again = bebr.Binarizer.load(tmp_path / "m.safetensors")
+    assert again.digest == bz.digest and again.widths == bz.widths and again.metric == "l2"
+    np.testing.assert_array_equal(again.encode(vectors).planes, bz.encode(vectors).planes)
+    assert [p.name for p in tmp_path.iterdir()] == ["m.safetensors"]
+
+
+def test_damaged_model_files_are_refused(vectors, tmp_path):
+    path = tmp_path / "m.safetensors"
+    bebr.train(vectors, bytes_per_vector=18).save(path)
+    whole = path.read_bytes()
+    for cut in (0, 5, 100, len(whole) - 1):
+        path.write_bytes(whole[:cut])
+        with pytest.raises(bebr.CorruptFile, match=str(path)):
+            bebr.Binarizer.load(path)
+    with pytest.raises(FileNotFoundError):
+        bebr.Binarizer.load(tmp_path / "absent.safetensors")
+
+
+def test_codes_travel_as_bytes(vectors):
+    bz = bebr.train(vectors, bytes_per_vector=18)
+    codes = bz.encode(vectors[:7])
+    again = bebr.Codes.from_bytes(codes.to_bytes(), bz.code_bytes, bz.factor_count)
+    np.testing.assert_array_equal(again.planes, codes.planes)
+    np.testing.assert_array_equal(again.factors, codes.factors)
+    assert len(codes.to_bytes()) == 7 * bz.bytes_per_vector
+    with pytest.raises(ValueError, match="want a multiple of 18"):
+        bebr.Codes.from_bytes(b"123", bz.code_bytes, bz.factor_count)
+
+
+def test_decode_is_near_and_gets_nearer(vectors):
+    errors = [
+        np.mean((bz.decode(bz.encode(vectors)) - vectors) ** 2) / vectors.var()
+        for bz in (bebr.train(vectors, bytes_per_vector=size) for size in (10, 18, 34))
+    ]
+    assert errors[2] < errors[1] < errors[0] < 0.8
+
+
+def test_awkward_data_trains():
+    rng = np.random.default_rng(0)
+    x = clustered(500, 24)
+    constant = np.hstack([x, np.full((500, 8), 3, np.float32)])
+    duplicated = np.hstack([x, x])
+    low_rank = rng.standard_normal((500, 3)).astype(np.float32) @ rng.standard_normal((3, 40)).astype(np.float32)
+    for data in (constant, duplicated, low_rank, x[:5], np.ones((50, 16), np.float32)):
+        for metric in ("cosine", "l2"):
+            bz = bebr.train(data, bytes_per_vector=5, metric=metric)
+            index = bebr.FlatIndex(bz)
+            index.add(data)
+            assert np.isfinite(index.search(data[:3], 2).scores).all()
+
+
+def test_zero_vectors_are_kept(vectors):
+    index = bebr.FlatIndex(bebr.train(vectors, bytes_per_vector=18))
+    index.add(np.zeros((2, 64), np.float32))
+    assert np.isfinite(index.search(vectors[:1], 2).scores).all()
+
+
+def bad_training():
+    yield {"x": np.ones((1, 64), np.float32), "bytes_per_vector": 10}, "1 vectors: want at least 2"
+    yield {"x": np.ones((10, 4), np.float32), "bytes_per_vector": 3}, "4 dimensions: want 8 to 4096"
+    yield {"x": np.ones(10, np.float32), "bytes_per_vector": 3}, r"shape \(10,\)"
+    yield {"x": np.full((10, 8), np.nan, np.float32), "bytes_per_vector": 3}, "nan"
+    yield {"bytes_per_vector": 2}, "want 3 to 66"
+    yield {"bytes_per_vector": 1000}, "want 3 to 66"
+    yield {}, "exactly one of bytes_per_vector"
+    yield {"bytes_per_vector": 18, "widths": [8]}, "exactly one of bytes_per_vector"
+    yield {"dims": 32}, "dims and bits together"
+    yield {"widths": [12]}, r"widths\[0\] is 12"
+    yield {"widths": [8, 16]}, r"widths\[1\] is 16"
+    yield {"widths": [8] * 9}, "9 planes"
+    yield {"bytes_per_vector": 18, "metric": "dot"}, "metric is 'dot'"
+    yield {"bytes_per_vector": 18, "architecture": "cnn"}, "architecture is 'cnn'"
+    yield {"bytes_per_vector": 18, "hidden": 8}, "unknown option 'hidden'"
+
+
+@pytest.mark.parametrize(("arguments", "message"), list(bad_training()))
+def test_bad_training_arguments_are_named(vectors, arguments, message):
+    arguments = {"x": vectors, **arguments}
+    with pytest.raises(ValueError, match=message):
+        bebr.train(arguments.pop("x"), **arguments)
+
+
+def test_tensors_of_the_wrong_shape_are_named():
+    config = {"architecture": "linear", "widths": [16], "metric": "ip", "input_dim": 16}
+    square = np.eye(16, dtype=np.float32)
+    with pytest.raises(ValueError, match=r"encoder\.0\.weight is missing"):
+        bebr.Binarizer.from_tensors({}, config)
+    with pytest.raises(ValueError, match=r"decoder\.weight has shape \(8, 16\)"):
+        bebr.Binarizer.from_tensors({"encoder.0.weight": square, "decoder.weight": square[:8]}, config)
+    with pytest.raises(ValueError, match="unknown tensor 'fc.weight'"):
+        bebr.Binarizer.from_tensors({"encoder.0.weight": square, "fc.weight": square}, config)
+    with pytest.raises(ValueError, match="no 'metric'"):
+        bebr.Binarizer.from_tensors({"encoder.0.weight": square}, {"architecture": "linear", "widths": [16], "input_dim": 16})
