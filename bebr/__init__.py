@@ -4,7 +4,8 @@
 >>> ix = bebr.FlatIndex(bz); ix.add(x)
 >>> scores, ids = ix.search(q, 10)
 
-Importing this package loads numpy and the extension only; torch, grpc and sqlalchemy load with the first call that needs them.
+Importing this package loads numpy and the extension only; torch, grpc and sqlalchemy load with the first call that
+needs them.
 """
 
 from __future__ import annotations
@@ -77,7 +78,8 @@ def get_num_threads() -> int:
 
 
 def info() -> dict[str, Any]:
-    """Version, instruction sets (chosen, runnable here), threads and the file format version, as ``bebr info`` prints."""
+    """Version, instruction sets (chosen, runnable here), threads and the file format version, as ``bebr info``
+    prints."""
     return {
         "version": __version__,
         "isa": _core.isa(),

@@ -1,4 +1,5 @@
-"""Checks of arrays that come from outside: one place, so that every message names the argument, what was got and wanted."""
+"""Checks of arrays that come from outside: one place, so that every message names the argument, what was got and
+wanted."""
 
 from __future__ import annotations
 
@@ -14,7 +15,8 @@ _MIN_DIM, _MAX_DIM = 8, 4096
 
 
 def as_vectors(x: ArrayLike, name: str, dim: int | None = None, allow_empty: bool = True) -> Floats:
-    """``x`` as C-contiguous float32[n, d] without NaN or infinity. A single vector [d] becomes [1, d] when ``dim`` is known."""
+    """``x`` as C-contiguous float32[n, d] without NaN or infinity. A single vector [d] becomes [1, d] when ``dim``
+    is known."""
     array: NDArray[Any] = np.asarray(x)
     if array.dtype.kind not in "fiu":
         raise ValueError(f"{name} has dtype {array.dtype}: want float32")
@@ -53,5 +55,4 @@ def as_ids(ids: ArrayLike, name: str, count: int | None = None) -> Ids:
 def normalized(x: Floats) -> Floats:
     """Rows scaled to unit length; a zero row stays zero."""
     norms = np.linalg.norm(x, axis=1, keepdims=True)
-    result: Floats = x / np.where(norms > 0, norms, 1)
-    return result
+    return np.asarray(x / np.where(norms > 0, norms, 1), np.float32)

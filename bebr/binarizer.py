@@ -81,7 +81,9 @@ class Binarizer:
         self._check_config()
         self._encoder = _core.Encoder(self.architecture, list(self.widths), self._layers(), self.metric == "cosine")
         if self._encoder.input_dim != self.input_dim:
-            raise ValueError(f"encoder.0.weight takes {self._encoder.input_dim} inputs, the config says {self.input_dim}")
+            raise ValueError(
+                f"encoder.0.weight takes {self._encoder.input_dim} inputs, the config says {self.input_dim}"
+            )
         self._decoder = self._make_decoder("decoder", list(self.widths))
         self._stage = self._make_decoder("stage", [self.dims])
 
@@ -115,7 +117,11 @@ class Binarizer:
         if c["factor"] not in ("none", "mul", "sub"):
             raise ValueError(f"factor is {c['factor']!r}: want 'none', 'mul' or 'sub'")
         c["widths"] = [int(w) for w in c["widths"]]
-        unknown = [k for k in self._tensors if k.split(".")[0] not in ("encoder", "reconstruct", "residual", "decoder", "stage")]
+        unknown = [
+            k
+            for k in self._tensors
+            if k.split(".")[0] not in ("encoder", "reconstruct", "residual", "decoder", "stage")
+        ]
         if unknown:
             raise ValueError(f"unknown tensor {unknown[0]!r}")
 
@@ -182,7 +188,7 @@ class Binarizer:
     @property
     def factor_count(self) -> int:
         """fp16 factors stored beside a code."""
-        return (self.factor != "none") + self.stage_factor
+        return int(self.factor != "none") + int(self.stage_factor)
 
     @property
     def code_bytes(self) -> int:
@@ -197,10 +203,12 @@ class Binarizer:
     def survivors(self, rows: int) -> int:
         """How many of ``rows`` the default search completes over all planes after the sign plane.
 
-        Training measures it on one size. Between 8,000 and 116,000 MiniLM vectors it grew as n^0.2 to n^0.35 (52 to 196 bytes).
+        Training measures it on one size. Between 8,000 and 116,000 MiniLM vectors it grew as n^0.2 to n^0.35 (52 to
+        196 bytes).
         """
         measured = self._config["survivors"]
-        return math.ceil(1.25 * measured["rows"] * max(rows / measured["of"], 1) ** 0.35)
+        growth = max(rows / int(measured["of"]), 1.0) ** 0.35
+        return math.ceil(1.25 * growth * int(measured["rows"]))
 
     @property
     def config(self) -> dict[str, Any]:
@@ -213,13 +221,15 @@ class Binarizer:
         return hashlib.sha256(self.to_bytes()).hexdigest()[:16]
 
     def __repr__(self) -> str:
+        bits = "+".join(map(str, self.widths))
         return (
-            f"Binarizer({self.architecture}, {self.input_dim} -> {'+'.join(map(str, self.widths))} bits, {self.metric}, "
+            f"Binarizer({self.architecture}, {self.input_dim} -> {bits} bits, {self.metric}, "
             f"{self.bytes_per_vector} bytes/vector, {self.digest})"
         )
 
     def encode(self, x: ArrayLike, *, bf16: bool = False) -> Codes:
-        """Codes of vectors ``x`` float32[n, d]. ``bf16``: AMX bfloat16 arithmetic, ``ValueError`` where the machine has none."""
+        """Codes of vectors ``x`` float32[n, d]. ``bf16``: AMX bfloat16 arithmetic, ``ValueError`` where the machine
+        has none."""
         vectors = as_vectors(x, "x", self.input_dim)
         planes = self._encoder.encode(vectors, bf16)
         return Codes(planes, self._factors(vectors, planes))
@@ -241,7 +251,11 @@ class Binarizer:
         return np.clip(factors, -largest, largest).astype(np.float16)
 
     def _factor(self, decoder: _core.Decoder | None, planes: NDArray[np.uint8], norms: Floats) -> Floats:
-        squared = _core.code_norms(planes, list(self.widths)) if decoder is None else decoder.norms(np.ascontiguousarray(planes))
+        squared = (
+            _core.code_norms(planes, list(self.widths))
+            if decoder is None
+            else decoder.norms(np.ascontiguousarray(planes))
+        )
         if self.factor == "sub":
             return np.asarray(self._config["factor_scale"] * (squared - self._config["factor_offset"]), np.float32)
         # A code that decodes to zero has no direction: factor 0, so it scores 0.
@@ -300,7 +314,7 @@ class Binarizer:
         """The safetensors file as bytes."""
         from safetensors.numpy import save
 
-        return save(self._tensors, metadata={"bebr": json.dumps(self._config, sort_keys=True)})
+        return bytes(save(self._tensors, metadata={"bebr": json.dumps(self._config, sort_keys=True)}))
 
     @staticmethod
     def from_bytes(data: bytes, source: str = "binarizer") -> Binarizer:

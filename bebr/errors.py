@@ -13,7 +13,8 @@ class IncompatibleModel(Error):
 
 
 class CorruptFile(Error):
-    """A file is damaged, truncated, foreign or newer than this build reads. The message names path, section and checksums."""
+    """A file is damaged, truncated, foreign or newer than this build reads. The message names path, section and
+    checksums."""
 
 
 class LimitExceeded(Error):

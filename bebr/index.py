@@ -32,7 +32,8 @@ class Hits(NamedTuple):
 class FlatIndex:
     """Every code is scored; nothing is missed but what the codes themselves lose.
 
-    search() reads the sign plane of every row and all planes of the best few (``refine``). Threads: any number may search
+    search() reads the sign plane of every row and all planes of the best few (``refine``). Threads: any number may
+    search
     while one adds or removes. ``mmap=True`` of :func:`open_index` gives an index that refuses ``add``.
     """
 
@@ -72,7 +73,8 @@ class FlatIndex:
         return np.arange(self._next_id, self._next_id + count, dtype=np.int64)
 
     def remove(self, ids: ArrayLike) -> int:
-        """Remove ``ids`` int64[n]; those not present are passed over. Returns how many were removed; the space comes back."""
+        """Remove ``ids`` int64[n]; those not present are passed over. Returns how many were removed; the space comes
+        back."""
         return self._core.remove(as_ids(ids, "ids"))
 
     def codes(self) -> tuple[Codes, Ids]:
@@ -81,13 +83,21 @@ class FlatIndex:
         return Codes(planes, factors.view(np.float16)), ids
 
     def search(
-        self, queries: ArrayLike, k: int = 10, *, query: Query = "float", refine: Refine = None, allow: ArrayLike | None = None
+        self,
+        queries: ArrayLike,
+        k: int = 10,
+        *,
+        query: Query = "float",
+        refine: Refine = None,
+        allow: ArrayLike | None = None,
     ) -> Hits:
         """The k best rows for each query.
 
         queries: float32[n, d] or [d]. query: ``"float"`` (ADC) or ``"code"`` (SDC, the paper's mode).
-        refine: rows completed over all planes after the sign plane, as a multiple of k; None: the number measured at training;
-        ``"exact"``: every row that an upper bound on its score cannot rule out, so the result equals scoring all planes of all rows.
+        refine: rows completed over all planes after the sign plane, as a multiple of k; None: the number measured at
+        training;
+        ``"exact"``: every row that an upper bound on its score cannot rule out, so the result equals scoring all
+        planes of all rows.
         allow: int64 ids; only these are considered. Raises ``ValueError``.
         """
         return self.search_prepared(self._binarizer.prepare(queries, query), k, refine=refine, allow=allow)
@@ -131,8 +141,10 @@ def check_k(k: int) -> int:
 def open_index(path: str | Path, mmap: bool = True, verify: bool = False) -> FlatIndex:
     """Open a file written by :meth:`FlatIndex.save`.
 
-    mmap: rows stay in the file, read on demand; header, sizes and section table are checked, contents only with ``verify``.
-    mmap=False reads all of it, checks every byte, and allows ``add``. ``FileNotFoundError``; ``CorruptFile`` names path and section.
+    mmap: rows stay in the file, read on demand; header, sizes and section table are checked, contents only with
+    ``verify``.
+    mmap=False reads all of it, checks every byte, and allows ``add``. ``FileNotFoundError``; ``CorruptFile`` names
+    path and section.
     """
     core, extra = _core.open_flat(str(path), mmap, verify)
     if "model" not in extra:
@@ -140,7 +152,9 @@ def open_index(path: str | Path, mmap: bool = True, verify: bool = False) -> Fla
     index = FlatIndex.__new__(FlatIndex)
     index._binarizer = Binarizer.from_bytes(extra["model"], f"{path}: section 'model'")
     if tuple(core.widths) != index._binarizer.widths:
-        raise CorruptFile(f"{path}: codes of widths {core.widths} beside a model of widths {list(index._binarizer.widths)}")
+        raise CorruptFile(
+            f"{path}: codes of widths {core.widths} beside a model of widths {list(index._binarizer.widths)}"
+        )
     index._core = core
     # A mapped index takes no new rows, so it need not read all ids for the next free one.
     index._next_id = 0 if mmap else core.max_id + 1

@@ -1,5 +1,5 @@
-// The only file that sees pybind11. Arrays come in checked (dtype and C order by the array types, shapes here); the GIL is
-// released round everything that works; Error becomes the Python exception of its code (bebr/errors.py).
+// The only file that sees pybind11. Arrays come in checked (dtype and C order by the array types, shapes here); the GIL
+// is released round everything that works; Error becomes the Python exception of its code (bebr/errors.py).
 #include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
@@ -35,10 +35,12 @@ std::string shape_text(const py::array& a) {
 
 void expect_shape(const py::array& a, const char* name, std::vector<py::ssize_t> want) {
   bool same = a.ndim() == static_cast<py::ssize_t>(want.size());
-  for (size_t i = 0; same && i < want.size(); ++i) same = want[i] < 0 || a.shape(static_cast<py::ssize_t>(i)) == want[i];
+  for (size_t i = 0; same && i < want.size(); ++i)
+    same = want[i] < 0 || a.shape(static_cast<py::ssize_t>(i)) == want[i];
   if (same) return;
   std::string text = "(";
-  for (size_t i = 0; i < want.size(); ++i) text += (i > 0 ? ", " : "") + (want[i] < 0 ? std::string("n") : std::to_string(want[i]));
+  for (size_t i = 0; i < want.size(); ++i)
+    text += (i > 0 ? ", " : "") + (want[i] < 0 ? std::string("n") : std::to_string(want[i]));
   fail(Code::InvalidArgument, std::string(name) + " has shape " + shape_text(a) + ": want " + text + ")");
 }
 
@@ -53,7 +55,8 @@ py::array to_numpy(std::vector<T> values, std::vector<py::ssize_t> shape) {
 CodeSpec spec_of(const std::vector<uint32_t>& widths) { return CodeSpec::make(widths); }
 std::vector<uint32_t> widths_of(const CodeSpec& spec) { return {spec.widths, spec.widths + spec.planes}; }
 
-// --- codes --------------------------------------------------------------------------------------------------------------
+// --- codes
+// --------------------------------------------------------------------------------------------------------------
 
 py::array_t<float> unpack(const Array<uint8_t>& planes, const std::vector<uint32_t>& widths) {
   const CodeSpec spec = spec_of(widths);
@@ -95,7 +98,8 @@ void bind_codes(py::module_& m) {
   m.def("code_norms", &code_norms, py::arg("planes"), py::arg("widths"));
 }
 
-// --- indexes ------------------------------------------------------------------------------------------------------------
+// --- indexes
+// ------------------------------------------------------------------------------------------------------------
 
 Factor factor_of(const std::string& name) {
   if (name == "none") return Factor::None;
@@ -119,8 +123,9 @@ size_t remove(FlatIndex& index, const Array<int64_t>& ids) {
   return index.remove({ids.data(), static_cast<size_t>(ids.size())});
 }
 
-py::tuple search(const FlatIndex& index, const Array<float>& y, const Array<float>& base, const std::optional<Array<float>>& stage_y,
-                 const std::optional<Array<float>>& stage_base, size_t k, size_t survivors, const std::optional<Array<int64_t>>& allow) {
+py::tuple search(const FlatIndex& index, const Array<float>& y, const Array<float>& base,
+                 const std::optional<Array<float>>& stage_y, const std::optional<Array<float>>& stage_base, size_t k,
+                 size_t survivors, const std::optional<Array<int64_t>>& allow) {
   const auto dims = static_cast<py::ssize_t>(index.format().spec.dims());
   expect_shape(y, "y", {-1, dims});
   const py::ssize_t n = y.shape(0);
@@ -201,13 +206,14 @@ void bind_index(py::module_& m) {
       .def("remove", &remove, py::arg("ids"))
       .def("contains", &FlatIndex::contains, py::arg("id"))
       .def("rows", &rows)
-      .def("search", &search, py::arg("y"), py::arg("base"), py::arg("stage_y"), py::arg("stage_base"), py::arg("k"), py::arg("survivors"),
-           py::arg("allow"))
+      .def("search", &search, py::arg("y"), py::arg("base"), py::arg("stage_y"), py::arg("stage_base"), py::arg("k"),
+           py::arg("survivors"), py::arg("allow"))
       .def("save", &save, py::arg("path"), py::arg("extra"));
   m.def("open_flat", &open_flat, py::arg("path"), py::arg("map"), py::arg("verify"));
 }
 
-// --- binarizer ----------------------------------------------------------------------------------------------------------
+// --- binarizer
+// ----------------------------------------------------------------------------------------------------------
 
 using PyLayer = std::pair<Array<float>, Array<float>>;
 
@@ -219,15 +225,17 @@ std::unique_ptr<Encoder> make_encoder(const std::string& architecture, const std
   for (const std::vector<PyLayer>& layers : networks) {
     views.emplace_back();
     for (const auto& [weight, bias] : layers) {
-      const std::string at = "layers[" + std::to_string(views.size() - 1) + "][" + std::to_string(views.back().size()) + "]";
+      const std::string at =
+          "layers[" + std::to_string(views.size() - 1) + "][" + std::to_string(views.back().size()) + "]";
       expect_shape(weight, (at + " weight").c_str(), {-1, -1});
       expect_shape(bias, (at + " bias").c_str(), {weight.shape(0)});
-      views.back().push_back({weight.data(), bias.data(), static_cast<uint32_t>(weight.shape(1)), static_cast<uint32_t>(weight.shape(0))});
+      views.back().push_back(
+          {weight.data(), bias.data(), static_cast<uint32_t>(weight.shape(1)), static_cast<uint32_t>(weight.shape(0))});
     }
   }
   py::gil_scoped_release release;
-  return std::make_unique<Encoder>(architecture == "linear" ? Architecture::Linear : Architecture::Recurrent, spec_of(widths), views,
-                                   normalize);
+  return std::make_unique<Encoder>(architecture == "linear" ? Architecture::Linear : Architecture::Recurrent,
+                                   spec_of(widths), views, normalize);
 }
 
 py::array_t<uint8_t> encode(const Encoder& encoder, const Array<float>& x, bool bf16) {
@@ -239,7 +247,8 @@ py::array_t<uint8_t> encode(const Encoder& encoder, const Array<float>& x, bool 
   return planes;
 }
 
-std::unique_ptr<Decoder> make_decoder(const Array<float>& weight, const Array<float>& bias, const std::vector<uint32_t>& widths) {
+std::unique_ptr<Decoder> make_decoder(const Array<float>& weight, const Array<float>& bias,
+                                      const std::vector<uint32_t>& widths) {
   const CodeSpec spec = spec_of(widths);
   expect_shape(weight, "decoder weight", {static_cast<py::ssize_t>(spec.dims()), -1});
   expect_shape(bias, "decoder bias", {weight.shape(1)});
@@ -296,7 +305,8 @@ void bind_binarizer(py::module_& m) {
       .def("project", &project, py::arg("q"));
 }
 
-// --- errors, machine ----------------------------------------------------------------------------------------------------
+// --- errors, machine
+// ----------------------------------------------------------------------------------------------------
 
 void translate(std::exception_ptr p) {
   try {
@@ -304,12 +314,22 @@ void translate(std::exception_ptr p) {
   } catch (const Error& e) {
     const char* name = nullptr;
     switch (e.code()) {
-      case Code::Corrupt: name = "CorruptFile"; break;
-      case Code::LimitExceeded: name = "LimitExceeded"; break;
-      case Code::NotFound: PyErr_SetString(PyExc_FileNotFoundError, e.what()); return;
-      case Code::Io: PyErr_SetString(PyExc_OSError, e.what()); return;
+      case Code::Corrupt:
+        name = "CorruptFile";
+        break;
+      case Code::LimitExceeded:
+        name = "LimitExceeded";
+        break;
+      case Code::NotFound:
+        PyErr_SetString(PyExc_FileNotFoundError, e.what());
+        return;
+      case Code::Io:
+        PyErr_SetString(PyExc_OSError, e.what());
+        return;
       case Code::InvalidArgument:
-      case Code::ReadOnly: PyErr_SetString(PyExc_ValueError, e.what()); return;
+      case Code::ReadOnly:
+        PyErr_SetString(PyExc_ValueError, e.what());
+        return;
     }
     const py::object type = py::module_::import("bebr.errors").attr(name);
     PyErr_SetString(type.ptr(), e.what());

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from tests.conftest import clustered, recall
 
 import bebr
+from tests.conftest import clustered, recall
 
 
 def exact(x: np.ndarray, q: np.ndarray, metric: str, k: int = 10) -> np.ndarray:
@@ -47,7 +47,9 @@ def test_widths_follow_the_spectrum_or_the_caller(vectors):
     assert bebr.train(vectors, dims=32, bits=2).widths == (32, 32)
     assert bebr.train(vectors, widths=[40, 16]).widths == (40, 16)
     flat = np.random.default_rng(0).standard_normal((2000, 32)).astype(np.float32)
-    assert bebr.train(flat, bytes_per_vector=6, metric="ip").widths == (32,)  # no direction deserves a second bit before all have one
+    assert bebr.train(flat, bytes_per_vector=6, metric="ip").widths == (
+        32,
+    )  # no direction deserves a second bit before all have one
 
 
 def test_the_same_seed_gives_the_same_model(vectors):
@@ -147,7 +149,9 @@ def test_tensors_of_the_wrong_shape_are_named():
         bebr.Binarizer.from_tensors({}, config)
     with pytest.raises(ValueError, match=r"decoder\.weight has shape \(8, 16\)"):
         bebr.Binarizer.from_tensors({"encoder.0.weight": square, "decoder.weight": square[:8]}, config)
-    with pytest.raises(ValueError, match="unknown tensor 'fc.weight'"):
+    with pytest.raises(ValueError, match=r"unknown tensor 'fc\.weight'"):
         bebr.Binarizer.from_tensors({"encoder.0.weight": square, "fc.weight": square}, config)
     with pytest.raises(ValueError, match="no 'metric'"):
-        bebr.Binarizer.from_tensors({"encoder.0.weight": square}, {"architecture": "linear", "widths": [16], "input_dim": 16})
+        bebr.Binarizer.from_tensors(
+            {"encoder.0.weight": square}, {"architecture": "linear", "widths": [16], "input_dim": 16}
+        )

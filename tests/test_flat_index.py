@@ -48,7 +48,12 @@ def test_search_equals_the_naive_model(trained, queries, query, refine):
     index = bebr.FlatIndex(bz)
     index.add(x, ids)
     q = queries if query == "float" else bz.decode(bz.encode(queries))
-    close(index.search(queries, 10, query=query, refine=refine), naive_scores(bz, bz.encode(x), q.astype(np.float64)), ids, bz.metric)
+    close(
+        index.search(queries, 10, query=query, refine=refine),
+        naive_scores(bz, bz.encode(x), q.astype(np.float64)),
+        ids,
+        bz.metric,
+    )
 
 
 def test_exact_equals_completing_every_row(trained, queries):

@@ -9,9 +9,11 @@ import bebr
 
 
 def test_import_loads_no_heavy_module():
-    heavy = "torch grpc sqlalchemy pyarrow ray matplotlib typer rich safetensors".split()
+    heavy = ["torch", "grpc", "sqlalchemy", "pyarrow", "ray", "matplotlib", "typer", "rich", "safetensors"]
     code = f"import bebr, sys; print([m for m in {heavy} if m in sys.modules])"
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
+    assert (
+        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
+    )
 
 
 def test_training_and_encoding_load_no_torch():
@@ -19,7 +21,10 @@ def test_training_and_encoding_load_no_torch():
         "import bebr, numpy as np, sys; x = np.random.default_rng(0).standard_normal((500, 16)).astype('f4');"
         "bebr.train(x, bytes_per_vector=6).encode(x); print('torch' in sys.modules)"
     )
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "False"
+    assert (
+        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
+        == "False"
+    )
 
 
 def test_public_names_exist_and_are_documented():
@@ -36,7 +41,7 @@ def test_info_names_the_machine():
 def test_isa_is_capped_and_checked():
     def run(value: str) -> subprocess.CompletedProcess[str]:
         env = {"BEBR_ISA": value, "PATH": "/usr/bin:/bin"}
-        code = "import sys; sys.path[:0] = %r; import bebr; print(bebr.info()['isa'])" % sys.path
+        code = f"import sys; sys.path[:0] = {sys.path!r}; import bebr; print(bebr.info()['isa'])"
         return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=env, check=False)
 
     assert run("scalar").stdout.strip() == "scalar"

@@ -1,4 +1,5 @@
-"""The codes released with the paper's source, read by an adapter and searched by the engine (tests/data/bebr_sdc_sample)."""
+"""The codes released with the paper's source (tests/data/bebr_sdc_sample), read by an adapter and searched by the
+engine."""
 
 from __future__ import annotations
 
@@ -15,7 +16,7 @@ DIMS = 128
 
 
 def read(name: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Labels, inverse norms and pairs c in 0..3 (uint8 [n, 128]) of a sample file; a byte holds 4 pairs, most significant first."""
+    """Labels, inverse norms and pairs c in 0..3 (uint8 [n, 128]) of a file; 4 pairs a byte, most significant first."""
     rows = np.loadtxt(SAMPLE / name, delimiter=",", skiprows=1)
     packed = rows[:, -32:].astype(np.uint8)
     pairs = np.stack([packed >> shift & 3 for shift in (6, 4, 2, 0)], axis=2).reshape(len(rows), DIMS)

@@ -1,4 +1,5 @@
-"""Training: one entry over the recipes. The default needs numpy only; ``architecture="recurrent"`` and ``pairs=`` need torch."""
+"""Training: one entry over the recipes. The default needs numpy only; ``architecture="recurrent"`` and ``pairs=``
+need torch."""
 
 from __future__ import annotations
 
@@ -40,11 +41,14 @@ def train(
 
     x: float32[n, d], n >= 2, 8 <= d <= 4096. At most 131,072 of the vectors are used, drawn with ``seed``.
     bytes_per_vector: bytes stored for a vector, factors included; dims and planes follow from the data's spectrum.
-        Or name them: ``dims`` (multiple of 8) with ``bits`` (planes of equal width, 1 to 8), or ``widths``, the bits of each plane.
+        Or name them: ``dims`` (multiple of 8) with ``bits`` (planes of equal width, 1 to 8), or ``widths``, the bits
+        of each plane.
     metric: ``"cosine"``, ``"ip"`` or ``"l2"``.
-    architecture: ``"linear"``, the closed form (RECALL.md); ``"recurrent"``, the network of the paper (PAPER.md section 1), which
+    architecture: ``"linear"``, the closed form (RECALL.md); ``"recurrent"``, the network of the paper (PAPER.md
+    section 1), which
         takes ``options`` of :func:`bebr.train.recurrent.train_recurrent` and needs torch.
-    pairs: (queries, documents), float32[p, d] each, row i of one belonging to row i of the other (PAPER.md section 2); recurrent only.
+    pairs: (queries, documents), float32[p, d] each, row i of one belonging to row i of the other (PAPER.md section
+    2); recurrent only.
     progress: called with (stage, done, total).
     Raises ``ValueError``, which names the argument.
     """

@@ -1,7 +1,9 @@
-"""The closed form: no gradient, no iteration over the data but a few Lloyd steps (RECALL.md; the start of every recipe).
+"""The closed form: no gradient, no iteration over the data but a few Lloyd steps (RECALL.md; the start of every
+recipe).
 
 PCA; bits given out greedily by what each would save of the mean squared error; a random rotation inside every group of
-dimensions with equal bits, so that their marginals are alike and near Gaussian; the step of each code dimension by Lloyd's
+dimensions with equal bits, so that their marginals are alike and near Gaussian; the step of each code dimension by
+Lloyd's
 iteration; last the decoder, by ridge least squares on the codes that come out.
 """
 
@@ -19,7 +21,8 @@ from bebr.train.grid import quantize, signs
 Floats64 = NDArray[np.float64]
 Progress = Callable[[str, int, int], None]  # stage, done, total
 
-# Mean squared error of the best uniform quantizer of a unit Gaussian with 0..8 bits, and its step (J. Max, "Quantizing for
+# Mean squared error of the best uniform quantizer of a unit Gaussian with 0..8 bits, and its step (J. Max,
+# "Quantizing for
 # minimum distortion", IRE Trans. Inf. Theory 1960, table II; 6-8 bits recomputed by the same conditions).
 GAUSSIAN_ERROR = (1.0, 0.3634, 0.1188, 0.03744, 0.01154, 0.003495, 0.001041, 0.0003035, 0.0000869)
 GAUSSIAN_STEP = (0.0, 1.5958, 0.9957, 0.5860, 0.3352, 0.1881, 0.1041, 0.0569, 0.0308)
@@ -42,7 +45,8 @@ class ClosedForm:
 
 
 def spectrum(x: Floats) -> tuple[Floats64, Floats64, Floats64]:
-    """Mean [d], eigenvalues [d] (descending) and eigenvectors [d, d] (columns) of the covariance, summed in float64 by blocks."""
+    """Mean [d], eigenvalues [d] (descending) and eigenvectors [d, d] (columns) of the covariance, summed in float64
+    by blocks."""
     n, d = x.shape
     mean = x.mean(axis=0, dtype=np.float64)
     covariance = np.zeros((d, d))
@@ -56,7 +60,8 @@ def spectrum(x: Floats) -> tuple[Floats64, Floats64, Floats64]:
 def allocate(values: Floats64, bits: int) -> tuple[int, ...]:
     """Plane widths (multiples of 8, sum ``bits``) that give each bit where it saves most squared error.
 
-    values: eigenvalues, descending. Bits go out eight dimensions at a time. Directions without variance may get bits when
+    values: eigenvalues, descending. Bits go out eight dimensions at a time. Directions without variance may get bits
+    when
     nothing else is left to improve.
     """
     units = -(-len(values) // 8)
@@ -65,8 +70,9 @@ def allocate(values: Floats64, bits: int) -> tuple[int, ...]:
     energy = energy.reshape(units, 8).sum(axis=1)
     depth = np.zeros(units, np.int64)
     saving = np.append(-np.diff(GAUSSIAN_ERROR), 0.0)
-    if bits % 8 or bits < 8 or bits > units * 8 * _MAX_PLANES:
-        raise ValueError(f"a code of {bits} bits for {len(values)} dimensions: want a multiple of 8 from 8 to {units * 8 * _MAX_PLANES}")
+    most = units * 8 * _MAX_PLANES
+    if bits % 8 or not 8 <= bits <= most:
+        raise ValueError(f"a code of {bits} bits for {len(values)} dimensions: want a multiple of 8 from 8 to {most}")
     for _ in range(bits // 8):
         gain = np.where(depth < _MAX_PLANES, energy * saving[depth], -1.0)
         depth[int(np.argmax(gain))] += 1
@@ -81,6 +87,7 @@ def fit(x: Floats, widths: tuple[int, ...], seed: int, progress: Progress | None
     report = progress or (lambda stage, done, total: None)
     report("closed form", 0, 4)
     mean, values, vectors = spectrum(x)
+    scale: Floats64
     if m > d:  # more code dimensions than the data has: the rest see pure rotation noise of the last group
         vectors = np.hstack([vectors, np.zeros((d, m - d))])
         values = np.append(values, np.zeros(m - d))
@@ -101,13 +108,13 @@ def fit(x: Floats, widths: tuple[int, ...], seed: int, progress: Progress | None
     rotated = ((x - mean) @ basis).astype(np.float32)
     report("closed form", 2, 4)
     for _ in range(_LLOYD_STEPS):
-        v = quantize(rotated / scale.astype(np.float32), widths)
+        v = quantize(np.asarray(rotated / scale, np.float32), widths)
         best = np.einsum("ij,ij->j", rotated, v, dtype=np.float64) / np.einsum("ij,ij->j", v, v, dtype=np.float64)
         scale = np.maximum(best, np.sqrt(floor))
     report("closed form", 3, 4)
 
     encoder = (basis / scale).T
-    v = quantize(rotated / scale.astype(np.float32), widths)
+    v = quantize(np.asarray(rotated / scale, np.float32), widths)
     decoder, decoder_mean = ridge(v, x)
     stage, stage_mean = ridge(signs(v), x)
     report("closed form", 4, 4)
@@ -131,5 +138,5 @@ def ridge(v: Floats, x: Floats) -> tuple[Floats64, Floats64]:
         gram += block.T @ block
         cross += block.T @ (x[start : start + 8192] - x_mean)
     gram[np.diag_indices(m)] += _RIDGE * max(float(np.trace(gram)) / m, 1e-30)
-    weights = np.linalg.solve(gram, cross)
-    return weights, x_mean - v_mean @ weights
+    weights = np.asarray(np.linalg.solve(gram, cross), np.float64)
+    return weights, np.asarray(x_mean - v_mean @ weights, np.float64)

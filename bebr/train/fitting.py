@@ -1,4 +1,5 @@
-"""From the closed form to a binarizer: factor scales, and the share of rows the default search completes, by measurement."""
+"""From the closed form to a binarizer: factor scales, and the share of rows the default search completes, by
+measurement."""
 
 from __future__ import annotations
 
@@ -38,12 +39,13 @@ def finish(named: dict[str, Floats], config: dict[str, Any], x: Floats, seed: in
     """Fix what only measurement can tell: the fp16 range of l2's factor, and ``survivors``."""
     config = {**config, "input_dim": x.shape[1]}
     rng = np.random.default_rng(seed)
-    rows = rng.permutation(len(x))[: _BASE + _QUERIES]
-    queries, base = x[rows[:_QUERIES]], x[rows[_QUERIES:]]
+    drawn = rng.permutation(len(x))[: _BASE + _QUERIES]
+    queries, base = x[drawn[:_QUERIES]], x[drawn[_QUERIES:]]
     if len(base) < 10 * _K:
         queries, base = x, x
     if config["metric"] == "l2":
-        # Of the reconstructions, which are what the factor holds: unit vectors have no spread, their reconstructions do.
+        # Of the reconstructions, which are what the factor holds: unit vectors have no spread, their reconstructions
+        # do.
         rough = Binarizer(named, config)
         norms = (rough.decode(rough.encode(base[:8192])).astype(np.float64) ** 2).sum(axis=1)
         spread = max(float(norms.std()), 1e-3 * float(norms.mean()), 1e-30)
@@ -56,7 +58,8 @@ def finish(named: dict[str, Floats], config: dict[str, Any], x: Floats, seed: in
 
 
 def measure_survivors(binarizer: Binarizer, base: Floats, queries: Floats) -> int:
-    """How few rows may be completed after the sign plane, losing at most _LOSS of the top 10 that completing all rows gives."""
+    """How few rows may be completed after the sign plane, losing at most _LOSS of the top 10 that completing all
+    rows gives."""
     index = FlatIndex(binarizer)
     index.add(base)
     prepared = binarizer.prepare(queries)

@@ -13,7 +13,8 @@ FACTOR_BYTES = 2  # one fp16 factor beside every code
 def choose_widths(
     x: Floats, bytes_per_vector: int | None, dims: int | None, bits: int | None, widths: Sequence[int] | None
 ) -> tuple[int, ...]:
-    """Widths of the planes from whichever of the three ways was used; ``ValueError`` for none, several or impossible ones."""
+    """Widths of the planes from whichever of the three ways was used; ``ValueError`` for none, several or impossible
+    ones."""
     ways = [w for w in (bytes_per_vector, dims if dims is not None else bits, widths) if w is not None]
     if len(ways) != 1:
         raise ValueError("want exactly one of bytes_per_vector, dims with bits, or widths")
@@ -22,7 +23,9 @@ def choose_widths(
     if bytes_per_vector is not None:
         most = FACTOR_BYTES + 8 * (-(-x.shape[1] // 8))
         if not FACTOR_BYTES + 1 <= bytes_per_vector <= most:
-            raise ValueError(f"bytes_per_vector is {bytes_per_vector}: want {FACTOR_BYTES + 1} to {most} for {x.shape[1]} dimensions")
+            raise ValueError(
+                f"bytes_per_vector is {bytes_per_vector}: want {FACTOR_BYTES + 1} to {most} for {x.shape[1]} dimensions"
+            )
         return allocate(spectrum(x)[1], 8 * (int(bytes_per_vector) - FACTOR_BYTES))
     if dims is None or bits is None:
         raise ValueError("want dims and bits together")

@@ -20,7 +20,9 @@ class Buffer {
   Buffer() = default;
   explicit Buffer(size_t size) { resize(size); }
   Buffer(Buffer&& other) noexcept
-      : data_(std::move(other.data_)), size_(std::exchange(other.size_, 0)), capacity_(std::exchange(other.capacity_, 0)) {}
+      : data_(std::move(other.data_)),
+        size_(std::exchange(other.size_, 0)),
+        capacity_(std::exchange(other.capacity_, 0)) {}
   Buffer& operator=(Buffer&& other) noexcept {
     data_ = std::move(other.data_);
     size_ = std::exchange(other.size_, 0);
@@ -34,9 +36,13 @@ class Buffer {
   size_t capacity() const noexcept { return capacity_; }
 
   template <typename T>
-  T* as() noexcept { return reinterpret_cast<T*>(data_.get()); }
+  T* as() noexcept {
+    return reinterpret_cast<T*>(data_.get());
+  }
   template <typename T>
-  const T* as() const noexcept { return reinterpret_cast<const T*>(data_.get()); }
+  const T* as() const noexcept {
+    return reinterpret_cast<const T*>(data_.get());
+  }
 
   // New bytes are zero. Growth is geometric, so appending is amortised O(1) a byte.
   void resize(size_t size) {

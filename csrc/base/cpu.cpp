@@ -51,7 +51,8 @@ Isa detect() {
   const bool osxsave = has(one.c, 27);
   if (!osxsave) return Isa::Scalar;
   const unsigned long long state = enabled_state();
-  const bool avx_state = (state & 0x6) == 0x6, avx512_state = (state & 0xe6) == 0xe6, tile_state = (state >> 17 & 3) == 3;
+  const bool avx_state = (state & 0x6) == 0x6, avx512_state = (state & 0xe6) == 0xe6,
+             tile_state = (state >> 17 & 3) == 3;
 
   const bool avx2 = avx_state && has(one.c, 12) /*FMA*/ && has(one.c, 29) /*F16C*/ && has(one.c, 23) /*POPCNT*/ &&
                     has(seven.b, 5) /*AVX2*/ && has(seven.b, 8) /*BMI2*/;
@@ -74,7 +75,8 @@ Isa choose() {
   const char* cap = std::getenv("BEBR_ISA");
   if (cap == nullptr || *cap == '\0') return detected_isa();
   for (int i = 0; i < 4; ++i) {
-    if (std::strcmp(cap, kNames[i]) == 0) return static_cast<Isa>(i) < detected_isa() ? static_cast<Isa>(i) : detected_isa();
+    if (std::strcmp(cap, kNames[i]) == 0)
+      return static_cast<Isa>(i) < detected_isa() ? static_cast<Isa>(i) : detected_isa();
   }
   fail(Code::InvalidArgument, std::string("BEBR_ISA is '") + cap + "': want scalar, avx2, avx512 or amx");
 }

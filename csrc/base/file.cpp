@@ -103,12 +103,14 @@ uint32_t crc32c(std::span<const uint8_t> bytes, uint32_t seed) {
 }
 
 void write_file(const std::string& path, std::string_view kind, std::span<const Section> sections) {
-  if (sections.size() > kMaxSections || kind.size() >= kName) fail(Code::InvalidArgument, "too many sections, or too long a kind");
+  if (sections.size() > kMaxSections || kind.size() >= kName)
+    fail(Code::InvalidArgument, "too many sections, or too long a kind");
   std::vector<uint8_t> head(kHeader + kEntry * sections.size(), 0);
   uint64_t offset = round_up(head.size(), kAlignment);
   for (size_t i = 0; i < sections.size(); ++i) {
     const Section& s = sections[i];
-    if (s.name.empty() || s.name.size() >= kName) fail(Code::InvalidArgument, "section name '" + s.name + "': want 1 to 15 bytes");
+    if (s.name.empty() || s.name.size() >= kName)
+      fail(Code::InvalidArgument, "section name '" + s.name + "': want 1 to 15 bytes");
     uint8_t* entry = head.data() + kHeader + kEntry * i;
     std::memcpy(entry, s.name.data(), s.name.size());
     store<uint64_t>(entry + 16, offset);
@@ -150,7 +152,7 @@ std::shared_ptr<const File> File::open(const std::string& path, std::string_view
   file->path_ = path;
   Descriptor in{::open(path.c_str(), O_RDONLY | O_CLOEXEC)};
   if (in.fd < 0) fail_io("cannot open", path);
-  struct stat info {};
+  struct stat info{};
   if (::fstat(in.fd, &info) != 0) fail_io("cannot stat", path);
   if (!S_ISREG(info.st_mode)) fail(Code::Corrupt, path + " is not a regular file");
   auto corrupt = [&path](const std::string& why) { fail(Code::Corrupt, path + ": " + why); };
@@ -165,21 +167,27 @@ std::shared_ptr<const File> File::open(const std::string& path, std::string_view
   if (std::memcmp(head, kMagic, sizeof kMagic) != 0) corrupt("not a bebr file (its first 8 bytes are not BEBRFILE)");
   const uint32_t version = load<uint32_t>(head + 8), count = load<uint32_t>(head + 12);
   if (version > kFileVersion)
-    corrupt("format version " + std::to_string(version) + " is newer than this build reads (" + std::to_string(kFileVersion) + "): update bebr");
+    corrupt("format version " + std::to_string(version) + " is newer than this build reads (" +
+            std::to_string(kFileVersion) + "): update bebr");
   const uint32_t expected = load<uint32_t>(head + 44), found = crc32c({head, 44});
   if (expected != found) corrupt("header: checksum expected " + hex(expected) + ", found " + hex(found));
   if (version == 0) corrupt("format version 0");
   if (load<uint64_t>(head + 32) != size)
-    corrupt("the header says " + std::to_string(load<uint64_t>(head + 32)) + " bytes, the file has " + std::to_string(size) + " (truncated?)");
-  if (count > kMaxSections || kHeader + kEntry * count > size) corrupt("section table of " + std::to_string(count) + " entries does not fit");
+    corrupt("the header says " + std::to_string(load<uint64_t>(head + 32)) + " bytes, the file has " +
+            std::to_string(size) + " (truncated?)");
+  if (count > kMaxSections || kHeader + kEntry * count > size)
+    corrupt("section table of " + std::to_string(count) + " entries does not fit");
   const uint32_t table_expected = load<uint32_t>(head + 40), table_found = crc32c({head + kHeader, kEntry * count});
-  if (table_expected != table_found) corrupt("section table: checksum expected " + hex(table_expected) + ", found " + hex(table_found));
-  const std::string found_kind(reinterpret_cast<const char*>(head + 16), ::strnlen(reinterpret_cast<const char*>(head + 16), kName));
+  if (table_expected != table_found)
+    corrupt("section table: checksum expected " + hex(table_expected) + ", found " + hex(table_found));
+  const std::string found_kind(reinterpret_cast<const char*>(head + 16),
+                               ::strnlen(reinterpret_cast<const char*>(head + 16), kName));
   if (!kind.empty() && found_kind != kind) corrupt("holds a '" + found_kind + "': want a '" + std::string(kind) + "'");
   for (uint32_t i = 0; i < count; ++i) {
     const uint8_t* e = head + kHeader + kEntry * i;
     const char* name = reinterpret_cast<const char*>(e);
-    Entry entry{std::string(name, ::strnlen(name, kName)), load<uint64_t>(e + 16), load<uint64_t>(e + 24), load<uint32_t>(e + 32)};
+    Entry entry{std::string(name, ::strnlen(name, kName)), load<uint64_t>(e + 16), load<uint64_t>(e + 24),
+                load<uint32_t>(e + 32)};
     if (entry.offset % kAlignment != 0 || entry.offset > size || entry.size > size - entry.offset)
       corrupt("section '" + entry.name + "' lies outside the file");
     file->entries_.push_back(std::move(entry));
@@ -191,7 +199,9 @@ std::shared_ptr<const File> File::open(const std::string& path, std::string_view
 void File::verify() const {
   for (const Entry& e : entries_) {
     const uint32_t found = crc32c({data_ + e.offset, e.size});
-    if (found != e.crc) fail(Code::Corrupt, path_ + ": section '" + e.name + "': checksum expected " + hex(e.crc) + ", found " + hex(found));
+    if (found != e.crc)
+      fail(Code::Corrupt,
+           path_ + ": section '" + e.name + "': checksum expected " + hex(e.crc) + ", found " + hex(found));
   }
 }
 

@@ -5,8 +5,8 @@
 //   16  16  kind, e.g. "flat", zero-padded     32  8   size of the whole file
 //   40  4   CRC-32C of the section table       44  4   CRC-32C of bytes 0..43
 //   48  ..  section table: {char name[16]; u64 offset; u64 size; u32 crc; u32 zero} each
-// Sections start at multiples of 64. All integers little-endian. A reader checks header, table, kind and every size before it
-// touches a section; contents are checked on read (all of them) or, for a mapped file, by verify().
+// Sections start at multiples of 64. All integers little-endian. A reader checks header, table, kind and every size
+// before it touches a section; contents are checked on read (all of them) or, for a mapped file, by verify().
 #pragma once
 
 #include <cstdint>
@@ -27,10 +27,12 @@ struct Section {
   std::span<const uint8_t> bytes;
 };
 
-// Writes to a temporary name beside `path`, fsyncs, renames, fsyncs the folder: a reader sees the old file or the new one.
+// Writes to a temporary name beside `path`, fsyncs, renames, fsyncs the folder: a reader sees the old file or the new
+// one.
 void write_file(const std::string& path, std::string_view kind, std::span<const Section> sections);
 
-// A mapped file. Throws Error(Corrupt) naming path, section, expected and found; Error(NotFound) when there is no such file.
+// A mapped file. Throws Error(Corrupt) naming path, section, expected and found; Error(NotFound) when there is no such
+// file.
 class File {
  public:
   static std::shared_ptr<const File> open(const std::string& path, std::string_view kind, bool verify_contents);

@@ -16,7 +16,8 @@ inline float half_to_float(uint16_t half) noexcept {
     return std::bit_cast<float>(sign | 0x7f800000u | quiet | mantissa << 13);
   }
   if (exponent != 0) return std::bit_cast<float>(sign | (exponent + 112) << 23 | mantissa << 13);
-  const float magnitude = static_cast<float>(mantissa) * 0x1p-24f;  // subnormal: exact, every such value is a normal float
+  const float magnitude =
+      static_cast<float>(mantissa) * 0x1p-24f;  // subnormal: exact, every such value is a normal float
   return std::bit_cast<float>(sign | std::bit_cast<uint32_t>(magnitude));
 }
 

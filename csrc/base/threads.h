@@ -1,4 +1,5 @@
-// A small thread pool of our own: no OpenMP, because two OpenMP runtimes in one process (torch, faiss) crash (PEERS.md).
+// A small thread pool of our own: no OpenMP, because two OpenMP runtimes in one process (torch, faiss) crash
+// (PEERS.md).
 #pragma once
 
 #include <cstddef>
@@ -6,12 +7,14 @@
 
 namespace bebr {
 
-// Threads that parallel_for may use, the caller's included. Starts at the number of hardware threads this process may run on.
+// Threads that parallel_for may use, the caller's included. Starts at the number of hardware threads this process may
+// run on.
 size_t num_threads();
 void set_num_threads(size_t n);  // throws Error(InvalidArgument) unless 1 <= n <= 1024
 
-// Calls fn(begin, end) over disjoint pieces that cover [0, n), each at least `grain` long but for the last. fn may throw:
-// the first exception is rethrown here after every piece has ended. A call from inside a piece runs in that thread alone.
+// Calls fn(begin, end) over disjoint pieces that cover [0, n), each at least `grain` long but for the last. fn may
+// throw: the first exception is rethrown here after every piece has ended. A call from inside a piece runs in that
+// thread alone.
 void parallel_for(size_t n, size_t grain, const std::function<void(size_t begin, size_t end)>& fn);
 
 }  // namespace bebr

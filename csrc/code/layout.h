@@ -3,8 +3,9 @@
 // Scan layout. The sign plane stands in blocks of 16 vectors, transposed by bytes: byte g of vector i of block b is at
 //   (b * groups + g) * 16 + i.
 // The remaining planes ("rest") stay vector-major, rest_bytes each, and are read for survivors only. Measured against
-// blocks of 64 (csrc/README.md): the same speed from DRAM, and a survivor's sign plane costs a quarter of the cache lines.
-// 16 documents of one byte group are also one row of an AMX operand after a 16-entry lookup, without a transpose.
+// blocks of 64 (csrc/README.md): the same speed from DRAM, and a survivor's sign plane costs a quarter of the cache
+// lines. 16 documents of one byte group are also one row of an AMX operand after a 16-entry lookup, without a
+// transpose.
 //
 // Graph layout = row format (code/spec.h): whole rows, vector-major, for random access.
 #pragma once

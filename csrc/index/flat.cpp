@@ -55,7 +55,8 @@ void FlatIndex::add(size_t n, const uint8_t* planes, const uint16_t* factors, co
   std::unordered_set<int64_t> seen;
   seen.reserve(n);
   for (size_t i = 0; i < n; ++i) {
-    if (ids[i] < 0) fail(Code::InvalidArgument, "ids[" + std::to_string(i) + "] is " + std::to_string(ids[i]) + ": want ids >= 0");
+    if (ids[i] < 0)
+      fail(Code::InvalidArgument, "ids[" + std::to_string(i) + "] is " + std::to_string(ids[i]) + ": want ids >= 0");
     if (row_of_.contains(ids[i]) || !seen.insert(ids[i]).second)
       fail(Code::InvalidArgument, "id " + std::to_string(ids[i]) + " is already present: remove it first");
   }
@@ -64,7 +65,8 @@ void FlatIndex::add(size_t n, const uint8_t* planes, const uint16_t* factors, co
     const float f = half_to_float(factors[i]);
     // The exact search raises scores before it multiplies: a negative factor would turn its bound round.
     if (!std::isfinite(f) || (format_.factor == Factor::Mul && f < 0))
-      fail(Code::InvalidArgument, "factors[" + std::to_string(i / per_row) + "] is " + std::to_string(f) + ": want a finite number, not negative for 'mul'");
+      fail(Code::InvalidArgument, "factors[" + std::to_string(i / per_row) + "] is " + std::to_string(f) +
+                                      ": want a finite number, not negative for 'mul'");
   }
 
   const size_t total = rows_ + n;

@@ -1,5 +1,5 @@
-// FlatIndex: every code is scored. Exact over codes, or progressive: the sign plane of everything, all planes of the best
-// `survivors`. Rows live in memory, or in a mapped file (then add is refused and remove only marks).
+// FlatIndex: every code is scored. Exact over codes, or progressive: the sign plane of everything, all planes of the
+// best `survivors`. Rows live in memory, or in a mapped file (then add is refused and remove only marks).
 #pragma once
 
 #include <cstdint>
@@ -28,8 +28,8 @@ struct RowFormat {
   bool operator==(const RowFormat&) const = default;
 };
 
-// A batch of float queries in code space. stage_y/stage_base: for the sign plane alone, with the first stage's own decoder;
-// null: the first stage shares y and base.
+// A batch of float queries in code space. stage_y/stage_base: for the sign plane alone, with the first stage's own
+// decoder; null: the first stage shares y and base.
 struct Queries {
   size_t count = 0;
   const float* y = nullptr;           // count * dims
@@ -39,9 +39,9 @@ struct Queries {
 };
 
 struct SearchParams {
-  size_t k = 10;           // results a query
-  size_t survivors = 0;    // rows completed after the sign plane; 0: all that an upper bound cannot rule out (exact)
-  bool filtered = false;   // only ids in `allow`
+  size_t k = 10;          // results a query
+  size_t survivors = 0;   // rows completed after the sign plane; 0: all that an upper bound cannot rule out (exact)
+  bool filtered = false;  // only ids in `allow`
   std::span<const int64_t> allow;
 };
 

@@ -24,12 +24,13 @@ static_assert(std::is_trivially_copyable_v<SpecSection> && sizeof(SpecSection) =
 RowFormat read_format(const File& file, uint64_t& rows) {
   const auto bytes = file.section("spec");
   if (bytes.size() != sizeof(SpecSection))
-    fail(Code::Corrupt, file.path() + ": section 'spec' has " + std::to_string(bytes.size()) + " bytes: want " + std::to_string(sizeof(SpecSection)));
+    fail(Code::Corrupt, file.path() + ": section 'spec' has " + std::to_string(bytes.size()) + " bytes: want " +
+                            std::to_string(sizeof(SpecSection)));
   SpecSection s;
   std::memcpy(&s, bytes.data(), sizeof s);
   if (s.planes < 1 || s.planes > kMaxPlanes || s.factor > 2 || s.stage_factor > 1 || s.rows > UINT32_MAX - kBlockRows)
-    fail(Code::Corrupt, file.path() + ": section 'spec' names " + std::to_string(s.planes) + " planes, factor " + std::to_string(s.factor) + ", " +
-                            std::to_string(s.rows) + " rows");
+    fail(Code::Corrupt, file.path() + ": section 'spec' names " + std::to_string(s.planes) + " planes, factor " +
+                            std::to_string(s.factor) + ", " + std::to_string(s.rows) + " rows");
   rows = s.rows;
   try {
     return {CodeSpec::make({s.widths, s.planes}), static_cast<Factor>(s.factor), s.stage_factor == 1};
@@ -41,7 +42,8 @@ RowFormat read_format(const File& file, uint64_t& rows) {
 void expect_size(const File& file, const char* name, uint64_t want) {
   const uint64_t found = file.section(name).size();
   if (found != want)
-    fail(Code::Corrupt, file.path() + ": section '" + name + "' has " + std::to_string(found) + " bytes: want " + std::to_string(want));
+    fail(Code::Corrupt, file.path() + ": section '" + name + "' has " + std::to_string(found) + " bytes: want " +
+                            std::to_string(want));
 }
 
 Buffer copy(std::span<const uint8_t> bytes) {

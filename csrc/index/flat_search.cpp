@@ -1,9 +1,9 @@
-// Search of FlatIndex. Scan the sign plane chunk by chunk with integer sums (kernels scan_table, scan_batch), turn sums into
-// scores and keep what passes a rising threshold (select), complete the kept rows over all planes (complete).
+// Search of FlatIndex. Scan the sign plane chunk by chunk with integer sums (kernels scan_table, scan_batch), turn sums
+// into scores and keep what passes a rising threshold (select), complete the kept rows over all planes (complete).
 //
 // Progressive: keep the best `survivors` by the sign plane's score, complete those at the end.
-// Exact: scores are raised by a bound on what the sign plane cannot see (scan_margin); rows whose bound still reaches the
-// k-th final score are completed at once, and the k-th score rises. Nothing that belongs to the answer is lost.
+// Exact: scores are raised by a bound on what the sign plane cannot see (scan_margin); rows whose bound still reaches
+// the k-th final score are completed at once, and the k-th score rises. Nothing that belongs to the answer is lost.
 #include <algorithm>
 #include <limits>
 #include <mutex>
@@ -19,15 +19,16 @@ namespace bebr {
 namespace {
 
 constexpr float kLowest = -std::numeric_limits<float>::infinity();
-constexpr size_t kGroup = 256;          // queries scanned together: their int8 form stays in L2
-constexpr size_t kSums = 64 * 1024;     // sums of a chunk, 256 KB: L2
+constexpr size_t kGroup = 256;       // queries scanned together: their int8 form stays in L2
+constexpr size_t kSums = 64 * 1024;  // sums of a chunk, 256 KB: L2
 constexpr size_t kMostChunkRows = 4096;
 constexpr size_t kFewestPartRows = 4096;  // less work than this is not worth a thread
 
 // The best `limit` rows by coarse score, in a buffer that is cut back whenever it holds twice as many.
 class Survivors {
  public:
-  Survivors(size_t limit, size_t chunk_rows) : limit_(limit), rows_(2 * limit + chunk_rows + 16), scores_(rows_.size()) {}
+  Survivors(size_t limit, size_t chunk_rows)
+      : limit_(limit), rows_(2 * limit + chunk_rows + 16), scores_(rows_.size()) {}
 
   float threshold() const { return threshold_; }
   uint32_t* next_rows() { return rows_.data() + size_; }
@@ -92,7 +93,8 @@ class FlatIndex::Scan {
       std::vector<float> rounded(queries.count * dims);
       for (size_t q = 0; q < queries.count; ++q) {
         const double step = fine_[q].scale * (1u << (view_.spec.planes - 1));
-        for (size_t j = 0; j < dims; ++j) rounded[q * dims + j] = static_cast<float>(step * fine_[q].y16.as<int16_t>()[j]);
+        for (size_t j = 0; j < dims; ++j)
+          rounded[q * dims + j] = static_cast<float>(step * fine_[q].y16.as<int16_t>()[j]);
       }
       coarse_ = make_coarse_queries(view_.spec, rounded.data(), queries.count, dims);
     } else {
@@ -149,9 +151,12 @@ class FlatIndex::Scan {
   float final_score(size_t q, uint32_t row, int32_t sum) const {
     const double s = queries_.base[q] + fine_[q].scale * sum;
     switch (index_.format_.factor) {
-      case Factor::Mul: return static_cast<float>(s * half_to_float(index_.factors()[row]));
-      case Factor::Sub: return static_cast<float>(s - half_to_float(index_.factors()[row]));
-      case Factor::None: break;
+      case Factor::Mul:
+        return static_cast<float>(s * half_to_float(index_.factors()[row]));
+      case Factor::Sub:
+        return static_cast<float>(s - half_to_float(index_.factors()[row]));
+      case Factor::None:
+        break;
     }
     return static_cast<float>(s);
   }
@@ -182,22 +187,24 @@ class FlatIndex::Scan {
     std::vector<int32_t> sums(nq * chunk_blocks * kBlockRows);
     for (size_t b = first; b < last; b += chunk_blocks) {
       const size_t blocks = std::min(chunk_blocks, last - b);
-      if (!mask_.empty() && std::all_of(mask_.begin() + static_cast<ptrdiff_t>(b), mask_.begin() + static_cast<ptrdiff_t>(b + blocks),
-                                        [](uint16_t m) { return m == 0; }))
+      if (!mask_.empty() &&
+          std::all_of(mask_.begin() + static_cast<ptrdiff_t>(b), mask_.begin() + static_cast<ptrdiff_t>(b + blocks),
+                      [](uint16_t m) { return m == 0; }))
         continue;
       const size_t stride = blocks * kBlockRows;
       const ScanQueries view = coarse_.view(static_cast<uint32_t>(q0), static_cast<uint32_t>(nq));
-      (nq <= 8 ? kernels_.scan_table : kernels_.scan_batch)(view_.blocks + b * bytes, blocks, view, sums.data(), stride);
+      (nq <= 8 ? kernels_.scan_table : kernels_.scan_batch)(view_.blocks + b * bytes, blocks, view, sums.data(),
+                                                            stride);
       const size_t rows = std::min(stride, view_.rows - b * kBlockRows);
       for (size_t i = 0; i < nq; ++i) keep(i, sums.data() + i * stride, b * kBlockRows, rows);
     }
   }
 
-  size_t select(size_t q, const int32_t* sums, size_t first_row, size_t rows, float base, float threshold, uint32_t* kept,
-                float* kept_scores) const {
-    return kernels_.select(sums, rows, coarse_factors_ != nullptr ? coarse_factors_ + first_row : nullptr, index_.format_.factor,
-                           mask_.empty() ? nullptr : mask_.data() + first_row / kBlockRows, base, coarse_scale(q), threshold,
-                           static_cast<uint32_t>(first_row), kept, kept_scores);
+  size_t select(size_t q, const int32_t* sums, size_t first_row, size_t rows, float base, float threshold,
+                uint32_t* kept, float* kept_scores) const {
+    return kernels_.select(sums, rows, coarse_factors_ != nullptr ? coarse_factors_ + first_row : nullptr,
+                           index_.format_.factor, mask_.empty() ? nullptr : mask_.data() + first_row / kBlockRows, base,
+                           coarse_scale(q), threshold, static_cast<uint32_t>(first_row), kept, kept_scores);
   }
 
   float coarse_scale(size_t q) const { return coarse_.scale_.as<float>()[q]; }
@@ -258,7 +265,8 @@ class FlatIndex::Scan {
     std::vector<uint32_t> rows_kept(chunk_blocks * kBlockRows + 16);
     std::vector<float> scores_kept(rows_kept.size());
     scan(q0, nq, first, last, chunk_blocks, [&](size_t i, const int32_t* sums, size_t row, size_t rows) {
-      const size_t n = select(q0 + i, sums, row, rows, raised[i], tops[i].threshold(), rows_kept.data(), scores_kept.data());
+      const size_t n =
+          select(q0 + i, sums, row, rows, raised[i], tops[i].threshold(), rows_kept.data(), scores_kept.data());
       complete(q0 + i, {rows_kept.data(), n}, tops[i]);
     });
     return tops;

@@ -10,8 +10,8 @@
 
 namespace bebr {
 
-// y as int16 for final scores over all planes: <y, v> ~ scale * complete(...). scale is a power of two, so dyadic y (the
-// paper's symmetric case, y = v_q) stays exact, and no sum overflows int32.
+// y as int16 for final scores over all planes: <y, v> ~ scale * complete(...). scale is a power of two, so dyadic y
+// (the paper's symmetric case, y = v_q) stays exact, and no sum overflows int32.
 struct FineQuery {
   Buffer y16;        // y16_stride(dims) int16
   double scale = 0;  // includes the 2^-(planes-1) of the kernel's integer form
@@ -33,8 +33,9 @@ struct CoarseQueries {
 };
 CoarseQueries make_coarse_queries(const CodeSpec& spec, const float* y, size_t count, size_t stride);
 
-// An upper bound of |<fine query, v> - scale8 * sums| over every code of the spec: what the scan of the sign plane cannot see.
-// Rounding of the 8-bit query, plus the planes it does not read (the smaller of the L1 and the Cauchy-Schwarz bound).
+// An upper bound of |<fine query, v> - scale8 * sums| over every code of the spec: what the scan of the sign plane
+// cannot see. Rounding of the 8-bit query, plus the planes it does not read (the smaller of the L1 and the
+// Cauchy-Schwarz bound).
 double scan_margin(const CodeSpec& spec, const FineQuery& fine, const int8_t* y8, float scale8);
 
 }  // namespace bebr

@@ -32,8 +32,8 @@ class TopK {
     }
   }
 
-  // A candidate must score above this to matter. One step below the k-th score, so that an equal score with a smaller id
-  // still comes through; -inf while there are fewer than k.
+  // A candidate must score above this to matter. One step below the k-th score, so that an equal score with a smaller
+  // id still comes through; -inf while there are fewer than k.
   float threshold() const {
     if (heap_.size() < k_) return -std::numeric_limits<float>::infinity();
     return std::nextafter(heap_.front().score, -std::numeric_limits<float>::infinity());

@@ -16,10 +16,12 @@ namespace bebr {
 //   sum_{j in group g} |y8[j]| <= 127,                                                                   (bound)
 // so that the two table entries of a group sum to at most 254 and one 8-bit addition joins them.
 //
-// Table of one query: groups are padded to a multiple of 4 ("quads"); a quad takes 128 bytes: 64 bytes with the 16-entry
-// tables of the low nibbles of its 4 groups, then 64 bytes for the high nibbles. Entry n of a nibble's table is
+// Table of one query: groups are padded to a multiple of 4 ("quads"); a quad takes 128 bytes: 64 bytes with the
+// 16-entry tables of the low nibbles of its 4 groups, then 64 bytes for the high nibbles. Entry n of a nibble's table
+// is
 //   sum_{i<4} (bit i of n ? +y8 : -y8) + sum_{i<4} |y8|   >= 0;
-// padding entries are 0. So sum over groups of the looked-up entries - bias = sum_j y8[j] r[j], with bias = sum_j |y8[j]|.
+// padding entries are 0. So sum over groups of the looked-up entries - bias = sum_j y8[j] r[j], with bias = sum_j
+// |y8[j]|.
 struct ScanQueries {
   uint32_t count = 0;
   uint32_t groups = 0;
@@ -33,9 +35,11 @@ inline constexpr size_t y8_stride(uint32_t groups) { return size_t{(groups + 7) 
 // y16: the query for final scores, int16 with sum_j |y16[j]| * (2^planes - 1) < 2^31, padded with zeros to y16_stride.
 inline constexpr size_t y16_stride(uint32_t dims) { return (size_t{dims} + 63) / 64 * 64; }
 
-// A weight matrix [out, in] packed for gemm: panels of 32 outputs, each panel `in` rows of 32 floats (output o of panel p at
-// [(p * in + i) * 32 + o % 32]), zero-padded outputs. bias has round_up(out, 32) entries. bf16: the same panels, but pairs of
-// inputs interleaved (VNNI form): [(p * ceil(in / 2) + i / 2) * 64 + (o % 32) * 2 + i % 2], zero-padded odd input.
+// A weight matrix [out, in] packed for gemm: panels of 32 outputs, each panel `in` rows of 32 floats (output o of panel
+// p at
+// [(p * in + i) * 32 + o % 32]), zero-padded outputs. bias has round_up(out, 32) entries. bf16: the same panels, but
+// pairs of inputs interleaved (VNNI form): [(p * ceil(in / 2) + i / 2) * 64 + (o % 32) * 2 + i % 2], zero-padded odd
+// input.
 struct PackedWeights {
   uint32_t in = 0, out = 0;
   const float* f32 = nullptr;
@@ -46,21 +50,25 @@ struct PackedWeights {
 struct Kernels {
   Isa isa = Isa::Scalar;
 
-  // sums[q * stride + i] = sum_j y8_q[j] * r_i[j] for the 16 * blocks vectors of `data` (block layout of code/layout.h),
-  // for queries.count in 1..8 by table lookup. stride >= 16 * blocks.
-  void (*scan_table)(const uint8_t* data, size_t blocks, const ScanQueries& queries, int32_t* sums, size_t stride) noexcept;
+  // sums[q * stride + i] = sum_j y8_q[j] * r_i[j] for the 16 * blocks vectors of `data` (block layout of
+  // code/layout.h), for queries.count in 1..8 by table lookup. stride >= 16 * blocks.
+  void (*scan_table)(const uint8_t* data, size_t blocks, const ScanQueries& queries, int32_t* sums,
+                     size_t stride) noexcept;
 
   // The same for any number of queries; the fastest way of this ISA for many.
-  void (*scan_batch)(const uint8_t* data, size_t blocks, const ScanQueries& queries, int32_t* sums, size_t stride) noexcept;
+  void (*scan_batch)(const uint8_t* data, size_t blocks, const ScanQueries& queries, int32_t* sums,
+                     size_t stride) noexcept;
 
-  // Keeps the rows whose score is > threshold. score = (base + scale * sums[i]) * f[i] (Mul), base + scale * sums[i] - f[i]
-  // (Sub), base + scale * sums[i] (None), each operation rounded to float on its own (no fused multiply-add); f is fp16.
-  // mask: bit i % 16 of mask[i / 16] allows row i; null allows all. Kept rows are written in order as first_row + i, with
-  // their scores; room for `rows` of each (rounded up to 16). Returns how many.
-  size_t (*select)(const int32_t* sums, size_t rows, const uint16_t* factors, Factor mode, const uint16_t* mask, float base,
-                   float scale, float threshold, uint32_t first_row, uint32_t* kept_rows, float* kept_scores) noexcept;
+  // Keeps the rows whose score is > threshold. score = (base + scale * sums[i]) * f[i] (Mul), base + scale * sums[i] -
+  // f[i] (Sub), base + scale * sums[i] (None), each operation rounded to float on its own (no fused multiply-add); f is
+  // fp16. mask: bit i % 16 of mask[i / 16] allows row i; null allows all. Kept rows are written in order as first_row +
+  // i, with their scores; room for `rows` of each (rounded up to 16). Returns how many.
+  size_t (*select)(const int32_t* sums, size_t rows, const uint16_t* factors, Factor mode, const uint16_t* mask,
+                   float base, float scale, float threshold, uint32_t first_row, uint32_t* kept_rows,
+                   float* kept_scores) noexcept;
 
-  // out[i] = sum_t 2^(planes-1-t) sum_{j < widths[t]} y16[j] r[t, j] of row rows[i]: the exact score of survivors, all planes.
+  // out[i] = sum_t 2^(planes-1-t) sum_{j < widths[t]} y16[j] r[t, j] of row rows[i]: the exact score of survivors, all
+  // planes.
   void (*complete)(const ScanView& view, const int16_t* y16, const uint32_t* rows, size_t count, int32_t* out) noexcept;
 
   // The same over the graph layout: row i at data + rows[i] * stride.
@@ -68,19 +76,22 @@ struct Kernels {
                    size_t count, int32_t* out) noexcept;
 
   // The paper's two kernels, as baselines (PAPER.md section 3). Packing of both: code/paper.h.
-  // lut_sdc: blocks of 32 documents; per code byte 16 bytes of high nibbles (documents 2j low half, 2j+1 high half), then
-  // 16 of low nibbles; table[s * 16 + n]: 8-bit entries of sub-space s (2 per code byte, high nibble first).
+  // lut_sdc: blocks of 32 documents; per code byte 16 bytes of high nibbles (documents 2j low half, 2j+1 high half),
+  // then 16 of low nibbles; table[s * 16 + n]: 8-bit entries of sub-space s (2 per code byte, high nibble first).
   // out[i] = sum_s table[s][nibble s of document i], 32 * blocks results.
   void (*lut_sdc)(const uint8_t* data, size_t blocks, size_t code_bytes, const uint8_t* table, int32_t* out) noexcept;
   // popcount_sdc: uniform widths, row format; out[i] = 4^(planes-1) <q, d_i>, from planes^2 passes of xor and popcount.
   void (*popcount_sdc)(const uint8_t* query, const uint8_t* rows, size_t count, uint32_t width_bytes, uint32_t planes,
                        int32_t* out) noexcept;
 
-  // out[i, o] = bias[o] + sum_k x[i, k] w[o, k], then max(0, .) if relu. Rows of x and out are x_stride, out_stride floats apart;
-  // out has room for round_up(w.out, 32) columns. Float: compared with float64 to twice scalar's error, not to the bit.
-  void (*gemm)(const float* x, size_t rows, size_t x_stride, const PackedWeights& w, bool relu, float* out, size_t out_stride) noexcept;
+  // out[i, o] = bias[o] + sum_k x[i, k] w[o, k], then max(0, .) if relu. Rows of x and out are x_stride, out_stride
+  // floats apart; out has room for round_up(w.out, 32) columns. Float: compared with float64 to twice scalar's error,
+  // not to the bit.
+  void (*gemm)(const float* x, size_t rows, size_t x_stride, const PackedWeights& w, bool relu, float* out,
+               size_t out_stride) noexcept;
   // bf16 inputs and weights, fp32 sums. Null where the ISA has none (only amx).
-  void (*gemm_bf16)(const float* x, size_t rows, size_t x_stride, const PackedWeights& w, bool relu, float* out, size_t out_stride) noexcept;
+  void (*gemm_bf16)(const float* x, size_t rows, size_t x_stride, const PackedWeights& w, bool relu, float* out,
+                    size_t out_stride) noexcept;
 };
 
 // The table of one bundle; chosen_isa()'s when none is named. Throws Error(InvalidArgument) if it cannot run here.

@@ -1,0 +1,13 @@
+"""The command line: `bebr train | encode | build | search | tradeoff | serve | info`. A verb a file; app.py joins them.
+
+Exit codes: 0 done; 2 bad input, told in one line on stderr; 1 a bug, with its traceback; 130 interrupted.
+"""
+
+from __future__ import annotations
+
+
+def main() -> None:
+    """Entry point of the `bebr` command."""
+    from bebr.cli.app import app
+
+    app(prog_name="bebr")

@@ -1,0 +1,55 @@
+"""Arguments that several verbs share, and how lists of numbers are written."""
+
+from __future__ import annotations
+
+from enum import Enum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+class Metric(str, Enum):
+    cosine = "cosine"
+    ip = "ip"
+    l2 = "l2"
+
+
+class Architecture(str, Enum):
+    linear = "linear"
+    recurrent = "recurrent"
+
+
+class QueryMode(str, Enum):
+    float = "float"
+    code = "code"
+
+
+Vectors = Annotated[Path, typer.Argument(help="Vectors: .npy, .fvecs, .bvecs, .ivecs or .parquet.", show_default=False)]
+Model = Annotated[Path, typer.Argument(help="A binarizer, as `bebr train` writes it.", show_default=False)]
+Column = Annotated[str | None, typer.Option(help="Parquet column that holds the vectors, if there are several.")]
+Limit = Annotated[int | None, typer.Option(help="Read the first rows only.")]
+Threads = Annotated[int | None, typer.Option(help="Threads of the engine; all cores if not given.")]
+Seed = Annotated[int, typer.Option(help="Seed of everything random.")]
+
+
+def use_threads(threads: int | None) -> None:
+    """Set the engine's threads if asked to. ValueError below 1."""
+    if threads is None:
+        return
+    if threads < 1:
+        raise ValueError(f"--threads: got {threads}, wanted at least 1")
+    import bebr
+
+    bebr.set_num_threads(threads)
+
+
+def numbers(text: str, option: str) -> list[int]:
+    """Read '240,112,32' as [240, 112, 32]. ValueError naming the option."""
+    try:
+        values = [int(part) for part in text.split(",")]
+    except ValueError:
+        raise ValueError(f"{option}: got '{text}', wanted whole numbers with commas between, as 240,112,32") from None
+    if min(values) < 1:
+        raise ValueError(f"{option}: got {min(values)}, wanted numbers of at least 1")
+    return values

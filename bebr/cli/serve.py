@@ -1,0 +1,31 @@
+"""bebr serve: a data folder over gRPC."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bebr.cli.arguments import Threads
+
+
+def run(
+    directory: Annotated[
+        Path, typer.Argument(metavar="DIR", help="Data folder; created if it is not there.", show_default=False)
+    ],
+    host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 for every interface.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port; 0 takes a free one.")] = 7777,
+    threads: Threads = None,
+    max_message_mb: Annotated[int, typer.Option(help="Largest message in MiB.")] = 64,
+) -> None:
+    """Serve a folder of collections over gRPC until interrupted."""
+    if not 0 <= port <= 65535:
+        raise ValueError(f"--port: got {port}, wanted 0 to 65535")
+    if not 1 <= max_message_mb <= 2047:  # gRPC counts the bytes in an int32
+        raise ValueError(f"--max-message-mb: got {max_message_mb}, wanted 1 to 2047")
+    if threads is not None and threads < 1:
+        raise ValueError(f"--threads: got {threads}, wanted at least 1")
+    from bebr.serve.server import run as run_server
+
+    run_server(directory, host, port, threads, max_message_mb << 20)

@@ -1,0 +1,64 @@
+"""bebr train: vectors to a binarizer."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bebr.cli.arguments import (
+    Architecture,
+    Column,
+    Limit,
+    Metric,
+    Seed,
+    Threads,
+    Vectors,
+    numbers,
+    use_threads,
+)
+
+
+def run(
+    vectors: Vectors,
+    output: Annotated[Path, typer.Option("-o", "--output", help="The model file, .safetensors.", show_default=False)],
+    bytes_: Annotated[
+        int | None,
+        typer.Option("--bytes", help="Bytes a vector, factors included. [default: 52]", show_default=False),
+    ] = None,
+    widths: Annotated[
+        str | None,
+        typer.Option(help="Dimensions of each plane instead of --bytes, as 240,112,32.", show_default=False),
+    ] = None,
+    metric: Annotated[Metric, typer.Option(help="What a score means.")] = Metric.cosine,
+    architecture: Annotated[Architecture, typer.Option(help="recurrent needs torch.")] = Architecture.linear,
+    seed: Seed = 0,
+    column: Column = None,
+    limit: Limit = None,
+    threads: Threads = None,
+) -> None:
+    """Train a binarizer on vectors and write it to a .safetensors file."""
+    from bebr.cli.progress import progress, say
+    from bebr.train import train
+    from bebr.vectors import check_output, read_vectors
+
+    check_output(output, ".safetensors")
+    if bytes_ is not None and widths is not None:
+        raise ValueError("--bytes and --widths: got both, wanted one of them")
+    use_threads(threads)
+    x = read_vectors(vectors, column, limit)
+    with progress("training") as report:
+        bz = train(
+            x,
+            bytes_per_vector=None if widths is not None else 52 if bytes_ is None else bytes_,
+            widths=None if widths is None else numbers(widths, "--widths"),
+            metric=metric.value,
+            architecture=architecture.value,
+            seed=seed,
+            progress=report,
+        )
+    bz.save(output)
+    widths_ = ",".join(map(str, bz.widths))
+    size = f"{bz.input_dim} dims to {bz.bytes_per_vector} bytes a vector"
+    say(f"{output}: {size}, widths {widths_}, {bz.metric}, model {bz.digest}")

@@ -1,0 +1,128 @@
+"""The client that :func:`bebr.connect` returns: the interface of a local database, over gRPC."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any, TypeVar
+
+import grpc
+
+from bebr.binarizer import Binarizer
+from bebr.serve import convert
+from bebr.serve.remote import RemoteCollection, Wire
+from bebr.serve.status import error_of
+from bebr.store.checks import check_name
+from bebr.store.interface import ModelInfo
+from bebr.v1 import bebr_pb2 as pb
+from bebr.v1 import bebr_pb2_grpc as rpc
+
+R = TypeVar("R")
+
+
+class Client:
+    """A connection to the server at ``target`` ("host:port"). Safe to use from many threads.
+
+    Errors are those of the local database, and: ``ConnectionError`` when the server cannot be reached, ``TimeoutError``
+    when a call takes longer than ``timeout`` seconds (None: no limit; a write that timed out may be repeated safely).
+    """
+
+    def __init__(self, target: str, *, timeout: float | None = 60.0) -> None:
+        self._target = target
+        self._timeout = timeout
+        options = [
+            ("grpc.max_receive_message_length", -1),  # the server limits its replies
+            ("grpc.max_send_message_length", -1),
+            ("grpc.enable_http_proxy", 0),  # a proxy for the web has no business between an application and its index
+        ]
+        self._channel = grpc.insecure_channel(target, options=options)
+        self._collections = rpc.CollectionsStub(self._channel)
+        self._models = rpc.ModelsStub(self._channel)
+        self._admin = rpc.AdminStub(self._channel)
+        self._points = rpc.PointsStub(self._channel)
+        try:
+            self._limits = self._info().limits
+        except BaseException:
+            self._channel.close()
+            raise
+
+    def _call(self, method: Callable[..., R], request: Any) -> R:
+        """One RPC; its failure as a Python exception."""
+        try:
+            return method(request, timeout=self._timeout)
+        except grpc.RpcError as error:
+            raise error_of(error, self._target) from None
+        except ValueError as error:
+            if "closed channel" in str(error):
+                raise ValueError(f"the connection to {self._target} is closed: connect again") from None
+            raise
+
+    def create_collection(self, name: str, bz: Binarizer) -> RemoteCollection:
+        """A new, empty collection whose rows are coded by ``bz``, which is registered on the way. ``ValueError`` for a
+        bad name, ``AlreadyExists`` (a ``ValueError``) for one that is taken."""
+        check_name(name)
+        request = pb.CreateCollectionRequest(name=name, model=self.register_model(bz))
+        reply = self._call(self._collections.Create, request)
+        return self._remote(name, reply.model)
+
+    def collection(self, name: str) -> RemoteCollection:
+        """The collection ``name``. ``KeyError`` if there is none; ``CorruptFile`` if a file of it is damaged."""
+        reply = self._call(self._collections.Get, pb.GetCollectionRequest(name=name))
+        return self._remote(name, reply.model)
+
+    def collections(self) -> list[str]:
+        """The names of all collections, sorted, corrupt ones included."""
+        return list(self._call(self._collections.List, pb.ListCollectionsRequest()).names)
+
+    def drop_collection(self, name: str) -> None:
+        """Deletes a collection with its rows, payloads and files, corrupt or not. ``KeyError`` if there is none."""
+        self._call(self._collections.Drop, pb.DropCollectionRequest(name=name))
+
+    def register_model(self, bz: Binarizer) -> str:
+        """Stores a binarizer on the server; returns its digest. Repeating it is harmless."""
+        return str(self._call(self._models.Register, pb.RegisterModelRequest(data=bz.to_bytes())).digest)
+
+    def model(self, digest: str) -> Binarizer:
+        """The registered binarizer with this digest. ``KeyError`` if there is none."""
+        return Binarizer.from_bytes(self._call(self._models.Get, pb.GetModelRequest(digest=digest)).data)
+
+    def models(self) -> list[ModelInfo]:
+        """Every registered binarizer, ordered by digest."""
+        reply = self._call(self._models.List, pb.ListModelsRequest())
+        return [convert.model_from_message(model) for model in reply.models]
+
+    def info(self) -> dict[str, Any]:
+        """The server's version, kernels ("isa"), threads, uptime in seconds, limits, and the address."""
+        reply = self._info()
+        return {
+            "version": reply.version,
+            "isa": reply.isa,
+            "threads": reply.threads,
+            "uptime": reply.uptime_us / 1e6,
+            "limits": {field.name: getattr(reply.limits, field.name) for field in pb.Limits.DESCRIPTOR.fields},
+            "coalesce": reply.coalesce,
+            "target": self._target,
+        }
+
+    def close(self) -> None:
+        """Closes the connection. Repeating it is harmless."""
+        self._channel.close()
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"Client({self._target!r})"
+
+    def _remote(self, name: str, model: pb.ModelInfo) -> RemoteCollection:
+        wire = Wire(self._call, self._collections, self._points, self._admin, self._limits)
+        return RemoteCollection(wire, name, convert.model_from_message(model), self.model)
+
+    def _info(self) -> pb.InfoResponse:
+        reply: pb.InfoResponse = self._call(self._admin.Info, pb.InfoRequest())
+        return reply

@@ -1,0 +1,126 @@
+"""Between messages of bebr.v1 and numpy. Columns are little-endian bytes, whatever the machine."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bebr.arrays import Floats, Ids
+from bebr.binarizer import Query
+from bebr.index import Hits, Refine
+from bebr.store.interface import ModelInfo
+from bebr.v1 import bebr_pb2 as pb
+
+METRICS = {"cosine": pb.METRIC_COSINE, "ip": pb.METRIC_IP, "l2": pb.METRIC_L2}
+QUERY_MODES = {"float": pb.QUERY_MODE_FLOAT, "code": pb.QUERY_MODE_CODE}
+_METRIC_NAMES: dict[int, str] = {number: name for name, number in METRICS.items()}
+_MODE_NAMES: dict[int, Query] = {
+    pb.QUERY_MODE_UNSPECIFIED: "float",
+    pb.QUERY_MODE_FLOAT: "float",
+    pb.QUERY_MODE_CODE: "code",
+}
+
+
+def ids_to_bytes(ids: Ids) -> bytes:
+    return ids.astype("<i8", copy=False).tobytes()
+
+
+def ids_from_bytes(data: bytes, name: str) -> Ids:
+    """int64[n]; ``ValueError`` unless whole numbers of 8 bytes."""
+    if len(data) % 8:
+        raise ValueError(f"{name} has {len(data)} bytes: want int64, a multiple of 8")
+    return np.frombuffer(data, "<i8").astype(np.int64, copy=False)
+
+
+def vectors_to_message(vectors: NDArray[np.floating]) -> pb.Vectors:
+    """A message from float32 or float16 [n, d]; the type is kept."""
+    message = pb.Vectors(dimension=vectors.shape[1], count=vectors.shape[0])
+    if vectors.dtype == np.float16:
+        message.f16 = vectors.astype("<f2", copy=False).tobytes()
+    else:
+        message.f32 = vectors.astype("<f4", copy=False).tobytes()
+    return message
+
+
+def vectors_from_message(message: pb.Vectors, name: str) -> Floats:
+    """float32[count, dimension]; ``ValueError`` if the sizes disagree. The values are not yet checked."""
+    kind = message.WhichOneof("data")
+    if kind is None:
+        raise ValueError(f"{name} has neither f32 nor f16: want one of them")
+    data, size = getattr(message, kind), 4 if kind == "f32" else 2
+    if len(data) != message.count * message.dimension * size:
+        raise ValueError(
+            f"{name}.{kind} has {len(data)} bytes: want count * dimension * {size} = "
+            f"{message.count} * {message.dimension} * {size}"
+        )
+    if message.count and not message.dimension:
+        raise ValueError(f"{name}.dimension is 0: want the input_dim of the collection's model")
+    flat = np.frombuffer(data, "<f4" if kind == "f32" else "<f2")
+    return flat.reshape(message.count, message.dimension).astype(np.float32, copy=False)
+
+
+def query_mode(number: int) -> Query:
+    """ "float" or "code"; ``ValueError`` for a number this version does not know."""
+    if number not in _MODE_NAMES:
+        raise ValueError(f"query is {number}: want QUERY_MODE_FLOAT (1) or QUERY_MODE_CODE (2)")
+    return _MODE_NAMES[number]
+
+
+def refine_from_message(request: pb.SearchRequest) -> Refine:
+    """The ``refine`` argument of a search."""
+    match request.WhichOneof("refine"):
+        case "survivors":
+            return request.survivors
+        case "exact":
+            return "exact" if request.exact else None
+        case _:
+            return None
+
+
+def hits_to_message(hits: Hits, payloads: Sequence[str] | None) -> pb.SearchResponse:
+    """Drops the missing answers (id -1). ``payloads``: one text for each of the n * k answers, missing ones
+    included."""
+    there = hits.ids >= 0
+    reply = pb.SearchResponse(
+        ids=ids_to_bytes(hits.ids[there]),
+        scores=hits.scores[there].astype("<f4", copy=False).tobytes(),
+        counts=there.sum(axis=1).tolist(),
+    )
+    if payloads is not None:
+        reply.payloads.extend(text for text, real in zip(payloads, there.ravel().tolist(), strict=True) if real)
+    return reply
+
+
+def hits_from_message(reply: pb.SearchResponse, k: int, ascending: bool) -> Hits:
+    """Back to [n, k], with id -1 and the worst score where answers are missing, as a local search gives them."""
+    counts = np.fromiter(reply.counts, np.int64, len(reply.counts))
+    there = np.arange(k) < counts[:, None]
+    ids = np.full(there.shape, -1, np.int64)
+    scores = np.full(there.shape, np.inf if ascending else -np.inf, np.float32)
+    ids[there] = np.frombuffer(reply.ids, "<i8")
+    scores[there] = np.frombuffer(reply.scores, "<f4")
+    return Hits(scores, ids)
+
+
+def model_to_message(model: ModelInfo) -> pb.ModelInfo:
+    return pb.ModelInfo(
+        digest=model.digest,
+        metric=METRICS[model.metric],
+        input_dim=model.input_dim,
+        widths=model.widths,
+        bytes_per_vector=model.bytes_per_vector,
+        architecture=model.architecture,
+    )
+
+
+def model_from_message(message: pb.ModelInfo) -> ModelInfo:
+    return ModelInfo(
+        message.digest,
+        _METRIC_NAMES[message.metric],
+        message.input_dim,
+        tuple(message.widths),
+        message.bytes_per_vector,
+        message.architecture,
+    )

@@ -1,0 +1,195 @@
+"""A collection on a server, with the methods of a local one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from bebr.binarizer import Binarizer, Query
+from bebr.errors import LimitExceeded
+from bebr.index import Hits, Refine
+from bebr.serve import convert
+from bebr.store.checks import check_ids, check_query, check_rows, load_payload
+from bebr.store.interface import BatchingStats, CollectionHits, CollectionStats, ModelInfo, Payload
+from bebr.v1 import bebr_pb2 as pb
+from bebr.v1 import bebr_pb2_grpc as rpc
+
+# A large upsert is sent in pieces of this size: large enough that a commit per piece costs little, small enough to show
+# progress and to leave the server's threads to others.
+_PIECE_BYTES = 4 << 20
+# Room in a message for everything that is not a column.
+_OVERHEAD = 4096
+
+
+@dataclass(frozen=True)
+class Wire:
+    """What a collection needs of its client: how to make a call, the services, and the limits of the server."""
+
+    call: Callable[..., Any]
+    collections: rpc.CollectionsStub
+    points: rpc.PointsStub
+    admin: rpc.AdminStub
+    limits: pb.Limits
+
+
+class RemoteCollection:
+    """A collection on a server; see `bebr.store.collection.Collection`, which it matches method for method."""
+
+    def __init__(self, wire: Wire, name: str, model: ModelInfo, fetch: Callable[[str], Binarizer]) -> None:
+        self._wire = wire
+        self._name = name
+        self._model = model
+        self._fetch = fetch
+
+    @property
+    def name(self) -> str:
+        return self._name
+
+    @cached_property
+    def binarizer(self) -> Binarizer:
+        """The model, fetched from the server."""
+        return self._fetch(self._model.digest)
+
+    def __len__(self) -> int:
+        return int(self._wire.call(self._wire.collections.Get, pb.GetCollectionRequest(name=self._name)).rows)
+
+    def __repr__(self) -> str:
+        return f"RemoteCollection({self._name!r}, model={self._model.digest})"
+
+    def upsert(self, ids: ArrayLike, x: ArrayLike, payloads: Sequence[Payload | None] | None = None) -> int:
+        """Inserts rows, replacing rows of the same id as a whole; returns how many were written.
+
+        As locally, but a large one is sent in pieces (of about 4 MB) that are each written whole or not at all. If one
+        fails, the error says how many rows are on disk; repeating the whole upsert is safe. ``x`` may be float16: it
+        then travels at half the size.
+        """
+        numbers, floats, texts = check_rows(ids, x, payloads, self._model.input_dim)
+        vectors = _as_sent(floats, x)
+        written = 0
+        for piece in self._pieces(vectors, texts):
+            request = pb.UpsertRequest(
+                collection=self._name,
+                ids=convert.ids_to_bytes(numbers[piece]),
+                vectors=convert.vectors_to_message(vectors[piece]),
+                payloads=texts[piece],
+            )
+            try:
+                written += self._wire.call(self._wire.points.Upsert, request).rows
+            except Exception as error:
+                if not written:
+                    raise
+                raise type(error)(f"{error.args[0]} (of this upsert, the first {written} rows are written)") from error
+        return written
+
+    def _pieces(self, vectors: NDArray[np.floating], texts: Sequence[str]) -> Iterator[slice]:
+        sizes = np.full(len(vectors), vectors.itemsize * vectors.shape[1] + 8, np.int64)
+        if texts:
+            sizes += np.fromiter((len(text.encode()) + 8 for text in texts), np.int64, len(texts))
+        most = self._wire.limits.message_bytes - _OVERHEAD
+        if len(sizes) and sizes.max() > most:
+            raise LimitExceeded(
+                f"row {sizes.argmax()} needs {sizes.max()} bytes: this server takes messages of {most + _OVERHEAD}; "
+                "shorten its payload, or start the server with a larger max_message_bytes"
+            )
+        ends = np.cumsum(sizes)
+        start = 0
+        while start < len(sizes):
+            before = ends[start - 1] if start else 0
+            end = int(np.searchsorted(ends, before + min(_PIECE_BYTES, most), side="right"))
+            end = max(end, start + 1)
+            yield slice(start, end)
+            start = end
+
+    def delete(self, ids: ArrayLike) -> int:
+        """Removes rows and their payloads; returns how many there were. Ids not present are passed over."""
+        return sum(
+            int(self._wire.call(self._wire.points.Delete, pb.DeleteRequest(collection=self._name, ids=piece)).rows)
+            for piece in self._id_pieces(np.unique(check_ids(ids)))
+        )
+
+    def search(
+        self,
+        q: ArrayLike,
+        k: int = 10,
+        *,
+        query: Query = "float",
+        refine: Refine = None,
+        allow: ArrayLike | None = None,
+        with_payloads: bool = False,
+    ) -> CollectionHits:
+        """The k best rows for each query, as locally: the same ids and the same scores, bit for bit."""
+        floats = check_query(q, k, query, refine, self._model.input_dim)
+        vectors = _as_sent(floats, q)
+        request = pb.SearchRequest(
+            collection=self._name,
+            k=k,
+            query=convert.QUERY_MODES[query],
+            with_payloads=with_payloads,
+            model=self._model.digest,
+        )
+        if refine == "exact":
+            request.exact = True
+        elif refine is not None:
+            request.survivors = refine
+        if allow is not None:
+            request.allow = convert.ids_to_bytes(check_ids(allow, "allow"))
+        limits = self._wire.limits
+        by_size = (limits.message_bytes - _OVERHEAD - len(request.allow)) // (vectors.itemsize * vectors.shape[1])
+        step = max(1, min(limits.queries, limits.answers // k, by_size))
+        found: list[Hits] = []
+        payloads: list[list[Payload | None]] = []
+        for start in range(0, len(vectors), step):
+            request.queries.CopyFrom(convert.vectors_to_message(vectors[start : start + step]))
+            reply = self._wire.call(self._wire.points.Search, request)
+            found.append(convert.hits_from_message(reply, k, ascending=self._model.metric == "l2"))
+            texts = iter(reply.payloads)
+            if with_payloads:
+                payloads += [[load_payload(next(texts)) for _ in range(n)] + [None] * (k - n) for n in reply.counts]
+        if len(found) == 1:
+            return CollectionHits(*found[0], payloads if with_payloads else None)
+        scores, numbers = (np.concatenate(parts) for parts in zip(*found, strict=True))
+        return CollectionHits(scores, numbers, payloads if with_payloads else None)
+
+    def get_payloads(self, ids: ArrayLike) -> list[Payload | None]:
+        """The payload of each row, None where it has none. ``KeyError`` names the first id that is not in the
+        collection."""
+        return [
+            load_payload(text)
+            for piece in self._id_pieces(check_ids(ids))
+            for text in self._wire.call(
+                self._wire.points.GetPayloads, pb.GetPayloadsRequest(collection=self._name, ids=piece)
+            ).payloads
+        ]
+
+    def _id_pieces(self, ids: NDArray[np.int64]) -> Iterator[bytes]:
+        step = max(1, min(_PIECE_BYTES, self._wire.limits.message_bytes - _OVERHEAD) // 8)
+        for start in range(0, len(ids), step):
+            yield convert.ids_to_bytes(ids[start : start + step])
+
+    def stats(self) -> CollectionStats:
+        """Figures of the collection, those of the server's coalescing included."""
+        reply = self._wire.call(self._wire.admin.Stats, pb.StatsRequest(collection=self._name))
+        batching = reply.batching
+        return CollectionStats(
+            rows=reply.rows,
+            segments=reply.segments,
+            tail_rows=reply.tail_rows,
+            dead_rows=reply.dead_rows,
+            bytes_on_disk=reply.bytes_on_disk,
+            model=convert.model_from_message(reply.model),
+            batching=BatchingStats(batching.requests, batching.queries, batching.batches, batching.largest),
+        )
+
+    def flush(self) -> None:
+        """Seals the tail into a segment file; see `bebr.store.collection.Collection.flush`."""
+        self._wire.call(self._wire.admin.Flush, pb.FlushRequest(collection=self._name))
+
+
+def _as_sent(floats: NDArray[np.float32], given: ArrayLike) -> NDArray[np.floating]:
+    """float16 that was given is sent as such; it became float32 and comes back without loss."""
+    return floats.astype(np.float16) if getattr(given, "dtype", None) == np.float16 else floats

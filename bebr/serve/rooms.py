@@ -1,0 +1,66 @@
+"""Where the work of a server happens: threads for reads and for writes, and per collection a batcher and a lane for
+writes."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable
+from concurrent.futures import Executor, ThreadPoolExecutor
+from typing import TypeVar
+
+from bebr.arrays import Floats
+from bebr.index import Hits
+from bebr.serve.batching import Batcher, Key
+from bebr.store.collection import Collection
+from bebr.store.database import Database
+
+T = TypeVar("T")
+
+
+class Room:
+    """One collection being served."""
+
+    def __init__(self, collection: Collection, readers: Executor, writers: Executor) -> None:
+        self.collection = collection
+        self.batcher = Batcher(self.search, readers)
+        self._writers = writers
+        self._lane = asyncio.Lock()
+
+    def search(self, vectors: Floats, key: Key) -> Hits:
+        return self.collection.search(vectors, key.k, query=key.query, refine=key.refine)
+
+    async def write(self, work: Callable[[], T]) -> T:
+        """Runs ``work`` in a thread, one at a time per collection: a crowd of writers to one collection takes one
+        thread, not all. A call cancelled while it waits is never begun; one that has begun is finished."""
+        async with self._lane:
+            return await asyncio.get_running_loop().run_in_executor(self._writers, work)
+
+
+class Rooms:
+    """Every collection being served, opened on first use. Belongs to one event loop."""
+
+    def __init__(self, db: Database) -> None:
+        self.db = db
+        self._rooms: dict[str, Room] = {}
+        self._readers = ThreadPoolExecutor(max(4, os.cpu_count() or 1), "bebr-read")
+        self._writers = ThreadPoolExecutor(4, "bebr-write")
+
+    async def read(self, work: Callable[[], T]) -> T:
+        """Runs ``work``, which may block, in a thread."""
+        return await asyncio.get_running_loop().run_in_executor(self._readers, work)
+
+    async def room(self, name: str) -> Room:
+        """The room of a collection. ``KeyError`` if there is none, ``CorruptFile`` if it cannot be read."""
+        room = self._rooms.get(name)
+        if room is None or room.collection.closed:  # dropped, and perhaps created anew
+            collection = await self.read(lambda: self.db.collection(name))
+            room = self._rooms.get(name)  # another call may have come first
+            if room is None or room.collection is not collection:
+                room = self._rooms[name] = Room(collection, self._readers, self._writers)
+        return room
+
+    def close(self) -> None:
+        """Waits for the work in progress."""
+        self._readers.shutdown(cancel_futures=True)
+        self._writers.shutdown(cancel_futures=True)

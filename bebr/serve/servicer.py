@@ -1,0 +1,242 @@
+"""The services of bebr.v1: each RPC checks its request, hands the work to a thread and answers. Thin on purpose."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, TypeVar
+
+import grpc
+
+import bebr
+from bebr.arrays import Floats, Ids
+from bebr.binarizer import Binarizer
+from bebr.errors import IncompatibleModel
+from bebr.serve import convert
+from bebr.serve.batching import MAX_BATCH, Answer, Key
+from bebr.serve.limits import Limits
+from bebr.serve.rooms import Room, Rooms
+from bebr.serve.status import status_of
+from bebr.store.checks import check_ids, check_query, check_rows, load_payload
+from bebr.store.interface import ModelInfo
+from bebr.v1 import bebr_pb2 as pb
+from bebr.v1 import bebr_pb2_grpc as rpc
+
+_log = logging.getLogger("bebr.serve")
+S = TypeVar("S")
+Q = TypeVar("Q")
+R = TypeVar("R")
+
+
+def _answers(method: Callable[[S, Q], Awaitable[R]]) -> Callable[[S, Q, Any], Awaitable[R]]:
+    """An RPC from a method that takes the request: errors become status codes, faults of the server go to its log."""
+
+    @functools.wraps(method)
+    async def wrapped(self: S, request: Q, context: Any) -> R:
+        try:
+            return await method(self, request)
+        except Exception as error:
+            known = status_of(error)
+            if known is None:
+                _log.exception("%s failed", method.__qualname__)
+                known = grpc.StatusCode.INTERNAL, f"{type(error).__name__} in the server: its log has the details"
+        await context.abort(*known)
+        raise AssertionError("abort raises")
+
+    return wrapped
+
+
+def _elapsed_us(start: int) -> int:
+    return (time.perf_counter_ns() - start) // 1000
+
+
+class Collections(rpc.CollectionsServicer):  # type: ignore[misc]
+    def __init__(self, rooms: Rooms) -> None:
+        self._rooms = rooms
+
+    @_answers
+    async def Create(self, request: pb.CreateCollectionRequest) -> pb.CreateCollectionResponse:
+        def create() -> ModelInfo:
+            bz = self._rooms.db.model(request.model)
+            return ModelInfo.of(self._rooms.db.create_collection(request.name, bz).binarizer)
+
+        return pb.CreateCollectionResponse(model=convert.model_to_message(await self._rooms.read(create)))
+
+    @_answers
+    async def Get(self, request: pb.GetCollectionRequest) -> pb.GetCollectionResponse:
+        collection = (await self._rooms.room(request.name)).collection
+        model = convert.model_to_message(ModelInfo.of(collection.binarizer))
+        return pb.GetCollectionResponse(model=model, rows=await self._rooms.read(collection.__len__))
+
+    @_answers
+    async def List(self, request: pb.ListCollectionsRequest) -> pb.ListCollectionsResponse:
+        return pb.ListCollectionsResponse(names=await self._rooms.read(self._rooms.db.collections))
+
+    @_answers
+    async def Drop(self, request: pb.DropCollectionRequest) -> pb.DropCollectionResponse:
+        await self._rooms.read(lambda: self._rooms.db.drop_collection(request.name))
+        return pb.DropCollectionResponse()
+
+
+class Models(rpc.ModelsServicer):  # type: ignore[misc]
+    def __init__(self, rooms: Rooms) -> None:
+        self._rooms = rooms
+
+    @_answers
+    async def Register(self, request: pb.RegisterModelRequest) -> pb.RegisterModelResponse:
+        def register() -> str:
+            return self._rooms.db.register_model(Binarizer.from_bytes(request.data, "data"))
+
+        return pb.RegisterModelResponse(digest=await self._rooms.read(register))
+
+    @_answers
+    async def List(self, request: pb.ListModelsRequest) -> pb.ListModelsResponse:
+        models = await self._rooms.read(self._rooms.db.models)
+        return pb.ListModelsResponse(models=[convert.model_to_message(model) for model in models])
+
+    @_answers
+    async def Get(self, request: pb.GetModelRequest) -> pb.GetModelResponse:
+        model = await self._rooms.read(lambda: self._rooms.db.model(request.digest))
+        return pb.GetModelResponse(data=model.to_bytes())
+
+
+class Points(rpc.PointsServicer):  # type: ignore[misc]
+    def __init__(self, rooms: Rooms, limits: Limits, coalesce: bool) -> None:
+        self._rooms = rooms
+        self._limits = limits
+        self._coalesce = coalesce
+
+    @_answers
+    async def Upsert(self, request: pb.UpsertRequest) -> pb.UpsertResponse:
+        start = time.perf_counter_ns()
+        room = await self._rooms.room(request.collection)
+
+        def check() -> tuple[Ids, Floats, list[str]]:
+            ids = convert.ids_from_bytes(request.ids, "ids")
+            vectors = convert.vectors_from_message(request.vectors, "vectors")
+            texts = _payload_texts(request.payloads, len(ids))
+            return *check_rows(ids, vectors, None, room.collection.binarizer.input_dim)[:2], texts
+
+        checked = await self._rooms.read(check)
+        rows = await room.write(lambda: room.collection.upsert_checked(*checked))
+        return pb.UpsertResponse(rows=rows, elapsed_us=_elapsed_us(start))
+
+    @_answers
+    async def Delete(self, request: pb.DeleteRequest) -> pb.DeleteResponse:
+        start = time.perf_counter_ns()
+        room = await self._rooms.room(request.collection)
+        ids = check_ids(convert.ids_from_bytes(request.ids, "ids"))
+        rows = await room.write(lambda: room.collection.delete(ids))
+        return pb.DeleteResponse(rows=rows, elapsed_us=_elapsed_us(start))
+
+    @_answers
+    async def Search(self, request: pb.SearchRequest) -> pb.SearchResponse:
+        start = time.perf_counter_ns()
+        room = await self._rooms.room(request.collection)
+        digest = room.collection.binarizer.digest
+        if request.HasField("model") and request.model != digest:
+            raise IncompatibleModel(
+                f"the queries are for model {request.model}, collection {request.collection!r} has {digest}: "
+                "embed the queries with the producer of that model, or search a collection of yours"
+            )
+        self._limits.check_search(request.queries.count, request.k)
+        vectors = convert.vectors_from_message(request.queries, "queries")
+        key = Key(request.k, convert.query_mode(request.query), convert.refine_from_message(request))
+
+        def check() -> Floats:
+            return check_query(vectors, key.k, key.query, key.refine, room.collection.binarizer.input_dim)
+
+        # A hop to a thread costs more than looking over a few vectors.
+        vectors = check() if len(vectors) <= MAX_BATCH else await self._rooms.read(check)
+        answer = await self._search(room, request, vectors, key)
+        payloads = None
+        if request.with_payloads:
+            payloads = await self._rooms.read(lambda: room.collection.payload_texts(answer.hits.ids.ravel()))
+        reply = convert.hits_to_message(answer.hits, payloads)
+        self._limits.check_reply(reply.ByteSize())
+        reply.elapsed_us = _elapsed_us(start)
+        reply.batch_queries = answer.batch
+        return reply
+
+    async def _search(self, room: Room, request: pb.SearchRequest, vectors: Floats, key: Key) -> Answer:
+        if request.HasField("allow"):
+            allow = check_ids(convert.ids_from_bytes(request.allow, "allow"), "allow")
+            search = functools.partial(room.collection.search, query=key.query, refine=key.refine, allow=allow)
+            return Answer(await self._rooms.read(lambda: search(vectors, key.k)), len(vectors))
+        if not self._coalesce:
+            return Answer(await self._rooms.read(lambda: room.search(vectors, key)), len(vectors))
+        return await room.batcher.search(vectors, key)
+
+    @_answers
+    async def GetPayloads(self, request: pb.GetPayloadsRequest) -> pb.GetPayloadsResponse:
+        room = await self._rooms.room(request.collection)
+        ids = check_ids(convert.ids_from_bytes(request.ids, "ids"))
+        texts = await self._rooms.read(lambda: room.collection.payload_texts_of(ids))
+        reply = pb.GetPayloadsResponse(payloads=texts)
+        self._limits.check_reply(reply.ByteSize())
+        return reply
+
+
+class Admin(rpc.AdminServicer):  # type: ignore[misc]
+    def __init__(self, rooms: Rooms, limits: Limits, coalesce: bool) -> None:
+        self._rooms = rooms
+        self._limits = limits
+        self._coalesce = coalesce
+        self._start = time.perf_counter_ns()
+
+    @_answers
+    async def Info(self, request: pb.InfoRequest) -> pb.InfoResponse:
+        info, limits = bebr.info(), self._limits
+        return pb.InfoResponse(
+            version=info["version"],
+            isa=info["isa"],
+            threads=info["threads"],
+            uptime_us=_elapsed_us(self._start),
+            limits=pb.Limits(
+                message_bytes=limits.message_bytes,
+                queries=limits.queries,
+                k=limits.k,
+                answers=limits.answers,
+                calls=limits.calls,
+            ),
+            coalesce=self._coalesce,
+        )
+
+    @_answers
+    async def Stats(self, request: pb.StatsRequest) -> pb.StatsResponse:
+        room = await self._rooms.room(request.collection)
+        stats, batching = await self._rooms.read(room.collection.stats), room.batcher.stats
+        return pb.StatsResponse(
+            model=convert.model_to_message(stats.model),
+            rows=stats.rows,
+            segments=stats.segments,
+            tail_rows=stats.tail_rows,
+            dead_rows=stats.dead_rows,
+            bytes_on_disk=stats.bytes_on_disk,
+            batching=pb.Batching(
+                requests=batching.requests,
+                queries=batching.queries,
+                batches=batching.batches,
+                largest=batching.largest,
+            ),
+        )
+
+    @_answers
+    async def Flush(self, request: pb.FlushRequest) -> pb.FlushResponse:
+        room = await self._rooms.room(request.collection)
+        await room.write(room.collection.flush)
+        return pb.FlushResponse()
+
+
+def _payload_texts(texts: Sequence[str], rows: int) -> list[str]:
+    """Payloads of an upsert; ``ValueError`` unless none at all, or one JSON object or "" per row."""
+    if texts and len(texts) != rows:
+        raise ValueError(f"payloads has {len(texts)} entries: want none, or one per row ({rows})")
+    for row, text in enumerate(texts):
+        try:
+            load_payload(text)
+        except ValueError as error:
+            raise ValueError(f"payloads[{row}]: {error}") from error
+    return list(texts)

@@ -1,0 +1,43 @@
+"""Python exceptions and gRPC status codes: the one table (DESIGN.md section 9), read in both directions."""
+
+from __future__ import annotations
+
+import grpc
+
+from bebr.errors import CorruptFile, IncompatibleModel, LimitExceeded
+from bebr.store.interface import AlreadyExists
+
+# First match wins: subclasses before their bases.
+_TABLE: tuple[tuple[type[Exception], grpc.StatusCode], ...] = (
+    (AlreadyExists, grpc.StatusCode.ALREADY_EXISTS),
+    (IncompatibleModel, grpc.StatusCode.FAILED_PRECONDITION),
+    (CorruptFile, grpc.StatusCode.DATA_LOSS),
+    (LimitExceeded, grpc.StatusCode.RESOURCE_EXHAUSTED),
+    (KeyError, grpc.StatusCode.NOT_FOUND),
+    (ValueError, grpc.StatusCode.INVALID_ARGUMENT),
+    (MemoryError, grpc.StatusCode.RESOURCE_EXHAUSTED),
+)
+
+
+def status_of(error: Exception) -> tuple[grpc.StatusCode, str] | None:
+    """The status code and message for an error that the caller can act on; None for a fault of the server."""
+    for kind, code in _TABLE:
+        if isinstance(error, kind):
+            # str() of a KeyError is the repr of its message.
+            return code, str(error.args[0]) if error.args else str(code.name)
+    return None
+
+
+def error_of(error: grpc.RpcError, target: str) -> Exception:
+    """What the client raises for a failed call: the exception that the same mistake raises locally."""
+    code, message = error.code(), error.details() or ""
+    if code == grpc.StatusCode.UNAVAILABLE:
+        return ConnectionError(f"no answer from a bebr server at {target}: {message}")
+    if code == grpc.StatusCode.DEADLINE_EXCEEDED:
+        return TimeoutError(f"{target}: {message}")
+    if code == grpc.StatusCode.UNIMPLEMENTED:
+        return ConnectionError(f"{target} is not a bebr.v1 server: {message}")
+    for kind, known in _TABLE:
+        if code == known:
+            return kind(message)
+    return RuntimeError(f"{target} answered {code.name}: {message}")

@@ -1,0 +1,80 @@
+#include "binarizer/decoder.h"
+
+#include <algorithm>
+
+#include "base/threads.h"
+#include "binarizer/planes.h"
+
+namespace bebr {
+namespace {
+
+constexpr size_t kChunk = 96;
+
+Dense transposed(const float* weight, const float* bias, uint32_t rows, uint32_t columns) {
+  std::vector<float> turned(size_t{rows} * columns);
+  for (size_t j = 0; j < rows; ++j) {
+    for (size_t k = 0; k < columns; ++k) turned[k * rows + j] = weight[j * columns + k];
+  }
+  return Dense(Layer{turned.data(), bias, rows, columns});
+}
+
+}  // namespace
+
+Decoder::Decoder(const CodeSpec& spec, const float* weight, const float* bias, uint32_t output_dim)
+    : spec_(spec),
+      reconstruct_(transposed(weight, bias, spec.dims(), output_dim)),
+      project_(Layer{weight, std::vector<float>(spec.dims()).data(), output_dim, spec.dims()}),
+      mu_(bias, bias + output_dim) {}
+
+// take(first row, rows, x̂ of these rows) for chunk after chunk, on all threads.
+template <typename Take>
+void Decoder::reconstruct(const uint8_t* planes, size_t n, const Take& take) const {
+  const Kernels& table = kernels();
+  parallel_for(n, kChunk, [&](size_t begin, size_t end) {
+    static thread_local Buffer v_buffer, x_buffer;  // kept by the thread, as the encoder's
+    const size_t dims = spec_.dims();
+    float* v = floats(v_buffer, kChunk * dims);
+    float* x = floats(x_buffer, kChunk * reconstruct_.out_stride());
+    for (size_t row = begin; row < end; row += kChunk) {
+      const size_t rows = std::min(kChunk, end - row);
+      for (size_t i = 0; i < rows; ++i) expand_row(spec_, planes + (row + i) * spec_.row_bytes(), v + i * dims);
+      reconstruct_.forward(table, v, rows, dims, false, false, x);
+      take(row, rows, FloatRows{x, reconstruct_.out_stride()});
+    }
+  });
+}
+
+void Decoder::decode(const uint8_t* planes, size_t n, float* x) const {
+  const size_t d = output_dim();
+  reconstruct(planes, n, [&](size_t first, size_t rows, const FloatRows& from) {
+    for (size_t i = 0; i < rows; ++i) std::copy_n(from.row(i), d, x + (first + i) * d);
+  });
+}
+
+void Decoder::squared_norms(const uint8_t* planes, size_t n, float* norms) const {
+  const size_t d = output_dim();
+  reconstruct(planes, n, [&](size_t first, size_t rows, const FloatRows& from) {
+    for (size_t i = 0; i < rows; ++i) norms[first + i] = static_cast<float>(squared_length(from.row(i), d));
+  });
+}
+
+void Decoder::project(const float* q, size_t n, float* y, float* base) const {
+  const Kernels& table = kernels();
+  const size_t d = output_dim(), dims = spec_.dims();
+  parallel_for(n, 16, [&](size_t begin, size_t end) {
+    static thread_local Buffer buffer;
+    float* out = floats(buffer, kChunk * project_.out_stride());
+    for (size_t row = begin; row < end; row += kChunk) {
+      const size_t rows = std::min(kChunk, end - row);
+      project_.forward(table, q + row * d, rows, d, false, false, out);
+      for (size_t i = 0; i < rows; ++i) {
+        std::copy_n(out + i * project_.out_stride(), dims, y + (row + i) * dims);
+        double sum = 0;
+        for (size_t k = 0; k < d; ++k) sum += double{q[(row + i) * d + k]} * mu_[k];
+        base[row + i] = static_cast<float>(sum);
+      }
+    }
+  });
+}
+
+}  // namespace bebr

@@ -1,0 +1,38 @@
+// x̂ = mu + A v (DESIGN.md section 3): decoding, and what a search needs of the decoder.
+#pragma once
+
+#include <vector>
+
+#include "binarizer/network.h"
+#include "code/spec.h"
+
+namespace bebr {
+
+class Decoder {
+ public:
+  // weight [dims, output_dim]: row j is column j of A; bias [output_dim]: mu.
+  Decoder(const CodeSpec& spec, const float* weight, const float* bias, uint32_t output_dim);
+
+  const CodeSpec& spec() const noexcept { return spec_; }
+  uint32_t output_dim() const noexcept { return reconstruct_.out(); }
+
+  // planes [n, row_bytes] -> x̂ [n, output_dim].
+  void decode(const uint8_t* planes, size_t n, float* x) const;
+
+  // planes [n, row_bytes] -> ||x̂||^2 [n]; x̂ never exists as a whole.
+  void squared_norms(const uint8_t* planes, size_t n, float* norms) const;
+
+  // q [n, output_dim] -> y = A^T q [n, dims] and base = <q, mu> [n].
+  void project(const float* q, size_t n, float* y, float* base) const;
+
+ private:
+  template <typename Take>
+  void reconstruct(const uint8_t* planes, size_t n, const Take& take) const;
+
+  CodeSpec spec_;
+  Dense reconstruct_;  // A, mu
+  Dense project_;      // A^T
+  std::vector<float> mu_;
+};
+
+}  // namespace bebr

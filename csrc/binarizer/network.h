@@ -1,0 +1,79 @@
+// Stacks of affine layers with ReLU between them, packed once for gemm.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+#include "base/buffer.h"
+#include "kernels/kernels.h"
+
+namespace bebr {
+
+// One layer as it comes from a model: weight [out, in] row-major, bias [out]; BatchNorm already folded in.
+struct Layer {
+  const float* weight = nullptr;
+  const float* bias = nullptr;
+  uint32_t in = 0, out = 0;
+};
+
+class Dense {
+ public:
+  explicit Dense(const Layer& layer);
+
+  uint32_t in() const noexcept { return in_; }
+  uint32_t out() const noexcept { return out_; }
+  size_t out_stride() const noexcept { return round_up(out_, 32); }
+
+  // Rows of `out` are out_stride() floats apart. With bf16, pack_bf16() must have been called.
+  void forward(const Kernels& kernels, const float* x, size_t rows, size_t x_stride, bool relu, bool bf16, float* out) const;
+  void pack_bf16();
+
+ private:
+  uint32_t in_, out_;
+  Buffer f32_, bf16_, bias_;
+};
+
+// The buffer, grown if need be, as `count` floats.
+inline float* floats(Buffer& buffer, size_t count) {
+  if (buffer.size() < count * sizeof(float)) buffer.resize(count * sizeof(float));
+  return buffer.as<float>();
+}
+
+// ||x||^2 of n floats, in 16 partial sums.
+inline double squared_length(const float* x, size_t n) {
+  float sums[16] = {};
+  size_t i = 0;
+  for (; i + 16 <= n; i += 16) {
+    for (size_t lane = 0; lane < 16; ++lane) sums[lane] += x[i + lane] * x[i + lane];
+  }
+  double total = 0;
+  for (const float sum : sums) total += double{sum};
+  for (; i < n; ++i) total += double{x[i]} * double{x[i]};
+  return total;
+}
+
+// Rows of floats, `stride` floats apart.
+struct FloatRows {
+  float* data = nullptr;
+  size_t stride = 0;
+  float* row(size_t i) const noexcept { return data + i * stride; }
+};
+
+class Network {
+ public:
+  // Throws Error(InvalidArgument), naming the network, when the layers do not fit one another.
+  Network(const std::vector<Layer>& layers, const char* name);
+
+  uint32_t in() const noexcept { return layers_.front().in(); }
+  uint32_t out() const noexcept { return layers_.back().out(); }
+
+  // The last layer's rows, which stand in one of the two work buffers until the next call with them.
+  FloatRows forward(const Kernels& kernels, const float* x, size_t rows, size_t x_stride, bool bf16, Buffer (&work)[2]) const;
+  void pack_bf16();
+
+ private:
+  std::vector<Dense> layers_;
+};
+
+}  // namespace bebr

@@ -1,0 +1,26 @@
+// Planes of one vector in row format (code/spec.h), from floats and back to floats. Portable loops that every compiler turns
+// into SIMD: beside a matrix product they cost a few per cent.
+#pragma once
+
+#include <cstdint>
+
+#include "code/spec.h"
+
+namespace bebr {
+
+// Bit j = (z[j] >= 0), so sgn(0) = +1.
+void pack_signs(const float* z, uint32_t width, uint8_t* bits);
+
+// Bit j = (z[j] >= v[j]): the sign of what plane after plane has left of z. Exact: no difference is rounded.
+void pack_remainder_signs(const float* z, const float* v, uint32_t width, uint8_t* bits);
+
+// v[j] = r[j], with r = +1 for a set bit and -1 for a clear one.
+void set_plane(const uint8_t* bits, uint32_t width, float* v);
+
+// v[j] += weight * r[j].
+void add_plane(const uint8_t* bits, uint32_t width, float weight, float* v);
+
+// v of a whole row: sum over planes of 2^-t r_t. Overwrites v[0 .. dims).
+void expand_row(const CodeSpec& spec, const uint8_t* row, float* v);
+
+}  // namespace bebr

@@ -1,0 +1,340 @@
+// AVX-512: the integer kernels of kernels.h.
+//
+// Operation and layout: kernels.h. One 64-byte load holds 4 byte groups ("quad") of one block of 16 documents, one group a
+// 128-bit lane, which is also the lane structure of vpshufb and of the query's tables.
+// Bounds: joined table entries <= 254; a 16-bit accumulator takes at most 64 quads (each 4 groups in 4 lanes, joined at the end:
+// 256 * 254 = 65024) before it is widened. y16 sums wrap modulo 2^32 and end below 2^31. Paper's table: 255 * 256 = 65280.
+// Instructions: vpshufb (lookup), vpermb (gather a document's bytes), vpdpwssd (y16 sums), vpopcntq, vcvtph2ps, vpcompressd.
+// Paper: section 3 of PAPER.md (lut_sdc, popcount_sdc); scan, select and complete are DESIGN.md section 5.
+#include <immintrin.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+
+#include "kernels/kernels.h"
+
+#pragma GCC target("avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi,avx512bitalg,avx512vpopcntdq,f16c,fma,popcnt,bmi2")
+
+// Loop counts and modes are literals at every call of these, so their loops unroll and their branches fold.
+#define BEBR_INLINE static inline __attribute__((always_inline))
+
+namespace bebr {
+namespace {
+
+constexpr size_t kQuadBytes = 64;       // 4 groups of a block
+constexpr uint32_t kPieceQuads = 64;    // quads between two widenings
+constexpr size_t kScanAhead = 8192;     // bytes, into L2: of 1 to 16 KB, L1, L2 and NTA the fastest from DRAM
+constexpr size_t kRowsAhead = 6;        // survivors whose cache lines are asked for early
+constexpr size_t kBatchBytes = 16384;   // documents of scan_batch that stay in L1 while all queries pass
+
+BEBR_INLINE __m512i load_bytes_avx512(const uint8_t* p, size_t bytes) {
+  return bytes >= 64 ? _mm512_loadu_si512(p) : _mm512_maskz_loadu_epi8((__mmask64{1} << bytes) - 1, p);
+}
+
+// One quad of `nb` blocks for `nq` queries. even/odd: 16-bit sums of document 2i (plus 256 times document 2i + 1, taken out
+// in join_avx512) and of document 2i + 1, cell q * nb + b.
+BEBR_INLINE void step_avx512(const int nq, const int nb, const __m512i* codes, const uint8_t* tables, size_t table_stride,
+                             __m512i* even, __m512i* odd) {
+  const __m512i nibble = _mm512_set1_epi8(15);
+#pragma GCC unroll 4
+  for (int b = 0; b < nb; ++b) {
+    const __m512i low = _mm512_and_si512(codes[b], nibble);
+    const __m512i high = _mm512_and_si512(_mm512_srli_epi16(codes[b], 4), nibble);
+#pragma GCC unroll 8
+    for (int q = 0; q < nq; ++q) {
+      const uint8_t* table = tables + q * table_stride;
+      const __m512i sum = _mm512_add_epi8(_mm512_shuffle_epi8(_mm512_loadu_si512(table), low),
+                                          _mm512_shuffle_epi8(_mm512_loadu_si512(table + 64), high));
+      even[q * nb + b] = _mm512_add_epi16(even[q * nb + b], sum);
+      odd[q * nb + b] = _mm512_add_epi16(odd[q * nb + b], _mm512_srli_epi16(sum, 8));
+    }
+  }
+}
+
+// Lanes of 4 cells added up: lane c of the result is the sum of the 4 lanes of cell c.
+BEBR_INLINE __m512i add_lanes_avx512(const __m512i* cell) {
+  const __m512i ab = _mm512_add_epi16(_mm512_shuffle_i64x2(cell[0], cell[1], 0x44), _mm512_shuffle_i64x2(cell[0], cell[1], 0xee));
+  const __m512i cd = _mm512_add_epi16(_mm512_shuffle_i64x2(cell[2], cell[3], 0x44), _mm512_shuffle_i64x2(cell[2], cell[3], 0xee));
+  return _mm512_add_epi16(_mm512_shuffle_i64x2(ab, cd, 0x88), _mm512_shuffle_i64x2(ab, cd, 0xdd));
+}
+
+// totals[c] += the 16 documents' sums of cell c, for 4 cells.
+BEBR_INLINE void join_avx512(const __m512i* even, const __m512i* odd, __m512i* totals) {
+  const __m512i first = _mm512_setr_epi64(0, 1, 8, 9, 2, 3, 10, 11), second = _mm512_setr_epi64(4, 5, 12, 13, 6, 7, 14, 15);
+  const __m512i odds = add_lanes_avx512(odd);
+  const __m512i evens = _mm512_sub_epi16(add_lanes_avx512(even), _mm512_slli_epi16(odds, 8));
+  const __m512i low = _mm512_unpacklo_epi16(evens, odds), high = _mm512_unpackhi_epi16(evens, odds);
+  const __m512i cells01 = _mm512_permutex2var_epi64(low, first, high), cells23 = _mm512_permutex2var_epi64(low, second, high);
+  totals[0] = _mm512_add_epi32(totals[0], _mm512_cvtepu16_epi32(_mm512_castsi512_si256(cells01)));
+  totals[1] = _mm512_add_epi32(totals[1], _mm512_cvtepu16_epi32(_mm512_extracti64x4_epi64(cells01, 1)));
+  totals[2] = _mm512_add_epi32(totals[2], _mm512_cvtepu16_epi32(_mm512_castsi512_si256(cells23)));
+  totals[3] = _mm512_add_epi32(totals[3], _mm512_cvtepu16_epi32(_mm512_extracti64x4_epi64(cells23, 1)));
+}
+
+// Sums of nq queries, the first of which is `query`, over nb blocks (nq * nb is 4 or 8), the first `valid` of which are written.
+BEBR_INLINE void tile_avx512(const int nq, const int nb, const uint8_t* const* block, size_t valid, const ScanQueries& queries,
+                             uint32_t query, int32_t* sums, size_t stride) {
+  const size_t table_stride = table_bytes(queries.groups);
+  const uint8_t* tables = queries.tables + query * table_stride;
+  const uint32_t full = queries.groups / 4, quads = (queries.groups + 3) / 4;
+  // The blocks stand one after the other: asked for in the order of memory, not of use, they come 10 % faster from DRAM.
+  const uint8_t* ahead = block[0] + kScanAhead;
+  __m512i totals[8], codes[4];
+#pragma GCC unroll 8
+  for (int c = 0; c < nq * nb; ++c) totals[c] = _mm512_set1_epi32(-queries.bias[query + c / nb]);
+  for (uint32_t piece = 0; piece < quads; piece += kPieceQuads) {
+    const uint32_t end = piece + kPieceQuads < full ? piece + kPieceQuads : full;
+    __m512i even[8], odd[8];
+#pragma GCC unroll 8
+    for (int c = 0; c < nq * nb; ++c) even[c] = odd[c] = _mm512_setzero_si512();
+    for (uint32_t quad = piece; quad < end; ++quad) {
+#pragma GCC unroll 4
+      for (int b = 0; b < nb; ++b) {
+        codes[b] = _mm512_loadu_si512(block[b] + quad * kQuadBytes);
+        _mm_prefetch(reinterpret_cast<const char*>(ahead + (size_t{quad} * nb + b) * kQuadBytes), _MM_HINT_T1);
+      }
+      step_avx512(nq, nb, codes, tables + quad * 128, table_stride, even, odd);
+    }
+    if (full < quads && piece + kPieceQuads >= quads) {  // groups % 4 groups: the table is padded, the data may end here
+#pragma GCC unroll 4
+      for (int b = 0; b < nb; ++b) codes[b] = load_bytes_avx512(block[b] + full * kQuadBytes, queries.groups % 4 * 16);
+      step_avx512(nq, nb, codes, tables + full * 128, table_stride, even, odd);
+    }
+    join_avx512(even, odd, totals);
+    if (nq * nb == 8) join_avx512(even + 4, odd + 4, totals + 4);
+  }
+#pragma GCC unroll 8
+  for (int c = 0; c < nq * nb; ++c)
+    if (static_cast<size_t>(c % nb) < valid) _mm512_storeu_si512(sums + c / nb * stride + c % nb * 16, totals[c]);
+}
+
+// Blocks base .. base + nb - 1 for one tile; those past the end repeat the last block and are not written.
+BEBR_INLINE void tile_at_avx512(const int nq, const int nb, const uint8_t* data, size_t base, size_t blocks,
+                                const ScanQueries& queries, uint32_t query, int32_t* sums, size_t stride) {
+  const size_t block_bytes = size_t{queries.groups} * kBlockRows;
+  const uint8_t* block[4];
+#pragma GCC unroll 4
+  for (int b = 0; b < nb; ++b) {
+    const size_t at = base + static_cast<size_t>(b);
+    block[b] = data + (at < blocks ? at : blocks - 1) * block_bytes;
+  }
+  tile_avx512(nq, nb, block, blocks - base, queries, query, sums + query * stride + base * kBlockRows, stride);
+}
+
+// Four blocks at a time. Register tiles (queries x blocks): 4 x 2, 2 x 4, 1 x 4; 8 x 1 was slower.
+void scan_table_avx512(const uint8_t* data, size_t blocks, const ScanQueries& queries, int32_t* sums, size_t stride) noexcept {
+  for (size_t base = 0; base < blocks; base += 4) {
+    const size_t end = base + 4 < blocks ? base + 4 : blocks;
+    uint32_t q = 0;
+    for (; q + 4 <= queries.count; q += 4)
+      for (size_t at = base; at < end; at += 2) tile_at_avx512(4, 2, data, at, blocks, queries, q, sums, stride);
+    for (; q + 2 <= queries.count; q += 2) tile_at_avx512(2, 4, data, base, blocks, queries, q, sums, stride);
+    if (q < queries.count) tile_at_avx512(1, 4, data, base, blocks, queries, q, sums, stride);
+  }
+}
+
+// Eight queries at a time over pieces of the documents that stay in L1.
+void scan_batch_avx512(const uint8_t* data, size_t blocks, const ScanQueries& queries, int32_t* sums, size_t stride) noexcept {
+  const size_t block_bytes = size_t{queries.groups} * kBlockRows;
+  const size_t piece = block_bytes * 4 < kBatchBytes ? kBatchBytes / block_bytes / 4 * 4 : 4;
+  for (size_t base = 0; base < blocks; base += piece) {
+    const size_t count = base + piece < blocks ? piece : blocks - base;
+    for (uint32_t q = 0; q < queries.count; q += 8) {
+      const ScanQueries eight = {queries.count - q < 8 ? queries.count - q : 8, queries.groups,
+                                 queries.tables + q * table_bytes(queries.groups), queries.y8 + q * y8_stride(queries.groups),
+                                 queries.bias + q};
+      scan_table_avx512(data + base * block_bytes, count, eight, sums + q * stride + base * kBlockRows, stride);
+    }
+  }
+}
+
+BEBR_INLINE size_t select_mode_avx512(const Factor mode, const int32_t* sums, size_t rows, const uint16_t* factors,
+                                      const uint16_t* mask, float base, float scale, float threshold, uint32_t first_row,
+                                      uint32_t* kept_rows, float* kept_scores) {
+  const __m512 bases = _mm512_set1_ps(base), scales = _mm512_set1_ps(scale), thresholds = _mm512_set1_ps(threshold);
+  const __m512i lane = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+  size_t kept = 0;
+  for (size_t i = 0; i < rows; i += 16) {
+    const __mmask16 here = rows - i >= 16 ? 0xffff : static_cast<__mmask16>((1u << (rows - i)) - 1);
+    const __m512 sum = _mm512_cvtepi32_ps(_mm512_maskz_loadu_epi32(here, sums + i));
+    __m512 score = _mm512_add_ps(bases, _mm512_mul_ps(scales, sum));
+    if (mode != Factor::None) {
+      const __m512 factor = _mm512_cvtph_ps(_mm256_maskz_loadu_epi16(here, factors + i));
+      score = mode == Factor::Mul ? _mm512_mul_ps(score, factor) : _mm512_sub_ps(score, factor);
+    }
+    const __mmask16 allowed = mask == nullptr ? here : static_cast<__mmask16>(here & mask[i / 16]);
+    const __mmask16 keep = _mm512_mask_cmp_ps_mask(allowed, score, thresholds, _CMP_GT_OQ);
+    if (keep == 0) continue;
+    // Compressed in a register and stored whole: kept <= i, so the 16 entries are within the promised room, and a
+    // compressing store to memory is microcoded on AMD.
+    const __m512i row = _mm512_add_epi32(_mm512_set1_epi32(static_cast<int32_t>(first_row + i)), lane);
+    _mm512_storeu_si512(kept_rows + kept, _mm512_maskz_compress_epi32(keep, row));
+    _mm512_storeu_ps(kept_scores + kept, _mm512_maskz_compress_ps(keep, score));
+    kept += static_cast<size_t>(__builtin_popcount(keep));
+  }
+  return kept;
+}
+
+size_t select_avx512(const int32_t* sums, size_t rows, const uint16_t* factors, Factor mode, const uint16_t* mask, float base,
+                     float scale, float threshold, uint32_t first_row, uint32_t* kept_rows, float* kept_scores) noexcept {
+  switch (mode) {
+    case Factor::Mul:
+      return select_mode_avx512(Factor::Mul, sums, rows, factors, mask, base, scale, threshold, first_row, kept_rows, kept_scores);
+    case Factor::Sub:
+      return select_mode_avx512(Factor::Sub, sums, rows, factors, mask, base, scale, threshold, first_row, kept_rows, kept_scores);
+    case Factor::None:
+      break;
+  }
+  return select_mode_avx512(Factor::None, sums, rows, factors, mask, base, scale, threshold, first_row, kept_rows, kept_scores);
+}
+
+// acc += weight * sum of the 32 entries of y16 whose bit is set.
+BEBR_INLINE __m512i add_bits_avx512(__m512i acc, uint32_t bits, const int16_t* y16, __m512i weight) {
+  return _mm512_dpwssd_epi32(acc, _mm512_maskz_loadu_epi16(bits, y16), weight);
+}
+
+// The same for a whole plane of contiguous bytes.
+BEBR_INLINE __m512i add_plane_avx512(__m512i acc, const uint8_t* plane, uint32_t width, const int16_t* y16, __m512i weight) {
+  uint32_t j = 0, bits = 0;
+  for (; j + 32 <= width; j += 32) {
+    std::memcpy(&bits, plane + j / 8, 4);
+    acc = add_bits_avx512(acc, bits, y16 + j, weight);
+  }
+  if (j < width) {
+    bits = 0;
+    for (uint32_t k = 0; k < (width - j) / 8; ++k) bits |= uint32_t{plane[j / 8 + k]} << (8 * k);
+    acc = add_bits_avx512(acc, bits, y16 + j, weight);
+  }
+  return acc;
+}
+
+// sum_t 2^(planes-1-t) sum_{j < widths[t]} y16[j]. With bits b = (r + 1) / 2, a score is 2 * (sum over set bits) - this.
+uint32_t all_ones_avx512(const CodeSpec& spec, const int16_t* y16) {
+  __m512i acc = _mm512_setzero_si512();
+  for (uint32_t t = 0; t < spec.planes; ++t) {
+    const __m512i weight = _mm512_set1_epi16(static_cast<int16_t>(1 << (spec.planes - 1 - t)));
+    for (uint32_t j = 0; j < spec.widths[t]; j += 32) {
+      const uint32_t left = spec.widths[t] - j;
+      acc = add_bits_avx512(acc, left >= 32 ? ~0u : (1u << left) - 1, y16 + j, weight);
+    }
+  }
+  return static_cast<uint32_t>(_mm512_reduce_add_epi32(acc));
+}
+
+// Planes first .. planes - 1, contiguous.
+BEBR_INLINE __m512i add_planes_avx512(__m512i acc, const CodeSpec& spec, uint32_t first, const uint8_t* plane, const int16_t* y16) {
+  for (uint32_t t = first; t < spec.planes; ++t) {
+    acc = add_plane_avx512(acc, plane, spec.widths[t], y16, _mm512_set1_epi16(static_cast<int16_t>(1 << (spec.planes - 1 - t))));
+    plane += spec.widths[t] / 8;
+  }
+  return acc;
+}
+
+BEBR_INLINE void prefetch_avx512(const uint8_t* p, size_t bytes) {
+  for (size_t at = 0; at < bytes; at += 64) _mm_prefetch(reinterpret_cast<const char*>(p + at), _MM_HINT_T0);
+}
+
+void complete_avx512(const ScanView& view, const int16_t* y16, const uint32_t* rows, size_t count, int32_t* out) noexcept {
+  const CodeSpec& spec = view.spec;
+  const uint32_t groups = spec.groups(), rest_bytes = spec.rest_bytes();
+  const size_t sign_bytes = size_t{groups} * kBlockRows;
+  const uint32_t ones = all_ones_avx512(spec, y16);
+  const __m512i weight = _mm512_set1_epi16(static_cast<int16_t>(1 << (spec.planes - 1)));
+  for (size_t i = 0; i < count; ++i) {
+    if (i + kRowsAhead < count) {
+      const size_t next = rows[i + kRowsAhead];
+      prefetch_avx512(view.blocks + next / kBlockRows * sign_bytes, sign_bytes);
+      prefetch_avx512(view.rest + next * rest_bytes, rest_bytes);
+    }
+    const uint8_t* block = view.blocks + rows[i] / kBlockRows * sign_bytes;
+    // Byte `document` of each of the 4 lanes, side by side: 4 groups are 32 dims.
+    const __m512i pick = _mm512_set1_epi32(static_cast<int32_t>(0x30201000u + 0x01010101u * (rows[i] % kBlockRows)));
+    __m512i acc = _mm512_setzero_si512();
+    for (uint32_t g = 0; g < groups; g += 4) {
+      const __m512i quad = load_bytes_avx512(block + g * kBlockRows, (groups - g) * kBlockRows);
+      const __m512i bytes = _mm512_permutexvar_epi8(pick, quad);
+      acc = add_bits_avx512(acc, static_cast<uint32_t>(_mm_cvtsi128_si32(_mm512_castsi512_si128(bytes))), y16 + g * 8, weight);
+    }
+    acc = add_planes_avx512(acc, spec, 1, view.rest + size_t{rows[i]} * rest_bytes, y16);
+    out[i] = static_cast<int32_t>(2 * static_cast<uint32_t>(_mm512_reduce_add_epi32(acc)) - ones);
+  }
+}
+
+void dot_rows_avx512(const CodeSpec& spec, const uint8_t* data, size_t stride, const int16_t* y16, const uint32_t* rows,
+                     size_t count, int32_t* out) noexcept {
+  const uint32_t ones = all_ones_avx512(spec, y16), row_bytes = spec.row_bytes();
+  for (size_t i = 0; i < count; ++i) {
+    if (i + kRowsAhead < count) prefetch_avx512(data + rows[i + kRowsAhead] * stride, row_bytes);
+    const __m512i acc = add_planes_avx512(_mm512_setzero_si512(), spec, 0, data + rows[i] * stride, y16);
+    out[i] = static_cast<int32_t>(2 * static_cast<uint32_t>(_mm512_reduce_add_epi32(acc)) - ones);
+  }
+}
+
+// 16-bit sums of the 4 lanes of `cell`, 8 documents, widened and joined.
+BEBR_INLINE __m256i widen_lanes_avx512(__m512i cell) {
+  const __m512i pairs = _mm512_add_epi32(_mm512_cvtepu16_epi32(_mm512_castsi512_si256(cell)),
+                                         _mm512_cvtepu16_epi32(_mm512_extracti64x4_epi64(cell, 1)));
+  return _mm256_add_epi32(_mm512_castsi512_si256(pairs), _mm512_extracti64x4_epi64(pairs, 1));
+}
+
+// The paper's kernel on two code bytes at a time. Cell k holds documents 4i + k.
+void lut_sdc_avx512(const uint8_t* data, size_t blocks, size_t code_bytes, const uint8_t* table, int32_t* out) noexcept {
+  const __m512i nibble = _mm512_set1_epi8(15);
+  const size_t bytes = code_bytes * 32, piece_bytes = 256 * 64;
+  for (size_t block = 0; block < blocks; ++block, data += bytes, out += 32) {
+    __m256i total[4] = {};
+    for (size_t piece = 0; piece < bytes; piece += piece_bytes) {
+      const size_t end = piece + piece_bytes < bytes ? piece + piece_bytes : bytes;
+      __m512i cell[4] = {};
+      for (size_t at = piece; at < end; at += 64) {
+        const __m512i codes = load_bytes_avx512(data + at, bytes - at), entries = load_bytes_avx512(table + at, bytes - at);
+        const __m512i first = _mm512_shuffle_epi8(entries, _mm512_and_si512(codes, nibble));
+        const __m512i second = _mm512_shuffle_epi8(entries, _mm512_and_si512(_mm512_srli_epi16(codes, 4), nibble));
+        cell[0] = _mm512_add_epi16(cell[0], first);
+        cell[1] = _mm512_add_epi16(cell[1], second);
+        cell[2] = _mm512_add_epi16(cell[2], _mm512_srli_epi16(first, 8));
+        cell[3] = _mm512_add_epi16(cell[3], _mm512_srli_epi16(second, 8));
+      }
+      cell[0] = _mm512_sub_epi16(cell[0], _mm512_slli_epi16(cell[2], 8));
+      cell[1] = _mm512_sub_epi16(cell[1], _mm512_slli_epi16(cell[3], 8));
+      for (int k = 0; k < 4; ++k) total[k] = _mm256_add_epi32(total[k], widen_lanes_avx512(cell[k]));
+    }
+    alignas(32) int32_t by_cell[4][8];
+    for (int k = 0; k < 4; ++k) _mm256_store_si256(reinterpret_cast<__m256i*>(by_cell[k]), total[k]);
+    for (int i = 0; i < 32; ++i) out[i] = by_cell[i % 4][i / 4];
+  }
+}
+
+void popcount_sdc_avx512(const uint8_t* query, const uint8_t* rows, size_t count, uint32_t width_bytes, uint32_t planes,
+                         int32_t* out) noexcept {
+  const int32_t weights = ((1 << planes) - 1) * ((1 << planes) - 1);
+  for (size_t i = 0; i < count; ++i, rows += size_t{planes} * width_bytes) {
+    __m512i differ = _mm512_setzero_si512();
+    for (uint32_t at = 0; at < width_bytes; at += 64) {
+      for (uint32_t s = 0; s < planes; ++s) {
+        const __m512i q = load_bytes_avx512(query + s * width_bytes + at, width_bytes - at);
+        for (uint32_t t = 0; t < planes; ++t) {
+          const __m512i d = load_bytes_avx512(rows + t * width_bytes + at, width_bytes - at);
+          const __m512i counts = _mm512_popcnt_epi64(_mm512_xor_si512(q, d));
+          differ = _mm512_add_epi64(differ, _mm512_slli_epi64(counts, 2 * (planes - 1) - s - t));
+        }
+      }
+    }
+    out[i] = weights * static_cast<int32_t>(width_bytes * 8) - 2 * static_cast<int32_t>(_mm512_reduce_add_epi64(differ));
+  }
+}
+
+}  // namespace
+
+void bind_avx512(Kernels& table) noexcept {
+  table.scan_table = scan_table_avx512;
+  table.scan_batch = scan_batch_avx512;
+  table.select = select_avx512;
+  table.complete = complete_avx512;
+  table.dot_rows = dot_rows_avx512;
+  table.lut_sdc = lut_sdc_avx512;
+  table.popcount_sdc = popcount_sdc_avx512;
+}
+
+}  // namespace bebr

@@ -1,0 +1,140 @@
+// The specification of every integer kernel, written for reading. The other files must give the same bits.
+//
+// Bounds (kernels.h): a table sum is at most 254 * 512 groups, a y8 dot product at most 127 * 512, a y16 dot product below
+// 2^31, a paper sum at most 255 * 8192 sub-spaces: int32 holds all of them.
+#include <cstddef>
+#include <cstdint>
+
+#include "base/half.h"
+#include "kernels/kernels.h"
+
+namespace bebr {
+namespace {
+
+// DESIGN.md section 5: sign plane by a 16-entry table for each nibble.
+void scan_table_scalar(const uint8_t* data, size_t blocks, const ScanQueries& queries, int32_t* sums,
+                       size_t stride) noexcept {
+  for (uint32_t q = 0; q < queries.count; ++q) {
+    const uint8_t* table = queries.tables + q * table_bytes(queries.groups);
+    for (size_t row = 0; row < blocks * kBlockRows; ++row) {
+      int32_t sum = 0;
+      for (uint32_t g = 0; g < queries.groups; ++g) {
+        const uint8_t byte = data[sign_offset(queries.groups, row, g)];
+        const uint8_t* low = table + g / 4 * 128 + g % 4 * 16;
+        const uint8_t* high = low + 64;
+        sum += low[byte & 15] + high[byte >> 4];
+      }
+      sums[q * stride + row] = sum - queries.bias[q];
+    }
+  }
+}
+
+size_t select_scalar(const int32_t* sums, size_t rows, const uint16_t* factors, Factor mode, const uint16_t* mask,
+                     float base, float scale, float threshold, uint32_t first_row, uint32_t* kept_rows,
+                     float* kept_scores) noexcept {
+  size_t kept = 0;
+  for (size_t i = 0; i < rows; ++i) {
+    if (mask != nullptr && (mask[i / 16] >> (i % 16) & 1) == 0) continue;
+    const float product = scale * static_cast<float>(sums[i]);
+    float score = base + product;
+    if (mode == Factor::Mul) score = score * half_to_float(factors[i]);
+    if (mode == Factor::Sub) score = score - half_to_float(factors[i]);
+    if (!(score > threshold)) continue;  // also drops NaN
+    kept_rows[kept] = first_row + static_cast<uint32_t>(i);
+    kept_scores[kept] = score;
+    ++kept;
+  }
+  return kept;
+}
+
+// sum_{j < width} y16[j] r[j], where byte g of the plane stands at bits[g * step].
+int32_t plane_sum(const uint8_t* bits, size_t step, uint32_t width, const int16_t* y16) noexcept {
+  int32_t sum = 0;
+  for (uint32_t j = 0; j < width; ++j) {
+    const bool plus = (bits[j / 8 * step] >> (j % 8) & 1) != 0;
+    sum += plus ? y16[j] : -y16[j];
+  }
+  return sum;
+}
+
+void complete_scalar(const ScanView& view, const int16_t* y16, const uint32_t* rows, size_t count,
+                     int32_t* out) noexcept {
+  const CodeSpec& spec = view.spec;
+  for (size_t i = 0; i < count; ++i) {
+    const uint8_t* sign = view.blocks + sign_offset(spec.groups(), rows[i], 0);
+    const uint8_t* rest = view.rest + size_t{rows[i]} * spec.rest_bytes();
+    int32_t sum = plane_sum(sign, kBlockRows, spec.widths[0], y16);
+    for (uint32_t t = 1; t < spec.planes; ++t) {
+      sum = 2 * sum + plane_sum(rest, 1, spec.widths[t], y16);
+      rest += spec.widths[t] / 8;
+    }
+    out[i] = sum;
+  }
+}
+
+void dot_rows_scalar(const CodeSpec& spec, const uint8_t* data, size_t stride, const int16_t* y16, const uint32_t* rows,
+                     size_t count, int32_t* out) noexcept {
+  for (size_t i = 0; i < count; ++i) {
+    const uint8_t* plane = data + rows[i] * stride;
+    int32_t sum = 0;
+    for (uint32_t t = 0; t < spec.planes; ++t) {
+      sum = 2 * sum + plane_sum(plane, 1, spec.widths[t], y16);
+      plane += spec.widths[t] / 8;
+    }
+    out[i] = sum;
+  }
+}
+
+// PAPER.md section 3, table form.
+void lut_sdc_scalar(const uint8_t* data, size_t blocks, size_t code_bytes, const uint8_t* table,
+                    int32_t* out) noexcept {
+  for (size_t i = 0; i < blocks * 32; ++i) {
+    const size_t block = i / 32, document = i % 32;
+    int32_t sum = 0;
+    for (size_t s = 0; s < 2 * code_bytes; ++s) {
+      const uint8_t pair = data[(block * code_bytes * 2 + s) * 16 + document / 2];
+      const uint8_t nibble = document % 2 == 0 ? pair & 15 : pair >> 4;
+      sum += table[s * 16 + nibble];
+    }
+    out[i] = sum;
+  }
+}
+
+int32_t popcount(uint8_t byte) noexcept {
+  int32_t count = 0;
+  for (; byte != 0; byte >>= 1) count += byte & 1;
+  return count;
+}
+
+// PAPER.md section 3, bitwise form: <q_s, d_t> = m - 2 popcount(q_s xor d_t), weighted 2^-(s + t).
+void popcount_sdc_scalar(const uint8_t* query, const uint8_t* rows, size_t count, uint32_t width_bytes, uint32_t planes,
+                         int32_t* out) noexcept {
+  const int32_t dims = static_cast<int32_t>(width_bytes * 8);
+  for (size_t i = 0; i < count; ++i) {
+    const uint8_t* row = rows + i * planes * width_bytes;
+    int32_t sum = 0;
+    for (uint32_t s = 0; s < planes; ++s) {
+      for (uint32_t t = 0; t < planes; ++t) {
+        int32_t differ = 0;
+        for (uint32_t g = 0; g < width_bytes; ++g)
+          differ += popcount(static_cast<uint8_t>(query[s * width_bytes + g] ^ row[t * width_bytes + g]));
+        sum += (dims - 2 * differ) * (1 << (2 * (planes - 1) - s - t));
+      }
+    }
+    out[i] = sum;
+  }
+}
+
+}  // namespace
+
+void bind_scalar(Kernels& table) noexcept {
+  table.scan_table = scan_table_scalar;
+  table.scan_batch = scan_table_scalar;
+  table.select = select_scalar;
+  table.complete = complete_scalar;
+  table.dot_rows = dot_rows_scalar;
+  table.lut_sdc = lut_sdc_scalar;
+  table.popcount_sdc = popcount_sdc_scalar;
+}
+
+}  // namespace bebr

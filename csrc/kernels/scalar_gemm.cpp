@@ -1,0 +1,32 @@
+// The specification of gemm: one row and one panel of 32 outputs at a time, plain sums in the order of the inputs.
+#include <cassert>
+
+#include "kernels/kernels.h"
+
+namespace bebr {
+namespace {
+
+constexpr uint32_t kPanel = 32;
+
+void gemm_scalar(const float* x, size_t rows, size_t x_stride, const PackedWeights& w, bool relu, float* out,
+                 size_t out_stride) noexcept {
+  assert(w.in > 0 && w.out > 0);
+  const uint32_t panels = (w.out + kPanel - 1) / kPanel;
+  for (size_t row = 0; row < rows; ++row) {
+    for (uint32_t p = 0; p < panels; ++p) {
+      const float* panel = w.f32 + size_t{p} * w.in * kPanel;
+      float sums[kPanel];
+      for (uint32_t o = 0; o < kPanel; ++o) sums[o] = w.bias[p * kPanel + o];
+      for (uint32_t k = 0; k < w.in; ++k) {
+        for (uint32_t o = 0; o < kPanel; ++o) sums[o] += x[row * x_stride + k] * panel[size_t{k} * kPanel + o];
+      }
+      for (uint32_t o = 0; o < kPanel; ++o) out[row * out_stride + p * kPanel + o] = relu && !(sums[o] > 0) ? 0 : sums[o];
+    }
+  }
+}
+
+}  // namespace
+
+void bind_scalar_gemm(Kernels& table) noexcept { table.gemm = gemm_scalar; }
+
+}  // namespace bebr
