@@ -299,7 +299,6 @@ void bind_binarizer(py::module_& m) {
       .def("encode", &encode, py::arg("x"), py::arg("bf16") = false);
   py::class_<Decoder>(m, "Decoder")
       .def(py::init(&make_decoder), py::arg("weight"), py::arg("bias"), py::arg("widths"))
-      .def_property_readonly("output_dim", &Decoder::output_dim)
       .def("decode", &decode, py::arg("planes"))
       .def("norms", &norms, py::arg("planes"))
       .def("project", &project, py::arg("q"));

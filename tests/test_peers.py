@@ -7,6 +7,7 @@ import re
 
 import numpy as np
 import pytest
+import threadpoolctl
 
 from bebr import peers
 
@@ -28,15 +29,23 @@ def exact(base, queries, k, metric):
 def test_every_peer_beats_chance_by_far(vectors, queries, metric):
     base = vectors * np.linspace(0.5, 2, len(vectors), dtype=np.float32)[:, None] if metric != "l2" else vectors
     truth = exact(base, queries, 10, metric)
-    names = []
-    for peer in peers.available(64, metric):
-        if peer.name.startswith("faiss OPQ") or re.search(r"[235-7]( bit)?$", peer.name):
-            continue  # OPQ trains for seconds; the widths between are the same code with another number
-        result = peers.measure(peer, base, base, queries, truth, repeats=1)
-        assert result.recall >= FLOORS.get(peer.name, 0.12), result
-        assert result.bytes_per_vector <= 64 * 4 and result.queries_per_second > 0 and result.version, result
-        names.append(result.name)
+    # On a busy machine threads that wait for each other cost k-means twenty times its work.
+    with threadpoolctl.threadpool_limits(1):
+        names = [_checked(peer, base, queries, truth) for peer in _chosen(metric)]
     assert len(set(names)) == len(names)
+
+
+def _chosen(metric):
+    """One of each family: OPQ trains for seconds, and widths between are the same code with another number."""
+    left_out = re.compile(r"OPQ|[235-7]( bit)?$|PQ(8|32)x4fs")
+    return [peer for peer in peers.available(64, metric) if not left_out.search(peer.name)]
+
+
+def _checked(peer, base, queries, truth):
+    result = peers.measure(peer, base, base, queries, truth, repeats=1)
+    assert result.recall >= FLOORS.get(peer.name, 0.12), result
+    assert result.bytes_per_vector <= 64 * 4 and result.queries_per_second > 0 and result.version, result
+    return result.name
 
 
 def test_bytes_include_factors():

@@ -72,7 +72,7 @@ def refine_from_message(request: pb.SearchRequest) -> Refine:
     """The ``refine`` argument of a search."""
     match request.WhichOneof("refine"):
         case "survivors":
-            return request.survivors
+            return int(request.survivors)
         case "exact":
             return "exact" if request.exact else None
         case _:

@@ -9,8 +9,7 @@ import signal
 from dataclasses import replace
 
 import grpc
-from grpc_health.v1 import health_pb2, health_pb2_grpc
-from grpc_health.v1._async import HealthServicer
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 import bebr
@@ -44,11 +43,11 @@ class Server:
         rpc.add_ModelsServicer_to_server(Models(self._rooms), self._server)
         rpc.add_PointsServicer_to_server(Points(self._rooms, limits, coalesce), self._server)
         rpc.add_AdminServicer_to_server(Admin(self._rooms, limits, coalesce), self._server)
-        self._health = HealthServicer()
+        self._health = health.aio.HealthServicer()
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         self._names = [service.full_name for service in pb.DESCRIPTOR.services_by_name.values()]
-        health = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
-        reflection.enable_server_reflection([*self._names, health, reflection.SERVICE_NAME], self._server)
+        reflected = [*self._names, health.SERVICE_NAME, reflection.SERVICE_NAME]
+        reflection.enable_server_reflection(reflected, self._server)
 
     async def start(self, host: str, port: int) -> int:
         """Reads every collection, then listens; returns the port (``port`` 0: a free one). A corrupt collection is

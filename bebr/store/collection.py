@@ -13,7 +13,6 @@ from numpy.typing import ArrayLike, NDArray
 
 from bebr.arrays import Floats, Ids
 from bebr.binarizer import Binarizer, Codes, Query
-from bebr.errors import Error
 from bebr.index import FlatIndex, Refine
 from bebr.store.catalog import Catalog, CollectionRow
 from bebr.store.checks import check_ids, check_query, check_rows, load_payload
@@ -222,9 +221,9 @@ class Collection:
         if self._unsealed >= self._seal_rows:
             try:
                 self._seal()
-            except (OSError, Error) as error:
+            except Exception:
                 # The rows are safe in the catalog; only the tidying failed. The next write tries again.
-                _log.warning("collection %r: sealing failed, the tail stays in the catalog: %s", self.name, error)
+                _log.exception("collection %r: sealing failed, the tail stays in the catalog", self.name)
 
     def _seal(self) -> None:
         rewrite = segments_to_rewrite([(s.row.rows, len(s)) for s in self._segments], len(self._tail))

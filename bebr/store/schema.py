@@ -75,7 +75,8 @@ payloads = sa.Table(
 def open_engine(path: Path) -> sa.Engine:
     """An engine on the SQLite file `path`. Transactions started with the execution option `writes=True` take the write
     lock at their start, so that they cannot fail half way for want of it."""
-    engine = sa.create_engine(sa.URL.create("sqlite", database=str(path)), connect_args={"timeout": 60})
+    # Threads are counted elsewhere: one that needs a connection gets one.
+    engine = sa.create_engine(sa.URL.create("sqlite", database=str(path)), max_overflow=-1)
 
     @event.listens_for(engine, "connect")
     def _connect(connection: Any, _record: Any) -> None:

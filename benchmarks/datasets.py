@@ -1,0 +1,241 @@
+"""Data sets for measurements: base, training sample, held-out queries and exact answers, built once and cached.
+
+Text sets are embedded by the packaged MiniLM. The cache is ``$BEBR_DATA``, else ``~/.cache/bebr``; a file's name holds
+the checksum of what it was made from, so a changed source makes a new file and never a wrong one.
+
+Build and describe from a shell: ``python -m benchmarks.datasets wordnet debian``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import importlib
+import json
+import os
+import sys
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from rich.console import Console
+from rich.progress import Progress, TaskID
+
+from benchmarks import sources
+
+__all__ = ["Dataset", "cache", "checksum", "embedded", "exact", "load", "names"]
+
+Floats = npt.NDArray[np.float32]
+Ids = npt.NDArray[np.int64]
+
+QUERIES = 1_000
+TRAIN = 60_000
+TRUTH_DEPTH = 100
+SEED = 0
+
+# What the published figures were measured on. apt's descriptions change by the day, so they have none.
+EXPECTED: dict[str, str] = {
+    "wordnet": "38d83c28d46d649cd305055da8fefa64ed4ff83bfeaf08ee39318d546ef05867",
+    "glove": "2d8f854bb078949c98db4af235d14e5834efa7e3c3058af5855016d2ba060c3c",
+    "fashion": "f6dbbc68019e1afed449c7e2130a3c1080565792ee36a6e205901fae1ff56d3b",
+}
+
+_TEXTS: dict[str, tuple[Callable[[], list[str]], int]] = {
+    # Most long descriptions say what a package is in their first 64 word pieces; reading on doubles the time.
+    "debian": (sources.debian, 64),
+    "wordnet": (sources.wordnet, 64),
+    "docstrings": (lambda: [document.text for document in sources.docstrings()], 64),
+}
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """``base`` float32 ``[n, d]`` to search, ``train`` (a sample of it, for those that learn), ``queries`` not in it.
+
+    ``checksum`` is the SHA-256 of the source texts, or of the vectors where the source is vectors.
+    """
+
+    name: str
+    metric: str
+    checksum: str
+    base: Floats
+    train: Floats
+    queries: Floats
+
+    def truth(self, k: int = 10) -> Ids:
+        """Rows of the exact top ``k`` (at most 100) for each query, int64 ``[queries, k]``, best first; cached."""
+        if not 1 <= k <= TRUTH_DEPTH:
+            raise ValueError(f"k: got {k}, wanted 1 to {TRUTH_DEPTH}")
+        # The vectors are hashed, not the texts: two builds may have embedded the same texts in different arithmetic.
+        key = hashlib.sha256()
+        for part in (self.metric.encode(), self.base.tobytes(), self.queries.tobytes()):
+            key.update(part)
+        path = cache() / f"{self.name}-truth-{key.hexdigest()[:16]}.npy"
+        if not path.is_file():
+            _write(path, exact(self.base, self.queries, TRUTH_DEPTH, self.metric))
+        answers: Ids = np.load(path)[:, :k]
+        return answers
+
+
+def names() -> list[str]:
+    """Names that ``load`` knows."""
+    return [*_TEXTS, "glove", "fashion"]
+
+
+def cache() -> Path:
+    """The folder of built sets, made on first use."""
+    folder = Path(os.environ.get("BEBR_DATA") or Path.home() / ".cache" / "bebr").expanduser()
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def checksum(content: Sequence[str] | Floats) -> str:
+    """SHA-256 of texts (each with its length, so that boundaries count) or of an array's bytes."""
+    digest = hashlib.sha256()
+    if isinstance(content, np.ndarray):
+        digest.update(content.tobytes())
+    else:
+        for text in content:
+            raw = text.encode()
+            digest.update(len(raw).to_bytes(8, "little") + raw)
+    return digest.hexdigest()
+
+
+def load(name: str, progress: Callable[[int, int], None] | None = None) -> Dataset:
+    """Read or build the set called ``name``; ``progress(done, total)`` follows an embedding run.
+
+    The split depends on the seed alone: 1,000 queries leave the base, and up to 60,000 rows of the base are the
+    training sample. Raises KeyError for an unknown name, sources.MissingSource where a package is absent.
+    """
+    generator = np.random.default_rng(SEED)
+    if name == "fashion":
+        base, test = sources.fashion()
+        queries = test[np.sort(generator.permutation(len(test))[:QUERIES])]
+        metric, found = "l2", checksum(base)
+    elif name == "glove" or name in _TEXTS:
+        if name == "glove":
+            vectors = sources.glove()
+            found = checksum(vectors)
+        else:
+            read, max_tokens = _TEXTS[name]
+            texts = read()
+            found = checksum(texts)
+            vectors = embedded(name, texts, max_tokens=max_tokens, progress=progress)
+        order = generator.permutation(len(vectors))
+        queries, base = vectors[order[:QUERIES]], vectors[np.sort(order[QUERIES:])]
+        metric = "cosine"
+    else:
+        raise KeyError(f"name: no data set is called {name!r}; known: {', '.join(names())}")
+    if name in EXPECTED and found != EXPECTED[name]:
+        warnings.warn(
+            f"{name}: the installed source is not the one the published figures were measured on "
+            f"(checksum {found[:16]}, expected {EXPECTED[name][:16]}); figures may differ",
+            stacklevel=2,
+        )
+    sample = np.sort(generator.permutation(len(base))[:TRAIN])
+    return Dataset(name, metric, found, base, base[sample], queries)
+
+
+def embedded(
+    name: str, texts: Sequence[str], max_tokens: int = 64, progress: Callable[[int, int], None] | None = None
+) -> Floats:
+    """MiniLM vectors of ``texts``, float32 ``[n, 384]`` in their order, from the cache when it has them.
+
+    Beside the vectors lies a JSON record: checksum of the texts, producer, and checksum of the vectors, which is
+    verified whenever they are read. Raises ValueError naming the file where it does not hold.
+    """
+    source = checksum(texts)
+    stem = f"{name}-{source[:16]}-minilm{max_tokens}"
+    path, record = cache() / f"{stem}.npy", cache() / f"{stem}.json"
+    if record.is_file():
+        known = json.loads(record.read_text())
+        vectors: Floats = np.load(path)
+        found = checksum(vectors)
+        if known["texts_sha256"] != source or known["vectors_sha256"] != found:
+            recorded = known["vectors_sha256"]
+            raise ValueError(f"{path}: checksum {found[:16]}, recorded {recorded[:16]}: delete it and its .json")
+        return vectors
+    # Imported here and by name: only building a set needs the encoders, and they need torch.
+    producer = importlib.import_module("bebr.models").load("minilm", max_tokens=max_tokens)
+    vectors = producer.embed(texts, progress=progress)
+    _write(path, vectors)
+    facts = {
+        "texts": len(texts),
+        "texts_sha256": source,
+        "vectors_sha256": checksum(vectors),
+        "producer": producer.name,
+        "version": producer.version,
+        "max_tokens": max_tokens,
+    }
+    record.write_text(json.dumps(facts, indent=1) + "\n")  # last: its presence says that the vectors are whole
+    return vectors
+
+
+def exact(base: Floats, queries: Floats, k: int, metric: str) -> Ids:
+    """Exact top ``k`` rows of ``base`` for each query, int64 ``[queries, k]``; equal scores go to the lower row.
+
+    Candidates come from float32 products, their order from float64 ones.
+    """
+    k = min(k, len(base))
+    wide = np.asarray(base, dtype=np.float64)
+    norms = np.einsum("nd,nd->n", wide, wide)
+    if metric == "cosine":
+        scale, shift = 1 / np.sqrt(np.maximum(norms, np.finfo(np.float64).tiny)), np.zeros(len(base))
+    elif metric == "l2":
+        scale, shift = np.full(len(base), 2.0), -norms
+    else:
+        scale, shift = np.ones(len(base)), np.zeros(len(base))
+    pool = min(len(base), k + 32)
+    answers = np.empty((len(queries), k), dtype=np.int64)
+    scale32, shift32 = scale.astype(np.float32), shift.astype(np.float32)
+    for start in range(0, len(queries), 128):
+        block = queries[start : start + 128]
+        rough = (block @ base.T) * scale32 + shift32
+        near = np.sort(np.argpartition(-rough, pool - 1, axis=1)[:, :pool], axis=1)
+        for row, candidates in enumerate(near):
+            scores = (wide[candidates] @ block[row].astype(np.float64)) * scale[candidates] + shift[candidates]
+            answers[start + row] = candidates[np.argsort(-scores, kind="stable")[:k]]
+    return answers
+
+
+def _write(path: Path, array: npt.NDArray[np.generic]) -> None:
+    """Write whole or not at all: an interrupted build must not leave half a file under the final name."""
+    partial = path.with_suffix(f".{os.getpid()}.part")
+    with partial.open("wb") as file:
+        np.save(file, array)
+    partial.replace(path)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Build the sets named on the command line and print what they hold; 1 where a source is absent."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.datasets", description="Build and cache data sets.")
+    parser.add_argument("names", nargs="*", default=names(), metavar="NAME", help=f"of: {', '.join(names())}")
+    console = Console()
+    failed = False
+    for name in parser.parse_args(arguments).names:
+        with Progress(console=console) as bar:
+            task = bar.add_task(name, total=None)
+
+            def report(done: int, total: int, bar: Progress = bar, task: TaskID = task) -> None:
+                bar.update(task, completed=done, total=total)
+
+            try:
+                data = load(name, report)
+                data.truth(10)
+            except (sources.MissingSource, KeyError) as error:
+                console.print(str(error.args[0]))
+                failed = True
+                continue
+            bar.update(task, completed=1, total=1)
+        console.print(
+            f"{name}: base {data.base.shape}, train {len(data.train)}, queries {len(data.queries)}, "
+            f"{data.metric}, checksum {data.checksum[:16]}"
+        )
+    return int(failed)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,138 @@
+"""Time of encoding: the engine (fp32; bf16 where the instruction set has it) against torch's forward pass of the same
+model.
+
+    python benchmarks/encode.py --rows 2000 --rounds 7 --threads 1 2
+
+Prints one JSON document: per case the median seconds of each contender, vectors a second, and the ratio to torch. All
+contenders of a case run in turn, round after round, so that a busy machine disturbs them alike. torch runs the float
+part only (its layers, signs and normalisation, under inference_mode); the engine also packs the bits. Times exclude
+factors, which need the decoder.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import time
+from collections.abc import Callable
+from itertools import pairwise
+
+import numpy as np
+import torch
+
+from bebr import _core
+
+CASES = {
+    "linear 384 -> 384 x 1": ("linear", 384, (384,), 0),
+    "linear 384 -> 240, 112, 32": ("linear", 384, (240, 112, 32), 0),
+    "recurrent 512 -> 512 x 2, H 2048": ("recurrent", 512, (512, 512), 2048),
+}
+
+Layers = list[tuple[np.ndarray, np.ndarray]]
+
+
+def random_network(rng: np.random.Generator, *dims: int) -> Layers:
+    """Layers with weights of unit gain and small biases."""
+    return [
+        (
+            (rng.standard_normal((o, i)) / np.sqrt(i)).astype(np.float32),
+            (0.1 * rng.standard_normal(o)).astype(np.float32),
+        )
+        for i, o in pairwise(dims)
+    ]
+
+
+def random_model(architecture: str, d: int, widths: tuple[int, ...], hidden: int, seed: int) -> list[Layers]:
+    """Networks in the order of `_core.Encoder`."""
+    rng = np.random.default_rng(seed)
+    inner = (hidden,) if hidden else ()
+    networks = [random_network(rng, d, *inner, widths[0])]
+    if architecture == "recurrent":
+        for width in widths[1:]:
+            networks += [random_network(rng, widths[0], *inner, d), random_network(rng, d, *inner, width)]
+    return networks
+
+
+def torch_forward(
+    architecture: str, widths: tuple[int, ...], networks: list[Layers]
+) -> Callable[[torch.Tensor], torch.Tensor]:
+    """The same model in torch: x -> accumulated code values [n, widths[0]]."""
+
+    def stack(layers: Layers) -> torch.nn.Sequential:
+        modules: list[torch.nn.Module] = []
+        for weight, bias in layers:
+            linear = torch.nn.Linear(weight.shape[1], weight.shape[0])
+            linear.weight.data, linear.bias.data = torch.from_numpy(weight), torch.from_numpy(bias)
+            modules += [linear, torch.nn.ReLU(inplace=True)]
+        return torch.nn.Sequential(*modules[:-1])
+
+    nets = [stack(layers) for layers in networks]
+    one = torch.ones(())
+
+    def forward(x: torch.Tensor) -> torch.Tensor:
+        with torch.inference_mode():
+            z = nets[0](x)
+            v = torch.where(z >= 0, one, -one)
+            for t, width in enumerate(widths[1:], start=1):
+                if architecture == "linear":
+                    remainder = z[:, :width] - v[:, :width]
+                else:
+                    remainder = nets[2 * t](x - torch.nn.functional.normalize(nets[2 * t - 1](v)))
+                v[:, :width] += torch.where(remainder >= 0, one, -one) * 2.0**-t
+            return v
+
+    return forward
+
+
+def time_case(name: str, rows: int, rounds: int, threads: int) -> dict[str, object]:
+    """Median seconds of each contender over `rounds` interleaved rounds, after one to warm up."""
+    architecture, d, widths, hidden = CASES[name]
+    networks = random_model(architecture, d, widths, hidden, seed=0)
+    x = np.random.default_rng(1).standard_normal((rows, d)).astype(np.float32)
+    encoder, forward, tensor = (
+        _core.Encoder(architecture, list(widths), networks, False),
+        torch_forward(architecture, widths, networks),
+        torch.from_numpy(x),
+    )
+    _core.set_num_threads(threads)
+    torch.set_num_threads(threads)
+    contenders: dict[str, Callable[[], object]] = {
+        "torch fp32": lambda: forward(tensor),
+        "bebr fp32": lambda: encoder.encode(x),
+    }
+    if _core.isa() == "amx":
+        contenders["bebr bf16"] = lambda: encoder.encode(x, bf16=True)
+    seconds: dict[str, list[float]] = {key: [] for key in contenders}
+    for round_ in range(rounds + 1):
+        for key, run in contenders.items():
+            start = time.perf_counter()
+            run()
+            if round_ > 0:
+                seconds[key].append(time.perf_counter() - start)
+    median = {key: statistics.median(values) for key, values in seconds.items()}
+    return {
+        "case": name,
+        "rows": rows,
+        "threads": threads,
+        "median_seconds": median,
+        "best_seconds": {key: min(values) for key, values in seconds.items()},
+        "vectors_per_second": {key: round(rows / value) for key, value in median.items()},
+        "times_torch": {key: round(median["torch fp32"] / value, 3) for key, value in median.items()},
+    }
+
+
+def main() -> None:
+    """Runs every case at every thread count and prints the JSON."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rows", type=int, default=2000, help="vectors a call")
+    parser.add_argument("--rounds", type=int, default=7, help="interleaved rounds; the median is reported")
+    parser.add_argument("--threads", type=int, nargs="+", default=[1, 2], help="thread counts, the same for both")
+    parser.add_argument("--cases", nargs="+", choices=sorted(CASES), default=list(CASES), help="models to time")
+    args = parser.parse_args()
+    results = [time_case(name, args.rows, args.rounds, threads) for name in args.cases for threads in args.threads]
+    print(json.dumps({"isa": _core.isa(), "torch": torch.__version__, "results": results}, indent=2))
+
+
+if __name__ == "__main__":
+    main()

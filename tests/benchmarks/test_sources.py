@@ -1,0 +1,87 @@
+"""Texts are read as the packages lay them out; an absent package is named with the command that brings it."""
+
+from __future__ import annotations
+
+import gzip
+import shutil
+
+import pytest
+
+from benchmarks import sources
+
+STANZAS = """Package: alpha
+Description-md5: 0
+Description-en: first synopsis
+ One line
+ and another.
+ .
+ A second paragraph.
+
+Package: beta
+Description-md5: 1
+Description-en: second synopsis
+ One line
+ and another.
+ .
+ A second paragraph.
+
+Package: gamma
+Description-md5: 2
+Description-en: only a synopsis
+"""
+
+
+def test_wordnet_takes_each_gloss_once_and_skips_the_licence(tmp_path):
+    for part in ("noun", "verb", "adj", "adv"):
+        (tmp_path / f"data.{part}").write_text(
+            f"  1 This is the licence | not a gloss\n00001 03 n 01 x | the {part}; an example\n00002 n | shared\n",
+            encoding="latin-1",
+        )
+    expected = ["the noun; an example", "shared", "the verb; an example", "the adj; an example", "the adv; an example"]
+    assert sources.wordnet(tmp_path) == expected
+
+
+@pytest.mark.skipif(not sources.APT_HELPER.is_file(), reason="needs apt")
+def test_debian_unfolds_long_texts_and_keeps_distinct_ones(tmp_path):
+    (tmp_path / "archive_main_i18n_Translation-en").write_text(STANZAS)
+    long = "One line and another. A second paragraph."
+    assert sources.debian(tmp_path) == [long, "first synopsis", "second synopsis", "only a synopsis"]
+
+
+@pytest.mark.skipif(not sources.APT_HELPER.is_file() or not shutil.which("lz4"), reason="needs apt and lz4")
+def test_debian_reads_what_apt_compressed(tmp_path):
+    (tmp_path / "archive_main_i18n_Translation-en.gz").write_bytes(gzip.compress(STANZAS.encode()))
+    assert "first synopsis" in sources.debian(tmp_path)
+
+
+def test_fashion_skips_the_header(tmp_path):
+    for part, count in (("train", 3), ("t10k", 2)):
+        pixels = bytes(range(16)) + bytes([7]) * (784 * count)
+        (tmp_path / f"{part}-images-idx3-ubyte.gz").write_bytes(gzip.compress(pixels))
+    train, test = sources.fashion(tmp_path)
+    assert train.shape == (3, 784) and test.shape == (2, 784)
+    assert (train == 7).all() and (test == 7).all()
+
+
+@pytest.mark.parametrize(
+    ("read", "remedy"),
+    [
+        (sources.wordnet, "apt-get install wordnet-base"),
+        (sources.debian, "apt-get update -o Acquire::Languages=en"),
+        (sources.fashion, "apt-get install dataset-fashion-mnist"),
+    ],
+)
+def test_an_absent_package_is_named(tmp_path, read, remedy):
+    with pytest.raises(sources.MissingSource, match=remedy):
+        read(tmp_path)
+
+
+def test_docstrings_are_prose_with_a_name():
+    pytest.importorskip("torch", reason="the documents include torch's")
+    documents = sources.docstrings()
+    assert len(documents) >= 8_000
+    assert len({document.text for document in documents}) == len(documents)
+    found = {document.name: document for document in documents}
+    assert found["heapq.merge"].title == "Merge multiple sorted inputs into a single sorted output"
+    assert not [name for name in found if {"tests", "test_heapq", "testing"} & set(name.split("."))]
+    assert not [document.name for document in documents if ">>>" in document.title or not document.title]

@@ -1,0 +1,176 @@
+// select, complete and dot_rows: the specification against its own definition, and every bundle against the specification.
+#include <algorithm>
+#include <limits>
+#include <vector>
+
+#include "base/buffer.h"
+#include "base/half.h"
+#include "check.h"
+
+namespace bebr::test {
+namespace {
+
+constexpr float kInfinity = std::numeric_limits<float>::infinity();
+constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
+
+struct Selected {
+  size_t count;
+  std::vector<uint32_t> rows;
+  std::vector<float> scores;
+};
+
+struct SelectCase {
+  const Exact<int32_t>& sums;
+  const Exact<uint16_t>& factors;
+  const Exact<uint16_t>& mask;
+  Factor mode;
+  bool masked;
+  float base, scale, threshold;
+};
+
+Selected select(const Kernels& tested, const SelectCase& c) {
+  const size_t rows = c.sums.size(), room = round_up(rows, 16);
+  Exact<uint32_t> kept_rows(room);
+  Exact<float> kept_scores(room);
+  const uint16_t* factors = c.mode == Factor::None ? nullptr : c.factors.data();
+  const size_t count = tested.select(c.sums.data(), rows, factors, c.mode, c.masked ? c.mask.data() : nullptr, c.base, c.scale, c.threshold,
+                                     1000, kept_rows.data(), kept_scores.data());
+  CHECK(count <= rows, "kept " << count << " of " << rows);
+  return {count, {kept_rows.data(), kept_rows.data() + count}, {kept_scores.data(), kept_scores.data() + count}};
+}
+
+// Any fp16 pattern: normal, subnormal, infinite, NaN.
+uint16_t any_half(Random& random) {
+  constexpr uint16_t kSpecial[] = {0x0000, 0x8000, 0x0001, 0x83ff, 0x7c00, 0xfc00, 0x7e00, 0x7c01, 0x7bff};
+  return below(random, 4) == 0 ? kSpecial[below(random, 9)] : static_cast<uint16_t>(random());
+}
+
+int32_t any_sum(Random& random) {
+  constexpr int32_t kSpecial[] = {0, 1, -1, 65024, -65024, std::numeric_limits<int32_t>::max(), std::numeric_limits<int32_t>::min()};
+  return below(random, 8) == 0 ? kSpecial[below(random, 7)] : static_cast<int32_t>(below(random, 20001)) - 10000;
+}
+
+BEBR_TEST(scalar_select_by_hand) {
+  Exact<int32_t> sums(4);
+  Exact<uint16_t> factors(4), mask(1);
+  for (size_t i = 0; i < 4; ++i) sums[i] = static_cast<int32_t>(i) * 10;
+  for (size_t i = 0; i < 4; ++i) factors[i] = float_to_half(i == 3 ? -1.0f : 2.0f);
+  mask[0] = 0b1101;
+  const Selected mul = select(kernels(Isa::Scalar), {sums, factors, mask, Factor::Mul, false, 1, 0.5f, 2, });
+  CHECK((mul.rows == std::vector<uint32_t>{1001, 1002}), mul.count);
+  CHECK((mul.scores == std::vector<float>{12, 22}), mul.count);
+  const Selected sub = select(kernels(Isa::Scalar), {sums, factors, mask, Factor::Sub, true, 1, 0.5f, -1});
+  CHECK((sub.rows == std::vector<uint32_t>{1002, 1003}), sub.count);  // row 0 scores -1, not above the threshold
+  CHECK((sub.scores == std::vector<float>{9, 17}), sub.count);
+  const Selected none = select(kernels(Isa::Scalar), {sums, factors, mask, Factor::None, true, 1, 0.5f, -kInfinity});
+  CHECK((none.rows == std::vector<uint32_t>{1000, 1002, 1003}), none.count);
+}
+
+BEBR_KERNEL_TEST(select_equals_scalar) {
+  Random random(10);
+  for (size_t rows = 0; rows <= 100; ++rows) {
+    for (const Factor mode : {Factor::None, Factor::Mul, Factor::Sub}) {
+      for (const bool masked : {false, true}) {
+        Exact<int32_t> sums(rows);
+        Exact<uint16_t> factors(rows), mask((rows + 15) / 16);
+        for (size_t i = 0; i < rows; ++i) sums[i] = any_sum(random);
+        for (size_t i = 0; i < rows; ++i) factors[i] = any_half(random);
+        for (size_t i = 0; i < mask.size(); ++i) mask[i] = static_cast<uint16_t>(below(random, 3) == 0 ? 0 : random());
+        const float scale = std::vector<float>{1, 0.0371f, -3.3e-3f, 1e-42f, 1e38f, 0}[below(random, 6)];
+        for (const float threshold : {-kInfinity, 0.0f, -0.37f, 12.5f, kInfinity, kNan}) {
+          const SelectCase c{sums, factors, mask, mode, masked, 0.123f, scale, threshold};
+          const Selected got = select(tested, c), want = select(kernels(Isa::Scalar), c);
+          CHECK(got.count == want.count, "rows " << rows << ", got " << got.count << ", want " << want.count);
+          CHECK_SAME(got.rows.data(), want.rows.data(), got.count, "rows " << rows);
+          CHECK_SAME(got.scores.data(), want.scores.data(), got.count, "rows " << rows << ", threshold " << threshold);
+        }
+      }
+    }
+  }
+}
+
+// Random non-increasing widths, or uniform ones.
+CodeSpec make_spec(Random& random, uint32_t dims, uint32_t planes, bool ragged) {
+  std::vector<uint32_t> widths(planes, dims);
+  for (uint32_t t = 1; t < planes && ragged; ++t) widths[t] = 8 * (1 + below(random, widths[t - 1] / 8));
+  return CodeSpec::make(widths);
+}
+
+// y16 up to the bound of kernels.h. kind: 0 random, 1 the largest allowed everywhere, 2 the smallest.
+Exact<int16_t> make_y16(Random& random, const CodeSpec& spec, int kind) {
+  const uint32_t bound = 2147483647u / ((1u << spec.planes) - 1) / spec.dims();
+  const int32_t most = static_cast<int32_t>(std::min(bound, 32767u)), least = bound > 32767 ? -32768 : -most;
+  Exact<int16_t> y16(y16_stride(spec.dims()));
+  for (uint32_t j = 0; j < spec.dims(); ++j) {
+    const int32_t any = static_cast<int32_t>(below(random, static_cast<uint32_t>(most - least + 1))) + least;
+    y16[j] = static_cast<int16_t>(kind == 0 ? any : kind == 1 ? most : least);
+  }
+  return y16;
+}
+
+struct ScoreCase {
+  CodeSpec spec;
+  size_t rows;
+  int kind;
+};
+
+std::ostream& operator<<(std::ostream& out, const ScoreCase& c) {
+  out << "rows " << c.rows << ", kind " << c.kind << ", widths";
+  for (uint32_t t = 0; t < c.spec.planes; ++t) out << ' ' << c.spec.widths[t];
+  return out;
+}
+
+// Scores every row, and some twice, in both layouts; both must give what scalar's complete gives.
+void compare(const Kernels& tested, Random& random, const ScoreCase& c) {
+  const CodeSpec& spec = c.spec;
+  const size_t stride = spec.row_bytes() + below(random, 3);
+  const Exact<uint8_t> rows = make_bytes(random, (c.rows - 1) * stride + spec.row_bytes(), static_cast<int>(below(random, 4)));
+  Exact<uint8_t> blocks(block_count(c.rows) * block_bytes(spec)), rest(c.rows * spec.rest_bytes());
+  for (size_t i = 0; i < c.rows; ++i) put_row(spec, rows.data() + i * stride, i, blocks.data(), rest.data());
+  const ScanView view{spec, blocks.data(), rest.data(), c.rows};
+  const Exact<int16_t> y16 = make_y16(random, spec, c.kind);
+  Exact<uint32_t> picked(c.rows + 7);
+  for (size_t i = 0; i < picked.size(); ++i) picked[i] = i < c.rows ? static_cast<uint32_t>(i) : below(random, static_cast<uint32_t>(c.rows));
+  const size_t count = picked.size();
+  Exact<int32_t> want(count), got(count);
+  kernels(Isa::Scalar).complete(view, y16.data(), picked.data(), count, want.data());
+  tested.complete(view, y16.data(), picked.data(), count, got.data());
+  CHECK_SAME(got.data(), want.data(), count, "complete, " << c);
+  tested.dot_rows(spec, rows.data(), stride, y16.data(), picked.data(), count, got.data());
+  CHECK_SAME(got.data(), want.data(), count, "dot_rows, " << c);
+}
+
+BEBR_TEST(scalar_complete_is_the_dot_product_of_values) {
+  Random random(11);
+  for (uint32_t planes = 1; planes <= 8; ++planes) {
+    const CodeSpec spec = make_spec(random, 40, planes, true);
+    const Exact<uint8_t> row = make_bytes(random, spec.row_bytes(), 0);
+    const Exact<int16_t> y16 = make_y16(random, spec, 0);
+    std::vector<float> v(spec.dims());
+    unpack_row(spec, row.data(), v.data());
+    double want = 0;
+    for (uint32_t j = 0; j < spec.dims(); ++j) want += static_cast<double>(y16[j]) * v[j] * (1 << (planes - 1));
+    const uint32_t first = 0;
+    int32_t got = 0;
+    kernels(Isa::Scalar).dot_rows(spec, row.data(), spec.row_bytes(), y16.data(), &first, 1, &got);
+    CHECK(got == want, "planes " << planes << ", got " << got << ", want " << want);
+  }
+}
+
+BEBR_KERNEL_TEST(complete_equals_scalar) {
+  Random random(12);
+  for (const uint32_t dims : {8u, 16u, 24u, 40u, 64u, 120u, 384u, 520u, 2056u, 4096u}) {
+    for (uint32_t planes = 1; planes <= 8; ++planes) {
+      for (const int kind : {0, 1, 2})
+        compare(tested, random, {make_spec(random, dims, planes, kind == 0 || below(random, 2) == 0), 1 + below(random, dims > 1000 ? 20 : 40), kind});
+    }
+  }
+}
+
+BEBR_KERNEL_TEST(complete_any_row_count) {
+  Random random(13);
+  for (size_t rows = 1; rows <= 100; ++rows) compare(tested, random, {make_spec(random, 8 * (1 + below(random, 20)), 1 + below(random, 4), true), rows, 0});
+}
+
+}  // namespace
+}  // namespace bebr::test

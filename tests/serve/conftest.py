@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+import contextlib
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+import bebr
+
+
+class Running:
+    """A server in a process of its own, as users run it."""
+
+    def __init__(self, path: Path, **options: object) -> None:
+        arguments = {"port": 0, **options}
+        script = f"from bebr.serve import serve; serve({str(path)!r}, **{arguments!r})"
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        line = self.process.stdout.readline()
+        if not line.startswith("listening on "):
+            raise RuntimeError(f"the server said {line!r} and then {self.process.communicate()[1]}")
+        self.target = line.split()[-1]
+
+    def connect(self) -> bebr.serve.client.Client:
+        return bebr.connect(self.target)
+
+    def stop(self) -> str:
+        """SIGTERM; returns what it wrote to stderr. The exit status must be 0."""
+        self.process.terminate()
+        _, errors = self.process.communicate(timeout=30)
+        assert self.process.returncode == 0, errors
+        return errors
+
+    def kill(self) -> None:
+        """SIGKILL: no goodbye of any kind."""
+        self.process.kill()
+        self.process.communicate(timeout=30)
+
+
+@pytest.fixture(scope="session")
+def start() -> Callable[..., contextlib.AbstractContextManager[Running]]:
+    """A server for the length of a block: ``with start(path, **options of serve) as server``."""
+
+    @contextlib.contextmanager
+    def running(path: Path, **options: object) -> Iterator[Running]:
+        server = Running(path, **options)
+        try:
+            yield server
+        finally:
+            if server.process.poll() is None:
+                server.kill()
+
+    return running
+
+
+@pytest.fixture(scope="session")
+def bz(vectors) -> bebr.Binarizer:
+    return bebr.train(vectors, widths=[48, 16], metric="cosine", seed=0)
+
+
+@pytest.fixture(scope="session")
+def server(start, tmp_path_factory) -> Iterator[Running]:
+    """One server for all tests that do not stop it; each makes collections of its own."""
+    with start(tmp_path_factory.mktemp("served")) as running:
+        yield running
+
+
+@pytest.fixture
+def client(server) -> Iterator[bebr.serve.client.Client]:
+    with server.connect() as client:
+        yield client

@@ -1,0 +1,181 @@
+"""What a user may rely on, of a local database and of a server alike."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+
+import bebr
+from bebr.store.interface import AlreadyExists
+
+_names = (f"contract-{i}" for i in itertools.count())
+
+
+@pytest.fixture(params=["local", "remote"])
+def db(request, tmp_path):
+    if request.param == "local":
+        with bebr.open(tmp_path) as local:
+            yield local
+    else:
+        yield request.getfixturevalue("client")
+
+
+@pytest.fixture
+def name():
+    return next(_names)
+
+
+@pytest.fixture(scope="module", params=["cosine", "ip", "l2"])
+def any_bz(request, vectors):
+    return bebr.train(_stretched(vectors), widths=[48, 16], metric=request.param, seed=0)
+
+
+def _stretched(vectors):
+    return vectors * np.linspace(0.5, 2, len(vectors), dtype=np.float32)[:, None]
+
+
+def test_answers_are_those_of_an_index_bit_for_bit(db, name, any_bz, vectors, queries):
+    x = _stretched(vectors)[:2000]
+    index = bebr.FlatIndex(any_bz)
+    index.add(x)
+    collection = db.create_collection(name, any_bz)
+    assert collection.upsert(np.arange(2000), x) == 2000
+    collection.flush()
+    for q in (queries, queries[0], queries[:7].astype(np.float16)):
+        for k in (1, 10):
+            for options in (
+                {},
+                {"query": "code"},
+                {"refine": 3},
+                {"refine": "exact"},
+                {"allow": np.arange(0, 2000, 7)},
+            ):
+                hits, expected = collection.search(q, k, **options), index.search(q, k, **options)
+                np.testing.assert_array_equal(hits.ids, expected.ids)
+                np.testing.assert_array_equal(hits.scores, expected.scores)
+                assert hits.ids.dtype == np.int64 and hits.scores.dtype == np.float32 and hits.payloads is None
+
+
+def test_fewer_rows_than_k(db, name, any_bz, vectors, queries):
+    collection = db.create_collection(name, any_bz)
+    worst = np.inf if any_bz.metric == "l2" else -np.inf
+    scores, ids = collection.search(queries[:3], 4)
+    assert ids.tolist() == [[-1] * 4] * 3 and (scores == worst).all()
+    collection.upsert([7, 9], vectors[:2], [{"a": 1}, None])
+    hits = collection.search(queries[:3], 4, with_payloads=True)
+    for ids, scores, payloads in zip(hits.ids, hits.scores, hits.payloads, strict=True):
+        assert set(ids[:2].tolist()) == {7, 9} and ids[2:].tolist() == [-1, -1]
+        assert np.isfinite(scores[:2]).all() and (scores[2:] == worst).all()
+        assert payloads == [{7: {"a": 1}, 9: None, -1: None}[i] for i in ids.tolist()]
+    assert (collection.search(queries[:3], 4, allow=[]).ids == -1).all()
+    assert collection.search(queries[0], 4, allow=[9, 1000]).ids.tolist() == [[9, -1, -1, -1]]
+
+
+def test_upsert_replaces_whole_rows_and_delete_removes_them(db, name, bz, vectors):
+    collection = db.create_collection(name, bz)
+    assert collection.upsert([], np.empty((0, 64), np.float32)) == 0
+    assert collection.upsert([1, 2, 3], vectors[:3], [{"n": 1}, None, {"n": [3, "ü", None, 1.5, {"deep": True}]}]) == 3
+    assert collection.get_payloads([3, 1, 2, 1]) == [
+        {"n": [3, "ü", None, 1.5, {"deep": True}]},
+        {"n": 1},
+        None,
+        {"n": 1},
+    ]
+    assert collection.upsert([3, 4], vectors[10:12]) == 2
+    assert len(collection) == 4
+    assert collection.get_payloads([3]) == [None]  # the payload went with the row it belonged to
+    assert collection.search(vectors[10], 1).ids[0, 0] == 3
+    assert collection.delete([1, 1, 2, 99]) == 2
+    assert collection.delete([1]) == 0
+    with pytest.raises(KeyError, match="id 1 "):
+        collection.get_payloads([3, 1])
+    assert sorted(collection.search(vectors[0], 10).ids[0].tolist()) == [-1] * 8 + [3, 4]
+
+
+def test_ids_reach_to_the_end_of_int64(db, name, bz, vectors):
+    collection = db.create_collection(name, bz)
+    ids = np.array([0, 2**53 + 1, 2**63 - 1])
+    collection.upsert(ids, vectors[:3], [{"id": int(i)} for i in ids])
+    assert collection.search(vectors[:3], 1).ids[:, 0].tolist() == ids.tolist()
+    assert collection.get_payloads(ids) == [{"id": int(i)} for i in ids]
+
+
+def test_stats(db, name, bz, vectors):
+    collection = db.create_collection(name, bz)
+    collection.upsert(range(100), vectors[:100])
+    before = collection.stats()
+    assert (before.rows, before.segments, before.tail_rows, before.dead_rows) == (100, 0, 100, 0)
+    assert before.bytes_on_disk == 100 * (bz.bytes_per_vector + 8)
+    collection.flush()
+    collection.delete([1, 2])
+    after = collection.stats()
+    assert (after.rows, after.segments, after.tail_rows, after.dead_rows) == (98, 1, 0, 2)
+    assert after.model.digest == bz.digest and after.bytes_per_vector == bz.bytes_per_vector
+    assert after.model.widths == bz.widths and after.model.metric == "cosine" and after.model.input_dim == 64
+
+
+def test_collections_come_and_go(db, name, bz, vectors):
+    collection = db.create_collection(name, bz)
+    assert collection.name == name and collection.binarizer.digest == bz.digest
+    assert name in db.collections()
+    with pytest.raises(AlreadyExists, match=name):
+        db.create_collection(name, bz)
+    collection.upsert([1], vectors[:1])
+    assert len(db.collection(name)) == 1
+    db.drop_collection(name)
+    assert name not in db.collections()
+    for call in (lambda: db.collection(name), lambda: db.drop_collection(name), lambda: collection.search(vectors[0])):
+        with pytest.raises(KeyError, match=name):
+            call()
+    again = db.create_collection(name, bz)
+    assert len(again) == 0 and again.upsert([1], vectors[:1]) == 1
+
+
+def test_models(db, bz):
+    assert db.register_model(bz) == db.register_model(bz) == bz.digest
+    assert bz.digest in [model.digest for model in db.models()]
+    assert db.model(bz.digest).to_bytes() == bz.to_bytes()
+    with pytest.raises(KeyError, match="0123"):
+        db.model("0123")
+
+
+def test_info(db):
+    info = db.info()
+    assert info["version"] == bebr.__version__
+    assert info["isa"] == bebr.info()["isa"] and info["threads"] >= 1
+
+
+BAD = {
+    "dimension of x": (lambda c, x: c.upsert([1, 2], x[:2, :-1]), "want (n, 64)"),
+    "dimension of q": (lambda c, x: c.search(x[:2, :-1]), "want (n, 64)"),
+    "three axes": (lambda c, x: c.search(x[None, :2]), "want (n, 64)"),
+    "no query": (lambda c, x: c.search(x[:0]), "at least one"),
+    "text": (lambda c, x: c.search([["a"] * 64]), "want float32"),
+    "nan": (lambda c, x: c.search(np.full((1, 64), np.nan)), "finite"),
+    "infinity": (lambda c, x: c.upsert([1], np.full((1, 64), np.inf)), "finite"),
+    "k": (lambda c, x: c.search(x[:1], 0), "k is 0"),
+    "k is no number": (lambda c, x: c.search(x[:1], 1.5), "k is 1.5"),
+    "query": (lambda c, x: c.search(x[:1], query="exact"), "query is 'exact'"),
+    "refine": (lambda c, x: c.search(x[:1], refine=0), "refine is 0"),
+    "allow": (lambda c, x: c.search(x[:1], allow=[-1]), "allow holds -1"),
+    "negative id": (lambda c, x: c.upsert([-1], x[:1]), "ids holds -1"),
+    "id twice": (lambda c, x: c.upsert([5, 5], x[:2]), "5 more than once"),
+    "id too large": (lambda c, x: c.upsert(np.array([2**63], np.uint64), x[:1]), "2^63"),
+    "ids of float": (lambda c, x: c.upsert([0.5], x[:1]), "int64"),
+    "fewer ids than rows": (lambda c, x: c.upsert([1], x[:2]), "one id per row"),
+    "fewer payloads than rows": (lambda c, x: c.upsert([1, 2], x[:2], [{}]), "one per row"),
+    "payload of another kind": (lambda c, x: c.upsert([1], x[:1], ["text"]), r"payloads[0]"),
+    "delete of float": (lambda c, x: c.delete([0.5]), "int64"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_input_is_refused_in_words(db, name, bz, vectors, case):
+    call, words = BAD[case]
+    collection = db.create_collection(name, bz)
+    with pytest.raises(ValueError) as error:
+        call(collection, vectors)
+    assert words in str(error.value)
+    assert len(collection) == 0

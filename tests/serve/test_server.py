@@ -1,0 +1,282 @@
+"""The server as a process: what it says of itself, how it stops, what it refuses."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+
+import grpc
+import numpy as np
+import pytest
+from google.protobuf import descriptor_pb2
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
+
+import bebr
+from bebr.v1 import bebr_pb2 as pb
+from bebr.v1 import bebr_pb2_grpc as rpc
+
+SERVICES = {f"bebr.v1.{name}" for name in ("Collections", "Models", "Points", "Admin")}
+
+
+@pytest.fixture
+def channel(server):
+    with grpc.insecure_channel(server.target) as channel:
+        yield channel
+
+
+def status(call, *args) -> tuple[grpc.StatusCode, str]:
+    with pytest.raises(grpc.RpcError) as error:
+        call(*args)
+    return error.value.code(), error.value.details()
+
+
+def test_health(channel):
+    health = health_pb2_grpc.HealthStub(channel)
+    for name in ("", *SERVICES):
+        reply = health.Check(health_pb2.HealthCheckRequest(service=name))
+        assert reply.status == health_pb2.HealthCheckResponse.SERVING
+    code, _ = status(health.Check, health_pb2.HealthCheckRequest(service="bebr.v1.Nothing"))
+    assert code == grpc.StatusCode.NOT_FOUND
+
+
+def test_reflection_describes_the_services(channel):
+    stub = reflection_pb2_grpc.ServerReflectionStub(channel)
+    request = reflection_pb2.ServerReflectionRequest
+    asked = iter([request(list_services=""), request(file_containing_symbol="bebr.v1.Points")])
+    listed, described = stub.ServerReflectionInfo(asked)
+    assert {service.name for service in listed.list_services_response.service} >= SERVICES | {"grpc.health.v1.Health"}
+    files = described.file_descriptor_response.file_descriptor_proto
+    file = descriptor_pb2.FileDescriptorProto.FromString(files[0])
+    assert [m.name for s in file.service for m in s.method if s.name == "Points"] == [
+        "Upsert",
+        "Delete",
+        "Search",
+        "GetPayloads",
+    ]
+
+
+def test_requests_of_other_clients_are_checked_too(client, channel, bz, vectors):
+    """Whatever is wrong with the bytes has its status code and says what was got and wanted."""
+    client.create_collection("raw", bz)
+    points, collections, models = rpc.PointsStub(channel), rpc.CollectionsStub(channel), rpc.ModelsStub(channel)
+    good = pb.Vectors(f32=vectors[:2].tobytes(), dimension=64, count=2)
+    two = np.arange(2).tobytes()
+
+    def upsert(ids=two, vectors=good, payloads=()):
+        return points.Upsert(pb.UpsertRequest(collection="raw", ids=ids, vectors=vectors, payloads=payloads))
+
+    def search(queries=good, k=1, **fields):
+        return points.Search(pb.SearchRequest(collection="raw", queries=queries, k=k, **fields))
+
+    assert upsert().rows == 2
+    for call, words in [
+        (lambda: upsert(ids=two[:-1]), "ids has 15 bytes"),
+        (lambda: upsert(ids=two[:8]), "one id per row"),
+        (lambda: upsert(vectors=pb.Vectors(dimension=64, count=2)), "neither f32 nor f16"),
+        (lambda: upsert(vectors=pb.Vectors(f16=vectors[:2].tobytes(), dimension=64, count=2)), "vectors.f16 has 512"),
+        (lambda: upsert(vectors=pb.Vectors(f32=vectors[:2].tobytes(), dimension=32, count=4)), "want (n, 64)"),
+        (lambda: upsert(vectors=pb.Vectors(f32=b"", dimension=0, count=2)), "dimension is 0"),
+        (lambda: upsert(vectors=pb.Vectors(f32=b"", dimension=2**32 - 1, count=2**32 - 1)), "has 0 bytes"),
+        (lambda: upsert(payloads=["{}"]), "payloads has 1"),
+        (lambda: upsert(payloads=["{}", "[1]"]), "payloads[1]"),
+        (lambda: upsert(payloads=["{}", "[" * 100_000]), "payloads[1]"),
+        (lambda: upsert(payloads=["{}", "{"]), "payloads[1]"),
+        (lambda: search(k=0), "k is 0"),
+        (lambda: search(query=7), "query is 7"),
+        (lambda: search(survivors=0), "refine is 0"),
+        (lambda: search(allow=b"123"), "allow has 3 bytes"),
+        (lambda: search(queries=pb.Vectors(f32=b"", dimension=64, count=0)), "at least one"),
+        (lambda: collections.Create(pb.CreateCollectionRequest(name="a/b", model=bz.digest)), "name is 'a/b'"),
+    ]:
+        code, details = status(call)
+        assert code == grpc.StatusCode.INVALID_ARGUMENT and words in details, details
+    assert len(client.collection("raw")) == 2
+
+    missing = pb.SearchRequest(collection="missing", queries=good, k=1)
+    for call, words in [
+        (lambda: points.Search(missing), "missing"),
+        (lambda: models.Get(pb.GetModelRequest(digest="0")), "no model"),
+        (lambda: collections.Create(pb.CreateCollectionRequest(name="new", model="0")), "no model"),
+        (lambda: points.GetPayloads(pb.GetPayloadsRequest(collection="raw", ids=np.arange(3).tobytes())), "id 2 "),
+    ]:
+        code, details = status(call)
+        assert code == grpc.StatusCode.NOT_FOUND and words in details, details
+    code, details = status(collections.Create, pb.CreateCollectionRequest(name="raw", model=bz.digest))
+    assert code == grpc.StatusCode.ALREADY_EXISTS and "raw" in details
+    code, details = status(search, good, 1 << 20)
+    assert code == grpc.StatusCode.RESOURCE_EXHAUSTED and "65536" in details
+    code, details = status(models.Register, pb.RegisterModelRequest(data=b"no model at all"))
+    assert code == grpc.StatusCode.DATA_LOSS and "binarizer" in details
+    code, details = status(lambda: search(model="0123456789abcdef"))
+    assert code == grpc.StatusCode.FAILED_PRECONDITION and bz.digest in details
+    assert search(model=bz.digest).counts == [1, 1]
+
+
+def test_queries_of_another_model_are_refused(client, bz, vectors):
+    """The name is taken over by a collection of another model while a client holds the old one."""
+    collection = client.create_collection("taken-over", bz)
+    client.drop_collection("taken-over")
+    client.create_collection("taken-over", bebr.train(vectors, widths=[32], seed=0))
+    with pytest.raises(bebr.IncompatibleModel, match=bz.digest):
+        collection.search(vectors[:1])
+
+
+def test_waiting_searches_are_coalesced(client, server, bz, vectors, queries):
+    collection = client.create_collection("crowd", bz)
+    collection.upsert(range(3000), vectors)
+    expected = collection.search(queries, 10)
+    before = collection.stats().batching
+    answers: dict[int, np.ndarray] = {}
+
+    def ask(n: int) -> None:
+        for i in range(n, 50, 16):
+            answers[i] = collection.search(queries[i], 10).ids[0]
+
+    threads = [threading.Thread(target=ask, args=[n]) for n in range(16)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for i in range(50):
+        np.testing.assert_array_equal(answers[i], expected.ids[i])
+    after = collection.stats().batching
+    assert after.requests - before.requests == after.queries - before.queries == 50
+    assert after.batches - before.batches < 50  # joined, at least some
+    assert after.largest >= 50  # the batch of `expected`
+
+
+def test_without_coalescing_the_answers_are_the_same(start, client, bz, vectors, queries, tmp_path):
+    collection = client.create_collection("joined", bz)
+    collection.upsert(range(500), vectors[:500])
+    with start(tmp_path, coalesce=False) as alone, alone.connect() as other:
+        assert other.info()["coalesce"] is False
+        copy = other.create_collection("alone", bz)
+        copy.upsert(range(500), vectors[:500])
+        for mine, theirs in zip(collection.search(queries, 10)[:2], copy.search(queries, 10)[:2], strict=True):
+            np.testing.assert_array_equal(mine, theirs)
+        assert copy.stats().batching.batches == 0
+
+
+def test_limits_are_stated_and_the_client_keeps_to_them(start, tmp_path, bz, vectors, queries):
+    with start(tmp_path, max_message_bytes=64 * 1024) as server, server.connect() as client:
+        assert client.info()["limits"]["message_bytes"] == 64 * 1024
+        collection = client.create_collection("docs", bz)
+        assert collection.upsert(range(3000), vectors, [{"n": i} for i in range(3000)]) == 3000  # 768 KB: in pieces
+        assert collection.delete(range(2990, 3000)) == 10
+        hits = collection.search(np.repeat(queries, 20, axis=0), 3, with_payloads=True)  # 256 KB of queries
+        assert hits.ids.shape == (1000, 3)
+        assert hits.payloads[0] == [{"n": i} for i in hits.ids[0].tolist()]
+        for piece in range(20):
+            np.testing.assert_array_equal(hits.ids[piece::20], hits.ids[::20])
+        with pytest.raises(bebr.LimitExceeded, match="65536"):
+            collection.upsert([1, 2], vectors[:2], [None, {"text": "x" * 100_000}])
+        with pytest.raises(bebr.LimitExceeded, match="65536"):  # 50 * 2 * 900 bytes of payload in one reply
+            collection.upsert([1, 2], vectors[:2], [{"text": "x" * 900}] * 2)
+            collection.search(queries, 2, allow=[1, 2], with_payloads=True)
+        with grpc.insecure_channel(server.target) as channel:
+            large = pb.Vectors(f32=np.zeros((1000, 64), np.float32).tobytes(), dimension=64, count=1000)
+            request = pb.SearchRequest(collection="docs", queries=large, k=1)
+            code, details = status(rpc.PointsStub(channel).Search, request)
+        assert code == grpc.StatusCode.RESOURCE_EXHAUSTED and "65536" in details
+
+
+def test_a_corrupt_collection_answers_data_loss_and_the_others_work(start, tmp_path, bz, vectors, queries):
+    with bebr.open(tmp_path) as db:
+        for name in ("good", "bad"):
+            before = set((tmp_path / "segments").iterdir())
+            collection = db.create_collection(name, bz)
+            collection.upsert(range(100), vectors[:100])
+            collection.flush()
+    (file,) = set((tmp_path / "segments").iterdir()) - before
+    data = bytearray(file.read_bytes())
+    data[len(data) // 2] ^= 1
+    file.write_bytes(data)
+    with start(tmp_path) as server:
+        with server.connect() as client:
+            with pytest.raises(bebr.CorruptFile, match=file.name):
+                client.collection("bad")
+            assert (client.collection("good").search(queries, 10).ids >= 0).all()
+            client.drop_collection("bad")
+            assert client.collections() == ["good"]
+        assert file.name in server.stop()
+
+
+def test_stop_finishes_calls_in_progress_and_frees_the_folder(start, tmp_path, bz, vectors):
+    with start(tmp_path) as server:
+        client = server.connect()
+        collection = client.create_collection("docs", bz)
+        health = health_pb2_grpc.HealthStub(grpc.insecure_channel(server.target))
+        watch = health.Watch(health_pb2.HealthCheckRequest())
+        assert next(watch).status == health_pb2.HealthCheckResponse.SERVING
+        written, ended = [], []
+
+        def write() -> None:
+            try:
+                for i in range(10_000):
+                    collection.upsert([i], vectors[:1])
+                    written.append(i)
+            except ConnectionError as error:
+                ended.append(error)
+
+        writer = threading.Thread(target=write)
+        writer.start()
+        while len(written) < 20:
+            time.sleep(0.005)
+        server.process.terminate()
+        assert next(watch).status == health_pb2.HealthCheckResponse.NOT_SERVING
+        watch.cancel()
+        writer.join(30)
+        assert ended  # ConnectionError, and no other error
+        _, errors = server.process.communicate(timeout=8)  # it waited for calls, not for the whole grace period
+        assert (server.process.returncode, errors) == (0, "")
+        client.close()
+    with bebr.open(tmp_path) as db:
+        assert len(db.collection("docs")) in (len(written), len(written) + 1)
+        db.collection("docs").get_payloads(written)
+
+
+def test_an_address_or_a_folder_in_use_is_an_error(start, server, tmp_path):
+    port = int(server.target.split(":")[1])
+    with pytest.raises(RuntimeError, match=f"OSError: cannot listen on 127.0.0.1:{port}"), start(tmp_path, port=port):
+        pass
+    with bebr.open(tmp_path), pytest.raises(RuntimeError, match="DatabaseLocked"), start(tmp_path):
+        pass
+
+
+def test_an_unreachable_server_is_a_connection_error():
+    with socket.socket() as taken:  # bound, but not listening
+        taken.bind(("127.0.0.1", 0))
+        target = f"127.0.0.1:{taken.getsockname()[1]}"
+        with pytest.raises(ConnectionError, match=target):
+            bebr.connect(target)
+
+
+def test_a_call_has_a_time_limit():
+    from bebr.serve.client import Client
+
+    with socket.socket() as silent:  # takes connections and never answers
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        begin = time.monotonic()
+        with pytest.raises((TimeoutError, ConnectionError)):
+            Client(f"127.0.0.1:{silent.getsockname()[1]}", timeout=0.5)
+        assert time.monotonic() - begin < 5
+
+
+def test_a_closed_client_says_so(server):
+    client = server.connect()
+    client.close()
+    with pytest.raises(ValueError, match="closed"):
+        client.collections()
+
+
+def test_importing_bebr_loads_neither_grpc_nor_sqlalchemy():
+    import subprocess
+    import sys
+
+    script = (
+        "import sys, bebr; sys.exit(any(name in sys.modules for name in ('grpc', 'sqlalchemy', 'google.protobuf')))"
+    )
+    assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0

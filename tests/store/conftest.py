@@ -1,0 +1,29 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import bebr
+
+
+@pytest.fixture(scope="session", params=["cosine", "l2"])
+def bz(request, vectors) -> bebr.Binarizer:
+    return bebr.train(vectors, widths=[48, 16], metric=request.param, seed=0)
+
+
+@pytest.fixture(scope="session")
+def same_answers(queries):
+    """A check that a collection holds exactly the rows of a dict id -> vector, and finds them as a fresh index
+    would."""
+
+    def check(collection, rows: dict[int, np.ndarray]) -> None:
+        assert len(collection) == len(rows)
+        fresh = bebr.FlatIndex(collection.binarizer)
+        if rows:
+            fresh.add(np.stack(list(rows.values())), list(rows))
+        for k in (1, 10, len(rows) + 3):
+            hits, expected = (c.search(queries[:5], k, refine="exact") for c in (collection, fresh))
+            np.testing.assert_array_equal(hits.ids, expected.ids)
+            np.testing.assert_array_equal(hits.scores, expected.scores)
+
+    return check

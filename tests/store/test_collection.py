@@ -1,0 +1,191 @@
+"""A collection is its segments minus dead rows plus its tail; none of that may show in the answers."""
+
+from __future__ import annotations
+
+import threading
+
+import numpy as np
+import pytest
+
+from bebr.store.database import Database
+
+
+def test_rows_survive_a_restart_in_every_state(tmp_path, bz, vectors, same_answers):
+    rows = {}
+
+    def upsert(ids, x):
+        assert collection.upsert(ids, x) == len(ids)
+        rows.update(zip(ids, x, strict=True))
+
+    with Database(tmp_path) as db:
+        collection = db.create_collection("docs", bz)
+        same_answers(collection, rows)
+        upsert(range(300), vectors[:300])
+        same_answers(collection, rows)  # tail only
+        collection.flush()
+        same_answers(collection, rows)  # segment only
+        upsert(range(280, 400), vectors[1000:1120])  # 20 of them replace rows of the segment
+        assert collection.delete([5, 6, 399, 12345]) == 3
+        for gone in (5, 6, 399):
+            del rows[gone]
+        same_answers(collection, rows)  # dead rows, segment, tail
+    with Database(tmp_path) as db:
+        collection = db.collection("docs")
+        assert collection.stats().tail_rows == 119 and collection.stats().dead_rows == 22
+        same_answers(collection, rows)
+        collection.flush()
+        assert collection.stats().tail_rows == 0
+        same_answers(collection, rows)
+    with Database(tmp_path) as db:
+        collection = db.collection("docs")
+        same_answers(collection, rows)
+        upsert([5], vectors[7:8])  # a removed id may come back
+        same_answers(collection, rows)
+
+
+def test_batches_and_single_queries_give_the_same_bits(tmp_path, bz, vectors, queries):
+    with Database(tmp_path) as db:
+        collection = db.create_collection("docs", bz)
+        collection.upsert(range(2000), vectors[:2000])
+        for query in ("float", "code"):
+            batch = collection.search(queries, 10, query=query)
+            for i, q in enumerate(queries):
+                one = collection.search(q, 10, query=query)
+                np.testing.assert_array_equal(one.ids[0], batch.ids[i])
+                np.testing.assert_array_equal(one.scores[0], batch.scores[i])
+
+
+def test_writes_seal_the_tail_and_merging_bounds_the_number_of_segments(tmp_path, bz, vectors, same_answers):
+    with Database(tmp_path, seal_rows=50) as db:
+        collection = db.create_collection("docs", bz)
+        for start in range(0, 2000, 25):
+            collection.upsert(range(start, start + 25), vectors[start : start + 25])
+        stats = collection.stats()
+        assert stats.rows == 2000 and stats.tail_rows < 50
+        assert 1 <= stats.segments <= 7  # log2(2000 / 50) is 5.3; unmerged it were 40
+        assert len(list((tmp_path / "segments").iterdir())) == stats.segments
+        same_answers(collection, dict(enumerate(vectors[:2000])))
+
+
+def test_updates_of_the_same_rows_do_not_grow_the_catalog_without_end(tmp_path, bz, vectors):
+    with Database(tmp_path, seal_rows=100) as db:
+        collection = db.create_collection("docs", bz)
+        for i in range(50):
+            collection.upsert(range(10), vectors[i : i + 10])
+        assert collection.stats().rows == 10
+        files = sum(file.stat().st_size for file in (tmp_path / "segments").iterdir())
+        assert collection.stats().bytes_on_disk - files < 100 * (bz.bytes_per_vector + 8)
+        assert collection.stats().segments == 1
+
+
+def test_the_space_of_dead_rows_comes_back(tmp_path, bz, vectors, same_answers):
+    with Database(tmp_path) as db:
+        collection = db.create_collection("docs", bz)
+        collection.upsert(range(3000), vectors)
+        collection.flush()
+        before = collection.stats()
+        collection.delete(range(500))
+        collection.flush()
+        assert collection.stats().dead_rows == 500  # a sixth is not worth a rewrite
+        collection.delete(range(2000))
+        collection.flush()
+        after = collection.stats()
+        assert after.dead_rows == 0 and after.segments == 1
+        assert before.bytes_on_disk - after.bytes_on_disk >= 2000 * bz.bytes_per_vector
+        same_answers(collection, {i: vectors[i] for i in range(2000, 3000)})
+        collection.delete(range(3000))
+        collection.flush()
+        assert collection.stats().segments == 0 and not list((tmp_path / "segments").iterdir())
+
+
+def test_a_write_that_is_refused_changes_nothing(tmp_path, bz, vectors, same_answers):
+    with Database(tmp_path) as db:
+        collection = db.create_collection("docs", bz)
+        collection.upsert(range(10), vectors[:10], [{"n": i} for i in range(10)])
+        bad = vectors[10:12].copy()
+        bad[1, 3] = np.nan
+        for ids, x, payloads in [
+            ([1, 2], bad, None),
+            ([1, 1], vectors[:2], None),
+            ([1, -2], vectors[:2], None),
+            ([1], vectors[:2], None),
+            ([1.5, 2], vectors[:2], None),
+            ([1, 2], vectors[:2, :-1], None),
+            ([1, 2], vectors[:2], [{}]),
+            ([1, 2], vectors[:2], [{}, "text"]),
+            ([1, 2], vectors[:2], [{}, {"x": float("nan")}]),
+            ([1, 2], vectors[:2], [{}, {"x": object()}]),
+            ([1, 2], vectors[:2], [{}, {"x": "\ud800"}]),
+        ]:
+            with pytest.raises(ValueError):
+                collection.upsert(ids, x, payloads)
+        same_answers(collection, dict(enumerate(vectors[:10])))
+        assert collection.get_payloads(range(10)) == [{"n": i} for i in range(10)]
+
+
+def test_searches_beside_a_writer_see_each_id_once(tmp_path, bz, vectors, queries):
+    """Rows move from tail to segment to merged segment, and are replaced, under running searches."""
+    with Database(tmp_path, seal_rows=150) as db:
+        collection = db.create_collection("docs", bz)
+        collection.upsert(range(500), vectors[:500])
+        stop, problems, searches = threading.Event(), [], [0]
+
+        def search():
+            while not stop.is_set():
+                ids = collection.search(queries[:4], 20).ids
+                searches[0] += 1
+                if (ids < 0).any() or any(len(set(row)) != 20 for row in ids.tolist()):
+                    problems.append(ids)
+
+        threads = [threading.Thread(target=search) for _ in range(2)]
+        for thread in threads:
+            thread.start()
+        for i in range(40):
+            some = np.arange(i * 10, i * 10 + 50) % 500
+            collection.upsert(some, vectors[1000 + some])
+        stop.set()
+        for thread in threads:
+            thread.join()
+        assert not problems and searches[0] > 0
+        assert collection.stats().segments >= 1
+
+
+def test_a_seal_that_fails_does_not_fail_the_write(tmp_path, bz, vectors, same_answers, monkeypatch, caplog):
+    def no_space(*_args):
+        raise OSError("no space left")
+
+    with Database(tmp_path, seal_rows=50) as db:
+        collection = db.create_collection("docs", bz)
+        with monkeypatch.context() as patch:
+            patch.setattr("bebr.store.collection.write_segment", no_space)
+            assert collection.upsert(range(60), vectors[:60]) == 60
+        assert "no space left" in caplog.text
+        same_answers(collection, dict(enumerate(vectors[:60])))
+        collection.upsert([60], vectors[60:61])
+        assert collection.stats().tail_rows == 0  # the next write made up for it
+        same_answers(collection, dict(enumerate(vectors[:61])))
+
+
+def test_memory_follows_the_catalog_when_a_write_breaks_off_between_them(
+    tmp_path, bz, vectors, same_answers, monkeypatch
+):
+    from bebr.store import collection as module
+
+    original, calls = module._apply, []
+
+    def out_of_memory_once(segments, tail, ids, codes):
+        calls.append(len(ids))
+        if len(calls) == 1:
+            tail.remove(ids)  # half the work done
+            raise MemoryError
+        original(segments, tail, ids, codes)
+
+    with Database(tmp_path) as db:
+        collection = db.create_collection("docs", bz)
+        collection.upsert(range(30), vectors[:30])
+        collection.flush()
+        collection.upsert(range(20, 50), vectors[20:50])
+        monkeypatch.setattr(module, "_apply", out_of_memory_once)
+        with pytest.raises(MemoryError):
+            collection.upsert(range(40, 60), vectors[40:60])
+        same_answers(collection, dict(enumerate(vectors[:60])))  # it was committed, so it is there

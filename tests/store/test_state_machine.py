@@ -1,0 +1,94 @@
+"""Any sequence of writes, seals and restarts leaves a collection equal to a dict."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
+
+import bebr
+from bebr.store.database import Database
+
+IDS = st.lists(st.integers(0, 40), max_size=12, unique=True)
+
+
+def machine(bz: bebr.Binarizer, vectors: np.ndarray, queries: np.ndarray) -> type[RuleBasedStateMachine]:
+    class CollectionMachine(RuleBasedStateMachine):
+        def __init__(self):
+            super().__init__()
+            self.path = tempfile.mkdtemp()
+            self.open()
+            self.collection = self.db.create_collection("docs", bz)
+            self.rows: dict[int, tuple[np.ndarray, dict | None]] = {}
+
+        def open(self):
+            self.db = Database(self.path, seal_rows=30)
+
+        def teardown(self):
+            self.db.close()
+            shutil.rmtree(self.path)
+
+        @rule(ids=IDS, start=st.integers(0, 2900), with_payloads=st.booleans())
+        def upsert(self, ids, start, with_payloads):
+            x = vectors[start : start + len(ids)]
+            payloads = [{"start": start, "id": i} if i % 3 else None for i in ids] if with_payloads else None
+            assert self.collection.upsert(ids, x, payloads) == len(ids)
+            for n, i in enumerate(ids):
+                self.rows[i] = x[n], payloads[n] if payloads else None
+
+        @rule(ids=IDS)
+        def delete(self, ids):
+            assert self.collection.delete(ids) == sum(self.rows.pop(i, None) is not None for i in ids)
+
+        @rule()
+        def flush(self):
+            self.collection.flush()
+
+        @rule()
+        def restart(self):
+            self.db.close()
+            self.open()
+            self.collection = self.db.collection("docs")
+
+        @precondition(lambda self: self.rows)
+        @rule(data=st.data())
+        def allowed_search(self, data):
+            allow = data.draw(st.lists(st.integers(0, 45), max_size=10))
+            found = self.collection.search(queries[:1], 50, allow=allow).ids
+            assert set(found[found >= 0].tolist()) == set(allow) & set(self.rows)
+
+        @invariant()
+        def equal_to_the_dict(self):
+            assert len(self.collection) == len(self.rows)
+            assert self.collection.get_payloads(list(self.rows)) == [payload for _, payload in self.rows.values()]
+            fresh = bebr.FlatIndex(bz)
+            if self.rows:
+                fresh.add(np.stack([x for x, _ in self.rows.values()]), list(self.rows))
+            hits = self.collection.search(queries[:2], 45, refine="exact", with_payloads=True)
+            expected = fresh.search(queries[:2], 45, refine="exact")
+            np.testing.assert_array_equal(hits.ids, expected.ids)
+            np.testing.assert_array_equal(hits.scores, expected.scores)
+            for row, payloads in zip(hits.ids.tolist(), hits.payloads, strict=True):
+                assert payloads == [self.rows[i][1] if i >= 0 else None for i in row]
+
+    return CollectionMachine
+
+
+@pytest.mark.parametrize("metric", ["cosine", "l2"])
+def test_collection_equals_a_dict(vectors, queries, metric):
+    bz = bebr.train(vectors, widths=[48, 16], metric=metric, seed=0)
+    run_state_machine_as_test(
+        machine(bz, vectors, queries),
+        settings=settings(
+            max_examples=20,
+            stateful_step_count=20,
+            deadline=None,
+            derandomize=True,
+            suppress_health_check=list(HealthCheck),
+        ),
+    )
