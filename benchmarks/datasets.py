@@ -232,7 +232,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             bar.update(task, completed=1, total=1)
         console.print(
             f"{name}: base {data.base.shape}, train {len(data.train)}, queries {len(data.queries)}, "
-            f"{data.metric}, checksum {data.checksum[:16]}"
+            f"{data.metric}, checksum {data.checksum[:16]}",
+            soft_wrap=True,
         )
     return int(failed)
 

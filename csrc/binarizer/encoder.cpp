@@ -32,7 +32,8 @@ void expect(uint32_t got, uint32_t want, const std::string& what) {
 
 }  // namespace
 
-Encoder::Encoder(Architecture architecture, const CodeSpec& spec, const std::vector<std::vector<Layer>>& networks, bool normalize)
+Encoder::Encoder(Architecture architecture, const CodeSpec& spec, const std::vector<std::vector<Layer>>& networks,
+                 bool normalize)
     : architecture_(architecture), spec_(spec), normalize_(normalize) {
   const bool linear = architecture == Architecture::Linear;
   expect(static_cast<uint32_t>(networks.size()), linear ? 1 : 2 * spec.planes - 1, "the number of networks");
@@ -54,7 +55,8 @@ Encoder::Encoder(Architecture architecture, const CodeSpec& spec, const std::vec
 void Encoder::encode(const float* x, size_t n, bool bf16, uint8_t* planes) const {
   if (bf16) {
     if (kernels().gemm_bf16 == nullptr)
-      fail(Code::InvalidArgument, std::string("bf16 encoding needs instruction set amx; this process uses ") + isa_name(kernels().isa));
+      fail(Code::InvalidArgument,
+           std::string("bf16 encoding needs instruction set amx; this process uses ") + isa_name(kernels().isa));
     std::call_once(bf16_packed_, [this] {
       for (Network& network : networks_) network.pack_bf16();
     });
@@ -89,7 +91,8 @@ void Encoder::encode_chunk(const float* x, size_t rows, bool bf16, Scratch& scra
     weight /= 2;
     const uint32_t width = spec_.widths[t];
     if (architecture_ == Architecture::Linear) {
-      for (size_t i = 0; i < rows; ++i) pack_remainder_signs(z.row(i), v + i * dims, width, planes + i * bytes + offset);
+      for (size_t i = 0; i < rows; ++i)
+        pack_remainder_signs(z.row(i), v + i * dims, width, planes + i * bytes + offset);
     } else {
       const FloatRows f = networks_[2 * t - 1].forward(table, v, rows, dims, bf16, scratch.work);
       float* residual = floats(scratch.residual, rows * d);
@@ -100,7 +103,8 @@ void Encoder::encode_chunk(const float* x, size_t rows, bool bf16, Scratch& scra
       const FloatRows refined = networks_[2 * t].forward(table, residual, rows, d, bf16, scratch.work);
       for (size_t i = 0; i < rows; ++i) pack_signs(refined.row(i), width, planes + i * bytes + offset);
     }
-    for (size_t i = 0; i < rows && t + 1 < spec_.planes; ++i) add_plane(planes + i * bytes + offset, width, weight, v + i * dims);
+    for (size_t i = 0; i < rows && t + 1 < spec_.planes; ++i)
+      add_plane(planes + i * bytes + offset, width, weight, v + i * dims);
     offset += width / 8;
   }
 }

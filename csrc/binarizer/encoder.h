@@ -18,9 +18,10 @@ enum class Architecture { Linear, Recurrent };
 
 class Encoder {
  public:
-  // networks: linear [encoder]; recurrent [encoder, reconstruct0, residual0, reconstruct1, residual1, ...]. normalize: inputs
-  // are scaled to unit length first. Throws Error(InvalidArgument) when shapes do not fit the widths.
-  Encoder(Architecture architecture, const CodeSpec& spec, const std::vector<std::vector<Layer>>& networks, bool normalize);
+  // networks: linear [encoder]; recurrent [encoder, reconstruct0, residual0, reconstruct1, residual1, ...]. normalize:
+  // inputs are scaled to unit length first. Throws Error(InvalidArgument) when shapes do not fit the widths.
+  Encoder(Architecture architecture, const CodeSpec& spec, const std::vector<std::vector<Layer>>& networks,
+          bool normalize);
 
   uint32_t input_dim() const noexcept { return networks_.front().in(); }
   const CodeSpec& spec() const noexcept { return spec_; }

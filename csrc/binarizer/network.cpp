@@ -40,7 +40,8 @@ void Dense::pack_bf16() {
   }
 }
 
-void Dense::forward(const Kernels& kernels, const float* x, size_t rows, size_t x_stride, bool relu, bool bf16, float* out) const {
+void Dense::forward(const Kernels& kernels, const float* x, size_t rows, size_t x_stride, bool relu, bool bf16,
+                    float* out) const {
   const PackedWeights weights{in_, out_, f32_.as<float>(), bf16 ? bf16_.as<uint16_t>() : nullptr, bias_.as<float>()};
   (bf16 ? kernels.gemm_bf16 : kernels.gemm)(x, rows, x_stride, weights, relu, out, out_stride());
 }

@@ -26,7 +26,8 @@ class Dense {
   size_t out_stride() const noexcept { return round_up(out_, 32); }
 
   // Rows of `out` are out_stride() floats apart. With bf16, pack_bf16() must have been called.
-  void forward(const Kernels& kernels, const float* x, size_t rows, size_t x_stride, bool relu, bool bf16, float* out) const;
+  void forward(const Kernels& kernels, const float* x, size_t rows, size_t x_stride, bool relu, bool bf16,
+               float* out) const;
   void pack_bf16();
 
  private:
@@ -69,7 +70,8 @@ class Network {
   uint32_t out() const noexcept { return layers_.back().out(); }
 
   // The last layer's rows, which stand in one of the two work buffers until the next call with them.
-  FloatRows forward(const Kernels& kernels, const float* x, size_t rows, size_t x_stride, bool bf16, Buffer (&work)[2]) const;
+  FloatRows forward(const Kernels& kernels, const float* x, size_t rows, size_t x_stride, bool bf16,
+                    Buffer (&work)[2]) const;
   void pack_bf16();
 
  private:

@@ -6,7 +6,8 @@
 namespace bebr {
 namespace {
 
-// flags[j] is 0 or 1. The product moves bit 8j of a little-endian word to bit 56 + j: eight flags become one byte at once.
+// flags[j] is 0 or 1. The product moves bit 8j of a little-endian word to bit 56 + j: eight flags become one byte at
+// once.
 void pack_flags(const uint8_t* flags, uint32_t width, uint8_t* bits) {
   for (uint32_t g = 0; g < width / 8; ++g) {
     uint64_t word;

@@ -1,5 +1,5 @@
-// Planes of one vector in row format (code/spec.h), from floats and back to floats. Portable loops that every compiler turns
-// into SIMD: beside a matrix product they cost a few per cent.
+// Planes of one vector in row format (code/spec.h), from floats and back to floats. Portable loops that every compiler
+// turns into SIMD: beside a matrix product they cost a few per cent.
 #pragma once
 
 #include <cstdint>

@@ -5,6 +5,7 @@
 // Exact: scores are raised by a bound on what the sign plane cannot see (scan_margin); rows whose bound still reaches
 // the k-th final score are completed at once, and the k-th score rises. Nothing that belongs to the answer is lost.
 #include <algorithm>
+#include <cmath>
 #include <limits>
 #include <mutex>
 
@@ -13,6 +14,7 @@
 #include "base/threads.h"
 #include "index/flat.h"
 #include "index/query.h"
+#include "index/survivors.h"
 #include "index/topk.h"
 
 namespace bebr {
@@ -24,52 +26,8 @@ constexpr size_t kSums = 64 * 1024;  // sums of a chunk, 256 KB: L2
 constexpr size_t kMostChunkRows = 4096;
 constexpr size_t kFewestPartRows = 4096;  // less work than this is not worth a thread
 
-// The best `limit` rows by coarse score, in a buffer that is cut back whenever it holds twice as many.
-class Survivors {
- public:
-  Survivors(size_t limit, size_t chunk_rows)
-      : limit_(limit), rows_(2 * limit + chunk_rows + 16), scores_(rows_.size()) {}
-
-  float threshold() const { return threshold_; }
-  uint32_t* next_rows() { return rows_.data() + size_; }
-  float* next_scores() { return scores_.data() + size_; }
-  void grow(size_t n) {
-    size_ += n;
-    if (size_ >= 2 * limit_) cut();
-  }
-  void cut() {
-    if (size_ <= limit_) return;
-    order_.resize(size_);
-    for (size_t i = 0; i < size_; ++i) order_[i] = {scores_[i], rows_[i]};
-    const auto nth = order_.begin() + static_cast<ptrdiff_t>(limit_ - 1);
-    std::nth_element(order_.begin(), nth, order_.end(), [](const Hit& a, const Hit& b) { return better(a, b); });
-    threshold_ = nth->score;
-    size_ = limit_;
-    for (size_t i = 0; i < size_; ++i) {
-      scores_[i] = order_[i].score;
-      rows_[i] = static_cast<uint32_t>(order_[i].id);
-    }
-  }
-  void take(const Survivors& other) {
-    rows_.resize(std::max(rows_.size(), size_ + other.size_));
-    scores_.resize(rows_.size());
-    std::copy_n(other.rows_.begin(), other.size_, next_rows());
-    std::copy_n(other.scores_.begin(), other.size_, next_scores());
-    size_ += other.size_;
-  }
-  // Rows in ascending order, so that completion walks memory forwards.
-  std::span<const uint32_t> sorted_rows() {
-    std::sort(rows_.begin(), rows_.begin() + static_cast<ptrdiff_t>(size_));
-    return {rows_.data(), size_};
-  }
-
- private:
-  size_t limit_, size_ = 0;
-  float threshold_ = kLowest;
-  std::vector<uint32_t> rows_;
-  std::vector<float> scores_;
-  std::vector<Hit> order_;
-};
+// A first look at every kSampleStep-th run of blocks guesses the score that the worst survivor will have.
+constexpr size_t kSampleBlocks = 4, kSampleStep = 16;
 
 }  // namespace
 
@@ -180,12 +138,13 @@ class FlatIndex::Scan {
     }
   }
 
-  // Calls keep(query of the group, sums, first row, rows) for every chunk of blocks [first, last) and every query.
+  // Calls keep(query of the group, sums, first row, rows) for every step-th chunk of blocks [first, last) and every
+  // query.
   template <typename Keep>
-  void scan(size_t q0, size_t nq, size_t first, size_t last, size_t chunk_blocks, const Keep& keep) const {
+  void scan(size_t q0, size_t nq, size_t first, size_t last, size_t chunk_blocks, size_t step, const Keep& keep) const {
     const size_t bytes = block_bytes(view_.spec);
     std::vector<int32_t> sums(nq * chunk_blocks * kBlockRows);
-    for (size_t b = first; b < last; b += chunk_blocks) {
+    for (size_t b = first; b < last; b += step * chunk_blocks) {
       const size_t blocks = std::min(chunk_blocks, last - b);
       if (!mask_.empty() &&
           std::all_of(mask_.begin() + static_cast<ptrdiff_t>(b), mask_.begin() + static_cast<ptrdiff_t>(b + blocks),
@@ -210,43 +169,92 @@ class FlatIndex::Scan {
   float coarse_scale(size_t q) const { return coarse_.scale_.as<float>()[q]; }
 
   void run_group(size_t q0, size_t nq, float* scores, int64_t* ids) const {
-    const size_t blocks = block_count(view_.rows);
-    const size_t chunk_rows = std::clamp(kSums / nq, kGroup, kMostChunkRows);
-    const size_t parts = std::clamp(view_.rows / kFewestPartRows, size_t{1}, num_threads());
-    const size_t part_blocks = (blocks + parts - 1) / parts;
-    const size_t chunk_blocks = chunk_rows / kBlockRows;
-
-    std::vector<std::vector<TopK>> tops(parts);
-    std::vector<std::vector<Survivors>> kept(parts);
-    parallel_for(parts, 1, [&](size_t begin, size_t end) {
-      for (size_t p = begin; p < end; ++p) {
-        const size_t first = std::min(p * part_blocks, blocks), last = std::min(first + part_blocks, blocks);
-        if (exact_)
-          tops[p] = exact_part(q0, nq, first, last, chunk_blocks);
-        else
-          kept[p] = progressive_part(q0, nq, first, last, chunk_blocks);
-      }
+    const size_t chunk_blocks = std::clamp(kSums / nq, kGroup, kMostChunkRows) / kBlockRows;
+    if (exact_) {
+      const auto tops =
+          by_parts<TopK>([&](size_t first, size_t last) { return exact_part(q0, nq, first, last, chunk_blocks); });
+      parallel_for(nq, 1, [&](size_t begin, size_t end) {
+        for (size_t i = begin; i < end; ++i) {
+          TopK top(params_.k);
+          for (const auto& part : tops)
+            for (const Hit& hit : part[i].hits()) top.push(hit);
+          write(q0 + i, top, scores, ids);
+        }
+      });
+      return;
+    }
+    const size_t limit = std::max(params_.survivors, params_.k);
+    const std::vector<float> guess = guess_thresholds(q0, nq, limit);
+    const auto kept = by_parts<Survivors>([&](size_t first, size_t last) {
+      return progressive_part(q0, nq, first, last, chunk_blocks, 1, limit, guess.data());
     });
     parallel_for(nq, 1, [&](size_t begin, size_t end) {
       for (size_t i = begin; i < end; ++i) {
-        TopK top(params_.k);
-        if (exact_) {
-          for (const auto& part : tops)
-            for (const Hit& hit : part[i].hits()) top.push(hit);
-        } else {
-          Survivors& all = kept[0][i];
-          for (size_t p = 1; p < parts; ++p) all.take(kept[p][i]);
+        const size_t q = q0 + i;
+        Survivors all = merged(kept, i, limit);
+        if (all.size() < limit && guess[i] > kLowest) {  // guessed too high: look again, at everything
+          const float any = kLowest;
+          all = std::move(
+              progressive_part(q, 1, 0, block_count(view_.rows), kMostChunkRows / kBlockRows, 1, limit, &any)[0]);
           all.cut();
-          complete(q0 + i, all.sorted_rows(), top);
         }
-        write(q0 + i, top, scores, ids);
+        TopK top(params_.k);
+        complete(q, all.rows(), top);
+        write(q, top, scores, ids);
       }
     });
   }
 
-  std::vector<Survivors> progressive_part(size_t q0, size_t nq, size_t first, size_t last, size_t chunk_blocks) const {
-    std::vector<Survivors> kept(nq, Survivors(std::max(params_.survivors, params_.k), chunk_blocks * kBlockRows));
-    scan(q0, nq, first, last, chunk_blocks, [&](size_t i, const int32_t* sums, size_t row, size_t rows) {
+  // fn(first block, last block) for each thread's share of the blocks.
+  template <typename Result, typename Part>
+  std::vector<std::vector<Result>> by_parts(const Part& fn) const {
+    const size_t blocks = block_count(view_.rows);
+    const size_t parts = std::clamp(view_.rows / kFewestPartRows, size_t{1}, num_threads());
+    const size_t part_blocks = (blocks + parts - 1) / parts;
+    std::vector<std::vector<Result>> results(parts);
+    parallel_for(parts, 1, [&](size_t begin, size_t end) {
+      for (size_t p = begin; p < end; ++p) {
+        const size_t first = std::min(p * part_blocks, blocks);
+        results[p] = fn(first, std::min(first + part_blocks, blocks));
+      }
+    });
+    return results;
+  }
+
+  static Survivors merged(const std::vector<std::vector<Survivors>>& parts, size_t i, size_t limit) {
+    size_t total = 0;
+    for (const auto& part : parts) total += part[i].size();
+    Survivors all(limit, total);
+    for (const auto& part : parts) {
+      std::copy_n(part[i].rows().begin(), part[i].size(), all.next_rows());
+      std::copy_n(part[i].scores().begin(), part[i].size(), all.next_scores());
+      all.grow(part[i].size());
+    }
+    all.cut();
+    return all;
+  }
+
+  // A score below that of the limit-th best row, nearly always: the sample's rank, raised by three standard deviations.
+  // Without it the threshold climbs from nothing, and ten times as many rows are kept and cut again.
+  std::vector<float> guess_thresholds(size_t q0, size_t nq, size_t limit) const {
+    std::vector<float> guess(nq, kLowest);
+    if (view_.rows < 32 * limit || view_.rows < kMostChunkRows * kSampleStep) return guess;
+    const double expected = static_cast<double>(limit) / kSampleStep;
+    const size_t rank = static_cast<size_t>(expected + 3 * std::sqrt(expected)) + 4;
+    const std::vector<float> any(nq, kLowest);
+    const auto kept = by_parts<Survivors>([&](size_t first, size_t last) {
+      return progressive_part(q0, nq, first, last, kSampleBlocks, kSampleStep, rank, any.data());
+    });
+    for (size_t i = 0; i < nq; ++i) guess[i] = merged(kept, i, rank).nth_best(rank);
+    return guess;
+  }
+
+  std::vector<Survivors> progressive_part(size_t q0, size_t nq, size_t first, size_t last, size_t chunk_blocks,
+                                          size_t step, size_t limit, const float* thresholds) const {
+    std::vector<Survivors> kept;
+    kept.reserve(nq);
+    for (size_t i = 0; i < nq; ++i) kept.emplace_back(limit, chunk_blocks * kBlockRows, thresholds[i]);
+    scan(q0, nq, first, last, chunk_blocks, step, [&](size_t i, const int32_t* sums, size_t row, size_t rows) {
       Survivors& s = kept[i];
       s.grow(select(q0 + i, sums, row, rows, coarse_base_[q0 + i], s.threshold(), s.next_rows(), s.next_scores()));
     });
@@ -264,7 +272,7 @@ class FlatIndex::Scan {
     }
     std::vector<uint32_t> rows_kept(chunk_blocks * kBlockRows + 16);
     std::vector<float> scores_kept(rows_kept.size());
-    scan(q0, nq, first, last, chunk_blocks, [&](size_t i, const int32_t* sums, size_t row, size_t rows) {
+    scan(q0, nq, first, last, chunk_blocks, 1, [&](size_t i, const int32_t* sums, size_t row, size_t rows) {
       const size_t n =
           select(q0 + i, sums, row, rows, raised[i], tops[i].threshold(), rows_kept.data(), scores_kept.data());
       complete(q0 + i, {rows_kept.data(), n}, tops[i]);

@@ -1,10 +1,10 @@
 // gemm in AMX-BF16: inputs and weights rounded to bf16 (to nearest even), products summed in fp32 by tdpbf16ps.
 //
-// Eight tiles: 2 x 2 tiles of sums (32 rows x 32 outputs), 2 of rows (16 rows x 32 inputs) and 2 of weights (16 pairs of inputs x
-// 16 outputs, the VNNI form PackedWeights has already). A step is 4 tile loads and 4 products; a product takes 16 cycles and a
-// load 8, so the products set the pace. Rows are converted once per block of 128 rows x 1024 inputs and padded with zeros; a
-// panel's block (64 KB) is then used by four row tiles out of L2. Between depth blocks the sums wait in `out`.
-// Infinities pass; a NaN may come out as a number (callers refuse NaN).
+// Eight tiles: 2 x 2 tiles of sums (32 rows x 32 outputs), 2 of rows (16 rows x 32 inputs) and 2 of weights (16 pairs
+// of inputs x 16 outputs, the VNNI form PackedWeights has already). A step is 4 tile loads and 4 products; a product
+// takes 16 cycles and a load 8, so the products set the pace. Rows are converted once per block of 128 rows x 1024
+// inputs and padded with zeros; a panel's block (64 KB) is then used by four row tiles out of L2. Between depth blocks
+// the sums wait in `out`. Infinities pass; a NaN may come out as a number (callers refuse NaN).
 #include <cassert>
 #include <cstring>
 
@@ -62,7 +62,8 @@ void finish_amx(const float* sums, size_t rows, const float* start, size_t start
   const __m512 floor = relu ? _mm512_setzero_ps() : _mm512_set1_ps(-__builtin_inff());
   for (size_t row = 0; row < rows; ++row) {
     for (size_t o = 0; o < kPanel; o += 16) {
-      const __m512 sum = _mm512_add_ps(_mm512_load_ps(sums + row * kPanel + o), _mm512_loadu_ps(start + row * start_stride + o));
+      const __m512 sum =
+          _mm512_add_ps(_mm512_load_ps(sums + row * kPanel + o), _mm512_loadu_ps(start + row * start_stride + o));
       _mm512_storeu_ps(out + row * out_stride + o, _mm512_max_ps(sum, floor));
     }
   }
@@ -84,8 +85,10 @@ void gemm_bf16_amx(const float* x, size_t rows, size_t x_stride, const PackedWei
       const bool last = k0 + depth == w.in;
       const size_t whole = depth / kStep, rest_pairs = (depth - whole * kStep + 1) / 2;
       for (size_t row = 0; row < (count + kTileRows - 1) / kTileRows * kTileRows; ++row) {
-        if (row < count) convert_amx(x + (row0 + row) * x_stride + k0, depth, padded, block + row * padded);
-        else std::memset(block + row * padded, 0, padded * 2);
+        if (row < count)
+          convert_amx(x + (row0 + row) * x_stride + k0, depth, padded, block + row * padded);
+        else
+          std::memset(block + row * padded, 0, padded * 2);
       }
       for (size_t p = 0; p < panels; ++p) {
         const uint16_t* panel = w.bf16 + (p * pairs + k0 / 2) * 2 * kPanel;

@@ -24,7 +24,7 @@ namespace {
 
 constexpr size_t kPairBytes = 32;      // 2 groups of a block
 constexpr size_t kScanAhead = 8192;    // bytes, into L2 (avx512.cpp)
-constexpr size_t kRowsAhead = 6;       // survivors whose cache lines are asked for early
+constexpr size_t kRowsAhead = 10;      // survivors whose cache lines are asked for early, into L2 (avx512.cpp)
 constexpr size_t kBatchBytes = 16384;  // documents of scan_batch that stay in L1 while all queries pass
 
 BEBR_INLINE __m256i load_avx2(const void* p) { return _mm256_loadu_si256(static_cast<const __m256i*>(p)); }
@@ -212,7 +212,7 @@ uint32_t all_ones_avx2(const CodeSpec& spec, const int16_t* y16) {
 }
 
 BEBR_INLINE void prefetch_avx2(const uint8_t* p, size_t bytes) {
-  for (size_t at = 0; at < bytes; at += 64) _mm_prefetch(reinterpret_cast<const char*>(p + at), _MM_HINT_T0);
+  for (size_t at = 0; at < bytes; at += 64) _mm_prefetch(reinterpret_cast<const char*>(p + at), _MM_HINT_T1);
 }
 
 void complete_avx2(const ScanView& view, const int16_t* y16, const uint32_t* rows, size_t count, int32_t* out) noexcept {

@@ -1,5 +1,5 @@
-// gemm in AVX2 + FMA: tiles of 6 rows x 16 outputs, 12 of the 16 registers as sums; otherwise as avx512_gemm.cpp, where the
-// blocking is explained. Half a panel's depth block (256 inputs) is 16 KB of touched cache lines.
+// gemm in AVX2 + FMA: tiles of 6 rows x 16 outputs, 12 of the 16 registers as sums; otherwise as avx512_gemm.cpp, where
+// the blocking is explained. Half a panel's depth block (256 inputs) is 16 KB of touched cache lines.
 #include <cassert>
 #include <cstring>
 
@@ -24,9 +24,10 @@ struct Sums {
   bool relu;  // last depth block of a layer with ReLU
 };
 
-// rows x (8 * vectors) outputs over `depth` inputs; both are constants at every call, so the arrays below are registers.
-[[gnu::always_inline]] inline void tile_avx2(const unsigned rows, const unsigned vectors, const float* x, size_t x_stride,
-                                             size_t depth, const float* w, const Sums& s) {
+// rows x (8 * vectors) outputs over `depth` inputs; both are constants at every call, so the arrays below are
+// registers.
+[[gnu::always_inline]] inline void tile_avx2(const unsigned rows, const unsigned vectors, const float* x,
+                                             size_t x_stride, size_t depth, const float* w, const Sums& s) {
   __m256 acc[12];
 #pragma GCC unroll 6
   for (unsigned r = 0; r < rows; ++r) {
@@ -41,7 +42,8 @@ struct Sums {
     for (unsigned r = 0; r < rows; ++r) {
       const __m256 value = _mm256_broadcast_ss(x + r * x_stride + k);
 #pragma GCC unroll 4
-      for (unsigned v = 0; v < vectors; ++v) acc[r * vectors + v] = _mm256_fmadd_ps(value, weight[v], acc[r * vectors + v]);
+      for (unsigned v = 0; v < vectors; ++v)
+        acc[r * vectors + v] = _mm256_fmadd_ps(value, weight[v], acc[r * vectors + v]);
     }
   }
   const __m256 floor = s.relu ? _mm256_setzero_ps() : _mm256_set1_ps(-__builtin_inff());
@@ -82,7 +84,8 @@ void gemm_avx2(const float* x, size_t rows, size_t x_stride, const PackedWeights
       Sums sums{to, out_stride, to, out_stride, relu && k0 + depth == w.in};
       if (k0 == 0) sums.start = w.bias, sums.start_stride = 0;
 
-      for (size_t row = 0; row < tiled; ++row) std::memcpy(block + row * kStride, from + row * x_stride, depth * sizeof(float));
+      for (size_t row = 0; row < tiled; ++row)
+        std::memcpy(block + row * kStride, from + row * x_stride, depth * sizeof(float));
       for (size_t p = 0; p < panels; ++p) {
         const float* weights = w.f32 + p * panel_stride + k0 * kPanel;
         for (unsigned half = 0; half < kPanel; half += 16) {

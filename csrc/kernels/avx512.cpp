@@ -25,7 +25,7 @@ namespace {
 constexpr size_t kQuadBytes = 64;       // 4 groups of a block
 constexpr uint32_t kPieceQuads = 64;    // quads between two widenings
 constexpr size_t kScanAhead = 8192;     // bytes, into L2: of 1 to 16 KB, L1, L2 and NTA the fastest from DRAM
-constexpr size_t kRowsAhead = 6;        // survivors whose cache lines are asked for early
+constexpr size_t kRowsAhead = 10;       // survivors whose cache lines are asked for early, into L2: L1's 16 line buffers are one row
 constexpr size_t kBatchBytes = 16384;   // documents of scan_batch that stay in L1 while all queries pass
 
 BEBR_INLINE __m512i load_bytes_avx512(const uint8_t* p, size_t bytes) {
@@ -149,44 +149,80 @@ void scan_batch_avx512(const uint8_t* data, size_t blocks, const ScanQueries& qu
   }
 }
 
-BEBR_INLINE size_t select_mode_avx512(const Factor mode, const int32_t* sums, size_t rows, const uint16_t* factors,
-                                      const uint16_t* mask, float base, float scale, float threshold, uint32_t first_row,
-                                      uint32_t* kept_rows, float* kept_scores) {
-  const __m512 bases = _mm512_set1_ps(base), scales = _mm512_set1_ps(scale), thresholds = _mm512_set1_ps(threshold);
+// What select compares and where it writes.
+struct Selection {
+  __m512 base, scale, threshold;
+  uint32_t first_row;
+  uint32_t* rows;
+  float* scores;
+  size_t kept;
+};
+
+// Scores of rows i .. i + 15, of which `here` exist.
+BEBR_INLINE __m512 score_avx512(const Factor mode, const Selection& to, const int32_t* sums, const uint16_t* factors, size_t i,
+                                __mmask16 here) {
+  const __m512 sum = _mm512_cvtepi32_ps(_mm512_maskz_loadu_epi32(here, sums + i));
+  const __m512 score = _mm512_add_ps(to.base, _mm512_mul_ps(to.scale, sum));
+  if (mode == Factor::None) return score;
+  const __m512 factor = _mm512_cvtph_ps(_mm256_maskz_loadu_epi16(here, factors + i));
+  return mode == Factor::Mul ? _mm512_mul_ps(score, factor) : _mm512_sub_ps(score, factor);
+}
+
+// Compressed in a register and stored whole: kept <= i, so the 16 entries are within the promised room, and a compressing
+// store to memory is microcoded on AMD.
+BEBR_INLINE void keep_avx512(Selection& to, size_t i, __mmask16 keep, __m512 score) {
   const __m512i lane = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
-  size_t kept = 0;
-  for (size_t i = 0; i < rows; i += 16) {
-    const __mmask16 here = rows - i >= 16 ? 0xffff : static_cast<__mmask16>((1u << (rows - i)) - 1);
-    const __m512 sum = _mm512_cvtepi32_ps(_mm512_maskz_loadu_epi32(here, sums + i));
-    __m512 score = _mm512_add_ps(bases, _mm512_mul_ps(scales, sum));
-    if (mode != Factor::None) {
-      const __m512 factor = _mm512_cvtph_ps(_mm256_maskz_loadu_epi16(here, factors + i));
-      score = mode == Factor::Mul ? _mm512_mul_ps(score, factor) : _mm512_sub_ps(score, factor);
-    }
-    const __mmask16 allowed = mask == nullptr ? here : static_cast<__mmask16>(here & mask[i / 16]);
-    const __mmask16 keep = _mm512_mask_cmp_ps_mask(allowed, score, thresholds, _CMP_GT_OQ);
-    if (keep == 0) continue;
-    // Compressed in a register and stored whole: kept <= i, so the 16 entries are within the promised room, and a
-    // compressing store to memory is microcoded on AMD.
-    const __m512i row = _mm512_add_epi32(_mm512_set1_epi32(static_cast<int32_t>(first_row + i)), lane);
-    _mm512_storeu_si512(kept_rows + kept, _mm512_maskz_compress_epi32(keep, row));
-    _mm512_storeu_ps(kept_scores + kept, _mm512_maskz_compress_ps(keep, score));
-    kept += static_cast<size_t>(__builtin_popcount(keep));
+  const __m512i row = _mm512_add_epi32(_mm512_set1_epi32(static_cast<int32_t>(to.first_row + i)), lane);
+  _mm512_storeu_si512(to.rows + to.kept, _mm512_maskz_compress_epi32(keep, row));
+  _mm512_storeu_ps(to.scores + to.kept, _mm512_maskz_compress_ps(keep, score));
+  to.kept += static_cast<size_t>(__builtin_popcount(keep));
+}
+
+// 32 rows to a branch: almost always none of them is kept.
+BEBR_INLINE size_t select_mode_avx512(const Factor mode, const bool masked, const int32_t* sums, size_t rows, const uint16_t* factors,
+                                      const uint16_t* mask, Selection to) {
+  size_t i = 0;
+  for (; i + 32 <= rows; i += 32) {
+    const __m512 first = score_avx512(mode, to, sums, factors, i, 0xffff);
+    const __m512 second = score_avx512(mode, to, sums, factors, i + 16, 0xffff);
+    const __mmask16 keep_first = _mm512_mask_cmp_ps_mask(masked ? mask[i / 16] : 0xffff, first, to.threshold, _CMP_GT_OQ);
+    const __mmask16 keep_second = _mm512_mask_cmp_ps_mask(masked ? mask[i / 16 + 1] : 0xffff, second, to.threshold, _CMP_GT_OQ);
+    if (_kortestz_mask16_u8(keep_first, keep_second) != 0) continue;
+    keep_avx512(to, i, keep_first, first);
+    keep_avx512(to, i + 16, keep_second, second);
   }
-  return kept;
+  for (; i < rows; i += 16) {
+    const __mmask16 here = rows - i >= 16 ? 0xffff : static_cast<__mmask16>((1u << (rows - i)) - 1);
+    const __m512 score = score_avx512(mode, to, sums, factors, i, here);
+    const __mmask16 allowed = masked ? static_cast<__mmask16>(here & mask[i / 16]) : here;
+    keep_avx512(to, i, _mm512_mask_cmp_ps_mask(allowed, score, to.threshold, _CMP_GT_OQ), score);
+  }
+  return to.kept;
 }
 
 size_t select_avx512(const int32_t* sums, size_t rows, const uint16_t* factors, Factor mode, const uint16_t* mask, float base,
                      float scale, float threshold, uint32_t first_row, uint32_t* kept_rows, float* kept_scores) noexcept {
-  switch (mode) {
-    case Factor::Mul:
-      return select_mode_avx512(Factor::Mul, sums, rows, factors, mask, base, scale, threshold, first_row, kept_rows, kept_scores);
-    case Factor::Sub:
-      return select_mode_avx512(Factor::Sub, sums, rows, factors, mask, base, scale, threshold, first_row, kept_rows, kept_scores);
-    case Factor::None:
-      break;
-  }
-  return select_mode_avx512(Factor::None, sums, rows, factors, mask, base, scale, threshold, first_row, kept_rows, kept_scores);
+  const Selection to = {_mm512_set1_ps(base), _mm512_set1_ps(scale), _mm512_set1_ps(threshold), first_row, kept_rows, kept_scores, 0};
+  const bool masked = mask != nullptr;
+  if (mode == Factor::Mul && !masked) return select_mode_avx512(Factor::Mul, false, sums, rows, factors, mask, to);
+  if (mode == Factor::Mul) return select_mode_avx512(Factor::Mul, true, sums, rows, factors, mask, to);
+  if (mode == Factor::Sub && !masked) return select_mode_avx512(Factor::Sub, false, sums, rows, factors, mask, to);
+  if (mode == Factor::Sub) return select_mode_avx512(Factor::Sub, true, sums, rows, factors, mask, to);
+  if (!masked) return select_mode_avx512(Factor::None, false, sums, rows, factors, mask, to);
+  return select_mode_avx512(Factor::None, true, sums, rows, factors, mask, to);
+}
+
+// Two accumulators, because one would wait for itself: vpdpwssd takes 5 cycles, and comes every 2 or 3.
+struct Pair {
+  __m512i even, odd;
+};
+
+BEBR_INLINE uint32_t sum_avx512(const Pair& acc) {
+  return static_cast<uint32_t>(_mm512_reduce_add_epi32(_mm512_add_epi32(acc.even, acc.odd)));
+}
+
+BEBR_INLINE __m512i plane_weight_avx512(const CodeSpec& spec, uint32_t t) {
+  return _mm512_set1_epi16(static_cast<int16_t>(1 << (spec.planes - 1 - t)));
 }
 
 // acc += weight * sum of the 32 entries of y16 whose bit is set.
@@ -194,70 +230,87 @@ BEBR_INLINE __m512i add_bits_avx512(__m512i acc, uint32_t bits, const int16_t* y
   return _mm512_dpwssd_epi32(acc, _mm512_maskz_loadu_epi16(bits, y16), weight);
 }
 
-// The same for a whole plane of contiguous bytes.
-BEBR_INLINE __m512i add_plane_avx512(__m512i acc, const uint8_t* plane, uint32_t width, const int16_t* y16, __m512i weight) {
-  uint32_t j = 0, bits = 0;
-  for (; j + 32 <= width; j += 32) {
-    std::memcpy(&bits, plane + j / 8, 4);
-    acc = add_bits_avx512(acc, bits, y16 + j, weight);
+BEBR_INLINE uint32_t load_bits_avx512(const uint8_t* p) {
+  uint32_t bits;
+  std::memcpy(&bits, p, sizeof(bits));
+  return bits;
+}
+
+// The same for planes first .. planes - 1, contiguous from `plane` on.
+BEBR_INLINE void add_planes_avx512(Pair& acc, const CodeSpec& spec, uint32_t first, const uint8_t* plane, const int16_t* y16) {
+  for (uint32_t t = first; t < spec.planes; ++t) {
+    const __m512i weight = plane_weight_avx512(spec, t);
+    const uint32_t width = spec.widths[t];
+    uint32_t j = 0;
+    for (; j + 64 <= width; j += 64) {
+      acc.even = add_bits_avx512(acc.even, load_bits_avx512(plane + j / 8), y16 + j, weight);
+      acc.odd = add_bits_avx512(acc.odd, load_bits_avx512(plane + j / 8 + 4), y16 + j + 32, weight);
+    }
+    if (j + 32 <= width) {
+      acc.even = add_bits_avx512(acc.even, load_bits_avx512(plane + j / 8), y16 + j, weight);
+      j += 32;
+    }
+    if (j < width) {  // 1 to 3 bytes; the row may end there
+      uint32_t bits = 0;
+      for (uint32_t k = 0; k < (width - j) / 8; ++k) bits |= uint32_t{plane[j / 8 + k]} << (8 * k);
+      acc.odd = add_bits_avx512(acc.odd, bits, y16 + j, weight);
+    }
+    plane += width / 8;
   }
-  if (j < width) {
-    bits = 0;
-    for (uint32_t k = 0; k < (width - j) / 8; ++k) bits |= uint32_t{plane[j / 8 + k]} << (8 * k);
-    acc = add_bits_avx512(acc, bits, y16 + j, weight);
+}
+
+// Bits of 32 dims of one document from 4 byte groups of its block: `pick` takes its byte of each of the 4 lanes.
+BEBR_INLINE uint32_t gather_bits_avx512(__m512i quad, __m512i pick) {
+  return static_cast<uint32_t>(_mm_cvtsi128_si32(_mm512_castsi512_si128(_mm512_permutexvar_epi8(pick, quad))));
+}
+
+// The same for the sign plane, in blocks.
+BEBR_INLINE void add_sign_avx512(Pair& acc, const CodeSpec& spec, const uint8_t* block, uint32_t document, const int16_t* y16) {
+  const __m512i pick = _mm512_set1_epi32(static_cast<int32_t>(0x30201000u + 0x01010101u * document));
+  const __m512i weight = plane_weight_avx512(spec, 0);
+  const uint32_t groups = spec.groups();
+  uint32_t g = 0;
+  for (; g + 8 <= groups; g += 8) {
+    const uint8_t* quad = block + g * kBlockRows;
+    acc.even = add_bits_avx512(acc.even, gather_bits_avx512(_mm512_loadu_si512(quad), pick), y16 + g * 8, weight);
+    acc.odd = add_bits_avx512(acc.odd, gather_bits_avx512(_mm512_loadu_si512(quad + 64), pick), y16 + g * 8 + 32, weight);
   }
-  return acc;
+  for (; g < groups; g += 4) {
+    const __m512i quad = load_bytes_avx512(block + g * kBlockRows, (groups - g) * kBlockRows);
+    acc.even = add_bits_avx512(acc.even, gather_bits_avx512(quad, pick), y16 + g * 8, weight);
+  }
 }
 
 // sum_t 2^(planes-1-t) sum_{j < widths[t]} y16[j]. With bits b = (r + 1) / 2, a score is 2 * (sum over set bits) - this.
 uint32_t all_ones_avx512(const CodeSpec& spec, const int16_t* y16) {
-  __m512i acc = _mm512_setzero_si512();
+  Pair acc = {};
   for (uint32_t t = 0; t < spec.planes; ++t) {
-    const __m512i weight = _mm512_set1_epi16(static_cast<int16_t>(1 << (spec.planes - 1 - t)));
     for (uint32_t j = 0; j < spec.widths[t]; j += 32) {
       const uint32_t left = spec.widths[t] - j;
-      acc = add_bits_avx512(acc, left >= 32 ? ~0u : (1u << left) - 1, y16 + j, weight);
+      acc.even = add_bits_avx512(acc.even, left >= 32 ? ~0u : (1u << left) - 1, y16 + j, plane_weight_avx512(spec, t));
     }
   }
-  return static_cast<uint32_t>(_mm512_reduce_add_epi32(acc));
-}
-
-// Planes first .. planes - 1, contiguous.
-BEBR_INLINE __m512i add_planes_avx512(__m512i acc, const CodeSpec& spec, uint32_t first, const uint8_t* plane, const int16_t* y16) {
-  for (uint32_t t = first; t < spec.planes; ++t) {
-    acc = add_plane_avx512(acc, plane, spec.widths[t], y16, _mm512_set1_epi16(static_cast<int16_t>(1 << (spec.planes - 1 - t))));
-    plane += spec.widths[t] / 8;
-  }
-  return acc;
+  return sum_avx512(acc);
 }
 
 BEBR_INLINE void prefetch_avx512(const uint8_t* p, size_t bytes) {
-  for (size_t at = 0; at < bytes; at += 64) _mm_prefetch(reinterpret_cast<const char*>(p + at), _MM_HINT_T0);
+  for (size_t at = 0; at < bytes; at += 64) _mm_prefetch(reinterpret_cast<const char*>(p + at), _MM_HINT_T1);
 }
 
 void complete_avx512(const ScanView& view, const int16_t* y16, const uint32_t* rows, size_t count, int32_t* out) noexcept {
   const CodeSpec& spec = view.spec;
-  const uint32_t groups = spec.groups(), rest_bytes = spec.rest_bytes();
-  const size_t sign_bytes = size_t{groups} * kBlockRows;
+  const size_t sign_bytes = block_bytes(spec), rest_bytes = spec.rest_bytes();
   const uint32_t ones = all_ones_avx512(spec, y16);
-  const __m512i weight = _mm512_set1_epi16(static_cast<int16_t>(1 << (spec.planes - 1)));
   for (size_t i = 0; i < count; ++i) {
     if (i + kRowsAhead < count) {
       const size_t next = rows[i + kRowsAhead];
       prefetch_avx512(view.blocks + next / kBlockRows * sign_bytes, sign_bytes);
       prefetch_avx512(view.rest + next * rest_bytes, rest_bytes);
     }
-    const uint8_t* block = view.blocks + rows[i] / kBlockRows * sign_bytes;
-    // Byte `document` of each of the 4 lanes, side by side: 4 groups are 32 dims.
-    const __m512i pick = _mm512_set1_epi32(static_cast<int32_t>(0x30201000u + 0x01010101u * (rows[i] % kBlockRows)));
-    __m512i acc = _mm512_setzero_si512();
-    for (uint32_t g = 0; g < groups; g += 4) {
-      const __m512i quad = load_bytes_avx512(block + g * kBlockRows, (groups - g) * kBlockRows);
-      const __m512i bytes = _mm512_permutexvar_epi8(pick, quad);
-      acc = add_bits_avx512(acc, static_cast<uint32_t>(_mm_cvtsi128_si32(_mm512_castsi512_si128(bytes))), y16 + g * 8, weight);
-    }
-    acc = add_planes_avx512(acc, spec, 1, view.rest + size_t{rows[i]} * rest_bytes, y16);
-    out[i] = static_cast<int32_t>(2 * static_cast<uint32_t>(_mm512_reduce_add_epi32(acc)) - ones);
+    Pair acc = {};
+    add_sign_avx512(acc, spec, view.blocks + rows[i] / kBlockRows * sign_bytes, rows[i] % kBlockRows, y16);
+    add_planes_avx512(acc, spec, 1, view.rest + rows[i] * rest_bytes, y16);
+    out[i] = static_cast<int32_t>(2 * sum_avx512(acc) - ones);
   }
 }
 
@@ -266,8 +319,9 @@ void dot_rows_avx512(const CodeSpec& spec, const uint8_t* data, size_t stride, c
   const uint32_t ones = all_ones_avx512(spec, y16), row_bytes = spec.row_bytes();
   for (size_t i = 0; i < count; ++i) {
     if (i + kRowsAhead < count) prefetch_avx512(data + rows[i + kRowsAhead] * stride, row_bytes);
-    const __m512i acc = add_planes_avx512(_mm512_setzero_si512(), spec, 0, data + rows[i] * stride, y16);
-    out[i] = static_cast<int32_t>(2 * static_cast<uint32_t>(_mm512_reduce_add_epi32(acc)) - ones);
+    Pair acc = {};
+    add_planes_avx512(acc, spec, 0, data + rows[i] * stride, y16);
+    out[i] = static_cast<int32_t>(2 * sum_avx512(acc) - ones);
   }
 }
 

@@ -1,9 +1,9 @@
 // gemm in AVX-512: tiles of 12 rows x 32 outputs, 24 accumulators. One step of the inner loop is 2 loads of weights, 12
 // broadcasts and 24 fused multiply-adds, so the two FMA ports set the pace, not the loads.
 //
-// Depth is cut into blocks of 256 inputs: a panel's block (32 KB) stays in L1 while all row tiles of a 96-row block pass
-// over it, and the rows of that block, copied once to a stride of 17 cache lines, come from L2. Without the copy rows 8 KB apart
-// (2048 hidden units) would all fall into one L1 set. Between depth blocks the sums wait in `out`.
+// Depth is cut into blocks of 256 inputs: a panel's block (32 KB) stays in L1 while all row tiles of a 96-row block
+// pass over it, and the rows of that block, copied once to a stride of 17 cache lines, come from L2. Without the copy
+// rows 8 KB apart (2048 hidden units) would all fall into one L1 set. Between depth blocks the sums wait in `out`.
 #include <cassert>
 #include <cstring>
 
@@ -28,27 +28,31 @@ struct Sums {
   bool relu;  // last depth block of a layer with ReLU
 };
 
-// rows x (32 * panels) outputs over `depth` inputs. rows and panels are constants at every call, so the arrays below are
-// registers.
-[[gnu::always_inline]] inline void tile_avx512(const unsigned rows, const unsigned panels, const float* x, size_t x_stride,
-                                               size_t depth, const float* w, size_t panel_stride, const Sums& s) {
+// rows x (32 * panels) outputs over `depth` inputs. rows and panels are constants at every call, so the arrays below
+// are registers.
+[[gnu::always_inline]] inline void tile_avx512(const unsigned rows, const unsigned panels, const float* x,
+                                               size_t x_stride, size_t depth, const float* w, size_t panel_stride,
+                                               const Sums& s) {
   __m512 acc[24];
   const unsigned vectors = 2 * panels;
 #pragma GCC unroll 12
   for (unsigned r = 0; r < rows; ++r) {
 #pragma GCC unroll 8
-    for (unsigned v = 0; v < vectors; ++v) acc[r * vectors + v] = _mm512_loadu_ps(s.start + r * s.start_stride + v * 16);
+    for (unsigned v = 0; v < vectors; ++v)
+      acc[r * vectors + v] = _mm512_loadu_ps(s.start + r * s.start_stride + v * 16);
   }
 #pragma GCC unroll 4
   for (size_t k = 0; k < depth; ++k) {
     __m512 weight[8];
 #pragma GCC unroll 8
-    for (unsigned v = 0; v < vectors; ++v) weight[v] = _mm512_loadu_ps(w + v / 2 * panel_stride + k * kPanel + v % 2 * 16);
+    for (unsigned v = 0; v < vectors; ++v)
+      weight[v] = _mm512_loadu_ps(w + v / 2 * panel_stride + k * kPanel + v % 2 * 16);
 #pragma GCC unroll 12
     for (unsigned r = 0; r < rows; ++r) {
       const __m512 value = _mm512_set1_ps(x[r * x_stride + k]);
 #pragma GCC unroll 8
-      for (unsigned v = 0; v < vectors; ++v) acc[r * vectors + v] = _mm512_fmadd_ps(value, weight[v], acc[r * vectors + v]);
+      for (unsigned v = 0; v < vectors; ++v)
+        acc[r * vectors + v] = _mm512_fmadd_ps(value, weight[v], acc[r * vectors + v]);
     }
   }
   const __m512 floor = s.relu ? _mm512_setzero_ps() : _mm512_set1_ps(-__builtin_inff());
@@ -63,14 +67,16 @@ struct Sums {
 [[gnu::noinline]] void tile12x1_avx512(const float* x, size_t depth, const float* w, const Sums& s) noexcept {
   tile_avx512(kTile, 1, x, kStride, depth, w, 0, s);
 }
-[[gnu::noinline]] void tile4x2_avx512(const float* x, size_t x_stride, size_t depth, const float* w, size_t panel_stride,
-                                      const Sums& s) noexcept {
+[[gnu::noinline]] void tile4x2_avx512(const float* x, size_t x_stride, size_t depth, const float* w,
+                                      size_t panel_stride, const Sums& s) noexcept {
   tile_avx512(4, 2, x, x_stride, depth, w, panel_stride, s);
 }
-[[gnu::noinline]] void tile4x1_avx512(const float* x, size_t x_stride, size_t depth, const float* w, const Sums& s) noexcept {
+[[gnu::noinline]] void tile4x1_avx512(const float* x, size_t x_stride, size_t depth, const float* w,
+                                      const Sums& s) noexcept {
   tile_avx512(4, 1, x, x_stride, depth, w, 0, s);
 }
-[[gnu::noinline]] void tile1x4_avx512(const float* x, size_t depth, const float* w, size_t panel_stride, const Sums& s) noexcept {
+[[gnu::noinline]] void tile1x4_avx512(const float* x, size_t depth, const float* w, size_t panel_stride,
+                                      const Sums& s) noexcept {
   tile_avx512(1, 4, x, 0, depth, w, panel_stride, s);
 }
 [[gnu::noinline]] void tile1x1_avx512(const float* x, size_t depth, const float* w, const Sums& s) noexcept {
@@ -118,7 +124,8 @@ void gemm_avx512(const float* x, size_t rows, size_t x_stride, const PackedWeigh
       Sums sums{to, out_stride, to, out_stride, relu && k0 + depth == w.in};
       if (k0 == 0) sums.start = w.bias, sums.start_stride = 0;
 
-      for (size_t row = 0; row < tiled; ++row) std::memcpy(block + row * kStride, from + row * x_stride, depth * sizeof(float));
+      for (size_t row = 0; row < tiled; ++row)
+        std::memcpy(block + row * kStride, from + row * x_stride, depth * sizeof(float));
       for (size_t p = 0; p < panels && tiled > 0; ++p) {
         for (size_t row = 0; row < tiled; row += kTile)
           tile12x1_avx512(block + row * kStride, depth, weights + p * panel_stride, at(sums, row, p));

@@ -20,7 +20,8 @@ void gemm_scalar(const float* x, size_t rows, size_t x_stride, const PackedWeigh
       for (uint32_t k = 0; k < w.in; ++k) {
         for (uint32_t o = 0; o < kPanel; ++o) sums[o] += x[row * x_stride + k] * panel[size_t{k} * kPanel + o];
       }
-      for (uint32_t o = 0; o < kPanel; ++o) out[row * out_stride + p * kPanel + o] = relu && !(sums[o] > 0) ? 0 : sums[o];
+      for (uint32_t o = 0; o < kPanel; ++o)
+        out[row * out_stride + p * kPanel + o] = relu && !(sums[o] > 0) ? 0 : sums[o];
     }
   }
 }

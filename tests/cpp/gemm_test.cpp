@@ -1,6 +1,7 @@
-// gemm and gemm_bf16 of every bundle against float64 at awkward sizes: the summed error of a product is at most twice that of the
-// scalar specification (plus one rounding of each result). gemm_bf16 also runs on tiles in software, so that its blocking and padding
-// are checked on machines with AVX-512 but without AMX; the real kernel's run still shows as "skipped: amx" there.
+// gemm and gemm_bf16 of every bundle against float64 at awkward sizes: the summed error of a product is at most twice
+// that of the scalar specification (plus one rounding of each result). gemm_bf16 also runs on tiles in software, so
+// that its blocking and padding are checked on machines with AVX-512 but without AMX; the real kernel's run still shows
+// as "skipped: amx" there.
 #include <immintrin.h>
 
 #include <algorithm>
@@ -26,7 +27,9 @@ struct Shape {
   uint32_t in, out;
 };
 
-std::ostream& operator<<(std::ostream& stream, const Shape& s) { return stream << s.rows << " x " << s.in << " -> " << s.out; }
+std::ostream& operator<<(std::ostream& stream, const Shape& s) {
+  return stream << s.rows << " x " << s.in << " -> " << s.out;
+}
 
 // A product with everything its kernels read, in buffers that end where they must not be read on.
 struct Product {
@@ -37,8 +40,15 @@ struct Product {
   std::vector<double> want;
 
   Product(Random& random, Shape s, bool rounded)
-      : shape(s), padded((s.out + 31) / 32 * 32), x_stride(s.in + 3), pairs((s.in + 1) / 2), x((s.rows - 1) * x_stride + s.in),
-        f32(padded * s.in), bias(padded), bf16(padded * pairs * 2), want(s.rows * padded) {
+      : shape(s),
+        padded((s.out + 31) / 32 * 32),
+        x_stride(s.in + 3),
+        pairs((s.in + 1) / 2),
+        x((s.rows - 1) * x_stride + s.in),
+        f32(padded * s.in),
+        bias(padded),
+        bf16(padded * pairs * 2),
+        want(s.rows * padded) {
     std::normal_distribution<float> normal;
     const auto draw = [&] { return rounded ? bf16_value(nearest_bf16(normal(random))) : normal(random); };
     for (size_t i = 0; i < s.rows; ++i) {
@@ -61,12 +71,15 @@ struct Product {
     const size_t stride = padded + 5;
     Exact<float> out(shape.rows * stride);
     std::fill(out.data(), out.data() + out.size(), 777.0f);
-    run(x.data(), shape.rows, x_stride, {shape.in, shape.out, f32.data(), bf16.data(), bias.data()}, relu, out.data(), stride);
+    run(x.data(), shape.rows, x_stride, {shape.in, shape.out, f32.data(), bf16.data(), bias.data()}, relu, out.data(),
+        stride);
     double sum = 0;
     for (size_t i = 0; i < shape.rows; ++i) {
       for (size_t o = 0; o < padded; ++o)
-        sum += std::abs(double{out[i * stride + o]} - (relu ? std::max(want[i * padded + o], 0.0) : want[i * padded + o]));
-      for (size_t o = padded; o < stride; ++o) CHECK(out[i * stride + o] == 777.0f, shape << ": wrote past the outputs");
+        sum +=
+            std::abs(double{out[i * stride + o]} - (relu ? std::max(want[i * padded + o], 0.0) : want[i * padded + o]));
+      for (size_t o = padded; o < stride; ++o)
+        CHECK(out[i * stride + o] == 777.0f, shape << ": wrote past the outputs");
     }
     return sum;
   }
@@ -88,7 +101,8 @@ void compare(decltype(Kernels::gemm) tested, bool rounded) {
     double one_rounding = 0;
     for (const double value : product.want) one_rounding += std::abs(value) * 0x1p-24;
     for (const bool relu : {false, true}) {
-      const double error = product.error(tested, relu), limit = 2 * product.error(kernels(Isa::Scalar).gemm, relu) + one_rounding;
+      const double error = product.error(tested, relu),
+                   limit = 2 * product.error(kernels(Isa::Scalar).gemm, relu) + one_rounding;
       CHECK(error <= limit, shape << (relu ? " relu" : "") << ": error " << error << ", limit " << limit);
     }
   }
@@ -122,10 +136,12 @@ struct Tiles {
     for (int r = 0; r < 16; ++r) std::memset(row(tile, r), 0, 64);
   }
   void load(int tile, const void* base, size_t stride) {
-    for (size_t r = 0; r < 16; ++r) std::memcpy(row(tile, static_cast<int>(r)), static_cast<const uint8_t*>(base) + r * stride, 64);
+    for (size_t r = 0; r < 16; ++r)
+      std::memcpy(row(tile, static_cast<int>(r)), static_cast<const uint8_t*>(base) + r * stride, 64);
   }
   void store(int tile, void* base, size_t stride) {
-    for (size_t r = 0; r < 16; ++r) std::memcpy(static_cast<uint8_t*>(base) + r * stride, row(tile, static_cast<int>(r)), 64);
+    for (size_t r = 0; r < 16; ++r)
+      std::memcpy(static_cast<uint8_t*>(base) + r * stride, row(tile, static_cast<int>(r)), 64);
   }
   // tdpbf16ps: c[m][n] += sum over k and i < 2 of a[m][2k + i] * b[k][2n + i].
   void multiply(int c, int a, int b) {

@@ -85,7 +85,7 @@ def test_collection_equals_a_dict(vectors, queries, metric):
     run_state_machine_as_test(
         machine(bz, vectors, queries),
         settings=settings(
-            max_examples=20,
+            max_examples=15,
             stateful_step_count=20,
             deadline=None,
             derandomize=True,

@@ -1,0 +1,77 @@
+// The best `limit` rows of a progressive search by coarse score, kept in row order.
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <limits>
+#include <memory>
+#include <span>
+#include <vector>
+
+namespace bebr {
+
+// Rows above a threshold are appended as they come; whenever there is no room for another chunk, the list is cut back
+// to the best `limit` and the threshold rises to the worst of them. Equal scores: the smaller row. Rows stay in the
+// order they came in, so that completion walks memory forwards without a sort.
+class Survivors {
+ public:
+  // chunk: most rows that one call may append. threshold: rows at or below it are known not to matter.
+  Survivors(size_t limit, size_t chunk, float threshold = -std::numeric_limits<float>::infinity())
+      : limit_(limit),
+        capacity_(2 * limit + 2 * chunk + 16),
+        threshold_(threshold),
+        rows_(std::make_unique_for_overwrite<uint32_t[]>(capacity_)),
+        scores_(std::make_unique_for_overwrite<float[]>(capacity_)),
+        chunk_(chunk + 16) {}
+
+  float threshold() const { return threshold_; }
+  size_t size() const { return size_; }
+  uint32_t* next_rows() { return rows_.get() + size_; }
+  float* next_scores() { return scores_.get() + size_; }
+  void grow(size_t n) {
+    size_ += n;
+    if (size_ + chunk_ > capacity_) cut();
+  }
+
+  void cut() {
+    if (size_ <= limit_) return;
+    const std::span<const float> all(scores_.get(), size_);
+    threshold_ = nth(all, limit_);
+    size_t ties =
+        limit_ - static_cast<size_t>(std::count_if(all.begin(), all.end(), [this](float s) { return s > threshold_; }));
+    size_t kept = 0;
+    for (size_t i = 0; i < size_; ++i) {
+      const bool keep = scores_[i] > threshold_ || (scores_[i] == threshold_ && ties > 0 && ties-- > 0);
+      rows_[kept] = rows_[i];
+      scores_[kept] = scores_[i];
+      kept += keep ? 1 : 0;
+    }
+    size_ = kept;
+  }
+
+  // The n-th best of the scores so far (n >= 1), or -inf when there are fewer.
+  float nth_best(size_t n) const {
+    return size_ < n ? -std::numeric_limits<float>::infinity() : nth({scores_.get(), size_}, n);
+  }
+
+  std::span<const uint32_t> rows() const { return {rows_.get(), size_}; }
+  std::span<const float> scores() const { return {scores_.get(), size_}; }
+
+ private:
+  static float nth(std::span<const float> scores, size_t n) {
+    static thread_local std::vector<float> scratch;
+    scratch.assign(scores.begin(), scores.end());
+    std::nth_element(scratch.begin(), scratch.begin() + static_cast<ptrdiff_t>(n - 1), scratch.end(), std::greater<>());
+    return scratch[n - 1];
+  }
+
+  size_t limit_, capacity_, size_ = 0;
+  float threshold_;
+  std::unique_ptr<uint32_t[]> rows_;
+  std::unique_ptr<float[]> scores_;
+  size_t chunk_;
+};
+
+}  // namespace bebr
