@@ -21,10 +21,9 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from rich.console import Console
 from rich.progress import Progress, TaskID
 
-from benchmarks import sources
+from benchmarks import output, sources
 
 __all__ = ["Dataset", "cache", "checksum", "embedded", "exact", "load", "names"]
 
@@ -213,7 +212,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Build the sets named on the command line and print what they hold; 1 where a source is absent."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.datasets", description="Build and cache data sets.")
     parser.add_argument("names", nargs="*", default=names(), metavar="NAME", help=f"of: {', '.join(names())}")
-    console = Console()
+    console = output.console()
     failed = False
     for name in parser.parse_args(arguments).names:
         with Progress(console=console) as bar:

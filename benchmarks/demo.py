@@ -26,7 +26,7 @@ from bebr.peers import recall
 from bebr.plot import draw_tradeoff
 from bebr.store.interface import CollectionLike
 from bebr.tradeoff import sweep
-from benchmarks import datasets, sources
+from benchmarks import datasets, output, sources
 from benchmarks.datasets import Floats
 
 BYTES = 52
@@ -37,7 +37,7 @@ QUESTIONS = (
     "run a function in another process",
     "compress data with gzip",
     "solve a system of linear equations",
-    "stop training when gradients explode",
+    "limit the size of gradients during training",
     "parse command line options",
 )
 
@@ -80,7 +80,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--limit", type=int, help="use this many documents only")
     options = parser.parse_args(arguments)
-    console = Console()
+    console = output.console()
     start = time.perf_counter()
     try:
         documents = sources.docstrings()[: options.limit]
@@ -134,6 +134,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             probes,
             progress=lambda stage, done, total: bar.update(trading, completed=done, total=total),
         )
+        bar.update(trading, completed=1, total=1)
     picture = options.output / "tradeoff.png"
     draw_tradeoff(picture, points, f"Docstrings by MiniLM: {len(vectors):,} x {vectors.shape[1]}, cosine")
 
@@ -142,7 +143,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for mode, label in (("float", "float query (ADC)"), ("code", "coded query (SDC)")):
         console.print(f"  {label}: {recall(found[mode], truth):.3f}")
     console.print(f"bytes per vector: {stored}, floats would take {plain}: compression {plain / stored:.1f} times")
-    console.print(f"dims of each plane: {' + '.join(map(str, model.widths))}; picture: {picture}", soft_wrap=True)
+    console.print(f"dims of each plane: {' + '.join(map(str, model.widths))}; picture: {picture}")
     console.print(f"{time.perf_counter() - start:.0f} seconds")
     return 0
 

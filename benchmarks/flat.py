@@ -24,7 +24,7 @@ from rich.table import Table
 
 import bebr
 from bebr.peers import Peer, available, missing, recall
-from benchmarks import datasets, machine, sources
+from benchmarks import datasets, machine, output, sources
 from benchmarks.datasets import Floats, Ids
 
 BATCH = 256
@@ -221,7 +221,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--rounds", type=int, default=5, help="interleaved repetitions")
     parser.add_argument("--json", type=Path, help="write figures, machine and versions here")
     options = parser.parse_args(arguments)
-    console = Console()
+    console = output.console()
     for line in missing():
         console.print(line)
     try:
@@ -238,7 +238,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.json:
         described = {"dataset": data.name, "checksum": data.checksum, "vectors": len(data.base), "k": options.k}
         equal = [asdict(match) for match in matches(rows)]
-        machine.save(
+        output.save(
             options.json, machine.facts(options.threads), [asdict(row) for row in rows], **described, equal_recall=equal
         )
     return 0

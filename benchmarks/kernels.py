@@ -17,13 +17,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
 import bebr
 from bebr import _core
-from benchmarks import machine
+from benchmarks import machine, output
 
 MIB = 1 << 20
 
@@ -189,7 +188,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     if options.dims % 64:
         parser.error(f"--dims: got {options.dims}, wanted a multiple of 64")
-    console = Console()
+    console = output.console()
     rows: list[Row] = []
     todo = [(isa, case) for isa in options.isa.split(",") for case in cases(options.dims)]
     with Progress(console=console) as bar:
@@ -208,7 +207,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         console.print("faiss is not installed (pip install faiss-cpu): its rows are left out")
     console.print(_table(rows, options.dims))
     if options.json:
-        machine.save(options.json, machine.facts(bebr.get_num_threads()), [asdict(row) for row in rows])
+        output.save(options.json, machine.facts(bebr.get_num_threads()), [asdict(row) for row in rows])
     return 0
 
 

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import importlib
 import importlib.metadata
-import json
 import os
 import platform
 import subprocess
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import bebr
 
-__all__ = ["facts", "pinned", "save"]
+__all__ = ["facts", "pinned"]
 
 _LIBRARIES = ("numpy", "faiss-cpu", "rabitqlib", "usearch", "scann", "torch")
 
@@ -52,12 +51,6 @@ def pinned(threads: int) -> Iterator[None]:
             yield
     finally:
         bebr.set_num_threads(before)
-
-
-def save(path: Path, machine: Mapping[str, Any], rows: Sequence[Mapping[str, Any]], **more: Any) -> None:
-    """Write one JSON object: the machine, whatever else describes the run, and one object per row."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps({"machine": machine, **more, "rows": list(rows)}, indent=1) + "\n")
 
 
 def _cpu() -> str:

@@ -1,11 +1,12 @@
 // The two layouts of codes and the only owner of their byte offsets.
 //
-// Scan layout. The sign plane stands in blocks of 16 vectors, transposed by bytes: byte g of vector i of block b is at
-//   (b * groups + g) * 16 + i.
-// The remaining planes ("rest") stay vector-major, rest_bytes each, and are read for survivors only. Measured against
-// blocks of 64 (csrc/README.md): the same speed from DRAM, and a survivor's sign plane costs a quarter of the cache
-// lines. 16 documents of one byte group are also one row of an AMX operand after a 16-entry lookup, without a
-// transpose.
+// Scan layout. The sign plane stands in blocks of 16 vectors and, in a block, in quads of 4 byte groups (32 dims): the
+// 4 bytes of a quad of one vector are adjacent, then come those of the next vector. Byte g of vector i of block b is at
+//   b * 16 * groups + 64 * u + i * r + g - 4 * u,   u = g / 4 its quad, r = min(4, groups - 4 * u) the quad's bytes.
+// So a quad is one 64-byte line: 64 lookups by one vpermb (4 tables of 16 entries), summed per vector by one vpdpbusd;
+// a row of 16 dwords whose nibbles index an AMX operand without a transpose; and a survivor's sign plane is read 4
+// bytes at a time. The remaining planes ("rest") stay vector-major, rest_bytes each, and are read for survivors only
+// (csrc/README.md: figures).
 //
 // Graph layout = row format (code/spec.h): whole rows, vector-major, for random access.
 #pragma once
@@ -22,7 +23,8 @@ inline constexpr size_t kBlockRows = 16;
 inline constexpr size_t block_count(size_t rows) { return (rows + kBlockRows - 1) / kBlockRows; }
 inline size_t block_bytes(const CodeSpec& spec) { return spec.groups() * kBlockRows; }
 inline size_t sign_offset(uint32_t groups, size_t row, uint32_t group) {
-  return (row / kBlockRows * groups + group) * kBlockRows + row % kBlockRows;
+  const uint32_t first = group / 4 * 4, bytes = groups - first < 4 ? groups - first : 4;
+  return (row / kBlockRows * groups + first) * kBlockRows + row % kBlockRows * bytes + (group - first);
 }
 
 // Codes of a scan layout, wherever they live (memory, mapped file).

@@ -1,10 +1,14 @@
 // AMX: scan_batch on int8 tiles. The rest of the bundle is avx512.cpp.
 //
-// Operation: sums[q, i] = sum_j y8_q[j] r_i[j]. A tile: 16 queries x 64 dims of y8. B tile: 64 dims x 16 documents, row k =
-// dims 4k .. 4k + 3 of 16 documents, which is one vpermd of a 16-entry table of four +-1 bytes by the documents' nibbles: the
-// block layout needs no transpose. C tile: 16 x 16 sums, written straight to `sums`.
+// Operation: sums[q, i] = sum_j y8_q[j] r_i[j]. A tile: 16 queries x 64 dims of y8. B tile: 64 dims x 16 documents, row
+// k = dims 4k .. 4k + 3 of 16 documents, which is one vpermd of a 16-entry table of four +-1 bytes by the documents'
+// nibbles: the block layout needs no transpose of bits. C tile: 16 x 16 sums, written straight to `sums`.
+//
 // Bound: |sum| <= 127 * 512 groups, in int32 tiles.
-// Instructions: vpermb (4 groups x 16 documents to 16 x 4), vpermd, tdpbssd (16 cycles each: 2 x 2 C tiles reuse every load).
+//
+// Instructions: vpermb (4 groups of 16 documents to 16 of 4), vpermd, tdpbssd (16 cycles each; 2 x 2 C tiles, so that
+// every loaded tile is used twice). The next 32 documents' B tiles are built while the tile unit multiplies these.
+//
 // Paper: none; DESIGN.md section 5.
 #include <immintrin.h>
 
@@ -35,18 +39,26 @@ struct alignas(64) Scratch {
   int8_t queries[kTileRows * kMaxDims];              // the last, incomplete tile of queries
 };
 
+// One quad of a block; its last may have fewer than 4 bytes a document (code/layout.h).
+BEBR_INLINE __m512i load_quad_amx(const uint8_t* p, uint32_t groups_left) {
+  if (groups_left >= 4) return _mm512_loadu_si512(p);
+  const __m512i document = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+  const __m512i first =
+      _mm512_mullo_epi32(document, _mm512_set1_epi32(static_cast<int32_t>(0x01010101u * groups_left)));
+  const __m512i from = _mm512_add_epi8(first, _mm512_set1_epi32(0x03020100));
+  const __mmask64 there = 0x1111111111111111u * ((1u << groups_left) - 1);
+  const __m512i bytes = _mm512_maskz_loadu_epi8((__mmask64{1} << (groups_left * kBlockRows)) - 1, p);
+  return _mm512_maskz_permutexvar_epi8(there, from, bytes);
+}
+
 // Rows 0 .. 15 of one B tile: byte groups 8 * step .. 8 * step + 7 of one block.
 BEBR_INLINE void build_tile_amx(const uint8_t* block, uint32_t groups, uint32_t step, __m512i signs, uint8_t* tile) {
-  const __m512i transpose = _mm512_set_epi8(63, 47, 31, 15, 62, 46, 30, 14, 61, 45, 29, 13, 60, 44, 28, 12, 59, 43, 27, 11, 58, 42, 26, 10,
-                                            57, 41, 25, 9, 56, 40, 24, 8, 55, 39, 23, 7, 54, 38, 22, 6, 53, 37, 21, 5, 52, 36, 20, 4, 51,
-                                            35, 19, 3, 50, 34, 18, 2, 49, 33, 17, 1, 48, 32, 16, 0);
 #pragma GCC unroll 2
   for (uint32_t half = 0; half < 2; ++half) {
     const uint32_t first = step * 8 + half * 4;
-    const size_t left = first < groups ? size_t{groups - first} * kBlockRows : 0;
-    const uint8_t* p = block + (left > 0 ? first * kBlockRows : 0);
-    const __m512i quad = left >= 64 ? _mm512_loadu_si512(p) : _mm512_maskz_loadu_epi8((__mmask64{1} << left) - 1, p);
-    __m512i nibbles = _mm512_permutexvar_epi8(transpose, quad);  // dword i: the 4 bytes of document i; vpermd reads its low nibble
+    // Dword i: the 4 bytes of document i; vpermd reads its low nibble. Dims past the code meet zeros of y8.
+    __m512i nibbles =
+        first < groups ? load_quad_amx(block + first * kBlockRows, groups - first) : _mm512_setzero_si512();
 #pragma GCC unroll 8
     for (int k = 0; k < 8; ++k) {
       _mm512_store_si512(tile + half * 8 * kTileRowBytes + k * kTileRowBytes, _mm512_permutexvar_epi32(nibbles, signs));
@@ -56,8 +68,8 @@ BEBR_INLINE void build_tile_amx(const uint8_t* block, uint32_t groups, uint32_t 
 }
 
 // B tiles of step `step` of blocks base and base + 1 (past the end: the last block again, whose sums are not written).
-BEBR_INLINE void build_step_amx(const uint8_t* data, size_t base, size_t blocks, uint32_t groups, uint32_t step, __m512i signs,
-                                uint8_t* documents) {
+BEBR_INLINE void build_step_amx(const uint8_t* data, size_t base, size_t blocks, uint32_t groups, uint32_t step,
+                                __m512i signs, uint8_t* documents) {
   const size_t block_bytes = size_t{groups} * kBlockRows, second = base + 1 < blocks ? base + 1 : base;
   build_tile_amx(data + base * block_bytes, groups, step, signs, documents + 2 * step * kTileBytes);
   build_tile_amx(data + second * block_bytes, groups, step, signs, documents + (2 * step + 1) * kTileBytes);
@@ -106,7 +118,8 @@ BEBR_INLINE void pass_amx(const bool two, const Pass& pass, uint32_t groups, con
       _tile_dpbssd(2, 5, 6);
       _tile_dpbssd(3, 5, 7);
     }
-    if (ahead.documents != nullptr) build_step_amx(ahead.data, ahead.base, ahead.blocks, groups, step, signs, ahead.documents);
+    if (ahead.documents != nullptr)
+      build_step_amx(ahead.data, ahead.base, ahead.blocks, groups, step, signs, ahead.documents);
   }
   alignas(64) int32_t part[2 * kTileRows * 16];
   if (pass.written[0] == kTileRows && pass.blocks == 2) {
@@ -128,7 +141,8 @@ BEBR_INLINE void pass_amx(const bool two, const Pass& pass, uint32_t groups, con
   }
 }
 
-void scan_batch_amx(const uint8_t* data, size_t blocks, const ScanQueries& queries, int32_t* sums, size_t stride) noexcept {
+void scan_batch_amx(const uint8_t* data, size_t blocks, const ScanQueries& queries, int32_t* sums,
+                    size_t stride) noexcept {
   static thread_local Scratch scratch;
   static constexpr TileConfig kConfig;
   if (blocks == 0 || queries.count == 0) return;
@@ -141,7 +155,8 @@ void scan_batch_amx(const uint8_t* data, size_t blocks, const ScanQueries& queri
   }
   // Bit i of nibble n is bit 4n + i of this constant: dword n of `signs` is the +-1 of nibble n.
   const __m512i signs = _mm512_mask_blend_epi8(0xfedcba9876543210u, _mm512_set1_epi8(-1), _mm512_set1_epi8(1));
-  for (uint32_t step = 0; step < steps; ++step) build_step_amx(data, 0, blocks, groups, step, signs, scratch.documents[0]);
+  for (uint32_t step = 0; step < steps; ++step)
+    build_step_amx(data, 0, blocks, groups, step, signs, scratch.documents[0]);
 
   _tile_loadconfig(&kConfig);
   for (size_t base = 0; base < blocks; base += 2) {
@@ -149,7 +164,12 @@ void scan_batch_amx(const uint8_t* data, size_t blocks, const ScanQueries& queri
     // The compiler does not know what a tile load reads: the stores of the built tiles must be done before it.
     __asm__ volatile("" ::: "memory");
     for (uint32_t q = 0; q < queries.count; q += 32) {
-      Pass pass = {{}, {}, scratch.documents[base / 2 % 2], sums + q * stride + base * kBlockRows, stride, blocks - base < 2 ? blocks - base : 2};
+      Pass pass = {{},
+                   {},
+                   scratch.documents[base / 2 % 2],
+                   sums + q * stride + base * kBlockRows,
+                   stride,
+                   blocks - base < 2 ? blocks - base : 2};
       for (uint32_t tile = 0; tile < 2; ++tile) {
         const uint32_t first = q + tile * 16, left = first < queries.count ? queries.count - first : 0;
         pass.written[tile] = left < 16 ? left : 16;

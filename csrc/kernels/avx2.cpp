@@ -1,10 +1,13 @@
 // AVX2: the integer kernels of kernels.h.
 //
-// Operation and layout: kernels.h. One 32-byte load holds 2 byte groups ("pair") of one block of 16 documents, one group a
-// 128-bit lane, which is also the lane structure of vpshufb; half a quad of the query's tables serves it.
-// Bounds: joined table entries <= 254; a 16-bit accumulator takes one a pair, at most 256 pairs: 65024 < 2^16.
-// y16 sums wrap modulo 2^32 and end below 2^31. Paper's table: 255 * 256 = 65280 between two widenings.
+// Layout: kernels.h, code/layout.h. A quad of one block is turned into two "pairs": 2 byte groups of 16 documents, one
+// group a 128-bit lane, which is the lane structure of vpshufb; half a quad of the query's tables serves each.
+//
+// Bounds: joined table entries <= 254; a 16-bit accumulator takes one a pair, at most 256 pairs: 65024 < 2^16. y16 sums
+// wrap modulo 2^32 and end below 2^31. Paper's table: 255 * 256 = 65280 between two widenings.
+//
 // Instructions: vpshufb (lookup), vpcmpeqw (bits to masks), vpmaddwd (y16 sums), popcnt, vcvtph2ps.
+//
 // Paper: section 3 of PAPER.md (lut_sdc, popcount_sdc); scan, select and complete are DESIGN.md section 5.
 #include <immintrin.h>
 
@@ -22,19 +25,26 @@
 namespace bebr {
 namespace {
 
-constexpr size_t kPairBytes = 32;      // 2 groups of a block
+constexpr size_t kQuadBytes = 64;      // 4 groups of a block
 constexpr size_t kScanAhead = 8192;    // bytes, into L2 (avx512.cpp)
 constexpr size_t kRowsAhead = 10;      // survivors whose cache lines are asked for early, into L2 (avx512.cpp)
 constexpr size_t kBatchBytes = 16384;  // documents of scan_batch that stay in L1 while all queries pass
 
 BEBR_INLINE __m256i load_avx2(const void* p) { return _mm256_loadu_si256(static_cast<const __m256i*>(p)); }
-BEBR_INLINE __m256i load_half_avx2(const void* p) {
-  return _mm256_zextsi128_si256(_mm_loadu_si128(static_cast<const __m128i*>(p)));
-}
 BEBR_INLINE void store_avx2(void* p, __m256i v) { _mm256_storeu_si256(static_cast<__m256i*>(p), v); }
 
-// One pair of nb blocks for nq queries. even/odd: 16-bit sums of document 2i (plus 256 times document 2i + 1, taken out in
-// store_sums_avx2) and of document 2i + 1, cell q * nb + b.
+// The two pairs of a quad: bytes to groups within 4 documents, then groups of 4 documents side by side.
+BEBR_INLINE void load_quad_avx2(const uint8_t* p, __m256i* first, __m256i* second) {
+  const __m256i by_group = _mm256_setr_epi8(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15, 0, 4, 8, 12, 1, 5, 9,
+                                            13, 2, 6, 10, 14, 3, 7, 11, 15);
+  const __m256i in_order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
+  const __m256i a = _mm256_shuffle_epi8(load_avx2(p), by_group), b = _mm256_shuffle_epi8(load_avx2(p + 32), by_group);
+  *first = _mm256_permutevar8x32_epi32(_mm256_unpacklo_epi32(a, b), in_order);
+  *second = _mm256_permutevar8x32_epi32(_mm256_unpackhi_epi32(a, b), in_order);
+}
+
+// One pair of nb blocks for nq queries. even/odd: 16-bit sums of document 2i (plus 256 times document 2i + 1, taken out
+// in store_sums_avx2) and of document 2i + 1, cell q * nb + b.
 BEBR_INLINE void step_avx2(const int nq, const int nb, const __m256i* codes, const uint8_t* tables, size_t table_stride,
                            __m256i* even, __m256i* odd) {
   const __m256i nibble = _mm256_set1_epi8(15);
@@ -45,7 +55,8 @@ BEBR_INLINE void step_avx2(const int nq, const int nb, const __m256i* codes, con
 #pragma GCC unroll 4
     for (int q = 0; q < nq; ++q) {
       const uint8_t* table = tables + q * table_stride;
-      const __m256i sum = _mm256_add_epi8(_mm256_shuffle_epi8(load_avx2(table), low), _mm256_shuffle_epi8(load_avx2(table + 64), high));
+      const __m256i sum =
+          _mm256_add_epi8(_mm256_shuffle_epi8(load_avx2(table), low), _mm256_shuffle_epi8(load_avx2(table + 64), high));
       even[q * nb + b] = _mm256_add_epi16(even[q * nb + b], sum);
       odd[q * nb + b] = _mm256_add_epi16(odd[q * nb + b], _mm256_srli_epi16(sum, 8));
     }
@@ -54,7 +65,8 @@ BEBR_INLINE void step_avx2(const int nq, const int nb, const __m256i* codes, con
 
 // Both lanes of 16-bit sums, 8 documents, widened and joined.
 BEBR_INLINE __m256i widen_lanes_avx2(__m256i cell) {
-  return _mm256_add_epi32(_mm256_cvtepu16_epi32(_mm256_castsi256_si128(cell)), _mm256_cvtepu16_epi32(_mm256_extracti128_si256(cell, 1)));
+  return _mm256_add_epi32(_mm256_cvtepu16_epi32(_mm256_castsi256_si128(cell)),
+                          _mm256_cvtepu16_epi32(_mm256_extracti128_si256(cell, 1)));
 }
 
 BEBR_INLINE void store_sums_avx2(__m256i even, __m256i odd, int32_t bias, int32_t* sums) {
@@ -64,14 +76,15 @@ BEBR_INLINE void store_sums_avx2(__m256i even, __m256i odd, int32_t bias, int32_
   store_avx2(sums + 8, _mm256_add_epi32(minus, widen_lanes_avx2(_mm256_unpackhi_epi16(even, odd))));
 }
 
-// Sums of nq queries from `query` on over nb blocks from `base` on. Blocks past the end repeat the last and are not written.
-BEBR_INLINE void tile_avx2(const int nq, const int nb, const uint8_t* data, size_t base, size_t blocks, const ScanQueries& queries,
-                           uint32_t query, int32_t* sums, size_t stride) {
+// Sums of nq queries from `query` on over nb blocks from `base` on. Blocks past the end repeat the last and are not
+// written.
+BEBR_INLINE void tile_avx2(const int nq, const int nb, const uint8_t* data, size_t base, size_t blocks,
+                           const ScanQueries& queries, uint32_t query, int32_t* sums, size_t stride) {
   const size_t table_stride = table_bytes(queries.groups), block_bytes = size_t{queries.groups} * kBlockRows;
   const uint8_t* tables = queries.tables + query * table_stride;
-  const uint32_t full = queries.groups / 2;
+  const uint32_t full = queries.groups / 4, tail = queries.groups % 4;
   const uint8_t* block[4];
-  __m256i codes[4], even[4], odd[4];
+  __m256i first[4], second[4], even[4], odd[4];
 #pragma GCC unroll 4
   for (int b = 0; b < nb; ++b) {
     const size_t at = base + static_cast<size_t>(b);
@@ -80,18 +93,24 @@ BEBR_INLINE void tile_avx2(const int nq, const int nb, const uint8_t* data, size
 #pragma GCC unroll 4
   for (int c = 0; c < nq * nb; ++c) even[c] = odd[c] = _mm256_setzero_si256();
   const uint8_t* ahead = block[0] + kScanAhead;  // in the order of memory (avx512.cpp)
-  for (uint32_t pair = 0; pair < full; ++pair) {
+  for (uint32_t quad = 0; quad < full; ++quad) {
 #pragma GCC unroll 4
     for (int b = 0; b < nb; ++b) {
-      codes[b] = load_avx2(block[b] + pair * kPairBytes);
-      _mm_prefetch(reinterpret_cast<const char*>(ahead + (size_t{pair} * nb + b) * kPairBytes), _MM_HINT_T1);
+      load_quad_avx2(block[b] + quad * kQuadBytes, &first[b], &second[b]);
+      _mm_prefetch(reinterpret_cast<const char*>(ahead + (size_t{quad} * nb + b) * kQuadBytes), _MM_HINT_T1);
     }
-    step_avx2(nq, nb, codes, tables + pair / 2 * 128 + pair % 2 * 32, table_stride, even, odd);
+    step_avx2(nq, nb, first, tables + quad * 128, table_stride, even, odd);
+    step_avx2(nq, nb, second, tables + quad * 128 + 32, table_stride, even, odd);
   }
-  if (queries.groups % 2 != 0) {  // the table is padded, the data may end here
-#pragma GCC unroll 4
-    for (int b = 0; b < nb; ++b) codes[b] = load_half_avx2(block[b] + full * kPairBytes);
-    step_avx2(nq, nb, codes, tables + full / 2 * 128 + full % 2 * 32, table_stride, even, odd);
+  if (tail != 0) {  // 1 .. 3 bytes a document, spread to 4; the table is padded
+    for (int b = 0; b < nb; ++b) {
+      uint8_t spread[kQuadBytes] = {};
+      for (uint32_t i = 0; i < kBlockRows; ++i)
+        std::memcpy(spread + 4 * i, block[b] + full * kQuadBytes + i * tail, tail);
+      load_quad_avx2(spread, &first[b], &second[b]);
+    }
+    step_avx2(nq, nb, first, tables + full * 128, table_stride, even, odd);
+    step_avx2(nq, nb, second, tables + full * 128 + 32, table_stride, even, odd);
   }
 #pragma GCC unroll 4
   for (int c = 0; c < nq * nb; ++c) {
@@ -102,7 +121,8 @@ BEBR_INLINE void tile_avx2(const int nq, const int nb, const uint8_t* data, size
 }
 
 // Register tiles (queries x blocks): 4 x 1, 1 x 4.
-void scan_table_avx2(const uint8_t* data, size_t blocks, const ScanQueries& queries, int32_t* sums, size_t stride) noexcept {
+void scan_table_avx2(const uint8_t* data, size_t blocks, const ScanQueries& queries, int32_t* sums,
+                     size_t stride) noexcept {
   for (size_t base = 0; base < blocks; base += 4) {
     const size_t end = base + 4 < blocks ? base + 4 : blocks;
     uint32_t q = 0;
@@ -113,23 +133,24 @@ void scan_table_avx2(const uint8_t* data, size_t blocks, const ScanQueries& quer
 }
 
 // Eight queries at a time over pieces of the documents that stay in L1.
-void scan_batch_avx2(const uint8_t* data, size_t blocks, const ScanQueries& queries, int32_t* sums, size_t stride) noexcept {
+void scan_batch_avx2(const uint8_t* data, size_t blocks, const ScanQueries& queries, int32_t* sums,
+                     size_t stride) noexcept {
   const size_t block_bytes = size_t{queries.groups} * kBlockRows;
   const size_t piece = block_bytes * 4 < kBatchBytes ? kBatchBytes / block_bytes / 4 * 4 : 4;
   for (size_t base = 0; base < blocks; base += piece) {
     const size_t count = base + piece < blocks ? piece : blocks - base;
     for (uint32_t q = 0; q < queries.count; q += 8) {
       const ScanQueries eight = {queries.count - q < 8 ? queries.count - q : 8, queries.groups,
-                                 queries.tables + q * table_bytes(queries.groups), queries.y8 + q * y8_stride(queries.groups),
-                                 queries.bias + q};
+                                 queries.tables + q * table_bytes(queries.groups),
+                                 queries.y8 + q * y8_stride(queries.groups), queries.bias + q};
       scan_table_avx2(data + base * block_bytes, count, eight, sums + q * stride + base * kBlockRows, stride);
     }
   }
 }
 
 // Scores of 8 rows; which of them are above the threshold.
-BEBR_INLINE uint32_t score_avx2(const int32_t* sums, const uint16_t* factors, const Factor mode, float base, float scale, float threshold,
-                                float* scores) {
+BEBR_INLINE uint32_t score_avx2(const int32_t* sums, const uint16_t* factors, const Factor mode, float base,
+                                float scale, float threshold, float* scores) {
   const __m256 sum = _mm256_cvtepi32_ps(load_avx2(sums));
   __m256 score = _mm256_add_ps(_mm256_set1_ps(base), _mm256_mul_ps(_mm256_set1_ps(scale), sum));
   if (mode != Factor::None) {
@@ -140,8 +161,9 @@ BEBR_INLINE uint32_t score_avx2(const int32_t* sums, const uint16_t* factors, co
   return static_cast<uint32_t>(_mm256_movemask_ps(_mm256_cmp_ps(score, _mm256_set1_ps(threshold), _CMP_GT_OQ)));
 }
 
-size_t select_avx2(const int32_t* sums, size_t rows, const uint16_t* factors, Factor mode, const uint16_t* mask, float base, float scale,
-                   float threshold, uint32_t first_row, uint32_t* kept_rows, float* kept_scores) noexcept {
+size_t select_avx2(const int32_t* sums, size_t rows, const uint16_t* factors, Factor mode, const uint16_t* mask,
+                   float base, float scale, float threshold, uint32_t first_row, uint32_t* kept_rows,
+                   float* kept_scores) noexcept {
   size_t kept = 0;
   for (size_t i = 0; i < rows; i += 8) {
     const size_t here = rows - i < 8 ? rows - i : 8;
@@ -169,26 +191,27 @@ size_t select_avx2(const int32_t* sums, size_t rows, const uint16_t* factors, Fa
 
 // acc += weight * sum of the 16 entries of y16 whose bit is set.
 BEBR_INLINE __m256i add_bits_avx2(__m256i acc, uint32_t bits, const int16_t* y16, __m256i weight) {
-  const __m256i one_bit = _mm256_setr_epi16(1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384, -32768);
-  const __m256i set = _mm256_cmpeq_epi16(_mm256_and_si256(_mm256_set1_epi16(static_cast<int16_t>(bits)), one_bit), one_bit);
+  const __m256i one_bit =
+      _mm256_setr_epi16(1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384, -32768);
+  const __m256i set =
+      _mm256_cmpeq_epi16(_mm256_and_si256(_mm256_set1_epi16(static_cast<int16_t>(bits)), one_bit), one_bit);
   return _mm256_add_epi32(acc, _mm256_madd_epi16(_mm256_and_si256(set, load_avx2(y16)), weight));
 }
 
-// The same for a plane whose byte g stands at plane[g * step].
-BEBR_INLINE __m256i add_plane_avx2(__m256i acc, const uint8_t* plane, const size_t step, uint32_t width, const int16_t* y16,
+// The same for a whole plane of contiguous bytes.
+BEBR_INLINE __m256i add_plane_avx2(__m256i acc, const uint8_t* plane, uint32_t width, const int16_t* y16,
                                    uint32_t shift) {
   const __m256i weight = _mm256_set1_epi16(static_cast<int16_t>(1 << shift));
   uint32_t j = 0;
-  for (; j + 16 <= width; j += 16) {
-    const uint8_t* byte = plane + j / 8 * step;
-    acc = add_bits_avx2(acc, byte[0] | uint32_t{byte[step]} << 8, y16 + j, weight);
-  }
-  return j < width ? add_bits_avx2(acc, plane[j / 8 * step], y16 + j, weight) : acc;
+  for (; j + 16 <= width; j += 16)
+    acc = add_bits_avx2(acc, plane[j / 8] | uint32_t{plane[j / 8 + 1]} << 8, y16 + j, weight);
+  return j < width ? add_bits_avx2(acc, plane[j / 8], y16 + j, weight) : acc;
 }
 
-BEBR_INLINE __m256i add_planes_avx2(__m256i acc, const CodeSpec& spec, uint32_t first, const uint8_t* plane, const int16_t* y16) {
+BEBR_INLINE __m256i add_planes_avx2(__m256i acc, const CodeSpec& spec, uint32_t first, const uint8_t* plane,
+                                    const int16_t* y16) {
   for (uint32_t t = first; t < spec.planes; ++t) {
-    acc = add_plane_avx2(acc, plane, 1, spec.widths[t], y16, spec.planes - 1 - t);
+    acc = add_plane_avx2(acc, plane, spec.widths[t], y16, spec.planes - 1 - t);
     plane += spec.widths[t] / 8;
   }
   return acc;
@@ -200,7 +223,8 @@ BEBR_INLINE uint32_t sum_lanes_avx2(__m256i v) {
   return static_cast<uint32_t>(_mm_cvtsi128_si32(_mm_add_epi32(sum, _mm_shuffle_epi32(sum, 0xb1))));
 }
 
-// sum_t 2^(planes-1-t) sum_{j < widths[t]} y16[j]. With bits b = (r + 1) / 2, a score is 2 * (sum over set bits) - this.
+// sum_t 2^(planes-1-t) sum_{j < widths[t]} y16[j]. With bits b = (r + 1) / 2, a score is 2 * (sum over set bits) -
+// this.
 uint32_t all_ones_avx2(const CodeSpec& spec, const int16_t* y16) {
   __m256i acc = _mm256_setzero_si256();
   for (uint32_t t = 0; t < spec.planes; ++t) {
@@ -215,25 +239,31 @@ BEBR_INLINE void prefetch_avx2(const uint8_t* p, size_t bytes) {
   for (size_t at = 0; at < bytes; at += 64) _mm_prefetch(reinterpret_cast<const char*>(p + at), _MM_HINT_T1);
 }
 
-void complete_avx2(const ScanView& view, const int16_t* y16, const uint32_t* rows, size_t count, int32_t* out) noexcept {
+void complete_avx2(const ScanView& view, const int16_t* y16, const uint32_t* rows, size_t count,
+                   int32_t* out) noexcept {
   const CodeSpec& spec = view.spec;
-  const uint32_t rest_bytes = spec.rest_bytes(), ones = all_ones_avx2(spec, y16);
-  const size_t sign_bytes = size_t{spec.groups()} * kBlockRows;
+  const uint32_t groups = spec.groups(), rest_bytes = spec.rest_bytes(), ones = all_ones_avx2(spec, y16);
+  const size_t sign_bytes = size_t{groups} * kBlockRows;
   for (size_t i = 0; i < count; ++i) {
     if (i + kRowsAhead < count) {
       const size_t next = rows[i + kRowsAhead];
       prefetch_avx2(view.blocks + next / kBlockRows * sign_bytes, sign_bytes);
       prefetch_avx2(view.rest + next * rest_bytes, rest_bytes);
     }
-    const uint8_t* sign = view.blocks + rows[i] / kBlockRows * sign_bytes + rows[i] % kBlockRows;
-    __m256i acc = add_plane_avx2(_mm256_setzero_si256(), sign, kBlockRows, spec.widths[0], y16, spec.planes - 1);
+    const uint8_t* block = view.blocks + rows[i] / kBlockRows * sign_bytes;
+    uint8_t sign[kMaxDims / 8];
+    for (uint32_t g = 0; g < groups; g += 4) {
+      const uint32_t bytes = groups - g < 4 ? groups - g : 4;
+      std::memcpy(sign + g, block + g * kBlockRows + rows[i] % kBlockRows * bytes, bytes);
+    }
+    __m256i acc = add_plane_avx2(_mm256_setzero_si256(), sign, spec.widths[0], y16, spec.planes - 1);
     acc = add_planes_avx2(acc, spec, 1, view.rest + size_t{rows[i]} * rest_bytes, y16);
     out[i] = static_cast<int32_t>(2 * sum_lanes_avx2(acc) - ones);
   }
 }
 
-void dot_rows_avx2(const CodeSpec& spec, const uint8_t* data, size_t stride, const int16_t* y16, const uint32_t* rows, size_t count,
-                   int32_t* out) noexcept {
+void dot_rows_avx2(const CodeSpec& spec, const uint8_t* data, size_t stride, const int16_t* y16, const uint32_t* rows,
+                   size_t count, int32_t* out) noexcept {
   const uint32_t ones = all_ones_avx2(spec, y16), row_bytes = spec.row_bytes();
   for (size_t i = 0; i < count; ++i) {
     if (i + kRowsAhead < count) prefetch_avx2(data + rows[i + kRowsAhead] * stride, row_bytes);
@@ -242,7 +272,8 @@ void dot_rows_avx2(const CodeSpec& spec, const uint8_t* data, size_t stride, con
   }
 }
 
-// The paper's kernel: one load is one code byte of 32 documents, and one load of its two tables. Cell k holds documents 4i + k.
+// The paper's kernel: one load is one code byte of 32 documents, and one load of its two tables. Cell k holds documents
+// 4i + k.
 void lut_sdc_avx2(const uint8_t* data, size_t blocks, size_t code_bytes, const uint8_t* table, int32_t* out) noexcept {
   const __m256i nibble = _mm256_set1_epi8(15);
   for (size_t block = 0; block < blocks; ++block, data += code_bytes * 32, out += 32) {
@@ -288,7 +319,8 @@ void popcount_sdc_avx2(const uint8_t* query, const uint8_t* rows, size_t count, 
     int32_t differ = 0;
     for (uint32_t s = 0; s < planes; ++s)
       for (uint32_t t = 0; t < planes; ++t)
-        differ += differing_bits_avx2(query + s * width_bytes, rows + t * width_bytes, width_bytes) << (2 * (planes - 1) - s - t);
+        differ += differing_bits_avx2(query + s * width_bytes, rows + t * width_bytes, width_bytes)
+                  << (2 * (planes - 1) - s - t);
     out[i] = weights * static_cast<int32_t>(width_bytes * 8) - 2 * differ;
   }
 }

@@ -1,10 +1,14 @@
 // AVX-512: the integer kernels of kernels.h.
 //
-// Operation and layout: kernels.h. One 64-byte load holds 4 byte groups ("quad") of one block of 16 documents, one group a
-// 128-bit lane, which is also the lane structure of vpshufb and of the query's tables.
-// Bounds: joined table entries <= 254; a 16-bit accumulator takes at most 64 quads (each 4 groups in 4 lanes, joined at the end:
-// 256 * 254 = 65024) before it is widened. y16 sums wrap modulo 2^32 and end below 2^31. Paper's table: 255 * 256 = 65280.
-// Instructions: vpshufb (lookup), vpermb (gather a document's bytes), vpdpwssd (y16 sums), vpopcntq, vcvtph2ps, vpcompressd.
+// Layout: kernels.h, code/layout.h. One 64-byte load is a quad: 32 dims of 16 documents.
+//
+// Bounds: joined table entries <= 254; sums in 32 bits. y16 sums wrap modulo 2^32 and end below 2^31. Paper's table, in
+// 16 bits: 255 * 256 = 65280 between two widenings.
+//
+// Instructions: vpermb (64 lookups in 4 tables), vpdpbusd (4 entries to a document's sum), vpdpwssd (y16 sums),
+// vpopcntq, vcvtph2ps, vpcompressd. vpermb and vpdpbusd against vpshufb and 16-bit additions: 1.5 times the pairs at 8
+// queries, 1.4 times the vectors at one (csrc/README.md).
+//
 // Paper: section 3 of PAPER.md (lut_sdc, popcount_sdc); scan, select and complete are DESIGN.md section 5.
 #include <immintrin.h>
 
@@ -14,7 +18,8 @@
 
 #include "kernels/kernels.h"
 
-#pragma GCC target("avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi,avx512bitalg,avx512vpopcntdq,f16c,fma,popcnt,bmi2")
+#pragma GCC target( \
+    "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi,avx512bitalg,avx512vpopcntdq,f16c,fma,popcnt,bmi2")
 
 // Loop counts and modes are literals at every call of these, so their loops unroll and their branches fold.
 #define BEBR_INLINE static inline __attribute__((always_inline))
@@ -22,128 +27,116 @@
 namespace bebr {
 namespace {
 
-constexpr size_t kQuadBytes = 64;       // 4 groups of a block
-constexpr uint32_t kPieceQuads = 64;    // quads between two widenings
-constexpr size_t kScanAhead = 8192;     // bytes, into L2: of 1 to 16 KB, L1, L2 and NTA the fastest from DRAM
-constexpr size_t kRowsAhead = 10;       // survivors whose cache lines are asked for early, into L2: L1's 16 line buffers are one row
-constexpr size_t kBatchBytes = 16384;   // documents of scan_batch that stay in L1 while all queries pass
+constexpr size_t kQuadBytes = 64;    // 4 groups of a block
+constexpr size_t kScanAhead = 8192;  // bytes, into L2: of 1 to 16 KB, L1, L2 and NTA the fastest from DRAM
+// Survivors whose cache lines are asked for early, into L2: the 16 line buffers of L1 hold little more than one row.
+constexpr size_t kRowsAhead = 10;
+constexpr size_t kBatchBytes = 16384;  // documents of scan_batch that stay in L1 while all queries pass
 
 BEBR_INLINE __m512i load_bytes_avx512(const uint8_t* p, size_t bytes) {
   return bytes >= 64 ? _mm512_loadu_si512(p) : _mm512_maskz_loadu_epi8((__mmask64{1} << bytes) - 1, p);
 }
 
-// One quad of `nb` blocks for `nq` queries. even/odd: 16-bit sums of document 2i (plus 256 times document 2i + 1, taken out
-// in join_avx512) and of document 2i + 1, cell q * nb + b.
-BEBR_INLINE void step_avx512(const int nq, const int nb, const __m512i* codes, const uint8_t* tables, size_t table_stride,
-                             __m512i* even, __m512i* odd) {
-  const __m512i nibble = _mm512_set1_epi8(15);
+// The last quad of a block when it has only `bytes` 1 .. 3 bytes a document, spread to 4; the missing ones are 0.
+BEBR_INLINE __m512i load_tail_avx512(const uint8_t* p, uint32_t bytes) {
+  const __m512i document = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+  const __m512i first = _mm512_mullo_epi32(document, _mm512_set1_epi32(static_cast<int32_t>(0x01010101u * bytes)));
+  const __m512i from = _mm512_add_epi8(first, _mm512_set1_epi32(0x03020100));
+  const __mmask64 there = 0x1111111111111111u * ((1u << bytes) - 1);
+  return _mm512_maskz_permutexvar_epi8(there, from, load_bytes_avx512(p, size_t{bytes} * kBlockRows));
+}
+
+// sums[q * nb + b] += one quad of nb blocks for nq queries. A dword of `codes` is 4 byte groups of a document; the
+// tables of the 4 low nibbles (then of the high ones) are the 64 entries that vpermb chooses from.
+BEBR_INLINE void step_avx512(const int nq, const int nb, const __m512i* codes, const uint8_t* tables,
+                             size_t table_stride, __m512i* sums) {
+  const __m512i nibble = _mm512_set1_epi8(15), table_of_byte = _mm512_set1_epi32(0x30201000),
+                ones = _mm512_set1_epi8(1);
 #pragma GCC unroll 4
   for (int b = 0; b < nb; ++b) {
-    const __m512i low = _mm512_and_si512(codes[b], nibble);
-    const __m512i high = _mm512_and_si512(_mm512_srli_epi16(codes[b], 4), nibble);
+    // (x & nibble) | table_of_byte
+    const __m512i low = _mm512_ternarylogic_epi32(codes[b], nibble, table_of_byte, 0xea);
+    const __m512i high = _mm512_ternarylogic_epi32(_mm512_srli_epi32(codes[b], 4), nibble, table_of_byte, 0xea);
 #pragma GCC unroll 8
     for (int q = 0; q < nq; ++q) {
       const uint8_t* table = tables + q * table_stride;
-      const __m512i sum = _mm512_add_epi8(_mm512_shuffle_epi8(_mm512_loadu_si512(table), low),
-                                          _mm512_shuffle_epi8(_mm512_loadu_si512(table + 64), high));
-      even[q * nb + b] = _mm512_add_epi16(even[q * nb + b], sum);
-      odd[q * nb + b] = _mm512_add_epi16(odd[q * nb + b], _mm512_srli_epi16(sum, 8));
-    }
-  }
-}
-
-// Lanes of 4 cells added up: lane c of the result is the sum of the 4 lanes of cell c.
-BEBR_INLINE __m512i add_lanes_avx512(const __m512i* cell) {
-  const __m512i ab = _mm512_add_epi16(_mm512_shuffle_i64x2(cell[0], cell[1], 0x44), _mm512_shuffle_i64x2(cell[0], cell[1], 0xee));
-  const __m512i cd = _mm512_add_epi16(_mm512_shuffle_i64x2(cell[2], cell[3], 0x44), _mm512_shuffle_i64x2(cell[2], cell[3], 0xee));
-  return _mm512_add_epi16(_mm512_shuffle_i64x2(ab, cd, 0x88), _mm512_shuffle_i64x2(ab, cd, 0xdd));
-}
-
-// totals[c] += the 16 documents' sums of cell c, for 4 cells.
-BEBR_INLINE void join_avx512(const __m512i* even, const __m512i* odd, __m512i* totals) {
-  const __m512i first = _mm512_setr_epi64(0, 1, 8, 9, 2, 3, 10, 11), second = _mm512_setr_epi64(4, 5, 12, 13, 6, 7, 14, 15);
-  const __m512i odds = add_lanes_avx512(odd);
-  const __m512i evens = _mm512_sub_epi16(add_lanes_avx512(even), _mm512_slli_epi16(odds, 8));
-  const __m512i low = _mm512_unpacklo_epi16(evens, odds), high = _mm512_unpackhi_epi16(evens, odds);
-  const __m512i cells01 = _mm512_permutex2var_epi64(low, first, high), cells23 = _mm512_permutex2var_epi64(low, second, high);
-  totals[0] = _mm512_add_epi32(totals[0], _mm512_cvtepu16_epi32(_mm512_castsi512_si256(cells01)));
-  totals[1] = _mm512_add_epi32(totals[1], _mm512_cvtepu16_epi32(_mm512_extracti64x4_epi64(cells01, 1)));
-  totals[2] = _mm512_add_epi32(totals[2], _mm512_cvtepu16_epi32(_mm512_castsi512_si256(cells23)));
-  totals[3] = _mm512_add_epi32(totals[3], _mm512_cvtepu16_epi32(_mm512_extracti64x4_epi64(cells23, 1)));
-}
-
-// Sums of nq queries, the first of which is `query`, over nb blocks (nq * nb is 4 or 8), the first `valid` of which are written.
-BEBR_INLINE void tile_avx512(const int nq, const int nb, const uint8_t* const* block, size_t valid, const ScanQueries& queries,
-                             uint32_t query, int32_t* sums, size_t stride) {
-  const size_t table_stride = table_bytes(queries.groups);
-  const uint8_t* tables = queries.tables + query * table_stride;
-  const uint32_t full = queries.groups / 4, quads = (queries.groups + 3) / 4;
-  // The blocks stand one after the other: asked for in the order of memory, not of use, they come 10 % faster from DRAM.
-  const uint8_t* ahead = block[0] + kScanAhead;
-  __m512i totals[8], codes[4];
-#pragma GCC unroll 8
-  for (int c = 0; c < nq * nb; ++c) totals[c] = _mm512_set1_epi32(-queries.bias[query + c / nb]);
-  for (uint32_t piece = 0; piece < quads; piece += kPieceQuads) {
-    const uint32_t end = piece + kPieceQuads < full ? piece + kPieceQuads : full;
-    __m512i even[8], odd[8];
-#pragma GCC unroll 8
-    for (int c = 0; c < nq * nb; ++c) even[c] = odd[c] = _mm512_setzero_si512();
-    for (uint32_t quad = piece; quad < end; ++quad) {
-#pragma GCC unroll 4
-      for (int b = 0; b < nb; ++b) {
-        codes[b] = _mm512_loadu_si512(block[b] + quad * kQuadBytes);
-        _mm_prefetch(reinterpret_cast<const char*>(ahead + (size_t{quad} * nb + b) * kQuadBytes), _MM_HINT_T1);
+      const __m512i from_low = _mm512_permutexvar_epi8(low, _mm512_loadu_si512(table));
+      const __m512i from_high = _mm512_permutexvar_epi8(high, _mm512_loadu_si512(table + 64));
+      const int c = q * nb + b;
+      if (nq >= 8) {  // enough chains of sums to keep up; with few queries the byte addition saves 12 %
+        sums[c] = _mm512_dpbusd_epi32(_mm512_dpbusd_epi32(sums[c], from_low, ones), from_high, ones);
+      } else {
+        sums[c] = _mm512_dpbusd_epi32(sums[c], _mm512_add_epi8(from_low, from_high), ones);
       }
-      step_avx512(nq, nb, codes, tables + quad * 128, table_stride, even, odd);
     }
-    if (full < quads && piece + kPieceQuads >= quads) {  // groups % 4 groups: the table is padded, the data may end here
-#pragma GCC unroll 4
-      for (int b = 0; b < nb; ++b) codes[b] = load_bytes_avx512(block[b] + full * kQuadBytes, queries.groups % 4 * 16);
-      step_avx512(nq, nb, codes, tables + full * 128, table_stride, even, odd);
-    }
-    join_avx512(even, odd, totals);
-    if (nq * nb == 8) join_avx512(even + 4, odd + 4, totals + 4);
   }
-#pragma GCC unroll 8
-  for (int c = 0; c < nq * nb; ++c)
-    if (static_cast<size_t>(c % nb) < valid) _mm512_storeu_si512(sums + c / nb * stride + c % nb * 16, totals[c]);
 }
 
-// Blocks base .. base + nb - 1 for one tile; those past the end repeat the last block and are not written.
-BEBR_INLINE void tile_at_avx512(const int nq, const int nb, const uint8_t* data, size_t base, size_t blocks,
-                                const ScanQueries& queries, uint32_t query, int32_t* sums, size_t stride) {
-  const size_t block_bytes = size_t{queries.groups} * kBlockRows;
+// Sums of nq queries from `query` on over nb blocks from `base` on; nq * nb <= 8. Blocks past the end repeat the
+// last and are not written.
+BEBR_INLINE void tile_avx512(const int nq, const int nb, const uint8_t* data, size_t base, size_t blocks,
+                             const ScanQueries& queries, uint32_t query, int32_t* sums, size_t stride) {
+  const size_t table_stride = table_bytes(queries.groups), block_bytes = size_t{queries.groups} * kBlockRows;
+  const uint8_t* tables = queries.tables + query * table_stride;
   const uint8_t* block[4];
 #pragma GCC unroll 4
   for (int b = 0; b < nb; ++b) {
     const size_t at = base + static_cast<size_t>(b);
     block[b] = data + (at < blocks ? at : blocks - 1) * block_bytes;
   }
-  tile_avx512(nq, nb, block, blocks - base, queries, query, sums + query * stride + base * kBlockRows, stride);
+  const uint32_t full = queries.groups / 4;
+  // The blocks stand one after the other: asked for in the order of memory, not of use, they come 10 % faster from
+  // DRAM.
+  const uint8_t* ahead = block[0] + kScanAhead;
+  __m512i sums_of[8], codes[4];
+#pragma GCC unroll 8
+  for (int c = 0; c < nq * nb; ++c) sums_of[c] = _mm512_set1_epi32(-queries.bias[query + c / nb]);
+  for (uint32_t quad = 0; quad < full; ++quad) {
+#pragma GCC unroll 4
+    for (int b = 0; b < nb; ++b) {
+      codes[b] = _mm512_loadu_si512(block[b] + quad * kQuadBytes);
+      _mm_prefetch(reinterpret_cast<const char*>(ahead + (size_t{quad} * nb + b) * kQuadBytes), _MM_HINT_T1);
+    }
+    step_avx512(nq, nb, codes, tables + quad * 128, table_stride, sums_of);
+  }
+  if (queries.groups % 4 != 0) {
+#pragma GCC unroll 4
+    for (int b = 0; b < nb; ++b) codes[b] = load_tail_avx512(block[b] + full * kQuadBytes, queries.groups % 4);
+    step_avx512(nq, nb, codes, tables + full * 128, table_stride, sums_of);
+  }
+#pragma GCC unroll 8
+  for (int c = 0; c < nq * nb; ++c) {
+    const size_t q = query + static_cast<uint32_t>(c / nb), at = base + static_cast<size_t>(c % nb);
+    if (at < blocks) _mm512_storeu_si512(sums + q * stride + at * kBlockRows, sums_of[c]);
+  }
 }
 
-// Four blocks at a time. Register tiles (queries x blocks): 4 x 2, 2 x 4, 1 x 4; 8 x 1 was slower.
-void scan_table_avx512(const uint8_t* data, size_t blocks, const ScanQueries& queries, int32_t* sums, size_t stride) noexcept {
+// Four blocks at a time. Register tiles (queries x blocks): 8 x 1, 4 x 2, 2 x 4, 1 x 4.
+void scan_table_avx512(const uint8_t* data, size_t blocks, const ScanQueries& queries, int32_t* sums,
+                       size_t stride) noexcept {
   for (size_t base = 0; base < blocks; base += 4) {
     const size_t end = base + 4 < blocks ? base + 4 : blocks;
     uint32_t q = 0;
+    for (; q + 8 <= queries.count; q += 8)
+      for (size_t at = base; at < end; ++at) tile_avx512(8, 1, data, at, blocks, queries, q, sums, stride);
     for (; q + 4 <= queries.count; q += 4)
-      for (size_t at = base; at < end; at += 2) tile_at_avx512(4, 2, data, at, blocks, queries, q, sums, stride);
-    for (; q + 2 <= queries.count; q += 2) tile_at_avx512(2, 4, data, base, blocks, queries, q, sums, stride);
-    if (q < queries.count) tile_at_avx512(1, 4, data, base, blocks, queries, q, sums, stride);
+      for (size_t at = base; at < end; at += 2) tile_avx512(4, 2, data, at, blocks, queries, q, sums, stride);
+    for (; q + 2 <= queries.count; q += 2) tile_avx512(2, 4, data, base, blocks, queries, q, sums, stride);
+    if (q < queries.count) tile_avx512(1, 4, data, base, blocks, queries, q, sums, stride);
   }
 }
 
 // Eight queries at a time over pieces of the documents that stay in L1.
-void scan_batch_avx512(const uint8_t* data, size_t blocks, const ScanQueries& queries, int32_t* sums, size_t stride) noexcept {
+void scan_batch_avx512(const uint8_t* data, size_t blocks, const ScanQueries& queries, int32_t* sums,
+                       size_t stride) noexcept {
   const size_t block_bytes = size_t{queries.groups} * kBlockRows;
   const size_t piece = block_bytes * 4 < kBatchBytes ? kBatchBytes / block_bytes / 4 * 4 : 4;
   for (size_t base = 0; base < blocks; base += piece) {
     const size_t count = base + piece < blocks ? piece : blocks - base;
     for (uint32_t q = 0; q < queries.count; q += 8) {
       const ScanQueries eight = {queries.count - q < 8 ? queries.count - q : 8, queries.groups,
-                                 queries.tables + q * table_bytes(queries.groups), queries.y8 + q * y8_stride(queries.groups),
-                                 queries.bias + q};
+                                 queries.tables + q * table_bytes(queries.groups),
+                                 queries.y8 + q * y8_stride(queries.groups), queries.bias + q};
       scan_table_avx512(data + base * block_bytes, count, eight, sums + q * stride + base * kBlockRows, stride);
     }
   }
@@ -159,8 +152,8 @@ struct Selection {
 };
 
 // Scores of rows i .. i + 15, of which `here` exist.
-BEBR_INLINE __m512 score_avx512(const Factor mode, const Selection& to, const int32_t* sums, const uint16_t* factors, size_t i,
-                                __mmask16 here) {
+BEBR_INLINE __m512 score_avx512(const Factor mode, const Selection& to, const int32_t* sums, const uint16_t* factors,
+                                size_t i, __mmask16 here) {
   const __m512 sum = _mm512_cvtepi32_ps(_mm512_maskz_loadu_epi32(here, sums + i));
   const __m512 score = _mm512_add_ps(to.base, _mm512_mul_ps(to.scale, sum));
   if (mode == Factor::None) return score;
@@ -168,8 +161,8 @@ BEBR_INLINE __m512 score_avx512(const Factor mode, const Selection& to, const in
   return mode == Factor::Mul ? _mm512_mul_ps(score, factor) : _mm512_sub_ps(score, factor);
 }
 
-// Compressed in a register and stored whole: kept <= i, so the 16 entries are within the promised room, and a compressing
-// store to memory is microcoded on AMD.
+// Compressed in a register and stored whole: kept <= i, so the 16 entries are within the promised room, and a
+// compressing store to memory is microcoded on AMD.
 BEBR_INLINE void keep_avx512(Selection& to, size_t i, __mmask16 keep, __m512 score) {
   const __m512i lane = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
   const __m512i row = _mm512_add_epi32(_mm512_set1_epi32(static_cast<int32_t>(to.first_row + i)), lane);
@@ -178,15 +171,20 @@ BEBR_INLINE void keep_avx512(Selection& to, size_t i, __mmask16 keep, __m512 sco
   to.kept += static_cast<size_t>(__builtin_popcount(keep));
 }
 
+BEBR_INLINE __mmask16 above_avx512(const Selection& to, const uint16_t* mask, size_t i, __mmask16 here, __m512 score) {
+  const __mmask16 allowed = mask != nullptr ? static_cast<__mmask16>(here & mask[i / 16]) : here;
+  return _mm512_mask_cmp_ps_mask(allowed, score, to.threshold, _CMP_GT_OQ);
+}
+
 // 32 rows to a branch: almost always none of them is kept.
-BEBR_INLINE size_t select_mode_avx512(const Factor mode, const bool masked, const int32_t* sums, size_t rows, const uint16_t* factors,
+BEBR_INLINE size_t select_mode_avx512(const Factor mode, const int32_t* sums, size_t rows, const uint16_t* factors,
                                       const uint16_t* mask, Selection to) {
   size_t i = 0;
   for (; i + 32 <= rows; i += 32) {
     const __m512 first = score_avx512(mode, to, sums, factors, i, 0xffff);
     const __m512 second = score_avx512(mode, to, sums, factors, i + 16, 0xffff);
-    const __mmask16 keep_first = _mm512_mask_cmp_ps_mask(masked ? mask[i / 16] : 0xffff, first, to.threshold, _CMP_GT_OQ);
-    const __mmask16 keep_second = _mm512_mask_cmp_ps_mask(masked ? mask[i / 16 + 1] : 0xffff, second, to.threshold, _CMP_GT_OQ);
+    const __mmask16 keep_first = above_avx512(to, mask, i, 0xffff, first);
+    const __mmask16 keep_second = above_avx512(to, mask, i + 16, 0xffff, second);
     if (_kortestz_mask16_u8(keep_first, keep_second) != 0) continue;
     keep_avx512(to, i, keep_first, first);
     keep_avx512(to, i + 16, keep_second, second);
@@ -194,22 +192,19 @@ BEBR_INLINE size_t select_mode_avx512(const Factor mode, const bool masked, cons
   for (; i < rows; i += 16) {
     const __mmask16 here = rows - i >= 16 ? 0xffff : static_cast<__mmask16>((1u << (rows - i)) - 1);
     const __m512 score = score_avx512(mode, to, sums, factors, i, here);
-    const __mmask16 allowed = masked ? static_cast<__mmask16>(here & mask[i / 16]) : here;
-    keep_avx512(to, i, _mm512_mask_cmp_ps_mask(allowed, score, to.threshold, _CMP_GT_OQ), score);
+    keep_avx512(to, i, above_avx512(to, mask, i, here, score), score);
   }
   return to.kept;
 }
 
-size_t select_avx512(const int32_t* sums, size_t rows, const uint16_t* factors, Factor mode, const uint16_t* mask, float base,
-                     float scale, float threshold, uint32_t first_row, uint32_t* kept_rows, float* kept_scores) noexcept {
-  const Selection to = {_mm512_set1_ps(base), _mm512_set1_ps(scale), _mm512_set1_ps(threshold), first_row, kept_rows, kept_scores, 0};
-  const bool masked = mask != nullptr;
-  if (mode == Factor::Mul && !masked) return select_mode_avx512(Factor::Mul, false, sums, rows, factors, mask, to);
-  if (mode == Factor::Mul) return select_mode_avx512(Factor::Mul, true, sums, rows, factors, mask, to);
-  if (mode == Factor::Sub && !masked) return select_mode_avx512(Factor::Sub, false, sums, rows, factors, mask, to);
-  if (mode == Factor::Sub) return select_mode_avx512(Factor::Sub, true, sums, rows, factors, mask, to);
-  if (!masked) return select_mode_avx512(Factor::None, false, sums, rows, factors, mask, to);
-  return select_mode_avx512(Factor::None, true, sums, rows, factors, mask, to);
+size_t select_avx512(const int32_t* sums, size_t rows, const uint16_t* factors, Factor mode, const uint16_t* mask,
+                     float base, float scale, float threshold, uint32_t first_row, uint32_t* kept_rows,
+                     float* kept_scores) noexcept {
+  const Selection to = {
+      _mm512_set1_ps(base), _mm512_set1_ps(scale), _mm512_set1_ps(threshold), first_row, kept_rows, kept_scores, 0};
+  if (mode == Factor::Mul) return select_mode_avx512(Factor::Mul, sums, rows, factors, mask, to);
+  if (mode == Factor::Sub) return select_mode_avx512(Factor::Sub, sums, rows, factors, mask, to);
+  return select_mode_avx512(Factor::None, sums, rows, factors, mask, to);
 }
 
 // Two accumulators, because one would wait for itself: vpdpwssd takes 5 cycles, and comes every 2 or 3.
@@ -236,8 +231,16 @@ BEBR_INLINE uint32_t load_bits_avx512(const uint8_t* p) {
   return bits;
 }
 
-// The same for planes first .. planes - 1, contiguous from `plane` on.
-BEBR_INLINE void add_planes_avx512(Pair& acc, const CodeSpec& spec, uint32_t first, const uint8_t* plane, const int16_t* y16) {
+// The same of 1 to 3 bytes.
+BEBR_INLINE uint32_t load_few_bits_avx512(const uint8_t* p, uint32_t bytes) {
+  uint32_t bits = 0;
+  for (uint32_t k = 0; k < bytes; ++k) bits |= uint32_t{p[k]} << (8 * k);
+  return bits;
+}
+
+// acc += the planes first .. planes - 1, contiguous from `plane` on.
+BEBR_INLINE void add_planes_avx512(Pair& acc, const CodeSpec& spec, uint32_t first, const uint8_t* plane,
+                                   const int16_t* y16) {
   for (uint32_t t = first; t < spec.planes; ++t) {
     const __m512i weight = plane_weight_avx512(spec, t);
     const uint32_t width = spec.widths[t];
@@ -251,37 +254,35 @@ BEBR_INLINE void add_planes_avx512(Pair& acc, const CodeSpec& spec, uint32_t fir
       j += 32;
     }
     if (j < width) {  // 1 to 3 bytes; the row may end there
-      uint32_t bits = 0;
-      for (uint32_t k = 0; k < (width - j) / 8; ++k) bits |= uint32_t{plane[j / 8 + k]} << (8 * k);
-      acc.odd = add_bits_avx512(acc.odd, bits, y16 + j, weight);
+      acc.odd = add_bits_avx512(acc.odd, load_few_bits_avx512(plane + j / 8, (width - j) / 8), y16 + j, weight);
     }
     plane += width / 8;
   }
 }
 
-// Bits of 32 dims of one document from 4 byte groups of its block: `pick` takes its byte of each of the 4 lanes.
-BEBR_INLINE uint32_t gather_bits_avx512(__m512i quad, __m512i pick) {
-  return static_cast<uint32_t>(_mm_cvtsi128_si32(_mm512_castsi512_si128(_mm512_permutexvar_epi8(pick, quad))));
-}
-
-// The same for the sign plane, in blocks.
-BEBR_INLINE void add_sign_avx512(Pair& acc, const CodeSpec& spec, const uint8_t* block, uint32_t document, const int16_t* y16) {
-  const __m512i pick = _mm512_set1_epi32(static_cast<int32_t>(0x30201000u + 0x01010101u * document));
+// The same for the sign plane, in a block: 32 dims of a document are 4 adjacent bytes of a quad.
+BEBR_INLINE void add_sign_avx512(Pair& acc, const CodeSpec& spec, const uint8_t* block, uint32_t document,
+                                 const int16_t* y16) {
   const __m512i weight = plane_weight_avx512(spec, 0);
   const uint32_t groups = spec.groups();
+  const uint8_t* quad = block + document * 4;
   uint32_t g = 0;
-  for (; g + 8 <= groups; g += 8) {
-    const uint8_t* quad = block + g * kBlockRows;
-    acc.even = add_bits_avx512(acc.even, gather_bits_avx512(_mm512_loadu_si512(quad), pick), y16 + g * 8, weight);
-    acc.odd = add_bits_avx512(acc.odd, gather_bits_avx512(_mm512_loadu_si512(quad + 64), pick), y16 + g * 8 + 32, weight);
+  for (; g + 8 <= groups; g += 8, quad += 2 * kQuadBytes) {
+    acc.even = add_bits_avx512(acc.even, load_bits_avx512(quad), y16 + g * 8, weight);
+    acc.odd = add_bits_avx512(acc.odd, load_bits_avx512(quad + kQuadBytes), y16 + g * 8 + 32, weight);
   }
-  for (; g < groups; g += 4) {
-    const __m512i quad = load_bytes_avx512(block + g * kBlockRows, (groups - g) * kBlockRows);
-    acc.even = add_bits_avx512(acc.even, gather_bits_avx512(quad, pick), y16 + g * 8, weight);
+  if (g + 4 <= groups) {
+    acc.even = add_bits_avx512(acc.even, load_bits_avx512(quad), y16 + g * 8, weight);
+    g += 4;
+  }
+  if (g < groups) {
+    const uint8_t* tail = block + g * kBlockRows + document * (groups - g);
+    acc.odd = add_bits_avx512(acc.odd, load_few_bits_avx512(tail, groups - g), y16 + g * 8, weight);
   }
 }
 
-// sum_t 2^(planes-1-t) sum_{j < widths[t]} y16[j]. With bits b = (r + 1) / 2, a score is 2 * (sum over set bits) - this.
+// sum_t 2^(planes-1-t) sum_{j < widths[t]} y16[j]. With bits b = (r + 1) / 2, a score is 2 * (sum over set bits) -
+// this.
 uint32_t all_ones_avx512(const CodeSpec& spec, const int16_t* y16) {
   Pair acc = {};
   for (uint32_t t = 0; t < spec.planes; ++t) {
@@ -297,7 +298,8 @@ BEBR_INLINE void prefetch_avx512(const uint8_t* p, size_t bytes) {
   for (size_t at = 0; at < bytes; at += 64) _mm_prefetch(reinterpret_cast<const char*>(p + at), _MM_HINT_T1);
 }
 
-void complete_avx512(const ScanView& view, const int16_t* y16, const uint32_t* rows, size_t count, int32_t* out) noexcept {
+void complete_avx512(const ScanView& view, const int16_t* y16, const uint32_t* rows, size_t count,
+                     int32_t* out) noexcept {
   const CodeSpec& spec = view.spec;
   const size_t sign_bytes = block_bytes(spec), rest_bytes = spec.rest_bytes();
   const uint32_t ones = all_ones_avx512(spec, y16);
@@ -333,7 +335,8 @@ BEBR_INLINE __m256i widen_lanes_avx512(__m512i cell) {
 }
 
 // The paper's kernel on two code bytes at a time. Cell k holds documents 4i + k.
-void lut_sdc_avx512(const uint8_t* data, size_t blocks, size_t code_bytes, const uint8_t* table, int32_t* out) noexcept {
+void lut_sdc_avx512(const uint8_t* data, size_t blocks, size_t code_bytes, const uint8_t* table,
+                    int32_t* out) noexcept {
   const __m512i nibble = _mm512_set1_epi8(15);
   const size_t bytes = code_bytes * 32, piece_bytes = 256 * 64;
   for (size_t block = 0; block < blocks; ++block, data += bytes, out += 32) {
@@ -342,7 +345,8 @@ void lut_sdc_avx512(const uint8_t* data, size_t blocks, size_t code_bytes, const
       const size_t end = piece + piece_bytes < bytes ? piece + piece_bytes : bytes;
       __m512i cell[4] = {};
       for (size_t at = piece; at < end; at += 64) {
-        const __m512i codes = load_bytes_avx512(data + at, bytes - at), entries = load_bytes_avx512(table + at, bytes - at);
+        const __m512i codes = load_bytes_avx512(data + at, bytes - at),
+                      entries = load_bytes_avx512(table + at, bytes - at);
         const __m512i first = _mm512_shuffle_epi8(entries, _mm512_and_si512(codes, nibble));
         const __m512i second = _mm512_shuffle_epi8(entries, _mm512_and_si512(_mm512_srli_epi16(codes, 4), nibble));
         cell[0] = _mm512_add_epi16(cell[0], first);
@@ -375,7 +379,8 @@ void popcount_sdc_avx512(const uint8_t* query, const uint8_t* rows, size_t count
         }
       }
     }
-    out[i] = weights * static_cast<int32_t>(width_bytes * 8) - 2 * static_cast<int32_t>(_mm512_reduce_add_epi64(differ));
+    out[i] =
+        weights * static_cast<int32_t>(width_bytes * 8) - 2 * static_cast<int32_t>(_mm512_reduce_add_epi64(differ));
   }
 }
 

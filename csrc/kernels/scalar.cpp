@@ -1,7 +1,7 @@
 // The specification of every integer kernel, written for reading. The other files must give the same bits.
 //
-// Bounds (kernels.h): a table sum is at most 254 * 512 groups, a y8 dot product at most 127 * 512, a y16 dot product below
-// 2^31, a paper sum at most 255 * 8192 sub-spaces: int32 holds all of them.
+// Bounds (kernels.h): a table sum is at most 254 * 512 groups, a y8 dot product at most 127 * 512, a y16 dot product
+// below 2^31, a paper sum at most 255 * 8192 sub-spaces: int32 holds all of them.
 #include <cstddef>
 #include <cstdint>
 
@@ -47,11 +47,11 @@ size_t select_scalar(const int32_t* sums, size_t rows, const uint16_t* factors, 
   return kept;
 }
 
-// sum_{j < width} y16[j] r[j], where byte g of the plane stands at bits[g * step].
-int32_t plane_sum(const uint8_t* bits, size_t step, uint32_t width, const int16_t* y16) noexcept {
+// sum_{j < width} y16[j] r[j].
+int32_t plane_sum(const uint8_t* bits, uint32_t width, const int16_t* y16) noexcept {
   int32_t sum = 0;
   for (uint32_t j = 0; j < width; ++j) {
-    const bool plus = (bits[j / 8 * step] >> (j % 8) & 1) != 0;
+    const bool plus = (bits[j / 8] >> (j % 8) & 1) != 0;
     sum += plus ? y16[j] : -y16[j];
   }
   return sum;
@@ -61,11 +61,12 @@ void complete_scalar(const ScanView& view, const int16_t* y16, const uint32_t* r
                      int32_t* out) noexcept {
   const CodeSpec& spec = view.spec;
   for (size_t i = 0; i < count; ++i) {
-    const uint8_t* sign = view.blocks + sign_offset(spec.groups(), rows[i], 0);
+    uint8_t sign[kMaxDims / 8];
+    for (uint32_t g = 0; g < spec.groups(); ++g) sign[g] = view.blocks[sign_offset(spec.groups(), rows[i], g)];
     const uint8_t* rest = view.rest + size_t{rows[i]} * spec.rest_bytes();
-    int32_t sum = plane_sum(sign, kBlockRows, spec.widths[0], y16);
+    int32_t sum = plane_sum(sign, spec.widths[0], y16);
     for (uint32_t t = 1; t < spec.planes; ++t) {
-      sum = 2 * sum + plane_sum(rest, 1, spec.widths[t], y16);
+      sum = 2 * sum + plane_sum(rest, spec.widths[t], y16);
       rest += spec.widths[t] / 8;
     }
     out[i] = sum;
@@ -78,7 +79,7 @@ void dot_rows_scalar(const CodeSpec& spec, const uint8_t* data, size_t stride, c
     const uint8_t* plane = data + rows[i] * stride;
     int32_t sum = 0;
     for (uint32_t t = 0; t < spec.planes; ++t) {
-      sum = 2 * sum + plane_sum(plane, 1, spec.widths[t], y16);
+      sum = 2 * sum + plane_sum(plane, spec.widths[t], y16);
       plane += spec.widths[t] / 8;
     }
     out[i] = sum;

@@ -59,7 +59,7 @@ def test_a_promise_is_kept_or_not_by_its_margins(data):
             truth[:, k // 2 :] = -1
             return truth
 
-    easy = recall.check(data, recall.Promise(18, 1, 0.0, None), Peer())
+    easy = recall.check(data, recall.Promise(18, 1, 0.0, -1.0), Peer())
     assert easy.peer_recall == 0.5 and easy.kept == (easy.adc >= 0.5)
-    assert not recall.check(data, recall.Promise(18, 1, 0.6, None), Peer()).kept
+    assert not recall.check(data, recall.Promise(18, 1, 0.6, -1.0), Peer()).kept
     assert not recall.check(data, recall.Promise(18, 1, -1.0, 0.6), Peer()).kept

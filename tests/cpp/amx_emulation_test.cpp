@@ -1,6 +1,6 @@
-// scan_batch of amx.cpp on a tile unit in software, so that its blocking, padding and offsets are checked to the bit on machines
-// with AVX-512 but without AMX too. It says nothing of speed, and stands beside the real kernel's tests, not in their place:
-// those still print "skipped: amx".
+// scan_batch of amx.cpp on a tile unit in software, so that its blocking, padding and offsets are checked to the bit on
+// machines with AVX-512 but without AMX too. It says nothing of speed, and stands beside the real kernel's tests, not
+// in their place: those still print "skipped: amx".
 #include <immintrin.h>
 
 #include <cstdint>
@@ -15,7 +15,8 @@
 namespace bebr::test {
 namespace {
 
-// Eight tiles as Intel's manual describes them: configured shapes, zero after a configuration and beyond a loaded shape.
+// Eight tiles as Intel's manual describes them: configured shapes, zero after a configuration and beyond a loaded
+// shape.
 struct TileUnit {
   bool configured = false, misused = false;
   uint16_t row_bytes[8] = {};
@@ -36,21 +37,25 @@ struct TileUnit {
   }
   void load(int tile, const void* base, size_t stride) {
     zero(tile);
-    for (size_t r = 0; r < rows[tile]; ++r) std::memcpy(tiles[tile][r], static_cast<const uint8_t*>(base) + r * stride, row_bytes[tile]);
+    for (size_t r = 0; r < rows[tile]; ++r)
+      std::memcpy(tiles[tile][r], static_cast<const uint8_t*>(base) + r * stride, row_bytes[tile]);
   }
   void store(int tile, void* base, size_t stride) {
     misused = misused || !configured;
-    for (size_t r = 0; r < rows[tile]; ++r) std::memcpy(static_cast<uint8_t*>(base) + r * stride, tiles[tile][r], row_bytes[tile]);
+    for (size_t r = 0; r < rows[tile]; ++r)
+      std::memcpy(static_cast<uint8_t*>(base) + r * stride, tiles[tile][r], row_bytes[tile]);
   }
   // tdpbssd: c[m][n] += sum over k and i < 4 of a[m][4k + i] * b[k][4n + i].
   void multiply(int c, int a, int b) {
-    misused = misused || !configured || rows[c] != rows[a] || row_bytes[c] != row_bytes[b] || row_bytes[a] != 4 * rows[b];
+    misused =
+        misused || !configured || rows[c] != rows[a] || row_bytes[c] != row_bytes[b] || row_bytes[a] != 4 * rows[b];
     for (size_t m = 0; m < rows[c]; ++m) {
       for (size_t n = 0; n < row_bytes[c] / 4u; ++n) {
         int32_t sum = 0;
         std::memcpy(&sum, &tiles[c][m][4 * n], 4);
         for (size_t k = 0; k < rows[b]; ++k)
-          for (size_t i = 0; i < 4; ++i) sum += static_cast<int8_t>(tiles[a][m][4 * k + i]) * static_cast<int8_t>(tiles[b][k][4 * n + i]);
+          for (size_t i = 0; i < 4; ++i)
+            sum += static_cast<int8_t>(tiles[a][m][4 * k + i]) * static_cast<int8_t>(tiles[b][k][4 * n + i]);
         std::memcpy(&tiles[c][m][4 * n], &sum, 4);
       }
     }
@@ -91,9 +96,11 @@ BEBR_TEST(emulated_amx_scan_equals_scalar) {
   bind_emulated_amx(tested);
   Random random(40);
   for (uint32_t count = 1; count <= 70; ++count)
-    compare_scans(tested, random, {1 + below(random, 64), count, 1 + below(random, 5), static_cast<int>(below(random, 4))});
+    compare_scans(tested, random,
+                  {1 + below(random, 64), count, 1 + below(random, 5), static_cast<int>(below(random, 4))});
   for (const uint32_t dims : {8u, 24u, 64u, 72u, 520u, 2056u, 4088u, 4096u})
-    for (const uint32_t count : {16u, 33u, 40u}) compare_scans(tested, random, {dims / 8, count, 3, static_cast<int>(below(random, 3))});
+    for (const uint32_t count : {16u, 33u, 40u})
+      compare_scans(tested, random, {dims / 8, count, 3, static_cast<int>(below(random, 3))});
   CHECK(!unit().misused && !unit().configured, "configured before use, released after");
 }
 

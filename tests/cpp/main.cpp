@@ -83,7 +83,8 @@ int run_all() {
       attempt(test.name, count, test.run);
       continue;
     }
-    for (const Isa isa : isas) attempt(std::string(test.name) + " [" + isa_name(isa) + "]", count, [&] { test.run_kernels(kernels(isa)); });
+    for (const Isa isa : isas)
+      attempt(std::string(test.name) + " [" + isa_name(isa) + "]", count, [&] { test.run_kernels(kernels(isa)); });
   }
   std::printf("%d passed, %d failed\n", count.passed, count.failed);
   return count.failed == 0 ? 0 : 1;

@@ -1,10 +1,11 @@
 // The paper's two kernels: both give 4^(planes-1) <q, d>, by different roads.
+#include "code/paper.h"
+
 #include <string>
 #include <vector>
 
 #include "base/error.h"
 #include "check.h"
-#include "code/paper.h"
 
 namespace bebr::test {
 namespace {
@@ -54,8 +55,10 @@ BEBR_KERNEL_TEST(lut_sdc_equals_popcount_sdc) {
     for (const uint32_t dims : {8u, 24u, 40u, 120u, 256u, 384u, 520u, 1032u, 2056u, 4096u}) {
       for (const int kind : {0, 1, 2}) {  // random; opposite extremes; the same extreme
         const CodeSpec spec = uniform(dims, planes);
-        const size_t count = dims > 1000 ? 33 : 1 + below(random, 100), blocks = (count + kPaperBlockRows - 1) / kPaperBlockRows;
-        const Exact<uint8_t> query = make_bytes(random, spec.row_bytes(), kind == 0 ? 0 : kind), rows = make_bytes(random, count * spec.row_bytes(), kind == 0 ? 0 : 2);
+        const size_t count = dims > 1000 ? 33 : 1 + below(random, 100),
+                     blocks = (count + kPaperBlockRows - 1) / kPaperBlockRows;
+        const Exact<uint8_t> query = make_bytes(random, spec.row_bytes(), kind == 0 ? 0 : kind),
+                             rows = make_bytes(random, count * spec.row_bytes(), kind == 0 ? 0 : 2);
         const size_t code_bytes = paper_code_bytes(spec);
         Exact<uint8_t> packed(blocks * kPaperBlockRows * code_bytes), table(code_bytes * 32);
         paper_pack(spec, rows.data(), count, packed.data());
@@ -76,7 +79,8 @@ BEBR_KERNEL_TEST(lut_sdc_any_table) {
   Random random(23);
   for (const size_t code_bytes : {1, 2, 3, 64, 255, 256, 257, 513, 514, 4096}) {
     for (const int kind : {0, 2}) {
-      const Exact<uint8_t> data = make_bytes(random, 2 * 32 * code_bytes, 0), table = make_bytes(random, 32 * code_bytes, kind);
+      const Exact<uint8_t> data = make_bytes(random, 2 * 32 * code_bytes, 0),
+                           table = make_bytes(random, 32 * code_bytes, kind);
       Exact<int32_t> got(64), want(64);
       kernels(Isa::Scalar).lut_sdc(data.data(), 2, code_bytes, table.data(), want.data());
       tested.lut_sdc(data.data(), 2, code_bytes, table.data(), got.data());

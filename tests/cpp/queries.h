@@ -17,7 +17,8 @@ struct Queries {
   ScanQueries view;
 };
 
-// Fills one group so that sum |y8| <= 127. kind: 0 random, 1 one coordinate takes all of it, 2 spread to exactly 127, 3 zero.
+// Fills one group so that sum |y8| <= 127. kind: 0 random, 1 one coordinate takes all of it, 2 spread to exactly 127, 3
+// zero.
 inline void fill_group(Random& random, int kind, int8_t* y8) {
   int room = 127;
   for (int i = 0; i < 8; ++i) {
@@ -31,7 +32,8 @@ inline void fill_group(Random& random, int kind, int8_t* y8) {
 }
 
 inline Queries make_queries(Random& random, uint32_t groups, uint32_t count, int kind) {
-  Queries queries{Exact<uint8_t>(count * table_bytes(groups)), Exact<int8_t>(count * y8_stride(groups)), Exact<int32_t>(count), {}};
+  Queries queries{
+      Exact<uint8_t>(count * table_bytes(groups)), Exact<int8_t>(count * y8_stride(groups)), Exact<int32_t>(count), {}};
   for (uint32_t q = 0; q < count; ++q) {
     int8_t* y8 = queries.y8.data() + q * y8_stride(groups);
     uint8_t* table = queries.tables.data() + q * table_bytes(groups);
@@ -61,13 +63,16 @@ struct ScanCase {
 };
 
 inline std::ostream& operator<<(std::ostream& out, const ScanCase& where) {
-  return out << "dims " << where.groups * 8 << ", queries " << where.count << ", blocks " << where.blocks << ", kind " << where.kind;
+  return out << "dims " << where.groups * 8 << ", queries " << where.count << ", blocks " << where.blocks << ", kind "
+             << where.kind;
 }
 
-// Runs one case through both of the bundle's scans and compares with scalar; gaps between queries' sums must stay untouched.
+// Runs one case through both of the bundle's scans and compares with scalar; gaps between queries' sums must stay
+// untouched.
 inline void compare_scans(const Kernels& tested, Random& random, const ScanCase& where) {
   const Queries queries = make_queries(random, where.groups, where.count, where.kind);
-  const Exact<uint8_t> data = make_bytes(random, where.blocks * where.groups * kBlockRows, where.kind == 0 ? 0 : static_cast<int>(below(random, 4)));
+  const Exact<uint8_t> data = make_bytes(random, where.blocks * where.groups * kBlockRows,
+                                         where.kind == 0 ? 0 : static_cast<int>(below(random, 4)));
   const size_t rows = where.blocks * kBlockRows, stride = rows + below(random, 3);
   const size_t total = rows == 0 ? 0 : (where.count - 1) * stride + rows;
   Exact<int32_t> want(total), got(total);

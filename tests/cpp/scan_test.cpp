@@ -1,4 +1,5 @@
-// scan_table and scan_batch: the specification against the sum it stands for, and every bundle against the specification.
+// scan_table and scan_batch: the specification against the sum it stands for, and every bundle against the
+// specification.
 #include <algorithm>
 
 #include "check.h"
@@ -33,7 +34,8 @@ BEBR_KERNEL_TEST(scan_few_queries) {
   Random random(2);
   for (const uint32_t dims : {8u, 16u, 24u, 40u, 64u, 120u, 384u, 520u}) {
     for (uint32_t count = 1; count <= 8; ++count) {
-      for (const size_t blocks : {1, 2, 3, 4, 5, 7}) compare_scans(tested, random, {dims / 8, count, blocks, static_cast<int>(below(random, 4))});
+      for (const size_t blocks : {1, 2, 3, 4, 5, 7})
+        compare_scans(tested, random, {dims / 8, count, blocks, static_cast<int>(below(random, 4))});
     }
   }
 }
@@ -59,7 +61,7 @@ BEBR_KERNEL_TEST(scan_extreme_sums) {
       for (uint32_t g = 0; g < groups; ++g) {
         uint8_t byte = fill;
         for (uint32_t i = 0; i < 8; ++i) byte = static_cast<uint8_t>(byte ^ ((queries.y8[g * 8 + i] < 0 ? 1 : 0) << i));
-        std::fill_n(data.data() + g * kBlockRows, kBlockRows, byte);
+        for (size_t i = 0; i < kBlockRows; ++i) data[sign_offset(groups, i, g)] = byte;
       }
       Exact<int32_t> got(8 * 16);
       tested.scan_table(data.data(), 1, queries.view, got.data(), 16);
@@ -72,7 +74,8 @@ BEBR_KERNEL_TEST(scan_extreme_sums) {
 BEBR_KERNEL_TEST(scan_batches) {
   Random random(5);
   for (uint32_t count = 1; count <= 70; ++count)
-    compare_scans(tested, random, {1 + below(random, 64), count, 1 + below(random, 6), static_cast<int>(below(random, 4))});
+    compare_scans(tested, random,
+                  {1 + below(random, 64), count, 1 + below(random, 6), static_cast<int>(below(random, 4))});
   compare_scans(tested, random, {48, 64, 71, 0});
   compare_scans(tested, random, {48, 33, 0, 0});
 }

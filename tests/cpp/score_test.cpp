@@ -1,4 +1,5 @@
-// select, complete and dot_rows: the specification against its own definition, and every bundle against the specification.
+// select, complete and dot_rows: the specification against its own definition, and every bundle against the
+// specification.
 #include <algorithm>
 #include <limits>
 #include <vector>
@@ -33,8 +34,8 @@ Selected select(const Kernels& tested, const SelectCase& c) {
   Exact<uint32_t> kept_rows(room);
   Exact<float> kept_scores(room);
   const uint16_t* factors = c.mode == Factor::None ? nullptr : c.factors.data();
-  const size_t count = tested.select(c.sums.data(), rows, factors, c.mode, c.masked ? c.mask.data() : nullptr, c.base, c.scale, c.threshold,
-                                     1000, kept_rows.data(), kept_scores.data());
+  const size_t count = tested.select(c.sums.data(), rows, factors, c.mode, c.masked ? c.mask.data() : nullptr, c.base,
+                                     c.scale, c.threshold, 1000, kept_rows.data(), kept_scores.data());
   CHECK(count <= rows, "kept " << count << " of " << rows);
   return {count, {kept_rows.data(), kept_rows.data() + count}, {kept_scores.data(), kept_scores.data() + count}};
 }
@@ -46,7 +47,8 @@ uint16_t any_half(Random& random) {
 }
 
 int32_t any_sum(Random& random) {
-  constexpr int32_t kSpecial[] = {0, 1, -1, 65024, -65024, std::numeric_limits<int32_t>::max(), std::numeric_limits<int32_t>::min()};
+  constexpr int32_t kSpecial[] = {
+      0, 1, -1, 65024, -65024, std::numeric_limits<int32_t>::max(), std::numeric_limits<int32_t>::min()};
   return below(random, 8) == 0 ? kSpecial[below(random, 7)] : static_cast<int32_t>(below(random, 20001)) - 10000;
 }
 
@@ -56,7 +58,16 @@ BEBR_TEST(scalar_select_by_hand) {
   for (size_t i = 0; i < 4; ++i) sums[i] = static_cast<int32_t>(i) * 10;
   for (size_t i = 0; i < 4; ++i) factors[i] = float_to_half(i == 3 ? -1.0f : 2.0f);
   mask[0] = 0b1101;
-  const Selected mul = select(kernels(Isa::Scalar), {sums, factors, mask, Factor::Mul, false, 1, 0.5f, 2, });
+  const Selected mul = select(kernels(Isa::Scalar), {
+                                                        sums,
+                                                        factors,
+                                                        mask,
+                                                        Factor::Mul,
+                                                        false,
+                                                        1,
+                                                        0.5f,
+                                                        2,
+                                                    });
   CHECK((mul.rows == std::vector<uint32_t>{1001, 1002}), mul.count);
   CHECK((mul.scores == std::vector<float>{12, 22}), mul.count);
   const Selected sub = select(kernels(Isa::Scalar), {sums, factors, mask, Factor::Sub, true, 1, 0.5f, -1});
@@ -124,13 +135,15 @@ std::ostream& operator<<(std::ostream& out, const ScoreCase& c) {
 void compare(const Kernels& tested, Random& random, const ScoreCase& c) {
   const CodeSpec& spec = c.spec;
   const size_t stride = spec.row_bytes() + below(random, 3);
-  const Exact<uint8_t> rows = make_bytes(random, (c.rows - 1) * stride + spec.row_bytes(), static_cast<int>(below(random, 4)));
+  const Exact<uint8_t> rows =
+      make_bytes(random, (c.rows - 1) * stride + spec.row_bytes(), static_cast<int>(below(random, 4)));
   Exact<uint8_t> blocks(block_count(c.rows) * block_bytes(spec)), rest(c.rows * spec.rest_bytes());
   for (size_t i = 0; i < c.rows; ++i) put_row(spec, rows.data() + i * stride, i, blocks.data(), rest.data());
   const ScanView view{spec, blocks.data(), rest.data(), c.rows};
   const Exact<int16_t> y16 = make_y16(random, spec, c.kind);
   Exact<uint32_t> picked(c.rows + 7);
-  for (size_t i = 0; i < picked.size(); ++i) picked[i] = i < c.rows ? static_cast<uint32_t>(i) : below(random, static_cast<uint32_t>(c.rows));
+  for (size_t i = 0; i < picked.size(); ++i)
+    picked[i] = i < c.rows ? static_cast<uint32_t>(i) : below(random, static_cast<uint32_t>(c.rows));
   const size_t count = picked.size();
   Exact<int32_t> want(count), got(count);
   kernels(Isa::Scalar).complete(view, y16.data(), picked.data(), count, want.data());
@@ -162,14 +175,17 @@ BEBR_KERNEL_TEST(complete_equals_scalar) {
   for (const uint32_t dims : {8u, 16u, 24u, 40u, 64u, 120u, 384u, 520u, 2056u, 4096u}) {
     for (uint32_t planes = 1; planes <= 8; ++planes) {
       for (const int kind : {0, 1, 2})
-        compare(tested, random, {make_spec(random, dims, planes, kind == 0 || below(random, 2) == 0), 1 + below(random, dims > 1000 ? 20 : 40), kind});
+        compare(tested, random,
+                {make_spec(random, dims, planes, kind == 0 || below(random, 2) == 0),
+                 1 + below(random, dims > 1000 ? 20 : 40), kind});
     }
   }
 }
 
 BEBR_KERNEL_TEST(complete_any_row_count) {
   Random random(13);
-  for (size_t rows = 1; rows <= 100; ++rows) compare(tested, random, {make_spec(random, 8 * (1 + below(random, 20)), 1 + below(random, 4), true), rows, 0});
+  for (size_t rows = 1; rows <= 100; ++rows)
+    compare(tested, random, {make_spec(random, 8 * (1 + below(random, 20)), 1 + below(random, 4), true), rows, 0});
 }
 
 }  // namespace
