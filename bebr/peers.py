@@ -275,9 +275,8 @@ class _Usearch:
         if self._code == "f16":
             return x.astype(np.float16)
         if self._code == "i8":
-            return np.clip(np.rint(x * self._scale), -127, 127).astype(np.int8)
-        signs: npt.NDArray[np.uint8] = np.packbits(x > self._mean, axis=1)
-        return signs
+            return np.asarray(np.clip(np.rint(x * self._scale), -127, 127), dtype=np.int8)
+        return np.asarray(np.packbits(x > self._mean, axis=1))
 
     def search(self, queries: Floats, k: int, threads: int = 1) -> Ids:
         kinds = self._module.MetricKind

@@ -21,10 +21,10 @@ namespace bebr {
 namespace {
 
 constexpr float kLowest = -std::numeric_limits<float>::infinity();
-constexpr size_t kGroup = 256;       // queries scanned together: their int8 form stays in L2
-constexpr size_t kSums = 64 * 1024;  // sums of a chunk, 256 KB: L2
-constexpr size_t kMostChunkRows = 4096;
-constexpr size_t kFewestPartRows = 4096;  // less work than this is not worth a thread
+constexpr size_t kGroup = 256;             // queries scanned together: their integer forms stay in L2
+constexpr size_t kMostChunkRows = 1024;    // of a chunk, so that the first threshold does not come too late
+constexpr size_t kChunkBytes = 16 * 1024;  // of codes, and about as much of sums: L1, when tables are looked up
+constexpr size_t kFewestPartRows = 4096;   // less work than this is not worth a thread
 
 // A first look at every kSampleStep-th run of blocks guesses the score that the worst survivor will have.
 constexpr size_t kSampleBlocks = 4, kSampleStep = 16;
@@ -143,20 +143,28 @@ class FlatIndex::Scan {
   template <typename Keep>
   void scan(size_t q0, size_t nq, size_t first, size_t last, size_t chunk_blocks, size_t step, const Keep& keep) const {
     const size_t bytes = block_bytes(view_.spec);
-    std::vector<int32_t> sums(nq * chunk_blocks * kBlockRows);
+    std::vector<int32_t> sums(std::min<size_t>(nq, kernels_.batch_queries) * chunk_blocks * kBlockRows);
     for (size_t b = first; b < last; b += step * chunk_blocks) {
       const size_t blocks = std::min(chunk_blocks, last - b);
       if (!mask_.empty() &&
           std::all_of(mask_.begin() + static_cast<ptrdiff_t>(b), mask_.begin() + static_cast<ptrdiff_t>(b + blocks),
                       [](uint16_t m) { return m == 0; }))
         continue;
-      const size_t stride = blocks * kBlockRows;
-      const ScanQueries view = coarse_.view(static_cast<uint32_t>(q0), static_cast<uint32_t>(nq));
-      (nq <= 8 ? kernels_.scan_table : kernels_.scan_batch)(view_.blocks + b * bytes, blocks, view, sums.data(),
-                                                            stride);
-      const size_t rows = std::min(stride, view_.rows - b * kBlockRows);
-      for (size_t i = 0; i < nq; ++i) keep(i, sums.data() + i * stride, b * kBlockRows, rows);
+      const size_t stride = blocks * kBlockRows, rows = std::min(stride, view_.rows - b * kBlockRows);
+      for (size_t i = 0; i < nq; i += kernels_.batch_queries) {
+        const size_t some = std::min<size_t>(kernels_.batch_queries, nq - i);
+        const ScanQueries view = coarse_.view(static_cast<uint32_t>(q0 + i), static_cast<uint32_t>(some));
+        (some <= 8 ? kernels_.scan_table : kernels_.scan_batch)(view_.blocks + b * bytes, blocks, view, sums.data(),
+                                                                stride);
+        for (size_t j = 0; j < some; ++j) keep(i + j, sums.data() + j * stride, b * kBlockRows, rows);
+      }
     }
+  }
+
+  size_t chunk_blocks(size_t nq) const {
+    const size_t together = std::min<size_t>(nq, kernels_.batch_queries);
+    const size_t rows = together <= 8 ? kChunkBytes / view_.spec.groups() : 256;
+    return std::clamp(rows / (4 * kBlockRows) * 4, size_t{4}, kMostChunkRows / kBlockRows);
   }
 
   size_t select(size_t q, const int32_t* sums, size_t first_row, size_t rows, float base, float threshold,
@@ -169,10 +177,10 @@ class FlatIndex::Scan {
   float coarse_scale(size_t q) const { return coarse_.scale_.as<float>()[q]; }
 
   void run_group(size_t q0, size_t nq, float* scores, int64_t* ids) const {
-    const size_t chunk_blocks = std::clamp(kSums / nq, kGroup, kMostChunkRows) / kBlockRows;
+    const size_t chunk = chunk_blocks(nq);
     if (exact_) {
       const auto tops =
-          by_parts<TopK>([&](size_t first, size_t last) { return exact_part(q0, nq, first, last, chunk_blocks); });
+          by_parts<TopK>([&](size_t first, size_t last) { return exact_part(q0, nq, first, last, chunk); });
       parallel_for(nq, 1, [&](size_t begin, size_t end) {
         for (size_t i = begin; i < end; ++i) {
           TopK top(params_.k);
@@ -186,16 +194,17 @@ class FlatIndex::Scan {
     const size_t limit = std::max(params_.survivors, params_.k);
     const std::vector<float> guess = guess_thresholds(q0, nq, limit);
     const auto kept = by_parts<Survivors>([&](size_t first, size_t last) {
-      return progressive_part(q0, nq, first, last, chunk_blocks, 1, limit, guess.data());
+      return progressive_part(q0, nq, first, last, chunk, 1, limit, guess.data());
     });
     parallel_for(nq, 1, [&](size_t begin, size_t end) {
       for (size_t i = begin; i < end; ++i) {
         const size_t q = q0 + i;
         Survivors all = merged(kept, i, limit);
+        // Up to twice as many as wanted are completed as they are, which costs less than to find the best of them.
+        if (all.size() > 2 * limit) all.cut();
         if (all.size() < limit && guess[i] > kLowest) {  // guessed too high: look again, at everything
           const float any = kLowest;
-          all = std::move(
-              progressive_part(q, 1, 0, block_count(view_.rows), kMostChunkRows / kBlockRows, 1, limit, &any)[0]);
+          all = std::move(progressive_part(q, 1, 0, block_count(view_.rows), chunk_blocks(1), 1, limit, &any)[0]);
           all.cut();
         }
         TopK top(params_.k);
@@ -230,7 +239,6 @@ class FlatIndex::Scan {
       std::copy_n(part[i].scores().begin(), part[i].size(), all.next_scores());
       all.grow(part[i].size());
     }
-    all.cut();
     return all;
   }
 

@@ -7,13 +7,13 @@
 namespace bebr {
 namespace {
 
-// Entry n of a nibble: sum (bit ? +y : -y) + sum |y|, which is 2|y| for every bit that agrees with y's sign.
+// Entry n of a nibble: sum (bit ? +y : -y) + sum |y|. Setting bit i adds 2 y[i].
 void fill_nibble(const int8_t* y, uint8_t* table) {
-  for (int n = 0; n < 16; ++n) {
-    int sum = 0;
-    for (int i = 0; i < 4; ++i) sum += ((n >> i & 1) != 0 ? y[i] : -y[i]) + std::abs(y[i]);
-    table[n] = static_cast<uint8_t>(sum);
-  }
+  int none = 0;
+  for (int i = 0; i < 4; ++i) none += std::abs(y[i]) - y[i];
+  table[0] = static_cast<uint8_t>(none);
+  for (int i = 0; i < 4; ++i)
+    for (int n = 0; n < 1 << i; ++n) table[n + (1 << i)] = static_cast<uint8_t>(table[n] + 2 * y[i]);
 }
 
 }  // namespace

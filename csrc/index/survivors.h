@@ -20,11 +20,10 @@ class Survivors {
   // chunk: most rows that one call may append. threshold: rows at or below it are known not to matter.
   Survivors(size_t limit, size_t chunk, float threshold = -std::numeric_limits<float>::infinity())
       : limit_(limit),
-        capacity_(2 * limit + 2 * chunk + 16),
+        capacity_(2 * limit + kSlack + chunk + 16),
         threshold_(threshold),
         rows_(std::make_unique_for_overwrite<uint32_t[]>(capacity_)),
-        scores_(std::make_unique_for_overwrite<float[]>(capacity_)),
-        chunk_(chunk + 16) {}
+        scores_(std::make_unique_for_overwrite<float[]>(capacity_)) {}
 
   float threshold() const { return threshold_; }
   size_t size() const { return size_; }
@@ -32,7 +31,7 @@ class Survivors {
   float* next_scores() { return scores_.get() + size_; }
   void grow(size_t n) {
     size_ += n;
-    if (size_ + chunk_ > capacity_) cut();
+    if (size_ >= 2 * limit_ + kSlack) cut();
   }
 
   void cut() {
@@ -60,6 +59,8 @@ class Survivors {
   std::span<const float> scores() const { return {scores_.get(), size_}; }
 
  private:
+  static constexpr size_t kSlack = 256;  // a cut is worth its while once it drops this many
+
   static float nth(std::span<const float> scores, size_t n) {
     static thread_local std::vector<float> scratch;
     scratch.assign(scores.begin(), scores.end());
@@ -71,7 +72,6 @@ class Survivors {
   float threshold_;
   std::unique_ptr<uint32_t[]> rows_;
   std::unique_ptr<float[]> scores_;
-  size_t chunk_;
 };
 
 }  // namespace bebr

@@ -187,6 +187,9 @@ void scan_batch_amx(const uint8_t* data, size_t blocks, const ScanQueries& queri
 
 }  // namespace
 
-void bind_amx(Kernels& table) noexcept { table.scan_batch = scan_batch_amx; }
+void bind_amx(Kernels& table) noexcept {
+  table.scan_batch = scan_batch_amx;
+  table.batch_queries = 256;
+}
 
 }  // namespace bebr

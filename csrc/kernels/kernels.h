@@ -55,9 +55,11 @@ struct Kernels {
   void (*scan_table)(const uint8_t* data, size_t blocks, const ScanQueries& queries, int32_t* sums,
                      size_t stride) noexcept;
 
-  // The same for any number of queries; the fastest way of this ISA for many.
+  // The same for any number of queries; the fastest way of this ISA for many. It wants up to batch_queries at a time: 8
+  // where it looks up tables (more would push the sums out of L1), more where a block is expanded once for all queries.
   void (*scan_batch)(const uint8_t* data, size_t blocks, const ScanQueries& queries, int32_t* sums,
                      size_t stride) noexcept;
+  uint32_t batch_queries = 8;
 
   // Keeps the rows whose score is > threshold. score = (base + scale * sums[i]) * f[i] (Mul), base + scale * sums[i] -
   // f[i] (Sub), base + scale * sums[i] (None), each operation rounded to float on its own (no fused multiply-add); f is
