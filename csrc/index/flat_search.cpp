@@ -8,9 +8,13 @@
 #include <cmath>
 #include <limits>
 #include <mutex>
+#include <optional>
+#include <span>
+#include <vector>
 
 #include "base/error.h"
 #include "base/half.h"
+#include "base/scratch.h"
 #include "base/threads.h"
 #include "index/flat.h"
 #include "index/query.h"
@@ -28,6 +32,19 @@ constexpr size_t kFewestPartRows = 4096;   // less work than this is not worth a
 
 // A first look at every kSampleStep-th run of blocks guesses the score that the worst survivor will have.
 constexpr size_t kSampleBlocks = 4, kSampleStep = 16;
+
+// The survivors of some queries, and the memory they stand in.
+struct Kept {
+  Scratch memory;
+  std::vector<Survivors> lists;
+
+  Kept(size_t queries, size_t limit, size_t chunk, const float* thresholds)
+      : memory(queries * Survivors::bytes(limit, chunk)) {
+    lists.reserve(queries);
+    for (size_t i = 0; i < queries; ++i)
+      lists.emplace_back(limit, chunk, memory.data() + i * Survivors::bytes(limit, chunk), thresholds[i]);
+  }
+};
 
 }  // namespace
 
@@ -179,13 +196,13 @@ class FlatIndex::Scan {
   void run_group(size_t q0, size_t nq, float* scores, int64_t* ids) const {
     const size_t chunk = chunk_blocks(nq);
     if (exact_) {
-      const auto tops =
-          by_parts<TopK>([&](size_t first, size_t last) { return exact_part(q0, nq, first, last, chunk); });
+      const auto tops = by_parts<std::vector<TopK>>(
+          [&](size_t first, size_t last) { return exact_part(q0, nq, first, last, chunk); });
       parallel_for(nq, 1, [&](size_t begin, size_t end) {
         for (size_t i = begin; i < end; ++i) {
           TopK top(params_.k);
           for (const auto& part : tops)
-            for (const Hit& hit : part[i].hits()) top.push(hit);
+            for (const Hit& hit : (*part)[i].hits()) top.push(hit);
           write(q0 + i, top, scores, ids);
         }
       });
@@ -193,51 +210,60 @@ class FlatIndex::Scan {
     }
     const size_t limit = std::max(params_.survivors, params_.k);
     const std::vector<float> guess = guess_thresholds(q0, nq, limit);
-    const auto kept = by_parts<Survivors>([&](size_t first, size_t last) {
+    const auto kept = by_parts<Kept>([&](size_t first, size_t last) {
       return progressive_part(q0, nq, first, last, chunk, 1, limit, guess.data());
     });
     parallel_for(nq, 1, [&](size_t begin, size_t end) {
       for (size_t i = begin; i < end; ++i) {
         const size_t q = q0 + i;
-        Survivors all = merged(kept, i, limit);
+        Kept memory = merged(kept, i, limit);
+        Survivors all = memory.lists[0];
         // Up to twice as many as wanted are completed as they are, which costs less than to find the best of them.
         if (all.size() > 2 * limit) all.cut();
         if (all.size() < limit && guess[i] > kLowest) {  // guessed too high: look again, at everything
           const float any = kLowest;
-          all = std::move(progressive_part(q, 1, 0, block_count(view_.rows), chunk_blocks(1), 1, limit, &any)[0]);
-          all.cut();
+          const Kept again = progressive_part(q, 1, 0, block_count(view_.rows), chunk_blocks(1), 1, limit, &any);
+          finish(q, again.lists[0], scores, ids);
+        } else {
+          finish(q, all, scores, ids);
         }
-        TopK top(params_.k);
-        complete(q, all.rows(), top);
-        write(q, top, scores, ids);
       }
     });
   }
 
+  void finish(size_t q, const Survivors& survivors, float* scores, int64_t* ids) const {
+    TopK top(params_.k);
+    complete(q, survivors.rows(), top);
+    write(q, top, scores, ids);
+  }
+
   // fn(first block, last block) for each thread's share of the blocks.
   template <typename Result, typename Part>
-  std::vector<std::vector<Result>> by_parts(const Part& fn) const {
+  std::vector<std::optional<Result>> by_parts(const Part& fn) const {
     const size_t blocks = block_count(view_.rows);
     const size_t parts = std::clamp(view_.rows / kFewestPartRows, size_t{1}, num_threads());
     const size_t part_blocks = (blocks + parts - 1) / parts;
-    std::vector<std::vector<Result>> results(parts);
+    std::vector<std::optional<Result>> results(parts);
     parallel_for(parts, 1, [&](size_t begin, size_t end) {
       for (size_t p = begin; p < end; ++p) {
         const size_t first = std::min(p * part_blocks, blocks);
-        results[p] = fn(first, std::min(first + part_blocks, blocks));
+        results[p].emplace(fn(first, std::min(first + part_blocks, blocks)));
       }
     });
     return results;
   }
 
-  static Survivors merged(const std::vector<std::vector<Survivors>>& parts, size_t i, size_t limit) {
+  // The list of query i over all parts.
+  static Kept merged(const std::vector<std::optional<Kept>>& parts, size_t i, size_t limit) {
     size_t total = 0;
-    for (const auto& part : parts) total += part[i].size();
-    Survivors all(limit, total);
+    for (const auto& part : parts) total += part->lists[i].size();
+    const float any = kLowest;
+    Kept all(1, limit, total, &any);
     for (const auto& part : parts) {
-      std::copy_n(part[i].rows().begin(), part[i].size(), all.next_rows());
-      std::copy_n(part[i].scores().begin(), part[i].size(), all.next_scores());
-      all.grow(part[i].size());
+      const Survivors& from = part->lists[i];
+      std::copy_n(from.rows().begin(), from.size(), all.lists[0].next_rows());
+      std::copy_n(from.scores().begin(), from.size(), all.lists[0].next_scores());
+      all.lists[0].grow(from.size());
     }
     return all;
   }
@@ -250,20 +276,18 @@ class FlatIndex::Scan {
     const double expected = static_cast<double>(limit) / kSampleStep;
     const size_t rank = static_cast<size_t>(expected + 3 * std::sqrt(expected)) + 4;
     const std::vector<float> any(nq, kLowest);
-    const auto kept = by_parts<Survivors>([&](size_t first, size_t last) {
+    const auto kept = by_parts<Kept>([&](size_t first, size_t last) {
       return progressive_part(q0, nq, first, last, kSampleBlocks, kSampleStep, rank, any.data());
     });
-    for (size_t i = 0; i < nq; ++i) guess[i] = merged(kept, i, rank).nth_best(rank);
+    for (size_t i = 0; i < nq; ++i) guess[i] = merged(kept, i, rank).lists[0].nth_best(rank);
     return guess;
   }
 
-  std::vector<Survivors> progressive_part(size_t q0, size_t nq, size_t first, size_t last, size_t chunk_blocks,
-                                          size_t step, size_t limit, const float* thresholds) const {
-    std::vector<Survivors> kept;
-    kept.reserve(nq);
-    for (size_t i = 0; i < nq; ++i) kept.emplace_back(limit, chunk_blocks * kBlockRows, thresholds[i]);
+  Kept progressive_part(size_t q0, size_t nq, size_t first, size_t last, size_t chunk_blocks, size_t step, size_t limit,
+                        const float* thresholds) const {
+    Kept kept(nq, limit, chunk_blocks * kBlockRows, thresholds);
     scan(q0, nq, first, last, chunk_blocks, step, [&](size_t i, const int32_t* sums, size_t row, size_t rows) {
-      Survivors& s = kept[i];
+      Survivors& s = kept.lists[i];
       s.grow(select(q0 + i, sums, row, rows, coarse_base_[q0 + i], s.threshold(), s.next_rows(), s.next_scores()));
     });
     return kept;

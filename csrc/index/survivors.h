@@ -6,7 +6,6 @@
 #include <cstdint>
 #include <functional>
 #include <limits>
-#include <memory>
 #include <span>
 #include <vector>
 
@@ -17,18 +16,20 @@ namespace bebr {
 // order they came in, so that completion walks memory forwards without a sort.
 class Survivors {
  public:
-  // chunk: most rows that one call may append. threshold: rows at or below it are known not to matter.
-  Survivors(size_t limit, size_t chunk, float threshold = -std::numeric_limits<float>::infinity())
+  // Bytes of memory that a list needs. chunk: most rows that one call may append.
+  static size_t bytes(size_t limit, size_t chunk) { return 8 * capacity(limit, chunk); }
+
+  // memory: bytes(limit, chunk), aligned to 4. threshold: rows at or below it are known not to matter.
+  Survivors(size_t limit, size_t chunk, uint8_t* memory, float threshold = -std::numeric_limits<float>::infinity())
       : limit_(limit),
-        capacity_(2 * limit + kSlack + chunk + 16),
         threshold_(threshold),
-        rows_(std::make_unique_for_overwrite<uint32_t[]>(capacity_)),
-        scores_(std::make_unique_for_overwrite<float[]>(capacity_)) {}
+        rows_(reinterpret_cast<uint32_t*>(memory)),
+        scores_(reinterpret_cast<float*>(memory) + capacity(limit, chunk)) {}
 
   float threshold() const { return threshold_; }
   size_t size() const { return size_; }
-  uint32_t* next_rows() { return rows_.get() + size_; }
-  float* next_scores() { return scores_.get() + size_; }
+  uint32_t* next_rows() { return rows_ + size_; }
+  float* next_scores() { return scores_ + size_; }
   void grow(size_t n) {
     size_ += n;
     if (size_ >= 2 * limit_ + kSlack) cut();
@@ -36,7 +37,7 @@ class Survivors {
 
   void cut() {
     if (size_ <= limit_) return;
-    const std::span<const float> all(scores_.get(), size_);
+    const std::span<const float> all(scores_, size_);
     threshold_ = nth(all, limit_);
     size_t ties =
         limit_ - static_cast<size_t>(std::count_if(all.begin(), all.end(), [this](float s) { return s > threshold_; }));
@@ -52,11 +53,11 @@ class Survivors {
 
   // The n-th best of the scores so far (n >= 1), or -inf when there are fewer.
   float nth_best(size_t n) const {
-    return size_ < n ? -std::numeric_limits<float>::infinity() : nth({scores_.get(), size_}, n);
+    return size_ < n ? -std::numeric_limits<float>::infinity() : nth({scores_, size_}, n);
   }
 
-  std::span<const uint32_t> rows() const { return {rows_.get(), size_}; }
-  std::span<const float> scores() const { return {scores_.get(), size_}; }
+  std::span<const uint32_t> rows() const { return {rows_, size_}; }
+  std::span<const float> scores() const { return {scores_, size_}; }
 
  private:
   static constexpr size_t kSlack = 256;  // a cut is worth its while once it drops this many
@@ -68,10 +69,12 @@ class Survivors {
     return scratch[n - 1];
   }
 
-  size_t limit_, capacity_, size_ = 0;
+  static size_t capacity(size_t limit, size_t chunk) { return 2 * limit + kSlack + chunk + 16; }
+
+  size_t limit_, size_ = 0;
   float threshold_;
-  std::unique_ptr<uint32_t[]> rows_;
-  std::unique_ptr<float[]> scores_;
+  uint32_t* rows_;
+  float* scores_;
 };
 
 }  // namespace bebr
