@@ -208,7 +208,7 @@ class Binarizer:
         """
         measured = self._config["survivors"]
         growth = max(rows / int(measured["of"]), 1.0) ** 0.35
-        return math.ceil(1.25 * growth * int(measured["rows"]))
+        return math.ceil(growth * int(measured["rows"]))
 
     @property
     def config(self) -> dict[str, Any]:

@@ -1,0 +1,117 @@
+#include "kernels/bench.h"
+
+#include <algorithm>
+#include <chrono>
+#include <functional>
+#include <numeric>
+#include <random>
+
+#include "base/buffer.h"
+#include "base/error.h"
+#include "code/paper.h"
+
+namespace bebr {
+namespace {
+
+constexpr size_t kChunkBlocks = 64;  // as an index scans: the sums stay in L1
+
+// Bits do not change a kernel's time, so one random page is enough and is copied.
+Buffer random_bytes(size_t size, uint8_t mask = 0xff) {
+  Buffer bytes(round_up(size, kAlignment));
+  std::mt19937_64 random(1);
+  const size_t page = std::min<size_t>(size, 4096);
+  for (size_t i = 0; i < page; ++i) bytes.data()[i] = static_cast<uint8_t>(random()) & mask;
+  for (size_t i = page; i < size; ++i) bytes.data()[i] = bytes.data()[i - page];
+  return bytes;
+}
+
+// Four running sums and a prefetch as far ahead as the scan's: the most that one thread gets from memory.
+uint64_t read_all(const uint8_t* data, size_t size) {
+  uint64_t sums[32] = {};
+  const uint64_t* words = reinterpret_cast<const uint64_t*>(data);
+  for (size_t i = 0; i + 32 <= size / 8; i += 32) {
+    for (size_t line = 0; line < 4; ++line) __builtin_prefetch(words + i + 1024 + 8 * line, 0, 2);
+    for (size_t j = 0; j < 32; ++j) sums[j] += words[i + j];
+  }
+  return std::accumulate(sums, sums + 32, uint64_t{0});
+}
+
+}  // namespace
+
+std::vector<double> bench_kernel(Isa isa, const std::string& kernel, uint32_t dims, uint32_t planes, size_t rows,
+                                 uint32_t queries, size_t repeats) {
+  const Kernels& k = kernels(isa);
+  const std::vector<uint32_t> widths(planes, dims);
+  const CodeSpec spec = CodeSpec::make(widths);
+  if (rows == 0 || queries == 0 || repeats == 0)
+    fail(Code::InvalidArgument, "rows, queries and repeats must be 1 or more");
+  const bool scan = kernel == "scan_table" || kernel == "scan_batch";
+  const size_t row_bytes = scan ? spec.groups() : spec.row_bytes();
+  const size_t blocks = block_count(rows);
+  const Buffer codes = random_bytes(round_up(rows, 32) * row_bytes);
+  // The rest plane of `complete` follows its blocks.
+  const ScanView view{spec, codes.data(), codes.data() + blocks * block_bytes(spec), rows / kBlockRows * kBlockRows};
+
+  const Buffer tables = random_bytes(queries * table_bytes(spec.groups()), 0x7f);
+  const Buffer y8 = random_bytes(queries * y8_stride(spec.groups()), 0x0f);
+  const Buffer bias(queries * sizeof(int32_t));
+  const ScanQueries scanned{queries, spec.groups(), tables.data(), y8.as<int8_t>(), bias.as<int32_t>()};
+  const Buffer y16 = random_bytes(y16_stride(dims) * sizeof(int16_t), 0x03);
+  std::vector<uint32_t> order(256);
+  Buffer sums(std::max<size_t>({queries * kChunkBlocks * kBlockRows, 32 * kChunkBlocks, 256}) * sizeof(int32_t));
+  int32_t* out = sums.as<int32_t>();
+
+  volatile uint64_t sink = 0;
+  const auto over_rows = [&](const std::function<void(size_t n)>& call) {
+    for (size_t i = 0; i < view.rows; i += order.size()) {
+      const size_t n = std::min(order.size(), view.rows - i);
+      std::iota(order.begin(), order.end(), static_cast<uint32_t>(i));
+      call(n);
+    }
+  };
+  std::function<void()> pass;
+  if (scan) {
+    if (kernel == "scan_table" && queries > 8) fail(Code::InvalidArgument, "scan_table takes 1 to 8 queries");
+    const auto scanner = kernel == "scan_table" ? k.scan_table : k.scan_batch;
+    pass = [&, scanner] {
+      for (size_t b = 0; b < blocks; b += kChunkBlocks)
+        scanner(codes.data() + b * block_bytes(spec), std::min(kChunkBlocks, blocks - b), scanned, out,
+                kChunkBlocks * kBlockRows);
+    };
+  } else if (kernel == "complete") {
+    pass = [&] { over_rows([&](size_t n) { k.complete(view, y16.as<int16_t>(), order.data(), n, out); }); };
+  } else if (kernel == "dot_rows") {
+    pass = [&] {
+      over_rows(
+          [&](size_t n) { k.dot_rows(spec, codes.data(), spec.row_bytes(), y16.as<int16_t>(), order.data(), n, out); });
+    };
+  } else if (kernel == "lut_sdc") {
+    const size_t code_bytes = paper_code_bytes(spec), paper_blocks = rows / kPaperBlockRows;
+    pass = [&, code_bytes, paper_blocks] {
+      for (size_t b = 0; b < paper_blocks; b += kChunkBlocks)
+        k.lut_sdc(codes.data() + b * 32 * code_bytes, std::min(kChunkBlocks, paper_blocks - b), code_bytes,
+                  codes.data(), out);
+    };
+  } else if (kernel == "popcount_sdc") {
+    pass = [&] {
+      for (size_t i = 0; i < rows; i += 256)
+        k.popcount_sdc(codes.data(), codes.data() + i * row_bytes, std::min<size_t>(256, rows - i), dims / 8, planes,
+                       out);
+    };
+  } else if (kernel == "read") {
+    pass = [&] { sink = sink + read_all(codes.data(), rows * row_bytes); };
+  } else {
+    fail(Code::InvalidArgument, "no kernel '" + kernel + "' to time");
+  }
+
+  pass();  // touches every page, wakes the wide units
+  std::vector<double> seconds;
+  for (size_t i = 0; i < repeats; ++i) {
+    const auto start = std::chrono::steady_clock::now();
+    pass();
+    seconds.push_back(std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
+  }
+  return seconds;
+}
+
+}  // namespace bebr
