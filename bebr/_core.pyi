@@ -1,4 +1,5 @@
-"""Typed face of the C++ extension. Errors: ValueError, FileNotFoundError, OSError, bebr.CorruptFile, bebr.LimitExceeded."""
+"""Typed face of the C++ extension. Errors: ValueError, FileNotFoundError, OSError, bebr.CorruptFile,
+bebr.LimitExceeded."""
 
 import numpy as np
 from numpy.typing import NDArray

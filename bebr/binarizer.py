@@ -207,8 +207,8 @@ class Binarizer:
         196 bytes).
         """
         measured = self._config["survivors"]
-        growth = max(rows / int(measured["of"]), 1.0) ** 0.35
-        return math.ceil(growth * int(measured["rows"]))
+        growth = float(max(rows / int(measured["of"]), 1.0) ** 0.35)
+        return math.ceil(1.25 * growth * int(measured["rows"]))
 
     @property
     def config(self) -> dict[str, Any]:

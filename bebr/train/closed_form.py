@@ -27,6 +27,14 @@ Progress = Callable[[str, int, int], None]  # stage, done, total
 GAUSSIAN_ERROR = (1.0, 0.3634, 0.1188, 0.03744, 0.01154, 0.003495, 0.001041, 0.0003035, 0.0000869)
 GAUSSIAN_STEP = (0.0, 1.5958, 0.9957, 0.5860, 0.3352, 0.1881, 0.1041, 0.0569, 0.0308)
 
+# Bits are given out by eigenvalue^1.5 rather than by eigenvalue (plain squared error). Recall@10 ADC / SDC on MiniLM
+# vectors of
+# WordNet glosses, powers 1 -> 1.5: 400 bits .795 / .723 -> .798 / .744, 784 bits .900 / .869 -> .908 / .882, 1552 bits
+# .968 / .959 -> .973 / .964; on Debian texts .810 / .757 -> .814 / .771, .900 / .879 -> .907 / .885, .956 / .946 ->
+# .958 / .953.
+# Powers 1.75 and 2 are level with or below 1.5. It also narrows the sign plane, so the scan reads less.
+ALLOCATION_POWER = 1.5
+
 _MAX_PLANES = 8
 _LLOYD_STEPS = 8
 _RIDGE = 1e-4  # of the mean diagonal
@@ -58,15 +66,17 @@ def spectrum(x: Floats) -> tuple[Floats64, Floats64, Floats64]:
 
 
 def allocate(values: Floats64, bits: int) -> tuple[int, ...]:
-    """Plane widths (multiples of 8, sum ``bits``) that give each bit where it saves most squared error.
+    """Plane widths (multiples of 8, sum ``bits``) that give each bit where it saves most of the error of a score.
 
-    values: eigenvalues, descending. Bits go out eight dimensions at a time. Directions without variance may get bits
-    when
-    nothing else is left to improve.
+    values: eigenvalues, descending. An error e along a direction moves a score by <q, e>, and queries spread as the
+    data does,
+    so errors weigh more where the eigenvalue is large: by its square root (ALLOCATION_POWER has the measurement).
+    Bits go out
+    eight dimensions at a time; directions without variance get some only when nothing else is left to improve.
     """
     units = -(-len(values) // 8)
     energy = np.zeros(units * 8)
-    energy[: len(values)] = values
+    energy[: len(values)] = values**ALLOCATION_POWER
     energy = energy.reshape(units, 8).sum(axis=1)
     depth = np.zeros(units, np.int64)
     saving = np.append(-np.diff(GAUSSIAN_ERROR), 0.0)

@@ -61,8 +61,10 @@ def _open(path: Path) -> pq.ParquetFile:
     import pyarrow.parquet as pq
 
     try:
-        return pq.ParquetFile(path, memory_map=True)
-    except (pa.ArrowException, OSError) as error:
+        file = pq.ParquetFile(path, memory_map=True)
+        _ = file.schema_arrow.names  # decoded on each look; damage in a name must show here, not at the caller
+        return file
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         if isinstance(error, PermissionError):
             raise
         raise ValueError(f"{path}: not a readable Parquet file: {error}") from error

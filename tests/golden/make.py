@@ -1,6 +1,8 @@
-"""Writes the golden files of the current format version: ``python tests/golden/make.py``. Never rewrite those of a released one.
+"""Writes the golden files of the current format version: ``python tests/golden/make.py``. Never rewrite those of a
+released one.
 
-A folder a version: ``model.safetensors``, ``flat.bebr`` (its index), ``answers.json`` (queries, and the ids and scores to find).
+A folder a version: ``model.safetensors``, ``flat.bebr`` (its index), ``answers.json`` (queries, and the ids and
+scores to find).
 """
 
 from __future__ import annotations
