@@ -137,8 +137,8 @@ void parallel_for(size_t n, size_t grain, const std::function<void(size_t, size_
     fn(0, n);
     return;
   }
-  // Four pieces a thread even out unequal progress; a multiple of the grain keeps blocks whole.
-  const size_t piece = std::max(grain, (n / (4 * threads) + grain - 1) / grain * grain);
+  // Sixteen pieces a thread even out unequal progress; a multiple of the grain keeps blocks whole.
+  const size_t piece = std::max(grain, (n / (16 * threads) + grain - 1) / grain * grain);
   Job job(n, piece, fn);
   pool().run(job, threads - 1);
   if (job.error) std::rethrow_exception(job.error);
