@@ -124,7 +124,7 @@ class FlatIndex:
             return 0
         if isinstance(refine, bool) or not isinstance(refine, int) or refine < 1:
             raise ValueError(f"refine is {refine!r}: want None, an integer >= 1 or 'exact'")
-        return refine * k
+        return min(refine * k, max(len(self), 1))
 
     def save(self, path: str | Path) -> None:
         """Write the index and its binarizer to one checksummed file; the old file stays until the new one is whole."""
@@ -132,9 +132,9 @@ class FlatIndex:
 
 
 def check_k(k: int) -> int:
-    """``k`` if it is an integer >= 1, else ``ValueError``."""
-    if isinstance(k, bool) or not isinstance(k, int | np.integer) or k < 1:
-        raise ValueError(f"k is {k!r}: want an integer >= 1")
+    """``k`` if it is an integer from 1 to 2^31 - 1, else ``ValueError``."""
+    if isinstance(k, bool) or not isinstance(k, int | np.integer) or not 1 <= k < 1 << 31:
+        raise ValueError(f"k is {k!r}: want an integer from 1 to 2147483647")
     return int(k)
 
 

@@ -272,7 +272,7 @@ class FlatIndex::Scan {
   // Without it the threshold climbs from nothing, and ten times as many rows are kept and cut again.
   std::vector<float> guess_thresholds(size_t q0, size_t nq, size_t limit) const {
     std::vector<float> guess(nq, kLowest);
-    if (view_.rows < 32 * limit || view_.rows < kMostChunkRows * kSampleStep) return guess;
+    if (view_.rows < 4 * limit || view_.rows < 8 * kSampleBlocks * kSampleStep * kBlockRows) return guess;
     const double expected = static_cast<double>(limit) / kSampleStep;
     const size_t rank = static_cast<size_t>(expected + 3 * std::sqrt(expected)) + 4;
     const std::vector<float> any(nq, kLowest);

@@ -19,7 +19,7 @@ inline bool better(const Hit& a, const Hit& b) { return a.score > b.score || (a.
 
 class TopK {
  public:
-  explicit TopK(size_t k) : k_(k) { heap_.reserve(k); }
+  explicit TopK(size_t k) : k_(k) { heap_.reserve(std::min<size_t>(k, 1024)); }  // k may be far above the rows
 
   void push(Hit hit) {
     if (heap_.size() < k_) {

@@ -1,7 +1,9 @@
 // scan_batch of amx.cpp on a tile unit in software, so that its blocking, padding and offsets are checked to the bit on
 // machines with AVX-512 but without AMX too. It says nothing of speed, and stands beside the real kernel's tests, not
 // in their place: those still print "skipped: amx".
+#if defined(__x86_64__)
 #include <immintrin.h>
+#endif
 
 #include <cstdint>
 #include <cstring>

@@ -1,5 +1,7 @@
 // CodeSpec, the two layouts, fp16 conversion and Buffer.
+#if defined(__x86_64__)
 #include <immintrin.h>
+#endif
 
 #include <bit>
 #include <cmath>

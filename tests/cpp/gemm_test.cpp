@@ -2,7 +2,9 @@
 // that of the scalar specification (plus one rounding of each result). gemm_bf16 also runs on tiles in software, so
 // that its blocking and padding are checked on machines with AVX-512 but without AMX; the real kernel's run still shows
 // as "skipped: amx" there.
+#if defined(__x86_64__)
 #include <immintrin.h>
+#endif
 
 #include <algorithm>
 #include <bit>
