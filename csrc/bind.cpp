@@ -180,15 +180,11 @@ py::tuple open_flat(const std::string& path, bool map, bool verify) {
     file = File::open(path, "flat", verify || !map);
     index = FlatIndex::open(file, map);
   }
-  py::dict extra;
+  py::dict extra;  // the caller's own sections
   for (const std::string& name : file->names()) {
-    for (const char* own : {"spec", "blocks", "rest", "factors", "stage", "ids"})
-      if (name == own) goto next;
-    {
-      const auto bytes = file->section(name);
-      extra[py::str(name)] = py::bytes(reinterpret_cast<const char*>(bytes.data()), bytes.size());
-    }
-  next:;
+    if (FlatIndex::owns_section(name)) continue;
+    const auto bytes = file->section(name);
+    extra[py::str(name)] = py::bytes(reinterpret_cast<const char*>(bytes.data()), bytes.size());
   }
   return py::make_tuple(std::move(index), extra);
 }

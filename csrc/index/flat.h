@@ -8,6 +8,7 @@
 #include <shared_mutex>
 #include <span>
 #include <string>
+#include <string_view>
 #include <unordered_map>
 #include <vector>
 
@@ -55,7 +56,7 @@ struct Rows {
 class FlatIndex {
  public:
   explicit FlatIndex(const RowFormat& format);
-  // Opens a file written by save. verify: check every byte against its checksum; map: keep rows in the mapped file.
+  // Opens a file written by save. map: keep rows in the mapped file.
   static std::unique_ptr<FlatIndex> open(std::shared_ptr<const File> file, bool map);
 
   const RowFormat& format() const noexcept { return format_; }
@@ -73,7 +74,9 @@ class FlatIndex {
   // scores, ids: queries.count * k, best first; missing results are -inf and -1. Equal scores: smaller id first.
   void search(const Queries& queries, const SearchParams& params, float* scores, int64_t* ids) const;
 
+  // extra: the caller's own sections, beside those of the index (owns_section).
   void save(const std::string& path, std::span<const Section> extra) const;
+  static bool owns_section(std::string_view name);
 
  private:
   class Scan;  // flat_search.cpp

@@ -1,6 +1,6 @@
 // Save and open of FlatIndex. Sections: spec (fixed struct below), blocks, rest, factors, stage, ids; a caller's own
 // sections (the model) follow and are left alone.
-#include <array>
+#include <algorithm>
 #include <cstring>
 #include <mutex>
 #include <type_traits>
@@ -78,6 +78,11 @@ std::unique_ptr<FlatIndex> FlatIndex::open(std::shared_ptr<const File> file, boo
   index->stage_factors_ = copy(file->section("stage"));
   index->ids_ = copy(file->section("ids"));
   return index;
+}
+
+bool FlatIndex::owns_section(std::string_view name) {
+  constexpr std::string_view kOwn[] = {"spec", "blocks", "rest", "factors", "stage", "ids"};
+  return std::find(std::begin(kOwn), std::end(kOwn), name) != std::end(kOwn);
 }
 
 void FlatIndex::save(const std::string& path, std::span<const Section> extra) const {
