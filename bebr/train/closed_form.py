@@ -27,11 +27,15 @@ Progress = Callable[[str, int, int], None]  # stage, done, total
 GAUSSIAN_ERROR = (1.0, 0.3634, 0.1188, 0.03744, 0.01154, 0.003495, 0.001041, 0.0003035, 0.0000869)
 GAUSSIAN_STEP = (0.0, 1.5958, 0.9957, 0.5860, 0.3352, 0.1881, 0.1041, 0.0569, 0.0308)
 
-# Bits are given out by eigenvalue^1.5 rather than by eigenvalue (plain squared error). Recall@10 ADC / SDC, powers 1 -> 1.5:
-#   WordNet glosses, 400 bits .795 / .723 -> .798 / .744, 784 .900 / .869 -> .908 / .882, 1552 .968 / .959 -> .973 / .964
-#   Debian texts, 400 bits .810 / .757 -> .814 / .771, 784 .900 / .879 -> .907 / .885, 1552 .956 / .946 -> .958 / .953
+# Bits are given out by eigenvalue^1.5 rather than by eigenvalue (plain squared error).
+# Recall@10 ADC / SDC, powers 1 -> 1.5:
+#   WordNet glosses, 400 bits .795 / .723 -> .798 / .744, 784 .900 / .869 -> .908 / .882,
+#     1552 .968 / .959 -> .973 / .964
+#   Debian texts, 400 bits .810 / .757 -> .814 / .771, 784 .900 / .879 -> .907 / .885,
+#     1552 .956 / .946 -> .958 / .953
 # and on sets it was not chosen on:
-#   Fashion-MNIST (l2), 256 bits .666 / .618 -> .676 / .655, 512 .768 / .749 -> .782 / .766, 1024 .872 / .858 -> .878 / .869
+#   Fashion-MNIST (l2), 256 bits .666 / .618 -> .676 / .655, 512 .768 / .749 -> .782 / .766,
+#     1024 .872 / .858 -> .878 / .869
 #   GloVe-50, 96, 200 and 304 bits: the same widths.
 # Powers 1.75 and 2 are level with or below 1.5. It also narrows the sign plane, so the scan reads less.
 ALLOCATION_POWER = 1.5
