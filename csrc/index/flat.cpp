@@ -70,11 +70,7 @@ void FlatIndex::add(size_t n, const uint8_t* planes, const uint16_t* factors, co
   }
 
   const size_t total = rows_ + n;
-  blocks_.resize(block_count(total) * block_bytes(format_.spec));
-  rest_.resize(total * format_.spec.rest_bytes());
-  ids_.resize(total * sizeof(int64_t));
-  if (format_.factor != Factor::None) factors_.resize(total * sizeof(uint16_t));
-  if (format_.stage_factor) stage_factors_.resize(total * sizeof(uint16_t));
+  resize(total);
   for (size_t i = 0; i < n; ++i) {
     const size_t at = rows_ + i;
     put_row(format_.spec, planes + i * row_bytes, at, blocks_.data(), rest_.data());
@@ -85,6 +81,14 @@ void FlatIndex::add(size_t n, const uint8_t* planes, const uint16_t* factors, co
     row_of_.emplace(ids[i], static_cast<uint32_t>(at));
   }
   rows_ = total;
+}
+
+void FlatIndex::resize(size_t rows) {
+  blocks_.resize(block_count(rows) * block_bytes(format_.spec));
+  rest_.resize(rows * format_.spec.rest_bytes());
+  ids_.resize(rows * sizeof(int64_t));
+  if (format_.factor != Factor::None) factors_.resize(rows * sizeof(uint16_t));
+  if (format_.stage_factor) stage_factors_.resize(rows * sizeof(uint16_t));
 }
 
 size_t FlatIndex::remove(std::span<const int64_t> remove_ids) {
@@ -116,13 +120,7 @@ size_t FlatIndex::remove(std::span<const int64_t> remove_ids) {
     }
     rows_ = last;
   }
-  if (!file_) {
-    blocks_.resize(block_count(rows_) * block_bytes(format_.spec));
-    rest_.resize(rows_ * format_.spec.rest_bytes());
-    ids_.resize(rows_ * sizeof(int64_t));
-    if (format_.factor != Factor::None) factors_.resize(rows_ * sizeof(uint16_t));
-    if (format_.stage_factor) stage_factors_.resize(rows_ * sizeof(uint16_t));
-  }
+  if (!file_) resize(rows_);
   return removed;
 }
 

@@ -85,6 +85,7 @@ class FlatIndex {
   const uint16_t* stage_factors() const noexcept;
   const int64_t* ids() const noexcept;
   void need_map() const;
+  void resize(size_t rows);  // of the owned storage
   bool alive(size_t row) const noexcept;
 
   RowFormat format_;

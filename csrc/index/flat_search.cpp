@@ -62,7 +62,7 @@ class FlatIndex::Scan {
       for (size_t q = begin; q < end; ++q) fine_[q] = make_fine_query(view_.spec, queries.y + q * dims);
     });
     set_mask();
-    if (complete_all()) return;
+    if (direct_) return;
     if (exact_) {
       // The margin is reckoned against the query that final scores use.
       std::vector<float> rounded(queries.count * dims);
@@ -78,13 +78,9 @@ class FlatIndex::Scan {
   }
 
   void run(float* scores, int64_t* ids) {
-    if (complete_all()) {
+    if (direct_) {
       parallel_for(queries_.count, 1, [&](size_t begin, size_t end) {
-        for (size_t q = begin; q < end; ++q) {
-          TopK top(params_.k);
-          complete(q, allowed_rows_, top);
-          write(q, top, scores, ids);
-        }
+        for (size_t q = begin; q < end; ++q) finish(q, allowed_rows_, scores, ids);
       });
       return;
     }
@@ -93,9 +89,6 @@ class FlatIndex::Scan {
   }
 
  private:
-  // Few rows to look at: score them all, no scan.
-  bool complete_all() const { return direct_; }
-
   void set_mask() {
     const size_t blocks = block_count(view_.rows);
     if (!params_.filtered) {
@@ -188,10 +181,8 @@ class FlatIndex::Scan {
                 uint32_t* kept, float* kept_scores) const {
     return kernels_.select(sums, rows, coarse_factors_ != nullptr ? coarse_factors_ + first_row : nullptr,
                            index_.format_.factor, mask_.empty() ? nullptr : mask_.data() + first_row / kBlockRows, base,
-                           coarse_scale(q), threshold, static_cast<uint32_t>(first_row), kept, kept_scores);
+                           coarse_.scale[q], threshold, static_cast<uint32_t>(first_row), kept, kept_scores);
   }
-
-  float coarse_scale(size_t q) const { return coarse_.scale_.as<float>()[q]; }
 
   void run_group(size_t q0, size_t nq, float* scores, int64_t* ids) const {
     const size_t chunk = chunk_blocks(nq);
@@ -216,24 +207,24 @@ class FlatIndex::Scan {
     parallel_for(nq, 1, [&](size_t begin, size_t end) {
       for (size_t i = begin; i < end; ++i) {
         const size_t q = q0 + i;
-        Kept memory = merged(kept, i, limit);
-        Survivors all = memory.lists[0];
+        Kept one = merged(kept, i, limit);
+        Survivors& all = one.lists[0];
         // Up to twice as many as wanted are completed as they are, which costs less than to find the best of them.
         if (all.size() > 2 * limit) all.cut();
         if (all.size() < limit && guess[i] > kLowest) {  // guessed too high: look again, at everything
           const float any = kLowest;
           const Kept again = progressive_part(q, 1, 0, block_count(view_.rows), chunk_blocks(1), 1, limit, &any);
-          finish(q, again.lists[0], scores, ids);
+          finish(q, again.lists[0].rows(), scores, ids);
         } else {
-          finish(q, all, scores, ids);
+          finish(q, all.rows(), scores, ids);
         }
       }
     });
   }
 
-  void finish(size_t q, const Survivors& survivors, float* scores, int64_t* ids) const {
+  void finish(size_t q, std::span<const uint32_t> rows, float* scores, int64_t* ids) const {
     TopK top(params_.k);
-    complete(q, survivors.rows(), top);
+    complete(q, rows, top);
     write(q, top, scores, ids);
   }
 
@@ -299,7 +290,7 @@ class FlatIndex::Scan {
     for (size_t i = 0; i < nq; ++i) {
       const size_t q = q0 + i;
       const int8_t* y8 = coarse_.y8.as<int8_t>() + q * y8_stride(coarse_.groups);
-      const double margin = scan_margin(view_.spec, fine_[q], y8, coarse_scale(q));
+      const double margin = scan_margin(view_.spec, fine_[q], y8, coarse_.scale[q]);
       raised[i] = static_cast<float>(queries_.base[q] + margin + 1e-5 * std::abs(double{queries_.base[q]}));
     }
     std::vector<uint32_t> rows_kept(chunk_blocks * kBlockRows + 16);
@@ -317,7 +308,8 @@ class FlatIndex::Scan {
   const SearchParams& params_;
   const ScanView view_;
   const Kernels& kernels_;
-  bool exact_ = false, direct_ = false;
+  bool exact_ = false;
+  bool direct_ = false;  // few rows to look at: all of allowed_rows_ are completed, nothing is scanned
   const float* coarse_base_ = nullptr;
   const uint16_t* coarse_factors_ = nullptr;
   std::vector<FineQuery> fine_;

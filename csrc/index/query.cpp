@@ -37,12 +37,11 @@ FineQuery make_fine_query(const CodeSpec& spec, const float* y) {
 
 CoarseQueries make_coarse_queries(const CodeSpec& spec, const float* y, size_t count, size_t stride) {
   CoarseQueries c;
-  c.count = static_cast<uint32_t>(count);
   c.groups = spec.groups();
   c.tables.resize(count * table_bytes(c.groups));
   c.y8.resize(count * y8_stride(c.groups));
-  c.bias_.resize(count * sizeof(int32_t));
-  c.scale_.resize(count * sizeof(float));
+  c.bias.resize(count);
+  c.scale.resize(count);
   for (size_t q = 0; q < count; ++q) {
     const float* yq = y + q * stride;
     float largest = 0;  // over byte groups, of sum |y|
@@ -65,8 +64,8 @@ CoarseQueries make_coarse_queries(const CodeSpec& spec, const float* y, size_t c
       fill_nibble(y8 + 8 * g, quad);
       fill_nibble(y8 + 8 * g + 4, quad + 64);
     }
-    c.bias()[q] = bias;
-    c.scale()[q] = scale;
+    c.bias[q] = bias;
+    c.scale[q] = scale;
   }
   return c;
 }

@@ -2,7 +2,7 @@
 #pragma once
 
 #include <cstdint>
-#include <span>
+#include <vector>
 
 #include "base/buffer.h"
 #include "code/spec.h"
@@ -20,15 +20,14 @@ FineQuery make_fine_query(const CodeSpec& spec, const float* y);
 
 // Queries as small integers and lookup tables for the scan of the sign plane: <y, r_0> ~ scale[q] * sums.
 struct CoarseQueries {
+  uint32_t groups = 0;
   Buffer tables, y8;
-  std::span<int32_t> bias() { return {bias_.as<int32_t>(), count}; }
-  std::span<float> scale() { return {scale_.as<float>(), count}; }
-  uint32_t count = 0, groups = 0;
-  Buffer bias_, scale_;
+  std::vector<int32_t> bias;
+  std::vector<float> scale;
 
   ScanQueries view(uint32_t first, uint32_t n) const noexcept {
     return {n, groups, tables.data() + first * table_bytes(groups), y8.as<int8_t>() + first * y8_stride(groups),
-            bias_.as<int32_t>() + first};
+            bias.data() + first};
   }
 };
 CoarseQueries make_coarse_queries(const CodeSpec& spec, const float* y, size_t count, size_t stride);
