@@ -79,11 +79,19 @@ class Binarizer:
         self._tensors = {k: np.ascontiguousarray(v, dtype=np.float32) for k, v in sorted(tensors.items())}
         self._config = dict(config)
         self._check_config()
-        self._encoder = _core.Encoder(self.architecture, list(self.widths), self._layers(), self.metric == "cosine")
-        if self._encoder.input_dim != self.input_dim:
-            raise ValueError(
-                f"encoder.0.weight takes {self._encoder.input_dim} inputs, the config says {self.input_dim}"
-            )
+        self._front = self._make_front("front", self.input_dim)
+        self._query_front = self._make_front("query_front", self.query_dim) or self._front
+        refined = self._config.get("refine")
+        self._encoder = _core.Encoder(
+            self.architecture,
+            list(self.widths),
+            self._layers(),
+            self.metric == "cosine",
+            self._tensors.get("refine.gram"),
+            0 if refined is None else int(refined["sweeps"]),
+        )
+        if self._encoder.input_dim != self.inner_dim:
+            raise ValueError(f"encoder.0.weight takes {self._encoder.input_dim} inputs: want {self.inner_dim}")
         self._decoder = self._make_decoder("decoder", list(self.widths))
         self._stage = self._make_decoder("stage", [self.dims])
 
@@ -94,6 +102,11 @@ class Binarizer:
         Tensors (float32): ``encoder.{i}.weight`` [out, in], ``encoder.{i}.bias``; for ``architecture="recurrent"`` also
         ``reconstruct.{t}.{i}.*`` and ``residual.{t}.{i}.*``; ``decoder.weight`` [m, d], ``decoder.bias`` [d]; optional
         ``stage.weight`` [m, d], ``stage.bias`` [d]. Without a decoder, scores are taken in code space (the paper's).
+
+        ``refine.gram`` [m, m] with config ``refine: {"sweeps": n}``: codes are refined by coordinate descent in this
+        metric (csrc/binarizer/descent.h). ``front.{i}.*`` with config ``front: {"skip": s}``: a map before everything
+        else, x -> s x + network(x), scaled to unit length again for cosine; ``query_front`` the same for queries only.
+        What follows a front has its output dimension as d.
         """
         return Binarizer(tensors, config)
 
@@ -120,10 +133,13 @@ class Binarizer:
         unknown = [
             k
             for k in self._tensors
-            if k.split(".")[0] not in ("encoder", "reconstruct", "residual", "decoder", "stage")
+            if k.split(".")[0]
+            not in ("encoder", "reconstruct", "residual", "decoder", "stage", "refine", "front", "query_front")
         ]
         if unknown:
             raise ValueError(f"unknown tensor {unknown[0]!r}")
+        if (c.get("refine") is None) != ("refine.gram" not in self._tensors):
+            raise ValueError("config 'refine' and tensor 'refine.gram' come together: one of them is missing")
 
     def _stack(self, prefix: str) -> list[tuple[Floats, Floats]]:
         layers: list[tuple[Floats, Floats]] = []
@@ -141,19 +157,53 @@ class Binarizer:
                 stacks += [self._stack(f"reconstruct.{t}"), self._stack(f"residual.{t}")]
         return stacks
 
+    def _make_front(self, name: str, inputs: int) -> _core.Network | None:
+        if self._config.get(name) is None:
+            return None
+        network = _core.Network(self._stack(name), name)
+        if network.input_dim != inputs:
+            raise ValueError(f"{name}.0.weight takes {network.input_dim} inputs: want {inputs}")
+        if self._config[name].get("skip", 0) and network.input_dim != network.output_dim:
+            raise ValueError(f"{name} has a skip and maps {inputs} to {network.output_dim} dimensions: want equal ones")
+        return network
+
+    def _enter(self, x: Floats, side: Literal["front", "query_front"] = "front") -> Floats:
+        """Vectors as the code sees them: through the front, if there is one; unit length for cosine."""
+        network = self._front if side == "front" else self._query_front
+        if network is None:
+            return x
+        if self.metric == "cosine":
+            x = normalized(x)
+        # Queries without a front of their own share the documents'.
+        skip = float((self._config.get(side) or self._config["front"]).get("skip", 0.0))
+        inner = network.forward(x)
+        if skip:
+            inner += np.float32(skip) * x
+        return normalized(inner) if self.metric == "cosine" else inner
+
     def _make_decoder(self, prefix: str, widths: list[int]) -> _core.Decoder | None:
         weight = self._tensors.get(f"{prefix}.weight")
         if weight is None:
             return None
-        bias = self._tensors.get(f"{prefix}.bias", np.zeros(self.input_dim, np.float32))
-        if weight.shape != (self.dims, self.input_dim) or bias.shape != (self.input_dim,):
-            raise ValueError(f"{prefix}.weight has shape {weight.shape}: want {(self.dims, self.input_dim)}")
+        bias = self._tensors.get(f"{prefix}.bias", np.zeros(self.inner_dim, np.float32))
+        if weight.shape != (self.dims, self.inner_dim) or bias.shape != (self.inner_dim,):
+            raise ValueError(f"{prefix}.weight has shape {weight.shape}: want {(self.dims, self.inner_dim)}")
         return _core.Decoder(weight, bias, widths)
 
     @property
     def input_dim(self) -> int:
         """d, the dimensions of the vectors it takes."""
         return int(self._config["input_dim"])
+
+    @property
+    def query_dim(self) -> int:
+        """Dimensions of a query; ``input_dim`` unless queries have a front of their own."""
+        return int(self._config.get("query_dim", self.input_dim))
+
+    @property
+    def inner_dim(self) -> int:
+        """Dimensions that codes decode to: ``input_dim`` without a front, else the front's outputs."""
+        return self.input_dim if self._front is None else self._front.output_dim
 
     @property
     def widths(self) -> tuple[int, ...]:
@@ -227,15 +277,15 @@ class Binarizer:
             f"{self.bytes_per_vector} bytes/vector, {self.digest})"
         )
 
-    def encode(self, x: ArrayLike, *, bf16: bool = False) -> Codes:
+    def encode(self, x: ArrayLike, *, bf16: bool = False, refine: bool = True) -> Codes:
         """Codes of vectors ``x`` float32[n, d]. ``bf16``: AMX bfloat16 arithmetic, ``ValueError`` where the machine
-        has none."""
-        vectors = as_vectors(x, "x", self.input_dim)
-        planes = self._encoder.encode(vectors, bf16)
+        has none. ``refine=False``: the plain forward pass, without the descent that the model was trained with."""
+        vectors = self._enter(as_vectors(x, "x", self.input_dim))
+        planes = self._encoder.encode(vectors, bf16, refine)
         return Codes(planes, self._factors(vectors, planes))
 
     def decode(self, codes: Codes) -> Floats:
-        """Reconstructions float32[n, d] of codes: mu + A v. ``ValueError`` for a binarizer without a decoder."""
+        """Reconstructions float32[n, inner_dim] of codes: mu + A v. ``ValueError`` for a binarizer without a decoder."""
         self._check_codes(codes)
         return self._need_decoder("decode").decode(codes.planes)
 
@@ -265,7 +315,7 @@ class Binarizer:
         """Queries float32[n, d] in code space. ``query="float"`` is ADC, ``"code"`` SDC: the query is binarized too."""
         if query not in ("float", "code"):
             raise ValueError(f"query is {query!r}: want 'float' or 'code'")
-        q = as_vectors(queries, "queries", self.input_dim, allow_empty=False)
+        q = self._enter(as_vectors(queries, "queries", self.query_dim, allow_empty=False), "query_front")
         if self.metric == "cosine":
             q = normalized(q)
         nothing = np.zeros(len(q), np.float32)

@@ -17,6 +17,7 @@
 #include "base/threads.h"
 #include "binarizer/decoder.h"
 #include "binarizer/encoder.h"
+#include "binarizer/network.h"
 #include "index/flat.h"
 #include "kernels/bench.h"
 
@@ -214,33 +215,51 @@ void bind_index(py::module_& m) {
 
 using PyLayer = std::pair<Array<float>, Array<float>>;
 
-std::unique_ptr<Encoder> make_encoder(const std::string& architecture, const std::vector<uint32_t>& widths,
-                                      const std::vector<std::vector<PyLayer>>& networks, bool normalize) {
-  if (architecture != "linear" && architecture != "recurrent")
-    fail(Code::InvalidArgument, "architecture is '" + architecture + "': want linear or recurrent");
-  std::vector<std::vector<Layer>> views;
-  for (const std::vector<PyLayer>& layers : networks) {
-    views.emplace_back();
-    for (const auto& [weight, bias] : layers) {
-      const std::string at =
-          "layers[" + std::to_string(views.size() - 1) + "][" + std::to_string(views.back().size()) + "]";
-      expect_shape(weight, (at + " weight").c_str(), {-1, -1});
-      expect_shape(bias, (at + " bias").c_str(), {weight.shape(0)});
-      views.back().push_back(
-          {weight.data(), bias.data(), static_cast<uint32_t>(weight.shape(1)), static_cast<uint32_t>(weight.shape(0))});
-    }
+std::vector<Layer> layers_of(const std::vector<PyLayer>& layers, const std::string& name) {
+  std::vector<Layer> views;
+  for (const auto& [weight, bias] : layers) {
+    const std::string at = name + "[" + std::to_string(views.size()) + "]";
+    expect_shape(weight, (at + " weight").c_str(), {-1, -1});
+    expect_shape(bias, (at + " bias").c_str(), {weight.shape(0)});
+    views.push_back(
+        {weight.data(), bias.data(), static_cast<uint32_t>(weight.shape(1)), static_cast<uint32_t>(weight.shape(0))});
   }
-  py::gil_scoped_release release;
-  return std::make_unique<Encoder>(architecture == "linear" ? Architecture::Linear : Architecture::Recurrent,
-                                   spec_of(widths), views, normalize);
+  return views;
 }
 
-py::array_t<uint8_t> encode(const Encoder& encoder, const Array<float>& x, bool bf16) {
+std::unique_ptr<Encoder> make_encoder(const std::string& architecture, const std::vector<uint32_t>& widths,
+                                      const std::vector<std::vector<PyLayer>>& networks, bool normalize,
+                                      const std::optional<Array<float>>& gram, uint32_t sweeps) {
+  if (architecture != "linear" && architecture != "recurrent")
+    fail(Code::InvalidArgument, "architecture is '" + architecture + "': want linear or recurrent");
+  const CodeSpec spec = spec_of(widths);
+  std::vector<std::vector<Layer>> views;
+  for (const std::vector<PyLayer>& layers : networks)
+    views.push_back(layers_of(layers, "layers[" + std::to_string(views.size()) + "]"));
+  const auto dims = static_cast<py::ssize_t>(spec.dims());
+  if (gram) expect_shape(*gram, "gram", {dims, dims});
+  py::gil_scoped_release release;
+  return std::make_unique<Encoder>(architecture == "linear" ? Architecture::Linear : Architecture::Recurrent, spec,
+                                   views, normalize, gram ? gram->data() : nullptr, sweeps);
+}
+
+py::array_t<float> forward(const Network& network, const Array<float>& x) {
+  expect_shape(x, "x", {-1, static_cast<py::ssize_t>(network.in())});
+  const auto n = static_cast<size_t>(x.shape(0));
+  py::array_t<float> out({x.shape(0), static_cast<py::ssize_t>(network.out())});
+  const float* from = x.data();
+  float* to = out.mutable_data();
+  py::gil_scoped_release release;
+  network.forward_all(from, n, to);
+  return out;
+}
+
+py::array_t<uint8_t> encode(const Encoder& encoder, const Array<float>& x, bool bf16, bool refine) {
   expect_shape(x, "x", {-1, static_cast<py::ssize_t>(encoder.input_dim())});
   py::array_t<uint8_t> planes({x.shape(0), static_cast<py::ssize_t>(encoder.spec().row_bytes())});
   uint8_t* out = planes.mutable_data();
   py::gil_scoped_release release;
-  encoder.encode(x.data(), static_cast<size_t>(x.shape(0)), bf16, out);
+  encoder.encode(x.data(), static_cast<size_t>(x.shape(0)), bf16, refine, out);
   return planes;
 }
 
@@ -291,9 +310,18 @@ py::tuple project(const Decoder& decoder, const Array<float>& q) {
 
 void bind_binarizer(py::module_& m) {
   py::class_<Encoder>(m, "Encoder")
-      .def(py::init(&make_encoder), py::arg("architecture"), py::arg("widths"), py::arg("layers"), py::arg("normalize"))
+      .def(py::init(&make_encoder), py::arg("architecture"), py::arg("widths"), py::arg("layers"), py::arg("normalize"),
+           py::arg("gram") = py::none(), py::arg("sweeps") = 0)
       .def_property_readonly("input_dim", &Encoder::input_dim)
-      .def("encode", &encode, py::arg("x"), py::arg("bf16") = false);
+      .def("encode", &encode, py::arg("x"), py::arg("bf16") = false, py::arg("refine") = true);
+  py::class_<Network>(m, "Network")
+      .def(py::init([](const std::vector<PyLayer>& layers, const std::string& name) {
+             return std::make_unique<Network>(layers_of(layers, name), name.c_str());
+           }),
+           py::arg("layers"), py::arg("name"))
+      .def_property_readonly("input_dim", &Network::in)
+      .def_property_readonly("output_dim", &Network::out)
+      .def("forward", &forward, py::arg("x"));
   py::class_<Decoder>(m, "Decoder")
       .def(py::init(&make_decoder), py::arg("weight"), py::arg("bias"), py::arg("widths"))
       .def("decode", &decode, py::arg("planes"))

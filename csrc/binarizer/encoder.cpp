@@ -12,7 +12,7 @@ namespace bebr {
 
 // A thread keeps its scratch: fresh megabytes a chunk would cost a page fault every 4 KB.
 struct Encoder::Scratch {
-  Buffer work[2], input, v, residual;
+  Buffer work[2], input, v, residual, descent[3];
 };
 
 namespace {
@@ -33,11 +33,12 @@ void expect(uint32_t got, uint32_t want, const std::string& what) {
 }  // namespace
 
 Encoder::Encoder(Architecture architecture, const CodeSpec& spec, const std::vector<std::vector<Layer>>& networks,
-                 bool normalize)
+                 bool normalize, const float* gram, uint32_t sweeps)
     : architecture_(architecture), spec_(spec), normalize_(normalize) {
   const bool linear = architecture == Architecture::Linear;
   expect(static_cast<uint32_t>(networks.size()), linear ? 1 : 2 * spec.planes - 1, "the number of networks");
   if (linear) expect(static_cast<uint32_t>(networks[0].size()), 1, "the number of layers of a linear encoder");
+  if (gram != nullptr && !linear) fail(Code::InvalidArgument, "only a linear encoder takes a gram matrix");
   networks_.emplace_back(networks[0], "encoder");
   expect(networks_[0].out(), spec.dims(), "the output dimension of encoder");
   for (uint32_t t = 0; !linear && t + 1 < spec.planes; ++t) {
@@ -50,9 +51,10 @@ Encoder::Encoder(Architecture architecture, const CodeSpec& spec, const std::vec
     expect(w.in(), input_dim(), "the input dimension of " + residual);
     expect(w.out(), spec.widths[t + 1], "the output dimension of " + residual);
   }
+  if (gram != nullptr) descent_.emplace(spec, gram, sweeps);
 }
 
-void Encoder::encode(const float* x, size_t n, bool bf16, uint8_t* planes) const {
+void Encoder::encode(const float* x, size_t n, bool bf16, bool refine, uint8_t* planes) const {
   if (bf16) {
     if (kernels().gemm_bf16 == nullptr)
       fail(Code::InvalidArgument,
@@ -64,11 +66,13 @@ void Encoder::encode(const float* x, size_t n, bool bf16, uint8_t* planes) const
   parallel_for(n, n >= 4 * kChunk * num_threads() ? kChunk : kSmallChunk, [&](size_t begin, size_t end) {
     static thread_local Scratch scratch;
     for (size_t row = begin; row < end; row += kChunk)
-      encode_chunk(x + row * input_dim(), std::min(kChunk, end - row), bf16, scratch, planes + row * spec_.row_bytes());
+      encode_chunk(x + row * input_dim(), std::min(kChunk, end - row), bf16, refine, scratch,
+                   planes + row * spec_.row_bytes());
   });
 }
 
-void Encoder::encode_chunk(const float* x, size_t rows, bool bf16, Scratch& scratch, uint8_t* planes) const {
+void Encoder::encode_chunk(const float* x, size_t rows, bool bf16, bool refine, Scratch& scratch,
+                           uint8_t* planes) const {
   const Kernels& table = kernels();
   const size_t d = input_dim(), dims = spec_.dims(), bytes = spec_.row_bytes();
   if (normalize_) {
@@ -107,6 +111,7 @@ void Encoder::encode_chunk(const float* x, size_t rows, bool bf16, Scratch& scra
       add_plane(planes + i * bytes + offset, width, weight, v + i * dims);
     offset += width / 8;
   }
+  if (refine && descent_) descent_->improve(table, z.data, rows, z.stride, scratch.descent, planes);
 }
 
 }  // namespace bebr

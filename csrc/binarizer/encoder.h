@@ -7,8 +7,10 @@
 #pragma once
 
 #include <mutex>
+#include <optional>
 #include <vector>
 
+#include "binarizer/descent.h"
 #include "binarizer/network.h"
 #include "code/spec.h"
 
@@ -19,20 +21,22 @@ enum class Architecture { Linear, Recurrent };
 class Encoder {
  public:
   // networks: linear [encoder]; recurrent [encoder, reconstruct0, residual0, reconstruct1, residual1, ...]. normalize:
-  // inputs are scaled to unit length first. Throws Error(InvalidArgument) when shapes do not fit the widths.
+  // inputs are scaled to unit length first. gram [dims, dims], for a linear encoder: codes may be refined by Descent
+  // with at most `sweeps`; null: they may not. Throws Error(InvalidArgument) when shapes do not fit the widths.
   Encoder(Architecture architecture, const CodeSpec& spec, const std::vector<std::vector<Layer>>& networks,
-          bool normalize);
+          bool normalize, const float* gram = nullptr, uint32_t sweeps = 0);
 
   uint32_t input_dim() const noexcept { return networks_.front().in(); }
   const CodeSpec& spec() const noexcept { return spec_; }
 
   // x [n, input_dim] -> planes [n, row_bytes] in row format, on the threads of base/threads.h. bf16: matrix products in
-  // bfloat16; throws Error(InvalidArgument) where the instruction set in force has none.
-  void encode(const float* x, size_t n, bool bf16, uint8_t* planes) const;
+  // bfloat16; throws Error(InvalidArgument) where the instruction set in force has none. refine: by Descent; without a
+  // gram it changes nothing.
+  void encode(const float* x, size_t n, bool bf16, bool refine, uint8_t* planes) const;
 
  private:
   struct Scratch;
-  void encode_chunk(const float* x, size_t rows, bool bf16, Scratch& scratch, uint8_t* planes) const;
+  void encode_chunk(const float* x, size_t rows, bool bf16, bool refine, Scratch& scratch, uint8_t* planes) const;
 
   Architecture architecture_;
   CodeSpec spec_;
@@ -40,6 +44,7 @@ class Encoder {
   // Changes once only, when the first bf16 call adds the second form of the weights.
   mutable std::vector<Network> networks_;
   mutable std::once_flag bf16_packed_;
+  std::optional<Descent> descent_;
 };
 
 }  // namespace bebr

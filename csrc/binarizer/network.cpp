@@ -1,9 +1,11 @@
 #include "binarizer/network.h"
 
+#include <algorithm>
 #include <bit>
 #include <string>
 
 #include "base/error.h"
+#include "base/threads.h"
 
 namespace bebr {
 namespace {
@@ -69,6 +71,18 @@ FloatRows Network::forward(const Kernels& kernels, const float* x, size_t rows, 
     x_stride = out.stride;
   }
   return out;
+}
+
+void Network::forward_all(const float* x, size_t n, float* out) const {
+  constexpr size_t kChunk = 96;  // as the encoder's
+  parallel_for(n, kChunk / 4, [&](size_t begin, size_t end) {
+    static thread_local Buffer work[2];
+    for (size_t row = begin; row < end; row += kChunk) {
+      const size_t rows = std::min(kChunk, end - row);
+      const FloatRows result = forward(kernels(), x + row * in(), rows, in(), false, work);
+      for (size_t i = 0; i < rows; ++i) std::copy_n(result.row(i), this->out(), out + (row + i) * this->out());
+    }
+  });
 }
 
 void Network::pack_bf16() {

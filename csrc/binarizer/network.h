@@ -72,6 +72,8 @@ class Network {
   // The last layer's rows, which stand in one of the two work buffers until the next call with them.
   FloatRows forward(const Kernels& kernels, const float* x, size_t rows, size_t x_stride, bool bf16,
                     Buffer (&work)[2]) const;
+  // x [n, in] -> out [n, out()], on the threads of base/threads.h.
+  void forward_all(const float* x, size_t n, float* out) const;
   void pack_bf16();
 
  private:

@@ -66,4 +66,17 @@ void expand_row(const CodeSpec& spec, const uint8_t* row, float* v) {
   }
 }
 
+void pack_row(const CodeSpec& spec, const float* v, uint8_t* row) {
+  float sum[kMaxDims];
+  pack_signs(v, spec.dims(), row);
+  if (spec.planes > 1) set_plane(row, spec.dims(), sum);
+  float weight = 1;
+  for (uint32_t t = 1; t < spec.planes; ++t) {
+    row += spec.widths[t - 1] / 8;
+    weight /= 2;
+    pack_remainder_signs(v, sum, spec.widths[t], row);
+    if (t + 1 < spec.planes) add_plane(row, spec.widths[t], weight, sum);
+  }
+}
+
 }  // namespace bebr

@@ -23,4 +23,7 @@ void add_plane(const uint8_t* bits, uint32_t width, float weight, float* v);
 // v of a whole row: sum over planes of 2^-t r_t. Overwrites v[0 .. dims).
 void expand_row(const CodeSpec& spec, const uint8_t* row, float* v);
 
+// The inverse of expand_row: the planes of the grid's values v[0 .. dims).
+void pack_row(const CodeSpec& spec, const float* v, uint8_t* row);
+
 }  // namespace bebr

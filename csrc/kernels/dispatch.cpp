@@ -13,14 +13,17 @@ Kernels bind(Isa isa) {
   table.isa = isa;
   bind_scalar(table);
   bind_scalar_gemm(table);
+  bind_scalar_descend(table);
 #if defined(__x86_64__)
   if (isa >= Isa::Avx2) {
     bind_avx2(table);
     bind_avx2_gemm(table);
+    bind_avx2_descend(table);
   }
   if (isa >= Isa::Avx512) {
     bind_avx512(table);
     bind_avx512_gemm(table);
+    bind_avx512_descend(table);
   }
   if (isa >= Isa::Amx) {
     bind_amx(table);

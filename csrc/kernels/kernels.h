@@ -47,6 +47,18 @@ struct PackedWeights {
   const float* bias = nullptr;
 };
 
+// The grid and the metric of a coordinate descent. stride = round_up(dims, 16); entries beyond dims are zero in gram
+// and inverse and 2 in step (and v there must be 1), so that they never move.
+struct DescentGrid {
+  uint32_t dims = 0;
+  size_t stride = 0;
+  const float* gram = nullptr;     // dims rows of stride: symmetric, positive diagonal
+  const float* inverse = nullptr;  // 1 / gram[j, j]
+  const float* step = nullptr;  // between neighbouring values of dim j, 2^(2 - depth): v_j = (i + 1/2) step, i integer
+  const float* per_step = nullptr;  // 1 / step; i is in [-2 per_step, 2 per_step - 1]
+};
+inline constexpr size_t descent_stride(uint32_t dims) { return (size_t{dims} + 15) / 16 * 16; }
+
 struct Kernels {
   Isa isa = Isa::Scalar;
 
@@ -91,6 +103,12 @@ struct Kernels {
   // not to the bit.
   void (*gemm)(const float* x, size_t rows, size_t x_stride, const PackedWeights& w, bool relu, float* out,
                size_t out_stride) noexcept;
+  // Lowers (z - v)^T G (z - v) over the grid, one coordinate after the other: v_j becomes the grid's value nearest to
+  // v_j + g_j / G_jj, where g = G (z - v) is kept up to date. Ends when a sweep over all coordinates changes nothing,
+  // or after `sweeps`. v, g: stride floats. Every product and every sum is rounded on its own, so all ISAs agree to the
+  // bit.
+  void (*descend)(const DescentGrid& grid, float* v, float* g, uint32_t sweeps) noexcept;
+
   // bf16 inputs and weights, fp32 sums. Null where the ISA has none (only amx).
   void (*gemm_bf16)(const float* x, size_t rows, size_t x_stride, const PackedWeights& w, bool relu, float* out,
                     size_t out_stride) noexcept;
@@ -103,11 +121,14 @@ const Kernels& kernels(Isa isa);
 // Each ISA file overwrites what it improves; called in order from scalar up.
 void bind_scalar(Kernels& table) noexcept;
 void bind_scalar_gemm(Kernels& table) noexcept;
+void bind_scalar_descend(Kernels& table) noexcept;
 #if defined(__x86_64__)
 void bind_avx2(Kernels& table) noexcept;
 void bind_avx2_gemm(Kernels& table) noexcept;
+void bind_avx2_descend(Kernels& table) noexcept;
 void bind_avx512(Kernels& table) noexcept;
 void bind_avx512_gemm(Kernels& table) noexcept;
+void bind_avx512_descend(Kernels& table) noexcept;
 void bind_amx(Kernels& table) noexcept;
 void bind_amx_gemm(Kernels& table) noexcept;
 #endif

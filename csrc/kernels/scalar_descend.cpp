@@ -1,0 +1,34 @@
+// The specification of descend.
+#include <cmath>
+
+#include "kernels/kernels.h"
+
+namespace bebr {
+namespace {
+
+void descend_scalar(const DescentGrid& grid, float* v, float* g, uint32_t sweeps) noexcept {
+  for (uint32_t sweep = 0; sweep < sweeps; ++sweep) {
+    bool changed = false;
+    for (uint32_t j = 0; j < grid.dims; ++j) {
+      const float target = v[j] + g[j] * grid.inverse[j];
+      const float most = 2 * grid.per_step[j];
+      float i = std::floor(target * grid.per_step[j]);
+      i = i > -most ? i : -most;
+      i = i < most - 1 ? i : most - 1;
+      const float nearest = i * grid.step[j] + 0.5f * grid.step[j];
+      if (nearest == v[j]) continue;
+      const float move = nearest - v[j];
+      v[j] = nearest;
+      const float* row = grid.gram + j * grid.stride;
+      for (size_t k = 0; k < grid.stride; ++k) g[k] = g[k] - move * row[k];
+      changed = true;
+    }
+    if (!changed) return;
+  }
+}
+
+}  // namespace
+
+void bind_scalar_descend(Kernels& table) noexcept { table.descend = descend_scalar; }
+
+}  // namespace bebr
