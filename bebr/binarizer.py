@@ -285,7 +285,7 @@ class Binarizer:
         return Codes(planes, self._factors(vectors, planes))
 
     def decode(self, codes: Codes) -> Floats:
-        """Reconstructions float32[n, inner_dim] of codes: mu + A v. ``ValueError`` for a binarizer without a decoder."""
+        """Reconstructions float32[n, inner_dim] of codes: mu + A v. ``ValueError`` if there is no decoder."""
         self._check_codes(codes)
         return self._need_decoder("decode").decode(codes.planes)
 
