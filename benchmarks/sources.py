@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Document", "MissingSource", "debian", "docstrings", "fashion", "glove", "wordnet"]
+__all__ = ["Document", "MissingSource", "debian", "debian_pairs", "docstrings", "fashion", "glove", "wordnet"]
 
 WORDNET = Path("/usr/share/wordnet")
 APT_LISTS = Path("/var/lib/apt/lists")
@@ -54,19 +54,27 @@ def debian(folder: Path = APT_LISTS) -> list[str]:
 
     Long texts are cut to 1,200 characters. The set changes whenever the archive does, hence its recorded checksum.
     """
+    pairs = _debian_pairs(folder)
+    return [text for text in dict.fromkeys([long for _, long in pairs] + [synopsis for synopsis, _ in pairs]) if text]
+
+
+def debian_pairs(folder: Path = APT_LISTS) -> list[tuple[str, str]]:
+    """(synopsis, long description) of every package, each a text of :func:`debian`; distinct pairs, no empty side."""
+    return list(dict.fromkeys(pair for pair in _debian_pairs(folder) if all(pair)))
+
+
+def _debian_pairs(folder: Path) -> list[tuple[str, str]]:
     paths = sorted(folder.glob("*_Translation-en*"))
     if not paths:
         raise MissingSource("debian: apt has no English descriptions: apt-get update -o Acquire::Languages=en")
     if not APT_HELPER.is_file():
         raise MissingSource(f"debian: {APT_HELPER} is absent: this set needs a system that uses apt")
-    synopses: dict[str, None] = {}
-    longs: dict[str, None] = {}
+    pairs = []
     for path in paths:
         plain = subprocess.run([str(APT_HELPER), "cat-file", str(path)], check=True, capture_output=True).stdout
-        for synopsis, text in _descriptions(plain.decode("utf-8", errors="replace")):
-            synopses[synopsis] = None
-            longs[text[:1200]] = None
-    return [text for text in {**longs, **synopses} if text]
+        described = _descriptions(plain.decode("utf-8", errors="replace"))
+        pairs += [(synopsis, text[:1200]) for synopsis, text in described]
+    return pairs
 
 
 def _descriptions(plain: str) -> Iterator[tuple[str, str]]:
