@@ -23,6 +23,7 @@ class Encoder:
         normalize: bool,
         gram: NDArray[np.float32] | None = None,
         sweeps: int = 0,
+        tries: int = 0,
     ) -> None: ...
     @property
     def input_dim(self) -> int: ...

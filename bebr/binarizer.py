@@ -89,6 +89,7 @@ class Binarizer:
             self.metric == "cosine",
             self._tensors.get("refine.gram"),
             0 if refined is None else int(refined["sweeps"]),
+            0 if refined is None else int(refined.get("tries", 0)),
         )
         if self._encoder.input_dim != self.inner_dim:
             raise ValueError(f"encoder.0.weight takes {self._encoder.input_dim} inputs: want {self.inner_dim}")
@@ -103,10 +104,10 @@ class Binarizer:
         ``reconstruct.{t}.{i}.*`` and ``residual.{t}.{i}.*``; ``decoder.weight`` [m, d], ``decoder.bias`` [d]; optional
         ``stage.weight`` [m, d], ``stage.bias`` [d]. Without a decoder, scores are taken in code space (the paper's).
 
-        ``refine.gram`` [m, m] with config ``refine: {"sweeps": n}``: codes are refined by coordinate descent in this
-        metric (csrc/binarizer/descent.h). ``front.{i}.*`` with config ``front: {"skip": s}``: a map before everything
-        else, x -> s x + network(x), scaled to unit length again for cosine; ``query_front`` the same for queries only.
-        What follows a front has its output dimension as d.
+        ``refine.gram`` [m, m] with config ``refine: {"sweeps": n, "tries": n}``: codes are refined by coordinate
+        descent in this metric (csrc/binarizer/descent.h). ``front.{i}.*`` with config ``front: {"skip": s}``: a map
+        before everything else, x -> s x + network(x), scaled to unit length again for cosine; ``query_front`` the same
+        for queries only. What follows a front has its output dimension as d.
         """
         return Binarizer(tensors, config)
 

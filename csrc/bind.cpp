@@ -229,7 +229,7 @@ std::vector<Layer> layers_of(const std::vector<PyLayer>& layers, const std::stri
 
 std::unique_ptr<Encoder> make_encoder(const std::string& architecture, const std::vector<uint32_t>& widths,
                                       const std::vector<std::vector<PyLayer>>& networks, bool normalize,
-                                      const std::optional<Array<float>>& gram, uint32_t sweeps) {
+                                      const std::optional<Array<float>>& gram, uint32_t sweeps, uint32_t tries) {
   if (architecture != "linear" && architecture != "recurrent")
     fail(Code::InvalidArgument, "architecture is '" + architecture + "': want linear or recurrent");
   const CodeSpec spec = spec_of(widths);
@@ -240,7 +240,7 @@ std::unique_ptr<Encoder> make_encoder(const std::string& architecture, const std
   if (gram) expect_shape(*gram, "gram", {dims, dims});
   py::gil_scoped_release release;
   return std::make_unique<Encoder>(architecture == "linear" ? Architecture::Linear : Architecture::Recurrent, spec,
-                                   views, normalize, gram ? gram->data() : nullptr, sweeps);
+                                   views, normalize, gram ? gram->data() : nullptr, sweeps, tries);
 }
 
 py::array_t<float> forward(const Network& network, const Array<float>& x) {
@@ -311,7 +311,7 @@ py::tuple project(const Decoder& decoder, const Array<float>& q) {
 void bind_binarizer(py::module_& m) {
   py::class_<Encoder>(m, "Encoder")
       .def(py::init(&make_encoder), py::arg("architecture"), py::arg("widths"), py::arg("layers"), py::arg("normalize"),
-           py::arg("gram") = py::none(), py::arg("sweeps") = 0)
+           py::arg("gram") = py::none(), py::arg("sweeps") = 0, py::arg("tries") = 0)
       .def_property_readonly("input_dim", &Encoder::input_dim)
       .def("encode", &encode, py::arg("x"), py::arg("bf16") = false, py::arg("refine") = true);
   py::class_<Network>(m, "Network")

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 from bebr.arrays import Floats, as_vectors, normalized
 from bebr.binarizer import METRICS, Binarizer
 from bebr.train.closed_form import Progress
-from bebr.train.fitting import fit_closed_form
+from bebr.train.fitting import fit_linear
 from bebr.train.widths import choose_widths
 
 __all__ = ["train"]
@@ -44,9 +44,9 @@ def train(
         Or name them: ``dims`` (multiple of 8) with ``bits`` (planes of equal width, 1 to 8), or ``widths``, the bits
         of each plane.
     metric: ``"cosine"``, ``"ip"`` or ``"l2"``.
-    architecture: ``"linear"``, the closed form (RECALL.md); ``"recurrent"``, the network of the paper (PAPER.md
-    section 1), which
-        takes ``options`` of :func:`bebr.train.recurrent.train_recurrent` and needs torch.
+    architecture: ``"linear"``, the default: closed form, then alternating least squares (RECALL.md), with
+        ``options`` of :func:`bebr.train.fitting.fit_linear`; ``"recurrent"``, the network of PAPER.md section 1, with
+        ``options`` of :func:`bebr.train.recurrent.train_recurrent`, needs torch.
     pairs: (queries, documents), float32[p, d] each, row i of one belonging to row i of the other (PAPER.md section
     2); recurrent only.
     progress: called with (stage, done, total).
@@ -65,9 +65,10 @@ def train(
     if architecture == "linear":
         if pairs is not None:
             raise ValueError("pairs need architecture='recurrent'")
-        if options:
-            raise ValueError(f"unknown option {next(iter(options))!r} for architecture='linear'")
-        return fit_closed_form(vectors, chosen, metric, seed, progress)
+        unknown = [name for name in options if name not in ("rounds", "alpha", "tries")]
+        if unknown:
+            raise ValueError(f"unknown option {unknown[0]!r} for architecture='linear': want rounds, alpha or tries")
+        return fit_linear(vectors, chosen, metric, seed, progress, **options)
     try:
         from bebr.train.recurrent import train_recurrent
     except ModuleNotFoundError as e:

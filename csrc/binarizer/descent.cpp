@@ -8,10 +8,29 @@
 #include "binarizer/planes.h"
 
 namespace bebr {
+namespace {
 
-Descent::Descent(const CodeSpec& spec, const float* gram, uint32_t sweeps)
+constexpr int kMoved = 3;  // coordinates moved by a try (RECALL.md)
+
+// (z - v)^T G (z - v), from g = G (z - v).
+float energy(const float* z, const float* v, const float* g, size_t dims) {
+  float sums[16] = {};
+  size_t j = 0;
+  for (; j + 16 <= dims; j += 16) {
+    for (size_t lane = 0; lane < 16; ++lane) sums[lane] += (z[j + lane] - v[j + lane]) * g[j + lane];
+  }
+  for (; j < dims; ++j) sums[j % 16] += (z[j] - v[j]) * g[j];
+  float total = 0;
+  for (const float sum : sums) total += sum;
+  return total;
+}
+
+}  // namespace
+
+Descent::Descent(const CodeSpec& spec, const float* gram, uint32_t sweeps, uint32_t tries)
     : spec_(spec),
       sweeps_(sweeps),
+      tries_(tries),
       product_(Layer{gram, std::vector<float>(spec.dims()).data(), spec.dims(), spec.dims()}) {
   const size_t dims = spec.dims(), stride = descent_stride(spec.dims());
   gram_.resize(dims * stride);
@@ -30,11 +49,45 @@ Descent::Descent(const CodeSpec& spec, const float* gram, uint32_t sweeps)
   }
 }
 
-void Descent::improve(const Kernels& kernels, const float* z, size_t rows, size_t z_stride, Buffer (&work)[3],
+void Descent::try_again(const Kernels& kernels, const DescentGrid& grid, const float* z, float* v, float* g,
+                        float* trial) const {
+  const size_t dims = grid.dims, stride = grid.stride;
+  float *trial_v = trial, *trial_g = trial + stride;
+  float best = energy(z, v, g, dims);
+  // Every vector sees the same sequence, so that a code does not depend on what is encoded beside it.
+  uint32_t random = 0x9e3779b9u;
+  const auto next = [&random] {
+    random ^= random << 13;
+    random ^= random >> 17;
+    return random ^= random << 5;
+  };
+  for (uint32_t i = 0; i < tries_; ++i) {
+    std::copy_n(v, stride, trial_v);
+    std::copy_n(g, stride, trial_g);
+    for (int n = 0; n < kMoved; ++n) {
+      const uint32_t number = next(), j = static_cast<uint32_t>((uint64_t{number >> 1} * dims) >> 31);
+      const float largest = 2 - 0.5f * grid.step[j];
+      float move = (number & 1) != 0 ? grid.step[j] : -grid.step[j];
+      if (std::abs(trial_v[j] + move) > largest) move = -move;
+      trial_v[j] += move;
+      const float* row = grid.gram + j * stride;
+      for (size_t k = 0; k < stride; ++k) trial_g[k] -= move * row[k];
+    }
+    kernels.descend(grid, trial_v, trial_g, sweeps_);
+    const float reached = energy(z, trial_v, trial_g, dims);
+    if (reached < best) {
+      best = reached;
+      std::copy_n(trial_v, stride, v);
+      std::copy_n(trial_g, stride, g);
+    }
+  }
+}
+
+void Descent::improve(const Kernels& kernels, const float* z, size_t rows, size_t z_stride, Buffer (&work)[4],
                       uint8_t* planes) const {
   const size_t dims = spec_.dims(), stride = descent_stride(spec_.dims()), bytes = spec_.row_bytes();
   float *v = floats(work[0], rows * stride), *error = floats(work[1], rows * dims),
-        *g = floats(work[2], rows * product_.out_stride());
+        *g = floats(work[2], rows * product_.out_stride()), *trial = floats(work[3], 2 * stride);
   for (size_t i = 0; i < rows; ++i) {
     float* row = v + i * stride;
     expand_row(spec_, planes + i * bytes, row);
@@ -44,7 +97,9 @@ void Descent::improve(const Kernels& kernels, const float* z, size_t rows, size_
   product_.forward(kernels, error, rows, dims, false, false, g);
   const DescentGrid grid{spec_.dims(), stride, gram_.data(), inverse_.data(), step_.data(), per_step_.data()};
   for (size_t i = 0; i < rows; ++i) {
-    kernels.descend(grid, v + i * stride, g + i * product_.out_stride(), sweeps_);
+    float *row = v + i * stride, *row_g = g + i * product_.out_stride();
+    kernels.descend(grid, row, row_g, sweeps_);
+    if (tries_ > 0) try_again(kernels, grid, z + i * z_stride, row, row_g, trial);
     pack_row(spec_, v + i * stride, planes + i * bytes);
   }
 }

@@ -12,17 +12,21 @@ namespace bebr {
 
 class Descent {
  public:
-  // gram [dims, dims], symmetric. sweeps: over all coordinates, at most. Throws Error(InvalidArgument) unless the
-  // diagonal is positive.
-  Descent(const CodeSpec& spec, const float* gram, uint32_t sweeps);
+  // gram [dims, dims], symmetric. sweeps: over all coordinates, at most. tries: how often three coordinates are moved
+  // by one step and the descent begins anew; the best code stays. Throws Error(InvalidArgument) unless the diagonal is
+  // positive.
+  Descent(const CodeSpec& spec, const float* gram, uint32_t sweeps, uint32_t tries);
 
   // Improves planes [rows, row_bytes] towards z, rows z_stride floats apart.
-  void improve(const Kernels& kernels, const float* z, size_t rows, size_t z_stride, Buffer (&work)[3],
+  void improve(const Kernels& kernels, const float* z, size_t rows, size_t z_stride, Buffer (&work)[4],
                uint8_t* planes) const;
 
  private:
+  void try_again(const Kernels& kernels, const DescentGrid& grid, const float* z, float* v, float* g,
+                 float* trial) const;
+
   CodeSpec spec_;
-  uint32_t sweeps_;
+  uint32_t sweeps_, tries_;
   Dense product_;
   std::vector<float> gram_, inverse_, step_, per_step_;  // DescentGrid
 };

@@ -12,7 +12,7 @@ namespace bebr {
 
 // A thread keeps its scratch: fresh megabytes a chunk would cost a page fault every 4 KB.
 struct Encoder::Scratch {
-  Buffer work[2], input, v, residual, descent[3];
+  Buffer work[2], input, v, residual, descent[4];
 };
 
 namespace {
@@ -33,7 +33,7 @@ void expect(uint32_t got, uint32_t want, const std::string& what) {
 }  // namespace
 
 Encoder::Encoder(Architecture architecture, const CodeSpec& spec, const std::vector<std::vector<Layer>>& networks,
-                 bool normalize, const float* gram, uint32_t sweeps)
+                 bool normalize, const float* gram, uint32_t sweeps, uint32_t tries)
     : architecture_(architecture), spec_(spec), normalize_(normalize) {
   const bool linear = architecture == Architecture::Linear;
   expect(static_cast<uint32_t>(networks.size()), linear ? 1 : 2 * spec.planes - 1, "the number of networks");
@@ -51,7 +51,7 @@ Encoder::Encoder(Architecture architecture, const CodeSpec& spec, const std::vec
     expect(w.in(), input_dim(), "the input dimension of " + residual);
     expect(w.out(), spec.widths[t + 1], "the output dimension of " + residual);
   }
-  if (gram != nullptr) descent_.emplace(spec, gram, sweeps);
+  if (gram != nullptr) descent_.emplace(spec, gram, sweeps, tries);
 }
 
 void Encoder::encode(const float* x, size_t n, bool bf16, bool refine, uint8_t* planes) const {

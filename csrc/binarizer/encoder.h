@@ -24,7 +24,7 @@ class Encoder {
   // inputs are scaled to unit length first. gram [dims, dims], for a linear encoder: codes may be refined by Descent
   // with at most `sweeps`; null: they may not. Throws Error(InvalidArgument) when shapes do not fit the widths.
   Encoder(Architecture architecture, const CodeSpec& spec, const std::vector<std::vector<Layer>>& networks,
-          bool normalize, const float* gram = nullptr, uint32_t sweeps = 0);
+          bool normalize, const float* gram = nullptr, uint32_t sweeps = 0, uint32_t tries = 0);
 
   uint32_t input_dim() const noexcept { return networks_.front().in(); }
   const CodeSpec& spec() const noexcept { return spec_; }
