@@ -1,6 +1,6 @@
 """Data sets for measurements: base, training sample, held-out queries and exact answers, built once and cached.
 
-Text sets are embedded by the packaged MiniLM. The cache is ``$BEBR_DATA``, else ``~/.cache/bebr``; a file's name holds
+Text sets are embedded by the packaged MiniLM or bge-small, pictures by EfficientNet. The cache is ``$BEBR_DATA``, else ``~/.cache/bebr``; a file's name holds
 the checksum of what it was made from, so a changed source makes a new file and never a wrong one.
 
 Build and describe from a shell: ``python -m benchmarks.datasets wordnet debian``.
@@ -18,12 +18,13 @@ import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from rich.progress import Progress, TaskID
 
-from benchmarks import output, sources
+from benchmarks import encoders, output, sources
 
 __all__ = ["Dataset", "cache", "checksum", "embedded", "exact", "load", "names"]
 
@@ -48,6 +49,8 @@ _TEXTS: dict[str, tuple[Callable[[], list[str]], int]] = {
     "wordnet": (sources.wordnet, 64),
     "docstrings": (lambda: [document.text for document in sources.docstrings()], 64),
 }
+_PRODUCERS = ("minilm", "bge")
+_FEWER_QUERIES = {"openclipart": 500}  # of 8,000 pictures
 
 
 @dataclass(frozen=True)
@@ -81,7 +84,7 @@ class Dataset:
 
 def names() -> list[str]:
     """Names that ``load`` knows."""
-    return [*_TEXTS, "glove", "fashion"]
+    return [*_TEXTS, "debian-bge", "glove", "french", "openclipart", "fashion"]
 
 
 def cache() -> Path:
@@ -91,14 +94,14 @@ def cache() -> Path:
     return folder
 
 
-def checksum(content: Sequence[str] | Floats) -> str:
-    """SHA-256 of texts (each with its length, so that boundaries count) or of an array's bytes."""
+def checksum(content: Sequence[str | Path] | Floats) -> str:
+    """SHA-256 of an array's bytes, or of texts or files (each with its length, so that boundaries count)."""
     digest = hashlib.sha256()
     if isinstance(content, np.ndarray):
         digest.update(content.tobytes())
     else:
-        for text in content:
-            raw = text.encode()
+        for part in content:
+            raw = part.read_bytes() if isinstance(part, Path) else part.encode()
             digest.update(len(raw).to_bytes(8, "little") + raw)
     return digest.hexdigest()
 
@@ -106,25 +109,19 @@ def checksum(content: Sequence[str] | Floats) -> str:
 def load(name: str, progress: Callable[[int, int], None] | None = None) -> Dataset:
     """Read or build the set called ``name``; ``progress(done, total)`` follows an embedding run.
 
-    The split depends on the seed alone: 1,000 queries leave the base, and up to 60,000 rows of the base are the
-    training sample. Raises KeyError for an unknown name, sources.MissingSource where a package is absent.
+    The split depends on the seed and the number of rows alone: 1,000 queries (500 of openclipart) leave the base, and
+    up to 60,000 rows of the base are the training sample. Row i of ``debian-bge`` is the text of row i of ``debian``,
+    in every part. Raises KeyError for an unknown name, sources.MissingSource where a package is absent.
     """
     generator = np.random.default_rng(SEED)
     if name == "fashion":
         base, test = sources.fashion()
         queries = test[np.sort(generator.permutation(len(test))[:QUERIES])]
         metric, found = "l2", checksum(base)
-    elif name == "glove" or name in _TEXTS:
-        if name == "glove":
-            vectors = sources.glove()
-            found = checksum(vectors)
-        else:
-            read, max_tokens = _TEXTS[name]
-            texts = read()
-            found = checksum(texts)
-            vectors = embedded(name, texts, max_tokens=max_tokens, progress=progress)
-        order = generator.permutation(len(vectors))
-        queries, base = vectors[order[:QUERIES]], vectors[np.sort(order[QUERIES:])]
+    elif name in names():
+        vectors, found = _rows(name, progress)
+        order, count = generator.permutation(len(vectors)), _FEWER_QUERIES.get(name, QUERIES)
+        queries, base = vectors[order[:count]], vectors[np.sort(order[count:])]
         metric = "cosine"
     else:
         raise KeyError(f"name: no data set is called {name!r}; known: {', '.join(names())}")
@@ -138,36 +135,71 @@ def load(name: str, progress: Callable[[int, int], None] | None = None) -> Datas
     return Dataset(name, metric, found, base, base[sample], queries)
 
 
+def _rows(name: str, progress: Callable[[int, int], None] | None) -> tuple[Floats, str]:
+    """All vectors of a set that has no split of its own, and the checksum of its source."""
+    if name in ("glove", "french"):
+        vectors = sources.glove() if name == "glove" else sources.french()
+        return vectors, checksum(vectors)
+    if name == "openclipart":
+        files = sources.openclipart()
+        found = checksum(files)
+        return _kept(f"{name}-{found[:16]}-efficientnet", found, encoders.EfficientNet, files, progress), found
+    source, _, producer = name.partition("-")
+    read, max_tokens = _TEXTS[source]
+    texts = read()
+    return embedded(source, texts, max_tokens, progress, producer or "minilm"), checksum(texts)
+
+
 def embedded(
-    name: str, texts: Sequence[str], max_tokens: int = 64, progress: Callable[[int, int], None] | None = None
+    name: str,
+    texts: Sequence[str],
+    max_tokens: int = 64,
+    progress: Callable[[int, int], None] | None = None,
+    producer: str = "minilm",
 ) -> Floats:
-    """MiniLM vectors of ``texts``, float32 ``[n, 384]`` in their order, from the cache when it has them.
+    """Vectors of ``texts`` by ``"minilm"`` or ``"bge"``, float32 ``[n, 384]`` in their order, from the cache if there.
 
     Beside the vectors lies a JSON record: checksum of the texts, producer, and checksum of the vectors, which is
     verified whenever they are read. Raises ValueError naming the file where it does not hold.
     """
+    if producer not in _PRODUCERS:
+        raise ValueError(f"producer: got {producer!r}, wanted one of {', '.join(_PRODUCERS)}")
     source = checksum(texts)
-    stem = f"{name}-{source[:16]}-minilm{max_tokens}"
+
+    def made() -> Any:
+        if producer == "bge":
+            return encoders.BGE(max_tokens)
+        # Imported here and by name: only building a set needs this encoder, and it needs torch.
+        return importlib.import_module("bebr.models").load("minilm", max_tokens=max_tokens)
+
+    return _kept(f"{name}-{source[:16]}-{producer}{max_tokens}", source, made, texts, progress, max_tokens=max_tokens)
+
+
+def _kept(
+    stem: str,
+    source: str,
+    producer: Callable[[], Any],
+    items: Sequence[str | Path],
+    progress: Callable[[int, int], None] | None,
+    **facts: Any,
+) -> Floats:
+    """The vectors of ``items`` from the cache, or made by ``producer()`` and put there."""
     path, record = cache() / f"{stem}.npy", cache() / f"{stem}.json"
     if record.is_file():
-        known = json.loads(record.read_text())
+        recorded = json.loads(record.read_text())["vectors_sha256"]
         vectors: Floats = np.load(path)
-        found = checksum(vectors)
-        if known["texts_sha256"] != source or known["vectors_sha256"] != found:
-            recorded = known["vectors_sha256"]
+        if (found := checksum(vectors)) != recorded:
             raise ValueError(f"{path}: checksum {found[:16]}, recorded {recorded[:16]}: delete it and its .json")
         return vectors
-    # Imported here and by name: only building a set needs the encoders, and they need torch.
-    producer = importlib.import_module("bebr.models").load("minilm", max_tokens=max_tokens)
-    vectors = producer.embed(texts, progress=progress)
+    encoder = producer()
+    vectors = encoder.embed(items, progress=progress)
     _write(path, vectors)
-    facts = {
-        "texts": len(texts),
-        "texts_sha256": source,
+    facts |= {
+        "items": len(items),
+        "source_sha256": source,
         "vectors_sha256": checksum(vectors),
-        "producer": producer.name,
-        "version": producer.version,
-        "max_tokens": max_tokens,
+        "producer": encoder.name,
+        "version": encoder.version,
     }
     record.write_text(json.dumps(facts, indent=1) + "\n")  # last: its presence says that the vectors are whole
     return vectors

