@@ -17,7 +17,7 @@ import bebr
 
 __all__ = ["facts", "pinned"]
 
-_LIBRARIES = ("numpy", "faiss-cpu", "rabitqlib", "usearch", "scann", "torch")
+_LIBRARIES = ("numpy", "faiss-cpu", "rabitqlib", "usearch", "scann", "scalable-vs", "torch")
 
 
 def facts(threads: int) -> dict[str, Any]:
