@@ -31,7 +31,7 @@ K = 10
 ROWS = 100_000  # of glove's 400,000: a fixed sample, so that every peer has time for it
 LARGE = ("glove",)
 # Codes whose training takes more than a minute on all of a training sample.
-HEAVY, HEAVY_ROWS = re.compile("OPQ|scann"), 20_000
+HEAVY, HEAVY_ROWS = re.compile("OPQ|LSQ|scann"), 20_000
 # The fs codes are RaBitQ's, scanned in another layout.
 SKIPPED = re.compile("RaBitQfs")
 

@@ -10,6 +10,7 @@ import pytest
 import threadpoolctl
 
 from bebr import peers
+from bebr.peers import lvq
 
 INSTALLED = [peer.name for peer in peers.available(64, "cosine")]
 # Codes of a bit or so a dimension lose a lot on 64 dimensions; those of eight hardly anything.
@@ -36,8 +37,8 @@ def test_every_peer_beats_chance_by_far(vectors, queries, metric):
 
 
 def _chosen(metric):
-    """One of each family: OPQ trains for seconds, and widths between are the same code with another number."""
-    left_out = re.compile(r"OPQ|[235-7]( bit)?$|PQ(8|32)x4fs")
+    """One of each family: sizes between are the same code with another number, and some train for seconds."""
+    left_out = re.compile(r"OPQ(16x4fs|48x8)|[235-7](mse)?( bit)?$|PQ(8|32)x4fs|LeanVec16")
     return [peer for peer in peers.available(64, metric) if not left_out.search(peer.name)]
 
 
@@ -54,7 +55,23 @@ def test_bytes_include_factors():
     assert sizes["faiss RaBitQ1"] == sizes["faiss RaBitQfs1"] == 56
     assert sizes["faiss RaBitQ4"] == 212
     assert sizes["faiss EDEN4"] == 200
-    assert sizes["faiss SQ4"] == sizes["faiss PQ384x4fs"] == 192
+    assert sizes["faiss EDEN8"] == 392
+    assert sizes["faiss SQ4"] == sizes["faiss PQ384x4fs"] == sizes["faiss TurboQuant4mse"] == 192
+    assert sizes["faiss OPQ96x8"] == 96 and sizes["faiss LSQ48x4"] == 24
+
+
+def test_training_free_means_no_codebook():
+    pytest.importorskip("faiss", reason="pip install faiss-cpu")
+    free = {peer.name: peer.training_free for peer in peers.available(384, "cosine")}
+    assert all(free[f"faiss {code}"] for code in ("RaBitQ1", "EDEN2", "TurboQuant4", "SQ4", "Flat"))
+    assert not any(free[f"faiss {code}"] for code in ("PQ96x4fs", "OPQ96x4fs", "OPQ48x8", "LSQ48x4"))
+    assert free["LVQ4, our code"] and not free["LeanVec192x8 first stage, our code"]
+
+
+def test_opq_takes_a_dimension_that_its_parts_do_not_divide():
+    pytest.importorskip("faiss", reason="pip install faiss-cpu")
+    sizes = {peer.name: peer.bytes_per_vector for peer in peers.available(50, "cosine")}
+    assert sizes["faiss OPQ24x8"] == 24 and sizes["faiss OPQ48x8"] == 48 and "faiss OPQ96x8" not in sizes
 
 
 def test_rabitqlib_stores_what_the_adapter_counts(tmp_path):
@@ -77,6 +94,62 @@ def test_a_dimension_that_a_peer_cannot_take_leaves_it_out():
     names = {peer.name for peer in peers.available(50, "cosine")}
     assert not [name for name in names if name.startswith("rabitqlib")]
     assert not [name for name in names if name == "faiss OPQ12x4fs"]
+
+
+@pytest.mark.parametrize("metric", ["cosine", "l2"])
+def test_lvq_finds_the_decoded_vectors_nearest(metric, vectors, queries):
+    """Its answers are those of an exact search over what its codes decode to; each level halves the grid as it says."""
+    errors = {}
+    for bits, residual, size in ((4, 0, 36), (8, 0, 68), (4, 4, 68), (4, 8, 100)):
+        peer = lvq._LVQ(bits, residual, 64, metric, "0")
+        assert peer.bytes_per_vector == size
+        peer.fit(vectors)
+        peer.add(vectors)
+        decoded = peer._decoded(slice(0, len(vectors))) + peer._mean
+        scores = queries @ decoded.T if metric == "cosine" else 2 * queries @ decoded.T - (decoded**2).sum(1)
+        expected = np.argsort(-scores, axis=1)[:, :10]
+        assert peers.recall(peer.search(queries, 10), expected) > 0.99
+        errors[bits, residual] = np.abs(decoded - vectors).max()
+        width = (vectors - vectors.mean(0)).max(1) - (vectors - vectors.mean(0)).min(1)
+        # Half a step; a thousandth of the range more for factors in half precision.
+        step = width.max() / (2**bits - 1) / (2**residual - 1 if residual else 1)
+        assert errors[bits, residual] <= step / 2 + width.max() / 1000
+    assert errors[4, 8] < errors[4, 4] < errors[4, 0] / 5
+
+
+def test_lvq_of_constant_rows_and_fewer_rows_than_asked_for():
+    peer = lvq._LVQ(4, 4, 8, "ip", "0")
+    base = np.ones((3, 8), np.float32)
+    peer.fit(base)
+    peer.add(base)
+    assert sorted(peer.search(base[:1], 5)[0]) == [-1, -1, 0, 1, 2]
+
+
+def test_leanvec_keeps_what_lies_in_its_directions():
+    generator = np.random.default_rng(0)
+    x = (generator.standard_normal((2_000, 8)) @ generator.standard_normal((8, 64))).astype(np.float32)
+    peer = lvq._LVQ(8, 0, 64, "l2", "0", dims=16)
+    assert peer.bytes_per_vector == 16 + 4
+    peer.fit(x)
+    peer.add(x)
+    assert peers.recall(peer.search(x[:50], 10), exact(x, x[:50], 10, "l2")) > 0.9
+
+
+def test_one_list_of_svs_is_exhaustive(vectors, queries):
+    svs = pytest.importorskip("svs", reason="pip install scalable-vs")
+    index = lvq._one_list(svs, vectors, "ip", lambda file: file)
+    index.search_parameters = svs.IVFSearchParameters(n_probes=1, k_reorder=1.0)
+    found = np.asarray(index.search(queries, 10)[0]).astype(np.int64)
+    assert peers.recall(found, exact(vectors, queries, 10, "ip")) > 0.99
+
+
+def test_svs_codes_are_offered_where_they_run(monkeypatch):
+    for maker, codes in ((True, {"svs LVQ4", "svs LVQ8", "svs LVQ4x4", "svs LVQ4x8"}), (False, set())):
+        monkeypatch.setattr(lvq, "intel", lambda maker=maker: maker)
+        monkeypatch.setattr(lvq.importlib, "import_module", lambda name: None)
+        offered = {peer.name: peer.bytes_per_vector for peer in lvq.svs_peers(384, "cosine", "0.5.0")}
+        assert set(offered) == codes
+        assert offered.get("svs LVQ4x8", 580) == 4 + 192 + 384
 
 
 def test_an_absent_library_is_named_and_skipped(monkeypatch):

@@ -25,6 +25,10 @@ class _Faiss:
         if factory.startswith("OPQ"):
             # The default, 50, takes many minutes; the recall of the last 40 is in the third decimal.
             self._faiss.downcast_VectorTransform(self._index.chain.at(0)).niter = 10
+        if factory.startswith("LSQ"):
+            # By default minutes of training on a few thousand rows, and as long again to encode a hundred thousand.
+            code = self._index.lsq
+            code.train_iters, code.train_ils_iters, code.encode_ils_iters = 5, 4, 4
         self._metric = metric
         self.name, self.version, self.training_free = f"faiss {label}", version, training_free
 
@@ -84,4 +88,5 @@ def _learned(dim: int) -> dict[str, str]:
     for m in (24, 48, 96, 192):
         if m <= dim:
             named[f"OPQ{m}x8"] = f"OPQ{m}_{dim // m * m},PQ{m}x8np"
-    return named
+    # The time that additive codes take grows with the square of their parts: larger ones train for many minutes.
+    return named | {"LSQ48x4": "LSQ48x4"}
