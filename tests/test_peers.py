@@ -38,7 +38,7 @@ def test_every_peer_beats_chance_by_far(vectors, queries, metric):
 
 def _chosen(metric):
     """One of each family: sizes between are the same code with another number, and some train for seconds."""
-    left_out = re.compile(r"OPQ(16x4fs|48x8)|[235-7](mse)?( bit)?$|PQ(8|32)x4fs|LeanVec16")
+    left_out = re.compile(r"OPQ|LSQ|[235-7](mse)?( bit)?$|PQ(8|32)x4fs|LeanVec16")
     return [peer for peer in peers.available(64, metric) if not left_out.search(peer.name)]
 
 
@@ -66,6 +66,16 @@ def test_training_free_means_no_codebook():
     assert all(free[f"faiss {code}"] for code in ("RaBitQ1", "EDEN2", "TurboQuant4", "SQ4", "Flat"))
     assert not any(free[f"faiss {code}"] for code in ("PQ96x4fs", "OPQ96x4fs", "OPQ48x8", "LSQ48x4"))
     assert free["LVQ4, our code"] and not free["LeanVec192x8 first stage, our code"]
+
+
+@pytest.mark.parametrize("name", ["faiss OPQ24x8", "faiss LSQ48x4"])
+def test_codes_that_train_long_find_what_is_there(name, vectors, queries):
+    pytest.importorskip("faiss", reason="pip install faiss-cpu")
+    base = vectors[:800]
+    with threadpoolctl.threadpool_limits(1):
+        [peer] = [peer for peer in peers.available(64, "cosine") if peer.name == name]
+        result = peers.measure(peer, base, base, queries, exact(base, queries, 10, "cosine"), repeats=1)
+    assert result.bytes_per_vector == 24 and result.recall > 0.6
 
 
 def test_opq_takes_a_dimension_that_its_parts_do_not_divide():

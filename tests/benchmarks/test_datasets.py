@@ -91,6 +91,56 @@ def test_exact_answers_are_exact(metric):
     assert list(found[0]).index(3) + 1 == list(found[0]).index(400)
 
 
+def test_another_encoder_keeps_the_rows_and_the_split(texts, monkeypatch, cache):
+    monkeypatch.setitem(datasets._TEXTS, "debian", (lambda: texts, 64))
+    made = []
+
+    class Negative(Counting):
+        def __init__(self, max_tokens):
+            made.append(max_tokens)
+
+        def embed(self, texts, progress=None):
+            return -Counting.embed(self, texts)
+
+    monkeypatch.setattr(datasets.encoders, "BGE", Negative)
+    first, second = datasets.load("debian"), datasets.load("debian-bge")
+    assert made == [64]
+    for part in ("base", "train", "queries"):
+        assert (getattr(first, part) == -getattr(second, part)).all()
+    assert first.checksum == second.checksum and first.truth(10).shape == (1_000, 10)
+    assert len(list(cache.glob("debian-*-bge64.npy"))) == len(list(cache.glob("debian-*-minilm64.npy"))) == 1
+    assert (datasets.load("debian-bge").base == second.base).all() and made == [64]
+
+
+def test_an_unknown_producer_is_refused():
+    with pytest.raises(ValueError, match="producer: got 'clip', wanted one of minilm, bge"):
+        datasets.embedded("x", ["a"], producer="clip")
+
+
+def test_pictures_are_kept_by_their_content(tmp_path, monkeypatch, cache):
+    class Lengths(Counting):
+        def embed(self, files, progress=None):
+            Counting.calls += 1
+            sizes = [file.stat().st_size for file in files]
+            return np.random.default_rng(0).standard_normal((len(sizes), 1280)).astype(np.float32)
+
+    Counting.calls = 0
+    monkeypatch.setattr(datasets.encoders, "EfficientNet", Lengths)
+    monkeypatch.delitem(datasets.EXPECTED, "openclipart", raising=False)
+    (tmp_path / "art").mkdir()
+    for number in range(700):
+        (tmp_path / "art" / f"{number}.png").write_bytes(b"png" * number)
+    read = sources.openclipart
+    monkeypatch.setattr(sources, "openclipart", lambda: read(tmp_path / "art"))
+    data = datasets.load("openclipart")
+    assert data.base.shape == (200, 1280) and data.queries.shape == (500, 1280) and data.metric == "cosine"
+    datasets.load("openclipart")
+    assert Counting.calls == 1
+    (tmp_path / "art" / "5.png").write_bytes(b"another")
+    datasets.load("openclipart")
+    assert Counting.calls == 2 and len(list(cache.glob("openclipart-*-efficientnet.npy"))) == 2
+
+
 def test_truth_is_cached_per_content(cache):
     generator = np.random.default_rng(1)
     base, other, queries = (generator.standard_normal((n, 16)).astype(np.float32) for n in (500, 500, 7))

