@@ -1,8 +1,8 @@
 """Data sets for measurements: base, training sample, held-out queries and exact answers, built once and cached.
 
 Text sets are embedded by the packaged MiniLM or bge-small, pictures by EfficientNet. The cache is ``$BEBR_DATA``, else
-``~/.cache/bebr``; a file's name holds
-the checksum of what it was made from, so a changed source makes a new file and never a wrong one.
+``~/.cache/bebr``; a file's name holds the checksum of what it was made from, so a changed source makes a new file and
+never a wrong one.
 
 Build and describe from a shell: ``python -m benchmarks.datasets wordnet debian``.
 """
