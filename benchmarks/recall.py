@@ -135,32 +135,44 @@ def measured(data: datasets.Dataset, key: str, peer: Peer, threads: int) -> Meas
 
 
 class Record:
-    """The JSON file: every measurement so far, saved after each, so that a run that is cut off loses one at most."""
+    """The JSON file: every measurement so far, saved after each, so that a run that is cut off loses one at most.
+
+    It is read again before each change, so that two runs, of different sets say, can share it.
+    """
 
     def __init__(self, path: Path, threads: int, fresh: bool) -> None:
         self.path = path
         self.rows: list[Measurement] = []
         self.notes: dict[str, str] = {}
-        if path.is_file() and not fresh:
-            known = json.loads(path.read_text())
-            self.rows = [Measurement(**row) for row in known["rows"]]
-            self.notes = known["notes"]
         self._machine = machine.facts(threads)
         self.commit = str(self._machine["commit"])
+        if fresh:
+            self._save()
+        self._read()
+
+    def _read(self) -> None:
+        if self.path.is_file():
+            known = json.loads(self.path.read_text())
+            self.rows = [Measurement(**row) for row in known["rows"]]
+            self.notes = known["notes"]
 
     def add(self, rows: Sequence[Measurement]) -> None:
         """Put in; a figure of the same code, set and budget goes out."""
+        self._read()
         new = {_place(row) for row in rows}
         self.rows = [row for row in self.rows if _place(row) not in new] + list(rows)
-        self.save()
+        self._save()
 
     def note(self, about: str, text: str) -> None:
+        self._read()
         self.notes[about] = text
-        self.save()
+        self._save()
 
     def drop(self, dataset: str, key: str) -> None:
         """Forget figures of a set whose vectors have changed."""
+        self._read()
         self.rows = [row for row in self.rows if row.dataset != dataset or row.data == key]
+        self._save()
 
     def done(self) -> set[tuple[str, ...]]:
         return {(row.data, row.name, row.version) for row in self.rows if row.system != "bebr"}
@@ -172,7 +184,7 @@ class Record:
         mine = [row for row in self.rows if (row.system, row.data, row.budget) == ("bebr", key, budget)]
         return any(row.version == self.commit for row in mine)
 
-    def save(self) -> None:
+    def _save(self) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         document: dict[str, Any] = {"machine": self._machine, "k": K, "notes": self.notes}
         document["rows"] = [asdict(row) for row in self.rows]
@@ -229,11 +241,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(data: datasets.Dataset, budgets: Sequence[int], options: Any, record: Record, say: Any) -> None:
     key = fingerprint(data)
     record.drop(data.name, key)
-    record.notes[data.name] = (
+    about = (
         f"{len(data.base):,} × {data.base.shape[1]}, {data.metric}, {len(data.queries):,} queries, "
         f"{len(data.train):,} rows to train on" + (f"; a fixed {ROWS:,} of the rows" if data.name in LARGE else "")
     )
-    record.save()
+    record.note(data.name, about)
     if options.only != "ours":
         for peer in peers(data, key, re.compile(options.peers), record.done()):
             try:
