@@ -42,7 +42,7 @@ EXPECTED: dict[str, str] = {
     "wordnet": "38d83c28d46d649cd305055da8fefa64ed4ff83bfeaf08ee39318d546ef05867",
     "glove": "2d8f854bb078949c98db4af235d14e5834efa7e3c3058af5855016d2ba060c3c",
     "french": "f313e08a3b4efe52fd8364fbb58a4edbe76a0ab47c917766ad747fc64b98c8ab",
-    "openclipart": "7764dc013606860d29c6dc6cac3be6dbf959a15748ed6fe754680f13ea2d8aa5",
+    "openclipart": "e2408826be617cc75d2f0c5ccabb7ef7ea22f03a10948edaf661237515bc99e6",
     "fashion": "f6dbbc68019e1afed449c7e2130a3c1080565792ee36a6e205901fae1ff56d3b",
 }
 

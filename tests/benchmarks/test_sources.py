@@ -83,6 +83,8 @@ def test_openclipart_takes_one_of_equal_files(tmp_path):
     (tmp_path / "folder").mkdir()
     for name, content in (("b.png", b"same"), ("folder/a.png", b"same"), ("folder/c.png", b"other"), ("d.svg", b"no")):
         (tmp_path / name).write_bytes(content)
+    header = b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR"
+    (tmp_path / "huge.png").write_bytes(header + (10_000).to_bytes(4, "big") + (10_000).to_bytes(4, "big"))
     assert sources.openclipart(tmp_path) == [tmp_path / "b.png", tmp_path / "folder" / "c.png"]
 
 
