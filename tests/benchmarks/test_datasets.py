@@ -129,7 +129,7 @@ def test_pictures_are_kept_by_their_content(tmp_path, monkeypatch, cache):
     monkeypatch.delitem(datasets.EXPECTED, "openclipart", raising=False)
     (tmp_path / "art").mkdir()
     for number in range(700):
-        (tmp_path / "art" / f"{number}.png").write_bytes(b"png" * number)
+        (tmp_path / "art" / f"{number}.png").write_bytes(bytes(number))
     read = sources.openclipart
     monkeypatch.setattr(sources, "openclipart", lambda: read(tmp_path / "art"))
     data = datasets.load("openclipart")
