@@ -7,6 +7,11 @@ Prints one JSON document: per case the median seconds of each contender, vectors
 contenders of a case run in turn, round after round, so that a busy machine disturbs them alike. torch runs the float
 part only (its layers, signs and normalisation, under inference_mode); the engine also packs the bits. Times exclude
 factors, which need the decoder.
+
+    python -m benchmarks.encode --trained wordnet --bytes 50
+
+times a binarizer trained on that data set instead: documents refined as by default and by rounding alone (with and
+without factors), queries of both kinds.
 """
 
 from __future__ import annotations
@@ -21,7 +26,9 @@ from itertools import pairwise
 import numpy as np
 import torch
 
+import bebr
 from bebr import _core
+from benchmarks import datasets
 
 CASES = {
     "linear 384 -> 384 x 1": ("linear", 384, (384,), 0),
@@ -122,6 +129,36 @@ def time_case(name: str, rows: int, rounds: int, threads: int) -> dict[str, obje
     }
 
 
+def time_trained(name: str, size: int, rows: int, rounds: int, threads: int) -> dict[str, object]:
+    """Vectors a second of a real model on held-out rows of its set: median of `rounds` interleaved rounds."""
+    data = datasets.load(name)
+    model = bebr.train(data.train[:20_000], bytes_per_vector=size, metric=data.metric)
+    x = np.ascontiguousarray(data.base[:rows])
+    bebr.set_num_threads(threads)
+    encoder = model._encoder
+    runs: dict[str, Callable[[], object]] = {
+        "document codes, refined": lambda: encoder.encode(x),
+        "codes by rounding (a query's, SDC)": lambda: encoder.encode(x, False, False),
+        "encode(), refined, with factors": lambda: model.encode(x),
+        "encode(refine=False), with factors": lambda: model.encode(x, refine=False),
+        "prepare(query='float')": lambda: model.prepare(x),
+        "prepare(query='code')": lambda: model.prepare(x, "code"),
+    }
+    seconds: dict[str, list[float]] = {key: [] for key in runs}
+    for round_ in range(rounds + 1):
+        for key, run in runs.items():
+            start = time.perf_counter()
+            run()
+            if round_ > 0:
+                seconds[key].append(time.perf_counter() - start)
+    return {
+        "case": f"{name}, {size} bytes, widths {'+'.join(map(str, model.widths))}",
+        "rows": rows,
+        "threads": threads,
+        "vectors_per_second": {key: round(rows / statistics.median(values)) for key, values in seconds.items()},
+    }
+
+
 def main() -> None:
     """Runs every case at every thread count and prints the JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -129,7 +166,13 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=7, help="interleaved rounds; the median is reported")
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2], help="thread counts, the same for both")
     parser.add_argument("--cases", nargs="+", choices=sorted(CASES), default=list(CASES), help="models to time")
+    parser.add_argument("--trained", metavar="SET", help="time a model trained on this data set instead")
+    parser.add_argument("--bytes", type=int, default=50, help="bytes of a vector, for --trained")
     args = parser.parse_args()
+    if args.trained:
+        trained = [time_trained(args.trained, args.bytes, args.rows, args.rounds, threads) for threads in args.threads]
+        print(json.dumps({"isa": _core.isa(), "results": trained}, indent=2))
+        return
     results = [time_case(name, args.rows, args.rounds, threads) for name in args.cases for threads in args.threads]
     print(json.dumps({"isa": _core.isa(), "torch": torch.__version__, "results": results}, indent=2))
 
