@@ -18,42 +18,73 @@ Dense transposed(const float* weight, const float* bias, uint32_t rows, uint32_t
   return Dense(Layer{turned.data(), bias, rows, columns});
 }
 
+float dot(const float* a, const float* b, size_t n) {
+  double sum = 0;
+  for (size_t k = 0; k < n; ++k) sum += double{a[k]} * double{b[k]};
+  return static_cast<float>(sum);
+}
+
 }  // namespace
 
 Decoder::Decoder(const CodeSpec& spec, const float* weight, const float* bias, uint32_t output_dim)
     : spec_(spec),
       reconstruct_(transposed(weight, bias, spec.dims(), output_dim)),
       project_(Layer{weight, std::vector<float>(spec.dims()).data(), output_dim, spec.dims()}),
-      mu_(bias, bias + output_dim) {}
+      mu_(bias, bias + output_dim) {
+  const size_t dims = spec.dims(), d = output_dim;
+  if (dims >= d) return;
+  std::vector<float> gram(dims * dims), twice(dims);
+  for (size_t i = 0; i < dims; ++i) {
+    for (size_t j = 0; j <= i; ++j) gram[i * dims + j] = gram[j * dims + i] = dot(weight + i * d, weight + j * d, d);
+    twice[i] = 2 * dot(weight + i * d, bias, d);
+  }
+  mu_norm_ = dot(bias, bias, d);
+  norm_.emplace(Layer{gram.data(), twice.data(), spec.dims(), spec.dims()});
+}
 
-// take(first row, rows, x̂ of these rows) for chunk after chunk, on all threads.
+// take(first row, rows, v of these rows, layer(v)) for chunk after chunk, on all threads.
 template <typename Take>
-void Decoder::reconstruct(const uint8_t* planes, size_t n, const Take& take) const {
+void Decoder::apply(const Dense& layer, const uint8_t* planes, size_t n, const Take& take) const {
   const Kernels& table = kernels();
   parallel_for(n, kChunk, [&](size_t begin, size_t end) {
-    static thread_local Buffer v_buffer, x_buffer;  // kept by the thread, as the encoder's
+    static thread_local Buffer v_buffer, out_buffer;  // kept by the thread, as the encoder's
     const size_t dims = spec_.dims();
     float* v = floats(v_buffer, kChunk * dims);
-    float* x = floats(x_buffer, kChunk * reconstruct_.out_stride());
+    float* out = floats(out_buffer, kChunk * layer.out_stride());
     for (size_t row = begin; row < end; row += kChunk) {
       const size_t rows = std::min(kChunk, end - row);
       for (size_t i = 0; i < rows; ++i) expand_row(spec_, planes + (row + i) * spec_.row_bytes(), v + i * dims);
-      reconstruct_.forward(table, v, rows, dims, false, false, x);
-      take(row, rows, FloatRows{x, reconstruct_.out_stride()});
+      layer.forward(table, v, rows, dims, false, false, out);
+      take(row, rows, FloatRows{v, dims}, FloatRows{out, layer.out_stride()});
     }
   });
 }
 
 void Decoder::decode(const uint8_t* planes, size_t n, float* x) const {
   const size_t d = output_dim();
-  reconstruct(planes, n, [&](size_t first, size_t rows, const FloatRows& from) {
+  apply(reconstruct_, planes, n, [&](size_t first, size_t rows, const FloatRows&, const FloatRows& from) {
     for (size_t i = 0; i < rows; ++i) std::copy_n(from.row(i), d, x + (first + i) * d);
   });
 }
 
 void Decoder::squared_norms(const uint8_t* planes, size_t n, float* norms) const {
-  const size_t d = output_dim();
-  reconstruct(planes, n, [&](size_t first, size_t rows, const FloatRows& from) {
+  const size_t d = output_dim(), dims = spec_.dims();
+  if (norm_) {
+    apply(*norm_, planes, n, [&](size_t first, size_t rows, const FloatRows& v, const FloatRows& product) {
+      for (size_t i = 0; i < rows; ++i) {
+        const float *a = v.row(i), *b = product.row(i);
+        float sums[8] = {};  // dims is a multiple of 8
+        for (size_t j = 0; j < dims; j += 8) {
+          for (size_t lane = 0; lane < 8; ++lane) sums[lane] += a[j + lane] * b[j + lane];
+        }
+        double total = double{mu_norm_};
+        for (const float sum : sums) total += double{sum};
+        norms[first + i] = static_cast<float>(std::max(total, 0.0));
+      }
+    });
+    return;
+  }
+  apply(reconstruct_, planes, n, [&](size_t first, size_t rows, const FloatRows&, const FloatRows& from) {
     for (size_t i = 0; i < rows; ++i) norms[first + i] = static_cast<float>(squared_length(from.row(i), d));
   });
 }

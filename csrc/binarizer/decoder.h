@@ -1,6 +1,7 @@
 // x̂ = mu + A v (DESIGN.md section 3): decoding, and what a search needs of the decoder.
 #pragma once
 
+#include <optional>
 #include <vector>
 
 #include "binarizer/network.h"
@@ -27,12 +28,15 @@ class Decoder {
 
  private:
   template <typename Take>
-  void reconstruct(const uint8_t* planes, size_t n, const Take& take) const;
+  void apply(const Dense& layer, const uint8_t* planes, size_t n, const Take& take) const;
 
   CodeSpec spec_;
   Dense reconstruct_;  // A, mu
   Dense project_;      // A^T
   std::vector<float> mu_;
+  // Where dims < output_dim: ||x̂||^2 = ||mu||^2 + v . (G v + 2 A^T mu) with G = A^T A, fewer products than x̂ itself.
+  std::optional<Dense> norm_;
+  float mu_norm_ = 0;
 };
 
 }  // namespace bebr
