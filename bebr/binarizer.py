@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -17,8 +17,10 @@ from numpy.typing import ArrayLike, NDArray
 from bebr import _core
 from bebr.arrays import Floats, as_vectors, normalized
 from bebr.errors import CorruptFile
+from bebr.factors import ByteCode, Factors, factor_dtype, stored
 
 FORMAT = 1
+_LARGEST_HALF = 65504.0
 METRICS = ("cosine", "ip", "l2")
 Query = Literal["float", "code"]
 
@@ -28,11 +30,12 @@ class Codes:
     """Codes of n vectors.
 
     planes: uint8[n, code_bytes], the planes of a vector one after the other (csrc/code/spec.h).
-    factors: float16[n, F], the scalars stored beside each code; they count in ``bytes_per_vector``.
+    factors: [n, F] of uint8, float16 or float32 (:attr:`Binarizer.factor_bytes`), the scalars stored beside each code;
+        they count in ``bytes_per_vector``.
     """
 
     planes: NDArray[np.uint8]
-    factors: NDArray[np.float16]
+    factors: Factors
 
     def __len__(self) -> int:
         return len(self.planes)
@@ -42,19 +45,26 @@ class Codes:
 
     def to_bytes(self) -> bytes:
         """Rows of code bytes followed by factor bytes (little-endian), back to back."""
-        return np.hstack([self.planes, self.factors.view(np.uint8).reshape(len(self), -1)]).tobytes()
+        return np.hstack([self.planes, self.factor_rows()]).tobytes()
+
+    def factor_rows(self) -> NDArray[np.uint8]:
+        """The factors as bytes, little-endian: uint8[n, F * factor_bytes]."""
+        return np.ascontiguousarray(self.factors).view(np.uint8)
 
     @staticmethod
-    def from_bytes(data: bytes, code_bytes: int, factors: int) -> Codes:
+    def from_bytes(data: bytes, code_bytes: int, factors: int, factor_bytes: int = 2) -> Codes:
         """The inverse of :meth:`to_bytes`; ``ValueError`` unless ``data`` holds whole rows."""
-        row = code_bytes + 2 * factors
+        row = code_bytes + factor_bytes * factors
         if len(data) % row:
             raise ValueError(f"codes have {len(data)} bytes: want a multiple of {row}")
         rows = np.frombuffer(data, np.uint8).reshape(-1, row)
-        return Codes(
-            np.ascontiguousarray(rows[:, :code_bytes]),
-            np.ascontiguousarray(rows[:, code_bytes:]).view(np.float16).reshape(len(rows), factors),
-        )
+        return Codes.of_rows(rows[:, :code_bytes], rows[:, code_bytes:], factor_bytes)
+
+    @staticmethod
+    def of_rows(planes: NDArray[np.uint8], factor_rows: NDArray[np.uint8], factor_bytes: int) -> Codes:
+        """From planes and the bytes of :meth:`factor_rows`."""
+        factors = np.ascontiguousarray(factor_rows).view(factor_dtype(factor_bytes))
+        return Codes(np.ascontiguousarray(planes), factors)
 
 
 @dataclass(frozen=True)
@@ -108,6 +118,9 @@ class Binarizer:
         descent in this metric (csrc/binarizer/descent.h). ``front.{i}.*`` with config ``front: {"skip": s}``: a map
         before everything else, x -> s x + network(x), scaled to unit length again for cosine; ``query_front`` the same
         for queries only. What follows a front has its output dimension as d.
+
+        Config ``factor_bytes``: 1, 2 (if absent) or 4. One byte comes with ``factor_code`` and, for the stage's factor,
+        ``stage_factor_code``: {"low", "step"}, :class:`bebr.factors.ByteCode`.
         """
         return Binarizer(tensors, config)
 
@@ -130,6 +143,13 @@ class Binarizer:
             raise ValueError(f"metric is {c['metric']!r}: want one of {', '.join(METRICS)}")
         if c["factor"] not in ("none", "mul", "sub"):
             raise ValueError(f"factor is {c['factor']!r}: want 'none', 'mul' or 'sub'")
+        # Absent is 2: models written before there was a choice keep their digest.
+        factor_dtype(c.get("factor_bytes", 2))
+        for key, there in (("factor_code", c["factor"] != "none"), ("stage_factor_code", c["stage_factor"])):
+            if there and c.get("factor_bytes") == 1:
+                ByteCode.of(c.get(key), key)
+            elif key in c:
+                raise ValueError(f"{key} goes with factor_bytes=1 and a factor it describes")
         c["widths"] = [int(w) for w in c["widths"]]
         unknown = [
             k
@@ -238,8 +258,17 @@ class Binarizer:
 
     @property
     def factor_count(self) -> int:
-        """fp16 factors stored beside a code."""
+        """Factors stored beside a code."""
         return int(self.factor != "none") + int(self.stage_factor)
+
+    @property
+    def factor_bytes(self) -> int:
+        """Bytes of each factor: 1, 2 (fp16) or 4 (float32)."""
+        return int(self._config.get("factor_bytes", 2))
+
+    def byte_code(self, key: Literal["factor_code", "stage_factor_code"]) -> ByteCode | None:
+        """What a factor of one byte stands for, or that of the stage; None without such a factor."""
+        return ByteCode.of(self._config[key], key) if key in self._config else None
 
     @property
     def code_bytes(self) -> int:
@@ -249,7 +278,7 @@ class Binarizer:
     @property
     def bytes_per_vector(self) -> int:
         """Bytes stored for one vector, factors included, ids not."""
-        return self.code_bytes + 2 * self.factor_count
+        return self.code_bytes + self.factor_bytes * self.factor_count
 
     def survivors(self, rows: int) -> int:
         """How many of ``rows`` the default search completes over all planes after the sign plane.
@@ -290,16 +319,33 @@ class Binarizer:
         self._check_codes(codes)
         return self._need_decoder("decode").decode(codes.planes)
 
-    def _factors(self, vectors: Floats, planes: NDArray[np.uint8]) -> NDArray[np.float16]:
+    def _factors(self, vectors: Floats, planes: NDArray[np.uint8]) -> Factors:
+        exact = self.exact_factors(vectors, planes)
+        codes = [code for key in ("factor_code", "stage_factor_code") if (code := self.byte_code(key))]
+        columns = [stored(exact[:, i], self.factor_bytes, codes[i] if codes else None) for i in range(exact.shape[1])]
+        if not columns:
+            return np.empty((len(planes), 0), factor_dtype(self.factor_bytes))
+        return cast("Factors", np.stack(columns, axis=1))
+
+    def factor_values(self, codes: Codes) -> Floats:
+        """What the stored factors of ``codes`` stand for: float32[n, F]."""
+        self._check_codes(codes)
+        keys: tuple[Literal["factor_code", "stage_factor_code"], ...] = ("factor_code", "stage_factor_code")
+        byte_codes = [code for key in keys if (code := self.byte_code(key))]
+        if not byte_codes:
+            return codes.factors.astype(np.float32)
+        columns = [code.values[codes.factors[:, i]] for i, code in enumerate(byte_codes)]
+        return np.stack(columns, axis=1)
+
+    def exact_factors(self, vectors: Floats, planes: NDArray[np.uint8]) -> Floats:
+        """Factors float32[n, F] before they are stored in ``factor_bytes``. vectors: as the code sees them."""
         columns = []
         norms = np.linalg.norm(vectors, axis=1) if self.metric == "ip" else np.ones(len(vectors), np.float32)
         if self.factor != "none":
             columns.append(self._factor(self._decoder, planes, norms))
         if self.stage_factor:
             columns.append(self._factor(self._stage, planes[:, : self.dims // 8], norms))
-        factors = np.stack(columns, axis=1) if columns else np.empty((len(planes), 0), np.float32)
-        largest = np.float32(np.finfo(np.float16).max)
-        return np.clip(factors, -largest, largest).astype(np.float16)
+        return np.stack(columns, axis=1) if columns else np.empty((len(planes), 0), np.float32)
 
     def _factor(self, decoder: _core.Decoder | None, planes: NDArray[np.uint8], norms: Floats) -> Floats:
         squared = (
@@ -310,7 +356,9 @@ class Binarizer:
         if self.factor == "sub":
             return np.asarray(self._config["factor_scale"] * (squared - self._config["factor_offset"]), np.float32)
         # A code that decodes to zero has no direction: factor 0, so it scores 0.
-        return np.asarray(np.where(squared > 0, norms / np.sqrt(np.where(squared > 0, squared, 1)), 0), np.float32)
+        factor = np.where(squared > 0, norms / np.sqrt(np.where(squared > 0, squared, 1)), 0)
+        # Of unit vectors, one that decodes to nearly nothing has no direction worth a larger factor.
+        return np.asarray(np.minimum(factor, _LARGEST_HALF) if self.metric == "cosine" else factor, np.float32)
 
     def prepare(self, queries: ArrayLike, query: Query = "float") -> PreparedQueries:
         """Queries float32[n, d] in code space. ``query="float"`` is ADC, ``"code"`` SDC: the query is binarized too."""
@@ -359,6 +407,11 @@ class Binarizer:
             raise ValueError(
                 f"codes have {codes.planes.shape[1:]} code bytes and {codes.factors.shape[1:]} factors: "
                 f"want ({self.code_bytes},) and ({self.factor_count},)"
+            )
+        if codes.factors.dtype != factor_dtype(self.factor_bytes):
+            raise ValueError(
+                f"codes have factors of {codes.factors.dtype}: want {factor_dtype(self.factor_bytes)}, of this "
+                f"binarizer's factor_bytes {self.factor_bytes}"
             )
 
     def to_bytes(self) -> bytes:

@@ -6,12 +6,13 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from bebr import _core
 from bebr.arrays import Floats, Ids, as_ids
 from bebr.binarizer import Binarizer, Codes, PreparedQueries, Query
 from bebr.errors import CorruptFile
+from bebr.factors import ByteCode
 
 Refine = int | Literal["exact"] | None
 
@@ -39,7 +40,14 @@ class FlatIndex:
 
     def __init__(self, binarizer: Binarizer) -> None:
         self._binarizer = binarizer
-        self._core = _core.FlatIndex(list(binarizer.widths), binarizer.factor, binarizer.stage_factor)
+        self._core = _core.FlatIndex(
+            list(binarizer.widths),
+            binarizer.factor,
+            binarizer.stage_factor,
+            binarizer.factor_bytes,
+            _pair(binarizer.byte_code("factor_code")),
+            _pair(binarizer.byte_code("stage_factor_code")),
+        )
         self._next_id = 0
 
     @property
@@ -65,7 +73,7 @@ class FlatIndex:
         """Add codes of this index's binarizer. Errors as :meth:`add`."""
         self._binarizer._check_codes(codes)
         numbers = as_ids(ids, "ids", len(codes))
-        self._core.add(np.ascontiguousarray(codes.planes), _bits(codes.factors), numbers)
+        self._core.add(np.ascontiguousarray(codes.planes), codes.factor_rows(), numbers)
         if len(numbers):
             self._next_id = max(self._next_id, int(numbers.max()) + 1)
 
@@ -80,7 +88,7 @@ class FlatIndex:
     def codes(self) -> tuple[Codes, Ids]:
         """Copies of every code and its id, in row order."""
         planes, factors, ids = self._core.rows()
-        return Codes(planes, factors.view(np.float16)), ids
+        return Codes.of_rows(planes, factors, self._binarizer.factor_bytes), ids
 
     def search(
         self,
@@ -155,11 +163,15 @@ def open_index(path: str | Path, mmap: bool = True, verify: bool = False) -> Fla
         raise CorruptFile(
             f"{path}: codes of widths {core.widths} beside a model of widths {list(index._binarizer.widths)}"
         )
+    if core.factor_bytes != index._binarizer.factor_bytes:
+        raise CorruptFile(
+            f"{path}: factors of {core.factor_bytes} bytes beside a model of {index._binarizer.factor_bytes}"
+        )
     index._core = core
     # A mapped index takes no new rows, so it need not read all ids for the next free one.
     index._next_id = 0 if mmap else core.max_id + 1
     return index
 
 
-def _bits(factors: NDArray[np.float16]) -> NDArray[np.uint16]:
-    return np.ascontiguousarray(factors).view(np.uint16)
+def _pair(code: ByteCode | None) -> tuple[int, int]:
+    return (0, 1) if code is None else (code.low, code.step)

@@ -110,11 +110,11 @@ Factor factor_of(const std::string& name) {
   fail(Code::InvalidArgument, "factor is '" + name + "': want none, mul or sub");
 }
 
-void add(FlatIndex& index, const Array<uint8_t>& planes, const Array<uint16_t>& factors, const Array<int64_t>& ids) {
+void add(FlatIndex& index, const Array<uint8_t>& planes, const Array<uint8_t>& factors, const Array<int64_t>& ids) {
   const auto n = static_cast<py::ssize_t>(ids.size());
   expect_shape(ids, "ids", {-1});
   expect_shape(planes, "planes", {n, static_cast<py::ssize_t>(index.format().spec.row_bytes())});
-  expect_shape(factors, "factors", {n, static_cast<py::ssize_t>(index.format().factors())});
+  expect_shape(factors, "factors", {n, static_cast<py::ssize_t>(index.format().factor_bytes())});
   py::gil_scoped_release release;
   index.add(static_cast<size_t>(n), planes.data(), factors.data(), ids.data());
 }
@@ -159,7 +159,7 @@ py::tuple rows(const FlatIndex& index) {
   const auto n = static_cast<py::ssize_t>(out.ids.size());
   const RowFormat& format = index.format();
   return py::make_tuple(to_numpy(std::move(out.planes), {n, static_cast<py::ssize_t>(format.spec.row_bytes())}),
-                        to_numpy(std::move(out.factors), {n, static_cast<py::ssize_t>(format.factors())}),
+                        to_numpy(std::move(out.factors), {n, static_cast<py::ssize_t>(format.factor_bytes())}),
                         to_numpy(std::move(out.ids), {n}));
 }
 
@@ -192,13 +192,20 @@ py::tuple open_flat(const std::string& path, bool map, bool verify) {
 
 void bind_index(py::module_& m) {
   py::class_<FlatIndex>(m, "FlatIndex")
-      .def(py::init([](const std::vector<uint32_t>& widths, const std::string& factor, bool stage_factor) {
-             return std::make_unique<FlatIndex>(RowFormat{spec_of(widths), factor_of(factor), stage_factor});
+      .def(py::init([](const std::vector<uint32_t>& widths, const std::string& factor, bool stage_factor,
+                       uint32_t factor_bytes, std::pair<uint32_t, uint32_t> code,
+                       std::pair<uint32_t, uint32_t> stage_code) {
+             return std::make_unique<FlatIndex>(
+                 RowFormat{spec_of(widths), factor_of(factor), stage_factor,
+                           FactorCode::make(factor_bytes, code.first, code.second),
+                           FactorCode::make(factor_bytes, stage_code.first, stage_code.second)});
            }),
-           py::arg("widths"), py::arg("factor"), py::arg("stage_factor"))
+           py::arg("widths"), py::arg("factor"), py::arg("stage_factor"), py::arg("factor_bytes"), py::arg("code"),
+           py::arg("stage_code"))
       .def("__len__", &FlatIndex::size)
       .def_property_readonly("mapped", &FlatIndex::mapped)
       .def_property_readonly("widths", [](const FlatIndex& i) { return widths_of(i.format().spec); })
+      .def_property_readonly("factor_bytes", [](const FlatIndex& i) { return i.format().code.bytes; })
       .def_property_readonly("max_id", &FlatIndex::max_id)
       .def("add", &add, py::arg("planes"), py::arg("factors"), py::arg("ids"))
       .def("remove", &remove, py::arg("ids"))

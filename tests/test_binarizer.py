@@ -78,15 +78,16 @@ def test_damaged_model_files_are_refused(vectors, tmp_path):
         bebr.Binarizer.load(tmp_path / "absent.safetensors")
 
 
-def test_codes_travel_as_bytes(vectors):
-    bz = bebr.train(vectors, bytes_per_vector=18)
+@pytest.mark.parametrize("factor_bytes", [1, 2, 4])
+def test_codes_travel_as_bytes(vectors, factor_bytes):
+    bz = bebr.train(vectors, bytes_per_vector=18, factor_bytes=factor_bytes)
     codes = bz.encode(vectors[:7])
-    again = bebr.Codes.from_bytes(codes.to_bytes(), bz.code_bytes, bz.factor_count)
+    again = bebr.Codes.from_bytes(codes.to_bytes(), bz.code_bytes, bz.factor_count, bz.factor_bytes)
     np.testing.assert_array_equal(again.planes, codes.planes)
     np.testing.assert_array_equal(again.factors, codes.factors)
     assert len(codes.to_bytes()) == 7 * bz.bytes_per_vector
     with pytest.raises(ValueError, match="want a multiple of 18"):
-        bebr.Codes.from_bytes(b"123", bz.code_bytes, bz.factor_count)
+        bebr.Codes.from_bytes(b"123", bz.code_bytes, bz.factor_count, bz.factor_bytes)
 
 
 def test_decode_is_near_and_gets_nearer(vectors):

@@ -11,16 +11,21 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 import bebr
 
 
-@pytest.fixture(scope="module", params=["cosine", "ip", "l2"])
+@pytest.fixture(
+    scope="module",
+    params=[("cosine", 2), ("cosine", 1), ("ip", 1), ("ip", 4), ("l2", 2), ("l2", 1), ("l2", 4)],
+    ids=lambda p: f"{p[0]}-{p[1]}",
+)
 def trained(request, vectors):
-    scale = 1 if request.param == "cosine" else np.linspace(0.5, 3, len(vectors), dtype=np.float32)[:, None]
+    metric, factor_bytes = request.param
+    scale = 1 if metric == "cosine" else np.linspace(0.5, 3, len(vectors), dtype=np.float32)[:, None]
     x = vectors * scale
-    return bebr.train(x, widths=[48, 24, 8], metric=request.param, seed=0), x
+    return bebr.train(x, widths=[48, 24, 8], metric=metric, factor_bytes=factor_bytes, seed=0), x
 
 
 def naive_scores(bz: bebr.Binarizer, codes: bebr.Codes, q: np.ndarray) -> np.ndarray:
     """The score of every pair from DESIGN.md section 3, larger is better."""
-    xhat, f = bz.decode(codes).astype(np.float64), codes.factors[:, 0].astype(np.float64)
+    xhat, f = bz.decode(codes).astype(np.float64), bz.factor_values(codes)[:, 0].astype(np.float64)
     if bz.metric == "l2":
         squared = f / bz.config["factor_scale"] + bz.config["factor_offset"]
         return -((q**2).sum(1)[:, None] - 2 * q @ xhat.T + squared)
@@ -203,7 +208,7 @@ class IndexMachine(RuleBasedStateMachine):
         from tests.conftest import clustered
 
         self.x = clustered(300, 16, seed=5)
-        self.bz = bebr.train(self.x, widths=[16, 8], seed=0)
+        self.bz = bebr.train(self.x, widths=[16, 8], factor_bytes=1, seed=0)
         self.index = bebr.FlatIndex(self.bz)
         self.model: dict[int, int] = {}
 

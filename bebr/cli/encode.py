@@ -22,7 +22,7 @@ def run(
     limit: Limit = None,
     threads: Threads = None,
 ) -> None:
-    """Encode vectors: one uint8 row of bytes_per_vector a vector, its planes and then its float16 factors.
+    """Encode vectors: one uint8 row of bytes_per_vector a vector, its planes and then its factors.
 
     `Codes.from_bytes` reads the rows back; .parquet holds them in the column `code`.
     """

@@ -46,12 +46,13 @@ class SegmentRow:
 
 @dataclass(frozen=True)
 class Operation:
-    """A write not yet sealed: ids int64[n]; planes uint8[n, B] and factors float16[n, F], None for a delete."""
+    """A write not yet sealed: ids int64[n]; planes uint8[n, B] and the bytes of the factors, uint8[n, F], None for
+    a delete."""
 
     seq: int
     ids: NDArray[np.int64]
     planes: NDArray[np.uint8] | None
-    factors: NDArray[np.float16] | None
+    factors: NDArray[np.uint8] | None
 
 
 class Catalog:
@@ -173,7 +174,7 @@ class Catalog:
                     yield Operation(row.seq, ids, None, None)
                 else:
                     planes = np.frombuffer(row.planes, np.uint8).reshape(len(ids), -1)
-                    yield Operation(row.seq, ids, planes, np.frombuffer(row.factors, "<f2").reshape(len(ids), -1))
+                    yield Operation(row.seq, ids, planes, np.frombuffer(row.factors, np.uint8).reshape(len(ids), -1))
 
     def journal_bytes(self, collection: int) -> int:
         c = t.operations.c
@@ -188,7 +189,7 @@ class Catalog:
         collection: int,
         ids: NDArray[np.int64],
         planes: NDArray[np.uint8],
-        factors: NDArray[np.float16],
+        factors: NDArray[np.uint8],
         payloads: Sequence[str],
     ) -> None:
         """Records rows and their payloads ("" for none; an empty sequence: none at all) in one transaction."""
@@ -199,7 +200,7 @@ class Catalog:
                 "kind": "upsert",
                 "ids": ids[p].astype("<i8").tobytes(),
                 "planes": planes[p].tobytes(),
-                "factors": factors[p].astype("<f2").tobytes(),
+                "factors": factors[p].tobytes(),
             }
             for p in pieces
         ]

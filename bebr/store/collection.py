@@ -55,7 +55,7 @@ class Collection:
         for operation in self._catalog.operations(self._row.id):
             codes = None
             if operation.planes is not None and operation.factors is not None:
-                codes = Codes(operation.planes, operation.factors)
+                codes = Codes.of_rows(operation.planes, operation.factors, self._bz.factor_bytes)
             _apply(segments, tail, operation.ids, codes)
             unsealed += len(operation.ids)
         self._segments, self._tail, self._unsealed = segments, tail, unsealed
@@ -209,7 +209,7 @@ class Collection:
             if codes is None:
                 self._catalog.commit_delete(self._row.id, ids)
             else:
-                self._catalog.commit_upsert(self._row.id, ids, codes.planes, codes.factors, payloads)
+                self._catalog.commit_upsert(self._row.id, ids, codes.planes, codes.factor_rows(), payloads)
             with self._lock.write():
                 _apply(self._segments, self._tail, ids, codes)
                 self._unsealed += len(ids)

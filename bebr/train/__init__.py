@@ -11,9 +11,11 @@ from numpy.typing import ArrayLike
 
 from bebr.arrays import Floats, as_vectors, normalized
 from bebr.binarizer import METRICS, Binarizer
+from bebr.factors import factor_dtype
 from bebr.train.closed_form import Progress
+from bebr.train.factor_bytes import choose_factor_bytes
 from bebr.train.fitting import fit_linear
-from bebr.train.widths import choose_widths
+from bebr.train.widths import FACTOR_BYTES, choose_widths
 
 __all__ = ["train"]
 
@@ -33,6 +35,7 @@ def train(
     metric: str = "cosine",
     architecture: Architecture = "linear",
     pairs: tuple[ArrayLike, ArrayLike] | None = None,
+    factor_bytes: int | None = None,
     seed: int = 0,
     progress: Progress | None = None,
     **options: Any,
@@ -49,6 +52,9 @@ def train(
         ``options`` of :func:`bebr.train.recurrent.train_recurrent`, needs torch.
     pairs: (queries, documents), float32[p, d] each, row i of one belonging to row i of the other (PAPER.md section
     2); recurrent only.
+    factor_bytes: bytes of the factor stored beside a code. None, with ``bytes_per_vector``: 1 or 2, whichever recalls
+        more on held-out vectors at equal bytes in all (RECALL.md). None otherwise: 2. Either way 4 where fp16 does not
+        hold the factors (inner product and l2 of vectors whose lengths differ by orders of magnitude).
     progress: called with (stage, done, total).
     Raises ``ValueError``, which names the argument.
     """
@@ -61,19 +67,32 @@ def train(
         raise ValueError(f"x has {len(vectors)} vectors: want at least 2")
     if metric == "cosine":
         vectors = normalized(vectors)
-    chosen = choose_widths(vectors, bytes_per_vector, dims, bits, widths)
+    if factor_bytes is not None:
+        factor_dtype(factor_bytes)
+    elif bytes_per_vector is not None and architecture == "linear":
+        factor_bytes = choose_factor_bytes(vectors, bytes_per_vector, metric, seed)
+    chosen = choose_widths(vectors, bytes_per_vector, dims, bits, widths, factor_bytes or FACTOR_BYTES)
     if architecture == "linear":
         if pairs is not None:
             raise ValueError("pairs need architecture='recurrent'")
         unknown = [name for name in options if name not in ("rounds", "alpha", "tries")]
         if unknown:
             raise ValueError(f"unknown option {unknown[0]!r} for architecture='linear': want rounds, alpha or tries")
-        return fit_linear(vectors, chosen, metric, seed, progress, **options)
+        return fit_linear(vectors, chosen, metric, seed, progress, factor_bytes=factor_bytes, **options)
     try:
         from bebr.train.recurrent import train_recurrent
     except ModuleNotFoundError as e:
         raise ModuleNotFoundError(f"architecture='recurrent' needs {e.name}: pip install 'bebr[train]'") from e
-    return train_recurrent(vectors, widths=chosen, metric=metric, pairs=pairs, seed=seed, progress=progress, **options)
+    return train_recurrent(
+        vectors,
+        widths=chosen,
+        metric=metric,
+        pairs=pairs,
+        seed=seed,
+        progress=progress,
+        factor_bytes=factor_bytes,
+        **options,
+    )
 
 
 def _sample(x: ArrayLike, seed: int) -> Floats:

@@ -12,6 +12,7 @@ from bebr.binarizer import Binarizer
 from bebr.index import FlatIndex
 from bebr.train.alternating import ALPHA, ROUNDS, SWEEPS, refine
 from bebr.train.closed_form import ClosedForm, Progress, fit, ridge
+from bebr.train.factors import fit_factors
 from bebr.train.grid import signs
 
 TRIES = 4  # csrc/binarizer/descent.h; docs/binarizer.md has what more would give
@@ -31,13 +32,14 @@ def fit_linear(
     rounds: int = ROUNDS,
     alpha: float = ALPHA,
     tries: int = TRIES,
+    factor_bytes: int | None = None,
 ) -> Binarizer:
     """The default recipe on vectors float32[n, d], normalised already for cosine.
 
     rounds: of alternating least squares; 0 leaves the closed form. alpha: weight of strong directions (see
     bebr/train/alternating.py). tries: restarts of the descent that encodes a vector. ``config["heldout"]`` has
     recall@10 of the closed form and of the refined code, mean of ADC and SDC, on rows that neither saw; the better one
-    is returned.
+    is returned. factor_bytes: see :func:`bebr.train.factors.fit_factors`.
     """
     for name, value in (("rounds", rounds), ("tries", tries)):
         if value < 0:
@@ -46,7 +48,7 @@ def fit_linear(
     queries, kept = _split(x, seed)
     form = fit(kept, widths, seed, progress)
     if rounds == 0:
-        return finish(tensors(form), config, x, seed)
+        return finish(tensors(form), config, x, seed, factor_bytes)
     refined = refine(kept, form, widths, seed, rounds=rounds, alpha=alpha, progress=progress)
     both = [
         (tensors(form), config),
@@ -57,7 +59,7 @@ def fit_linear(
     ]
     scores = [heldout_recall(*one, queries, kept[:_COMPARED]) for one in both]
     named, config = both[int(scores[1] >= scores[0])]
-    return finish(named, config | {"heldout": {"closed_form": scores[0], "refined": scores[1]}}, x, seed)
+    return finish(named, config | {"heldout": {"closed_form": scores[0], "refined": scores[1]}}, x, seed, factor_bytes)
 
 
 def _split(x: Floats, seed: int) -> tuple[Floats, Floats]:
@@ -71,7 +73,7 @@ def _split(x: Floats, seed: int) -> tuple[Floats, Floats]:
 
 def heldout_recall(named: dict[str, Floats], config: dict[str, Any], queries: Floats, base: Floats) -> float:
     """Recall@10 of the exact top 10 by the decoded codes, mean of ADC and SDC. Factors are taken as exact."""
-    binarizer = Binarizer(named, {**config, "input_dim": base.shape[1]})
+    binarizer = Binarizer(named, {**config, "input_dim": base.shape[1], "factor": "none"})
     metric, k = config["metric"], min(_K, len(base))
     documents, coded = (binarizer.decode(binarizer.encode(v)) for v in (base, queries))
     if metric == "cosine":
@@ -114,24 +116,19 @@ def _float32(named: dict[str, Any]) -> dict[str, Floats]:
     return {name: np.ascontiguousarray(value, np.float32) for name, value in named.items()}
 
 
-def finish(named: dict[str, Floats], config: dict[str, Any], x: Floats, seed: int) -> Binarizer:
-    """Fix what only measurement can tell: the fp16 range of l2's factor, and ``survivors``."""
+def finish(
+    named: dict[str, Floats], config: dict[str, Any], x: Floats, seed: int, factor_bytes: int | None = None
+) -> Binarizer:
+    """Fix what only measurement can tell: what factors of ``factor_bytes`` stand for, and ``survivors``."""
     config = {**config, "input_dim": x.shape[1]}
     rng = np.random.default_rng(seed)
     drawn = rng.permutation(len(x))[: _BASE + _QUERIES]
     queries, base = x[drawn[:_QUERIES]], x[drawn[_QUERIES:]]
     if len(base) < 10 * _K:
         queries, base = x, x
-    if config["metric"] == "l2":
-        # Of the reconstructions, which are what the factor holds: unit vectors have no spread, their reconstructions
-        # do.
-        rough = Binarizer(named, config)
-        norms = (rough.decode(rough.encode(base[:8192])).astype(np.float64) ** 2).sum(axis=1)
-        spread = max(float(norms.std()), 1e-3 * float(norms.mean()), 1e-30)
-        # Deviations of a few spreads land round 1..8, where fp16 has 11 bits; 65,504 is its largest number.
-        config |= {"factor_offset": float(norms.mean()), "factor_scale": float(2.0 ** np.round(-np.log2(spread)))}
     if len(config["widths"]) == 1:
         named = {k: v for k, v in named.items() if not k.startswith("stage.")}
+    config = fit_factors(named, config, base[:8192], factor_bytes)
     rows = measure_survivors(Binarizer(named, config), base, queries)
     return Binarizer(named, config | {"survivors": {"rows": rows, "of": len(base)}})
 

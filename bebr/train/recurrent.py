@@ -47,6 +47,7 @@ def train_recurrent(
     weight_decay: float = 1e-2,
     seed: int = 0,
     progress: Progress | None = None,
+    factor_bytes: int | None = None,
 ) -> Binarizer:
     """Train on embeddings alone, or on pairs, and export with BatchNorm folded in.
 
@@ -58,6 +59,7 @@ def train_recurrent(
         paper: 2048 and 1.
     init: ``"closed_form"`` or ``"random"`` (Xavier).
     epochs, batch: passes over the data, rows a step.
+    factor_bytes: as in :func:`bebr.train`, but None is 2, or 4 where fp16 does not hold the factors.
     learning_rate: relative to the size of each layer's weights; None: .02 from the closed form (.005 with
         hidden layers), .1 at random.
 
@@ -105,17 +107,17 @@ def train_recurrent(
         )
     heldout = {"closed_form": plain, "start": first, "end": best}
     config = {"architecture": "recurrent", "widths": list(widths), "metric": metric, "seed": seed}
-    return _export(model, vectors, config | {"heldout": heldout}, pairs is None)
+    return _export(model, vectors, config | {"heldout": heldout}, pairs is None, factor_bytes)
 
 
-def _export(model: Decoded, x: Floats, config: dict[str, Any], refit: bool) -> Binarizer:
+def _export(model: Decoded, x: Floats, config: dict[str, Any], refit: bool, factor_bytes: int | None) -> Binarizer:
     """The binarizer of a trained network, its decoders fitted to the engine's own codes.
 
     refit: without pairs the decoder becomes the least-squares one. A decoder trained on pairs stays: it places
     queries and documents where they meet, not where they came from.
     """
     tensors = model.network.tensors()
-    plain = Binarizer.from_tensors(tensors, config | {"input_dim": x.shape[1]})
+    plain = Binarizer.from_tensors(tensors, config | {"input_dim": x.shape[1], "factor": "none"})
     v = _core.unpack(plain.encode(x).planes, list(plain.widths))
     fits = {"stage": ridge(signs(v), x)}
     if refit:
@@ -126,7 +128,7 @@ def _export(model: Decoded, x: Floats, config: dict[str, Any], refit: bool) -> B
         fits["stage"] = ridge(signs(v), v @ tensors["decoder.weight"] + tensors["decoder.bias"])
     for name, (weight, bias) in fits.items():
         tensors[f"{name}.weight"], tensors[f"{name}.bias"] = weight.astype(np.float32), bias.astype(np.float32)
-    return finish(tensors, config, x, config["seed"])
+    return finish(tensors, config, x, config["seed"], factor_bytes)
 
 
 def _check(hidden: int, blocks: int, init: str, epochs: int, batch: int) -> None:

@@ -7,11 +7,16 @@ from collections.abc import Sequence
 from bebr.arrays import Floats
 from bebr.train.closed_form import allocate, spectrum
 
-FACTOR_BYTES = 2  # one fp16 factor beside every code
+FACTOR_BYTES = 2  # of the one factor beside a code, unless told
 
 
 def choose_widths(
-    x: Floats, bytes_per_vector: int | None, dims: int | None, bits: int | None, widths: Sequence[int] | None
+    x: Floats,
+    bytes_per_vector: int | None,
+    dims: int | None,
+    bits: int | None,
+    widths: Sequence[int] | None,
+    factor_bytes: int = FACTOR_BYTES,
 ) -> tuple[int, ...]:
     """Widths of the planes from whichever of the three ways was used; ``ValueError`` for none, several or impossible
     ones."""
@@ -21,12 +26,12 @@ def choose_widths(
     if widths is not None:
         return checked(tuple(int(w) for w in widths))
     if bytes_per_vector is not None:
-        most = FACTOR_BYTES + 8 * (-(-x.shape[1] // 8))
-        if not FACTOR_BYTES + 1 <= bytes_per_vector <= most:
+        most = factor_bytes + 8 * (-(-x.shape[1] // 8))
+        if not factor_bytes + 1 <= bytes_per_vector <= most:
             raise ValueError(
-                f"bytes_per_vector is {bytes_per_vector}: want {FACTOR_BYTES + 1} to {most} for {x.shape[1]} dimensions"
+                f"bytes_per_vector is {bytes_per_vector}: want {factor_bytes + 1} to {most} for {x.shape[1]} dimensions"
             )
-        return allocate(spectrum(x)[1], 8 * (int(bytes_per_vector) - FACTOR_BYTES))
+        return allocate(spectrum(x)[1], 8 * (int(bytes_per_vector) - factor_bytes))
     if dims is None or bits is None:
         raise ValueError("want dims and bits together")
     return checked((int(dims),) * int(bits))

@@ -12,13 +12,6 @@ inline constexpr uint32_t kMaxPlanes = 8;
 inline constexpr uint32_t kMinDims = 8;
 inline constexpr uint32_t kMaxDims = 4096;
 
-// How the stored fp16 factor f of a vector enters its score.
-enum class Factor : uint8_t {
-  None = 0,  // base + <y, v>
-  Mul = 1,   // (base + <y, v>) * f      cosine, inner product
-  Sub = 2,   // base + <y, v> - f        squared L2
-};
-
 struct CodeSpec {
   uint32_t planes = 0;
   uint32_t widths[kMaxPlanes] = {};  // non-increasing multiples of 8

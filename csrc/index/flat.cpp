@@ -2,12 +2,12 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <mutex>
 #include <string>
 #include <unordered_set>
 
 #include "base/error.h"
-#include "base/half.h"
 
 namespace bebr {
 
@@ -23,14 +23,14 @@ ScanView FlatIndex::view() const noexcept {
   return {format_.spec, blocks_.data(), rest_.data(), rows_};
 }
 
-const uint16_t* FlatIndex::factors() const noexcept {
+const uint8_t* FlatIndex::factors() const noexcept {
   if (format_.factor == Factor::None) return nullptr;
-  return file_ ? mapped_.factors : factors_.as<uint16_t>();
+  return file_ ? mapped_.factors : factors_.data();
 }
 
-const uint16_t* FlatIndex::stage_factors() const noexcept {
+const uint8_t* FlatIndex::stage_factors() const noexcept {
   if (!format_.stage_factor) return nullptr;
-  return file_ ? mapped_.stage_factors : stage_factors_.as<uint16_t>();
+  return file_ ? mapped_.stage_factors : stage_factors_.data();
 }
 
 const int64_t* FlatIndex::ids() const noexcept { return file_ ? mapped_.ids : ids_.as<int64_t>(); }
@@ -47,7 +47,7 @@ void FlatIndex::need_map() const {
   map_built_ = true;
 }
 
-void FlatIndex::add(size_t n, const uint8_t* planes, const uint16_t* factors, const int64_t* ids) {
+void FlatIndex::add(size_t n, const uint8_t* planes, const uint8_t* factors, const int64_t* ids) {
   if (file_) fail(Code::ReadOnly, "this index is mapped from " + file_->path() + ": open it with mmap=False to add");
   std::unique_lock lock(mutex_);
   if (rows_ + n > UINT32_MAX - kBlockRows) fail(Code::LimitExceeded, "a flat index holds at most 2^32 - 16 vectors");
@@ -60,9 +60,10 @@ void FlatIndex::add(size_t n, const uint8_t* planes, const uint16_t* factors, co
     if (row_of_.contains(ids[i]) || !seen.insert(ids[i]).second)
       fail(Code::InvalidArgument, "id " + std::to_string(ids[i]) + " is already present: remove it first");
   }
-  const uint32_t per_row = format_.factors(), row_bytes = format_.spec.row_bytes();
+  const uint32_t per_row = format_.factors(), row_bytes = format_.spec.row_bytes(), width = format_.code.bytes;
   for (size_t i = 0; i < n * per_row; ++i) {
-    const float f = half_to_float(factors[i]);
+    const FactorCode& code = i % per_row == 0 && format_.factor != Factor::None ? format_.code : format_.stage_code;
+    const float f = code.value(factors + i * width);
     // The exact search raises scores before it multiplies: a negative factor would turn its bound round.
     if (!std::isfinite(f) || (format_.factor == Factor::Mul && f < 0))
       fail(Code::InvalidArgument, "factors[" + std::to_string(i / per_row) + "] is " + std::to_string(f) +
@@ -74,9 +75,10 @@ void FlatIndex::add(size_t n, const uint8_t* planes, const uint16_t* factors, co
   for (size_t i = 0; i < n; ++i) {
     const size_t at = rows_ + i;
     put_row(format_.spec, planes + i * row_bytes, at, blocks_.data(), rest_.data());
-    const uint16_t* f = factors + i * per_row;
-    if (format_.factor != Factor::None) factors_.as<uint16_t>()[at] = *f++;
-    if (format_.stage_factor) stage_factors_.as<uint16_t>()[at] = *f;
+    const uint8_t* f = factors + i * format_.factor_bytes();
+    if (format_.factor != Factor::None) std::memcpy(factors_.data() + at * width, f, width);
+    if (format_.stage_factor)
+      std::memcpy(stage_factors_.data() + at * width, f + format_.factor_bytes() - width, width);
     ids_.as<int64_t>()[at] = ids[i];
     row_of_.emplace(ids[i], static_cast<uint32_t>(at));
   }
@@ -87,8 +89,8 @@ void FlatIndex::resize(size_t rows) {
   blocks_.resize(block_count(rows) * block_bytes(format_.spec));
   rest_.resize(rows * format_.spec.rest_bytes());
   ids_.resize(rows * sizeof(int64_t));
-  if (format_.factor != Factor::None) factors_.resize(rows * sizeof(uint16_t));
-  if (format_.stage_factor) stage_factors_.resize(rows * sizeof(uint16_t));
+  if (format_.factor != Factor::None) factors_.resize(rows * format_.code.bytes);
+  if (format_.stage_factor) stage_factors_.resize(rows * format_.code.bytes);
 }
 
 size_t FlatIndex::remove(std::span<const int64_t> remove_ids) {
@@ -113,8 +115,11 @@ size_t FlatIndex::remove(std::span<const int64_t> remove_ids) {
     if (at != last) {
       get_row(view(), last, row.data());
       put_row(format_.spec, row.data(), at, blocks_.data(), rest_.data());
-      if (format_.factor != Factor::None) factors_.as<uint16_t>()[at] = factors_.as<uint16_t>()[last];
-      if (format_.stage_factor) stage_factors_.as<uint16_t>()[at] = stage_factors_.as<uint16_t>()[last];
+      const size_t width = format_.code.bytes;
+      if (format_.factor != Factor::None)
+        std::memcpy(factors_.data() + at * width, factors_.data() + last * width, width);
+      if (format_.stage_factor)
+        std::memcpy(stage_factors_.data() + at * width, stage_factors_.data() + last * width, width);
       ids_.as<int64_t>()[at] = ids_.as<int64_t>()[last];
       row_of_[ids_.as<int64_t>()[at]] = static_cast<uint32_t>(at);
     }
@@ -141,15 +146,15 @@ int64_t FlatIndex::max_id() const {
 Rows FlatIndex::rows() const {
   std::shared_lock lock(mutex_);
   Rows out;
-  const size_t live = rows_ - dead_, row_bytes = format_.spec.row_bytes();
+  const size_t live = rows_ - dead_, row_bytes = format_.spec.row_bytes(), width = format_.code.bytes;
   out.planes.resize(live * row_bytes);
-  out.factors.reserve(live * format_.factors());
+  out.factors.reserve(live * format_.factor_bytes());
   out.ids.reserve(live);
   for (size_t i = 0; i < rows_; ++i) {
     if (!alive(i)) continue;
     get_row(view(), i, out.planes.data() + out.ids.size() * row_bytes);
-    if (factors() != nullptr) out.factors.push_back(factors()[i]);
-    if (stage_factors() != nullptr) out.factors.push_back(stage_factors()[i]);
+    for (const uint8_t* stored : {factors(), stage_factors()})
+      if (stored != nullptr) out.factors.insert(out.factors.end(), stored + i * width, stored + (i + 1) * width);
     out.ids.push_back(ids()[i]);
   }
   return out;

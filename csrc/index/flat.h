@@ -19,13 +19,15 @@
 
 namespace bebr {
 
-// What a stored vector is: its code and the fp16 factors beside it.
+// What a stored vector is: its code and the factors beside it.
 struct RowFormat {
   CodeSpec spec;
   Factor factor = Factor::Mul;
-  bool stage_factor = false;  // a second factor, for the score of the sign plane alone
+  bool stage_factor = false;    // a second factor, for the score of the sign plane alone
+  FactorCode code, stage_code;  // of the same bytes
 
   uint32_t factors() const noexcept { return (factor == Factor::None ? 0u : 1u) + (stage_factor ? 1u : 0u); }
+  uint32_t factor_bytes() const noexcept { return factors() * code.bytes; }  // of a row
   bool operator==(const RowFormat&) const = default;
 };
 
@@ -48,8 +50,8 @@ struct SearchParams {
 
 // Rows copied out, in row order.
 struct Rows {
-  std::vector<uint8_t> planes;    // n * row_bytes
-  std::vector<uint16_t> factors;  // n * factors
+  std::vector<uint8_t> planes;   // n * row_bytes
+  std::vector<uint8_t> factors;  // n * factor_bytes
   std::vector<int64_t> ids;
 };
 
@@ -63,8 +65,8 @@ class FlatIndex {
   size_t size() const;
   bool mapped() const noexcept { return file_ != nullptr; }
 
-  // planes: n rows of row_bytes; factors: n * format.factors() fp16. Ids must be new. All or nothing.
-  void add(size_t n, const uint8_t* planes, const uint16_t* factors, const int64_t* ids);
+  // planes: n rows of row_bytes; factors: n rows of factor_bytes. Ids must be new. All or nothing.
+  void add(size_t n, const uint8_t* planes, const uint8_t* factors, const int64_t* ids);
   // Ids not present are passed over; returns how many were removed.
   size_t remove(std::span<const int64_t> ids);
   bool contains(int64_t id) const;
@@ -81,8 +83,8 @@ class FlatIndex {
  private:
   class Scan;  // flat_search.cpp
   ScanView view() const noexcept;
-  const uint16_t* factors() const noexcept;
-  const uint16_t* stage_factors() const noexcept;
+  const uint8_t* factors() const noexcept;
+  const uint8_t* stage_factors() const noexcept;
   const int64_t* ids() const noexcept;
   void need_map() const;
   void resize(size_t rows);  // of the owned storage
@@ -97,8 +99,8 @@ class FlatIndex {
   struct Mapped {
     const uint8_t* blocks;
     const uint8_t* rest;
-    const uint16_t* factors;
-    const uint16_t* stage_factors;
+    const uint8_t* factors;
+    const uint8_t* stage_factors;
     const int64_t* ids;
   } mapped_{};
   std::vector<uint16_t> alive_;  // a bit a row, when mapped and something was removed

@@ -13,7 +13,6 @@
 #include <vector>
 
 #include "base/error.h"
-#include "base/half.h"
 #include "base/scratch.h"
 #include "base/threads.h"
 #include "index/flat.h"
@@ -56,7 +55,9 @@ class FlatIndex::Scan {
     exact_ = params.survivors == 0;
     const bool own_stage = !exact_ && queries.stage_y != nullptr;
     coarse_base_ = own_stage ? queries.stage_base : queries.base;
-    coarse_factors_ = !exact_ && index.stage_factors() != nullptr ? index.stage_factors() : index.factors();
+    const bool stage_factor = !exact_ && index.stage_factors() != nullptr;
+    coarse_factors_ = stage_factor ? index.stage_factors() : index.factors();
+    coarse_code_ = stage_factor ? index.format().stage_code : index.format().code;
     fine_.resize(queries.count);
     parallel_for(queries.count, 8, [&](size_t begin, size_t end) {
       for (size_t q = begin; q < end; ++q) fine_[q] = make_fine_query(view_.spec, queries.y + q * dims);
@@ -118,15 +119,9 @@ class FlatIndex::Scan {
 
   float final_score(size_t q, uint32_t row, int32_t sum) const {
     const double s = queries_.base[q] + fine_[q].scale * sum;
-    switch (index_.format_.factor) {
-      case Factor::Mul:
-        return static_cast<float>(s * half_to_float(index_.factors()[row]));
-      case Factor::Sub:
-        return static_cast<float>(s - half_to_float(index_.factors()[row]));
-      case Factor::None:
-        break;
-    }
-    return static_cast<float>(s);
+    if (index_.format_.factor == Factor::None) return static_cast<float>(s);
+    const float f = index_.format_.code.value(index_.factors() + size_t{row} * index_.format_.code.bytes);
+    return static_cast<float>(index_.format_.factor == Factor::Mul ? s * f : s - f);
   }
 
   void complete(size_t q, std::span<const uint32_t> rows, TopK& top) const {
@@ -179,9 +174,10 @@ class FlatIndex::Scan {
 
   size_t select(size_t q, const int32_t* sums, size_t first_row, size_t rows, float base, float threshold,
                 uint32_t* kept, float* kept_scores) const {
-    return kernels_.select(sums, rows, coarse_factors_ != nullptr ? coarse_factors_ + first_row : nullptr,
-                           index_.format_.factor, mask_.empty() ? nullptr : mask_.data() + first_row / kBlockRows, base,
-                           coarse_.scale[q], threshold, static_cast<uint32_t>(first_row), kept, kept_scores);
+    const uint8_t* factors = coarse_factors_ != nullptr ? coarse_factors_ + first_row * coarse_code_.bytes : nullptr;
+    const uint16_t* mask = mask_.empty() ? nullptr : mask_.data() + first_row / kBlockRows;
+    return kernels_.select(sums, rows, factors, coarse_code_, index_.format_.factor, mask, base, coarse_.scale[q],
+                           threshold, static_cast<uint32_t>(first_row), kept, kept_scores);
   }
 
   void run_group(size_t q0, size_t nq, float* scores, int64_t* ids) const {
@@ -311,7 +307,8 @@ class FlatIndex::Scan {
   bool exact_ = false;
   bool direct_ = false;  // few rows to look at: all of allowed_rows_ are completed, nothing is scanned
   const float* coarse_base_ = nullptr;
-  const uint16_t* coarse_factors_ = nullptr;
+  const uint8_t* coarse_factors_ = nullptr;
+  FactorCode coarse_code_;
   std::vector<FineQuery> fine_;
   CoarseQueries coarse_;
   std::vector<uint16_t> mask_;  // empty: every row

@@ -148,37 +148,46 @@ void scan_batch_avx2(const uint8_t* data, size_t blocks, const ScanQueries& quer
   }
 }
 
+// Eight factors. Those of one byte are fp16 patterns.
+BEBR_INLINE __m256 factors_avx2(const FactorCode& code, const uint8_t* stored) {
+  if (code.bytes == 4) return _mm256_loadu_ps(reinterpret_cast<const float*>(stored));
+  if (code.bytes == 2) return _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(stored)));
+  const __m128i bytes = _mm_cvtepu8_epi16(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(stored)));
+  const __m128i steps = _mm_mullo_epi16(bytes, _mm_set1_epi16(static_cast<int16_t>(code.step)));
+  return _mm256_cvtph_ps(_mm_add_epi16(steps, _mm_set1_epi16(static_cast<int16_t>(code.low))));
+}
+
 // Scores of 8 rows; which of them are above the threshold.
-BEBR_INLINE uint32_t score_avx2(const int32_t* sums, const uint16_t* factors, const Factor mode, float base,
-                                float scale, float threshold, float* scores) {
+BEBR_INLINE uint32_t score_avx2(const int32_t* sums, const uint8_t* factors, const FactorCode& code, const Factor mode,
+                                float base, float scale, float threshold, float* scores) {
   const __m256 sum = _mm256_cvtepi32_ps(load_avx2(sums));
   __m256 score = _mm256_add_ps(_mm256_set1_ps(base), _mm256_mul_ps(_mm256_set1_ps(scale), sum));
   if (mode != Factor::None) {
-    const __m256 factor = _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(factors)));
+    const __m256 factor = factors_avx2(code, factors);
     score = mode == Factor::Mul ? _mm256_mul_ps(score, factor) : _mm256_sub_ps(score, factor);
   }
   _mm256_storeu_ps(scores, score);
   return static_cast<uint32_t>(_mm256_movemask_ps(_mm256_cmp_ps(score, _mm256_set1_ps(threshold), _CMP_GT_OQ)));
 }
 
-size_t select_avx2(const int32_t* sums, size_t rows, const uint16_t* factors, Factor mode, const uint16_t* mask,
-                   float base, float scale, float threshold, uint32_t first_row, uint32_t* kept_rows,
-                   float* kept_scores) noexcept {
+size_t select_avx2(const int32_t* sums, size_t rows, const uint8_t* factors, const FactorCode& code, Factor mode,
+                   const uint16_t* mask, float base, float scale, float threshold, uint32_t first_row,
+                   uint32_t* kept_rows, float* kept_scores) noexcept {
   size_t kept = 0;
   for (size_t i = 0; i < rows; i += 8) {
     const size_t here = rows - i < 8 ? rows - i : 8;
     const int32_t* sum = sums + i;
-    const uint16_t* factor = mode == Factor::None ? nullptr : factors + i;
+    const uint8_t* factor = mode == Factor::None ? nullptr : factors + i * code.bytes;
     int32_t last_sums[8] = {};
-    uint16_t last_factors[8] = {};
+    uint8_t last_factors[8 * sizeof(float)] = {};
     if (here < 8) {  // the inputs end here
       std::memcpy(last_sums, sum, here * sizeof(int32_t));
       sum = last_sums;
-      if (factor != nullptr) std::memcpy(last_factors, factor, here * sizeof(uint16_t));
+      if (factor != nullptr) std::memcpy(last_factors, factor, here * code.bytes);
       if (factor != nullptr) factor = last_factors;
     }
     float scores[8];
-    uint32_t keep = score_avx2(sum, factor, mode, base, scale, threshold, scores) & ((1u << here) - 1);
+    uint32_t keep = score_avx2(sum, factor, code, mode, base, scale, threshold, scores) & ((1u << here) - 1);
     if (mask != nullptr) keep &= uint32_t{mask[i / 16]} >> (i % 16);
     for (; keep != 0; keep &= keep - 1, ++kept) {
       const uint32_t k = static_cast<uint32_t>(__builtin_ctz(keep));

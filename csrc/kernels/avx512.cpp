@@ -149,15 +149,25 @@ struct Selection {
   uint32_t* rows;
   float* scores;
   size_t kept;
+  __m256i low, step;  // of FactorCode
 };
 
+// Factors of rows i .. i + 15, of which `here` exist. Those of one byte are fp16 patterns.
+BEBR_INLINE __m512 factors_avx512(const uint32_t bytes, const Selection& to, const uint8_t* factors, size_t i,
+                                  __mmask16 here) {
+  if (bytes == 4) return _mm512_maskz_loadu_ps(here, factors + 4 * i);
+  if (bytes == 2) return _mm512_cvtph_ps(_mm256_maskz_loadu_epi16(here, factors + 2 * i));
+  const __m256i steps = _mm256_mullo_epi16(_mm256_cvtepu8_epi16(_mm_maskz_loadu_epi8(here, factors + i)), to.step);
+  return _mm512_cvtph_ps(_mm256_add_epi16(to.low, steps));
+}
+
 // Scores of rows i .. i + 15, of which `here` exist.
-BEBR_INLINE __m512 score_avx512(const Factor mode, const Selection& to, const int32_t* sums, const uint16_t* factors,
-                                size_t i, __mmask16 here) {
+BEBR_INLINE __m512 score_avx512(const Factor mode, const uint32_t bytes, const Selection& to, const int32_t* sums,
+                                const uint8_t* factors, size_t i, __mmask16 here) {
   const __m512 sum = _mm512_cvtepi32_ps(_mm512_maskz_loadu_epi32(here, sums + i));
   const __m512 score = _mm512_add_ps(to.base, _mm512_mul_ps(to.scale, sum));
   if (mode == Factor::None) return score;
-  const __m512 factor = _mm512_cvtph_ps(_mm256_maskz_loadu_epi16(here, factors + i));
+  const __m512 factor = factors_avx512(bytes, to, factors, i, here);
   return mode == Factor::Mul ? _mm512_mul_ps(score, factor) : _mm512_sub_ps(score, factor);
 }
 
@@ -177,12 +187,12 @@ BEBR_INLINE __mmask16 above_avx512(const Selection& to, const uint16_t* mask, si
 }
 
 // 32 rows to a branch: almost always none of them is kept.
-BEBR_INLINE size_t select_mode_avx512(const Factor mode, const int32_t* sums, size_t rows, const uint16_t* factors,
-                                      const uint16_t* mask, Selection to) {
+BEBR_INLINE size_t select_mode_avx512(const Factor mode, const uint32_t bytes, const int32_t* sums, size_t rows,
+                                      const uint8_t* factors, const uint16_t* mask, Selection to) {
   size_t i = 0;
   for (; i + 32 <= rows; i += 32) {
-    const __m512 first = score_avx512(mode, to, sums, factors, i, 0xffff);
-    const __m512 second = score_avx512(mode, to, sums, factors, i + 16, 0xffff);
+    const __m512 first = score_avx512(mode, bytes, to, sums, factors, i, 0xffff);
+    const __m512 second = score_avx512(mode, bytes, to, sums, factors, i + 16, 0xffff);
     const __mmask16 keep_first = above_avx512(to, mask, i, 0xffff, first);
     const __mmask16 keep_second = above_avx512(to, mask, i + 16, 0xffff, second);
     if (_kortestz_mask16_u8(keep_first, keep_second) != 0) continue;
@@ -191,20 +201,34 @@ BEBR_INLINE size_t select_mode_avx512(const Factor mode, const int32_t* sums, si
   }
   for (; i < rows; i += 16) {
     const __mmask16 here = rows - i >= 16 ? 0xffff : static_cast<__mmask16>((1u << (rows - i)) - 1);
-    const __m512 score = score_avx512(mode, to, sums, factors, i, here);
+    const __m512 score = score_avx512(mode, bytes, to, sums, factors, i, here);
     keep_avx512(to, i, above_avx512(to, mask, i, here, score), score);
   }
   return to.kept;
 }
 
-size_t select_avx512(const int32_t* sums, size_t rows, const uint16_t* factors, Factor mode, const uint16_t* mask,
-                     float base, float scale, float threshold, uint32_t first_row, uint32_t* kept_rows,
-                     float* kept_scores) noexcept {
-  const Selection to = {
-      _mm512_set1_ps(base), _mm512_set1_ps(scale), _mm512_set1_ps(threshold), first_row, kept_rows, kept_scores, 0};
-  if (mode == Factor::Mul) return select_mode_avx512(Factor::Mul, sums, rows, factors, mask, to);
-  if (mode == Factor::Sub) return select_mode_avx512(Factor::Sub, sums, rows, factors, mask, to);
-  return select_mode_avx512(Factor::None, sums, rows, factors, mask, to);
+BEBR_INLINE size_t select_bytes_avx512(const Factor mode, uint32_t bytes, const int32_t* sums, size_t rows,
+                                       const uint8_t* factors, const uint16_t* mask, const Selection& to) {
+  if (bytes == 1) return select_mode_avx512(mode, 1, sums, rows, factors, mask, to);
+  if (bytes == 2) return select_mode_avx512(mode, 2, sums, rows, factors, mask, to);
+  return select_mode_avx512(mode, 4, sums, rows, factors, mask, to);
+}
+
+size_t select_avx512(const int32_t* sums, size_t rows, const uint8_t* factors, const FactorCode& code, Factor mode,
+                     const uint16_t* mask, float base, float scale, float threshold, uint32_t first_row,
+                     uint32_t* kept_rows, float* kept_scores) noexcept {
+  const Selection to = {_mm512_set1_ps(base),
+                        _mm512_set1_ps(scale),
+                        _mm512_set1_ps(threshold),
+                        first_row,
+                        kept_rows,
+                        kept_scores,
+                        0,
+                        _mm256_set1_epi16(static_cast<int16_t>(code.low)),
+                        _mm256_set1_epi16(static_cast<int16_t>(code.step))};
+  if (mode == Factor::None) return select_mode_avx512(Factor::None, 1, sums, rows, factors, mask, to);
+  if (mode == Factor::Mul) return select_bytes_avx512(Factor::Mul, code.bytes, sums, rows, factors, mask, to);
+  return select_bytes_avx512(Factor::Sub, code.bytes, sums, rows, factors, mask, to);
 }
 
 // Two accumulators, because one would wait for itself: vpdpwssd takes 5 cycles, and comes every 2 or 3.

@@ -7,6 +7,7 @@
 #include <cstdint>
 
 #include "base/cpu.h"
+#include "code/factor.h"
 #include "code/layout.h"
 #include "code/spec.h"
 
@@ -74,12 +75,13 @@ struct Kernels {
   uint32_t batch_queries = 8;
 
   // Keeps the rows whose score is > threshold. score = (base + scale * sums[i]) * f[i] (Mul), base + scale * sums[i] -
-  // f[i] (Sub), base + scale * sums[i] (None), each operation rounded to float on its own (no fused multiply-add); f is
-  // fp16. mask: bit i % 16 of mask[i / 16] allows row i; null allows all. Kept rows are written in order as first_row +
-  // i, with their scores; room for `rows` of each (rounded up to 16). Returns how many.
-  size_t (*select)(const int32_t* sums, size_t rows, const uint16_t* factors, Factor mode, const uint16_t* mask,
-                   float base, float scale, float threshold, uint32_t first_row, uint32_t* kept_rows,
-                   float* kept_scores) noexcept;
+  // f[i] (Sub), base + scale * sums[i] (None), each operation rounded to float on its own (no fused multiply-add); f[i]
+  // = code.value(factors + i * code.bytes). mask: bit i % 16 of mask[i / 16] allows row i; null allows all. Kept rows
+  // are written in order as first_row + i, with their scores; room for `rows` of each (rounded up to 16). Returns how
+  // many.
+  size_t (*select)(const int32_t* sums, size_t rows, const uint8_t* factors, const FactorCode& code, Factor mode,
+                   const uint16_t* mask, float base, float scale, float threshold, uint32_t first_row,
+                   uint32_t* kept_rows, float* kept_scores) noexcept;
 
   // out[i] = sum_t 2^(planes-1-t) sum_{j < widths[t]} y16[j] r[t, j] of row rows[i]: the exact score of survivors, all
   // planes.

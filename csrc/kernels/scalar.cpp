@@ -5,7 +5,6 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "base/half.h"
 #include "kernels/kernels.h"
 
 namespace bebr {
@@ -29,16 +28,16 @@ void scan_table_scalar(const uint8_t* data, size_t blocks, const ScanQueries& qu
   }
 }
 
-size_t select_scalar(const int32_t* sums, size_t rows, const uint16_t* factors, Factor mode, const uint16_t* mask,
-                     float base, float scale, float threshold, uint32_t first_row, uint32_t* kept_rows,
-                     float* kept_scores) noexcept {
+size_t select_scalar(const int32_t* sums, size_t rows, const uint8_t* factors, const FactorCode& code, Factor mode,
+                     const uint16_t* mask, float base, float scale, float threshold, uint32_t first_row,
+                     uint32_t* kept_rows, float* kept_scores) noexcept {
   size_t kept = 0;
   for (size_t i = 0; i < rows; ++i) {
     if (mask != nullptr && (mask[i / 16] >> (i % 16) & 1) == 0) continue;
     const float product = scale * static_cast<float>(sums[i]);
     float score = base + product;
-    if (mode == Factor::Mul) score = score * half_to_float(factors[i]);
-    if (mode == Factor::Sub) score = score - half_to_float(factors[i]);
+    if (mode == Factor::Mul) score = score * code.value(factors + i * code.bytes);
+    if (mode == Factor::Sub) score = score - code.value(factors + i * code.bytes);
     if (!(score > threshold)) continue;  // also drops NaN
     kept_rows[kept] = first_row + static_cast<uint32_t>(i);
     kept_scores[kept] = score;

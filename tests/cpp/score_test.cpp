@@ -1,10 +1,13 @@
 // select, complete and dot_rows: the specification against its own definition, and every bundle against the
 // specification.
 #include <algorithm>
+#include <cstring>
 #include <limits>
+#include <utility>
 #include <vector>
 
 #include "base/buffer.h"
+#include "base/error.h"
 #include "base/half.h"
 #include "check.h"
 
@@ -22,7 +25,8 @@ struct Selected {
 
 struct SelectCase {
   const Exact<int32_t>& sums;
-  const Exact<uint16_t>& factors;
+  const Exact<uint8_t>& factors;
+  FactorCode code;
   const Exact<uint16_t>& mask;
   Factor mode;
   bool masked;
@@ -33,9 +37,9 @@ Selected select(const Kernels& tested, const SelectCase& c) {
   const size_t rows = c.sums.size(), room = round_up(rows, 16);
   Exact<uint32_t> kept_rows(room);
   Exact<float> kept_scores(room);
-  const uint16_t* factors = c.mode == Factor::None ? nullptr : c.factors.data();
-  const size_t count = tested.select(c.sums.data(), rows, factors, c.mode, c.masked ? c.mask.data() : nullptr, c.base,
-                                     c.scale, c.threshold, 1000, kept_rows.data(), kept_scores.data());
+  const uint8_t* factors = c.mode == Factor::None ? nullptr : c.factors.data();
+  const size_t count = tested.select(c.sums.data(), rows, factors, c.code, c.mode, c.masked ? c.mask.data() : nullptr,
+                                     c.base, c.scale, c.threshold, 1000, kept_rows.data(), kept_scores.data());
   CHECK(count <= rows, "kept " << count << " of " << rows);
   return {count, {kept_rows.data(), kept_rows.data() + count}, {kept_scores.data(), kept_scores.data() + count}};
 }
@@ -54,13 +58,17 @@ int32_t any_sum(Random& random) {
 
 BEBR_TEST(scalar_select_by_hand) {
   Exact<int32_t> sums(4);
-  Exact<uint16_t> factors(4), mask(1);
+  Exact<uint8_t> factors(16);
+  Exact<uint16_t> mask(1);
   for (size_t i = 0; i < 4; ++i) sums[i] = static_cast<int32_t>(i) * 10;
-  for (size_t i = 0; i < 4; ++i) factors[i] = float_to_half(i == 3 ? -1.0f : 2.0f);
+  const float stored[] = {2, 2, 2, -1};
+  std::memcpy(factors.data(), stored, sizeof stored);
+  const FactorCode code = FactorCode::make(4, 0, 0);
   mask[0] = 0b1101;
   const Selected mul = select(kernels(Isa::Scalar), {
                                                         sums,
                                                         factors,
+                                                        code,
                                                         mask,
                                                         Factor::Mul,
                                                         false,
@@ -70,26 +78,55 @@ BEBR_TEST(scalar_select_by_hand) {
                                                     });
   CHECK((mul.rows == std::vector<uint32_t>{1001, 1002}), mul.count);
   CHECK((mul.scores == std::vector<float>{12, 22}), mul.count);
-  const Selected sub = select(kernels(Isa::Scalar), {sums, factors, mask, Factor::Sub, true, 1, 0.5f, -1});
+  const Selected sub = select(kernels(Isa::Scalar), {sums, factors, code, mask, Factor::Sub, true, 1, 0.5f, -1});
   CHECK((sub.rows == std::vector<uint32_t>{1002, 1003}), sub.count);  // row 0 scores -1, not above the threshold
   CHECK((sub.scores == std::vector<float>{9, 17}), sub.count);
-  const Selected none = select(kernels(Isa::Scalar), {sums, factors, mask, Factor::None, true, 1, 0.5f, -kInfinity});
+  const Selected none =
+      select(kernels(Isa::Scalar), {sums, factors, code, mask, Factor::None, true, 1, 0.5f, -kInfinity});
   CHECK((none.rows == std::vector<uint32_t>{1000, 1002, 1003}), none.count);
+}
+
+BEBR_TEST(one_byte_stands_for_an_fp16_pattern) {
+  const FactorCode code = FactorCode::make(1, 0x3c00, 4);  // one binade, 1 to just below 2, in 256 equal steps
+  for (uint32_t b = 0; b < 256; ++b) {
+    const uint8_t stored = static_cast<uint8_t>(b);
+    CHECK(code.value(&stored) == 1 + static_cast<float>(b) / 256, "byte " << b << " is " << code.value(&stored));
+  }
+  for (const auto& [low, step] : {std::pair{0u, 0u}, {0u, 125u}, {0x7c00u - 255, 1u}, {0x10000u, 1u}}) {
+    bool refused = false;
+    try {
+      FactorCode::make(1, low, step);
+    } catch (const Error&) {
+      refused = true;
+    }
+    CHECK(refused, "low " << low << ", step " << step);
+  }
+  const uint8_t all = 255;
+  CHECK(FactorCode::make(1, 0x7c00 - 256, 1).value(&all) == half_to_float(0x7bff), "the largest fp16");
 }
 
 BEBR_KERNEL_TEST(select_equals_scalar) {
   Random random(10);
+  const FactorCode codes[] = {FactorCode::make(2, 0, 0), FactorCode::make(4, 0, 0), FactorCode::make(1, 0x3c00, 4),
+                              FactorCode::make(1, 0, 124), FactorCode::make(1, 0x7c00 - 256, 1)};
   for (size_t rows = 0; rows <= 100; ++rows) {
     for (const Factor mode : {Factor::None, Factor::Mul, Factor::Sub}) {
       for (const bool masked : {false, true}) {
         Exact<int32_t> sums(rows);
-        Exact<uint16_t> factors(rows), mask((rows + 15) / 16);
+        const FactorCode code = codes[below(random, 5)];
+        Exact<uint8_t> factors(rows * code.bytes);
+        Exact<uint16_t> mask((rows + 15) / 16);
         for (size_t i = 0; i < rows; ++i) sums[i] = any_sum(random);
-        for (size_t i = 0; i < rows; ++i) factors[i] = any_half(random);
+        for (size_t i = 0; i < rows; ++i) {
+          const uint16_t half = any_half(random);
+          const float value = half_to_float(half) * 1.7f;
+          const void* any = code.bytes == 4 ? static_cast<const void*>(&value) : &half;
+          std::memcpy(factors.data() + i * code.bytes, any, code.bytes);
+        }
         for (size_t i = 0; i < mask.size(); ++i) mask[i] = static_cast<uint16_t>(below(random, 3) == 0 ? 0 : random());
         const float scale = std::vector<float>{1, 0.0371f, -3.3e-3f, 1e-42f, 1e38f, 0}[below(random, 6)];
         for (const float threshold : {-kInfinity, 0.0f, -0.37f, 12.5f, kInfinity, kNan}) {
-          const SelectCase c{sums, factors, mask, mode, masked, 0.123f, scale, threshold};
+          const SelectCase c{sums, factors, code, mask, mode, masked, 0.123f, scale, threshold};
           const Selected got = select(tested, c), want = select(kernels(Isa::Scalar), c);
           CHECK(got.count == want.count, "rows " << rows << ", got " << got.count << ", want " << want.count);
           CHECK_SAME(got.rows.data(), want.rows.data(), got.count, "rows " << rows);

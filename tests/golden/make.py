@@ -20,7 +20,7 @@ def main() -> None:
     folder.mkdir(exist_ok=True)
     rng = np.random.default_rng(0)
     x = (rng.standard_normal((70, 24)) / np.arange(1, 25)).astype(np.float32)
-    bz = bebr.train(x, widths=[24, 16, 8], metric="cosine", seed=0)
+    bz = bebr.train(x, widths=[24, 16, 8], metric="cosine", factor_bytes=1, seed=0)
     bz.save(folder / "model.safetensors")
     index = bebr.FlatIndex(bz)
     index.add(x, np.arange(70) * 3)

@@ -27,9 +27,10 @@ def name():
     return next(_names)
 
 
-@pytest.fixture(scope="module", params=["cosine", "ip", "l2"])
+@pytest.fixture(scope="module", params=[("cosine", 1), ("ip", 4), ("l2", 2)], ids=lambda p: f"{p[0]}-{p[1]}")
 def any_bz(request, vectors):
-    return bebr.train(_stretched(vectors), widths=[48, 16], metric=request.param, seed=0)
+    metric, factor_bytes = request.param
+    return bebr.train(_stretched(vectors), widths=[48, 16], metric=metric, factor_bytes=factor_bytes, seed=0)
 
 
 def _stretched(vectors):

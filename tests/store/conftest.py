@@ -6,9 +6,10 @@ import pytest
 import bebr
 
 
-@pytest.fixture(scope="session", params=["cosine", "l2"])
+@pytest.fixture(scope="session", params=[("cosine", 1), ("l2", 2)], ids=lambda p: f"{p[0]}-{p[1]}")
 def bz(request, vectors) -> bebr.Binarizer:
-    return bebr.train(vectors, widths=[48, 16], metric=request.param, seed=0)
+    metric, factor_bytes = request.param
+    return bebr.train(vectors, widths=[48, 16], metric=metric, factor_bytes=factor_bytes, seed=0)
 
 
 @pytest.fixture(scope="session")
