@@ -42,12 +42,12 @@ def test_the_query_may_be_coded_too(vectors, queries):
 
 
 def test_widths_follow_the_spectrum_or_the_caller(vectors):
-    ragged = bebr.train(vectors, bytes_per_vector=18).widths
+    ragged = bebr.train(vectors, bytes_per_vector=18, factor_bytes=2).widths
     assert sum(ragged) == 128 and list(ragged) == sorted(ragged, reverse=True) and len(ragged) > 1
     assert bebr.train(vectors, dims=32, bits=2).widths == (32, 32)
     assert bebr.train(vectors, widths=[40, 16]).widths == (40, 16)
     flat = np.random.default_rng(0).standard_normal((2000, 32)).astype(np.float32)
-    assert bebr.train(flat, bytes_per_vector=6, metric="ip").widths == (
+    assert bebr.train(flat, bytes_per_vector=6, factor_bytes=2, metric="ip").widths == (
         32,
     )  # no direction deserves a second bit before all have one
 
@@ -123,7 +123,7 @@ def bad_training():
     yield {"x": np.ones((10, 4), np.float32), "bytes_per_vector": 3}, "4 dimensions: want 8 to 4096"
     yield {"x": np.ones(10, np.float32), "bytes_per_vector": 3}, r"shape \(10,\)"
     yield {"x": np.full((10, 8), np.nan, np.float32), "bytes_per_vector": 3}, "nan"
-    yield {"bytes_per_vector": 2}, "want 3 to 66"
+    yield {"bytes_per_vector": 1}, "want 2 to 65"
     yield {"bytes_per_vector": 1000}, "want 3 to 66"
     yield {}, "exactly one of bytes_per_vector"
     yield {"bytes_per_vector": 18, "widths": [8]}, "exactly one of bytes_per_vector"

@@ -87,7 +87,7 @@ def test_training_takes_one_byte_where_it_pays():
 
 
 def test_lengths_that_fp16_cannot_hold_get_four_bytes(vectors, queries):
-    """Lengths over twelve powers of ten: half of them are below what fp16 tells apart."""
+    """Lengths over twelve powers of ten: the smallest are below what fp16 tells apart."""
     x = vectors * np.logspace(-12, 0, len(vectors), dtype=np.float32)[:, None]
     bz = bebr.train(x, widths=[64, 64], metric="ip")
     assert bz.factor_bytes == 4

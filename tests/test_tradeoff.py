@@ -69,7 +69,7 @@ def test_a_sweep_measures_every_plan_both_ways(rows: list[Row]) -> None:
     assert len(got) == len(rows) == 2 * sum(len(list(plans(budget, 64))) for budget in (12, 24))
     for row in rows:
         assert row.system == "bebr" and row.threads == 1 and row.k == 5 and row.dims == row.widths[0]
-        assert row.bytes_per_vector == sum(row.widths) / 8 + 2
+        assert row.bytes_per_vector - sum(row.widths) / 8 in (1, 2)
         assert 0 < row.recall <= 1
         assert min(row.queries_per_second, row.latency_ms, row.encode_per_second, row.train_seconds) > 0
 

@@ -22,7 +22,9 @@ def choose_factor_bytes(x: Floats, bytes_per_vector: int, metric: str, seed: int
     drawn = np.random.default_rng(seed).permutation(len(x))[: _BASE + _QUERIES]
     queries, base = x[drawn[:_QUERIES]], x[drawn[_QUERIES:]]
     most = 8 * (-(-x.shape[1] // 8))
-    if len(base) < 10 * _K or not 2 <= bytes_per_vector <= 2 + most:
+    if bytes_per_vector <= 2:  # one byte is all that is left, if that
+        return 1
+    if len(base) < 10 * _K or bytes_per_vector > 2 + most:
         return 2
     truth = _nearest(base, queries, metric)
     results: dict[int, float] = {}

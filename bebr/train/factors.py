@@ -13,8 +13,8 @@ from bebr.binarizer import Binarizer
 _INFINITY, _ONE = 0x7C00, 0x3C00  # fp16 patterns
 # Room on either side of the sample's range, for vectors unlike it.
 _HEADROOM = 0.05
-# fp16 will do if it moves the middle factor by less than this share of the factors' spread or size.
-_HALF_ERROR = 1e-3
+# fp16 will do if it moves this share of the factors by no more than this of their spread or size.
+_NEARLY_ALL, _HALF_ERROR = 0.95, 2e-3
 # Below this share of their standard deviation, factors differ by rounding only.
 _EQUAL = 1e-9
 
@@ -79,12 +79,15 @@ def _byte_log(factors: NDArray[np.float64]) -> dict[str, int]:
 
 
 def _half_holds(factors: NDArray[np.float64], line: bool) -> bool:
-    """Whether fp16 holds the factors, with room for eight times the largest, and moves the middle ones little: against
-    their spread where they are subtracted, against themselves where they multiply."""
-    if np.abs(factors).max() > np.finfo(np.float16).max / 8:
+    """Whether fp16 holds the factors, with room for eight times the largest, and moves all but a few of them little:
+    against their spread where they are subtracted, against themselves where they multiply."""
+    there = factors if line else factors[factors > 0]
+    if not len(there):
+        return True
+    if np.abs(there).max() > np.finfo(np.float16).max / 8:
         return False
-    error = np.median(np.abs(factors.astype(np.float16) - factors))
-    if not line:
-        return bool(error <= _HALF_ERROR * np.median(np.abs(factors)))
-    low, high = np.quantile(factors, [0.25, 0.75])
-    return bool(error <= _HALF_ERROR * (high - low)) or high - low < _EQUAL
+    low, high = np.quantile(there, [0.25, 0.75])
+    if line and high - low < _EQUAL:
+        return True
+    error = np.abs(there.astype(np.float16) - there) / (high - low if line else there)
+    return bool(np.quantile(error, _NEARLY_ALL) <= _HALF_ERROR)
