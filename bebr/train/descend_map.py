@@ -11,16 +11,15 @@ from torch.nn import functional
 
 from bebr.arrays import Floats, Ids
 from bebr.train.closed_form import Progress
-from bebr.train.mapping import Problem, Weights, similarity
+from bebr.train.mapping import SHARES, Problem, Weights, similarity
 
-_BATCH, _MOST_STEPS = 1024, 64  # rows a step; steps an epoch
+_BATCH, _STEPS = 1024, 48  # rows a step; steps an epoch, however many rows there are
 _RATE = 3e-3
 _LINEAR_SHARE = 0.5  # its rate: regression has brought it near already
 _UP = 0.1  # deviation of the first weights of the hidden layer; at 1 the first steps throw the ridge start away
 # Temperature of a row of similarities, in standard deviations: producers differ in how far their cosines spread.
 _SHARPNESS = 0.5
-_OLD_SHARE = 0.0
-_OWN = 0.0
+_OWN = 0.5  # weight of the contrastive part
 
 
 class TorchMap(nn.Module):  # type: ignore[misc]
@@ -74,7 +73,6 @@ def descend(
         model = TorchMap(start, hidden, lengths, generator)
     rows = torch.from_numpy(problem.kept)
     size = min(_BATCH, len(rows))
-    steps = min(max(len(rows) // size, 1), _MOST_STEPS)
     scale = nn.Parameter(torch.zeros(()))
     optimizer = torch.optim.AdamW(
         [
@@ -83,13 +81,12 @@ def descend(
         ],
         weight_decay=1e-2,
     )
-    annealing = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs * steps)
+    annealing = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs * _STEPS)
     best = start
     for epoch in range(epochs):
         progress(f"compatible {problem.name}", epoch, epochs)
-        order = rows[torch.randperm(len(rows), generator=generator)]
-        for step in range(steps):
-            chosen = order[step * size : (step + 1) * size].numpy()
+        for step in range(_STEPS):
+            chosen = rows[torch.randperm(len(rows), generator=generator)[:size]].numpy()
             view = problem.inputs[step % len(problem.inputs)]
             optimizer.zero_grad()
             _loss(problem, model, view, chosen, scale).backward()
@@ -105,27 +102,27 @@ def descend(
 
 
 def _loss(problem: Problem, model: TorchMap, view: Floats, chosen: Ids, scale: Tensor) -> Tensor:
-    """Cross-entropy between the new model's similarities of the batch to itself and the scores that the map gives.
+    """Cross-entropy between what the teachers hold for alike in the batch and the scores of mapped against frozen rows;
+    beside it the paper's contrastive form, the item itself on the frozen side as the positive of its mapped row.
 
-    The scores are of mapped rows against frozen ones: every other item is a negative as far as the new model holds it
-    for one, which is what new-new negatives are for.
+    In the first part every other item is a negative as far as the teachers hold it for one: the new-new and old-old
+    similarities say which, so that a neighbour is not pushed away.
     """
     made = model(torch.from_numpy(view[chosen]))
     made = functional.normalize(made, dim=1) if problem.unit else made
-    fixed, teacher = torch.from_numpy(problem.fixed[chosen]), torch.from_numpy(problem.teacher[chosen])
+    fixed = torch.from_numpy(problem.fixed[chosen])
     sides = (made, fixed) if problem.side == "query" else (fixed, made)
     scores = similarity(*sides, problem.metric)
     itself = torch.eye(len(chosen), dtype=torch.bool)
     with torch.no_grad():
-        target = _softmax(similarity(teacher, teacher, problem.metric), itself)
-        if _OLD_SHARE:
-            old = torch.from_numpy(problem.target[chosen])
-            target = (1 - _OLD_SHARE) * target + _OLD_SHARE * _softmax(similarity(old, old, problem.metric), itself)
+        vectors = [torch.from_numpy(teacher[chosen]) for teacher in problem.teachers]
+        alike = [_softmax(similarity(t, t, problem.metric), itself) for t in vectors]
+        target = SHARES[0] * alike[0] + SHARES[1] * alike[1]
         spread = _SHARPNESS * scores[~itself].std()
     logits = scores * scale.exp() / spread
     estimate = functional.log_softmax(logits.masked_fill(itself, -1e9), dim=1)
-    loss = -(target * estimate).sum(dim=1).mean()
-    return loss + _OWN * functional.cross_entropy(logits, torch.arange(len(chosen)))
+    own = functional.cross_entropy(logits, torch.arange(len(chosen)))
+    return -(target * estimate).sum(dim=1).mean() + _OWN * own
 
 
 def _softmax(similarities: Tensor, itself: Tensor) -> Tensor:

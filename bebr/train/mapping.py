@@ -12,6 +12,7 @@ import numpy as np
 from bebr.arrays import Floats, Ids, normalized
 from bebr.train.closed_form import Progress
 
+SHARES = (0.25, 0.75)  # of the new and the old producer's neighbourhoods (bebr/train/compatible.py has the figures)
 DEPTH = 10
 MOST_QUERIES, MOST_BASE = 1_000, 16_384
 _RIDGES = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)  # of the mean diagonal; the best on held-out rows is kept
@@ -24,7 +25,8 @@ class Problem:
     inputs: float32[n, d] each, two views of the same items (a query is mapped as a float or as its decoded code).
     target: float32[n, e], where regression sends them. fixed: float32[n, e], the other side of every score: frozen
     codes of documents where queries are mapped, queries where documents are.
-    teacher: float32[n, t], the new model's vectors of the same items: whose neighbourhoods are the aim.
+    teachers: float32[n, t] each, the new and the old producer's vectors of the same items, whose neighbourhoods are the
+    aim, in parts of SHARES.
     side: which side of a score the map makes. metric: of all scores. unit: outputs are scaled to unit length.
     held: int64[h], rows for choosing only. kept: the rest.
     """
@@ -33,7 +35,7 @@ class Problem:
     inputs: tuple[Floats, ...]
     target: Floats
     fixed: Floats
-    teacher: Floats
+    teachers: tuple[Floats, Floats]
     side: Literal["query", "document"]
     metric: str
     unit: bool
@@ -70,10 +72,10 @@ def similarity(queries: Any, documents: Any, metric: str) -> Any:
 
 
 def agreement(problem: Problem) -> Callable[[Callable[[Floats], Floats]], float]:
-    """Share of the new model's own ten nearest neighbours that a map finds, over held-out rows: mean over the views."""
+    """Share of the teachers' ten nearest neighbours that a map finds, over held-out rows: mean over views."""
     queries, base = problem.held[:MOST_QUERIES], problem.kept[:MOST_BASE]
     depth = min(DEPTH, len(base))
-    truth = top(similarity(problem.teacher[queries], problem.teacher[base], problem.metric), depth)
+    truths = [top(similarity(t[queries], t[base], problem.metric), depth) for t in problem.teachers]
 
     def score(mapped: Callable[[Floats], Floats]) -> float:
         rows = queries if problem.side == "query" else base
@@ -83,8 +85,10 @@ def agreement(problem: Problem) -> Callable[[Callable[[Floats], Floats]], float]
             made = normalized(made) if problem.unit else made
             left, right = (made, problem.fixed[base]) if problem.side == "query" else (problem.fixed[queries], made)
             ids = top(similarity(left, right, problem.metric), depth)
-            found.append(np.mean([len(np.intersect1d(a, b)) for a, b in zip(ids, truth, strict=True)]) / depth)
-        return float(np.mean(found))
+            for truth, share in zip(truths, SHARES, strict=True):
+                shared = [len(np.intersect1d(a, b)) for a, b in zip(ids, truth, strict=True)]
+                found.append(share * np.mean(shared) / depth)
+        return float(np.sum(found)) / len(problem.inputs)
 
     return score
 
