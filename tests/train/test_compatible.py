@@ -37,11 +37,15 @@ def exact(q: np.ndarray, x: np.ndarray, metric: str = "cosine") -> np.ndarray:
 
 @pytest.fixture(scope="module", autouse=True)
 def one_torch_thread() -> Any:
-    """Two runs must agree to the bit, whatever the machine."""
+    """Two runs must agree to the bit, whatever the machine; and few steps, which is enough for few vectors."""
     torch = pytest.importorskip("torch", reason="the gradient part of a map needs torch")
     before = torch.get_num_threads()
     torch.set_num_threads(1)
+    from bebr.train import descend_map
+
+    steps, descend_map._STEPS = descend_map._STEPS, 8
     yield
+    descend_map._STEPS = steps
     torch.set_num_threads(before)
 
 
@@ -90,17 +94,22 @@ def test_new_queries_find_old_codes(
         assert recall(old_index.search(q, 10, query=query, binarizer=bz).ids, truth) > least * own, query
 
 
-def test_gradient_brings_out_the_neighbours() -> None:
+def test_gradient_follows_its_aim(monkeypatch: pytest.MonkeyPatch) -> None:
     """The old producer makes much of some directions and little of others. Regression imitates its queries; the
-    gradient learns to ask for what the new producer would find too. Judged on queries nothing was trained on."""
+    gradient, with the new producer's neighbourhoods as its only aim, learns to ask for what that one would find. Judged
+    on queries nothing was trained or chosen on."""
+    from bebr.train import descend_map, mapping
+
+    for module in (mapping, descend_map):
+        monkeypatch.setattr(module, "SHARES", (1.0, 0.0))
     lopsided = (OLD * np.linspace(0.2, 2, 48)).astype(np.float32)
     old, x, q = bebr.train(lopsided[:ITEMS], widths=(48, 48, 48, 48)), NEW[64][:ITEMS], NEW[64][ITEMS:]
     index, plain = bebr_index(old, lopsided[:ITEMS]), bebr.train(x, widths=(64, 64))
-    ridge, trained = (make_compatible(plain, old, x, lopsided[:ITEMS], epochs=e, hidden=64) for e in (0, 3))
+    ridge, trained = (make_compatible(plain, old, x, lopsided[:ITEMS], epochs=e, hidden=64) for e in (0, 10))
     bridged, start = (recall(index.search(q, 10, binarizer=bz).ids, exact(q, x)) for bz in (trained, ridge))
-    assert bridged > start + 0.01
-    for facts in trained.config["compatible"][old.digest]["heldout"].values():
-        assert facts["end"] > facts["ridge"]
+    assert bridged > start + 0.02
+    facts = trained.config["compatible"][old.digest]["heldout"]
+    assert facts["bridge"]["end"] > facts["bridge"]["ridge"] and facts["lift"]["end"] >= facts["lift"]["ridge"]
     for facts in ridge.config["compatible"][old.digest]["heldout"].values():
         assert facts["end"] == facts["ridge"]
 
