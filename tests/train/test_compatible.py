@@ -43,9 +43,10 @@ def one_torch_thread() -> Any:
     torch.set_num_threads(1)
     from bebr.train import descend_map
 
-    steps, descend_map._STEPS = descend_map._STEPS, 8
+    full = descend_map._STEPS, descend_map._BATCH
+    descend_map._STEPS, descend_map._BATCH = 8, 256
     yield
-    descend_map._STEPS = steps
+    descend_map._STEPS, descend_map._BATCH = full
     torch.set_num_threads(before)
 
 
@@ -67,9 +68,9 @@ def new(old: bebr.Binarizer) -> bebr.Binarizer:
 
 
 def test_train_makes_what_make_compatible_makes(old: bebr.Binarizer) -> None:
-    x = NEW[64][:600]
-    trained = bebr.train(x, widths=(64,), compatible_with=old, old_vectors=OLD_X[:600])
-    assert trained.digest == make_compatible(bebr.train(x, widths=(64,)), old, x, OLD_X[:600]).digest
+    x = NEW[64][:300]
+    trained = bebr.train(x, widths=(64,), compatible_with=old, old_vectors=OLD_X[:300])
+    assert trained.digest == make_compatible(bebr.train(x, widths=(64,)), old, x, OLD_X[:300]).digest
     assert trained.compatible_with == (old.digest,)
 
 
