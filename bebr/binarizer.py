@@ -6,7 +6,7 @@ import hashlib
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -16,7 +16,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from bebr import _core
 from bebr.arrays import Floats, as_vectors, normalized
-from bebr.errors import CorruptFile
+from bebr.bridge import KINDS, Map, maps
+from bebr.errors import CorruptFile, IncompatibleModel
 from bebr.factors import ByteCode, Factors, factor_dtype, stored
 
 FORMAT = 1
@@ -73,6 +74,7 @@ class PreparedQueries:
 
     y: float32[n, m]; base: float32[n]; stage_y, stage_base: the same for the sign plane's own decoder, if it has one.
     offset: float32[n], what turns a score into the metric: squared distance = offset - score / scale for l2.
+    calibration: (a, b), what turns a score on an old model's codes into one as on the new model's own, a * score + b.
     """
 
     y: Floats
@@ -80,6 +82,7 @@ class PreparedQueries:
     stage_y: Floats | None
     stage_base: Floats | None
     offset: Floats
+    calibration: tuple[float, float] = (1.0, 0.0)
 
 
 class Binarizer:
@@ -105,6 +108,7 @@ class Binarizer:
             raise ValueError(f"encoder.0.weight takes {self._encoder.input_dim} inputs: want {self.inner_dim}")
         self._decoder = self._make_decoder("decoder", list(self.widths))
         self._stage = self._make_decoder("stage", [self.dims])
+        self._maps = maps(self._config, set(self._tensors), self._stack, self.inner_dim)
 
     @staticmethod
     def from_tensors(tensors: Mapping[str, NDArray[Any]], config: Mapping[str, Any]) -> Binarizer:
@@ -121,6 +125,9 @@ class Binarizer:
 
         Config ``factor_bytes``: 1, 2 (if absent) or 4. One byte comes with ``factor_code`` and, for the stage's factor,
         ``stage_factor_code``: {"low", "step"}, :class:`bebr.factors.ByteCode`.
+
+        ``bridge.{digest}.*`` and ``lift.{digest}.*`` (bebr/bridge.py) with config ``compatible: {digest: {...}}``, an
+        entry for each older model whose codes this one's queries may search.
         """
         return Binarizer(tensors, config)
 
@@ -155,7 +162,7 @@ class Binarizer:
             k
             for k in self._tensors
             if k.split(".")[0]
-            not in ("encoder", "reconstruct", "residual", "decoder", "stage", "refine", "front", "query_front")
+            not in ("encoder", "reconstruct", "residual", "decoder", "stage", "refine", "front", "query_front", *KINDS)
         ]
         if unknown:
             raise ValueError(f"unknown tensor {unknown[0]!r}")
@@ -362,21 +369,30 @@ class Binarizer:
 
     def prepare(self, queries: ArrayLike, query: Query = "float") -> PreparedQueries:
         """Queries float32[n, d] in code space. ``query="float"`` is ADC, ``"code"`` SDC: the query is binarized too."""
+        return self._prepare_inner(self._query_vectors(queries, query))
+
+    def _query_vectors(self, queries: ArrayLike, query: Query) -> Floats:
+        """Queries as float32[n, inner_dim], the space of the decoder; without a decoder, code values float32[n, m]."""
         if query not in ("float", "code"):
             raise ValueError(f"query is {query!r}: want 'float' or 'code'")
         q = self._enter(as_vectors(queries, "queries", self.query_dim, allow_empty=False), "query_front")
         if self.metric == "cosine":
             q = normalized(q)
-        nothing = np.zeros(len(q), np.float32)
         if self._decoder is None:
             if query == "float":
                 raise ValueError("this binarizer has no decoder, so query='float' has no meaning: use query='code'")
-            v = _core.unpack(self._encoder.encode(q, False), list(self.widths))
-            return PreparedQueries(v, nothing, None, None, nothing)
+            return _core.unpack(self._encoder.encode(q, False), list(self.widths))
         if query == "code":
             q = self._decoder.decode(self._encoder.encode(q, False))
             if self.metric == "cosine":
                 q = normalized(q)
+        return q
+
+    def _prepare_inner(self, q: Floats) -> PreparedQueries:
+        """The later half of :meth:`prepare`, from what :meth:`_query_vectors` returns."""
+        nothing = np.zeros(len(q), np.float32)
+        if self._decoder is None:
+            return PreparedQueries(q, nothing, None, None, nothing)
         offset = np.einsum("ij,ij->i", q, q, dtype=np.float64).astype(np.float32) if self.metric == "l2" else nothing
         y, base = self._scaled(*self._decoder.project(q))
         if self._stage is None:
@@ -392,10 +408,67 @@ class Binarizer:
 
     def metric_scores(self, scores: Floats, prepared: PreparedQueries) -> Floats:
         """Scores of the engine in the metric's own unit: similarity, or squared distance for l2."""
-        if self.metric != "l2":
+        if self.metric == "l2":
+            distance = prepared.offset[:, None] - scores / np.float32(self._config["factor_scale"])
+            scores = np.asarray(np.where(np.isfinite(scores), distance, np.inf), np.float32)
+        if prepared.calibration == (1.0, 0.0):
             return scores
-        distance = prepared.offset[:, None] - scores / np.float32(self._config["factor_scale"])
-        return np.asarray(np.where(np.isfinite(scores), distance, np.inf), np.float32)
+        a, b = prepared.calibration
+        return np.asarray(np.float32(a) * scores + np.float32(b), np.float32)
+
+    @property
+    def compatible_with(self) -> tuple[str, ...]:
+        """Digests of the older models whose codes this model's queries may search, its own not among them."""
+        return tuple(self._config.get("compatible") or ())
+
+    def _map(self, kind: str, old: Binarizer) -> Map:
+        if old.digest not in self.compatible_with:
+            others = ", ".join(self.compatible_with) or "no other model"
+            raise IncompatibleModel(
+                f"model {self.digest} is not compatible with {old.digest}, which made these codes, but with {others}: "
+                "train it with compatible_with= that model, or encode the documents with this one"
+            )
+        return self._maps[kind, old.digest]
+
+    def prepare_for(self, old: Binarizer, queries: ArrayLike, query: Query = "float") -> PreparedQueries:
+        """Queries of this model, float32[n, query_dim], ready to score codes of ``old`` (backward-compatible training,
+        PAPER.md section 2). ``"code"``: this model's own code of the query is decoded first.
+
+        Scores come out calibrated: comparable with those of this model's own codes. :class:`IncompatibleModel` says
+        which models it was trained to be compatible with.
+        """
+        if old.digest == self.digest:
+            return self.prepare(queries, query)
+        bridge = self._map("bridge", old)
+        q = bridge(self._query_vectors(queries, query))
+        if old.metric == "cosine" and old._decoder is not None:
+            q = normalized(q)
+        a, b = self._config["compatible"][old.digest]["calibration"][query]
+        return replace(old._prepare_inner(q), calibration=(float(a), float(b)))
+
+    def lift(self, codes: Codes, old: Binarizer) -> Codes:
+        """Codes of ``old`` as codes of this model, without the vectors they came from: decoded, mapped, encoded.
+
+        For documents whose vectors are gone; recall lies below that of codes of the new vectors themselves.
+        :class:`IncompatibleModel` as :meth:`prepare_for`.
+        """
+        lift = self._map("lift", old)
+        vectors = lift(old._scored(codes))
+        if self.metric == "cosine":
+            vectors = normalized(vectors)
+        planes = self._encoder.encode(vectors)
+        return Codes(planes, self._factors(vectors, planes))
+
+    def _scored(self, codes: Codes) -> Floats:
+        """What the engine takes inner products with, float32[n, inner_dim] (code space without a decoder): the
+        reconstruction, scaled by a factor that multiplies."""
+        self._check_codes(codes)
+        vectors = (
+            _core.unpack(np.ascontiguousarray(codes.planes), list(self.widths))
+            if self._decoder is None
+            else self._decoder.decode(np.ascontiguousarray(codes.planes))
+        )
+        return np.asarray(vectors * codes.factors[:, :1], np.float32) if self.factor == "mul" else vectors
 
     def _need_decoder(self, verb: str) -> _core.Decoder:
         if self._decoder is None:

@@ -98,6 +98,7 @@ class FlatIndex:
         query: Query = "float",
         refine: Refine = None,
         allow: ArrayLike | None = None,
+        binarizer: Binarizer | None = None,
     ) -> Hits:
         """The k best rows for each query.
 
@@ -106,9 +107,12 @@ class FlatIndex:
         training;
         ``"exact"``: every row that an upper bound on its score cannot rule out, so the result equals scoring all
         planes of all rows.
-        allow: int64 ids; only these are considered. Raises ``ValueError``.
+        allow: int64 ids; only these are considered.
+        binarizer: the model of the queries where it is a newer one than the codes'; the scores come out as on its own
+        codes (:meth:`Binarizer.prepare_for`). Raises ``ValueError``; :class:`IncompatibleModel`.
         """
-        return self.search_prepared(self._binarizer.prepare(queries, query), k, refine=refine, allow=allow)
+        prepared = (binarizer or self._binarizer).prepare_for(self._binarizer, queries, query)
+        return self.search_prepared(prepared, k, refine=refine, allow=allow)
 
     def search_prepared(
         self, prepared: PreparedQueries, k: int, *, refine: Refine = None, allow: ArrayLike | None = None

@@ -118,17 +118,20 @@ class Collection:
         refine: Refine = None,
         allow: ArrayLike | None = None,
         with_payloads: bool = False,
+        binarizer: Binarizer | None = None,
     ) -> CollectionHits:
         """The k best rows for each query: Hits(scores float32[n, k], ids int64[n, k]), best first (metric "l2":
         ascending distance); id −1 where there are fewer than k rows. `with_payloads`: also hits.payloads, a list of k
         payloads per query.
 
         `q` float32[n, input_dim]; `query` "float" (asymmetric) or "code" (the query is coded too); `refine` as in
-        `FlatIndex.search`; `allow` int64[m]: only these ids. ValueError on bad input.
+        `FlatIndex.search`; `allow` int64[m]: only these ids; `binarizer`: the queries' model where it is a newer one
+        than the rows', as in `FlatIndex.search`. ValueError on bad input; IncompatibleModel.
         """
-        vectors = check_query(q, k, query, refine, self._bz.input_dim)
+        model = binarizer or self._bz
+        vectors = check_query(q, k, query, refine, model.query_dim)
         allowed = None if allow is None else check_ids(allow, "allow")
-        prepared = self._bz.prepare(vectors, query)
+        prepared = model.prepare_for(self._bz, vectors, query)
         with self._reading():
             parts: list[FlatIndex] = [s.index for s in self._segments if len(s)]
             if len(self._tail) or not parts:

@@ -13,6 +13,7 @@ from bebr.arrays import Floats, as_vectors, normalized
 from bebr.binarizer import METRICS, Binarizer
 from bebr.factors import factor_dtype
 from bebr.train.closed_form import Progress
+from bebr.train.compatible import check_compatible, make_compatible
 from bebr.train.factor_bytes import choose_factor_bytes
 from bebr.train.fitting import fit_linear
 from bebr.train.widths import FACTOR_BYTES, choose_widths
@@ -36,6 +37,8 @@ def train(
     architecture: Architecture = "linear",
     pairs: tuple[ArrayLike, ArrayLike] | None = None,
     factor_bytes: int | None = None,
+    compatible_with: Binarizer | None = None,
+    old_vectors: ArrayLike | None = None,
     seed: int = 0,
     progress: Progress | None = None,
     **options: Any,
@@ -55,6 +58,9 @@ def train(
     factor_bytes: bytes of the factor stored beside a code. None, with ``bytes_per_vector``: 1 or 2, whichever recalls
         more on held-out vectors at equal bytes in all (RECALL.md). None otherwise: 2. Either way 4 where fp16 does not
         hold the factors (inner product and l2 of vectors whose lengths differ by orders of magnitude).
+    compatible_with, old_vectors: an older model and its producer's vectors float32[n, d_old] of the same items: row i
+        of ``x`` and of ``old_vectors`` are one item. Queries of the new model then search codes of the old one
+        (:func:`bebr.train.compatible.make_compatible`); the new model's own codes are what they would be without.
     progress: called with (stage, done, total).
     Raises ``ValueError``, which names the argument.
     """
@@ -62,6 +68,13 @@ def train(
         raise ValueError(f"metric is {metric!r}: want one of {', '.join(METRICS)}")
     if architecture not in ("linear", "recurrent"):
         raise ValueError(f"architecture is {architecture!r}: want 'linear' or 'recurrent'")
+    if compatible_with is not None or old_vectors is not None:
+        check_compatible(x, compatible_with, old_vectors, metric)
+        assert compatible_with is not None and old_vectors is not None
+        named: dict[str, Any] = {"dims": dims, "bits": bits, "widths": widths, "pairs": pairs, "metric": metric}
+        named |= {"bytes_per_vector": bytes_per_vector, "architecture": architecture}
+        alone = train(x, seed=seed, progress=progress, **named, **options)
+        return make_compatible(alone, compatible_with, x, old_vectors, seed=seed, progress=progress)
     vectors = _sample(x, seed)
     if len(vectors) < 2:
         raise ValueError(f"x has {len(vectors)} vectors: want at least 2")

@@ -1,0 +1,62 @@
+"""Maps between the vector spaces of two models, so that new queries search old codes and old codes become new ones.
+
+Source: backward-compatible training (PAPER.md section 2). The engine scores a code by base + <y, v> (DESIGN.md
+section 3), so a new model searches an old one's codes as soon as its queries stand in the old decoder's space; no code
+is touched.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from bebr import _core
+from bebr.arrays import Floats
+
+KINDS = ("bridge", "lift")
+Stack = Callable[[str], list[tuple[Floats, Floats]]]  # the layers under a prefix
+
+
+class Map:
+    """x float32[n, d] -> linear(x) + network(x), float32[n, e]; the network, a small one with ReLU, may be absent.
+
+    Tensors ``{prefix}.linear.0.weight/bias`` and ``{prefix}.{i}.weight/bias``.
+    """
+
+    def __init__(self, prefix: str, stack: Stack, has_network: bool) -> None:
+        self._linear = _core.Network(stack(f"{prefix}.linear"), prefix)
+        self._network = _core.Network(stack(prefix), prefix) if has_network else None
+        if self._network is not None and self.dims != (self._network.input_dim, self._network.output_dim):
+            raise ValueError(f"{prefix}.linear maps {self.dims[0]} to {self.dims[1]} dimensions: its network differs")
+
+    @property
+    def dims(self) -> tuple[int, int]:
+        """(d, e)."""
+        return self._linear.input_dim, self._linear.output_dim
+
+    def __call__(self, x: Floats) -> Floats:
+        y = self._linear.forward(x)
+        return y if self._network is None else np.asarray(y + self._network.forward(x), np.float32)
+
+
+def maps(config: dict[str, Any], names: set[str], stack: Stack, inner: int) -> dict[tuple[str, str], Map]:
+    """The maps of a model's file by (kind, digest of the old model); ``ValueError`` names the tensor at fault.
+
+    config: of the model, where ``compatible`` has an entry for each old model. names: of all tensors. inner: dimensions
+    of the new model's own space, which a bridge leaves and a lift enters.
+    """
+    found = {}
+    known = config.get("compatible") or {}
+    for name in names:
+        parts = name.split(".")
+        if parts[0] in KINDS and (len(parts) < 3 or parts[1] not in known):
+            raise ValueError(f"tensor {name!r} belongs to no model that config 'compatible' lists")
+    for digest, facts in known.items():
+        for kind, dims in (("bridge", (inner, int(facts["inner_dim"]))), ("lift", (int(facts["inner_dim"]), inner))):
+            prefix = f"{kind}.{digest}"
+            found[kind, digest] = Map(prefix, stack, f"{prefix}.0.weight" in names)
+            if found[kind, digest].dims != dims:
+                raise ValueError(f"{prefix} maps {found[kind, digest].dims}: want {dims}")
+    return found
