@@ -48,7 +48,8 @@ def train(
         ``options`` of :func:`bebr.train.fitting.fit_linear`; ``"recurrent"``, the network of PAPER.md section 1, with
         ``options`` of :func:`bebr.train.recurrent.train_recurrent`, needs torch.
     pairs: (queries, documents), float32[p, d] each, row i of one belonging to row i of the other (PAPER.md section
-    2); recurrent only.
+        2): training then moves queries to their documents. ``options`` of :func:`bebr.train.pairs.train_pairs` beside
+        those of the recipe. Needs torch.
     progress: called with (stage, done, total).
     Raises ``ValueError``, which names the argument.
     """
@@ -63,16 +64,27 @@ def train(
         vectors = normalized(vectors)
     chosen = choose_widths(vectors, bytes_per_vector, dims, bits, widths)
     if architecture == "linear":
-        if pairs is not None:
-            raise ValueError("pairs need architecture='recurrent'")
-        unknown = [name for name in options if name not in ("rounds", "alpha", "tries")]
-        if unknown:
-            raise ValueError(f"unknown option {unknown[0]!r} for architecture='linear': want rounds, alpha or tries")
-        return fit_linear(vectors, chosen, metric, seed, progress, **options)
+        recipe = {name: options.pop(name) for name in ("rounds", "alpha", "tries") if name in options}
+        if pairs is None:
+            if options:
+                unknown = next(iter(options))
+                raise ValueError(f"unknown option {unknown!r} for architecture='linear': want rounds, alpha or tries")
+            return fit_linear(vectors, chosen, metric, seed, progress, **recipe)
+        if metric != "cosine":
+            raise ValueError(f"metric is {metric!r}: pairs want 'cosine', or architecture='recurrent' and unit vectors")
     try:
+        from bebr.train.pairs import train_pairs
         from bebr.train.recurrent import train_recurrent
     except ModuleNotFoundError as e:
-        raise ModuleNotFoundError(f"architecture='recurrent' needs {e.name}: pip install 'bebr[train]'") from e
+        what = "pairs=" if architecture == "linear" else "architecture='recurrent'"
+        raise ModuleNotFoundError(f"{what} needs {e.name}: pip install 'bebr[train]'") from e
+    if architecture == "linear" and pairs is not None:
+
+        def fit(x: Floats) -> Binarizer:
+            chosen = choose_widths(x, bytes_per_vector, dims, bits, widths)
+            return fit_linear(x, chosen, metric, seed, progress, **recipe)
+
+        return train_pairs(vectors, fit, pairs, seed=seed, progress=progress, **options)
     return train_recurrent(vectors, widths=chosen, metric=metric, pairs=pairs, seed=seed, progress=progress, **options)
 
 

@@ -7,7 +7,10 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from bebr.arrays import Floats
+from bebr.arrays import Floats, Ids
+from bebr.binarizer import Binarizer
+from bebr.index import FlatIndex
+from bebr.train.front import Fronts
 from bebr.train.trainer import Decoded, with_decoder
 
 Score = Callable[[Decoded], float]
@@ -48,6 +51,40 @@ def pair_recall(queries: Floats, documents: Floats) -> Score:
         return sum(found(scores, truth, depth) for scores, depth in ranks) / len(ranks)
 
     return score
+
+
+def front_pair_recall(
+    queries: Floats, documents: Floats, groups: Ids, device: torch.device
+) -> Callable[[Fronts], float]:
+    """Mean of R@1 and R@10 of held-out pairs among their own documents, by floats behind the fronts.
+
+    groups: int64[n]; any document of the query's group is a right answer.
+    """
+    q, d = torch.from_numpy(queries).to(device), torch.from_numpy(documents).to(device)
+
+    def score(fronts: Fronts) -> float:
+        left, right = fronts.evaluated(q, d)
+        return group_recall((left @ right.T).topk(min(_DEPTH, len(d)), dim=1).indices.cpu().numpy(), groups)
+
+    return score
+
+
+def code_pair_recall(queries: Floats, documents: Floats, groups: Ids) -> Callable[[Binarizer], float]:
+    """The same by a binarizer's codes, mean over ADC and SDC."""
+
+    def score(binarizer: Binarizer) -> float:
+        index = FlatIndex(binarizer)
+        index.add(documents)
+        found = [index.search(queries, _DEPTH, query=query, refine="exact").ids for query in ("float", "code")]
+        return sum(group_recall(ids, groups) for ids in found) / 2
+
+    return score
+
+
+def group_recall(ids: Ids, groups: Ids) -> float:
+    """Mean over "first" and "among all" of how often a row of ids int64[n, k] (-1: none) has a member of its group."""
+    right = (groups[ids] == groups[:, None]) & (ids >= 0)
+    return float(right[:, 0].mean() + right.any(axis=1).mean()) / 2
 
 
 def decoded(model: Decoded, x: Tensor) -> Tensor:
