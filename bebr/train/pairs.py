@@ -20,7 +20,7 @@ from bebr.arrays import Floats, Ids, as_ids, as_vectors, normalized
 from bebr.binarizer import Binarizer
 from bebr.train.closed_form import Progress
 from bebr.train.contrastive import Material, Settings, tune
-from bebr.train.front import Fronts
+from bebr.train.front import Front, Fronts, aligned
 from bebr.train.groups import joined, split
 from bebr.train.heldout import code_pair_recall, front_pair_recall
 
@@ -101,26 +101,39 @@ def train_pairs(
     def tensor(array: np.ndarray[tuple[int, ...], np.dtype[np.generic]]) -> Tensor:
         return torch.from_numpy(array).to(where)
 
+    heldout_pairs = queries[held], documents[held], groups[held]
+    floats_score, dim = front_pair_recall(*heldout_pairs, where), x.shape[1]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        fronts = Fronts(x.shape[1], queries.shape[1], hidden, two_encoders).to(where)
+        fronts = Fronts(Front(dim, dim, hidden)).to(where)
+        if two_encoders:
+            fronts = _two(fronts, queries[kept], documents[kept], hidden, floats_score).to(where)
     material = Material(tensor(queries[kept]), tensor(documents[kept]), tensor(groups[kept]), tensor(x))
     if teacher is not None:
         rows, judged, looked_up = teacher
         material = replace(material, candidates=tensor(rows[kept]), scores=tensor(judged[kept]), pool=tensor(looked_up))
-    heldout_pairs = queries[held], documents[held], groups[held]
     report = progress or (lambda stage, done, total: None)
     generator = torch.Generator().manual_seed(seed)
-    first, best = tune(fronts, material, front_pair_recall(*heldout_pairs, where), settings, generator, report)
+    first, best = tune(fronts, material, floats_score, settings, generator, report)
     moved = fronts.documents.evaluated(tensor(x)).cpu().numpy()
     return _better(x, moved, fronts.cpu(), fit, code_pair_recall(*heldout_pairs), {"start": first, "end": best})
+
+
+def _two(shared: Fronts, queries: Floats, documents: Floats, hidden: int, score: Callable[[Fronts], float]) -> Fronts:
+    """A front for queries beside the documents'. It starts as the map that least squares finds, unless queries meet
+    their documents better as they are."""
+    inputs, dim = queries.shape[1], documents.shape[1]
+    mapped = Fronts(shared.documents, Front(inputs, dim, hidden, aligned(queries, documents)))
+    if inputs != dim or score(mapped) > score(shared):
+        return mapped
+    return Fronts(shared.documents, Front(inputs, dim, hidden))
 
 
 def _better(
     x: Floats, moved: Floats, fronts: Fronts, fit: Fit, score: Callable[[Binarizer], float], floats: dict[str, float]
 ) -> Binarizer:
     """The tuned binarizer or the one without a front, whichever finds more held-out documents."""
-    comparable = fronts.queries is None or fronts.queries.skip > 0  # else raw queries cannot meet raw documents
+    comparable = fronts.queries is None or fronts.queries.inputs == fronts.documents.inputs
     untuned = fit(x) if comparable else None
     before = None if untuned is None else score(untuned)
     tuned = with_fronts(fit(moved), fronts)
