@@ -73,11 +73,11 @@ def train_pairs(
     distill: weight of keeping the float neighbourhoods of ``x``; None: 1 with under 4,000 training pairs, else 0.
     device: where torch trains the front: ``"cpu"``, ``"cuda"``.
 
-    A tenth of the pairs (16 to 4,000; pairs that share a row stay together) is held out. It says which epoch's front
-    is the best, and whether the tuned binarizer is better than one without a front. The better one is returned, with a
-    ``UserWarning`` when that is the untuned one; ``config["heldout"]`` has the figures, mean of R@1 and R@10 among the
-    documents held out. The same seed, device and number of torch threads give the same bits. Raises ``ValueError``,
-    which names the argument.
+    A tenth of the pairs is held out (at most 4,000; a fifth of under 1,000; pairs that share a row stay together). It
+    says which epoch's front is the best, and whether the tuned binarizer is better than one without a front. The better
+    one is returned, with a ``UserWarning`` when that is the untuned one; ``config["heldout"]`` has the figures, mean of
+    R@1 and R@10 among the documents held out. The same seed, device and number of torch threads give the same bits.
+    Raises ``ValueError``, which names the argument.
     """
     settings = Settings(
         *(epochs, batch, learning_rate, weight_decay, temperature, negatives, queue),
@@ -89,7 +89,7 @@ def train_pairs(
     shared = joined(queries, documents)
     groups = shared if labels is None else joined(shared, as_ids(labels, "labels", len(shared)))
     teacher = _teacher(scores, candidates, None if pool is None else as_vectors(pool, "pool", x.shape[1]), documents)
-    held, kept = split(shared, min(max(_FEWEST, len(shared) // 10), _MOST_HELD_OUT), seed)
+    held, kept = split(shared, _share(len(shared)), seed)
     if min(len(held), len(kept)) < _FEWEST:
         raise ValueError(
             f"pairs has {len(shared)} rows in {len(np.unique(shared))} groups that share rows; {len(held)} can be held "
@@ -117,6 +117,11 @@ def train_pairs(
     first, best = tune(fronts, material, floats_score, settings, generator, report)
     moved = fronts.documents.evaluated(tensor(x)).cpu().numpy()
     return _better(x, moved, fronts.cpu(), fit, code_pair_recall(*heldout_pairs), {"start": first, "end": best})
+
+
+def _share(pairs: int) -> int:
+    """How many pairs to hold out: a tenth; more of few, because a choice by 20 pairs is a draw of lots."""
+    return min(max(_FEWEST, pairs // 10, min(pairs // 5, 200)), _MOST_HELD_OUT)
 
 
 def _two(shared: Fronts, queries: Floats, documents: Floats, hidden: int, score: Callable[[Fronts], float]) -> Fronts:
