@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from bebr.arrays import Floats, Ids
-from bebr.binarizer import Binarizer
+from bebr.binarizer import Binarizer, Query
 from bebr.index import FlatIndex
 from bebr.train.front import Fronts
 from bebr.train.trainer import Decoded, with_decoder
@@ -53,38 +55,34 @@ def pair_recall(queries: Floats, documents: Floats) -> Score:
     return score
 
 
-def front_pair_recall(
-    queries: Floats, documents: Floats, groups: Ids, device: torch.device
-) -> Callable[[Fronts], float]:
-    """Mean of R@1 and R@10 of held-out pairs among their own documents, by floats behind the fronts.
+class HeldOut(NamedTuple):
+    """Pairs that training does not see, among other documents. Group ids say what is a right answer: any member."""
 
-    groups: int64[n]; any document of the query's group is a right answer.
-    """
-    q, d = torch.from_numpy(queries).to(device), torch.from_numpy(documents).to(device)
+    queries: Floats  # [n, d_q]
+    groups: Ids  # [n]
+    documents: Floats  # [r, d]: what is searched
+    document_groups: Ids  # [r]
 
-    def score(fronts: Fronts) -> float:
-        left, right = fronts.evaluated(q, d)
-        return group_recall((left @ right.T).topk(min(_DEPTH, len(d)), dim=1).indices.cpu().numpy(), groups)
+    def front_recall(self, fronts: Fronts) -> float:
+        """Mean of R@1 and R@10 by floats behind the fronts."""
+        device = next(fronts.parameters()).device
+        sides = (torch.from_numpy(side).to(device) for side in (self.queries, self.documents))
+        left, right = fronts.evaluated(*sides)
+        depth = min(_DEPTH, len(right))
+        return self._recall(np.concatenate([(q @ right.T).topk(depth).indices.cpu() for q in left.split(512)]))
 
-    return score
-
-
-def code_pair_recall(queries: Floats, documents: Floats, groups: Ids) -> Callable[[Binarizer], float]:
-    """The same by a binarizer's codes, mean over ADC and SDC."""
-
-    def score(binarizer: Binarizer) -> float:
+    def code_recall(self, binarizer: Binarizer) -> float:
+        """The same by a binarizer's codes, mean over ADC and SDC."""
         index = FlatIndex(binarizer)
-        index.add(documents)
-        found = [index.search(queries, _DEPTH, query=query, refine="exact").ids for query in ("float", "code")]
-        return sum(group_recall(ids, groups) for ids in found) / 2
+        index.add(self.documents)
+        modes: tuple[Query, ...] = ("float", "code")
+        found = [index.search(self.queries, _DEPTH, query=mode, refine="exact").ids for mode in modes]
+        return sum(map(self._recall, found)) / len(found)
 
-    return score
-
-
-def group_recall(ids: Ids, groups: Ids) -> float:
-    """Mean over "first" and "among all" of how often a row of ids int64[n, k] (-1: none) has a member of its group."""
-    right = (groups[ids] == groups[:, None]) & (ids >= 0)
-    return float(right[:, 0].mean() + right.any(axis=1).mean()) / 2
+    def _recall(self, ids: Ids) -> float:
+        """Of ids int64[n, k], best first, -1 for none."""
+        right = (self.document_groups[ids] == self.groups[:, None]) & (ids >= 0)
+        return float(right[:, 0].mean() + right.any(axis=1).mean()) / 2
 
 
 def decoded(model: Decoded, x: Tensor) -> Tensor:

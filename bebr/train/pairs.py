@@ -22,13 +22,16 @@ from bebr.train.closed_form import Progress
 from bebr.train.contrastive import Material, Settings, tune
 from bebr.train.front import Front, Fronts, aligned
 from bebr.train.groups import joined, split
-from bebr.train.heldout import code_pair_recall, front_pair_recall
+from bebr.train.heldout import HeldOut
 
 Fit = Callable[[Floats], Binarizer]
 
 _FEWEST, _MOST_HELD_OUT = 16, 4_000  # pairs
-# With fewer training pairs than this the floats' own neighbourhoods are worth keeping beside the pairs.
-_FEW = 4_000
+_MOST_POOL = 8_192  # other documents that held-out ones are searched among
+_STEPS, _LEAST_BATCH, _MOST_BATCH = 16, 64, 1_000  # of an epoch; pairs
+# With fewer training pairs the floats' own neighbourhoods are kept too. Debian pairs, 50 bytes, R@1 ADC without and with:
+# of 300 pairs (untuned .623) .623 and .647, of 1,000 .658 and .651, of 5,000 .695 and .696.
+_FEW = 500
 
 
 def train_pairs(
@@ -43,7 +46,7 @@ def train_pairs(
     pool: ArrayLike | None = None,
     hidden: int = 1024,
     epochs: int = 20,
-    batch: int = 1000,
+    batch: int | None = None,
     learning_rate: float = 1e-3,
     weight_decay: float = 1e-2,
     temperature: float = 0.05,
@@ -67,20 +70,21 @@ def train_pairs(
     scores, candidates: a teacher's scores float32[p, c] (a cross-encoder's, say) of candidates int64[p, c], which are
         rows of ``pool`` (default: the documents of ``pairs``). Adds ``score_weight`` times the divergence from
         softmax(scores / ``score_temperature``).
-    hidden: units of the front. epochs, batch (pairs), learning_rate, weight_decay: AdamW with a cosine schedule.
+    hidden: units of the front. epochs, learning_rate, weight_decay: AdamW with a cosine schedule.
+    batch: pairs of a step; None: a sixteenth of them, 64 to 1,000.
     temperature: of the cosines, in both losses. negatives: how many count, the hardest ones.
     queue: batches of a momentum copy's vectors that serve as more negatives; 0: the batch's own only.
-    distill: weight of keeping the float neighbourhoods of ``x``; None: 1 with under 4,000 training pairs, else 0.
+    distill: weight of keeping the float neighbourhoods of ``x``; None: 1 with under 500 training pairs, else 0.
     device: where torch trains the front: ``"cpu"``, ``"cuda"``.
 
     A tenth of the pairs is held out (at most 4,000; a fifth of under 1,000; pairs that share a row stay together). It
     says which epoch's front is the best, and whether the tuned binarizer is better than one without a front. The better
     one is returned, with a ``UserWarning`` when that is the untuned one; ``config["heldout"]`` has the figures, mean of
-    R@1 and R@10 among the documents held out. The same seed, device and number of torch threads give the same bits.
-    Raises ``ValueError``, which names the argument.
+    R@1 and R@10 among the documents of ``pairs`` and, without labels, ``x`` (8,192 beside those held out). The same
+    seed, device and number of torch threads give the same bits. Raises ``ValueError``, which names the argument.
     """
     settings = Settings(
-        *(epochs, batch, learning_rate, weight_decay, temperature, negatives, queue),
+        *(epochs, _MOST_BATCH if batch is None else batch, learning_rate, weight_decay, temperature, negatives, queue),
         *(-1.0 if distill is None else distill, score_weight, score_temperature),
     )
     _check(settings, hidden, distill is None)
@@ -95,33 +99,50 @@ def train_pairs(
             f"pairs has {len(shared)} rows in {len(np.unique(shared))} groups that share rows; {len(held)} can be held "
             f"out and {len(kept)} trained on: want at least {_FEWEST} each"
         )
+    if batch is None:
+        settings = replace(settings, batch=min(max(_LEAST_BATCH, len(kept) // _STEPS), _MOST_BATCH))
     if distill is None:
         settings = replace(settings, distill=1.0 if len(kept) < _FEW else 0.0)
 
     def tensor(array: np.ndarray[tuple[int, ...], np.dtype[np.generic]]) -> Tensor:
         return torch.from_numpy(array).to(where)
 
-    heldout_pairs = queries[held], documents[held], groups[held]
-    floats_score, dim = front_pair_recall(*heldout_pairs, where), x.shape[1]
+    heldout, dim = _heldout(queries, documents, groups, held, None if labels is not None else x, seed), x.shape[1]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         fronts = Fronts(Front(dim, dim, hidden)).to(where)
         if two_encoders:
-            fronts = _two(fronts, queries[kept], documents[kept], hidden, floats_score).to(where)
+            fronts = _two(fronts, queries[kept], documents[kept], hidden, heldout.front_recall).to(where)
     material = Material(tensor(queries[kept]), tensor(documents[kept]), tensor(groups[kept]), tensor(x))
     if teacher is not None:
         rows, judged, looked_up = teacher
         material = replace(material, candidates=tensor(rows[kept]), scores=tensor(judged[kept]), pool=tensor(looked_up))
     report = progress or (lambda stage, done, total: None)
     generator = torch.Generator().manual_seed(seed)
-    first, best = tune(fronts, material, floats_score, settings, generator, report)
+    first, best = tune(fronts, material, heldout.front_recall, settings, generator, report)
     moved = fronts.documents.evaluated(tensor(x)).cpu().numpy()
-    return _better(x, moved, fronts.cpu(), fit, code_pair_recall(*heldout_pairs), {"start": first, "end": best})
+    return _better(x, moved, fronts.cpu(), fit, heldout.code_recall, {"start": first, "end": best})
 
 
 def _share(pairs: int) -> int:
     """How many pairs to hold out: a tenth; more of few, because a choice by 20 pairs is a draw of lots."""
     return min(max(_FEWEST, pairs // 10, min(pairs // 5, 200)), _MOST_HELD_OUT)
+
+
+def _heldout(queries: Floats, documents: Floats, groups: Ids, held: Ids, x: Floats | None, seed: int) -> HeldOut:
+    """Held-out pairs among the other pairs' documents and rows of ``x`` that are none of them: a few documents alone
+    are too easy to tell apart."""
+    others = np.setdiff1d(np.arange(len(documents)), held)
+    pool, pool_groups = documents[others], groups[others]
+    if x is not None:
+        known = {row.tobytes() for row in documents}
+        more = x[[row.tobytes() not in known for row in x]]
+        pool, pool_groups = np.concatenate([pool, more]), np.append(pool_groups, np.full(len(more), -1))
+    drawn = np.random.default_rng(seed).permutation(len(pool))[:_MOST_POOL]
+    return HeldOut(
+        *(queries[held], groups[held], np.concatenate([documents[held], pool[drawn]])),
+        np.concatenate([groups[held], pool_groups[drawn]]),
+    )
 
 
 def _two(shared: Fronts, queries: Floats, documents: Floats, hidden: int, score: Callable[[Fronts], float]) -> Fronts:

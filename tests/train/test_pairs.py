@@ -14,7 +14,6 @@ import bebr
 torch = pytest.importorskip("torch", reason="training on pairs needs torch")
 
 from bebr.train.front import Front, Fronts  # noqa: E402
-from bebr.train.heldout import group_recall  # noqa: E402
 from bebr.train.losses import Keys, hard_negatives, score_distillation  # noqa: E402
 from bebr.train.queue import MomentumQueue  # noqa: E402
 
@@ -242,12 +241,6 @@ def test_score_distillation_is_least_at_the_teachers_order() -> None:
     own = torch.einsum("nd,ncd->nc", queries, candidates)
     assert score_distillation(queries, candidates, own * 20, 0.1, 2.0) == pytest.approx(0, abs=1e-5)
     assert score_distillation(queries, candidates, -own * 20, 0.1, 2.0) > 0.1
-
-
-def test_group_recall_counts_first_and_all() -> None:
-    groups = np.array([0, 1, 1])
-    ids = np.array([[0, 1], [0, 2], [-1, -1]])
-    assert group_recall(ids, groups) == pytest.approx((1 / 3 + 2 / 3) / 2)
 
 
 def test_progress_ends_where_it_said() -> None:
