@@ -29,8 +29,8 @@ Fit = Callable[[Floats], Binarizer]
 _FEWEST, _MOST_HELD_OUT = 16, 4_000  # pairs
 _MOST_POOL = 8_192  # other documents that held-out ones are searched among
 _STEPS, _LEAST_BATCH, _MOST_BATCH = 16, 64, 1_000  # of an epoch; pairs
-# With fewer training pairs the floats' own neighbourhoods are kept too. Debian pairs, 50 bytes, R@1 ADC without and with:
-# of 300 pairs (untuned .623) .623 and .647, of 1,000 .658 and .651, of 5,000 .695 and .696.
+# With fewer training pairs the floats' own neighbourhoods are kept too. R@1 of Debian pairs at 50 bytes, ADC, without
+# and with: .623 and .647 of 300 pairs (untuned .623), .658 and .651 of 1,000, .695 and .696 of 5,000.
 _FEW = 500
 
 

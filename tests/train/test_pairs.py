@@ -178,7 +178,7 @@ def test_a_teachers_scores_add_to_few_pairs() -> None:
     few = (TRAINING[0][:200], TRAINING[1][:200])
     candidates = np.random.default_rng(0).integers(0, 1500, (200, 64))
     scores = 10 * np.einsum("nd,ncd->nc", judged(few[0]), judged(TRAINING[1])[candidates])
-    teacher = {"scores": scores, "candidates": candidates, "pool": TRAINING[1]}
+    teacher = {"scores": scores, "candidates": candidates, "pool": TRAINING[1], "score_weight": 10.0}
     with_scores, without = (
         bebr.train(TRAINING[1], **FEW, pairs=few, epochs=40, batch=80, distill=0, **more) for more in (teacher, {})
     )
