@@ -33,11 +33,28 @@ ABOVE_RAW, BELOW_TUNED = 0.03, 0.006
 
 @dataclass(frozen=True)
 class Material:
-    """Unit vectors: training pairs, held-out queries, and the gallery, whose row i belongs to held-out query i."""
+    """Unit vectors: training pairs, held-out queries, the gallery, and the row of it that answers each query.
+
+    The gallery is shuffled: texts that embed alike tie, and ties go to the lower row.
+    """
 
     pairs: tuple[Floats, Floats]
     queries: Floats
     gallery: Floats
+    answers: npt.NDArray[np.int64]
+
+    @staticmethod
+    def of(queries: Floats, documents: Floats, held_out: int) -> Material:
+        """The first ``held_out`` pairs are held out; every document is in the gallery."""
+        order = np.random.default_rng(datasets.SEED).permutation(len(documents))
+        answers = np.argsort(order)[:held_out]
+        training = queries[held_out:], documents[held_out:]
+        return Material(training, queries[:held_out], documents[order], answers)
+
+    def rates(self, ids: npt.NDArray[np.int64]) -> tuple[float, float]:
+        """R@1 and R@10 from ids [queries, 10], best first."""
+        right = ids == self.answers[:, None]
+        return float(right[:, 0].mean()), float(right.any(axis=1).mean())
 
 
 @dataclass(frozen=True)
@@ -54,26 +71,25 @@ class Figure:
     seconds: float
 
 
-def material(limit: int = TRAINING) -> Material:
+def material() -> Material:
     """Debian synopses and long descriptions that occur in one pair only, so nothing held out is known in training and
-    no query has two answers. The gallery: held-out documents, then the training ones."""
+    no query has two answers."""
     pairs, texts = sources.debian_pairs(), sources.debian()
-    vectors = datasets.embedded("debian", texts)
-    row = {text: i for i, text in enumerate(texts)}
     times = Counter(text for pair in pairs for text in pair)
     alone = [pair for pair in pairs if times[pair[0]] == times[pair[1]] == 1]
-    order = np.random.default_rng(datasets.SEED).permutation(len(alone))[: HELD_OUT + TRAINING]
-    if len(order) < HELD_OUT + TRAINING:
+    if len(alone) < HELD_OUT + TRAINING:
         raise sources.MissingSource(f"debian: {len(alone)} unambiguous pairs: want {HELD_OUT + TRAINING}")
+    vectors = datasets.embedded("debian", texts)
+    row = {text: i for i, text in enumerate(texts)}
+    order = np.random.default_rng(datasets.SEED).permutation(len(alone))[: HELD_OUT + TRAINING]
     queries, documents = (vectors[[row[alone[i][side]] for i in order]] for side in (0, 1))
-    training = slice(HELD_OUT, HELD_OUT + limit)
-    return Material((queries[training], documents[training]), queries[:HELD_OUT], documents)
+    return Material.of(queries, documents, HELD_OUT)
 
 
 def floats(data: Material, model: bebr.Binarizer | None) -> tuple[float, float]:
     """R@1 and R@10 of the floats themselves, or behind the front of ``model``."""
     sides = (data.queries, data.gallery) if model is None else [moved(model, x) for x in (data.queries, data.gallery)]
-    return rates(datasets.exact(sides[1], sides[0], DEPTH, "cosine"))
+    return data.rates(datasets.exact(sides[1], sides[0], DEPTH, "cosine"))
 
 
 def moved(model: bebr.Binarizer, x: Floats) -> Floats:
@@ -87,19 +103,13 @@ def moved(model: bebr.Binarizer, x: Floats) -> Floats:
     )
 
 
-def rates(ids: npt.NDArray[np.int64]) -> tuple[float, float]:
-    """R@1 and R@10 from ids [queries, 10], best first."""
-    right = ids == np.arange(len(ids))[:, None]
-    return float(right[:, 0].mean()), float(right.any(axis=1).mean())
-
-
 def codes(name: str, model: bebr.Binarizer, data: Material, seed: int, seconds: float) -> Iterator[Figure]:
     """Both modes of an exhaustive search over all planes."""
     index = bebr.FlatIndex(model)
     index.add(data.gallery)
     for mode, query in (("ADC", "float"), ("SDC", "code")):
         ids = index.search(data.queries, DEPTH, query=query, refine="exact").ids  # type: ignore[arg-type]
-        yield Figure(name, mode, model.bytes_per_vector, model.widths, seed, *rates(ids), seconds)
+        yield Figure(name, mode, model.bytes_per_vector, model.widths, seed, *data.rates(ids), seconds)
 
 
 def trained(data: Material, seed: int, **options: Any) -> tuple[bebr.Binarizer, float]:
