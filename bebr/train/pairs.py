@@ -187,7 +187,8 @@ def with_fronts(inner: Binarizer, fronts: Fronts) -> Binarizer:
 
 
 def _recorded(binarizer: Binarizer, heldout: Mapping[str, object]) -> Binarizer:
-    return Binarizer.from_tensors(binarizer.tensors, binarizer.config | {"heldout": heldout})
+    config = binarizer.config
+    return Binarizer.from_tensors(binarizer.tensors, config | {"heldout": config.get("heldout", {}) | dict(heldout)})
 
 
 def _checked(pairs: tuple[ArrayLike, ArrayLike], dim: int, two_encoders: bool) -> tuple[Floats, Floats]:
