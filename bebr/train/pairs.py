@@ -26,7 +26,7 @@ from bebr.train.heldout import HeldOut
 
 Fit = Callable[[Floats], Binarizer]
 
-_FEWEST, _MOST_HELD_OUT = 16, 4_000  # pairs
+_FEWEST, _MOST_HELD_OUT = 16, 1_000  # pairs
 _MOST_POOL = 8_192  # other documents that held-out ones are searched among
 _STEPS, _LEAST_BATCH, _MOST_BATCH = 16, 64, 1_000  # of an epoch; pairs
 # With fewer training pairs the floats' own neighbourhoods are kept too. R@1 of Debian pairs at 50 bytes, ADC, without
@@ -77,7 +77,7 @@ def train_pairs(
     distill: weight of keeping the float neighbourhoods of ``x``; None: 1 with under 500 training pairs, else 0.
     device: where torch trains the front: ``"cpu"``, ``"cuda"``.
 
-    A tenth of the pairs is held out (at most 4,000; a fifth of under 1,000; pairs that share a row stay together). It
+    A tenth of the pairs is held out (at most 1,000; a fifth of under 1,000; pairs that share a row stay together). It
     says which epoch's front is the best, and whether the tuned binarizer is better than one without a front. The better
     one is returned, with a ``UserWarning`` when that is the untuned one; ``config["heldout"]`` has the figures, mean of
     R@1 and R@10 among the documents of ``pairs`` and, without labels, ``x`` (8,192 beside those held out). The same

@@ -14,15 +14,18 @@ RNG = np.random.default_rng(0)
 
 def test_the_gallery_is_shuffled_and_its_answers_are_known() -> None:
     documents = RNG.standard_normal((50, 16)).astype(np.float32)
-    data = Material.of(documents + 0.01, documents, held_out=20)
+    data = Material.of(documents + 0.01, documents, held_out=20, more=documents[:5])
     np.testing.assert_array_equal(data.gallery[data.answers], documents[:20])
     assert not np.array_equal(data.answers, np.arange(20))
     np.testing.assert_array_equal(data.pairs[1], documents[20:])
+    assert len(data.x) == 35
     assert pairs.floats(data, None) == (1.0, 1.0)
 
 
 def test_rates_count_the_first_and_the_first_ten() -> None:
-    data = Material.of(np.eye(16, dtype=np.float32), np.eye(16, dtype=np.float32), held_out=4)
+    data = Material.of(
+        np.eye(16, dtype=np.float32), np.eye(16, dtype=np.float32), held_out=4, more=np.eye(16, dtype=np.float32)[:0]
+    )
     ids = np.full((4, 10), -1)
     ids[0, 0], ids[1, 9] = data.answers[:2]
     assert data.rates(ids) == (0.25, 0.5)
