@@ -34,7 +34,8 @@ ABOVE_RAW, BELOW_TUNED = 0.03, 0.006
 
 @dataclass(frozen=True)
 class Material:
-    """Unit vectors: training pairs, documents to fit codes to, held-out queries, the gallery, and the row of it that answers each query.
+    """Unit vectors: training pairs, documents to fit codes to (theirs and others, none held out), held-out queries, the
+    gallery, and the row of it that answers each query.
 
     The gallery is shuffled: texts that embed alike tie, and ties go to the lower row.
     """
@@ -47,7 +48,7 @@ class Material:
 
     @staticmethod
     def of(queries: Floats, documents: Floats, held_out: int, more: Floats) -> Material:
-        """The first ``held_out`` pairs are held out; every document is in the gallery. more: documents without pairs."""
+        """The first ``held_out`` pairs are held out; every document is in the gallery. more: documents for x."""
         order = np.random.default_rng(datasets.SEED).permutation(len(documents))
         answers = np.argsort(order)[:held_out]
         training = queries[held_out:], documents[held_out:]
