@@ -302,6 +302,11 @@ class Binarizer:
         """A copy of the config that the file carries."""
         return json.loads(json.dumps(self._config))  # type: ignore[no-any-return]
 
+    @property
+    def tensors(self) -> dict[str, Floats]:
+        """Copies of the tensors that the file carries, by name (:meth:`from_tensors`)."""
+        return {name: value.copy() for name, value in self._tensors.items()}
+
     @cached_property
     def digest(self) -> str:
         """16 hex digits that identify this model: SHA-256 of its file."""

@@ -54,7 +54,8 @@ def train(
         ``options`` of :func:`bebr.train.fitting.fit_linear`; ``"recurrent"``, the network of PAPER.md section 1, with
         ``options`` of :func:`bebr.train.recurrent.train_recurrent`, needs torch.
     pairs: (queries, documents), float32[p, d] each, row i of one belonging to row i of the other (PAPER.md section
-    2); recurrent only.
+        2): training then moves queries to their documents. ``options`` of :func:`bebr.train.pairs.train_pairs` beside
+        those of the recipe. Needs torch.
     factor_bytes: bytes of the factor stored beside a code. None, with ``bytes_per_vector``: 1 or 2, whichever recalls
         more on held-out vectors at equal bytes in all (RECALL.md). None otherwise: 2. Either way 4 where fp16 does not
         hold the factors (inner product and l2 of vectors whose lengths differ by orders of magnitude).
@@ -72,7 +73,7 @@ def train(
         check_compatible(x, compatible_with, old_vectors, metric)
         assert compatible_with is not None and old_vectors is not None
         named: dict[str, Any] = {"dims": dims, "bits": bits, "widths": widths, "pairs": pairs, "metric": metric}
-        named |= {"bytes_per_vector": bytes_per_vector, "architecture": architecture}
+        named |= {"bytes_per_vector": bytes_per_vector, "architecture": architecture, "factor_bytes": factor_bytes}
         alone = train(x, seed=seed, progress=progress, **named, **options)
         return make_compatible(alone, compatible_with, x, old_vectors, seed=seed, progress=progress)
     vectors = _sample(x, seed)
@@ -82,20 +83,36 @@ def train(
         vectors = normalized(vectors)
     if factor_bytes is not None:
         factor_dtype(factor_bytes)
-    elif bytes_per_vector is not None and architecture == "linear":
-        factor_bytes = choose_factor_bytes(vectors, bytes_per_vector, metric, seed)
-    chosen = choose_widths(vectors, bytes_per_vector, dims, bits, widths, factor_bytes or FACTOR_BYTES)
+
+    def sized(vectors: Floats) -> tuple[tuple[int, ...], int | None]:
+        wanted = factor_bytes
+        if wanted is None and bytes_per_vector is not None and architecture == "linear":
+            wanted = choose_factor_bytes(vectors, bytes_per_vector, metric, seed)
+        return choose_widths(vectors, bytes_per_vector, dims, bits, widths, wanted or FACTOR_BYTES), wanted
+
     if architecture == "linear":
-        if pairs is not None:
-            raise ValueError("pairs need architecture='recurrent'")
-        unknown = [name for name in options if name not in ("rounds", "alpha", "tries")]
-        if unknown:
-            raise ValueError(f"unknown option {unknown[0]!r} for architecture='linear': want rounds, alpha or tries")
-        return fit_linear(vectors, chosen, metric, seed, progress, factor_bytes=factor_bytes, **options)
+        recipe = {name: options.pop(name) for name in ("rounds", "alpha", "tries") if name in options}
+
+        def fit(vectors: Floats) -> Binarizer:
+            chosen, wanted = sized(vectors)
+            return fit_linear(vectors, chosen, metric, seed, progress, factor_bytes=wanted, **recipe)
+
+        if pairs is None:
+            if options:
+                unknown = next(iter(options))
+                raise ValueError(f"unknown option {unknown!r} for architecture='linear': want rounds, alpha or tries")
+            return fit(vectors)
+        if metric != "cosine":
+            raise ValueError(f"metric is {metric!r}: pairs want 'cosine', or architecture='recurrent' and unit vectors")
     try:
+        from bebr.train.pairs import train_pairs
         from bebr.train.recurrent import train_recurrent
     except ModuleNotFoundError as e:
-        raise ModuleNotFoundError(f"architecture='recurrent' needs {e.name}: pip install 'bebr[train]'") from e
+        what = "pairs=" if architecture == "linear" else "architecture='recurrent'"
+        raise ModuleNotFoundError(f"{what} needs {e.name}: pip install 'bebr[train]'") from e
+    if architecture == "linear" and pairs is not None:
+        return train_pairs(vectors, fit, pairs, seed=seed, progress=progress, **options)
+    chosen, factor_bytes = sized(vectors)
     return train_recurrent(
         vectors,
         widths=chosen,

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from bebr.arrays import Floats
+from bebr.arrays import Floats, Ids
+from bebr.binarizer import Binarizer, Query
+from bebr.index import FlatIndex
+from bebr.train.front import Fronts
 from bebr.train.trainer import Decoded, with_decoder
 
 Score = Callable[[Decoded], float]
@@ -48,6 +53,36 @@ def pair_recall(queries: Floats, documents: Floats) -> Score:
         return sum(found(scores, truth, depth) for scores, depth in ranks) / len(ranks)
 
     return score
+
+
+class HeldOut(NamedTuple):
+    """Pairs that training does not see, among other documents. Group ids say what is a right answer: any member."""
+
+    queries: Floats  # [n, d_q]
+    groups: Ids  # [n]
+    documents: Floats  # [r, d]: what is searched
+    document_groups: Ids  # [r]
+
+    def front_recall(self, fronts: Fronts) -> float:
+        """Mean of R@1 and R@10 by floats behind the fronts."""
+        device = next(fronts.parameters()).device
+        sides = (torch.from_numpy(side).to(device) for side in (self.queries, self.documents))
+        left, right = fronts.evaluated(*sides)
+        depth = min(_DEPTH, len(right))
+        return self._recall(np.concatenate([(q @ right.T).topk(depth).indices.cpu() for q in left.split(512)]))
+
+    def code_recall(self, binarizer: Binarizer) -> float:
+        """The same by a binarizer's codes, mean over ADC and SDC."""
+        index = FlatIndex(binarizer)
+        index.add(self.documents)
+        modes: tuple[Query, ...] = ("float", "code")
+        found = [index.search(self.queries, _DEPTH, query=mode, refine="exact").ids for mode in modes]
+        return sum(map(self._recall, found)) / len(found)
+
+    def _recall(self, ids: Ids) -> float:
+        """Of ids int64[n, k], best first, -1 for none."""
+        right = (self.document_groups[ids] == self.groups[:, None]) & (ids >= 0)
+        return float(right[:, 0].mean() + right.any(axis=1).mean()) / 2
 
 
 def decoded(model: Decoded, x: Tensor) -> Tensor:

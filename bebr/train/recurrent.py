@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from bebr import _core
 from bebr.arrays import Floats, as_vectors, normalized
@@ -18,6 +18,7 @@ from bebr.binarizer import Binarizer
 from bebr.train.closed_form import Progress, fit, ridge
 from bebr.train.fitting import finish
 from bebr.train.grid import signs
+from bebr.train.groups import joined, split
 from bebr.train.heldout import neighbour_recall, pair_recall
 from bebr.train.model import RecurrentNetwork
 from bebr.train.start import ClosedFormCode, start_from_closed_form
@@ -72,12 +73,15 @@ def train_recurrent(
     _check(hidden, blocks, init, epochs, batch)
     vectors = _unit(as_vectors(x, "x"), "x", metric)
     sides = None if pairs is None else _checked_pairs(pairs, vectors.shape[1], metric)
-    groups = np.arange(len(vectors)) if sides is None else _groups(sides)
+    groups = np.arange(len(vectors)) if sides is None else joined(*sides)
     if len(groups) < 2 * _FEWEST:
         raise ValueError(f"{'x' if sides is None else 'pairs'} has {len(groups)} rows: want at least {2 * _FEWEST}")
-    held, kept = _split(groups, seed)
-    if len(kept) < _FEWEST:
-        raise ValueError(f"pairs share too many rows: {len(kept)} are left to train on, want at least {_FEWEST}")
+    held, kept = split(groups, min(max(_FEWEST, len(groups) // 10), _MOST_HELD_OUT), seed)
+    if min(len(held), len(kept)) < _FEWEST:
+        raise ValueError(
+            f"pairs share too many rows: {len(held)} can be held out and {len(kept)} trained on, "
+            f"want at least {_FEWEST} each"
+        )
     if sides is None:
         training = vectors[kept]
         score, training_pairs = neighbour_recall(vectors[held], training), None
@@ -167,22 +171,3 @@ def _checked_pairs(pairs: tuple[ArrayLike, ArrayLike], dim: int, metric: str) ->
     if len(queries) != len(documents):
         raise ValueError(f"pairs has {len(queries)} queries and {len(documents)} documents: want one each")
     return queries, documents
-
-
-def _split(groups: NDArray[np.int64], seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Rows held out and rows kept, int64 each, in random order; a group goes to one side as a whole."""
-    share = min(max(_FEWEST, len(groups) // 10), _MOST_HELD_OUT)
-    order = np.random.default_rng(seed).permutation(len(groups))
-    first_groups = np.isin(groups[order], groups[order[:share]])
-    return order[first_groups], order[~first_groups]
-
-
-def _groups(sides: tuple[Floats, Floats]) -> NDArray[np.int64]:
-    """Group of each pair, int64[p]: pairs that share the very same query or document belong together."""
-    parent = np.arange(len(sides[0]))
-    for side in sides:
-        same = np.unique(side, axis=0, return_inverse=True)[1].reshape(-1)
-        lowest = np.full(int(same.max()) + 1, len(parent))
-        np.minimum.at(lowest, same, parent)
-        parent = lowest[same]
-    return parent.astype(np.int64)

@@ -15,7 +15,6 @@ torch = pytest.importorskip("torch", reason="training the recurrent network need
 from bebr.train.closed_form import fit  # noqa: E402
 from bebr.train.losses import distillation, hard_negatives  # noqa: E402
 from bebr.train.model import RecurrentNetwork, sign  # noqa: E402
-from bebr.train.recurrent import _groups, _split  # noqa: E402
 from bebr.train.start import ClosedFormCode, start_from_closed_form  # noqa: E402
 
 
@@ -138,17 +137,6 @@ def test_pairs_carry_codes_past_raw_floats() -> None:
         found = np.mean(index.search(left[2500:], 10, query=query).ids == own) * 10
         assert found > floats + 0.1, (query, found, floats)
     assert bz.config["heldout"]["end"] > bz.config["heldout"]["closed_form"]
-
-
-def test_pairs_of_one_group_are_held_out_together() -> None:
-    """Several captions of an image share its row: training on one and testing on another would flatter the recall."""
-    rng = np.random.default_rng(0)
-    images = np.repeat(rng.standard_normal((40, 8)).astype(np.float32), 5, axis=0)
-    groups = _groups((images, rng.standard_normal((200, 8)).astype(np.float32)))
-    assert np.array_equal(groups, np.repeat(np.arange(40) * 5, 5))
-    held, kept = _split(groups, seed=0)
-    assert np.array_equal(np.sort(np.concatenate([held, kept])), np.arange(200))
-    assert len(held) and len(kept) and not np.intersect1d(groups[held], groups[kept]).size
 
 
 def test_losses_are_least_where_they_should_be() -> None:
