@@ -14,7 +14,8 @@ import pytest
 
 import bebr
 from bebr import tradeoff
-from bebr.tradeoff import Row, exact, plans, split, sweep, write_csv, write_json
+from bebr.exact import exact
+from bebr.tradeoff import Row, plans, split, sweep, write_csv, write_json
 
 
 @pytest.fixture(scope="module")

@@ -17,19 +17,30 @@ def choose_widths(
     ones."""
     ways = [w for w in (bytes_per_vector, dims if dims is not None else bits, widths) if w is not None]
     if len(ways) != 1:
-        raise ValueError("want exactly one of bytes_per_vector, dims with bits, or widths")
+        raise ValueError("want exactly one of bytes_per_vector, dims with bits, widths or target_recall")
     if widths is not None:
         return checked(tuple(int(w) for w in widths))
     if bytes_per_vector is not None:
-        most = FACTOR_BYTES + 8 * (-(-x.shape[1] // 8))
-        if not FACTOR_BYTES + 1 <= bytes_per_vector <= most:
-            raise ValueError(
-                f"bytes_per_vector is {bytes_per_vector}: want {FACTOR_BYTES + 1} to {most} for {x.shape[1]} dimensions"
-            )
-        return allocate(spectrum(x)[1], 8 * (int(bytes_per_vector) - FACTOR_BYTES))
+        size = check_bytes(bytes_per_vector, x.shape[1])
+        return allocate(spectrum(x)[1], 8 * (size - FACTOR_BYTES))
     if dims is None or bits is None:
         raise ValueError("want dims and bits together")
     return checked((int(dims),) * int(bits))
+
+
+def most_bytes(dim: int) -> int:
+    """Bytes of the largest code for vectors of ``dim`` dimensions: eight planes of all of them, and the factor."""
+    return FACTOR_BYTES + 8 * (-(-dim // 8))
+
+
+def check_bytes(bytes_per_vector: int, dim: int) -> int:
+    """``bytes_per_vector`` if vectors of ``dim`` dimensions have a code of that size, else ``ValueError``."""
+    most = most_bytes(dim)
+    if not FACTOR_BYTES + 1 <= bytes_per_vector <= most:
+        raise ValueError(
+            f"bytes_per_vector is {bytes_per_vector}: want {FACTOR_BYTES + 1} to {most} for {dim} dimensions"
+        )
+    return int(bytes_per_vector)
 
 
 def checked(widths: tuple[int, ...]) -> tuple[int, ...]:
