@@ -32,7 +32,5 @@ def exact(base: Floats, queries: Floats, k: int, metric: str, block: int = 16384
 
 def hits(found: Ids, truth: Ids) -> Floats:
     """Share of each row of ``truth`` int64[n, k] that is in the same row of ``found`` int64[n, any], float32[n]."""
-    return np.array(
-        [np.isin(t, f).mean() for f, t in zip(found, truth, strict=True)],
-        np.float32,
-    )
+    shares = [np.isin(t, f).mean() for f, t in zip(found, truth, strict=True)]
+    return np.array(shares, np.float32)

@@ -164,7 +164,7 @@ class _Search:
     def measure(self, size: int) -> Predicted:
         """Rehearse ``size`` bytes and correct the model by what comes out."""
         self._report(f"rehearsal of {size} bytes", len(self.probes), len(self.probes) + 1)
-        _, self.probes[size] = self._rehearsal.predict(self.widths(size))
+        self.probes[size] = self._rehearsal.predict(self.widths(size))
         found = self.probes[size][self._query]
         noise = self._model.noise(self.widths(size))
         if noise > 0:
