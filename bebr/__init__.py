@@ -21,8 +21,8 @@ from bebr.binarizer import Binarizer, Codes
 from bebr.errors import CorruptFile, Error, IncompatibleModel, LimitExceeded
 from bebr.index import FlatIndex, Hits, open_index
 
-# The function, not the package of the same name: this must follow the package's first import.
-from bebr.train import train
+# `train` is the function, not the package of the same name: this must follow the package's first import.
+from bebr.train import plan, train
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -46,6 +46,7 @@ __all__ = [
     "info",
     "open",
     "open_index",
+    "plan",
     "set_num_threads",
     "train",
 ]

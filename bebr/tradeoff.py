@@ -1,6 +1,7 @@
 """Which bits do my data need? Recall, speed and cost of each (bytes, dims, planes, SDC or ADC), and of other engines.
 
-All systems get the same rows, the same held-out queries and the same exact answers; each result is one point.
+All systems get the same rows, the same held-out queries and the same exact answers; each result is one point. Beside
+each of bebr's stands what the planner, which sees the rows only, predicted for the same widths.
 """
 
 from __future__ import annotations
@@ -19,9 +20,12 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 import bebr
-from bebr.arrays import Floats, Ids, as_vectors, normalized
+from bebr.arrays import Floats, Ids, as_vectors
+from bebr.binarizer import Query
+from bebr.exact import exact
 from bebr.files import replacing
 from bebr.train import train
+from bebr.train.rehearsal import Predicted, Rehearsal, fewest
 
 if TYPE_CHECKING:
     from bebr.peers import Peer
@@ -47,6 +51,8 @@ class Row:
     widths, dims        dims of each plane, and of the first; () and 0 for peers
     bytes_per_vector    stored bytes, factors included, ids not
     recall              mean share of the exact top k among the k found
+    predicted           recall as :func:`bebr.plan` predicts it from the rows alone; None for peers and too few rows
+    predicted_error     standard error of ``predicted``
     queries_per_second  all queries in one call
     latency_ms          one query a call, median
     encode_per_second   vectors encoded and added a second
@@ -62,6 +68,8 @@ class Row:
     bytes_per_vector: float
     k: int
     recall: float
+    predicted: float | None
+    predicted_error: float | None
     queries_per_second: float
     latency_ms: float
     encode_per_second: float
@@ -78,29 +86,6 @@ def split(x: ArrayLike, queries: int | None = None, seed: int = 0) -> tuple[Floa
     held = np.zeros(len(vectors), bool)
     held[np.random.default_rng(seed).choice(len(vectors), count, replace=False)] = True
     return vectors[~held], vectors[held]
-
-
-def exact(base: Floats, queries: Floats, k: int, metric: str, block: int = 16384) -> Ids:
-    """Return int64[queries, k], rows of the k best by float32 arithmetic, in order. Memory: queries x block floats."""
-    if not 1 <= k <= len(base):
-        raise ValueError(f"k: got {k}, wanted 1 to {len(base)}, the number of vectors")
-    if metric == "cosine":
-        queries = normalized(queries)
-    best = np.full((len(queries), 0), -np.inf, np.float32)
-    ids = np.zeros((len(queries), 0), np.int64)
-    for start in range(0, len(base), block):
-        rows = base[start : start + block]
-        if metric == "cosine":
-            rows = normalized(rows)
-        scores = queries @ rows.T
-        if metric == "l2":
-            scores = 2 * scores - np.einsum("ij,ij->i", rows, rows)
-        best = np.hstack([best, scores])
-        ids = np.hstack([ids, np.broadcast_to(np.arange(start, start + len(rows)), scores.shape)])
-        if best.shape[1] > k:
-            keep = np.argpartition(-best, k - 1, axis=1)[:, :k]
-            best, ids = np.take_along_axis(best, keep, 1), np.take_along_axis(ids, keep, 1)
-    return np.take_along_axis(ids, np.argsort(-best, axis=1, kind="stable"), 1)
 
 
 def plans(budget: int, dim: int) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -148,13 +133,15 @@ def sweep(
         q = as_vectors(queries, "queries", base.shape[1], allow_empty=False)
     report("exact answers", 0, 1)
     truth = exact(base, q, k, metric)
+    report("planning", 0, 1)
+    rehearsal = Rehearsal(base, metric, k, None, seed) if len(base) >= fewest(k) else None
     jobs = [(budget, *plan) for budget in bytes for plan in plans(budget, base.shape[1])]
     others = _peers(base.shape[1], metric, left_out) if peers else []
     total = len(jobs) + len(others)
     rows: list[Row] = []
     for done, (budget, recipe, arguments) in enumerate(jobs):
         report(f"{budget} bytes, {recipe}", done, total)
-        rows += _measure_bebr(recipe, arguments, base, q, truth, metric, seed, threads)
+        rows += _measure_bebr(recipe, arguments, base, q, truth, metric, seed, threads, rehearsal)
     for done, peer in enumerate(others, len(jobs)):
         report(peer.name, done, total)
         try:
@@ -176,9 +163,18 @@ def _peers(dim: int, metric: str, left_out: Callable[[str], None] | None) -> lis
 
 
 def _measure_bebr(
-    recipe: str, arguments: dict[str, Any], base: Floats, q: Floats, truth: Ids, metric: str, seed: int, threads: int
+    recipe: str,
+    arguments: dict[str, Any],
+    base: Floats,
+    q: Floats,
+    truth: Ids,
+    metric: str,
+    seed: int,
+    threads: int,
+    rehearsal: Rehearsal | None,
 ) -> list[Row]:
     train_seconds, bz = _timed(lambda: train(base, metric=metric, seed=seed, **arguments))
+    planned: dict[Query, Predicted] = {} if rehearsal is None else rehearsal.predict(tuple(bz.widths))
     before = bebr.get_num_threads()
     bebr.set_num_threads(threads)
     try:
@@ -187,6 +183,7 @@ def _measure_bebr(
         rows = []
         for query in QUERIES:
             recall, speed, latency = _measure_search(_searcher(index, query), q, truth)
+            predicted = planned.get(query)
             rows.append(
                 Row(
                     system="bebr",
@@ -197,6 +194,8 @@ def _measure_bebr(
                     bytes_per_vector=bz.bytes_per_vector,
                     k=truth.shape[1],
                     recall=recall,
+                    predicted=None if predicted is None else predicted.recall,
+                    predicted_error=None if predicted is None else predicted.error,
                     queries_per_second=speed,
                     latency_ms=latency,
                     encode_per_second=len(base) / encode_seconds,
@@ -222,6 +221,8 @@ def _measure_peer(peer: Peer, base: Floats, q: Floats, truth: Ids, threads: int)
         bytes_per_vector=peer.bytes_per_vector,
         k=truth.shape[1],
         recall=recall,
+        predicted=None,
+        predicted_error=None,
         queries_per_second=speed,
         latency_ms=latency,
         encode_per_second=len(base) / add_seconds,

@@ -201,7 +201,7 @@ BAD = [
     ("train", "x.npy", "-o", "nodir/o.safetensors", "nodir does not exist"),
     ("train", "x.npy", "-o", "o.safetensors", "--bytes", "1", "bytes_per_vector is 1"),
     ("train", "x.npy", "-o", "o.safetensors", "--bytes", "many", "--bytes"),
-    ("train", "x.npy", "-o", "o.safetensors", "--bytes", "24", "--widths", "8", "got both"),
+    ("train", "x.npy", "-o", "o.safetensors", "--bytes", "24", "--widths", "8", "got 2, wanted one"),
     ("train", "x.npy", "-o", "o.safetensors", "--widths", "8,x", "--widths: got '8,x'"),
     ("train", "x.npy", "-o", "o.safetensors", "--widths", "12", "12"),
     ("train", "x.npy", "-o", "o.safetensors", "--metric", "euclid", "euclid"),

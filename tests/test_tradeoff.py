@@ -14,7 +14,8 @@ import pytest
 
 import bebr
 from bebr import tradeoff
-from bebr.tradeoff import Row, exact, plans, split, sweep, write_csv, write_json
+from bebr.exact import exact
+from bebr.tradeoff import Row, plans, split, sweep, write_csv, write_json
 
 
 @pytest.fixture(scope="module")
@@ -91,6 +92,16 @@ def test_recall_is_that_of_a_search_by_hand(vectors: np.ndarray, queries: np.nda
     assert row.recall == pytest.approx(by_hand, abs=1e-9)
 
 
+def test_the_plan_stands_beside_the_outcome(vectors: np.ndarray) -> None:
+    for row in sweep(vectors, bytes=(12, 24)):
+        assert row.predicted is not None and row.predicted_error is not None
+        # 300 queries of the measurement spread by about as much again as the plan's error
+        assert abs(row.predicted - row.recall) < 4 * (row.predicted_error**2 + 0.015**2) ** 0.5
+        assert 0 < row.predicted_error < 0.03
+    few = sweep(vectors[:15], vectors[15:20], bytes=(12,), k=13)
+    assert {row.predicted for row in few} == {None}
+
+
 def test_threads_are_given_back(vectors: np.ndarray) -> None:
     before = bebr.get_num_threads()
     try:
@@ -105,7 +116,8 @@ def test_progress_reaches_every_plan(vectors: np.ndarray) -> None:
     seen: list[tuple[str, int, int]] = []
     sweep(vectors[:500], bytes=(12,), progress=lambda what, done, total: seen.append((what, done, total)))
     assert seen[0] == ("exact answers", 0, 1)
-    assert [done for _, done, _ in seen[1:]] == list(range(seen[-1][2])) and seen[1][0] == "12 bytes, ragged"
+    assert seen[1] == ("planning", 0, 1)
+    assert [done for _, done, _ in seen[2:]] == list(range(seen[-1][2])) and seen[2][0] == "12 bytes, ragged"
 
 
 @pytest.mark.parametrize(
@@ -162,6 +174,7 @@ def test_peers_get_the_same_rows_and_failures_are_told(vectors: np.ndarray, stan
     told: list[str] = []
     rows = sweep(vectors[:500], bytes=(12,), peers=True, left_out=told.append)
     (peer,) = [row for row in rows if row.system == "brute"]
+    assert peer.predicted is None
     assert peer.recall == 1 and peer.bytes_per_vector == 256 and peer.recipe == "brute Flat32"
     assert told == [
         "nosuch is not installed (pip install nosuch)",
@@ -190,6 +203,7 @@ def test_json_and_csv_hold_every_row_and_the_machine(tmp_path: Path, rows: list[
     with (tmp_path / "t.csv").open(newline="") as file:
         read = list(csv.DictReader(file))
     assert [float(r["recall"]) for r in read] == [row.recall for row in rows]
+    assert [float(r["predicted"]) for r in read] == [row.predicted for row in rows]
     assert read[0]["widths"] == "+".join(map(str, rows[0].widths))
     assert sorted(p.name for p in tmp_path.iterdir()) == ["t.csv", "t.json"]
 

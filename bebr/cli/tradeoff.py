@@ -35,7 +35,10 @@ def run(
     column: Column = None,
     limit: Limit = None,
 ) -> None:
-    """Measure recall, bytes and speed over bytes x (dims, planes) x SDC/ADC: a table, JSON, CSV and a picture."""
+    """Measure recall, bytes and speed over bytes x (dims, planes) x SDC/ADC: a table, JSON, CSV and a picture.
+
+    Planned is the recall that `bebr.plan` predicts from VECTORS alone, with its standard error.
+    """
     from bebr.cli.native_output import gathered_stderr
     from bebr.cli.progress import progress, say
     from bebr.tradeoff import split, sweep, write_csv, write_json
@@ -100,7 +103,14 @@ def _show(rows: Sequence[Row]) -> None:
     table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
     table.add_column("code", overflow="fold")
     table.add_column("widths", overflow="fold")
-    for name in ("bytes", f"recall@{rows[0].k}", "queries/s", "ms", *(("encode/s", "train s") if wide else ())):
+    for name in (
+        "bytes",
+        f"recall@{rows[0].k}",
+        "planned",
+        "queries/s",
+        "ms",
+        *(("encode/s", "train s") if wide else ()),
+    ):
         table.add_column(name, justify="right", no_wrap=True)
     for row in sorted(rows, key=lambda row: (row.system != "bebr", row.bytes_per_vector, -row.recall)):
         uniform = len(set(row.widths)) == 1 and len(row.widths) > 1
@@ -110,6 +120,7 @@ def _show(rows: Sequence[Row]) -> None:
             f"{row.dims}x{len(row.widths)}" if uniform else "+".join(map(str, row.widths)),
             f"{row.bytes_per_vector:g}",
             f"{row.recall:.3f}",
+            "" if row.predicted is None else f"{row.predicted:.3f} ± {row.predicted_error:.3f}",
             f"{row.queries_per_second:,.0f}",
             f"{row.latency_ms:.3f}",
         ]

@@ -31,6 +31,10 @@ def run(
         str | None,
         typer.Option(help="Dimensions of each plane instead of --bytes, as 240,112,32.", show_default=False),
     ] = None,
+    target_recall: Annotated[
+        float | None,
+        typer.Option(help="Instead of --bytes: the fewest bytes with this recall@10, as 0.9.", show_default=False),
+    ] = None,
     metric: Annotated[Metric, typer.Option(help="What a score means.")] = Metric.cosine,
     architecture: Annotated[Architecture, typer.Option(help="recurrent needs torch.")] = Architecture.linear,
     seed: Seed = 0,
@@ -44,15 +48,21 @@ def run(
     from bebr.vectors import check_output, read_vectors
 
     check_output(output, ".safetensors")
-    if bytes_ is not None and widths is not None:
-        raise ValueError("--bytes and --widths: got both, wanted one of them")
+    given = [
+        option
+        for option, value in (("--bytes", bytes_), ("--widths", widths), ("--target-recall", target_recall))
+        if value is not None
+    ]
+    if len(given) > 1:
+        raise ValueError(f"{' and '.join(given)}: got {len(given)}, wanted one of them")
     use_threads(threads)
     x = read_vectors(vectors, column, limit)
     with progress("training") as report:
         bz = train(
             x,
-            bytes_per_vector=None if widths is not None else 52 if bytes_ is None else bytes_,
+            bytes_per_vector=bytes_ if given else 52,
             widths=None if widths is None else numbers(widths, "--widths"),
+            target_recall=target_recall,
             metric=metric.value,
             architecture=architecture.value,
             seed=seed,

@@ -16,9 +16,10 @@ from bebr.train.closed_form import Progress
 from bebr.train.compatible import check_compatible, make_compatible
 from bebr.train.factor_bytes import choose_factor_bytes
 from bebr.train.fitting import fit_linear
+from bebr.train.planner import plan
 from bebr.train.widths import FACTOR_BYTES, choose_widths
 
-__all__ = ["train"]
+__all__ = ["plan", "train"]
 
 Architecture = Literal["linear", "recurrent"]
 
@@ -33,6 +34,7 @@ def train(
     dims: int | None = None,
     bits: int | None = None,
     widths: Sequence[int] | None = None,
+    target_recall: float | None = None,
     metric: str = "cosine",
     architecture: Architecture = "linear",
     pairs: tuple[ArrayLike, ArrayLike] | None = None,
@@ -48,7 +50,8 @@ def train(
     x: float32[n, d], n >= 2, 8 <= d <= 4096. At most 131,072 of the vectors are used, drawn with ``seed``.
     bytes_per_vector: bytes stored for a vector, factors included; dims and planes follow from the data's spectrum.
         Or name them: ``dims`` (multiple of 8) with ``bits`` (planes of equal width, 1 to 8), or ``widths``, the bits
-        of each plane.
+        of each plane. Or ``target_recall``: the fewest bytes with that recall@10 for float queries among all of x, as
+        :func:`plan` finds them.
     metric: ``"cosine"``, ``"ip"`` or ``"l2"``.
     architecture: ``"linear"``, the default: closed form, then alternating least squares (RECALL.md), with
         ``options`` of :func:`bebr.train.fitting.fit_linear`; ``"recurrent"``, the network of PAPER.md section 1, with
@@ -74,8 +77,15 @@ def train(
         assert compatible_with is not None and old_vectors is not None
         named: dict[str, Any] = {"dims": dims, "bits": bits, "widths": widths, "pairs": pairs, "metric": metric}
         named |= {"bytes_per_vector": bytes_per_vector, "architecture": architecture, "factor_bytes": factor_bytes}
+        named |= {"target_recall": target_recall}
         alone = train(x, seed=seed, progress=progress, **named, **options)
         return make_compatible(alone, compatible_with, x, old_vectors, seed=seed, progress=progress)
+    if target_recall is not None:
+        if any(way is not None for way in (bytes_per_vector, dims, bits, widths)):
+            raise ValueError("want exactly one of bytes_per_vector, dims with bits, widths or target_recall")
+        if architecture != "linear":
+            raise ValueError(f"target_recall is predicted for architecture='linear': got {architecture!r}")
+        widths = plan(x, target_recall=target_recall, metric=metric, seed=seed, progress=progress).widths
     vectors = _sample(x, seed)
     if len(vectors) < 2:
         raise ValueError(f"x has {len(vectors)} vectors: want at least 2")

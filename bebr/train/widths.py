@@ -22,19 +22,29 @@ def choose_widths(
     ones."""
     ways = [w for w in (bytes_per_vector, dims if dims is not None else bits, widths) if w is not None]
     if len(ways) != 1:
-        raise ValueError("want exactly one of bytes_per_vector, dims with bits, or widths")
+        raise ValueError("want exactly one of bytes_per_vector, dims with bits, widths or target_recall")
     if widths is not None:
         return checked(tuple(int(w) for w in widths))
     if bytes_per_vector is not None:
-        most = factor_bytes + 8 * (-(-x.shape[1] // 8))
-        if not factor_bytes + 1 <= bytes_per_vector <= most:
-            raise ValueError(
-                f"bytes_per_vector is {bytes_per_vector}: want {factor_bytes + 1} to {most} for {x.shape[1]} dimensions"
-            )
-        return allocate(spectrum(x)[1], 8 * (int(bytes_per_vector) - factor_bytes))
+        size = check_bytes(bytes_per_vector, x.shape[1], factor_bytes)
+        return allocate(spectrum(x)[1], 8 * (size - factor_bytes))
     if dims is None or bits is None:
         raise ValueError("want dims and bits together")
     return checked((int(dims),) * int(bits))
+
+
+def most_bytes(dim: int, factor_bytes: int = FACTOR_BYTES) -> int:
+    """Bytes of the largest code for vectors of ``dim`` dimensions: eight planes of all of them, and the factor."""
+    return factor_bytes + 8 * (-(-dim // 8))
+
+
+def check_bytes(bytes_per_vector: int, dim: int, factor_bytes: int = FACTOR_BYTES) -> int:
+    """``bytes_per_vector`` if vectors of ``dim`` dimensions have a code of that size, else ``ValueError``."""
+    most = most_bytes(dim, factor_bytes)
+    least = factor_bytes + 1
+    if not least <= bytes_per_vector <= most:
+        raise ValueError(f"bytes_per_vector is {bytes_per_vector}: want {least} to {most} for {dim} dimensions")
+    return int(bytes_per_vector)
 
 
 def checked(widths: tuple[int, ...]) -> tuple[int, ...]:
