@@ -7,7 +7,7 @@ import json
 import pytest
 from rich.console import Console
 
-from benchmarks import datasets, flat, recall
+from benchmarks import datasets, flat
 
 
 def row(name, library, accuracy, batch, single):
@@ -46,20 +46,3 @@ def test_the_command_writes_machine_and_rows(data, monkeypatch, tmp_path, capsys
     written = json.loads(path.read_text())
     assert written["machine"]["threads"] == 1 and written["machine"]["bebr"]["isa"]
     assert written["rows"][0]["name"] == "bebr 18 B ADC"
-
-
-def test_a_promise_is_kept_or_not_by_its_margins(data):
-    class Peer:
-        name, bytes_per_vector = "half right", 9.0
-
-        def fit(self, train): ...
-        def add(self, base): ...
-        def search(self, queries, k, threads=1):
-            truth = data.truth(k).copy()
-            truth[:, k // 2 :] = -1
-            return truth
-
-    easy = recall.check(data, recall.Promise(18, 1, 0.0, -1.0), Peer())
-    assert easy.peer_recall == 0.5 and easy.kept == (easy.adc >= 0.5)
-    assert not recall.check(data, recall.Promise(18, 1, 0.6, -1.0), Peer()).kept
-    assert not recall.check(data, recall.Promise(18, 1, -1.0, 0.6), Peer()).kept
