@@ -1,4 +1,5 @@
 // descend: every bundle equals the specification to the bit; the specification ends where no single step helps.
+#include <algorithm>
 #include <cmath>
 #include <vector>
 
