@@ -70,4 +70,4 @@ class NoiseModel:
         for _ in range(_BISECTIONS):
             middle = (low + high) / 2
             low, high = (middle, high) if self.recall(spread * 2.0**middle) > recall else (low, middle)
-        return float(spread * 2.0**high)
+        return max(float(spread * 2.0**high), float(np.finfo(np.float32).tiny))  # above 0: logarithms are taken of it
