@@ -31,6 +31,9 @@ if TYPE_CHECKING:
     from bebr.peers import Peer
 
 BYTES = (24, 52, 100, 196)
+# Rounds of training, a fifth of the default: it costs within .003 (bebr/train/rehearsal.py), and thirty models
+# come in a minute or two.
+ROUNDS = 8
 UNIFORM_PLANES = (1, 2, 4)
 QUERIES: tuple[Literal["float", "code"], ...] = ("float", "code")
 MAX_QUERIES = 1000
@@ -107,6 +110,7 @@ def sweep(
     peers: bool = False,
     seed: int = 0,
     threads: int = 1,
+    predict: bool = True,
     progress: Progress | None = None,
     left_out: Callable[[str], None] | None = None,
 ) -> list[Row]:
@@ -115,6 +119,7 @@ def sweep(
     x         float32[n, d], trained on and searched
     queries   float32[q, d]; None: a tenth of x, at most 1000, held out of training and index alike
     threads   of encoding and search
+    predict   the recall of every row as well, which doubles the time
     progress  called with (what, done, total)
     left_out  called with a line for each peer that is missing or fails; None: a failure is raised
     ValueError for wrong shapes, metric, k, or a budget that `bebr.train` refuses.
@@ -134,7 +139,7 @@ def sweep(
     report("exact answers", 0, 1)
     truth = exact(base, q, k, metric)
     report("planning", 0, 1)
-    rehearsal = Rehearsal(base, metric, k, None, seed) if len(base) >= fewest(k) else None
+    rehearsal = Rehearsal(base, metric, k, None, seed) if predict and len(base) >= fewest(k) else None
     jobs = [(budget, *plan) for budget in bytes for plan in plans(budget, base.shape[1])]
     others = _peers(base.shape[1], metric, left_out) if peers else []
     total = len(jobs) + len(others)
@@ -173,7 +178,7 @@ def _measure_bebr(
     threads: int,
     rehearsal: Rehearsal | None,
 ) -> list[Row]:
-    train_seconds, bz = _timed(lambda: train(base, metric=metric, seed=seed, **arguments))
+    train_seconds, bz = _timed(lambda: train(base, metric=metric, seed=seed, rounds=ROUNDS, **arguments))
     planned: dict[Query, Predicted] = {} if rehearsal is None else rehearsal.predict(tuple(bz.widths))
     before = bebr.get_num_threads()
     bebr.set_num_threads(threads)

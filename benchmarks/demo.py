@@ -132,6 +132,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         points = sweep(
             vectors,
             probes,
+            predict=False,
             progress=lambda stage, done, total: bar.update(trading, completed=done, total=total),
         )
         bar.update(trading, completed=1, total=1)

@@ -15,7 +15,7 @@ import pytest
 import bebr
 from bebr import tradeoff
 from bebr.exact import exact
-from bebr.tradeoff import Row, plans, split, sweep, write_csv, write_json
+from bebr.tradeoff import ROUNDS, Row, plans, split, sweep, write_csv, write_json
 
 
 @pytest.fixture(scope="module")
@@ -84,7 +84,7 @@ def test_more_bytes_and_float_queries_give_more_recall(rows: list[Row]) -> None:
 
 def test_recall_is_that_of_a_search_by_hand(vectors: np.ndarray, queries: np.ndarray) -> None:
     row = next(row for row in sweep(vectors, queries, bytes=(24,), seed=2) if row.recipe == "ragged")
-    index = bebr.FlatIndex(bebr.train(vectors, bytes_per_vector=24, seed=2))
+    index = bebr.FlatIndex(bebr.train(vectors, bytes_per_vector=24, seed=2, rounds=ROUNDS))
     index.add(vectors)
     found = index.search(queries, 10).ids
     truth = np.argsort(-(queries @ vectors.T), axis=1)[:, :10]
