@@ -12,24 +12,11 @@
 #include <unordered_map>
 #include <vector>
 
-#include "base/buffer.h"
 #include "base/file.h"
-#include "code/layout.h"
+#include "index/rows.h"
 #include "kernels/kernels.h"
 
 namespace bebr {
-
-// What a stored vector is: its code and the factors beside it.
-struct RowFormat {
-  CodeSpec spec;
-  Factor factor = Factor::Mul;
-  bool stage_factor = false;    // a second factor, for the score of the sign plane alone
-  FactorCode code, stage_code;  // of the same bytes
-
-  uint32_t factors() const noexcept { return (factor == Factor::None ? 0u : 1u) + (stage_factor ? 1u : 0u); }
-  uint32_t factor_bytes() const noexcept { return factors() * code.bytes; }  // of a row
-  bool operator==(const RowFormat&) const = default;
-};
 
 // A batch of float queries in code space. stage_y/stage_base: for the sign plane alone, with the first stage's own
 // decoder; null: the first stage shares y and base.
@@ -46,13 +33,6 @@ struct SearchParams {
   size_t survivors = 0;   // rows completed after the sign plane; 0: all that an upper bound cannot rule out (exact)
   bool filtered = false;  // only ids in `allow`
   std::span<const int64_t> allow;
-};
-
-// Rows copied out, in row order.
-struct Rows {
-  std::vector<uint8_t> planes;   // n * row_bytes
-  std::vector<uint8_t> factors;  // n * factor_bytes
-  std::vector<int64_t> ids;
 };
 
 class FlatIndex {
@@ -82,27 +62,14 @@ class FlatIndex {
 
  private:
   class Scan;  // flat_search.cpp
-  ScanView view() const noexcept;
-  const uint8_t* factors() const noexcept;
-  const uint8_t* stage_factors() const noexcept;
-  const int64_t* ids() const noexcept;
+  const RowView& view() const noexcept { return file_ ? mapped_ : store_.view(); }
   void need_map() const;
-  void resize(size_t rows);  // of the owned storage
   bool alive(size_t row) const noexcept;
 
   RowFormat format_;
-  size_t rows_ = 0;
-  // Owned storage; unused when mapped.
-  Buffer blocks_, rest_, factors_, stage_factors_, ids_;
-  // Mapped storage.
-  std::shared_ptr<const File> file_;
-  struct Mapped {
-    const uint8_t* blocks;
-    const uint8_t* rest;
-    const uint8_t* factors;
-    const uint8_t* stage_factors;
-    const int64_t* ids;
-  } mapped_{};
+  RowStore store_;                    // unused when mapped
+  std::shared_ptr<const File> file_;  // where the mapped rows are
+  RowView mapped_;
   std::vector<uint16_t> alive_;  // a bit a row, when mapped and something was removed
   size_t dead_ = 0;
 

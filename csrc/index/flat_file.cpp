@@ -59,12 +59,6 @@ RowFormat read_format(const File& file, uint64_t& rows) {
   }
 }
 
-Buffer copy(std::span<const uint8_t> bytes) {
-  Buffer buffer(bytes.size());
-  if (!bytes.empty()) std::memcpy(buffer.data(), bytes.data(), bytes.size());
-  return buffer;
-}
-
 }  // namespace
 
 std::unique_ptr<FlatIndex> FlatIndex::open(std::shared_ptr<const File> file, bool map) {
@@ -77,18 +71,22 @@ std::unique_ptr<FlatIndex> FlatIndex::open(std::shared_ptr<const File> file, boo
   expect_size(*file, "factors", index->format_.factor == Factor::None ? 0 : rows * width);
   expect_size(*file, "stage", index->format_.stage_factor ? rows * width : 0);
   expect_size(*file, "ids", rows * 8);
-  index->rows_ = rows;
+  const auto bytes = [&](const char* name) {
+    const std::span<const uint8_t> section = file->section(name);
+    return section.empty() ? nullptr : section.data();
+  };
+  const RowView view = {bytes("blocks"),
+                        bytes("rest"),
+                        bytes("factors"),
+                        bytes("stage"),
+                        reinterpret_cast<const int64_t*>(bytes("ids")),
+                        rows};
   if (map) {
-    index->mapped_ = {file->section("blocks").data(), file->section("rest").data(), file->section("factors").data(),
-                      file->section("stage").data(), reinterpret_cast<const int64_t*>(file->section("ids").data())};
+    index->mapped_ = view;
     index->file_ = std::move(file);
-    return index;
+  } else {
+    index->store_.assign(index->format_, view);
   }
-  index->blocks_ = copy(file->section("blocks"));
-  index->rest_ = copy(file->section("rest"));
-  index->factors_ = copy(file->section("factors"));
-  index->stage_factors_ = copy(file->section("stage"));
-  index->ids_ = copy(file->section("ids"));
   return index;
 }
 
@@ -102,7 +100,7 @@ void FlatIndex::save(const std::string& path, std::span<const Section> extra) co
   if (dead_ > 0) {
     // Marked rows are not written: they go through a fresh index.
     lock.unlock();
-    const Rows live = rows();
+    const Rows live = this->rows();
     FlatIndex fresh(format_);
     fresh.add(live.ids.size(), live.planes.data(), live.factors.data(), live.ids.data());
     fresh.save(path, extra);
@@ -114,17 +112,18 @@ void FlatIndex::save(const std::string& path, std::span<const Section> extra) co
   spec.factor = static_cast<uint32_t>(format_.factor);
   spec.stage_factor = format_.stage_factor ? 1 : 0;
   spec.factor_bytes = format_.code.bytes;
-  spec.rows = rows_;
+  const RowView& rows = view();
+  spec.rows = rows.rows;
   const ByteCodeSection code = {format_.code.low, format_.code.step, format_.stage_code.low, format_.stage_code.step};
   const size_t width = format_.code.bytes;
   auto bytes = [](const void* p, size_t n) { return std::span(static_cast<const uint8_t*>(p), n); };
   std::vector<Section> sections = {
       {"spec", bytes(&spec, sizeof spec)},
-      {"blocks", bytes(view().blocks, block_count(rows_) * block_bytes(format_.spec))},
-      {"rest", bytes(view().rest, rows_ * format_.spec.rest_bytes())},
-      {"factors", bytes(factors(), factors() != nullptr ? rows_ * width : 0)},
-      {"stage", bytes(stage_factors(), stage_factors() != nullptr ? rows_ * width : 0)},
-      {"ids", bytes(ids(), rows_ * 8)},
+      {"blocks", bytes(rows.blocks, block_count(rows.rows) * block_bytes(format_.spec))},
+      {"rest", bytes(rows.rest, rows.rows * format_.spec.rest_bytes())},
+      {"factors", bytes(rows.factors, rows.factors != nullptr ? rows.rows * width : 0)},
+      {"stage", bytes(rows.stage_factors, rows.stage_factors != nullptr ? rows.rows * width : 0)},
+      {"ids", bytes(rows.ids, rows.rows * 8)},
   };
   if (width == 1) sections.push_back({"bytecode", bytes(&code, sizeof code)});
   sections.insert(sections.end(), extra.begin(), extra.end());

@@ -50,13 +50,18 @@ struct Kept {
 class FlatIndex::Scan {
  public:
   Scan(const FlatIndex& index, const Queries& queries, const SearchParams& params)
-      : index_(index), queries_(queries), params_(params), view_(index.view()), kernels_(kernels()) {
+      : index_(index),
+        queries_(queries),
+        params_(params),
+        rows_(index.view()),
+        view_(rows_.scan(index.format().spec)),
+        kernels_(kernels()) {
     const size_t dims = view_.spec.dims();
     exact_ = params.survivors == 0;
     const bool own_stage = !exact_ && queries.stage_y != nullptr;
     coarse_base_ = own_stage ? queries.stage_base : queries.base;
-    const bool stage_factor = !exact_ && index.stage_factors() != nullptr;
-    coarse_factors_ = stage_factor ? index.stage_factors() : index.factors();
+    const bool stage_factor = !exact_ && rows_.stage_factors != nullptr;
+    coarse_factors_ = stage_factor ? rows_.stage_factors : rows_.factors;
     coarse_code_ = stage_factor ? index.format().stage_code : index.format().code;
     fine_.resize(queries.count);
     parallel_for(queries.count, 8, [&](size_t begin, size_t end) {
@@ -120,14 +125,14 @@ class FlatIndex::Scan {
   float final_score(size_t q, uint32_t row, int32_t sum) const {
     const double s = queries_.base[q] + fine_[q].scale * sum;
     if (index_.format_.factor == Factor::None) return static_cast<float>(s);
-    const float f = index_.format_.code.value(index_.factors() + size_t{row} * index_.format_.code.bytes);
+    const float f = index_.format_.code.value(rows_.factors + size_t{row} * index_.format_.code.bytes);
     return static_cast<float>(index_.format_.factor == Factor::Mul ? s * f : s - f);
   }
 
   void complete(size_t q, std::span<const uint32_t> rows, TopK& top) const {
     constexpr size_t kPiece = 256;
     int32_t sums[kPiece];
-    const int64_t* ids = index_.ids();
+    const int64_t* ids = rows_.ids;
     for (size_t i = 0; i < rows.size(); i += kPiece) {
       const size_t n = std::min(kPiece, rows.size() - i);
       kernels_.complete(view_, fine_[q].y16.as<int16_t>(), rows.data() + i, n, sums);
@@ -302,6 +307,7 @@ class FlatIndex::Scan {
   const FlatIndex& index_;
   const Queries& queries_;
   const SearchParams& params_;
+  const RowView rows_;
   const ScanView view_;
   const Kernels& kernels_;
   bool exact_ = false;
@@ -319,7 +325,7 @@ void FlatIndex::search(const Queries& queries, const SearchParams& params, float
   if (params.k < 1) fail(Code::InvalidArgument, "k is 0: want k >= 1");
   if (queries.count == 0) return;
   std::shared_lock lock(mutex_);
-  if (rows_ == dead_) {
+  if (view().rows == dead_) {
     std::fill_n(scores, queries.count * params.k, kLowest);
     std::fill_n(ids, queries.count * params.k, int64_t{-1});
     return;

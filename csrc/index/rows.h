@@ -1,0 +1,71 @@
+// Rows of an index in scan layout: codes, the factors beside them and ids, in memory or in a mapped file.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "base/buffer.h"
+#include "code/factor.h"
+#include "code/layout.h"
+
+namespace bebr {
+
+// What a stored vector is: its code and the factors beside it.
+struct RowFormat {
+  CodeSpec spec;
+  Factor factor = Factor::Mul;
+  bool stage_factor = false;    // a second factor, for the score of the sign plane alone
+  FactorCode code, stage_code;  // of the same bytes
+
+  uint32_t factors() const noexcept { return (factor == Factor::None ? 0u : 1u) + (stage_factor ? 1u : 0u); }
+  uint32_t factor_bytes() const noexcept { return factors() * code.bytes; }  // of a row
+  bool operator==(const RowFormat&) const = default;
+};
+
+// Where rows stand. Memory that is not there (no factor, no stage factor) is null.
+struct RowView {
+  const uint8_t* blocks = nullptr;         // block_count(rows) * block_bytes
+  const uint8_t* rest = nullptr;           // rows * rest_bytes
+  const uint8_t* factors = nullptr;        // rows * code.bytes
+  const uint8_t* stage_factors = nullptr;  // rows * code.bytes
+  const int64_t* ids = nullptr;
+  size_t rows = 0;
+
+  ScanView scan(const CodeSpec& spec) const noexcept { return {spec, blocks, rest, rows}; }
+};
+
+// Rows copied out, one after the other.
+struct Rows {
+  std::vector<uint8_t> planes;   // n * row_bytes
+  std::vector<uint8_t> factors;  // n * factor_bytes
+  std::vector<int64_t> ids;
+};
+// Appends row `at` of a view.
+void copy_row(const RowFormat& format, const RowView& view, size_t at, Rows& out);
+
+// Rows in memory. The format is that of the index, handed to every call: an index may have a million of these.
+class RowStore {
+ public:
+  const RowView& view() const noexcept { return view_; }
+  size_t size() const noexcept { return view_.rows; }
+
+  // planes: a row of the row format; factors: factor_bytes.
+  void append(const RowFormat& format, const uint8_t* planes, const uint8_t* factors, int64_t id);
+  // The last row fills the hole, so that the space really comes back.
+  void remove(const RowFormat& format, size_t at);
+  void reserve(const RowFormat& format, size_t rows);
+  // Replaces all rows by copies.
+  void assign(const RowFormat& format, const RowView& from);
+
+ private:
+  void resize(const RowFormat& format, size_t rows);
+
+  Buffer blocks_, rest_, factors_, stage_factors_, ids_;
+  RowView view_;
+};
+
+// Throws Error(InvalidArgument) for a factor that is not finite, or negative where it multiplies: the bound of an exact
+// search would turn round. factors: n * factor_bytes.
+void check_factors(const RowFormat& format, size_t n, const uint8_t* factors);
+
+}  // namespace bebr
