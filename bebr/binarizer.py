@@ -15,13 +15,15 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from bebr import _core
-from bebr.arrays import Floats, as_vectors, normalized
+from bebr.arrays import Floats, Ids, as_vectors, normalized
 from bebr.bridge import KINDS, Map, maps
 from bebr.errors import CorruptFile, IncompatibleModel
 from bebr.factors import ByteCode, Factors, factor_dtype, stored
 
 FORMAT = 1
 _LARGEST_HALF = 65504.0
+# Of a model written before training measured it.
+_MARGIN = 3.0
 METRICS = ("cosine", "ip", "l2")
 Query = Literal["float", "code"]
 
@@ -75,6 +77,8 @@ class PreparedQueries:
     y: float32[n, m]; base: float32[n]; stage_y, stage_base: the same for the sign plane's own decoder, if it has one.
     offset: float32[n], what turns a score into the metric: squared distance = offset - score / scale for l2.
     calibration: (a, b), what turns a score on an old model's codes into one as on the new model's own, a * score + b.
+    vectors: float32[n, inner_dim], the queries in the decoder's space (without a decoder: code values), where the
+    centroids of IVF are.
     """
 
     y: Floats
@@ -82,6 +86,7 @@ class PreparedQueries:
     stage_y: Floats | None
     stage_base: Floats | None
     offset: Floats
+    vectors: Floats
     calibration: tuple[float, float] = (1.0, 0.0)
 
 
@@ -287,6 +292,12 @@ class Binarizer:
         """Bytes stored for one vector, factors included, ids not."""
         return self.code_bytes + self.factor_bytes * self.factor_count
 
+    @property
+    def margin(self) -> float:
+        """By how many standard deviations of what the sign plane cannot see a row's score is raised before IVF and HNSW
+        rule it out; measured at training."""
+        return float(self._config.get("margin", _MARGIN))
+
     def survivors(self, rows: int) -> int:
         """How many of ``rows`` the default search completes over all planes after the sign plane.
 
@@ -325,6 +336,22 @@ class Binarizer:
         vectors = self._enter(as_vectors(x, "x", self.input_dim))
         planes = self._encoder.encode(vectors, bf16, refine)
         return Codes(planes, self._factors(vectors, planes))
+
+    def vectors(self, x: ArrayLike) -> Floats:
+        """``x`` float32[n, d] in the space that the engine scores in, float32[n, inner_dim]: the decoder's, of unit length
+        for cosine; without a decoder, code values. Centroids of an IVF index live there."""
+        vectors = self._enter(as_vectors(x, "x", self.input_dim))
+        if self._decoder is None:
+            return _core.unpack(self._encoder.encode(vectors), list(self.widths))
+        return normalized(vectors) if self.metric == "cosine" else vectors
+
+    def reconstructed(self, codes: Codes) -> Floats:
+        """What ``codes`` stand for in that space, float32[n, inner_dim]; for cosine of unit length."""
+        if self._decoder is None:
+            self._check_codes(codes)
+            return _core.unpack(np.ascontiguousarray(codes.planes), list(self.widths))
+        x = self.decode(codes)
+        return normalized(x) if self.metric == "cosine" else x
 
     def decode(self, codes: Codes) -> Floats:
         """Reconstructions float32[n, inner_dim] of codes: mu + A v. ``ValueError`` if there is no decoder."""
@@ -374,7 +401,7 @@ class Binarizer:
 
     def prepare(self, queries: ArrayLike, query: Query = "float") -> PreparedQueries:
         """Queries float32[n, d] in code space. ``query="float"`` is ADC, ``"code"`` SDC: the query is binarized too."""
-        return self._prepare_inner(self._query_vectors(queries, query))
+        return self.prepare_vectors(self._query_vectors(queries, query))
 
     def _query_vectors(self, queries: ArrayLike, query: Query) -> Floats:
         """Queries as float32[n, inner_dim], the space of the decoder; without a decoder, code values float32[n, m]."""
@@ -393,16 +420,16 @@ class Binarizer:
                 q = normalized(q)
         return q
 
-    def _prepare_inner(self, q: Floats) -> PreparedQueries:
-        """The later half of :meth:`prepare`, from what :meth:`_query_vectors` returns."""
+    def prepare_vectors(self, q: Floats) -> PreparedQueries:
+        """The later half of :meth:`prepare`: queries float32[n, inner_dim] in the space of :meth:`vectors`."""
         nothing = np.zeros(len(q), np.float32)
         if self._decoder is None:
-            return PreparedQueries(q, nothing, None, None, nothing)
+            return PreparedQueries(q, nothing, None, None, nothing, q)
         offset = np.einsum("ij,ij->i", q, q, dtype=np.float64).astype(np.float32) if self.metric == "l2" else nothing
         y, base = self._scaled(*self._decoder.project(q))
         if self._stage is None:
-            return PreparedQueries(y, base, None, None, offset)
-        return PreparedQueries(y, base, *self._scaled(*self._stage.project(q)), offset)
+            return PreparedQueries(y, base, None, None, offset, q)
+        return PreparedQueries(y, base, *self._scaled(*self._stage.project(q)), offset, q)
 
     def _scaled(self, y: Floats, base: Floats) -> tuple[Floats, Floats]:
         """l2: score = s (2<q, xhat> - offset) - f with f = s (||xhat||^2 - offset), so that fp16 holds f well."""
@@ -412,14 +439,30 @@ class Binarizer:
         return np.asarray(2 * s * y, np.float32), np.asarray(s * (2 * base - offset), np.float32)
 
     def metric_scores(self, scores: Floats, prepared: PreparedQueries) -> Floats:
-        """Scores of the engine in the metric's own unit: similarity, or squared distance for l2."""
+        """Scores of the engine, float32[n, k], in the metric's own unit: similarity, or squared distance for l2."""
+        return self._metric_scores(scores, prepared.offset[:, None], prepared.calibration)
+
+    def range_scores(self, scores: Floats, offsets: Ids, prepared: PreparedQueries) -> Floats:
+        """The same of a ragged result: scores float32[total], those of query i between offsets i and i + 1."""
+        return self._metric_scores(scores, np.repeat(prepared.offset, np.diff(offsets)), prepared.calibration)
+
+    def _metric_scores(self, scores: Floats, offset: Floats, calibration: tuple[float, float]) -> Floats:
         if self.metric == "l2":
-            distance = prepared.offset[:, None] - scores / np.float32(self._config["factor_scale"])
+            distance = offset - scores / np.float32(self._config["factor_scale"])
             scores = np.asarray(np.where(np.isfinite(scores), distance, np.inf), np.float32)
-        if prepared.calibration == (1.0, 0.0):
-            return scores
+        a, b = calibration
+        return scores if calibration == (1.0, 0.0) else np.asarray(np.float32(a) * scores + np.float32(b), np.float32)
+
+    def engine_floors(self, radius: float, prepared: PreparedQueries) -> Floats:
+        """The engine's score that a row must lie above to be within ``radius``, in the metric's own unit, of each query:
+        float32[n]. ``ValueError`` unless it is a number."""
+        if isinstance(radius, bool | str) or not np.isfinite(radius):
+            raise ValueError(f"radius is {radius!r}: want a finite number")
         a, b = prepared.calibration
-        return np.asarray(np.float32(a) * scores + np.float32(b), np.float32)
+        floors = np.full(len(prepared.y), (radius - b) / a, np.float32)
+        if self.metric == "l2":
+            floors = np.asarray((prepared.offset - floors) * np.float32(self._config["factor_scale"]), np.float32)
+        return np.nextafter(floors, np.float32(-np.inf))
 
     @property
     def compatible_with(self) -> tuple[str, ...]:
@@ -449,7 +492,7 @@ class Binarizer:
         if old.metric == "cosine" and old._decoder is not None:
             q = normalized(q)
         a, b = self._config["compatible"][old.digest]["calibration"][query]
-        return replace(old._prepare_inner(q), calibration=(float(a), float(b)))
+        return replace(old.prepare_vectors(q), calibration=(float(a), float(b)))
 
     def lift(self, codes: Codes, old: Binarizer) -> Codes:
         """Codes of ``old`` as codes of this model, without the vectors they came from: decoded, mapped, encoded.

@@ -1,15 +1,9 @@
-// The only file that sees pybind11. Arrays come in checked (dtype and C order by the array types, shapes here); the GIL
-// is released round everything that works; Error becomes the Python exception of its code (bebr/errors.py).
-#include <pybind11/numpy.h>
-#include <pybind11/pybind11.h>
-#include <pybind11/stl.h>
+// With bind.h and bind_ivf.cpp the only files that see pybind11. Arrays come in checked (dtype and C order by the array
+// types, shapes here); the GIL is released round everything that works; Error becomes the Python exception of its code
+// (bebr/errors.py).
+#include "bind.h"
 
-#include <map>
-#include <memory>
 #include <optional>
-#include <string>
-#include <utility>
-#include <vector>
 
 #include "base/cpu.h"
 #include "base/error.h"
@@ -19,43 +13,12 @@
 #include "binarizer/encoder.h"
 #include "binarizer/network.h"
 #include "index/flat.h"
+#include "index/ivf.h"
 #include "kernels/bench.h"
 
-namespace py = pybind11;
 using namespace bebr;
 
 namespace {
-
-template <typename T>
-using Array = py::array_t<T, py::array::c_style>;
-
-std::string shape_text(const py::array& a) {
-  std::string text = "(";
-  for (py::ssize_t i = 0; i < a.ndim(); ++i) text += (i > 0 ? ", " : "") + std::to_string(a.shape(i));
-  return text + ")";
-}
-
-void expect_shape(const py::array& a, const char* name, std::vector<py::ssize_t> want) {
-  bool same = a.ndim() == static_cast<py::ssize_t>(want.size());
-  for (size_t i = 0; same && i < want.size(); ++i)
-    same = want[i] < 0 || a.shape(static_cast<py::ssize_t>(i)) == want[i];
-  if (same) return;
-  std::string text = "(";
-  for (size_t i = 0; i < want.size(); ++i)
-    text += (i > 0 ? ", " : "") + (want[i] < 0 ? std::string("n") : std::to_string(want[i]));
-  fail(Code::InvalidArgument, std::string(name) + " has shape " + shape_text(a) + ": want " + text + ")");
-}
-
-// A vector handed to Python without a copy.
-template <typename T>
-py::array to_numpy(std::vector<T> values, std::vector<py::ssize_t> shape) {
-  auto* kept = new std::vector<T>(std::move(values));
-  py::capsule owner(kept, [](void* p) { delete static_cast<std::vector<T>*>(p); });
-  return py::array_t<T>(std::move(shape), kept->data(), owner);
-}
-
-CodeSpec spec_of(const std::vector<uint32_t>& widths) { return CodeSpec::make(widths); }
-std::vector<uint32_t> widths_of(const CodeSpec& spec) { return {spec.widths, spec.widths + spec.planes}; }
 
 // --- codes
 // --------------------------------------------------------------------------------------------------------------
@@ -103,13 +66,6 @@ void bind_codes(py::module_& m) {
 // --- indexes
 // ------------------------------------------------------------------------------------------------------------
 
-Factor factor_of(const std::string& name) {
-  if (name == "none") return Factor::None;
-  if (name == "mul") return Factor::Mul;
-  if (name == "sub") return Factor::Sub;
-  fail(Code::InvalidArgument, "factor is '" + name + "': want none, mul or sub");
-}
-
 void add(FlatIndex& index, const Array<uint8_t>& planes, const Array<uint8_t>& factors, const Array<int64_t>& ids) {
   const auto n = static_cast<py::ssize_t>(ids.size());
   expect_shape(ids, "ids", {-1});
@@ -150,58 +106,49 @@ py::tuple search(const FlatIndex& index, const Array<float>& y, const Array<floa
   return py::make_tuple(scores, ids);
 }
 
-py::tuple rows(const FlatIndex& index) {
+py::tuple rows(const FlatIndex& index, const std::optional<Array<int64_t>>& ids) {
   Rows out;
   {
     py::gil_scoped_release release;
-    out = index.rows();
+    out = ids ? index.rows({ids->data(), static_cast<size_t>(ids->size())}) : index.rows();
   }
-  const auto n = static_cast<py::ssize_t>(out.ids.size());
-  const RowFormat& format = index.format();
-  return py::make_tuple(to_numpy(std::move(out.planes), {n, static_cast<py::ssize_t>(format.spec.row_bytes())}),
-                        to_numpy(std::move(out.factors), {n, static_cast<py::ssize_t>(format.factor_bytes())}),
-                        to_numpy(std::move(out.ids), {n}));
+  return rows_to_numpy(index.format(), std::move(out));
 }
 
 void save(const FlatIndex& index, const std::string& path, const std::map<std::string, py::bytes>& extra) {
-  std::vector<Section> sections;
-  for (const auto& [name, bytes] : extra) {
-    const std::string_view view = bytes;
-    sections.push_back({name, {reinterpret_cast<const uint8_t*>(view.data()), view.size()}});
-  }
+  const std::vector<Section> sections = sections_of(extra);
   py::gil_scoped_release release;
   index.save(path, sections);
 }
 
-py::tuple open_flat(const std::string& path, bool map, bool verify) {
+// An index of whatever kind the file holds, and the sections that are not the index's own.
+py::tuple open_index(const std::string& path, bool map, bool verify) {
   std::shared_ptr<const File> file;
-  std::unique_ptr<FlatIndex> index;
+  std::unique_ptr<FlatIndex> flat;
+  std::unique_ptr<IvfIndex> ivf;
   {
     py::gil_scoped_release release;
-    file = File::open(path, "flat", verify || !map);
-    index = FlatIndex::open(file, map);
+    file = File::open(path, "", verify || !map);
+    if (file->kind() == "flat")
+      flat = FlatIndex::open(file, map);
+    else if (file->kind() == "ivf")
+      ivf = IvfIndex::open(file, map);
+    else
+      fail(Code::Corrupt, path + ": holds a '" + file->kind() + "': want an index, 'flat' or 'ivf'");
   }
-  py::dict extra;  // the caller's own sections
-  for (const std::string& name : file->names()) {
-    if (FlatIndex::owns_section(name)) continue;
-    const auto bytes = file->section(name);
-    extra[py::str(name)] = py::bytes(reinterpret_cast<const char*>(bytes.data()), bytes.size());
-  }
-  return py::make_tuple(std::move(index), extra);
+  if (flat) return py::make_tuple(std::move(flat), foreign_sections(*file, FlatIndex::owns_section));
+  return py::make_tuple(std::move(ivf), foreign_sections(*file, IvfIndex::owns_section));
 }
 
 void bind_index(py::module_& m) {
   py::class_<FlatIndex>(m, "FlatIndex")
-      .def(py::init([](const std::vector<uint32_t>& widths, const std::string& factor, bool stage_factor,
-                       uint32_t factor_bytes, std::pair<uint32_t, uint32_t> code,
-                       std::pair<uint32_t, uint32_t> stage_code) {
-             return std::make_unique<FlatIndex>(
-                 RowFormat{spec_of(widths), factor_of(factor), stage_factor,
-                           FactorCode::make(factor_bytes, code.first, code.second),
-                           FactorCode::make(factor_bytes, stage_code.first, stage_code.second)});
-           }),
-           py::arg("widths"), py::arg("factor"), py::arg("stage_factor"), py::arg("factor_bytes"), py::arg("code"),
-           py::arg("stage_code"))
+      .def(
+          py::init([](const std::vector<uint32_t>& widths, const std::string& factor, bool stage_factor,
+                      uint32_t factor_bytes, PyFactorCode code, PyFactorCode stage_code) {
+            return std::make_unique<FlatIndex>(format_of(widths, factor, stage_factor, factor_bytes, code, stage_code));
+          }),
+          py::arg("widths"), py::arg("factor"), py::arg("stage_factor"), py::arg("factor_bytes"), py::arg("code"),
+          py::arg("stage_code"))
       .def("__len__", &FlatIndex::size)
       .def_property_readonly("mapped", &FlatIndex::mapped)
       .def_property_readonly("widths", [](const FlatIndex& i) { return widths_of(i.format().spec); })
@@ -210,11 +157,11 @@ void bind_index(py::module_& m) {
       .def("add", &add, py::arg("planes"), py::arg("factors"), py::arg("ids"))
       .def("remove", &remove, py::arg("ids"))
       .def("contains", &FlatIndex::contains, py::arg("id"))
-      .def("rows", &rows)
+      .def("rows", &rows, py::arg("ids") = py::none())
       .def("search", &search, py::arg("y"), py::arg("base"), py::arg("stage_y"), py::arg("stage_base"), py::arg("k"),
            py::arg("survivors"), py::arg("allow"))
       .def("save", &save, py::arg("path"), py::arg("extra"));
-  m.def("open_flat", &open_flat, py::arg("path"), py::arg("map"), py::arg("verify"));
+  m.def("open_index", &open_index, py::arg("path"), py::arg("map"), py::arg("verify"));
 }
 
 // --- binarizer
@@ -358,6 +305,9 @@ void translate(std::exception_ptr p) {
         PyErr_SetString(PyExc_OSError, e.what());
         return;
       case Code::InvalidArgument:
+      case Code::UnknownId:
+        PyErr_SetString(PyExc_KeyError, e.what());
+        break;
       case Code::ReadOnly:
         PyErr_SetString(PyExc_ValueError, e.what());
         return;
@@ -402,4 +352,5 @@ PYBIND11_MODULE(_core, m) {
   bind_binarizer(m);
   bind_codes(m);
   bind_index(m);
+  bind_ivf(m);
 }

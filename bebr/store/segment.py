@@ -35,7 +35,10 @@ class Segment:
         size = path.stat().st_size
         if size != row.bytes:
             raise CorruptFile(f"{path} has {size} bytes: the catalog says {row.bytes}")
-        self.index = open_index(path, mmap=True, verify=verify)
+        index = open_index(path, mmap=True, verify=verify)
+        if not isinstance(index, FlatIndex):
+            raise CorruptFile(f"{path} holds a {type(index).__name__}: a segment is a FlatIndex")
+        self.index = index
         if self.index.binarizer.digest != bz.digest:
             raise IncompatibleModel(
                 f"{path} was made with model {self.index.binarizer.digest}: its collection has {bz.digest}"

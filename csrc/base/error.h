@@ -7,7 +7,7 @@
 
 namespace bebr {
 
-enum class Code { InvalidArgument, NotFound, Corrupt, LimitExceeded, ReadOnly, Io };
+enum class Code { InvalidArgument, NotFound, UnknownId, Corrupt, LimitExceeded, ReadOnly, Io };
 
 class Error : public std::runtime_error {
  public:

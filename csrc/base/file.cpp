@@ -182,6 +182,7 @@ std::shared_ptr<const File> File::open(const std::string& path, std::string_view
     corrupt("section table: checksum expected " + hex(table_expected) + ", found " + hex(table_found));
   const std::string found_kind(reinterpret_cast<const char*>(head + 16),
                                ::strnlen(reinterpret_cast<const char*>(head + 16), kName));
+  file->kind_ = found_kind;
   if (!kind.empty() && found_kind != kind) corrupt("holds a '" + found_kind + "': want a '" + std::string(kind) + "'");
   for (uint32_t i = 0; i < count; ++i) {
     const uint8_t* e = head + kHeader + kEntry * i;

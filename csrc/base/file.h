@@ -35,11 +35,13 @@ void write_file(const std::string& path, std::string_view kind, std::span<const 
 // file.
 class File {
  public:
+  // kind: what it must hold; empty: anything.
   static std::shared_ptr<const File> open(const std::string& path, std::string_view kind, bool verify_contents);
 
   std::span<const uint8_t> section(std::string_view name) const;  // throws Corrupt if absent
   std::vector<std::string> names() const;
   const std::string& path() const { return path_; }
+  const std::string& kind() const { return kind_; }
   void verify() const;
   ~File();
   File(const File&) = delete;
@@ -52,7 +54,7 @@ class File {
     uint32_t crc;
   };
   File() = default;
-  std::string path_;
+  std::string path_, kind_;
   const uint8_t* data_ = nullptr;
   size_t size_ = 0;
   std::vector<Entry> entries_;

@@ -99,4 +99,16 @@ Rows FlatIndex::rows() const {
   return out;
 }
 
+Rows FlatIndex::rows(std::span<const int64_t> ids) const {
+  std::shared_lock lock(mutex_);
+  need_map();
+  Rows out;
+  for (const int64_t id : ids) {
+    const auto found = row_of_.find(id);
+    if (found == row_of_.end()) fail(Code::UnknownId, "id " + std::to_string(id) + " is not in this index");
+    copy_row(format_, view(), found->second, out);
+  }
+  return out;
+}
+
 }  // namespace bebr

@@ -52,6 +52,7 @@ class FlatIndex {
   bool contains(int64_t id) const;
   int64_t max_id() const;  // -1 when empty
   Rows rows() const;
+  Rows rows(std::span<const int64_t> ids) const;  // throws Error(UnknownId) for an id that is not here
 
   // scores, ids: queries.count * k, best first; missing results are -inf and -1. Equal scores: smaller id first.
   void search(const Queries& queries, const SearchParams& params, float* scores, int64_t* ids) const;

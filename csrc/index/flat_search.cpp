@@ -72,11 +72,7 @@ class FlatIndex::Scan {
     if (exact_) {
       // The margin is reckoned against the query that final scores use.
       std::vector<float> rounded(queries.count * dims);
-      for (size_t q = 0; q < queries.count; ++q) {
-        const double step = fine_[q].scale * (1u << (view_.spec.planes - 1));
-        for (size_t j = 0; j < dims; ++j)
-          rounded[q * dims + j] = static_cast<float>(step * fine_[q].y16.as<int16_t>()[j]);
-      }
+      for (size_t q = 0; q < queries.count; ++q) fine_values(view_.spec, fine_[q], rounded.data() + q * dims);
       coarse_ = make_coarse_queries(view_.spec, rounded.data(), queries.count, dims);
     } else {
       coarse_ = make_coarse_queries(view_.spec, own_stage ? queries.stage_y : queries.y, queries.count, dims);

@@ -35,6 +35,11 @@ FineQuery make_fine_query(const CodeSpec& spec, const float* y) {
   return fine;
 }
 
+void fine_values(const CodeSpec& spec, const FineQuery& fine, float* y) {
+  const double step = fine.scale * (1u << (spec.planes - 1));
+  for (uint32_t j = 0; j < spec.dims(); ++j) y[j] = static_cast<float>(step * fine.y16.as<int16_t>()[j]);
+}
+
 CoarseQueries make_coarse_queries(const CodeSpec& spec, const float* y, size_t count, size_t stride) {
   CoarseQueries c;
   c.groups = spec.groups();
@@ -86,6 +91,16 @@ double scan_margin(const CodeSpec& spec, const FineQuery& fine, const int8_t* y8
   }
   // One part in 10^5 more than the float arithmetic of select can lose.
   return (rounding + std::min(l1, std::sqrt(y_squared * v_squared))) * (1 + 1e-5);
+}
+
+double scan_deviation(const CodeSpec& spec, const float* y, float scale8) {
+  double variance = double{scale8} * double{scale8} * spec.dims() / 12;  // of rounding
+  for (uint32_t j = 0; j < spec.dims(); ++j) {
+    // Planes 1 .. depth - 1 add 4^-t each.
+    const double unread = (1 - std::exp2(2 - 2 * static_cast<double>(spec.depth(j)))) / 3;
+    variance += double{y[j]} * double{y[j]} * unread;
+  }
+  return std::sqrt(variance);
 }
 
 }  // namespace bebr

@@ -17,6 +17,8 @@ struct FineQuery {
   double scale = 0;  // includes the 2^-(planes-1) of the kernel's integer form
 };
 FineQuery make_fine_query(const CodeSpec& spec, const float* y);
+// The float query that a fine query stands for, dims floats: what an exact search reckons its bounds against.
+void fine_values(const CodeSpec& spec, const FineQuery& fine, float* y);
 
 // Queries as small integers and lookup tables for the scan of the sign plane: <y, r_0> ~ scale[q] * sums.
 struct CoarseQueries {
@@ -36,5 +38,8 @@ CoarseQueries make_coarse_queries(const CodeSpec& spec, const float* y, size_t c
 // cannot see. Rounding of the 8-bit query, plus the planes it does not read (the smaller of the L1 and the
 // Cauchy-Schwarz bound).
 double scan_margin(const CodeSpec& spec, const FineQuery& fine, const int8_t* y8, float scale8);
+
+// The standard deviation of the same over codes whose unread bits are fair coins: what a search by margin goes by.
+double scan_deviation(const CodeSpec& spec, const float* y, float scale8);
 
 }  // namespace bebr

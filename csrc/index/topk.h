@@ -19,9 +19,13 @@ inline bool better(const Hit& a, const Hit& b) { return a.score > b.score || (a.
 
 class TopK {
  public:
-  explicit TopK(size_t k) : k_(k) { heap_.reserve(std::min<size_t>(k, 1024)); }  // k may be far above the rows
+  // floor: scores at or below it do not count.
+  explicit TopK(size_t k, float floor = -std::numeric_limits<float>::infinity()) : k_(k), floor_(floor) {
+    heap_.reserve(std::min<size_t>(k, 1024));  // k may be far above the rows
+  }
 
   void push(Hit hit) {
+    if (!(hit.score > floor_)) return;
     if (heap_.size() < k_) {
       heap_.push_back(hit);
       std::push_heap(heap_.begin(), heap_.end(), better);
@@ -33,9 +37,9 @@ class TopK {
   }
 
   // A candidate must score above this to matter. One step below the k-th score, so that an equal score with a smaller
-  // id still comes through; -inf while there are fewer than k.
+  // id still comes through; the floor while there are fewer than k.
   float threshold() const {
-    if (heap_.size() < k_) return -std::numeric_limits<float>::infinity();
+    if (heap_.size() < k_) return floor_;
     return std::nextafter(heap_.front().score, -std::numeric_limits<float>::infinity());
   }
 
@@ -45,9 +49,12 @@ class TopK {
     return heap_;
   }
   const std::vector<Hit>& hits() const { return heap_; }
+  bool full() const { return heap_.size() == k_; }
+  void clear() { heap_.clear(); }
 
  private:
   size_t k_;
+  float floor_;
   std::vector<Hit> heap_;
 };
 

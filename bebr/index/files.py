@@ -1,0 +1,38 @@
+"""Index files of every kind."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from bebr import _core
+from bebr.binarizer import Binarizer
+from bebr.errors import CorruptFile
+from bebr.index.base import Index
+from bebr.index.flat import FlatIndex
+from bebr.index.ivf import IVFIndex
+
+
+def open_index(path: str | Path, mmap: bool = True, verify: bool = False) -> Index:
+    """Open a file written by ``save`` of any index; the result is of the kind that was saved.
+
+    mmap: rows stay in the file, read on demand; header, sizes and section table are checked, contents only with
+    ``verify``.
+    mmap=False reads all of it, checks every byte, and allows ``add``. ``FileNotFoundError``; ``CorruptFile`` names
+    path and section.
+    """
+    core, extra = _core.open_index(str(path), mmap, verify)
+    index: Index
+    index = FlatIndex.__new__(FlatIndex) if isinstance(core, _core.FlatIndex) else IVFIndex.__new__(IVFIndex)
+    if "model" not in extra:
+        raise CorruptFile(f"{path}: section 'model' is missing")
+    bz = Binarizer.from_bytes(extra["model"], f"{path}: section 'model'")
+    if tuple(core.widths) != bz.widths:
+        raise CorruptFile(f"{path}: codes of widths {core.widths} beside a model of widths {list(bz.widths)}")
+    if core.factor_bytes != bz.factor_bytes:
+        raise CorruptFile(f"{path}: factors of {core.factor_bytes} bytes beside a model of {bz.factor_bytes}")
+    index._binarizer, index._engine = bz, core
+    # A mapped index takes no new rows, so it need not read all ids for the next free one.
+    index._next_id = 0 if mmap else core.max_id + 1
+    if isinstance(index, IVFIndex):
+        index._opened(extra, str(path))
+    return index

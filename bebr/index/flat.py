@@ -1,0 +1,90 @@
+"""FlatIndex: every code is scored."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from bebr import _core
+from bebr.arrays import as_ids
+from bebr.binarizer import Binarizer, Codes, PreparedQueries, Query
+from bebr.index.base import Hits, Index, check_k, row_format
+
+Refine = int | Literal["exact"] | None
+
+# Fewer survivors than this a query are not worth saving.
+_FEWEST_SURVIVORS = 64
+
+
+class FlatIndex(Index):
+    """Every code is scored; nothing is missed but what the codes themselves lose.
+
+    search() reads the sign plane of every row and all planes of the best few (``refine``). Threads: any number may
+    search
+    while one adds or removes. ``mmap=True`` of :func:`open_index` gives an index that refuses ``add``.
+    """
+
+    def __init__(self, binarizer: Binarizer) -> None:
+        self._binarizer = binarizer
+        self._engine: _core.FlatIndex = _core.FlatIndex(*row_format(binarizer))
+        self._next_id = 0
+
+    def add(self, x: ArrayLike, ids: ArrayLike | None = None) -> None:
+        codes = self._binarizer.encode(x)
+        self.add_codes(codes, self._new_ids(len(codes)) if ids is None else ids)
+
+    def add_codes(self, codes: Codes, ids: ArrayLike) -> None:
+        self._binarizer._check_codes(codes)
+        numbers = as_ids(ids, "ids", len(codes))
+        self._engine.add(np.ascontiguousarray(codes.planes), codes.factor_rows(), numbers)
+        self._took(numbers)
+
+    def search(  # type: ignore[override]
+        self,
+        queries: ArrayLike,
+        k: int = 10,
+        *,
+        query: Query = "float",
+        refine: Refine = None,
+        allow: ArrayLike | None = None,
+        binarizer: Binarizer | None = None,
+    ) -> Hits:
+        """The k best rows for each query.
+
+        queries: float32[n, d] or [d]. query: ``"float"`` (ADC) or ``"code"`` (SDC, the paper's mode).
+        refine: rows completed over all planes after the sign plane, as a multiple of k; None: the number measured at
+        training;
+        ``"exact"``: every row that an upper bound on its score cannot rule out, so the result equals scoring all
+        planes of all rows.
+        allow: int64 ids; only these are considered.
+        binarizer: the model of the queries where it is a newer one than the codes'; the scores come out as on its own
+        codes (:meth:`Binarizer.prepare_for`). Raises ``ValueError``; :class:`IncompatibleModel`.
+        """
+        prepared = (binarizer or self._binarizer).prepare_for(self._binarizer, queries, query)
+        return self.search_prepared(prepared, k, refine=refine, allow=allow)
+
+    def search_prepared(  # type: ignore[override]
+        self, prepared: PreparedQueries, k: int, *, refine: Refine = None, allow: ArrayLike | None = None
+    ) -> Hits:
+        """:meth:`search` for queries that :meth:`Binarizer.prepare` has already brought into code space."""
+        scores, ids = self._engine.search(
+            prepared.y,
+            prepared.base,
+            prepared.stage_y,
+            prepared.stage_base,
+            check_k(k),
+            self._survivors(k, refine),
+            None if allow is None else as_ids(allow, "allow"),
+        )
+        return Hits(self._binarizer.metric_scores(scores, prepared), ids)
+
+    def _survivors(self, k: int, refine: Refine) -> int:
+        if refine is None:
+            return max(self._binarizer.survivors(len(self)), _FEWEST_SURVIVORS, 4 * k)
+        if refine == "exact":
+            return 0
+        if isinstance(refine, bool) or not isinstance(refine, int) or refine < 1:
+            raise ValueError(f"refine is {refine!r}: want None, an integer >= 1 or 'exact'")
+        return min(refine * k, max(len(self), 1))

@@ -1,0 +1,203 @@
+"""IVFIndex: rows in lists by their nearest centroid; a search looks at the lists nearest to its query."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from bebr import _core
+from bebr.arrays import Floats, as_ids, as_vectors
+from bebr.binarizer import Binarizer, Codes, PreparedQueries, Query
+from bebr.errors import CorruptFile
+from bebr.index.base import Hits, Index, RangeHits, check_k, row_format
+from bebr.index.kmeans import kmeans
+
+Margin = float | Literal["exact"] | None
+
+# Lists looked at by default, unless a target was calibrated.
+_PROBES = 16
+
+
+class IVFIndex(Index):
+    """An inverted file over codes (IVF): k-means lists, each scanned by sign planes with the kernels of FlatIndex.
+
+    Centroids come from :meth:`train`, or from the first vectors added. ``lists`` of about 2 to 4 times the square root
+    of the number of rows suit most data. ``mmap=True`` of :func:`open_index` gives an index that refuses ``add``.
+    """
+
+    def __init__(self, binarizer: Binarizer, lists: int = 256, seed: int = 0) -> None:
+        if isinstance(lists, bool) or not isinstance(lists, int | np.integer) or not 1 <= lists <= 1 << 20:
+            raise ValueError(f"lists is {lists!r}: want an integer from 1 to {1 << 20}")
+        self._binarizer = binarizer
+        self._lists, self._seed = int(lists), int(seed)
+        self._next_id = 0
+        self._probes = min(_PROBES, self._lists)
+        # Until it is trained: no rows, and one list that stands for none.
+        self._trained = False
+        self._engine: _core.IvfIndex = self._with(np.zeros((1, binarizer.inner_dim), np.float32))
+
+    def _opened(self, extra: dict[str, bytes], path: str) -> None:
+        try:
+            options = json.loads(extra["search"])
+            self._probes, self._seed = int(options["probes"]), int(options["seed"])
+        except (KeyError, ValueError) as e:
+            raise CorruptFile(f"{path}: section 'search' is missing or unreadable ({e})") from e
+        self._lists, self._trained = len(self._engine.list_sizes), True
+
+    @property
+    def lists(self) -> int:
+        """How many lists there are."""
+        return self._lists
+
+    @property
+    def list_sizes(self) -> list[int]:
+        """Rows of each list."""
+        return self._engine.list_sizes if self._trained else [0] * self._lists
+
+    @property
+    def probes(self) -> int:
+        """Lists that a search looks at unless told otherwise; :meth:`calibrate` sets it."""
+        return self._probes
+
+    @probes.setter
+    def probes(self, probes: int) -> None:
+        self._probes = self._check_probes(probes)
+
+    def train(self, x: ArrayLike) -> None:
+        """Find the centroids of the lists by k-means over vectors float32[n, d], n >= lists.
+
+        ``ValueError`` if there are centroids already, or too few vectors.
+        """
+        if self._trained:
+            raise ValueError("this index has its centroids already")
+        self._train(self._binarizer.vectors(x))
+
+    def _train(self, vectors: Floats) -> None:
+        if len(vectors) < self._lists:
+            raise ValueError(f"x has {len(vectors)} vectors for {self._lists} lists: want at least one a list")
+        self._engine = self._with(kmeans(vectors, self._lists, self._seed))
+        self._trained = True
+
+    def _with(self, centroids: Floats) -> _core.IvfIndex:
+        by_product = self._binarizer.metric == "ip"
+        return _core.IvfIndex(*row_format(self._binarizer), np.ascontiguousarray(centroids), by_product, 0.0)
+
+    def add(self, x: ArrayLike, ids: ArrayLike | None = None) -> None:
+        floats = as_vectors(x, "x", self._binarizer.input_dim)
+        self._add(self._binarizer.encode(floats), self._binarizer.vectors(floats), ids)
+
+    def add_codes(self, codes: Codes, ids: ArrayLike) -> None:
+        self._binarizer._check_codes(codes)
+        self._add(codes, self._binarizer.reconstructed(codes), ids)
+
+    def _add(self, codes: Codes, vectors: Floats, ids: ArrayLike | None) -> None:
+        numbers = self._new_ids(len(codes)) if ids is None else as_ids(ids, "ids", len(codes))
+        if not self._trained:
+            self._train(vectors)
+        self._engine.add(np.ascontiguousarray(codes.planes), codes.factor_rows(), numbers, self._engine.assign(vectors))
+        self._took(numbers)
+
+    def search(  # type: ignore[override]
+        self,
+        queries: ArrayLike,
+        k: int = 10,
+        *,
+        query: Query = "float",
+        probes: int | None = None,
+        margin: Margin = None,
+        radius: float | None = None,
+        allow: ArrayLike | None = None,
+        binarizer: Binarizer | None = None,
+    ) -> Hits:
+        """The k best rows for each query, among the ``probes`` lists nearest to it.
+
+        queries: float32[n, d] or [d]. query: ``"float"`` (ADC) or ``"code"`` (SDC, the paper's mode).
+        probes: 1 to ``lists``; None: :attr:`probes`. More lists are looked at where these hold fewer than k rows, and
+        where a filter leaves few.
+        margin: a row is completed over all planes when its sign plane's score, raised by this many standard deviations
+        of what the sign plane cannot see, reaches the k-th result so far; None: what training measured; ``"exact"``:
+        raised by an upper bound, so that the result equals scoring all planes of all rows of these lists.
+        radius: only rows at least this similar (l2: at most this squared distance).
+        allow: int64 ids; only these are considered. k results are found wherever k allowed rows exist.
+        binarizer: as in :meth:`FlatIndex.search`. Raises ``ValueError``; :class:`IncompatibleModel`.
+        """
+        prepared = (binarizer or self._binarizer).prepare_for(self._binarizer, queries, query)
+        return self.search_prepared(prepared, k, probes=probes, margin=margin, radius=radius, allow=allow)
+
+    def search_prepared(  # type: ignore[override]
+        self,
+        prepared: PreparedQueries,
+        k: int,
+        *,
+        probes: int | None = None,
+        margin: Margin = None,
+        radius: float | None = None,
+        allow: ArrayLike | None = None,
+    ) -> Hits:
+        scores, ids = self._engine.search(
+            prepared.y,
+            prepared.base,
+            prepared.stage_y,
+            prepared.stage_base,
+            prepared.vectors,
+            check_k(k),
+            self._check_probes(probes),
+            self._check_margin(margin),
+            None if allow is None else as_ids(allow, "allow"),
+            None if radius is None else self._floors(prepared, radius),
+        )
+        return Hits(self._binarizer.metric_scores(scores, prepared), ids)
+
+    def search_range(
+        self,
+        queries: ArrayLike,
+        radius: float,
+        *,
+        query: Query = "float",
+        probes: int | None = None,
+        margin: Margin = None,
+        allow: ArrayLike | None = None,
+    ) -> RangeHits:
+        """Every row at least ``radius`` similar (l2: at most that squared distance) in the lists looked at."""
+        prepared = self._binarizer.prepare(queries, query)
+        offsets, scores, ids = self._engine.range(
+            prepared.y,
+            prepared.base,
+            prepared.stage_y,
+            prepared.stage_base,
+            prepared.vectors,
+            self._check_probes(probes),
+            self._check_margin(margin),
+            None if allow is None else as_ids(allow, "allow"),
+            self._floors(prepared, radius),
+        )
+        return RangeHits(offsets, self._binarizer.range_scores(scores, offsets, prepared), ids)
+
+    def _floors(self, prepared: PreparedQueries, radius: float) -> Floats:
+        return self._binarizer.engine_floors(radius, prepared)
+
+    def _check_probes(self, probes: int | None) -> int:
+        if probes is None:
+            return self._probes
+        if isinstance(probes, bool) or not isinstance(probes, int | np.integer) or not 1 <= probes <= self._lists:
+            raise ValueError(f"probes is {probes!r}: want None or an integer from 1 to {self._lists}, the lists")
+        return int(probes)
+
+    def _check_margin(self, margin: Margin) -> float:
+        if margin is None:
+            return self._binarizer.margin
+        if margin == "exact":
+            return -1.0
+        if isinstance(margin, bool | str) or not np.isfinite(margin) or margin < 0:
+            raise ValueError(f"margin is {margin!r}: want None, a number >= 0 or 'exact'")
+        return float(margin)
+
+    def save(self, path: str | Path) -> None:
+        if not self._trained:
+            raise ValueError("this index has no centroids yet: train() it or add() vectors before it is saved")
+        options = json.dumps({"probes": self._probes, "seed": self._seed}).encode()
+        self._engine.save(str(path), {"model": self._binarizer.to_bytes(), "search": options})

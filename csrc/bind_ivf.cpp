@@ -1,0 +1,193 @@
+// IvfIndex for Python (bind.cpp).
+#include <limits>
+#include <optional>
+
+#include "bind.h"
+#include "index/ivf.h"
+
+namespace bebr {
+namespace {
+
+using Vectors = Array<float>;
+
+void expect_vectors(const IvfIndex& index, const Vectors& x, const char* name, py::ssize_t n) {
+  expect_shape(x, name, {n, static_cast<py::ssize_t>(index.centroids().dim())});
+}
+
+void add(IvfIndex& index, const Array<uint8_t>& planes, const Array<uint8_t>& factors, const Array<int64_t>& ids,
+         const Array<uint32_t>& lists) {
+  const auto n = static_cast<py::ssize_t>(ids.size());
+  expect_shape(ids, "ids", {-1});
+  expect_shape(lists, "lists", {n});
+  expect_shape(planes, "planes", {n, static_cast<py::ssize_t>(index.format().spec.row_bytes())});
+  expect_shape(factors, "factors", {n, static_cast<py::ssize_t>(index.format().factor_bytes())});
+  py::gil_scoped_release release;
+  index.add(static_cast<size_t>(n), planes.data(), factors.data(), ids.data(), lists.data());
+}
+
+py::array_t<uint32_t> assign(const Centroids& centroids, const Vectors& x) {
+  expect_shape(x, "x", {-1, static_cast<py::ssize_t>(centroids.dim())});
+  py::array_t<uint32_t> lists(x.shape(0));
+  uint32_t* out = lists.mutable_data();
+  const float* from = x.data();
+  const auto n = static_cast<size_t>(x.shape(0));
+  py::gil_scoped_release release;
+  centroids.assign(from, n, out);
+  return lists;
+}
+
+struct PyQueries {
+  const Array<float>&y, &base;
+  const std::optional<Array<float>>&stage_y, &stage_base;
+  const Vectors& vectors;
+};
+
+std::vector<std::vector<Hit>> search_hits(const IvfIndex& index, const PyQueries& q, IvfParams params,
+                                          const std::optional<Array<int64_t>>& allow,
+                                          const std::optional<Array<float>>& floors) {
+  const auto dims = static_cast<py::ssize_t>(index.format().spec.dims());
+  expect_shape(q.y, "y", {-1, dims});
+  const py::ssize_t n = q.y.shape(0);
+  expect_shape(q.base, "base", {n});
+  expect_vectors(index, q.vectors, "vectors", n);
+  Queries queries{static_cast<size_t>(n), q.y.data(), q.base.data(), nullptr, nullptr};
+  if (q.stage_y && q.stage_base) {
+    expect_shape(*q.stage_y, "stage_y", {n, dims});
+    expect_shape(*q.stage_base, "stage_base", {n});
+    queries.stage_y = q.stage_y->data();
+    queries.stage_base = q.stage_base->data();
+  }
+  if (allow) {
+    params.filtered = true;
+    params.allow = {allow->data(), static_cast<size_t>(allow->size())};
+  }
+  if (floors) {
+    expect_shape(*floors, "floors", {n});
+    params.floors = floors->data();
+  }
+  std::vector<std::vector<Hit>> hits;
+  py::gil_scoped_release release;
+  index.search(queries, q.vectors.data(), params, hits);
+  return hits;
+}
+
+py::tuple search(const IvfIndex& index, const Array<float>& y, const Array<float>& base,
+                 const std::optional<Array<float>>& stage_y, const std::optional<Array<float>>& stage_base,
+                 const Vectors& vectors, size_t k, size_t probes, float margin,
+                 const std::optional<Array<int64_t>>& allow, const std::optional<Array<float>>& floors) {
+  const auto hits = search_hits(index, {y, base, stage_y, stage_base, vectors},
+                                IvfParams{k, probes, margin, nullptr, false, {}}, allow, floors);
+  py::array_t<float> scores({y.shape(0), static_cast<py::ssize_t>(k)});
+  py::array_t<int64_t> ids({y.shape(0), static_cast<py::ssize_t>(k)});
+  for (size_t q = 0; q < hits.size(); ++q) {
+    float* score = scores.mutable_data() + q * k;
+    int64_t* id = ids.mutable_data() + q * k;
+    for (size_t i = 0; i < k; ++i) {
+      score[i] = i < hits[q].size() ? hits[q][i].score : -std::numeric_limits<float>::infinity();
+      id[i] = i < hits[q].size() ? hits[q][i].id : -1;
+    }
+  }
+  return py::make_tuple(scores, ids);
+}
+
+py::tuple range(const IvfIndex& index, const Array<float>& y, const Array<float>& base,
+                const std::optional<Array<float>>& stage_y, const std::optional<Array<float>>& stage_base,
+                const Vectors& vectors, size_t probes, float margin, const std::optional<Array<int64_t>>& allow,
+                const Array<float>& floors) {
+  const auto hits =
+      search_hits(index, {y, base, stage_y, stage_base, vectors},
+                  IvfParams{std::numeric_limits<uint32_t>::max(), probes, margin, nullptr, false, {}}, allow, floors);
+  std::vector<int64_t> offsets = {0}, ids;
+  std::vector<float> scores;
+  for (const auto& row : hits) {
+    for (const Hit& hit : row) {
+      scores.push_back(hit.score);
+      ids.push_back(hit.id);
+    }
+    offsets.push_back(static_cast<int64_t>(ids.size()));
+  }
+  const auto n = static_cast<py::ssize_t>(ids.size()), rows = static_cast<py::ssize_t>(offsets.size());
+  return py::make_tuple(to_numpy(std::move(offsets), {rows}), to_numpy(std::move(scores), {n}),
+                        to_numpy(std::move(ids), {n}));
+}
+
+}  // namespace
+
+void bind_ivf(py::module_& m) {
+  py::class_<Centroids>(m, "Centroids")
+      .def(py::init([](const Array<float>& values) {
+             expect_shape(values, "values", {-1, -1});
+             return std::make_unique<Centroids>(static_cast<uint32_t>(values.shape(1)),
+                                                static_cast<size_t>(values.shape(0)), values.data(), false);
+           }),
+           py::arg("values"))
+      .def(
+          "assign", [](const Centroids& centroids, const Array<float>& x) { return assign(centroids, x); },
+          py::arg("x"));
+  py::class_<IvfIndex>(m, "IvfIndex")
+      .def(py::init([](const std::vector<uint32_t>& widths, const std::string& factor, bool stage_factor,
+                       uint32_t factor_bytes, PyFactorCode code, PyFactorCode stage_code, const Array<float>& centroids,
+                       bool by_product, float coarse_scale) {
+             expect_shape(centroids, "centroids", {-1, -1});
+             if (centroids.shape(0) < 1 || centroids.shape(1) < 1)
+               fail(Code::InvalidArgument, "centroids has shape " + shape_text(centroids) + ": want at least one");
+             Centroids made(static_cast<uint32_t>(centroids.shape(1)), static_cast<size_t>(centroids.shape(0)),
+                            centroids.data(), by_product);
+             return std::make_unique<IvfIndex>(format_of(widths, factor, stage_factor, factor_bytes, code, stage_code),
+                                               std::move(made), coarse_scale);
+           }),
+           py::arg("widths"), py::arg("factor"), py::arg("stage_factor"), py::arg("factor_bytes"), py::arg("code"),
+           py::arg("stage_code"), py::arg("centroids"), py::arg("by_product"), py::arg("coarse_scale"))
+      .def("__len__", &IvfIndex::size)
+      .def_property_readonly("mapped", &IvfIndex::mapped)
+      .def_property_readonly("widths", [](const IvfIndex& i) { return widths_of(i.format().spec); })
+      .def_property_readonly("factor_bytes", [](const IvfIndex& i) { return i.format().code.bytes; })
+      .def_property_readonly("max_id", &IvfIndex::max_id)
+      .def_property_readonly("coarse_scale", &IvfIndex::coarse_scale)
+      .def_property_readonly("list_sizes", &IvfIndex::list_sizes)
+      .def_property_readonly("centroids",
+                             [](const IvfIndex& i) {
+                               const auto values = i.centroids().values();
+                               return to_numpy(std::vector<float>(values.begin(), values.end()),
+                                               {static_cast<py::ssize_t>(i.centroids().size()),
+                                                static_cast<py::ssize_t>(i.centroids().dim())});
+                             })
+      .def(
+          "assign", [](const IvfIndex& index, const Array<float>& x) { return assign(index.centroids(), x); },
+          py::arg("x"))
+      .def("add", &add, py::arg("planes"), py::arg("factors"), py::arg("ids"), py::arg("lists"))
+      .def(
+          "remove",
+          [](IvfIndex& index, const Array<int64_t>& ids) {
+            expect_shape(ids, "ids", {-1});
+            py::gil_scoped_release release;
+            return index.remove({ids.data(), static_cast<size_t>(ids.size())});
+          },
+          py::arg("ids"))
+      .def("contains", &IvfIndex::contains, py::arg("id"))
+      .def(
+          "rows",
+          [](const IvfIndex& index, const std::optional<Array<int64_t>>& ids) {
+            Rows out;
+            {
+              py::gil_scoped_release release;
+              out = ids ? index.rows({ids->data(), static_cast<size_t>(ids->size())}) : index.rows();
+            }
+            return rows_to_numpy(index.format(), std::move(out));
+          },
+          py::arg("ids") = py::none())
+      .def("search", &search, py::arg("y"), py::arg("base"), py::arg("stage_y"), py::arg("stage_base"),
+           py::arg("vectors"), py::arg("k"), py::arg("probes"), py::arg("margin"), py::arg("allow"), py::arg("floors"))
+      .def("range", &range, py::arg("y"), py::arg("base"), py::arg("stage_y"), py::arg("stage_base"),
+           py::arg("vectors"), py::arg("probes"), py::arg("margin"), py::arg("allow"), py::arg("floors"))
+      .def(
+          "save",
+          [](const IvfIndex& index, const std::string& path, const std::map<std::string, py::bytes>& extra) {
+            const std::vector<Section> sections = sections_of(extra);
+            py::gil_scoped_release release;
+            index.save(path, sections);
+          },
+          py::arg("path"), py::arg("extra"));
+}
+
+}  // namespace bebr

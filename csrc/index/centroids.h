@@ -1,0 +1,50 @@
+// Centroids of lists, and the nearest few of a vector: the coarse step of IVF.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "kernels/dense.h"
+
+namespace bebr {
+
+class Centroids {
+ public:
+  // values: count rows of dim floats. Rows rank by <x, c> - ||c||^2 / 2, the nearest first, or, by_product, by <x, c>.
+  Centroids(uint32_t dim, size_t count, const float* values, bool by_product);
+
+  uint32_t dim() const noexcept { return dim_; }
+  size_t size() const noexcept { return count_; }
+  bool by_product() const noexcept { return by_product_; }
+  std::span<const float> values() const noexcept { return values_; }
+
+  // x: n rows. lists: the `probes` best of each (at most size()), best first, probes apart; equal: the smaller number.
+  void nearest(const float* x, size_t n, size_t probes, uint32_t* lists) const;
+  // The nearest list of each row whatever by_product says: where a row belongs. On all threads.
+  void assign(const float* x, size_t n, uint32_t* lists) const;
+
+  float product(const float* x, size_t list) const noexcept;  // <x, c>
+
+ private:
+  // One Dense over some centroids, and what they are called.
+  struct Group {
+    Dense weights;
+    std::vector<uint32_t> lists;  // empty: 0, 1, 2, ..
+  };
+  void rank_all(const float* x, size_t n, size_t probes, bool by_product, uint32_t* lists) const;
+  void rank_groups(const float* x, size_t n, size_t probes, bool by_product, uint32_t* lists) const;
+  void make_groups();
+
+  uint32_t dim_;
+  size_t count_;
+  bool by_product_;
+  std::vector<float> values_, half_norms_;
+  // Many centroids are looked at through groups of near ones (k-means over the centroids): the best groups, then all in
+  // them. Otherwise one group holds all.
+  std::vector<Group> groups_;
+  std::vector<Dense> heads_;  // one, of the groups' means; none: a single group
+};
+
+}  // namespace bebr

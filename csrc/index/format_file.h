@@ -1,0 +1,57 @@
+// What index files share: the sections `spec` and `bytecode`, which say what a stored vector is, and checks of sizes.
+#pragma once
+
+#include <cstdint>
+#include <cstring>
+#include <span>
+#include <string>
+#include <type_traits>
+#include <vector>
+
+#include "base/file.h"
+#include "index/rows.h"
+
+namespace bebr {
+
+// The two sections in the form they have on disk; rows: rows stored, padding included.
+class FormatSections {
+ public:
+  FormatSections(const RowFormat& format, uint64_t rows);
+  void add_to(std::vector<Section>& sections) const;  // spans of this object
+
+ private:
+  struct Spec {
+    uint32_t planes;
+    uint32_t widths[kMaxPlanes];
+    uint32_t factor;
+    uint32_t stage_factor;
+    uint32_t factor_bytes;  // 0 in files of version 1: 2
+    uint64_t rows;
+  } spec_{};
+  // What factors of one byte stand for.
+  struct ByteCode {
+    uint16_t low, step, stage_low, stage_step;
+  } bytecode_{};
+  friend RowFormat read_format(const File& file, uint64_t& rows);
+};
+
+// Throws Error(Corrupt) naming the file and the section.
+RowFormat read_format(const File& file, uint64_t& rows);
+void expect_size(const File& file, const char* name, uint64_t want);
+
+template <typename Struct>
+Struct read_struct(const File& file, const char* name) {
+  static_assert(std::is_trivially_copyable_v<Struct>);
+  expect_size(file, name, sizeof(Struct));
+  Struct s;
+  std::memcpy(&s, file.section(name).data(), sizeof s);
+  return s;
+}
+
+// Sections blocks, rest, factors, stage, ids: the rows of a view, checked in size against the format.
+RowView read_rows(const File& file, const RowFormat& format, uint64_t rows);
+void add_rows(const RowFormat& format, const RowView& view, std::vector<Section>& sections);
+
+inline std::span<const uint8_t> bytes_of(const void* p, size_t n) { return {static_cast<const uint8_t*>(p), n}; }
+
+}  // namespace bebr

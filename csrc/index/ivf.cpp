@@ -1,0 +1,156 @@
+#include "index/ivf.h"
+
+#include <algorithm>
+#include <string>
+#include <unordered_set>
+#include <utility>
+
+#include "base/error.h"
+
+namespace bebr {
+
+IvfIndex::IvfIndex(const RowFormat& format, Centroids centroids, float coarse_scale)
+    : format_(format),
+      centroids_(std::move(centroids)),
+      coarse_scale_(coarse_scale),
+      lists_(centroids_.size()),
+      stores_(centroids_.size()) {}
+
+size_t IvfIndex::size() const {
+  std::shared_lock lock(mutex_);
+  return rows_ - dead_;
+}
+
+std::vector<size_t> IvfIndex::list_sizes() const {
+  std::shared_lock lock(mutex_);
+  std::vector<size_t> sizes;
+  sizes.reserve(lists_.size());
+  for (const List& list : lists_) sizes.push_back(list.view.rows - list.dead);
+  return sizes;
+}
+
+// A mapped file has its ids in order; in memory a map is built when first needed.
+void IvfIndex::need_map() const {
+  std::lock_guard lock(map_mutex_);
+  if (map_built_) return;
+  if (!file_) {
+    place_of_.reserve(rows_);
+    for (uint32_t l = 0; l < lists_.size(); ++l)
+      for (uint32_t i = 0; i < lists_[l].view.rows; ++i) place_of_.emplace(lists_[l].view.ids[i], Place{l, i});
+  }
+  map_built_ = true;
+}
+
+bool IvfIndex::find(int64_t id, Place& place) const {
+  if (!file_) {
+    const auto found = place_of_.find(id);
+    if (found == place_of_.end()) return false;
+    place = found->second;
+    return true;
+  }
+  const uint64_t slots = first_.back();
+  const auto id_at = [&](uint32_t slot) { return slot < slots ? file_ids_[slot] : int64_t{-1}; };
+  const auto at = std::lower_bound(by_id_.begin(), by_id_.end(), id,
+                                   [&](uint32_t slot, int64_t wanted) { return id_at(slot) < wanted; });
+  if (at == by_id_.end() || id_at(*at) != id) return false;
+  const auto list = std::upper_bound(first_.begin(), first_.end(), uint64_t{*at}) - first_.begin() - 1;
+  place = {static_cast<uint32_t>(list), static_cast<uint32_t>(*at - first_[static_cast<size_t>(list)])};
+  const List& there = lists_[place.list];
+  return place.row < there.view.rows && there.has(place.row);
+}
+
+void IvfIndex::add(size_t n, const uint8_t* planes, const uint8_t* factors, const int64_t* ids, const uint32_t* lists) {
+  if (file_) fail(Code::ReadOnly, "this index is mapped from " + file_->path() + ": open it with mmap=False to add");
+  std::unique_lock lock(mutex_);
+  need_map();
+  std::unordered_set<int64_t> seen;
+  seen.reserve(n);
+  std::vector<size_t> more(lists_.size());
+  for (size_t i = 0; i < n; ++i) {
+    if (ids[i] < 0)
+      fail(Code::InvalidArgument, "ids[" + std::to_string(i) + "] is " + std::to_string(ids[i]) + ": want ids >= 0");
+    if (place_of_.contains(ids[i]) || !seen.insert(ids[i]).second)
+      fail(Code::InvalidArgument, "id " + std::to_string(ids[i]) + " is already present: remove it first");
+    if (lists[i] >= lists_.size())
+      fail(Code::InvalidArgument, "lists[" + std::to_string(i) + "] is " + std::to_string(lists[i]) + ": want below " +
+                                      std::to_string(lists_.size()));
+    if (lists_[lists[i]].view.rows + ++more[lists[i]] > UINT32_MAX - kBlockRows)
+      fail(Code::LimitExceeded, "a list holds at most 2^32 - 16 vectors");
+  }
+  check_factors(format_, n, factors);
+  for (size_t i = 0; i < n; ++i) {
+    RowStore& store = stores_[lists[i]];
+    place_of_.emplace(ids[i], Place{lists[i], static_cast<uint32_t>(store.size())});
+    store.append(format_, planes + i * format_.spec.row_bytes(), factors + i * format_.factor_bytes(), ids[i]);
+    lists_[lists[i]].view = store.view();
+  }
+  rows_ += n;
+}
+
+size_t IvfIndex::remove(std::span<const int64_t> ids) {
+  std::unique_lock lock(mutex_);
+  need_map();
+  size_t removed = 0;
+  for (const int64_t id : ids) {
+    Place at;
+    if (!find(id, at)) continue;
+    ++removed;
+    List& list = lists_[at.list];
+    if (file_) {
+      if (list.alive.empty()) list.alive.assign(block_count(list.view.rows), 0xffff);
+      list.alive[at.row / 16] = static_cast<uint16_t>(list.alive[at.row / 16] & ~(1u << at.row % 16));
+      ++list.dead;
+      ++dead_;
+      continue;
+    }
+    place_of_.erase(id);
+    RowStore& store = stores_[at.list];
+    store.remove(format_, at.row);
+    list.view = store.view();
+    if (at.row < store.size()) place_of_[store.view().ids[at.row]] = at;
+    --rows_;
+  }
+  return removed;
+}
+
+bool IvfIndex::contains(int64_t id) const {
+  std::shared_lock lock(mutex_);
+  need_map();
+  Place place;
+  return find(id, place);
+}
+
+int64_t IvfIndex::max_id() const {
+  std::shared_lock lock(mutex_);
+  int64_t largest = -1;
+  for (const List& list : lists_)
+    for (size_t i = 0; i < list.view.rows; ++i)
+      if (list.has(i)) largest = std::max(largest, list.view.ids[i]);
+  return largest;
+}
+
+Rows IvfIndex::rows() const {
+  std::shared_lock lock(mutex_);
+  Rows out;
+  out.planes.reserve((rows_ - dead_) * format_.spec.row_bytes());
+  out.factors.reserve((rows_ - dead_) * format_.factor_bytes());
+  out.ids.reserve(rows_ - dead_);
+  for (const List& list : lists_)
+    for (size_t i = 0; i < list.view.rows; ++i)
+      if (list.has(i)) copy_row(format_, list.view, i, out);
+  return out;
+}
+
+Rows IvfIndex::rows(std::span<const int64_t> ids) const {
+  std::shared_lock lock(mutex_);
+  need_map();
+  Rows out;
+  for (const int64_t id : ids) {
+    Place at;
+    if (!find(id, at)) fail(Code::UnknownId, "id " + std::to_string(id) + " is not in this index");
+    copy_row(format_, lists_[at.list].view, at.row, out);
+  }
+  return out;
+}
+
+}  // namespace bebr

@@ -1,0 +1,330 @@
+// Search of IvfIndex. The lists nearest to each query are scanned by their sign planes; a row whose score, raised by
+// the margin, reaches the k-th result so far is completed over all planes at once, and the k-th score rises. Many
+// queries are taken list by list, so that a list is read once for all that look at it; few queries nearest list first.
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <mutex>
+
+#include "base/error.h"
+#include "base/threads.h"
+#include "index/ivf.h"
+#include "index/query.h"
+#include "index/topk.h"
+
+namespace bebr {
+namespace {
+
+constexpr float kLowest = -std::numeric_limits<float>::infinity();
+constexpr size_t kGroup = 256;        // queries taken together: their integer forms stay in L2
+constexpr size_t kChunkRows = 512;    // rows of a list scanned before they are looked at: their sums stay in L1
+constexpr size_t kSharedVisits = 2;   // queries a list, on average, from which going list by list pays
+constexpr size_t kCompleteCost = 64;  // completing a row costs about as much as scanning this many
+constexpr size_t kPiece = 32;         // rows completed between two looks at the threshold
+
+struct Candidate {
+  float score;
+  uint32_t row;
+};
+
+}  // namespace
+
+class IvfIndex::Scan {
+ public:
+  Scan(const IvfIndex& index, const Queries& queries, const float* vectors, const IvfParams& params)
+      : index_(index), queries_(queries), vectors_(vectors), params_(params), kernels_(kernels()) {
+    exact_ = params.margin < 0;
+    own_stage_ = !exact_ && queries.stage_y != nullptr;
+    stage_factors_ = !exact_ && index.format_.stage_factor;
+    probes_ = std::clamp<size_t>(params.probes, 1, index.lists_.size());
+    if (params.filtered) set_masks();
+  }
+
+  void run(std::vector<std::vector<Hit>>& hits) const;
+
+ private:
+  struct Group;
+
+  void set_masks() {
+    index_.need_map();
+    std::vector<Place> places;
+    places.reserve(params_.allow.size());
+    masks_.resize(index_.lists_.size());
+    for (const int64_t id : params_.allow) {
+      Place at;
+      if (!index_.find(id, at)) continue;
+      std::vector<uint16_t>& mask = masks_[at.list];
+      if (mask.empty()) mask.resize(block_count(index_.lists_[at.list].view.rows));
+      const uint16_t bit = static_cast<uint16_t>(1u << at.row % 16);
+      if ((mask[at.row / 16] & bit) != 0) continue;
+      mask[at.row / 16] = static_cast<uint16_t>(mask[at.row / 16] | bit);
+      places.push_back(at);
+    }
+    // The k nearest of fewer rows lie in more lists.
+    const double live = static_cast<double>(index_.rows_ - index_.dead_), allowed = static_cast<double>(places.size());
+    const double wider = static_cast<double>(probes_) * std::sqrt(live / std::max(allowed, 1.0));
+    probes_ = std::min(static_cast<size_t>(std::ceil(wider)), index_.lists_.size());
+    const double scanned = live * static_cast<double>(probes_) / static_cast<double>(index_.lists_.size());
+    direct_ = allowed <= std::max(static_cast<double>(params_.k), scanned / kCompleteCost);
+    if (!direct_) return;
+    std::sort(places.begin(), places.end(),
+              [](const Place& a, const Place& b) { return a.list < b.list || (a.list == b.list && a.row < b.row); });
+    allowed_ = std::move(places);
+  }
+
+  // What select may keep of a list, or null: all of it.
+  const uint16_t* mask(size_t list) const {
+    if (params_.filtered) return masks_[list].data();
+    return index_.lists_[list].alive.empty() ? nullptr : index_.lists_[list].alive.data();
+  }
+
+  const IvfIndex& index_;
+  const Queries& queries_;
+  const float* vectors_;
+  const IvfParams& params_;
+  const Kernels& kernels_;
+  bool exact_ = false, own_stage_ = false, stage_factors_ = false;
+  size_t probes_ = 1;
+  std::vector<std::vector<uint16_t>> masks_;  // filtered: of each list; empty: no row of it
+  bool direct_ = false;                       // few rows are allowed: they are completed, nothing is scanned
+  std::vector<Place> allowed_;                // then
+};
+
+// Some queries, in one thread.
+struct IvfIndex::Scan::Group {
+  struct Query {
+    FineQuery fine;
+    float raise = 0;   // of the sign plane's score, before the factor
+    float coarse = 0;  // base of the sign plane's score
+    float base = 0;    // of the final score
+    TopK top;
+  };
+
+  Group(const Scan& scan, size_t first, size_t count)
+      : scan_(scan), index_(scan.index_), spec_(scan.index_.format_.spec), first_(first) {
+    const size_t dims = spec_.dims();
+    const float* y = scan.queries_.y + first * dims;
+    queries_.reserve(count);
+    for (size_t i = 0; i < count; ++i)
+      queries_.push_back(
+          {make_fine_query(spec_, y + i * dims), 0, 0, scan.queries_.base[first + i],
+           TopK(scan.params_.k, scan.params_.floors != nullptr ? scan.params_.floors[first + i] : kLowest)});
+    if (scan.direct_) return;
+    std::vector<float> rounded;
+    if (scan.exact_) {
+      rounded.resize(count * dims);
+      for (size_t i = 0; i < count; ++i) fine_values(spec_, queries_[i].fine, rounded.data() + i * dims);
+    }
+    coarse_ = make_coarse_queries(spec_,
+                                  scan.exact_       ? rounded.data()
+                                  : scan.own_stage_ ? scan.queries_.stage_y + first * dims
+                                                    : y,
+                                  count, dims);
+    const float* base = (scan.own_stage_ ? scan.queries_.stage_base : scan.queries_.base) + first;
+    for (size_t i = 0; i < count; ++i) {
+      Query& q = queries_[i];
+      q.coarse = base[i];
+      const int8_t* y8 = coarse_.y8.as<int8_t>() + i * y8_stride(coarse_.groups);
+      const double raise = scan.exact_
+                               ? scan_margin(spec_, q.fine, y8, coarse_.scale[i]) + 1e-5 * std::abs(double{base[i]})
+                               : scan.params_.margin * scan_deviation(spec_, y + i * dims, coarse_.scale[i]);
+      q.raise = static_cast<float>(raise);
+    }
+    const size_t batch = scan.kernels_.batch_queries;
+    sums_.resize(batch * kChunkRows);
+    rows_.resize(kChunkRows + 16);
+    scores_.resize(kChunkRows + 16);
+    tables_.resize(batch * table_bytes(coarse_.groups));
+    y8_.resize(batch * y8_stride(coarse_.groups));
+    bias_.resize(batch);
+  }
+
+  void run(std::vector<Hit>* hits) {
+    if (scan_.direct_)
+      complete_allowed();
+    else
+      probe_all();
+    for (size_t i = 0; i < queries_.size(); ++i) hits[i] = std::move(queries_[i].top.sorted());
+  }
+
+ private:
+  void probe_all() {
+    const size_t all = index_.lists_.size();
+    size_t probes = scan_.probes_;
+    std::vector<uint32_t> who(queries_.size());
+    for (uint32_t i = 0; i < who.size(); ++i) who[i] = i;
+    while (true) {
+      probe(who, probes);
+      // Fewer than k results only where fewer rows exist: look at more lists, from the start, for their order may
+      // change.
+      if (probes == all || scan_.params_.floors != nullptr) return;
+      std::erase_if(who, [&](uint32_t i) { return queries_[i].top.full(); });
+      if (who.empty()) return;
+      for (const uint32_t i : who) queries_[i].top.clear();
+      probes = std::min(all, 4 * probes);
+    }
+  }
+
+  void probe(const std::vector<uint32_t>& who, size_t probes) {
+    const uint32_t dim = index_.centroids_.dim();
+    std::vector<uint32_t> lists(who.size() * probes);
+    std::vector<float> gathered;
+    const float* vectors = scan_.vectors_ + first_ * dim;
+    if (who.size() < queries_.size()) {
+      for (const uint32_t i : who)
+        gathered.insert(gathered.end(), vectors + size_t{i} * dim, vectors + (size_t{i} + 1) * dim);
+      vectors = gathered.data();
+    }
+    index_.centroids_.nearest(vectors, who.size(), probes, lists.data());
+    if (who.size() * probes < kSharedVisits * index_.lists_.size()) {
+      for (size_t i = 0; i < who.size(); ++i)
+        for (size_t p = 0; p < probes; ++p) scan_list(lists[i * probes + p], {&who[i], 1});
+      return;
+    }
+    // The nearest list of every query first: it sets a threshold that rules out most of the others' rows.
+    by_list(who, lists, probes, 0, 1);
+    by_list(who, lists, probes, 1, probes);
+  }
+
+  // The lists of ranks [from, to), list by list.
+  void by_list(const std::vector<uint32_t>& who, const std::vector<uint32_t>& lists, size_t probes, size_t from,
+               size_t to) {
+    std::vector<uint32_t> begin(index_.lists_.size() + 1);
+    for (size_t i = 0; i < who.size(); ++i)
+      for (size_t p = from; p < to; ++p) ++begin[lists[i * probes + p] + 1];
+    for (size_t l = 0; l < index_.lists_.size(); ++l) begin[l + 1] += begin[l];
+    std::vector<uint32_t> visitors(begin.back()), next(begin.begin(), begin.end() - 1);
+    for (size_t i = 0; i < who.size(); ++i)
+      for (size_t p = from; p < to; ++p) visitors[next[lists[i * probes + p]]++] = who[i];
+    const size_t batch = scan_.kernels_.batch_queries;
+    for (size_t l = 0; l < index_.lists_.size(); ++l)
+      for (size_t v = begin[l]; v < begin[l + 1]; v += batch)
+        scan_list(l, {visitors.data() + v, std::min<size_t>(batch, begin[l + 1] - v)});
+  }
+
+  ScanQueries gather(std::span<const uint32_t> who) {
+    if (who.size() == 1) return coarse_.view(who[0], 1);
+    const size_t table = table_bytes(coarse_.groups), row = y8_stride(coarse_.groups);
+    for (size_t i = 0; i < who.size(); ++i) {
+      std::copy_n(coarse_.tables.data() + who[i] * table, table, tables_.data() + i * table);
+      if (who.size() > 8) std::copy_n(coarse_.y8.as<int8_t>() + who[i] * row, row, y8_.as<int8_t>() + i * row);
+      bias_[i] = coarse_.bias[who[i]];
+    }
+    return {static_cast<uint32_t>(who.size()), coarse_.groups, tables_.data(), y8_.as<int8_t>(), bias_.data()};
+  }
+
+  void scan_list(size_t l, std::span<const uint32_t> who) {
+    const List& list = index_.lists_[l];
+    if (list.view.rows == list.dead || (scan_.params_.filtered && scan_.masks_[l].empty())) return;
+    const ScanQueries scanned = gather(who);
+    const uint16_t* mask = scan_.mask(l);
+    const FactorCode& code = scan_.stage_factors_ ? index_.format_.stage_code : index_.format_.code;
+    const uint8_t* factors = scan_.stage_factors_ ? list.view.stage_factors : list.view.factors;
+    const size_t bytes = block_bytes(spec_);
+    for (size_t row = 0; row < list.view.rows; row += kChunkRows) {
+      const size_t rows = std::min(kChunkRows, list.view.rows - row), blocks = block_count(rows);
+      const size_t stride = blocks * kBlockRows;
+      (who.size() <= 8 ? scan_.kernels_.scan_table : scan_.kernels_.scan_batch)(
+          list.view.blocks + row / kBlockRows * bytes, blocks, scanned, sums_.data(), stride);
+      for (size_t i = 0; i < who.size(); ++i) {
+        Query& q = queries_[who[i]];
+        const float shift = shift_of(who[i], l);
+        const size_t kept = scan_.kernels_.select(
+            sums_.data() + i * stride, rows, factors != nullptr ? factors + row * code.bytes : nullptr, code,
+            index_.format_.factor, mask != nullptr ? mask + row / kBlockRows : nullptr, q.coarse + shift + q.raise,
+            coarse_.scale[who[i]], q.top.threshold(), static_cast<uint32_t>(row), rows_.data(), scores_.data());
+        if (kept > 0) complete(q, list, q.base + shift, kept);
+      }
+    }
+  }
+
+  float shift_of(uint32_t query, size_t l) const {
+    if (index_.coarse_scale_ == 0) return 0;
+    const uint32_t dim = index_.centroids_.dim();
+    return index_.coarse_scale_ * index_.centroids_.product(scan_.vectors_ + (first_ + query) * dim, l);
+  }
+
+  // Completes what select kept, best first where nothing rules rows out yet.
+  void complete(Query& q, const List& list, float base, size_t kept) {
+    const size_t few = 2 * scan_.params_.k + kPiece;
+    if (!q.top.full() && kept > few) {
+      candidates_.resize(kept);
+      for (size_t i = 0; i < kept; ++i) candidates_[i] = {scores_[i], rows_[i]};
+      std::nth_element(candidates_.begin(), candidates_.begin() + static_cast<ptrdiff_t>(few), candidates_.end(),
+                       [](const Candidate& a, const Candidate& b) {
+                         return a.score > b.score || (a.score == b.score && a.row < b.row);
+                       });
+      for (size_t i = 0; i < kept; ++i) scores_[i] = candidates_[i].score, rows_[i] = candidates_[i].row;
+    }
+    uint32_t piece[kPiece];
+    for (size_t i = 0; i < kept;) {
+      const float threshold = q.top.threshold();
+      size_t n = 0;
+      for (; i < kept && n < kPiece; ++i) {
+        piece[n] = rows_[i];
+        n += scores_[i] > threshold ? 1 : 0;
+      }
+      if (n > 0) finish(q, list, base, {piece, n});
+    }
+  }
+
+  void finish(Query& q, const List& list, float base, std::span<const uint32_t> rows) {
+    int32_t sums[kPiece];
+    scan_.kernels_.complete(list.view.scan(spec_), q.fine.y16.as<int16_t>(), rows.data(), rows.size(), sums);
+    const FactorCode& code = index_.format_.code;
+    for (size_t i = 0; i < rows.size(); ++i) {
+      const double s = base + q.fine.scale * sums[i];
+      float score = static_cast<float>(s);
+      if (index_.format_.factor != Factor::None) {
+        const float f = code.value(list.view.factors + size_t{rows[i]} * code.bytes);
+        score = static_cast<float>(index_.format_.factor == Factor::Mul ? s * f : s - f);
+      }
+      q.top.push({score, list.view.ids[rows[i]]});
+    }
+  }
+
+  void complete_allowed() {
+    const std::vector<Place>& allowed = scan_.allowed_;
+    uint32_t piece[kPiece];
+    for (size_t i = 0; i < allowed.size();) {
+      const size_t l = allowed[i].list;
+      size_t n = 0;
+      for (; i < allowed.size() && allowed[i].list == l && n < kPiece; ++i) piece[n++] = allowed[i].row;
+      for (uint32_t q = 0; q < queries_.size(); ++q)
+        finish(queries_[q], index_.lists_[l], queries_[q].base + shift_of(q, l), {piece, n});
+    }
+  }
+
+  const Scan& scan_;
+  const IvfIndex& index_;
+  const CodeSpec& spec_;
+  size_t first_;
+  std::vector<Query> queries_;
+  CoarseQueries coarse_;
+  // Of the list at hand.
+  std::vector<int32_t> sums_, bias_;
+  std::vector<uint32_t> rows_;
+  std::vector<float> scores_;
+  std::vector<Candidate> candidates_;
+  Buffer tables_, y8_;
+};
+
+void IvfIndex::Scan::run(std::vector<std::vector<Hit>>& hits) const {
+  const size_t group = std::clamp<size_t>((queries_.count + num_threads() - 1) / num_threads(), 1, kGroup);
+  parallel_for((queries_.count + group - 1) / group, 1, [&](size_t begin, size_t end) {
+    for (size_t g = begin; g < end; ++g)
+      Group(*this, g * group, std::min(group, queries_.count - g * group)).run(hits.data() + g * group);
+  });
+}
+
+void IvfIndex::search(const Queries& queries, const float* vectors, const IvfParams& params,
+                      std::vector<std::vector<Hit>>& hits) const {
+  if (params.k < 1) fail(Code::InvalidArgument, "k is 0: want k >= 1");
+  hits.assign(queries.count, {});
+  if (queries.count == 0) return;
+  std::shared_lock lock(mutex_);
+  if (rows_ == dead_) return;
+  Scan(*this, queries, vectors, params).run(hits);
+}
+
+}  // namespace bebr
