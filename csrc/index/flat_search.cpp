@@ -131,7 +131,8 @@ class FlatIndex::Scan {
     const int64_t* ids = rows_.ids;
     for (size_t i = 0; i < rows.size(); i += kPiece) {
       const size_t n = std::min(kPiece, rows.size() - i);
-      kernels_.complete(view_, fine_[q].y16.as<int16_t>(), rows.data() + i, n, sums);
+      kernels_.complete(view_, fine_[q].y16.as<int16_t>(), fine_[q].planes(0, view_.spec.planes), rows.data() + i, n,
+                        sums);
       for (size_t j = 0; j < n; ++j) top.push({final_score(q, rows[i + j], sums[j]), ids[rows[i + j]]});
     }
   }

@@ -95,6 +95,7 @@ struct IvfIndex::Scan::Group {
   struct Query {
     FineQuery fine;
     float raise = 0;   // of the sign plane's score, before the factor
+    float raise2 = 0;  // of the first two planes' score
     float coarse = 0;  // base of the sign plane's score
     float base = 0;    // of the final score
     TopK top;
@@ -107,7 +108,7 @@ struct IvfIndex::Scan::Group {
     queries_.reserve(count);
     for (size_t i = 0; i < count; ++i)
       queries_.push_back(
-          {make_fine_query(spec_, y + i * dims), 0, 0, scan.queries_.base[first + i],
+          {make_fine_query(spec_, y + i * dims), 0, 0, 0, scan.queries_.base[first + i],
            TopK(scan.params_.k, scan.params_.floors != nullptr ? scan.params_.floors[first + i] : kLowest)});
     if (scan.direct_) return;
     std::vector<float> rounded;
@@ -120,6 +121,7 @@ struct IvfIndex::Scan::Group {
                                   : scan.own_stage_ ? scan.queries_.stage_y + first * dims
                                                     : y,
                                   count, dims);
+    two_steps_ = !scan.exact_ && spec_.planes > 2;
     const float* base = (scan.own_stage_ ? scan.queries_.stage_base : scan.queries_.base) + first;
     for (size_t i = 0; i < count; ++i) {
       Query& q = queries_[i];
@@ -129,11 +131,14 @@ struct IvfIndex::Scan::Group {
                                ? scan_margin(spec_, q.fine, y8, coarse_.scale[i]) + 1e-5 * std::abs(double{base[i]})
                                : scan.params_.margin * scan_deviation(spec_, y + i * dims, coarse_.scale[i]);
       q.raise = static_cast<float>(raise);
+      if (two_steps_)
+        q.raise2 = scan.params_.margin * static_cast<float>(std::sqrt(unread_variance(spec_, y + i * dims, 2)));
     }
     const size_t batch = scan.kernels_.batch_queries;
     sums_.resize(batch * kChunkRows);
-    rows_.resize(kChunkRows + 16);
-    scores_.resize(kChunkRows + 16);
+    rows_.resize(batch * kChunkRows + 16);
+    scores_.resize(batch * kChunkRows + 16);
+    kept_.resize(batch);
     tables_.resize(batch * table_bytes(coarse_.groups));
     y8_.resize(batch * y8_stride(coarse_.groups));
     bias_.resize(batch);
@@ -181,9 +186,9 @@ struct IvfIndex::Scan::Group {
         for (size_t p = 0; p < probes; ++p) scan_list(lists[i * probes + p], {&who[i], 1});
       return;
     }
-    // The nearest list of every query first: it sets a threshold that rules out most of the others' rows.
-    by_list(who, lists, probes, 0, 1);
-    by_list(who, lists, probes, 1, probes);
+    // The nearest lists of every query first: they set a threshold that rules out most of the others' rows.
+    for (size_t from = 0, to = 1; from < probes; from = to, to = std::min(probes, 4 * to))
+      by_list(who, lists, probes, from, std::min(to, probes));
   }
 
   // The lists of ranks [from, to), list by list.
@@ -226,15 +231,34 @@ struct IvfIndex::Scan::Group {
       const size_t stride = blocks * kBlockRows;
       (who.size() <= 8 ? scan_.kernels_.scan_table : scan_.kernels_.scan_batch)(
           list.view.blocks + row / kBlockRows * bytes, blocks, scanned, sums_.data(), stride);
+      // What every query keeps is asked for from memory first, and completed when it has come.
+      size_t room = 0;
       for (size_t i = 0; i < who.size(); ++i) {
         Query& q = queries_[who[i]];
         const float shift = shift_of(who[i], l);
-        const size_t kept = scan_.kernels_.select(
+        const size_t n = scan_.kernels_.select(
             sums_.data() + i * stride, rows, factors != nullptr ? factors + row * code.bytes : nullptr, code,
             index_.format_.factor, mask != nullptr ? mask + row / kBlockRows : nullptr, q.coarse + shift + q.raise,
-            coarse_.scale[who[i]], q.top.threshold(), static_cast<uint32_t>(row), rows_.data(), scores_.data());
-        if (kept > 0) complete(q, list, q.base + shift, kept);
+            coarse_.scale[who[i]], q.top.threshold(), static_cast<uint32_t>(row), rows_.data() + room,
+            scores_.data() + room);
+        kept_[i] = {room, n, q.base + shift};
+        if (q.top.full()) prefetch(list, {rows_.data() + room, n});
+        room += n;
       }
+      for (size_t i = 0; i < who.size(); ++i)
+        if (kept_[i].count > 0)
+          complete(queries_[who[i]], list, kept_[i].base, rows_.data() + kept_[i].first,
+                   scores_.data() + kept_[i].first, kept_[i].count);
+    }
+  }
+
+  // The first of the planes after the sign plane, of all rows.
+  void prefetch(const List& list, std::span<const uint32_t> rows) const {
+    const size_t bytes = spec_.rest_bytes();
+    for (const uint32_t row : rows) {
+      const uint8_t* rest = list.view.rest + row * bytes;
+      __builtin_prefetch(rest);
+      __builtin_prefetch(rest + std::min<size_t>(bytes, 63));
     }
   }
 
@@ -245,42 +269,62 @@ struct IvfIndex::Scan::Group {
   }
 
   // Completes what select kept, best first where nothing rules rows out yet.
-  void complete(Query& q, const List& list, float base, size_t kept) {
+  void complete(Query& q, const List& list, float base, uint32_t* rows, float* scores, size_t kept) {
     const size_t few = 2 * scan_.params_.k + kPiece;
     if (!q.top.full() && kept > few) {
       candidates_.resize(kept);
-      for (size_t i = 0; i < kept; ++i) candidates_[i] = {scores_[i], rows_[i]};
+      for (size_t i = 0; i < kept; ++i) candidates_[i] = {scores[i], rows[i]};
       std::nth_element(candidates_.begin(), candidates_.begin() + static_cast<ptrdiff_t>(few), candidates_.end(),
                        [](const Candidate& a, const Candidate& b) {
                          return a.score > b.score || (a.score == b.score && a.row < b.row);
                        });
-      for (size_t i = 0; i < kept; ++i) scores_[i] = candidates_[i].score, rows_[i] = candidates_[i].row;
+      for (size_t i = 0; i < kept; ++i) scores[i] = candidates_[i].score, rows[i] = candidates_[i].row;
     }
     uint32_t piece[kPiece];
     for (size_t i = 0; i < kept;) {
       const float threshold = q.top.threshold();
       size_t n = 0;
       for (; i < kept && n < kPiece; ++i) {
-        piece[n] = rows_[i];
-        n += scores_[i] > threshold ? 1 : 0;
+        piece[n] = rows[i];
+        n += scores[i] > threshold ? 1 : 0;
       }
       if (n > 0) finish(q, list, base, {piece, n});
     }
   }
 
+  // At most kPiece rows. The first two planes rule most of them out again, before the others are read.
   void finish(Query& q, const List& list, float base, std::span<const uint32_t> rows) {
-    int32_t sums[kPiece];
-    scan_.kernels_.complete(list.view.scan(spec_), q.fine.y16.as<int16_t>(), rows.data(), rows.size(), sums);
-    const FactorCode& code = index_.format_.code;
-    for (size_t i = 0; i < rows.size(); ++i) {
-      const double s = base + q.fine.scale * sums[i];
-      float score = static_cast<float>(s);
-      if (index_.format_.factor != Factor::None) {
-        const float f = code.value(list.view.factors + size_t{rows[i]} * code.bytes);
-        score = static_cast<float>(index_.format_.factor == Factor::Mul ? s * f : s - f);
-      }
-      q.top.push({score, list.view.ids[rows[i]]});
+    const ScanView view = list.view.scan(spec_);
+    int32_t sums[kPiece], more[kPiece];
+    const float threshold = q.top.threshold();
+    if (!two_steps_ || threshold == kLowest) {
+      scan_.kernels_.complete(view, q.fine.y16.as<int16_t>(), q.fine.planes(0, spec_.planes), rows.data(), rows.size(),
+                              sums);
+      for (size_t i = 0; i < rows.size(); ++i) push(q, list, base, rows[i], sums[i]);
+      return;
     }
+    scan_.kernels_.complete(view, q.fine.y16.as<int16_t>(), q.fine.planes(0, 2), rows.data(), rows.size(), sums);
+    uint32_t left[kPiece];
+    size_t n = 0;
+    for (size_t i = 0; i < rows.size(); ++i) {
+      left[n] = rows[i];
+      sums[n] = sums[i];
+      n += score(q, list, base + q.raise2, rows[i], sums[i]) > threshold ? 1 : 0;
+    }
+    scan_.kernels_.complete(view, q.fine.y16.as<int16_t>(), q.fine.planes(2, spec_.planes), left, n, more);
+    for (size_t i = 0; i < n; ++i) push(q, list, base, left[i], sums[i] + more[i]);
+  }
+
+  float score(const Query& q, const List& list, float base, uint32_t row, int32_t sum) const {
+    const double s = base + q.fine.scale * sum;
+    if (index_.format_.factor == Factor::None) return static_cast<float>(s);
+    const FactorCode& code = index_.format_.code;
+    const float f = code.value(list.view.factors + size_t{row} * code.bytes);
+    return static_cast<float>(index_.format_.factor == Factor::Mul ? s * f : s - f);
+  }
+
+  void push(Query& q, const List& list, float base, uint32_t row, int32_t sum) {
+    q.top.push({score(q, list, base, row, sum), list.view.ids[row]});
   }
 
   void complete_allowed() {
@@ -299,9 +343,15 @@ struct IvfIndex::Scan::Group {
   const IvfIndex& index_;
   const CodeSpec& spec_;
   size_t first_;
+  bool two_steps_ = false;
   std::vector<Query> queries_;
   CoarseQueries coarse_;
-  // Of the list at hand.
+  // Of the list at hand. kept_: where the rows that a query keeps stand in rows_ and scores_.
+  struct Kept {
+    size_t first, count;
+    float base;
+  };
+  std::vector<Kept> kept_;
   std::vector<int32_t> sums_, bias_;
   std::vector<uint32_t> rows_;
   std::vector<float> scores_;

@@ -32,6 +32,13 @@ FineQuery make_fine_query(const CodeSpec& spec, const float* y) {
   fine.y16.resize(y16_stride(spec.dims()) * sizeof(int16_t));
   fine.scale = step / (1u << (spec.planes - 1));
   for (uint32_t j = 0; j < spec.dims(); ++j) fine.y16.as<int16_t>()[j] = static_cast<int16_t>(std::lrint(y[j] / step));
+  int32_t set = 0;  // of the dims so far, which are those of the plane before t once its width is reached
+  uint32_t j = 0;
+  for (uint32_t t = spec.planes; t-- > 0;) {
+    for (; j < spec.widths[t]; ++j) set += fine.y16.as<int16_t>()[j];
+    fine.ones[t + 1] = set * (1 << (spec.planes - 1 - t));
+  }
+  for (uint32_t t = 0; t < spec.planes; ++t) fine.ones[t + 1] += fine.ones[t];
   return fine;
 }
 
@@ -93,14 +100,20 @@ double scan_margin(const CodeSpec& spec, const FineQuery& fine, const int8_t* y8
   return (rounding + std::min(l1, std::sqrt(y_squared * v_squared))) * (1 + 1e-5);
 }
 
-double scan_deviation(const CodeSpec& spec, const float* y, float scale8) {
-  double variance = double{scale8} * double{scale8} * spec.dims() / 12;  // of rounding
-  for (uint32_t j = 0; j < spec.dims(); ++j) {
-    // Planes 1 .. depth - 1 add 4^-t each.
-    const double unread = (1 - std::exp2(2 - 2 * static_cast<double>(spec.depth(j)))) / 3;
-    variance += double{y[j]} * double{y[j]} * unread;
+double unread_variance(const CodeSpec& spec, const float* y, uint32_t read) {
+  double variance = 0;
+  float sum = 0;  // of y^2 over the dims of plane t, shortest plane first
+  uint32_t j = 0;
+  for (uint32_t t = spec.planes; t-- > read;) {
+    for (; j < spec.widths[t]; ++j) sum += y[j] * y[j];
+    variance += double{sum} * std::exp2(-2 * static_cast<double>(t));
   }
-  return std::sqrt(variance);
+  return variance;
+}
+
+double scan_deviation(const CodeSpec& spec, const float* y, float scale8) {
+  const double rounding = double{scale8} * double{scale8} * spec.dims() / 12;
+  return std::sqrt(unread_variance(spec, y, 1) + rounding);
 }
 
 }  // namespace bebr

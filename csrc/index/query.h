@@ -15,6 +15,9 @@ namespace bebr {
 struct FineQuery {
   Buffer y16;        // y16_stride(dims) int16
   double scale = 0;  // includes the 2^-(planes-1) of the kernel's integer form
+  int32_t ones[kMaxPlanes + 1] = {};  // of the planes before the t-th (PlaneRange)
+
+  PlaneRange planes(uint32_t first, uint32_t last) const noexcept { return {first, last, ones[last] - ones[first]}; }
 };
 FineQuery make_fine_query(const CodeSpec& spec, const float* y);
 // The float query that a fine query stands for, dims floats: what an exact search reckons its bounds against.
@@ -39,7 +42,9 @@ CoarseQueries make_coarse_queries(const CodeSpec& spec, const float* y, size_t c
 // Cauchy-Schwarz bound).
 double scan_margin(const CodeSpec& spec, const FineQuery& fine, const int8_t* y8, float scale8);
 
-// The standard deviation of the same over codes whose unread bits are fair coins: what a search by margin goes by.
+// The variance of what the planes from `read` on add to <y, v>, were their bits fair coins.
+double unread_variance(const CodeSpec& spec, const float* y, uint32_t read);
+// The standard deviation of what the scan of the sign plane cannot see, rounding included: a search by margin's unit.
 double scan_deviation(const CodeSpec& spec, const float* y, float scale8);
 
 }  // namespace bebr

@@ -217,9 +217,10 @@ BEBR_INLINE __m256i add_plane_avx2(__m256i acc, const uint8_t* plane, uint32_t w
   return j < width ? add_bits_avx2(acc, plane[j / 8], y16 + j, weight) : acc;
 }
 
-BEBR_INLINE __m256i add_planes_avx2(__m256i acc, const CodeSpec& spec, uint32_t first, const uint8_t* plane,
-                                    const int16_t* y16) {
-  for (uint32_t t = first; t < spec.planes; ++t) {
+// acc += the planes first .. last - 1, contiguous from `plane` on.
+BEBR_INLINE __m256i add_planes_avx2(__m256i acc, const CodeSpec& spec, uint32_t first, uint32_t last,
+                                    const uint8_t* plane, const int16_t* y16) {
+  for (uint32_t t = first; t < last; ++t) {
     acc = add_plane_avx2(acc, plane, spec.widths[t], y16, spec.planes - 1 - t);
     plane += spec.widths[t] / 8;
   }
@@ -248,10 +249,12 @@ BEBR_INLINE void prefetch_avx2(const uint8_t* p, size_t bytes) {
   for (size_t at = 0; at < bytes; at += 64) _mm_prefetch(reinterpret_cast<const char*>(p + at), _MM_HINT_T1);
 }
 
-void complete_avx2(const ScanView& view, const int16_t* y16, const uint32_t* rows, size_t count,
-                   int32_t* out) noexcept {
+void complete_avx2(const ScanView& view, const int16_t* y16, const PlaneRange& range, const uint32_t* rows,
+                   size_t count, int32_t* out) noexcept {
   const CodeSpec& spec = view.spec;
-  const uint32_t groups = spec.groups(), rest_bytes = spec.rest_bytes(), ones = all_ones_avx2(spec, y16);
+  const uint32_t groups = spec.groups(), rest_bytes = spec.rest_bytes(), ones = static_cast<uint32_t>(range.ones);
+  uint32_t from = 0;  // bytes of the rest before the range
+  for (uint32_t t = 1; t < range.first; ++t) from += spec.widths[t] / 8;
   const size_t sign_bytes = size_t{groups} * kBlockRows;
   for (size_t i = 0; i < count; ++i) {
     if (i + kRowsAhead < count) {
@@ -259,14 +262,18 @@ void complete_avx2(const ScanView& view, const int16_t* y16, const uint32_t* row
       prefetch_avx2(view.blocks + next / kBlockRows * sign_bytes, sign_bytes);
       prefetch_avx2(view.rest + next * rest_bytes, rest_bytes);
     }
-    const uint8_t* block = view.blocks + rows[i] / kBlockRows * sign_bytes;
-    uint8_t sign[kMaxDims / 8];
-    for (uint32_t g = 0; g < groups; g += 4) {
-      const uint32_t bytes = groups - g < 4 ? groups - g : 4;
-      std::memcpy(sign + g, block + g * kBlockRows + rows[i] % kBlockRows * bytes, bytes);
+    __m256i acc = _mm256_setzero_si256();
+    if (range.first == 0) {
+      const uint8_t* block = view.blocks + rows[i] / kBlockRows * sign_bytes;
+      uint8_t sign[kMaxDims / 8];
+      for (uint32_t g = 0; g < groups; g += 4) {
+        const uint32_t bytes = groups - g < 4 ? groups - g : 4;
+        std::memcpy(sign + g, block + g * kBlockRows + rows[i] % kBlockRows * bytes, bytes);
+      }
+      acc = add_plane_avx2(acc, sign, spec.widths[0], y16, spec.planes - 1);
     }
-    __m256i acc = add_plane_avx2(_mm256_setzero_si256(), sign, spec.widths[0], y16, spec.planes - 1);
-    acc = add_planes_avx2(acc, spec, 1, view.rest + size_t{rows[i]} * rest_bytes, y16);
+    const uint8_t* rest = view.rest + size_t{rows[i]} * rest_bytes + from;
+    acc = add_planes_avx2(acc, spec, range.first == 0 ? 1 : range.first, range.last, rest, y16);
     out[i] = static_cast<int32_t>(2 * sum_lanes_avx2(acc) - ones);
   }
 }
@@ -276,7 +283,7 @@ void dot_rows_avx2(const CodeSpec& spec, const uint8_t* data, size_t stride, con
   const uint32_t ones = all_ones_avx2(spec, y16), row_bytes = spec.row_bytes();
   for (size_t i = 0; i < count; ++i) {
     if (i + kRowsAhead < count) prefetch_avx2(data + rows[i + kRowsAhead] * stride, row_bytes);
-    const __m256i acc = add_planes_avx2(_mm256_setzero_si256(), spec, 0, data + rows[i] * stride, y16);
+    const __m256i acc = add_planes_avx2(_mm256_setzero_si256(), spec, 0, spec.planes, data + rows[i] * stride, y16);
     out[i] = static_cast<int32_t>(2 * sum_lanes_avx2(acc) - ones);
   }
 }

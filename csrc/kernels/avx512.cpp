@@ -262,10 +262,10 @@ BEBR_INLINE uint32_t load_few_bits_avx512(const uint8_t* p, uint32_t bytes) {
   return bits;
 }
 
-// acc += the planes first .. planes - 1, contiguous from `plane` on.
-BEBR_INLINE void add_planes_avx512(Pair& acc, const CodeSpec& spec, uint32_t first, const uint8_t* plane,
+// acc += the planes first .. last - 1, contiguous from `plane` on.
+BEBR_INLINE void add_planes_avx512(Pair& acc, const CodeSpec& spec, uint32_t first, uint32_t last, const uint8_t* plane,
                                    const int16_t* y16) {
-  for (uint32_t t = first; t < spec.planes; ++t) {
+  for (uint32_t t = first; t < last; ++t) {
     const __m512i weight = plane_weight_avx512(spec, t);
     const uint32_t width = spec.widths[t];
     uint32_t j = 0;
@@ -322,20 +322,25 @@ BEBR_INLINE void prefetch_avx512(const uint8_t* p, size_t bytes) {
   for (size_t at = 0; at < bytes; at += 64) _mm_prefetch(reinterpret_cast<const char*>(p + at), _MM_HINT_T1);
 }
 
-void complete_avx512(const ScanView& view, const int16_t* y16, const uint32_t* rows, size_t count,
-                     int32_t* out) noexcept {
+void complete_avx512(const ScanView& view, const int16_t* y16, const PlaneRange& range, const uint32_t* rows,
+                     size_t count, int32_t* out) noexcept {
   const CodeSpec& spec = view.spec;
   const size_t sign_bytes = block_bytes(spec), rest_bytes = spec.rest_bytes();
-  const uint32_t ones = all_ones_avx512(spec, y16);
+  const uint32_t ones = static_cast<uint32_t>(range.ones);
+  uint32_t from = 0, bytes = 0;  // of the rest: where the range begins, and what it takes
+  for (uint32_t t = 1; t < range.first; ++t) from += spec.widths[t] / 8;
+  for (uint32_t t = range.first == 0 ? 1 : range.first; t < range.last; ++t) bytes += spec.widths[t] / 8;
   for (size_t i = 0; i < count; ++i) {
     if (i + kRowsAhead < count) {
       const size_t next = rows[i + kRowsAhead];
-      prefetch_avx512(view.blocks + next / kBlockRows * sign_bytes, sign_bytes);
-      prefetch_avx512(view.rest + next * rest_bytes, rest_bytes);
+      if (range.first == 0) prefetch_avx512(view.blocks + next / kBlockRows * sign_bytes, sign_bytes);
+      prefetch_avx512(view.rest + next * rest_bytes + from, bytes);
     }
     Pair acc = {};
-    add_sign_avx512(acc, spec, view.blocks + rows[i] / kBlockRows * sign_bytes, rows[i] % kBlockRows, y16);
-    add_planes_avx512(acc, spec, 1, view.rest + rows[i] * rest_bytes, y16);
+    if (range.first == 0)
+      add_sign_avx512(acc, spec, view.blocks + rows[i] / kBlockRows * sign_bytes, rows[i] % kBlockRows, y16);
+    add_planes_avx512(acc, spec, range.first == 0 ? 1 : range.first, range.last,
+                      view.rest + rows[i] * rest_bytes + from, y16);
     out[i] = static_cast<int32_t>(2 * sum_avx512(acc) - ones);
   }
 }
@@ -346,7 +351,7 @@ void dot_rows_avx512(const CodeSpec& spec, const uint8_t* data, size_t stride, c
   for (size_t i = 0; i < count; ++i) {
     if (i + kRowsAhead < count) prefetch_avx512(data + rows[i + kRowsAhead] * stride, row_bytes);
     Pair acc = {};
-    add_planes_avx512(acc, spec, 0, data + rows[i] * stride, y16);
+    add_planes_avx512(acc, spec, 0, spec.planes, data + rows[i] * stride, y16);
     out[i] = static_cast<int32_t>(2 * sum_avx512(acc) - ones);
   }
 }

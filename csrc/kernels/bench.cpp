@@ -79,7 +79,9 @@ std::vector<double> bench_kernel(Isa isa, const std::string& kernel, uint32_t di
                 kChunkBlocks * kBlockRows);
     };
   } else if (kernel == "complete") {
-    pass = [&] { over_rows([&](size_t n) { k.complete(view, y16.as<int16_t>(), order.data(), n, out); }); };
+    pass = [&] {
+      over_rows([&](size_t n) { k.complete(view, y16.as<int16_t>(), {0, spec.planes, 0}, order.data(), n, out); });
+    };
   } else if (kernel == "dot_rows") {
     pass = [&] {
       over_rows(

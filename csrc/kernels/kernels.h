@@ -60,6 +60,13 @@ struct DescentGrid {
 };
 inline constexpr size_t descent_stride(uint32_t dims) { return (size_t{dims} + 15) / 16 * 16; }
 
+// Planes first .. last - 1 of a code, and the score of a code whose bits there are all set:
+// ones = sum_{first <= t < last} 2^(planes-1-t) sum_{j < widths[t]} y16[j].
+struct PlaneRange {
+  uint32_t first = 0, last = 0;
+  int32_t ones = 0;
+};
+
 struct Kernels {
   Isa isa = Isa::Scalar;
 
@@ -83,9 +90,10 @@ struct Kernels {
                    const uint16_t* mask, float base, float scale, float threshold, uint32_t first_row,
                    uint32_t* kept_rows, float* kept_scores) noexcept;
 
-  // out[i] = sum_t 2^(planes-1-t) sum_{j < widths[t]} y16[j] r[t, j] of row rows[i]: the exact score of survivors, all
-  // planes.
-  void (*complete)(const ScanView& view, const int16_t* y16, const uint32_t* rows, size_t count, int32_t* out) noexcept;
+  // out[i] = sum_{first <= t < last} 2^(planes-1-t) sum_{j < widths[t]} y16[j] r[t, j] of row rows[i]: the exact score
+  // of survivors, over all planes or some.
+  void (*complete)(const ScanView& view, const int16_t* y16, const PlaneRange& range, const uint32_t* rows,
+                   size_t count, int32_t* out) noexcept;
 
   // The same over the graph layout: row i at data + rows[i] * stride.
   void (*dot_rows)(const CodeSpec& spec, const uint8_t* data, size_t stride, const int16_t* y16, const uint32_t* rows,

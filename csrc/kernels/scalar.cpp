@@ -56,17 +56,18 @@ int32_t plane_sum(const uint8_t* bits, uint32_t width, const int16_t* y16) noexc
   return sum;
 }
 
-void complete_scalar(const ScanView& view, const int16_t* y16, const uint32_t* rows, size_t count,
-                     int32_t* out) noexcept {
+void complete_scalar(const ScanView& view, const int16_t* y16, const PlaneRange& range, const uint32_t* rows,
+                     size_t count, int32_t* out) noexcept {
   const CodeSpec& spec = view.spec;
   for (size_t i = 0; i < count; ++i) {
     uint8_t sign[kMaxDims / 8];
     for (uint32_t g = 0; g < spec.groups(); ++g) sign[g] = view.blocks[sign_offset(spec.groups(), rows[i], g)];
     const uint8_t* rest = view.rest + size_t{rows[i]} * spec.rest_bytes();
-    int32_t sum = plane_sum(sign, spec.widths[0], y16);
-    for (uint32_t t = 1; t < spec.planes; ++t) {
-      sum = 2 * sum + plane_sum(rest, spec.widths[t], y16);
-      rest += spec.widths[t] / 8;
+    int32_t sum = 0;
+    for (uint32_t t = 0; t < spec.planes; ++t) {
+      const bool here = range.first <= t && t < range.last;
+      sum = 2 * sum + (here ? plane_sum(t == 0 ? sign : rest, spec.widths[t], y16) : 0);
+      if (t > 0) rest += spec.widths[t] / 8;
     }
     out[i] = sum;
   }

@@ -168,6 +168,13 @@ std::ostream& operator<<(std::ostream& out, const ScoreCase& c) {
   return out;
 }
 
+PlaneRange ones_of(const CodeSpec& spec, const Exact<int16_t>& y16, uint32_t first, uint32_t last) {
+  PlaneRange range{first, last, 0};
+  for (uint32_t t = first; t < last; ++t)
+    for (uint32_t j = 0; j < spec.widths[t]; ++j) range.ones += y16[j] * (1 << (spec.planes - 1 - t));
+  return range;
+}
+
 // Scores every row, and some twice, in both layouts; both must give what scalar's complete gives.
 void compare(const Kernels& tested, Random& random, const ScoreCase& c) {
   const CodeSpec& spec = c.spec;
@@ -183,9 +190,12 @@ void compare(const Kernels& tested, Random& random, const ScoreCase& c) {
     picked[i] = i < c.rows ? static_cast<uint32_t>(i) : below(random, static_cast<uint32_t>(c.rows));
   const size_t count = picked.size();
   Exact<int32_t> want(count), got(count);
-  kernels(Isa::Scalar).complete(view, y16.data(), picked.data(), count, want.data());
-  tested.complete(view, y16.data(), picked.data(), count, got.data());
-  CHECK_SAME(got.data(), want.data(), count, "complete, " << c);
+  const uint32_t first = below(random, spec.planes), last = first + 1 + below(random, spec.planes - first);
+  for (const PlaneRange& range : {ones_of(spec, y16, first, last), ones_of(spec, y16, 0, spec.planes)}) {
+    kernels(Isa::Scalar).complete(view, y16.data(), range, picked.data(), count, want.data());
+    tested.complete(view, y16.data(), range, picked.data(), count, got.data());
+    CHECK_SAME(got.data(), want.data(), count, "complete, planes " << range.first << " to " << range.last << ", " << c);
+  }
   tested.dot_rows(spec, rows.data(), stride, y16.data(), picked.data(), count, got.data());
   CHECK_SAME(got.data(), want.data(), count, "dot_rows, " << c);
 }
