@@ -157,6 +157,8 @@ def _one(
         folder = Path(name)
         models = options.models / f"{data.name}-{data.checksum[:16]}" if options.models else folder
         models.mkdir(parents=True, exist_ok=True)
+        for line in ann_peers.kept_models(models):
+            console.print(line, markup=False)
         found: list[Row] = []
         wanted: list[ann_peers.Engine] = []
         for engine in ann_peers.engines(_case(data, options, models)):

@@ -39,7 +39,7 @@ class Conditions:
 class Figure:
     """One setting: recall@k, seconds a query right after the build, and in each round among the other engines."""
 
-    setting: dict[str, int]
+    setting: dict[str, float]
     recall: float
     alone: float
     rounds: list[float] = field(default_factory=list)

@@ -13,7 +13,7 @@ from ..base.module import BaseANN
 
 _METRICS = {"angular": "cosine", "euclidean": "l2"}
 # What the numbers of query_args in config.yml mean, by index.
-_SETTINGS = {"flat": ("refine",), "ivf": ("probes", "rescore"), "hnsw": ("ef",)}
+_SETTINGS = {"flat": ("refine",), "ivf": ("probes",), "hnsw": ("ef",)}
 
 
 class Bebr(BaseANN):
@@ -44,7 +44,7 @@ class Bebr(BaseANN):
         if self._kind == "flat":
             self._index = bebr.FlatIndex(model)
         elif self._kind == "ivf":
-            self._index = bebr.IVFIndex(model, lists=self._params["lists"], seed=0, rescore="float16")
+            self._index = bebr.IVFIndex(model, lists=self._params["lists"], seed=0)
         else:
             self._index = bebr.HNSWIndex(model, neighbors=self._params["neighbors"])
         self._index.add(rows)

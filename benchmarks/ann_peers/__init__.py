@@ -11,7 +11,9 @@ from collections.abc import Callable, Iterator
 from benchmarks.ann_peers import faiss, hnswlib, ours, rabitqlib, scann, svs, usearch
 from benchmarks.ann_peers.base import Case, Engine, Floats, Ids, Setting
 
-__all__ = ["Case", "Engine", "Floats", "Ids", "Setting", "engines", "missing"]
+__all__ = ["Case", "Engine", "Floats", "Ids", "Setting", "engines", "kept_models", "missing"]
+
+kept_models = ours.kept_models
 
 # distribution -> its adapters, given the installed version
 _LIBRARIES: dict[str, Callable[[Case, str], Iterator[Engine]]] = {

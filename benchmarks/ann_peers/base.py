@@ -14,7 +14,7 @@ __all__ = ["EFS", "EF_BUILD", "Case", "Engine", "Floats", "Ids", "Setting", "by_
 
 Floats = npt.NDArray[np.float32]
 Ids = npt.NDArray[np.int64]
-Setting = Mapping[str, int]
+Setting = Mapping[str, float]
 
 EFS = (10, 12, 15, 20, 25, 30, 40, 60, 80, 120, 200, 400, 800)
 # One width of the list kept while a graph is built, for all graphs: what most of these libraries have by default.
@@ -72,9 +72,9 @@ def by_ef(**fixed: int) -> list[Setting]:
     return [{"ef": ef, **fixed} for ef in EFS]
 
 
-def probes(lists: int, name: str = "probes", **fixed: int) -> list[Setting]:
+def probes(lists: int, **fixed: float) -> list[Setting]:
     """Numbers of lists to visit, rising to all of them."""
-    return [{name: count, **fixed} for count in (*[count for count in _PROBES if count < lists], lists)]
+    return [{"probes": count, **fixed} for count in (*[count for count in _PROBES if count < lists], lists)]
 
 
 def size_of(path: str | Path) -> int:

@@ -11,6 +11,7 @@ import inspect
 import json
 import time
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,10 +21,12 @@ from benchmarks import machine
 from benchmarks.ann_peers.base import Case, Engine, Floats, Ids, Setting, by_ef, probes
 from benchmarks.memory import Peak
 
-__all__ = ["engines", "missing"]
+__all__ = ["engines", "kept_models", "missing"]
 
 _FLAT: list[Setting] = [{"refine": times} for times in (4, 6, 10, 20, 50, 100, 200)]
 _RESCORE = (3, 10, 30)
+# Beside what training measured: fewer rows completed, and more.
+_MARGINS = (1.0, 2.0, 3.0)
 
 
 class _Ours:
@@ -48,7 +51,7 @@ class _Ours:
         binarizer, seconds = self._model(train)
         start = time.perf_counter()
         self._index = self._empty(binarizer)
-        self._index.add(base)
+        self._store(base, train)
         return seconds + time.perf_counter() - start
 
     def _model(self, train: Floats) -> tuple[bebr.Binarizer, float]:
@@ -60,13 +63,16 @@ class _Ours:
                 model = bebr.train(train, bytes_per_vector=self._size, metric=self._case.metric, seed=0)
             seconds = time.perf_counter() - start
             model.save(path)
-            record.write_text(json.dumps({"seconds": seconds, "peak": peak.bytes}))
+            record.write_text(json.dumps({"seconds": seconds, "peak": peak.bytes, "commit": machine.commit()}))
         facts = json.loads(record.read_text())
         self.earlier_peak = facts["peak"]
         return bebr.Binarizer.load(path), facts["seconds"]
 
     def _empty(self, binarizer: bebr.Binarizer) -> Any:
         return bebr.FlatIndex(binarizer)
+
+    def _store(self, base: Floats, train: Floats) -> None:
+        self._index.add(base)
 
     def search(self, queries: Floats, k: int, setting: Setting, threads: int = 1) -> Ids:
         if bebr.get_num_threads() != threads:
@@ -76,12 +82,17 @@ class _Ours:
 
 class _IVF(_Ours):
     def __init__(self, lists: int, size: int, case: Case, rescored: bool) -> None:
-        sweeps = [probes(lists, rescore=times) for times in _RESCORE] if rescored else [probes(lists)]
+        fixed = [{"rescore": times} for times in _RESCORE] if rescored else [{}, *({"margin": m} for m in _MARGINS)]
+        sweeps = [probes(lists, **one) for one in fixed]
         super().__init__(f"IVF{lists}{' rescore' if rescored else ''}", size, case, sweeps)
         self._lists, self._options = lists, {"rescore": "float16"} if rescored else {}
 
     def _empty(self, binarizer: bebr.Binarizer) -> Any:
         return _kind("IVFIndex")(binarizer, lists=self._lists, seed=0, **self._options)
+
+    def _store(self, base: Floats, train: Floats) -> None:
+        self._index.train(train)  # the centroids are from the sample that the peers' are from
+        self._index.add(base)
 
 
 class _HNSW(_Ours):
@@ -110,8 +121,21 @@ def missing() -> list[str]:
     """The indexes that this bebr lacks."""
     lines = [f"bebr {bebr.__version__} has no {name}: left out" for name in ("IVFIndex", "HNSWIndex") if not _has(name)]
     if _has("IVFIndex") and not _rescores():
-        lines.append("bebr.IVFIndex has no rescore=: lists with float16 rows are left out")
+        lines.append(
+            "bebr.IVFIndex takes no rescore= to make it and to search it: lists with float16 rows are left out"
+        )
     return lines
+
+
+def kept_models(folder: Path) -> list[str]:
+    """One line for each model in ``folder`` that another commit trained."""
+    now = machine.commit()
+    commits = {record.stem: json.loads(record.read_text())["commit"] for record in sorted(folder.glob("bebr-*.json"))}
+    return [
+        f"{folder / stem}.safetensors was trained at commit {commit}, this is {now}: delete it to train anew"
+        for stem, commit in commits.items()
+        if commit != now
+    ]
 
 
 def _kind(name: str) -> Any:
@@ -123,4 +147,5 @@ def _has(name: str) -> bool:
 
 
 def _rescores() -> bool:
-    return "rescore" in inspect.signature(_kind("IVFIndex").search).parameters
+    index = _kind("IVFIndex")
+    return all("rescore" in inspect.signature(call).parameters for call in (index, index.search))

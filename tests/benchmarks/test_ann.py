@@ -159,6 +159,7 @@ def test_every_installed_engine_finds_its_neighbours(vectors, queries, metric, t
 
 
 BYTES = {
+    "bebr IVF16 26 B": 26,
     "bebr Flat 26 B": 26,
     "faiss IVF16 Flat": 256,
     "faiss IVF16 PQ32x4fs refine": 16 + 256,
@@ -202,6 +203,13 @@ def test_ours_of_one_size_train_once_and_all_count_it(vectors, tmp_path):
     assert (tmp_path / "bebr-26.safetensors").stat().st_mtime_ns == stamp
     trained = json.loads((tmp_path / "bebr-26.json").read_text())["seconds"]
     assert min(seconds, again) >= trained > 0
+    assert second.earlier_peak > 0
+
+
+def test_a_model_kept_from_another_commit_is_said_aloud(tmp_path):
+    (tmp_path / "bebr-26.json").write_text(json.dumps({"seconds": 1, "peak": 1, "commit": "abc"}))
+    (line,) = ann_peers.kept_models(tmp_path)
+    assert "bebr-26.safetensors was trained at commit abc" in line
 
 
 def test_probes_end_with_all_lists():
