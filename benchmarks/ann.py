@@ -68,7 +68,13 @@ def measure(
                 taken: list[tuple[Figure, float]] = []
                 for worker, row, figure in turns:
                     bar.update(task, description=f"time {row.engine}", advance=1)
-                    taken.append((figure, worker.time(figure.setting)))
+                    if row not in rows:
+                        continue
+                    try:
+                        taken.append((figure, worker.time(figure.setting)))
+                    except Refused as error:
+                        console.print(f"{row.engine}: left out from here on: {error}", markup=False)
+                        rows.remove(row)
                 # Whole rounds only: an interrupted one would leave engines with unequal numbers of timings.
                 for figure, seconds in taken:
                     figure.rounds.append(seconds)

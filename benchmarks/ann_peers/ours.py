@@ -25,8 +25,8 @@ __all__ = ["engines", "kept_models", "missing"]
 
 _FLAT: list[Setting] = [{"refine": times} for times in (4, 6, 10, 20, 50, 100, 200)]
 _RESCORE = (3, 10, 30)
-# Beside what training measured: fewer rows completed, and more.
-_MARGINS = (1.0, 2.0, 3.0)
+# Beside what training measured (3 on wordnet, which costs .03 of recall there): more rows completed.
+_MARGINS = (4.0, 5.0)
 
 
 class _Ours:

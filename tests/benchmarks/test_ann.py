@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import math
 import os
+from dataclasses import replace
 
 import numpy as np
 import pytest
+from rich.console import Console
 
 from bebr.peers import recall
 from benchmarks import ann, ann_peers, ann_report, datasets, memory
@@ -228,10 +230,12 @@ def test_lists_follow_the_number_of_rows():
 class Stub:
     """Finds all neighbours from ef = 2 on, and none at ef = 1."""
 
-    name, library, version, imports = "stub", "stub", "1", ("json",)
+    library, version, imports = "stub", "1", ("json",)
     bytes_per_vector = 4.0
+    asked = 0
 
     def __init__(self, fail=""):
+        self.name = f"stub {fail}"
         self.sweeps = [[{"ef": 1}, {"ef": 2}, {"ef": 3}]]
         self._fail = fail
 
@@ -244,6 +248,9 @@ class Stub:
         return 1.5
 
     def search(self, queries, k, setting, threads=1):
+        self.asked += 1
+        if self._fail == "later" and self.asked > 20:
+            raise RuntimeError("no more")
         if setting["ef"] == 1:
             return np.full((len(queries), k), -1)
         return np.argsort(-queries @ self._rows.T, axis=1, kind="stable")[:, :k]
@@ -279,6 +286,15 @@ def test_an_engine_that_fails_or_ends_its_process_is_refused_with_the_reason(job
             worker.built()
     finally:
         worker.close()
+
+
+def test_an_engine_that_fails_while_it_is_timed_leaves_the_others_their_figures(data, job, tmp_path, capsys):
+    results = Results(tmp_path / "ann.json", FACTS)
+    short = replace(job, seconds=0)
+    rows = ann.measure(data, [Stub(), Stub("later")], results, CONDITIONS, short, 20, Console())
+    assert [row.engine for row in rows] == ["stub "]
+    assert all(len(figure.rounds) == 20 for figure in rows[0].figures)
+    assert "stub later: left out from here on: RuntimeError: no more" in capsys.readouterr().out
 
 
 def test_the_peak_is_of_the_work_inside():
