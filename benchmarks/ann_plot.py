@@ -9,10 +9,10 @@ from typing import Any
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, NullFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from bebr.files import replacing
-from benchmarks.ann_report import at, pareto
+from benchmarks.ann_report import LEVELS, at, pareto
 from benchmarks.ann_results import Row
 
 __all__ = ["draw"]
@@ -30,10 +30,13 @@ def draw(path: Path, rows: Sequence[Row], floor: float) -> None:
     figure = Figure(figsize=(15, 7), dpi=130, layout="constrained")
     FigureCanvasAgg(figure)
     curves, sizes = figure.subplots(1, 2, width_ratios=(2, 1))
+    # The highest of interest that anyone reaches; a set of small codes may end below.
+    reached = [level for level in LEVELS if level <= LEVEL and any(at(row.figures, level) for row in rows)]
+    level = max(reached, default=None)
     for row, style in _styled(rows):
         curve = [point for point in pareto(row.figures) if point.recall >= floor]
         curves.plot([p.recall for p in curve], [p.qps for p in curve], label=row.engine, **style)
-        speed = at(row.figures, LEVEL)
+        speed = None if level is None else at(row.figures, level)
         if speed is not None:
             sizes.plot([row.bytes_per_vector], [speed], **{**style, "linestyle": "none"})
     conditions = rows[0].conditions
@@ -42,7 +45,7 @@ def draw(path: Path, rows: Sequence[Row], floor: float) -> None:
     curves.set_title(f"{conditions.dataset}: queries {calls}, {threads}, {conditions.machine}", loc="left", fontsize=10)
     curves.set_xlabel(f"recall@{conditions.k} of the exact top {conditions.k} (right is better)")
     curves.set_ylabel("queries a second (up is faster)")
-    sizes.set_title(f"at recall {LEVEL}", loc="left", fontsize=10)
+    sizes.set_title("no engine reaches .9" if level is None else f"at recall {level}", loc="left", fontsize=10)
     sizes.set_xlabel("bytes a vector (left is smaller)")
     sizes.set_xscale("log")
     curves.set_xlim(floor, 1)
@@ -57,7 +60,8 @@ def draw(path: Path, rows: Sequence[Row], floor: float) -> None:
 
 
 def _plain(axis: Any) -> None:
-    """Numbers as they are at the powers of ten and nothing between: the labels would run into each other."""
+    """Numbers as they are at 1, 2 and 5 of each power of ten, and nothing between."""
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
     axis.set_minor_formatter(NullFormatter())
 

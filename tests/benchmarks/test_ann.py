@@ -11,11 +11,12 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+import bebr
 from bebr.peers import recall
 from benchmarks import ann, ann_peers, ann_report, datasets, memory
 from benchmarks.ann_peers import base
 from benchmarks.ann_results import Conditions, Figure, Results, Row
-from benchmarks.ann_worker import Job, Refused, Worker, write
+from benchmarks.ann_worker import Job, Refused, Worker, _timed, write
 
 CONDITIONS = Conditions("made up", "none", "a machine", 10, 1, "batch")
 FACTS = {"time": "now", "cpu": "a machine", "cpus": 2, "threads": 1, "bebr": {"isa": "scalar"}}
@@ -208,6 +209,58 @@ def test_ours_of_one_size_train_once_and_all_count_it(vectors, tmp_path):
     assert second.earlier_peak > 0
 
 
+class Graph(bebr.FlatIndex):
+    """Stands in for an index that this bebr may lack: it takes the agreed arguments and tells which it got."""
+
+    bytes_per_vector = 154
+    asked = ()
+
+    def __init__(self, binarizer, neighbors):
+        super().__init__(binarizer)
+        self.neighbors = neighbors
+
+    def search(self, queries, k, *, ef):
+        Graph.asked += (ef,)
+        return super().search(queries, k)
+
+
+class Lists(bebr.FlatIndex):
+    """As Graph: lists that keep float16 rows to rescore."""
+
+    bytes_per_vector = 26 + 128
+    asked = ()
+
+    def __init__(self, binarizer, lists, seed, rescore=None):
+        super().__init__(binarizer)
+        self.rescore = rescore
+
+    def train(self, x):
+        pass
+
+    def search(self, queries, k, *, probes, margin=None, rescore=None):
+        Lists.asked += ((self.rescore, probes, rescore),)
+        return super().search(queries, k)
+
+
+def test_indexes_that_are_yet_to_come_are_measured_once_they_are_there(vectors, queries, monkeypatch, tmp_path):
+    monkeypatch.setattr(bebr, "HNSWIndex", Graph, raising=False)
+    monkeypatch.setattr(bebr, "IVFIndex", Lists, raising=False)
+    assert not any(line.startswith("bebr") for line in ann_peers.missing())
+    ours = {found.name: found for found in ann_peers.engines(case(tmp_path)) if found.library == "bebr"}
+    assert list(ours) == ["bebr Flat 26 B", "bebr IVF16 26 B", "bebr IVF16 rescore 26 B", "bebr HNSW16 26 B"]
+    for name in ("bebr IVF16 26 B", "bebr IVF16 rescore 26 B", "bebr HNSW16 26 B"):
+        ours[name].build(vectors, vectors)
+        ours[name].search(queries, 10, ours[name].sweeps[0][1])
+        assert ours[name].bytes_per_vector == 154
+    assert Lists.asked == ((None, 2, None), ("float16", 2, 3)) and Graph.asked == (base.EFS[1],)
+
+
+def test_what_this_bebr_lacks_is_said_aloud(monkeypatch, tmp_path):
+    monkeypatch.delattr(bebr, "HNSWIndex", raising=False)
+    assert any("has no HNSWIndex" in line for line in ann_peers.missing())
+    assert not any("bebr HNSW" in found.name for found in ann_peers.engines(case(tmp_path)))
+
+
 def test_a_model_kept_from_another_commit_is_said_aloud(tmp_path):
     (tmp_path / "bebr-26.json").write_text(json.dumps({"seconds": 1, "peak": 1, "commit": "abc"}))
     (line,) = ann_peers.kept_models(tmp_path)
@@ -286,6 +339,20 @@ def test_an_engine_that_fails_or_ends_its_process_is_refused_with_the_reason(job
             worker.built()
     finally:
         worker.close()
+
+
+@pytest.mark.parametrize("single, sizes", [(False, {50}), (True, {1})])
+def test_queries_are_timed_all_in_one_call_or_one_call_each(queries, job, single, sizes):
+    asked = []
+
+    class Counting(Stub):
+        def search(self, queries, k, setting, threads=1):
+            asked.append(len(queries))
+
+    seconds, cpus = _timed(Counting(), queries, {"ef": 2}, replace(job, single=single))
+    warm_up, *timed = asked
+    assert warm_up == 50 and set(timed) == sizes and len(timed) % (50 if single else 1) == 0
+    assert seconds > 0 and cpus >= 0
 
 
 def test_an_engine_that_fails_while_it_is_timed_leaves_the_others_their_figures(data, job, tmp_path, capsys):
