@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import subprocess
 import sys
 from pathlib import Path
@@ -122,6 +123,18 @@ def test_importing_loads_neither_torch_nor_pillow():
         "print({'torch', 'PIL', 'transformers', 'resvg_py', 'pyarrow'} & set(sys.modules))"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "set()\n"
+
+
+def test_producers_use_the_public_names_of_bebr_only():
+    folder = Path(models.__file__).parent
+    for path in sorted(folder.rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            found = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            if isinstance(node, ast.ImportFrom):
+                found = [node.module or ""]
+            for name in found:
+                inner = name.startswith("bebr.") and not name.startswith("bebr.models")
+                assert not inner and name.split(".")[0] != "benchmarks", f"{path} imports {name}"
 
 
 # Items
