@@ -44,20 +44,25 @@ class Producer:
         kind = kinds.check(items, self.modality)
         check_batch_size(batch_size)
         vectors = np.empty((len(items), self.dim), dtype=np.float32)
+        order = list(range(len(items)))
+        if kind == "text":  # longest first: little is spent on padding, and the greatest need of memory comes at once
+            order.sort(key=lambda position: -len(items[position]))
         for start in range(0, len(items), batch_size):
-            batch = list(items[start : start + batch_size])
+            chosen = order[start : start + batch_size]
+            batch = [items[position] for position in chosen]
             if kind != "text":
-                batch = [kinds.with_picture(item, f"items[{start + at}]") for at, item in enumerate(batch)]
+                batch = [kinds.with_picture(item, f"items[{at}]") for at, item in zip(chosen, batch, strict=True)]
             encoded = np.asarray(self.encode(kind, batch))
             if encoded.shape != (len(batch), self.dim):
                 raise ValueError(f"{self.name}: got vectors {list(encoded.shape)}, wanted {[len(batch), self.dim]}")
-            vectors[start : start + len(batch)] = encoded
+            vectors[chosen] = encoded
             if progress is not None:
                 progress(start + len(batch), len(items))
         return vectors
 
     def encode(self, kind: str, batch: list[Any]) -> npt.NDArray[Any]:
-        """One batch to ``[len(batch), dim]``. Pictures arrive as RGB PIL images, laid on white where transparent."""
+        """One batch to ``[len(batch), dim]``. Texts arrive sorted by length, pictures as RGB PIL images, laid on
+        white where they are transparent."""
         raise NotImplementedError(f"{type(self).__name__}.encode: a producer defines this, or embed")
 
 

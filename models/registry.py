@@ -18,6 +18,7 @@ GROUP = "bebr.producers"
 _OWN = {
     "minilm": "bebr.models.minilm:MiniLM",
     "sentence-transformers": "bebr.models.adapters:SentenceTransformers",
+    "simcse": "bebr.models.simcse:load",
     "timm": "bebr.models.adapters:Timm",
     "torchvision": "bebr.models.adapters:Torchvision",
 }

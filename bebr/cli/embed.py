@@ -29,6 +29,10 @@ def run(
     ] = None,
     size: Annotated[str | None, typer.Option(help="Which size of model, for producers that have several.")] = None,
     device: Annotated[str, typer.Option(help="Where the network runs: cpu, cuda.")] = "cpu",
+    option: Annotated[
+        list[str] | None,
+        typer.Option(help="Another option of the producer, as max_tokens=64; may be given several times."),
+    ] = None,
     batch_size: Annotated[int, typer.Option(help="Items in one pass of the network.")] = 64,
     modality: Annotated[
         str | None, typer.Option(help="text, image or image+text: for producers that take more than one.")
@@ -59,7 +63,7 @@ def run(
     if batch_size < 1:
         raise ValueError(f"--batch-size: got {batch_size}, wanted at least 1")
     try:
-        encoder: Any = load(producer, weights=weights, size=size, device=device)
+        encoder: Any = load(producer, weights=weights, size=size, device=device, **_options(option or []))
     except ImportError as error:  # names what to install; told in one line
         raise ModuleNotFoundError(str(error)) from error
     source = open_source(
@@ -85,3 +89,14 @@ def run(
             report("", written, source.rows)
     what = {TEXT: "texts", IMAGE: "pictures"}.get(source.kind, "pairs")
     say(f"{output}: {written:,} {what}, {encoder.dim} dims, {encoder.metric}, {encoder.name} {encoder.version}")
+
+
+def _options(given: list[str]) -> dict[str, Any]:
+    """NAME=VALUE pairs; whole numbers are read as such. The producer names an option that it does not take."""
+    options: dict[str, Any] = {}
+    for pair in given:
+        name, equals, value = pair.partition("=")
+        if not equals or not name.isidentifier() or name in ("name", "weights", "size", "device"):
+            raise ValueError(f"--option: got '{pair}', wanted NAME=VALUE, as max_tokens=64")
+        options[name] = int(value) if value.removeprefix("-").isdecimal() else value
+    return options

@@ -32,12 +32,15 @@ class Words(Producer):
     name, version, dim, metric, modality = "words", "1", 16, "cosine", "text"
     largest = 0
 
+    def __init__(self, scale=1, sign="plus"):
+        self.scale = {"plus": 1, "minus": -1}[sign] * scale
+
     def embed(self, items, batch_size=64, progress=None):
         Words.largest = max(Words.largest, len(items))
         return super().embed(items, batch_size, progress)
 
     def encode(self, kind, batch):
-        return np.stack([seeded(item) if item != "bad" else np.full(16, np.nan) for item in batch])
+        return self.scale * np.stack([seeded(item) if item != "bad" else np.full(16, np.nan) for item in batch])
 
 class Colours(Words):
     """The mean colour and the size of a picture."""
@@ -178,6 +181,12 @@ def test_a_producer_of_both_kinds(photos):
     )
 
 
+def test_options_of_the_producer(tmp_path):
+    (tmp_path / "a.txt").write_text("one\n")
+    x, _ = embedded("words", tmp_path / "a.txt", "--option", "scale=3", "--option", "sign=minus")
+    assert np.array_equal(x, -3 * words(["one"]))
+
+
 def test_memory_holds_one_chunk(tmp_path):
     (tmp_path / "a.txt").write_text("\n".join(map(str, range(1000))))
     x, _ = embedded("words", tmp_path / "a.txt", "--batch-size", 5)
@@ -244,6 +253,9 @@ def test_what_is_wrong_is_one_line_and_leaves_no_file(tmp_path, photos):
         ("colours", "none", "none: got no picture, wanted files named .bmp"),
         ("colours", "broken", "broken/a.png: not a readable picture"),
         ("colours", "gone.jsonl", "gone.png: no such file"),
+        ("words", "a.txt", "--option", "depth=3", "depth: the producer 'words' takes no such option"),
+        ("words", "a.txt", "--option", "depth", "--option: got 'depth', wanted NAME=VALUE"),
+        ("words", "a.txt", "--option", "device=cuda", "--option: got 'device=cuda', wanted NAME=VALUE"),
         ("words", "a.txt", "--batch-size", 0, "--batch-size: got 0"),
         ("words", "a.txt", "--limit", 0, "--limit: got 0"),
     ]:
