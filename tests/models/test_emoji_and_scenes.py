@@ -107,6 +107,15 @@ def test_masks_show_exactly_what_is_painted(made):
         assert np.array_equal(red, masks.any(0))  # and nothing of an object is outside its mask
 
 
+def test_what_is_less_than_half_opaque_is_not_painted():
+    faint = np.full((1, 30, 30, 4), 255, np.uint8)
+    faint[0, :15, :, 3], faint[0, 15:, :, 3] = 127, 128
+    scene = scenes.compose(faint, ["sheet"], 0, objects=(1, 1))
+    left, top, right, bottom = scene.boxes[0]
+    assert right - left in (2 * (bottom - top) - 1, 2 * (bottom - top), 2 * (bottom - top) + 1)
+    assert (scene.image[scene.masks[0]] == 255).all() and scene.caption == "one sheet"
+
+
 def test_counts_caption_and_boxes_agree_with_the_masks(made):
     for scene in made:
         assert 3 <= len(scene.labels) <= 6 and scene.masks.any((1, 2)).all()
