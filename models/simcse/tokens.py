@@ -69,11 +69,13 @@ def _bert(vocabulary: dict[str, int], lowercase: bool) -> Any:
 
 def _roberta(folder: Path) -> Any:
     made = tokenizers.ByteLevelBPETokenizer(str(folder / "vocab.json"), str(folder / "merges.txt"))
-    marks = []
+    ids = {}
     for mark in ("</s>", "<s>"):
         if made.token_to_id(mark) is None:
             raise ValueError(f"{folder / 'vocab.json'}: has no {mark}: not a RoBERTa vocabulary")
-        marks.append((mark, made.token_to_id(mark)))
+        ids[mark] = made.token_to_id(mark)
     made.add_special_tokens(["<s>", "</s>", "<pad>", "<unk>"])
-    made._tokenizer.post_processor = tokenizers.processors.RobertaProcessing(*marks, add_prefix_space=False)
+    made._tokenizer.post_processor = tokenizers.processors.RobertaProcessing(
+        ("</s>", ids["</s>"]), ("<s>", ids["<s>"]), add_prefix_space=False
+    )  # by place: the second one has changed its name
     return made._tokenizer

@@ -126,7 +126,7 @@ def test_kept_arrays_are_made_once_and_checked(cache):
 
     def make():
         made.append(1)
-        return {"x": np.arange(6).reshape(2, 3), "y": np.ones(2)}
+        return {"x": np.arange(6).reshape(3, 2).T, "y": np.ones(2)}
 
     first, again = sources.kept("set", make), sources.kept("set", make)
     assert made == [1] and np.array_equal(first["x"], again["x"])
