@@ -21,7 +21,7 @@ constexpr float kLowest = -std::numeric_limits<float>::infinity();
 constexpr size_t kGroup = 256;        // queries taken together: their integer forms stay in L2
 constexpr size_t kChunkRows = 512;    // rows of a list scanned before they are looked at: their sums stay in L1
 constexpr size_t kSharedVisits = 2;   // queries a list, on average, from which going list by list pays
-constexpr size_t kCompleteCost = 64;  // completing a row costs about as much as scanning this many
+constexpr double kCompleteCost = 20;  // a row completed costs as much as this many scanned, with what the scan keeps
 constexpr size_t kPiece = 64;         // rows that one call of a kernel completes
 
 }  // namespace
@@ -57,9 +57,10 @@ class IvfIndex::Scan {
       mask[at.row / 16] = static_cast<uint16_t>(mask[at.row / 16] | bit);
       places.push_back(at);
     }
-    // The k nearest of fewer rows lie in more lists.
+    // The k nearest of fewer rows lie in more lists: with the square root, recall rises as the filter narrows (wordnet,
+    // 256 lists, 16 probes: .917 unfiltered, .950 at 10 %, .970 at 1 %); the cube root keeps it about level.
     const double live = static_cast<double>(index_.rows_ - index_.dead_), allowed = static_cast<double>(places.size());
-    const double wider = static_cast<double>(probes_) * std::sqrt(live / std::max(allowed, 1.0));
+    const double wider = static_cast<double>(probes_) * std::cbrt(live / std::max(allowed, 1.0));
     probes_ = std::min(static_cast<size_t>(std::ceil(wider)), index_.lists_.size());
     const double scanned = live * static_cast<double>(probes_) / static_cast<double>(index_.lists_.size());
     direct_ = allowed <= std::max(static_cast<double>(params_.k), scanned / kCompleteCost);
