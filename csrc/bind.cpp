@@ -19,6 +19,7 @@
 #include "binarizer/encoder.h"
 #include "binarizer/network.h"
 #include "index/flat.h"
+#include "index/graph.h"
 #include "kernels/bench.h"
 
 namespace py = pybind11;
@@ -110,7 +111,8 @@ Factor factor_of(const std::string& name) {
   fail(Code::InvalidArgument, "factor is '" + name + "': want none, mul or sub");
 }
 
-void add(FlatIndex& index, const Array<uint8_t>& planes, const Array<uint8_t>& factors, const Array<int64_t>& ids) {
+template <typename Index>
+void add(Index& index, const Array<uint8_t>& planes, const Array<uint8_t>& factors, const Array<int64_t>& ids) {
   const auto n = static_cast<py::ssize_t>(ids.size());
   expect_shape(ids, "ids", {-1});
   expect_shape(planes, "planes", {n, static_cast<py::ssize_t>(index.format().spec.row_bytes())});
@@ -119,7 +121,8 @@ void add(FlatIndex& index, const Array<uint8_t>& planes, const Array<uint8_t>& f
   index.add(static_cast<size_t>(n), planes.data(), factors.data(), ids.data());
 }
 
-size_t remove(FlatIndex& index, const Array<int64_t>& ids) {
+template <typename Index>
+size_t remove(Index& index, const Array<int64_t>& ids) {
   expect_shape(ids, "ids", {-1});
   py::gil_scoped_release release;
   return index.remove({ids.data(), static_cast<size_t>(ids.size())});
@@ -150,7 +153,8 @@ py::tuple search(const FlatIndex& index, const Array<float>& y, const Array<floa
   return py::make_tuple(scores, ids);
 }
 
-py::tuple rows(const FlatIndex& index) {
+template <typename Index>
+py::tuple rows(const Index& index) {
   Rows out;
   {
     py::gil_scoped_release release;
@@ -163,7 +167,8 @@ py::tuple rows(const FlatIndex& index) {
                         to_numpy(std::move(out.ids), {n}));
 }
 
-void save(const FlatIndex& index, const std::string& path, const std::map<std::string, py::bytes>& extra) {
+template <typename Index>
+void save(const Index& index, const std::string& path, const std::map<std::string, py::bytes>& extra) {
   std::vector<Section> sections;
   for (const auto& [name, bytes] : extra) {
     const std::string_view view = bytes;
@@ -173,17 +178,18 @@ void save(const FlatIndex& index, const std::string& path, const std::map<std::s
   index.save(path, sections);
 }
 
-py::tuple open_flat(const std::string& path, bool map, bool verify) {
+template <typename Index>
+py::tuple open_index(const char* kind, const std::string& path, bool map, bool verify) {
   std::shared_ptr<const File> file;
-  std::unique_ptr<FlatIndex> index;
+  std::unique_ptr<Index> index;
   {
     py::gil_scoped_release release;
-    file = File::open(path, "flat", verify || !map);
-    index = FlatIndex::open(file, map);
+    file = File::open(path, kind, verify || !map);
+    index = Index::open(file, map);
   }
   py::dict extra;  // the caller's own sections
   for (const std::string& name : file->names()) {
-    if (FlatIndex::owns_section(name)) continue;
+    if (Index::owns_section(name)) continue;
     const auto bytes = file->section(name);
     extra[py::str(name)] = py::bytes(reinterpret_cast<const char*>(bytes.data()), bytes.size());
   }
@@ -207,14 +213,78 @@ void bind_index(py::module_& m) {
       .def_property_readonly("widths", [](const FlatIndex& i) { return widths_of(i.format().spec); })
       .def_property_readonly("factor_bytes", [](const FlatIndex& i) { return i.format().code.bytes; })
       .def_property_readonly("max_id", &FlatIndex::max_id)
-      .def("add", &add, py::arg("planes"), py::arg("factors"), py::arg("ids"))
-      .def("remove", &remove, py::arg("ids"))
+      .def("add", &add<FlatIndex>, py::arg("planes"), py::arg("factors"), py::arg("ids"))
+      .def("remove", &remove<FlatIndex>, py::arg("ids"))
       .def("contains", &FlatIndex::contains, py::arg("id"))
-      .def("rows", &rows)
+      .def("rows", &rows<FlatIndex>)
       .def("search", &search, py::arg("y"), py::arg("base"), py::arg("stage_y"), py::arg("stage_base"), py::arg("k"),
            py::arg("survivors"), py::arg("allow"))
-      .def("save", &save, py::arg("path"), py::arg("extra"));
-  m.def("open_flat", &open_flat, py::arg("path"), py::arg("map"), py::arg("verify"));
+      .def("save", &save<FlatIndex>, py::arg("path"), py::arg("extra"));
+  m.def(
+      "open_flat",
+      [](const std::string& path, bool map, bool verify) { return open_index<FlatIndex>("flat", path, map, verify); },
+      py::arg("path"), py::arg("map"), py::arg("verify"));
+}
+
+py::tuple search_graph(const GraphIndex& index, const Array<float>& y, const Array<float>& base, size_t k, size_t ef,
+                       const std::optional<Array<int64_t>>& allow) {
+  expect_shape(y, "y", {-1, static_cast<py::ssize_t>(index.format().spec.dims())});
+  const py::ssize_t n = y.shape(0);
+  expect_shape(base, "base", {n});
+  const Queries queries{static_cast<size_t>(n), y.data(), base.data(), nullptr, nullptr};
+  GraphIndex::Search params{k, ef, allow.has_value(), {}};
+  if (allow) params.allow = {allow->data(), static_cast<size_t>(allow->size())};
+  py::array_t<float> scores({n, static_cast<py::ssize_t>(k)});
+  py::array_t<int64_t> ids({n, static_cast<py::ssize_t>(k)});
+  {
+    py::gil_scoped_release release;
+    index.search(queries, params, scores.mutable_data(), ids.mutable_data());
+  }
+  return py::make_tuple(scores, ids);
+}
+
+std::unique_ptr<GraphIndex> make_graph(const std::vector<uint32_t>& widths, const std::string& factor,
+                                       bool stage_factor, uint32_t factor_bytes, std::pair<uint32_t, uint32_t> code,
+                                       std::pair<uint32_t, uint32_t> stage_code, uint32_t neighbors,
+                                       uint32_t ef_construction, uint64_t seed, const Array<float>& gram,
+                                       const Array<float>& mean, float mean_norm, float scale, float offset) {
+  const RowFormat format{spec_of(widths), factor_of(factor), stage_factor,
+                         FactorCode::make(factor_bytes, code.first, code.second),
+                         FactorCode::make(factor_bytes, stage_code.first, stage_code.second)};
+  const auto dims = static_cast<py::ssize_t>(format.spec.dims());
+  expect_shape(gram, "gram", {dims});
+  expect_shape(mean, "mean", {dims});
+  if (neighbors < 1 || neighbors > kMostNeighbors)
+    fail(Code::InvalidArgument,
+         "neighbors is " + std::to_string(neighbors) + ": want 1 to " + std::to_string(kMostNeighbors));
+  return std::make_unique<GraphIndex>(
+      format, GraphParams{neighbors, ef_construction, seed},
+      CodeSpace{{gram.data(), gram.data() + dims}, {mean.data(), mean.data() + dims}, mean_norm, scale, offset});
+}
+
+void bind_graph(py::module_& m) {
+  py::class_<GraphIndex>(m, "GraphIndex")
+      .def(py::init(&make_graph), py::arg("widths"), py::arg("factor"), py::arg("stage_factor"),
+           py::arg("factor_bytes"), py::arg("code"), py::arg("stage_code"), py::arg("neighbors"),
+           py::arg("ef_construction"), py::arg("seed"), py::arg("gram"), py::arg("mean"), py::arg("mean_norm"),
+           py::arg("scale"), py::arg("offset"))
+      .def("__len__", &GraphIndex::size)
+      .def_property_readonly("mapped", &GraphIndex::mapped)
+      .def_property_readonly("widths", [](const GraphIndex& i) { return widths_of(i.format().spec); })
+      .def_property_readonly("factor_bytes", [](const GraphIndex& i) { return i.format().code.bytes; })
+      .def_property_readonly("neighbors", [](const GraphIndex& i) { return i.params().neighbors; })
+      .def_property_readonly("node_bytes", [](const GraphIndex& i) { return i.layout().stride; })
+      .def_property_readonly("max_id", &GraphIndex::max_id)
+      .def("add", &add<GraphIndex>, py::arg("planes"), py::arg("factors"), py::arg("ids"))
+      .def("remove", &remove<GraphIndex>, py::arg("ids"))
+      .def("contains", &GraphIndex::contains, py::arg("id"))
+      .def("rows", &rows<GraphIndex>)
+      .def("search", &search_graph, py::arg("y"), py::arg("base"), py::arg("k"), py::arg("ef"), py::arg("allow"))
+      .def("save", &save<GraphIndex>, py::arg("path"), py::arg("extra"));
+  m.def(
+      "open_graph",
+      [](const std::string& path, bool map, bool verify) { return open_index<GraphIndex>("graph", path, map, verify); },
+      py::arg("path"), py::arg("map"), py::arg("verify"));
 }
 
 // --- binarizer
@@ -402,4 +472,5 @@ PYBIND11_MODULE(_core, m) {
   bind_binarizer(m);
   bind_codes(m);
   bind_index(m);
+  bind_graph(m);
 }
