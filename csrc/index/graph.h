@@ -66,7 +66,6 @@ class GraphIndex {
   static bool owns_section(std::string_view name);
 
  private:
-
   const uint8_t* nodes() const noexcept { return file_ ? mapped_nodes_ : nodes_.data(); }
   const int64_t* ids() const noexcept { return file_ ? mapped_ids_ : ids_.as<int64_t>(); }
   uint8_t* record(uint32_t slot) noexcept { return nodes_.data() + size_t{slot} * layout_.stride; }

@@ -13,19 +13,22 @@ namespace bebr {
 namespace {
 
 constexpr size_t kRoundShare = 50;  // a round adds at most one node to so many
+constexpr size_t kKeepShare = 64;   // fewer new rows than one in so many: sketches are made as they are needed
 constexpr float kBuildMargin = 2.0f;
 constexpr float kNoFactor = std::numeric_limits<float>::quiet_NaN();  // no score, so no walk enters a free slot
 
-void store_links(const GraphView& view, uint8_t* record, std::span<const Near> links) {
+void store_links(const GraphView& view, uint8_t* record, std::span<const uint32_t> links) {
   const RecordLayout& layout = view.layout;
   for (uint32_t i = 0; i < layout.degree; ++i)
-    store_link(record + layout.links + 4 * i, i < links.size() ? links[i].node : kNoLink);
+    store_link(record + layout.links + 4 * i, i < links.size() ? links[i] : kNoLink);
 }
 
 }  // namespace
 
 void GraphIndex::link_all(std::span<const uint32_t> slots) {
   std::shared_lock lock(mutex_);
+  Sketches sketches(layout_, view(0).mode, space_);
+  if (slots.size() >= rows_ / kKeepShare) sketches.keep_all(view(0));
   std::vector<std::pair<uint32_t, uint32_t>> back;  // target, new node
   std::vector<size_t> targets;                      // where each target begins in `back`
   for (size_t done = 0; done < slots.size();) {
@@ -35,21 +38,18 @@ void GraphIndex::link_all(std::span<const uint32_t> slots) {
     const GraphView graph = view(linked_);
     parallel_for(round, 8, [&](size_t begin, size_t end) {
       Walker& walker = Walker::mine();
-      Linker linker(graph, space_);
-      std::vector<Near> candidates;
+      Linker linker(graph, space_, sketches);
+      std::vector<uint32_t> candidates;
       for (size_t i = begin; i < end; ++i) {
         const uint32_t slot = now[i];
-        const float norm = linker.as_query(slot, walker.query, true);
-        std::memcpy(record(slot) + layout_.norm, &norm, sizeof norm);
+        linker.as_query(slot, walker.query);
         walker.walk(graph, params_.ef_construction, kBuildMargin);
         candidates.clear();
         for (size_t c = 0; c < walker.pool.size(); ++c) {
-          const Candidate found = walker.pool[c];
-          if (found.node != slot && !gone(found.node))
-            candidates.push_back({linker.distance(norm, found.score, found.node), found.node});
+          const uint32_t found = walker.pool[c].node;
+          if (found != slot && !gone(found)) candidates.push_back(found);
         }
-        std::sort(candidates.begin(), candidates.end());
-        linker.prune(candidates, layout_.degree);
+        linker.prune(slot, candidates, layout_.degree);
         store_links(graph, record(slot), candidates);
       }
     });
@@ -70,9 +70,8 @@ void GraphIndex::link_all(std::span<const uint32_t> slots) {
     targets.push_back(back.size());
     const GraphView grown = view(linked_);
     parallel_for(targets.size() - 1, 16, [&](size_t begin, size_t end) {
-      Linker linker(grown, space_);
-      std::vector<uint32_t> links(layout_.degree);
-      std::vector<Near> candidates;
+      Linker linker(grown, space_, sketches);
+      std::vector<uint32_t> links;
       for (size_t t = begin; t < end; ++t) {
         const uint32_t target = back[targets[t]].first;
         links.resize(layout_.degree);
@@ -83,9 +82,8 @@ void GraphIndex::link_all(std::span<const uint32_t> slots) {
           for (size_t i = old; i < links.size(); ++i) store_link(record(target) + layout_.links + 4 * i, links[i]);
           continue;
         }
-        linker.measure(target, links, candidates);
-        linker.prune(candidates, layout_.degree);
-        store_links(grown, record(target), candidates);
+        linker.prune(target, links, layout_.degree);
+        store_links(grown, record(target), links);
       }
     });
     done += round;
@@ -96,12 +94,13 @@ void GraphIndex::link_all(std::span<const uint32_t> slots) {
 void GraphIndex::repair() {
   {
     std::shared_lock lock(mutex_);
+    Sketches sketches(layout_, view(0).mode, space_);
+    if (removed_.size() >= rows_ / kKeepShare) sketches.keep_all(view(0));
     const auto is_gone = [this](uint32_t slot) { return gone(slot); };
     const GraphView graph = view(linked_);
     parallel_for(rows_, 256, [&](size_t begin, size_t end) {
-      Linker linker(graph, space_);
+      Linker linker(graph, space_, sketches);
       std::vector<uint32_t> links(layout_.degree), further(layout_.degree), pool;
-      std::vector<Near> candidates;
       for (size_t s = begin; s < end; ++s) {
         const auto slot = static_cast<uint32_t>(s);
         if (is_gone(slot)) continue;
@@ -119,9 +118,8 @@ void GraphIndex::repair() {
         }
         std::sort(pool.begin(), pool.end());
         pool.erase(std::unique(pool.begin(), pool.end()), pool.end());
-        linker.measure(slot, pool, candidates);
-        linker.prune(candidates, layout_.degree);
-        store_links(graph, record(slot), candidates);
+        linker.prune(slot, pool, layout_.degree);
+        store_links(graph, record(slot), pool);
       }
     });
   }

@@ -1,67 +1,147 @@
 #include "index/graph_link.h"
 
 #include <algorithm>
+#include <bit>
+#include <cmath>
+
+#include "base/threads.h"
 
 namespace bebr {
 
-float Linker::as_query(uint32_t slot, BitQuery& query, bool first_line) {
+Sketches::Sketches(const RecordLayout& layout, Factor mode, const CodeSpace& space) : layout_(layout), mode_(mode) {
+  const uint32_t dims = layout.spec.dims();
+  stride_ = round_up(dims + 1, 64);
+  root_.resize(dims);
+  shift_.resize(dims);
+  float reached = 0;
+  for (uint32_t j = 0; j < dims; ++j) {
+    root_[j] = std::sqrt(std::max(space.gram[j], 0.0f));
+    shift_[j] = root_[j] > 0 ? space.mean[j] / root_[j] : 0;
+    reached += shift_[j] * shift_[j];
+  }
+  outside_ = std::sqrt(std::max(space.mean_norm - reached, 0.0f));
+}
+
+void Sketches::make(const uint8_t* record, int8_t* entries, float& scale, float& norm) const {
+  thread_local std::vector<float> v;
+  const uint32_t dims = layout_.spec.dims();
+  v.resize(dims + 1);
+  layout_.unpack(record, v.data());
+  const float factor = mode_ == Factor::Mul ? load_float(record) : 1;
+  float largest = 0;
+  for (uint32_t j = 0; j < dims; ++j) v[j] = factor * (root_[j] * v[j] + shift_[j]);
+  v[dims] = factor * outside_;
+  for (uint32_t j = 0; j <= dims; ++j) largest = std::max(largest, std::fabs(v[j]));
+  scale = largest > 1e-30f && largest < 1e30f ? largest / 127 : 1;
+  const float per = largest < 1e30f ? 1 / scale : 0;
+  int32_t sum = 0;
+  for (uint32_t j = 0; j <= dims; ++j) {
+    const int32_t entry = std::clamp(nearest(v[j] * per), -127, 127);
+    entries[j] = static_cast<int8_t>(entry);
+    sum += entry * entry;
+  }
+  std::fill(entries + dims + 1, entries + stride_, int8_t{0});
+  norm = scale * scale * static_cast<float>(sum);
+}
+
+void Sketches::keep_all(const GraphView& view) {
+  entries_.resize(view.rows * stride_);
+  scales_.resize(view.rows);
+  norms_.resize(view.rows);
+  parallel_for(view.rows, 256, [&](size_t begin, size_t end) {
+    for (size_t i = begin; i < end; ++i)
+      make(view.record(static_cast<uint32_t>(i)), entries_.as<int8_t>() + i * stride_, scales_[i], norms_[i]);
+  });
+}
+
+void Linker::as_query(uint32_t slot, BitQuery& query) {
   const RecordLayout& layout = view_.layout;
   const uint8_t* record = view_.record(slot);
   const uint32_t dims = layout.spec.dims();
   v_.resize(dims);
   layout.unpack(record, v_.data());
-  float mean = 0, own = 0;
+  float base = space_.mean_norm, scale = 1;
   for (uint32_t j = 0; j < dims; ++j) {
-    const float y = space_.gram[j] * v_[j];
-    own += y * v_[j];
-    mean += space_.mean[j] * v_[j];
-    v_[j] = y + space_.mean[j];
+    base += space_.mean[j] * v_[j];
+    v_[j] = space_.gram[j] * v_[j] + space_.mean[j];
   }
-  float base = space_.mean_norm + mean, norm = base + mean + own, scale = 1;
   if (view_.mode == Factor::Mul) {
     scale = load_float(record);
     base *= scale;
-    norm *= scale * scale;
-  } else if (view_.mode == Factor::Sub) {
+  } else {
     scale = 2 * space_.scale;
     base = space_.scale * (2 * base - space_.offset);
   }
   for (uint32_t j = 0; j < dims; ++j) v_[j] *= scale;
-  query.set(layout, v_.data(), base, first_line);
-  return norm;
+  query.set(layout, v_.data(), base);
 }
 
-void Linker::measure(uint32_t slot, std::span<const uint32_t> nodes, std::vector<Near>& to) {
-  const float norm = as_query(slot, query_, false);
-  scores_.resize(nodes.size());
-  view_.score_rows(query_, nodes.data(), nodes.size(), scores_.data());
-  to.clear();
-  for (size_t i = 0; i < nodes.size(); ++i) to.push_back({distance(norm, scores_[i], nodes[i]), nodes[i]});
-  std::sort(to.begin(), to.end());
-}
-
-void Linker::prune(std::vector<Near>& candidates, size_t degree) {
-  size_t kept = 0;
-  rest_at_.resize(candidates.size());
-  for (size_t i = 0; i < candidates.size(); ++i) rest_at_[i] = i;
-  // rest_at_: what no kept one has passed over, nearest first.
-  while (kept < degree && !rest_at_.empty()) {
-    const Near next = candidates[rest_at_.front()];
-    candidates[kept++] = next;  // at or before its own place
-    rest_at_.erase(rest_at_.begin());
-    if (kept == degree || rest_at_.empty()) break;
-    const float norm = as_query(next.node, query_, false);
-    rest_.clear();
-    for (const size_t at : rest_at_) rest_.push_back(candidates[at].node);
-    scores_.resize(rest_.size());
-    view_.score_rows(query_, rest_.data(), rest_.size(), scores_.data());
-    size_t left = 0;
-    for (size_t i = 0; i < rest_.size(); ++i)
-      if (!(kAlpha * distance(norm, scores_[i], rest_[i]) <= candidates[rest_at_[i]].distance))
-        rest_at_[left++] = rest_at_[i];
-    rest_at_.resize(left);
+void Linker::gather(std::span<const uint32_t> nodes) {
+  const size_t n = nodes.size();
+  scales_.resize(n);
+  norms_.resize(n);
+  rows_.resize(n);
+  if (sketches_.kept()) {
+    data_ = sketches_.entries();
+    for (size_t i = 0; i < n; ++i) {
+      rows_[i] = nodes[i];
+      scales_[i] = sketches_.scale(nodes[i]);
+      norms_[i] = sketches_.norm(nodes[i]);
+    }
+    return;
   }
-  candidates.resize(kept);
+  entries_.resize(n * sketches_.stride());
+  data_ = entries_.as<int8_t>();
+  for (size_t i = 0; i < n; ++i) {
+    rows_[i] = static_cast<uint32_t>(i);
+    sketches_.make(view_.record(nodes[i]), entries_.as<int8_t>() + i * sketches_.stride(), scales_[i], norms_[i]);
+  }
+}
+
+// Squared distances of some candidates from another.
+void Linker::measure(uint32_t from, std::span<const uint32_t> to) {
+  picked_.clear();
+  for (const uint32_t at : to) picked_.push_back(rows_[at]);
+  dots_.resize(to.size());
+  distances_.resize(to.size());
+  const size_t stride = sketches_.stride();
+  view_.kernels.dot_int8(data_ + rows_[from] * stride, data_, stride, picked_.data(), to.size(), dots_.data());
+  for (size_t i = 0; i < to.size(); ++i)
+    distances_[i] = norms_[from] + norms_[to[i]] - 2 * scales_[from] * scales_[to[i]] * static_cast<float>(dots_[i]);
+}
+
+void Linker::prune(uint32_t slot, std::vector<uint32_t>& nodes, size_t degree) {
+  const auto count = static_cast<uint32_t>(nodes.size());
+  nodes.push_back(slot);
+  gather(nodes);
+  nodes.pop_back();
+  std::vector<uint32_t>& rest = rest_;  // what nothing kept has passed over, nearest first
+  rest.resize(count);
+  for (uint32_t i = 0; i < count; ++i) rest[i] = i;
+  measure(count, rest);
+  near_.clear();
+  for (uint32_t i = 0; i < count; ++i) near_.push_back({distances_[i], i});
+  std::sort(near_.begin(), near_.end(), [&](const Near& a, const Near& b) {
+    return a.distance < b.distance || (a.distance == b.distance && nodes[a.at] < nodes[b.at]);
+  });
+  own_.resize(count);
+  for (uint32_t i = 0; i < count; ++i) {
+    rest[i] = near_[i].at;
+    own_[near_[i].at] = near_[i].distance;
+  }
+  kept_.clear();
+  for (size_t first = 0; first < rest.size() && kept_.size() < degree;) {
+    const uint32_t next = rest[first++];
+    kept_.push_back(nodes[next]);
+    if (kept_.size() == degree) break;
+    measure(next, std::span(rest).subspan(first));
+    size_t left = 0;
+    for (size_t i = first; i < rest.size(); ++i)
+      if (!(kAlpha * distances_[i - first] <= own_[rest[i]])) rest[left++] = rest[i];
+    rest.resize(left);
+    first = 0;
+  }
+  nodes = kept_;
 }
 
 }  // namespace bebr

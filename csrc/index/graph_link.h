@@ -5,49 +5,74 @@
 #include <span>
 #include <vector>
 
+#include "base/buffer.h"
 #include "index/graph_record.h"
 #include "index/graph_walk.h"
 
 namespace bebr {
 
-// A node that another may link to, and its squared distance.
-struct Near {
-  float distance;
-  uint32_t node;
-  bool operator<(const Near& other) const {
-    return distance < other.distance || (distance == other.distance && node < other.node);
-  }
-};
-
-// Distances are those of reconstructions x = mu + A v (times the factor where it multiplies), as if the columns of A
-// were orthogonal: v_a^T A^T A v_b is taken from the diagonal alone (csrc/README.md: what that costs).
-class Linker {
+// Documents as small integers, for their distances from each other: ||x_a - x_b|| of reconstructions x = mu + A v
+// (times the factor where it multiplies), as if the columns of A were orthogonal (csrc/README.md: what that costs).
+// Then x is sqrt(gram) v + mean / sqrt(gram), and one more coordinate for the part of mu that no column reaches.
+class Sketches {
  public:
-  Linker(const GraphView& view, const CodeSpace& space) : view_(view), space_(space) {}
-  static constexpr float kAlpha = 1.2f;
+  Sketches(const RecordLayout& layout, Factor mode, const CodeSpace& space);
 
-  // The document in `slot` as a query; returns its norm.
-  float as_query(uint32_t slot, BitQuery& query, bool first_line);
-  // Squared distance from a query of this norm, from the score it gives.
-  float distance(float norm, float score, uint32_t node) const noexcept {
-    const uint8_t* record = view_.record(node);
-    const float inner =
-        view_.mode == Factor::Sub ? (score + load_float(record)) / space_.scale + space_.offset : 2 * score;
-    return norm + load_float(record + view_.layout.norm) - inner;
-  }
-  // Distances of `nodes` from `slot`, nearest first.
-  void measure(uint32_t slot, std::span<const uint32_t> nodes, std::vector<Near>& to);
-  // From candidates, nearest first: the nearest is kept, and whatever lies much nearer to it than to the node itself
-  // (kAlpha times) is passed over; then the next. At most `degree`. The kept ones stay in `candidates`.
-  void prune(std::vector<Near>& candidates, size_t degree);
+  size_t stride() const noexcept { return stride_; }
+  // entries: stride() of them. The vector is about scale * entries, and norm its square.
+  void make(const uint8_t* record, int8_t* entries, float& scale, float& norm) const;
+
+  // Keeps those of slots 0 .. rows - 1 until clear: a batch looks at every row hundreds of times.
+  void keep_all(const GraphView& view);
+  bool kept() const noexcept { return !scales_.empty(); }
+  const int8_t* entries() const noexcept { return entries_.as<int8_t>(); }
+  float scale(uint32_t slot) const noexcept { return scales_[slot]; }
+  float norm(uint32_t slot) const noexcept { return norms_[slot]; }
 
  private:
+  const RecordLayout& layout_;
+  const Factor mode_;
+  size_t stride_;
+  std::vector<float> root_, shift_;  // sqrt(gram), mean / sqrt(gram)
+  float outside_;
+  Buffer entries_;
+  std::vector<float> scales_, norms_;
+};
+
+// One thread's memory for linking.
+class Linker {
+ public:
+  Linker(const GraphView& view, const CodeSpace& space, const Sketches& sketches)
+      : view_(view), space_(space), sketches_(sketches) {}
+  static constexpr float kAlpha = 1.2f;
+
+  // The document in `slot` as a query of the walk.
+  void as_query(uint32_t slot, BitQuery& query);
+  // Robust pruning of what `slot` may link to: the nearest is kept, and whatever is kAlpha times nearer to it than to
+  // `slot` is passed over; then the next, to at most `degree`. nodes: in any order, `slot` not among them; what is
+  // left is the kept ones, nearest first.
+  void prune(uint32_t slot, std::vector<uint32_t>& nodes, size_t degree);
+
+ private:
+  struct Near {
+    float distance;
+    uint32_t at;  // in the list of candidates
+  };
+  void gather(std::span<const uint32_t> nodes);
+  void measure(uint32_t from, std::span<const uint32_t> to);
+
   const GraphView view_;
   const CodeSpace& space_;
-  BitQuery query_;
-  std::vector<float> v_, scores_;
-  std::vector<uint32_t> rest_;
-  std::vector<size_t> rest_at_;
+  const Sketches& sketches_;
+  std::vector<float> v_, scales_, norms_;
+  Buffer entries_;
+  const int8_t* data_ = nullptr;
+  std::vector<uint32_t> rows_, picked_;  // rows of data_ for each candidate
+  std::vector<int32_t> dots_;
+  std::vector<float> distances_;
+  std::vector<Near> near_;
+  std::vector<uint32_t> rest_, kept_;
+  std::vector<float> own_;  // distance of each candidate from the node itself
 };
 
 }  // namespace bebr

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <array>
-#include <bit>
 #include <cmath>
 
 #include "kernels/kernels.h"
@@ -23,9 +22,6 @@ const std::array<std::array<float, 8>, 256>& signs() {
   return table;
 }
 
-// Nearest integer, ties to even, for |x| < 2^22: adding 1.5 * 2^23 leaves it in the low bits.
-int32_t nearest(float x) { return static_cast<int32_t>(std::bit_cast<uint32_t>(x + 12582912.0f) - 0x4b400000u); }
-
 }  // namespace
 
 // A byte says as much as the variance it brings to a score: y_j of a document as the query is about gram_j v_j.
@@ -33,8 +29,7 @@ RecordLayout::RecordLayout(const CodeSpec& spec_, uint32_t factor_bytes_, uint32
     : spec(spec_), degree(degree_), factor_bytes(factor_bytes_) {
   const uint32_t row = spec.row_bytes();
   factors = kCodeAt + row;
-  norm = static_cast<uint32_t>(round_up(factors + factor_bytes, 4));
-  links = norm + 4;
+  links = static_cast<uint32_t>(round_up(factors + factor_bytes, 4));
   stride = static_cast<uint32_t>(round_up(links + 4 * degree, kLine));
   prefix = std::min(row, kLine - kCodeAt);
   std::vector<double> tells;
@@ -70,7 +65,7 @@ void RecordLayout::unpack(const uint8_t* record, float* v) const noexcept {
   }
 }
 
-void BitQuery::set(const RecordLayout& layout, const float* y, float base_, bool first_line) {
+void BitQuery::set(const RecordLayout& layout, const float* y, float base_) {
   const size_t bytes = layout.order.size();
   base = base_;
   y16.resize(bits_stride(static_cast<uint32_t>(bytes)) * sizeof(int16_t));
@@ -92,7 +87,6 @@ void BitQuery::set(const RecordLayout& layout, const float* y, float base_, bool
     sum += entry;
   }
   total16 = sum;
-  if (!first_line) return;
 
   y8.resize(bits_stride(layout.prefix));
   const size_t seen = 8 * size_t{layout.prefix};

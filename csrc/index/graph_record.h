@@ -4,12 +4,12 @@
 //   0         4              the factor's value; 1 where there is none, NaN in a free slot
 //   4         row_bytes      the code's bytes, the telling ones first (`order`); the first kPrefix share the line
 //   factors   factor_bytes   the factors as stored
-//   norm      4              ||x||^2 of what is searched, as the graph's distances see it
 //   links     4 * degree     slots of neighbours; kNoLink ends the list early
 // and zeros up to a multiple of 64.
 #pragma once
 
 #include <atomic>
+#include <bit>
 #include <cstdint>
 #include <cstring>
 #include <span>
@@ -41,8 +41,8 @@ struct RecordLayout {
 
   CodeSpec spec;
   uint32_t degree, factor_bytes;
-  uint32_t factors, norm, links, stride;  // offsets
-  uint32_t prefix;                        // code bytes in the first line
+  uint32_t factors, links, stride;  // offsets
+  uint32_t prefix;                  // code bytes in the first line
   std::vector<Byte> order;
 
   void put_code(const uint8_t* row, uint8_t* record) const noexcept;
@@ -51,6 +51,11 @@ struct RecordLayout {
 };
 
 inline constexpr uint32_t kCodeAt = 4;
+
+// Nearest integer, ties to even, for |x| < 2^22: adding 1.5 * 2^23 leaves it in the low bits.
+inline int32_t nearest(float x) noexcept {
+  return static_cast<int32_t>(std::bit_cast<uint32_t>(x + 12582912.0f) - 0x4b400000u);
+}
 
 inline float load_float(const uint8_t* p) noexcept {
   float value;
@@ -75,8 +80,8 @@ struct BitQuery {
   float base = 0;
   float spread = 0;  // standard deviation of what the bits beyond the first line add, were they tossed
 
-  // y: dims floats. Nothing is allocated once the buffers have their size. first_line: make y8 too.
-  void set(const RecordLayout& layout, const float* y, float base, bool first_line = true);
+  // y: dims floats. Nothing is allocated once the buffers have their size.
+  void set(const RecordLayout& layout, const float* y, float base);
 
  private:
   std::vector<float> weighted_;

@@ -103,6 +103,11 @@ struct Kernels {
   void (*dot_bits16)(const uint8_t* data, size_t stride, uint32_t bytes, const int16_t* y, int32_t total,
                      const uint32_t* rows, size_t count, int32_t* out) noexcept;
 
+  // out[i] = <a, row i>, int8 entries from -127 to 127, `dims` of them: a multiple of 64, at most 2^17; row i at data +
+  // rows[i] * dims.
+  void (*dot_int8)(const int8_t* a, const int8_t* data, size_t dims, const uint32_t* rows, size_t count,
+                   int32_t* out) noexcept;
+
   // The paper's two kernels, as baselines (PAPER.md section 3). Packing of both: code/paper.h.
   // lut_sdc: blocks of 32 documents; per code byte 16 bytes of high nibbles (documents 2j low half, 2j+1 high half),
   // then 16 of low nibbles; table[s * 16 + n]: 8-bit entries of sub-space s (2 per code byte, high nibble first).
