@@ -41,7 +41,7 @@ class HNSWIndex:
             _pair(binarizer.byte_code("stage_factor_code")),
             _whole("neighbors", neighbors, 256),
             _whole("ef_construction", ef_construction, 1 << 20),
-            seed,
+            _whole("seed", seed, (1 << 63) - 1, least=0),
             gram,
             mean,
             mean_norm,
@@ -156,7 +156,7 @@ def open_hnsw(path: str | Path, mmap: bool = True, verify: bool = False) -> HNSW
     return index
 
 
-def _whole(name: str, value: int, most: int) -> int:
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or not 1 <= value <= most:
-        raise ValueError(f"{name} is {value!r}: want an integer from 1 to {most}")
+def _whole(name: str, value: int, most: int, least: int = 1) -> int:
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or not least <= value <= most:
+        raise ValueError(f"{name} is {value!r}: want an integer from {least} to {most}")
     return int(value)
