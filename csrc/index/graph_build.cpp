@@ -14,7 +14,7 @@ namespace {
 
 constexpr size_t kRoundShare = 50;  // a round adds at most one node to so many
 constexpr size_t kKeepShare = 64;   // fewer new rows than one in so many: sketches are made as they are needed
-constexpr float kBuildMargin = 2.0f;
+constexpr float kBuildMargin = 2;
 constexpr float kNoFactor = std::numeric_limits<float>::quiet_NaN();  // no score, so no walk enters a free slot
 
 void store_links(const GraphView& view, uint8_t* record, std::span<const uint32_t> links) {

@@ -44,7 +44,7 @@ class Linker {
  public:
   Linker(const GraphView& view, const CodeSpace& space, const Sketches& sketches)
       : view_(view), space_(space), sketches_(sketches) {}
-  static constexpr float kAlpha = 1.2f;
+  static constexpr float kAlpha = 1.15f;  // of squared distances
 
   // The document in `slot` as a query of the walk.
   void as_query(uint32_t slot, BitQuery& query);

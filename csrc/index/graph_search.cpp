@@ -14,7 +14,7 @@ namespace bebr {
 namespace {
 
 constexpr float kLowest = -std::numeric_limits<float>::infinity();
-constexpr float kMargin = 2.0f;
+constexpr float kMargin = 2;  // csrc/README.md
 
 }  // namespace
 

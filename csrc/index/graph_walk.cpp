@@ -6,7 +6,7 @@
 namespace bebr {
 namespace {
 
-constexpr size_t kMostEntries = 256, kStarts = 8;
+constexpr size_t kMostEntries = 256, kStarts = 4;
 
 void prefetch(const uint8_t* p, size_t bytes) {
   for (size_t at = 0; at < bytes; at += 64) __builtin_prefetch(p + at);
@@ -47,18 +47,17 @@ Walker& Walker::mine() {
 // the upper levels of other graphs.
 void Walker::enter(const GraphView& view) {
   const size_t step = (view.entries + kMostEntries - 1) / kMostEntries;
-  near_.clear();
+  size_t count = 0;
   for (size_t slot = 0; slot < view.entries; slot += step) {
-    near_.push_back(static_cast<uint32_t>(slot));
+    near_[count++] = static_cast<uint32_t>(slot);
     __builtin_prefetch(view.record(static_cast<uint32_t>(slot)));
   }
   const RecordLayout& layout = view.layout;
-  sums_.resize(std::max(near_.size(), size_t{layout.degree}));
   view.kernels.dot_bits8(view.nodes + kCodeAt, layout.stride, layout.prefix, query.y8.as<int8_t>(), query.total8,
-                         near_.data(), near_.size(), sums_.data());
+                         near_.data(), count, sums_.data());
   std::array<Candidate, kStarts> best;
   size_t n = 0;
-  for (size_t i = 0; i < near_.size(); ++i) {
+  for (size_t i = 0; i < count; ++i) {
     const float raw = query.base + query.scale8 * static_cast<float>(sums_[i]);
     const float score = view.score(raw, load_float(view.record(near_[i])));
     if (!(score > (n < kStarts ? -__builtin_inff() : best[n - 1].score))) continue;  // nor NaN: a free slot
@@ -66,12 +65,13 @@ void Walker::enter(const GraphView& view) {
     for (; at > 0 && score > best[at - 1].score; --at) best[at] = best[at - 1];
     best[at] = {score, near_[i]};
   }
-  passed_.clear();
   for (size_t i = 0; i < n; ++i) {
-    visit(best[i].node);
-    passed_.push_back(best[i].node);
+    const uint32_t node = best[i].node;
+    visited_[node / 64] |= uint64_t{1} << node % 64;
+    touched_.push_back(node);
+    passed_[i] = node;
   }
-  complete(view, passed_);
+  complete(view, {passed_.data(), n});
 }
 
 void Walker::complete(const GraphView& view, std::span<const uint32_t> nodes) {
@@ -90,34 +90,44 @@ void Walker::walk(const GraphView& view, size_t ef, float margin) {
   const RecordLayout& layout = view.layout;
   pool.reset(ef);
   if (visited_.size() < (view.rows + 63) / 64) visited_.resize((view.rows + 63) / 64);
+  const size_t room = std::max<size_t>(kMostEntries, layout.degree) + 1;
+  near_.resize(room);
+  passed_.resize(room);
+  sums_.resize(room);
   if (view.entries > 0) enter(view);
   const float slack = margin * query.spread;
   uint32_t node;
   while (pool.take(node)) {
-    near_.clear();
+    // Without branches: whether a neighbour is new, or good enough, is a coin toss.
     const uint8_t* links = view.record(node) + layout.links;
+    uint32_t* near = near_.data();
+    size_t n = 0;
     for (uint32_t i = 0; i < layout.degree; ++i) {
       const uint32_t link = load_link(links + 4 * i);
       if (link >= view.rows) {
         if (link == kNoLink) break;
         continue;
       }
-      if (!visit(link)) continue;
       __builtin_prefetch(view.record(link));
-      near_.push_back(link);
+      uint64_t& word = visited_[link / 64];
+      near[n] = link;
+      n += ~word >> link % 64 & 1;
+      word |= uint64_t{1} << link % 64;
     }
+    touched_.insert(touched_.end(), near, near + n);
     view.kernels.dot_bits8(view.nodes + kCodeAt, layout.stride, layout.prefix, query.y8.as<int8_t>(), query.total8,
-                           near_.data(), near_.size(), sums_.data());
-    passed_.clear();
+                           near, n, sums_.data());
     const float threshold = pool.threshold();
-    for (size_t i = 0; i < near_.size(); ++i) {
-      const uint8_t* record = view.record(near_[i]);
+    uint32_t* passed = passed_.data();
+    size_t good = 0;
+    for (size_t i = 0; i < n; ++i) {
       const float raw = query.base + query.scale8 * static_cast<float>(sums_[i]) + slack;
-      if (!(view.score(raw, load_float(record)) > threshold)) continue;
-      for (size_t at = 64; at < layout.factors; at += 64) __builtin_prefetch(record + at);
-      passed_.push_back(near_[i]);
+      passed[good] = near[i];
+      good += view.score(raw, load_float(view.record(near[i]))) > threshold ? 1 : 0;
     }
-    complete(view, passed_);
+    for (size_t i = 0; i < good; ++i)
+      for (size_t at = 64; at < layout.factors; at += 64) __builtin_prefetch(view.record(passed[i]) + at);
+    complete(view, {passed, good});
   }
   for (const uint32_t seen : touched_) visited_[seen / 64] = 0;
   touched_.clear();

@@ -94,14 +94,6 @@ class Walker {
  private:
   void enter(const GraphView& view);
   void complete(const GraphView& view, std::span<const uint32_t> nodes);
-  bool visit(uint32_t node) {
-    uint64_t& word = visited_[node / 64];
-    const uint64_t bit = uint64_t{1} << node % 64;
-    if ((word & bit) != 0) return false;
-    word |= bit;
-    touched_.push_back(node);
-    return true;
-  }
 
   std::vector<uint64_t> visited_;
   std::vector<uint32_t> touched_, near_, passed_;
