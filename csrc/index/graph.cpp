@@ -31,8 +31,9 @@ size_t GraphIndex::size() const {
   return live_;
 }
 
-GraphView GraphIndex::view(size_t entries) const noexcept {
-  return {layout_, kernels_, format_.factor == Factor::Sub ? Factor::Sub : Factor::Mul, nodes(), rows_, entries};
+GraphView GraphIndex::view(std::span<const uint64_t> closed) const noexcept {
+  return {layout_, kernels_, format_.factor == Factor::Sub ? Factor::Sub : Factor::Mul, nodes(), rows_,
+          linked_, closed};
 }
 
 void GraphIndex::need_map() const {
@@ -68,10 +69,10 @@ void GraphIndex::check_new(size_t n, const uint8_t* factors, const int64_t* new_
 std::vector<uint32_t> GraphIndex::take_slots(size_t n) {
   const size_t reused = std::min(n, free_.size());
   std::vector<uint32_t> slots(free_.end() - static_cast<ptrdiff_t>(reused), free_.end());
-  free_.resize(free_.size() - reused);
   const size_t grown = rows_ + n - reused;
   nodes_.resize(grown * layout_.stride);
   ids_.resize(grown * sizeof(int64_t));
+  free_.resize(free_.size() - reused);
   for (size_t slot = rows_; slot < grown; ++slot) slots.push_back(static_cast<uint32_t>(slot));
   rows_ = grown;
   return slots;

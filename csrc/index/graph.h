@@ -69,7 +69,7 @@ class GraphIndex {
   const uint8_t* nodes() const noexcept { return file_ ? mapped_nodes_ : nodes_.data(); }
   const int64_t* ids() const noexcept { return file_ ? mapped_ids_ : ids_.as<int64_t>(); }
   uint8_t* record(uint32_t slot) noexcept { return nodes_.data() + size_t{slot} * layout_.stride; }
-  GraphView view(size_t entries) const noexcept;
+  GraphView view(std::span<const uint64_t> closed) const noexcept;
   bool live(size_t slot) const noexcept {
     return slot / 64 >= hidden_.size() || (hidden_[slot / 64] >> slot % 64 & 1) == 0;
   }

@@ -27,15 +27,18 @@ void store_links(const GraphView& view, uint8_t* record, std::span<const uint32_
 
 void GraphIndex::link_all(std::span<const uint32_t> slots) {
   std::shared_lock lock(mutex_);
-  Sketches sketches(layout_, view(0).mode, space_);
-  if (slots.size() >= rows_ / kKeepShare) sketches.keep_all(view(0));
+  Sketches sketches(layout_, view({}).mode, space_);
+  if (slots.size() >= rows_ / kKeepShare) sketches.keep_all(view({}));
+  std::vector<uint64_t> closed(rows_ / 64 + 1);  // free, or not linked yet
+  for (const uint32_t slot : slots) closed[slot / 64] |= uint64_t{1} << slot % 64;
+  for (const uint32_t slot : free_) closed[slot / 64] |= uint64_t{1} << slot % 64;
   std::vector<std::pair<uint32_t, uint32_t>> back;  // target, new node
   std::vector<size_t> targets;                      // where each target begins in `back`
   for (size_t done = 0; done < slots.size();) {
     const size_t before = live_ + removed_.size() + done;
     const size_t round = std::min(std::max<size_t>(before / kRoundShare, 1), slots.size() - done);
     const std::span<const uint32_t> now = slots.subspan(done, round);
-    const GraphView graph = view(linked_);
+    const GraphView graph = view(closed);
     parallel_for(round, 8, [&](size_t begin, size_t end) {
       Walker& walker = Walker::mine();
       Linker linker(graph, space_, sketches);
@@ -61,6 +64,7 @@ void GraphIndex::link_all(std::span<const uint32_t> slots) {
         if (target == kNoLink) break;
         back.emplace_back(target, slot);
       }
+      closed[slot / 64] &= ~(uint64_t{1} << slot % 64);
       linked_ = std::max<size_t>(linked_, slot + size_t{1});
     }
     std::sort(back.begin(), back.end());
@@ -68,7 +72,7 @@ void GraphIndex::link_all(std::span<const uint32_t> slots) {
     for (size_t i = 0; i < back.size(); ++i)
       if (i == 0 || back[i].first != back[i - 1].first) targets.push_back(i);
     targets.push_back(back.size());
-    const GraphView grown = view(linked_);
+    const GraphView grown = view(closed);
     parallel_for(targets.size() - 1, 16, [&](size_t begin, size_t end) {
       Linker linker(grown, space_, sketches);
       std::vector<uint32_t> links;
@@ -94,10 +98,10 @@ void GraphIndex::link_all(std::span<const uint32_t> slots) {
 void GraphIndex::repair() {
   {
     std::shared_lock lock(mutex_);
-    Sketches sketches(layout_, view(0).mode, space_);
-    if (removed_.size() >= rows_ / kKeepShare) sketches.keep_all(view(0));
+    Sketches sketches(layout_, view({}).mode, space_);
+    if (removed_.size() >= rows_ / kKeepShare) sketches.keep_all(view({}));
     const auto is_gone = [this](uint32_t slot) { return gone(slot); };
-    const GraphView graph = view(linked_);
+    const GraphView graph = view({});
     parallel_for(rows_, 256, [&](size_t begin, size_t end) {
       Linker linker(graph, space_, sketches);
       std::vector<uint32_t> links(layout_.degree), further(layout_.degree), pool;

@@ -114,7 +114,7 @@ std::unique_ptr<GraphIndex> GraphIndex::compacted() const {
     if (whole->live(i)) place[i] = next++;
   const RecordLayout& layout = whole->layout_;
   std::vector<uint32_t> links(layout.degree);
-  const GraphView graph = whole->view(whole->rows_);
+  const GraphView graph = whole->view({});
   for (size_t i = 0; i < whole->rows_; ++i) {
     if (place[i] == kNoLink) continue;
     const size_t n = graph.links(static_cast<uint32_t>(i), links.data());

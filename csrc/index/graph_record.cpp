@@ -80,13 +80,13 @@ void BitQuery::set(const RecordLayout& layout, const float* y, float base_) {
   scale16 = largest > 1e-30f ? std::exp2(std::ceil(std::log2(largest / 32767))) : 1;
   const float per16 = 1 / scale16;
   int16_t* to16 = y16.as<int16_t>();
-  int32_t sum = 0;
+  int64_t sum = 0;
   for (size_t b = 0; b < 8 * bytes; ++b) {
     const int32_t entry = nearest(weighted_[b] * per16);
     to16[b] = static_cast<int16_t>(entry);
     sum += entry;
   }
-  total16 = sum;
+  total16 = static_cast<int32_t>(sum);
 
   y8.resize(bits_stride(layout.prefix));
   const size_t seen = 8 * size_t{layout.prefix};
@@ -101,7 +101,7 @@ void BitQuery::set(const RecordLayout& layout, const float* y, float base_) {
     to8[b] = static_cast<int8_t>(entry);
     sum += entry;
   }
-  total8 = sum;
+  total8 = static_cast<int32_t>(sum);
   float unseen = 0;
   for (size_t b = seen; b < 8 * bytes; ++b) unseen += weighted_[b] * weighted_[b];
   spread = std::sqrt(unseen);

@@ -61,7 +61,7 @@ void GraphIndex::search(const Queries& queries, const Search& params, float* sco
     return slots;
   };
   const std::vector<uint32_t> one_by_one = direct ? all() : std::vector<uint32_t>{};
-  const GraphView graph = view(linked_);
+  const GraphView graph = view(hidden_);
 
   parallel_for(queries.count, 1, [&](size_t begin, size_t end) {
     Walker& walker = Walker::mine();

@@ -48,10 +48,12 @@ Walker& Walker::mine() {
 void Walker::enter(const GraphView& view) {
   const size_t step = (view.entries + kMostEntries - 1) / kMostEntries;
   size_t count = 0;
-  for (size_t slot = 0; slot < view.entries; slot += step) {
-    near_[count++] = static_cast<uint32_t>(slot);
-    __builtin_prefetch(view.record(static_cast<uint32_t>(slot)));
-  }
+  for (size_t slot = 0; slot < view.entries; slot += step)
+    if (view.open(slot)) near_[count++] = static_cast<uint32_t>(slot);
+  // Nearly all slots are free, or wait to be linked.
+  for (size_t slot = 0, none = count; none == 0 && slot < view.entries && count < kMostEntries; ++slot)
+    if (view.open(slot)) near_[count++] = static_cast<uint32_t>(slot);
+  for (size_t i = 0; i < count; ++i) __builtin_prefetch(view.record(near_[i]));
   const RecordLayout& layout = view.layout;
   view.kernels.dot_bits8(view.nodes + kCodeAt, layout.stride, layout.prefix, query.y8.as<int8_t>(), query.total8,
                          near_.data(), count, sums_.data());

@@ -18,10 +18,14 @@ struct GraphView {
   const Kernels& kernels;
   Factor mode;  // Mul where there is no factor: records hold 1
   const uint8_t* nodes;
-  size_t rows;     // slots; links beyond them are passed over
-  size_t entries;  // slots that the first step may choose from
+  size_t rows;                       // slots; links beyond them are passed over
+  size_t entries;                    // a walk begins at slots below this ..
+  std::span<const uint64_t> closed;  // .. that have no bit here
 
   const uint8_t* record(uint32_t slot) const noexcept { return nodes + size_t{slot} * layout.stride; }
+  bool open(size_t slot) const noexcept {
+    return slot / 64 >= closed.size() || (closed[slot / 64] >> slot % 64 & 1) == 0;
+  }
   float score(float raw, float factor) const noexcept { return mode == Factor::Sub ? raw - factor : raw * factor; }
   // Exact scores of `count` rows over all their bits.
   void score_rows(const BitQuery& query, const uint32_t* rows, size_t count, float* scores) const;
