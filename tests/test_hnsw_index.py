@@ -164,6 +164,19 @@ def test_recall_survives_removing_and_adding_half():
     assert recall(again.search(q, 10, ef=60).ids, flat.search(q, 10, refine="exact").ids) > 0.97
 
 
+def test_a_graph_that_was_nearly_emptied_fills_again(trained, queries):
+    bz, x = trained
+    index, flat = HNSWIndex(bz), bebr.FlatIndex(bz)
+    index.add(x)
+    flat.add(x)
+    gone = np.random.default_rng(6).permutation(len(x))[: len(x) - 3]
+    index.remove(gone)
+    assert (np.sort(index.search(queries, 4).ids, axis=1)[:, 0] == -1).all()
+    index.add(x[gone], gone)
+    want = flat.search(queries, 10, refine="exact").ids
+    assert recall(index.search(queries, 10, ef=100).ids, want) > 0.98
+
+
 def test_removed_rows_are_gone_and_their_space_is_used_again(trained, queries, tmp_path):
     bz, x = trained
     index = HNSWIndex(bz)
