@@ -95,6 +95,7 @@ class GraphIndex:
         mean_norm: float,
         scale: float,
         offset: float,
+        lift: bool,
     ) -> None: ...
     def __len__(self) -> int: ...
     @property

@@ -47,6 +47,7 @@ class HNSWIndex:
             mean_norm,
             float(binarizer.config["factor_scale"]),
             float(binarizer.config["factor_offset"]),
+            binarizer.metric == "ip",
         )
         self._next_id = 0
 

@@ -247,7 +247,8 @@ std::unique_ptr<GraphIndex> make_graph(const std::vector<uint32_t>& widths, cons
                                        bool stage_factor, uint32_t factor_bytes, std::pair<uint32_t, uint32_t> code,
                                        std::pair<uint32_t, uint32_t> stage_code, uint32_t neighbors,
                                        uint32_t ef_construction, uint64_t seed, const Array<float>& gram,
-                                       const Array<float>& mean, float mean_norm, float scale, float offset) {
+                                       const Array<float>& mean, float mean_norm, float scale, float offset,
+                                       bool lift) {
   const RowFormat format{spec_of(widths), factor_of(factor), stage_factor,
                          FactorCode::make(factor_bytes, code.first, code.second),
                          FactorCode::make(factor_bytes, stage_code.first, stage_code.second)};
@@ -259,7 +260,7 @@ std::unique_ptr<GraphIndex> make_graph(const std::vector<uint32_t>& widths, cons
          "neighbors is " + std::to_string(neighbors) + ": want 1 to " + std::to_string(kMostNeighbors));
   return std::make_unique<GraphIndex>(
       format, GraphParams{neighbors, ef_construction, seed},
-      CodeSpace{{gram.data(), gram.data() + dims}, {mean.data(), mean.data() + dims}, mean_norm, scale, offset});
+      CodeSpace{{gram.data(), gram.data() + dims}, {mean.data(), mean.data() + dims}, mean_norm, scale, offset, lift});
 }
 
 void bind_graph(py::module_& m) {
@@ -267,7 +268,7 @@ void bind_graph(py::module_& m) {
       .def(py::init(&make_graph), py::arg("widths"), py::arg("factor"), py::arg("stage_factor"),
            py::arg("factor_bytes"), py::arg("code"), py::arg("stage_code"), py::arg("neighbors"),
            py::arg("ef_construction"), py::arg("seed"), py::arg("gram"), py::arg("mean"), py::arg("mean_norm"),
-           py::arg("scale"), py::arg("offset"))
+           py::arg("scale"), py::arg("offset"), py::arg("lift"))
       .def("__len__", &GraphIndex::size)
       .def_property_readonly("mapped", &GraphIndex::mapped)
       .def_property_readonly("widths", [](const GraphIndex& i) { return widths_of(i.format().spec); })

@@ -80,6 +80,8 @@ class GraphIndex {
   void put(uint32_t slot, const uint8_t* planes, const uint8_t* factors, int64_t id);
   void link_all(std::span<const uint32_t> slots);
   void repair();
+  float longest(std::span<const uint32_t> slots) const;
+  float reach();
   std::unique_ptr<GraphIndex> compacted() const;
 
   RowFormat format_;
@@ -93,6 +95,7 @@ class GraphIndex {
   std::atomic<size_t> linked_ = 0;  // slots below this are linked, free or removed
   Buffer nodes_, ids_;
   std::vector<uint64_t> hidden_;   // a bit a slot: not found by searches
+  float reach_ = -1;               // the largest norm there was; below 0: not known yet
   std::vector<uint32_t> free_;     // slots for the next rows
   std::vector<uint32_t> removed_;  // still walked through, until repair() frees them
   std::vector<uint64_t> gone_;     // a bit a slot: in removed_; for writers

@@ -25,9 +25,29 @@ void store_links(const GraphView& view, uint8_t* record, std::span<const uint32_
 
 }  // namespace
 
+// The largest norm of some slots, where vectors are lifted.
+float GraphIndex::longest(std::span<const uint32_t> slots) const {
+  if (!space_.lift) return 0;
+  const GraphView graph = view({});
+  const Sketches sketches(layout_, graph.mode, space_, 0);
+  float largest = 0;
+  for (const uint32_t slot : slots) largest = std::max(largest, sketches.norm_of(graph.record(slot)));
+  return largest;
+}
+
+float GraphIndex::reach() {
+  if (reach_ < 0) {
+    std::vector<uint32_t> all;
+    for (const auto& [id, slot] : slot_of_) all.push_back(slot);
+    reach_ = longest(all);
+  }
+  return reach_;
+}
+
 void GraphIndex::link_all(std::span<const uint32_t> slots) {
   std::shared_lock lock(mutex_);
-  Sketches sketches(layout_, view({}).mode, space_);
+  if (reach_ >= 0) reach_ = std::max(reach_, longest(slots));
+  Sketches sketches(layout_, view({}).mode, space_, reach());
   if (slots.size() >= rows_ / kKeepShare) sketches.keep_all(view({}));
   std::vector<uint64_t> closed(rows_ / 64 + 1);  // free, or not linked yet
   for (const uint32_t slot : slots) closed[slot / 64] |= uint64_t{1} << slot % 64;
@@ -98,7 +118,7 @@ void GraphIndex::link_all(std::span<const uint32_t> slots) {
 void GraphIndex::repair() {
   {
     std::shared_lock lock(mutex_);
-    Sketches sketches(layout_, view({}).mode, space_);
+    Sketches sketches(layout_, view({}).mode, space_, reach());
     if (removed_.size() >= rows_ / kKeepShare) sketches.keep_all(view({}));
     const auto is_gone = [this](uint32_t slot) { return gone(slot); };
     const GraphView graph = view({});

@@ -20,7 +20,7 @@ struct GraphSpec {
   uint16_t low, step, stage_low, stage_step;  // of factors of one byte
   uint32_t neighbors, ef_construction;
   float mean_norm, scale, offset;
-  uint32_t zero;
+  uint32_t lift;
   uint64_t seed, rows;
 };
 static_assert(std::is_trivially_copyable_v<GraphSpec> && sizeof(GraphSpec) == 96);
@@ -55,8 +55,8 @@ std::unique_ptr<GraphIndex> GraphIndex::open(std::shared_ptr<const File> file, b
   GraphSpec s;
   std::memcpy(&s, file->section("gspec").data(), sizeof s);
   if (s.planes < 1 || s.planes > kMaxPlanes || s.factor > 2 || s.stage_factor > 1 || s.rows > INT32_MAX ||
-      s.neighbors < 1 || s.neighbors > kMostNeighbors || s.ef_construction < 1 || !std::isfinite(s.mean_norm) ||
-      !std::isfinite(s.scale) || s.scale == 0 || !std::isfinite(s.offset))
+      s.neighbors < 1 || s.neighbors > kMostNeighbors || s.ef_construction < 1 || s.lift > 1 ||
+      !std::isfinite(s.mean_norm) || !std::isfinite(s.scale) || s.scale == 0 || !std::isfinite(s.offset))
     fail(Code::Corrupt, file->path() + ": section 'gspec' names " + std::to_string(s.planes) + " planes, factor " +
                             std::to_string(s.factor) + ", " + std::to_string(s.neighbors) + " neighbors, " +
                             std::to_string(s.rows) + " rows");
@@ -69,7 +69,8 @@ std::unique_ptr<GraphIndex> GraphIndex::open(std::shared_ptr<const File> file, b
     fail(Code::Corrupt, file->path() + ": section 'gspec': " + e.what());
   }
   const uint32_t dims = format.spec.dims();
-  CodeSpace space{read_floats(*file, "gram", dims), read_floats(*file, "mean", dims), s.mean_norm, s.scale, s.offset};
+  CodeSpace space{
+      read_floats(*file, "gram", dims), read_floats(*file, "mean", dims), s.mean_norm, s.scale, s.offset, s.lift == 1};
   auto index =
       std::make_unique<GraphIndex>(format, GraphParams{s.neighbors, s.ef_construction, s.seed}, std::move(space));
   expect_size(*file, "nodes", s.rows * index->layout_.stride);
@@ -159,6 +160,7 @@ void GraphIndex::save(const std::string& path, std::span<const Section> extra) c
   s.mean_norm = space_.mean_norm;
   s.scale = space_.scale;
   s.offset = space_.offset;
+  s.lift = space_.lift ? 1 : 0;
   s.seed = params_.seed;
   s.rows = rows_;
   auto bytes = [](const void* p, size_t n) { return std::span(static_cast<const uint8_t*>(p), n); };

@@ -8,9 +8,10 @@
 
 namespace bebr {
 
-Sketches::Sketches(const RecordLayout& layout, Factor mode, const CodeSpace& space) : layout_(layout), mode_(mode) {
+Sketches::Sketches(const RecordLayout& layout, Factor mode, const CodeSpace& space, float reach)
+    : layout_(layout), mode_(mode), reach_(space.lift ? reach : 0) {
   const uint32_t dims = layout.spec.dims();
-  stride_ = round_up(dims + 1, 64);
+  stride_ = round_up(dims + 2, 64);
   root_.resize(dims);
   shift_.resize(dims);
   float reached = 0;
@@ -22,25 +23,42 @@ Sketches::Sketches(const RecordLayout& layout, Factor mode, const CodeSpace& spa
   outside_ = std::sqrt(std::max(space.mean_norm - reached, 0.0f));
 }
 
-void Sketches::make(const uint8_t* record, int8_t* entries, float& scale, float& norm) const {
-  thread_local std::vector<float> v;
+// dims entries and two more: what no column reaches of mu, and the lift.
+void Sketches::decode(const uint8_t* record, std::vector<float>& v) const {
   const uint32_t dims = layout_.spec.dims();
-  v.resize(dims + 1);
+  v.resize(dims + 2);
   layout_.unpack(record, v.data());
   const float factor = mode_ == Factor::Mul ? load_float(record) : 1;
-  float largest = 0;
   for (uint32_t j = 0; j < dims; ++j) v[j] = factor * (root_[j] * v[j] + shift_[j]);
   v[dims] = factor * outside_;
-  for (uint32_t j = 0; j <= dims; ++j) largest = std::max(largest, std::fabs(v[j]));
+  float norm = 0;
+  for (uint32_t j = 0; j <= dims; ++j) norm += v[j] * v[j];
+  v[dims + 1] = std::sqrt(std::max(reach_ - norm, 0.0f));
+}
+
+float Sketches::norm_of(const uint8_t* record) const {
+  thread_local std::vector<float> v;
+  decode(record, v);
+  float norm = 0;
+  for (size_t j = 0; j + 1 < v.size(); ++j) norm += v[j] * v[j];
+  return norm;
+}
+
+void Sketches::make(const uint8_t* record, int8_t* entries, float& scale, float& norm) const {
+  thread_local std::vector<float> v;
+  decode(record, v);
+  const auto dims = static_cast<uint32_t>(v.size());
+  float largest = 0;
+  for (uint32_t j = 0; j < dims; ++j) largest = std::max(largest, std::fabs(v[j]));
   scale = largest > 1e-30f && largest < 1e30f ? largest / 127 : 1;
   const float per = largest < 1e30f ? 1 / scale : 0;
   int32_t sum = 0;
-  for (uint32_t j = 0; j <= dims; ++j) {
+  for (uint32_t j = 0; j < dims; ++j) {
     const int32_t entry = std::clamp(nearest(v[j] * per), -127, 127);
     entries[j] = static_cast<int8_t>(entry);
     sum += entry * entry;
   }
-  std::fill(entries + dims + 1, entries + stride_, int8_t{0});
+  std::fill(entries + dims, entries + stride_, int8_t{0});
   norm = scale * scale * static_cast<float>(sum);
 }
 

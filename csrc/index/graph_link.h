@@ -16,10 +16,12 @@ namespace bebr {
 // Then x is sqrt(gram) v + mean / sqrt(gram), and one more coordinate for the part of mu that no column reaches.
 class Sketches {
  public:
-  Sketches(const RecordLayout& layout, Factor mode, const CodeSpace& space);
+  // reach: the largest norm (of any vector, if they are lifted).
+  Sketches(const RecordLayout& layout, Factor mode, const CodeSpace& space, float reach);
 
   size_t stride() const noexcept { return stride_; }
   // entries: stride() of them. The vector is about scale * entries, and norm its square.
+  float norm_of(const uint8_t* record) const;
   void make(const uint8_t* record, int8_t* entries, float& scale, float& norm) const;
 
   // Keeps those of slots 0 .. rows - 1 until clear: a batch looks at every row hundreds of times.
@@ -34,7 +36,8 @@ class Sketches {
   const Factor mode_;
   size_t stride_;
   std::vector<float> root_, shift_;  // sqrt(gram), mean / sqrt(gram)
-  float outside_;
+  float outside_, reach_;
+  void decode(const uint8_t* record, std::vector<float>& v) const;
   Buffer entries_;
   std::vector<float> scales_, norms_;
 };

@@ -29,6 +29,9 @@ struct CodeSpace {
   float mean_norm = 0;      // <mu, mu>
   // Factor::Sub: score = scale * (2 <q, x> - offset) - f.
   float scale = 1, offset = 0;
+  // Inner products of vectors of any length: distances are taken with one more coordinate that makes all of them as
+  // long as the longest, so that near means a large inner product to the same queries.
+  bool lift = false;
 };
 
 struct RecordLayout {

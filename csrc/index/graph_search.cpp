@@ -45,12 +45,13 @@ void GraphIndex::search(const Queries& queries, const Search& params, float* sco
     return params.filtered ? (allowed[slot / 64] >> slot % 64 & 1) != 0 : live(slot);
   };
 
-  // A walk that keeps ef / share candidates finds about ef that may be found; each costs it as much as a dozen rows
-  // taken one by one.
+  // Of ef / share candidates about ef may be found. That would find more than ef does among all rows, so the power is
+  // smaller; but twice k must be among them. A candidate costs a walk as much as a dozen rows taken one by one.
   const size_t most = std::min(params.k, eligible), ef = std::max({params.ef, params.k, size_t{1}});
   const size_t there = rows_ - free_.size();
+  const double share = eligible == 0 ? 1 : static_cast<double>(eligible) / static_cast<double>(there);
   const double widened =
-      eligible == 0 ? 0 : static_cast<double>(ef) * static_cast<double>(there) / static_cast<double>(eligible);
+      std::max(static_cast<double>(ef) * std::pow(share, -0.75), static_cast<double>(params.k) * (2 / share - 1));
   const bool direct = widened * 12 >= static_cast<double>(eligible);
   const auto all = [&] {
     std::vector<uint32_t> slots;

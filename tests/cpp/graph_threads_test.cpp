@@ -18,7 +18,7 @@ std::unique_ptr<GraphIndex> make_index() {
   const uint32_t widths[] = {64, 32, 8};
   RowFormat format;
   format.spec = CodeSpec::make(widths);
-  CodeSpace space{std::vector<float>(64), std::vector<float>(64, 0.01f), 0.1f, 1, 0};
+  CodeSpace space{std::vector<float>(64), std::vector<float>(64, 0.01f), 0.1f, 1, 0, true};
   for (size_t j = 0; j < 64; ++j) space.gram[j] = 1.0f / static_cast<float>(1 + j);
   return std::make_unique<GraphIndex>(format, GraphParams{4, 16, 0}, space);
 }
