@@ -11,7 +11,7 @@ namespace bebr {
 Sketches::Sketches(const RecordLayout& layout, Factor mode, const CodeSpace& space, float reach)
     : layout_(layout), mode_(mode), reach_(space.lift ? reach : 0) {
   const uint32_t dims = layout.spec.dims();
-  stride_ = round_up(dims + 2, 64);
+  stride_ = round_up(dims + 1, 64);
   root_.resize(dims);
   shift_.resize(dims);
   float reached = 0;
@@ -23,34 +23,31 @@ Sketches::Sketches(const RecordLayout& layout, Factor mode, const CodeSpace& spa
   outside_ = std::sqrt(std::max(space.mean_norm - reached, 0.0f));
 }
 
-// dims entries and two more: what no column reaches of mu, and the lift.
+// dims entries and one more: what no column reaches of mu.
 void Sketches::decode(const uint8_t* record, std::vector<float>& v) const {
   const uint32_t dims = layout_.spec.dims();
-  v.resize(dims + 2);
+  v.resize(dims + 1);
   layout_.unpack(record, v.data());
   const float factor = mode_ == Factor::Mul ? load_float(record) : 1;
   for (uint32_t j = 0; j < dims; ++j) v[j] = factor * (root_[j] * v[j] + shift_[j]);
   v[dims] = factor * outside_;
-  float norm = 0;
-  for (uint32_t j = 0; j <= dims; ++j) norm += v[j] * v[j];
-  v[dims + 1] = std::sqrt(std::max(reach_ - norm, 0.0f));
 }
 
 float Sketches::norm_of(const uint8_t* record) const {
   thread_local std::vector<float> v;
   decode(record, v);
   float norm = 0;
-  for (size_t j = 0; j + 1 < v.size(); ++j) norm += v[j] * v[j];
+  for (const float x : v) norm += x * x;
   return norm;
 }
 
-void Sketches::make(const uint8_t* record, int8_t* entries, float& scale, float& norm) const {
+Sketches::Measures Sketches::make(const uint8_t* record, int8_t* entries) const {
   thread_local std::vector<float> v;
   decode(record, v);
   const auto dims = static_cast<uint32_t>(v.size());
   float largest = 0;
   for (uint32_t j = 0; j < dims; ++j) largest = std::max(largest, std::fabs(v[j]));
-  scale = largest > 1e-30f && largest < 1e30f ? largest / 127 : 1;
+  const float scale = largest > 1e-30f && largest < 1e30f ? largest / 127 : 1;
   const float per = largest < 1e30f ? 1 / scale : 0;
   int32_t sum = 0;
   for (uint32_t j = 0; j < dims; ++j) {
@@ -59,16 +56,16 @@ void Sketches::make(const uint8_t* record, int8_t* entries, float& scale, float&
     sum += entry * entry;
   }
   std::fill(entries + dims, entries + stride_, int8_t{0});
-  norm = scale * scale * static_cast<float>(sum);
+  const float norm = scale * scale * static_cast<float>(sum), lift = std::sqrt(std::max(reach_ - norm, 0.0f));
+  return {scale, lift, norm + lift * lift};
 }
 
 void Sketches::keep_all(const GraphView& view) {
   entries_.resize(view.rows * stride_);
-  scales_.resize(view.rows);
-  norms_.resize(view.rows);
+  measures_.resize(view.rows);
   parallel_for(view.rows, 256, [&](size_t begin, size_t end) {
     for (size_t i = begin; i < end; ++i)
-      make(view.record(static_cast<uint32_t>(i)), entries_.as<int8_t>() + i * stride_, scales_[i], norms_[i]);
+      measures_[i] = make(view.record(static_cast<uint32_t>(i)), entries_.as<int8_t>() + i * stride_);
   });
 }
 
@@ -96,15 +93,13 @@ void Linker::as_query(uint32_t slot, BitQuery& query) {
 
 void Linker::gather(std::span<const uint32_t> nodes) {
   const size_t n = nodes.size();
-  scales_.resize(n);
-  norms_.resize(n);
+  measures_.resize(n);
   rows_.resize(n);
   if (sketches_.kept()) {
     data_ = sketches_.entries();
     for (size_t i = 0; i < n; ++i) {
       rows_[i] = nodes[i];
-      scales_[i] = sketches_.scale(nodes[i]);
-      norms_[i] = sketches_.norm(nodes[i]);
+      measures_[i] = sketches_.measures(nodes[i]);
     }
     return;
   }
@@ -112,7 +107,7 @@ void Linker::gather(std::span<const uint32_t> nodes) {
   data_ = entries_.as<int8_t>();
   for (size_t i = 0; i < n; ++i) {
     rows_[i] = static_cast<uint32_t>(i);
-    sketches_.make(view_.record(nodes[i]), entries_.as<int8_t>() + i * sketches_.stride(), scales_[i], norms_[i]);
+    measures_[i] = sketches_.make(view_.record(nodes[i]), entries_.as<int8_t>() + i * sketches_.stride());
   }
 }
 
@@ -124,8 +119,11 @@ void Linker::measure(uint32_t from, std::span<const uint32_t> to) {
   distances_.resize(to.size());
   const size_t stride = sketches_.stride();
   view_.kernels.dot_int8(data_ + rows_[from] * stride, data_, stride, picked_.data(), to.size(), dots_.data());
-  for (size_t i = 0; i < to.size(); ++i)
-    distances_[i] = norms_[from] + norms_[to[i]] - 2 * scales_[from] * scales_[to[i]] * static_cast<float>(dots_[i]);
+  const Sketches::Measures& a = measures_[from];
+  for (size_t i = 0; i < to.size(); ++i) {
+    const Sketches::Measures& b = measures_[to[i]];
+    distances_[i] = a.norm + b.norm - 2 * (a.scale * b.scale * static_cast<float>(dots_[i]) + a.lift * b.lift);
+  }
 }
 
 void Linker::prune(uint32_t slot, std::vector<uint32_t>& nodes, size_t degree) {

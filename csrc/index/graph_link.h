@@ -20,16 +20,19 @@ class Sketches {
   Sketches(const RecordLayout& layout, Factor mode, const CodeSpace& space, float reach);
 
   size_t stride() const noexcept { return stride_; }
-  // entries: stride() of them. The vector is about scale * entries, and norm its square.
-  float norm_of(const uint8_t* record) const;
-  void make(const uint8_t* record, int8_t* entries, float& scale, float& norm) const;
+  float norm_of(const uint8_t* record) const;  // not lifted
+  // What an int8 vector stands for: scale * entries, and one more coordinate. norm: of all of it.
+  struct Measures {
+    float scale, lift, norm;
+  };
+  // entries: stride() of them.
+  Measures make(const uint8_t* record, int8_t* entries) const;
 
   // Keeps those of slots 0 .. rows - 1 until clear: a batch looks at every row hundreds of times.
   void keep_all(const GraphView& view);
-  bool kept() const noexcept { return !scales_.empty(); }
+  bool kept() const noexcept { return !measures_.empty(); }
   const int8_t* entries() const noexcept { return entries_.as<int8_t>(); }
-  float scale(uint32_t slot) const noexcept { return scales_[slot]; }
-  float norm(uint32_t slot) const noexcept { return norms_[slot]; }
+  const Measures& measures(uint32_t slot) const noexcept { return measures_[slot]; }
 
  private:
   const RecordLayout& layout_;
@@ -39,7 +42,7 @@ class Sketches {
   float outside_, reach_;
   void decode(const uint8_t* record, std::vector<float>& v) const;
   Buffer entries_;
-  std::vector<float> scales_, norms_;
+  std::vector<Measures> measures_;
 };
 
 // One thread's memory for linking.
@@ -67,7 +70,8 @@ class Linker {
   const GraphView view_;
   const CodeSpace& space_;
   const Sketches& sketches_;
-  std::vector<float> v_, scales_, norms_;
+  std::vector<float> v_;
+  std::vector<Sketches::Measures> measures_;
   Buffer entries_;
   const int8_t* data_ = nullptr;
   std::vector<uint32_t> rows_, picked_;  // rows of data_ for each candidate
