@@ -523,6 +523,17 @@ class Binarizer:
         )
         return np.asarray(vectors * codes.factors[:, :1], np.float32) if self.factor == "mul" else vectors
 
+    def code_space(self) -> tuple[Floats, Floats, float]:
+        """What compares codes with each other: the diagonal of A^T A and A^T mu, float32[m], and <mu, mu>.
+
+        Ones and zeros without a decoder: A = I in code space.
+        """
+        weight, bias = self._tensors.get("decoder.weight"), self._tensors.get("decoder.bias")
+        if weight is None:
+            return np.ones(self.dims, np.float32), np.zeros(self.dims, np.float32), 0.0
+        mu = np.zeros(weight.shape[1], np.float32) if bias is None else bias
+        return np.einsum("ij,ij->i", weight, weight), weight @ mu, float(mu @ mu)
+
     def _need_decoder(self, verb: str) -> _core.Decoder:
         if self._decoder is None:
             raise ValueError(f"this binarizer has no decoder and cannot {verb}")
