@@ -77,7 +77,15 @@ class FlatIndex:
         k: int,
         survivors: int,
         allow: NDArray[np.int64] | None,
+        floors: NDArray[np.float32] | None = None,
     ) -> tuple[NDArray[np.float32], NDArray[np.int64]]: ...
+    def range(
+        self,
+        y: NDArray[np.float32],
+        base: NDArray[np.float32],
+        allow: NDArray[np.int64] | None,
+        floors: NDArray[np.float32],
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.int64]]: ...
     def save(self, path: str, extra: dict[str, bytes]) -> None: ...
 
 class Centroids:

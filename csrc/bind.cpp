@@ -67,9 +67,8 @@ void bind_codes(py::module_& m) {
 // --- indexes
 // ------------------------------------------------------------------------------------------------------------
 
-py::tuple search(const FlatIndex& index, const Array<float>& y, const Array<float>& base,
-                 const std::optional<Array<float>>& stage_y, const std::optional<Array<float>>& stage_base, size_t k,
-                 size_t survivors, const std::optional<Array<int64_t>>& allow) {
+Queries queries_of(const FlatIndex& index, const Array<float>& y, const Array<float>& base,
+                   const std::optional<Array<float>>& stage_y, const std::optional<Array<float>>& stage_base) {
   const auto dims = static_cast<py::ssize_t>(index.format().spec.dims());
   expect_shape(y, "y", {-1, dims});
   const py::ssize_t n = y.shape(0);
@@ -81,15 +80,45 @@ py::tuple search(const FlatIndex& index, const Array<float>& y, const Array<floa
     queries.stage_y = stage_y->data();
     queries.stage_base = stage_base->data();
   }
-  SearchParams params{k, survivors, allow.has_value(), {}};
+  return queries;
+}
+
+SearchParams params_of(size_t k, size_t survivors, const std::optional<Array<int64_t>>& allow,
+                       const std::optional<Array<float>>& floors, py::ssize_t queries) {
+  SearchParams params{k, survivors, allow.has_value(), {}, nullptr};
   if (allow) params.allow = {allow->data(), static_cast<size_t>(allow->size())};
-  py::array_t<float> scores({n, static_cast<py::ssize_t>(k)});
-  py::array_t<int64_t> ids({n, static_cast<py::ssize_t>(k)});
+  if (floors) {
+    expect_shape(*floors, "floors", {queries});
+    params.floors = floors->data();
+  }
+  return params;
+}
+
+py::tuple search(const FlatIndex& index, const Array<float>& y, const Array<float>& base,
+                 const std::optional<Array<float>>& stage_y, const std::optional<Array<float>>& stage_base, size_t k,
+                 size_t survivors, const std::optional<Array<int64_t>>& allow,
+                 const std::optional<Array<float>>& floors) {
+  const Queries queries = queries_of(index, y, base, stage_y, stage_base);
+  const SearchParams params = params_of(k, survivors, allow, floors, y.shape(0));
+  py::array_t<float> scores({y.shape(0), static_cast<py::ssize_t>(k)});
+  py::array_t<int64_t> ids({y.shape(0), static_cast<py::ssize_t>(k)});
   {
     py::gil_scoped_release release;
     index.search(queries, params, scores.mutable_data(), ids.mutable_data());
   }
   return py::make_tuple(scores, ids);
+}
+
+py::tuple range(const FlatIndex& index, const Array<float>& y, const Array<float>& base,
+                const std::optional<Array<int64_t>>& allow, const Array<float>& floors) {
+  const Queries queries = queries_of(index, y, base, std::nullopt, std::nullopt);
+  const SearchParams params = params_of(1, 0, allow, floors, y.shape(0));
+  std::vector<std::vector<Hit>> hits;
+  {
+    py::gil_scoped_release release;
+    hits = index.range(queries, params);
+  }
+  return ragged(hits);
 }
 
 // An index of whatever kind the file holds, and the sections that are not the index's own.
@@ -134,7 +163,8 @@ void bind_index(py::module_& m) {
       .def("contains", &FlatIndex::contains, py::arg("id"))
       .def("rows", &copy_rows<FlatIndex>, py::arg("ids") = py::none())
       .def("search", &search, py::arg("y"), py::arg("base"), py::arg("stage_y"), py::arg("stage_base"), py::arg("k"),
-           py::arg("survivors"), py::arg("allow"))
+           py::arg("survivors"), py::arg("allow"), py::arg("floors") = py::none())
+      .def("range", &range, py::arg("y"), py::arg("base"), py::arg("allow"), py::arg("floors"))
       .def("save", &save_index<FlatIndex>, py::arg("path"), py::arg("extra"));
   m.def("open_index", &open_index, py::arg("path"), py::arg("map"), py::arg("verify"));
 }

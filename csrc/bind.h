@@ -16,6 +16,7 @@
 #include "base/file.h"
 #include "code/spec.h"
 #include "index/rows.h"
+#include "index/topk.h"
 
 namespace bebr {
 
@@ -127,6 +128,22 @@ void save_index(const Index& index, const std::string& path, const std::map<std:
   const std::vector<Section> sections = sections_of(extra);
   py::gil_scoped_release release;
   index.save(path, sections);
+}
+
+// (offsets, scores, ids): those of query i stand between offsets i and i + 1.
+inline py::tuple ragged(const std::vector<std::vector<Hit>>& hits) {
+  std::vector<int64_t> offsets = {0}, ids;
+  std::vector<float> scores;
+  for (const auto& row : hits) {
+    for (const Hit& hit : row) {
+      scores.push_back(hit.score);
+      ids.push_back(hit.id);
+    }
+    offsets.push_back(static_cast<int64_t>(ids.size()));
+  }
+  const auto n = static_cast<py::ssize_t>(ids.size()), rows = static_cast<py::ssize_t>(offsets.size());
+  return py::make_tuple(to_numpy(std::move(offsets), {rows}), to_numpy(std::move(scores), {n}),
+                        to_numpy(std::move(ids), {n}));
 }
 
 void bind_ivf(py::module_& m);

@@ -97,18 +97,7 @@ py::tuple range(const IvfIndex& index, const Array<float>& y, const Array<float>
   const auto hits =
       search_hits(index, {y, base, stage_y, stage_base, vectors},
                   IvfParams{std::numeric_limits<uint32_t>::max(), probes, margin, nullptr, false, {}}, allow, floors);
-  std::vector<int64_t> offsets = {0}, ids;
-  std::vector<float> scores;
-  for (const auto& row : hits) {
-    for (const Hit& hit : row) {
-      scores.push_back(hit.score);
-      ids.push_back(hit.id);
-    }
-    offsets.push_back(static_cast<int64_t>(ids.size()));
-  }
-  const auto n = static_cast<py::ssize_t>(ids.size()), rows = static_cast<py::ssize_t>(offsets.size());
-  return py::make_tuple(to_numpy(std::move(offsets), {rows}), to_numpy(std::move(scores), {n}),
-                        to_numpy(std::move(ids), {n}));
+  return ragged(hits);
 }
 
 }  // namespace

@@ -18,7 +18,11 @@ def test_there_is_a_golden_file_of_this_version():
 
 
 FILES = [path for folder in VERSIONS for path in sorted(folder.glob("*.bebr"))]
-EXACT = {bebr.FlatIndex: {"refine": "exact"}, bebr.IVFIndex: {"margin": "exact", "probes": 6}}
+EXACT = {
+    bebr.FlatIndex: {"refine": "exact"},
+    bebr.IVFIndex: {"margin": "exact", "probes": 6},
+    bebr.HNSWIndex: {"ef": 70},
+}
 
 
 def test_every_kind_of_index_has_a_golden_file():

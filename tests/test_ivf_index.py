@@ -149,6 +149,17 @@ def test_range_search_finds_all_within_the_radius(trained, queries):
     np.testing.assert_allclose(found.scores, whole.scores[inside], rtol=1e-6)
     some = index.search(queries, 10, probes=LISTS, margin="exact", radius=radius)
     assert ((some.ids >= 0).sum(axis=1) == np.minimum(10, inside.sum(axis=1))).all()
+    # Every index offers it.
+    scanned = flat(bz, x)
+    for a, b in zip(scanned.search_range(queries, radius), found, strict=True):
+        np.testing.assert_array_equal(a, b)
+    same(scanned.search(queries, 10, refine="exact", radius=radius), some)
+    graph = bebr.HNSWIndex(bz)
+    graph.add(x)
+    walked = graph.search_range(queries, radius, ef=300)
+    assert len(np.intersect1d(walked.ids, found.ids)) > 0.97 * len(np.unique(found.ids))
+    assert (walked.scores <= radius).all() if bz.metric == "l2" else (walked.scores >= radius).all()
+    assert walked.offsets[-1] == len(walked.ids) == pytest.approx(len(found.ids), rel=0.03)
 
 
 def test_search_by_id_leaves_itself_out(trained):

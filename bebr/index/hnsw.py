@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike
 from bebr import _core
 from bebr.arrays import as_ids
 from bebr.binarizer import Binarizer, Codes, PreparedQueries, Query
-from bebr.index.base import Hits, Index, check_k, row_format
+from bebr.index.base import Hits, Index, RangeHits, check_k, row_format
 
 _EF = 64
 
@@ -71,6 +71,7 @@ class HNSWIndex(Index):
         *,
         query: Query = "float",
         ef: int | None = None,
+        radius: float | None = None,
         allow: ArrayLike | None = None,
         binarizer: Binarizer | None = None,
     ) -> Hits:
@@ -78,14 +79,21 @@ class HNSWIndex(Index):
 
         queries: float32[n, d] or [d]. query: ``"float"`` (ADC) or ``"code"`` (SDC, the paper's mode).
         ef: candidates kept while walking, at least k; more find more, more slowly. None: 64, or k if that is more.
+        radius: only rows at least this similar (l2: at most this squared distance).
         allow: int64 ids; only these are found. binarizer: the model of the queries where it is a newer one than the
         codes' (:meth:`Binarizer.prepare_for`). Raises ``ValueError``; :class:`IncompatibleModel`.
         """
         prepared = (binarizer or self._binarizer).prepare_for(self._binarizer, queries, query)
-        return self.search_prepared(prepared, k, ef=ef, allow=allow)
+        return self.search_prepared(prepared, k, ef=ef, radius=radius, allow=allow)
 
     def search_prepared(  # type: ignore[override]
-        self, prepared: PreparedQueries, k: int, *, ef: int | None = None, allow: ArrayLike | None = None
+        self,
+        prepared: PreparedQueries,
+        k: int,
+        *,
+        ef: int | None = None,
+        radius: float | None = None,
+        allow: ArrayLike | None = None,
     ) -> Hits:
         scores, ids = self._engine.search(
             prepared.y,
@@ -94,7 +102,32 @@ class HNSWIndex(Index):
             _EF if ef is None else _whole("ef", ef, (1 << 31) - 1),
             None if allow is None else as_ids(allow, "allow"),
         )
+        if radius is not None:
+            outside = ~(scores > self._binarizer.engine_floors(radius, prepared)[:, None])
+            scores[outside], ids[outside] = -np.inf, -1
         return Hits(self._binarizer.metric_scores(scores, prepared), ids)
+
+    def search_range(
+        self,
+        queries: ArrayLike,
+        radius: float,
+        *,
+        query: Query = "float",
+        ef: int | None = None,
+        allow: ArrayLike | None = None,
+    ) -> RangeHits:
+        """The rows found at least ``radius`` similar (l2: at most that squared distance): walks keep more and more rows
+        until the last lies outside."""
+        prepared = self._binarizer.prepare(queries, query)
+        k = min(_EF, max(len(self), 1))
+        while True:
+            hits = self.search_prepared(prepared, k, ef=None if ef is None else max(ef, k), radius=radius, allow=allow)
+            if k >= len(self) or not (hits.ids[:, -1] >= 0).any():
+                break
+            k = min(4 * k, len(self))
+        found = hits.ids >= 0
+        offsets = np.concatenate([[0], np.cumsum(found.sum(axis=1))]).astype(np.int64)
+        return RangeHits(offsets, hits.scores[found], hits.ids[found])
 
 
 def _whole(name: str, value: int, most: int, least: int = 1) -> int:

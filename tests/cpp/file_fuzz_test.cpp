@@ -12,6 +12,7 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "check.h"
+#include "index/graph.h"
 #include "index/ivf.h"
 
 namespace bebr::test {
@@ -115,6 +116,17 @@ void use(const IvfIndex& index, const SearchQuery& query) {
   index.rows();
 }
 
+void use(const GraphIndex& index, const SearchQuery& query) {
+  if (index.format().spec.dims() != 24) return;
+  std::vector<float> scores(5);
+  std::vector<int64_t> ids(5);
+  const std::vector<int64_t> allow = {3, 9, 12, 1000};
+  index.search(query.view(), {5, 20, false, {}}, scores.data(), ids.data());
+  index.search(query.view(), {5, 20, true, allow}, scores.data(), ids.data());
+  index.contains(6);
+  index.rows();
+}
+
 template <typename Index>
 void fuzz(const std::vector<char>& whole, const TemporaryFile& file, Random& random) {
   const SearchQuery query = make_query(random);
@@ -171,6 +183,17 @@ BEBR_TEST(a_changed_ivf_file_is_refused_or_read_within_its_memory) {
   const TemporaryFile file;
   index.save(file.path, {});
   fuzz<IvfIndex>(file.read(), file, random);
+}
+
+BEBR_TEST(a_changed_graph_file_is_refused_or_read_within_its_memory) {
+  Random random(43);
+  const RowFormat format = format_of_test();
+  const Filled rows(random, format);
+  GraphIndex index(format, {4, 30, 0}, {std::vector<float>(24, 1.0f), std::vector<float>(24, 0.1f), 0.2f, 1, 0, false});
+  index.add(kRows, rows.planes.data(), rows.factors.data(), rows.ids.data());
+  const TemporaryFile file;
+  index.save(file.path, {});
+  fuzz<GraphIndex>(file.read(), file, random);
 }
 
 }  // namespace

@@ -1,8 +1,8 @@
 """Writes the golden files of the current format version: ``python tests/golden/make.py``. Never rewrite those of a
 released one.
 
-A folder a version: ``model.safetensors``, ``flat.bebr`` and ``ivf.bebr`` (indexes of the same rows), ``answers.json``
-(queries, and the ids and scores to find). Files that are there already stay.
+A folder a version: ``model.safetensors``; ``flat.bebr``, ``ivf.bebr`` and ``graph.bebr``, indexes of the same rows;
+``answers.json``, queries, and the ids and scores to find. Files that are there already stay.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ def main() -> None:
     if not (folder / "model.safetensors").exists():
         bebr.train(x, widths=[24, 16, 8], metric="cosine", factor_bytes=1, seed=0).save(folder / "model.safetensors")
     bz = bebr.Binarizer.load(folder / "model.safetensors")
-    flat, ivf = bebr.FlatIndex(bz), bebr.IVFIndex(bz, lists=6)
-    for index, name in ((flat, "flat.bebr"), (ivf, "ivf.bebr")):
+    flat, ivf, graph = bebr.FlatIndex(bz), bebr.IVFIndex(bz, lists=6), bebr.HNSWIndex(bz, neighbors=4)
+    for index, name in ((flat, "flat.bebr"), (ivf, "ivf.bebr"), (graph, "graph.bebr")):
         index.add(x, np.arange(70) * 3)
         if not (folder / name).exists():
             index.save(folder / name)
