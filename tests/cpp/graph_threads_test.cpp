@@ -1,5 +1,5 @@
 // GraphIndex under eight threads that add, remove and search at once. ThreadSanitizer is what makes this test strict:
-// cmake -DBEBR_SANITIZE=OFF -DCMAKE_CXX_FLAGS="-fsanitize=thread -g -O1".
+// `make tsan`.
 #include <algorithm>
 #include <atomic>
 #include <memory>
