@@ -70,6 +70,9 @@ class FlatIndex {
   const RowView& view() const noexcept { return file_ ? mapped_ : store_.view(); }
   void need_map() const;
   bool alive(size_t row) const noexcept;
+  std::vector<uint32_t> rows_of(std::span<const int64_t> ids) const;  // those that are here, ascending, once each
+  // An index of these rows alone, where so many queries pay for the copy; otherwise null.
+  std::unique_ptr<FlatIndex> set_apart(std::span<const uint32_t> rows, size_t queries) const;
 
   RowFormat format_;
   RowStore store_;                    // unused when mapped

@@ -31,6 +31,8 @@ constexpr size_t kMostChunkRows = 1024;    // of a chunk, so that the first thre
 constexpr size_t kChunkBytes = 16 * 1024;  // of codes, and about as much of sums: L1, when tables are looked up
 constexpr size_t kFewestPartRows = 4096;   // less work than this is not worth a thread
 
+constexpr size_t kCopyCost = 150;  // copying a row out costs about as much as passing over this many in a scan
+
 // A first look at every kSampleStep-th run of blocks guesses the score that the worst survivor will have.
 constexpr size_t kSampleBlocks = 4, kSampleStep = 16;
 
@@ -51,13 +53,15 @@ struct Kept {
 
 class FlatIndex::Scan {
  public:
-  Scan(const FlatIndex& index, const Queries& queries, const SearchParams& params)
+  // allowed: the rows to look at, ascending, where params.filtered.
+  Scan(const FlatIndex& index, const Queries& queries, const SearchParams& params, std::vector<uint32_t> allowed)
       : index_(index),
         queries_(queries),
         params_(params),
         rows_(index.view()),
         view_(rows_.scan(index.format().spec)),
-        kernels_(kernels()) {
+        kernels_(kernels()),
+        allowed_rows_(std::move(allowed)) {
     const size_t dims = view_.spec.dims();
     exact_ = params.survivors == 0;
     const bool own_stage = !exact_ && queries.stage_y != nullptr;
@@ -101,19 +105,11 @@ class FlatIndex::Scan {
     if (!params_.filtered) {
       if (!index_.alive_.empty()) mask_ = index_.alive_;
     } else {
-      index_.need_map();
       mask_.assign(blocks, 0);
-      for (const int64_t id : params_.allow) {
-        const auto found = index_.row_of_.find(id);
-        if (found == index_.row_of_.end()) continue;
-        const uint32_t row = found->second;
-        const uint16_t bit = static_cast<uint16_t>(1u << row % 16);
-        if ((mask_[row / 16] & bit) == 0) allowed_rows_.push_back(row);
-        mask_[row / 16] = static_cast<uint16_t>(mask_[row / 16] | bit);
-      }
+      for (const uint32_t row : allowed_rows_)
+        mask_[row / 16] = static_cast<uint16_t>(mask_[row / 16] | (1u << row % 16));
       // Completing a row costs about as much as scanning 64 (csrc/README.md).
       direct_ = allowed_rows_.size() <= std::max(params_.survivors, view_.rows / 64);
-      if (direct_) std::sort(allowed_rows_.begin(), allowed_rows_.end());
       return;
     }
     const size_t live = view_.rows - index_.dead_;
@@ -318,6 +314,32 @@ class FlatIndex::Scan {
   std::vector<uint32_t> allowed_rows_;
 };
 
+std::vector<uint32_t> FlatIndex::rows_of(std::span<const int64_t> ids) const {
+  need_map();
+  std::vector<uint32_t> rows;
+  rows.reserve(ids.size());
+  for (const int64_t id : ids) {
+    const auto found = row_of_.find(id);
+    if (found != row_of_.end()) rows.push_back(found->second);
+  }
+  std::sort(rows.begin(), rows.end());
+  rows.erase(std::unique(rows.begin(), rows.end()), rows.end());
+  return rows;
+}
+
+std::unique_ptr<FlatIndex> FlatIndex::set_apart(std::span<const uint32_t> rows, size_t queries) const {
+  if (queries * (view().rows - rows.size()) < kCopyCost * rows.size()) return nullptr;
+  auto apart = std::make_unique<FlatIndex>(format_);
+  apart->store_.reserve(format_, rows.size());
+  Rows one;
+  for (const uint32_t row : rows) {
+    one.planes.clear(), one.factors.clear(), one.ids.clear();
+    copy_row(format_, view(), row, one);
+    apart->store_.append(format_, one.planes.data(), one.factors.data(), one.ids[0]);
+  }
+  return apart;
+}
+
 void FlatIndex::search(const Queries& queries, const SearchParams& params, float* scores, int64_t* ids) const {
   if (params.k < 1) fail(Code::InvalidArgument, "k is 0: want k >= 1");
   if (queries.count == 0) return;
@@ -327,7 +349,16 @@ void FlatIndex::search(const Queries& queries, const SearchParams& params, float
     std::fill_n(ids, queries.count * params.k, int64_t{-1});
     return;
   }
-  Scan(*this, queries, params).run([&](size_t q, const std::vector<Hit>& hits) {
+  std::vector<uint32_t> allowed;
+  if (params.filtered) {
+    allowed = rows_of(params.allow);
+    if (const auto apart = set_apart(allowed, queries.count)) {
+      SearchParams plain = params;
+      plain.filtered = false;
+      return apart->search(queries, plain, scores, ids);
+    }
+  }
+  Scan(*this, queries, params, std::move(allowed)).run([&](size_t q, const std::vector<Hit>& hits) {
     for (size_t i = 0; i < params.k; ++i) {
       scores[q * params.k + i] = i < hits.size() ? hits[i].score : kLowest;
       ids[q * params.k + i] = i < hits.size() ? hits[i].id : -1;
@@ -342,7 +373,8 @@ std::vector<std::vector<Hit>> FlatIndex::range(const Queries& queries, const Sea
   SearchParams all = params;
   all.k = view().rows;
   all.survivors = 0;
-  Scan(*this, queries, all).run([&](size_t q, std::vector<Hit>& hits) { found[q] = std::move(hits); });
+  Scan(*this, queries, all, params.filtered ? rows_of(params.allow) : std::vector<uint32_t>{})
+      .run([&](size_t q, std::vector<Hit>& hits) { found[q] = std::move(hits); });
   return found;
 }
 

@@ -73,7 +73,10 @@ class IvfIndex {
     bool has(size_t row) const noexcept { return alive.empty() || (alive[row / 16] >> (row % 16) & 1) != 0; }
   };
   void need_map() const;
-  bool find(int64_t id, Place& place) const;  // after need_map
+  bool find(int64_t id, Place& place) const;                         // after need_map
+  std::vector<Place> places_of(std::span<const int64_t> ids) const;  // those that are here, in order, once each
+  // An index of these rows alone, in one list.
+  std::unique_ptr<IvfIndex> set_apart(std::span<const Place> places) const;
 
   RowFormat format_;
   Centroids centroids_;
