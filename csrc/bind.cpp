@@ -1,4 +1,4 @@
-// With bind.h and bind_ivf.cpp the only files that see pybind11. Arrays come in checked (dtype and C order by the array
+// With bind*.h and bind_*.cpp the only files that see pybind11. Arrays come in checked (dtype and C order by the array
 // types, shapes here); the GIL is released round everything that works; Error becomes the Python exception of its code
 // (bebr/errors.py).
 #include "bind.h"
@@ -12,6 +12,7 @@
 #include "binarizer/decoder.h"
 #include "binarizer/encoder.h"
 #include "binarizer/network.h"
+#include "bind_raw.h"
 #include "index/flat.h"
 #include "index/ivf.h"
 #include "kernels/bench.h"
@@ -115,17 +116,12 @@ py::tuple rows(const FlatIndex& index, const std::optional<Array<int64_t>>& ids)
   return rows_to_numpy(index.format(), std::move(out));
 }
 
-void save(const FlatIndex& index, const std::string& path, const std::map<std::string, py::bytes>& extra) {
-  const std::vector<Section> sections = sections_of(extra);
-  py::gil_scoped_release release;
-  index.save(path, sections);
-}
-
-// An index of whatever kind the file holds, and the sections that are not the index's own.
+// An index of whatever kind the file holds, the sections that are not the index's own, and its raw vectors or None.
 py::tuple open_index(const std::string& path, bool map, bool verify) {
   std::shared_ptr<const File> file;
   std::unique_ptr<FlatIndex> flat;
   std::unique_ptr<IvfIndex> ivf;
+  std::unique_ptr<RawVectors> raw;
   {
     py::gil_scoped_release release;
     file = File::open(path, "", verify || !map);
@@ -135,9 +131,13 @@ py::tuple open_index(const std::string& path, bool map, bool verify) {
       ivf = IvfIndex::open(file, map);
     else
       fail(Code::Corrupt, path + ": holds a '" + file->kind() + "': want an index, 'flat' or 'ivf'");
+    raw = flat ? open_raw(file, map, verify, *flat) : open_raw(file, map, verify, *ivf);
   }
-  if (flat) return py::make_tuple(std::move(flat), foreign_sections(*file, FlatIndex::owns_section));
-  return py::make_tuple(std::move(ivf), foreign_sections(*file, IvfIndex::owns_section));
+  py::dict extra =
+      foreign_sections(*file, flat ? FlatIndex::owns_section : IvfIndex::owns_section, RawVectors::owns_section);
+  py::object kept = raw ? py::cast(std::move(raw)) : py::none();
+  if (flat) return py::make_tuple(std::move(flat), extra, kept);
+  return py::make_tuple(std::move(ivf), extra, kept);
 }
 
 void bind_index(py::module_& m) {
@@ -160,7 +160,7 @@ void bind_index(py::module_& m) {
       .def("rows", &rows, py::arg("ids") = py::none())
       .def("search", &search, py::arg("y"), py::arg("base"), py::arg("stage_y"), py::arg("stage_base"), py::arg("k"),
            py::arg("survivors"), py::arg("allow"))
-      .def("save", &save, py::arg("path"), py::arg("extra"));
+      .def("save", &save_index<FlatIndex>, py::arg("path"), py::arg("extra"), py::arg("raw") = py::none());
   m.def("open_index", &open_index, py::arg("path"), py::arg("map"), py::arg("verify"));
 }
 
@@ -352,5 +352,6 @@ PYBIND11_MODULE(_core, m) {
   bind_binarizer(m);
   bind_codes(m);
   bind_index(m);
+  bind_raw(m);
   bind_ivf(m);
 }

@@ -83,11 +83,12 @@ inline std::vector<Section> sections_of(const std::map<std::string, py::bytes>& 
   return sections;
 }
 
-template <typename Owns>
-py::dict foreign_sections(const File& file, const Owns& owns) {
+// Sections that nobody owns.
+template <typename... Owns>
+py::dict foreign_sections(const File& file, const Owns&... owns) {
   py::dict extra;
   for (const std::string& name : file.names()) {
-    if (owns(name)) continue;
+    if ((owns(name) || ...)) continue;
     const auto bytes = file.section(name);
     extra[py::str(name)] = py::bytes(reinterpret_cast<const char*>(bytes.data()), bytes.size());
   }
@@ -95,5 +96,6 @@ py::dict foreign_sections(const File& file, const Owns& owns) {
 }
 
 void bind_ivf(py::module_& m);
+void bind_raw(py::module_& m);
 
 }  // namespace bebr
