@@ -10,6 +10,7 @@ from bebr.errors import CorruptFile
 from bebr.index.base import Index
 from bebr.index.flat import FlatIndex
 from bebr.index.ivf import IVFIndex
+from bebr.index.raw import RawVectors
 
 
 def open_index(path: str | Path, mmap: bool = True, verify: bool = False) -> Index:
@@ -20,7 +21,7 @@ def open_index(path: str | Path, mmap: bool = True, verify: bool = False) -> Ind
     mmap=False reads all of it, checks every byte, and allows ``add``. ``FileNotFoundError``; ``CorruptFile`` names
     path and section.
     """
-    core, extra = _core.open_index(str(path), mmap, verify)
+    core, extra, raw = _core.open_index(str(path), mmap, verify)
     index: Index
     index = FlatIndex.__new__(FlatIndex) if isinstance(core, _core.FlatIndex) else IVFIndex.__new__(IVFIndex)
     if "model" not in extra:
@@ -28,9 +29,12 @@ def open_index(path: str | Path, mmap: bool = True, verify: bool = False) -> Ind
     bz = Binarizer.from_bytes(extra["model"], f"{path}: section 'model'")
     if tuple(core.widths) != bz.widths:
         raise CorruptFile(f"{path}: codes of widths {core.widths} beside a model of widths {list(bz.widths)}")
+    if raw is not None and (not bz.has_decoder or raw.dim != bz.inner_dim):
+        raise CorruptFile(f"{path}: section 'raw' has vectors of {raw.dim} dimensions beside a model of {bz.inner_dim}")
     if core.factor_bytes != bz.factor_bytes:
         raise CorruptFile(f"{path}: factors of {core.factor_bytes} bytes beside a model of {bz.factor_bytes}")
     index._binarizer, index._engine = bz, core
+    index._raw = None if raw is None else RawVectors(raw, bz.metric == "l2")
     # A mapped index takes no new rows, so it need not read all ids for the next free one.
     index._next_id = 0 if mmap else core.max_id + 1
     if isinstance(index, IVFIndex):
