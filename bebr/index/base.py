@@ -160,7 +160,7 @@ class Index(ABC):
                 "these queries are another model's, so they have no exact score with the raw vectors kept here: "
                 "search with rescore=0, by code alone"
             )
-        return max(k, default_candidates(k)) if wanted is None else wanted
+        return default_candidates(k) if wanted is None else wanted
 
     def _answer(self, prepared: PreparedQueries, k: int, candidates: int, scores: Floats, ids: Ids) -> Hits:
         """Of what a search by code found for :meth:`_candidates`."""
