@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+import threading
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -21,11 +22,17 @@ from tests.conftest import clustered, recall
 LOSS = {"float16": 1e-3, "int8": 1e-2}
 
 
-@pytest.fixture(scope="module", params=["cosine", "ip", "l2"])
-def trained(request, vectors):
-    scale = 1 if request.param == "cosine" else np.linspace(0.5, 3, len(vectors), dtype=np.float32)[:, None]
-    x = vectors * scale
-    return bebr.train(x, widths=[48, 8], metric=request.param, seed=0), x
+@cache
+def model(metric: str) -> tuple[bebr.Binarizer, np.ndarray]:
+    x = clustered(3000, 64)
+    if metric != "cosine":
+        x *= np.linspace(0.5, 3, len(x), dtype=np.float32)[:, None]
+    return bebr.train(x, widths=[48, 8], metric=metric, seed=0), x
+
+
+@pytest.fixture(params=["cosine", "ip", "l2"])
+def trained(request):
+    return model(request.param)
 
 
 def indexes(bz: bebr.Binarizer, **options):
@@ -190,14 +197,55 @@ def test_filters_and_radius_hold_for_exact_scores(trained, queries):
     assert np.abs(inside.sum(axis=1) - truth).mean() < 0.1
 
 
-def test_few_rows_a_list_do_not_widen_the_search(vectors, queries):
+def test_few_rows_a_list_do_not_widen_the_search(queries):
     """Lists that hold enough results are not joined by others only because more were to be rescored."""
-    bz = bebr.train(vectors, widths=[48, 8], seed=0)
+    bz, vectors = model("cosine")
     index = bebr.IVFIndex(bz, lists=64, rescore="float16")
     index.add(vectors)
     found = index.search(queries, 10, probes=1, rescore=len(vectors)).ids
     lists = index._engine.assign(bz.vectors(vectors))
     assert np.mean([len(set(lists[row])) == 1 for row in found]) > 0.9
+
+
+def test_threads_do_not_change_the_answer(trained, queries):
+    bz, x = trained
+    before = bebr.get_num_threads()
+    for index in indexes(bz, rescore="int8"):
+        index.add(x)
+        try:
+            bebr.set_num_threads(1)
+            one = index.search(queries, 10)
+            bebr.set_num_threads(3)
+            three = index.search(queries, 10)
+        finally:
+            bebr.set_num_threads(before)
+        np.testing.assert_array_equal(one.ids, three.ids)
+        np.testing.assert_array_equal(one.scores, three.scores)
+
+
+def test_searches_go_on_while_rows_come_and_go(queries):
+    bz, vectors = model("cosine")
+    index = bebr.FlatIndex(bz, rescore="float16")
+    index.add(vectors[:2000])
+    stop = threading.Event()
+
+    def change():
+        while not stop.is_set():
+            index.add(vectors[2000:], np.arange(2000, 3000))
+            index.remove(np.arange(2000, 3000))
+
+    changing = threading.Thread(target=change)
+    changing.start()
+    try:
+        for _ in range(30):
+            hits = index.search(queries, 10, rescore=100)
+            there = hits.ids >= 0
+            want = all_scores("cosine", queries, vectors)[np.nonzero(there)[0], hits.ids[there]]
+            np.testing.assert_allclose(hits.scores[there], want, atol=1e-3)
+            assert there.mean() > 0.5
+    finally:
+        stop.set()
+        changing.join()
 
 
 def test_search_ids_goes_by_the_vectors(trained):
