@@ -88,7 +88,7 @@ def test_zero_is_the_search_by_code(trained, queries):
     for plain, kept in zip(indexes(bz), indexes(bz, rescore="int8"), strict=True):
         plain.add(x)
         kept.add(x)
-        assert (plain.rescore, kept.rescore) == (None, "int8")
+        assert (plain.raw_type, kept.raw_type) == (None, "int8")
         for a, b in zip(plain.search(queries, 10), kept.search(queries, 10, rescore=0), strict=True):
             np.testing.assert_array_equal(a, b)
 
@@ -111,7 +111,7 @@ def test_save_and_open(trained, queries, tmp_path, mmap, kind):
         path = tmp_path / "x.bebr"
         index.save(path)
         again = bebr.open_index(path, mmap=mmap)
-        assert again.rescore == kind
+        assert again.raw_type == kind
         for a, b in zip(index.search(queries, 10), again.search(queries, 10), strict=True):
             np.testing.assert_array_equal(a, b)
         if mmap:
@@ -135,7 +135,7 @@ def test_an_index_without_vectors_opens_without(trained, queries, tmp_path):
     index.add(x)
     index.save(tmp_path / "x.bebr")
     again = bebr.open_index(tmp_path / "x.bebr")
-    assert again.rescore is None
+    assert again.raw_type is None
     with pytest.raises(ValueError, match="keeps no raw vectors"):
         again.search(queries, 10, rescore=50)
 

@@ -71,7 +71,7 @@ class Index(ABC):
         return self._binarizer
 
     @property
-    def rescore(self) -> RawType | None:
+    def raw_type(self) -> RawType | None:
         """What raw vectors are kept in, ``"float16"`` or ``"int8"``; None: there are none."""
         return None if self._raw is None else self._raw.kind
 

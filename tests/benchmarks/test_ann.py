@@ -252,7 +252,7 @@ def test_indexes_that_are_yet_to_come_are_measured_once_they_are_there(vectors, 
         ours[name].build(vectors, vectors)
         ours[name].search(queries, 10, ours[name].sweeps[0][1])
         assert ours[name].bytes_per_vector == 154
-    assert Lists.asked == ((None, 2, None), ("float16", 2, 3)) and Graph.asked == (base.EFS[1],)
+    assert Lists.asked == ((None, 2, None), ("float16", 2, 20)) and Graph.asked == (base.EFS[1],)
 
 
 def test_what_this_bebr_lacks_is_said_aloud(monkeypatch, tmp_path):
