@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 import threading
 from functools import cache
@@ -127,6 +128,21 @@ def test_save_and_open(trained, queries, tmp_path, mmap, kind):
         assert len(third) == len(again)
         for a, b in zip(again.search(queries, 10), third.search(queries, 10), strict=True):
             np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.skipif(not hasattr(os, "posix_fadvise"), reason="no way to put a file out of memory")
+@pytest.mark.parametrize("kind", ["float16", "int8"])
+def test_rows_that_are_not_in_memory_score_the_same(trained, queries, tmp_path, kind):
+    bz, x = trained
+    index = bebr.FlatIndex(bz, rescore=kind)
+    index.add(x, np.random.default_rng(1).permutation(len(x)))
+    want = index.search(queries, 10, rescore=100)
+    path = tmp_path / "x.bebr"
+    index.save(path)
+    with path.open("rb") as file:
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+    for a, b in zip(want, bebr.open_index(path).search(queries, 10, rescore=100), strict=True):
+        np.testing.assert_array_equal(a, b)
 
 
 def test_an_index_without_vectors_opens_without(trained, queries, tmp_path):
