@@ -76,6 +76,8 @@ class PreparedQueries:
 
     y: float32[n, m]; base: float32[n]; stage_y, stage_base: the same for the sign plane's own decoder, if it has one.
     offset: float32[n], what turns a score into the metric: squared distance = offset - score / scale for l2.
+    exact: float32[n, inner_dim], the queries as floats in the space of :meth:`Binarizer.vectors`, whatever ``query``
+    was; None where they have no such form (no decoder, or another model's).
     calibration: (a, b), what turns a score on an old model's codes into one as on the new model's own, a * score + b.
     vectors: float32[n, inner_dim], the queries in the decoder's space (without a decoder: code values), where the
     centroids of IVF are.
@@ -88,6 +90,7 @@ class PreparedQueries:
     offset: Floats
     vectors: Floats
     calibration: tuple[float, float] = (1.0, 0.0)
+    exact: Floats | None = None
 
 
 class Binarizer:
@@ -237,6 +240,11 @@ class Binarizer:
     def inner_dim(self) -> int:
         """Dimensions that codes decode to: ``input_dim`` without a front, else the front's outputs."""
         return self.input_dim if self._front is None else self._front.output_dim
+
+    @property
+    def has_decoder(self) -> bool:
+        """Whether codes stand for vectors. Without a decoder scores are taken in code space (the paper's)."""
+        return self._decoder is not None
 
     @property
     def widths(self) -> tuple[int, ...]:
@@ -404,7 +412,10 @@ class Binarizer:
 
     def prepare(self, queries: ArrayLike, query: Query = "float") -> PreparedQueries:
         """Queries float32[n, d] in code space. ``query="float"`` is ADC, ``"code"`` SDC: the query is binarized too."""
-        return self.prepare_vectors(self._query_vectors(queries, query))
+        prepared = self.prepare_vectors(self._query_vectors(queries, query))
+        if query == "float" or self._decoder is None:
+            return prepared
+        return replace(prepared, exact=self._query_vectors(queries, "float"))
 
     def _query_vectors(self, queries: ArrayLike, query: Query) -> Floats:
         """Queries as float32[n, inner_dim], the space of the decoder; without a decoder, code values float32[n, m]."""
@@ -431,8 +442,8 @@ class Binarizer:
         offset = np.einsum("ij,ij->i", q, q, dtype=np.float64).astype(np.float32) if self.metric == "l2" else nothing
         y, base = self._scaled(*self._decoder.project(q))
         if self._stage is None:
-            return PreparedQueries(y, base, None, None, offset, q)
-        return PreparedQueries(y, base, *self._scaled(*self._stage.project(q)), offset, q)
+            return PreparedQueries(y, base, None, None, offset, q, exact=q)
+        return PreparedQueries(y, base, *self._scaled(*self._stage.project(q)), offset, q, exact=q)
 
     def _scaled(self, y: Floats, base: Floats) -> tuple[Floats, Floats]:
         """l2: score = s (2<q, xhat> - offset) - f with f = s (||xhat||^2 - offset), so that fp16 holds f well."""
@@ -497,7 +508,7 @@ class Binarizer:
         if old.metric == "cosine" and old._decoder is not None:
             q = normalized(q)
         a, b = self._config["compatible"][old.digest]["calibration"][query]
-        return replace(old.prepare_vectors(q), calibration=(float(a), float(b)))
+        return replace(old.prepare_vectors(q), calibration=(float(a), float(b)), exact=None)
 
     def lift(self, codes: Codes, old: Binarizer) -> Codes:
         """Codes of ``old`` as codes of this model, without the vectors they came from: decoded, mapped, encoded.

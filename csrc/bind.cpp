@@ -1,6 +1,6 @@
-// With bind.h, bind_ivf.cpp and bind_graph.cpp the only files that see pybind11. Arrays come in checked (dtype and C
-// order by the array types, shapes here); the GIL is released round everything that works; Error becomes the Python
-// exception of its code (bebr/errors.py).
+// With bind*.h and bind_*.cpp the only files that see pybind11. Arrays come in checked (dtype and C order by the array
+// types, shapes here); the GIL is released round everything that works; Error becomes the Python exception of its code
+// (bebr/errors.py).
 #include "bind.h"
 
 #include <optional>
@@ -12,6 +12,7 @@
 #include "binarizer/decoder.h"
 #include "binarizer/encoder.h"
 #include "binarizer/network.h"
+#include "bind_raw.h"
 #include "index/flat.h"
 #include "index/graph.h"
 #include "index/ivf.h"
@@ -121,12 +122,13 @@ py::tuple range(const FlatIndex& index, const Array<float>& y, const Array<float
   return ragged(hits);
 }
 
-// An index of whatever kind the file holds, and the sections that are not the index's own.
+// An index of whatever kind the file holds, the sections that are not the index's own, and its raw vectors or None.
 py::tuple open_index(const std::string& path, bool map, bool verify) {
   std::shared_ptr<const File> file;
   std::unique_ptr<FlatIndex> flat;
   std::unique_ptr<IvfIndex> ivf;
   std::unique_ptr<GraphIndex> graph;
+  std::unique_ptr<RawVectors> raw;
   {
     py::gil_scoped_release release;
     file = File::open(path, "", verify || !map);
@@ -138,10 +140,16 @@ py::tuple open_index(const std::string& path, bool map, bool verify) {
       graph = GraphIndex::open(file, map);
     else
       fail(Code::Corrupt, path + ": holds a '" + file->kind() + "': want an index, 'flat', 'ivf' or 'graph'");
+    raw = flat  ? open_raw(file, map, verify, *flat)
+          : ivf ? open_raw(file, map, verify, *ivf)
+                : open_raw(file, map, verify, *graph);
   }
-  if (flat) return py::make_tuple(std::move(flat), foreign_sections(*file, FlatIndex::owns_section));
-  if (ivf) return py::make_tuple(std::move(ivf), foreign_sections(*file, IvfIndex::owns_section));
-  return py::make_tuple(std::move(graph), foreign_sections(*file, GraphIndex::owns_section));
+  const auto owns = flat ? FlatIndex::owns_section : ivf ? IvfIndex::owns_section : GraphIndex::owns_section;
+  py::dict extra = foreign_sections(*file, owns, RawVectors::owns_section);
+  py::object kept = raw ? py::cast(std::move(raw)) : py::none();
+  if (flat) return py::make_tuple(std::move(flat), extra, kept);
+  if (ivf) return py::make_tuple(std::move(ivf), extra, kept);
+  return py::make_tuple(std::move(graph), extra, kept);
 }
 
 void bind_index(py::module_& m) {
@@ -165,7 +173,7 @@ void bind_index(py::module_& m) {
       .def("search", &search, py::arg("y"), py::arg("base"), py::arg("stage_y"), py::arg("stage_base"), py::arg("k"),
            py::arg("survivors"), py::arg("allow"), py::arg("floors") = py::none())
       .def("range", &range, py::arg("y"), py::arg("base"), py::arg("allow"), py::arg("floors"))
-      .def("save", &save_index<FlatIndex>, py::arg("path"), py::arg("extra"));
+      .def("save", &save_index<FlatIndex>, py::arg("path"), py::arg("extra"), py::arg("raw") = py::none());
   m.def("open_index", &open_index, py::arg("path"), py::arg("map"), py::arg("verify"));
 }
 
@@ -357,6 +365,7 @@ PYBIND11_MODULE(_core, m) {
   bind_binarizer(m);
   bind_codes(m);
   bind_index(m);
+  bind_raw(m);
   bind_ivf(m);
   bind_graph(m);
 }

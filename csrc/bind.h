@@ -85,11 +85,12 @@ inline std::vector<Section> sections_of(const std::map<std::string, py::bytes>& 
   return sections;
 }
 
-template <typename Owns>
-py::dict foreign_sections(const File& file, const Owns& owns) {
+// Sections that nobody owns.
+template <typename... Owns>
+py::dict foreign_sections(const File& file, const Owns&... owns) {
   py::dict extra;
   for (const std::string& name : file.names()) {
-    if (owns(name)) continue;
+    if ((owns(name) || ...)) continue;
     const auto bytes = file.section(name);
     extra[py::str(name)] = py::bytes(reinterpret_cast<const char*>(bytes.data()), bytes.size());
   }
@@ -123,13 +124,6 @@ py::tuple copy_rows(const Index& index, const std::optional<Array<int64_t>>& ids
   return rows_to_numpy(index.format(), std::move(out));
 }
 
-template <typename Index>
-void save_index(const Index& index, const std::string& path, const std::map<std::string, py::bytes>& extra) {
-  const std::vector<Section> sections = sections_of(extra);
-  py::gil_scoped_release release;
-  index.save(path, sections);
-}
-
 // (offsets, scores, ids): those of query i stand between offsets i and i + 1.
 inline py::tuple ragged(const std::vector<std::vector<Hit>>& hits) {
   std::vector<int64_t> offsets = {0}, ids;
@@ -148,5 +142,6 @@ inline py::tuple ragged(const std::vector<std::vector<Hit>>& hits) {
 
 void bind_ivf(py::module_& m);
 void bind_graph(py::module_& m);
+void bind_raw(py::module_& m);
 
 }  // namespace bebr

@@ -1,5 +1,6 @@
 // GraphIndex for Python (bind.cpp).
 #include "bind.h"
+#include "bind_raw.h"
 #include "index/graph.h"
 
 namespace bebr {
@@ -59,7 +60,7 @@ void bind_graph(py::module_& m) {
       .def("contains", &GraphIndex::contains, py::arg("id"))
       .def("rows", &copy_rows<GraphIndex>, py::arg("ids") = py::none())
       .def("search", &search, py::arg("y"), py::arg("base"), py::arg("k"), py::arg("ef"), py::arg("allow"))
-      .def("save", &save_index<GraphIndex>, py::arg("path"), py::arg("extra"));
+      .def("save", &save_index<GraphIndex>, py::arg("path"), py::arg("extra"), py::arg("raw") = py::none());
 }
 
 }  // namespace bebr

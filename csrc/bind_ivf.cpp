@@ -2,7 +2,7 @@
 #include <limits>
 #include <optional>
 
-#include "bind.h"
+#include "bind_raw.h"
 #include "index/ivf.h"
 
 namespace bebr {
@@ -73,10 +73,10 @@ std::vector<std::vector<Hit>> search_hits(const IvfIndex& index, const PyQueries
 
 py::tuple search(const IvfIndex& index, const Array<float>& y, const Array<float>& base,
                  const std::optional<Array<float>>& stage_y, const std::optional<Array<float>>& stage_base,
-                 const Vectors& vectors, size_t k, size_t probes, float margin,
+                 const Vectors& vectors, size_t k, size_t enough, size_t probes, float margin,
                  const std::optional<Array<int64_t>>& allow, const std::optional<Array<float>>& floors) {
   const auto hits = search_hits(index, {y, base, stage_y, stage_base, vectors},
-                                IvfParams{k, probes, margin, nullptr, false, {}}, allow, floors);
+                                IvfParams{k, enough, probes, margin, nullptr, false, {}}, allow, floors);
   py::array_t<float> scores({y.shape(0), static_cast<py::ssize_t>(k)});
   py::array_t<int64_t> ids({y.shape(0), static_cast<py::ssize_t>(k)});
   for (size_t q = 0; q < hits.size(); ++q) {
@@ -94,9 +94,9 @@ py::tuple range(const IvfIndex& index, const Array<float>& y, const Array<float>
                 const std::optional<Array<float>>& stage_y, const std::optional<Array<float>>& stage_base,
                 const Vectors& vectors, size_t probes, float margin, const std::optional<Array<int64_t>>& allow,
                 const Array<float>& floors) {
-  const auto hits =
-      search_hits(index, {y, base, stage_y, stage_base, vectors},
-                  IvfParams{std::numeric_limits<uint32_t>::max(), probes, margin, nullptr, false, {}}, allow, floors);
+  const auto hits = search_hits(index, {y, base, stage_y, stage_base, vectors},
+                                IvfParams{std::numeric_limits<uint32_t>::max(), 1, probes, margin, nullptr, false, {}},
+                                allow, floors);
   return ragged(hits);
 }
 
@@ -149,10 +149,11 @@ void bind_ivf(py::module_& m) {
       .def("contains", &IvfIndex::contains, py::arg("id"))
       .def("rows", &copy_rows<IvfIndex>, py::arg("ids") = py::none())
       .def("search", &search, py::arg("y"), py::arg("base"), py::arg("stage_y"), py::arg("stage_base"),
-           py::arg("vectors"), py::arg("k"), py::arg("probes"), py::arg("margin"), py::arg("allow"), py::arg("floors"))
+           py::arg("vectors"), py::arg("k"), py::arg("enough"), py::arg("probes"), py::arg("margin"), py::arg("allow"),
+           py::arg("floors"))
       .def("range", &range, py::arg("y"), py::arg("base"), py::arg("stage_y"), py::arg("stage_base"),
            py::arg("vectors"), py::arg("probes"), py::arg("margin"), py::arg("allow"), py::arg("floors"))
-      .def("save", &save_index<IvfIndex>, py::arg("path"), py::arg("extra"));
+      .def("save", &save_index<IvfIndex>, py::arg("path"), py::arg("extra"), py::arg("raw") = py::none());
 }
 
 }  // namespace bebr

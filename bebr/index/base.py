@@ -4,15 +4,18 @@ missing result."""
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from bebr import _core
 from bebr.arrays import Floats, Ids, as_ids
 from bebr.binarizer import Binarizer, Codes, PreparedQueries
 from bebr.factors import ByteCode
+from bebr.index.raw import RawType, RawVectors, check_rescore, default_candidates
 
 
 class Hits(NamedTuple):
@@ -51,7 +54,7 @@ class Core(Protocol):
     def rows(
         self, ids: NDArray[np.int64] | None = None
     ) -> tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.int64]]: ...
-    def save(self, path: str, extra: dict[str, bytes]) -> None: ...
+    def save(self, path: str, extra: dict[str, bytes], raw: _core.RawVectors | None = None) -> None: ...
 
 
 class Index(ABC):
@@ -60,11 +63,26 @@ class Index(ABC):
     _binarizer: Binarizer
     _engine: Core
     _next_id: int
+    _raw: RawVectors | None = None
 
     @property
     def binarizer(self) -> Binarizer:
         """The model of every code in this index."""
         return self._binarizer
+
+    @property
+    def raw_type(self) -> RawType | None:
+        """What raw vectors are kept in, ``"float16"`` or ``"int8"``; None: there are none."""
+        return None if self._raw is None else self._raw.kind
+
+    @property
+    def bytes_per_vector(self) -> float:
+        """Bytes kept for one vector: code, factors and, where there is one, the raw vector; ids not."""
+        return self._binarizer.bytes_per_vector + self._raw_bytes
+
+    @property
+    def _raw_bytes(self) -> int:
+        return 0 if self._raw is None else self._raw.core.row_bytes
 
     def __len__(self) -> int:
         return len(self._engine)
@@ -81,7 +99,18 @@ class Index(ABC):
 
     @abstractmethod
     def add_codes(self, codes: Codes, ids: ArrayLike) -> None:
-        """Add codes of this index's binarizer. Errors as :meth:`add`."""
+        """Add codes of this index's binarizer. Errors as :meth:`add`; ``ValueError`` if raw vectors are kept."""
+
+    def _adding(self, vectors: Floats, ids: Ids) -> AbstractContextManager[None]:
+        """Keeps vectors float32[n, inner_dim], where they are kept, around the block that adds their codes."""
+        return nullcontext() if self._raw is None else self._raw.adding(vectors, ids)
+
+    def _no_vectors_needed(self) -> None:
+        if self._raw is not None:
+            raise ValueError(
+                f"this index keeps raw vectors (rescore={self._raw.kind!r}), and codes come without them: "
+                "add() the vectors, or make the index without rescore="
+            )
 
     def _new_ids(self, count: int) -> Ids:
         return np.arange(self._next_id, self._next_id + count, dtype=np.int64)
@@ -93,7 +122,13 @@ class Index(ABC):
     def remove(self, ids: ArrayLike) -> int:
         """Remove ``ids`` int64[n]; those not present are passed over. Returns how many were removed; the space comes
         back."""
-        return self._engine.remove(as_ids(ids, "ids"))
+        numbers = as_ids(ids, "ids")
+        if self._raw is None:
+            return self._engine.remove(numbers)
+        with self._raw.writing:
+            removed = self._engine.remove(numbers)
+            self._raw.core.remove(numbers)
+        return removed
 
     def codes(self, ids: ArrayLike | None = None) -> tuple[Codes, Ids]:
         """Copies of codes and their ids: of ``ids`` int64[n] in that order, or of every row in the index's own order.
@@ -111,15 +146,49 @@ class Index(ABC):
     def search_prepared(self, prepared: PreparedQueries, k: int, **options: Any) -> Hits:
         """:meth:`search` for queries that :meth:`Binarizer.prepare` has already brought into code space."""
 
+    def _candidates(self, prepared: PreparedQueries, k: int, rescore: int | None) -> int:
+        """How many rows a search by code has to find; 0: k, and their scores by code are the answer's."""
+        wanted = check_rescore(rescore, check_k(k))
+        if self._raw is None and wanted:
+            raise ValueError(
+                f"rescore is {rescore}, but this index keeps no raw vectors: make it with rescore='float16'"
+            )
+        if self._raw is None or wanted == 0:
+            return 0
+        if prepared.exact is None:
+            raise ValueError(
+                "these queries are another model's, so they have no exact score with the raw vectors kept here: "
+                "search with rescore=0, by code alone"
+            )
+        return default_candidates(k) if wanted is None else wanted
+
+    def _answer(self, prepared: PreparedQueries, k: int, candidates: int, scores: Floats, ids: Ids) -> Hits:
+        """Of what a search by code found for :meth:`_candidates`."""
+        if self._raw is None or candidates == 0 or prepared.exact is None:
+            return Hits(self._binarizer.metric_scores(scores, prepared), ids)
+        return Hits(*self._raw.rescored(prepared.exact, ids, k))
+
+    def _within(self, radius: float | None, hits: Hits) -> Hits:
+        """Without what lies beyond the radius, in place: exact scores are not those that the engine went by."""
+        if radius is not None:
+            l2 = self._binarizer.metric == "l2"
+            beyond = hits.scores > radius if l2 else hits.scores < radius
+            hits.scores[beyond], hits.ids[beyond] = (np.inf if l2 else -np.inf), -1
+        return hits
+
     def search_ids(self, ids: ArrayLike, k: int = 10, **options: Any) -> Hits:
-        """The k rows most like each row of ``ids`` int64[n], itself left out: what its code stands for is the query.
+        """The k rows most like each row of ``ids`` int64[n], itself left out: its raw vector, where one is kept, is the
+        query, else what its code stands for.
 
         options: those of :meth:`search` but ``query`` and ``binarizer``. ``KeyError`` names an id that is not here.
         """
         codes, numbers = self.codes(ids)
         if len(numbers) == 0:
             raise ValueError("ids is empty: want at least one id")
-        prepared = self._binarizer.prepare_vectors(self._binarizer.reconstructed(codes))
+        vectors = self._binarizer.reconstructed(codes) if self._raw is None else self._raw.core.values(numbers)
+        prepared = self._binarizer.prepare_vectors(vectors)
+        if rescore := check_rescore(options.get("rescore"), check_k(k)):
+            options["rescore"] = rescore + 1
         hits = self.search_prepared(prepared, check_k(k) + 1, **options)
         # Itself is among the results, or was not allowed, or a twin with a smaller id was last in its place.
         others = hits.ids != numbers[:, None]
@@ -129,7 +198,13 @@ class Index(ABC):
 
     def save(self, path: str | Path) -> None:
         """Write the index and its binarizer to one checksummed file; the old file stays until the new one is whole."""
-        self._engine.save(str(path), {"model": self._binarizer.to_bytes()})
+        self._save(path, {"model": self._binarizer.to_bytes()})
+
+    def _save(self, path: str | Path, sections: dict[str, bytes]) -> None:
+        if self._raw is None:
+            return self._engine.save(str(path), sections)
+        with self._raw.writing:
+            self._engine.save(str(path), sections, self._raw.core)
 
 
 def row_format(bz: Binarizer) -> tuple[list[int], str, bool, int, tuple[int, int], tuple[int, int]]:

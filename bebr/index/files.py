@@ -11,6 +11,7 @@ from bebr.index.base import Index
 from bebr.index.flat import FlatIndex
 from bebr.index.hnsw import HNSWIndex
 from bebr.index.ivf import IVFIndex
+from bebr.index.raw import RawVectors
 
 _KINDS: dict[type, type[Index]] = {
     _core.FlatIndex: FlatIndex,
@@ -27,16 +28,19 @@ def open_index(path: str | Path, mmap: bool = True, verify: bool = False) -> Ind
     mmap=False reads all of it, checks every byte, and allows ``add``. ``FileNotFoundError``; ``CorruptFile`` names
     path and section.
     """
-    core, extra = _core.open_index(str(path), mmap, verify)
+    core, extra, raw = _core.open_index(str(path), mmap, verify)
     index = _KINDS[type(core)].__new__(_KINDS[type(core)])
     if "model" not in extra:
         raise CorruptFile(f"{path}: section 'model' is missing")
     bz = Binarizer.from_bytes(extra["model"], f"{path}: section 'model'")
     if tuple(core.widths) != bz.widths:
         raise CorruptFile(f"{path}: codes of widths {core.widths} beside a model of widths {list(bz.widths)}")
+    if raw is not None and (not bz.has_decoder or raw.dim != bz.inner_dim):
+        raise CorruptFile(f"{path}: section 'raw' has vectors of {raw.dim} dimensions beside a model of {bz.inner_dim}")
     if core.factor_bytes != bz.factor_bytes:
         raise CorruptFile(f"{path}: factors of {core.factor_bytes} bytes beside a model of {bz.factor_bytes}")
     index._binarizer, index._engine = bz, core
+    index._raw = None if raw is None else RawVectors(raw, bz.metric == "l2")
     # A mapped index takes no new rows, so it need not read all ids for the next free one.
     index._next_id = 0 if mmap else core.max_id + 1
     if isinstance(index, IVFIndex):

@@ -8,9 +8,10 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from bebr import _core
-from bebr.arrays import as_ids
+from bebr.arrays import Ids, as_ids, as_vectors
 from bebr.binarizer import Binarizer, Codes, PreparedQueries, Query
-from bebr.index.base import Hits, Index, RangeHits, check_k, row_format
+from bebr.index.base import Hits, Index, RangeHits, row_format
+from bebr.index.raw import RawType, RawVectors
 
 Refine = int | Literal["exact"] | None
 
@@ -24,20 +25,29 @@ class FlatIndex(Index):
     search() reads the sign plane of every row and all planes of the best few (``refine``). Threads: any number may
     search
     while one adds or removes. ``mmap=True`` of :func:`open_index` gives an index that refuses ``add``.
+
+    rescore: ``"float16"`` or ``"int8"``: the vectors are kept beside the codes, and the best by code get exact scores.
     """
 
-    def __init__(self, binarizer: Binarizer) -> None:
+    def __init__(self, binarizer: Binarizer, *, rescore: RawType | None = None) -> None:
         self._binarizer = binarizer
+        self._raw = RawVectors.make(rescore, binarizer)
         self._engine: _core.FlatIndex = _core.FlatIndex(*row_format(binarizer))
         self._next_id = 0
 
     def add(self, x: ArrayLike, ids: ArrayLike | None = None) -> None:
-        codes = self._binarizer.encode(x)
-        self.add_codes(codes, self._new_ids(len(codes)) if ids is None else ids)
+        floats = as_vectors(x, "x", self._binarizer.input_dim)
+        codes = self._binarizer.encode(floats)
+        numbers = self._new_ids(len(codes)) if ids is None else as_ids(ids, "ids", len(codes))
+        with self._adding(floats if self._raw is None else self._binarizer.vectors(floats), numbers):
+            self._add(codes, numbers)
 
     def add_codes(self, codes: Codes, ids: ArrayLike) -> None:
+        self._no_vectors_needed()
         self._binarizer._check_codes(codes)
-        numbers = as_ids(ids, "ids", len(codes))
+        self._add(codes, as_ids(ids, "ids", len(codes)))
+
+    def _add(self, codes: Codes, numbers: Ids) -> None:
         self._engine.add(np.ascontiguousarray(codes.planes), codes.factor_rows(), numbers)
         self._took(numbers)
 
@@ -50,6 +60,7 @@ class FlatIndex(Index):
         refine: Refine = None,
         radius: float | None = None,
         allow: ArrayLike | None = None,
+        rescore: int | None = None,
         binarizer: Binarizer | None = None,
     ) -> Hits:
         """The k best rows for each query.
@@ -61,11 +72,14 @@ class FlatIndex(Index):
         planes of all rows.
         radius: only rows at least this similar (l2: at most this squared distance).
         allow: int64 ids; only these are considered.
+        rescore: how many of the best by code get exact scores from the raw vectors, from k on; the k best of these are
+        returned with them. 0: by code alone. None: the number that was measured (benchmarks/README.md), if raw vectors
+        are kept. Under ``query="code"``, too, the exact score is that of the float query.
         binarizer: the model of the queries where it is a newer one than the codes'; the scores come out as on its own
         codes (:meth:`Binarizer.prepare_for`). Raises ``ValueError``; :class:`IncompatibleModel`.
         """
         prepared = (binarizer or self._binarizer).prepare_for(self._binarizer, queries, query)
-        return self.search_prepared(prepared, k, refine=refine, radius=radius, allow=allow)
+        return self.search_prepared(prepared, k, refine=refine, radius=radius, allow=allow, rescore=rescore)
 
     def search_prepared(  # type: ignore[override]
         self,
@@ -75,19 +89,21 @@ class FlatIndex(Index):
         refine: Refine = None,
         radius: float | None = None,
         allow: ArrayLike | None = None,
+        rescore: int | None = None,
     ) -> Hits:
         """:meth:`search` for queries that :meth:`Binarizer.prepare` has already brought into code space."""
+        candidates = self._candidates(prepared, k, rescore)
         scores, ids = self._engine.search(
             prepared.y,
             prepared.base,
             prepared.stage_y,
             prepared.stage_base,
-            check_k(k),
-            self._survivors(k, refine),
+            max(k, candidates),
+            self._survivors(k, refine, candidates),
             None if allow is None else as_ids(allow, "allow"),
-            None if radius is None else self._binarizer.engine_floors(radius, prepared),
+            None if radius is None or candidates else self._binarizer.engine_floors(radius, prepared),
         )
-        return Hits(self._binarizer.metric_scores(scores, prepared), ids)
+        return self._within(radius, self._answer(prepared, k, candidates, scores, ids))
 
     def search_range(
         self, queries: ArrayLike, radius: float, *, query: Query = "float", allow: ArrayLike | None = None
@@ -102,11 +118,11 @@ class FlatIndex(Index):
         )
         return RangeHits(offsets, self._binarizer.range_scores(scores, offsets, prepared), ids)
 
-    def _survivors(self, k: int, refine: Refine) -> int:
+    def _survivors(self, k: int, refine: Refine, candidates: int) -> int:
         if refine is None:
-            return max(self._binarizer.survivors(len(self)), _FEWEST_SURVIVORS, 4 * k)
+            return max(self._binarizer.survivors(len(self)), _FEWEST_SURVIVORS, 4 * max(k, candidates))
         if refine == "exact":
             return 0
         if isinstance(refine, bool) or not isinstance(refine, int) or refine < 1:
             raise ValueError(f"refine is {refine!r}: want None, an integer >= 1 or 'exact'")
-        return min(refine * k, max(len(self), 1))
+        return min(max(refine * k, candidates), max(len(self), 1))

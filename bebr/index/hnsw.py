@@ -6,9 +6,10 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from bebr import _core
-from bebr.arrays import as_ids
+from bebr.arrays import Ids, as_ids, as_vectors
 from bebr.binarizer import Binarizer, Codes, PreparedQueries, Query
-from bebr.index.base import Hits, Index, RangeHits, check_k, row_format
+from bebr.index.base import Hits, Index, RangeHits, row_format
+from bebr.index.raw import RawType, RawVectors
 
 _EF = 64
 
@@ -27,8 +28,17 @@ class HNSWIndex(Index):
     :func:`bebr.open_index` gives an index that refuses ``add``.
     """
 
-    def __init__(self, binarizer: Binarizer, neighbors: int = 16, ef_construction: int = 128, seed: int = 0) -> None:
+    def __init__(
+        self,
+        binarizer: Binarizer,
+        neighbors: int = 16,
+        ef_construction: int = 128,
+        seed: int = 0,
+        *,
+        rescore: RawType | None = None,
+    ) -> None:
         self._binarizer = binarizer
+        self._raw = RawVectors.make(rescore, binarizer)
         gram, mean, mean_norm = binarizer.code_space()
         self._engine: _core.GraphIndex = _core.GraphIndex(
             *row_format(binarizer),
@@ -50,17 +60,23 @@ class HNSWIndex(Index):
         return self._engine.neighbors
 
     @property
-    def bytes_per_vector(self) -> int:
-        """Bytes held for one vector: code, factors, links, rounded up to whole cache lines; ids not."""
-        return self._engine.node_bytes
+    def bytes_per_vector(self) -> float:
+        """Bytes held for one vector: code, factors, links, rounded up to whole cache lines, and the raw vector; ids
+        not."""
+        return self._engine.node_bytes + self._raw_bytes
 
     def add(self, x: ArrayLike, ids: ArrayLike | None = None) -> None:
-        codes = self._binarizer.encode(x)
-        self.add_codes(codes, self._new_ids(len(codes)) if ids is None else ids)
+        floats = as_vectors(x, "x", self._binarizer.input_dim)
+        numbers = self._new_ids(len(floats)) if ids is None else as_ids(ids, "ids", len(floats))
+        with self._adding(floats if self._raw is None else self._binarizer.vectors(floats), numbers):
+            self._add(self._binarizer.encode(floats), numbers)
 
     def add_codes(self, codes: Codes, ids: ArrayLike) -> None:
+        self._no_vectors_needed()
         self._binarizer._check_codes(codes)
-        numbers = as_ids(ids, "ids", len(codes))
+        self._add(codes, as_ids(ids, "ids", len(codes)))
+
+    def _add(self, codes: Codes, numbers: Ids) -> None:
         self._engine.add(np.ascontiguousarray(codes.planes), codes.factor_rows(), numbers)
         self._took(numbers)
 
@@ -73,6 +89,7 @@ class HNSWIndex(Index):
         ef: int | None = None,
         radius: float | None = None,
         allow: ArrayLike | None = None,
+        rescore: int | None = None,
         binarizer: Binarizer | None = None,
     ) -> Hits:
         """The k best rows found for each query; fewer only where there are fewer.
@@ -80,11 +97,12 @@ class HNSWIndex(Index):
         queries: float32[n, d] or [d]. query: ``"float"`` (ADC) or ``"code"`` (SDC, the paper's mode).
         ef: candidates kept while walking, at least k; more find more, more slowly. None: 64, or k if that is more.
         radius: only rows at least this similar (l2: at most this squared distance).
-        allow: int64 ids; only these are found. binarizer: the model of the queries where it is a newer one than the
-        codes' (:meth:`Binarizer.prepare_for`). Raises ``ValueError``; :class:`IncompatibleModel`.
+        allow: int64 ids; only these are found. rescore: as in :meth:`FlatIndex.search`.
+        binarizer: the model of the queries where it is a newer one than the codes' (:meth:`Binarizer.prepare_for`).
+        Raises ``ValueError``; :class:`IncompatibleModel`.
         """
         prepared = (binarizer or self._binarizer).prepare_for(self._binarizer, queries, query)
-        return self.search_prepared(prepared, k, ef=ef, radius=radius, allow=allow)
+        return self.search_prepared(prepared, k, ef=ef, radius=radius, allow=allow, rescore=rescore)
 
     def search_prepared(  # type: ignore[override]
         self,
@@ -94,18 +112,17 @@ class HNSWIndex(Index):
         ef: int | None = None,
         radius: float | None = None,
         allow: ArrayLike | None = None,
+        rescore: int | None = None,
     ) -> Hits:
+        candidates = self._candidates(prepared, k, rescore)
         scores, ids = self._engine.search(
             prepared.y,
             prepared.base,
-            check_k(k),
-            _EF if ef is None else _whole("ef", ef, (1 << 31) - 1),
+            max(k, candidates),
+            max(candidates, _EF if ef is None else _whole("ef", ef, (1 << 31) - 1)),
             None if allow is None else as_ids(allow, "allow"),
         )
-        if radius is not None:
-            outside = ~(scores > self._binarizer.engine_floors(radius, prepared)[:, None])
-            scores[outside], ids[outside] = -np.inf, -1
-        return Hits(self._binarizer.metric_scores(scores, prepared), ids)
+        return self._within(radius, self._answer(prepared, k, candidates, scores, ids))
 
     def search_range(
         self,
@@ -121,7 +138,9 @@ class HNSWIndex(Index):
         prepared = self._binarizer.prepare(queries, query)
         k = min(_EF, max(len(self), 1))
         while True:
-            hits = self.search_prepared(prepared, k, ef=None if ef is None else max(ef, k), radius=radius, allow=allow)
+            hits = self.search_prepared(
+                prepared, k, ef=None if ef is None else max(ef, k), radius=radius, allow=allow, rescore=0
+            )
             if k >= len(self) or not (hits.ids[:, -1] >= 0).any():
                 break
             k = min(4 * k, len(self))

@@ -10,12 +10,13 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from bebr import _core
-from bebr.arrays import Floats, as_ids, as_vectors
+from bebr.arrays import Floats, Ids, as_ids, as_vectors
 from bebr.binarizer import Binarizer, Codes, PreparedQueries, Query
 from bebr.errors import CorruptFile
 from bebr.index.base import Hits, Index, RangeHits, check_k, row_format
 from bebr.index.calibration import calibrated
 from bebr.index.kmeans import kmeans
+from bebr.index.raw import RawType, RawVectors
 
 Margin = float | Literal["exact"] | None
 
@@ -30,12 +31,17 @@ class IVFIndex(Index):
 
     Centroids come from :meth:`train`, or from the first vectors added. ``lists`` of about 2 to 4 times the square root
     of the number of rows suit most data. ``mmap=True`` of :func:`open_index` gives an index that refuses ``add``.
+
+    rescore: as in :class:`FlatIndex`.
     """
 
-    def __init__(self, binarizer: Binarizer, lists: int = 256, seed: int = 0) -> None:
+    def __init__(
+        self, binarizer: Binarizer, lists: int = 256, seed: int = 0, *, rescore: RawType | None = None
+    ) -> None:
         if isinstance(lists, bool) or not isinstance(lists, int | np.integer) or not 1 <= lists <= 1 << 20:
             raise ValueError(f"lists is {lists!r}: want an integer from 1 to {1 << 20}")
         self._binarizer = binarizer
+        self._raw = RawVectors.make(rescore, binarizer)
         self._lists, self._seed = int(lists), int(seed)
         self._next_id = 0
         self._probes = min(_PROBES, self._lists)
@@ -124,14 +130,17 @@ class IVFIndex(Index):
 
     def add(self, x: ArrayLike, ids: ArrayLike | None = None) -> None:
         floats = as_vectors(x, "x", self._binarizer.input_dim)
-        self._add(self._binarizer.encode(floats), self._binarizer.vectors(floats), ids)
+        codes, vectors = self._binarizer.encode(floats), self._binarizer.vectors(floats)
+        numbers = self._new_ids(len(codes)) if ids is None else as_ids(ids, "ids", len(codes))
+        with self._adding(vectors, numbers):
+            self._add(codes, vectors, numbers)
 
     def add_codes(self, codes: Codes, ids: ArrayLike) -> None:
+        self._no_vectors_needed()
         self._binarizer._check_codes(codes)
-        self._add(codes, self._binarizer.reconstructed(codes), ids)
+        self._add(codes, self._binarizer.reconstructed(codes), as_ids(ids, "ids", len(codes)))
 
-    def _add(self, codes: Codes, vectors: Floats, ids: ArrayLike | None) -> None:
-        numbers = self._new_ids(len(codes)) if ids is None else as_ids(ids, "ids", len(codes))
+    def _add(self, codes: Codes, vectors: Floats, numbers: Ids) -> None:
         if not self._trained:
             self._train(vectors)
         self._engine.add(np.ascontiguousarray(codes.planes), codes.factor_rows(), numbers, self._engine.assign(vectors))
@@ -147,6 +156,7 @@ class IVFIndex(Index):
         margin: Margin = None,
         radius: float | None = None,
         allow: ArrayLike | None = None,
+        rescore: int | None = None,
         binarizer: Binarizer | None = None,
     ) -> Hits:
         """The k best rows for each query, among the ``probes`` lists nearest to it.
@@ -157,12 +167,15 @@ class IVFIndex(Index):
         margin: a row is completed over all planes when its sign plane's score, raised by this many standard deviations
         of what the sign plane cannot see, reaches the k-th result so far; None: what training measured; ``"exact"``:
         raised by an upper bound, so that the result equals scoring all planes of all rows of these lists.
-        radius: only rows at least this similar (l2: at most this squared distance).
+        radius: only rows at least this similar (l2: at most this squared distance), by exact scores where these are
+        taken.
         allow: int64 ids; only these are considered. k results are found wherever k allowed rows exist.
-        binarizer: as in :meth:`FlatIndex.search`. Raises ``ValueError``; :class:`IncompatibleModel`.
+        rescore, binarizer: as in :meth:`FlatIndex.search`. Raises ``ValueError``; :class:`IncompatibleModel`.
         """
         prepared = (binarizer or self._binarizer).prepare_for(self._binarizer, queries, query)
-        return self.search_prepared(prepared, k, probes=probes, margin=margin, radius=radius, allow=allow)
+        return self.search_prepared(
+            prepared, k, probes=probes, margin=margin, radius=radius, allow=allow, rescore=rescore
+        )
 
     def search_prepared(  # type: ignore[override]
         self,
@@ -173,20 +186,24 @@ class IVFIndex(Index):
         margin: Margin = None,
         radius: float | None = None,
         allow: ArrayLike | None = None,
+        rescore: int | None = None,
     ) -> Hits:
+        candidates = self._candidates(prepared, k, rescore)
+        floors = None if radius is None else self._floors(prepared, radius)
         scores, ids = self._engine.search(
             prepared.y,
             prepared.base,
             prepared.stage_y,
             prepared.stage_base,
             prepared.vectors,
-            check_k(k),
+            max(k, candidates),
+            k,
             self._check_probes(probes),
             self._check_margin(margin),
             None if allow is None else as_ids(allow, "allow"),
-            None if radius is None else self._floors(prepared, radius),
+            None if candidates else floors,
         )
-        return Hits(self._binarizer.metric_scores(scores, prepared), ids)
+        return self._within(radius, self._answer(prepared, k, candidates, scores, ids))
 
     def search_range(
         self,
@@ -198,7 +215,7 @@ class IVFIndex(Index):
         margin: Margin = None,
         allow: ArrayLike | None = None,
     ) -> RangeHits:
-        """Every row at least ``radius`` similar (l2: at most that squared distance) in the lists looked at."""
+        """Every row at least ``radius`` similar (l2: at most that squared distance) in the lists looked at, by code."""
         prepared = self._binarizer.prepare(queries, query)
         offsets, scores, ids = self._engine.range(
             prepared.y,
@@ -236,4 +253,4 @@ class IVFIndex(Index):
         if not self._trained:
             raise ValueError("this index has no centroids yet: train() it or add() vectors before it is saved")
         options = json.dumps({"probes": self._probes, "margin": self._margin, "seed": self._seed}).encode()
-        self._engine.save(str(path), {"model": self._binarizer.to_bytes(), "search": options})
+        self._save(path, {"model": self._binarizer.to_bytes(), "search": options})

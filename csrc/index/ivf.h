@@ -22,7 +22,8 @@ namespace bebr {
 
 struct IvfParams {
   size_t k = 10;
-  size_t probes = 1;  // lists looked at; more where a filter leaves fewer than k results
+  size_t enough = 10;  // 1 to k: with fewer results than this, more lists are looked at
+  size_t probes = 1;   // lists looked at
   // A row is completed over all planes if its sign plane's score, raised by this many standard deviations of what the
   // sign plane cannot see, reaches the k-th result so far. Negative: raised by an upper bound, so that probed lists are
   // searched exactly.

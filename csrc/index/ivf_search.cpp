@@ -7,6 +7,7 @@
 #include <functional>
 #include <limits>
 #include <mutex>
+#include <string>
 
 #include "base/error.h"
 #include "base/threads.h"
@@ -161,10 +162,10 @@ struct IvfIndex::Scan::Group {
     for (uint32_t i = 0; i < who.size(); ++i) who[i] = i;
     while (true) {
       probe(who, probes);
-      // Fewer than k results only where fewer rows exist: look at more lists, from the start, for their order may
+      // Fewer than enough results only where fewer rows exist: look at more lists, from the start, for their order may
       // change.
       if (probes == all || scan_.params_.floors != nullptr) return;
-      std::erase_if(who, [&](uint32_t i) { return queries_[i].top.full(); });
+      std::erase_if(who, [&](uint32_t i) { return queries_[i].top.hits().size() >= scan_.params_.enough; });
       if (who.empty()) return;
       for (const uint32_t i : who) queries_[i].top.clear();
       probes = std::min(all, 4 * probes);
@@ -443,6 +444,8 @@ std::unique_ptr<IvfIndex> IvfIndex::set_apart(std::span<const Place> places) con
 void IvfIndex::search(const Queries& queries, const float* vectors, const IvfParams& params,
                       std::vector<std::vector<Hit>>& hits) const {
   if (params.k < 1) fail(Code::InvalidArgument, "k is 0: want k >= 1");
+  if (params.enough < 1 || params.enough > params.k)
+    fail(Code::InvalidArgument, "enough is " + std::to_string(params.enough) + ": want 1 to k");
   hits.assign(queries.count, {});
   if (queries.count == 0) return;
   std::shared_lock lock(mutex_);

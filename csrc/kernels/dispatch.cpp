@@ -14,18 +14,21 @@ Kernels bind(Isa isa) {
   bind_scalar(table);
   bind_scalar_gemm(table);
   bind_scalar_descend(table);
+  bind_scalar_raw(table);
 #if defined(__x86_64__)
   if (isa >= Isa::Avx2) {
     bind_avx2(table);
     bind_avx2_gemm(table);
     bind_avx2_descend(table);
     bind_avx2_graph(table);
+    bind_avx2_raw(table);
   }
   if (isa >= Isa::Avx512) {
     bind_avx512(table);
     bind_avx512_gemm(table);
     bind_avx512_descend(table);
     bind_avx512_graph(table);
+    bind_avx512_raw(table);
   }
   if (isa >= Isa::Amx) {
     bind_amx(table);

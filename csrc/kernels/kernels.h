@@ -116,6 +116,17 @@ struct Kernels {
   void (*dot_int8)(const int8_t* a, const int8_t* data, size_t dims, const uint32_t* rows, size_t count,
                    int32_t* out) noexcept;
 
+  // Rows kept beside the codes, row i at data + rows[i] * stride (index/raw.h): `dim` entries of fp16, or of int8
+  // within -127 to 127. Rows further on are asked for from memory ahead. raw_dot_f16: out[i] = <q, row i>; raw_l2_f16:
+  // out[i] = ||q - row i||^2. Float: compared with float64 to twice scalar's error, not to the bit.
+  void (*raw_dot_f16)(const float* q, uint32_t dim, const uint8_t* data, size_t stride, const uint32_t* rows,
+                      size_t count, float* out) noexcept;
+  void (*raw_l2_f16)(const float* q, uint32_t dim, const uint8_t* data, size_t stride, const uint32_t* rows,
+                     size_t count, float* out) noexcept;
+  // dots[i] = <q, row i>, squares[i] = ||row i||^2. sum_j |q[j]| * 127 < 2^31; dim <= 2^16.
+  void (*raw_dot_i8)(const int16_t* q, uint32_t dim, const uint8_t* data, size_t stride, const uint32_t* rows,
+                     size_t count, int32_t* dots, int32_t* squares) noexcept;
+
   // The paper's two kernels, as baselines (PAPER.md section 3). Packing of both: code/paper.h.
   // lut_sdc: blocks of 32 documents; per code byte 16 bytes of high nibbles (documents 2j low half, 2j+1 high half),
   // then 16 of low nibbles; table[s * 16 + n]: 8-bit entries of sub-space s (2 per code byte, high nibble first).
@@ -149,15 +160,18 @@ const Kernels& kernels(Isa isa);
 void bind_scalar(Kernels& table) noexcept;
 void bind_scalar_gemm(Kernels& table) noexcept;
 void bind_scalar_descend(Kernels& table) noexcept;
+void bind_scalar_raw(Kernels& table) noexcept;
 #if defined(__x86_64__)
 void bind_avx2(Kernels& table) noexcept;
 void bind_avx2_gemm(Kernels& table) noexcept;
 void bind_avx2_graph(Kernels& table) noexcept;
 void bind_avx2_descend(Kernels& table) noexcept;
+void bind_avx2_raw(Kernels& table) noexcept;
 void bind_avx512(Kernels& table) noexcept;
 void bind_avx512_gemm(Kernels& table) noexcept;
 void bind_avx512_graph(Kernels& table) noexcept;
 void bind_avx512_descend(Kernels& table) noexcept;
+void bind_avx512_raw(Kernels& table) noexcept;
 void bind_amx(Kernels& table) noexcept;
 void bind_amx_gemm(Kernels& table) noexcept;
 #endif
