@@ -353,4 +353,5 @@ PYBIND11_MODULE(_core, m) {
   bind_codes(m);
   bind_index(m);
   bind_ivf(m);
+  bind_build(m);
 }

@@ -95,5 +95,6 @@ py::dict foreign_sections(const File& file, const Owns& owns) {
 }
 
 void bind_ivf(py::module_& m);
+void bind_build(py::module_& m);
 
 }  // namespace bebr
