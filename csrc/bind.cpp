@@ -304,10 +304,10 @@ void translate(std::exception_ptr p) {
       case Code::Io:
         PyErr_SetString(PyExc_OSError, e.what());
         return;
-      case Code::InvalidArgument:
       case Code::UnknownId:
         PyErr_SetString(PyExc_KeyError, e.what());
-        break;
+        return;
+      case Code::InvalidArgument:
       case Code::ReadOnly:
         PyErr_SetString(PyExc_ValueError, e.what());
         return;
