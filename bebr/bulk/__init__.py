@@ -20,7 +20,7 @@ from bebr.arrays import Floats, Ids
 from bebr.binarizer import Binarizer
 from bebr.bulk.budget import Budget, check_disk, parse_size
 from bebr.bulk.passes import Encoding, gathered, sampled
-from bebr.bulk.work import Work, fingerprint
+from bebr.bulk.work import FIRST_ROWS, Work, fingerprint
 from bebr.errors import LimitExceeded
 from bebr.index import IVFIndex, open_index
 from bebr.index.base import row_format
@@ -98,7 +98,8 @@ class _Build:
     def run(
         self, size: int | None, bz: Binarizer | None, metric: str, ids: Ids | None, refine: bool, seed: int
     ) -> IVFIndex:
-        first = next(self._vectors.blocks(0, min(1024, self._vectors.rows), 1024))
+        count = min(FIRST_ROWS, self._vectors.rows)
+        first = gathered(self._vectors.blocks(0, count, count), count)
         fixed = {
             "source": self._vectors.mark,
             "vectors": fingerprint(first),

@@ -16,7 +16,7 @@ import numpy as np
 from bebr.arrays import Floats
 from bebr.files import replacing, write_atomically
 
-_FIRST_ROWS = 1024
+FIRST_ROWS = 1024
 
 
 class Work:
@@ -89,7 +89,7 @@ class Work:
 
 def fingerprint(first: Floats) -> str:
     """Of the first vectors of a source: another source of the same shape has another one."""
-    return hashlib.sha256(np.ascontiguousarray(first[:_FIRST_ROWS]).tobytes()).hexdigest()[:16]
+    return hashlib.sha256(np.ascontiguousarray(first[:FIRST_ROWS]).tobytes()).hexdigest()[:16]
 
 
 def _short(value: Any) -> str:
