@@ -326,3 +326,34 @@ def test_a_source_that_ends_early(vectors, bz, tmp_path):
 @pytest.mark.parametrize(("text", "size"), [("4GiB", 4 << 30), ("500 MB", 500_000_000), ("1.5k", 1500), (77, 77)])
 def test_sizes(text, size):
     assert bebr.bulk.parse_size(text) == size
+
+
+# Centroids in two levels
+
+
+def test_more_lists_than_4096_are_found_in_two_levels_and_keep_their_balance(tmp_path):
+    from bebr import _core
+    from bebr.index.kmeans import _lloyd, kmeans
+    from tests.conftest import clustered
+
+    x = clustered(40_000, 16)
+    centroids = kmeans(x, 5000, seed=0)
+    assert centroids.shape == (5000, 16) and np.isfinite(centroids).all()
+    np.testing.assert_array_equal(centroids, kmeans(x, 5000, seed=0))
+    of = _core.Centroids(centroids).assign(x)
+    assert np.bincount(of, minlength=5000).max() < 4 * 8
+    # As near as the lists of one level, nearly.
+    spread = ((x - centroids[of]) ** 2).sum(axis=1).mean()
+    one_level = _lloyd(x, 5000, np.random.default_rng(0))
+    assert spread < 1.05 * ((x - one_level[_core.Centroids(one_level).assign(x)]) ** 2).sum(axis=1).mean()
+    # Assigned through groups, almost every row is in its nearest list.
+    distances = (centroids**2).sum(1) / 2 - x[:2000] @ centroids.T
+    assert (of[:2000] == distances.argmin(axis=1)).mean() > 0.97
+
+
+def test_shares_are_in_proportion_and_never_more_than_there_is():
+    from bebr.index.kmeans import _shares
+
+    assert _shares(np.array([10, 0, 30, 60]), 10).tolist() == [1, 0, 3, 6]
+    assert _shares(np.array([1, 1, 98]), 50).tolist() == [1, 0, 49]
+    assert _shares(np.array([3, 1, 2]), 6).tolist() == [3, 1, 2]
