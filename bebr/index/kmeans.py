@@ -13,6 +13,8 @@ SAMPLE_PER_LIST = 256
 # More lists than this are found in two levels: 65,536 lists then cost 256 times less.
 MOST_DIRECT = 4096
 _ITERATIONS = 12
+# Iterations over all lists after those in groups: neighbours across a group's border find each other.
+_ACROSS = 2
 # A list above this multiple of the mean gets another centroid, taken from the smallest list, while iterations last.
 _LARGE = 2.0
 _SPREAD = 1e-3
@@ -47,13 +49,16 @@ def _two_levels(x: Floats, lists: int, rng: np.random.Generator) -> Floats:
             members = x[order[ends[group] - sizes[group] : ends[group]]]
             centroids[done : done + wanted] = _lloyd(members, wanted, rng)
             done += wanted
+    for _ in range(_ACROSS):
+        centroids = _means(x, _core.Centroids(centroids).assign(x), centroids)[1]
     return centroids
 
 
 def _shares(sizes: NDArray[np.int64], lists: int) -> NDArray[np.int64]:
-    """``lists`` (at most the sum of sizes) divided in proportion to sizes, none more than its size: largest remainders."""
+    """``lists`` (at most the sum of sizes) divided in proportion to sizes, none more than its size: largest
+    remainders."""
     exact = sizes * (lists / sizes.sum())
-    shares = np.minimum(np.floor(exact).astype(np.int64), sizes)
+    shares: NDArray[np.int64] = np.minimum(np.floor(exact).astype(np.int64), sizes)
     while (missing := lists - int(shares.sum())) > 0:
         remainder = np.where(shares < sizes, exact - shares, -np.inf)
         shares[np.argsort(-remainder, kind="stable")[: min(missing, int((shares < sizes).sum()))]] += 1
