@@ -1,14 +1,12 @@
-"""bebr.build: the file is that of an index built in memory, whatever the source, the memory and the kills on the way."""
+"""bebr.build: the file is that of an index built in memory, whatever the source, the memory and the kills."""
 
 from __future__ import annotations
 
 import os
-import re
 import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -108,7 +106,7 @@ def test_ids_in_any_order(order, vectors, bz, tmp_path, monkeypatch):
 
 def test_the_first_rows_only_and_plain_codes(vectors, bz, tmp_path):
     index = bebr.build(vectors, tmp_path / "o.bebr", lists=LISTS, binarizer=bz, rows=1000, refine=False)
-    codes, ids = index.codes(np.arange(1000))
+    codes, _ = index.codes(np.arange(1000))
     assert len(index) == 1000
     np.testing.assert_array_equal(codes.planes, bz.encode(vectors[:1000], refine=False).planes)
 
