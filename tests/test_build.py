@@ -349,6 +349,12 @@ def test_more_lists_than_4096_are_found_in_two_levels_and_keep_their_balance(tmp
     assert (of[:2000] == distances.argmin(axis=1)).mean() > 0.97
 
 
+def test_a_list_far_larger_than_the_others_is_said_aloud(vectors, bz, tmp_path):
+    equal = np.concatenate([vectors, np.repeat(vectors[:1], 5000, axis=0)])
+    with pytest.warns(UserWarning, match=r"the largest list holds 5,\d+ rows, .* times the mean"):
+        bebr.build(equal, tmp_path / "o.bebr", lists=LISTS, binarizer=bz)
+
+
 def test_shares_are_in_proportion_and_never_more_than_there_is():
     from bebr.index.kmeans import _shares
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,8 @@ __all__ = ["build", "parse_size"]
 Source = str | Path | Sequence[str | Path] | NDArray[Any] | Blocks
 _MOST_ROWS = (1 << 32) - 32
 _MOST_LISTS = 1 << 20
+# Lists larger than this many times the mean are said aloud, unless they are so small that it does not matter.
+_MOST_UNEQUAL, _FEW_ROWS = 4, 4096
 
 
 def build(
@@ -58,6 +61,7 @@ def build(
     source: a file of vectors (bebr.vectors), several, a folder of them, an array [n, d], or a function that yields
         blocks float32[m, d] from a given row on, the same each time, with ``rows`` in all.
     lists: None: the power of two nearest to four times the square root of the rows.
+        A warning where one ends with over four times the mean.
     bytes_per_vector or binarizer: the code; a binarizer is trained on a sample, for ``metric`` (None: cosine).
     ids: int64[n], a mapped array perhaps; None: the numbers of the rows. Ids that do not ascend are put in order within
         ``memory``.
@@ -136,6 +140,7 @@ class _Build:
             work.remove()
         index = open_index(self._output)
         assert isinstance(index, IVFIndex)
+        _warn_of_unequal(index)
         return index
 
     def _sample(self, count: int) -> Floats:
@@ -162,6 +167,17 @@ class _Build:
         centroids = kmeans(x, self._lists, seed)
         work.keep_centroids(centroids)
         return centroids
+
+
+def _warn_of_unequal(index: IVFIndex) -> None:
+    sizes = index.list_sizes
+    mean, largest = sum(sizes) / len(sizes), max(sizes)
+    if largest > _MOST_UNEQUAL * mean and largest > _FEW_ROWS:
+        warnings.warn(
+            f"the largest list holds {largest:,} rows, {largest / mean:.1f} times the mean: searches that look at it take "
+            "longer (many equal vectors are in one list, whatever the centroids)",
+            stacklevel=4,
+        )
 
 
 def _lists(lists: int | None, rows: int) -> int:
