@@ -174,8 +174,8 @@ def _warn_of_unequal(index: IVFIndex) -> None:
     mean, largest = sum(sizes) / len(sizes), max(sizes)
     if largest > _MOST_UNEQUAL * mean and largest > _FEW_ROWS:
         warnings.warn(
-            f"the largest list holds {largest:,} rows, {largest / mean:.1f} times the mean: searches that look at it take "
-            "longer (many equal vectors are in one list, whatever the centroids)",
+            f"the largest list holds {largest:,} rows, {largest / mean:.1f} times the mean: searches that look at it "
+            "take longer (many equal vectors are in one list, whatever the centroids)",
             stacklevel=4,
         )
 
