@@ -6,7 +6,6 @@ whose rows are in the order of their lists; pass 3 merges the chunks, list after
 
 from __future__ import annotations
 
-import json
 import math
 import warnings
 from collections.abc import Sequence
@@ -130,13 +129,12 @@ class _Build:
             engine = _core.IvfBuild(*row_format(bz), centroids, bz.metric == "ip", 0.0)
             encoding = Encoding(self._vectors, bz, engine, work, ids, began["chunk"], self._budget.block, refine)
             encoding.run(self._progress)
-            search = {"probes": IVFIndex(bz, self._lists).probes, "seed": seed}
-            extra = {"model": bz.to_bytes(), "search": json.dumps(search).encode()}
+            sections = IVFIndex(bz, self._lists, seed)._sections()
 
             def merged(done: int, total: int) -> None:
                 self._progress("merging", done, total)
 
-            engine.merge(str(self._output), encoding.chunks, extra, self._budget.memory, merged)
+            engine.merge(str(self._output), encoding.chunks, sections, self._budget.memory, merged)
             work.remove()
         index = open_index(self._output)
         assert isinstance(index, IVFIndex)

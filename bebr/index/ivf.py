@@ -199,5 +199,9 @@ class IVFIndex(Index):
     def save(self, path: str | Path) -> None:
         if not self._trained:
             raise ValueError("this index has no centroids yet: train() it or add() vectors before it is saved")
-        options = json.dumps({"probes": self._probes, "seed": self._seed}).encode()
-        self._engine.save(str(path), {"model": self._binarizer.to_bytes(), "search": options})
+        self._engine.save(str(path), self._sections())
+
+    def _sections(self) -> dict[str, bytes]:
+        """What a file holds beside the rows and their lists; :func:`bebr.build` writes the same."""
+        options = {"probes": self._probes, "seed": self._seed}
+        return {"model": self._binarizer.to_bytes(), "search": json.dumps(options).encode()}
