@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/installed
 SOURCES := CMakeLists.txt pyproject.toml $(wildcard csrc/*.cpp csrc/*/*.cpp csrc/*/*.h proto/bebr/v1/*.proto)
 
-.PHONY: demo test lint types unit sanitize bench format build clean
+.PHONY: demo test lint types unit sanitize tsan bench format build clean
 
 demo: $(STAMP)
 	$(BIN)/python -m benchmarks.demo
@@ -44,6 +44,13 @@ sanitize: $(STAMP)
 	@rm -f build-sanitize.log
 	$(BIN)/cmake --build build/sanitize
 	build/sanitize/bebr_tests
+
+# The same under ThreadSanitizer: writers and readers of every index at once.
+tsan: $(STAMP)
+	$(BIN)/cmake -S . -B build/tsan -G Ninja -DCMAKE_MAKE_PROGRAM=$(abspath $(BIN)/ninja) -DBEBR_PYTHON=OFF -DBEBR_TESTS=ON -DBEBR_SANITIZE_THREADS=ON > build-tsan.log || { cat build-tsan.log; exit 1; }
+	@rm -f build-tsan.log
+	$(BIN)/cmake --build build/tsan
+	build/tsan/bebr_tests
 
 format: $(STAMP)
 	$(BIN)/ruff check --fix .

@@ -79,7 +79,15 @@ class FlatIndex:
         k: int,
         survivors: int,
         allow: NDArray[np.int64] | None,
+        floors: NDArray[np.float32] | None = None,
     ) -> tuple[NDArray[np.float32], NDArray[np.int64]]: ...
+    def range(
+        self,
+        y: NDArray[np.float32],
+        base: NDArray[np.float32],
+        allow: NDArray[np.int64] | None,
+        floors: NDArray[np.float32],
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.int64]]: ...
     def save(self, path: str, extra: dict[str, bytes]) -> None: ...
 
 class Centroids:
@@ -154,6 +162,54 @@ class IvfIndex:
     ) -> tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.int64]]: ...
     def save(self, path: str, extra: dict[str, bytes]) -> None: ...
 
+class GraphIndex:
+    def __init__(
+        self,
+        widths: list[int],
+        factor: str,
+        stage_factor: bool,
+        factor_bytes: int,
+        code: tuple[int, int],
+        stage_code: tuple[int, int],
+        neighbors: int,
+        ef_construction: int,
+        seed: int,
+        gram: NDArray[np.float32],
+        mean: NDArray[np.float32],
+        mean_norm: float,
+        scale: float,
+        offset: float,
+        lift: bool,
+    ) -> None: ...
+    def __len__(self) -> int: ...
+    @property
+    def mapped(self) -> bool: ...
+    @property
+    def widths(self) -> list[int]: ...
+    @property
+    def factor_bytes(self) -> int: ...
+    @property
+    def neighbors(self) -> int: ...
+    @property
+    def node_bytes(self) -> int: ...
+    @property
+    def max_id(self) -> int: ...
+    def add(self, planes: NDArray[np.uint8], factors: NDArray[np.uint8], ids: NDArray[np.int64]) -> None: ...
+    def remove(self, ids: NDArray[np.int64]) -> int: ...
+    def contains(self, id: int) -> bool: ...
+    def rows(
+        self, ids: NDArray[np.int64] | None = None
+    ) -> tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.int64]]: ...
+    def search(
+        self,
+        y: NDArray[np.float32],
+        base: NDArray[np.float32],
+        k: int,
+        ef: int,
+        allow: NDArray[np.int64] | None,
+    ) -> tuple[NDArray[np.float32], NDArray[np.int64]]: ...
+    def save(self, path: str, extra: dict[str, bytes]) -> None: ...
+
 class IvfBuild:
     def __init__(
         self,
@@ -187,7 +243,7 @@ class IvfBuild:
         progress: Callable[[int, int], None],
     ) -> None: ...
 
-def open_index(path: str, map: bool, verify: bool) -> tuple[FlatIndex | IvfIndex, dict[str, bytes]]: ...
+def open_index(path: str, map: bool, verify: bool) -> tuple[FlatIndex | IvfIndex | GraphIndex, dict[str, bytes]]: ...
 def kernel_bench(
     isa: str, kernel: str, dims: int, planes: int, rows: int, queries: int, repeats: int
 ) -> list[float]: ...

@@ -338,8 +338,11 @@ class Binarizer:
         return Codes(planes, self._factors(vectors, planes))
 
     def vectors(self, x: ArrayLike) -> Floats:
-        """``x`` float32[n, d] in the space that the engine scores in, float32[n, inner_dim]: the decoder's, of unit length
-        for cosine; without a decoder, code values. Centroids of an IVF index live there."""
+        """``x`` float32[n, d] in the space that the engine scores in, float32[n, inner_dim].
+
+        It is the decoder's, and there of unit length for cosine; without a decoder it is that of code values. Centroids
+        of an IVF index live there.
+        """
         vectors = self._enter(as_vectors(x, "x", self.input_dim))
         if self._decoder is None:
             return _core.unpack(self._encoder.encode(vectors), list(self.widths))
@@ -454,8 +457,10 @@ class Binarizer:
         return scores if calibration == (1.0, 0.0) else np.asarray(np.float32(a) * scores + np.float32(b), np.float32)
 
     def engine_floors(self, radius: float, prepared: PreparedQueries) -> Floats:
-        """The engine's score that a row must lie above to be within ``radius``, in the metric's own unit, of each query:
-        float32[n]. ``ValueError`` unless it is a number."""
+        """The engine's score that a row must lie above to be within ``radius`` of each query, float32[n].
+
+        radius: in the metric's own unit; ``ValueError`` unless it is a number.
+        """
         if isinstance(radius, bool | str) or not np.isfinite(radius):
             raise ValueError(f"radius is {radius!r}: want a finite number")
         a, b = prepared.calibration
@@ -517,6 +522,17 @@ class Binarizer:
             else self._decoder.decode(np.ascontiguousarray(codes.planes))
         )
         return np.asarray(vectors * codes.factors[:, :1], np.float32) if self.factor == "mul" else vectors
+
+    def code_space(self) -> tuple[Floats, Floats, float]:
+        """What compares codes with each other: the diagonal of A^T A and A^T mu, float32[m], and <mu, mu>.
+
+        Ones and zeros without a decoder: A = I in code space.
+        """
+        weight, bias = self._tensors.get("decoder.weight"), self._tensors.get("decoder.bias")
+        if weight is None:
+            return np.ones(self.dims, np.float32), np.zeros(self.dims, np.float32), 0.0
+        mu = np.zeros(weight.shape[1], np.float32) if bias is None else bias
+        return np.einsum("ij,ij->i", weight, weight), weight @ mu, float(mu @ mu)
 
     def _need_decoder(self, verb: str) -> _core.Decoder:
         if self._decoder is None:

@@ -15,9 +15,9 @@ from typing import Any
 
 import bebr
 
-__all__ = ["facts", "pinned"]
+__all__ = ["commit", "facts", "pinned"]
 
-_LIBRARIES = ("numpy", "faiss-cpu", "rabitqlib", "usearch", "scann", "scalable-vs", "torch")
+_LIBRARIES = ("numpy", "faiss-cpu", "hnswlib", "rabitqlib", "usearch", "scann", "scalable-vs", "torch")
 
 
 def facts(threads: int) -> dict[str, Any]:
@@ -30,7 +30,7 @@ def facts(threads: int) -> dict[str, Any]:
             versions[name] = None
     return {
         "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        "commit": _commit(),
+        "commit": commit(),
         "cpu": _cpu(),
         "cpus": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "python": platform.python_version(),
@@ -63,7 +63,7 @@ def _cpu() -> str:
     return platform.processor() or platform.machine()
 
 
-def _commit() -> str | None:
+def commit() -> str | None:
     """The commit of this tree, with a mark where it has been changed since; None outside a repository."""
     try:
         done = subprocess.run(

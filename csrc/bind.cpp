@@ -1,6 +1,6 @@
-// With bind.h and bind_ivf.cpp the only files that see pybind11. Arrays come in checked (dtype and C order by the array
-// types, shapes here); the GIL is released round everything that works; Error becomes the Python exception of its code
-// (bebr/errors.py).
+// With bind.h, bind_ivf.cpp and bind_graph.cpp the only files that see pybind11. Arrays come in checked (dtype and C
+// order by the array types, shapes here); the GIL is released round everything that works; Error becomes the Python
+// exception of its code (bebr/errors.py).
 #include "bind.h"
 
 #include <optional>
@@ -13,6 +13,7 @@
 #include "binarizer/encoder.h"
 #include "binarizer/network.h"
 #include "index/flat.h"
+#include "index/graph.h"
 #include "index/ivf.h"
 #include "kernels/bench.h"
 
@@ -66,24 +67,8 @@ void bind_codes(py::module_& m) {
 // --- indexes
 // ------------------------------------------------------------------------------------------------------------
 
-void add(FlatIndex& index, const Array<uint8_t>& planes, const Array<uint8_t>& factors, const Array<int64_t>& ids) {
-  const auto n = static_cast<py::ssize_t>(ids.size());
-  expect_shape(ids, "ids", {-1});
-  expect_shape(planes, "planes", {n, static_cast<py::ssize_t>(index.format().spec.row_bytes())});
-  expect_shape(factors, "factors", {n, static_cast<py::ssize_t>(index.format().factor_bytes())});
-  py::gil_scoped_release release;
-  index.add(static_cast<size_t>(n), planes.data(), factors.data(), ids.data());
-}
-
-size_t remove(FlatIndex& index, const Array<int64_t>& ids) {
-  expect_shape(ids, "ids", {-1});
-  py::gil_scoped_release release;
-  return index.remove({ids.data(), static_cast<size_t>(ids.size())});
-}
-
-py::tuple search(const FlatIndex& index, const Array<float>& y, const Array<float>& base,
-                 const std::optional<Array<float>>& stage_y, const std::optional<Array<float>>& stage_base, size_t k,
-                 size_t survivors, const std::optional<Array<int64_t>>& allow) {
+Queries queries_of(const FlatIndex& index, const Array<float>& y, const Array<float>& base,
+                   const std::optional<Array<float>>& stage_y, const std::optional<Array<float>>& stage_base) {
   const auto dims = static_cast<py::ssize_t>(index.format().spec.dims());
   expect_shape(y, "y", {-1, dims});
   const py::ssize_t n = y.shape(0);
@@ -95,10 +80,28 @@ py::tuple search(const FlatIndex& index, const Array<float>& y, const Array<floa
     queries.stage_y = stage_y->data();
     queries.stage_base = stage_base->data();
   }
-  SearchParams params{k, survivors, allow.has_value(), {}};
+  return queries;
+}
+
+SearchParams params_of(size_t k, size_t survivors, const std::optional<Array<int64_t>>& allow,
+                       const std::optional<Array<float>>& floors, py::ssize_t queries) {
+  SearchParams params{k, survivors, allow.has_value(), {}, nullptr};
   if (allow) params.allow = {allow->data(), static_cast<size_t>(allow->size())};
-  py::array_t<float> scores({n, static_cast<py::ssize_t>(k)});
-  py::array_t<int64_t> ids({n, static_cast<py::ssize_t>(k)});
+  if (floors) {
+    expect_shape(*floors, "floors", {queries});
+    params.floors = floors->data();
+  }
+  return params;
+}
+
+py::tuple search(const FlatIndex& index, const Array<float>& y, const Array<float>& base,
+                 const std::optional<Array<float>>& stage_y, const std::optional<Array<float>>& stage_base, size_t k,
+                 size_t survivors, const std::optional<Array<int64_t>>& allow,
+                 const std::optional<Array<float>>& floors) {
+  const Queries queries = queries_of(index, y, base, stage_y, stage_base);
+  const SearchParams params = params_of(k, survivors, allow, floors, y.shape(0));
+  py::array_t<float> scores({y.shape(0), static_cast<py::ssize_t>(k)});
+  py::array_t<int64_t> ids({y.shape(0), static_cast<py::ssize_t>(k)});
   {
     py::gil_scoped_release release;
     index.search(queries, params, scores.mutable_data(), ids.mutable_data());
@@ -106,19 +109,16 @@ py::tuple search(const FlatIndex& index, const Array<float>& y, const Array<floa
   return py::make_tuple(scores, ids);
 }
 
-py::tuple rows(const FlatIndex& index, const std::optional<Array<int64_t>>& ids) {
-  Rows out;
+py::tuple range(const FlatIndex& index, const Array<float>& y, const Array<float>& base,
+                const std::optional<Array<int64_t>>& allow, const Array<float>& floors) {
+  const Queries queries = queries_of(index, y, base, std::nullopt, std::nullopt);
+  const SearchParams params = params_of(1, 0, allow, floors, y.shape(0));
+  std::vector<std::vector<Hit>> hits;
   {
     py::gil_scoped_release release;
-    out = ids ? index.rows({ids->data(), static_cast<size_t>(ids->size())}) : index.rows();
+    hits = index.range(queries, params);
   }
-  return rows_to_numpy(index.format(), std::move(out));
-}
-
-void save(const FlatIndex& index, const std::string& path, const std::map<std::string, py::bytes>& extra) {
-  const std::vector<Section> sections = sections_of(extra);
-  py::gil_scoped_release release;
-  index.save(path, sections);
+  return ragged(hits);
 }
 
 // An index of whatever kind the file holds, and the sections that are not the index's own.
@@ -126,6 +126,7 @@ py::tuple open_index(const std::string& path, bool map, bool verify) {
   std::shared_ptr<const File> file;
   std::unique_ptr<FlatIndex> flat;
   std::unique_ptr<IvfIndex> ivf;
+  std::unique_ptr<GraphIndex> graph;
   {
     py::gil_scoped_release release;
     file = File::open(path, "", verify || !map);
@@ -133,11 +134,14 @@ py::tuple open_index(const std::string& path, bool map, bool verify) {
       flat = FlatIndex::open(file, map);
     else if (file->kind() == "ivf")
       ivf = IvfIndex::open(file, map);
+    else if (file->kind() == "graph")
+      graph = GraphIndex::open(file, map);
     else
-      fail(Code::Corrupt, path + ": holds a '" + file->kind() + "': want an index, 'flat' or 'ivf'");
+      fail(Code::Corrupt, path + ": holds a '" + file->kind() + "': want an index, 'flat', 'ivf' or 'graph'");
   }
   if (flat) return py::make_tuple(std::move(flat), foreign_sections(*file, FlatIndex::owns_section));
-  return py::make_tuple(std::move(ivf), foreign_sections(*file, IvfIndex::owns_section));
+  if (ivf) return py::make_tuple(std::move(ivf), foreign_sections(*file, IvfIndex::owns_section));
+  return py::make_tuple(std::move(graph), foreign_sections(*file, GraphIndex::owns_section));
 }
 
 void bind_index(py::module_& m) {
@@ -154,13 +158,14 @@ void bind_index(py::module_& m) {
       .def_property_readonly("widths", [](const FlatIndex& i) { return widths_of(i.format().spec); })
       .def_property_readonly("factor_bytes", [](const FlatIndex& i) { return i.format().code.bytes; })
       .def_property_readonly("max_id", &FlatIndex::max_id)
-      .def("add", &add, py::arg("planes"), py::arg("factors"), py::arg("ids"))
-      .def("remove", &remove, py::arg("ids"))
+      .def("add", &add_rows<FlatIndex>, py::arg("planes"), py::arg("factors"), py::arg("ids"))
+      .def("remove", &remove_rows<FlatIndex>, py::arg("ids"))
       .def("contains", &FlatIndex::contains, py::arg("id"))
-      .def("rows", &rows, py::arg("ids") = py::none())
+      .def("rows", &copy_rows<FlatIndex>, py::arg("ids") = py::none())
       .def("search", &search, py::arg("y"), py::arg("base"), py::arg("stage_y"), py::arg("stage_base"), py::arg("k"),
-           py::arg("survivors"), py::arg("allow"))
-      .def("save", &save, py::arg("path"), py::arg("extra"));
+           py::arg("survivors"), py::arg("allow"), py::arg("floors") = py::none())
+      .def("range", &range, py::arg("y"), py::arg("base"), py::arg("allow"), py::arg("floors"))
+      .def("save", &save_index<FlatIndex>, py::arg("path"), py::arg("extra"));
   m.def("open_index", &open_index, py::arg("path"), py::arg("map"), py::arg("verify"));
 }
 
@@ -354,4 +359,5 @@ PYBIND11_MODULE(_core, m) {
   bind_index(m);
   bind_ivf(m);
   bind_build(m);
+  bind_graph(m);
 }

@@ -7,6 +7,7 @@
 
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -15,6 +16,7 @@
 #include "base/file.h"
 #include "code/spec.h"
 #include "index/rows.h"
+#include "index/topk.h"
 
 namespace bebr {
 
@@ -94,7 +96,58 @@ py::dict foreign_sections(const File& file, const Owns& owns) {
   return extra;
 }
 
+template <typename Index>
+void add_rows(Index& index, const Array<uint8_t>& planes, const Array<uint8_t>& factors, const Array<int64_t>& ids) {
+  const auto n = static_cast<py::ssize_t>(ids.size());
+  expect_shape(ids, "ids", {-1});
+  expect_shape(planes, "planes", {n, static_cast<py::ssize_t>(index.format().spec.row_bytes())});
+  expect_shape(factors, "factors", {n, static_cast<py::ssize_t>(index.format().factor_bytes())});
+  py::gil_scoped_release release;
+  index.add(static_cast<size_t>(n), planes.data(), factors.data(), ids.data());
+}
+
+template <typename Index>
+size_t remove_rows(Index& index, const Array<int64_t>& ids) {
+  expect_shape(ids, "ids", {-1});
+  py::gil_scoped_release release;
+  return index.remove({ids.data(), static_cast<size_t>(ids.size())});
+}
+
+template <typename Index>
+py::tuple copy_rows(const Index& index, const std::optional<Array<int64_t>>& ids) {
+  Rows out;
+  {
+    py::gil_scoped_release release;
+    out = ids ? index.rows({ids->data(), static_cast<size_t>(ids->size())}) : index.rows();
+  }
+  return rows_to_numpy(index.format(), std::move(out));
+}
+
+template <typename Index>
+void save_index(const Index& index, const std::string& path, const std::map<std::string, py::bytes>& extra) {
+  const std::vector<Section> sections = sections_of(extra);
+  py::gil_scoped_release release;
+  index.save(path, sections);
+}
+
+// (offsets, scores, ids): those of query i stand between offsets i and i + 1.
+inline py::tuple ragged(const std::vector<std::vector<Hit>>& hits) {
+  std::vector<int64_t> offsets = {0}, ids;
+  std::vector<float> scores;
+  for (const auto& row : hits) {
+    for (const Hit& hit : row) {
+      scores.push_back(hit.score);
+      ids.push_back(hit.id);
+    }
+    offsets.push_back(static_cast<int64_t>(ids.size()));
+  }
+  const auto n = static_cast<py::ssize_t>(ids.size()), rows = static_cast<py::ssize_t>(offsets.size());
+  return py::make_tuple(to_numpy(std::move(offsets), {rows}), to_numpy(std::move(scores), {n}),
+                        to_numpy(std::move(ids), {n}));
+}
+
 void bind_ivf(py::module_& m);
 void bind_build(py::module_& m);
+void bind_graph(py::module_& m);
 
 }  // namespace bebr

@@ -97,18 +97,7 @@ py::tuple range(const IvfIndex& index, const Array<float>& y, const Array<float>
   const auto hits =
       search_hits(index, {y, base, stage_y, stage_base, vectors},
                   IvfParams{std::numeric_limits<uint32_t>::max(), probes, margin, nullptr, false, {}}, allow, floors);
-  std::vector<int64_t> offsets = {0}, ids;
-  std::vector<float> scores;
-  for (const auto& row : hits) {
-    for (const Hit& hit : row) {
-      scores.push_back(hit.score);
-      ids.push_back(hit.id);
-    }
-    offsets.push_back(static_cast<int64_t>(ids.size()));
-  }
-  const auto n = static_cast<py::ssize_t>(ids.size()), rows = static_cast<py::ssize_t>(offsets.size());
-  return py::make_tuple(to_numpy(std::move(offsets), {rows}), to_numpy(std::move(scores), {n}),
-                        to_numpy(std::move(ids), {n}));
+  return ragged(hits);
 }
 
 }  // namespace
@@ -156,38 +145,14 @@ void bind_ivf(py::module_& m) {
           "assign", [](const IvfIndex& index, const Array<float>& x) { return assign(index.centroids(), x); },
           py::arg("x"))
       .def("add", &add, py::arg("planes"), py::arg("factors"), py::arg("ids"), py::arg("lists"))
-      .def(
-          "remove",
-          [](IvfIndex& index, const Array<int64_t>& ids) {
-            expect_shape(ids, "ids", {-1});
-            py::gil_scoped_release release;
-            return index.remove({ids.data(), static_cast<size_t>(ids.size())});
-          },
-          py::arg("ids"))
+      .def("remove", &remove_rows<IvfIndex>, py::arg("ids"))
       .def("contains", &IvfIndex::contains, py::arg("id"))
-      .def(
-          "rows",
-          [](const IvfIndex& index, const std::optional<Array<int64_t>>& ids) {
-            Rows out;
-            {
-              py::gil_scoped_release release;
-              out = ids ? index.rows({ids->data(), static_cast<size_t>(ids->size())}) : index.rows();
-            }
-            return rows_to_numpy(index.format(), std::move(out));
-          },
-          py::arg("ids") = py::none())
+      .def("rows", &copy_rows<IvfIndex>, py::arg("ids") = py::none())
       .def("search", &search, py::arg("y"), py::arg("base"), py::arg("stage_y"), py::arg("stage_base"),
            py::arg("vectors"), py::arg("k"), py::arg("probes"), py::arg("margin"), py::arg("allow"), py::arg("floors"))
       .def("range", &range, py::arg("y"), py::arg("base"), py::arg("stage_y"), py::arg("stage_base"),
            py::arg("vectors"), py::arg("probes"), py::arg("margin"), py::arg("allow"), py::arg("floors"))
-      .def(
-          "save",
-          [](const IvfIndex& index, const std::string& path, const std::map<std::string, py::bytes>& extra) {
-            const std::vector<Section> sections = sections_of(extra);
-            py::gil_scoped_release release;
-            index.save(path, sections);
-          },
-          py::arg("path"), py::arg("extra"));
+      .def("save", &save_index<IvfIndex>, py::arg("path"), py::arg("extra"));
 }
 
 }  // namespace bebr

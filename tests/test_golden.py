@@ -17,12 +17,24 @@ def test_there_is_a_golden_file_of_this_version():
     assert f"v{bebr.info()['file_version']}" in [v.name for v in VERSIONS]
 
 
+FILES = [path for folder in VERSIONS for path in sorted(folder.glob("*.bebr"))]
+EXACT = {
+    bebr.FlatIndex: {"refine": "exact"},
+    bebr.IVFIndex: {"margin": "exact", "probes": 6},
+    bebr.HNSWIndex: {"ef": 70},
+}
+
+
+def test_every_kind_of_index_has_a_golden_file():
+    assert {type(bebr.open_index(path)) for path in FILES} == set(EXACT)
+
+
 @pytest.mark.parametrize("mmap", [False, True])
-@pytest.mark.parametrize("folder", VERSIONS, ids=lambda p: p.name)
-def test_golden_index_answers_as_it_did(folder, mmap):
-    answers = json.loads((folder / "answers.json").read_text())
-    index = bebr.open_index(folder / "flat.bebr", mmap=mmap, verify=True)
-    hits = index.search(np.array(answers["queries"], np.float32), 4, refine="exact")
+@pytest.mark.parametrize("path", FILES, ids=lambda p: f"{p.parent.name}-{p.stem}")
+def test_golden_index_answers_as_it_did(path, mmap):
+    answers = json.loads((path.parent / "answers.json").read_text())
+    index = bebr.open_index(path, mmap=mmap, verify=True)
+    hits = index.search(np.array(answers["queries"], np.float32), 4, **EXACT[type(index)])
     np.testing.assert_array_equal(hits.ids, answers["ids"])
     np.testing.assert_allclose(hits.scores, answers["scores"], rtol=1e-4, atol=1e-5)
-    assert bebr.Binarizer.load(folder / "model.safetensors").digest == index.binarizer.digest
+    assert bebr.Binarizer.load(path.parent / "model.safetensors").digest == index.binarizer.digest

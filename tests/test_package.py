@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import bebr
 
@@ -47,3 +49,10 @@ def test_isa_is_capped_and_checked():
     assert run("scalar").stdout.strip() == "scalar"
     wrong = run("sse9")
     assert wrong.returncode != 0 and "BEBR_ISA is 'sse9': want scalar, avx2, avx512 or amx" in wrong.stderr
+
+
+def test_what_packages_leave_out_is_named_from_the_root():
+    """A bare "data" would also leave out models/data, in wheels only: an editable installation finds it anyway."""
+    settings = (Path(__file__).parents[1] / "pyproject.toml").read_text()
+    [left_out] = re.findall(r"^sdist\.exclude = \[(.*)\]$", settings, re.MULTILINE)
+    assert all(one.startswith("/") for one in re.findall(r'"([^"]+)"', left_out))

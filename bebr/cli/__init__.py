@@ -1,4 +1,6 @@
-"""The command line: `bebr train | encode | build | search | tradeoff | serve | info`. A verb a file; app.py joins them.
+"""The command line: `bebr embed | train | encode | build | search | tradeoff | serve | info`.
+
+A verb a file; app.py joins them.
 
 Exit codes: 0 done; 2 bad input, told in one line on stderr; 1 a bug, with its traceback; 130 interrupted.
 """

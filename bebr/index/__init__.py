@@ -1,8 +1,21 @@
-"""Indexes over codes: all of them scored (FlatIndex), or the lists nearest to a query (IVFIndex)."""
+"""Indexes over codes: all of them scored (FlatIndex), the lists nearest to a query (IVFIndex), or those met on a
+walk through a graph (HNSWIndex)."""
 
 from bebr.index.base import Hits, Index, RangeHits, check_k
 from bebr.index.files import open_index
 from bebr.index.flat import FlatIndex, Refine
+from bebr.index.hnsw import HNSWIndex
 from bebr.index.ivf import IVFIndex, Margin
 
-__all__ = ["FlatIndex", "Hits", "IVFIndex", "Index", "Margin", "RangeHits", "Refine", "check_k", "open_index"]
+__all__ = [
+    "FlatIndex",
+    "HNSWIndex",
+    "Hits",
+    "IVFIndex",
+    "Index",
+    "Margin",
+    "RangeHits",
+    "Refine",
+    "check_k",
+    "open_index",
+]

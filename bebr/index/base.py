@@ -26,8 +26,10 @@ class Hits(NamedTuple):
 
 
 class RangeHits(NamedTuple):
-    """Results of a range search: those of query i are ``scores[offsets[i]:offsets[i + 1]]`` and the same of ``ids``, best
-    first. offsets int64[n + 1], scores float32[total], ids int64[total]."""
+    """Results of a range search: offsets int64[n + 1], scores float32[total], ids int64[total].
+
+    Those of query i are ``scores[offsets[i]:offsets[i + 1]]`` and the same of ``ids``, best first.
+    """
 
     offsets: Ids
     scores: Floats

@@ -9,7 +9,14 @@ from bebr.binarizer import Binarizer
 from bebr.errors import CorruptFile
 from bebr.index.base import Index
 from bebr.index.flat import FlatIndex
+from bebr.index.hnsw import HNSWIndex
 from bebr.index.ivf import IVFIndex
+
+_KINDS: dict[type, type[Index]] = {
+    _core.FlatIndex: FlatIndex,
+    _core.IvfIndex: IVFIndex,
+    _core.GraphIndex: HNSWIndex,
+}
 
 
 def open_index(path: str | Path, mmap: bool = True, verify: bool = False) -> Index:
@@ -21,8 +28,7 @@ def open_index(path: str | Path, mmap: bool = True, verify: bool = False) -> Ind
     path and section.
     """
     core, extra = _core.open_index(str(path), mmap, verify)
-    index: Index
-    index = FlatIndex.__new__(FlatIndex) if isinstance(core, _core.FlatIndex) else IVFIndex.__new__(IVFIndex)
+    index = _KINDS[type(core)].__new__(_KINDS[type(core)])
     if "model" not in extra:
         raise CorruptFile(f"{path}: section 'model' is missing")
     bz = Binarizer.from_bytes(extra["model"], f"{path}: section 'model'")

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 from bebr import _core
 from bebr.arrays import as_ids
 from bebr.binarizer import Binarizer, Codes, PreparedQueries, Query
-from bebr.index.base import Hits, Index, check_k, row_format
+from bebr.index.base import Hits, Index, RangeHits, check_k, row_format
 
 Refine = int | Literal["exact"] | None
 
@@ -48,6 +48,7 @@ class FlatIndex(Index):
         *,
         query: Query = "float",
         refine: Refine = None,
+        radius: float | None = None,
         allow: ArrayLike | None = None,
         binarizer: Binarizer | None = None,
     ) -> Hits:
@@ -58,15 +59,22 @@ class FlatIndex(Index):
         training;
         ``"exact"``: every row that an upper bound on its score cannot rule out, so the result equals scoring all
         planes of all rows.
+        radius: only rows at least this similar (l2: at most this squared distance).
         allow: int64 ids; only these are considered.
         binarizer: the model of the queries where it is a newer one than the codes'; the scores come out as on its own
         codes (:meth:`Binarizer.prepare_for`). Raises ``ValueError``; :class:`IncompatibleModel`.
         """
         prepared = (binarizer or self._binarizer).prepare_for(self._binarizer, queries, query)
-        return self.search_prepared(prepared, k, refine=refine, allow=allow)
+        return self.search_prepared(prepared, k, refine=refine, radius=radius, allow=allow)
 
     def search_prepared(  # type: ignore[override]
-        self, prepared: PreparedQueries, k: int, *, refine: Refine = None, allow: ArrayLike | None = None
+        self,
+        prepared: PreparedQueries,
+        k: int,
+        *,
+        refine: Refine = None,
+        radius: float | None = None,
+        allow: ArrayLike | None = None,
     ) -> Hits:
         """:meth:`search` for queries that :meth:`Binarizer.prepare` has already brought into code space."""
         scores, ids = self._engine.search(
@@ -77,8 +85,22 @@ class FlatIndex(Index):
             check_k(k),
             self._survivors(k, refine),
             None if allow is None else as_ids(allow, "allow"),
+            None if radius is None else self._binarizer.engine_floors(radius, prepared),
         )
         return Hits(self._binarizer.metric_scores(scores, prepared), ids)
+
+    def search_range(
+        self, queries: ArrayLike, radius: float, *, query: Query = "float", allow: ArrayLike | None = None
+    ) -> RangeHits:
+        """Every row at least ``radius`` similar (l2: at most that squared distance), by the score of its whole code."""
+        prepared = self._binarizer.prepare(queries, query)
+        offsets, scores, ids = self._engine.range(
+            prepared.y,
+            prepared.base,
+            None if allow is None else as_ids(allow, "allow"),
+            self._binarizer.engine_floors(radius, prepared),
+        )
+        return RangeHits(offsets, self._binarizer.range_scores(scores, offsets, prepared), ids)
 
     def _survivors(self, k: int, refine: Refine) -> int:
         if refine is None:

@@ -14,12 +14,15 @@ from bebr.arrays import Floats, as_ids, as_vectors
 from bebr.binarizer import Binarizer, Codes, PreparedQueries, Query
 from bebr.errors import CorruptFile
 from bebr.index.base import Hits, Index, RangeHits, check_k, row_format
+from bebr.index.calibration import calibrated
 from bebr.index.kmeans import kmeans
 
 Margin = float | Literal["exact"] | None
 
 # Lists looked at by default, unless a target was calibrated.
 _PROBES = 16
+# Tried by a calibration, beside the measured one: rows ruled out a little too early are made up for by more lists.
+_MARGINS = (2.0, 2.3, 2.6, 3.0, 3.5)
 
 
 class IVFIndex(Index):
@@ -36,6 +39,7 @@ class IVFIndex(Index):
         self._lists, self._seed = int(lists), int(seed)
         self._next_id = 0
         self._probes = min(_PROBES, self._lists)
+        self._margin: float | None = None
         # Until it is trained: no rows, and one list that stands for none.
         self._trained = False
         self._engine: _core.IvfIndex = self._with(np.zeros((1, binarizer.inner_dim), np.float32))
@@ -44,7 +48,8 @@ class IVFIndex(Index):
         try:
             options = json.loads(extra["search"])
             self._probes, self._seed = int(options["probes"]), int(options["seed"])
-        except (KeyError, ValueError) as e:
+            self._margin = None if options["margin"] is None else float(options["margin"])
+        except (KeyError, ValueError, TypeError) as e:
             raise CorruptFile(f"{path}: section 'search' is missing or unreadable ({e})") from e
         self._lists, self._trained = len(self._engine.list_sizes), True
 
@@ -66,6 +71,37 @@ class IVFIndex(Index):
     @probes.setter
     def probes(self, probes: int) -> None:
         self._probes = self._check_probes(probes)
+
+    @property
+    def margin(self) -> float:
+        """The margin of a search unless told otherwise: :meth:`calibrate`'s, else what the binarizer's training
+        measured."""
+        return self._binarizer.margin if self._margin is None else self._margin
+
+    def calibrate(
+        self, queries: ArrayLike, target_recall: float = 0.95, k: int = 10, *, truth: ArrayLike | None = None
+    ) -> float:
+        """Set :attr:`probes` and :attr:`margin` to the fastest found, on ``queries`` float32[n, d], that reach
+        ``target_recall``; return the recall@k they have. Both are saved with the index.
+
+        truth: int64[n, >= k], the ids of the exact neighbours, best first; None: recall is against looking at every
+        list of codes. Use queries like those to come, not rows of the index: those find themselves too easily.
+        ``ValueError`` if the codes do not reach the target, saying what they reach.
+        """
+        prepared = self._binarizer.prepare(queries)
+        k = check_k(k)
+        if not 0 < target_recall <= 1:
+            raise ValueError(f"target_recall is {target_recall!r}: want above 0, at most 1")
+        if truth is None:
+            wanted = self.search_prepared(prepared, k, probes=self._lists, margin="exact").ids
+        else:
+            wanted = np.asarray(truth)[:, :k]
+            if wanted.shape != (len(prepared.y), k):
+                raise ValueError(f"truth has shape {np.shape(truth)}: want ({len(prepared.y)}, {k} or more)")
+        margins = sorted({*_MARGINS, self._binarizer.margin})
+        found = calibrated(self, prepared, wanted, target_recall, margins)
+        self._probes, self._margin = found.probes, found.margin
+        return found.recall
 
     def train(self, x: ArrayLike) -> None:
         """Find the centroids of the lists by k-means over vectors float32[n, d], n >= lists.
@@ -189,7 +225,7 @@ class IVFIndex(Index):
 
     def _check_margin(self, margin: Margin) -> float:
         if margin is None:
-            return self._binarizer.margin
+            return self.margin
         if margin == "exact":
             return -1.0
         if isinstance(margin, bool | str) or not np.isfinite(margin) or margin < 0:
@@ -203,5 +239,5 @@ class IVFIndex(Index):
 
     def _sections(self) -> dict[str, bytes]:
         """What a file holds beside the rows and their lists; :func:`bebr.build` writes the same."""
-        options = {"probes": self._probes, "seed": self._seed}
+        options = {"probes": self._probes, "margin": self._margin, "seed": self._seed}
         return {"model": self._binarizer.to_bytes(), "search": json.dumps(options).encode()}

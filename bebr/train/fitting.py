@@ -3,13 +3,15 @@ rows; then what only measurement can tell, the range of the factor and how many 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from bebr.arrays import Floats, normalized
+from bebr.arrays import Floats, Ids, normalized
 from bebr.binarizer import Binarizer
-from bebr.index import FlatIndex
+from bebr.exact import hits
+from bebr.index import FlatIndex, IVFIndex
 from bebr.train.alternating import ALPHA, ROUNDS, SWEEPS, refine
 from bebr.train.closed_form import ClosedForm, Progress, fit, ridge
 from bebr.train.factors import fit_factors
@@ -18,6 +20,7 @@ from bebr.train.grid import signs
 TRIES = 4  # csrc/binarizer/descent.h; docs/binarizer.md has what more would give
 
 _BASE, _QUERIES, _K = 65_536, 256, 10
+_WIDEST = 80  # tenths of a deviation: nothing is ruled out any more
 _LOSS = 0.002  # share of the exact answer over codes that the default search may lose
 _HELD_OUT, _COMPARED = 1_000, 16_384  # queries kept from training to compare recipes, and the rows they are compared on
 
@@ -119,7 +122,7 @@ def _float32(named: dict[str, Any]) -> dict[str, Floats]:
 def finish(
     named: dict[str, Floats], config: dict[str, Any], x: Floats, seed: int, factor_bytes: int | None = None
 ) -> Binarizer:
-    """Fix what only measurement can tell: what factors of ``factor_bytes`` stand for, and ``survivors``."""
+    """Fix what only measurement can tell: what factors of ``factor_bytes`` stand for, ``survivors`` and ``margin``."""
     config = {**config, "input_dim": x.shape[1]}
     rng = np.random.default_rng(seed)
     drawn = rng.permutation(len(x))[: _BASE + _QUERIES]
@@ -129,22 +132,33 @@ def finish(
     if len(config["widths"]) == 1:
         named = {k: v for k, v in named.items() if not k.startswith("stage.")}
     config = fit_factors(named, config, base[:8192], factor_bytes)
-    rows = measure_survivors(Binarizer(named, config), base, queries)
-    return Binarizer(named, config | {"survivors": {"rows": rows, "of": len(base)}})
+    rows, margin = measure_search(Binarizer(named, config), base, queries)
+    return Binarizer(named, config | {"survivors": {"rows": rows, "of": len(base)}, "margin": margin})
 
 
-def measure_survivors(binarizer: Binarizer, base: Floats, queries: Floats) -> int:
-    """How few rows may be completed after the sign plane, losing at most _LOSS of the top 10 that completing all
-    rows gives."""
-    index = FlatIndex(binarizer)
-    index.add(base)
+def measure_search(binarizer: Binarizer, base: Floats, queries: Floats) -> tuple[int, float]:
+    """How few rows a search may complete after the sign plane, losing at most _LOSS of the top 10 that completing all
+    rows gives: as a number of rows (FlatIndex), and as a margin in deviations (IVFIndex)."""
+    codes, numbers = binarizer.encode(base), np.arange(len(base))
+    flat, lists = FlatIndex(binarizer), IVFIndex(binarizer, lists=1)
+    flat.add_codes(codes, numbers)
+    lists.add_codes(codes, numbers)
     prepared = binarizer.prepare(queries)
     k = min(_K, len(base))
-    everything = index.search_prepared(prepared, k, refine=-(-len(base) // k)).ids
-    low, high = 1, -(-len(base) // k)  # multiples of k; high is enough
+    everything = flat.search_prepared(prepared, k, refine=-(-len(base) // k)).ids
+
+    def enough(found: Ids) -> bool:
+        return float(hits(found, everything).mean()) >= 1 - _LOSS
+
+    rows = _least(-(-len(base) // k), lambda times: enough(flat.search_prepared(prepared, k, refine=times).ids))
+    tenths = _least(_WIDEST, lambda n: enough(lists.search_prepared(prepared, k, margin=n / 10).ids))
+    return rows * k, tenths / 10
+
+
+def _least(most: int, enough: Callable[[int], bool]) -> int:
+    """The smallest number from 1 to ``most`` that is enough, ``most`` where none is; more than enough is enough."""
+    low, high = 1, most
     while low < high:
         middle = (low + high) // 2
-        found = index.search_prepared(prepared, k, refine=middle).ids
-        kept = np.mean([len(np.intersect1d(a, b)) / k for a, b in zip(found, everything, strict=True)])
-        low, high = (low, middle) if kept >= 1 - _LOSS else (middle + 1, high)
-    return low * k
+        low, high = (low, middle) if enough(middle) else (middle + 1, high)
+    return low

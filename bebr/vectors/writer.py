@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
@@ -46,12 +47,22 @@ class VectorWriter:
     """Context manager that writes `rows` x `dim` numbers in blocks; the file appears when it ends without an error.
 
     `dtype` is that of the blocks; .fvecs, .bvecs and .ivecs have their own and refuse what it cannot hold.
-    `column` names the Parquet column.
+    `column` names the Parquet column. `labels` names another one, of strings given with each block; Parquet only.
     """
 
-    def __init__(self, path: str | Path, rows: int, dim: int, dtype: DTypeLike, column: str = "vector") -> None:
+    def __init__(
+        self,
+        path: str | Path,
+        rows: int,
+        dim: int,
+        dtype: DTypeLike,
+        column: str = "vector",
+        labels: str | None = None,
+    ) -> None:
         self.path = check_output(path, *SUFFIXES)
-        self.rows, self.dim, self.column = rows, dim, column
+        if labels is not None and self.path.suffix != ".parquet":
+            raise ValueError(f"labels: got '{labels}' for {path}, but only Parquet files have named columns")
+        self.rows, self.dim, self.column, self.labels = rows, dim, column, labels
         self.dtype = texmex.DTYPES.get(self.path.suffix, np.dtype(dtype).newbyteorder("="))
         if self.dtype.kind not in "fiu":
             raise ValueError(f"{path}: got dtype {self.dtype}, wanted real numbers (float or integer)")
@@ -68,7 +79,9 @@ class VectorWriter:
                 import pyarrow.parquet as pq
 
                 kind = pa.list_(pa.from_numpy_dtype(self.dtype), self.dim)
-                self._parquet = stack.enter_context(pq.ParquetWriter(temporary, pa.schema([(self.column, kind)])))
+                fields = [] if self.labels is None else [(self.labels, pa.string())]
+                schema = pa.schema([*fields, (self.column, kind)])
+                self._parquet = stack.enter_context(pq.ParquetWriter(temporary, schema))
             else:
                 self._file = stack.enter_context(temporary.open("wb"))
                 if self.path.suffix == ".npy":
@@ -81,17 +94,21 @@ class VectorWriter:
             self._stack = stack.pop_all()
         return self
 
-    def append(self, block: NDArray[Any]) -> None:
-        """Write the next rows: [any, dim]."""
+    def append(self, block: NDArray[Any], labels: Sequence[str] | None = None) -> None:
+        """Write the next rows: [any, dim], and as many `labels` where the file has a column of them."""
         if block.ndim != 2 or block.shape[1] != self.dim:
             raise ValueError(f"{self.path}: got a block of shape {list(block.shape)}, wanted [any, {self.dim}]")
         if self._written + len(block) > self.rows:
             raise ValueError(f"{self.path}: got {self._written + len(block)} rows, wanted {self.rows}")
+        if (labels is None) != (self.labels is None) or (labels is not None and len(labels) != len(block)):
+            wanted = "none" if self.labels is None else f"{len(block)}"
+            raise ValueError(f"{self.path}: got {0 if labels is None else len(labels)} labels, wanted {wanted}")
         block = _exactly(block, self.dtype, str(self.path))
         if self._parquet is not None:
             import pyarrow as pa
 
-            self._parquet.write_table(pa.table({self.column: _arrow(block)}))
+            names = {} if self.labels is None else {self.labels: pa.array(labels, pa.string())}
+            self._parquet.write_table(pa.table({**names, self.column: _arrow(block)}))
         else:
             assert self._file is not None, "append outside the with block"
             data = block if self.path.suffix == ".npy" else texmex.rows(block, self.path.suffix)

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <functional>
 #include <limits>
 #include <numeric>
 
@@ -127,6 +128,7 @@ void Centroids::rank_all(const float* x, size_t n, size_t probes, bool by_produc
   const size_t stride = weights.out_stride();
   static thread_local Buffer work;
   static thread_local std::vector<Ranked> ranked;
+  static thread_local std::vector<float> values, order;
   for (size_t row = 0; row < n; row += kChunk) {
     const size_t rows = std::min(kChunk, n - row);
     float* scores = floats(work, rows * stride);
@@ -143,8 +145,15 @@ void Centroids::rank_all(const float* x, size_t n, size_t probes, bool by_produc
         lists[row + i] = best;
         continue;
       }
-      ranked.resize(count_);
-      for (uint32_t c = 0; c < count_; ++c) ranked[c] = {by_product ? score[c] : score[c] - half_norms_[c], c};
+      // Only what reaches the last place by score alone is ranked.
+      values.resize(count_);
+      for (uint32_t c = 0; c < count_; ++c) values[c] = by_product ? score[c] : score[c] - half_norms_[c];
+      order = values;
+      std::nth_element(order.begin(), order.begin() + static_cast<ptrdiff_t>(probes - 1), order.end(),
+                       std::greater<>());
+      ranked.clear();
+      for (uint32_t c = 0; c < count_; ++c)
+        if (values[c] >= order[probes - 1]) ranked.push_back({values[c], c});
       take_best(ranked, probes, lists + (row + i) * probes);
     }
   }

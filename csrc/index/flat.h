@@ -14,6 +14,7 @@
 
 #include "base/file.h"
 #include "index/rows.h"
+#include "index/topk.h"
 #include "kernels/kernels.h"
 
 namespace bebr {
@@ -33,6 +34,7 @@ struct SearchParams {
   size_t survivors = 0;   // rows completed after the sign plane; 0: all that an upper bound cannot rule out (exact)
   bool filtered = false;  // only ids in `allow`
   std::span<const int64_t> allow;
+  const float* floors = nullptr;  // of each query: only results that score above it. Null: any
 };
 
 class FlatIndex {
@@ -56,6 +58,8 @@ class FlatIndex {
 
   // scores, ids: queries.count * k, best first; missing results are -inf and -1. Equal scores: smaller id first.
   void search(const Queries& queries, const SearchParams& params, float* scores, int64_t* ids) const;
+  // Every row that scores above the floor of its query, best first; params: k and survivors are passed over.
+  std::vector<std::vector<Hit>> range(const Queries& queries, const SearchParams& params) const;
 
   // extra: the caller's own sections, beside those of the index (owns_section).
   void save(const std::string& path, std::span<const Section> extra) const;

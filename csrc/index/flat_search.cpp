@@ -6,10 +6,12 @@
 // the k-th final score are completed at once, and the k-th score rises. Nothing that belongs to the answer is lost.
 #include <algorithm>
 #include <cmath>
+#include <functional>
 #include <limits>
 #include <mutex>
 #include <optional>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include "base/error.h"
@@ -79,15 +81,18 @@ class FlatIndex::Scan {
     }
   }
 
-  void run(float* scores, int64_t* ids) {
+  // sink(query, its hits, best first); from several threads, for different queries.
+  using Sink = std::function<void(size_t q, std::vector<Hit>& hits)>;
+
+  void run(const Sink& sink) {
     if (direct_) {
       parallel_for(queries_.count, 1, [&](size_t begin, size_t end) {
-        for (size_t q = begin; q < end; ++q) finish(q, allowed_rows_, scores, ids);
+        for (size_t q = begin; q < end; ++q) finish(q, allowed_rows_, sink);
       });
       return;
     }
     for (size_t first = 0; first < queries_.count; first += kGroup)
-      run_group(first, std::min(kGroup, queries_.count - first), scores, ids);
+      run_group(first, std::min(kGroup, queries_.count - first), sink);
   }
 
  private:
@@ -137,13 +142,7 @@ class FlatIndex::Scan {
     }
   }
 
-  void write(size_t q, TopK& top, float* scores, int64_t* ids) const {
-    const std::vector<Hit>& hits = top.sorted();
-    for (size_t i = 0; i < params_.k; ++i) {
-      scores[q * params_.k + i] = i < hits.size() ? hits[i].score : kLowest;
-      ids[q * params_.k + i] = i < hits.size() ? hits[i].id : -1;
-    }
-  }
+  TopK make_top(size_t q) const { return TopK(params_.k, params_.floors != nullptr ? params_.floors[q] : kLowest); }
 
   // Calls keep(query of the group, sums, first row, rows) for every step-th chunk of blocks [first, last) and every
   // query.
@@ -182,17 +181,17 @@ class FlatIndex::Scan {
                            threshold, static_cast<uint32_t>(first_row), kept, kept_scores);
   }
 
-  void run_group(size_t q0, size_t nq, float* scores, int64_t* ids) const {
+  void run_group(size_t q0, size_t nq, const Sink& sink) const {
     const size_t chunk = chunk_blocks(nq);
     if (exact_) {
       const auto tops = by_parts<std::vector<TopK>>(
           [&](size_t first, size_t last) { return exact_part(q0, nq, first, last, chunk); });
       parallel_for(nq, 1, [&](size_t begin, size_t end) {
         for (size_t i = begin; i < end; ++i) {
-          TopK top(params_.k);
+          TopK top = make_top(q0 + i);
           for (const auto& part : tops)
             for (const Hit& hit : (*part)[i].hits()) top.push(hit);
-          write(q0 + i, top, scores, ids);
+          sink(q0 + i, top.sorted());
         }
       });
       return;
@@ -212,18 +211,18 @@ class FlatIndex::Scan {
         if (all.size() < limit && guess[i] > kLowest) {  // guessed too high: look again, at everything
           const float any = kLowest;
           const Kept again = progressive_part(q, 1, 0, block_count(view_.rows), chunk_blocks(1), 1, limit, &any);
-          finish(q, again.lists[0].rows(), scores, ids);
+          finish(q, again.lists[0].rows(), sink);
         } else {
-          finish(q, all.rows(), scores, ids);
+          finish(q, all.rows(), sink);
         }
       }
     });
   }
 
-  void finish(size_t q, std::span<const uint32_t> rows, float* scores, int64_t* ids) const {
-    TopK top(params_.k);
+  void finish(size_t q, std::span<const uint32_t> rows, const Sink& sink) const {
+    TopK top = make_top(q);
     complete(q, rows, top);
-    write(q, top, scores, ids);
+    sink(q, top.sorted());
   }
 
   // fn(first block, last block) for each thread's share of the blocks.
@@ -283,7 +282,8 @@ class FlatIndex::Scan {
   }
 
   std::vector<TopK> exact_part(size_t q0, size_t nq, size_t first, size_t last, size_t chunk_blocks) const {
-    std::vector<TopK> tops(nq, TopK(params_.k));
+    std::vector<TopK> tops;
+    for (size_t i = 0; i < nq; ++i) tops.push_back(make_top(q0 + i));
     std::vector<float> raised(nq);
     for (size_t i = 0; i < nq; ++i) {
       const size_t q = q0 + i;
@@ -327,7 +327,23 @@ void FlatIndex::search(const Queries& queries, const SearchParams& params, float
     std::fill_n(ids, queries.count * params.k, int64_t{-1});
     return;
   }
-  Scan(*this, queries, params).run(scores, ids);
+  Scan(*this, queries, params).run([&](size_t q, const std::vector<Hit>& hits) {
+    for (size_t i = 0; i < params.k; ++i) {
+      scores[q * params.k + i] = i < hits.size() ? hits[i].score : kLowest;
+      ids[q * params.k + i] = i < hits.size() ? hits[i].id : -1;
+    }
+  });
+}
+
+std::vector<std::vector<Hit>> FlatIndex::range(const Queries& queries, const SearchParams& params) const {
+  std::vector<std::vector<Hit>> found(queries.count);
+  std::shared_lock lock(mutex_);
+  if (queries.count == 0 || view().rows == dead_) return found;
+  SearchParams all = params;
+  all.k = view().rows;
+  all.survivors = 0;
+  Scan(*this, queries, all).run([&](size_t q, std::vector<Hit>& hits) { found[q] = std::move(hits); });
+  return found;
 }
 
 }  // namespace bebr

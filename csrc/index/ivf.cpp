@@ -50,8 +50,12 @@ bool IvfIndex::find(int64_t id, Place& place) const {
   }
   const uint64_t slots = first_.back();
   const auto id_at = [&](uint32_t slot) { return slot < slots ? file_ids_[slot] : int64_t{-1}; };
-  const auto at = std::lower_bound(by_id_.begin(), by_id_.end(), id,
-                                   [&](uint32_t slot, int64_t wanted) { return id_at(slot) < wanted; });
+  // Numbered from some id on without a gap, as rows mostly are, the place is known.
+  const uint64_t guess = by_id_.empty() ? 0 : static_cast<uint64_t>(id) - static_cast<uint64_t>(id_at(by_id_.front()));
+  auto at = by_id_.begin() + static_cast<ptrdiff_t>(std::min<uint64_t>(guess, by_id_.size()));
+  if (at == by_id_.end() || id_at(*at) != id)
+    at = std::lower_bound(by_id_.begin(), by_id_.end(), id,
+                          [&](uint32_t slot, int64_t wanted) { return id_at(slot) < wanted; });
   if (at == by_id_.end() || id_at(*at) != id) return false;
   const auto list = std::upper_bound(first_.begin(), first_.end(), uint64_t{*at}) - first_.begin() - 1;
   place = {static_cast<uint32_t>(list), static_cast<uint32_t>(*at - first_[static_cast<size_t>(list)])};

@@ -13,8 +13,8 @@ namespace bebr {
 // y as int16 for final scores over all planes: <y, v> ~ scale * complete(...). scale is a power of two, so dyadic y
 // (the paper's symmetric case, y = v_q) stays exact, and no sum overflows int32.
 struct FineQuery {
-  Buffer y16;        // y16_stride(dims) int16
-  double scale = 0;  // includes the 2^-(planes-1) of the kernel's integer form
+  Buffer y16;                         // y16_stride(dims) int16
+  double scale = 0;                   // includes the 2^-(planes-1) of the kernel's integer form
   int32_t ones[kMaxPlanes + 1] = {};  // of the planes before the t-th (PlaneRange)
 
   PlaneRange planes(uint32_t first, uint32_t last) const noexcept { return {first, last, ones[last] - ones[first]}; }

@@ -19,11 +19,13 @@ Kernels bind(Isa isa) {
     bind_avx2(table);
     bind_avx2_gemm(table);
     bind_avx2_descend(table);
+    bind_avx2_graph(table);
   }
   if (isa >= Isa::Avx512) {
     bind_avx512(table);
     bind_avx512_gemm(table);
     bind_avx512_descend(table);
+    bind_avx512_graph(table);
   }
   if (isa >= Isa::Amx) {
     bind_amx(table);

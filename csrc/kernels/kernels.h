@@ -36,6 +36,9 @@ inline constexpr size_t y8_stride(uint32_t groups) { return size_t{(groups + 7) 
 // y16: the query for final scores, int16 with sum_j |y16[j]| * (2^planes - 1) < 2^31, padded with zeros to y16_stride.
 inline constexpr size_t y16_stride(uint32_t dims) { return (size_t{dims} + 63) / 64 * 64; }
 
+// Entries of a query that dot_bits reads.
+inline constexpr size_t bits_stride(uint32_t bytes) { return (size_t{bytes} + 7) / 8 * 64; }
+
 // A weight matrix [out, in] packed for gemm: panels of 32 outputs, each panel `in` rows of 32 floats (output o of panel
 // p at
 // [(p * in + i) * 32 + o % 32]), zero-padded outputs. bias has round_up(out, 32) entries. bf16: the same panels, but
@@ -99,6 +102,20 @@ struct Kernels {
   void (*dot_rows)(const CodeSpec& spec, const uint8_t* data, size_t stride, const int16_t* y16, const uint32_t* rows,
                    size_t count, int32_t* out) noexcept;
 
+  // A graph's record holds bits in an order of its own, and a query an entry for every bit, plane weights within:
+  // out[i] = sum_{b < 8 * bytes} (bit b of row i ? +y[b] : -y[b]), row i at data + rows[i] * stride, its bit b in byte
+  // b / 8, bit b % 8. y is padded with zeros to bits_stride(bytes) entries; total = sum of y. dot_bits8: bytes <= 64.
+  // dot_bits16: bytes <= 4096.
+  void (*dot_bits8)(const uint8_t* data, size_t stride, uint32_t bytes, const int8_t* y, int32_t total,
+                    const uint32_t* rows, size_t count, int32_t* out) noexcept;
+  void (*dot_bits16)(const uint8_t* data, size_t stride, uint32_t bytes, const int16_t* y, int32_t total,
+                     const uint32_t* rows, size_t count, int32_t* out) noexcept;
+
+  // out[i] = <a, row i>, int8 entries from -127 to 127, `dims` of them: a multiple of 64, at most 2^17; row i at data +
+  // rows[i] * dims.
+  void (*dot_int8)(const int8_t* a, const int8_t* data, size_t dims, const uint32_t* rows, size_t count,
+                   int32_t* out) noexcept;
+
   // The paper's two kernels, as baselines (PAPER.md section 3). Packing of both: code/paper.h.
   // lut_sdc: blocks of 32 documents; per code byte 16 bytes of high nibbles (documents 2j low half, 2j+1 high half),
   // then 16 of low nibbles; table[s * 16 + n]: 8-bit entries of sub-space s (2 per code byte, high nibble first).
@@ -135,9 +152,11 @@ void bind_scalar_descend(Kernels& table) noexcept;
 #if defined(__x86_64__)
 void bind_avx2(Kernels& table) noexcept;
 void bind_avx2_gemm(Kernels& table) noexcept;
+void bind_avx2_graph(Kernels& table) noexcept;
 void bind_avx2_descend(Kernels& table) noexcept;
 void bind_avx512(Kernels& table) noexcept;
 void bind_avx512_gemm(Kernels& table) noexcept;
+void bind_avx512_graph(Kernels& table) noexcept;
 void bind_avx512_descend(Kernels& table) noexcept;
 void bind_amx(Kernels& table) noexcept;
 void bind_amx_gemm(Kernels& table) noexcept;

@@ -86,6 +86,28 @@ void dot_rows_scalar(const CodeSpec& spec, const uint8_t* data, size_t stride, c
   }
 }
 
+// Sums of any two int16, and of 2^15 of them, fit in int32. `total` only spares the fast versions a pass over y.
+template <typename Entry>
+void dot_bits_scalar(const uint8_t* data, size_t stride, uint32_t bytes, const Entry* y, int32_t, const uint32_t* rows,
+                     size_t count, int32_t* out) noexcept {
+  for (size_t i = 0; i < count; ++i) {
+    const uint8_t* row = data + rows[i] * stride;
+    int32_t sum = 0;
+    for (uint32_t b = 0; b < 8 * bytes; ++b) sum += (row[b / 8] >> (b % 8) & 1) != 0 ? y[b] : -y[b];
+    out[i] = sum;
+  }
+}
+
+void dot_int8_scalar(const int8_t* a, const int8_t* data, size_t dims, const uint32_t* rows, size_t count,
+                     int32_t* out) noexcept {
+  for (size_t i = 0; i < count; ++i) {
+    const int8_t* row = data + rows[i] * dims;
+    int32_t sum = 0;
+    for (size_t j = 0; j < dims; ++j) sum += a[j] * row[j];
+    out[i] = sum;
+  }
+}
+
 // PAPER.md section 3, table form.
 void lut_sdc_scalar(const uint8_t* data, size_t blocks, size_t code_bytes, const uint8_t* table,
                     int32_t* out) noexcept {
@@ -134,6 +156,9 @@ void bind_scalar(Kernels& table) noexcept {
   table.select = select_scalar;
   table.complete = complete_scalar;
   table.dot_rows = dot_rows_scalar;
+  table.dot_bits8 = dot_bits_scalar<int8_t>;
+  table.dot_bits16 = dot_bits_scalar<int16_t>;
+  table.dot_int8 = dot_int8_scalar;
   table.lut_sdc = lut_sdc_scalar;
   table.popcount_sdc = popcount_sdc_scalar;
 }

@@ -1,0 +1,85 @@
+"""bebr for the ann-benchmarks project (erikbern/ann-benchmarks); README.md beside this file says how it gets there."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import numpy as np
+
+import bebr
+
+from ..base.module import BaseANN
+
+_METRICS = {"angular": "cosine", "euclidean": "l2"}
+# What the numbers of query_args in config.yml mean, by index.
+_SETTINGS = {"flat": ("refine",), "ivf": ("probes",), "hnsw": ("ef",)}
+
+
+class Bebr(BaseANN):
+    """One index of bebr over codes that it trains on the rows it is given.
+
+    metric: ``"angular"`` or ``"euclidean"``. index: ``"flat"``, ``"ivf"`` or ``"hnsw"``. params: ``bytes`` of a code,
+    for ivf ``lists`` and for hnsw ``neighbors`` besides.
+    """
+
+    def __init__(self, metric: str, index: str, params: dict[str, int]) -> None:
+        if metric not in _METRICS:
+            raise ValueError(f"metric: got {metric!r}, wanted one of {', '.join(_METRICS)}")
+        if index not in _SETTINGS:
+            raise ValueError(f"index: got {index!r}, wanted one of {', '.join(_SETTINGS)}")
+        wanted = {"bytes"} | {"ivf": {"lists"}, "hnsw": {"neighbors"}}.get(index, set())
+        if set(params) != wanted:
+            raise ValueError(f"params of {index}: got {sorted(params)}, wanted {sorted(wanted)}")
+        self._metric, self._kind, self._params = _METRICS[metric], index, params
+        self._setting: dict[str, int] = {}
+        self._index: Any = None
+        self._found: list[Any] = []
+        self.name = f"bebr {index} {params}"
+
+    def fit(self, X: Any) -> None:
+        """Train on the rows, then store them."""
+        rows = np.ascontiguousarray(X, dtype=np.float32)
+        model = bebr.train(rows, bytes_per_vector=self._params["bytes"], metric=self._metric, seed=0)
+        if self._kind == "flat":
+            self._index = bebr.FlatIndex(model)
+        elif self._kind == "ivf":
+            self._index = bebr.IVFIndex(model, lists=self._params["lists"], seed=0)
+        else:
+            self._index = bebr.HNSWIndex(model, neighbors=self._params["neighbors"])
+        self._index.add(rows)
+
+    def set_query_arguments(self, *values: int) -> None:
+        """One number for each setting of the index; 0 leaves a setting to bebr."""
+        names = _SETTINGS[self._kind]
+        if len(values) != len(names):
+            raise ValueError(f"query_args of {self._kind}: got {len(values)} numbers, wanted {', '.join(names)}")
+        self._setting = {name: value for name, value in zip(names, values, strict=True) if value}
+        self.name = f"bebr {self._kind} {self._params} {self._setting}"
+        bebr.set_num_threads(1)  # the project's rule for single queries
+
+    def query(self, q: Any, n: int) -> Any:
+        """Rows of the ``n`` best, best first; fewer where the search found fewer."""
+        return _found(self._index.search(np.asarray(q, dtype=np.float32)[None], n, **self._setting).ids[0])
+
+    def batch_query(self, X: Any, n: int) -> None:
+        """All queries in one call, on every CPU that this process may use."""
+        bebr.set_num_threads(len(os.sched_getaffinity(0)))
+        ids = self._index.search(np.ascontiguousarray(X, dtype=np.float32), n, **self._setting).ids
+        self._found = [_found(row) for row in ids]
+
+    def get_batch_results(self) -> list[Any]:
+        """What ``batch_query`` found: one array of rows a query."""
+        return self._found
+
+    def get_additional(self) -> dict[str, Any]:
+        """Recorded with the result: bytes of a code, its factors included."""
+        return {"code_bytes": self._index.binarizer.bytes_per_vector}
+
+    def __str__(self) -> str:
+        return self.name
+
+
+def _found(ids: Any) -> Any:
+    """The project takes each answer for a row, so the -1 of a missing one must go."""
+    return ids[ids >= 0]

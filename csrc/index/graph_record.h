@@ -1,0 +1,93 @@
+// A node of a graph: one record of whole cache lines. The walk looks at a neighbour's first line alone, so that line
+// holds the factor, ready as a float, and those bytes of the code that say most about its score.
+//
+//   0         4              the factor's value; 1 where there is none, NaN in a free slot
+//   4         row_bytes      the code's bytes, the telling ones first (`order`); the first kPrefix share the line
+//   factors   factor_bytes   the factors as stored
+//   links     4 * degree     slots of neighbours; kNoLink ends the list early
+// and zeros up to a multiple of 64.
+#pragma once
+
+#include <atomic>
+#include <bit>
+#include <cstdint>
+#include <cstring>
+#include <span>
+#include <vector>
+
+#include "base/buffer.h"
+#include "code/spec.h"
+
+namespace bebr {
+
+inline constexpr uint32_t kNoLink = UINT32_MAX;
+
+// What documents need to be compared with each other, in code space: x = mu + A v.
+struct CodeSpace {
+  std::vector<float> gram;  // diagonal of A^T A; ones without a decoder
+  std::vector<float> mean;  // A^T mu
+  float mean_norm = 0;      // <mu, mu>
+  // Factor::Sub: score = scale * (2 <q, x> - offset) - f.
+  float scale = 1, offset = 0;
+  // Inner products of vectors of any length: distances are taken with one more coordinate that makes all of them as
+  // long as the longest, so that near means a large inner product to the same queries.
+  bool lift = false;
+};
+
+struct RecordLayout {
+  struct Byte {
+    uint16_t source, group;  // place in the row format; dims 8 * group ..
+    uint8_t plane;
+  };
+
+  RecordLayout(const CodeSpec& spec, uint32_t factor_bytes, uint32_t degree, std::span<const float> gram);
+
+  CodeSpec spec;
+  uint32_t degree, factor_bytes;
+  uint32_t factors, links, stride;  // offsets
+  uint32_t prefix;                  // code bytes in the first line
+  std::vector<Byte> order;
+
+  void put_code(const uint8_t* row, uint8_t* record) const noexcept;
+  void get_code(const uint8_t* record, uint8_t* row) const noexcept;
+  void unpack(const uint8_t* record, float* v) const noexcept;  // dims floats
+};
+
+inline constexpr uint32_t kCodeAt = 4;
+
+// Nearest integer, ties to even, for |x| < 2^22: adding 1.5 * 2^23 leaves it in the low bits.
+inline int32_t nearest(float x) noexcept {
+  return static_cast<int32_t>(std::bit_cast<uint32_t>(x + 12582912.0f) - 0x4b400000u);
+}
+
+inline float load_float(const uint8_t* p) noexcept {
+  float value;
+  std::memcpy(&value, p, sizeof value);
+  return value;
+}
+
+// Links change while others walk: single entries are read and written whole, lists are not.
+inline uint32_t load_link(const uint8_t* p) noexcept {
+  auto* link = reinterpret_cast<uint32_t*>(const_cast<uint8_t*>(p));
+  return std::atomic_ref<uint32_t>(*link).load(std::memory_order_relaxed);
+}
+inline void store_link(uint8_t* p, uint32_t value) noexcept {
+  std::atomic_ref<uint32_t>(*reinterpret_cast<uint32_t*>(p)).store(value, std::memory_order_relaxed);
+}
+
+// A query with an entry for every bit of a record's code, plane weights within.
+struct BitQuery {
+  Buffer y16, y8;  // of all bits, and of the first line's
+  int32_t total16 = 0, total8 = 0;
+  float scale16 = 1, scale8 = 1;
+  float base = 0;
+  float spread = 0;  // standard deviation of what the bits beyond the first line add, were they tossed
+
+  // y: dims floats. Nothing is allocated once the buffers have their size.
+  void set(const RecordLayout& layout, const float* y, float base);
+
+ private:
+  std::vector<float> weighted_;
+};
+
+}  // namespace bebr

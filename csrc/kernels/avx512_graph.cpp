@@ -1,0 +1,138 @@
+// AVX-512: the dot products of a graph (kernels.h: dot_bits8, dot_bits16 of its walk, dot_int8 of its links).
+//
+// Layout: 64 bits of a row are one mask, which picks the entries of y that are added. The walk's caller prefetches.
+//
+// Bounds: sums of set entries stay below 2^31 in size; twice them wraps modulo 2^32 and the difference is exact.
+//
+// Instructions: kmovq from memory, masked vmovdqu8/16 (y stays in registers for dot_bits8, in L1 for dot_bits16),
+// vpdpbusd and vpdpwssd against ones.
+#include <immintrin.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+
+#include "kernels/kernels.h"
+
+#pragma GCC target( \
+    "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi,avx512bitalg,avx512vpopcntdq,f16c,fma,popcnt,bmi2")
+
+#define BEBR_INLINE static inline __attribute__((always_inline))
+
+namespace bebr {
+namespace {
+
+BEBR_INLINE uint64_t load_mask_avx512_graph(const uint8_t* p) {
+  uint64_t bits;
+  std::memcpy(&bits, p, sizeof bits);
+  return bits;
+}
+
+// The last 1 .. 8 of `bytes` bytes: read with the bytes before them where there are enough.
+BEBR_INLINE uint64_t load_last_avx512_graph(const uint8_t* row, uint32_t bytes) {
+  const uint32_t left = (bytes - 1) % 8 + 1;
+  if (bytes >= 8) return load_mask_avx512_graph(row + bytes - 8) >> (64 - 8 * left);
+  uint64_t bits = 0;
+  for (uint32_t k = 0; k < left; ++k) bits |= uint64_t{row[k]} << (8 * k);
+  return bits;
+}
+
+BEBR_INLINE void dot_bits8_words_avx512(const int words, const uint8_t* data, size_t stride, uint32_t bytes,
+                                        const int8_t* y, int32_t total, const uint32_t* rows, size_t count,
+                                        int32_t* out) {
+  const __m512i ones = _mm512_set1_epi8(1);
+  __m512i entry[8];
+#pragma GCC unroll 8
+  for (int w = 0; w < words; ++w) entry[w] = _mm512_loadu_si512(y + 64 * w);
+  for (size_t i = 0; i < count; ++i) {
+    const uint8_t* row = data + rows[i] * stride;
+    __m512i even = _mm512_setzero_si512(), odd = _mm512_setzero_si512();
+#pragma GCC unroll 8
+    for (int w = 0; w < words - 1; ++w) {
+      const __m512i set = _mm512_maskz_mov_epi8(load_mask_avx512_graph(row + 8 * w), entry[w]);
+      if (w % 2 == 0) {
+        even = _mm512_dpbusd_epi32(even, ones, set);
+      } else {
+        odd = _mm512_dpbusd_epi32(odd, ones, set);
+      }
+    }
+    const __m512i last = _mm512_maskz_mov_epi8(load_last_avx512_graph(row, bytes), entry[words - 1]);
+    odd = _mm512_dpbusd_epi32(odd, ones, last);
+    out[i] = 2 * _mm512_reduce_add_epi32(_mm512_add_epi32(even, odd)) - total;
+  }
+}
+
+void dot_bits8_avx512(const uint8_t* data, size_t stride, uint32_t bytes, const int8_t* y, int32_t total,
+                      const uint32_t* rows, size_t count, int32_t* out) noexcept {
+  switch ((bytes + 7) / 8) {
+    case 1:
+      return dot_bits8_words_avx512(1, data, stride, bytes, y, total, rows, count, out);
+    case 2:
+      return dot_bits8_words_avx512(2, data, stride, bytes, y, total, rows, count, out);
+    case 3:
+      return dot_bits8_words_avx512(3, data, stride, bytes, y, total, rows, count, out);
+    case 4:
+      return dot_bits8_words_avx512(4, data, stride, bytes, y, total, rows, count, out);
+    case 5:
+      return dot_bits8_words_avx512(5, data, stride, bytes, y, total, rows, count, out);
+    case 6:
+      return dot_bits8_words_avx512(6, data, stride, bytes, y, total, rows, count, out);
+    case 7:
+      return dot_bits8_words_avx512(7, data, stride, bytes, y, total, rows, count, out);
+    case 8:
+      return dot_bits8_words_avx512(8, data, stride, bytes, y, total, rows, count, out);
+    default:
+      for (size_t i = 0; i < count; ++i) out[i] = 0;
+  }
+}
+
+BEBR_INLINE __m512i add_set_avx512_graph(__m512i acc, uint32_t bits, const int16_t* y) {
+  return _mm512_dpwssd_epi32(acc, _mm512_maskz_loadu_epi16(bits, y), _mm512_set1_epi16(1));
+}
+
+void dot_bits16_avx512(const uint8_t* data, size_t stride, uint32_t bytes, const int16_t* y, int32_t total,
+                       const uint32_t* rows, size_t count, int32_t* out) noexcept {
+  const uint32_t whole = bytes == 0 ? 0 : (bytes - 1) / 8 * 8;
+  for (size_t i = 0; i < count; ++i) {
+    const uint8_t* row = data + rows[i] * stride;
+    __m512i even = _mm512_setzero_si512(), odd = _mm512_setzero_si512();
+    for (uint32_t at = 0; at < whole; at += 8) {
+      const uint64_t bits = load_mask_avx512_graph(row + at);
+      even = add_set_avx512_graph(even, static_cast<uint32_t>(bits), y + 8 * at);
+      odd = add_set_avx512_graph(odd, static_cast<uint32_t>(bits >> 32), y + 8 * at + 32);
+    }
+    if (bytes > 0) {
+      const uint64_t bits = load_last_avx512_graph(row, bytes);
+      even = add_set_avx512_graph(even, static_cast<uint32_t>(bits), y + 8 * whole);
+      odd = add_set_avx512_graph(odd, static_cast<uint32_t>(bits >> 32), y + 8 * whole + 32);
+    }
+    const auto set = static_cast<uint32_t>(_mm512_reduce_add_epi32(_mm512_add_epi32(even, odd)));
+    out[i] = static_cast<int32_t>(2 * set - static_cast<uint32_t>(total));
+  }
+}
+
+// vpdpbusd wants one side unsigned: <a, b> = <a + 128, b> - <128, b>.
+void dot_int8_avx512(const int8_t* a, const int8_t* data, size_t dims, const uint32_t* rows, size_t count,
+                     int32_t* out) noexcept {
+  const __m512i offset = _mm512_set1_epi8(-128);
+  for (size_t i = 0; i < count; ++i) {
+    const int8_t* row = data + rows[i] * dims;
+    __m512i raised = _mm512_setzero_si512(), extra = _mm512_setzero_si512();
+    for (size_t j = 0; j < dims; j += 64) {
+      const __m512i b = _mm512_loadu_si512(row + j);
+      raised = _mm512_dpbusd_epi32(raised, _mm512_xor_si512(_mm512_loadu_si512(a + j), offset), b);
+      extra = _mm512_dpbusd_epi32(extra, offset, b);
+    }
+    out[i] = _mm512_reduce_add_epi32(_mm512_sub_epi32(raised, extra));
+  }
+}
+
+}  // namespace
+
+void bind_avx512_graph(Kernels& table) noexcept {
+  table.dot_bits8 = dot_bits8_avx512;
+  table.dot_bits16 = dot_bits16_avx512;
+  table.dot_int8 = dot_int8_avx512;
+}
+
+}  // namespace bebr

@@ -1,0 +1,99 @@
+// dot_bits8, dot_bits16 and dot_int8: the specification by hand, and every bundle against the specification.
+#include <vector>
+
+#include "check.h"
+
+namespace bebr::test {
+namespace {
+
+// kind: 0 random, 1 the largest everywhere, 2 the smallest.
+template <typename Entry>
+Exact<Entry> make_entries(Random& random, size_t used, size_t padded, int kind, int32_t most) {
+  Exact<Entry> entries(padded);
+  for (size_t i = 0; i < used; ++i) {
+    const int32_t any = static_cast<int32_t>(below(random, static_cast<uint32_t>(2 * most + 1))) - most;
+    entries[i] = static_cast<Entry>(kind == 0 ? any : kind == 1 ? most : -most);
+  }
+  return entries;
+}
+
+template <typename Entry>
+int32_t total(const Exact<Entry>& entries) {
+  int32_t sum = 0;
+  for (size_t i = 0; i < entries.size(); ++i) sum += entries[i];
+  return sum;
+}
+
+Exact<uint32_t> pick(Random& random, size_t count, uint32_t rows) {
+  Exact<uint32_t> picked(count);
+  for (size_t i = 0; i < count; ++i) picked[i] = below(random, rows);
+  return picked;
+}
+
+BEBR_TEST(scalar_graph_kernels_by_hand) {
+  const Kernels& scalar = kernels(Isa::Scalar);
+  const uint8_t data[] = {0b00000001, 0xff, 0b10000000, 0};  // rows of 2 bytes
+  const uint32_t rows[] = {1, 0};
+  int8_t y8[64] = {1, 2, 3, 4, 5, 6, 7, -8};
+  y8[15] = 100;
+  int16_t y16[64];
+  for (int i = 0; i < 64; ++i) y16[i] = static_cast<int16_t>(300 * y8[i]);
+  int32_t got[2];
+  scalar.dot_bits8(data, 2, 2, y8, 120, rows, 2, got);
+  CHECK(got[0] == -28 - 8 - 100 && got[1] == 1 - 19 + 100, got[0] << ", " << got[1]);
+  scalar.dot_bits16(data, 2, 2, y16, 36000, rows, 2, got);
+  CHECK(got[0] == 300 * -136 && got[1] == 300 * 82, got[0] << ", " << got[1]);
+  int8_t a[64] = {2, -3}, b[128] = {};
+  b[0] = 10;
+  b[1] = 1;
+  b[64] = -127;
+  scalar.dot_int8(a, b, 64, rows, 2, got);
+  CHECK(got[0] == -254 && got[1] == 17, got[0] << ", " << got[1]);
+}
+
+BEBR_KERNEL_TEST(dot_bits_equal_scalar) {
+  Random random(20);
+  for (uint32_t bytes : {1u,  2u,  3u,  4u,  5u,  6u,  7u,  8u,  9u,  12u, 15u, 16u,  17u,  23u,  31u,  33u,
+                         48u, 55u, 57u, 60u, 61u, 63u, 64u, 65u, 66u, 67u, 71u, 127u, 194u, 195u, 511u, 4096u}) {
+    for (const int kind : {0, 1, 2}) {
+      const uint32_t count = below(random, bytes > 500 ? 4 : 20);
+      const size_t stride = bytes + below(random, 5);
+      const uint32_t rows = 1 + below(random, 9);
+      const Exact<uint8_t> data =
+          make_bytes(random, (rows - 1) * stride + bytes, kind == 0 ? 0 : static_cast<int>(below(random, 4)));
+      const Exact<uint32_t> picked = pick(random, count, rows);
+      Exact<int32_t> want(count), got(count);
+      if (bytes <= 64) {
+        const Exact<int8_t> y = make_entries<int8_t>(random, 8 * bytes, bits_stride(bytes), kind, 127);
+        kernels(Isa::Scalar)
+            .dot_bits8(data.data(), stride, bytes, y.data(), total(y), picked.data(), count, want.data());
+        tested.dot_bits8(data.data(), stride, bytes, y.data(), total(y), picked.data(), count, got.data());
+        CHECK_SAME(got.data(), want.data(), count, "dot_bits8, bytes " << bytes << ", kind " << kind);
+      }
+      const Exact<int16_t> y = make_entries<int16_t>(random, 8 * bytes, bits_stride(bytes), kind, 32767);
+      kernels(Isa::Scalar)
+          .dot_bits16(data.data(), stride, bytes, y.data(), total(y), picked.data(), count, want.data());
+      tested.dot_bits16(data.data(), stride, bytes, y.data(), total(y), picked.data(), count, got.data());
+      CHECK_SAME(got.data(), want.data(), count, "dot_bits16, bytes " << bytes << ", kind " << kind);
+    }
+  }
+}
+
+BEBR_KERNEL_TEST(dot_int8_equals_scalar) {
+  Random random(21);
+  for (const size_t dims : {64u, 128u, 192u, 384u, 4160u}) {
+    for (const int kind : {0, 1, 2}) {
+      const uint32_t rows = 1 + below(random, 5), count = below(random, 20);
+      const Exact<int8_t> a = make_entries<int8_t>(random, dims, dims, kind, 127);
+      const Exact<int8_t> data = make_entries<int8_t>(random, rows * dims, rows * dims, kind == 2 ? 1 : kind, 127);
+      const Exact<uint32_t> picked = pick(random, count, rows);
+      Exact<int32_t> want(count), got(count);
+      kernels(Isa::Scalar).dot_int8(a.data(), data.data(), dims, picked.data(), count, want.data());
+      tested.dot_int8(a.data(), data.data(), dims, picked.data(), count, got.data());
+      CHECK_SAME(got.data(), want.data(), count, "dims " << dims << ", kind " << kind);
+    }
+  }
+}
+
+}  // namespace
+}  // namespace bebr::test

@@ -1,0 +1,334 @@
+"""IVFIndex against FlatIndex over the same codes: with every list looked at, the two must agree to the bit."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+
+import bebr
+from tests.conftest import clustered, recall
+
+LISTS = 20
+
+
+@pytest.fixture(scope="module", params=["cosine", "ip", "l2"])
+def trained(request, vectors):
+    metric = request.param
+    scale = 1 if metric == "cosine" else np.linspace(0.5, 3, len(vectors), dtype=np.float32)[:, None]
+    x = vectors * scale
+    return bebr.train(x, widths=[48, 24, 8], metric=metric, seed=0), x
+
+
+def built(bz: bebr.Binarizer, x: np.ndarray, lists: int = LISTS, ids=None) -> bebr.IVFIndex:
+    index = bebr.IVFIndex(bz, lists=lists, seed=0)
+    index.add(x, ids)
+    return index
+
+
+def flat(bz: bebr.Binarizer, x: np.ndarray, ids=None) -> bebr.FlatIndex:
+    index = bebr.FlatIndex(bz)
+    index.add(x, ids)
+    return index
+
+
+def same(a: bebr.Hits, b: bebr.Hits) -> None:
+    np.testing.assert_array_equal(a.ids, b.ids)
+    np.testing.assert_array_equal(a.scores, b.scores)
+
+
+@pytest.mark.parametrize("query", ["float", "code"])
+@pytest.mark.parametrize("lists", [1, LISTS])
+def test_every_list_exactly_is_the_flat_index(trained, queries, query, lists):
+    bz, x = trained
+    ids = np.random.default_rng(0).permutation(10 * len(x))[: len(x)]
+    hits = built(bz, x, lists, ids).search(queries, 10, query=query, probes=lists, margin="exact")
+    same(hits, flat(bz, x, ids).search(queries, 10, query=query, refine="exact"))
+
+
+def test_one_query_at_a_time_is_the_batch(trained, queries):
+    bz, x = trained
+    index = built(bz, x)
+    for margin in (None, "exact"):
+        batch = index.search(queries, 10, probes=6, margin=margin)
+        alone = [index.search(q, 10, probes=6, margin=margin).ids[0] for q in queries]
+        # By margin, rows are ruled out by what has been found so far, which depends on the company.
+        assert (batch.ids == alone).mean() > (0.97 if margin is None else 0.9999)
+
+
+def test_threads_do_not_change_an_exact_answer(trained, queries):
+    bz, x = trained
+    index = built(bz, x)
+    before = bebr.get_num_threads()
+    try:
+        bebr.set_num_threads(1)
+        one = index.search(queries, 10, probes=5, margin="exact")
+        bebr.set_num_threads(3)
+        same(one, index.search(queries, 10, probes=5, margin="exact"))
+    finally:
+        bebr.set_num_threads(before)
+
+
+def test_the_measured_margin_loses_little(trained, queries):
+    bz, x = trained
+    index = built(bz, x)
+    exact = index.search(queries, 10, probes=LISTS, margin="exact")
+    assert recall(index.search(queries, 10, probes=LISTS).ids, exact.ids) > 0.97
+
+
+def test_more_probes_find_more(trained, queries):
+    bz, x = trained
+    index = built(bz, x)
+    truth = index.search(queries, 10, probes=LISTS, margin="exact").ids
+    found = [recall(index.search(queries, 10, probes=p, margin="exact").ids, truth) for p in (1, 2, 4, 8, LISTS)]
+    assert found == sorted(found) and found[0] > 0.2 and found[2] > 0.6 and found[-1] == 1
+
+
+def test_calibration_reaches_its_target(trained, queries, tmp_path):
+    bz, x = trained
+    index = built(bz, x)
+    more = clustered(200, 64, seed=77)
+    reached = index.calibrate(more, 0.9)
+    truth = index.search(more, 10, probes=LISTS, margin="exact").ids
+    assert reached == pytest.approx(recall(index.search(more, 10).ids, truth), abs=1e-6) and 0.9 <= reached < 0.97
+    assert recall(index.search(queries, 10).ids, index.search(queries, 10, probes=LISTS, margin="exact").ids) > 0.82
+    index.save(tmp_path / "x.bebr")
+    again = bebr.open_index(tmp_path / "x.bebr")
+    assert (again.probes, again.margin) == (index.probes, index.margin)
+    assert index.calibrate(more, 0.5, truth=truth) >= 0.5 and index.probes < again.probes
+    with pytest.raises(ValueError, match=r"reach 0\.\d+ with every list"):
+        index.calibrate(more, 1.0, truth=truth + 1)
+
+
+def test_fewer_than_k_only_where_fewer_rows_exist(trained, queries):
+    bz, x = trained
+    index = built(bz, x)
+    for k in (200, len(x), len(x) + 5):
+        hits = index.search(queries[:3], k, probes=1)
+        assert ((hits.ids >= 0).sum(axis=1) == min(k, len(x))).all()
+    assert np.isinf(hits.scores[:, len(x) :]).all()
+
+
+@pytest.mark.parametrize("margin", [None, "exact"])
+@pytest.mark.parametrize("share", [0.5, 0.1, 0.01, 0.001, 0.0])
+def test_allow_gives_the_best_of_the_allowed(trained, queries, share, margin):
+    bz, x = trained
+    index = built(bz, x)
+    allowed = np.random.default_rng(3).permutation(len(x))[: int(share * len(x))]
+    hits = index.search(queries, 10, probes=1, margin=margin, allow=np.append(allowed, [10**9]))
+    found = min(10, len(allowed))
+    assert np.isin(hits.ids[:, :found], allowed).all() and (hits.ids[:, found:] == -1).all()
+    if margin == "exact":
+        every = index.search(queries, 10, probes=LISTS, margin=margin, allow=allowed)
+        same(every, flat(bz, x).search(queries, 10, refine="exact", allow=allowed))
+
+
+def test_a_filter_costs_no_recall(trained, queries):
+    bz, x = trained
+    index = built(bz, x)
+    for share in (1.0, 0.5, 0.1, 0.01):
+        allowed = np.random.default_rng(5).permutation(len(x))[: int(share * len(x))]
+        truth = index.search(queries, 10, probes=LISTS, margin="exact", allow=allowed)
+        found = recall(index.search(queries, 10, probes=6, allow=allowed).ids, truth.ids)
+        if share == 1:
+            unfiltered = found
+        assert found >= unfiltered - 0.03
+
+
+def test_range_search_finds_all_within_the_radius(trained, queries):
+    bz, x = trained
+    index = built(bz, x)
+    whole = flat(bz, x).search(queries, len(x), refine="exact")
+    radius = float(np.median(whole.scores[:, 25]))
+    inside = whole.scores <= radius if bz.metric == "l2" else whole.scores >= radius
+    found = index.search_range(queries, radius, probes=LISTS, margin="exact")
+    assert found.offsets.tolist() == np.concatenate([[0], np.cumsum(inside.sum(axis=1))]).tolist()
+    np.testing.assert_array_equal(found.ids, whole.ids[inside])
+    np.testing.assert_allclose(found.scores, whole.scores[inside], rtol=1e-6)
+    some = index.search(queries, 10, probes=LISTS, margin="exact", radius=radius)
+    assert ((some.ids >= 0).sum(axis=1) == np.minimum(10, inside.sum(axis=1))).all()
+    # Every index offers it.
+    scanned = flat(bz, x)
+    for a, b in zip(scanned.search_range(queries, radius), found, strict=True):
+        np.testing.assert_array_equal(a, b)
+    same(scanned.search(queries, 10, refine="exact", radius=radius), some)
+    graph = bebr.HNSWIndex(bz)
+    graph.add(x)
+    walked = graph.search_range(queries, radius, ef=300)
+    assert len(np.intersect1d(walked.ids, found.ids)) > 0.97 * len(np.unique(found.ids))
+    assert (walked.scores <= radius).all() if bz.metric == "l2" else (walked.scores >= radius).all()
+    assert walked.offsets[-1] == len(walked.ids) == pytest.approx(len(found.ids), rel=0.03)
+
+
+def test_search_by_id_leaves_itself_out(trained):
+    bz, x = trained
+    for index in (built(bz, x), flat(bz, x)):
+        options = {"probes": LISTS} if isinstance(index, bebr.IVFIndex) else {}
+        ids = np.array([5, 17, 5])
+        hits = index.search_ids(ids, 10, **options)
+        assert hits.ids.shape == (3, 10) and not (hits.ids == ids[:, None]).any()
+        np.testing.assert_array_equal(hits.ids[0], hits.ids[2])
+        with pytest.raises(KeyError, match="id 99999"):
+            index.search_ids([99999])
+
+
+def test_codes_come_back(trained):
+    bz, x = trained
+    index = built(bz, x)
+    codes, ids = index.codes([7, 3])
+    np.testing.assert_array_equal(codes.planes, bz.encode(x[[7, 3]]).planes)
+    assert ids.tolist() == [7, 3]
+    again = bebr.IVFIndex(bz, lists=LISTS)
+    every, numbers = index.codes()
+    again.add_codes(every, numbers)
+    assert sorted(again.codes()[1]) == list(range(len(x)))
+
+
+@pytest.mark.parametrize("mmap", [False, True])
+def test_save_and_open(trained, queries, tmp_path, mmap):
+    bz, x = trained
+    index = built(bz, x, ids=np.arange(len(x)) * 3 + 1)
+    index.probes = 7
+    path = tmp_path / "x.bebr"
+    index.save(path)
+    again = bebr.open_index(path, mmap=mmap, verify=True)
+    assert isinstance(again, bebr.IVFIndex) and again.probes == 7 and again.lists == LISTS
+    assert len(again) == len(x) and again.binarizer.digest == bz.digest and 4 in again and 3 not in again
+    same(index.search(queries, 10), again.search(queries, 10))
+    if mmap:
+        with pytest.raises(ValueError, match="mmap=False"):
+            again.add(x[:1])
+    else:
+        again.add(x[:1])
+        assert 3 * len(x) - 1 in again
+    assert again.remove(np.arange(100)) == 33
+    assert 4 not in again
+    assert not np.isin(again.search(queries, 50, probes=LISTS).ids, np.arange(100)).any()
+    some = again.search(queries, 50, probes=LISTS, allow=np.arange(0, 400))
+    assert some.ids.max() < 400 and some.ids[some.ids >= 0].min() >= 100
+    rows = len(again)
+    again.save(path)
+    last = bebr.open_index(path)
+    assert len(last) == rows and sum(last.list_sizes) == rows
+
+
+def test_damaged_files_are_refused(trained, tmp_path):
+    bz, x = trained
+    index = built(bz, x[:200], lists=4)
+    path = tmp_path / "x.bebr"
+    index.save(path)
+    whole = path.read_bytes()
+    rng = np.random.default_rng(0)
+    for cut in [0, 47, 48, 300, len(whole) - 1]:
+        path.write_bytes(whole[:cut])
+        with pytest.raises(bebr.CorruptFile, match=str(path)):
+            bebr.open_index(path)
+    for at in [*range(48), *rng.integers(0, len(whole), 100)]:
+        broken = bytearray(whole)
+        broken[at] ^= 1 << int(rng.integers(8))
+        path.write_bytes(broken)
+        try:
+            bebr.open_index(path, verify=True)
+        except bebr.CorruptFile as e:
+            assert str(path) in str(e)
+        else:
+            assert at > 48  # padding between sections is not covered, and holds nothing
+
+
+def test_lists_are_balanced_and_repeatable(vectors):
+    bz = bebr.train(vectors, widths=[32], seed=0)
+    sizes = [built(bz, vectors, lists=40).list_sizes for _ in range(2)]
+    assert sizes[0] == sizes[1] and sum(sizes[0]) == len(vectors)
+    assert max(sizes[0]) < 4 * np.mean(sizes[0]) and min(sizes[0]) > 0
+
+
+def test_many_lists_are_looked_at_through_groups(vectors, queries):
+    """More than 4,096 centroids: the nearest are found through groups, nearly always."""
+    x = np.vstack([vectors, clustered(5000, 64, seed=3)])
+    bz = bebr.train(vectors, widths=[64, 64], seed=0)
+    index = built(bz, x, lists=5000)
+    every = index.search(queries, 10, probes=5000, margin="exact")
+    same(every, flat(bz, x).search(queries, 10, refine="exact"))
+    assert recall(index.search(queries, 10, probes=1500, margin="exact").ids, every.ids) > 0.95
+
+
+def bad_calls():
+    yield "probes of zero", lambda ix, x: ix.search(x, 1, probes=0), "probes is 0: want None or an integer from 1 to 3"
+    yield "too many probes", lambda ix, x: ix.search(x, 1, probes=4), "probes is 4"
+    yield "margin below zero", lambda ix, x: ix.search(x, 1, margin=-1), "margin is -1"
+    yield "margin of text", lambda ix, x: ix.search(x, 1, margin="all"), "margin is 'all'"
+    yield "target", lambda ix, x: ix.calibrate(x, 1.5, 3), "target_recall is 1.5"
+    yield "truth", lambda ix, x: ix.calibrate(x, 0.9, 3, truth=[[1]]), r"truth has shape \(1, 1\): want \(10, 3"
+    yield "radius", lambda ix, x: ix.search(x, 1, radius=np.nan), "radius is nan"
+    yield "range", lambda ix, x: ix.search_range(x, "near"), "radius is 'near'"
+    yield "k", lambda ix, x: ix.search(x, 0), "k is 0"
+    yield "no id", lambda ix, x: ix.search_ids([]), "ids is empty"
+    yield "present id", lambda ix, x: ix.add(x[:1], [0]), "0 is already present"
+    yield "repeated id", lambda ix, x: ix.add(x[:2], [30, 30]), "30 is already present"
+    yield "ids below zero", lambda ix, x: ix.add(x[:1], [-5]), "-5"
+    yield "wrong dimension", lambda ix, x: ix.add(x[:, :5]), r"\(10, 5\): want \(n, 64\)"
+    yield "lists", lambda ix, x: bebr.IVFIndex(ix.binarizer, lists=0), "lists is 0"
+    yield "few vectors", lambda ix, x: bebr.IVFIndex(ix.binarizer, lists=64).add(x), "10 vectors for 64 lists"
+    yield "trained twice", lambda ix, x: ix.train(x), "has its centroids already"
+    yield "nothing to save", lambda ix, x: bebr.IVFIndex(ix.binarizer).save("x"), "no centroids yet"
+
+
+@pytest.mark.parametrize(("call", "message"), [pytest.param(c, m, id=n) for n, c, m in bad_calls()])
+def test_bad_input_names_what_was_wrong(trained, call, message):
+    bz, x = trained
+    index = built(bz, x[:10], lists=3)
+    with pytest.raises(ValueError, match=message):
+        call(index, x[:10])
+    assert len(index) == 10
+
+
+def test_an_empty_index_answers(trained, queries):
+    bz, _ = trained
+    index = bebr.IVFIndex(bz, lists=4)
+    assert len(index) == 0 and 3 not in index and index.remove([1]) == 0
+    assert (index.search(queries, 3).ids == -1).all()
+
+
+class IVFMachine(RuleBasedStateMachine):
+    """Adds and removes in any order, with a dict as the model."""
+
+    @initialize()
+    def start(self):
+        self.x = clustered(300, 16, seed=5)
+        self.bz = bebr.train(self.x, widths=[16, 8], factor_bytes=1, seed=0)
+        self.index = bebr.IVFIndex(self.bz, lists=5)
+        self.index.train(self.x)
+        self.model: dict[int, int] = {}
+
+    @rule(rows=st.lists(st.integers(0, 299), unique=True, max_size=60))
+    def add(self, rows):
+        new = [r for r in rows if r + 7 not in self.model]
+        self.index.add(self.x[new], [r + 7 for r in new])
+        self.model |= {r + 7: r for r in new}
+
+    @rule(ids=st.lists(st.integers(0, 310), max_size=60))
+    def remove(self, ids):
+        gone = {i for i in ids if i in self.model}
+        assert self.index.remove(ids) == len(gone)
+        for i in gone:
+            del self.model[i]
+
+    @invariant()
+    def same_rows(self):
+        codes, ids = self.index.codes()
+        assert sorted(ids) == sorted(self.model) and sum(self.index.list_sizes) == len(ids)
+        if len(ids):
+            want = self.bz.encode(self.x[[self.model[int(i)] for i in ids]])
+            np.testing.assert_array_equal(codes.planes, want.planes)
+            np.testing.assert_array_equal(codes.factors, want.factors)
+
+    @invariant()
+    def finds_everything(self):
+        hits = self.index.search(self.x[:1], len(self.model) + 1, probes=1)
+        assert sorted(hits.ids[0]) == sorted([*self.model, -1])
+
+
+IVFMachine.TestCase.settings = settings(max_examples=15, stateful_step_count=15, deadline=None)
+TestIVFMachine = IVFMachine.TestCase
