@@ -18,6 +18,7 @@ __path__ = extend_path(__path__, __name__)
 
 from bebr import _core
 from bebr.binarizer import Binarizer, Codes
+from bebr.bulk import build
 from bebr.errors import CorruptFile, Error, IncompatibleModel, LimitExceeded
 from bebr.index import FlatIndex, Hits, HNSWIndex, IVFIndex, open_index
 
@@ -43,6 +44,7 @@ __all__ = [
     "IVFIndex",
     "IncompatibleModel",
     "LimitExceeded",
+    "build",
     "connect",
     "get_num_threads",
     "info",

@@ -1,6 +1,8 @@
 """Typed face of the C++ extension. Errors: ValueError, FileNotFoundError, OSError, bebr.CorruptFile,
 bebr.LimitExceeded."""
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -208,6 +210,39 @@ class GraphIndex:
         allow: NDArray[np.int64] | None,
     ) -> tuple[NDArray[np.float32], NDArray[np.int64]]: ...
     def save(self, path: str, extra: dict[str, bytes], raw: RawVectors | None = None) -> None: ...
+
+class IvfBuild:
+    def __init__(
+        self,
+        widths: list[int],
+        factor: str,
+        stage_factor: bool,
+        factor_bytes: int,
+        code: tuple[int, int],
+        stage_code: tuple[int, int],
+        centroids: NDArray[np.float32],
+        by_product: bool,
+        coarse_scale: float,
+    ) -> None: ...
+    def assign(self, x: NDArray[np.float32]) -> NDArray[np.uint32]: ...
+    def write_chunk(
+        self,
+        path: str,
+        first_row: int,
+        planes: NDArray[np.uint8],
+        factors: NDArray[np.uint8],
+        lists: NDArray[np.uint32],
+        ids: NDArray[np.int64] | None,
+    ) -> None: ...
+    def chunk_rows(self, path: str) -> tuple[int, int]: ...
+    def merge(
+        self,
+        path: str,
+        chunks: list[str],
+        extra: dict[str, bytes],
+        memory: int,
+        progress: Callable[[int, int], None],
+    ) -> None: ...
 
 class RawVectors:
     def __init__(self, dim: int, type: str) -> None: ...

@@ -367,5 +367,6 @@ PYBIND11_MODULE(_core, m) {
   bind_index(m);
   bind_raw(m);
   bind_ivf(m);
+  bind_build(m);
   bind_graph(m);
 }

@@ -141,6 +141,7 @@ inline py::tuple ragged(const std::vector<std::vector<Hit>>& hits) {
 }
 
 void bind_ivf(py::module_& m);
+void bind_build(py::module_& m);
 void bind_graph(py::module_& m);
 void bind_raw(py::module_& m);
 

@@ -106,6 +106,19 @@ def test_search_without_output_prints_a_table(work: Path, queries: np.ndarray) -
     assert "more queries" not in done("search", work / "i.bebr", work / "q.fvecs", "--limit", 3).stdout
 
 
+def test_build_ivf_with_a_model_or_without(work: Path, vectors: np.ndarray, tmp_path: Path) -> None:
+    options = ["--index", "ivf", "--lists", 30, "--memory", "64MiB"]
+    result = done(
+        "build", work / "m.safetensors", work / "x.npy", "-o", tmp_path / "a.bebr", *options, "--ids", work / "ids.npy"
+    )
+    found = bebr.open_index(tmp_path / "a.bebr")
+    assert isinstance(found, bebr.IVFIndex) and found.lists == 30 and 1000 in found and 999 not in found
+    assert "3,000 vectors in 30 lists, 24 bytes each" in result.stderr and "encoding: 3,000 of 3,000" in result.stderr
+    done("build", work / "x.npy", "-o", tmp_path / "b.bebr", *options, "--bytes", 20, "--metric", "ip")
+    other = bebr.open_index(tmp_path / "b.bebr")
+    assert other.binarizer.bytes_per_vector == 20 and other.binarizer.metric == "ip" and len(other) == 3000
+
+
 def test_build_reads_vectors_and_ids_from_one_parquet_file(work: Path, vectors: np.ndarray, tmp_path: Path) -> None:
     columns = {"id": np.arange(50, 150), "other": np.arange(100), "v": vectors[:100], "w": vectors[100:200]}
     write_columns(tmp_path / "t.parquet", columns)
@@ -224,6 +237,12 @@ BAD = [
     ),
     ("build", "m.safetensors", "x.npy", "-o", "o.bebr", "--ids", "twice.npy", "0"),
     ("build", "m.safetensors", "x.npy", "-o", "o.bebr", "--id-column", "id", "only Parquet files have named columns"),
+    ("build", "m.safetensors", "x.npy", "-o", "o.bebr", "--lists", "9", "--lists goes with --index ivf"),
+    ("build", "x.npy", "-o", "o.bebr", "--index", "ivf", "got one file, wanted MODEL VECTORS"),
+    ("build", "m.safetensors", "x.npy", "-o", "o.bebr", "--index", "ivf", "--bytes", "20", "got MODEL and --bytes"),
+    ("build", "m.safetensors", "x.npy", "-o", "i.bebr", "--index", "ivf", "i.bebr is there already"),
+    ("build", "m.safetensors", "x.npy", "-o", "o.bebr", "--index", "ivf", "--memory", "lots", "memory is 'lots'"),
+    ("build", "m.safetensors", "nan.npy", "-o", "o.bebr", "--index", "ivf", "--lists", "1", "got nan at row"),
     ("search", "cut.bebr", "q.fvecs", "cut.bebr"),
     ("search", "m.safetensors", "q.fvecs", "not a bebr file"),
     ("search", "i.bebr", "narrow.npy", "want (n, 64)"),

@@ -2,43 +2,119 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import Enum
 from pathlib import Path
-from typing import Annotated
+from time import monotonic
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from bebr.cli.arguments import Column, Limit, Model, Threads, Vectors, use_threads
+from bebr.cli.arguments import Column, Limit, Metric, Seed, Threads, use_threads
+from bebr.cli.progress import Report
+
+if TYPE_CHECKING:
+    from bebr.arrays import Ids
 
 BLOCK_ROWS = 4096
+# A log file gets a line this often, in seconds.
+_LINE_EVERY = 60.0
+_IVF = ("lists", "bytes_", "memory", "metric", "refine", "overwrite")
+
+
+class Kind(str, Enum):
+    flat = "flat"
+    ivf = "ivf"
 
 
 def run(
-    model: Model,
-    vectors: Vectors,
+    context: typer.Context,
+    model: Annotated[
+        Path,
+        typer.Argument(help="A binarizer, as `bebr train` writes it; left out with --bytes.", show_default=False),
+    ],
+    vectors: Annotated[
+        Path | None,
+        typer.Argument(
+            help="Vectors: .npy, .fvecs, .bvecs, .ivecs or .parquet; for ivf also a folder of them.", show_default=False
+        ),
+    ] = None,
+    *,
     output: Annotated[Path, typer.Option("-o", "--output", help="The index file, .bebr.", show_default=False)],
+    index: Annotated[Kind, typer.Option(help="ivf: vectors need not fit in memory; goes on after a kill.")] = Kind.flat,
     ids: Annotated[
         Path | None, typer.Option(help="Integer ids, one a vector: .npy, .ivecs or .parquet. [default: row numbers]")
     ] = None,
     id_column: Annotated[str | None, typer.Option(help="Parquet column of the ids, of --ids or else VECTORS.")] = None,
+    lists: Annotated[int | None, typer.Option(help="ivf: lists. [default: about 4 times the root of rows]")] = None,
+    bytes_: Annotated[
+        int | None, typer.Option("--bytes", help="ivf: instead of MODEL, train one of so many bytes a vector.")
+    ] = None,
+    metric: Annotated[Metric, typer.Option(help="ivf, with --bytes: what a score means.")] = Metric.cosine,
+    memory: Annotated[str, typer.Option(help="ivf: memory to work in, beyond 0.1 GB.")] = "4GiB",
+    refine: Annotated[bool, typer.Option(help="ivf: refined codes; without, several times as fast to encode.")] = True,
+    overwrite: Annotated[bool, typer.Option(help="ivf: replace OUTPUT if it is there.")] = False,
+    seed: Seed = 0,
     column: Column = None,
     limit: Limit = None,
     threads: Threads = None,
 ) -> None:
-    """Encode vectors into a flat index and write it to a file."""
-    import bebr
-    from bebr.cli.progress import blocks, progress, say
-    from bebr.vectors import check_output, read_ids, read_vectors
+    """Encode vectors into an index and write it to a file: MODEL VECTORS, or VECTORS alone with --bytes."""
+    from bebr.vectors import check_output
 
     check_output(output, ".bebr")
     use_threads(threads)
+    if index == Kind.flat:
+        given = [name for name in _IVF if context.get_parameter_source(name).name != "DEFAULT"]  # type: ignore[union-attr]
+        if given:
+            raise ValueError(f"--{given[0].rstrip('_')} goes with --index ivf")
+    if (vectors is None) != (bytes_ is not None):
+        raise ValueError(
+            "got " + ("MODEL and --bytes" if vectors else "one file") + ", wanted MODEL VECTORS, or VECTORS "
+            "with --bytes and --index ivf"
+        )
+    if vectors is None:
+        _ivf(
+            None,
+            model,
+            output,
+            ids,
+            id_column,
+            lists,
+            bytes_,
+            metric.value,
+            memory,
+            refine,
+            overwrite,
+            seed,
+            column,
+            limit,
+        )
+    elif index == Kind.ivf:
+        _ivf(model, vectors, output, ids, id_column, lists, None, None, memory, refine, overwrite, seed, column, limit)
+    else:
+        _flat(model, vectors, output, ids, id_column, column, limit)
+
+
+def _flat(
+    model: Path,
+    vectors: Path,
+    output: Path,
+    ids: Path | None,
+    id_column: str | None,
+    column: str | None,
+    limit: int | None,
+) -> None:
+    import bebr
+    from bebr.cli.progress import blocks, progress, say
+    from bebr.vectors import read_vectors
+
     bz = bebr.Binarizer.load(model)
     x = read_vectors(vectors, column, limit)
-    names = None
-    if ids is not None or id_column is not None:
-        source = vectors if ids is None else ids
-        names = read_ids(source, id_column, limit)
-        if len(names) != len(x):
-            raise ValueError(f"{source}: got {len(names):,} ids, wanted one for each of the {len(x):,} vectors")
+    names = _ids(vectors, ids, id_column, limit)
+    if names is not None and len(names) != len(x):
+        raise ValueError(f"{ids or vectors}: got {len(names):,} ids, wanted one for each of the {len(x):,} vectors")
     index = bebr.FlatIndex(bz)
     with progress("building") as report:
         for start, stop in blocks(len(x), BLOCK_ROWS):
@@ -47,3 +123,85 @@ def run(
     index.save(output)
     size = output.stat().st_size
     say(f"{output}: {len(index):,} vectors, {bz.bytes_per_vector} bytes each, {size:,} bytes in all, model {bz.digest}")
+
+
+def _ivf(
+    model: Path | None,
+    vectors: Path,
+    output: Path,
+    ids: Path | None,
+    id_column: str | None,
+    lists: int | None,
+    size: int | None,
+    metric: str | None,
+    memory: str,
+    refine: bool,
+    overwrite: bool,
+    seed: int,
+    column: str | None,
+    limit: int | None,
+) -> None:
+    import bebr
+    from bebr.cli.progress import say
+
+    with _paced() as report:
+        index = bebr.build(
+            vectors,
+            output,
+            lists=lists,
+            bytes_per_vector=size,
+            binarizer=None if model is None else bebr.Binarizer.load(model),
+            metric=metric,
+            ids=_ids(vectors, ids, id_column, limit),
+            rows=limit,
+            column=column,
+            memory=memory,
+            refine=refine,
+            overwrite=overwrite,
+            seed=seed,
+            progress=report,
+        )
+    bz, total = index.binarizer, output.stat().st_size
+    each = f"{bz.bytes_per_vector} bytes each, {total:,} bytes in all"
+    say(f"{output}: {len(index):,} vectors in {index.lists:,} lists, {each}, model {bz.digest}")
+
+
+def _ids(vectors: Path, ids: Path | None, id_column: str | None, limit: int | None) -> Ids | None:
+    import numpy as np
+
+    from bebr.vectors import read_ids
+
+    if ids is None and id_column is None:
+        return None
+    source = vectors if ids is None else ids
+    if source.suffix == ".npy" and id_column is None:
+        read_ids(source, None, 1)  # refuses what it would refuse
+        mapped: Any = np.load(source, mmap_mode="r")
+        return mapped.reshape(-1)[:limit]  # type: ignore[no-any-return]
+    return read_ids(source, id_column, limit)
+
+
+@contextmanager
+def _paced() -> Iterator[Report]:
+    """Progress with the rate: on a terminal a bar, in a log file a line a minute and one for every stage."""
+    import sys
+
+    from bebr.cli.progress import progress, say
+
+    with progress("building") as bar:
+        lines = not sys.stderr.isatty()
+        stage_now, began, first, told = "", monotonic(), 0, 0.0
+
+        def report(stage: str, done: int, total: int) -> None:
+            nonlocal stage_now, began, first, told
+            now = monotonic()
+            if stage != stage_now:
+                stage_now, began, first, told = stage, now, done, float("-inf")
+            rate = (done - first) / (now - began) if now > began else 0.0
+            bar(f"{stage}, {rate:,.0f}/s" if rate else stage, done, total)
+            if lines and now - told > _LINE_EVERY:
+                left = f", {rate:,.0f} a second, {(total - done) / rate:,.0f} s left" if rate else ""
+                say(f"{stage}: {done:,} of {total:,}{left}")
+                told = now
+
+        yield report

@@ -252,5 +252,9 @@ class IVFIndex(Index):
     def save(self, path: str | Path) -> None:
         if not self._trained:
             raise ValueError("this index has no centroids yet: train() it or add() vectors before it is saved")
-        options = json.dumps({"probes": self._probes, "margin": self._margin, "seed": self._seed}).encode()
-        self._save(path, {"model": self._binarizer.to_bytes(), "search": options})
+        self._save(path, self._sections())
+
+    def _sections(self) -> dict[str, bytes]:
+        """What a file holds beside the rows and their lists; :func:`bebr.build` writes the same."""
+        options = {"probes": self._probes, "margin": self._margin, "seed": self._seed}
+        return {"model": self._binarizer.to_bytes(), "search": json.dumps(options).encode()}

@@ -1,4 +1,4 @@
-"""k-means for the lists of IVF: Lloyd's algorithm on a sample, kept balanced."""
+"""k-means for the lists of IVF: Lloyd's algorithm on a sample, kept balanced; in two levels for many lists."""
 
 from __future__ import annotations
 
@@ -10,7 +10,11 @@ from bebr.arrays import Floats
 
 # More rows a list than this move no centroid (116,000 MiniLM vectors, 256 lists: the same recall from 128 on).
 SAMPLE_PER_LIST = 256
+# More lists than this are found in two levels: 65,536 lists then cost 256 times less.
+MOST_DIRECT = 4096
 _ITERATIONS = 12
+# Iterations over all lists after those in groups: neighbours across a group's border find each other.
+_ACROSS = 2
 # A list above this multiple of the mean gets another centroid, taken from the smallest list, while iterations last.
 _LARGE = 2.0
 _SPREAD = 1e-3
@@ -21,10 +25,47 @@ def kmeans(x: Floats, lists: int, seed: int) -> Floats:
 
     Every assignment goes to the nearest centroid by Euclidean distance. Lists that stay small give their centroid to
     the largest ones, so that sizes end within a small multiple of each other where the data allows it.
+
+    More than 4096 lists: k-means over about sqrt(lists) groups, then in each group, with lists in proportion to its
+    vectors; the centroids of a group follow one another.
     """
     rng = np.random.default_rng(seed)
     if len(x) > lists * SAMPLE_PER_LIST:
         x = x[np.sort(rng.permutation(len(x))[: lists * SAMPLE_PER_LIST])]
+    return _two_levels(x, lists, rng) if lists > MOST_DIRECT else _lloyd(x, lists, rng)
+
+
+def _two_levels(x: Floats, lists: int, rng: np.random.Generator) -> Floats:
+    count = round(np.sqrt(lists))
+    few = np.sort(rng.permutation(len(x))[: count * SAMPLE_PER_LIST])
+    of = _core.Centroids(_lloyd(x[few], count, rng)).assign(x)
+    order = np.argsort(of, kind="stable")
+    sizes = np.bincount(of, minlength=count)
+    ends = np.cumsum(sizes)
+    centroids = np.empty((lists, x.shape[1]), np.float32)
+    done = 0
+    for group, wanted in enumerate(_shares(sizes, lists).tolist()):
+        if wanted:
+            members = x[order[ends[group] - sizes[group] : ends[group]]]
+            centroids[done : done + wanted] = _lloyd(members, wanted, rng)
+            done += wanted
+    for _ in range(_ACROSS):
+        centroids = _means(x, _core.Centroids(centroids).assign(x), centroids)[1]
+    return centroids
+
+
+def _shares(sizes: NDArray[np.int64], lists: int) -> NDArray[np.int64]:
+    """``lists`` (at most the sum of sizes) divided in proportion to sizes, none more than its size: largest
+    remainders."""
+    exact = sizes * (lists / sizes.sum())
+    shares: NDArray[np.int64] = np.minimum(np.floor(exact).astype(np.int64), sizes)
+    while (missing := lists - int(shares.sum())) > 0:
+        remainder = np.where(shares < sizes, exact - shares, -np.inf)
+        shares[np.argsort(-remainder, kind="stable")[: min(missing, int((shares < sizes).sum()))]] += 1
+    return shares
+
+
+def _lloyd(x: Floats, lists: int, rng: np.random.Generator) -> Floats:
     centroids = x[np.sort(rng.permutation(len(x))[:lists])].copy()
     spread = _SPREAD * np.sqrt(x.var(axis=0)).astype(np.float32)
     for iteration in range(_ITERATIONS):

@@ -25,9 +25,21 @@ from numpy.typing import NDArray
 from bebr.vectors import npy, parquet, texmex
 from bebr.vectors.convert import to_float32, to_int64
 from bebr.vectors.output import check_output
+from bebr.vectors.stream import Blocks, VectorStream, stream
 from bebr.vectors.writer import SUFFIXES, VectorWriter, write_columns, write_vectors
 
-__all__ = ["SUFFIXES", "VectorWriter", "check_output", "read_ids", "read_vectors", "write_columns", "write_vectors"]
+__all__ = [
+    "SUFFIXES",
+    "Blocks",
+    "VectorStream",
+    "VectorWriter",
+    "check_output",
+    "read_ids",
+    "read_vectors",
+    "stream",
+    "write_columns",
+    "write_vectors",
+]
 
 
 def read_vectors(

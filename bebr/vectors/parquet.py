@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,6 +36,42 @@ def read_vectors(path: Path, column: str | None, limit: int | None) -> NDArray[n
         done += len(block)
     assert out is not None
     return out
+
+
+def describe(path: Path, column: str | None) -> tuple[str, int, int]:
+    """Name, rows and dimensions of the named, or the only, vector column."""
+    file = _open(path)
+    schema = file.schema_arrow
+    name = _choose(path, column, [f.name for f in schema if _holds_vectors(f.type)], schema.names, "vectors")
+    rows = file.metadata.num_rows
+    if rows == 0:
+        raise ValueError(f"{path}: column '{name}' has no rows, wanted at least one vector")
+    return name, rows, _dense(path, name, next(_batches(path, file, name, 1)), 0, None).shape[1]
+
+
+def blocks(path: Path, name: str, dim: int, start: int, stop: int, size: int) -> Iterator[tuple[int, NDArray[Any]]]:
+    """(first row, [m, dim]), m <= size, of rows start to stop; row groups before and after are not read."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    with pq.ParquetFile(path, memory_map=False, buffer_size=1 << 20) as file:
+        sizes = [file.metadata.row_group(i).num_rows for i in range(file.metadata.num_row_groups)]
+        ends = np.cumsum(sizes)
+        first, last = int(np.searchsorted(ends, start, "right")), int(np.searchsorted(ends, stop, "left"))
+        row = int(ends[first]) - sizes[first]
+        groups = range(first, min(last + 1, len(sizes)))
+        stream = file.iter_batches(min(size, _BATCH_ROWS), row_groups=groups, columns=[name], use_threads=False)
+        while row < stop:
+            try:
+                array = next(stream).column(0)
+            except StopIteration:
+                raise ValueError(f"{path}: got {row} rows, wanted {stop} as its footer says") from None
+            except (pa.ArrowException, OSError) as error:
+                raise ValueError(f"{path}: column '{name}' cannot be decoded after row {row}: {error}") from error
+            low, high = max(start - row, 0), min(stop - row, len(array))
+            if low < high:
+                yield row + low, _dense(path, name, array[low:high], row + low, dim)
+            row += len(array)
 
 
 def read_ids(path: Path, column: str | None, limit: int | None) -> NDArray[np.int64]:

@@ -18,6 +18,23 @@ def read(path: Path, limit: int | None, mmap: bool) -> NDArray[Any]:
     The size of the whole file must be whole rows; the dimension is checked in each row that is returned.
     """
     dtype = DTYPES[path.suffix]
+    dim = dimension(path)
+    size, row_bytes = path.stat().st_size, 4 + dim * dtype.itemsize
+    rows = size // row_bytes if limit is None else min(limit, size // row_bytes)
+    raw = np.memmap(path, np.uint8, mode="r", shape=(rows, row_bytes))
+    for start in range(0, rows, _CHECK_ROWS):
+        differs = (raw[start : start + _CHECK_ROWS, :4] != raw[0, :4]).any(axis=1)
+        if differs.any():
+            row = start + int(differs.argmax())
+            got = int.from_bytes(raw[row, :4].tobytes(), "little", signed=True)
+            raise ValueError(f"{path}: got dimension {got} in row {row}, wanted {dim} as in row 0")
+    body = raw[:, 4:].view(dtype)
+    return body if mmap else np.array(body)
+
+
+def dimension(path: Path) -> int:
+    """Of the first row; ``ValueError`` unless the file can be whole rows of it."""
+    dtype = DTYPES[path.suffix]
     size = path.stat().st_size
     if size < 4:
         raise ValueError(f"{path}: got {size} bytes, wanted at least a 4-byte dimension")
@@ -30,16 +47,7 @@ def read(path: Path, limit: int | None, mmap: bool) -> NDArray[Any]:
             f"{path}: got {size} bytes, wanted a multiple of {row_bytes} (rows of {dim} x {dtype.itemsize} bytes and a "
             f"4-byte dimension): {size % row_bytes} bytes too many. Truncated, or not {path.suffix}?"
         )
-    rows = size // row_bytes if limit is None else min(limit, size // row_bytes)
-    raw = np.memmap(path, np.uint8, mode="r", shape=(rows, row_bytes))
-    for start in range(0, rows, _CHECK_ROWS):
-        differs = (raw[start : start + _CHECK_ROWS, :4] != raw[0, :4]).any(axis=1)
-        if differs.any():
-            row = start + int(differs.argmax())
-            got = int.from_bytes(raw[row, :4].tobytes(), "little", signed=True)
-            raise ValueError(f"{path}: got dimension {got} in row {row}, wanted {dim} as in row 0")
-    body = raw[:, 4:].view(dtype)
-    return body if mmap else np.array(body)
+    return dim
 
 
 def rows(array: NDArray[Any], suffix: str) -> NDArray[np.uint8]:

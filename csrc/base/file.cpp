@@ -5,11 +5,13 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <bit>
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
+#include <utility>
 
 #include "base/buffer.h"
 #include "base/error.h"
@@ -65,9 +67,11 @@ struct Descriptor {
   }
 };
 
-void write_all(int fd, const uint8_t* data, size_t size, const std::string& path) {
+void write_all(int fd, std::span<const uint8_t> bytes, uint64_t offset, const std::string& path) {
+  const uint8_t* data = bytes.data();
+  size_t size = bytes.size();
   while (size > 0) {
-    const ssize_t n = ::write(fd, data, std::min<size_t>(size, size_t{1} << 30));
+    const ssize_t n = ::pwrite(fd, data, std::min<size_t>(size, size_t{1} << 30), static_cast<off_t>(offset));
     if (n < 0 && errno == EINTR) continue;
     if (n < 0) {
       if (errno == ENOSPC || errno == EDQUOT) fail(Code::LimitExceeded, "no space left to write " + path);
@@ -75,17 +79,9 @@ void write_all(int fd, const uint8_t* data, size_t size, const std::string& path
     }
     data += n;
     size -= static_cast<size_t>(n);
+    offset += static_cast<uint64_t>(n);
   }
 }
-
-// The temporary file goes away unless the rename succeeded.
-struct Temporary {
-  std::string path;
-  bool keep = false;
-  ~Temporary() {
-    if (!keep) ::unlink(path.c_str());
-  }
-};
 
 }  // namespace
 
@@ -102,49 +98,81 @@ uint32_t crc32c(std::span<const uint8_t> bytes, uint32_t seed) {
   return ~c;
 }
 
-void write_file(const std::string& path, std::string_view kind, std::span<const Section> sections) {
+FileWriter::FileWriter(const std::string& path, std::string_view kind, std::span<const Planned> sections)
+    : path_(path), temporary_(path + ".tmp" + std::to_string(::getpid())), kind_(kind) {
   if (sections.size() > kMaxSections || kind.size() >= kName)
     fail(Code::InvalidArgument, "too many sections, or too long a kind");
-  std::vector<uint8_t> head(kHeader + kEntry * sections.size(), 0);
-  uint64_t offset = round_up(head.size(), kAlignment);
-  for (size_t i = 0; i < sections.size(); ++i) {
-    const Section& s = sections[i];
+  uint64_t offset = round_up(kHeader + kEntry * sections.size(), kAlignment);
+  for (const Planned& s : sections) {
     if (s.name.empty() || s.name.size() >= kName)
       fail(Code::InvalidArgument, "section name '" + s.name + "': want 1 to 15 bytes");
+    entries_.push_back({s, offset, 0, 0});
+    offset = round_up(offset + s.size, kAlignment);
+  }
+  size_ = offset;
+  fd_ = ::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+  if (fd_ < 0) fail_io("cannot create", temporary_);
+}
+
+void FileWriter::append(std::string_view section, std::span<const uint8_t> bytes) {
+  for (Entry& e : entries_) {
+    if (e.planned.name != section) continue;
+    if (bytes.size() > e.planned.size - e.written)
+      fail(Code::InvalidArgument, path_ + ": section '" + e.planned.name + "' was planned with " +
+                                      std::to_string(e.planned.size) + " bytes: got " +
+                                      std::to_string(e.written + bytes.size()));
+    write_all(fd_, bytes, e.offset + e.written, path_);
+    e.written += bytes.size();
+    e.crc = crc32c(bytes, e.crc);
+    return;
+  }
+  fail(Code::InvalidArgument, path_ + ": section '" + std::string(section) + "' was not planned");
+}
+
+void FileWriter::finish() {
+  std::vector<uint8_t> head(kHeader + kEntry * entries_.size(), 0);
+  for (size_t i = 0; i < entries_.size(); ++i) {
+    const Entry& e = entries_[i];
+    if (e.written != e.planned.size)
+      fail(Code::InvalidArgument, path_ + ": section '" + e.planned.name + "' was planned with " +
+                                      std::to_string(e.planned.size) + " bytes: got " + std::to_string(e.written));
     uint8_t* entry = head.data() + kHeader + kEntry * i;
-    std::memcpy(entry, s.name.data(), s.name.size());
-    store<uint64_t>(entry + 16, offset);
-    store<uint64_t>(entry + 24, s.bytes.size());
-    store<uint32_t>(entry + 32, crc32c(s.bytes));
-    offset = round_up(offset + s.bytes.size(), kAlignment);
+    std::memcpy(entry, e.planned.name.data(), e.planned.name.size());
+    store<uint64_t>(entry + 16, e.offset);
+    store<uint64_t>(entry + 24, e.planned.size);
+    store<uint32_t>(entry + 32, e.crc);
   }
   std::memcpy(head.data(), kMagic, sizeof kMagic);
   store<uint32_t>(head.data() + 8, kFileVersion);
-  store<uint32_t>(head.data() + 12, static_cast<uint32_t>(sections.size()));
-  std::memcpy(head.data() + 16, kind.data(), kind.size());
-  store<uint64_t>(head.data() + 32, offset);
+  store<uint32_t>(head.data() + 12, static_cast<uint32_t>(entries_.size()));
+  std::memcpy(head.data() + 16, kind_.data(), kind_.size());
+  store<uint64_t>(head.data() + 32, size_);
   store<uint32_t>(head.data() + 40, crc32c(std::span(head).subspan(kHeader)));
   store<uint32_t>(head.data() + 44, crc32c(std::span(head).first(44)));
-
-  Temporary temporary{path + ".tmp" + std::to_string(::getpid())};
-  {
-    Descriptor out{::open(temporary.path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644)};
-    if (out.fd < 0) fail_io("cannot create", temporary.path);
-    constexpr uint8_t kZeros[kAlignment] = {};
-    auto put = [&](std::span<const uint8_t> bytes) {
-      write_all(out.fd, bytes.data(), bytes.size(), path);
-      write_all(out.fd, kZeros, round_up(bytes.size(), kAlignment) - bytes.size(), path);
-    };
-    put(head);
-    for (const Section& s : sections) put(s.bytes);
-    if (::fsync(out.fd) != 0) fail_io("cannot sync", temporary.path);
-  }
-  if (::rename(temporary.path.c_str(), path.c_str()) != 0) fail_io("cannot rename to", path);
-  temporary.keep = true;
-  const size_t slash = path.rfind('/');
-  const std::string folder = slash == std::string::npos ? "." : path.substr(0, slash + 1);
+  // The space between sections reads as zeros.
+  if (::ftruncate(fd_, static_cast<off_t>(size_)) != 0) fail_io("cannot size", temporary_);
+  write_all(fd_, head, 0, path_);
+  if (::fsync(fd_) != 0) fail_io("cannot sync", temporary_);
+  if (::rename(temporary_.c_str(), path_.c_str()) != 0) fail_io("cannot rename to", path_);
+  ::close(std::exchange(fd_, -1));
+  const size_t slash = path_.rfind('/');
+  const std::string folder = slash == std::string::npos ? "." : path_.substr(0, slash + 1);
   Descriptor dir{::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC)};
   if (dir.fd < 0 || ::fsync(dir.fd) != 0) fail_io("cannot sync folder", folder);
+}
+
+FileWriter::~FileWriter() {
+  if (fd_ < 0) return;
+  ::close(fd_);
+  ::unlink(temporary_.c_str());
+}
+
+void write_file(const std::string& path, std::string_view kind, std::span<const Section> sections) {
+  std::vector<FileWriter::Planned> planned;
+  for (const Section& s : sections) planned.push_back({s.name, s.bytes.size()});
+  FileWriter writer(path, kind, planned);
+  for (const Section& s : sections) writer.append(s.name, s.bytes);
+  writer.finish();
 }
 
 std::shared_ptr<const File> File::open(const std::string& path, std::string_view kind, bool verify_contents) {
@@ -206,10 +234,24 @@ void File::verify() const {
   }
 }
 
-std::span<const uint8_t> File::section(std::string_view name) const {
+const File::Entry& File::entry(std::string_view name) const {
   for (const Entry& e : entries_)
-    if (e.name == name) return {data_ + e.offset, e.size};
+    if (e.name == name) return e;
   fail(Code::Corrupt, path_ + ": section '" + std::string(name) + "' is missing");
+}
+
+std::span<const uint8_t> File::section(std::string_view name) const {
+  const Entry& e = entry(name);
+  return {data_ + e.offset, e.size};
+}
+
+uint32_t File::checksum(std::string_view name) const { return entry(name).crc; }
+
+void File::release(std::span<const uint8_t> bytes) const {
+  const size_t page = static_cast<size_t>(::sysconf(_SC_PAGESIZE));
+  const size_t begin = round_up(static_cast<size_t>(bytes.data() - data_), page);
+  const size_t end = static_cast<size_t>(bytes.data() - data_ + static_cast<ptrdiff_t>(bytes.size())) / page * page;
+  if (begin < end) ::madvise(const_cast<uint8_t*>(data_) + begin, end - begin, MADV_DONTNEED);
 }
 
 std::vector<std::string> File::names() const {

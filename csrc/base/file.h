@@ -31,6 +31,35 @@ struct Section {
 // one.
 void write_file(const std::string& path, std::string_view kind, std::span<const Section> sections);
 
+// The same for a file larger than memory: the sizes of its sections are known first, their bytes come in pieces, in
+// order within a section and in any order across sections. Without finish() nothing is left.
+class FileWriter {
+ public:
+  struct Planned {
+    std::string name;
+    uint64_t size;
+  };
+  FileWriter(const std::string& path, std::string_view kind, std::span<const Planned> sections);
+  // The next bytes of a section. Throws Error(InvalidArgument) where they are more than it was planned with.
+  void append(std::string_view section, std::span<const uint8_t> bytes);
+  // Throws Error(InvalidArgument) naming a section that is not full.
+  void finish();
+  ~FileWriter();
+  FileWriter(const FileWriter&) = delete;
+  FileWriter& operator=(const FileWriter&) = delete;
+
+ private:
+  struct Entry {
+    Planned planned;
+    uint64_t offset, written;
+    uint32_t crc;
+  };
+  std::string path_, temporary_, kind_;
+  std::vector<Entry> entries_;
+  uint64_t size_ = 0;
+  int fd_ = -1;
+};
+
 // A mapped file. Throws Error(Corrupt) naming path, section, expected and found; Error(NotFound) when there is no such
 // file.
 class File {
@@ -43,6 +72,9 @@ class File {
   const std::string& path() const { return path_; }
   const std::string& kind() const { return kind_; }
   void verify() const;
+  uint32_t checksum(std::string_view name) const;  // of a section as it was written; throws Corrupt if absent
+  // Gives the whole pages among these bytes of a section back: they are read again from disk when next touched.
+  void release(std::span<const uint8_t> bytes) const;
   ~File();
   File(const File&) = delete;
   File& operator=(const File&) = delete;
@@ -54,6 +86,7 @@ class File {
     uint32_t crc;
   };
   File() = default;
+  const Entry& entry(std::string_view name) const;
   std::string path_, kind_;
   const uint8_t* data_ = nullptr;
   size_t size_ = 0;

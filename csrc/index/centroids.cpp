@@ -13,8 +13,10 @@ namespace bebr {
 namespace {
 
 constexpr size_t kChunk = 64;            // rows of x at a time: their scores stay in cache
+constexpr size_t kGroupChunk = 1024;     // the same through groups: a group's centroids are read once for all of them
 constexpr size_t kMostDirect = 4096;     // more centroids than this are looked at through groups
-constexpr size_t kGroupsLooked = 12;     // of about sqrt(count); figures in csrc/README.md
+constexpr size_t kGroupsLooked = 12;     // of about sqrt(count), by a query; figures in csrc/README.md
+constexpr size_t kGroupsAssigned = 6;    // by a row that is assigned
 constexpr size_t kGroupIterations = 10;  // of k-means over the centroids
 
 // x -> <x, c> + bias; bias null: 0.
@@ -109,14 +111,15 @@ void Centroids::make_groups() {
 }
 
 void Centroids::nearest(const float* x, size_t n, size_t probes, uint32_t* lists) const {
-  (heads_.empty() ? rank_all(x, n, probes, by_product_, lists) : rank_groups(x, n, probes, by_product_, lists));
+  (heads_.empty() ? rank_all(x, n, probes, by_product_, lists)
+                  : rank_groups(x, n, probes, by_product_, kGroupsLooked, lists));
 }
 
 void Centroids::assign(const float* x, size_t n, uint32_t* lists) const {
-  parallel_for(n, kChunk, [&](size_t begin, size_t end) {
+  parallel_for(n, heads_.empty() ? kChunk : kGroupChunk, [&](size_t begin, size_t end) {
     const float* from = x + begin * dim_;
     (heads_.empty() ? rank_all(from, end - begin, 1, false, lists + begin)
-                    : rank_groups(from, end - begin, 1, false, lists + begin));
+                    : rank_groups(from, end - begin, 1, false, kGroupsAssigned, lists + begin));
   });
 }
 
@@ -156,22 +159,26 @@ void Centroids::rank_all(const float* x, size_t n, size_t probes, bool by_produc
   }
 }
 
-void Centroids::rank_groups(const float* x, size_t n, size_t probes, bool by_product, uint32_t* lists) const {
+void Centroids::rank_groups(const float* x, size_t n, size_t probes, bool by_product, size_t groups_looked,
+                            uint32_t* lists) const {
   const Dense& heads = heads_.front();
   static thread_local Buffer work;
   std::vector<Ranked> order(groups_.size());
+  std::vector<uint32_t> best(groups_.size());
   std::vector<std::vector<uint32_t>> visits(groups_.size());  // rows that look at a group
-  for (size_t row = 0; row < n; row += kChunk) {
-    const size_t rows = std::min(kChunk, n - row);
+  for (size_t row = 0; row < n; row += kGroupChunk) {
+    const size_t rows = std::min(kGroupChunk, n - row);
     const float* head_scores = floats(work, rows * heads.out_stride());
     heads.forward(kernels(), x + row * dim_, rows, dim_, false, false, work.as<float>());
     for (auto& visit : visits) visit.clear();
     for (size_t i = 0; i < rows; ++i) {
       for (uint32_t g = 0; g < groups_.size(); ++g) order[g] = {head_scores[i * heads.out_stride() + g], g};
-      std::vector<uint32_t> best(groups_.size());
-      take_best(order, groups_.size(), best.data());
-      size_t looked = 0, held = 0;
-      while (looked < best.size() && (looked < kGroupsLooked || held < 4 * probes)) {
+      size_t looked = 0, held = 0, known = 0;
+      while (looked < best.size() && (looked < groups_looked || held < 4 * probes)) {
+        if (looked == known) {  // few of them are needed in order
+          known = std::min(best.size(), std::max(groups_looked, 4 * known));
+          take_best(order, known, best.data());
+        }
         held += groups_[best[looked]].lists.size();
         visits[best[looked++]].push_back(static_cast<uint32_t>(i));
       }

@@ -34,7 +34,8 @@ class Centroids {
     std::vector<uint32_t> lists;  // empty: 0, 1, 2, ..
   };
   void rank_all(const float* x, size_t n, size_t probes, bool by_product, uint32_t* lists) const;
-  void rank_groups(const float* x, size_t n, size_t probes, bool by_product, uint32_t* lists) const;
+  void rank_groups(const float* x, size_t n, size_t probes, bool by_product, size_t groups_looked,
+                   uint32_t* lists) const;
   void make_groups();
 
   uint32_t dim_;

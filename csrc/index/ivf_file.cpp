@@ -1,6 +1,7 @@
-// Save and open of IvfIndex. Sections beside those of format_file.h: `coarse` (struct below), `centroids` (float32,
-// count x dim), `lists` (struct below, one a list) and `by_id` (uint32 slots in the order of their ids). Lists stand
-// one after the other in the row sections, each from a block's first slot on; slots past a list's rows are zero, id -1.
+// Save and open of IvfIndex. Sections beside those of format_file.h: `coarse` and `lists`, one entry a list
+// (ivf_sections.h), `centroids` (float32, count x dim) and `by_id` (uint32 slots in the order of their ids). Lists
+// stand one after the other in the row sections, each from a block's first slot on; slots past a list's rows are zero,
+// id -1.
 #include <algorithm>
 #include <mutex>
 #include <numeric>
@@ -10,21 +11,10 @@
 #include "base/error.h"
 #include "index/format_file.h"
 #include "index/ivf.h"
+#include "index/ivf_sections.h"
 
 namespace bebr {
 namespace {
-
-struct Coarse {
-  uint32_t dim, count, by_product;
-  float scale;
-};
-static_assert(sizeof(Coarse) == 16);
-
-struct ListEntry {
-  uint64_t first;  // slot, a multiple of 16
-  uint64_t rows;
-};
-static_assert(sizeof(ListEntry) == 16);
 
 RowView slice(const RowFormat& format, const RowView& all, uint64_t first, uint64_t rows) {
   if (rows == 0) return {};

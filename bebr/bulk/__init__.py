@@ -1,0 +1,199 @@
+"""Bulk build: a source larger than memory becomes the file of an IVFIndex, in bounded memory, and goes on after a kill.
+
+Pass 1 learns the model and the centroids from a sample; pass 2 encodes and assigns, chunk by chunk, each chunk a file
+whose rows are in the order of their lists; pass 3 merges the chunks, list after list, into the index file.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from bebr import _core
+from bebr.arrays import Floats, Ids
+from bebr.binarizer import Binarizer
+from bebr.bulk.budget import Budget, check_disk, parse_size
+from bebr.bulk.passes import Encoding, gathered, sampled
+from bebr.bulk.work import FIRST_ROWS, Work, fingerprint
+from bebr.errors import LimitExceeded
+from bebr.index import IVFIndex, open_index
+from bebr.index.base import row_format
+from bebr.index.kmeans import kmeans
+from bebr.train import train
+from bebr.train.closed_form import Progress
+from bebr.vectors import Blocks, VectorStream, check_output, stream
+
+__all__ = ["build", "parse_size"]
+
+Source = str | Path | Sequence[str | Path] | NDArray[Any] | Blocks
+_MOST_ROWS = (1 << 32) - 32
+_MOST_LISTS = 1 << 20
+# Lists larger than this many times the mean are said aloud, unless they are so small that it does not matter.
+_MOST_UNEQUAL, _FEW_ROWS = 4, 4096
+
+
+def build(
+    source: Source,
+    path: str | Path,
+    *,
+    lists: int | None = None,
+    bytes_per_vector: int | None = None,
+    binarizer: Binarizer | None = None,
+    metric: str | None = None,
+    ids: ArrayLike | None = None,
+    rows: int | None = None,
+    column: str | None = None,
+    memory: int | str = "4GiB",
+    refine: bool = True,
+    overwrite: bool = False,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> IVFIndex:
+    """Build the file of an :class:`IVFIndex` from vectors that need not fit in memory; returns it opened, mapped.
+
+    source: a file of vectors (bebr.vectors), several, a folder of them, an array [n, d], or a function that yields
+        blocks float32[m, d] from a given row on, the same each time, with ``rows`` in all.
+    lists: None: the power of two nearest to four times the square root of the rows.
+        A warning where one ends with over four times the mean.
+    bytes_per_vector or binarizer: the code; a binarizer is trained on a sample, for ``metric`` (None: cosine).
+    ids: int64[n], a mapped array perhaps; None: the numbers of the rows. Ids that do not ascend are put in order within
+        ``memory``.
+    rows: the first rows only. column: of Parquet files that hold several of vectors.
+    memory: bytes, or "4GiB", beyond the 0.1 GB of the interpreter and its libraries.
+    refine: as :meth:`Binarizer.encode`; False encodes several times as fast, with lower recall.
+    progress: called with (stage, done, total).
+
+    A folder ``path + ".build"`` holds what is finished. A build that was killed goes on from there when called with the
+    same arguments; it is deleted at the end, and ``path`` appears whole or not at all. The disk holds about twice the
+    index on the way. The same source, arguments and seed make the same file, byte for byte.
+
+    ``FileExistsError`` where ``path`` is there and not ``overwrite``. ``ValueError`` names the argument, or file and
+    row of a number that is not finite. :class:`LimitExceeded`: disk or memory will not do, said before the work begins.
+    """
+    output = check_output(path, ".bebr")
+    if output.exists() and not overwrite:
+        raise FileExistsError(f"{output} is there already: delete it, or build with overwrite=True")
+    if (bytes_per_vector is None) == (binarizer is None):
+        raise ValueError("want exactly one of bytes_per_vector and binarizer")
+    if binarizer is not None and metric is not None and metric != binarizer.metric:
+        raise ValueError(f"metric is {metric!r}: the binarizer's is {binarizer.metric!r}")
+    vectors = stream(source, column, rows)
+    if vectors.rows > _MOST_ROWS:
+        raise LimitExceeded(f"source has {vectors.rows:,} vectors: an index holds at most {_MOST_ROWS:,}")
+    if binarizer is not None and binarizer.input_dim != vectors.dim:
+        raise ValueError(f"source has {vectors.dim} dimensions: the binarizer takes {binarizer.input_dim}")
+    report: Progress = progress or (lambda stage, done, total: None)
+    made = _Build(output, vectors, _lists(lists, vectors.rows), memory, report)
+    return made.run(bytes_per_vector, binarizer, metric or "cosine", _ids(ids, vectors.rows), refine, int(seed))
+
+
+class _Build:
+    def __init__(self, output: Path, vectors: VectorStream, lists: int, memory: int | str, progress: Progress) -> None:
+        self._output, self._vectors, self._lists, self._progress = output, vectors, lists, progress
+        self._budget = Budget(parse_size(memory), vectors.dim, lists)
+
+    def run(
+        self, size: int | None, bz: Binarizer | None, metric: str, ids: Ids | None, refine: bool, seed: int
+    ) -> IVFIndex:
+        count = min(FIRST_ROWS, self._vectors.rows)
+        first = gathered(self._vectors.blocks(0, count, count), count)
+        fixed = {
+            "source": self._vectors.mark,
+            "vectors": fingerprint(first),
+            "lists": self._lists,
+            "bytes_per_vector": size,
+            "binarizer": None if bz is None else bz.digest,
+            "metric": metric if bz is None else bz.metric,
+            "ids": None if ids is None else [len(ids), *ids[:4].tolist(), *ids[-4:].tolist()],
+            "refine": refine,
+            "seed": seed,
+        }
+        with Work.of(self._output) as work:
+            work.clear_temporaries()
+            chunk = self._budget.chunk((size if bz is None else bz.bytes_per_vector) or 0)
+            began = work.begin({"fixed": fixed, "chunk": chunk})
+            if began["chunk"] > chunk:
+                raise ValueError(
+                    f"memory is {self._budget.memory}: {work.folder} holds chunks of {began['chunk']:,} rows from a "
+                    f"build with more: give that again to go on, or delete the folder to begin anew"
+                )
+            bz = self._model(work, size, bz, metric, seed)
+            check_disk(self._output, self._vectors.rows, self._lists, bz, ids is not None, work.present())
+            centroids = self._centroids(work, bz, seed)
+            engine = _core.IvfBuild(*row_format(bz), centroids, bz.metric == "ip", 0.0)
+            encoding = Encoding(self._vectors, bz, engine, work, ids, began["chunk"], self._budget.block, refine)
+            encoding.run(self._progress)
+            sections = IVFIndex(bz, self._lists, seed)._sections()
+
+            def merged(done: int, total: int) -> None:
+                self._progress("merging", done, total)
+
+            engine.merge(str(self._output), encoding.chunks, sections, self._budget.memory, merged)
+            work.remove()
+        index = open_index(self._output)
+        assert isinstance(index, IVFIndex)
+        _warn_of_unequal(index)
+        return index
+
+    def _sample(self, count: int) -> Floats:
+        blocks = sampled(self._vectors, count, self._budget.block)
+        return gathered(blocks, min(count, self._vectors.rows))
+
+    def _model(self, work: Work, size: int | None, bz: Binarizer | None, metric: str, seed: int) -> Binarizer:
+        if work.model.exists():
+            return Binarizer.load(work.model)
+        if bz is None:
+            x = self._sample(self._budget.training)
+            bz = train(x, bytes_per_vector=size, metric=metric, seed=seed, progress=self._progress)
+        bz.save(work.model)
+        return bz
+
+    def _centroids(self, work: Work, bz: Binarizer, seed: int) -> Floats:
+        if (found := work.centroids()) is not None:
+            return found
+        count = min(self._budget.sample, self._vectors.rows)
+        self._progress("reading a sample", 0, count)
+        blocks = (bz.vectors(x) for x in sampled(self._vectors, count, self._budget.block))
+        x = gathered(blocks, count)
+        self._progress("finding centroids", 0, self._lists)
+        centroids = kmeans(x, self._lists, seed)
+        work.keep_centroids(centroids)
+        return centroids
+
+
+def _warn_of_unequal(index: IVFIndex) -> None:
+    sizes = index.list_sizes
+    mean, largest = sum(sizes) / len(sizes), max(sizes)
+    if largest > _MOST_UNEQUAL * mean and largest > _FEW_ROWS:
+        warnings.warn(
+            f"the largest list holds {largest:,} rows, {largest / mean:.1f} times the mean: searches that look at it "
+            "take longer (many equal vectors are in one list, whatever the centroids)",
+            stacklevel=4,
+        )
+
+
+def _lists(lists: int | None, rows: int) -> int:
+    if lists is None:
+        return min(_MOST_LISTS, 1 << max(0, round(math.log2(4 * math.sqrt(rows)))), rows)
+    most = min(_MOST_LISTS, rows)
+    if isinstance(lists, bool) or not isinstance(lists, int | np.integer) or not 1 <= lists <= most:
+        raise ValueError(f"lists is {lists!r}: want an integer from 1 to {most}")
+    return int(lists)
+
+
+def _ids(ids: ArrayLike | None, rows: int) -> Ids | None:
+    """Checked in shape; a mapped array stays mapped."""
+    if ids is None:
+        return None
+    array = np.asanyarray(ids)
+    if array.ndim != 1 or array.dtype.kind not in "iu" or array.dtype == np.uint64:
+        raise ValueError(f"ids has dtype {array.dtype} and shape {array.shape}: want int64 (n,)")
+    if len(array) < rows:
+        raise ValueError(f"ids has {len(array)} entries for {rows} vectors: want one each")
+    return array[:rows]

@@ -1,0 +1,223 @@
+"""Vectors larger than memory: any part of a source, block after block, without mapping files (mapped pages count as
+memory in use)."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, BinaryIO, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bebr.vectors import npy, parquet, texmex
+from bebr.vectors.convert import to_float32
+
+Floats = NDArray[np.float32]
+# Blocks float32[m, d] of any m from row ``start`` on, the same whenever it is asked.
+Blocks = Callable[[int], Iterator[Floats]]
+
+
+class VectorStream(ABC):
+    """``rows`` vectors of ``dim`` dimensions, read from any row on. ``mark`` says in plain values which they are."""
+
+    rows: int
+    dim: int
+    mark: list[Any]
+
+    @abstractmethod
+    def blocks(self, start: int, stop: int, size: int) -> Iterator[Floats]:
+        """float32[m, dim], m <= size, of rows start to stop; ``ValueError`` names source and row of what is not a
+        finite number."""
+
+
+def stream(
+    source: str | Path | Sequence[str | Path] | NDArray[Any] | Blocks,
+    column: str | None = None,
+    rows: int | None = None,
+) -> VectorStream:
+    """A file of vectors, several files one after the other, a folder of them in the order of their names, an array
+    [n, d] (mapped, perhaps), or a function from a row to the blocks that follow it, which needs ``rows``.
+
+    rows: the first rows only. column: of Parquet files. ``ValueError`` and ``FileNotFoundError`` as
+    :func:`bebr.vectors.read_vectors`, and for files of different dimensions.
+    """
+    if rows is not None and rows < 1:
+        raise ValueError(f"rows: got {rows}, wanted at least 1")
+    if isinstance(source, np.ndarray):
+        return _Array(source, rows)
+    if callable(source):
+        return _Function(source, rows)
+    paths = [Path(source)] if isinstance(source, str | Path) else [Path(path) for path in source]
+    if len(paths) == 1 and paths[0].is_dir():
+        paths = sorted(path for path in paths[0].iterdir() if path.suffix in _FILES)
+    if not paths:
+        raise ValueError(f"{source}: no file of vectors, wanted {', '.join(_FILES)}")
+    return _Files(paths, column, rows)
+
+
+def _checked(blocks: Iterator[tuple[int, NDArray[Any]]], name: str) -> Iterator[Floats]:
+    """Blocks and their first rows as float32 without NaN or infinity."""
+    for row, block in blocks:
+        floats = to_float32(np.ascontiguousarray(block), name, row)
+        # As in bebr.arrays: the sum of a row is finite unless an entry is not, or it overflows.
+        for bad in np.flatnonzero(~np.isfinite(floats.sum(axis=1))):
+            if (dims := np.flatnonzero(~np.isfinite(floats[bad]))).size:
+                where = f"row {row + bad}, dim {dims[0]}"
+                raise ValueError(f"{name}: got {floats[bad, dims[0]]} at {where}, wanted finite numbers")
+        yield floats
+
+
+class _Array(VectorStream):
+    def __init__(self, array: NDArray[Any], rows: int | None) -> None:
+        if array.ndim != 2 or 0 in array.shape:
+            raise ValueError(f"source: got an array of shape {list(array.shape)}, wanted vectors [n, d]")
+        self._array = array[:rows]
+        self.rows, self.dim = self._array.shape
+        self.mark = ["array", self.rows, self.dim]
+
+    def blocks(self, start: int, stop: int, size: int) -> Iterator[Floats]:
+        pieces = ((row, self._array[row : min(row + size, stop)]) for row in range(start, stop, size))
+        return _checked(pieces, "source")
+
+
+class _Function(VectorStream):
+    def __init__(self, function: Blocks, rows: int | None) -> None:
+        if rows is None:
+            raise ValueError("rows is None: a source that is a function needs the number of its rows")
+        self._function, self.rows = function, rows
+        first = next(iter(function(0)), None)
+        if not isinstance(first, np.ndarray) or first.ndim != 2 or 0 in first.shape:
+            raise ValueError(f"source(0) yields {type(first).__name__}: want arrays float32[m, d]")
+        self.dim = first.shape[1]
+        self.mark = ["function", rows, self.dim]
+
+    def blocks(self, start: int, stop: int, size: int) -> Iterator[Floats]:
+        return _checked(self._pieces(start, stop, size), "source")
+
+    def _pieces(self, start: int, stop: int, size: int) -> Iterator[tuple[int, NDArray[Any]]]:
+        row = start
+        if row == stop:
+            return
+        for block in self._function(start):
+            if block.ndim != 2 or block.shape[1] != self.dim:
+                raise ValueError(f"source: got a block of shape {list(block.shape)} at row {row}: want [m, {self.dim}]")
+            for at in range(0, min(len(block), stop - row), size):
+                yield row + at, block[at : min(at + size, stop - row)]
+            row += len(block)
+            if row >= stop:
+                return
+        raise ValueError(f"source: it ended after {row} rows, wanted {self.rows}")
+
+
+class _Files(VectorStream):
+    def __init__(self, paths: Sequence[Path], column: str | None, rows: int | None) -> None:
+        self._files = [_open(path, column) for path in paths]
+        self.dim = self._files[0].dim
+        for path, file in zip(paths, self._files, strict=True):
+            if file.dim != self.dim:
+                raise ValueError(f"{path}: got {file.dim} dimensions, wanted {self.dim} as in {paths[0]}")
+        there = sum(file.rows for file in self._files)
+        self.rows = there if rows is None else min(rows, there)
+        facts = [(str(path.resolve()), path.stat()) for path in paths]
+        self.mark = ["files", self.rows, self.dim, *([name, s.st_size, s.st_mtime_ns] for name, s in facts)]
+
+    def blocks(self, start: int, stop: int, size: int) -> Iterator[Floats]:
+        first = 0
+        for file in self._files:
+            low, high = max(start - first, 0), min(stop - first, file.rows)
+            if low < high:
+                yield from _checked(file.read(low, high, size), file.name)
+            first += file.rows
+
+
+class _File(ABC):
+    rows: int
+    dim: int
+    name: str
+
+    @abstractmethod
+    def read(self, start: int, stop: int, size: int) -> Iterator[tuple[int, NDArray[Any]]]: ...
+
+
+class _Npy(_File):
+    def __init__(self, path: Path, column: str | None) -> None:
+        array = npy.read(path, mmap=True)  # header and size are checked; nothing is read
+        if array.ndim != 2 or 0 in array.shape:
+            raise ValueError(f"{path}: got an array of shape {list(array.shape)}, wanted vectors [n, d]")
+        if not array.flags.c_contiguous:
+            raise ValueError(f"{path}: got columns one after the other (Fortran order), wanted rows")
+        self.name, self._path = str(path), path
+        self.rows, self.dim = array.shape
+        self._dtype, self._offset = array.dtype, cast("np.memmap[Any, Any]", array).offset
+
+    def read(self, start: int, stop: int, size: int) -> Iterator[tuple[int, NDArray[Any]]]:
+        width = self.dim * self._dtype.itemsize
+        with self._path.open("rb") as file:
+            file.seek(self._offset + start * width)
+            for row in range(start, stop, size):
+                yield row, _rows(file, self._dtype, min(size, stop - row), self.dim, self.name)
+
+
+class _Texmex(_File):
+    def __init__(self, path: Path, column: str | None) -> None:
+        self.name, self._path = str(path), path
+        self.dim = texmex.dimension(path)
+        self._dtype = texmex.DTYPES[path.suffix]
+        self.rows = path.stat().st_size // (4 + self.dim * self._dtype.itemsize)
+
+    def read(self, start: int, stop: int, size: int) -> Iterator[tuple[int, NDArray[Any]]]:
+        width = 4 + self.dim * self._dtype.itemsize
+        head = self.dim.to_bytes(4, "little", signed=True)
+        with self._path.open("rb") as file:
+            file.seek(start * width)
+            for row in range(start, stop, size):
+                raw = _rows(file, np.dtype(np.uint8), min(size, stop - row), width, self.name)
+                if (differs := (raw[:, :4] != np.frombuffer(head, np.uint8)).any(axis=1)).any():
+                    at = int(differs.argmax())
+                    got = int.from_bytes(raw[at, :4].tobytes(), "little", signed=True)
+                    raise ValueError(
+                        f"{self.name}: got dimension {got} in row {row + at}, wanted {self.dim} as in row 0"
+                    )
+                yield row, np.ascontiguousarray(raw[:, 4:]).view(self._dtype)
+
+
+def _rows(file: BinaryIO, dtype: np.dtype[Any], rows: int, dim: int, name: str) -> NDArray[Any]:
+    out = np.empty((rows, dim), dtype)
+    view = memoryview(cast("Any", out.view(np.uint8))).cast("B")
+    done = 0
+    while done < len(view):
+        got = cast("Any", file).readinto(view[done:])
+        if not got:
+            raise ValueError(f"{name}: it became shorter while it was read")
+        done += got
+    return out
+
+
+class _Parquet(_File):
+    def __init__(self, path: Path, column: str | None) -> None:
+        self.name, self._path = str(path), path
+        self._column, self.rows, self.dim = parquet.describe(path, column)
+
+    def read(self, start: int, stop: int, size: int) -> Iterator[tuple[int, NDArray[Any]]]:
+        return parquet.blocks(self._path, self._column, self.dim, start, stop, size)
+
+
+_FILES: dict[str, type[_Npy] | type[_Texmex] | type[_Parquet]] = {
+    ".npy": _Npy,
+    ".fvecs": _Texmex,
+    ".bvecs": _Texmex,
+    ".ivecs": _Texmex,
+    ".parquet": _Parquet,
+}
+
+
+def _open(path: Path, column: str | None) -> _File:
+    if path.suffix not in _FILES:
+        raise ValueError(f"{path}: got suffix '{path.suffix}', wanted one of {', '.join(_FILES)}")
+    if not path.exists():
+        raise FileNotFoundError(f"{path}: no such file")
+    if column is not None and path.suffix != ".parquet":
+        raise ValueError(f"column: got '{column}' for {path}, but only Parquet files have named columns")
+    return _FILES[path.suffix](path, column)

@@ -1,0 +1,64 @@
+// Many centroids are looked at through groups: nearly always the nearest, always in order, never one twice.
+#include "index/centroids.h"
+
+#include <algorithm>
+#include <set>
+#include <vector>
+
+#include "check.h"
+
+namespace bebr::test {
+namespace {
+
+constexpr uint32_t kDim = 8;
+constexpr size_t kCount = 4200, kRows = 2500;  // rows: two full chunks and a part of one
+
+std::vector<float> values(Random& random, size_t count) {
+  std::normal_distribution<float> normal;
+  std::vector<float> x(count * kDim);
+  for (float& v : x) v = normal(random);
+  return x;
+}
+
+float distance(const float* a, const float* b) {
+  float sum = 0;
+  for (uint32_t j = 0; j < kDim; ++j) sum += (a[j] - b[j]) * (a[j] - b[j]);
+  return sum;
+}
+
+BEBR_TEST(rows_are_assigned_to_the_nearest_of_many_centroids_nearly_always) {
+  Random random(5);
+  const std::vector<float> c = values(random, kCount), x = values(random, kRows);
+  const Centroids centroids(kDim, kCount, c.data(), false);
+  std::vector<uint32_t> lists(kRows);
+  centroids.assign(x.data(), kRows, lists.data());
+  size_t nearest = 0;
+  for (size_t i = 0; i < kRows; ++i) {
+    const float* row = x.data() + i * kDim;
+    float best = distance(row, c.data());
+    for (size_t l = 1; l < kCount; ++l) best = std::min(best, distance(row, c.data() + l * kDim));
+    nearest += distance(row, c.data() + size_t{lists[i]} * kDim) <= best * 1.0001f ? 1 : 0;
+  }
+  CHECK(nearest > kRows * 9 / 10, nearest << " of " << kRows);
+}
+
+BEBR_TEST(probes_through_groups_are_in_order_and_differ) {
+  Random random(6);
+  const std::vector<float> c = values(random, kCount), x = values(random, 20);
+  const Centroids centroids(kDim, kCount, c.data(), false);
+  for (const size_t probes : {size_t{1}, size_t{50}, kCount}) {
+    std::vector<uint32_t> lists(20 * probes);
+    centroids.nearest(x.data(), 20, probes, lists.data());
+    for (size_t i = 0; i < 20; ++i) {
+      const uint32_t* mine = lists.data() + i * probes;
+      CHECK(std::set<uint32_t>(mine, mine + probes).size() == probes, probes << " probes, query " << i);
+      for (size_t p = 1; p < probes; ++p)
+        CHECK(distance(x.data() + i * kDim, c.data() + size_t{mine[p - 1]} * kDim) <=
+                  distance(x.data() + i * kDim, c.data() + size_t{mine[p]} * kDim) * 1.0001f + 1e-4f,
+              probes << " probes, query " << i << ", rank " << p);
+    }
+  }
+}
+
+}  // namespace
+}  // namespace bebr::test
