@@ -78,7 +78,7 @@ SIZES = {
         embed_dim=768,
     ),
     # Ours: trains on one CPU core in minutes. vocab_size is 514 and the merges that are learned from the texts.
-    "tiny": Config(48, 8, 128, 4, 4, 128, 1, 128, 2, 4, 24, 1538, 128),
+    "tiny": Config(48, 12, 128, 4, 4, 128, 1, 128, 2, 4, 24, 1538, 128),
 }
 
 
