@@ -54,7 +54,8 @@ class Rils(Producer):
         """An untrained one with a vocabulary learned from ``texts``, of the config's ``vocab_size`` at most."""
         merges = learn(texts, config.vocab_size - BASE)
         made = Config(**{**config.to_json(), "vocab_size": BASE + len(merges)})
-        network = Network(made)
+        with torch.random.fork_rng(devices=[]):  # layers draw from the caller's numbers when they are made
+            network = Network(made)
         network.initialize(seed)
         return cls(network, Tokens(merges, made.context), device)
 

@@ -108,7 +108,7 @@ class _Objective(nn.Module):
         config = producer.network.config
         if objective.startswith("mae"):
             # pixels are no part of the model's files: this layer goes when training ends
-            self.pixels = nn.Linear(config.decoder_width, 3 * config.patch_size**2)
+            self.pixels = nn.utils.skip_init(nn.Linear, config.decoder_width, 3 * config.patch_size**2)
             self.pixels.weight.data.normal_(0, 0.02, generator=generator)
             self.pixels.bias.data.zero_()
         elif objective == "rils-random":

@@ -209,11 +209,7 @@ def test_texts_come_to_find_pictures(one_thread):
         return float(((producer.embed(names) @ producer.embed(shown).T).argmax(1) == np.arange(30)).mean())
 
     before, version = found(), producer.version
-    torch.manual_seed(5)
-    expected = torch.rand(1)
-    torch.manual_seed(5)
     log = fit(producer, pairs, steps=250, batch_size=30, learning_rate=3e-3)
-    assert torch.equal(torch.rand(1), expected)  # the caller's random numbers are left alone
     assert producer.version != version and not producer.network.training
     assert before < 0.2 and found() > 0.8
     assert np.mean(log.contrast[-20:]) < 0.5 * log.contrast[0]
@@ -225,6 +221,9 @@ def test_texts_come_to_find_pictures(one_thread):
 @pytest.mark.parametrize("objective", OBJECTIVES)
 def test_training_repeats_itself(objective, one_thread):
     runs = []
+    torch.manual_seed(5)
+    expected = torch.rand(1)
+    torch.manual_seed(5)
     for seed in (4, 4, 5):
         producer = untrained()
         log = fit(producer, flags(), objective, steps=3, batch_size=20, seed=seed)
@@ -232,6 +231,7 @@ def test_training_repeats_itself(objective, one_thread):
         assert len(log.contrast) == (0 if objective == "mae" else 3)
         assert len(log.reconstruction) == (0 if objective == "clip" else 3)
     assert runs[0] == runs[1] != runs[2]
+    assert torch.equal(torch.rand(1), expected)  # the caller's random numbers are left alone
 
 
 def test_each_objective_trains_its_own_parts(one_thread):
@@ -282,3 +282,60 @@ def test_on_a_gpu_the_vectors_are_the_same(folder):
     assert np.abs(here.embed(pictures(3)) - there.embed(pictures(3))).max() < 1e-4
     log = fit(Rils.fresh(["red over blue"], TINY, device="cuda"), flags(), steps=2, batch_size=10)
     assert all(np.isfinite(log.contrast))
+
+
+# What training adds up
+
+
+def objective(name: str):
+    """One batch's loss as training takes it, and what it logged."""
+    from bebr.models.rils.training import Log, _Objective
+
+    producer, log = untrained(), Log()
+    producer.network.image_projection.data += 1.0  # away from where every picture is lost
+    pixels, texts = flags().draw(np.arange(30), 16, np.random.default_rng(0))
+    torch.manual_seed(0)
+    loss = _Objective(producer, name, 4, 30, torch.Generator().manual_seed(0))(pixels, texts, log)
+    return float(loss.detach()), log
+
+
+def test_losses_are_weighed_as_published():
+    for name in ("rils", "rils-random", "mae+clip"):
+        loss, log = objective(name)
+        assert log.reconstruction[0] > 0
+        assert loss == pytest.approx(log.contrast[0] + 0.5 * log.reconstruction[0], abs=1e-5)
+    assert objective("clip")[0] == pytest.approx(objective("rils")[1].contrast[0], abs=1e-6)
+    loss, log = objective("mae")
+    assert loss == pytest.approx(log.reconstruction[0]) and not log.contrast
+
+
+def test_pixels_foretold_are_each_patch_by_itself():
+    from bebr.models.rils.training import _pixels
+
+    pixels = torch.from_numpy(np.random.default_rng(0).standard_normal((2, 3, 16, 16)))
+    found = _pixels(pixels, 4)
+    for place in range(16):
+        top, left = 4 * (place // 4), 4 * (place % 4)
+        square = pixels[1, :, top : top + 4, left : left + 4].permute(1, 2, 0).reshape(-1).numpy()
+        wanted = (square - square.mean()) / np.sqrt(square.var(ddof=1) + 1e-6)
+        assert np.abs(found[1, place].numpy() - wanted).max() < 1e-12
+
+
+@pytest.mark.parametrize(("start", "end"), [(9.0, np.log(100)), (-3.0, 0.0)])
+def test_the_scale_is_held(start, end, one_thread):
+    producer = untrained()
+    producer.network.logit_scale.data.fill_(start)
+    fit(producer, flags(), "clip", steps=1, batch_size=30)
+    assert float(producer.network.logit_scale.detach()) == pytest.approx(end)
+
+
+def test_transparent_pictures_lie_on_white_or_a_plain_colour():
+    clear = np.zeros((40, 1, 16, 16, 4), np.uint8)
+    clear[..., :3] = 77  # the colour of what is not there
+    pixels, _ = Pairs(clear, [["x"]] * 40).draw(np.arange(40), 16, np.random.default_rng(0))
+    assert float(pixels.std((2, 3)).max()) < 1e-4  # one colour a picture
+    white = (pixels.mean((2, 3)) > 1.2).all(1)  # mixing may darken it to .8
+    assert 10 < int(white.sum()) < 35
+    clear[:, :, 4:12, 4:12] = (0, 255, 0, 255)
+    edges, _ = Pairs(clear, [["x"]] * 40).draw(np.arange(40), 16, np.random.default_rng(0))
+    assert float((edges - pixels).abs().amax((1, 2, 3)).min()) > 0.5  # what is there is seen on all
