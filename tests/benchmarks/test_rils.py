@@ -150,10 +150,14 @@ def test_a_run_goes_on_from_its_file(emoji_of: SimpleNamespace, tmp_path, capsys
     assert rils.main([*command, "--seeds", "0", "1"]) == 1
     second = json.loads(path.read_text())
     assert second["rows"][:5] == first["rows"] and [row["seed"] for row in second["rows"][5:]] == [1] * 5
+    assert rils.main([*command, "--arms", "rils", "mae+clip", "--seeds", "0"]) == 1  # an arm that comes later
+    third = json.loads(path.read_text())
+    assert third["rows"][:10] == second["rows"] and [row["arm"] for row in third["rows"][10:]] == ["mae+clip"] * 2
+    assert {arm: third["seconds_per_step"][arm] for arm in speeds} == speeds
     assert "not a reproduction" in capsys.readouterr().out
     assert rils.main([*command[:1], "3", *command[2:]]) == 1
     assert "measured under other conditions" in capsys.readouterr().out
-    assert json.loads(path.read_text()) == second
+    assert json.loads(path.read_text()) == third
     assert rils.main([*command[:1], "3", *command[2:], "--seeds", "5", "--budgets", "steps", "--fresh"]) == 1
     assert [row["seed"] for row in json.loads(path.read_text())["rows"]] == [5] * 3
 
