@@ -5,10 +5,15 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/installed
 SOURCES := CMakeLists.txt pyproject.toml $(wildcard csrc/*.cpp csrc/*/*.cpp csrc/*/*.h proto/bebr/v1/*.proto)
 
-.PHONY: demo test lint types unit sanitize tsan bench format build clean
+.PHONY: demo demo-images test lint types unit sanitize tsan bench format build clean
 
 demo: $(STAMP)
 	$(BIN)/python -m benchmarks.demo
+
+# Emoji by phrases: trains a small RILS (kept in demo/images), leaves a sheet of pictures for each query.
+# make demo-images QUERY="'red heart' 'smiling cat'"
+demo-images: $(STAMP)
+	$(BIN)/python -m benchmarks.demo_images $(if $(QUERY),--query $(QUERY))
 
 test: $(STAMP) lint types sanitize unit
 

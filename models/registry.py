@@ -17,6 +17,7 @@ GROUP = "bebr.producers"
 
 _OWN = {
     "minilm": "bebr.models.minilm:MiniLM",
+    "rils": "bebr.models.rils:load",
     "sentence-transformers": "bebr.models.adapters:SentenceTransformers",
     "simcse": "bebr.models.simcse:load",
     "timm": "bebr.models.adapters:Timm",

@@ -40,8 +40,11 @@ def find(weights: str | Path | None, producer: str, wanted: str) -> Path:
     raise ValueError(f"weights: {path}: the folder has no {' or '.join(_NAMES)}; wanted {wanted}")
 
 
-def read(path: Path) -> dict[str, Any]:
+def read(path: Path, within: str | None = None) -> dict[str, Any]:
     """The tensors of a ``.safetensors`` file, or of a ``.bin``, ``.pt`` or ``.pth`` that holds a state dict of tensors.
+
+    ``within``: such a file may also be what a training run left, with the state dict under this key, beside plain
+    values, an optimizer's tensors and the run's arguments (argparse.Namespace: values by name, nothing that runs).
 
     Raises ValueError naming the file where it is damaged, or holds pickled objects other than tensors: those can run
     code when loaded, so it is converted to .safetensors by whoever trusts it, not here.
@@ -56,18 +59,22 @@ def read(path: Path) -> dict[str, Any]:
             raise ValueError(f"weights: {path}: not a readable safetensors file: {error}") from error
     if path.suffix not in (".bin", ".pt", ".pth"):
         raise ValueError(f"weights: {path}: got suffix '{path.suffix}', wanted .safetensors, .bin, .pt or .pth")
+    import argparse
     import pickle
 
     import torch
 
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        with torch.serialization.safe_globals([argparse.Namespace] if within else []):
+            state = torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
         reason = str(error).strip().split("\n")[0]
         raise ValueError(
             f"weights: {path}: not a state dict of tensors ({reason}); files that hold other objects are not loaded: "
             "convert them to .safetensors where you trust them"
         ) from error
+    if within is not None and isinstance(state, Mapping) and isinstance(state.get(within), Mapping):
+        state = state[within]
     if not isinstance(state, Mapping) or not all(isinstance(one, torch.Tensor) for one in state.values()):
         raise ValueError(f"weights: {path}: wanted a flat dict of name to tensor")
     return dict(state)

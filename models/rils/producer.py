@@ -1,0 +1,139 @@
+"""RILS as a producer: pictures and texts to unit vectors of one space."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from bebr.models import weights as files
+from bebr.models.producer import Producer
+from bebr.models.rils.config import SIZES, Config, manifest, renamed
+from bebr.models.rils.network import Network
+from bebr.models.rils.tokens import BASE, FILES, Tokens, learn
+
+__all__ = ["Rils", "normalised"]
+
+_WANTED = "a folder that save() wrote, or a checkpoint of the published class (.pt, .pth or .safetensors)"
+_MEAN, _DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+class Rils(Producer):
+    """Pictures or texts to float32 of unit length, 512 dimensions (B/16) or 768 (L/16): a text's nearest pictures are
+    those that show it. The version is the digest of the weights.
+
+    A picture's short side is resized to the network's and the middle cut out, as SLIP does (Mu et al. 2022).
+    """
+
+    name = "rils"
+    metric = "cosine"
+    modality = "image|text"
+
+    def __init__(self, network: Network, tokens: Tokens, device: str = "cpu") -> None:
+        if tokens.size != network.config.vocab_size:
+            raise ValueError(
+                f"vocabulary: has {tokens.size:,} entries, but the network {network.config.vocab_size:,}: "
+                "they are not of one model"
+            )
+        self.network = network.to(device)
+        self.tokens, self.device = tokens, device
+        self.dim = network.config.embed_dim
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Take up weights that were changed in place: inference mode, and the version they now have."""
+        self.network.eval()
+        self.version = files.digest(self.network.state_dict())[:16]
+
+    @classmethod
+    def fresh(cls, texts: list[str], config: Config = SIZES["tiny"], seed: int = 0, device: str = "cpu") -> Rils:
+        """An untrained one with a vocabulary learned from ``texts``, of the config's ``vocab_size`` at most."""
+        merges = learn(texts, config.vocab_size - BASE)
+        made = Config(**{**config.to_json(), "vocab_size": BASE + len(merges)})
+        with torch.random.fork_rng(devices=[]):  # layers draw from the caller's numbers when they are made
+            network = Network(made)
+        network.initialize(seed)
+        return cls(network, Tokens(merges, made.context), device)
+
+    @classmethod
+    def load(
+        cls,
+        weights: str | Path | None,
+        size: str | None = None,
+        vocabulary: str | Path | None = None,
+        device: str = "cpu",
+    ) -> Rils:
+        """``size``, ``"vit-b-16"`` or ``"vit-l-16"``, is needed where no ``config.json`` lies beside the weights.
+        ``vocabulary`` is the file of CLIP's merges, looked for beside the weights if None.
+
+        A checkpoint may be a training file with the weights under ``state_dict``. Raises ValueError listing the keys
+        that are missing, unexpected or of another shape; FileNotFoundError naming what is not there.
+        """
+        if size is not None and size not in SIZES:
+            raise ValueError(f"size: got {size!r}, wanted {', '.join(SIZES)}")
+        path = files.find(weights, cls.name, _WANTED)
+        if (path.parent / files.CONFIG).is_file():
+            config = Config.from_json(files.read_config(path.parent, cls.name))
+            if size is not None and config != SIZES[size]:
+                raise ValueError(f"size: got {size!r}, but {path.parent / files.CONFIG} describes another")
+        elif size is not None:
+            config = SIZES[size]
+        else:
+            raise ValueError(
+                f"size: {path.parent} has no {files.CONFIG}: give {' or '.join(s for s in SIZES if s != 'tiny')}"
+            )
+        state = renamed(files.read(path, within="state_dict"))
+        files.compare(state, manifest(config), path)
+        with torch.device("meta"):
+            network = Network(config)
+        network.load_state_dict({key: value.float() for key, value in state.items()}, assign=True)
+        if vocabulary is None:
+            beside = [path.parent / name for name in FILES if (path.parent / name).is_file()]
+            if not beside:
+                raise FileNotFoundError(
+                    f"vocabulary: {path.parent}: has none; wanted {' or '.join(FILES)}, or its path"
+                )
+            vocabulary = beside[0]
+        return cls(network, Tokens.read(Path(vocabulary).expanduser(), config.vocab_size, config.context), device)
+
+    def save(self, folder: str | Path) -> None:
+        """Write ``model.safetensors``, ``config.json`` and ``merges.txt``: a folder that ``load`` takes."""
+        files.save(folder, self.network.state_dict(), {**self.network.config.to_json(), "producer": self.name})
+        self.tokens.save(Path(folder) / FILES[0])
+
+    def encode(self, kind: str, batch: list[Any]) -> npt.NDArray[np.float32]:
+        with torch.inference_mode():
+            if kind == "text":
+                vectors = self.network.encode_text(torch.from_numpy(self.tokens(batch)).to(self.device))
+            else:
+                vectors = self.network.encode_image(self.pixels(batch))
+            out: npt.NDArray[np.float32] = torch.nn.functional.normalize(vectors, dim=1).cpu().numpy()
+        return out
+
+    def pixels(self, pictures: list[Any]) -> Tensor:
+        """RGB PIL images to what the network reads, [n, 3, side, side]."""
+        side = self.network.config.image_size
+        cut = np.stack([np.asarray(_middle(picture, side)) for picture in pictures])
+        return normalised(torch.from_numpy(cut).to(self.device).permute(0, 3, 1, 2).float() / 255)
+
+
+def normalised(pixels: Tensor) -> Tensor:
+    """Values 0 to 1, [n, 3, height, width], by the mean and deviation of ImageNet's pictures."""
+    mean, deviation = (torch.tensor(one, device=pixels.device)[:, None, None] for one in (_MEAN, _DEVIATION))
+    return (pixels - mean) / deviation
+
+
+def _middle(picture: Any, side: int) -> Any:
+    from PIL import Image
+
+    width, height = picture.size
+    short = min(width, height)
+    if short != side:
+        size = (side, int(side * height / width)) if width <= height else (int(side * width / height), side)
+        picture = picture.resize(size, Image.Resampling.BILINEAR)
+    left, top = round((picture.width - side) / 2), round((picture.height - side) / 2)
+    return picture.crop((left, top, left + side, top + side))

@@ -1,0 +1,176 @@
+"""A training loop for RILS and for what it is to be compared with; one process.
+
+AdamW of betas .9 and .98, weight decay .1 on matrices, a rate that rises linearly and falls as a cosine,
+exp(logit_scale) held to 1 ... 100: SLIP's settings (Mu et al. 2022). The paper's own are not known; rate and
+steps are ours.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from bebr.models.rils.data import Pairs
+from bebr.models.rils.loss import RECONSTRUCTION, contrast, reconstruction
+from bebr.models.rils.producer import Rils
+from bebr.models.rils.vision import shuffled
+
+__all__ = ["OBJECTIVES", "Log", "fit"]
+
+OBJECTIVES = ("rils", "rils-random", "clip", "mae", "mae+clip")
+
+
+@dataclass
+class Log:
+    """Of every step: the losses that the objective has, and the share of pictures whose own text was the nearest."""
+
+    contrast: list[float] = field(default_factory=list)
+    reconstruction: list[float] = field(default_factory=list)
+    found: list[float] = field(default_factory=list)
+    seconds: float = 0.0
+    """CPU seconds on the CPU, elapsed ones elsewhere: drawing the batches is in them."""
+
+
+def fit(
+    producer: Rils,
+    pairs: Pairs,
+    objective: str = "rils",
+    steps: int = 1000,
+    batch_size: int = 256,
+    learning_rate: float = 1e-3,
+    warmup: float = 0.1,
+    mask: float = 0.75,
+    seed: int = 0,
+    progress: Callable[[int, int], None] | None = None,
+) -> Log:
+    """Train the producer's network in place. One batch of different items a step; its texts are RILS's prototypes, so
+    a small batch is a small set of them. ``mask`` is the share of patches hidden, ``warmup`` that of rising steps.
+
+    objective  ``rils``         contrast + 0.5 x reconstruction among the batch's texts
+               ``rils-random``  the same among as many fixed random directions
+               ``clip``         contrast alone
+               ``mae``          hidden patches' pixels, each patch normalised (He et al. 2022): no text is seen
+               ``mae+clip``     both of these, pixels weighted as reconstruction is
+
+    The producer's version changes with its weights. Raises ValueError for settings out of range.
+    """
+    if objective not in OBJECTIVES:
+        raise ValueError(f"objective: got {objective!r}, wanted {', '.join(OBJECTIVES)}")
+    if not 2 <= batch_size <= len(pairs):
+        raise ValueError(f"batch_size: got {batch_size}, wanted 2 to {len(pairs)}, the number of items")
+    if steps < 1 or not 0 <= warmup < 1:
+        raise ValueError(f"steps, warmup: got {steps}, {warmup}, wanted at least 1, and 0 to below 1")
+    config = producer.network.config
+    keep = round(config.patches * (1 - mask))
+    if not 1 <= keep < config.patches:
+        raise ValueError(f"mask: got {mask}, which keeps {keep} of {config.patches} patches")
+    generator = torch.Generator().manual_seed(seed)
+    objective_of = _Objective(producer, objective, keep, batch_size, generator)
+    optimizer = torch.optim.AdamW(_groups(objective_of), learning_rate, (0.9, 0.98))
+    random = np.random.default_rng(seed)
+    rows = _rows(len(pairs), batch_size, random)
+    log = Log()
+    clock = time.process_time if producer.device == "cpu" else time.perf_counter
+    start = clock()
+    producer.network.train()
+    try:
+        for step in range(steps):
+            for group in optimizer.param_groups:
+                group["lr"] = learning_rate * _rate(step, steps, warmup)
+            pixels, texts = pairs.draw(next(rows), config.image_size, random)
+            loss = objective_of(pixels.to(producer.device), texts, log)
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            optimizer.step()
+            producer.network.logit_scale.data.clamp_(0, math.log(100))
+            if progress is not None:
+                progress(step + 1, steps)
+    finally:
+        producer.refresh()
+    log.seconds = clock() - start
+    return log
+
+
+class _Objective(nn.Module):
+    """One batch to the loss, and the figures of it to the log."""
+
+    def __init__(self, producer: Rils, objective: str, keep: int, batch: int, generator: torch.Generator) -> None:
+        super().__init__()
+        self.network, self.tokens, self.objective, self.keep = producer.network, producer.tokens, objective, keep
+        self.generator, self.device = generator, producer.device
+        config = producer.network.config
+        if objective.startswith("mae"):
+            # pixels are no part of the model's files: this layer goes when training ends
+            self.pixels = nn.utils.skip_init(nn.Linear, config.decoder_width, 3 * config.patch_size**2)
+            self.pixels.weight.data.normal_(0, 0.02, generator=generator)
+            self.pixels.bias.data.zero_()
+        elif objective == "rils-random":
+            self.register_buffer("directions", torch.randn(batch, config.embed_dim, generator=generator))
+        self.to(self.device)
+
+    def forward(self, pixels: Tensor, texts: list[str], log: Log) -> Tensor:
+        network, visual = self.network, self.network.visual
+        embedded = visual.embed(pixels)
+        total = embedded.new_zeros(())
+        if self.objective != "mae":
+            real = visual.encode(embedded)[:, 1:] @ network.image_projection
+            spoken = network.encode_text(torch.from_numpy(self.tokens(texts)).to(self.device))
+            total, found = contrast(real.mean(1), spoken, network.logit_scale.exp())
+            log.contrast.append(float(total.detach()))
+            log.found.append(float(found.float().mean()))
+        if self.objective == "clip":
+            return total
+        kept, places = (
+            part.to(self.device) for part in shuffled(len(pixels), embedded.shape[1], self.keep, self.generator)
+        )
+        hidden = places >= self.keep
+        encoded = visual.encode(embedded, kept)
+        if self.objective.startswith("rils"):
+            predicted = visual.predict(encoded, places) @ network.image_projection
+            prototypes = spoken if self.objective == "rils" else self.directions
+            masked = reconstruction(predicted, real, prototypes, hidden, found)
+        else:
+            wanted = _pixels(pixels, network.config.patch_size)
+            masked = (self.pixels(visual.decode(encoded, places)) - wanted)[hidden].square().mean()
+        log.reconstruction.append(float(masked.detach()))
+        return masked if self.objective == "mae" else total + RECONSTRUCTION * masked
+
+
+def _pixels(pixels: Tensor, size: int) -> Tensor:
+    """Each patch's pixels with mean 0 and variance 1, [n, patches, 3 size^2]: MAE's better target."""
+    n, _, side, _ = pixels.shape
+    cut = (
+        pixels.view(n, 3, side // size, size, side // size, size).permute(0, 2, 4, 3, 5, 1).reshape(n, -1, 3 * size**2)
+    )
+    variance, mean = torch.var_mean(cut, 2, keepdim=True)
+    return (cut - mean) / (variance + 1e-6).sqrt()
+
+
+def _groups(module: nn.Module) -> list[dict[str, object]]:
+    """Weight decay for matrices; none for biases, norms, tokens and the scale."""
+    parameters = [one for one in module.parameters() if one.requires_grad]
+    matrices = [one for one in parameters if one.ndim in (2, 4)]
+    others = [one for one in parameters if one.ndim not in (2, 4)]
+    return [{"params": matrices, "weight_decay": 0.1}, {"params": others, "weight_decay": 0.0}]
+
+
+def _rate(step: int, steps: int, warmup: float) -> float:
+    rising = round(steps * warmup)
+    if step < rising:
+        return (step + 1) / rising
+    return 0.5 * (1 + math.cos(math.pi * (step - rising) / max(1, steps - rising)))
+
+
+def _rows(count: int, size: int, random: np.random.Generator) -> Iterator[npt.NDArray[np.int64]]:
+    """Batches of different rows, every row once before any comes again; the rest of a round is left out."""
+    while True:
+        order = random.permutation(count)
+        for start in range(0, count - size + 1, size):
+            yield order[start : start + size]
