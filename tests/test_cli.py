@@ -98,6 +98,14 @@ def test_search_finds_what_python_finds(
     assert np.load(tmp_path / "h.npy").dtype == np.int64
 
 
+def test_a_graph_is_built_and_searched(work: Path, queries: np.ndarray, tmp_path: Path) -> None:
+    done("build", work / "m.safetensors", work / "x.npy", "--index", "hnsw", "-o", tmp_path / "g.bebr")
+    done("search", tmp_path / "g.bebr", work / "q.fvecs", "-k", 7, "--ef", 50, "-o", tmp_path / "h.npy")
+    index = bebr.open_index(tmp_path / "g.bebr")
+    assert isinstance(index, bebr.HNSWIndex)
+    np.testing.assert_array_equal(np.load(tmp_path / "h.npy"), index.search(queries, 7, ef=50).ids)
+
+
 def test_search_without_output_prints_a_table(work: Path, queries: np.ndarray) -> None:
     best = bebr.open_index(work / "i.bebr").search(queries, 1).ids
     result = done("search", work / "i.bebr", work / "q.fvecs", "-k", 2)
@@ -249,6 +257,9 @@ BAD = [
     ("search", "i.bebr", "q.fvecs", "-k", "0", "-k: got 0"),
     ("search", "i.bebr", "q.fvecs", "--refine", "0", "--refine: got '0'"),
     ("search", "i.bebr", "q.fvecs", "--refine", "some", "--refine: got 'some'"),
+    ("search", "i.bebr", "q.fvecs", "--probes", "4", "--probes is for a ivf index, this one is flat"),
+    ("search", "i.bebr", "q.fvecs", "--ef", "40", "--ef is for a hnsw index, this one is flat"),
+    ("search", "i.bebr", "q.fvecs", "--rescore", "40", "keeps no raw vectors"),
     ("search", "i.bebr", "q.fvecs", "-o", "hits.csv", "wanted one of .ivecs, .npy, .parquet"),
     ("tradeoff", "x.npy", "--bytes", "0", "-o", "o", "--bytes: got 0"),
     ("tradeoff", "x.npy", "-o", "x.npy", "got a file, wanted a folder"),

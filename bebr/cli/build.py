@@ -26,6 +26,7 @@ _IVF = ("lists", "bytes_", "memory", "metric", "refine", "overwrite")
 class Kind(str, Enum):
     flat = "flat"
     ivf = "ivf"
+    hnsw = "hnsw"
 
 
 def run(
@@ -42,7 +43,9 @@ def run(
     ] = None,
     *,
     output: Annotated[Path, typer.Option("-o", "--output", help="The index file, .bebr.", show_default=False)],
-    index: Annotated[Kind, typer.Option(help="ivf: vectors need not fit in memory; goes on after a kill.")] = Kind.flat,
+    index: Annotated[
+        Kind, typer.Option(help="ivf: vectors need not fit in memory; goes on after a kill. hnsw: fastest.")
+    ] = Kind.flat,
     ids: Annotated[
         Path | None, typer.Option(help="Integer ids, one a vector: .npy, .ivecs or .parquet. [default: row numbers]")
     ] = None,
@@ -65,7 +68,7 @@ def run(
 
     check_output(output, ".bebr")
     use_threads(threads)
-    if index == Kind.flat:
+    if index != Kind.ivf:
         given = [name for name in _IVF if context.get_parameter_source(name).name != "DEFAULT"]  # type: ignore[union-attr]
         if given:
             raise ValueError(f"--{given[0].rstrip('_')} goes with --index ivf")
@@ -94,10 +97,11 @@ def run(
     elif index == Kind.ivf:
         _ivf(model, vectors, output, ids, id_column, lists, None, None, memory, refine, overwrite, seed, column, limit)
     else:
-        _flat(model, vectors, output, ids, id_column, column, limit)
+        _in_memory(index, model, vectors, output, ids, id_column, column, limit)
 
 
-def _flat(
+def _in_memory(
+    kind: Kind,
     model: Path,
     vectors: Path,
     output: Path,
@@ -115,14 +119,16 @@ def _flat(
     names = _ids(vectors, ids, id_column, limit)
     if names is not None and len(names) != len(x):
         raise ValueError(f"{ids or vectors}: got {len(names):,} ids, wanted one for each of the {len(x):,} vectors")
-    index = bebr.FlatIndex(bz)
+    index = bebr.FlatIndex(bz) if kind == Kind.flat else bebr.HNSWIndex(bz)
     with progress("building") as report:
         for start, stop in blocks(len(x), BLOCK_ROWS):
             index.add(x[start:stop], None if names is None else names[start:stop])
             report("", stop, len(x))
     index.save(output)
     size = output.stat().st_size
-    say(f"{output}: {len(index):,} vectors, {bz.bytes_per_vector} bytes each, {size:,} bytes in all, model {bz.digest}")
+    say(
+        f"{output}: {len(index):,} vectors, {index.bytes_per_vector:.0f} bytes each, {size:,} bytes in all, model {bz.digest}"
+    )
 
 
 def _ivf(

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    import bebr
+
 BLOCK_ROWS = 1024  # queries a call: enough for the batch kernels, few enough for the bar to move
 SHOWN_ROWS = 20
 
@@ -27,7 +29,13 @@ def run(
         QueryMode, typer.Option(help="float: ADC, better recall. code: SDC, the paper's mode.")
     ] = QueryMode.float,
     refine: Annotated[
-        str | None, typer.Option(help="Survivors of the first plane: a factor of k, or 'exact' for a proven top k.")
+        str | None,
+        typer.Option(help="flat: survivors of the first plane: a factor of k, or 'exact' for a proven top k."),
+    ] = None,
+    probes: Annotated[int | None, typer.Option(help="ivf: lists looked at. [default: as calibrated, else 16]")] = None,
+    ef: Annotated[int | None, typer.Option(help="hnsw: candidates kept on the walk. [default: 64]")] = None,
+    rescore: Annotated[
+        int | None, typer.Option(help="Candidates that get exact scores, where the index keeps vectors; 0: none.")
     ] = None,
     output: Annotated[
         Path | None,
@@ -48,15 +56,15 @@ def run(
         check_output(output, ".ivecs", ".npy", ".parquet")
     if k < 1:
         raise ValueError(f"-k: got {k}, wanted at least 1")
-    survivors = _refine(refine)
     use_threads(threads)
     ix = bebr.open_index(index)
+    options = _options(ix, {"refine": _refine(refine), "probes": probes, "ef": ef}) | {"rescore": rescore}
     q = read_vectors(queries, column, limit)
     ids = np.empty((len(q), k), np.int64)
     scores = np.empty((len(q), k), np.float32)
     with progress("searching") as report:
         for start, stop in blocks(len(q), BLOCK_ROWS):
-            hits = ix.search(q[start:stop], k, query=query.value, refine=survivors)
+            hits = ix.search(q[start:stop], k, query=query.value, **options)
             ids[start:stop], scores[start:stop] = hits.ids, hits.scores
             report("", stop, len(q))
     if output is None:
@@ -64,6 +72,19 @@ def run(
     else:
         _write(output, ids, scores)
         say(f"{output}: {len(q):,} queries, {k} hits each")
+
+
+def _options(index: bebr.Index, given: dict[str, Any]) -> dict[str, Any]:
+    """Of the options that belong to a kind of index, those given, which must be this one's."""
+    import bebr
+
+    own = {bebr.FlatIndex: "refine", bebr.IVFIndex: "probes", bebr.HNSWIndex: "ef"}
+    kinds = {bebr.FlatIndex: "flat", bebr.IVFIndex: "ivf", bebr.HNSWIndex: "hnsw"}
+    for kind, name in own.items():
+        if given[name] is not None and type(index) is not kind:
+            raise ValueError(f"--{name} is for a {kinds[kind]} index, this one is {kinds[type(index)]}")
+    name = own[type(index)]
+    return {} if given[name] is None else {name: given[name]}
 
 
 def _refine(text: str | None) -> int | Literal["exact"] | None:
