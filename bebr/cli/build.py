@@ -125,10 +125,8 @@ def _in_memory(
             index.add(x[start:stop], None if names is None else names[start:stop])
             report("", stop, len(x))
     index.save(output)
-    size = output.stat().st_size
-    say(
-        f"{output}: {len(index):,} vectors, {index.bytes_per_vector:.0f} bytes each, {size:,} bytes in all, model {bz.digest}"
-    )
+    each = f"{index.bytes_per_vector:.0f} bytes each, {output.stat().st_size:,} bytes in all"
+    say(f"{output}: {len(index):,} vectors, {each}, model {bz.digest}")
 
 
 def _ivf(
