@@ -50,8 +50,9 @@ def test_answers_are_exact_and_go_on_from_their_file(mixture, tmp_path):
     truth.look(6000, x[6000:])
     exact = np.argsort(-(queries @ x.T), axis=1)[:, :10]
     assert np.mean([len(set(a) & set(b)) for a, b in zip(truth.ids, exact, strict=True)]) > 9.95  # but for rounding
-    answers = billion.rescored(mixture, queries, np.concatenate([exact[:, ::-1], exact[:, :3] * 0 - 1], axis=1))
-    assert np.mean(answers == exact) > 0.99
+    padded = np.concatenate([exact[:, ::-1], exact[:, :3] * 0 - 1], axis=1)
+    answers, few = billion.rescored(mixture, queries, [padded, exact[:, :4]])
+    assert np.mean(answers == exact) > 0.99 and np.mean(few[:, :4] == exact[:, :4]) > 0.99 and (few[:, 4:] == -1).all()
 
 
 def test_the_command_measures_and_reads_what_it_measured(mixture, tmp_path, monkeypatch):
