@@ -108,9 +108,9 @@ void use(const IvfIndex& index, const SearchQuery& query) {
   if (index.format().spec.dims() != 24 || index.centroids().dim() != kDim) return;
   std::vector<std::vector<Hit>> hits;
   for (const size_t probes : {size_t{2}, kLists}) {
-    index.search(query.view(), query.vector, {5, probes, 3, nullptr, false, {}}, hits);
+    index.search(query.view(), query.vector, {5, 5, probes, 3, nullptr, false, {}}, hits);
     const std::vector<int64_t> allow = {3, 9, 12, 1000};
-    index.search(query.view(), query.vector, {5, probes, 3, nullptr, true, allow}, hits);
+    index.search(query.view(), query.vector, {5, 5, probes, 3, nullptr, true, allow}, hits);
   }
   index.contains(6);
   index.rows();

@@ -101,7 +101,7 @@ BEBR_TEST(ivf_takes_writers_and_readers_at_once) {
       [&](const std::vector<int64_t>& ids) { return index.remove(ids); },
       [&](const Query& query) {
         std::vector<std::vector<Hit>> hits;
-        index.search(query.view(), query.vector.data(), {10, 2, 3, nullptr, false, {}}, hits);
+        index.search(query.view(), query.vector.data(), {10, 10, 2, 3, nullptr, false, {}}, hits);
         return hits[0];
       });
   CHECK(wrong == 0 && index.size() == kLeft, "wrong " << wrong << ", rows " << index.size());
