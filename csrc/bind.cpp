@@ -68,22 +68,6 @@ void bind_codes(py::module_& m) {
 // --- indexes
 // ------------------------------------------------------------------------------------------------------------
 
-Queries queries_of(const FlatIndex& index, const Array<float>& y, const Array<float>& base,
-                   const std::optional<Array<float>>& stage_y, const std::optional<Array<float>>& stage_base) {
-  const auto dims = static_cast<py::ssize_t>(index.format().spec.dims());
-  expect_shape(y, "y", {-1, dims});
-  const py::ssize_t n = y.shape(0);
-  expect_shape(base, "base", {n});
-  Queries queries{static_cast<size_t>(n), y.data(), base.data(), nullptr, nullptr};
-  if (stage_y && stage_base) {
-    expect_shape(*stage_y, "stage_y", {n, dims});
-    expect_shape(*stage_base, "stage_base", {n});
-    queries.stage_y = stage_y->data();
-    queries.stage_base = stage_base->data();
-  }
-  return queries;
-}
-
 SearchParams params_of(size_t k, size_t survivors, const std::optional<Array<int64_t>>& allow,
                        const std::optional<Array<float>>& floors, py::ssize_t queries) {
   SearchParams params{k, survivors, allow.has_value(), {}, nullptr};
@@ -99,7 +83,7 @@ py::tuple search(const FlatIndex& index, const Array<float>& y, const Array<floa
                  const std::optional<Array<float>>& stage_y, const std::optional<Array<float>>& stage_base, size_t k,
                  size_t survivors, const std::optional<Array<int64_t>>& allow,
                  const std::optional<Array<float>>& floors) {
-  const Queries queries = queries_of(index, y, base, stage_y, stage_base);
+  const Queries queries = queries_of(index.format(), y, base, stage_y, stage_base);
   const SearchParams params = params_of(k, survivors, allow, floors, y.shape(0));
   py::array_t<float> scores({y.shape(0), static_cast<py::ssize_t>(k)});
   py::array_t<int64_t> ids({y.shape(0), static_cast<py::ssize_t>(k)});
@@ -112,7 +96,7 @@ py::tuple search(const FlatIndex& index, const Array<float>& y, const Array<floa
 
 py::tuple range(const FlatIndex& index, const Array<float>& y, const Array<float>& base,
                 const std::optional<Array<int64_t>>& allow, const Array<float>& floors) {
-  const Queries queries = queries_of(index, y, base, std::nullopt, std::nullopt);
+  const Queries queries = queries_of(index.format(), y, base, std::nullopt, std::nullopt);
   const SearchParams params = params_of(1, 0, allow, floors, y.shape(0));
   std::vector<std::vector<Hit>> hits;
   {

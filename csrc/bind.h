@@ -15,6 +15,7 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "code/spec.h"
+#include "index/flat.h"
 #include "index/rows.h"
 #include "index/topk.h"
 
@@ -122,6 +123,23 @@ py::tuple copy_rows(const Index& index, const std::optional<Array<int64_t>>& ids
     out = ids ? index.rows({ids->data(), static_cast<size_t>(ids->size())}) : index.rows();
   }
   return rows_to_numpy(index.format(), std::move(out));
+}
+
+// A batch in code space, its shapes checked; views of the arrays.
+inline Queries queries_of(const RowFormat& format, const Array<float>& y, const Array<float>& base,
+                          const std::optional<Array<float>>& stage_y, const std::optional<Array<float>>& stage_base) {
+  const auto dims = static_cast<py::ssize_t>(format.spec.dims());
+  expect_shape(y, "y", {-1, dims});
+  const py::ssize_t n = y.shape(0);
+  expect_shape(base, "base", {n});
+  Queries queries{static_cast<size_t>(n), y.data(), base.data(), nullptr, nullptr};
+  if (stage_y && stage_base) {
+    expect_shape(*stage_y, "stage_y", {n, dims});
+    expect_shape(*stage_base, "stage_base", {n});
+    queries.stage_y = stage_y->data();
+    queries.stage_base = stage_base->data();
+  }
+  return queries;
 }
 
 // (offsets, scores, ids): those of query i stand between offsets i and i + 1.

@@ -45,18 +45,9 @@ struct PyQueries {
 std::vector<std::vector<Hit>> search_hits(const IvfIndex& index, const PyQueries& q, IvfParams params,
                                           const std::optional<Array<int64_t>>& allow,
                                           const std::optional<Array<float>>& floors) {
-  const auto dims = static_cast<py::ssize_t>(index.format().spec.dims());
-  expect_shape(q.y, "y", {-1, dims});
+  const Queries queries = queries_of(index.format(), q.y, q.base, q.stage_y, q.stage_base);
   const py::ssize_t n = q.y.shape(0);
-  expect_shape(q.base, "base", {n});
   expect_vectors(index, q.vectors, "vectors", n);
-  Queries queries{static_cast<size_t>(n), q.y.data(), q.base.data(), nullptr, nullptr};
-  if (q.stage_y && q.stage_base) {
-    expect_shape(*q.stage_y, "stage_y", {n, dims});
-    expect_shape(*q.stage_base, "stage_base", {n});
-    queries.stage_y = q.stage_y->data();
-    queries.stage_base = q.stage_base->data();
-  }
   if (allow) {
     params.filtered = true;
     params.allow = {allow->data(), static_cast<size_t>(allow->size())};

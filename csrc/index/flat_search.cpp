@@ -331,12 +331,7 @@ std::unique_ptr<FlatIndex> FlatIndex::set_apart(std::span<const uint32_t> rows, 
   if (queries * (view().rows - rows.size()) < kCopyCost * rows.size()) return nullptr;
   auto apart = std::make_unique<FlatIndex>(format_);
   apart->store_.reserve(format_, rows.size());
-  Rows one;
-  for (const uint32_t row : rows) {
-    one.planes.clear(), one.factors.clear(), one.ids.clear();
-    copy_row(format_, view(), row, one);
-    apart->store_.append(format_, one.planes.data(), one.factors.data(), one.ids[0]);
-  }
+  for (const uint32_t row : rows) apart->store_.append(format_, view(), row);
   return apart;
 }
 

@@ -5,9 +5,9 @@
 #include <cmath>
 #include <cstring>
 #include <mutex>
-#include <type_traits>
 
 #include "base/error.h"
+#include "index/format_file.h"
 #include "index/graph.h"
 
 namespace bebr {
@@ -23,14 +23,7 @@ struct GraphSpec {
   uint32_t lift;
   uint64_t seed, rows;
 };
-static_assert(std::is_trivially_copyable_v<GraphSpec> && sizeof(GraphSpec) == 96);
-
-void expect_size(const File& file, const char* name, uint64_t want) {
-  const uint64_t found = file.section(name).size();
-  if (found != want)
-    fail(Code::Corrupt, file.path() + ": section '" + name + "' has " + std::to_string(found) + " bytes: want " +
-                            std::to_string(want));
-}
+static_assert(sizeof(GraphSpec) == 96);
 
 std::vector<float> read_floats(const File& file, const char* name, uint32_t count) {
   expect_size(file, name, count * sizeof(float));
@@ -51,9 +44,7 @@ Buffer copy(std::span<const uint8_t> bytes) {
 }  // namespace
 
 std::unique_ptr<GraphIndex> GraphIndex::open(std::shared_ptr<const File> file, bool map) {
-  expect_size(*file, "gspec", sizeof(GraphSpec));
-  GraphSpec s;
-  std::memcpy(&s, file->section("gspec").data(), sizeof s);
+  const auto s = read_struct<GraphSpec>(*file, "gspec");
   if (s.planes < 1 || s.planes > kMaxPlanes || s.factor > 2 || s.stage_factor > 1 || s.rows > INT32_MAX ||
       s.neighbors < 1 || s.neighbors > kMostNeighbors || s.ef_construction < 1 || s.lift > 1 ||
       !std::isfinite(s.mean_norm) || !std::isfinite(s.scale) || s.scale == 0 || !std::isfinite(s.offset))
@@ -163,13 +154,12 @@ void GraphIndex::save(const std::string& path, std::span<const Section> extra) c
   s.lift = space_.lift ? 1 : 0;
   s.seed = params_.seed;
   s.rows = rows_;
-  auto bytes = [](const void* p, size_t n) { return std::span(static_cast<const uint8_t*>(p), n); };
   std::vector<Section> sections = {
-      {"gspec", bytes(&s, sizeof s)},
-      {"gram", bytes(space_.gram.data(), space_.gram.size() * sizeof(float))},
-      {"mean", bytes(space_.mean.data(), space_.mean.size() * sizeof(float))},
-      {"nodes", bytes(nodes(), rows_ * layout_.stride)},
-      {"ids", bytes(ids(), rows_ * sizeof(int64_t))},
+      {"gspec", bytes_of(&s, sizeof s)},
+      {"gram", bytes_of(space_.gram.data(), space_.gram.size() * sizeof(float))},
+      {"mean", bytes_of(space_.mean.data(), space_.mean.size() * sizeof(float))},
+      {"nodes", bytes_of(nodes(), rows_ * layout_.stride)},
+      {"ids", bytes_of(ids(), rows_ * sizeof(int64_t))},
   };
   sections.insert(sections.end(), extra.begin(), extra.end());
   write_file(path, "graph", sections);

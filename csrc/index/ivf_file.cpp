@@ -89,14 +89,11 @@ void IvfIndex::save(const std::string& path, std::span<const Section> extra) con
   size_t slots = 0;
   for (const List& list : lists_) slots += round_up(list.view.rows - list.dead, kBlockRows);
   all.reserve(format_, slots);
-  Rows row;
   for (const List& list : lists_) {
     entries.push_back({all.size(), list.view.rows - list.dead});
     for (size_t i = 0; i < list.view.rows; ++i) {
       if (!list.has(i)) continue;
-      row.planes.clear(), row.factors.clear(), row.ids.clear();
-      copy_row(format_, list.view, i, row);
-      all.append(format_, row.planes.data(), row.factors.data(), row.ids[0]);
+      all.append(format_, list.view, i);
     }
     while (all.size() % kBlockRows != 0) all.append(format_, nothing.data(), nothing.data(), -1);
   }

@@ -410,37 +410,6 @@ void IvfIndex::Scan::run(std::vector<std::vector<Hit>>& hits) const {
   });
 }
 
-std::vector<IvfIndex::Place> IvfIndex::places_of(std::span<const int64_t> ids) const {
-  need_map();
-  std::vector<Place> places;
-  places.reserve(ids.size());
-  Place at;
-  for (const int64_t id : ids)
-    if (find(id, at)) places.push_back(at);
-  const auto key = [](const Place& p) { return uint64_t{p.list} << 32 | p.row; };
-  std::sort(places.begin(), places.end(), [key](const Place& a, const Place& b) { return key(a) < key(b); });
-  places.erase(
-      std::unique(places.begin(), places.end(), [key](const Place& a, const Place& b) { return key(a) == key(b); }),
-      places.end());
-  return places;
-}
-
-std::unique_ptr<IvfIndex> IvfIndex::set_apart(std::span<const Place> places) const {
-  const std::vector<float> nowhere(centroids_.dim());
-  auto apart = std::make_unique<IvfIndex>(format_, Centroids(centroids_.dim(), 1, nowhere.data(), false), 0.0f);
-  RowStore& store = apart->stores_[0];
-  store.reserve(format_, places.size());
-  Rows one;
-  for (const Place& at : places) {
-    one.planes.clear(), one.factors.clear(), one.ids.clear();
-    copy_row(format_, lists_[at.list].view, at.row, one);
-    store.append(format_, one.planes.data(), one.factors.data(), one.ids[0]);
-  }
-  apart->lists_[0].view = store.view();
-  apart->rows_ = store.size();
-  return apart;
-}
-
 void IvfIndex::search(const Queries& queries, const float* vectors, const IvfParams& params,
                       std::vector<std::vector<Hit>>& hits) const {
   if (params.k < 1) fail(Code::InvalidArgument, "k is 0: want k >= 1");

@@ -27,6 +27,13 @@ void RowStore::append(const RowFormat& format, const uint8_t* planes, const uint
   ids_.as<int64_t>()[at] = id;
 }
 
+void RowStore::append(const RowFormat& format, const RowView& from, size_t at) {
+  static thread_local Rows row;  // a filter copies thousands of rows out while its queries wait
+  row.planes.clear(), row.factors.clear(), row.ids.clear();
+  copy_row(format, from, at, row);
+  append(format, row.planes.data(), row.factors.data(), row.ids[0]);
+}
+
 void RowStore::remove(const RowFormat& format, size_t at) {
   const size_t last = view_.rows - 1, width = format.code.bytes;
   if (at != last) {

@@ -51,6 +51,8 @@ class RowStore {
 
   // planes: a row of the row format; factors: factor_bytes.
   void append(const RowFormat& format, const uint8_t* planes, const uint8_t* factors, int64_t id);
+  // Row `at` of a view.
+  void append(const RowFormat& format, const RowView& from, size_t at);
   // The last row fills the hole, so that the space really comes back.
   void remove(const RowFormat& format, size_t at);
   void reserve(const RowFormat& format, size_t rows);
