@@ -4,7 +4,7 @@ missing result."""
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from bebr import _core
-from bebr.arrays import Floats, Ids, as_ids
+from bebr.arrays import Floats, Ids, as_ids, as_vectors
 from bebr.binarizer import Binarizer, Codes, PreparedQueries
 from bebr.factors import ByteCode
 from bebr.index.raw import RawType, RawVectors, check_rescore, default_candidates
@@ -64,6 +64,8 @@ class Index(ABC):
     _engine: Core
     _next_id: int
     _raw: RawVectors | None = None
+    _placed_by_vector = False
+    """Whether a row's place goes by its vector rather than its code."""
 
     @property
     def binarizer(self) -> Binarizer:
@@ -90,27 +92,35 @@ class Index(ABC):
     def __contains__(self, id: int) -> bool:
         return self._engine.contains(id)
 
-    @abstractmethod
     def add(self, x: ArrayLike, ids: ArrayLike | None = None) -> None:
         """Add vectors float32[n, d] under ``ids`` int64[n], by default the next numbers after the largest id so far.
 
         ``ValueError`` for a wrong shape, NaN, or an id that is negative, repeated or present; then nothing is added.
         """
+        floats = as_vectors(x, "x", self._binarizer.input_dim)
+        codes = self._binarizer.encode(floats)
+        numbers = self._new_ids(len(codes)) if ids is None else as_ids(ids, "ids", len(codes))
+        wanted = self._raw is not None or self._placed_by_vector
+        vectors = self._binarizer.vectors(floats) if wanted else None
+        with nullcontext() if self._raw is None or vectors is None else self._raw.adding(vectors, numbers):
+            self._add(codes, numbers, vectors)
+            self._took(numbers)
 
-    @abstractmethod
     def add_codes(self, codes: Codes, ids: ArrayLike) -> None:
         """Add codes of this index's binarizer. Errors as :meth:`add`; ``ValueError`` if raw vectors are kept."""
-
-    def _adding(self, vectors: Floats, ids: Ids) -> AbstractContextManager[None]:
-        """Keeps vectors float32[n, inner_dim], where they are kept, around the block that adds their codes."""
-        return nullcontext() if self._raw is None else self._raw.adding(vectors, ids)
-
-    def _no_vectors_needed(self) -> None:
         if self._raw is not None:
             raise ValueError(
                 f"this index keeps raw vectors (rescore={self._raw.kind!r}), and codes come without them: "
                 "add() the vectors, or make the index without rescore="
             )
+        self._binarizer._check_codes(codes)
+        numbers = as_ids(ids, "ids", len(codes))
+        self._add(codes, numbers, self._binarizer.reconstructed(codes) if self._placed_by_vector else None)
+        self._took(numbers)
+
+    @abstractmethod
+    def _add(self, codes: Codes, ids: Ids, vectors: Floats | None) -> None:
+        """Add rows; vectors float32[n, inner_dim]: what they stand for, where :attr:`_placed_by_vector`."""
 
     def _new_ids(self, count: int) -> Ids:
         return np.arange(self._next_id, self._next_id + count, dtype=np.int64)
@@ -221,9 +231,14 @@ def row_format(bz: Binarizer) -> tuple[list[int], str, bool, int, tuple[int, int
 
 def check_k(k: int) -> int:
     """``k`` if it is an integer from 1 to 2^31 - 1, else ``ValueError``."""
-    if isinstance(k, bool) or not isinstance(k, int | np.integer) or not 1 <= k < 1 << 31:
-        raise ValueError(f"k is {k!r}: want an integer from 1 to 2147483647")
-    return int(k)
+    return check_integer("k", k, (1 << 31) - 1)
+
+
+def check_integer(name: str, value: int, most: int, least: int = 1) -> int:
+    """``value`` if it is an integer from ``least`` to ``most``, else a ``ValueError`` that names it."""
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or not least <= value <= most:
+        raise ValueError(f"{name} is {value!r}: want an integer from {least} to {most}")
+    return int(value)
 
 
 def _pair(code: ByteCode | None) -> tuple[int, int]:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from bebr import _core
-from bebr.arrays import Ids, as_ids, as_vectors
+from bebr.arrays import Floats, Ids, as_ids
 from bebr.binarizer import Binarizer, Codes, PreparedQueries, Query
 from bebr.index.base import Hits, Index, RangeHits, row_format
 from bebr.index.raw import RawType, RawVectors
@@ -35,21 +35,8 @@ class FlatIndex(Index):
         self._engine: _core.FlatIndex = _core.FlatIndex(*row_format(binarizer))
         self._next_id = 0
 
-    def add(self, x: ArrayLike, ids: ArrayLike | None = None) -> None:
-        floats = as_vectors(x, "x", self._binarizer.input_dim)
-        codes = self._binarizer.encode(floats)
-        numbers = self._new_ids(len(codes)) if ids is None else as_ids(ids, "ids", len(codes))
-        with self._adding(floats if self._raw is None else self._binarizer.vectors(floats), numbers):
-            self._add(codes, numbers)
-
-    def add_codes(self, codes: Codes, ids: ArrayLike) -> None:
-        self._no_vectors_needed()
-        self._binarizer._check_codes(codes)
-        self._add(codes, as_ids(ids, "ids", len(codes)))
-
-    def _add(self, codes: Codes, numbers: Ids) -> None:
-        self._engine.add(np.ascontiguousarray(codes.planes), codes.factor_rows(), numbers)
-        self._took(numbers)
+    def _add(self, codes: Codes, ids: Ids, vectors: Floats | None) -> None:
+        self._engine.add(np.ascontiguousarray(codes.planes), codes.factor_rows(), ids)
 
     def search(  # type: ignore[override]
         self,

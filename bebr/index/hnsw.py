@@ -6,9 +6,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from bebr import _core
-from bebr.arrays import Ids, as_ids, as_vectors
+from bebr.arrays import Floats, Ids, as_ids
 from bebr.binarizer import Binarizer, Codes, PreparedQueries, Query
-from bebr.index.base import Hits, Index, RangeHits, row_format
+from bebr.index.base import Hits, Index, RangeHits, check_integer, row_format
 from bebr.index.raw import RawType, RawVectors
 
 _EF = 64
@@ -24,8 +24,7 @@ class HNSWIndex(Index):
 
     Named for what users look for; it is one flat layer with pruned links, as in DiskANN's Vamana, and links are chosen
     from the codes alone. Threads: any number may search while one adds or removes; a batch is found once ``add``
-    returns. ``mmap=True`` of
-    :func:`bebr.open_index` gives an index that refuses ``add``.
+    returns. ``mmap=True`` of :func:`bebr.open_index` gives an index that refuses ``add``.
     """
 
     def __init__(
@@ -42,9 +41,9 @@ class HNSWIndex(Index):
         gram, mean, mean_norm = binarizer.code_space()
         self._engine: _core.GraphIndex = _core.GraphIndex(
             *row_format(binarizer),
-            _whole("neighbors", neighbors, 256),
-            _whole("ef_construction", ef_construction, 1 << 20),
-            _whole("seed", seed, (1 << 63) - 1, least=0),
+            check_integer("neighbors", neighbors, 256),
+            check_integer("ef_construction", ef_construction, 1 << 20),
+            check_integer("seed", seed, (1 << 63) - 1, least=0),
             gram,
             mean,
             mean_norm,
@@ -65,20 +64,8 @@ class HNSWIndex(Index):
         not."""
         return self._engine.node_bytes + self._raw_bytes
 
-    def add(self, x: ArrayLike, ids: ArrayLike | None = None) -> None:
-        floats = as_vectors(x, "x", self._binarizer.input_dim)
-        numbers = self._new_ids(len(floats)) if ids is None else as_ids(ids, "ids", len(floats))
-        with self._adding(floats if self._raw is None else self._binarizer.vectors(floats), numbers):
-            self._add(self._binarizer.encode(floats), numbers)
-
-    def add_codes(self, codes: Codes, ids: ArrayLike) -> None:
-        self._no_vectors_needed()
-        self._binarizer._check_codes(codes)
-        self._add(codes, as_ids(ids, "ids", len(codes)))
-
-    def _add(self, codes: Codes, numbers: Ids) -> None:
-        self._engine.add(np.ascontiguousarray(codes.planes), codes.factor_rows(), numbers)
-        self._took(numbers)
+    def _add(self, codes: Codes, ids: Ids, vectors: Floats | None) -> None:
+        self._engine.add(np.ascontiguousarray(codes.planes), codes.factor_rows(), ids)
 
     def search(  # type: ignore[override]
         self,
@@ -119,7 +106,7 @@ class HNSWIndex(Index):
             prepared.y,
             prepared.base,
             max(k, candidates),
-            max(candidates, _EF if ef is None else _whole("ef", ef, (1 << 31) - 1)),
+            max(candidates, _EF if ef is None else check_integer("ef", ef, (1 << 31) - 1)),
             None if allow is None else as_ids(allow, "allow"),
         )
         return self._within(radius, self._answer(prepared, k, candidates, scores, ids))
@@ -147,9 +134,3 @@ class HNSWIndex(Index):
         found = hits.ids >= 0
         offsets = np.concatenate([[0], np.cumsum(found.sum(axis=1))]).astype(np.int64)
         return RangeHits(offsets, hits.scores[found], hits.ids[found])
-
-
-def _whole(name: str, value: int, most: int, least: int = 1) -> int:
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or not least <= value <= most:
-        raise ValueError(f"{name} is {value!r}: want an integer from {least} to {most}")
-    return int(value)

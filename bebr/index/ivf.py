@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from bebr import _core
-from bebr.arrays import Floats, Ids, as_ids, as_vectors
+from bebr.arrays import Floats, Ids, as_ids
 from bebr.binarizer import Binarizer, Codes, PreparedQueries, Query
 from bebr.errors import CorruptFile
-from bebr.index.base import Hits, Index, RangeHits, check_k, row_format
+from bebr.index.base import Hits, Index, RangeHits, check_integer, check_k, row_format
 from bebr.index.calibration import calibrated
 from bebr.index.kmeans import kmeans
 from bebr.index.raw import RawType, RawVectors
@@ -35,14 +35,14 @@ class IVFIndex(Index):
     rescore: as in :class:`FlatIndex`.
     """
 
+    _placed_by_vector = True
+
     def __init__(
         self, binarizer: Binarizer, lists: int = 256, seed: int = 0, *, rescore: RawType | None = None
     ) -> None:
-        if isinstance(lists, bool) or not isinstance(lists, int | np.integer) or not 1 <= lists <= 1 << 20:
-            raise ValueError(f"lists is {lists!r}: want an integer from 1 to {1 << 20}")
         self._binarizer = binarizer
         self._raw = RawVectors.make(rescore, binarizer)
-        self._lists, self._seed = int(lists), int(seed)
+        self._lists, self._seed = check_integer("lists", lists, 1 << 20), int(seed)
         self._next_id = 0
         self._probes = min(_PROBES, self._lists)
         self._margin: float | None = None
@@ -128,23 +128,11 @@ class IVFIndex(Index):
         by_product = self._binarizer.metric == "ip"
         return _core.IvfIndex(*row_format(self._binarizer), np.ascontiguousarray(centroids), by_product, 0.0)
 
-    def add(self, x: ArrayLike, ids: ArrayLike | None = None) -> None:
-        floats = as_vectors(x, "x", self._binarizer.input_dim)
-        codes, vectors = self._binarizer.encode(floats), self._binarizer.vectors(floats)
-        numbers = self._new_ids(len(codes)) if ids is None else as_ids(ids, "ids", len(codes))
-        with self._adding(vectors, numbers):
-            self._add(codes, vectors, numbers)
-
-    def add_codes(self, codes: Codes, ids: ArrayLike) -> None:
-        self._no_vectors_needed()
-        self._binarizer._check_codes(codes)
-        self._add(codes, self._binarizer.reconstructed(codes), as_ids(ids, "ids", len(codes)))
-
-    def _add(self, codes: Codes, vectors: Floats, numbers: Ids) -> None:
+    def _add(self, codes: Codes, ids: Ids, vectors: Floats | None) -> None:
+        assert vectors is not None
         if not self._trained:
             self._train(vectors)
-        self._engine.add(np.ascontiguousarray(codes.planes), codes.factor_rows(), numbers, self._engine.assign(vectors))
-        self._took(numbers)
+        self._engine.add(np.ascontiguousarray(codes.planes), codes.factor_rows(), ids, self._engine.assign(vectors))
 
     def search(  # type: ignore[override]
         self,
