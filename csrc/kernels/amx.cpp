@@ -1,4 +1,4 @@
-// AMX: scan_batch on int8 tiles. The rest of the bundle is avx512.cpp.
+// AMX: scan_batch and dot_expanded on int8 tiles. The rest of the bundle is avx512*.cpp.
 //
 // Operation: sums[q, i] = sum_j y8_q[j] r_i[j]. A tile: 16 queries x 64 dims of y8. B tile: 64 dims x 16 documents, row
 // k = dims 4k .. 4k + 3 of 16 documents, which is one vpermd of a 16-entry table of four +-1 bytes by the documents'
@@ -99,7 +99,29 @@ BEBR_INLINE void copy_part_amx(const int32_t* part, const Pass& pass, size_t til
       _mm512_storeu_si512(sums + q * pass.sums_stride + b * 16, _mm512_load_si512(part + (b * kTileRows + q) * 16));
 }
 
-// C tiles 0 1 are the first queries' sums with the two blocks, 2 3 the second's; A tiles 4 5, B tiles 6 7.
+// C tiles 0 1 are the first queries' sums with the two blocks, 2 3 the second's.
+BEBR_INLINE void store_amx(const bool two, const Pass& pass, size_t sums_row) {
+  alignas(64) int32_t part[2 * kTileRows * 16];
+  if (pass.written[0] == kTileRows && pass.blocks == 2) {
+    _tile_stored(0, pass.sums, sums_row);
+    _tile_stored(1, pass.sums + 16, sums_row);
+  } else {
+    _tile_stored(0, part, kTileRowBytes);
+    _tile_stored(1, part + kTileRows * 16, kTileRowBytes);
+    copy_part_amx(part, pass, 0);
+  }
+  if (!two) return;
+  if (pass.written[1] == kTileRows && pass.blocks == 2) {
+    _tile_stored(2, pass.sums + kTileRows * pass.sums_stride, sums_row);
+    _tile_stored(3, pass.sums + kTileRows * pass.sums_stride + 16, sums_row);
+  } else {
+    _tile_stored(2, part, kTileRowBytes);
+    _tile_stored(3, part + kTileRows * 16, kTileRowBytes);
+    copy_part_amx(part, pass, 1);
+  }
+}
+
+// A tiles 4 5, B tiles 6 7.
 BEBR_INLINE void pass_amx(const bool two, const Pass& pass, uint32_t groups, const Ahead& ahead, __m512i signs) {
   const uint32_t steps = (groups + 7) / 8;
   const size_t row = y8_stride(groups), sums_row = pass.sums_stride * sizeof(int32_t);
@@ -121,24 +143,7 @@ BEBR_INLINE void pass_amx(const bool two, const Pass& pass, uint32_t groups, con
     if (ahead.documents != nullptr)
       build_step_amx(ahead.data, ahead.base, ahead.blocks, groups, step, signs, ahead.documents);
   }
-  alignas(64) int32_t part[2 * kTileRows * 16];
-  if (pass.written[0] == kTileRows && pass.blocks == 2) {
-    _tile_stored(0, pass.sums, sums_row);
-    _tile_stored(1, pass.sums + 16, sums_row);
-  } else {
-    _tile_stored(0, part, kTileRowBytes);
-    _tile_stored(1, part + kTileRows * 16, kTileRowBytes);
-    copy_part_amx(part, pass, 0);
-  }
-  if (!two) return;
-  if (pass.written[1] == kTileRows && pass.blocks == 2) {
-    _tile_stored(2, pass.sums + kTileRows * pass.sums_stride, sums_row);
-    _tile_stored(3, pass.sums + kTileRows * pass.sums_stride + 16, sums_row);
-  } else {
-    _tile_stored(2, part, kTileRowBytes);
-    _tile_stored(3, part + kTileRows * 16, kTileRowBytes);
-    copy_part_amx(part, pass, 1);
-  }
+  store_amx(two, pass, sums_row);
 }
 
 void scan_batch_amx(const uint8_t* data, size_t blocks, const ScanQueries& queries, int32_t* sums,
@@ -185,10 +190,71 @@ void scan_batch_amx(const uint8_t* data, size_t blocks, const ScanQueries& queri
   _tile_release();
 }
 
+// dot_expanded: a block is B tiles as it stands, so nothing is built.
+BEBR_INLINE void dot_pass_amx(const bool two, const Pass& pass, uint32_t steps, size_t block_bytes) {
+  const size_t row = steps * size_t{64}, sums_row = pass.sums_stride * sizeof(int32_t);
+  const uint8_t* second = pass.documents + (pass.blocks == 2 ? block_bytes : 0);
+  _tile_zero(0);
+  _tile_zero(1);
+  if (two) _tile_zero(2);
+  if (two) _tile_zero(3);
+  for (uint32_t step = 0; step < steps; ++step) {
+    _tile_loadd(6, pass.documents + step * kTileBytes, kTileRowBytes);
+    _tile_loadd(4, pass.queries[0] + step * 64, row);
+    _tile_dpbsud(0, 4, 6);
+    _tile_loadd(7, second + step * kTileBytes, kTileRowBytes);
+    _tile_dpbsud(1, 4, 7);
+    if (two) {
+      _tile_loadd(5, pass.queries[1] + step * 64, row);
+      _tile_dpbsud(2, 5, 6);
+      _tile_dpbsud(3, 5, 7);
+    }
+  }
+  store_amx(two, pass, sums_row);
+}
+
+void dot_expanded_amx(const uint8_t* expanded, size_t blocks, uint32_t groups, const int8_t* y8, size_t count,
+                      int32_t* sums, size_t stride) noexcept {
+  static thread_local int8_t last[kTileRows * kMaxDims];  // the incomplete tile of queries
+  static constexpr TileConfig kConfig;
+  if (blocks == 0 || count == 0) return;
+  const uint32_t steps = (groups + 7) / 8;
+  const size_t row = y8_stride(groups), whole = count / 16 * 16;
+  if (whole < count) {
+    const size_t used = (count - whole) * row;
+    std::memcpy(last, y8 + whole * row, used);
+    std::memset(last + used, 0, kTileRows * row - used);
+  }
+  _tile_loadconfig(&kConfig);
+  __asm__ volatile("" ::: "memory");  // as in scan_batch
+  for (size_t base = 0; base < blocks; base += 2) {
+    for (size_t q = 0; q < count; q += 32) {
+      Pass pass = {{},
+                   {},
+                   expanded + base * expanded_bytes(groups),
+                   sums + q * stride + base * kBlockRows,
+                   stride,
+                   blocks - base < 2 ? blocks - base : 2};
+      for (size_t tile = 0; tile < 2; ++tile) {
+        const size_t first = q + tile * 16, left = first < count ? count - first : 0;
+        pass.written[tile] = left < 16 ? left : 16;
+        pass.queries[tile] = left < 16 ? last : y8 + first * row;
+      }
+      if (pass.written[1] > 0)
+        dot_pass_amx(true, pass, steps, expanded_bytes(groups));
+      else
+        dot_pass_amx(false, pass, steps, expanded_bytes(groups));
+    }
+  }
+  _tile_release();
+}
+
 }  // namespace
 
 void bind_amx(Kernels& table) noexcept {
   table.scan_batch = scan_batch_amx;
+  table.dot_expanded = dot_expanded_amx;
+  table.expand_queries = 4;
   table.batch_queries = 256;
 }
 

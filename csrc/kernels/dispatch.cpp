@@ -15,6 +15,7 @@ Kernels bind(Isa isa) {
   bind_scalar_gemm(table);
   bind_scalar_descend(table);
   bind_scalar_raw(table);
+  bind_scalar_expand(table);
 #if defined(__x86_64__)
   if (isa >= Isa::Avx2) {
     bind_avx2(table);
@@ -29,6 +30,7 @@ Kernels bind(Isa isa) {
     bind_avx512_descend(table);
     bind_avx512_graph(table);
     bind_avx512_raw(table);
+    bind_avx512_expand(table);
   }
   if (isa >= Isa::Amx) {
     bind_amx(table);

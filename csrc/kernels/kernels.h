@@ -33,6 +33,9 @@ struct ScanQueries {
 inline constexpr size_t table_bytes(uint32_t groups) { return size_t{(groups + 3) / 4} * 128; }
 inline constexpr size_t y8_stride(uint32_t groups) { return size_t{(groups + 7) / 8} * 64; }
 
+// Bytes of a block of 16 rows that is expanded (Kernels::expand).
+inline constexpr size_t expanded_bytes(uint32_t groups) { return kBlockRows * y8_stride(groups); }
+
 // y16: the query for final scores, int16 with sum_j |y16[j]| * (2^planes - 1) < 2^31, padded with zeros to y16_stride.
 inline constexpr size_t y16_stride(uint32_t dims) { return (size_t{dims} + 63) / 64 * 64; }
 
@@ -98,7 +101,17 @@ struct Kernels {
   void (*complete)(const ScanView& view, const int16_t* y16, const PlaneRange& range, const uint32_t* rows,
                    size_t count, int32_t* out) noexcept;
 
-  // The same over the graph layout: row i at data + rows[i] * stride.
+  // Whole codes for many queries at once. expand: the rows of blocks [first, first + blocks) as bytes, dim j of row i
+  //   u_i[j] = sum over the planes t that cover j of 2^(planes-1-t) bit[t, j],
+  // 16 rows side by side by 4 dims: at out + expanded_bytes(groups) * block + j / 4 * 64 + i * 4 + j % 4, zero beyond
+  // the code and in rows that the view does not have. dot_expanded: sums[q * stride + i] = sum_j y8_q[j] u_i[j] over
+  // what expand wrote, for `count` rows of y8_stride(groups) bytes, any int8, zero beyond 8 * groups.
+  void (*expand)(const ScanView& view, size_t first, size_t blocks, uint8_t* out) noexcept;
+  void (*dot_expanded)(const uint8_t* expanded, size_t blocks, uint32_t groups, const int8_t* y8, size_t count,
+                       int32_t* sums, size_t stride) noexcept;
+  uint32_t expand_queries = 0;  // a row is worth expanding for as many queries as this; 0: never, other ways are faster
+
+  // complete over the graph layout: row i at data + rows[i] * stride.
   void (*dot_rows)(const CodeSpec& spec, const uint8_t* data, size_t stride, const int16_t* y16, const uint32_t* rows,
                    size_t count, int32_t* out) noexcept;
 
@@ -161,6 +174,7 @@ void bind_scalar(Kernels& table) noexcept;
 void bind_scalar_gemm(Kernels& table) noexcept;
 void bind_scalar_descend(Kernels& table) noexcept;
 void bind_scalar_raw(Kernels& table) noexcept;
+void bind_scalar_expand(Kernels& table) noexcept;
 #if defined(__x86_64__)
 void bind_avx2(Kernels& table) noexcept;
 void bind_avx2_gemm(Kernels& table) noexcept;
@@ -172,6 +186,7 @@ void bind_avx512_gemm(Kernels& table) noexcept;
 void bind_avx512_graph(Kernels& table) noexcept;
 void bind_avx512_descend(Kernels& table) noexcept;
 void bind_avx512_raw(Kernels& table) noexcept;
+void bind_avx512_expand(Kernels& table) noexcept;
 void bind_amx(Kernels& table) noexcept;
 void bind_amx_gemm(Kernels& table) noexcept;
 #endif

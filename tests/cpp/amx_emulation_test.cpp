@@ -1,4 +1,4 @@
-// scan_batch of amx.cpp on a tile unit in software, so that its blocking, padding and offsets are checked to the bit on
+// amx.cpp on a tile unit in software, so that its blocking, padding and offsets are checked to the bit on
 // machines with AVX-512 but without AMX too. It says nothing of speed, and stands beside the real kernel's tests, not
 // in their place: those still print "skipped: amx".
 #if defined(__x86_64__)
@@ -47,8 +47,8 @@ struct TileUnit {
     for (size_t r = 0; r < rows[tile]; ++r)
       std::memcpy(static_cast<uint8_t*>(base) + r * stride, tiles[tile][r], row_bytes[tile]);
   }
-  // tdpbssd: c[m][n] += sum over k and i < 4 of a[m][4k + i] * b[k][4n + i].
-  void multiply(int c, int a, int b) {
+  // c[m][n] += sum over k and i < 4 of a[m][4k + i] * b[k][4n + i]; b signed for tdpbssd, not for tdpbsud.
+  void multiply(int c, int a, int b, bool b_signed) {
     misused =
         misused || !configured || rows[c] != rows[a] || row_bytes[c] != row_bytes[b] || row_bytes[a] != 4 * rows[b];
     for (size_t m = 0; m < rows[c]; ++m) {
@@ -56,8 +56,10 @@ struct TileUnit {
         int32_t sum = 0;
         std::memcpy(&sum, &tiles[c][m][4 * n], 4);
         for (size_t k = 0; k < rows[b]; ++k)
-          for (size_t i = 0; i < 4; ++i)
-            sum += static_cast<int8_t>(tiles[a][m][4 * k + i]) * static_cast<int8_t>(tiles[b][k][4 * n + i]);
+          for (size_t i = 0; i < 4; ++i) {
+            const uint8_t byte = tiles[b][k][4 * n + i];
+            sum += static_cast<int8_t>(tiles[a][m][4 * k + i]) * (b_signed ? static_cast<int8_t>(byte) : int{byte});
+          }
         std::memcpy(&tiles[c][m][4 * n], &sum, 4);
       }
     }
@@ -77,12 +79,14 @@ TileUnit& unit() {
 #undef _tile_stored
 #undef _tile_zero
 #undef _tile_dpbssd
+#undef _tile_dpbsud
 #define _tile_loadconfig(config) bebr::test::unit().configure(config)
 #define _tile_release() bebr::test::unit().release()
 #define _tile_zero(tile) bebr::test::unit().zero(tile)
 #define _tile_loadd(tile, base, stride) bebr::test::unit().load(tile, base, stride)
 #define _tile_stored(tile, base, stride) bebr::test::unit().store(tile, base, stride)
-#define _tile_dpbssd(c, a, b) bebr::test::unit().multiply(c, a, b)
+#define _tile_dpbssd(c, a, b) bebr::test::unit().multiply(c, a, b, true)
+#define _tile_dpbsud(c, a, b) bebr::test::unit().multiply(c, a, b, false)
 #define bind_amx bind_emulated_amx
 #pragma GCC push_options  // amx.cpp switches the target for the rest of a file
 #include "kernels/amx.cpp"
@@ -92,7 +96,7 @@ TileUnit& unit() {
 namespace bebr::test {
 namespace {
 
-BEBR_TEST(emulated_amx_scan_equals_scalar) {
+BEBR_TEST(emulated_amx_equals_scalar) {
   if (detected_isa() < Isa::Avx512) return;
   Kernels tested = kernels(Isa::Scalar);
   bind_emulated_amx(tested);
@@ -103,6 +107,9 @@ BEBR_TEST(emulated_amx_scan_equals_scalar) {
   for (const uint32_t dims : {8u, 24u, 64u, 72u, 520u, 2056u, 4088u, 4096u})
     for (const uint32_t count : {16u, 33u, 40u})
       compare_scans(tested, random, {dims / 8, count, 3, static_cast<int>(below(random, 3))});
+  for (uint32_t count = 0; count <= 40; ++count)
+    compare_products(tested, random, 1 + below(random, 64), count, below(random, 6));
+  compare_products(tested, random, 512, 33, 3);
   CHECK(!unit().misused && !unit().configured, "configured before use, released after");
 }
 

@@ -86,4 +86,27 @@ inline void compare_scans(const Kernels& tested, Random& random, const ScanCase&
   CHECK_SAME(got.data(), want.data(), total, "scan_batch " << where);
 }
 
+// Queries of dot_expanded.
+inline Exact<int8_t> any_queries(Random& random, uint32_t groups, size_t count) {
+  Exact<int8_t> y8(count * y8_stride(groups));
+  for (size_t q = 0; q < count; ++q)
+    for (uint32_t j = 0; j < 8 * groups; ++j)
+      y8[q * y8_stride(groups) + j] = below(random, 8) == 0 ? int8_t{-128} : static_cast<int8_t>(random());
+  return y8;
+}
+
+// dot_expanded of one case against scalar, over any bytes: what a code of 8 planes may expand to.
+inline void compare_products(const Kernels& tested, Random& random, uint32_t groups, size_t count, size_t blocks) {
+  const size_t rows = blocks * kBlockRows, stride = rows + below(random, 3), bytes = expanded_bytes(groups);
+  Exact<uint8_t> expanded = make_bytes(random, blocks * bytes, below(random, 2) == 0 ? 0 : 2);
+  for (size_t b = 0; b < blocks; ++b)
+    std::fill_n(expanded.data() + b * bytes + 128 * groups, bytes - 128 * groups, uint8_t{0});
+  const Exact<int8_t> y8 = any_queries(random, groups, count);
+  const size_t total = rows == 0 || count == 0 ? 0 : (count - 1) * stride + rows;
+  Exact<int32_t> want(total), got(total);
+  kernels(Isa::Scalar).dot_expanded(expanded.data(), blocks, groups, y8.data(), count, want.data(), stride);
+  tested.dot_expanded(expanded.data(), blocks, groups, y8.data(), count, got.data(), stride);
+  CHECK_SAME(got.data(), want.data(), total, "groups " << groups << ", queries " << count << ", blocks " << blocks);
+}
+
 }  // namespace bebr::test

@@ -1,0 +1,80 @@
+// expand and dot_expanded: the specification against the score that they stand for, every bundle against the
+// specification.
+#include <algorithm>
+#include <vector>
+
+#include "base/buffer.h"
+#include "check.h"
+#include "queries.h"
+
+namespace bebr::test {
+namespace {
+
+struct Codes {
+  CodeSpec spec;
+  Exact<uint8_t> blocks, rest;
+  ScanView view;
+
+  Codes(Random& random, const std::vector<uint32_t>& widths, size_t rows, int kind)
+      : spec(CodeSpec::make(widths)),
+        blocks(make_bytes(random, block_count(rows) * block_bytes(spec), kind)),
+        rest(make_bytes(random, rows * spec.rest_bytes(), kind)),
+        view{spec, blocks.data(), rest.data(), rows} {}
+};
+
+const std::vector<std::vector<uint32_t>> kWidths = {{8},         {24, 16, 8},        {64, 64},
+                                                    {72, 72},    {384, 384, 320, 8}, {136, 128, 64, 40, 40, 24, 16, 8},
+                                                    {520, 8},    {104, 96, 88},      {40, 40, 40, 40, 40, 40, 40, 40},
+                                                    {4096, 4088}};
+
+// 2 sum_j y8[j] u[j] - ones is what complete gives for the same query.
+BEBR_TEST(scalar_expanded_product_is_the_score) {
+  Random random(60);
+  const Kernels& scalar = kernels(Isa::Scalar);
+  for (const auto& widths : kWidths) {
+    const Codes codes(random, widths, 21, 0);
+    const uint32_t groups = codes.spec.groups();
+    Exact<uint8_t> expanded(2 * expanded_bytes(groups));
+    scalar.expand(codes.view, 0, 2, expanded.data());
+    const Exact<int8_t> y8 = any_queries(random, groups, 1);
+    Exact<int32_t> sums(32), want(21);
+    scalar.dot_expanded(expanded.data(), 2, groups, y8.data(), 1, sums.data(), 32);
+    Exact<int16_t> y16(y16_stride(codes.spec.dims()));
+    std::copy_n(y8.data(), codes.spec.dims(), y16.data());
+    int32_t ones = 0;
+    for (uint32_t t = 0; t < codes.spec.planes; ++t)
+      for (uint32_t j = 0; j < codes.spec.widths[t]; ++j) ones += y8[j] * (1 << (codes.spec.planes - 1 - t));
+    std::vector<uint32_t> rows(21);
+    for (uint32_t i = 0; i < 21; ++i) rows[i] = i;
+    scalar.complete(codes.view, y16.data(), {0, codes.spec.planes, ones}, rows.data(), 21, want.data());
+    for (size_t i = 0; i < 21; ++i)
+      CHECK(2 * sums[i] - ones == want[i], "dims " << codes.spec.dims() << ", row " << i << ", got " << sums[i]);
+  }
+}
+
+BEBR_KERNEL_TEST(expand) {
+  Random random(61);
+  for (const auto& widths : kWidths) {
+    for (const size_t rows : {1, 15, 16, 17, 40, 64}) {
+      const Codes codes(random, widths, rows, static_cast<int>(below(random, 4)));
+      const size_t all = block_count(rows), first = below(random, static_cast<uint32_t>(all));
+      const size_t bytes = (all - first) * expanded_bytes(codes.spec.groups());
+      Exact<uint8_t> want(bytes), got(bytes);
+      std::fill_n(got.data(), bytes, uint8_t{0xa5});
+      kernels(Isa::Scalar).expand(codes.view, first, all - first, want.data());
+      tested.expand(codes.view, first, all - first, got.data());
+      CHECK_SAME(got.data(), want.data(), bytes, "dims " << widths[0] << ", rows " << rows << ", first " << first);
+    }
+  }
+}
+
+BEBR_KERNEL_TEST(dot_expanded) {
+  Random random(62);
+  for (uint32_t count = 0; count <= 40; ++count)
+    for (const uint32_t groups : {1u, 3u, 8u, 9u, 48u})
+      compare_products(tested, random, groups, count, below(random, 6));
+  compare_products(tested, random, 512, 33, 3);
+}
+
+}  // namespace
+}  // namespace bebr::test
