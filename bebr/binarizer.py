@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -91,6 +91,16 @@ class PreparedQueries:
     vectors: Floats
     calibration: tuple[float, float] = (1.0, 0.0)
     exact: Floats | None = None
+
+    def __iter__(self) -> Iterator[PreparedQueries]:
+        """One query at a time."""
+        for i in range(len(self.y)):
+            rows = {
+                field.name: value[i : i + 1]
+                for field in fields(self)
+                if isinstance(value := getattr(self, field.name), np.ndarray)
+            }
+            yield replace(self, **rows)
 
 
 class Binarizer:

@@ -92,7 +92,9 @@ def test_calibration_reaches_its_target(trained, queries, tmp_path):
     more = clustered(200, 64, seed=77)
     reached = index.calibrate(more, 0.9)
     truth = index.search(more, 10, probes=LISTS, margin="exact").ids
-    assert reached == pytest.approx(recall(index.search(more, 10).ids, truth), abs=1e-6) and 0.9 <= reached < 0.97
+    alone = np.concatenate([index.search(q, 10).ids for q in more])
+    assert reached == pytest.approx(recall(alone, truth), abs=1e-6) and 0.9 <= reached < 0.97
+    assert recall(index.search(more, 10).ids, truth) >= reached - 0.002  # in company no less is found
     assert recall(index.search(queries, 10).ids, index.search(queries, 10, probes=LISTS, margin="exact").ids) > 0.82
     index.save(tmp_path / "x.bebr")
     again = bebr.open_index(tmp_path / "x.bebr")

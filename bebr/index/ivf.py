@@ -154,7 +154,8 @@ class IVFIndex(Index):
         where a filter leaves few.
         margin: a row is completed over all planes when its sign plane's score, raised by this many standard deviations
         of what the sign plane cannot see, reaches the k-th result so far; None: what training measured; ``"exact"``:
-        raised by an upper bound, so that the result equals scoring all planes of all rows of these lists.
+        raised by an upper bound, so that the result equals scoring all planes of all rows of these lists. Where many
+        queries look at a list, its rows are scored over all planes at once and only ``"exact"`` matters.
         radius: only rows at least this similar (l2: at most this squared distance), by exact scores where these are
         taken.
         allow: int64 ids; only these are considered. k results are found wherever k allowed rows exist.

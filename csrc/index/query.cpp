@@ -3,9 +3,12 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdlib>
+#include <cstring>
 
 namespace bebr {
 namespace {
+
+constexpr float kNothing = 0x1p-100f;  // a step below it has no finite inverse; the query is as good as zero
 
 // Entry n of a nibble: sum (bit ? +y : -y) + sum |y|. Setting bit i adds 2 y[i].
 void fill_nibble(const int8_t* y, uint8_t* table) {
@@ -14,6 +17,15 @@ void fill_nibble(const int8_t* y, uint8_t* table) {
   table[0] = static_cast<uint8_t>(none);
   for (int i = 0; i < 4; ++i)
     for (int n = 0; n < 1 << i; ++n) table[n + (1 << i)] = static_cast<uint8_t>(table[n] + 2 * y[i]);
+}
+
+// The nearest integer, ties to even, of |x| < 2^22: adding 1.5 * 2^23 leaves it in the low bits. A loop of it becomes
+// vectors, where lrint stays a call or an instruction a number.
+int32_t nearest_integer(float x) {
+  const float raised = x + 12582912.0f;
+  int32_t bits;
+  std::memcpy(&bits, &raised, sizeof bits);
+  return bits - 0x4b400000;
 }
 
 }  // namespace
@@ -26,16 +38,19 @@ FineQuery make_fine_query(const CodeSpec& spec, const float* y) {
     sum += std::fabs(double{y[j]});
   }
   const double smallest = std::max(largest / kLargest, sum * ((1u << spec.planes) - 1) / kLargestSum);
-  const double step = smallest > 0 ? std::exp2(std::ceil(std::log2(smallest))) : 1;
+  const double step = smallest > kNothing ? std::exp2(std::ceil(std::log2(smallest))) : 1;
 
   FineQuery fine;
   fine.y16.resize(y16_stride(spec.dims()) * sizeof(int16_t));
   fine.scale = step / (1u << (spec.planes - 1));
-  for (uint32_t j = 0; j < spec.dims(); ++j) fine.y16.as<int16_t>()[j] = static_cast<int16_t>(std::lrint(y[j] / step));
+  // step is a power of two: the products are exact.
+  const float per_step = static_cast<float>(1 / step);
+  int16_t* y16 = fine.y16.as<int16_t>();
+  for (uint32_t j = 0; j < spec.dims(); ++j) y16[j] = static_cast<int16_t>(nearest_integer(y[j] * per_step));
   int32_t set = 0;  // of the dims so far, which are those of the plane before t once its width is reached
   uint32_t j = 0;
   for (uint32_t t = spec.planes; t-- > 0;) {
-    for (; j < spec.widths[t]; ++j) set += fine.y16.as<int16_t>()[j];
+    for (; j < spec.widths[t]; ++j) set += y16[j];
     fine.ones[t + 1] = set * (1 << (spec.planes - 1 - t));
   }
   for (uint32_t t = 0; t < spec.planes; ++t) fine.ones[t + 1] += fine.ones[t];
@@ -80,6 +95,47 @@ CoarseQueries make_coarse_queries(const CodeSpec& spec, const float* y, size_t c
     c.scale[q] = scale;
   }
   return c;
+}
+
+ByteQueries make_byte_queries(const CodeSpec& spec, const float* y, size_t count) {
+  const uint32_t dims = spec.dims();
+  ByteQueries bytes;
+  bytes.groups = spec.groups();
+  bytes.y8.resize(count * y8_stride(bytes.groups));
+  for (std::vector<float>* values : {&bytes.base, &bytes.scale, &bytes.bound, &bytes.deviation}) values->resize(count);
+  for (size_t q = 0; q < count; ++q, y += dims) {
+    float largest = 0;
+    for (uint32_t j = 0; j < dims; ++j) largest = std::max(largest, std::fabs(y[j]));
+    const float step = largest > 127 * kNothing ? largest / 127 : 1, per_step = 1 / step;
+    int8_t* y8 = bytes.y8.as<int8_t>() + q * y8_stride(bytes.groups);
+    for (uint32_t j = 0; j < dims; ++j) y8[j] = static_cast<int8_t>(nearest_integer(y[j] * per_step));
+    // v_j = 2^(1 - planes) (2 u_j - the value of all bits set), whose sum over j is `ones`. Dims of equal depth
+    // together.
+    int64_t ones = 0;
+    double bound = 0, variance = 0;
+    uint32_t j = 0;
+    for (uint32_t t = spec.planes; t-- > 0;) {  // dims that planes 0 .. t cover and no more
+      const uint32_t from = j;
+      int64_t sum = 0;
+      float lost = 0, squares = 0;
+      for (; j < spec.widths[t]; ++j) {
+        const float off = y[j] - step * static_cast<float>(y8[j]);
+        sum += y8[j];
+        lost += std::fabs(off);
+        squares += off * off;
+      }
+      if (j == from) continue;
+      ones += sum * ((int64_t{1} << spec.planes) - (int64_t{1} << (spec.planes - 1 - t)));
+      bound += double{lost} * (2 - std::exp2(-static_cast<double>(t)));
+      variance += double{squares} * (4 - std::exp2(-2 * static_cast<double>(t))) / 3;
+    }
+    const double unit = double{step} * std::exp2(1 - static_cast<double>(spec.planes));
+    bytes.base[q] = static_cast<float>(-unit * static_cast<double>(ones));
+    bytes.scale[q] = static_cast<float>(2 * unit);
+    bytes.bound[q] = static_cast<float>(bound);
+    bytes.deviation[q] = static_cast<float>(std::sqrt(variance));
+  }
+  return bytes;
 }
 
 double scan_margin(const CodeSpec& spec, const FineQuery& fine, const int8_t* y8, float scale8) {

@@ -37,6 +37,17 @@ struct CoarseQueries {
 };
 CoarseQueries make_coarse_queries(const CodeSpec& spec, const float* y, size_t count, size_t stride);
 
+// Queries as bytes for products with whole codes (Kernels::dot_expanded): <y, v> ~ base[q] + scale[q] * sums.
+struct ByteQueries {
+  uint32_t groups = 0;
+  Buffer y8;  // count * y8_stride(groups)
+  std::vector<float> base, scale;
+  // Of what rounding to bytes takes from a score: an upper bound over every code, and the standard deviation were the
+  // codes' bits fair coins.
+  std::vector<float> bound, deviation;
+};
+ByteQueries make_byte_queries(const CodeSpec& spec, const float* y, size_t count);
+
 // An upper bound of |<fine query, v> - scale8 * sums| over every code of the spec: what the scan of the sign plane
 // cannot see. Rounding of the 8-bit query, plus the planes it does not read (the smaller of the L1 and the
 // Cauchy-Schwarz bound).

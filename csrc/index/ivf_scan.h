@@ -1,0 +1,190 @@
+// One search of an IvfIndex, inside: which lists a query looks at (ivf_search.cpp), and the two ways through them.
+//
+// ivf_progressive.cpp: sign planes by lookup tables, then the other planes of what they leave over. A list may have one
+// visitor or many.
+// ivf_expanded.cpp: a list's rows are expanded to bytes and multiplied with all its visitors at once; worth it from
+// Kernels::expand_queries visitors on.
+#pragma once
+
+#include <cstdint>
+#include <limits>
+#include <optional>
+#include <span>
+#include <vector>
+
+#include "base/buffer.h"
+#include "index/ivf.h"
+#include "index/query.h"
+#include "index/topk.h"
+
+namespace bebr {
+
+class IvfIndex::Scan {
+ public:
+  // allowed: the rows to look at, in order, where params.filtered. direct: all of them are completed, nothing is
+  // scanned.
+  Scan(const IvfIndex& index, const Queries& queries, const float* vectors, const IvfParams& params,
+       std::vector<Place> allowed, bool direct);
+
+  void run(std::vector<std::vector<Hit>>& hits) const;
+
+ private:
+  class Group;
+  class Progressive;
+  class Expanded;
+
+  // Exact: scores are raised by bounds, not by a margin of standard deviations.
+  bool exact() const noexcept { return params_.margin < 0; }
+  void set_masks();
+  // What select may keep of a list, or null: all of it.
+  const uint16_t* mask(size_t list) const {
+    if (params_.filtered) return masks_[list].data();
+    return index_.lists_[list].alive.empty() ? nullptr : index_.lists_[list].alive.data();
+  }
+  bool nothing_in(size_t list) const {
+    const List& l = index_.lists_[list];
+    return l.view.rows == l.dead || (params_.filtered && masks_[list].empty());
+  }
+  float shift(size_t query, size_t list) const;  // what <q, c> adds to the base of the list's rows
+  bool expands(size_t queries, size_t probes) const;
+
+  const IvfIndex& index_;
+  const Queries& queries_;
+  const float* vectors_;
+  const IvfParams& params_;
+  const Kernels& kernels_;
+  size_t probes_ = 1;
+  std::vector<std::vector<uint16_t>> masks_;  // filtered: of each list; empty: no row of it
+  bool direct_ = false;
+  std::vector<Place> allowed_;
+};
+
+// Who looks at which list.
+struct Visits {
+  std::vector<uint32_t> begin, visitors;  // visitors of list l: begin[l] .. begin[l + 1]
+
+  std::span<const uint32_t> of(size_t list) const {
+    return {visitors.data() + begin[list], begin[list + 1] - begin[list]};
+  }
+};
+
+// Some queries, in one thread.
+class IvfIndex::Scan::Group {
+ public:
+  struct Query {
+    FineQuery fine;
+    float base = 0;  // of the final score
+    TopK top;
+  };
+
+  Group(const Scan& scan, size_t first, size_t count);
+  void run(std::vector<Hit>* hits);
+
+  const Scan& scan() const noexcept { return scan_; }
+  size_t first() const noexcept { return first_; }
+  std::vector<Query>& queries() noexcept { return queries_; }
+  // The queries' y; where the search is exact, what their fine forms stand for, put into `room`.
+  const float* values(std::vector<float>& room) const;
+  float shift(uint32_t query, size_t list) const { return scan_.shift(first_ + query, list); }
+  // Final scores of rows of a list: all planes.
+  void complete(Query& q, const List& list, float base, std::span<const uint32_t> rows);
+  void push(Query& q, const List& list, float base, uint32_t row, int32_t sum);
+
+ private:
+  void complete_allowed();
+  void probe_all();
+  void probe(const std::vector<uint32_t>& who, size_t probes);
+  Visits visits(const std::vector<uint32_t>& who, const std::vector<uint32_t>& lists, size_t probes, size_t from,
+                size_t to) const;
+
+  const Scan& scan_;
+  const IvfIndex& index_;
+  size_t first_;
+  std::vector<Query> queries_;
+};
+
+// A list at a time, by the sign plane first.
+class IvfIndex::Scan::Progressive {
+ public:
+  explicit Progressive(Group& group);
+  // `who` look at a list: at most Kernels::batch_queries.
+  void scan_list(size_t list, std::span<const uint32_t> who);
+
+ private:
+  struct Raise {
+    float scan = 0;    // of the sign plane's score, before the factor
+    float second = 0;  // of the first two planes' score
+    float base = 0;    // of the sign plane's score
+  };
+  // Where the rows that a query keeps stand in rows_ and scores_, then in left_.
+  struct Kept {
+    size_t first, count;
+    float base;
+  };
+  struct Left {
+    uint32_t row;
+    int32_t sum;  // over the first two planes
+  };
+
+  ScanQueries gather(std::span<const uint32_t> who);
+  void prefetch(const List& list, std::span<const uint32_t> rows, size_t from, size_t to) const;
+  size_t narrow(uint32_t query, const List& list, Kept& kept, size_t at);
+  size_t best_first(uint32_t* rows, float* scores, size_t n);
+  void finish(uint32_t query, const List& list, const Kept& kept);
+
+  Group& group_;
+  const Scan& scan_;
+  const IvfIndex& index_;
+  const CodeSpec& spec_;
+  bool two_steps_ = false, stage_factors_ = false;
+  CoarseQueries coarse_;
+  std::vector<Raise> raises_;
+  // Of the list at hand.
+  std::vector<int32_t> sums_, bias_;
+  std::vector<uint32_t> rows_;
+  std::vector<float> scores_, order_;
+  std::vector<Kept> kept_;
+  std::vector<Left> left_;
+  size_t after_two_ = 0;  // bytes of the rest that the second plane takes
+  Buffer tables_, y8_;
+};
+
+// All lists in turn, whole codes by all visitors at once.
+class IvfIndex::Scan::Expanded {
+ public:
+  explicit Expanded(Group& group);
+  void run(const Visits& visits);
+
+ private:
+  // A row that may belong to the answer. Its final score lies between the two.
+  struct Candidate {
+    float lowered, raised;
+    uint32_t list, row;
+  };
+  struct Pool {
+    std::vector<Candidate> candidates;
+    std::vector<float> best;                                    // the k best lowered scores, worst in front
+    float threshold = -std::numeric_limits<float>::infinity();  // a candidate's raised score must be above
+  };
+
+  void scan_list(size_t list, std::span<const uint32_t> who);
+  void collect(uint32_t query, size_t list, size_t rows);
+  static void drop(Pool& pool);
+  void prefetch(uint32_t query);
+  void settle(uint32_t query);
+
+  Group& group_;
+  const Scan& scan_;
+  const IvfIndex& index_;
+  const CodeSpec& spec_;
+  ByteQueries queries_;
+  std::vector<float> raises_;  // of a score by bytes, before the factor
+  std::vector<Pool> pools_;
+  // Of the list at hand.
+  Buffer y8_, expanded_;
+  std::vector<int32_t> sums_;
+  std::vector<uint32_t> rows_;
+  std::vector<float> scores_, shifts_;
+};
+
+}  // namespace bebr
