@@ -95,7 +95,7 @@ class PreparedQueries:
     def __iter__(self) -> Iterator[PreparedQueries]:
         """One query at a time."""
         for i in range(len(self.y)):
-            rows = {
+            rows: dict[str, Any] = {
                 field.name: value[i : i + 1]
                 for field in fields(self)
                 if isinstance(value := getattr(self, field.name), np.ndarray)

@@ -15,7 +15,7 @@ SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".webp")
 PIXELS = 100_000_000  # a picture of more is refused before it is unpacked: 400 MB as RGBA
 _WANTED = {
     "text": "str",
-    "image": "a pathlib.Path, a PIL image or uint8 [height, width, 3 or 4]",
+    "image": "a pathlib.Path, a picture file's bytes, a PIL image or uint8 [height, width, 3 or 4]",
     "image+text": "a tuple (image, str)",
 }
 
@@ -62,7 +62,7 @@ def _is_image(item: Any) -> bool:
     if isinstance(item, np.ndarray):
         return item.dtype == np.uint8 and item.ndim == 3 and item.shape[2] in (3, 4) and item.size > 0
     # By shape and not by class: PIL need not be installed, nor imported, to say that something is not a picture.
-    return isinstance(item, Path) or (hasattr(item, "convert") and hasattr(item, "getbands"))
+    return isinstance(item, (Path, bytes)) or (hasattr(item, "convert") and hasattr(item, "getbands"))
 
 
 def _described(item: Any) -> str:

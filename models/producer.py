@@ -22,9 +22,9 @@ class Producer:
     version   together with ``name`` identifies the vectors: other weights, another version, another binarizer
     dim       dimensions of a vector
     metric    ``"cosine"``, ``"ip"`` or ``"l2"``: what the vectors are to be compared by
-    modality  what an item is: ``"text"`` (str), ``"image"`` (a pathlib.Path, a PIL image or uint8
-              ``[height, width, 3 or 4]``) or ``"image+text"`` (a tuple of both); ``"image|text"`` takes either, one
-              kind a call
+    modality  what an item is: ``"text"`` (str), ``"image"`` (a pathlib.Path, a picture file's bytes, a PIL image or
+              uint8 ``[height, width, 3 or 4]``) or ``"image+text"`` (a tuple of both); ``"image|text"`` takes
+              either, one kind a call
     """
 
     name: str

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from bebr.cli.arguments import Threads
+from bebr.cli.producers import Device, Options, Size, Weights, load_producer
 
 
 def run(
@@ -18,6 +19,13 @@ def run(
     port: Annotated[int, typer.Option(help="Port; 0 takes a free one.")] = 7777,
     threads: Threads = None,
     max_message_mb: Annotated[int, typer.Option(help="Largest message in MiB.")] = 64,
+    producer: Annotated[
+        str | None, typer.Option("--producer", "-p", help="Embed texts or pictures for clients, by this producer.")
+    ] = None,
+    weights: Weights = None,
+    size: Size = None,
+    device: Device = "cpu",
+    option: Options = None,
 ) -> None:
     """Serve a folder of collections over gRPC until interrupted."""
     if not 0 <= port <= 65535:
@@ -26,6 +34,9 @@ def run(
         raise ValueError(f"--max-message-mb: got {max_message_mb}, wanted 1 to 2047")
     if threads is not None and threads < 1:
         raise ValueError(f"--threads: got {threads}, wanted at least 1")
+    if producer is None and (weights, size, option, device) != (None, None, None, "cpu"):
+        raise ValueError("--weights, --size, --device and --option are of a producer: name it by --producer")
+    embedder = None if producer is None else load_producer(producer, weights, size, device, option)
     from bebr.serve.server import run as run_server
 
-    run_server(directory, host, port, threads, max_message_mb << 20)
+    run_server(directory, host, port, threads, max_message_mb << 20, producer=embedder)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Any, TypeVar
 
 import grpc
+import numpy as np
 
+from bebr.arrays import Floats
 from bebr.binarizer import Binarizer
 from bebr.serve import convert
+from bebr.serve.items import Item, embed_requests
 from bebr.serve.remote import RemoteCollection, Wire
 from bebr.serve.status import error_of
 from bebr.store.checks import check_name
@@ -40,6 +43,7 @@ class Client:
         self._models = rpc.ModelsStub(self._channel)
         self._admin = rpc.AdminStub(self._channel)
         self._points = rpc.PointsStub(self._channel)
+        self._producer = rpc.ProducerStub(self._channel)
         try:
             self._limits = self._info().limits
         except BaseException:
@@ -90,6 +94,30 @@ class Client:
         """Every registered binarizer, ordered by digest."""
         reply = self._call(self._models.List, pb.ListModelsRequest())
         return [convert.model_from_message(model) for model in reply.models]
+
+    def producer(self) -> dict[str, Any]:
+        """What the server embeds with: name, version, dim, metric, modality. ``KeyError`` if it has no producer."""
+        reply = self._call(self._producer.Describe, pb.DescribeProducerRequest())
+        return {
+            "name": reply.name,
+            "version": reply.version,
+            "dim": reply.dimension,
+            "metric": convert.METRIC_NAMES[reply.metric],
+            "modality": reply.modality,
+        }
+
+    def embed(self, items: Sequence[Item]) -> Floats:
+        """Vectors float32[n, dim] of texts (str), pictures (a Path to a file, or a file's bytes) or pairs (picture,
+        text), made by the server's producer.
+
+        Sent in pieces that the server takes. ``ValueError`` for items that the producer does not take; ``KeyError`` if
+        the server has none; ``LimitExceeded`` for a picture that no message has room for.
+        """
+        parts = []
+        for request in embed_requests(items, self._limits):
+            reply = self._call(self._producer.Embed, request)
+            parts.append(convert.vectors_from_message(reply.vectors, "vectors"))
+        return np.concatenate(parts)
 
     def info(self) -> dict[str, Any]:
         """The server's version, kernels ("isa"), threads, uptime in seconds, limits, and the address."""

@@ -15,7 +15,7 @@ from bebr.v1 import bebr_pb2 as pb
 
 METRICS = {"cosine": pb.METRIC_COSINE, "ip": pb.METRIC_IP, "l2": pb.METRIC_L2}
 QUERY_MODES = {"float": pb.QUERY_MODE_FLOAT, "code": pb.QUERY_MODE_CODE}
-_METRIC_NAMES: dict[int, str] = {number: name for name, number in METRICS.items()}
+METRIC_NAMES: dict[int, str] = {number: name for name, number in METRICS.items()}
 _MODE_NAMES: dict[int, Query] = {
     pb.QUERY_MODE_UNSPECIFIED: "float",
     pb.QUERY_MODE_FLOAT: "float",
@@ -118,7 +118,7 @@ def model_to_message(model: ModelInfo) -> pb.ModelInfo:
 def model_from_message(message: pb.ModelInfo) -> ModelInfo:
     return ModelInfo(
         message.digest,
-        _METRIC_NAMES[message.metric],
+        METRIC_NAMES[message.metric],
         message.input_dim,
         tuple(message.widths),
         message.bytes_per_vector,

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import os
 import signal
+from collections.abc import Callable
 from dataclasses import replace
 
 import grpc
@@ -15,6 +16,7 @@ from grpc_reflection.v1alpha import reflection
 import bebr
 from bebr.errors import Error
 from bebr.serve.limits import Limits
+from bebr.serve.producing import Producer, Producing
 from bebr.serve.rooms import Rooms
 from bebr.serve.servicer import Admin, Collections, Models, Points
 from bebr.store.database import Database
@@ -31,8 +33,9 @@ class Server:
     """Serves an open database. ``coalesce=False`` runs every search by itself, for comparison. Belongs to one event
     loop."""
 
-    def __init__(self, db: Database, limits: Limits, coalesce: bool = True) -> None:
+    def __init__(self, db: Database, limits: Limits, coalesce: bool = True, producer: Producer | None = None) -> None:
         self._rooms = Rooms(db)
+        self._producing = Producing(producer, limits)
         options = [
             ("grpc.max_receive_message_length", limits.message_bytes),
             ("grpc.max_send_message_length", -1),  # replies are checked by Limits, with a message that says what to do
@@ -42,6 +45,7 @@ class Server:
         rpc.add_CollectionsServicer_to_server(Collections(self._rooms), self._server)
         rpc.add_ModelsServicer_to_server(Models(self._rooms), self._server)
         rpc.add_PointsServicer_to_server(Points(self._rooms, limits, coalesce), self._server)
+        rpc.add_ProducerServicer_to_server(self._producing, self._server)
         rpc.add_AdminServicer_to_server(Admin(self._rooms, limits, coalesce), self._server)
         self._health = health.aio.HealthServicer()
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
@@ -73,6 +77,7 @@ class Server:
         await self._health.enter_graceful_shutdown()
         await self._server.stop(grace)
         await asyncio.to_thread(self._rooms.close)
+        await asyncio.to_thread(self._producing.close)
 
 
 def run(
@@ -84,24 +89,27 @@ def run(
     *,
     coalesce: bool = True,
     grace: float = GRACE,
+    producer: Producer | None = None,
 ) -> None:
     """Serves the data folder ``path`` until SIGTERM or SIGINT. Prints "listening on host:port" when it is ready.
 
     ``port`` 0 takes a free one. ``threads``: of one kernel call, all cores by default. A second signal stops at once.
+    ``producer``: embeds for clients (a :class:`bebr.models.Producer`).
     ``DatabaseLocked`` if another process has the folder open; ``OSError`` if the address cannot be used.
     """
     if threads is not None:
         bebr.set_num_threads(threads)
     with Database(path) as db:
-        asyncio.run(_run(db, host, port, replace(Limits(), message_bytes=max_message_bytes), coalesce, grace))
+        limits = replace(Limits(), message_bytes=max_message_bytes)
+        asyncio.run(_run(lambda: Server(db, limits, coalesce, producer), host, port, grace))
 
 
-async def _run(db: Database, host: str, port: int, limits: Limits, coalesce: bool, grace: float) -> None:
+async def _run(make: Callable[[], Server], host: str, port: int, grace: float) -> None:
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
-    server = Server(db, limits, coalesce)
+    server = make()  # in the loop that it belongs to
     bound = await server.start(host, port)
     print(f"listening on {host}:{bound}", flush=True)
     await stopping.wait()

@@ -30,7 +30,7 @@ Q = TypeVar("Q")
 R = TypeVar("R")
 
 
-def _answers(method: Callable[[S, Q], Awaitable[R]]) -> Callable[[S, Q, Any], Awaitable[R]]:
+def answers(method: Callable[[S, Q], Awaitable[R]]) -> Callable[[S, Q, Any], Awaitable[R]]:
     """An RPC from a method that takes the request: errors become status codes, faults of the server go to its log."""
 
     @functools.wraps(method)
@@ -48,7 +48,7 @@ def _answers(method: Callable[[S, Q], Awaitable[R]]) -> Callable[[S, Q, Any], Aw
     return wrapped
 
 
-def _elapsed_us(start: int) -> int:
+def elapsed_us(start: int) -> int:
     return (time.perf_counter_ns() - start) // 1000
 
 
@@ -56,7 +56,7 @@ class Collections(rpc.CollectionsServicer):  # type: ignore[misc]
     def __init__(self, rooms: Rooms) -> None:
         self._rooms = rooms
 
-    @_answers
+    @answers
     async def Create(self, request: pb.CreateCollectionRequest) -> pb.CreateCollectionResponse:
         def create() -> ModelInfo:
             bz = self._rooms.db.model(request.model)
@@ -64,17 +64,17 @@ class Collections(rpc.CollectionsServicer):  # type: ignore[misc]
 
         return pb.CreateCollectionResponse(model=convert.model_to_message(await self._rooms.read(create)))
 
-    @_answers
+    @answers
     async def Get(self, request: pb.GetCollectionRequest) -> pb.GetCollectionResponse:
         collection = (await self._rooms.room(request.name)).collection
         model = convert.model_to_message(ModelInfo.of(collection.binarizer))
         return pb.GetCollectionResponse(model=model, rows=await self._rooms.read(collection.__len__))
 
-    @_answers
+    @answers
     async def List(self, request: pb.ListCollectionsRequest) -> pb.ListCollectionsResponse:
         return pb.ListCollectionsResponse(names=await self._rooms.read(self._rooms.db.collections))
 
-    @_answers
+    @answers
     async def Drop(self, request: pb.DropCollectionRequest) -> pb.DropCollectionResponse:
         await self._rooms.read(lambda: self._rooms.db.drop_collection(request.name))
         return pb.DropCollectionResponse()
@@ -84,19 +84,19 @@ class Models(rpc.ModelsServicer):  # type: ignore[misc]
     def __init__(self, rooms: Rooms) -> None:
         self._rooms = rooms
 
-    @_answers
+    @answers
     async def Register(self, request: pb.RegisterModelRequest) -> pb.RegisterModelResponse:
         def register() -> str:
             return self._rooms.db.register_model(Binarizer.from_bytes(request.data, "data"))
 
         return pb.RegisterModelResponse(digest=await self._rooms.read(register))
 
-    @_answers
+    @answers
     async def List(self, request: pb.ListModelsRequest) -> pb.ListModelsResponse:
         models = await self._rooms.read(self._rooms.db.models)
         return pb.ListModelsResponse(models=[convert.model_to_message(model) for model in models])
 
-    @_answers
+    @answers
     async def Get(self, request: pb.GetModelRequest) -> pb.GetModelResponse:
         model = await self._rooms.read(lambda: self._rooms.db.model(request.digest))
         return pb.GetModelResponse(data=model.to_bytes())
@@ -108,7 +108,7 @@ class Points(rpc.PointsServicer):  # type: ignore[misc]
         self._limits = limits
         self._coalesce = coalesce
 
-    @_answers
+    @answers
     async def Upsert(self, request: pb.UpsertRequest) -> pb.UpsertResponse:
         start = time.perf_counter_ns()
         room = await self._rooms.room(request.collection)
@@ -121,17 +121,17 @@ class Points(rpc.PointsServicer):  # type: ignore[misc]
 
         checked = await self._rooms.read(check)
         rows = await room.write(lambda: room.collection.upsert_checked(*checked))
-        return pb.UpsertResponse(rows=rows, elapsed_us=_elapsed_us(start))
+        return pb.UpsertResponse(rows=rows, elapsed_us=elapsed_us(start))
 
-    @_answers
+    @answers
     async def Delete(self, request: pb.DeleteRequest) -> pb.DeleteResponse:
         start = time.perf_counter_ns()
         room = await self._rooms.room(request.collection)
         ids = check_ids(convert.ids_from_bytes(request.ids, "ids"))
         rows = await room.write(lambda: room.collection.delete(ids))
-        return pb.DeleteResponse(rows=rows, elapsed_us=_elapsed_us(start))
+        return pb.DeleteResponse(rows=rows, elapsed_us=elapsed_us(start))
 
-    @_answers
+    @answers
     async def Search(self, request: pb.SearchRequest) -> pb.SearchResponse:
         start = time.perf_counter_ns()
         room = await self._rooms.room(request.collection)
@@ -156,7 +156,7 @@ class Points(rpc.PointsServicer):  # type: ignore[misc]
             payloads = await self._rooms.read(lambda: room.collection.payload_texts(answer.hits.ids.ravel()))
         reply = convert.hits_to_message(answer.hits, payloads)
         self._limits.check_reply(reply.ByteSize())
-        reply.elapsed_us = _elapsed_us(start)
+        reply.elapsed_us = elapsed_us(start)
         reply.batch_queries = answer.batch
         return reply
 
@@ -169,7 +169,7 @@ class Points(rpc.PointsServicer):  # type: ignore[misc]
             return Answer(await self._rooms.read(lambda: room.search(vectors, key)), len(vectors))
         return await room.batcher.search(vectors, key)
 
-    @_answers
+    @answers
     async def GetPayloads(self, request: pb.GetPayloadsRequest) -> pb.GetPayloadsResponse:
         room = await self._rooms.room(request.collection)
         ids = check_ids(convert.ids_from_bytes(request.ids, "ids"))
@@ -186,14 +186,14 @@ class Admin(rpc.AdminServicer):  # type: ignore[misc]
         self._coalesce = coalesce
         self._start = time.perf_counter_ns()
 
-    @_answers
+    @answers
     async def Info(self, request: pb.InfoRequest) -> pb.InfoResponse:
         info, limits = bebr.info(), self._limits
         return pb.InfoResponse(
             version=info["version"],
             isa=info["isa"],
             threads=info["threads"],
-            uptime_us=_elapsed_us(self._start),
+            uptime_us=elapsed_us(self._start),
             limits=pb.Limits(
                 message_bytes=limits.message_bytes,
                 queries=limits.queries,
@@ -204,7 +204,7 @@ class Admin(rpc.AdminServicer):  # type: ignore[misc]
             coalesce=self._coalesce,
         )
 
-    @_answers
+    @answers
     async def Stats(self, request: pb.StatsRequest) -> pb.StatsResponse:
         room = await self._rooms.room(request.collection)
         stats, batching = await self._rooms.read(room.collection.stats), room.batcher.stats
@@ -223,7 +223,7 @@ class Admin(rpc.AdminServicer):  # type: ignore[misc]
             ),
         )
 
-    @_answers
+    @answers
     async def Flush(self, request: pb.FlushRequest) -> pb.FlushResponse:
         room = await self._rooms.room(request.collection)
         await room.write(room.collection.flush)
