@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 import bebr
 
@@ -109,17 +108,6 @@ def test_allow_gives_the_best_of_the_allowed(trained, queries, refine, share):
         close(bebr.Hits(hits.scores[:, :found], hits.ids[:, :found]), scores, allowed, bz.metric)
 
 
-def test_fewer_rows_than_k_are_padded(trained, queries):
-    bz, x = trained
-    index = bebr.FlatIndex(bz)
-    assert (index.search(queries, 3).ids == -1).all()
-    index.add(x[:2])
-    hits = index.search(queries, 5)
-    assert (np.sort(hits.ids[:, :2], axis=1) == [0, 1]).all()
-    assert (hits.ids[:, 2:] == -1).all()
-    assert np.isinf(hits.scores[:, 2:]).all()
-
-
 @pytest.mark.parametrize("mmap", [False, True])
 def test_save_and_open(trained, queries, tmp_path, mmap):
     bz, x = trained
@@ -198,50 +186,6 @@ def test_bad_input_names_what_was_wrong(trained, call, message):
     with pytest.raises(ValueError, match=message):
         call(index, x[:10])
     assert len(index) == 10
-
-
-class IndexMachine(RuleBasedStateMachine):
-    """Adds and removes in any order, with a dict as the model."""
-
-    @initialize()
-    def start(self):
-        from tests.conftest import clustered
-
-        self.x = clustered(300, 16, seed=5)
-        self.bz = bebr.train(self.x, widths=[16, 8], factor_bytes=1, seed=0)
-        self.index = bebr.FlatIndex(self.bz)
-        self.model: dict[int, int] = {}
-
-    @rule(rows=st.lists(st.integers(0, 299), unique=True, max_size=40))
-    def add(self, rows):
-        new = [r for r in rows if r + 7 not in self.model]
-        self.index.add(self.x[new], [r + 7 for r in new])
-        self.model |= {r + 7: r for r in new}
-
-    @rule(ids=st.lists(st.integers(0, 310), max_size=60))
-    def remove(self, ids):
-        gone = {i for i in ids if i in self.model}
-        assert self.index.remove(ids) == len(gone)
-        for i in gone:
-            del self.model[i]
-
-    @invariant()
-    def same_rows(self):
-        codes, ids = self.index.codes()
-        assert sorted(ids) == sorted(self.model)
-        if len(ids):
-            want = self.bz.encode(self.x[[self.model[int(i)] for i in ids]])
-            np.testing.assert_array_equal(codes.planes, want.planes)
-            np.testing.assert_array_equal(codes.factors, want.factors)
-
-    @invariant()
-    def finds_everything(self):
-        hits = self.index.search(self.x[:1], len(self.model) + 1)
-        assert sorted(hits.ids[0]) == sorted([*self.model, -1])
-
-
-IndexMachine.TestCase.settings = settings(max_examples=15, stateful_step_count=15, deadline=None)
-TestIndexMachine = IndexMachine.TestCase
 
 
 @settings(max_examples=25, deadline=None)

@@ -6,9 +6,6 @@ import threading
 
 import numpy as np
 import pytest
-from hypothesis import settings
-from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 import bebr
 from bebr import HNSWIndex
@@ -104,17 +101,6 @@ def test_allow_gives_the_best_of_the_allowed(built, queries, share):
     if found:
         want = flat.search(queries, 10, allow=allowed, refine="exact")
         assert recall(hits.ids[:, :found], want.ids[:, :found]) > 0.95
-
-
-def test_fewer_rows_than_k_are_padded(trained, queries):
-    bz, x = trained
-    index = HNSWIndex(bz)
-    assert (index.search(queries, 3).ids == -1).all()
-    index.add(x[:2])
-    hits = index.search(queries, 5)
-    assert (np.sort(hits.ids[:, :2], axis=1) == [0, 1]).all()
-    assert (hits.ids[:, 2:] == -1).all()
-    assert np.isinf(hits.scores[:, 2:]).all()
 
 
 def test_rows_that_no_walk_reaches_are_found_when_k_asks_for_them(trained, queries):
@@ -218,16 +204,6 @@ def test_save_and_open(built, queries, tmp_path, mmap):
     third = bebr.open_index(path, mmap=mmap)
     assert sorted(third.codes()[1]) == sorted(ids[100:])
     assert recall(third.search(queries, 10, ef=100).ids, again.search(queries, 10, ef=100).ids) > 0.98
-
-
-def test_codes_come_back(built):
-    index, _, x, ids = built
-    codes, found = index.codes()
-    assert sorted(found) == sorted(ids)
-    row = {int(i): n for n, i in enumerate(ids)}
-    want = index.binarizer.encode(x[[row[int(i)] for i in found]])
-    np.testing.assert_array_equal(codes.planes, want.planes)
-    np.testing.assert_array_equal(codes.factors, want.factors)
 
 
 def test_damaged_files_are_refused_or_searched_within_bounds(trained, queries, tmp_path):
@@ -334,50 +310,3 @@ def test_searches_run_while_rows_come_and_go(trained, queries):
     for reader in readers:
         reader.join()
     assert not wrong
-
-
-class IndexMachine(RuleBasedStateMachine):
-    """Adds and removes in any order, with a dict as the model."""
-
-    @initialize()
-    def start(self):
-        self.x = clustered(300, 16, seed=5)
-        self.bz = bebr.train(self.x, widths=[16, 8], factor_bytes=1, seed=0)
-        self.index = HNSWIndex(self.bz, neighbors=3, ef_construction=8)
-        self.model: dict[int, int] = {}
-
-    @rule(rows=st.lists(st.integers(0, 299), unique=True, max_size=40))
-    def add(self, rows):
-        new = [r for r in rows if r + 7 not in self.model]
-        self.index.add(self.x[new], [r + 7 for r in new])
-        self.model |= {r + 7: r for r in new}
-
-    @rule(ids=st.lists(st.integers(0, 310), max_size=60))
-    def remove(self, ids):
-        gone = {i for i in ids if i in self.model}
-        assert self.index.remove(ids) == len(gone)
-        for i in gone:
-            del self.model[i]
-
-    @invariant()
-    def same_rows(self):
-        codes, ids = self.index.codes()
-        assert sorted(ids) == sorted(self.model)
-        if len(ids):
-            want = self.bz.encode(self.x[[self.model[int(i)] for i in ids]])
-            np.testing.assert_array_equal(codes.planes, want.planes)
-            np.testing.assert_array_equal(codes.factors, want.factors)
-
-    @invariant()
-    def finds_everything(self):
-        hits = self.index.search(self.x[:1], len(self.model) + 1)
-        assert sorted(hits.ids[0]) == sorted([*self.model, -1])
-
-    @invariant()
-    def finds_k(self):
-        k = min(3, len(self.model))
-        assert (self.index.search(self.x[:5], 3, ef=3).ids[:, :k] >= 0).all()
-
-
-IndexMachine.TestCase.settings = settings(max_examples=15, stateful_step_count=15, deadline=None)
-TestIndexMachine = IndexMachine.TestCase

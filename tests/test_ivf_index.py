@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import settings
-from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 import bebr
 from tests.conftest import clustered, recall
@@ -164,30 +161,6 @@ def test_range_search_finds_all_within_the_radius(trained, queries):
     assert walked.offsets[-1] == len(walked.ids) == pytest.approx(len(found.ids), rel=0.03)
 
 
-def test_search_by_id_leaves_itself_out(trained):
-    bz, x = trained
-    for index in (built(bz, x), flat(bz, x)):
-        options = {"probes": LISTS} if isinstance(index, bebr.IVFIndex) else {}
-        ids = np.array([5, 17, 5])
-        hits = index.search_ids(ids, 10, **options)
-        assert hits.ids.shape == (3, 10) and not (hits.ids == ids[:, None]).any()
-        np.testing.assert_array_equal(hits.ids[0], hits.ids[2])
-        with pytest.raises(KeyError, match="id 99999"):
-            index.search_ids([99999])
-
-
-def test_codes_come_back(trained):
-    bz, x = trained
-    index = built(bz, x)
-    codes, ids = index.codes([7, 3])
-    np.testing.assert_array_equal(codes.planes, bz.encode(x[[7, 3]]).planes)
-    assert ids.tolist() == [7, 3]
-    again = bebr.IVFIndex(bz, lists=LISTS)
-    every, numbers = index.codes()
-    again.add_codes(every, numbers)
-    assert sorted(again.codes()[1]) == list(range(len(x)))
-
-
 @pytest.mark.parametrize("mmap", [False, True])
 def test_save_and_open(trained, queries, tmp_path, mmap):
     bz, x = trained
@@ -284,53 +257,3 @@ def test_bad_input_names_what_was_wrong(trained, call, message):
     with pytest.raises(ValueError, match=message):
         call(index, x[:10])
     assert len(index) == 10
-
-
-def test_an_empty_index_answers(trained, queries):
-    bz, _ = trained
-    index = bebr.IVFIndex(bz, lists=4)
-    assert len(index) == 0 and 3 not in index and index.remove([1]) == 0
-    assert (index.search(queries, 3).ids == -1).all()
-
-
-class IVFMachine(RuleBasedStateMachine):
-    """Adds and removes in any order, with a dict as the model."""
-
-    @initialize()
-    def start(self):
-        self.x = clustered(300, 16, seed=5)
-        self.bz = bebr.train(self.x, widths=[16, 8], factor_bytes=1, seed=0)
-        self.index = bebr.IVFIndex(self.bz, lists=5)
-        self.index.train(self.x)
-        self.model: dict[int, int] = {}
-
-    @rule(rows=st.lists(st.integers(0, 299), unique=True, max_size=60))
-    def add(self, rows):
-        new = [r for r in rows if r + 7 not in self.model]
-        self.index.add(self.x[new], [r + 7 for r in new])
-        self.model |= {r + 7: r for r in new}
-
-    @rule(ids=st.lists(st.integers(0, 310), max_size=60))
-    def remove(self, ids):
-        gone = {i for i in ids if i in self.model}
-        assert self.index.remove(ids) == len(gone)
-        for i in gone:
-            del self.model[i]
-
-    @invariant()
-    def same_rows(self):
-        codes, ids = self.index.codes()
-        assert sorted(ids) == sorted(self.model) and sum(self.index.list_sizes) == len(ids)
-        if len(ids):
-            want = self.bz.encode(self.x[[self.model[int(i)] for i in ids]])
-            np.testing.assert_array_equal(codes.planes, want.planes)
-            np.testing.assert_array_equal(codes.factors, want.factors)
-
-    @invariant()
-    def finds_everything(self):
-        hits = self.index.search(self.x[:1], len(self.model) + 1, probes=1)
-        assert sorted(hits.ids[0]) == sorted([*self.model, -1])
-
-
-IVFMachine.TestCase.settings = settings(max_examples=15, stateful_step_count=15, deadline=None)
-TestIVFMachine = IVFMachine.TestCase

@@ -165,7 +165,11 @@ def test_the_kind_of_items_is_found(given, modality, kind):
         (Path("a"), "image", "items: got one PosixPath, wanted a sequence of a pathlib.Path"),
         (iter("a"), "text", "items: got one str_.*iterator, wanted a sequence"),
         (["a", 3], "text", r"items\[1\]: got int, wanted str"),
-        (["a"], "image", r"items\[0\]: got str, wanted a pathlib.Path, a picture file's bytes, a PIL image or uint8 \[height, width, 3 or 4\]"),
+        (
+            ["a"],
+            "image",
+            r"items\[0\]: got str, wanted a pathlib.Path, a picture file's bytes, a PIL image or uint8 \[height, width",
+        ),
         ([PIXELS.astype(float)], "image", r"items\[0\]: got an array float64 \[4, 5, 3\], wanted"),
         ([(PIXELS, 3)], "image+text", r"items\[0\]: got a tuple \(ndarray, int\), wanted a tuple \(image, str\)"),
         (["a", PIXELS], "image|text", r"items\[1\]: got a pathlib.Path.*, wanted str as items\[0\]"),

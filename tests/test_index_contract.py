@@ -1,0 +1,170 @@
+"""What every index keeps, whatever its structure: rows come, go, are found, saved and opened alike."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+
+import bebr
+from tests.conftest import clustered
+
+# Each kind, and the options of a search that leaves nothing to chance.
+KINDS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
+    "flat": (bebr.FlatIndex, {"refine": "exact"}),
+    "ivf": (lambda bz: bebr.IVFIndex(bz, lists=5, seed=0), {"probes": 5, "margin": "exact"}),
+    "hnsw": (lambda bz: bebr.HNSWIndex(bz, neighbors=4, ef_construction=16), {"ef": 400}),
+}
+N, D = 400, 16
+
+
+@pytest.fixture(scope="module")
+def x() -> np.ndarray:
+    return clustered(N, D, seed=5)
+
+
+@pytest.fixture(scope="module", params=["cosine", "ip", "l2"])
+def bz(request, x) -> bebr.Binarizer:
+    return bebr.train(x, widths=[16, 8], metric=request.param, factor_bytes=1, seed=0)
+
+
+@pytest.fixture(params=KINDS)
+def kind(request):
+    return KINDS[request.param]
+
+
+@pytest.fixture
+def index(kind, bz, x):
+    made = kind[0](bz)
+    made.add(x, np.arange(N) + 7)
+    return made
+
+
+def test_fewer_rows_than_k_are_padded(kind, bz, x):
+    index = kind[0](bz)
+    assert len(index) == 0 and 3 not in index and index.remove([3]) == 0
+    assert (index.search(x[:4], 3).ids == -1).all()
+    index.add(x)
+    index.remove(np.arange(2, N))
+    hits = index.search(x[:4], 5)
+    assert (np.sort(hits.ids[:, :2], axis=1) == [0, 1]).all() and (hits.ids[:, 2:] == -1).all()
+    worst = np.inf if bz.metric == "l2" else -np.inf
+    assert (hits.scores[:, 2:] == worst).all()
+
+
+def test_every_row_and_every_allowed_row_is_found(index, kind, x):
+    assert (np.sort(index.search(x[:2], N, **kind[1]).ids) == np.arange(N) + 7).all()
+    some = np.arange(N, step=3) + 7
+    hits = index.search(x[:2], len(some) + 1, allow=some, **kind[1])
+    assert (np.sort(hits.ids)[:, 1:] == some).all() and (hits.ids[:, -1] == -1).all()
+
+
+def test_the_best_are_those_of_the_flat_index(index, kind, bz, x):
+    flat = bebr.FlatIndex(bz)
+    flat.add(x, np.arange(N) + 7)
+    got, want = index.search(x[:20], 10, **kind[1]), flat.search(x[:20], 10, refine="exact")
+    assert (got.ids == want.ids).mean() > 0.99
+    np.testing.assert_allclose(got.scores, want.scores, rtol=1e-3, atol=1e-4)  # a graph rounds its queries otherwise
+
+
+def test_a_row_does_not_find_itself_by_its_id(index):
+    ids = np.array([12, 24, 12])
+    hits = index.search_ids(ids, 10)
+    assert hits.ids.shape == (3, 10) and not (hits.ids == ids[:, None]).any()
+    np.testing.assert_array_equal(hits.ids[0], hits.ids[2])
+    with pytest.raises(KeyError, match="id 99999"):
+        index.search_ids([99999])
+
+
+def test_codes_come_back_and_fill_another(index, kind, bz, x):
+    codes, ids = index.codes([14, 10])
+    np.testing.assert_array_equal(codes.planes, bz.encode(x[[7, 3]]).planes)
+    assert ids.tolist() == [14, 10]
+    again = kind[0](bz)
+    every, numbers = index.codes()
+    again.add_codes(every, numbers)
+    assert sorted(again.codes()[1]) == sorted(numbers) == (np.arange(N) + 7).tolist()
+
+
+def test_a_row_is_there_once(index, x):
+    with pytest.raises(ValueError, match="id 9"):
+        index.add(x[:1], [9])
+    assert len(index) == N and index.remove([9, 9, 5000]) == 1
+    index.add(x[:1], [9])
+    assert len(index) == N and 9 in index
+
+
+@pytest.mark.parametrize("mmap", [True, False])
+def test_what_is_saved_is_opened(index, kind, x, tmp_path, mmap):
+    index.remove([8, 9])
+    index.save(tmp_path / "x.bebr")
+    again = bebr.open_index(tmp_path / "x.bebr", mmap=mmap)
+    assert type(again) is type(index) and len(again) == N - 2
+    for got, want in zip(again.search(x[:20], 10, **kind[1]), index.search(x[:20], 10, **kind[1]), strict=True):
+        np.testing.assert_array_equal(got, want)
+    assert again.remove([10]) == 1 and 10 not in again.search(x[3:4], 10).ids
+
+
+class Machine(RuleBasedStateMachine):
+    """Adds and removes in any order, with a dict as the model."""
+
+    kind = "flat"
+
+    @initialize()
+    def start(self):
+        self.x = clustered(300, 16, seed=5)
+        self.bz = bebr.train(self.x, widths=[16, 8], factor_bytes=1, seed=0)
+        self.index = KINDS[self.kind][0](self.bz)
+        if self.kind == "ivf":
+            self.index.train(self.x)
+        self.model: dict[int, int] = {}
+
+    @rule(rows=st.lists(st.integers(0, 299), unique=True, max_size=60))
+    def add(self, rows):
+        new = [r for r in rows if r + 7 not in self.model]
+        self.index.add(self.x[new], [r + 7 for r in new])
+        self.model |= {r + 7: r for r in new}
+
+    @rule(ids=st.lists(st.integers(0, 310), max_size=60))
+    def remove(self, ids):
+        gone = {i for i in ids if i in self.model}
+        assert self.index.remove(ids) == len(gone)
+        for i in gone:
+            del self.model[i]
+
+    @invariant()
+    def same_rows(self):
+        codes, ids = self.index.codes()
+        assert sorted(ids) == sorted(self.model)
+        if len(ids):
+            want = self.bz.encode(self.x[[self.model[int(i)] for i in ids]])
+            np.testing.assert_array_equal(codes.planes, want.planes)
+            np.testing.assert_array_equal(codes.factors, want.factors)
+
+    @invariant()
+    def finds_everything(self):
+        hits = self.index.search(self.x[:1], len(self.model) + 1)
+        assert sorted(hits.ids[0]) == sorted([*self.model, -1])
+
+    @invariant()
+    def finds_k_in_company(self):
+        k = min(3, len(self.model))
+        assert (self.index.search(self.x[:30], 3).ids[:, :k] >= 0).all()
+
+
+class IVFMachine(Machine):
+    kind = "ivf"
+
+
+class HNSWMachine(Machine):
+    kind = "hnsw"
+
+
+for machine in (Machine, IVFMachine, HNSWMachine):
+    machine.TestCase.settings = settings(max_examples=15, stateful_step_count=15, deadline=None)
+TestFlat, TestIVF, TestHNSW = Machine.TestCase, IVFMachine.TestCase, HNSWMachine.TestCase
