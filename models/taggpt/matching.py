@@ -62,14 +62,16 @@ class Coded:
     bytes_per_vector  of the binarizer that is trained on the vectors at hand, under ``seed``
     binarizer         one that is there already, of metric "cosine" and the producer's dimensions
     lists             None: a flat index; else an IVF index of so many lists, of which ``probes`` are looked at
-    rescore           "float16" or "int8": vectors are kept beside the codes, and what the codes find gets exact scores
+    rescore           "float16" or "int8": vectors are kept beside the codes, and what these find gets exact scores;
+                      None: codes alone, which at 48 bytes blur a cosine too much for radii this narrow (README of
+                      benchmarks/)
     """
 
     bytes_per_vector: int = 48
     binarizer: bebr.Binarizer | None = None
     lists: int | None = None
     probes: int | None = None
-    rescore: str | None = None
+    rescore: str | None = "float16"
     seed: int = 0
 
     def over(self, x: Floats) -> Tags:

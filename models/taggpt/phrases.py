@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import random
+import math
 import re
 from collections import defaultdict
 
@@ -13,19 +13,21 @@ from bebr.models.taggpt.replies import normal
 __all__ = ["KeyPhrases"]
 
 # Words that end a phrase: articles, pronouns, prepositions, auxiliaries, and verbs and adverbs that fill descriptions.
-_STOP = frozenset(
+_WORDS_THAT_END = (
     "a about above across after again all allow allows almost along also although always am an and another any are "
-    "around as at available aware back be because been before being below between both but by can cannot capable come "
-    "common contains could different do does doing done down during each easily easy either enough etc even ever every "
-    "few find first for from full further get give given gives good had has have having he help helps her here him his "
-    "how however if in include included includes including instead into is it its itself just keep know known last "
-    "least less let like lot made main make makes making many may me might more most much must my need needed needs "
-    "new no nor not now number of off often on once one only or order other others our out over own part possible "
-    "provide provided provides providing rather same see several she should simple simply since small so some still "
-    "such support supports take than that the their them then there therefore these they this those three through thus "
-    "to together too two under until up upon us use used useful user users uses using various very via want was way "
-    "we well were what when where whether which while who whole whose why will with within without would you your".split()
+    "around as at available aware back be because been before being below between both but by can cannot capable "
+    "come common contains could different do does doing done down during each easily easy either enough etc even "
+    "ever every few find first for from full further get give given gives good had has have having he help helps "
+    "her here him his how however if in include included includes including instead into is it its itself just keep "
+    "know known last least less let like lot made main make makes making many may me might more most much must my "
+    "need needed needs new no nor not now number of off often on once one only or order other others our out over "
+    "own part possible provide provided provides providing rather same see several she should simple simply since "
+    "small so some still such support supports take than that the their them then there therefore these they this "
+    "those three through thus to together too two under until up upon us use used useful user users uses using "
+    "various very via want was way we well were what when where whether which while who whole whose why will with "
+    "within without would you your"
 )
+_STOP = frozenset(_WORDS_THAT_END.split())
 _WORD = re.compile(r"[^\W_]+(?:[-+#'.][^\W_]+)*[+#]*")
 _WORDS = 3
 
@@ -36,8 +38,9 @@ class KeyPhrases:
     Phrases are runs of words between stop words and punctuation, and the ends of such runs, for the head of an English
     noun phrase comes last: up to three words. A word scores its degree over its frequency, where its degree is the
     summed length of the runs it stands in, and a phrase the sum of its words (RAKE: Rose et al., 2010). A candidate
-    scores the share of its words that the clues hold. Several answers differ: each draws its own noise, from a hash of
-    the prompt, of the standard deviation ``noise`` on the logarithm of a score.
+    scores the share of its words that the clues hold. Several answers differ: each draws noise of standard deviation
+    ``noise`` on the logarithm of each score, from a hash of clues and tag, so that a candidate's chance does not hang
+    on which others there are.
 
     It is there to run, test and measure the rest without a model. It cannot name what the clues do not say, nor
     translate, generalise or judge: figures measured with it say nothing of a language model's tags.
@@ -58,11 +61,17 @@ class KeyPhrases:
         scores = _phrases(texts) if asked.candidates is None else _held(texts, asked.candidates)
         replies = []
         for sample in range(n):
-            digest = hashlib.sha256(f"{self.seed}:{sample}:{prompt}".encode("utf-8", "surrogatepass")).digest()
-            draw = random.Random(digest)
-            noisy = {tag: score * 2.718281828 ** draw.gauss(0, self.noise) for tag, score in scores.items()}
+            source = f"{self.seed}:{sample}:{texts}:"
+            noisy = {tag: score * math.exp(self.noise * _gauss(source + tag)) for tag, score in scores.items()}
             replies.append(", ".join(sorted(noisy, key=lambda tag: (-noisy[tag], tag))[: self.size]))
         return replies
+
+
+def _gauss(source: str) -> float:
+    """A standard normal number that depends on ``source`` alone (Box and Muller)."""
+    digest = hashlib.blake2b(source.encode("utf-8", "surrogatepass"), digest_size=16).digest()
+    a, b = (int.from_bytes(part, "big") + 0.5 for part in (digest[:8], digest[8:]))
+    return math.sqrt(-2 * math.log(a / 2**64)) * math.cos(2 * math.pi * b / 2**64)
 
 
 def _runs(texts: list[str]) -> list[list[str]]:
