@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from bebr.cli.arguments import Limit
+from bebr.cli.arguments import Device, Limit, Producer, ProducerOptions, Size, Weights, load_producer
 
 
 def run(
@@ -19,20 +19,15 @@ def run(
             show_default=False,
         ),
     ],
-    producer: Annotated[str, typer.Option("--producer", "-p", help="Its name: `bebr.models.names()` lists them.")],
+    producer: Producer,
     output: Annotated[
         Path,
         typer.Option("-o", "--output", help="Vectors: .parquet (with the items), .npy or .fvecs.", show_default=False),
     ],
-    weights: Annotated[
-        Path | None, typer.Option(help="File or folder of weights, for producers that do not bring their own.")
-    ] = None,
-    size: Annotated[str | None, typer.Option(help="Which size of model, for producers that have several.")] = None,
-    device: Annotated[str, typer.Option(help="Where the network runs: cpu, cuda.")] = "cpu",
-    option: Annotated[
-        list[str] | None,
-        typer.Option(help="Another option of the producer, as max_tokens=64; may be given several times."),
-    ] = None,
+    weights: Weights = None,
+    size: Size = None,
+    device: Device = "cpu",
+    option: ProducerOptions = None,
     batch_size: Annotated[int, typer.Option(help="Items in one pass of the network.")] = 64,
     modality: Annotated[
         str | None, typer.Option(help="text, image or image+text: for producers that take more than one.")
@@ -55,17 +50,13 @@ def run(
 
     from bebr.cli.items import IMAGE, TEXT, open_source
     from bebr.cli.progress import progress, say
-    from bebr.models import load
     from bebr.models.items import SUFFIXES, modalities
     from bebr.vectors import VectorWriter, check_output
 
     check_output(output, ".parquet", ".npy", ".fvecs")
     if batch_size < 1:
         raise ValueError(f"--batch-size: got {batch_size}, wanted at least 1")
-    try:
-        encoder: Any = load(producer, weights=weights, size=size, device=device, **_options(option or []))
-    except ImportError as error:  # names what to install; told in one line
-        raise ModuleNotFoundError(str(error)) from error
+    encoder = load_producer(producer, weights, size, device, option)
     source = open_source(
         items, producer, modalities(encoder.modality), SUFFIXES, modality, text_column, image_column, limit
     )
@@ -89,14 +80,3 @@ def run(
             report("", written, source.rows)
     what = {TEXT: "texts", IMAGE: "pictures"}.get(source.kind, "pairs")
     say(f"{output}: {written:,} {what}, {encoder.dim} dims, {encoder.metric}, {encoder.name} {encoder.version}")
-
-
-def _options(given: list[str]) -> dict[str, Any]:
-    """NAME=VALUE pairs; whole numbers are read as such. The producer names an option that it does not take."""
-    options: dict[str, Any] = {}
-    for pair in given:
-        name, equals, value = pair.partition("=")
-        if not equals or not name.isidentifier() or name in ("name", "weights", "size", "device"):
-            raise ValueError(f"--option: got '{pair}', wanted NAME=VALUE, as max_tokens=64")
-        options[name] = int(value) if value.removeprefix("-").isdecimal() else value
-    return options

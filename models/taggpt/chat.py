@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from bebr.models.taggpt.port import LanguageModelError
 
@@ -59,10 +59,7 @@ class Chat:
         most_bytes: int = 4 << 20,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        parts = urlsplit(url)
-        plain = url.isascii() and url.isprintable() and " " not in url
-        if not plain or parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.username:
-            raise ValueError(f"url: got {_bare(url)!r}, wanted http(s)://host[:port]/path, as https://host/v1")
+        parts = _address(url)
         for name, value, least in (
             *(("timeout", timeout, 0), ("retries", retries, -1), ("backoff", backoff, -1)),
             *(("max_tokens", max_tokens, 0), ("most_bytes", most_bytes, 0), ("temperature", temperature, -1)),
@@ -128,7 +125,7 @@ class Chat:
             if expired.is_set() or isinstance(error, TimeoutError):
                 raise late from None
             if isinstance(error, http.client.IncompleteRead):
-                raise _Passing(f"the answer was cut off after {len(error.partial):,} bytes") from None
+                raise _Passing("the answer was cut off") from None
             raise _Passing(f"the connection failed: {error!r}") from None
         finally:
             if watch is not None:
@@ -195,6 +192,18 @@ def _hang_up(connected: socket.socket, expired: threading.Event) -> None:
 def _excerpt(body: bytes) -> str:
     text = " ".join(body[:400].decode("utf-8", "replace").split())
     return repr(text[:200]) if text else "an empty body"
+
+
+def _address(url: str) -> SplitResult:
+    wanted = f"url: got {_bare(url)!r}, wanted http(s)://host[:port]/path, as https://host/v1"
+    try:
+        parts = urlsplit(url)
+        whole = parts.scheme in ("http", "https") and parts.hostname and (parts.port is None or parts.port > 0)
+    except ValueError as error:  # a port that is no number, brackets that do not close
+        raise ValueError(wanted) from error
+    if not whole or parts.query or parts.username or not url.isascii() or not url.isprintable() or " " in url:
+        raise ValueError(wanted)
+    return parts
 
 
 def _bare(url: str) -> str:

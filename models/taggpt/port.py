@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Protocol
 
 __all__ = ["LanguageModel", "LanguageModelError", "ask"]
@@ -36,15 +37,28 @@ def ask(
     for name, value in (("n", n), ("workers", workers)):
         if value < 1:
             raise ValueError(f"{name}: got {value}, wanted at least 1")
-    pool = ThreadPoolExecutor(min(workers, max(1, len(prompts))))
+    done = 0
+    for replies in _answers(model, prompts, n, workers):
+        if len(replies) != n or not all(isinstance(reply, str) for reply in replies):
+            raise LanguageModelError(f"{model.name}: got {len(replies)} answers, wanted {n} strings")
+        yield replies
+        done += 1
+        if progress is not None:
+            progress(done, len(prompts))
+
+
+def _answers(model: LanguageModel, prompts: Sequence[str], n: int, workers: int) -> Iterator[list[str]]:
+    if workers == 1:
+        yield from (model.complete(prompt, n) for prompt in prompts)
+        return
+    pool = ThreadPoolExecutor(workers)
+    waiting: deque[Future[list[str]]] = deque()
     try:
-        answers = pool.map(lambda prompt: model.complete(prompt, n), prompts) if workers > 1 else None
-        for done, prompt in enumerate(prompts, 1):
-            replies = model.complete(prompt, n) if answers is None else next(answers)
-            if len(replies) != n or not all(isinstance(reply, str) for reply in replies):
-                raise LanguageModelError(f"{model.name}: got {len(replies)} answers, wanted {n} strings")
-            yield replies
-            if progress is not None:
-                progress(done, len(prompts))
-    finally:  # after an error nothing more is asked, and paid for
+        for prompt in prompts:
+            waiting.append(pool.submit(model.complete, prompt, n))
+            if len(waiting) == 2 * workers:  # not all at once: after an error nothing more is asked, and paid for
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
         pool.shutdown(wait=True, cancel_futures=True)

@@ -24,7 +24,7 @@ def normal(text: str) -> str:
     nothing is left or it is longer than a tag is. ``normal(normal(text)) == normal(text)``."""
     for _ in range(8):  # one step may uncover work for another; a few settle every text
         before = text
-        text = unicodedata.normalize("NFKC", text.translate(_QUOTES)).casefold()
+        text = unicodedata.normalize("NFKC", text.translate(_QUOTES)).lower()
         text = " ".join(text.split()).lstrip(_LEFT).rstrip(_RIGHT)
         if text == before:
             break

@@ -6,6 +6,7 @@ import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 from bebr.models.files import replacing
@@ -19,6 +20,7 @@ from bebr.models.taggpt.replies import normal, parse
 __all__ = ["MERGE", "Entry", "Vocabulary", "build", "counted", "frequent", "merged"]
 
 LEAST, MERGE = 3, 0.95
+_CHUNK = 256
 
 
 @dataclass(frozen=True)
@@ -116,7 +118,7 @@ def merged(
 
 
 def build(
-    items: Sequence[Clues],
+    items: Iterable[Clues],
     model: LanguageModel,
     producer: Producer,
     matching: Matching | None = None,
@@ -127,15 +129,28 @@ def build(
     seed: int = 0,
     cut: int = prompts.CUT,
     workers: int = 1,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Callable[[int], None] | None = None,
 ) -> Vocabulary:
-    """Tag generation, frequency filter and semantic deduplication over ``items``; ``matching`` is ``Coded()`` if None.
+    """Tag generation, frequency filter and semantic deduplication over ``items``, which are read once and not held.
+
+    samples   answers asked for each item
+    least     a tag has to stand in so many answers, whatever items they were about
+    radius    a tag at least this near to a more frequent one is merged into it; ``matching`` is ``Coded()`` if None
+    progress  called with the number of items done
 
     Raises ValueError naming an argument out of range, or where no tag is frequent enough; LanguageModelError.
     """
-    asked = [prompts.generation(clues, seed, cut) for clues in items if prompts.has_clues(clues)]
-    replies = ask(model, asked, samples, workers, progress)
-    kept = frequent(counted(reply for some in replies for reply in some), least)
+    check_radius("radius", radius)
+    counts: Counter[str] = Counter()
+    stream, done = iter(items), 0
+    while chunk := list(islice(stream, _CHUNK)):
+        asked = [prompts.generation(clues, seed, cut) for clues in chunk if prompts.has_clues(clues)]
+        for replies in ask(model, asked, samples, workers):
+            counts.update(counted(replies))
+        done += len(chunk)
+        if progress is not None:
+            progress(done)
+    kept = frequent(counts, least)
     if not kept:
-        raise ValueError(f"items: of {len(items)}, no tag was named {least} times: give more items, or a smaller least")
+        raise ValueError(f"items: of {done}, no tag was named {least} times: give more items, or a smaller least")
     return merged(kept, producer, matching or Coded(), radius)
