@@ -37,12 +37,10 @@ def ask(
     for name, value in (("n", n), ("workers", workers)):
         if value < 1:
             raise ValueError(f"{name}: got {value}, wanted at least 1")
-    done = 0
-    for replies in _answers(model, prompts, n, workers):
+    for done, replies in enumerate(_answers(model, prompts, n, workers), 1):
         if len(replies) != n or not all(isinstance(reply, str) for reply in replies):
             raise LanguageModelError(f"{model.name}: got {len(replies)} answers, wanted {n} strings")
         yield replies
-        done += 1
         if progress is not None:
             progress(done, len(prompts))
 
