@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import http.client
 import json
+import math
 import random
 import socket
 import threading
@@ -60,12 +61,12 @@ class Chat:
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         parts = _address(url)
-        for name, value, least in (
-            *(("timeout", timeout, 0), ("retries", retries, -1), ("backoff", backoff, -1)),
-            *(("max_tokens", max_tokens, 0), ("most_bytes", most_bytes, 0), ("temperature", temperature, -1)),
-        ):
-            if not least < value < float("inf"):
-                raise ValueError(f"{name}: got {value}, wanted {'above 0' if least == 0 else 'at least 0'}")
+        for name, value in (("timeout", timeout), ("max_tokens", max_tokens), ("most_bytes", most_bytes)):
+            if not 0 < value < math.inf:
+                raise ValueError(f"{name}: got {value}, wanted above 0")
+        for name, value in (("retries", retries), ("backoff", backoff), ("temperature", temperature)):
+            if not 0 <= value < math.inf:
+                raise ValueError(f"{name}: got {value}, wanted at least 0")
         if api_key is not None and (not api_key or not api_key.isascii() or not api_key.isprintable()):
             raise ValueError("api_key: wanted printable ASCII without line breaks")
         self._https, self._host, self._port = parts.scheme == "https", parts.hostname, parts.port

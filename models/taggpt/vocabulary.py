@@ -80,14 +80,16 @@ class Vocabulary:
             try:
                 record = json.loads(line)
                 tag, count, others = record["tag"], record["count"], record.get("merged", [])
-                if not (isinstance(tag, str) and isinstance(count, int) and isinstance(others, list)):
-                    raise TypeError("wanted a string, a whole number and a list")
+                if not (isinstance(others, list) and all(isinstance(one, str) for one in [tag, *others])):
+                    raise TypeError("wanted a string as 'tag' and strings as 'merged'")
+                if not isinstance(count, int):
+                    raise TypeError("wanted a whole number as 'count'")
                 entries.append(Entry(tag, count, tuple(others)))
             except (ValueError, KeyError, TypeError, AttributeError) as error:
                 raise ValueError(f"{path}: line {number}: not an entry of a vocabulary: {error}") from error
         try:
             return cls(tuple(entries))
-        except (ValueError, TypeError) as error:
+        except ValueError as error:
             raise ValueError(f"{path}: {error}") from error
 
 

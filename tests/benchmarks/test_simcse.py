@@ -85,12 +85,12 @@ def test_one_small_run(monkeypatch: pytest.MonkeyPatch, tmp_path, capsys) -> Non
     monkeypatch.setattr(simcse.debian, "load", lambda: described(300))
     monkeypatch.setattr(simcse, "BYTES", (8, 24))
     found = []
-    for name in ("a.json", "b.json"):
-        arguments = ["--seeds", "0", "--steps", "2", "--batch", "8", "--tokens", "16", "--held", "20"]
+    for name, more in (("a.json", []), ("b.json", ["--arms", "supervised"])):
+        arguments = ["--seeds", "0", "--steps", "2", "--batch", "8", "--tokens", "16", "--held", "20", *more]
         assert simcse.main([*arguments, "--json", str(tmp_path / name)]) == 1  # one seed decides nothing
         assert "not a reproduction" in capsys.readouterr().out
         found.append([{**row, "seconds": 0} for row in json.loads((tmp_path / name).read_text())["rows"]])
-    assert found[0] == found[1] and [row["arm"] for row in found[0]] == list(simcse.ARMS)
+    assert found[0][3:] == found[1] and [row["arm"] for row in found[0]] == list(simcse.ARMS)
     assert {**found[0][0], "arm": ""} == {**found[0][1], "arm": ""}  # here both are the same encoder
     for row in found[0]:
         assert 0 <= row["r1"] <= row["r10"] <= 1 and list(row["codes"]) == ["ADC, 8", "SDC, 8", "ADC, 24", "SDC, 24"]

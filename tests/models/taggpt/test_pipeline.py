@@ -84,6 +84,8 @@ def test_a_vocabulary_is_kept_in_a_file(tmp_path):
         ("{", "line 1: not an entry"),
         ("3", "line 1: not an entry"),
         ('{"tag": "a"}', "line 1: not an entry of a vocabulary: 'count'"),
+        ('{"tag": "a", "count": 1, "merged": [2]}', "line 1: not an entry of a vocabulary: wanted a string"),
+        ('{"tag": "a", "count": "1"}', "line 1: not an entry of a vocabulary: wanted a whole number"),
         ('{"tag": "A", "count": 1}', "got 'A', wanted a tag as replies.normal gives it"),
         ('{"tag": "a", "count": 1, "merged": ["a"]}', "'a' is there twice"),
     ):
