@@ -69,7 +69,7 @@ class Chat:
                 raise ValueError(f"{name}: got {value}, wanted at least 0")
         if api_key is not None and (not api_key or not api_key.isascii() or not api_key.isprintable()):
             raise ValueError("api_key: wanted printable ASCII without line breaks")
-        self._https, self._host, self._port = parts.scheme == "https", parts.hostname, parts.port
+        self._https, self._host, self._port = parts.scheme == "https", str(parts.hostname), parts.port
         self._path = f"{parts.path.rstrip('/')}/chat/completions"
         self.url = f"{parts.scheme}://{parts.netloc}{self._path}"
         self.model, self.temperature, self.max_tokens = model, temperature, max_tokens

@@ -51,7 +51,7 @@ class Replay:
                 f"{self.path}: holds {len(held)} of {n} answers to the prompt {key[:12]}, which ends in "
                 f"{prompt[-80:]!r}: record it with a model, or use the prompts and settings that were recorded"
             )
-        replies = held + self.model.complete(prompt, n - len(held))
+        replies: list[str] = held + self.model.complete(prompt, n - len(held))
         line = json.dumps({"prompt": key, "by": self.name, "replies": replies}) + "\n"
         with self._lock:
             self._replies[key] = replies

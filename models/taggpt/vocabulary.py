@@ -115,7 +115,10 @@ def merged(
         return Vocabulary(())
     x = producer.embed([tag for tag, _ in kept])
     found = groups(matching.over(x), x, radius)
-    entries = (Entry(*kept[first], tuple(kept[row][0] for row in others)) for first, *others in found)
+    entries = []
+    for first, *others in found:
+        tag, count = kept[first]
+        entries.append(Entry(tag, count, tuple(kept[row][0] for row in others)))
     return Vocabulary(tuple(entries))
 
 
