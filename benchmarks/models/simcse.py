@@ -2,7 +2,7 @@
 
 python -m benchmarks.models.simcse --seeds 0 1 2 --json simcse.json
 
-A synopsis asks for its description among as many held-out ones (`--held`). Arms: *minilm*, the packaged encoder (mean of tokens);
+A synopsis asks for its description among as many held-out ones. Arms: *minilm*, the packaged encoder (mean of tokens);
 *start*, the same weights read by SimCSE's encoder (first token), untrained; from there *unsupervised* SimCSE on
 synopses and descriptions alone, and *supervised* SimCSE on pairs of both, without hard negatives. Equal steps, batches,
 rates and cuts; a step costs both trained arms about the same, and the seconds are shown. Training and held-out packages
