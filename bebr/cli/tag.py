@@ -59,7 +59,7 @@ def run(
         typer.Option("-o", "--output", help="Items, tags and votes: .parquet or .jsonl.", show_default=False),
     ],
     vocabulary: Annotated[
-        Path | None, typer.Option(help="Tags to choose from. [default: made of INPUT]", show_default=False)
+        Path | None, typer.Option(help="Tags to choose from; if not given, they are made of INPUT.", show_default=False)
     ] = None,
     save_vocabulary: Annotated[Path | None, typer.Option(help="Keep the vocabulary that was made here.")] = None,
     tagger: Annotated[
@@ -67,7 +67,7 @@ def run(
     ] = Tagger.generative,
     field: Annotated[
         list[str] | None,
-        typer.Option(help="Column of a clue; may be given several times. [default: as `bebr embed --text-column`]"),
+        typer.Option(help="Column of a clue; may be given several times. If not given, as `bebr embed --text-column`."),
     ] = None,
     llm_model: Annotated[str | None, typer.Option(help="The server's name for the model.")] = None,
     api_key_env: Annotated[str | None, typer.Option(help="Environment variable that holds the server's key.")] = None,

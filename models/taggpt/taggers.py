@@ -41,12 +41,11 @@ class _Tagger(ABC):
         model: LanguageModel,
         producer: Producer,
         vocabulary: Vocabulary,
-        matching: Matching | None = None,
-        *,
-        samples: int = 5,
-        seed: int = 0,
-        cut: int = prompts.CUT,
-        workers: int = 1,
+        matching: Matching | None,
+        samples: int,
+        seed: int,
+        cut: int,
+        workers: int,
     ) -> None:
         if not len(vocabulary):
             raise ValueError("vocabulary: got no tag, wanted at least one")
@@ -77,8 +76,20 @@ class GenerativeTagger(_Tagger):
     Ties in votes go to the more frequent tag of the vocabulary.
     """
 
-    def __init__(self, *arguments: object, radius: float = MATCH, **options: object) -> None:
-        super().__init__(*arguments, **options)  # type: ignore[arg-type]
+    def __init__(
+        self,
+        model: LanguageModel,
+        producer: Producer,
+        vocabulary: Vocabulary,
+        matching: Matching | None = None,
+        *,
+        radius: float = MATCH,
+        samples: int = 5,
+        seed: int = 0,
+        cut: int = prompts.CUT,
+        workers: int = 1,
+    ) -> None:
+        super().__init__(model, producer, vocabulary, matching, samples, seed, cut, workers)
         self.radius = check_radius("radius", radius)
 
     def free(self, items: Sequence[Clues], progress: Callable[[int, int], None] | None = None) -> list[Counter[str]]:
@@ -111,8 +122,20 @@ class SelectiveTagger(_Tagger):
     What it answers beside them is dropped. Ties in votes go to the more frequent tag of the vocabulary.
     """
 
-    def __init__(self, *arguments: object, candidates: int = CANDIDATES, **options: object) -> None:
-        super().__init__(*arguments, **options)  # type: ignore[arg-type]
+    def __init__(
+        self,
+        model: LanguageModel,
+        producer: Producer,
+        vocabulary: Vocabulary,
+        matching: Matching | None = None,
+        *,
+        candidates: int = CANDIDATES,
+        samples: int = 5,
+        seed: int = 0,
+        cut: int = prompts.CUT,
+        workers: int = 1,
+    ) -> None:
+        super().__init__(model, producer, vocabulary, matching, samples, seed, cut, workers)
         if candidates < 1:
             raise ValueError(f"candidates: got {candidates}, wanted at least 1")
         self.candidates = candidates
