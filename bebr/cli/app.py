@@ -10,7 +10,7 @@ from typing import Annotated, Any, cast
 import typer
 from typer.core import TyperGroup
 
-from bebr.cli import build, embed, encode, info, search, serve, tradeoff, train
+from bebr.cli import build, embed, encode, info, search, serve, tag, tradeoff, train
 from bebr.errors import Error
 
 # typer brings its own copy of click from some version on; its UsageError has no other public name in both
@@ -60,7 +60,7 @@ def _fail(message: str) -> None:
 
 app = typer.Typer(
     cls=Verbs,
-    help="Binary embedding-based retrieval: embed, train a binarizer, encode, index, search, measure, serve.",
+    help="Binary embedding-based retrieval: embed, tag, train a binarizer, encode, index, search, measure, serve.",
     pretty_exceptions_enable=False,
     add_completion=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -82,6 +82,7 @@ def _start(
 
 
 app.command("embed")(embed.run)
+app.command("tag")(tag.run)
 app.command("train")(train.run)
 app.command("encode")(encode.run)
 app.command("build")(build.run)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import Enum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -29,6 +29,16 @@ Vectors = Annotated[Path, typer.Argument(help="Vectors: .npy, .fvecs, .bvecs, .i
 Model = Annotated[Path, typer.Argument(help="A binarizer, as `bebr train` writes it.", show_default=False)]
 Column = Annotated[str | None, typer.Option(help="Parquet column that holds the vectors, if there are several.")]
 Limit = Annotated[int | None, typer.Option(help="Read the first rows only.")]
+Producer = Annotated[str, typer.Option("--producer", "-p", help="Its name: `bebr.models.names()` lists them.")]
+Weights = Annotated[
+    Path | None, typer.Option(help="File or folder of weights, for producers that do not bring their own.")
+]
+Size = Annotated[str | None, typer.Option(help="Which size of model, for producers that have several.")]
+Device = Annotated[str, typer.Option(help="Where the network runs: cpu, cuda.")]
+ProducerOptions = Annotated[
+    list[str] | None,
+    typer.Option("--option", help="Another option of the producer, as max_tokens=64; may be given several times."),
+]
 Threads = Annotated[int | None, typer.Option(help="Threads of the engine; all cores if not given.")]
 Seed = Annotated[int, typer.Option(help="Seed of everything random.")]
 
@@ -53,3 +63,24 @@ def numbers(text: str, option: str) -> list[int]:
     if min(values) < 1:
         raise ValueError(f"{option}: got {min(values)}, wanted numbers of at least 1")
     return values
+
+
+def load_producer(name: str, weights: Path | None, size: str | None, device: str, options: list[str] | None) -> Any:
+    """The producer; a missing package is told in one line."""
+    from bebr.models import load
+
+    try:
+        return load(name, weights=weights, size=size, device=device, **_named(options or []))
+    except ImportError as error:  # names what to install
+        raise ModuleNotFoundError(str(error)) from error
+
+
+def _named(given: list[str]) -> dict[str, Any]:
+    """NAME=VALUE pairs; whole numbers are read as such. The producer names an option that it does not take."""
+    options: dict[str, Any] = {}
+    for pair in given:
+        name, equals, value = pair.partition("=")
+        if not equals or not name.isidentifier() or name in ("name", "weights", "size", "device"):
+            raise ValueError(f"--option: got '{pair}', wanted NAME=VALUE, as max_tokens=64")
+        options[name] = int(value) if value.removeprefix("-").isdecimal() else value
+    return options

@@ -7,8 +7,7 @@ from typing import Annotated
 
 import typer
 
-from bebr.cli.arguments import Limit
-from bebr.cli.producers import Device, Options, Size, Weights, load_producer
+from bebr.cli.arguments import Device, Limit, Producer, ProducerOptions, Size, Weights, load_producer
 
 
 def run(
@@ -20,7 +19,7 @@ def run(
             show_default=False,
         ),
     ],
-    producer: Annotated[str, typer.Option("--producer", "-p", help="Its name: `bebr.models.names()` lists them.")],
+    producer: Producer,
     output: Annotated[
         Path,
         typer.Option("-o", "--output", help="Vectors: .parquet (with the items), .npy or .fvecs.", show_default=False),
@@ -28,7 +27,7 @@ def run(
     weights: Weights = None,
     size: Size = None,
     device: Device = "cpu",
-    option: Options = None,
+    option: ProducerOptions = None,
     batch_size: Annotated[int, typer.Option(help="Items in one pass of the network.")] = 64,
     modality: Annotated[
         str | None, typer.Option(help="text, image or image+text: for producers that take more than one.")

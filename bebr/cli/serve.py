@@ -7,8 +7,7 @@ from typing import Annotated
 
 import typer
 
-from bebr.cli.arguments import Threads
-from bebr.cli.producers import Device, Options, Size, Weights, load_producer
+from bebr.cli.arguments import Device, ProducerOptions, Size, Threads, Weights, load_producer
 
 
 def run(
@@ -25,7 +24,7 @@ def run(
     weights: Weights = None,
     size: Size = None,
     device: Device = "cpu",
-    option: Options = None,
+    option: ProducerOptions = None,
 ) -> None:
     """Serve a folder of collections over gRPC until interrupted."""
     if not 0 <= port <= 65535:

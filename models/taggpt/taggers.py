@@ -1,0 +1,159 @@
+"""Tags of the vocabulary for an item: named freely and matched late, or matched early and chosen from."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple
+
+from bebr.models.producer import Producer
+from bebr.models.taggpt import prompts
+from bebr.models.taggpt.matching import Coded, Matching, check_radius
+from bebr.models.taggpt.port import LanguageModel, ask
+from bebr.models.taggpt.prompts import Clues
+from bebr.models.taggpt.replies import parse
+from bebr.models.taggpt.vocabulary import Vocabulary, counted
+
+__all__ = ["Chosen", "GenerativeTagger", "SelectiveTagger"]
+
+MATCH, CANDIDATES = 0.9, 10
+
+
+class Chosen(NamedTuple):
+    """A tag of the vocabulary, and how many votes it has."""
+
+    tag: str
+    votes: int
+
+
+class _Tagger(ABC):
+    """What both share: the vocabulary's vectors, searchable, and items in, tags out.
+
+    model, producer  answers prompts; embeds texts (any producer of texts)
+    matching         ``Coded()`` if None
+    samples          answers asked for each item; workers: how many items are waited for at once
+    seed, cut        of the prompts: which example is shown, characters of a clue
+    """
+
+    def __init__(
+        self,
+        model: LanguageModel,
+        producer: Producer,
+        vocabulary: Vocabulary,
+        matching: Matching | None,
+        samples: int,
+        seed: int,
+        cut: int,
+        workers: int,
+    ) -> None:
+        if not len(vocabulary):
+            raise ValueError("vocabulary: got no tag, wanted at least one")
+        self.model, self.producer = model, producer
+        self.samples, self.seed, self.cut, self.workers = samples, seed, cut, workers
+        self.tags = vocabulary.tags
+        self._searched = (matching or Coded()).over(producer.embed(self.tags))
+
+    def tag(
+        self, items: Sequence[Clues], most: int | None = None, progress: Callable[[int, int], None] | None = None
+    ) -> list[list[Chosen]]:
+        """The tags of each item, most votes first, at most ``most``; none for an item without clues."""
+        if most is not None and most < 1:
+            raise ValueError(f"most: got {most}, wanted at least 1")
+        told = [place for place, clues in enumerate(items) if prompts.has_clues(clues)]
+        out: list[list[Chosen]] = [[] for _ in items]
+        for place, chosen in zip(told, self._chosen([items[place] for place in told], progress), strict=True):
+            out[place] = chosen[:most]
+        return out
+
+    @abstractmethod
+    def _chosen(self, items: list[Clues], progress: Callable[[int, int], None] | None) -> Iterable[list[Chosen]]: ...
+
+
+class GenerativeTagger(_Tagger):
+    """Late matching: the model names tags freely, and every vocabulary tag within ``radius`` of one gets its votes.
+
+    Ties in votes go to the more frequent tag of the vocabulary.
+    """
+
+    def __init__(
+        self,
+        model: LanguageModel,
+        producer: Producer,
+        vocabulary: Vocabulary,
+        matching: Matching | None = None,
+        *,
+        radius: float = MATCH,
+        samples: int = 5,
+        seed: int = 0,
+        cut: int = prompts.CUT,
+        workers: int = 1,
+    ) -> None:
+        super().__init__(model, producer, vocabulary, matching, samples, seed, cut, workers)
+        self.radius = check_radius("radius", radius)
+
+    def free(self, items: Sequence[Clues], progress: Callable[[int, int], None] | None = None) -> list[Counter[str]]:
+        """What the model names for each item, before any matching: tags and their votes."""
+        asked = [prompts.generation(clues, self.seed, self.cut) for clues in items]
+        return [counted(replies) for replies in ask(self.model, asked, self.samples, self.workers, progress)]
+
+    def matched(self, named: Sequence[Counter[str]]) -> list[list[Chosen]]:
+        """Carry freely named tags over to the vocabulary; all of one call are searched at once."""
+        unique = list(dict.fromkeys(tag for votes in named for tag in votes))
+        offsets, _, ids = self._searched.within(self.producer.embed(unique), self.radius)
+        rows = {tag: slice(offsets[place], offsets[place + 1]) for place, tag in enumerate(unique)}
+        out = []
+        for votes in named:
+            total: Counter[int] = Counter()
+            for tag, count in votes.items():
+                for row in ids[rows[tag]].tolist():
+                    total[row] += count
+            order = sorted(total, key=lambda row: (-total[row], row))
+            out.append([Chosen(self.tags[row], total[row]) for row in order])
+        return out
+
+    def _chosen(self, items: list[Clues], progress: Callable[[int, int], None] | None) -> Iterable[list[Chosen]]:
+        return self.matched(self.free(items, progress))
+
+
+class SelectiveTagger(_Tagger):
+    """Early matching: the ``candidates`` vocabulary tags nearest to each clue are offered, and the model chooses.
+
+    What it answers beside them is dropped. Ties in votes go to the more frequent tag of the vocabulary.
+    """
+
+    def __init__(
+        self,
+        model: LanguageModel,
+        producer: Producer,
+        vocabulary: Vocabulary,
+        matching: Matching | None = None,
+        *,
+        candidates: int = CANDIDATES,
+        samples: int = 5,
+        seed: int = 0,
+        cut: int = prompts.CUT,
+        workers: int = 1,
+    ) -> None:
+        super().__init__(model, producer, vocabulary, matching, samples, seed, cut, workers)
+        if candidates < 1:
+            raise ValueError(f"candidates: got {candidates}, wanted at least 1")
+        self.candidates = candidates
+
+    def offered(self, items: Sequence[Clues]) -> list[list[str]]:
+        """The candidates of each item: the nearest tags of every field, together, the most frequent first."""
+        fields = [(place, text) for place, clues in enumerate(items) for text in clues.values() if text.strip()]
+        _, ids = self._searched.nearest(self.producer.embed([text for _, text in fields]), self.candidates)
+        found: list[set[int]] = [set() for _ in items]
+        for (place, _), near in zip(fields, ids.tolist(), strict=True):
+            found[place].update(row for row in near if row >= 0)
+        return [[self.tags[row] for row in sorted(rows)] for rows in found]
+
+    def _chosen(self, items: list[Clues], progress: Callable[[int, int], None] | None) -> Iterable[list[Chosen]]:
+        offered = self.offered(items)
+        asked = [prompts.selection(clues, tags, self.cut) for clues, tags in zip(items, offered, strict=True)]
+        for tags, replies in zip(offered, ask(self.model, asked, self.samples, self.workers, progress), strict=True):
+            places = {tag: place for place, tag in enumerate(tags)}
+            votes = Counter(tag for reply in replies for tag in parse(reply) if tag in places)
+            order = sorted(votes, key=lambda tag: (-votes[tag], places[tag]))
+            yield [Chosen(tag, votes[tag]) for tag in order]
