@@ -1,0 +1,75 @@
+"""A second look at an engine's hits: FLM reads the query together with each of them, and puts them in its own order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+import bebr
+from bebr.models import items
+from bebr.models.flm.producer import Flm
+from bebr.models.flm.ranking import scores
+
+__all__ = ["Reranker"]
+
+
+class Reranker:
+    """Reorders what an index found, by the score of the ranking head: a text's pictures, or a picture's texts.
+
+    ``item(id)`` gives what was indexed under an id: a picture (as ``Producer.embed`` takes them) or a text. The cost is
+    one pass of the network for every hit; so it is for the first hundred or so.
+    """
+
+    def __init__(self, producer: Flm, item: Callable[[int], Any], batch_size: int = 128) -> None:
+        if not producer.network.config.ranked:
+            raise ValueError("producer: its network has no ranking head: ranking.fit trains one")
+        if batch_size < 1:
+            raise ValueError(f"batch_size: got {batch_size}, wanted at least 1")
+        self.producer, self.item, self.batch_size = producer, item, batch_size
+
+    def __call__(self, queries: Sequence[Any], hits: bebr.Hits) -> bebr.Hits:
+        """The same ids, row by row in falling order of the head's score; a tie keeps the engine's order. Places where
+        the engine found nothing stay last, with their id -1 and score -inf.
+
+        Raises ValueError for as many queries as rows of hits, or for an item that does not fit its query.
+        """
+        kind = items.check(queries, "image|text")
+        if len(queries) != len(hits.ids):
+            raise ValueError(f"queries: got {len(queries)}, wanted one for each of {len(hits.ids)} rows of hits")
+        found = np.full(hits.ids.shape, -np.inf, np.float32)
+        for row, query in enumerate(queries):
+            there = np.flatnonzero(hits.ids[row] >= 0)
+            for start in range(0, len(there), self.batch_size):
+                at = there[start : start + self.batch_size]
+                found[row, at] = self._scores(kind, query, [int(hits.ids[row, place]) for place in at], row)
+        order = np.argsort(-found, 1, kind="stable")
+        return bebr.Hits(np.take_along_axis(found, order, 1), np.take_along_axis(hits.ids, order, 1))
+
+    def _scores(self, kind: str, query: Any, ids: list[int], row: int) -> npt.NDArray[np.float32]:
+        wanted = "image" if kind == "text" else "text"
+        given = [self.item(number) for number in ids]
+        for number, one in zip(ids, given, strict=True):
+            try:
+                items.check([one], wanted)
+            except ValueError as error:
+                raise ValueError(f"item({number}): {error}, as queries[{row}] is of the kind {kind!r}") from error
+        network, producer = self.producer.network, self.producer
+        with torch.inference_mode():
+            if kind == "text":
+                found = scores(network, self._read([query]), self._see(given, ids))[0]
+            else:
+                found = scores(network, self._read(given), self._see([query], [row]))[:, 0]
+            out: npt.NDArray[np.float32] = found.float().cpu().numpy()
+        return out
+
+    def _read(self, texts: list[str]) -> Any:
+        return self.producer.network.read(self.producer.ids(texts), self.producer.tokens.marks)
+
+    def _see(self, pictures: list[Any], names: list[int]) -> Tensor:
+        opened = [items.picture(one, f"item({name})") for one, name in zip(pictures, names, strict=True)]
+        return self.producer.network.picture(self.producer.pixels(opened))
