@@ -1,4 +1,4 @@
-"""Blocks of BERT and RoBERTa, whose parameters bear the names of Hugging Face's checkpoints; several systems share them.
+"""Blocks of BERT and RoBERTa, whose parameters bear the names of Hugging Face's checkpoints; several systems use them.
 
 Post-LN transformer: x = LN(x + attention(x)); x = LN(x + W2 gelu(W1 x)), with the exact (erf) GELU and dropout on the
 embeddings, on the attention's probabilities and before each residual sum (Devlin et al. 2019, Liu et al. 2019).

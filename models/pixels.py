@@ -1,4 +1,4 @@
-"""Pictures as networks read them: the short side resized, the middle cut out, values brought to a mean and deviation."""
+"""Pictures as networks read them: the short side resized, the middle cut out, brought to a mean and deviation."""
 
 from __future__ import annotations
 

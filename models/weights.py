@@ -41,7 +41,7 @@ def find(weights: str | Path | None, producer: str, wanted: str) -> Path:
 
 
 def read(path: Path, within: str | None = None) -> dict[str, Any]:
-    """The tensors of a ``.safetensors`` file, or of a ``.bin``, ``.ckpt``, ``.pt`` or ``.pth`` with a state dict of them.
+    """The tensors of a ``.safetensors`` file, or of a ``.bin``, ``.ckpt``, ``.pt`` or ``.pth`` with a state dict.
 
     ``within``: such a file may also be what a training run left, with the state dict under this key, beside plain
     values, an optimizer's tensors and the run's arguments (argparse.Namespace: values by name, nothing that runs).

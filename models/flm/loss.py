@@ -57,9 +57,7 @@ def masked(
     return cross_entropy(network.lm_score(states[chosen]), tokens[chosen])
 
 
-def covered(
-    tokens: Tensor, marks: Marks, rate: float, generator: torch.Generator, words: int
-) -> tuple[Tensor, Tensor]:
+def covered(tokens: Tensor, marks: Marks, rate: float, generator: torch.Generator, words: int) -> tuple[Tensor, Tensor]:
     """BERT's masking (Devlin et al. 2019, section 3.1): the tokens to be read, and bool [n, t] which are foretold.
 
     Each token but the marks is chosen by chance ``rate``, at least one a text (ours: short captions would often have

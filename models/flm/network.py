@@ -77,9 +77,7 @@ class Network(nn.Module):
         self.config = config
         d, dropout = config.width, config.dropout
         self.vit_model = nn.ModuleDict({"visual": Vision(config)})
-        layers = [
-            bert.Layer(d, config.heads, 4 * d, _TEXT_EPS, dropout, dropout) for _ in range(config.layers)
-        ]
+        layers = [bert.Layer(d, config.heads, 4 * d, _TEXT_EPS, dropout, dropout) for _ in range(config.layers)]
         embeddings = bert.Embeddings(
             config.vocab_size, config.positions, 1, d, _TEXT_EPS, _PADDING, counted=True, dropout=dropout
         )

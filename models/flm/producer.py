@@ -126,8 +126,7 @@ class Flm(Producer):
         return out
 
     def alone(self, picture: Tensor | None = None, queries: Tensor | None = None) -> Tensor:
-        """[n, d] of what the network made of pictures or texts alone: the first token, projected where that is trained.
-        """
+        """[n, d] of what the network made of pictures or texts alone: the first token, projected where it can be."""
         given = picture if picture is not None else queries
         if given is None:
             raise ValueError("picture, queries: got neither, wanted one")

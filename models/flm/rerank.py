@@ -58,7 +58,7 @@ class Reranker:
                 items.check([one], wanted)
             except ValueError as error:
                 raise ValueError(f"item({number}): {error}, as queries[{row}] is of the kind {kind!r}") from error
-        network, producer = self.producer.network, self.producer
+        network = self.producer.network
         with torch.inference_mode():
             if kind == "text":
                 found = scores(network, self._read([query]), self._see(given, ids))[0]

@@ -1,6 +1,6 @@
 """RoBERTa's byte pairs for captions: of its own vocabulary, or learned from captions. A text ends with one full stop.
 
-The files are those that ``simcse.tokens`` reads beside a RoBERTa checkpoint; the mark for a hidden token comes with them.
+The files are those that ``simcse.tokens`` reads beside a RoBERTa checkpoint; the mark for a hidden token is in them.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""CLIP's picture encoder as FLM takes it: all tokens of the last layer kept, nothing projected (Radford et al. 2021)."""
+"""CLIP's picture encoder as FLM takes it: all tokens of the last layer, none projected (Radford et al. 2021)."""
 
 from __future__ import annotations
 
