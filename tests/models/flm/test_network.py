@@ -20,6 +20,7 @@ from bebr.models.flm.vision import resized  # noqa: E402
 MARKS = Marks(begin=0, end=2, mask=4)
 TEXTS = [[0, 7, 30, 9, 21, 11, 59, 2], [0, 12, 13, 14, 2], [0, 40, 2]]
 TOKENS = torch.tensor([one + [1] * (8 - len(one)) for one in TEXTS])
+REAL = torch.ne(TOKENS, MARKS.padding)
 
 
 def made(small, generated, dtype=torch.float64):
@@ -110,11 +111,10 @@ def test_streams_read_in_their_direction_only(small, generated):
 
 
 def test_masks_are_those_of_the_equations(reference):
-    real = TOKENS != MARKS.padding
-    streams, seen = masks.streams(real), masks.reconstructor(real)
+    streams, seen = masks.streams(REAL), masks.reconstructor(REAL)
     before = torch.tensor([[0, 0, 1, 2, 0, 3, 1, 0]] * 3)
     behind = torch.tensor([[0, 1, 0, 1, 5, 0, 1, 0]] * 3)
-    less = masks.reconstructor(real, (before, behind))
+    less = masks.reconstructor(REAL, (before, behind))
     for row, text in enumerate(TEXTS):
         length = len(text)
         for i in range(length):
@@ -139,7 +139,7 @@ def test_spans_hide_the_share_they_are_asked_for():
     one, two = (masks.spans(real, 0.5, torch.Generator().manual_seed(seed))[0] for seed in (1, 1))
     assert torch.equal(one, two)
     assert not masks.spans(real[:, :2], 0.9, torch.Generator())[0].any()  # an end mark alone
-    with pytest.raises(ValueError, match="corruption: got 1.5, wanted 0 to 1"):
+    with pytest.raises(ValueError, match=r"corruption: got 1.5, wanted 0 to 1"):
         masks.spans(real, 1.5, torch.Generator())
 
 
@@ -169,8 +169,7 @@ def test_pictures(reference, network, pixels, small):
 @pytest.mark.parametrize("corrupted", [False, True])
 def test_streams_reconstructor_pairs_and_words(reference, network, pixels, small, corrupted):
     net, state = network
-    real = TOKENS != MARKS.padding
-    hidden = masks.spans(real, 0.5, torch.Generator().manual_seed(3)) if corrupted else None
+    hidden = masks.spans(REAL, 0.5, torch.Generator().manual_seed(3)) if corrupted else None
     with torch.inference_mode():
         picture = net.picture(pixels)
         reading = net.read(TOKENS, MARKS, hidden)
@@ -237,7 +236,7 @@ def test_the_free_loss(reference, network, pixels, small, weights):
 
 def test_the_free_loss_with_spans(reference, network, pixels, small):
     net, state = network
-    before, behind = masks.spans(TOKENS != MARKS.padding, 0.6, torch.Generator().manual_seed(5))
+    before, behind = masks.spans(REAL, 0.6, torch.Generator().manual_seed(5))
     assert before.any() and behind.any()
     with torch.inference_mode():
         picture = net.picture(pixels)
