@@ -124,19 +124,24 @@ def overlap(asked: Sequence[dict[int, int]], gallery: Sequence[dict[int, int]]) 
     return (both / either).astype(np.float32)
 
 
-def searched(producer: Any, known: Any, gallery: Any, queries: int, size: int, depth: int = 100) -> dict[str, Any]:
-    """Captions of the gallery's first scenes find pictures in an index of ``size`` bytes each; then the first ``depth``
-    are looked at again. R@1 and R@10 before and after, the ceiling (R@depth), seconds, and what was put down."""
+def searched(
+    producer: Any, second: Any, known: Any, gallery: Any, queries: int, by: str, depth: int = 100
+) -> dict[str, Any]:
+    """Captions of the gallery's first scenes find pictures in an index of codes (48 bytes); then ``second`` looks at
+    the first ``depth`` again, ``by`` head or likelihood. R@1 and R@10 before and after, the ceiling (R@depth), seconds,
+    and what was put down."""
     reranker = importlib.import_module("bebr.models.flm.rerank").Reranker
     clock = importlib.import_module("time").process_time
-    model = bebr.train(producer.embed(list(known.pictures)), bytes_per_vector=size, metric="cosine", seed=0)
+    model = bebr.train(
+        producer.embed(list(known.pictures)), bytes_per_vector=BYTES[len(BYTES) // 2], metric="cosine", seed=0
+    )
     index = bebr.FlatIndex(model)
     index.add(producer.embed(list(gallery.pictures)))
     texts = list(gallery.captions[:queries])
     right = same(gallery.counts[:queries], gallery.counts)
     before = index.search(producer.embed(texts), depth)
     start = clock()
-    after = reranker(producer, lambda number: gallery.pictures[number])(texts, before)
+    after = reranker(second, lambda number: gallery.pictures[number], by)(texts, before)
     seconds = clock() - start
     hits = {name: np.take_along_axis(right, one.ids, 1) for name, one in (("before", before), ("after", after))}
     figures: dict[str, Any] = {

@@ -12,15 +12,15 @@ from collections.abc import Callable
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.functional import cross_entropy
+from torch.nn.functional import cross_entropy, log_softmax
 
 from bebr.models.flm.data import Pairs
-from bebr.models.flm.network import Network, Reading
+from bebr.models.flm.network import Marks, Network, Reading
 from bebr.models.flm.producer import Flm
 from bebr.models.flm.training import Log, batches, looked, optimizer_of, seeded
 from bebr.models.rils.loss import contrast
 
-__all__ = ["fit", "scores"]
+__all__ = ["fit", "likelihoods", "scores"]
 
 
 def scores(network: Network, reading: Reading, pictures: Tensor) -> Tensor:
@@ -28,6 +28,22 @@ def scores(network: Network, reading: Reading, pictures: Tensor) -> Tensor:
     texts, shown = len(reading.real), len(pictures)
     seen = network.look(reading.repeated(shown), pictures.repeat(texts, 1, 1))
     return network.rank_output(network.pair(seen)).view(texts, shown)
+
+
+def likelihoods(network: Network, reading: Reading, tokens: Tensor, marks: Marks, pictures: Tensor) -> Tensor:
+    """How well every picture explains every text, [texts, pictures]: the mean over a text's tokens of the logarithm of
+    their chance given all others and the picture. Ours: FLM has them all in one pass, and no head is needed.
+
+    ``reading`` is of ``tokens`` [texts, t]. Marks and padding do not count.
+    """
+    texts, shown = len(tokens), len(pictures)
+    seen = network.look(reading.repeated(shown), pictures.repeat(texts, 1, 1))
+    wanted = tokens.repeat_interleave(shown, 0)
+    counted = (wanted != marks.padding) & (wanted != marks.end)
+    counted[:, 0] = False
+    chances = log_softmax(network.lm_score(seen.queries[counted]), 1).gather(1, wanted[counted][:, None])[:, 0]
+    summed = chances.new_zeros(len(wanted)).index_add(0, counted.nonzero()[:, 0], chances)
+    return (summed / counted.sum(1).clamp(min=1)).view(texts, shown)
 
 
 def fit(

@@ -13,27 +13,35 @@ from torch import Tensor
 import bebr
 from bebr.models import items
 from bebr.models.flm.producer import Flm
-from bebr.models.flm.ranking import scores
+from bebr.models.flm.ranking import likelihoods, scores
 
-__all__ = ["Reranker"]
+__all__ = ["WAYS", "Reranker"]
+
+WAYS = ("head", "likelihood")
 
 
 class Reranker:
-    """Reorders what an index found, by the score of the ranking head: a text's pictures, or a picture's texts.
+    """Reorders what an index found: a text's pictures, or a picture's texts.
+
+    ``by``  ``"head"``        the score of the ranking head, as published
+            ``"likelihood"``  how well the picture explains the text, of ``ranking.likelihoods``: ours, needs no head;
+                              among several texts of one picture it leans to common words
 
     ``item(id)`` gives what was indexed under an id: a picture (as ``Producer.embed`` takes them) or a text. The cost is
     one pass of the network for every hit; so it is for the first hundred or so.
     """
 
-    def __init__(self, producer: Flm, item: Callable[[int], Any], batch_size: int = 128) -> None:
-        if not producer.network.config.ranked:
+    def __init__(self, producer: Flm, item: Callable[[int], Any], by: str = "head", batch_size: int = 128) -> None:
+        if by not in WAYS:
+            raise ValueError(f"by: got {by!r}, wanted {', '.join(WAYS)}")
+        if by == "head" and not producer.network.config.ranked:
             raise ValueError("producer: its network has no ranking head: ranking.fit trains one")
         if batch_size < 1:
             raise ValueError(f"batch_size: got {batch_size}, wanted at least 1")
-        self.producer, self.item, self.batch_size = producer, item, batch_size
+        self.producer, self.item, self.by, self.batch_size = producer, item, by, batch_size
 
     def __call__(self, queries: Sequence[Any], hits: bebr.Hits) -> bebr.Hits:
-        """The same ids, row by row in falling order of the head's score; a tie keeps the engine's order. Places where
+        """The same ids, row by row in falling order of the score; a tie keeps the engine's order. Places where
         the engine found nothing stay last, with their id -1 and score -inf.
 
         Raises ValueError for as many queries as rows of hits, or for an item that does not fit its query.
@@ -58,17 +66,17 @@ class Reranker:
                 items.check([one], wanted)
             except ValueError as error:
                 raise ValueError(f"item({number}): {error}, as queries[{row}] is of the kind {kind!r}") from error
-        network = self.producer.network
+        network, marks = self.producer.network, self.producer.tokens.marks
         with torch.inference_mode():
-            if kind == "text":
-                found = scores(network, self._read([query]), self._see(given, ids))[0]
+            tokens = self.producer.ids([query] if kind == "text" else given)
+            shown = self._see(given, ids) if kind == "text" else self._see([query], [row])
+            reading = network.read(tokens, marks)
+            if self.by == "head":
+                found = scores(network, reading, shown)
             else:
-                found = scores(network, self._read(given), self._see([query], [row]))[:, 0]
-            out: npt.NDArray[np.float32] = found.float().cpu().numpy()
+                found = likelihoods(network, reading, tokens, marks, shown)
+            out: npt.NDArray[np.float32] = found.reshape(-1).float().cpu().numpy()
         return out
-
-    def _read(self, texts: list[str]) -> Any:
-        return self.producer.network.read(self.producer.ids(texts), self.producer.tokens.marks)
 
     def _see(self, pictures: list[Any], names: list[int]) -> Tensor:
         opened = [items.picture(one, f"item({name})") for one, name in zip(pictures, names, strict=True)]

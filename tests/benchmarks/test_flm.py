@@ -81,20 +81,23 @@ def small_world(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(config.SIZES, "tiny", tiny)
 
 
-COMMAND = "--steps 4 --every 2 --batch 8 --scenes 160 --asked 6 --gallery 110 --queries 3 --eyes 1 --ranking 1".split()
+ROUNDS = "--steps 4 --every 2 --batch 8 --eyes 1 --ranking 1"
+SIZES = "--scenes 160 --asked 6 --gallery 110 --queries 3"
 
 
 def test_one_pass_through_all_of_it(small_world: None, tmp_path, capsys) -> None:
     found = []
     for name in ("a.json", "b.json"):
-        assert flm.main([*COMMAND, "--seeds", "5", "--json", str(tmp_path / name)]) == 1  # one seed decides nothing
+        assert (
+            flm.main([*ROUNDS.split(), *SIZES.split(), "--seeds", "5", "--json", str(tmp_path / name)]) == 1
+        )  # one seed decides nothing
         found.append(json.loads((tmp_path / name).read_text()))
     rows = found[0]["rows"]
     assert [row["arm"] for row in rows] == ["FLM", "MLM-15", "MLM-40"]
     assert rows[0]["steps"] == [2, 4] and all(row["seconds"][-1] >= rows[0]["seconds"][-1] for row in rows[1:])
     assert all(row["steps"][-1] >= 4 and 0 <= min(row["accuracy"]) <= 1 for row in rows)
     assert set(rows[0]["pairs"]) == {"floats", "chance", "ADC, 8", "SDC, 8"} == set(rows[0]["pairs_ranked"])
-    assert rows[0]["pairs"]["floats"]["recall"] == 1 and 0 <= rows[0]["search"]["r10_after"] <= 1
+    assert rows[0]["pairs"]["floats"]["recall"] == 1 and 0 <= rows[0]["likelihood"]["r10_after"] <= 1
     again = found[1]["rows"]
     for figure in ("accuracy", "pairs", "pairs_ranked"):  # the same seed, the same figures
         assert rows[0][figure] == again[0][figure]
