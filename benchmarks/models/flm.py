@@ -257,7 +257,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--gallery", type=int, default=1000, help="pictures that are searched")
     parser.add_argument("--queries", type=int, default=60, help="captions that search")
     parser.add_argument("--eyes", type=int, default=1000, help="steps of the picture encoder")
-    parser.add_argument("--ranking", type=int, default=40, help="steps of the ranking head and the projections")
+    parser.add_argument("--ranking", type=int, default=120, help="steps of the ranking head and the projections")
     parser.add_argument("--device", default="cpu", help="where the networks run")
     parser.add_argument("--threads", type=int, default=1, help="threads of torch and bebr")
     parser.add_argument("--json", type=Path, help="write figures here, after each arm")

@@ -432,8 +432,8 @@ def ranked():
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     producer = untrained()
-    fit(producer, flags(), steps=60, batch_size=12, learning_rate=5e-3)
-    log = ranking.fit(producer, flags(False), steps=80, batch_size=6, contrasted=6, learning_rate=2e-3)
+    fit(producer, flags(), steps=150, batch_size=12, learning_rate=5e-3)
+    log = ranking.fit(producer, flags(False), steps=160, batch_size=6, contrasted=6, learning_rate=2e-3)
     assert np.mean(log.loss[-10:]) < 0.2 * log.loss[0]
     torch.set_num_threads(before)
     return producer
