@@ -121,11 +121,12 @@ def run(data: EmojiSet, options: Any, report: Report, keep: Callable[[Row], None
                     producer,
                     scenes.train,
                     options.ranking,
-                    1.5e-3,
+                    2e-3,
+                    batch_size=8,
+                    contrasted=64,
                     frozen=True,
                     seed=seed,
                     progress=told,
-                    contrasted=128,
                 )
                 for by, second in zip(WAYS, (producer, untouched), strict=True):
                     row[by] = searched(producer, second, scenes.train, scenes.gallery, options.queries, by)
