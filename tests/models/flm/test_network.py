@@ -15,6 +15,7 @@ from bebr.models.flm.config import SIZES  # noqa: E402
 from bebr.models.flm.files import manifest  # noqa: E402
 from bebr.models.flm.loss import covered, free, masked  # noqa: E402
 from bebr.models.flm.network import Marks, Network  # noqa: E402
+from bebr.models.flm.ranking import likelihoods  # noqa: E402
 from bebr.models.flm.vision import resized  # noqa: E402
 
 MARKS = Marks(begin=0, end=2, mask=4)
@@ -272,6 +273,20 @@ def test_what_is_covered(rate):
     assert abs(float(hidden) - 0.8) < 0.02 and abs(float(kept) - 0.1) < 0.02
     alone, asked = covered(torch.tensor([[0, 9, 2]] * 50), MARKS, 0.01, torch.Generator().manual_seed(1), 60)
     assert asked.sum() == 50 and asked[:, 1].all() and alone.shape == (50, 3)
+
+
+def test_likelihoods_of_texts_with_pictures(reference, network, pixels, small):
+    net, state = network
+    with torch.inference_mode():
+        picture = net.picture(pixels)[:2]
+        found = likelihoods(net, net.read(TOKENS, MARKS), TOKENS, MARKS, picture)
+    assert found.shape == (3, 2)
+    for row, tokens in enumerate(TEXTS):
+        for column in range(2):
+            image = picture[column].numpy()
+            q = reference.look(*reference.read(tokens, state, small, MARKS.mask), image, state, small)[2]
+            own = [-reference.surprise(q[i], tokens[i], state) for i in range(1, len(tokens) - 1)]
+            assert abs(float(found[row, column]) - sum(own) / len(own)) < 1e-11
 
 
 # Sizes

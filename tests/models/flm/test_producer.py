@@ -463,6 +463,15 @@ def test_a_second_look_reorders_the_engines_hits(ranked, one_thread):
     assert (backwards.ids[:, 0] == np.arange(6) + 100).mean() > 0.8  # a picture's texts
 
 
+def test_without_a_head_likelihood_ranks(one_thread):
+    pairs, producer = flags(), untrained(dataclasses.replace(TINY, ranked=False, projected=False))
+    fit(producer, pairs, steps=150, batch_size=12, learning_rate=5e-3)
+    look = Reranker(producer, lambda number: pairs.pictures[number], by="likelihood")
+    backwards = np.tile(np.arange(12)[::-1], (12, 1))
+    found = look(list(pairs.captions), bebr.Hits(np.zeros((12, 12), np.float32), backwards))
+    assert (found.ids[:, 0] == np.arange(12)).mean() > 0.8 and (found.scores <= 0).all()
+
+
 def test_scores_are_those_of_single_pairs(ranked, one_thread):
     pairs, network = flags(), ranked.network
     with torch.inference_mode():
@@ -495,7 +504,9 @@ def test_what_cannot_be_ranked_is_named(ranked, small):
     ):
         look(["a"], hits)
     with pytest.raises(ValueError, match="batch_size: got 0, wanted at least 1"):
-        Reranker(ranked, pairs.captions.__getitem__, 0)
+        Reranker(ranked, pairs.captions.__getitem__, batch_size=0)
+    with pytest.raises(ValueError, match="by: got 'itm', wanted head, likelihood"):
+        Reranker(ranked, pairs.captions.__getitem__, "itm")
     headless = untrained(dataclasses.replace(TINY, ranked=False))
     with pytest.raises(ValueError, match="producer: its network has no ranking head"):
         Reranker(headless, pairs.captions.__getitem__)
