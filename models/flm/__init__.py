@@ -6,8 +6,9 @@ it in the one and behind it in the other: all tokens are predicted, and each mis
 the picture while it reads, so the reconstructor's first row is a vector of the pair, and ranks pairs.
 
 ``config.py`` sizes, ``files.py`` keys of checkpoints, ``masks.py`` who sees what, ``vision.py`` and ``network.py`` the
-network, ``tokens.py`` the tokenizer, ``loss.py`` the objectives, ``data.py`` pairs, ``training.py`` and ``ranking.py``
-two loops, ``producer.py`` what ``bebr.models.load("flm")`` returns, ``rerank.py`` a second look at an engine's hits.
+network, ``tokens.py`` the tokenizer, ``loss.py`` the objectives, ``cloze.py`` how they are compared, ``data.py`` pairs,
+``training.py`` and ``ranking.py`` two loops, ``producer.py`` what ``bebr.models.load("flm")`` returns, ``rerank.py`` a
+second look at an engine's hits.
 
 The authors' code bears no licence: written from the method's equations. Nothing trained here is a reproduction; what is
 ours is marked so where it stands.

@@ -28,7 +28,7 @@ class Reranker:
                               among several texts of one picture it leans to common words
 
     ``item(id)`` gives what was indexed under an id: a picture (as ``Producer.embed`` takes them) or a text. The cost is
-    one pass of the network for every hit; so it is for the first hundred or so.
+    a pass of the network for every hit; so it is for the first hundred or so.
     """
 
     def __init__(self, producer: Flm, item: Callable[[int], Any], by: str = "head", batch_size: int = 128) -> None:
@@ -41,10 +41,10 @@ class Reranker:
         self.producer, self.item, self.by, self.batch_size = producer, item, by, batch_size
 
     def __call__(self, queries: Sequence[Any], hits: bebr.Hits) -> bebr.Hits:
-        """The same ids, row by row in falling order of the score; a tie keeps the engine's order. Places where
-        the engine found nothing stay last, with their id -1 and score -inf.
+        """The same ids, row by row in falling order of the score; a tie keeps the engine's order. Places where the
+        engine found nothing stay last, with their id -1 and score -inf.
 
-        Raises ValueError for as many queries as rows of hits, or for an item that does not fit its query.
+        Raises ValueError unless there is a query for each row of hits, or for an item that does not fit its query.
         """
         kind = items.check(queries, "image|text")
         if len(queries) != len(hits.ids):
