@@ -41,7 +41,7 @@ def find(weights: str | Path | None, producer: str, wanted: str) -> Path:
 
 
 def read(path: Path, within: str | None = None) -> dict[str, Any]:
-    """The tensors of a ``.safetensors`` file, or of a ``.bin``, ``.pt`` or ``.pth`` that holds a state dict of tensors.
+    """The tensors of a ``.safetensors`` file, or of a ``.bin``, ``.ckpt``, ``.pt`` or ``.pth`` with a state dict.
 
     ``within``: such a file may also be what a training run left, with the state dict under this key, beside plain
     values, an optimizer's tensors and the run's arguments (argparse.Namespace: values by name, nothing that runs).
@@ -57,10 +57,11 @@ def read(path: Path, within: str | None = None) -> dict[str, Any]:
             return dict(load_file(path))
         except SafetensorError as error:
             raise ValueError(f"weights: {path}: not a readable safetensors file: {error}") from error
-    if path.suffix not in (".bin", ".pt", ".pth"):
-        raise ValueError(f"weights: {path}: got suffix '{path.suffix}', wanted .safetensors, .bin, .pt or .pth")
+    if path.suffix not in (".bin", ".ckpt", ".pt", ".pth"):
+        raise ValueError(f"weights: {path}: got suffix '{path.suffix}', wanted .safetensors, .bin, .ckpt, .pt or .pth")
     import argparse
     import pickle
+    import re
 
     import torch
 
@@ -68,7 +69,8 @@ def read(path: Path, within: str | None = None) -> dict[str, Any]:
         with torch.serialization.safe_globals([argparse.Namespace] if within else []):
             state = torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
-        reason = str(error).strip().split("\n")[0]
+        foreign = re.search(r"GLOBAL (\S+)", str(error))
+        reason = f"it pickles {foreign[1]}" if foreign else str(error).strip().split("\n")[0]
         raise ValueError(
             f"weights: {path}: not a state dict of tensors ({reason}); files that hold other objects are not loaded: "
             "convert them to .safetensors where you trust them"

@@ -11,43 +11,12 @@ import math
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import linear, scaled_dot_product_attention
 
+from bebr.models.clip import Block
 from bebr.models.rils.config import Config
 from bebr.models.rils.vision import Vision
 
 __all__ = ["Network"]
-
-
-class CausalAttention(nn.Module):
-    """Attention of several heads where each token sees itself and those before it: [n, t, d] to the same."""
-
-    def __init__(self, d: int, heads: int) -> None:
-        super().__init__()
-        self.heads = heads
-        self.in_proj_weight, self.in_proj_bias = nn.Parameter(torch.zeros(3 * d, d)), nn.Parameter(torch.zeros(3 * d))
-        self.out_proj = nn.Linear(d, d)
-
-    def forward(self, x: Tensor) -> Tensor:
-        n, t, d = x.shape
-        joined = linear(x, self.in_proj_weight, self.in_proj_bias).view(n, t, 3, self.heads, d // self.heads)
-        q, k, v = joined.permute(2, 0, 3, 1, 4)
-        return self.out_proj(scaled_dot_product_attention(q, k, v, is_causal=True).transpose(1, 2).reshape(n, t, d))
-
-
-class TextBlock(nn.Module):
-    """One block of the text transformer: [n, t, d] to the same."""
-
-    def __init__(self, d: int, heads: int) -> None:
-        super().__init__()
-        self.attn = CausalAttention(d, heads)
-        self.ln_1, self.ln_2 = nn.LayerNorm(d), nn.LayerNorm(d)
-        self.mlp = nn.ModuleDict({"c_fc": nn.Linear(d, 4 * d), "c_proj": nn.Linear(4 * d, d)})
-
-    def forward(self, x: Tensor) -> Tensor:
-        x = x + self.attn(self.ln_1(x))
-        inner = self.mlp["c_fc"](self.ln_2(x))
-        return x + self.mlp["c_proj"](inner * torch.sigmoid(1.702 * inner))
 
 
 class Network(nn.Module):
@@ -58,7 +27,7 @@ class Network(nn.Module):
         self.config = config
         d, text = config.width, config.text_width
         self.visual = Vision(config)
-        blocks = [TextBlock(text, config.text_heads) for _ in range(config.text_layers)]
+        blocks = [Block(text, config.text_heads, causal=True) for _ in range(config.text_layers)]
         self.transformer = nn.ModuleDict({"resblocks": nn.ModuleList(blocks)})
         self.token_embedding = nn.Embedding(config.vocab_size, text)
         self.positional_embedding = nn.Parameter(torch.zeros(config.context, text))

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from bebr.models import weights as files
+from bebr.models.pixels import Resampling, by_channel, middles
 from bebr.models.producer import Producer
 from bebr.models.rils.config import SIZES, Config, manifest, renamed
 from bebr.models.rils.network import Network
@@ -117,23 +118,9 @@ class Rils(Producer):
     def pixels(self, pictures: list[Any]) -> Tensor:
         """RGB PIL images to what the network reads, [n, 3, side, side]."""
         side = self.network.config.image_size
-        cut = np.stack([np.asarray(_middle(picture, side)) for picture in pictures])
-        return normalised(torch.from_numpy(cut).to(self.device).permute(0, 3, 1, 2).float() / 255)
+        return normalised(middles(pictures, side, Resampling.BILINEAR).to(self.device))
 
 
 def normalised(pixels: Tensor) -> Tensor:
     """Values 0 to 1, [n, 3, height, width], by the mean and deviation of ImageNet's pictures."""
-    mean, deviation = (torch.tensor(one, device=pixels.device)[:, None, None] for one in (_MEAN, _DEVIATION))
-    return (pixels - mean) / deviation
-
-
-def _middle(picture: Any, side: int) -> Any:
-    from PIL import Image
-
-    width, height = picture.size
-    short = min(width, height)
-    if short != side:
-        size = (side, int(side * height / width)) if width <= height else (int(side * width / height), side)
-        picture = picture.resize(size, Image.Resampling.BILINEAR)
-    left, top = round((picture.width - side) / 2), round((picture.height - side) / 2)
-    return picture.crop((left, top, left + side, top + side))
+    return by_channel(pixels, _MEAN, _DEVIATION)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -83,9 +82,7 @@ class SimCSE(Producer):
         """Write ``model.safetensors``, ``config.json`` and ``tokenizer.json``: a folder that Hugging Face reads too."""
         config = {**self.network.config.to_json(), "producer": self.name, "simcse_variant": self.variant}
         files.save(folder, self.network.state_dict(), config)
-        serial = json.loads(self.tokens.tokenizer.to_str())
-        serial["truncation"] = serial["padding"] = None  # settings of this session, not of the model
-        (Path(folder) / "tokenizer.json").write_text(json.dumps(serial, ensure_ascii=False), encoding="utf-8")
+        self.tokens.save(Path(folder))
 
     def encode(self, kind: str, batch: list[Any]) -> npt.NDArray[np.float32]:
         with torch.inference_mode():

@@ -48,6 +48,12 @@ class Tokens:
         ids = np.array([one.ids for one in coded], dtype=np.int64)
         return ids, np.array([one.attention_mask for one in coded], dtype=np.int64)
 
+    def save(self, folder: Path) -> None:
+        """Write ``tokenizer.json``, without this session's settings: they are not of the model."""
+        serial = json.loads(self.tokenizer.to_str())
+        serial["truncation"] = serial["padding"] = None
+        (folder / "tokenizer.json").write_text(json.dumps(serial, ensure_ascii=False), encoding="utf-8")
+
 
 def _lowercase(folder: Path) -> bool:
     path = folder / "tokenizer_config.json"

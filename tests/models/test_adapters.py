@@ -140,7 +140,7 @@ def test_files_that_hold_more_than_tensors_are_refused(tmp_path):
     with pytest.raises(ValueError, match=r"c.safetensors: not a readable safetensors file"):
         weights.read(tmp_path / "c.safetensors")
     (tmp_path / "d.h5").write_bytes(b"")
-    with pytest.raises(ValueError, match=r"got suffix '.h5', wanted .safetensors, .bin, .pt or .pth"):
+    with pytest.raises(ValueError, match=r"got suffix '.h5', wanted .safetensors, .bin, .ckpt, .pt or .pth"):
         weights.read(tmp_path / "d.h5")
     torch.save({"a": torch.ones(2)}, tmp_path / "e.pt")
     assert weights.read(tmp_path / "e.pt")["a"].tolist() == [1, 1]

@@ -1,0 +1,35 @@
+"""Pictures as networks read them: the short side resized, the middle cut out, brought to a mean and deviation."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from PIL.Image import Resampling
+from torch import Tensor
+
+__all__ = ["Resampling", "by_channel", "middles"]
+
+
+def middles(pictures: Sequence[Any], side: int, resampling: Resampling) -> Tensor:
+    """RGB PIL images to float32 [n, 3, side, side] of values 0 to 1: the middle, after the short side was resized."""
+    cut = np.stack([np.asarray(_middle(picture, side, resampling)) for picture in pictures])
+    return torch.from_numpy(cut).permute(0, 3, 1, 2).float() / 255
+
+
+def by_channel(pixels: Tensor, mean: tuple[float, ...], deviation: tuple[float, ...]) -> Tensor:
+    """(pixels - mean) / deviation by colour, [n, 3, height, width]."""
+    centre, scale = (torch.tensor(one, device=pixels.device)[:, None, None] for one in (mean, deviation))
+    return (pixels - centre) / scale
+
+
+def _middle(picture: Any, side: int, resampling: Resampling) -> Any:
+    width, height = picture.size
+    short = min(width, height)
+    if short != side:
+        size = (side, int(side * height / width)) if width <= height else (int(side * width / height), side)
+        picture = picture.resize(size, resampling)
+    left, top = round((picture.width - side) / 2), round((picture.height - side) / 2)
+    return picture.crop((left, top, left + side, top + side))
