@@ -80,6 +80,7 @@ class FlatIndex:
         survivors: int,
         allow: NDArray[np.int64] | None,
         floors: NDArray[np.float32] | None = None,
+        expand: bool = False,
     ) -> tuple[NDArray[np.float32], NDArray[np.int64]]: ...
     def range(
         self,

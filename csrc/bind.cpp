@@ -70,7 +70,10 @@ void bind_codes(py::module_& m) {
 
 SearchParams params_of(size_t k, size_t survivors, const std::optional<Array<int64_t>>& allow,
                        const std::optional<Array<float>>& floors, py::ssize_t queries) {
-  SearchParams params{k, survivors, allow.has_value(), {}, nullptr};
+  SearchParams params;
+  params.k = k;
+  params.survivors = survivors;
+  params.filtered = allow.has_value();
   if (allow) params.allow = {allow->data(), static_cast<size_t>(allow->size())};
   if (floors) {
     expect_shape(*floors, "floors", {queries});
@@ -82,9 +85,10 @@ SearchParams params_of(size_t k, size_t survivors, const std::optional<Array<int
 py::tuple search(const FlatIndex& index, const Array<float>& y, const Array<float>& base,
                  const std::optional<Array<float>>& stage_y, const std::optional<Array<float>>& stage_base, size_t k,
                  size_t survivors, const std::optional<Array<int64_t>>& allow,
-                 const std::optional<Array<float>>& floors) {
+                 const std::optional<Array<float>>& floors, bool expand) {
   const Queries queries = queries_of(index.format(), y, base, stage_y, stage_base);
-  const SearchParams params = params_of(k, survivors, allow, floors, y.shape(0));
+  SearchParams params = params_of(k, survivors, allow, floors, y.shape(0));
+  params.expand = expand;
   py::array_t<float> scores({y.shape(0), static_cast<py::ssize_t>(k)});
   py::array_t<int64_t> ids({y.shape(0), static_cast<py::ssize_t>(k)});
   {
@@ -155,7 +159,7 @@ void bind_index(py::module_& m) {
       .def("contains", &FlatIndex::contains, py::arg("id"))
       .def("rows", &copy_rows<FlatIndex>, py::arg("ids") = py::none())
       .def("search", &search, py::arg("y"), py::arg("base"), py::arg("stage_y"), py::arg("stage_base"), py::arg("k"),
-           py::arg("survivors"), py::arg("allow"), py::arg("floors") = py::none())
+           py::arg("survivors"), py::arg("allow"), py::arg("floors") = py::none(), py::arg("expand") = false)
       .def("range", &range, py::arg("y"), py::arg("base"), py::arg("allow"), py::arg("floors"))
       .def("save", &save_index<FlatIndex>, py::arg("path"), py::arg("extra"), py::arg("raw") = py::none());
   m.def("open_index", &open_index, py::arg("path"), py::arg("map"), py::arg("verify"));

@@ -54,9 +54,9 @@ class FlatIndex(Index):
 
         queries: float32[n, d] or [d]. query: ``"float"`` (ADC) or ``"code"`` (SDC, the paper's mode).
         refine: rows completed over all planes after the sign plane, as a multiple of k; None: the number measured at
-        training;
-        ``"exact"``: every row that an upper bound on its score cannot rule out, so the result equals scoring all
-        planes of all rows.
+        training, and where many queries come together, scoring all planes of all rows, which is faster for them and
+        finds no less; ``"exact"``: every row that an upper bound on its score cannot rule out, so the result equals
+        scoring all planes of all rows.
         radius: only rows at least this similar (l2: at most this squared distance).
         allow: int64 ids; only these are considered.
         rescore: how many of the best by code get exact scores from the raw vectors, from k on; the k best of these are
@@ -77,8 +77,13 @@ class FlatIndex(Index):
         radius: float | None = None,
         allow: ArrayLike | None = None,
         rescore: int | None = None,
+        alone: bool = False,
     ) -> Hits:
-        """:meth:`search` for queries that :meth:`Binarizer.prepare` has already brought into code space."""
+        """:meth:`search` for queries that :meth:`Binarizer.prepare` has already brought into code space.
+
+        alone: each query is answered as if it came alone, whatever its company: what a server wants, where one call
+        may share another's kernel.
+        """
         candidates = self._candidates(prepared, k, rescore)
         scores, ids = self._engine.search(
             prepared.y,
@@ -89,6 +94,7 @@ class FlatIndex(Index):
             self._survivors(k, refine, candidates),
             None if allow is None else as_ids(allow, "allow"),
             None if radius is None or candidates else self._binarizer.engine_floors(radius, prepared),
+            refine is None and not alone,
         )
         return self._within(radius, self._answer(prepared, k, candidates, scores, ids))
 

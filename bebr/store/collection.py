@@ -136,7 +136,7 @@ class Collection:
             parts: list[FlatIndex] = [s.index for s in self._segments if len(s)]
             if len(self._tail) or not parts:
                 parts.append(self._tail.index)
-            found = [part.search_prepared(prepared, k, refine=refine, allow=allowed) for part in parts]
+            found = [part.search_prepared(prepared, k, refine=refine, allow=allowed, alone=True) for part in parts]
         scores, numbers = found[0] if len(found) == 1 else merge_hits(found, k, ascending=self._bz.metric == "l2")
         if not with_payloads:
             return CollectionHits(scores, numbers)

@@ -32,6 +32,7 @@ struct Queries {
 struct SearchParams {
   size_t k = 10;          // results a query
   size_t survivors = 0;   // rows completed after the sign plane; 0: all that an upper bound cannot rule out (exact)
+  bool expand = false;    // many queries may be scored by whole codes at once, which finds no less than survivors do
   bool filtered = false;  // only ids in `allow`
   std::span<const int64_t> allow;
   const float* floors = nullptr;  // of each query: only results that score above it. Null: any
@@ -44,6 +45,8 @@ class FlatIndex {
   static std::unique_ptr<FlatIndex> open(std::shared_ptr<const File> file, bool map);
 
   const RowFormat& format() const noexcept { return format_; }
+  // Whether a batch of so many queries is scored by whole codes where SearchParams allows it.
+  static bool expands(size_t queries);
   size_t size() const;
   bool mapped() const noexcept { return file_ != nullptr; }
 

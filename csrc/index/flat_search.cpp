@@ -2,6 +2,7 @@
 // into scores and keep what passes a rising threshold (select), complete the kept rows over all planes (complete).
 //
 // Progressive: keep the best `survivors` by the sign plane's score, complete those at the end.
+// Many queries at once: whole codes (expanded.h), which is faster from some dozens of them on.
 // Exact: scores are raised by a bound on what the sign plane cannot see (scan_margin); rows whose bound still reaches
 // the k-th final score are completed at once, and the k-th score rises. Nothing that belongs to the answer is lost.
 #include <algorithm>
@@ -9,6 +10,7 @@
 #include <functional>
 #include <limits>
 #include <mutex>
+#include <numeric>
 #include <optional>
 #include <span>
 #include <utility>
@@ -17,6 +19,8 @@
 #include "base/error.h"
 #include "base/scratch.h"
 #include "base/threads.h"
+#include "index/complete.h"
+#include "index/expanded.h"
 #include "index/flat.h"
 #include "index/query.h"
 #include "index/survivors.h"
@@ -26,8 +30,10 @@ namespace bebr {
 namespace {
 
 constexpr float kLowest = -std::numeric_limits<float>::infinity();
-constexpr size_t kGroup = 256;             // queries scanned together: their integer forms stay in L2
-constexpr size_t kMostChunkRows = 1024;    // of a chunk, so that the first threshold does not come too late
+constexpr size_t kGroup = 256;           // queries scanned together: their integer forms stay in L2
+constexpr size_t kExpandedGroup = 1024;  // the same where rows are expanded: once for all of them
+constexpr size_t kExpandedFrom = 8;      // of Kernels::expand_queries: here sign planes alone rule out nearly all rows
+constexpr size_t kMostChunkRows = 1024;  // of a chunk, so that the first threshold does not come too late
 constexpr size_t kChunkBytes = 16 * 1024;  // of codes, and about as much of sums: L1, when tables are looked up
 constexpr size_t kFewestPartRows = 4096;   // less work than this is not worth a thread
 
@@ -74,7 +80,8 @@ class FlatIndex::Scan {
       for (size_t q = begin; q < end; ++q) fine_[q] = make_fine_query(view_.spec, queries.y + q * dims);
     });
     set_mask();
-    if (direct_) return;
+    expands_ = !direct_ && (exact_ || params.expand) && expands(queries.count);
+    if (direct_ || expands_) return;
     if (exact_) {
       // The margin is reckoned against the query that final scores use.
       std::vector<float> rounded(queries.count * dims);
@@ -95,8 +102,9 @@ class FlatIndex::Scan {
       });
       return;
     }
-    for (size_t first = 0; first < queries_.count; first += kGroup)
-      run_group(first, std::min(kGroup, queries_.count - first), sink);
+    const size_t group = expands_ ? kExpandedGroup : kGroup;
+    for (size_t first = 0; first < queries_.count; first += group)
+      run_group(first, std::min(group, queries_.count - first), sink);
   }
 
  private:
@@ -119,23 +127,8 @@ class FlatIndex::Scan {
         if (index_.alive(i)) allowed_rows_.push_back(static_cast<uint32_t>(i));
   }
 
-  float final_score(size_t q, uint32_t row, int32_t sum) const {
-    const double s = queries_.base[q] + fine_[q].scale * sum;
-    if (index_.format_.factor == Factor::None) return static_cast<float>(s);
-    const float f = index_.format_.code.value(rows_.factors + size_t{row} * index_.format_.code.bytes);
-    return static_cast<float>(index_.format_.factor == Factor::Mul ? s * f : s - f);
-  }
-
   void complete(size_t q, std::span<const uint32_t> rows, TopK& top) const {
-    constexpr size_t kPiece = 256;
-    int32_t sums[kPiece];
-    const int64_t* ids = rows_.ids;
-    for (size_t i = 0; i < rows.size(); i += kPiece) {
-      const size_t n = std::min(kPiece, rows.size() - i);
-      kernels_.complete(view_, fine_[q].y16.as<int16_t>(), fine_[q].planes(0, view_.spec.planes), rows.data() + i, n,
-                        sums);
-      for (size_t j = 0; j < n; ++j) top.push({final_score(q, rows[i + j], sums[j]), ids[rows[i + j]]});
-    }
+    complete_rows(index_.format_, rows_, fine_[q], queries_.base[q], rows, top);
   }
 
   TopK make_top(size_t q) const { return TopK(params_.k, params_.floors != nullptr ? params_.floors[q] : kLowest); }
@@ -177,11 +170,38 @@ class FlatIndex::Scan {
                            threshold, static_cast<uint32_t>(first_row), kept, kept_scores);
   }
 
+  // Of blocks [first, last), by whole codes.
+  std::vector<TopK> expanded_part(size_t q0, size_t nq, size_t first, size_t last) const {
+    const RowFormat& format = index_.format_;
+    std::vector<float> rounded;
+    const float* y = queries_.y + q0 * format.spec.dims();
+    if (exact_) {
+      rounded.resize(nq * format.spec.dims());
+      for (size_t i = 0; i < nq; ++i) fine_values(format.spec, fine_[q0 + i], rounded.data() + i * format.spec.dims());
+      y = rounded.data();
+    }
+    ExpandedScan expanded(format, y, queries_.base + q0, nq, params_.k,
+                          params_.floors != nullptr ? params_.floors + q0 : nullptr, exact_);
+    std::vector<uint32_t> who(nq);
+    std::iota(who.begin(), who.end(), 0u);
+    const size_t row = first * kBlockRows;
+    expanded.scan(rows_.part(format, row, std::min(last * kBlockRows, rows_.rows) - row),
+                  mask_.empty() ? nullptr : mask_.data() + first, who, nullptr);
+    std::vector<TopK> tops;
+    for (uint32_t i = 0; i < nq; ++i) {
+      if (i + 1 < nq) expanded.prefetch(i + 1);
+      tops.push_back(make_top(q0 + i));
+      expanded.settle(i, fine_[q0 + i], tops.back());
+    }
+    return tops;
+  }
+
   void run_group(size_t q0, size_t nq, const Sink& sink) const {
     const size_t chunk = chunk_blocks(nq);
-    if (exact_) {
-      const auto tops = by_parts<std::vector<TopK>>(
-          [&](size_t first, size_t last) { return exact_part(q0, nq, first, last, chunk); });
+    if (exact_ || expands_) {
+      const auto tops = by_parts<std::vector<TopK>>([&](size_t first, size_t last) {
+        return expands_ ? expanded_part(q0, nq, first, last) : exact_part(q0, nq, first, last, chunk);
+      });
       parallel_for(nq, 1, [&](size_t begin, size_t end) {
         for (size_t i = begin; i < end; ++i) {
           TopK top = make_top(q0 + i);
@@ -304,7 +324,8 @@ class FlatIndex::Scan {
   const ScanView view_;
   const Kernels& kernels_;
   bool exact_ = false;
-  bool direct_ = false;  // few rows to look at: all of allowed_rows_ are completed, nothing is scanned
+  bool expands_ = false;  // by whole codes
+  bool direct_ = false;   // few rows to look at: all of allowed_rows_ are completed, nothing is scanned
   const float* coarse_base_ = nullptr;
   const uint8_t* coarse_factors_ = nullptr;
   FactorCode coarse_code_;
@@ -313,6 +334,11 @@ class FlatIndex::Scan {
   std::vector<uint16_t> mask_;  // empty: every row
   std::vector<uint32_t> allowed_rows_;
 };
+
+bool FlatIndex::expands(size_t queries) {
+  const size_t from = kernels().expand_queries;
+  return from > 0 && queries >= kExpandedFrom * from;
+}
 
 std::vector<uint32_t> FlatIndex::rows_of(std::span<const int64_t> ids) const {
   need_map();

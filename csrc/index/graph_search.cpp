@@ -16,7 +16,28 @@ namespace {
 constexpr float kLowest = -std::numeric_limits<float>::infinity();
 constexpr float kMargin = 2;  // csrc/README.md
 
+// In rows taken one by one: what a candidate of a walk costs; a row of a flat index, by a batch that is large enough to
+// expand it and otherwise; a row that is copied into one.
+constexpr double kCandidateCost = 12, kExpandedCost = 0.05, kScannedCost = 0.15, kCopyCost = 15;
+
+// Survivors where a batch is not expanded: of the rows, so many that no figure of csrc/README.md loses .002 by it.
+SearchParams flat_params(size_t k, size_t rows) {
+  SearchParams params;
+  params.k = k;
+  params.survivors = std::max(32 * k, rows / 32);
+  params.expand = true;
+  return params;
+}
+
 }  // namespace
+
+std::unique_ptr<FlatIndex> GraphIndex::set_apart(std::span<const uint32_t> slots) const {
+  Rows rows;
+  for (const uint32_t slot : slots) copy_out(slot, rows);
+  auto apart = std::make_unique<FlatIndex>(format_);
+  apart->add(slots.size(), rows.planes.data(), rows.factors.data(), rows.ids.data());
+  return apart;
+}
 
 void GraphIndex::search(const Queries& queries, const Search& params, float* scores, int64_t* out_ids) const {
   if (params.k < 1) fail(Code::InvalidArgument, "k is 0: want k >= 1");
@@ -52,7 +73,13 @@ void GraphIndex::search(const Queries& queries, const Search& params, float* sco
   const double share = eligible == 0 ? 1 : static_cast<double>(eligible) / static_cast<double>(there);
   const double widened =
       std::max(static_cast<double>(ef) * std::pow(share, -0.75), static_cast<double>(params.k) * (2 / share - 1));
-  const bool direct = widened * 12 >= static_cast<double>(eligible);
+  const bool direct = widened * kCandidateCost >= static_cast<double>(eligible);
+  if (params.filtered && queries.count > 1) {
+    const auto n = static_cast<double>(eligible), batch = static_cast<double>(queries.count);
+    const double row = FlatIndex::expands(queries.count) ? kExpandedCost : kScannedCost;
+    if (n * (row + kCopyCost / batch) < std::min(widened * kCandidateCost, n))
+      return set_apart(few)->search(queries, flat_params(params.k, eligible), scores, out_ids);
+  }
   const auto all = [&] {
     std::vector<uint32_t> slots;
     if (params.filtered) return few;

@@ -5,6 +5,7 @@
 #include <cstring>
 #include <functional>
 
+#include "index/complete.h"
 #include "index/ivf_scan.h"
 
 namespace bebr {
@@ -115,7 +116,7 @@ size_t IvfIndex::Scan::Progressive::narrow(uint32_t query, const List& list, Kep
   if (n == 0) return 0;
   if (!q.top.full()) {
     const size_t best = best_first(rows, scores_.data() + (rows - rows_.data()), n);
-    group_.complete(q, list, kept.base, {rows, best});
+    complete_rows(index_.format_, list.view, q.fine, kept.base, {rows, best}, q.top);
     // Of the others, those that can still reach it.
     const uint32_t* others = rows + best;
     const float* scores = scores_.data() + (others - rows_.data());
@@ -127,7 +128,7 @@ size_t IvfIndex::Scan::Progressive::narrow(uint32_t query, const List& list, Kep
     n = more;
   }
   if (!two_steps_ || !q.top.full()) {
-    group_.complete(q, list, kept.base, {rows, n});
+    complete_rows(index_.format_, list.view, q.fine, kept.base, {rows, n}, q.top);
     return 0;
   }
   const ScanView view = list.view.scan(spec_);
@@ -181,7 +182,9 @@ void IvfIndex::Scan::Progressive::finish(uint32_t query, const List& list, const
     int32_t sums[kPiece];
     for (size_t j = 0; j < some; ++j) rows[j] = left[j].row;
     scan_.kernels_.complete(view, q.fine.y16.as<int16_t>(), q.fine.planes(2, spec_.planes), rows, some, sums);
-    for (size_t j = 0; j < some; ++j) group_.push(q, list, kept.base, rows[j], left[j].sum + sums[j]);
+    for (size_t j = 0; j < some; ++j)
+      q.top.push({final_score(index_.format_, list.view.factors, kept.base, q.fine, rows[j], left[j].sum + sums[j]),
+                  list.view.ids[rows[j]]});
   }
 }
 

@@ -2,13 +2,10 @@
 //
 // ivf_progressive.cpp: sign planes by lookup tables, then the other planes of what they leave over. A list may have one
 // visitor or many.
-// ivf_expanded.cpp: a list's rows are expanded to bytes and multiplied with all its visitors at once; worth it from
-// Kernels::expand_queries visitors on.
+// expanded.cpp: whole codes by all visitors of a list at once; worth it from Kernels::expand_queries visitors on.
 #pragma once
 
 #include <cstdint>
-#include <limits>
-#include <optional>
 #include <span>
 #include <vector>
 
@@ -31,7 +28,6 @@ class IvfIndex::Scan {
  private:
   class Group;
   class Progressive;
-  class Expanded;
 
   // Exact: scores are raised by bounds, not by a margin of standard deviations.
   bool exact() const noexcept { return params_.margin < 0; }
@@ -86,12 +82,10 @@ class IvfIndex::Scan::Group {
   // The queries' y; where the search is exact, what their fine forms stand for, put into `room`.
   const float* values(std::vector<float>& room) const;
   float shift(uint32_t query, size_t list) const { return scan_.shift(first_ + query, list); }
-  // Final scores of rows of a list: all planes.
-  void complete(Query& q, const List& list, float base, std::span<const uint32_t> rows);
-  void push(Query& q, const List& list, float base, uint32_t row, int32_t sum);
 
  private:
   void complete_allowed();
+  void scan_expanded(const std::vector<uint32_t>& who, const Visits& visits);
   void probe_all();
   void probe(const std::vector<uint32_t>& who, size_t probes);
   Visits visits(const std::vector<uint32_t>& who, const std::vector<uint32_t>& lists, size_t probes, size_t from,
@@ -147,44 +141,6 @@ class IvfIndex::Scan::Progressive {
   std::vector<Left> left_;
   size_t after_two_ = 0;  // bytes of the rest that the second plane takes
   Buffer tables_, y8_;
-};
-
-// All lists in turn, whole codes by all visitors at once.
-class IvfIndex::Scan::Expanded {
- public:
-  explicit Expanded(Group& group);
-  void run(const Visits& visits);
-
- private:
-  // A row that may belong to the answer. Its final score lies between the two.
-  struct Candidate {
-    float lowered, raised;
-    uint32_t list, row;
-  };
-  struct Pool {
-    std::vector<Candidate> candidates;
-    std::vector<float> best;                                    // the k best lowered scores, worst in front
-    float threshold = -std::numeric_limits<float>::infinity();  // a candidate's raised score must be above
-  };
-
-  void scan_list(size_t list, std::span<const uint32_t> who);
-  void collect(uint32_t query, size_t list, size_t rows);
-  static void drop(Pool& pool);
-  void prefetch(uint32_t query);
-  void settle(uint32_t query);
-
-  Group& group_;
-  const Scan& scan_;
-  const IvfIndex& index_;
-  const CodeSpec& spec_;
-  ByteQueries queries_;
-  std::vector<float> raises_;  // of a score by bytes, before the factor
-  std::vector<Pool> pools_;
-  // Of the list at hand.
-  Buffer y8_, expanded_;
-  std::vector<int32_t> sums_;
-  std::vector<uint32_t> rows_;
-  std::vector<float> scores_, shifts_;
 };
 
 }  // namespace bebr

@@ -6,6 +6,8 @@
 
 #include "base/error.h"
 #include "base/threads.h"
+#include "index/complete.h"
+#include "index/expanded.h"
 #include "index/ivf_scan.h"
 
 namespace bebr {
@@ -106,7 +108,7 @@ void IvfIndex::Scan::Group::probe(const std::vector<uint32_t>& who, size_t probe
     vectors = gathered.data();
   }
   index_.centroids_.nearest(vectors, who.size(), probes, lists.data());
-  if (scan_.expands(who.size(), probes)) return Expanded(*this).run(visits(who, lists, probes, 0, probes));
+  if (scan_.expands(who.size(), probes)) return scan_expanded(who, visits(who, lists, probes, 0, probes));
   Progressive progressive(*this);
   if (who.size() * probes < kSharedVisits * index_.lists_.size()) {
     for (size_t i = 0; i < who.size(); ++i)
@@ -141,25 +143,24 @@ Visits IvfIndex::Scan::Group::visits(const std::vector<uint32_t>& who, const std
   return found;
 }
 
-void IvfIndex::Scan::Group::complete(Query& q, const List& list, float base, std::span<const uint32_t> rows) {
-  const CodeSpec& spec = index_.format_.spec;
-  int32_t sums[kPiece];
-  for (size_t i = 0; i < rows.size(); i += kPiece) {
-    const size_t some = std::min(kPiece, rows.size() - i);
-    scan_.kernels_.complete(list.view.scan(spec), q.fine.y16.as<int16_t>(), q.fine.planes(0, spec.planes),
-                            rows.data() + i, some, sums);
-    for (size_t j = 0; j < some; ++j) push(q, list, base, rows[i + j], sums[j]);
+void IvfIndex::Scan::Group::scan_expanded(const std::vector<uint32_t>& who, const Visits& visits) {
+  const RowFormat& format = index_.format_;
+  std::vector<float> room, shifts;
+  const float* y = values(room);
+  const float* floors = scan_.params_.floors;
+  ExpandedScan expanded(format, y, scan_.queries_.base + first_, queries_.size(), scan_.params_.k,
+                        floors != nullptr ? floors + first_ : nullptr, scan_.exact());
+  for (size_t l = 0; l < index_.lists_.size(); ++l) {
+    const std::span<const uint32_t> visitors = visits.of(l);
+    if (visitors.empty() || scan_.nothing_in(l)) continue;
+    shifts.resize(visitors.size());
+    for (size_t i = 0; i < visitors.size(); ++i) shifts[i] = shift(visitors[i], l);
+    expanded.scan(index_.lists_[l].view, scan_.mask(l), visitors, shifts.data());
   }
-}
-
-void IvfIndex::Scan::Group::push(Query& q, const List& list, float base, uint32_t row, int32_t sum) {
-  double score = base + q.fine.scale * sum;
-  if (index_.format_.factor != Factor::None) {
-    const FactorCode& code = index_.format_.code;
-    const float f = code.value(list.view.factors + size_t{row} * code.bytes);
-    score = index_.format_.factor == Factor::Mul ? score * f : score - f;
+  for (size_t i = 0; i < who.size(); ++i) {
+    if (i + 1 < who.size()) expanded.prefetch(who[i + 1]);
+    expanded.settle(who[i], queries_[who[i]].fine, queries_[who[i]].top);
   }
-  q.top.push({static_cast<float>(score), list.view.ids[row]});
 }
 
 void IvfIndex::Scan::Group::complete_allowed() {
@@ -170,7 +171,8 @@ void IvfIndex::Scan::Group::complete_allowed() {
     size_t n = 0;
     for (; i < allowed.size() && allowed[i].list == l && n < kPiece; ++i) piece[n++] = allowed[i].row;
     for (uint32_t q = 0; q < queries_.size(); ++q)
-      complete(queries_[q], index_.lists_[l], queries_[q].base + shift(q, l), {piece, n});
+      complete_rows(index_.format_, index_.lists_[l].view, queries_[q].fine, queries_[q].base + shift(q, l), {piece, n},
+                    queries_[q].top);
   }
 }
 

@@ -8,6 +8,17 @@
 
 namespace bebr {
 
+RowView RowView::part(const RowFormat& format, size_t first, size_t count) const noexcept {
+  RowView part = *this;
+  part.blocks += first / kBlockRows * block_bytes(format.spec);
+  part.rest += first * format.spec.rest_bytes();
+  if (factors != nullptr) part.factors += first * format.code.bytes;
+  if (stage_factors != nullptr) part.stage_factors += first * format.code.bytes;
+  part.ids += first;
+  part.rows = count;
+  return part;
+}
+
 void copy_row(const RowFormat& format, const RowView& view, size_t at, Rows& out) {
   const size_t row_bytes = format.spec.row_bytes(), width = format.code.bytes;
   out.planes.resize(out.planes.size() + row_bytes);

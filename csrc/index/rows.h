@@ -32,6 +32,8 @@ struct RowView {
   size_t rows = 0;
 
   ScanView scan(const CodeSpec& spec) const noexcept { return {spec, blocks, rest, rows}; }
+  // `count` rows from `first` on, which begins a block.
+  RowView part(const RowFormat& format, size_t first, size_t count) const noexcept;
 };
 
 // Rows copied out, one after the other.

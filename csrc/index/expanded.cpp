@@ -1,0 +1,139 @@
+#include "index/expanded.h"
+
+#include <algorithm>
+#include <cmath>
+#include <functional>
+
+#include "index/complete.h"
+
+namespace bebr {
+namespace {
+
+constexpr size_t kChunkRows = 128;  // rows expanded at a time: 48 KB at 384 dims, L1 and a little more
+constexpr size_t kTogether = 64;    // visitors whose sums over a chunk stand in memory at a time: 32 KB
+// Standard deviations of what rounding to bytes may take from a score, on either side: a row is lost only where its
+// error and that of the k-th differ by 4, which is 2.8 of the difference's own.
+constexpr float kDeviations = 2;
+constexpr size_t kMostCandidates = 256;  // more than k that wait before those that cannot matter any more go
+constexpr float kLowest = -std::numeric_limits<float>::infinity();
+
+}  // namespace
+
+ExpandedScan::ExpandedScan(const RowFormat& format, const float* y, const float* base, size_t count, size_t k,
+                           const float* floors, bool exact)
+    : format_(format),
+      spec_(format.spec),
+      kernels_(kernels()),
+      k_(k),
+      queries_(make_byte_queries(format.spec, y, count)),
+      base_(base, base + count),
+      raises_(count),
+      pools_(count) {
+  for (size_t i = 0; i < count; ++i) {
+    // Exact: one part in 10^5 more, for the float arithmetic of select.
+    raises_[i] = exact ? queries_.bound[i] + 1e-5f * (std::fabs(base[i]) + std::fabs(queries_.base[i]))
+                       : kDeviations * queries_.deviation[i];
+    if (floors != nullptr) pools_[i].threshold = floors[i];
+  }
+  expanded_.resize(kChunkRows / kBlockRows * expanded_bytes(queries_.groups));
+  sums_.resize(kTogether * kChunkRows);
+  rows_.resize(kChunkRows + 16);
+  scores_.resize(kChunkRows + 16);
+}
+
+void ExpandedScan::scan(const RowView& view, const uint16_t* mask, std::span<const uint32_t> who, const float* shifts) {
+  views_.push_back(view);
+  const FactorCode& code = format_.code;
+  const size_t query_bytes = y8_stride(queries_.groups);
+  if (y8_.size() < who.size() * query_bytes) y8_.resize(who.size() * query_bytes);
+  for (size_t i = 0; i < who.size(); ++i)
+    std::copy_n(queries_.y8.as<int8_t>() + who[i] * query_bytes, query_bytes, y8_.as<int8_t>() + i * query_bytes);
+  for (size_t row = 0; row < view.rows; row += kChunkRows) {
+    const size_t rows = std::min(kChunkRows, view.rows - row), blocks = block_count(rows);
+    const uint16_t* allowed = mask != nullptr ? mask + row / kBlockRows : nullptr;
+    if (allowed != nullptr && std::all_of(allowed, allowed + blocks, [](uint16_t m) { return m == 0; })) continue;
+    kernels_.expand(view.scan(spec_), row / kBlockRows, blocks, expanded_.data());
+    for (size_t v = 0; v < who.size(); v += kTogether) {
+      const size_t some = std::min(kTogether, who.size() - v);
+      kernels_.dot_expanded(expanded_.data(), blocks, queries_.groups, y8_.as<int8_t>() + v * query_bytes, some,
+                            sums_.data(), kChunkRows);
+      for (size_t i = 0; i < some; ++i) {
+        const uint32_t query = who[v + i];
+        const float shift = shifts != nullptr ? shifts[v + i] : 0;
+        const size_t kept = kernels_.select(
+            sums_.data() + i * kChunkRows, rows, view.factors != nullptr ? view.factors + row * code.bytes : nullptr,
+            code, format_.factor, allowed, base_[query] + queries_.base[query] + shift + raises_[query],
+            queries_.scale[query], pools_[query].threshold, static_cast<uint32_t>(row), rows_.data(), scores_.data());
+        if (kept > 0) collect(query, shift, kept);
+      }
+    }
+  }
+}
+
+// Takes the rows in rows_, whose raised scores are in scores_, as candidates.
+void ExpandedScan::collect(uint32_t query, float shift, size_t rows) {
+  Pool& pool = pools_[query];
+  const uint8_t* factors = views_.back().factors;
+  const FactorCode& code = format_.code;
+  const auto at = static_cast<uint32_t>(views_.size() - 1);
+  const size_t before = pool.candidates.size();
+  const float raise = 2 * raises_[query];
+  const bool multiplies = format_.factor == Factor::Mul;
+  for (size_t i = 0; i < rows; ++i) {
+    const float spread = multiplies ? raise * code.value(factors + rows_[i] * code.bytes) : raise;
+    pool.candidates.push_back({scores_[i] - spread, scores_[i], at, rows_[i], shift});
+  }
+  const std::span<const Candidate> fresh = std::span(pool.candidates).subspan(before);
+  if (pool.best.size() < k_) {  // all of the first rows get here: one selection instead of as many steps of a heap
+    for (const Candidate& c : fresh) pool.best.push_back(c.lowered);
+    if (pool.best.size() < k_) return;
+    const auto end = pool.best.begin() + static_cast<ptrdiff_t>(k_);
+    std::nth_element(pool.best.begin(), end - 1, pool.best.end(), std::greater<>());
+    pool.best.erase(end, pool.best.end());
+    std::make_heap(pool.best.begin(), pool.best.end(), std::greater<>());
+  } else {
+    const float worst = pool.best.front();
+    for (const Candidate& c : fresh) {
+      if (!(c.lowered > pool.best.front())) continue;
+      std::pop_heap(pool.best.begin(), pool.best.end(), std::greater<>());
+      pool.best.back() = c.lowered;
+      std::push_heap(pool.best.begin(), pool.best.end(), std::greater<>());
+    }
+    if (pool.best.front() == worst) return;
+  }
+  // A raised score that equals the k-th lowered one may still belong to the answer.
+  pool.threshold = std::max(pool.threshold, std::nextafter(pool.best.front(), kLowest));
+  if (before == 0 || pool.candidates.size() > k_ + kMostCandidates) drop(pool);
+}
+
+void ExpandedScan::drop(Pool& pool) {
+  std::erase_if(pool.candidates, [&](const Candidate& c) { return !(c.raised > pool.threshold); });
+}
+
+void ExpandedScan::prefetch(uint32_t query) {
+  drop(pools_[query]);
+  for (const Candidate& c : pools_[query].candidates) {
+    const RowView& view = views_[c.view];
+    for (uint32_t g = 0; g < spec_.groups(); g += 4)
+      __builtin_prefetch(view.blocks + sign_offset(spec_.groups(), c.row, g));
+    const uint8_t* rest = view.rest + size_t{c.row} * spec_.rest_bytes();
+    for (uint32_t at = 0; at < spec_.rest_bytes(); at += 64) __builtin_prefetch(rest + at);
+  }
+}
+
+void ExpandedScan::settle(uint32_t query, const FineQuery& fine, TopK& top) {
+  Pool& pool = pools_[query];
+  drop(pool);
+  constexpr size_t kPiece = 64;
+  uint32_t rows[kPiece];
+  for (size_t i = 0; i < pool.candidates.size();) {  // they stand view after view
+    const Candidate& first = pool.candidates[i];
+    size_t n = 0;
+    for (; i < pool.candidates.size() && pool.candidates[i].view == first.view && n < kPiece; ++i)
+      rows[n++] = pool.candidates[i].row;
+    complete_rows(format_, views_[first.view], fine, base_[query] + first.shift, {rows, n}, top);
+  }
+  pool.candidates.clear();
+}
+
+}  // namespace bebr

@@ -1,0 +1,65 @@
+// Search by whole codes, many queries at once: rows are expanded to bytes and multiplied with all queries that look at
+// them (Kernels::expand, dot_expanded). For the flat index in batches and for lists of an IVF with many visitors.
+#pragma once
+
+#include <cstdint>
+#include <limits>
+#include <span>
+#include <vector>
+
+#include "base/buffer.h"
+#include "index/query.h"
+#include "index/rows.h"
+#include "index/topk.h"
+
+namespace bebr {
+
+// Rows that may belong to the answers of some queries, in one thread. Queries are rounded to bytes; what rounding may
+// hide keeps a row a candidate, and the few candidates that are left at the end are completed with the fine query.
+class ExpandedScan {
+ public:
+  // y: count * dims, base: count. k: results a query. floors: of each query, scores that do not count; null: none.
+  // exact: nothing is lost, by an upper bound; else what rounding hides is taken by its standard deviation.
+  ExpandedScan(const RowFormat& format, const float* y, const float* base, size_t count, size_t k, const float* floors,
+               bool exact);
+
+  // Rows of `view` that `mask` allows (a bit a row; null: all), by queries `who`. shifts: of each of these, what is
+  // added to its base here; null: nothing. The view must stay as it is until queries are settled.
+  void scan(const RowView& view, const uint16_t* mask, std::span<const uint32_t> who, const float* shifts);
+
+  // Completes the candidates of a query into `top`, and forgets them. prefetch: asks for their codes from memory.
+  void prefetch(uint32_t query);
+  void settle(uint32_t query, const FineQuery& fine, TopK& top);
+
+ private:
+  // Its final score lies between the two.
+  struct Candidate {
+    float lowered, raised;
+    uint32_t view, row;
+    float shift;
+  };
+  struct Pool {
+    std::vector<Candidate> candidates;
+    std::vector<float> best;                                    // the k best lowered scores, worst in front
+    float threshold = -std::numeric_limits<float>::infinity();  // a candidate's raised score must be above
+  };
+
+  void collect(uint32_t query, float shift, size_t rows);
+  static void drop(Pool& pool);
+
+  const RowFormat& format_;
+  const CodeSpec& spec_;
+  const Kernels& kernels_;
+  size_t k_;
+  ByteQueries queries_;
+  std::vector<float> base_, raises_;  // raises: of a score by bytes, before the factor
+  std::vector<Pool> pools_;
+  std::vector<RowView> views_;
+  // Of the view at hand.
+  Buffer y8_, expanded_;
+  std::vector<int32_t> sums_;
+  std::vector<uint32_t> rows_;
+  std::vector<float> scores_;
+};
+
+}  // namespace bebr
