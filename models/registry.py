@@ -16,6 +16,7 @@ __all__ = ["GROUP", "load", "names"]
 GROUP = "bebr.producers"
 
 _OWN = {
+    "gvt": "bebr.models.gvt:load",
     "minilm": "bebr.models.minilm:MiniLM",
     "rils": "bebr.models.rils:load",
     "sentence-transformers": "bebr.models.adapters:SentenceTransformers",
