@@ -104,7 +104,7 @@ class Objective(nn.Module):
         if self.objective == "mask":
             seen = norm(encoder.encode(torch.where(away[..., None], self.mask_token, patches), None, paths))
             return distance(self.head(seen[:, 1:]), self._wanted(pixels)[:, 1:], away)
-        kept = away.long().argsort(1, stable=True)[:, : patches.shape[1] - self.hides]
+        kept = away.long().argsort(dim=1, stable=True)[:, : patches.shape[1] - self.hides]
         seen = norm(encoder.encode(patches, kept, paths))
         full = self.mask_token.expand(*patches.shape).scatter(
             1, kept[..., None].expand(-1, -1, patches.shape[2]), seen[:, 1:]

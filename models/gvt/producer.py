@@ -21,7 +21,9 @@ from bebr.models.producer import Producer, Progress, check_batch_size
 
 __all__ = ["Gvt", "normalised"]
 
-_WANTED = "a folder that save() wrote, or a file of GVT, of EVA02_CLIP_L_psz14 or of timm's eva02_large_patch14_clip_224"
+_WANTED = (
+    "a folder that save() wrote, or a file of GVT, of EVA02_CLIP_L_psz14 or of timm's eva02_large_patch14_clip_224"
+)
 _MEAN, _DEVIATION = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
 
 
@@ -96,7 +98,9 @@ class Gvt(Producer):
         Raises ValueError where the weights came without a resampler, and what ``embed`` raises.
         """
         if not self.network.config.latents:
-            raise ValueError("latents: these weights are an encoder's alone: they have no resampler; tokens() they have")
+            raise ValueError(
+                "latents: these weights are an encoder's alone: they have no resampler; tokens() they have"
+            )
         return self._several(self.network.resample, self.network.config.latents, items, batch_size, progress)
 
     def tokens(
