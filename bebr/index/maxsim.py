@@ -31,7 +31,7 @@ _FEWEST_CANDIDATES = 64
 class MaxSimIndex:
     """Documents, each of one or more vectors, under int64 ids from 0 to 2^46 - 1.
 
-    index: any :class:`Index`, empty or with the rows of an earlier MaxSimIndex; its rows belong to this one from then on.
+    index: any :class:`Index`, empty or with the rows of an earlier MaxSimIndex; they belong to this one from then on.
 
     search() asks the index for the rows nearest to each vector of the query, and scores every document that has one of
     them by all codes of all its vectors. Threads: any number may search at once; ``add`` and ``remove`` want no search

@@ -1,7 +1,7 @@
-"""Tasks on scenes of a few emoji, for an encoder that stays as it is: what is there, how many, and which scenes hold it.
+"""Tasks on scenes of a few emoji, for an encoder that stays as it is: what is there, how many, which scenes hold it.
 
-Counting and identification are those that GVT is judged by (arXiv 2305.12223, section 4): how many of a named kind there
-are, and whether there is one. A small resampler asks the encoder's tokens, with the kind's own vector in its latents.
+Counting and identification are those that GVT is judged by (arXiv 2305.12223, section 4): how many of a named kind are
+there, and whether one is. A small resampler asks the encoder's tokens, with the kind's own vector in its latents.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -52,15 +53,13 @@ def drawn(
     count: int,
     seed: int,
     side: int,
-    objects: tuple[int, int] = (3, 6),
-    most_kinds: int = 3,
+    **options: Any,
 ) -> Scenes:
-    """``count`` scenes of ``kinds``, rows of the set; the styles take turns, a scene has one."""
+    """``count`` scenes of ``kinds``, rows of the set; the styles take turns, one a scene. options: ``compose``'s."""
     names = [emoji.emoji[kind].name for kind in kinds]
     pictures = {style: np.asarray(emoji.pictures[style][list(kinds)]) for style in styles}
     made = [
-        compose(pictures[styles[number % len(styles)]], names, number, seed, side, objects, most_kinds)
-        for number in range(count)
+        compose(pictures[styles[number % len(styles)]], names, number, seed, side, **options) for number in range(count)
     ]
     counts = np.array([np.bincount(one.labels, minlength=len(kinds)) for one in made])
     images, owners = np.stack([one.image for one in made]), np.stack([one.owners for one in made])
@@ -102,10 +101,8 @@ class Probe:
             for group in optimizer.param_groups:
                 group["lr"] = 3e-3 * training.rate(step, steps, 0.1)
             sizes = random.integers(0, COUNTS, batch // 2)
-            asked = np.concatenate(
-                [[present[size][random.integers(len(present[size]))] for size in sizes]]
-                + [absent[random.integers(0, len(absent), batch - batch // 2)]]
-            )
+            there_are = [present[size][random.integers(len(present[size]))] for size in sizes]
+            asked = np.concatenate([there_are, absent[random.integers(0, len(absent), batch - batch // 2)]])
             there, count = self._answers(tokens, asked)
             is_there = torch.from_numpy(np.arange(batch) < batch // 2).long()
             loss = entropy(there, is_there) + entropy(count[: batch // 2], torch.from_numpy(sizes))
@@ -134,7 +131,7 @@ class Probe:
             yes, count = self._answered(tokens, asked)
             no, _ = self._answered(tokens, absent)
         ends = np.cumsum([0, *map(len, present)])
-        told = [float((count[a:b] == size).mean()) for size, (a, b) in enumerate(zip(ends, ends[1:], strict=False))]
+        told = [float((count[a:b] == size).mean()) for size, (a, b) in enumerate(pairwise(ends))]
         return {"oc": float(np.mean(told)), "mci": float((yes == 1).mean() / 2 + (no == 0).mean() / 2)}
 
     def _answered(self, tokens: Floats, asked: npt.NDArray[np.int64]) -> tuple[Any, Any]:
