@@ -1,7 +1,8 @@
 """MaxSimIndex: documents of several vectors each, over any index of their codes.
 
-The score of a document is the sum, over the query's vectors, of the best similarity among the document's vectors (late
-interaction: Khattab and Zaharia 2020, arXiv 2004.12832, section 3.3). Under l2 it is the sum of least squared distances.
+The score of a document is the sum, over the query's vectors, of the best similarity among the document's vectors
+(late interaction: Khattab and Zaharia 2020, arXiv 2004.12832, section 3.3). Under l2 it is the sum of least squared
+distances.
 """
 
 from __future__ import annotations
@@ -89,7 +90,7 @@ class MaxSimIndex:
         self._sizes |= sizes
 
     def remove(self, ids: ArrayLike) -> int:
-        """Remove the documents of ``ids`` int64[n]; those not present are passed over. Returns how many were removed."""
+        """Remove documents by ``ids`` int64[n]; those not present are passed over. Returns how many were removed."""
         going = {number: self._sizes[number] for number in as_ids(ids, "ids").tolist() if number in self._sizes}
         if going:
             self._index.remove(_rows(going))

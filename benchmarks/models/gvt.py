@@ -78,10 +78,10 @@ class Sizes:
     judged: int = 500
     singles: int = 60
     alone: int = 6
-    questions: int = 400
+    questions: int = 300
     batch: int = 32
     teacher_batch: int = 48
-    teacher_steps: tuple[int, int, int] = (700, 500, 900)
+    teacher_steps: tuple[int, int, int] = (600, 300, 600)
 
 
 class Data:
@@ -341,7 +341,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="of start, batches, masks and probe")
-    parser.add_argument("--steps", type=int, default=400, help="of the distillation, and of all at equal steps")
+    parser.add_argument("--steps", type=int, default=300, help="of the distillation, and of all at equal steps")
     parser.add_argument("--rate", type=float, default=2e-3, help="learning rate at its height")
     parser.add_argument("--threads", type=int, default=1, help="threads of torch and bebr")
     parser.add_argument("--json", type=Path, help="keep figures here, and go on from what it holds")

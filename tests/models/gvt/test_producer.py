@@ -358,7 +358,7 @@ def test_crops_show_what_they_are_of():
     across, down = found[:, 0, 8, -1] - found[:, 0, 8, 0], found[:, 1, -1, 8] - found[:, 1, 0, 8]
     assert 140 < int((across < 0).sum()) < 260 and bool((down > 0).all())  # half are mirrored, none upside down
     area = across.abs() * down / (19 * 15 / 16) ** 2 * (19 / 20) ** 2
-    assert 0.25 < float(area.min()) and float(area.max()) < 0.66
+    assert float(area.min()) > 0.25 and float(area.max()) < 0.66
     assert torch.equal(found, crops(shown, 16, np.random.default_rng(0), (0.3, 0.6)) * 25.5)
 
 
