@@ -101,6 +101,28 @@ def test_one_query_or_several(models, vectors):
     assert np.isneginf(index.search(vectors[:4], 5).scores[0, 3:]).all()
 
 
+def test_queries_of_a_newer_model_search_old_codes(models, vectors):
+    old = models["cosine"]
+    turned = np.linalg.qr(np.random.default_rng(4).standard_normal((64, 64)))[0].astype(np.float32)
+    new = bebr.train(vectors @ turned, widths=[48, 24], metric="cosine", compatible_with=old, old_vectors=vectors)
+    index = bebr.MaxSimIndex(bebr.FlatIndex(old))
+    index.add(given := documents(vectors, 50))
+    found = index.search([one @ turned for one in given], 1, binarizer=new, candidates=index.vectors).ids[:, 0]
+    assert (found == np.arange(50)).mean() > 0.8
+    other = bebr.train(vectors, widths=[48, 24], metric="cosine", seed=1)
+    with pytest.raises(bebr.IncompatibleModel):
+        index.search(given[0], binarizer=other)
+
+
+@pytest.mark.parametrize("query", ["float", "code"])
+def test_raw_vectors_of_the_index_only_bring_candidates(models, vectors, queries, query):
+    plain, raw = (bebr.MaxSimIndex(bebr.FlatIndex(models["ip"], rescore=kind)) for kind in (None, "float16"))
+    for index in (plain, raw):
+        index.add(documents(vectors, 30))
+    found = [index.search(queries[:4], 5, query=query, candidates=index.vectors) for index in (plain, raw)]
+    assert np.array_equal(found[0].ids, found[1].ids) and np.array_equal(found[0].scores, found[1].scores)
+
+
 def test_equal_documents_come_by_their_ids(models, vectors):
     index = bebr.MaxSimIndex(bebr.FlatIndex(models["cosine"]))
     index.add([vectors[:3]] * 4, [9, 2, 7, 4])

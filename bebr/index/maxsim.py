@@ -72,7 +72,7 @@ class MaxSimIndex:
         ``ValueError`` for a wrong shape, NaN, a document without vectors, or an id that is out of range, repeated or
         present; then nothing is added.
         """
-        given = self._each(documents, "documents")
+        given = _each(documents, "documents", self.binarizer.input_dim)
         start = max(self._sizes, default=-1) + 1
         numbers = np.arange(start, start + len(given)) if ids is None else as_ids(ids, "ids", len(given))
         if not given:
@@ -112,21 +112,25 @@ class MaxSimIndex:
         query: Query = "float",
         candidates: int | None = None,
         allow: ArrayLike | None = None,
+        binarizer: Binarizer | None = None,
         **options: Any,
     ) -> Hits:
         """The k best documents for each query: float32[v, d] is one; a sequence of such, or float32[n, v, d], several.
 
         query: ``"float"`` (ADC) or ``"code"`` (SDC). candidates: how many rows of the index each vector of a query
         brings; None: 4 k, at least 64. As many as the index has: every document is scored, and nothing is missed.
-        allow: int64 ids of documents; only these are considered. options: the index's own, as ``probes`` or ``refine``,
-        for the search that brings candidates; scores are by whole codes whatever they say.
+        allow: int64 ids of documents; only these are considered. binarizer: the model of the queries where it is a
+        newer one than the codes'. options: the index's own, as ``probes`` or ``refine``, for the search that brings
+        candidates; scores are by whole codes whatever they say.
 
-        Equal scores: the smaller id first. ``ValueError`` for a wrong shape, NaN, a query without vectors, k < 1.
+        Equal scores: the smaller id first. ``ValueError`` for a wrong shape, NaN, a query without vectors, k < 1;
+        :class:`IncompatibleModel`.
         """
         depth = max(4 * check_k(k), _FEWEST_CANDIDATES)
         if candidates is not None:
             depth = check_integer("candidates", candidates, (1 << 31) - 1)
-        several = self._each([queries] if _is_one(queries) else queries, "queries")
+        dim = (binarizer or self.binarizer).query_dim
+        several = _each([queries] if _is_one(queries) else queries, "queries", dim)
         if not several:
             raise ValueError("queries is empty: want at least one query")
         if allow is not None:
@@ -136,21 +140,21 @@ class MaxSimIndex:
         scores, ids = np.full((len(several), k), worst, np.float32), np.full((len(several), k), -1, np.int64)
         depth = min(depth, max(len(self._index), 1))
         for row, vectors in enumerate(several):
-            rows = self._index.search(vectors, depth, query=query, **options).ids
+            rows = self._index.search(vectors, depth, query=query, binarizer=binarizer, **options).ids
             found = np.unique((rows[rows >= 0] - _MARK) >> _PLACE_BITS)
             if len(found):
-                totals = self._scores(vectors, found, query)
+                totals = self._scores(vectors, found, query, binarizer)
                 best = np.lexsort((found, totals if worst > 0 else -totals))[:k]
                 scores[row, : len(best)], ids[row, : len(best)] = totals[best], found[best]
         return Hits(scores, ids)
 
-    def _scores(self, vectors: Floats, documents: Ids, query: Query) -> Floats:
+    def _scores(self, vectors: Floats, documents: Ids, query: Query, binarizer: Binarizer | None) -> Floats:
         """Of each of ``documents``, float32, by an exhaustive index of their codes alone."""
         sizes = {number: self._sizes[number] for number in documents.tolist()}
         codes, _ = self._index.codes(_rows(sizes))
         flat = FlatIndex(self.binarizer)
         flat.add_codes(codes, np.arange(len(codes)))
-        hits = flat.search(vectors, len(codes), query=query, refine="exact")
+        hits = flat.search(vectors, len(codes), query=query, refine="exact", binarizer=binarizer)
         table = np.empty_like(hits.scores)
         np.put_along_axis(table, hits.ids, hits.scores, axis=1)
         starts = np.cumsum([0, *sizes.values()])[:-1]
@@ -173,20 +177,20 @@ class MaxSimIndex:
         except ValueError as error:
             raise CorruptFile(f"{path}: {error}") from error
 
-    def _each(self, several: Any, name: str) -> list[Floats]:
-        if isinstance(several, np.ndarray) and several.ndim != 3 and several.dtype != object:
-            raise ValueError(
-                f"{name} has shape {several.shape}: want (n, v, {self.binarizer.input_dim}), or a sequence"
-            )
-        given = []
-        for at, one in enumerate(several):
-            array = np.asarray(one)
-            if array.ndim != 2:
-                raise ValueError(f"{name}[{at}] has shape {array.shape}: want (v, {self.binarizer.input_dim})")
-            if not 1 <= len(array) <= _MAX_VECTORS:
-                raise ValueError(f"{name}[{at}] has {len(array)} vectors: want 1 to {_MAX_VECTORS}")
-            given.append(as_vectors(array, f"{name}[{at}]", self.binarizer.input_dim))
-        return given
+
+def _each(several: Any, name: str, dim: int) -> list[Floats]:
+    """Arrays of one or more vectors each, checked."""
+    if isinstance(several, np.ndarray) and several.ndim != 3 and several.dtype != object:
+        raise ValueError(f"{name} has shape {several.shape}: want (n, v, {dim}), or a sequence of (v, {dim})")
+    given = []
+    for at, one in enumerate(several):
+        array = np.asarray(one)
+        if array.ndim != 2:
+            raise ValueError(f"{name}[{at}] has shape {array.shape}: want (v, {dim})")
+        if not 1 <= len(array) <= _MAX_VECTORS:
+            raise ValueError(f"{name}[{at}] has {len(array)} vectors: want 1 to {_MAX_VECTORS}")
+        given.append(as_vectors(array, f"{name}[{at}]", dim))
+    return given
 
 
 def _is_one(queries: Any) -> bool:
