@@ -298,7 +298,7 @@ def test_any_order_of_changes(models, vectors, queries):
     MACHINE.update(models=models, vectors=vectors, queries=queries)
     from hypothesis.stateful import run_state_machine_as_test
 
-    run_state_machine_as_test(Model, settings=settings(max_examples=40, stateful_step_count=15, deadline=None))
+    run_state_machine_as_test(Model, settings=settings(max_examples=25, stateful_step_count=12, deadline=None))
 
 
 @settings(max_examples=30, deadline=None)

@@ -79,7 +79,7 @@ def test_batches_cover_all_items_and_progress_counts_them(plugin):
 @pytest.mark.parametrize(
     ("name", "options", "error", "message"),
     [
-        ("nothing", {}, KeyError, r"no producer is called 'nothing'; known: gone, letters, minilm, narrow, odd"),
+        ("nothing", {}, KeyError, r"no producer is called 'nothing'; known: .*gone, .*letters, .*minilm, narrow, odd"),
         (
             "letters",
             {"weights": "x"},
