@@ -20,7 +20,7 @@ from bebr import _core
 from bebr.binarizer import Binarizer, Codes
 from bebr.bulk import build
 from bebr.errors import CorruptFile, Error, IncompatibleModel, LimitExceeded
-from bebr.index import FlatIndex, Hits, HNSWIndex, Index, IVFIndex, open_index
+from bebr.index import FlatIndex, Hits, HNSWIndex, Index, IVFIndex, MaxSimIndex, open_index
 
 # `train` is the function, not the package of the same name: this must follow the package's first import.
 from bebr.train import plan, train
@@ -45,6 +45,7 @@ __all__ = [
     "IncompatibleModel",
     "Index",
     "LimitExceeded",
+    "MaxSimIndex",
     "build",
     "connect",
     "get_num_threads",

@@ -17,6 +17,7 @@ GROUP = "bebr.producers"
 
 _OWN = {
     "flm": "bebr.models.flm:load",
+    "gvt": "bebr.models.gvt:load",
     "minilm": "bebr.models.minilm:MiniLM",
     "rils": "bebr.models.rils:load",
     "sentence-transformers": "bebr.models.adapters:SentenceTransformers",

@@ -6,6 +6,7 @@ from bebr.index.files import open_index
 from bebr.index.flat import FlatIndex, Refine
 from bebr.index.hnsw import HNSWIndex
 from bebr.index.ivf import IVFIndex, Margin
+from bebr.index.maxsim import MaxSimIndex
 
 __all__ = [
     "FlatIndex",
@@ -14,6 +15,7 @@ __all__ = [
     "IVFIndex",
     "Index",
     "Margin",
+    "MaxSimIndex",
     "RangeHits",
     "Refine",
     "check_k",

@@ -16,11 +16,10 @@ from __future__ import annotations
 import argparse
 import hashlib
 import importlib
-import json
 import statistics
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +32,18 @@ import bebr
 from bebr.models.data import MissingSource, emoji
 from bebr.models.data.emoji import EmojiSet
 from benchmarks import machine, output
-from benchmarks.models.emoji_tasks import SEEN, UNSEEN, HeldOut, coded, cross_style, few_shot, found, split
+from benchmarks.models.emoji_tasks import (
+    SEEN,
+    UNSEEN,
+    HeldOut,
+    coded,
+    cross_style,
+    few_shot,
+    found,
+    ranked_first,
+    split,
+)
+from benchmarks.models.kept import Kept, Row
 from benchmarks.models.paired import Difference, difference, spread
 
 ARMS = ("rils", "clip", "mae")
@@ -50,33 +60,6 @@ FIGURES = {
     "probe": "5-shot groups, seen styles",
     "probe_unseen": "the same, unseen style asked",
 }
-Row = dict[str, Any]
-
-
-class Kept:
-    """Rows of a JSON file, by what they measure; written after each."""
-
-    def __init__(self, path: Path | None, conditions: Mapping[str, Any], facts: Mapping[str, Any], fresh: bool) -> None:
-        self.path, self.conditions, self.facts = path, dict(conditions), facts
-        self.rows: list[Row] = []
-        self.speeds: dict[str, float] = {}
-        if path is not None and path.is_file() and not fresh:
-            held = json.loads(path.read_text())
-            if held.get("conditions") != self.conditions:
-                raise ValueError(
-                    f"{path}: was measured under other conditions (settings, data, machine or code): "
-                    "give another path, or --fresh to forget it"
-                )
-            self.rows, self.speeds = held["rows"], held["seconds_per_step"]
-
-    def find(self, arm: str, budget: str, seed: int) -> Row | None:
-        wanted = (arm, budget, seed)
-        return next((row for row in self.rows if (row["arm"], row["budget"], row["seed"]) == wanted), None)
-
-    def save(self) -> None:
-        if self.path is not None:
-            conditions = {"conditions": self.conditions, "seconds_per_step": self.speeds}
-            output.save(self.path, self.facts, self.rows, **conditions)
 
 
 def code() -> str:
@@ -152,11 +135,6 @@ def measured(producer: Any, data: EmojiSet, seed: int, texts: bool) -> Row:
         row["cross_r1"] = float(np.mean(ones))
     row |= {"cross": cross_style(indexed, SEEN, SEEN), "cross_unseen": cross_style(indexed, [UNSEEN], SEEN)}
     return row
-
-
-def ranked_first(held: HeldOut, a: str, b: str) -> float:
-    """Share of drawings in style ``a`` whose nearest in style ``b`` is the same emoji: what codes are set against."""
-    return float(((held.pictures[a] @ held.pictures[b].T).argmax(1) == np.arange(len(held.groups))).mean())
 
 
 def run(

@@ -131,6 +131,7 @@ def compose(
     objects: tuple[int, int] = (3, 6),
     kinds: int = 3,
     visible: float = 0.5,
+    sizes: tuple[int, int] | None = None,
 ) -> Scene:
     """Scene ``number`` of ``seed``.
 
@@ -139,6 +140,7 @@ def compose(
     objects   the fewest and most objects; each count between is equally likely
     kinds     at most so many different emoji a scene, so that counts above one are common
     visible   the least share of an object's own pixels that others leave uncovered
+    sizes     the least and most pixels across an object; None: a fifth to a third of the side
 
     Raises ValueError for arguments that do not fit each other, or where the objects find no room.
     """
@@ -150,6 +152,9 @@ def compose(
         raise ValueError(f"objects: got {objects}, wanted 1 <= fewest <= most <= 100")
     if kinds < 1 or not 0 < visible <= 1 or side < 16:
         raise ValueError(f"kinds, visible, side: got {kinds}, {visible}, {side}, wanted >= 1, in (0, 1], >= 16")
+    least, most = (side // 5, side // 3) if sizes is None else sizes
+    if not 1 <= least <= most <= side:
+        raise ValueError(f"sizes: got {sizes}, wanted 1 <= least <= most <= side, {side}")
     random = np.random.Generator(np.random.PCG64([seed, number]))
     count = int(random.integers(objects[0], objects[1] + 1))
     chosen = random.choice(len(pictures), min(kinds, len(pictures), count), replace=False)
@@ -160,7 +165,7 @@ def compose(
     areas: list[int] = []
     for place, label in enumerate(labels):
         for _ in range(_TRIES):
-            shape = _scaled(pictures[label], int(random.integers(side // 5, side // 3 + 1)))
+            shape = _scaled(pictures[label], int(random.integers(least, most + 1)))
             top, left = (int(random.integers(0, side - len(shape) + 1)) for _ in range(2))
             inside = shape[..., 3] >= _OPAQUE
             window = owners[top : top + len(shape), left : left + len(shape)]

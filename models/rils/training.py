@@ -9,11 +9,10 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
@@ -21,6 +20,7 @@ from bebr.models.rils.data import Pairs
 from bebr.models.rils.loss import RECONSTRUCTION, contrast, reconstruction
 from bebr.models.rils.producer import Rils
 from bebr.models.rils.vision import shuffled
+from bebr.models.training import batches, parameter_groups, patch_pixels, rate
 
 __all__ = ["OBJECTIVES", "Log", "fit"]
 
@@ -73,9 +73,9 @@ def fit(
         raise ValueError(f"mask: got {mask}, which keeps {keep} of {config.patches} patches")
     generator = torch.Generator().manual_seed(seed)
     objective_of = _Objective(producer, objective, keep, batch_size, generator)
-    optimizer = torch.optim.AdamW(_groups(objective_of), learning_rate, (0.9, 0.98))
+    optimizer = torch.optim.AdamW(parameter_groups(objective_of, 0.1), learning_rate, (0.9, 0.98))
     random = np.random.default_rng(seed)
-    rows = _rows(len(pairs), batch_size, random)
+    rows = batches(len(pairs), batch_size, random)
     log = Log()
     clock = time.process_time if producer.device == "cpu" else time.perf_counter
     start = clock()
@@ -83,7 +83,7 @@ def fit(
     try:
         for step in range(steps):
             for group in optimizer.param_groups:
-                group["lr"] = learning_rate * _rate(step, steps, warmup)
+                group["lr"] = learning_rate * rate(step, steps, warmup)
             pixels, texts = pairs.draw(next(rows), config.image_size, random)
             loss = objective_of(pixels.to(producer.device), texts, log)
             optimizer.zero_grad(set_to_none=True)
@@ -137,40 +137,7 @@ class _Objective(nn.Module):
             prototypes = spoken if self.objective == "rils" else self.directions
             masked = reconstruction(predicted, real, prototypes, hidden, found)
         else:
-            wanted = _pixels(pixels, network.config.patch_size)
+            wanted = patch_pixels(pixels, network.config.patch_size)
             masked = (self.pixels(visual.decode(encoded, places)) - wanted)[hidden].square().mean()
         log.reconstruction.append(float(masked.detach()))
         return masked if self.objective == "mae" else total + RECONSTRUCTION * masked
-
-
-def _pixels(pixels: Tensor, size: int) -> Tensor:
-    """Each patch's pixels with mean 0 and variance 1, [n, patches, 3 size^2]: MAE's better target."""
-    n, _, side, _ = pixels.shape
-    cut = (
-        pixels.view(n, 3, side // size, size, side // size, size).permute(0, 2, 4, 3, 5, 1).reshape(n, -1, 3 * size**2)
-    )
-    variance, mean = torch.var_mean(cut, 2, keepdim=True)
-    return (cut - mean) / (variance + 1e-6).sqrt()
-
-
-def _groups(module: nn.Module) -> list[dict[str, object]]:
-    """Weight decay for matrices; none for biases, norms, tokens and the scale."""
-    parameters = [one for one in module.parameters() if one.requires_grad]
-    matrices = [one for one in parameters if one.ndim in (2, 4)]
-    others = [one for one in parameters if one.ndim not in (2, 4)]
-    return [{"params": matrices, "weight_decay": 0.1}, {"params": others, "weight_decay": 0.0}]
-
-
-def _rate(step: int, steps: int, warmup: float) -> float:
-    rising = round(steps * warmup)
-    if step < rising:
-        return (step + 1) / rising
-    return 0.5 * (1 + math.cos(math.pi * (step - rising) / max(1, steps - rising)))
-
-
-def _rows(count: int, size: int, random: np.random.Generator) -> Iterator[npt.NDArray[np.int64]]:
-    """Batches of different rows, every row once before any comes again; the rest of a round is left out."""
-    while True:
-        order = random.permutation(count)
-        for start in range(0, count - size + 1, size):
-            yield order[start : start + size]

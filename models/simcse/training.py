@@ -6,14 +6,14 @@ unsupervised RoBERTa 512, base 1e-5, large 3e-5; supervised 512, base 5e-5, larg
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
 from bebr.models.simcse.loss import TEMPERATURE, contrast
 from bebr.models.simcse.producer import SimCSE
+from bebr.models.training import batches
 
 __all__ = ["fit"]
 
@@ -48,7 +48,7 @@ def fit(
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1 - step / steps)
     columns = [anchors, anchors if positives is None else positives]
     columns += [] if negatives is None else [negatives]
-    rows = _rows(len(anchors), batch_size, np.random.default_rng(seed))
+    rows = batches(len(anchors), batch_size, np.random.default_rng(seed))
     losses = []
     cuda = [torch.device(producer.device)] if producer.device.startswith("cuda") else []
     with torch.random.fork_rng(devices=cuda):
@@ -72,11 +72,3 @@ def fit(
         finally:
             producer.refresh()
     return losses
-
-
-def _rows(count: int, size: int, random: np.random.Generator) -> Iterator[npt.NDArray[np.int64]]:
-    """Batches of different rows, every row once before any comes again; the rest of a round is left out."""
-    while True:
-        order = random.permutation(count)
-        for start in range(0, count - size + 1, size):
-            yield order[start : start + size]

@@ -146,6 +146,15 @@ def test_a_scene_is_a_function_of_its_seed_and_number(pictures, made):
         assert not np.array_equal(other.image, made[5].image)
 
 
+def test_objects_are_as_large_as_asked(pictures):
+    for number in range(20):
+        one = scenes.compose(pictures, NAMES, number, objects=(1, 1), sizes=(60, 64)).boxes[0]
+        assert 50 <= max(one[2] - one[0], one[3] - one[1]) <= 64  # drawings leave a margin
+    assert np.array_equal(
+        scenes.compose(pictures, NAMES, 5, sizes=(128 // 5, 128 // 3)).image, scenes.compose(pictures, NAMES, 5).image
+    )
+
+
 @pytest.mark.parametrize(
     ("count", "name", "words"),
     [
@@ -171,6 +180,7 @@ def test_counting_in_words(count, name, words):
         ({"names": ["a"]}, "names: got 1, wanted one for each of 5 pictures"),
         ({"objects": (4, 3)}, r"objects: got \(4, 3\), wanted 1 <= fewest <= most <= 100"),
         ({"kinds": 0}, "kinds, visible, side: got 0"),
+        ({"sizes": (9, 129)}, r"sizes: got \(9, 129\), wanted 1 <= least <= most <= side, 128"),
         ({"visible": 0}, "kinds, visible, side: got 3, 0"),
         ({"objects": (90, 90), "visible": 1.0}, "objects: 90 of them find no room on 128 x 128 pixels"),
         ({"pictures": np.zeros((5, 4, 4, 3), np.uint8)}, r"pictures: got uint8 \[5, 4, 4, 3\], wanted uint8"),

@@ -310,10 +310,10 @@ def test_losses_are_weighed_as_published():
 
 
 def test_pixels_foretold_are_each_patch_by_itself():
-    from bebr.models.rils.training import _pixels
+    from bebr.models.training import patch_pixels
 
     pixels = torch.from_numpy(np.random.default_rng(0).standard_normal((2, 3, 16, 16)))
-    found = _pixels(pixels, 4)
+    found = patch_pixels(pixels, 4)
     for place in range(16):
         top, left = 4 * (place // 4), 4 * (place % 4)
         square = pixels[1, :, top : top + 4, left : left + 4].permute(1, 2, 0).reshape(-1).numpy()

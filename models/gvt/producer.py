@@ -1,0 +1,147 @@
+"""GVT as a producer: a picture to one unit vector, or to several."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from bebr.models import items as kinds
+from bebr.models import weights as files
+from bebr.models.gvt.config import SIZES, Config, manifest
+from bebr.models.gvt.layouts import network_state
+from bebr.models.gvt.network import Network, initialize
+from bebr.models.producer import Producer, Progress, check_batch_size
+
+__all__ = ["Gvt", "normalised"]
+
+_WANTED = (
+    "a folder that save() wrote, or a file of GVT, of EVA02_CLIP_L_psz14 or of timm's eva02_large_patch14_clip_224"
+)
+_MEAN, _DEVIATION = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
+
+
+class Gvt(Producer):
+    """Pictures to float32 of unit length, 1024 dimensions (L/14): the mean of all tokens after ``ln_vision``.
+
+    ``latents`` and ``tokens`` give several vectors of a picture, for ``bebr.MaxSimIndex``. The version is the digest of
+    the weights. A picture is squeezed into the network's square, as published: nothing is cut off, proportions change.
+    """
+
+    name = "gvt"
+    metric = "cosine"
+    modality = "image"
+
+    def __init__(self, network: Network, device: str = "cpu") -> None:
+        self.network = network.to(device)
+        self.device = device
+        self.dim = network.config.width
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Take up weights that were changed in place: inference mode, and the version they now have."""
+        self.network.eval()
+        self.version = files.digest(self.network.state_dict())[:16]
+
+    @classmethod
+    def fresh(cls, config: Config = SIZES["tiny"], seed: int = 0, device: str = "cpu") -> Gvt:
+        """An untrained one."""
+        with torch.random.fork_rng(devices=[]):  # layers draw from the caller's numbers when they are made
+            network = Network(config)
+        initialize(network, seed)
+        return cls(network, device)
+
+    @classmethod
+    def load(cls, weights: str | Path | None, size: str | None = None, device: str = "cpu") -> Gvt:
+        """Where no ``config.json`` lies beside the weights they are of ``size``, by default ``"vit-l-14"``, the one
+        published, in any of the layouts of ``layouts.py``; the tensors may stand under ``model``.
+
+        Raises ValueError listing the keys that are missing, unexpected or of another shape; FileNotFoundError.
+        """
+        if size is not None and size not in SIZES:
+            raise ValueError(f"size: got {size!r}, wanted {', '.join(SIZES)}")
+        path = files.find(weights, cls.name, _WANTED)
+        if (path.parent / files.CONFIG).is_file():
+            config = Config.from_json(files.read_config(path.parent, cls.name))
+            if size is not None and config not in (SIZES[size], SIZES[size].without_latents()):
+                raise ValueError(f"size: got {size!r}, but {path.parent / files.CONFIG} describes another")
+            state = files.read(path)
+            files.compare(state, manifest(config), path)
+        else:
+            state, config = network_state(files.read(path, within="model"), SIZES[size or "vit-l-14"], path)
+        with torch.device("meta"):
+            network = Network(config)
+        network.load_state_dict({key: value.float() for key, value in state.items()}, assign=True)
+        return cls(network, device)
+
+    def save(self, folder: str | Path) -> None:
+        """Write ``model.safetensors`` and ``config.json``: a folder that ``load`` takes. No table of positions is in
+        it."""
+        files.save(folder, self.network.state_dict(), {**self.network.config.to_json(), "producer": self.name})
+
+    def encode(self, kind: str, batch: list[Any]) -> npt.NDArray[np.float32]:
+        with torch.inference_mode():
+            out: npt.NDArray[np.float32] = normalize(self.network.encode_image(self.pixels(batch)), dim=1).cpu().numpy()
+        return out
+
+    def latents(
+        self, items: Sequence[Any], batch_size: int = 64, progress: Progress | None = None
+    ) -> npt.NDArray[np.float32]:
+        """The resampler's latents of each picture, each of unit length: float32 [n, latents, dim].
+
+        Raises ValueError where the weights came without a resampler, and what ``embed`` raises.
+        """
+        if not self.network.config.latents:
+            raise ValueError(
+                "latents: these weights are an encoder's alone: they have no resampler; tokens() they have"
+            )
+        return self._several(self.network.resample, self.network.config.latents, items, batch_size, progress)
+
+    def tokens(
+        self, items: Sequence[Any], batch_size: int = 64, progress: Progress | None = None
+    ) -> npt.NDArray[np.float32]:
+        """The patches of each picture, row by row, each of unit length and without the class token: float32
+        [n, patches, dim]. Errors as ``embed``."""
+        patches = self.network.config.patches
+        return self._several(lambda pixels: self.network.tokens(pixels)[:, 1:], patches, items, batch_size, progress)
+
+    def _several(
+        self,
+        network: Callable[[Tensor], Tensor],
+        count: int,
+        items: Sequence[Any],
+        batch_size: int,
+        progress: Progress | None,
+    ) -> npt.NDArray[np.float32]:
+        kinds.check(items, self.modality)
+        check_batch_size(batch_size)
+        out = np.empty((len(items), count, self.dim), np.float32)
+        for start in range(0, len(items), batch_size):
+            chosen = items[start : start + batch_size]
+            opened = [kinds.picture(item, f"items[{start + at}]") for at, item in enumerate(chosen)]
+            with torch.inference_mode():
+                out[start : start + len(opened)] = normalize(network(self.pixels(opened)), dim=2).cpu().numpy()
+            if progress is not None:
+                progress(start + len(opened), len(items))
+        return out
+
+    def pixels(self, pictures: list[Any]) -> Tensor:
+        """RGB PIL images to what the network reads, [n, 3, side, side]."""
+        from PIL import Image
+
+        size = (self.network.config.image_size,) * 2
+        squeezed = [one if one.size == size else one.resize(size, Image.Resampling.BICUBIC) for one in pictures]
+        stacked = torch.from_numpy(np.stack([np.asarray(one) for one in squeezed]))
+        return normalised(stacked.to(self.device).permute(0, 3, 1, 2).float() / 255)
+
+
+def normalised(pixels: Tensor) -> Tensor:
+    """Values 0 to 1, [n, 3, height, width], by the mean and deviation that CLIP was trained with."""
+    mean, deviation = (torch.tensor(one, device=pixels.device)[:, None, None] for one in (_MEAN, _DEVIATION))
+    return (pixels - mean) / deviation
