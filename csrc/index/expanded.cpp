@@ -15,6 +15,8 @@ constexpr size_t kTogether = 64;    // visitors whose sums over a chunk stand in
 // error and that of the k-th differ by 4, which is 2.8 of the difference's own.
 constexpr float kDeviations = 2;
 constexpr size_t kMostCandidates = 256;  // more than k that wait before those that cannot matter any more go
+constexpr size_t kFirstRows = 32;        // of a query's first chunk
+constexpr size_t kAhead = 4;             // visitors whose pools are asked for from memory ahead
 constexpr float kLowest = -std::numeric_limits<float>::infinity();
 
 }  // namespace
@@ -28,12 +30,13 @@ ExpandedScan::ExpandedScan(const RowFormat& format, const float* y, const float*
       queries_(make_byte_queries(format.spec, y, count)),
       base_(base, base + count),
       raises_(count),
+      thresholds_(count, kLowest),
       pools_(count) {
   for (size_t i = 0; i < count; ++i) {
     // Exact: one part in 10^5 more, for the float arithmetic of select.
     raises_[i] = exact ? queries_.bound[i] + 1e-5f * (std::fabs(base[i]) + std::fabs(queries_.base[i]))
                        : kDeviations * queries_.deviation[i];
-    if (floors != nullptr) pools_[i].threshold = floors[i];
+    if (floors != nullptr) thresholds_[i] = floors[i];
   }
   expanded_.resize(kChunkRows / kBlockRows * expanded_bytes(queries_.groups));
   sums_.resize(kTogether * kChunkRows);
@@ -43,7 +46,6 @@ ExpandedScan::ExpandedScan(const RowFormat& format, const float* y, const float*
 
 void ExpandedScan::scan(const RowView& view, const uint16_t* mask, std::span<const uint32_t> who, const float* shifts) {
   views_.push_back(view);
-  const FactorCode& code = format_.code;
   const size_t query_bytes = y8_stride(queries_.groups);
   if (y8_.size() < who.size() * query_bytes) y8_.resize(who.size() * query_bytes);
   for (size_t i = 0; i < who.size(); ++i)
@@ -53,6 +55,7 @@ void ExpandedScan::scan(const RowView& view, const uint16_t* mask, std::span<con
     const uint16_t* allowed = mask != nullptr ? mask + row / kBlockRows : nullptr;
     if (allowed != nullptr && std::all_of(allowed, allowed + blocks, [](uint16_t m) { return m == 0; })) continue;
     kernels_.expand(view.scan(spec_), row / kBlockRows, blocks, expanded_.data());
+    ask_for(view, row + kChunkRows);  // while these are multiplied
     for (size_t v = 0; v < who.size(); v += kTogether) {
       const size_t some = std::min(kTogether, who.size() - v);
       kernels_.dot_expanded(expanded_.data(), blocks, queries_.groups, y8_.as<int8_t>() + v * query_bytes, some,
@@ -60,14 +63,38 @@ void ExpandedScan::scan(const RowView& view, const uint16_t* mask, std::span<con
       for (size_t i = 0; i < some; ++i) {
         const uint32_t query = who[v + i];
         const float shift = shifts != nullptr ? shifts[v + i] : 0;
-        const size_t kept = kernels_.select(
-            sums_.data() + i * kChunkRows, rows, view.factors != nullptr ? view.factors + row * code.bytes : nullptr,
-            code, format_.factor, allowed, base_[query] + queries_.base[query] + shift + raises_[query],
-            queries_.scale[query], pools_[query].threshold, static_cast<uint32_t>(row), rows_.data(), scores_.data());
-        if (kept > 0) collect(query, shift, kept);
+        const int32_t* mine = sums_.data() + i * kChunkRows;
+        if (i + kAhead < some) __builtin_prefetch(&pools_[who[v + i + kAhead]]);
+        size_t first = 0;
+        if (thresholds_[query] == kLowest && rows > kFirstRows) {  // a few set a threshold for the others
+          select(query, mine, row, kFirstRows, allowed, shift);
+          first = kFirstRows;
+        }
+        select(query, mine + first, row + first, rows - first,
+               allowed != nullptr ? allowed + first / kBlockRows : nullptr, shift);
       }
     }
   }
+}
+
+void ExpandedScan::ask_for(const RowView& view, size_t first) const {
+  if (first >= view.rows) return;
+  const size_t rows = std::min(kChunkRows, view.rows - first);
+  const uint8_t* sign = view.blocks + first / kBlockRows * block_bytes(spec_);
+  for (size_t at = 0; at < block_count(rows) * block_bytes(spec_); at += 64) __builtin_prefetch(sign + at, 0, 2);
+  const uint8_t* rest = view.rest + first * spec_.rest_bytes();
+  for (size_t at = 0; at < rows * spec_.rest_bytes(); at += 64) __builtin_prefetch(rest + at, 0, 2);
+}
+
+void ExpandedScan::select(uint32_t query, const int32_t* sums, size_t first, size_t rows, const uint16_t* mask,
+                          float shift) {
+  const uint8_t* factors = views_.back().factors;
+  const FactorCode& code = format_.code;
+  const size_t kept =
+      kernels_.select(sums, rows, factors != nullptr ? factors + first * code.bytes : nullptr, code, format_.factor,
+                      mask, base_[query] + queries_.base[query] + shift + raises_[query], queries_.scale[query],
+                      thresholds_[query], static_cast<uint32_t>(first), rows_.data(), scores_.data());
+  if (kept > 0) collect(query, shift, kept);
 }
 
 // Takes the rows in rows_, whose raised scores are in scores_, as candidates.
@@ -102,16 +129,18 @@ void ExpandedScan::collect(uint32_t query, float shift, size_t rows) {
     if (pool.best.front() == worst) return;
   }
   // A raised score that equals the k-th lowered one may still belong to the answer.
-  pool.threshold = std::max(pool.threshold, std::nextafter(pool.best.front(), kLowest));
-  if (before == 0 || pool.candidates.size() > k_ + kMostCandidates) drop(pool);
+  thresholds_[query] = std::max(thresholds_[query], std::nextafter(pool.best.front(), kLowest));
+  if (before == 0 || pool.candidates.size() > k_ + kMostCandidates) drop(query);
 }
 
-void ExpandedScan::drop(Pool& pool) {
-  std::erase_if(pool.candidates, [&](const Candidate& c) { return !(c.raised > pool.threshold); });
+// Forgets what cannot belong to the answer any more.
+void ExpandedScan::drop(uint32_t query) {
+  const float threshold = thresholds_[query];
+  std::erase_if(pools_[query].candidates, [threshold](const Candidate& c) { return !(c.raised > threshold); });
 }
 
 void ExpandedScan::prefetch(uint32_t query) {
-  drop(pools_[query]);
+  drop(query);
   for (const Candidate& c : pools_[query].candidates) {
     const RowView& view = views_[c.view];
     for (uint32_t g = 0; g < spec_.groups(); g += 4)
@@ -123,7 +152,7 @@ void ExpandedScan::prefetch(uint32_t query) {
 
 void ExpandedScan::settle(uint32_t query, const FineQuery& fine, TopK& top) {
   Pool& pool = pools_[query];
-  drop(pool);
+  drop(query);
   constexpr size_t kPiece = 64;
   uint32_t rows[kPiece];
   for (size_t i = 0; i < pool.candidates.size();) {  // they stand view after view

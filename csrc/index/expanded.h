@@ -3,7 +3,6 @@
 #pragma once
 
 #include <cstdint>
-#include <limits>
 #include <span>
 #include <vector>
 
@@ -27,6 +26,9 @@ class ExpandedScan {
   // added to its base here; null: nothing. The view must stay as it is until queries are settled.
   void scan(const RowView& view, const uint16_t* mask, std::span<const uint32_t> who, const float* shifts);
 
+  // Asks for a chunk of rows from memory: what is scanned next.
+  void ask_for(const RowView& view, size_t first = 0) const;
+
   // Completes the candidates of a query into `top`, and forgets them. prefetch: asks for their codes from memory.
   void prefetch(uint32_t query);
   void settle(uint32_t query, const FineQuery& fine, TopK& top);
@@ -40,12 +42,12 @@ class ExpandedScan {
   };
   struct Pool {
     std::vector<Candidate> candidates;
-    std::vector<float> best;                                    // the k best lowered scores, worst in front
-    float threshold = -std::numeric_limits<float>::infinity();  // a candidate's raised score must be above
+    std::vector<float> best;  // the k best lowered scores, worst in front
   };
 
+  void select(uint32_t query, const int32_t* sums, size_t first, size_t rows, const uint16_t* mask, float shift);
   void collect(uint32_t query, float shift, size_t rows);
-  static void drop(Pool& pool);
+  void drop(uint32_t query);
 
   const RowFormat& format_;
   const CodeSpec& spec_;
@@ -53,6 +55,7 @@ class ExpandedScan {
   size_t k_;
   ByteQueries queries_;
   std::vector<float> base_, raises_;  // raises: of a score by bytes, before the factor
+  std::vector<float> thresholds_;     // a candidate's raised score must be above
   std::vector<Pool> pools_;
   std::vector<RowView> views_;
   // Of the view at hand.

@@ -150,11 +150,15 @@ void IvfIndex::Scan::Group::scan_expanded(const std::vector<uint32_t>& who, cons
   const float* floors = scan_.params_.floors;
   ExpandedScan expanded(format, y, scan_.queries_.base + first_, queries_.size(), scan_.params_.k,
                         floors != nullptr ? floors + first_ : nullptr, scan_.exact());
-  for (size_t l = 0; l < index_.lists_.size(); ++l) {
+  std::vector<size_t> seen;
+  for (size_t l = 0; l < index_.lists_.size(); ++l)
+    if (!visits.of(l).empty() && !scan_.nothing_in(l)) seen.push_back(l);
+  for (size_t at = 0; at < seen.size(); ++at) {
+    const size_t l = seen[at];
     const std::span<const uint32_t> visitors = visits.of(l);
-    if (visitors.empty() || scan_.nothing_in(l)) continue;
     shifts.resize(visitors.size());
     for (size_t i = 0; i < visitors.size(); ++i) shifts[i] = shift(visitors[i], l);
+    if (at + 1 < seen.size()) expanded.ask_for(index_.lists_[seen[at + 1]].view);
     expanded.scan(index_.lists_[l].view, scan_.mask(l), visitors, shifts.data());
   }
   for (size_t i = 0; i < who.size(); ++i) {
