@@ -41,12 +41,12 @@ bool better_list(const Ranked& a, const Ranked& b) {
 
 // A value that the `probes` best of `values` reach, and few others: of lanes apart, so that the maximum of each is a
 // vector operation, the probes-th best. A selection among all values would take four times as long.
-float floor_of_best(const std::vector<float>& values, size_t probes, std::vector<float>& best) {
+float floor_of_best(std::span<const float> values, size_t probes, std::vector<float>& best) {
   size_t lanes = 64;
   while (lanes < 2 * probes) lanes *= 2;
   const size_t count = values.size();
   if (count <= 2 * lanes) {
-    best = values;
+    best.assign(values.begin(), values.end());
   } else {
     best.assign(values.begin(), values.begin() + static_cast<ptrdiff_t>(lanes));
     size_t at = lanes;
@@ -75,10 +75,28 @@ void take_best(std::vector<Ranked>& all, size_t probes, uint32_t* lists) {
 Centroids::Centroids(uint32_t dim, size_t count, const float* values, bool by_product)
     : dim_(dim), count_(count), by_product_(by_product), values_(values, values + count * dim), half_norms_(count) {
   for (size_t i = 0; i < count; ++i) half_norms_[i] = half_norm(values + i * dim, dim);
-  if (count <= kMostDirect)
+  if (count <= kMostDirect) {
     groups_.push_back({dense(values, nullptr, count, dim), {}});
-  else
+    if (kernels().gemm_bf16 != nullptr) make_rough();
+  } else {
     make_groups();
+  }
+}
+
+void Centroids::make_rough() {
+  centre_.resize(dim_);
+  for (uint32_t j = 0; j < dim_; ++j) {
+    double sum = 0;
+    for (size_t i = 0; i < count_; ++i) sum += double{values_[i * dim_ + j]};
+    centre_[j] = static_cast<float>(sum / static_cast<double>(count_));
+  }
+  std::vector<float> rows(values_.size()), bias(count_);
+  for (size_t i = 0; i < count_; ++i) {
+    for (uint32_t j = 0; j < dim_; ++j) rows[i * dim_ + j] = values_[i * dim_ + j] - centre_[j];
+    if (!by_product_) bias[i] = -half_norm(rows.data() + i * dim_, dim_);
+  }
+  rough_.push_back(dense(rows.data(), bias.data(), count_, dim_));
+  rough_.front().pack_bf16();
 }
 
 float Centroids::product(const float* x, size_t list) const noexcept {
@@ -143,30 +161,40 @@ void Centroids::assign(const float* x, size_t n, uint32_t* lists) const {
   });
 }
 
+const float* Centroids::score_all(const float* x, size_t rows, bool by_product, bool roughly) const {
+  static thread_local Buffer work, shifted;
+  const size_t stride = groups_.front().weights.out_stride();
+  float* scores = floats(work, rows * stride);
+  if (!roughly) {
+    groups_.front().weights.forward(kernels(), x, rows, dim_, false, false, scores);
+    for (size_t i = 0; !by_product && i < rows; ++i)
+      for (size_t c = 0; c < count_; ++c) scores[i * stride + c] -= half_norms_[c];
+    return scores;
+  }
+  if (!by_product) {
+    float* around = floats(shifted, rows * dim_);
+    for (size_t i = 0; i < rows; ++i)
+      for (uint32_t j = 0; j < dim_; ++j) around[i * dim_ + j] = x[i * dim_ + j] - centre_[j];
+    x = around;
+  }
+  rough_.front().forward(kernels(), x, rows, dim_, false, true, scores);
+  return scores;
+}
+
 void Centroids::rank_all(const float* x, size_t n, size_t probes, bool by_product, uint32_t* lists) const {
-  const Dense& weights = groups_.front().weights;
-  const size_t stride = weights.out_stride();
-  static thread_local Buffer work;
+  const bool roughly = probes > 1 && by_product == by_product_ && !rough_.empty();
+  const size_t stride = groups_.front().weights.out_stride();
   static thread_local std::vector<Ranked> ranked;
-  static thread_local std::vector<float> values, order;
+  static thread_local std::vector<float> order;
   for (size_t row = 0; row < n; row += kChunk) {
     const size_t rows = std::min(kChunk, n - row);
-    float* scores = floats(work, rows * stride);
-    weights.forward(kernels(), x + row * dim_, rows, dim_, false, false, scores);
+    const float* scores = score_all(x + row * dim_, rows, by_product, roughly);
     for (size_t i = 0; i < rows; ++i) {
-      const float* score = scores + i * stride;
+      const std::span<const float> values(scores + i * stride, count_);
       if (probes == 1) {  // no list of all: what an assignment does a billion times
-        uint32_t best = 0;
-        float highest = -std::numeric_limits<float>::infinity();
-        for (uint32_t c = 0; c < count_; ++c) {
-          const float s = by_product ? score[c] : score[c] - half_norms_[c];
-          if (s > highest) highest = s, best = c;
-        }
-        lists[row + i] = best;
+        lists[row + i] = static_cast<uint32_t>(std::max_element(values.begin(), values.end()) - values.begin());
         continue;
       }
-      values.assign(score, score + count_);
-      for (uint32_t c = 0; !by_product && c < count_; ++c) values[c] -= half_norms_[c];
       const float least = floor_of_best(values, probes, order);
       ranked.clear();
       for (uint32_t c = 0; c < count_; ++c)

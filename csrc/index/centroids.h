@@ -34,6 +34,9 @@ class Centroids {
     std::vector<uint32_t> lists;  // empty: 0, 1, 2, ..
   };
   void rank_all(const float* x, size_t n, size_t probes, bool by_product, uint32_t* lists) const;
+  // Scores of all centroids for `rows` rows, the half norms taken off unless by_product; out_stride apart.
+  const float* score_all(const float* x, size_t rows, bool by_product, bool roughly) const;
+  void make_rough();
   void rank_groups(const float* x, size_t n, size_t probes, bool by_product, size_t groups_looked,
                    uint32_t* lists) const;
   void make_groups();
@@ -45,6 +48,10 @@ class Centroids {
   // Many centroids are looked at through groups of near ones (k-means over the centroids): the best groups, then all in
   // them. Otherwise one group holds all.
   std::vector<Group> groups_;
+  // Where bf16 is fast, queries rank a single group by it: by products around the centroids' mean, whose rounding is of
+  // the size of the differences and not of the vectors. One, or none.
+  std::vector<Dense> rough_;
+  std::vector<float> centre_;
   std::vector<Dense> heads_;  // one, of the groups' means; none: a single group
 };
 
