@@ -18,7 +18,7 @@ constexpr float kMargin = 2;  // csrc/README.md
 
 // In rows taken one by one: what a candidate of a walk costs; a row of a flat index, by a batch that is large enough to
 // expand it and otherwise; a row that is copied into one.
-constexpr double kCandidateCost = 12, kExpandedCost = 0.05, kScannedCost = 0.15, kCopyCost = 15;
+constexpr double kCandidateCost = 12, kExpandedCost = 0.015, kScannedCost = 0.15, kCopyCost = 8;
 
 // Survivors where a batch is not expanded: of the rows, so many that no figure of csrc/README.md loses .002 by it.
 SearchParams flat_params(size_t k, size_t rows) {
