@@ -99,7 +99,10 @@ void use(const FlatIndex& index, const SearchQuery& query) {
   if (index.format().spec.dims() != 24) return;
   std::vector<float> scores(5);
   std::vector<int64_t> ids(5);
-  index.search(query.view(), {5, 20, false, {}}, scores.data(), ids.data());
+  SearchParams params;
+  params.k = 5;
+  params.survivors = 20;
+  index.search(query.view(), params, scores.data(), ids.data());
   index.contains(6);
   index.rows();
 }
