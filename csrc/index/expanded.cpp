@@ -14,12 +14,18 @@ constexpr size_t kTogether = 64;    // visitors whose sums over a chunk stand in
 // Standard deviations of what rounding to bytes may take from a score, on either side: a row is lost only where its
 // error and that of the k-th differ by 4, which is 2.8 of the difference's own.
 constexpr float kDeviations = 2;
-constexpr size_t kMostCandidates = 256;  // more than k that wait before those that cannot matter any more go
+constexpr size_t kMostCandidates = 256;  // more than 2 k that wait before those that cannot matter any more go
+constexpr size_t kPoolBytes = 64 << 20;  // of the candidates of all queries taken together
 constexpr size_t kFirstRows = 32;        // of a query's first chunk
 constexpr size_t kAhead = 4;             // visitors whose pools are asked for from memory ahead
 constexpr float kLowest = -std::numeric_limits<float>::infinity();
 
 }  // namespace
+
+size_t ExpandedScan::most_queries(size_t k) {
+  const double each = (2.0 * static_cast<double>(k) + kMostCandidates) * sizeof(Candidate);
+  return std::clamp(static_cast<size_t>(kPoolBytes / each), size_t{32}, size_t{1024});
+}
 
 ExpandedScan::ExpandedScan(const RowFormat& format, const float* y, const float* base, size_t count, size_t k,
                            const float* floors, bool exact)
@@ -130,7 +136,7 @@ void ExpandedScan::collect(uint32_t query, float shift, size_t rows) {
   }
   // A raised score that equals the k-th lowered one may still belong to the answer.
   thresholds_[query] = std::max(thresholds_[query], std::nextafter(pool.best.front(), kLowest));
-  if (before == 0 || pool.candidates.size() > k_ + kMostCandidates) drop(query);
+  if (before == 0 || pool.candidates.size() > 2 * k_ + kMostCandidates) drop(query);
 }
 
 // Forgets what cannot belong to the answer any more.

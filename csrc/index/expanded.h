@@ -17,6 +17,10 @@ namespace bebr {
 // hide keeps a row a candidate, and the few candidates that are left at the end are completed with the fine query.
 class ExpandedScan {
  public:
+  // As many as one scan should take, for k results each: rows are expanded once for all of them, and their candidates
+  // have to stay in memory.
+  static size_t most_queries(size_t k);
+
   // y: count * dims, base: count. k: results a query. floors: of each query, scores that do not count; null: none.
   // exact: nothing is lost, by an upper bound; else what rounding hides is taken by its standard deviation.
   ExpandedScan(const RowFormat& format, const float* y, const float* base, size_t count, size_t k, const float* floors,

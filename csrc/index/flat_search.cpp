@@ -31,7 +31,6 @@ namespace {
 
 constexpr float kLowest = -std::numeric_limits<float>::infinity();
 constexpr size_t kGroup = 256;           // queries scanned together: their integer forms stay in L2
-constexpr size_t kExpandedGroup = 1024;  // the same where rows are expanded: once for all of them
 constexpr size_t kExpandedFrom = 8;      // of Kernels::expand_queries: here sign planes alone rule out nearly all rows
 constexpr size_t kMostChunkRows = 1024;  // of a chunk, so that the first threshold does not come too late
 constexpr size_t kChunkBytes = 16 * 1024;  // of codes, and about as much of sums: L1, when tables are looked up
@@ -102,7 +101,7 @@ class FlatIndex::Scan {
       });
       return;
     }
-    const size_t group = expands_ ? kExpandedGroup : kGroup;
+    const size_t group = expands_ ? ExpandedScan::most_queries(params_.k) : kGroup;
     for (size_t first = 0; first < queries_.count; first += group)
       run_group(first, std::min(group, queries_.count - first), sink);
   }

@@ -14,12 +14,11 @@ namespace bebr {
 namespace {
 
 constexpr float kLowest = -std::numeric_limits<float>::infinity();
-constexpr size_t kGroup = 256;           // queries taken together: their integer forms stay in L2
-constexpr size_t kExpandedGroup = 1024;  // the same where lists are expanded: once for all their visitors
-constexpr size_t kSharedVisits = 2;      // queries a list, on average, from which going list by list pays
-constexpr double kCopyCost = 100;        // copying a row out costs as much as this many scanned
-constexpr double kCompleteCost = 20;     // a row completed costs as much as this many scanned, with what the scan keeps
-constexpr size_t kPiece = 64;            // rows that one call of a kernel completes
+constexpr size_t kGroup = 256;        // queries taken together: their integer forms stay in L2
+constexpr size_t kSharedVisits = 2;   // queries a list, on average, from which going list by list pays
+constexpr double kCopyCost = 100;     // copying a row out costs as much as this many scanned
+constexpr double kCompleteCost = 20;  // a row completed costs as much as this many scanned, with what the scan keeps
+constexpr size_t kPiece = 64;         // rows that one call of a kernel completes
 
 }  // namespace
 
@@ -182,7 +181,8 @@ void IvfIndex::Scan::Group::complete_allowed() {
 
 void IvfIndex::Scan::run(std::vector<std::vector<Hit>>& hits) const {
   const size_t each = (queries_.count + num_threads() - 1) / num_threads();
-  const size_t group = std::clamp<size_t>(each, 1, expands(each, probes_) ? kExpandedGroup : kGroup);
+  const size_t group =
+      std::clamp<size_t>(each, 1, expands(each, probes_) ? ExpandedScan::most_queries(params_.k) : kGroup);
   parallel_for((queries_.count + group - 1) / group, 1, [&](size_t begin, size_t end) {
     for (size_t g = begin; g < end; ++g)
       Group(*this, g * group, std::min(group, queries_.count - g * group)).run(hits.data() + g * group);
