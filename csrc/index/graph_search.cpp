@@ -20,7 +20,8 @@ constexpr float kMargin = 2;  // csrc/README.md
 // expand it and otherwise; a row that is copied into one.
 constexpr double kCandidateCost = 12, kExpandedCost = 0.015, kScannedCost = 0.15, kCopyCost = 8;
 
-// Survivors where a batch is not expanded: of the rows, so many that no figure of csrc/README.md loses .002 by it.
+// Survivors where a batch is not expanded: a generous guess, for the sign plane has no decoder of its own here. Not
+// measured.
 SearchParams flat_params(size_t k, size_t rows) {
   SearchParams params;
   params.k = k;

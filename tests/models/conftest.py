@@ -1,14 +1,16 @@
-"""An empty cache of data sets, and npm archives made in the test."""
+"""An empty cache of data sets, npm archives made in the test, and what tests of networks share."""
 
 from __future__ import annotations
 
 import base64
 import hashlib
+import importlib.util
 import io
 import json
 import tarfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -42,3 +44,24 @@ def package(cache: Path) -> Callable[[str, dict[str, object]], npm.Package]:
         return made
 
     return make
+
+
+@pytest.fixture(scope="module")
+def reference(request: pytest.FixtureRequest) -> ModuleType:
+    """The equations in NumPy: ``reference.py`` beside the test."""
+    path = request.path.with_name("reference.py")
+    spec = importlib.util.spec_from_file_location(f"{path.parent.name}_reference", path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """Networks this small lose most of their time to threads that wait for each other."""
+    torch = pytest.importorskip("torch", reason="torch is absent: pip install 'bebr[models]'")
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)

@@ -1,8 +1,7 @@
-"""The float64 reference, a small configuration and generated checkpoints of it."""
+"""A small configuration and generated checkpoints of it."""
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 
 import numpy as np
@@ -19,15 +18,6 @@ import torch
 from bebr.models.flm.files import manifest
 
 SMALL = Config(16, 8, 24, 2, 2, 2, 2, 3, 60, 20, 18, 0.1, True, False)
-
-
-@pytest.fixture(scope="session")
-def reference():
-    """The equations, in NumPy."""
-    spec = importlib.util.spec_from_file_location("flm_reference", Path(__file__).with_name("reference.py"))
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.fixture
@@ -63,12 +53,3 @@ def vocabulary(tmp_path) -> Path:
     (folder / "vocab.json").write_text(json.dumps({one: i for i, one in enumerate(words)}))
     (folder / "merges.txt").write_text("#version: 0.2\nd o\ndo g\n")
     return folder
-
-
-@pytest.fixture
-def one_thread():
-    """Networks this small lose most of their time to threads that wait for each other."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)

@@ -1,9 +1,6 @@
-"""The float64 reference, a small configuration and generated checkpoints of it."""
+"""A small configuration and generated checkpoints of it."""
 
 from __future__ import annotations
-
-import importlib.util
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,15 +13,6 @@ pytest.importorskip("PIL", reason="Pillow is absent: pip install 'bebr[models]'"
 import torch
 
 SMALL = Config(24, 8, 32, 2, 2, 43, 4, 2, 2, 6)
-
-
-@pytest.fixture(scope="session")
-def reference():
-    """The equations, in NumPy."""
-    spec = importlib.util.spec_from_file_location("gvt_reference", Path(__file__).with_name("reference.py"))
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.fixture
@@ -45,12 +33,3 @@ def generated():
         return state
 
     return make
-
-
-@pytest.fixture
-def one_thread():
-    """Networks this small lose most of their time to threads that wait for each other."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)

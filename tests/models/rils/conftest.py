@@ -1,8 +1,7 @@
-"""The float64 reference, a small configuration and generated checkpoints of it."""
+"""A small configuration and generated checkpoints of it."""
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 
 import numpy as np
@@ -18,15 +17,6 @@ import torch
 
 SMALL = Config(24, 8, 24, 2, 2, 16, 2, 32, 2, 4, 12, 514 + 6, 20)
 MERGES = [("d", "o"), ("do", "g</w>"), ("c", "a"), ("ca", "t</w>"), ("r", "e"), ("re", "d</w>")]
-
-
-@pytest.fixture(scope="session")
-def reference():
-    """The equations, in NumPy."""
-    spec = importlib.util.spec_from_file_location("rils_reference", Path(__file__).with_name("reference.py"))
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.fixture
@@ -61,12 +51,3 @@ def merges(tmp_path) -> Path:
     path.parent.mkdir()
     path.write_text("#version: 0.2\n" + "\n".join(map(" ".join, MERGES)) + "\n")
     return path
-
-
-@pytest.fixture
-def one_thread():
-    """Networks this small lose most of their time to threads that wait for each other."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
