@@ -6,6 +6,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -87,7 +88,7 @@ class IvfIndex::Scan::Group {
   void complete_allowed();
   void scan_expanded(const std::vector<uint32_t>& who, const Visits& visits);
   void probe_all();
-  void probe(const std::vector<uint32_t>& who, size_t probes);
+  void probe(const std::vector<uint32_t>& who, size_t probes, std::optional<Progressive>& progressive);
   Visits visits(const std::vector<uint32_t>& who, const std::vector<uint32_t>& lists, size_t probes, size_t from,
                 size_t to) const;
 

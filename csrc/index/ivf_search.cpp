@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cmath>
 #include <mutex>
+#include <optional>
 #include <string>
 
 #include "base/error.h"
@@ -84,8 +85,9 @@ void IvfIndex::Scan::Group::probe_all() {
   size_t probes = scan_.probes_;
   std::vector<uint32_t> who(queries_.size());
   for (uint32_t i = 0; i < who.size(); ++i) who[i] = i;
+  std::optional<Progressive> progressive;  // made once, where it is needed at all
   while (true) {
-    probe(who, probes);
+    probe(who, probes, progressive);
     // Fewer than enough results only where fewer rows exist: look at more lists, from the start, for their order may
     // change.
     if (probes == all || scan_.params_.floors != nullptr) return;
@@ -96,7 +98,8 @@ void IvfIndex::Scan::Group::probe_all() {
   }
 }
 
-void IvfIndex::Scan::Group::probe(const std::vector<uint32_t>& who, size_t probes) {
+void IvfIndex::Scan::Group::probe(const std::vector<uint32_t>& who, size_t probes,
+                                  std::optional<Progressive>& progressive) {
   const uint32_t dim = index_.centroids_.dim();
   std::vector<uint32_t> lists(who.size() * probes);
   std::vector<float> gathered;
@@ -108,10 +111,10 @@ void IvfIndex::Scan::Group::probe(const std::vector<uint32_t>& who, size_t probe
   }
   index_.centroids_.nearest(vectors, who.size(), probes, lists.data());
   if (scan_.expands(who.size(), probes)) return scan_expanded(who, visits(who, lists, probes, 0, probes));
-  Progressive progressive(*this);
+  if (!progressive) progressive.emplace(*this);
   if (who.size() * probes < kSharedVisits * index_.lists_.size()) {
     for (size_t i = 0; i < who.size(); ++i)
-      for (size_t p = 0; p < probes; ++p) progressive.scan_list(lists[i * probes + p], {&who[i], 1});
+      for (size_t p = 0; p < probes; ++p) progressive->scan_list(lists[i * probes + p], {&who[i], 1});
     return;
   }
   // The nearest lists of every query first: they set a threshold that rules out most of the others' rows.
@@ -121,7 +124,7 @@ void IvfIndex::Scan::Group::probe(const std::vector<uint32_t>& who, size_t probe
     for (size_t l = 0; l < index_.lists_.size(); ++l) {
       const std::span<const uint32_t> visitors = slice.of(l);
       for (size_t v = 0; v < visitors.size(); v += batch)
-        progressive.scan_list(l, visitors.subspan(v, std::min(batch, visitors.size() - v)));
+        progressive->scan_list(l, visitors.subspan(v, std::min(batch, visitors.size() - v)));
     }
   }
 }
