@@ -33,6 +33,10 @@ def error_of(error: grpc.RpcError, target: str) -> Exception:
     code, message = error.code(), error.details() or ""
     if code == grpc.StatusCode.UNAVAILABLE:
         return ConnectionError(f"no answer from a bebr server at {target}: {message}")
+    if code == grpc.StatusCode.CANCELLED:
+        # Nothing here cancels a call: the server gave it up because it stops (a call that comes while it shuts down
+        # is sometimes answered so instead of by UNAVAILABLE), or another thread closed the connection.
+        return ConnectionError(f"the bebr server at {target} stopped, or the connection was closed: {message}")
     if code == grpc.StatusCode.DEADLINE_EXCEEDED:
         return TimeoutError(f"{target}: {message}")
     if code == grpc.StatusCode.UNIMPLEMENTED:
