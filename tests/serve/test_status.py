@@ -1,0 +1,36 @@
+"""The client's exceptions for codes that no test can make a real server send on purpose."""
+
+from __future__ import annotations
+
+import grpc
+import pytest
+
+from bebr.serve.status import error_of
+
+
+class Failed(grpc.RpcError):
+    def __init__(self, code: grpc.StatusCode) -> None:
+        self._code = code
+
+    def code(self) -> grpc.StatusCode:
+        return self._code
+
+    def details(self) -> str:
+        return "what grpc said"
+
+
+@pytest.mark.parametrize(
+    ("code", "kind"),
+    [
+        (grpc.StatusCode.UNAVAILABLE, ConnectionError),
+        (grpc.StatusCode.CANCELLED, ConnectionError),  # how a call ends that a stopping server had not taken yet
+        (grpc.StatusCode.UNIMPLEMENTED, ConnectionError),
+        (grpc.StatusCode.DEADLINE_EXCEEDED, TimeoutError),
+        (grpc.StatusCode.NOT_FOUND, KeyError),
+        (grpc.StatusCode.INTERNAL, RuntimeError),
+    ],
+)
+def test_a_failed_call_is_the_exception_of_its_code(code, kind):
+    error = error_of(Failed(code), "host:1")
+    assert type(error) is kind
+    assert "what grpc said" in str(error)
