@@ -49,11 +49,11 @@ Descent::Descent(const CodeSpec& spec, const float* gram, uint32_t sweeps, uint3
   }
 }
 
-void Descent::try_again(const Kernels& kernels, const DescentGrid& grid, const float* z, float* v, float* g,
-                        float* trial) const {
-  const size_t dims = grid.dims, stride = grid.stride;
-  float *trial_v = trial, *trial_g = trial + stride;
-  float best = energy(z, v, g, dims);
+void Descent::try_again(const Kernels& kernels, const DescentGrid& grid, const float* z, size_t rows, size_t z_stride,
+                        float* v, float* g, float* trial) const {
+  const size_t dims = grid.dims, stride = grid.stride, g_stride = product_.out_stride();
+  float *trial_v = trial, *trial_g = trial_v + rows * stride, *best = trial_g + rows * g_stride;
+  for (size_t i = 0; i < rows; ++i) best[i] = energy(z + i * z_stride, v + i * stride, g + i * g_stride, dims);
   // Every vector sees the same sequence, so that a code does not depend on what is encoded beside it.
   uint32_t random = 0x9e3779b9u;
   const auto next = [&random] {
@@ -61,24 +61,29 @@ void Descent::try_again(const Kernels& kernels, const DescentGrid& grid, const f
     random ^= random >> 17;
     return random ^= random << 5;
   };
-  for (uint32_t i = 0; i < tries_; ++i) {
-    std::copy_n(v, stride, trial_v);
-    std::copy_n(g, stride, trial_g);
+  for (uint32_t t = 0; t < tries_; ++t) {
+    std::copy_n(v, rows * stride, trial_v);
+    std::copy_n(g, rows * g_stride, trial_g);
     for (int n = 0; n < kMoved; ++n) {
       const uint32_t number = next(), j = static_cast<uint32_t>((uint64_t{number >> 1} * dims) >> 31);
       const float largest = 2 - 0.5f * grid.step[j];
-      float move = (number & 1) != 0 ? grid.step[j] : -grid.step[j];
-      if (std::abs(trial_v[j] + move) > largest) move = -move;
-      trial_v[j] += move;
       const float* row = grid.gram + j * stride;
-      for (size_t k = 0; k < stride; ++k) trial_g[k] -= move * row[k];
+      for (size_t i = 0; i < rows; ++i) {
+        float &moved = trial_v[i * stride + j], move = (number & 1) != 0 ? grid.step[j] : -grid.step[j];
+        if (std::abs(moved + move) > largest) move = -move;
+        moved += move;
+        float* follows = trial_g + i * g_stride;
+        for (size_t k = 0; k < stride; ++k) follows[k] -= move * row[k];
+      }
     }
-    kernels.descend(grid, trial_v, trial_g, sweeps_);
-    const float reached = energy(z, trial_v, trial_g, dims);
-    if (reached < best) {
-      best = reached;
-      std::copy_n(trial_v, stride, v);
-      std::copy_n(trial_g, stride, g);
+    kernels.descend(grid, rows, trial_v, trial_g, g_stride, sweeps_);
+    for (size_t i = 0; i < rows; ++i) {
+      const float reached = energy(z + i * z_stride, trial_v + i * stride, trial_g + i * g_stride, dims);
+      if (reached < best[i]) {
+        best[i] = reached;
+        std::copy_n(trial_v + i * stride, stride, v + i * stride);
+        std::copy_n(trial_g + i * g_stride, stride, g + i * g_stride);
+      }
     }
   }
 }
@@ -86,8 +91,9 @@ void Descent::try_again(const Kernels& kernels, const DescentGrid& grid, const f
 void Descent::improve(const Kernels& kernels, const float* z, size_t rows, size_t z_stride, Buffer (&work)[4],
                       uint8_t* planes) const {
   const size_t dims = spec_.dims(), stride = descent_stride(spec_.dims()), bytes = spec_.row_bytes();
+  const size_t g_stride = product_.out_stride();
   float *v = floats(work[0], rows * stride), *error = floats(work[1], rows * dims),
-        *g = floats(work[2], rows * product_.out_stride()), *trial = floats(work[3], 2 * stride);
+        *g = floats(work[2], rows * g_stride);
   for (size_t i = 0; i < rows; ++i) {
     float* row = v + i * stride;
     expand_row(spec_, planes + i * bytes, row);
@@ -96,12 +102,9 @@ void Descent::improve(const Kernels& kernels, const float* z, size_t rows, size_
   }
   product_.forward(kernels, error, rows, dims, false, false, g);
   const DescentGrid grid{spec_.dims(), stride, gram_.data(), inverse_.data(), step_.data(), per_step_.data()};
-  for (size_t i = 0; i < rows; ++i) {
-    float *row = v + i * stride, *row_g = g + i * product_.out_stride();
-    kernels.descend(grid, row, row_g, sweeps_);
-    if (tries_ > 0) try_again(kernels, grid, z + i * z_stride, row, row_g, trial);
-    pack_row(spec_, v + i * stride, planes + i * bytes);
-  }
+  kernels.descend(grid, rows, v, g, g_stride, sweeps_);
+  if (tries_ > 0) try_again(kernels, grid, z, rows, z_stride, v, g, floats(work[3], rows * (stride + g_stride + 1)));
+  for (size_t i = 0; i < rows; ++i) pack_row(spec_, v + i * stride, planes + i * bytes);
 }
 
 }  // namespace bebr

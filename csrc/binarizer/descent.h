@@ -22,8 +22,8 @@ class Descent {
                uint8_t* planes) const;
 
  private:
-  void try_again(const Kernels& kernels, const DescentGrid& grid, const float* z, float* v, float* g,
-                 float* trial) const;
+  void try_again(const Kernels& kernels, const DescentGrid& grid, const float* z, size_t rows, size_t z_stride,
+                 float* v, float* g, float* trial) const;
 
   CodeSpec spec_;
   uint32_t sweeps_, tries_;

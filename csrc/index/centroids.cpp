@@ -14,6 +14,7 @@ namespace {
 
 constexpr size_t kChunk = 64;            // rows of x at a time: their scores stay in cache
 constexpr size_t kGroupChunk = 1024;     // the same through groups: a group's centroids are read once for all of them
+constexpr size_t kAssignChunk = 4096;    // and where rows are assigned: enough of them a group for whole tiles
 constexpr size_t kMostDirect = 4096;     // more centroids than this are looked at through groups
 constexpr size_t kGroupsLooked = 12;     // of about sqrt(count), by a query; figures in csrc/README.md
 constexpr size_t kGroupsAssigned = 6;    // by a row that is assigned
@@ -75,28 +76,37 @@ void take_best(std::vector<Ranked>& all, size_t probes, uint32_t* lists) {
 Centroids::Centroids(uint32_t dim, size_t count, const float* values, bool by_product)
     : dim_(dim), count_(count), by_product_(by_product), values_(values, values + count * dim), half_norms_(count) {
   for (size_t i = 0; i < count; ++i) half_norms_[i] = half_norm(values + i * dim, dim);
-  if (count <= kMostDirect) {
-    groups_.push_back({dense(values, nullptr, count, dim), {}});
-    if (kernels().gemm_bf16 != nullptr) make_rough();
-  } else {
+  if (kernels().gemm_bf16 != nullptr) find_centre();
+  if (count > kMostDirect) {
     make_groups();
+    return;
+  }
+  groups_.push_back({dense(values, nullptr, count, dim), {}, {}});
+  if (!centre_.empty()) {
+    std::vector<uint32_t> all(count);
+    std::iota(all.begin(), all.end(), 0u);
+    rough_ = made_rough(values, all, by_product_);
   }
 }
 
-void Centroids::make_rough() {
+void Centroids::find_centre() {
   centre_.resize(dim_);
   for (uint32_t j = 0; j < dim_; ++j) {
     double sum = 0;
     for (size_t i = 0; i < count_; ++i) sum += double{values_[i * dim_ + j]};
     centre_[j] = static_cast<float>(sum / static_cast<double>(count_));
   }
-  std::vector<float> rows(values_.size()), bias(count_);
-  for (size_t i = 0; i < count_; ++i) {
-    for (uint32_t j = 0; j < dim_; ++j) rows[i * dim_ + j] = values_[i * dim_ + j] - centre_[j];
-    if (!by_product_) bias[i] = -half_norm(rows.data() + i * dim_, dim_);
+}
+
+Dense Centroids::made_rough(const float* values, std::span<const uint32_t> which, bool by_product) const {
+  std::vector<float> rows(which.size() * dim_), bias(which.size());
+  for (size_t i = 0; i < which.size(); ++i) {
+    for (uint32_t j = 0; j < dim_; ++j) rows[i * dim_ + j] = values[size_t{which[i]} * dim_ + j] - centre_[j];
+    if (!by_product) bias[i] = -half_norm(rows.data() + i * dim_, dim_);
   }
-  rough_.push_back(dense(rows.data(), bias.data(), count_, dim_));
-  rough_.front().pack_bf16();
+  Dense made = dense(rows.data(), bias.data(), which.size(), dim_);
+  made.keep_bf16_only();
+  return made;
 }
 
 float Centroids::product(const float* x, size_t list) const noexcept {
@@ -133,31 +143,46 @@ void Centroids::make_groups() {
   }
   std::vector<std::vector<uint32_t>> members(groups);
   for (size_t i = 0; i < count_; ++i) members[of[i]].push_back(static_cast<uint32_t>(i));
-  std::vector<float> kept_means, bias, rows;
+  std::vector<float> bias, rows;
+  std::vector<uint32_t> kept;
   for (size_t g = 0; g < groups; ++g) {
     if (members[g].empty()) continue;
     rows.clear();
-    for (const uint32_t i : members[g])
+    bias.clear();
+    for (const uint32_t i : members[g]) {
       rows.insert(rows.end(), values_.begin() + static_cast<ptrdiff_t>(size_t{i} * dim_),
                   values_.begin() + static_cast<ptrdiff_t>((size_t{i} + 1) * dim_));
-    groups_.push_back({dense(rows.data(), nullptr, members[g].size(), dim_), std::move(members[g])});
-    kept_means.insert(kept_means.end(), means.begin() + static_cast<ptrdiff_t>(g * dim_),
-                      means.begin() + static_cast<ptrdiff_t>((g + 1) * dim_));
-    bias.push_back(-half_norm(means.data() + g * dim_, dim_));
+      bias.push_back(by_product_ ? 0 : -half_norms_[i]);
+    }
+    Group group{dense(rows.data(), bias.data(), members[g].size(), dim_), std::move(members[g]), {}};
+    if (!centre_.empty()) group.rough = made_rough(values_.data(), group.lists, false);
+    groups_.push_back(std::move(group));
+    kept.push_back(static_cast<uint32_t>(g));
   }
-  heads_.push_back(dense(kept_means.data(), bias.data(), groups_.size(), dim_));
+  if (!centre_.empty()) rough_heads_ = made_rough(means.data(), kept, false);
+  bias.clear();
+  rows.clear();
+  for (const uint32_t g : kept) {
+    rows.insert(rows.end(), means.begin() + static_cast<ptrdiff_t>(size_t{g} * dim_),
+                means.begin() + static_cast<ptrdiff_t>((size_t{g} + 1) * dim_));
+    bias.push_back(-half_norm(means.data() + size_t{g} * dim_, dim_));
+  }
+  heads_ = dense(rows.data(), bias.data(), kept.size(), dim_);
 }
 
 void Centroids::nearest(const float* x, size_t n, size_t probes, uint32_t* lists) const {
-  (heads_.empty() ? rank_all(x, n, probes, by_product_, lists)
-                  : rank_groups(x, n, probes, by_product_, kGroupsLooked, lists));
+  if (heads_)
+    rank_groups(x, n, probes, lists);
+  else
+    rank_all(x, n, probes, by_product_, lists);
 }
 
 void Centroids::assign(const float* x, size_t n, uint32_t* lists) const {
-  parallel_for(n, heads_.empty() ? kChunk : kGroupChunk, [&](size_t begin, size_t end) {
-    const float* from = x + begin * dim_;
-    (heads_.empty() ? rank_all(from, end - begin, 1, false, lists + begin)
-                    : rank_groups(from, end - begin, 1, false, kGroupsAssigned, lists + begin));
+  parallel_for(n, heads_ ? kGroupChunk : kChunk, [&](size_t begin, size_t end) {
+    if (heads_)
+      assign_by_groups(x + begin * dim_, end - begin, lists + begin);
+    else
+      rank_all(x + begin * dim_, end - begin, 1, false, lists + begin);
   });
 }
 
@@ -172,17 +197,14 @@ const float* Centroids::score_all(const float* x, size_t rows, bool by_product, 
     return scores;
   }
   if (!by_product) {
-    float* around = floats(shifted, rows * dim_);
-    for (size_t i = 0; i < rows; ++i)
-      for (uint32_t j = 0; j < dim_; ++j) around[i * dim_ + j] = x[i * dim_ + j] - centre_[j];
-    x = around;
+    x = around_centre(x, rows, shifted);
   }
-  rough_.front().forward(kernels(), x, rows, dim_, false, true, scores);
+  rough_->forward(kernels(), x, rows, dim_, false, true, scores);
   return scores;
 }
 
 void Centroids::rank_all(const float* x, size_t n, size_t probes, bool by_product, uint32_t* lists) const {
-  const bool roughly = probes > 1 && by_product == by_product_ && !rough_.empty();
+  const bool roughly = probes > 1 && by_product == by_product_ && rough_;
   const size_t stride = groups_.front().weights.out_stride();
   static thread_local std::vector<Ranked> ranked;
   static thread_local std::vector<float> order;
@@ -191,8 +213,8 @@ void Centroids::rank_all(const float* x, size_t n, size_t probes, bool by_produc
     const float* scores = score_all(x + row * dim_, rows, by_product, roughly);
     for (size_t i = 0; i < rows; ++i) {
       const std::span<const float> values(scores + i * stride, count_);
-      if (probes == 1) {  // no list of all: what an assignment does a billion times
-        lists[row + i] = static_cast<uint32_t>(std::max_element(values.begin(), values.end()) - values.begin());
+      if (probes == 1) {  // no list of all
+        lists[row + i] = static_cast<uint32_t>(kernels().first_greatest(values.data(), count_));
         continue;
       }
       const float least = floor_of_best(values, probes, order);
@@ -204,9 +226,63 @@ void Centroids::rank_all(const float* x, size_t n, size_t probes, bool by_produc
   }
 }
 
-void Centroids::rank_groups(const float* x, size_t n, size_t probes, bool by_product, size_t groups_looked,
-                            uint32_t* lists) const {
-  const Dense& heads = heads_.front();
+const float* Centroids::around_centre(const float* x, size_t rows, Buffer& work) const {
+  float* around = floats(work, rows * dim_);
+  for (size_t i = 0; i < rows; ++i)
+    for (uint32_t j = 0; j < dim_; ++j) around[i * dim_ + j] = x[i * dim_ + j] - centre_[j];
+  return around;
+}
+
+void Centroids::assign_by_groups(const float* x, size_t n, uint32_t* lists) const {
+  const bool roughly = rough_heads_.has_value();
+  const Dense& heads = roughly ? *rough_heads_ : *heads_;
+  const size_t looked = std::min(kGroupsAssigned, groups_.size());
+  const Kernels& table = kernels();
+  static thread_local Buffer shifted, work, gathered;
+  std::vector<Ranked> best(kAssignChunk);
+  std::vector<std::vector<uint32_t>> visits(groups_.size());  // rows that look at a group
+  for (size_t row = 0; row < n; row += kAssignChunk) {
+    const size_t rows = std::min(kAssignChunk, n - row);
+    const float* from = roughly ? around_centre(x + row * dim_, rows, shifted) : x + row * dim_;
+    for (auto& visit : visits) visit.clear();
+    for (size_t begin = 0; begin < rows; begin += kChunk) {
+      const size_t count = std::min(kChunk, rows - begin);
+      float* scores = floats(work, count * heads.out_stride());
+      heads.forward(table, from + begin * dim_, count, dim_, false, roughly, scores);
+      for (size_t i = 0; i < count; ++i) {
+        float* values = scores + i * heads.out_stride();
+        for (size_t seen = 0; seen < looked; ++seen) {
+          const size_t g = table.first_greatest(values, groups_.size());
+          visits[g].push_back(static_cast<uint32_t>(begin + i));
+          values[g] = -std::numeric_limits<float>::infinity();
+        }
+      }
+    }
+    std::fill_n(best.begin(), rows, Ranked{-std::numeric_limits<float>::infinity(), 0});
+    for (size_t g = 0; g < groups_.size(); ++g) {
+      if (visits[g].empty()) continue;
+      const Group& group = groups_[g];
+      const Dense& weights = roughly ? *group.rough : group.weights;
+      const size_t count = visits[g].size();
+      float* mine = floats(gathered, count * dim_);
+      for (size_t v = 0; v < count; ++v) std::copy_n(from + visits[g][v] * dim_, dim_, mine + v * dim_);
+      float* scores = floats(work, count * weights.out_stride());
+      weights.forward(table, mine, count, dim_, false, roughly, scores);
+      for (size_t v = 0; v < count; ++v) {
+        float* values = scores + v * weights.out_stride();
+        for (size_t c = 0; !roughly && by_product_ && c < group.lists.size(); ++c)
+          values[c] -= half_norms_[group.lists[c]];
+        const size_t c = table.first_greatest(values, group.lists.size());
+        const Ranked found{values[c], group.lists[c]};
+        if (better_list(found, best[visits[g][v]])) best[visits[g][v]] = found;
+      }
+    }
+    for (size_t i = 0; i < rows; ++i) lists[row + i] = best[i].list;
+  }
+}
+
+void Centroids::rank_groups(const float* x, size_t n, size_t probes, uint32_t* lists) const {
+  const Dense& heads = *heads_;
   static thread_local Buffer work;
   std::vector<Ranked> order(groups_.size());
   std::vector<uint32_t> best(groups_.size());
@@ -219,9 +295,9 @@ void Centroids::rank_groups(const float* x, size_t n, size_t probes, bool by_pro
     for (size_t i = 0; i < rows; ++i) {
       for (uint32_t g = 0; g < groups_.size(); ++g) order[g] = {head_scores[i * heads.out_stride() + g], g};
       size_t looked = 0, held = 0, known = 0;
-      while (looked < best.size() && (looked < groups_looked || held < 4 * probes)) {
+      while (looked < best.size() && (looked < kGroupsLooked || held < 4 * probes)) {
         if (looked == known) {  // few of them are needed in order
-          known = std::min(best.size(), std::max(groups_looked, 4 * known));
+          known = std::min(best.size(), std::max(kGroupsLooked, 4 * known));
           take_best(order, known, best.data());
         }
         held += groups_[best[looked]].lists.size();
@@ -241,15 +317,8 @@ void Centroids::rank_groups(const float* x, size_t n, size_t probes, bool by_pro
       weights.forward(kernels(), gathered.data(), visits[g].size(), dim_, false, false, out);
       for (size_t v = 0; v < visits[g].size(); ++v) {
         std::vector<Ranked>& all = found[visits[g][v]];
-        for (size_t c = 0; c < groups_[g].lists.size(); ++c) {
-          const uint32_t list = groups_[g].lists[c];
-          const float s = out[v * weights.out_stride() + c];
-          const float score = by_product ? s : s - half_norms_[list];
-          if (probes > 1 || all.empty())
-            all.push_back({score, list});
-          else if (better_list({score, list}, all.front()))
-            all.front() = {score, list};
-        }
+        for (size_t c = 0; c < groups_[g].lists.size(); ++c)
+          all.push_back({out[v * weights.out_stride() + c], groups_[g].lists[c]});
       }
     }
     for (size_t i = 0; i < rows; ++i) take_best(found[i], probes, lists + (row + i) * probes);

@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -32,14 +33,19 @@ class Centroids {
   struct Group {
     Dense weights;
     std::vector<uint32_t> lists;  // empty: 0, 1, 2, ..
+    std::optional<Dense> rough;   // with half norms taken off: what rows are assigned by
   };
   void rank_all(const float* x, size_t n, size_t probes, bool by_product, uint32_t* lists) const;
   // Scores of all centroids for `rows` rows, the half norms taken off unless by_product; out_stride apart.
   const float* score_all(const float* x, size_t rows, bool by_product, bool roughly) const;
-  void make_rough();
-  void rank_groups(const float* x, size_t n, size_t probes, bool by_product, size_t groups_looked,
-                   uint32_t* lists) const;
+  void find_centre();
+  // The rows `which` of values around centre_, as rough_ and Group::rough hold them.
+  Dense made_rough(const float* values, std::span<const uint32_t> which, bool by_product) const;
+  const float* around_centre(const float* x, size_t rows, Buffer& work) const;
+  void rank_groups(const float* x, size_t n, size_t probes, uint32_t* lists) const;
   void make_groups();
+  // The nearest list of rows through groups, by bf16 where it is fast.
+  void assign_by_groups(const float* x, size_t n, uint32_t* lists) const;
 
   uint32_t dim_;
   size_t count_;
@@ -48,11 +54,11 @@ class Centroids {
   // Many centroids are looked at through groups of near ones (k-means over the centroids): the best groups, then all in
   // them. Otherwise one group holds all.
   std::vector<Group> groups_;
-  // Where bf16 is fast, queries rank a single group by it: by products around the centroids' mean, whose rounding is of
-  // the size of the differences and not of the vectors. One, or none.
-  std::vector<Dense> rough_;
+  // Where bf16 is fast, queries rank a single group by it, and rows are assigned through groups by it: by products
+  // around the centroids' mean, whose rounding is of the size of the differences and not of the vectors.
+  std::optional<Dense> rough_;
   std::vector<float> centre_;
-  std::vector<Dense> heads_;  // one, of the groups' means; none: a single group
+  std::optional<Dense> heads_, rough_heads_;  // the groups' means; none: a single group
 };
 
 }  // namespace bebr

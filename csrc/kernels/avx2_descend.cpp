@@ -1,4 +1,5 @@
-// descend in AVX2, eight coordinates at a time; otherwise as avx512_descend.cpp.
+// descend in AVX2: eight coordinates are looked at together. Most of the time none of them moves; when some would, the
+// first one does, g follows, and those after it are looked at again, which is the order of the specification.
 #include "kernels/kernels.h"
 
 #if defined(__x86_64__)
@@ -8,7 +9,7 @@
 namespace bebr {
 namespace {
 
-void descend_avx2(const DescentGrid& grid, float* v, float* g, uint32_t sweeps) noexcept {
+void descend_one_avx2(const DescentGrid& grid, float* v, float* g, uint32_t sweeps) noexcept {
   const __m256 half = _mm256_set1_ps(0.5f), one = _mm256_set1_ps(1.0f);
   for (uint32_t sweep = 0; sweep < sweeps; ++sweep) {
     bool changed = false;
@@ -40,6 +41,11 @@ void descend_avx2(const DescentGrid& grid, float* v, float* g, uint32_t sweeps) 
     }
     if (!changed) return;
   }
+}
+
+void descend_avx2(const DescentGrid& grid, size_t count, float* v, float* g, size_t g_stride,
+                  uint32_t sweeps) noexcept {
+  for (size_t i = 0; i < count; ++i) descend_one_avx2(grid, v + i * grid.stride, g + i * g_stride, sweeps);
 }
 
 }  // namespace

@@ -99,9 +99,31 @@ void gemm_avx2(const float* x, size_t rows, size_t x_stride, const PackedWeights
   }
 }
 
+// The greatest value first, then the place where it stands.
+size_t first_greatest_avx2(const float* values, size_t n) noexcept {
+  __m256 best = _mm256_set1_ps(-__builtin_inff());
+  size_t i = 0;
+  for (; i + 8 <= n; i += 8) best = _mm256_max_ps(best, _mm256_loadu_ps(values + i));
+  __m128 half = _mm_max_ps(_mm256_castps256_ps128(best), _mm256_extractf128_ps(best, 1));
+  half = _mm_max_ps(half, _mm_movehl_ps(half, half));
+  float greatest = _mm_cvtss_f32(_mm_max_ss(half, _mm_movehdup_ps(half)));
+  for (size_t tail = i; tail < n; ++tail)
+    if (values[tail] > greatest) greatest = values[tail];
+  const __m256 all = _mm256_set1_ps(greatest);
+  for (size_t at = 0; at < i; at += 8) {
+    const int here = _mm256_movemask_ps(_mm256_cmp_ps(_mm256_loadu_ps(values + at), all, _CMP_EQ_OQ));
+    if (here != 0) return at + static_cast<size_t>(__builtin_ctz(static_cast<unsigned>(here)));
+  }
+  while (i + 1 < n && values[i] != greatest) ++i;
+  return i;
+}
+
 }  // namespace
 
-void bind_avx2_gemm(Kernels& table) noexcept { table.gemm = gemm_avx2; }
+void bind_avx2_gemm(Kernels& table) noexcept {
+  table.gemm = gemm_avx2;
+  table.first_greatest = first_greatest_avx2;
+}
 
 }  // namespace bebr
 #endif

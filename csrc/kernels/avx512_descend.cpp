@@ -1,5 +1,8 @@
-// descend in AVX-512: 16 coordinates are looked at together. Most of the time none of them moves; when some would, the
-// first one does, g follows, and those after it are looked at again, which is the order of the specification.
+// descend in AVX-512: 16 coordinates of four vectors are looked at together. Most of the time none of a vector's 16
+// moves; when some would, the first one does, their g follows, and those after it are looked at again, which is the
+// order of the specification. Such a move takes the next some 60 cycles later: four vectors side by side hide that. The
+// g of other coordinates follows when the 16 are done, by the same differences in the same order. csrc/README.md has
+// the figures.
 #include "kernels/kernels.h"
 
 #if defined(__x86_64__)
@@ -9,37 +12,102 @@
 namespace bebr {
 namespace {
 
-void descend_avx512(const DescentGrid& grid, float* v, float* g, uint32_t sweeps) noexcept {
-  const __m512 half = _mm512_set1_ps(0.5f), one = _mm512_set1_ps(1.0f);
+constexpr size_t kTogether = 4;
+
+struct Move512 {
+  __m512 by;         // in every lane
+  const float* row;  // of the gram matrix
+};
+
+// Values of a grid for 16 coordinates.
+struct Steps512 {
+  __m512 inverse, step, half_step, per_step, low, high;
+
+  Steps512(const DescentGrid& grid, size_t j) noexcept
+      : inverse(_mm512_loadu_ps(grid.inverse + j)),
+        step(_mm512_loadu_ps(grid.step + j)),
+        half_step(_mm512_mul_ps(_mm512_set1_ps(0.5f), step)),
+        per_step(_mm512_loadu_ps(grid.per_step + j)) {
+    const __m512 most = _mm512_add_ps(per_step, per_step);
+    low = _mm512_sub_ps(_mm512_setzero_ps(), most);
+    high = _mm512_sub_ps(most, _mm512_set1_ps(1.0f));
+  }
+
+  __m512 nearest(__m512 v, __m512 g) const noexcept {
+    const __m512 target = _mm512_add_ps(v, _mm512_mul_ps(g, inverse));
+    __m512 i = _mm512_roundscale_ps(_mm512_mul_ps(target, per_step), _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC);
+    i = _mm512_min_ps(_mm512_max_ps(i, low), high);
+    return _mm512_add_ps(_mm512_mul_ps(i, step), half_step);
+  }
+};
+
+// 1 to kTogether vectors. A place without a vector reads the first one, and never moves.
+void descend_some_avx512(const DescentGrid& grid, size_t count, float* const* v, float* const* g,
+                         uint32_t sweeps) noexcept {
+  Move512 moved[kTogether][17];  // the last is where a vector writes that does not move
   for (uint32_t sweep = 0; sweep < sweeps; ++sweep) {
     bool changed = false;
     for (size_t j = 0; j < grid.stride; j += 16) {
-      const __m512 inverse = _mm512_loadu_ps(grid.inverse + j), step = _mm512_loadu_ps(grid.step + j);
-      const __m512 per_step = _mm512_loadu_ps(grid.per_step + j), most = _mm512_add_ps(per_step, per_step);
-      const __m512 low = _mm512_sub_ps(_mm512_setzero_ps(), most), high = _mm512_sub_ps(most, one);
-      __m512 now = _mm512_loadu_ps(v + j);
-      __mmask16 ahead = 0xffff;
-      while (true) {
-        const __m512 target = _mm512_add_ps(now, _mm512_mul_ps(_mm512_loadu_ps(g + j), inverse));
-        __m512 i = _mm512_roundscale_ps(_mm512_mul_ps(target, per_step), _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC);
-        i = _mm512_min_ps(_mm512_max_ps(i, low), high);
-        const __m512 nearest = _mm512_add_ps(_mm512_mul_ps(i, step), _mm512_mul_ps(half, step));
-        const __mmask16 moves = _mm512_mask_cmp_ps_mask(ahead, nearest, now, _CMP_NEQ_UQ);
-        if (moves == 0) break;
-        const unsigned lane = static_cast<unsigned>(__builtin_ctz(moves));
-        const __mmask16 first = static_cast<__mmask16>(1u << lane);
-        const __m512 move =
-            _mm512_broadcastss_ps(_mm512_castps512_ps128(_mm512_maskz_compress_ps(first, _mm512_sub_ps(nearest, now))));
-        now = _mm512_mask_mov_ps(now, first, nearest);
-        ahead = static_cast<__mmask16>(ahead & ~((2u << lane) - 1));
-        const float* row = grid.gram + (j + lane) * grid.stride;
-        for (size_t k = 0; k < grid.stride; k += 16)
-          _mm512_storeu_ps(g + k, _mm512_sub_ps(_mm512_loadu_ps(g + k), _mm512_mul_ps(move, _mm512_loadu_ps(row + k))));
-        changed = true;
+      const Steps512 steps(grid, j);
+      __m512 now[kTogether], own[kTogether], nearest[kTogether];
+      __mmask16 ahead[kTogether], would[kTogether], any = 0;
+      size_t moves[kTogether];
+#pragma GCC unroll 4
+      for (size_t r = 0; r < kTogether; ++r) {
+        now[r] = _mm512_loadu_ps(v[r] + j);
+        own[r] = _mm512_loadu_ps(g[r] + j);
+        moves[r] = 0;
+        ahead[r] = r < count ? 0xffff : 0;
+        nearest[r] = steps.nearest(now[r], own[r]);
+        would[r] = _mm512_mask_cmp_ps_mask(ahead[r], nearest[r], now[r], _CMP_NEQ_UQ);
+        any |= would[r];
       }
-      _mm512_storeu_ps(v + j, now);
+      if (any == 0) continue;
+      changed = true;
+      while (any != 0) {
+        any = 0;
+#pragma GCC unroll 4
+        for (size_t r = 0; r < kTogether; ++r) {
+          const unsigned lane = static_cast<unsigned>(__builtin_ctz(would[r] | 0x10000u));  // 16: none
+          const __mmask16 moving = would[r] != 0 ? 0xffff : 0;
+          const __m512 by =
+              _mm512_permutexvar_ps(_mm512_set1_epi32(static_cast<int>(lane)), _mm512_sub_ps(nearest[r], now[r]));
+          const float* row = grid.gram + (j + (lane & 15)) * grid.stride;
+          moved[r][moves[r]] = {by, row};
+          moves[r] += would[r] != 0;
+          own[r] = _mm512_mask_sub_ps(own[r], moving, own[r], _mm512_mul_ps(by, _mm512_loadu_ps(row + j)));
+          now[r] = _mm512_mask_mov_ps(now[r], static_cast<__mmask16>(1u << lane), nearest[r]);
+          ahead[r] = static_cast<__mmask16>(ahead[r] & ~((2u << lane) - 1));
+          nearest[r] = steps.nearest(now[r], own[r]);
+          would[r] = _mm512_mask_cmp_ps_mask(ahead[r], nearest[r], now[r], _CMP_NEQ_UQ);
+          any |= would[r];
+        }
+      }
+      for (size_t r = 0; r < kTogether; ++r) {
+        if (moves[r] == 0) continue;
+        _mm512_storeu_ps(v[r] + j, now[r]);
+        for (size_t k = 0; k < grid.stride; k += 16) {
+          __m512 sum = _mm512_loadu_ps(g[r] + k);
+          for (size_t m = 0; m < moves[r]; ++m)
+            sum = _mm512_sub_ps(sum, _mm512_mul_ps(moved[r][m].by, _mm512_loadu_ps(moved[r][m].row + k)));
+          _mm512_storeu_ps(g[r] + k, sum);
+        }
+      }
     }
     if (!changed) return;
+  }
+}
+
+void descend_avx512(const DescentGrid& grid, size_t count, float* v, float* g, size_t g_stride,
+                    uint32_t sweeps) noexcept {
+  for (size_t row = 0; row < count; row += kTogether) {
+    const size_t some = count - row < kTogether ? count - row : kTogether;
+    float *vs[kTogether], *gs[kTogether];
+    for (size_t r = 0; r < kTogether; ++r) {
+      vs[r] = v + (row + (r < some ? r : 0)) * grid.stride;
+      gs[r] = g + (row + (r < some ? r : 0)) * g_stride;
+    }
+    descend_some_avx512(grid, some, vs, gs, sweeps);
   }
 }
 

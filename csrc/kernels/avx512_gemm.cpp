@@ -136,9 +136,33 @@ void gemm_avx512(const float* x, size_t rows, size_t x_stride, const PackedWeigh
   }
 }
 
+// The greatest value first, then the place where it stands: two passes over what lies in L1.
+size_t first_greatest_avx512(const float* values, size_t n) noexcept {
+  const size_t whole = n / 16 * 16;
+  const __mmask16 rest = static_cast<__mmask16>((1u << (n - whole)) - 1);
+  const __m512 least = _mm512_set1_ps(-__builtin_inff());
+  __m512 best = _mm512_mask_loadu_ps(least, rest, values + whole), other = least;
+  size_t i = 0;
+  for (; i + 32 <= whole; i += 32) {
+    best = _mm512_max_ps(best, _mm512_loadu_ps(values + i));
+    other = _mm512_max_ps(other, _mm512_loadu_ps(values + i + 16));
+  }
+  if (i < whole) best = _mm512_max_ps(best, _mm512_loadu_ps(values + i));
+  const __m512 greatest = _mm512_set1_ps(_mm512_reduce_max_ps(_mm512_max_ps(best, other)));
+  for (i = 0; i < whole; i += 16) {
+    const __mmask16 here = _mm512_cmp_ps_mask(_mm512_loadu_ps(values + i), greatest, _CMP_EQ_OQ);
+    if (here != 0) return i + static_cast<size_t>(__builtin_ctz(here));
+  }
+  const __mmask16 here = _mm512_mask_cmp_ps_mask(rest, _mm512_maskz_loadu_ps(rest, values + i), greatest, _CMP_EQ_OQ);
+  return i + static_cast<size_t>(__builtin_ctz(here | 0x10000u));
+}
+
 }  // namespace
 
-void bind_avx512_gemm(Kernels& table) noexcept { table.gemm = gemm_avx512; }
+void bind_avx512_gemm(Kernels& table) noexcept {
+  table.gemm = gemm_avx512;
+  table.first_greatest = first_greatest_avx512;
+}
 
 }  // namespace bebr
 #endif

@@ -37,6 +37,11 @@ void Dense::pack_bf16() {
   }
 }
 
+void Dense::keep_bf16_only() {
+  pack_bf16();
+  f32_ = Buffer();
+}
+
 void Dense::forward(const Kernels& kernels, const float* x, size_t rows, size_t x_stride, bool relu, bool bf16,
                     float* out) const {
   const PackedWeights weights{in_, out_, f32_.as<float>(), bf16 ? bf16_.as<uint16_t>() : nullptr, bias_.as<float>()};

@@ -28,6 +28,7 @@ class Dense {
   void forward(const Kernels& kernels, const float* x, size_t rows, size_t x_stride, bool relu, bool bf16,
                float* out) const;
   void pack_bf16();
+  void keep_bf16_only();  // pack_bf16(), and forward without bf16 is no longer possible
 
  private:
   uint32_t in_, out_;

@@ -154,11 +154,13 @@ struct Kernels {
   // not to the bit.
   void (*gemm)(const float* x, size_t rows, size_t x_stride, const PackedWeights& w, bool relu, float* out,
                size_t out_stride) noexcept;
-  // Lowers (z - v)^T G (z - v) over the grid, one coordinate after the other: v_j becomes the grid's value nearest to
-  // v_j + g_j / G_jj, where g = G (z - v) is kept up to date. Ends when a sweep over all coordinates changes nothing,
-  // or after `sweeps`. v, g: stride floats. Every product and every sum is rounded on its own, so all ISAs agree to the
-  // bit.
-  void (*descend)(const DescentGrid& grid, float* v, float* g, uint32_t sweeps) noexcept;
+  // Where the greatest of n > 0 values stands, none a NaN; the first of equal ones.
+  size_t (*first_greatest)(const float* values, size_t n) noexcept;
+  // Lowers (z - v)^T G (z - v) over the grid for `count` vectors, one coordinate after the other: v_j becomes the
+  // grid's value nearest to v_j + g_j / G_jj, where g = G (z - v) is kept up to date. Ends when a sweep over all
+  // coordinates changes nothing, or after `sweeps`. Rows of v are grid.stride floats apart, of g g_stride >=
+  // grid.stride. Every product and every sum is rounded on its own, so all ISAs agree to the bit.
+  void (*descend)(const DescentGrid& grid, size_t count, float* v, float* g, size_t g_stride, uint32_t sweeps) noexcept;
 
   // bf16 inputs and weights, fp32 sums. Null where the ISA has none (only amx).
   void (*gemm_bf16)(const float* x, size_t rows, size_t x_stride, const PackedWeights& w, bool relu, float* out,

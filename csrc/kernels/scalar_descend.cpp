@@ -6,7 +6,7 @@
 namespace bebr {
 namespace {
 
-void descend_scalar(const DescentGrid& grid, float* v, float* g, uint32_t sweeps) noexcept {
+void descend_one_scalar(const DescentGrid& grid, float* v, float* g, uint32_t sweeps) noexcept {
   for (uint32_t sweep = 0; sweep < sweeps; ++sweep) {
     bool changed = false;
     for (uint32_t j = 0; j < grid.dims; ++j) {
@@ -25,6 +25,11 @@ void descend_scalar(const DescentGrid& grid, float* v, float* g, uint32_t sweeps
     }
     if (!changed) return;
   }
+}
+
+void descend_scalar(const DescentGrid& grid, size_t count, float* v, float* g, size_t g_stride,
+                    uint32_t sweeps) noexcept {
+  for (size_t i = 0; i < count; ++i) descend_one_scalar(grid, v + i * grid.stride, g + i * g_stride, sweeps);
 }
 
 }  // namespace

@@ -1,4 +1,5 @@
-// The specification of gemm: one row and one panel of 32 outputs at a time, plain sums in the order of the inputs.
+// The specification of gemm and first_greatest. gemm: one row and one panel of 32 outputs at a time, plain sums in the
+// order of the inputs.
 #include <cassert>
 
 #include "kernels/kernels.h"
@@ -26,8 +27,18 @@ void gemm_scalar(const float* x, size_t rows, size_t x_stride, const PackedWeigh
   }
 }
 
+size_t first_greatest_scalar(const float* values, size_t n) noexcept {
+  size_t best = 0;
+  for (size_t i = 1; i < n; ++i)
+    if (values[i] > values[best]) best = i;
+  return best;
+}
+
 }  // namespace
 
-void bind_scalar_gemm(Kernels& table) noexcept { table.gemm = gemm_scalar; }
+void bind_scalar_gemm(Kernels& table) noexcept {
+  table.gemm = gemm_scalar;
+  table.first_greatest = first_greatest_scalar;
+}
 
 }  // namespace bebr

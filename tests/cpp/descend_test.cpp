@@ -9,17 +9,19 @@
 namespace bebr::test {
 namespace {
 
-// A random positive definite metric over a grid of mixed depths, with v on the grid and g as it may come.
+// A random positive definite metric over a grid of mixed depths, with rows of v on the grid and g as they may come.
 struct Case {
-  explicit Case(uint32_t dims, Random& random)
+  Case(uint32_t dims, size_t rows, Random& random)
       : dims(dims),
+        rows(rows),
         stride(descent_stride(dims)),
+        g_stride(stride + 5),
         gram(dims * stride),
         inverse(stride),
         step(stride),
         per_step(stride),
-        v(stride),
-        g(stride) {
+        v(rows * stride),
+        g(rows * g_stride) {
     std::normal_distribution<float> normal;
     std::vector<float> factor(size_t{dims} * dims);
     for (float& value : factor) value = normal(random);
@@ -27,9 +29,15 @@ struct Case {
       const int depth = j < dims ? 1 + static_cast<int>((dims - j) * 4 / (dims + 1)) : 1;
       step[j] = std::ldexp(4.0f, -depth);
       per_step[j] = 1 / step[j];
-      v[j] = j < dims ? (std::floor(normal(random) * 0.4f * per_step[j]) + 0.5f) * step[j] : 1;
-      v[j] = std::min(std::max(v[j], step[j] / 2 - 2), 2 - step[j] / 2);
-      g[j] = j < dims ? normal(random) * static_cast<float>(dims) : 0;
+    }
+    std::fill_n(g.data(), g.size(), 777.0f);  // between the rows: not to be touched
+    for (size_t i = 0; i < rows; ++i) {
+      for (uint32_t j = 0; j < stride; ++j) {
+        float& value = v[i * stride + j];
+        value = j < dims ? (std::floor(normal(random) * 0.4f * per_step[j]) + 0.5f) * step[j] : 1;
+        value = std::min(std::max(value, step[j] / 2 - 2), 2 - step[j] / 2);
+        g[i * g_stride + j] = j < dims ? normal(random) * static_cast<float>(dims) : 0;
+      }
     }
     for (uint32_t j = 0; j < dims; ++j) {
       for (uint32_t k = 0; k < dims; ++k) {
@@ -43,7 +51,7 @@ struct Case {
   DescentGrid grid() const { return {dims, stride, gram.data(), inverse.data(), step.data(), per_step.data()}; }
 
   uint32_t dims;
-  size_t stride;
+  size_t rows, stride, g_stride;
   Exact<float> gram, inverse, step, per_step, v, g;
 };
 
@@ -51,14 +59,16 @@ BEBR_KERNEL_TEST(descend_equals_scalar) {
   Random random(1);
   for (const uint32_t dims : {8u, 16u, 24u, 40u, 104u, 200u}) {
     for (const uint32_t sweeps : {0u, 1u, 2u, 20u}) {
-      Case a(dims, random);
-      Exact<float> v(a.stride), g(a.stride);
-      std::copy_n(a.v.data(), a.stride, v.data());
-      std::copy_n(a.g.data(), a.stride, g.data());
-      kernels(Isa::Scalar).descend(a.grid(), a.v.data(), a.g.data(), sweeps);
-      tested.descend(a.grid(), v.data(), g.data(), sweeps);
-      CHECK_SAME(v.data(), a.v.data(), a.stride, "v, dims " << dims << " sweeps " << sweeps);
-      CHECK_SAME(g.data(), a.g.data(), a.stride, "g, dims " << dims << " sweeps " << sweeps);
+      for (const size_t rows : {size_t{0}, size_t{1}, size_t{4}, size_t{7}}) {
+        Case a(dims, rows, random);
+        Exact<float> v(a.v.size()), g(a.g.size());
+        std::copy_n(a.v.data(), a.v.size(), v.data());
+        std::copy_n(a.g.data(), a.g.size(), g.data());
+        kernels(Isa::Scalar).descend(a.grid(), rows, a.v.data(), a.g.data(), a.g_stride, sweeps);
+        tested.descend(a.grid(), rows, v.data(), g.data(), a.g_stride, sweeps);
+        CHECK_SAME(v.data(), a.v.data(), v.size(), "v, dims " << dims << " sweeps " << sweeps << " rows " << rows);
+        CHECK_SAME(g.data(), a.g.data(), g.size(), "g, dims " << dims << " sweeps " << sweeps << " rows " << rows);
+      }
     }
   }
 }
@@ -66,8 +76,8 @@ BEBR_KERNEL_TEST(descend_equals_scalar) {
 BEBR_TEST(descend_ends_where_no_single_step_helps) {
   Random random(2);
   for (const uint32_t dims : {8u, 40u, 72u}) {
-    Case a(dims, random);
-    kernels(Isa::Scalar).descend(a.grid(), a.v.data(), a.g.data(), 200);
+    Case a(dims, 1, random);
+    kernels(Isa::Scalar).descend(a.grid(), 1, a.v.data(), a.g.data(), a.g_stride, 200);
     for (uint32_t j = 0; j < dims; ++j) {
       const float own = a.gram[j * a.stride + j], step = a.step[j];
       CHECK(std::abs(a.v[j]) <= 2 - step / 2, "dim " << j << " left the grid: " << a.v[j]);

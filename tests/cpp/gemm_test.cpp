@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <bit>
 #include <cmath>
+#include <limits>
 #include <vector>
 
 #include "base/cpu.h"
@@ -201,6 +202,19 @@ BEBR_TEST(emulated_bf16_gemm_is_as_exact_as_scalar_on_rounded_inputs) {
   bind_emulated_amx_gemm(tested);
   compare(tested.gemm_bf16, true);
   CHECK(!tiles().misused && !tiles().configured, "configured before use, released after");
+}
+
+BEBR_KERNEL_TEST(first_greatest_equals_scalar) {
+  Random random(8);
+  for (const size_t n : {1u, 2u, 7u, 8u, 9u, 15u, 16u, 17u, 31u, 33u, 48u, 100u, 362u}) {
+    for (int round = 0; round < 20; ++round) {
+      Exact<float> values(n);  // few different ones, so that some are equal
+      for (size_t i = 0; i < n; ++i) values[i] = static_cast<float>(random() % 7) - 20;
+      if (round == 0) std::fill_n(values.data(), n, -std::numeric_limits<float>::infinity());
+      const size_t want = kernels(Isa::Scalar).first_greatest(values.data(), n);
+      CHECK(tested.first_greatest(values.data(), n) == want, n << " values, round " << round);
+    }
+  }
 }
 
 }  // namespace
