@@ -38,5 +38,7 @@ struct ScanView {
 // Copies one row of the row format into / out of a scan layout.
 void put_row(const CodeSpec& spec, const uint8_t* row, size_t at, uint8_t* blocks, uint8_t* rest);
 void get_row(const ScanView& view, size_t at, uint8_t* row);
+// Copies `count` rows of a scan layout into another one, to rows `at`, `at` + 1, ...
+void copy_rows(const ScanView& from, const uint32_t* rows, size_t count, size_t at, uint8_t* blocks, uint8_t* rest);
 
 }  // namespace bebr

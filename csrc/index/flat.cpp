@@ -6,12 +6,15 @@
 #include <mutex>
 #include <string>
 #include <unordered_set>
+#include <utility>
 
 #include "base/error.h"
 
 namespace bebr {
 
 FlatIndex::FlatIndex(const RowFormat& format) : format_(format) {}
+
+FlatIndex::FlatIndex(const RowFormat& format, RowStore store) : format_(format), store_(std::move(store)) {}
 
 size_t FlatIndex::size() const {
   std::shared_lock lock(mutex_);
@@ -25,7 +28,7 @@ void FlatIndex::need_map() const {
   if (map_built_) return;
   row_of_.reserve(view().rows);
   for (size_t i = 0; i < view().rows; ++i)
-    if (alive(i)) row_of_.emplace(view().ids[i], static_cast<uint32_t>(i));
+    if (alive(i)) row_of_.set(view().ids[i], static_cast<uint32_t>(i));
   map_built_ = true;
 }
 
@@ -44,11 +47,8 @@ void FlatIndex::add(size_t n, const uint8_t* planes, const uint8_t* factors, con
       fail(Code::InvalidArgument, "id " + std::to_string(ids[i]) + " is already present: remove it first");
   }
   check_factors(format_, n, factors);
-  store_.reserve(format_, store_.size() + n);
-  for (size_t i = 0; i < n; ++i) {
-    row_of_.emplace(ids[i], static_cast<uint32_t>(store_.size()));
-    store_.append(format_, planes + i * format_.spec.row_bytes(), factors + i * format_.factor_bytes(), ids[i]);
-  }
+  for (size_t i = 0; i < n; ++i) row_of_.set(ids[i], static_cast<uint32_t>(store_.size() + i));
+  store_.append(format_, n, planes, factors, ids);
 }
 
 size_t FlatIndex::remove(std::span<const int64_t> remove_ids) {
@@ -56,10 +56,10 @@ size_t FlatIndex::remove(std::span<const int64_t> remove_ids) {
   need_map();
   size_t removed = 0;
   for (const int64_t id : remove_ids) {
-    const auto found = row_of_.find(id);
-    if (found == row_of_.end()) continue;
-    const size_t at = found->second;
-    row_of_.erase(found);
+    const uint32_t* found = row_of_.find(id);
+    if (found == nullptr) continue;
+    const size_t at = *found;
+    row_of_.erase(id);
     ++removed;
     if (file_) {
       if (alive_.empty()) alive_.assign(block_count(mapped_.rows), 0xffff);
@@ -68,7 +68,7 @@ size_t FlatIndex::remove(std::span<const int64_t> remove_ids) {
       continue;
     }
     store_.remove(format_, at);
-    if (at < store_.size()) row_of_[store_.view().ids[at]] = static_cast<uint32_t>(at);
+    if (at < store_.size()) row_of_.set(store_.view().ids[at], static_cast<uint32_t>(at));
   }
   return removed;
 }
@@ -104,9 +104,9 @@ Rows FlatIndex::rows(std::span<const int64_t> ids) const {
   need_map();
   Rows out;
   for (const int64_t id : ids) {
-    const auto found = row_of_.find(id);
-    if (found == row_of_.end()) fail(Code::UnknownId, "id " + std::to_string(id) + " is not in this index");
-    copy_row(format_, view(), found->second, out);
+    const uint32_t* found = row_of_.find(id);
+    if (found == nullptr) fail(Code::UnknownId, "id " + std::to_string(id) + " is not in this index");
+    copy_row(format_, view(), *found, out);
   }
   return out;
 }

@@ -9,10 +9,10 @@
 #include <span>
 #include <string>
 #include <string_view>
-#include <unordered_map>
 #include <vector>
 
 #include "base/file.h"
+#include "index/id_map.h"
 #include "index/rows.h"
 #include "index/topk.h"
 #include "kernels/kernels.h"
@@ -43,6 +43,8 @@ class FlatIndex {
   explicit FlatIndex(const RowFormat& format);
   // Opens a file written by save. map: keep rows in the mapped file.
   static std::unique_ptr<FlatIndex> open(std::shared_ptr<const File> file, bool map);
+  // An index of rows that are known to be good, for one search.
+  FlatIndex(const RowFormat& format, RowStore store);
 
   const RowFormat& format() const noexcept { return format_; }
   // Whether a batch of so many queries is scored by whole codes where SearchParams allows it.
@@ -87,7 +89,7 @@ class FlatIndex {
   mutable std::shared_mutex mutex_;
   mutable std::mutex map_mutex_;
   mutable bool map_built_ = false;
-  mutable std::unordered_map<int64_t, uint32_t> row_of_;  // built when first needed
+  mutable IdMap<uint32_t> row_of_;  // built when first needed
 };
 
 }  // namespace bebr

@@ -342,21 +342,17 @@ std::vector<uint32_t> FlatIndex::rows_of(std::span<const int64_t> ids) const {
   need_map();
   std::vector<uint32_t> rows;
   rows.reserve(ids.size());
-  for (const int64_t id : ids) {
-    const auto found = row_of_.find(id);
-    if (found != row_of_.end()) rows.push_back(found->second);
-  }
-  std::sort(rows.begin(), rows.end());
+  row_of_.find_all(ids, [&](uint32_t row) { rows.push_back(row); });
+  if (!std::is_sorted(rows.begin(), rows.end())) std::sort(rows.begin(), rows.end());
   rows.erase(std::unique(rows.begin(), rows.end()), rows.end());
   return rows;
 }
 
 std::unique_ptr<FlatIndex> FlatIndex::set_apart(std::span<const uint32_t> rows, size_t queries) const {
   if (queries * (view().rows - rows.size()) < kCopyCost * rows.size()) return nullptr;
-  auto apart = std::make_unique<FlatIndex>(format_);
-  apart->store_.reserve(format_, rows.size());
-  for (const uint32_t row : rows) apart->store_.append(format_, view(), row);
-  return apart;
+  RowStore store;
+  store.append(format_, view(), rows);
+  return std::make_unique<FlatIndex>(format_, std::move(store));
 }
 
 void FlatIndex::search(const Queries& queries, const SearchParams& params, float* scores, int64_t* ids) const {

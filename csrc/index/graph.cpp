@@ -41,7 +41,7 @@ void GraphIndex::need_map() const {
   if (map_built_) return;
   slot_of_.reserve(live_);
   for (size_t i = 0; i < rows_; ++i)
-    if (live(i)) slot_of_.emplace(ids()[i], static_cast<uint32_t>(i));
+    if (live(i)) slot_of_.set(ids()[i], static_cast<uint32_t>(i));
   map_built_ = true;
 }
 
@@ -87,7 +87,7 @@ void GraphIndex::put(uint32_t slot, const uint8_t* planes, const uint8_t* factor
   for (uint32_t i = 0; i < layout_.degree; ++i) store_link(to + layout_.links + 4 * i, kNoLink);
   ids_.as<int64_t>()[slot] = id;
   set_bit(hidden_, slot, true);
-  slot_of_.emplace(id, slot);
+  slot_of_.set(id, slot);
 }
 
 void GraphIndex::add(size_t n, const uint8_t* planes, const uint8_t* factors, const int64_t* new_ids) {
@@ -123,12 +123,13 @@ size_t GraphIndex::remove(std::span<const int64_t> gone) {
   {
     std::unique_lock lock(mutex_);
     for (const int64_t id : gone) {
-      const auto found = slot_of_.find(id);
-      if (found == slot_of_.end()) continue;
-      set_bit(hidden_, found->second, true);
-      set_bit(gone_, found->second, true);
-      removed_.push_back(found->second);
-      slot_of_.erase(found);
+      const uint32_t* found = slot_of_.find(id);
+      if (found == nullptr) continue;
+      const uint32_t slot = *found;
+      set_bit(hidden_, slot, true);
+      set_bit(gone_, slot, true);
+      removed_.push_back(slot);
+      slot_of_.erase(id);
       ++count;
     }
     live_ -= count;
@@ -141,8 +142,8 @@ size_t GraphIndex::remove(std::span<const int64_t> gone) {
 bool GraphIndex::contains(int64_t id) const {
   std::shared_lock lock(mutex_);
   need_map();
-  const auto found = slot_of_.find(id);
-  return found != slot_of_.end() && live(found->second);
+  const uint32_t* found = slot_of_.find(id);
+  return found != nullptr && live(*found);
 }
 
 int64_t GraphIndex::max_id() const {
@@ -176,10 +177,9 @@ Rows GraphIndex::rows(std::span<const int64_t> wanted) const {
   need_map();
   Rows out;
   for (const int64_t id : wanted) {
-    const auto found = slot_of_.find(id);
-    if (found == slot_of_.end() || !live(found->second))
-      fail(Code::UnknownId, "id " + std::to_string(id) + " is not in this index");
-    copy_out(found->second, out);
+    const uint32_t* found = slot_of_.find(id);
+    if (found == nullptr || !live(*found)) fail(Code::UnknownId, "id " + std::to_string(id) + " is not in this index");
+    copy_out(*found, out);
   }
   return out;
 }

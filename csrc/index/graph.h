@@ -14,7 +14,6 @@
 #include <span>
 #include <string>
 #include <string_view>
-#include <unordered_map>
 #include <vector>
 
 #include "base/buffer.h"
@@ -22,6 +21,7 @@
 #include "index/flat.h"
 #include "index/graph_record.h"
 #include "index/graph_walk.h"
+#include "index/id_map.h"
 
 namespace bebr {
 
@@ -112,7 +112,7 @@ class GraphIndex {
   mutable std::shared_mutex mutex_;
   mutable std::mutex map_mutex_;
   mutable bool map_built_ = false;
-  mutable std::unordered_map<int64_t, uint32_t> slot_of_;  // of live rows, and of those about to be; built when needed
+  mutable IdMap<uint32_t> slot_of_;  // of live rows, and of those about to be; built when needed
 };
 
 }  // namespace bebr

@@ -38,7 +38,7 @@ float GraphIndex::longest(std::span<const uint32_t> slots) const {
 float GraphIndex::reach() {
   if (reach_ < 0) {
     std::vector<uint32_t> all;
-    for (const auto& [id, slot] : slot_of_) all.push_back(slot);
+    slot_of_.each([&](uint32_t slot) { all.push_back(slot); });
     reach_ = longest(all);
   }
   return reach_;

@@ -44,6 +44,8 @@ RecordLayout::RecordLayout(const CodeSpec& spec_, uint32_t factor_bytes_, uint32
   }
   std::stable_sort(order.begin(), order.end(),
                    [&](const Byte& a, const Byte& b) { return tells[a.source] > tells[b.source]; });
+  place.resize(row);
+  for (size_t i = 0; i < order.size(); ++i) place[order[i].source] = static_cast<uint16_t>(i);
 }
 
 void RecordLayout::put_code(const uint8_t* row, uint8_t* record) const noexcept {
@@ -51,7 +53,7 @@ void RecordLayout::put_code(const uint8_t* row, uint8_t* record) const noexcept 
 }
 
 void RecordLayout::get_code(const uint8_t* record, uint8_t* row) const noexcept {
-  for (size_t i = 0; i < order.size(); ++i) row[order[i].source] = record[kCodeAt + i];
+  kernels().permute(record + kCodeAt, place.data(), place.size(), row);
 }
 
 void RecordLayout::unpack(const uint8_t* record, float* v) const noexcept {

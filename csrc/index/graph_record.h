@@ -47,6 +47,7 @@ struct RecordLayout {
   uint32_t factors, links, stride;  // offsets
   uint32_t prefix;                  // code bytes in the first line
   std::vector<Byte> order;
+  std::vector<uint16_t> place;  // of byte i of the row format in `order`
 
   void put_code(const uint8_t* row, uint8_t* record) const noexcept;
   void get_code(const uint8_t* record, uint8_t* row) const noexcept;

@@ -36,17 +36,16 @@ void IvfIndex::need_map() const {
   if (!file_) {
     place_of_.reserve(rows_);
     for (uint32_t l = 0; l < lists_.size(); ++l)
-      for (uint32_t i = 0; i < lists_[l].view.rows; ++i) place_of_.emplace(lists_[l].view.ids[i], Place{l, i});
+      for (uint32_t i = 0; i < lists_[l].view.rows; ++i) place_of_.set(lists_[l].view.ids[i], Place{l, i});
   }
   map_built_ = true;
 }
 
 bool IvfIndex::find(int64_t id, Place& place) const {
   if (!file_) {
-    const auto found = place_of_.find(id);
-    if (found == place_of_.end()) return false;
-    place = found->second;
-    return true;
+    const Place* found = place_of_.find(id);
+    if (found != nullptr) place = *found;
+    return found != nullptr;
   }
   const uint64_t slots = first_.back();
   const auto id_at = [&](uint32_t slot) { return slot < slots ? file_ids_[slot] : int64_t{-1}; };
@@ -84,8 +83,8 @@ void IvfIndex::add(size_t n, const uint8_t* planes, const uint8_t* factors, cons
   check_factors(format_, n, factors);
   for (size_t i = 0; i < n; ++i) {
     RowStore& store = stores_[lists[i]];
-    place_of_.emplace(ids[i], Place{lists[i], static_cast<uint32_t>(store.size())});
-    store.append(format_, planes + i * format_.spec.row_bytes(), factors + i * format_.factor_bytes(), ids[i]);
+    place_of_.set(ids[i], Place{lists[i], static_cast<uint32_t>(store.size())});
+    store.append(format_, 1, planes + i * format_.spec.row_bytes(), factors + i * format_.factor_bytes(), ids + i);
     lists_[lists[i]].view = store.view();
   }
   rows_ += n;
@@ -111,7 +110,7 @@ size_t IvfIndex::remove(std::span<const int64_t> ids) {
     RowStore& store = stores_[at.list];
     store.remove(format_, at.row);
     list.view = store.view();
-    if (at.row < store.size()) place_of_[store.view().ids[at.row]] = at;
+    if (at.row < store.size()) place_of_.set(store.view().ids[at.row], at);
     --rows_;
   }
   return removed;
@@ -159,16 +158,30 @@ Rows IvfIndex::rows(std::span<const int64_t> ids) const {
 
 std::vector<IvfIndex::Place> IvfIndex::places_of(std::span<const int64_t> ids) const {
   need_map();
-  std::vector<Place> places;
-  places.reserve(ids.size());
-  Place at;
-  for (const int64_t id : ids)
-    if (find(id, at)) places.push_back(at);
-  const auto key = [](const Place& p) { return uint64_t{p.list} << 32 | p.row; };
-  std::sort(places.begin(), places.end(), [key](const Place& a, const Place& b) { return key(a) < key(b); });
-  places.erase(
-      std::unique(places.begin(), places.end(), [key](const Place& a, const Place& b) { return key(a) == key(b); }),
-      places.end());
+  std::vector<Place> found;
+  found.reserve(ids.size());
+  if (!file_) {
+    place_of_.find_all(ids, [&](const Place& at) { found.push_back(at); });
+  } else {
+    Place at;
+    for (const int64_t id : ids)
+      if (find(id, at)) found.push_back(at);
+  }
+  // By lists as they were found; rows of a list ascend by then, where ids do.
+  std::vector<size_t> begin(lists_.size() + 1);
+  for (const Place& at : found) ++begin[at.list + 1];
+  for (size_t l = 0; l < lists_.size(); ++l) begin[l + 1] += begin[l];
+  std::vector<Place> places(found.size());
+  std::vector<size_t> next(begin.begin(), begin.end() - 1);
+  for (const Place& at : found) places[next[at.list]++] = at;
+  const auto before = [](const Place& a, const Place& b) { return a.row < b.row; };
+  for (size_t l = 0; l < lists_.size(); ++l) {
+    const auto first = places.begin() + static_cast<ptrdiff_t>(begin[l]);
+    const auto last = places.begin() + static_cast<ptrdiff_t>(begin[l + 1]);
+    if (!std::is_sorted(first, last, before)) std::sort(first, last, before);
+  }
+  const auto same = [](const Place& a, const Place& b) { return a.list == b.list && a.row == b.row; };
+  places.erase(std::unique(places.begin(), places.end(), same), places.end());
   return places;
 }
 
@@ -177,7 +190,13 @@ std::unique_ptr<IvfIndex> IvfIndex::set_apart(std::span<const Place> places) con
   auto apart = std::make_unique<IvfIndex>(format_, Centroids(centroids_.dim(), 1, nowhere.data(), false), 0.0f);
   RowStore& store = apart->stores_[0];
   store.reserve(format_, places.size());
-  for (const Place& at : places) store.append(format_, lists_[at.list].view, at.row);
+  std::vector<uint32_t> rows;
+  for (size_t i = 0; i < places.size();) {
+    const uint32_t list = places[i].list;
+    rows.clear();
+    for (; i < places.size() && places[i].list == list; ++i) rows.push_back(places[i].row);
+    store.append(format_, lists_[list].view, rows);
+  }
   apart->lists_[0].view = store.view();
   apart->rows_ = store.size();
   return apart;

@@ -9,12 +9,12 @@
 #include <span>
 #include <string>
 #include <string_view>
-#include <unordered_map>
 #include <vector>
 
 #include "base/file.h"
 #include "index/centroids.h"
 #include "index/flat.h"
+#include "index/id_map.h"
 #include "index/rows.h"
 #include "index/topk.h"
 
@@ -95,7 +95,7 @@ class IvfIndex {
   mutable std::shared_mutex mutex_;
   mutable std::mutex map_mutex_;
   mutable bool map_built_ = false;
-  mutable std::unordered_map<int64_t, Place> place_of_;  // in memory only
+  mutable IdMap<Place> place_of_;  // in memory only
 };
 
 }  // namespace bebr

@@ -86,16 +86,18 @@ void IvfIndex::save(const std::string& path, std::span<const Section> extra) con
   RowStore all;
   std::vector<ListEntry> entries;
   const std::vector<uint8_t> nothing(format_.spec.row_bytes() + format_.factor_bytes());
+  constexpr int64_t no_id = -1;
+  std::vector<uint32_t> live;
   size_t slots = 0;
   for (const List& list : lists_) slots += round_up(list.view.rows - list.dead, kBlockRows);
   all.reserve(format_, slots);
   for (const List& list : lists_) {
     entries.push_back({all.size(), list.view.rows - list.dead});
-    for (size_t i = 0; i < list.view.rows; ++i) {
-      if (!list.has(i)) continue;
-      all.append(format_, list.view, i);
-    }
-    while (all.size() % kBlockRows != 0) all.append(format_, nothing.data(), nothing.data(), -1);
+    live.clear();
+    for (uint32_t i = 0; i < list.view.rows; ++i)
+      if (list.has(i)) live.push_back(i);
+    all.append(format_, list.view, live);
+    while (all.size() % kBlockRows != 0) all.append(format_, 1, nothing.data(), nothing.data(), &no_id);
   }
   const int64_t* ids = all.view().ids;
   std::vector<uint32_t> by_id;

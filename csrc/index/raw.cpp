@@ -87,9 +87,9 @@ bool RawVectors::find(int64_t id, uint32_t& row) const {
   } else if (file_) {
     if (!find_mapped(id, row)) return false;
   } else {
-    const auto found = row_of_.find(id);
-    if (found == row_of_.end()) return false;
-    row = found->second;
+    const uint32_t* found = row_of_.find(id);
+    if (found == nullptr) return false;
+    row = *found;
   }
   return removed_.empty() || !removed_.contains(row);
 }
@@ -143,7 +143,7 @@ void RawVectors::add(size_t n, const float* x, const int64_t* ids) {
   }
   id_buffer_.resize((first + n) * sizeof(int64_t));
   if (n > 0) std::memcpy(id_buffer_.as<int64_t>() + first, ids, n * sizeof(int64_t));
-  for (size_t i = 0; i < n; ++i) row_of_.emplace(ids[i], static_cast<uint32_t>(first + i));
+  for (size_t i = 0; i < n; ++i) row_of_.set(ids[i], static_cast<uint32_t>(first + i));
   set_views();
 }
 
@@ -164,7 +164,7 @@ size_t RawVectors::remove(std::span<const int64_t> ids) {
     if (at != last) {
       std::memcpy(row_buffer_.data() + at * format_.stride(), row(last), format_.stride());
       id_buffer_.as<int64_t>()[at] = ids_[last];
-      row_of_[ids_[at]] = at;
+      row_of_.set(ids_[at], at);
     }
     row_buffer_.resize(last * format_.stride());
     id_buffer_.resize(last * sizeof(int64_t));

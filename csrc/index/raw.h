@@ -8,12 +8,12 @@
 #include <shared_mutex>
 #include <span>
 #include <string_view>
-#include <unordered_map>
 #include <unordered_set>
 #include <vector>
 
 #include "base/buffer.h"
 #include "base/file.h"
+#include "index/id_map.h"
 #include "index/topk.h"
 #include "kernels/kernels.h"
 
@@ -96,7 +96,7 @@ class RawVectors {
   const int64_t* ids_ = nullptr;
   size_t size_ = 0;
   Buffer row_buffer_, id_buffer_;
-  std::unordered_map<int64_t, uint32_t> row_of_;  // in memory only
+  IdMap<uint32_t> row_of_;  // in memory only
   std::shared_ptr<const File> file_;
   std::span<const uint32_t> by_id_;
   std::unordered_set<uint32_t> removed_;  // mapped: marked rows

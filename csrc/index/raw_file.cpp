@@ -51,7 +51,7 @@ std::unique_ptr<RawVectors> RawVectors::open(std::shared_ptr<const File> file, b
   raw->set_views();
   raw->row_of_.reserve(rows);
   for (uint32_t i = 0; i < rows; ++i)
-    if (raw->ids_[i] < 0 || !raw->row_of_.emplace(raw->ids_[i], i).second)
+    if (raw->ids_[i] < 0 || !raw->row_of_.set(raw->ids_[i], i))
       corrupt("section 'raw_ids' holds id " + std::to_string(raw->ids_[i]) + " twice, or it is below zero");
   return raw;
 }

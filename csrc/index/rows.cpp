@@ -1,5 +1,6 @@
 #include "index/rows.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <string>
@@ -28,21 +29,38 @@ void copy_row(const RowFormat& format, const RowView& view, size_t at, Rows& out
   out.ids.push_back(view.ids[at]);
 }
 
-void RowStore::append(const RowFormat& format, const uint8_t* planes, const uint8_t* factors, int64_t id) {
-  const size_t at = view_.rows, width = format.code.bytes;
-  resize(format, at + 1);
-  put_row(format.spec, planes, at, blocks_.data(), rest_.data());
-  if (format.factor != Factor::None) std::memcpy(factors_.data() + at * width, factors, width);
-  if (format.stage_factor)
-    std::memcpy(stage_factors_.data() + at * width, factors + format.factor_bytes() - width, width);
-  ids_.as<int64_t>()[at] = id;
+void RowStore::append(const RowFormat& format, size_t n, const uint8_t* planes, const uint8_t* factors,
+                      const int64_t* ids) {
+  const size_t first = view_.rows, width = format.code.bytes, row_bytes = format.spec.row_bytes();
+  const size_t factor_bytes = format.factor_bytes();
+  resize(format, first + n);
+  for (size_t i = 0; i < n; ++i) put_row(format.spec, planes + i * row_bytes, first + i, blocks_.data(), rest_.data());
+  for (size_t i = 0; i < n && format.factor != Factor::None; ++i)
+    std::memcpy(factors_.data() + (first + i) * width, factors + i * factor_bytes, width);
+  for (size_t i = 0; i < n && format.stage_factor; ++i)
+    std::memcpy(stage_factors_.data() + (first + i) * width, factors + (i + 1) * factor_bytes - width, width);
+  std::copy_n(ids, n, ids_.as<int64_t>() + first);
 }
 
-void RowStore::append(const RowFormat& format, const RowView& from, size_t at) {
-  static thread_local Rows row;  // a filter copies thousands of rows out while its queries wait
-  row.planes.clear(), row.factors.clear(), row.ids.clear();
-  copy_row(format, from, at, row);
-  append(format, row.planes.data(), row.factors.data(), row.ids[0]);
+// A filter copies thousands of rows out while its queries wait.
+void RowStore::append(const RowFormat& format, const RowView& from, std::span<const uint32_t> rows) {
+  const size_t first = view_.rows, width = format.code.bytes;
+  resize(format, first + rows.size());
+  copy_rows(from.scan(format.spec), rows.data(), rows.size(), first, blocks_.data(), rest_.data());
+  const auto copy = [&](Buffer& to, const uint8_t* stored) {
+    if (stored == nullptr) return;
+    uint8_t* out = to.data() + first * width;
+    if (width == 1) {  // by size: a call of memcpy for a byte or two is dear
+      for (size_t i = 0; i < rows.size(); ++i) out[i] = stored[rows[i]];
+    } else if (width == 2) {
+      for (size_t i = 0; i < rows.size(); ++i) std::memcpy(out + 2 * i, stored + size_t{2} * rows[i], 2);
+    } else {
+      for (size_t i = 0; i < rows.size(); ++i) std::memcpy(out + i * width, stored + rows[i] * width, width);
+    }
+  };
+  copy(factors_, from.factors);
+  copy(stage_factors_, from.stage_factors);
+  for (size_t i = 0; i < rows.size(); ++i) ids_.as<int64_t>()[first + i] = from.ids[rows[i]];
 }
 
 void RowStore::remove(const RowFormat& format, size_t at) {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <vector>
 
 #include "base/buffer.h"
@@ -51,10 +52,10 @@ class RowStore {
   const RowView& view() const noexcept { return view_; }
   size_t size() const noexcept { return view_.rows; }
 
-  // planes: a row of the row format; factors: factor_bytes.
-  void append(const RowFormat& format, const uint8_t* planes, const uint8_t* factors, int64_t id);
-  // Row `at` of a view.
-  void append(const RowFormat& format, const RowView& from, size_t at);
+  // planes: n rows of the row format; factors: n * factor_bytes; ids: n.
+  void append(const RowFormat& format, size_t n, const uint8_t* planes, const uint8_t* factors, const int64_t* ids);
+  // Rows of a view.
+  void append(const RowFormat& format, const RowView& from, std::span<const uint32_t> rows);
   // The last row fills the hole, so that the space really comes back.
   void remove(const RowFormat& format, size_t at);
   void reserve(const RowFormat& format, size_t rows);

@@ -127,9 +127,34 @@ void dot_int8_avx512(const int8_t* a, const int8_t* data, size_t dims, const uin
   }
 }
 
+// Up to 256 bytes are looked up in registers, 64 by two vpermi2b; longer codes byte by byte.
+void permute_avx512(const uint8_t* from, const uint16_t* at, size_t bytes, uint8_t* to) noexcept {
+  if (bytes > 256) {
+    for (size_t i = 0; i < bytes; ++i) to[i] = from[at[i]];
+    return;
+  }
+  const auto first = [bytes](size_t begin) -> __mmask64 {  // of the bytes from `begin` on
+    return bytes >= begin + 64 ? ~__mmask64{0} : bytes <= begin ? 0 : (__mmask64{1} << (bytes - begin)) - 1;
+  };
+  __m512i table[4];
+#pragma GCC unroll 4
+  for (size_t t = 0; t < 4; ++t) table[t] = _mm512_maskz_loadu_epi8(first(64 * t), from + 64 * t);
+  for (size_t i = 0; i < bytes; i += 64) {
+    const __mmask64 here = first(i);
+    const __m512i low = _mm512_maskz_loadu_epi16(static_cast<__mmask32>(here), at + i);
+    const __m512i high = _mm512_maskz_loadu_epi16(static_cast<__mmask32>(here >> 32), at + i + 32);
+    const __m512i index =
+        _mm512_inserti64x4(_mm512_castsi256_si512(_mm512_cvtepi16_epi8(low)), _mm512_cvtepi16_epi8(high), 1);
+    const __m512i near = _mm512_permutex2var_epi8(table[0], index, table[1]);
+    const __m512i far = _mm512_permutex2var_epi8(table[2], index, table[3]);
+    _mm512_mask_storeu_epi8(to + i, here, _mm512_mask_mov_epi8(near, _mm512_movepi8_mask(index), far));
+  }
+}
+
 }  // namespace
 
 void bind_avx512_graph(Kernels& table) noexcept {
+  table.permute = permute_avx512;
   table.dot_bits8 = dot_bits8_avx512;
   table.dot_bits16 = dot_bits16_avx512;
   table.dot_int8 = dot_int8_avx512;

@@ -124,6 +124,9 @@ struct Kernels {
   void (*dot_bits16)(const uint8_t* data, size_t stride, uint32_t bytes, const int16_t* y, int32_t total,
                      const uint32_t* rows, size_t count, int32_t* out) noexcept;
 
+  // to[i] = from[at[i]] for `bytes` bytes; every at[i] < bytes. A record's code in the order of the row format.
+  void (*permute)(const uint8_t* from, const uint16_t* at, size_t bytes, uint8_t* to) noexcept;
+
   // out[i] = <a, row i>, int8 entries from -127 to 127, `dims` of them: a multiple of 64, at most 2^17; row i at data +
   // rows[i] * dims.
   void (*dot_int8)(const int8_t* a, const int8_t* data, size_t dims, const uint32_t* rows, size_t count,

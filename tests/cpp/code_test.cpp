@@ -71,6 +71,16 @@ BEBR_TEST(layout_gives_back_rows) {
     // The documented offset: row 19 is vector 3 of block 1, byte 0 is in its first quad.
     const size_t quad_bytes = spec.groups() < 4 ? spec.groups() : 4;
     CHECK(blocks[spec.groups() * 16 + 3 * quad_bytes] == want[19 * bytes], "byte 0 of row 19");
+    // Some rows, in any order, behind three that are there.
+    const std::vector<uint32_t> some = {36, 0, 17, 17, 5, 15, 16, 31, 32, 1, 2, 3, 20, 36};
+    const size_t copied = 3 + some.size();
+    Exact<uint8_t> to(block_count(copied) * block_bytes(spec)), to_rest(copied * spec.rest_bytes());
+    copy_rows(view, some.data(), some.size(), 3, to.data(), to_rest.data());
+    const ScanView copies{spec, to.data(), to_rest.data(), copied};
+    for (size_t i = 0; i < some.size(); ++i) {
+      get_row(copies, 3 + i, got.data());
+      CHECK(first_difference(got.data(), want.data() + some[i] * bytes, bytes) == bytes, "copy " << i);
+    }
   }
 }
 

@@ -95,5 +95,20 @@ BEBR_KERNEL_TEST(dot_int8_equals_scalar) {
   }
 }
 
+BEBR_KERNEL_TEST(permute_equals_scalar) {
+  Random random(7);
+  for (const size_t bytes : {1u, 8u, 31u, 32u, 33u, 63u, 64u, 65u, 100u, 128u, 129u, 200u, 255u, 256u, 257u, 400u}) {
+    Exact<uint8_t> from(bytes), to(bytes), want(bytes);
+    Exact<uint16_t> at(bytes);
+    for (size_t i = 0; i < bytes; ++i) {
+      from[i] = static_cast<uint8_t>(random());
+      at[i] = static_cast<uint16_t>(random() % bytes);
+    }
+    kernels(Isa::Scalar).permute(from.data(), at.data(), bytes, want.data());
+    tested.permute(from.data(), at.data(), bytes, to.data());
+    CHECK_SAME(to.data(), want.data(), bytes, bytes << " bytes");
+  }
+}
+
 }  // namespace
 }  // namespace bebr::test
