@@ -76,7 +76,7 @@ class GraphIndex {
   }
   bool gone(size_t slot) const noexcept { return slot / 64 < gone_.size() && (gone_[slot / 64] >> slot % 64 & 1) != 0; }
   void need_map() const;
-  void copy_out(size_t slot, Rows& out) const;
+  Rows copies(std::span<const uint32_t> slots) const;
   // These slots alone, for a batch of queries that may find no others.
   std::unique_ptr<FlatIndex> set_apart(std::span<const uint32_t> slots) const;
   void check_new(size_t n, const uint8_t* factors, const int64_t* ids) const;

@@ -35,19 +35,11 @@ SearchParams flat_params(size_t k, size_t rows) {
 
 std::unique_ptr<FlatIndex> GraphIndex::set_apart(std::span<const uint32_t> slots) const {
   constexpr size_t kPiece = 256;  // rows that stay in cache between the two layouts
-  constexpr size_t kAhead = 8;
-  Rows rows;
   RowStore store;
   store.reserve(format_, slots.size());
   for (size_t first = 0; first < slots.size(); first += kPiece) {
-    rows.planes.clear(), rows.factors.clear(), rows.ids.clear();
-    const std::span<const uint32_t> piece = slots.subspan(first, std::min(kPiece, slots.size() - first));
-    for (size_t i = 0; i < piece.size(); ++i) {
-      const uint8_t* soon = nodes() + slots[std::min(first + i + kAhead, slots.size() - 1)] * size_t{layout_.stride};
-      for (uint32_t line = 0; line < layout_.links; line += 64) __builtin_prefetch(soon + line);
-      copy_out(piece[i], rows);
-    }
-    store.append(format_, piece.size(), rows.planes.data(), rows.factors.data(), rows.ids.data());
+    const Rows rows = copies(slots.subspan(first, std::min(kPiece, slots.size() - first)));
+    store.append(format_, rows.ids.size(), rows.planes.data(), rows.factors.data(), rows.ids.data());
   }
   return std::make_unique<FlatIndex>(format_, std::move(store));
 }
