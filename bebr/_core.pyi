@@ -224,7 +224,9 @@ class IvfBuild:
         centroids: NDArray[np.float32],
         by_product: bool,
         coarse_scale: float,
+        raw: str | None = None,
     ) -> None: ...
+    def raw_rows(self, x: NDArray[np.float32]) -> NDArray[np.uint8]: ...
     def assign(self, x: NDArray[np.float32]) -> NDArray[np.uint32]: ...
     def write_chunk(
         self,
@@ -234,6 +236,7 @@ class IvfBuild:
         factors: NDArray[np.uint8],
         lists: NDArray[np.uint32],
         ids: NDArray[np.int64] | None,
+        raw: NDArray[np.uint8] | None = None,
     ) -> None: ...
     def chunk_rows(self, path: str) -> tuple[int, int]: ...
     def merge(

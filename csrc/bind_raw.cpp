@@ -2,13 +2,14 @@
 #include "bind_raw.h"
 
 namespace bebr {
-namespace {
 
 RawType raw_type_of(const std::string& name) {
   if (name == "float16") return RawType::Float16;
   if (name == "int8") return RawType::Int8;
   fail(Code::InvalidArgument, "raw vectors of type '" + name + "': want float16 or int8");
 }
+
+namespace {
 
 std::span<const int64_t> span_of(const Array<int64_t>& ids) {
   expect_shape(ids, "ids", {-1});

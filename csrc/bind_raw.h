@@ -11,6 +11,9 @@
 
 namespace bebr {
 
+// "float16" or "int8".
+RawType raw_type_of(const std::string& name);
+
 // Saves an index with the caller's sections and, where there are raw vectors, theirs.
 template <typename Index>
 void save_index(const Index& index, const std::string& path, const std::map<std::string, py::bytes>& extra,

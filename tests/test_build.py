@@ -32,7 +32,7 @@ def small_chunks(monkeypatch):
 
 def in_memory(index: bebr.IVFIndex, x: np.ndarray, ids: np.ndarray | None, path: Path) -> bytes:
     """The file of an IVFIndex with the same centroids, made by add and save."""
-    twin = bebr.IVFIndex(index.binarizer, index.lists)
+    twin = bebr.IVFIndex(index.binarizer, index.lists, rescore=index.raw_type)
     twin._engine, twin._trained = twin._with(index._engine.centroids), True
     twin.add(x, ids)
     twin.save(path)
@@ -102,6 +102,31 @@ def test_ids_in_any_order(order, vectors, bz, tmp_path, monkeypatch):
     )
     assert (tmp_path / "o.bebr").read_bytes() == in_memory(index, vectors, ids, tmp_path / "twin.bebr")
     assert int(ids[1234]) in index and int(ids[1234]) + 1 not in index
+
+
+@pytest.mark.parametrize("kind", ["float16", "int8"])
+@pytest.mark.parametrize("order", ["rows", "ascending", "shuffled"])
+def test_vectors_are_kept_beside_their_codes(kind, order, vectors, queries, bz, tmp_path):
+    ids = None if order == "rows" else np.arange(len(vectors), dtype=np.int64) * 5 + 3
+    if order == "shuffled":
+        ids = np.random.default_rng(1).permutation(ids)
+    index = bebr.build(vectors, tmp_path / "o.bebr", lists=LISTS, binarizer=bz, ids=ids, rescore=kind)
+    assert index.raw_type == kind
+    assert (tmp_path / "o.bebr").read_bytes() == in_memory(index, vectors, ids, tmp_path / "twin.bebr")
+    found = bebr.open_index(tmp_path / "o.bebr", verify=True).search(queries, 5, probes=LISTS, rescore=200)
+    exact = np.argsort(-queries @ vectors.T, axis=1, kind="stable")[:, :5]
+    assert np.mean(found.ids == (exact if ids is None else ids[exact])) > 0.9  # int8 orders near ones otherwise
+
+
+def test_a_vector_that_cannot_be_kept_is_named(vectors, tmp_path):
+    x = vectors.copy()
+    x[1234, 5] = 1e6
+    model = bebr.train(vectors, bytes_per_vector=18, metric="ip")
+    with pytest.raises(ValueError, match=r"rows from 1024 on, vector 210 .*float16 cannot hold"):
+        bebr.build(x, tmp_path / "o.bebr", lists=LISTS, binarizer=model, rescore="float16")
+    assert not (tmp_path / "o.bebr").exists()
+    with pytest.raises(ValueError, match="rescore is 'float8'"):
+        bebr.build(x, tmp_path / "p.bebr", lists=LISTS, binarizer=model, rescore="float8")
 
 
 def test_the_first_rows_only_and_plain_codes(vectors, bz, tmp_path):

@@ -127,6 +127,15 @@ def test_build_ivf_with_a_model_or_without(work: Path, vectors: np.ndarray, tmp_
     assert other.binarizer.bytes_per_vector == 20 and other.binarizer.metric == "ip" and len(other) == 3000
 
 
+@pytest.mark.parametrize("kind", ["flat", "ivf", "hnsw"])
+def test_build_keeps_vectors_beside_codes(kind: str, work: Path, tmp_path: Path) -> None:
+    options = ["--lists", 30] if kind == "ivf" else []
+    path = tmp_path / "a.bebr"
+    done("build", work / "m.safetensors", work / "x.npy", "-o", path, "--index", kind, *options, "--rescore", "int8")
+    assert bebr.open_index(path).raw_type == "int8"
+    done("search", path, work / "q.fvecs", "-k", 3, "--rescore", 50)
+
+
 def test_build_reads_vectors_and_ids_from_one_parquet_file(work: Path, vectors: np.ndarray, tmp_path: Path) -> None:
     columns = {"id": np.arange(50, 150), "other": np.arange(100), "v": vectors[:100], "w": vectors[100:200]}
     write_columns(tmp_path / "t.parquet", columns)

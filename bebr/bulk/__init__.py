@@ -25,6 +25,7 @@ from bebr.errors import LimitExceeded
 from bebr.index import IVFIndex, open_index
 from bebr.index.base import row_format
 from bebr.index.kmeans import kmeans
+from bebr.index.raw import RawType, raw_bytes
 from bebr.train import train
 from bebr.train.closed_form import Progress
 from bebr.vectors import Blocks, VectorStream, check_output, stream
@@ -51,6 +52,7 @@ def build(
     column: str | None = None,
     memory: int | str = "4GiB",
     refine: bool = True,
+    rescore: RawType | None = None,
     overwrite: bool = False,
     seed: int = 0,
     progress: Progress | None = None,
@@ -67,11 +69,12 @@ def build(
     rows: the first rows only. column: of Parquet files that hold several of vectors.
     memory: bytes, or "4GiB", beyond the 0.1 GB of the interpreter and its libraries.
     refine: as :meth:`Binarizer.encode`; False encodes several times as fast, with lower recall.
+    rescore: ``"float16"`` or ``"int8"`` keeps the vectors beside their codes, as :class:`IVFIndex` does.
     progress: called with (stage, done, total).
 
     A folder ``path + ".build"`` holds what is finished. A build that was killed goes on from there when called with the
     same arguments; it is deleted at the end, and ``path`` appears whole or not at all. The disk holds about twice the
-    index on the way. The same source, arguments and seed make the same file, byte for byte.
+    index on the way, kept vectors included. The same source, arguments and seed make the same file, byte for byte.
 
     ``FileExistsError`` where ``path`` is there and not ``overwrite``. ``ValueError`` names the argument, or file and
     row of a number that is not finite. :class:`LimitExceeded`: disk or memory will not do, said before the work begins.
@@ -90,7 +93,8 @@ def build(
         raise ValueError(f"source has {vectors.dim} dimensions: the binarizer takes {binarizer.input_dim}")
     report: Progress = progress or (lambda stage, done, total: None)
     made = _Build(output, vectors, _lists(lists, vectors.rows), memory, report)
-    return made.run(bytes_per_vector, binarizer, metric or "cosine", _ids(ids, vectors.rows), refine, int(seed))
+    own_ids = _ids(ids, vectors.rows)
+    return made.run(bytes_per_vector, binarizer, metric or "cosine", own_ids, refine, rescore, int(seed))
 
 
 class _Build:
@@ -99,7 +103,14 @@ class _Build:
         self._budget = Budget(parse_size(memory), vectors.dim, lists)
 
     def run(
-        self, size: int | None, bz: Binarizer | None, metric: str, ids: Ids | None, refine: bool, seed: int
+        self,
+        size: int | None,
+        bz: Binarizer | None,
+        metric: str,
+        ids: Ids | None,
+        refine: bool,
+        rescore: RawType | None,
+        seed: int,
     ) -> IVFIndex:
         count = min(FIRST_ROWS, self._vectors.rows)
         first = gathered(self._vectors.blocks(0, count, count), count)
@@ -112,11 +123,15 @@ class _Build:
             "metric": metric if bz is None else bz.metric,
             "ids": None if ids is None else [len(ids), *ids[:4].tolist(), *ids[-4:].tolist()],
             "refine": refine,
+            "rescore": rescore,
             "seed": seed,
         }
         with Work.of(self._output) as work:
             work.clear_temporaries()
-            chunk = self._budget.chunk((size if bz is None else bz.bytes_per_vector) or 0)
+            code_bytes = (size if bz is None else bz.bytes_per_vector) or 0
+            # Whether such vectors can be kept is asked before the work begins.
+            kept = raw_bytes(rescore, self._vectors.dim if bz is None else bz.inner_dim, bz)
+            chunk = self._budget.chunk(code_bytes + kept)
             began = work.begin({"fixed": fixed, "chunk": chunk})
             if began["chunk"] > chunk:
                 raise ValueError(
@@ -124,10 +139,12 @@ class _Build:
                     f"build with more: give that again to go on, or delete the folder to begin anew"
                 )
             bz = self._model(work, size, bz, metric, seed)
-            check_disk(self._output, self._vectors.rows, self._lists, bz, ids is not None, work.present())
+            kept = raw_bytes(rescore, bz.inner_dim, bz)
+            check_disk(self._output, self._vectors.rows, self._lists, bz, kept, ids is not None, work.present())
             centroids = self._centroids(work, bz, seed)
-            engine = _core.IvfBuild(*row_format(bz), centroids, bz.metric == "ip", 0.0)
-            encoding = Encoding(self._vectors, bz, engine, work, ids, began["chunk"], self._budget.block, refine)
+            engine = _core.IvfBuild(*row_format(bz), centroids, bz.metric == "ip", 0.0, rescore)
+            blocks = self._budget.block
+            encoding = Encoding(self._vectors, bz, engine, work, ids, began["chunk"], blocks, refine, kept)
             encoding.run(self._progress)
             sections = IVFIndex(bz, self._lists, seed)._sections()
 

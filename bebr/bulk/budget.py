@@ -79,12 +79,13 @@ class Budget:
         return max(1024, min(_MOST_CHUNK, self.memory // (6 * (stored + 12))))
 
 
-def check_disk(path: Path, rows: int, lists: int, bz: Binarizer, own_ids: bool, present: int) -> None:
-    """:class:`LimitExceeded` unless the folder of ``path`` has room for chunks and index; present: bytes of chunks that
-    are there already."""
+def check_disk(path: Path, rows: int, lists: int, bz: Binarizer, raw: int, own_ids: bool, present: int) -> None:
+    """:class:`LimitExceeded` unless the folder of ``path`` has room for chunks and index; raw: bytes of a vector kept
+    beside its code; present: bytes of chunks that are there already."""
     stored = bz.bytes_per_vector
-    chunks = rows * (stored + 4 + 8 * own_ids)
+    chunks = rows * (stored + raw + 4 + 8 * own_ids)
     index = (rows + 8 * lists) * (stored + 8) + 4 * rows + lists * (4 * bz.inner_dim + 16)
+    index += rows * (raw + 12) if raw else 0
     need, free = chunks + index - present, shutil.disk_usage(path.parent).free
     if need > free:
         raise LimitExceeded(

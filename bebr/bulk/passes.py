@@ -90,7 +90,10 @@ class Encoding:
         chunk: int,
         block: int,
         refine: bool,
+        raw: int,
     ) -> None:
+        """raw: bytes of a vector that is kept beside its code; 0: none is."""
+        self._raw = raw
         self._stream, self._bz, self._engine, self._work, self._ids = stream, bz, engine, work, ids
         self._chunk, self._block, self._refine = min(chunk, stream.rows), block, refine
 
@@ -124,11 +127,14 @@ class Encoding:
         width = self._bz.factor_bytes * self._bz.factor_count
         factors = [np.empty((self._chunk, width), np.uint8) for _ in range(2)]
         lists = [np.empty(self._chunk, np.uint32) for _ in range(2)]
+        raw = [np.empty((self._chunk, self._raw), np.uint8) for _ in range(2)]
         pending: Future[None] | None = None
         number, filled, row = run.start, 0, start
         for block in ahead(self._stream.blocks(start, end, self._block)):
             codes = self._bz.encode(block, refine=self._refine)
-            assigned = self._engine.assign(self._bz.vectors(block))
+            vectors = self._bz.vectors(block)
+            assigned = self._engine.assign(vectors)
+            stored = self._stored(vectors, row)
             rows = codes.factor_rows()
             at = 0
             while at < len(block):
@@ -138,12 +144,19 @@ class Encoding:
                 side = number % 2
                 planes[side][into], factors[side][into] = codes.planes[part], rows[part]
                 lists[side][into] = assigned[part]
+                raw[side][into] = stored[part]
                 filled, at = filled + take, at + take
                 if filled == stop - first:
                     if pending is not None:
                         pending.result()
                     pending = writer.submit(
-                        self._write, number, first, planes[side][:filled], factors[side][:filled], lists[side][:filled]
+                        self._write,
+                        number,
+                        first,
+                        planes[side][:filled],
+                        factors[side][:filled],
+                        lists[side][:filled],
+                        raw[side][:filled],
                     )
                     number, filled = number + 1, 0
             row += len(block)
@@ -151,11 +164,27 @@ class Encoding:
         if pending is not None:
             pending.result()
 
+    def _stored(self, vectors: Floats, row: int) -> NDArray[np.uint8]:
+        """Vectors as they are kept; ``row``: the first one's number, for an error to name."""
+        if not self._raw:
+            return np.empty((len(vectors), 0), np.uint8)
+        try:
+            return self._engine.raw_rows(vectors)
+        except ValueError as error:
+            raise ValueError(f"of the rows from {row} on, {error}") from None
+
     def _write(
-        self, number: int, first: int, planes: NDArray[np.uint8], factors: NDArray[np.uint8], lists: NDArray[np.uint32]
+        self,
+        number: int,
+        first: int,
+        planes: NDArray[np.uint8],
+        factors: NDArray[np.uint8],
+        lists: NDArray[np.uint32],
+        raw: NDArray[np.uint8],
     ) -> None:
         ids = None if self._ids is None else np.ascontiguousarray(self._ids[first : first + len(lists)], np.int64)
-        self._engine.write_chunk(str(self._work.chunk(number)), first, planes, factors, lists, ids)
+        kept = raw if self._raw else None
+        self._engine.write_chunk(str(self._work.chunk(number)), first, planes, factors, lists, ids, kept)
 
 
 def _runs(numbers: Sequence[int]) -> Iterator[range]:

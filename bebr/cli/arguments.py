@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from enum import Enum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
+
+if TYPE_CHECKING:
+    from bebr.index.raw import RawType
 
 
 class Metric(str, Enum):
@@ -23,6 +26,17 @@ class Architecture(str, Enum):
 class QueryMode(str, Enum):
     float = "float"
     code = "code"
+
+
+class Rescore(str, Enum):
+    float16 = "float16"
+    int8 = "int8"
+    none = "none"
+
+    @property
+    def kind(self) -> RawType | None:
+        """As the library takes it."""
+        return None if self is Rescore.none else cast("RawType", self.value)
 
 
 Vectors = Annotated[Path, typer.Argument(help="Vectors: .npy, .fvecs, .bvecs, .ivecs or .parquet.", show_default=False)]

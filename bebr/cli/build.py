@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from bebr.cli.arguments import Column, Limit, Metric, Seed, Threads, use_threads
+from bebr.cli.arguments import Column, Limit, Metric, Rescore, Seed, Threads, use_threads
 from bebr.cli.progress import Report
 
 if TYPE_CHECKING:
     from bebr.arrays import Ids
+    from bebr.index.raw import RawType
 
 BLOCK_ROWS = 4096
 # A log file gets a line this often, in seconds.
@@ -57,6 +58,9 @@ def run(
     metric: Annotated[Metric, typer.Option(help="ivf, with --bytes: what a score means.")] = Metric.cosine,
     memory: Annotated[str, typer.Option(help="ivf: memory to work in, beyond 0.1 GB.")] = "4GiB",
     refine: Annotated[bool, typer.Option(help="ivf: refined codes; without, several times as fast to encode.")] = True,
+    rescore: Annotated[
+        Rescore, typer.Option(help="Keep the vectors too: searches score their best by them.")
+    ] = Rescore.none,
     overwrite: Annotated[bool, typer.Option(help="ivf: replace OUTPUT if it is there.")] = False,
     seed: Seed = 0,
     column: Column = None,
@@ -77,27 +81,24 @@ def run(
             "got " + ("MODEL and --bytes" if vectors else "one file") + ", wanted MODEL VECTORS, or VECTORS "
             "with --bytes and --index ivf"
         )
-    if vectors is None:
-        _ivf(
-            None,
-            model,
-            output,
-            ids,
-            id_column,
-            lists,
-            bytes_,
-            metric.value,
-            memory,
-            refine,
-            overwrite,
-            seed,
-            column,
-            limit,
-        )
-    elif index == Kind.ivf:
-        _ivf(model, vectors, output, ids, id_column, lists, None, None, memory, refine, overwrite, seed, column, limit)
-    else:
-        _in_memory(index, model, vectors, output, ids, id_column, column, limit)
+    if vectors is not None and index != Kind.ivf:
+        _in_memory(index, model, vectors, output, ids, id_column, column, limit, rescore.kind)
+        return
+    source = model if vectors is None else vectors
+    options = {
+        "lists": lists,
+        "bytes_per_vector": bytes_,
+        "metric": None if bytes_ is None else metric.value,
+        "ids": _ids(source, ids, id_column, limit),
+        "rows": limit,
+        "column": column,
+        "memory": memory,
+        "refine": refine,
+        "rescore": rescore.kind,
+        "overwrite": overwrite,
+        "seed": seed,
+    }
+    _ivf(None if vectors is None else model, source, output, options)
 
 
 def _in_memory(
@@ -109,6 +110,7 @@ def _in_memory(
     id_column: str | None,
     column: str | None,
     limit: int | None,
+    rescore: RawType | None,
 ) -> None:
     import bebr
     from bebr.cli.progress import blocks, progress, say
@@ -119,7 +121,7 @@ def _in_memory(
     names = _ids(vectors, ids, id_column, limit)
     if names is not None and len(names) != len(x):
         raise ValueError(f"{ids or vectors}: got {len(names):,} ids, wanted one for each of the {len(x):,} vectors")
-    index = bebr.FlatIndex(bz) if kind == Kind.flat else bebr.HNSWIndex(bz)
+    index = (bebr.FlatIndex if kind == Kind.flat else bebr.HNSWIndex)(bz, rescore=rescore)
     with progress("building") as report:
         for start, stop in blocks(len(x), BLOCK_ROWS):
             index.add(x[start:stop], None if names is None else names[start:stop])
@@ -129,45 +131,15 @@ def _in_memory(
     say(f"{output}: {len(index):,} vectors, {each}, model {bz.digest}")
 
 
-def _ivf(
-    model: Path | None,
-    vectors: Path,
-    output: Path,
-    ids: Path | None,
-    id_column: str | None,
-    lists: int | None,
-    size: int | None,
-    metric: str | None,
-    memory: str,
-    refine: bool,
-    overwrite: bool,
-    seed: int,
-    column: str | None,
-    limit: int | None,
-) -> None:
+def _ivf(model: Path | None, vectors: Path, output: Path, options: dict[str, Any]) -> None:
     import bebr
     from bebr.cli.progress import say
 
+    bz = None if model is None else bebr.Binarizer.load(model)
     with _paced() as report:
-        index = bebr.build(
-            vectors,
-            output,
-            lists=lists,
-            bytes_per_vector=size,
-            binarizer=None if model is None else bebr.Binarizer.load(model),
-            metric=metric,
-            ids=_ids(vectors, ids, id_column, limit),
-            rows=limit,
-            column=column,
-            memory=memory,
-            refine=refine,
-            overwrite=overwrite,
-            seed=seed,
-            progress=report,
-        )
-    bz, total = index.binarizer, output.stat().st_size
-    each = f"{bz.bytes_per_vector} bytes each, {total:,} bytes in all"
-    say(f"{output}: {len(index):,} vectors in {index.lists:,} lists, {each}, model {bz.digest}")
+        index = bebr.build(vectors, output, binarizer=bz, progress=report, **options)
+    each = f"{index.bytes_per_vector:.0f} bytes each, {output.stat().st_size:,} bytes in all"
+    say(f"{output}: {len(index):,} vectors in {index.lists:,} lists, {each}, model {index.binarizer.digest}")
 
 
 def _ids(vectors: Path, ids: Path | None, id_column: str | None, limit: int | None) -> Ids | None:

@@ -15,6 +15,7 @@ from bebr.cli.arguments import (
     Limit,
     Producer,
     ProducerOptions,
+    Rescore,
     Seed,
     Size,
     Threads,
@@ -32,12 +33,6 @@ CHUNK = 256
 class Tagger(str, Enum):
     generative = "generative"
     selective = "selective"
-
-
-class Rescore(str, Enum):
-    float16 = "float16"
-    int8 = "int8"
-    none = "none"
 
 
 def run(
@@ -124,8 +119,7 @@ def run(
         speaker = Replay(record, speaker)
     encoder = load_producer(producer, weights, size, device, option)
     given = None if model is None else bebr.Binarizer.load(model)
-    kept = None if rescore is Rescore.none else rescore.value
-    matching: Any = Exact() if exact else Coded(bytes_, given, rescore=kept, seed=seed)
+    matching: Any = Exact() if exact else Coded(bytes_, given, rescore=rescore.kind, seed=seed)
     asking = {"samples": samples, "seed": seed, "cut": cut, "workers": workers}
     if vocabulary is not None:
         tags = Vocabulary.load(vocabulary)

@@ -33,10 +33,7 @@ class RawVectors:
         float form in the space of the codes."""
         if kind is None:
             return None
-        if kind not in get_args(RawType):
-            raise ValueError(f"rescore is {kind!r}: want None, 'float16' or 'int8'")
-        if not bz.has_decoder:
-            raise ValueError(f"rescore is {kind!r}: this binarizer has no decoder, so its vectors have no float scores")
+        _check_kind(kind, bz)
         return RawVectors(_core.RawVectors(bz.inner_dim, kind), bz.metric == "l2")
 
     @property
@@ -60,6 +57,22 @@ class RawVectors:
     def rescored(self, queries: Floats, candidates: Ids, k: int) -> tuple[Floats, Ids]:
         """The k best of ``candidates`` int64[n, c] (-1: none) by their exact scores, in the metric's own unit."""
         return self.core.rescore(queries, np.ascontiguousarray(candidates), k, self._squared_distance)
+
+
+def raw_bytes(kind: RawType | None, dim: int, bz: Binarizer | None) -> int:
+    """Bytes of a vector of ``dim`` dimensions kept as ``kind``; 0 for None. Errors as :meth:`RawVectors.make`, of which
+    those of the binarizer wait until there is one."""
+    if kind is None:
+        return 0
+    _check_kind(kind, bz)
+    return int(_core.RawVectors(dim, kind).row_bytes)
+
+
+def _check_kind(kind: str, bz: Binarizer | None) -> None:
+    if kind not in get_args(RawType):
+        raise ValueError(f"rescore is {kind!r}: want None, 'float16' or 'int8'")
+    if bz is not None and not bz.has_decoder:
+        raise ValueError(f"rescore is {kind!r}: this binarizer has no decoder, so its vectors have no float scores")
 
 
 def default_candidates(k: int) -> int:

@@ -27,8 +27,8 @@ class Client:
     """A connection to the server at ``target`` ("host:port"). Safe to use from many threads.
 
     Errors are those of the local database, and: ``ConnectionError`` when the server cannot be reached or stops,
-    ``TimeoutError`` when a call takes longer than ``timeout`` seconds (None: no limit). A write that ended in either may
-    be repeated safely.
+    ``TimeoutError`` when a call takes longer than ``timeout`` seconds (None: no limit). A write that ended in either
+    may be repeated safely.
     """
 
     def __init__(self, target: str, *, timeout: float | None = 60.0) -> None:

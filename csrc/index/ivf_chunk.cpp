@@ -62,6 +62,7 @@ void write_chunk(const std::string& path, const RowFormat& format, const ChunkRo
   std::vector<FileWriter::Planned> planned;
   for (const Section& s : whole) planned.push_back({s.name, s.bytes.size()});
   for (const auto& c : columns) planned.push_back({c.name, in.rows * c.width});
+  if (in.raw != nullptr) planned.push_back({"raw", in.rows * in.raw_bytes});
   FileWriter writer(path, "ivf-chunk", planned);
   for (const Section& s : whole) writer.append(s.name, s.bytes);
   constexpr size_t kRows = 1 << 16;
@@ -75,10 +76,11 @@ void write_chunk(const std::string& path, const RowFormat& format, const ChunkRo
       writer.append(c.name, piece);
     }
   }
+  if (in.raw != nullptr) writer.append("raw", {in.raw, in.rows * in.raw_bytes});
   writer.finish();
 }
 
-Chunk Chunk::open(const std::string& path, const RowFormat& format, uint32_t lists) {
+Chunk Chunk::open(const std::string& path, const RowFormat& format, uint32_t lists, size_t raw_bytes) {
   Chunk chunk;
   chunk.file_ = File::open(path, "ivf-chunk", false);
   const File& file = *chunk.file_;
@@ -98,6 +100,10 @@ Chunk Chunk::open(const std::string& path, const RowFormat& format, uint32_t lis
   chunk.planes_ = file.section("planes").data();
   chunk.factors_ = file.section("factors").data();
   if (chunk.head_.own_ids == 1) chunk.ids_ = reinterpret_cast<const int64_t*>(file.section("ids").data());
+  if (raw_bytes > 0) {
+    expect_size(file, "raw", rows * raw_bytes);
+    chunk.raw_ = file.section("raw");
+  }
   uint64_t counted = 0;
   for (const uint32_t c : chunk.counts_) counted += c;
   if (counted != rows)

@@ -19,10 +19,11 @@ constexpr size_t kBuckets = 1 << 16;  // of ids out of order
 
 class Merge {
  public:
-  explicit Merge(const MergeJob& job) : job_(job), format_(job.format), entries_(job.centroids.size()) {
+  explicit Merge(const MergeJob& job)
+      : job_(job), format_(job.format), raw_(job.raw.dim > 0), entries_(job.centroids.size()) {
     const auto lists = static_cast<uint32_t>(entries_.size());
     for (const std::string& path : job.chunks) {
-      chunks_.push_back(Chunk::open(path, format_, lists));
+      chunks_.push_back(Chunk::open(path, format_, lists, raw_ ? job.raw.stride() : 0));
       for (uint32_t l = 0; l < lists; ++l) entries_[l].rows += chunks_.back().counts()[l];
       chunks_.back().release();
     }
@@ -59,20 +60,29 @@ class Merge {
     plan(tail);
     planned.push_back({"by_id", rows_ * sizeof(uint32_t)});
     plan(job_.extra);
+    const RawHead raw_head = {job_.raw.dim, static_cast<uint32_t>(job_.raw.type), rows_};
+    if (raw_) {
+      planned.push_back({"raw", sizeof raw_head});
+      planned.push_back({"raw_rows", rows_ * job_.raw.stride()});
+      planned.push_back({"raw_ids", rows_ * sizeof(int64_t)});
+      planned.push_back({"raw_by_id", rows_ * sizeof(uint32_t)});
+    }
     FileWriter writer(path, "ivf", planned);
     for (const std::span<const Section> whole :
          {std::span<const Section>(head), std::span<const Section>(tail), job_.extra})
       for (const Section& s : whole) writer.append(s.name, s.bytes);
+    if (raw_) writer.append("raw", bytes_of(&raw_head, sizeof raw_head));
     // First, for it finds ids that come twice.
     (ascending() ? write_places(writer) : sort_places(writer));
     write_rows(writer);
+    if (raw_) write_raw(writer);
     writer.finish();
   }
 
  private:
   struct Place {
     int64_t id;
-    uint32_t slot;
+    uint32_t slot, row;  // in the index, and in the source
   };
 
   bool ascending() const {
@@ -100,11 +110,14 @@ class Merge {
   // Ids in the order of the source: a row's place among them is its place there.
   void write_places(FileWriter& writer) {
     std::vector<uint32_t> next = first_slots(), by_id;
+    uint32_t row = 0;
     for (const Chunk& chunk : chunks_) {
       chunk.verify_places();
       by_id.resize(chunk.head().rows);
       each_slot(chunk, next, [&](size_t at, uint32_t slot) { by_id[chunk.order()[at]] = slot; });
       writer.append("by_id", bytes_of(by_id.data(), by_id.size() * sizeof(uint32_t)));
+      for (uint32_t& at : by_id) at = row++;
+      if (raw_) writer.append("raw_by_id", bytes_of(by_id.data(), by_id.size() * sizeof(uint32_t)));
       chunk.release();
       report(0);
     }
@@ -146,11 +159,13 @@ class Merge {
       places.clear();
       places.reserve(held);
       std::vector<uint32_t> next = first_slots();
+      uint32_t row = 0;
       for (const Chunk& chunk : chunks_) {
         each_slot(chunk, next, [&](size_t at, uint32_t slot) {
           const int64_t id = chunk.id(at);
-          if (const size_t b = bucket(id); b >= from && b < to) places.push_back({id, slot});
+          if (const size_t b = bucket(id); b >= from && b < to) places.push_back({id, slot, row + chunk.order()[at]});
         });
+        row += static_cast<uint32_t>(chunk.head().rows);
         chunk.release();
         report(0);
       }
@@ -161,8 +176,12 @@ class Merge {
       constexpr size_t kPiece = 1 << 16;
       for (size_t i = 0; i < places.size(); i += kPiece) {
         by_id.clear();
-        for (size_t j = i; j < std::min(places.size(), i + kPiece); ++j) by_id.push_back(places[j].slot);
+        const std::span<const Place> piece = std::span(places).subspan(i, std::min(kPiece, places.size() - i));
+        for (const Place& place : piece) by_id.push_back(place.slot);
         writer.append("by_id", bytes_of(by_id.data(), by_id.size() * sizeof(uint32_t)));
+        by_id.clear();
+        for (const Place& place : piece) by_id.push_back(place.row);
+        if (raw_) writer.append("raw_by_id", bytes_of(by_id.data(), by_id.size() * sizeof(uint32_t)));
       }
     }
   }
@@ -223,12 +242,33 @@ class Merge {
     }
   }
 
+  // Raw vectors and their ids stand in the order of the source.
+  void write_raw(FileWriter& writer) const {
+    constexpr size_t kPiece = 32 << 20;  // bytes, given back when they are written
+    std::vector<int64_t> ids;
+    for (const Chunk& chunk : chunks_) {
+      ids.resize(chunk.head().rows);
+      for (size_t at = 0; at < ids.size(); ++at) ids[chunk.order()[at]] = chunk.id(at);
+      writer.append("raw_ids", bytes_of(ids.data(), ids.size() * sizeof(int64_t)));
+      uint32_t crc = 0;
+      for (size_t at = 0; at < chunk.raw().size(); at += kPiece) {
+        const std::span<const uint8_t> piece = chunk.raw().subspan(at, std::min(kPiece, chunk.raw().size() - at));
+        crc = crc32c(piece, crc);
+        writer.append("raw_rows", piece);
+        chunk.release();
+      }
+      chunk.expect("raw", crc);
+      report(rows_);
+    }
+  }
+
   void report(uint64_t done) const {
     if (job_.progress) job_.progress(done, rows_);
   }
 
   const MergeJob& job_;
   const RowFormat& format_;
+  const bool raw_;
   std::vector<ListEntry> entries_;
   std::vector<Chunk> chunks_;
   uint64_t rows_ = 0, slots_ = 0;

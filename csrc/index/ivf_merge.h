@@ -10,6 +10,7 @@
 
 #include "base/file.h"
 #include "index/centroids.h"
+#include "index/raw.h"
 #include "index/rows.h"
 
 namespace bebr {
@@ -20,6 +21,7 @@ struct MergeJob {
   float coarse_scale = 0;
   std::span<const std::string> chunks;  // files, in the order of their rows
   std::span<const Section> extra;       // the caller's own sections
+  RawFormat raw;                        // of the chunks' raw vectors; dim 0: there are none
   size_t memory = 0;                    // bytes to work in, about
   // Called now and then, from this thread; may throw to stop.
   std::function<void(uint64_t done, uint64_t rows)> progress;

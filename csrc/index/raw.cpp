@@ -60,6 +60,20 @@ void get_row(const RawFormat& format, const uint8_t* row, float* x) {
 
 }  // namespace
 
+void store_raw(const RawFormat& format, size_t n, const float* x, uint8_t* rows) {
+  const bool half = format.type == RawType::Float16;
+  std::vector<uint8_t> stored(n);
+  parallel_for(n, 64, [&](size_t begin, size_t end) {
+    for (size_t i = begin; i < end; ++i)
+      stored[i] = (half ? put_float16 : put_int8)(x + i * format.dim, format.dim, rows + i * format.stride()) ? 1 : 0;
+  });
+  const auto bad = std::find(stored.begin(), stored.end(), uint8_t{0});
+  if (bad != stored.end())
+    fail(Code::InvalidArgument,
+         "vector " + std::to_string(bad - stored.begin()) + " has a value that " +
+             (half ? "float16 cannot hold: want values within 65504, or rescore='int8'" : "is not finite"));
+}
+
 RawVectors::RawVectors(RawFormat format) : format_(format) {
   if (format.dim < 1 || format.dim > kMostDim)
     fail(Code::InvalidArgument, "raw vectors of " + std::to_string(format.dim) + " dimensions: want 1 to 65536");
@@ -123,23 +137,12 @@ void RawVectors::add(size_t n, const float* x, const int64_t* ids) {
   }
   const size_t stride = format_.stride(), first = size_;
   row_buffer_.resize((first + n) * stride);
-  uint8_t* to = row_buffer_.data() + first * stride;
-  std::vector<uint8_t> stored(n);
-  parallel_for(n, 64, [&](size_t begin, size_t end) {
-    for (size_t i = begin; i < end; ++i)
-      stored[i] =
-          (format_.type == RawType::Float16 ? put_float16 : put_int8)(x + i * format_.dim, format_.dim, to + i * stride)
-              ? 1
-              : 0;
-  });
-  const auto bad = std::find(stored.begin(), stored.end(), uint8_t{0});
-  if (bad != stored.end()) {
+  try {
+    store_raw(format_, n, x, row_buffer_.data() + first * stride);
+  } catch (...) {
     row_buffer_.resize(first * stride);
     set_views();
-    const bool half = format_.type == RawType::Float16;
-    fail(Code::InvalidArgument,
-         "vector " + std::to_string(bad - stored.begin()) + " has a value that " +
-             (half ? "float16 cannot hold: want values within 65504, or rescore='int8'" : "is not finite"));
+    throw;
   }
   id_buffer_.resize((first + n) * sizeof(int64_t));
   if (n > 0) std::memcpy(id_buffer_.as<int64_t>() + first, ids, n * sizeof(int64_t));

@@ -30,6 +30,16 @@ struct RawFormat {
   size_t stride() const noexcept { return type == RawType::Int8 ? head() + dim : size_t{dim} * 2; }
 };
 
+// Writes n rows of x (n * dim floats) as they are stored, n * stride bytes, on all threads. Throws
+// Error(InvalidArgument) naming a row with a value that is not finite or, as float16, beyond 65504.
+void store_raw(const RawFormat& format, size_t n, const float* x, uint8_t* rows);
+
+// The section `raw`.
+struct RawHead {
+  uint32_t dim, type;
+  uint64_t rows;
+};
+
 struct RescoreParams {
   size_t candidates = 0;  // of each query, best by code; id -1: none
   size_t k = 10;
@@ -62,7 +72,7 @@ class RawVectors {
   void rescore(const float* queries, size_t count, const int64_t* candidates, const RescoreParams& params,
                float* scores, int64_t* ids) const;
 
-  // The sections `raw` (struct below), `raw_rows`, `raw_ids` and `raw_by_id` (uint32 rows in the order of their ids).
+  // The sections `raw` (RawHead), `raw_rows`, `raw_ids` and `raw_by_id` (uint32 rows in the order of their ids).
   // Nothing is added or removed while this lives.
   class Saved {
    public:
@@ -71,10 +81,7 @@ class RawVectors {
 
    private:
     std::shared_lock<std::shared_mutex> lock_;
-    struct Head {
-      uint32_t dim, type;
-      uint64_t rows;
-    } head_;
+    RawHead head_;
     Buffer rows_, ids_;  // of the rows that are left, where some were marked
     std::span<const uint8_t> row_bytes_, id_bytes_;
     std::vector<uint32_t> by_id_;

@@ -68,3 +68,13 @@ def test_the_command_measures_and_reads_what_it_measured(mixture, tmp_path, monk
     before = (tmp_path / "6000.json").read_text()
     assert billion.main(arguments) == 0
     assert (tmp_path / "6000.json").read_text() == before
+
+
+def test_vectors_kept_in_the_index_are_rescored_from_there(mixture, tmp_path, monkeypatch):
+    monkeypatch.setattr(Mixture, "fitted", staticmethod(lambda dim, path, seed: mixture))
+    monkeypatch.setattr(billion, "PROBES", (64,))
+    arguments = ["--rows", "6e3", "--folder", str(tmp_path), "--bytes", "18", "--rescore", "100", "--keep", "float16"]
+    assert billion.main([*arguments, "--json", str(tmp_path / "r.json")]) == 0
+    (row,) = json.loads((tmp_path / "r.json").read_text())["rows"]
+    assert row["keep"] == "float16" and row["search"][0]["rescored_recall"] > 0.97
+    assert row["search"][0]["rescored_p50_ms"] > 0 and row["disk_bytes"] > 6000 * (18 + 2 * mixture.dim)

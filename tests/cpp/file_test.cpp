@@ -107,8 +107,15 @@ struct Build {
   std::vector<int64_t> ids;
   std::vector<uint32_t> lists;
 
-  Build(Random& random, const RowFormat& format_, size_t rows, size_t list_count, bool shuffled)
-      : format(format_), centroids(list_count * 8) {
+  RawFormat raw;  // dim 0: none are kept
+  std::vector<float> vectors;
+  std::vector<uint8_t> raw_rows;
+
+  Build(Random& random, const RowFormat& format_, size_t rows, size_t list_count, bool shuffled, RawFormat raw_ = {})
+      : format(format_), centroids(list_count * 8), raw(raw_), vectors(rows * raw_.dim) {
+    for (float& value : vectors) value = static_cast<float>(random() % 2001) / 1000 - 1;
+    raw_rows.resize(raw.dim > 0 ? rows * raw.stride() : 0);
+    if (raw.dim > 0) store_raw(raw, rows, vectors.data(), raw_rows.data());
     for (float& c : centroids) c = static_cast<float>(random() % 1000);
     planes = random_bytes(random, rows * format.spec.row_bytes());
     for (size_t i = 0; i < rows * format.factors(); ++i) {
@@ -132,7 +139,12 @@ struct Build {
   std::string in_memory(const Folder& folder) const {
     IvfIndex index(format, made(), 0.0f);
     index.add(ids.size(), planes.data(), factors.data(), ids.data(), lists.data());
-    index.save(folder.file("memory"), {});
+    std::vector<Section> sections;
+    RawVectors kept(raw.dim > 0 ? raw : RawFormat{1});
+    if (raw.dim > 0) kept.add(ids.size(), vectors.data(), ids.data());
+    const RawVectors::Saved saved(kept);
+    if (raw.dim > 0) saved.add_to(sections);
+    index.save(folder.file("memory"), sections);
     return contents(folder.file("memory"));
   }
 
@@ -143,14 +155,15 @@ struct Build {
       write_chunk(paths.back(), format,
                   {row, std::min(chunk, ids.size() - row), planes.data() + row * format.spec.row_bytes(),
                    factors.data() + row * format.factor_bytes(), own_ids ? ids.data() + row : nullptr,
-                   lists.data() + row, static_cast<uint32_t>(centroids.size() / 8)});
+                   lists.data() + row, static_cast<uint32_t>(centroids.size() / 8),
+                   raw.dim > 0 ? raw_rows.data() + row * raw.stride() : nullptr, raw.dim > 0 ? raw.stride() : 0});
     }
     return paths;
   }
 
   void merge(const Folder& folder, std::span<const std::string> paths, size_t memory = 1 << 14) const {
     const Centroids centroids_ = made();
-    merge_chunks(folder.file("merged"), {format, centroids_, 0.0f, paths, {}, memory, nullptr});
+    merge_chunks(folder.file("merged"), {format, centroids_, 0.0f, paths, {}, raw, memory, nullptr});
   }
 };
 
@@ -165,7 +178,8 @@ BEBR_TEST(merged_chunks_are_the_index_built_in_memory) {
     for (const bool shuffled : {false, true})
       for (const size_t chunk : {1, 37, 1000, 5000}) {
         const Folder folder;
-        const Build build(random, format, chunk == 1 ? 60 : 4000, 23, shuffled);
+        const RawFormat raw = {chunk == 37 ? 0u : 3u, shuffled ? RawType::Int8 : RawType::Float16};
+        const Build build(random, format, chunk == 1 ? 60 : 4000, 23, shuffled, raw);
         const auto paths = build.chunks(folder, chunk, shuffled || chunk == 37);
         build.merge(folder, paths);
         CHECK(contents(folder.file("merged")) == build.in_memory(folder), "chunks of " << chunk << ", " << shuffled);
@@ -188,7 +202,7 @@ BEBR_TEST(ids_that_come_twice_or_too_close_together_are_refused) {
 BEBR_TEST(a_chunk_with_any_byte_changed_is_refused) {
   Random random(4);
   const Folder folder;
-  const Build build(random, format_of({64, 8}, Factor::Mul, false), 400, 5, false);
+  const Build build(random, format_of({64, 8}, Factor::Mul, false), 400, 5, false, {3, RawType::Float16});
   const auto paths = build.chunks(folder, 200, true);
   const std::string whole = contents(paths[1]);
   for (size_t at = 0; at < whole.size(); at += 1 + below(random, 40)) {
