@@ -61,10 +61,11 @@ void ExpandedScan::scan(const RowView& view, const uint16_t* mask, std::span<con
     const uint16_t* allowed = mask != nullptr ? mask + row / kBlockRows : nullptr;
     if (allowed != nullptr && std::all_of(allowed, allowed + blocks, [](uint16_t m) { return m == 0; })) continue;
     kernels_.expand(view.scan(spec_), row / kBlockRows, blocks, expanded_.data());
+    queries_.copy_quads(blocks, expanded_.data());
     ask_for(view, row + kChunkRows);  // while these are multiplied
     for (size_t v = 0; v < who.size(); v += kTogether) {
       const size_t some = std::min(kTogether, who.size() - v);
-      kernels_.dot_expanded(expanded_.data(), blocks, queries_.groups, y8_.as<int8_t>() + v * query_bytes, some,
+      kernels_.dot_expanded(expanded_.data(), blocks, queries_.all_groups(), y8_.as<int8_t>() + v * query_bytes, some,
                             sums_.data(), kChunkRows);
       for (size_t i = 0; i < some; ++i) {
         const uint32_t query = who[v + i];

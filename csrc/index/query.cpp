@@ -97,18 +97,72 @@ CoarseQueries make_coarse_queries(const CodeSpec& spec, const float* y, size_t c
   return c;
 }
 
+namespace {
+
+// How often each quad stands in a row: the free places go, one after the other, to the quad whose values are largest
+// for how often it is there already. Large: its largest value in a query, two standard deviations above the mean.
+std::vector<uint32_t> share_places(const float* y, size_t count, uint32_t dims, size_t places,
+                                   std::vector<uint32_t>& copied) {
+  const uint32_t quads = dims / 4;
+  std::vector<double> sums(quads), squares(quads);
+  for (size_t q = 0; q < count; ++q, y += dims) {
+    for (uint32_t u = 0; u < quads; ++u) {
+      float largest = 0;
+      for (uint32_t j = 4 * u; j < 4 * u + 4; ++j) largest = std::max(largest, std::fabs(y[j]));
+      sums[u] += double{largest};
+      squares[u] += double{largest} * double{largest};
+    }
+  }
+  const auto n = static_cast<double>(count);
+  std::vector<double> large(quads);
+  for (uint32_t u = 0; u < quads; ++u)
+    large[u] = sums[u] / n + 2 * std::sqrt(std::max(0.0, squares[u] / n - sums[u] / n * (sums[u] / n)));
+  std::vector<uint32_t> times(quads, 1);
+  for (size_t place = 0; place < places; ++place) {
+    uint32_t most = 0;
+    for (uint32_t u = 1; u < quads; ++u)
+      if (large[u] * times[most] > large[most] * times[u]) most = u;
+    ++times[most];
+    copied.push_back(most);
+  }
+  return times;
+}
+
+}  // namespace
+
 ByteQueries make_byte_queries(const CodeSpec& spec, const float* y, size_t count) {
   const uint32_t dims = spec.dims();
   ByteQueries bytes;
   bytes.groups = spec.groups();
   bytes.y8.resize(count * y8_stride(bytes.groups));
   for (std::vector<float>* values : {&bytes.base, &bytes.scale, &bytes.bound, &bytes.deviation}) values->resize(count);
+  const size_t places = (y8_stride(bytes.groups) - dims) / 4;
+  const std::vector<uint32_t> times = share_places(y, count, dims, places, bytes.copied);
+  std::vector<float> inverse(dims);
+  for (uint32_t j = 0; j < dims; ++j) inverse[j] = 1 / static_cast<float>(times[j / 4]);
+  std::vector<int32_t> whole(dims);
+  std::vector<uint32_t> seen(dims / 4);
   for (size_t q = 0; q < count; ++q, y += dims) {
-    float largest = 0;
-    for (uint32_t j = 0; j < dims; ++j) largest = std::max(largest, std::fabs(y[j]));
+    float largest = 0;  // of a place
+    for (uint32_t j = 0; j < dims; ++j) largest = std::max(largest, std::fabs(y[j]) * inverse[j]);
     const float step = largest > 127 * kNothing ? largest / 127 : 1, per_step = 1 / step;
     int8_t* y8 = bytes.y8.as<int8_t>() + q * y8_stride(bytes.groups);
-    for (uint32_t j = 0; j < dims; ++j) y8[j] = static_cast<int8_t>(nearest_integer(y[j] * per_step));
+    for (uint32_t j = 0; j < dims; ++j) whole[j] = nearest_integer(y[j] * per_step);
+    for (uint32_t j = 0; j < dims; ++j) y8[j] = static_cast<int8_t>(whole[j]);
+    // A value with several places is shared out: equally, and one more to the first ones.
+    const auto share = [&](uint32_t quad, uint32_t place, int8_t* to) {
+      const auto copies = static_cast<int32_t>(times[quad]), at = static_cast<int32_t>(place);
+      for (uint32_t lane = 0; lane < 4; ++lane) {
+        const int32_t value = whole[4 * quad + lane], each = value / copies, rest = value - each * copies;
+        to[lane] = static_cast<int8_t>(each + (at < std::abs(rest) ? (rest > 0 ? 1 : -1) : 0));
+      }
+    };
+    for (const uint32_t quad : bytes.copied) seen[quad] = 0;
+    for (size_t place = 0; place < places; ++place) {
+      const uint32_t quad = bytes.copied[place];
+      if (seen[quad]++ == 0) share(quad, 0, y8 + 4 * quad);
+      share(quad, seen[quad], y8 + dims + 4 * place);
+    }
     // v_j = 2^(1 - planes) (2 u_j - the value of all bits set), whose sum over j is `ones`. Dims of equal depth
     // together.
     int64_t ones = 0;
@@ -119,8 +173,8 @@ ByteQueries make_byte_queries(const CodeSpec& spec, const float* y, size_t count
       int64_t sum = 0;
       float lost = 0, squares = 0;
       for (; j < spec.widths[t]; ++j) {
-        const float off = y[j] - step * static_cast<float>(y8[j]);
-        sum += y8[j];
+        const float off = y[j] - step * static_cast<float>(whole[j]);
+        sum += whole[j];
         lost += std::fabs(off);
         squares += off * off;
       }
@@ -136,6 +190,17 @@ ByteQueries make_byte_queries(const CodeSpec& spec, const float* y, size_t count
     bytes.deviation[q] = static_cast<float>(std::sqrt(variance));
   }
   return bytes;
+}
+
+void ByteQueries::copy_quads(size_t blocks, uint8_t* expanded) const {
+  constexpr size_t kQuadBytes = kBlockRows * 4;
+  for (size_t block = 0; block < blocks; ++block, expanded += expanded_bytes(groups)) {
+    uint8_t* to = expanded + size_t{groups} * 2 * kQuadBytes;
+    for (const uint32_t quad : copied) {
+      std::memcpy(to, expanded + size_t{quad} * kQuadBytes, kQuadBytes);
+      to += kQuadBytes;
+    }
+  }
 }
 
 double scan_margin(const CodeSpec& spec, const FineQuery& fine, const int8_t* y8, float scale8) {

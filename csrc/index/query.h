@@ -38,9 +38,21 @@ struct CoarseQueries {
 CoarseQueries make_coarse_queries(const CodeSpec& spec, const float* y, size_t count, size_t stride);
 
 // Queries as bytes for products with whole codes (Kernels::dot_expanded): <y, v> ~ base[q] + scale[q] * sums.
+//
+// The largest value of a query sets the step that all are rounded to, and the first dimensions tend to be many times as
+// large as the others. So the zeros that fill a row up to whole tiles hold the quads of 4 dims again that need it most:
+// a value is the sum of its copies, and the step so much smaller.
 struct ByteQueries {
-  uint32_t groups = 0;
-  Buffer y8;  // count * y8_stride(groups)
+  uint32_t groups = 0;           // of the code
+  std::vector<uint32_t> copied;  // quads that stand again behind the last one of the code
+  Buffer y8;                     // count * y8_stride(groups)
+
+  // Writes the quads that stand again into what expand wrote.
+  void copy_quads(size_t blocks, uint8_t* expanded) const;
+  // Byte groups with what is behind them, for dot_expanded.
+  uint32_t all_groups() const noexcept {
+    return copied.empty() ? groups : static_cast<uint32_t>(y8_stride(groups) / 8);
+  }
   std::vector<float> base, scale;
   // Of what rounding to bytes takes from a score: an upper bound over every code, and the standard deviation were the
   // codes' bits fair coins.

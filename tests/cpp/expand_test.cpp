@@ -1,10 +1,13 @@
 // expand and dot_expanded: the specification against the score that they stand for, every bundle against the
 // specification.
 #include <algorithm>
+#include <cmath>
 #include <vector>
 
 #include "base/buffer.h"
+#include "binarizer/planes.h"
 #include "check.h"
+#include "index/query.h"
 #include "queries.h"
 
 namespace bebr::test {
@@ -74,6 +77,52 @@ BEBR_KERNEL_TEST(dot_expanded) {
     for (const uint32_t groups : {1u, 3u, 8u, 9u, 48u})
       compare_products(tested, random, groups, count, below(random, 6));
   compare_products(tested, random, 512, 33, 3);
+}
+
+// base + scale * sums is <y, v> but for what bound says, and the first dims may be large: their copies bear it.
+BEBR_TEST(byte_queries_round_within_their_bound_and_share_large_values_out) {
+  Random random(63);
+  const Kernels& scalar = kernels(Isa::Scalar);
+  std::normal_distribution<float> normal;
+  for (const auto& widths : kWidths) {
+    const size_t rows = 21, count = 5;
+    const Codes codes(random, widths, rows, 0);
+    const CodeSpec& spec = codes.spec;
+    std::vector<float> y(count * spec.dims());
+    for (size_t i = 0; i < y.size(); ++i) y[i] = normal(random) * (i % spec.dims() < 6 ? 60.0f : 1.0f);
+    std::fill_n(y.begin(), spec.dims(), 0.0f);  // a query of nothing
+    const ByteQueries queries = make_byte_queries(spec, y.data(), count);
+    const uint32_t groups = spec.groups(), all = queries.all_groups();
+    CHECK(all % 8 == 0 || (all == groups && queries.copied.empty()), "whole tiles");
+    Exact<uint8_t> expanded(2 * expanded_bytes(groups));
+    scalar.expand(codes.view, 0, 2, expanded.data());
+    queries.copy_quads(2, expanded.data());
+    std::vector<int32_t> sums(count * 32);
+    scalar.dot_expanded(expanded.data(), 2, all, queries.y8.as<int8_t>(), count, sums.data(), 32);
+    std::vector<float> v(spec.dims());
+    Exact<uint8_t> row(spec.row_bytes());
+    for (size_t i = 0; i < rows; ++i) {
+      get_row(codes.view, i, row.data());
+      expand_row(spec, row.data(), v.data());
+      for (size_t q = 0; q < count; ++q) {
+        double want = 0, size = 0;
+        for (uint32_t j = 0; j < spec.dims(); ++j) {
+          want += double{y[q * spec.dims() + j]} * double{v[j]};
+          size += std::fabs(double{y[q * spec.dims() + j]}) * 2;
+        }
+        const double got = double{queries.base[q]} + double{queries.scale[q]} * sums[q * 32 + i];
+        CHECK(std::fabs(got - want) <= double{queries.bound[q]} + 1e-6 * size,
+              "dims " << spec.dims() << ", row " << i << ", query " << q << ": " << got << " for " << want);
+      }
+    }
+    if (queries.copied.size() < 8) continue;  // with places to spare the step is less than half of what it would be
+    for (size_t q = 1; q < count; ++q) {
+      float largest = 0;
+      for (uint32_t j = 0; j < spec.dims(); ++j) largest = std::max(largest, std::fabs(y[q * spec.dims() + j]));
+      const double step = double{queries.scale[q]} * std::exp2(static_cast<int>(spec.planes) - 2);
+      CHECK(step < double{largest} / 127 / 2, "dims " << spec.dims() << ", step " << step);
+    }
+  }
 }
 
 }  // namespace
