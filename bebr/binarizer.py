@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
@@ -74,7 +74,8 @@ class Codes:
 class PreparedQueries:
     """Queries in code space: score of a code v = base + <y, v>, with the stored factor applied (DESIGN.md section 3).
 
-    y: float32[n, m]; base: float32[n]; stage_y, stage_base: the same for the sign plane's own decoder, if it has one.
+    y: float32[n, m]; base: float32[n]. stage: ``vectors`` to the same for the sign plane's own decoder, if it has one:
+    not every search looks at sign planes, and this is half the work of preparing a query.
     offset: float32[n], what turns a score into the metric: squared distance = offset - score / scale for l2.
     exact: float32[n, inner_dim], the queries as floats in the space of :meth:`Binarizer.vectors`, whatever ``query``
     was; None where they have no such form (no decoder, or another model's).
@@ -85,12 +86,15 @@ class PreparedQueries:
 
     y: Floats
     base: Floats
-    stage_y: Floats | None
-    stage_base: Floats | None
+    stage: Callable[[Floats], tuple[Floats, Floats]] | None
     offset: Floats
     vectors: Floats
     calibration: tuple[float, float] = (1.0, 0.0)
     exact: Floats | None = None
+
+    def stage_queries(self, wanted: bool) -> tuple[Floats | None, Floats | None]:
+        """y and base for sign planes, where ``wanted`` and there is a decoder for them."""
+        return self.stage(self.vectors) if wanted and self.stage is not None else (None, None)
 
     def __iter__(self) -> Iterator[PreparedQueries]:
         """One query at a time."""
@@ -448,12 +452,14 @@ class Binarizer:
         """The later half of :meth:`prepare`: queries float32[n, inner_dim] in the space of :meth:`vectors`."""
         nothing = np.zeros(len(q), np.float32)
         if self._decoder is None:
-            return PreparedQueries(q, nothing, None, None, nothing, q)
+            return PreparedQueries(q, nothing, None, nothing, q)
         offset = np.einsum("ij,ij->i", q, q, dtype=np.float64).astype(np.float32) if self.metric == "l2" else nothing
         y, base = self._scaled(*self._decoder.project(q))
-        if self._stage is None:
-            return PreparedQueries(y, base, None, None, offset, q, exact=q)
-        return PreparedQueries(y, base, *self._scaled(*self._stage.project(q)), offset, q, exact=q)
+        return PreparedQueries(y, base, None if self._stage is None else self._stage_queries, offset, q, exact=q)
+
+    def _stage_queries(self, q: Floats) -> tuple[Floats, Floats]:
+        assert self._stage is not None
+        return self._scaled(*self._stage.project(q))
 
     def _scaled(self, y: Floats, base: Floats) -> tuple[Floats, Floats]:
         """l2: score = s (2<q, xhat> - offset) - f with f = s (||xhat||^2 - offset), so that fp16 holds f well."""

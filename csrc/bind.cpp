@@ -160,6 +160,7 @@ void bind_index(py::module_& m) {
       .def("rows", &copy_rows<FlatIndex>, py::arg("ids") = py::none())
       .def("search", &search, py::arg("y"), py::arg("base"), py::arg("stage_y"), py::arg("stage_base"), py::arg("k"),
            py::arg("survivors"), py::arg("allow"), py::arg("floors") = py::none(), py::arg("expand") = false)
+      .def_static("by_whole_codes", &FlatIndex::expands, py::arg("queries"))
       .def("range", &range, py::arg("y"), py::arg("base"), py::arg("allow"), py::arg("floors"))
       .def("save", &save_index<FlatIndex>, py::arg("path"), py::arg("extra"), py::arg("raw") = py::none());
   m.def("open_index", &open_index, py::arg("path"), py::arg("map"), py::arg("verify"));

@@ -142,6 +142,7 @@ void bind_ivf(py::module_& m) {
       .def("search", &search, py::arg("y"), py::arg("base"), py::arg("stage_y"), py::arg("stage_base"),
            py::arg("vectors"), py::arg("k"), py::arg("enough"), py::arg("probes"), py::arg("margin"), py::arg("allow"),
            py::arg("floors"))
+      .def("by_whole_codes", &IvfIndex::by_whole_codes, py::arg("queries"), py::arg("probes"), py::arg("k"))
       .def("range", &range, py::arg("y"), py::arg("base"), py::arg("stage_y"), py::arg("stage_base"),
            py::arg("vectors"), py::arg("probes"), py::arg("margin"), py::arg("allow"), py::arg("floors"))
       .def("save", &save_index<IvfIndex>, py::arg("path"), py::arg("extra"), py::arg("raw") = py::none());

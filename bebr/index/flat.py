@@ -85,16 +85,20 @@ class FlatIndex(Index):
         may share another's kernel.
         """
         candidates = self._candidates(prepared, k, rescore)
+        survivors = self._survivors(k, refine, candidates)
+        expand = refine is None and not alone
+        whole = expand and self._engine.by_whole_codes(len(prepared.y))
+        stage_y, stage_base = prepared.stage_queries(survivors > 0 and not whole)
         scores, ids = self._engine.search(
             prepared.y,
             prepared.base,
-            prepared.stage_y,
-            prepared.stage_base,
+            stage_y,
+            stage_base,
             max(k, candidates),
-            self._survivors(k, refine, candidates),
+            survivors,
             None if allow is None else as_ids(allow, "allow"),
             None if radius is None or candidates else self._binarizer.engine_floors(radius, prepared),
-            refine is None and not alone,
+            expand,
         )
         return self._within(radius, self._answer(prepared, k, candidates, scores, ids))
 

@@ -179,16 +179,19 @@ class IVFIndex(Index):
     ) -> Hits:
         candidates = self._candidates(prepared, k, rescore)
         floors = None if radius is None else self._floors(prepared, radius)
+        looked, width = self._check_probes(probes), self._check_margin(margin)
+        whole = allow is None and self._engine.by_whole_codes(len(prepared.y), looked, max(k, candidates))
+        stage_y, stage_base = prepared.stage_queries(not whole)
         scores, ids = self._engine.search(
             prepared.y,
             prepared.base,
-            prepared.stage_y,
-            prepared.stage_base,
+            stage_y,
+            stage_base,
             prepared.vectors,
             max(k, candidates),
             k,
-            self._check_probes(probes),
-            self._check_margin(margin),
+            looked,
+            width,
             None if allow is None else as_ids(allow, "allow"),
             None if candidates else floors,
         )
@@ -206,11 +209,12 @@ class IVFIndex(Index):
     ) -> RangeHits:
         """Every row at least ``radius`` similar (l2: at most that squared distance) in the lists looked at, by code."""
         prepared = self._binarizer.prepare(queries, query)
+        stage_y, stage_base = prepared.stage_queries(True)
         offsets, scores, ids = self._engine.range(
             prepared.y,
             prepared.base,
-            prepared.stage_y,
-            prepared.stage_base,
+            stage_y,
+            stage_base,
             prepared.vectors,
             self._check_probes(probes),
             self._check_margin(margin),

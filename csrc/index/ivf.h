@@ -59,6 +59,9 @@ class IvfIndex {
   void search(const Queries& queries, const float* vectors, const IvfParams& params,
               std::vector<std::vector<Hit>>& hits) const;
 
+  // Whether a search of so many queries, without a filter, scores whole codes, and so has no use for stage_y.
+  bool by_whole_codes(size_t queries, size_t probes, size_t k) const;
+
   void save(const std::string& path, std::span<const Section> extra) const;
   static bool owns_section(std::string_view name);
 
@@ -76,6 +79,8 @@ class IvfIndex {
   void need_map() const;
   bool find(int64_t id, Place& place) const;                         // after need_map
   std::vector<Place> places_of(std::span<const int64_t> ids) const;  // those that are here, in order, once each
+  bool expands(size_t queries, size_t probes) const;               // by whole codes, so many queries looked at together
+  size_t group_of(size_t queries, size_t probes, size_t k) const;  // how many are
   // An index of these rows alone, in one list.
   std::unique_ptr<IvfIndex> set_apart(std::span<const Place> places) const;
 

@@ -51,7 +51,7 @@ float IvfIndex::Scan::shift(size_t query, size_t list) const {
 }
 
 bool IvfIndex::Scan::expands(size_t queries, size_t probes) const {
-  return !direct_ && kernels_.expand_queries > 0 && queries * probes >= kernels_.expand_queries * index_.lists_.size();
+  return !direct_ && index_.expands(queries, probes);
 }
 
 IvfIndex::Scan::Group::Group(const Scan& scan, size_t first, size_t count)
@@ -182,10 +182,24 @@ void IvfIndex::Scan::Group::complete_allowed() {
   }
 }
 
+size_t IvfIndex::group_of(size_t queries, size_t probes, size_t k) const {
+  const size_t each = (queries + num_threads() - 1) / num_threads();
+  return std::clamp<size_t>(each, 1, expands(each, probes) ? ExpandedScan::most_queries(k) : kGroup);
+}
+
+bool IvfIndex::by_whole_codes(size_t queries, size_t probes, size_t k) const {
+  const size_t group = group_of(queries, probes, k), last = queries % group;
+  return expands(group, probes) && (last == 0 || expands(last, probes));
+}
+
+bool IvfIndex::expands(size_t queries, size_t probes) const {
+  const size_t from = kernels().expand_queries;
+  return from > 0 && queries * probes >= from * lists_.size();
+}
+
 void IvfIndex::Scan::run(std::vector<std::vector<Hit>>& hits) const {
-  const size_t each = (queries_.count + num_threads() - 1) / num_threads();
-  const size_t group =
-      std::clamp<size_t>(each, 1, expands(each, probes_) ? ExpandedScan::most_queries(params_.k) : kGroup);
+  const size_t group = direct_ ? std::clamp<size_t>((queries_.count + num_threads() - 1) / num_threads(), 1, kGroup)
+                               : index_.group_of(queries_.count, probes_, params_.k);
   parallel_for((queries_.count + group - 1) / group, 1, [&](size_t begin, size_t end) {
     for (size_t g = begin; g < end; ++g)
       Group(*this, g * group, std::min(group, queries_.count - g * group)).run(hits.data() + g * group);
