@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <numeric>
 
 #include "kernels/kernels.h"
 
@@ -10,6 +11,10 @@ namespace bebr {
 namespace {
 
 constexpr uint32_t kLine = 64;
+// Variance that rounding to bytes may take from the first line's score, of what the bits beyond it have; more, and the
+// line is read by 16-bit entries. Fashion-MNIST at 196 bytes, ef 12: recall .892 -> .908 at 2 % more time; wordnet
+// never gets there, and would lose 8 %.
+constexpr float kMostLost = 0.25f;
 
 // Row n: the 8 bits of n as +-1.
 const std::array<std::array<float, 8>, 256>& signs() {
@@ -104,9 +109,18 @@ void BitQuery::set(const RecordLayout& layout, const float* y, float base_) {
     sum += entry;
   }
   total8 = static_cast<int32_t>(sum);
-  float unseen = 0;
+  float unseen = 0, lost = 0;
   for (size_t b = seen; b < 8 * bytes; ++b) unseen += weighted_[b] * weighted_[b];
   spread = std::sqrt(unseen);
+  for (size_t b = 0; b < seen; ++b) {
+    const float off = weighted_[b] - scale8 * static_cast<float>(to8[b]);
+    lost += off * off;
+  }
+  wide = lost > kMostLost * unseen;
+  if (!wide) return;
+  first16.resize(bits_stride(layout.prefix) * sizeof(int16_t));
+  std::copy_n(to16, seen, first16.as<int16_t>());
+  total_first16 = std::accumulate(to16, to16 + seen, int32_t{0});
 }
 
 }  // namespace bebr

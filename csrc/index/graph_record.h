@@ -79,6 +79,9 @@ inline void store_link(uint8_t* p, uint32_t value) noexcept {
 // A query with an entry for every bit of a record's code, plane weights within.
 struct BitQuery {
   Buffer y16, y8;  // of all bits, and of the first line's
+  Buffer first16;  // of the first line's, where bytes would round too much of it away
+  bool wide = false;
+  int32_t total_first16 = 0;
   int32_t total16 = 0, total8 = 0;
   float scale16 = 1, scale8 = 1;
   float base = 0;

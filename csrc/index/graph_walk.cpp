@@ -54,13 +54,11 @@ void Walker::enter(const GraphView& view) {
   for (size_t slot = 0, none = count; none == 0 && slot < view.entries && count < kMostEntries; ++slot)
     if (view.open(slot)) near_[count++] = static_cast<uint32_t>(slot);
   for (size_t i = 0; i < count; ++i) __builtin_prefetch(view.record(near_[i]));
-  const RecordLayout& layout = view.layout;
-  view.kernels.dot_bits8(view.nodes + kCodeAt, layout.stride, layout.prefix, query.y8.as<int8_t>(), query.total8,
-                         near_.data(), count, sums_.data());
+  const float scale = score_first_lines(view, count);
   std::array<Candidate, kStarts> best;
   size_t n = 0;
   for (size_t i = 0; i < count; ++i) {
-    const float raw = query.base + query.scale8 * static_cast<float>(sums_[i]);
+    const float raw = query.base + scale * static_cast<float>(sums_[i]);
     const float score = view.score(raw, load_float(view.record(near_[i])));
     if (!(score > (n < kStarts ? -__builtin_inff() : best[n - 1].score))) continue;  // nor NaN: a free slot
     size_t at = n < kStarts ? n++ : n - 1;
@@ -74,6 +72,18 @@ void Walker::enter(const GraphView& view) {
     passed_[i] = node;
   }
   complete(view, {passed_.data(), n});
+}
+
+float Walker::score_first_lines(const GraphView& view, size_t count) {
+  const RecordLayout& layout = view.layout;
+  if (query.wide) {
+    view.kernels.dot_bits16(view.nodes + kCodeAt, layout.stride, layout.prefix, query.first16.as<int16_t>(),
+                            query.total_first16, near_.data(), count, sums_.data());
+    return query.scale16;
+  }
+  view.kernels.dot_bits8(view.nodes + kCodeAt, layout.stride, layout.prefix, query.y8.as<int8_t>(), query.total8,
+                         near_.data(), count, sums_.data());
+  return query.scale8;
 }
 
 void Walker::complete(const GraphView& view, std::span<const uint32_t> nodes) {
@@ -117,13 +127,12 @@ void Walker::walk(const GraphView& view, size_t ef, float margin) {
       word |= uint64_t{1} << link % 64;
     }
     touched_.insert(touched_.end(), near, near + n);
-    view.kernels.dot_bits8(view.nodes + kCodeAt, layout.stride, layout.prefix, query.y8.as<int8_t>(), query.total8,
-                           near, n, sums_.data());
+    const float scale = score_first_lines(view, n);
     const float threshold = pool.threshold();
     uint32_t* passed = passed_.data();
     size_t good = 0;
     for (size_t i = 0; i < n; ++i) {
-      const float raw = query.base + query.scale8 * static_cast<float>(sums_[i]) + slack;
+      const float raw = query.base + scale * static_cast<float>(sums_[i]) + slack;
       passed[good] = near[i];
       good += view.score(raw, load_float(view.record(near[i]))) > threshold ? 1 : 0;
     }

@@ -97,6 +97,8 @@ class Walker {
 
  private:
   void enter(const GraphView& view);
+  // Sums over the first lines of near_[0 .. count), into sums_; returns what they are to be multiplied with.
+  float score_first_lines(const GraphView& view, size_t count);
   void complete(const GraphView& view, std::span<const uint32_t> nodes);
 
   std::vector<uint64_t> visited_;

@@ -1,7 +1,12 @@
 // dot_bits8, dot_bits16 and dot_int8: the specification by hand, and every bundle against the specification.
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+#include <random>
 #include <vector>
 
 #include "check.h"
+#include "index/graph_record.h"
 
 namespace bebr::test {
 namespace {
@@ -107,6 +112,44 @@ BEBR_KERNEL_TEST(permute_equals_scalar) {
     kernels(Isa::Scalar).permute(from.data(), at.data(), bytes, want.data());
     tested.permute(from.data(), at.data(), bytes, to.data());
     CHECK_SAME(to.data(), want.data(), bytes, bytes << " bytes");
+  }
+}
+
+// A few large values: bytes would round the others away, so the first line is read by 16-bit entries.
+BEBR_KERNEL_TEST(first_lines_of_queries_with_a_few_large_values_keep_the_small_ones) {
+  Random random(9);
+  std::normal_distribution<float> normal;
+  const CodeSpec spec = CodeSpec::make(std::vector<uint32_t>{592, 440, 264, 136, 64, 32, 16, 8});
+  std::vector<float> y(spec.dims()), flat(spec.dims()), gram(spec.dims(), 1.0f);
+  std::fill_n(gram.begin(), 8, 300.0f);  // so all of their bits are in the first line
+  const RecordLayout layout(spec, 2, 32, gram);
+  for (uint32_t j = 0; j < spec.dims(); ++j) {
+    flat[j] = normal(random);
+    y[j] = flat[j] * (j < 8 ? 300.0f : 1.0f);
+  }
+  BitQuery query;
+  query.set(layout, flat.data(), 0);
+  CHECK(!query.wide, "bytes do for values of a size");
+  query.set(layout, y.data(), 0);
+  CHECK(query.wide, "bytes do not do for these");
+  const size_t rows = 7;
+  Exact<uint8_t> codes(rows * layout.prefix);
+  for (size_t i = 0; i < codes.size(); ++i) codes[i] = static_cast<uint8_t>(random());
+  std::vector<uint32_t> all(rows);
+  std::iota(all.begin(), all.end(), 0u);
+  std::vector<int32_t> sums(rows);
+  tested.dot_bits16(codes.data(), layout.prefix, layout.prefix, query.first16.as<int16_t>(), query.total_first16,
+                    all.data(), rows, sums.data());
+  for (size_t i = 0; i < rows; ++i) {
+    double want = 0, size = 0;
+    for (size_t b = 0; b < 8 * size_t{layout.prefix}; ++b) {
+      const RecordLayout::Byte& byte = layout.order[b / 8];
+      const double entry = std::ldexp(double{y[8 * byte.group + b % 8]}, -byte.plane);
+      want += (codes[i * layout.prefix + b / 8] >> b % 8 & 1) != 0 ? entry : -entry;
+      size += 0.5;
+    }
+    const double got = double{query.scale16} * sums[i];
+    CHECK(std::fabs(got - want) <= size * double{query.scale16}, "row " << i << ": " << got << " for " << want);
   }
 }
 
