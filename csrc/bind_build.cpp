@@ -11,8 +11,8 @@ namespace {
 // What every chunk of a build has in common, and where they end.
 class IvfBuild {
  public:
-  IvfBuild(const RowFormat& format, Centroids centroids, float coarse_scale, RawFormat raw)
-      : format_(format), centroids_(std::move(centroids)), coarse_scale_(coarse_scale), raw_(raw) {}
+  IvfBuild(const RowFormat& format, Centroids centroids, RawFormat raw)
+      : format_(format), centroids_(std::move(centroids)), raw_(raw) {}
 
   // x: float32 [n, dim]; uint8 [n, raw bytes] of a row that is kept beside its code.
   py::array_t<uint8_t> raw_rows(const Array<float>& x) const {
@@ -69,7 +69,7 @@ class IvfBuild {
       if (PyErr_CheckSignals() != 0) throw py::error_already_set();
       progress(done, rows);
     };
-    const MergeJob job = {format_, centroids_, coarse_scale_, chunks, sections, raw_, memory, tell};
+    const MergeJob job = {format_, centroids_, chunks, sections, raw_, memory, tell};
     py::gil_scoped_release release;
     merge_chunks(path, job);
   }
@@ -79,7 +79,6 @@ class IvfBuild {
 
   RowFormat format_;
   Centroids centroids_;
-  float coarse_scale_;
   RawFormat raw_;  // dim 0: none are kept
 };
 
@@ -89,17 +88,16 @@ void bind_build(py::module_& m) {
   py::class_<IvfBuild>(m, "IvfBuild")
       .def(py::init([](const std::vector<uint32_t>& widths, const std::string& factor, bool stage_factor,
                        uint32_t factor_bytes, PyFactorCode code, PyFactorCode stage_code, const Array<float>& centroids,
-                       bool by_product, float coarse_scale, const std::optional<std::string>& raw) {
+                       bool by_product, const std::optional<std::string>& raw) {
              expect_shape(centroids, "centroids", {-1, -1});
              Centroids made(static_cast<uint32_t>(centroids.shape(1)), static_cast<size_t>(centroids.shape(0)),
                             centroids.data(), by_product);
              return std::make_unique<IvfBuild>(
-                 format_of(widths, factor, stage_factor, factor_bytes, code, stage_code), std::move(made), coarse_scale,
+                 format_of(widths, factor, stage_factor, factor_bytes, code, stage_code), std::move(made),
                  raw ? RawFormat{static_cast<uint32_t>(centroids.shape(1)), raw_type_of(*raw)} : RawFormat{});
            }),
            py::arg("widths"), py::arg("factor"), py::arg("stage_factor"), py::arg("factor_bytes"), py::arg("code"),
-           py::arg("stage_code"), py::arg("centroids"), py::arg("by_product"), py::arg("coarse_scale"),
-           py::arg("raw") = py::none())
+           py::arg("stage_code"), py::arg("centroids"), py::arg("by_product"), py::arg("raw") = py::none())
       .def("raw_rows", &IvfBuild::raw_rows, py::arg("x"))
       .def("assign", &IvfBuild::assign, py::arg("x"))
       .def("write_chunk", &IvfBuild::write_chunk, py::arg("path"), py::arg("first_row"), py::arg("planes"),

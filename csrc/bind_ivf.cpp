@@ -107,23 +107,22 @@ void bind_ivf(py::module_& m) {
   py::class_<IvfIndex>(m, "IvfIndex")
       .def(py::init([](const std::vector<uint32_t>& widths, const std::string& factor, bool stage_factor,
                        uint32_t factor_bytes, PyFactorCode code, PyFactorCode stage_code, const Array<float>& centroids,
-                       bool by_product, float coarse_scale) {
+                       bool by_product) {
              expect_shape(centroids, "centroids", {-1, -1});
              if (centroids.shape(0) < 1 || centroids.shape(1) < 1)
                fail(Code::InvalidArgument, "centroids has shape " + shape_text(centroids) + ": want at least one");
              Centroids made(static_cast<uint32_t>(centroids.shape(1)), static_cast<size_t>(centroids.shape(0)),
                             centroids.data(), by_product);
              return std::make_unique<IvfIndex>(format_of(widths, factor, stage_factor, factor_bytes, code, stage_code),
-                                               std::move(made), coarse_scale);
+                                               std::move(made));
            }),
            py::arg("widths"), py::arg("factor"), py::arg("stage_factor"), py::arg("factor_bytes"), py::arg("code"),
-           py::arg("stage_code"), py::arg("centroids"), py::arg("by_product"), py::arg("coarse_scale"))
+           py::arg("stage_code"), py::arg("centroids"), py::arg("by_product"))
       .def("__len__", &IvfIndex::size)
       .def_property_readonly("mapped", &IvfIndex::mapped)
       .def_property_readonly("widths", [](const IvfIndex& i) { return widths_of(i.format().spec); })
       .def_property_readonly("factor_bytes", [](const IvfIndex& i) { return i.format().code.bytes; })
       .def_property_readonly("max_id", &IvfIndex::max_id)
-      .def_property_readonly("coarse_scale", &IvfIndex::coarse_scale)
       .def_property_readonly("list_sizes", &IvfIndex::list_sizes)
       .def_property_readonly("centroids",
                              [](const IvfIndex& i) {

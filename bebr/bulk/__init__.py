@@ -142,7 +142,7 @@ class _Build:
             kept = raw_bytes(rescore, bz.inner_dim, bz)
             check_disk(self._output, self._vectors.rows, self._lists, bz, kept, ids is not None, work.present())
             centroids = self._centroids(work, bz, seed)
-            engine = _core.IvfBuild(*row_format(bz), centroids, bz.metric == "ip", 0.0, rescore)
+            engine = _core.IvfBuild(*row_format(bz), centroids, bz.metric == "ip", rescore)
             blocks = self._budget.block
             encoding = Encoding(self._vectors, bz, engine, work, ids, began["chunk"], blocks, refine, kept)
             encoding.run(self._progress)

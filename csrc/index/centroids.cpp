@@ -109,17 +109,6 @@ Dense Centroids::made_rough(const float* values, std::span<const uint32_t> which
   return made;
 }
 
-float Centroids::product(const float* x, size_t list) const noexcept {
-  const float* c = values_.data() + list * dim_;
-  float sums[16] = {};
-  uint32_t j = 0;
-  for (; j + 16 <= dim_; j += 16)
-    for (uint32_t lane = 0; lane < 16; ++lane) sums[lane] += x[j + lane] * c[j + lane];
-  float total = std::accumulate(sums, sums + 16, 0.0f);
-  for (; j < dim_; ++j) total += x[j] * c[j];
-  return total;
-}
-
 // k-means over the centroids from evenly spaced ones, the same every time.
 void Centroids::make_groups() {
   const size_t groups = static_cast<size_t>(std::sqrt(static_cast<double>(count_)));

@@ -26,8 +26,6 @@ class Centroids {
   // The nearest list of each row whatever by_product says: where a row belongs. On all threads.
   void assign(const float* x, size_t n, uint32_t* lists) const;
 
-  float product(const float* x, size_t list) const noexcept;  // <x, c>
-
  private:
   // One Dense over some centroids, and what they are called.
   struct Group {

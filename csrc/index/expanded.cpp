@@ -50,7 +50,7 @@ ExpandedScan::ExpandedScan(const RowFormat& format, const float* y, const float*
   scores_.resize(kChunkRows + 16);
 }
 
-void ExpandedScan::scan(const RowView& view, const uint16_t* mask, std::span<const uint32_t> who, const float* shifts) {
+void ExpandedScan::scan(const RowView& view, const uint16_t* mask, std::span<const uint32_t> who) {
   views_.push_back(view);
   const size_t query_bytes = y8_stride(queries_.groups);
   if (y8_.size() < who.size() * query_bytes) y8_.resize(who.size() * query_bytes);
@@ -69,16 +69,15 @@ void ExpandedScan::scan(const RowView& view, const uint16_t* mask, std::span<con
                             sums_.data(), kChunkRows);
       for (size_t i = 0; i < some; ++i) {
         const uint32_t query = who[v + i];
-        const float shift = shifts != nullptr ? shifts[v + i] : 0;
         const int32_t* mine = sums_.data() + i * kChunkRows;
         if (i + kAhead < some) __builtin_prefetch(&pools_[who[v + i + kAhead]]);
         size_t first = 0;
         if (thresholds_[query] == kLowest && rows > kFirstRows) {  // a few set a threshold for the others
-          select(query, mine, row, kFirstRows, allowed, shift);
+          select(query, mine, row, kFirstRows, allowed);
           first = kFirstRows;
         }
         select(query, mine + first, row + first, rows - first,
-               allowed != nullptr ? allowed + first / kBlockRows : nullptr, shift);
+               allowed != nullptr ? allowed + first / kBlockRows : nullptr);
       }
     }
   }
@@ -93,19 +92,18 @@ void ExpandedScan::ask_for(const RowView& view, size_t first) const {
   for (size_t at = 0; at < rows * spec_.rest_bytes(); at += 64) __builtin_prefetch(rest + at, 0, 2);
 }
 
-void ExpandedScan::select(uint32_t query, const int32_t* sums, size_t first, size_t rows, const uint16_t* mask,
-                          float shift) {
+void ExpandedScan::select(uint32_t query, const int32_t* sums, size_t first, size_t rows, const uint16_t* mask) {
   const uint8_t* factors = views_.back().factors;
   const FactorCode& code = format_.code;
   const size_t kept =
       kernels_.select(sums, rows, factors != nullptr ? factors + first * code.bytes : nullptr, code, format_.factor,
-                      mask, base_[query] + queries_.base[query] + shift + raises_[query], queries_.scale[query],
+                      mask, base_[query] + queries_.base[query] + raises_[query], queries_.scale[query],
                       thresholds_[query], static_cast<uint32_t>(first), rows_.data(), scores_.data());
-  if (kept > 0) collect(query, shift, kept);
+  if (kept > 0) collect(query, kept);
 }
 
 // Takes the rows in rows_, whose raised scores are in scores_, as candidates.
-void ExpandedScan::collect(uint32_t query, float shift, size_t rows) {
+void ExpandedScan::collect(uint32_t query, size_t rows) {
   Pool& pool = pools_[query];
   const uint8_t* factors = views_.back().factors;
   const FactorCode& code = format_.code;
@@ -115,7 +113,7 @@ void ExpandedScan::collect(uint32_t query, float shift, size_t rows) {
   const bool multiplies = format_.factor == Factor::Mul;
   for (size_t i = 0; i < rows; ++i) {
     const float spread = multiplies ? raise * code.value(factors + rows_[i] * code.bytes) : raise;
-    pool.candidates.push_back({scores_[i] - spread, scores_[i], at, rows_[i], shift});
+    pool.candidates.push_back({scores_[i] - spread, scores_[i], at, rows_[i]});
   }
   const std::span<const Candidate> fresh = std::span(pool.candidates).subspan(before);
   if (pool.best.size() < k_) {  // all of the first rows get here: one selection instead of as many steps of a heap
@@ -167,7 +165,7 @@ void ExpandedScan::settle(uint32_t query, const FineQuery& fine, TopK& top) {
     size_t n = 0;
     for (; i < pool.candidates.size() && pool.candidates[i].view == first.view && n < kPiece; ++i)
       rows[n++] = pool.candidates[i].row;
-    complete_rows(format_, views_[first.view], fine, base_[query] + first.shift, {rows, n}, top);
+    complete_rows(format_, views_[first.view], fine, base_[query], {rows, n}, top);
   }
   pool.candidates.clear();
 }

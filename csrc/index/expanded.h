@@ -26,9 +26,9 @@ class ExpandedScan {
   ExpandedScan(const RowFormat& format, const float* y, const float* base, size_t count, size_t k, const float* floors,
                bool exact);
 
-  // Rows of `view` that `mask` allows (a bit a row; null: all), by queries `who`. shifts: of each of these, what is
-  // added to its base here; null: nothing. The view must stay as it is until queries are settled.
-  void scan(const RowView& view, const uint16_t* mask, std::span<const uint32_t> who, const float* shifts);
+  // Rows of `view` that `mask` allows (a bit a row; null: all), by queries `who`. The view must stay as it is until
+  // queries are settled.
+  void scan(const RowView& view, const uint16_t* mask, std::span<const uint32_t> who);
 
   // Asks for a chunk of rows from memory: what is scanned next.
   void ask_for(const RowView& view, size_t first = 0) const;
@@ -42,15 +42,14 @@ class ExpandedScan {
   struct Candidate {
     float lowered, raised;
     uint32_t view, row;
-    float shift;
   };
   struct Pool {
     std::vector<Candidate> candidates;
     std::vector<float> best;  // the k best lowered scores, worst in front
   };
 
-  void select(uint32_t query, const int32_t* sums, size_t first, size_t rows, const uint16_t* mask, float shift);
-  void collect(uint32_t query, float shift, size_t rows);
+  void select(uint32_t query, const int32_t* sums, size_t first, size_t rows, const uint16_t* mask);
+  void collect(uint32_t query, size_t rows);
   void drop(uint32_t query);
 
   const RowFormat& format_;

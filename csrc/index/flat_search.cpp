@@ -185,7 +185,7 @@ class FlatIndex::Scan {
     std::iota(who.begin(), who.end(), 0u);
     const size_t row = first * kBlockRows;
     expanded.scan(rows_.part(format, row, std::min(last * kBlockRows, rows_.rows) - row),
-                  mask_.empty() ? nullptr : mask_.data() + first, who, nullptr);
+                  mask_.empty() ? nullptr : mask_.data() + first, who);
     std::vector<TopK> tops;
     for (uint32_t i = 0; i < nq; ++i) {
       if (i + 1 < nq) expanded.prefetch(i + 1);

@@ -9,12 +9,8 @@
 
 namespace bebr {
 
-IvfIndex::IvfIndex(const RowFormat& format, Centroids centroids, float coarse_scale)
-    : format_(format),
-      centroids_(std::move(centroids)),
-      coarse_scale_(coarse_scale),
-      lists_(centroids_.size()),
-      stores_(centroids_.size()) {}
+IvfIndex::IvfIndex(const RowFormat& format, Centroids centroids)
+    : format_(format), centroids_(std::move(centroids)), lists_(centroids_.size()), stores_(centroids_.size()) {}
 
 size_t IvfIndex::size() const {
   std::shared_lock lock(mutex_);
@@ -187,7 +183,7 @@ std::vector<IvfIndex::Place> IvfIndex::places_of(std::span<const int64_t> ids) c
 
 std::unique_ptr<IvfIndex> IvfIndex::set_apart(std::span<const Place> places) const {
   const std::vector<float> nowhere(centroids_.dim());
-  auto apart = std::make_unique<IvfIndex>(format_, Centroids(centroids_.dim(), 1, nowhere.data(), false), 0.0f);
+  auto apart = std::make_unique<IvfIndex>(format_, Centroids(centroids_.dim(), 1, nowhere.data(), false));
   RowStore& store = apart->stores_[0];
   store.reserve(format_, places.size());
   std::vector<uint32_t> rows;

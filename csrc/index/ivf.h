@@ -35,13 +35,11 @@ struct IvfParams {
 
 class IvfIndex {
  public:
-  // coarse_scale: what <q, c> adds to the base of a list's rows, for codes of x - c; 0: codes of x itself.
-  IvfIndex(const RowFormat& format, Centroids centroids, float coarse_scale);
+  IvfIndex(const RowFormat& format, Centroids centroids);
   static std::unique_ptr<IvfIndex> open(std::shared_ptr<const File> file, bool map);
 
   const RowFormat& format() const noexcept { return format_; }
   const Centroids& centroids() const noexcept { return centroids_; }
-  float coarse_scale() const noexcept { return coarse_scale_; }
   size_t size() const;
   bool mapped() const noexcept { return file_ != nullptr; }
   std::vector<size_t> list_sizes() const;  // live rows
@@ -86,7 +84,6 @@ class IvfIndex {
 
   RowFormat format_;
   Centroids centroids_;
-  float coarse_scale_;
   size_t rows_ = 0, dead_ = 0;
   std::vector<List> lists_;
   std::vector<RowStore> stores_;  // what lists_ see, when in memory

@@ -35,14 +35,14 @@ std::unique_ptr<IvfIndex> IvfIndex::open(std::shared_ptr<const File> file, bool 
   const RowFormat format = read_format(*file, slots);
   const RowView all = read_rows(*file, format, slots);
   const auto coarse = read_struct<Coarse>(*file, "coarse");
-  if (coarse.dim == 0 || coarse.count == 0 || coarse.by_product > 1)
+  if (coarse.dim == 0 || coarse.count == 0 || coarse.by_product > 1 || coarse.zero != 0)
     corrupt("section 'coarse' names " + std::to_string(coarse.count) + " centroids of " + std::to_string(coarse.dim) +
             " dimensions");
   expect_size(*file, "centroids", uint64_t{coarse.dim} * coarse.count * sizeof(float));
   expect_size(*file, "lists", uint64_t{coarse.count} * sizeof(ListEntry));
   Centroids centroids(coarse.dim, coarse.count, reinterpret_cast<const float*>(file->section("centroids").data()),
                       coarse.by_product == 1);
-  auto index = std::make_unique<IvfIndex>(format, std::move(centroids), coarse.scale);
+  auto index = std::make_unique<IvfIndex>(format, std::move(centroids));
   const auto* entries = reinterpret_cast<const ListEntry*>(file->section("lists").data());
   uint64_t next = 0;
   for (size_t l = 0; l < coarse.count; ++l) {
@@ -107,7 +107,7 @@ void IvfIndex::save(const std::string& path, std::span<const Section> extra) con
   std::sort(by_id.begin(), by_id.end(), [ids](uint32_t a, uint32_t b) { return ids[a] < ids[b]; });
 
   const Coarse coarse = {centroids_.dim(), static_cast<uint32_t>(centroids_.size()), centroids_.by_product() ? 1u : 0u,
-                         coarse_scale_};
+                         0};
   const FormatSections format(format_, all.size());
   std::vector<Section> sections;
   format.add_to(sections);

@@ -18,7 +18,6 @@ namespace bebr {
 struct MergeJob {
   const RowFormat& format;
   const Centroids& centroids;
-  float coarse_scale = 0;
   std::span<const std::string> chunks;  // files, in the order of their rows
   std::span<const Section> extra;       // the caller's own sections
   RawFormat raw;                        // of the chunks' raw vectors; dim 0: there are none

@@ -78,13 +78,12 @@ void IvfIndex::Scan::Progressive::scan_list(size_t l, std::span<const uint32_t> 
     for (size_t i = 0; i < who.size(); ++i) {
       const Group::Query& q = group_.queries()[who[i]];
       const Raise& raise = raises_[who[i]];
-      const float shift = group_.shift(who[i], l);
       const size_t n = scan_.kernels_.select(sums_.data() + i * stride, rows,
                                              factors != nullptr ? factors + row * code.bytes : nullptr, code,
                                              index_.format_.factor, mask != nullptr ? mask + row / kBlockRows : nullptr,
-                                             raise.base + shift + raise.scan, coarse_.scale[who[i]], q.top.threshold(),
+                                             raise.base + raise.scan, coarse_.scale[who[i]], q.top.threshold(),
                                              static_cast<uint32_t>(row), rows_.data() + room, scores_.data() + room);
-      kept_[i] = {room, n, q.base + shift};
+      kept_[i] = {room, n, q.base};
       if (q.top.full()) prefetch(list, {rows_.data() + room, n}, 0, after_two_);
       room += n;
     }

@@ -42,7 +42,6 @@ class IvfIndex::Scan {
     const List& l = index_.lists_[list];
     return l.view.rows == l.dead || (params_.filtered && masks_[list].empty());
   }
-  float shift(size_t query, size_t list) const;  // what <q, c> adds to the base of the list's rows
   bool expands(size_t queries, size_t probes) const;
 
   const IvfIndex& index_;
@@ -82,7 +81,6 @@ class IvfIndex::Scan::Group {
   std::vector<Query>& queries() noexcept { return queries_; }
   // The queries' y; where the search is exact, what their fine forms stand for, put into `room`.
   const float* values(std::vector<float>& room) const;
-  float shift(uint32_t query, size_t list) const { return scan_.shift(first_ + query, list); }
 
  private:
   void complete_allowed();

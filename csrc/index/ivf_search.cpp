@@ -45,11 +45,6 @@ void IvfIndex::Scan::set_masks() {
   }
 }
 
-float IvfIndex::Scan::shift(size_t query, size_t list) const {
-  if (index_.coarse_scale_ == 0) return 0;
-  return index_.coarse_scale_ * index_.centroids_.product(vectors_ + query * index_.centroids_.dim(), list);
-}
-
 bool IvfIndex::Scan::expands(size_t queries, size_t probes) const {
   return !direct_ && index_.expands(queries, probes);
 }
@@ -147,7 +142,7 @@ Visits IvfIndex::Scan::Group::visits(const std::vector<uint32_t>& who, const std
 
 void IvfIndex::Scan::Group::scan_expanded(const std::vector<uint32_t>& who, const Visits& visits) {
   const RowFormat& format = index_.format_;
-  std::vector<float> room, shifts;
+  std::vector<float> room;
   const float* y = values(room);
   const float* floors = scan_.params_.floors;
   ExpandedScan expanded(format, y, scan_.queries_.base + first_, queries_.size(), scan_.params_.k,
@@ -158,10 +153,8 @@ void IvfIndex::Scan::Group::scan_expanded(const std::vector<uint32_t>& who, cons
   for (size_t at = 0; at < seen.size(); ++at) {
     const size_t l = seen[at];
     const std::span<const uint32_t> visitors = visits.of(l);
-    shifts.resize(visitors.size());
-    for (size_t i = 0; i < visitors.size(); ++i) shifts[i] = shift(visitors[i], l);
     if (at + 1 < seen.size()) expanded.ask_for(index_.lists_[seen[at + 1]].view);
-    expanded.scan(index_.lists_[l].view, scan_.mask(l), visitors, shifts.data());
+    expanded.scan(index_.lists_[l].view, scan_.mask(l), visitors);
   }
   for (size_t i = 0; i < who.size(); ++i) {
     if (i + 1 < who.size()) expanded.prefetch(who[i + 1]);
@@ -177,7 +170,7 @@ void IvfIndex::Scan::Group::complete_allowed() {
     size_t n = 0;
     for (; i < allowed.size() && allowed[i].list == l && n < kPiece; ++i) piece[n++] = allowed[i].row;
     for (uint32_t q = 0; q < queries_.size(); ++q)
-      complete_rows(index_.format_, index_.lists_[l].view, queries_[q].fine, queries_[q].base + shift(q, l), {piece, n},
+      complete_rows(index_.format_, index_.lists_[l].view, queries_[q].fine, queries_[q].base, {piece, n},
                     queries_[q].top);
   }
 }
@@ -226,8 +219,7 @@ void IvfIndex::search(const Queries& queries, const float* vectors, const IvfPar
   wider.probes = static_cast<size_t>(
       std::min(std::ceil(static_cast<double>(params.probes) * std::cbrt(live / std::max(few, 1.0))), all));
   const double scanned = live * static_cast<double>(wider.probes) / all;
-  if (coarse_scale_ == 0 && few > static_cast<double>(params.k) &&
-      static_cast<double>(queries.count) * (scanned - few) > kCopyCost * few) {
+  if (few > static_cast<double>(params.k) && static_cast<double>(queries.count) * (scanned - few) > kCopyCost * few) {
     IvfParams plain = params;
     plain.filtered = false;
     plain.probes = 1;

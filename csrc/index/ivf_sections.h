@@ -8,7 +8,7 @@ namespace bebr {
 // `coarse`
 struct Coarse {
   uint32_t dim, count, by_product;
-  float scale;
+  uint32_t zero;  // a scale of centroids' products, once: codes of x - c are not supported
 };
 static_assert(sizeof(Coarse) == 16);
 

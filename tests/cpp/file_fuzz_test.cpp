@@ -181,7 +181,7 @@ BEBR_TEST(a_changed_ivf_file_is_refused_or_read_within_its_memory) {
   const Filled rows(random, format);
   std::vector<float> centroids(kLists * kDim);
   for (float& value : centroids) value = static_cast<float>(below(random, 200)) / 100 - 1;
-  IvfIndex index(format, Centroids(kDim, kLists, centroids.data(), false), 0.5f);
+  IvfIndex index(format, Centroids(kDim, kLists, centroids.data(), false));
   index.add(kRows, rows.planes.data(), rows.factors.data(), rows.ids.data(), rows.lists.data());
   const TemporaryFile file;
   index.save(file.path, {});

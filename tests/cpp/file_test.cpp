@@ -137,7 +137,7 @@ struct Build {
   Centroids made() const { return Centroids(8, centroids.size() / 8, centroids.data(), false); }
 
   std::string in_memory(const Folder& folder) const {
-    IvfIndex index(format, made(), 0.0f);
+    IvfIndex index(format, made());
     index.add(ids.size(), planes.data(), factors.data(), ids.data(), lists.data());
     std::vector<Section> sections;
     RawVectors kept(raw.dim > 0 ? raw : RawFormat{1});
@@ -163,7 +163,7 @@ struct Build {
 
   void merge(const Folder& folder, std::span<const std::string> paths, size_t memory = 1 << 14) const {
     const Centroids centroids_ = made();
-    merge_chunks(folder.file("merged"), {format, centroids_, 0.0f, paths, {}, raw, memory, nullptr});
+    merge_chunks(folder.file("merged"), {format, centroids_, paths, {}, raw, memory, nullptr});
   }
 };
 

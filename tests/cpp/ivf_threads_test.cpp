@@ -95,7 +95,7 @@ BEBR_TEST(ivf_takes_writers_and_readers_at_once) {
   Random random(49);
   std::vector<float> centroids(kLists * kDim);
   for (float& value : centroids) value = static_cast<float>(below(random, 200)) / 100 - 1;
-  IvfIndex index(format_of_test(), Centroids(kDim, kLists, centroids.data(), false), 0);
+  IvfIndex index(format_of_test(), Centroids(kDim, kLists, centroids.data(), false));
   const int wrong = wrong_answers(
       [&](const Batch& b) { index.add(b.ids.size(), b.planes.data(), b.factors.data(), b.ids.data(), b.lists.data()); },
       [&](const std::vector<int64_t>& ids) { return index.remove(ids); },
