@@ -193,17 +193,10 @@ def _search(path: Path, queries: Floats, truth: Ids, mixture: Mixture, options: 
     depths: list[Ids] = []
     with machine.pinned(1):
         for probes in [p for p in PROBES if p <= index.lists]:
-            first = _latencies(index, queries, probes, 0)[0]  # pages come from disk
-            seconds, ids = _latencies(index, queries, probes, 0)
-            row = {
-                "probes": probes,
-                "p50_ms": 1e3 * float(np.median(seconds)),
-                "p99_ms": 1e3 * float(np.percentile(seconds, 99)),
-                "first_p50_ms": 1e3 * float(np.median(first)),
-                "recall": _recall(ids, truth),
-            }
+            row = {"probes": probes} | _measured(index, queries, truth, probes)
             if options.keep:
-                row |= _rescored_from_file(index, queries, truth, probes, options.rescore)
+                row["rescored"] = options.rescore
+                row |= _measured(index, queries, truth, probes, options.rescore, "rescored_")
             elif options.rescore:
                 depths.append(index.search(queries, options.rescore, probes=probes).ids)
             found.append(row)
@@ -214,20 +207,20 @@ def _search(path: Path, queries: Floats, truth: Ids, mixture: Mixture, options: 
     return {"open_seconds": opened - start, "search": found}
 
 
-def _rescored_from_file(
-    index: bebr.IVFIndex, queries: Floats, truth: Ids, probes: int, candidates: int
+def _measured(
+    index: bebr.IVFIndex, queries: Floats, truth: Ids, probes: int, rescore: int = 0, prefix: str = ""
 ) -> dict[str, float]:
-    """The same search with exact scores of its best, by vectors read from the index's file: first they come from disk
-    as far as the searches before have not read them, then from memory."""
-    first = _latencies(index, queries, probes, candidates)[0]
-    seconds, ids = _latencies(index, queries, probes, candidates)
-    return {
-        "rescored": candidates,
-        "rescored_recall": _recall(ids, truth),
-        "rescored_first_p50_ms": 1e3 * float(np.median(first)),
-        "rescored_p50_ms": 1e3 * float(np.median(seconds)),
-        "rescored_p99_ms": 1e3 * float(np.percentile(seconds, 99)),
+    """Times and recall, by codes alone or with exact scores of the ``rescore`` best from the index's file. First: pages
+    come from disk, as far as no search before has read them."""
+    first = _latencies(index, queries, probes, rescore)[0]
+    seconds, ids = _latencies(index, queries, probes, rescore)
+    figures = {
+        "p50_ms": 1e3 * float(np.median(seconds)),
+        "p99_ms": 1e3 * float(np.percentile(seconds, 99)),
+        "first_p50_ms": 1e3 * float(np.median(first)),
+        "recall": _recall(ids, truth),
     }
+    return {prefix + name: value for name, value in figures.items()}
 
 
 def _latencies(index: bebr.IVFIndex, queries: Floats, probes: int, rescore: int) -> tuple[list[float], Ids]:

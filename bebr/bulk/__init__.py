@@ -112,6 +112,8 @@ class _Build:
         rescore: RawType | None,
         seed: int,
     ) -> IVFIndex:
+        # First, for it refuses vectors that cannot be kept. A model that is trained here keeps their dimensions.
+        kept = raw_bytes(rescore, self._vectors.dim if bz is None else bz.inner_dim, bz)
         count = min(FIRST_ROWS, self._vectors.rows)
         first = gathered(self._vectors.blocks(0, count, count), count)
         fixed = {
@@ -128,10 +130,7 @@ class _Build:
         }
         with Work.of(self._output) as work:
             work.clear_temporaries()
-            code_bytes = (size if bz is None else bz.bytes_per_vector) or 0
-            # Whether such vectors can be kept is asked before the work begins.
-            kept = raw_bytes(rescore, self._vectors.dim if bz is None else bz.inner_dim, bz)
-            chunk = self._budget.chunk(code_bytes + kept)
+            chunk = self._budget.chunk(((size if bz is None else bz.bytes_per_vector) or 0) + kept)
             began = work.begin({"fixed": fixed, "chunk": chunk})
             if began["chunk"] > chunk:
                 raise ValueError(
@@ -139,12 +138,11 @@ class _Build:
                     f"build with more: give that again to go on, or delete the folder to begin anew"
                 )
             bz = self._model(work, size, bz, metric, seed)
-            kept = raw_bytes(rescore, bz.inner_dim, bz)
             check_disk(self._output, self._vectors.rows, self._lists, bz, kept, ids is not None, work.present())
             centroids = self._centroids(work, bz, seed)
             engine = _core.IvfBuild(*row_format(bz), centroids, bz.metric == "ip", rescore)
-            blocks = self._budget.block
-            encoding = Encoding(self._vectors, bz, engine, work, ids, began["chunk"], blocks, refine, kept)
+            chunk, block = began["chunk"], self._budget.block
+            encoding = Encoding(self._vectors, bz, engine, work, ids, chunk, block, refine, kept)
             encoding.run(self._progress)
             sections = IVFIndex(bz, self._lists, seed)._sections()
 

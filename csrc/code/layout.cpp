@@ -41,12 +41,9 @@ void copy_rows(const ScanView& from, const uint32_t* rows, size_t count, size_t 
       for (size_t line = 0; line < rest_bytes; line += 64) __builtin_prefetch(from.rest + soon * rest_bytes + line);
       for (uint32_t g = 0; g < groups; g += 4) __builtin_prefetch(from.blocks + sign_offset(groups, soon, g));
     }
-    const uint8_t* source = from.blocks + sign_offset(groups, rows[i], 0);
-    uint8_t* to = blocks + sign_offset(groups, at + i, 0);
-    uint32_t g = 0;
-    for (; g + 4 <= groups; g += 4, source += 4 * kBlockRows, to += 4 * kBlockRows) std::memcpy(to, source, 4);
-    if (g < groups)
-      std::memcpy(blocks + sign_offset(groups, at + i, g), from.blocks + sign_offset(groups, rows[i], g), groups - g);
+    each_quad(groups, at + i, [&](uint32_t g, size_t to, size_t bytes) {
+      std::memcpy(blocks + to, from.blocks + sign_offset(groups, rows[i], g), bytes);
+    });
     if (rest_bytes > 0) std::memcpy(rest + (at + i) * rest_bytes, from.rest + rows[i] * rest_bytes, rest_bytes);
   }
 }

@@ -185,9 +185,7 @@ const float* Centroids::score_all(const float* x, size_t rows, bool by_product, 
       for (size_t c = 0; c < count_; ++c) scores[i * stride + c] -= half_norms_[c];
     return scores;
   }
-  if (!by_product) {
-    x = around_centre(x, rows, shifted);
-  }
+  if (!by_product) x = around_centre(x, rows, shifted);
   rough_->forward(kernels(), x, rows, dim_, false, true, scores);
   return scores;
 }

@@ -191,8 +191,7 @@ bool IvfIndex::expands(size_t queries, size_t probes) const {
 }
 
 void IvfIndex::Scan::run(std::vector<std::vector<Hit>>& hits) const {
-  const size_t group = direct_ ? std::clamp<size_t>((queries_.count + num_threads() - 1) / num_threads(), 1, kGroup)
-                               : index_.group_of(queries_.count, probes_, params_.k);
+  const size_t group = index_.group_of(queries_.count, direct_ ? 0 : probes_, params_.k);
   parallel_for((queries_.count + group - 1) / group, 1, [&](size_t begin, size_t end) {
     for (size_t g = begin; g < end; ++g)
       Group(*this, g * group, std::min(group, queries_.count - g * group)).run(hits.data() + g * group);

@@ -86,11 +86,11 @@ void dot_rows_scalar(const CodeSpec& spec, const uint8_t* data, size_t stride, c
   }
 }
 
-// Sums of any two int16, and of 2^15 of them, fit in int32. `total` only spares the fast versions a pass over y.
 void permute_scalar(const uint8_t* from, const uint16_t* at, size_t bytes, uint8_t* to) noexcept {
   for (size_t i = 0; i < bytes; ++i) to[i] = from[at[i]];
 }
 
+// Sums of any two int16, and of 2^15 of them, fit in int32. `total` only spares the fast versions a pass over y.
 template <typename Entry>
 void dot_bits_scalar(const uint8_t* data, size_t stride, uint32_t bytes, const Entry* y, int32_t, const uint32_t* rows,
                      size_t count, int32_t* out) noexcept {
