@@ -57,7 +57,7 @@ class IvfBuild {
 
   std::pair<uint64_t, uint64_t> chunk_rows(const std::string& path) const {
     py::gil_scoped_release release;
-    const ChunkHead head = Chunk::open(path, format_, static_cast<uint32_t>(centroids_.size()), raw_.stride()).head();
+    const ChunkHead head = Chunk::open(path, format_, static_cast<uint32_t>(centroids_.size()), raw_bytes()).head();
     return {head.first_row, head.rows};
   }
 
@@ -75,9 +75,11 @@ class IvfBuild {
   }
 
  private:
+  size_t raw_bytes() const noexcept { return raw_.dim > 0 ? raw_.stride() : 0; }
+
   RowFormat format_;
   Centroids centroids_;
-  RawFormat raw_;  // dim 0, and so a stride of 0: none are kept
+  RawFormat raw_;  // dim 0: none are kept
 };
 
 }  // namespace

@@ -23,7 +23,7 @@ class Merge {
       : job_(job), format_(job.format), raw_(job.raw.dim > 0), entries_(job.centroids.size()) {
     const auto lists = static_cast<uint32_t>(entries_.size());
     for (const std::string& path : job.chunks) {
-      chunks_.push_back(Chunk::open(path, format_, lists, job.raw.stride()));
+      chunks_.push_back(Chunk::open(path, format_, lists, raw_ ? job.raw.stride() : 0));
       for (uint32_t l = 0; l < lists; ++l) entries_[l].rows += chunks_.back().counts()[l];
       chunks_.back().release();
     }
