@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING, Any
 __path__ = extend_path(__path__, __name__)
 
 from bebr import _core
-from bebr.binarizer import Binarizer, Codes
+from bebr.binarizer import Binarizer
 from bebr.bulk import build
+from bebr.codes import Codes
 from bebr.errors import CorruptFile, Error, IncompatibleModel, LimitExceeded
 from bebr.index import FlatIndex, Hits, HNSWIndex, Index, IVFIndex, MaxSimIndex, open_index
 

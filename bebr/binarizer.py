@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, fields, replace
+from collections.abc import Mapping
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -16,104 +15,21 @@ from numpy.typing import ArrayLike, NDArray
 
 from bebr import _core
 from bebr.arrays import Floats, Ids, as_vectors, normalized
-from bebr.bridge import KINDS, Map, maps
+from bebr.bridge import Map, maps
+from bebr.codes import Codes, PreparedQueries, Query
 from bebr.errors import CorruptFile, IncompatibleModel
-from bebr.factors import ByteCode, Factors, factor_dtype, stored
+from bebr.factors import Factors, factor_dtype, stored
+from bebr.model_config import ModelConfig
 
-FORMAT = 1
 _LARGEST_HALF = 65504.0
-# Of a model written before training measured it.
-_MARGIN = 3.0
-METRICS = ("cosine", "ip", "l2")
-Query = Literal["float", "code"]
 
 
-@dataclass(frozen=True)
-class Codes:
-    """Codes of n vectors.
-
-    planes: uint8[n, code_bytes], the planes of a vector one after the other (csrc/code/spec.h).
-    factors: [n, F] of uint8, float16 or float32 (:attr:`Binarizer.factor_bytes`), the scalars stored beside each code;
-        they count in ``bytes_per_vector``.
-    """
-
-    planes: NDArray[np.uint8]
-    factors: Factors
-
-    def __len__(self) -> int:
-        return len(self.planes)
-
-    def __getitem__(self, rows: Any) -> Codes:
-        return Codes(self.planes[rows], self.factors[rows])
-
-    def to_bytes(self) -> bytes:
-        """Rows of code bytes followed by factor bytes (little-endian), back to back."""
-        return np.hstack([self.planes, self.factor_rows()]).tobytes()
-
-    def factor_rows(self) -> NDArray[np.uint8]:
-        """The factors as bytes, little-endian: uint8[n, F * factor_bytes]."""
-        return np.ascontiguousarray(self.factors).view(np.uint8)
-
-    @staticmethod
-    def from_bytes(data: bytes, code_bytes: int, factors: int, factor_bytes: int = 2) -> Codes:
-        """The inverse of :meth:`to_bytes`; ``ValueError`` unless ``data`` holds whole rows."""
-        row = code_bytes + factor_bytes * factors
-        if len(data) % row:
-            raise ValueError(f"codes have {len(data)} bytes: want a multiple of {row}")
-        rows = np.frombuffer(data, np.uint8).reshape(-1, row)
-        return Codes.of_rows(rows[:, :code_bytes], rows[:, code_bytes:], factor_bytes)
-
-    @staticmethod
-    def of_rows(planes: NDArray[np.uint8], factor_rows: NDArray[np.uint8], factor_bytes: int) -> Codes:
-        """From planes and the bytes of :meth:`factor_rows`."""
-        factors = np.ascontiguousarray(factor_rows).view(factor_dtype(factor_bytes))
-        return Codes(np.ascontiguousarray(planes), factors)
-
-
-@dataclass(frozen=True)
-class PreparedQueries:
-    """Queries in code space: score of a code v = base + <y, v>, with the stored factor applied (DESIGN.md section 3).
-
-    y: float32[n, m]; base: float32[n]. stage: ``vectors`` to the same for the sign plane's own decoder, if it has one:
-    not every search looks at sign planes, and this is half the work of preparing a query.
-    offset: float32[n], what turns a score into the metric: squared distance = offset - score / scale for l2.
-    exact: float32[n, inner_dim], the queries as floats in the space of :meth:`Binarizer.vectors`, whatever ``query``
-    was; None where they have no such form (no decoder, or another model's).
-    calibration: (a, b), what turns a score on an old model's codes into one as on the new model's own, a * score + b.
-    vectors: float32[n, inner_dim], the queries in the decoder's space (without a decoder: code values), where the
-    centroids of IVF are.
-    """
-
-    y: Floats
-    base: Floats
-    stage: Callable[[Floats], tuple[Floats, Floats]] | None
-    offset: Floats
-    vectors: Floats
-    calibration: tuple[float, float] = (1.0, 0.0)
-    exact: Floats | None = None
-
-    def stage_queries(self, wanted: bool) -> tuple[Floats | None, Floats | None]:
-        """y and base for sign planes, where ``wanted`` and there is a decoder for them."""
-        return self.stage(self.vectors) if wanted and self.stage is not None else (None, None)
-
-    def __iter__(self) -> Iterator[PreparedQueries]:
-        """One query at a time."""
-        for i in range(len(self.y)):
-            rows: dict[str, Any] = {
-                field.name: value[i : i + 1]
-                for field in fields(self)
-                if isinstance(value := getattr(self, field.name), np.ndarray)
-            }
-            yield replace(self, **rows)
-
-
-class Binarizer:
+class Binarizer(ModelConfig):
     """phi: float32[d] -> code. Immutable. Made by :func:`bebr.train`, :meth:`load` or :meth:`from_tensors`."""
 
     def __init__(self, tensors: Mapping[str, NDArray[Any]], config: Mapping[str, Any]) -> None:
         self._tensors = {k: np.ascontiguousarray(v, dtype=np.float32) for k, v in sorted(tensors.items())}
-        self._config = dict(config)
-        self._check_config()
+        super().__init__(config, self._tensors)
         self._front = self._make_front("front", self.input_dim)
         self._query_front = self._make_front("query_front", self.query_dim) or self._front
         refined = self._config.get("refine")
@@ -152,44 +68,6 @@ class Binarizer:
         entry for each older model whose codes this one's queries may search.
         """
         return Binarizer(tensors, config)
-
-    def _check_config(self) -> None:
-        c = self._config
-        c.setdefault("format", FORMAT)
-        c.setdefault("stage_factor", False)
-        c.setdefault("factor_scale", 1.0)
-        c.setdefault("factor_offset", 0.0)
-        c.setdefault("survivors", {"rows": 1000, "of": 65536})
-        c.setdefault("factor", "sub" if c.get("metric") == "l2" else "mul")
-        for key in ("architecture", "widths", "metric", "input_dim"):
-            if key not in c:
-                raise ValueError(f"binarizer config has no {key!r}")
-        if c["format"] != FORMAT:
-            raise CorruptFile(f"binarizer format {c['format']}: this build reads {FORMAT}")
-        if c["architecture"] not in ("linear", "recurrent"):
-            raise ValueError(f"architecture is {c['architecture']!r}: want 'linear' or 'recurrent'")
-        if c["metric"] not in METRICS:
-            raise ValueError(f"metric is {c['metric']!r}: want one of {', '.join(METRICS)}")
-        if c["factor"] not in ("none", "mul", "sub"):
-            raise ValueError(f"factor is {c['factor']!r}: want 'none', 'mul' or 'sub'")
-        # Absent is 2: models written before there was a choice keep their digest.
-        factor_dtype(c.get("factor_bytes", 2))
-        for key, there in (("factor_code", c["factor"] != "none"), ("stage_factor_code", c["stage_factor"])):
-            if there and c.get("factor_bytes") == 1:
-                ByteCode.of(c.get(key), key)
-            elif key in c:
-                raise ValueError(f"{key} goes with factor_bytes=1 and a factor it describes")
-        c["widths"] = [int(w) for w in c["widths"]]
-        unknown = [
-            k
-            for k in self._tensors
-            if k.split(".")[0]
-            not in ("encoder", "reconstruct", "residual", "decoder", "stage", "refine", "front", "query_front", *KINDS)
-        ]
-        if unknown:
-            raise ValueError(f"unknown tensor {unknown[0]!r}")
-        if (c.get("refine") is None) != ("refine.gram" not in self._tensors):
-            raise ValueError("config 'refine' and tensor 'refine.gram' come together: one of them is missing")
 
     def _stack(self, prefix: str) -> list[tuple[Floats, Floats]]:
         layers: list[tuple[Floats, Floats]] = []
@@ -241,16 +119,6 @@ class Binarizer:
         return _core.Decoder(weight, bias, widths)
 
     @property
-    def input_dim(self) -> int:
-        """d, the dimensions of the vectors it takes."""
-        return int(self._config["input_dim"])
-
-    @property
-    def query_dim(self) -> int:
-        """Dimensions of a query; ``input_dim`` unless queries have a front of their own."""
-        return int(self._config.get("query_dim", self.input_dim))
-
-    @property
     def inner_dim(self) -> int:
         """Dimensions that codes decode to: ``input_dim`` without a front, else the front's outputs."""
         return self.input_dim if self._front is None else self._front.output_dim
@@ -259,81 +127,6 @@ class Binarizer:
     def has_decoder(self) -> bool:
         """Whether codes stand for vectors. Without a decoder scores are taken in code space (the paper's)."""
         return self._decoder is not None
-
-    @property
-    def widths(self) -> tuple[int, ...]:
-        """Width of each plane, in bits; the sum is the bits of a code."""
-        return tuple(self._config["widths"])
-
-    @property
-    def dims(self) -> int:
-        """m, the dimensions of a code: the width of the sign plane."""
-        return self.widths[0]
-
-    @property
-    def metric(self) -> str:
-        """``"cosine"``, ``"ip"`` or ``"l2"``."""
-        return str(self._config["metric"])
-
-    @property
-    def architecture(self) -> str:
-        """``"linear"`` or ``"recurrent"`` (PAPER.md section 1)."""
-        return str(self._config["architecture"])
-
-    @property
-    def factor(self) -> str:
-        """How the stored factor enters a score: ``"mul"``, ``"sub"`` or ``"none"``."""
-        return str(self._config["factor"])
-
-    @property
-    def stage_factor(self) -> bool:
-        """Whether a second factor, for the sign plane alone, is stored."""
-        return bool(self._config["stage_factor"])
-
-    @property
-    def factor_count(self) -> int:
-        """Factors stored beside a code."""
-        return int(self.factor != "none") + int(self.stage_factor)
-
-    @property
-    def factor_bytes(self) -> int:
-        """Bytes of each factor: 1, 2 (fp16) or 4 (float32)."""
-        return int(self._config.get("factor_bytes", 2))
-
-    def byte_code(self, key: Literal["factor_code", "stage_factor_code"]) -> ByteCode | None:
-        """What a factor of one byte stands for, or that of the stage; None without such a factor."""
-        return ByteCode.of(self._config[key], key) if key in self._config else None
-
-    @property
-    def code_bytes(self) -> int:
-        """Bytes of the planes of one vector."""
-        return sum(self.widths) // 8
-
-    @property
-    def bytes_per_vector(self) -> int:
-        """Bytes stored for one vector, factors included, ids not."""
-        return self.code_bytes + self.factor_bytes * self.factor_count
-
-    @property
-    def margin(self) -> float:
-        """By how many standard deviations of what the sign plane cannot see a row's score is raised before IVF and HNSW
-        rule it out; measured at training."""
-        return float(self._config.get("margin", _MARGIN))
-
-    def survivors(self, rows: int) -> int:
-        """How many of ``rows`` the default search completes over all planes after the sign plane.
-
-        Training measures it on one size. Between 8,000 and 116,000 MiniLM vectors it grew as n^0.2 to n^0.35 (52 to
-        196 bytes).
-        """
-        measured = self._config["survivors"]
-        growth = float(max(rows / int(measured["of"]), 1.0) ** 0.35)
-        return math.ceil(1.25 * growth * int(measured["rows"]))
-
-    @property
-    def config(self) -> dict[str, Any]:
-        """A copy of the config that the file carries."""
-        return json.loads(json.dumps(self._config))  # type: ignore[no-any-return]
 
     @property
     def tensors(self) -> dict[str, Floats]:

@@ -21,7 +21,7 @@ from numpy.typing import ArrayLike
 
 import bebr
 from bebr.arrays import Floats, Ids, as_vectors
-from bebr.binarizer import Query
+from bebr.codes import Query
 from bebr.exact import exact
 from bebr.files import replacing
 from bebr.train import train

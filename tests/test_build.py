@@ -334,6 +334,14 @@ def test_bad_arguments(options, error, message, vectors, bz, tmp_path):
         bebr.build(tmp_path / "x.npy", tmp_path / "o.bebr", **{"lists": LISTS, "binarizer": bz} | options)
 
 
+@pytest.mark.parametrize("options", [{"metric": "hamming"}, {"bytes_per_vector": 1}])
+def test_what_only_the_training_refuses_leaves_no_folder(options, vectors, tmp_path):
+    """It would stand in the way of the build with the right arguments: "began with metric hamming"."""
+    with pytest.raises(ValueError, match=r"metric is 'hamming'|bytes_per_vector is 1"):
+        bebr.build(vectors, tmp_path / "o.bebr", lists=LISTS, **{"bytes_per_vector": 18} | options)
+    assert not list(tmp_path.iterdir())
+
+
 def test_too_many_lists_for_the_memory(vectors, bz, tmp_path):
     with pytest.raises(bebr.LimitExceeded, match="200,000 centroids of 64 dimensions want"):
         bebr.build(

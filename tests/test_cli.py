@@ -371,6 +371,15 @@ def test_help_names_every_verb_and_loads_nothing_heavy() -> None:
                 assert f" {verb} " in out
 
 
+@pytest.mark.parametrize(
+    ("verb", "default"),
+    [("build", "row numbers"), ("search", "as calibrated, else 16"), ("train", "52"), ("tradeoff", "held out")],
+)
+def test_help_says_what_an_option_left_out_means(verb: str, default: str) -> None:
+    out = " ".join(done(verb, "--help").stdout.replace("│", " ").split())
+    assert f"{default})]" in out
+
+
 def test_version() -> None:
     assert done("--version").stdout == f"bebr {bebr.__version__}\n"
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import bebr
-from bebr.binarizer import PreparedQueries
+from bebr.codes import PreparedQueries
 
 SAMPLE = Path(__file__).parent / "data" / "bebr_sdc_sample"
 DIMS = 128

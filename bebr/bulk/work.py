@@ -17,6 +17,7 @@ from bebr.arrays import Floats
 from bebr.files import replacing, write_atomically
 
 FIRST_ROWS = 1024
+_BEGUN = {"lock", "build.json"}  # all there is before the model is trained
 
 
 class Work:
@@ -28,7 +29,8 @@ class Work:
     @staticmethod
     @contextmanager
     def of(output: Path) -> Iterator[Work]:
-        """That of ``output``, held alone; ``ValueError`` where another process builds there."""
+        """That of ``output``, held alone; ``ValueError`` where another process builds there. A build that ends before
+        anything is finished leaves no folder."""
         folder = output.with_name(output.name + ".build")
         folder.mkdir(exist_ok=True)
         with (folder / "lock").open("wb") as lock:
@@ -36,7 +38,11 @@ class Work:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 raise ValueError(f"{output}: another process is building it in {folder}") from None
-            yield Work(folder)
+            try:
+                yield Work(folder)
+            finally:
+                if {path.name for path in folder.glob("*")} <= _BEGUN:
+                    shutil.rmtree(folder, ignore_errors=True)
 
     def begin(self, options: dict[str, Any]) -> dict[str, Any]:
         """Settle what this folder builds. Options that a build cannot change on its way ("fixed") must be those it

@@ -48,10 +48,13 @@ def run(
         Kind, typer.Option(help="ivf: vectors need not fit in memory; goes on after a kill. hnsw: fastest.")
     ] = Kind.flat,
     ids: Annotated[
-        Path | None, typer.Option(help="Integer ids, one a vector: .npy, .ivecs or .parquet. [default: row numbers]")
+        Path | None,
+        typer.Option(help="Integer ids, one a vector: .npy, .ivecs or .parquet.", show_default="row numbers"),
     ] = None,
     id_column: Annotated[str | None, typer.Option(help="Parquet column of the ids, of --ids or else VECTORS.")] = None,
-    lists: Annotated[int | None, typer.Option(help="ivf: lists. [default: about 4 times the root of rows]")] = None,
+    lists: Annotated[
+        int | None, typer.Option(help="ivf: lists.", show_default="about 4 times the root of rows")
+    ] = None,
     bytes_: Annotated[
         int | None, typer.Option("--bytes", help="ivf: instead of MODEL, train one of so many bytes a vector.")
     ] = None,

@@ -33,11 +33,11 @@ def run(
         str | None, typer.Option(help="text, image or image+text: for producers that take more than one.")
     ] = None,
     text_column: Annotated[
-        str | None, typer.Option(help="Column of the texts. [default: 'text' of .jsonl; the only one of .parquet]")
+        str | None, typer.Option(help="Column of the texts.", show_default="'text' of .jsonl; the only one of .parquet")
     ] = None,
     image_column: Annotated[
         str | None,
-        typer.Option(help="Column of the pictures (paths; in Parquet also bytes). [default: 'image' of .jsonl]"),
+        typer.Option(help="Column of the pictures (paths; in Parquet also bytes).", show_default="'image' of .jsonl"),
     ] = None,
     limit: Limit = None,
 ) -> None:

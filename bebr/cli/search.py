@@ -32,8 +32,10 @@ def run(
         str | None,
         typer.Option(help="flat: survivors of the first plane: a factor of k, or 'exact' for a proven top k."),
     ] = None,
-    probes: Annotated[int | None, typer.Option(help="ivf: lists looked at. [default: as calibrated, else 16]")] = None,
-    ef: Annotated[int | None, typer.Option(help="hnsw: candidates kept on the walk. [default: 64]")] = None,
+    probes: Annotated[
+        int | None, typer.Option(help="ivf: lists looked at.", show_default="as calibrated, else 16")
+    ] = None,
+    ef: Annotated[int | None, typer.Option(help="hnsw: candidates kept on the walk.", show_default="64")] = None,
     rescore: Annotated[
         int | None, typer.Option(help="Candidates that get exact scores, where the index keeps vectors; 0: none.")
     ] = None,

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def run(
     vectors: Vectors,
     queries: Annotated[
-        Path | None, typer.Option(help="Query vectors. [default: a tenth of VECTORS, at most 1000, held out]")
+        Path | None, typer.Option(help="Query vectors.", show_default="a tenth of VECTORS, at most 1000, held out")
     ] = None,
     peers: Annotated[
         bool, typer.Option("--peers", help="Measure every installed peer too: faiss, rabitqlib, usearch, scann.")

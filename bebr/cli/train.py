@@ -25,7 +25,7 @@ def run(
     output: Annotated[Path, typer.Option("-o", "--output", help="The model file, .safetensors.", show_default=False)],
     bytes_: Annotated[
         int | None,
-        typer.Option("--bytes", help="Bytes a vector, factors included. [default: 52]", show_default=False),
+        typer.Option("--bytes", help="Bytes a vector, factors included.", show_default="52"),
     ] = None,
     widths: Annotated[
         str | None,

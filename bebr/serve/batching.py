@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from bebr.arrays import Floats
-from bebr.binarizer import Query
+from bebr.codes import Query
 from bebr.index import Hits, Refine
 from bebr.store.interface import BatchingStats
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bebr.arrays import Floats, Ids
-from bebr.binarizer import Query
+from bebr.codes import Query
 from bebr.index import Hits, Refine
 from bebr.store.interface import ModelInfo
 from bebr.v1 import bebr_pb2 as pb

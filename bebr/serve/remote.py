@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from bebr.binarizer import Binarizer, Query
+from bebr.binarizer import Binarizer
+from bebr.codes import Query
 from bebr.errors import LimitExceeded
 from bebr.index import Hits, Refine
 from bebr.serve import convert

@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from bebr.arrays import Floats, Ids
-from bebr.binarizer import Binarizer, Codes, Query
+from bebr.binarizer import Binarizer
+from bebr.codes import Codes, Query
 from bebr.index import FlatIndex, Refine
 from bebr.store.catalog import Catalog, CollectionRow
 from bebr.store.checks import check_ids, check_query, check_rows, load_payload

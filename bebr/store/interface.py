@@ -11,7 +11,8 @@ from typing import Any, Protocol
 from numpy.typing import ArrayLike
 
 from bebr.arrays import Floats, Ids
-from bebr.binarizer import Binarizer, Query
+from bebr.binarizer import Binarizer
+from bebr.codes import Query
 from bebr.errors import Error
 from bebr.index import Hits, Refine
 

@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from bebr.binarizer import Binarizer, Codes
+from bebr.binarizer import Binarizer
+from bebr.codes import Codes
 from bebr.errors import CorruptFile, IncompatibleModel
 from bebr.index import FlatIndex, open_index
 from bebr.store.catalog import SegmentRow

@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from bebr.arrays import Floats, as_vectors, normalized
-from bebr.binarizer import METRICS, Binarizer
+from bebr.binarizer import Binarizer
 from bebr.factors import factor_dtype
+from bebr.model_config import METRICS
 from bebr.train.closed_form import Progress
 from bebr.train.compatible import check_compatible, make_compatible
 from bebr.train.factor_bytes import choose_factor_bytes

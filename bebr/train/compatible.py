@@ -21,7 +21,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from bebr.arrays import Floats, as_vectors, normalized
-from bebr.binarizer import Binarizer, Query
+from bebr.binarizer import Binarizer
+from bebr.codes import Query
 from bebr.train.closed_form import Progress
 from bebr.train.mapping import MOST_BASE, MOST_QUERIES, Problem, fit_map, similarity
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from bebr.arrays import Floats, Ids
-from bebr.binarizer import Binarizer, Query
+from bebr.binarizer import Binarizer
+from bebr.codes import Query
 from bebr.index import FlatIndex
 from bebr.train.closed_form import allocate, fit, spectrum
 from bebr.train.factors import fit_factors

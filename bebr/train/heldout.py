@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from bebr.arrays import Floats, Ids
-from bebr.binarizer import Binarizer, Query
+from bebr.binarizer import Binarizer
+from bebr.codes import Query
 from bebr.index import FlatIndex
 from bebr.train.front import Fronts
 from bebr.train.trainer import Decoded, with_decoder

@@ -15,8 +15,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from bebr.binarizer import METRICS, Query
+from bebr.codes import Query
 from bebr.index import check_k
+from bebr.model_config import METRICS
 from bebr.train.closed_form import Progress, allocate
 from bebr.train.noise import NoiseModel
 from bebr.train.rehearsal import Predicted, Rehearsal

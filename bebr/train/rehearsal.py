@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from bebr.arrays import Floats, as_vectors, normalized
-from bebr.binarizer import Binarizer, Query
+from bebr.binarizer import Binarizer
+from bebr.codes import Query
 from bebr.exact import exact, hits
 from bebr.index import FlatIndex
 from bebr.train.fitting import fit_linear
