@@ -26,6 +26,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 from rich.table import Table
 
 import bebr
+from bebr.exact import hits
 from benchmarks import machine, output
 from benchmarks.mixture import Floats, Ids, Mixture
 
@@ -251,7 +252,7 @@ def rescored(mixture: Mixture, queries: Floats, depths: Sequence[Ids]) -> list[I
 
 
 def _recall(found: Ids, truth: Ids) -> float:
-    return float(np.mean([len(np.intersect1d(a, b)) / K for a, b in zip(found, truth, strict=True)]))
+    return float(hits(found, truth).mean())
 
 
 def _drop_from_cache(path: Path) -> None:

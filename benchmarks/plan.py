@@ -16,7 +16,7 @@ import numpy as np
 from rich.table import Table
 
 import bebr
-from bebr.peers import recall
+from bebr.exact import hits
 from benchmarks import datasets, machine, output, sources
 
 # What is promised: at most this much below and above the target. Below 0.9 a byte may be worth more than the window.
@@ -54,8 +54,8 @@ def check(data: datasets.Dataset, target: float, k: int = 10) -> Outcome:
     index.add(data.base)
     truth = data.truth(k)
     found = {query: index.search(data.queries, k, query=query).ids for query in ("float", "code")}
-    shares = [len(np.intersect1d(a, b)) / k for a, b in zip(found["float"], truth, strict=True)]
-    adc = recall(found["float"], truth)
+    shares = hits(found["float"], truth)
+    adc = float(shares.mean())
     return Outcome(
         dataset=data.name,
         rows=len(data.base),
@@ -67,7 +67,7 @@ def check(data: datasets.Dataset, target: float, k: int = 10) -> Outcome:
         sdc=plan.sdc.recall,
         sdc_error=plan.sdc.error,
         measured_adc=adc,
-        measured_sdc=recall(found["code"], truth),
+        measured_sdc=float(hits(found["code"], truth).mean()),
         measured_error=float(np.std(shares)) / len(shares) ** 0.5,
         probes=len(plan.probes),
         seconds=seconds,
