@@ -27,18 +27,18 @@ size_t ExpandedScan::most_queries(size_t k) {
   return std::clamp(static_cast<size_t>(kPoolBytes / each), size_t{32}, size_t{1024});
 }
 
-ExpandedScan::ExpandedScan(const RowFormat& format, const float* y, const float* base, size_t count, size_t k,
+ExpandedScan::ExpandedScan(const RowFormat& format, const ByteQueries& queries, const float* base, size_t k,
                            const float* floors, bool exact)
     : format_(format),
       spec_(format.spec),
       kernels_(kernels()),
       k_(k),
-      queries_(make_byte_queries(format.spec, y, count)),
-      base_(base, base + count),
-      raises_(count),
-      thresholds_(count, kLowest),
-      pools_(count) {
-  for (size_t i = 0; i < count; ++i) {
+      queries_(queries),
+      base_(base, base + queries.scale.size()),
+      raises_(base_.size()),
+      thresholds_(base_.size(), kLowest),
+      pools_(base_.size()) {
+  for (size_t i = 0; i < base_.size(); ++i) {
     // Exact: one part in 10^5 more, for the float arithmetic of select.
     raises_[i] = exact ? queries_.bound[i] + 1e-5f * (std::fabs(base[i]) + std::fabs(queries_.base[i]))
                        : kDeviations * queries_.deviation[i];

@@ -21,9 +21,10 @@ class ExpandedScan {
   // have to stay in memory.
   static size_t most_queries(size_t k);
 
-  // y: count * dims, base: count. k: results a query. floors: of each query, scores that do not count; null: none.
-  // exact: nothing is lost, by an upper bound; else what rounding hides is taken by its standard deviation.
-  ExpandedScan(const RowFormat& format, const float* y, const float* base, size_t count, size_t k, const float* floors,
+  // queries: stay as they are as long as this lives; several may read the same ones. base: of each query. k: results a
+  // query. floors: of each query, scores that do not count; null: none. exact: nothing is lost, by an upper bound; else
+  // what rounding hides is taken by its standard deviation.
+  ExpandedScan(const RowFormat& format, const ByteQueries& queries, const float* base, size_t k, const float* floors,
                bool exact);
 
   // Rows of `view` that `mask` allows (a bit a row; null: all), by queries `who`. The view must stay as it is until
@@ -56,7 +57,7 @@ class ExpandedScan {
   const CodeSpec& spec_;
   const Kernels& kernels_;
   size_t k_;
-  ByteQueries queries_;
+  const ByteQueries& queries_;
   std::vector<float> base_, raises_;  // raises: of a score by bytes, before the factor
   std::vector<float> thresholds_;     // a candidate's raised score must be above
   std::vector<Pool> pools_;

@@ -169,17 +169,20 @@ class FlatIndex::Scan {
                            threshold, static_cast<uint32_t>(first_row), kept, kept_scores);
   }
 
+  ByteQueries byte_queries(size_t q0, size_t nq) const {
+    const CodeSpec& spec = view_.spec;
+    if (!exact_) return make_byte_queries(spec, queries_.y + q0 * spec.dims(), nq);
+    // The bound is reckoned against the query that final scores use.
+    std::vector<float> rounded(nq * spec.dims());
+    for (size_t i = 0; i < nq; ++i) fine_values(spec, fine_[q0 + i], rounded.data() + i * spec.dims());
+    return make_byte_queries(spec, rounded.data(), nq);
+  }
+
   // Of blocks [first, last), by whole codes.
-  std::vector<TopK> expanded_part(size_t q0, size_t nq, size_t first, size_t last) const {
+  std::vector<TopK> expanded_part(size_t q0, const ByteQueries& bytes, size_t first, size_t last) const {
     const RowFormat& format = index_.format_;
-    std::vector<float> rounded;
-    const float* y = queries_.y + q0 * format.spec.dims();
-    if (exact_) {
-      rounded.resize(nq * format.spec.dims());
-      for (size_t i = 0; i < nq; ++i) fine_values(format.spec, fine_[q0 + i], rounded.data() + i * format.spec.dims());
-      y = rounded.data();
-    }
-    ExpandedScan expanded(format, y, queries_.base + q0, nq, params_.k,
+    const size_t nq = bytes.scale.size();
+    ExpandedScan expanded(format, bytes, queries_.base + q0, params_.k,
                           params_.floors != nullptr ? params_.floors + q0 : nullptr, exact_);
     std::vector<uint32_t> who(nq);
     std::iota(who.begin(), who.end(), 0u);
@@ -198,8 +201,10 @@ class FlatIndex::Scan {
   void run_group(size_t q0, size_t nq, const Sink& sink) const {
     const size_t chunk = chunk_blocks(nq);
     if (exact_ || expands_) {
+      // Once for all parts: a thread of many scans little more than it would take to make the queries.
+      const std::optional<ByteQueries> bytes = expands_ ? std::optional(byte_queries(q0, nq)) : std::nullopt;
       const auto tops = by_parts<std::vector<TopK>>([&](size_t first, size_t last) {
-        return expands_ ? expanded_part(q0, nq, first, last) : exact_part(q0, nq, first, last, chunk);
+        return bytes ? expanded_part(q0, *bytes, first, last) : exact_part(q0, nq, first, last, chunk);
       });
       parallel_for(nq, 1, [&](size_t begin, size_t end) {
         for (size_t i = begin; i < end; ++i) {

@@ -145,7 +145,8 @@ void IvfIndex::Scan::Group::scan_expanded(const std::vector<uint32_t>& who, cons
   std::vector<float> room;
   const float* y = values(room);
   const float* floors = scan_.params_.floors;
-  ExpandedScan expanded(format, y, scan_.queries_.base + first_, queries_.size(), scan_.params_.k,
+  const ByteQueries bytes = make_byte_queries(format.spec, y, queries_.size());
+  ExpandedScan expanded(format, bytes, scan_.queries_.base + first_, scan_.params_.k,
                         floors != nullptr ? floors + first_ : nullptr, scan_.exact());
   std::vector<size_t> seen;
   for (size_t l = 0; l < index_.lists_.size(); ++l)

@@ -5,9 +5,12 @@
 #include <cstdlib>
 #include <cstring>
 
+#include "base/threads.h"
+
 namespace bebr {
 namespace {
 
+constexpr size_t kFewestQueries = 32;  // some 50 us to round: less is not worth a thread
 constexpr float kNothing = 0x1p-100f;  // a step below it has no finite inverse; the query is as good as zero
 
 // Entry n of a nibble: sum (bit ? +y : -y) + sum |y|. Setting bit i adds 2 y[i].
@@ -128,6 +131,59 @@ std::vector<uint32_t> share_places(const float* y, size_t count, uint32_t dims, 
   return times;
 }
 
+// Query q of `bytes` from y[dims]. inverse: of how often each dim stands in a row. whole, seen: room for dims and
+// quads.
+void make_byte_query(const CodeSpec& spec, const float* y, const std::vector<uint32_t>& times,
+                     const std::vector<float>& inverse, size_t q, ByteQueries& bytes, std::vector<int32_t>& whole,
+                     std::vector<uint32_t>& seen) {
+  const uint32_t dims = spec.dims();
+  float largest = 0;  // of a place
+  for (uint32_t j = 0; j < dims; ++j) largest = std::max(largest, std::fabs(y[j]) * inverse[j]);
+  const float step = largest > 127 * kNothing ? largest / 127 : 1, per_step = 1 / step;
+  int8_t* y8 = bytes.y8.as<int8_t>() + q * y8_stride(bytes.groups);
+  for (uint32_t j = 0; j < dims; ++j) whole[j] = nearest_integer(y[j] * per_step);
+  for (uint32_t j = 0; j < dims; ++j) y8[j] = static_cast<int8_t>(whole[j]);
+  // A value with several places is shared out: equally, and one more to the first ones.
+  const auto share = [&](uint32_t quad, uint32_t place, int8_t* to) {
+    const auto copies = static_cast<int32_t>(times[quad]), at = static_cast<int32_t>(place);
+    for (uint32_t lane = 0; lane < 4; ++lane) {
+      const int32_t value = whole[4 * quad + lane], each = value / copies, rest = value - each * copies;
+      to[lane] = static_cast<int8_t>(each + (at < std::abs(rest) ? (rest > 0 ? 1 : -1) : 0));
+    }
+  };
+  for (const uint32_t quad : bytes.copied) seen[quad] = 0;
+  for (size_t place = 0; place < bytes.copied.size(); ++place) {
+    const uint32_t quad = bytes.copied[place];
+    if (seen[quad]++ == 0) share(quad, 0, y8 + 4 * quad);
+    share(quad, seen[quad], y8 + dims + 4 * place);
+  }
+  // v_j = 2^(1 - planes) (2 u_j - the value of all bits set), whose sum over j is `ones`. Dims of equal depth
+  // together.
+  int64_t ones = 0;
+  double bound = 0, variance = 0;
+  uint32_t j = 0;
+  for (uint32_t t = spec.planes; t-- > 0;) {  // dims that planes 0 .. t cover and no more
+    const uint32_t from = j;
+    int64_t sum = 0;
+    float lost = 0, squares = 0;
+    for (; j < spec.widths[t]; ++j) {
+      const float off = y[j] - step * static_cast<float>(whole[j]);
+      sum += whole[j];
+      lost += std::fabs(off);
+      squares += off * off;
+    }
+    if (j == from) continue;
+    ones += sum * ((int64_t{1} << spec.planes) - (int64_t{1} << (spec.planes - 1 - t)));
+    bound += double{lost} * (2 - std::exp2(-static_cast<double>(t)));
+    variance += double{squares} * (4 - std::exp2(-2 * static_cast<double>(t))) / 3;
+  }
+  const double unit = double{step} * std::exp2(1 - static_cast<double>(spec.planes));
+  bytes.base[q] = static_cast<float>(-unit * static_cast<double>(ones));
+  bytes.scale[q] = static_cast<float>(2 * unit);
+  bytes.bound[q] = static_cast<float>(bound);
+  bytes.deviation[q] = static_cast<float>(std::sqrt(variance));
+}
+
 }  // namespace
 
 ByteQueries make_byte_queries(const CodeSpec& spec, const float* y, size_t count) {
@@ -140,55 +196,11 @@ ByteQueries make_byte_queries(const CodeSpec& spec, const float* y, size_t count
   const std::vector<uint32_t> times = share_places(y, count, dims, places, bytes.copied);
   std::vector<float> inverse(dims);
   for (uint32_t j = 0; j < dims; ++j) inverse[j] = 1 / static_cast<float>(times[j / 4]);
-  std::vector<int32_t> whole(dims);
-  std::vector<uint32_t> seen(dims / 4);
-  for (size_t q = 0; q < count; ++q, y += dims) {
-    float largest = 0;  // of a place
-    for (uint32_t j = 0; j < dims; ++j) largest = std::max(largest, std::fabs(y[j]) * inverse[j]);
-    const float step = largest > 127 * kNothing ? largest / 127 : 1, per_step = 1 / step;
-    int8_t* y8 = bytes.y8.as<int8_t>() + q * y8_stride(bytes.groups);
-    for (uint32_t j = 0; j < dims; ++j) whole[j] = nearest_integer(y[j] * per_step);
-    for (uint32_t j = 0; j < dims; ++j) y8[j] = static_cast<int8_t>(whole[j]);
-    // A value with several places is shared out: equally, and one more to the first ones.
-    const auto share = [&](uint32_t quad, uint32_t place, int8_t* to) {
-      const auto copies = static_cast<int32_t>(times[quad]), at = static_cast<int32_t>(place);
-      for (uint32_t lane = 0; lane < 4; ++lane) {
-        const int32_t value = whole[4 * quad + lane], each = value / copies, rest = value - each * copies;
-        to[lane] = static_cast<int8_t>(each + (at < std::abs(rest) ? (rest > 0 ? 1 : -1) : 0));
-      }
-    };
-    for (const uint32_t quad : bytes.copied) seen[quad] = 0;
-    for (size_t place = 0; place < places; ++place) {
-      const uint32_t quad = bytes.copied[place];
-      if (seen[quad]++ == 0) share(quad, 0, y8 + 4 * quad);
-      share(quad, seen[quad], y8 + dims + 4 * place);
-    }
-    // v_j = 2^(1 - planes) (2 u_j - the value of all bits set), whose sum over j is `ones`. Dims of equal depth
-    // together.
-    int64_t ones = 0;
-    double bound = 0, variance = 0;
-    uint32_t j = 0;
-    for (uint32_t t = spec.planes; t-- > 0;) {  // dims that planes 0 .. t cover and no more
-      const uint32_t from = j;
-      int64_t sum = 0;
-      float lost = 0, squares = 0;
-      for (; j < spec.widths[t]; ++j) {
-        const float off = y[j] - step * static_cast<float>(whole[j]);
-        sum += whole[j];
-        lost += std::fabs(off);
-        squares += off * off;
-      }
-      if (j == from) continue;
-      ones += sum * ((int64_t{1} << spec.planes) - (int64_t{1} << (spec.planes - 1 - t)));
-      bound += double{lost} * (2 - std::exp2(-static_cast<double>(t)));
-      variance += double{squares} * (4 - std::exp2(-2 * static_cast<double>(t))) / 3;
-    }
-    const double unit = double{step} * std::exp2(1 - static_cast<double>(spec.planes));
-    bytes.base[q] = static_cast<float>(-unit * static_cast<double>(ones));
-    bytes.scale[q] = static_cast<float>(2 * unit);
-    bytes.bound[q] = static_cast<float>(bound);
-    bytes.deviation[q] = static_cast<float>(std::sqrt(variance));
-  }
+  parallel_for(count, kFewestQueries, [&](size_t first, size_t last) {
+    std::vector<int32_t> whole(dims);
+    std::vector<uint32_t> seen(dims / 4);
+    for (size_t q = first; q < last; ++q) make_byte_query(spec, y + q * dims, times, inverse, q, bytes, whole, seen);
+  });
   return bytes;
 }
 
