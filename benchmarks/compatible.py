@@ -130,6 +130,7 @@ def broken(rows: Sequence[Row]) -> list[str]:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry of ``python -m benchmarks.compatible``."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.compatible", description=__doc__.partition("\n")[0])
+    parser.add_argument("--sizes", type=_sizes, default=SIZES, help="bytes of old and new codes, as 100:100,52:100")
     parser.add_argument("--json", type=Path, help="write figures, machine and versions here")
     options = parser.parse_args(arguments)
     console = output.console()
@@ -143,7 +144,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except sources.MissingSource as error:
         console.print(str(error.args[0]))
         return 1
-    rows = measured(views[0], views[1])
+    rows = measured(views[0], views[1], options.sizes)
     console.print(f"{len(documents)} documents, {len(queries)} queries, {len(train)} texts to train on")
     console.print(table(rows))
     faults = broken([row for row in rows if row.query != "exact"])
@@ -151,6 +152,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.json:
         output.save(options.json, machine.facts(bebr.get_num_threads()), [asdict(row) for row in rows])
     return 1 if faults else 0
+
+
+def _sizes(text: str) -> tuple[tuple[int, int], ...]:
+    pairs = [part.split(":") for part in text.split(",")]
+    return tuple((int(old), int(new)) for old, new in pairs)
 
 
 def measured(old: View, new: View, sizes: Sequence[tuple[int, int]] = SIZES) -> list[Row]:
