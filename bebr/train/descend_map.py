@@ -14,12 +14,12 @@ from bebr.train.closed_form import Progress
 from bebr.train.mapping import SHARES, Problem, Weights, similarity
 
 _BATCH, _STEPS = 1024, 48  # rows a step; steps an epoch, however many rows there are
-_RATE = 1e-2
+_RATE = 3e-3
 _LINEAR_SHARE = 0.5  # its rate: regression has brought it near already
 _UP = 0.1  # deviation of the first weights of the hidden layer; at 1 the first steps throw the ridge start away
 # Temperature of a row of similarities, in standard deviations: producers differ in how far their cosines spread.
 _SHARPNESS = 0.5
-_OWN = 1.5  # weight of the contrastive part; bebr/train/compatible.py has the figures of this, rate and epochs
+_OWN = 0.5  # weight of the contrastive part; bebr/train/compatible.py has the figures of this, rate and epochs
 
 
 class TorchMap(nn.Module):  # type: ignore[misc]
