@@ -54,10 +54,11 @@ def counts(rows: int) -> list[int]:
 def looks(bz: bebr.Binarizer, codes: bebr.Codes, x: Floats) -> dict[str, Floats]:
     """What documents are at a first look by the leading planes, float32[n, d]: inner products with it are scores."""
     shared, made = bz.factor_values(codes)[:, :1], {}
+    some = np.random.default_rng(0).permutation(len(x))[:_FITTED]  # not the first ones: sources have an order
     for planes, name in ((1, "sign plane"), (2, "two planes")):
         widths = list(bz.widths[:planes])
         v = _core.unpack(np.ascontiguousarray(codes.planes[:, : sum(widths) // 8]), widths)
-        weight, bias = ridge(v[:_FITTED], x[:_FITTED])
+        weight, bias = ridge(v[some], x[some])
         seen = (v @ weight + bias).astype(np.float32)
         made[f"{name}, the code's factor"] = seen * shared
         made[f"{name}, a factor of its own"] = normalized(seen)

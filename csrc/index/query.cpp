@@ -10,7 +10,7 @@
 namespace bebr {
 namespace {
 
-constexpr size_t kFewestQueries = 32;  // some 50 us to round: less is not worth a thread
+constexpr size_t kFewestQueries = 32;  // fewer than these to round are not worth a thread
 constexpr float kNothing = 0x1p-100f;  // a step below it has no finite inverse; the query is as good as zero
 
 // Entry n of a nibble: sum (bit ? +y : -y) + sum |y|. Setting bit i adds 2 y[i].
