@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from bebr.arrays import Floats
+from bebr.binarizer import Binarizer
 from bebr.codes import Query
 from bebr.index import Hits, Refine
 from bebr.store.interface import BatchingStats
@@ -26,11 +27,13 @@ MAX_BATCH = 256
 
 @dataclass(frozen=True)
 class Key:
-    """What searches must have in common to be joined."""
+    """What searches must have in common to be joined. ``model``: of the queries, where it is not the collection's own;
+    alike if it is the same object."""
 
     k: int
     query: Query
     refine: Refine
+    model: Binarizer | None = None
 
 
 @dataclass(frozen=True)

@@ -112,6 +112,7 @@ def model_to_message(model: ModelInfo) -> pb.ModelInfo:
         widths=model.widths,
         bytes_per_vector=model.bytes_per_vector,
         architecture=model.architecture,
+        query_dim=model.query_dim,
     )
 
 
@@ -123,4 +124,5 @@ def model_from_message(message: pb.ModelInfo) -> ModelInfo:
         tuple(message.widths),
         message.bytes_per_vector,
         message.architecture,
+        message.query_dim or message.input_dim,
     )

@@ -122,16 +122,18 @@ class RemoteCollection:
         refine: Refine = None,
         allow: ArrayLike | None = None,
         with_payloads: bool = False,
+        binarizer: Binarizer | None = None,
     ) -> CollectionHits:
-        """The k best rows for each query, as locally: the same ids and the same scores, bit for bit."""
-        floats = check_query(q, k, query, refine, self._model.input_dim)
+        """The k best rows for each query, as locally: the same ids and the same scores, bit for bit. A ``binarizer``
+        must be registered on the server (`Client.register_model`)."""
+        floats = check_query(q, k, query, refine, (binarizer or self._model).query_dim)
         vectors = _as_sent(floats, q)
         request = pb.SearchRequest(
             collection=self._name,
             k=k,
             query=convert.QUERY_MODES[query],
             with_payloads=with_payloads,
-            model=self._model.digest,
+            model=(binarizer or self._model).digest,
         )
         if refine == "exact":
             request.exact = True

@@ -9,7 +9,9 @@ from collections.abc import Callable
 from concurrent.futures import Executor, ThreadPoolExecutor
 from typing import TypeVar
 
-from bebr.arrays import Floats
+from bebr.arrays import Floats, Ids
+from bebr.binarizer import Binarizer
+from bebr.errors import IncompatibleModel
 from bebr.index import Hits
 from bebr.serve.batching import Batcher, Key
 from bebr.store.collection import Collection
@@ -19,16 +21,21 @@ T = TypeVar("T")
 
 
 class Room:
-    """One collection being served."""
+    """One collection being served.
+
+    ``newer``: models whose queries may search its codes, by digest; each is read once.
+    """
 
     def __init__(self, collection: Collection, readers: Executor, writers: Executor) -> None:
         self.collection = collection
+        self.newer: dict[str, Binarizer] = {}
         self.batcher = Batcher(self.search, readers)
         self._writers = writers
         self._lane = asyncio.Lock()
 
-    def search(self, vectors: Floats, key: Key) -> Hits:
-        return self.collection.search(vectors, key.k, query=key.query, refine=key.refine)
+    def search(self, vectors: Floats, key: Key, allow: Ids | None = None) -> Hits:
+        search = self.collection.search
+        return search(vectors, key.k, query=key.query, refine=key.refine, allow=allow, binarizer=key.model)
 
     async def write(self, work: Callable[[], T]) -> T:
         """Runs ``work`` in a thread, one at a time per collection: a crowd of writers to one collection takes one
@@ -59,6 +66,28 @@ class Rooms:
             if room is None or room.collection is not collection:
                 room = self._rooms[name] = Room(collection, self._readers, self._writers)
         return room
+
+    async def query_model(self, room: Room, digest: str) -> Binarizer | None:
+        """The model ``digest`` of queries to a collection; None where it is the collection's own. ``IncompatibleModel``
+        if it is not registered, or was not trained compatible with the collection's."""
+        own = room.collection.binarizer
+        if digest == own.digest:
+            return None
+        if digest not in room.newer:
+            wanted = f"collection {room.collection.name!r} has model {own.digest}"
+            try:
+                model = await self.read(lambda: self.db.model(digest))
+            except KeyError as error:
+                raise IncompatibleModel(
+                    f"the queries are for model {digest}, which is not registered; {wanted}: embed the queries with "
+                    "the producer of that model, or register one that was trained compatible with it"
+                ) from error
+            if own.digest not in model.compatible_with:
+                raise IncompatibleModel(
+                    f"the queries are for model {digest}, which was not trained compatible with {own.digest}; {wanted}"
+                )
+            room.newer.setdefault(digest, model)
+        return room.newer[digest]
 
     def close(self) -> None:
         """Waits for the work in progress."""

@@ -13,7 +13,6 @@ import grpc
 import bebr
 from bebr.arrays import Floats, Ids
 from bebr.binarizer import Binarizer
-from bebr.errors import IncompatibleModel
 from bebr.serve import convert
 from bebr.serve.batching import MAX_BATCH, Answer, Key
 from bebr.serve.limits import Limits
@@ -135,18 +134,14 @@ class Points(rpc.PointsServicer):  # type: ignore[misc]
     async def Search(self, request: pb.SearchRequest) -> pb.SearchResponse:
         start = time.perf_counter_ns()
         room = await self._rooms.room(request.collection)
-        digest = room.collection.binarizer.digest
-        if request.HasField("model") and request.model != digest:
-            raise IncompatibleModel(
-                f"the queries are for model {request.model}, collection {request.collection!r} has {digest}: "
-                "embed the queries with the producer of that model, or search a collection of yours"
-            )
+        model = await self._rooms.query_model(room, request.model) if request.HasField("model") else None
         self._limits.check_search(request.queries.count, request.k)
         vectors = convert.vectors_from_message(request.queries, "queries")
-        key = Key(request.k, convert.query_mode(request.query), convert.refine_from_message(request))
+        key = Key(request.k, convert.query_mode(request.query), convert.refine_from_message(request), model)
+        dim = (model or room.collection.binarizer).query_dim
 
         def check() -> Floats:
-            return check_query(vectors, key.k, key.query, key.refine, room.collection.binarizer.input_dim)
+            return check_query(vectors, key.k, key.query, key.refine, dim)
 
         # A hop to a thread costs more than looking over a few vectors.
         vectors = check() if len(vectors) <= MAX_BATCH else await self._rooms.read(check)
@@ -163,8 +158,8 @@ class Points(rpc.PointsServicer):  # type: ignore[misc]
     async def _search(self, room: Room, request: pb.SearchRequest, vectors: Floats, key: Key) -> Answer:
         if request.HasField("allow"):
             allow = check_ids(convert.ids_from_bytes(request.allow, "allow"), "allow")
-            search = functools.partial(room.collection.search, query=key.query, refine=key.refine, allow=allow)
-            return Answer(await self._rooms.read(lambda: search(vectors, key.k)), len(vectors))
+            search = functools.partial(room.search, vectors, key, allow)
+            return Answer(await self._rooms.read(search), len(vectors))
         if not self._coalesce:
             return Answer(await self._rooms.read(lambda: room.search(vectors, key)), len(vectors))
         return await room.batcher.search(vectors, key)

@@ -41,7 +41,8 @@ class DatabaseLocked(Error, RuntimeError):
 
 @dataclass(frozen=True)
 class ModelInfo:
-    """A registered binarizer. `widths` are the dimensions of each plane; `bytes_per_vector` includes the factors."""
+    """A registered binarizer. `widths` are the dimensions of each plane; `bytes_per_vector` includes the factors;
+    `query_dim` differs from `input_dim` where queries have an encoder of their own."""
 
     digest: str
     metric: str
@@ -49,10 +50,13 @@ class ModelInfo:
     widths: tuple[int, ...]
     bytes_per_vector: int
     architecture: str
+    query_dim: int
 
     @classmethod
     def of(cls, bz: Binarizer) -> ModelInfo:
-        return cls(bz.digest, bz.metric, bz.input_dim, tuple(bz.widths), bz.bytes_per_vector, bz.architecture)
+        return cls(
+            *(bz.digest, bz.metric, bz.input_dim, tuple(bz.widths), bz.bytes_per_vector, bz.architecture), bz.query_dim
+        )
 
 
 @dataclass(frozen=True)
@@ -109,6 +113,7 @@ class CollectionLike(Protocol):
         refine: Refine = None,
         allow: ArrayLike | None = None,
         with_payloads: bool = False,
+        binarizer: Binarizer | None = None,
     ) -> CollectionHits: ...
 
     def get_payloads(self, ids: ArrayLike) -> list[Payload | None]: ...

@@ -9,6 +9,8 @@ import pytest
 
 import bebr
 from bebr.store.interface import AlreadyExists
+from bebr.train.compatible import make_compatible
+from tests.conftest import recall
 
 _names = (f"contract-{i}" for i in itertools.count())
 
@@ -58,6 +60,54 @@ def test_answers_are_those_of_an_index_bit_for_bit(db, name, any_bz, vectors, qu
                 np.testing.assert_array_equal(hits.ids, np.concatenate([one.ids for one in alone]))
                 np.testing.assert_array_equal(hits.scores, np.concatenate([one.scores for one in alone]))
                 assert hits.ids.dtype == np.int64 and hits.scores.dtype == np.float32 and hits.payloads is None
+
+
+@pytest.fixture(scope="module")
+def newer(bz, vectors):
+    """Of another producer with 80 dimensions, whose queries may search codes of ``bz``."""
+    turned = np.hstack([vectors[:, ::-1], vectors[:, :16]])
+    plain = bebr.train(turned, widths=[64, 32], seed=0)
+    return make_compatible(plain, bz, turned, vectors, epochs=0)
+
+
+def test_queries_of_a_newer_model_search_older_codes(db, name, bz, newer, vectors, queries):
+    q = np.hstack([queries[:, ::-1], queries[:, :16]])
+    index = bebr.FlatIndex(bz)
+    index.add(vectors)
+    collection = db.create_collection(name, bz)
+    collection.upsert(np.arange(len(vectors)), vectors, [{"row": i} for i in range(len(vectors))])
+    assert db.register_model(newer) == newer.digest
+    for options in ({}, {"query": "code"}, {"refine": "exact"}, {"allow": np.arange(0, 3000, 7)}):
+        hits = collection.search(q, 10, binarizer=newer, **options)
+        alone = [index.search(one, 10, binarizer=newer, **options) for one in q]
+        np.testing.assert_array_equal(hits.ids, np.concatenate([one.ids for one in alone]))
+        np.testing.assert_array_equal(hits.scores, np.concatenate([one.scores for one in alone]))
+    assert recall(hits.ids, collection.search(queries, 10, **options).ids) > 0.5  # linear maps undo a turn
+    hits = collection.search(q[0], 2, binarizer=newer, with_payloads=True)
+    assert hits.payloads == [[{"row": i} for i in hits.ids[0].tolist()]]
+    own = collection.search(queries, 10, binarizer=bz)
+    np.testing.assert_array_equal(own.scores, collection.search(queries, 10).scores)
+    with pytest.raises(ValueError, match=r"want \(n, 80\)"):
+        collection.search(queries, 10, binarizer=newer)
+    stranger = bebr.train(vectors[:500], widths=[32], seed=0)
+    db.register_model(stranger)
+    with pytest.raises(bebr.IncompatibleModel, match=f"{stranger.digest}.*{bz.digest}"):
+        collection.search(queries, 10, binarizer=stranger)
+    assert len(collection.search(queries, 10).ids) == len(queries)
+
+
+def test_queries_with_an_encoder_and_dimensions_of_their_own(db, name, bz, queries):
+    """A model of pairs whose query side takes 80 dimensions where documents have 64."""
+    widened = np.eye(64, 80, dtype=np.float32)
+    tensors = bz.tensors | {"query_front.0.weight": widened, "query_front.0.bias": np.zeros(64, np.float32)}
+    two = bebr.Binarizer.from_tensors(tensors, bz.config | {"query_dim": 80, "query_front": {"skip": 0.0}})
+    collection = db.create_collection(name, two)
+    collection.upsert(range(50), queries)
+    q = np.hstack([queries, np.zeros((50, 16), np.float32)])
+    assert (collection.search(q, 1).ids[:, 0] == np.arange(50)).mean() > 0.9
+    assert collection.stats().model.query_dim == 80 and collection.stats().model.input_dim == 64
+    with pytest.raises(ValueError, match=r"want \(n, 80\)"):
+        collection.search(queries, 1)
 
 
 def test_fewer_rows_than_k(db, name, any_bz, vectors, queries):

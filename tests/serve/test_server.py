@@ -14,6 +14,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 import bebr
+from bebr.train.compatible import make_compatible
 from bebr.v1 import bebr_pb2 as pb
 from bebr.v1 import bebr_pb2_grpc as rpc
 
@@ -121,6 +122,17 @@ def test_queries_of_another_model_are_refused(client, bz, vectors):
     client.create_collection("taken-over", bebr.train(vectors, widths=[32], seed=0))
     with pytest.raises(bebr.IncompatibleModel, match=bz.digest):
         collection.search(vectors[:1])
+
+
+def test_a_newer_model_must_be_registered(client, bz, vectors):
+    plain = bebr.train(vectors, widths=[32], seed=1)
+    newer = make_compatible(plain, bz, vectors, vectors, epochs=0)
+    collection = client.create_collection("older", bz)
+    collection.upsert(range(100), vectors[:100])
+    with pytest.raises(bebr.IncompatibleModel, match="not registered"):
+        collection.search(vectors[:2], binarizer=newer)
+    client.register_model(newer)
+    assert collection.search(vectors[:2], binarizer=newer).ids[:, 0].tolist() == [0, 1]
 
 
 def test_waiting_searches_are_coalesced(client, server, bz, vectors, queries):
