@@ -341,7 +341,7 @@ class Binarizer(ModelConfig):
             if self._decoder is None
             else self._decoder.decode(np.ascontiguousarray(codes.planes))
         )
-        return np.asarray(vectors * codes.factors[:, :1], np.float32) if self.factor == "mul" else vectors
+        return np.asarray(vectors * self.factor_values(codes)[:, :1], np.float32) if self.factor == "mul" else vectors
 
     def code_space(self) -> tuple[Floats, Floats, float]:
         """What compares codes with each other: the diagonal of A^T A and A^T mu, float32[m], and <mu, mu>.

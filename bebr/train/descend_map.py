@@ -14,12 +14,13 @@ from bebr.train.closed_form import Progress
 from bebr.train.mapping import SHARES, Problem, Weights, similarity
 
 _BATCH, _STEPS = 1024, 48  # rows a step; steps an epoch, however many rows there are
-_RATE = 3e-3
+_RATE = 1e-2
 _LINEAR_SHARE = 0.5  # its rate: regression has brought it near already
 _UP = 0.1  # deviation of the first weights of the hidden layer; at 1 the first steps throw the ridge start away
 # Temperature of a row of similarities, in standard deviations: producers differ in how far their cosines spread.
 _SHARPNESS = 0.5
-_OWN = 0.5  # weight of the contrastive part; bebr/train/compatible.py has the figures of this, rate and epochs
+_LEVEL = 0.5  # weight of the part that keeps scores comparable
+_OWN = 4.0  # weight of the contrastive part; bebr/train/compatible.py has the figures of this, the rate and epochs
 
 
 class TorchMap(nn.Module):  # type: ignore[misc]
@@ -103,7 +104,8 @@ def descend(
 
 def _loss(problem: Problem, model: TorchMap, view: Floats, chosen: Ids, scale: Tensor) -> Tensor:
     """Cross-entropy between what the teachers hold for alike in the batch and the scores of mapped against frozen rows;
-    beside it the paper's contrastive form, the item itself on the frozen side as the positive of its mapped row.
+    beside it the paper's contrastive form, the item itself on the frozen side as the positive of its mapped row, and
+    what keeps scores comparable with the new model's own, so that hits of old and new codes merge.
 
     In the first part every other item is a negative as far as the teachers hold it for one: the new-new and old-old
     similarities say which, so that a neighbour is not pushed away.
@@ -116,13 +118,29 @@ def _loss(problem: Problem, model: TorchMap, view: Floats, chosen: Ids, scale: T
     itself = torch.eye(len(chosen), dtype=torch.bool)
     with torch.no_grad():
         vectors = [torch.from_numpy(teacher[chosen]) for teacher in problem.teachers]
-        alike = [_softmax(similarity(t, t, problem.metric), itself) for t in vectors]
+        own_scores, past_scores = (similarity(t, t, problem.metric) for t in vectors)
+        alike = [_softmax(s, itself) for s in (own_scores, past_scores)]
         target = SHARES[0] * alike[0] + SHARES[1] * alike[1]
         spread = _SHARPNESS * scores[~itself].std()
     logits = scores * scale.exp() / spread
     estimate = functional.log_softmax(logits.masked_fill(itself, -1e9), dim=1)
     own = functional.cross_entropy(logits, torch.arange(len(chosen)))
-    return -(target * estimate).sum(dim=1).mean() + _OWN * own
+    level = _unlike(_whole(scores, sides[0], problem.metric), _whole(own_scores, vectors[0], problem.metric), target)
+    return -(target * estimate).sum(dim=1).mean() + _OWN * own + _LEVEL * level
+
+
+def _unlike(scores: Tensor, own: Tensor, weight: Tensor) -> Tensor:
+    """1 - r^2 of scores and the new model's own, over all pairs of the batch, each as far as it is one of neighbours:
+    what the best line from the one to the other leaves of its variance, and so what calibration cannot mend."""
+    share = weight / weight.sum()
+    a, b = (s - (share * s).sum() for s in (scores, own))
+    spread = (share * a * a).sum() * (share * b * b).sum()
+    return 1 - (share * a * b).sum() ** 2 / spread.clamp_min(1e-30)
+
+
+def _whole(scores: Tensor, queries: Tensor, metric: str) -> Tensor:
+    """Of l2, scores with the query's own length: queries are compared here."""
+    return scores - (queries * queries).sum(1, keepdim=True) if metric == "l2" else scores
 
 
 def _softmax(similarities: Tensor, itself: Tensor) -> Tensor:

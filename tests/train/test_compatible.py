@@ -103,6 +103,7 @@ def test_gradient_follows_its_aim(monkeypatch: pytest.MonkeyPatch) -> None:
 
     for module in (mapping, descend_map):
         monkeypatch.setattr(module, "SHARES", (1.0, 0.0))
+    monkeypatch.setattr(descend_map, "_OWN", 0.0)
     lopsided = (OLD * np.linspace(0.2, 2, 48)).astype(np.float32)
     old, x, q = bebr.train(lopsided[:ITEMS], widths=(48, 48, 48, 48)), NEW[64][:ITEMS], NEW[64][ITEMS:]
     index, plain = bebr_index(old, lopsided[:ITEMS]), bebr.train(x, widths=(64, 64))
@@ -156,6 +157,23 @@ def test_scores_on_old_codes_merge_with_those_on_new(old: bebr.Binarizer, new: b
         slope, level = new.config["compatible"][old.digest]["calibration"][query]
         bare = kept.search_prepared(_bare(new.prepare_for(old, q, query)), 10).scores
         assert np.allclose(a.scores, slope * bare + level, atol=1e-5)
+
+
+@pytest.mark.parametrize("factor_bytes", [1, 2, 4])
+def test_old_codes_count_as_the_engine_scores_them(factor_bytes: int) -> None:
+    """The factor's value, not its byte: what maps and calibration learn from is what a search will see."""
+    old = bebr.train(OLD_X, widths=(48, 48, 32), factor_bytes=factor_bytes)
+    plain = bebr.train(NEW[64][:ITEMS], widths=(64, 64))
+    new = make_compatible(plain, old, NEW[64][:ITEMS], OLD_X, epochs=0)
+    index, q = bebr_index(old, OLD_X), NEW[64][ITEMS:]
+    bridged = new._map("bridge", old)(q)
+    bridged /= np.linalg.norm(bridged, axis=1, keepdims=True)
+    slope, level = new.config["compatible"][old.digest]["calibration"]["float"]
+    hits = index.search(q, 10, refine="exact", binarizer=new)
+    expected = np.take_along_axis(bridged @ old._scored(index.codes()[0]).T, hits.ids, axis=1)
+    np.testing.assert_allclose(hits.scores, slope * expected + level, atol=1e-4)
+    own = bebr_index(new, NEW[64][:ITEMS]).search(q, 10, refine="exact").scores
+    assert abs(hits.scores.mean() - own.mean()) < 0.15 * own.mean()
 
 
 @pytest.mark.parametrize("metric", ["ip", "l2"])
