@@ -62,10 +62,11 @@ def test_train_makes_the_model_that_python_makes(work: Path, vectors: np.ndarray
     model = bebr.Binarizer.load(work / "m.safetensors")
     assert model.digest == bebr.train(vectors, bytes_per_vector=24).digest
     result = done(
-        "train", work / "x.npy", "-o", tmp_path / "w.safetensors", "--widths", "32,16,8", "--metric", "ip", "--seed", 5
+        *("train", work / "x.npy", "-o", tmp_path / "w.safetensors", "--widths", "32,16,8", "--metric", "ip"),
+        *("--seed", 5, "--stage-factor"),
     )
     other = bebr.Binarizer.load(tmp_path / "w.safetensors")
-    assert other.widths == (32, 16, 8) and other.metric == "ip"
+    assert other.widths == (32, 16, 8) and other.metric == "ip" and other.stage_factor
     assert other.digest in result.stderr and result.stdout == ""
 
 

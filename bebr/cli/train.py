@@ -37,6 +37,9 @@ def run(
     ] = None,
     metric: Annotated[Metric, typer.Option(help="What a score means.")] = Metric.cosine,
     architecture: Annotated[Architecture, typer.Option(help="recurrent needs torch.")] = Architecture.linear,
+    stage_factor: Annotated[
+        bool, typer.Option("--stage-factor", help="A factor of the sign plane's own: fewer rows to complete.")
+    ] = False,
     seed: Seed = 0,
     column: Column = None,
     limit: Limit = None,
@@ -65,6 +68,7 @@ def run(
             target_recall=target_recall,
             metric=metric.value,
             architecture=architecture.value,
+            stage_factor=stage_factor,
             seed=seed,
             progress=report,
         )

@@ -40,6 +40,7 @@ def train(
     architecture: Architecture = "linear",
     pairs: tuple[ArrayLike, ArrayLike] | None = None,
     factor_bytes: int | None = None,
+    stage_factor: bool = False,
     compatible_with: Binarizer | None = None,
     old_vectors: ArrayLike | None = None,
     seed: int = 0,
@@ -63,12 +64,16 @@ def train(
     factor_bytes: bytes of the factor stored beside a code. None, with ``bytes_per_vector``: 1 or 2, whichever recalls
         more on held-out vectors at equal bytes in all (RECALL.md). None otherwise: 2. Either way 4 where fp16 does not
         hold the factors (inner product and l2 of vectors whose lengths differ by orders of magnitude).
+    stage_factor: whether the sign plane has a factor of its own, of as many bytes: a search then completes a third to a
+        half fewer rows after its first look (docs/binarizer.md), for a byte of the planes. For ``"linear"``.
     compatible_with, old_vectors: an older model and its producer's vectors float32[n, d_old] of the same items: row i
         of ``x`` and of ``old_vectors`` are one item. Queries of the new model then search codes of the old one
         (:func:`bebr.train.compatible.make_compatible`); the new model's own codes are what they would be without.
     progress: called with (stage, done, total).
     Raises ``ValueError``, which names the argument.
     """
+    if stage_factor and architecture != "linear":
+        raise ValueError(f"stage_factor is for architecture='linear': got {architecture!r}")
     if metric not in METRICS:
         raise ValueError(f"metric is {metric!r}: want one of {', '.join(METRICS)}")
     if architecture not in ("linear", "recurrent"):
@@ -78,7 +83,7 @@ def train(
         assert compatible_with is not None and old_vectors is not None
         named: dict[str, Any] = {"dims": dims, "bits": bits, "widths": widths, "pairs": pairs, "metric": metric}
         named |= {"bytes_per_vector": bytes_per_vector, "architecture": architecture, "factor_bytes": factor_bytes}
-        named |= {"target_recall": target_recall}
+        named |= {"target_recall": target_recall, "stage_factor": stage_factor}
         alone = train(x, seed=seed, progress=progress, **named, **options)
         return make_compatible(alone, compatible_with, x, old_vectors, seed=seed, progress=progress)
     if target_recall is not None:
@@ -98,15 +103,17 @@ def train(
     def sized(vectors: Floats) -> tuple[tuple[int, ...], int | None]:
         wanted = factor_bytes
         if wanted is None and bytes_per_vector is not None and architecture == "linear":
-            wanted = choose_factor_bytes(vectors, bytes_per_vector, metric, seed)
-        return choose_widths(vectors, bytes_per_vector, dims, bits, widths, wanted or FACTOR_BYTES), wanted
+            wanted = choose_factor_bytes(vectors, bytes_per_vector, metric, seed, stage_factor)
+        beside = (wanted or FACTOR_BYTES) * (2 if stage_factor else 1)
+        return choose_widths(vectors, bytes_per_vector, dims, bits, widths, beside), wanted
 
     if architecture == "linear":
         recipe = {name: options.pop(name) for name in ("rounds", "alpha", "tries") if name in options}
 
         def fit(vectors: Floats) -> Binarizer:
             chosen, wanted = sized(vectors)
-            return fit_linear(vectors, chosen, metric, seed, progress, factor_bytes=wanted, **recipe)
+            factors: dict[str, Any] = {"factor_bytes": wanted, "stage_factor": stage_factor}
+            return fit_linear(vectors, chosen, metric, seed, progress, **factors, **recipe)
 
         if pairs is None:
             if options:

@@ -36,18 +36,23 @@ def fit_linear(
     alpha: float = ALPHA,
     tries: int = TRIES,
     factor_bytes: int | None = None,
+    stage_factor: bool = False,
 ) -> Binarizer:
     """The default recipe on vectors float32[n, d], normalised already for cosine.
 
     rounds: of alternating least squares; 0 leaves the closed form. alpha: weight of strong directions (see
     bebr/train/alternating.py). tries: restarts of the descent that encodes a vector. ``config["heldout"]`` has
     recall@10 of the closed form and of the refined code, mean of ADC and SDC, on rows that neither saw; the better one
-    is returned. factor_bytes: see :func:`bebr.train.factors.fit_factors`.
+    is returned. factor_bytes: see :func:`bebr.train.factors.fit_factors`. stage_factor: the sign plane has its own.
     """
+    if stage_factor and len(widths) == 1:
+        raise ValueError("stage_factor is of a sign plane that others follow: these widths have one plane")
     for name, value in (("rounds", rounds), ("tries", tries)):
         if value < 0:
             raise ValueError(f"{name} is {value}: want at least 0")
     config: dict[str, Any] = {"architecture": "linear", "widths": widths, "metric": metric, "seed": seed}
+    if stage_factor:
+        config["stage_factor"] = True
     queries, kept = _split(x, seed)
     form = fit(kept, widths, seed, progress)
     if rounds == 0:

@@ -31,10 +31,13 @@ def test_a_first_look_that_sees_everything_needs_no_more_than_k() -> None:
 def test_all_looks_at_one_size() -> None:
     x = clustered(2000, 32)
     data = Dataset("tests", "cosine", "", x, x, clustered(30, 32, seed=9))
-    rows = {row.stage: row for row in progressive.measured(data, 12)}
-    assert len(rows) == 5
-    recalls = [row.recall for row in rows.values()]
+    rows = {row.stage: row for row in progressive.measured(data, 12, others=True)}
+    assert len(rows) == 6
+    recalls = [row.recall for row in rows.values() if row.stage != progressive.OWN]
     assert max(recalls) - min(recalls) < 0.02  # whole codes, by the engine's arithmetic and by floats
     assert rows["two planes, the code's factor"].share <= rows["sign plane, the code's factor"].share
-    product = rows["the product's search"]
-    assert 0 < product.share < 1 and product.completed == round(product.share * len(x))
+    shared, own = rows[progressive.SHARED], rows[progressive.OWN]
+    assert shared.size == own.size == 12 and shared.bits > own.bits
+    for product in (shared, own):
+        assert 0 < product.share < 1 and product.completed == round(product.share * len(x))
+    assert [row.stage for row in progressive.measured(data, 12)] == [progressive.SHARED, progressive.OWN]

@@ -99,6 +99,24 @@ def test_awkward_data(metric: str) -> None:
     assert (found == np.arange(60)).mean() > 0.9
 
 
+@pytest.mark.parametrize("metric", ["cosine", "ip", "l2"])
+def test_a_factor_of_the_sign_plane_counts_among_the_bytes_and_leaves_fewer_rows(
+    vectors: np.ndarray, metric: str
+) -> None:
+    shared, own = (
+        bebr.train(vectors, bytes_per_vector=12, metric=metric, rounds=4, stage_factor=with_one)
+        for with_one in (False, True)
+    )
+    assert (shared.factor_count, own.factor_count) == (1, 2)
+    assert shared.bytes_per_vector == own.bytes_per_vector == 12
+    assert sum(own.widths) == 8 * (12 - 2 * own.factor_bytes)
+    assert own.config["survivors"]["rows"] < shared.config["survivors"]["rows"]
+    index, exhaustive = bebr.FlatIndex(own), len(vectors)
+    index.add(vectors)
+    found, every = (index.search(vectors[:100], 10, refine=n).ids for n in (None, exhaustive))
+    assert np.mean([len(np.intersect1d(a, b)) for a, b in zip(found, every, strict=True)]) > 9.9
+
+
 def test_progress_is_told(vectors: np.ndarray) -> None:
     seen: list[tuple[str, int, int]] = []
     bebr.train(vectors[:600], widths=[16], rounds=3, progress=lambda *step: seen.append(step))
@@ -110,6 +128,10 @@ def test_relaxation_follows_the_bits() -> None:
 
 
 def test_bad_options_are_named(vectors: np.ndarray) -> None:
+    with pytest.raises(ValueError, match="stage_factor is of a sign plane that others follow"):
+        bebr.train(vectors, widths=[32], stage_factor=True)
+    with pytest.raises(ValueError, match="stage_factor is for architecture='linear'"):
+        bebr.train(vectors, widths=[32, 8], stage_factor=True, architecture="recurrent")
     with pytest.raises(ValueError, match="rounds is -1"):
         bebr.train(vectors, widths=[16], rounds=-1)
     with pytest.raises(ValueError, match="unknown option 'hidden'"):
