@@ -21,7 +21,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import Progress
 
-from benchmarks import ann_peers, ann_report, datasets, machine, output, sources
+from benchmarks import ann_peers, ann_report, datasets, machine, output
 from benchmarks.ann_results import Conditions, Figure, Results, Row
 from benchmarks.ann_worker import Built, Job, Refused, Worker, write
 
@@ -198,10 +198,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     failed = False
     judged: dict[str, Any] = {}
     for name in options.datasets:
-        try:
-            data = datasets.load(name)
-        except sources.MissingSource as error:
-            console.print(str(error))
+        data = datasets.load_or_say(name, console.print)
+        if data is None:
             failed = True
             continue
         if options.list:

@@ -27,7 +27,7 @@ from rich.progress import Progress, TaskID
 
 from benchmarks import encoders, output, sources
 
-__all__ = ["Dataset", "cache", "checksum", "embedded", "exact", "load", "names"]
+__all__ = ["Dataset", "cache", "checksum", "embedded", "exact", "load", "load_or_say", "names"]
 
 Floats = npt.NDArray[np.float32]
 Ids = npt.NDArray[np.int64]
@@ -136,6 +136,15 @@ def load(name: str, progress: Callable[[int, int], None] | None = None) -> Datas
         )
     sample = np.sort(generator.permutation(len(base))[:TRAIN])
     return Dataset(name, metric, found, base, base[sample], queries)
+
+
+def load_or_say(name: str, say: Callable[[str], object]) -> Dataset | None:
+    """The set called ``name``, or None once ``say`` was told why there is none."""
+    try:
+        return load(name)
+    except (KeyError, sources.MissingSource) as error:
+        say(str(error.args[0]))
+        return None
 
 
 def _rows(name: str, progress: Callable[[int, int], None] | None) -> tuple[Floats, str]:

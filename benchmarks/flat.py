@@ -24,7 +24,7 @@ from rich.table import Table
 
 import bebr
 from bebr.peers import Peer, available, missing, recall
-from benchmarks import datasets, machine, output, sources
+from benchmarks import datasets, machine, output
 from benchmarks.datasets import Floats, Ids
 
 BATCH = 256
@@ -224,10 +224,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     console = output.console()
     for line in missing():
         console.print(line)
-    try:
-        data = datasets.load(options.dataset)
-    except sources.MissingSource as error:
-        console.print(str(error))
+    data = datasets.load_or_say(options.dataset, console.print)
+    if data is None:
         return 1
     sizes = [int(size) for size in options.sizes.split(",")]
     refine = [int(count) for count in options.refine.split(",") if count]

@@ -17,7 +17,7 @@ from rich.table import Table
 
 import bebr
 from bebr.exact import hits
-from benchmarks import datasets, machine, output, sources
+from benchmarks import datasets, machine, output
 
 # What is promised: at most this much below and above the target. Below 0.9 a byte may be worth more than the window.
 BELOW, ABOVE = 0.01, 0.03
@@ -97,10 +97,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     table.add_column("inside")
     outcomes = []
     for name in options.datasets:
-        try:
-            data = datasets.load(name)
-        except (KeyError, sources.MissingSource) as error:
-            console.print(str(error.args[0]))
+        data = datasets.load_or_say(name, console.print)
+        if data is None:
             return 1
         found = check(some_rows(data, options.rows), options.target)
         outcomes.append(found)

@@ -23,7 +23,7 @@ import numpy as np
 import bebr
 from bebr.files import replacing
 from bebr.peers import Peer, available, missing, recall
-from benchmarks import datasets, machine, output, recall_report, sources
+from benchmarks import datasets, machine, output, recall_report
 
 SETS = ("wordnet", "debian", "debian-bge", "glove", "french", "openclipart", "fashion")
 BUDGETS = (24, 48, 52, 96, 100, 192, 196, 384)
@@ -220,14 +220,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     failed = False
     if options.only != "report":
         for name in names:
-            try:
-                data = reduced(datasets.load(name))
-            except (KeyError, sources.MissingSource) as error:
-                console.print(str(error.args[0]))
+            data = datasets.load_or_say(name, console.print)
+            if data is None:
                 failed = True
                 continue
             with machine.pinned(options.threads):
-                _run(data, budgets, options, record, console.print)
+                _run(reduced(data), budgets, options, record, console.print)
     report = recall_report.report(record.rows, names, budgets)
     text = recall_report.markdown(report, record.notes)
     print(text)
