@@ -27,7 +27,7 @@ from benchmarks import datasets, machine, output
 K, LOSS = 10, 0.002
 SHARED, OWN = "search: sign plane, the code's factor", "search: sign plane, a factor of its own"
 AIMS = {52: 0.002, 100: 0.004, 196: 0.008}  # share of the rows that the sign plane may leave, by bytes
-_STEP = 2**0.25  # between the counts that are tried
+_STEP = 2**0.125  # between the counts that are tried
 _BLOCK = 50  # queries at a time
 _FITTED = 20_000  # rows that a decoder of few planes is fitted to
 
