@@ -14,16 +14,23 @@ which is the weaker there; 100 bytes), label R@10 of new queries on old codes, A
   half new, half old                                 .809 / .789
   a quarter new, with the contrastive part (.5)      .821 / .809
 Then on 13,708 documents that neither the training nor benchmarks/compatible.py sees (60,000 texts to train on, 3,000
-queries; old queries .851 / .850), the first line being what that had come to:
-  10 epochs, rate .003, weight of the contrastive part .5      .754 / .739 (the default)
-  the same, weight 1.5 · sharper teachers (.35) · half new     .770 / .753 · .749 / .731 · .751 / .739
-  20 epochs · and weight 1.5                                   .785 / .766 · .795 / .776
-  20 epochs, rate .01, weight 1.5 · 3                          .796 / .781 · .800 / .783
-  10 epochs, rate .01, weight 3                                .780 / .763
-The neighbourhoods' own measure (config["compatible"]) was .368, .373, .394, .357, .480, .483, .478, .469, .398.
-Not taken yet: with 20 epochs, rate .01 and weight 1.5 new queries on old codes reach .752 / .741 in the benchmark (.909
-and .902 of old queries), but hits of old and new codes merged by calibrated scores fall from .710 to .414: one line no
-longer brings the two kinds of scores together. The calibration has to be found anew first.
+queries; old queries .850 / .850, new ones on new codes .786 / .772). New queries on old codes, and on a half of old
+codes and a half of new ones, merged by calibrated scores; beside them the neighbourhoods' own measure
+(config["compatible"]), which the ridge brings to .498:
+  10 epochs, rate .003, weights .5 of the contrastive part, 0 of levels     .797 / .783   .751 / .740   .545
+  the same, levels 1 · contrastive 1.5 and levels .5                        .788 / .773   .772 / .755   .543
+                                                                            .798 / .786   .772 / .760   .542
+  20 epochs, rate .01, contrastive 1.5, levels 0 · .3 · 1                   .804 / .793   .752 / .746   .545
+                                                                            .801 / .792   .773 / .761   .545
+                                                                            .796 / .785   .779 / .763   .543
+  10 epochs, rate .01, contrastive 4, levels .5 (the default)               .808 / .795   .773 / .765   .538
+  the same, contrastive 8, levels 1 · 20 epochs, contrastive 6, levels .6   .805 / .789   .774 / .764   .531
+                                                                            .808 / .800   .777 / .768   .537
+  half new · three quarters new (with contrastive 1.5, levels .5)           .791 / .776   .771 / .759   .522
+                                                                            .775 / .756   .762 / .751   .510
+Levels (descend_map._unlike) keep scores on old codes on one line with the new model's own, for all queries at once:
+without that part merging costs .03. The contrastive part moves an item's own code up at a small cost to its
+neighbours.
 """
 
 from __future__ import annotations

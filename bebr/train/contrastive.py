@@ -1,20 +1,19 @@
-"""The training loop of the float fronts: AdamW, cosine schedule, the best state on held-out pairs is kept."""
+"""The training loop of the float fronts; the best state on held-out pairs is kept."""
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from bebr.train.closed_form import Progress
 from bebr.train.front import Fronts
+from bebr.train.loop import Checkpoint, Loop
 from bebr.train.losses import distillation, hard_negatives, score_distillation
 from bebr.train.queue import MomentumQueue
 
-_CLIP = 5.0
 _NEIGHBOURS_TEMPERATURE = 0.1  # of self-distillation, as in the recurrent recipe
 
 
@@ -58,6 +57,7 @@ def tune(
     settings: Settings,
     generator: torch.Generator,
     progress: Progress,
+    checkpoint: Checkpoint | None = None,
 ) -> tuple[float, float]:
     """Train ``fronts``; afterwards they hold the best state by ``score``, the one before the first step included.
 
@@ -67,31 +67,17 @@ def tune(
     size = min(settings.batch, rows)
     steps = settings.epochs * (rows // size)
     optimizer = torch.optim.AdamW(fronts.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay)
-    annealing = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, max(steps, 1))
     queue = MomentumQueue(fronts, settings.queue) if settings.queue else None
-    first = best = score(fronts)
-    best_state = copy.deepcopy(fronts.state_dict())
-    for epoch in range(settings.epochs):
-        progress("pairs", epoch, settings.epochs)
-        fronts.train()
+    loop = Loop(fronts, optimizer, steps, lambda: score(fronts), generator, checkpoint, queue)
+    for _ in loop.epochs(settings.epochs, "pairs", progress):
         order = torch.randperm(rows, generator=generator).to(material.queries.device)
         for start in range(0, rows - size + 1, size):  # what is left over waits for the next epoch's order
             chosen = order[start : start + size]
-            optimizer.zero_grad()
-            _loss(fronts, material, chosen, settings, queue, generator).backward()
-            nn.utils.clip_grad_norm_(fronts.parameters(), _CLIP)
-            optimizer.step()
-            annealing.step()
+            loop.step(_loss(fronts, material, chosen, settings, queue, generator))
             if queue is not None:
                 groups = material.groups[chosen]
                 queue.push(fronts, material.queries[chosen], material.documents[chosen], groups)
-        reached = score(fronts)
-        if reached > best:
-            best, best_state = reached, copy.deepcopy(fronts.state_dict())
-    fronts.load_state_dict(best_state)
-    fronts.eval()
-    progress("pairs", settings.epochs, settings.epochs)
-    return first, best
+    return loop.first, loop.best
 
 
 def _loss(

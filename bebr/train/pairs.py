@@ -10,6 +10,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -23,6 +24,7 @@ from bebr.train.contrastive import Material, Settings, tune
 from bebr.train.front import Front, Fronts, aligned
 from bebr.train.groups import joined, split
 from bebr.train.heldout import HeldOut
+from bebr.train.loop import Checkpoint
 
 Fit = Callable[[Floats], Binarizer]
 
@@ -56,6 +58,7 @@ def train_pairs(
     score_weight: float = 1.0,
     score_temperature: float = 1.0,
     device: str = "cpu",
+    checkpoint: str | Path | None = None,
     seed: int = 0,
     progress: Progress | None = None,
 ) -> Binarizer:
@@ -76,6 +79,8 @@ def train_pairs(
     queue: batches of a momentum copy's vectors that serve as more negatives; 0: the batch's own only.
     distill: weight of keeping the float neighbourhoods of ``x``; None: 1 with under 500 training pairs, else 0.
     device: where torch trains the front: ``"cpu"``, ``"cuda"``.
+    checkpoint: a file that is written after every epoch of the front; a run of the same data and settings that finds it
+        goes on from there, to the same bits. It stays when training is done.
 
     A tenth of the pairs is held out (at most 1,000; a fifth of under 1,000; pairs that share a row stay together). It
     says which epoch's front is the best, and whether the tuned binarizer is better than one without a front. The better
@@ -119,7 +124,9 @@ def train_pairs(
         material = replace(material, candidates=tensor(rows[kept]), scores=tensor(judged[kept]), pool=tensor(looked_up))
     report = progress or (lambda stage, done, total: None)
     generator = torch.Generator().manual_seed(seed)
-    first, best = tune(fronts, material, heldout.front_recall, settings, generator, report)
+    settled = (x, queries, documents, groups, *(teacher or ()), settings, hidden, two_encoders, device, seed)
+    kept_in = None if checkpoint is None else Checkpoint(checkpoint, *settled)
+    first, best = tune(fronts, material, heldout.front_recall, settings, generator, report, kept_in)
     moved = fronts.documents.evaluated(tensor(x)).cpu().numpy()
     return _better(x, moved, fronts.cpu(), fit, heldout.code_recall, {"start": first, "end": best})
 

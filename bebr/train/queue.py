@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections import deque
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -39,3 +40,12 @@ class MomentumQueue:
                 mine.copy_(theirs)
             left, right = self._copy(queries, documents)
             self._held.append(Keys(left, right, groups))
+
+    def state_dict(self) -> dict[str, Any]:
+        """The copy and what is queued, tensors only."""
+        return {"copy": self._copy.state_dict(), "held": [list(keys) for keys in self._held]}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self._copy.load_state_dict(state["copy"])
+        device = next(self._copy.parameters()).device
+        self._held.extend(Keys(*(part.to(device) for part in keys)) for keys in state["held"])

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -20,6 +21,7 @@ from bebr.train.fitting import finish
 from bebr.train.grid import signs
 from bebr.train.groups import joined, split
 from bebr.train.heldout import neighbour_recall, pair_recall
+from bebr.train.loop import Checkpoint
 from bebr.train.model import RecurrentNetwork
 from bebr.train.start import ClosedFormCode, start_from_closed_form
 from bebr.train.trainer import Decoded, Pairs, Schedule, train_network, with_decoder
@@ -49,6 +51,7 @@ def train_recurrent(
     seed: int = 0,
     progress: Progress | None = None,
     factor_bytes: int | None = None,
+    checkpoint: str | Path | None = None,
 ) -> Binarizer:
     """Train on embeddings alone, or on pairs, and export with BatchNorm folded in.
 
@@ -61,6 +64,8 @@ def train_recurrent(
     init: ``"closed_form"`` or ``"random"`` (Xavier).
     epochs, batch: passes over the data, rows a step.
     factor_bytes: as in :func:`bebr.train`, but None is 2, or 4 where fp16 does not hold the factors.
+    checkpoint: a file that is written after every epoch; a run of the same data and settings that finds it goes on from
+        there, to the same bits. It stays when training is done.
     learning_rate: relative to the size of each layer's weights; None: .02 from the closed form (.005 with
         hidden layers), .1 at random.
 
@@ -102,7 +107,10 @@ def train_recurrent(
     model = with_decoder(network, torch.from_numpy(training[:_FITTED]))
     schedule = Schedule(epochs, batch, rate, weight_decay)
     generator = torch.Generator().manual_seed(seed)
-    first, best = train_network(model, torch.from_numpy(training), training_pairs, score, schedule, generator, report)
+    settled = (vectors, *(sides or ()), tuple(widths), metric, hidden, blocks, init, schedule, seed)
+    kept_in = None if checkpoint is None else Checkpoint(checkpoint, *settled)
+    rows = torch.from_numpy(training)
+    first, best = train_network(model, rows, training_pairs, score, schedule, generator, report, kept_in)
     if best < plain:
         warnings.warn(
             f"held-out recall {best:.3f}, the closed form's {plain:.3f}: architecture='linear' does better here",

@@ -1,10 +1,7 @@
-"""The training loop of the recurrent network: AdamW, cosine schedule, gradient clipping, the best state on held-out
-data is kept.
-"""
+"""The training loop of the recurrent network; the best state on held-out data is kept."""
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -16,9 +13,9 @@ from torch.nn import functional
 
 from bebr.arrays import Floats
 from bebr.train.closed_form import Progress, ridge
+from bebr.train.loop import Checkpoint, Loop
 from bebr.train.losses import distillation, hard_negatives
 
-_CLIP = 5.0
 _PAIR_TEMPERATURE, _DISTILLATION_TEMPERATURE = 0.05, 0.1
 
 
@@ -83,6 +80,7 @@ def train_network(
     schedule: Schedule,
     generator: torch.Generator,
     progress: Progress,
+    checkpoint: Checkpoint | None = None,
 ) -> tuple[float, float]:
     """Train ``model`` on embeddings ``x`` [n, d] by distillation, or on ``pairs``; afterwards it holds the best state
     by ``score``.
@@ -94,25 +92,11 @@ def train_network(
     rows = len(x) if pairs is None else len(pairs.queries)
     per_step = min(schedule.batch if pairs is None else schedule.batch // 2, rows)
     steps = schedule.epochs * (rows // per_step)
-    annealing = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, max(steps, 1))
-    first = best = score(model)
-    best_state = copy.deepcopy(model.state_dict())
-    for epoch in range(schedule.epochs):
-        progress("recurrent", epoch, schedule.epochs)
-        model.train()
+    loop = Loop(model, optimizer, steps, lambda: score(model), generator, checkpoint)
+    for _ in loop.epochs(schedule.epochs, "recurrent", progress):
         for chosen in _batches(rows, per_step, generator):
-            optimizer.zero_grad()
-            _loss(model, x, pairs, chosen).backward()
-            nn.utils.clip_grad_norm_(model.parameters(), _CLIP)
-            optimizer.step()
-            annealing.step()
-        reached = score(model)
-        if reached > best:
-            best, best_state = reached, copy.deepcopy(model.state_dict())
-    model.load_state_dict(best_state)
-    model.eval()
-    progress("recurrent", schedule.epochs, schedule.epochs)
-    return first, best
+            loop.step(_loss(model, x, pairs, chosen))
+    return loop.first, loop.best
 
 
 def parameter_groups(model: Decoded, schedule: Schedule) -> list[dict[str, Any]]:
