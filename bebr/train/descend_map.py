@@ -11,6 +11,7 @@ from torch.nn import functional
 
 from bebr.arrays import Floats, Ids
 from bebr.train.closed_form import Progress
+from bebr.train.loop import Loop
 from bebr.train.mapping import SHARES, Problem, Weights, similarity
 
 _BATCH, _STEPS = 1024, 48  # rows a step; steps an epoch, however many rows there are
@@ -82,24 +83,13 @@ def descend(
         ],
         weight_decay=1e-2,
     )
-    annealing = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs * _STEPS)
-    best = start
-    for epoch in range(epochs):
-        progress(f"compatible {problem.name}", epoch, epochs)
+    loop = Loop(model, optimizer, epochs * _STEPS, lambda: score(model.weights()), generator)
+    for _ in loop.epochs(epochs, f"compatible {problem.name}", progress):
         for step in range(_STEPS):
             chosen = rows[torch.randperm(len(rows), generator=generator)[:size]].numpy()
             view = problem.inputs[step % len(problem.inputs)]
-            optimizer.zero_grad()
-            _loss(problem, model, view, chosen, scale).backward()
-            nn.utils.clip_grad_norm_(model.parameters(), 5.0)
-            optimizer.step()
-            annealing.step()
-        found = model.weights()
-        now = score(found)
-        if now > reached:
-            best, reached = found, now
-    progress(f"compatible {problem.name}", epochs, epochs)
-    return best, reached
+            loop.step(_loss(problem, model, view, chosen, scale))
+    return (model.weights(), loop.best) if loop.best > reached else (start, reached)
 
 
 def _loss(problem: Problem, model: TorchMap, view: Floats, chosen: Ids, scale: Tensor) -> Tensor:
