@@ -44,6 +44,25 @@ def test_queries_are_held_out_and_the_sample_is_from_the_base(texts):
     assert data.base.dtype == data.queries.dtype == data.train.dtype == np.float32
 
 
+@pytest.mark.parametrize("metric", ["cosine", "ip", "l2"])
+def test_recall_counts_rows_as_good_as_the_last_and_each_once(metric, monkeypatch, tmp_path):
+    monkeypatch.setenv("BEBR_DATA", str(tmp_path))
+    x = np.random.default_rng(0).standard_normal((40, 8)).astype(np.float32)
+    base = np.concatenate([x, x])  # every row twice
+    data = datasets.Dataset("tests", metric, "", base, base, x[:5] + 0.1)
+    best = data.truth(3)  # both copies of the best, the first of the second best
+    assert data.recall(best) == 1
+    other = best.copy()
+    other[:, 2] = (best[:, 2] + 40) % 80
+    assert data.recall(other) == data.recall(other[:, ::-1]) == 1
+    other[:, 0] = other[:, 1]
+    assert data.recall(other) == pytest.approx(2 / 3)
+    other[:, 0] = -1
+    assert data.recall(other) == pytest.approx(2 / 3)
+    worst = datasets.exact(base, -data.queries, 3, metric) if metric != "l2" else best * 0 + 79
+    assert data.recall(worst) < 0.5
+
+
 def test_a_second_load_is_the_same_and_embeds_nothing(texts):
     first, second = datasets.load("wordnet"), datasets.load("wordnet")
     assert Counting.calls == 1
