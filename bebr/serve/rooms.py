@@ -21,14 +21,10 @@ T = TypeVar("T")
 
 
 class Room:
-    """One collection being served.
-
-    ``newer``: models whose queries may search its codes, by digest; each is read once.
-    """
+    """One collection being served."""
 
     def __init__(self, collection: Collection, readers: Executor, writers: Executor) -> None:
         self.collection = collection
-        self.newer: dict[str, Binarizer] = {}
         self.batcher = Batcher(self.search, readers)
         self._writers = writers
         self._lane = asyncio.Lock()
@@ -50,6 +46,7 @@ class Rooms:
     def __init__(self, db: Database) -> None:
         self.db = db
         self._rooms: dict[str, Room] = {}
+        self._models: dict[str, Binarizer] = {}  # those that queries named, by digest
         self._readers = ThreadPoolExecutor(max(4, os.cpu_count() or 1), "bebr-read")
         self._writers = ThreadPoolExecutor(4, "bebr-write")
 
@@ -69,25 +66,21 @@ class Rooms:
 
     async def query_model(self, room: Room, digest: str) -> Binarizer | None:
         """The model ``digest`` of queries to a collection; None where it is the collection's own. ``IncompatibleModel``
-        if it is not registered, or was not trained compatible with the collection's."""
-        own = room.collection.binarizer
-        if digest == own.digest:
+        if it is not registered; whether it was trained compatible, the search finds out."""
+        own = room.collection.binarizer.digest
+        if digest == own:
             return None
-        if digest not in room.newer:
-            wanted = f"collection {room.collection.name!r} has model {own.digest}"
+        if digest not in self._models:
             try:
                 model = await self.read(lambda: self.db.model(digest))
             except KeyError as error:
                 raise IncompatibleModel(
-                    f"the queries are for model {digest}, which is not registered; {wanted}: embed the queries with "
-                    "the producer of that model, or register one that was trained compatible with it"
+                    f"the queries are for model {digest}, which is not registered; collection {room.collection.name!r} "
+                    f"has model {own}: embed the queries with the producer of that model, or register one that was "
+                    "trained compatible with it"
                 ) from error
-            if own.digest not in model.compatible_with:
-                raise IncompatibleModel(
-                    f"the queries are for model {digest}, which was not trained compatible with {own.digest}; {wanted}"
-                )
-            room.newer.setdefault(digest, model)
-        return room.newer[digest]
+            self._models.setdefault(digest, model)  # another call may have come first
+        return self._models[digest]
 
     def close(self) -> None:
         """Waits for the work in progress."""

@@ -64,8 +64,8 @@ def train(
     factor_bytes: bytes of the factor stored beside a code. None, with ``bytes_per_vector``: 1 or 2, whichever recalls
         more on held-out vectors at equal bytes in all (RECALL.md). None otherwise: 2. Either way 4 where fp16 does not
         hold the factors (inner product and l2 of vectors whose lengths differ by orders of magnitude).
-    stage_factor: whether the sign plane has a factor of its own, of as many bytes: a search then completes a third to a
-        half fewer rows after its first look (docs/binarizer.md), for a byte of the planes. For ``"linear"``.
+    stage_factor: whether the sign plane has a factor of its own, of as many bytes, taken from the planes: a search then
+        completes a tenth to two thirds fewer rows after its first look (docs/binarizer.md). For ``"linear"``.
     compatible_with, old_vectors: an older model and its producer's vectors float32[n, d_old] of the same items: row i
         of ``x`` and of ``old_vectors`` are one item. Queries of the new model then search codes of the old one
         (:func:`bebr.train.compatible.make_compatible`); the new model's own codes are what they would be without.
@@ -112,8 +112,9 @@ def train(
 
         def fit(vectors: Floats) -> Binarizer:
             chosen, wanted = sized(vectors)
-            factors: dict[str, Any] = {"factor_bytes": wanted, "stage_factor": stage_factor}
-            return fit_linear(vectors, chosen, metric, seed, progress, **factors, **recipe)
+            return fit_linear(
+                vectors, chosen, metric, seed, progress, factor_bytes=wanted, stage_factor=stage_factor, **recipe
+            )
 
         if pairs is None:
             if options:

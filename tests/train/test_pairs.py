@@ -20,13 +20,7 @@ from bebr.train.queue import MomentumQueue  # noqa: E402
 Pair = tuple[np.ndarray, np.ndarray]
 
 
-@pytest.fixture(autouse=True)
-def one_thread() -> Any:
-    """Two runs must agree to the bit, whatever the machine."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_torch_thread")
 
 
 def views(n: int, seed: int = 0, query_dim: int = 32) -> Pair:

@@ -17,14 +17,7 @@ from bebr.train.losses import distillation, hard_negatives  # noqa: E402
 from bebr.train.model import RecurrentNetwork, sign  # noqa: E402
 from bebr.train.start import ClosedFormCode, start_from_closed_form  # noqa: E402
 
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Any:
-    """Two runs must agree to the bit, whatever the machine."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_torch_thread")
 
 
 def train(x: np.ndarray, **options: Any) -> bebr.Binarizer:
