@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/installed
-SOURCES := CMakeLists.txt pyproject.toml $(wildcard csrc/*.cpp csrc/*/*.cpp csrc/*/*.h proto/bebr/v1/*.proto)
+SOURCES := CMakeLists.txt pyproject.toml $(wildcard csrc/*/*.cpp csrc/*/*.h csrc/*/*/*.cpp csrc/*/*/*.h proto/bebr/v1/*.proto)
 
 .PHONY: demo demo-images test lint types unit sanitize tsan bench format build clean
 

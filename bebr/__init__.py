@@ -18,13 +18,11 @@ __path__ = extend_path(__path__, __name__)
 
 from bebr import _core
 from bebr.binarizer import Binarizer
+from bebr.binarizer.codes import Codes
 from bebr.bulk import build
-from bebr.codes import Codes
 from bebr.errors import CorruptFile, Error, IncompatibleModel, LimitExceeded
 from bebr.index import FlatIndex, Hits, HNSWIndex, Index, IVFIndex, MaxSimIndex, open_index
-
-# `train` is the function, not the package of the same name: this must follow the package's first import.
-from bebr.train import plan, train
+from bebr.training import plan, train
 
 if TYPE_CHECKING:
     from pathlib import Path

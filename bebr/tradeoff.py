@@ -21,18 +21,18 @@ from numpy.typing import ArrayLike
 
 import bebr
 from bebr.arrays import Floats, Ids, as_vectors
-from bebr.codes import Query
+from bebr.binarizer.codes import Query
 from bebr.exact import exact
 from bebr.files import replacing
-from bebr.train import train
-from bebr.train.rehearsal import Predicted, Rehearsal, fewest
+from bebr.training import train
+from bebr.training.planning.holdout import Predicted, Rehearsal, fewest
 
 if TYPE_CHECKING:
     from bebr.peers import Peer
 
 BYTES = (24, 52, 100, 196)
-# Rounds of training, a fifth of the default: it costs within .003 (bebr/train/rehearsal.py), and thirty models
-# come in a minute or two.
+# Rounds of training, a fifth of the default: it costs within .003 (bebr/training/planning/holdout.py), and thirty
+# models come in a minute or two.
 ROUNDS = 8
 UNIFORM_PLANES = (1, 2, 4)
 QUERIES: tuple[Literal["float", "code"], ...] = ("float", "code")

@@ -22,9 +22,9 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 import bebr
+from bebr.collection.protocol import CollectionLike
 from bebr.peers import recall
 from bebr.plot import draw_tradeoff
-from bebr.store.interface import CollectionLike
 from bebr.tradeoff import sweep
 from benchmarks import datasets, output, sources
 from benchmarks.datasets import Floats

@@ -21,7 +21,7 @@ import bebr
 from bebr import _core
 from bebr.arrays import normalized
 from bebr.exact import hits
-from bebr.train.closed_form import ridge
+from bebr.training.linear.closed_form import ridge
 from benchmarks import datasets, machine, output
 
 K, LOSS = 10, 0.002

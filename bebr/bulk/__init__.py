@@ -26,8 +26,8 @@ from bebr.index import IVFIndex, open_index
 from bebr.index.base import row_format
 from bebr.index.kmeans import kmeans
 from bebr.index.raw import RawType, raw_bytes
-from bebr.train import train
-from bebr.train.closed_form import Progress
+from bebr.training import train
+from bebr.training.linear.closed_form import Progress
 from bebr.vectors import Blocks, VectorStream, check_output, stream
 
 __all__ = ["build", "parse_size"]

@@ -14,7 +14,7 @@ from bebr import _core
 from bebr.arrays import Floats, Ids
 from bebr.binarizer import Binarizer
 from bebr.bulk.work import Work
-from bebr.train.closed_form import Progress
+from bebr.training.linear.closed_form import Progress
 from bebr.vectors import VectorStream
 
 _PIECES = 256  # of a sample, spread evenly over the source

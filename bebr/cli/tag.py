@@ -98,9 +98,9 @@ def run(
     A run that was ended goes on at the answers that --record kept. The output appears when it is whole.
     """
     import bebr
-    from bebr.cli.clues import open_clues
     from bebr.cli.progress import progress, say
     from bebr.cli.tagged import TagWriter
+    from bebr.cli.text_fields import open_clues
     from bebr.models.taggpt import Coded, Exact, GenerativeTagger, Replay, SelectiveTagger, Vocabulary, build
     from bebr.vectors import check_output
 

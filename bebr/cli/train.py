@@ -47,7 +47,7 @@ def run(
 ) -> None:
     """Train a binarizer on vectors and write it to a .safetensors file."""
     from bebr.cli.progress import progress, say
-    from bebr.train import train
+    from bebr.training import train
     from bebr.vectors import check_output, read_vectors
 
     check_output(output, ".safetensors")

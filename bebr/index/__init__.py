@@ -4,7 +4,7 @@ walk through a graph (HNSWIndex)."""
 from bebr.index.base import Hits, Index, RangeHits, check_k
 from bebr.index.files import open_index
 from bebr.index.flat import FlatIndex, Refine
-from bebr.index.hnsw import HNSWIndex
+from bebr.index.graph import HNSWIndex
 from bebr.index.ivf import IVFIndex, Margin
 from bebr.index.maxsim import MaxSimIndex
 

@@ -14,8 +14,8 @@ from numpy.typing import ArrayLike, NDArray
 from bebr import _core
 from bebr.arrays import Floats, Ids, as_ids, as_vectors
 from bebr.binarizer import Binarizer
-from bebr.codes import Codes, PreparedQueries
-from bebr.factors import ByteCode
+from bebr.binarizer.codes import Codes, PreparedQueries
+from bebr.binarizer.factors import ByteCode
 from bebr.index.raw import RawType, RawVectors, check_rescore, default_candidates
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from bebr.arrays import Ids
-from bebr.codes import PreparedQueries
+from bebr.binarizer.codes import PreparedQueries
 from bebr.exact import hits
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from bebr.binarizer import Binarizer
 from bebr.errors import CorruptFile
 from bebr.index.base import Index
 from bebr.index.flat import FlatIndex
-from bebr.index.hnsw import HNSWIndex
+from bebr.index.graph import HNSWIndex
 from bebr.index.ivf import IVFIndex
 from bebr.index.raw import RawVectors
 

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 from bebr import _core
 from bebr.arrays import Floats, Ids, as_ids
 from bebr.binarizer import Binarizer
-from bebr.codes import Codes, PreparedQueries, Query
+from bebr.binarizer.codes import Codes, PreparedQueries, Query
 from bebr.index.base import Hits, Index, RangeHits, row_format
 from bebr.index.raw import RawType, RawVectors
 

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 from bebr import _core
 from bebr.arrays import Floats, Ids, as_ids
 from bebr.binarizer import Binarizer
-from bebr.codes import Codes, PreparedQueries, Query
+from bebr.binarizer.codes import Codes, PreparedQueries, Query
 from bebr.errors import CorruptFile
 from bebr.index.base import Hits, Index, RangeHits, check_integer, check_k, row_format
 from bebr.index.calibration import calibrated

@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from bebr.arrays import Floats, Ids, as_ids, as_vectors
 from bebr.binarizer import Binarizer
-from bebr.codes import Codes, Query
+from bebr.binarizer.codes import Codes, Query
 from bebr.errors import CorruptFile
 from bebr.index.base import Hits, Index, check_integer, check_k
 from bebr.index.files import open_index

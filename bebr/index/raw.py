@@ -1,6 +1,7 @@
 """Raw vectors beside an index of codes: the few best by code get exact scores.
 
-They are what :meth:`bebr.Binarizer.vectors` gives, in float16 or int8 (csrc/index/raw.h), and lie in the index's file.
+They are what :meth:`bebr.Binarizer.vectors` gives, in float16 or int8 (csrc/index/raw/raw.h), and lie in the index's
+file.
 """
 
 from __future__ import annotations

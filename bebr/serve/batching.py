@@ -17,9 +17,9 @@ import numpy as np
 
 from bebr.arrays import Floats
 from bebr.binarizer import Binarizer
-from bebr.codes import Query
+from bebr.binarizer.codes import Query
+from bebr.collection.protocol import BatchingStats
 from bebr.index import Hits, Refine
-from bebr.store.interface import BatchingStats
 
 # Queries of one kernel call. More do not make a query cheaper, and each would wait longer.
 MAX_BATCH = 256

@@ -11,12 +11,12 @@ import numpy as np
 
 from bebr.arrays import Floats
 from bebr.binarizer import Binarizer
+from bebr.collection.checks import check_name
+from bebr.collection.protocol import ModelInfo
 from bebr.serve import convert
 from bebr.serve.items import Item, embed_requests
 from bebr.serve.remote import RemoteCollection, Wire
 from bebr.serve.status import error_of
-from bebr.store.checks import check_name
-from bebr.store.interface import ModelInfo
 from bebr.v1 import bebr_pb2 as pb
 from bebr.v1 import bebr_pb2_grpc as rpc
 

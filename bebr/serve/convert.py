@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bebr.arrays import Floats, Ids
-from bebr.codes import Query
+from bebr.binarizer.codes import Query
+from bebr.collection.protocol import ModelInfo
 from bebr.index import Hits, Refine
-from bebr.store.interface import ModelInfo
 from bebr.v1 import bebr_pb2 as pb
 
 METRICS = {"cosine": pb.METRIC_COSINE, "ip": pb.METRIC_IP, "l2": pb.METRIC_L2}

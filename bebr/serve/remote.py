@@ -11,12 +11,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from bebr.binarizer import Binarizer
-from bebr.codes import Query
+from bebr.binarizer.codes import Query
+from bebr.collection.checks import check_ids, check_query, check_rows, load_payload
+from bebr.collection.protocol import BatchingStats, CollectionHits, CollectionStats, ModelInfo, Payload
 from bebr.errors import LimitExceeded
 from bebr.index import Hits, Refine
 from bebr.serve import convert
-from bebr.store.checks import check_ids, check_query, check_rows, load_payload
-from bebr.store.interface import BatchingStats, CollectionHits, CollectionStats, ModelInfo, Payload
 from bebr.v1 import bebr_pb2 as pb
 from bebr.v1 import bebr_pb2_grpc as rpc
 

@@ -17,7 +17,7 @@ import bebr
 from bebr.errors import Error
 from bebr.serve.limits import Limits
 from bebr.serve.producing import Producer, Producing
-from bebr.serve.rooms import Rooms
+from bebr.serve.registry import Rooms
 from bebr.serve.servicer import Admin, Collections, Models, Points
 from bebr.store.database import Database
 from bebr.v1 import bebr_pb2 as pb

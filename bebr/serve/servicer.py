@@ -13,13 +13,13 @@ import grpc
 import bebr
 from bebr.arrays import Floats, Ids
 from bebr.binarizer import Binarizer
+from bebr.collection.checks import check_ids, check_query, check_rows, load_payload
+from bebr.collection.protocol import ModelInfo
 from bebr.serve import convert
 from bebr.serve.batching import MAX_BATCH, Answer, Key
 from bebr.serve.limits import Limits
-from bebr.serve.rooms import Room, Rooms
+from bebr.serve.registry import Room, Rooms
 from bebr.serve.status import status_of
-from bebr.store.checks import check_ids, check_query, check_rows, load_payload
-from bebr.store.interface import ModelInfo
 from bebr.v1 import bebr_pb2 as pb
 from bebr.v1 import bebr_pb2_grpc as rpc
 

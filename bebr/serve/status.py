@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import grpc
 
+from bebr.collection.protocol import AlreadyExists
 from bebr.errors import CorruptFile, IncompatibleModel, LimitExceeded
-from bebr.store.interface import AlreadyExists
 
 # First match wins: subclasses before their bases.
 _TABLE: tuple[tuple[type[Exception], grpc.StatusCode], ...] = (

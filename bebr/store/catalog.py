@@ -15,9 +15,9 @@ import sqlalchemy as sa
 from numpy.typing import NDArray
 from sqlalchemy.exc import DatabaseError, IntegrityError, OperationalError
 
+from bebr.collection.protocol import AlreadyExists
 from bebr.errors import CorruptFile, LimitExceeded
 from bebr.store import schema as t
-from bebr.store.interface import AlreadyExists
 
 # An upsert is one transaction, but no blob of it gets near SQLite's limit of 1 GB: rows are stored in pieces of this
 # many.

@@ -13,11 +13,11 @@ from numpy.typing import ArrayLike, NDArray
 
 from bebr.arrays import Floats, Ids
 from bebr.binarizer import Binarizer
-from bebr.codes import Codes, Query
+from bebr.binarizer.codes import Codes, Query
+from bebr.collection.checks import check_ids, check_query, check_rows, load_payload
+from bebr.collection.protocol import CollectionHits, CollectionStats, ModelInfo, Payload
 from bebr.index import FlatIndex, Refine
 from bebr.store.catalog import Catalog, CollectionRow
-from bebr.store.checks import check_ids, check_query, check_rows, load_payload
-from bebr.store.interface import CollectionHits, CollectionStats, ModelInfo, Payload
 from bebr.store.locking import ReadWriteLock
 from bebr.store.merge import merge_hits, segments_to_rewrite
 from bebr.store.segment import Segment, Tail, write_segment

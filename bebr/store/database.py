@@ -10,10 +10,10 @@ from typing import Any
 
 import bebr
 from bebr.binarizer import Binarizer
+from bebr.collection.checks import check_name
+from bebr.collection.protocol import ModelInfo
 from bebr.store.catalog import Catalog
-from bebr.store.checks import check_name
 from bebr.store.collection import SEAL_ROWS, Collection
-from bebr.store.interface import ModelInfo
 from bebr.store.locking import DirectoryLock
 from bebr.store.segment import SUFFIX
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from bebr.store.interface import DatabaseLocked
+from bebr.collection.protocol import DatabaseLocked
 
 
 class ReadWriteLock:

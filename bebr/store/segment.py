@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bebr.binarizer import Binarizer
-from bebr.codes import Codes
+from bebr.binarizer.codes import Codes
 from bebr.errors import CorruptFile, IncompatibleModel
 from bebr.index import FlatIndex, open_index
 from bebr.store.catalog import SegmentRow

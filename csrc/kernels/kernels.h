@@ -132,7 +132,7 @@ struct Kernels {
   void (*dot_int8)(const int8_t* a, const int8_t* data, size_t dims, const uint32_t* rows, size_t count,
                    int32_t* out) noexcept;
 
-  // Rows kept beside the codes, row i at data + rows[i] * stride (index/raw.h): `dim` entries of fp16, or of int8
+  // Rows kept beside the codes, row i at data + rows[i] * stride (index/raw/raw.h): `dim` entries of fp16, or of int8
   // within -127 to 127. Rows further on are asked for from memory ahead. raw_dot_f16: out[i] = <q, row i>; raw_l2_f16:
   // out[i] = ||q - row i||^2. Float: compared with float64 to twice scalar's error, not to the bit.
   void (*raw_dot_f16)(const float* q, uint32_t dim, const uint8_t* data, size_t stride, const uint32_t* rows,

@@ -50,7 +50,9 @@ def test_broken_names_what_fails() -> None:
 
 def test_matrix_of_one_producer_seen_twice(monkeypatch: pytest.MonkeyPatch) -> None:
     """Old and new are the same up to a turn, so every crossing must find about what the old finds."""
-    descend_map = pytest.importorskip("bebr.train.descend_map", reason="the gradient part of a map needs torch")
+    descend_map = pytest.importorskip(
+        "bebr.training.compat.descend_map", reason="the gradient part of a map needs torch"
+    )
     monkeypatch.setattr(descend_map, "_STEPS", 2)
     x = clustered(1100, 32)
     y = x @ np.linalg.qr(np.random.default_rng(0).standard_normal((32, 32)))[0].astype(np.float32)

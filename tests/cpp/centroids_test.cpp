@@ -1,5 +1,5 @@
 // Many centroids are looked at through groups: nearly always the nearest, always in order, never one twice.
-#include "index/centroids.h"
+#include "index/ivf/centroids.h"
 
 #include <algorithm>
 #include <set>

@@ -12,8 +12,8 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "check.h"
-#include "index/graph.h"
-#include "index/ivf.h"
+#include "index/graph/graph.h"
+#include "index/ivf/ivf.h"
 
 namespace bebr::test {
 namespace {

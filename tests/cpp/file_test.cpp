@@ -13,9 +13,9 @@
 
 #include "base/error.h"
 #include "check.h"
-#include "index/ivf.h"
-#include "index/ivf_chunk.h"
-#include "index/ivf_merge.h"
+#include "index/ivf/chunk.h"
+#include "index/ivf/ivf.h"
+#include "index/ivf/merge.h"
 
 namespace bebr::test {
 namespace {

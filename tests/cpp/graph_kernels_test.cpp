@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "check.h"
-#include "index/graph_record.h"
+#include "index/graph/record.h"
 
 namespace bebr::test {
 namespace {

@@ -9,7 +9,7 @@
 
 #include "base/threads.h"
 #include "check.h"
-#include "index/graph.h"
+#include "index/graph/graph.h"
 
 namespace bebr::test {
 namespace {

@@ -6,8 +6,8 @@
 #include <vector>
 
 #include "check.h"
-#include "index/flat.h"
-#include "index/ivf.h"
+#include "index/flat/flat.h"
+#include "index/ivf/ivf.h"
 
 namespace bebr::test {
 namespace {

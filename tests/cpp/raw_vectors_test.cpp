@@ -10,7 +10,7 @@
 
 #include "base/error.h"
 #include "check.h"
-#include "index/raw.h"
+#include "index/raw/raw.h"
 
 namespace bebr::test {
 namespace {

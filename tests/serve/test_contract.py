@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 import bebr
-from bebr.store.interface import AlreadyExists
-from bebr.train.compatible import make_compatible
+from bebr.collection.protocol import AlreadyExists
+from bebr.training.compat.compatible import make_compatible
 from tests.conftest import recall
 
 _names = (f"contract-{i}" for i in itertools.count())

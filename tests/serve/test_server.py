@@ -14,7 +14,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 import bebr
-from bebr.train.compatible import make_compatible
+from bebr.training.compat.compatible import make_compatible
 from bebr.v1 import bebr_pb2 as pb
 from bebr.v1 import bebr_pb2_grpc as rpc
 

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 import bebr
+from bebr.collection.protocol import AlreadyExists, DatabaseLocked
 from bebr.store.database import Database
-from bebr.store.interface import AlreadyExists, DatabaseLocked
 
 
 @pytest.fixture

@@ -1,0 +1,403 @@
+"""The binarizer: float vectors to codes of a few +-1 planes, and back (PAPER.md section 1, DESIGN.md section 3)."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal, cast
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from bebr import _core
+from bebr.arrays import Floats, Ids, as_vectors, normalized
+from bebr.binarizer.codes import Codes, PreparedQueries, Query
+from bebr.binarizer.config import ModelConfig
+from bebr.binarizer.factors import Factors, factor_dtype, stored
+from bebr.binarizer.maps import Map, maps
+from bebr.errors import CorruptFile, IncompatibleModel
+
+_LARGEST_HALF = 65504.0
+
+
+class Binarizer(ModelConfig):
+    """phi: float32[d] -> code. Immutable. Made by :func:`bebr.train`, :meth:`load` or :meth:`from_tensors`."""
+
+    def __init__(self, tensors: Mapping[str, NDArray[Any]], config: Mapping[str, Any]) -> None:
+        self._tensors = {k: np.ascontiguousarray(v, dtype=np.float32) for k, v in sorted(tensors.items())}
+        super().__init__(config, self._tensors)
+        self._front = self._make_front("front", self.input_dim)
+        self._query_front = self._make_front("query_front", self.query_dim) or self._front
+        refined = self._config.get("refine")
+        self._encoder = _core.Encoder(
+            self.architecture,
+            list(self.widths),
+            self._layers(),
+            self.metric == "cosine",
+            self._tensors.get("refine.gram"),
+            0 if refined is None else int(refined["sweeps"]),
+            0 if refined is None else int(refined.get("tries", 0)),
+        )
+        if self._encoder.input_dim != self.inner_dim:
+            raise ValueError(f"encoder.0.weight takes {self._encoder.input_dim} inputs: want {self.inner_dim}")
+        self._decoder = self._make_decoder("decoder", list(self.widths))
+        self._stage = self._make_decoder("stage", [self.dims])
+        self._maps = maps(self._config, set(self._tensors), self._stack, self.inner_dim)
+
+    @staticmethod
+    def from_tensors(tensors: Mapping[str, NDArray[Any]], config: Mapping[str, Any]) -> Binarizer:
+        """A binarizer from its tensors and its config; ``ValueError`` names the tensor or key at fault.
+
+        Tensors (float32): ``encoder.{i}.weight`` [out, in], ``encoder.{i}.bias``; for ``architecture="recurrent"`` also
+        ``reconstruct.{t}.{i}.*`` and ``residual.{t}.{i}.*``; ``decoder.weight`` [m, d], ``decoder.bias`` [d]; optional
+        ``stage.weight`` [m, d], ``stage.bias`` [d]. Without a decoder, scores are taken in code space (the paper's).
+
+        ``refine.gram`` [m, m] with config ``refine: {"sweeps": n, "tries": n}``: codes are refined by coordinate
+        descent in this metric (csrc/binarizer/descent.h). ``front.{i}.*`` with config ``front: {"skip": s}``: a map
+        before everything else, x -> s x + network(x), scaled to unit length again for cosine; ``query_front`` the same
+        for queries only. What follows a front has its output dimension as d.
+
+        Config ``factor_bytes``: 1, 2 (if absent) or 4. One byte comes with ``factor_code`` and, for the stage's factor,
+        ``stage_factor_code``: {"low", "step"}, :class:`bebr.binarizer.factors.ByteCode`.
+
+        ``bridge.{digest}.*`` and ``lift.{digest}.*`` (bebr/bridge.py) with config ``compatible: {digest: {...}}``, an
+        entry for each older model whose codes this one's queries may search.
+        """
+        return Binarizer(tensors, config)
+
+    def _stack(self, prefix: str) -> list[tuple[Floats, Floats]]:
+        layers: list[tuple[Floats, Floats]] = []
+        while (weight := self._tensors.get(f"{prefix}.{len(layers)}.weight")) is not None:
+            bias = self._tensors.get(f"{prefix}.{len(layers)}.bias")
+            layers.append((weight, np.zeros(len(weight), np.float32) if bias is None else bias))
+        if not layers:
+            raise ValueError(f"tensor {prefix}.0.weight is missing")
+        return layers
+
+    def _layers(self) -> list[list[tuple[Floats, Floats]]]:
+        stacks = [self._stack("encoder")]
+        if self.architecture == "recurrent":
+            for t in range(len(self.widths) - 1):
+                stacks += [self._stack(f"reconstruct.{t}"), self._stack(f"residual.{t}")]
+        return stacks
+
+    def _make_front(self, name: str, inputs: int) -> _core.Network | None:
+        if self._config.get(name) is None:
+            return None
+        network = _core.Network(self._stack(name), name)
+        if network.input_dim != inputs:
+            raise ValueError(f"{name}.0.weight takes {network.input_dim} inputs: want {inputs}")
+        if self._config[name].get("skip", 0) and network.input_dim != network.output_dim:
+            raise ValueError(f"{name} has a skip and maps {inputs} to {network.output_dim} dimensions: want equal ones")
+        return network
+
+    def _enter(self, x: Floats, side: Literal["front", "query_front"] = "front") -> Floats:
+        """Vectors as the code sees them: through the front, if there is one; unit length for cosine."""
+        network = self._front if side == "front" else self._query_front
+        if network is None:
+            return x
+        if self.metric == "cosine":
+            x = normalized(x)
+        # Queries without a front of their own share the documents'.
+        skip = float((self._config.get(side) or self._config["front"]).get("skip", 0.0))
+        inner = network.forward(x)
+        if skip:
+            inner += np.float32(skip) * x
+        return normalized(inner) if self.metric == "cosine" else inner
+
+    def _make_decoder(self, prefix: str, widths: list[int]) -> _core.Decoder | None:
+        weight = self._tensors.get(f"{prefix}.weight")
+        if weight is None:
+            return None
+        bias = self._tensors.get(f"{prefix}.bias", np.zeros(self.inner_dim, np.float32))
+        if weight.shape != (self.dims, self.inner_dim) or bias.shape != (self.inner_dim,):
+            raise ValueError(f"{prefix}.weight has shape {weight.shape}: want {(self.dims, self.inner_dim)}")
+        return _core.Decoder(weight, bias, widths)
+
+    @property
+    def inner_dim(self) -> int:
+        """Dimensions that codes decode to: ``input_dim`` without a front, else the front's outputs."""
+        return self.input_dim if self._front is None else self._front.output_dim
+
+    @property
+    def has_decoder(self) -> bool:
+        """Whether codes stand for vectors. Without a decoder scores are taken in code space (the paper's)."""
+        return self._decoder is not None
+
+    @property
+    def tensors(self) -> dict[str, Floats]:
+        """Copies of the tensors that the file carries, by name (:meth:`from_tensors`)."""
+        return {name: value.copy() for name, value in self._tensors.items()}
+
+    @cached_property
+    def digest(self) -> str:
+        """16 hex digits that identify this model: SHA-256 of its file."""
+        return hashlib.sha256(self.to_bytes()).hexdigest()[:16]
+
+    def __repr__(self) -> str:
+        bits = "+".join(map(str, self.widths))
+        return (
+            f"Binarizer({self.architecture}, {self.input_dim} -> {bits} bits, {self.metric}, "
+            f"{self.bytes_per_vector} bytes/vector, {self.digest})"
+        )
+
+    def encode(self, x: ArrayLike, *, bf16: bool = False, refine: bool = True) -> Codes:
+        """Codes of vectors ``x`` float32[n, d]. ``bf16``: AMX bfloat16 arithmetic, ``ValueError`` where the machine
+        has none. ``refine=False``: the plain forward pass, without the descent that the model was trained with."""
+        vectors = self._enter(as_vectors(x, "x", self.input_dim))
+        planes = self._encoder.encode(vectors, bf16, refine)
+        return Codes(planes, self._factors(vectors, planes))
+
+    def vectors(self, x: ArrayLike) -> Floats:
+        """``x`` float32[n, d] in the space that the engine scores in, float32[n, inner_dim].
+
+        It is the decoder's, and there of unit length for cosine; without a decoder it is that of code values. Centroids
+        of an IVF index live there.
+        """
+        vectors = self._enter(as_vectors(x, "x", self.input_dim))
+        if self._decoder is None:
+            return _core.unpack(self._encoder.encode(vectors), list(self.widths))
+        return normalized(vectors) if self.metric == "cosine" else vectors
+
+    def reconstructed(self, codes: Codes) -> Floats:
+        """What ``codes`` stand for in that space, float32[n, inner_dim]; for cosine of unit length."""
+        if self._decoder is None:
+            self._check_codes(codes)
+            return _core.unpack(np.ascontiguousarray(codes.planes), list(self.widths))
+        x = self.decode(codes)
+        return normalized(x) if self.metric == "cosine" else x
+
+    def decode(self, codes: Codes) -> Floats:
+        """Reconstructions float32[n, inner_dim] of codes: mu + A v. ``ValueError`` if there is no decoder."""
+        self._check_codes(codes)
+        return self._need_decoder("decode").decode(codes.planes)
+
+    def _factors(self, vectors: Floats, planes: NDArray[np.uint8]) -> Factors:
+        exact = self.exact_factors(vectors, planes)
+        codes = [code for key in ("factor_code", "stage_factor_code") if (code := self.byte_code(key))]
+        columns = [stored(exact[:, i], self.factor_bytes, codes[i] if codes else None) for i in range(exact.shape[1])]
+        if not columns:
+            return np.empty((len(planes), 0), factor_dtype(self.factor_bytes))
+        return cast("Factors", np.stack(columns, axis=1))
+
+    def factor_values(self, codes: Codes) -> Floats:
+        """What the stored factors of ``codes`` stand for: float32[n, F]."""
+        self._check_codes(codes)
+        keys: tuple[Literal["factor_code", "stage_factor_code"], ...] = ("factor_code", "stage_factor_code")
+        byte_codes = [code for key in keys if (code := self.byte_code(key))]
+        if not byte_codes:
+            return codes.factors.astype(np.float32)
+        columns = [code.values[codes.factors[:, i]] for i, code in enumerate(byte_codes)]
+        return np.stack(columns, axis=1)
+
+    def exact_factors(self, vectors: Floats, planes: NDArray[np.uint8]) -> Floats:
+        """Factors float32[n, F] before they are stored in ``factor_bytes``. vectors: as the code sees them."""
+        columns = []
+        norms = np.linalg.norm(vectors, axis=1) if self.metric == "ip" else np.ones(len(vectors), np.float32)
+        if self.factor != "none":
+            columns.append(self._factor(self._decoder, planes, norms))
+        if self.stage_factor:
+            columns.append(self._factor(self._stage, planes[:, : self.dims // 8], norms))
+        return np.stack(columns, axis=1) if columns else np.empty((len(planes), 0), np.float32)
+
+    def _factor(self, decoder: _core.Decoder | None, planes: NDArray[np.uint8], norms: Floats) -> Floats:
+        squared = (
+            _core.code_norms(planes, list(self.widths))
+            if decoder is None
+            else decoder.norms(np.ascontiguousarray(planes))
+        )
+        if self.factor == "sub":
+            return np.asarray(self._config["factor_scale"] * (squared - self._config["factor_offset"]), np.float32)
+        # A code that decodes to zero has no direction: factor 0, so it scores 0.
+        factor = np.where(squared > 0, norms / np.sqrt(np.where(squared > 0, squared, 1)), 0)
+        # Of unit vectors, one that decodes to nearly nothing has no direction worth a larger factor.
+        return np.asarray(np.minimum(factor, _LARGEST_HALF) if self.metric == "cosine" else factor, np.float32)
+
+    def prepare(self, queries: ArrayLike, query: Query = "float") -> PreparedQueries:
+        """Queries float32[n, d] in code space. ``query="float"`` is ADC, ``"code"`` SDC: the query is binarized too."""
+        prepared = self.prepare_vectors(self._query_vectors(queries, query))
+        if query == "float" or self._decoder is None:
+            return prepared
+        return replace(prepared, exact=self._query_vectors(queries, "float"))
+
+    def _query_vectors(self, queries: ArrayLike, query: Query) -> Floats:
+        """Queries as float32[n, inner_dim], the space of the decoder; without a decoder, code values float32[n, m]."""
+        if query not in ("float", "code"):
+            raise ValueError(f"query is {query!r}: want 'float' or 'code'")
+        q = self._enter(as_vectors(queries, "queries", self.query_dim, allow_empty=False), "query_front")
+        if self.metric == "cosine":
+            q = normalized(q)
+        if self._decoder is None:
+            if query == "float":
+                raise ValueError("this binarizer has no decoder, so query='float' has no meaning: use query='code'")
+            return _core.unpack(self._encoder.encode(q, False), list(self.widths))
+        if query == "code":
+            q = self._decoder.decode(self._encoder.encode(q, False))
+            if self.metric == "cosine":
+                q = normalized(q)
+        return q
+
+    def prepare_vectors(self, q: Floats) -> PreparedQueries:
+        """The later half of :meth:`prepare`: queries float32[n, inner_dim] in the space of :meth:`vectors`."""
+        nothing = np.zeros(len(q), np.float32)
+        if self._decoder is None:
+            return PreparedQueries(q, nothing, None, nothing, q)
+        offset = np.einsum("ij,ij->i", q, q, dtype=np.float64).astype(np.float32) if self.metric == "l2" else nothing
+        y, base = self._scaled(*self._decoder.project(q))
+        return PreparedQueries(y, base, None if self._stage is None else self._stage_queries, offset, q, exact=q)
+
+    def _stage_queries(self, q: Floats) -> tuple[Floats, Floats]:
+        assert self._stage is not None
+        return self._scaled(*self._stage.project(q))
+
+    def _scaled(self, y: Floats, base: Floats) -> tuple[Floats, Floats]:
+        """l2: score = s (2<q, xhat> - offset) - f with f = s (||xhat||^2 - offset), so that fp16 holds f well."""
+        if self.metric != "l2":
+            return y, base
+        s, offset = self._config["factor_scale"], self._config["factor_offset"]
+        return np.asarray(2 * s * y, np.float32), np.asarray(s * (2 * base - offset), np.float32)
+
+    def metric_scores(self, scores: Floats, prepared: PreparedQueries) -> Floats:
+        """Scores of the engine, float32[n, k], in the metric's own unit: similarity, or squared distance for l2."""
+        return self._metric_scores(scores, prepared.offset[:, None], prepared.calibration)
+
+    def range_scores(self, scores: Floats, offsets: Ids, prepared: PreparedQueries) -> Floats:
+        """The same of a ragged result: scores float32[total], those of query i between offsets i and i + 1."""
+        return self._metric_scores(scores, np.repeat(prepared.offset, np.diff(offsets)), prepared.calibration)
+
+    def _metric_scores(self, scores: Floats, offset: Floats, calibration: tuple[float, float]) -> Floats:
+        if self.metric == "l2":
+            distance = offset - scores / np.float32(self._config["factor_scale"])
+            scores = np.asarray(np.where(np.isfinite(scores), distance, np.inf), np.float32)
+        a, b = calibration
+        return scores if calibration == (1.0, 0.0) else np.asarray(np.float32(a) * scores + np.float32(b), np.float32)
+
+    def engine_floors(self, radius: float, prepared: PreparedQueries) -> Floats:
+        """The engine's score that a row must lie above to be within ``radius`` of each query, float32[n].
+
+        radius: in the metric's own unit; ``ValueError`` unless it is a number.
+        """
+        if isinstance(radius, bool | str) or not np.isfinite(radius):
+            raise ValueError(f"radius is {radius!r}: want a finite number")
+        a, b = prepared.calibration
+        floors = np.full(len(prepared.y), (radius - b) / a, np.float32)
+        if self.metric == "l2":
+            floors = np.asarray((prepared.offset - floors) * np.float32(self._config["factor_scale"]), np.float32)
+        return np.nextafter(floors, np.float32(-np.inf))
+
+    @property
+    def compatible_with(self) -> tuple[str, ...]:
+        """Digests of the older models whose codes this model's queries may search, its own not among them."""
+        return tuple(self._config.get("compatible") or ())
+
+    def _map(self, kind: str, old: Binarizer) -> Map:
+        if old.digest not in self.compatible_with:
+            others = ", ".join(self.compatible_with) or "no other model"
+            raise IncompatibleModel(
+                f"model {self.digest} is not compatible with {old.digest}, which made these codes, but with {others}: "
+                "train it with compatible_with= that model, or encode the documents with this one"
+            )
+        return self._maps[kind, old.digest]
+
+    def prepare_for(self, old: Binarizer, queries: ArrayLike, query: Query = "float") -> PreparedQueries:
+        """Queries of this model, float32[n, query_dim], ready to score codes of ``old`` (backward-compatible training,
+        PAPER.md section 2). ``"code"``: this model's own code of the query is decoded first.
+
+        Scores come out calibrated: comparable with those of this model's own codes. :class:`IncompatibleModel` says
+        which models it was trained to be compatible with.
+        """
+        if old.digest == self.digest:
+            return self.prepare(queries, query)
+        bridge = self._map("bridge", old)
+        q = bridge(self._query_vectors(queries, query))
+        if old.metric == "cosine" and old._decoder is not None:
+            q = normalized(q)
+        a, b = self._config["compatible"][old.digest]["calibration"][query]
+        return replace(old.prepare_vectors(q), calibration=(float(a), float(b)), exact=None)
+
+    def lift(self, codes: Codes, old: Binarizer) -> Codes:
+        """Codes of ``old`` as codes of this model, without the vectors they came from: decoded, mapped, encoded.
+
+        For documents whose vectors are gone; recall lies below that of codes of the new vectors themselves.
+        :class:`IncompatibleModel` as :meth:`prepare_for`.
+        """
+        lift = self._map("lift", old)
+        vectors = lift(old._scored(codes))
+        if self.metric == "cosine":
+            vectors = normalized(vectors)
+        planes = self._encoder.encode(vectors)
+        return Codes(planes, self._factors(vectors, planes))
+
+    def _scored(self, codes: Codes) -> Floats:
+        """What the engine takes inner products with, float32[n, inner_dim] (code space without a decoder): the
+        reconstruction, scaled by a factor that multiplies."""
+        self._check_codes(codes)
+        vectors = (
+            _core.unpack(np.ascontiguousarray(codes.planes), list(self.widths))
+            if self._decoder is None
+            else self._decoder.decode(np.ascontiguousarray(codes.planes))
+        )
+        return np.asarray(vectors * self.factor_values(codes)[:, :1], np.float32) if self.factor == "mul" else vectors
+
+    def code_space(self) -> tuple[Floats, Floats, float]:
+        """What compares codes with each other: the diagonal of A^T A and A^T mu, float32[m], and <mu, mu>.
+
+        Ones and zeros without a decoder: A = I in code space.
+        """
+        weight, bias = self._tensors.get("decoder.weight"), self._tensors.get("decoder.bias")
+        if weight is None:
+            return np.ones(self.dims, np.float32), np.zeros(self.dims, np.float32), 0.0
+        mu = np.zeros(weight.shape[1], np.float32) if bias is None else bias
+        return np.einsum("ij,ij->i", weight, weight), weight @ mu, float(mu @ mu)
+
+    def _need_decoder(self, verb: str) -> _core.Decoder:
+        if self._decoder is None:
+            raise ValueError(f"this binarizer has no decoder and cannot {verb}")
+        return self._decoder
+
+    def _check_codes(self, codes: Codes) -> None:
+        if codes.planes.shape[1:] != (self.code_bytes,) or codes.factors.shape != (len(codes), self.factor_count):
+            raise ValueError(
+                f"codes have {codes.planes.shape[1:]} code bytes and {codes.factors.shape[1:]} factors: "
+                f"want ({self.code_bytes},) and ({self.factor_count},)"
+            )
+        if codes.factors.dtype != factor_dtype(self.factor_bytes):
+            raise ValueError(
+                f"codes have factors of {codes.factors.dtype}: want {factor_dtype(self.factor_bytes)}, of this "
+                f"binarizer's factor_bytes {self.factor_bytes}"
+            )
+
+    def to_bytes(self) -> bytes:
+        """The safetensors file as bytes."""
+        from safetensors.numpy import save
+
+        return bytes(save(self._tensors, metadata={"bebr": json.dumps(self._config, sort_keys=True)}))
+
+    @staticmethod
+    def from_bytes(data: bytes, source: str = "binarizer") -> Binarizer:
+        """The inverse of :meth:`to_bytes`; ``CorruptFile`` names ``source``."""
+        from safetensors import SafetensorError
+        from safetensors.numpy import load
+
+        try:
+            tensors = load(data)
+            header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+            config = json.loads(header.get("__metadata__", {})["bebr"])
+        except (SafetensorError, ValueError, KeyError) as e:
+            raise CorruptFile(f"{source}: not a bebr binarizer ({e})") from e
+        return Binarizer(tensors, config)
+
+    def save(self, path: str | Path) -> None:
+        """Write a safetensors file; the old file stays until the new one is whole."""
+        from bebr.files import write_atomically
+
+        write_atomically(Path(path), self.to_bytes())
+
+    @staticmethod
+    def load(path: str | Path) -> Binarizer:
+        """Read a file written by :meth:`save`. ``FileNotFoundError``; ``CorruptFile`` names the path."""
+        return Binarizer.from_bytes(Path(path).read_bytes(), str(path))

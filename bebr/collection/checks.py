@@ -1,0 +1,92 @@
+"""Checks of what callers hand in, shared by the local collection and the client: both refuse the same things in the
+same words."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from bebr.arrays import Floats, Ids, as_ids, as_vectors
+from bebr.collection.protocol import Payload
+from bebr.index import check_k
+
+_NAME = re.compile(r"[A-Za-z0-9_.-]{1,128}")
+
+
+def check_name(name: str) -> str:
+    """A collection's name. ``ValueError`` unless it is 1 to 128 characters of A-Z a-z 0-9 _ . -"""
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
+        raise ValueError(f"name is {name!r}: want 1 to 128 characters of A-Z a-z 0-9 _ . -")
+    return name
+
+
+def check_ids(ids: ArrayLike, name: str = "ids", unique: bool = False) -> Ids:
+    """``ids`` as int64[n]. ``ValueError`` unless whole numbers of 0 or greater and, if ``unique``, all different."""
+    array = as_ids(ids, name)
+    if len(array) and int(array.min()) < 0:
+        raise ValueError(f"{name} holds {array.min()}: want ids of 0 or greater")
+    if unique:
+        values, counts = np.unique(array, return_counts=True)
+        if len(values) != len(array):
+            raise ValueError(f"{name} holds {values[counts > 1][0]} more than once: want each id once in a call")
+    return array
+
+
+def check_rows(
+    ids: ArrayLike, x: ArrayLike, payloads: Sequence[Payload | None] | None, dim: int
+) -> tuple[Ids, Floats, list[str]]:
+    """The arguments of an upsert: ids int64[n], vectors float32[n, dim], payloads as JSON (empty list: none at all)."""
+    rows = check_ids(ids, unique=True)
+    vectors = as_vectors(x, "x", dim)
+    if len(rows) != len(vectors):
+        raise ValueError(f"ids has {len(rows)} entries and x {len(vectors)} rows: want one id per row")
+    return rows, vectors, dump_payloads(payloads, len(rows))
+
+
+def check_query(q: ArrayLike, k: int, query: str, refine: int | str | None, dim: int) -> Floats:
+    """The arguments of a search; returns ``q`` as float32[n, dim]. ``ValueError`` names what is wrong."""
+    vectors = as_vectors(q, "q", dim, allow_empty=False)
+    check_k(k)
+    if query not in ("float", "code"):
+        raise ValueError(f"query is {query!r}: want 'float' or 'code'")
+    whole = isinstance(refine, int | np.integer) and not isinstance(refine, bool)
+    if refine is not None and refine != "exact" and not (whole and int(refine) >= 1):
+        raise ValueError(f"refine is {refine!r}: want None, an integer >= 1 or 'exact'")
+    return vectors
+
+
+def dump_payloads(payloads: Sequence[Payload | None] | None, rows: int) -> list[str]:
+    """Payloads as JSON text, "" for None. No payloads at all gives an empty list. ``ValueError`` if one is not a JSON
+    object."""
+    if payloads is None:
+        return []
+    if len(payloads) != rows:
+        raise ValueError(f"payloads has {len(payloads)} entries: want one per row ({rows}), None where there is none")
+    texts = []
+    for row, payload in enumerate(payloads):
+        if payload is not None and not isinstance(payload, dict):
+            raise ValueError(f"payloads[{row}] is a {type(payload).__name__}: want a dict or None")
+        try:
+            text = "" if payload is None else json.dumps(payload, ensure_ascii=False, allow_nan=False)
+            text.encode()  # lone surrogates are text to Python, but neither to SQL nor to gRPC
+        except (TypeError, ValueError, RecursionError) as error:
+            raise ValueError(f"payloads[{row}] cannot be written as JSON: {error}") from error
+        texts.append(text)
+    return texts
+
+
+def load_payload(text: str) -> Payload | None:
+    """The payload that :func:`dump_payloads` (or another client) wrote. ``ValueError`` if it is not a JSON object."""
+    if not text:
+        return None
+    try:
+        payload = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"payload is not JSON: {error}") from error
+    if not isinstance(payload, dict):
+        raise ValueError(f"payload is a JSON {type(payload).__name__}: want an object")
+    return payload

@@ -1,0 +1,151 @@
+"""What a database and a collection offer, local (`bebr.open`) or remote (`bebr.connect`). Needs neither SQL nor
+gRPC."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Protocol
+
+from numpy.typing import ArrayLike
+
+from bebr.arrays import Floats, Ids
+from bebr.binarizer import Binarizer
+from bebr.binarizer.codes import Query
+from bebr.errors import Error
+from bebr.index import Hits, Refine
+
+Payload = dict[str, Any]
+
+
+class CollectionHits(Hits):
+    """`bebr.Hits` (it unpacks into scores and ids) with ``payloads``: k of them per query, or None if they were not
+    asked for."""
+
+    payloads: list[list[Payload | None]] | None
+
+    def __new__(cls, scores: Floats, ids: Ids, payloads: list[list[Payload | None]] | None = None) -> CollectionHits:
+        hits = super().__new__(cls, scores, ids)
+        hits.payloads = payloads
+        return hits
+
+
+class AlreadyExists(Error, ValueError):
+    """The name is taken; over gRPC: ALREADY_EXISTS."""
+
+
+class DatabaseLocked(Error, RuntimeError):
+    """Another process (or another `Database` of this one) has the data directory open."""
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """A registered binarizer. `widths` are the dimensions of each plane; `bytes_per_vector` includes the factors;
+    `query_dim` differs from `input_dim` where queries have an encoder of their own."""
+
+    digest: str
+    metric: str
+    input_dim: int
+    widths: tuple[int, ...]
+    bytes_per_vector: int
+    architecture: str
+    query_dim: int
+
+    @classmethod
+    def of(cls, bz: Binarizer) -> ModelInfo:
+        return cls(
+            *(bz.digest, bz.metric, bz.input_dim, tuple(bz.widths), bz.bytes_per_vector, bz.architecture), bz.query_dim
+        )
+
+
+@dataclass(frozen=True)
+class BatchingStats:
+    """What a server's coalescing did since it started: `batches` kernel calls answered `requests` searches with
+    `queries` queries; `largest` is the most queries in one call."""
+
+    requests: int
+    queries: int
+    batches: int
+    largest: int
+
+
+@dataclass(frozen=True)
+class CollectionStats:
+    """Figures of a collection. `tail_rows` are not yet in a segment file; `dead_rows` are rows of segment files that
+    were replaced or removed; `bytes_on_disk` counts segment files and journal, not payloads; `batching` is None for a
+    local collection."""
+
+    rows: int
+    segments: int
+    tail_rows: int
+    dead_rows: int
+    bytes_on_disk: int
+    model: ModelInfo
+    batching: BatchingStats | None = None
+
+    @property
+    def bytes_per_vector(self) -> int:
+        return self.model.bytes_per_vector
+
+
+class CollectionLike(Protocol):
+    """A named set of rows (id, code, payload) that share one binarizer."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def binarizer(self) -> Binarizer: ...
+
+    def __len__(self) -> int: ...
+
+    def upsert(self, ids: ArrayLike, x: ArrayLike, payloads: Sequence[Payload | None] | None = None) -> int: ...
+
+    def delete(self, ids: ArrayLike) -> int: ...
+
+    def search(
+        self,
+        q: ArrayLike,
+        k: int = 10,
+        *,
+        query: Query = "float",
+        refine: Refine = None,
+        allow: ArrayLike | None = None,
+        with_payloads: bool = False,
+        binarizer: Binarizer | None = None,
+    ) -> CollectionHits: ...
+
+    def get_payloads(self, ids: ArrayLike) -> list[Payload | None]: ...
+
+    def stats(self) -> CollectionStats: ...
+
+    def flush(self) -> None: ...
+
+
+class DatabaseLike(Protocol):
+    """A set of collections and the models they use."""
+
+    def create_collection(self, name: str, bz: Binarizer) -> CollectionLike: ...
+
+    def collection(self, name: str) -> CollectionLike: ...
+
+    def collections(self) -> list[str]: ...
+
+    def drop_collection(self, name: str) -> None: ...
+
+    def register_model(self, bz: Binarizer) -> str: ...
+
+    def model(self, digest: str) -> Binarizer: ...
+
+    def models(self) -> list[ModelInfo]: ...
+
+    def info(self) -> dict[str, Any]: ...
+
+    def close(self) -> None: ...
+
+    def __enter__(self) -> DatabaseLike: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...

@@ -1,0 +1,137 @@
+"""A graph over codes: a walk from node to node scores a few thousand rows of millions."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from bebr import _core
+from bebr.arrays import Floats, Ids, as_ids
+from bebr.binarizer import Binarizer
+from bebr.binarizer.codes import Codes, PreparedQueries, Query
+from bebr.index.base import Hits, Index, RangeHits, check_integer, row_format
+from bebr.index.raw import RawType, RawVectors
+
+_EF = 64
+
+
+class HNSWIndex(Index):
+    """The best rows found by walking a graph whose nodes are codes (csrc/README.md, "Graph").
+
+    neighbors: half of the links that a node may have, 1 to 256; each costs 4 bytes.
+    ef_construction: candidates kept while a row is linked, at least 1; more make a better graph, more slowly.
+    seed: of the order in which the rows of a batch are linked. The same calls give the same graph, whatever the number
+    of threads.
+
+    Named for what users look for; it is one flat layer with pruned links, as in DiskANN's Vamana, and links are chosen
+    from the codes alone. Threads: any number may search while one adds or removes; a batch is found once ``add``
+    returns. ``mmap=True`` of :func:`bebr.open_index` gives an index that refuses ``add``.
+    """
+
+    def __init__(
+        self,
+        binarizer: Binarizer,
+        neighbors: int = 16,
+        ef_construction: int = 128,
+        seed: int = 0,
+        *,
+        rescore: RawType | None = None,
+    ) -> None:
+        self._binarizer = binarizer
+        self._raw = RawVectors.make(rescore, binarizer)
+        gram, mean, mean_norm = binarizer.code_space()
+        self._engine: _core.GraphIndex = _core.GraphIndex(
+            *row_format(binarizer),
+            check_integer("neighbors", neighbors, 256),
+            check_integer("ef_construction", ef_construction, 1 << 20),
+            check_integer("seed", seed, (1 << 63) - 1, least=0),
+            gram,
+            mean,
+            mean_norm,
+            float(binarizer.config["factor_scale"]),
+            float(binarizer.config["factor_offset"]),
+            binarizer.metric == "ip",
+        )
+        self._next_id = 0
+
+    @property
+    def neighbors(self) -> int:
+        """Half of the links that a node may have."""
+        return self._engine.neighbors
+
+    @property
+    def bytes_per_vector(self) -> float:
+        """Bytes held for one vector: code, factors, links, rounded up to whole cache lines, and the raw vector; ids
+        not."""
+        return self._engine.node_bytes + self._raw_bytes
+
+    def _add(self, codes: Codes, ids: Ids, vectors: Floats | None) -> None:
+        self._engine.add(np.ascontiguousarray(codes.planes), codes.factor_rows(), ids)
+
+    def search(  # type: ignore[override]
+        self,
+        queries: ArrayLike,
+        k: int = 10,
+        *,
+        query: Query = "float",
+        ef: int | None = None,
+        radius: float | None = None,
+        allow: ArrayLike | None = None,
+        rescore: int | None = None,
+        binarizer: Binarizer | None = None,
+    ) -> Hits:
+        """The k best rows found for each query; fewer only where there are fewer.
+
+        queries: float32[n, d] or [d]. query: ``"float"`` (ADC) or ``"code"`` (SDC, the paper's mode).
+        ef: candidates kept while walking, at least k; more find more, more slowly. None: 64, or k if that is more.
+        radius: only rows at least this similar (l2: at most this squared distance).
+        allow: int64 ids; only these are found. rescore: as in :meth:`FlatIndex.search`.
+        binarizer: the model of the queries where it is a newer one than the codes' (:meth:`Binarizer.prepare_for`).
+        Raises ``ValueError``; :class:`IncompatibleModel`.
+        """
+        prepared = (binarizer or self._binarizer).prepare_for(self._binarizer, queries, query)
+        return self.search_prepared(prepared, k, ef=ef, radius=radius, allow=allow, rescore=rescore)
+
+    def search_prepared(  # type: ignore[override]
+        self,
+        prepared: PreparedQueries,
+        k: int,
+        *,
+        ef: int | None = None,
+        radius: float | None = None,
+        allow: ArrayLike | None = None,
+        rescore: int | None = None,
+    ) -> Hits:
+        candidates = self._candidates(prepared, k, rescore)
+        scores, ids = self._engine.search(
+            prepared.y,
+            prepared.base,
+            max(k, candidates),
+            max(candidates, _EF if ef is None else check_integer("ef", ef, (1 << 31) - 1)),
+            None if allow is None else as_ids(allow, "allow"),
+        )
+        return self._within(radius, self._answer(prepared, k, candidates, scores, ids))
+
+    def search_range(
+        self,
+        queries: ArrayLike,
+        radius: float,
+        *,
+        query: Query = "float",
+        ef: int | None = None,
+        allow: ArrayLike | None = None,
+    ) -> RangeHits:
+        """The rows found at least ``radius`` similar (l2: at most that squared distance): walks keep more and more rows
+        until the last lies outside."""
+        prepared = self._binarizer.prepare(queries, query)
+        k = min(_EF, max(len(self), 1))
+        while True:
+            hits = self.search_prepared(
+                prepared, k, ef=None if ef is None else max(ef, k), radius=radius, allow=allow, rescore=0
+            )
+            if k >= len(self) or not (hits.ids[:, -1] >= 0).any():
+                break
+            k = min(4 * k, len(self))
+        found = hits.ids >= 0
+        offsets = np.concatenate([[0], np.cumsum(found.sum(axis=1))]).astype(np.int64)
+        return RangeHits(offsets, hits.scores[found], hits.ids[found])

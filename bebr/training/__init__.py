@@ -1,0 +1,154 @@
+"""Training: one entry over the recipes. The default needs numpy only; ``architecture="recurrent"`` and ``pairs=``
+need torch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from bebr.arrays import Floats, as_vectors, normalized
+from bebr.binarizer import Binarizer
+from bebr.binarizer.config import METRICS
+from bebr.binarizer.factors import factor_dtype
+from bebr.training.compat.compatible import check_compatible, make_compatible
+from bebr.training.linear.closed_form import Progress
+from bebr.training.linear.factor_bytes import choose_factor_bytes
+from bebr.training.linear.fitting import fit_linear
+from bebr.training.linear.widths import FACTOR_BYTES, choose_widths
+from bebr.training.planning.planner import plan
+
+__all__ = ["plan", "train"]
+
+Architecture = Literal["linear", "recurrent"]
+
+# More vectors do not raise recall (RECALL.md), they only take time.
+MOST_VECTORS = 131_072
+
+
+def train(
+    x: ArrayLike,
+    *,
+    bytes_per_vector: int | None = None,
+    dims: int | None = None,
+    bits: int | None = None,
+    widths: Sequence[int] | None = None,
+    target_recall: float | None = None,
+    metric: str = "cosine",
+    architecture: Architecture = "linear",
+    pairs: tuple[ArrayLike, ArrayLike] | None = None,
+    factor_bytes: int | None = None,
+    stage_factor: bool = False,
+    compatible_with: Binarizer | None = None,
+    old_vectors: ArrayLike | None = None,
+    seed: int = 0,
+    progress: Progress | None = None,
+    **options: Any,
+) -> Binarizer:
+    """Train a binarizer on embeddings.
+
+    x: float32[n, d], n >= 2, 8 <= d <= 4096. At most 131,072 of the vectors are used, drawn with ``seed``.
+    bytes_per_vector: bytes stored for a vector, factors included; dims and planes follow from the data's spectrum.
+        Or name them: ``dims`` (multiple of 8) with ``bits`` (planes of equal width, 1 to 8), or ``widths``, the bits
+        of each plane. Or ``target_recall``: the fewest bytes with that recall@10 for float queries among all of x, as
+        :func:`plan` finds them.
+    metric: ``"cosine"``, ``"ip"`` or ``"l2"``.
+    architecture: ``"linear"``, the default: closed form, then alternating least squares (RECALL.md), with
+        ``options`` of :func:`bebr.training.linear.fitting.fit_linear`; ``"recurrent"``, the network of the paper
+        (section 3.2), with ``options`` of :func:`bebr.training.gradient.recurrent.train_recurrent`, needs torch.
+    pairs: (queries, documents), float32[p, d] each, row i of one belonging to row i of the other (PAPER.md section
+        2): training then moves queries to their documents. ``options`` of
+        :func:`bebr.training.gradient.pairs.train_pairs` beside those of the recipe. Needs torch.
+    factor_bytes: bytes of the factor stored beside a code. None, with ``bytes_per_vector``: 1 or 2, whichever recalls
+        more on held-out vectors at equal bytes in all (RECALL.md). None otherwise: 2. Either way 4 where fp16 does not
+        hold the factors (inner product and l2 of vectors whose lengths differ by orders of magnitude).
+    stage_factor: whether the sign plane has a factor of its own, of as many bytes, taken from the planes: a search then
+        completes a tenth to two thirds fewer rows after its first look (docs/binarizer.md). For ``"linear"``.
+    compatible_with, old_vectors: an older model and its producer's vectors float32[n, d_old] of the same items: row i
+        of ``x`` and of ``old_vectors`` are one item. Queries of the new model then search codes of the old one
+        (:func:`bebr.training.compat.compatible.make_compatible`); the new model's own codes are what they would be
+        without.
+    progress: called with (stage, done, total).
+    Raises ``ValueError``, which names the argument.
+    """
+    if stage_factor and architecture != "linear":
+        raise ValueError(f"stage_factor is for architecture='linear': got {architecture!r}")
+    if metric not in METRICS:
+        raise ValueError(f"metric is {metric!r}: want one of {', '.join(METRICS)}")
+    if architecture not in ("linear", "recurrent"):
+        raise ValueError(f"architecture is {architecture!r}: want 'linear' or 'recurrent'")
+    if compatible_with is not None or old_vectors is not None:
+        check_compatible(x, compatible_with, old_vectors, metric)
+        assert compatible_with is not None and old_vectors is not None
+        named: dict[str, Any] = {"dims": dims, "bits": bits, "widths": widths, "pairs": pairs, "metric": metric}
+        named |= {"bytes_per_vector": bytes_per_vector, "architecture": architecture, "factor_bytes": factor_bytes}
+        named |= {"target_recall": target_recall, "stage_factor": stage_factor}
+        alone = train(x, seed=seed, progress=progress, **named, **options)
+        return make_compatible(alone, compatible_with, x, old_vectors, seed=seed, progress=progress)
+    if target_recall is not None:
+        if any(way is not None for way in (bytes_per_vector, dims, bits, widths)):
+            raise ValueError("want exactly one of bytes_per_vector, dims with bits, widths or target_recall")
+        if architecture != "linear":
+            raise ValueError(f"target_recall is predicted for architecture='linear': got {architecture!r}")
+        widths = plan(x, target_recall=target_recall, metric=metric, seed=seed, progress=progress).widths
+    vectors = _sample(x, seed)
+    if len(vectors) < 2:
+        raise ValueError(f"x has {len(vectors)} vectors: want at least 2")
+    if metric == "cosine":
+        vectors = normalized(vectors)
+    if factor_bytes is not None:
+        factor_dtype(factor_bytes)
+
+    def sized(vectors: Floats) -> tuple[tuple[int, ...], int | None]:
+        wanted = factor_bytes
+        if wanted is None and bytes_per_vector is not None and architecture == "linear":
+            wanted = choose_factor_bytes(vectors, bytes_per_vector, metric, seed, stage_factor)
+        beside = (wanted or FACTOR_BYTES) * (2 if stage_factor else 1)
+        return choose_widths(vectors, bytes_per_vector, dims, bits, widths, beside), wanted
+
+    if architecture == "linear":
+        recipe = {name: options.pop(name) for name in ("rounds", "alpha", "tries") if name in options}
+
+        def fit(vectors: Floats) -> Binarizer:
+            chosen, wanted = sized(vectors)
+            return fit_linear(
+                vectors, chosen, metric, seed, progress, factor_bytes=wanted, stage_factor=stage_factor, **recipe
+            )
+
+        if pairs is None:
+            if options:
+                unknown = next(iter(options))
+                raise ValueError(f"unknown option {unknown!r} for architecture='linear': want rounds, alpha or tries")
+            return fit(vectors)
+        if metric != "cosine":
+            raise ValueError(f"metric is {metric!r}: pairs want 'cosine', or architecture='recurrent' and unit vectors")
+    try:
+        from bebr.training.gradient.pairs import train_pairs
+        from bebr.training.gradient.recurrent import train_recurrent
+    except ModuleNotFoundError as e:
+        what = "pairs=" if architecture == "linear" else "architecture='recurrent'"
+        raise ModuleNotFoundError(f"{what} needs {e.name}: pip install 'bebr[train]'") from e
+    if architecture == "linear" and pairs is not None:
+        return train_pairs(vectors, fit, pairs, seed=seed, progress=progress, **options)
+    chosen, factor_bytes = sized(vectors)
+    return train_recurrent(
+        vectors,
+        widths=chosen,
+        metric=metric,
+        pairs=pairs,
+        seed=seed,
+        progress=progress,
+        factor_bytes=factor_bytes,
+        **options,
+    )
+
+
+def _sample(x: ArrayLike, seed: int) -> Floats:
+    """At most MOST_VECTORS rows; a memory-mapped array is read for these rows only."""
+    array = np.asarray(x)
+    if array.ndim == 2 and len(array) > MOST_VECTORS:
+        rows = np.random.default_rng(seed).choice(len(array), MOST_VECTORS, replace=False)
+        array = array[np.sort(rows)]
+    return as_vectors(array, "x")

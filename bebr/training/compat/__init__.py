@@ -1,0 +1,1 @@
+"""Versions: maps between the spaces of two models, so that new queries search old codes."""

@@ -1,0 +1,163 @@
+"""Models whose queries search an older model's codes (PAPER.md section 2, "Backward-compatible training").
+
+The codes of the new model are left as they are; compatibility is two maps beside them (bebr/bridge.py). The *bridge*
+brings a new query into the space of the old decoder, where frozen old codes are scored; the *lift* brings old codes,
+decoded, into the new model's space. Both start from ridge regression and are trained towards the neighbourhoods that
+the two producers' floats see, and towards the item itself.
+
+The old producer's neighbourhoods weigh more: the newer producer is not always the better one, and nothing here can
+tell. Synopsis -> description on Debian (6,000 documents, 8,000 other texts to train on, 120 steps, MiniLM -> bge-small,
+which is the weaker there; 100 bytes), label R@10 of new queries on old codes, ADC / SDC, where old queries reach
+.887 / .885 and new ones on new codes .837 / .829:
+  ridge                                              .783 / .761
+  neighbourhoods, all new                            .763 / .740, with the contrastive part (weight 1) .780 / .758
+  half new, half old                                 .809 / .789
+  a quarter new, with the contrastive part (.5)      .821 / .809
+Then on 13,708 documents that neither the training nor benchmarks/compatible.py sees (60,000 texts to train on, 3,000
+queries; old queries .850 / .850, new ones on new codes .786 / .772). New queries on old codes, and on a half of old
+codes and a half of new ones, merged by calibrated scores; beside them the neighbourhoods' own measure
+(config["compatible"]), which the ridge brings to .498:
+  10 epochs, rate .003, weights .5 of the contrastive part, 0 of levels     .797 / .783   .751 / .740   .545
+  the same, levels 1 · contrastive 1.5 and levels .5                        .788 / .773   .772 / .755   .543
+                                                                            .798 / .786   .772 / .760   .542
+  20 epochs, rate .01, contrastive 1.5, levels 0 · .3 · 1                   .804 / .793   .752 / .746   .545
+                                                                            .801 / .792   .773 / .761   .545
+                                                                            .796 / .785   .779 / .763   .543
+  10 epochs, rate .01, contrastive 4, levels .5 (the default)               .808 / .795   .773 / .765   .538
+  the same, contrastive 8, levels 1 · 20 epochs, contrastive 6, levels .6   .805 / .789   .774 / .764   .531
+                                                                            .808 / .800   .777 / .768   .537
+  half new · three quarters new (with contrastive 1.5, levels .5)           .791 / .776   .771 / .759   .522
+                                                                            .775 / .756   .762 / .751   .510
+Levels (descend_map._unlike) keep scores on old codes on one line with the new model's own, for all queries at once:
+without that part merging costs .03. The contrastive part moves an item's own code up at a small cost to its
+neighbours.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from bebr.arrays import Floats, as_vectors, normalized
+from bebr.binarizer import Binarizer
+from bebr.binarizer.codes import Query
+from bebr.training.compat.mapping import MOST_BASE, MOST_QUERIES, Problem, fit_map, similarity
+from bebr.training.linear.closed_form import Progress
+
+_FEWEST, _MOST_HELD_OUT = 16, 2_000  # rows held out
+_MOST_VECTORS = 65_536
+_CALIBRATED = 50  # best documents a query, over which scores are made comparable
+
+
+def check_compatible(x: ArrayLike, old: Binarizer | None, old_vectors: ArrayLike | None, metric: str) -> None:
+    """``ValueError`` for what :func:`make_compatible` could only find after the training."""
+    if old is None or old_vectors is None:
+        missing = "old_vectors" if old is not None else "compatible_with"
+        raise ValueError(f"{missing} is missing: compatible_with= and old_vectors= come together")
+    if not isinstance(old, Binarizer):
+        raise ValueError(f"compatible_with is a {type(old).__name__}: want a bebr.Binarizer")
+    if old.metric != metric:
+        raise ValueError(f"compatible_with has metric {old.metric!r}: want {metric!r}, that of the new model")
+    new_shape, old_shape = np.shape(x), np.shape(old_vectors)
+    if len(old_shape) != 2 or old_shape[1] != old.input_dim:
+        raise ValueError(f"old_vectors has shape {old_shape}: want (n, {old.input_dim}), the input of the old model")
+    if old_shape[0] != new_shape[0]:
+        raise ValueError(
+            f"old_vectors has {old_shape[0]} rows and x {new_shape[0]}: want the same items, row by row, in both"
+        )
+    if old_shape[0] < 2 * _FEWEST:
+        raise ValueError(f"old_vectors has {old_shape[0]} rows: want at least {2 * _FEWEST}")
+
+
+def make_compatible(
+    new: Binarizer,
+    old: Binarizer,
+    x: ArrayLike,
+    old_vectors: ArrayLike,
+    *,
+    seed: int = 0,
+    epochs: int = 10,
+    hidden: int = 512,
+    progress: Progress | None = None,
+) -> Binarizer:
+    """``new`` with a bridge from and a lift to it for codes of ``old``; the codes it makes stay the same to the bit.
+
+    x, old_vectors: float32[n, d] and float32[n, d_old], row i of both the same item as the two producers see it. At
+    most 65,536 rows are used, drawn with ``seed``; a tenth of them (at most 2,000) chooses and calibrates.
+    epochs, hidden: of the gradient training and the hidden layer of each map; ``epochs=0``: ridge regression alone.
+    ``config["compatible"][digest]`` has the held-out agreement with both producers' neighbours at the start ("ridge")
+    and at the end, for bridge and lift, and ``calibration``: score as on own codes = a * score + b.
+    Raises ``ValueError``, which names the argument.
+    """
+    check_compatible(x, old, old_vectors, new.metric)
+    rows = np.random.default_rng(seed).permutation(len(np.asarray(x)))[:_MOST_VECTORS]
+    held, kept = np.split(np.arange(len(rows)), [min(max(_FEWEST, len(rows) // 10), _MOST_HELD_OUT)])
+    fresh = as_vectors(np.asarray(x)[rows], "x", new.input_dim)
+    aged = as_vectors(np.asarray(old_vectors)[rows], "old_vectors", old.input_dim)
+
+    own = _inner(new, fresh)
+    new_codes, old_codes = new.encode(fresh), old.encode(aged)
+    coded = new.decode(new_codes)
+    coded = normalized(coded) if new.metric == "cosine" else coded
+    scored = old._scored(old_codes)
+    # Without a decoder the old model's scores are taken in code space, and so is what the bridge aims at.
+    past = _inner(old, aged)
+    target = past if old._decoder is not None else scored
+    unit = new.metric == "cosine"
+    bridged_unit = unit and old._decoder is not None
+    both = (own, past)
+    bridge = Problem("bridge", (own, coded), target, scored, both, "query", new.metric, bridged_unit, held, kept)
+    lift = Problem("lift", (scored,), own, own, both, "document", new.metric, unit, held, kept)
+    report = progress or (lambda stage, done, total: None)
+    tensors, facts = dict(new._tensors), {}
+    for problem in (bridge, lift):
+        weights, facts[problem.name] = fit_map(problem, seed, epochs, hidden, report)
+        tensors |= weights.tensors(f"{problem.name}.{old.digest}")
+    entry = {
+        "input_dim": old.input_dim,
+        "inner_dim": scored.shape[1],
+        "heldout": facts,
+        "calibration": {"float": [1.0, 0.0], "code": [1.0, 0.0]},
+    }
+    config = new.config
+    known = dict(config.get("compatible") or {})
+    rough = Binarizer(tensors, config | {"compatible": known | {old.digest: entry}})
+    queries, base = held[:MOST_QUERIES], kept[:MOST_BASE]
+    documents = {old.digest: scored[base], new.digest: new._scored(new_codes[base])}
+    entry["calibration"] = {
+        mode: _calibration(rough, old, new, fresh[queries], documents, mode) for mode in ("float", "code")
+    }
+    return Binarizer(tensors, config | {"compatible": known | {old.digest: entry}})
+
+
+def _inner(bz: Binarizer, x: Floats) -> Floats:
+    """Vectors in the space that codes decode to."""
+    inner = bz._enter(x)
+    return normalized(inner) if bz.metric == "cosine" else inner
+
+
+def _calibration(
+    rough: Binarizer, old: Binarizer, new: Binarizer, queries: Floats, documents: dict[str, Floats], mode: Query
+) -> list[float]:
+    """(a, b) of the least-squares line from scores on old codes to scores on new codes of the same documents, over
+    the best of the old: so merged hits of both are in the order of the expected new score."""
+    bridged = rough._map("bridge", old)(rough._query_vectors(queries, mode))
+    if old.metric == "cosine" and old._decoder is not None:
+        bridged = normalized(bridged)
+    before = _scores(bridged, documents[old.digest], old.metric)
+    after = _scores(new._query_vectors(queries, mode), documents[new.digest], new.metric)
+    depth = min(_CALIBRATED, before.shape[1])
+    ranked = before if old.metric == "l2" else -before
+    best = np.argpartition(ranked, depth - 1, axis=1)[:, :depth]
+    s, t = (np.take_along_axis(m, best, axis=1).astype(np.float64).ravel() for m in (before, after))
+    variance = float(s.var())
+    slope = float(np.mean((s - s.mean()) * (t - t.mean()))) / variance if variance > 0 else 0.0
+    # A line that does not rise would turn the order of hits round; then only the level is matched.
+    slope = slope if slope > 0 else 1.0
+    return [slope, float(t.mean() - slope * s.mean())]
+
+
+def _scores(queries: Floats, documents: Floats, metric: str) -> Floats:
+    scores = similarity(queries, documents, metric)
+    own = np.einsum("ij,ij->i", queries, queries)[:, None]
+    return np.asarray(own - scores if metric == "l2" else scores, np.float32)

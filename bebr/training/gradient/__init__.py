@@ -1,0 +1,1 @@
+"""Recipes by gradient descent: the paper's recurrent network, and pairs. Needs torch."""

@@ -1,0 +1,115 @@
+"""The training loop of the float fronts; the best state on held-out pairs is kept."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from bebr.training.gradient.input_adapter import Fronts
+from bebr.training.gradient.loop import Checkpoint, Loop
+from bebr.training.gradient.losses import distillation, hard_negatives, score_distillation
+from bebr.training.gradient.queue import MomentumQueue
+from bebr.training.linear.closed_form import Progress
+
+_NEIGHBOURS_TEMPERATURE = 0.1  # of self-distillation, as in the recurrent recipe
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The options of :func:`bebr.training.gradient.pairs.train_pairs` that the loop needs; see there."""
+
+    epochs: int
+    batch: int
+    learning_rate: float
+    weight_decay: float
+    temperature: float
+    negatives: int
+    queue: int
+    distill: float
+    score_weight: float
+    score_temperature: float
+
+
+@dataclass(frozen=True)
+class Material:
+    """What is learnt from, on one device.
+
+    queries [p, d_q], documents [p, d], groups int64[p]: training pairs. x [n, d]: vectors whose neighbourhoods
+    self-distillation keeps. scores [p, c] and candidates int64[p, c], rows of ``pool`` [r, d]: a teacher's, if any.
+    """
+
+    queries: Tensor
+    documents: Tensor
+    groups: Tensor
+    x: Tensor
+    pool: Tensor | None = None
+    candidates: Tensor | None = None
+    scores: Tensor | None = None
+
+
+def tune(
+    fronts: Fronts,
+    material: Material,
+    score: Callable[[Fronts], float],
+    settings: Settings,
+    generator: torch.Generator,
+    progress: Progress,
+    checkpoint: Checkpoint | None = None,
+) -> tuple[float, float]:
+    """Train ``fronts``; afterwards they hold the best state by ``score``, the one before the first step included.
+
+    Returns that first score and the best.
+    """
+    rows = len(material.queries)
+    size = min(settings.batch, rows)
+    steps = settings.epochs * (rows // size)
+    optimizer = torch.optim.AdamW(fronts.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay)
+    queue = MomentumQueue(fronts, settings.queue) if settings.queue else None
+    loop = Loop(fronts, optimizer, steps, lambda: score(fronts), generator, checkpoint, queue)
+    for _ in loop.epochs(settings.epochs, "pairs", progress):
+        order = torch.randperm(rows, generator=generator).to(material.queries.device)
+        for start in range(0, rows - size + 1, size):  # what is left over waits for the next epoch's order
+            chosen = order[start : start + size]
+            loop.step(_loss(fronts, material, chosen, settings, queue, generator))
+            if queue is not None:
+                groups = material.groups[chosen]
+                queue.push(fronts, material.queries[chosen], material.documents[chosen], groups)
+    return loop.first, loop.best
+
+
+def _loss(
+    fronts: Fronts,
+    material: Material,
+    chosen: Tensor,
+    settings: Settings,
+    queue: MomentumQueue | None,
+    generator: torch.Generator,
+) -> Tensor:
+    """The paper's loss, with a teacher's scores and the floats' own neighbourhoods beside it where asked for."""
+    n = len(chosen)
+    batch = [material.documents[chosen]]  # one pass over all documents of the step
+    rows = sample = None
+    if material.candidates is not None and material.pool is not None:
+        used, rows = torch.unique(material.candidates[chosen], return_inverse=True)
+        batch.append(material.pool[used])
+    if settings.distill:
+        drawn = torch.randint(len(material.x), (n,), generator=generator).to(chosen.device)
+        sample = material.x[drawn]
+        batch.append(sample)
+    queries, everything = fronts(material.queries[chosen], torch.cat(batch))
+    documents, *more = everything.split([len(part) for part in batch])
+    groups = material.groups[chosen]
+    keys = None if queue is None else queue.keys()
+    loss = hard_negatives(queries, documents, groups, settings.temperature, settings.negatives, keys)
+    if rows is not None and material.scores is not None:
+        judged = score_distillation(
+            queries, more[0][rows], material.scores[chosen], settings.temperature, settings.score_temperature
+        )
+        loss = loss + settings.score_weight * judged
+    if sample is not None:
+        kept = distillation(sample, more[-1], _NEIGHBOURS_TEMPERATURE, asymmetric=False)
+        loss = loss + settings.distill * kept
+    return loss

@@ -1,0 +1,256 @@
+"""The pairs recipe (RECALL.md, section "Pairs"; the loss is the paper's, PAPER.md section 2). Needs torch.
+
+Two stages, because each does well what the other does badly. A small float network in front of everything moves queries
+to their documents: gradients, no sign anywhere. Then the unsupervised recipe fits a code to where the documents have
+moved to: no gradients, hard decisions.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike
+from torch import Tensor
+
+from bebr.arrays import Floats, Ids, as_ids, as_vectors, normalized
+from bebr.binarizer import Binarizer
+from bebr.training.gradient.contrastive import Material, Settings, tune
+from bebr.training.gradient.groups import joined, split
+from bebr.training.gradient.heldout import HeldOut
+from bebr.training.gradient.input_adapter import Front, Fronts, aligned
+from bebr.training.gradient.loop import Checkpoint
+from bebr.training.linear.closed_form import Progress
+
+Fit = Callable[[Floats], Binarizer]
+
+_FEWEST, _MOST_HELD_OUT = 16, 1_000  # pairs
+_MOST_POOL = 8_192  # other documents that held-out ones are searched among
+_STEPS, _LEAST_BATCH, _MOST_BATCH = 16, 64, 1_000  # of an epoch; pairs
+# With fewer training pairs the floats' own neighbourhoods are kept too. R@1 of Debian pairs at 50 bytes, ADC, without
+# and with: .623 and .647 of 300 pairs (untuned .623), .658 and .651 of 1,000, .695 and .696 of 5,000.
+_FEW = 500
+
+
+def train_pairs(
+    x: Floats,
+    fit: Fit,
+    pairs: tuple[ArrayLike, ArrayLike],
+    *,
+    labels: ArrayLike | None = None,
+    two_encoders: bool = False,
+    scores: ArrayLike | None = None,
+    candidates: ArrayLike | None = None,
+    pool: ArrayLike | None = None,
+    hidden: int = 1024,
+    epochs: int = 20,
+    batch: int | None = None,
+    learning_rate: float = 1e-3,
+    weight_decay: float = 1e-2,
+    temperature: float = 0.05,
+    negatives: int = 5,
+    queue: int = 0,
+    distill: float | None = None,
+    score_weight: float = 1.0,
+    score_temperature: float = 1.0,
+    device: str = "cpu",
+    checkpoint: str | Path | None = None,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> Binarizer:
+    """Tune a float front on pairs, then fit the unsupervised recipe behind it (metric cosine).
+
+    x: float32[n, d], unit rows; the code is fitted to them, so they should be like the documents that will be stored.
+        The pairs' own documents will do.
+    fit: the unsupervised recipe: float32[n, d] -> binarizer.
+    pairs: (queries, documents), float32[p, d_q] and float32[p, d]; row i of one belongs to row i of the other.
+    labels: int64[p]; pairs of one label are no negatives of one another. Nor are pairs that share a row.
+    two_encoders: a front for queries (any d_q) and another for documents, into one space of d dimensions.
+    scores, candidates: a teacher's scores float32[p, c] (a cross-encoder's, say) of candidates int64[p, c], which are
+        rows of ``pool`` (default: the documents of ``pairs``). Adds ``score_weight`` times the divergence from
+        softmax(scores / ``score_temperature``).
+    hidden: units of the front. epochs, learning_rate, weight_decay: AdamW with a cosine schedule.
+    batch: pairs of a step; None: a sixteenth of them, 64 to 1,000.
+    temperature: of the cosines, in both losses. negatives: how many count, the hardest ones.
+    queue: batches of a momentum copy's vectors that serve as more negatives; 0: the batch's own only.
+    distill: weight of keeping the float neighbourhoods of ``x``; None: 1 with under 500 training pairs, else 0.
+    device: where torch trains the front: ``"cpu"``, ``"cuda"``.
+    checkpoint: a file that is written after every epoch of the front; a run of the same data and settings that finds it
+        goes on from there, to the same bits. It stays when training is done.
+
+    A tenth of the pairs is held out (at most 1,000; a fifth of under 1,000; pairs that share a row stay together). It
+    says which epoch's front is the best, and whether the tuned binarizer is better than one without a front. The better
+    one is returned, with a ``UserWarning`` when that is the untuned one; ``config["heldout"]`` has the figures, mean of
+    R@1 and R@10 among the documents of ``pairs`` and, without labels, ``x`` (8,192 beside those held out). The same
+    seed, device and number of torch threads give the same bits. Raises ``ValueError``, which names the argument.
+    """
+    settings = Settings(
+        *(epochs, _MOST_BATCH if batch is None else batch, learning_rate, weight_decay, temperature, negatives, queue),
+        *(-1.0 if distill is None else distill, score_weight, score_temperature),
+    )
+    _check(settings, hidden, distill is None)
+    where = _device(device)
+    queries, documents = _checked(pairs, x.shape[1], two_encoders)
+    shared = joined(queries, documents)
+    groups = shared if labels is None else joined(shared, as_ids(labels, "labels", len(shared)))
+    teacher = _teacher(scores, candidates, None if pool is None else as_vectors(pool, "pool", x.shape[1]), documents)
+    held, kept = split(shared, _share(len(shared)), seed)
+    if min(len(held), len(kept)) < _FEWEST:
+        raise ValueError(
+            f"pairs has {len(shared)} rows in {len(np.unique(shared))} groups that share rows; {len(held)} can be held "
+            f"out and {len(kept)} trained on: want at least {_FEWEST} each"
+        )
+    if batch is None:
+        settings = replace(settings, batch=min(max(_LEAST_BATCH, len(kept) // _STEPS), _MOST_BATCH))
+    if distill is None:
+        settings = replace(settings, distill=1.0 if len(kept) < _FEW else 0.0)
+
+    def tensor(array: np.ndarray[tuple[int, ...], np.dtype[np.generic]]) -> Tensor:
+        return torch.from_numpy(array).to(where)
+
+    heldout, dim = _heldout(queries, documents, groups, held, None if labels is not None else x, seed), x.shape[1]
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        fronts = Fronts(Front(dim, dim, hidden)).to(where)
+        if two_encoders:
+            fronts = _two(fronts, queries[kept], documents[kept], hidden, heldout.front_recall).to(where)
+    material = Material(tensor(queries[kept]), tensor(documents[kept]), tensor(groups[kept]), tensor(x))
+    if teacher is not None:
+        rows, judged, looked_up = teacher
+        material = replace(material, candidates=tensor(rows[kept]), scores=tensor(judged[kept]), pool=tensor(looked_up))
+    report = progress or (lambda stage, done, total: None)
+    generator = torch.Generator().manual_seed(seed)
+    settled = (x, queries, documents, groups, *(teacher or ()), settings, hidden, two_encoders, device, seed)
+    kept_in = None if checkpoint is None else Checkpoint(checkpoint, *settled)
+    first, best = tune(fronts, material, heldout.front_recall, settings, generator, report, kept_in)
+    moved = fronts.documents.evaluated(tensor(x)).cpu().numpy()
+    return _better(x, moved, fronts.cpu(), fit, heldout.code_recall, {"start": first, "end": best})
+
+
+def _share(pairs: int) -> int:
+    """How many pairs to hold out: a tenth; more of few, because a choice by 20 pairs is a draw of lots."""
+    return min(max(_FEWEST, pairs // 10, min(pairs // 5, 200)), _MOST_HELD_OUT)
+
+
+def _heldout(queries: Floats, documents: Floats, groups: Ids, held: Ids, x: Floats | None, seed: int) -> HeldOut:
+    """Held-out pairs among the other pairs' documents and rows of ``x`` that are none of them: a few documents alone
+    are too easy to tell apart."""
+    others = np.setdiff1d(np.arange(len(documents)), held)
+    pool, pool_groups = documents[others], groups[others]
+    if x is not None:
+        known = {row.tobytes() for row in documents}
+        more = x[[row.tobytes() not in known for row in x]]
+        pool, pool_groups = np.concatenate([pool, more]), np.append(pool_groups, np.full(len(more), -1))
+    drawn = np.random.default_rng(seed).permutation(len(pool))[:_MOST_POOL]
+    return HeldOut(
+        *(queries[held], groups[held], np.concatenate([documents[held], pool[drawn]])),
+        np.concatenate([groups[held], pool_groups[drawn]]),
+    )
+
+
+def _two(shared: Fronts, queries: Floats, documents: Floats, hidden: int, score: Callable[[Fronts], float]) -> Fronts:
+    """A front for queries beside the documents'. It starts as the map that least squares finds, unless queries meet
+    their documents better as they are."""
+    inputs, dim = queries.shape[1], documents.shape[1]
+    mapped = Fronts(shared.documents, Front(inputs, dim, hidden, aligned(queries, documents)))
+    if inputs != dim or score(mapped) > score(shared):
+        return mapped
+    return Fronts(shared.documents, Front(inputs, dim, hidden))
+
+
+def _better(
+    x: Floats, moved: Floats, fronts: Fronts, fit: Fit, score: Callable[[Binarizer], float], floats: dict[str, float]
+) -> Binarizer:
+    """The tuned binarizer or the one without a front, whichever finds more held-out documents."""
+    comparable = fronts.queries is None or fronts.queries.inputs == fronts.documents.inputs
+    untuned = fit(x) if comparable else None
+    before = None if untuned is None else score(untuned)
+    tuned = with_fronts(fit(moved), fronts)
+    after = score(tuned)
+    heldout = {"floats": floats, "untuned": before, "tuned": after}
+    if untuned is None or before is None or after > before:
+        return _recorded(tuned, heldout)
+    warnings.warn(
+        f"held-out recall {after:.3f} after tuning on pairs, {before:.3f} without: the binarizer is left untuned",
+        UserWarning,
+        stacklevel=4,
+    )
+    return _recorded(untuned, heldout)
+
+
+def with_fronts(inner: Binarizer, fronts: Fronts) -> Binarizer:
+    """``inner``, which codes vectors behind the fronts, with the fronts (on the CPU) before it."""
+    tensors, config = inner.tensors, inner.config
+    tensors |= fronts.documents.tensors("front")
+    config |= {"front": {"skip": fronts.documents.skip}, "input_dim": fronts.documents.inputs}
+    if fronts.queries is not None:
+        tensors |= fronts.queries.tensors("query_front")
+        config |= {"query_front": {"skip": fronts.queries.skip}, "query_dim": fronts.queries.inputs}
+    return Binarizer.from_tensors(tensors, config)
+
+
+def _recorded(binarizer: Binarizer, heldout: Mapping[str, object]) -> Binarizer:
+    config = binarizer.config
+    return Binarizer.from_tensors(binarizer.tensors, config | {"heldout": config.get("heldout", {}) | dict(heldout)})
+
+
+def _checked(pairs: tuple[ArrayLike, ArrayLike], dim: int, two_encoders: bool) -> tuple[Floats, Floats]:
+    if len(pairs) != 2:
+        raise ValueError(f"pairs has {len(pairs)} entries: want (queries, documents)")
+    queries = as_vectors(pairs[0], "pairs[0]", None if two_encoders else dim)
+    documents = as_vectors(pairs[1], "pairs[1]", dim)
+    if len(queries) != len(documents):
+        raise ValueError(f"pairs has {len(queries)} queries and {len(documents)} documents: want one each")
+    return normalized(queries), normalized(documents)
+
+
+def _teacher(
+    scores: ArrayLike | None, candidates: ArrayLike | None, pool: Floats | None, documents: Floats
+) -> tuple[Ids, Floats, Floats] | None:
+    """(candidates, scores, the vectors they are rows of), checked."""
+    if (scores is None) != (candidates is None):
+        raise ValueError("scores and candidates come together: one of them is missing")
+    if scores is None or candidates is None:
+        if pool is not None:
+            raise ValueError("pool is given without scores and candidates")
+        return None
+    vectors = documents if pool is None else normalized(pool)
+    judged, rows = np.asarray(scores), np.asarray(candidates)
+    if rows.dtype.kind not in "iu" or rows.ndim != 2 or len(rows) != len(documents) or rows.shape[1] < 2:
+        raise ValueError(
+            f"candidates has dtype {rows.dtype} and shape {rows.shape}: want int64 ({len(documents)}, c), c >= 2"
+        )
+    if rows.min() < 0 or rows.max() >= len(vectors):
+        raise ValueError(f"candidates holds {rows.min()} to {rows.max()}: want rows 0 to {len(vectors) - 1}")
+    if judged.dtype.kind not in "fiu" or judged.shape != rows.shape or not np.isfinite(judged).all():
+        raise ValueError(
+            f"scores has dtype {judged.dtype} and shape {judged.shape}: want finite float32 {rows.shape}, as candidates"
+        )
+    return rows.astype(np.int64), judged.astype(np.float32), vectors
+
+
+def _check(settings: Settings, hidden: int, automatic: bool) -> None:
+    whole = (("hidden", hidden, 1), ("epochs", settings.epochs, 0), ("batch", settings.batch, 8))
+    for name, value, least in (*whole, ("negatives", settings.negatives, 1), ("queue", settings.queue, 0)):
+        if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
+            raise ValueError(f"{name} is {value!r}: want an integer >= {least}")
+    for name in ("learning_rate", "temperature", "score_temperature"):
+        if not 0 < getattr(settings, name) < float("inf"):
+            raise ValueError(f"{name} is {getattr(settings, name)!r}: want a number above 0")
+    for name in ("weight_decay", "score_weight", "distill"):
+        if not 0 <= getattr(settings, name) < float("inf") and not (name == "distill" and automatic):
+            raise ValueError(f"{name} is {getattr(settings, name)!r}: want a number of at least 0")
+
+
+def _device(name: str) -> torch.device:
+    try:
+        device = torch.device(name)
+    except (RuntimeError, TypeError) as e:
+        raise ValueError(f"device is {name!r}: want 'cpu' or 'cuda'") from e
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise ValueError(f"device is {name!r}: torch finds no CUDA device here")
+    return device

@@ -1,0 +1,1 @@
+"""The default recipe: closed form, then alternating least squares. Needs numpy only."""

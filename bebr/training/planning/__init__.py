@@ -1,0 +1,1 @@
+"""How many bytes a recall takes: predicted from score errors, checked on held-out queries."""

@@ -1,0 +1,110 @@
+// Chunks and their merge, for bebr.bulk (bind/module.cpp).
+#include <optional>
+
+#include "bind/raw.h"
+#include "index/ivf/chunk.h"
+#include "index/ivf/merge.h"
+
+namespace bebr {
+namespace {
+
+// What every chunk of a build has in common, and where they end.
+class IvfBuild {
+ public:
+  IvfBuild(const RowFormat& format, Centroids centroids, RawFormat raw)
+      : format_(format), centroids_(std::move(centroids)), raw_(raw) {}
+
+  // x: float32 [n, dim]; uint8 [n, raw bytes] of a row that is kept beside its code.
+  py::array_t<uint8_t> raw_rows(const Array<float>& x) const {
+    expect_shape(x, "x", {-1, static_cast<py::ssize_t>(raw_.dim)});
+    py::array_t<uint8_t> rows({x.shape(0), static_cast<py::ssize_t>(raw_.stride())});
+    uint8_t* out = rows.mutable_data();
+    py::gil_scoped_release release;
+    store_raw(raw_, static_cast<size_t>(x.shape(0)), x.data(), out);
+    return rows;
+  }
+
+  py::array_t<uint32_t> assign(const Array<float>& x) const {
+    expect_shape(x, "x", {-1, static_cast<py::ssize_t>(centroids_.dim())});
+    py::array_t<uint32_t> lists(x.shape(0));
+    uint32_t* out = lists.mutable_data();
+    py::gil_scoped_release release;
+    centroids_.assign(x.data(), static_cast<size_t>(x.shape(0)), out);
+    return lists;
+  }
+
+  void write_chunk(const std::string& path, uint64_t first_row, const Array<uint8_t>& planes,
+                   const Array<uint8_t>& factors, const Array<uint32_t>& lists,
+                   const std::optional<Array<int64_t>>& ids, const std::optional<Array<uint8_t>>& raw) const {
+    const py::ssize_t n = lists.size();
+    if (raw) expect_shape(*raw, "raw", {n, static_cast<py::ssize_t>(raw_.stride())});
+    expect_shape(lists, "lists", {n});
+    expect_shape(planes, "planes", {n, static_cast<py::ssize_t>(format_.spec.row_bytes())});
+    expect_shape(factors, "factors", {n, static_cast<py::ssize_t>(format_.factor_bytes())});
+    if (ids) expect_shape(*ids, "ids", {n});
+    const ChunkRows rows = {first_row,
+                            static_cast<size_t>(n),
+                            planes.data(),
+                            factors.data(),
+                            ids ? ids->data() : nullptr,
+                            lists.data(),
+                            static_cast<uint32_t>(centroids_.size()),
+                            raw ? raw->data() : nullptr,
+                            raw_.stride()};
+    py::gil_scoped_release release;
+    bebr::write_chunk(path, format_, rows);
+  }
+
+  std::pair<uint64_t, uint64_t> chunk_rows(const std::string& path) const {
+    py::gil_scoped_release release;
+    const ChunkHead head = Chunk::open(path, format_, static_cast<uint32_t>(centroids_.size()), raw_bytes()).head();
+    return {head.first_row, head.rows};
+  }
+
+  void merge(const std::string& path, const std::vector<std::string>& chunks,
+             const std::map<std::string, py::bytes>& extra, size_t memory, const py::function& progress) const {
+    const std::vector<Section> sections = sections_of(extra);
+    const auto tell = [&progress](uint64_t done, uint64_t rows) {
+      const py::gil_scoped_acquire acquire;
+      if (PyErr_CheckSignals() != 0) throw py::error_already_set();
+      progress(done, rows);
+    };
+    const MergeJob job = {format_, centroids_, chunks, sections, raw_, memory, tell};
+    py::gil_scoped_release release;
+    merge_chunks(path, job);
+  }
+
+ private:
+  size_t raw_bytes() const noexcept { return raw_.dim > 0 ? raw_.stride() : 0; }
+
+  RowFormat format_;
+  Centroids centroids_;
+  RawFormat raw_;  // dim 0: none are kept
+};
+
+}  // namespace
+
+void bind_build(py::module_& m) {
+  py::class_<IvfBuild>(m, "IvfBuild")
+      .def(py::init([](const std::vector<uint32_t>& widths, const std::string& factor, bool stage_factor,
+                       uint32_t factor_bytes, PyFactorCode code, PyFactorCode stage_code, const Array<float>& centroids,
+                       bool by_product, const std::optional<std::string>& raw) {
+             expect_shape(centroids, "centroids", {-1, -1});
+             Centroids made(static_cast<uint32_t>(centroids.shape(1)), static_cast<size_t>(centroids.shape(0)),
+                            centroids.data(), by_product);
+             return std::make_unique<IvfBuild>(
+                 format_of(widths, factor, stage_factor, factor_bytes, code, stage_code), std::move(made),
+                 raw ? RawFormat{static_cast<uint32_t>(centroids.shape(1)), raw_type_of(*raw)} : RawFormat{});
+           }),
+           py::arg("widths"), py::arg("factor"), py::arg("stage_factor"), py::arg("factor_bytes"), py::arg("code"),
+           py::arg("stage_code"), py::arg("centroids"), py::arg("by_product"), py::arg("raw") = py::none())
+      .def("raw_rows", &IvfBuild::raw_rows, py::arg("x"))
+      .def("assign", &IvfBuild::assign, py::arg("x"))
+      .def("write_chunk", &IvfBuild::write_chunk, py::arg("path"), py::arg("first_row"), py::arg("planes"),
+           py::arg("factors"), py::arg("lists"), py::arg("ids"), py::arg("raw") = py::none())
+      .def("chunk_rows", &IvfBuild::chunk_rows, py::arg("path"))
+      .def("merge", &IvfBuild::merge, py::arg("path"), py::arg("chunks"), py::arg("extra"), py::arg("memory"),
+           py::arg("progress"));
+}
+
+}  // namespace bebr

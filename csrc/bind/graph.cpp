@@ -1,0 +1,67 @@
+// GraphIndex for Python (bind/module.cpp).
+#include "index/graph/graph.h"
+
+#include "bind/arrays.h"
+#include "bind/raw.h"
+
+namespace bebr {
+namespace {
+
+py::tuple search(const GraphIndex& index, const Array<float>& y, const Array<float>& base, size_t k, size_t ef,
+                 const std::optional<Array<int64_t>>& allow) {
+  expect_shape(y, "y", {-1, static_cast<py::ssize_t>(index.format().spec.dims())});
+  const py::ssize_t n = y.shape(0);
+  expect_shape(base, "base", {n});
+  const Queries queries{static_cast<size_t>(n), y.data(), base.data(), nullptr, nullptr};
+  GraphIndex::Search params{k, ef, allow.has_value(), {}};
+  if (allow) params.allow = {allow->data(), static_cast<size_t>(allow->size())};
+  py::array_t<float> scores({n, static_cast<py::ssize_t>(k)});
+  py::array_t<int64_t> ids({n, static_cast<py::ssize_t>(k)});
+  {
+    py::gil_scoped_release release;
+    index.search(queries, params, scores.mutable_data(), ids.mutable_data());
+  }
+  return py::make_tuple(scores, ids);
+}
+
+std::unique_ptr<GraphIndex> make_graph(const std::vector<uint32_t>& widths, const std::string& factor,
+                                       bool stage_factor, uint32_t factor_bytes, PyFactorCode code,
+                                       PyFactorCode stage_code, uint32_t neighbors, uint32_t ef_construction,
+                                       uint64_t seed, const Array<float>& gram, const Array<float>& mean,
+                                       float mean_norm, float scale, float offset, bool lift) {
+  const RowFormat format = format_of(widths, factor, stage_factor, factor_bytes, code, stage_code);
+  const auto dims = static_cast<py::ssize_t>(format.spec.dims());
+  expect_shape(gram, "gram", {dims});
+  expect_shape(mean, "mean", {dims});
+  if (neighbors < 1 || neighbors > kMostNeighbors)
+    fail(Code::InvalidArgument,
+         "neighbors is " + std::to_string(neighbors) + ": want 1 to " + std::to_string(kMostNeighbors));
+  return std::make_unique<GraphIndex>(
+      format, GraphParams{neighbors, ef_construction, seed},
+      CodeSpace{{gram.data(), gram.data() + dims}, {mean.data(), mean.data() + dims}, mean_norm, scale, offset, lift});
+}
+
+}  // namespace
+
+void bind_graph(py::module_& m) {
+  py::class_<GraphIndex>(m, "GraphIndex")
+      .def(py::init(&make_graph), py::arg("widths"), py::arg("factor"), py::arg("stage_factor"),
+           py::arg("factor_bytes"), py::arg("code"), py::arg("stage_code"), py::arg("neighbors"),
+           py::arg("ef_construction"), py::arg("seed"), py::arg("gram"), py::arg("mean"), py::arg("mean_norm"),
+           py::arg("scale"), py::arg("offset"), py::arg("lift"))
+      .def("__len__", &GraphIndex::size)
+      .def_property_readonly("mapped", &GraphIndex::mapped)
+      .def_property_readonly("widths", [](const GraphIndex& i) { return widths_of(i.format().spec); })
+      .def_property_readonly("factor_bytes", [](const GraphIndex& i) { return i.format().code.bytes; })
+      .def_property_readonly("neighbors", [](const GraphIndex& i) { return i.params().neighbors; })
+      .def_property_readonly("node_bytes", [](const GraphIndex& i) { return i.layout().stride; })
+      .def_property_readonly("max_id", &GraphIndex::max_id)
+      .def("add", &add_rows<GraphIndex>, py::arg("planes"), py::arg("factors"), py::arg("ids"))
+      .def("remove", &remove_rows<GraphIndex>, py::arg("ids"))
+      .def("contains", &GraphIndex::contains, py::arg("id"))
+      .def("rows", &copy_rows<GraphIndex>, py::arg("ids") = py::none())
+      .def("search", &search, py::arg("y"), py::arg("base"), py::arg("k"), py::arg("ef"), py::arg("allow"))
+      .def("save", &save_index<GraphIndex>, py::arg("path"), py::arg("extra"), py::arg("raw") = py::none());
+}
+
+}  // namespace bebr

@@ -1,0 +1,360 @@
+// With bind*.h and bind_*.cpp the only files that see pybind11. Arrays come in checked (dtype and C order by the array
+// types, shapes here); the GIL is released round everything that works; Error becomes the Python exception of its code
+// (bebr/errors.py).
+#include <optional>
+
+#include "base/cpu.h"
+#include "base/error.h"
+#include "base/file.h"
+#include "base/threads.h"
+#include "binarizer/decoder.h"
+#include "binarizer/encoder.h"
+#include "binarizer/network.h"
+#include "bind/arrays.h"
+#include "bind/raw.h"
+#include "index/flat/flat.h"
+#include "index/graph/graph.h"
+#include "index/ivf/ivf.h"
+#include "kernels/bench.h"
+
+using namespace bebr;
+
+namespace {
+
+// --- codes
+// --------------------------------------------------------------------------------------------------------------
+
+py::array_t<float> unpack(const Array<uint8_t>& planes, const std::vector<uint32_t>& widths) {
+  const CodeSpec spec = spec_of(widths);
+  expect_shape(planes, "planes", {-1, static_cast<py::ssize_t>(spec.row_bytes())});
+  const py::ssize_t n = planes.shape(0);
+  py::array_t<float> v({n, static_cast<py::ssize_t>(spec.dims())});
+  const uint8_t* rows = planes.data();
+  float* out = v.mutable_data();
+  py::gil_scoped_release release;
+  parallel_for(static_cast<size_t>(n), 256, [&](size_t begin, size_t end) {
+    for (size_t i = begin; i < end; ++i) unpack_row(spec, rows + i * spec.row_bytes(), out + i * spec.dims());
+  });
+  return v;
+}
+
+// ||v||^2 of every code: the norm in code space, which the paper divides by.
+py::array_t<float> code_norms(const Array<uint8_t>& planes, const std::vector<uint32_t>& widths) {
+  const CodeSpec spec = spec_of(widths);
+  expect_shape(planes, "planes", {-1, static_cast<py::ssize_t>(spec.row_bytes())});
+  const py::ssize_t n = planes.shape(0);
+  py::array_t<float> norms(n);
+  const uint8_t* rows = planes.data();
+  float* out = norms.mutable_data();
+  py::gil_scoped_release release;
+  parallel_for(static_cast<size_t>(n), 256, [&](size_t begin, size_t end) {
+    std::vector<float> v(spec.dims());
+    for (size_t i = begin; i < end; ++i) {
+      unpack_row(spec, rows + i * spec.row_bytes(), v.data());
+      float sum = 0;
+      for (const float value : v) sum += value * value;
+      out[i] = sum;
+    }
+  });
+  return norms;
+}
+
+void bind_codes(py::module_& m) {
+  m.def("unpack", &unpack, py::arg("planes"), py::arg("widths"));
+  m.def("code_norms", &code_norms, py::arg("planes"), py::arg("widths"));
+}
+
+// --- indexes
+// ------------------------------------------------------------------------------------------------------------
+
+SearchParams params_of(size_t k, size_t survivors, const std::optional<Array<int64_t>>& allow,
+                       const std::optional<Array<float>>& floors, py::ssize_t queries) {
+  SearchParams params;
+  params.k = k;
+  params.survivors = survivors;
+  params.filtered = allow.has_value();
+  if (allow) params.allow = {allow->data(), static_cast<size_t>(allow->size())};
+  if (floors) {
+    expect_shape(*floors, "floors", {queries});
+    params.floors = floors->data();
+  }
+  return params;
+}
+
+py::tuple search(const FlatIndex& index, const Array<float>& y, const Array<float>& base,
+                 const std::optional<Array<float>>& stage_y, const std::optional<Array<float>>& stage_base, size_t k,
+                 size_t survivors, const std::optional<Array<int64_t>>& allow,
+                 const std::optional<Array<float>>& floors, bool expand) {
+  const Queries queries = queries_of(index.format(), y, base, stage_y, stage_base);
+  SearchParams params = params_of(k, survivors, allow, floors, y.shape(0));
+  params.expand = expand;
+  py::array_t<float> scores({y.shape(0), static_cast<py::ssize_t>(k)});
+  py::array_t<int64_t> ids({y.shape(0), static_cast<py::ssize_t>(k)});
+  {
+    py::gil_scoped_release release;
+    index.search(queries, params, scores.mutable_data(), ids.mutable_data());
+  }
+  return py::make_tuple(scores, ids);
+}
+
+py::tuple range(const FlatIndex& index, const Array<float>& y, const Array<float>& base,
+                const std::optional<Array<int64_t>>& allow, const Array<float>& floors) {
+  const Queries queries = queries_of(index.format(), y, base, std::nullopt, std::nullopt);
+  const SearchParams params = params_of(1, 0, allow, floors, y.shape(0));
+  std::vector<std::vector<Hit>> hits;
+  {
+    py::gil_scoped_release release;
+    hits = index.range(queries, params);
+  }
+  return ragged(hits);
+}
+
+// An index of whatever kind the file holds, the sections that are not the index's own, and its raw vectors or None.
+py::tuple open_index(const std::string& path, bool map, bool verify) {
+  std::shared_ptr<const File> file;
+  std::unique_ptr<FlatIndex> flat;
+  std::unique_ptr<IvfIndex> ivf;
+  std::unique_ptr<GraphIndex> graph;
+  std::unique_ptr<RawVectors> raw;
+  {
+    py::gil_scoped_release release;
+    file = File::open(path, "", verify || !map);
+    if (file->kind() == "flat")
+      flat = FlatIndex::open(file, map);
+    else if (file->kind() == "ivf")
+      ivf = IvfIndex::open(file, map);
+    else if (file->kind() == "graph")
+      graph = GraphIndex::open(file, map);
+    else
+      fail(Code::Corrupt, path + ": holds a '" + file->kind() + "': want an index, 'flat', 'ivf' or 'graph'");
+    raw = flat  ? open_raw(file, map, verify, *flat)
+          : ivf ? open_raw(file, map, verify, *ivf)
+                : open_raw(file, map, verify, *graph);
+  }
+  const auto owns = flat ? FlatIndex::owns_section : ivf ? IvfIndex::owns_section : GraphIndex::owns_section;
+  py::dict extra = foreign_sections(*file, owns, RawVectors::owns_section);
+  py::object kept = raw ? py::cast(std::move(raw)) : py::none();
+  if (flat) return py::make_tuple(std::move(flat), extra, kept);
+  if (ivf) return py::make_tuple(std::move(ivf), extra, kept);
+  return py::make_tuple(std::move(graph), extra, kept);
+}
+
+void bind_index(py::module_& m) {
+  py::class_<FlatIndex>(m, "FlatIndex")
+      .def(
+          py::init([](const std::vector<uint32_t>& widths, const std::string& factor, bool stage_factor,
+                      uint32_t factor_bytes, PyFactorCode code, PyFactorCode stage_code) {
+            return std::make_unique<FlatIndex>(format_of(widths, factor, stage_factor, factor_bytes, code, stage_code));
+          }),
+          py::arg("widths"), py::arg("factor"), py::arg("stage_factor"), py::arg("factor_bytes"), py::arg("code"),
+          py::arg("stage_code"))
+      .def("__len__", &FlatIndex::size)
+      .def_property_readonly("mapped", &FlatIndex::mapped)
+      .def_property_readonly("widths", [](const FlatIndex& i) { return widths_of(i.format().spec); })
+      .def_property_readonly("factor_bytes", [](const FlatIndex& i) { return i.format().code.bytes; })
+      .def_property_readonly("max_id", &FlatIndex::max_id)
+      .def("add", &add_rows<FlatIndex>, py::arg("planes"), py::arg("factors"), py::arg("ids"))
+      .def("remove", &remove_rows<FlatIndex>, py::arg("ids"))
+      .def("contains", &FlatIndex::contains, py::arg("id"))
+      .def("rows", &copy_rows<FlatIndex>, py::arg("ids") = py::none())
+      .def("search", &search, py::arg("y"), py::arg("base"), py::arg("stage_y"), py::arg("stage_base"), py::arg("k"),
+           py::arg("survivors"), py::arg("allow"), py::arg("floors") = py::none(), py::arg("expand") = false)
+      .def_static("by_whole_codes", &FlatIndex::expands, py::arg("queries"))
+      .def("range", &range, py::arg("y"), py::arg("base"), py::arg("allow"), py::arg("floors"))
+      .def("save", &save_index<FlatIndex>, py::arg("path"), py::arg("extra"), py::arg("raw") = py::none());
+  m.def("open_index", &open_index, py::arg("path"), py::arg("map"), py::arg("verify"));
+}
+
+// --- binarizer
+// ----------------------------------------------------------------------------------------------------------
+
+using PyLayer = std::pair<Array<float>, Array<float>>;
+
+std::vector<Layer> layers_of(const std::vector<PyLayer>& layers, const std::string& name) {
+  std::vector<Layer> views;
+  for (const auto& [weight, bias] : layers) {
+    const std::string at = name + "[" + std::to_string(views.size()) + "]";
+    expect_shape(weight, (at + " weight").c_str(), {-1, -1});
+    expect_shape(bias, (at + " bias").c_str(), {weight.shape(0)});
+    views.push_back(
+        {weight.data(), bias.data(), static_cast<uint32_t>(weight.shape(1)), static_cast<uint32_t>(weight.shape(0))});
+  }
+  return views;
+}
+
+std::unique_ptr<Encoder> make_encoder(const std::string& architecture, const std::vector<uint32_t>& widths,
+                                      const std::vector<std::vector<PyLayer>>& networks, bool normalize,
+                                      const std::optional<Array<float>>& gram, uint32_t sweeps, uint32_t tries) {
+  if (architecture != "linear" && architecture != "recurrent")
+    fail(Code::InvalidArgument, "architecture is '" + architecture + "': want linear or recurrent");
+  const CodeSpec spec = spec_of(widths);
+  std::vector<std::vector<Layer>> views;
+  for (const std::vector<PyLayer>& layers : networks)
+    views.push_back(layers_of(layers, "layers[" + std::to_string(views.size()) + "]"));
+  const auto dims = static_cast<py::ssize_t>(spec.dims());
+  if (gram) expect_shape(*gram, "gram", {dims, dims});
+  py::gil_scoped_release release;
+  return std::make_unique<Encoder>(architecture == "linear" ? Architecture::Linear : Architecture::Recurrent, spec,
+                                   views, normalize, gram ? gram->data() : nullptr, sweeps, tries);
+}
+
+py::array_t<float> forward(const Network& network, const Array<float>& x) {
+  expect_shape(x, "x", {-1, static_cast<py::ssize_t>(network.in())});
+  const auto n = static_cast<size_t>(x.shape(0));
+  py::array_t<float> out({x.shape(0), static_cast<py::ssize_t>(network.out())});
+  const float* from = x.data();
+  float* to = out.mutable_data();
+  py::gil_scoped_release release;
+  network.forward_all(from, n, to);
+  return out;
+}
+
+py::array_t<uint8_t> encode(const Encoder& encoder, const Array<float>& x, bool bf16, bool refine) {
+  expect_shape(x, "x", {-1, static_cast<py::ssize_t>(encoder.input_dim())});
+  py::array_t<uint8_t> planes({x.shape(0), static_cast<py::ssize_t>(encoder.spec().row_bytes())});
+  uint8_t* out = planes.mutable_data();
+  py::gil_scoped_release release;
+  encoder.encode(x.data(), static_cast<size_t>(x.shape(0)), bf16, refine, out);
+  return planes;
+}
+
+std::unique_ptr<Decoder> make_decoder(const Array<float>& weight, const Array<float>& bias,
+                                      const std::vector<uint32_t>& widths) {
+  const CodeSpec spec = spec_of(widths);
+  expect_shape(weight, "decoder weight", {static_cast<py::ssize_t>(spec.dims()), -1});
+  expect_shape(bias, "decoder bias", {weight.shape(1)});
+  if (bias.size() == 0) fail(Code::InvalidArgument, "decoder weight has no columns");
+  py::gil_scoped_release release;
+  return std::make_unique<Decoder>(spec, weight.data(), bias.data(), static_cast<uint32_t>(bias.size()));
+}
+
+size_t plane_rows(const CodeSpec& spec, const Array<uint8_t>& planes) {
+  expect_shape(planes, "planes", {-1, static_cast<py::ssize_t>(spec.row_bytes())});
+  return static_cast<size_t>(planes.shape(0));
+}
+
+py::array_t<float> decode(const Decoder& decoder, const Array<uint8_t>& planes) {
+  const size_t n = plane_rows(decoder.spec(), planes);
+  py::array_t<float> x({static_cast<py::ssize_t>(n), static_cast<py::ssize_t>(decoder.output_dim())});
+  float* out = x.mutable_data();
+  py::gil_scoped_release release;
+  decoder.decode(planes.data(), n, out);
+  return x;
+}
+
+py::array_t<float> norms(const Decoder& decoder, const Array<uint8_t>& planes) {
+  const size_t n = plane_rows(decoder.spec(), planes);
+  py::array_t<float> squares(static_cast<py::ssize_t>(n));
+  float* out = squares.mutable_data();
+  py::gil_scoped_release release;
+  decoder.squared_norms(planes.data(), n, out);
+  return squares;
+}
+
+py::tuple project(const Decoder& decoder, const Array<float>& q) {
+  expect_shape(q, "q", {-1, static_cast<py::ssize_t>(decoder.output_dim())});
+  py::array_t<float> y({q.shape(0), static_cast<py::ssize_t>(decoder.spec().dims())});
+  py::array_t<float> base(q.shape(0));
+  float *y_out = y.mutable_data(), *base_out = base.mutable_data();
+  {
+    py::gil_scoped_release release;
+    decoder.project(q.data(), static_cast<size_t>(q.shape(0)), y_out, base_out);
+  }
+  return py::make_tuple(y, base);
+}
+
+void bind_binarizer(py::module_& m) {
+  py::class_<Encoder>(m, "Encoder")
+      .def(py::init(&make_encoder), py::arg("architecture"), py::arg("widths"), py::arg("layers"), py::arg("normalize"),
+           py::arg("gram") = py::none(), py::arg("sweeps") = 0, py::arg("tries") = 0)
+      .def_property_readonly("input_dim", &Encoder::input_dim)
+      .def("encode", &encode, py::arg("x"), py::arg("bf16") = false, py::arg("refine") = true);
+  py::class_<Network>(m, "Network")
+      .def(py::init([](const std::vector<PyLayer>& layers, const std::string& name) {
+             return std::make_unique<Network>(layers_of(layers, name), name.c_str());
+           }),
+           py::arg("layers"), py::arg("name"))
+      .def_property_readonly("input_dim", &Network::in)
+      .def_property_readonly("output_dim", &Network::out)
+      .def("forward", &forward, py::arg("x"));
+  py::class_<Decoder>(m, "Decoder")
+      .def(py::init(&make_decoder), py::arg("weight"), py::arg("bias"), py::arg("widths"))
+      .def("decode", &decode, py::arg("planes"))
+      .def("norms", &norms, py::arg("planes"))
+      .def("project", &project, py::arg("q"));
+}
+
+// --- errors, machine
+// ----------------------------------------------------------------------------------------------------
+
+void translate(std::exception_ptr p) {
+  try {
+    if (p) std::rethrow_exception(p);
+  } catch (const Error& e) {
+    const char* name = nullptr;
+    switch (e.code()) {
+      case Code::Corrupt:
+        name = "CorruptFile";
+        break;
+      case Code::LimitExceeded:
+        name = "LimitExceeded";
+        break;
+      case Code::NotFound:
+        PyErr_SetString(PyExc_FileNotFoundError, e.what());
+        return;
+      case Code::Io:
+        PyErr_SetString(PyExc_OSError, e.what());
+        return;
+      case Code::UnknownId:
+        PyErr_SetString(PyExc_KeyError, e.what());
+        return;
+      case Code::InvalidArgument:
+      case Code::ReadOnly:
+        PyErr_SetString(PyExc_ValueError, e.what());
+        return;
+    }
+    const py::object type = py::module_::import("bebr.errors").attr(name);
+    PyErr_SetString(type.ptr(), e.what());
+  }
+}
+
+void bind_machine(py::module_& m) {
+  m.def("isa", [] { return isa_name(chosen_isa()); });
+  m.def("runnable_isas", [] {
+    std::vector<std::string> names;
+    for (const Isa isa : runnable_isas()) names.emplace_back(isa_name(isa));
+    return names;
+  });
+  m.def("num_threads", &num_threads);
+  m.def("set_num_threads", &set_num_threads, py::arg("n"));
+  m.def(
+      "kernel_bench",
+      [](const std::string& isa, const std::string& kernel, uint32_t dims, uint32_t planes, size_t rows,
+         uint32_t queries, size_t repeats) {
+        for (const Isa here : runnable_isas())
+          if (isa == isa_name(here)) {
+            py::gil_scoped_release release;
+            return bench_kernel(here, kernel, dims, planes, rows, queries, repeats);
+          }
+        fail(Code::InvalidArgument, "instruction set '" + isa + "' cannot run here");
+      },
+      py::arg("isa"), py::arg("kernel"), py::arg("dims"), py::arg("planes"), py::arg("rows"), py::arg("queries"),
+      py::arg("repeats"));
+  m.attr("version") = BEBR_VERSION;
+  m.attr("file_version") = kFileVersion;
+}
+
+}  // namespace
+
+PYBIND11_MODULE(_core, m) {
+  m.doc() = "The C++ engine of bebr: codes, kernels, indexes. Use the bebr package, which checks and documents.";
+  py::register_exception_translator(&translate);
+  bind_machine(m);
+  bind_binarizer(m);
+  bind_codes(m);
+  bind_index(m);
+  bind_raw(m);
+  bind_ivf(m);
+  bind_build(m);
+  bind_graph(m);
+}

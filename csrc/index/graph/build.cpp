@@ -1,0 +1,168 @@
+// Insertion, in rounds (as ParlayANN, Manohar et al., PPoPP 2024): every node of a round walks the graph as it stood
+// before the round, then links back are added target by target. So no node is locked, and the graph is the same
+// whatever the number of threads.
+#include <algorithm>
+#include <limits>
+#include <utility>
+
+#include "base/threads.h"
+#include "index/graph/graph.h"
+#include "index/graph/link.h"
+
+namespace bebr {
+namespace {
+
+constexpr size_t kRoundShare = 50;  // a round adds at most one node to so many
+constexpr size_t kKeepShare = 64;   // fewer new rows than one in so many: sketches are made as they are needed
+constexpr float kBuildMargin = 2;
+constexpr float kNoFactor = std::numeric_limits<float>::quiet_NaN();  // no score, so no walk enters a free slot
+
+void store_links(const GraphView& view, uint8_t* record, std::span<const uint32_t> links) {
+  const RecordLayout& layout = view.layout;
+  for (uint32_t i = 0; i < layout.degree; ++i)
+    store_link(record + layout.links + 4 * i, i < links.size() ? links[i] : kNoLink);
+}
+
+}  // namespace
+
+// The largest norm of some slots, where vectors are lifted.
+float GraphIndex::longest(std::span<const uint32_t> slots) const {
+  if (!space_.lift) return 0;
+  const GraphView graph = view({});
+  const Sketches sketches(layout_, graph.mode, space_, 0);
+  float largest = 0;
+  for (const uint32_t slot : slots) largest = std::max(largest, sketches.norm_of(graph.record(slot)));
+  return largest;
+}
+
+float GraphIndex::reach() {
+  if (reach_ < 0) {
+    std::vector<uint32_t> all;
+    slot_of_.each([&](uint32_t slot) { all.push_back(slot); });
+    reach_ = longest(all);
+  }
+  return reach_;
+}
+
+void GraphIndex::link_all(std::span<const uint32_t> slots) {
+  std::shared_lock lock(mutex_);
+  if (reach_ >= 0) reach_ = std::max(reach_, longest(slots));
+  Sketches sketches(layout_, view({}).mode, space_, reach());
+  if (slots.size() >= rows_ / kKeepShare) sketches.keep_all(view({}));
+  std::vector<uint64_t> closed(rows_ / 64 + 1);  // free, or not linked yet
+  for (const uint32_t slot : slots) closed[slot / 64] |= uint64_t{1} << slot % 64;
+  for (const uint32_t slot : free_) closed[slot / 64] |= uint64_t{1} << slot % 64;
+  std::vector<std::pair<uint32_t, uint32_t>> back;  // target, new node
+  std::vector<size_t> targets;                      // where each target begins in `back`
+  for (size_t done = 0; done < slots.size();) {
+    const size_t before = live_ + removed_.size() + done;
+    const size_t round = std::min(std::max<size_t>(before / kRoundShare, 1), slots.size() - done);
+    const std::span<const uint32_t> now = slots.subspan(done, round);
+    const GraphView graph = view(closed);
+    parallel_for(round, 8, [&](size_t begin, size_t end) {
+      Walker& walker = Walker::mine();
+      Linker linker(graph, space_, sketches);
+      std::vector<uint32_t> candidates;
+      for (size_t i = begin; i < end; ++i) {
+        const uint32_t slot = now[i];
+        linker.as_query(slot, walker.query);
+        walker.walk(graph, params_.ef_construction, kBuildMargin);
+        candidates.clear();
+        for (size_t c = 0; c < walker.pool.size(); ++c) {
+          const uint32_t found = walker.pool[c].node;
+          if (found != slot && !gone(found)) candidates.push_back(found);
+        }
+        linker.prune(slot, candidates, layout_.degree);
+        store_links(graph, record(slot), candidates);
+      }
+    });
+
+    back.clear();
+    for (const uint32_t slot : now) {
+      for (uint32_t i = 0; i < layout_.degree; ++i) {
+        const uint32_t target = load_link(record(slot) + layout_.links + 4 * i);
+        if (target == kNoLink) break;
+        back.emplace_back(target, slot);
+      }
+      closed[slot / 64] &= ~(uint64_t{1} << slot % 64);
+      linked_ = std::max<size_t>(linked_, slot + size_t{1});
+    }
+    std::sort(back.begin(), back.end());
+    targets.clear();
+    for (size_t i = 0; i < back.size(); ++i)
+      if (i == 0 || back[i].first != back[i - 1].first) targets.push_back(i);
+    targets.push_back(back.size());
+    const GraphView grown = view(closed);
+    parallel_for(targets.size() - 1, 16, [&](size_t begin, size_t end) {
+      Linker linker(grown, space_, sketches);
+      std::vector<uint32_t> links;
+      for (size_t t = begin; t < end; ++t) {
+        const uint32_t target = back[targets[t]].first;
+        links.resize(layout_.degree);
+        links.resize(grown.links(target, links.data()));
+        const size_t old = links.size();
+        for (size_t i = targets[t]; i < targets[t + 1]; ++i) links.push_back(back[i].second);
+        if (links.size() <= layout_.degree) {
+          for (size_t i = old; i < links.size(); ++i) store_link(record(target) + layout_.links + 4 * i, links[i]);
+          continue;
+        }
+        linker.prune(target, links, layout_.degree);
+        store_links(grown, record(target), links);
+      }
+    });
+    done += round;
+  }
+}
+
+// Every node with links to removed ones chooses anew from its other links and theirs.
+void GraphIndex::repair() {
+  {
+    std::shared_lock lock(mutex_);
+    Sketches sketches(layout_, view({}).mode, space_, reach());
+    if (removed_.size() >= rows_ / kKeepShare) sketches.keep_all(view({}));
+    const auto is_gone = [this](uint32_t slot) { return gone(slot); };
+    const GraphView graph = view({});
+    parallel_for(rows_, 256, [&](size_t begin, size_t end) {
+      Linker linker(graph, space_, sketches);
+      std::vector<uint32_t> links(layout_.degree), further(layout_.degree), pool;
+      for (size_t s = begin; s < end; ++s) {
+        const auto slot = static_cast<uint32_t>(s);
+        if (is_gone(slot)) continue;
+        const size_t n = graph.links(slot, links.data());
+        if (std::none_of(links.begin(), links.begin() + static_cast<ptrdiff_t>(n), is_gone)) continue;
+        pool.clear();
+        for (size_t i = 0; i < n; ++i) {
+          if (!is_gone(links[i])) {
+            pool.push_back(links[i]);
+            continue;
+          }
+          const size_t m = graph.links(links[i], further.data());
+          for (size_t j = 0; j < m; ++j)
+            if (!is_gone(further[j]) && further[j] != slot) pool.push_back(further[j]);
+        }
+        std::sort(pool.begin(), pool.end());
+        pool.erase(std::unique(pool.begin(), pool.end()), pool.end());
+        linker.prune(slot, pool, layout_.degree);
+        store_links(graph, record(slot), pool);
+      }
+    });
+  }
+  std::unique_lock lock(mutex_);
+  for (const uint32_t slot : removed_) {
+    std::memset(record(slot), 0, layout_.stride);
+    std::memcpy(record(slot), &kNoFactor, sizeof kNoFactor);
+    for (uint32_t i = 0; i < layout_.degree; ++i) store_link(record(slot) + layout_.links + 4 * i, kNoLink);
+    ids_.as<int64_t>()[slot] = -1;
+  }
+  free_.insert(free_.end(), removed_.begin(), removed_.end());
+  removed_.clear();
+  gone_.clear();
+  if (live_ > 0) return;
+  nodes_.resize(0);
+  ids_.resize(0);
+  free_.clear();
+  hidden_.clear();
+  rows_ = linked_ = 0;
+}
+
+}  // namespace bebr

@@ -1,0 +1,163 @@
+#include "index/graph/link.h"
+
+#include <algorithm>
+#include <bit>
+#include <cmath>
+
+#include "base/threads.h"
+
+namespace bebr {
+
+Sketches::Sketches(const RecordLayout& layout, Factor mode, const CodeSpace& space, float reach)
+    : layout_(layout), mode_(mode), reach_(space.lift ? reach : 0) {
+  const uint32_t dims = layout.spec.dims();
+  stride_ = round_up(dims + 1, 64);
+  root_.resize(dims);
+  shift_.resize(dims);
+  float reached = 0;
+  for (uint32_t j = 0; j < dims; ++j) {
+    root_[j] = std::sqrt(std::max(space.gram[j], 0.0f));
+    shift_[j] = root_[j] > 0 ? space.mean[j] / root_[j] : 0;
+    reached += shift_[j] * shift_[j];
+  }
+  outside_ = std::sqrt(std::max(space.mean_norm - reached, 0.0f));
+}
+
+// dims entries and one more: what no column reaches of mu.
+void Sketches::decode(const uint8_t* record, std::vector<float>& v) const {
+  const uint32_t dims = layout_.spec.dims();
+  v.resize(dims + 1);
+  layout_.unpack(record, v.data());
+  const float factor = mode_ == Factor::Mul ? load_float(record) : 1;
+  for (uint32_t j = 0; j < dims; ++j) v[j] = factor * (root_[j] * v[j] + shift_[j]);
+  v[dims] = factor * outside_;
+}
+
+float Sketches::norm_of(const uint8_t* record) const {
+  thread_local std::vector<float> v;
+  decode(record, v);
+  float norm = 0;
+  for (const float x : v) norm += x * x;
+  return norm;
+}
+
+Sketches::Measures Sketches::make(const uint8_t* record, int8_t* entries) const {
+  thread_local std::vector<float> v;
+  decode(record, v);
+  const auto dims = static_cast<uint32_t>(v.size());
+  float largest = 0;
+  for (uint32_t j = 0; j < dims; ++j) largest = std::max(largest, std::fabs(v[j]));
+  const float scale = largest > 1e-30f && largest < 1e30f ? largest / 127 : 1;
+  const float per = largest < 1e30f ? 1 / scale : 0;
+  int32_t sum = 0;
+  for (uint32_t j = 0; j < dims; ++j) {
+    const int32_t entry = std::clamp(nearest(v[j] * per), -127, 127);
+    entries[j] = static_cast<int8_t>(entry);
+    sum += entry * entry;
+  }
+  std::fill(entries + dims, entries + stride_, int8_t{0});
+  const float norm = scale * scale * static_cast<float>(sum), lift = std::sqrt(std::max(reach_ - norm, 0.0f));
+  return {scale, lift, norm + lift * lift};
+}
+
+void Sketches::keep_all(const GraphView& view) {
+  entries_.resize(view.rows * stride_);
+  measures_.resize(view.rows);
+  parallel_for(view.rows, 256, [&](size_t begin, size_t end) {
+    for (size_t i = begin; i < end; ++i)
+      measures_[i] = make(view.record(static_cast<uint32_t>(i)), entries_.as<int8_t>() + i * stride_);
+  });
+}
+
+void Linker::as_query(uint32_t slot, BitQuery& query) {
+  const RecordLayout& layout = view_.layout;
+  const uint8_t* record = view_.record(slot);
+  const uint32_t dims = layout.spec.dims();
+  v_.resize(dims);
+  layout.unpack(record, v_.data());
+  float base = space_.mean_norm, scale = 1;
+  for (uint32_t j = 0; j < dims; ++j) {
+    base += space_.mean[j] * v_[j];
+    v_[j] = space_.gram[j] * v_[j] + space_.mean[j];
+  }
+  if (view_.mode == Factor::Mul) {
+    scale = load_float(record);
+    base *= scale;
+  } else {
+    scale = 2 * space_.scale;
+    base = space_.scale * (2 * base - space_.offset);
+  }
+  for (uint32_t j = 0; j < dims; ++j) v_[j] *= scale;
+  query.set(layout, v_.data(), base);
+}
+
+void Linker::gather(std::span<const uint32_t> nodes) {
+  const size_t n = nodes.size();
+  measures_.resize(n);
+  rows_.resize(n);
+  if (sketches_.kept()) {
+    data_ = sketches_.entries();
+    for (size_t i = 0; i < n; ++i) {
+      rows_[i] = nodes[i];
+      measures_[i] = sketches_.measures(nodes[i]);
+    }
+    return;
+  }
+  entries_.resize(n * sketches_.stride());
+  data_ = entries_.as<int8_t>();
+  for (size_t i = 0; i < n; ++i) {
+    rows_[i] = static_cast<uint32_t>(i);
+    measures_[i] = sketches_.make(view_.record(nodes[i]), entries_.as<int8_t>() + i * sketches_.stride());
+  }
+}
+
+// Squared distances of some candidates from another.
+void Linker::measure(uint32_t from, std::span<const uint32_t> to) {
+  picked_.clear();
+  for (const uint32_t at : to) picked_.push_back(rows_[at]);
+  dots_.resize(to.size());
+  distances_.resize(to.size());
+  const size_t stride = sketches_.stride();
+  view_.kernels.dot_int8(data_ + rows_[from] * stride, data_, stride, picked_.data(), to.size(), dots_.data());
+  const Sketches::Measures& a = measures_[from];
+  for (size_t i = 0; i < to.size(); ++i) {
+    const Sketches::Measures& b = measures_[to[i]];
+    distances_[i] = a.norm + b.norm - 2 * (a.scale * b.scale * static_cast<float>(dots_[i]) + a.lift * b.lift);
+  }
+}
+
+void Linker::prune(uint32_t slot, std::vector<uint32_t>& nodes, size_t degree) {
+  const auto count = static_cast<uint32_t>(nodes.size());
+  nodes.push_back(slot);
+  gather(nodes);
+  nodes.pop_back();
+  std::vector<uint32_t>& rest = rest_;  // what nothing kept has passed over, nearest first
+  rest.resize(count);
+  for (uint32_t i = 0; i < count; ++i) rest[i] = i;
+  measure(count, rest);
+  near_.clear();
+  for (uint32_t i = 0; i < count; ++i) near_.push_back({distances_[i], i});
+  std::sort(near_.begin(), near_.end(), [&](const Near& a, const Near& b) {
+    return a.distance < b.distance || (a.distance == b.distance && nodes[a.at] < nodes[b.at]);
+  });
+  own_.resize(count);
+  for (uint32_t i = 0; i < count; ++i) {
+    rest[i] = near_[i].at;
+    own_[near_[i].at] = near_[i].distance;
+  }
+  kept_.clear();
+  for (size_t first = 0; first < rest.size() && kept_.size() < degree;) {
+    const uint32_t next = rest[first++];
+    kept_.push_back(nodes[next]);
+    if (kept_.size() == degree) break;
+    measure(next, std::span(rest).subspan(first));
+    size_t left = 0;
+    for (size_t i = first; i < rest.size(); ++i)
+      if (!(kAlpha * distances_[i - first] <= own_[rest[i]])) rest[left++] = rest[i];
+    rest.resize(left);
+    first = 0;
+  }
+  nodes = kept_;
+}
+
+}  // namespace bebr

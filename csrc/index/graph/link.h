@@ -1,0 +1,85 @@
+// Choosing links: the distances of codes, and robust pruning.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "base/buffer.h"
+#include "index/graph/record.h"
+#include "index/graph/walk.h"
+
+namespace bebr {
+
+// Documents as small integers, for their distances from each other: ||x_a - x_b|| of reconstructions x = mu + A v
+// (times the factor where it multiplies), as if the columns of A were orthogonal (csrc/README.md: what that costs).
+// Then x is sqrt(gram) v + mean / sqrt(gram), and one more coordinate for the part of mu that no column reaches.
+class Sketches {
+ public:
+  // reach: the largest norm (of any vector, if they are lifted).
+  Sketches(const RecordLayout& layout, Factor mode, const CodeSpace& space, float reach);
+
+  size_t stride() const noexcept { return stride_; }
+  float norm_of(const uint8_t* record) const;  // not lifted
+  // What an int8 vector stands for: scale * entries, and one more coordinate. norm: of all of it.
+  struct Measures {
+    float scale, lift, norm;
+  };
+  // entries: stride() of them.
+  Measures make(const uint8_t* record, int8_t* entries) const;
+
+  // Keeps those of slots 0 .. rows - 1 until clear: a batch looks at every row hundreds of times.
+  void keep_all(const GraphView& view);
+  bool kept() const noexcept { return !measures_.empty(); }
+  const int8_t* entries() const noexcept { return entries_.as<int8_t>(); }
+  const Measures& measures(uint32_t slot) const noexcept { return measures_[slot]; }
+
+ private:
+  const RecordLayout& layout_;
+  const Factor mode_;
+  size_t stride_;
+  std::vector<float> root_, shift_;  // sqrt(gram), mean / sqrt(gram)
+  float outside_, reach_;
+  void decode(const uint8_t* record, std::vector<float>& v) const;
+  Buffer entries_;
+  std::vector<Measures> measures_;
+};
+
+// One thread's memory for linking.
+class Linker {
+ public:
+  Linker(const GraphView& view, const CodeSpace& space, const Sketches& sketches)
+      : view_(view), space_(space), sketches_(sketches) {}
+  static constexpr float kAlpha = 1.15f;  // of squared distances
+
+  // The document in `slot` as a query of the walk.
+  void as_query(uint32_t slot, BitQuery& query);
+  // Robust pruning of what `slot` may link to: the nearest is kept, and whatever is kAlpha times nearer to it than to
+  // `slot` is passed over; then the next, to at most `degree`. nodes: in any order, `slot` not among them; what is
+  // left is the kept ones, nearest first.
+  void prune(uint32_t slot, std::vector<uint32_t>& nodes, size_t degree);
+
+ private:
+  struct Near {
+    float distance;
+    uint32_t at;  // in the list of candidates
+  };
+  void gather(std::span<const uint32_t> nodes);
+  void measure(uint32_t from, std::span<const uint32_t> to);
+
+  const GraphView view_;
+  const CodeSpace& space_;
+  const Sketches& sketches_;
+  std::vector<float> v_;
+  std::vector<Sketches::Measures> measures_;
+  Buffer entries_;
+  const int8_t* data_ = nullptr;
+  std::vector<uint32_t> rows_, picked_;  // rows of data_ for each candidate
+  std::vector<int32_t> dots_;
+  std::vector<float> distances_;
+  std::vector<Near> near_;
+  std::vector<uint32_t> rest_, kept_;
+  std::vector<float> own_;  // distance of each candidate from the node itself
+};
+
+}  // namespace bebr

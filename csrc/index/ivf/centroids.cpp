@@ -1,0 +1,315 @@
+#include "index/ivf/centroids.h"
+
+#include <algorithm>
+#include <cmath>
+#include <functional>
+#include <limits>
+#include <numeric>
+
+#include "base/buffer.h"
+#include "base/threads.h"
+
+namespace bebr {
+namespace {
+
+constexpr size_t kChunk = 64;            // rows of x at a time: their scores stay in cache
+constexpr size_t kGroupChunk = 1024;     // the same through groups: a group's centroids are read once for all of them
+constexpr size_t kAssignChunk = 4096;    // and where rows are assigned: enough of them a group for whole tiles
+constexpr size_t kMostDirect = 4096;     // more centroids than this are looked at through groups
+constexpr size_t kGroupsLooked = 12;     // of about sqrt(count), by a query; figures in csrc/README.md
+constexpr size_t kGroupsAssigned = 6;    // by a row that is assigned
+constexpr size_t kGroupIterations = 10;  // of k-means over the centroids
+
+// x -> <x, c> + bias; bias null: 0.
+Dense dense(const float* values, const float* bias, size_t count, uint32_t dim) {
+  const std::vector<float> nothing(count, 0.0f);
+  return Dense({values, bias != nullptr ? bias : nothing.data(), dim, static_cast<uint32_t>(count)});
+}
+
+float half_norm(const float* values, uint32_t dim) {
+  double sum = 0;
+  for (uint32_t j = 0; j < dim; ++j) sum += double{values[j]} * double{values[j]};
+  return static_cast<float>(sum / 2);
+}
+
+struct Ranked {
+  float score;
+  uint32_t list;
+};
+bool better_list(const Ranked& a, const Ranked& b) {
+  return a.score > b.score || (a.score == b.score && a.list < b.list);
+}
+
+// A value that the `probes` best of `values` reach, and few others: of lanes apart, so that the maximum of each is a
+// vector operation, the probes-th best. A selection among all values would take four times as long.
+float floor_of_best(std::span<const float> values, size_t probes, std::vector<float>& best) {
+  size_t lanes = 64;
+  while (lanes < 2 * probes) lanes *= 2;
+  const size_t count = values.size();
+  if (count <= 2 * lanes) {
+    best.assign(values.begin(), values.end());
+  } else {
+    best.assign(values.begin(), values.begin() + static_cast<ptrdiff_t>(lanes));
+    size_t at = lanes;
+    for (; at + lanes <= count; at += lanes)
+      for (size_t lane = 0; lane < lanes; ++lane) best[lane] = std::max(best[lane], values[at + lane]);
+    for (size_t lane = 0; at + lane < count; ++lane) best[lane] = std::max(best[lane], values[at + lane]);
+  }
+  const auto last = best.begin() + static_cast<ptrdiff_t>(probes - 1);
+  std::nth_element(best.begin(), last, best.end(), std::greater<>());
+  return *last;
+}
+
+void take_best(std::vector<Ranked>& all, size_t probes, uint32_t* lists) {
+  if (probes == 1) {
+    *lists = std::min_element(all.begin(), all.end(), better_list)->list;
+    return;
+  }
+  const auto end = all.begin() + static_cast<ptrdiff_t>(probes);
+  if (probes < all.size()) std::nth_element(all.begin(), end - 1, all.end(), better_list);
+  std::sort(all.begin(), end, better_list);
+  for (size_t p = 0; p < probes; ++p) lists[p] = all[p].list;
+}
+
+}  // namespace
+
+Centroids::Centroids(uint32_t dim, size_t count, const float* values, bool by_product)
+    : dim_(dim), count_(count), by_product_(by_product), values_(values, values + count * dim), half_norms_(count) {
+  for (size_t i = 0; i < count; ++i) half_norms_[i] = half_norm(values + i * dim, dim);
+  if (kernels().gemm_bf16 != nullptr) find_centre();
+  if (count > kMostDirect) {
+    make_groups();
+    return;
+  }
+  groups_.push_back({dense(values, nullptr, count, dim), {}, {}});
+  if (!centre_.empty()) {
+    std::vector<uint32_t> all(count);
+    std::iota(all.begin(), all.end(), 0u);
+    rough_ = made_rough(values, all, by_product_);
+  }
+}
+
+void Centroids::find_centre() {
+  centre_.resize(dim_);
+  for (uint32_t j = 0; j < dim_; ++j) {
+    double sum = 0;
+    for (size_t i = 0; i < count_; ++i) sum += double{values_[i * dim_ + j]};
+    centre_[j] = static_cast<float>(sum / static_cast<double>(count_));
+  }
+}
+
+Dense Centroids::made_rough(const float* values, std::span<const uint32_t> which, bool by_product) const {
+  std::vector<float> rows(which.size() * dim_), bias(which.size());
+  for (size_t i = 0; i < which.size(); ++i) {
+    for (uint32_t j = 0; j < dim_; ++j) rows[i * dim_ + j] = values[size_t{which[i]} * dim_ + j] - centre_[j];
+    if (!by_product) bias[i] = -half_norm(rows.data() + i * dim_, dim_);
+  }
+  Dense made = dense(rows.data(), bias.data(), which.size(), dim_);
+  made.keep_bf16_only();
+  return made;
+}
+
+// k-means over the centroids from evenly spaced ones, the same every time.
+void Centroids::make_groups() {
+  const size_t groups = static_cast<size_t>(std::sqrt(static_cast<double>(count_)));
+  std::vector<float> means(groups * dim_);
+  for (size_t g = 0; g < groups; ++g)
+    std::copy_n(values_.data() + g * count_ / groups * dim_, dim_, means.data() + g * dim_);
+  std::vector<uint32_t> of(count_);
+  for (size_t iteration = 0;; ++iteration) {
+    const Centroids nearest_mean(dim_, groups, means.data(), false);
+    nearest_mean.assign(values_.data(), count_, of.data());
+    if (iteration == kGroupIterations) break;
+    std::vector<double> sums(groups * dim_);
+    std::vector<size_t> sizes(groups);
+    for (size_t i = 0; i < count_; ++i) {
+      ++sizes[of[i]];
+      for (uint32_t j = 0; j < dim_; ++j) sums[of[i] * dim_ + j] += double{values_[i * dim_ + j]};
+    }
+    for (size_t g = 0; g < groups; ++g)
+      for (uint32_t j = 0; sizes[g] > 0 && j < dim_; ++j)
+        means[g * dim_ + j] = static_cast<float>(sums[g * dim_ + j] / static_cast<double>(sizes[g]));
+  }
+  std::vector<std::vector<uint32_t>> members(groups);
+  for (size_t i = 0; i < count_; ++i) members[of[i]].push_back(static_cast<uint32_t>(i));
+  std::vector<float> bias, rows;
+  std::vector<uint32_t> kept;
+  for (size_t g = 0; g < groups; ++g) {
+    if (members[g].empty()) continue;
+    rows.clear();
+    bias.clear();
+    for (const uint32_t i : members[g]) {
+      rows.insert(rows.end(), values_.begin() + static_cast<ptrdiff_t>(size_t{i} * dim_),
+                  values_.begin() + static_cast<ptrdiff_t>((size_t{i} + 1) * dim_));
+      bias.push_back(by_product_ ? 0 : -half_norms_[i]);
+    }
+    Group group{dense(rows.data(), bias.data(), members[g].size(), dim_), std::move(members[g]), {}};
+    if (!centre_.empty()) group.rough = made_rough(values_.data(), group.lists, false);
+    groups_.push_back(std::move(group));
+    kept.push_back(static_cast<uint32_t>(g));
+  }
+  if (!centre_.empty()) rough_heads_ = made_rough(means.data(), kept, false);
+  bias.clear();
+  rows.clear();
+  for (const uint32_t g : kept) {
+    rows.insert(rows.end(), means.begin() + static_cast<ptrdiff_t>(size_t{g} * dim_),
+                means.begin() + static_cast<ptrdiff_t>((size_t{g} + 1) * dim_));
+    bias.push_back(-half_norm(means.data() + size_t{g} * dim_, dim_));
+  }
+  heads_ = dense(rows.data(), bias.data(), kept.size(), dim_);
+}
+
+void Centroids::nearest(const float* x, size_t n, size_t probes, uint32_t* lists) const {
+  if (heads_)
+    rank_groups(x, n, probes, lists);
+  else
+    rank_all(x, n, probes, by_product_, lists);
+}
+
+void Centroids::assign(const float* x, size_t n, uint32_t* lists) const {
+  parallel_for(n, heads_ ? kGroupChunk : kChunk, [&](size_t begin, size_t end) {
+    if (heads_)
+      assign_by_groups(x + begin * dim_, end - begin, lists + begin);
+    else
+      rank_all(x + begin * dim_, end - begin, 1, false, lists + begin);
+  });
+}
+
+const float* Centroids::score_all(const float* x, size_t rows, bool by_product, bool roughly) const {
+  static thread_local Buffer work, shifted;
+  const size_t stride = groups_.front().weights.out_stride();
+  float* scores = floats(work, rows * stride);
+  if (!roughly) {
+    groups_.front().weights.forward(kernels(), x, rows, dim_, false, false, scores);
+    for (size_t i = 0; !by_product && i < rows; ++i)
+      for (size_t c = 0; c < count_; ++c) scores[i * stride + c] -= half_norms_[c];
+    return scores;
+  }
+  if (!by_product) x = around_centre(x, rows, shifted);
+  rough_->forward(kernels(), x, rows, dim_, false, true, scores);
+  return scores;
+}
+
+void Centroids::rank_all(const float* x, size_t n, size_t probes, bool by_product, uint32_t* lists) const {
+  const bool roughly = probes > 1 && by_product == by_product_ && rough_;
+  const size_t stride = groups_.front().weights.out_stride();
+  static thread_local std::vector<Ranked> ranked;
+  static thread_local std::vector<float> order;
+  for (size_t row = 0; row < n; row += kChunk) {
+    const size_t rows = std::min(kChunk, n - row);
+    const float* scores = score_all(x + row * dim_, rows, by_product, roughly);
+    for (size_t i = 0; i < rows; ++i) {
+      const std::span<const float> values(scores + i * stride, count_);
+      if (probes == 1) {  // no list of all
+        lists[row + i] = static_cast<uint32_t>(kernels().first_greatest(values.data(), count_));
+        continue;
+      }
+      const float least = floor_of_best(values, probes, order);
+      ranked.clear();
+      for (uint32_t c = 0; c < count_; ++c)
+        if (values[c] >= least) ranked.push_back({values[c], c});
+      take_best(ranked, probes, lists + (row + i) * probes);
+    }
+  }
+}
+
+const float* Centroids::around_centre(const float* x, size_t rows, Buffer& work) const {
+  float* around = floats(work, rows * dim_);
+  for (size_t i = 0; i < rows; ++i)
+    for (uint32_t j = 0; j < dim_; ++j) around[i * dim_ + j] = x[i * dim_ + j] - centre_[j];
+  return around;
+}
+
+void Centroids::assign_by_groups(const float* x, size_t n, uint32_t* lists) const {
+  const bool roughly = rough_heads_.has_value();
+  const Dense& heads = roughly ? *rough_heads_ : *heads_;
+  const size_t looked = std::min(kGroupsAssigned, groups_.size());
+  const Kernels& table = kernels();
+  static thread_local Buffer shifted, work, gathered;
+  std::vector<Ranked> best(kAssignChunk);
+  std::vector<std::vector<uint32_t>> visits(groups_.size());  // rows that look at a group
+  for (size_t row = 0; row < n; row += kAssignChunk) {
+    const size_t rows = std::min(kAssignChunk, n - row);
+    const float* from = roughly ? around_centre(x + row * dim_, rows, shifted) : x + row * dim_;
+    for (auto& visit : visits) visit.clear();
+    for (size_t begin = 0; begin < rows; begin += kChunk) {
+      const size_t count = std::min(kChunk, rows - begin);
+      float* scores = floats(work, count * heads.out_stride());
+      heads.forward(table, from + begin * dim_, count, dim_, false, roughly, scores);
+      for (size_t i = 0; i < count; ++i) {
+        float* values = scores + i * heads.out_stride();
+        for (size_t seen = 0; seen < looked; ++seen) {
+          const size_t g = table.first_greatest(values, groups_.size());
+          visits[g].push_back(static_cast<uint32_t>(begin + i));
+          values[g] = -std::numeric_limits<float>::infinity();
+        }
+      }
+    }
+    std::fill_n(best.begin(), rows, Ranked{-std::numeric_limits<float>::infinity(), 0});
+    for (size_t g = 0; g < groups_.size(); ++g) {
+      if (visits[g].empty()) continue;
+      const Group& group = groups_[g];
+      const Dense& weights = roughly ? *group.rough : group.weights;
+      const size_t count = visits[g].size();
+      float* mine = floats(gathered, count * dim_);
+      for (size_t v = 0; v < count; ++v) std::copy_n(from + visits[g][v] * dim_, dim_, mine + v * dim_);
+      float* scores = floats(work, count * weights.out_stride());
+      weights.forward(table, mine, count, dim_, false, roughly, scores);
+      for (size_t v = 0; v < count; ++v) {
+        float* values = scores + v * weights.out_stride();
+        for (size_t c = 0; !roughly && by_product_ && c < group.lists.size(); ++c)
+          values[c] -= half_norms_[group.lists[c]];
+        const size_t c = table.first_greatest(values, group.lists.size());
+        const Ranked found{values[c], group.lists[c]};
+        if (better_list(found, best[visits[g][v]])) best[visits[g][v]] = found;
+      }
+    }
+    for (size_t i = 0; i < rows; ++i) lists[row + i] = best[i].list;
+  }
+}
+
+void Centroids::rank_groups(const float* x, size_t n, size_t probes, uint32_t* lists) const {
+  const Dense& heads = *heads_;
+  static thread_local Buffer work;
+  std::vector<Ranked> order(groups_.size());
+  std::vector<uint32_t> best(groups_.size());
+  std::vector<std::vector<uint32_t>> visits(groups_.size());  // rows that look at a group
+  for (size_t row = 0; row < n; row += kGroupChunk) {
+    const size_t rows = std::min(kGroupChunk, n - row);
+    const float* head_scores = floats(work, rows * heads.out_stride());
+    heads.forward(kernels(), x + row * dim_, rows, dim_, false, false, work.as<float>());
+    for (auto& visit : visits) visit.clear();
+    for (size_t i = 0; i < rows; ++i) {
+      for (uint32_t g = 0; g < groups_.size(); ++g) order[g] = {head_scores[i * heads.out_stride() + g], g};
+      size_t looked = 0, held = 0, known = 0;
+      while (looked < best.size() && (looked < kGroupsLooked || held < 4 * probes)) {
+        if (looked == known) {  // few of them are needed in order
+          known = std::min(best.size(), std::max(kGroupsLooked, 4 * known));
+          take_best(order, known, best.data());
+        }
+        held += groups_[best[looked]].lists.size();
+        visits[best[looked++]].push_back(static_cast<uint32_t>(i));
+      }
+    }
+    std::vector<std::vector<Ranked>> found(rows);
+    std::vector<float> gathered;
+    Buffer scores;
+    for (size_t g = 0; g < groups_.size(); ++g) {
+      if (visits[g].empty()) continue;
+      gathered.resize(visits[g].size() * dim_);
+      for (size_t v = 0; v < visits[g].size(); ++v)
+        std::copy_n(x + (row + visits[g][v]) * dim_, dim_, gathered.data() + v * dim_);
+      const Dense& weights = groups_[g].weights;
+      float* out = floats(scores, visits[g].size() * weights.out_stride());
+      weights.forward(kernels(), gathered.data(), visits[g].size(), dim_, false, false, out);
+      for (size_t v = 0; v < visits[g].size(); ++v) {
+        std::vector<Ranked>& all = found[visits[g][v]];
+        for (size_t c = 0; c < groups_[g].lists.size(); ++c)
+          all.push_back({out[v * weights.out_stride() + c], groups_[g].lists[c]});
+      }
+    }
+    for (size_t i = 0; i < rows; ++i) take_best(found[i], probes, lists + (row + i) * probes);
+  }
+}
+
+}  // namespace bebr

@@ -1,0 +1,113 @@
+// RawVectors: the vectors themselves beside an index of codes, for exact scores of the few best by code. Rows are found
+// by id, for those of an index move when others are removed. In memory, or in the index's mapped file (then add is
+// refused and remove only marks).
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <shared_mutex>
+#include <span>
+#include <string_view>
+#include <unordered_set>
+#include <vector>
+
+#include "base/buffer.h"
+#include "base/file.h"
+#include "index/id_map.h"
+#include "index/topk.h"
+#include "kernels/kernels.h"
+
+namespace bebr {
+
+enum class RawType : uint32_t { Float16 = 0, Int8 = 1 };
+
+struct RawFormat {
+  uint32_t dim = 0;  // 1 to 2^16
+  RawType type = RawType::Float16;
+
+  // float16: dim entries. int8: a float, the row's scale, and dim entries of -127 to 127: entry times scale.
+  size_t head() const noexcept { return type == RawType::Int8 ? sizeof(float) : 0; }
+  size_t stride() const noexcept { return type == RawType::Int8 ? head() + dim : size_t{dim} * 2; }
+};
+
+// Writes n rows of x (n * dim floats) as they are stored, n * stride bytes, on all threads. Throws
+// Error(InvalidArgument) naming a row with a value that is not finite or, as float16, beyond 65504.
+void store_raw(const RawFormat& format, size_t n, const float* x, uint8_t* rows);
+
+// The section `raw`.
+struct RawHead {
+  uint32_t dim, type;
+  uint64_t rows;
+};
+
+struct RescoreParams {
+  size_t candidates = 0;  // of each query, best by code; id -1: none
+  size_t k = 10;
+  bool squared_distance = false;  // else the inner product
+  bool read_ahead = true;         // mapped: ask for all rows that are not in memory before the first is scored
+};
+
+class RawVectors {
+ public:
+  explicit RawVectors(RawFormat format);
+  // Whether the file of an index holds such vectors.
+  static bool in(const File& file);
+  static std::unique_ptr<RawVectors> open(std::shared_ptr<const File> file, bool map);
+
+  const RawFormat& format() const noexcept { return format_; }
+  size_t size() const;
+  bool mapped() const noexcept { return file_ != nullptr; }
+  std::vector<int64_t> ids() const;
+
+  // x: n * dim floats. Ids must be new, values finite and, as float16, within 65504. All or nothing.
+  void add(size_t n, const float* x, const int64_t* ids);
+  // Ids not present are passed over; returns how many were removed.
+  size_t remove(std::span<const int64_t> ids);
+  // What is stored, as floats, ids.size() * dim. Throws Error(UnknownId) for an id that is not here.
+  std::vector<float> values(std::span<const int64_t> ids) const;
+
+  // queries: count * dim floats; candidates: count * params.candidates. scores, ids: count * k, best first, equal
+  // scores by smaller id; missing results are id -1 and score -inf (squared distance: +inf). A candidate that is not
+  // here was removed meanwhile and is no result.
+  void rescore(const float* queries, size_t count, const int64_t* candidates, const RescoreParams& params,
+               float* scores, int64_t* ids) const;
+
+  // The sections `raw` (RawHead), `raw_rows`, `raw_ids` and `raw_by_id` (uint32 rows in the order of their ids).
+  // Nothing is added or removed while this lives.
+  class Saved {
+   public:
+    explicit Saved(const RawVectors& raw);
+    void add_to(std::vector<Section>& sections) const;  // spans of this object and of the vectors
+
+   private:
+    std::shared_lock<std::shared_mutex> lock_;
+    RawHead head_;
+    Buffer rows_, ids_;  // of the rows that are left, where some were marked
+    std::span<const uint8_t> row_bytes_, id_bytes_;
+    std::vector<uint32_t> by_id_;
+    friend class RawVectors;
+  };
+  static bool owns_section(std::string_view name);
+
+ private:
+  class Piece;  // raw/score.cpp
+  bool find(int64_t id, uint32_t& row) const;
+  bool find_mapped(int64_t id, uint32_t& row) const;
+  const uint8_t* row(uint32_t at) const noexcept { return rows_ + at * format_.stride(); }
+  std::span<const uint8_t> row_bytes(uint32_t at) const noexcept { return {row(at), format_.stride()}; }
+  void set_views() noexcept;
+
+  RawFormat format_;
+  // Where rows and ids are: in the buffers, or in the file.
+  const uint8_t* rows_ = nullptr;
+  const int64_t* ids_ = nullptr;
+  size_t size_ = 0;
+  Buffer row_buffer_, id_buffer_;
+  IdMap<uint32_t> row_of_;  // in memory only
+  std::shared_ptr<const File> file_;
+  std::span<const uint32_t> by_id_;
+  std::unordered_set<uint32_t> removed_;  // mapped: marked rows
+  mutable std::shared_mutex mutex_;
+};
+
+}  // namespace bebr
