@@ -1,4 +1,4 @@
-// x̂ = mu + A v (DESIGN.md section 3): decoding, and what a search needs of the decoder.
+// x̂ = mu + A v (docs/method.md, "Codes"): decoding, and what a search needs of the decoder.
 #pragma once
 
 #include <optional>

@@ -10,7 +10,7 @@
 namespace bebr {
 namespace {
 
-constexpr int kMoved = 3;  // coordinates moved by a try (RECALL.md)
+constexpr int kMoved = 3;  // coordinates moved by a restart
 
 // (z - v)^T G (z - v), from g = G (z - v).
 float energy(const float* z, const float* v, const float* g, size_t dims) {

@@ -1,6 +1,6 @@
-// A better code than rounding gives: coordinate descent on (z - v)^T G (z - v) from the code at hand (RECALL.md). With
-// a linear decoder A, a metric P, G = (P A)^T P A and z = G^-1 (P A)^T P (x - mu) this is ||P (x - mu - A v)||^2, but
-// for a constant.
+// A better code than rounding gives: coordinate descent on (z - v)^T G (z - v) from a given code (docs/method.md, "The
+// default recipe"). With a linear decoder A, a metric P, G = (P A)^T P A and z = G^-1 (P A)^T P (x - mu) this equals
+//   ||P (x - mu - A v)||^2 + constant.
 #pragma once
 
 #include <vector>
@@ -12,9 +12,9 @@ namespace bebr {
 
 class Descent {
  public:
-  // gram [dims, dims], symmetric. sweeps: over all coordinates, at most. tries: how often three coordinates are moved
-  // by one step and the descent begins anew; the best code stays. Throws Error(InvalidArgument) unless the diagonal is
-  // positive.
+  // gram [dims, dims], symmetric. sweeps: over all coordinates, at most. tries: restarts, each of which moves three
+  // coordinates by one step and descends again; the best code is kept. Throws Error(InvalidArgument) unless the
+  // diagonal is positive.
   Descent(const CodeSpec& spec, const float* gram, uint32_t sweeps, uint32_t tries);
 
   // Improves planes [rows, row_bytes] towards z, rows z_stride floats apart.

@@ -10,7 +10,7 @@
 
 namespace bebr {
 
-// A thread keeps its scratch: fresh megabytes a chunk would cost a page fault every 4 KB.
+// A thread keeps its scratch memory: newly allocated megabytes a chunk would cost a page fault every 4 KB.
 struct Encoder::Scratch {
   Buffer work[2], input, v, residual, descent[4];
 };

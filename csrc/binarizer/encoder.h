@@ -1,4 +1,5 @@
-// Float vectors to planes, by exported weights (PAPER.md section 1; BatchNorm folded).
+// Float vectors to planes, by exported weights (docs/method.md; BatchNorm folded). recurrent: the paper's recurrent
+// binarization, arXiv 2302.08714.
 //
 //   linear     z = W x + b;  r_0 = sgn(z),  r_t = sgn(z - sum_{s<t} 2^-s r_s)             successive approximation
 //   recurrent  v = r_0 = sgn(W(x));  f = R_t(v) / ||R_t(v)||,  r_t+1 = sgn(W_t(x - f)),  v += 2^-(t+1) r_t+1

@@ -38,7 +38,7 @@ class Network {
   uint32_t in() const noexcept { return layers_.front().in(); }
   uint32_t out() const noexcept { return layers_.back().out(); }
 
-  // The last layer's rows, which stand in one of the two work buffers until the next call with them.
+  // The last layer's rows, in one of the two work buffers; valid until the next call with them.
   FloatRows forward(const Kernels& kernels, const float* x, size_t rows, size_t x_stride, bool bf16,
                     Buffer (&work)[2]) const;
   // x [n, in] -> out [n, out()], on the threads of base/threads.h.

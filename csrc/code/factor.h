@@ -16,9 +16,9 @@ enum class Factor : uint8_t {
   Sub = 2,   // base + <y, v> - f        squared L2
 };
 
-// One byte b stands for the fp16 whose bit pattern is low + b * step: patterns of positive numbers ascend with them, so
-// a few binades give a logarithm made of straight pieces, and one binade a straight line. Two bytes are fp16, four a
-// float.
+// One byte b encodes the fp16 whose bit pattern is low + b * step. Patterns of positive numbers are in the order of the
+// numbers, so over several binades this is a piecewise linear logarithm, within one binade a straight line. Two bytes
+// are fp16, four a float.
 struct FactorCode {
   uint32_t bytes = 2;
   uint16_t low = 0, step = 0;  // zero unless bytes is 1

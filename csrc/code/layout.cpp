@@ -6,7 +6,7 @@ namespace bebr {
 
 namespace {
 
-constexpr size_t kAhead = 8;  // rows that are asked for before they are copied
+constexpr size_t kAhead = 8;  // rows prefetched before they are copied
 
 // copy(byte of the row format, byte of the blocks, bytes) for each quad of the sign plane of row `at`.
 template <typename Copy>

@@ -1,12 +1,13 @@
 // The two layouts of codes and the only owner of their byte offsets.
 //
-// Scan layout. The sign plane stands in blocks of 16 vectors and, in a block, in quads of 4 byte groups (32 dims): the
-// 4 bytes of a quad of one vector are adjacent, then come those of the next vector. Byte g of vector i of block b is at
+// Scan layout. The sign plane is stored in blocks of 16 vectors and, within a block, in quads of 4 byte groups (32
+// dims): the 4 bytes of a quad of one vector are adjacent, then come those of the next vector. Byte g of vector i of
+// block b is at
 //   b * 16 * groups + 64 * u + i * r + g - 4 * u,   u = g / 4 its quad, r = min(4, groups - 4 * u) the quad's bytes.
 // So a quad is one 64-byte line: 64 lookups by one vpermb (4 tables of 16 entries), summed per vector by one vpdpbusd;
 // a row of 16 dwords whose nibbles index an AMX operand without a transpose; and a survivor's sign plane is read 4
-// bytes at a time. The remaining planes ("rest") stay vector-major, rest_bytes each, and are read for survivors only
-// (csrc/README.md: figures).
+// bytes at a time. The remaining planes ("rest") stay vector-major, rest_bytes each, and are read for survivors only.
+// Figures: docs/experiments/quads.md, docs/experiments/block-size.md.
 //
 // Graph layout = row format (code/spec.h): whole rows, vector-major, for random access.
 #pragma once

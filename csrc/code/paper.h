@@ -1,9 +1,9 @@
-// The packing of the paper's table kernel (PAPER.md section 3), for the baseline lut_sdc. Two or four planes of equal
-// width.
+// The packing of the paper's table kernel (symmetric distance calculation, arXiv 2302.08714), for the baseline lut_sdc.
+// Two or four planes of equal width.
 //
-// A dim's bits stand side by side, plane 0 first = most significant: at 2 planes a nibble is 2 dims, at 4 planes 1 dim.
-// Documents stand in blocks of 32; per code byte 16 bytes of high nibbles (document 2j in the low half of byte j, 2j +
-// 1 in the high half), then 16 of low nibbles. Sub-space s is nibble s of a code, high nibble of a byte first.
+// The bits of a dim are adjacent, plane 0 first = most significant: at 2 planes a nibble is 2 dims, at 4 planes 1 dim.
+// Documents come in blocks of 32; per code byte 16 bytes of high nibbles (document 2j in the low half of byte j, 2j + 1
+// in the high half), then 16 of low nibbles. Sub-space s is nibble s of a code, high nibble of a byte first.
 #pragma once
 
 #include <cstddef>

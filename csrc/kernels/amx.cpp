@@ -8,8 +8,6 @@
 //
 // Instructions: vpermb (4 groups of 16 documents to 16 of 4), vpermd, tdpbssd (16 cycles each; 2 x 2 C tiles, so that
 // every loaded tile is used twice). The next 32 documents' B tiles are built while the tile unit multiplies these.
-//
-// Paper: none; DESIGN.md section 5.
 #include <immintrin.h>
 
 #include <cstddef>
@@ -190,7 +188,7 @@ void scan_batch_amx(const uint8_t* data, size_t blocks, const ScanQueries& queri
   _tile_release();
 }
 
-// dot_expanded: a block is B tiles as it stands, so nothing is built.
+// dot_expanded: an expanded block already has the layout of B tiles, so nothing is built.
 BEBR_INLINE void dot_pass_amx(const bool two, const Pass& pass, uint32_t steps, size_t block_bytes) {
   const size_t row = steps * size_t{64}, sums_row = pass.sums_stride * sizeof(int32_t);
   const uint8_t* second = pass.documents + (pass.blocks == 2 ? block_bytes : 0);

@@ -8,7 +8,8 @@
 //
 // Instructions: vpshufb (lookup), vpcmpeqw (bits to masks), vpmaddwd (y16 sums), popcnt, vcvtph2ps.
 //
-// Paper: section 3 of PAPER.md (lut_sdc, popcount_sdc); scan, select and complete are DESIGN.md section 5.
+// Source: lut_sdc and popcount_sdc are the paper's symmetric distance calculation (arXiv 2302.08714); scan, select and
+// complete: docs/method.md, "Progressive search".
 #include <immintrin.h>
 
 #include <cstddef>
@@ -27,7 +28,7 @@ namespace {
 
 constexpr size_t kQuadBytes = 64;      // 4 groups of a block
 constexpr size_t kScanAhead = 8192;    // bytes, into L2 (avx512.cpp)
-constexpr size_t kRowsAhead = 10;      // survivors whose cache lines are asked for early, into L2 (avx512.cpp)
+constexpr size_t kRowsAhead = 10;      // survivors prefetched ahead, into L2 (avx512.cpp)
 constexpr size_t kBatchBytes = 16384;  // documents of scan_batch that stay in L1 while all queries pass
 
 BEBR_INLINE __m256i load_avx2(const void* p) { return _mm256_loadu_si256(static_cast<const __m256i*>(p)); }

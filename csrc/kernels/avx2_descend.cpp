@@ -1,5 +1,5 @@
-// descend in AVX2: eight coordinates are looked at together. Most of the time none of them moves; when some would, the
-// first one does, g follows, and those after it are looked at again, which is the order of the specification.
+// descend in AVX2: eight coordinates are tested together. Most of the time none of them moves. When some would, the
+// first one moves, g is updated, and those after it are tested again: the order of the specification.
 #include "kernels/kernels.h"
 
 #if defined(__x86_64__)

@@ -1,4 +1,4 @@
-// AVX2: the dot products of a graph (kernels.h: dot_bits8, dot_bits16 of its walk, dot_int8 of its links).
+// AVX2: the dot products of a graph (kernels.h: dot_bits8, dot_bits16 for its walk, dot_int8 for its links).
 //
 // Layout: 32 bits of a row become 32 byte masks (16: 16 word masks) by a shuffle, an and, and a comparison.
 //

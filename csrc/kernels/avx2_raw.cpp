@@ -1,5 +1,5 @@
-// Raw rows in AVX2 + FMA + F16C: four sums of 8 entries (fp16), or one of 16 (int8). A row is asked for from memory
-// kAhead rows early; what a row's end leaves over goes through 8 or 16 entries filled up with zeros.
+// Raw rows in AVX2 + FMA + F16C: four sums of 8 entries (fp16), or one of 16 (int8). A row is prefetched kAhead rows
+// early; the last entries of a row are copied into 8 or 16 entries padded with zeros.
 #include <cstring>
 
 #include "kernels/kernels.h"

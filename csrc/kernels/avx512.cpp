@@ -7,9 +7,10 @@
 //
 // Instructions: vpermb (64 lookups in 4 tables), vpdpbusd (4 entries to a document's sum), vpdpwssd (y16 sums),
 // vpopcntq, vcvtph2ps, vpcompressd. vpermb and vpdpbusd against vpshufb and 16-bit additions: 1.5 times the pairs at 8
-// queries, 1.4 times the vectors at one (csrc/README.md).
+// queries, 1.4 times the vectors at one (docs/experiments/quads.md).
 //
-// Paper: section 3 of PAPER.md (lut_sdc, popcount_sdc); scan, select and complete are DESIGN.md section 5.
+// Source: lut_sdc and popcount_sdc are the paper's symmetric distance calculation (arXiv 2302.08714); scan, select and
+// complete: docs/method.md, "Progressive search".
 #include <immintrin.h>
 
 #include <cstddef>
@@ -29,7 +30,7 @@ namespace {
 
 constexpr size_t kQuadBytes = 64;    // 4 groups of a block
 constexpr size_t kScanAhead = 8192;  // bytes, into L2: of 1 to 16 KB, L1, L2 and NTA the fastest from DRAM
-// Survivors whose cache lines are asked for early, into L2: the 16 line buffers of L1 hold little more than one row.
+// Survivors prefetched ahead, into L2: the 16 line buffers of L1 hold little more than one row.
 constexpr size_t kRowsAhead = 10;
 constexpr size_t kBatchBytes = 16384;  // documents of scan_batch that stay in L1 while all queries pass
 
@@ -85,8 +86,7 @@ BEBR_INLINE void tile_avx512(const int nq, const int nb, const uint8_t* data, si
     block[b] = data + (at < blocks ? at : blocks - 1) * block_bytes;
   }
   const uint32_t full = queries.groups / 4;
-  // The blocks stand one after the other: asked for in the order of memory, not of use, they come 10 % faster from
-  // DRAM.
+  // Blocks are prefetched in the order of memory, not of use: 10 % faster from DRAM.
   const uint8_t* ahead = block[0] + kScanAhead;
   __m512i sums_of[8], codes[4];
 #pragma GCC unroll 8

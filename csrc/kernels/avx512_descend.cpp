@@ -1,8 +1,8 @@
-// descend in AVX-512: 16 coordinates of four vectors are looked at together. Most of the time none of a vector's 16
-// moves; when some would, the first one does, their g follows, and those after it are looked at again, which is the
-// order of the specification. Such a move takes the next some 60 cycles later: four vectors side by side hide that. The
-// g of other coordinates follows when the 16 are done, by the same differences in the same order. csrc/README.md has
-// the figures.
+// descend in AVX-512: 16 coordinates of four vectors are tested together. Most of the time none of a vector's 16 moves.
+// When some would, the first one moves, their g is updated, and those after it are tested again: the order of the
+// specification. The next test must wait for such a move, some 60 cycles; four vectors side by side hide that wait. The
+// g of other coordinates is updated when the 16 are done, by the same differences in the same order. Figures:
+// docs/experiments/descent-together.md.
 #include "kernels/kernels.h"
 
 #if defined(__x86_64__)

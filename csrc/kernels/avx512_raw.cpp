@@ -1,5 +1,5 @@
-// Raw rows in AVX-512: four sums of 16 entries (fp16), two of 32 (int8, VNNI); a row's end by masked loads. A row is
-// asked for from memory kAhead rows early.
+// Raw rows in AVX-512: four sums of 16 entries (fp16), two of 32 (int8, VNNI); the last entries of a row by masked
+// loads. A row is prefetched kAhead rows early.
 #include "kernels/kernels.h"
 
 #if defined(__x86_64__)

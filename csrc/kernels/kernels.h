@@ -50,7 +50,7 @@ inline constexpr size_t bits_stride(uint32_t bytes) { return (size_t{bytes} + 7)
 struct PackedWeights {
   uint32_t in = 0, out = 0;
   const float* f32 = nullptr;
-  const uint16_t* bf16 = nullptr;  // null unless asked for
+  const uint16_t* bf16 = nullptr;  // null until bf16 weights were packed
   const float* bias = nullptr;
 };
 
@@ -81,7 +81,7 @@ struct Kernels {
   void (*scan_table)(const uint8_t* data, size_t blocks, const ScanQueries& queries, int32_t* sums,
                      size_t stride) noexcept;
 
-  // The same for any number of queries; the fastest way of this ISA for many. It wants up to batch_queries at a time: 8
+  // The same for any number of queries: the fastest way of this ISA for many. Pass up to batch_queries at a time: 8
   // where it looks up tables (more would push the sums out of L1), more where a block is expanded once for all queries.
   void (*scan_batch)(const uint8_t* data, size_t blocks, const ScanQueries& queries, int32_t* sums,
                      size_t stride) noexcept;
@@ -109,13 +109,14 @@ struct Kernels {
   void (*expand)(const ScanView& view, size_t first, size_t blocks, uint8_t* out) noexcept;
   void (*dot_expanded)(const uint8_t* expanded, size_t blocks, uint32_t groups, const int8_t* y8, size_t count,
                        int32_t* sums, size_t stride) noexcept;
-  uint32_t expand_queries = 0;  // a row is worth expanding for as many queries as this; 0: never, other ways are faster
+  uint32_t expand_queries = 0;  // expanding a row pays from this many queries on; 0: never
 
   // complete over the graph layout: row i at data + rows[i] * stride.
   void (*dot_rows)(const CodeSpec& spec, const uint8_t* data, size_t stride, const int16_t* y16, const uint32_t* rows,
                    size_t count, int32_t* out) noexcept;
 
-  // A graph's record holds bits in an order of its own, and a query an entry for every bit, plane weights within:
+  // A graph's record has its own order of bits (index/graph/record.h), and a query one entry a bit, plane weights
+  // included:
   // out[i] = sum_{b < 8 * bytes} (bit b of row i ? +y[b] : -y[b]), row i at data + rows[i] * stride, its bit b in byte
   // b / 8, bit b % 8. y is padded with zeros to bits_stride(bytes) entries; total = sum of y. dot_bits8: bytes <= 64.
   // dot_bits16: bytes <= 4096.
@@ -132,9 +133,9 @@ struct Kernels {
   void (*dot_int8)(const int8_t* a, const int8_t* data, size_t dims, const uint32_t* rows, size_t count,
                    int32_t* out) noexcept;
 
-  // Rows kept beside the codes, row i at data + rows[i] * stride (index/raw/raw.h): `dim` entries of fp16, or of int8
-  // within -127 to 127. Rows further on are asked for from memory ahead. raw_dot_f16: out[i] = <q, row i>; raw_l2_f16:
-  // out[i] = ||q - row i||^2. Float: compared with float64 to twice scalar's error, not to the bit.
+  // Vectors kept beside the codes, row i at data + rows[i] * stride (index/raw/raw.h): `dim` entries of fp16, or of
+  // int8 within -127 to 127. Later rows are prefetched. raw_dot_f16: out[i] = <q, row i>; raw_l2_f16: out[i] = ||q -
+  // row i||^2. Float: compared with float64 to twice scalar's error, not to the bit.
   void (*raw_dot_f16)(const float* q, uint32_t dim, const uint8_t* data, size_t stride, const uint32_t* rows,
                       size_t count, float* out) noexcept;
   void (*raw_l2_f16)(const float* q, uint32_t dim, const uint8_t* data, size_t stride, const uint32_t* rows,
@@ -143,7 +144,8 @@ struct Kernels {
   void (*raw_dot_i8)(const int16_t* q, uint32_t dim, const uint8_t* data, size_t stride, const uint32_t* rows,
                      size_t count, int32_t* dots, int32_t* squares) noexcept;
 
-  // The paper's two kernels, as baselines (PAPER.md section 3). Packing of both: code/paper.h.
+  // The paper's two kernels, as baselines (symmetric distance calculation, arXiv 2302.08714). Packing of both:
+  // code/paper.h.
   // lut_sdc: blocks of 32 documents; per code byte 16 bytes of high nibbles (documents 2j low half, 2j+1 high half),
   // then 16 of low nibbles; table[s * 16 + n]: 8-bit entries of sub-space s (2 per code byte, high nibble first).
   // out[i] = sum_s table[s][nibble s of document i], 32 * blocks results.
@@ -157,7 +159,7 @@ struct Kernels {
   // not to the bit.
   void (*gemm)(const float* x, size_t rows, size_t x_stride, const PackedWeights& w, bool relu, float* out,
                size_t out_stride) noexcept;
-  // Where the greatest of n > 0 values stands, none a NaN; the first of equal ones.
+  // The position of the greatest of n > 0 values, none a NaN; the first of equal ones.
   size_t (*first_greatest)(const float* values, size_t n) noexcept;
   // Lowers (z - v)^T G (z - v) over the grid for `count` vectors, one coordinate after the other: v_j becomes the
   // grid's value nearest to v_j + g_j / G_jj, where g = G (z - v) is kept up to date. Ends when a sweep over all

@@ -10,7 +10,7 @@
 namespace bebr {
 namespace {
 
-// DESIGN.md section 5: sign plane by a 16-entry table for each nibble.
+// The sign plane's scan: a 16-entry table for each nibble.
 void scan_table_scalar(const uint8_t* data, size_t blocks, const ScanQueries& queries, int32_t* sums,
                        size_t stride) noexcept {
   for (uint32_t q = 0; q < queries.count; ++q) {
@@ -112,7 +112,7 @@ void dot_int8_scalar(const int8_t* a, const int8_t* data, size_t dims, const uin
   }
 }
 
-// PAPER.md section 3, table form.
+// The paper's symmetric distance calculation (arXiv 2302.08714), by tables.
 void lut_sdc_scalar(const uint8_t* data, size_t blocks, size_t code_bytes, const uint8_t* table,
                     int32_t* out) noexcept {
   for (size_t i = 0; i < blocks * 32; ++i) {
@@ -133,7 +133,7 @@ int32_t popcount(uint8_t byte) noexcept {
   return count;
 }
 
-// PAPER.md section 3, bitwise form: <q_s, d_t> = m - 2 popcount(q_s xor d_t), weighted 2^-(s + t).
+// The same bit by bit: <q_s, d_t> = m - 2 popcount(q_s xor d_t), weighted 2^-(s + t).
 void popcount_sdc_scalar(const uint8_t* query, const uint8_t* rows, size_t count, uint32_t width_bytes, uint32_t planes,
                          int32_t* out) noexcept {
   const int32_t dims = static_cast<int32_t>(width_bytes * 8);
