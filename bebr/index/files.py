@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 from bebr import _core
@@ -46,3 +47,15 @@ def open_index(path: str | Path, mmap: bool = True, verify: bool = False) -> Ind
     if isinstance(index, IVFIndex):
         index._opened(extra, str(path))
     return index
+
+
+_HEADER, _ENTRY = 48, 40
+
+
+def contents_digest(path: str | Path) -> str:
+    """16 hex digits that identify the contents of an index file, without reading them: SHA-256 of its header and its
+    section table, which holds the size and the checksum of every section. ``FileNotFoundError``."""
+    with Path(path).open("rb") as file:
+        head = file.read(_HEADER)
+        table = file.read(_ENTRY * min(int.from_bytes(head[12:16], "little"), 256))
+    return hashlib.sha256(head + table).hexdigest()[:16]

@@ -17,9 +17,10 @@ from bebr.binarizer.codes import Codes, Query
 from bebr.collection.checks import check_ids, check_query, check_rows, load_payload
 from bebr.collection.protocol import CollectionHits, CollectionStats, ModelInfo, Payload
 from bebr.index import FlatIndex, Refine
-from bebr.store.catalog import Catalog, CollectionRow
+from bebr.store.catalog import Catalog
 from bebr.store.locking import ReadWriteLock
 from bebr.store.merge import merge_hits, segments_to_rewrite
+from bebr.store.records import CollectionRow, Operation
 from bebr.store.segment import Segment, Tail, write_segment
 
 _log = logging.getLogger("bebr.store")
@@ -50,7 +51,9 @@ class Collection:
         self._load(verify)
 
     def _load(self, verify: bool) -> None:
-        segments = [Segment(self._folder, r, self._bz, verify) for r in self._catalog.segments(self._row.id)]
+        manifest = self._catalog.manifest(self._row.id)
+        segments = [Segment(self._folder, r, self._bz, verify) for r in manifest.segments]
+        self._payloads = {id: text for segment in segments for id, text in segment.payloads.items()}
         tail = Tail(self._bz)
         unsealed = 0
         for operation in self._catalog.operations(self._row.id):
@@ -58,8 +61,16 @@ class Collection:
             if operation.planes is not None and operation.factors is not None:
                 codes = Codes.of_rows(operation.planes, operation.factors, self._bz.factor_bytes)
             _apply(segments, tail, operation.ids, codes)
+            self._keep_payloads(operation)
             unsealed += len(operation.ids)
-        self._segments, self._tail, self._unsealed = segments, tail, unsealed
+        self._segments, self._tail, self._unsealed, self._version = segments, tail, unsealed, manifest.version
+
+    def _keep_payloads(self, operation: Operation) -> None:
+        texts = operation.payloads or [""] * len(operation.ids)
+        for id, text in zip(operation.ids.tolist(), texts, strict=True):
+            self._payloads.pop(id, None)
+            if text:
+                self._payloads[id] = text
 
     @property
     def name(self) -> str:
@@ -160,9 +171,7 @@ class Collection:
     def payload_texts(self, ids: Ids) -> list[str]:
         """The JSON text of each payload, "" where there is none; ids that do not exist (−1 in Hits) count as
         without."""
-        values = ids.tolist()
-        found = self._catalog.payloads(self._row.id, list({i for i in values if i >= 0}))
-        return [found.get(i, "") for i in values]
+        return [self._payloads.get(i, "") for i in ids.tolist()]
 
     def stats(self) -> CollectionStats:
         """Rows, segments, bytes on disk; see `CollectionStats`."""
@@ -174,7 +183,7 @@ class Collection:
             segments=len(segments),
             tail_rows=tail,
             dead_rows=sum(s.row.rows for s in segments) - sum(live),
-            bytes_on_disk=sum(s.row.bytes for s in segments) + self._catalog.journal_bytes(self._row.id),
+            bytes_on_disk=sum(s.row.bytes for s in segments) + self._catalog.manifest(self._row.id).journal_bytes,
             model=ModelInfo.of(self._bz),
         )
 
@@ -209,13 +218,16 @@ class Collection:
 
     def _write(self, ids: Ids, codes: Codes | None, payloads: Sequence[str]) -> None:
         """Commits an operation (`codes` None: a delete), then brings memory up to it. Call with `_writer` held."""
+        if codes is None:
+            operation = Operation("delete", ids)
+        else:
+            operation = Operation("upsert", ids, codes.planes, codes.factor_rows(), list(payloads))
         try:
-            if codes is None:
-                self._catalog.commit_delete(self._row.id, ids)
-            else:
-                self._catalog.commit_upsert(self._row.id, ids, codes.planes, codes.factor_rows(), payloads)
+            (version,) = self._catalog.commit([(self._row.id, operation)])
             with self._lock.write():
                 _apply(self._segments, self._tail, ids, codes)
+                self._keep_payloads(operation)
+                self._version = version
                 self._unsealed += len(ids)
         except BaseException:
             # Out of memory, or Ctrl-C anywhere between commit and memory: the catalog knows what is true.
@@ -233,7 +245,7 @@ class Collection:
         rewrite = segments_to_rewrite([(s.row.rows, len(s)) for s in self._segments], len(self._tail))
         old = [self._segments[i] for i in rewrite]
         kept = [s for s in self._segments if s not in old]
-        dead = {s.row.file: s.dead for s in kept if len(s.dead) > len(s.row.dead)}
+        dead = {s.row.file: s.dead for s in kept if s.dead != s.row.dead}
         if not old and not self._unsealed:
             return
         index = self._tail.index
@@ -241,11 +253,12 @@ class Collection:
             index = FlatIndex(self._bz)
             for part in [*(s.index for s in old), self._tail.index]:
                 index.add_codes(*part.codes())
-        added = write_segment(self._folder, self._row.id, index) if len(index) else None
-        sealed = [Segment(self._folder, added, self._bz, verify=False)] if added else []
-        self._catalog.commit_seal(self._row.id, added, [s.row.file for s in old], dead)
+        added = [write_segment(self._folder, self._row.id, index, self._payloads)] if len(index) else []
+        sealed = [Segment(self._folder, row, self._bz, verify=False) for row in added]
+        version = self._catalog.install(self._row.id, added, [s.row.file for s in old], dead, self._version)
         with self._lock.write():
             self._segments, self._tail, self._unsealed = [*kept, *sealed], Tail(self._bz), 0
+            self._version = version
         for segment in old:
             segment.path.unlink(missing_ok=True)
 

@@ -15,11 +15,12 @@ from bebr.collection.protocol import ModelInfo
 from bebr.store.catalog import Catalog
 from bebr.store.collection import SEAL_ROWS, Collection
 from bebr.store.locking import DirectoryLock
+from bebr.store.models import Models
 from bebr.store.segment import SUFFIX
 
 
 class Database:
-    """Collections in the folder `path`, made if absent: `catalog.db` (SQLite), `segments/` and `lock`.
+    """Collections in the folder `path`, made if absent: `catalog.db` (SQLite), `models/`, `segments/` and `lock`.
 
     One process at a time: a second opener gets DatabaseLocked. A collection is read when first asked for; a corrupt one
     raises CorruptFile then, and leaves the others alone. Safe to use from many threads.
@@ -42,6 +43,7 @@ class Database:
         self._dirlock = DirectoryLock(self.path)
         try:
             self._catalog = Catalog(self.path / "catalog.db")
+            self._models = Models(self.path / "models", self._catalog)
             self._remove_leftovers()
         except BaseException:
             self._dirlock.release()
@@ -96,18 +98,17 @@ class Database:
     def register_model(self, bz: Binarizer) -> str:
         """Stores a binarizer; returns its digest. Repeating it is harmless."""
         self._check_open()
-        self._catalog.add_model(bz.digest, bz.to_bytes())
-        return bz.digest
+        return self._models.add(bz)
 
     def model(self, digest: str) -> Binarizer:
         """The registered binarizer with this digest. KeyError if there is none."""
         self._check_open()
-        return Binarizer.from_bytes(self._catalog.model(digest))
+        return self._models.get(digest)
 
     def models(self) -> list[ModelInfo]:
         """Every registered binarizer, ordered by digest."""
         self._check_open()
-        return [ModelInfo.of(self.model(digest)) for digest in self._catalog.models()]
+        return [ModelInfo.of(self.model(digest)) for digest in self._models.digests()]
 
     def info(self) -> dict[str, Any]:
         """`bebr.info()` of this process and the path of the data."""

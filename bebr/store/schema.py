@@ -1,75 +1,104 @@
-"""The catalog's tables, and an engine set up so that a commit means "on disk"."""
+"""The catalog's tables, the checksum that every row carries, and an engine whose commits mean "on disk"."""
 
 from __future__ import annotations
 
+import zlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import event
 
-VERSION = 1
+VERSION = 2
 
 metadata = sa.MetaData()
 
-meta = sa.Table(
-    "meta",
-    metadata,
-    sa.Column("key", sa.String, primary_key=True),
-    sa.Column("value", sa.String, nullable=False),
-)
 
-models = sa.Table(
-    "models",
-    metadata,
-    sa.Column("digest", sa.String, primary_key=True),
-    sa.Column("data", sa.LargeBinary, nullable=False),
-)
+def _table(name: str, *columns: sa.Column[Any], **options: Any) -> sa.Table:
+    """Clustered by its primary key; the last column is the `checksum` of the others."""
+    return sa.Table(name, metadata, *columns, sa.Column("crc", sa.BigInteger, nullable=False), **options)
 
-collections = sa.Table(
+
+def _key(name: str, kind: Any) -> sa.Column[Any]:
+    return sa.Column(name, kind, primary_key=True, autoincrement=False)
+
+
+def _column(name: str, kind: Any) -> sa.Column[Any]:
+    return sa.Column(name, kind, nullable=False)
+
+
+meta = _table("meta", _key("key", sa.String), _column("value", sa.String), sqlite_with_rowid=False)
+
+# The files of these are models/DIGEST.safetensors.
+models = _table("models", _key("digest", sa.String), sqlite_with_rowid=False)
+
+collections = _table(
     "collections",
-    metadata,
-    sa.Column("id", sa.Integer, primary_key=True),
-    sa.Column("name", sa.String, nullable=False, unique=True),
-    sa.Column("model", sa.ForeignKey("models.digest"), nullable=False),
-    sa.Column("created", sa.String, nullable=False),  # ISO 8601, UTC
-    sqlite_autoincrement=True,  # the id of a dropped collection never comes back: file names contain it
+    _key("id", sa.Integer),  # never used again after a drop: file names contain it
+    _column("name", sa.String),
+    _column("model", sa.String),
+    _column("created", sa.String),  # ISO 8601, UTC
+    _column("version", sa.BigInteger),  # of the last write or seal
+    _column("sealed", sa.BigInteger),  # writes up to this version are in segments
+    _column("segments", sa.Integer),  # how many rows it has in the table of segments,
+    _column("operations", sa.Integer),  # in the journal,
+    _column("journal_bytes", sa.BigInteger),  # and the bytes of those
 )
 
-_of_collection = ("collections.id",)
-
-segments = sa.Table(
+segments = _table(
     "segments",
-    metadata,
-    sa.Column("id", sa.Integer, primary_key=True),
-    sa.Column("collection", sa.ForeignKey(*_of_collection, ondelete="CASCADE"), nullable=False, index=True),
-    sa.Column("file", sa.String, nullable=False, unique=True),
-    sa.Column("rows", sa.Integer, nullable=False),
-    sa.Column("bytes", sa.BigInteger, nullable=False),
-    sa.Column("dead", sa.LargeBinary, nullable=False),  # int64[...], ids replaced or removed since the file was written
-)
-
-# Writes since the last seal, replayed over the segments in the order of seq. planes and factors are empty for a delete.
-operations = sa.Table(
-    "operations",
-    metadata,
-    sa.Column("seq", sa.Integer, primary_key=True),
-    sa.Column("collection", sa.ForeignKey(*_of_collection, ondelete="CASCADE"), nullable=False, index=True),
-    sa.Column("kind", sa.String, sa.CheckConstraint("kind IN ('upsert', 'delete')"), nullable=False),
-    sa.Column("ids", sa.LargeBinary, nullable=False),
-    sa.Column("planes", sa.LargeBinary, nullable=False),
-    sa.Column("factors", sa.LargeBinary, nullable=False),
-    sqlite_autoincrement=True,
-)
-
-payloads = sa.Table(
-    "payloads",
-    metadata,
-    sa.Column("collection", sa.ForeignKey(*_of_collection, ondelete="CASCADE"), primary_key=True),
-    sa.Column("id", sa.BigInteger, primary_key=True, autoincrement=False),
-    sa.Column("json", sa.String, nullable=False),
+    _key("collection", sa.Integer),
+    _key("number", sa.Integer),  # in the order they were added
+    _column("file", sa.String),  # inside the folder of segments
+    _column("rows", sa.BigInteger),
+    _column("bytes", sa.BigInteger),
+    _column("digest", sa.String),
+    _column("dead", sa.LargeBinary),  # a bitmap by row position, little-endian words of 64 bits; empty: none
     sqlite_with_rowid=False,
 )
+
+# The journal: writes since the last seal. One of many rows takes several parts. planes and factors are empty for a
+# delete, payloads where there are none.
+operations = _table(
+    "operations",
+    _key("collection", sa.Integer),
+    _key("version", sa.BigInteger),
+    _key("part", sa.Integer),
+    _column("kind", sa.String),
+    _column("ids", sa.LargeBinary),
+    _column("planes", sa.LargeBinary),
+    _column("factors", sa.LargeBinary),
+    _column("payloads", sa.LargeBinary),
+    sqlite_with_rowid=False,
+)
+
+# Segment files that no collection uses any more: whatever is left of them may be deleted.
+removed = _table("removed", _key("file", sa.String), sqlite_with_rowid=False)
+
+
+def checksum(table: sa.Table, row: Mapping[str, Any]) -> int:
+    """CRC-32 of a row: the table's name, its key and its fields. TypeError for a value of no column's type."""
+    crc = zlib.crc32(table.name.encode())
+    for column in table.columns:
+        if column.name == "crc":
+            continue
+        value = row[column.name]
+        if isinstance(value, bytes):
+            mark, data = b"b", value
+        elif isinstance(value, str):
+            mark, data = b"s", value.encode()
+        elif isinstance(value, int):
+            mark, data = b"i", b"%d" % value
+        else:
+            raise TypeError(f"{table.name}.{column.name} holds a {type(value).__name__}")
+        crc = zlib.crc32(data, zlib.crc32(b"%s%d:" % (mark, len(data)), crc))
+    return crc
+
+
+def signed(table: sa.Table, **row: Any) -> dict[str, Any]:
+    """`row` with its checksum, ready to be written."""
+    return {**row, "crc": checksum(table, row)}
 
 
 def open_engine(path: Path) -> sa.Engine:
@@ -81,7 +110,8 @@ def open_engine(path: Path) -> sa.Engine:
     @event.listens_for(engine, "connect")
     def _connect(connection: Any, _record: Any) -> None:
         connection.isolation_level = None  # sqlite3 would begin transactions by itself, and later than we need
-        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "busy_timeout=60000"):
+        # secure_delete, on by default in some builds, writes zeros over every page of the journal that a seal frees.
+        for pragma in ("journal_mode=WAL", "synchronous=FULL", "secure_delete=OFF", "busy_timeout=60000"):
             connection.execute(f"PRAGMA {pragma}")
 
     @event.listens_for(engine, "begin")

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import uuid
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from bebr import _core
 from bebr.binarizer import Binarizer
 from bebr.binarizer.codes import Codes
 from bebr.errors import CorruptFile, IncompatibleModel
 from bebr.index import FlatIndex, open_index
-from bebr.store.catalog import SegmentRow
+from bebr.index.files import contents_digest
+from bebr.store.records import SegmentRow
 
 SUFFIX = ".bebr"
 
@@ -36,6 +40,9 @@ class Segment:
         size = path.stat().st_size
         if size != row.bytes:
             raise CorruptFile(f"{path} has {size} bytes: the catalog says {row.bytes}")
+        digest = contents_digest(path)
+        if digest != row.digest:
+            raise CorruptFile(f"{path} has digest {digest}: the catalog says {row.digest}")
         index = open_index(path, mmap=True, verify=verify)
         if not isinstance(index, FlatIndex):
             raise CorruptFile(f"{path} holds a {type(index).__name__}: a segment is a FlatIndex")
@@ -49,16 +56,27 @@ class Segment:
         self.path = path
         self.row = row
         self._ids: NDArray[np.int64] | None = None
-        self._dead = [row.dead] if len(row.dead) else []
-        if len(row.dead):
-            self.index.remove(row.dead)
+        self._dead: list[NDArray[np.int64]] = []
+        self.payloads: dict[int, str] = {
+            int(id): text for id, text in json.loads(_core.open_index(str(path), True, False)[1]["payloads"]).items()
+        }
+        if row.dead:
+            bits = np.unpackbits(np.frombuffer(row.dead, np.uint8), count=row.rows, bitorder="little")
+            self._dead.append(self.index.codes()[1][bits > 0])
+            self.index.remove(self._dead[0])
+            for id in self._dead[0].tolist():
+                self.payloads.pop(id, None)
 
     def __len__(self) -> int:
         return len(self.index)
 
     @property
-    def dead(self) -> NDArray[np.int64]:
-        return np.concatenate([np.empty(0, np.int64), *self._dead])
+    def dead(self) -> bytes:
+        if not self._dead:
+            return b""
+        bits = np.isin(open_index(self.path).codes()[1], np.concatenate(self._dead))
+        packed = np.packbits(bits, bitorder="little").tobytes()
+        return packed + bytes(-len(packed) % 8)
 
     def contains(self, ids: NDArray[np.int64]) -> NDArray[np.bool_]:
         """Which of `ids` are live rows here, bool[n]."""
@@ -109,9 +127,10 @@ class Tail:
         return self.index.remove(hit)
 
 
-def write_segment(folder: Path, collection: int, index: FlatIndex) -> SegmentRow:
-    """Writes the live rows of `index` to a new file, complete and on disk when this returns (FlatIndex.save writes
-    aside, syncs and renames). It counts only once the catalog says so."""
+def write_segment(folder: Path, collection: int, index: FlatIndex, payloads: Mapping[int, str]) -> SegmentRow:
+    """Writes the live rows of `index` to a new file, complete and on disk when this returns (it is written aside,
+    synced and renamed). It counts only once the catalog says so."""
     path = folder / new_file_name(collection)
-    index.save(path)
-    return SegmentRow(path.name, len(index), path.stat().st_size, np.empty(0, np.int64))
+    own = {id: payloads[id] for id in index.codes()[1].tolist() if id in payloads}
+    index._save(path, {"model": index.binarizer.to_bytes(), "payloads": json.dumps(own).encode()})
+    return SegmentRow(path.name, len(index), path.stat().st_size, contents_digest(path))

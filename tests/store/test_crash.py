@@ -38,9 +38,8 @@ def stepped(owner, name):
         return result
     setattr(owner, name, wrapper)
 
-stepped(Catalog, "commit_upsert")
-stepped(Catalog, "commit_delete")
-stepped(Catalog, "commit_seal")
+stepped(Catalog, "commit")
+stepped(Catalog, "install")
 stepped(c, "write_segment")
 stepped(c, "_apply")
 

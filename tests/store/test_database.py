@@ -11,7 +11,9 @@ import pytest
 
 import bebr
 from bebr.collection.protocol import AlreadyExists, DatabaseLocked
+from bebr.index.files import contents_digest
 from bebr.store.database import Database
+from bebr.store.records import SegmentRow
 
 
 @pytest.fixture
@@ -62,11 +64,12 @@ def test_a_segment_of_another_model_is_refused(two_collections, vectors):
     path, file = two_collections
     other = bebr.FlatIndex(bebr.train(vectors, widths=[48, 16], metric="ip", seed=0))
     other.add(vectors[:1000])
-    other.save(file)
-    with sqlite3.connect(path / "catalog.db") as catalog:
-        catalog.execute("UPDATE segments SET bytes = ? WHERE file = ?", (file.stat().st_size, file.name))
-    catalog.close()
-    with bebr.open(path) as db, pytest.raises(bebr.IncompatibleModel, match=file.name):
+    with bebr.open(path) as db:
+        new = path / "segments" / "2-other.bebr"
+        other.save(new)
+        row = SegmentRow(new.name, 1000, new.stat().st_size, contents_digest(new))
+        db._catalog.install(2, [row], [file.name], {}, through_version=1)
+    with bebr.open(path) as db, pytest.raises(bebr.IncompatibleModel, match="2-other"):
         db.collection("bad")
 
 
@@ -77,9 +80,9 @@ def test_a_foreign_or_newer_catalog_is_refused(tmp_path):
     (tmp_path / "catalog.db").unlink()
     bebr.open(tmp_path).close()
     with sqlite3.connect(tmp_path / "catalog.db") as catalog:
-        catalog.execute("UPDATE meta SET value = '2' WHERE key = 'schema'")
+        catalog.execute("UPDATE meta SET value = '3' WHERE key = 'schema'")
     catalog.close()
-    with pytest.raises(bebr.CorruptFile, match="schema 2"):
+    with pytest.raises(bebr.CorruptFile, match="schema 3"):
         bebr.open(tmp_path)
 
 

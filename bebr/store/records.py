@@ -1,0 +1,112 @@
+"""What the catalog says of a collection: its manifest, its segments, and the writes of its journal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+# A write is one transaction, but no blob of it gets near SQLite's limit of 1 GB: it is stored in parts of at most this
+# many rows, and with payloads ends once these have this many characters (at most four bytes each).
+PART_ROWS = 65_536
+PART_PAYLOADS = 128 << 20
+
+
+# Of the rows of a segment, by position: bit i % 64 of word i // 64, little-endian words of 64 bits. Empty: none.
+Bitmap = bytes
+
+
+@dataclass(frozen=True)
+class CollectionRow:
+    """A collection's number, name and the digest of its model."""
+
+    id: int
+    name: str
+    model: str
+
+
+@dataclass(frozen=True)
+class SegmentRow:
+    """A segment file (its name inside the folder of segments) as it was written: rows, bytes, `digest` of its contents
+    (`contents_digest`). `dead`: its rows that were replaced or removed since, up to the last seal."""
+
+    file: str
+    rows: int
+    bytes: int
+    digest: str
+    dead: Bitmap = b""
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What a collection consists of: `segments`, in the order they were added, and `operations` rows of journal
+    (`journal_bytes` in all) with the writes after version `sealed`, the last of them being `version`."""
+
+    version: int
+    segments: tuple[SegmentRow, ...]
+    operations: int
+    sealed: int
+    journal_bytes: int
+
+
+@dataclass(frozen=True)
+class Operation:
+    """A write: ids int64[n]; planes uint8[n, B] and the bytes of the factors, uint8[n, F], None for a delete; payloads
+    one JSON text a row, "" for none, or an empty list: none at all. `version`: the write's, once committed."""
+
+    kind: Literal["upsert", "delete"]
+    ids: NDArray[np.int64]
+    planes: NDArray[np.uint8] | None = None
+    factors: NDArray[np.uint8] | None = None
+    payloads: list[str] = field(default_factory=list)
+    version: int = 0
+
+    def parts(self) -> Iterator[dict[str, Any]]:
+        """The columns of its rows of journal."""
+        for rows in _pieces(len(self.ids), self.payloads):
+            yield {
+                "kind": self.kind,
+                "ids": self.ids[rows].astype("<i8").tobytes(),
+                "planes": b"" if self.planes is None else self.planes[rows].tobytes(),
+                "factors": b"" if self.factors is None else self.factors[rows].tobytes(),
+                "payloads": _packed(self.payloads[rows]),
+            }
+
+    @staticmethod
+    def of_part(row: Any) -> Operation:
+        """From a row of journal; ValueError if it is none."""
+        ids = np.frombuffer(row.ids, "<i8")
+        if row.kind == "delete":
+            return Operation("delete", ids, version=row.version)
+        if row.kind != "upsert" or len(ids) == 0:
+            raise ValueError(f"a write of kind {row.kind!r} with {len(ids)} ids")
+        planes, factors = (np.frombuffer(data, np.uint8).reshape(len(ids), -1) for data in (row.planes, row.factors))
+        return Operation("upsert", ids, planes, factors, _unpacked(row.payloads, len(ids)), row.version)
+
+
+def _pieces(rows: int, payloads: Sequence[str]) -> Iterator[slice]:
+    begin = size = 0
+    for end in range(1, rows + 1) if payloads else range(PART_ROWS, rows, PART_ROWS):
+        size += len(payloads[end - 1]) if payloads else 0
+        if end - begin >= PART_ROWS or size >= PART_PAYLOADS:
+            yield slice(begin, end)
+            begin, size = end, 0
+    if begin < rows:
+        yield slice(begin, rows)
+
+
+def _packed(texts: Sequence[str]) -> bytes:
+    """uint32[n] lengths, then the texts."""
+    data = [text.encode() for text in texts]
+    return np.array([len(d) for d in data], "<u4").tobytes() + b"".join(data) if any(data) else b""
+
+
+def _unpacked(data: bytes, rows: int) -> list[str]:
+    if not data:
+        return []
+    ends = 4 * rows + np.cumsum(np.frombuffer(data, "<u4", rows), dtype=np.int64)
+    begins = [4 * rows, *ends[:-1].tolist()]
+    return [data[begin:end].decode() for begin, end in zip(begins, ends.tolist(), strict=True)]
