@@ -1,4 +1,4 @@
-"""The errors of bebr that no builtin exception names (DESIGN.md section 9).
+"""The errors of bebr that no builtin exception names (docs/architecture.md, "Errors").
 
 Bad arguments are ``ValueError``, unknown names ``KeyError``; both mean the same locally and over gRPC.
 """

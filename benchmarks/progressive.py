@@ -122,7 +122,7 @@ def measured(data: datasets.Dataset, size: int, others: bool = False) -> list[Ro
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry of ``python -m benchmarks.progressive``; exit 1 where the sign plane with a factor of its own, of which the
-    aims are (RECALL.md), misses one."""
+    aims are (docs/experiments/stage-factor.md), misses one."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.progressive", description=__doc__.partition("\n")[0])
     parser.add_argument("datasets", nargs="*", default=["wordnet", "debian"], help="sets of metric cosine")
     parser.add_argument("--sizes", default="52,100,196", help="bytes a vector, factor included")

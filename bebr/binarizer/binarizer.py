@@ -1,4 +1,4 @@
-"""The binarizer: float vectors to codes of a few +-1 planes, and back (PAPER.md section 1, DESIGN.md section 3)."""
+"""The binarizer: float vectors to codes of a few +-1 planes, and back (docs/method.md)."""
 
 from __future__ import annotations
 
@@ -305,7 +305,7 @@ class Binarizer(ModelConfig):
 
     def prepare_for(self, old: Binarizer, queries: ArrayLike, query: Query = "float") -> PreparedQueries:
         """Queries of this model, float32[n, query_dim], ready to score codes of ``old`` (backward-compatible training,
-        PAPER.md section 2). ``"code"``: this model's own code of the query is decoded first.
+        docs/method.md). ``"code"``: this model's own code of the query is decoded first.
 
         Scores come out calibrated: comparable with those of this model's own codes. :class:`IncompatibleModel` says
         which models it was trained to be compatible with.

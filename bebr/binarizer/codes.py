@@ -1,4 +1,4 @@
-"""What the engine scores: codes of documents, and queries prepared for them (DESIGN.md section 3)."""
+"""What the engine scores: codes of documents, and queries prepared for them (docs/method.md)."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class Codes:
 
 @dataclass(frozen=True)
 class PreparedQueries:
-    """Queries in code space: score of a code v = base + <y, v>, with the stored factor applied (DESIGN.md section 3).
+    """Queries in code space: score of a code v = base + <y, v>, with the factor applied (docs/method.md, "Codes").
 
     y: float32[n, m]; base: float32[n]. stage: ``vectors`` to the same for the sign plane's own decoder, if it has one:
     not every search looks at sign planes, and this is half the work of preparing a query.

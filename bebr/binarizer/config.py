@@ -51,7 +51,7 @@ class ModelConfig:
 
     @property
     def architecture(self) -> str:
-        """``"linear"`` or ``"recurrent"`` (PAPER.md section 1)."""
+        """``"linear"`` or ``"recurrent"``, the paper's network (arXiv 2302.08714)."""
         return str(self._config["architecture"])
 
     @property

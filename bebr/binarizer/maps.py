@@ -1,8 +1,8 @@
 """Maps between the vector spaces of two models, so that new queries search old codes and old codes become new ones.
 
-Source: backward-compatible training (PAPER.md section 2). The engine scores a code by base + <y, v> (DESIGN.md
-section 3), so a new model searches an old one's codes as soon as its queries stand in the old decoder's space; no code
-is touched.
+Source: backward-compatible training (arXiv 2302.08714). The engine scores a code by base + <y, v>, so a new model
+searches an old one's codes once its queries are mapped into the old decoder's space; no code changes (docs/method.md,
+"Versions").
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ FEWEST_PER_LIST = 16
 MANY_LISTS, PER_LIST_OF_MANY = 4096, 64
 _MOST_CHUNK, _MOST_BLOCK = 1 << 22, 1 << 16
 _SCORES = 24 << 10
-_MOST_TRAINING = 65_536  # more raise no recall (RECALL.md) and take as much longer
+_MOST_TRAINING = 65_536  # more raise no recall and take longer (docs/experiments/recipe-parts.md)
 
 
 def parse_size(size: int | str, name: str = "memory") -> int:

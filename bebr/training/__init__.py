@@ -24,7 +24,7 @@ __all__ = ["plan", "train"]
 
 Architecture = Literal["linear", "recurrent"]
 
-# More vectors do not raise recall (RECALL.md), they only take time.
+# More vectors take time and do not raise recall (docs/experiments/recipe-parts.md).
 MOST_VECTORS = 131_072
 
 
@@ -55,17 +55,18 @@ def train(
         of each plane. Or ``target_recall``: the fewest bytes with that recall@10 for float queries among all of x, as
         :func:`plan` finds them.
     metric: ``"cosine"``, ``"ip"`` or ``"l2"``.
-    architecture: ``"linear"``, the default: closed form, then alternating least squares (RECALL.md), with
+    architecture: ``"linear"``, the default: closed form, then alternating least squares (docs/method.md), with
         ``options`` of :func:`bebr.training.linear.fitting.fit_linear`; ``"recurrent"``, the network of the paper
         (section 3.2), with ``options`` of :func:`bebr.training.gradient.recurrent.train_recurrent`, needs torch.
-    pairs: (queries, documents), float32[p, d] each, row i of one belonging to row i of the other (PAPER.md section
-        2): training then moves queries to their documents. ``options`` of
+    pairs: (queries, documents), float32[p, d] each, row i of one belonging to row i of the other
+        (docs/method.md, "Pairs"): training then moves queries to their documents. ``options`` of
         :func:`bebr.training.gradient.pairs.train_pairs` beside those of the recipe. Needs torch.
     factor_bytes: bytes of the factor stored beside a code. None, with ``bytes_per_vector``: 1 or 2, whichever recalls
-        more on held-out vectors at equal bytes in all (RECALL.md). None otherwise: 2. Either way 4 where fp16 does not
+        more on held-out vectors at equal bytes in all. None otherwise: 2. Either way 4 where fp16 does not
         hold the factors (inner product and l2 of vectors whose lengths differ by orders of magnitude).
     stage_factor: whether the sign plane has a factor of its own, of as many bytes, taken from the planes: a search then
-        completes a tenth to two thirds fewer rows after its first look (docs/binarizer.md). For ``"linear"``.
+        completes a tenth to two thirds fewer rows after its first stage (docs/experiments/stage-factor.md). Only for
+        ``"linear"``.
     compatible_with, old_vectors: an older model and its producer's vectors float32[n, d_old] of the same items: row i
         of ``x`` and of ``old_vectors`` are one item. Queries of the new model then search codes of the old one
         (:func:`bebr.training.compat.compatible.make_compatible`); the new model's own codes are what they would be

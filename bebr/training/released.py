@@ -1,7 +1,7 @@
 """Networks published with the paper: their checkpoints as binarizers. numpy only; a ``.pt`` file needs torch.
 
 Names in such a checkpoint: ``W`` (d -> m), then for each refinement t ``B{t}`` (m -> d, the reconstruction) and
-``R{t}`` (d -> m, of the remainder): in PAPER.md's words W, R_t and W_t+1. Below each name
+``R{t}`` (d -> m, of the remainder): in the words of docs/method.md W, R_t and W_t+1. Below each name
 
     .weight .bias                                    without a hidden layer
     .0 .1 .3                                         Linear, BatchNorm, (ReLU without weights), Linear with one

@@ -67,7 +67,7 @@ def forward(layers: Layers, x: torch.Tensor) -> torch.Tensor:
 def reference(
     architecture: str, widths: Sequence[int], networks: list[Layers], x: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Bits [n, sum(widths)] by the equations of PAPER.md section 1, and what each is the sign of."""
+    """Bits [n, sum(widths)] by the equations of docs/method.md, and what each is the sign of."""
     f = torch.nn.functional.normalize(torch.from_numpy(x), dim=1)
     z = forward(networks[0], f)
     v, values = torch.where(z >= 0, 1.0, -1.0), [z]

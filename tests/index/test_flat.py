@@ -23,7 +23,7 @@ def trained(request, vectors):
 
 
 def naive_scores(bz: bebr.Binarizer, codes: bebr.Codes, q: np.ndarray) -> np.ndarray:
-    """The score of every pair from DESIGN.md section 3, larger is better."""
+    """The score of every pair from docs/method.md, larger is better."""
     xhat, f = bz.decode(codes).astype(np.float64), bz.factor_values(codes)[:, 0].astype(np.float64)
     if bz.metric == "l2":
         squared = f / bz.config["factor_scale"] + bz.config["factor_offset"]

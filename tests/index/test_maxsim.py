@@ -26,7 +26,7 @@ def documents(vectors: np.ndarray, count: int, seed: int = 0) -> list[np.ndarray
 
 
 def similarities(bz: bebr.Binarizer, q: np.ndarray, codes: bebr.Codes) -> np.ndarray:
-    """Of every pair, in the metric's own unit, from DESIGN.md section 3."""
+    """Of every pair, in the metric's own unit, from docs/method.md."""
     decoded, f = bz.decode(codes).astype(np.float64), bz.factor_values(codes)[:, 0].astype(np.float64)
     q = q.astype(np.float64)
     if bz.metric == "l2":

@@ -174,7 +174,7 @@ def tensors_of(bz: bebr.Binarizer) -> dict[str, np.ndarray]:
 
 
 def recurrent_planes(tensors: dict[str, np.ndarray], widths: tuple[int, ...], x: np.ndarray) -> np.ndarray:
-    """PAPER.md section 1 in float64, row format."""
+    """The recurrent binarization of docs/method.md in float64, row format."""
 
     def run(name: str, h: np.ndarray) -> np.ndarray:
         i = 0

@@ -71,7 +71,7 @@ def run(state: State, name: str, blocks: int, x: np.ndarray) -> np.ndarray:
 
 
 def code(state: State, refinements: int, blocks: int, f: np.ndarray) -> np.ndarray:
-    """b_u of PAPER.md section 1, float64[n, m]."""
+    """b_u of arXiv 2302.08714, float64[n, m]."""
     b = np.where(run(state, "W", blocks, f) >= 0, 1.0, -1.0)
     for t in range(refinements):
         back = run(state, f"B{t}", blocks, b)

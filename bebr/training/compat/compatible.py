@@ -1,4 +1,4 @@
-"""Models whose queries search an older model's codes (PAPER.md section 2, "Backward-compatible training").
+"""Models whose queries search an older model's codes (docs/method.md, "Versions").
 
 The codes of the new model are left as they are; compatibility is two maps beside them (bebr/bridge.py). The *bridge*
 brings a new query into the space of the old decoder, where frozen old codes are scored; the *lift* brings old codes,

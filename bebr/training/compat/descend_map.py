@@ -1,4 +1,4 @@
-"""Gradient training of a map between two models' spaces: backward-compatible training (PAPER.md section 2)."""
+"""Gradient training of a map between two models' spaces: backward-compatible training (docs/method.md)."""
 
 from __future__ import annotations
 

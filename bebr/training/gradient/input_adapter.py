@@ -12,7 +12,8 @@ from bebr.training.gradient.model import folded
 from bebr.training.linear.closed_form import ridge
 
 # Weight of what the embeddings know already against the network's output, so that noisy gradients turn a vector a
-# little and not a lot: networks alone end below it on held-out pairs (RECALL.md has the figures).
+# little and not a lot: a network without it ends below on held-out pairs
+# (docs/experiments/pairs.md).
 SKIP = 16.0
 
 Linear = tuple[Floats, Floats]  # weight [out, in], bias [out]

@@ -1,4 +1,4 @@
-"""What networks are trained for (PAPER.md section 2). Rows of every vector argument have unit length."""
+"""What networks are trained for (arXiv 2302.08714). Rows of every vector argument have unit length."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The recurrent network of the paper (PAPER.md section 1) in torch, and its export."""
+"""The recurrent network of the paper (arXiv 2302.08714) in torch, and its export."""
 
 from __future__ import annotations
 

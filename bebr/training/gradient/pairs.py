@@ -1,4 +1,4 @@
-"""The pairs recipe (RECALL.md, section "Pairs"; the loss is the paper's, PAPER.md section 2). Needs torch.
+"""The pairs recipe (docs/method.md, "Pairs"; the loss is the paper's, arXiv 2302.08714). Needs torch.
 
 Two stages, because each does well what the other does badly. A small float network in front of everything moves queries
 to their documents: gradients, no sign anywhere. Then the unsupervised recipe fits a code to where the documents have

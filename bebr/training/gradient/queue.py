@@ -1,4 +1,4 @@
-"""Negatives from beyond the batch: a queue of batches, encoded by a slowly following copy (PAPER.md section 2)."""
+"""Negatives from beyond the batch: a queue of batches, encoded by a slowly following copy (arXiv 2302.08714)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Training the paper's recurrent binarizer (PAPER.md sections 1 and 2), started from the closed form or at random.
+"""Training the paper's recurrent binarizer (arXiv 2302.08714), started from the closed form or at random.
 Needs torch.
 """
 

@@ -1,4 +1,4 @@
-"""Alternating least squares with coordinate descent: the default recipe (RECALL.md, "The recipe that won").
+"""Alternating least squares with coordinate descent: the default recipe (docs/method.md).
 
 The closed form's decoder is orthogonal and its code is rounded dimension by dimension. Here both are freed: codes are
 chosen by coordinate descent on ||P (x - mu - A v)||^2, the decoder is refitted to the codes by least squares, and so on
@@ -20,7 +20,7 @@ from bebr.training.linear.closed_form import ClosedForm, Floats64, Progress, rid
 SWEEPS = 20
 ROUNDS = 40
 ALPHA = 0.25
-_SAMPLE = 20_000  # rows a round encodes; more did not raise recall (RECALL.md)
+_SAMPLE = 20_000  # rows a round encodes; more did not raise recall (docs/experiments/recipe-parts.md)
 _LAST = 3  # rounds at the end that take all rows
 _RIDGE = 1e-4  # of the mean diagonal of G: keeps z finite where the code has more dimensions than the data
 
@@ -101,6 +101,7 @@ def refine(
 def relaxation(bits: int, d: int) -> float:
     """By how much A overshoots its least-squares value: 1.0 up to a bit a dimension, 1.4 at two, 1.8 from four on.
 
-    With many bits few codes change in a round, and the decoder creeps; 3.0 diverges (RECALL.md).
+    With many bits few codes change in a round, and the decoder moves slowly; 3.0 diverges
+    (docs/experiments/recipe-parts.md).
     """
     return 1 + 0.4 * min(max(math.log2(bits / d), 0.0), 2.0)

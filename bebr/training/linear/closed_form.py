@@ -1,5 +1,5 @@
-"""The closed form: no gradient, no iteration over the data but a few Lloyd steps (RECALL.md; the start of every
-recipe).
+"""The closed form: no gradient, no iteration over the data but a few Lloyd steps. Every recipe starts from it
+(docs/method.md).
 
 PCA; bits given out greedily by what each would save of the mean squared error; a random rotation inside every group of
 dimensions with equal bits, so that their marginals are alike and near Gaussian; the step of each code dimension by

@@ -17,7 +17,7 @@ from bebr.training.linear.closed_form import ClosedForm, Progress, fit, ridge
 from bebr.training.linear.factors import fit_factors
 from bebr.training.linear.grid import signs
 
-TRIES = 4  # csrc/binarizer/descent.h; docs/binarizer.md has what more would give
+TRIES = 4  # csrc/binarizer/descent.h; docs/experiments/code-search.md has what more would give
 
 _BASE, _QUERIES, _K = 65_536, 256, 10
 _WIDEST = 80  # tenths of a deviation: nothing is ruled out any more

@@ -1,5 +1,5 @@
-"""The code alphabet in numpy, for training: values v_j = sum_t 2^-t r_tj (DESIGN.md section 3). The engine does this
-in C++."""
+"""The code alphabet in numpy, for training: values v_j = sum_t 2^-t r_tj (docs/method.md, "Codes"). The engine
+does this in C++."""
 
 from __future__ import annotations
 
