@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+import threading
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, cast
+from weakref import WeakValueDictionary
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -22,6 +24,13 @@ from bebr.binarizer.maps import Map, maps
 from bebr.errors import CorruptFile, IncompatibleModel
 
 _LARGEST_HALF = 65504.0
+
+_held: WeakValueDictionary[str, Binarizer] = WeakValueDictionary()  # those made from bytes, by digest of these
+_holding = threading.Lock()
+
+
+def _digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()[:16]
 
 
 class Binarizer(ModelConfig):
@@ -136,7 +145,7 @@ class Binarizer(ModelConfig):
     @cached_property
     def digest(self) -> str:
         """16 hex digits that identify this model: SHA-256 of its file."""
-        return hashlib.sha256(self.to_bytes()).hexdigest()[:16]
+        return _digest(self.to_bytes())
 
     def __repr__(self) -> str:
         bits = "+".join(map(str, self.widths))
@@ -379,17 +388,31 @@ class Binarizer(ModelConfig):
 
     @staticmethod
     def from_bytes(data: bytes, source: str = "binarizer") -> Binarizer:
-        """The inverse of :meth:`to_bytes`; ``CorruptFile`` names ``source``."""
+        """The inverse of :meth:`to_bytes`; ``CorruptFile`` names ``source``. The same bytes give the same object for as
+        long as somebody holds it: a model exists once in a process."""
         from safetensors import SafetensorError
         from safetensors.numpy import load
 
+        known = Binarizer.held(digest := _digest(data))
+        if known is not None:
+            return known
         try:
             tensors = load(data)
             header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
             config = json.loads(header.get("__metadata__", {})["bebr"])
         except (SafetensorError, ValueError, KeyError) as e:
             raise CorruptFile(f"{source}: not a bebr binarizer ({e})") from e
-        return Binarizer(tensors, config)
+        try:
+            model = Binarizer(tensors, config)
+        except (CorruptFile, ValueError, TypeError, KeyError, AttributeError, OverflowError) as e:
+            raise CorruptFile(f"{source}: not a binarizer that this version of bebr can use ({e})") from e
+        with _holding:
+            return _held.setdefault(digest, model)
+
+    @staticmethod
+    def held(digest: str) -> Binarizer | None:
+        """The model with this digest that :meth:`from_bytes` made, if somebody holds it."""
+        return _held.get(digest)
 
     def save(self, path: str | Path) -> None:
         """Write a safetensors file; the old file stays until the new one is whole."""

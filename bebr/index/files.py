@@ -7,12 +7,15 @@ from pathlib import Path
 
 from bebr import _core
 from bebr.binarizer import Binarizer
-from bebr.errors import CorruptFile
+from bebr.errors import CorruptFile, IncompatibleModel
 from bebr.index.base import Index
 from bebr.index.flat import FlatIndex
 from bebr.index.graph import HNSWIndex
 from bebr.index.ivf import IVFIndex
 from bebr.index.raw import RawVectors
+
+# The section that names the model of a file which does not hold it, instead of the section "model".
+MODEL_DIGEST = "model_digest"
 
 _KINDS: dict[type, type[Index]] = {
     _core.FlatIndex: FlatIndex,
@@ -21,19 +24,18 @@ _KINDS: dict[type, type[Index]] = {
 }
 
 
-def open_index(path: str | Path, mmap: bool = True, verify: bool = False) -> Index:
+def open_index(path: str | Path, mmap: bool = True, verify: bool = False, *, model: Binarizer | None = None) -> Index:
     """Open a file written by ``save`` of any index; the result is of the kind that was saved.
 
     mmap: rows stay in the file, read on demand; header, sizes and section table are checked, contents only with
     ``verify``.
     mmap=False reads all of it, checks every byte, and allows ``add``. ``FileNotFoundError``; ``CorruptFile`` names
     path and section.
+    model: the binarizer of the codes, for a file that only names it; :class:`IncompatibleModel` if it names another.
     """
     core, extra, raw = _core.open_index(str(path), mmap, verify)
     index = _KINDS[type(core)].__new__(_KINDS[type(core)])
-    if "model" not in extra:
-        raise CorruptFile(f"{path}: section 'model' is missing")
-    bz = Binarizer.from_bytes(extra["model"], f"{path}: section 'model'")
+    bz = _model_of(extra, str(path), model)
     if tuple(core.widths) != bz.widths:
         raise CorruptFile(f"{path}: codes of widths {core.widths} beside a model of widths {list(bz.widths)}")
     if raw is not None and (not bz.has_decoder or raw.dim != bz.inner_dim):
@@ -47,6 +49,23 @@ def open_index(path: str | Path, mmap: bool = True, verify: bool = False) -> Ind
     if isinstance(index, IVFIndex):
         index._opened(extra, str(path))
     return index
+
+
+def _model_of(sections: dict[str, bytes], path: str, given: Binarizer | None) -> Binarizer:
+    """The model that a file holds, or names and is ``given``."""
+    if "model" in sections:
+        own = Binarizer.from_bytes(sections["model"], f"{path}: section 'model'")
+        digest = own.digest
+    elif MODEL_DIGEST in sections:
+        own, digest = None, sections[MODEL_DIGEST].decode(errors="replace")
+    else:
+        raise CorruptFile(f"{path}: section 'model' is missing")
+    if given is not None and given.digest != digest:
+        raise IncompatibleModel(f"{path} was made with model {digest}: got {given.digest}")
+    model = own or given
+    if model is None:
+        raise ValueError(f"{path} is a part of a collection and only names its model, {digest}: give it as model=")
+    return model
 
 
 _HEADER, _ENTRY = 48, 40

@@ -31,12 +31,14 @@ class Models:
 
     def get(self, digest: str) -> Binarizer:
         """KeyError if it is not registered; CorruptFile if its file is missing or damaged."""
+        if digest not in self._catalog.models():
+            raise KeyError(f"no model {digest!r}: register it first")
+        if (held := Binarizer.held(digest)) is not None:
+            return held
         path = self._folder / f"{digest}{SUFFIX}"
         try:
             data = path.read_bytes()
         except FileNotFoundError as error:
-            if digest not in self._catalog.models():
-                raise KeyError(f"no model {digest!r}: register it first") from error
             raise CorruptFile(f"{path} is missing: register the model again, from its file") from error
         found = hashlib.sha256(data).hexdigest()[:16]
         if found != digest:

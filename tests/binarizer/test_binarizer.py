@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import gc
+import json
+
 import numpy as np
 import pytest
+from safetensors.numpy import save
 
 import bebr
 from tests.conftest import clustered, recall
@@ -64,6 +68,41 @@ def test_file_round_trip(vectors, tmp_path):
     assert again.digest == bz.digest and again.widths == bz.widths and again.metric == "l2"
     np.testing.assert_array_equal(again.encode(vectors).planes, bz.encode(vectors).planes)
     assert [p.name for p in tmp_path.iterdir()] == ["m.safetensors"]
+
+
+def test_a_model_exists_once_in_a_process(vectors, tmp_path):
+    data = bebr.train(vectors, bytes_per_vector=18).to_bytes()
+    model = bebr.Binarizer.from_bytes(data)
+    (tmp_path / "m.safetensors").write_bytes(data)
+    assert bebr.Binarizer.load(tmp_path / "m.safetensors") is model
+    index = bebr.FlatIndex(model)
+    index.save(tmp_path / "i.bebr")
+    assert bebr.open_index(tmp_path / "i.bebr").binarizer is model
+    digest = model.digest
+    assert bebr.Binarizer.held(digest) is model
+    del model, index
+    gc.collect()
+    assert bebr.Binarizer.held(digest) is None
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"metric": "angular"},
+        {"widths": "many"},
+        {"widths": None},
+        {"input_dim": [64]},
+        {"format": 9},
+        {"survivors": 5, "architecture": 7},
+        {"factor_bytes": 3},
+    ],
+    ids=str,
+)
+def test_a_configuration_of_another_kind_is_a_corrupt_file(vectors, change):
+    bz = bebr.train(vectors, bytes_per_vector=18)
+    data = save(bz.tensors, metadata={"bebr": json.dumps(bz.config | change)})
+    with pytest.raises(bebr.CorruptFile, match="the model"):
+        bebr.Binarizer.from_bytes(data, "the model")
 
 
 def test_damaged_model_files_are_refused(vectors, tmp_path):

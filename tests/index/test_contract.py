@@ -99,6 +99,19 @@ def test_a_row_is_there_once(index, x):
     assert len(index) == N and 9 in index
 
 
+def test_a_file_that_only_names_its_model_opens_with_it(index, bz, x, tmp_path):
+    own = {name: data for name, data in getattr(index, "_sections", dict)().items() if name != "model"}
+    index._save(tmp_path / "i.bebr", own | {"model_digest": bz.digest.encode()})
+    opened = bebr.open_index(tmp_path / "i.bebr", model=bz)
+    assert opened.binarizer is bz
+    np.testing.assert_array_equal(opened.codes()[1], index.codes()[1])
+    other = bebr.train(x, widths=[16], metric=bz.metric, seed=0)
+    with pytest.raises(bebr.IncompatibleModel, match=f"{bz.digest}: got {other.digest}"):
+        bebr.open_index(tmp_path / "i.bebr", model=other)
+    with pytest.raises(ValueError, match=f"names its model, {bz.digest}"):
+        bebr.open_index(tmp_path / "i.bebr")
+
+
 @pytest.mark.parametrize("mmap", [True, False])
 def test_what_is_saved_is_opened(index, kind, x, tmp_path, mmap):
     index.remove([8, 9])
