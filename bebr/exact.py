@@ -1,6 +1,9 @@
-"""Exact nearest neighbours by float arithmetic: what recall is measured against."""
+"""Exact nearest neighbours by float arithmetic, and recall: the share of them that a search found."""
 
 from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 
@@ -8,29 +11,53 @@ from bebr.arrays import Floats, Ids, normalized
 
 
 def exact(base: Floats, queries: Floats, k: int, metric: str, block: int = 16384) -> Ids:
-    """Return int64[queries, k], rows of the k best by float32 arithmetic, in order. Memory: queries x block floats."""
+    """Rows of the k best by float32 arithmetic, best first: int64[queries, k]. Memory: queries x block floats."""
     if not 1 <= k <= len(base):
         raise ValueError(f"k: got {k}, wanted 1 to {len(base)}, the number of vectors")
-    if metric == "cosine":
-        queries = normalized(queries)
-    best = np.full((len(queries), 0), -np.inf, np.float32)
+    # For l2 all is centred, which moves no distance and spares float32 a large common part.
+    middle = base[:block].mean(axis=0) if metric == "l2" else np.float32(0)
+
+    def scored(x: Floats) -> Floats:
+        if metric == "ip":
+            return x
+        return normalized(x) if metric == "cosine" else x - middle
+
+    blocks = (scored(base[start : start + block]) for start in range(0, len(base), block))
+    return best(blocks, scored(queries), k, metric)
+
+
+def best(blocks: Iterable[Floats], queries: Floats, k: int, metric: str) -> Ids:
+    """The same over rows that come in ``blocks``, by :func:`similarity`; fewer columns where there are fewer rows."""
+    scores = np.full((len(queries), 0), -np.inf, np.float32)
     ids = np.zeros((len(queries), 0), np.int64)
-    for start in range(0, len(base), block):
-        rows = base[start : start + block]
-        if metric == "cosine":
-            rows = normalized(rows)
-        scores = queries @ rows.T
-        if metric == "l2":
-            scores = 2 * scores - np.einsum("ij,ij->i", rows, rows)
-        best = np.hstack([best, scores])
-        ids = np.hstack([ids, np.broadcast_to(np.arange(start, start + len(rows)), scores.shape)])
-        if best.shape[1] > k:
-            keep = np.argpartition(-best, k - 1, axis=1)[:, :k]
-            best, ids = np.take_along_axis(best, keep, 1), np.take_along_axis(ids, keep, 1)
-    return np.take_along_axis(ids, np.argsort(-best, axis=1, kind="stable"), 1)
+    rows = 0
+    for block in blocks:
+        scores = np.hstack([scores, similarity(queries, block, metric)])
+        ids = np.hstack([ids, np.broadcast_to(np.arange(rows, rows + len(block)), (len(queries), len(block)))])
+        rows += len(block)
+        if rows > k:
+            keep = top(scores, k)
+            scores, ids = np.take_along_axis(scores, keep, 1), np.take_along_axis(ids, keep, 1)
+    return np.take_along_axis(ids, np.argsort(-scores, axis=1, kind="stable"), 1)
+
+
+def similarity(queries: Any, rows: Any, metric: str) -> Any:
+    """[q, n] of arrays or tensors: inner products, or for l2 the negative squared distance plus the query's square."""
+    products = queries @ rows.T
+    return 2 * products - (rows * rows).sum(1) if metric == "l2" else products
+
+
+def top(scores: Floats, k: int) -> Ids:
+    """Columns of the k highest scores of each row, in no order: int64[n, k]."""
+    return np.asarray(np.argpartition(-scores, k - 1, axis=1)[:, :k], np.int64)
 
 
 def hits(found: Ids, truth: Ids) -> Floats:
-    """Share of each row of ``truth`` int64[n, k] that is in the same row of ``found`` int64[n, any], float32[n]."""
-    shares = [np.isin(t, f).mean() for f, t in zip(found, truth, strict=True)]
-    return np.array(shares, np.float32)
+    """Share of each row of ``truth`` int64[n, k] that is in the same row of ``found`` int64[n, any]: float32[n]."""
+    shares = (found[:, :, None] == truth[:, None, :]).any(axis=1).mean(axis=1)
+    return np.asarray(shares, np.float32)
+
+
+def recall(found: Ids, truth: Ids) -> float:
+    """The mean of those shares."""
+    return float((found[:, :, None] == truth[:, None, :]).any(axis=1).mean())

@@ -41,7 +41,9 @@ from numpy.typing import ArrayLike
 from bebr.arrays import Floats, as_vectors, normalized
 from bebr.binarizer import Binarizer
 from bebr.binarizer.codes import Query
-from bebr.training.compat.mapping import MOST_BASE, MOST_QUERIES, Problem, fit_map, similarity
+from bebr.exact import similarity, top
+from bebr.training.compat.mapping import MOST_BASE, MOST_QUERIES, fit_map
+from bebr.training.compat.problem import Problem
 from bebr.training.linear.closed_form import Progress
 
 _FEWEST, _MOST_HELD_OUT = 16, 2_000  # rows held out
@@ -147,8 +149,8 @@ def _calibration(
     before = _scores(bridged, documents[old.digest], old.metric)
     after = _scores(new._query_vectors(queries, mode), documents[new.digest], new.metric)
     depth = min(_CALIBRATED, before.shape[1])
-    ranked = before if old.metric == "l2" else -before
-    best = np.argpartition(ranked, depth - 1, axis=1)[:, :depth]
+    ranked = -before if old.metric == "l2" else before
+    best = top(ranked, depth)
     s, t = (np.take_along_axis(m, best, axis=1).astype(np.float64).ravel() for m in (before, after))
     variance = float(s.var())
     slope = float(np.mean((s - s.mean()) * (t - t.mean()))) / variance if variance > 0 else 0.0

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from bebr.arrays import Floats, Ids
-from bebr.training.compat.mapping import SHARES, Problem, Weights, similarity
+from bebr.exact import similarity
+from bebr.training.compat.problem import SHARES, Problem, Weights
 from bebr.training.gradient.loop import Loop
 from bebr.training.linear.closed_form import Progress
 

@@ -4,74 +4,17 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, Literal
 
 import numpy as np
 
-from bebr.arrays import Floats, Ids, normalized
+from bebr.arrays import Floats, normalized
+from bebr.exact import recall, similarity, top
+from bebr.training.compat.problem import SHARES, Problem, Weights
 from bebr.training.linear.closed_form import Progress
 
-SHARES = (
-    0.25,
-    0.75,
-)  # of the new and the old producer's neighbourhoods (bebr/training/compat/compatible.py has the figures)
 DEPTH = 10
 MOST_QUERIES, MOST_BASE = 1_000, 16_384
 _RIDGES = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)  # of the mean diagonal; the best on held-out rows is kept
-
-
-@dataclass(frozen=True)
-class Problem:
-    """What a map is to do: bring rows of ``inputs`` to where they score ``fixed`` as the new model scores its own.
-
-    inputs: float32[n, d] each, two views of the same items (a query is mapped as a float or as its decoded code).
-    target: float32[n, e], where regression sends them. fixed: float32[n, e], the other side of every score: frozen
-    codes of documents where queries are mapped, queries where documents are.
-    teachers: float32[n, t] each, the new and the old producer's vectors of the same items, whose neighbourhoods are the
-    aim, in parts of SHARES.
-    side: which side of a score the map makes. metric: of all scores. unit: outputs are scaled to unit length.
-    held: int64[h], rows for choosing only. kept: the rest.
-    """
-
-    name: str
-    inputs: tuple[Floats, ...]
-    target: Floats
-    fixed: Floats
-    teachers: tuple[Floats, Floats]
-    side: Literal["query", "document"]
-    metric: str
-    unit: bool
-    held: Ids
-    kept: Ids
-
-
-@dataclass(frozen=True)
-class Weights:
-    """x -> x @ linear + bias, plus a ReLU network given by its (weight [out, in], bias) layers, if any."""
-
-    linear: Floats
-    bias: Floats
-    layers: tuple[tuple[Floats, Floats], ...] = ()
-
-    def __call__(self, x: Floats) -> Floats:
-        y, h = x @ self.linear + self.bias, x
-        for i, (weight, bias) in enumerate(self.layers):
-            h = (np.maximum(h, 0) if i else h) @ weight.T + bias
-        return np.asarray(y + h if self.layers else y, np.float32)
-
-    def tensors(self, prefix: str) -> dict[str, Floats]:
-        """Under the names of :class:`bebr.binarizer.maps.Map`."""
-        named = {f"{prefix}.linear.0.weight": self.linear.T, f"{prefix}.linear.0.bias": self.bias}
-        for i, (weight, bias) in enumerate(self.layers):
-            named[f"{prefix}.{i}.weight"], named[f"{prefix}.{i}.bias"] = weight, bias
-        return named
-
-
-def similarity(queries: Any, documents: Any, metric: str) -> Any:
-    """[q, d] of rows, arrays or tensors; for l2 the squared distance, negative and less the query's own length."""
-    products = queries @ documents.T
-    return 2 * products - (documents * documents).sum(1) if metric == "l2" else products
 
 
 def agreement(problem: Problem) -> Callable[[Callable[[Floats], Floats]], float]:
@@ -89,16 +32,10 @@ def agreement(problem: Problem) -> Callable[[Callable[[Floats], Floats]], float]
             left, right = (made, problem.fixed[base]) if problem.side == "query" else (problem.fixed[queries], made)
             ids = top(similarity(left, right, problem.metric), depth)
             for truth, share in zip(truths, SHARES, strict=True):
-                shared = [len(np.intersect1d(a, b)) for a, b in zip(ids, truth, strict=True)]
-                found.append(share * np.mean(shared) / depth)
+                found.append(share * recall(ids, truth))
         return float(np.sum(found)) / len(problem.inputs)
 
     return score
-
-
-def top(scores: Floats, depth: int) -> Ids:
-    """Columns of the ``depth`` highest scores of each row, in no order."""
-    return np.asarray(np.argpartition(-scores, depth - 1, axis=1)[:, :depth], np.int64)
 
 
 def ridge_map(problem: Problem, score: Callable[[Callable[[Floats], Floats]], float]) -> tuple[Weights, float]:

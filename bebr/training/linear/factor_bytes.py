@@ -7,6 +7,7 @@ import numpy as np
 from bebr.arrays import Floats, Ids
 from bebr.binarizer import Binarizer
 from bebr.binarizer.codes import Query
+from bebr.exact import exact, recall
 from bebr.index import FlatIndex
 from bebr.training.linear.closed_form import allocate, fit, spectrum
 from bebr.training.linear.factors import fit_factors
@@ -29,7 +30,7 @@ def choose_factor_bytes(x: Floats, bytes_per_vector: int, metric: str, seed: int
         return 1
     if len(base) < 10 * _K or bytes_per_vector > 2 * count + most:
         return 2
-    truth = _nearest(base, queries, metric)
+    truth = exact(base, queries, _K, metric)
     results: dict[int, float] = {}
     # Two bytes first: it finds out whether they hold the factors. Equal recall: one byte, whose codes are no longer.
     for wanted in (2, 4, 1):
@@ -56,15 +57,4 @@ def _recall(binarizer: Binarizer, base: Floats, queries: Floats, truth: Ids) -> 
     everything = -(-len(base) // _K)
     modes: tuple[Query, Query] = ("float", "code")
     found = [index.search(queries, _K, query=mode, refine=everything).ids for mode in modes]
-    return float(np.mean([len(np.intersect1d(a, b)) for ids in found for a, b in zip(ids, truth, strict=True)])) / _K
-
-
-def _nearest(base: Floats, queries: Floats, metric: str) -> Ids:
-    """Rows int64[q, _K] of the exact answer; vectors are normalised already for cosine."""
-    # Centred for l2, which moves no distance and spares float32 a large common part.
-    middle = base.mean(axis=0) if metric == "l2" else np.float32(0)
-    shifted = base - middle
-    scores = (queries - middle) @ shifted.T
-    if metric == "l2":
-        scores -= np.einsum("ij,ij->i", shifted, shifted) / 2
-    return np.argpartition(-scores, _K, axis=1)[:, :_K]
+    return float(np.mean([recall(ids, truth) for ids in found]))

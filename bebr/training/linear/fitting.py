@@ -10,7 +10,7 @@ import numpy as np
 
 from bebr.arrays import Floats, Ids, normalized
 from bebr.binarizer import Binarizer
-from bebr.exact import hits
+from bebr.exact import exact, recall
 from bebr.index import FlatIndex, IVFIndex
 from bebr.training.linear.alternating import ALPHA, ROUNDS, SWEEPS, refine
 from bebr.training.linear.closed_form import ClosedForm, Progress, fit, ridge
@@ -85,20 +85,10 @@ def heldout_recall(named: dict[str, Floats], config: dict[str, Any], queries: Fl
     binarizer = Binarizer(named, {**config, "input_dim": base.shape[1], "factor": "none"})
     metric, k = config["metric"], min(_K, len(base))
     documents, coded = (binarizer.decode(binarizer.encode(v)) for v in (base, queries))
-    if metric == "cosine":
-        documents, coded = normalized(documents), normalized(coded)
-    elif metric == "ip":
+    if metric == "ip":
         documents = normalized(documents) * np.linalg.norm(base, axis=1, keepdims=True)
-    truth = _top(queries, base, metric, k)
-    found = [_top(q, documents, metric, k) for q in (queries, coded)]
-    return float(np.mean([len(np.intersect1d(a, b)) / k for f in found for a, b in zip(f, truth, strict=True)]))
-
-
-def _top(queries: Floats, base: Floats, metric: str, k: int) -> Any:
-    scores = queries @ base.T
-    if metric == "l2":
-        scores = 2 * scores - np.einsum("ij,ij->i", base, base)
-    return np.argpartition(-scores, k - 1, axis=1)[:, :k]
+    truth = exact(base, queries, k, metric)
+    return float(np.mean([recall(exact(documents, q, k, metric), truth) for q in (queries, coded)]))
 
 
 def tensors(form: ClosedForm) -> dict[str, Floats]:
@@ -154,7 +144,7 @@ def measure_search(binarizer: Binarizer, base: Floats, queries: Floats) -> tuple
     everything = flat.search_prepared(prepared, k, refine=-(-len(base) // k)).ids
 
     def enough(found: Ids) -> bool:
-        return float(hits(found, everything).mean()) >= 1 - _LOSS
+        return recall(found, everything) >= 1 - _LOSS
 
     rows = _least(-(-len(base) // k), lambda times: enough(flat.search_prepared(prepared, k, refine=times).ids))
     # One query at a time: in company they may be scored whole, and no margin matters.
