@@ -22,7 +22,7 @@ from numpy.typing import ArrayLike
 import bebr
 from bebr.arrays import Floats, Ids, as_vectors
 from bebr.binarizer.codes import Query
-from bebr.exact import exact
+from bebr.exact import exact, recall
 from bebr.files import replacing
 from bebr.training import train
 from bebr.training.planning.holdout import Predicted, Rehearsal, fewest
@@ -147,6 +147,10 @@ def sweep(
     for done, (budget, recipe, arguments) in enumerate(jobs):
         report(f"{budget} bytes, {recipe}", done, total)
         rows += _measure_bebr(recipe, arguments, base, q, truth, metric, seed, threads, rehearsal)
+    if others:
+        from bebr.peers import prepared
+
+        base, q = prepared(base, metric), prepared(q, metric)
     for done, peer in enumerate(others, len(jobs)):
         report(peer.name, done, total)
         try:
@@ -159,12 +163,12 @@ def sweep(
 
 
 def _peers(dim: int, metric: str, left_out: Callable[[str], None] | None) -> list[Peer]:
-    from bebr.peers import available, missing
+    from bebr.peers import flat, missing
 
     for line in missing():
         if left_out is not None:
             left_out(line)
-    return available(dim, metric)
+    return flat(dim, metric)
 
 
 def _measure_bebr(
@@ -187,7 +191,7 @@ def _measure_bebr(
         encode_seconds, _ = _timed(lambda: index.add(base))
         rows = []
         for query in QUERIES:
-            recall, speed, latency = _measure_search(_searcher(index, query), q, truth)
+            reached, speed, latency = _measure_search(_searcher(index, query), q, truth)
             predicted = planned.get(query)
             rows.append(
                 Row(
@@ -198,7 +202,7 @@ def _measure_bebr(
                     dims=bz.dims,
                     bytes_per_vector=bz.bytes_per_vector,
                     k=truth.shape[1],
-                    recall=recall,
+                    recall=reached,
                     predicted=None if predicted is None else predicted.recall,
                     predicted_error=None if predicted is None else predicted.error,
                     queries_per_second=speed,
@@ -216,7 +220,7 @@ def _measure_bebr(
 def _measure_peer(peer: Peer, base: Floats, q: Floats, truth: Ids, threads: int) -> Row:
     fit_seconds, _ = _timed(lambda: peer.fit(base))
     add_seconds, _ = _timed(lambda: peer.add(base))
-    recall, speed, latency = _measure_search(lambda v, k: peer.search(v, k, threads), q, truth)
+    reached, speed, latency = _measure_search(lambda v, k: peer.search(v, k, threads), q, truth)
     return Row(
         system=peer.library,
         recipe=peer.name,
@@ -225,7 +229,7 @@ def _measure_peer(peer: Peer, base: Floats, q: Floats, truth: Ids, threads: int)
         dims=0,
         bytes_per_vector=peer.bytes_per_vector,
         k=truth.shape[1],
-        recall=recall,
+        recall=reached,
         predicted=None,
         predicted_error=None,
         queries_per_second=speed,
@@ -246,7 +250,7 @@ def _measure_search(search: Search, q: Floats, truth: Ids) -> tuple[float, float
     found = search(q, k)
     batch = float(np.median([_timed(lambda: search(q, k))[0] for _ in range(3)]))
     single = float(np.median([_timed(partial(search, row, k))[0] for row in q[:LATENCY_QUERIES, None]]))
-    return float((found[:, :, None] == truth[:, None, :]).any(axis=1).mean()), len(q) / batch, 1e3 * single
+    return recall(found, truth), len(q) / batch, 1e3 * single
 
 
 def _timed(work: Callable[[], T]) -> tuple[float, T]:

@@ -21,7 +21,8 @@ from typing import Any
 from rich.console import Console
 from rich.progress import Progress
 
-from benchmarks import ann_peers, ann_report, datasets, machine, output
+from bebr import peers
+from benchmarks import ann_report, datasets, machine, ours, output
 from benchmarks.ann_results import Conditions, Figure, Results, Row
 from benchmarks.ann_worker import Built, Job, Refused, Worker, write
 
@@ -31,7 +32,7 @@ FLOOR = 0.8
 
 def measure(
     data: datasets.Dataset,
-    engines: Sequence[ann_peers.Engine],
+    engines: Sequence[peers.Peer],
     results: Results,
     conditions: Conditions,
     job: Job,
@@ -88,7 +89,7 @@ def measure(
     return rows
 
 
-def _row(engine: ann_peers.Engine, built: Built, conditions: Conditions, run: str) -> Row:
+def _row(engine: peers.Peer, built: Built, conditions: Conditions, run: str) -> Row:
     return Row(
         conditions=conditions,
         engine=engine.name,
@@ -111,7 +112,7 @@ def kept(figures: Sequence[Figure]) -> list[Figure]:
     )
 
 
-def lists_for(rows: int) -> tuple[int, ...]:
+def nlist_for(rows: int) -> tuple[int, ...]:
     """Numbers of inverted lists where none are given: the powers of two nearest to the root of ``rows`` and to 4 of it.
 
     The second is where faiss' guide begins; on sets of this size the first is often faster.
@@ -128,9 +129,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--list", action="store_true", help="print the names of the engines and stop")
     parser.add_argument("--sizes", type=numbers, default=(52, 100, 196), help="bytes of our codes, e.g. 52,100,196")
-    parser.add_argument("--lists", type=numbers, help="inverted lists, e.g. 256,1024; by the number of rows if absent")
+    parser.add_argument("--nlist", type=numbers, help="inverted lists, e.g. 256,1024; by the number of rows if absent")
     parser.add_argument(
-        "--neighbors", type=int, default=16, help="M of every graph; its lowest layer has twice as many"
+        "--max-degree", type=int, default=16, help="M of every graph; its lowest layer has twice as many"
     )
     parser.add_argument("--k", type=int, default=10)
     parser.add_argument("--threads", type=int, default=1, help="for building and searching")
@@ -148,10 +149,11 @@ def _numbers(text: str) -> tuple[int, ...]:
     return tuple(int(part) for part in text.split(","))
 
 
-def _case(data: datasets.Dataset, options: argparse.Namespace, folder: Path) -> ann_peers.Case:
+def _engines(data: datasets.Dataset, options: argparse.Namespace, folder: Path) -> list[peers.Peer]:
+    """Ours, then every installed library's. folder: where ours keep their models."""
     rows, dim = data.base.shape
-    lists = options.lists or lists_for(rows)
-    return ann_peers.Case(dim, data.metric, rows, lists, options.neighbors, options.sizes, folder)
+    case = peers.Case(dim, data.metric, options.nlist or nlist_for(rows), options.max_degree)
+    return [*ours.indexes(case, options.sizes, folder), *peers.approximate(case)]
 
 
 def _one(
@@ -163,11 +165,11 @@ def _one(
         folder = Path(name)
         models = options.models / f"{data.name}-{data.checksum[:16]}" if options.models else folder
         models.mkdir(parents=True, exist_ok=True)
-        for line in ann_peers.kept_models(models):
+        for line in ours.kept_models(models):
             console.print(line, markup=False)
         found: list[Row] = []
-        wanted: list[ann_peers.Engine] = []
-        for engine in ann_peers.engines(_case(data, options, models)):
+        wanted: list[peers.Peer] = []
+        for engine in _engines(data, options, models):
             if not re.search(options.engines, engine.name, re.IGNORECASE):
                 continue
             row = results.found(conditions, engine) if options.resume else None
@@ -191,7 +193,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.resume and not options.json:
         parser.error("--resume: wants --json, the file to go on from")
     console = output.console()
-    for line in ann_peers.missing():
+    for line in peers.missing("approximate"):
         console.print(line, markup=False)
     facts = machine.facts(options.threads)
     results = Results(options.json, facts)
@@ -203,7 +205,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             failed = True
             continue
         if options.list:
-            for engine in ann_peers.engines(_case(data, options, Path())):
+            for engine in _engines(data, options, Path()):
                 console.print(engine.name, markup=False)
             continue
         try:

@@ -9,8 +9,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from bebr.peers import Peer
 from benchmarks import output
-from benchmarks.ann_peers import Engine
 from benchmarks.datasets import Dataset
 
 __all__ = ["Conditions", "Figure", "Results", "Row"]
@@ -92,7 +92,7 @@ class Results:
                 self._rows[row.key] = row
         self._runs[self.run] = facts
 
-    def found(self, conditions: Conditions, engine: Engine) -> Row | None:
+    def found(self, conditions: Conditions, engine: Peer) -> Row | None:
         """The row of an earlier run that measured the same; never one of a tree with changes, which nothing names."""
         return None if engine.version.endswith("-dirty") else self._rows.get((conditions, engine.name, engine.version))
 

@@ -16,10 +16,9 @@ from typing import Any
 
 import numpy as np
 
-from bebr.peers import recall
-from bebr.peers.base import prepared
+from bebr.exact import recall
+from bebr.peers import Peer, Setting, prepared
 from benchmarks import machine
-from benchmarks.ann_peers import Engine, Setting
 from benchmarks.datasets import Dataset, Floats, Ids
 from benchmarks.memory import Peak, release
 
@@ -70,17 +69,14 @@ class Built:
 def write(data: Dataset, folder: Path, k: int) -> None:
     """Rows as every engine gets them (of unit length under cosine), for the processes to read."""
     for name in ("base", "train", "queries"):
-        rows = getattr(data, name)
-        # Rows of unit length stay as they are to the bit: training is chaotic, and a last digit moves recall by .003.
-        unit = data.metric == "cosine" and np.abs(np.linalg.norm(rows, axis=1) - 1).max() < 1e-6
-        np.save(folder / f"{name}.npy", rows if unit else prepared(rows, data.metric))
+        np.save(folder / f"{name}.npy", prepared(getattr(data, name), data.metric))
     np.save(folder / "truth.npy", data.truth(k))
 
 
 class Worker:
     """The parent's end of an engine's process."""
 
-    def __init__(self, engine: Engine, job: Job) -> None:
+    def __init__(self, engine: Peer, job: Job) -> None:
         # spawn, not fork: an OpenMP runtime does not survive a fork
         context = multiprocessing.get_context("spawn")
         self._name = engine.name
@@ -119,7 +115,7 @@ class Worker:
             self._process.join()
 
 
-def _serve(pipe: Connection, engine: Engine, job: Job) -> None:
+def _serve(pipe: Connection, engine: Peer, job: Job) -> None:
     try:
         for module in engine.imports:
             importlib.import_module(module)
@@ -134,17 +130,20 @@ def _serve(pipe: Connection, engine: Engine, job: Job) -> None:
         pipe.send(Refused(f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"))
 
 
-def _built(engine: Engine, job: Job, queries: Floats, truth: Ids) -> Built:
+def _built(engine: Peer, job: Job, queries: Floats, truth: Ids) -> Built:
     base, train = np.load(job.folder / "base.npy"), np.load(job.folder / "train.npy")
     with Peak() as peak:
-        seconds = engine.build(base, train, job.threads)
+        start = time.perf_counter()
+        engine.fit(train, job.threads)
+        engine.add(base, job.threads)
+        seconds = time.perf_counter() - start + getattr(engine, "earlier_seconds", 0.0)
     del base, train
     release()  # dozens of these processes live side by side
     sweeps, cpus = [], 0.0
     for settings in engine.sweeps:
         points: list[Point] = []
         for setting in settings:
-            accuracy = recall(engine.search(queries, job.k, setting, job.threads), truth)
+            accuracy = recall(engine.search(queries, job.k, job.threads, setting), truth)
             alone, used = _timed(engine, queries, setting, job)
             points.append(Point(dict(setting), accuracy, alone))
             cpus = max(cpus, used)
@@ -156,15 +155,15 @@ def _built(engine: Engine, job: Job, queries: Floats, truth: Ids) -> Built:
     return Built(seconds, highest, engine.bytes_per_vector, sweeps, cpus)
 
 
-def _timed(engine: Engine, queries: Floats, setting: Setting, job: Job) -> tuple[float, float]:
+def _timed(engine: Peer, queries: Floats, setting: Setting, job: Job) -> tuple[float, float]:
     """Seconds a query, and how many CPUs that took."""
     batches = [queries[i : i + 1] for i in range(len(queries))] if job.single else [queries]
-    engine.search(queries[:WARM_UP], job.k, setting, job.threads)  # another engine emptied the caches
+    engine.search(queries[:WARM_UP], job.k, job.threads, setting)  # another engine emptied the caches
     passes = 0
     start, cpu = time.perf_counter(), time.process_time()
     while passes == 0 or time.perf_counter() - start < job.seconds:
         for batch in batches:
-            engine.search(batch, job.k, setting, job.threads)
+            engine.search(batch, job.k, job.threads, setting)
         passes += 1
     taken = time.perf_counter() - start
     return taken / (passes * len(queries)), (time.process_time() - cpu) / taken

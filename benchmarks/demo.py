@@ -23,7 +23,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 
 import bebr
 from bebr.collection.protocol import CollectionLike
-from bebr.peers import recall
+from bebr.exact import recall
 from bebr.plot import draw_tradeoff
 from bebr.tradeoff import sweep
 from benchmarks import datasets, output, sources

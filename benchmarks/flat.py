@@ -23,7 +23,8 @@ from rich.progress import Progress
 from rich.table import Table
 
 import bebr
-from bebr.peers import Peer, available, missing, recall
+from bebr.exact import recall
+from bebr.peers import DEFAULT, Adapter, Case, Peer, Setting, flat, missing, prepared
 from benchmarks import datasets, machine, output
 from benchmarks.datasets import Floats, Ids
 
@@ -32,33 +33,35 @@ BATCH = 256
 SINGLES = 32
 
 
-class Ours:
+class Ours(Adapter):
     """One size and query mode of bebr as a Peer; the two modes of a size share one index."""
 
     library = "bebr"
+    training_free = False
 
-    def __init__(self, size: int, query: str, metric: str, refine: int | None, twin: Ours | None = None) -> None:
-        self.name = f"bebr {size} B {'ADC' if query == 'float' else 'SDC'}" + (f" refine {refine}" if refine else "")
-        self.version = bebr.__version__
-        self._size, self._query, self._metric, self._refine, self._twin = size, query, metric, refine, twin
+    def __init__(self, size: int, query: str, case: Case, oversampling: int | None, twin: Ours | None = None) -> None:
+        mode = "ADC" if query == "float" else "SDC"
+        more = f" oversampling {oversampling}" if oversampling else ""
+        super().__init__(f"bebr {size} B {mode}{more}", case, bebr.__version__)
+        self._size, self._query, self._oversampling, self._twin = size, query, oversampling, twin
         self.index: Any = None
 
     @property
     def bytes_per_vector(self) -> float:
         return float(self.index.binarizer.bytes_per_vector)
 
-    def fit(self, train: Floats) -> None:
+    def fit(self, train: Floats, threads: int | None = None) -> None:
         self.index = self._twin.index if self._twin else None
         if self.index is None:
-            model = bebr.train(train, bytes_per_vector=self._size, metric=self._metric, seed=0)
+            model = bebr.train(train, bytes_per_vector=self._size, metric=self._case.metric, seed=0)
             self.index = bebr.FlatIndex(model)
 
-    def add(self, base: Floats) -> None:
+    def add(self, base: Floats, threads: int | None = None) -> None:
         if self._twin is None:
             self.index.add(base)
 
-    def search(self, queries: Floats, k: int, threads: int = 1) -> Ids:
-        found: Ids = self.index.search(queries, k, query=self._query, refine=self._refine).ids
+    def search(self, queries: Floats, k: int, threads: int = 1, setting: Setting = DEFAULT) -> Ids:
+        found: Ids = self.index.search(queries, k, query=self._query, refine=self._oversampling).ids
         return found
 
 
@@ -90,15 +93,16 @@ class Match:
     single_ratio: float
 
 
-def engines(dim: int, metric: str, sizes: Sequence[int], refine: Sequence[int], pattern: str) -> list[Peer]:
-    """Ours in every size and mode (with the default and each given refinement), then peers whose name matches."""
+def engines(dim: int, metric: str, sizes: Sequence[int], oversampling: Sequence[int], pattern: str) -> list[Peer]:
+    """Ours in every size and mode (with the default and each given oversampling), then peers whose name matches."""
     chosen: list[Peer] = []
+    case = Case(dim, metric)
     for size in sizes:
-        first = Ours(size, "float", metric, None)
-        chosen += [first, Ours(size, "code", metric, None, first)]
-        for count in refine:
-            chosen += [Ours(size, mode, metric, count, first) for mode in ("float", "code")]
-    return chosen + [peer for peer in available(dim, metric) if re.search(pattern, peer.name)]
+        first = Ours(size, "float", case, None)
+        chosen += [first, Ours(size, "code", case, None, first)]
+        for times in oversampling:
+            chosen += [Ours(size, mode, case, times, first) for mode in ("float", "code")]
+    return chosen + [peer for peer in flat(dim, metric) if re.search(pattern, peer.name)]
 
 
 def run(
@@ -106,6 +110,7 @@ def run(
 ) -> list[Row]:
     """Build each engine, take its recall over all queries, then time all of them in turn, ``rounds`` times over."""
     truth = data.truth(k)
+    base, train, queries = (prepared(rows, data.metric) for rows in (data.base, data.train, data.queries))
     rows: list[Row] = []
     alive: list[Peer] = []
     with Progress(console=console) as bar:
@@ -114,9 +119,9 @@ def run(
             bar.update(task, description=f"build {peer.name}")
             start = time.perf_counter()
             try:
-                peer.fit(data.train)
-                peer.add(data.base)
-                found = peer.search(data.queries, k, threads)
+                peer.fit(train)
+                peer.add(base)
+                found = peer.search(queries, k, threads)
             except (RuntimeError, ValueError, NotImplementedError) as error:
                 console.print(f"{peer.name}: skipped, it refused this data: {' '.join(str(error).split())[:160]}")
                 bar.advance(task)
@@ -126,7 +131,7 @@ def run(
             alive.append(peer)
             bar.advance(task)
         task = bar.add_task("measure", total=rounds * len(alive))
-        batch, singles = data.queries[:BATCH], data.queries[:SINGLES]
+        batch, singles = queries[:BATCH], queries[:SINGLES]
         with machine.pinned(threads):
             for _ in range(rounds):
                 for peer, row in zip(alive, rows, strict=True):
@@ -214,7 +219,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.flat", description=__doc__.partition("\n")[0])
     parser.add_argument("dataset", nargs="?", default="wordnet", choices=datasets.names())
     parser.add_argument("--sizes", default="52,100,196", help="bytes per vector of our codes")
-    parser.add_argument("--refine", default="", help="survivor counts to measure besides the default, e.g. 100,400")
+    parser.add_argument("--oversampling", default="", help="factors of k to measure besides the default, e.g. 10,50")
     parser.add_argument("--peers", default="", help="regular expression on peer names; all when left out")
     parser.add_argument("--k", type=int, default=10)
     parser.add_argument("--threads", type=int, default=1)
@@ -228,8 +233,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if data is None:
         return 1
     sizes = [int(size) for size in options.sizes.split(",")]
-    refine = [int(count) for count in options.refine.split(",") if count]
-    chosen = engines(data.base.shape[1], data.metric, sizes, refine, options.peers)
+    oversampling = [int(times) for times in options.oversampling.split(",") if times]
+    chosen = engines(data.base.shape[1], data.metric, sizes, oversampling, options.peers)
     rows = run(data, chosen, options.k, options.threads, options.rounds, console)
     for table in _tables(rows, data, options.k, options.threads):
         console.print(table)

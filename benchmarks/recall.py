@@ -22,7 +22,7 @@ import numpy as np
 
 import bebr
 from bebr.files import replacing
-from bebr.peers import Peer, available, missing
+from bebr.peers import Peer, flat, missing, prepared
 from benchmarks import datasets, machine, output, recall_report
 
 SETS = ("wordnet", "debian", "debian-bge", "glove", "french", "openclipart", "fashion")
@@ -102,7 +102,7 @@ def ours(data: datasets.Dataset, key: str, budget: int, commit: str) -> list[Mea
 
 def peers(data: datasets.Dataset, key: str, chosen: re.Pattern[str], done: set[tuple[str, ...]]) -> Iterator[Peer]:
     """The peers to measure: those called for, without what ``done`` holds and what no budget can be compared with."""
-    for peer in available(data.base.shape[1], data.metric):
+    for peer in flat(data.base.shape[1], data.metric):
         if not chosen.search(peer.name) or SKIPPED.search(peer.name) or peer.bytes_per_vector > 1.25 * max(BUDGETS):
             continue
         if (key, peer.name, peer.version) not in done:
@@ -115,9 +115,9 @@ def measured(data: datasets.Dataset, key: str, peer: Peer, threads: int) -> Meas
     if HEAVY.search(peer.name) and len(rows) > HEAVY_ROWS:
         rows = rows[np.sort(np.random.default_rng(datasets.SEED).permutation(len(rows))[:HEAVY_ROWS])]
     start = time.perf_counter()
-    peer.fit(rows)
-    peer.add(data.base)
-    hit = data.recall(peer.search(data.queries, K, threads))
+    peer.fit(prepared(rows, data.metric))
+    peer.add(prepared(data.base, data.metric))
+    hit = data.recall(peer.search(prepared(data.queries, data.metric), K, threads))
     return Measurement(
         dataset=data.name,
         data=key,

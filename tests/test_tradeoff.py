@@ -143,7 +143,7 @@ def test_wrong_arguments_are_named(vectors: np.ndarray, arguments: dict[str, obj
 class ExactPeer:
     name, library, version, bytes_per_vector = "brute Flat32", "brute", "1", 256.0
 
-    def fit(self, train: np.ndarray) -> None:
+    def fit(self, train: np.ndarray, threads: int | None = None) -> None:
         self.fitted = len(train)
 
     def add(self, base: np.ndarray) -> None:
@@ -156,14 +156,14 @@ class ExactPeer:
 class FailingPeer(ExactPeer):
     name = "brute Broken"
 
-    def fit(self, train: np.ndarray) -> None:
+    def fit(self, train: np.ndarray, threads: int | None = None) -> None:
         raise RuntimeError("too few\nrows")
 
 
 @pytest.fixture
 def stand_ins(monkeypatch: pytest.MonkeyPatch) -> Callable[[list[object]], None]:
     def install(peers: list[object]) -> None:
-        monkeypatch.setattr("bebr.peers.available", lambda dim, metric: peers)
+        monkeypatch.setattr("bebr.peers.flat", lambda dim, metric: peers)
         monkeypatch.setattr("bebr.peers.missing", lambda: ["nosuch is not installed (pip install nosuch)"])
 
     return install

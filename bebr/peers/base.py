@@ -2,21 +2,46 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
-import numpy.typing as npt
 
-__all__ = ["Floats", "Ids", "Peer", "prepared"]
+from bebr.arrays import Floats, Ids, normalized
 
-Floats = npt.NDArray[np.float32]
-Ids = npt.NDArray[np.int64]
+__all__ = ["DEFAULT", "EFS", "EF_BUILD", "Adapter", "Case", "Peer", "Setting", "by_ef", "by_nprobe", "prepared"]
+
+Setting = Mapping[str, float]
+Sweeps = Sequence[Sequence[Setting]]
+
+DEFAULT: Setting = {}  # the one setting of a flat peer
+EFS = (10, 12, 15, 20, 25, 30, 40, 60, 80, 120, 200, 400, 800)
+# One width of the list kept while a graph is built, for all graphs: what most of these libraries have by default.
+EF_BUILD = 200
+_NPROBES = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 512)
+
+
+@dataclass(frozen=True)
+class Case:
+    """What peers are made for: vectors of ``dim`` dimensions under ``metric``, and the sizes that all of them share.
+
+    nlist: numbers of inverted lists, each a variant of every IVF. max_degree: M of a graph; its lowest layer has twice
+    as many links. Flat peers use neither.
+    """
+
+    dim: int
+    metric: str
+    nlist: tuple[int, ...] = ()
+    max_degree: int = 16
 
 
 class Peer(Protocol):
-    """One code of one library. Call ``fit`` once, ``add`` once, then ``search`` as often as wanted.
+    """One index of one library. Call ``fit`` once, ``add`` once, then ``search`` as often as wanted.
 
-    Inputs are float32 ``[n, d]``; with ``metric="cosine"`` the adapter normalises them itself.
+    Rows and queries are float32 ``[n, d]``, for cosine of unit length (:func:`prepared`). Until ``fit`` a peer can be
+    pickled. ``threads=None`` leaves their number to the library.
     """
 
     name: str
@@ -24,29 +49,77 @@ class Peer(Protocol):
     version: str
     training_free: bool
     """Whether the code has no learned codebook or projection; a mean, a range or a random rotation does not count."""
+    sweeps: Sweeps
+    """Settings to measure, each sequence in order of rising effort. A flat peer has one, the empty setting."""
+
+    @property
+    def imports(self) -> Sequence[str]:
+        """Modules that it imports, so that a caller can load them before it counts memory."""
+        ...
 
     @property
     def bytes_per_vector(self) -> float:
-        """Stored bytes of one vector, its factors included; ids and trained parameters are left out."""
+        """Bytes kept for one row: code, factors, links, raw vectors for reranking; neither ids nor what all share.
+
+        Of an approximate index it is known after ``add``.
+        """
         ...
 
-    def fit(self, train: Floats) -> None:
-        """Learn whatever the code learns from a sample."""
+    def fit(self, train: Floats, threads: int | None = None) -> None:
+        """Learn from a sample whatever the index learns."""
         ...
 
-    def add(self, base: Floats) -> None:
+    def add(self, base: Floats, threads: int | None = None) -> None:
         """Encode and store the rows to search."""
         ...
 
-    def search(self, queries: Floats, k: int, threads: int = 1) -> Ids:
+    def search(self, queries: Floats, k: int, threads: int = 1, setting: Setting = DEFAULT) -> Ids:
         """Rows of the ``k`` best for each query, int64 ``[n, k]``, best first; -1 where there are fewer."""
         ...
 
 
+class Adapter:
+    """The facts of a peer, and a ``fit`` for those that learn nothing."""
+
+    library: str
+    imports: tuple[str, ...] = ()
+    training_free = True
+
+    def __init__(self, name: str, case: Case, version: str, sweeps: Sweeps = ((DEFAULT,),)) -> None:
+        self.name, self.version, self.sweeps, self._case = name, version, sweeps, case
+        self._index: Any = None
+
+    def fit(self, train: Floats, threads: int | None = None) -> None:
+        """Nothing to learn."""
+
+
+def by_ef(**fixed: int) -> list[Setting]:
+    """Widths of a graph's search, rising."""
+    return [{"ef_search": ef, **fixed} for ef in EFS]
+
+
+def by_nprobe(nlist: int, **fixed: float) -> list[Setting]:
+    """Numbers of lists to visit, rising to all of them."""
+    return [{"nprobe": count, **fixed} for count in (*[count for count in _NPROBES if count < nlist], nlist)]
+
+
 def prepared(x: Floats, metric: str) -> Floats:
-    """float32, C-contiguous, and for cosine of unit length."""
+    """float32, C-contiguous, and for cosine of unit length.
+
+    Rows of unit length stay as they are to the bit: training is chaotic, and a last digit moves recall by .003.
+    """
     x = np.ascontiguousarray(x, dtype=np.float32)
-    if metric != "cosine":
-        return x
-    norms = np.linalg.norm(x, axis=1, keepdims=True)
-    return np.asarray(x / np.maximum(norms, np.finfo(np.float32).tiny), dtype=np.float32)
+    unit = metric != "cosine" or np.abs(np.linalg.norm(x, axis=1) - 1).max(initial=0) < 1e-6
+    return x if unit else normalized(x)
+
+
+def size_of(path: str | Path) -> int:
+    """Bytes of a file, or of all files in a folder."""
+    path = Path(path)
+    files = path.rglob("*") if path.is_dir() else [path]
+    return sum(file.stat().st_size for file in files if file.is_file())
+
+
+def rows_of(found: Any, k: int) -> Ids:
+    """``found`` as int64 ``[n, k]``: some libraries answer one query with a plain row."""
+    return np.asarray(found).astype(np.int64).reshape(-1, k)

@@ -1,4 +1,4 @@
-"""The narrow types of usearch, searched exactly."""
+"""usearch: its narrow types, searched exactly and by HNSW."""
 
 from __future__ import annotations
 
@@ -7,58 +7,92 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
+from numpy.typing import NDArray
 
-from bebr.peers.base import Floats, Ids, Peer, prepared
+from bebr.arrays import Floats, Ids
+from bebr.peers.base import DEFAULT, EF_BUILD, Adapter, Case, Peer, Setting, Sweeps, by_ef, rows_of
 
-__all__ = ["peers"]
+__all__ = ["approximate", "flat"]
+
+_KEY = 8
+_METRICS = {"cosine": "cos", "ip": "ip", "l2": "l2sq"}
 
 
-class _Usearch:
-    """usearch's exact search over rows in a narrower type; the code is the type, so there is nothing to build."""
+class _Narrow(Adapter):
+    """Rows in type ``code``: half floats, bytes of one scale for all dimensions, or the sides of the mean.
+
+    usearch's own bytes are 127 times the value, which leaves a unit vector of 384 dimensions about ten levels; the
+    scale here is from the data.
+    """
 
     library = "usearch"
-    training_free = True
+    imports = ("usearch.index",)
 
-    def __init__(self, code: str, dim: int, metric: str, version: str) -> None:
-        self._module = importlib.import_module("usearch.index")
-        self._code, self._dim, self._metric = code, dim, metric
-        self.name, self.version = f"usearch {code}", version
-        self._mean = np.zeros(dim, dtype=np.float32)
+    def __init__(self, code: str, name: str, case: Case, version: str, sweeps: Sweeps = ((DEFAULT,),)) -> None:
+        super().__init__(f"usearch {name}", case, version, sweeps)
+        self._code = code
+        self._metric = "hamming" if code == "b1" else _METRICS[case.metric]
+        self._mean = np.zeros(case.dim, dtype=np.float32)
         self._scale = 1.0
-        self._rows: npt.NDArray[Any] = np.empty((0, dim), dtype=np.float32)
 
-    @property
-    def bytes_per_vector(self) -> float:
-        return {"f16": 2.0 * self._dim, "i8": float(self._dim), "b1": float(-(-self._dim // 8))}[self._code]
-
-    def fit(self, train: Floats) -> None:
-        x = prepared(train, self._metric)
-        self._mean = x.mean(axis=0)
+    def fit(self, train: Floats, threads: int | None = None) -> None:
+        self._mean = train.mean(axis=0)
         # One scale for all dimensions keeps order under every metric; the rare larger value is clipped.
-        self._scale = 127 / float(np.quantile(np.abs(x), 0.9999))
+        self._scale = 127 / float(np.quantile(np.abs(train), 0.9999))
 
-    def add(self, base: Floats) -> None:
-        self._rows = self._coded(base)
-
-    def _coded(self, x: Floats) -> npt.NDArray[Any]:
-        x = prepared(x, self._metric)
+    def _coded(self, x: Floats) -> NDArray[Any]:
         if self._code == "f16":
             return x.astype(np.float16)
         if self._code == "i8":
             return np.asarray(np.clip(np.rint(x * self._scale), -127, 127), dtype=np.int8)
         return np.asarray(np.packbits(x > self._mean, axis=1))
 
-    def search(self, queries: Floats, k: int, threads: int = 1) -> Ids:
-        kinds = self._module.MetricKind
-        kind = {"cosine": kinds.Cos, "ip": kinds.IP, "l2": kinds.L2sq}[self._metric]
-        if self._code == "b1":
-            kind = kinds.Hamming
-        found = self._module.search(self._rows, self._coded(queries), k, kind, exact=True, threads=threads)
-        # One query comes back as a plain row.
-        return np.asarray(found.keys, dtype=np.int64).reshape(len(queries), -1)
+
+class _Exact(_Narrow):
+    """The code is the type, so there is nothing to build."""
+
+    @property
+    def bytes_per_vector(self) -> float:
+        return {"f16": 2.0 * self._case.dim, "i8": float(self._case.dim), "b1": float(-(-self._case.dim // 8))}[
+            self._code
+        ]
+
+    def add(self, base: Floats, threads: int | None = None) -> None:
+        self._index = self._coded(base)
+
+    def search(self, queries: Floats, k: int, threads: int = 1, setting: Setting = DEFAULT) -> Ids:
+        search: Any = importlib.import_module("usearch.index").search
+        found = search(self._index, self._coded(queries), k, self._metric, exact=True, threads=threads)
+        return rows_of(found.keys, k)
 
 
-def peers(dim: int, metric: str, version: str) -> Iterator[Peer]:
+class _HNSW(_Narrow):
+    @property
+    def bytes_per_vector(self) -> float:
+        return float(self._index.serialized_length / len(self._index) - _KEY)
+
+    def add(self, base: Floats, threads: int | None = None) -> None:
+        self._index = importlib.import_module("usearch.index").Index(
+            ndim=self._case.dim,
+            metric=self._metric,
+            dtype=self._code,
+            connectivity=self._case.max_degree,
+            expansion_add=EF_BUILD,
+        )
+        self._index.add(np.arange(len(base)), self._coded(base), threads=threads or 0)
+
+    def search(self, queries: Floats, k: int, threads: int = 1, setting: Setting = DEFAULT) -> Ids:
+        self._index.expansion_search = setting["ef_search"]
+        return rows_of(self._index.search(self._coded(queries), k, threads=threads).keys, k)
+
+
+def flat(case: Case, version: str) -> Iterator[Peer]:
+    """One exact search a type."""
     for code in ("b1", "i8", "f16"):
-        yield _Usearch(code, dim, metric, version)
+        yield _Exact(code, code, case, version)
+
+
+def approximate(case: Case, version: str) -> Iterator[Peer]:
+    """One graph a type."""
+    for code in ("f16", "i8", "b1"):
+        yield _HNSW(code, f"HNSW{case.max_degree} {code}", case, version, [by_ef()])

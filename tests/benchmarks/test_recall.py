@@ -78,7 +78,7 @@ def small(monkeypatch):
         name, library, version, training_free, bytes_per_vector = "exact", "numpy", "1", True, 64.0
         fitted = 0
 
-        def fit(self, train):
+        def fit(self, train, threads=None):
             Exact.fitted += 1
 
         def add(self, base):
@@ -90,10 +90,10 @@ def small(monkeypatch):
     class Broken(Exact):
         name = "broken"
 
-        def fit(self, train):
+        def fit(self, train, threads=None):
             raise RuntimeError("too few rows")
 
-    monkeypatch.setattr(recall, "available", lambda dim, metric: [Exact(), Broken()])
+    monkeypatch.setattr(recall, "flat", lambda dim, metric: [Exact(), Broken()])
     monkeypatch.setattr(recall, "missing", lambda: [])
     return sets, Exact
 
