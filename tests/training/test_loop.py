@@ -67,7 +67,7 @@ def test_a_stopped_run_goes_on_to_the_same_bits(recipe: str, tmp_path: Path) -> 
 def test_a_killed_run_goes_on(tmp_path: Path) -> None:
     """kill -9 some time after the first epoch: what is found there is a whole state."""
     script = (
-        "import sys; from tests.train.test_loop import *; torch.set_num_threads(1)\n"
+        "import sys; from tests.training.test_loop import *; torch.set_num_threads(1)\n"
         "train('recurrent', checkpoint=sys.argv[1], epochs=2000, progress=lambda *told: print(*told, flush=True))"
     )
     file = tmp_path / "run.pt"
