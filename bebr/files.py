@@ -17,6 +17,7 @@ def replacing(path: Path) -> Iterator[Path]:
         with temporary.open("rb") as file:
             os.fsync(file.fileno())
         temporary.replace(path)
+        sync_folder(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -25,3 +26,12 @@ def write_atomically(path: Path, data: bytes) -> None:
     """``data`` as the file ``path``."""
     with replacing(path) as temporary:
         temporary.write_bytes(data)
+
+
+def sync_folder(folder: Path) -> None:
+    """Makes names made, changed or removed in ``folder`` last."""
+    opened = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(opened)
+    finally:
+        os.close(opened)

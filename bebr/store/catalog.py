@@ -1,211 +1,318 @@
 """The catalog: one transactional database that says which models, collections, segments and unsealed writes exist.
 
 Every row carries a checksum that is compared whenever the row is read, and a collection's own row counts its segments
-and its journal: a changed, lost or added row is an error that names it.
+and its journal: a changed, lost or added row is an error that names it, and costs its collection only.
 """
 
 from __future__ import annotations
 
-import threading
+import logging
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import datetime, timezone
-from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import IntegrityError
 
 from bebr.collection.protocol import AlreadyExists
 from bebr.errors import CorruptFile
+from bebr.files import sync_folder
 from bebr.store import schema as t
+from bebr.store.folder import Folder
 from bebr.store.records import Bitmap, CollectionRow, Manifest, Operation, SegmentRow
-from bebr.store.sql_errors import translated
+from bebr.store.sql import Sql
+from bebr.store.versions import Slot, Versions
 
-_LOST = "restore the folder from a backup, or drop the collection"
+_log = logging.getLogger("bebr.store")
+
+_LOST = "it costs this collection: restore the folder from a backup, or drop the collection"
+_ALL = "it costs every collection: restore catalog.db from a backup"
+
+
+@dataclass(frozen=True)
+class _Entry:
+    """A collection: its row and version, or `error`, which says why it cannot be read."""
+
+    id: int
+    row: CollectionRow | None = None
+    version: int = 0
+    error: CorruptFile | None = None
 
 
 class Catalog:
-    """Reads may come from any thread; writes are serialised here, since SQLite has one writer.
+    """The catalog of a folder, made if there is none. Safe to use from many threads.
 
     Nothing that SQL says of a damaged file leaves this class but as CorruptFile.
     """
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._write_lock = threading.Lock()
-        self._engine = t.open_engine(path)
-        self._collections: dict[str, CollectionRow | CorruptFile] = {}
+    def __init__(self, folder: Folder) -> None:
+        folder.check_catalog()
+        self._folder = folder
+        self._path = folder.catalog
+        self._versions = Versions(folder.versions)
+        self._sql = Sql(folder.catalog, folder.reserve)
+        self._entries: dict[str, _Entry] = {}  # changed by whoever writes
+        self._tombstones: list[int] = []  # numbers of dropped collections
+        self._models: set[str] = set()
+        self.sound = False
+        """Whether no collection is damaged as far as the catalog tells."""
         try:
-            with self._writing() as db:
-                self._prepare(db)
-            self._load()
+            self._open()
         except BaseException:
-            self._engine.dispose()
+            self.close()
             raise
 
-    def _prepare(self, db: sa.Connection) -> None:
-        if not sa.inspect(db).get_table_names():
-            t.metadata.create_all(db)
-            values = {"schema": str(t.VERSION), "next_collection": "1"}
-            db.execute(sa.insert(t.meta), [t.signed(t.meta, key=k, value=v) for k, v in values.items()])
-        found = db.scalar(sa.select(t.meta.c.value).where(t.meta.c.key == "schema"))
-        if found != str(t.VERSION):
-            raise CorruptFile(f"{self._path} has schema {found}: this version of bebr reads schema {t.VERSION}")
+    def _open(self) -> None:
+        with self._sql.read(_ALL) as db:
+            empty = db.exec_driver_sql("SELECT count(*) FROM sqlite_master").scalar() == 0
+        if empty:
+            self._folder.check_unused("holds no tables")
+            self._sql.write(_create)
+            self._sql.log_ahead()
+            sync_folder(self._path.parent)
+        self._check_schema()
+        self._sql.check_structure("what can be read is served, but nothing more is written; restore it from a backup")
+        if self._sql.damage is not None:
+            _log.error("%s", self._sql.damage)
+        self._load()
+        self._settle()
+
+    def _check_schema(self) -> None:
+        with self._sql.read(_ALL) as db:
+            schema = db.scalar(sa.select(t.meta.c.value).where(t.meta.c.key == "schema"))
+            if schema != str(t.VERSION):
+                raise CorruptFile(
+                    f"{self._path} has schema {schema}: this version of bebr reads schema {t.VERSION} and converts no "
+                    "other; write the collections anew. Nothing was changed"
+                )
+            if self._meta(db, "definitions", _ALL) != t.definitions(db):
+                raise CorruptFile(f"{self._path}: its tables are not defined as they were made; {_ALL}")
+
+    def _meta(self, db: sa.Connection, key: str, costs: str) -> str:
+        row = db.execute(sa.select(t.meta).where(t.meta.c.key == key)).one_or_none()
+        if row is None:
+            raise CorruptFile(f"{self._path}: table 'meta' has no key {key!r}; {costs}")
+        return str(self._sql.verified(t.meta, row, f"key {key!r}", costs)["value"])
 
     def close(self) -> None:
-        self._engine.dispose()
+        self._sql.close()
+        self._versions.close()
 
-    @contextmanager
-    def _reading(self) -> Iterator[sa.Connection]:
-        """One transaction, so that several queries see one state."""
-        try:
-            with self._engine.begin() as db:
-                yield db
-        except SQLAlchemyError as error:
-            raise translated(error, self._path) from error
+    # Opening
 
-    @contextmanager
-    def _writing(self) -> Iterator[sa.Connection]:
-        """One transaction; committed, and so on disk, when the block ends without an error."""
+    def _load(self) -> None:
+        """Which collections and models there are, damaged ones included. Names are looked up in this answer: an index
+        of the database could be damaged where its table is not."""
+        entries: dict[str, _Entry] = {}
+        fault: CorruptFile | None = None
+        seen = set()
+        self._tombstones = []
         try:
-            with self._write_lock, self._engine.execution_options(writes=True).begin() as db:
-                yield db
-        except SQLAlchemyError as error:
-            raise translated(error, self._path) from error
+            with self._sql.read(_ALL) as db:
+                for row in db.execute(sa.select(t.collections)):
+                    seen.add(row.id)
+                    slot = self._versions.found.get(row.id)
+                    name, entry = self._entry(row, slot)
+                    if entry is not None:
+                        entries.setdefault(name, entry)
+        except CorruptFile as error:
+            if not self._versions.found:
+                raise
+            fault = error
+        for slot in self._versions.found.values():
+            if slot.id not in seen and not slot.dropped:
+                entries.setdefault(slot.name, _Entry(slot.id, error=fault or self._behind(slot, 0)))
+        self._entries = entries
+        self._models = self._read_models()
 
-    def _verified(self, table: sa.Table, row: sa.Row[Any], what: str, costs: str) -> dict[str, Any]:
-        """A row as a dict, once its checksum is found right."""
-        values = dict(row._mapping)
+    def _entry(self, row: sa.Row[Any], slot: Slot | None) -> tuple[str, _Entry | None]:
+        """A collection's name and entry; None for one that was dropped."""
+        name = slot.name if slot else row.name if isinstance(row.name, str) else f"collection {row.id}"
         try:
-            found = t.checksum(table, values)
-        except (TypeError, UnicodeEncodeError) as error:
-            raise CorruptFile(f"{self._path}: table {table.name!r}, {what}: {error}; {costs}") from error
-        if found != values["crc"]:
-            raise CorruptFile(
-                f"{self._path}: table {table.name!r}, {what}: checksum expected {_hex(values['crc'])}, "
-                f"found {_hex(found)}; {costs}"
-            )
-        return values
+            good = self._sql.verified(t.collections, row, f"collection {name!r}", _LOST)
+        except CorruptFile as error:
+            return name, _Entry(row.id, error=error)
+        if good["dropped"]:
+            self._tombstones.append(row.id)
+            return name, None
+        found = CollectionRow(row.id, good["name"], good["model"])
+        if slot and (slot.dropped or slot.version > good["version"]):
+            return name, _Entry(row.id, error=self._behind(slot, good["version"]))
+        return name, _Entry(row.id, found, good["version"])
+
+    def _behind(self, slot: Slot, version: int) -> CorruptFile:
+        missing = slot.version - version
+        what = "its drop" if slot.dropped else f"the last {missing} of {slot.version} acknowledged writes and seals"
+        return CorruptFile(
+            f"{self._path} lacks {what} of collection {slot.name!r}, says {self._versions.path.name}: its write-ahead "
+            "log was damaged or removed, or it is an older copy. Restore the folder from a backup, or drop the "
+            f"collection, or delete {self._versions.path.name} to go on, in all collections, with what is left"
+        )
+
+    def _read_models(self) -> set[str]:
+        models = set()
+        costs = "register the model again"
+        try:
+            with self._sql.read("it says which models were registered, and costs no collection") as db:
+                for row in db.execute(sa.select(t.models)).all():
+                    try:
+                        models.add(self._sql.verified(t.models, row, f"model {row.digest!r}", costs)["digest"])
+                    except CorruptFile as error:
+                        _log.error("%s", error)
+        except CorruptFile as error:
+            _log.error("%s", error)
+        return models
+
+    def _settle(self) -> None:
+        """Where all is well, the file of versions is brought up to the catalog. Else nothing changes: what is left may
+        help."""
+        versions, live = self._versions, [entry for entry in self._entries.values() if entry.row is not None]
+        self.sound = self._sql.damage is None and len(live) == len(self._entries)
+        if not self.sound:
+            self._folder.keep_copy(self._path.with_name(f"{self._path.name}-wal"), "belongs to a damaged catalog")
+            return
+        for place, problem in versions.wrong.items():
+            _log.warning("%s: slot %d %s; it is written anew", versions.path, place, problem)
+        if versions.wrong:
+            self._folder.keep_copy(versions.path, "is damaged")
+        if live and not versions.found:
+            _log.warning("%s has no collection: commits that were lost before now cannot be noticed", versions.path)
+        self._sql.log_ahead()
+        slots = {entry.id: Slot(entry.id, entry.row.name, entry.version) for entry in live if entry.row}
+        if slots != versions.found or versions.wrong:
+            versions.rewrite(list(slots.values()))
+        if self._tombstones:
+            gone = t.collections.c.id.in_(self._tombstones)
+            self._sql.write(lambda db: db.execute(sa.delete(t.collections).where(gone)))
 
     # Models
 
     def add_model(self, digest: str) -> None:
-        with self._writing() as db:
-            if db.scalar(sa.select(t.models.c.digest).where(t.models.c.digest == digest)) is None:
-                db.execute(sa.insert(t.models).values(**t.signed(t.models, digest=digest)))
+        def work(db: sa.Connection) -> None:
+            db.execute(sa.delete(t.models).where(t.models.c.digest == digest))
+            db.execute(sa.insert(t.models).values(**t.signed(t.models, digest=digest)))
+
+        self._sql.write(work)
+        self._models.add(digest)
 
     def models(self) -> list[str]:
         """Digests, sorted."""
-        costs = "it says which models were registered, and costs no collection"
-        with self._reading() as db:
-            rows = db.execute(sa.select(t.models)).all()
-        return sorted(self._verified(t.models, row, f"model {row.digest!r}", costs)["digest"] for row in rows)
+        return sorted(self._models)
+
+    def has_model(self, digest: str) -> bool:
+        return digest in self._models
 
     # Collections
-
-    def _load(self) -> None:
-        """Which collections there are, damaged ones included. Names are looked up in this answer: an index of the
-        database could be damaged where its table is not."""
-        with self._reading() as db:
-            rows = db.execute(sa.select(t.collections)).all()
-        self._collections = {}
-        for row in rows:
-            try:
-                good = self._verified(
-                    t.collections, row, f"collection {row.name!r}", f"it costs this collection: {_LOST}"
-                )
-            except CorruptFile as error:
-                self._collections[str(row.name)] = error
-            else:
-                self._collections[row.name] = CollectionRow(row.id, good["name"], good["model"])
 
     def create_collection(self, name: str, model: str) -> CollectionRow:
         """AlreadyExists for a name that is taken."""
         created = datetime.now(timezone.utc).isoformat(timespec="seconds")
-        counts = {"version": 0, "sealed": 0, "segments": 0, "operations": 0, "journal_bytes": 0}
-        try:
-            with self._writing() as db:
-                if name in self._collections:
-                    raise AlreadyExists(
-                        f"collection {name!r} already exists: use collection({name!r}) or drop it first"
-                    )
-                id = self._next_collection(db)
-                row = t.signed(t.collections, id=id, name=name, model=model, created=created, **counts)
-                db.execute(sa.insert(t.collections).values(**row))
-                self._collections[name] = CollectionRow(id, name, model)
-        except AlreadyExists:
-            raise
-        except BaseException:
-            self._load()
-            raise
-        return self.collection(name)
+        counts = {"dropped": 0, "version": 0, "sealed": 0, "segments": 0, "operations": 0, "journal_bytes": 0}
+        taken = AlreadyExists(f"collection {name!r} already exists: use collection({name!r}) or drop it first")
 
-    def _next_collection(self, db: sa.Connection) -> int:
-        key = t.meta.c.key == "next_collection"
-        row = db.execute(sa.select(t.meta).where(key)).one_or_none()
-        costs = "no collection can be created: " + _LOST
-        if row is None:
-            raise CorruptFile(f"{self._path}: table 'meta' has no 'next_collection'; {costs}")
-        id = int(self._verified(t.meta, row, "key 'next_collection'", costs)["value"])
-        following = t.signed(t.meta, key="next_collection", value=str(id + 1))
-        db.execute(sa.update(t.meta).where(key).values(**following))
-        return id
+        def work(db: sa.Connection) -> CollectionRow:
+            if name in self._entries:
+                raise taken
+            key = "next_collection"
+            id = int(self._meta(db, key, "no collection can be created: restore catalog.db from a backup"))
+            id = max(id, 1 + max(self._versions.found, default=0))
+            following = t.signed(t.meta, key=key, value=str(id + 1))
+            db.execute(sa.update(t.meta).where(t.meta.c.key == key).values(**following))
+            row = t.signed(t.collections, id=id, name=name, model=model, created=created, **counts)
+            try:
+                db.execute(sa.insert(t.collections).values(**row))
+            except IntegrityError as error:  # it was created, but the call was interrupted before it returned
+                raise taken from error
+            return CollectionRow(id, name, model)
+
+        def done(row: CollectionRow) -> None:
+            self._versions.record(Slot(row.id, name, 0))
+            self._entries[name] = _Entry(row.id, row)
+
+        return self._sql.write(work, done)
 
     def collection(self, name: str) -> CollectionRow:
         """KeyError if there is none, CorruptFile if what the catalog says of it is damaged."""
-        found = self._collections.get(name)
+        found = self._entries.get(name)
         if found is None:
             raise KeyError(f"no collection {name!r}")
-        if isinstance(found, CorruptFile):
-            raise CorruptFile(*found.args)
-        return found
+        if found.row is None:
+            raise CorruptFile(*(found.error.args if found.error else ()))
+        return found.row
 
     def collections(self) -> list[str]:
         """Names, sorted, of damaged collections too."""
-        return sorted(self._collections)
+        return sorted(list(self._entries))  # a list at once, since a writer may add one
 
     def drop_collection(self, name: str) -> list[str]:
-        """Removes the collection and everything of it; returns its segment files, now to be deleted."""
-        try:
-            with self._writing() as db:
-                if name not in self._collections:
-                    raise KeyError(f"no collection {name!r}")
-                found = db.scalar(sa.select(t.collections.c.id).where(t.collections.c.name == name))
-                files = list(db.scalars(sa.select(t.segments.c.file).where(t.segments.c.collection == found)))
-                _remove(db, files)
-                for table in (t.operations, t.segments):
-                    db.execute(sa.delete(table).where(table.c.collection == found))
-                db.execute(sa.delete(t.collections).where(t.collections.c.id == found))
-                del self._collections[name]
-        except KeyError:
-            raise
-        except BaseException:
-            self._load()
-            raise
-        return files
+        """Removes the collection and everything of it; returns its segment files, now to be deleted. A damaged one goes
+        too; files that damaged rows name stay. KeyError if there is none."""
+        found = self._entries.get(name)
+        if found is None:
+            raise KeyError(f"no collection {name!r}")
+        c, s = t.collections, t.segments
+        nothing = {"model": "", "created": "", "version": 0, "sealed": 0}
+        counts = {"segments": 0, "operations": 0, "journal_bytes": 0}
+        # No name of a collection has a space.
+        grave = t.signed(c, id=found.id, name=f"dropped {found.id}", dropped=1, **nothing, **counts)
 
-    # Contents
+        def work(db: sa.Connection) -> list[str]:
+            files = []
+            for row in db.execute(sa.select(s).where(s.c.collection == found.id)).all():
+                try:
+                    files.append(self._sql.verified(s, row, f"collection {name!r}, file {row.file!r}", "")["file"])
+                except CorruptFile as error:
+                    _log.warning("%s its file is left alone", error)
+            _remove(db, files)
+            for table in (t.operations, t.segments):
+                db.execute(sa.delete(table).where(table.c.collection == found.id))
+            db.execute(sa.delete(c).where(c.c.id == found.id))
+            db.execute(sa.insert(c).values(**grave))
+            return files
+
+        def done(_: list[str]) -> None:
+            slot = self._versions.found.get(found.id)
+            self._versions.record(Slot(found.id, name, slot.version if slot else 0, dropped=True))
+            self._entries.pop(name, None)
+
+        return self._sql.write(work, done, frees_space=True)
+
+    # Files
 
     def files(self) -> set[str]:
-        """Every segment file of every collection."""
-        with self._reading() as db:
-            return set(db.scalars(sa.select(t.segments.c.file)))
+        """Every segment file of every collection. CorruptFile where it is not certain that these are all."""
+        costs = "files of segments that no collection lists are not looked for"
+        with self._sql.read(costs) as db:
+            rows = db.execute(sa.select(t.segments)).all()
+            expected = db.scalar(sa.select(sa.func.coalesce(sa.func.sum(t.collections.c.segments), 0)))
+        if len(rows) != expected:
+            raise CorruptFile(
+                f"{self._path}: table 'segments' has {len(rows)} rows, and collections count {expected}; {costs}"
+            )
+        return {self._sql.verified(t.segments, row, f"file {row.file!r}", costs)["file"] for row in rows}
 
     def removed(self) -> list[str]:
-        """Segment files that no collection uses any more."""
-        with self._reading() as db:
-            return list(db.scalars(sa.select(t.removed.c.file)))
+        """Segment files that no collection uses any more, and which may still be there."""
+        costs = "segment files that are no longer used stay"
+        with self._sql.read(costs) as db:
+            rows = db.execute(sa.select(t.removed)).all()
+        return [self._sql.verified(t.removed, row, f"file {row.file!r}", costs)["file"] for row in rows]
 
     def forget(self, files: Sequence[str]) -> None:
         """Files of `removed` that are deleted."""
-        with self._writing() as db:
+
+        def work(db: sa.Connection) -> None:
             for file in files:
                 db.execute(sa.delete(t.removed).where(t.removed.c.file == file))
 
+        self._sql.write(work)
+
+    # Contents
+
     def manifest(self, collection: int) -> Manifest:
         """What the collection consists of. KeyError if it was dropped."""
-        with self._reading() as db:
+        with self._sql.read(_LOST) as db:
             row = self._row(db, collection)
             segments = self._segments(db, row)
         return Manifest(
@@ -216,36 +323,33 @@ class Catalog:
 
     def _row(self, db: sa.Connection, collection: int) -> dict[str, Any]:
         row = db.execute(sa.select(t.collections).where(t.collections.c.id == collection)).one_or_none()
-        if row is None:
+        if row is None or row.dropped == 1:
             raise KeyError(f"no collection of number {collection}: it was dropped")
-        return self._verified(t.collections, row, f"collection {row.name!r}", f"it costs this collection: {_LOST}")
+        return self._sql.verified(t.collections, row, f"collection {row.name!r}", _LOST)
 
     def _segments(self, db: sa.Connection, of: Mapping[str, Any]) -> list[dict[str, Any]]:
         c = t.segments.c
         rows = db.execute(sa.select(t.segments).where(c.collection == of["id"]).order_by(c.number)).all()
         what = f"collection {of['name']!r}"
         self._count(t.segments, len(rows), of["segments"], what)
-        costs = f"it costs this collection: {_LOST}"
-        return [self._verified(t.segments, row, f"{what}, file {row.file!r}", costs) for row in rows]
+        return [self._sql.verified(t.segments, row, f"{what}, file {row.file!r}", _LOST) for row in rows]
 
     def _count(self, table: sa.Table, found: int, expected: int, what: str) -> None:
         if found != expected:
             raise CorruptFile(
-                f"{self._path}: table {table.name!r} has {found} rows of {what}, which counts {expected}; "
-                f"it costs this collection: {_LOST}"
+                f"{self._path}: table {table.name!r} has {found} rows of {what}, which counts {expected}; {_LOST}"
             )
 
     def operations(self, collection: int) -> Iterator[Operation]:
         """The writes since the last seal, in order; one of many rows comes in several parts of the same version."""
         c = t.operations.c
         query = sa.select(t.operations).where(c.collection == collection).order_by(c.version, c.part)
-        with self._reading() as db:
+        with self._sql.read(_LOST) as db:
             of = self._row(db, collection)
             what = f"collection {of['name']!r}"
             found = 0
             for row in db.execution_options(yield_per=8).execute(query):
-                costs = f"it costs this collection, whose writes from there on depend on it: {_LOST}"
-                self._verified(t.operations, row, f"{what}, write {row.version} part {row.part}", costs)
+                self._sql.verified(t.operations, row, f"{what}, write {row.version} part {row.part}", _LOST)
                 found += 1
                 yield Operation.of_part(row)
             self._count(t.operations, found, of["operations"], what)
@@ -253,8 +357,10 @@ class Catalog:
     def commit(self, items: Sequence[tuple[int, Operation]]) -> list[int]:
         """Records writes (number of the collection, operation), in order and in one transaction; returns each write's
         version. KeyError for a dropped collection: then none is recorded."""
-        with self._writing() as db:
-            rows = {id: self._row(db, id) for id in {id for id, _ in items}}
+        rows: dict[int, dict[str, Any]] = {}
+
+        def work(db: sa.Connection) -> list[int]:
+            rows.update((id, self._row(db, id)) for id in {id for id, _ in items})
             versions, parts = [], []
             for id, operation in items:
                 row = rows[id]
@@ -269,7 +375,14 @@ class Catalog:
                 db.execute(sa.insert(t.operations), parts)
             for row in rows.values():
                 _update(db, row)
-        return versions
+            return versions
+
+        frees_space = all(operation.kind == "delete" for _, operation in items)
+        return self._sql.write(work, lambda _: self._record(*rows.values()), frees_space)
+
+    def _record(self, *rows: Mapping[str, Any]) -> None:
+        for row in rows:
+            self._versions.record(Slot(row["id"], row["name"], row["version"]))
 
     def install(
         self,
@@ -285,7 +398,8 @@ class Catalog:
         journal. dead: the removed rows of segments that stay, by file, where they changed.
         """
         s, o = t.segments.c, t.operations.c
-        with self._writing() as db:
+
+        def work(db: sa.Connection) -> dict[str, Any]:
             row = self._row(db, collection)
             segments = {segment["file"]: segment for segment in self._segments(db, row)}
             if unknown := (set(removed) | set(dead)) - set(segments):
@@ -321,7 +435,15 @@ class Catalog:
             row["sealed"] = through_version
             row["version"] += 1
             _update(db, row)
-        return int(row["version"])
+            return row
+
+        return int(self._sql.write(work, self._record, frees_space=True)["version"])
+
+
+def _create(db: sa.Connection) -> None:
+    t.metadata.create_all(db)
+    values = {"schema": str(t.VERSION), "definitions": t.definitions(db), "next_collection": "1"}
+    db.execute(sa.insert(t.meta), [t.signed(t.meta, key=key, value=value) for key, value in values.items()])
 
 
 def _update(db: sa.Connection, row: dict[str, Any]) -> None:
@@ -332,7 +454,3 @@ def _update(db: sa.Connection, row: dict[str, Any]) -> None:
 def _remove(db: sa.Connection, files: Sequence[str]) -> None:
     if files:
         db.execute(sa.insert(t.removed), [t.signed(t.removed, file=file) for file in files])
-
-
-def _hex(crc: Any) -> str:
-    return f"{crc:08x}" if isinstance(crc, int) else repr(crc)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -12,18 +15,31 @@ import bebr
 from bebr.binarizer import Binarizer
 from bebr.collection.checks import check_name
 from bebr.collection.protocol import ModelInfo
+from bebr.errors import CorruptFile
 from bebr.store.catalog import Catalog
 from bebr.store.collection import SEAL_ROWS, Collection
+from bebr.store.folder import Folder
 from bebr.store.locking import DirectoryLock
 from bebr.store.models import Models
-from bebr.store.segment import SUFFIX
+
+_log = logging.getLogger("bebr.store")
+
+
+class _Busy:
+    """Calls that read, make or drop one collection, one after the other."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.calls = 0
 
 
 class Database:
-    """Collections in the folder `path`, made if absent: `catalog.db` (SQLite), `models/`, `segments/` and `lock`.
+    """Collections in the folder `path`, made if absent (`bebr.store.folder` has its layout).
 
     One process at a time: a second opener gets DatabaseLocked. A collection is read when first asked for; a corrupt one
-    raises CorruptFile then, and leaves the others alone. Safe to use from many threads.
+    raises CorruptFile then, and leaves the others alone. Opening deletes nothing but what was recorded as removed and
+    what a killed process was writing; unknown segment files are moved to quarantine/. A folder whose catalog is missing
+    is refused with CorruptFile. Safe to use from many threads.
 
     `seal_rows`: rows written since the last seal that make a write seal them into a segment file. `verify`: check every
     byte of a segment against its checksum when its collection is read (False: sizes and structure only).
@@ -36,49 +52,92 @@ class Database:
         self._seal_rows = seal_rows
         self._verify = verify
         self._collections: dict[str, Collection] = {}
-        self._guard = threading.RLock()  # over _collections
+        self._busy: dict[str, _Busy] = {}  # collections that are being read, made or dropped
+        self._guard = threading.Lock()  # over _collections, _busy and _open; held for moments
         self._open = False
-        self._folder = self.path / "segments"
-        self._folder.mkdir(parents=True, exist_ok=True)
+        self._folder = Folder(self.path)
+        self.path.mkdir(parents=True, exist_ok=True)
         self._dirlock = DirectoryLock(self.path)
         try:
-            self._catalog = Catalog(self.path / "catalog.db")
-            self._models = Models(self.path / "models", self._catalog)
-            self._remove_leftovers()
+            self._catalog = Catalog(self._folder)
+            self._models = Models(self._folder, self._catalog)
+            self._folder.segments.mkdir(exist_ok=True)
+            self._tidy()
         except BaseException:
             self._dirlock.release()
             raise
         self._open = True
 
-    def _remove_leftovers(self) -> None:
-        """Deletes what a crash left between writing a segment and committing it (or between the commit of a merge and
-        the deletion of the merged files)."""
-        known = self._catalog.files()
-        for file in self._folder.iterdir():
-            _name, dot, _rest = file.name.partition(SUFFIX)
-            if dot and file.name not in known:
-                file.unlink()
+    def _tidy(self) -> None:
+        """Deletes what is provably dead, and sets aside what nobody knows: a crash leaves segments that were never
+        committed, but so does an older catalog."""
+        for file in self._folder.temporaries():
+            file.unlink(missing_ok=True)
+        if not self._catalog.sound:
+            return
+        self._models.adopt()
+        self._folder.reserve.fill()
+        try:
+            listed, removed = self._catalog.files(), self._catalog.removed()
+        except CorruptFile as error:
+            _log.error("%s", error)
+            return
+        for name in removed:
+            (self._folder.segments / name).unlink(missing_ok=True)
+        self._catalog.forget(removed)
+        for name in sorted(self._folder.segment_files() - listed):
+            self._folder.set_aside(self._folder.segments / name, "is listed by no collection")
 
     def create_collection(self, name: str, bz: Binarizer) -> Collection:
         """A new, empty collection whose rows are coded by `bz`, which is registered on the way. ValueError for a bad
         name, AlreadyExists (a ValueError) for one that is taken."""
         check_name(name)
-        with self._guard:
-            digest = self.register_model(bz)
+        digest = self.register_model(bz)
+        with self._alone(name):
             self._catalog.create_collection(name, digest)
-            return self.collection(name)
+        return self.collection(name)
 
     def collection(self, name: str) -> Collection:
         """The collection `name`. KeyError if there is none; CorruptFile if a file of it is damaged."""
+        found = self._known(name)
+        if found is None:
+            self._catalog.collection(name)  # names without a collection get no lock
+            with self._alone(name):
+                found = self._known(name) or self._read(name)
+        return found
+
+    def _known(self, name: str) -> Collection | None:
         with self._guard:
             self._check_open()
-            found = self._collections.get(name)
-            if found is None:
-                row = self._catalog.collection(name)
-                bz = self.model(row.model)
-                found = Collection(self._catalog, self._folder, row, bz, self._seal_rows, self._verify)
-                self._collections[name] = found
-            return found
+            return self._collections.get(name)
+
+    def _read(self, name: str) -> Collection:
+        row = self._catalog.collection(name)
+        bz = self._models.get(row.model)
+        made = Collection(self._catalog, self._folder.segments, row, bz, self._seal_rows, self._verify)
+        with self._guard:
+            if self._open:
+                self._collections[name] = made
+                return made
+        made.close(self._closed_error())  # meanwhile
+        raise self._closed_error()
+
+    @contextmanager
+    def _alone(self, name: str) -> Iterator[None]:
+        """Holds back other calls that read, make or drop the same collection, and no others."""
+        with self._guard:
+            self._check_open()
+            busy = self._busy.setdefault(name, _Busy())
+            busy.calls += 1
+        try:
+            with busy.lock:
+                self._check_open()  # again, after the wait
+                yield
+        finally:
+            with self._guard:
+                busy.calls -= 1
+                if not busy.calls:
+                    del self._busy[name]
 
     def collections(self) -> list[str]:
         """The names of all collections, sorted, corrupt ones included."""
@@ -87,13 +146,13 @@ class Database:
 
     def drop_collection(self, name: str) -> None:
         """Deletes a collection with its rows, payloads and files, corrupt or not. KeyError if there is none."""
-        with self._guard:
-            self._check_open()
-            if name in self._collections:
-                self._collections.pop(name).close(KeyError(f"no collection {name!r}: it was dropped"))
-            files = self._catalog.drop_collection(name)
-        for file in files:
-            (self._folder / file).unlink(missing_ok=True)
+        with self._alone(name):
+            with self._guard:
+                found = self._collections.pop(name, None)
+            if found is not None:
+                found.close(KeyError(f"no collection {name!r}: it was dropped"))
+            for file in self._catalog.drop_collection(name):
+                (self._folder.segments / file).unlink(missing_ok=True)
 
     def register_model(self, bz: Binarizer) -> str:
         """Stores a binarizer; returns its digest. Repeating it is harmless."""
@@ -106,9 +165,9 @@ class Database:
         return self._models.get(digest)
 
     def models(self) -> list[ModelInfo]:
-        """Every registered binarizer, ordered by digest."""
+        """Every registered binarizer that can be read, ordered by digest; one that cannot is logged."""
         self._check_open()
-        return [ModelInfo.of(self.model(digest)) for digest in self._models.digests()]
+        return [ModelInfo.of(bz) for bz in self._models.readable()]
 
     def info(self) -> dict[str, Any]:
         """`bebr.info()` of this process and the path of the data."""
@@ -121,11 +180,15 @@ class Database:
             if not self._open:
                 return
             self._open = False
-            for collection in self._collections.values():
-                collection.close(self._closed_error())
-            self._collections.clear()
-            self._catalog.close()
-            self._dirlock.release()
+            collections, self._collections = list(self._collections.values()), {}
+            busy = list(self._busy.values())
+        for collection in collections:
+            collection.close(self._closed_error())
+        for calls in busy:
+            with calls.lock:  # once it is ours, they are done or will find the database closed
+                pass
+        self._catalog.close()
+        self._dirlock.release()
 
     def __enter__(self) -> Database:
         return self

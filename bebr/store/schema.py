@@ -36,9 +36,10 @@ models = _table("models", _key("digest", sa.String), sqlite_with_rowid=False)
 collections = _table(
     "collections",
     _key("id", sa.Integer),  # never used again after a drop: file names contain it
-    _column("name", sa.String),
+    sa.Column("name", sa.String, nullable=False, unique=True),
     _column("model", sa.String),
     _column("created", sa.String),  # ISO 8601, UTC
+    _column("dropped", sa.Integer),  # 1 until the file of versions forgot it too
     _column("version", sa.BigInteger),  # of the last write or seal
     _column("sealed", sa.BigInteger),  # writes up to this version are in segments
     _column("segments", sa.Integer),  # how many rows it has in the table of segments,
@@ -101,6 +102,17 @@ def signed(table: sa.Table, **row: Any) -> dict[str, Any]:
     return {**row, "crc": checksum(table, row)}
 
 
+def definitions(db: sa.Connection) -> str:
+    """What the database says its tables are, as a checksum."""
+    rows = db.exec_driver_sql("SELECT tbl_name, type, name, coalesce(sql, '') FROM sqlite_master ORDER BY name")
+    ours = [tuple(row) for row in rows if row[0] in metadata.tables]
+    return f"{zlib.crc32(repr(ours).encode()):08x}"
+
+
+# secure_delete, on by default in some builds, writes zeros over every page of the journal that a seal frees.
+_PRAGMAS = ("synchronous=FULL", "secure_delete=OFF", "cell_size_check=ON", "busy_timeout=60000")
+
+
 def open_engine(path: Path) -> sa.Engine:
     """An engine on the SQLite file `path`. Transactions started with the execution option `writes=True` take the write
     lock at their start, so that they cannot fail half way for want of it."""
@@ -110,8 +122,7 @@ def open_engine(path: Path) -> sa.Engine:
     @event.listens_for(engine, "connect")
     def _connect(connection: Any, _record: Any) -> None:
         connection.isolation_level = None  # sqlite3 would begin transactions by itself, and later than we need
-        # secure_delete, on by default in some builds, writes zeros over every page of the journal that a seal frees.
-        for pragma in ("journal_mode=WAL", "synchronous=FULL", "secure_delete=OFF", "busy_timeout=60000"):
+        for pragma in _PRAGMAS:
             connection.execute(f"PRAGMA {pragma}")
 
     @event.listens_for(engine, "begin")

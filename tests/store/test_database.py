@@ -96,17 +96,6 @@ def test_the_folder_belongs_to_one_opener_at_a_time(tmp_path):
     bebr.open(tmp_path).close()
 
 
-def test_leftovers_of_a_crash_are_removed_and_other_files_left_alone(two_collections):
-    path, file = two_collections
-    folder = path / "segments"
-    leftovers = [folder / "2-00.bebr", folder / "2-00.bebr.tmp123"]
-    mine = folder / "notes.txt"
-    for extra in (*leftovers, mine):
-        extra.write_text("x")
-    bebr.open(path).close()
-    assert file.exists() and mine.exists() and not any(extra.exists() for extra in leftovers)
-
-
 def test_names_and_models(tmp_path, bz):
     with bebr.open(tmp_path) as db:
         for name in ("", "a b", "a/b", "ä", "x" * 129, "a\n", None):
