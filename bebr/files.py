@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import secrets
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,7 +12,8 @@ from pathlib import Path
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """A temporary path beside ``path`` that takes its name when the block ends well, and goes away when it does not."""
-    temporary = path.with_name(f"{path.name}.tmp{os.getpid()}{path.suffix}")
+    # Nobody else's: another thread, process or container may write the same path now.
+    temporary = path.with_name(f"{path.name}.tmp{secrets.token_hex(8)}{path.suffix}")
     try:
         yield temporary
         with temporary.open("rb") as file:

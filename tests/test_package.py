@@ -29,6 +29,18 @@ def test_training_and_encoding_load_no_torch():
     )
 
 
+def test_a_forked_process_works_and_ends():
+    """The child has none of its parent's threads: it starts its own, and at its end waits for those alone."""
+    code = (
+        "import bebr, numpy as np, os, signal; bebr.set_num_threads(4);"
+        "x = np.random.default_rng(0).standard_normal((2000, 16)).astype('f4');"
+        "bz = bebr.train(x, widths=[16], seed=0);"
+        "child = os.fork(); signal.alarm(60); bz.encode(x);"
+        "assert child == 0 or os.waitpid(child, 0)[1] == 0"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
 def test_public_names_exist_and_are_documented():
     for name in bebr.__all__:
         assert getattr(bebr, name).__doc__, name

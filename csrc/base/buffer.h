@@ -48,11 +48,16 @@ class Buffer {
     return reinterpret_cast<const T*>(data_.get());
   }
 
-  // New bytes are zero. Growth is geometric, so appending is amortised O(1) a byte.
+  // New bytes are zero. Cannot fail where grow(size) came before.
   void resize(size_t size) {
-    if (size > capacity_) reserve(size > 2 * capacity_ ? size : 2 * capacity_);
+    grow(size);
     if (size > size_) std::memset(data_.get() + size_, 0, size - size_);
     size_ = size;
+  }
+
+  // Makes room for `size` bytes without changing size(). Growth is geometric, so appending is amortised O(1) a byte.
+  void grow(size_t size) {
+    if (size > capacity_) reserve(size > 2 * capacity_ ? size : 2 * capacity_);
   }
 
   void reserve(size_t capacity) {

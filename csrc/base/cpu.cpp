@@ -78,7 +78,7 @@ Isa choose() {
     if (std::strcmp(cap, kNames[i]) == 0)
       return static_cast<Isa>(i) < detected_isa() ? static_cast<Isa>(i) : detected_isa();
   }
-  fail(Code::InvalidArgument, std::string("BEBR_ISA is '") + cap + "': want scalar, avx2, avx512 or amx");
+  fail(ErrorCode::InvalidArgument, std::string("BEBR_ISA is '") + cap + "': want scalar, avx2, avx512 or amx");
 }
 
 }  // namespace

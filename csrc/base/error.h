@@ -7,17 +7,17 @@
 
 namespace bebr {
 
-enum class Code { InvalidArgument, NotFound, UnknownId, Corrupt, LimitExceeded, ReadOnly, Io };
+enum class ErrorCode { InvalidArgument, NotFound, UnknownId, Corrupt, LimitExceeded, ReadOnly, Io };
 
 class Error : public std::runtime_error {
  public:
-  Error(Code code, const std::string& message) : std::runtime_error(message), code_(code) {}
-  Code code() const noexcept { return code_; }
+  Error(ErrorCode code, const std::string& message) : std::runtime_error(message), code_(code) {}
+  ErrorCode code() const noexcept { return code_; }
 
  private:
-  Code code_;
+  ErrorCode code_;
 };
 
-[[noreturn]] inline void fail(Code code, const std::string& message) { throw Error(code, message); }
+[[noreturn]] inline void fail(ErrorCode code, const std::string& message) { throw Error(code, message); }
 
 }  // namespace bebr

@@ -11,6 +11,7 @@
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
+#include <random>
 #include <utility>
 
 #include "base/buffer.h"
@@ -56,7 +57,12 @@ std::string hex(uint32_t v) {
 }
 
 [[noreturn]] void fail_io(const std::string& what, const std::string& path) {
-  fail(errno == ENOENT ? Code::NotFound : Code::Io, what + " " + path + ": " + std::strerror(errno));
+  fail(errno == ENOENT ? ErrorCode::NotFound : ErrorCode::Io, what + " " + path + ": " + std::strerror(errno));
+}
+
+std::string random_name() {
+  std::random_device device;
+  return hex(device()) + hex(device());
 }
 
 // A descriptor that closes itself.
@@ -74,7 +80,7 @@ void write_all(int fd, std::span<const uint8_t> bytes, uint64_t offset, const st
     const ssize_t n = ::pwrite(fd, data, std::min<size_t>(size, size_t{1} << 30), static_cast<off_t>(offset));
     if (n < 0 && errno == EINTR) continue;
     if (n < 0) {
-      if (errno == ENOSPC || errno == EDQUOT) fail(Code::LimitExceeded, "no space left to write " + path);
+      if (errno == ENOSPC || errno == EDQUOT) fail(ErrorCode::LimitExceeded, "no space left to write " + path);
       fail_io("cannot write", path);
     }
     data += n;
@@ -99,18 +105,22 @@ uint32_t crc32c(std::span<const uint8_t> bytes, uint32_t seed) {
 }
 
 FileWriter::FileWriter(const std::string& path, std::string_view kind, std::span<const Planned> sections)
-    : path_(path), temporary_(path + ".tmp" + std::to_string(::getpid())), kind_(kind) {
+    : path_(path), kind_(kind) {
   if (sections.size() > kMaxSections || kind.size() >= kName)
-    fail(Code::InvalidArgument, "too many sections, or too long a kind");
+    fail(ErrorCode::InvalidArgument, "too many sections, or too long a kind");
   uint64_t offset = round_up(kHeader + kEntry * sections.size(), kAlignment);
   for (const Planned& s : sections) {
     if (s.name.empty() || s.name.size() >= kName)
-      fail(Code::InvalidArgument, "section name '" + s.name + "': want 1 to 15 bytes");
+      fail(ErrorCode::InvalidArgument, "section name '" + s.name + "': want 1 to 15 bytes");
     entries_.push_back({s, offset, 0, 0});
     offset = round_up(offset + s.size, kAlignment);
   }
   size_ = offset;
-  fd_ = ::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+  // Nobody else's: another thread, process or container may write the same path now.
+  do {
+    temporary_ = path + ".tmp" + random_name();
+    fd_ = ::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
+  } while (fd_ < 0 && errno == EEXIST);
   if (fd_ < 0) fail_io("cannot create", temporary_);
 }
 
@@ -118,15 +128,15 @@ void FileWriter::append(std::string_view section, std::span<const uint8_t> bytes
   for (Entry& e : entries_) {
     if (e.planned.name != section) continue;
     if (bytes.size() > e.planned.size - e.written)
-      fail(Code::InvalidArgument, path_ + ": section '" + e.planned.name + "' was planned with " +
-                                      std::to_string(e.planned.size) + " bytes: got " +
-                                      std::to_string(e.written + bytes.size()));
+      fail(ErrorCode::InvalidArgument, path_ + ": section '" + e.planned.name + "' was planned with " +
+                                           std::to_string(e.planned.size) + " bytes: got " +
+                                           std::to_string(e.written + bytes.size()));
     write_all(fd_, bytes, e.offset + e.written, path_);
     e.written += bytes.size();
     e.crc = crc32c(bytes, e.crc);
     return;
   }
-  fail(Code::InvalidArgument, path_ + ": section '" + std::string(section) + "' was not planned");
+  fail(ErrorCode::InvalidArgument, path_ + ": section '" + std::string(section) + "' was not planned");
 }
 
 void FileWriter::finish() {
@@ -134,8 +144,8 @@ void FileWriter::finish() {
   for (size_t i = 0; i < entries_.size(); ++i) {
     const Entry& e = entries_[i];
     if (e.written != e.planned.size)
-      fail(Code::InvalidArgument, path_ + ": section '" + e.planned.name + "' was planned with " +
-                                      std::to_string(e.planned.size) + " bytes: got " + std::to_string(e.written));
+      fail(ErrorCode::InvalidArgument, path_ + ": section '" + e.planned.name + "' was planned with " +
+                                           std::to_string(e.planned.size) + " bytes: got " + std::to_string(e.written));
     uint8_t* entry = head.data() + kHeader + kEntry * i;
     std::memcpy(entry, e.planned.name.data(), e.planned.name.size());
     store<uint64_t>(entry + 16, e.offset);
@@ -182,8 +192,8 @@ std::shared_ptr<const File> File::open(const std::string& path, std::string_view
   if (in.fd < 0) fail_io("cannot open", path);
   struct stat info{};
   if (::fstat(in.fd, &info) != 0) fail_io("cannot stat", path);
-  if (!S_ISREG(info.st_mode)) fail(Code::Corrupt, path + " is not a regular file");
-  auto corrupt = [&path](const std::string& why) { fail(Code::Corrupt, path + ": " + why); };
+  if (!S_ISREG(info.st_mode)) fail(ErrorCode::Corrupt, path + " is not a regular file");
+  auto corrupt = [&path](const std::string& why) { fail(ErrorCode::Corrupt, path + ": " + why); };
   const size_t size = static_cast<size_t>(info.st_size);
   if (size < kHeader) corrupt("the header needs 48 bytes, the file has " + std::to_string(size));
   void* map = ::mmap(nullptr, size, PROT_READ, MAP_SHARED, in.fd, 0);
@@ -229,7 +239,7 @@ void File::verify() const {
   for (const Entry& e : entries_) {
     const uint32_t found = crc32c({data_ + e.offset, e.size});
     if (found != e.crc)
-      fail(Code::Corrupt,
+      fail(ErrorCode::Corrupt,
            path_ + ": section '" + e.name + "': checksum expected " + hex(e.crc) + ", found " + hex(found));
   }
 }
@@ -237,7 +247,7 @@ void File::verify() const {
 const File::Entry& File::entry(std::string_view name) const {
   for (const Entry& e : entries_)
     if (e.name == name) return e;
-  fail(Code::Corrupt, path_ + ": section '" + std::string(name) + "' is missing");
+  fail(ErrorCode::Corrupt, path_ + ": section '" + std::string(name) + "' is missing");
 }
 
 std::span<const uint8_t> File::section(std::string_view name) const {

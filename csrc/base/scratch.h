@@ -41,10 +41,7 @@ class Scratch {
     std::vector<Buffer> buffers;
     Shelf() { buffers.reserve(kMost); }
   };
-  static Shelf& shelf() {
-    static Shelf* const instance = new Shelf;  // outlives every thread
-    return *instance;
-  }
+  static Shelf& shelf();  // outlives every thread
 
   Buffer buffer_;
 };

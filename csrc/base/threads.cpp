@@ -1,9 +1,11 @@
 #include "base/threads.h"
 
+#include <pthread.h>
 #include <sched.h>
 
 #include <algorithm>
 #include <atomic>
+#include <cmath>
 #include <condition_variable>
 #include <deque>
 #include <exception>
@@ -14,6 +16,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "base/quota.h"
 
 namespace bebr {
 namespace {
@@ -21,10 +24,12 @@ namespace {
 thread_local bool inside_piece = false;
 
 size_t hardware_threads() {
+  size_t threads = std::max(1u, std::thread::hardware_concurrency());
   cpu_set_t set;
   CPU_ZERO(&set);
-  if (sched_getaffinity(0, sizeof set, &set) == 0) return std::max(1, CPU_COUNT(&set));
-  return std::max(1u, std::thread::hardware_concurrency());
+  if (sched_getaffinity(0, sizeof set, &set) == 0) threads = static_cast<size_t>(std::max(1, CPU_COUNT(&set)));
+  const double quota = cpu_quota();
+  return quota > 0 ? std::clamp(static_cast<size_t>(std::ceil(quota)), size_t{1}, threads) : threads;
 }
 
 std::atomic<size_t>& wanted() {
@@ -58,9 +63,9 @@ struct Job {
   }
 };
 
-class Pool {
+class ThreadPool {
  public:
-  ~Pool() {
+  ~ThreadPool() {
     {
       std::lock_guard lock(mutex_);
       stop_ = true;
@@ -115,9 +120,21 @@ class Pool {
   bool stop_ = false;
 };
 
-Pool& pool() {
-  static Pool instance;
-  return instance;
+std::atomic<ThreadPool*> current_pool{nullptr};
+
+// In the child of a fork there are no threads but the caller, and locks stay as other threads left them: the pool of
+// the parent is neither used nor destroyed.
+void forget_pool() { current_pool = nullptr; }
+
+ThreadPool& pool() {
+  static const struct Exit {
+    Exit() { pthread_atfork(nullptr, nullptr, forget_pool); }
+    ~Exit() { delete current_pool.exchange(nullptr); }
+  } at_exit;
+  ThreadPool* found = current_pool;
+  if (found != nullptr) return *found;
+  auto made = std::make_unique<ThreadPool>();
+  return *(current_pool.compare_exchange_strong(found, made.get()) ? made.release() : found);
 }
 
 }  // namespace
@@ -125,7 +142,7 @@ Pool& pool() {
 size_t num_threads() { return wanted(); }
 
 void set_num_threads(size_t n) {
-  if (n < 1 || n > 1024) fail(Code::InvalidArgument, "num_threads is " + std::to_string(n) + ": want 1 to 1024");
+  if (n < 1 || n > 1024) fail(ErrorCode::InvalidArgument, "num_threads is " + std::to_string(n) + ": want 1 to 1024");
   wanted() = n;
 }
 

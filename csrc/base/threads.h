@@ -8,13 +8,13 @@
 namespace bebr {
 
 // Threads that parallel_for may use, the caller's included. Starts at the number of hardware threads this process may
-// run on.
+// run on, by its affinity and by the quota of its control group, rounded up.
 size_t num_threads();
 void set_num_threads(size_t n);  // throws Error(InvalidArgument) unless 1 <= n <= 1024
 
 // Calls fn(begin, end) over disjoint pieces that cover [0, n), each at least `grain` long but for the last. fn may
 // throw: the first exception is rethrown here after every piece has ended. A call from inside a piece runs in that
-// thread alone.
+// thread alone. After fork() the child starts threads of its own.
 void parallel_for(size_t n, size_t grain, const std::function<void(size_t begin, size_t end)>& fn);
 
 }  // namespace bebr

@@ -40,7 +40,7 @@ Descent::Descent(const CodeSpec& spec, const float* gram, uint32_t sweeps, uint3
   for (size_t j = 0; j < dims; ++j) {
     const float own = gram[j * dims + j];
     if (!(own > 0) || !std::isfinite(1 / own))
-      fail(Code::InvalidArgument,
+      fail(ErrorCode::InvalidArgument,
            "gram[" + std::to_string(j) + ", " + std::to_string(j) + "] is " + std::to_string(own) + ": want > 0");
     std::copy_n(gram + j * dims, dims, gram_.begin() + static_cast<ptrdiff_t>(j * stride));
     inverse_[j] = 1 / own;

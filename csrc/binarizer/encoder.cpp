@@ -27,7 +27,8 @@ float inverse_length(const float* x, size_t n) {
 }
 
 void expect(uint32_t got, uint32_t want, const std::string& what) {
-  if (got != want) fail(Code::InvalidArgument, what + " is " + std::to_string(got) + ": want " + std::to_string(want));
+  if (got != want)
+    fail(ErrorCode::InvalidArgument, what + " is " + std::to_string(got) + ": want " + std::to_string(want));
 }
 
 }  // namespace
@@ -38,7 +39,7 @@ Encoder::Encoder(Architecture architecture, const CodeSpec& spec, const std::vec
   const bool linear = architecture == Architecture::Linear;
   expect(static_cast<uint32_t>(networks.size()), linear ? 1 : 2 * spec.planes - 1, "the number of networks");
   if (linear) expect(static_cast<uint32_t>(networks[0].size()), 1, "the number of layers of a linear encoder");
-  if (gram != nullptr && !linear) fail(Code::InvalidArgument, "only a linear encoder takes a gram matrix");
+  if (gram != nullptr && !linear) fail(ErrorCode::InvalidArgument, "only a linear encoder takes a gram matrix");
   networks_.emplace_back(networks[0], "encoder");
   expect(networks_[0].out(), spec.dims(), "the output dimension of encoder");
   for (uint32_t t = 0; !linear && t + 1 < spec.planes; ++t) {
@@ -57,7 +58,7 @@ Encoder::Encoder(Architecture architecture, const CodeSpec& spec, const std::vec
 void Encoder::encode(const float* x, size_t n, bool bf16, bool refine, uint8_t* planes) const {
   if (bf16) {
     if (kernels().gemm_bf16 == nullptr)
-      fail(Code::InvalidArgument,
+      fail(ErrorCode::InvalidArgument,
            std::string("bf16 encoding needs instruction set amx; this process uses ") + isa_name(kernels().isa));
     std::call_once(bf16_packed_, [this] {
       for (Network& network : networks_) network.pack_bf16();

@@ -8,13 +8,13 @@
 
 namespace bebr {
 Network::Network(const std::vector<Layer>& layers, const char* name) {
-  if (layers.empty()) fail(Code::InvalidArgument, std::string(name) + " has no layers: want at least one");
+  if (layers.empty()) fail(ErrorCode::InvalidArgument, std::string(name) + " has no layers: want at least one");
   for (size_t i = 0; i < layers.size(); ++i) {
     const std::string at = std::string(name) + "." + std::to_string(i);
-    if (layers[i].in == 0 || layers[i].out == 0) fail(Code::InvalidArgument, at + ".weight is empty");
+    if (layers[i].in == 0 || layers[i].out == 0) fail(ErrorCode::InvalidArgument, at + ".weight is empty");
     if (i > 0 && layers[i].in != layers[i - 1].out)
-      fail(Code::InvalidArgument, at + ".weight takes " + std::to_string(layers[i].in) + " inputs: want " +
-                                      std::to_string(layers[i - 1].out) + ", the outputs of the layer before it");
+      fail(ErrorCode::InvalidArgument, at + ".weight takes " + std::to_string(layers[i].in) + " inputs: want " +
+                                           std::to_string(layers[i - 1].out) + ", the outputs of the layer before it");
     layers_.emplace_back(layers[i]);
   }
 }

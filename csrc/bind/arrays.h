@@ -23,6 +23,10 @@ namespace bebr {
 
 namespace py = pybind11;
 
+// For what waits for a lock or works on rows.
+using NoGil = py::call_guard<py::gil_scoped_release>;
+inline const NoGil kNoGil;
+
 template <typename T>
 using Array = py::array_t<T, py::array::c_style>;
 
@@ -40,7 +44,7 @@ inline void expect_shape(const py::array& a, const char* name, std::vector<py::s
   std::string text = "(";
   for (size_t i = 0; i < want.size(); ++i)
     text += (i > 0 ? ", " : "") + (want[i] < 0 ? std::string("n") : std::to_string(want[i]));
-  fail(Code::InvalidArgument, std::string(name) + " has shape " + shape_text(a) + ": want " + text + ")");
+  fail(ErrorCode::InvalidArgument, std::string(name) + " has shape " + shape_text(a) + ": want " + text + ")");
 }
 
 // A vector handed to Python without a copy.
@@ -58,7 +62,7 @@ inline Factor factor_of(const std::string& name) {
   if (name == "none") return Factor::None;
   if (name == "mul") return Factor::Mul;
   if (name == "sub") return Factor::Sub;
-  fail(Code::InvalidArgument, "factor is '" + name + "': want none, mul or sub");
+  fail(ErrorCode::InvalidArgument, "factor is '" + name + "': want none, mul or sub");
 }
 
 using PyFactorCode = std::pair<uint32_t, uint32_t>;  // low, step

@@ -34,7 +34,7 @@ std::unique_ptr<GraphIndex> make_graph(const std::vector<uint32_t>& widths, cons
   expect_shape(gram, "gram", {dims});
   expect_shape(mean, "mean", {dims});
   if (neighbors < 1 || neighbors > kMostNeighbors)
-    fail(Code::InvalidArgument,
+    fail(ErrorCode::InvalidArgument,
          "neighbors is " + std::to_string(neighbors) + ": want 1 to " + std::to_string(kMostNeighbors));
   return std::make_unique<GraphIndex>(
       format, GraphParams{neighbors, ef_construction, seed},
@@ -49,16 +49,16 @@ void bind_graph(py::module_& m) {
            py::arg("factor_bytes"), py::arg("code"), py::arg("stage_code"), py::arg("neighbors"),
            py::arg("ef_construction"), py::arg("seed"), py::arg("gram"), py::arg("mean"), py::arg("mean_norm"),
            py::arg("scale"), py::arg("offset"), py::arg("lift"))
-      .def("__len__", &GraphIndex::size)
+      .def("__len__", &GraphIndex::size, kNoGil)
       .def_property_readonly("mapped", &GraphIndex::mapped)
       .def_property_readonly("widths", [](const GraphIndex& i) { return widths_of(i.format().spec); })
       .def_property_readonly("factor_bytes", [](const GraphIndex& i) { return i.format().code.bytes; })
       .def_property_readonly("neighbors", [](const GraphIndex& i) { return i.params().neighbors; })
       .def_property_readonly("node_bytes", [](const GraphIndex& i) { return i.layout().stride; })
-      .def_property_readonly("max_id", &GraphIndex::max_id)
+      .def_property_readonly("max_id", py::cpp_function(&GraphIndex::max_id, kNoGil))
       .def("add", &add_rows<GraphIndex>, py::arg("planes"), py::arg("factors"), py::arg("ids"))
       .def("remove", &remove_rows<GraphIndex>, py::arg("ids"))
-      .def("contains", &GraphIndex::contains, py::arg("id"))
+      .def("contains", &GraphIndex::contains, py::arg("id"), kNoGil)
       .def("rows", &copy_rows<GraphIndex>, py::arg("ids") = py::none())
       .def("search", &search, py::arg("y"), py::arg("base"), py::arg("k"), py::arg("ef"), py::arg("allow"))
       .def("save", &save_index<GraphIndex>, py::arg("path"), py::arg("extra"), py::arg("raw") = py::none());

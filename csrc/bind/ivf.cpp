@@ -43,9 +43,11 @@ struct PyQueries {
   const Vectors& vectors;
 };
 
-std::vector<std::vector<Hit>> search_hits(const IvfIndex& index, const PyQueries& q, IvfParams params,
-                                          const std::optional<Array<int64_t>>& allow,
-                                          const std::optional<Array<float>>& floors) {
+// run: IvfIndex::search or IvfIndex::range.
+template <typename Run>
+std::vector<std::vector<Hit>> hits_of(const IvfIndex& index, const PyQueries& q, IvfParams params,
+                                      const std::optional<Array<int64_t>>& allow,
+                                      const std::optional<Array<float>>& floors, const Run& run) {
   const Queries queries = queries_of(index.format(), q.y, q.base, q.stage_y, q.stage_base);
   const py::ssize_t n = q.y.shape(0);
   expect_vectors(index, q.vectors, "vectors", n);
@@ -59,7 +61,7 @@ std::vector<std::vector<Hit>> search_hits(const IvfIndex& index, const PyQueries
   }
   std::vector<std::vector<Hit>> hits;
   py::gil_scoped_release release;
-  index.search(queries, q.vectors.data(), params, hits);
+  (index.*run)(queries, q.vectors.data(), params, hits);
   return hits;
 }
 
@@ -67,8 +69,8 @@ py::tuple search(const IvfIndex& index, const Array<float>& y, const Array<float
                  const std::optional<Array<float>>& stage_y, const std::optional<Array<float>>& stage_base,
                  const Vectors& vectors, size_t k, size_t enough, size_t probes, float margin,
                  const std::optional<Array<int64_t>>& allow, const std::optional<Array<float>>& floors) {
-  const auto hits = search_hits(index, {y, base, stage_y, stage_base, vectors},
-                                IvfParams{k, enough, probes, margin, nullptr, false, {}}, allow, floors);
+  const auto hits = hits_of(index, {y, base, stage_y, stage_base, vectors},
+                            IvfParams{k, enough, probes, margin, nullptr, false, {}}, allow, floors, &IvfIndex::search);
   py::array_t<float> scores({y.shape(0), static_cast<py::ssize_t>(k)});
   py::array_t<int64_t> ids({y.shape(0), static_cast<py::ssize_t>(k)});
   for (size_t q = 0; q < hits.size(); ++q) {
@@ -86,10 +88,8 @@ py::tuple range(const IvfIndex& index, const Array<float>& y, const Array<float>
                 const std::optional<Array<float>>& stage_y, const std::optional<Array<float>>& stage_base,
                 const Vectors& vectors, size_t probes, float margin, const std::optional<Array<int64_t>>& allow,
                 const Array<float>& floors) {
-  const auto hits = search_hits(index, {y, base, stage_y, stage_base, vectors},
-                                IvfParams{std::numeric_limits<uint32_t>::max(), 1, probes, margin, nullptr, false, {}},
-                                allow, floors);
-  return ragged(hits);
+  return ragged(hits_of(index, {y, base, stage_y, stage_base, vectors},
+                        IvfParams{1, 1, probes, margin, nullptr, false, {}}, allow, floors, &IvfIndex::range));
 }
 
 }  // namespace
@@ -111,7 +111,7 @@ void bind_ivf(py::module_& m) {
                        bool by_product) {
              expect_shape(centroids, "centroids", {-1, -1});
              if (centroids.shape(0) < 1 || centroids.shape(1) < 1)
-               fail(Code::InvalidArgument, "centroids has shape " + shape_text(centroids) + ": want at least one");
+               fail(ErrorCode::InvalidArgument, "centroids has shape " + shape_text(centroids) + ": want at least one");
              Centroids made(static_cast<uint32_t>(centroids.shape(1)), static_cast<size_t>(centroids.shape(0)),
                             centroids.data(), by_product);
              return std::make_unique<IvfIndex>(format_of(widths, factor, stage_factor, factor_bytes, code, stage_code),
@@ -119,12 +119,12 @@ void bind_ivf(py::module_& m) {
            }),
            py::arg("widths"), py::arg("factor"), py::arg("stage_factor"), py::arg("factor_bytes"), py::arg("code"),
            py::arg("stage_code"), py::arg("centroids"), py::arg("by_product"))
-      .def("__len__", &IvfIndex::size)
+      .def("__len__", &IvfIndex::size, kNoGil)
       .def_property_readonly("mapped", &IvfIndex::mapped)
       .def_property_readonly("widths", [](const IvfIndex& i) { return widths_of(i.format().spec); })
       .def_property_readonly("factor_bytes", [](const IvfIndex& i) { return i.format().code.bytes; })
-      .def_property_readonly("max_id", &IvfIndex::max_id)
-      .def_property_readonly("list_sizes", &IvfIndex::list_sizes)
+      .def_property_readonly("max_id", py::cpp_function(&IvfIndex::max_id, kNoGil))
+      .def_property_readonly("list_sizes", py::cpp_function(&IvfIndex::list_sizes, kNoGil))
       .def_property_readonly("centroids",
                              [](const IvfIndex& i) {
                                const auto values = i.centroids().values();
@@ -137,7 +137,7 @@ void bind_ivf(py::module_& m) {
           py::arg("x"))
       .def("add", &add, py::arg("planes"), py::arg("factors"), py::arg("ids"), py::arg("lists"))
       .def("remove", &remove_rows<IvfIndex>, py::arg("ids"))
-      .def("contains", &IvfIndex::contains, py::arg("id"))
+      .def("contains", &IvfIndex::contains, py::arg("id"), kNoGil)
       .def("rows", &copy_rows<IvfIndex>, py::arg("ids") = py::none())
       .def("search", &search, py::arg("y"), py::arg("base"), py::arg("stage_y"), py::arg("stage_base"),
            py::arg("vectors"), py::arg("k"), py::arg("enough"), py::arg("probes"), py::arg("margin"), py::arg("allow"),

@@ -126,7 +126,7 @@ py::tuple open_index(const std::string& path, bool map, bool verify) {
     else if (file->kind() == "graph")
       graph = GraphIndex::open(file, map);
     else
-      fail(Code::Corrupt, path + ": holds a '" + file->kind() + "': want an index, 'flat', 'ivf' or 'graph'");
+      fail(ErrorCode::Corrupt, path + ": holds a '" + file->kind() + "': want an index, 'flat', 'ivf' or 'graph'");
     raw = flat  ? open_raw(file, map, verify, *flat)
           : ivf ? open_raw(file, map, verify, *ivf)
                 : open_raw(file, map, verify, *graph);
@@ -148,14 +148,14 @@ void bind_index(py::module_& m) {
           }),
           py::arg("widths"), py::arg("factor"), py::arg("stage_factor"), py::arg("factor_bytes"), py::arg("code"),
           py::arg("stage_code"))
-      .def("__len__", &FlatIndex::size)
+      .def("__len__", &FlatIndex::size, kNoGil)
       .def_property_readonly("mapped", &FlatIndex::mapped)
       .def_property_readonly("widths", [](const FlatIndex& i) { return widths_of(i.format().spec); })
       .def_property_readonly("factor_bytes", [](const FlatIndex& i) { return i.format().code.bytes; })
-      .def_property_readonly("max_id", &FlatIndex::max_id)
+      .def_property_readonly("max_id", py::cpp_function(&FlatIndex::max_id, kNoGil))
       .def("add", &add_rows<FlatIndex>, py::arg("planes"), py::arg("factors"), py::arg("ids"))
       .def("remove", &remove_rows<FlatIndex>, py::arg("ids"))
-      .def("contains", &FlatIndex::contains, py::arg("id"))
+      .def("contains", &FlatIndex::contains, py::arg("id"), kNoGil)
       .def("rows", &copy_rows<FlatIndex>, py::arg("ids") = py::none())
       .def("search", &search, py::arg("y"), py::arg("base"), py::arg("stage_y"), py::arg("stage_base"), py::arg("k"),
            py::arg("survivors"), py::arg("allow"), py::arg("floors") = py::none(), py::arg("expand") = false)
@@ -186,7 +186,7 @@ std::unique_ptr<Encoder> make_encoder(const std::string& architecture, const std
                                       const std::vector<std::vector<PyLayer>>& networks, bool normalize,
                                       const std::optional<Array<float>>& gram, uint32_t sweeps, uint32_t tries) {
   if (architecture != "linear" && architecture != "recurrent")
-    fail(Code::InvalidArgument, "architecture is '" + architecture + "': want linear or recurrent");
+    fail(ErrorCode::InvalidArgument, "architecture is '" + architecture + "': want linear or recurrent");
   const CodeSpec spec = spec_of(widths);
   std::vector<std::vector<Layer>> views;
   for (const std::vector<PyLayer>& layers : networks)
@@ -223,7 +223,7 @@ std::unique_ptr<Decoder> make_decoder(const Array<float>& weight, const Array<fl
   const CodeSpec spec = spec_of(widths);
   expect_shape(weight, "decoder weight", {static_cast<py::ssize_t>(spec.dims()), -1});
   expect_shape(bias, "decoder bias", {weight.shape(1)});
-  if (bias.size() == 0) fail(Code::InvalidArgument, "decoder weight has no columns");
+  if (bias.size() == 0) fail(ErrorCode::InvalidArgument, "decoder weight has no columns");
   py::gil_scoped_release release;
   return std::make_unique<Decoder>(spec, weight.data(), bias.data(), static_cast<uint32_t>(bias.size()));
 }
@@ -293,23 +293,23 @@ void translate(std::exception_ptr p) {
   } catch (const Error& e) {
     const char* name = nullptr;
     switch (e.code()) {
-      case Code::Corrupt:
+      case ErrorCode::Corrupt:
         name = "CorruptFile";
         break;
-      case Code::LimitExceeded:
+      case ErrorCode::LimitExceeded:
         name = "LimitExceeded";
         break;
-      case Code::NotFound:
+      case ErrorCode::NotFound:
         PyErr_SetString(PyExc_FileNotFoundError, e.what());
         return;
-      case Code::Io:
+      case ErrorCode::Io:
         PyErr_SetString(PyExc_OSError, e.what());
         return;
-      case Code::UnknownId:
+      case ErrorCode::UnknownId:
         PyErr_SetString(PyExc_KeyError, e.what());
         return;
-      case Code::InvalidArgument:
-      case Code::ReadOnly:
+      case ErrorCode::InvalidArgument:
+      case ErrorCode::ReadOnly:
         PyErr_SetString(PyExc_ValueError, e.what());
         return;
     }
@@ -336,7 +336,7 @@ void bind_machine(py::module_& m) {
             py::gil_scoped_release release;
             return bench_kernel(here, kernel, dims, planes, rows, queries, repeats);
           }
-        fail(Code::InvalidArgument, "instruction set '" + isa + "' cannot run here");
+        fail(ErrorCode::InvalidArgument, "instruction set '" + isa + "' cannot run here");
       },
       py::arg("isa"), py::arg("kernel"), py::arg("dims"), py::arg("planes"), py::arg("rows"), py::arg("queries"),
       py::arg("repeats"));

@@ -6,7 +6,7 @@ namespace bebr {
 RawType raw_type_of(const std::string& name) {
   if (name == "float16") return RawType::Float16;
   if (name == "int8") return RawType::Int8;
-  fail(Code::InvalidArgument, "raw vectors of type '" + name + "': want float16 or int8");
+  fail(ErrorCode::InvalidArgument, "raw vectors of type '" + name + "': want float16 or int8");
 }
 
 namespace {
@@ -58,7 +58,7 @@ void bind_raw(py::module_& m) {
              return std::make_unique<RawVectors>(RawFormat{dim, raw_type_of(type)});
            }),
            py::arg("dim"), py::arg("type"))
-      .def("__len__", &RawVectors::size)
+      .def("__len__", &RawVectors::size, kNoGil)
       .def_property_readonly("mapped", &RawVectors::mapped)
       .def_property_readonly("dim", [](const RawVectors& raw) { return raw.format().dim; })
       .def_property_readonly(

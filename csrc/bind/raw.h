@@ -33,12 +33,12 @@ std::unique_ptr<RawVectors> open_raw(const std::shared_ptr<const File>& file, bo
   if (!RawVectors::in(*file)) return nullptr;
   auto raw = RawVectors::open(file, map);
   if (raw->size() != index.size())
-    fail(Code::Corrupt, file->path() + ": section 'raw' names " + std::to_string(raw->size()) + " vectors beside " +
-                            std::to_string(index.size()) + " codes");
+    fail(ErrorCode::Corrupt, file->path() + ": section 'raw' names " + std::to_string(raw->size()) +
+                                 " vectors beside " + std::to_string(index.size()) + " codes");
   if (verify || !map)
     for (const int64_t id : raw->ids())
       if (!index.contains(id))
-        fail(Code::Corrupt,
+        fail(ErrorCode::Corrupt,
              file->path() + ": section 'raw_ids' holds id " + std::to_string(id) + ", which has no code");
   return raw;
 }

@@ -42,10 +42,10 @@ int32_t most(const CodeSpec& spec) { return product(spec, 15, 15); }
 size_t paper_code_bytes(const CodeSpec& spec) {
   const bool depth = spec.planes == 2 || spec.planes == 4;
   if (!depth || spec.widths[spec.planes - 1] != spec.widths[0])
-    fail(Code::InvalidArgument, "the paper's table kernel got " + std::to_string(spec.planes) + " planes of widths " +
-                                    std::to_string(spec.widths[0]) + " to " +
-                                    std::to_string(spec.widths[spec.planes - 1]) +
-                                    ": want 2 or 4 planes of equal width");
+    fail(ErrorCode::InvalidArgument, "the paper's table kernel got " + std::to_string(spec.planes) +
+                                         " planes of widths " + std::to_string(spec.widths[0]) + " to " +
+                                         std::to_string(spec.widths[spec.planes - 1]) +
+                                         ": want 2 or 4 planes of equal width");
   return spec.row_bytes();
 }
 

@@ -23,15 +23,15 @@ void FormatSections::add_to(std::vector<Section>& sections) const {
 void expect_size(const File& file, const char* name, uint64_t want) {
   const uint64_t found = file.section(name).size();
   if (found != want)
-    fail(Code::Corrupt, file.path() + ": section '" + name + "' has " + std::to_string(found) + " bytes: want " +
-                            std::to_string(want));
+    fail(ErrorCode::Corrupt, file.path() + ": section '" + name + "' has " + std::to_string(found) + " bytes: want " +
+                                 std::to_string(want));
 }
 
 RowFormat read_format(const File& file, uint64_t& rows) {
   const auto s = read_struct<FormatSections::Spec>(file, "spec");
   if (s.planes < 1 || s.planes > kMaxPlanes || s.factor > 2 || s.stage_factor > 1 || s.rows > UINT32_MAX - kBlockRows)
-    fail(Code::Corrupt, file.path() + ": section 'spec' names " + std::to_string(s.planes) + " planes, factor " +
-                            std::to_string(s.factor) + ", " + std::to_string(s.rows) + " rows");
+    fail(ErrorCode::Corrupt, file.path() + ": section 'spec' names " + std::to_string(s.planes) + " planes, factor " +
+                                 std::to_string(s.factor) + ", " + std::to_string(s.rows) + " rows");
   rows = s.rows;
   try {
     const uint32_t width = s.factor_bytes == 0 ? 2 : s.factor_bytes;
@@ -39,8 +39,8 @@ RowFormat read_format(const File& file, uint64_t& rows) {
     return {CodeSpec::make({s.widths, s.planes}), static_cast<Factor>(s.factor), s.stage_factor == 1,
             FactorCode::make(width, code.low, code.step), FactorCode::make(width, code.stage_low, code.stage_step)};
   } catch (const Error& e) {
-    if (e.code() == Code::Corrupt) throw;
-    fail(Code::Corrupt, file.path() + ": section 'spec': " + e.what());
+    if (e.code() == ErrorCode::Corrupt) throw;
+    fail(ErrorCode::Corrupt, file.path() + ": section 'spec': " + e.what());
   }
 }
 

@@ -31,7 +31,7 @@ void copy_row(const RowFormat& format, const RowView& view, size_t at, Rows& out
 
 void RowStore::append(const RowFormat& format, size_t n, const uint8_t* planes, const uint8_t* factors,
                       const int64_t* ids) {
-  const size_t first = view_.rows, width = format.code.bytes, row_bytes = format.spec.row_bytes();
+  const size_t first = rows_, width = format.code.bytes, row_bytes = format.spec.row_bytes();
   const size_t factor_bytes = format.factor_bytes();
   resize(format, first + n);
   for (size_t i = 0; i < n; ++i) put_row(format.spec, planes + i * row_bytes, first + i, blocks_.data(), rest_.data());
@@ -44,7 +44,7 @@ void RowStore::append(const RowFormat& format, size_t n, const uint8_t* planes, 
 
 // A filter copies thousands of rows out while its queries wait.
 void RowStore::append(const RowFormat& format, const RowView& from, std::span<const uint32_t> rows) {
-  const size_t first = view_.rows, width = format.code.bytes;
+  const size_t first = rows_, width = format.code.bytes;
   resize(format, first + rows.size());
   copy_rows(from.scan(format.spec), rows.data(), rows.size(), first, blocks_.data(), rest_.data());
   const auto copy = [&](Buffer& to, const uint8_t* stored) {
@@ -64,10 +64,10 @@ void RowStore::append(const RowFormat& format, const RowView& from, std::span<co
 }
 
 void RowStore::remove(const RowFormat& format, size_t at) {
-  const size_t last = view_.rows - 1, width = format.code.bytes;
+  const size_t last = rows_ - 1, width = format.code.bytes;
   if (at != last) {
     std::vector<uint8_t> row(format.spec.row_bytes());
-    get_row(view_.scan(format.spec), last, row.data());
+    get_row(view().scan(format.spec), last, row.data());
     put_row(format.spec, row.data(), at, blocks_.data(), rest_.data());
     for (Buffer* stored : {&factors_, &stage_factors_})
       if (stored->size() > 0) std::memcpy(stored->data() + at * width, stored->data() + last * width, width);
@@ -76,12 +76,22 @@ void RowStore::remove(const RowFormat& format, size_t at) {
   resize(format, last);
 }
 
+// fn(buffer, bytes) for what `rows` rows take.
+template <typename Fn>
+void RowStore::each_buffer(const RowFormat& format, size_t rows, const Fn& fn) {
+  fn(blocks_, block_count(rows) * block_bytes(format.spec));
+  fn(rest_, rows * format.spec.rest_bytes());
+  fn(factors_, format.factor == Factor::None ? 0 : rows * format.code.bytes);
+  fn(stage_factors_, format.stage_factor ? rows * format.code.bytes : 0);
+  fn(ids_, rows * sizeof(int64_t));
+}
+
 void RowStore::reserve(const RowFormat& format, size_t rows) {
-  blocks_.reserve(block_count(rows) * block_bytes(format.spec));
-  rest_.reserve(rows * format.spec.rest_bytes());
-  if (format.factor != Factor::None) factors_.reserve(rows * format.code.bytes);
-  if (format.stage_factor) stage_factors_.reserve(rows * format.code.bytes);
-  ids_.reserve(rows * sizeof(int64_t));
+  each_buffer(format, rows, [](Buffer& buffer, size_t bytes) { buffer.reserve(bytes); });
+}
+
+void RowStore::grow(const RowFormat& format, size_t rows) {
+  each_buffer(format, rows, [](Buffer& buffer, size_t bytes) { buffer.grow(bytes); });
 }
 
 void RowStore::assign(const RowFormat& format, const RowView& from) {
@@ -96,18 +106,11 @@ void RowStore::assign(const RowFormat& format, const RowView& from) {
   copy(ids_, reinterpret_cast<const uint8_t*>(from.ids));
 }
 
+// Room first, in all buffers, and only then sizes: where memory is short, nothing has changed.
 void RowStore::resize(const RowFormat& format, size_t rows) {
-  blocks_.resize(block_count(rows) * block_bytes(format.spec));
-  rest_.resize(rows * format.spec.rest_bytes());
-  if (format.factor != Factor::None) factors_.resize(rows * format.code.bytes);
-  if (format.stage_factor) stage_factors_.resize(rows * format.code.bytes);
-  ids_.resize(rows * sizeof(int64_t));
-  view_ = {blocks_.data(),
-           rest_.data(),
-           format.factor == Factor::None ? nullptr : factors_.data(),
-           format.stage_factor ? stage_factors_.data() : nullptr,
-           ids_.as<int64_t>(),
-           rows};
+  grow(format, rows);
+  each_buffer(format, rows, [](Buffer& buffer, size_t bytes) { buffer.resize(bytes); });
+  rows_ = rows;
 }
 
 void check_factors(const RowFormat& format, size_t n, const uint8_t* factors) {
@@ -116,8 +119,8 @@ void check_factors(const RowFormat& format, size_t n, const uint8_t* factors) {
     const FactorCode& code = i % per_row == 0 && format.factor != Factor::None ? format.code : format.stage_code;
     const float f = code.value(factors + i * code.bytes);
     if (!std::isfinite(f) || (format.factor == Factor::Mul && f < 0))
-      fail(Code::InvalidArgument, "factors[" + std::to_string(i / per_row) + "] is " + std::to_string(f) +
-                                      ": want a finite number, not negative for 'mul'");
+      fail(ErrorCode::InvalidArgument, "factors[" + std::to_string(i / per_row) + "] is " + std::to_string(f) +
+                                           ": want a finite number, not negative for 'mul'");
   }
 }
 

@@ -46,11 +46,15 @@ struct Rows {
 // Appends row `at` of a view.
 void copy_row(const RowFormat& format, const RowView& view, size_t at, Rows& out);
 
-// Rows in memory. The format is that of the index, handed to every call: an index may have a million of these.
+// Rows in memory. The format is that of the index, handed to every call: an index may have a million of these. A call
+// that throws changes nothing.
 class RowStore {
  public:
-  const RowView& view() const noexcept { return view_; }
-  size_t size() const noexcept { return view_.rows; }
+  // Good until the next change, successful or not: a buffer that grows moves.
+  RowView view() const noexcept {
+    return {blocks_.data(), rest_.data(), factors_.data(), stage_factors_.data(), ids_.as<int64_t>(), rows_};
+  }
+  size_t size() const noexcept { return rows_; }
 
   // planes: n rows of the row format; factors: n * factor_bytes; ids: n.
   void append(const RowFormat& format, size_t n, const uint8_t* planes, const uint8_t* factors, const int64_t* ids);
@@ -59,14 +63,18 @@ class RowStore {
   // The last row fills the hole, so that the space really comes back.
   void remove(const RowFormat& format, size_t at);
   void reserve(const RowFormat& format, size_t rows);
+  // The same, at least twice the room there was: a call of append that fits cannot fail.
+  void grow(const RowFormat& format, size_t rows);
   // Replaces all rows by copies.
   void assign(const RowFormat& format, const RowView& from);
 
  private:
   void resize(const RowFormat& format, size_t rows);
+  template <typename Fn>
+  void each_buffer(const RowFormat& format, size_t rows, const Fn& fn);
 
-  Buffer blocks_, rest_, factors_, stage_factors_, ids_;
-  RowView view_;
+  Buffer blocks_, rest_, factors_, stage_factors_, ids_;  // without bytes where the format has none
+  size_t rows_ = 0;
 };
 
 // Throws Error(InvalidArgument) for a factor that is not finite, or negative where it multiplies: the bound of an exact

@@ -44,7 +44,7 @@ std::vector<double> bench_kernel(Isa isa, const std::string& kernel, uint32_t di
   const std::vector<uint32_t> widths(planes, dims);
   const CodeSpec spec = CodeSpec::make(widths);
   if (rows == 0 || queries == 0 || repeats == 0)
-    fail(Code::InvalidArgument, "rows, queries and repeats must be 1 or more");
+    fail(ErrorCode::InvalidArgument, "rows, queries and repeats must be 1 or more");
   const bool scan = kernel == "scan_table" || kernel == "scan_batch";
   const size_t row_bytes = scan ? spec.groups() : spec.row_bytes();
   const size_t blocks = block_count(rows);
@@ -71,7 +71,7 @@ std::vector<double> bench_kernel(Isa isa, const std::string& kernel, uint32_t di
   };
   std::function<void()> pass;
   if (scan) {
-    if (kernel == "scan_table" && queries > 8) fail(Code::InvalidArgument, "scan_table takes 1 to 8 queries");
+    if (kernel == "scan_table" && queries > 8) fail(ErrorCode::InvalidArgument, "scan_table takes 1 to 8 queries");
     const auto scanner = kernel == "scan_table" ? k.scan_table : k.scan_batch;
     pass = [&, scanner] {
       for (size_t b = 0; b < blocks; b += kChunkBlocks)
@@ -103,7 +103,7 @@ std::vector<double> bench_kernel(Isa isa, const std::string& kernel, uint32_t di
   } else if (kernel == "read") {
     pass = [&] { sink = sink + read_all(codes.data(), rows * row_bytes); };
   } else {
-    fail(Code::InvalidArgument, "no kernel '" + kernel + "' to time");
+    fail(ErrorCode::InvalidArgument, "no kernel '" + kernel + "' to time");
   }
 
   pass();  // touches every page, wakes the wide units

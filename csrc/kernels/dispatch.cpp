@@ -45,8 +45,8 @@ Kernels bind(Isa isa) {
 const Kernels& kernels(Isa isa) {
   static const std::array<Kernels, 4> tables = {bind(Isa::Scalar), bind(Isa::Avx2), bind(Isa::Avx512), bind(Isa::Amx)};
   if (isa > detected_isa())
-    fail(Code::InvalidArgument, std::string("instruction set ") + isa_name(isa) +
-                                    " cannot run here: this machine has " + isa_name(detected_isa()));
+    fail(ErrorCode::InvalidArgument, std::string("instruction set ") + isa_name(isa) +
+                                         " cannot run here: this machine has " + isa_name(detected_isa()));
   return tables[static_cast<size_t>(isa)];
 }
 

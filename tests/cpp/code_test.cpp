@@ -42,7 +42,7 @@ BEBR_TEST(spec_names_the_plane_at_fault) {
     try {
       CodeSpec::make(bad.widths);
     } catch (const Error& error) {
-      message = error.code() == Code::InvalidArgument ? error.what() : "wrong code";
+      message = error.code() == ErrorCode::InvalidArgument ? error.what() : "wrong code";
     }
     CHECK(message.find(bad.named) != std::string::npos, "want " << bad.named << " in '" << message << "'");
   }

@@ -9,6 +9,7 @@
 #include <iterator>
 #include <numeric>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "base/error.h"
@@ -82,6 +83,25 @@ BEBR_TEST(pieces_in_any_order_of_sections_make_the_same_file) {
   CHECK(contents(folder.file("pieces")) == contents(folder.file("whole")), "bytes differ");
   File::open(folder.file("pieces"), "test", true);
   CHECK(folder.count() == 2, folder.count() << " files");
+}
+
+// Each writes a file of one letter; whichever is renamed last is whole.
+BEBR_TEST(threads_that_save_one_path_do_not_mix_their_bytes) {
+  const Folder folder;
+  const std::string path = folder.file("x.bebr");
+  std::vector<std::thread> threads;
+  for (const char letter : {'a', 'b', 'c', 'd'}) {
+    threads.emplace_back([letter, path] {
+      const std::vector<uint8_t> bytes(100000, static_cast<uint8_t>(letter));
+      for (int round = 0; round < 10; ++round) {
+        const Section sections[] = {{"one", bytes}};
+        write_file(path, "test", sections);
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  File::open(path, "test", true);  // throws where a checksum is wrong
+  CHECK(folder.count() == 1, "temporary files are left");
 }
 
 BEBR_TEST(what_was_not_planned_is_refused_and_leaves_nothing) {

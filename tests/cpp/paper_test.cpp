@@ -95,7 +95,7 @@ BEBR_TEST(paper_packing_refuses_other_planes) {
     try {
       paper_code_bytes(CodeSpec::make(widths));
     } catch (const Error& error) {
-      refused = error.code() == Code::InvalidArgument;
+      refused = error.code() == ErrorCode::InvalidArgument;
     }
     CHECK(refused, widths.size() << " planes");
   }

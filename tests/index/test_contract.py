@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Callable
 from typing import Any
 
@@ -121,6 +123,20 @@ def test_what_is_saved_is_opened(index, kind, x, tmp_path, mmap):
     for got, want in zip(again.search(x[:20], 10, **kind[1]), index.search(x[:20], 10, **kind[1]), strict=True):
         np.testing.assert_array_equal(got, want)
     assert again.remove([10]) == 1 and 10 not in again.search(x[3:4], 10).ids
+
+
+def test_a_forked_process_searches_and_ends(index, x):
+    """The child has no threads of its parent's, and does not wait for them."""
+    want = index.search(x, 5).ids
+    child = os.fork()
+    if child == 0:
+        signal.alarm(60)
+        try:
+            same = (index.search(x, 5).ids == want).all()
+            os._exit(0 if same else 1)
+        finally:
+            os._exit(2)
+    assert os.waitpid(child, 0)[1] == 0
 
 
 class Machine(RuleBasedStateMachine):

@@ -161,6 +161,23 @@ def test_range_search_finds_all_within_the_radius(trained, queries):
     assert walked.offsets[-1] == len(walked.ids) == pytest.approx(len(found.ids), rel=0.03)
 
 
+@pytest.mark.parametrize("probes", [1, 4, LISTS])
+@pytest.mark.parametrize("share", [1.0, 0.3, 0.01])
+def test_range_search_of_allowed_rows_looks_at_as_many_lists(trained, queries, probes, share):
+    """A filter takes results away; it adds none from lists that were not to be looked at."""
+    bz, x = trained
+    index = built(bz, x)
+    radius = float(np.median(index.search(queries, 25).scores[:, -1]))
+    allowed = np.random.default_rng(1).permutation(len(x))[: int(share * len(x))]
+    every = index.search_range(queries, radius, probes=probes, margin="exact")
+    found = index.search_range(queries, radius, probes=probes, margin="exact", allow=allowed)
+    wanted = np.isin(every.ids, allowed)
+    np.testing.assert_array_equal(found.ids, every.ids[wanted])
+    np.testing.assert_array_equal(found.scores, every.scores[wanted])
+    counts = np.add.reduceat(np.append(wanted, 0), every.offsets[:-1]) * (np.diff(every.offsets) > 0)
+    np.testing.assert_array_equal(np.diff(found.offsets), counts)
+
+
 @pytest.mark.parametrize("mmap", [False, True])
 def test_save_and_open(trained, queries, tmp_path, mmap):
     bz, x = trained

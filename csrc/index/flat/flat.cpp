@@ -4,11 +4,10 @@
 #include <cmath>
 #include <cstring>
 #include <mutex>
-#include <string>
-#include <unordered_set>
 #include <utility>
 
 #include "base/error.h"
+#include "index/new_ids.h"
 
 namespace bebr {
 
@@ -33,22 +32,18 @@ void FlatIndex::need_map() const {
 }
 
 void FlatIndex::add(size_t n, const uint8_t* planes, const uint8_t* factors, const int64_t* ids) {
-  if (file_) fail(Code::ReadOnly, "this index is mapped from " + file_->path() + ": open it with mmap=False to add");
+  if (file_)
+    fail(ErrorCode::ReadOnly, "this index is mapped from " + file_->path() + ": open it with mmap=False to add");
   std::unique_lock lock(mutex_);
   if (store_.size() + n > UINT32_MAX - kBlockRows)
-    fail(Code::LimitExceeded, "a flat index holds at most 2^32 - 16 vectors");
+    fail(ErrorCode::LimitExceeded, "a flat index holds at most 2^32 - 16 vectors");
   need_map();
-  std::unordered_set<int64_t> seen;
-  seen.reserve(n);
-  for (size_t i = 0; i < n; ++i) {
-    if (ids[i] < 0)
-      fail(Code::InvalidArgument, "ids[" + std::to_string(i) + "] is " + std::to_string(ids[i]) + ": want ids >= 0");
-    if (row_of_.contains(ids[i]) || !seen.insert(ids[i]).second)
-      fail(Code::InvalidArgument, "id " + std::to_string(ids[i]) + " is already present: remove it first");
-  }
+  check_new_ids({ids, n}, row_of_);
   check_factors(format_, n, factors);
-  for (size_t i = 0; i < n; ++i) row_of_.set(ids[i], static_cast<uint32_t>(store_.size() + i));
+  const size_t first = store_.size();
+  row_of_.reserve(row_of_.size() + n);  // so that nothing can fail once the rows are there
   store_.append(format_, n, planes, factors, ids);
+  for (size_t i = 0; i < n; ++i) row_of_.set(ids[i], static_cast<uint32_t>(first + i));
 }
 
 size_t FlatIndex::remove(std::span<const int64_t> remove_ids) {
@@ -59,16 +54,16 @@ size_t FlatIndex::remove(std::span<const int64_t> remove_ids) {
     const uint32_t* found = row_of_.find(id);
     if (found == nullptr) continue;
     const size_t at = *found;
-    row_of_.erase(id);
-    ++removed;
     if (file_) {
       if (alive_.empty()) alive_.assign(block_count(mapped_.rows), 0xffff);
       alive_[at / 16] = static_cast<uint16_t>(alive_[at / 16] & ~(1u << at % 16));
       ++dead_;
-      continue;
+    } else {
+      store_.remove(format_, at);
     }
-    store_.remove(format_, at);
-    if (at < store_.size()) row_of_.set(store_.view().ids[at], static_cast<uint32_t>(at));
+    row_of_.erase(id);
+    ++removed;
+    if (!file_ && at < store_.size()) row_of_.set(store_.view().ids[at], static_cast<uint32_t>(at));
   }
   return removed;
 }
@@ -105,7 +100,7 @@ Rows FlatIndex::rows(std::span<const int64_t> ids) const {
   Rows out;
   for (const int64_t id : ids) {
     const uint32_t* found = row_of_.find(id);
-    if (found == nullptr) fail(Code::UnknownId, "id " + std::to_string(id) + " is not in this index");
+    if (found == nullptr) fail(ErrorCode::UnknownId, "id " + std::to_string(id) + " is not in this index");
     copy_row(format_, view(), *found, out);
   }
   return out;

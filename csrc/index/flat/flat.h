@@ -72,7 +72,7 @@ class FlatIndex {
 
  private:
   class Scan;  // flat/search.cpp
-  const RowView& view() const noexcept { return file_ ? mapped_ : store_.view(); }
+  RowView view() const noexcept { return file_ ? mapped_ : store_.view(); }
   void need_map() const;
   bool alive(size_t row) const noexcept;
   std::vector<uint32_t> rows_of(std::span<const int64_t> ids) const;  // those that are here, ascending, once each

@@ -361,7 +361,7 @@ std::unique_ptr<FlatIndex> FlatIndex::set_apart(std::span<const uint32_t> rows, 
 }
 
 void FlatIndex::search(const Queries& queries, const SearchParams& params, float* scores, int64_t* ids) const {
-  if (params.k < 1) fail(Code::InvalidArgument, "k is 0: want k >= 1");
+  if (params.k < 1) fail(ErrorCode::InvalidArgument, "k is 0: want k >= 1");
   if (queries.count == 0) return;
   std::shared_lock lock(mutex_);
   if (view().rows == dead_) {

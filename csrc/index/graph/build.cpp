@@ -148,6 +148,7 @@ void GraphIndex::repair() {
     });
   }
   std::unique_lock lock(mutex_);
+  free_.reserve(free_.size() + removed_.size());
   for (const uint32_t slot : removed_) {
     std::memset(record(slot), 0, layout_.stride);
     std::memcpy(record(slot), &kNoFactor, sizeof kNoFactor);

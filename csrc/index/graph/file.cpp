@@ -31,7 +31,7 @@ std::vector<float> read_floats(const File& file, const char* name, uint32_t coun
   std::memcpy(values.data(), file.section(name).data(), count * sizeof(float));
   for (const float value : values)
     if (!std::isfinite(value))
-      fail(Code::Corrupt, file.path() + ": section '" + name + "' holds " + std::to_string(value));
+      fail(ErrorCode::Corrupt, file.path() + ": section '" + name + "' holds " + std::to_string(value));
   return values;
 }
 
@@ -48,16 +48,16 @@ std::unique_ptr<GraphIndex> GraphIndex::open(std::shared_ptr<const File> file, b
   if (s.planes < 1 || s.planes > kMaxPlanes || s.factor > 2 || s.stage_factor > 1 || s.rows > INT32_MAX ||
       s.neighbors < 1 || s.neighbors > kMostNeighbors || s.ef_construction < 1 || s.lift > 1 ||
       !std::isfinite(s.mean_norm) || !std::isfinite(s.scale) || s.scale == 0 || !std::isfinite(s.offset))
-    fail(Code::Corrupt, file->path() + ": section 'gspec' names " + std::to_string(s.planes) + " planes, factor " +
-                            std::to_string(s.factor) + ", " + std::to_string(s.neighbors) + " neighbors, " +
-                            std::to_string(s.rows) + " rows");
+    fail(ErrorCode::Corrupt, file->path() + ": section 'gspec' names " + std::to_string(s.planes) + " planes, factor " +
+                                 std::to_string(s.factor) + ", " + std::to_string(s.neighbors) + " neighbors, " +
+                                 std::to_string(s.rows) + " rows");
   RowFormat format;
   try {
     format = {CodeSpec::make({s.widths, s.planes}), static_cast<Factor>(s.factor), s.stage_factor == 1,
               FactorCode::make(s.factor_bytes, s.low, s.step),
               FactorCode::make(s.factor_bytes, s.stage_low, s.stage_step)};
   } catch (const Error& e) {
-    fail(Code::Corrupt, file->path() + ": section 'gspec': " + e.what());
+    fail(ErrorCode::Corrupt, file->path() + ": section 'gspec': " + e.what());
   }
   const uint32_t dims = format.spec.dims();
   CodeSpace space{

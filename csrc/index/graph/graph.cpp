@@ -1,18 +1,17 @@
 #include "index/graph/graph.h"
 
 #include <algorithm>
-#include <cmath>
+#include <new>
 #include <numeric>
 #include <random>
-#include <unordered_set>
 
 #include "base/error.h"
+#include "index/new_ids.h"
 
 namespace bebr {
 namespace {
 
 void set_bit(std::vector<uint64_t>& bits, size_t at, bool value) {
-  if (bits.size() <= at / 64) bits.resize(at / 64 + 1);
   const uint64_t bit = uint64_t{1} << at % 64;
   bits[at / 64] = value ? bits[at / 64] | bit : bits[at / 64] & ~bit;
 }
@@ -45,37 +44,37 @@ void GraphIndex::need_map() const {
   map_built_ = true;
 }
 
-void GraphIndex::check_new(size_t n, const uint8_t* factors, const int64_t* new_ids) const {
-  std::unordered_set<int64_t> seen;
-  seen.reserve(n);
-  for (size_t i = 0; i < n; ++i) {
-    const int64_t id = new_ids[i];
-    if (id < 0)
-      fail(Code::InvalidArgument, "ids[" + std::to_string(i) + "] is " + std::to_string(id) + ": want ids >= 0");
-    if (slot_of_.contains(id) || !seen.insert(id).second)
-      fail(Code::InvalidArgument, "id " + std::to_string(id) + " is already present: remove it first");
-  }
-  const uint32_t per_row = format_.factors(), width = format_.code.bytes;
-  for (size_t i = 0; i < n * per_row; ++i) {
-    const FactorCode& code = i % per_row == 0 && format_.factor != Factor::None ? format_.code : format_.stage_code;
-    const float f = code.value(factors + i * width);
-    if (!std::isfinite(f) || (format_.factor == Factor::Mul && f < 0))
-      fail(Code::InvalidArgument, "factors[" + std::to_string(i / per_row) + "] is " + std::to_string(f) +
-                                      ": want a finite number, not negative for 'mul'");
-  }
+// Of hidden_ and gone_, for so many slots.
+void GraphIndex::make_bits(size_t slots) {
+  for (std::vector<uint64_t>* bits : {&hidden_, &gone_})
+    if (bits->size() <= slots / 64) bits->resize(slots / 64 + 1);
 }
 
-// Slots of removed rows first, then new ones at the end.
+// Slots of removed rows first, then new ones at the end. Takes all memory that a batch of n rows needs, and what is
+// needed to give it up again: put and give_up cannot fail.
 std::vector<uint32_t> GraphIndex::take_slots(size_t n) {
-  const size_t reused = std::min(n, free_.size());
+  const size_t reused = std::min(n, free_.size()), grown = rows_ + n - reused;
   std::vector<uint32_t> slots(free_.end() - static_cast<ptrdiff_t>(reused), free_.end());
-  const size_t grown = rows_ + n - reused;
+  for (size_t slot = rows_; slot < grown; ++slot) slots.push_back(static_cast<uint32_t>(slot));
+  slot_of_.reserve(slot_of_.size() + n);
+  nodes_.grow(grown * layout_.stride);
+  ids_.grow(grown * sizeof(int64_t));
+  removed_.reserve(removed_.size() + n);
+  make_bits(grown);
   nodes_.resize(grown * layout_.stride);
   ids_.resize(grown * sizeof(int64_t));
   free_.resize(free_.size() - reused);
-  for (size_t slot = rows_; slot < grown; ++slot) slots.push_back(static_cast<uint32_t>(slot));
   rows_ = grown;
   return slots;
+}
+
+// Rows that could not be linked leave like removed ones: a walk may pass through them until they are repaired away.
+void GraphIndex::give_up(std::span<const uint32_t> slots) noexcept {
+  for (const uint32_t slot : slots) {
+    slot_of_.erase(ids_.as<int64_t>()[slot]);
+    set_bit(gone_, slot, true);
+    removed_.push_back(slot);
+  }
 }
 
 void GraphIndex::put(uint32_t slot, const uint8_t* planes, const uint8_t* factors, int64_t id) {
@@ -91,10 +90,12 @@ void GraphIndex::put(uint32_t slot, const uint8_t* planes, const uint8_t* factor
 }
 
 void GraphIndex::add(size_t n, const uint8_t* planes, const uint8_t* factors, const int64_t* new_ids) {
-  if (file_) fail(Code::ReadOnly, "this index is mapped from " + file_->path() + ": open it with mmap=False to add");
+  if (file_)
+    fail(ErrorCode::ReadOnly, "this index is mapped from " + file_->path() + ": open it with mmap=False to add");
   std::lock_guard writer(writer_);
   need_map();
-  check_new(n, factors, new_ids);
+  check_new_ids({new_ids, n}, slot_of_);
+  check_factors(format_, n, factors);
   // In a random order, whatever the order of the data: early nodes get the long links, and any slots are a sample.
   std::vector<uint32_t> order(n);
   std::iota(order.begin(), order.end(), 0u);
@@ -104,13 +105,19 @@ void GraphIndex::add(size_t n, const uint8_t* planes, const uint8_t* factors, co
   std::vector<uint32_t> slots;
   {
     std::unique_lock lock(mutex_);
-    if (rows_ + n > INT32_MAX) fail(Code::LimitExceeded, "a graph index holds at most 2^31 - 1 vectors");
+    if (rows_ + n > INT32_MAX) fail(ErrorCode::LimitExceeded, "a graph index holds at most 2^31 - 1 vectors");
     slots = take_slots(n);
     for (size_t i = 0; i < n; ++i)
       put(slots[i], planes + size_t{order[i]} * format_.spec.row_bytes(),
           factors + size_t{order[i]} * format_.factor_bytes(), new_ids[order[i]]);
   }
-  link_all(slots);
+  try {
+    link_all(slots);
+  } catch (...) {
+    std::unique_lock lock(mutex_);
+    give_up(slots);
+    throw;
+  }
   std::unique_lock lock(mutex_);
   for (const uint32_t slot : slots) set_bit(hidden_, slot, false);
   live_ += n;
@@ -122,6 +129,8 @@ size_t GraphIndex::remove(std::span<const int64_t> gone) {
   size_t count = 0;
   {
     std::unique_lock lock(mutex_);
+    removed_.reserve(removed_.size() + std::min(gone.size(), slot_of_.size()));
+    make_bits(rows_);
     for (const int64_t id : gone) {
       const uint32_t* found = slot_of_.find(id);
       if (found == nullptr) continue;
@@ -131,11 +140,16 @@ size_t GraphIndex::remove(std::span<const int64_t> gone) {
       removed_.push_back(slot);
       slot_of_.erase(id);
       ++count;
+      --live_;
     }
-    live_ -= count;
   }
   // A repair looks at every node, so it waits for one removed in sixteen.
-  if (!file_ && removed_.size() > live_ / 16) repair();
+  if (file_ || removed_.size() <= live_ / 16) return count;
+  try {
+    repair();
+  } catch (const std::bad_alloc&) {
+    // The rows are gone all the same; the next call tries again.
+  }
   return count;
 }
 
@@ -187,7 +201,8 @@ Rows GraphIndex::rows(std::span<const int64_t> wanted) const {
   slots.reserve(wanted.size());
   for (const int64_t id : wanted) {
     const uint32_t* found = slot_of_.find(id);
-    if (found == nullptr || !live(*found)) fail(Code::UnknownId, "id " + std::to_string(id) + " is not in this index");
+    if (found == nullptr || !live(*found))
+      fail(ErrorCode::UnknownId, "id " + std::to_string(id) + " is not in this index");
     slots.push_back(*found);
   }
   return copies(slots);

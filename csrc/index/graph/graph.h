@@ -79,8 +79,9 @@ class GraphIndex {
   Rows copies(std::span<const uint32_t> slots) const;
   // These slots alone, for a batch of queries that may find no others.
   std::unique_ptr<FlatIndex> set_apart(std::span<const uint32_t> slots) const;
-  void check_new(size_t n, const uint8_t* factors, const int64_t* ids) const;
+  void make_bits(size_t slots);
   std::vector<uint32_t> take_slots(size_t n);
+  void give_up(std::span<const uint32_t> slots) noexcept;
   void put(uint32_t slot, const uint8_t* planes, const uint8_t* factors, int64_t id);
   void link_all(std::span<const uint32_t> slots);
   void repair();

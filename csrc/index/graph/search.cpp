@@ -45,7 +45,7 @@ std::unique_ptr<FlatIndex> GraphIndex::set_apart(std::span<const uint32_t> slots
 }
 
 void GraphIndex::search(const Queries& queries, const Search& params, float* scores, int64_t* out_ids) const {
-  if (params.k < 1) fail(Code::InvalidArgument, "k is 0: want k >= 1");
+  if (params.k < 1) fail(ErrorCode::InvalidArgument, "k is 0: want k >= 1");
   std::shared_lock lock(mutex_);
   const size_t dims = format_.spec.dims();
 

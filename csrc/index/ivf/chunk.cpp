@@ -28,16 +28,16 @@ ChunkHead head_of(const ChunkRows& in) {
 
 void write_chunk(const std::string& path, const RowFormat& format, const ChunkRows& in) {
   if (in.rows == 0 || in.rows > UINT32_MAX)
-    fail(Code::InvalidArgument, "a chunk of " + std::to_string(in.rows) + " rows: want 1 to 2^32 - 1");
+    fail(ErrorCode::InvalidArgument, "a chunk of " + std::to_string(in.rows) + " rows: want 1 to 2^32 - 1");
   check_factors(format, in.rows, in.factors);
   std::vector<uint32_t> counts(in.list_count), next(in.list_count);
   for (size_t i = 0; i < in.rows; ++i) {
     if (in.lists[i] >= in.list_count)
-      fail(Code::InvalidArgument, "lists[" + std::to_string(i) + "] is " + std::to_string(in.lists[i]) +
-                                      ": want below " + std::to_string(in.list_count));
+      fail(ErrorCode::InvalidArgument, "lists[" + std::to_string(i) + "] is " + std::to_string(in.lists[i]) +
+                                           ": want below " + std::to_string(in.list_count));
     if (in.ids != nullptr && in.ids[i] < 0)
-      fail(Code::InvalidArgument, "the id of row " + std::to_string(in.first_row + i) + " is " +
-                                      std::to_string(in.ids[i]) + ": want ids >= 0");
+      fail(ErrorCode::InvalidArgument, "the id of row " + std::to_string(in.first_row + i) + " is " +
+                                           std::to_string(in.ids[i]) + ": want ids >= 0");
     ++counts[in.lists[i]];
   }
   for (uint32_t l = 1; l < in.list_count; ++l) next[l] = next[l - 1] + counts[l - 1];
@@ -88,8 +88,8 @@ Chunk Chunk::open(const std::string& path, const RowFormat& format, uint32_t lis
   const RowFormat found = read_format(file, rows);
   chunk.head_ = read_struct<ChunkHead>(file, "chunk");
   if (!(found == format) || chunk.head_.lists != lists || chunk.head_.rows != rows || rows == 0)
-    fail(Code::Corrupt, path + ": holds rows of another build (" + std::to_string(chunk.head_.lists) + " lists, " +
-                            std::to_string(rows) + " rows)");
+    fail(ErrorCode::Corrupt, path + ": holds rows of another build (" + std::to_string(chunk.head_.lists) + " lists, " +
+                                 std::to_string(rows) + " rows)");
   expect_size(file, "counts", uint64_t{lists} * sizeof(uint32_t));
   expect_size(file, "order", rows * sizeof(uint32_t));
   expect_size(file, "planes", rows * format.spec.row_bytes());
@@ -107,7 +107,7 @@ Chunk Chunk::open(const std::string& path, const RowFormat& format, uint32_t lis
   uint64_t counted = 0;
   for (const uint32_t c : chunk.counts_) counted += c;
   if (counted != rows)
-    fail(Code::Corrupt,
+    fail(ErrorCode::Corrupt,
          path + ": section 'counts' adds up to " + std::to_string(counted) + ": want " + std::to_string(rows));
   return chunk;
 }
@@ -118,14 +118,16 @@ void Chunk::release() const {
 
 void Chunk::expect(const char* section, uint32_t crc) const {
   if (file_->checksum(section) != crc)
-    fail(Code::Corrupt, file_->path() + ": section '" + section + "' is not as it was written: delete the file and " +
-                            "build again, which makes this chunk anew");
+    fail(ErrorCode::Corrupt, file_->path() + ": section '" + section +
+                                 "' is not as it was written: delete the file and " +
+                                 "build again, which makes this chunk anew");
 }
 
 void Chunk::verify_places() const {
   for (const char* section : {"chunk", "counts", "order", "ids"}) expect(section, crc32c(file_->section(section)));
   for (const uint32_t position : order_)
-    if (position >= head_.rows) fail(Code::Corrupt, file_->path() + ": section 'order' names a row that is not there");
+    if (position >= head_.rows)
+      fail(ErrorCode::Corrupt, file_->path() + ": section 'order' names a row that is not there");
 }
 
 }  // namespace bebr

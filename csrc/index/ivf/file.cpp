@@ -30,7 +30,7 @@ RowView slice(const RowFormat& format, const RowView& all, uint64_t first, uint6
 }  // namespace
 
 std::unique_ptr<IvfIndex> IvfIndex::open(std::shared_ptr<const File> file, bool map) {
-  const auto corrupt = [&](const std::string& what) { fail(Code::Corrupt, file->path() + ": " + what); };
+  const auto corrupt = [&](const std::string& what) { fail(ErrorCode::Corrupt, file->path() + ": " + what); };
   uint64_t slots = 0;
   const RowFormat format = read_format(*file, slots);
   const RowView all = read_rows(*file, format, slots);

@@ -2,10 +2,10 @@
 
 #include <algorithm>
 #include <string>
-#include <unordered_set>
 #include <utility>
 
 #include "base/error.h"
+#include "index/new_ids.h"
 
 namespace bebr {
 
@@ -59,24 +59,24 @@ bool IvfIndex::find(int64_t id, Place& place) const {
 }
 
 void IvfIndex::add(size_t n, const uint8_t* planes, const uint8_t* factors, const int64_t* ids, const uint32_t* lists) {
-  if (file_) fail(Code::ReadOnly, "this index is mapped from " + file_->path() + ": open it with mmap=False to add");
+  if (file_)
+    fail(ErrorCode::ReadOnly, "this index is mapped from " + file_->path() + ": open it with mmap=False to add");
   std::unique_lock lock(mutex_);
   need_map();
-  std::unordered_set<int64_t> seen;
-  seen.reserve(n);
-  std::vector<size_t> more(lists_.size());
+  check_new_ids({ids, n}, place_of_);
+  std::vector<uint32_t> more(lists_.size());
   for (size_t i = 0; i < n; ++i) {
-    if (ids[i] < 0)
-      fail(Code::InvalidArgument, "ids[" + std::to_string(i) + "] is " + std::to_string(ids[i]) + ": want ids >= 0");
-    if (place_of_.contains(ids[i]) || !seen.insert(ids[i]).second)
-      fail(Code::InvalidArgument, "id " + std::to_string(ids[i]) + " is already present: remove it first");
     if (lists[i] >= lists_.size())
-      fail(Code::InvalidArgument, "lists[" + std::to_string(i) + "] is " + std::to_string(lists[i]) + ": want below " +
-                                      std::to_string(lists_.size()));
-    if (lists_[lists[i]].view.rows + ++more[lists[i]] > UINT32_MAX - kBlockRows)
-      fail(Code::LimitExceeded, "a list holds at most 2^32 - 16 vectors");
+      fail(ErrorCode::InvalidArgument, "lists[" + std::to_string(i) + "] is " + std::to_string(lists[i]) +
+                                           ": want below " + std::to_string(lists_.size()));
+    if (lists_[lists[i]].view.rows + size_t{++more[lists[i]]} > UINT32_MAX - kBlockRows)
+      fail(ErrorCode::LimitExceeded, "a list holds at most 2^32 - 16 vectors");
   }
   check_factors(format_, n, factors);
+  place_of_.reserve(place_of_.size() + n);
+  for (size_t l = 0; l < lists_.size(); ++l)
+    if (more[l] > 0) make_room(l, more[l]);
+  // From here on nothing can fail.
   for (size_t i = 0; i < n; ++i) {
     RowStore& store = stores_[lists[i]];
     place_of_.set(ids[i], Place{lists[i], static_cast<uint32_t>(store.size())});
@@ -86,6 +86,18 @@ void IvfIndex::add(size_t n, const uint8_t* planes, const uint8_t* factors, cons
   rows_ += n;
 }
 
+// For so many more rows of a list. The buffers of its store move one by one, so its view follows even where one of them
+// cannot grow.
+void IvfIndex::make_room(size_t list, size_t more) {
+  try {
+    stores_[list].grow(format_, stores_[list].size() + more);
+  } catch (...) {
+    lists_[list].view = stores_[list].view();
+    throw;
+  }
+  lists_[list].view = stores_[list].view();
+}
+
 size_t IvfIndex::remove(std::span<const int64_t> ids) {
   std::unique_lock lock(mutex_);
   need_map();
@@ -93,19 +105,20 @@ size_t IvfIndex::remove(std::span<const int64_t> ids) {
   for (const int64_t id : ids) {
     Place at;
     if (!find(id, at)) continue;
-    ++removed;
     List& list = lists_[at.list];
     if (file_) {
       if (list.alive.empty()) list.alive.assign(block_count(list.view.rows), 0xffff);
       list.alive[at.row / 16] = static_cast<uint16_t>(list.alive[at.row / 16] & ~(1u << at.row % 16));
       ++list.dead;
       ++dead_;
+      ++removed;
       continue;
     }
-    place_of_.erase(id);
     RowStore& store = stores_[at.list];
     store.remove(format_, at.row);
     list.view = store.view();
+    place_of_.erase(id);
+    ++removed;
     if (at.row < store.size()) place_of_.set(store.view().ids[at.row], at);
     --rows_;
   }
@@ -146,7 +159,7 @@ Rows IvfIndex::rows(std::span<const int64_t> ids) const {
   Rows out;
   for (const int64_t id : ids) {
     Place at;
-    if (!find(id, at)) fail(Code::UnknownId, "id " + std::to_string(id) + " is not in this index");
+    if (!find(id, at)) fail(ErrorCode::UnknownId, "id " + std::to_string(id) + " is not in this index");
     copy_row(format_, lists_[at.list].view, at.row, out);
   }
   return out;

@@ -57,6 +57,11 @@ class IvfIndex {
   void search(const Queries& queries, const float* vectors, const IvfParams& params,
               std::vector<std::vector<Hit>>& hits) const;
 
+  // Every row that scores above the floor of its query, in as many lists as params.probes says; k and enough are passed
+  // over. With `allow`: of these rows, the allowed ones.
+  void range(const Queries& queries, const float* vectors, const IvfParams& params,
+             std::vector<std::vector<Hit>>& hits) const;
+
   // Whether a search of so many queries, without a filter, scores whole codes, and so has no use for stage_y.
   bool by_whole_codes(size_t queries, size_t probes, size_t k) const;
 
@@ -75,6 +80,7 @@ class IvfIndex {
     bool has(size_t row) const noexcept { return alive.empty() || (alive[row / 16] >> (row % 16) & 1) != 0; }
   };
   void need_map() const;
+  void make_room(size_t list, size_t more);
   bool find(int64_t id, Place& place) const;                         // after need_map
   std::vector<Place> places_of(std::span<const int64_t> ids) const;  // those that are here, in order, once each
   bool expands(size_t queries, size_t probes) const;               // by whole codes, so many queries looked at together

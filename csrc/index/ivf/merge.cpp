@@ -33,8 +33,8 @@ class Merge {
       slots_ = round_up(slots_ + e.rows, kBlockRows);
     }
     if (slots_ > UINT32_MAX - kBlockRows)
-      fail(Code::LimitExceeded, std::to_string(rows_) + " rows in " + std::to_string(lists) +
-                                    " lists: an index has at most 2^32 - 32 slots");
+      fail(ErrorCode::LimitExceeded, std::to_string(rows_) + " rows in " + std::to_string(lists) +
+                                         " lists: an index has at most 2^32 - 32 slots");
   }
 
   void write(const std::string& path) {
@@ -140,7 +140,7 @@ class Merge {
       for (size_t at = 0; at < chunk.head().rows; ++at) {
         const int64_t id = chunk.id(at);
         if (id < lowest || id > highest)
-          fail(Code::Corrupt, "a chunk of the build says that its ids end before " + std::to_string(id));
+          fail(ErrorCode::Corrupt, "a chunk of the build says that its ids end before " + std::to_string(id));
         ++sizes[bucket(id)];
       }
       chunk.release();
@@ -152,9 +152,9 @@ class Merge {
       uint64_t held = 0;
       while (to < kBuckets && held + sizes[to] <= most) held += sizes[to++];
       if (to == from)
-        fail(Code::LimitExceeded, "memory is " + std::to_string(job_.memory) + " bytes: want " +
-                                      std::to_string(2 * sizeof(Place) * sizes[from]) +
-                                      " to put these ids in order, so many of them lie close together");
+        fail(ErrorCode::LimitExceeded, "memory is " + std::to_string(job_.memory) + " bytes: want " +
+                                           std::to_string(2 * sizeof(Place) * sizes[from]) +
+                                           " to put these ids in order, so many of them lie close together");
       if (held == 0) continue;
       places.clear();
       places.reserve(held);
@@ -172,7 +172,7 @@ class Merge {
       std::sort(places.begin(), places.end(), [](const Place& a, const Place& b) { return a.id < b.id; });
       for (size_t i = 1; i < places.size(); ++i)
         if (places[i].id == places[i - 1].id)
-          fail(Code::InvalidArgument, "id " + std::to_string(places[i].id) + " comes twice: want each once");
+          fail(ErrorCode::InvalidArgument, "id " + std::to_string(places[i].id) + " comes twice: want each once");
       constexpr size_t kPiece = 1 << 16;
       for (size_t i = 0; i < places.size(); i += kPiece) {
         by_id.clear();

@@ -201,9 +201,9 @@ void IvfIndex::Scan::run(std::vector<std::vector<Hit>>& hits) const {
 
 void IvfIndex::search(const Queries& queries, const float* vectors, const IvfParams& params,
                       std::vector<std::vector<Hit>>& hits) const {
-  if (params.k < 1) fail(Code::InvalidArgument, "k is 0: want k >= 1");
+  if (params.k < 1) fail(ErrorCode::InvalidArgument, "k is 0: want k >= 1");
   if (params.enough < 1 || params.enough > params.k)
-    fail(Code::InvalidArgument, "enough is " + std::to_string(params.enough) + ": want 1 to k");
+    fail(ErrorCode::InvalidArgument, "enough is " + std::to_string(params.enough) + ": want 1 to k");
   hits.assign(queries.count, {});
   if (queries.count == 0) return;
   std::shared_lock lock(mutex_);
@@ -227,6 +227,18 @@ void IvfIndex::search(const Queries& queries, const float* vectors, const IvfPar
   }
   const bool direct = few <= std::max(static_cast<double>(params.k), scanned / kCompleteCost);
   Scan(*this, queries, vectors, wider, std::move(allowed), direct).run(hits);
+}
+
+// A row within the radius lies in the same list whatever else is allowed, so a filter widens nothing here.
+void IvfIndex::range(const Queries& queries, const float* vectors, const IvfParams& params,
+                     std::vector<std::vector<Hit>>& hits) const {
+  hits.assign(queries.count, {});
+  std::shared_lock lock(mutex_);
+  if (queries.count == 0 || rows_ == dead_) return;
+  IvfParams all = params;
+  all.k = std::numeric_limits<uint32_t>::max();
+  all.enough = 1;
+  Scan(*this, queries, vectors, all, params.filtered ? places_of(params.allow) : std::vector<Place>{}, false).run(hits);
 }
 
 }  // namespace bebr

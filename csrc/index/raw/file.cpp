@@ -22,7 +22,7 @@ bool RawVectors::in(const File& file) {
 }
 
 std::unique_ptr<RawVectors> RawVectors::open(std::shared_ptr<const File> file, bool map) {
-  const auto corrupt = [&](const std::string& what) { fail(Code::Corrupt, file->path() + ": " + what); };
+  const auto corrupt = [&](const std::string& what) { fail(ErrorCode::Corrupt, file->path() + ": " + what); };
   const auto head = read_struct<RawHead>(*file, "raw");
   if (head.dim < 1 || head.dim > 1u << 16 || head.type > 1 || head.rows > UINT32_MAX)
     corrupt("section 'raw' names " + std::to_string(head.rows) + " vectors of " + std::to_string(head.dim) +

@@ -9,6 +9,7 @@
 #include "base/error.h"
 #include "base/half.h"
 #include "base/threads.h"
+#include "index/new_ids.h"
 
 namespace bebr {
 namespace {
@@ -69,14 +70,14 @@ void store_raw(const RawFormat& format, size_t n, const float* x, uint8_t* rows)
   });
   const auto bad = std::find(stored.begin(), stored.end(), uint8_t{0});
   if (bad != stored.end())
-    fail(Code::InvalidArgument,
+    fail(ErrorCode::InvalidArgument,
          "vector " + std::to_string(bad - stored.begin()) + " has a value that " +
              (half ? "float16 cannot hold: want values within 65504, or rescore='int8'" : "is not finite"));
 }
 
 RawVectors::RawVectors(RawFormat format) : format_(format) {
   if (format.dim < 1 || format.dim > kMostDim)
-    fail(Code::InvalidArgument, "raw vectors of " + std::to_string(format.dim) + " dimensions: want 1 to 65536");
+    fail(ErrorCode::InvalidArgument, "raw vectors of " + std::to_string(format.dim) + " dimensions: want 1 to 65536");
 }
 
 size_t RawVectors::size() const {
@@ -124,26 +125,26 @@ void RawVectors::set_views() noexcept {
 }
 
 void RawVectors::add(size_t n, const float* x, const int64_t* ids) {
-  if (file_) fail(Code::ReadOnly, "this index is mapped from " + file_->path() + ": open it with mmap=False to add");
+  if (file_)
+    fail(ErrorCode::ReadOnly, "this index is mapped from " + file_->path() + ": open it with mmap=False to add");
   std::unique_lock lock(mutex_);
-  if (size_ + n > UINT32_MAX) fail(Code::LimitExceeded, "an index holds at most 2^32 - 1 raw vectors");
-  std::unordered_set<int64_t> seen;
-  seen.reserve(n);
-  for (size_t i = 0; i < n; ++i) {
-    if (ids[i] < 0)
-      fail(Code::InvalidArgument, "ids[" + std::to_string(i) + "] is " + std::to_string(ids[i]) + ": want ids >= 0");
-    if (row_of_.contains(ids[i]) || !seen.insert(ids[i]).second)
-      fail(Code::InvalidArgument, "id " + std::to_string(ids[i]) + " is already present: remove it first");
-  }
+  if (size_ + n > UINT32_MAX) fail(ErrorCode::LimitExceeded, "an index holds at most 2^32 - 1 raw vectors");
+  check_new_ids({ids, n}, row_of_);
   const size_t stride = format_.stride(), first = size_;
+  row_of_.reserve(first + n);
+  // A buffer that grows moves; the views follow even where what comes next fails.
+  row_buffer_.grow((first + n) * stride);
+  set_views();
+  id_buffer_.grow((first + n) * sizeof(int64_t));
+  set_views();
   row_buffer_.resize((first + n) * stride);
   try {
     store_raw(format_, n, x, row_buffer_.data() + first * stride);
   } catch (...) {
     row_buffer_.resize(first * stride);
-    set_views();
     throw;
   }
+  // From here on nothing can fail.
   id_buffer_.resize((first + n) * sizeof(int64_t));
   if (n > 0) std::memcpy(id_buffer_.as<int64_t>() + first, ids, n * sizeof(int64_t));
   for (size_t i = 0; i < n; ++i) row_of_.set(ids[i], static_cast<uint32_t>(first + i));
@@ -156,11 +157,9 @@ size_t RawVectors::remove(std::span<const int64_t> ids) {
   for (const int64_t id : ids) {
     uint32_t at = 0;
     if (!find(id, at)) continue;
+    if (file_) removed_.insert(at);
     ++count;
-    if (file_) {
-      removed_.insert(at);
-      continue;
-    }
+    if (file_) continue;
     // The last row fills the hole.
     const auto last = static_cast<uint32_t>(size_ - 1);
     row_of_.erase(id);
@@ -181,7 +180,7 @@ std::vector<float> RawVectors::values(std::span<const int64_t> ids) const {
   std::vector<float> x(ids.size() * format_.dim);
   for (size_t i = 0; i < ids.size(); ++i) {
     uint32_t at = 0;
-    if (!find(ids[i], at)) fail(Code::UnknownId, "id " + std::to_string(ids[i]) + " is not in this index");
+    if (!find(ids[i], at)) fail(ErrorCode::UnknownId, "id " + std::to_string(ids[i]) + " is not in this index");
     get_row(format_, row(at), x.data() + i * format_.dim);
   }
   return x;

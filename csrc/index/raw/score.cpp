@@ -142,7 +142,7 @@ class RawVectors::Piece {
 
 void RawVectors::rescore(const float* queries, size_t count, const int64_t* candidates, const RescoreParams& params,
                          float* scores, int64_t* ids) const {
-  if (params.k < 1) fail(Code::InvalidArgument, "k is 0: want k >= 1");
+  if (params.k < 1) fail(ErrorCode::InvalidArgument, "k is 0: want k >= 1");
   std::shared_lock lock(mutex_);
   parallel_for(count, 1, [&](size_t begin, size_t end) {
     Piece piece(*this, params);

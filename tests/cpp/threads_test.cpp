@@ -1,0 +1,66 @@
+// The thread pool: after a fork, and the number of threads under the quota of a control group.
+#include "base/threads.h"
+
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <filesystem>
+#include <fstream>
+#include <string>
+
+#include "base/quota.h"
+#include "check.h"
+
+namespace bebr::test {
+namespace {
+
+size_t sum_of(size_t n) {
+  std::atomic<size_t> sum{0};
+  parallel_for(n, 1, [&](size_t begin, size_t end) {
+    for (size_t i = begin; i < end; ++i) sum += i;
+  });
+  return sum;
+}
+
+#if !defined(__SANITIZE_THREAD__)  // which refuses threads in the child of a process with threads
+BEBR_TEST(a_forked_child_has_threads_of_its_own) {
+  const size_t before = num_threads();
+  set_num_threads(4);
+  CHECK(sum_of(1000) == 499500, "the parent");
+  const pid_t child = ::fork();
+  if (child == 0) {
+    ::alarm(30);
+    ::_exit(sum_of(1000) == 499500 ? 0 : 1);
+  }
+  int status = 0;
+  CHECK(::waitpid(child, &status, 0) == child && WIFEXITED(status) && WEXITSTATUS(status) == 0, "status " << status);
+  CHECK(sum_of(1000) == 499500, "the parent, again");
+  set_num_threads(before);
+}
+#endif
+
+BEBR_TEST(the_quota_of_a_control_group_is_found) {
+  namespace fs = std::filesystem;
+  const fs::path root = fs::temp_directory_path() / ("bebr-quota-" + std::to_string(::getpid()));
+  const auto write = [&](const std::string& path, const std::string& text) {
+    fs::create_directories((root / path).parent_path());
+    std::ofstream(root / path) << text;
+  };
+  CHECK(cpu_quota(root.string()) == 0, "no files");
+  write("proc/self/cgroup", "0::/a/b\n");
+  CHECK(cpu_quota(root.string()) == 0, "no limit");
+  write("sys/fs/cgroup/a/b/cpu.max", "max 100000\n");
+  write("sys/fs/cgroup/a/cpu.max", "150000 100000\n");
+  CHECK(cpu_quota(root.string()) == 1.5, "v2, the group above");
+  write("proc/self/cgroup", "3:cpuset:/\n2:cpu,cpuacct:/host/path\n0::/\n");
+  write("sys/fs/cgroup/cpu,cpuacct/cpu.cfs_quota_us", "-1\n");
+  write("sys/fs/cgroup/cpu,cpuacct/cpu.cfs_period_us", "100000\n");
+  CHECK(cpu_quota(root.string()) == 0, "v1, no limit");
+  write("sys/fs/cgroup/cpu,cpuacct/cpu.cfs_quota_us", "200000\n");
+  CHECK(cpu_quota(root.string()) == 2, "v1, a container");
+  fs::remove_all(root);
+}
+
+}  // namespace
+}  // namespace bebr::test
