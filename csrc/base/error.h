@@ -1,5 +1,5 @@
 // The one exception of the engine. The binding maps each code to a Python exception, the server to a gRPC status
-// (DESIGN.md section 9). Kernels never throw: they are noexcept and check with assert.
+// (docs/architecture.md, "Errors"). Kernels never throw: they are noexcept and check with assert.
 #pragma once
 
 #include <stdexcept>

@@ -32,7 +32,7 @@ bool resident(std::span<const uint8_t> bytes) {
   const Pages pages = pages_of(bytes);
   for (size_t at = 0; at < pages.size; at += states.size() * page_size()) {
     const size_t size = std::min(pages.size - at, states.size() * page_size());
-    // An answer that does not come (no such call, no such memory) is no reason to read anything.
+    // Without an answer (no such call, no such memory) nothing is read ahead.
     if (::mincore(static_cast<uint8_t*>(pages.start) + at, size, states.data()) != 0) return true;
     const auto end = states.begin() + static_cast<std::ptrdiff_t>((size + page_size() - 1) / page_size());
     if (std::any_of(states.begin(), end, [](unsigned char state) { return (state & 1) == 0; })) return false;
@@ -40,7 +40,7 @@ bool resident(std::span<const uint8_t> bytes) {
   return true;
 }
 
-// Advice that is refused changes nothing but the time that a read takes.
+// Refused advice changes only the time of a read.
 void will_need(std::span<const uint8_t> bytes) {
   const Pages pages = pages_of(bytes);
   if (pages.size > 0) ::madvise(pages.start, pages.size, MADV_WILLNEED);

@@ -1,5 +1,5 @@
-// Memory that a search uses and the next one uses again. Freed and asked for anew each time, the pages of a batch
-// (megabytes) go back to the system and are cleared on return: 13 % of a batch of 256 queries.
+// Memory that searches reuse. Freed and allocated for each search, the pages of a batch (megabytes) go back to the
+// system and are cleared on return, which takes 13 % of a batch of 256 queries.
 #pragma once
 
 #include <cstddef>

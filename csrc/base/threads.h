@@ -1,5 +1,4 @@
-// A small thread pool of our own: no OpenMP, because two OpenMP runtimes in one process (torch, faiss) crash
-// (PEERS.md).
+// A small thread pool. OpenMP is not used: two OpenMP runtimes in one process (torch, faiss) crash.
 #pragma once
 
 #include <cstddef>
