@@ -159,7 +159,7 @@ def _build(
         lists=options.lists or lists_for(rows),
         bytes_per_vector=options.bytes,
         memory=options.memory,
-        refine=options.refine,
+        optimize=options.optimize,
         rescore=options.keep,
         seed=mixture.seed,
         progress=clock,
@@ -171,7 +171,7 @@ def _build(
         "lists": index.lists,
         "widths": list(index.binarizer.widths),
         "bytes_per_vector": index.binarizer.bytes_per_vector,
-        "refine": options.refine,
+        "optimize": options.optimize,
         "keep": options.keep,
         "seconds": clock.seconds,
         "build_seconds": time.perf_counter() - began,
@@ -323,7 +323,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--bytes", type=int, default=24, help="bytes a vector, factor included")
     parser.add_argument("--lists", type=int, help="lists; by size when left out")
     parser.add_argument("--memory", default="4GiB")
-    parser.add_argument("--no-refine", dest="refine", action="store_false", help="codes without descent")
+    parser.add_argument("--no-optimize", dest="optimize", action="store_false", help="codes without descent")
     parser.add_argument(
         "--rescore", type=int, help="also recall when so many candidates are rescored by their vectors, made again"
     )

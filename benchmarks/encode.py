@@ -10,7 +10,7 @@ factors, which need the decoder.
 
     python -m benchmarks.encode --trained wordnet --bytes 50
 
-times a binarizer trained on that data set instead: documents refined as by default and by rounding alone (with and
+times a binarizer trained on that data set instead: documents optimized as by default and by rounding alone (with and
 without factors), queries of both kinds.
 """
 
@@ -137,10 +137,10 @@ def time_trained(name: str, size: int, rows: int, rounds: int, threads: int) -> 
     bebr.set_num_threads(threads)
     encoder = model._encoder
     runs: dict[str, Callable[[], object]] = {
-        "document codes, refined": lambda: encoder.encode(x),
+        "document codes, optimized": lambda: encoder.encode(x),
         "codes by rounding (a query's, SDC)": lambda: encoder.encode(x, False, False),
-        "encode(), refined, with factors": lambda: model.encode(x),
-        "encode(refine=False), with factors": lambda: model.encode(x, refine=False),
+        "encode(), optimized, with factors": lambda: model.encode(x),
+        "encode(optimize=False), with factors": lambda: model.encode(x, optimize=False),
         "prepare(query='float')": lambda: model.prepare(x),
         "prepare(query='code')": lambda: model.prepare(x, "code"),
     }

@@ -61,7 +61,7 @@ class Ours(Adapter):
             self.index.add(base)
 
     def search(self, queries: Floats, k: int, threads: int = 1, setting: Setting = DEFAULT) -> Ids:
-        found: Ids = self.index.search(queries, k, query=self._query, refine=self._oversampling).ids
+        found: Ids = self.index.search(queries, k, query=self._query, oversampling=self._oversampling).ids
         return found
 
 

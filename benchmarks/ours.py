@@ -22,7 +22,7 @@ from benchmarks.memory import Peak
 
 __all__ = ["indexes", "kept_models"]
 
-_ARGUMENTS = {"nprobe": "probes", "ef_search": "ef", "oversampling": "refine"}
+_ARGUMENTS = {"nprobe": "probes", "ef_search": "ef"}
 _FLAT: list[Setting] = [{"oversampling": times} for times in (4, 6, 10, 20, 50, 100, 200)]
 # Rows that get exact scores; 50 is what an index takes for k = 10 by default.
 _RESCORE = (20, 50, 100)

@@ -113,7 +113,7 @@ def codes(name: str, model: bebr.Binarizer, data: Material, seed: int, seconds: 
     index = bebr.FlatIndex(model)
     index.add(data.gallery)
     for mode, query in (("ADC", "float"), ("SDC", "code")):
-        ids = index.search(data.queries, DEPTH, query=query, refine="exact").ids  # type: ignore[arg-type]
+        ids = index.search(data.queries, DEPTH, query=query, exact=True).ids  # type: ignore[arg-type]
         yield Figure(name, mode, model.bytes_per_vector, model.widths, seed, *data.rates(ids), seconds)
 
 

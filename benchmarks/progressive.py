@@ -77,7 +77,7 @@ def fewest(tried: Sequence[int], recalls: Sequence[float]) -> int:
 def by_search(index: bebr.FlatIndex, queries: Floats, truth: datasets.Ids, tried: Sequence[int]) -> list[float]:
     """Recall of the product's search for each count of completed rows."""
     prepared = index.binarizer.prepare(queries)
-    return [float(hits(index.search_prepared(prepared, K, refine=n // K).ids, truth).mean()) for n in tried]
+    return [float(hits(index.search_prepared(prepared, K, oversampling=n // K).ids, truth).mean()) for n in tried]
 
 
 def by_look(seen: Floats, whole: Floats, queries: Floats, truth: datasets.Ids, tried: Sequence[int]) -> list[float]:

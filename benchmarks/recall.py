@@ -83,7 +83,7 @@ def fingerprint(data: datasets.Dataset) -> str:
 
 
 def ours(data: datasets.Dataset, key: str, budget: int, commit: str) -> list[Measurement]:
-    """Train once, ask both ways; default refinement, no rerank. ValueError where the set does not allow the budget."""
+    """Train once, ask both ways, by default settings. ValueError where the set does not allow the budget."""
     start = time.perf_counter()
     model = bebr.train(data.train, bytes_per_vector=budget, metric=data.metric, seed=0)
     index = bebr.FlatIndex(model)

@@ -130,10 +130,10 @@ def test_a_vector_that_cannot_be_kept_is_named(vectors, tmp_path):
 
 
 def test_the_first_rows_only_and_plain_codes(vectors, bz, tmp_path):
-    index = bebr.build(vectors, tmp_path / "o.bebr", lists=LISTS, binarizer=bz, rows=1000, refine=False)
+    index = bebr.build(vectors, tmp_path / "o.bebr", lists=LISTS, binarizer=bz, rows=1000, optimize=False)
     codes, _ = index.codes(np.arange(1000))
     assert len(index) == 1000
-    np.testing.assert_array_equal(codes.planes, bz.encode(vectors[:1000], refine=False).planes)
+    np.testing.assert_array_equal(codes.planes, bz.encode(vectors[:1000], optimize=False).planes)
 
 
 # Kills

@@ -82,14 +82,18 @@ def test_encode_writes_the_rows_of_codes(work: Path, vectors: np.ndarray, tmp_pa
 
 
 @pytest.mark.parametrize("query", ["float", "code"])
-@pytest.mark.parametrize("refine", [None, "5", "exact"])
+@pytest.mark.parametrize("effort", [{}, {"oversampling": 5}, {"exact": True}], ids=str)
 def test_search_finds_what_python_finds(
-    work: Path, queries: np.ndarray, tmp_path: Path, query: str, refine: str | None
+    work: Path, queries: np.ndarray, tmp_path: Path, query: str, effort: dict[str, int]
 ) -> None:
-    options = ["--query", query, *([] if refine is None else ["--refine", refine])]
+    options = [
+        "--query",
+        query,
+        *{"oversampling": ["--oversampling", "5"], "exact": ["--exact"]}.get("".join(effort), []),
+    ]
     done("search", work / "i.bebr", work / "q.fvecs", "-k", 7, *options, "-o", tmp_path / "h.parquet")
     index = bebr.open_index(work / "i.bebr")
-    want = index.search(queries, 7, query=query, refine=int(refine) if refine == "5" else refine)
+    want = index.search(queries, 7, query=query, **effort)
     assert want.ids.min() >= 1000
     np.testing.assert_array_equal(read_vectors(tmp_path / "h.parquet", column="ids"), want.ids)
     np.testing.assert_array_equal(read_vectors(tmp_path / "h.parquet", column="scores"), want.scores)
@@ -265,8 +269,8 @@ BAD = [
     ("search", "m.safetensors", "q.fvecs", "not a bebr file"),
     ("search", "i.bebr", "narrow.npy", "want (n, 64)"),
     ("search", "i.bebr", "q.fvecs", "-k", "0", "-k: got 0"),
-    ("search", "i.bebr", "q.fvecs", "--refine", "0", "--refine: got '0'"),
-    ("search", "i.bebr", "q.fvecs", "--refine", "some", "--refine: got 'some'"),
+    ("search", "i.bebr", "q.fvecs", "--oversampling", "0", "oversampling is 0"),
+    ("search", "i.bebr", "q.fvecs", "--oversampling", "3", "--exact", "oversampling is 3 and exact is True"),
     ("search", "i.bebr", "q.fvecs", "--probes", "4", "--probes is for a ivf index, this one is flat"),
     ("search", "i.bebr", "q.fvecs", "--ef", "40", "--ef is for a hnsw index, this one is flat"),
     ("search", "i.bebr", "q.fvecs", "--rescore", "40", "keeps no raw vectors"),

@@ -18,7 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 from bebr import _core
 from bebr.arrays import Floats, Ids, as_vectors, normalized
 from bebr.binarizer.codes import Codes, PreparedQueries, Query
-from bebr.binarizer.config import ModelConfig
+from bebr.binarizer.config import OPTIMIZE, OPTIMIZE_GRAM, ModelConfig
 from bebr.binarizer.factors import Factors, factor_dtype, stored
 from bebr.binarizer.maps import Map, maps
 from bebr.errors import CorruptFile, IncompatibleModel
@@ -41,15 +41,15 @@ class Binarizer(ModelConfig):
         super().__init__(config, self._tensors)
         self._front = self._make_front("front", self.input_dim)
         self._query_front = self._make_front("query_front", self.query_dim) or self._front
-        refined = self._config.get("refine")
+        descent = self._config.get(OPTIMIZE)
         self._encoder = _core.Encoder(
             self.architecture,
             list(self.widths),
             self._layers(),
             self.metric == "cosine",
-            self._tensors.get("refine.gram"),
-            0 if refined is None else int(refined["sweeps"]),
-            0 if refined is None else int(refined.get("tries", 0)),
+            self._tensors.get(OPTIMIZE_GRAM),
+            0 if descent is None else int(descent["sweeps"]),
+            0 if descent is None else int(descent.get("tries", 0)),
         )
         if self._encoder.input_dim != self.inner_dim:
             raise ValueError(f"encoder.0.weight takes {self._encoder.input_dim} inputs: want {self.inner_dim}")
@@ -65,7 +65,7 @@ class Binarizer(ModelConfig):
         ``reconstruct.{t}.{i}.*`` and ``residual.{t}.{i}.*``; ``decoder.weight`` [m, d], ``decoder.bias`` [d]; optional
         ``stage.weight`` [m, d], ``stage.bias`` [d]. Without a decoder, scores are taken in code space (the paper's).
 
-        ``refine.gram`` [m, m] with config ``refine: {"sweeps": n, "tries": n}``: codes are refined by coordinate
+        ``refine.gram`` [m, m] with config ``refine: {"sweeps": n, "tries": n}``: codes are optimized by coordinate
         descent in this metric (csrc/binarizer/descent.h). ``front.{i}.*`` with config ``front: {"skip": s}``: a map
         before everything else, x -> s x + network(x), scaled to unit length again for cosine; ``query_front`` the same
         for queries only. What follows a front has its output dimension as d.
@@ -154,11 +154,11 @@ class Binarizer(ModelConfig):
             f"{self.bytes_per_vector} bytes/vector, {self.digest})"
         )
 
-    def encode(self, x: ArrayLike, *, bf16: bool = False, refine: bool = True) -> Codes:
+    def encode(self, x: ArrayLike, *, bf16: bool = False, optimize: bool = True) -> Codes:
         """Codes of vectors ``x`` float32[n, d]. ``bf16``: AMX bfloat16 arithmetic, ``ValueError`` where the machine
-        has none. ``refine=False``: the plain forward pass, without the descent that the model was trained with."""
+        has none. ``optimize=False``: the plain forward pass, without the descent that the model was trained with."""
         vectors = self._enter(as_vectors(x, "x", self.input_dim))
-        planes = self._encoder.encode(vectors, bf16, refine)
+        planes = self._encoder.encode(vectors, bf16, optimize)
         return Codes(planes, self._factors(vectors, planes))
 
     def vectors(self, x: ArrayLike) -> Floats:

@@ -13,8 +13,12 @@ from bebr.errors import CorruptFile
 
 FORMAT = 1
 METRICS = ("cosine", "ip", "l2")
+# Names in a model file are older than this package's words. They are part of the format and of every digest, so they
+# stay; nothing but these constants connects the two.
+OPTIMIZE, OPTIMIZE_GRAM = "refine", "refine.gram"
+FIRST_STAGE_ROWS = "survivors"
 _MARGIN = 3.0  # of a model written before training measured it
-_TENSORS = ("encoder", "reconstruct", "residual", "decoder", "stage", "refine", "front", "query_front", *KINDS)
+_TENSORS = ("encoder", "reconstruct", "residual", "decoder", "stage", OPTIMIZE, "front", "query_front", *KINDS)
 
 
 class ModelConfig:
@@ -94,13 +98,13 @@ class ModelConfig:
         rule it out; measured at training."""
         return float(self._config.get("margin", _MARGIN))
 
-    def survivors(self, rows: int) -> int:
+    def first_stage_rows(self, rows: int) -> int:
         """How many of ``rows`` the default search completes over all planes after the sign plane.
 
         Training measures it on one size. Between 8,000 and 116,000 MiniLM vectors it grew as n^0.2 to n^0.35 (52 to
         196 bytes).
         """
-        measured = self._config["survivors"]
+        measured = self._config[FIRST_STAGE_ROWS]
         growth = float(max(rows / int(measured["of"]), 1.0) ** 0.35)
         return math.ceil(1.25 * growth * int(measured["rows"]))
 
@@ -116,7 +120,7 @@ def _checked(c: dict[str, Any], tensors: Collection[str]) -> dict[str, Any]:
     c.setdefault("stage_factor", False)
     c.setdefault("factor_scale", 1.0)
     c.setdefault("factor_offset", 0.0)
-    c.setdefault("survivors", {"rows": 1000, "of": 65536})
+    c.setdefault(FIRST_STAGE_ROWS, {"rows": 1000, "of": 65536})
     c.setdefault("factor", "sub" if c.get("metric") == "l2" else "mul")
     for key in ("architecture", "widths", "metric", "input_dim"):
         if key not in c:
@@ -140,6 +144,6 @@ def _checked(c: dict[str, Any], tensors: Collection[str]) -> dict[str, Any]:
     unknown = [name for name in tensors if name.split(".")[0] not in _TENSORS]
     if unknown:
         raise ValueError(f"unknown tensor {unknown[0]!r}")
-    if (c.get("refine") is None) != ("refine.gram" not in tensors):
-        raise ValueError("config 'refine' and tensor 'refine.gram' come together: one of them is missing")
+    if (c.get(OPTIMIZE) is None) != (OPTIMIZE_GRAM not in tensors):
+        raise ValueError(f"config {OPTIMIZE!r} and tensor {OPTIMIZE_GRAM!r} come together: one of them is missing")
     return c

@@ -51,7 +51,7 @@ def build(
     rows: int | None = None,
     column: str | None = None,
     memory: int | str = "4GiB",
-    refine: bool = True,
+    optimize: bool = True,
     rescore: RawType | None = None,
     overwrite: bool = False,
     seed: int = 0,
@@ -68,7 +68,7 @@ def build(
         ``memory``.
     rows: the first rows only. column: of Parquet files that hold several of vectors.
     memory: bytes, or "4GiB", beyond the 0.1 GB of the interpreter and its libraries.
-    refine: as :meth:`Binarizer.encode`; False encodes several times as fast, with lower recall.
+    optimize: as :meth:`Binarizer.encode`; False encodes several times as fast, with lower recall.
     rescore: ``"float16"`` or ``"int8"`` keeps the vectors beside their codes, as :class:`IVFIndex` does.
     progress: called with (stage, done, total).
 
@@ -94,7 +94,7 @@ def build(
     report: Progress = progress or (lambda stage, done, total: None)
     made = _Build(output, vectors, _lists(lists, vectors.rows), memory, report)
     own_ids = _ids(ids, vectors.rows)
-    return made.run(bytes_per_vector, binarizer, metric or "cosine", own_ids, refine, rescore, int(seed))
+    return made.run(bytes_per_vector, binarizer, metric or "cosine", own_ids, optimize, rescore, int(seed))
 
 
 class _Build:
@@ -108,7 +108,7 @@ class _Build:
         bz: Binarizer | None,
         metric: str,
         ids: Ids | None,
-        refine: bool,
+        optimize: bool,
         rescore: RawType | None,
         seed: int,
     ) -> IVFIndex:
@@ -124,7 +124,7 @@ class _Build:
             "binarizer": None if bz is None else bz.digest,
             "metric": metric if bz is None else bz.metric,
             "ids": None if ids is None else [len(ids), *ids[:4].tolist(), *ids[-4:].tolist()],
-            "refine": refine,
+            "optimize": optimize,
             "rescore": rescore,
             "seed": seed,
         }
@@ -142,7 +142,7 @@ class _Build:
             centroids = self._centroids(work, bz, seed)
             engine = _core.IvfBuild(*row_format(bz), centroids, bz.metric == "ip", rescore)
             chunk, block = began["chunk"], self._budget.block
-            encoding = Encoding(self._vectors, bz, engine, work, ids, chunk, block, refine, kept)
+            encoding = Encoding(self._vectors, bz, engine, work, ids, chunk, block, optimize, kept)
             encoding.run(self._progress)
             sections = IVFIndex(bz, self._lists, seed)._sections()
 

@@ -89,13 +89,13 @@ class Encoding:
         ids: Ids | None,
         chunk: int,
         block: int,
-        refine: bool,
+        optimize: bool,
         raw: int,
     ) -> None:
         """raw: bytes of a vector that is kept beside its code; 0: none is."""
         self._raw = raw
         self._stream, self._bz, self._engine, self._work, self._ids = stream, bz, engine, work, ids
-        self._chunk, self._block, self._refine = min(chunk, stream.rows), block, refine
+        self._chunk, self._block, self._optimize = min(chunk, stream.rows), block, optimize
 
     @property
     def chunks(self) -> list[str]:
@@ -131,7 +131,7 @@ class Encoding:
         pending: Future[None] | None = None
         number, filled, row = run.start, 0, start
         for block in ahead(self._stream.blocks(start, end, self._block)):
-            codes = self._bz.encode(block, refine=self._refine)
+            codes = self._bz.encode(block, optimize=self._optimize)
             vectors = self._bz.vectors(block)
             assigned = self._engine.assign(vectors)
             stored = self._stored(vectors, row)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 BLOCK_ROWS = 4096
 # A log file gets a line this often, in seconds.
 _LINE_EVERY = 60.0
-_IVF = ("lists", "bytes_", "memory", "metric", "refine", "overwrite")
+_IVF = ("lists", "bytes_", "memory", "metric", "optimize", "overwrite")
 
 
 class Kind(str, Enum):
@@ -60,7 +60,9 @@ def run(
     ] = None,
     metric: Annotated[Metric, typer.Option(help="ivf, with --bytes: what a score means.")] = Metric.cosine,
     memory: Annotated[str, typer.Option(help="ivf: memory to work in, beyond 0.1 GB.")] = "4GiB",
-    refine: Annotated[bool, typer.Option(help="ivf: refined codes; without, several times as fast to encode.")] = True,
+    optimize: Annotated[
+        bool, typer.Option(help="ivf: optimize the codes; without, encoding is several times as fast.")
+    ] = True,
     rescore: Annotated[
         Rescore, typer.Option(help="Keep the vectors too: searches score their best by them.")
     ] = Rescore.none,
@@ -96,7 +98,7 @@ def run(
         "rows": limit,
         "column": column,
         "memory": memory,
-        "refine": refine,
+        "optimize": optimize,
         "rescore": rescore.kind,
         "overwrite": overwrite,
         "seed": seed,

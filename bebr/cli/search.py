@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -28,10 +28,15 @@ def run(
     query: Annotated[
         QueryMode, typer.Option(help="float: ADC, better recall. code: SDC, the paper's mode.")
     ] = QueryMode.float,
-    refine: Annotated[
-        str | None,
-        typer.Option(help="flat: survivors of the first plane: a factor of k, or 'exact' for a proven top k."),
+    oversampling: Annotated[
+        int | None,
+        typer.Option(
+            help="flat: candidates of the first stage, a multiple of k.", show_default="as measured at training"
+        ),
     ] = None,
+    exact: Annotated[
+        bool, typer.Option("--exact", help="flat: the proven top k, as if all planes were scored.")
+    ] = False,
     probes: Annotated[
         int | None, typer.Option(help="ivf: lists looked at.", show_default="as calibrated, else 16")
     ] = None,
@@ -60,7 +65,9 @@ def run(
         raise ValueError(f"-k: got {k}, wanted at least 1")
     use_threads(threads)
     ix = bebr.open_index(index)
-    options = _options(ix, {"refine": _refine(refine), "probes": probes, "ef": ef}) | {"rescore": rescore}
+    options = _options(ix, {"oversampling": oversampling, "exact": exact or None, "probes": probes, "ef": ef}) | {
+        "rescore": rescore
+    }
     q = read_vectors(queries, column, limit)
     ids = np.empty((len(q), k), np.int64)
     scores = np.empty((len(q), k), np.float32)
@@ -80,23 +87,14 @@ def _options(index: bebr.Index, given: dict[str, Any]) -> dict[str, Any]:
     """Of the options that belong to a kind of index, those given, which must be this one's."""
     import bebr
 
-    own = {bebr.FlatIndex: "refine", bebr.IVFIndex: "probes", bebr.HNSWIndex: "ef"}
-    kinds = {bebr.FlatIndex: "flat", bebr.IVFIndex: "ivf", bebr.HNSWIndex: "hnsw"}
-    for kind, name in own.items():
-        if given[name] is not None and type(index) is not kind:
-            raise ValueError(f"--{name} is for a {kinds[kind]} index, this one is {kinds[type(index)]}")
-    name = own[type(index)]
-    return {} if given[name] is None else {name: given[name]}
-
-
-def _refine(text: str | None) -> int | Literal["exact"] | None:
-    if text is None:
-        return None
-    if text == "exact":
-        return "exact"
-    if not text.isdecimal() or int(text) < 1:
-        raise ValueError(f"--refine: got '{text}', wanted a whole number of at least 1, or 'exact'")
-    return int(text)
+    flat, ivf, hnsw = bebr.FlatIndex, bebr.IVFIndex, bebr.HNSWIndex
+    of = {"oversampling": flat, "exact": flat, "probes": ivf, "ef": hnsw}
+    kinds: dict[type, str] = {flat: "flat", ivf: "ivf", hnsw: "hnsw"}
+    options = {name: value for name, value in given.items() if value is not None}
+    for name in options:
+        if type(index) is not of[name]:
+            raise ValueError(f"--{name} is for a {kinds[of[name]]} index, this one is {kinds[type(index)]}")
+    return options
 
 
 def _write(output: Path, ids: NDArray[np.int64], scores: NDArray[np.float32]) -> None:

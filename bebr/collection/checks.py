@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 
 from bebr.arrays import Floats, Ids, as_ids, as_vectors
 from bebr.collection.protocol import Payload
-from bebr.index import check_k
+from bebr.index import check_k, check_oversampling
 
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,128}")
 
@@ -47,15 +47,13 @@ def check_rows(
     return rows, vectors, dump_payloads(payloads, len(rows))
 
 
-def check_query(q: ArrayLike, k: int, query: str, refine: int | str | None, dim: int) -> Floats:
+def check_query(q: ArrayLike, k: int, query: str, oversampling: int | None, exact: bool, dim: int) -> Floats:
     """The arguments of a search; returns ``q`` as float32[n, dim]. ``ValueError`` names what is wrong."""
     vectors = as_vectors(q, "q", dim, allow_empty=False)
     check_k(k)
     if query not in ("float", "code"):
         raise ValueError(f"query is {query!r}: want 'float' or 'code'")
-    whole = isinstance(refine, int | np.integer) and not isinstance(refine, bool)
-    if refine is not None and refine != "exact" and not (whole and int(refine) >= 1):
-        raise ValueError(f"refine is {refine!r}: want None, an integer >= 1 or 'exact'")
+    check_oversampling(oversampling, exact)
     return vectors
 
 

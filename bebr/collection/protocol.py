@@ -14,7 +14,7 @@ from bebr.arrays import Floats, Ids
 from bebr.binarizer import Binarizer
 from bebr.binarizer.codes import Query
 from bebr.errors import Error
-from bebr.index import Hits, Refine
+from bebr.index import Hits
 
 Payload = dict[str, Any]
 
@@ -110,7 +110,8 @@ class CollectionLike(Protocol):
         k: int = 10,
         *,
         query: Query = "float",
-        refine: Refine = None,
+        oversampling: int | None = None,
+        exact: bool = False,
         allow: ArrayLike | None = None,
         with_payloads: bool = False,
         binarizer: Binarizer | None = None,

@@ -1,9 +1,9 @@
 """Indexes over codes: all of them scored (FlatIndex), the lists nearest to a query (IVFIndex), or those met on a
 walk through a graph (HNSWIndex)."""
 
-from bebr.index.base import Hits, Index, RangeHits, check_k
+from bebr.index.base import Hits, Index, RangeHits, check_k, check_oversampling
 from bebr.index.files import open_index
-from bebr.index.flat import FlatIndex, Refine
+from bebr.index.flat import FlatIndex
 from bebr.index.graph import HNSWIndex
 from bebr.index.ivf import IVFIndex, Margin
 from bebr.index.maxsim import MaxSimIndex
@@ -17,7 +17,7 @@ __all__ = [
     "Margin",
     "MaxSimIndex",
     "RangeHits",
-    "Refine",
     "check_k",
+    "check_oversampling",
     "open_index",
 ]

@@ -235,6 +235,18 @@ def check_k(k: int) -> int:
     return check_integer("k", k, (1 << 31) - 1)
 
 
+def check_oversampling(oversampling: int | None, exact: bool) -> int | None:
+    """``oversampling`` as an integer of at least 1, or None. ``ValueError`` names what is wrong; ``exact`` excludes
+    it."""
+    if not isinstance(exact, bool | np.bool_):
+        raise ValueError(f"exact is {exact!r}: want True or False")
+    if oversampling is None:
+        return None
+    if exact:
+        raise ValueError(f"oversampling is {oversampling!r} and exact is True: want one of them")
+    return check_integer("oversampling", oversampling, (1 << 31) - 1)
+
+
 def check_integer(name: str, value: int, most: int, least: int = 1) -> int:
     """``value`` if it is an integer from ``least`` to ``most``, else a ``ValueError`` that names it."""
     if isinstance(value, bool) or not isinstance(value, int | np.integer) or not least <= value <= most:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 import numpy as np
 from numpy.typing import ArrayLike
 
@@ -11,21 +9,19 @@ from bebr import _core
 from bebr.arrays import Floats, Ids, as_ids
 from bebr.binarizer import Binarizer
 from bebr.binarizer.codes import Codes, PreparedQueries, Query
-from bebr.index.base import Hits, Index, RangeHits, row_format
+from bebr.index.base import Hits, Index, RangeHits, check_oversampling, row_format
 from bebr.index.raw import RawType, RawVectors
 
-Refine = int | Literal["exact"] | None
-
-# Fewer survivors than this a query are not worth saving.
-_FEWEST_SURVIVORS = 64
+# Fewer candidates than this a query are not worth saving.
+_FEWEST_CANDIDATES = 64
 
 
 class FlatIndex(Index):
     """Every code is scored; nothing is missed but what the codes themselves lose.
 
-    search() reads the sign plane of every row and all planes of the best few (``refine``). Threads: any number may
-    search
-    while one adds or removes. ``mmap=True`` of :func:`open_index` gives an index that refuses ``add``.
+    search() reads the sign plane of every row and all planes of the best few (``oversampling``).
+    Threads: any number may search while one adds or removes. ``mmap=True`` of :func:`open_index` gives an index that
+    refuses ``add``.
 
     rescore: ``"float16"`` or ``"int8"``: the vectors are kept beside the codes, and the best by code get exact scores.
     """
@@ -45,7 +41,8 @@ class FlatIndex(Index):
         k: int = 10,
         *,
         query: Query = "float",
-        refine: Refine = None,
+        oversampling: int | None = None,
+        exact: bool = False,
         radius: float | None = None,
         allow: ArrayLike | None = None,
         rescore: int | None = None,
@@ -54,10 +51,11 @@ class FlatIndex(Index):
         """The k best rows for each query.
 
         queries: float32[n, d] or [d]. query: ``"float"`` (ADC) or ``"code"`` (SDC, the paper's mode).
-        refine: rows completed over all planes after the sign plane, as a multiple of k; None: the number measured at
-        training, and where many queries come together, scoring all planes of all rows, which is faster for them and
-        finds no less; ``"exact"``: every row that an upper bound on its score cannot rule out, so the result equals
-        scoring all planes of all rows.
+        oversampling: candidates of the first stage, scored over all planes, as a multiple of k; None: the number
+        measured at training, and where many queries come together, scoring all planes of all rows, which is faster for
+        them and finds no less.
+        exact: every row that an upper bound on its score cannot rule out is scored over all planes, so the result
+        equals scoring all planes of all rows. It excludes ``oversampling``.
         radius: only rows at least this similar (l2: at most this squared distance).
         allow: int64 ids; only these are considered.
         rescore: how many of the best by code get exact scores from the raw vectors, from k on; the k best of these are
@@ -67,14 +65,17 @@ class FlatIndex(Index):
         codes (:meth:`Binarizer.prepare_for`). Raises ``ValueError``; :class:`IncompatibleModel`.
         """
         prepared = (binarizer or self._binarizer).prepare_for(self._binarizer, queries, query)
-        return self.search_prepared(prepared, k, refine=refine, radius=radius, allow=allow, rescore=rescore)
+        return self.search_prepared(
+            prepared, k, oversampling=oversampling, exact=exact, radius=radius, allow=allow, rescore=rescore
+        )
 
     def search_prepared(  # type: ignore[override]
         self,
         prepared: PreparedQueries,
         k: int,
         *,
-        refine: Refine = None,
+        oversampling: int | None = None,
+        exact: bool = False,
         radius: float | None = None,
         allow: ArrayLike | None = None,
         rescore: int | None = None,
@@ -86,17 +87,17 @@ class FlatIndex(Index):
         may share another's kernel.
         """
         candidates = self._candidates(prepared, k, rescore)
-        survivors = self._survivors(k, refine, candidates)
-        expand = refine is None and not alone
+        kept = self._first_stage(k, oversampling, exact, candidates)
+        expand = oversampling is None and not exact and not alone
         whole = expand and self._engine.by_whole_codes(len(prepared.y))
-        stage_y, stage_base = prepared.stage_queries(survivors > 0 and not whole)
+        stage_y, stage_base = prepared.stage_queries(kept > 0 and not whole)
         scores, ids = self._engine.search(
             prepared.y,
             prepared.base,
             stage_y,
             stage_base,
             max(k, candidates),
-            survivors,
+            kept,
             None if allow is None else as_ids(allow, "allow"),
             None if radius is None or candidates else self._binarizer.engine_floors(radius, prepared),
             expand,
@@ -116,11 +117,11 @@ class FlatIndex(Index):
         )
         return RangeHits(offsets, self._binarizer.range_scores(scores, offsets, prepared), ids)
 
-    def _survivors(self, k: int, refine: Refine, candidates: int) -> int:
-        if refine is None:
-            return max(self._binarizer.survivors(len(self)), _FEWEST_SURVIVORS, 4 * max(k, candidates))
-        if refine == "exact":
+    def _first_stage(self, k: int, oversampling: int | None, exact: bool, candidates: int) -> int:
+        """How many rows the first stage keeps; 0: all that a bound cannot rule out."""
+        times = check_oversampling(oversampling, exact)
+        if exact:
             return 0
-        if isinstance(refine, bool) or not isinstance(refine, int) or refine < 1:
-            raise ValueError(f"refine is {refine!r}: want None, an integer >= 1 or 'exact'")
-        return min(max(refine * k, candidates), max(len(self), 1))
+        if times is None:
+            return max(self._binarizer.first_stage_rows(len(self)), _FEWEST_CANDIDATES, 4 * max(k, candidates))
+        return min(max(times * k, candidates), max(len(self), 1))

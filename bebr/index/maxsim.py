@@ -121,8 +121,8 @@ class MaxSimIndex:
         query: ``"float"`` (ADC) or ``"code"`` (SDC). candidates: how many rows of the index each vector of a query
         brings; None: 4 k, at least 64. As many as the index has: every document is scored, and nothing is missed.
         allow: int64 ids of documents; only these are considered. binarizer: the model of the queries where it is a
-        newer one than the codes'. options: the index's own, as ``probes`` or ``refine``, for the search that brings
-        candidates; scores are by whole codes whatever they say.
+        newer one than the codes'. options: the index's own, as ``probes`` or ``oversampling``, for the search that
+        brings candidates; scores are by whole codes whatever they say.
 
         Equal scores: the smaller id first. ``ValueError`` for a wrong shape, NaN, a query without vectors, k < 1;
         :class:`IncompatibleModel`.
@@ -155,7 +155,7 @@ class MaxSimIndex:
         codes, _ = self._index.codes(_rows(sizes))
         flat = FlatIndex(self.binarizer)
         flat.add_codes(codes, np.arange(len(codes)))
-        hits = flat.search(vectors, len(codes), query=query, refine="exact", binarizer=binarizer)
+        hits = flat.search(vectors, len(codes), query=query, exact=True, binarizer=binarizer)
         table = np.empty_like(hits.scores)
         np.put_along_axis(table, hits.ids, hits.scores, axis=1)
         starts = np.cumsum([0, *sizes.values()])[:-1]

@@ -19,7 +19,7 @@ from bebr.arrays import Floats
 from bebr.binarizer import Binarizer
 from bebr.binarizer.codes import Query
 from bebr.collection.protocol import BatchingStats
-from bebr.index import Hits, Refine
+from bebr.index import Hits
 
 # Queries of one kernel call. More do not make a query cheaper, and each would wait longer.
 MAX_BATCH = 256
@@ -32,7 +32,8 @@ class Key:
 
     k: int
     query: Query
-    refine: Refine
+    oversampling: int | None
+    exact: bool
     model: Binarizer | None = None
 
 

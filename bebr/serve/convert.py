@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from bebr.arrays import Floats, Ids
 from bebr.binarizer.codes import Query
 from bebr.collection.protocol import ModelInfo
-from bebr.index import Hits, Refine
+from bebr.index import Hits
 from bebr.v1 import bebr_pb2 as pb
 
 METRICS = {"cosine": pb.METRIC_COSINE, "ip": pb.METRIC_IP, "l2": pb.METRIC_L2}
@@ -68,15 +68,9 @@ def query_mode(number: int) -> Query:
     return _MODE_NAMES[number]
 
 
-def refine_from_message(request: pb.SearchRequest) -> Refine:
-    """The ``refine`` argument of a search."""
-    match request.WhichOneof("refine"):
-        case "survivors":
-            return int(request.survivors)
-        case "exact":
-            return "exact" if request.exact else None
-        case _:
-            return None
+def oversampling_from_message(request: pb.SearchRequest) -> int | None:
+    """The ``oversampling`` argument of a search."""
+    return int(request.oversampling) if request.WhichOneof("effort") == "oversampling" else None
 
 
 def hits_to_message(hits: Hits, payloads: Sequence[str] | None) -> pb.SearchResponse:

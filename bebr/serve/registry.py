@@ -30,8 +30,15 @@ class Room:
         self._lane = asyncio.Lock()
 
     def search(self, vectors: Floats, key: Key, allow: Ids | None = None) -> Hits:
-        search = self.collection.search
-        return search(vectors, key.k, query=key.query, refine=key.refine, allow=allow, binarizer=key.model)
+        return self.collection.search(
+            vectors,
+            key.k,
+            query=key.query,
+            oversampling=key.oversampling,
+            exact=key.exact,
+            allow=allow,
+            binarizer=key.model,
+        )
 
     async def write(self, work: Callable[[], T]) -> T:
         """Runs ``work`` in a thread, one at a time per collection: a crowd of writers to one collection takes one

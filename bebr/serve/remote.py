@@ -15,7 +15,7 @@ from bebr.binarizer.codes import Query
 from bebr.collection.checks import check_ids, check_query, check_rows, load_payload
 from bebr.collection.protocol import BatchingStats, CollectionHits, CollectionStats, ModelInfo, Payload
 from bebr.errors import LimitExceeded
-from bebr.index import Hits, Refine
+from bebr.index import Hits
 from bebr.serve import convert
 from bebr.v1 import bebr_pb2 as pb
 from bebr.v1 import bebr_pb2_grpc as rpc
@@ -119,14 +119,15 @@ class RemoteCollection:
         k: int = 10,
         *,
         query: Query = "float",
-        refine: Refine = None,
+        oversampling: int | None = None,
+        exact: bool = False,
         allow: ArrayLike | None = None,
         with_payloads: bool = False,
         binarizer: Binarizer | None = None,
     ) -> CollectionHits:
         """The k best rows for each query, as locally: the same ids and the same scores, bit for bit. A ``binarizer``
         must be registered on the server (`Client.register_model`)."""
-        floats = check_query(q, k, query, refine, (binarizer or self._model).query_dim)
+        floats = check_query(q, k, query, oversampling, exact, (binarizer or self._model).query_dim)
         vectors = _as_sent(floats, q)
         request = pb.SearchRequest(
             collection=self._name,
@@ -135,10 +136,10 @@ class RemoteCollection:
             with_payloads=with_payloads,
             model=(binarizer or self._model).digest,
         )
-        if refine == "exact":
+        if exact:
             request.exact = True
-        elif refine is not None:
-            request.survivors = refine
+        elif oversampling is not None:
+            request.oversampling = oversampling
         if allow is not None:
             request.allow = convert.ids_to_bytes(check_ids(allow, "allow"))
         limits = self._wire.limits

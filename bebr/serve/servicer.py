@@ -137,11 +137,17 @@ class Points(rpc.PointsServicer):  # type: ignore[misc]
         model = await self._rooms.query_model(room, request.model) if request.HasField("model") else None
         self._limits.check_search(request.queries.count, request.k)
         vectors = convert.vectors_from_message(request.queries, "queries")
-        key = Key(request.k, convert.query_mode(request.query), convert.refine_from_message(request), model)
+        key = Key(
+            request.k,
+            convert.query_mode(request.query),
+            convert.oversampling_from_message(request),
+            request.exact,
+            model,
+        )
         dim = (model or room.collection.binarizer).query_dim
 
         def check() -> Floats:
-            return check_query(vectors, key.k, key.query, key.refine, dim)
+            return check_query(vectors, key.k, key.query, key.oversampling, key.exact, dim)
 
         # A hop to a thread costs more than looking over a few vectors.
         vectors = check() if len(vectors) <= MAX_BATCH else await self._rooms.read(check)

@@ -16,7 +16,7 @@ from bebr.binarizer import Binarizer
 from bebr.binarizer.codes import Codes, Query
 from bebr.collection.checks import check_ids, check_query, check_rows, load_payload
 from bebr.collection.protocol import CollectionHits, CollectionStats, ModelInfo, Payload
-from bebr.index import FlatIndex, Refine
+from bebr.index import FlatIndex
 from bebr.store.catalog import Catalog
 from bebr.store.locking import ReadWriteLock
 from bebr.store.merge import merge_hits, segments_to_rewrite
@@ -127,7 +127,8 @@ class Collection:
         k: int = 10,
         *,
         query: Query = "float",
-        refine: Refine = None,
+        oversampling: int | None = None,
+        exact: bool = False,
         allow: ArrayLike | None = None,
         with_payloads: bool = False,
         binarizer: Binarizer | None = None,
@@ -136,19 +137,23 @@ class Collection:
         ascending distance); id −1 where there are fewer than k rows. `with_payloads`: also hits.payloads, a list of k
         payloads per query.
 
-        `q` float32[n, input_dim]; `query` "float" (asymmetric) or "code" (the query is coded too); `refine` as in
-        `FlatIndex.search`; `allow` int64[m]: only these ids; `binarizer`: the queries' model where it is a newer one
-        than the rows', as in `FlatIndex.search`. ValueError on bad input; IncompatibleModel.
+        `q` float32[n, input_dim]; `query` "float" (asymmetric) or "code" (the query is coded too);
+        `oversampling` and `exact` as in `FlatIndex.search`; `allow` int64[m]: only these ids; `binarizer`: the
+        queries' model where it is a newer one than the rows', as in `FlatIndex.search`. ValueError on bad input;
+        IncompatibleModel.
         """
         model = binarizer or self._bz
-        vectors = check_query(q, k, query, refine, model.query_dim)
+        vectors = check_query(q, k, query, oversampling, exact, model.query_dim)
         allowed = None if allow is None else check_ids(allow, "allow")
         prepared = model.prepare_for(self._bz, vectors, query)
         with self._reading():
             parts: list[FlatIndex] = [s.index for s in self._segments if len(s)]
             if len(self._tail) or not parts:
                 parts.append(self._tail.index)
-            found = [part.search_prepared(prepared, k, refine=refine, allow=allowed, alone=True) for part in parts]
+            found = [
+                part.search_prepared(prepared, k, oversampling=oversampling, exact=exact, allow=allowed, alone=True)
+                for part in parts
+            ]
         scores, numbers = found[0] if len(found) == 1 else merge_hits(found, k, ascending=self._bz.metric == "l2")
         if not with_payloads:
             return CollectionHits(scores, numbers)

@@ -13,7 +13,7 @@ from ..base.module import BaseANN
 
 _METRICS = {"angular": "cosine", "euclidean": "l2"}
 # What the numbers of query_args in config.yml mean, by index.
-_SETTINGS = {"flat": ("refine",), "ivf": ("probes",), "hnsw": ("ef",)}
+_SETTINGS = {"flat": ("oversampling",), "ivf": ("probes",), "hnsw": ("ef",)}
 
 
 class Bebr(BaseANN):

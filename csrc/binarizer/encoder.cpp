@@ -55,7 +55,7 @@ Encoder::Encoder(Architecture architecture, const CodeSpec& spec, const std::vec
   if (gram != nullptr) descent_.emplace(spec, gram, sweeps, tries);
 }
 
-void Encoder::encode(const float* x, size_t n, bool bf16, bool refine, uint8_t* planes) const {
+void Encoder::encode(const float* x, size_t n, bool bf16, bool optimize, uint8_t* planes) const {
   if (bf16) {
     if (kernels().gemm_bf16 == nullptr)
       fail(ErrorCode::InvalidArgument,
@@ -67,12 +67,12 @@ void Encoder::encode(const float* x, size_t n, bool bf16, bool refine, uint8_t* 
   parallel_for(n, n >= 4 * kChunk * num_threads() ? kChunk : kSmallChunk, [&](size_t begin, size_t end) {
     static thread_local Scratch scratch;
     for (size_t row = begin; row < end; row += kChunk)
-      encode_chunk(x + row * input_dim(), std::min(kChunk, end - row), bf16, refine, scratch,
+      encode_chunk(x + row * input_dim(), std::min(kChunk, end - row), bf16, optimize, scratch,
                    planes + row * spec_.row_bytes());
   });
 }
 
-void Encoder::encode_chunk(const float* x, size_t rows, bool bf16, bool refine, Scratch& scratch,
+void Encoder::encode_chunk(const float* x, size_t rows, bool bf16, bool optimize, Scratch& scratch,
                            uint8_t* planes) const {
   const Kernels& table = kernels();
   const size_t d = input_dim(), dims = spec_.dims(), bytes = spec_.row_bytes();
@@ -112,7 +112,7 @@ void Encoder::encode_chunk(const float* x, size_t rows, bool bf16, bool refine, 
       add_plane(planes + i * bytes + offset, width, weight, v + i * dims);
     offset += width / 8;
   }
-  if (refine && descent_) descent_->improve(table, z.data, rows, z.stride, scratch.descent, planes);
+  if (optimize && descent_) descent_->improve(table, z.data, rows, z.stride, scratch.descent, planes);
 }
 
 }  // namespace bebr

@@ -22,7 +22,7 @@ enum class Architecture { Linear, Recurrent };
 class Encoder {
  public:
   // networks: linear [encoder]; recurrent [encoder, reconstruct0, residual0, reconstruct1, residual1, ...]. normalize:
-  // inputs are scaled to unit length first. gram [dims, dims], for a linear encoder: codes may be refined by Descent
+  // inputs are scaled to unit length first. gram [dims, dims], for a linear encoder: codes may be optimized by Descent
   // with at most `sweeps`; null: they may not. Throws Error(InvalidArgument) when shapes do not fit the widths.
   Encoder(Architecture architecture, const CodeSpec& spec, const std::vector<std::vector<Layer>>& networks,
           bool normalize, const float* gram = nullptr, uint32_t sweeps = 0, uint32_t tries = 0);
@@ -31,13 +31,13 @@ class Encoder {
   const CodeSpec& spec() const noexcept { return spec_; }
 
   // x [n, input_dim] -> planes [n, row_bytes] in row format, on the threads of base/threads.h. bf16: matrix products in
-  // bfloat16; throws Error(InvalidArgument) where the instruction set in force has none. refine: by Descent; without a
-  // gram it changes nothing.
-  void encode(const float* x, size_t n, bool bf16, bool refine, uint8_t* planes) const;
+  // bfloat16; throws Error(InvalidArgument) where the instruction set in force has none. optimize: by Descent; without
+  // a gram it changes nothing.
+  void encode(const float* x, size_t n, bool bf16, bool optimize, uint8_t* planes) const;
 
  private:
   struct Scratch;
-  void encode_chunk(const float* x, size_t rows, bool bf16, bool refine, Scratch& scratch, uint8_t* planes) const;
+  void encode_chunk(const float* x, size_t rows, bool bf16, bool optimize, Scratch& scratch, uint8_t* planes) const;
 
   Architecture architecture_;
   CodeSpec spec_;

@@ -209,12 +209,12 @@ py::array_t<float> forward(const Network& network, const Array<float>& x) {
   return out;
 }
 
-py::array_t<uint8_t> encode(const Encoder& encoder, const Array<float>& x, bool bf16, bool refine) {
+py::array_t<uint8_t> encode(const Encoder& encoder, const Array<float>& x, bool bf16, bool optimize) {
   expect_shape(x, "x", {-1, static_cast<py::ssize_t>(encoder.input_dim())});
   py::array_t<uint8_t> planes({x.shape(0), static_cast<py::ssize_t>(encoder.spec().row_bytes())});
   uint8_t* out = planes.mutable_data();
   py::gil_scoped_release release;
-  encoder.encode(x.data(), static_cast<size_t>(x.shape(0)), bf16, refine, out);
+  encoder.encode(x.data(), static_cast<size_t>(x.shape(0)), bf16, optimize, out);
   return planes;
 }
 
@@ -268,7 +268,7 @@ void bind_binarizer(py::module_& m) {
       .def(py::init(&make_encoder), py::arg("architecture"), py::arg("widths"), py::arg("layers"), py::arg("normalize"),
            py::arg("gram") = py::none(), py::arg("sweeps") = 0, py::arg("tries") = 0)
       .def_property_readonly("input_dim", &Encoder::input_dim)
-      .def("encode", &encode, py::arg("x"), py::arg("bf16") = false, py::arg("refine") = true);
+      .def("encode", &encode, py::arg("x"), py::arg("bf16") = false, py::arg("optimize") = true);
   py::class_<Network>(m, "Network")
       .def(py::init([](const std::vector<PyLayer>& layers, const std::string& name) {
              return std::make_unique<Network>(layers_of(layers, name), name.c_str());

@@ -61,7 +61,7 @@ def test_a_factor_of_the_stage_follows_the_width(vectors, queries):
         want, got = (bebr.FlatIndex(bz) for bz in (exact, small))
         for index in (want, got):
             index.add(vectors)
-        same = got.search(queries, 10, refine=20).ids == want.search(queries, 10, refine=20).ids
+        same = got.search(queries, 10, oversampling=20).ids == want.search(queries, 10, oversampling=20).ids
         assert same.mean() > 0.8
 
 

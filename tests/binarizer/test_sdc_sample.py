@@ -45,7 +45,7 @@ def test_recall_of_the_released_codes(code_space, norms, expected):
     index.add_codes(codes_of(pairs, inverse_norm if norms else np.ones(len(pairs))), np.arange(len(pairs)))
     y = (2 * query_pairs.astype(np.float32) - 3) / 2
     nothing = np.zeros(len(y), np.float32)
-    hits = index.search_prepared(PreparedQueries(y, nothing, None, nothing, y), 20, refine="exact")
+    hits = index.search_prepared(PreparedQueries(y, nothing, None, nothing, y), 20, exact=True)
     found = sum(np.count_nonzero(labels[ids] == label) for ids, label in zip(hits.ids, query_labels, strict=True))
     assert found / 200 == pytest.approx(expected)
 
@@ -57,6 +57,6 @@ def test_scores_are_the_exact_integers_of_the_paper(code_space):
     index.add_codes(codes_of(pairs, np.ones(len(pairs))), np.arange(len(pairs)))
     y = (2 * query_pairs.astype(np.float32) - 3) / 2
     nothing = np.zeros(len(y), np.float32)
-    hits = index.search_prepared(PreparedQueries(y, nothing, None, nothing, y), len(pairs), refine="exact")
+    hits = index.search_prepared(PreparedQueries(y, nothing, None, nothing, y), len(pairs), exact=True)
     want = (2 * query_pairs.astype(int) - 3) @ (2 * pairs.astype(int) - 3).T / 4
     np.testing.assert_array_equal(hits.scores, np.take_along_axis(want, hits.ids, axis=1))

@@ -18,7 +18,7 @@ from tests.conftest import clustered
 
 # Each kind, and the options of a search that leaves nothing to chance.
 KINDS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
-    "flat": (bebr.FlatIndex, {"refine": "exact"}),
+    "flat": (bebr.FlatIndex, {"exact": True}),
     "ivf": (lambda bz: bebr.IVFIndex(bz, lists=5, seed=0), {"probes": 5, "margin": "exact"}),
     "hnsw": (lambda bz: bebr.HNSWIndex(bz, neighbors=4, ef_construction=16), {"ef": 400}),
 }
@@ -69,7 +69,7 @@ def test_every_row_and_every_allowed_row_is_found(index, kind, x):
 def test_the_best_are_those_of_the_flat_index(index, kind, bz, x):
     flat = bebr.FlatIndex(bz)
     flat.add(x, np.arange(N) + 7)
-    got, want = index.search(x[:20], 10, **kind[1]), flat.search(x[:20], 10, refine="exact")
+    got, want = index.search(x[:20], 10, **kind[1]), flat.search(x[:20], 10, exact=True)
     assert (got.ids == want.ids).mean() > 0.99
     np.testing.assert_allclose(got.scores, want.scores, rtol=1e-3, atol=1e-4)  # a graph rounds its queries otherwise
 

@@ -45,15 +45,15 @@ def close(hits: bebr.Hits, scores: np.ndarray, ids: np.ndarray, metric: str) -> 
 
 
 @pytest.mark.parametrize("query", ["float", "code"])
-@pytest.mark.parametrize("refine", ["exact", 300])
-def test_search_equals_the_naive_model(trained, queries, query, refine):
+@pytest.mark.parametrize("effort", [{"exact": True}, {"oversampling": 300}], ids=str)
+def test_search_equals_the_naive_model(trained, queries, query, effort):
     bz, x = trained
     ids = np.random.default_rng(0).permutation(10 * len(x))[: len(x)]
     index = bebr.FlatIndex(bz)
     index.add(x, ids)
     q = queries if query == "float" else bz.decode(bz.encode(queries))
     close(
-        index.search(queries, 10, query=query, refine=refine),
+        index.search(queries, 10, query=query, **effort),
         naive_scores(bz, bz.encode(x), q.astype(np.float64)),
         ids,
         bz.metric,
@@ -64,7 +64,7 @@ def test_exact_equals_completing_every_row(trained, queries):
     bz, x = trained
     index = bebr.FlatIndex(bz)
     index.add(x)
-    exact, all_rows = index.search(queries, 10, refine="exact"), index.search(queries, 10, refine=len(x))
+    exact, all_rows = index.search(queries, 10, exact=True), index.search(queries, 10, oversampling=len(x))
     np.testing.assert_array_equal(exact.ids, all_rows.ids)
     np.testing.assert_array_equal(exact.scores, all_rows.scores)
 
@@ -73,7 +73,7 @@ def test_default_search_loses_little_against_exact(trained, queries):
     bz, x = trained
     index = bebr.FlatIndex(bz)
     index.add(x)
-    same = index.search(queries, 10).ids == index.search(queries, 10, refine="exact").ids
+    same = index.search(queries, 10).ids == index.search(queries, 10, exact=True).ids
     assert same.mean() > 0.97
 
 
@@ -84,26 +84,26 @@ def test_threads_do_not_change_the_answer(trained, queries):
     before = bebr.get_num_threads()
     try:
         bebr.set_num_threads(1)
-        one = index.search(queries, 10, refine="exact")
+        one = index.search(queries, 10, exact=True)
         bebr.set_num_threads(3)
-        three = index.search(queries, 10, refine="exact")
+        three = index.search(queries, 10, exact=True)
     finally:
         bebr.set_num_threads(before)
     np.testing.assert_array_equal(one.ids, three.ids)
     np.testing.assert_array_equal(one.scores, three.scores)
 
 
-@pytest.mark.parametrize("refine", [None, "exact", 5])
+@pytest.mark.parametrize("effort", [{}, {"exact": True}, {"oversampling": 5}], ids=str)
 @pytest.mark.parametrize("share", [0.5, 0.1, 0.004, 0.0])
-def test_allow_gives_the_best_of_the_allowed(trained, queries, refine, share):
+def test_allow_gives_the_best_of_the_allowed(trained, queries, effort, share):
     bz, x = trained
     index = bebr.FlatIndex(bz)
     index.add(x)
     allowed = np.random.default_rng(3).permutation(len(x))[: int(share * len(x))]
-    hits = index.search(queries, 10, allow=np.append(allowed, [10**9]), refine=refine)
+    hits = index.search(queries, 10, allow=np.append(allowed, [10**9]), **effort)
     found = min(10, len(allowed))
     assert np.isin(hits.ids[:, :found], allowed).all() and (hits.ids[:, found:] == -1).all()
-    if refine == "exact" and found:
+    if "exact" in effort and found:
         scores = naive_scores(bz, bz.encode(x)[allowed], queries.astype(np.float64))
         close(bebr.Hits(hits.scores[:, :found], hits.ids[:, :found]), scores, allowed, bz.metric)
 
@@ -174,7 +174,9 @@ def bad_calls():
     yield "k not an integer", lambda ix, x: ix.search(x, 2.5), "k is 2.5"
     yield "no query", lambda ix, x: ix.search(x[:0], 1), "queries is empty"
     yield "query mode", lambda ix, x: ix.search(x, 1, query="bits"), "'float' or 'code'"
-    yield "refine", lambda ix, x: ix.search(x, 1, refine="all"), "refine is 'all'"
+    yield "oversampling", lambda ix, x: ix.search(x, 1, oversampling="all"), "oversampling is 'all'"
+    yield "exact", lambda ix, x: ix.search(x, 1, exact="all"), "exact is 'all'"
+    yield "both", lambda ix, x: ix.search(x, 1, oversampling=2, exact=True), "oversampling is 2 and exact is True"
     yield "allow of floats", lambda ix, x: ix.search(x, 1, allow=[0.5]), "allow has dtype"
 
 
@@ -201,5 +203,5 @@ def test_any_shape_of_code_is_searched_exactly(widths, n, k, seed):
     bz = bebr.train(x, widths=widths, metric="ip", seed=seed)
     index = bebr.FlatIndex(bz)
     index.add(x)
-    exact, everything = index.search(x[:3], k, refine="exact"), index.search(x[:3], k, refine=len(x))
+    exact, everything = index.search(x[:3], k, exact=True), index.search(x[:3], k, oversampling=len(x))
     np.testing.assert_array_equal(exact.ids, everything.ids)

@@ -37,7 +37,7 @@ def built(trained):
 @pytest.mark.parametrize("query", ["float", "code"])
 def test_search_finds_what_exact_search_over_codes_finds(built, queries, query):
     index, flat, _, _ = built
-    want = flat.search(queries, 10, query=query, refine="exact")
+    want = flat.search(queries, 10, query=query, exact=True)
     hits = index.search(queries, 10, query=query, ef=100)
     assert recall(hits.ids, want.ids) > 0.98
     # The scores are those of FlatIndex, id by id, and stand in order.
@@ -52,7 +52,7 @@ def test_search_finds_what_exact_search_over_codes_finds(built, queries, query):
 
 def test_a_larger_ef_finds_more(built, queries):
     index, flat, _, _ = built
-    want = flat.search(queries, 10, refine="exact").ids
+    want = flat.search(queries, 10, exact=True).ids
     found = [recall(index.search(queries, 10, ef=ef).ids, want) for ef in (10, 30, 200)]
     assert found[0] <= found[1] + 0.01 and found[1] <= found[2] + 0.01
     assert found[2] > 0.99
@@ -70,7 +70,7 @@ def test_models_without_a_decoder_are_searched_in_code_space(vectors, queries):
     index, flat = HNSWIndex(bz), bebr.FlatIndex(bz)
     index.add(vectors)
     flat.add(vectors)
-    want = flat.search(queries, 10, query="code", refine="exact")
+    want = flat.search(queries, 10, query="code", exact=True)
     hits = index.search(queries, 10, query="code", ef=100)
     # Many codes score the same: what is found must score as high.
     assert (hits.scores >= want.scores - 1e-6).mean() > 0.98
@@ -99,7 +99,7 @@ def test_allow_gives_the_best_of_the_allowed(built, queries, share):
     found = min(10, len(allowed))
     assert np.isin(hits.ids[:, :found], allowed).all() and (hits.ids[:, found:] == -1).all()
     if found:
-        want = flat.search(queries, 10, allow=allowed, refine="exact")
+        want = flat.search(queries, 10, allow=allowed, exact=True)
         assert recall(hits.ids[:, :found], want.ids[:, :found]) > 0.95
 
 
@@ -141,13 +141,13 @@ def test_recall_survives_removing_and_adding_half():
     fresh.add(x)
     flat.add(x)
     again, gone = half_replaced(bz, x, seed=5)
-    want = flat.search(q, 10, refine="exact").ids
+    want = flat.search(q, 10, exact=True).ids
     for ef in (20, 60):
         assert recall(again.search(q, 10, ef=ef).ids, want) > recall(fresh.search(q, 10, ef=ef).ids, want) - 0.01
     # And with half of it gone.
     again.remove(gone)
     flat.remove(gone)
-    assert recall(again.search(q, 10, ef=60).ids, flat.search(q, 10, refine="exact").ids) > 0.97
+    assert recall(again.search(q, 10, ef=60).ids, flat.search(q, 10, exact=True).ids) > 0.97
 
 
 def test_a_graph_that_was_nearly_emptied_fills_again(trained, queries):
@@ -159,7 +159,7 @@ def test_a_graph_that_was_nearly_emptied_fills_again(trained, queries):
     index.remove(gone)
     assert (np.sort(index.search(queries, 4).ids, axis=1)[:, 0] == -1).all()
     index.add(x[gone], gone)
-    want = flat.search(queries, 10, refine="exact").ids
+    want = flat.search(queries, 10, exact=True).ids
     assert recall(index.search(queries, 10, ef=100).ids, want) > 0.98
 
 

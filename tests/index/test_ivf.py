@@ -42,7 +42,7 @@ def test_every_list_exactly_is_the_flat_index(trained, queries, query, lists):
     bz, x = trained
     ids = np.random.default_rng(0).permutation(10 * len(x))[: len(x)]
     hits = built(bz, x, lists, ids).search(queries, 10, query=query, probes=lists, margin="exact")
-    same(hits, flat(bz, x, ids).search(queries, 10, query=query, refine="exact"))
+    same(hits, flat(bz, x, ids).search(queries, 10, query=query, exact=True))
 
 
 def test_one_query_at_a_time_is_the_batch(trained, queries):
@@ -121,7 +121,7 @@ def test_allow_gives_the_best_of_the_allowed(trained, queries, share, margin):
     assert np.isin(hits.ids[:, :found], allowed).all() and (hits.ids[:, found:] == -1).all()
     if margin == "exact":
         every = index.search(queries, 10, probes=LISTS, margin=margin, allow=allowed)
-        same(every, flat(bz, x).search(queries, 10, refine="exact", allow=allowed))
+        same(every, flat(bz, x).search(queries, 10, exact=True, allow=allowed))
 
 
 def test_a_filter_costs_no_recall(trained, queries):
@@ -139,7 +139,7 @@ def test_a_filter_costs_no_recall(trained, queries):
 def test_range_search_finds_all_within_the_radius(trained, queries):
     bz, x = trained
     index = built(bz, x)
-    whole = flat(bz, x).search(queries, len(x), refine="exact")
+    whole = flat(bz, x).search(queries, len(x), exact=True)
     radius = float(np.median(whole.scores[:, 25]))
     inside = whole.scores <= radius if bz.metric == "l2" else whole.scores >= radius
     found = index.search_range(queries, radius, probes=LISTS, margin="exact")
@@ -152,7 +152,7 @@ def test_range_search_finds_all_within_the_radius(trained, queries):
     scanned = flat(bz, x)
     for a, b in zip(scanned.search_range(queries, radius), found, strict=True):
         np.testing.assert_array_equal(a, b)
-    same(scanned.search(queries, 10, refine="exact", radius=radius), some)
+    same(scanned.search(queries, 10, exact=True, radius=radius), some)
     graph = bebr.HNSWIndex(bz)
     graph.add(x)
     walked = graph.search_range(queries, radius, ef=300)
@@ -242,7 +242,7 @@ def test_many_lists_are_looked_at_through_groups(vectors, queries):
     bz = bebr.train(vectors, widths=[64, 64], seed=0)
     index = built(bz, x, lists=5000)
     every = index.search(queries, 10, probes=5000, margin="exact")
-    same(every, flat(bz, x).search(queries, 10, refine="exact"))
+    same(every, flat(bz, x).search(queries, 10, exact=True))
     assert recall(index.search(queries, 10, probes=1500, margin="exact").ids, every.ids) > 0.95
 
 

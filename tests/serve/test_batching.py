@@ -12,7 +12,7 @@ import pytest
 from bebr.index import Hits
 from bebr.serve.batching import MAX_BATCH, Batcher, Key
 
-KEY = Key(1, "float", None)
+KEY = Key(1, "float", None, False)
 
 
 class Kernel:
@@ -116,7 +116,7 @@ def test_a_cancelled_request_is_dropped():
 
 
 def test_keys_are_not_mixed_and_take_turns():
-    other = Key(2, "code", "exact")
+    other = Key(2, "code", None, True)
 
     async def scenario(batcher, kernel, ask):
         first = await ask(0)

@@ -51,8 +51,8 @@ def test_answers_are_those_of_an_index_bit_for_bit(db, name, any_bz, vectors, qu
             for options in (
                 {},
                 {"query": "code"},
-                {"refine": 3},
-                {"refine": "exact"},
+                {"oversampling": 3},
+                {"exact": True},
                 {"allow": np.arange(0, 2000, 7)},
             ):
                 hits = collection.search(q, k, **options)
@@ -77,7 +77,7 @@ def test_queries_of_a_newer_model_search_older_codes(db, name, bz, newer, vector
     collection = db.create_collection(name, bz)
     collection.upsert(np.arange(len(vectors)), vectors, [{"row": i} for i in range(len(vectors))])
     assert db.register_model(newer) == newer.digest
-    for options in ({}, {"query": "code"}, {"refine": "exact"}, {"allow": np.arange(0, 3000, 7)}):
+    for options in ({}, {"query": "code"}, {"exact": True}, {"allow": np.arange(0, 3000, 7)}):
         hits = collection.search(q, 10, binarizer=newer, **options)
         alone = [index.search(one, 10, binarizer=newer, **options) for one in q]
         np.testing.assert_array_equal(hits.ids, np.concatenate([one.ids for one in alone]))
@@ -210,7 +210,8 @@ BAD = {
     "k": (lambda c, x: c.search(x[:1], 0), "k is 0"),
     "k is no number": (lambda c, x: c.search(x[:1], 1.5), "k is 1.5"),
     "query": (lambda c, x: c.search(x[:1], query="exact"), "query is 'exact'"),
-    "refine": (lambda c, x: c.search(x[:1], refine=0), "refine is 0"),
+    "oversampling": (lambda c, x: c.search(x[:1], oversampling=0), "oversampling is 0"),
+    "both": (lambda c, x: c.search(x[:1], oversampling=2, exact=True), "oversampling is 2 and exact is True"),
     "allow": (lambda c, x: c.search(x[:1], allow=[-1]), "allow holds -1"),
     "negative id": (lambda c, x: c.upsert([-1], x[:1]), "ids holds -1"),
     "id twice": (lambda c, x: c.upsert([5, 5], x[:2]), "5 more than once"),

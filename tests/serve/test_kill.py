@@ -60,7 +60,7 @@ def test_every_acknowledged_write_survives(start, tmp_path, bz, vectors, queries
             client.close()
         with bebr.open(tmp_path) as db:  # the next life starts a server here
             collection = db.collection("docs")
-            hits = collection.search(queries[:1], 700, refine="exact", with_payloads=True)
+            hits = collection.search(queries[:1], 700, exact=True, with_payloads=True)
             found = {i: p["row"] for i, p in zip(hits.ids[0].tolist(), hits.payloads[0], strict=True) if i >= 0}
             assert len(found) == len(collection) > 0
             for i in range(600):
@@ -69,7 +69,7 @@ def test_every_acknowledged_write_survives(start, tmp_path, bz, vectors, queries
             # The codes too, not only the payloads, are those of the last write.
             fresh = bebr.FlatIndex(bz)
             fresh.add(vectors[list(found.values())], list(found))
-            expected = fresh.search(queries[:1], 700, refine="exact")
+            expected = fresh.search(queries[:1], 700, exact=True)
             np.testing.assert_array_equal(hits.ids, expected.ids)
             np.testing.assert_array_equal(hits.scores, expected.scores)
             acknowledged = found

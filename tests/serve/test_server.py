@@ -86,7 +86,7 @@ def test_requests_of_other_clients_are_checked_too(client, channel, bz, vectors)
         (lambda: upsert(payloads=["{}", "{"]), "payloads[1]"),
         (lambda: search(k=0), "k is 0"),
         (lambda: search(query=7), "query is 7"),
-        (lambda: search(survivors=0), "refine is 0"),
+        (lambda: search(oversampling=0), "oversampling is 0"),
         (lambda: search(allow=b"123"), "allow has 3 bytes"),
         (lambda: search(queries=pb.Vectors(f32=b"", dimension=64, count=0)), "at least one"),
         (lambda: collections.Create(pb.CreateCollectionRequest(name="a/b", model=bz.digest)), "name is 'a/b'"),

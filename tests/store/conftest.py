@@ -23,7 +23,7 @@ def same_answers(queries):
         if rows:
             fresh.add(np.stack(list(rows.values())), list(rows))
         for k in (1, 10, len(rows) + 3):
-            hits, expected = (c.search(queries[:5], k, refine="exact") for c in (collection, fresh))
+            hits, expected = (c.search(queries[:5], k, exact=True) for c in (collection, fresh))
             np.testing.assert_array_equal(hits.ids, expected.ids)
             np.testing.assert_array_equal(hits.scores, expected.scores)
 

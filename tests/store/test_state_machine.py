@@ -69,8 +69,8 @@ def machine(bz: bebr.Binarizer, vectors: np.ndarray, queries: np.ndarray) -> typ
             fresh = bebr.FlatIndex(bz)
             if self.rows:
                 fresh.add(np.stack([x for x, _ in self.rows.values()]), list(self.rows))
-            hits = self.collection.search(queries[:2], 45, refine="exact", with_payloads=True)
-            expected = fresh.search(queries[:2], 45, refine="exact")
+            hits = self.collection.search(queries[:2], 45, exact=True, with_payloads=True)
+            expected = fresh.search(queries[:2], 45, exact=True)
             np.testing.assert_array_equal(hits.ids, expected.ids)
             np.testing.assert_array_equal(hits.scores, expected.scores)
             for row, payloads in zip(hits.ids.tolist(), hits.payloads, strict=True):

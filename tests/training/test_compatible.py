@@ -169,10 +169,10 @@ def test_old_codes_count_as_the_engine_scores_them(factor_bytes: int) -> None:
     bridged = new._map("bridge", old)(q)
     bridged /= np.linalg.norm(bridged, axis=1, keepdims=True)
     slope, level = new.config["compatible"][old.digest]["calibration"]["float"]
-    hits = index.search(q, 10, refine="exact", binarizer=new)
+    hits = index.search(q, 10, exact=True, binarizer=new)
     expected = np.take_along_axis(bridged @ old._scored(index.codes()[0]).T, hits.ids, axis=1)
     np.testing.assert_allclose(hits.scores, slope * expected + level, atol=1e-4)
-    own = bebr_index(new, NEW[64][:ITEMS]).search(q, 10, refine="exact").scores
+    own = bebr_index(new, NEW[64][:ITEMS]).search(q, 10, exact=True).scores
     assert abs(hits.scores.mean() - own.mean()) < 0.15 * own.mean()
 
 

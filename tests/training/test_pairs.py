@@ -51,7 +51,7 @@ def first(bz: bebr.Binarizer, pairs: Pair, query: str = "float") -> float:
     """R@1 among the pairs' own documents."""
     index = bebr.FlatIndex(bz)
     index.add(pairs[1])
-    ids = index.search(pairs[0], 1, query=query, refine="exact").ids
+    ids = index.search(pairs[0], 1, query=query, exact=True).ids
     return float(np.mean(ids[:, 0] == np.arange(len(ids))))
 
 
@@ -159,7 +159,7 @@ def neighbours_kept(bz: bebr.Binarizer) -> float:
     truth = np.argsort(-(unit[0] @ unit[1].T), axis=1)[:, :10]
     index = bebr.FlatIndex(bz)
     index.add(TRAINING[1])
-    ids = index.search(NEW[1][:100], 10, refine="exact").ids
+    ids = index.search(NEW[1][:100], 10, exact=True).ids
     return float(np.mean([len(np.intersect1d(a, b)) / 10 for a, b in zip(ids, truth, strict=True)]))
 
 

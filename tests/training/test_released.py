@@ -98,7 +98,7 @@ def test_codes_and_scores_are_the_papers(refinements: int, blocks: int) -> None:
     assert np.mean(values != d) < 1e-3
     index = bebr.FlatIndex(bz)
     index.add(docs)
-    hits = index.search(queries, 5, query="code", refine="exact")
+    hits = index.search(queries, 5, query="code", exact=True)
     want = (q @ d.T) / np.linalg.norm(d, axis=1)
     # fp16 holds the factor; a code's length divides it, the query's does not (it changes no order).
     assert np.allclose(hits.scores, -np.sort(-want, axis=1)[:, :5], rtol=2e-3)

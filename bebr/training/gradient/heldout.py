@@ -77,7 +77,7 @@ class HeldOut(NamedTuple):
         index = FlatIndex(binarizer)
         index.add(self.documents)
         modes: tuple[Query, ...] = ("float", "code")
-        found = [index.search(self.queries, _DEPTH, query=mode, refine="exact").ids for mode in modes]
+        found = [index.search(self.queries, _DEPTH, query=mode, exact=True).ids for mode in modes]
         return sum(map(self._recall, found)) / len(found)
 
     def _recall(self, ids: Ids) -> float:

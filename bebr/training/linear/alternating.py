@@ -15,6 +15,7 @@ import numpy as np
 
 from bebr import _core
 from bebr.arrays import Floats
+from bebr.binarizer.config import OPTIMIZE_GRAM
 from bebr.training.linear.closed_form import ClosedForm, Floats64, Progress, ridge, spectrum
 
 SWEEPS = 20
@@ -26,8 +27,8 @@ _RIDGE = 1e-4  # of the mean diagonal of G: keeps z finite where the code has mo
 
 
 @dataclass(frozen=True)
-class Refined:
-    """Decoder and metric of a refined code; the encoder follows from them."""
+class OptimizedCode:
+    """Decoder and metric of an optimized code; the encoder follows from them."""
 
     decoder: Floats64  # [m, d]
     mean: Floats64  # [d]
@@ -55,7 +56,7 @@ class Refined:
             "encoder.0.bias": bias,
             "decoder.weight": self.decoder,
             "decoder.bias": self.mean,
-            "refine.gram": gram,
+            OPTIMIZE_GRAM: gram,
         }
         return {name: np.ascontiguousarray(value, np.float32) for name, value in named.items()}
 
@@ -63,11 +64,11 @@ class Refined:
         """Code values float32[n, m] of ``x``."""
         named = self.tensors()
         layers = [[(named["encoder.0.weight"], named["encoder.0.bias"])]]
-        encoder = _core.Encoder("linear", list(widths), layers, False, named["refine.gram"], SWEEPS)
+        encoder = _core.Encoder("linear", list(widths), layers, False, named[OPTIMIZE_GRAM], SWEEPS)
         return _core.unpack(encoder.encode(np.ascontiguousarray(x)), list(widths))
 
 
-def refine(
+def optimize(
     x: Floats,
     start: ClosedForm,
     widths: tuple[int, ...],
@@ -76,7 +77,7 @@ def refine(
     rounds: int = ROUNDS,
     alpha: float = ALPHA,
     progress: Progress | None = None,
-) -> Refined:
+) -> OptimizedCode:
     """Improve the closed form on vectors float32[n, d], normalised already for cosine.
 
     rounds: of encoding 20,000 random rows and refitting; the last three take all. alpha: see the module.
@@ -85,16 +86,16 @@ def refine(
     report = progress or (lambda stage, done, total: None)
     _, values, vectors = spectrum(x)
     weights = np.maximum(values / max(float(values[0]), 1e-30), 1e-9) ** alpha
-    state = Refined(start.decoder, start.mean, np.asarray((vectors * weights) @ vectors.T, np.float64))
+    state = OptimizedCode(start.decoder, start.mean, np.asarray((vectors * weights) @ vectors.T, np.float64))
     relax = relaxation(sum(widths), x.shape[1])
     for done in range(rounds):
-        report("refinement", done, rounds)
+        report("optimization", done, rounds)
         everything = done >= rounds - _LAST or len(x) <= _SAMPLE
         rows = x if everything else x[np.sort(rng.choice(len(x), _SAMPLE, replace=False))]
         decoder, mean = ridge(state.codes(rows, widths), rows)
         step = relax if done < rounds - _LAST - 1 else 1.0
-        state = Refined(state.decoder + step * (decoder - state.decoder), mean, state.metric)
-    report("refinement", rounds, rounds)
+        state = OptimizedCode(state.decoder + step * (decoder - state.decoder), mean, state.metric)
+    report("optimization", rounds, rounds)
     return state
 
 

@@ -37,7 +37,7 @@ GAUSSIAN_STEP = (0.0, 1.5958, 0.9957, 0.5860, 0.3352, 0.1881, 0.1041, 0.0569, 0.
 #   Fashion-MNIST (l2), 256 bits .666 / .618 -> .676 / .655, 512 .768 / .749 -> .782 / .766,
 #     1024 .872 / .858 -> .878 / .869
 #   GloVe-50, 96, 200 and 304 bits: the same widths.
-# Powers 1.75 and 2 are level with or below 1.5. Refined codes (bebr/training/linear/alternating.py) want a little less:
+# Powers 1.75 and 2 are level with or below 1.5. Optimized codes (bebr/training/linear/alternating.py) want less:
 # WordNet, 400 bits, powers 1 / 1.25 / 1.5: ADC .807 / .808 / .806, SDC .745 / .750 / .753.
 # A power above 1 also narrows the sign plane, so the scan reads less.
 ALLOCATION_POWER = 1.25

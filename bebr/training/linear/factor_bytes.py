@@ -56,5 +56,5 @@ def _recall(binarizer: Binarizer, base: Floats, queries: Floats, truth: Ids) -> 
     index.add(base)
     everything = -(-len(base) // _K)
     modes: tuple[Query, Query] = ("float", "code")
-    found = [index.search(queries, _K, query=mode, refine=everything).ids for mode in modes]
+    found = [index.search(queries, _K, query=mode, oversampling=everything).ids for mode in modes]
     return float(np.mean([recall(ids, truth) for ids in found]))

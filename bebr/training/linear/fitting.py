@@ -1,4 +1,4 @@
-"""The default recipe, from vectors to a binarizer: closed form, refinement, and of the two the better on held-out
+"""The default recipe, from vectors to a binarizer: closed form, optimization, and of the two the better on held-out
 rows; then what only measurement can tell, the range of the factor and how many rows the default search completes."""
 
 from __future__ import annotations
@@ -10,9 +10,10 @@ import numpy as np
 
 from bebr.arrays import Floats, Ids, normalized
 from bebr.binarizer import Binarizer
+from bebr.binarizer.config import FIRST_STAGE_ROWS, OPTIMIZE
 from bebr.exact import exact, recall
 from bebr.index import FlatIndex, IVFIndex
-from bebr.training.linear.alternating import ALPHA, ROUNDS, SWEEPS, refine
+from bebr.training.linear.alternating import ALPHA, ROUNDS, SWEEPS, optimize
 from bebr.training.linear.closed_form import ClosedForm, Progress, fit, ridge
 from bebr.training.linear.factors import fit_factors
 from bebr.training.linear.grid import signs
@@ -42,7 +43,7 @@ def fit_linear(
 
     rounds: of alternating least squares; 0 leaves the closed form. alpha: weight of strong directions (see
     bebr/training/linear/alternating.py). tries: restarts of the descent that encodes a vector. ``config["heldout"]``
-    has recall@10 of the closed form and of the refined code, mean of ADC and SDC, on rows that neither saw; the
+    has recall@10 of the closed form and of the optimized code, mean of ADC and SDC, on rows that neither saw; the
     better one is returned. factor_bytes: see :func:`bebr.training.linear.factors.fit_factors`. stage_factor: the
     sign plane has its own.
     """
@@ -58,12 +59,12 @@ def fit_linear(
     form = fit(kept, widths, seed, progress)
     if rounds == 0:
         return finish(tensors(form), config, x, seed, factor_bytes)
-    refined = refine(kept, form, widths, seed, rounds=rounds, alpha=alpha, progress=progress)
+    optimized = optimize(kept, form, widths, seed, rounds=rounds, alpha=alpha, progress=progress)
     both = [
         (tensors(form), config),
         (
-            with_stage(refined.tensors(), refined.codes(kept, widths), kept),
-            config | {"refine": {"sweeps": SWEEPS, "tries": tries}},
+            with_stage(optimized.tensors(), optimized.codes(kept, widths), kept),
+            config | {OPTIMIZE: {"sweeps": SWEEPS, "tries": tries}},
         ),
     ]
     scores = [heldout_recall(*one, queries, kept[:_COMPARED]) for one in both]
@@ -118,7 +119,8 @@ def _float32(named: dict[str, Any]) -> dict[str, Floats]:
 def finish(
     named: dict[str, Floats], config: dict[str, Any], x: Floats, seed: int, factor_bytes: int | None = None
 ) -> Binarizer:
-    """Fix what only measurement can tell: what factors of ``factor_bytes`` stand for, ``survivors`` and ``margin``."""
+    """Fix what only measurement can tell: what factors of ``factor_bytes`` stand for, the rows of the first stage and
+    ``margin``."""
     config = {**config, "input_dim": x.shape[1]}
     rng = np.random.default_rng(seed)
     drawn = rng.permutation(len(x))[: _BASE + _QUERIES]
@@ -129,7 +131,7 @@ def finish(
         named = {k: v for k, v in named.items() if not k.startswith("stage.")}
     config = fit_factors(named, config, base[:8192], factor_bytes)
     rows, margin = measure_search(Binarizer(named, config), base, queries)
-    return Binarizer(named, config | {"survivors": {"rows": rows, "of": len(base)}, "margin": margin})
+    return Binarizer(named, config | {FIRST_STAGE_ROWS: {"rows": rows, "of": len(base)}, "margin": margin})
 
 
 def measure_search(binarizer: Binarizer, base: Floats, queries: Floats) -> tuple[int, float]:
@@ -141,12 +143,12 @@ def measure_search(binarizer: Binarizer, base: Floats, queries: Floats) -> tuple
     lists.add_codes(codes, numbers)
     prepared = binarizer.prepare(queries)
     k = min(_K, len(base))
-    everything = flat.search_prepared(prepared, k, refine=-(-len(base) // k)).ids
+    everything = flat.search_prepared(prepared, k, oversampling=-(-len(base) // k)).ids
 
     def enough(found: Ids) -> bool:
         return recall(found, everything) >= 1 - _LOSS
 
-    rows = _least(-(-len(base) // k), lambda times: enough(flat.search_prepared(prepared, k, refine=times).ids))
+    rows = _least(-(-len(base) // k), lambda times: enough(flat.search_prepared(prepared, k, oversampling=times).ids))
     # One query at a time: in company they may be scored whole, and no margin matters.
     alone = list(prepared)
     tenths = _least(

@@ -27,7 +27,7 @@ _ROUNDS = 8
 _SIZES = (1.0, 0.25)  # shares of the base that are searched
 # The default search completes as many rows as a fit to the training sample found to be enough there. The model that is
 # trained in the end measures it on more rows; here it is taken four times as large, so that it costs no recall.
-_SURVIVORS = 4
+_CANDIDATES = 4
 _FEWEST_ROWS = 16  # per neighbour, of the smallest base that is searched
 _BLOCKS = 20  # of queries, for the error
 
@@ -106,9 +106,9 @@ class Rehearsal:
         for size, truth in zip(self.sizes, self._truths, strict=True):
             index = FlatIndex(model)
             index.add_codes(codes[:size], np.arange(size))
-            refine = -(-_SURVIVORS * max(model.survivors(size), 4 * self.k) // self.k)
+            oversampling = -(-_CANDIDATES * max(model.first_stage_rows(size), 4 * self.k) // self.k)
             for mode in modes:
-                found = index.search(self.queries, self.k, query=mode, refine=refine).ids
+                found = index.search(self.queries, self.k, query=mode, oversampling=oversampling).ids
                 shares[mode].append(hits(found, truth))
         return {mode: self._extrapolate(np.array(shares[mode], np.float64)) for mode in modes}
 

@@ -30,7 +30,7 @@ def main() -> None:
             index.save(folder / name)
     if not (folder / "answers.json").exists():
         queries = x[:5].round(3)
-        hits = flat.search(queries, 4, refine="exact")
+        hits = flat.search(queries, 4, exact=True)
         answers = {"queries": queries.tolist(), "ids": hits.ids.tolist(), "scores": hits.scores.tolist()}
         (folder / "answers.json").write_text(json.dumps(answers))
 

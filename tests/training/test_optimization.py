@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import bebr
-from bebr.training.linear.alternating import refine, relaxation
+from bebr.training.linear.alternating import optimize, relaxation
 from bebr.training.linear.closed_form import fit
 from bebr.training.linear.grid import depths
 from tests.conftest import recall
@@ -25,25 +25,25 @@ def trained(vectors: np.ndarray) -> bebr.Binarizer:
     return bebr.train(vectors, widths=[40, 24, 8], metric="cosine", rounds=8)
 
 
-def error(binarizer: bebr.Binarizer, x: np.ndarray, refined: bool) -> float:
+def error(binarizer: bebr.Binarizer, x: np.ndarray, optimized: bool) -> float:
     """Mean of (z - v)^T G (z - v), what the descent lowers."""
     layers = {name: binarizer._tensors[name] for name in ("encoder.0.weight", "encoder.0.bias", "refine.gram")}
     unit = x / np.linalg.norm(x, axis=1, keepdims=True)
     z = unit @ layers["encoder.0.weight"].T + layers["encoder.0.bias"]
-    left = z - bebr._core.unpack(binarizer.encode(x, refine=refined).planes, list(binarizer.widths))
+    left = z - bebr._core.unpack(binarizer.encode(x, optimize=optimized).planes, list(binarizer.widths))
     return float(np.einsum("ij,jk,ik->i", left, layers["refine.gram"], left, optimize=True).mean())
 
 
-def test_refinement_beats_the_closed_form_on_held_out_rows(trained: bebr.Binarizer) -> None:
+def test_optimization_beats_the_closed_form_on_held_out_rows(trained: bebr.Binarizer) -> None:
     heldout = trained.config["heldout"]
     assert heldout["refined"] > heldout["closed_form"]
 
 
 def test_descent_lowers_the_error_of_rounding(trained: bebr.Binarizer, vectors: np.ndarray) -> None:
-    assert error(trained, vectors, refined=True) < 0.95 * error(trained, vectors, refined=False)
+    assert error(trained, vectors, optimized=True) < 0.95 * error(trained, vectors, optimized=False)
 
 
-def test_no_single_step_improves_a_refined_code(trained: bebr.Binarizer, vectors: np.ndarray) -> None:
+def test_no_single_step_improves_an_optimized_code(trained: bebr.Binarizer, vectors: np.ndarray) -> None:
     x = vectors[:200] / np.linalg.norm(vectors[:200], axis=1, keepdims=True)
     weight, bias, gram = (trained._tensors[n] for n in ("encoder.0.weight", "encoder.0.bias", "refine.gram"))
     v = bebr._core.unpack(trained.encode(x).planes, list(trained.widths))
@@ -61,7 +61,7 @@ def test_more_tries_never_raise_the_error(vectors: np.ndarray) -> None:
     errors = []
     for tries in (0, 4, 16):
         config["refine"]["tries"] = tries
-        errors.append(error(bebr.Binarizer.from_tensors(trained._tensors, config), vectors[:500], refined=True))
+        errors.append(error(bebr.Binarizer.from_tensors(trained._tensors, config), vectors[:500], optimized=True))
     assert errors[0] > errors[1] > errors[2]
 
 
@@ -96,7 +96,7 @@ def test_awkward_data(metric: str) -> None:
     trained = bebr.train(x, widths=[64, 48], metric=metric, rounds=4)
     index = bebr.FlatIndex(trained)
     index.add(x)
-    found = index.search(x, 1, refine="exact").ids[:, 0]
+    found = index.search(x, 1, exact=True).ids[:, 0]
     assert (found == np.arange(60)).mean() > 0.9
 
 
@@ -114,14 +114,14 @@ def test_a_factor_of_the_sign_plane_counts_among_the_bytes_and_leaves_fewer_rows
     assert own.config["survivors"]["rows"] < shared.config["survivors"]["rows"]
     index, exhaustive = bebr.FlatIndex(own), len(vectors)
     index.add(vectors)
-    found, every = (index.search(vectors[:100], 10, refine=n).ids for n in (None, exhaustive))
+    found, every = (index.search(vectors[:100], 10, oversampling=n).ids for n in (None, exhaustive))
     assert recall(found, every) > 0.99
 
 
 def test_progress_is_told(vectors: np.ndarray) -> None:
     seen: list[tuple[str, int, int]] = []
     bebr.train(vectors[:600], widths=[16], rounds=3, progress=lambda *step: seen.append(step))
-    assert ("refinement", 3, 3) in seen
+    assert ("optimization", 3, 3) in seen
 
 
 def test_relaxation_follows_the_bits() -> None:
@@ -139,9 +139,9 @@ def test_bad_options_are_named(vectors: np.ndarray) -> None:
         bebr.train(vectors, widths=[16], hidden=5)
 
 
-def test_refine_takes_a_fitted_start(vectors: np.ndarray) -> None:
+def test_optimize_takes_a_fitted_start(vectors: np.ndarray) -> None:
     start = fit(vectors, (16, 8), 0)
-    state = refine(vectors, start, (16, 8), 0, rounds=5)
+    state = optimize(vectors, start, (16, 8), 0, rounds=5)
     x = vectors[:1_000]
     left = x - state.codes(x, (16, 8)) @ state.decoder - state.mean
     plain = x - x.mean(axis=0)
