@@ -21,7 +21,7 @@ from bebr.binarizer import Binarizer
 from bebr.binarizer.codes import Codes
 from bebr.bulk import build
 from bebr.errors import CorruptFile, Error, IncompatibleModel, LimitExceeded
-from bebr.index import FlatIndex, Hits, HNSWIndex, Index, IVFIndex, MaxSimIndex, open_index
+from bebr.index import FlatIndex, GraphIndex, Hits, Index, IVFIndex, MaxSimIndex, open_index
 from bebr.training import plan, train
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from bebr.store.database import Database
 
 __version__: str = _core.version
+HNSWIndex = GraphIndex  # what users look for; it is one flat layer
 
 __all__ = [
     "Binarizer",
@@ -38,6 +39,7 @@ __all__ = [
     "CorruptFile",
     "Error",
     "FlatIndex",
+    "GraphIndex",
     "HNSWIndex",
     "Hits",
     "IVFIndex",

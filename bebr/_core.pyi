@@ -109,7 +109,7 @@ class IvfIndex:
         centroids: NDArray[np.float32],
         by_product: bool,
     ) -> None: ...
-    def by_whole_codes(self, queries: int, probes: int, k: int) -> bool: ...
+    def by_whole_codes(self, queries: int, nprobe: int, k: int) -> bool: ...
     def __len__(self) -> int: ...
     @property
     def mapped(self) -> bool: ...
@@ -145,7 +145,7 @@ class IvfIndex:
         vectors: NDArray[np.float32],
         k: int,
         enough: int,
-        probes: int,
+        nprobe: int,
         margin: float,
         allow: NDArray[np.int64] | None,
         floors: NDArray[np.float32] | None,
@@ -157,7 +157,7 @@ class IvfIndex:
         stage_y: NDArray[np.float32] | None,
         stage_base: NDArray[np.float32] | None,
         vectors: NDArray[np.float32],
-        probes: int,
+        nprobe: int,
         margin: float,
         allow: NDArray[np.int64] | None,
         floors: NDArray[np.float32],
@@ -173,7 +173,7 @@ class GraphIndex:
         factor_bytes: int,
         code: tuple[int, int],
         stage_code: tuple[int, int],
-        neighbors: int,
+        max_degree: int,
         ef_construction: int,
         seed: int,
         gram: NDArray[np.float32],
@@ -191,7 +191,7 @@ class GraphIndex:
     @property
     def factor_bytes(self) -> int: ...
     @property
-    def neighbors(self) -> int: ...
+    def max_degree(self) -> int: ...
     @property
     def node_bytes(self) -> int: ...
     @property
@@ -207,7 +207,7 @@ class GraphIndex:
         y: NDArray[np.float32],
         base: NDArray[np.float32],
         k: int,
-        ef: int,
+        ef_search: int,
         allow: NDArray[np.int64] | None,
     ) -> tuple[NDArray[np.float32], NDArray[np.int64]]: ...
     def save(self, path: str, extra: dict[str, bytes], raw: RawVectors | None = None) -> None: ...

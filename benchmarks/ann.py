@@ -130,9 +130,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--list", action="store_true", help="print the names of the engines and stop")
     parser.add_argument("--sizes", type=numbers, default=(52, 100, 196), help="bytes of our codes, e.g. 52,100,196")
     parser.add_argument("--nlist", type=numbers, help="inverted lists, e.g. 256,1024; by the number of rows if absent")
-    parser.add_argument(
-        "--max-degree", type=int, default=16, help="M of every graph; its lowest layer has twice as many"
-    )
+    parser.add_argument("--max-degree", type=int, default=32, help="links of a node; M of every HNSW is half of it")
     parser.add_argument("--k", type=int, default=10)
     parser.add_argument("--threads", type=int, default=1, help="for building and searching")
     parser.add_argument("--rounds", type=int, default=3, help="timings of each setting, in turns")

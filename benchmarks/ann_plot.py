@@ -19,7 +19,7 @@ __all__ = ["draw"]
 
 LEVEL = 0.95
 # As in bebr.plot: strong colours for ours, by kind of index; muted ones for libraries, with a marker for each engine.
-_KINDS = {"Flat": "#edae49", "IVF rescore": "#30638e", "IVF": "#d1495b", "HNSW": "#00798c"}
+_KINDS = {"Flat": "#edae49", "IVF rescore": "#30638e", "IVF": "#d1495b", "Graph": "#00798c"}
 _COLOURS = ("#6b7280", "#8d6e63", "#7e9a5b", "#7b6ba8", "#4f8a8b", "#a0708a")
 _MARKERS = "sDv^<>PXpdh*8"
 _LINES = ("-", "--", ":", "-.")

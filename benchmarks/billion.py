@@ -156,7 +156,7 @@ def _build(
         watched(mixture, truth, rows),
         path,
         rows=rows,
-        lists=options.lists or lists_for(rows),
+        nlist=options.nlist or lists_for(rows),
         bytes_per_vector=options.bytes,
         memory=options.memory,
         optimize=options.optimize,
@@ -168,7 +168,7 @@ def _build(
     return {
         "rows": rows,
         "dim": mixture.dim,
-        "lists": index.lists,
+        "nlist": index.nlist,
         "widths": list(index.binarizer.widths),
         "bytes_per_vector": index.binarizer.bytes_per_vector,
         "optimize": options.optimize,
@@ -180,7 +180,7 @@ def _build(
         "encoded_here": clock.encoded,
         "peak_bytes": _peak(),
         "disk_bytes": path.stat().st_size,
-        "largest_list": max(index.list_sizes) * index.lists / rows,
+        "largest_list": max(index.list_sizes) * index.nlist / rows,
     }
 
 
@@ -193,13 +193,13 @@ def _search(path: Path, queries: Floats, truth: Ids, mixture: Mixture, options: 
     found: list[dict[str, Any]] = []
     depths: list[Ids] = []
     with machine.pinned(1):
-        for probes in [p for p in PROBES if p <= index.lists]:
-            row = {"probes": probes} | _measured(index, queries, truth, probes)
+        for nprobe in [p for p in PROBES if p <= index.nlist]:
+            row = {"nprobe": nprobe} | _measured(index, queries, truth, nprobe)
             if options.keep:
                 row["rescored"] = options.rescore
-                row |= _measured(index, queries, truth, probes, options.rescore, "rescored_")
+                row |= _measured(index, queries, truth, nprobe, options.rescore, "rescored_")
             elif options.rescore:
-                depths.append(index.search(queries, options.rescore, probes=probes).ids)
+                depths.append(index.search(queries, options.rescore, nprobe=nprobe).ids)
             found.append(row)
     if depths:
         for row, ids in zip(found, rescored(mixture, queries, depths), strict=True):
@@ -209,12 +209,12 @@ def _search(path: Path, queries: Floats, truth: Ids, mixture: Mixture, options: 
 
 
 def _measured(
-    index: bebr.IVFIndex, queries: Floats, truth: Ids, probes: int, rescore: int = 0, prefix: str = ""
+    index: bebr.IVFIndex, queries: Floats, truth: Ids, nprobe: int, rescore: int = 0, prefix: str = ""
 ) -> dict[str, float]:
     """Times and recall, by codes alone or with exact scores of the ``rescore`` best from the index's file. First: pages
     come from disk, as far as no search before has read them."""
-    first = _latencies(index, queries, probes, rescore)[0]
-    seconds, ids = _latencies(index, queries, probes, rescore)
+    first = _latencies(index, queries, nprobe, rescore)[0]
+    seconds, ids = _latencies(index, queries, nprobe, rescore)
     figures = {
         "p50_ms": 1e3 * float(np.median(seconds)),
         "p99_ms": 1e3 * float(np.percentile(seconds, 99)),
@@ -224,11 +224,11 @@ def _measured(
     return {prefix + name: value for name, value in figures.items()}
 
 
-def _latencies(index: bebr.IVFIndex, queries: Floats, probes: int, rescore: int) -> tuple[list[float], Ids]:
+def _latencies(index: bebr.IVFIndex, queries: Floats, nprobe: int, rescore: int) -> tuple[list[float], Ids]:
     seconds, ids = [], []
     for q in range(len(queries)):
         start = time.perf_counter()
-        ids.append(index.search(queries[q : q + 1], K, probes=probes, rescore=rescore).ids[0])
+        ids.append(index.search(queries[q : q + 1], K, nprobe=nprobe, rescore=rescore).ids[0])
         seconds.append(time.perf_counter() - start)
     return seconds, np.stack(ids)
 
@@ -278,18 +278,18 @@ def _peak() -> int | None:
 def _tables(results: Sequence[dict[str, Any]]) -> list[Table]:
     build = Table(title="build")
     for column in (
-        "rows", "lists", "B/vector", "disk B/vector", "train s", "encode s", "merge s", "rows/s", "peak GB", "open s",
+        "rows", "nlist", "B/vector", "disk B/vector", "train s", "encode s", "merge s", "rows/s", "peak GB", "open s",
         "largest list",
     ):  # fmt: skip
         build.add_column(column, justify="right")
     search = Table(title=f"search, one thread, {QUERIES} queries")
-    for column in ("rows", "probes", "p50 ms", "p99 ms", "first p50 ms", f"recall@{K}", "rescored", "p50, p99 ms"):
+    for column in ("rows", "nprobe", "p50 ms", "p99 ms", "first p50 ms", f"recall@{K}", "rescored", "p50, p99 ms"):
         search.add_column(column, justify="right")
     for r in results:
         s = r["seconds"]
         build.add_row(
             f"{r['rows']:,}",
-            f"{r['lists']:,}",
+            f"{r['nlist']:,}",
             str(r["bytes_per_vector"]),
             f"{r['disk_bytes'] / r['rows']:.1f}",
             *(f"{s[stage]:.0f}" for stage in ("train", "encode", "merge")),
@@ -301,7 +301,7 @@ def _tables(results: Sequence[dict[str, Any]]) -> list[Table]:
         for row in r["search"]:
             search.add_row(
                 f"{r['rows']:,}",
-                str(row["probes"]),
+                str(row["nprobe"]),
                 *(f"{row[name]:.2f}" for name in ("p50_ms", "p99_ms", "first_p50_ms")),
                 f"{row['recall']:.4f}",
                 f"{row['rescored_recall']:.4f} of {row['rescored']}" if "rescored" in row else "",
@@ -321,7 +321,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--folder", type=Path, required=True, help="indexes, exact answers, figures: 70 bytes a vector")
     parser.add_argument("--dim", type=int, default=128, help="principal components that vectors have")
     parser.add_argument("--bytes", type=int, default=24, help="bytes a vector, factor included")
-    parser.add_argument("--lists", type=int, help="lists; by size when left out")
+    parser.add_argument("--nlist", type=int, help="number of lists; by size when left out")
     parser.add_argument("--memory", default="4GiB")
     parser.add_argument("--no-optimize", dest="optimize", action="store_false", help="codes without descent")
     parser.add_argument(

@@ -46,15 +46,15 @@ class Row:
         return self.microseconds / self.set_apart
 
 
-def engines(binarizer: bebr.Binarizer, base: Floats, lists: int) -> dict[str, tuple[Any, dict[str, Any]]]:
+def engines(binarizer: bebr.Binarizer, base: Floats, nlist: int) -> dict[str, tuple[Any, dict[str, Any]]]:
     """Each index filled, and the options of a search that reaches about the same recall in all."""
-    flat, ivf, graph = bebr.FlatIndex(binarizer), bebr.IVFIndex(binarizer, lists=lists), bebr.HNSWIndex(binarizer)
+    flat, ivf, graph = bebr.FlatIndex(binarizer), bebr.IVFIndex(binarizer, nlist=nlist), bebr.GraphIndex(binarizer)
     for index in (flat, ivf, graph):
         index.add(base)
     return {
         "Flat": (flat, {}),
-        f"IVF{lists}": (ivf, {"probes": max(1, lists // 8), "margin": 3.0}),
-        "HNSW16": (graph, {"ef": 64}),
+        f"IVF{nlist}": (ivf, {"nprobe": max(1, nlist // 8), "margin": 3.0}),
+        "Graph32": (graph, {"ef_search": 64}),
     }
 
 
@@ -68,10 +68,10 @@ def microseconds(search: Callable[[], Any], queries: int, rounds: int) -> float:
     return 1e6 * statistics.median(seconds) / queries
 
 
-def measure(data: datasets.Dataset, binarizer: bebr.Binarizer, lists: int, k: int, rounds: int, seed: int) -> list[Row]:
+def measure(data: datasets.Dataset, binarizer: bebr.Binarizer, nlist: int, k: int, rounds: int, seed: int) -> list[Row]:
     """Every index at every share."""
     order = np.random.default_rng(seed).permutation(len(data.base))
-    built = engines(binarizer, data.base, lists)
+    built = engines(binarizer, data.base, nlist)
     codes = binarizer.encode(data.base)
     whole = data.truth(k)
     plain = {
@@ -132,7 +132,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("set", nargs="?", default="wordnet", choices=datasets.names())
     parser.add_argument("--model", type=Path, help="a trained model; one of --bytes is trained if absent")
     parser.add_argument("--bytes", type=int, default=100)
-    parser.add_argument("--lists", type=int, default=256)
+    parser.add_argument("--nlist", type=int, default=256)
     parser.add_argument("--queries", type=int, default=500)
     parser.add_argument("--k", type=int, default=10)
     parser.add_argument("--threads", type=int, default=1)
@@ -149,7 +149,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     else:
         binarizer = bebr.train(data.train, bytes_per_vector=options.bytes, metric=data.metric, seed=0)
     with machine.pinned(options.threads):
-        rows = measure(data, binarizer, options.lists, options.k, options.rounds, seed=0)
+        rows = measure(data, binarizer, options.nlist, options.k, options.rounds, seed=0)
     title = f"{data.name}, {binarizer.bytes_per_vector} bytes, {options.threads} thread(s), batch"
     output.console().print(table(rows, title))
     if options.json is not None:

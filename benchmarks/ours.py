@@ -15,14 +15,13 @@ from typing import Any
 import numpy as np
 
 import bebr
-from bebr.peers import DEFAULT, Adapter, Case, Peer, Setting, by_ef, by_nprobe
+from bebr.peers import DEFAULT, Adapter, Case, Peer, Setting, by_ef_search, by_nprobe
 from benchmarks import machine
 from benchmarks.datasets import Floats, Ids
 from benchmarks.memory import Peak
 
 __all__ = ["indexes", "kept_models"]
 
-_ARGUMENTS = {"nprobe": "probes", "ef_search": "ef"}
 _FLAT: list[Setting] = [{"oversampling": times} for times in (4, 6, 10, 20, 50, 100, 200)]
 # Rows that get exact scores; 50 is what an index takes for k = 10 by default.
 _RESCORE = (20, 50, 100)
@@ -73,8 +72,7 @@ class _Ours(Adapter):
     def search(self, queries: Floats, k: int, threads: int = 1, setting: Setting = DEFAULT) -> Ids:
         if bebr.get_num_threads() != threads:
             bebr.set_num_threads(threads)
-        arguments = {_ARGUMENTS.get(name, name): value for name, value in setting.items()}
-        return np.asarray(self._index.search(queries, k, **arguments).ids, dtype=np.int64)
+        return np.asarray(self._index.search(queries, k, **setting).ids, dtype=np.int64)
 
 
 class _IVF(_Ours):
@@ -89,15 +87,15 @@ class _IVF(_Ours):
         self._index.train(train)  # the centroids are from the sample that the peers' are from
 
     def _empty(self, binarizer: bebr.Binarizer) -> Any:
-        return bebr.IVFIndex(binarizer, lists=self._nlist, seed=0, **self._options)
+        return bebr.IVFIndex(binarizer, nlist=self._nlist, seed=0, **self._options)
 
 
 class _Graph(_Ours):
     def __init__(self, size: int, case: Case, folder: Path) -> None:
-        super().__init__(f"HNSW{case.max_degree}", size, case, folder, [by_ef()])
+        super().__init__(f"Graph{case.max_degree}", size, case, folder, [by_ef_search()])
 
     def _empty(self, binarizer: bebr.Binarizer) -> Any:
-        return bebr.HNSWIndex(binarizer, neighbors=self._case.max_degree)
+        return bebr.GraphIndex(binarizer, max_degree=self._case.max_degree)
 
 
 def indexes(case: Case, sizes: Sequence[int], folder: Path) -> Iterator[Peer]:

@@ -37,7 +37,7 @@ class Row:
     bytes: int
     kind: str
     k: int
-    probes: int
+    nprobe: int
     margin: float | None
     rescore: int
     recall: float
@@ -69,13 +69,13 @@ def sweep(data: datasets.Dataset, models: Sequence[Path], args: argparse.Namespa
     for path in models:
         bz = bebr.Binarizer.load(path)
         for kind in KINDS:
-            index = bebr.IVFIndex(bz, lists=args.lists, rescore=kind)
+            index = bebr.IVFIndex(bz, nlist=args.nlist, rescore=kind)
             index.train(data.train)
             index.add(data.base)
             settings = [
-                {"k": k, "probes": p, "margin": m, "rescore": n}
+                {"k": k, "nprobe": p, "margin": m, "rescore": n}
                 for k in args.k
-                for p in args.probes
+                for p in args.nprobe
                 for m in args.margin
                 for n in args.rescore
                 if n == 0 or n >= k
@@ -90,7 +90,7 @@ def sweep(data: datasets.Dataset, models: Sequence[Path], args: argparse.Namespa
             for i, s in enumerate(settings):
                 recall = float(shares(found[i], truth[: len(queries), : s["k"]]).mean())
                 speeds = statistics.median(batch[i]), statistics.median(single[i])
-                yield Row(bz.bytes_per_vector, kind, s["k"], s["probes"], s["margin"], s["rescore"], recall, *speeds)
+                yield Row(bz.bytes_per_vector, kind, s["k"], s["nprobe"], s["margin"], s["rescore"], recall, *speeds)
 
 
 def cold_reads(data: datasets.Dataset, model: Path, args: argparse.Namespace) -> Iterator[Cold]:
@@ -132,9 +132,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", default="wordnet")
     parser.add_argument("--models", nargs="+", type=Path, required=True, metavar="FILE")
-    parser.add_argument("--lists", type=int, default=256)
+    parser.add_argument("--nlist", type=int, default=256)
     parser.add_argument("--k", type=int, nargs="+", default=[10])
-    parser.add_argument("--probes", type=int, nargs="+", default=[16, 64])
+    parser.add_argument("--nprobe", type=int, nargs="+", default=[16, 64])
     parser.add_argument("--margin", type=float, nargs="+", default=[None])
     parser.add_argument("--rescore", type=int, nargs="+", default=[0, 20, 50, 100, 200, 400])
     parser.add_argument("--queries", type=int, default=1000)

@@ -32,7 +32,7 @@ def small_chunks(monkeypatch):
 
 def in_memory(index: bebr.IVFIndex, x: np.ndarray, ids: np.ndarray | None, path: Path) -> bytes:
     """The file of an IVFIndex with the same centroids, made by add and save."""
-    twin = bebr.IVFIndex(index.binarizer, index.lists, rescore=index.raw_type)
+    twin = bebr.IVFIndex(index.binarizer, index.nlist, rescore=index.raw_type)
     twin._engine, twin._trained = twin._with(index._engine.centroids), True
     twin.add(x, ids)
     twin.save(path)
@@ -70,8 +70,8 @@ def as_function(x, folder):
 @pytest.mark.parametrize("source", [as_array, as_npy, as_fvecs, as_folder_of_parquet, as_function])
 def test_the_file_is_that_of_an_index_built_in_memory(source, vectors, bz, tmp_path):
     given, options = source(vectors, tmp_path)
-    index = bebr.build(given, tmp_path / "o.bebr", lists=LISTS, binarizer=bz, **options)
-    assert index.lists == LISTS and len(index) == len(vectors)
+    index = bebr.build(given, tmp_path / "o.bebr", nlist=LISTS, binarizer=bz, **options)
+    assert index.nlist == LISTS and len(index) == len(vectors)
     assert (tmp_path / "o.bebr").read_bytes() == in_memory(index, vectors, None, tmp_path / "twin.bebr")
     assert not (tmp_path / "o.bebr.build").exists()
     bebr.open_index(tmp_path / "o.bebr", verify=True)
@@ -82,9 +82,9 @@ def test_a_source_without_a_model_trains_one_and_finds_its_vectors(vectors, quer
     index = bebr.build(
         vectors, tmp_path / "o.bebr", bytes_per_vector=24, metric="l2", progress=lambda s, d, t: stages.append(s)
     )
-    assert index.binarizer.bytes_per_vector == 24 and index.binarizer.metric == "l2" and index.lists == 256
+    assert index.binarizer.bytes_per_vector == 24 and index.binarizer.metric == "l2" and index.nlist == 256
     exact = np.argsort(((queries[:, None] - vectors[None]) ** 2).sum(2), axis=1)[:, :10]
-    found = index.search(queries, 10, probes=index.lists).ids
+    found = index.search(queries, 10, nprobe=index.nlist).ids
     assert np.mean([len(set(a) & set(b)) for a, b in zip(found, exact, strict=True)]) > 5
     assert list(dict.fromkeys(stages))[-4:] == ["reading a sample", "finding centroids", "encoding", "merging"]
 
@@ -98,7 +98,7 @@ def test_ids_in_any_order(order, vectors, bz, tmp_path, monkeypatch):
         ids *= 1 << 45
     np.save(tmp_path / "ids.npy", ids)
     index = bebr.build(
-        vectors, tmp_path / "o.bebr", lists=LISTS, binarizer=bz, ids=np.load(tmp_path / "ids.npy", mmap_mode="r")
+        vectors, tmp_path / "o.bebr", nlist=LISTS, binarizer=bz, ids=np.load(tmp_path / "ids.npy", mmap_mode="r")
     )
     assert (tmp_path / "o.bebr").read_bytes() == in_memory(index, vectors, ids, tmp_path / "twin.bebr")
     assert int(ids[1234]) in index and int(ids[1234]) + 1 not in index
@@ -110,10 +110,10 @@ def test_vectors_are_kept_beside_their_codes(kind, order, vectors, queries, bz, 
     ids = None if order == "rows" else np.arange(len(vectors), dtype=np.int64) * 5 + 3
     if order == "shuffled":
         ids = np.random.default_rng(1).permutation(ids)
-    index = bebr.build(vectors, tmp_path / "o.bebr", lists=LISTS, binarizer=bz, ids=ids, rescore=kind)
+    index = bebr.build(vectors, tmp_path / "o.bebr", nlist=LISTS, binarizer=bz, ids=ids, rescore=kind)
     assert index.raw_type == kind
     assert (tmp_path / "o.bebr").read_bytes() == in_memory(index, vectors, ids, tmp_path / "twin.bebr")
-    found = bebr.open_index(tmp_path / "o.bebr", verify=True).search(queries, 5, probes=LISTS, rescore=200)
+    found = bebr.open_index(tmp_path / "o.bebr", verify=True).search(queries, 5, nprobe=LISTS, rescore=200)
     exact = np.argsort(-queries @ vectors.T, axis=1, kind="stable")[:, :5]
     assert np.mean(found.ids == (exact if ids is None else ids[exact])) > 0.9  # int8 orders near ones otherwise
 
@@ -123,14 +123,14 @@ def test_a_vector_that_cannot_be_kept_is_named(vectors, tmp_path):
     x[1234, 5] = 1e6
     model = bebr.train(vectors, bytes_per_vector=18, metric="ip")
     with pytest.raises(ValueError, match=r"rows from 1024 on, vector 210 .*float16 cannot hold"):
-        bebr.build(x, tmp_path / "o.bebr", lists=LISTS, binarizer=model, rescore="float16")
+        bebr.build(x, tmp_path / "o.bebr", nlist=LISTS, binarizer=model, rescore="float16")
     assert not (tmp_path / "o.bebr").exists()
     with pytest.raises(ValueError, match="rescore is 'float8'"):
-        bebr.build(x, tmp_path / "p.bebr", lists=LISTS, binarizer=model, rescore="float8")
+        bebr.build(x, tmp_path / "p.bebr", nlist=LISTS, binarizer=model, rescore="float8")
 
 
 def test_the_first_rows_only_and_plain_codes(vectors, bz, tmp_path):
-    index = bebr.build(vectors, tmp_path / "o.bebr", lists=LISTS, binarizer=bz, rows=1000, optimize=False)
+    index = bebr.build(vectors, tmp_path / "o.bebr", nlist=LISTS, binarizer=bz, rows=1000, optimize=False)
     codes, _ = index.codes(np.arange(1000))
     assert len(index) == 1000
     np.testing.assert_array_equal(codes.planes, bz.encode(vectors[:1000], optimize=False).planes)
@@ -151,7 +151,7 @@ def blocks(start):
         time.sleep(pause)
         yield x[i : i + 100]
 
-bebr.build(blocks, out, rows=len(x), lists=40, binarizer=model, progress=lambda *a: print(*a, flush=True))
+bebr.build(blocks, out, rows=len(x), nlist=40, binarizer=model, progress=lambda *a: print(*a, flush=True))
 """
 
 
@@ -193,7 +193,7 @@ def interrupted(vectors, bz, path, after=2000, **options):
                 raise OSError("the disk went away")
             yield vectors[i : i + 100]
 
-    monkey = {"rows": len(vectors), "lists": LISTS, "binarizer": bz} | options
+    monkey = {"rows": len(vectors), "nlist": LISTS, "binarizer": bz} | options
     with pytest.raises(OSError, match="the disk went away"):
         bebr.build(blocks, path, **monkey)
 
@@ -205,12 +205,12 @@ def test_going_on_with_other_arguments_is_refused(vectors, bz, tmp_path, monkeyp
     interrupted(vectors, bz, out)
     assert not out.exists() and len(list((tmp_path / "o.bebr.build").glob("chunk-*"))) == 2
     whole = lambda x: lambda start: (x[i : i + 100] for i in range(start, len(x), 100))  # noqa: E731
-    for changed, what in [({"lists": 41}, "lists 40, not 41"), ({"seed": 3}, "seed 0, not 3")]:
+    for changed, what in [({"nlist": 41}, "nlist 40, not 41"), ({"seed": 3}, "seed 0, not 3")]:
         with pytest.raises(ValueError, match=f"began with {what}"):
-            bebr.build(whole(vectors), out, **{"rows": len(vectors), "lists": LISTS, "binarizer": bz} | changed)
+            bebr.build(whole(vectors), out, **{"rows": len(vectors), "nlist": LISTS, "binarizer": bz} | changed)
     with pytest.raises(ValueError, match="began with vectors"):
-        bebr.build(whole(vectors[::-1]), out, rows=len(vectors), lists=LISTS, binarizer=bz)
-    index = bebr.build(whole(vectors), out, rows=len(vectors), lists=LISTS, binarizer=bz)
+        bebr.build(whole(vectors[::-1]), out, rows=len(vectors), nlist=LISTS, binarizer=bz)
+    index = bebr.build(whole(vectors), out, rows=len(vectors), nlist=LISTS, binarizer=bz)
     assert out.read_bytes() == in_memory(index, vectors, None, tmp_path / "twin.bebr")
 
 
@@ -224,10 +224,10 @@ def test_a_damaged_chunk_is_found_and_named(vectors, bz, tmp_path, monkeypatch):
         data[at] ^= 1
         chunk.write_bytes(data)
         with pytest.raises(bebr.CorruptFile, match=r"chunk-000001\.bebr"):
-            bebr.build(lambda start: iter([vectors[start:]]), out, rows=len(vectors), lists=LISTS, binarizer=bz)
+            bebr.build(lambda start: iter([vectors[start:]]), out, rows=len(vectors), nlist=LISTS, binarizer=bz)
         assert not out.exists()
     chunk.unlink()  # as the message says
-    index = bebr.build(lambda start: iter([vectors[start:]]), out, rows=len(vectors), lists=LISTS, binarizer=bz)
+    index = bebr.build(lambda start: iter([vectors[start:]]), out, rows=len(vectors), nlist=LISTS, binarizer=bz)
     assert out.read_bytes() == in_memory(index, vectors, None, tmp_path / "twin.bebr")
 
 
@@ -242,10 +242,10 @@ def peak():
     return int(re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read())[1]) << 10
 
 model = bebr.Binarizer.load(sys.argv[2])
-bebr.build(np.load(sys.argv[1], mmap_mode="r")[:3000].copy(), sys.argv[3] + ".bebr", binarizer=model, lists=64)
+bebr.build(np.load(sys.argv[1], mmap_mode="r")[:3000].copy(), sys.argv[3] + ".bebr", binarizer=model, nlist=64)
 before = peak()
 options = {"binarizer": model} if sys.argv[4] == "model" else {"bytes_per_vector": 18}
-bebr.build(sys.argv[1], sys.argv[3], lists=256, memory="64MiB", **options)
+bebr.build(sys.argv[1], sys.argv[3], nlist=256, memory="64MiB", **options)
 print(peak() - before)
 """
 
@@ -269,9 +269,9 @@ def test_what_is_there_is_not_replaced_unless_told(vectors, bz, tmp_path):
     out = tmp_path / "o.bebr"
     out.write_bytes(b"mine")
     with pytest.raises(FileExistsError, match=r"o\.bebr is there already"):
-        bebr.build(vectors, out, lists=LISTS, binarizer=bz)
+        bebr.build(vectors, out, nlist=LISTS, binarizer=bz)
     assert out.read_bytes() == b"mine"
-    assert len(bebr.build(vectors, out, lists=LISTS, binarizer=bz, overwrite=True)) == len(vectors)
+    assert len(bebr.build(vectors, out, nlist=LISTS, binarizer=bz, overwrite=True)) == len(vectors)
 
 
 def test_nan_names_file_and_row(vectors, bz, tmp_path):
@@ -279,7 +279,7 @@ def test_nan_names_file_and_row(vectors, bz, tmp_path):
     x[2345, 6] = np.nan
     np.save(tmp_path / "x.npy", x)
     with pytest.raises(ValueError, match=r"x\.npy: got nan at row 2345, dim 6, wanted finite numbers"):
-        bebr.build(tmp_path / "x.npy", tmp_path / "o.bebr", lists=LISTS, binarizer=bz)
+        bebr.build(tmp_path / "x.npy", tmp_path / "o.bebr", nlist=LISTS, binarizer=bz)
     assert not (tmp_path / "o.bebr").exists()
 
 
@@ -287,7 +287,7 @@ def test_a_full_disk_is_said_before_the_work(vectors, bz, tmp_path, monkeypatch)
     free = 100_000
     monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(1 << 40, 0, free))
     with pytest.raises(bebr.LimitExceeded, match=r"o\.bebr: wants about .* bytes of disk .* has 100,000 free"):
-        bebr.build(vectors, tmp_path / "o.bebr", lists=LISTS, binarizer=bz)
+        bebr.build(vectors, tmp_path / "o.bebr", nlist=LISTS, binarizer=bz)
     assert not list((tmp_path / "o.bebr.build").glob("chunk-*"))
 
 
@@ -295,9 +295,9 @@ def test_files_of_different_dimensions(vectors, bz, tmp_path):
     np.save(tmp_path / "a.npy", vectors)
     np.save(tmp_path / "b.npy", vectors[:, :32])
     with pytest.raises(ValueError, match=r"b\.npy: got 32 dimensions, wanted 64 as in .*a\.npy"):
-        bebr.build([tmp_path / "a.npy", tmp_path / "b.npy"], tmp_path / "o.bebr", lists=LISTS, binarizer=bz)
+        bebr.build([tmp_path / "a.npy", tmp_path / "b.npy"], tmp_path / "o.bebr", nlist=LISTS, binarizer=bz)
     with pytest.raises(ValueError, match="source has 32 dimensions: the binarizer takes 64"):
-        bebr.build(tmp_path / "b.npy", tmp_path / "o.bebr", lists=LISTS, binarizer=bz)
+        bebr.build(tmp_path / "b.npy", tmp_path / "o.bebr", nlist=LISTS, binarizer=bz)
 
 
 @pytest.mark.parametrize(
@@ -311,7 +311,7 @@ def test_files_of_different_dimensions(vectors, bz, tmp_path):
 )
 def test_bad_ids(ids, message, vectors, bz, tmp_path):
     with pytest.raises((ValueError, KeyError), match=message):
-        bebr.build(vectors, tmp_path / "o.bebr", lists=LISTS, binarizer=bz, ids=ids(len(vectors)))
+        bebr.build(vectors, tmp_path / "o.bebr", nlist=LISTS, binarizer=bz, ids=ids(len(vectors)))
     assert not (tmp_path / "o.bebr").exists()
 
 
@@ -321,7 +321,7 @@ def test_bad_ids(ids, message, vectors, bz, tmp_path):
         ({"bytes_per_vector": 18}, ValueError, "exactly one of bytes_per_vector and binarizer"),
         ({"binarizer": None}, ValueError, "exactly one of bytes_per_vector and binarizer"),
         ({"metric": "ip"}, ValueError, "metric is 'ip': the binarizer's is 'cosine'"),
-        ({"lists": 0}, ValueError, "lists is 0: want an integer from 1 to 3000"),
+        ({"nlist": 0}, ValueError, "nlist is 0: want an integer from 1 to 3000"),
         ({"memory": "much"}, ValueError, "memory is 'much'"),
         ({"memory": "1MiB"}, ValueError, "want at least 64MiB"),
         ({"rows": 0}, ValueError, "rows: got 0"),
@@ -331,27 +331,27 @@ def test_bad_ids(ids, message, vectors, bz, tmp_path):
 def test_bad_arguments(options, error, message, vectors, bz, tmp_path):
     np.save(tmp_path / "x.npy", vectors)
     with pytest.raises(error, match=message):
-        bebr.build(tmp_path / "x.npy", tmp_path / "o.bebr", **{"lists": LISTS, "binarizer": bz} | options)
+        bebr.build(tmp_path / "x.npy", tmp_path / "o.bebr", **{"nlist": LISTS, "binarizer": bz} | options)
 
 
 @pytest.mark.parametrize("options", [{"metric": "hamming"}, {"bytes_per_vector": 1}])
 def test_what_only_the_training_refuses_leaves_no_folder(options, vectors, tmp_path):
     """It would stand in the way of the build with the right arguments: "began with metric hamming"."""
     with pytest.raises(ValueError, match=r"metric is 'hamming'|bytes_per_vector is 1"):
-        bebr.build(vectors, tmp_path / "o.bebr", lists=LISTS, **{"bytes_per_vector": 18} | options)
+        bebr.build(vectors, tmp_path / "o.bebr", nlist=LISTS, **{"bytes_per_vector": 18} | options)
     assert not list(tmp_path.iterdir())
 
 
 def test_too_many_lists_for_the_memory(vectors, bz, tmp_path):
     with pytest.raises(bebr.LimitExceeded, match="200,000 centroids of 64 dimensions want"):
         bebr.build(
-            lambda start: iter([vectors]), tmp_path / "o.bebr", rows=10**6, lists=200_000, binarizer=bz, memory="64MiB"
+            lambda start: iter([vectors]), tmp_path / "o.bebr", rows=10**6, nlist=200_000, binarizer=bz, memory="64MiB"
         )
 
 
 def test_a_source_that_ends_early(vectors, bz, tmp_path):
     with pytest.raises(ValueError, match="it ended after 3000 rows, wanted 4000"):
-        bebr.build(lambda start: iter([vectors[start:]]), tmp_path / "o.bebr", rows=4000, lists=LISTS, binarizer=bz)
+        bebr.build(lambda start: iter([vectors[start:]]), tmp_path / "o.bebr", rows=4000, nlist=LISTS, binarizer=bz)
 
 
 @pytest.mark.parametrize(("text", "size"), [("4GiB", 4 << 30), ("500 MB", 500_000_000), ("1.5k", 1500), (77, 77)])
@@ -385,7 +385,7 @@ def test_more_lists_than_4096_are_found_in_two_levels_and_keep_their_balance(tmp
 def test_a_list_far_larger_than_the_others_is_said_aloud(vectors, bz, tmp_path):
     equal = np.concatenate([vectors, np.repeat(vectors[:1], 5000, axis=0)])
     with pytest.warns(UserWarning, match=r"the largest list holds 5,\d+ rows, .* times the mean"):
-        bebr.build(equal, tmp_path / "o.bebr", lists=LISTS, binarizer=bz)
+        bebr.build(equal, tmp_path / "o.bebr", nlist=LISTS, binarizer=bz)
 
 
 def test_shares_are_in_proportion_and_never_more_than_there_is():

@@ -104,11 +104,12 @@ def test_search_finds_what_python_finds(
 
 
 def test_a_graph_is_built_and_searched(work: Path, queries: np.ndarray, tmp_path: Path) -> None:
-    done("build", work / "m.safetensors", work / "x.npy", "--index", "hnsw", "-o", tmp_path / "g.bebr")
-    done("search", tmp_path / "g.bebr", work / "q.fvecs", "-k", 7, "--ef", 50, "-o", tmp_path / "h.npy")
+    options = ["--index", "graph", "--max-degree", 24]
+    done("build", work / "m.safetensors", work / "x.npy", *options, "-o", tmp_path / "g.bebr")
+    done("search", tmp_path / "g.bebr", work / "q.fvecs", "-k", 7, "--ef-search", 50, "-o", tmp_path / "h.npy")
     index = bebr.open_index(tmp_path / "g.bebr")
-    assert isinstance(index, bebr.HNSWIndex)
-    np.testing.assert_array_equal(np.load(tmp_path / "h.npy"), index.search(queries, 7, ef=50).ids)
+    assert isinstance(index, bebr.GraphIndex) and index.max_degree == 24
+    np.testing.assert_array_equal(np.load(tmp_path / "h.npy"), index.search(queries, 7, ef_search=50).ids)
 
 
 def test_search_without_output_prints_a_table(work: Path, queries: np.ndarray) -> None:
@@ -120,21 +121,21 @@ def test_search_without_output_prints_a_table(work: Path, queries: np.ndarray) -
 
 
 def test_build_ivf_with_a_model_or_without(work: Path, vectors: np.ndarray, tmp_path: Path) -> None:
-    options = ["--index", "ivf", "--lists", 30, "--memory", "64MiB"]
+    options = ["--index", "ivf", "--nlist", 30, "--memory", "64MiB"]
     result = done(
         "build", work / "m.safetensors", work / "x.npy", "-o", tmp_path / "a.bebr", *options, "--ids", work / "ids.npy"
     )
     found = bebr.open_index(tmp_path / "a.bebr")
-    assert isinstance(found, bebr.IVFIndex) and found.lists == 30 and 1000 in found and 999 not in found
+    assert isinstance(found, bebr.IVFIndex) and found.nlist == 30 and 1000 in found and 999 not in found
     assert "3,000 vectors in 30 lists, 24 bytes each" in result.stderr and "encoding: 3,000 of 3,000" in result.stderr
     done("build", work / "x.npy", "-o", tmp_path / "b.bebr", *options, "--bytes", 20, "--metric", "ip")
     other = bebr.open_index(tmp_path / "b.bebr")
     assert other.binarizer.bytes_per_vector == 20 and other.binarizer.metric == "ip" and len(other) == 3000
 
 
-@pytest.mark.parametrize("kind", ["flat", "ivf", "hnsw"])
+@pytest.mark.parametrize("kind", ["flat", "ivf", "graph"])
 def test_build_keeps_vectors_beside_codes(kind: str, work: Path, tmp_path: Path) -> None:
-    options = ["--lists", 30] if kind == "ivf" else []
+    options = ["--nlist", 30] if kind == "ivf" else []
     path = tmp_path / "a.bebr"
     done("build", work / "m.safetensors", work / "x.npy", "-o", path, "--index", kind, *options, "--rescore", "int8")
     assert bebr.open_index(path).raw_type == "int8"
@@ -259,20 +260,21 @@ BAD = [
     ),
     ("build", "m.safetensors", "x.npy", "-o", "o.bebr", "--ids", "twice.npy", "0"),
     ("build", "m.safetensors", "x.npy", "-o", "o.bebr", "--id-column", "id", "only Parquet files have named columns"),
-    ("build", "m.safetensors", "x.npy", "-o", "o.bebr", "--lists", "9", "--lists goes with --index ivf"),
+    ("build", "m.safetensors", "x.npy", "-o", "o.bebr", "--nlist", "9", "--nlist goes with --index ivf"),
+    ("build", "m.safetensors", "x.npy", "-o", "o.bebr", "--max-degree", "9", "--max-degree goes with --index graph"),
     ("build", "x.npy", "-o", "o.bebr", "--index", "ivf", "got one file, wanted MODEL VECTORS"),
     ("build", "m.safetensors", "x.npy", "-o", "o.bebr", "--index", "ivf", "--bytes", "20", "got MODEL and --bytes"),
     ("build", "m.safetensors", "x.npy", "-o", "i.bebr", "--index", "ivf", "i.bebr is there already"),
     ("build", "m.safetensors", "x.npy", "-o", "o.bebr", "--index", "ivf", "--memory", "lots", "memory is 'lots'"),
-    ("build", "m.safetensors", "nan.npy", "-o", "o.bebr", "--index", "ivf", "--lists", "1", "got nan at row"),
+    ("build", "m.safetensors", "nan.npy", "-o", "o.bebr", "--index", "ivf", "--nlist", "1", "got nan at row"),
     ("search", "cut.bebr", "q.fvecs", "cut.bebr"),
     ("search", "m.safetensors", "q.fvecs", "not a bebr file"),
     ("search", "i.bebr", "narrow.npy", "want (n, 64)"),
     ("search", "i.bebr", "q.fvecs", "-k", "0", "-k: got 0"),
     ("search", "i.bebr", "q.fvecs", "--oversampling", "0", "oversampling is 0"),
     ("search", "i.bebr", "q.fvecs", "--oversampling", "3", "--exact", "oversampling is 3 and exact is True"),
-    ("search", "i.bebr", "q.fvecs", "--probes", "4", "--probes is for a ivf index, this one is flat"),
-    ("search", "i.bebr", "q.fvecs", "--ef", "40", "--ef is for a hnsw index, this one is flat"),
+    ("search", "i.bebr", "q.fvecs", "--nprobe", "4", "--nprobe is for a ivf index, this one is flat"),
+    ("search", "i.bebr", "q.fvecs", "--ef-search", "40", "--ef-search is for a graph index, this one is flat"),
     ("search", "i.bebr", "q.fvecs", "--rescore", "40", "keeps no raw vectors"),
     ("search", "i.bebr", "q.fvecs", "-o", "hits.csv", "wanted one of .ivecs, .npy, .parquet"),
     ("tradeoff", "x.npy", "--bytes", "0", "-o", "o", "--bytes: got 0"),

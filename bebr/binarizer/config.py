@@ -94,8 +94,8 @@ class ModelConfig:
 
     @property
     def margin(self) -> float:
-        """By how many standard deviations of what the sign plane cannot see a row's score is raised before IVF and HNSW
-        rule it out; measured at training."""
+        """By how many standard deviations of what the sign plane cannot see a row's score is raised before an IVF or
+        graph rules it out; measured at training."""
         return float(self._config.get("margin", _MARGIN))
 
     def first_stage_rows(self, rows: int) -> int:

@@ -43,7 +43,7 @@ def build(
     source: Source,
     path: str | Path,
     *,
-    lists: int | None = None,
+    nlist: int | None = None,
     bytes_per_vector: int | None = None,
     binarizer: Binarizer | None = None,
     metric: str | None = None,
@@ -61,7 +61,7 @@ def build(
 
     source: a file of vectors (bebr.vectors), several, a folder of them, an array [n, d], or a function that yields
         blocks float32[m, d] from a given row on, the same each time, with ``rows`` in all.
-    lists: None: the power of two nearest to four times the square root of the rows.
+    nlist: None: the power of two nearest to four times the square root of the rows.
         A warning where one ends with over four times the mean.
     bytes_per_vector or binarizer: the code; a binarizer is trained on a sample, for ``metric`` (None: cosine).
     ids: int64[n], a mapped array perhaps; None: the numbers of the rows. Ids that do not ascend are put in order within
@@ -92,15 +92,15 @@ def build(
     if binarizer is not None and binarizer.input_dim != vectors.dim:
         raise ValueError(f"source has {vectors.dim} dimensions: the binarizer takes {binarizer.input_dim}")
     report: Progress = progress or (lambda stage, done, total: None)
-    made = _Build(output, vectors, _lists(lists, vectors.rows), memory, report)
+    made = _Build(output, vectors, _nlist(nlist, vectors.rows), memory, report)
     own_ids = _ids(ids, vectors.rows)
     return made.run(bytes_per_vector, binarizer, metric or "cosine", own_ids, optimize, rescore, int(seed))
 
 
 class _Build:
-    def __init__(self, output: Path, vectors: VectorStream, lists: int, memory: int | str, progress: Progress) -> None:
-        self._output, self._vectors, self._lists, self._progress = output, vectors, lists, progress
-        self._budget = Budget(parse_size(memory), vectors.dim, lists)
+    def __init__(self, output: Path, vectors: VectorStream, nlist: int, memory: int | str, progress: Progress) -> None:
+        self._output, self._vectors, self._nlist, self._progress = output, vectors, nlist, progress
+        self._budget = Budget(parse_size(memory), vectors.dim, nlist)
 
     def run(
         self,
@@ -119,7 +119,7 @@ class _Build:
         fixed = {
             "source": self._vectors.mark,
             "vectors": fingerprint(first),
-            "lists": self._lists,
+            "nlist": self._nlist,
             "bytes_per_vector": size,
             "binarizer": None if bz is None else bz.digest,
             "metric": metric if bz is None else bz.metric,
@@ -138,13 +138,13 @@ class _Build:
                     f"build with more: give that again to go on, or delete the folder to begin anew"
                 )
             bz = self._model(work, size, bz, metric, seed)
-            check_disk(self._output, self._vectors.rows, self._lists, bz, kept, ids is not None, work.present())
+            check_disk(self._output, self._vectors.rows, self._nlist, bz, kept, ids is not None, work.present())
             centroids = self._centroids(work, bz, seed)
             engine = _core.IvfBuild(*row_format(bz), centroids, bz.metric == "ip", rescore)
             chunk, block = began["chunk"], self._budget.block
             encoding = Encoding(self._vectors, bz, engine, work, ids, chunk, block, optimize, kept)
             encoding.run(self._progress)
-            sections = IVFIndex(bz, self._lists, seed)._sections()
+            sections = IVFIndex(bz, self._nlist, seed)._sections()
 
             def merged(done: int, total: int) -> None:
                 self._progress("merging", done, total)
@@ -176,8 +176,8 @@ class _Build:
         self._progress("reading a sample", 0, count)
         blocks = (bz.vectors(x) for x in sampled(self._vectors, count, self._budget.block))
         x = gathered(blocks, count)
-        self._progress("finding centroids", 0, self._lists)
-        centroids = kmeans(x, self._lists, seed)
+        self._progress("finding centroids", 0, self._nlist)
+        centroids = kmeans(x, self._nlist, seed)
         work.keep_centroids(centroids)
         return centroids
 
@@ -193,13 +193,13 @@ def _warn_of_unequal(index: IVFIndex) -> None:
         )
 
 
-def _lists(lists: int | None, rows: int) -> int:
-    if lists is None:
+def _nlist(nlist: int | None, rows: int) -> int:
+    if nlist is None:
         return min(_MOST_LISTS, 1 << max(0, round(math.log2(4 * math.sqrt(rows)))), rows)
     most = min(_MOST_LISTS, rows)
-    if isinstance(lists, bool) or not isinstance(lists, int | np.integer) or not 1 <= lists <= most:
-        raise ValueError(f"lists is {lists!r}: want an integer from 1 to {most}")
-    return int(lists)
+    if isinstance(nlist, bool) or not isinstance(nlist, int | np.integer) or not 1 <= nlist <= most:
+        raise ValueError(f"nlist is {nlist!r}: want an integer from 1 to {most}")
+    return int(nlist)
 
 
 def _ids(ids: ArrayLike | None, rows: int) -> Ids | None:

@@ -40,15 +40,15 @@ class Budget:
 
     memory: int
     dim: int
-    lists: int
+    nlist: int
 
     def __post_init__(self) -> None:
         if self.memory < FEWEST:
             raise ValueError(f"memory is {self.memory} bytes: want at least {FEWEST >> 20}MiB")
-        need = FEWEST_PER_LIST * self.lists * self._float_row * 3
+        need = FEWEST_PER_LIST * self.nlist * self._float_row * 3
         if need > self.memory:
             raise LimitExceeded(
-                f"memory is {self.memory:,} bytes: {self.lists:,} centroids of {self.dim} dimensions want {need:,} to "
+                f"memory is {self.memory:,} bytes: {self.nlist:,} centroids of {self.dim} dimensions want {need:,} to "
                 f"be found ({FEWEST_PER_LIST} vectors each); want more memory or fewer lists"
             )
 
@@ -66,8 +66,8 @@ class Budget:
     @property
     def sample(self) -> int:
         """Vectors for k-means, which holds them, a sorted copy and what the engine works in."""
-        wanted = SAMPLE_PER_LIST if self.lists <= MANY_LISTS else PER_LIST_OF_MANY
-        return min(wanted * self.lists, self.memory // (3 * self._float_row))
+        wanted = SAMPLE_PER_LIST if self.nlist <= MANY_LISTS else PER_LIST_OF_MANY
+        return min(wanted * self.nlist, self.memory // (3 * self._float_row))
 
     @property
     def block(self) -> int:
@@ -79,12 +79,12 @@ class Budget:
         return max(1024, min(_MOST_CHUNK, self.memory // (6 * (stored + 12))))
 
 
-def check_disk(path: Path, rows: int, lists: int, bz: Binarizer, raw: int, own_ids: bool, present: int) -> None:
+def check_disk(path: Path, rows: int, nlist: int, bz: Binarizer, raw: int, own_ids: bool, present: int) -> None:
     """:class:`LimitExceeded` unless the folder of ``path`` has room for chunks and index; raw: bytes of a vector kept
     beside its code; present: bytes of chunks that are there already."""
     stored = bz.bytes_per_vector
     chunks = rows * (stored + raw + 4 + 8 * own_ids)
-    index = (rows + 8 * lists) * (stored + 8) + 4 * rows + lists * (4 * bz.inner_dim + 16)
+    index = (rows + 8 * nlist) * (stored + 8) + 4 * rows + nlist * (4 * bz.inner_dim + 16)
     index += rows * (raw + 12) if raw else 0
     need, free = chunks + index - present, shutil.disk_usage(path.parent).free
     if need > free:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from enum import Enum
+from functools import partial
 from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Annotated, Any
@@ -15,19 +16,19 @@ from bebr.cli.arguments import Column, Limit, Metric, Rescore, Seed, Threads, us
 from bebr.cli.progress import Report
 
 if TYPE_CHECKING:
+    import bebr
     from bebr.arrays import Ids
-    from bebr.index.raw import RawType
 
 BLOCK_ROWS = 4096
 # A log file gets a line this often, in seconds.
 _LINE_EVERY = 60.0
-_IVF = ("lists", "bytes_", "memory", "metric", "optimize", "overwrite")
+_IVF = ("nlist", "bytes_", "memory", "metric", "optimize", "overwrite")
 
 
 class Kind(str, Enum):
     flat = "flat"
     ivf = "ivf"
-    hnsw = "hnsw"
+    graph = "graph"
 
 
 def run(
@@ -45,15 +46,18 @@ def run(
     *,
     output: Annotated[Path, typer.Option("-o", "--output", help="The index file, .bebr.", show_default=False)],
     index: Annotated[
-        Kind, typer.Option(help="ivf: vectors need not fit in memory; goes on after a kill. hnsw: fastest.")
+        Kind, typer.Option(help="ivf: vectors need not fit in memory; goes on after a kill. graph: few rows scored.")
     ] = Kind.flat,
     ids: Annotated[
         Path | None,
         typer.Option(help="Integer ids, one a vector: .npy, .ivecs or .parquet.", show_default="row numbers"),
     ] = None,
     id_column: Annotated[str | None, typer.Option(help="Parquet column of the ids, of --ids or else VECTORS.")] = None,
-    lists: Annotated[
-        int | None, typer.Option(help="ivf: lists.", show_default="about 4 times the root of rows")
+    nlist: Annotated[
+        int | None, typer.Option(help="ivf: how many lists.", show_default="about 4 times the root of rows")
+    ] = None,
+    max_degree: Annotated[
+        int | None, typer.Option(help="graph: the largest number of links of a row, even.", show_default="32")
     ] = None,
     bytes_: Annotated[
         int | None, typer.Option("--bytes", help="ivf: instead of MODEL, train one of so many bytes a vector.")
@@ -73,6 +77,7 @@ def run(
     threads: Threads = None,
 ) -> None:
     """Encode vectors into an index and write it to a file: MODEL VECTORS, or VECTORS alone with --bytes."""
+    import bebr
     from bebr.vectors import check_output
 
     check_output(output, ".bebr")
@@ -81,17 +86,21 @@ def run(
         given = [name for name in _IVF if context.get_parameter_source(name).name != "DEFAULT"]  # type: ignore[union-attr]
         if given:
             raise ValueError(f"--{given[0].rstrip('_')} goes with --index ivf")
+    if max_degree is not None and index != Kind.graph:
+        raise ValueError("--max-degree goes with --index graph")
     if (vectors is None) != (bytes_ is not None):
         raise ValueError(
             "got " + ("MODEL and --bytes" if vectors else "one file") + ", wanted MODEL VECTORS, or VECTORS "
             "with --bytes and --index ivf"
         )
     if vectors is not None and index != Kind.ivf:
-        _in_memory(index, model, vectors, output, ids, id_column, column, limit, rescore.kind)
+        links: dict[str, Any] = {} if max_degree is None else {"max_degree": max_degree}
+        make = partial(bebr.FlatIndex if index == Kind.flat else bebr.GraphIndex, rescore=rescore.kind, **links)
+        _in_memory(make, model, vectors, output, ids, id_column, column, limit)
         return
     source = model if vectors is None else vectors
     options = {
-        "lists": lists,
+        "nlist": nlist,
         "bytes_per_vector": bytes_,
         "metric": None if bytes_ is None else metric.value,
         "ids": _ids(source, ids, id_column, limit),
@@ -107,7 +116,7 @@ def run(
 
 
 def _in_memory(
-    kind: Kind,
+    make: Callable[[bebr.Binarizer], bebr.Index],
     model: Path,
     vectors: Path,
     output: Path,
@@ -115,7 +124,6 @@ def _in_memory(
     id_column: str | None,
     column: str | None,
     limit: int | None,
-    rescore: RawType | None,
 ) -> None:
     import bebr
     from bebr.cli.progress import blocks, progress, say
@@ -126,7 +134,7 @@ def _in_memory(
     names = _ids(vectors, ids, id_column, limit)
     if names is not None and len(names) != len(x):
         raise ValueError(f"{ids or vectors}: got {len(names):,} ids, wanted one for each of the {len(x):,} vectors")
-    index = (bebr.FlatIndex if kind == Kind.flat else bebr.HNSWIndex)(bz, rescore=rescore)
+    index = make(bz)
     with progress("building") as report:
         for start, stop in blocks(len(x), BLOCK_ROWS):
             index.add(x[start:stop], None if names is None else names[start:stop])
@@ -144,7 +152,7 @@ def _ivf(model: Path | None, vectors: Path, output: Path, options: dict[str, Any
     with _paced() as report:
         index = bebr.build(vectors, output, binarizer=bz, progress=report, **options)
     each = f"{index.bytes_per_vector:.0f} bytes each, {output.stat().st_size:,} bytes in all"
-    say(f"{output}: {len(index):,} vectors in {index.lists:,} lists, {each}, model {index.binarizer.digest}")
+    say(f"{output}: {len(index):,} vectors in {index.nlist:,} lists, {each}, model {index.binarizer.digest}")
 
 
 def _ids(vectors: Path, ids: Path | None, id_column: str | None, limit: int | None) -> Ids | None:

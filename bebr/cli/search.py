@@ -37,10 +37,12 @@ def run(
     exact: Annotated[
         bool, typer.Option("--exact", help="flat: the proven top k, as if all planes were scored.")
     ] = False,
-    probes: Annotated[
-        int | None, typer.Option(help="ivf: lists looked at.", show_default="as calibrated, else 16")
+    nprobe: Annotated[
+        int | None, typer.Option(help="ivf: how many lists are searched.", show_default="as calibrated, else 16")
     ] = None,
-    ef: Annotated[int | None, typer.Option(help="hnsw: candidates kept on the walk.", show_default="64")] = None,
+    ef_search: Annotated[
+        int | None, typer.Option(help="graph: candidates kept on the walk.", show_default="64")
+    ] = None,
     rescore: Annotated[
         int | None, typer.Option(help="Candidates that get exact scores, where the index keeps vectors; 0: none.")
     ] = None,
@@ -65,9 +67,9 @@ def run(
         raise ValueError(f"-k: got {k}, wanted at least 1")
     use_threads(threads)
     ix = bebr.open_index(index)
-    options = _options(ix, {"oversampling": oversampling, "exact": exact or None, "probes": probes, "ef": ef}) | {
-        "rescore": rescore
-    }
+    options = _options(
+        ix, {"oversampling": oversampling, "exact": exact or None, "nprobe": nprobe, "ef_search": ef_search}
+    ) | {"rescore": rescore}
     q = read_vectors(queries, column, limit)
     ids = np.empty((len(q), k), np.int64)
     scores = np.empty((len(q), k), np.float32)
@@ -87,13 +89,15 @@ def _options(index: bebr.Index, given: dict[str, Any]) -> dict[str, Any]:
     """Of the options that belong to a kind of index, those given, which must be this one's."""
     import bebr
 
-    flat, ivf, hnsw = bebr.FlatIndex, bebr.IVFIndex, bebr.HNSWIndex
-    of = {"oversampling": flat, "exact": flat, "probes": ivf, "ef": hnsw}
-    kinds: dict[type, str] = {flat: "flat", ivf: "ivf", hnsw: "hnsw"}
+    flat, ivf, graph = bebr.FlatIndex, bebr.IVFIndex, bebr.GraphIndex
+    of = {"oversampling": flat, "exact": flat, "nprobe": ivf, "ef_search": graph}
+    kinds: dict[type, str] = {flat: "flat", ivf: "ivf", graph: "graph"}
     options = {name: value for name, value in given.items() if value is not None}
     for name in options:
         if type(index) is not of[name]:
-            raise ValueError(f"--{name} is for a {kinds[of[name]]} index, this one is {kinds[type(index)]}")
+            raise ValueError(
+                f"--{name.replace('_', '-')} is for a {kinds[of[name]]} index, this one is {kinds[type(index)]}"
+            )
     return options
 
 

@@ -1,16 +1,16 @@
 """Indexes over codes: all of them scored (FlatIndex), the lists nearest to a query (IVFIndex), or those met on a
-walk through a graph (HNSWIndex)."""
+walk through a graph (GraphIndex)."""
 
 from bebr.index.base import Hits, Index, RangeHits, check_k, check_oversampling
 from bebr.index.files import open_index
 from bebr.index.flat import FlatIndex
-from bebr.index.graph import HNSWIndex
+from bebr.index.graph import GraphIndex
 from bebr.index.ivf import IVFIndex, Margin
 from bebr.index.maxsim import MaxSimIndex
 
 __all__ = [
     "FlatIndex",
-    "HNSWIndex",
+    "GraphIndex",
     "Hits",
     "IVFIndex",
     "Index",

@@ -21,7 +21,7 @@ _ROUNDS = 5
 class Setting(NamedTuple):
     """What was found, the recall it has, and the least seconds that a search took."""
 
-    probes: int
+    nprobe: int
     margin: float
     recall: float
     seconds: float
@@ -30,26 +30,26 @@ class Setting(NamedTuple):
 def calibrated(
     index: IVFIndex, prepared: PreparedQueries, wanted: Ids, target: float, margins: Sequence[float]
 ) -> Setting:
-    """For each margin the fewest probes that reach ``target``; of these the fastest by the clock.
+    """For each margin the smallest nprobe that reach ``target``; of these the fastest by the clock.
 
     target: share of ``wanted`` int64[n, k] to find. ``ValueError`` where no setting does. Queries are asked one at a
-    time: in company they may be scored whole, which finds no less and which no margin makes faster.
+    time: in a batch they may be scored over all planes, which finds no less and which no margin makes faster.
     """
     k = wanted.shape[1]
-    alone = list(prepared)
+    single = list(prepared)
 
-    def recall(probes: int, margin: float) -> float:
-        found = [index.search_prepared(one, k, probes=probes, margin=margin).ids for one in alone]
+    def recall(nprobe: int, margin: float) -> float:
+        found = [index.search_prepared(one, k, nprobe=nprobe, margin=margin).ids for one in single]
         return float(hits(np.concatenate(found), wanted).mean())
 
     enough = []
     best = 0.0
     for margin in margins:
-        reached = recall(index.lists, margin)
+        reached = recall(index.nlist, margin)
         best = max(best, reached)
         if reached < target:
             continue
-        low, high = 1, index.lists
+        low, high = 1, index.nlist
         while low < high:
             middle = (low + high) // 2
             low, high = (low, middle) if recall(middle, margin) >= target else (middle + 1, high)
@@ -59,14 +59,14 @@ def calibrated(
             f"target_recall is {target}, but these codes reach {best:.4f} with every list: want at most that"
         )
     return min(
-        (Setting(p, m, recall(p, m), min(_seconds(index, alone, k, p, m))) for p, m in enough),
+        (Setting(p, m, recall(p, m), min(_seconds(index, single, k, p, m))) for p, m in enough),
         key=lambda s: s.seconds,
     )
 
 
-def _seconds(index: IVFIndex, alone: Sequence[PreparedQueries], k: int, probes: int, margin: float) -> Iterator[float]:
+def _seconds(index: IVFIndex, single: Sequence[PreparedQueries], k: int, nprobe: int, margin: float) -> Iterator[float]:
     for _ in range(_ROUNDS):
         start = time.perf_counter()
-        for one in alone:
-            index.search_prepared(one, k, probes=probes, margin=margin)
+        for one in single:
+            index.search_prepared(one, k, nprobe=nprobe, margin=margin)
         yield time.perf_counter() - start

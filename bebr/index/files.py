@@ -10,7 +10,7 @@ from bebr.binarizer import Binarizer
 from bebr.errors import CorruptFile, IncompatibleModel
 from bebr.index.base import Index
 from bebr.index.flat import FlatIndex
-from bebr.index.graph import HNSWIndex
+from bebr.index.graph import GraphIndex
 from bebr.index.ivf import IVFIndex
 from bebr.index.raw import RawVectors
 
@@ -20,7 +20,7 @@ MODEL_DIGEST = "model_digest"
 _KINDS: dict[type, type[Index]] = {
     _core.FlatIndex: FlatIndex,
     _core.IvfIndex: IVFIndex,
-    _core.GraphIndex: HNSWIndex,
+    _core.GraphIndex: GraphIndex,
 }
 
 

@@ -79,16 +79,16 @@ class FlatIndex(Index):
         radius: float | None = None,
         allow: ArrayLike | None = None,
         rescore: int | None = None,
-        alone: bool = False,
+        batch_invariant: bool = False,
     ) -> Hits:
         """:meth:`search` for queries that :meth:`Binarizer.prepare` has already brought into code space.
 
-        alone: each query is answered as if it came alone, whatever its company: what a server wants, where one call
-        may share another's kernel.
+        batch_invariant: results do not depend on which queries share the batch: what a server wants, where it joins the
+        queries of several calls.
         """
         candidates = self._candidates(prepared, k, rescore)
         kept = self._first_stage(k, oversampling, exact, candidates)
-        expand = oversampling is None and not exact and not alone
+        expand = oversampling is None and not exact and not batch_invariant
         whole = expand and self._engine.by_whole_codes(len(prepared.y))
         stage_y, stage_base = prepared.stage_queries(kept > 0 and not whole)
         scores, ids = self._engine.search(

@@ -12,26 +12,27 @@ from bebr.binarizer.codes import Codes, PreparedQueries, Query
 from bebr.index.base import Hits, Index, RangeHits, check_integer, row_format
 from bebr.index.raw import RawType, RawVectors
 
-_EF = 64
+_EF_SEARCH = 64
+_MOST_LINKS = 512
 
 
-class HNSWIndex(Index):
+class GraphIndex(Index):
     """The best rows found by walking a graph whose nodes are codes (csrc/README.md, "Graph").
 
-    neighbors: half of the links that a node may have, 1 to 256; each costs 4 bytes.
+    max_degree: the largest number of links of a node, even, 2 to 512; each costs 4 bytes.
     ef_construction: candidates kept while a row is linked, at least 1; more make a better graph, more slowly.
     seed: of the order in which the rows of a batch are linked. The same calls give the same graph, whatever the number
     of threads.
 
-    Named for what users look for; it is one flat layer with pruned links, as in DiskANN's Vamana, and links are chosen
-    from the codes alone. Threads: any number may search while one adds or removes; a batch is found once ``add``
+    The graph is one flat layer with pruned links, as in DiskANN's Vamana, chosen from the codes alone. ``HNSWIndex`` is
+    another name of this class. Threads: any number may search while one adds or removes; a batch is found once ``add``
     returns. ``mmap=True`` of :func:`bebr.open_index` gives an index that refuses ``add``.
     """
 
     def __init__(
         self,
         binarizer: Binarizer,
-        neighbors: int = 16,
+        max_degree: int = 32,
         ef_construction: int = 128,
         seed: int = 0,
         *,
@@ -42,7 +43,7 @@ class HNSWIndex(Index):
         gram, mean, mean_norm = binarizer.code_space()
         self._engine: _core.GraphIndex = _core.GraphIndex(
             *row_format(binarizer),
-            check_integer("neighbors", neighbors, 256),
+            _check_max_degree(max_degree),
             check_integer("ef_construction", ef_construction, 1 << 20),
             check_integer("seed", seed, (1 << 63) - 1, least=0),
             gram,
@@ -55,9 +56,9 @@ class HNSWIndex(Index):
         self._next_id = 0
 
     @property
-    def neighbors(self) -> int:
-        """Half of the links that a node may have."""
-        return self._engine.neighbors
+    def max_degree(self) -> int:
+        """The largest number of links of a node."""
+        return self._engine.max_degree
 
     @property
     def bytes_per_vector(self) -> float:
@@ -74,7 +75,7 @@ class HNSWIndex(Index):
         k: int = 10,
         *,
         query: Query = "float",
-        ef: int | None = None,
+        ef_search: int | None = None,
         radius: float | None = None,
         allow: ArrayLike | None = None,
         rescore: int | None = None,
@@ -83,21 +84,22 @@ class HNSWIndex(Index):
         """The k best rows found for each query; fewer only where there are fewer.
 
         queries: float32[n, d] or [d]. query: ``"float"`` (ADC) or ``"code"`` (SDC, the paper's mode).
-        ef: candidates kept while walking, at least k; more find more, more slowly. None: 64, or k if that is more.
+        ef_search: candidates kept while walking, at least k; more find more, more slowly. None: 64, or k
+        if that is more.
         radius: only rows at least this similar (l2: at most this squared distance).
         allow: int64 ids; only these are found. rescore: as in :meth:`FlatIndex.search`.
         binarizer: the model of the queries where it is a newer one than the codes' (:meth:`Binarizer.prepare_for`).
         Raises ``ValueError``; :class:`IncompatibleModel`.
         """
         prepared = (binarizer or self._binarizer).prepare_for(self._binarizer, queries, query)
-        return self.search_prepared(prepared, k, ef=ef, radius=radius, allow=allow, rescore=rescore)
+        return self.search_prepared(prepared, k, ef_search=ef_search, radius=radius, allow=allow, rescore=rescore)
 
     def search_prepared(  # type: ignore[override]
         self,
         prepared: PreparedQueries,
         k: int,
         *,
-        ef: int | None = None,
+        ef_search: int | None = None,
         radius: float | None = None,
         allow: ArrayLike | None = None,
         rescore: int | None = None,
@@ -107,7 +109,7 @@ class HNSWIndex(Index):
             prepared.y,
             prepared.base,
             max(k, candidates),
-            max(candidates, _EF if ef is None else check_integer("ef", ef, (1 << 31) - 1)),
+            max(candidates, _EF_SEARCH if ef_search is None else check_integer("ef_search", ef_search, (1 << 31) - 1)),
             None if allow is None else as_ids(allow, "allow"),
         )
         return self._within(radius, self._answer(prepared, k, candidates, scores, ids))
@@ -118,16 +120,21 @@ class HNSWIndex(Index):
         radius: float,
         *,
         query: Query = "float",
-        ef: int | None = None,
+        ef_search: int | None = None,
         allow: ArrayLike | None = None,
     ) -> RangeHits:
         """The rows found at least ``radius`` similar (l2: at most that squared distance): walks keep more and more rows
         until the last lies outside."""
         prepared = self._binarizer.prepare(queries, query)
-        k = min(_EF, max(len(self), 1))
+        k = min(_EF_SEARCH, max(len(self), 1))
         while True:
             hits = self.search_prepared(
-                prepared, k, ef=None if ef is None else max(ef, k), radius=radius, allow=allow, rescore=0
+                prepared,
+                k,
+                ef_search=None if ef_search is None else max(ef_search, k),
+                radius=radius,
+                allow=allow,
+                rescore=0,
             )
             if k >= len(self) or not (hits.ids[:, -1] >= 0).any():
                 break
@@ -135,3 +142,10 @@ class HNSWIndex(Index):
         found = hits.ids >= 0
         offsets = np.concatenate([[0], np.cumsum(found.sum(axis=1))]).astype(np.int64)
         return RangeHits(offsets, hits.scores[found], hits.ids[found])
+
+
+def _check_max_degree(max_degree: int) -> int:
+    value = check_integer("max_degree", max_degree, _MOST_LINKS, least=2)
+    if value % 2:
+        raise ValueError(f"max_degree is {max_degree}: want an even integer from 2 to {_MOST_LINKS}")
+    return value

@@ -22,7 +22,8 @@ from bebr.index.raw import RawType, RawVectors
 Margin = float | Literal["exact"] | None
 
 # Lists looked at by default, unless a target was calibrated.
-_PROBES = 16
+_NPROBE = 16
+_FILE_NPROBE = "probes"  # its name in files, which is a format and stays
 # Tried by a calibration, beside the measured one: rows ruled out a little too early are made up for by more lists.
 _MARGINS = (2.0, 2.3, 2.6, 3.0, 3.5)
 
@@ -30,8 +31,8 @@ _MARGINS = (2.0, 2.3, 2.6, 3.0, 3.5)
 class IVFIndex(Index):
     """An inverted file over codes (IVF): k-means lists, each scanned by sign planes with the kernels of FlatIndex.
 
-    Centroids come from :meth:`train`, or from the first vectors added. ``lists`` of about 2 to 4 times the square root
-    of the number of rows suit most data. ``mmap=True`` of :func:`open_index` gives an index that refuses ``add``.
+    Centroids come from :meth:`train`, or from the first vectors added. ``nlist`` of about 2 to 4 times the square root
+    of the number of rows suits most data. ``mmap=True`` of :func:`open_index` gives an index that refuses ``add``.
 
     rescore: as in :class:`FlatIndex`.
     """
@@ -39,13 +40,13 @@ class IVFIndex(Index):
     _placed_by_vector = True
 
     def __init__(
-        self, binarizer: Binarizer, lists: int = 256, seed: int = 0, *, rescore: RawType | None = None
+        self, binarizer: Binarizer, nlist: int = 256, seed: int = 0, *, rescore: RawType | None = None
     ) -> None:
         self._binarizer = binarizer
         self._raw = RawVectors.make(rescore, binarizer)
-        self._lists, self._seed = check_integer("lists", lists, 1 << 20), int(seed)
+        self._nlist, self._seed = check_integer("nlist", nlist, 1 << 20), int(seed)
         self._next_id = 0
-        self._probes = min(_PROBES, self._lists)
+        self._nprobe = min(_NPROBE, self._nlist)
         self._margin: float | None = None
         # Until it is trained: no rows, and one list that stands for none.
         self._trained = False
@@ -54,30 +55,30 @@ class IVFIndex(Index):
     def _opened(self, extra: dict[str, bytes], path: str) -> None:
         try:
             options = json.loads(extra["search"])
-            self._probes, self._seed = int(options["probes"]), int(options["seed"])
+            self._nprobe, self._seed = int(options[_FILE_NPROBE]), int(options["seed"])
             self._margin = None if options["margin"] is None else float(options["margin"])
         except (KeyError, ValueError, TypeError) as e:
             raise CorruptFile(f"{path}: section 'search' is missing or unreadable ({e})") from e
-        self._lists, self._trained = len(self._engine.list_sizes), True
+        self._nlist, self._trained = len(self._engine.list_sizes), True
 
     @property
-    def lists(self) -> int:
+    def nlist(self) -> int:
         """How many lists there are."""
-        return self._lists
+        return self._nlist
 
     @property
     def list_sizes(self) -> list[int]:
         """Rows of each list."""
-        return self._engine.list_sizes if self._trained else [0] * self._lists
+        return self._engine.list_sizes if self._trained else [0] * self._nlist
 
     @property
-    def probes(self) -> int:
+    def nprobe(self) -> int:
         """Lists that a search looks at unless told otherwise; :meth:`calibrate` sets it."""
-        return self._probes
+        return self._nprobe
 
-    @probes.setter
-    def probes(self, probes: int) -> None:
-        self._probes = self._check_probes(probes)
+    @nprobe.setter
+    def nprobe(self, nprobe: int) -> None:
+        self._nprobe = self._check_nprobe(nprobe)
 
     @property
     def margin(self) -> float:
@@ -88,7 +89,7 @@ class IVFIndex(Index):
     def calibrate(
         self, queries: ArrayLike, target_recall: float = 0.95, k: int = 10, *, truth: ArrayLike | None = None
     ) -> float:
-        """Set :attr:`probes` and :attr:`margin` to the fastest found, on ``queries`` float32[n, d], that reach
+        """Set :attr:`nprobe` and :attr:`margin` to the fastest found, on ``queries`` float32[n, d], that reach
         ``target_recall``; return the recall@k they have. Both are saved with the index.
 
         truth: int64[n, >= k], the ids of the exact neighbours, best first; None: recall is against looking at every
@@ -100,18 +101,18 @@ class IVFIndex(Index):
         if not 0 < target_recall <= 1:
             raise ValueError(f"target_recall is {target_recall!r}: want above 0, at most 1")
         if truth is None:
-            wanted = self.search_prepared(prepared, k, probes=self._lists, margin="exact").ids
+            wanted = self.search_prepared(prepared, k, nprobe=self._nlist, margin="exact").ids
         else:
             wanted = np.asarray(truth)[:, :k]
             if wanted.shape != (len(prepared.y), k):
                 raise ValueError(f"truth has shape {np.shape(truth)}: want ({len(prepared.y)}, {k} or more)")
         margins = sorted({*_MARGINS, self._binarizer.margin})
         found = calibrated(self, prepared, wanted, target_recall, margins)
-        self._probes, self._margin = found.probes, found.margin
+        self._nprobe, self._margin = found.nprobe, found.margin
         return found.recall
 
     def train(self, x: ArrayLike) -> None:
-        """Find the centroids of the lists by k-means over vectors float32[n, d], n >= lists.
+        """Find the centroids of the lists by k-means over vectors float32[n, d], n >= nlist.
 
         ``ValueError`` if there are centroids already, or too few vectors.
         """
@@ -120,9 +121,9 @@ class IVFIndex(Index):
         self._train(self._binarizer.vectors(x))
 
     def _train(self, vectors: Floats) -> None:
-        if len(vectors) < self._lists:
-            raise ValueError(f"x has {len(vectors)} vectors for {self._lists} lists: want at least one a list")
-        self._engine = self._with(kmeans(vectors, self._lists, self._seed))
+        if len(vectors) < self._nlist:
+            raise ValueError(f"x has {len(vectors)} vectors for {self._nlist} lists: want at least one a list")
+        self._engine = self._with(kmeans(vectors, self._nlist, self._seed))
         self._trained = True
 
     def _with(self, centroids: Floats) -> _core.IvfIndex:
@@ -141,17 +142,17 @@ class IVFIndex(Index):
         k: int = 10,
         *,
         query: Query = "float",
-        probes: int | None = None,
+        nprobe: int | None = None,
         margin: Margin = None,
         radius: float | None = None,
         allow: ArrayLike | None = None,
         rescore: int | None = None,
         binarizer: Binarizer | None = None,
     ) -> Hits:
-        """The k best rows for each query, among the ``probes`` lists nearest to it.
+        """The k best rows for each query, among the ``nprobe`` lists nearest to it.
 
         queries: float32[n, d] or [d]. query: ``"float"`` (ADC) or ``"code"`` (SDC, the paper's mode).
-        probes: 1 to ``lists``; None: :attr:`probes`. More lists are looked at where these hold fewer than k rows, and
+        nprobe: 1 to ``nlist``; None: :attr:`nprobe`. More lists are looked at where these hold fewer than k rows, and
         where a filter leaves few.
         margin: a row is completed over all planes when its sign plane's score, raised by this many standard deviations
         of what the sign plane cannot see, reaches the k-th result so far; None: what training measured; ``"exact"``:
@@ -164,7 +165,7 @@ class IVFIndex(Index):
         """
         prepared = (binarizer or self._binarizer).prepare_for(self._binarizer, queries, query)
         return self.search_prepared(
-            prepared, k, probes=probes, margin=margin, radius=radius, allow=allow, rescore=rescore
+            prepared, k, nprobe=nprobe, margin=margin, radius=radius, allow=allow, rescore=rescore
         )
 
     def search_prepared(  # type: ignore[override]
@@ -172,7 +173,7 @@ class IVFIndex(Index):
         prepared: PreparedQueries,
         k: int,
         *,
-        probes: int | None = None,
+        nprobe: int | None = None,
         margin: Margin = None,
         radius: float | None = None,
         allow: ArrayLike | None = None,
@@ -180,7 +181,7 @@ class IVFIndex(Index):
     ) -> Hits:
         candidates = self._candidates(prepared, k, rescore)
         floors = None if radius is None else self._floors(prepared, radius)
-        looked, width = self._check_probes(probes), self._check_margin(margin)
+        looked, width = self._check_nprobe(nprobe), self._check_margin(margin)
         whole = allow is None and self._engine.by_whole_codes(len(prepared.y), looked, max(k, candidates))
         stage_y, stage_base = prepared.stage_queries(not whole)
         scores, ids = self._engine.search(
@@ -204,7 +205,7 @@ class IVFIndex(Index):
         radius: float,
         *,
         query: Query = "float",
-        probes: int | None = None,
+        nprobe: int | None = None,
         margin: Margin = None,
         allow: ArrayLike | None = None,
     ) -> RangeHits:
@@ -217,7 +218,7 @@ class IVFIndex(Index):
             stage_y,
             stage_base,
             prepared.vectors,
-            self._check_probes(probes),
+            self._check_nprobe(nprobe),
             self._check_margin(margin),
             None if allow is None else as_ids(allow, "allow"),
             self._floors(prepared, radius),
@@ -227,12 +228,12 @@ class IVFIndex(Index):
     def _floors(self, prepared: PreparedQueries, radius: float) -> Floats:
         return self._binarizer.engine_floors(radius, prepared)
 
-    def _check_probes(self, probes: int | None) -> int:
-        if probes is None:
-            return self._probes
-        if isinstance(probes, bool) or not isinstance(probes, int | np.integer) or not 1 <= probes <= self._lists:
-            raise ValueError(f"probes is {probes!r}: want None or an integer from 1 to {self._lists}, the lists")
-        return int(probes)
+    def _check_nprobe(self, nprobe: int | None) -> int:
+        if nprobe is None:
+            return self._nprobe
+        if isinstance(nprobe, bool) or not isinstance(nprobe, int | np.integer) or not 1 <= nprobe <= self._nlist:
+            raise ValueError(f"nprobe is {nprobe!r}: want None or an integer from 1 to {self._nlist}, the lists")
+        return int(nprobe)
 
     def _check_margin(self, margin: Margin) -> float:
         if margin is None:
@@ -250,5 +251,5 @@ class IVFIndex(Index):
 
     def _sections(self) -> dict[str, bytes]:
         """What a file holds beside the rows and their lists; :func:`bebr.build` writes the same."""
-        options = {"probes": self._probes, "margin": self._margin, "seed": self._seed}
+        options = {_FILE_NPROBE: self._nprobe, "margin": self._margin, "seed": self._seed}
         return {"model": self._binarizer.to_bytes(), "search": json.dumps(options).encode()}

@@ -20,31 +20,31 @@ _LARGE = 2.0
 _SPREAD = 1e-3
 
 
-def kmeans(x: Floats, lists: int, seed: int) -> Floats:
-    """Centroids float32[lists, d] of ``x`` float32[n, d], n >= lists; at most 256 rows a list are looked at.
+def kmeans(x: Floats, nlist: int, seed: int) -> Floats:
+    """Centroids float32[nlist, d] of ``x`` float32[n, d], n >= nlist; at most 256 rows a list are looked at.
 
     Every assignment goes to the nearest centroid by Euclidean distance. Lists that stay small give their centroid to
     the largest ones, so that sizes end within a small multiple of each other where the data allows it.
 
-    More than 4096 lists: k-means over about sqrt(lists) groups, then in each group, with lists in proportion to its
+    More than 4096 lists: k-means over about sqrt(nlist) groups, then in each group, with lists in proportion to its
     vectors; the centroids of a group follow one another.
     """
     rng = np.random.default_rng(seed)
-    if len(x) > lists * SAMPLE_PER_LIST:
-        x = x[np.sort(rng.permutation(len(x))[: lists * SAMPLE_PER_LIST])]
-    return _two_levels(x, lists, rng) if lists > MOST_DIRECT else _lloyd(x, lists, rng)
+    if len(x) > nlist * SAMPLE_PER_LIST:
+        x = x[np.sort(rng.permutation(len(x))[: nlist * SAMPLE_PER_LIST])]
+    return _two_levels(x, nlist, rng) if nlist > MOST_DIRECT else _lloyd(x, nlist, rng)
 
 
-def _two_levels(x: Floats, lists: int, rng: np.random.Generator) -> Floats:
-    count = round(np.sqrt(lists))
+def _two_levels(x: Floats, nlist: int, rng: np.random.Generator) -> Floats:
+    count = round(np.sqrt(nlist))
     few = np.sort(rng.permutation(len(x))[: count * SAMPLE_PER_LIST])
     of = _core.Centroids(_lloyd(x[few], count, rng)).assign(x)
     order = np.argsort(of, kind="stable")
     sizes = np.bincount(of, minlength=count)
     ends = np.cumsum(sizes)
-    centroids = np.empty((lists, x.shape[1]), np.float32)
+    centroids = np.empty((nlist, x.shape[1]), np.float32)
     done = 0
-    for group, wanted in enumerate(_shares(sizes, lists).tolist()):
+    for group, wanted in enumerate(_shares(sizes, nlist).tolist()):
         if wanted:
             members = x[order[ends[group] - sizes[group] : ends[group]]]
             centroids[done : done + wanted] = _lloyd(members, wanted, rng)
@@ -54,19 +54,19 @@ def _two_levels(x: Floats, lists: int, rng: np.random.Generator) -> Floats:
     return centroids
 
 
-def _shares(sizes: NDArray[np.int64], lists: int) -> NDArray[np.int64]:
-    """``lists`` (at most the sum of sizes) divided in proportion to sizes, none more than its size: largest
+def _shares(sizes: NDArray[np.int64], nlist: int) -> NDArray[np.int64]:
+    """``nlist`` (at most the sum of sizes) divided in proportion to sizes, none more than its size: largest
     remainders."""
-    exact = sizes * (lists / sizes.sum())
+    exact = sizes * (nlist / sizes.sum())
     shares: NDArray[np.int64] = np.minimum(np.floor(exact).astype(np.int64), sizes)
-    while (missing := lists - int(shares.sum())) > 0:
+    while (missing := nlist - int(shares.sum())) > 0:
         remainder = np.where(shares < sizes, exact - shares, -np.inf)
         shares[np.argsort(-remainder, kind="stable")[: min(missing, int((shares < sizes).sum()))]] += 1
     return shares
 
 
-def _lloyd(x: Floats, lists: int, rng: np.random.Generator) -> Floats:
-    centroids = x[np.sort(rng.permutation(len(x))[:lists])].copy()
+def _lloyd(x: Floats, nlist: int, rng: np.random.Generator) -> Floats:
+    centroids = x[np.sort(rng.permutation(len(x))[:nlist])].copy()
     spread = _SPREAD * np.sqrt(x.var(axis=0)).astype(np.float32)
     for iteration in range(_ITERATIONS):
         of = _core.Centroids(centroids).assign(x)

@@ -121,7 +121,7 @@ class MaxSimIndex:
         query: ``"float"`` (ADC) or ``"code"`` (SDC). candidates: how many rows of the index each vector of a query
         brings; None: 4 k, at least 64. As many as the index has: every document is scored, and nothing is missed.
         allow: int64 ids of documents; only these are considered. binarizer: the model of the queries where it is a
-        newer one than the codes'. options: the index's own, as ``probes`` or ``oversampling``, for the search that
+        newer one than the codes'. options: the index's own, as ``nprobe`` or ``oversampling``, for the search that
         brings candidates; scores are by whole codes whatever they say.
 
         Equal scores: the smaller id first. ``ValueError`` for a wrong shape, NaN, a query without vectors, k < 1;

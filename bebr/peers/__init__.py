@@ -13,7 +13,7 @@ from typing import Literal
 
 from bebr.binarizer.config import METRICS
 from bebr.peers import faiss, hnswlib, lvq, rabitqlib, scann, svs, usearch
-from bebr.peers.base import DEFAULT, Adapter, Case, Peer, Setting, by_ef, by_nprobe, prepared
+from bebr.peers.base import DEFAULT, Adapter, Case, Peer, Setting, by_ef_search, by_nprobe, prepared
 
 __all__ = [
     "DEFAULT",
@@ -22,7 +22,7 @@ __all__ = [
     "Peer",
     "Setting",
     "approximate",
-    "by_ef",
+    "by_ef_search",
     "by_nprobe",
     "flat",
     "missing",

@@ -11,13 +11,24 @@ import numpy as np
 
 from bebr.arrays import Floats, Ids, normalized
 
-__all__ = ["DEFAULT", "EFS", "EF_BUILD", "Adapter", "Case", "Peer", "Setting", "by_ef", "by_nprobe", "prepared"]
+__all__ = [
+    "DEFAULT",
+    "EF_BUILD",
+    "EF_SEARCH",
+    "Adapter",
+    "Case",
+    "Peer",
+    "Setting",
+    "by_ef_search",
+    "by_nprobe",
+    "prepared",
+]
 
 Setting = Mapping[str, float]
 Sweeps = Sequence[Sequence[Setting]]
 
 DEFAULT: Setting = {}  # the one setting of a flat peer
-EFS = (10, 12, 15, 20, 25, 30, 40, 60, 80, 120, 200, 400, 800)
+EF_SEARCH = (10, 12, 15, 20, 25, 30, 40, 60, 80, 120, 200, 400, 800)
 # One width of the list kept while a graph is built, for all graphs: what most of these libraries have by default.
 EF_BUILD = 200
 _NPROBES = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 512)
@@ -27,14 +38,19 @@ _NPROBES = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 512)
 class Case:
     """What peers are made for: vectors of ``dim`` dimensions under ``metric``, and the sizes that all of them share.
 
-    nlist: numbers of inverted lists, each a variant of every IVF. max_degree: M of a graph; its lowest layer has twice
-    as many links. Flat peers use neither.
+    nlist: numbers of inverted lists, each a variant of every IVF. max_degree: links of a node in a flat graph and in
+    the lowest layer of an HNSW, whose M is half of it. Flat peers use neither.
     """
 
     dim: int
     metric: str
     nlist: tuple[int, ...] = ()
-    max_degree: int = 16
+    max_degree: int = 32
+
+    @property
+    def m(self) -> int:
+        """M of an HNSW."""
+        return self.max_degree // 2
 
 
 class Peer(Protocol):
@@ -93,9 +109,9 @@ class Adapter:
         """Nothing to learn."""
 
 
-def by_ef(**fixed: int) -> list[Setting]:
+def by_ef_search(**fixed: int) -> list[Setting]:
     """Widths of a graph's search, rising."""
-    return [{"ef_search": ef, **fixed} for ef in EFS]
+    return [{"ef_search": ef, **fixed} for ef in EF_SEARCH]
 
 
 def by_nprobe(nlist: int, **fixed: float) -> list[Setting]:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bebr.arrays import Floats, Ids
-from bebr.peers.base import DEFAULT, EF_BUILD, Adapter, Case, Peer, Setting, Sweeps, by_ef, by_nprobe
+from bebr.peers.base import DEFAULT, EF_BUILD, Adapter, Case, Peer, Setting, Sweeps, by_ef_search, by_nprobe
 
 __all__ = ["approximate", "centroids", "flat", "nearest"]
 
@@ -172,5 +172,5 @@ def approximate(case: Case, version: str) -> Iterator[Peer]:
             factory = f"RR{case.dim},IVF{nlist},RaBitQfs{bits}"  # RaBitQ leaves the random rotation to the caller
             yield _Faiss(f"IVF{nlist} RaBitQfs{bits}", factory, case, version, plain)
     for code in ("Flat", "SQ8"):
-        m = case.max_degree
-        yield _Faiss(f"HNSW{m} {code}", f"HNSW{m},{code}", case, version, [by_ef()])
+        m = case.m
+        yield _Faiss(f"HNSW{m} {code}", f"HNSW{m},{code}", case, version, [by_ef_search()])

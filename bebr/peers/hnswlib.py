@@ -6,7 +6,7 @@ import importlib
 from collections.abc import Iterator
 
 from bebr.arrays import Floats, Ids
-from bebr.peers.base import DEFAULT, EF_BUILD, Adapter, Case, Peer, Setting, by_ef, rows_of
+from bebr.peers.base import DEFAULT, EF_BUILD, Adapter, Case, Peer, Setting, by_ef_search, rows_of
 
 __all__ = ["approximate"]
 
@@ -25,7 +25,7 @@ class _HNSW(Adapter):
         # Of unit length, so the inner product serves cosine and does not normalise again.
         space = "l2" if self._case.metric == "l2" else "ip"
         self._index = importlib.import_module("hnswlib").Index(space=space, dim=self._case.dim)
-        self._index.init_index(max_elements=len(base), M=self._case.max_degree, ef_construction=EF_BUILD)
+        self._index.init_index(max_elements=len(base), M=self._case.m, ef_construction=EF_BUILD)
         self._index.add_items(base, num_threads=threads or -1)
 
     def search(self, queries: Floats, k: int, threads: int = 1, setting: Setting = DEFAULT) -> Ids:
@@ -36,4 +36,4 @@ class _HNSW(Adapter):
 
 def approximate(case: Case, version: str) -> Iterator[Peer]:
     """One graph."""
-    yield _HNSW(f"hnswlib HNSW{case.max_degree} f32", case, version, [by_ef()])
+    yield _HNSW(f"hnswlib HNSW{case.m} f32", case, version, [by_ef_search()])

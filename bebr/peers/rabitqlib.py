@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from bebr.arrays import Floats, Ids
 from bebr.peers import faiss
-from bebr.peers.base import DEFAULT, EF_BUILD, Adapter, Case, Peer, Setting, by_ef, by_nprobe, rows_of, size_of
+from bebr.peers.base import DEFAULT, EF_BUILD, Adapter, Case, Peer, Setting, by_ef_search, by_nprobe, rows_of, size_of
 
 __all__ = ["approximate", "flat"]
 
@@ -101,7 +101,7 @@ class _HNSW(_Graph):
     id_bytes = 4
 
     def __init__(self, bits: int, case: Case, version: str) -> None:
-        super().__init__(f"rabitqlib HNSW{case.max_degree} {bits} bit", case, version, [by_ef()])
+        super().__init__(f"rabitqlib HNSW{case.m} {bits} bit", case, version, [by_ef_search()])
         self._bits = bits
 
     def fit(self, train: Floats, threads: int | None = None) -> None:
@@ -109,7 +109,7 @@ class _HNSW(_Graph):
 
     def add(self, base: Floats, threads: int | None = None) -> None:
         self.rows = len(base)
-        self._index = self._make("HnswIndex", self.rows, self._case.max_degree, EF_BUILD, self._bits)
+        self._index = self._make("HnswIndex", self.rows, self._case.m, EF_BUILD, self._bits)
         self._index.build(base, self._centroids, faiss.nearest(base, self._centroids, threads), threads or 1)
 
     def search(self, queries: Floats, k: int, threads: int = 1, setting: Setting = DEFAULT) -> Ids:
@@ -149,4 +149,4 @@ def approximate(case: Case, version: str) -> Iterator[Peer]:
             yield _IVF(bits, nlist, case, version)
     for bits in (4, 7):
         yield _HNSW(bits, case, version)
-    yield _SymphonyQG(f"rabitqlib SymphonyQG{_GRAPH_LINKS}", case, version, [by_ef()])
+    yield _SymphonyQG(f"rabitqlib SymphonyQG{_GRAPH_LINKS}", case, version, [by_ef_search()])

@@ -14,7 +14,7 @@ from typing import Any
 
 from bebr.arrays import Floats, Ids
 from bebr.peers import lvq
-from bebr.peers.base import DEFAULT, EF_BUILD, Adapter, Case, Peer, Setting, Sweeps, by_ef, rows_of, size_of
+from bebr.peers.base import DEFAULT, EF_BUILD, Adapter, Case, Peer, Setting, Sweeps, by_ef_search, rows_of, size_of
 
 __all__ = ["approximate", "flat", "intel", "left_out", "one_list"]
 
@@ -60,8 +60,8 @@ class _OneList(_SVS):
 
 class _Vamana(_SVS):
     def __init__(self, code: str, case: Case, version: str) -> None:
-        self._links = 2 * case.max_degree  # as many as the lowest layer of an HNSW has
-        super().__init__(f"Vamana{self._links} {code}", case, version, [by_ef()])
+        self._links = case.max_degree
+        super().__init__(f"Vamana{self._links} {code}", case, version, [by_ef_search()])
         self._code, self._rows = code, 0
 
     @property

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bebr.arrays import Floats, Ids
-from bebr.peers.base import DEFAULT, EF_BUILD, Adapter, Case, Peer, Setting, Sweeps, by_ef, rows_of
+from bebr.peers.base import DEFAULT, EF_BUILD, Adapter, Case, Peer, Setting, Sweeps, by_ef_search, rows_of
 
 __all__ = ["approximate", "flat"]
 
@@ -76,7 +76,7 @@ class _HNSW(_Narrow):
             ndim=self._case.dim,
             metric=self._metric,
             dtype=self._code,
-            connectivity=self._case.max_degree,
+            connectivity=self._case.m,
             expansion_add=EF_BUILD,
         )
         self._index.add(np.arange(len(base)), self._coded(base), threads=threads or 0)
@@ -95,4 +95,4 @@ def flat(case: Case, version: str) -> Iterator[Peer]:
 def approximate(case: Case, version: str) -> Iterator[Peer]:
     """One graph a type."""
     for code in ("f16", "i8", "b1"):
-        yield _HNSW(code, f"HNSW{case.max_degree} {code}", case, version, [by_ef()])
+        yield _HNSW(code, f"HNSW{case.m} {code}", case, version, [by_ef_search()])

@@ -151,7 +151,9 @@ class Collection:
             if len(self._tail) or not parts:
                 parts.append(self._tail.index)
             found = [
-                part.search_prepared(prepared, k, oversampling=oversampling, exact=exact, allow=allowed, alone=True)
+                part.search_prepared(
+                    prepared, k, oversampling=oversampling, exact=exact, allow=allowed, batch_invariant=True
+                )
                 for part in parts
             ]
         scores, numbers = found[0] if len(found) == 1 else merge_hits(found, k, ascending=self._bz.metric == "l2")

@@ -13,14 +13,14 @@ from ..base.module import BaseANN
 
 _METRICS = {"angular": "cosine", "euclidean": "l2"}
 # What the numbers of query_args in config.yml mean, by index.
-_SETTINGS = {"flat": ("oversampling",), "ivf": ("probes",), "hnsw": ("ef",)}
+_SETTINGS = {"flat": ("oversampling",), "ivf": ("nprobe",), "graph": ("ef_search",)}
 
 
 class Bebr(BaseANN):
     """One index of bebr over codes that it trains on the rows it is given.
 
-    metric: ``"angular"`` or ``"euclidean"``. index: ``"flat"``, ``"ivf"`` or ``"hnsw"``. params: ``bytes`` of a code,
-    for ivf ``lists`` and for hnsw ``neighbors`` besides.
+    metric: ``"angular"`` or ``"euclidean"``. index: ``"flat"``, ``"ivf"`` or ``"graph"``. params: ``bytes`` of a code,
+    for ivf ``nlist`` and for graph ``max_degree`` besides.
     """
 
     def __init__(self, metric: str, index: str, params: dict[str, int]) -> None:
@@ -28,7 +28,7 @@ class Bebr(BaseANN):
             raise ValueError(f"metric: got {metric!r}, wanted one of {', '.join(_METRICS)}")
         if index not in _SETTINGS:
             raise ValueError(f"index: got {index!r}, wanted one of {', '.join(_SETTINGS)}")
-        wanted = {"bytes"} | {"ivf": {"lists"}, "hnsw": {"neighbors"}}.get(index, set())
+        wanted = {"bytes"} | {"ivf": {"nlist"}, "graph": {"max_degree"}}.get(index, set())
         if set(params) != wanted:
             raise ValueError(f"params of {index}: got {sorted(params)}, wanted {sorted(wanted)}")
         self._metric, self._kind, self._params = _METRICS[metric], index, params
@@ -44,9 +44,9 @@ class Bebr(BaseANN):
         if self._kind == "flat":
             self._index = bebr.FlatIndex(model)
         elif self._kind == "ivf":
-            self._index = bebr.IVFIndex(model, lists=self._params["lists"], seed=0)
+            self._index = bebr.IVFIndex(model, nlist=self._params["nlist"], seed=0)
         else:
-            self._index = bebr.HNSWIndex(model, neighbors=self._params["neighbors"])
+            self._index = bebr.GraphIndex(model, max_degree=self._params["max_degree"])
         self._index.add(rows)
 
     def set_query_arguments(self, *values: int) -> None:

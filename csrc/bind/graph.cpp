@@ -26,16 +26,17 @@ py::tuple search(const GraphIndex& index, const Array<float>& y, const Array<flo
 
 std::unique_ptr<GraphIndex> make_graph(const std::vector<uint32_t>& widths, const std::string& factor,
                                        bool stage_factor, uint32_t factor_bytes, PyFactorCode code,
-                                       PyFactorCode stage_code, uint32_t neighbors, uint32_t ef_construction,
+                                       PyFactorCode stage_code, uint32_t max_degree, uint32_t ef_construction,
                                        uint64_t seed, const Array<float>& gram, const Array<float>& mean,
                                        float mean_norm, float scale, float offset, bool lift) {
   const RowFormat format = format_of(widths, factor, stage_factor, factor_bytes, code, stage_code);
   const auto dims = static_cast<py::ssize_t>(format.spec.dims());
   expect_shape(gram, "gram", {dims});
   expect_shape(mean, "mean", {dims});
-  if (neighbors < 1 || neighbors > kMostNeighbors)
-    fail(ErrorCode::InvalidArgument,
-         "neighbors is " + std::to_string(neighbors) + ": want 1 to " + std::to_string(kMostNeighbors));
+  const uint32_t neighbors = max_degree / 2;  // what GraphParams and files hold
+  if (max_degree % 2 || neighbors < 1 || neighbors > kMostNeighbors)
+    fail(ErrorCode::InvalidArgument, "max_degree is " + std::to_string(max_degree) +
+                                         ": want an even number from 2 to " + std::to_string(2 * kMostNeighbors));
   return std::make_unique<GraphIndex>(
       format, GraphParams{neighbors, ef_construction, seed},
       CodeSpace{{gram.data(), gram.data() + dims}, {mean.data(), mean.data() + dims}, mean_norm, scale, offset, lift});
@@ -46,21 +47,21 @@ std::unique_ptr<GraphIndex> make_graph(const std::vector<uint32_t>& widths, cons
 void bind_graph(py::module_& m) {
   py::class_<GraphIndex>(m, "GraphIndex")
       .def(py::init(&make_graph), py::arg("widths"), py::arg("factor"), py::arg("stage_factor"),
-           py::arg("factor_bytes"), py::arg("code"), py::arg("stage_code"), py::arg("neighbors"),
+           py::arg("factor_bytes"), py::arg("code"), py::arg("stage_code"), py::arg("max_degree"),
            py::arg("ef_construction"), py::arg("seed"), py::arg("gram"), py::arg("mean"), py::arg("mean_norm"),
            py::arg("scale"), py::arg("offset"), py::arg("lift"))
       .def("__len__", &GraphIndex::size, kNoGil)
       .def_property_readonly("mapped", &GraphIndex::mapped)
       .def_property_readonly("widths", [](const GraphIndex& i) { return widths_of(i.format().spec); })
       .def_property_readonly("factor_bytes", [](const GraphIndex& i) { return i.format().code.bytes; })
-      .def_property_readonly("neighbors", [](const GraphIndex& i) { return i.params().neighbors; })
+      .def_property_readonly("max_degree", [](const GraphIndex& i) { return 2 * i.params().neighbors; })
       .def_property_readonly("node_bytes", [](const GraphIndex& i) { return i.layout().stride; })
       .def_property_readonly("max_id", py::cpp_function(&GraphIndex::max_id, kNoGil))
       .def("add", &add_rows<GraphIndex>, py::arg("planes"), py::arg("factors"), py::arg("ids"))
       .def("remove", &remove_rows<GraphIndex>, py::arg("ids"))
       .def("contains", &GraphIndex::contains, py::arg("id"), kNoGil)
       .def("rows", &copy_rows<GraphIndex>, py::arg("ids") = py::none())
-      .def("search", &search, py::arg("y"), py::arg("base"), py::arg("k"), py::arg("ef"), py::arg("allow"))
+      .def("search", &search, py::arg("y"), py::arg("base"), py::arg("k"), py::arg("ef_search"), py::arg("allow"))
       .def("save", &save_index<GraphIndex>, py::arg("path"), py::arg("extra"), py::arg("raw") = py::none());
 }
 

@@ -140,11 +140,11 @@ void bind_ivf(py::module_& m) {
       .def("contains", &IvfIndex::contains, py::arg("id"), kNoGil)
       .def("rows", &copy_rows<IvfIndex>, py::arg("ids") = py::none())
       .def("search", &search, py::arg("y"), py::arg("base"), py::arg("stage_y"), py::arg("stage_base"),
-           py::arg("vectors"), py::arg("k"), py::arg("enough"), py::arg("probes"), py::arg("margin"), py::arg("allow"),
+           py::arg("vectors"), py::arg("k"), py::arg("enough"), py::arg("nprobe"), py::arg("margin"), py::arg("allow"),
            py::arg("floors"))
-      .def("by_whole_codes", &IvfIndex::by_whole_codes, py::arg("queries"), py::arg("probes"), py::arg("k"))
+      .def("by_whole_codes", &IvfIndex::by_whole_codes, py::arg("queries"), py::arg("nprobe"), py::arg("k"))
       .def("range", &range, py::arg("y"), py::arg("base"), py::arg("stage_y"), py::arg("stage_base"),
-           py::arg("vectors"), py::arg("probes"), py::arg("margin"), py::arg("allow"), py::arg("floors"))
+           py::arg("vectors"), py::arg("nprobe"), py::arg("margin"), py::arg("allow"), py::arg("floors"))
       .def("save", &save_index<IvfIndex>, py::arg("path"), py::arg("extra"), py::arg("raw") = py::none());
 }
 

@@ -61,7 +61,7 @@ class Coded:
 
     bytes_per_vector  of the binarizer that is trained on the vectors at hand, under ``seed``
     binarizer         one that is there already, of metric "cosine" and the producer's dimensions
-    lists             None: a flat index; else an IVF index of so many lists, of which ``probes`` are looked at
+    nlist             None: a flat index; else an IVF index of so many lists, of which ``nprobe`` are looked at
     rescore           "float16" or "int8": vectors are kept beside the codes, and what these find gets exact scores;
                       None: codes alone, which at 48 bytes blur a cosine too much for radii this narrow (README of
                       benchmarks/)
@@ -69,8 +69,8 @@ class Coded:
 
     bytes_per_vector: int = 48
     binarizer: bebr.Binarizer | None = None
-    lists: int | None = None
-    probes: int | None = None
+    nlist: int | None = None
+    nprobe: int | None = None
     rescore: str | None = "float16"
     seed: int = 0
 
@@ -87,11 +87,11 @@ class Coded:
                 f"binarizer: got one for {made.metric}, {made.input_dim} dims, wanted cosine, {x.shape[1]} dims"
             )
         rescore: Any = self.rescore
-        if self.lists is None:
+        if self.nlist is None:
             return _CodedTags(bebr.FlatIndex(made, rescore=rescore), x, {})
-        lists = min(self.lists, len(x))
-        index = bebr.IVFIndex(made, lists=lists, seed=self.seed, rescore=rescore)
-        return _CodedTags(index, x, {} if self.probes is None else {"probes": min(self.probes, lists)})
+        nlist = min(self.nlist, len(x))
+        index = bebr.IVFIndex(made, nlist=nlist, seed=self.seed, rescore=rescore)
+        return _CodedTags(index, x, {} if self.nprobe is None else {"nprobe": min(self.nprobe, nlist)})
 
 
 class _ExactTags:

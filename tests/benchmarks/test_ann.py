@@ -22,7 +22,7 @@ FACTS = {"time": "now", "cpu": "a machine", "cpus": 2, "threads": 1, "bebr": {"i
 
 
 def figure(recall_, qps, rounds=1):
-    return Figure({"ef": int(qps)}, recall_, 1 / qps, [1 / qps] * rounds)
+    return Figure({"ef_search": int(qps)}, recall_, 1 / qps, [1 / qps] * rounds)
 
 
 def row(engine, library, points, size=100.0, run="now", rounds=1):
@@ -142,7 +142,7 @@ def test_a_tree_with_changes_names_no_version_so_its_figures_are_not_found_again
 
 
 def engines(tmp_path, metric="cosine"):
-    case = peers.Case(64, metric, (16,), 16)
+    case = peers.Case(64, metric, (16,), 32)
     return [*ours.indexes(case, (26,), tmp_path), *peers.approximate(case)]
 
 
@@ -231,7 +231,7 @@ def test_lists_follow_the_number_of_rows():
 
 
 class Stub:
-    """Finds all neighbours from ef = 2 on, and none at ef = 1."""
+    """Finds all neighbours from ef_search = 2 on, and none at 1."""
 
     library, version, imports = "stub", "1", ("json",)
     bytes_per_vector = 4.0
@@ -239,7 +239,7 @@ class Stub:
 
     def __init__(self, fail=""):
         self.name = f"stub {fail}"
-        self.sweeps = [[{"ef": 1}, {"ef": 2}, {"ef": 3}]]
+        self.sweeps = [[{"ef_search": 1}, {"ef_search": 2}, {"ef_search": 3}]]
         self._fail = fail
 
     def fit(self, train, threads=None):
@@ -256,7 +256,7 @@ class Stub:
         self.asked += 1
         if self._fail == "later" and self.asked > 20:
             raise RuntimeError("no more")
-        if setting["ef"] == 1:
+        if setting["ef_search"] == 1:
             return np.full((len(queries), k), -1)
         return np.argsort(-queries @ self._rows.T, axis=1, kind="stable")[:, :k]
 
@@ -277,8 +277,8 @@ def test_a_sweep_ends_where_recall_is_high_enough(job):
     try:
         built = worker.built()
         assert built.build_seconds > 1.5 and built.bytes_per_vector == 4
-        assert [(p.setting, p.recall) for p in built.sweeps[0]] == [({"ef": 1}, 0), ({"ef": 2}, 1)]
-        assert worker.time({"ef": 2}) > 0
+        assert [(p.setting, p.recall) for p in built.sweeps[0]] == [({"ef_search": 1}, 0), ({"ef_search": 2}, 1)]
+        assert worker.time({"ef_search": 2}) > 0
     finally:
         worker.close()
 
@@ -301,7 +301,7 @@ def test_queries_are_timed_all_in_one_call_or_one_call_each(queries, job, single
         def search(self, queries, k, threads, setting):
             asked.append(len(queries))
 
-    seconds, cpus = _timed(Counting(), queries, {"ef": 2}, replace(job, single=single))
+    seconds, cpus = _timed(Counting(), queries, {"ef_search": 2}, replace(job, single=single))
     warm_up, *timed = asked
     assert warm_up == 50 and set(timed) == sizes and len(timed) % (50 if single else 1) == 0
     assert seconds > 0 and cpus >= 0

@@ -17,7 +17,7 @@ from benchmarks import datasets
 
 FOLDER = Path(__file__).parents[2] / "benchmarks" / "ann_benchmarks"
 PROJECT = "ann_benchmarks.algorithms"
-AVAILABLE = {"flat": True, "ivf": hasattr(bebr, "IVFIndex"), "hnsw": hasattr(bebr, "HNSWIndex")}
+AVAILABLE = {"flat": True, "ivf": hasattr(bebr, "IVFIndex"), "graph": hasattr(bebr, "GraphIndex")}
 
 
 @pytest.fixture
@@ -60,7 +60,7 @@ def test_the_constructor_and_the_setter_take_all_that_the_configuration_names(ad
             titles.add(str(made))
         assert len(titles) == len(queries), "the project tells results apart by this name"
         names.add(definition["name"])
-    assert names == {"bebr-flat", "bebr-ivf", "bebr-hnsw"}
+    assert names == {"bebr-flat", "bebr-ivf", "bebr-graph"}
 
 
 def test_what_bebr_has_is_enabled_and_what_it_lacks_is_not():
@@ -68,8 +68,8 @@ def test_what_bebr_has_is_enabled_and_what_it_lacks_is_not():
         assert definition["disabled"] is not AVAILABLE[arguments[1]], definition["name"]
 
 
-PARAMS = {"flat": {"bytes": 34}, "ivf": {"bytes": 34, "lists": 16}, "hnsw": {"bytes": 34, "neighbors": 16}}
-EFFORT = {"flat": (20,), "ivf": (16,), "hnsw": (80,)}
+PARAMS = {"flat": {"bytes": 34}, "ivf": {"bytes": 34, "nlist": 16}, "graph": {"bytes": 34, "max_degree": 32}}
+EFFORT = {"flat": (20,), "ivf": (16,), "graph": (80,)}
 
 
 @pytest.mark.parametrize("metric, ours", [("angular", "cosine"), ("euclidean", "l2")])
@@ -81,7 +81,7 @@ def test_fit_and_query_find_neighbours_one_by_one_and_in_a_batch(adapter, vector
     made.set_query_arguments(*EFFORT[kind])
     singles = np.array([made.query(query, 10) for query in queries])
     made.batch_query(queries, 10)
-    # In company an IVF scores whole codes: it may find what a margin loses, and nothing else changes.
+    # In a batch an IVF scores whole codes: it may find what a margin loses, and nothing else changes.
     same = (singles == np.array(made.get_batch_results())).mean()
     assert same > 0.98 if kind == "ivf" else same == 1
     assert recall(singles, truth) > 0.85

@@ -62,7 +62,7 @@ def test_the_command_measures_and_reads_what_it_measured(mixture, tmp_path, monk
     assert billion.main([*arguments, "--json", str(tmp_path / "r.json")]) == 0
     (row,) = json.loads((tmp_path / "r.json").read_text())["rows"]
     few, all_ = row["search"]
-    assert row["rows"] == 6000 and row["lists"] == 64 and row["bytes_per_vector"] == 18
+    assert row["rows"] == 6000 and row["nlist"] == 64 and row["bytes_per_vector"] == 18
     assert few["recall"] < all_["recall"] < all_["rescored_recall"] and all_["rescored_recall"] > 0.97
     assert sum(row["seconds"].values()) == pytest.approx(row["build_seconds"], rel=0.2)
     before = (tmp_path / "6000.json").read_text()

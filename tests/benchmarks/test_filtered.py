@@ -19,9 +19,9 @@ def data(tmp_path, monkeypatch):
 
 def test_every_index_answers_in_full_at_every_share(data):
     model = bebr.train(data.train, widths=[64, 64, 32], seed=0)
-    rows = filtered.measure(data, model, lists=16, k=10, rounds=1, seed=0)
+    rows = filtered.measure(data, model, nlist=16, k=10, rounds=1, seed=0)
     assert [(r.index, r.share) for r in rows] == [
-        (name, share) for share in filtered.SHARES for name in ("Flat", "IVF16", "HNSW16")
+        (name, share) for share in filtered.SHARES for name in ("Flat", "IVF16", "Graph32")
     ]
     assert all(r.short == 0 and r.microseconds > 0 and r.set_apart > 0 for r in rows)
     assert min(r.recall for r in rows) > 0.6

@@ -12,7 +12,7 @@ def test_a_run_ends_in_rows_of_every_setting(vectors, queries, tmp_path, monkeyp
     data = datasets.Dataset("made up", "cosine", "none", vectors, vectors, queries)
     monkeypatch.setattr(datasets, "load", lambda name: data)
     bebr.train(vectors, widths=[48, 8], seed=0).save(tmp_path / "m.safetensors")
-    counts = "--lists 8 --probes 8 --rescore 0 20 100 --queries 50 --singles 3 --rounds 1 --k 10 30"
+    counts = "--nlist 8 --nprobe 8 --rescore 0 20 100 --queries 50 --singles 3 --rounds 1 --k 10 30"
     target = tmp_path / "rescore.json"
     assert rescore.main([*counts.split(), "--models", str(tmp_path / "m.safetensors"), "--json", str(target)]) == 0
     rows = json.loads(target.read_text())["rows"]

@@ -19,8 +19,8 @@ from tests.conftest import clustered
 # Each kind, and the options of a search that leaves nothing to chance.
 KINDS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
     "flat": (bebr.FlatIndex, {"exact": True}),
-    "ivf": (lambda bz: bebr.IVFIndex(bz, lists=5, seed=0), {"probes": 5, "margin": "exact"}),
-    "hnsw": (lambda bz: bebr.HNSWIndex(bz, neighbors=4, ef_construction=16), {"ef": 400}),
+    "ivf": (lambda bz: bebr.IVFIndex(bz, nlist=5, seed=0), {"nprobe": 5, "margin": "exact"}),
+    "graph": (lambda bz: bebr.GraphIndex(bz, max_degree=8, ef_construction=16), {"ef_search": 400}),
 }
 N, D = 400, 16
 
@@ -190,10 +190,10 @@ class IVFMachine(Machine):
     kind = "ivf"
 
 
-class HNSWMachine(Machine):
-    kind = "hnsw"
+class GraphMachine(Machine):
+    kind = "graph"
 
 
-for machine in (Machine, IVFMachine, HNSWMachine):
+for machine in (Machine, IVFMachine, GraphMachine):
     machine.TestCase.settings = settings(max_examples=15, stateful_step_count=15, deadline=None)
-TestFlat, TestIVF, TestHNSW = Machine.TestCase, IVFMachine.TestCase, HNSWMachine.TestCase
+TestFlat, TestIVF, TestGraph = Machine.TestCase, IVFMachine.TestCase, GraphMachine.TestCase

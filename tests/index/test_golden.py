@@ -20,8 +20,8 @@ def test_there_is_a_golden_file_of_this_version():
 FILES = [path for folder in VERSIONS for path in sorted(folder.glob("*.bebr"))]
 EXACT = {
     bebr.FlatIndex: {"exact": True},
-    bebr.IVFIndex: {"margin": "exact", "probes": 6},
-    bebr.HNSWIndex: {"ef": 70},
+    bebr.IVFIndex: {"margin": "exact", "nprobe": 6},
+    bebr.GraphIndex: {"ef_search": 70},
 }
 
 

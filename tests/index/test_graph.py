@@ -1,4 +1,4 @@
-"""HNSWIndex: recall against exact search over the same codes, and the contract that every index keeps."""
+"""GraphIndex: recall against exact search over the same codes, and the contract that every index keeps."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import bebr
-from bebr import HNSWIndex
+from bebr import GraphIndex
 from tests.conftest import clustered, recall
 
 
@@ -27,7 +27,7 @@ def trained(request, vectors):
 @pytest.fixture(scope="module")
 def built(trained):
     bz, x = trained
-    index, flat = HNSWIndex(bz), bebr.FlatIndex(bz)
+    index, flat = GraphIndex(bz), bebr.FlatIndex(bz)
     ids = np.random.default_rng(0).permutation(10 * len(x))[: len(x)]
     index.add(x, ids)
     flat.add(x, ids)
@@ -38,7 +38,7 @@ def built(trained):
 def test_search_finds_what_exact_search_over_codes_finds(built, queries, query):
     index, flat, _, _ = built
     want = flat.search(queries, 10, query=query, exact=True)
-    hits = index.search(queries, 10, query=query, ef=100)
+    hits = index.search(queries, 10, query=query, ef_search=100)
     assert recall(hits.ids, want.ids) > 0.98
     # The scores are those of FlatIndex, id by id, and stand in order.
     for q in range(len(queries)):
@@ -53,7 +53,7 @@ def test_search_finds_what_exact_search_over_codes_finds(built, queries, query):
 def test_a_larger_ef_finds_more(built, queries):
     index, flat, _, _ = built
     want = flat.search(queries, 10, exact=True).ids
-    found = [recall(index.search(queries, 10, ef=ef).ids, want) for ef in (10, 30, 200)]
+    found = [recall(index.search(queries, 10, ef_search=ef_search).ids, want) for ef_search in (10, 30, 200)]
     assert found[0] <= found[1] + 0.01 and found[1] <= found[2] + 0.01
     assert found[2] > 0.99
 
@@ -67,11 +67,11 @@ def test_models_without_a_decoder_are_searched_in_code_space(vectors, queries):
         },
         {"architecture": "linear", "widths": [48, 48], "metric": "cosine", "input_dim": 64},
     )
-    index, flat = HNSWIndex(bz), bebr.FlatIndex(bz)
+    index, flat = GraphIndex(bz), bebr.FlatIndex(bz)
     index.add(vectors)
     flat.add(vectors)
     want = flat.search(queries, 10, query="code", exact=True)
-    hits = index.search(queries, 10, query="code", ef=100)
+    hits = index.search(queries, 10, query="code", ef_search=100)
     # Many codes score the same: what is found must score as high.
     assert (hits.scores >= want.scores - 1e-6).mean() > 0.98
 
@@ -82,9 +82,9 @@ def test_threads_change_neither_the_graph_nor_the_answer(trained, queries):
     try:
         for threads in (1, 3):
             bebr.set_num_threads(threads)
-            index = HNSWIndex(bz)
+            index = GraphIndex(bz)
             index.add(x)
-            found.append(index.search(queries, 10, ef=12))
+            found.append(index.search(queries, 10, ef_search=12))
     finally:
         bebr.set_num_threads(before)
     np.testing.assert_array_equal(found[0].ids, found[1].ids)
@@ -105,15 +105,15 @@ def test_allow_gives_the_best_of_the_allowed(built, queries, share):
 
 def test_rows_that_no_walk_reaches_are_found_when_k_asks_for_them(trained, queries):
     bz, x = trained
-    index = HNSWIndex(bz, neighbors=1, ef_construction=1)  # a graph of shreds
+    index = GraphIndex(bz, max_degree=2, ef_construction=1)  # a graph of shreds
     index.add(x[:800])
-    hits = index.search(queries[:5], 800, ef=10)
+    hits = index.search(queries[:5], 800, ef_search=10)
     assert all(len(np.unique(row)) == 800 and row.min() == 0 for row in hits.ids)
 
 
 def test_equal_vectors_are_all_found(trained):
     bz, x = trained
-    index = HNSWIndex(bz, neighbors=4)
+    index = GraphIndex(bz, max_degree=8)
     index.add(np.repeat(x[:3], 200, axis=0))
     for row, hits in enumerate(index.search(x[:3], 20).ids):
         assert len(np.unique(hits)) == 20
@@ -121,9 +121,9 @@ def test_equal_vectors_are_all_found(trained):
             assert (hits // 200 == row).all()
 
 
-def half_replaced(bz: bebr.Binarizer, x: np.ndarray, seed: int) -> tuple[HNSWIndex, np.ndarray]:
+def half_replaced(bz: bebr.Binarizer, x: np.ndarray, seed: int) -> tuple[GraphIndex, np.ndarray]:
     """An index of the second half of x and all of the first, the first half removed and added again in pieces."""
-    index = HNSWIndex(bz)
+    index = GraphIndex(bz)
     index.add(x)
     gone = np.random.default_rng(seed).permutation(len(x))[: len(x) // 2]
     for part in np.array_split(gone, 7):
@@ -137,22 +137,25 @@ def half_replaced(bz: bebr.Binarizer, x: np.ndarray, seed: int) -> tuple[HNSWInd
 def test_recall_survives_removing_and_adding_half():
     x, q = clustered(5000, 64, seed=3), clustered(100, 64, seed=4)
     bz = bebr.train(x, widths=[64, 40, 16], seed=0)
-    fresh, flat = HNSWIndex(bz), bebr.FlatIndex(bz)
+    fresh, flat = GraphIndex(bz), bebr.FlatIndex(bz)
     fresh.add(x)
     flat.add(x)
     again, gone = half_replaced(bz, x, seed=5)
     want = flat.search(q, 10, exact=True).ids
-    for ef in (20, 60):
-        assert recall(again.search(q, 10, ef=ef).ids, want) > recall(fresh.search(q, 10, ef=ef).ids, want) - 0.01
+    for ef_search in (20, 60):
+        assert (
+            recall(again.search(q, 10, ef_search=ef_search).ids, want)
+            > recall(fresh.search(q, 10, ef_search=ef_search).ids, want) - 0.01
+        )
     # And with half of it gone.
     again.remove(gone)
     flat.remove(gone)
-    assert recall(again.search(q, 10, ef=60).ids, flat.search(q, 10, exact=True).ids) > 0.97
+    assert recall(again.search(q, 10, ef_search=60).ids, flat.search(q, 10, exact=True).ids) > 0.97
 
 
 def test_a_graph_that_was_nearly_emptied_fills_again(trained, queries):
     bz, x = trained
-    index, flat = HNSWIndex(bz), bebr.FlatIndex(bz)
+    index, flat = GraphIndex(bz), bebr.FlatIndex(bz)
     index.add(x)
     flat.add(x)
     gone = np.random.default_rng(6).permutation(len(x))[: len(x) - 3]
@@ -160,12 +163,12 @@ def test_a_graph_that_was_nearly_emptied_fills_again(trained, queries):
     assert (np.sort(index.search(queries, 4).ids, axis=1)[:, 0] == -1).all()
     index.add(x[gone], gone)
     want = flat.search(queries, 10, exact=True).ids
-    assert recall(index.search(queries, 10, ef=100).ids, want) > 0.98
+    assert recall(index.search(queries, 10, ef_search=100).ids, want) > 0.98
 
 
 def test_removed_rows_are_gone_and_their_space_is_used_again(trained, queries, tmp_path):
     bz, x = trained
-    index = HNSWIndex(bz)
+    index = GraphIndex(bz)
     index.add(x[:1000])
     index.save(tmp_path / "before.bebr")
     for turn in range(4):
@@ -203,12 +206,12 @@ def test_save_and_open(built, queries, tmp_path, mmap):
     again.save(path)
     third = bebr.open_index(path, mmap=mmap)
     assert sorted(third.codes()[1]) == sorted(ids[100:])
-    assert recall(third.search(queries, 10, ef=100).ids, again.search(queries, 10, ef=100).ids) > 0.98
+    assert recall(third.search(queries, 10, ef_search=100).ids, again.search(queries, 10, ef_search=100).ids) > 0.98
 
 
 def test_damaged_files_are_refused_or_searched_within_bounds(trained, queries, tmp_path):
     bz, x = trained
-    index = HNSWIndex(bz)
+    index = GraphIndex(bz)
     index.add(x[:300])
     path = tmp_path / "x.bebr"
     index.save(path)
@@ -244,7 +247,7 @@ def test_damaged_files_are_refused_or_searched_within_bounds(trained, queries, t
 
 def test_links_out_of_bounds_are_not_followed(trained, queries, tmp_path):
     bz, x = trained
-    index = HNSWIndex(bz)
+    index = GraphIndex(bz)
     index.add(x[:300])
     path = tmp_path / "x.bebr"
     index.save(path)
@@ -252,11 +255,11 @@ def test_links_out_of_bounds_are_not_followed(trained, queries, tmp_path):
     at = whole.index(index.codes()[1].tobytes()[:64])  # ids stand after the nodes, in slot order
     nodes = at - 300 * index.bytes_per_vector
     links = np.frombuffer(whole, np.uint32, 300 * index.bytes_per_vector // 4, nodes).reshape(300, -1).copy()
-    links[:, -index.neighbors * 2 :] = np.random.default_rng(1).integers(0, 2**32, (300, index.neighbors * 2))
+    links[:, -index.max_degree :] = np.random.default_rng(1).integers(0, 2**32, (300, index.max_degree))
     path.write_bytes(whole[:nodes] + links.tobytes() + whole[at:])
     with pytest.raises(bebr.CorruptFile, match="nodes"):
         bebr.open_index(path, mmap=False)
-    hits = bebr.open_index(path).search(queries, 300, ef=10)
+    hits = bebr.open_index(path).search(queries, 300, ef_search=10)
     assert all(len(np.unique(row)) == 300 and row.min() == 0 for row in hits.ids)
 
 
@@ -270,18 +273,23 @@ def bad_calls():
     yield "k of zero", lambda ix, x: ix.search(x, 0), "k is 0"
     yield "no query", lambda ix, x: ix.search(x[:0], 1), "queries is empty"
     yield "query mode", lambda ix, x: ix.search(x, 1, query="bits"), "'float' or 'code'"
-    yield "ef of zero", lambda ix, x: ix.search(x, 1, ef=0), "ef is 0"
-    yield "ef not an integer", lambda ix, x: ix.search(x, 1, ef=1.5), "ef is 1.5"
+    yield "ef_search of zero", lambda ix, x: ix.search(x, 1, ef_search=0), "ef_search is 0"
+    yield "ef_search not an integer", lambda ix, x: ix.search(x, 1, ef_search=1.5), "ef_search is 1.5"
     yield "allow of floats", lambda ix, x: ix.search(x, 1, allow=[0.5]), "allow has dtype"
-    yield "no neighbours", lambda ix, x: HNSWIndex(ix.binarizer, neighbors=0), "neighbors is 0"
-    yield "no candidates", lambda ix, x: HNSWIndex(ix.binarizer, ef_construction=0), "ef_construction is 0"
-    yield "seed below zero", lambda ix, x: HNSWIndex(ix.binarizer, seed=-1), "seed is -1"
+    yield "no neighbours", lambda ix, x: GraphIndex(ix.binarizer, max_degree=0), "max_degree is 0"
+    yield (
+        "odd max_degree",
+        lambda ix, x: GraphIndex(ix.binarizer, max_degree=15),
+        "max_degree is 15: want an even integer",
+    )
+    yield "no candidates", lambda ix, x: GraphIndex(ix.binarizer, ef_construction=0), "ef_construction is 0"
+    yield "seed below zero", lambda ix, x: GraphIndex(ix.binarizer, seed=-1), "seed is -1"
 
 
 @pytest.mark.parametrize(("call", "message"), [pytest.param(c, m, id=n) for n, c, m in bad_calls()])
 def test_bad_input_names_what_was_wrong(trained, call, message):
     bz, x = trained
-    index = HNSWIndex(bz)
+    index = GraphIndex(bz)
     index.add(x[:10])
     with pytest.raises(ValueError, match=message):
         call(index, x[:10])
@@ -290,7 +298,7 @@ def test_bad_input_names_what_was_wrong(trained, call, message):
 
 def test_searches_run_while_rows_come_and_go(trained, queries):
     bz, x = trained
-    index = HNSWIndex(bz)
+    index = GraphIndex(bz)
     index.add(x[:500])
     stop, wrong = threading.Event(), []
 

@@ -43,15 +43,15 @@ def naive(bz: bebr.Binarizer, q: np.ndarray, given: list[np.ndarray]) -> np.ndar
     return np.array([(t.min(1) if bz.metric == "l2" else t.max(1)).sum() for t in tables])
 
 
-@pytest.mark.parametrize("kind", ["flat", "ivf", "hnsw"])
+@pytest.mark.parametrize("kind", ["flat", "ivf", "graph"])
 @pytest.mark.parametrize("metric", METRICS)
 def test_a_score_is_the_sum_of_best_similarities(models, vectors, queries, metric, kind):
     bz = models[metric]
     given = documents(vectors, 80)
     made = {
         "flat": lambda: bebr.FlatIndex(bz),
-        "ivf": lambda: bebr.IVFIndex(bz, lists=8),
-        "hnsw": lambda: bebr.HNSWIndex(bz),
+        "ivf": lambda: bebr.IVFIndex(bz, nlist=8),
+        "graph": lambda: bebr.GraphIndex(bz),
     }
     index = bebr.MaxSimIndex(made[kind]())
     index.add(given)
@@ -129,7 +129,7 @@ def test_equal_documents_come_by_their_ids(models, vectors):
 
 def test_saved_and_opened(models, vectors, tmp_path):
     given = documents(vectors, 60)
-    index = bebr.MaxSimIndex(bebr.IVFIndex(models["ip"], lists=4))
+    index = bebr.MaxSimIndex(bebr.IVFIndex(models["ip"], nlist=4))
     index.add(given, np.arange(60) * 3)
     index.remove([0, 9])
     path = tmp_path / "documents.bebr"
@@ -228,10 +228,10 @@ def test_searches_that_cannot_be_are_named(models, vectors):
 class Model(RuleBasedStateMachine):
     """Adds and removals of any order against a dict of documents."""
 
-    @initialize(metric=st.sampled_from(METRICS), kind=st.sampled_from(["flat", "hnsw"]))
+    @initialize(metric=st.sampled_from(METRICS), kind=st.sampled_from(["flat", "graph"]))
     def start(self, metric, kind):
         self.bz = MACHINE["models"][metric]
-        self.index = bebr.MaxSimIndex(bebr.FlatIndex(self.bz) if kind == "flat" else bebr.HNSWIndex(self.bz))
+        self.index = bebr.MaxSimIndex(bebr.FlatIndex(self.bz) if kind == "flat" else bebr.GraphIndex(self.bz))
         self.flat, self.held = kind == "flat", {}
 
     @rule(

@@ -56,9 +56,9 @@ def test_answers_are_those_of_an_index_bit_for_bit(db, name, any_bz, vectors, qu
                 {"allow": np.arange(0, 2000, 7)},
             ):
                 hits = collection.search(q, k, **options)
-                alone = [index.search(one, k, **options) for one in np.atleast_2d(q)]  # whatever the company
-                np.testing.assert_array_equal(hits.ids, np.concatenate([one.ids for one in alone]))
-                np.testing.assert_array_equal(hits.scores, np.concatenate([one.scores for one in alone]))
+                single = [index.search(one, k, **options) for one in np.atleast_2d(q)]  # whatever the batch
+                np.testing.assert_array_equal(hits.ids, np.concatenate([one.ids for one in single]))
+                np.testing.assert_array_equal(hits.scores, np.concatenate([one.scores for one in single]))
                 assert hits.ids.dtype == np.int64 and hits.scores.dtype == np.float32 and hits.payloads is None
 
 
@@ -79,9 +79,9 @@ def test_queries_of_a_newer_model_search_older_codes(db, name, bz, newer, vector
     assert db.register_model(newer) == newer.digest
     for options in ({}, {"query": "code"}, {"exact": True}, {"allow": np.arange(0, 3000, 7)}):
         hits = collection.search(q, 10, binarizer=newer, **options)
-        alone = [index.search(one, 10, binarizer=newer, **options) for one in q]
-        np.testing.assert_array_equal(hits.ids, np.concatenate([one.ids for one in alone]))
-        np.testing.assert_array_equal(hits.scores, np.concatenate([one.scores for one in alone]))
+        single = [index.search(one, 10, binarizer=newer, **options) for one in q]
+        np.testing.assert_array_equal(hits.ids, np.concatenate([one.ids for one in single]))
+        np.testing.assert_array_equal(hits.scores, np.concatenate([one.scores for one in single]))
     assert recall(hits.ids, collection.search(queries, 10, **options).ids) > 0.5  # linear maps undo a turn
     hits = collection.search(q[0], 2, binarizer=newer, with_payloads=True)
     assert hits.payloads == [[{"row": i} for i in hits.ids[0].tolist()]]

@@ -138,7 +138,7 @@ def measure_search(binarizer: Binarizer, base: Floats, queries: Floats) -> tuple
     """How few rows a search may complete after the sign plane, losing at most _LOSS of the top 10 that completing all
     rows gives: as a number of rows (FlatIndex), and as a margin in deviations (IVFIndex)."""
     codes, numbers = binarizer.encode(base), np.arange(len(base))
-    flat, lists = FlatIndex(binarizer), IVFIndex(binarizer, lists=1)
+    flat, lists = FlatIndex(binarizer), IVFIndex(binarizer, nlist=1)
     flat.add_codes(codes, numbers)
     lists.add_codes(codes, numbers)
     prepared = binarizer.prepare(queries)
@@ -149,11 +149,11 @@ def measure_search(binarizer: Binarizer, base: Floats, queries: Floats) -> tuple
         return recall(found, everything) >= 1 - _LOSS
 
     rows = _least(-(-len(base) // k), lambda times: enough(flat.search_prepared(prepared, k, oversampling=times).ids))
-    # One query at a time: in company they may be scored whole, and no margin matters.
-    alone = list(prepared)
+    # One query at a time: in a batch they may be scored over all planes, and no margin matters.
+    single = list(prepared)
     tenths = _least(
         _WIDEST,
-        lambda n: enough(np.concatenate([lists.search_prepared(one, k, margin=n / 10).ids for one in alone])),
+        lambda n: enough(np.concatenate([lists.search_prepared(one, k, margin=n / 10).ids for one in single])),
     )
     return rows * k, tenths / 10
 

@@ -226,7 +226,7 @@ class FlatIndex::Scan {
         const size_t q = q0 + i;
         Kept one = merged(kept, i, limit);
         Survivors& all = one.lists[0];
-        all.cut();  // exactly the best: an answer must not depend on how the rows were shared out, nor on its company
+        all.cut();  // exactly the best: an answer must not depend on how the rows were shared out, nor on the batch
         if (all.size() < limit && guess[i] > kLowest) {  // guessed too high: look again, at everything
           const float any = kLowest;
           const Kept again = progressive_part(q, 1, 0, block_count(view_.rows), chunk_blocks(1), 1, limit, &any);

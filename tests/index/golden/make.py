@@ -23,7 +23,7 @@ def main() -> None:
     if not (folder / "model.safetensors").exists():
         bebr.train(x, widths=[24, 16, 8], metric="cosine", factor_bytes=1, seed=0).save(folder / "model.safetensors")
     bz = bebr.Binarizer.load(folder / "model.safetensors")
-    flat, ivf, graph = bebr.FlatIndex(bz), bebr.IVFIndex(bz, lists=6), bebr.HNSWIndex(bz, neighbors=4)
+    flat, ivf, graph = bebr.FlatIndex(bz), bebr.IVFIndex(bz, nlist=6), bebr.GraphIndex(bz, max_degree=8)
     for index, name in ((flat, "flat.bebr"), (ivf, "ivf.bebr"), (graph, "graph.bebr")):
         index.add(x, np.arange(70) * 3)
         if not (folder / name).exists():

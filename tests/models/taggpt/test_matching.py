@@ -36,7 +36,7 @@ def clear(x: np.ndarray, queries: np.ndarray, margin: float) -> bool:
 
 
 # float16 keeps eleven bits of each number, so a cosine is good to some 1e-3
-MATCHINGS = [(Exact(), 1e-5), (Coded(8), 2e-3), (Coded(8, lists=3, probes=3), 2e-3)]
+MATCHINGS = [(Exact(), 1e-5), (Coded(8), 2e-3), (Coded(8, nlist=3, nprobe=3), 2e-3)]
 
 
 @pytest.mark.parametrize(("matching", "margin"), MATCHINGS, ids=["exact", "codes, rescored", "lists, rescored"])

@@ -39,7 +39,7 @@ ITEMS = [
     {"title": "  ", "about": ""},
     {"title": "Syntax highlighting by trees", "about": "parsing text files"},
 ]
-MATCHINGS = [Exact(), Coded(24), Coded(24, lists=2, probes=2)]
+MATCHINGS = [Exact(), Coded(24), Coded(24, nlist=2, nprobe=2)]
 
 
 # The vocabulary
