@@ -81,7 +81,7 @@ class FlatIndex:
         k: int,
         survivors: int,
         allow: NDArray[np.int64] | None,
-        floors: NDArray[np.float32] | None = None,
+        min_scores: NDArray[np.float32] | None = None,
         expand: bool = False,
     ) -> tuple[NDArray[np.float32], NDArray[np.int64]]: ...
     def range(
@@ -89,7 +89,7 @@ class FlatIndex:
         y: NDArray[np.float32],
         base: NDArray[np.float32],
         allow: NDArray[np.int64] | None,
-        floors: NDArray[np.float32],
+        min_scores: NDArray[np.float32],
     ) -> tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.int64]]: ...
     def save(self, path: str, extra: dict[str, bytes], raw: RawVectors | None = None) -> None: ...
 
@@ -148,7 +148,7 @@ class IvfIndex:
         nprobe: int,
         margin: float,
         allow: NDArray[np.int64] | None,
-        floors: NDArray[np.float32] | None,
+        min_scores: NDArray[np.float32] | None,
     ) -> tuple[NDArray[np.float32], NDArray[np.int64]]: ...
     def range(
         self,
@@ -160,7 +160,7 @@ class IvfIndex:
         nprobe: int,
         margin: float,
         allow: NDArray[np.int64] | None,
-        floors: NDArray[np.float32],
+        min_scores: NDArray[np.float32],
     ) -> tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.int64]]: ...
     def save(self, path: str, extra: dict[str, bytes], raw: RawVectors | None = None) -> None: ...
 
@@ -181,7 +181,7 @@ class GraphIndex:
         mean_norm: float,
         scale: float,
         offset: float,
-        lift: bool,
+        augment_norm: bool,
     ) -> None: ...
     def __len__(self) -> int: ...
     @property

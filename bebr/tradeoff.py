@@ -25,7 +25,7 @@ from bebr.binarizer.codes import Query
 from bebr.exact import exact, recall
 from bebr.files import replacing
 from bebr.training import train
-from bebr.training.planning.holdout import Predicted, Rehearsal, fewest
+from bebr.training.planning.holdout import Holdout, Predicted, fewest
 
 if TYPE_CHECKING:
     from bebr.peers import Peer
@@ -139,14 +139,14 @@ def sweep(
     report("exact answers", 0, 1)
     truth = exact(base, q, k, metric)
     report("planning", 0, 1)
-    rehearsal = Rehearsal(base, metric, k, None, seed) if predict and len(base) >= fewest(k) else None
+    holdout = Holdout(base, metric, k, None, seed) if predict and len(base) >= fewest(k) else None
     jobs = [(budget, *plan) for budget in bytes for plan in plans(budget, base.shape[1])]
     others = _peers(base.shape[1], metric, left_out) if peers else []
     total = len(jobs) + len(others)
     rows: list[Row] = []
     for done, (budget, recipe, arguments) in enumerate(jobs):
         report(f"{budget} bytes, {recipe}", done, total)
-        rows += _measure_bebr(recipe, arguments, base, q, truth, metric, seed, threads, rehearsal)
+        rows += _measure_bebr(recipe, arguments, base, q, truth, metric, seed, threads, holdout)
     if others:
         from bebr.peers import prepared
 
@@ -180,10 +180,10 @@ def _measure_bebr(
     metric: str,
     seed: int,
     threads: int,
-    rehearsal: Rehearsal | None,
+    holdout: Holdout | None,
 ) -> list[Row]:
     train_seconds, bz = _timed(lambda: train(base, metric=metric, seed=seed, rounds=ROUNDS, **arguments))
-    planned: dict[Query, Predicted] = {} if rehearsal is None else rehearsal.predict(tuple(bz.widths))
+    planned: dict[Query, Predicted] = {} if holdout is None else holdout.predict(tuple(bz.widths))
     before = bebr.get_num_threads()
     bebr.set_num_threads(threads)
     try:

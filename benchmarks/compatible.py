@@ -83,9 +83,9 @@ def matrix(old: View, new: View, old_bytes: int, new_bytes: int) -> list[Row]:
     indexes["old"].add(old.documents)
     indexes["new"].add(new.documents)
     indexes["plain"].add(new.documents)
-    lifted = bebr.FlatIndex(model)
+    upgraded = bebr.FlatIndex(model)
     codes, ids = indexes["old"].codes()
-    lifted.add_codes(model.lift(codes, old_model), ids)
+    upgraded.add_codes(model.upgrade(codes, old_model), ids)
     odd, even = ids[ids % 2 == 1], ids[ids % 2 == 0]
     rows = []
     for query in ("float", "code"):
@@ -95,7 +95,7 @@ def matrix(old: View, new: View, old_bytes: int, new_bytes: int) -> list[Row]:
             "new -> old": on_old.ids,
             "new -> new": indexes["new"].search(new.queries, DEPTH, query=query).ids,
             "new -> new, without": indexes["plain"].search(new.queries, DEPTH, query=query).ids,
-            "new -> lifted": lifted.search(new.queries, DEPTH, query=query).ids,
+            "new -> upgraded": upgraded.search(new.queries, DEPTH, query=query).ids,
         }
         half_old = indexes["old"].search(new.queries, DEPTH, query=query, binarizer=model, allow=odd)
         half_new = indexes["new"].search(new.queries, DEPTH, query=query, allow=even)

@@ -4,7 +4,7 @@
 
 Each index answers the same queries with a random share of the rows allowed. Recall@k is against exact float search over
 the allowed rows; beside it stands the recall without a filter. Cost is the time of a query, filter included, against a
-FlatIndex that holds the allowed rows alone: what scanning them would cost had they been set apart beforehand.
+FlatIndex that holds the allowed rows alone: what scanning them would cost had they been materialized beforehand.
 """
 
 from __future__ import annotations
@@ -37,13 +37,13 @@ class Row:
     recall: float
     unfiltered: float
     microseconds: float
-    set_apart: float
+    materialized: float
     short: int
     """Queries that got fewer than min(k, allowed rows) results: must be 0."""
 
     @property
     def ratio(self) -> float:
-        return self.microseconds / self.set_apart
+        return self.microseconds / self.materialized
 
 
 def engines(binarizer: bebr.Binarizer, base: Floats, nlist: int) -> dict[str, tuple[Any, dict[str, Any]]]:
@@ -109,7 +109,7 @@ def _recall(ids: Ids, truth: Ids) -> float:
 def table(rows: Sequence[Row], title: str) -> Table:
     """One line a row; a recall .01 below the unfiltered one, a cost above 1.2 and a short answer are marked."""
     made = Table(title=title)
-    for name in ("index", "allowed", "recall", "unfiltered", "µs/query", "set apart", "times", "short"):
+    for name in ("index", "allowed", "recall", "unfiltered", "µs/query", "materialized", "times", "short"):
         made.add_column(name, justify="left" if name == "index" else "right")
     for row in rows:
         made.add_row(
@@ -118,7 +118,7 @@ def table(rows: Sequence[Row], title: str) -> Table:
             f"{row.recall:.4f}{' ✗' if row.recall < row.unfiltered - 0.01 else ''}",
             f"{row.unfiltered:.4f}",
             f"{row.microseconds:.1f}",
-            f"{row.set_apart:.1f}",
+            f"{row.materialized:.1f}",
             f"{row.ratio:.2f}{' ✗' if row.ratio > 1.2 else ''}",
             f"{row.short}{' ✗' if row.short else ''}",
         )

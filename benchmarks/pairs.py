@@ -33,7 +33,7 @@ ABOVE_RAW, BELOW_TUNED = 0.03, 0.006
 
 
 @dataclass(frozen=True)
-class Material:
+class Pairs:
     """Unit vectors: training pairs, documents to fit codes to (theirs and others, none held out), held-out queries, the
     gallery, and the row of it that answers each query.
 
@@ -47,13 +47,13 @@ class Material:
     answers: npt.NDArray[np.int64]
 
     @staticmethod
-    def of(queries: Floats, documents: Floats, held_out: int, more: Floats) -> Material:
+    def of(queries: Floats, documents: Floats, held_out: int, more: Floats) -> Pairs:
         """The first ``held_out`` pairs are held out; every document is in the gallery. more: documents for x."""
         order = np.random.default_rng(datasets.SEED).permutation(len(documents))
         answers = np.argsort(order)[:held_out]
         training = queries[held_out:], documents[held_out:]
         x = np.concatenate([training[1], more])
-        return Material(training, x, queries[:held_out], documents[order], answers)
+        return Pairs(training, x, queries[:held_out], documents[order], answers)
 
     def rates(self, ids: npt.NDArray[np.int64]) -> tuple[float, float]:
         """R@1 and R@10 from ids [queries, 10], best first."""
@@ -75,7 +75,7 @@ class Figure:
     seconds: float
 
 
-def material() -> Material:
+def load_pairs() -> Pairs:
     """Debian synopses and long descriptions that occur in one pair only, so nothing held out is known in training and
     no query has two answers."""
     pairs, texts = sources.debian_pairs(), sources.debian()
@@ -88,17 +88,17 @@ def material() -> Material:
     order = np.random.default_rng(datasets.SEED).permutation(len(alone))
     queries, documents = (vectors[[row[alone[i][side]] for i in order]] for side in (0, 1))
     used = HELD_OUT + TRAINING
-    return Material.of(queries[:used], documents[:used], HELD_OUT, documents[used : used + UNPAIRED])
+    return Pairs.of(queries[:used], documents[:used], HELD_OUT, documents[used : used + UNPAIRED])
 
 
-def floats(data: Material, model: bebr.Binarizer | None) -> tuple[float, float]:
-    """R@1 and R@10 of the floats themselves, or behind the front of ``model``."""
+def floats(data: Pairs, model: bebr.Binarizer | None) -> tuple[float, float]:
+    """R@1 and R@10 of the floats themselves, or behind the input adapter of ``model``."""
     sides = (data.queries, data.gallery) if model is None else [moved(model, x) for x in (data.queries, data.gallery)]
     return data.rates(datasets.exact(sides[1], sides[0], DEPTH, "cosine"))
 
 
 def moved(model: bebr.Binarizer, x: Floats) -> Floats:
-    """x -> s x + network(x), from the file's tensors: what stands before the code. Without a front: x."""
+    """x -> s x + network(x), from the file's tensors: what stands before the code. Without an input adapter: x."""
     if "front" not in model.config:
         return x
     tensors = model.tensors
@@ -108,7 +108,7 @@ def moved(model: bebr.Binarizer, x: Floats) -> Floats:
     )
 
 
-def codes(name: str, model: bebr.Binarizer, data: Material, seed: int, seconds: float) -> Iterator[Figure]:
+def codes(name: str, model: bebr.Binarizer, data: Pairs, seed: int, seconds: float) -> Iterator[Figure]:
     """Both modes of an exhaustive search over all planes."""
     index = bebr.FlatIndex(model)
     index.add(data.gallery)
@@ -117,7 +117,7 @@ def codes(name: str, model: bebr.Binarizer, data: Material, seed: int, seconds: 
         yield Figure(name, mode, model.bytes_per_vector, model.widths, seed, *data.rates(ids), seconds)
 
 
-def trained(data: Material, seed: int, **options: Any) -> tuple[bebr.Binarizer, float]:
+def trained(data: Pairs, seed: int, **options: Any) -> tuple[bebr.Binarizer, float]:
     """A binarizer fitted to documents that are not held out, and the seconds it took."""
     start = time.perf_counter()
     with warnings.catch_warnings():
@@ -126,19 +126,19 @@ def trained(data: Material, seed: int, **options: Any) -> tuple[bebr.Binarizer, 
     return model, time.perf_counter() - start
 
 
-def ours(data: Material, seed: int) -> Iterator[Figure]:
-    """The default recipe without pairs and with them, and the floats behind the tuned front."""
+def ours(data: Pairs, seed: int) -> Iterator[Figure]:
+    """The default recipe without pairs and with them, and the floats behind the tuned adapter."""
     for size in SIZES:
         model, seconds = trained(data, seed, bytes_per_vector=size)
         yield from codes("ours, not tuned", model, data, seed, seconds)
     for size in SIZES:
         model, seconds = trained(data, seed, bytes_per_vector=size, pairs=data.pairs)
-        if size == min(SIZES):  # the front does not depend on the size
+        if size == min(SIZES):  # the adapter does not depend on the size
             yield Figure("fine-tuned float", "", 4 * data.gallery.shape[1], (), seed, *floats(data, model), seconds)
         yield from codes("ours, tuned", model, data, seed, seconds)
 
 
-def paper(data: Material, seed: int, hidden: int, epochs: int) -> Iterator[Figure]:
+def paper(data: Pairs, seed: int, hidden: int, epochs: int) -> Iterator[Figure]:
     """The paper's models by its recipe, and BEBR started from the closed form instead of at random."""
     shapes = list(SIZES.values())
     for name, widths, options in (
@@ -186,7 +186,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     console = output.console()
     try:
-        data = material()
+        data = load_pairs()
     except sources.MissingSource as error:
         console.print(str(error))
         return 1

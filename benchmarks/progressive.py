@@ -1,6 +1,6 @@
-"""How few rows have to be completed after a first look at their codes? The smallest share of a set whose completion
+"""How few rows have to be completed after the first stage of a search? The smallest share of a set whose completion
 reaches the recall of whole codes less .002: for the product's search, whose sign plane shares the code's factor or has
-one of its own (of as many bytes, from the planes), and with --looks for other first looks it might take.
+one of its own (of as many bytes, from the planes), and with --stages for other first stages it might have.
 
 python -m benchmarks.progressive wordnet debian --sizes 52,100,196
 """
@@ -36,7 +36,7 @@ Floats = datasets.Floats
 
 @dataclass(frozen=True)
 class Row:
-    """``completed`` of ``rows`` are enough after the first look ``stage``; ``recall`` is that of whole codes.
+    """``completed`` of ``rows`` are enough after the first stage ``stage``; ``recall`` is that of whole codes.
     ``bits``: of the planes, factors left out."""
 
     dataset: str
@@ -56,7 +56,7 @@ def counts(rows: int) -> list[int]:
 
 
 def looks(bz: bebr.Binarizer, codes: bebr.Codes, x: Floats) -> dict[str, Floats]:
-    """What documents are at a first look by the leading planes, float32[n, d]: inner products with it are scores."""
+    """What documents are to a first stage by the leading planes, float32[n, d]: inner products with it are scores."""
     shared, made = bz.factor_values(codes)[:, :1], {}
     some = np.random.default_rng(0).permutation(len(x))[:_FITTED]  # not the first ones: sources have an order
     for planes, name in ((1, "sign plane"), (2, "two planes")):
@@ -126,11 +126,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.progressive", description=__doc__.partition("\n")[0])
     parser.add_argument("datasets", nargs="*", default=["wordnet", "debian"], help="sets of metric cosine")
     parser.add_argument("--sizes", default="52,100,196", help="bytes a vector, factor included")
-    parser.add_argument("--looks", action="store_true", help="other first looks too: some minutes a size")
+    parser.add_argument("--stages", action="store_true", help="other first stages too: some minutes a size")
     parser.add_argument("--json", type=Path, help="write figures, machine and versions here")
     options = parser.parse_args(arguments)
     console = output.console()
-    table = Table("data", "rows", "bytes", "bits", "first look", "completed", "share", "aim", "recall of whole codes")
+    table = Table("data", "rows", "bytes", "bits", "first stage", "completed", "share", "aim", "recall of whole codes")
     rows: list[Row] = []
     for name in options.datasets:
         data = datasets.load_or_say(name, console.print)
@@ -140,7 +140,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             console.print(f"{name} has metric {data.metric}: want a set of metric cosine")
             return 1
         for size in map(int, options.sizes.split(",")):
-            rows += measured(data, size, options.looks)
+            rows += measured(data, size, options.stages)
     for row in rows:
         aim = f"{AIMS[row.size]:.1%}" if row.size in AIMS else ""
         columns = (row.dataset, f"{row.rows:,}", str(row.size), str(row.bits), row.stage, f"{row.completed:,}")

@@ -1,4 +1,4 @@
-"""Raw material that ordinary packages install: texts and vectors, read where the package put them, never downloaded."""
+"""Raw data that ordinary packages install: texts and vectors, read where the package put them, never downloaded."""
 
 from __future__ import annotations
 

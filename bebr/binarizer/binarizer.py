@@ -18,9 +18,9 @@ from numpy.typing import ArrayLike, NDArray
 from bebr import _core
 from bebr.arrays import Floats, Ids, as_vectors, normalized
 from bebr.binarizer.codes import Codes, PreparedQueries, Query
-from bebr.binarizer.config import OPTIMIZE, OPTIMIZE_GRAM, ModelConfig
+from bebr.binarizer.config import INPUT_ADAPTER, OPTIMIZE, OPTIMIZE_GRAM, QUERY_ADAPTER, ModelConfig
 from bebr.binarizer.factors import Factors, factor_dtype, stored
-from bebr.binarizer.maps import Map, maps
+from bebr.binarizer.maps import BRIDGE, UPGRADE, Map, maps
 from bebr.errors import CorruptFile, IncompatibleModel
 
 _LARGEST_HALF = 65504.0
@@ -39,8 +39,8 @@ class Binarizer(ModelConfig):
     def __init__(self, tensors: Mapping[str, NDArray[Any]], config: Mapping[str, Any]) -> None:
         self._tensors = {k: np.ascontiguousarray(v, dtype=np.float32) for k, v in sorted(tensors.items())}
         super().__init__(config, self._tensors)
-        self._front = self._make_front("front", self.input_dim)
-        self._query_front = self._make_front("query_front", self.query_dim) or self._front
+        self._adapter = self._make_adapter(INPUT_ADAPTER, self.input_dim)
+        self._query_adapter = self._make_adapter(QUERY_ADAPTER, self.query_dim) or self._adapter
         descent = self._config.get(OPTIMIZE)
         self._encoder = _core.Encoder(
             self.architecture,
@@ -66,15 +66,15 @@ class Binarizer(ModelConfig):
         ``stage.weight`` [m, d], ``stage.bias`` [d]. Without a decoder, scores are taken in code space (the paper's).
 
         ``refine.gram`` [m, m] with config ``refine: {"sweeps": n, "tries": n}``: codes are optimized by coordinate
-        descent in this metric (csrc/binarizer/descent.h). ``front.{i}.*`` with config ``front: {"skip": s}``: a map
-        before everything else, x -> s x + network(x), scaled to unit length again for cosine; ``query_front`` the same
-        for queries only. What follows a front has its output dimension as d.
+        descent in this metric (csrc/binarizer/descent.h). ``front.{i}.*`` with config ``front: {"skip": s}``: the input
+        adapter, a map before everything else, x -> s x + network(x), scaled to unit length again for cosine;
+        ``query_front`` the same for queries only. What follows an input adapter has its output dimension as d.
 
         Config ``factor_bytes``: 1, 2 (if absent) or 4. One byte comes with ``factor_code`` and, for the stage's factor,
         ``stage_factor_code``: {"low", "step"}, :class:`bebr.binarizer.factors.ByteCode`.
 
-        ``bridge.{digest}.*`` and ``lift.{digest}.*`` (bebr/bridge.py) with config ``compatible: {digest: {...}}``, an
-        entry for each older model whose codes this one's queries may search.
+        ``bridge.{digest}.*`` and ``lift.{digest}.*`` (bebr/binarizer/maps.py) with config ``compatible: {digest:
+        {...}}``, an entry for each older model whose codes this one's queries may search.
         """
         return Binarizer(tensors, config)
 
@@ -94,7 +94,7 @@ class Binarizer(ModelConfig):
                 stacks += [self._stack(f"reconstruct.{t}"), self._stack(f"residual.{t}")]
         return stacks
 
-    def _make_front(self, name: str, inputs: int) -> _core.Network | None:
+    def _make_adapter(self, name: str, inputs: int) -> _core.Network | None:
         if self._config.get(name) is None:
             return None
         network = _core.Network(self._stack(name), name)
@@ -104,15 +104,15 @@ class Binarizer(ModelConfig):
             raise ValueError(f"{name} has a skip and maps {inputs} to {network.output_dim} dimensions: want equal ones")
         return network
 
-    def _enter(self, x: Floats, side: Literal["front", "query_front"] = "front") -> Floats:
-        """Vectors as the code sees them: through the front, if there is one; unit length for cosine."""
-        network = self._front if side == "front" else self._query_front
+    def _enter(self, x: Floats, name: str = INPUT_ADAPTER) -> Floats:
+        """Vectors as the code sees them: through the input adapter, if there is one; unit length for cosine."""
+        network = self._adapter if name == INPUT_ADAPTER else self._query_adapter
         if network is None:
             return x
         if self.metric == "cosine":
             x = normalized(x)
-        # Queries without a front of their own share the documents'.
-        skip = float((self._config.get(side) or self._config["front"]).get("skip", 0.0))
+        # Queries without an adapter of their own share the documents'.
+        skip = float((self._config.get(name) or self._config[INPUT_ADAPTER]).get("skip", 0.0))
         inner = network.forward(x)
         if skip:
             inner += np.float32(skip) * x
@@ -129,8 +129,8 @@ class Binarizer(ModelConfig):
 
     @property
     def inner_dim(self) -> int:
-        """Dimensions that codes decode to: ``input_dim`` without a front, else the front's outputs."""
-        return self.input_dim if self._front is None else self._front.output_dim
+        """Dimensions that codes decode to: ``input_dim`` without an input adapter, else its outputs."""
+        return self.input_dim if self._adapter is None else self._adapter.output_dim
 
     @property
     def has_decoder(self) -> bool:
@@ -237,7 +237,7 @@ class Binarizer(ModelConfig):
         """Queries as float32[n, inner_dim], the space of the decoder; without a decoder, code values float32[n, m]."""
         if query not in ("float", "code"):
             raise ValueError(f"query is {query!r}: want 'float' or 'code'")
-        q = self._enter(as_vectors(queries, "queries", self.query_dim, allow_empty=False), "query_front")
+        q = self._enter(as_vectors(queries, "queries", self.query_dim, allow_empty=False), QUERY_ADAPTER)
         if self.metric == "cosine":
             q = normalized(q)
         if self._decoder is None:
@@ -285,7 +285,7 @@ class Binarizer(ModelConfig):
         a, b = calibration
         return scores if calibration == (1.0, 0.0) else np.asarray(np.float32(a) * scores + np.float32(b), np.float32)
 
-    def engine_floors(self, radius: float, prepared: PreparedQueries) -> Floats:
+    def engine_min_scores(self, radius: float, prepared: PreparedQueries) -> Floats:
         """The engine's score that a row must lie above to be within ``radius`` of each query, float32[n].
 
         radius: in the metric's own unit; ``ValueError`` unless it is a number.
@@ -293,10 +293,10 @@ class Binarizer(ModelConfig):
         if isinstance(radius, bool | str) or not np.isfinite(radius):
             raise ValueError(f"radius is {radius!r}: want a finite number")
         a, b = prepared.calibration
-        floors = np.full(len(prepared.y), (radius - b) / a, np.float32)
+        scores = np.full(len(prepared.y), (radius - b) / a, np.float32)
         if self.metric == "l2":
-            floors = np.asarray((prepared.offset - floors) * np.float32(self._config["factor_scale"]), np.float32)
-        return np.nextafter(floors, np.float32(-np.inf))
+            scores = np.asarray((prepared.offset - scores) * np.float32(self._config["factor_scale"]), np.float32)
+        return np.nextafter(scores, np.float32(-np.inf))
 
     @property
     def compatible_with(self) -> tuple[str, ...]:
@@ -321,21 +321,19 @@ class Binarizer(ModelConfig):
         """
         if old.digest == self.digest:
             return self.prepare(queries, query)
-        bridge = self._map("bridge", old)
-        q = bridge(self._query_vectors(queries, query))
+        q = self._map(BRIDGE, old)(self._query_vectors(queries, query))
         if old.metric == "cosine" and old._decoder is not None:
             q = normalized(q)
         a, b = self._config["compatible"][old.digest]["calibration"][query]
         return replace(old.prepare_vectors(q), calibration=(float(a), float(b)), exact=None)
 
-    def lift(self, codes: Codes, old: Binarizer) -> Codes:
+    def upgrade(self, codes: Codes, old: Binarizer) -> Codes:
         """Codes of ``old`` as codes of this model, without the vectors they came from: decoded, mapped, encoded.
 
         For documents whose vectors are gone; recall lies below that of codes of the new vectors themselves.
         :class:`IncompatibleModel` as :meth:`prepare_for`.
         """
-        lift = self._map("lift", old)
-        vectors = lift(old._scored(codes))
+        vectors = self._map(UPGRADE, old)(old._scored(codes))
         if self.metric == "cosine":
             vectors = normalized(vectors)
         planes = self._encoder.encode(vectors)

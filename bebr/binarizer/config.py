@@ -16,9 +16,10 @@ METRICS = ("cosine", "ip", "l2")
 # Names in a model file are older than this package's words. They are part of the format and of every digest, so they
 # stay; nothing but these constants connects the two.
 OPTIMIZE, OPTIMIZE_GRAM = "refine", "refine.gram"
+INPUT_ADAPTER, QUERY_ADAPTER = "front", "query_front"
 FIRST_STAGE_ROWS = "survivors"
 _MARGIN = 3.0  # of a model written before training measured it
-_TENSORS = ("encoder", "reconstruct", "residual", "decoder", "stage", OPTIMIZE, "front", "query_front", *KINDS)
+_TENSORS = ("encoder", "reconstruct", "residual", "decoder", "stage", OPTIMIZE, INPUT_ADAPTER, QUERY_ADAPTER, *KINDS)
 
 
 class ModelConfig:
@@ -35,7 +36,7 @@ class ModelConfig:
 
     @property
     def query_dim(self) -> int:
-        """Dimensions of a query; ``input_dim`` unless queries have a front of their own."""
+        """Dimensions of a query; ``input_dim`` unless queries have an input adapter of their own."""
         return int(self._config.get("query_dim", self.input_dim))
 
     @property

@@ -15,7 +15,10 @@ import numpy as np
 from bebr import _core
 from bebr.arrays import Floats
 
-KINDS = ("bridge", "lift")
+# A bridge takes new queries to old codes, an upgrade old codes to the new model. Both names are those of tensors and
+# keys in model files, which are a format: there an upgrade is called "lift".
+BRIDGE, UPGRADE = "bridge", "lift"
+KINDS = (BRIDGE, UPGRADE)
 Stack = Callable[[str], list[tuple[Floats, Floats]]]  # the layers under a prefix
 
 
@@ -45,7 +48,7 @@ def maps(config: dict[str, Any], names: set[str], stack: Stack, inner: int) -> d
     """The maps of a model's file by (kind, digest of the old model); ``ValueError`` names the tensor at fault.
 
     config: of the model, where ``compatible`` has an entry for each old model. names: of all tensors. inner: dimensions
-    of the new model's own space, which a bridge leaves and a lift enters.
+    of the new model's own space, which a bridge leaves and an upgrade enters.
     """
     found = {}
     known = config.get("compatible") or {}
@@ -54,7 +57,7 @@ def maps(config: dict[str, Any], names: set[str], stack: Stack, inner: int) -> d
         if parts[0] in KINDS and (len(parts) < 3 or parts[1] not in known):
             raise ValueError(f"tensor {name!r} belongs to no model that config 'compatible' lists")
     for digest, facts in known.items():
-        for kind, dims in (("bridge", (inner, int(facts["inner_dim"]))), ("lift", (int(facts["inner_dim"]), inner))):
+        for kind, dims in ((BRIDGE, (inner, int(facts["inner_dim"]))), (UPGRADE, (int(facts["inner_dim"]), inner))):
             prefix = f"{kind}.{digest}"
             found[kind, digest] = Map(prefix, stack, f"{prefix}.0.weight" in names)
             if found[kind, digest].dims != dims:

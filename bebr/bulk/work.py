@@ -45,7 +45,7 @@ class Work:
                     shutil.rmtree(folder, ignore_errors=True)
 
     def begin(self, options: dict[str, Any]) -> dict[str, Any]:
-        """Settle what this folder builds. Options that a build cannot change on its way ("fixed") must be those it
+        """Fix what this folder builds. Options that a build cannot change on its way ("fixed") must be those it
         began with, else ``ValueError``; returns all as they were at its beginning."""
         path = self.folder / "build.json"
         options = json.loads(json.dumps(options))

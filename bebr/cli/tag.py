@@ -62,7 +62,7 @@ def run(
     ] = Tagger.generative,
     field: Annotated[
         list[str] | None,
-        typer.Option(help="Column of a clue; may be given several times. If not given, as `bebr embed --text-column`."),
+        typer.Option(help="Column of a text field; may be given several times. Else as `bebr embed --text-column`."),
     ] = None,
     llm_model: Annotated[str | None, typer.Option(help="The server's name for the model.")] = None,
     api_key_env: Annotated[str | None, typer.Option(help="Environment variable that holds the server's key.")] = None,
@@ -73,11 +73,11 @@ def run(
         Path | None, typer.Option(help="Append answers to this .jsonl, and do not ask again what it holds.")
     ] = None,
     samples: Annotated[int, typer.Option(help="Answers for each item.")] = 5,
-    cut: Annotated[int, typer.Option(help="Characters of a clue that are told.")] = 100,
+    cut: Annotated[int, typer.Option(help="Characters of a text field that are told.")] = 100,
     least: Annotated[int, typer.Option(help="Answers that must name a tag of the vocabulary.")] = 3,
     merge: Annotated[float, typer.Option(help="Cosine from which two tags are one.")] = 0.95,
     match: Annotated[float, typer.Option(help="generative: cosine from which a named tag stands for another.")] = 0.9,
-    candidates: Annotated[int, typer.Option(help="selective: tags looked up for each clue.")] = 10,
+    candidates: Annotated[int, typer.Option(help="selective: tags looked up for each text field.")] = 10,
     most: Annotated[int, typer.Option(help="Tags kept of an item.")] = 5,
     bytes_: Annotated[int, typer.Option("--bytes", help="Bytes of a tag's code, factors included.")] = 48,
     model: Annotated[Path | None, typer.Option(help="A binarizer to use instead of training one.")] = None,
@@ -93,14 +93,14 @@ def run(
     limit: Limit = None,
     threads: Threads = None,
 ) -> None:
-    """Tag items: columns `item` (its first clue), `tags` and `votes`, a row an item, in the order of the input.
+    """Tag items: columns `item` (its first text field), `tags` and `votes`, a row an item, in the order of the input.
 
     A run that was ended goes on at the answers that --record kept. The output appears when it is whole.
     """
     import bebr
     from bebr.cli.progress import progress, say
     from bebr.cli.tagged import TagWriter
-    from bebr.cli.text_fields import open_clues
+    from bebr.cli.text_fields import open_text_fields
     from bebr.models.taggpt import Coded, Exact, GenerativeTagger, Replay, SelectiveTagger, Vocabulary, build
     from bebr.vectors import check_output
 
@@ -113,7 +113,7 @@ def run(
         if value < 1:
             raise ValueError(f"{name}: got {value}, wanted at least 1")
     use_threads(threads)
-    source = open_clues(items, producer, field or [], limit)
+    source = open_text_fields(items, producer, field or [], limit)
     speaker = _speaker(llm, llm_model, api_key_env, temperature, timeout)
     if record is not None or (vocabulary is None and tagger is Tagger.generative):  # the second pass asks the same
         speaker = Replay(record, speaker)
@@ -125,9 +125,9 @@ def run(
         tags = Vocabulary.load(vocabulary)
     else:
         with progress("vocabulary") as report:
-            clues = (one for chunk, _ in source.chunks(CHUNK) for one in chunk)
+            text_fields = (one for chunk, _ in source.chunks(CHUNK) for one in chunk)
             told = partial(_told, report, source.rows)
-            tags = build(clues, speaker, encoder, matching, least=least, radius=merge, progress=told, **asking)
+            tags = build(text_fields, speaker, encoder, matching, least=least, radius=merge, progress=told, **asking)
         if save_vocabulary is not None:
             tags.save(save_vocabulary)
             say(f"{save_vocabulary}: {len(tags):,} tags")

@@ -99,7 +99,7 @@ class FlatIndex(Index):
             max(k, candidates),
             kept,
             None if allow is None else as_ids(allow, "allow"),
-            None if radius is None or candidates else self._binarizer.engine_floors(radius, prepared),
+            None if radius is None or candidates else self._binarizer.engine_min_scores(radius, prepared),
             expand,
         )
         return self._within(radius, self._answer(prepared, k, candidates, scores, ids))
@@ -113,7 +113,7 @@ class FlatIndex(Index):
             prepared.y,
             prepared.base,
             None if allow is None else as_ids(allow, "allow"),
-            self._binarizer.engine_floors(radius, prepared),
+            self._binarizer.engine_min_scores(radius, prepared),
         )
         return RangeHits(offsets, self._binarizer.range_scores(scores, offsets, prepared), ids)
 

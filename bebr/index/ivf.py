@@ -180,7 +180,7 @@ class IVFIndex(Index):
         rescore: int | None = None,
     ) -> Hits:
         candidates = self._candidates(prepared, k, rescore)
-        floors = None if radius is None else self._floors(prepared, radius)
+        min_scores = None if radius is None else self._min_scores(prepared, radius)
         looked, width = self._check_nprobe(nprobe), self._check_margin(margin)
         whole = allow is None and self._engine.by_whole_codes(len(prepared.y), looked, max(k, candidates))
         stage_y, stage_base = prepared.stage_queries(not whole)
@@ -195,7 +195,7 @@ class IVFIndex(Index):
             looked,
             width,
             None if allow is None else as_ids(allow, "allow"),
-            None if candidates else floors,
+            None if candidates else min_scores,
         )
         return self._within(radius, self._answer(prepared, k, candidates, scores, ids))
 
@@ -221,12 +221,12 @@ class IVFIndex(Index):
             self._check_nprobe(nprobe),
             self._check_margin(margin),
             None if allow is None else as_ids(allow, "allow"),
-            self._floors(prepared, radius),
+            self._min_scores(prepared, radius),
         )
         return RangeHits(offsets, self._binarizer.range_scores(scores, offsets, prepared), ids)
 
-    def _floors(self, prepared: PreparedQueries, radius: float) -> Floats:
-        return self._binarizer.engine_floors(radius, prepared)
+    def _min_scores(self, prepared: PreparedQueries, radius: float) -> Floats:
+        return self._binarizer.engine_min_scores(radius, prepared)
 
     def _check_nprobe(self, nprobe: int | None) -> int:
         if nprobe is None:

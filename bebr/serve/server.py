@@ -17,7 +17,7 @@ import bebr
 from bebr.errors import Error
 from bebr.serve.limits import Limits
 from bebr.serve.producing import Producer, Producing
-from bebr.serve.registry import Rooms
+from bebr.serve.registry import CollectionRegistry
 from bebr.serve.servicer import Admin, Collections, Models, Points
 from bebr.store.database import Database
 from bebr.v1 import bebr_pb2 as pb
@@ -34,7 +34,7 @@ class Server:
     loop."""
 
     def __init__(self, db: Database, limits: Limits, coalesce: bool = True, producer: Producer | None = None) -> None:
-        self._rooms = Rooms(db)
+        self._registry = CollectionRegistry(db)
         self._producing = Producing(producer, limits)
         options = [
             ("grpc.max_receive_message_length", limits.message_bytes),
@@ -42,11 +42,11 @@ class Server:
             ("grpc.so_reuseport", 0),  # a port in use is an error, not a second server behind it
         ]
         self._server = grpc.aio.server(options=options, maximum_concurrent_rpcs=limits.calls)
-        rpc.add_CollectionsServicer_to_server(Collections(self._rooms), self._server)
-        rpc.add_ModelsServicer_to_server(Models(self._rooms), self._server)
-        rpc.add_PointsServicer_to_server(Points(self._rooms, limits, coalesce), self._server)
+        rpc.add_CollectionsServicer_to_server(Collections(self._registry), self._server)
+        rpc.add_ModelsServicer_to_server(Models(self._registry), self._server)
+        rpc.add_PointsServicer_to_server(Points(self._registry, limits, coalesce), self._server)
         rpc.add_ProducerServicer_to_server(self._producing, self._server)
-        rpc.add_AdminServicer_to_server(Admin(self._rooms, limits, coalesce), self._server)
+        rpc.add_AdminServicer_to_server(Admin(self._registry, limits, coalesce), self._server)
         self._health = health.aio.HealthServicer()
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         self._names = [service.full_name for service in pb.DESCRIPTOR.services_by_name.values()]
@@ -56,9 +56,9 @@ class Server:
     async def start(self, host: str, port: int) -> int:
         """Reads every collection, then listens; returns the port (``port`` 0: a free one). A corrupt collection is
         logged, and answers DATA_LOSS; the others work. ``OSError`` if the address cannot be used."""
-        for name in await self._rooms.read(self._rooms.db.collections):
+        for name in await self._registry.read(self._registry.db.collections):
             try:
-                await self._rooms.room(name)
+                await self._registry.served(name)
             except Error as error:
                 _log.error("collection %r cannot be served: %s", name, error)
         address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
@@ -76,7 +76,7 @@ class Server:
         them. Writes already begun are finished in any case."""
         await self._health.enter_graceful_shutdown()
         await self._server.stop(grace)
-        await asyncio.to_thread(self._rooms.close)
+        await asyncio.to_thread(self._registry.close)
         await asyncio.to_thread(self._producing.close)
 
 

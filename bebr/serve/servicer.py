@@ -18,7 +18,7 @@ from bebr.collection.protocol import ModelInfo
 from bebr.serve import convert
 from bebr.serve.batching import MAX_BATCH, Answer, Key
 from bebr.serve.limits import Limits
-from bebr.serve.registry import Room, Rooms
+from bebr.serve.registry import CollectionRegistry, ServedCollection
 from bebr.serve.status import status_of
 from bebr.v1 import bebr_pb2 as pb
 from bebr.v1 import bebr_pb2_grpc as rpc
@@ -52,89 +52,89 @@ def elapsed_us(start: int) -> int:
 
 
 class Collections(rpc.CollectionsServicer):  # type: ignore[misc]
-    def __init__(self, rooms: Rooms) -> None:
-        self._rooms = rooms
+    def __init__(self, registry: CollectionRegistry) -> None:
+        self._registry = registry
 
     @answers
     async def Create(self, request: pb.CreateCollectionRequest) -> pb.CreateCollectionResponse:
         def create() -> ModelInfo:
-            bz = self._rooms.db.model(request.model)
-            return ModelInfo.of(self._rooms.db.create_collection(request.name, bz).binarizer)
+            bz = self._registry.db.model(request.model)
+            return ModelInfo.of(self._registry.db.create_collection(request.name, bz).binarizer)
 
-        return pb.CreateCollectionResponse(model=convert.model_to_message(await self._rooms.read(create)))
+        return pb.CreateCollectionResponse(model=convert.model_to_message(await self._registry.read(create)))
 
     @answers
     async def Get(self, request: pb.GetCollectionRequest) -> pb.GetCollectionResponse:
-        collection = (await self._rooms.room(request.name)).collection
+        collection = (await self._registry.served(request.name)).collection
         model = convert.model_to_message(ModelInfo.of(collection.binarizer))
-        return pb.GetCollectionResponse(model=model, rows=await self._rooms.read(collection.__len__))
+        return pb.GetCollectionResponse(model=model, rows=await self._registry.read(collection.__len__))
 
     @answers
     async def List(self, request: pb.ListCollectionsRequest) -> pb.ListCollectionsResponse:
-        return pb.ListCollectionsResponse(names=await self._rooms.read(self._rooms.db.collections))
+        return pb.ListCollectionsResponse(names=await self._registry.read(self._registry.db.collections))
 
     @answers
     async def Drop(self, request: pb.DropCollectionRequest) -> pb.DropCollectionResponse:
-        await self._rooms.read(lambda: self._rooms.db.drop_collection(request.name))
+        await self._registry.read(lambda: self._registry.db.drop_collection(request.name))
         return pb.DropCollectionResponse()
 
 
 class Models(rpc.ModelsServicer):  # type: ignore[misc]
-    def __init__(self, rooms: Rooms) -> None:
-        self._rooms = rooms
+    def __init__(self, registry: CollectionRegistry) -> None:
+        self._registry = registry
 
     @answers
     async def Register(self, request: pb.RegisterModelRequest) -> pb.RegisterModelResponse:
         def register() -> str:
-            return self._rooms.db.register_model(Binarizer.from_bytes(request.data, "data"))
+            return self._registry.db.register_model(Binarizer.from_bytes(request.data, "data"))
 
-        return pb.RegisterModelResponse(digest=await self._rooms.read(register))
+        return pb.RegisterModelResponse(digest=await self._registry.read(register))
 
     @answers
     async def List(self, request: pb.ListModelsRequest) -> pb.ListModelsResponse:
-        models = await self._rooms.read(self._rooms.db.models)
+        models = await self._registry.read(self._registry.db.models)
         return pb.ListModelsResponse(models=[convert.model_to_message(model) for model in models])
 
     @answers
     async def Get(self, request: pb.GetModelRequest) -> pb.GetModelResponse:
-        model = await self._rooms.read(lambda: self._rooms.db.model(request.digest))
+        model = await self._registry.read(lambda: self._registry.db.model(request.digest))
         return pb.GetModelResponse(data=model.to_bytes())
 
 
 class Points(rpc.PointsServicer):  # type: ignore[misc]
-    def __init__(self, rooms: Rooms, limits: Limits, coalesce: bool) -> None:
-        self._rooms = rooms
+    def __init__(self, registry: CollectionRegistry, limits: Limits, coalesce: bool) -> None:
+        self._registry = registry
         self._limits = limits
         self._coalesce = coalesce
 
     @answers
     async def Upsert(self, request: pb.UpsertRequest) -> pb.UpsertResponse:
         start = time.perf_counter_ns()
-        room = await self._rooms.room(request.collection)
+        served = await self._registry.served(request.collection)
 
         def check() -> tuple[Ids, Floats, list[str]]:
             ids = convert.ids_from_bytes(request.ids, "ids")
             vectors = convert.vectors_from_message(request.vectors, "vectors")
             texts = _payload_texts(request.payloads, len(ids))
-            return *check_rows(ids, vectors, None, room.collection.binarizer.input_dim)[:2], texts
+            return *check_rows(ids, vectors, None, served.collection.binarizer.input_dim)[:2], texts
 
-        checked = await self._rooms.read(check)
-        rows = await room.write(lambda: room.collection.upsert_checked(*checked))
+        checked = await self._registry.read(check)
+        rows = await served.write(lambda: served.collection.upsert_checked(*checked))
         return pb.UpsertResponse(rows=rows, elapsed_us=elapsed_us(start))
 
     @answers
     async def Delete(self, request: pb.DeleteRequest) -> pb.DeleteResponse:
         start = time.perf_counter_ns()
-        room = await self._rooms.room(request.collection)
+        served = await self._registry.served(request.collection)
         ids = check_ids(convert.ids_from_bytes(request.ids, "ids"))
-        rows = await room.write(lambda: room.collection.delete(ids))
+        rows = await served.write(lambda: served.collection.delete(ids))
         return pb.DeleteResponse(rows=rows, elapsed_us=elapsed_us(start))
 
     @answers
     async def Search(self, request: pb.SearchRequest) -> pb.SearchResponse:
         start = time.perf_counter_ns()
-        room = await self._rooms.room(request.collection)
-        model = await self._rooms.query_model(room, request.model) if request.HasField("model") else None
+        served = await self._registry.served(request.collection)
+        model = await self._registry.query_model(served, request.model) if request.HasField("model") else None
         self._limits.check_search(request.queries.count, request.k)
         vectors = convert.vectors_from_message(request.queries, "queries")
         key = Key(
@@ -144,45 +144,45 @@ class Points(rpc.PointsServicer):  # type: ignore[misc]
             request.exact,
             model,
         )
-        dim = (model or room.collection.binarizer).query_dim
+        dim = (model or served.collection.binarizer).query_dim
 
         def check() -> Floats:
             return check_query(vectors, key.k, key.query, key.oversampling, key.exact, dim)
 
         # A hop to a thread costs more than looking over a few vectors.
-        vectors = check() if len(vectors) <= MAX_BATCH else await self._rooms.read(check)
-        answer = await self._search(room, request, vectors, key)
+        vectors = check() if len(vectors) <= MAX_BATCH else await self._registry.read(check)
+        answer = await self._search(served, request, vectors, key)
         payloads = None
         if request.with_payloads:
-            payloads = await self._rooms.read(lambda: room.collection.payload_texts(answer.hits.ids.ravel()))
+            payloads = await self._registry.read(lambda: served.collection.payload_texts(answer.hits.ids.ravel()))
         reply = convert.hits_to_message(answer.hits, payloads)
         self._limits.check_reply(reply.ByteSize())
         reply.elapsed_us = elapsed_us(start)
         reply.batch_queries = answer.batch
         return reply
 
-    async def _search(self, room: Room, request: pb.SearchRequest, vectors: Floats, key: Key) -> Answer:
+    async def _search(self, served: ServedCollection, request: pb.SearchRequest, vectors: Floats, key: Key) -> Answer:
         if request.HasField("allow"):
             allow = check_ids(convert.ids_from_bytes(request.allow, "allow"), "allow")
-            search = functools.partial(room.search, vectors, key, allow)
-            return Answer(await self._rooms.read(search), len(vectors))
+            search = functools.partial(served.search, vectors, key, allow)
+            return Answer(await self._registry.read(search), len(vectors))
         if not self._coalesce:
-            return Answer(await self._rooms.read(lambda: room.search(vectors, key)), len(vectors))
-        return await room.batcher.search(vectors, key)
+            return Answer(await self._registry.read(lambda: served.search(vectors, key)), len(vectors))
+        return await served.batcher.search(vectors, key)
 
     @answers
     async def GetPayloads(self, request: pb.GetPayloadsRequest) -> pb.GetPayloadsResponse:
-        room = await self._rooms.room(request.collection)
+        served = await self._registry.served(request.collection)
         ids = check_ids(convert.ids_from_bytes(request.ids, "ids"))
-        texts = await self._rooms.read(lambda: room.collection.payload_texts_of(ids))
+        texts = await self._registry.read(lambda: served.collection.payload_texts_of(ids))
         reply = pb.GetPayloadsResponse(payloads=texts)
         self._limits.check_reply(reply.ByteSize())
         return reply
 
 
 class Admin(rpc.AdminServicer):  # type: ignore[misc]
-    def __init__(self, rooms: Rooms, limits: Limits, coalesce: bool) -> None:
-        self._rooms = rooms
+    def __init__(self, registry: CollectionRegistry, limits: Limits, coalesce: bool) -> None:
+        self._registry = registry
         self._limits = limits
         self._coalesce = coalesce
         self._start = time.perf_counter_ns()
@@ -207,8 +207,8 @@ class Admin(rpc.AdminServicer):  # type: ignore[misc]
 
     @answers
     async def Stats(self, request: pb.StatsRequest) -> pb.StatsResponse:
-        room = await self._rooms.room(request.collection)
-        stats, batching = await self._rooms.read(room.collection.stats), room.batcher.stats
+        served = await self._registry.served(request.collection)
+        stats, batching = await self._registry.read(served.collection.stats), served.batcher.stats
         return pb.StatsResponse(
             model=convert.model_to_message(stats.model),
             rows=stats.rows,
@@ -226,8 +226,8 @@ class Admin(rpc.AdminServicer):  # type: ignore[misc]
 
     @answers
     async def Flush(self, request: pb.FlushRequest) -> pb.FlushResponse:
-        room = await self._rooms.room(request.collection)
-        await room.write(room.collection.flush)
+        served = await self._registry.served(request.collection)
+        await served.write(served.collection.flush)
         return pb.FlushResponse()
 
 

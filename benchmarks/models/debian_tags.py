@@ -1,4 +1,4 @@
-"""Tags against debtags: packages as items with clues, debtags as gold, and what is right and what repeats itself."""
+"""Tags against debtags: packages as items with text fields, debtags as gold, what is right and what repeats itself."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _NO_CONTENT = {"todo"}
 class Packages:
     """Items and what Debian's people tagged them with, row by row."""
 
-    clues: list[dict[str, str]]
+    text_fields: list[dict[str, str]]
     debtags: list[tuple[str, ...]]
 
 
@@ -35,8 +35,8 @@ def sample(packages: Sequence[Described], seed: int, build: int, held: int) -> t
     drawn = [distinct[row] for row in np.random.default_rng(seed).permutation(len(distinct))[: build + held]]
 
     def part(chosen: Sequence[Described]) -> Packages:
-        clues = [{"synopsis": one.synopsis, "description": one.description} for one in chosen]
-        return Packages(clues, [one.tags for one in chosen])
+        text_fields = [{"synopsis": one.synopsis, "description": one.description} for one in chosen]
+        return Packages(text_fields, [one.tags for one in chosen])
 
     return part(drawn[:build]), part(drawn[build:])
 

@@ -101,7 +101,7 @@ def measured(packages: Sequence[debian.Described], minilm: Producer, seed: int, 
     """All arms under one seed."""
     known, new = sample(packages, seed, build, held)
     gold = [gold_words(tags) for tags in new.debtags]
-    asked = [prompts.generation(clues, 0, CUT) for clues in known.clues]
+    asked = [prompts.generation(text_fields, 0, CUT) for text_fields in known.text_fields]
     counts = counted(reply for replies in ask(KeyPhrases(), asked, SAMPLES) for reply in replies)
     kept = frequent(counts, LEAST)
     full = merged(kept, minilm, Exact())
@@ -111,20 +111,20 @@ def measured(packages: Sequence[debian.Described], minilm: Producer, seed: int, 
         "no frequency filter": merged(frequent(counts, 1), minilm, Exact()),
     }
     row: Row = {"seed": seed, "named": len(counts), "vocabularies": {}, "taggers": {}, "codes": {}}
-    free = tagged(GenerativeTagger, full, minilm, Exact()).free(new.clues)
+    free = tagged(GenerativeTagger, full, minilm, Exact()).free(new.text_fields)
     for name, vocabulary in vocabularies.items():
         late = names(tagged(GenerativeTagger, vocabulary, minilm, Exact()).matched(free))
         same = redundancy(minilm.embed(vocabulary.tags))
         row["vocabularies"][name] = {"tags": len(vocabulary), "redundancy": same, **figures(late, gold)}
     raw = [[tag for tag, _ in votes.most_common()] for votes in free]
-    early = names(tagged(SelectiveTagger, full, minilm, Exact()).tag(new.clues))
+    early = names(tagged(SelectiveTagger, full, minilm, Exact()).tag(new.text_fields))
     row["taggers"] = {"free tags": figures(raw, gold), "selective": figures(early, gold)}
     row["taggers"]["generative"] = row["vocabularies"]["full"]
     words = Remembered(HashedWords())
     by_words = merged(kept, words, Exact())
     late = names(tagged(GenerativeTagger, by_words, words, Exact()).matched(free))
     row["taggers"]["generative, hashed words"] = figures(late, gold)
-    early = names(tagged(SelectiveTagger, by_words, words, Exact()).tag(new.clues))
+    early = names(tagged(SelectiveTagger, by_words, words, Exact()).tag(new.text_fields))
     row["taggers"]["selective, hashed words"] = figures(early, gold)
     row["closed"] = closed(known, new, minilm, free)
     row["codes"] = coded(kept, full, new, minilm, free, gold)
@@ -142,7 +142,7 @@ def closed(known: Packages, new: Packages, producer: Producer, free: Any) -> Row
     arms = {
         "free tags": [list(votes) for votes in free],
         "generative": names(tagged(GenerativeTagger, vocabulary, producer, Exact()).matched(free)),
-        "selective": names(tagged(SelectiveTagger, vocabulary, producer, Exact()).tag(new.clues)),
+        "selective": names(tagged(SelectiveTagger, vocabulary, producer, Exact()).tag(new.text_fields)),
     }
     out = {}
     for arm, chosen in arms.items():
@@ -162,12 +162,12 @@ def coded(
         arms[f"{size} + float16"] = Coded(size)
     x = producer.embed(full.tags)
     unique = producer.embed(list(dict.fromkeys(tag for votes in free for tag in votes)))
-    texts = producer.embed([text for clues in new.clues for text in clues.values() if text])
+    texts = producer.embed([text for text_fields in new.text_fields for text in text_fields.values() if text])
     out: Row = {}
     truth: dict[str, Any] = {}
     for name, matching in arms.items():
         late = names(tagged(GenerativeTagger, full, producer, matching).matched(free))
-        early = names(tagged(SelectiveTagger, full, producer, matching).tag(new.clues))
+        early = names(tagged(SelectiveTagger, full, producer, matching).tag(new.text_fields))
         groups = {tag: e.tag for e in merged(kept, producer, matching).entries for tag in (e.tag, *e.merged)}
         searched = matching.over(x)
         near = searched.within(unique, 0.9)

@@ -28,7 +28,7 @@ std::unique_ptr<GraphIndex> make_graph(const std::vector<uint32_t>& widths, cons
                                        bool stage_factor, uint32_t factor_bytes, PyFactorCode code,
                                        PyFactorCode stage_code, uint32_t max_degree, uint32_t ef_construction,
                                        uint64_t seed, const Array<float>& gram, const Array<float>& mean,
-                                       float mean_norm, float scale, float offset, bool lift) {
+                                       float mean_norm, float scale, float offset, bool augment_norm) {
   const RowFormat format = format_of(widths, factor, stage_factor, factor_bytes, code, stage_code);
   const auto dims = static_cast<py::ssize_t>(format.spec.dims());
   expect_shape(gram, "gram", {dims});
@@ -37,9 +37,13 @@ std::unique_ptr<GraphIndex> make_graph(const std::vector<uint32_t>& widths, cons
   if (max_degree % 2 || neighbors < 1 || neighbors > kMostNeighbors)
     fail(ErrorCode::InvalidArgument, "max_degree is " + std::to_string(max_degree) +
                                          ": want an even number from 2 to " + std::to_string(2 * kMostNeighbors));
-  return std::make_unique<GraphIndex>(
-      format, GraphParams{neighbors, ef_construction, seed},
-      CodeSpace{{gram.data(), gram.data() + dims}, {mean.data(), mean.data() + dims}, mean_norm, scale, offset, lift});
+  return std::make_unique<GraphIndex>(format, GraphParams{neighbors, ef_construction, seed},
+                                      CodeSpace{{gram.data(), gram.data() + dims},
+                                                {mean.data(), mean.data() + dims},
+                                                mean_norm,
+                                                scale,
+                                                offset,
+                                                augment_norm});
 }
 
 }  // namespace
@@ -49,7 +53,7 @@ void bind_graph(py::module_& m) {
       .def(py::init(&make_graph), py::arg("widths"), py::arg("factor"), py::arg("stage_factor"),
            py::arg("factor_bytes"), py::arg("code"), py::arg("stage_code"), py::arg("max_degree"),
            py::arg("ef_construction"), py::arg("seed"), py::arg("gram"), py::arg("mean"), py::arg("mean_norm"),
-           py::arg("scale"), py::arg("offset"), py::arg("lift"))
+           py::arg("scale"), py::arg("offset"), py::arg("augment_norm"))
       .def("__len__", &GraphIndex::size, kNoGil)
       .def_property_readonly("mapped", &GraphIndex::mapped)
       .def_property_readonly("widths", [](const GraphIndex& i) { return widths_of(i.format().spec); })

@@ -56,7 +56,7 @@ std::vector<std::vector<Hit>> hits_of(const IvfIndex& index, const PyQueries& q,
     params.allow = {allow->data(), static_cast<size_t>(allow->size())};
   }
   if (floors) {
-    expect_shape(*floors, "floors", {n});
+    expect_shape(*floors, "min_scores", {n});
     params.floors = floors->data();
   }
   std::vector<std::vector<Hit>> hits;
@@ -141,10 +141,10 @@ void bind_ivf(py::module_& m) {
       .def("rows", &copy_rows<IvfIndex>, py::arg("ids") = py::none())
       .def("search", &search, py::arg("y"), py::arg("base"), py::arg("stage_y"), py::arg("stage_base"),
            py::arg("vectors"), py::arg("k"), py::arg("enough"), py::arg("nprobe"), py::arg("margin"), py::arg("allow"),
-           py::arg("floors"))
+           py::arg("min_scores"))
       .def("by_whole_codes", &IvfIndex::by_whole_codes, py::arg("queries"), py::arg("nprobe"), py::arg("k"))
       .def("range", &range, py::arg("y"), py::arg("base"), py::arg("stage_y"), py::arg("stage_base"),
-           py::arg("vectors"), py::arg("nprobe"), py::arg("margin"), py::arg("allow"), py::arg("floors"))
+           py::arg("vectors"), py::arg("nprobe"), py::arg("margin"), py::arg("allow"), py::arg("min_scores"))
       .def("save", &save_index<IvfIndex>, py::arg("path"), py::arg("extra"), py::arg("raw") = py::none());
 }
 

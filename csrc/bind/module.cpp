@@ -75,7 +75,7 @@ SearchParams params_of(size_t k, size_t survivors, const std::optional<Array<int
   params.filtered = allow.has_value();
   if (allow) params.allow = {allow->data(), static_cast<size_t>(allow->size())};
   if (floors) {
-    expect_shape(*floors, "floors", {queries});
+    expect_shape(*floors, "min_scores", {queries});
     params.floors = floors->data();
   }
   return params;
@@ -158,9 +158,9 @@ void bind_index(py::module_& m) {
       .def("contains", &FlatIndex::contains, py::arg("id"), kNoGil)
       .def("rows", &copy_rows<FlatIndex>, py::arg("ids") = py::none())
       .def("search", &search, py::arg("y"), py::arg("base"), py::arg("stage_y"), py::arg("stage_base"), py::arg("k"),
-           py::arg("survivors"), py::arg("allow"), py::arg("floors") = py::none(), py::arg("expand") = false)
+           py::arg("survivors"), py::arg("allow"), py::arg("min_scores") = py::none(), py::arg("expand") = false)
       .def_static("by_whole_codes", &FlatIndex::expands, py::arg("queries"))
-      .def("range", &range, py::arg("y"), py::arg("base"), py::arg("allow"), py::arg("floors"))
+      .def("range", &range, py::arg("y"), py::arg("base"), py::arg("allow"), py::arg("min_scores"))
       .def("save", &save_index<FlatIndex>, py::arg("path"), py::arg("extra"), py::arg("raw") = py::none());
   m.def("open_index", &open_index, py::arg("path"), py::arg("map"), py::arg("verify"));
 }

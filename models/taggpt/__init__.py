@@ -1,10 +1,10 @@
 """TagGPT: a language model names tags, a sentence encoder brings order into them (Li et al., arXiv 2304.03022).
 
-Clues of an item (title, caption, text read from a picture, ...) go into a prompt; a language model answers with tags,
-several times. Of all answers the frequent tags stay, and those that mean the same are merged: that is the *vocabulary*.
-An item then gets its tags in one of two ways. The *generative* tagger lets the model name tags freely and carries them
-over to those of the vocabulary that are near (late matching); the *selective* one looks up the vocabulary tags nearest
-to each clue and lets the model choose among these (early matching).
+Text fields of an item (title, caption, text read from a picture, ...) go into a prompt; a language model answers with
+tags, several times. Of all answers the frequent tags stay, and those that mean the same are merged: that is the
+*vocabulary*. An item then gets its tags in one of two ways. The *generative* tagger lets the model name tags freely and
+carries them over to those of the vocabulary that are near (late matching); the *selective* one looks up the vocabulary
+tags nearest to each text field and lets the model choose among these (early matching).
 
 ``prompts.py`` and ``replies.py`` what is asked and how answers are read, ``port.py`` the language model as an
 interface, ``chat.py`` one over HTTP, ``replay.py`` answers kept in a file, ``phrases.py`` a stand-in without a model,
@@ -12,7 +12,7 @@ interface, ``chat.py`` one over HTTP, ``replay.py`` answers kept in a file, ``ph
 
 It makes no vectors, so it is no producer; it uses any producer of texts. What differs from the released code: one item
 a prompt instead of a numbered batch; votes count in generative tagging; a tag is merged into one other at most; an item
-without clues gets no tags. The prompts are ours, in English. No result of the paper is claimed.
+without text fields gets no tags. The prompts are ours, in English. No result of the paper is claimed.
 """
 
 from __future__ import annotations

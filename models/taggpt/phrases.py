@@ -1,4 +1,4 @@
-"""A stand-in for a language model: key phrases of the clues themselves, by counting words. It knows nothing."""
+"""A stand-in for a language model: key phrases of the text fields themselves, by counting words. It knows nothing."""
 
 from __future__ import annotations
 
@@ -33,16 +33,16 @@ _WORDS = 3
 
 
 class KeyPhrases:
-    """Answers a prompt of ``prompts`` with phrases found in its clues, or with candidates whose words occur in them.
+    """Answers a prompt of ``prompts`` with phrases of its text fields, or with candidates whose words occur in them.
 
     Phrases are runs of words between stop words and punctuation, and the ends of such runs, for the head of an English
     noun phrase comes last: up to three words. A word scores its degree over its frequency, where its degree is the
     summed length of the runs it stands in, and a phrase the sum of its words (RAKE: Rose et al., 2010). A candidate
-    scores the share of its words that the clues hold. Several answers differ: each draws noise of standard deviation
-    ``noise`` on the logarithm of each score, from a hash of clues and tag, so that a candidate's chance does not hang
-    on which others there are.
+    scores the share of its words that the text fields hold. Several answers differ: each draws noise of standard
+    deviation ``noise`` on the logarithm of each score, from a hash of text fields and tag, so that a candidate's chance
+    does not hang on which others there are.
 
-    It is there to run, test and measure the rest without a model. It cannot name what the clues do not say, nor
+    It is there to run, test and measure the rest without a model. It cannot name what the text fields do not say, nor
     translate, generalise or judge: figures measured with it say nothing of a language model's tags.
     """
 
@@ -57,7 +57,7 @@ class KeyPhrases:
     def complete(self, prompt: str, n: int = 1) -> list[str]:
         """``n`` answers, the same for the same prompt and seed. ValueError for a prompt that is not of ``prompts``."""
         asked = prompts.read(prompt)
-        texts = list(asked.clues.values())
+        texts = list(asked.text_fields.values())
         scores = _phrases(texts) if asked.candidates is None else _held(texts, asked.candidates)
         replies = []
         for sample in range(n):

@@ -6,10 +6,10 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-__all__ = ["CUT", "Asked", "Clues", "generation", "has_clues", "read", "selection"]
+__all__ = ["CUT", "Asked", "TextFields", "generation", "has_text", "read", "selection"]
 
-Clues = Mapping[str, str]  # what is known of an item, by field: title, caption, category, ...
-CUT = 100  # characters of a clue that are told, as in the released code
+TextFields = Mapping[str, str]  # what is known of an item, by field: title, caption, category, ...
+CUT = 100  # characters of a text field that are told, as in the released code
 
 _GENERATE = (
     "You tag the items of a collection. From an item's clues, name 3 to 10 short tags that someone would look for, "
@@ -38,6 +38,7 @@ _EXEMPLARS: tuple[tuple[dict[str, str], str], ...] = (
         "clock, repair, craft, antiques, mechanics",
     ),
 )
+# Words of the prompt itself: recorded answers are looked up by it, so they stay.
 _ITEM, _CANDIDATES, _TAGS = "Clues:", "Candidates:", "Tags:"
 
 
@@ -45,26 +46,26 @@ _ITEM, _CANDIDATES, _TAGS = "Clues:", "Candidates:", "Tags:"
 class Asked:
     """A prompt read back. ``candidates`` is None where tags are to be made up freely."""
 
-    clues: dict[str, str]
+    text_fields: dict[str, str]
     candidates: list[str] | None
 
 
-def has_clues(clues: Clues) -> bool:
+def has_text(text_fields: TextFields) -> bool:
     """Whether any field says something."""
-    return any(text.strip() for text in clues.values())
+    return any(text.strip() for text in text_fields.values())
 
 
-def generation(clues: Clues, seed: int = 0, cut: int = CUT) -> str:
-    """Ask for tags, after one of five examples of ours; which one depends on the clues and ``seed`` alone."""
-    item = _item(clues, cut)
+def generation(text_fields: TextFields, seed: int = 0, cut: int = CUT) -> str:
+    """Ask for tags, after one of five examples of ours; which one depends on the text fields and ``seed`` alone."""
+    item = _item(text_fields, cut)
     drawn = hashlib.sha256(f"{seed}:{item}".encode("utf-8", "surrogatepass")).digest()[0]
     example, tags = _EXEMPLARS[drawn % len(_EXEMPLARS)]
     return f"{_GENERATE}\n\n{_item(example, cut)}\n{_TAGS} {tags}\n\n{item}\n{_TAGS}"
 
 
-def selection(clues: Clues, candidates: Sequence[str], cut: int = CUT) -> str:
+def selection(text_fields: TextFields, candidates: Sequence[str], cut: int = CUT) -> str:
     """Ask for a choice among ``candidates``, tags that ``replies.normal`` would leave as they are."""
-    return f"{_SELECT}\n\n{_item(clues, cut)}\n{_CANDIDATES} {', '.join(candidates)}\n{_TAGS}"
+    return f"{_SELECT}\n\n{_item(text_fields, cut)}\n{_CANDIDATES} {', '.join(candidates)}\n{_TAGS}"
 
 
 def read(prompt: str) -> Asked:
@@ -72,7 +73,7 @@ def read(prompt: str) -> Asked:
     _, found, item = prompt.rpartition(f"\n{_ITEM}\n")
     if not found or not item.endswith(f"\n{_TAGS}"):
         raise ValueError(f"prompt: not one of bebr.models.taggpt.prompts: {prompt[-60:]!r}")
-    clues: dict[str, str] = {}
+    text_fields: dict[str, str] = {}
     candidates = None
     for line in item.removesuffix(f"\n{_TAGS}").split("\n"):
         if line.startswith(_CANDIDATES):
@@ -80,23 +81,25 @@ def read(prompt: str) -> Asked:
             candidates = listed.split(", ") if listed else []
         else:
             name, _, text = line.partition(": ")
-            clues[name] = text
-    return Asked(clues, candidates)
+            text_fields[name] = text
+    return Asked(text_fields, candidates)
 
 
-def _item(clues: Clues, cut: int) -> str:
-    """One line a clue. A clue's own line breaks go, so that no text can pose as another part of the prompt."""
+def _item(text_fields: TextFields, cut: int) -> str:
+    """One line a text field. Its own line breaks go, so that no text can pose as another part of the prompt."""
     if cut < 1:
         raise ValueError(f"cut: got {cut}, wanted at least 1")
     lines = [_ITEM]
-    for name, text in clues.items():
+    for name, text in text_fields.items():
         label = " ".join(name.split())
         if not label or ":" in label:
-            raise ValueError(f"clues: got the field name {name!r}, wanted some text without a colon")
+            raise ValueError(f"text_fields: got the field name {name!r}, wanted some text without a colon")
         if f"{label}:" in (_ITEM, _CANDIDATES, _TAGS):
-            raise ValueError(f"clues: the field name {name!r} has a meaning of its own in a prompt")
+            raise ValueError(f"text_fields: the field name {name!r} has a meaning of its own in a prompt")
         if said := " ".join(text.split())[:cut].strip():
             lines.append(f"{label}: {said}")
     if len(lines) == 1:
-        raise ValueError(f"clues: nothing is said in any field of {', '.join(clues) or 'an item without fields'}")
+        raise ValueError(
+            f"text_fields: nothing is said in any field of {', '.join(text_fields) or 'an item without fields'}"
+        )
     return "\n".join(lines)

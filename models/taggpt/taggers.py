@@ -11,7 +11,7 @@ from bebr.models.producer import Producer
 from bebr.models.taggpt import prompts
 from bebr.models.taggpt.matching import Coded, Matching, check_radius
 from bebr.models.taggpt.port import LanguageModel, ask
-from bebr.models.taggpt.prompts import Clues
+from bebr.models.taggpt.prompts import TextFields
 from bebr.models.taggpt.replies import parse
 from bebr.models.taggpt.vocabulary import Vocabulary, counted
 
@@ -33,7 +33,7 @@ class _Tagger(ABC):
     model, producer  answers prompts; embeds texts (any producer of texts)
     matching         ``Coded()`` if None
     samples          answers asked for each item; workers: how many items are waited for at once
-    seed, cut        of the prompts: which example is shown, characters of a clue
+    seed, cut        of the prompts: which example is shown, characters of a text field
     """
 
     def __init__(
@@ -55,19 +55,21 @@ class _Tagger(ABC):
         self._searched = (matching or Coded()).over(producer.embed(self.tags))
 
     def tag(
-        self, items: Sequence[Clues], most: int | None = None, progress: Callable[[int, int], None] | None = None
+        self, items: Sequence[TextFields], most: int | None = None, progress: Callable[[int, int], None] | None = None
     ) -> list[list[Chosen]]:
-        """The tags of each item, most votes first, at most ``most``; none for an item without clues."""
+        """The tags of each item, most votes first, at most ``most``; none for an item without text fields."""
         if most is not None and most < 1:
             raise ValueError(f"most: got {most}, wanted at least 1")
-        told = [place for place, clues in enumerate(items) if prompts.has_clues(clues)]
+        told = [place for place, text_fields in enumerate(items) if prompts.has_text(text_fields)]
         out: list[list[Chosen]] = [[] for _ in items]
         for place, chosen in zip(told, self._chosen([items[place] for place in told], progress), strict=True):
             out[place] = chosen[:most]
         return out
 
     @abstractmethod
-    def _chosen(self, items: list[Clues], progress: Callable[[int, int], None] | None) -> Iterable[list[Chosen]]: ...
+    def _chosen(
+        self, items: list[TextFields], progress: Callable[[int, int], None] | None
+    ) -> Iterable[list[Chosen]]: ...
 
 
 class GenerativeTagger(_Tagger):
@@ -92,9 +94,11 @@ class GenerativeTagger(_Tagger):
         super().__init__(model, producer, vocabulary, matching, samples, seed, cut, workers)
         self.radius = check_radius("radius", radius)
 
-    def free(self, items: Sequence[Clues], progress: Callable[[int, int], None] | None = None) -> list[Counter[str]]:
+    def free(
+        self, items: Sequence[TextFields], progress: Callable[[int, int], None] | None = None
+    ) -> list[Counter[str]]:
         """What the model names for each item, before any matching: tags and their votes."""
-        asked = [prompts.generation(clues, self.seed, self.cut) for clues in items]
+        asked = [prompts.generation(text_fields, self.seed, self.cut) for text_fields in items]
         return [counted(replies) for replies in ask(self.model, asked, self.samples, self.workers, progress)]
 
     def matched(self, named: Sequence[Counter[str]]) -> list[list[Chosen]]:
@@ -112,12 +116,12 @@ class GenerativeTagger(_Tagger):
             out.append([Chosen(self.tags[row], total[row]) for row in order])
         return out
 
-    def _chosen(self, items: list[Clues], progress: Callable[[int, int], None] | None) -> Iterable[list[Chosen]]:
+    def _chosen(self, items: list[TextFields], progress: Callable[[int, int], None] | None) -> Iterable[list[Chosen]]:
         return self.matched(self.free(items, progress))
 
 
 class SelectiveTagger(_Tagger):
-    """Early matching: the ``candidates`` vocabulary tags nearest to each clue are offered, and the model chooses.
+    """Early matching: the ``candidates`` vocabulary tags nearest to each text field are offered, and the model chooses.
 
     What it answers beside them is dropped. Ties in votes go to the more frequent tag of the vocabulary.
     """
@@ -140,18 +144,22 @@ class SelectiveTagger(_Tagger):
             raise ValueError(f"candidates: got {candidates}, wanted at least 1")
         self.candidates = candidates
 
-    def offered(self, items: Sequence[Clues]) -> list[list[str]]:
+    def offered(self, items: Sequence[TextFields]) -> list[list[str]]:
         """The candidates of each item: the nearest tags of every field, together, the most frequent first."""
-        fields = [(place, text) for place, clues in enumerate(items) for text in clues.values() if text.strip()]
+        fields = [
+            (place, text) for place, text_fields in enumerate(items) for text in text_fields.values() if text.strip()
+        ]
         _, ids = self._searched.nearest(self.producer.embed([text for _, text in fields]), self.candidates)
         found: list[set[int]] = [set() for _ in items]
         for (place, _), near in zip(fields, ids.tolist(), strict=True):
             found[place].update(row for row in near if row >= 0)
         return [[self.tags[row] for row in sorted(rows)] for rows in found]
 
-    def _chosen(self, items: list[Clues], progress: Callable[[int, int], None] | None) -> Iterable[list[Chosen]]:
+    def _chosen(self, items: list[TextFields], progress: Callable[[int, int], None] | None) -> Iterable[list[Chosen]]:
         offered = self.offered(items)
-        asked = [prompts.selection(clues, tags, self.cut) for clues, tags in zip(items, offered, strict=True)]
+        asked = [
+            prompts.selection(text_fields, tags, self.cut) for text_fields, tags in zip(items, offered, strict=True)
+        ]
         for tags, replies in zip(offered, ask(self.model, asked, self.samples, self.workers, progress), strict=True):
             places = {tag: place for place, tag in enumerate(tags)}
             votes = Counter(tag for reply in replies for tag in parse(reply) if tag in places)

@@ -14,7 +14,7 @@ from bebr.models.producer import Producer
 from bebr.models.taggpt import prompts
 from bebr.models.taggpt.matching import Coded, Matching, check_radius, groups
 from bebr.models.taggpt.port import LanguageModel, ask
-from bebr.models.taggpt.prompts import Clues
+from bebr.models.taggpt.prompts import TextFields
 from bebr.models.taggpt.replies import normal, parse
 
 __all__ = ["MERGE", "Entry", "Vocabulary", "build", "counted", "frequent", "merged"]
@@ -123,7 +123,7 @@ def merged(
 
 
 def build(
-    items: Iterable[Clues],
+    items: Iterable[TextFields],
     model: LanguageModel,
     producer: Producer,
     matching: Matching | None = None,
@@ -149,7 +149,7 @@ def build(
     counts: Counter[str] = Counter()
     stream, done = iter(items), 0
     while chunk := list(islice(stream, _CHUNK)):
-        asked = [prompts.generation(clues, seed, cut) for clues in chunk if prompts.has_clues(clues)]
+        asked = [prompts.generation(text_fields, seed, cut) for text_fields in chunk if prompts.has_text(text_fields)]
         for replies in ask(model, asked, samples, workers):
             counts.update(counted(replies))
         done += len(chunk)

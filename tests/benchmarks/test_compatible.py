@@ -63,6 +63,6 @@ def test_matrix_of_one_producer_seen_twice(monkeypatch: pytest.MonkeyPatch) -> N
     rows = {(r.what, r.query): r.r10 for r in compatible.matrix(old, new, 14, 14)}
     for query in ("float", "code"):
         assert rows["old -> old", query] > 0.9
-        for what in ("new -> old", "new -> new", "new -> lifted", "new -> half old, half new"):
+        for what in ("new -> old", "new -> new", "new -> upgraded", "new -> half old, half new"):
             assert rows[what, query] > 0.8, (what, query)
         assert rows["new -> new", query] == rows["new -> new, without", query]

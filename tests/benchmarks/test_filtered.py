@@ -23,7 +23,7 @@ def test_every_index_answers_in_full_at_every_share(data):
     assert [(r.index, r.share) for r in rows] == [
         (name, share) for share in filtered.SHARES for name in ("Flat", "IVF16", "Graph32")
     ]
-    assert all(r.short == 0 and r.microseconds > 0 and r.set_apart > 0 for r in rows)
+    assert all(r.short == 0 and r.microseconds > 0 and r.materialized > 0 for r in rows)
     assert min(r.recall for r in rows) > 0.6
     assert [r.recall for r in rows[:3]] == pytest.approx([r.unfiltered for r in rows[:3]])
 

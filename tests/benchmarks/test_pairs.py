@@ -7,14 +7,14 @@ import pytest
 
 import bebr
 from benchmarks import pairs
-from benchmarks.pairs import Figure, Material
+from benchmarks.pairs import Figure, Pairs
 
 RNG = np.random.default_rng(0)
 
 
 def test_the_gallery_is_shuffled_and_its_answers_are_known() -> None:
     documents = RNG.standard_normal((50, 16)).astype(np.float32)
-    data = Material.of(documents + 0.01, documents, held_out=20, more=documents[:5])
+    data = Pairs.of(documents + 0.01, documents, held_out=20, more=documents[:5])
     np.testing.assert_array_equal(data.gallery[data.answers], documents[:20])
     assert not np.array_equal(data.answers, np.arange(20))
     np.testing.assert_array_equal(data.pairs[1], documents[20:])
@@ -23,7 +23,7 @@ def test_the_gallery_is_shuffled_and_its_answers_are_known() -> None:
 
 
 def test_rates_count_the_first_and_the_first_ten() -> None:
-    data = Material.of(
+    data = Pairs.of(
         np.eye(16, dtype=np.float32), np.eye(16, dtype=np.float32), held_out=4, more=np.eye(16, dtype=np.float32)[:0]
     )
     ids = np.full((4, 10), -1)
@@ -31,7 +31,7 @@ def test_rates_count_the_first_and_the_first_ten() -> None:
     assert data.rates(ids) == (0.25, 0.5)
 
 
-def test_without_a_front_floats_stay_as_they_are() -> None:
+def test_without_an_adapter_floats_stay_as_they_are() -> None:
     x = RNG.standard_normal((300, 16)).astype(np.float32)
     assert pairs.moved(bebr.train(x, widths=(16,)), x) is x
 

@@ -1,4 +1,4 @@
-"""benchmarks/progressive.py: how few rows are enough after a first look."""
+"""benchmarks/progressive.py: how few rows are enough after the first stage."""
 
 from __future__ import annotations
 

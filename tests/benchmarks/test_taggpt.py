@@ -66,9 +66,9 @@ def described(count: int) -> list[Described]:
 
 def test_samples_do_not_overlap_and_follow_the_seed() -> None:
     known, new = debian_tags.sample(described(60), 0, 40, 20)
-    texts = [clues["description"] for clues in [*known.clues, *new.clues]]
+    texts = [text_fields["description"] for text_fields in [*known.text_fields, *new.text_fields]]
     assert len(set(texts)) == 60 and len(new.debtags) == 20
-    assert debian_tags.sample(described(60), 1, 40, 20)[0].clues != known.clues
+    assert debian_tags.sample(described(60), 1, 40, 20)[0].text_fields != known.text_fields
     with pytest.raises(ValueError, match="packages: got 60 with debtags, wanted 61"):
         debian_tags.sample(described(60), 0, 41, 20)
 

@@ -119,10 +119,10 @@ def test_gradient_follows_its_aim(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_lifted_codes_answer_new_queries(old: bebr.Binarizer, new: bebr.Binarizer) -> None:
     """Old codes become codes of the new model's shape; its queries find in them far more than chance."""
     x, q = NEW[64][:ITEMS], NEW[64][ITEMS:]
-    lifted = new.lift(old.encode(OLD_X), old)
-    assert lifted.planes.shape == (ITEMS, new.code_bytes) and lifted.factors.shape == (ITEMS, new.factor_count)
+    upgraded = new.upgrade(old.encode(OLD_X), old)
+    assert upgraded.planes.shape == (ITEMS, new.code_bytes) and upgraded.factors.shape == (ITEMS, new.factor_count)
     index = bebr.FlatIndex(new)
-    index.add_codes(lifted, np.arange(ITEMS))
+    index.add_codes(upgraded, np.arange(ITEMS))
     own = bebr.FlatIndex(new)
     own.add(x)
     truth = exact(q, x)
@@ -191,9 +191,9 @@ def test_other_metrics(metric: str) -> None:
     assert recall(hits.ids, truth) > 0.6 * recall(own.ids, truth)
     assert np.all(np.diff(hits.scores, axis=1) >= 0 if metric == "l2" else np.diff(hits.scores, axis=1) <= 0)
     assert np.mean(np.abs(hits.scores.mean() / own.scores.mean() - 1)) < 0.3  # in the new model's unit
-    lifted = bebr.FlatIndex(new)
-    lifted.add_codes(new.lift(old.encode(a[:ITEMS]), old), np.arange(ITEMS))
-    assert recall(lifted.search(b[ITEMS:], 10).ids, truth) > 0.6 * recall(own.ids, truth)
+    upgraded = bebr.FlatIndex(new)
+    upgraded.add_codes(new.upgrade(old.encode(a[:ITEMS]), old), np.arange(ITEMS))
+    assert recall(upgraded.search(b[ITEMS:], 10).ids, truth) > 0.6 * recall(own.ids, truth)
 
 
 def test_a_model_without_decoder_is_searched_in_code_space(old: bebr.Binarizer) -> None:
@@ -218,7 +218,9 @@ def test_a_file_keeps_it(tmp_path: Path, old_index: bebr.FlatIndex, new: bebr.Bi
     q = NEW[64][ITEMS:]
     assert np.array_equal(old_index.search(q, 10, binarizer=back).scores, old_index.search(q, 10, binarizer=new).scores)
     codes = old_index.codes()[0]
-    assert np.array_equal(back.lift(codes, old_index.binarizer).planes, new.lift(codes, old_index.binarizer).planes)
+    assert np.array_equal(
+        back.upgrade(codes, old_index.binarizer).planes, new.upgrade(codes, old_index.binarizer).planes
+    )
 
 
 def test_compatible_with_two_older_models(old: bebr.Binarizer, new: bebr.Binarizer) -> None:
@@ -237,7 +239,7 @@ def test_a_model_that_was_not_trained_for_it_is_refused(old: bebr.Binarizer, new
     with pytest.raises(bebr.IncompatibleModel, match="but with no other model"):
         stranger.prepare_for(old, OLD_Q)
     with pytest.raises(bebr.IncompatibleModel):
-        new.lift(stranger.encode(OLD_X), stranger)
+        new.upgrade(stranger.encode(OLD_X), stranger)
 
 
 def test_its_own_model_may_be_named(old_index: bebr.FlatIndex, old: bebr.Binarizer) -> None:

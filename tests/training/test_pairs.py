@@ -1,4 +1,4 @@
-"""The pairs recipe: a float front tuned on pairs, then the unsupervised code behind it."""
+"""The pairs recipe: an input adapter tuned on pairs, then the unsupervised code behind it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import bebr
 
 torch = pytest.importorskip("torch", reason="training on pairs needs torch")
 
-from bebr.training.gradient.input_adapter import Front, Fronts  # noqa: E402
+from bebr.training.gradient.input_adapter import InputAdapter, InputAdapters  # noqa: E402
 from bebr.training.gradient.losses import Keys, hard_negatives, score_distillation  # noqa: E402
 from bebr.training.gradient.queue import MomentumQueue  # noqa: E402
 
@@ -56,7 +56,7 @@ def first(bz: bebr.Binarizer, pairs: Pair, query: str = "float") -> float:
 
 
 TRAINING, NEW = views(1500), views(300, seed=1)
-# rounds=0, the closed form behind the front: the front is what these tests are about.
+# rounds=0, the closed form behind the adapter: the adapter is what these tests are about.
 FEW: dict[str, Any] = {"widths": (32, 32), "rounds": 0, "hidden": 128, "learning_rate": 5e-3}
 
 
@@ -85,15 +85,15 @@ def test_it_survives_its_file(tuned: bebr.Binarizer, tmp_path: Path) -> None:
 
 
 def test_the_engine_moves_vectors_as_torch_does() -> None:
-    """BatchNorm is folded at export: the engine's decoded codes are near what the torch front gives, to code error."""
+    """BatchNorm is folded at export: the engine's decoded codes are near the torch adapter's output, to code error."""
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        front = Front(32, 32, 64)
-        torch.nn.init.normal_(front.network[3].weight)
-        front(torch.randn(500, 32))  # some statistics
+        adapter = InputAdapter(32, 32, 64)
+        torch.nn.init.normal_(adapter.network[3].weight)
+        adapter(torch.randn(500, 32))  # some statistics
     x = NEW[1] / np.linalg.norm(NEW[1], axis=1, keepdims=True)
-    moved = front.evaluated(torch.from_numpy(x)).numpy()
-    tensors = front.tensors("front")
+    moved = adapter.evaluated(torch.from_numpy(x)).numpy()
+    tensors = adapter.tensors("front")
     hidden = np.maximum(x @ tensors["front.0.weight"].T + tensors["front.0.bias"], 0)
     by_hand = 16 * x + hidden @ tensors["front.1.weight"].T + tensors["front.1.bias"]
     np.testing.assert_allclose(moved, by_hand / np.linalg.norm(by_hand, axis=1, keepdims=True), atol=1e-5)
@@ -103,9 +103,9 @@ def test_the_engine_moves_vectors_as_torch_does() -> None:
     assert np.mean(whole.encode(x).planes != inner.encode(moved).planes) < 1e-3
 
 
-def test_an_untrained_front_is_the_identity() -> None:
+def test_an_untrained_adapter_is_the_identity() -> None:
     x = torch.nn.functional.normalize(torch.randn(20, 16, generator=torch.Generator().manual_seed(0)), dim=1)
-    torch.testing.assert_close(Front(16, 16, 8).evaluated(x), x)
+    torch.testing.assert_close(InputAdapter(16, 16, 8).evaluated(x), x)
 
 
 def test_the_same_seed_gives_the_same_model_and_leaves_torch_alone() -> None:
@@ -210,12 +210,12 @@ def test_pairs_of_one_label_are_no_negatives() -> None:
 
 
 def test_a_queue_adds_negatives_and_forgets_the_oldest() -> None:
-    fronts = Fronts(Front(8, 8, 16))
-    queue = MomentumQueue(fronts, 2)
+    adapters = InputAdapters(InputAdapter(8, 8, 16))
+    queue = MomentumQueue(adapters, 2)
     assert queue.keys() is None
     x = torch.nn.functional.normalize(torch.randn(5, 8), dim=1)
     for batch in range(3):
-        queue.push(fronts, x, -x, torch.full((5,), batch))
+        queue.push(adapters, x, -x, torch.full((5,), batch))
     keys = queue.keys()
     assert keys is not None and keys.groups.tolist() == [1] * 5 + [2] * 5
     torch.testing.assert_close(keys.queries[:5], x)

@@ -11,7 +11,7 @@ import pytest
 import bebr
 from bebr.exact import exact, hits
 from bebr.training.linear.closed_form import spectrum
-from bebr.training.planning.holdout import Rehearsal, fewest
+from bebr.training.planning.holdout import Holdout, fewest
 from bebr.training.planning.noise import NoiseModel
 from tests.conftest import clustered
 
@@ -166,7 +166,7 @@ def test_training_refuses_a_target_beside_another_way(base: np.ndarray) -> None:
 
 
 def test_the_noise_model_is_monotone_and_inverts(base: np.ndarray) -> None:
-    r = Rehearsal(base, "cosine", 10, None, 0)
+    r = Holdout(base, "cosine", 10, None, 0)
     model = NoiseModel(r.train, r.base, r.queries, "cosine", 10, 0)
     np.testing.assert_allclose(model.values, spectrum(r.train)[1])
     noises = [model.noise(widths) for widths in ((16,), (32,), (32, 16), (32, 32), (32, 32, 32))]
@@ -178,7 +178,7 @@ def test_the_noise_model_is_monotone_and_inverts(base: np.ndarray) -> None:
 
 
 def test_queries_are_in_neither_base_nor_training(base: np.ndarray) -> None:
-    r = Rehearsal(base, "ip", 10, None, 0)
+    r = Holdout(base, "ip", 10, None, 0)
     queries, searched = {row.tobytes() for row in r.queries}, {row.tobytes() for row in r.base}
     assert len(queries) == 600 and len(searched) == 2400 and not queries & searched
     assert not queries & {row.tobytes() for row in r.train}

@@ -1,9 +1,9 @@
 """Models whose queries search an older model's codes (docs/method.md, "Versions").
 
-The codes of the new model are left as they are; compatibility is two maps beside them (bebr/bridge.py). The *bridge*
-brings a new query into the space of the old decoder, where frozen old codes are scored; the *lift* brings old codes,
-decoded, into the new model's space. Both start from ridge regression and are trained towards the neighbourhoods that
-the two producers' floats see, and towards the item itself.
+The codes of the new model are left as they are; compatibility is two maps beside them (bebr/binarizer/maps.py). The
+*bridge* brings a new query into the space of the old decoder, where frozen old codes are scored; the *upgrade* brings
+old codes, decoded, into the new model's space. Both start from ridge regression and are trained towards the
+neighbourhoods that the two producers' floats see, and towards the item itself.
 
 The old producer's neighbourhoods weigh more: the newer producer is not always the better one, and nothing here can
 tell. Synopsis -> description on Debian (6,000 documents, 8,000 other texts to train on, 120 steps, MiniLM -> bge-small,
@@ -41,6 +41,7 @@ from numpy.typing import ArrayLike
 from bebr.arrays import Floats, as_vectors, normalized
 from bebr.binarizer import Binarizer
 from bebr.binarizer.codes import Query
+from bebr.binarizer.maps import BRIDGE, UPGRADE
 from bebr.exact import similarity, top
 from bebr.training.compat.mapping import MOST_BASE, MOST_QUERIES, fit_map
 from bebr.training.compat.problem import Problem
@@ -82,13 +83,14 @@ def make_compatible(
     hidden: int = 512,
     progress: Progress | None = None,
 ) -> Binarizer:
-    """``new`` with a bridge from and a lift to it for codes of ``old``; the codes it makes stay the same to the bit.
+    """``new`` with a bridge from and an upgrade to it for codes of ``old``; the codes it makes stay the same, to the
+    bit.
 
     x, old_vectors: float32[n, d] and float32[n, d_old], row i of both the same item as the two producers see it. At
     most 65,536 rows are used, drawn with ``seed``; a tenth of them (at most 2,000) chooses and calibrates.
     epochs, hidden: of the gradient training and the hidden layer of each map; ``epochs=0``: ridge regression alone.
     ``config["compatible"][digest]`` has the held-out agreement with both producers' neighbours at the start ("ridge")
-    and at the end, for bridge and lift, and ``calibration``: score as on own codes = a * score + b.
+    and at the end, for bridge and upgrade, and ``calibration``: score as on own codes = a * score + b.
     Raises ``ValueError``, which names the argument.
     """
     check_compatible(x, old, old_vectors, new.metric)
@@ -108,11 +110,11 @@ def make_compatible(
     unit = new.metric == "cosine"
     bridged_unit = unit and old._decoder is not None
     both = (own, past)
-    bridge = Problem("bridge", (own, coded), target, scored, both, "query", new.metric, bridged_unit, held, kept)
-    lift = Problem("lift", (scored,), own, own, both, "document", new.metric, unit, held, kept)
+    bridge = Problem(BRIDGE, (own, coded), target, scored, both, "query", new.metric, bridged_unit, held, kept)
+    upgrade = Problem(UPGRADE, (scored,), own, own, both, "document", new.metric, unit, held, kept)
     report = progress or (lambda stage, done, total: None)
     tensors, facts = dict(new._tensors), {}
-    for problem in (bridge, lift):
+    for problem in (bridge, upgrade):
         weights, facts[problem.name] = fit_map(problem, seed, epochs, hidden, report)
         tensors |= weights.tensors(f"{problem.name}.{old.digest}")
     entry = {

@@ -1,4 +1,4 @@
-"""The training loop of the float fronts; the best state on held-out pairs is kept."""
+"""The training loop of the input adapters; the best state on held-out pairs is kept."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from bebr.training.gradient.input_adapter import Fronts
+from bebr.training.gradient.input_adapter import InputAdapters
 from bebr.training.gradient.loop import Checkpoint, Loop
 from bebr.training.gradient.losses import distillation, hard_negatives, score_distillation
 from bebr.training.gradient.queue import MomentumQueue
@@ -34,7 +34,7 @@ class Settings:
 
 
 @dataclass(frozen=True)
-class Material:
+class TrainingData:
     """What is learnt from, on one device.
 
     queries [p, d_q], documents [p, d], groups int64[p]: training pairs. x [n, d]: vectors whose neighbourhoods
@@ -51,38 +51,38 @@ class Material:
 
 
 def tune(
-    fronts: Fronts,
-    material: Material,
-    score: Callable[[Fronts], float],
+    adapters: InputAdapters,
+    training_data: TrainingData,
+    score: Callable[[InputAdapters], float],
     settings: Settings,
     generator: torch.Generator,
     progress: Progress,
     checkpoint: Checkpoint | None = None,
 ) -> tuple[float, float]:
-    """Train ``fronts``; afterwards they hold the best state by ``score``, the one before the first step included.
+    """Train ``adapters``; afterwards they hold the best state by ``score``, the one before the first step included.
 
     Returns that first score and the best.
     """
-    rows = len(material.queries)
+    rows = len(training_data.queries)
     size = min(settings.batch, rows)
     steps = settings.epochs * (rows // size)
-    optimizer = torch.optim.AdamW(fronts.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay)
-    queue = MomentumQueue(fronts, settings.queue) if settings.queue else None
-    loop = Loop(fronts, optimizer, steps, lambda: score(fronts), generator, checkpoint, queue)
+    optimizer = torch.optim.AdamW(adapters.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay)
+    queue = MomentumQueue(adapters, settings.queue) if settings.queue else None
+    loop = Loop(adapters, optimizer, steps, lambda: score(adapters), generator, checkpoint, queue)
     for _ in loop.epochs(settings.epochs, "pairs", progress):
-        order = torch.randperm(rows, generator=generator).to(material.queries.device)
+        order = torch.randperm(rows, generator=generator).to(training_data.queries.device)
         for start in range(0, rows - size + 1, size):  # what is left over waits for the next epoch's order
             chosen = order[start : start + size]
-            loop.step(_loss(fronts, material, chosen, settings, queue, generator))
+            loop.step(_loss(adapters, training_data, chosen, settings, queue, generator))
             if queue is not None:
-                groups = material.groups[chosen]
-                queue.push(fronts, material.queries[chosen], material.documents[chosen], groups)
+                groups = training_data.groups[chosen]
+                queue.push(adapters, training_data.queries[chosen], training_data.documents[chosen], groups)
     return loop.first, loop.best
 
 
 def _loss(
-    fronts: Fronts,
-    material: Material,
+    adapters: InputAdapters,
+    training_data: TrainingData,
     chosen: Tensor,
     settings: Settings,
     queue: MomentumQueue | None,
@@ -90,23 +90,23 @@ def _loss(
 ) -> Tensor:
     """The paper's loss, with a teacher's scores and the floats' own neighbourhoods beside it where asked for."""
     n = len(chosen)
-    batch = [material.documents[chosen]]  # one pass over all documents of the step
+    batch = [training_data.documents[chosen]]  # one pass over all documents of the step
     rows = sample = None
-    if material.candidates is not None and material.pool is not None:
-        used, rows = torch.unique(material.candidates[chosen], return_inverse=True)
-        batch.append(material.pool[used])
+    if training_data.candidates is not None and training_data.pool is not None:
+        used, rows = torch.unique(training_data.candidates[chosen], return_inverse=True)
+        batch.append(training_data.pool[used])
     if settings.distill:
-        drawn = torch.randint(len(material.x), (n,), generator=generator).to(chosen.device)
-        sample = material.x[drawn]
+        drawn = torch.randint(len(training_data.x), (n,), generator=generator).to(chosen.device)
+        sample = training_data.x[drawn]
         batch.append(sample)
-    queries, everything = fronts(material.queries[chosen], torch.cat(batch))
+    queries, everything = adapters(training_data.queries[chosen], torch.cat(batch))
     documents, *more = everything.split([len(part) for part in batch])
-    groups = material.groups[chosen]
+    groups = training_data.groups[chosen]
     keys = None if queue is None else queue.keys()
     loss = hard_negatives(queries, documents, groups, settings.temperature, settings.negatives, keys)
-    if rows is not None and material.scores is not None:
+    if rows is not None and training_data.scores is not None:
         judged = score_distillation(
-            queries, more[0][rows], material.scores[chosen], settings.temperature, settings.score_temperature
+            queries, more[0][rows], training_data.scores[chosen], settings.temperature, settings.score_temperature
         )
         loss = loss + settings.score_weight * judged
     if sample is not None:

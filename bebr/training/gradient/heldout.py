@@ -13,7 +13,7 @@ from bebr.arrays import Floats, Ids
 from bebr.binarizer import Binarizer
 from bebr.binarizer.codes import Query
 from bebr.index import FlatIndex
-from bebr.training.gradient.input_adapter import Fronts
+from bebr.training.gradient.input_adapter import InputAdapters
 from bebr.training.gradient.trainer import Decoded, with_decoder
 
 Score = Callable[[Decoded], float]
@@ -64,11 +64,11 @@ class HeldOut(NamedTuple):
     documents: Floats  # [r, d]: what is searched
     document_groups: Ids  # [r]
 
-    def front_recall(self, fronts: Fronts) -> float:
-        """Mean of R@1 and R@10 by floats behind the fronts."""
-        device = next(fronts.parameters()).device
+    def adapter_recall(self, adapters: InputAdapters) -> float:
+        """Mean of R@1 and R@10 by floats behind the adapters."""
+        device = next(adapters.parameters()).device
         sides = (torch.from_numpy(side).to(device) for side in (self.queries, self.documents))
-        left, right = fronts.evaluated(*sides)
+        left, right = adapters.evaluated(*sides)
         depth = min(_DEPTH, len(right))
         return self._recall(np.concatenate([(q @ right.T).topk(depth).indices.cpu() for q in left.split(512)]))
 

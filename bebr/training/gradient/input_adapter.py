@@ -1,4 +1,4 @@
-"""The float front that pairs tune: x -> 16 x + network(x), before an ordinary code, in torch; and its export."""
+"""The input adapter that pairs tune: x -> 16 x + network(x), before an ordinary code, in torch; and its export."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SKIP = 16.0
 Linear = tuple[Floats, Floats]  # weight [out, in], bias [out]
 
 
-class Front(nn.Module):  # type: ignore[misc]
+class InputAdapter(nn.Module):  # type: ignore[misc]
     """float32[n, inputs] -> unit vectors float32[n, outputs]. Before training: the identity, or ``linear``."""
 
     def __init__(self, inputs: int, outputs: int, hidden: int, linear: Linear | None = None) -> None:
@@ -64,15 +64,15 @@ class Front(nn.Module):  # type: ignore[misc]
         return {f"{name}.0.weight": inner, f"{name}.0.bias": shift, f"{name}.1.weight": outer, f"{name}.1.bias": last}
 
 
-class Fronts(nn.Module):  # type: ignore[misc]
-    """One front for both sides, or one for each, into one space."""
+class InputAdapters(nn.Module):  # type: ignore[misc]
+    """One adapter for both sides, or one for each, into one space."""
 
-    def __init__(self, documents: Front, queries: Front | None = None) -> None:
+    def __init__(self, documents: InputAdapter, queries: InputAdapter | None = None) -> None:
         super().__init__()
         self.documents, self.queries = documents, queries
 
     def forward(self, queries: Tensor, documents: Tensor) -> tuple[Tensor, Tensor]:
-        """Both sides in the common space. A shared front sees them in one pass: BatchNorm must meet one distribution,
+        """Both sides in the common space. A shared adapter sees them in one pass: BatchNorm must meet one distribution,
         as in use."""
         if self.queries is not None:
             return self.queries(queries), self.documents(documents)

@@ -34,15 +34,15 @@ class Stateful(Protocol):
 class Checkpoint:
     """A loop's state as the file ``path``, whole or not at all.
 
-    settled: all that the run depends on, arrays and settings; a file of another run is refused, not continued.
+    inputs: all that the run depends on, arrays and settings; a file of another run is refused, not continued.
     """
 
-    def __init__(self, path: str | Path, *settled: Any) -> None:
+    def __init__(self, path: str | Path, *inputs: Any) -> None:
         self.path = Path(path)
         if not self.path.parent.is_dir():
             raise ValueError(f"checkpoint is {str(path)!r}: the folder {self.path.parent} does not exist")
         digest = hashlib.sha256()
-        for part in settled:
+        for part in inputs:
             if isinstance(part, np.ndarray):
                 digest.update(f"{part.dtype}{part.shape}".encode())
                 digest.update(np.ascontiguousarray(part).data)

@@ -19,10 +19,11 @@ from torch import Tensor
 
 from bebr.arrays import Floats, Ids, as_ids, as_vectors, normalized
 from bebr.binarizer import Binarizer
-from bebr.training.gradient.contrastive import Material, Settings, tune
+from bebr.binarizer.config import INPUT_ADAPTER, QUERY_ADAPTER
+from bebr.training.gradient.contrastive import Settings, TrainingData, tune
 from bebr.training.gradient.groups import joined, split
 from bebr.training.gradient.heldout import HeldOut
-from bebr.training.gradient.input_adapter import Front, Fronts, aligned
+from bebr.training.gradient.input_adapter import InputAdapter, InputAdapters, aligned
 from bebr.training.gradient.loop import Checkpoint
 from bebr.training.linear.closed_form import Progress
 
@@ -62,31 +63,31 @@ def train_pairs(
     seed: int = 0,
     progress: Progress | None = None,
 ) -> Binarizer:
-    """Tune a float front on pairs, then fit the unsupervised recipe behind it (metric cosine).
+    """Tune an input adapter on pairs, then fit the unsupervised recipe behind it (metric cosine).
 
     x: float32[n, d], unit rows; the code is fitted to them, so they should be like the documents that will be stored.
         The pairs' own documents will do.
     fit: the unsupervised recipe: float32[n, d] -> binarizer.
     pairs: (queries, documents), float32[p, d_q] and float32[p, d]; row i of one belongs to row i of the other.
     labels: int64[p]; pairs of one label are no negatives of one another. Nor are pairs that share a row.
-    two_encoders: a front for queries (any d_q) and another for documents, into one space of d dimensions.
+    two_encoders: an adapter for queries (any d_q) and another for documents, into one space of d dimensions.
     scores, candidates: a teacher's scores float32[p, c] (a cross-encoder's, say) of candidates int64[p, c], which are
         rows of ``pool`` (default: the documents of ``pairs``). Adds ``score_weight`` times the divergence from
         softmax(scores / ``score_temperature``).
-    hidden: units of the front. epochs, learning_rate, weight_decay: AdamW with a cosine schedule.
+    hidden: units of the adapter. epochs, learning_rate, weight_decay: AdamW with a cosine schedule.
     batch: pairs of a step; None: a sixteenth of them, 64 to 1,000.
     temperature: of the cosines, in both losses. negatives: how many count, the hardest ones.
     queue: batches of a momentum copy's vectors that serve as more negatives; 0: the batch's own only.
     distill: weight of keeping the float neighbourhoods of ``x``; None: 1 with under 500 training pairs, else 0.
-    device: where torch trains the front: ``"cpu"``, ``"cuda"``.
-    checkpoint: a file that is written after every epoch of the front; a run of the same data and settings that finds it
-        goes on from there, to the same bits. It stays when training is done.
+    device: where torch trains the adapter: ``"cpu"``, ``"cuda"``.
+    checkpoint: a file that is written after every epoch of the adapter; a run of the same data and settings that finds
+        it goes on from there, to the same bits. It stays when training is done.
 
     A tenth of the pairs is held out (at most 1,000; a fifth of under 1,000; pairs that share a row stay together). It
-    says which epoch's front is the best, and whether the tuned binarizer is better than one without a front. The better
-    one is returned, with a ``UserWarning`` when that is the untuned one; ``config["heldout"]`` has the figures, mean of
-    R@1 and R@10 among the documents of ``pairs`` and, without labels, ``x`` (8,192 beside those held out). The same
-    seed, device and number of torch threads give the same bits. Raises ``ValueError``, which names the argument.
+    says which epoch's adapter is the best, and whether the tuned binarizer is better than one without an adapter. The
+    better one is returned, with a ``UserWarning`` when that is the untuned one; ``config["heldout"]`` has the figures,
+    mean of R@1 and R@10 among the documents of ``pairs`` and, without labels, ``x`` (8,192 beside those held out). The
+    same seed, device and number of torch threads give the same bits. Raises ``ValueError``, which names the argument.
     """
     settings = Settings(
         *(epochs, _MOST_BATCH if batch is None else batch, learning_rate, weight_decay, temperature, negatives, queue),
@@ -115,20 +116,22 @@ def train_pairs(
     heldout, dim = _heldout(queries, documents, groups, held, None if labels is not None else x, seed), x.shape[1]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        fronts = Fronts(Front(dim, dim, hidden)).to(where)
+        adapters = InputAdapters(InputAdapter(dim, dim, hidden)).to(where)
         if two_encoders:
-            fronts = _two(fronts, queries[kept], documents[kept], hidden, heldout.front_recall).to(where)
-    material = Material(tensor(queries[kept]), tensor(documents[kept]), tensor(groups[kept]), tensor(x))
+            adapters = _two(adapters, queries[kept], documents[kept], hidden, heldout.adapter_recall).to(where)
+    training_data = TrainingData(tensor(queries[kept]), tensor(documents[kept]), tensor(groups[kept]), tensor(x))
     if teacher is not None:
         rows, judged, looked_up = teacher
-        material = replace(material, candidates=tensor(rows[kept]), scores=tensor(judged[kept]), pool=tensor(looked_up))
+        training_data = replace(
+            training_data, candidates=tensor(rows[kept]), scores=tensor(judged[kept]), pool=tensor(looked_up)
+        )
     report = progress or (lambda stage, done, total: None)
     generator = torch.Generator().manual_seed(seed)
-    settled = (x, queries, documents, groups, *(teacher or ()), settings, hidden, two_encoders, device, seed)
-    kept_in = None if checkpoint is None else Checkpoint(checkpoint, *settled)
-    first, best = tune(fronts, material, heldout.front_recall, settings, generator, report, kept_in)
-    moved = fronts.documents.evaluated(tensor(x)).cpu().numpy()
-    return _better(x, moved, fronts.cpu(), fit, heldout.code_recall, {"start": first, "end": best})
+    inputs = (x, queries, documents, groups, *(teacher or ()), settings, hidden, two_encoders, device, seed)
+    kept_in = None if checkpoint is None else Checkpoint(checkpoint, *inputs)
+    first, best = tune(adapters, training_data, heldout.adapter_recall, settings, generator, report, kept_in)
+    moved = adapters.documents.evaluated(tensor(x)).cpu().numpy()
+    return _better(x, moved, adapters.cpu(), fit, heldout.code_recall, {"start": first, "end": best})
 
 
 def _share(pairs: int) -> int:
@@ -152,24 +155,31 @@ def _heldout(queries: Floats, documents: Floats, groups: Ids, held: Ids, x: Floa
     )
 
 
-def _two(shared: Fronts, queries: Floats, documents: Floats, hidden: int, score: Callable[[Fronts], float]) -> Fronts:
-    """A front for queries beside the documents'. It starts as the map that least squares finds, unless queries meet
+def _two(
+    shared: InputAdapters, queries: Floats, documents: Floats, hidden: int, score: Callable[[InputAdapters], float]
+) -> InputAdapters:
+    """An adapter for queries beside the documents'. It starts as the map that least squares finds, unless queries meet
     their documents better as they are."""
     inputs, dim = queries.shape[1], documents.shape[1]
-    mapped = Fronts(shared.documents, Front(inputs, dim, hidden, aligned(queries, documents)))
+    mapped = InputAdapters(shared.documents, InputAdapter(inputs, dim, hidden, aligned(queries, documents)))
     if inputs != dim or score(mapped) > score(shared):
         return mapped
-    return Fronts(shared.documents, Front(inputs, dim, hidden))
+    return InputAdapters(shared.documents, InputAdapter(inputs, dim, hidden))
 
 
 def _better(
-    x: Floats, moved: Floats, fronts: Fronts, fit: Fit, score: Callable[[Binarizer], float], floats: dict[str, float]
+    x: Floats,
+    moved: Floats,
+    adapters: InputAdapters,
+    fit: Fit,
+    score: Callable[[Binarizer], float],
+    floats: dict[str, float],
 ) -> Binarizer:
-    """The tuned binarizer or the one without a front, whichever finds more held-out documents."""
-    comparable = fronts.queries is None or fronts.queries.inputs == fronts.documents.inputs
+    """The tuned binarizer or the one without an adapter, whichever finds more held-out documents."""
+    comparable = adapters.queries is None or adapters.queries.inputs == adapters.documents.inputs
     untuned = fit(x) if comparable else None
     before = None if untuned is None else score(untuned)
-    tuned = with_fronts(fit(moved), fronts)
+    tuned = with_adapters(fit(moved), adapters)
     after = score(tuned)
     heldout = {"floats": floats, "untuned": before, "tuned": after}
     if untuned is None or before is None or after > before:
@@ -182,14 +192,14 @@ def _better(
     return _recorded(untuned, heldout)
 
 
-def with_fronts(inner: Binarizer, fronts: Fronts) -> Binarizer:
-    """``inner``, which codes vectors behind the fronts, with the fronts (on the CPU) before it."""
+def with_adapters(inner: Binarizer, adapters: InputAdapters) -> Binarizer:
+    """``inner``, which codes vectors behind the adapters, with the adapters (on the CPU) before it."""
     tensors, config = inner.tensors, inner.config
-    tensors |= fronts.documents.tensors("front")
-    config |= {"front": {"skip": fronts.documents.skip}, "input_dim": fronts.documents.inputs}
-    if fronts.queries is not None:
-        tensors |= fronts.queries.tensors("query_front")
-        config |= {"query_front": {"skip": fronts.queries.skip}, "query_dim": fronts.queries.inputs}
+    tensors |= adapters.documents.tensors(INPUT_ADAPTER)
+    config |= {INPUT_ADAPTER: {"skip": adapters.documents.skip}, "input_dim": adapters.documents.inputs}
+    if adapters.queries is not None:
+        tensors |= adapters.queries.tensors(QUERY_ADAPTER)
+        config |= {QUERY_ADAPTER: {"skip": adapters.queries.skip}, "query_dim": adapters.queries.inputs}
     return Binarizer.from_tensors(tensors, config)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bebr.training.gradient.input_adapter import Fronts
+from bebr.training.gradient.input_adapter import InputAdapters
 from bebr.training.gradient.losses import Keys
 
 # Training here is some hundred steps, so the copy must follow within some dozens: .999, usual where training is long,
@@ -18,10 +18,10 @@ _MOMENTUM = 0.98
 
 
 class MomentumQueue:
-    """The last ``batches`` batches as the momentum copy of ``fronts`` saw them."""
+    """The last ``batches`` batches as the momentum copy of ``adapters`` saw them."""
 
-    def __init__(self, fronts: Fronts, batches: int) -> None:
-        self._copy = copy.deepcopy(fronts).requires_grad_(False).eval()
+    def __init__(self, adapters: InputAdapters, batches: int) -> None:
+        self._copy = copy.deepcopy(adapters).requires_grad_(False).eval()
         self._held: deque[Keys] = deque(maxlen=batches)
 
     def keys(self) -> Keys | None:
@@ -31,12 +31,12 @@ class MomentumQueue:
         queries, documents, groups = (torch.cat(parts) for parts in zip(*self._held, strict=True))
         return Keys(queries, documents, groups)
 
-    def push(self, fronts: Fronts, queries: Tensor, documents: Tensor, groups: Tensor) -> None:
-        """Move the copy towards ``fronts``, then queue a batch; the oldest goes."""
+    def push(self, adapters: InputAdapters, queries: Tensor, documents: Tensor, groups: Tensor) -> None:
+        """Move the copy towards ``adapters``, then queue a batch; the oldest goes."""
         with torch.no_grad():
-            for mine, theirs in zip(self._copy.parameters(), fronts.parameters(), strict=True):
+            for mine, theirs in zip(self._copy.parameters(), adapters.parameters(), strict=True):
                 mine.lerp_(theirs, 1 - _MOMENTUM)
-            for mine, theirs in zip(self._copy.buffers(), fronts.buffers(), strict=True):
+            for mine, theirs in zip(self._copy.buffers(), adapters.buffers(), strict=True):
                 mine.copy_(theirs)
             left, right = self._copy(queries, documents)
             self._held.append(Keys(left, right, groups))

@@ -107,8 +107,8 @@ def train_recurrent(
     model = with_decoder(network, torch.from_numpy(training[:_FITTED]))
     schedule = Schedule(epochs, batch, rate, weight_decay)
     generator = torch.Generator().manual_seed(seed)
-    settled = (vectors, *(sides or ()), tuple(widths), metric, hidden, blocks, init, schedule, seed)
-    kept_in = None if checkpoint is None else Checkpoint(checkpoint, *settled)
+    inputs = (vectors, *(sides or ()), tuple(widths), metric, hidden, blocks, init, schedule, seed)
+    kept_in = None if checkpoint is None else Checkpoint(checkpoint, *inputs)
     rows = torch.from_numpy(training)
     first, best = train_network(model, rows, training_pairs, score, schedule, generator, report, kept_in)
     if best < plain:

@@ -1,4 +1,4 @@
-"""A rehearsal of the user's own search: vectors held out as queries, the rest trained on and searched.
+"""A trial of the user's own search: vectors held out as queries, the rest trained on and searched.
 
 More rows are harder to search: neighbours lie closer. The log-odds of recall fall nearly in a line with the logarithm
 of the number of rows, so recall at two sizes tells recall at a size that was not measured.
@@ -22,7 +22,7 @@ from bebr.training.linear.fitting import fit_linear
 QUERIES, BASE, TRAIN = 2_000, 65_536, 32_768
 # Of alternating least squares, where training does 40. WordNet glosses at 90 bytes, ADC / SDC after 0, 8, 16 and 40
 # rounds on 20,000 rows: .898 / .860, .904 / .870, .904 / .870, .903 / .873; after 40 on 60,000 rows .906 / .879. So
-# what is trained in the end is a little better than the rehearsal.
+# what is trained in the end is a little better than the trial.
 _ROUNDS = 8
 _SIZES = (1.0, 0.25)  # shares of the base that are searched
 # The default search completes as many rows as a fit to the training sample found to be enough there. The model that is
@@ -60,11 +60,11 @@ def _recall(log_odds: float) -> float:
 
 
 def fewest(k: int) -> int:
-    """Vectors that a rehearsal of recall@k needs: k to find and a quarter as many, two at least, to hold out."""
+    """Vectors that a trial of recall@k needs: k to find and a quarter as many, two at least, to hold out."""
     return k + max(2, -(-k // 4))
 
 
-class Rehearsal:
+class Holdout:
     """Held-out queries, a base to search and its exact answers, drawn once and searched by every candidate."""
 
     def __init__(self, x: ArrayLike, metric: str, k: int, rows: int | None, seed: int) -> None:

@@ -3,8 +3,8 @@
 Bits go where the data's spectrum says that they save most (:func:`bebr.training.linear.closed_form.allocate`). For a
 recall, a model of the errors of scores (:mod:`bebr.training.planning.noise`) says roughly how many bytes that takes;
 a
-rehearsal (:mod:`bebr.training.planning.holdout`) measures there, the measurement corrects the model, and so on until
-the two agree: two or three rehearsals.
+holdout (:mod:`bebr.training.planning.holdout`) measures there, the measurement corrects the model, and so on until
+the two agree: two or three trials.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from bebr.binarizer.config import METRICS
 from bebr.index import check_k
 from bebr.training.linear.closed_form import Progress, allocate
 from bebr.training.linear.widths import FACTOR_BYTES, check_bytes, most_bytes
-from bebr.training.planning.holdout import Predicted, Rehearsal
+from bebr.training.planning.holdout import Holdout, Predicted
 from bebr.training.planning.noise import NoiseModel
 
 
@@ -114,11 +114,11 @@ def plan(
         raise ValueError(f"query is {query!r}: want 'float' or 'code'")
     if metric not in METRICS:
         raise ValueError(f"metric is {metric!r}: want one of {', '.join(METRICS)}")
-    rehearsal = Rehearsal(x, metric, check_k(k), rows, seed)
-    search = _Search(rehearsal, query, progress)
+    holdout = Holdout(x, metric, check_k(k), rows, seed)
+    search = _Search(holdout, query, progress)
     if target_recall is None:
         assert bytes_per_vector is not None
-        size = check_bytes(bytes_per_vector, rehearsal.base.shape[1])
+        size = check_bytes(bytes_per_vector, holdout.base.shape[1])
         search.measure(size)
     else:
         size = search.fewest_bytes(float(target_recall))
@@ -127,10 +127,10 @@ def plan(
         widths=search.widths(size),
         bytes_per_vector=size,
         factor_bytes=FACTOR_BYTES,
-        input_dim=rehearsal.base.shape[1],
+        input_dim=holdout.base.shape[1],
         metric=metric,
         k=k,
-        rows=rehearsal.rows,
+        rows=holdout.rows,
         adc=predicted["float"],
         sdc=predicted["code"],
         query=query,
@@ -150,13 +150,11 @@ def _reaches(found: Predicted, target: float) -> bool:
 class _Search:
     """Bytes against recall: measured where it has been, modelled elsewhere."""
 
-    def __init__(self, rehearsal: Rehearsal, query: Query, progress: Progress | None) -> None:
-        self._rehearsal = rehearsal
+    def __init__(self, holdout: Holdout, query: Query, progress: Progress | None) -> None:
+        self._holdout = holdout
         self._query: Query = query
         self._report = progress or (lambda stage, done, total: None)
-        self._model = NoiseModel(
-            rehearsal.train, rehearsal.base, rehearsal.queries, rehearsal.metric, rehearsal.k, rehearsal.seed
-        )
+        self._model = NoiseModel(holdout.train, holdout.base, holdout.queries, holdout.metric, holdout.k, holdout.seed)
         self._gains: list[tuple[float, float]] = []  # log noise of the model, log of what it must be multiplied by
         self.probes: dict[int, dict[Query, Predicted]] = {}
 
@@ -164,9 +162,9 @@ class _Search:
         return allocate(self._model.values, 8 * (size - FACTOR_BYTES))
 
     def measure(self, size: int) -> Predicted:
-        """Rehearse ``size`` bytes and correct the model by what comes out."""
-        self._report(f"rehearsal of {size} bytes", len(self.probes), len(self.probes) + 1)
-        self.probes[size] = self._rehearsal.predict(self.widths(size))
+        """Try ``size`` bytes on the holdout and correct the model by what comes out."""
+        self._report(f"trial of {size} bytes", len(self.probes), len(self.probes) + 1)
+        self.probes[size] = self._holdout.predict(self.widths(size))
         found = self.probes[size][self._query]
         noise = self._model.noise(self.widths(size))
         if noise > 0:
@@ -176,7 +174,7 @@ class _Search:
 
     def fewest_bytes(self, target: float) -> int:
         """The fewest bytes that reach ``target`` by a standard error, measured or between two close measurements."""
-        low, most = FACTOR_BYTES, most_bytes(self._rehearsal.base.shape[1])
+        low, most = FACTOR_BYTES, most_bytes(self._holdout.base.shape[1])
         high = most + 1  # low falls short, high reaches it
         while high - low > max(1, high // _CLOSE):
             size = self._guess(target, low, high)
@@ -188,8 +186,8 @@ class _Search:
             else:
                 raise ValueError(
                     f"target_recall is {target}: the most that {size} bytes a vector reach here is {found} "
-                    f"({'ADC' if self._query == 'float' else 'SDC'} recall@{self._rehearsal.k}, "
-                    f"{self._rehearsal.rows:,} vectors)"
+                    f"({'ADC' if self._query == 'float' else 'SDC'} recall@{self._holdout.k}, "
+                    f"{self._holdout.rows:,} vectors)"
                 )
         between = (size for size in range(low + 1, high) if _reaches(self.predicted(size)[self._query], target))
         return next(between, high)

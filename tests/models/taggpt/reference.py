@@ -34,10 +34,10 @@ def late(
     return sorted(total.items(), key=lambda one: (-one[1], tags.index(one[0])))
 
 
-def early(clues: dict[str, str], vectors: dict[str, np.ndarray], tags: list[str], k: int) -> set[str]:
-    """The k nearest tags of each clue, together."""
+def early(text_fields: dict[str, str], vectors: dict[str, np.ndarray], tags: list[str], k: int) -> set[str]:
+    """The k nearest tags of each text field, together."""
     found: set[str] = set()
-    for text in clues.values():
+    for text in text_fields.values():
         if text.strip():
             found |= set(sorted(tags, key=lambda tag: -cosine(vectors[text], vectors[tag]))[:k])
     return found

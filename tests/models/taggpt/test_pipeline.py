@@ -1,4 +1,4 @@
-"""From clues to payloads: the vocabulary, both taggers, recorded answers, and a collection that is filtered by tags."""
+"""From text fields to payloads: the vocabulary, both taggers, recorded answers, a collection filtered by tags."""
 
 from __future__ import annotations
 
@@ -47,9 +47,9 @@ MATCHINGS = [Exact(), Coded(24), Coded(24, nlist=2, nprobe=2)]
 
 def test_frequent_tags_are_kept_and_merged_into_the_most_frequent(pieces, scripted):
     named = {"Text": "text editor, text editors", "Red": "red wine, text editor", "Cooking": "red wines, red wine"}
-    model = scripted(lambda prompt, _: named.get(prompts.read(prompt).clues["title"].split()[0], "rare"))
+    model = scripted(lambda prompt, _: named.get(prompts.read(prompt).text_fields["title"].split()[0], "rare"))
     vocabulary = build(ITEMS, model, pieces, Exact(), samples=2, least=3, radius=0.8)
-    # 2 answers of each of 2 items begin with "Text"; the item without clues is not asked about
+    # 2 answers of each of 2 items begin with "Text"; the item without text fields is not asked about
     assert vocabulary.entries == (Entry("text editor", 6, ("text editors",)), Entry("red wine", 4))
     assert len(model.asked) == 5
     apart = build(ITEMS, model, pieces, Exact(), samples=2, least=1, radius=1.0)
@@ -106,21 +106,21 @@ def test_late_matching_is_that_of_the_plain_loops(pieces, matching):
     tagger = GenerativeTagger(KeyPhrases(), pieces, TAGS, matching, samples=3, radius=0.6)
     chosen = tagger.tag(ITEMS)
     assert chosen[4] == [] and chosen[0][0].tag == "text editor"
-    for clues, found in zip(ITEMS, chosen, strict=True):
-        if prompts.has_clues(clues):
-            [votes] = tagger.free([clues])
+    for text_fields, found in zip(ITEMS, chosen, strict=True):
+        if prompts.has_text(text_fields):
+            [votes] = tagger.free([text_fields])
             texts = [*TAGS.tags, *votes]
             vectors = dict(zip(texts, pieces.embed(texts), strict=True))
             assert found == reference.late(votes, vectors, TAGS.tags, 0.6)
 
 
 @pytest.mark.parametrize("matching", MATCHINGS, ids=["exact", "flat", "lists"])
-def test_early_matching_offers_the_nearest_tags_of_each_clue(pieces, matching):
+def test_early_matching_offers_the_nearest_tags_of_each_text_field(pieces, matching):
     tagger = SelectiveTagger(KeyPhrases(noise=0), pieces, TAGS, matching, candidates=2, samples=1)
-    texts = [*TAGS.tags, *(text for clues in ITEMS for text in clues.values())]
+    texts = [*TAGS.tags, *(text for text_fields in ITEMS for text in text_fields.values())]
     vectors = dict(zip(texts, pieces.embed(texts), strict=True))
-    for clues, offered in zip(ITEMS, tagger.offered(ITEMS), strict=True):
-        assert set(offered) == reference.early(clues, vectors, TAGS.tags, 2)
+    for text_fields, offered in zip(ITEMS, tagger.offered(ITEMS), strict=True):
+        assert set(offered) == reference.early(text_fields, vectors, TAGS.tags, 2)
         assert offered == sorted(offered, key=TAGS.tags.index)
     assert [one.tag for one in tagger.tag(ITEMS[2:3])[0]] == ["red wine", "white wine"]
 
@@ -237,12 +237,12 @@ def test_foreign_and_damaged_recordings_are_refused(tmp_path, scripted):
 
 
 def test_tags_become_payload_and_filter_a_search(tmp_path, pieces):
-    titles = [clues["title"] for clues in ITEMS if clues["title"].strip()]
-    clues = [clues for clues in ITEMS if clues["title"].strip()]
+    titles = [text_fields["title"] for text_fields in ITEMS if text_fields["title"].strip()]
+    text_fields = [text_fields for text_fields in ITEMS if text_fields["title"].strip()]
     tagger = SelectiveTagger(KeyPhrases(), pieces, TAGS, samples=3, candidates=3)
     payloads = [
         {"title": one["title"], "tags": [tag for tag, _ in tags]}
-        for one, tags in zip(clues, tagger.tag(clues), strict=True)
+        for one, tags in zip(text_fields, tagger.tag(text_fields), strict=True)
     ]
     x = pieces.embed(titles)
     with bebr.open(tmp_path / "data") as database:

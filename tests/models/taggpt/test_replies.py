@@ -1,4 +1,4 @@
-"""Prompts that can be read back, replies of every shape, and the stand-in that answers from the clues alone."""
+"""Prompts that can be read back, replies of every shape, and the stand-in that answers from the text fields alone."""
 
 from __future__ import annotations
 
@@ -65,38 +65,38 @@ def test_lists_come_back_from_every_form(tags):
 
 # Prompts
 
-CLUES = {"title": "A red\nhouse, by the sea", "caption": "", "category": "art"}
+TEXT_FIELDS = {"title": "A red\nhouse, by the sea", "caption": "", "category": "art"}
 
 
-def test_a_prompt_holds_the_clues_and_an_example_that_the_seed_draws():
-    prompt = prompts.generation(CLUES)
+def test_a_prompt_holds_the_text_fields_and_an_example_that_the_seed_draws():
+    prompt = prompts.generation(TEXT_FIELDS)
     assert prompt.endswith("\n\nClues:\ntitle: A red house, by the sea\ncategory: art\nTags:")
-    assert prompt == prompts.generation(dict(CLUES)) and prompt.count("Clues:") == 2
-    assert len({prompts.generation(CLUES, seed) for seed in range(40)}) == 5
-    assert "title: A re\n" in prompts.generation(CLUES, cut=4)
-    assert "\nCandidates: sea, house\nTags:" in prompts.selection(CLUES, ["sea", "house"])
+    assert prompt == prompts.generation(dict(TEXT_FIELDS)) and prompt.count("Clues:") == 2
+    assert len({prompts.generation(TEXT_FIELDS, seed) for seed in range(40)}) == 5
+    assert "title: A re\n" in prompts.generation(TEXT_FIELDS, cut=4)
+    assert "\nCandidates: sea, house\nTags:" in prompts.selection(TEXT_FIELDS, ["sea", "house"])
 
 
 @given(
     st.dictionaries(st.sampled_from(["title", "caption", "ocr text"]), _words, min_size=1),
     st.none() | st.lists(st.sampled_from(["sea", "red house", "c#"]), unique=True),
 )
-def test_prompts_are_read_back_whatever_the_clues_say(clues, candidates):
-    if not prompts.has_clues(clues):
-        with pytest.raises(ValueError, match="clues: nothing is said in any field of"):
-            prompts.generation(clues)
+def test_prompts_are_read_back_whatever_the_text_fields_say(text_fields, candidates):
+    if not prompts.has_text(text_fields):
+        with pytest.raises(ValueError, match="text_fields: nothing is said in any field of"):
+            prompts.generation(text_fields)
         return
-    prompt = prompts.generation(clues) if candidates is None else prompts.selection(clues, candidates)
-    told = {name: " ".join(text.split()) for name, text in clues.items() if text.strip()}
+    prompt = prompts.generation(text_fields) if candidates is None else prompts.selection(text_fields, candidates)
+    told = {name: " ".join(text.split()) for name, text in text_fields.items() if text.strip()}
     assert prompts.read(prompt) == prompts.Asked(told, candidates)
 
 
-def test_bad_clues_and_foreign_prompts_are_named():
+def test_bad_text_fields_and_foreign_prompts_are_named():
     for name in ("a:b", " ", "Tags", "Candidates", "Clues"):
         with pytest.raises(ValueError, match="field name"):
             prompts.generation({name: "x"})
     with pytest.raises(ValueError, match="cut: got 0"):
-        prompts.generation(CLUES, cut=0)
+        prompts.generation(TEXT_FIELDS, cut=0)
     with pytest.raises(ValueError, match=r"prompt: not one of bebr.models.taggpt.prompts"):
         KeyPhrases().complete("What is the capital of France?")
 
@@ -114,7 +114,7 @@ def test_key_phrases_are_runs_of_words_and_their_ends():
     assert KeyPhrases(size=2, noise=0).complete(prompt) == ["lightweight text editor, text editor"]
 
 
-def test_candidates_are_chosen_by_the_words_that_the_clues_hold():
+def test_candidates_are_chosen_by_the_words_that_the_text_fields_hold():
     prompt = prompts.selection({"title": "Two text editors"}, ["text editor", "image editor", "wine"])
     assert KeyPhrases(noise=0).complete(prompt) == ["text editor, image editor"]
     assert KeyPhrases().complete(prompts.selection({"title": "bread"}, ["wine"])) == [""]

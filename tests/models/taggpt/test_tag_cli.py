@@ -88,7 +88,7 @@ def test_a_binarizer_that_is_there_already(lines):
     assert tagged(lines, *more, "--rescore", "none") != []
 
 
-def test_fields_are_clues(tmp_path):
+def test_fields_become_text_fields(tmp_path):
     records = [{"title": f"Item {i}", "about": "red wine and white wine", "n": i} for i in range(3)]
     (tmp_path / "a.jsonl").write_text("\n".join(map(json.dumps, records)))
     pq.write_table(pa.Table.from_pylist(records), tmp_path / "a.parquet")
@@ -111,7 +111,7 @@ def test_a_server_and_a_run_that_goes_on(lines, server, monkeypatch):
     server.script = [choices("red wine", "red wine, cooking")]
     server.seen.clear()
     rows = tagged(lines, *options, "--workers", 2, llm=server.url)
-    assert len(server.seen) == 2  # one of three items with clues was recorded, and the second pass asks nothing
+    assert len(server.seen) == 2  # one of three items with text fields was recorded, and the second pass asks nothing
     assert rows[0]["tags"] == ["red wine", "cooking"] and rows[0]["votes"] == [2, 1]
 
 
