@@ -68,3 +68,7 @@ def test_what_packages_leave_out_is_named_from_the_root():
     settings = (Path(__file__).parents[1] / "pyproject.toml").read_text()
     [left_out] = re.findall(r"^sdist\.exclude = \[(.*)\]$", settings, re.MULTILINE)
     assert all(one.startswith("/") for one in re.findall(r'"([^"]+)"', left_out))
+
+
+def test_type_checkers_may_use_the_annotations():
+    assert (Path(bebr.__file__).parent / "py.typed").is_file()

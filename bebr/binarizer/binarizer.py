@@ -17,6 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from bebr import _core
 from bebr.arrays import Floats, Ids, as_vectors, normalized
+from bebr.attributes import KnownAttributes
 from bebr.binarizer.codes import Codes, PreparedQueries, Query
 from bebr.binarizer.config import INPUT_ADAPTER, OPTIMIZE, OPTIMIZE_GRAM, QUERY_ADAPTER, ModelConfig
 from bebr.binarizer.factors import Factors, factor_dtype, stored
@@ -33,7 +34,7 @@ def _digest(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()[:16]
 
 
-class Binarizer(ModelConfig):
+class Binarizer(KnownAttributes, ModelConfig):
     """phi: float32[d] -> code. Immutable. Made by :func:`bebr.train`, :meth:`load` or :meth:`from_tensors`."""
 
     def __init__(self, tensors: Mapping[str, NDArray[Any]], config: Mapping[str, Any]) -> None:
@@ -146,6 +147,9 @@ class Binarizer(ModelConfig):
     def digest(self) -> str:
         """16 hex digits that identify this model: SHA-256 of its file."""
         return _digest(self.to_bytes())
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Binarizer.from_bytes, (self.to_bytes(),)
 
     def __repr__(self) -> str:
         bits = "+".join(map(str, self.widths))

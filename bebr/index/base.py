@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from bebr import _core
 from bebr.arrays import Floats, Ids, as_ids, as_vectors
+from bebr.attributes import KnownAttributes
 from bebr.binarizer import Binarizer
 from bebr.binarizer.codes import Codes, PreparedQueries
 from bebr.binarizer.factors import ByteCode
@@ -58,13 +59,19 @@ class Core(Protocol):
     def save(self, path: str, extra: dict[str, bytes], raw: _core.RawVectors | None = None) -> None: ...
 
 
-class Index(ABC):
-    """Rows of codes under int64 ids. Threads: any number may search while one adds or removes."""
+class Index(KnownAttributes, ABC):
+    """Rows of codes under int64 ids. Threads: any number may search while one adds or removes.
+
+    Indexes are pickled and copied as the bytes of their files (:meth:`save`); a mapped index by the absolute path of
+    its file, unless rows were removed since it was opened.
+    """
 
     _binarizer: Binarizer
     _engine: Core
     _next_id: int
     _raw: RawVectors | None = None
+    _file: tuple[str, str] | None = None
+    """Path and digest of the file that holds these rows, of a mapped index from which none were removed."""
     _placed_by_vector = False
     """Whether a row's place goes by its vector rather than its code."""
 
@@ -124,7 +131,11 @@ class Index(ABC):
         """Add rows; vectors float32[n, inner_dim]: what they stand for, where :attr:`_placed_by_vector`."""
 
     def _new_ids(self, count: int) -> Ids:
-        return np.arange(self._next_id, self._next_id + count, dtype=np.int64)
+        if self._next_id + count > 1 << 63:
+            raise ValueError(
+                f"no automatic ids are left: the largest id is {self._next_id - 1}: give ids, from 0 to 2^63 - 1"
+            )
+        return np.arange(count, dtype=np.int64) + min(self._next_id, (1 << 63) - 1)
 
     def _took(self, ids: Ids) -> None:
         if len(ids):
@@ -134,11 +145,12 @@ class Index(ABC):
         """Remove ``ids`` int64[n]; those not present are passed over. Returns how many were removed; the space comes
         back."""
         numbers = as_ids(ids, "ids")
-        if self._raw is None:
-            return self._engine.remove(numbers)
-        with self._raw.writing:
+        with nullcontext() if self._raw is None else self._raw.writing:
             removed = self._engine.remove(numbers)
-            self._raw.core.remove(numbers)
+            if self._raw is not None:
+                self._raw.core.remove(numbers)
+        if removed:
+            self._file = None
         return removed
 
     def codes(self, ids: ArrayLike | None = None) -> tuple[Codes, Ids]:
@@ -210,6 +222,15 @@ class Index(ABC):
     def save(self, path: str | Path) -> None:
         """Write the index and its binarizer to one checksummed file; the old file stays until the new one is whole."""
         self._save(path, {"model": self._binarizer.to_bytes()})
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        from bebr.index.files import reduced
+
+        return reduced(self)
+
+    def _settings(self) -> dict[str, Any]:
+        """What a search of this index goes by beside its rows, by attribute."""
+        return {}
 
     def _save(self, path: str | Path, sections: dict[str, bytes]) -> None:
         if self._raw is None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
 
 from bebr import _core
 from bebr.binarizer import Binarizer
@@ -46,6 +48,7 @@ def open_index(path: str | Path, mmap: bool = True, verify: bool = False, *, mod
     index._raw = None if raw is None else RawVectors(raw, bz.metric == "l2")
     # A mapped index takes no new rows, so it need not read all ids for the next free one.
     index._next_id = 0 if mmap else core.max_id + 1
+    index._file = (str(Path(path).resolve()), contents_digest(path)) if mmap and "model" in extra else None
     if isinstance(index, IVFIndex):
         index._opened(extra, str(path))
     return index
@@ -78,3 +81,27 @@ def contents_digest(path: str | Path) -> str:
         head = file.read(_HEADER)
         table = file.read(_ENTRY * min(int.from_bytes(head[12:16], "little"), 256))
     return hashlib.sha256(head + table).hexdigest()[:16]
+
+
+def reduced(index: Index) -> tuple[Any, ...]:
+    """What pickles ``index``: the path of its file where it is mapped, else the file's bytes."""
+    if index._file is not None:
+        return _reopened, index._file, index._settings()
+    with TemporaryDirectory(prefix="bebr-pickle-") as folder:
+        path = Path(folder, "index.bebr")
+        index.save(path)
+        return _restored, (path.read_bytes(),)
+
+
+def _reopened(path: str, digest: str) -> Index:
+    index = open_index(path)
+    if contents_digest(path) != digest:
+        raise ValueError(f"{path}: holds another index than the one that was pickled")
+    return index
+
+
+def _restored(data: bytes) -> Index:
+    with TemporaryDirectory(prefix="bebr-pickle-") as folder:
+        path = Path(folder, "index.bebr")
+        path.write_bytes(data)
+        return open_index(path, mmap=False)

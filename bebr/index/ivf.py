@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -85,6 +86,12 @@ class IVFIndex(Index):
         """The margin of a search unless told otherwise: :meth:`calibrate`'s, else what the binarizer's training
         measured."""
         return self._binarizer.margin if self._margin is None else self._margin
+
+    @margin.setter
+    def margin(self, margin: float) -> None:
+        if not isinstance(margin, float | int | np.number):
+            raise ValueError(f"margin is {margin!r}: want a number >= 0")
+        self._margin = self._check_margin(margin)
 
     def calibrate(
         self, queries: ArrayLike, target_recall: float = 0.95, k: int = 10, *, truth: ArrayLike | None = None
@@ -243,6 +250,15 @@ class IVFIndex(Index):
         if isinstance(margin, bool | str) or not np.isfinite(margin) or margin < 0:
             raise ValueError(f"margin is {margin!r}: want None, a number >= 0 or 'exact'")
         return float(margin)
+
+    def _settings(self) -> dict[str, Any]:
+        return {"_nprobe": self._nprobe, "_margin": self._margin}
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        if self._trained:
+            return super().__reduce__()
+        made = partial(IVFIndex, self._binarizer, self._nlist, self._seed, rescore=self.raw_type)
+        return made, (), self._settings()
 
     def save(self, path: str | Path) -> None:
         if not self._trained:

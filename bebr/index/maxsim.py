@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from bebr.arrays import Floats, Ids, as_ids, as_vectors
+from bebr.attributes import KnownAttributes
 from bebr.binarizer import Binarizer
 from bebr.binarizer.codes import Codes, Query
 from bebr.errors import CorruptFile
@@ -30,7 +31,7 @@ _MAX_DOCUMENTS = _MARK >> _PLACE_BITS
 _FEWEST_CANDIDATES = 64
 
 
-class MaxSimIndex:
+class MaxSimIndex(KnownAttributes):
     """Documents, each of one or more vectors, under int64 ids from 0 to 2^46 - 1.
 
     index: any :class:`Index`, empty or with the rows of an earlier MaxSimIndex; they belong to this one from then on.

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import gc
 import json
+import pickle
 
 import numpy as np
 import pytest
@@ -195,3 +197,24 @@ def test_tensors_of_the_wrong_shape_are_named():
         bebr.Binarizer.from_tensors(
             {"encoder.0.weight": square}, {"architecture": "linear", "widths": [16], "input_dim": 16}
         )
+
+
+@pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy, lambda one: pickle.loads(pickle.dumps(one))])
+def test_a_copy_is_the_same_model(vectors, copied):
+    bz = bebr.train(vectors, bytes_per_vector=10)
+    again = copied(bz)
+    assert again.digest == bz.digest
+    codes = bz.encode(vectors[:5])
+    for one in (again.encode(vectors[:5]), copied(codes)):
+        np.testing.assert_array_equal(one.planes, codes.planes)
+        np.testing.assert_array_equal(one.factors, codes.factors)
+        assert type(one) is bebr.Codes
+
+
+def test_an_unknown_attribute_is_refused(vectors):
+    bz = bebr.train(vectors, bytes_per_vector=10)
+    with pytest.raises(AttributeError, match=r"Binarizer has no attribute 'widhts': it has .*widths.*; none can be"):
+        bz.widhts = (8, 8)
+    with pytest.raises(AttributeError, match="attribute 'margin' of Binarizer cannot be set"):
+        bz.margin = 2.0
+    assert bz.digest == bz.digest  # kept once it is computed

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import os
+import pickle
 import signal
 from collections.abc import Callable
 from typing import Any
@@ -139,6 +141,60 @@ def test_a_forked_process_searches_and_ends(index, x):
     assert os.waitpid(child, 0)[1] == 0
 
 
+def test_an_unknown_attribute_is_refused(index):
+    name = type(index).__name__
+    with pytest.raises(AttributeError, match=rf"{name} has no attribute 'nprob': it has binarizer, bytes_per_vector, "):
+        index.nprob = 8
+    with pytest.raises(AttributeError, match=rf"attribute 'binarizer' of {name} cannot be set"):
+        index.binarizer = None
+    with pytest.raises(AttributeError, match="attribute 'search'"):
+        index.search = None
+    assert not hasattr(index, "nprob")
+
+
+@pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy, lambda index: pickle.loads(pickle.dumps(index))])
+def test_a_copy_is_an_index_of_its_own(index, kind, x, copied):
+    index.remove([9])
+    again = copied(index)
+    assert type(again) is type(index) and again.binarizer.digest == index.binarizer.digest
+    for got, want in zip(again.search(x[:20], 10, **kind[1]), index.search(x[:20], 10, **kind[1]), strict=True):
+        np.testing.assert_array_equal(got, want)
+    again.add(x[:1])
+    assert again.remove([10]) == 1 and 10 in index and len(index) == N - 1 == len(again)
+
+
+def test_a_mapped_index_is_pickled_by_its_path(index, kind, x, tmp_path):
+    index.save(tmp_path / "x.bebr")
+    mapped = bebr.open_index(tmp_path / "x.bebr")
+    data = pickle.dumps(mapped)
+    assert len(data) < 1000
+    again = pickle.loads(data)
+    np.testing.assert_array_equal(again.search(x, 10, **kind[1]).ids, mapped.search(x, 10, **kind[1]).ids)
+    with pytest.raises(ValueError, match="mapped"):
+        again.add(x[:1])
+    # The file does not know of rows that are removed while it is mapped: the bytes do.
+    mapped.remove([9])
+    assert 9 not in pickle.loads(pickle.dumps(mapped))
+    index.remove([9])
+    index.save(tmp_path / "x.bebr")
+    with pytest.raises(ValueError, match=r"x\.bebr: holds another index than the one that was pickled"):
+        pickle.loads(data)
+    (tmp_path / "x.bebr").unlink()
+    with pytest.raises(FileNotFoundError, match=r"x\.bebr"):
+        pickle.loads(data)
+
+
+def test_ids_end(kind, bz, x):
+    index = kind[0](bz)
+    index.add(x, np.arange(2**63 - N - 1, 2**63 - 1))
+    index.add(x[:1])
+    assert 2**63 - 1 in index
+    with pytest.raises(ValueError, match=r"no automatic ids are left: the largest id is 9223372036854775807: give ids"):
+        index.add(x[:1])
+    index.add(x[:1], [3])
+    assert len(index) == N + 2
+
+
 class Machine(RuleBasedStateMachine):
     """Adds and removes in any order, with a dict as the model."""
 
@@ -181,7 +237,7 @@ class Machine(RuleBasedStateMachine):
         assert sorted(hits.ids[0]) == sorted([*self.model, -1])
 
     @invariant()
-    def finds_k_in_company(self):
+    def finds_k_in_a_batch(self):
         k = min(3, len(self.model))
         assert (self.index.search(self.x[:30], 3).ids[:, :k] >= 0).all()
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
+
 import numpy as np
 import pytest
 
@@ -274,3 +277,29 @@ def test_bad_input_names_what_was_wrong(trained, call, message):
     with pytest.raises(ValueError, match=message):
         call(index, x[:10])
     assert len(index) == 10
+
+
+def test_nprobe_and_margin_are_set_and_kept(trained, tmp_path):
+    bz, x = trained
+    index = built(bz, x)
+    index.nprobe, index.margin = 3, 2.5
+    index.save(tmp_path / "x.bebr")
+    mapped = bebr.open_index(tmp_path / "x.bebr")
+    mapped.nprobe = 4
+    for again, nprobe in ((copy.copy(index), 3), (pickle.loads(pickle.dumps(mapped)), 4)):
+        assert (again.nprobe, again.margin) == (nprobe, 2.5)
+    for bad in ("exact", -1.0, float("nan"), None):
+        with pytest.raises(ValueError, match=f"margin is {bad!r}"):
+            index.margin = bad
+    with pytest.raises(AttributeError, match=r"no attribute 'nprob': .* nprobe.*; margin and nprobe can be set"):
+        index.nprob = 3
+
+
+def test_an_untrained_index_is_copied(trained):
+    bz, x = trained
+    again = pickle.loads(pickle.dumps(bebr.IVFIndex(bz, nlist=5, seed=3, rescore="int8")))
+    assert again.nlist == 5 and again.raw_type == "int8" and len(again) == 0
+    want = bebr.IVFIndex(bz, nlist=5, seed=3, rescore="int8")
+    again.add(x[:50])
+    want.add(x[:50])
+    assert again.list_sizes == want.list_sizes
