@@ -38,8 +38,13 @@ def run(
     metric: Annotated[Metric, typer.Option(help="What a score means.")] = Metric.cosine,
     architecture: Annotated[Architecture, typer.Option(help="recurrent needs torch.")] = Architecture.linear,
     stage_factor: Annotated[
-        bool, typer.Option("--stage-factor", help="A factor of the sign plane's own: fewer rows to complete.")
-    ] = False,
+        bool | None,
+        typer.Option(
+            "--stage-factor/--no-stage-factor",
+            help="A factor of the sign plane's own: fewer rows to complete. By default from 100 bytes on.",
+            show_default=False,
+        ),
+    ] = None,
     seed: Seed = 0,
     column: Column = None,
     limit: Limit = None,

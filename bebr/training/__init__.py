@@ -3,6 +3,7 @@ need torch."""
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -17,7 +18,8 @@ from bebr.training.compat.compatible import check_compatible, make_compatible
 from bebr.training.linear.closed_form import Progress
 from bebr.training.linear.factor_bytes import choose_factor_bytes
 from bebr.training.linear.fitting import fit_linear
-from bebr.training.linear.widths import FACTOR_BYTES, choose_widths
+from bebr.training.linear.planes import choose_planes
+from bebr.training.linear.widths import FACTOR_BYTES, choose_widths, most_bytes
 from bebr.training.planning.planner import plan
 
 __all__ = ["plan", "train"]
@@ -26,6 +28,8 @@ Architecture = Literal["linear", "recurrent"]
 
 # More vectors take time and do not raise recall (docs/experiments/recipe-parts.md).
 MOST_VECTORS = 131_072
+# Bytes from which a factor of the sign plane's own costs no recall (docs/experiments/stage-factor.md).
+STAGE_FACTOR_FROM = 100
 
 
 def train(
@@ -40,7 +44,7 @@ def train(
     architecture: Architecture = "linear",
     pairs: tuple[ArrayLike, ArrayLike] | None = None,
     factor_bytes: int | None = None,
-    stage_factor: bool = False,
+    stage_factor: bool | None = None,
     compatible_with: Binarizer | None = None,
     old_vectors: ArrayLike | None = None,
     seed: int = 0,
@@ -50,7 +54,8 @@ def train(
     """Train a binarizer on embeddings.
 
     x: float32[n, d], n >= 2, 8 <= d <= 4096. At most 131,072 of the vectors are used, drawn with ``seed``.
-    bytes_per_vector: bytes stored for a vector, factors included; dims and planes follow from the data's spectrum.
+    bytes_per_vector: bytes stored for a vector, factors included; dims and planes follow from the data's spectrum, or
+        are of equal width where that recalls more on held-out vectors.
         Or name them: ``dims`` (multiple of 8) with ``bits`` (planes of equal width, 1 to 8), or ``widths``, the bits
         of each plane. Or ``target_recall``: the fewest bytes with that recall@10 for float queries among all of x, as
         :func:`plan` finds them.
@@ -65,8 +70,8 @@ def train(
         more on held-out vectors at equal bytes in all. None otherwise: 2. Either way 4 where fp16 does not
         hold the factors (inner product and l2 of vectors whose lengths differ by orders of magnitude).
     stage_factor: whether the sign plane has a factor of its own, of as many bytes, taken from the planes: a search then
-        completes a tenth to two thirds fewer rows after its first stage (docs/experiments/stage-factor.md). Only for
-        ``"linear"``.
+        completes a tenth to two thirds fewer rows after its first stage (docs/experiments/stage-factor.md). None: from
+        100 ``bytes_per_vector`` on, where it costs no recall. For ``"linear"``.
     compatible_with, old_vectors: an older model and its producer's vectors float32[n, d_old] of the same items: row i
         of ``x`` and of ``old_vectors`` are one item. Queries of the new model then search codes of the old one
         (:func:`bebr.training.compat.compatible.make_compatible`); the new model's own codes are what they would be
@@ -102,20 +107,32 @@ def train(
     if factor_bytes is not None:
         factor_dtype(factor_bytes)
 
-    def sized(vectors: Floats) -> tuple[tuple[int, ...], int | None]:
-        wanted = factor_bytes
-        if wanted is None and bytes_per_vector is not None and architecture == "linear":
-            wanted = choose_factor_bytes(vectors, bytes_per_vector, metric, seed, stage_factor)
-        beside = (wanted or FACTOR_BYTES) * (2 if stage_factor else 1)
-        return choose_widths(vectors, bytes_per_vector, dims, bits, widths, beside), wanted
+    recipe = {
+        name: options.pop(name) for name in ("rounds", "alpha", "tries") if name in options and architecture == "linear"
+    }
+
+    def sized(vectors: Floats, stage: bool) -> tuple[tuple[int, ...], int | None]:
+        wanted, choose = factor_bytes, None
+        if architecture == "linear":
+            if recipe.get("rounds") != 0:  # the closed form, which ranks planes wrongly
+                choose = functools.partial(choose_planes, metric=metric, seed=seed)
+            if wanted is None and bytes_per_vector is not None:
+                wanted = choose_factor_bytes(vectors, bytes_per_vector, metric, seed, stage)
+        beside = (wanted or FACTOR_BYTES) * (2 if stage else 1)
+        return choose_widths(vectors, bytes_per_vector, dims, bits, widths, beside, choose), wanted
 
     if architecture == "linear":
-        recipe = {name: options.pop(name) for name in ("rounds", "alpha", "tries") if name in options}
 
         def fit(vectors: Floats) -> Binarizer:
-            chosen, wanted = sized(vectors)
+            stage = stage_factor
+            if stage is None:
+                stage = STAGE_FACTOR_FROM <= (bytes_per_vector or 0) <= most_bytes(vectors.shape[1])
+            chosen, wanted = sized(vectors, stage)
+            if len(chosen) == 1 and stage_factor is None and stage:  # no plane follows: nothing is left to complete
+                stage = False
+                chosen, wanted = sized(vectors, stage)
             return fit_linear(
-                vectors, chosen, metric, seed, progress, factor_bytes=wanted, stage_factor=stage_factor, **recipe
+                vectors, chosen, metric, seed, progress, factor_bytes=wanted, stage_factor=stage, **recipe
             )
 
         if pairs is None:
@@ -133,7 +150,7 @@ def train(
         raise ModuleNotFoundError(f"{what} needs {e.name}: pip install 'bebr[train]'") from e
     if architecture == "linear" and pairs is not None:
         return train_pairs(vectors, fit, pairs, seed=seed, progress=progress, **options)
-    chosen, factor_bytes = sized(vectors)
+    chosen, factor_bytes = sized(vectors, False)
     return train_recurrent(
         vectors,
         widths=chosen,

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
 import bebr
 from bebr.training.linear.alternating import optimize, relaxation
-from bebr.training.linear.closed_form import fit
+from bebr.training.linear.closed_form import allocate, fit, spectrum
 from bebr.training.linear.grid import depths
+from bebr.training.linear.planes import best_uniform, choose_planes
 from tests.conftest import recall
 
 
@@ -116,6 +119,44 @@ def test_a_factor_of_the_sign_plane_counts_among_the_bytes_and_leaves_fewer_rows
     index.add(vectors)
     found, every = (index.search(vectors[:100], 10, oversampling=n).ids for n in (None, exhaustive))
     assert recall(found, every) > 0.99
+
+
+@pytest.mark.parametrize(("gain", "chosen"), [(0.03, "uniform"), (0.001, "ragged"), (-0.03, "ragged")])
+def test_uniform_planes_are_taken_where_they_recall_more(
+    vectors: np.ndarray, monkeypatch: pytest.MonkeyPatch, gain: float, chosen: str
+) -> None:
+    values = spectrum(vectors)[1]
+    planes = {"ragged": allocate(values, 80), "uniform": best_uniform(values, 80)}
+    noise = np.random.default_rng(0).standard_normal(300) * 0.05
+
+    def hits(candidate: Any, queries: np.ndarray, base: np.ndarray) -> np.ndarray:
+        return 0.8 + (candidate[1]["widths"] == planes["uniform"]) * (gain + noise)
+
+    monkeypatch.setattr("bebr.training.linear.planes.heldout_hits", hits)
+    assert choose_planes(vectors, 80, "cosine", seed=0) == planes[chosen]
+
+
+def test_few_vectors_get_ragged_planes(vectors: np.ndarray) -> None:
+    assert choose_planes(vectors[:300], 80, "cosine", seed=0) == allocate(spectrum(vectors[:300])[1], 80)
+
+
+def test_best_uniform_planes_take_all_bits_and_no_more_dimensions_than_there_are() -> None:
+    values = 1 / np.arange(1, 65.0)
+    for bits in range(8, 8 * 64 + 1, 8):
+        widths = best_uniform(values, bits)
+        assert widths is not None and sum(widths) == bits
+        assert widths[0] <= 64 and widths[0] - widths[-1] in (0, 8)
+    assert best_uniform(values, 8 * 64 + 8) is None
+    flat, steep = best_uniform(np.ones(64), 128), best_uniform(0.5 ** np.arange(64.0), 128)
+    assert flat is not None and steep is not None and len(flat) < len(steep)
+
+
+def test_a_factor_of_the_sign_plane_is_the_default_from_100_bytes_on(vectors: np.ndarray) -> None:
+    wide = np.tile(vectors, (1, 4)) + np.random.default_rng(0).standard_normal((len(vectors), 192)).astype(np.float32)
+    few, many = (bebr.train(wide, bytes_per_vector=size, rounds=1) for size in (99, 100))
+    assert (few.stage_factor, many.stage_factor) == (False, True)
+    assert not bebr.train(wide, bytes_per_vector=100, rounds=1, stage_factor=False).stage_factor
+    assert not bebr.train(wide, widths=[192, 192, 192, 192], rounds=1).stage_factor
 
 
 def test_progress_is_told(vectors: np.ndarray) -> None:

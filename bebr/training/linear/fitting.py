@@ -11,12 +11,14 @@ import numpy as np
 from bebr.arrays import Floats, Ids, normalized
 from bebr.binarizer import Binarizer
 from bebr.binarizer.config import FIRST_STAGE_ROWS, OPTIMIZE
-from bebr.exact import exact, recall
+from bebr.exact import exact, hits, recall
 from bebr.index import FlatIndex, IVFIndex
 from bebr.training.linear.alternating import ALPHA, ROUNDS, SWEEPS, optimize
 from bebr.training.linear.closed_form import ClosedForm, Progress, fit, ridge
 from bebr.training.linear.factors import fit_factors
 from bebr.training.linear.grid import signs
+
+Candidate = tuple[dict[str, Floats], dict[str, Any]]  # tensors and configuration of a binarizer to be
 
 TRIES = 4  # csrc/binarizer/descent.h; docs/experiments/code-search.md has what more would give
 
@@ -55,7 +57,7 @@ def fit_linear(
     config: dict[str, Any] = {"architecture": "linear", "widths": widths, "metric": metric, "seed": seed}
     if stage_factor:
         config["stage_factor"] = True
-    queries, kept = _split(x, seed)
+    queries, kept = held_out(x, seed)
     form = fit(kept, widths, seed, progress)
     if rounds == 0:
         return finish(tensors(form), config, x, seed, factor_bytes)
@@ -67,12 +69,19 @@ def fit_linear(
             config | {OPTIMIZE: {"sweeps": SWEEPS, "tries": tries}},
         ),
     ]
-    scores = [heldout_recall(*one, queries, kept[:_COMPARED]) for one in both]
+    scores = [float(heldout_hits(one, queries, kept[:_COMPARED]).mean()) for one in both]
     named, config = both[int(scores[1] >= scores[0])]
     return finish(named, config | {"heldout": {"closed_form": scores[0], "refined": scores[1]}}, x, seed, factor_bytes)
 
 
-def _split(x: Floats, seed: int) -> tuple[Floats, Floats]:
+def optimized_candidate(x: Floats, widths: tuple[int, ...], metric: str, seed: int, *, rounds: int) -> Candidate:
+    """A code after few rounds of alternating least squares, to be compared with others of its kind."""
+    optimized = optimize(x, fit(x, widths, seed), widths, seed, rounds=rounds, alpha=ALPHA)
+    config = {"architecture": "linear", "widths": widths, "metric": metric}
+    return optimized.tensors(), config | {OPTIMIZE: {"sweeps": SWEEPS, "tries": TRIES}}
+
+
+def held_out(x: Floats, seed: int) -> tuple[Floats, Floats]:
     """(queries, the rest). A tenth of the rows, at most 1,000; too few rows to spare any serve as both."""
     if len(x) < 400:
         return x, x
@@ -81,15 +90,17 @@ def _split(x: Floats, seed: int) -> tuple[Floats, Floats]:
     return x[np.sort(order[:held])], x[np.sort(order[held:])]
 
 
-def heldout_recall(named: dict[str, Floats], config: dict[str, Any], queries: Floats, base: Floats) -> float:
-    """Recall@10 of the exact top 10 by the decoded codes, mean of ADC and SDC. Factors are taken as exact."""
+def heldout_hits(candidate: Candidate, queries: Floats, base: Floats) -> Floats:
+    """Recall@10 of each query float32[q], mean of ADC and SDC, by the decoded codes. Factors are taken as exact."""
+    named, config = candidate
     binarizer = Binarizer(named, {**config, "input_dim": base.shape[1], "factor": "none"})
     metric, k = config["metric"], min(_K, len(base))
     documents, coded = (binarizer.decode(binarizer.encode(v)) for v in (base, queries))
     if metric == "ip":
         documents = normalized(documents) * np.linalg.norm(base, axis=1, keepdims=True)
     truth = exact(base, queries, k, metric)
-    return float(np.mean([recall(exact(documents, q, k, metric), truth) for q in (queries, coded)]))
+    shares = [hits(exact(documents, q, k, metric), truth) for q in (queries, coded)]
+    return np.asarray((shares[0] + shares[1]) / 2, np.float32)
 
 
 def tensors(form: ClosedForm) -> dict[str, Floats]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from bebr.arrays import Floats
 from bebr.training.linear.closed_form import allocate, spectrum
+
+Choose = Callable[[Floats, int], tuple[int, ...]]
 
 FACTOR_BYTES = 2  # of the one factor beside a code, unless told
 
@@ -17,9 +19,10 @@ def choose_widths(
     bits: int | None,
     widths: Sequence[int] | None,
     factor_bytes: int = FACTOR_BYTES,
+    choose: Choose | None = None,
 ) -> tuple[int, ...]:
     """Widths of the planes from whichever of the three ways was used; ``ValueError`` for none, several or impossible
-    ones."""
+    ones. choose: finds widths of a number of bits for x, by default :func:`allocate` of its spectrum."""
     ways = [w for w in (bytes_per_vector, dims if dims is not None else bits, widths) if w is not None]
     if len(ways) != 1:
         raise ValueError("want exactly one of bytes_per_vector, dims with bits, widths or target_recall")
@@ -27,7 +30,8 @@ def choose_widths(
         return checked(tuple(int(w) for w in widths))
     if bytes_per_vector is not None:
         size = check_bytes(bytes_per_vector, x.shape[1], factor_bytes)
-        return allocate(spectrum(x)[1], 8 * (size - factor_bytes))
+        planes = 8 * (size - factor_bytes)
+        return allocate(spectrum(x)[1], planes) if choose is None else choose(x, planes)
     if dims is None or bits is None:
         raise ValueError("want dims and bits together")
     return checked((int(dims),) * int(bits))
