@@ -1,0 +1,330 @@
+"""The catalog alone: transactions, what they count, and that no changed, lost or added row goes unnoticed."""
+
+from __future__ import annotations
+
+import logging
+import re
+import shutil
+import sqlite3
+import threading
+
+import numpy as np
+import pytest
+
+from bebr.collection.protocol import AlreadyExists
+from bebr.errors import CorruptFile, LimitExceeded
+from bebr.store import records
+from bebr.store.catalog import Catalog
+from bebr.store.folder import Folder
+from bebr.store.records import Operation, SegmentRow
+from bebr.store.versions import read_slots
+
+
+def upsert(first, count=3, payloads=()):
+    ids = np.arange(first, first + count)
+    return Operation(
+        "upsert", ids, np.full((count, 8), first % 256, np.uint8), np.ones((count, 2), np.uint8), list(payloads)
+    )
+
+
+def delete(*ids):
+    return Operation("delete", np.array(ids))
+
+
+def segment(name, dead=b""):
+    return SegmentRow(f"{name}.bebr", 100, 6400, "0123456789abcdef", dead)
+
+
+def journal(catalog, id):
+    return [(o.version, o.kind, o.ids.tolist(), o.payloads) for o in catalog.operations(id)]
+
+
+@pytest.fixture
+def catalog(tmp_path):
+    """Two collections, 1 and 2; the first with two segments, one with dead rows, and three writes."""
+    made = Catalog(Folder(tmp_path))
+    made.add_model("00112233445566aa")
+    for name in ("docs", "other"):
+        made.create_collection(name, "00112233445566aa")
+    made.commit([(1, upsert(0)), (2, upsert(0, payloads=["{}", "", '{"a": 1}']))])
+    made.install(1, [segment("a"), segment("b")], [], {}, 1)
+    made.install(1, [segment("c")], ["b.bebr"], {"a.bebr": b"\x07" + bytes(7)}, 1)
+    made.commit([(1, upsert(10)), (1, delete(10)), (2, delete(1)), (1, upsert(20, payloads=["{}"] * 3))])
+    yield made
+    made.close()
+
+
+def test_writes_of_several_collections_share_a_transaction_and_come_back(catalog):
+    assert journal(catalog, 1) == [
+        (4, "upsert", [10, 11, 12], []),
+        (5, "delete", [10], []),
+        (6, "upsert", [20, 21, 22], ["{}"] * 3),
+    ]
+    assert journal(catalog, 2) == [(1, "upsert", [0, 1, 2], ["{}", "", '{"a": 1}']), (2, "delete", [1], [])]
+    operation = next(catalog.operations(1))
+    assert operation.planes.tolist() == [[10] * 8] * 3 and operation.factors.shape == (3, 2)
+    manifest = catalog.manifest(1)
+    assert (manifest.version, manifest.sealed, manifest.operations) == (6, 1, 3)
+    assert manifest.segments == (segment("a", b"\x07" + bytes(7)), segment("c"))
+    assert manifest.journal_bytes == 3 * (8 + 8 + 2) + 8 + 3 * (8 + 8 + 2) + 3 * (4 + 2)
+    assert catalog.files() == {"a.bebr", "c.bebr"} and catalog.removed() == ["b.bebr"]
+    with pytest.raises(KeyError, match="9"):
+        catalog.commit([(1, upsert(30)), (9, upsert(30))])
+    assert catalog.manifest(1) == manifest
+
+
+def test_writes_may_go_on_beside_a_seal(catalog):
+    assert catalog.install(1, [segment("d")], [], {}, through_version=5) == 7
+    assert journal(catalog, 1) == [(6, "upsert", [20, 21, 22], ["{}"] * 3)]
+    assert catalog.commit([(1, delete(20))]) == [8]
+    assert [version for version, *_ in journal(catalog, 1)] == [6, 8]
+    for wrong in ({"through_version": 4}, {"through_version": 9}, {"removed": ["x.bebr"]}, {"dead": {"x.bebr": b""}}):
+        with pytest.raises(ValueError, match=r"want 5 to 8|no segment"):
+            catalog.install(**{"collection": 1, "added": [], "removed": [], "dead": {}, "through_version": 8} | wrong)
+
+
+def test_a_write_of_many_rows_is_stored_in_parts(catalog, monkeypatch):
+    monkeypatch.setattr(records, "PART_ROWS", 4)
+    monkeypatch.setattr(records, "PART_PAYLOADS", 10)
+    assert catalog.commit([(2, upsert(100, 10)), (2, upsert(200, 5, ["123456", "", "12345678", "", "1"]))]) == [3, 4]
+    parts = [(version, ids, texts) for version, _, ids, texts in journal(catalog, 2)[2:]]
+    assert [(v, len(ids)) for v, ids, _ in parts] == [(3, 4), (3, 4), (3, 2), (4, 3), (4, 2)]
+    assert [ids for v, ids, _ in parts if v == 4] == [[200, 201, 202], [203, 204]]
+    assert [texts for v, _, texts in parts if v == 4] == [["123456", "", "12345678"], ["", "1"]]
+
+
+def test_names_are_taken_once_and_numbers_never_again(catalog):
+    with pytest.raises(AlreadyExists, match="'docs' already exists"):
+        catalog.create_collection("docs", "")
+    assert sorted(catalog.drop_collection("docs")) == ["a.bebr", "c.bebr"]
+    assert sorted(catalog.removed()) == ["a.bebr", "b.bebr", "c.bebr"]
+    for call in (lambda: catalog.manifest(1), lambda: next(catalog.operations(1)), lambda: catalog.collection("docs")):
+        with pytest.raises(KeyError):
+            call()
+    assert catalog.create_collection("docs", "").id == 3
+    assert journal(catalog, 3) == [] and catalog.files() == set()
+
+
+CHANGES = {
+    "meta": ["value"],
+    "models": ["digest"],
+    "collections": [
+        "name",
+        "model",
+        "created",
+        "dropped",
+        "version",
+        "sealed",
+        "segments",
+        "operations",
+        "journal_bytes",
+    ],
+    "segments": ["number", "file", "rows", "bytes", "digest", "dead"],
+    "operations": ["version", "part", "kind", "ids", "planes", "factors", "payloads"],
+}
+COLUMNS = [(table, column) for table, columns in CHANGES.items() for column in [*columns, "crc"]]
+
+
+def read_all(catalog):
+    for name in ("docs", "other"):
+        for id in (catalog.collection(name).id,):
+            catalog.manifest(id), list(catalog.operations(id))
+
+
+def changed(tmp_path, statement, *parameters):
+    """The catalog of `tmp_path`, closed, after a statement of somebody else's; opened again."""
+    with sqlite3.connect(tmp_path / "catalog.db") as db:
+        assert db.execute(statement, parameters).rowcount == 1
+    db.close()
+    return Catalog(Folder(tmp_path))
+
+
+@pytest.mark.parametrize(("table", "column"), COLUMNS, ids=lambda x: str(x))
+@pytest.mark.parametrize("kind", ["value", "type"])
+def test_any_changed_field_is_noticed_and_costs_its_collection_only(catalog, tmp_path, table, column, kind, caplog):
+    catalog.close()
+    where = {"collections": "id = 1", "meta": "key = 'next_collection'", "models": "1"}.get(table, "collection = 1")
+    value = f"CASE typeof({column}) WHEN 'integer' THEN {column} + 2 WHEN 'text' THEN {column} || '1' ELSE x'07' END"
+    new = "1.5" if kind == "type" else value
+    key = {"segments": "number", "operations": "version"}.get(table)
+    where += f" AND {key} = (SELECT max({key}) FROM {table} WHERE {where})" if key else ""
+    opened = changed(tmp_path, f"UPDATE {table} SET {column} = {new} WHERE {where}")
+    message = rf"catalog\.db: table '{table}'.*(checksum expected|holds a)"
+    if table == "models":
+        assert re.search(message, caplog.text) and opened.models() == []
+    elif table == "meta":
+        with pytest.raises(CorruptFile, match=message + ".*no collection can be created"):
+            opened.create_collection("new", "")
+    else:
+        with pytest.raises(CorruptFile, match=message + ".*'docs'|" + message) as error:
+            read_all(opened)
+        assert "docs" in str(error.value) and "costs this collection" in str(error.value)
+        assert len(journal(opened, 2)) == 2 and opened.collections() == ["docs", "other"]
+    opened.close()
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "DELETE FROM segments WHERE file = 'a.bebr'",
+        "DELETE FROM operations WHERE collection = 1 AND version = 6",
+        "INSERT INTO operations SELECT collection, 9, part, kind, ids, planes, factors, payloads, crc FROM operations "
+        "WHERE collection = 1 AND version = 6",
+        "UPDATE operations SET collection = 2 WHERE collection = 1 AND version = 6",
+    ],
+)
+def test_a_lost_or_added_row_is_noticed(catalog, tmp_path, statement):
+    catalog.close()
+    opened = changed(tmp_path, statement)
+    with pytest.raises(CorruptFile, match=r"has \d rows of collection|checksum expected"):
+        read_all(opened)
+    opened.close()
+
+
+def test_a_lost_collection_is_missed(catalog, tmp_path):
+    catalog.close()
+    opened = changed(tmp_path, "DELETE FROM collections WHERE name = 'docs'")
+    assert opened.collections() == ["docs", "other"] and not opened.sound
+    with pytest.raises(CorruptFile, match="lacks the last 6 of 6 acknowledged writes and seals of collection 'docs'"):
+        opened.collection("docs")
+    opened.drop_collection("docs")
+    opened.close()
+    opened = Catalog(Folder(tmp_path))
+    assert opened.collections() == ["other"] and opened.sound
+    opened.close()
+
+
+def killed(catalog, tmp_path):
+    """A copy of the folder as a killed process would leave it; its write-ahead log."""
+    copy = tmp_path / "killed"
+    copy.mkdir()
+    for file in tmp_path.iterdir():
+        if file.is_file():
+            shutil.copy(file, copy)
+    return copy / "catalog.db-wal"
+
+
+def test_every_damage_of_the_log_is_noticed_and_names_what_was_lost(catalog, tmp_path):
+    log = killed(catalog, tmp_path)
+    whole, folder = log.read_bytes(), log.parent
+    kept = {file.name: file.read_bytes() for file in folder.iterdir()}
+    frame = 24 + 4096
+    assert (len(whole) - 32) % frame == 0
+    costs = set()
+    for at in (*range(0, len(whole), 2 * frame), 10, len(whole) - 1):
+        for file, data in kept.items():
+            (folder / file).write_bytes(data)
+        log.write_bytes(whole[:at] + bytes([whole[at] ^ 4]) + whole[at + 1 :])
+        opened = Catalog(Folder(folder))
+        lost = set()
+        for name in opened.collections():
+            try:
+                opened.manifest(opened.collection(name).id)
+            except CorruptFile as error:
+                missing, of = re.search(r"the last (\d) of (\d) ack", str(error)).groups()
+                lost.add((name, int(missing), int(of)))
+        opened.close()
+        assert lost and lost <= {("docs", n, 6) for n in range(7)} | {("other", n, 2) for n in range(3)}
+        costs |= lost
+        assert any(file.name.startswith("catalog.db-wal.") for file in (folder / "quarantine").iterdir())
+    assert {("docs", 6, 6), ("docs", 3, 6)} <= costs
+
+
+def test_a_missing_log_is_noticed(catalog, tmp_path):
+    log = killed(catalog, tmp_path)
+    log.unlink()
+    opened = Catalog(Folder(log.parent))
+    assert opened.collections() == ["docs", "other"]
+    with pytest.raises(CorruptFile, match="6 of 6"):
+        opened.collection("docs")
+    opened.close()
+
+
+def test_versions_may_be_older_than_the_catalog_but_damage_to_them_is_named(catalog, tmp_path, caplog):
+    path = tmp_path / "catalog.versions"
+    catalog.close()
+    before = path.read_bytes()
+    with caplog.at_level(logging.WARNING):
+        for data in (before[:256] + before[256:].replace(b"other", b"othes"), before[:300], before + b"x"):
+            path.write_bytes(data)
+            caplog.clear()
+            opened = Catalog(Folder(tmp_path))
+            read_all(opened)
+            opened.close()
+            assert re.search(r"catalog\.versions: slot [12] (checksum expected|has \d+ of 256)", caplog.text)
+            assert path.read_bytes() == before
+        path.unlink()
+        caplog.clear()
+        opened = Catalog(Folder(tmp_path))
+        read_all(opened)
+        opened.commit([(1, delete(1))])
+        opened.close()
+        assert "catalog.versions has no collection" in caplog.text and len(path.read_bytes()) == len(before)
+    path.write_bytes(before)  # as after a power failure: it is not synced
+    opened = Catalog(Folder(tmp_path))
+    assert opened.sound and opened.manifest(1).version == 7
+    opened.close()
+
+
+def test_a_damaged_structure_is_read_as_far_as_possible_and_not_written(catalog, tmp_path):
+    for n in range(40):
+        catalog.commit([(2, upsert(n * 100, 100))])
+    catalog.close()
+    with sqlite3.connect(tmp_path / "catalog.db") as db:
+        root = db.execute("SELECT rootpage FROM sqlite_master WHERE name = 'segments'").fetchone()[0]
+    db.close()
+    data = bytearray((tmp_path / "catalog.db").read_bytes())
+    data[(root - 1) * 4096 : root * 4096] = bytes(4096)
+    (tmp_path / "catalog.db").write_bytes(data)
+    opened = Catalog(Folder(tmp_path))
+    with pytest.raises(CorruptFile, match=r"catalog\.db is damaged: .*it costs this collection"):
+        opened.manifest(1)
+    assert len(journal(opened, 2)) == 42
+    for call in (lambda: opened.commit([(2, delete(1))]), lambda: opened.drop_collection("docs")):
+        with pytest.raises(CorruptFile, match="nothing more is written to a damaged catalog"):
+            call()
+    opened.close()
+
+
+def test_a_full_disk_refuses_writes_but_lets_through_what_frees_space(catalog, tmp_path):
+    class Full:
+        def __init__(self):
+            self.tries = self.released = 0
+
+        def release(self):
+            self.released += 1
+            return self.released == 1
+
+        def fill(self):
+            pass
+
+    full = catalog._sql._reserve = Full()
+    original = catalog._sql._write_once
+
+    def write_once(work, done):
+        full.tries += 1
+        if not full.released:
+            raise LimitExceeded("no space left")
+        return original(work, done)
+
+    catalog._sql._write_once = write_once
+    with pytest.raises(LimitExceeded):
+        catalog.commit([(1, upsert(50))])
+    assert full.tries == 1 and catalog.commit([(1, delete(20))]) == [7] and full.tries == 3
+
+
+def test_concurrent_commits_and_reads(catalog):
+    def work(n):
+        for i in range(20):
+            catalog.commit([(1, upsert(1000 * n + i, 1)), (2, delete(i))])
+            catalog.manifest(2)
+
+    threads = [threading.Thread(target=work, args=(n,)) for n in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert catalog.manifest(1).version == 86 and catalog.manifest(2).operations == 82
+    assert [version for version, *_ in journal(catalog, 1)] == list(range(4, 87))
+    slots, _ = read_slots(catalog._versions.path.read_bytes())
+    assert {slot.name: slot.version for slot in slots.values()} == {"docs": 86, "other": 82}
