@@ -45,27 +45,58 @@ class Decoder:
     def project(self, q: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]: ...
     def norms(self, planes: NDArray[np.uint8]) -> NDArray[np.float32]: ...
 
-class FlatIndex:
+class RowFormat:
+    """What a stored vector is: its code and the factors beside it."""
+
     def __init__(
         self,
         widths: list[int],
         factor: str,
         stage_factor: bool,
         factor_bytes: int,
-        code: tuple[int, int],
-        stage_code: tuple[int, int],
+        code: tuple[int, int] = (0, 1),
+        stage_code: tuple[int, int] = (0, 1),
     ) -> None: ...
+    @property
+    def widths(self) -> list[int]: ...
+    @property
+    def factor_bytes(self) -> int: ...
+
+class Queries:
+    """A batch in code space: y float32[n, dims], base float32[n]; the same of the first stage's own decoder; vectors
+    float32[n, d] where the centroids are."""
+
+    def __init__(
+        self,
+        y: NDArray[np.float32],
+        base: NDArray[np.float32],
+        stage_y: NDArray[np.float32] | None = None,
+        stage_base: NDArray[np.float32] | None = None,
+        vectors: NDArray[np.float32] | None = None,
+    ) -> None: ...
+
+class StopFlag:
+    """Set from any thread; a search that was given it raises bebr.errors.Cancelled soon after."""
+
+    def __init__(self) -> None: ...
+    def set(self) -> None: ...
+    @property
+    def is_set(self) -> bool: ...
+
+class FlatIndex:
+    def __init__(self, format: RowFormat) -> None: ...
     @staticmethod
     def by_whole_codes(queries: int) -> bool: ...
     def __len__(self) -> int: ...
     @property
     def mapped(self) -> bool: ...
     @property
-    def widths(self) -> list[int]: ...
-    @property
-    def factor_bytes(self) -> int: ...
+    def format(self) -> RowFormat: ...
     @property
     def max_id(self) -> int: ...
+    @property
+    def ids(self) -> NDArray[np.int64]: ...
+    def positions(self, ids: NDArray[np.int64]) -> NDArray[np.int64]: ...
     def add(self, planes: NDArray[np.uint8], factors: NDArray[np.uint8], ids: NDArray[np.int64]) -> None: ...
     def remove(self, ids: NDArray[np.int64]) -> int: ...
     def contains(self, id: int) -> bool: ...
@@ -74,24 +105,41 @@ class FlatIndex:
     ) -> tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.int64]]: ...
     def search(
         self,
-        y: NDArray[np.float32],
-        base: NDArray[np.float32],
-        stage_y: NDArray[np.float32] | None,
-        stage_base: NDArray[np.float32] | None,
+        queries: Queries,
         k: int,
-        survivors: int,
-        allow: NDArray[np.int64] | None,
+        survivors: int = 0,
+        exact: bool = False,
+        batch_invariant: bool = True,
+        allow: NDArray[np.int64] | None = None,
         min_scores: NDArray[np.float32] | None = None,
-        expand: bool = False,
+        stop: StopFlag | None = None,
     ) -> tuple[NDArray[np.float32], NDArray[np.int64]]: ...
     def range(
-        self,
-        y: NDArray[np.float32],
-        base: NDArray[np.float32],
-        allow: NDArray[np.int64] | None,
-        min_scores: NDArray[np.float32],
+        self, queries: Queries, allow: NDArray[np.int64] | None, min_scores: NDArray[np.float32]
     ) -> tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.int64]]: ...
     def save(self, path: str, extra: dict[str, bytes], raw: RawVectors | None = None) -> None: ...
+
+class TailRows:
+    """Rows that are only appended; ids may be there already."""
+
+    def __init__(self, format: RowFormat) -> None: ...
+    def __len__(self) -> int: ...
+    def append(self, planes: NDArray[np.uint8], factors: NDArray[np.uint8], ids: NDArray[np.int64]) -> None: ...
+    def freeze(self) -> FlatIndex: ...
+    def positions(self, ids: NDArray[np.int64]) -> NDArray[np.int64]: ...
+
+def search(
+    segments: list[tuple[FlatIndex, NDArray[np.uint64] | None, NDArray[np.uint64] | None]],
+    queries: Queries,
+    k: int,
+    survivors: int = 0,
+    exact: bool = False,
+    batch_invariant: bool = True,
+    allow: NDArray[np.int64] | None = None,
+    min_scores: NDArray[np.float32] | None = None,
+    stop: StopFlag | None = None,
+) -> tuple[NDArray[np.float32], NDArray[np.int64]]: ...
+def count_bits(words: NDArray[np.uint64]) -> int: ...
 
 class Centroids:
     def __init__(self, values: NDArray[np.float32]) -> None: ...
@@ -100,12 +148,7 @@ class Centroids:
 class IvfIndex:
     def __init__(
         self,
-        widths: list[int],
-        factor: str,
-        stage_factor: bool,
-        factor_bytes: int,
-        code: tuple[int, int],
-        stage_code: tuple[int, int],
+        format: RowFormat,
         centroids: NDArray[np.float32],
         by_product: bool,
     ) -> None: ...
@@ -114,9 +157,7 @@ class IvfIndex:
     @property
     def mapped(self) -> bool: ...
     @property
-    def widths(self) -> list[int]: ...
-    @property
-    def factor_bytes(self) -> int: ...
+    def format(self) -> RowFormat: ...
     @property
     def max_id(self) -> int: ...
     @property
@@ -167,12 +208,7 @@ class IvfIndex:
 class GraphIndex:
     def __init__(
         self,
-        widths: list[int],
-        factor: str,
-        stage_factor: bool,
-        factor_bytes: int,
-        code: tuple[int, int],
-        stage_code: tuple[int, int],
+        format: RowFormat,
         max_degree: int,
         ef_construction: int,
         seed: int,
@@ -187,9 +223,7 @@ class GraphIndex:
     @property
     def mapped(self) -> bool: ...
     @property
-    def widths(self) -> list[int]: ...
-    @property
-    def factor_bytes(self) -> int: ...
+    def format(self) -> RowFormat: ...
     @property
     def max_degree(self) -> int: ...
     @property
@@ -215,12 +249,7 @@ class GraphIndex:
 class IvfBuild:
     def __init__(
         self,
-        widths: list[int],
-        factor: str,
-        stage_factor: bool,
-        factor_bytes: int,
-        code: tuple[int, int],
-        stage_code: tuple[int, int],
+        format: RowFormat,
         centroids: NDArray[np.float32],
         by_product: bool,
         raw: str | None = None,

@@ -17,5 +17,9 @@ class CorruptFile(Error):
     checksums."""
 
 
+class Cancelled(Error):
+    """The search was stopped by the flag that it was given."""
+
+
 class LimitExceeded(Error):
     """A limit (message size, k, batch, memory, disk) would be passed; nothing was written."""

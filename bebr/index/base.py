@@ -46,9 +46,7 @@ class Core(Protocol):
 
     def __len__(self) -> int: ...
     @property
-    def widths(self) -> list[int]: ...
-    @property
-    def factor_bytes(self) -> int: ...
+    def format(self) -> _core.RowFormat: ...
     @property
     def max_id(self) -> int: ...
     def remove(self, ids: NDArray[np.int64]) -> int: ...
@@ -239,9 +237,9 @@ class Index(KnownAttributes, ABC):
             self._engine.save(str(path), sections, self._raw.core)
 
 
-def row_format(bz: Binarizer) -> tuple[list[int], str, bool, int, tuple[int, int], tuple[int, int]]:
+def row_format(bz: Binarizer) -> _core.RowFormat:
     """What the extension must know of a binarizer's codes."""
-    return (
+    return _core.RowFormat(
         list(bz.widths),
         bz.factor,
         bz.stage_factor,
@@ -249,6 +247,11 @@ def row_format(bz: Binarizer) -> tuple[list[int], str, bool, int, tuple[int, int
         _pair(bz.byte_code("factor_code")),
         _pair(bz.byte_code("stage_factor_code")),
     )
+
+
+def core_queries(prepared: PreparedQueries, first_stage: bool) -> _core.Queries:
+    """Queries as the extension takes them. first_stage: with those for the sign plane's own decoder, if it has one."""
+    return _core.Queries(prepared.y, prepared.base, *prepared.stage_queries(first_stage), prepared.vectors)
 
 
 def check_k(k: int) -> int:

@@ -9,7 +9,7 @@ from bebr import _core
 from bebr.arrays import Floats, Ids, as_ids
 from bebr.binarizer import Binarizer
 from bebr.binarizer.codes import Codes, PreparedQueries, Query
-from bebr.index.base import Hits, Index, RangeHits, check_oversampling, row_format
+from bebr.index.base import Hits, Index, RangeHits, check_oversampling, core_queries, row_format
 from bebr.index.raw import RawType, RawVectors
 
 # Fewer candidates than this a query are not worth saving.
@@ -29,8 +29,25 @@ class FlatIndex(Index):
     def __init__(self, binarizer: Binarizer, *, rescore: RawType | None = None) -> None:
         self._binarizer = binarizer
         self._raw = RawVectors.make(rescore, binarizer)
-        self._engine: _core.FlatIndex = _core.FlatIndex(*row_format(binarizer))
+        self._engine: _core.FlatIndex = _core.FlatIndex(row_format(binarizer))
         self._next_id = 0
+
+    @classmethod
+    def _of(cls, bz: Binarizer, core: _core.FlatIndex) -> FlatIndex:
+        """An index of rows that are there already."""
+        index = cls.__new__(cls)
+        index._binarizer, index._engine, index._next_id = bz, core, 0
+        return index
+
+    @property
+    def ids(self) -> Ids:
+        """int64[rows], the ids of the rows by position, removed ones included. Of a mapped index or a frozen tail a
+        read-only view; else a copy, for positions change when rows are removed."""
+        return self._engine.ids
+
+    def positions(self, ids: ArrayLike) -> Ids:
+        """int64[n], where the rows of ``ids`` int64[n] stand; -1: not here, or removed."""
+        return self._engine.positions(as_ids(ids, "ids"))
 
     def _add(self, codes: Codes, ids: Ids, vectors: Floats | None) -> None:
         self._engine.add(np.ascontiguousarray(codes.planes), codes.factor_rows(), ids)
@@ -88,19 +105,16 @@ class FlatIndex(Index):
         """
         candidates = self._candidates(prepared, k, rescore)
         kept = self._first_stage(k, oversampling, exact, candidates)
-        expand = oversampling is None and not exact and not batch_invariant
-        whole = expand and self._engine.by_whole_codes(len(prepared.y))
-        stage_y, stage_base = prepared.stage_queries(kept > 0 and not whole)
+        invariant = batch_invariant or exact or oversampling is not None
+        whole = not invariant and self._engine.by_whole_codes(len(prepared.y))
         scores, ids = self._engine.search(
-            prepared.y,
-            prepared.base,
-            stage_y,
-            stage_base,
+            core_queries(prepared, not exact and not whole),
             max(k, candidates),
-            kept,
-            None if allow is None else as_ids(allow, "allow"),
-            None if radius is None or candidates else self._binarizer.engine_min_scores(radius, prepared),
-            expand,
+            survivors=kept,
+            exact=exact,
+            batch_invariant=invariant,
+            allow=None if allow is None else as_ids(allow, "allow"),
+            min_scores=None if radius is None or candidates else self._binarizer.engine_min_scores(radius, prepared),
         )
         return self._within(radius, self._answer(prepared, k, candidates, scores, ids))
 
@@ -110,18 +124,20 @@ class FlatIndex(Index):
         """Every row at least ``radius`` similar (l2: at most that squared distance), by the score of its whole code."""
         prepared = self._binarizer.prepare(queries, query)
         offsets, scores, ids = self._engine.range(
-            prepared.y,
-            prepared.base,
+            core_queries(prepared, False),
             None if allow is None else as_ids(allow, "allow"),
             self._binarizer.engine_min_scores(radius, prepared),
         )
         return RangeHits(offsets, self._binarizer.range_scores(scores, offsets, prepared), ids)
 
     def _first_stage(self, k: int, oversampling: int | None, exact: bool, candidates: int) -> int:
-        """How many rows the first stage keeps; 0: all that a bound cannot rule out."""
+        """How many rows the first stage keeps."""
         times = check_oversampling(oversampling, exact)
-        if exact:
-            return 0
         if times is None:
-            return max(self._binarizer.first_stage_rows(len(self)), _FEWEST_CANDIDATES, 4 * max(k, candidates))
+            return first_stage_rows(self._binarizer, len(self), max(k, candidates))
         return min(max(times * k, candidates), max(len(self), 1))
+
+
+def first_stage_rows(bz: Binarizer, rows: int, k: int) -> int:
+    """How many of ``rows`` the first stage keeps unless a search says otherwise."""
+    return max(bz.first_stage_rows(rows), _FEWEST_CANDIDATES, 4 * k)

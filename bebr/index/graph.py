@@ -42,7 +42,7 @@ class GraphIndex(Index):
         self._raw = RawVectors.make(rescore, binarizer)
         gram, mean, mean_norm = binarizer.code_space()
         self._engine: _core.GraphIndex = _core.GraphIndex(
-            *row_format(binarizer),
+            row_format(binarizer),
             _check_max_degree(max_degree),
             check_integer("ef_construction", ef_construction, 1 << 20),
             check_integer("seed", seed, (1 << 63) - 1, least=0),

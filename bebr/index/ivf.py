@@ -135,7 +135,7 @@ class IVFIndex(Index):
 
     def _with(self, centroids: Floats) -> _core.IvfIndex:
         by_product = self._binarizer.metric == "ip"
-        return _core.IvfIndex(*row_format(self._binarizer), np.ascontiguousarray(centroids), by_product)
+        return _core.IvfIndex(row_format(self._binarizer), np.ascontiguousarray(centroids), by_product)
 
     def _add(self, codes: Codes, ids: Ids, vectors: Floats | None) -> None:
         assert vectors is not None

@@ -7,7 +7,7 @@
 
 namespace bebr {
 
-enum class ErrorCode { InvalidArgument, NotFound, UnknownId, Corrupt, LimitExceeded, ReadOnly, Io };
+enum class ErrorCode { InvalidArgument, NotFound, UnknownId, Corrupt, LimitExceeded, ReadOnly, Io, Cancelled };
 
 class Error : public std::runtime_error {
  public:

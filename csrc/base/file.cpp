@@ -244,6 +244,10 @@ void File::verify() const {
   }
 }
 
+bool File::has(std::string_view section) const {
+  return std::any_of(entries_.begin(), entries_.end(), [section](const Entry& e) { return e.name == section; });
+}
+
 const File::Entry& File::entry(std::string_view name) const {
   for (const Entry& e : entries_)
     if (e.name == name) return e;

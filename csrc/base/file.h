@@ -67,6 +67,7 @@ class File {
   // kind: what it must hold; empty: anything.
   static std::shared_ptr<const File> open(const std::string& path, std::string_view kind, bool verify_contents);
 
+  bool has(std::string_view section) const;
   std::span<const uint8_t> section(std::string_view name) const;  // throws Corrupt if absent
   std::vector<std::string> names() const;
   const std::string& path() const { return path_; }

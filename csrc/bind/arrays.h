@@ -8,6 +8,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
@@ -15,7 +16,7 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "code/spec.h"
-#include "index/flat/flat.h"
+#include "index/query_batch.h"
 #include "index/rows.h"
 #include "index/topk.h"
 
@@ -80,6 +81,16 @@ inline py::tuple rows_to_numpy(const RowFormat& format, Rows rows) {
                         to_numpy(std::move(rows.ids), {n}));
 }
 
+// A view of what `owner` keeps.
+template <typename T, typename Owner>
+py::array read_only(std::span<const T> values, std::shared_ptr<Owner> owner) {
+  auto* kept = new std::shared_ptr<Owner>(std::move(owner));
+  py::capsule capsule(kept, [](void* p) { delete static_cast<std::shared_ptr<Owner>*>(p); });
+  py::array_t<T> view(static_cast<py::ssize_t>(values.size()), values.data(), capsule);
+  view.attr("flags").attr("writeable") = false;
+  return view;
+}
+
 // The caller's own sections, as views of the dictionary's bytes.
 inline std::vector<Section> sections_of(const std::map<std::string, py::bytes>& extra) {
   std::vector<Section> sections;
@@ -102,14 +113,19 @@ py::dict foreign_sections(const File& file, const Owns&... owns) {
   return extra;
 }
 
-template <typename Index>
-void add_rows(Index& index, const Array<uint8_t>& planes, const Array<uint8_t>& factors, const Array<int64_t>& ids) {
+inline void expect_rows(const RowFormat& format, const py::array& planes, const py::array& factors,
+                        const py::array& ids) {
   const auto n = static_cast<py::ssize_t>(ids.size());
   expect_shape(ids, "ids", {-1});
-  expect_shape(planes, "planes", {n, static_cast<py::ssize_t>(index.format().spec.row_bytes())});
-  expect_shape(factors, "factors", {n, static_cast<py::ssize_t>(index.format().factor_bytes())});
+  expect_shape(planes, "planes", {n, static_cast<py::ssize_t>(format.spec.row_bytes())});
+  expect_shape(factors, "factors", {n, static_cast<py::ssize_t>(format.factor_bytes())});
+}
+
+template <typename Index>
+void add_rows(Index& index, const Array<uint8_t>& planes, const Array<uint8_t>& factors, const Array<int64_t>& ids) {
+  expect_rows(index.format(), planes, factors, ids);
   py::gil_scoped_release release;
-  index.add(static_cast<size_t>(n), planes.data(), factors.data(), ids.data());
+  index.add(static_cast<size_t>(ids.size()), planes.data(), factors.data(), ids.data());
 }
 
 template <typename Index>
@@ -162,6 +178,7 @@ inline py::tuple ragged(const std::vector<std::vector<Hit>>& hits) {
                         to_numpy(std::move(ids), {n}));
 }
 
+void bind_flat(py::module_& m);
 void bind_ivf(py::module_& m);
 void bind_build(py::module_& m);
 void bind_graph(py::module_& m);

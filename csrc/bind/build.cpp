@@ -86,18 +86,16 @@ class IvfBuild {
 
 void bind_build(py::module_& m) {
   py::class_<IvfBuild>(m, "IvfBuild")
-      .def(py::init([](const std::vector<uint32_t>& widths, const std::string& factor, bool stage_factor,
-                       uint32_t factor_bytes, PyFactorCode code, PyFactorCode stage_code, const Array<float>& centroids,
-                       bool by_product, const std::optional<std::string>& raw) {
+      .def(py::init([](const RowFormat& format, const Array<float>& centroids, bool by_product,
+                       const std::optional<std::string>& raw) {
              expect_shape(centroids, "centroids", {-1, -1});
              Centroids made(static_cast<uint32_t>(centroids.shape(1)), static_cast<size_t>(centroids.shape(0)),
                             centroids.data(), by_product);
              return std::make_unique<IvfBuild>(
-                 format_of(widths, factor, stage_factor, factor_bytes, code, stage_code), std::move(made),
+                 format, std::move(made),
                  raw ? RawFormat{static_cast<uint32_t>(centroids.shape(1)), raw_type_of(*raw)} : RawFormat{});
            }),
-           py::arg("widths"), py::arg("factor"), py::arg("stage_factor"), py::arg("factor_bytes"), py::arg("code"),
-           py::arg("stage_code"), py::arg("centroids"), py::arg("by_product"), py::arg("raw") = py::none())
+           py::arg("format"), py::arg("centroids"), py::arg("by_product"), py::arg("raw") = py::none())
       .def("raw_rows", &IvfBuild::raw_rows, py::arg("x"))
       .def("assign", &IvfBuild::assign, py::arg("x"))
       .def("write_chunk", &IvfBuild::write_chunk, py::arg("path"), py::arg("first_row"), py::arg("planes"),

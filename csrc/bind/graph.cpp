@@ -24,12 +24,9 @@ py::tuple search(const GraphIndex& index, const Array<float>& y, const Array<flo
   return py::make_tuple(scores, ids);
 }
 
-std::unique_ptr<GraphIndex> make_graph(const std::vector<uint32_t>& widths, const std::string& factor,
-                                       bool stage_factor, uint32_t factor_bytes, PyFactorCode code,
-                                       PyFactorCode stage_code, uint32_t max_degree, uint32_t ef_construction,
+std::unique_ptr<GraphIndex> make_graph(const RowFormat& format, uint32_t max_degree, uint32_t ef_construction,
                                        uint64_t seed, const Array<float>& gram, const Array<float>& mean,
                                        float mean_norm, float scale, float offset, bool augment_norm) {
-  const RowFormat format = format_of(widths, factor, stage_factor, factor_bytes, code, stage_code);
   const auto dims = static_cast<py::ssize_t>(format.spec.dims());
   expect_shape(gram, "gram", {dims});
   expect_shape(mean, "mean", {dims});
@@ -50,14 +47,12 @@ std::unique_ptr<GraphIndex> make_graph(const std::vector<uint32_t>& widths, cons
 
 void bind_graph(py::module_& m) {
   py::class_<GraphIndex>(m, "GraphIndex")
-      .def(py::init(&make_graph), py::arg("widths"), py::arg("factor"), py::arg("stage_factor"),
-           py::arg("factor_bytes"), py::arg("code"), py::arg("stage_code"), py::arg("max_degree"),
-           py::arg("ef_construction"), py::arg("seed"), py::arg("gram"), py::arg("mean"), py::arg("mean_norm"),
-           py::arg("scale"), py::arg("offset"), py::arg("augment_norm"))
+      .def(py::init(&make_graph), py::arg("format"), py::arg("max_degree"), py::arg("ef_construction"), py::arg("seed"),
+           py::arg("gram"), py::arg("mean"), py::arg("mean_norm"), py::arg("scale"), py::arg("offset"),
+           py::arg("augment_norm"))
       .def("__len__", &GraphIndex::size, kNoGil)
       .def_property_readonly("mapped", &GraphIndex::mapped)
-      .def_property_readonly("widths", [](const GraphIndex& i) { return widths_of(i.format().spec); })
-      .def_property_readonly("factor_bytes", [](const GraphIndex& i) { return i.format().code.bytes; })
+      .def_property_readonly("format", &GraphIndex::format)
       .def_property_readonly("max_degree", [](const GraphIndex& i) { return 2 * i.params().neighbors; })
       .def_property_readonly("node_bytes", [](const GraphIndex& i) { return i.layout().stride; })
       .def_property_readonly("max_id", py::cpp_function(&GraphIndex::max_id, kNoGil))

@@ -47,7 +47,7 @@ struct PyQueries {
 template <typename Run>
 std::vector<std::vector<Hit>> hits_of(const IvfIndex& index, const PyQueries& q, IvfParams params,
                                       const std::optional<Array<int64_t>>& allow,
-                                      const std::optional<Array<float>>& floors, const Run& run) {
+                                      const std::optional<Array<float>>& min_scores, const Run& run) {
   const Queries queries = queries_of(index.format(), q.y, q.base, q.stage_y, q.stage_base);
   const py::ssize_t n = q.y.shape(0);
   expect_vectors(index, q.vectors, "vectors", n);
@@ -55,9 +55,9 @@ std::vector<std::vector<Hit>> hits_of(const IvfIndex& index, const PyQueries& q,
     params.filtered = true;
     params.allow = {allow->data(), static_cast<size_t>(allow->size())};
   }
-  if (floors) {
-    expect_shape(*floors, "min_scores", {n});
-    params.floors = floors->data();
+  if (min_scores) {
+    expect_shape(*min_scores, "min_scores", {n});
+    params.min_scores = min_scores->data();
   }
   std::vector<std::vector<Hit>> hits;
   py::gil_scoped_release release;
@@ -68,9 +68,10 @@ std::vector<std::vector<Hit>> hits_of(const IvfIndex& index, const PyQueries& q,
 py::tuple search(const IvfIndex& index, const Array<float>& y, const Array<float>& base,
                  const std::optional<Array<float>>& stage_y, const std::optional<Array<float>>& stage_base,
                  const Vectors& vectors, size_t k, size_t enough, size_t probes, float margin,
-                 const std::optional<Array<int64_t>>& allow, const std::optional<Array<float>>& floors) {
-  const auto hits = hits_of(index, {y, base, stage_y, stage_base, vectors},
-                            IvfParams{k, enough, probes, margin, nullptr, false, {}}, allow, floors, &IvfIndex::search);
+                 const std::optional<Array<int64_t>>& allow, const std::optional<Array<float>>& min_scores) {
+  const auto hits =
+      hits_of(index, {y, base, stage_y, stage_base, vectors}, IvfParams{k, enough, probes, margin, nullptr, false, {}},
+              allow, min_scores, &IvfIndex::search);
   py::array_t<float> scores({y.shape(0), static_cast<py::ssize_t>(k)});
   py::array_t<int64_t> ids({y.shape(0), static_cast<py::ssize_t>(k)});
   for (size_t q = 0; q < hits.size(); ++q) {
@@ -87,9 +88,9 @@ py::tuple search(const IvfIndex& index, const Array<float>& y, const Array<float
 py::tuple range(const IvfIndex& index, const Array<float>& y, const Array<float>& base,
                 const std::optional<Array<float>>& stage_y, const std::optional<Array<float>>& stage_base,
                 const Vectors& vectors, size_t probes, float margin, const std::optional<Array<int64_t>>& allow,
-                const Array<float>& floors) {
+                const Array<float>& min_scores) {
   return ragged(hits_of(index, {y, base, stage_y, stage_base, vectors},
-                        IvfParams{1, 1, probes, margin, nullptr, false, {}}, allow, floors, &IvfIndex::range));
+                        IvfParams{1, 1, probes, margin, nullptr, false, {}}, allow, min_scores, &IvfIndex::range));
 }
 
 }  // namespace
@@ -106,23 +107,18 @@ void bind_ivf(py::module_& m) {
           "assign", [](const Centroids& centroids, const Array<float>& x) { return assign(centroids, x); },
           py::arg("x"));
   py::class_<IvfIndex>(m, "IvfIndex")
-      .def(py::init([](const std::vector<uint32_t>& widths, const std::string& factor, bool stage_factor,
-                       uint32_t factor_bytes, PyFactorCode code, PyFactorCode stage_code, const Array<float>& centroids,
-                       bool by_product) {
+      .def(py::init([](const RowFormat& format, const Array<float>& centroids, bool by_product) {
              expect_shape(centroids, "centroids", {-1, -1});
              if (centroids.shape(0) < 1 || centroids.shape(1) < 1)
                fail(ErrorCode::InvalidArgument, "centroids has shape " + shape_text(centroids) + ": want at least one");
              Centroids made(static_cast<uint32_t>(centroids.shape(1)), static_cast<size_t>(centroids.shape(0)),
                             centroids.data(), by_product);
-             return std::make_unique<IvfIndex>(format_of(widths, factor, stage_factor, factor_bytes, code, stage_code),
-                                               std::move(made));
+             return std::make_unique<IvfIndex>(format, std::move(made));
            }),
-           py::arg("widths"), py::arg("factor"), py::arg("stage_factor"), py::arg("factor_bytes"), py::arg("code"),
-           py::arg("stage_code"), py::arg("centroids"), py::arg("by_product"))
+           py::arg("format"), py::arg("centroids"), py::arg("by_product"))
       .def("__len__", &IvfIndex::size, kNoGil)
       .def_property_readonly("mapped", &IvfIndex::mapped)
-      .def_property_readonly("widths", [](const IvfIndex& i) { return widths_of(i.format().spec); })
-      .def_property_readonly("factor_bytes", [](const IvfIndex& i) { return i.format().code.bytes; })
+      .def_property_readonly("format", &IvfIndex::format)
       .def_property_readonly("max_id", py::cpp_function(&IvfIndex::max_id, kNoGil))
       .def_property_readonly("list_sizes", py::cpp_function(&IvfIndex::list_sizes, kNoGil))
       .def_property_readonly("centroids",

@@ -1,4 +1,4 @@
-// With bind*.h and bind_*.cpp the only files that see pybind11. Arrays come in checked (dtype and C order by the array
+// The files of this folder are the only ones that see pybind11. Arrays come in checked (dtype and C order by the array
 // types, shapes here); the GIL is released round everything that works; Error becomes the Python exception of its code
 // (bebr/errors.py).
 #include <optional>
@@ -67,48 +67,6 @@ void bind_codes(py::module_& m) {
 // --- indexes
 // ------------------------------------------------------------------------------------------------------------
 
-SearchParams params_of(size_t k, size_t survivors, const std::optional<Array<int64_t>>& allow,
-                       const std::optional<Array<float>>& floors, py::ssize_t queries) {
-  SearchParams params;
-  params.k = k;
-  params.survivors = survivors;
-  params.filtered = allow.has_value();
-  if (allow) params.allow = {allow->data(), static_cast<size_t>(allow->size())};
-  if (floors) {
-    expect_shape(*floors, "min_scores", {queries});
-    params.floors = floors->data();
-  }
-  return params;
-}
-
-py::tuple search(const FlatIndex& index, const Array<float>& y, const Array<float>& base,
-                 const std::optional<Array<float>>& stage_y, const std::optional<Array<float>>& stage_base, size_t k,
-                 size_t survivors, const std::optional<Array<int64_t>>& allow,
-                 const std::optional<Array<float>>& floors, bool expand) {
-  const Queries queries = queries_of(index.format(), y, base, stage_y, stage_base);
-  SearchParams params = params_of(k, survivors, allow, floors, y.shape(0));
-  params.expand = expand;
-  py::array_t<float> scores({y.shape(0), static_cast<py::ssize_t>(k)});
-  py::array_t<int64_t> ids({y.shape(0), static_cast<py::ssize_t>(k)});
-  {
-    py::gil_scoped_release release;
-    index.search(queries, params, scores.mutable_data(), ids.mutable_data());
-  }
-  return py::make_tuple(scores, ids);
-}
-
-py::tuple range(const FlatIndex& index, const Array<float>& y, const Array<float>& base,
-                const std::optional<Array<int64_t>>& allow, const Array<float>& floors) {
-  const Queries queries = queries_of(index.format(), y, base, std::nullopt, std::nullopt);
-  const SearchParams params = params_of(1, 0, allow, floors, y.shape(0));
-  std::vector<std::vector<Hit>> hits;
-  {
-    py::gil_scoped_release release;
-    hits = index.range(queries, params);
-  }
-  return ragged(hits);
-}
-
 // An index of whatever kind the file holds, the sections that are not the index's own, and its raw vectors or None.
 py::tuple open_index(const std::string& path, bool map, bool verify) {
   std::shared_ptr<const File> file;
@@ -140,28 +98,6 @@ py::tuple open_index(const std::string& path, bool map, bool verify) {
 }
 
 void bind_index(py::module_& m) {
-  py::class_<FlatIndex>(m, "FlatIndex")
-      .def(
-          py::init([](const std::vector<uint32_t>& widths, const std::string& factor, bool stage_factor,
-                      uint32_t factor_bytes, PyFactorCode code, PyFactorCode stage_code) {
-            return std::make_unique<FlatIndex>(format_of(widths, factor, stage_factor, factor_bytes, code, stage_code));
-          }),
-          py::arg("widths"), py::arg("factor"), py::arg("stage_factor"), py::arg("factor_bytes"), py::arg("code"),
-          py::arg("stage_code"))
-      .def("__len__", &FlatIndex::size, kNoGil)
-      .def_property_readonly("mapped", &FlatIndex::mapped)
-      .def_property_readonly("widths", [](const FlatIndex& i) { return widths_of(i.format().spec); })
-      .def_property_readonly("factor_bytes", [](const FlatIndex& i) { return i.format().code.bytes; })
-      .def_property_readonly("max_id", py::cpp_function(&FlatIndex::max_id, kNoGil))
-      .def("add", &add_rows<FlatIndex>, py::arg("planes"), py::arg("factors"), py::arg("ids"))
-      .def("remove", &remove_rows<FlatIndex>, py::arg("ids"))
-      .def("contains", &FlatIndex::contains, py::arg("id"), kNoGil)
-      .def("rows", &copy_rows<FlatIndex>, py::arg("ids") = py::none())
-      .def("search", &search, py::arg("y"), py::arg("base"), py::arg("stage_y"), py::arg("stage_base"), py::arg("k"),
-           py::arg("survivors"), py::arg("allow"), py::arg("min_scores") = py::none(), py::arg("expand") = false)
-      .def_static("by_whole_codes", &FlatIndex::expands, py::arg("queries"))
-      .def("range", &range, py::arg("y"), py::arg("base"), py::arg("allow"), py::arg("min_scores"))
-      .def("save", &save_index<FlatIndex>, py::arg("path"), py::arg("extra"), py::arg("raw") = py::none());
   m.def("open_index", &open_index, py::arg("path"), py::arg("map"), py::arg("verify"));
 }
 
@@ -299,6 +235,9 @@ void translate(std::exception_ptr p) {
       case ErrorCode::LimitExceeded:
         name = "LimitExceeded";
         break;
+      case ErrorCode::Cancelled:
+        name = "Cancelled";
+        break;
       case ErrorCode::NotFound:
         PyErr_SetString(PyExc_FileNotFoundError, e.what());
         return;
@@ -352,9 +291,10 @@ PYBIND11_MODULE(_core, m) {
   bind_machine(m);
   bind_binarizer(m);
   bind_codes(m);
-  bind_index(m);
   bind_raw(m);
+  bind_flat(m);
   bind_ivf(m);
   bind_build(m);
   bind_graph(m);
+  bind_index(m);
 }

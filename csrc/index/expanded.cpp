@@ -15,20 +15,20 @@ constexpr size_t kTogether = 64;    // visitors whose sums over a chunk stand in
 // error and that of the k-th differ by 4, which is 2.8 of the difference's own.
 constexpr float kDeviations = 2;
 constexpr size_t kMostCandidates = 256;  // more than 2 k that wait before those that cannot matter any more go
-constexpr size_t kPoolBytes = 64 << 20;  // of the candidates of all queries taken together
+constexpr size_t kListBytes = 64 << 20;  // of the candidates of all queries taken together
 constexpr size_t kFirstRows = 32;        // of a query's first chunk
-constexpr size_t kAhead = 4;             // visitors whose pools are asked for from memory ahead
+constexpr size_t kAhead = 4;             // visitors whose lists are asked for from memory ahead
 constexpr float kLowest = -std::numeric_limits<float>::infinity();
 
 }  // namespace
 
-size_t ExpandedScan::most_queries(size_t k) {
+size_t ExpandedScan::max_batch(size_t k) {
   const double each = (2.0 * static_cast<double>(k) + kMostCandidates) * sizeof(Candidate);
-  return std::clamp(static_cast<size_t>(kPoolBytes / each), size_t{32}, size_t{1024});
+  return std::clamp(static_cast<size_t>(kListBytes / each), size_t{32}, size_t{1024});
 }
 
 ExpandedScan::ExpandedScan(const RowFormat& format, const ByteQueries& queries, const float* base, size_t k,
-                           const float* floors, bool exact)
+                           const float* min_scores, bool exact)
     : format_(format),
       spec_(format.spec),
       kernels_(kernels()),
@@ -37,12 +37,12 @@ ExpandedScan::ExpandedScan(const RowFormat& format, const ByteQueries& queries, 
       base_(base, base + queries.scale.size()),
       raises_(base_.size()),
       thresholds_(base_.size(), kLowest),
-      pools_(base_.size()) {
+      lists_(base_.size()) {
   for (size_t i = 0; i < base_.size(); ++i) {
     // Exact: one part in 10^5 more, for the float arithmetic of select.
     raises_[i] = exact ? queries_.bound[i] + 1e-5f * (std::fabs(base[i]) + std::fabs(queries_.base[i]))
                        : kDeviations * queries_.deviation[i];
-    if (floors != nullptr) thresholds_[i] = floors[i];
+    if (min_scores != nullptr) thresholds_[i] = min_scores[i];
   }
   expanded_.resize(kChunkRows / kBlockRows * expanded_bytes(queries_.groups));
   sums_.resize(kTogether * kChunkRows);
@@ -62,7 +62,7 @@ void ExpandedScan::scan(const RowView& view, const uint16_t* mask, std::span<con
     if (allowed != nullptr && std::all_of(allowed, allowed + blocks, [](uint16_t m) { return m == 0; })) continue;
     kernels_.expand(view.scan(spec_), row / kBlockRows, blocks, expanded_.data());
     queries_.copy_quads(blocks, expanded_.data());
-    ask_for(view, row + kChunkRows);  // while these are multiplied
+    prefetch_rows(view, row + kChunkRows);  // while these are multiplied
     for (size_t v = 0; v < who.size(); v += kTogether) {
       const size_t some = std::min(kTogether, who.size() - v);
       kernels_.dot_expanded(expanded_.data(), blocks, queries_.all_groups(), y8_.as<int8_t>() + v * query_bytes, some,
@@ -70,7 +70,7 @@ void ExpandedScan::scan(const RowView& view, const uint16_t* mask, std::span<con
       for (size_t i = 0; i < some; ++i) {
         const uint32_t query = who[v + i];
         const int32_t* mine = sums_.data() + i * kChunkRows;
-        if (i + kAhead < some) __builtin_prefetch(&pools_[who[v + i + kAhead]]);
+        if (i + kAhead < some) __builtin_prefetch(&lists_[who[v + i + kAhead]]);
         size_t first = 0;
         if (thresholds_[query] == kLowest && rows > kFirstRows) {  // a few set a threshold for the others
           select(query, mine, row, kFirstRows, allowed);
@@ -83,7 +83,7 @@ void ExpandedScan::scan(const RowView& view, const uint16_t* mask, std::span<con
   }
 }
 
-void ExpandedScan::ask_for(const RowView& view, size_t first) const {
+void ExpandedScan::prefetch_rows(const RowView& view, size_t first) const {
   if (first >= view.rows) return;
   const size_t rows = std::min(kChunkRows, view.rows - first);
   const uint8_t* sign = view.blocks + first / kBlockRows * block_bytes(spec_);
@@ -104,49 +104,49 @@ void ExpandedScan::select(uint32_t query, const int32_t* sums, size_t first, siz
 
 // Takes the rows in rows_, whose raised scores are in scores_, as candidates.
 void ExpandedScan::collect(uint32_t query, size_t rows) {
-  Pool& pool = pools_[query];
+  CandidateList& list = lists_[query];
   const uint8_t* factors = views_.back().factors;
   const FactorCode& code = format_.code;
   const auto at = static_cast<uint32_t>(views_.size() - 1);
-  const size_t before = pool.candidates.size();
+  const size_t before = list.candidates.size();
   const float raise = 2 * raises_[query];
   const bool multiplies = format_.factor == Factor::Mul;
   for (size_t i = 0; i < rows; ++i) {
     const float spread = multiplies ? raise * code.value(factors + rows_[i] * code.bytes) : raise;
-    pool.candidates.push_back({scores_[i] - spread, scores_[i], at, rows_[i]});
+    list.candidates.push_back({scores_[i] - spread, scores_[i], at, rows_[i]});
   }
-  const std::span<const Candidate> fresh = std::span(pool.candidates).subspan(before);
-  if (pool.best.size() < k_) {  // all of the first rows get here: one selection instead of as many steps of a heap
-    for (const Candidate& c : fresh) pool.best.push_back(c.lowered);
-    if (pool.best.size() < k_) return;
-    const auto end = pool.best.begin() + static_cast<ptrdiff_t>(k_);
-    std::nth_element(pool.best.begin(), end - 1, pool.best.end(), std::greater<>());
-    pool.best.erase(end, pool.best.end());
-    std::make_heap(pool.best.begin(), pool.best.end(), std::greater<>());
+  const std::span<const Candidate> fresh = std::span(list.candidates).subspan(before);
+  if (list.best.size() < k_) {  // all of the first rows get here: one selection instead of as many steps of a heap
+    for (const Candidate& c : fresh) list.best.push_back(c.lowered);
+    if (list.best.size() < k_) return;
+    const auto end = list.best.begin() + static_cast<ptrdiff_t>(k_);
+    std::nth_element(list.best.begin(), end - 1, list.best.end(), std::greater<>());
+    list.best.erase(end, list.best.end());
+    std::make_heap(list.best.begin(), list.best.end(), std::greater<>());
   } else {
-    const float worst = pool.best.front();
+    const float worst = list.best.front();
     for (const Candidate& c : fresh) {
-      if (!(c.lowered > pool.best.front())) continue;
-      std::pop_heap(pool.best.begin(), pool.best.end(), std::greater<>());
-      pool.best.back() = c.lowered;
-      std::push_heap(pool.best.begin(), pool.best.end(), std::greater<>());
+      if (!(c.lowered > list.best.front())) continue;
+      std::pop_heap(list.best.begin(), list.best.end(), std::greater<>());
+      list.best.back() = c.lowered;
+      std::push_heap(list.best.begin(), list.best.end(), std::greater<>());
     }
-    if (pool.best.front() == worst) return;
+    if (list.best.front() == worst) return;
   }
   // A raised score that equals the k-th lowered one may still belong to the answer.
-  thresholds_[query] = std::max(thresholds_[query], std::nextafter(pool.best.front(), kLowest));
-  if (before == 0 || pool.candidates.size() > 2 * k_ + kMostCandidates) drop(query);
+  thresholds_[query] = std::max(thresholds_[query], std::nextafter(list.best.front(), kLowest));
+  if (before == 0 || list.candidates.size() > 2 * k_ + kMostCandidates) drop(query);
 }
 
 // Forgets what cannot belong to the answer any more.
 void ExpandedScan::drop(uint32_t query) {
   const float threshold = thresholds_[query];
-  std::erase_if(pools_[query].candidates, [threshold](const Candidate& c) { return !(c.raised > threshold); });
+  std::erase_if(lists_[query].candidates, [threshold](const Candidate& c) { return !(c.raised > threshold); });
 }
 
 void ExpandedScan::prefetch(uint32_t query) {
   drop(query);
-  for (const Candidate& c : pools_[query].candidates) {
+  for (const Candidate& c : lists_[query].candidates) {
     const RowView& view = views_[c.view];
     for (uint32_t g = 0; g < spec_.groups(); g += 4)
       __builtin_prefetch(view.blocks + sign_offset(spec_.groups(), c.row, g));
@@ -155,19 +155,19 @@ void ExpandedScan::prefetch(uint32_t query) {
   }
 }
 
-void ExpandedScan::settle(uint32_t query, const FineQuery& fine, TopK& top) {
-  Pool& pool = pools_[query];
+void ExpandedScan::finalize(uint32_t query, const FineQuery& fine, TopK& top) {
+  CandidateList& list = lists_[query];
   drop(query);
   constexpr size_t kPiece = 64;
   uint32_t rows[kPiece];
-  for (size_t i = 0; i < pool.candidates.size();) {  // they stand view after view
-    const Candidate& first = pool.candidates[i];
+  for (size_t i = 0; i < list.candidates.size();) {  // they stand view after view
+    const Candidate& first = list.candidates[i];
     size_t n = 0;
-    for (; i < pool.candidates.size() && pool.candidates[i].view == first.view && n < kPiece; ++i)
-      rows[n++] = pool.candidates[i].row;
+    for (; i < list.candidates.size() && list.candidates[i].view == first.view && n < kPiece; ++i)
+      rows[n++] = list.candidates[i].row;
     complete_rows(format_, views_[first.view], fine, base_[query], {rows, n}, top);
   }
-  pool.candidates.clear();
+  list.candidates.clear();
 }
 
 }  // namespace bebr

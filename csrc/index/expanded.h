@@ -2,6 +2,7 @@
 // them (Kernels::expand, dot_expanded). For the flat index in batches and for lists of an IVF with many visitors.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <span>
 #include <vector>
@@ -19,24 +20,29 @@ class ExpandedScan {
  public:
   // As many as one scan should take, for k results each: rows are expanded once for all of them, and their candidates
   // have to stay in memory.
-  static size_t most_queries(size_t k);
+  static size_t max_batch(size_t k);
 
   // queries: stay as they are as long as this lives; several may read the same ones. base: of each query. k: results a
-  // query. floors: of each query, scores that do not count; null: none. exact: nothing is lost, by an upper bound; else
-  // what rounding hides is taken by its standard deviation.
-  ExpandedScan(const RowFormat& format, const ByteQueries& queries, const float* base, size_t k, const float* floors,
-               bool exact);
+  // query. min_scores: of each query, scores that do not count; null: none. exact: nothing is lost, by an upper bound;
+  // else what rounding hides is taken by its standard deviation.
+  ExpandedScan(const RowFormat& format, const ByteQueries& queries, const float* base, size_t k,
+               const float* min_scores, bool exact);
 
   // Rows of `view` that `mask` allows (a bit a row; null: all), by queries `who`. The view must stay as it is until
   // queries are settled.
   void scan(const RowView& view, const uint16_t* mask, std::span<const uint32_t> who);
 
   // Asks for a chunk of rows from memory: what is scanned next.
-  void ask_for(const RowView& view, size_t first = 0) const;
+  void prefetch_rows(const RowView& view, size_t first = 0) const;
+
+  // The k best of the lowered scores so far, in no order: fewer where there are fewer rows. Of several scans over parts
+  // of the rows, the k-th of all together is a threshold for each.
+  std::span<const float> best(uint32_t query) const { return lists_[query].best; }
+  void raise_threshold(uint32_t query, float to) { thresholds_[query] = std::max(thresholds_[query], to); }
 
   // Completes the candidates of a query into `top`, and forgets them. prefetch: asks for their codes from memory.
   void prefetch(uint32_t query);
-  void settle(uint32_t query, const FineQuery& fine, TopK& top);
+  void finalize(uint32_t query, const FineQuery& fine, TopK& top);
 
  private:
   // Its final score lies between the two.
@@ -44,7 +50,7 @@ class ExpandedScan {
     float lowered, raised;
     uint32_t view, row;
   };
-  struct Pool {
+  struct CandidateList {
     std::vector<Candidate> candidates;
     std::vector<float> best;  // the k best lowered scores, worst in front
   };
@@ -60,7 +66,7 @@ class ExpandedScan {
   const ByteQueries& queries_;
   std::vector<float> base_, raises_;  // raises: of a score by bytes, before the factor
   std::vector<float> thresholds_;     // a candidate's raised score must be above
-  std::vector<Pool> pools_;
+  std::vector<CandidateList> lists_;
   std::vector<RowView> views_;
   // Of the view at hand.
   Buffer y8_, expanded_;

@@ -11,7 +11,7 @@
 
 namespace bebr {
 
-// Keys are ids, so never negative.
+// Keys are ids, so never negative; those that are not are not found.
 template <typename Value>
 class IdMap {
  public:
@@ -19,7 +19,7 @@ class IdMap {
 
   // Null where there is none; good until the map changes.
   const Value* find(int64_t id) const noexcept {
-    if (slots_.empty()) return nullptr;
+    if (slots_.empty() || id < 0) return nullptr;
     for (size_t at = home(id);; at = next(at)) {
       if (slots_[at].id == id) return &slots_[at].value;
       if (slots_[at].id == kFree) return nullptr;
@@ -27,13 +27,13 @@ class IdMap {
   }
   bool contains(int64_t id) const noexcept { return find(id) != nullptr; }
 
-  // fn(value) for each of the ids that is here, in their order: several lookups wait for memory together.
+  // fn(i, value of ids[i] or null) in their order: several lookups wait for memory together.
   template <typename Fn>
   void find_all(std::span<const int64_t> ids, const Fn& fn) const {
     constexpr size_t kAhead = 16;
     for (size_t i = 0; i < ids.size(); ++i) {
       if (i + kAhead < ids.size() && !slots_.empty()) __builtin_prefetch(&slots_[home(ids[i + kAhead])]);
-      if (const Value* value = find(ids[i])) fn(*value);
+      fn(i, find(ids[i]));
     }
   }
 
@@ -56,7 +56,7 @@ class IdMap {
   }
 
   bool erase(int64_t id) noexcept {
-    if (slots_.empty()) return false;
+    if (slots_.empty() || id < 0) return false;
     size_t hole = home(id);
     for (; slots_[hole].id != id; hole = next(hole))
       if (slots_[hole].id == kFree) return false;

@@ -65,8 +65,8 @@ void fine_values(const CodeSpec& spec, const FineQuery& fine, float* y) {
   for (uint32_t j = 0; j < spec.dims(); ++j) y[j] = static_cast<float>(step * fine.y16.as<int16_t>()[j]);
 }
 
-CoarseQueries make_coarse_queries(const CodeSpec& spec, const float* y, size_t count, size_t stride) {
-  CoarseQueries c;
+LutQueries make_lut_queries(const CodeSpec& spec, const float* y, size_t count, size_t stride) {
+  LutQueries c;
   c.groups = spec.groups();
   c.tables.resize(count * table_bytes(c.groups));
   c.y8.resize(count * y8_stride(c.groups));

@@ -24,7 +24,7 @@ FineQuery make_fine_query(const CodeSpec& spec, const float* y);
 void fine_values(const CodeSpec& spec, const FineQuery& fine, float* y);
 
 // Queries as small integers and lookup tables for the scan of the sign plane: <y, r_0> ~ scale[q] * sums.
-struct CoarseQueries {
+struct LutQueries {
   uint32_t groups = 0;
   Buffer tables, y8;
   std::vector<int32_t> bias;
@@ -35,7 +35,7 @@ struct CoarseQueries {
             bias.data() + first};
   }
 };
-CoarseQueries make_coarse_queries(const CodeSpec& spec, const float* y, size_t count, size_t stride);
+LutQueries make_lut_queries(const CodeSpec& spec, const float* y, size_t count, size_t stride);
 
 // Queries as bytes for products with whole codes (Kernels::dot_expanded): <y, v> ~ base[q] + scale[q] * sums.
 //

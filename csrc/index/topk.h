@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <limits>
+#include <utility>
 #include <vector>
 
 namespace bebr {
@@ -56,6 +57,42 @@ class TopK {
   size_t k_;
   float floor_;
   std::vector<Hit> heap_;
+};
+
+// The results of a batch.
+class TopKBatch {
+ public:
+  // min_scores: of each query, scores that do not count, nor any below; null: none.
+  TopKBatch(size_t queries, size_t k, const float* min_scores) : k_(k) {
+    tops_.reserve(queries);
+    for (size_t q = 0; q < queries; ++q)
+      tops_.emplace_back(k, min_scores != nullptr ? min_scores[q] : -std::numeric_limits<float>::infinity());
+  }
+  size_t size() const { return tops_.size(); }
+  TopK& operator[](size_t q) { return tops_[q]; }
+  const TopK& operator[](size_t q) const { return tops_[q]; }
+
+  // scores, ids: size() * k, best first; missing results are -inf and -1. The results are spent.
+  void write(float* scores, int64_t* ids) {
+    for (TopK& top : tops_) {
+      const std::vector<Hit>& hits = top.sorted();
+      for (size_t i = 0; i < k_; ++i) {
+        *scores++ = i < hits.size() ? hits[i].score : -std::numeric_limits<float>::infinity();
+        *ids++ = i < hits.size() ? hits[i].id : -1;
+      }
+    }
+  }
+  // The same as lists of different lengths.
+  std::vector<std::vector<Hit>> sorted() {
+    std::vector<std::vector<Hit>> all;
+    all.reserve(tops_.size());
+    for (TopK& top : tops_) all.push_back(std::move(top.sorted()));
+    return all;
+  }
+
+ private:
+  size_t k_;
+  std::vector<TopK> tops_;
 };
 
 }  // namespace bebr

@@ -12,6 +12,7 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "check.h"
+#include "index/flat/flat.h"
 #include "index/graph/graph.h"
 #include "index/ivf/ivf.h"
 
@@ -77,7 +78,7 @@ struct Filled {
     for (size_t i = 0; i < kRows * format.spec.row_bytes(); ++i) planes.push_back(static_cast<uint8_t>(random()));
     for (size_t i = 0; i < kRows * format.factors(); ++i) factors.insert(factors.end(), {0x00, 0x3c});  // 1 in fp16
     for (size_t i = 0; i < kRows; ++i) {
-      ids.push_back(static_cast<int64_t>(3 * i));
+      ids.push_back(static_cast<int64_t>(3 * (kRows - 1 - i)));
       lists.push_back(below(random, kLists));
     }
   }
@@ -97,12 +98,15 @@ SearchQuery make_query(Random& random) {
 
 void use(const FlatIndex& index, const SearchQuery& query) {
   if (index.format().spec.dims() != 24) return;
-  std::vector<float> scores(5);
-  std::vector<int64_t> ids(5);
-  SearchParams params;
-  params.k = 5;
-  params.survivors = 20;
-  index.search(query.view(), params, scores.data(), ids.data());
+  SearchOptions options;
+  options.k = 5;
+  options.survivors = 20;
+  const std::vector<int64_t> allow = {3, 9, 12, 1000};
+  for (const AllowedIds& allowed : {AllowedIds{}, AllowedIds{allow}}) {
+    QueryBatch batch(index.format().spec, query.view());
+    TopKBatch tops(1, 5, nullptr);
+    index.search(batch, options, allowed, tops);
+  }
   index.contains(6);
   index.rows();
 }

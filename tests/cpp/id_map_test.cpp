@@ -40,7 +40,12 @@ BEBR_TEST(id_map_equals_a_map_over_any_writes) {
         want.push_back(at->second);
       }
     }
-    map.find_all(asked, [&](uint32_t value) { found.push_back(value); });
+    map.find_all(asked, [&](size_t i, const uint32_t* value) {
+      CHECK(value == map.find(asked[i]), "find_all, id " << asked[i]);
+      if (value != nullptr) found.push_back(*value);
+    });
+    for (const int64_t id : {int64_t{-1}, INT64_MIN})
+      CHECK(!map.contains(id) && !map.erase(id), "no id is negative: " << id);
     CHECK(found == want, "find_all gives the values in the order of the ids");
     map.each([&](uint32_t value) { every.push_back(value); });
     for (const auto& [id, value] : model) all.push_back(value);

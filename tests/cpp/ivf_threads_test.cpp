@@ -84,7 +84,12 @@ BEBR_TEST(flat_takes_writers_and_readers_at_once) {
                     [&](const Query& query) {
                       std::vector<float> scores(10);
                       std::vector<int64_t> ids(10);
-                      index.search(query.view(), {10, 40, false, false, {}, nullptr}, scores.data(), ids.data());
+                      QueryBatch batch(index.format().spec, query.view());
+                      TopKBatch tops(1, 10, nullptr);
+                      SearchOptions options;
+                      options.survivors = 40;
+                      index.search(batch, options, std::nullopt, tops);
+                      tops.write(scores.data(), ids.data());
                       std::erase(ids, int64_t{-1});
                       return ids;
                     });

@@ -1,4 +1,4 @@
-// bebr_tests: runs every test and closes with "N passed, N failed".
+// bebr_tests [PART OF A NAME]: runs every test, or those with such a name, and closes with "N passed, N failed".
 #include <cstdio>
 #include <cstdlib>
 #include <exception>
@@ -75,10 +75,12 @@ bool add(const char* name, void (*run)(const Kernels&)) {
   return true;
 }
 
-int run_all() {
+// filter: part of the names of the tests to run.
+int run_all(const std::string& filter) {
   Count count;
   const std::vector<Isa> isas = tested_isas(count);
   for (const Test& test : tests()) {
+    if (std::string(test.name).find(filter) == std::string::npos) continue;
     if (test.run != nullptr) {
       attempt(test.name, count, test.run);
       continue;
@@ -92,9 +94,9 @@ int run_all() {
 
 }  // namespace bebr::test
 
-int main() {
+int main(int count, char** arguments) {
   try {
-    return bebr::test::run_all();
+    return bebr::test::run_all(count > 1 ? arguments[1] : "");
   } catch (const std::exception& error) {
     std::printf("failed: %s\n", error.what());
     return 1;

@@ -143,7 +143,13 @@ BEBR_TEST(flat_adds_all_or_nothing) {
         return state_of(index, [&](const Queries& queries) {
           std::vector<float> scores(200);
           std::vector<int64_t> ids(200);
-          index.search(queries, {200, 0, false, false, {}, nullptr}, scores.data(), ids.data());
+          QueryBatch batch(index.format().spec, queries);
+          TopKBatch tops(1, 200, nullptr);
+          SearchOptions options;
+          options.k = 200;
+          options.exact = true;
+          index.search(batch, options, std::nullopt, tops);
+          tops.write(scores.data(), ids.data());
           return ids;
         });
       });

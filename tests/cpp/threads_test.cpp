@@ -15,6 +15,7 @@
 namespace bebr::test {
 namespace {
 
+#if !defined(__SANITIZE_THREAD__)  // which refuses threads in the child of a process with threads
 size_t sum_of(size_t n) {
   std::atomic<size_t> sum{0};
   parallel_for(n, 1, [&](size_t begin, size_t end) {
@@ -23,7 +24,6 @@ size_t sum_of(size_t n) {
   return sum;
 }
 
-#if !defined(__SANITIZE_THREAD__)  // which refuses threads in the child of a process with threads
 BEBR_TEST(a_forked_child_has_threads_of_its_own) {
   const size_t before = num_threads();
   set_num_threads(4);

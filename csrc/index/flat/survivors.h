@@ -1,7 +1,8 @@
-// The best `limit` rows of a progressive search by coarse score, kept in row order.
+// The best `limit` rows of a progressive search by first-stage score, kept in row order.
 #pragma once
 
 #include <algorithm>
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -12,8 +13,8 @@
 namespace bebr {
 
 // Rows above a threshold are appended as they come; whenever there is no room for another chunk, the list is cut back
-// to the best `limit` and the threshold rises to the worst of them. Equal scores: the smaller row. Rows stay in the
-// order they came in, so that completion walks memory forwards without a sort.
+// to the best `limit`, of equal scores those with the smaller ids, and the threshold rises to just below the worst of
+// them. Rows stay in the order they came in, so that completion walks memory forwards without a sort.
 class Survivors {
  public:
   // Bytes of memory that a list needs. chunk: most rows that one call may append.
@@ -30,25 +31,37 @@ class Survivors {
   size_t size() const { return size_; }
   uint32_t* next_rows() { return rows_ + size_; }
   float* next_scores() { return scores_ + size_; }
-  void grow(size_t n) {
+  // So many more, and no cut.
+  void take(size_t n) { size_ += n; }
+  // So many more. id_of(row): only asked where scores are equal.
+  template <typename IdOf>
+  void grow(size_t n, const IdOf& id_of) {
     size_ += n;
-    if (size_ >= 2 * limit_ + kSlack) cut();
+    if (size_ >= 2 * limit_ + kSlack) cut(id_of);
   }
 
-  void cut() {
+  template <typename IdOf>
+  void cut(const IdOf& id_of) {
     if (size_ <= limit_) return;
     const std::span<const float> all(scores_, size_);
-    threshold_ = nth(all, limit_);
-    size_t ties =
-        limit_ - static_cast<size_t>(std::count_if(all.begin(), all.end(), [this](float s) { return s > threshold_; }));
+    const float worst = nth(all, limit_);
+    size_t above = 0, equal = 0;
+    for (const float score : all) {
+      above += score > worst ? 1 : 0;
+      equal += score == worst ? 1 : 0;
+    }
+    const size_t places = limit_ - above;
+    const int64_t last = places < equal ? nth_id(worst, places, id_of) : std::numeric_limits<int64_t>::max();
     size_t kept = 0;
     for (size_t i = 0; i < size_; ++i) {
-      const bool keep = scores_[i] > threshold_ || (scores_[i] == threshold_ && ties > 0 && ties-- > 0);
+      const bool keep = scores_[i] > worst || (scores_[i] == worst && (places == equal || id_of(rows_[i]) <= last));
       rows_[kept] = rows_[i];
       scores_[kept] = scores_[i];
       kept += keep ? 1 : 0;
     }
     size_ = kept;
+    // A row that comes later may have the same score and a smaller id.
+    threshold_ = std::nextafter(worst, -std::numeric_limits<float>::infinity());
   }
 
   // The n-th best of the scores so far (n >= 1), or -inf when there are fewer.
@@ -67,6 +80,16 @@ class Survivors {
     scratch.assign(scores.begin(), scores.end());
     std::nth_element(scratch.begin(), scratch.begin() + static_cast<ptrdiff_t>(n - 1), scratch.end(), std::greater<>());
     return scratch[n - 1];
+  }
+
+  // The n-th smallest id of the rows with this score.
+  template <typename IdOf>
+  int64_t nth_id(float score, size_t n, const IdOf& id_of) const {
+    std::vector<int64_t> ids;
+    for (size_t i = 0; i < size_; ++i)
+      if (scores_[i] == score) ids.push_back(id_of(rows_[i]));
+    std::nth_element(ids.begin(), ids.begin() + static_cast<ptrdiff_t>(n - 1), ids.end());
+    return ids[n - 1];
   }
 
   static size_t capacity(size_t limit, size_t chunk) { return 2 * limit + kSlack + chunk + 16; }

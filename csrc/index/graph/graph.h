@@ -18,10 +18,11 @@
 
 #include "base/buffer.h"
 #include "base/file.h"
-#include "index/flat/flat.h"
 #include "index/graph/record.h"
 #include "index/graph/walk.h"
 #include "index/id_map.h"
+#include "index/query_batch.h"
+#include "index/rows.h"
 
 namespace bebr {
 
@@ -78,7 +79,7 @@ class GraphIndex {
   void need_map() const;
   Rows copies(std::span<const uint32_t> slots) const;
   // These slots alone, for a batch of queries that may find no others.
-  std::unique_ptr<FlatIndex> set_apart(std::span<const uint32_t> slots) const;
+  RowStore materialize_subset(std::span<const uint32_t> slots) const;
   void make_bits(size_t slots);
   std::vector<uint32_t> take_slots(size_t n);
   void give_up(std::span<const uint32_t> slots) noexcept;

@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "base/threads.h"
+#include "index/flat/scan.h"
 #include "index/graph/graph.h"
 #include "index/topk.h"
 
@@ -23,17 +24,17 @@ constexpr double kCandidateCost = 12, kExpandedCost = 0.015, kScannedCost = 0.15
 
 // Survivors where a batch is not expanded: a generous guess, for the sign plane has no decoder of its own here. Not
 // measured.
-SearchParams flat_params(size_t k, size_t rows) {
-  SearchParams params;
-  params.k = k;
-  params.survivors = std::max(32 * k, rows / 32);
-  params.expand = true;
-  return params;
+SearchOptions flat_options(size_t k, size_t rows) {
+  SearchOptions options;
+  options.k = k;
+  options.survivors = std::max(32 * k, rows / 32);
+  options.batch_invariant = false;
+  return options;
 }
 
 }  // namespace
 
-std::unique_ptr<FlatIndex> GraphIndex::set_apart(std::span<const uint32_t> slots) const {
+RowStore GraphIndex::materialize_subset(std::span<const uint32_t> slots) const {
   constexpr size_t kPiece = 256;  // rows that stay in cache between the two layouts
   RowStore store;
   store.reserve(format_, slots.size());
@@ -41,7 +42,7 @@ std::unique_ptr<FlatIndex> GraphIndex::set_apart(std::span<const uint32_t> slots
     const Rows rows = copies(slots.subspan(first, std::min(kPiece, slots.size() - first)));
     store.append(format_, rows.ids.size(), rows.planes.data(), rows.factors.data(), rows.ids.data());
   }
-  return std::make_unique<FlatIndex>(format_, std::move(store));
+  return store;
 }
 
 void GraphIndex::search(const Queries& queries, const Search& params, float* scores, int64_t* out_ids) const {
@@ -56,8 +57,8 @@ void GraphIndex::search(const Queries& queries, const Search& params, float* sco
   if (params.filtered) {
     need_map();
     allowed.assign(rows_ / 64 + 1, 0);
-    slot_of_.find_all(params.allow, [&](uint32_t slot) {
-      if (live(slot)) allowed[slot / 64] |= uint64_t{1} << slot % 64;
+    slot_of_.find_all(params.allow, [&](size_t, const uint32_t* slot) {
+      if (slot != nullptr && live(*slot)) allowed[*slot / 64] |= uint64_t{1} << *slot % 64;
     });
     few.reserve(params.allow.size());
     for (size_t word = 0; word < allowed.size(); ++word)
@@ -79,9 +80,15 @@ void GraphIndex::search(const Queries& queries, const Search& params, float* sco
   const bool direct = widened * kCandidateCost >= static_cast<double>(eligible);
   if (params.filtered && queries.count > 1) {
     const auto n = static_cast<double>(eligible), batch = static_cast<double>(queries.count);
-    const double row = FlatIndex::expands(queries.count) ? kExpandedCost : kScannedCost;
-    if (n * (row + kCopyCost / batch) < std::min(widened * kCandidateCost, n))
-      return set_apart(few)->search(queries, flat_params(params.k, eligible), scores, out_ids);
+    const double row = flat_expands(queries.count) ? kExpandedCost : kScannedCost;
+    if (n * (row + kCopyCost / batch) < std::min(widened * kCandidateCost, n)) {
+      const RowStore rows = materialize_subset(few);
+      const FlatPart part{rows.view(), {}, 0};
+      QueryBatch flat(format_.spec, queries);
+      TopKBatch tops(queries.count, params.k, nullptr);
+      scan_flat(format_, {&part, 1}, flat, flat_options(params.k, eligible), tops);
+      return tops.write(scores, out_ids);
+    }
   }
   const auto all = [&] {
     std::vector<uint32_t> slots;

@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "base/error.h"
+#include "index/flat/flat.h"
 #include "index/format_file.h"
 #include "index/ivf/ivf.h"
 #include "index/ivf/sections.h"

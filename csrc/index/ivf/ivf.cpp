@@ -170,7 +170,9 @@ std::vector<IvfIndex::Place> IvfIndex::places_of(std::span<const int64_t> ids) c
   std::vector<Place> found;
   found.reserve(ids.size());
   if (!file_) {
-    place_of_.find_all(ids, [&](const Place& at) { found.push_back(at); });
+    place_of_.find_all(ids, [&](size_t, const Place* at) {
+      if (at != nullptr) found.push_back(*at);
+    });
   } else {
     Place at;
     for (const int64_t id : ids)
@@ -194,7 +196,7 @@ std::vector<IvfIndex::Place> IvfIndex::places_of(std::span<const int64_t> ids) c
   return places;
 }
 
-std::unique_ptr<IvfIndex> IvfIndex::set_apart(std::span<const Place> places) const {
+std::unique_ptr<IvfIndex> IvfIndex::materialize_subset(std::span<const Place> places) const {
   const std::vector<float> nowhere(centroids_.dim());
   auto apart = std::make_unique<IvfIndex>(format_, Centroids(centroids_.dim(), 1, nowhere.data(), false));
   RowStore& store = apart->stores_[0];

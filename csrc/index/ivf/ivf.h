@@ -12,9 +12,9 @@
 #include <vector>
 
 #include "base/file.h"
-#include "index/flat/flat.h"
 #include "index/id_map.h"
 #include "index/ivf/centroids.h"
+#include "index/query_batch.h"
 #include "index/rows.h"
 #include "index/topk.h"
 
@@ -28,7 +28,7 @@ struct IvfParams {
   // sign plane cannot see, reaches the k-th result so far. Negative: raised by an upper bound, so that probed lists are
   // searched exactly.
   float margin = 3;
-  const float* floors = nullptr;  // of each query: only results that score above it, however few. Null: any.
+  const float* min_scores = nullptr;  // of each query: only results that score above it, however few. Null: any.
   bool filtered = false;
   std::span<const int64_t> allow;
 };
@@ -86,7 +86,7 @@ class IvfIndex {
   bool expands(size_t queries, size_t probes) const;               // by whole codes, so many queries looked at together
   size_t group_of(size_t queries, size_t probes, size_t k) const;  // how many are
   // An index of these rows alone, in one list.
-  std::unique_ptr<IvfIndex> set_apart(std::span<const Place> places) const;
+  std::unique_ptr<IvfIndex> materialize_subset(std::span<const Place> places) const;
 
   RowFormat format_;
   Centroids centroids_;

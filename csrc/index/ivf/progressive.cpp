@@ -25,7 +25,7 @@ IvfIndex::Scan::Progressive::Progressive(Group& group)
   two_steps_ = !scan_.exact() && spec_.planes > 2;
   std::vector<float> room;
   const float* y = group.values(room);
-  coarse_ = make_coarse_queries(spec_, own_stage ? queries.stage_y + first * dims : y, count, dims);
+  coarse_ = make_lut_queries(spec_, own_stage ? queries.stage_y + first * dims : y, count, dims);
   const float* base = (own_stage ? queries.stage_base : queries.base) + first;
   raises_.resize(count);
   for (size_t i = 0; i < count; ++i) {

@@ -130,7 +130,7 @@ class IvfIndex::Scan::Progressive {
   const IvfIndex& index_;
   const CodeSpec& spec_;
   bool two_steps_ = false, stage_factors_ = false;
-  CoarseQueries coarse_;
+  LutQueries coarse_;
   std::vector<Raise> raises_;
   // Of the list at hand.
   std::vector<int32_t> sums_, bias_;

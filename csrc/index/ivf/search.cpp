@@ -52,11 +52,11 @@ bool IvfIndex::Scan::expands(size_t queries, size_t probes) const {
 IvfIndex::Scan::Group::Group(const Scan& scan, size_t first, size_t count)
     : scan_(scan), index_(scan.index_), first_(first) {
   const CodeSpec& spec = index_.format_.spec;
-  const float* floors = scan.params_.floors;
+  const float* min_scores = scan.params_.min_scores;
   queries_.reserve(count);
   for (size_t i = first; i < first + count; ++i)
     queries_.push_back({make_fine_query(spec, scan.queries_.y + i * spec.dims()), scan.queries_.base[i],
-                        TopK(scan.params_.k, floors != nullptr ? floors[i] : kLowest)});
+                        TopK(scan.params_.k, min_scores != nullptr ? min_scores[i] : kLowest)});
 }
 
 const float* IvfIndex::Scan::Group::values(std::vector<float>& room) const {
@@ -85,7 +85,7 @@ void IvfIndex::Scan::Group::probe_all() {
     probe(who, probes, progressive);
     // Fewer than enough results only where fewer rows exist: look at more lists, from the start, for their order may
     // change.
-    if (probes == all || scan_.params_.floors != nullptr) return;
+    if (probes == all || scan_.params_.min_scores != nullptr) return;
     std::erase_if(who, [&](uint32_t i) { return queries_[i].top.hits().size() >= scan_.params_.enough; });
     if (who.empty()) return;
     for (const uint32_t i : who) queries_[i].top.clear();
@@ -144,22 +144,22 @@ void IvfIndex::Scan::Group::scan_expanded(const std::vector<uint32_t>& who, cons
   const RowFormat& format = index_.format_;
   std::vector<float> room;
   const float* y = values(room);
-  const float* floors = scan_.params_.floors;
+  const float* min_scores = scan_.params_.min_scores;
   const ByteQueries bytes = make_byte_queries(format.spec, y, queries_.size());
   ExpandedScan expanded(format, bytes, scan_.queries_.base + first_, scan_.params_.k,
-                        floors != nullptr ? floors + first_ : nullptr, scan_.exact());
+                        min_scores != nullptr ? min_scores + first_ : nullptr, scan_.exact());
   std::vector<size_t> seen;
   for (size_t l = 0; l < index_.lists_.size(); ++l)
     if (!visits.of(l).empty() && !scan_.nothing_in(l)) seen.push_back(l);
   for (size_t at = 0; at < seen.size(); ++at) {
     const size_t l = seen[at];
     const std::span<const uint32_t> visitors = visits.of(l);
-    if (at + 1 < seen.size()) expanded.ask_for(index_.lists_[seen[at + 1]].view);
+    if (at + 1 < seen.size()) expanded.prefetch_rows(index_.lists_[seen[at + 1]].view);
     expanded.scan(index_.lists_[l].view, scan_.mask(l), visitors);
   }
   for (size_t i = 0; i < who.size(); ++i) {
     if (i + 1 < who.size()) expanded.prefetch(who[i + 1]);
-    expanded.settle(who[i], queries_[who[i]].fine, queries_[who[i]].top);
+    expanded.finalize(who[i], queries_[who[i]].fine, queries_[who[i]].top);
   }
 }
 
@@ -178,7 +178,7 @@ void IvfIndex::Scan::Group::complete_allowed() {
 
 size_t IvfIndex::group_of(size_t queries, size_t probes, size_t k) const {
   const size_t each = (queries + num_threads() - 1) / num_threads();
-  return std::clamp<size_t>(each, 1, expands(each, probes) ? ExpandedScan::most_queries(k) : kGroup);
+  return std::clamp<size_t>(each, 1, expands(each, probes) ? ExpandedScan::max_batch(k) : kGroup);
 }
 
 bool IvfIndex::by_whole_codes(size_t queries, size_t probes, size_t k) const {
@@ -223,7 +223,7 @@ void IvfIndex::search(const Queries& queries, const float* vectors, const IvfPar
     IvfParams plain = params;
     plain.filtered = false;
     plain.probes = 1;
-    return set_apart(allowed)->search(queries, vectors, plain, hits);
+    return materialize_subset(allowed)->search(queries, vectors, plain, hits);
   }
   const bool direct = few <= std::max(static_cast<double>(params.k), scanned / kCompleteCost);
   Scan(*this, queries, vectors, wider, std::move(allowed), direct).run(hits);

@@ -1,0 +1,31 @@
+// The scan of sign planes: every row of some flat segments, which are searched as if they were one.
+#pragma once
+
+#include <cstddef>
+#include <span>
+
+#include "index/options.h"
+#include "index/query_batch.h"
+#include "index/row_filter.h"
+#include "index/rows.h"
+#include "index/topk.h"
+
+namespace bebr {
+
+// Rows of a segment from position `first` on, a multiple of 16; bits and positions of the filter are the segment's.
+struct FlatPart {
+  RowView rows;
+  RowFilter filter;
+  size_t first = 0;
+};
+
+// Pushes the best rows of all parts for each query. The answer is the same however the same rows are cut into parts and
+// shared by threads: survivors are the best of all parts together by first-stage score, of equal ones those of smaller
+// ids. Their default number, and whether few allowed rows are completed without a scan, go by the rows of all parts.
+void scan_flat(const RowFormat& format, std::span<const FlatPart> parts, QueryBatch& queries,
+               const SearchOptions& options, TopKBatch& tops);
+
+// Whether a batch of so many queries may be scored by whole codes.
+bool flat_expands(size_t queries);
+
+}  // namespace bebr

@@ -1,0 +1,32 @@
+#include "index/flat/segment.h"
+
+#include <utility>
+
+namespace bebr {
+
+FlatSegment::FlatSegment(const RowFormat& format, std::vector<RowView> views, std::span<const int64_t> ids,
+                         std::shared_ptr<const void> owner, std::optional<std::span<const uint32_t>> by_id)
+    : SegmentReader(format, by_id), views_(std::move(views)), ids_(ids), owner_(std::move(owner)) {}
+
+Rows FlatSegment::copy_rows(std::span<const uint32_t> positions) const {
+  Rows out;
+  out.planes.reserve(positions.size() * format().spec.row_bytes());
+  out.factors.reserve(positions.size() * format().factor_bytes());
+  out.ids.reserve(positions.size());
+  for (const uint32_t position : positions) {
+    size_t view = 0, at = position;
+    while (at >= views_[view].rows) at -= views_[view++].rows;
+    copy_row(format(), views_[view], at, out);
+  }
+  return out;
+}
+
+void FlatSegment::add_parts(const RowFilter& filter, std::vector<FlatPart>& parts) const {
+  size_t first = 0;
+  for (const RowView& view : views_) {
+    parts.push_back({view, filter, first});
+    first += view.rows;
+  }
+}
+
+}  // namespace bebr

@@ -1,0 +1,46 @@
+// What a search is asked for, of every kind of index; each kind reads its own fields.
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+
+#include "base/error.h"
+
+namespace bebr {
+
+struct SearchOptions {
+  size_t k = 10;  // results a query
+  // Scores by code are exact: no row is lost that a bound on its score cannot rule out.
+  bool exact = false;
+  // Results do not depend on which queries share the batch. Otherwise a large batch may be scored by whole codes at
+  // once, which is faster for it and finds no less.
+  bool batch_invariant = true;
+
+  size_t survivors = 0;  // flat: candidates kept after the first stage; 0: default_survivors
+
+  size_t nprobe = 1;  // IVF: lists looked at
+  // IVF: a row is completed over all planes if its sign plane's score, raised by this many standard deviations of what
+  // the sign plane cannot see, reaches the k-th result so far.
+  float margin = 3;
+  size_t enough = 0;  // IVF: with fewer results than this, at most k, more lists are looked at; 0: k
+
+  size_t ef_search = 0;  // graph: candidates that the walk keeps, at least k
+
+  const float* min_scores = nullptr;        // of each query: only results that score above it. Null: any
+  const std::atomic<bool>* stop = nullptr;  // looked at between pieces of work
+};
+
+// For a model that did not measure how many it needs.
+inline size_t default_survivors(size_t k, size_t rows) {
+  size_t survivors = 64;
+  if (survivors < 4 * k) survivors = 4 * k;
+  return survivors < rows / 64 ? rows / 64 : survivors;
+}
+
+// Throws Error(Cancelled) once the search was told to stop.
+inline void check_stop(const SearchOptions& options) {
+  if (options.stop != nullptr && options.stop->load(std::memory_order_relaxed))
+    fail(ErrorCode::Cancelled, "the search was stopped");
+}
+
+}  // namespace bebr

@@ -1,0 +1,53 @@
+// A batch of queries in all the forms that a search may need, each made once for all segments.
+#pragma once
+
+#include <cstddef>
+#include <optional>
+#include <vector>
+
+#include "index/query.h"
+
+namespace bebr {
+
+// Float queries in code space. stage_y, stage_base: for the sign plane alone, with the first stage's own decoder; null:
+// the first stage shares y and base. vectors: in the centroids' space; null where no IVF is searched.
+struct Queries {
+  size_t count = 0;
+  const float* y = nullptr;           // count * dims
+  const float* base = nullptr;        // count
+  const float* stage_y = nullptr;     // count * dims
+  const float* stage_base = nullptr;  // count
+  const float* vectors = nullptr;     // count * dim of the centroids
+};
+
+// Forms are made by the thread that asks first, on all threads; it asks before it hands the batch to others.
+class QueryBatch {
+ public:
+  // The arrays stay where they are while this lives.
+  QueryBatch(const CodeSpec& spec, const Queries& queries) : spec_(spec), queries_(queries) {}
+
+  size_t size() const noexcept { return queries_.count; }
+  const CodeSpec& spec() const noexcept { return spec_; }
+  const float* y() const noexcept { return queries_.y; }
+  const float* base() const noexcept { return queries_.base; }
+  const float* stage_base() const noexcept { return own_stage() ? queries_.stage_base : queries_.base; }
+  const float* vectors() const noexcept { return queries_.vectors; }
+
+  const std::vector<FineQuery>& fine();
+  // What the fine queries stand for: what an exact search reckons its bounds against.
+  const float* exact_y();
+  // Tables for the sign plane: of the first stage's queries, or of exact_y.
+  const LutQueries& stage_tables();
+  const LutQueries& exact_tables();
+
+ private:
+  bool own_stage() const noexcept { return queries_.stage_y != nullptr; }
+
+  CodeSpec spec_;
+  Queries queries_;
+  std::vector<FineQuery> fine_;
+  std::vector<float> exact_y_;
+  std::optional<LutQueries> stage_tables_, exact_tables_;
+};
+
+}  // namespace bebr

@@ -1,0 +1,13 @@
+#include "index/segment.h"
+
+namespace bebr {
+
+const IdOrder& SegmentReader::order() const {
+  std::call_once(ordered_, [this] {
+    if (!by_id_) made_ = IdOrder::of(ids());
+    order_ = IdOrder(ids(), by_id_.value_or(made_));
+  });
+  return order_;
+}
+
+}  // namespace bebr

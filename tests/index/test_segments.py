@@ -1,0 +1,168 @@
+"""One search over several segments: answers do not depend on how rows are divided, removed rows are not found."""
+
+from __future__ import annotations
+
+import gc
+import threading
+
+import numpy as np
+import pytest
+
+import bebr
+from bebr.errors import Cancelled
+from bebr.index.segments import SegmentView, StopFlag, TailRows, search_segments
+from tests.conftest import clustered
+
+N, D = 1500, 32
+
+
+@pytest.fixture(scope="module")
+def x() -> np.ndarray:
+    return clustered(N, D, seed=3)
+
+
+@pytest.fixture(scope="module", params=["cosine", "ip", "l2"])
+def bz(request, x) -> bebr.Binarizer:
+    return bebr.train(x, widths=[32, 16], metric=request.param, seed=0)
+
+
+@pytest.fixture(scope="module")
+def ids() -> np.ndarray:
+    return np.random.default_rng(0).permutation(10 * N)[:N]
+
+
+def bitmap(rows: np.ndarray) -> np.ndarray:
+    """uint64[ceil(n / 64)] of bool[n]."""
+    bits = np.zeros(-(-len(rows) // 64) * 64, np.bool_)
+    bits[: len(rows)] = rows
+    return np.packbits(bits, bitorder="little").view(np.uint64)
+
+
+def flat(bz, codes, ids) -> bebr.FlatIndex:
+    index = bebr.FlatIndex(bz)
+    index.add_codes(codes, ids)
+    return index
+
+
+def divided(bz, codes, ids, dead, cuts, tmp_path) -> list[SegmentView]:
+    """Segments from each of ``cuts`` on: mapped files and, as the last one, the frozen rows of a tail."""
+    views = []
+    for n, (first, last) in enumerate(zip(cuts, [*cuts[1:], len(ids)], strict=True)):
+        part = slice(first, last)
+        if last == len(ids):
+            tail = TailRows(bz)
+            for at in range(first, last, 37):
+                tail.append(codes[at : min(at + 37, last)], ids[at : min(at + 37, last)])
+            index = tail.freeze()
+        else:
+            flat(bz, codes[part], ids[part]).save(tmp_path / f"{n}.bebr")
+            index = bebr.open_index(tmp_path / f"{n}.bebr")
+        views.append(SegmentView(index, bitmap(dead[part])))
+    return views
+
+
+@pytest.mark.parametrize("options", [{}, {"exact": True}, {"oversampling": 2}], ids=str)
+@pytest.mark.parametrize("share", [None, 0.4, 0.01])
+def test_answers_do_not_depend_on_how_rows_are_divided(bz, x, ids, queries, tmp_path, options, share):
+    rng = np.random.default_rng(1)
+    codes, q = bz.encode(x), bz.prepare(queries[:, :D])
+    dead = rng.random(N) < 0.3
+    allow = None if share is None else rng.permutation(ids)[: int(share * N)]
+    whole = flat(bz, codes[~dead], ids[~dead])
+    want = search_segments([SegmentView(whole)], bz, q, 10, allow=allow, **options)
+    for round in range(3):
+        cuts = sorted({0, *rng.integers(0, N, 4).tolist()})
+        folder = tmp_path / str(round)
+        folder.mkdir()
+        views = divided(bz, codes, ids, dead, cuts, folder)
+        got = search_segments(views, bz, q, 10, allow=allow, **options)
+        np.testing.assert_array_equal(got.ids, want.ids)
+        np.testing.assert_array_equal(got.scores, want.scores)
+        assert sum(view.live for view in views) == N - dead.sum()
+    assert not np.isin(want.ids, ids[dead]).any()
+    if allow is not None:
+        assert np.isin(want.ids[want.ids >= 0], allow).all()
+
+
+def test_one_segment_gives_the_answers_of_its_index(bz, x, ids, queries):
+    index, q = flat(bz, bz.encode(x), ids), bz.prepare(queries[:, :D])
+    for options in ({"exact": True}, {"oversampling": 3}):
+        want = index.search_prepared(q, 7, **options)
+        got = search_segments([SegmentView(index)], bz, q, 7, **options)
+        np.testing.assert_array_equal(got.ids, want.ids)
+        np.testing.assert_array_equal(got.scores, want.scores)
+
+
+def test_radius_and_no_segments(bz, x, ids, queries):
+    q = bz.prepare(queries[:, :D])
+    hits = search_segments([], bz, q, 3)
+    assert hits.ids.shape == (len(queries), 3) and (hits.ids == -1).all()
+    views = [SegmentView(flat(bz, bz.encode(x), ids))]
+    every = search_segments(views, bz, q, 20, exact=True)
+    radius = float(np.median(every.scores))
+    some = search_segments(views, bz, q, 20, exact=True, radius=radius)
+    inside = every.scores <= radius if bz.metric == "l2" else every.scores >= radius
+    np.testing.assert_array_equal(some.ids, np.where(inside, every.ids, -1))
+
+
+def test_ids_and_positions(bz, x, ids, tmp_path):
+    index = flat(bz, bz.encode(x), ids)
+    index.save(tmp_path / "x.bebr")
+    opened = bebr.open_index(tmp_path / "x.bebr")
+    view = opened.ids
+    assert view.tolist() == index.ids.tolist() == ids.tolist() and not view.flags.writeable and view.base is not None
+    asked = np.append(ids[::-1], [-1, 10 * N, 1 << 60])
+    for each in (index, opened):
+        assert each.positions(asked).tolist() == [*range(N - 1, -1, -1), -1, -1, -1]
+    assert -1 not in opened and -1 not in index and index.remove([-1]) == 0
+    opened.remove(ids[:3])
+    assert opened.positions(ids[:4]).tolist() == [-1, -1, -1, 3] and view.tolist() == ids.tolist()
+    del opened
+    gc.collect()
+    assert view.sum() == ids.sum()  # the file stays mapped
+
+
+def test_files_without_an_order_of_ids_open(tmp_path, bz, x, ids):
+    index = flat(bz, bz.encode(x), np.sort(ids))
+    index.save(tmp_path / "x.bebr")
+    assert bebr.open_index(tmp_path / "x.bebr").positions([int(ids[0])])[0] == np.searchsorted(np.sort(ids), ids[0])
+
+
+def test_a_tail_keeps_the_newest_place_of_an_id(bz, x):
+    codes, tail = bz.encode(x[:40]), TailRows(bz)
+    tail.append(codes[:20], np.arange(20))
+    before = tail.freeze()
+    tail.append(codes[20:], np.arange(10, 30))
+    assert len(before) == 20 and len(tail) == 40 and len(tail.freeze()) == 40
+    assert tail.positions([5, 10, 29, 30]).tolist() == [5, 20, 39, -1]
+    assert before.positions([5, 10, 29]).tolist() == [5, 10, -1]
+    assert tail.freeze().positions([10]).tolist() == [20]
+    np.testing.assert_array_equal(tail.freeze().codes([10])[0].planes, codes[20:21].planes)
+    for wrong in (lambda: before.add(x[:1]), lambda: tail.append(codes[:1], [-1]), lambda: tail.append(codes[:2], [1])):
+        with pytest.raises(ValueError, match=r"frozen|ids\[0\] is -1|ids has 1 entries"):
+            wrong()
+    assert len(tail) == 40
+
+
+def test_a_search_is_stopped_from_another_thread(bz, x, ids, queries):
+    views, stop = [SegmentView(flat(bz, bz.encode(x), ids))], StopFlag()
+    q = bz.prepare(queries[:, :D])
+    search_segments(views, bz, q, 3, stop=stop)
+    threading.Thread(target=stop.set).start()
+    with pytest.raises(Cancelled, match="stopped"):
+        while True:
+            search_segments(views, bz, q, 3, stop=stop)
+
+
+def test_what_cannot_be_searched_is_refused(bz, x, ids, queries):
+    index, q = flat(bz, bz.encode(x), ids), bz.prepare(queries[:, :D])
+    other = bebr.train(x, widths=[24], metric=bz.metric, seed=0)
+    more = [SegmentView(index), SegmentView(flat(other, other.encode(x), ids))]
+    for wrong, message in [
+        (lambda: search_segments([SegmentView(index)], bz, q, 0), "k is 0"),
+        (lambda: search_segments([SegmentView(index)], bz, q, 3, oversampling=0), "oversampling is 0"),
+        (lambda: search_segments([SegmentView(index, np.zeros(3, np.uint64))], bz, q, 3), "dead has 3 words"),
+        (lambda: search_segments(more, bz, q, 3), "different formats"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            wrong()
