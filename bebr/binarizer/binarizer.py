@@ -135,7 +135,7 @@ class Binarizer(KnownAttributes, ModelConfig):
 
     @property
     def has_decoder(self) -> bool:
-        """Whether codes stand for vectors. Without a decoder scores are taken in code space (the paper's)."""
+        """Whether codes can be decoded to vectors. Without a decoder scores are taken in code space (the paper's)."""
         return self._decoder is not None
 
     @property
@@ -177,7 +177,7 @@ class Binarizer(KnownAttributes, ModelConfig):
         return normalized(vectors) if self.metric == "cosine" else vectors
 
     def reconstructed(self, codes: Codes) -> Floats:
-        """What ``codes`` stand for in that space, float32[n, inner_dim]; for cosine of unit length."""
+        """Reconstructions of ``codes`` in that space, float32[n, inner_dim]; for cosine of unit length."""
         if self._decoder is None:
             self._check_codes(codes)
             return _core.unpack(np.ascontiguousarray(codes.planes), list(self.widths))
@@ -198,7 +198,7 @@ class Binarizer(KnownAttributes, ModelConfig):
         return cast("Factors", np.stack(columns, axis=1))
 
     def factor_values(self, codes: Codes) -> Floats:
-        """What the stored factors of ``codes`` stand for: float32[n, F]."""
+        """The values of the stored factors of ``codes``: float32[n, F]."""
         self._check_codes(codes)
         keys: tuple[Literal["factor_code", "stage_factor_code"], ...] = ("factor_code", "stage_factor_code")
         byte_codes = [code for key in keys if (code := self.byte_code(key))]

@@ -61,8 +61,8 @@ class Codes:
 class PreparedQueries:
     """Queries in code space: score of a code v = base + <y, v>, with the factor applied (docs/method.md, "Codes").
 
-    y: float32[n, m]; base: float32[n]. stage: ``vectors`` to the same for the sign plane's own decoder, if it has one:
-    not every search looks at sign planes, and this is half the work of preparing a query.
+    y: float32[n, m]; base: float32[n]. stage: a function of ``vectors`` that gives the same for the sign plane's own
+    decoder, None without one. It is called only by searches that scan sign planes: it is half the work of preparing.
     offset: float32[n], what turns a score into the metric: squared distance = offset - score / scale for l2.
     exact: float32[n, inner_dim], the queries as floats in the space of :meth:`Binarizer.vectors`, whatever ``query``
     was; None where they have no such form (no decoder, or another model's).

@@ -1,4 +1,4 @@
-"""The config of a binarizer: what it says, what is checked of it, and what follows from it without a tensor."""
+"""The configuration of a binarizer: its fields, their checks, and what follows from them without a tensor."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ class ModelConfig:
         return int(self._config.get("factor_bytes", 2))
 
     def byte_code(self, key: Literal["factor_code", "stage_factor_code"]) -> ByteCode | None:
-        """What a factor of one byte stands for, or that of the stage; None without such a factor."""
+        """What a one-byte factor, or the stage's, encodes; None without such a factor."""
         return ByteCode.of(self._config[key], key) if key in self._config else None
 
     @property
@@ -95,12 +95,12 @@ class ModelConfig:
 
     @property
     def margin(self) -> float:
-        """By how many standard deviations of what the sign plane cannot see a row's score is raised before an IVF or
-        graph rules it out; measured at training."""
+        """How many standard deviations an IVF search adds to a sign plane's score before it rules a row out; measured
+        at training."""
         return float(self._config.get("margin", _MARGIN))
 
     def first_stage_rows(self, rows: int) -> int:
-        """How many of ``rows`` the default search completes over all planes after the sign plane.
+        """How many of ``rows`` the default search completes over all planes after the first stage.
 
         Training measures it on one size. Between 8,000 and 116,000 MiniLM vectors it grew as n^0.2 to n^0.35 (52 to
         196 bytes).

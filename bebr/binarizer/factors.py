@@ -17,7 +17,7 @@ Factors = NDArray[np.uint8] | NDArray[np.float16] | NDArray[np.float32]
 
 _DTYPES: dict[int, np.dtype[Any]] = {1: np.dtype(np.uint8), 2: np.dtype(np.float16), 4: np.dtype(np.float32)}
 _INFINITY = 0x7C00  # fp16 patterns below it are finite numbers, 0 or greater
-# A factor this share of the range away from the range is worth a word; nearer ones lose little.
+# A factor farther from the range than this share of it is warned of; nearer ones lose little.
 _FAR = 0.25
 
 
@@ -30,10 +30,10 @@ def factor_dtype(factor_bytes: int) -> np.dtype[Any]:
 
 @dataclass(frozen=True)
 class ByteCode:
-    """What a factor of one byte stands for: byte b is the fp16 whose bit pattern is low + b * step.
+    """What a one-byte factor encodes: byte b is the fp16 whose bit pattern is low + b * step.
 
-    Patterns of positive numbers ascend with them: over a few binades this is a logarithm made of straight pieces,
-    inside one binade a straight line.
+    Patterns of positive numbers are in the order of the numbers: over several binades this is a piecewise linear
+    logarithm, inside one binade a straight line.
     """
 
     low: int

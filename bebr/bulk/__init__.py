@@ -1,4 +1,4 @@
-"""Bulk build: a source larger than memory becomes the file of an IVFIndex, in bounded memory, and goes on after a kill.
+"""Bulk build: a source larger than memory becomes the file of an IVFIndex, in bounded memory. A killed build continues.
 
 Pass 1 learns the model and the centroids from a sample; pass 2 encodes and assigns, chunk by chunk, each chunk a file
 whose rows are in the order of their lists; pass 3 merges the chunks, list after list, into the index file.

@@ -1,4 +1,4 @@
-"""The folder beside the output that a build works in: what is finished there stays finished, whatever happens."""
+"""The folder beside the output that a build works in: what is finished there survives a kill."""
 
 from __future__ import annotations
 

@@ -69,9 +69,9 @@ def train(
     factor_bytes: bytes of the factor stored beside a code. None, with ``bytes_per_vector``: 1 or 2, whichever recalls
         more on held-out vectors at equal bytes in all. None otherwise: 2. Either way 4 where fp16 does not
         hold the factors (inner product and l2 of vectors whose lengths differ by orders of magnitude).
-    stage_factor: whether the sign plane has a factor of its own, of as many bytes, taken from the planes: a search then
-        completes a tenth to two thirds fewer rows after its first stage (docs/experiments/stage-factor.md). None: from
-        100 ``bytes_per_vector`` on, where it costs no recall. For ``"linear"``.
+    stage_factor: whether the sign plane has its own factor, of as many bytes, taken from the planes. A search then
+        completes a tenth to two thirds fewer rows after its first stage (docs/experiments/stage-factor.md). None:
+        from 100 ``bytes_per_vector`` on, where it costs no recall. Only for ``"linear"``.
     compatible_with, old_vectors: an older model and its producer's vectors float32[n, d_old] of the same items: row i
         of ``x`` and of ``old_vectors`` are one item. Queries of the new model then search codes of the old one
         (:func:`bebr.training.compat.compatible.make_compatible`); the new model's own codes are what they would be

@@ -170,7 +170,7 @@ def test_relaxation_follows_the_bits() -> None:
 
 
 def test_bad_options_are_named(vectors: np.ndarray) -> None:
-    with pytest.raises(ValueError, match="stage_factor is of a sign plane that others follow"):
+    with pytest.raises(ValueError, match="stage_factor needs a second plane"):
         bebr.train(vectors, widths=[32], stage_factor=True)
     with pytest.raises(ValueError, match="stage_factor is for architecture='linear'"):
         bebr.train(vectors, widths=[32, 8], stage_factor=True, architecture="recurrent")

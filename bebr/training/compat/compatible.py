@@ -6,31 +6,9 @@ old codes, decoded, into the new model's space. Both start from ridge regression
 neighbourhoods that the two producers' floats see, and towards the item itself.
 
 The old producer's neighbourhoods weigh more: the newer producer is not always the better one, and nothing here can
-tell. Synopsis -> description on Debian (6,000 documents, 8,000 other texts to train on, 120 steps, MiniLM -> bge-small,
-which is the weaker there; 100 bytes), label R@10 of new queries on old codes, ADC / SDC, where old queries reach
-.887 / .885 and new ones on new codes .837 / .829:
-  ridge                                              .783 / .761
-  neighbourhoods, all new                            .763 / .740, with the contrastive part (weight 1) .780 / .758
-  half new, half old                                 .809 / .789
-  a quarter new, with the contrastive part (.5)      .821 / .809
-Then on 13,708 documents that neither the training nor benchmarks/compatible.py sees (60,000 texts to train on, 3,000
-queries; old queries .850 / .850, new ones on new codes .786 / .772). New queries on old codes, and on a half of old
-codes and a half of new ones, merged by calibrated scores; beside them the neighbourhoods' own measure
-(config["compatible"]), which the ridge brings to .498:
-  10 epochs, rate .003, weights .5 of the contrastive part, 0 of levels     .797 / .783   .751 / .740   .545
-  the same, levels 1 · contrastive 1.5 and levels .5                        .788 / .773   .772 / .755   .543
-                                                                            .798 / .786   .772 / .760   .542
-  20 epochs, rate .01, contrastive 1.5, levels 0 · .3 · 1                   .804 / .793   .752 / .746   .545
-                                                                            .801 / .792   .773 / .761   .545
-                                                                            .796 / .785   .779 / .763   .543
-  10 epochs, rate .01, contrastive 4, levels .5 (the default)               .808 / .795   .773 / .765   .538
-  the same, contrastive 8, levels 1 · 20 epochs, contrastive 6, levels .6   .805 / .789   .774 / .764   .531
-                                                                            .808 / .800   .777 / .768   .537
-  half new · three quarters new (with contrastive 1.5, levels .5)           .791 / .776   .771 / .759   .522
-                                                                            .775 / .756   .762 / .751   .510
-Levels (descend_map._unlike) keep scores on old codes on one line with the new model's own, for all queries at once:
-without that part merging costs .03. The contrastive part moves an item's own code up at a small cost to its
-neighbours.
+tell. Levels (descend_map._unlike) keep scores on old codes on one line with the new model's own, for all queries at
+once. The contrastive part moves an item's own code up at a small cost to its neighbours. Figures of each part:
+docs/experiments/compatibility.md.
 """
 
 from __future__ import annotations

@@ -17,8 +17,8 @@ from bebr.training.linear.closed_form import Progress
 
 _BATCH, _STEPS = 1024, 48  # rows a step; steps an epoch, however many rows there are
 _RATE = 1e-2
-_LINEAR_SHARE = 0.5  # its rate: regression has brought it near already
-_UP = 0.1  # deviation of the first weights of the hidden layer; at 1 the first steps throw the ridge start away
+_LINEAR_SHARE = 0.5  # of that rate for the linear part, which starts near its end
+_UP = 0.1  # deviation of the first weights of the hidden layer; at 1 the first steps lose the ridge start
 # Temperature of a row of similarities, in standard deviations: producers differ in how far their cosines spread.
 _SHARPNESS = 0.5
 _LEVEL = 0.5  # weight of the part that keeps scores comparable
@@ -95,12 +95,12 @@ def descend(
 
 
 def _loss(problem: Problem, model: TorchMap, view: Floats, chosen: Ids, scale: Tensor) -> Tensor:
-    """Cross-entropy between what the teachers hold for alike in the batch and the scores of mapped against frozen rows;
-    beside it the paper's contrastive form, the item itself on the frozen side as the positive of its mapped row, and
-    what keeps scores comparable with the new model's own, so that hits of old and new codes merge.
+    """The sum of three parts.
 
-    In the first part every other item is a negative as far as the teachers hold it for one: the new-new and old-old
-    similarities say which, so that a neighbour is not pushed away.
+    Neighbourhoods: cross-entropy between the teachers' similarities in the batch and the scores of mapped against
+    frozen rows. An item counts as a negative as far as the teachers' similarities say so, so neighbours are not pushed
+    away. Contrast, the paper's form: the item itself on the frozen side is the positive of its mapped row. Levels: what
+    keeps scores comparable with the new model's own, so that hits of old and new codes merge.
     """
     made = model(torch.from_numpy(view[chosen]))
     made = functional.normalize(made, dim=1) if problem.unit else made
@@ -122,8 +122,8 @@ def _loss(problem: Problem, model: TorchMap, view: Floats, chosen: Ids, scale: T
 
 
 def _unlike(scores: Tensor, own: Tensor, weight: Tensor) -> Tensor:
-    """1 - r^2 of scores and the new model's own, over all pairs of the batch, each as far as it is one of neighbours:
-    what the best line from the one to the other leaves of its variance, and so what calibration cannot mend."""
+    """1 - r^2 of scores and the new model's own, over all pairs of the batch, weighted by how likely a pair is one of
+    neighbours: the variance that the best line from one to the other leaves, and that calibration cannot remove."""
     share = weight / weight.sum()
     a, b = (s - (share * s).sum() for s in (scores, own))
     spread = (share * a * a).sum() * (share * b * b).sum()
@@ -131,7 +131,7 @@ def _unlike(scores: Tensor, own: Tensor, weight: Tensor) -> Tensor:
 
 
 def _whole(scores: Tensor, queries: Tensor, metric: str) -> Tensor:
-    """Of l2, scores with the query's own length: queries are compared here."""
+    """Scores; for l2 with the query's own length, because scores of different queries are compared here."""
     return scores - (queries * queries).sum(1, keepdim=True) if metric == "l2" else scores
 
 

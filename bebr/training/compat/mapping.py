@@ -65,7 +65,7 @@ def ridge_map(problem: Problem, score: Callable[[Callable[[Floats], Floats]], fl
 def fit_map(
     problem: Problem, seed: int, epochs: int, hidden: int, progress: Progress
 ) -> tuple[Weights, dict[str, float]]:
-    """The best map on held-out rows, and what it reached there beside the ridge regression it started from.
+    """The best map on held-out rows; its agreement there, and that of the ridge regression it started from.
 
     Without torch a ``UserWarning`` says that the gradient part is left out.
     """

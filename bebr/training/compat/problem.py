@@ -1,4 +1,4 @@
-"""What a map between two models' spaces is to do, and the map that does it as plain arrays."""
+"""The task of a map between two models' spaces, and the map itself as plain arrays."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ import numpy as np
 
 from bebr.arrays import Floats, Ids
 
-# Of the new and the old producer's neighbourhoods (bebr/training/compat/compatible.py has the figures).
+# Of the new and the old producer's neighbourhoods (docs/experiments/compatibility.md).
 SHARES = (0.25, 0.75)
 
 
 @dataclass(frozen=True)
 class Problem:
-    """What a map is to do: bring rows of ``inputs`` to where they score ``fixed`` as the new model scores its own.
+    """The task of a map: move rows of ``inputs`` to where they score ``fixed`` as the new model scores its own.
 
     inputs: float32[n, d] each, two views of the same items (a query is mapped as a float or as its decoded code).
     target: float32[n, e], where regression sends them. fixed: float32[n, e], the other side of every score: frozen

@@ -88,7 +88,7 @@ def _loss(
     queue: MomentumQueue | None,
     generator: torch.Generator,
 ) -> Tensor:
-    """The paper's loss, with a teacher's scores and the floats' own neighbourhoods beside it where asked for."""
+    """The paper's loss; plus a teacher's scores and the floats' own neighbourhoods, where the settings say so."""
     n = len(chosen)
     batch = [training_data.documents[chosen]]  # one pass over all documents of the step
     rows = sample = None

@@ -15,7 +15,7 @@ def joined(*sides: NDArray[np.generic]) -> Groups:
     """
     classes = [np.unique(side, axis=0, return_inverse=True)[1].reshape(-1) for side in sides]
     parent = np.arange(len(sides[0]), dtype=np.int64)
-    while True:  # a chain of k shared rows settles in at most k rounds; real ones in two or three
+    while True:  # a chain of k shared rows takes at most k rounds; real ones two or three
         before = parent
         for same in classes:
             lowest = np.full(int(same.max(initial=0)) + 1, len(parent), np.int64)

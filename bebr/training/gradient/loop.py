@@ -1,5 +1,5 @@
-"""What the gradient recipes' loops share: AdamW's step, a cosine schedule, the best state by a score; and a file from
-which a run that was killed goes on.
+"""What the gradient recipes' loops share: AdamW's step, a cosine schedule, the best state by a score, and a checkpoint
+from which a killed run continues.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ class Loop:
     """Epochs of a model's training, after which it holds the best state by ``score``, the one before the first step
     included.
 
-    steps: of all epochs together. score: what is to be high, of the model as it stands. beside: what else has a state.
+    steps: of all epochs together. score: of the model's present state, higher is better. beside: what else has a state.
     """
 
     def __init__(

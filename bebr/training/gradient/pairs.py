@@ -1,8 +1,7 @@
 """The pairs recipe (docs/method.md, "Pairs"; the loss is the paper's, arXiv 2302.08714). Needs torch.
 
-Two stages, because each does well what the other does badly. A small float network in front of everything moves queries
-to their documents: gradients, no sign anywhere. Then the unsupervised recipe fits a code to where the documents have
-moved to: no gradients, hard decisions.
+Two stages. A small float network in front of everything moves queries to their documents, by gradients and without
+signs. Then the unsupervised recipe fits a code to the moved documents, without gradients.
 """
 
 from __future__ import annotations
@@ -32,8 +31,7 @@ Fit = Callable[[Floats], Binarizer]
 _FEWEST, _MOST_HELD_OUT = 16, 1_000  # pairs
 _MOST_POOL = 8_192  # other documents that held-out ones are searched among
 _STEPS, _LEAST_BATCH, _MOST_BATCH = 16, 64, 1_000  # of an epoch; pairs
-# With fewer training pairs the floats' own neighbourhoods are kept too. R@1 of Debian pairs at 50 bytes, ADC, without
-# and with: .623 and .647 of 300 pairs (untuned .623), .658 and .651 of 1,000, .695 and .696 of 5,000.
+# With fewer training pairs the loss also keeps the floats' own neighbourhoods (docs/experiments/pairs.md).
 _FEW = 500
 
 
@@ -135,13 +133,13 @@ def train_pairs(
 
 
 def _share(pairs: int) -> int:
-    """How many pairs to hold out: a tenth; more of few, because a choice by 20 pairs is a draw of lots."""
+    """How many pairs to hold out: a tenth; a larger share of few, because 20 pairs decide nothing."""
     return min(max(_FEWEST, pairs // 10, min(pairs // 5, 200)), _MOST_HELD_OUT)
 
 
 def _heldout(queries: Floats, documents: Floats, groups: Ids, held: Ids, x: Floats | None, seed: int) -> HeldOut:
-    """Held-out pairs among the other pairs' documents and rows of ``x`` that are none of them: a few documents alone
-    are too easy to tell apart."""
+    """Held-out pairs, to be searched among the other pairs' documents and the remaining rows of ``x``: among a few
+    documents every model finds the right one."""
     others = np.setdiff1d(np.arange(len(documents)), held)
     pool, pool_groups = documents[others], groups[others]
     if x is not None:

@@ -1,9 +1,9 @@
 """Alternating least squares with coordinate descent: the default recipe (docs/method.md).
 
-The closed form's decoder is orthogonal and its code is rounded dimension by dimension. Here both are freed: codes are
-chosen by coordinate descent on ||P (x - mu - A v)||^2, the decoder is refitted to the codes by least squares, and so on
-in turn. P weighs errors by the spectrum to the power alpha / 2: queries spread as the data does, so an error along a
-strong direction moves scores more.
+The closed form's decoder is orthogonal and its code is rounded dimension by dimension. Here neither holds: codes are
+chosen by coordinate descent on ||P (x - mu - A v)||^2, the decoder is refitted to the codes by least squares, and the
+two alternate. P weighs errors by the spectrum to the power alpha / 2: queries spread as the data does, so an error
+along a strong direction moves scores more.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class OptimizedCode:
 
     def encoder(self) -> tuple[Floats64, Floats64, Floats64]:
         """(W [m, d], b [m], G [m, m]): z = W x + b minimises the error over real z, and the code is the grid point
-        that descent on (z - v)^T G (z - v) finds from z. G is scaled to a mean diagonal of 1, which float32 likes."""
+        that descent on (z - v)^T G (z - v) finds from z. G is scaled to a mean diagonal of 1, for float32."""
         g = self.gram()
         weight = np.asarray(np.linalg.solve(g, self.decoder @ self.metric), np.float64)
         return weight, -weight @ self.mean, g / (float(np.trace(g)) / len(g))

@@ -1,10 +1,9 @@
 """The closed form: no gradient, no iteration over the data but a few Lloyd steps. Every recipe starts from it
 (docs/method.md).
 
-PCA; bits given out greedily by what each would save of the mean squared error; a random rotation inside every group of
+PCA; bits allocated greedily by what each would save of a score's error; a random rotation inside every group of
 dimensions with equal bits, so that their marginals are alike and near Gaussian; the step of each code dimension by
-Lloyd's
-iteration; last the decoder, by ridge least squares on the codes that come out.
+Lloyd's iteration; last the decoder, by ridge regression on the codes.
 """
 
 from __future__ import annotations
@@ -22,24 +21,13 @@ Floats64 = NDArray[np.float64]
 Progress = Callable[[str, int, int], None]  # stage, done, total
 
 # Mean squared error of the best uniform quantizer of a unit Gaussian with 0..8 bits, and its step (J. Max,
-# "Quantizing for
-# minimum distortion", IRE Trans. Inf. Theory 1960, table II; 6-8 bits recomputed by the same conditions).
+# "Quantizing for minimum distortion", IRE Trans. Inf. Theory 1960, table II; 6-8 bits recomputed by the same
+# conditions).
 GAUSSIAN_ERROR = (1.0, 0.3634, 0.1188, 0.03744, 0.01154, 0.003495, 0.001041, 0.0003035, 0.0000869)
 GAUSSIAN_STEP = (0.0, 1.5958, 0.9957, 0.5860, 0.3352, 0.1881, 0.1041, 0.0569, 0.0308)
 
-# Bits are given out by eigenvalue^1.5 rather than by eigenvalue (plain squared error).
-# Recall@10 ADC / SDC, powers 1 -> 1.5:
-#   WordNet glosses, 400 bits .795 / .723 -> .798 / .744, 784 .900 / .869 -> .908 / .882,
-#     1552 .968 / .959 -> .973 / .964
-#   Debian texts, 400 bits .810 / .757 -> .814 / .771, 784 .900 / .879 -> .907 / .885,
-#     1552 .956 / .946 -> .958 / .953
-# and on sets it was not chosen on:
-#   Fashion-MNIST (l2), 256 bits .666 / .618 -> .676 / .655, 512 .768 / .749 -> .782 / .766,
-#     1024 .872 / .858 -> .878 / .869
-#   GloVe-50, 96, 200 and 304 bits: the same widths.
-# Powers 1.75 and 2 are level with or below 1.5. Optimized codes (bebr/training/linear/alternating.py) want less:
-# WordNet, 400 bits, powers 1 / 1.25 / 1.5: ADC .807 / .808 / .806, SDC .745 / .750 / .753.
-# A power above 1 also narrows the sign plane, so the scan reads less.
+# Bits are allocated by eigenvalue^1.25 rather than by eigenvalue (plain squared error): it recalls more, and narrows
+# the sign plane, so the scan reads less (docs/experiments/bit-allocation.md).
 ALLOCATION_POWER = 1.25
 
 _MAX_PLANES = 8
@@ -76,10 +64,8 @@ def allocate(values: Floats64, bits: int) -> tuple[int, ...]:
     """Plane widths (multiples of 8, sum ``bits``) that give each bit where it saves most of the error of a score.
 
     values: eigenvalues, descending. An error e along a direction moves a score by <q, e>, and queries spread as the
-    data does,
-    so errors weigh more where the eigenvalue is large: by its square root (ALLOCATION_POWER has the measurement).
-    Bits go out
-    eight dimensions at a time; directions without variance get some only when nothing else is left to improve.
+    data does, so errors weigh more where the eigenvalue is large (ALLOCATION_POWER). Bits are allocated eight
+    dimensions at a time; directions without variance get some only when nothing else is left to improve.
     """
     units = -(-len(values) // 8)
     energy = np.zeros(units * 8)
@@ -105,7 +91,7 @@ def fit(x: Floats, widths: tuple[int, ...], seed: int, progress: Progress | None
     report("closed form", 0, 4)
     mean, values, vectors = spectrum(x)
     scale: Floats64
-    if m > d:  # more code dimensions than the data has: the rest see pure rotation noise of the last group
+    if m > d:  # more code dimensions than the data has: the extra ones only rotate the last group
         vectors = np.hstack([vectors, np.zeros((d, m - d))])
         values = np.append(values, np.zeros(m - d))
     report("closed form", 1, 4)

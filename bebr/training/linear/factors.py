@@ -1,4 +1,4 @@
-"""Factors of a trained binarizer: how many bytes, and what they stand for, by measurement on a sample."""
+"""Factors of a trained binarizer: how many bytes they take and what they encode, measured on a sample."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ def fit_factors(
     """``config`` with all that its factors need, fitted to the codes of ``sample`` float32[n, d].
 
     factor_bytes: 1, 2 or 4; None: 2, or 4 where fp16 does not hold what the sample needs.
-    One byte of l2's squared norms is a straight line over their range: on Fashion-MNIST (60,000 rows, 24 / 52 bytes,
-    ADC) .558 / .699, against .536 / .671 for a logarithm.
+    One byte of l2's squared norms is a straight line over their range, which recalls more than a logarithm
+    (docs/experiments/factor-bytes.md).
     """
     plain = {k: v for k, v in config.items() if k not in ("factor_bytes", "factor_code", "stage_factor_code")}
     raw = Binarizer(named, plain | {"factor_bytes": 4, "factor_scale": 1.0, "factor_offset": 0.0})

@@ -1,5 +1,5 @@
 """The default recipe, from vectors to a binarizer: closed form, optimization, and of the two the better on held-out
-rows; then what only measurement can tell, the range of the factor and how many rows the default search completes."""
+rows; then what has to be measured: the range of the factor and how many rows the default search completes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from bebr.training.linear.grid import signs
 
 Candidate = tuple[dict[str, Floats], dict[str, Any]]  # tensors and configuration of a binarizer to be
 
-TRIES = 4  # csrc/binarizer/descent.h; docs/experiments/code-search.md has what more would give
+TRIES = 4  # restarts (csrc/binarizer/descent.h); docs/experiments/code-search.md compares more
 
 _BASE, _QUERIES, _K = 65_536, 256, 10
 _WIDEST = 80  # tenths of a deviation: nothing is ruled out any more
@@ -50,7 +50,7 @@ def fit_linear(
     sign plane has its own.
     """
     if stage_factor and len(widths) == 1:
-        raise ValueError("stage_factor is of a sign plane that others follow: these widths have one plane")
+        raise ValueError("stage_factor needs a second plane: these widths have one")
     for name, value in (("rounds", rounds), ("tries", tries)):
         if value < 0:
             raise ValueError(f"{name} is {value}: want at least 0")

@@ -20,9 +20,8 @@ from bebr.index import FlatIndex
 from bebr.training.linear.fitting import fit_linear
 
 QUERIES, BASE, TRAIN = 2_000, 65_536, 32_768
-# Of alternating least squares, where training does 40. WordNet glosses at 90 bytes, ADC / SDC after 0, 8, 16 and 40
-# rounds on 20,000 rows: .898 / .860, .904 / .870, .904 / .870, .903 / .873; after 40 on 60,000 rows .906 / .879. So
-# what is trained in the end is a little better than the trial.
+# Rounds of alternating least squares; training does 40. The model trained in the end is a little better than the trial
+# (docs/experiments/planning-rounds.md).
 _ROUNDS = 8
 _SIZES = (1.0, 0.25)  # shares of the base that are searched
 # The default search completes as many rows as a fit to the training sample found to be enough there. The model that is

@@ -27,14 +27,14 @@ from bebr.training.planning.noise import NoiseModel
 
 @dataclass(frozen=True)
 class Plan:
-    """A code for one set of vectors, and what it will find.
+    """A code for one set of vectors, and the recall predicted for it.
 
     widths            bits of each plane, leading dimensions first: what ``bebr.train(x, widths=...)`` takes
     bytes_per_vector  stored bytes, ``factor_bytes`` of them for the factor
     adc, sdc          recall@k predicted for float and for coded queries, with its standard error
     rows              the number of vectors searched that this holds for
     target_recall     what was asked for, of ``query`` ("float": ADC, "code": SDC); None when bytes were
-    probes            (bytes_per_vector, ADC, SDC) of everything that was measured on the way
+    probes            (bytes_per_vector, ADC, SDC) of every model that was trained and measured
     """
 
     widths: tuple[int, ...]
