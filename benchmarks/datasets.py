@@ -115,7 +115,7 @@ class Dataset:
 
 def names() -> list[str]:
     """Names that ``load`` knows."""
-    return [*_TEXTS, "debian-bge", "glove", "french", "openclipart", "fashion"]
+    return [*_TEXTS, "debian-bge", "docstrings-bge", "glove", "french", "openclipart", "fashion"]
 
 
 def cache() -> Path:
