@@ -165,7 +165,7 @@ class Index(KnownAttributes, ABC):
 
     @abstractmethod
     def search_prepared(self, prepared: PreparedQueries, k: int, **options: Any) -> Hits:
-        """:meth:`search` for queries that :meth:`Binarizer.prepare` has already brought into code space."""
+        """:meth:`search` for queries that :meth:`Binarizer.prepare` has already projected into code space."""
 
     def _candidates(self, prepared: PreparedQueries, k: int, rescore: int | None) -> int:
         """How many rows a search by code has to find; 0: k, and their scores by code are the answer's."""

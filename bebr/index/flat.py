@@ -46,7 +46,7 @@ class FlatIndex(Index):
         return self._engine.ids
 
     def positions(self, ids: ArrayLike) -> Ids:
-        """int64[n], where the rows of ``ids`` int64[n] stand; -1: not here, or removed."""
+        """int64[n], the positions of the rows of ``ids`` int64[n]; -1: not here, or removed."""
         return self._engine.positions(as_ids(ids, "ids"))
 
     def _add(self, codes: Codes, ids: Ids, vectors: Floats | None) -> None:
@@ -68,16 +68,16 @@ class FlatIndex(Index):
         """The k best rows for each query.
 
         queries: float32[n, d] or [d]. query: ``"float"`` (ADC) or ``"code"`` (SDC, the paper's mode).
-        oversampling: candidates of the first stage, scored over all planes, as a multiple of k; None: the number
-        measured at training, and where many queries come together, scoring all planes of all rows, which is faster for
+        oversampling: candidates kept after the first stage, as a multiple of k. Larger is slower and recalls more.
+        None: the number measured at training; large batches then score all planes of all rows, which is faster for
         them and finds no less.
-        exact: every row that an upper bound on its score cannot rule out is scored over all planes, so the result
-        equals scoring all planes of all rows. It excludes ``oversampling``.
+        exact: the result equals scoring all planes of all rows, because a row is ruled out only by an upper bound on
+        its score. It excludes ``oversampling``.
         radius: only rows at least this similar (l2: at most this squared distance).
         allow: int64 ids; only these are considered.
-        rescore: how many of the best by code get exact scores from the raw vectors, from k on; the k best of these are
-        returned with them. 0: by code alone. None: the number that was measured (benchmarks/README.md), if raw vectors
-        are kept. Under ``query="code"``, too, the exact score is that of the float query.
+        rescore: how many of the best by code get exact scores from the kept vectors, at least k; the k best of these are
+        returned with those scores. 0: scores by code. None: 3 k + 20 if vectors are kept
+        (docs/experiments/rescoring-candidates.md). The exact score is always that of the float query.
         binarizer: the model of the queries where it is a newer one than the codes'; the scores come out as on its own
         codes (:meth:`Binarizer.prepare_for`). Raises ``ValueError``; :class:`IncompatibleModel`.
         """
@@ -98,10 +98,10 @@ class FlatIndex(Index):
         rescore: int | None = None,
         batch_invariant: bool = False,
     ) -> Hits:
-        """:meth:`search` for queries that :meth:`Binarizer.prepare` has already brought into code space.
+        """:meth:`search` for queries that :meth:`Binarizer.prepare` has already projected into code space.
 
-        batch_invariant: results do not depend on which queries share the batch: what a server wants, where it joins the
-        queries of several calls.
+        batch_invariant: results do not depend on which queries share the batch. Servers set this, because they merge
+        requests of different clients into one call. It costs up to half the throughput of large batches.
         """
         candidates = self._candidates(prepared, k, rescore)
         kept = self._first_stage(k, oversampling, exact, candidates)

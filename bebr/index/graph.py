@@ -17,7 +17,7 @@ _MOST_LINKS = 512
 
 
 class GraphIndex(Index):
-    """The best rows found by walking a graph whose nodes are codes (csrc/README.md, "Graph").
+    """The best rows found by walking a graph whose nodes are codes (docs/architecture.md).
 
     max_degree: the largest number of links of a node, even, 2 to 512; each costs 4 bytes.
     ef_construction: candidates kept while a row is linked, at least 1; more make a better graph, more slowly.
@@ -84,8 +84,8 @@ class GraphIndex(Index):
         """The k best rows found for each query; fewer only where there are fewer.
 
         queries: float32[n, d] or [d]. query: ``"float"`` (ADC) or ``"code"`` (SDC, the paper's mode).
-        ef_search: candidates kept while walking, at least k; more find more, more slowly. None: 64, or k
-        if that is more.
+        ef_search: candidates kept during the walk, at least k. Larger is slower and recalls more. None: 64, or k if
+        that is more.
         radius: only rows at least this similar (l2: at most this squared distance).
         allow: int64 ids; only these are found. rescore: as in :meth:`FlatIndex.search`.
         binarizer: the model of the queries where it is a newer one than the codes' (:meth:`Binarizer.prepare_for`).

@@ -1,4 +1,4 @@
-"""IVFIndex: rows in lists by their nearest centroid; a search looks at the lists nearest to its query."""
+"""IVFIndex: rows in lists by their nearest centroid; a search probes the lists nearest to its query."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ from bebr.index.raw import RawType, RawVectors
 
 Margin = float | Literal["exact"] | None
 
-# Lists looked at by default, unless a target was calibrated.
+# Lists probed by default, unless a target was calibrated.
 _NPROBE = 16
 _FILE_NPROBE = "probes"  # its name in files, which is a format and stays
-# Tried by a calibration, beside the measured one: rows ruled out a little too early are made up for by more lists.
+# Tried by a calibration, beside the measured one: a smaller margin with more lists may be faster.
 _MARGINS = (2.0, 2.3, 2.6, 3.0, 3.5)
 
 
@@ -74,7 +74,7 @@ class IVFIndex(Index):
 
     @property
     def nprobe(self) -> int:
-        """Lists that a search looks at unless told otherwise; :meth:`calibrate` sets it."""
+        """Lists that a search probes by default; :meth:`calibrate` sets it."""
         return self._nprobe
 
     @nprobe.setter
@@ -159,12 +159,12 @@ class IVFIndex(Index):
         """The k best rows for each query, among the ``nprobe`` lists nearest to it.
 
         queries: float32[n, d] or [d]. query: ``"float"`` (ADC) or ``"code"`` (SDC, the paper's mode).
-        nprobe: 1 to ``nlist``; None: :attr:`nprobe`. More lists are looked at where these hold fewer than k rows, and
-        where a filter leaves few.
-        margin: a row is completed over all planes when its sign plane's score, raised by this many standard deviations
-        of what the sign plane cannot see, reaches the k-th result so far; None: what training measured; ``"exact"``:
-        raised by an upper bound, so that the result equals scoring all planes of all rows of these lists. Where many
-        queries look at a list, its rows are scored over all planes at once and only ``"exact"`` matters.
+        nprobe: lists to probe, 1 to ``nlist``; None: :attr:`nprobe`. Larger is slower and recalls more. More lists are
+        probed where these hold fewer than k rows, and where a filter leaves few.
+        margin: standard deviations of what the sign plane cannot see. A row is completed over all planes when its first
+        score, raised by these, reaches the k-th result so far. Larger is slower and recalls more; None: what training
+        measured; ``"exact"``: raised by an upper bound, so that the result equals scoring all planes of all rows of
+        these lists. Where many queries probe a list, its rows are scored over all planes and only ``"exact"`` matters.
         radius: only rows at least this similar (l2: at most this squared distance), by exact scores where these are
         taken.
         allow: int64 ids; only these are considered. k results are found wherever k allowed rows exist.
@@ -216,7 +216,7 @@ class IVFIndex(Index):
         margin: Margin = None,
         allow: ArrayLike | None = None,
     ) -> RangeHits:
-        """Every row at least ``radius`` similar (l2: at most that squared distance) in the lists looked at, by code."""
+        """Every row at least ``radius`` similar (l2: at most that squared distance) in the lists probed, by code."""
         prepared = self._binarizer.prepare(queries, query)
         stage_y, stage_base = prepared.stage_queries(True)
         offsets, scores, ids = self._engine.range(

@@ -21,7 +21,7 @@ _SPREAD = 1e-3
 
 
 def kmeans(x: Floats, nlist: int, seed: int) -> Floats:
-    """Centroids float32[nlist, d] of ``x`` float32[n, d], n >= nlist; at most 256 rows a list are looked at.
+    """Centroids float32[nlist, d] of ``x`` float32[n, d], n >= nlist; at most 256 rows a list are used.
 
     Every assignment goes to the nearest centroid by Euclidean distance. Lists that stay small give their centroid to
     the largest ones, so that sizes end within a small multiple of each other where the data allows it.
@@ -89,7 +89,7 @@ def _means(x: Floats, of: NDArray[np.uint32], before: Floats) -> tuple[NDArray[n
 
 
 def _split(centroids: Floats, sizes: NDArray[np.int64], step: Floats) -> None:
-    """Move the centroids of the smallest lists beside those of lists that are too large, in place."""
+    """Move the centroids of the smallest lists next to those of lists that are too large, in place."""
     order = np.argsort(sizes, kind="stable")
     large = order[::-1][: max(1, len(sizes) // 8)]
     for small, big in zip(order, large, strict=False):

@@ -119,11 +119,11 @@ class MaxSimIndex(KnownAttributes):
     ) -> Hits:
         """The k best documents for each query: float32[v, d] is one; a sequence of such, or float32[n, v, d], several.
 
-        query: ``"float"`` (ADC) or ``"code"`` (SDC). candidates: how many rows of the index each vector of a query
-        brings; None: 4 k, at least 64. As many as the index has: every document is scored, and nothing is missed.
-        allow: int64 ids of documents; only these are considered. binarizer: the model of the queries where it is a
-        newer one than the codes'. options: the index's own, as ``nprobe`` or ``oversampling``, for the search that
-        brings candidates; scores are by whole codes whatever they say.
+        query: ``"float"`` (ADC) or ``"code"`` (SDC). candidates: rows of the index that each vector of a query
+        contributes; None: 4 k, at least 64. Larger is slower and recalls more; as many as the index has rows scores
+        every document. allow: int64 ids of documents; only these are considered. binarizer: the model of the queries
+        where it is a newer one than the codes'. options: the index's own, as ``nprobe`` or ``oversampling``, for the
+        search that finds candidates; the scores returned are always by whole codes.
 
         Equal scores: the smaller id first. ``ValueError`` for a wrong shape, NaN, a query without vectors, k < 1;
         :class:`IncompatibleModel`.
@@ -151,7 +151,7 @@ class MaxSimIndex(KnownAttributes):
         return Hits(scores, ids)
 
     def _scores(self, vectors: Floats, documents: Ids, query: Query, binarizer: Binarizer | None) -> Floats:
-        """Of each of ``documents``, float32, by an exhaustive index of their codes alone."""
+        """The score of each of ``documents``, float32, by an exhaustive index of their codes."""
         sizes = {number: self._sizes[number] for number in documents.tolist()}
         codes, _ = self._index.codes(_rows(sizes))
         flat = FlatIndex(self.binarizer)

@@ -11,8 +11,8 @@ namespace {
 
 constexpr size_t kChunkRows = 256;  // rows expanded at a time: 96 KB at 384 dims. 64, 128: 3 to 6 % slower
 constexpr size_t kTogether = 64;    // visitors whose sums over a chunk stand in memory at a time: 64 KB
-// Standard deviations of what rounding to bytes may take from a score, on either side: a row is lost only where its
-// error and that of the k-th differ by 4, which is 2.8 of the difference's own.
+// How many standard deviations of the rounding error are allowed on either side: a row is lost only where its error and
+// that of the k-th differ by 4, which is 2.8 deviations of that difference.
 constexpr float kDeviations = 2;
 constexpr size_t kMostCandidates = 256;  // more than 2 k that wait before those that cannot matter any more go
 constexpr size_t kListBytes = 64 << 20;  // of the candidates of all queries taken together
@@ -102,7 +102,7 @@ void ExpandedScan::select(uint32_t query, const int32_t* sums, size_t first, siz
   if (kept > 0) collect(query, kept);
 }
 
-// Takes the rows in rows_, whose raised scores are in scores_, as candidates.
+// Adds the rows in rows_, whose raised scores are in scores_, to the candidates.
 void ExpandedScan::collect(uint32_t query, size_t rows) {
   CandidateList& list = lists_[query];
   const uint8_t* factors = views_.back().factors;
@@ -138,7 +138,7 @@ void ExpandedScan::collect(uint32_t query, size_t rows) {
   if (before == 0 || list.candidates.size() > 2 * k_ + kMostCandidates) drop(query);
 }
 
-// Forgets what cannot belong to the answer any more.
+// Drops candidates that cannot belong to the answer any more.
 void ExpandedScan::drop(uint32_t query) {
   const float threshold = thresholds_[query];
   std::erase_if(lists_[query].candidates, [threshold](const Candidate& c) { return !(c.raised > threshold); });

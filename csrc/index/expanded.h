@@ -1,5 +1,5 @@
-// Search by whole codes, many queries at once: rows are expanded to bytes and multiplied with all queries that look at
-// them (Kernels::expand, dot_expanded). For the flat index in batches and for lists of an IVF with many visitors.
+// Search by whole codes, many queries at once: rows are expanded to bytes and multiplied with all queries that search
+// them (Kernels::expand, dot_expanded). For batches over flat rows and for IVF lists that many queries probe.
 #pragma once
 
 #include <algorithm>
@@ -14,25 +14,25 @@
 
 namespace bebr {
 
-// Rows that may belong to the answers of some queries, in one thread. Queries are rounded to bytes; what rounding may
-// hide keeps a row a candidate, and the few candidates that are left at the end are completed with the fine query.
+// Candidates of some queries, in one thread. Queries are rounded to bytes. A row stays a candidate while rounding may
+// hide that it belongs to the answer; the few candidates left at the end are completed with the fine query.
 class ExpandedScan {
  public:
-  // As many as one scan should take, for k results each: rows are expanded once for all of them, and their candidates
-  // have to stay in memory.
+  // Queries that one scan should take, for k results each: rows are expanded once for all of them, and their candidates
+  // must fit in memory.
   static size_t max_batch(size_t k);
 
-  // queries: stay as they are as long as this lives; several may read the same ones. base: of each query. k: results a
-  // query. min_scores: of each query, scores that do not count; null: none. exact: nothing is lost, by an upper bound;
-  // else what rounding hides is taken by its standard deviation.
+  // queries: must not change while this lives; several scans may read the same ones. base: of each query. k: results a
+  // query. min_scores: of each query, scores that do not count; null: none. exact: rounding is taken by its upper bound
+  // and nothing is lost; else by its standard deviation.
   ExpandedScan(const RowFormat& format, const ByteQueries& queries, const float* base, size_t k,
                const float* min_scores, bool exact);
 
-  // Rows of `view` that `mask` allows (a bit a row; null: all), by queries `who`. The view must stay as it is until
-  // queries are settled.
+  // Scans the rows of `view` that `mask` allows (a bit a row; null: all) for queries `who`. The view must not change
+  // until these queries are completed.
   void scan(const RowView& view, const uint16_t* mask, std::span<const uint32_t> who);
 
-  // Asks for a chunk of rows from memory: what is scanned next.
+  // Prefetches a chunk of rows: what is scanned next.
   void prefetch_rows(const RowView& view, size_t first = 0) const;
 
   // The k best of the lowered scores so far, in no order: fewer where there are fewer rows. Of several scans over parts
@@ -40,7 +40,7 @@ class ExpandedScan {
   std::span<const float> best(uint32_t query) const { return lists_[query].best; }
   void raise_threshold(uint32_t query, float to) { thresholds_[query] = std::max(thresholds_[query], to); }
 
-  // Completes the candidates of a query into `top`, and forgets them. prefetch: asks for their codes from memory.
+  // Completes the candidates of a query into `top`, and forgets them. prefetch: prefetches their codes.
   void prefetch(uint32_t query);
   void finalize(uint32_t query, const FineQuery& fine, TopK& top);
 

@@ -28,7 +28,7 @@ class FormatSections {
     uint32_t factor_bytes;  // 0 in files of version 1: 2
     uint64_t rows;
   } spec_{};
-  // What factors of one byte stand for.
+  // How one-byte factors are encoded.
   struct ByteCode {
     uint16_t low, step, stage_low, stage_step;
   } bytecode_{};

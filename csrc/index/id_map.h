@@ -1,5 +1,5 @@
-// Ids to where their rows stand: open addressing, linear probing. A filter of a batch looks a hundred thousand ids up
-// while its queries wait; std::unordered_map takes a cache miss or two each (csrc/README.md).
+// A map from ids to the places of their rows: open addressing, linear probing. A batch's filter may look up a hundred
+// thousand ids; std::unordered_map takes a cache miss or two each (docs/experiments/filtered-batches.md).
 #pragma once
 
 #include <bit>
@@ -60,7 +60,7 @@ class IdMap {
     size_t hole = home(id);
     for (; slots_[hole].id != id; hole = next(hole))
       if (slots_[hole].id == kFree) return false;
-    // Those that stand behind a hole only because it was taken move up, so that no search ends too early.
+    // Entries that were pushed behind this place move up, so that no search ends too early.
     for (size_t at = next(hole); slots_[at].id != kFree; at = next(at)) {
       const size_t wanted = home(slots_[at].id), mask = slots_.size() - 1;
       if (((at - wanted) & mask) < ((at - hole) & mask)) continue;

@@ -102,8 +102,8 @@ LutQueries make_lut_queries(const CodeSpec& spec, const float* y, size_t count, 
 
 namespace {
 
-// How often each quad stands in a row: the free places go, one after the other, to the quad whose values are largest
-// for how often it is there already. Large: its largest value in a query, two standard deviations above the mean.
+// How often each quad occurs in a row: the free places go, one after the other, to the quad with the largest value
+// divided by its copies so far. A quad's value: its largest entry in a query, mean plus two standard deviations.
 std::vector<uint32_t> share_places(const float* y, size_t count, uint32_t dims, size_t places,
                                    std::vector<uint32_t>& copied) {
   const uint32_t quads = dims / 4;
@@ -131,8 +131,7 @@ std::vector<uint32_t> share_places(const float* y, size_t count, uint32_t dims, 
   return times;
 }
 
-// Query q of `bytes` from y[dims]. inverse: of how often each dim stands in a row. whole, seen: room for dims and
-// quads.
+// Query q of `bytes` from y[dims]. inverse: 1 / the copies of each dim. whole, seen: room for dims and quads.
 void make_byte_query(const CodeSpec& spec, const float* y, const std::vector<uint32_t>& times,
                      const std::vector<float>& inverse, size_t q, ByteQueries& bytes, std::vector<int32_t>& whole,
                      std::vector<uint32_t>& seen) {
@@ -143,7 +142,7 @@ void make_byte_query(const CodeSpec& spec, const float* y, const std::vector<uin
   int8_t* y8 = bytes.y8.as<int8_t>() + q * y8_stride(bytes.groups);
   for (uint32_t j = 0; j < dims; ++j) whole[j] = nearest_integer(y[j] * per_step);
   for (uint32_t j = 0; j < dims; ++j) y8[j] = static_cast<int8_t>(whole[j]);
-  // A value with several places is shared out: equally, and one more to the first ones.
+  // A value with several copies is divided equally; the first copies take the remainder.
   const auto share = [&](uint32_t quad, uint32_t place, int8_t* to) {
     const auto copies = static_cast<int32_t>(times[quad]), at = static_cast<int32_t>(place);
     for (uint32_t lane = 0; lane < 4; ++lane) {

@@ -20,7 +20,7 @@ struct FineQuery {
   PlaneRange planes(uint32_t first, uint32_t last) const noexcept { return {first, last, ones[last] - ones[first]}; }
 };
 FineQuery make_fine_query(const CodeSpec& spec, const float* y);
-// The float query that a fine query stands for, dims floats: what an exact search reckons its bounds against.
+// The float query that a fine query represents, dims floats: the reference of an exact search's bounds.
 void fine_values(const CodeSpec& spec, const FineQuery& fine, float* y);
 
 // Queries as small integers and lookup tables for the scan of the sign plane: <y, r_0> ~ scale[q] * sums.
@@ -39,23 +39,23 @@ LutQueries make_lut_queries(const CodeSpec& spec, const float* y, size_t count, 
 
 // Queries as bytes for products with whole codes (Kernels::dot_expanded): <y, v> ~ base[q] + scale[q] * sums.
 //
-// The largest value of a query sets the step that all are rounded to, and the first dimensions tend to be many times as
-// large as the others. So the zeros that fill a row up to whole tiles hold the quads of 4 dims again that need it most:
-// a value is the sum of its copies, and the step so much smaller.
+// The largest value of a query sets the rounding step, and leading dimensions tend to be many times as large as the
+// others. Rows are padded to whole tiles anyway, so the padding repeats the quads of 4 dims with the largest values: a
+// value is then the sum of its copies, and the step is that much smaller (docs/experiments/large-values.md).
 struct ByteQueries {
   uint32_t groups = 0;           // of the code
-  std::vector<uint32_t> copied;  // quads that stand again behind the last one of the code
+  std::vector<uint32_t> copied;  // quads that are repeated behind the last one of the code
   Buffer y8;                     // count * y8_stride(groups)
 
-  // Writes the quads that stand again into what expand wrote.
+  // Writes the repeated quads into what expand wrote.
   void copy_quads(size_t blocks, uint8_t* expanded) const;
-  // Byte groups with what is behind them, for dot_expanded.
+  // Byte groups, repeated quads included, for dot_expanded.
   uint32_t all_groups() const noexcept {
     return copied.empty() ? groups : static_cast<uint32_t>(y8_stride(groups) / 8);
   }
   std::vector<float> base, scale;
-  // Of what rounding to bytes takes from a score: an upper bound over every code, and the standard deviation were the
-  // codes' bits fair coins.
+  // Of the score error by rounding to bytes: an upper bound over every code, and the standard deviation, assuming the
+  // codes' bits are independent and equally likely.
   std::vector<float> bound, deviation;
 };
 ByteQueries make_byte_queries(const CodeSpec& spec, const float* y, size_t count);
@@ -65,9 +65,10 @@ ByteQueries make_byte_queries(const CodeSpec& spec, const float* y, size_t count
 // Cauchy-Schwarz bound).
 double scan_margin(const CodeSpec& spec, const FineQuery& fine, const int8_t* y8, float scale8);
 
-// The variance of what the planes from `read` on add to <y, v>, were their bits fair coins.
+// The variance of what the planes from `read` on add to <y, v>, assuming their bits are independent and equally likely.
 double unread_variance(const CodeSpec& spec, const float* y, uint32_t read);
-// The standard deviation of what the scan of the sign plane cannot see, rounding included: a search by margin's unit.
+// The standard deviation of what the scan of the sign plane cannot see, rounding included: the unit of a search's
+// margin.
 double scan_deviation(const CodeSpec& spec, const float* y, float scale8);
 
 }  // namespace bebr

@@ -23,7 +23,7 @@ struct RowFormat {
   bool operator==(const RowFormat&) const = default;
 };
 
-// Where rows stand. Memory that is not there (no factor, no stage factor) is null.
+// The memory of some rows. What a format does not have (no factor, no stage factor) is null.
 struct RowView {
   const uint8_t* blocks = nullptr;         // block_count(rows) * block_bytes
   const uint8_t* rest = nullptr;           // rows * rest_bytes
@@ -60,7 +60,7 @@ class RowStore {
   void append(const RowFormat& format, size_t n, const uint8_t* planes, const uint8_t* factors, const int64_t* ids);
   // Rows of a view.
   void append(const RowFormat& format, const RowView& from, std::span<const uint32_t> rows);
-  // The last row fills the hole, so that the space really comes back.
+  // The last row takes the place of the removed one, so that the space comes back.
   void remove(const RowFormat& format, size_t at);
   void reserve(const RowFormat& format, size_t rows);
   // The same, at least twice the room there was: a call of append that fits cannot fail.
@@ -78,7 +78,7 @@ class RowStore {
 };
 
 // Throws Error(InvalidArgument) for a factor that is not finite, or negative where it multiplies: the bound of an exact
-// search would turn round. factors: n * factor_bytes.
+// search would then be wrong. factors: n * factor_bytes.
 void check_factors(const RowFormat& format, size_t n, const uint8_t* factors);
 
 }  // namespace bebr

@@ -35,7 +35,7 @@ constexpr size_t kPieceBlocks = 4096;      // scanned by whole codes before `sto
 
 constexpr size_t kAlign = 4;          // blocks: parts begin at multiples, so that their filters are read in whole words
 constexpr size_t kCopyCost = 150;     // copying a row out costs about as much as passing over this many in a scan
-constexpr size_t kCompleteCost = 64;  // and completing it as scanning this many (csrc/README.md)
+constexpr size_t kCompleteCost = 64;  // and completing it as scanning this many
 
 // A sample of every kSampleStep-th run of blocks guesses the score that the worst survivor will have.
 constexpr size_t kSampleBlocks = 4, kSampleStep = 16;

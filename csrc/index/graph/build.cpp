@@ -114,7 +114,7 @@ void GraphIndex::link_all(std::span<const uint32_t> slots) {
   }
 }
 
-// Every node with links to removed ones chooses anew from its other links and theirs.
+// Every node that links to removed ones chooses new links, from its other links and theirs.
 void GraphIndex::repair() {
   {
     std::shared_lock lock(mutex_);

@@ -11,9 +11,10 @@
 
 namespace bebr {
 
-// Documents as small integers, for their distances from each other: ||x_a - x_b|| of reconstructions x = mu + A v
-// (times the factor where it multiplies), as if the columns of A were orthogonal (csrc/README.md: what that costs).
-// Then x is sqrt(gram) v + mean / sqrt(gram), and one more coordinate for the part of mu that no column reaches.
+// Documents as int8 vectors, for their distances from each other: ||x_a - x_b|| of reconstructions x = mu + A v (times
+// the factor where it multiplies), taking the columns of A as orthogonal (docs/experiments/graph-pruning.md: what that
+// costs). Then x is sqrt(gram) v + mean / sqrt(gram), and one more coordinate for the part of mu that no column
+// reaches.
 class Sketches {
  public:
   // reach: the largest norm (of any vector, if they are lifted).
@@ -28,7 +29,7 @@ class Sketches {
   // entries: stride() of them.
   Measures make(const uint8_t* record, int8_t* entries) const;
 
-  // Keeps those of slots 0 .. rows - 1 until clear: a batch looks at every row hundreds of times.
+  // Keeps the vectors of slots 0 .. rows - 1: a batch reads every row hundreds of times.
   void keep_all(const GraphView& view);
   bool kept() const noexcept { return !measures_.empty(); }
   const int8_t* entries() const noexcept { return entries_.as<int8_t>(); }
@@ -54,9 +55,9 @@ class Linker {
 
   // The document in `slot` as a query of the walk.
   void as_query(uint32_t slot, BitQuery& query);
-  // Robust pruning of what `slot` may link to: the nearest is kept, and whatever is kAlpha times nearer to it than to
-  // `slot` is passed over; then the next, to at most `degree`. nodes: in any order, `slot` not among them; what is
-  // left is the kept ones, nearest first.
+  // Robust pruning of the candidates for links of `slot`: the nearest is kept, and every candidate that is kAlpha times
+  // nearer to it than to `slot` is dropped; then the next, up to `degree`. nodes: in any order, `slot` not among them;
+  // afterwards the kept ones, nearest first.
   void prune(uint32_t slot, std::vector<uint32_t>& nodes, size_t degree);
 
  private:

@@ -11,9 +11,8 @@ namespace bebr {
 namespace {
 
 constexpr uint32_t kLine = 64;
-// Variance that rounding to bytes may take from the first line's score, of what the bits beyond it have; more, and the
-// line is read by 16-bit entries. Fashion-MNIST at 196 bytes, ef 12: recall .892 -> .908 at 2 % more time; wordnet
-// never gets there, and would lose 8 %.
+// The share of the variance of the bits beyond the first line that rounding to bytes may add. Beyond it, the line is
+// scored with 16-bit entries (docs/experiments/large-values.md).
 constexpr float kMostLost = 0.25f;
 
 // Row n: the 8 bits of n as +-1.
@@ -29,7 +28,7 @@ const std::array<std::array<float, 8>, 256>& signs() {
 
 }  // namespace
 
-// A byte says as much as the variance it brings to a score: y_j of a document as the query is about gram_j v_j.
+// A byte contributes the variance that it brings to a score: y_j of a document taken as the query is about gram_j v_j.
 RecordLayout::RecordLayout(const CodeSpec& spec_, uint32_t factor_bytes_, uint32_t degree_, std::span<const float> gram)
     : spec(spec_), degree(degree_), factor_bytes(factor_bytes_) {
   const uint32_t row = spec.row_bytes();

@@ -1,8 +1,8 @@
-// A node of a graph: one record of whole cache lines. The walk looks at a neighbour's first line alone, so that line
-// holds the factor, ready as a float, and those bytes of the code that say most about its score.
+// A node of a graph: one record of whole cache lines. The walk reads only the first line of a neighbour, so that line
+// holds the factor, as a float, and the bytes of the code that contribute most to its score.
 //
 //   0         4              the factor's value; 1 where there is none, NaN in a free slot
-//   4         row_bytes      the code's bytes, the telling ones first (`order`); the first kPrefix share the line
+//   4         row_bytes      the code's bytes in `order`; the first `prefix` of them share the line
 //   factors   factor_bytes   the factors as stored
 //   links     4 * degree     slots of neighbours; kNoLink ends the list early
 // and zeros up to a multiple of 64.
@@ -67,7 +67,7 @@ inline float load_float(const uint8_t* p) noexcept {
   return value;
 }
 
-// Links change while others walk: single entries are read and written whole, lists are not.
+// Links change during walks: single entries are read and written atomically, lists are not.
 inline uint32_t load_link(const uint8_t* p) noexcept {
   auto* link = reinterpret_cast<uint32_t*>(const_cast<uint8_t*>(p));
   return std::atomic_ref<uint32_t>(*link).load(std::memory_order_relaxed);
@@ -85,7 +85,7 @@ struct BitQuery {
   int32_t total16 = 0, total8 = 0;
   float scale16 = 1, scale8 = 1;
   float base = 0;
-  float spread = 0;  // standard deviation of what the bits beyond the first line add, were they tossed
+  float spread = 0;  // standard deviation of what the bits beyond the first line add, if they were random
 
   // y: dims floats. Nothing is allocated once the buffers have their size.
   void set(const RecordLayout& layout, const float* y, float base);

@@ -16,10 +16,10 @@ namespace bebr {
 namespace {
 
 constexpr float kLowest = -std::numeric_limits<float>::infinity();
-constexpr float kMargin = 2;  // csrc/README.md
+constexpr float kMargin = 2;  // standard deviations (docs/experiments/graph-record.md)
 
-// In rows taken one by one: what a candidate of a walk costs; a row of a flat index, by a batch that is large enough to
-// expand it and otherwise; a row that is copied into one.
+// Costs, in rows scored one by one: of a candidate of a walk; of a row of a flat index, by a batch large enough to
+// expand it and otherwise; of copying a row into one.
 constexpr double kCandidateCost = 12, kExpandedCost = 0.015, kScannedCost = 0.15, kCopyCost = 2;
 
 // Survivors where a batch is not expanded: a generous guess, for the sign plane has no decoder of its own here. Not

@@ -15,8 +15,8 @@ namespace {
 constexpr size_t kChunk = 64;            // rows of x at a time: their scores stay in cache
 constexpr size_t kGroupChunk = 1024;     // the same through groups: a group's centroids are read once for all of them
 constexpr size_t kAssignChunk = 4096;    // and where rows are assigned: enough of them a group for whole tiles
-constexpr size_t kMostDirect = 4096;     // more centroids than this are looked at through groups
-constexpr size_t kGroupsLooked = 12;     // of about sqrt(count), by a query; figures in csrc/README.md
+constexpr size_t kMostDirect = 4096;     // more centroids than this are searched through groups
+constexpr size_t kGroupsLooked = 12;     // of about sqrt(count), by a query (docs/experiments/many-centroids.md)
 constexpr size_t kGroupsAssigned = 6;    // by a row that is assigned
 constexpr size_t kGroupIterations = 10;  // of k-means over the centroids
 
@@ -227,7 +227,7 @@ void Centroids::assign_by_groups(const float* x, size_t n, uint32_t* lists) cons
   const Kernels& table = kernels();
   static thread_local Buffer shifted, work, gathered;
   std::vector<Ranked> best(kAssignChunk);
-  std::vector<std::vector<uint32_t>> visits(groups_.size());  // rows that look at a group
+  std::vector<std::vector<uint32_t>> visits(groups_.size());  // rows that search a group
   for (size_t row = 0; row < n; row += kAssignChunk) {
     const size_t rows = std::min(kAssignChunk, n - row);
     const float* from = roughly ? around_centre(x + row * dim_, rows, shifted) : x + row * dim_;

@@ -23,7 +23,7 @@ class Centroids {
 
   // x: n rows. lists: the `probes` best of each (at most size()), best first, probes apart; equal: the smaller number.
   void nearest(const float* x, size_t n, size_t probes, uint32_t* lists) const;
-  // The nearest list of each row whatever by_product says: where a row belongs. On all threads.
+  // The nearest list of each row, by distance even where by_product: where a row belongs. On all threads.
   void assign(const float* x, size_t n, uint32_t* lists) const;
 
  private:
@@ -49,11 +49,12 @@ class Centroids {
   size_t count_;
   bool by_product_;
   std::vector<float> values_, half_norms_;
-  // Many centroids are looked at through groups of near ones (k-means over the centroids): the best groups, then all in
-  // them. Otherwise one group holds all.
+  // Many centroids are searched through groups of near ones (k-means over the centroids): first the best groups, then
+  // every centroid in them. Otherwise one group holds all.
   std::vector<Group> groups_;
-  // Where bf16 is fast, queries rank a single group by it, and rows are assigned through groups by it: by products
-  // around the centroids' mean, whose rounding is of the size of the differences and not of the vectors.
+  // Where bf16 is fast, queries rank a single group by it, and rows are assigned through groups by it. Products are
+  // taken around the centroids' mean, so that rounding is of the size of the differences, not of the vectors
+  // (docs/experiments/bf16-centroids.md).
   std::optional<Dense> rough_;
   std::vector<float> centre_;
   std::optional<Dense> heads_, rough_heads_;  // the groups' means; none: a single group

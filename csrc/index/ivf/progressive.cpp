@@ -73,7 +73,7 @@ void IvfIndex::Scan::Progressive::scan_list(size_t l, std::span<const uint32_t> 
     const size_t stride = blocks * kBlockRows;
     (who.size() <= 8 ? scan_.kernels_.scan_table : scan_.kernels_.scan_batch)(
         list.view.blocks + row / kBlockRows * bytes, blocks, scanned, sums_.data(), stride);
-    // What every query keeps is asked for from memory first, and completed when it has come.
+    // Prefetches what every query keeps; it is completed afterwards.
     size_t room = 0;
     for (size_t i = 0; i < who.size(); ++i) {
       const Group::Query& q = group_.queries()[who[i]];
@@ -152,8 +152,8 @@ size_t IvfIndex::Scan::Progressive::narrow(uint32_t query, const List& list, Kep
   return kept.count;
 }
 
-// Brings about the best 2 k rows by the sign plane to the front; returns how many. A row for a rank: the best of
-// every eight, which costs a tenth of a selection.
+// Moves about the best 2 k rows by the sign plane to the front; returns how many. The best of every eight rows stands
+// in for a ranking, at a tenth of the cost of a selection.
 size_t IvfIndex::Scan::Progressive::best_first(uint32_t* rows, float* scores, size_t n) {
   const size_t few = 2 * scan_.params_.k, groups = (n + 7) / 8;
   if (groups <= few) return n;

@@ -55,7 +55,7 @@ class IvfIndex::Scan {
   std::vector<Place> allowed_;
 };
 
-// Who looks at which list.
+// Which queries probe which list.
 struct Visits {
   std::vector<uint32_t> begin, visitors;  // visitors of list l: begin[l] .. begin[l + 1]
 
@@ -79,7 +79,7 @@ class IvfIndex::Scan::Group {
   const Scan& scan() const noexcept { return scan_; }
   size_t first() const noexcept { return first_; }
   std::vector<Query>& queries() noexcept { return queries_; }
-  // The queries' y; where the search is exact, what their fine forms stand for, put into `room`.
+  // The queries' y; where the search is exact, the values that their fine forms represent, put into `room`.
   const float* values(std::vector<float>& room) const;
 
  private:
@@ -100,7 +100,7 @@ class IvfIndex::Scan::Group {
 class IvfIndex::Scan::Progressive {
  public:
   explicit Progressive(Group& group);
-  // `who` look at a list: at most Kernels::batch_queries.
+  // Scans a list for queries `who`: at most Kernels::batch_queries.
   void scan_list(size_t list, std::span<const uint32_t> who);
 
  private:
@@ -109,7 +109,7 @@ class IvfIndex::Scan::Progressive {
     float second = 0;  // of the first two planes' score
     float base = 0;    // of the sign plane's score
   };
-  // Where the rows that a query keeps stand in rows_ and scores_, then in left_.
+  // The places of the rows that a query keeps, in rows_ and scores_, then in left_.
   struct Kept {
     size_t first, count;
     float base;

@@ -1,5 +1,6 @@
-// Exact scores of what an index found by code. Some queries are taken together: of a mapped file, the rows of all of
-// them that are not in memory are asked for before the first is scored, so that the disk serves them side by side.
+// Exact scores of what an index found by code. Queries are taken in groups: of a mapped file, the rows of a whole group
+// that are not in memory are requested before the first is scored, so that the disk serves them side by side
+// (docs/experiments/cold-reads.md).
 #include <algorithm>
 #include <cmath>
 #include <cstring>
@@ -72,7 +73,7 @@ class RawVectors::Piece {
   };
   static bool before(const Found& a, const Found& b) { return a.row < b.row; }
 
-  // A row that is in memory is not asked for: each call costs about as much as scoring ten rows.
+  // A row that is in memory is not requested: a call costs about as much as scoring ten rows.
   void read_ahead() {
     bool cold = false;
     for (size_t i = 0; i < kSample && !cold && !found_.empty(); ++i)
