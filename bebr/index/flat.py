@@ -75,8 +75,8 @@ class FlatIndex(Index):
         its score. It excludes ``oversampling``.
         radius: only rows at least this similar (l2: at most this squared distance).
         allow: int64 ids; only these are considered.
-        rescore: how many of the best by code get exact scores from the kept vectors, at least k; the k best of these are
-        returned with those scores. 0: scores by code. None: 3 k + 20 if vectors are kept
+        rescore: how many of the best by code get exact scores from the kept vectors, at least k; the k best of these
+        are returned with those scores. 0: scores by code. None: 3 k + 20 if vectors are kept
         (docs/experiments/rescoring-candidates.md). The exact score is always that of the float query.
         binarizer: the model of the queries where it is a newer one than the codes'; the scores come out as on its own
         codes (:meth:`Binarizer.prepare_for`). Raises ``ValueError``; :class:`IncompatibleModel`.
