@@ -29,6 +29,8 @@ import numpy as np
 
 import bebr
 from bebr.collection.protocol import DatabaseLocked
+from bebr.store.collection import Collection
+from bebr.store.database import Database
 
 DIM, PAGE = 32, 4096
 KINDS = ("flip", "flip", "cut", "zero", "extend", "remove")
@@ -46,16 +48,16 @@ def vectors(seed: int) -> np.ndarray:
 def build(path: Path, x: np.ndarray) -> dict[str, Rows]:
     """Writes the folder, leaving the log of the last writes as a killed process does; returns what is in it."""
     truth: dict[str, Rows] = {}
-    db = bebr.open(path)
+    db = Database(path)
     models = [bebr.train(x, widths=[32, 16], seed=0), bebr.train(x, widths=[32], metric="l2", seed=0)]
     for name, model in (("sealed", 0), ("journal", 0), ("mixed", 0), ("other", 1), ("late", 1), ("empty", 0)):
         if name == "late":  # what comes from here on is in the log only
             db.close()
-            db = bebr.open(path)
+            db = Database(path)
         collection = db.create_collection(name, models[model])
         rows = truth[name] = {}
 
-        def upsert(ids: range, first: int, collection: Any = collection, rows: Rows = rows) -> None:
+        def upsert(ids: range, first: int, collection: Collection = collection, rows: Rows = rows) -> None:
             payloads = [{"id": i, "from": first, "text": "x" * (i % 60)} if i % 4 else None for i in ids]
             collection.upsert(ids, x[first : first + len(ids)], payloads)
             rows.update((i, (first + n, payloads[n])) for n, i in enumerate(ids))
@@ -79,7 +81,7 @@ def build(path: Path, x: np.ndarray) -> dict[str, Rows]:
     return truth
 
 
-def ask(db: Any, name: str, x: np.ndarray, ids: Sequence[int]) -> list[Any]:
+def ask(db: Database, name: str, x: np.ndarray, ids: Sequence[int]) -> list[Any]:
     """Everything a collection holds, in a form that can be compared: its size, payloads of `ids`, and two searches."""
     collection = db.collection(name)
     hits = collection.search(x[:2], len(collection) + 3, with_payloads=True)
@@ -97,7 +99,7 @@ class Expected:
     later: dict[str, list[Any]]
 
 
-def write(db: Any, name: str, x: np.ndarray, ids: Sequence[int]) -> list[int]:
+def write(db: Database, name: str, x: np.ndarray, ids: Sequence[int]) -> list[int]:
     """A delete and an upsert; returns the ids that are there then."""
     collection = db.collection(name)
     collection.delete(list(ids[:3]))
@@ -108,14 +110,14 @@ def write(db: Any, name: str, x: np.ndarray, ids: Sequence[int]) -> list[int]:
 def learn(path: Path, truth: dict[str, Rows], x: np.ndarray) -> Expected:
     """The answers of an undamaged copy, checked against the rows that were written."""
     rows = {name: sorted(content) for name, content in truth.items()}
-    with bebr.open(path) as db:
+    with Database(path) as db:
         answers = {name: ask(db, name, x, ids) for name, ids in rows.items()}
         after = {name: write(db, name, x, ids) for name, ids in rows.items()}
     for name, content in truth.items():
         size, payloads, _, ids = answers[name][:4]
         assert size == len(content) and payloads == [content[i][1] for i in rows[name]]
         assert sorted(i for i in ids[0] if i >= 0) == rows[name]
-    with bebr.open(path) as db:
+    with Database(path) as db:
         return Expected(rows, answers, {name: ask(db, name, x, ids) for name, ids in after.items()})
 
 
@@ -178,7 +180,7 @@ def guarded(trial: Trial, name: str, work: Callable[[], None]) -> None:
 def _ask_all(path: Path, expected: Expected, x: np.ndarray, trial: Trial) -> None:
     written: dict[str, list[int]] = {}
 
-    def check(db: Any, name: str, ids: Sequence[int], right: list[Any]) -> None:
+    def check(db: Database, name: str, ids: Sequence[int], right: list[Any]) -> None:
         try:
             found = ask(db, name, x, ids)
         except KeyError as error:
@@ -187,7 +189,7 @@ def _ask_all(path: Path, expected: Expected, x: np.ndarray, trial: Trial) -> Non
             if found != right:
                 trial.silent.append(f"{name}: another answer")
 
-    with bebr.open(path) as db:
+    with Database(path) as db:
         if db.collections() != sorted(expected.rows):
             trial.silent.append(f"collections are {db.collections()}")
         for name, ids in expected.rows.items():
@@ -197,7 +199,7 @@ def _ask_all(path: Path, expected: Expected, x: np.ndarray, trial: Trial) -> Non
             unwritten = Trial()
             guarded(unwritten, name, lambda name=name: written.update({name: write(db, name, x, expected.rows[name])}))
             trial.crashes += unwritten.crashes
-    with bebr.open(path) as db:
+    with Database(path) as db:
         for name, ids in written.items():
             guarded(trial, name, lambda name=name, ids=ids: check(db, name, ids, expected.later[name]))
 
@@ -240,7 +242,7 @@ def kind_of(file: Path) -> str:
 
 def owners(file: Path, path: Path) -> set[str]:
     """The collections that a file belongs to; all for the catalog's."""
-    with bebr.open(path) as db:
+    with Database(path) as db:
         names = db.collections()
         if file.parts[0] == "models":
             return {name for name in names if db.collection(name).binarizer.digest == file.stem}

@@ -10,7 +10,7 @@ from typing import Annotated, Any, cast
 import typer
 from typer.core import TyperGroup
 
-from bebr.cli import build, embed, encode, info, search, serve, tag, tradeoff, train
+from bebr.cli import build, doctor, embed, encode, info, search, serve, tag, tradeoff, train
 from bebr.errors import Error
 
 # typer brings its own copy of click from some version on; its UsageError has no other public name in both
@@ -89,4 +89,5 @@ app.command("build")(build.run)
 app.command("search")(search.run)
 app.command("tradeoff")(tradeoff.run)
 app.command("serve")(serve.run)
+app.command("doctor")(doctor.run)
 app.command("info")(info.run)

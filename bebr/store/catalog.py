@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Any
 
@@ -20,24 +19,12 @@ from bebr.errors import CorruptFile
 from bebr.files import sync_folder
 from bebr.store import schema as t
 from bebr.store.folder import Folder
+from bebr.store.listing import ALL, LOST, Entry, damaged_rows, read_listing
 from bebr.store.records import Bitmap, CollectionRow, Manifest, Operation, SegmentRow
 from bebr.store.sql import Sql
 from bebr.store.versions import Slot, Versions
 
 _log = logging.getLogger("bebr.store")
-
-_LOST = "it costs this collection: restore the folder from a backup, or drop the collection"
-_ALL = "it costs every collection: restore catalog.db from a backup"
-
-
-@dataclass(frozen=True)
-class _Entry:
-    """A collection: its row and version, or `error`, which says why it cannot be read."""
-
-    id: int
-    row: CollectionRow | None = None
-    version: int = 0
-    error: CorruptFile | None = None
 
 
 class Catalog:
@@ -46,25 +33,24 @@ class Catalog:
     Nothing that SQL says of a damaged file leaves this class but as CorruptFile.
     """
 
-    def __init__(self, folder: Folder) -> None:
+    def __init__(self, folder: Folder, settle: bool = True) -> None:
+        """`settle`: bring the files of catalog and versions up to each other; without, nothing is written."""
         folder.check_catalog()
         self._folder = folder
         self._path = folder.catalog
         self._versions = Versions(folder.versions)
         self._sql = Sql(folder.catalog, folder.reserve)
-        self._entries: dict[str, _Entry] = {}  # changed by whoever writes
-        self._tombstones: list[int] = []  # numbers of dropped collections
-        self._models: set[str] = set()
-        self.sound = False
-        """Whether no collection is damaged as far as the catalog tells."""
         try:
             self._open()
+            self._listing = read_listing(self._sql, self._versions)
+            if settle:
+                self._settle()
         except BaseException:
             self.close()
             raise
 
     def _open(self) -> None:
-        with self._sql.read(_ALL) as db:
+        with self._sql.read(ALL) as db:
             empty = db.exec_driver_sql("SELECT count(*) FROM sqlite_master").scalar() == 0
         if empty:
             self._folder.check_unused("holds no tables")
@@ -73,21 +59,36 @@ class Catalog:
             sync_folder(self._path.parent)
         self._check_schema()
         self._sql.check_structure("what can be read is served, but nothing more is written; restore it from a backup")
-        if self._sql.damage is not None:
-            _log.error("%s", self._sql.damage)
-        self._load()
-        self._settle()
+
+    @property
+    def sound(self) -> bool:
+        """Whether no collection was damaged when it was opened, as far as the catalog tells."""
+        return self._sql.damage is None and self._listing.sound
+
+    @property
+    def damage(self) -> CorruptFile | None:
+        """What is wrong with the structure of the file, to which nothing is written then."""
+        return self._sql.damage
+
+    @property
+    def notices(self) -> list[str]:
+        """Damages that cost no collection, as found when it was opened."""
+        return self._listing.notices
+
+    def damaged_rows(self) -> Iterator[tuple[int | None, CorruptFile]]:
+        """Every row that is not as it was written, with the number of its collection, where it has one."""
+        return damaged_rows(self._sql)
 
     def _check_schema(self) -> None:
-        with self._sql.read(_ALL) as db:
+        with self._sql.read(ALL) as db:
             schema = db.scalar(sa.select(t.meta.c.value).where(t.meta.c.key == "schema"))
             if schema != str(t.VERSION):
                 raise CorruptFile(
                     f"{self._path} has schema {schema}: this version of bebr reads schema {t.VERSION} and converts no "
                     "other; write the collections anew. Nothing was changed"
                 )
-            if self._meta(db, "definitions", _ALL) != t.definitions(db):
-                raise CorruptFile(f"{self._path}: its tables are not defined as they were made; {_ALL}")
+            if self._meta(db, "definitions", ALL) != t.definitions(db):
+                raise CorruptFile(f"{self._path}: its tables are not defined as they were made; {ALL}")
 
     def _meta(self, db: sa.Connection, key: str, costs: str) -> str:
         row = db.execute(sa.select(t.meta).where(t.meta.c.key == key)).one_or_none()
@@ -101,89 +102,23 @@ class Catalog:
 
     # Opening
 
-    def _load(self) -> None:
-        """Which collections and models there are, damaged ones included. Names are looked up in this answer: an index
-        of the database could be damaged where its table is not."""
-        entries: dict[str, _Entry] = {}
-        fault: CorruptFile | None = None
-        seen = set()
-        self._tombstones = []
-        try:
-            with self._sql.read(_ALL) as db:
-                for row in db.execute(sa.select(t.collections)):
-                    seen.add(row.id)
-                    slot = self._versions.found.get(row.id)
-                    name, entry = self._entry(row, slot)
-                    if entry is not None:
-                        entries.setdefault(name, entry)
-        except CorruptFile as error:
-            if not self._versions.found:
-                raise
-            fault = error
-        for slot in self._versions.found.values():
-            if slot.id not in seen and not slot.dropped:
-                entries.setdefault(slot.name, _Entry(slot.id, error=fault or self._behind(slot, 0)))
-        self._entries = entries
-        self._models = self._read_models()
-
-    def _entry(self, row: sa.Row[Any], slot: Slot | None) -> tuple[str, _Entry | None]:
-        """A collection's name and entry; None for one that was dropped."""
-        name = slot.name if slot else row.name if isinstance(row.name, str) else f"collection {row.id}"
-        try:
-            good = self._sql.verified(t.collections, row, f"collection {name!r}", _LOST)
-        except CorruptFile as error:
-            return name, _Entry(row.id, error=error)
-        if good["dropped"]:
-            self._tombstones.append(row.id)
-            return name, None
-        found = CollectionRow(row.id, good["name"], good["model"])
-        if slot and (slot.dropped or slot.version > good["version"]):
-            return name, _Entry(row.id, error=self._behind(slot, good["version"]))
-        return name, _Entry(row.id, found, good["version"])
-
-    def _behind(self, slot: Slot, version: int) -> CorruptFile:
-        missing = slot.version - version
-        what = "its drop" if slot.dropped else f"the last {missing} of {slot.version} acknowledged writes and seals"
-        return CorruptFile(
-            f"{self._path} lacks {what} of collection {slot.name!r}, says {self._versions.path.name}: its write-ahead "
-            "log was damaged or removed, or it is an older copy. Restore the folder from a backup, or drop the "
-            f"collection, or delete {self._versions.path.name} to go on, in all collections, with what is left"
-        )
-
-    def _read_models(self) -> set[str]:
-        models = set()
-        costs = "register the model again"
-        try:
-            with self._sql.read("it says which models were registered, and costs no collection") as db:
-                for row in db.execute(sa.select(t.models)).all():
-                    try:
-                        models.add(self._sql.verified(t.models, row, f"model {row.digest!r}", costs)["digest"])
-                    except CorruptFile as error:
-                        _log.error("%s", error)
-        except CorruptFile as error:
-            _log.error("%s", error)
-        return models
-
     def _settle(self) -> None:
         """Where all is well, the file of versions is brought up to the catalog. Else nothing changes: what is left may
         help."""
-        versions, live = self._versions, [entry for entry in self._entries.values() if entry.row is not None]
-        self.sound = self._sql.damage is None and len(live) == len(self._entries)
+        versions, listing = self._versions, self._listing
+        for notice in (*([self._sql.damage] if self._sql.damage else []), *listing.notices):
+            _log.error("%s", notice)
         if not self.sound:
             self._folder.keep_copy(self._path.with_name(f"{self._path.name}-wal"), "belongs to a damaged catalog")
             return
-        for place, problem in versions.wrong.items():
-            _log.warning("%s: slot %d %s; it is written anew", versions.path, place, problem)
         if versions.wrong:
             self._folder.keep_copy(versions.path, "is damaged")
-        if live and not versions.found:
-            _log.warning("%s has no collection: commits that were lost before now cannot be noticed", versions.path)
         self._sql.log_ahead()
-        slots = {entry.id: Slot(entry.id, entry.row.name, entry.version) for entry in live if entry.row}
+        slots = {entry.id: Slot(entry.id, name, entry.version) for name, entry in listing.entries.items()}
         if slots != versions.found or versions.wrong:
             versions.rewrite(list(slots.values()))
-        if self._tombstones:
-            gone = t.collections.c.id.in_(self._tombstones)
+        if listing.dropped:
+            gone = t.collections.c.id.in_(listing.dropped)
             self._sql.write(lambda db: db.execute(sa.delete(t.collections).where(gone)))
 
     # Models
@@ -194,14 +129,14 @@ class Catalog:
             db.execute(sa.insert(t.models).values(**t.signed(t.models, digest=digest)))
 
         self._sql.write(work)
-        self._models.add(digest)
+        self._listing.models.add(digest)
 
     def models(self) -> list[str]:
         """Digests, sorted."""
-        return sorted(self._models)
+        return sorted(self._listing.models)
 
     def has_model(self, digest: str) -> bool:
-        return digest in self._models
+        return digest in self._listing.models
 
     # Collections
 
@@ -212,7 +147,7 @@ class Catalog:
         taken = AlreadyExists(f"collection {name!r} already exists: use collection({name!r}) or drop it first")
 
         def work(db: sa.Connection) -> CollectionRow:
-            if name in self._entries:
+            if name in self._listing.entries:
                 raise taken
             key = "next_collection"
             id = int(self._meta(db, key, "no collection can be created: restore catalog.db from a backup"))
@@ -228,27 +163,31 @@ class Catalog:
 
         def done(row: CollectionRow) -> None:
             self._versions.record(Slot(row.id, name, 0))
-            self._entries[name] = _Entry(row.id, row)
+            self._listing.entries[name] = Entry(row.id, row)
 
         return self._sql.write(work, done)
 
     def collection(self, name: str) -> CollectionRow:
         """KeyError if there is none, CorruptFile if what the catalog says of it is damaged."""
-        found = self._entries.get(name)
+        found = self._listing.entries.get(name)
         if found is None:
             raise KeyError(f"no collection {name!r}")
         if found.row is None:
             raise CorruptFile(*(found.error.args if found.error else ()))
         return found.row
 
+    def number(self, name: str) -> int:
+        """Of a collection, be it damaged."""
+        return self._listing.entries[name].id
+
     def collections(self) -> list[str]:
         """Names, sorted, of damaged collections too."""
-        return sorted(list(self._entries))  # a list at once, since a writer may add one
+        return sorted(list(self._listing.entries))  # a list at once, since a writer may add one
 
     def drop_collection(self, name: str) -> list[str]:
         """Removes the collection and everything of it; returns its segment files, now to be deleted. A damaged one goes
         too; files that damaged rows name stay. KeyError if there is none."""
-        found = self._entries.get(name)
+        found = self._listing.entries.get(name)
         if found is None:
             raise KeyError(f"no collection {name!r}")
         c, s = t.collections, t.segments
@@ -274,7 +213,7 @@ class Catalog:
         def done(_: list[str]) -> None:
             slot = self._versions.found.get(found.id)
             self._versions.record(Slot(found.id, name, slot.version if slot else 0, dropped=True))
-            self._entries.pop(name, None)
+            self._listing.entries.pop(name, None)
 
         return self._sql.write(work, done, frees_space=True)
 
@@ -312,7 +251,7 @@ class Catalog:
 
     def manifest(self, collection: int) -> Manifest:
         """What the collection consists of. KeyError if it was dropped."""
-        with self._sql.read(_LOST) as db:
+        with self._sql.read(LOST) as db:
             row = self._row(db, collection)
             segments = self._segments(db, row)
         return Manifest(
@@ -325,31 +264,31 @@ class Catalog:
         row = db.execute(sa.select(t.collections).where(t.collections.c.id == collection)).one_or_none()
         if row is None or row.dropped == 1:
             raise KeyError(f"no collection of number {collection}: it was dropped")
-        return self._sql.verified(t.collections, row, f"collection {row.name!r}", _LOST)
+        return self._sql.verified(t.collections, row, f"collection {row.name!r}", LOST)
 
     def _segments(self, db: sa.Connection, of: Mapping[str, Any]) -> list[dict[str, Any]]:
         c = t.segments.c
         rows = db.execute(sa.select(t.segments).where(c.collection == of["id"]).order_by(c.number)).all()
         what = f"collection {of['name']!r}"
         self._count(t.segments, len(rows), of["segments"], what)
-        return [self._sql.verified(t.segments, row, f"{what}, file {row.file!r}", _LOST) for row in rows]
+        return [self._sql.verified(t.segments, row, f"{what}, file {row.file!r}", LOST) for row in rows]
 
     def _count(self, table: sa.Table, found: int, expected: int, what: str) -> None:
         if found != expected:
             raise CorruptFile(
-                f"{self._path}: table {table.name!r} has {found} rows of {what}, which counts {expected}; {_LOST}"
+                f"{self._path}: table {table.name!r} has {found} rows of {what}, which counts {expected}; {LOST}"
             )
 
     def operations(self, collection: int) -> Iterator[Operation]:
         """The writes since the last seal, in order; one of many rows comes in several parts of the same version."""
         c = t.operations.c
         query = sa.select(t.operations).where(c.collection == collection).order_by(c.version, c.part)
-        with self._sql.read(_LOST) as db:
+        with self._sql.read(LOST) as db:
             of = self._row(db, collection)
             what = f"collection {of['name']!r}"
             found = 0
             for row in db.execution_options(yield_per=8).execute(query):
-                self._sql.verified(t.operations, row, f"{what}, write {row.version} part {row.part}", _LOST)
+                self._sql.verified(t.operations, row, f"{what}, write {row.version} part {row.part}", LOST)
                 found += 1
                 yield Operation.of_part(row)
             self._count(t.operations, found, of["operations"], what)

@@ -43,10 +43,14 @@ class Models:
 
     def _intact(self, digest: str) -> bool:
         try:
-            self._data(digest)
+            self.read(digest)
         except CorruptFile:
             return False
         return True
+
+    def read(self, digest: str) -> Binarizer:
+        """The model in the file of that digest, every byte checked. CorruptFile if it is missing or damaged."""
+        return Binarizer.from_bytes(self._data(digest), str(self.path(digest)))
 
     def _data(self, digest: str) -> bytes:
         path = self.path(digest)
@@ -66,7 +70,7 @@ class Models:
         known = self._catalog.has_model(digest) or (_DIGEST.fullmatch(digest) and self.path(digest).exists())
         if not known:
             raise KeyError(f"no model {digest!r}: register it first")
-        return Binarizer.held(digest) or Binarizer.from_bytes(self._data(digest), str(self.path(digest)))
+        return Binarizer.held(digest) or self.read(digest)
 
     def readable(self) -> Iterator[Binarizer]:
         """Every model that can be read; one that cannot is logged."""

@@ -25,7 +25,7 @@ class Sql:
     """Reads may come from any thread; writes are serialised here, since SQLite has one writer."""
 
     def __init__(self, path: Path, reserve: Reserve) -> None:
-        self._path = path
+        self.path = path
         self._reserve = reserve
         self._engine = t.open_engine(path)
         self._writer = self._engine.execution_options(writes=True)
@@ -81,7 +81,7 @@ class Sql:
             with self._engine.begin() as db:
                 found = str(db.exec_driver_sql("PRAGMA quick_check(1)").scalar())
             if found != "ok":
-                self.damage = CorruptFile(f"{self._path} is damaged: {' '.join(found.split())}; {costs}")
+                self.damage = CorruptFile(f"{self.path} is damaged: {' '.join(found.split())}; {costs}")
         except SQLAlchemyError as error:
             found_error = self._translated(error, costs)
             if not isinstance(found_error, CorruptFile):
@@ -91,7 +91,7 @@ class Sql:
     def log_ahead(self) -> None:
         """Sets the file to write-ahead logging, for good, and empties the log into it."""
         try:
-            with closing(sqlite3.connect(self._path, isolation_level=None)) as db:  # neither goes in a transaction
+            with closing(sqlite3.connect(self.path, isolation_level=None)) as db:  # neither goes in a transaction
                 for pragma in ("journal_mode=WAL", "wal_checkpoint(TRUNCATE)"):
                     db.execute(f"PRAGMA {pragma}").fetchall()
         except sqlite3.Error as error:
@@ -105,7 +105,7 @@ class Sql:
 
     def _check_open(self) -> None:
         if self._closed:  # the engine would connect again
-            raise ValueError(f"{self._path} is closed")
+            raise ValueError(f"{self.path} is closed")
 
     def verified(self, table: sa.Table, row: sa.Row[Any], what: str, costs: str) -> dict[str, Any]:
         """A row as a dict, once its checksum is found right. CorruptFile names the table, `what` and what it
@@ -114,11 +114,11 @@ class Sql:
         try:
             found = t.checksum(table, values)
         except (TypeError, UnicodeEncodeError) as error:
-            raise CorruptFile(f"{self._path}: table {table.name!r}, {what}: {error}; {costs}") from error
+            raise CorruptFile(f"{self.path}: table {table.name!r}, {what}: {error}; {costs}") from error
         if found != values["crc"]:
             expected = f"{values['crc']:08x}" if isinstance(values["crc"], int) else repr(values["crc"])
             raise CorruptFile(
-                f"{self._path}: table {table.name!r}, {what}: checksum expected {expected}, found {found:08x}; {costs}"
+                f"{self.path}: table {table.name!r}, {what}: checksum expected {expected}, found {found:08x}; {costs}"
             )
         return values
 
@@ -128,12 +128,12 @@ class Sql:
             return error
         text = str(getattr(error, "orig", None) or error)
         if "is full" in text:
-            return LimitExceeded(f"no space left for {self._path}: {costs}; free some and repeat")
+            return LimitExceeded(f"no space left for {self.path}: {costs}; free some and repeat")
         if "too big" in text:
-            return LimitExceeded(f"{self._path} cannot hold a value of 1 GB: {costs}; write smaller batches")
+            return LimitExceeded(f"{self.path} cannot hold a value of 1 GB: {costs}; write smaller batches")
         if "locked" in text:
-            return DatabaseLocked(f"{self._path} is locked by another program: close it there first")
+            return DatabaseLocked(f"{self.path} is locked by another program: close it there first")
         if "disk I/O" in text or "unable to open" in text:
             reasons = "a failing disk, too many open files, or a limit on the size of one"
-            return OSError(errno.EIO, f"{text} ({reasons}); {costs}", str(self._path))
-        return CorruptFile(f"{self._path} is damaged: {text}; {costs}")
+            return OSError(errno.EIO, f"{text} ({reasons}); {costs}", str(self.path))
+        return CorruptFile(f"{self.path} is damaged: {text}; {costs}")

@@ -259,7 +259,7 @@ def test_versions_may_be_older_than_the_catalog_but_damage_to_them_is_named(cata
         read_all(opened)
         opened.commit([(1, delete(1))])
         opened.close()
-        assert "catalog.versions has no collection" in caplog.text and len(path.read_bytes()) == len(before)
+        assert "catalog.versions is missing or empty" in caplog.text and len(path.read_bytes()) == len(before)
     path.write_bytes(before)  # as after a power failure: it is not synced
     opened = Catalog(Folder(tmp_path))
     assert opened.sound and opened.manifest(1).version == 7
