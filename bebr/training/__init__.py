@@ -76,6 +76,8 @@ def train(
         of ``x`` and of ``old_vectors`` are one item. Queries of the new model then search codes of the old one
         (:func:`bebr.training.compat.compatible.make_compatible`); the new model's own codes are what they would be
         without.
+    seed: of every random choice. The same data, options and seed give the same model, to the bit, on every instruction
+        set (``BEBR_ISA``); another machine's BLAS may round otherwise.
     progress: called with (stage, done, total).
     Raises ``ValueError``, which names the argument.
     """

@@ -155,8 +155,8 @@ struct Kernels {
                        int32_t* out) noexcept;
 
   // out[i, o] = bias[o] + sum_k x[i, k] w[o, k], then max(0, .) if relu. Rows of x and out are x_stride, out_stride
-  // floats apart; out has room for round_up(w.out, 32) columns. Float: compared with float64 to twice scalar's error,
-  // not to the bit.
+  // floats apart; out has room for round_up(w.out, 32) columns. From the bias on, products join their sum in the order
+  // of k, fused (std::fma), so all ISAs agree to the bit: codes and trained models are the same on each.
   void (*gemm)(const float* x, size_t rows, size_t x_stride, const PackedWeights& w, bool relu, float* out,
                size_t out_stride) noexcept;
   // The position of the greatest of n > 0 values, none a NaN; the first of equal ones.
@@ -167,7 +167,8 @@ struct Kernels {
   // grid.stride. Every product and every sum is rounded on its own, so all ISAs agree to the bit.
   void (*descend)(const DescentGrid& grid, size_t count, float* v, float* g, size_t g_stride, uint32_t sweeps) noexcept;
 
-  // bf16 inputs and weights, fp32 sums. Null where the ISA has none (only amx).
+  // bf16 inputs and weights, fp32 sums; compared with float64 to twice gemm's error. Null where the ISA has none (only
+  // amx).
   void (*gemm_bf16)(const float* x, size_t rows, size_t x_stride, const PackedWeights& w, bool relu, float* out,
                     size_t out_stride) noexcept;
 };
