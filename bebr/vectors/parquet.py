@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bebr.vectors.convert import to_float32, to_int64
+from bebr.vectors.convert import to_int64
+from bebr.vectors.file import VectorFile
 
 if TYPE_CHECKING:  # pyarrow takes a third of a second to import: only those who read Parquet pay
     import pyarrow as pa
@@ -18,60 +19,25 @@ if TYPE_CHECKING:  # pyarrow takes a third of a second to import: only those who
 _BATCH_ROWS = 8192
 
 
-def read_vectors(path: Path, column: str | None, limit: int | None) -> NDArray[np.float32]:
-    """Return float32[n, d] of the named, or the only, vector column; nulls and unequal lengths are refused by row."""
-    file = _open(path)
-    schema = file.schema_arrow
-    name = _choose(path, column, [f.name for f in schema if _holds_vectors(f.type)], schema.names, "vectors")
-    rows = file.metadata.num_rows if limit is None else min(limit, file.metadata.num_rows)
-    if rows == 0:
-        raise ValueError(f"{path}: column '{name}' has no rows, wanted at least one vector")
-    out: NDArray[np.float32] | None = None
-    done = 0
-    for batch in _batches(path, file, name, rows):
-        block = _dense(path, name, batch, done, None if out is None else out.shape[1])
-        if out is None:
-            out = np.empty((rows, block.shape[1]), np.float32)
-        out[done : done + len(block)] = to_float32(block, f"{path}: column '{name}'", done)
-        done += len(block)
-    assert out is not None
-    return out
+class Parquet(VectorFile):
+    """The named, or the only, vector column; nulls and unequal lengths are refused by row."""
 
+    def __init__(self, path: Path, column: str | None) -> None:
+        super().__init__(path)
+        file = _open(path)
+        schema = file.schema_arrow
+        vectors = [field.name for field in schema if _holds_vectors(field.type)]
+        self._column = _choose(path, column, vectors, schema.names, "vectors")
+        self.name = f"{path}: column '{self._column}'"
+        self.rows = file.metadata.num_rows
+        if self.rows == 0:
+            raise ValueError(f"{self.name} has no rows, wanted at least one vector")
+        ((_, first),) = _arrays(path, self._column, 0, 1, 1)
+        self.dim = _dense(self.name, first, 0, None).shape[1]
 
-def describe(path: Path, column: str | None) -> tuple[str, int, int]:
-    """Name, rows and dimensions of the named, or the only, vector column."""
-    file = _open(path)
-    schema = file.schema_arrow
-    name = _choose(path, column, [f.name for f in schema if _holds_vectors(f.type)], schema.names, "vectors")
-    rows = file.metadata.num_rows
-    if rows == 0:
-        raise ValueError(f"{path}: column '{name}' has no rows, wanted at least one vector")
-    return name, rows, _dense(path, name, next(_batches(path, file, name, 1)), 0, None).shape[1]
-
-
-def blocks(path: Path, name: str, dim: int, start: int, stop: int, size: int) -> Iterator[tuple[int, NDArray[Any]]]:
-    """(first row, [m, dim]), m <= size, of rows start to stop; row groups before and after are not read."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    with pq.ParquetFile(path, memory_map=False, buffer_size=1 << 20) as file:
-        sizes = [file.metadata.row_group(i).num_rows for i in range(file.metadata.num_row_groups)]
-        ends = np.cumsum(sizes)
-        first, last = int(np.searchsorted(ends, start, "right")), int(np.searchsorted(ends, stop, "left"))
-        row = int(ends[first]) - sizes[first]
-        groups = range(first, min(last + 1, len(sizes)))
-        stream = file.iter_batches(min(size, _BATCH_ROWS), row_groups=groups, columns=[name], use_threads=False)
-        while row < stop:
-            try:
-                array = next(stream).column(0)
-            except StopIteration:
-                raise ValueError(f"{path}: got {row} rows, wanted {stop} as its footer says") from None
-            except (pa.ArrowException, OSError) as error:
-                raise ValueError(f"{path}: column '{name}' cannot be decoded after row {row}: {error}") from error
-            low, high = max(start - row, 0), min(stop - row, len(array))
-            if low < high:
-                yield row + low, _dense(path, name, array[low:high], row + low, dim)
-            row += len(array)
+    def blocks(self, start: int, stop: int, size: int) -> Iterator[tuple[int, NDArray[Any]]]:
+        for row, array in _arrays(self.path, self._column, start, stop, size):
+            yield row, _dense(self.name, array, row, self.dim)
 
 
 def read_ids(path: Path, column: str | None, limit: int | None) -> NDArray[np.int64]:
@@ -80,16 +46,15 @@ def read_ids(path: Path, column: str | None, limit: int | None) -> NDArray[np.in
 
     file = _open(path)
     schema = file.schema_arrow
-    name = _choose(path, column, [f.name for f in schema if pa.types.is_integer(f.type)], schema.names, "integer ids")
+    integers = [field.name for field in schema if pa.types.is_integer(field.type)]
+    column = _choose(path, column, integers, schema.names, "integer ids")
+    name = f"{path}: column '{column}'"
     rows = file.metadata.num_rows if limit is None else min(limit, file.metadata.num_rows)
     out = np.empty(rows, np.int64)
-    done = 0
-    for batch in _batches(path, file, name, rows):
-        if batch.null_count:
-            row = done + _first_null(batch)
-            raise ValueError(f"{path}: column '{name}' is null in row {row}, wanted an id in every row")
-        out[done : done + len(batch)] = to_int64(batch.to_numpy(zero_copy_only=False), f"{path}: column '{name}'")
-        done += len(batch)
+    for row, array in _arrays(path, column, 0, rows, _BATCH_ROWS):
+        if array.null_count:
+            raise ValueError(f"{name} is null in row {row + _first_null(array)}, wanted an id in every row")
+        out[row : row + len(array)] = to_int64(array.to_numpy(zero_copy_only=False), name)
     return out
 
 
@@ -107,22 +72,32 @@ def _open(path: Path) -> pq.ParquetFile:
         raise ValueError(f"{path}: not a readable Parquet file: {error}") from error
 
 
-def _batches(path: Path, file: pq.ParquetFile, name: str, rows: int) -> Any:
-    """Yield the column's arrow arrays up to `rows` rows; damage found while decoding is told with the file's name."""
-    import pyarrow as pa
+def _arrays(path: Path, name: str, start: int, stop: int, size: int) -> Iterator[tuple[int, pa.Array]]:
+    """(first row, at most ``size`` values) of a column, rows start to stop; other row groups are not read.
 
-    done = 0
-    stream = file.iter_batches(_BATCH_ROWS, columns=[name])
-    while done < rows:
-        try:
-            array = next(stream).column(0)
-        except StopIteration:
-            raise ValueError(f"{path}: got {done} rows, wanted {rows} as its footer says") from None
-        except (pa.ArrowException, OSError) as error:
-            raise ValueError(f"{path}: column '{name}' cannot be decoded after row {done}: {error}") from error
-        array = array[: rows - done]
-        done += len(array)
-        yield array
+    Damage found while decoding is told with the file's name.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    with pq.ParquetFile(path, memory_map=False, buffer_size=1 << 20) as file:
+        sizes = [file.metadata.row_group(i).num_rows for i in range(file.metadata.num_row_groups)]
+        ends = np.cumsum(sizes)
+        first, last = int(np.searchsorted(ends, start, "right")), int(np.searchsorted(ends, stop, "left"))
+        row = int(ends[first]) - sizes[first] if start < stop else stop
+        groups = range(first, min(last + 1, len(sizes)))
+        stream = file.iter_batches(min(size, _BATCH_ROWS), row_groups=groups, columns=[name], use_threads=False)
+        while row < stop:
+            try:
+                array = next(stream).column(0)
+            except StopIteration:
+                raise ValueError(f"{path}: got {row} rows, wanted {stop} as its footer says") from None
+            except (pa.ArrowException, OSError) as error:
+                raise ValueError(f"{path}: column '{name}' cannot be decoded after row {row}: {error}") from error
+            low, high = max(start - row, 0), min(stop - row, len(array))
+            if low < high:
+                yield row + low, array[low:high]
+            row += len(array)
 
 
 def _choose(path: Path, column: str | None, candidates: list[str], names: list[str], what: str) -> str:
@@ -153,11 +128,10 @@ def _first_null(array: pa.Array) -> int:
     return int(np.argmax(array.is_null().to_numpy(zero_copy_only=False)))
 
 
-def _dense(path: Path, name: str, array: pa.Array, first_row: int, dim: int | None) -> NDArray[Any]:
+def _dense(where: str, array: pa.Array, first_row: int, dim: int | None) -> NDArray[Any]:
     """Return a list array as [rows, d]; `dim` is the width of the rows before, None for the first ones."""
     import pyarrow as pa
 
-    where = f"{path}: column '{name}'"
     if array.null_count:
         raise ValueError(f"{where} is null in row {first_row + _first_null(array)}, wanted a vector in every row")
     if pa.types.is_fixed_size_list(array.type):

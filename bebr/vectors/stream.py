@@ -6,13 +6,14 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bebr.vectors import npy, parquet, texmex
 from bebr.vectors.convert import to_float32
+from bebr.vectors.reader import open_file
+from bebr.vectors.writer import SUFFIXES
 
 Floats = NDArray[np.float32]
 # Blocks float32[m, d] of any m from row ``start`` on, the same whenever it is asked.
@@ -51,9 +52,9 @@ def stream(
         return _Function(source, rows)
     paths = [Path(source)] if isinstance(source, str | Path) else [Path(path) for path in source]
     if len(paths) == 1 and paths[0].is_dir():
-        paths = sorted(path for path in paths[0].iterdir() if path.suffix in _FILES)
+        paths = sorted(path for path in paths[0].iterdir() if path.suffix in SUFFIXES)
     if not paths:
-        raise ValueError(f"{source}: no file of vectors, wanted {', '.join(_FILES)}")
+        raise ValueError(f"{source}: no file of vectors, wanted {', '.join(SUFFIXES)}")
     return _Files(paths, column, rows)
 
 
@@ -113,7 +114,7 @@ class _Function(VectorStream):
 
 class _Files(VectorStream):
     def __init__(self, paths: Sequence[Path], column: str | None, rows: int | None) -> None:
-        self._files = [_open(path, column) for path in paths]
+        self._files = [open_file(path, column) for path in paths]
         self.dim = self._files[0].dim
         for path, file in zip(paths, self._files, strict=True):
             if file.dim != self.dim:
@@ -128,96 +129,5 @@ class _Files(VectorStream):
         for file in self._files:
             low, high = max(start - first, 0), min(stop - first, file.rows)
             if low < high:
-                yield from _checked(file.read(low, high, size), file.name)
+                yield from _checked(file.blocks(low, high, size), file.name)
             first += file.rows
-
-
-class _File(ABC):
-    rows: int
-    dim: int
-    name: str
-
-    @abstractmethod
-    def read(self, start: int, stop: int, size: int) -> Iterator[tuple[int, NDArray[Any]]]: ...
-
-
-class _Npy(_File):
-    def __init__(self, path: Path, column: str | None) -> None:
-        array = npy.read(path, mmap=True)  # header and size are checked; nothing is read
-        if array.ndim != 2 or 0 in array.shape:
-            raise ValueError(f"{path}: got an array of shape {list(array.shape)}, wanted vectors [n, d]")
-        if not array.flags.c_contiguous:
-            raise ValueError(f"{path}: got columns one after the other (Fortran order), wanted rows")
-        self.name, self._path = str(path), path
-        self.rows, self.dim = array.shape
-        self._dtype, self._offset = array.dtype, cast("np.memmap[Any, Any]", array).offset
-
-    def read(self, start: int, stop: int, size: int) -> Iterator[tuple[int, NDArray[Any]]]:
-        width = self.dim * self._dtype.itemsize
-        with self._path.open("rb") as file:
-            file.seek(self._offset + start * width)
-            for row in range(start, stop, size):
-                yield row, _rows(file, self._dtype, min(size, stop - row), self.dim, self.name)
-
-
-class _Texmex(_File):
-    def __init__(self, path: Path, column: str | None) -> None:
-        self.name, self._path = str(path), path
-        self.dim = texmex.dimension(path)
-        self._dtype = texmex.DTYPES[path.suffix]
-        self.rows = path.stat().st_size // (4 + self.dim * self._dtype.itemsize)
-
-    def read(self, start: int, stop: int, size: int) -> Iterator[tuple[int, NDArray[Any]]]:
-        width = 4 + self.dim * self._dtype.itemsize
-        head = self.dim.to_bytes(4, "little", signed=True)
-        with self._path.open("rb") as file:
-            file.seek(start * width)
-            for row in range(start, stop, size):
-                raw = _rows(file, np.dtype(np.uint8), min(size, stop - row), width, self.name)
-                if (differs := (raw[:, :4] != np.frombuffer(head, np.uint8)).any(axis=1)).any():
-                    at = int(differs.argmax())
-                    got = int.from_bytes(raw[at, :4].tobytes(), "little", signed=True)
-                    raise ValueError(
-                        f"{self.name}: got dimension {got} in row {row + at}, wanted {self.dim} as in row 0"
-                    )
-                yield row, np.ascontiguousarray(raw[:, 4:]).view(self._dtype)
-
-
-def _rows(file: BinaryIO, dtype: np.dtype[Any], rows: int, dim: int, name: str) -> NDArray[Any]:
-    out = np.empty((rows, dim), dtype)
-    view = memoryview(cast("Any", out.view(np.uint8))).cast("B")
-    done = 0
-    while done < len(view):
-        got = cast("Any", file).readinto(view[done:])
-        if not got:
-            raise ValueError(f"{name}: it became shorter while it was read")
-        done += got
-    return out
-
-
-class _Parquet(_File):
-    def __init__(self, path: Path, column: str | None) -> None:
-        self.name, self._path = str(path), path
-        self._column, self.rows, self.dim = parquet.describe(path, column)
-
-    def read(self, start: int, stop: int, size: int) -> Iterator[tuple[int, NDArray[Any]]]:
-        return parquet.blocks(self._path, self._column, self.dim, start, stop, size)
-
-
-_FILES: dict[str, type[_Npy] | type[_Texmex] | type[_Parquet]] = {
-    ".npy": _Npy,
-    ".fvecs": _Texmex,
-    ".bvecs": _Texmex,
-    ".ivecs": _Texmex,
-    ".parquet": _Parquet,
-}
-
-
-def _open(path: Path, column: str | None) -> _File:
-    if path.suffix not in _FILES:
-        raise ValueError(f"{path}: got suffix '{path.suffix}', wanted one of {', '.join(_FILES)}")
-    if not path.exists():
-        raise FileNotFoundError(f"{path}: no such file")
-    if column is not None and path.suffix != ".parquet":
-        raise ValueError(f"column: got '{column}' for {path}, but only Parquet files have named columns")
-    return _FILES[path.suffix](path, column)

@@ -2,34 +2,51 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from bebr.vectors.file import VectorFile
+from bebr.vectors.npy import read_rows
+
 DTYPES: dict[str, np.dtype[Any]] = {".fvecs": np.dtype("<f4"), ".bvecs": np.dtype("u1"), ".ivecs": np.dtype("<i4")}
 _CHECK_ROWS = 1 << 16
 
 
-def read(path: Path, limit: int | None, mmap: bool) -> NDArray[Any]:
-    """Return [n, d] in the file's own dtype: a strided read-only view of the mapped file, or a contiguous array.
+class Texmex(VectorFile):
+    """The size of the whole file must be whole rows; the dimension is checked in each row that is read."""
 
-    The size of the whole file must be whole rows; the dimension is checked in each row that is returned.
-    """
-    dtype = DTYPES[path.suffix]
-    dim = dimension(path)
-    size, row_bytes = path.stat().st_size, 4 + dim * dtype.itemsize
-    rows = size // row_bytes if limit is None else min(limit, size // row_bytes)
-    raw = np.memmap(path, np.uint8, mode="r", shape=(rows, row_bytes))
-    for start in range(0, rows, _CHECK_ROWS):
-        differs = (raw[start : start + _CHECK_ROWS, :4] != raw[0, :4]).any(axis=1)
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self.dim = dimension(path)
+        self._dtype = DTYPES[path.suffix]
+        self._width = 4 + self.dim * self._dtype.itemsize
+        self.rows = path.stat().st_size // self._width
+
+    def mapped(self, rows: int) -> NDArray[Any]:
+        raw = np.memmap(self.path, np.uint8, mode="r", shape=(rows, self._width))
+        for start in range(0, rows, _CHECK_ROWS):
+            self._check(raw[start : start + _CHECK_ROWS], start)
+        return raw[:, 4:].view(self._dtype)
+
+    def blocks(self, start: int, stop: int, size: int) -> Iterator[tuple[int, NDArray[Any]]]:
+        with self.path.open("rb") as file:
+            file.seek(start * self._width)
+            for row in range(start, stop, size):
+                raw = read_rows(file, np.dtype(np.uint8), min(size, stop - row), self._width, self.name)
+                self._check(raw, row)
+                yield row, np.ascontiguousarray(raw[:, 4:]).view(self._dtype)
+
+    def _check(self, raw: NDArray[np.uint8], first: int) -> None:
+        head = np.frombuffer(self.dim.to_bytes(4, "little", signed=True), np.uint8)
+        differs = (raw[:, :4] != head).any(axis=1)
         if differs.any():
-            row = start + int(differs.argmax())
-            got = int.from_bytes(raw[row, :4].tobytes(), "little", signed=True)
-            raise ValueError(f"{path}: got dimension {got} in row {row}, wanted {dim} as in row 0")
-    body = raw[:, 4:].view(dtype)
-    return body if mmap else np.array(body)
+            at = int(differs.argmax())
+            got = int.from_bytes(raw[at, :4].tobytes(), "little", signed=True)
+            raise ValueError(f"{self.name}: got dimension {got} in row {first + at}, wanted {self.dim} as in row 0")
 
 
 def dimension(path: Path) -> int:
