@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
+    from torch.optim import Optimizer
 
-__all__ = ["batches", "parameter_groups", "patch_pixels", "rate"]
+__all__ = ["Descent", "batches", "clock_of", "parameter_groups", "patch_pixels", "rate", "training"]
 
 
 def batches(count: int, size: int, random: np.random.Generator) -> Iterator[npt.NDArray[np.int64]]:
@@ -23,13 +26,14 @@ def batches(count: int, size: int, random: np.random.Generator) -> Iterator[npt.
             yield order[start : start + size]
 
 
-def rate(step: int, steps: int, warmup: float) -> float:
-    """The share of the highest learning rate: it rises linearly for the share ``warmup`` of all steps, then falls as a
-    cosine to 0."""
+def rate(step: int, steps: int, warmup: float = 0.0, fall: Literal["cosine", "linear", "none"] = "cosine") -> float:
+    """The share of the highest learning rate: it rises linearly for the share ``warmup`` of all steps, then falls to 0
+    as a cosine or linearly, or stays."""
     rising = round(steps * warmup)
     if step < rising:
         return (step + 1) / rising
-    return 0.5 * (1 + math.cos(math.pi * (step - rising) / max(1, steps - rising)))
+    done = (step - rising) / max(1, steps - rising)
+    return {"cosine": 0.5 * (1 + math.cos(math.pi * done)), "linear": 1 - done, "none": 1.0}[fall]
 
 
 def parameter_groups(module: nn.Module, decay: float) -> list[dict[str, Any]]:
@@ -48,3 +52,52 @@ def patch_pixels(pixels: Tensor, size: int) -> Tensor:
     )
     variance, mean = cut.var(2, keepdim=True), cut.mean(2, keepdim=True)
     return (cut - mean) / (variance + 1e-6).sqrt()
+
+
+@contextmanager
+def training(producer: Any, seed: int | None = None) -> Iterator[None]:
+    """The producer's network in training mode; at the end it takes up its new weights (``refresh``).
+
+    seed: dropout is drawn from it, and the caller's random numbers are left alone; None: from the caller's.
+    """
+    import torch
+
+    with ExitStack() as stack:
+        if seed is not None:
+            cuda = [torch.device(producer.device)] if producer.device.startswith("cuda") else []
+            stack.enter_context(torch.random.fork_rng(devices=cuda))
+            torch.manual_seed(seed)
+        producer.network.train()
+        try:
+            yield
+        finally:
+            producer.refresh()
+
+
+class Descent:
+    """An optimizer whose rate is set before each step: ``descend(loss, share)`` takes ``share`` of each group's own.
+
+    clip: the most that the norm of all gradients may be; None: any.
+    """
+
+    def __init__(self, optimizer: Optimizer, clip: float | None = None) -> None:
+        self.optimizer, self._clip = optimizer, clip
+        self._rates = [group["lr"] for group in optimizer.param_groups]
+
+    def __call__(self, loss: Tensor, share: float) -> float:
+        """One step down ``loss``, which is returned."""
+        from torch.nn.utils import clip_grad_norm_
+
+        for group, full in zip(self.optimizer.param_groups, self._rates, strict=True):
+            group["lr"] = share * full
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        if self._clip is not None:
+            clip_grad_norm_([one for group in self.optimizer.param_groups for one in group["params"]], self._clip)
+        self.optimizer.step()
+        return float(loss.detach())
+
+
+def clock_of(device: str) -> Callable[[], float]:
+    """CPU seconds on the CPU, elapsed ones elsewhere."""
+    return time.process_time if device == "cpu" else time.perf_counter

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
-from typing import Any
+from dataclasses import dataclass
+
+from bebr.models.config import PatchConfig
 
 __all__ = ["SIZES", "Config"]
 
 
 @dataclass(frozen=True)
-class Config:
-    """Pictures are ``image_size`` pixels square, cut into squares of ``patch_size``. Pictures and texts are both
-    ``width`` wide. ``layers`` read the text alone, ``cross_layers`` the picture too, and the reconstructor has as many
-    of both. ``max_tokens`` is the longest text, marks included, ``positions`` the rows of RoBERTa's table of positions,
-    two of which are never read. Perceptrons are four times as wide as their block.
+class Config(PatchConfig):
+    """Pictures and texts are both ``width`` wide. ``layers`` read the text alone, ``cross_layers`` the picture too, and
+    the reconstructor has as many of both. ``max_tokens`` is the longest text, marks included, ``positions`` the rows of
+    RoBERTa's table of positions, two of which are never read. Perceptrons are four times as wide as their block.
 
     ``projected`` adds two square maps from pictures and texts alone into one space: ours, not the paper's.
     """
@@ -35,38 +34,13 @@ class Config:
     projected: bool = False
 
     def __post_init__(self) -> None:
-        for field in fields(self):
-            value, kind = getattr(self, field.name), type(field.default)
-            if kind is int and (type(value) is not int or value < 1):
-                raise ValueError(f"{field.name}: got {value!r}, wanted a whole number of at least 1")
-            if kind is bool and type(value) is not bool:
-                raise ValueError(f"{field.name}: got {value!r}, wanted true or false")
+        super().__post_init__()
         if isinstance(self.dropout, bool) or not isinstance(self.dropout, int | float) or not 0 <= self.dropout < 1:
             raise ValueError(f"dropout: got {self.dropout!r}, wanted a number from 0 to below 1")
         for name in ("heads", "vision_heads"):
-            if self.width % getattr(self, name):
-                raise ValueError(f"width: got {self.width}, wanted a multiple of {name}, {getattr(self, name)}")
-        if self.image_size % self.patch_size:
-            raise ValueError(f"image_size: got {self.image_size}, wanted a multiple of patch_size, {self.patch_size}")
+            self.check_multiple("width", name)
         if not 3 <= self.max_tokens <= self.positions - 2:
             raise ValueError(f"max_tokens: got {self.max_tokens}, wanted 3 to positions - 2, {self.positions - 2}")
-
-    @property
-    def patches(self) -> int:
-        """Patches of a picture."""
-        return (self.image_size // self.patch_size) ** 2
-
-    def to_json(self) -> dict[str, Any]:
-        """What ``config.json`` holds."""
-        return asdict(self)
-
-    @classmethod
-    def from_json(cls, raw: Mapping[str, Any]) -> Config:
-        """Read ``config.json``. ValueError naming a size that is missing or is not one."""
-        missing = [field.name for field in fields(cls) if field.name not in raw]
-        if missing:
-            raise ValueError(f"config.json: says no {', '.join(missing)}")
-        return cls(**{field.name: raw[field.name] for field in fields(cls)})
 
 
 SIZES = {

@@ -18,8 +18,8 @@ from bebr.models.flm.files import manifest, renamed
 from bebr.models.flm.network import Network
 from bebr.models.flm.tokens import Tokens
 from bebr.models.flm.vision import resized
+from bebr.models.networks import NetworkProducer, check_vocabulary, restored, sized, untrained
 from bebr.models.pixels import Resampling, by_channel, middles
-from bebr.models.producer import Producer
 
 __all__ = ["Flm"]
 
@@ -28,7 +28,7 @@ _MEAN, _DEVIATION = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258
 _POSITIONS = "vit_model.visual.positional_embedding"
 
 
-class Flm(Producer):
+class Flm(NetworkProducer):
     """Pairs, pictures or texts to float32 of unit length, 768 dimensions (base). The version is the weights' digest.
 
     A pair is the reconstructor's first query after the last layer, through the pooler. A picture alone is its class
@@ -41,27 +41,15 @@ class Flm(Producer):
     modality = "image+text|image|text"
 
     def __init__(self, network: Network, tokens: Tokens, device: str = "cpu") -> None:
-        if tokens.size > network.config.vocab_size:
-            raise ValueError(
-                f"vocabulary: has {tokens.size:,} entries, but the network {network.config.vocab_size:,}: "
-                "they are not of one model"
-            )
-        self.network = network.to(device)
-        self.tokens, self.device = tokens, device
-        self.dim = network.config.width
-        self.refresh()
-
-    def refresh(self) -> None:
-        """Take up weights that were changed in place: inference mode, and the version they now have."""
-        self.network.eval()
-        self.version = files.digest(self.network.state_dict())[:16]
+        check_vocabulary(tokens.size, network)
+        self.tokens = tokens
+        super().__init__(network, network.config.width, device)
 
     @classmethod
     def fresh(cls, captions: list[str], config: Config = SIZES["tiny"], seed: int = 0, device: str = "cpu") -> Flm:
         """An untrained one with a vocabulary learned from ``captions``, of the config's ``vocab_size`` at most."""
         tokens = Tokens.learn(captions, config.vocab_size, config.max_tokens)
-        with torch.random.fork_rng(devices=[]):  # layers draw from the caller's numbers when they are made
-            network = Network(replace(config, vocab_size=tokens.size))
+        network = untrained(Network, replace(config, vocab_size=tokens.size))
         network.initialize(seed)
         return cls(network, tokens, device)
 
@@ -81,34 +69,21 @@ class Flm(Producer):
         A checkpoint may be Lightning's, with the weights under ``state_dict``. Raises ValueError listing the keys that
         are missing, unexpected or of another shape; FileNotFoundError naming what is not there.
         """
-        if size is not None and size not in SIZES:
-            raise ValueError(f"size: got {size!r}, wanted {', '.join(SIZES)}")
-        path = files.find(weights, cls.name, _WANTED)
-        described = (path.parent / files.CONFIG).is_file()
-        if described:
-            config = Config.from_json(files.read_config(path.parent, cls.name))
-            if size is not None and config != SIZES[size]:
-                raise ValueError(f"size: got {size!r}, but {path.parent / files.CONFIG} describes another")
-        elif size is not None:
-            config = SIZES[size]
-        else:
-            raise ValueError(f"size: {path.parent} has no {files.CONFIG}: give base")
+        path, described = cls.found(weights, _WANTED, size, SIZES)
+        config = described or sized(path.parent, size, SIZES)
         state = renamed(files.read(path, within="state_dict"), config)
-        if not described:
+        if described is None:
             config = replace(config, ranked="rank_output.weight" in state, image_size=_side(state, config))
         files.compare(state, manifest(config), path)
         if image_size is not None and image_size != config.image_size:
             config = replace(config, image_size=image_size)
             state[_POSITIONS] = resized(state[_POSITIONS], config.patches)
-        with torch.device("meta"):
-            network = Network(config)
-        network.load_state_dict({key: value.float() for key, value in state.items()}, assign=True)
         folder = path.parent if vocabulary is None else Path(vocabulary).expanduser()
-        return cls(network, Tokens.read(folder, config.max_tokens), device)
+        return cls(restored(Network, config, state), Tokens.read(folder, config.max_tokens), device)
 
-    def save(self, folder: str | Path) -> None:
-        """Write ``model.safetensors``, ``config.json`` and ``tokenizer.json``: a folder that ``load`` takes."""
-        files.save(folder, self.network.state_dict(), {**self.network.config.to_json(), "producer": self.name})
+    def save(self, folder: str | Path, **more: Any) -> None:
+        """With ``tokenizer.json`` besides."""
+        super().save(folder, **more)
         self.tokens.save(Path(folder))
 
     def encode(self, kind: str, batch: list[Any]) -> npt.NDArray[np.float32]:

@@ -17,8 +17,9 @@ from torch.nn.functional import cross_entropy, log_softmax
 from bebr.models.flm.data import Pairs
 from bebr.models.flm.network import Marks, Network, Reading
 from bebr.models.flm.producer import Flm
-from bebr.models.flm.training import Log, batches, looked, optimizer_of, seeded
+from bebr.models.flm.training import Log, descent_of, looked
 from bebr.models.rils.loss import contrast
+from bebr.models.training import batches, rate, training
 
 __all__ = ["fit", "likelihoods", "scores"]
 
@@ -74,29 +75,24 @@ def fit(
         raise ValueError(f"steps: got {steps}, wanted at least 1")
     random = np.random.default_rng(seed)
     ranked, others = batches(len(pairs), batch_size, random), batches(len(pairs), contrasted, random)
-    optimizer, look, log = optimizer_of(network, learning_rate, faster, frozen), looked(producer, pairs, frozen), Log()
+    descend, look, log = descent_of(network, learning_rate, faster, frozen), looked(producer, pairs, frozen), Log()
     own = torch.arange(batch_size, device=producer.device)
 
     def read(rows: np.ndarray) -> Reading:
         return network.read(producer.ids([pairs.captions[row] for row in rows]), producer.tokens.marks)
 
-    with seeded(seed, producer.device):
-        network.train()
-        try:
-            for step in range(steps):
-                rows = next(ranked)
-                table = scores(network, read(rows), look(rows))
-                loss = (cross_entropy(table, own) + cross_entropy(table.T, own)) / 2
-                if projected:
-                    rows = next(others)
-                    shown, said = producer.alone(picture=look(rows)), producer.alone(queries=read(rows).queries)
-                    loss = loss + contrast(shown, said, network.logit_scale.exp())[0]
-                optimizer.step_with(loss, 1 - step / steps)
-                if projected:
-                    network.logit_scale.data.clamp_(0, math.log(100))
-                log.loss.append(float(loss.detach()))
-                if progress is not None:
-                    progress(step + 1, steps)
-        finally:
-            producer.refresh()
+    with training(producer, seed):
+        for step in range(steps):
+            rows = next(ranked)
+            table = scores(network, read(rows), look(rows))
+            loss = (cross_entropy(table, own) + cross_entropy(table.T, own)) / 2
+            if projected:
+                rows = next(others)
+                shown, said = producer.alone(picture=look(rows)), producer.alone(queries=read(rows).queries)
+                loss = loss + contrast(shown, said, network.logit_scale.exp())[0]
+            log.loss.append(descend(loss, rate(step, steps, fall="linear")))
+            if projected:
+                network.logit_scale.data.clamp_(0, math.log(100))
+            if progress is not None:
+                progress(step + 1, steps)
     return log

@@ -7,9 +7,7 @@ taken over from RoBERTa and CLIP). Rate, batch and steps here are ours.
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -21,8 +19,9 @@ from torch import Tensor, nn
 from bebr.models.flm.data import Pairs
 from bebr.models.flm.loss import free, masked
 from bebr.models.flm.producer import Flm
+from bebr.models.training import Descent, batches, clock_of, rate, training
 
-__all__ = ["OBJECTIVES", "Log", "batches", "fit", "looked", "optimizer_of", "seeded"]
+__all__ = ["OBJECTIVES", "Log", "descent_of", "fit", "looked"]
 
 OBJECTIVES = ("flm", "mlm")
 Watch = Callable[[int, float], bool]
@@ -77,65 +76,42 @@ def fit(
     network, marks = producer.network, producer.tokens.marks
     generator = torch.Generator().manual_seed(seed)
     rows = batches(len(pairs), batch_size, np.random.default_rng(seed))
-    optimizer = optimizer_of(network, learning_rate, faster, frozen)
+    descend = descent_of(network, learning_rate, faster, frozen)
     look = looked(producer, pairs, frozen)
     log = Log()
-    clock = time.process_time if producer.device == "cpu" else time.perf_counter
-    with seeded(seed, producer.device):
-        network.train()
-        try:
-            for step in range(steps):
-                start = clock()
-                chosen = next(rows)
-                tokens = producer.ids([pairs.captions[row] for row in chosen])
-                loss = loss_of(network, tokens, look(chosen), marks, share, generator)
-                optimizer.step_with(loss, _rate(step, steps, warmup, fall))
-                log.loss.append(float(loss.detach()))
-                log.seconds += clock() - start
-                if progress is not None:
-                    progress(step + 1, steps)
-                if watch is not None:
-                    network.eval()
-                    ended = watch(step + 1, log.seconds)
-                    network.train()
-                    if ended:
-                        break
-        finally:
-            producer.refresh()
+    clock = clock_of(producer.device)
+    with training(producer, seed):
+        for step in range(steps):
+            start = clock()
+            chosen = next(rows)
+            tokens = producer.ids([pairs.captions[row] for row in chosen])
+            loss = loss_of(network, tokens, look(chosen), marks, share, generator)
+            log.loss.append(descend(loss, rate(step, steps, warmup, "linear" if fall else "none")))
+            log.seconds += clock() - start
+            if progress is not None:
+                progress(step + 1, steps)
+            if watch is not None:
+                network.eval()
+                ended = watch(step + 1, log.seconds)
+                network.train()
+                if ended:
+                    break
     return log
 
 
-class Optimizer:
-    """AdamW whose rate is set before each step; gradients are clipped to norm 1 (ours)."""
-
-    def __init__(self, groups: list[dict[str, object]]) -> None:
-        self._adam = torch.optim.AdamW(groups, betas=(0.9, 0.98), eps=1e-8)
-        self._rates = [group["lr"] for group in self._adam.param_groups]
-
-    def step_with(self, loss: Tensor, rate: float) -> None:
-        """One step down ``loss`` with ``rate`` times each group's own."""
-        for group, full in zip(self._adam.param_groups, self._rates, strict=True):
-            group["lr"] = rate * full
-        self._adam.zero_grad(set_to_none=True)
-        loss.backward()
-        nn.utils.clip_grad_norm_([one for group in self._adam.param_groups for one in group["params"]], 1.0)
-        self._adam.step()
-
-
-def optimizer_of(network: nn.Module, rate: float, faster: float, frozen: bool) -> Optimizer:
+def descent_of(network: nn.Module, rate: float, faster: float, frozen: bool) -> Descent:
     """Weight decay for matrices alone; ``faster`` times the rate for parts that are trained from nothing; nothing of
-    the picture encoder where it is ``frozen``."""
+    the picture encoder where it is ``frozen``. Gradients are clipped to norm 1 (ours)."""
     groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
     for name, parameter in network.named_parameters():
         if not (frozen and name.startswith("vit_model.")):
             fresh = not name.startswith(("vit_model.", "text_transformer."))
             groups.setdefault((fresh, parameter.ndim in (2, 4)), []).append(parameter)
-    return Optimizer(
-        [
-            {"params": some, "lr": rate * (faster if fresh else 1.0), "weight_decay": 0.01 if matrices else 0.0}
-            for (fresh, matrices), some in groups.items()
-        ]
-    )
+    rated = [
+        {"params": some, "lr": rate * (faster if fresh else 1.0), "weight_decay": 0.01 if matrices else 0.0}
+        for (fresh, matrices), some in groups.items()
+    ]
+    return Descent(torch.optim.AdamW(rated, betas=(0.9, 0.98), eps=1e-8), 1.0)
 
 
 def looked(producer: Flm, pairs: Pairs, frozen: bool) -> Callable[[npt.NDArray[np.int64]], Tensor]:
@@ -150,27 +126,3 @@ def looked(producer: Flm, pairs: Pairs, frozen: bool) -> Callable[[npt.NDArray[n
         parts = [see(rows) for rows in np.array_split(np.arange(len(pairs)), max(1, len(pairs) // 256))]
     held = torch.cat(parts)
     return lambda rows: held[torch.from_numpy(rows).to(held.device)]
-
-
-def batches(count: int, size: int, random: np.random.Generator) -> Iterator[npt.NDArray[np.int64]]:
-    """Batches of different rows, every row once before any comes again; the rest of a round is left out."""
-    while True:
-        order = random.permutation(count)
-        for start in range(0, count - size + 1, size):
-            yield order[start : start + size]
-
-
-@contextmanager
-def seeded(seed: int, device: str) -> Iterator[None]:
-    """Dropout drawn from ``seed``; the caller's random numbers are left alone."""
-    cuda = [torch.device(device)] if device.startswith("cuda") else []
-    with torch.random.fork_rng(devices=cuda):
-        torch.manual_seed(seed)
-        yield
-
-
-def _rate(step: int, steps: int, warmup: float, fall: bool) -> float:
-    rising = round(steps * warmup)
-    if step < rising:
-        return (step + 1) / rising
-    return 1 - (step - rising) / max(1, steps - rising) if fall else 1.0

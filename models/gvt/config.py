@@ -5,19 +5,19 @@ The keys are those of the published model file: EVA-02's for the encoder, Flamin
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, replace
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+from bebr.models.config import PatchConfig
 
 __all__ = ["SIZES", "Config", "manifest", "vision_manifest"]
 
 
 @dataclass(frozen=True)
-class Config:
-    """Pictures are ``image_size`` pixels square, cut into squares of ``patch_size``; ``width``, ``layers`` and
-    ``heads`` are the encoder's, ``hidden`` the width inside its gated perceptrons. ``latents`` come out of the
-    resampler of ``latent_layers`` layers and ``latent_heads`` heads, each ``latent_head_width`` wide; 0 latents: there
-    is no resampler."""
+class Config(PatchConfig):
+    """``width``, ``layers`` and ``heads`` are the encoder's, ``hidden`` the width inside its gated perceptrons.
+    ``latents`` come out of the resampler of ``latent_layers`` layers and ``latent_heads`` heads, each
+    ``latent_head_width`` wide; 0 latents: there is no resampler."""
 
     image_size: int = 224
     patch_size: int = 14
@@ -30,28 +30,15 @@ class Config:
     latent_heads: int = 16
     latent_head_width: int = 96
 
+    absent: ClassVar[tuple[str, ...]] = ("latents",)
+
     def __post_init__(self) -> None:
-        for field in fields(self):
-            value, least = getattr(self, field.name), 0 if field.name == "latents" else 1
-            if type(value) is not int or value < least:
-                raise ValueError(f"{field.name}: got {value!r}, wanted a whole number of at least {least}")
+        super().__post_init__()
         if self.width % (4 * self.heads):
             raise ValueError(
                 f"width: got {self.width}, wanted a multiple of 4 x heads, {4 * self.heads}: a head is turned by row "
                 "and by column, two numbers at a time"
             )
-        if self.image_size % self.patch_size:
-            raise ValueError(f"image_size: got {self.image_size}, wanted a multiple of patch_size, {self.patch_size}")
-
-    @property
-    def across(self) -> int:
-        """Patches in a row of a picture."""
-        return self.image_size // self.patch_size
-
-    @property
-    def patches(self) -> int:
-        """Patches of a picture."""
-        return self.across**2
 
     @property
     def head_width(self) -> int:
@@ -61,18 +48,6 @@ class Config:
     def without_latents(self) -> Config:
         """The encoder alone."""
         return replace(self, latents=0)
-
-    def to_json(self) -> dict[str, Any]:
-        """What ``config.json`` holds."""
-        return asdict(self)
-
-    @classmethod
-    def from_json(cls, raw: Mapping[str, Any]) -> Config:
-        """Read ``config.json``. ValueError naming a size that is missing or is no whole number."""
-        missing = [field.name for field in fields(cls) if field.name not in raw]
-        if missing:
-            raise ValueError(f"config.json: says no {', '.join(missing)}")
-        return cls(**{field.name: raw[field.name] for field in fields(cls)})
 
 
 SIZES = {

@@ -17,7 +17,9 @@ from bebr.models import weights as files
 from bebr.models.gvt.config import SIZES, Config, manifest
 from bebr.models.gvt.layouts import network_state
 from bebr.models.gvt.network import Network, initialize
-from bebr.models.producer import Producer, Progress, check_batch_size
+from bebr.models.networks import NetworkProducer, restored, untrained
+from bebr.models.pixels import by_channel
+from bebr.models.producer import Progress, check_batch_size
 
 __all__ = ["Gvt", "normalised"]
 
@@ -27,7 +29,7 @@ _WANTED = (
 _MEAN, _DEVIATION = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
 
 
-class Gvt(Producer):
+class Gvt(NetworkProducer):
     """Pictures to float32 of unit length, 1024 dimensions (L/14): the mean of all tokens after ``ln_vision``.
 
     ``latents`` and ``tokens`` give several vectors of a picture, for ``bebr.MaxSimIndex``. The version is the digest of
@@ -39,21 +41,12 @@ class Gvt(Producer):
     modality = "image"
 
     def __init__(self, network: Network, device: str = "cpu") -> None:
-        self.network = network.to(device)
-        self.device = device
-        self.dim = network.config.width
-        self.refresh()
-
-    def refresh(self) -> None:
-        """Take up weights that were changed in place: inference mode, and the version they now have."""
-        self.network.eval()
-        self.version = files.digest(self.network.state_dict())[:16]
+        super().__init__(network, network.config.width, device)
 
     @classmethod
     def fresh(cls, config: Config = SIZES["tiny"], seed: int = 0, device: str = "cpu") -> Gvt:
         """An untrained one."""
-        with torch.random.fork_rng(devices=[]):  # layers draw from the caller's numbers when they are made
-            network = Network(config)
+        network = untrained(Network, config)
         initialize(network, seed)
         return cls(network, device)
 
@@ -64,26 +57,17 @@ class Gvt(Producer):
 
         Raises ValueError listing the keys that are missing, unexpected or of another shape; FileNotFoundError.
         """
-        if size is not None and size not in SIZES:
-            raise ValueError(f"size: got {size!r}, wanted {', '.join(SIZES)}")
-        path = files.find(weights, cls.name, _WANTED)
-        if (path.parent / files.CONFIG).is_file():
-            config = Config.from_json(files.read_config(path.parent, cls.name))
-            if size is not None and config not in (SIZES[size], SIZES[size].without_latents()):
-                raise ValueError(f"size: got {size!r}, but {path.parent / files.CONFIG} describes another")
+        path, config = cls.found(weights, _WANTED, size, SIZES)
+        if config is None:
+            state, config = network_state(files.read(path, within="model"), SIZES[size or "vit-l-14"], path)
+        else:
             state = files.read(path)
             files.compare(state, manifest(config), path)
-        else:
-            state, config = network_state(files.read(path, within="model"), SIZES[size or "vit-l-14"], path)
-        with torch.device("meta"):
-            network = Network(config)
-        network.load_state_dict({key: value.float() for key, value in state.items()}, assign=True)
-        return cls(network, device)
+        return cls(restored(Network, config, state), device)
 
-    def save(self, folder: str | Path) -> None:
-        """Write ``model.safetensors`` and ``config.json``: a folder that ``load`` takes. No table of positions is in
-        it."""
-        files.save(folder, self.network.state_dict(), {**self.network.config.to_json(), "producer": self.name})
+    @staticmethod
+    def same(config: Config, size: Config) -> bool:
+        return config in (size, size.without_latents())
 
     def encode(self, kind: str, batch: list[Any]) -> npt.NDArray[np.float32]:
         with torch.inference_mode():
@@ -143,5 +127,4 @@ class Gvt(Producer):
 
 def normalised(pixels: Tensor) -> Tensor:
     """Values 0 to 1, [n, 3, height, width], by the mean and deviation that CLIP was trained with."""
-    mean, deviation = (torch.tensor(one, device=pixels.device)[:, None, None] for one in (_MEAN, _DEVIATION))
-    return (pixels - mean) / deviation
+    return by_channel(pixels, _MEAN, _DEVIATION)

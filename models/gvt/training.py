@@ -8,7 +8,6 @@ language model.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -20,7 +19,7 @@ from torch.nn.functional import affine_grid, grid_sample
 
 from bebr.models.gvt.distillation import MASK, OBJECTIVES, Objective, Teacher
 from bebr.models.gvt.producer import Gvt
-from bebr.models.training import batches, parameter_groups, rate
+from bebr.models.training import Descent, batches, clock_of, parameter_groups, rate, training
 
 __all__ = ["Log", "crops", "fit"]
 
@@ -66,30 +65,23 @@ def fit(
     arm = Objective(network, objective, teacher, hides, seed)
     for name, parameter in arm.named_parameters():
         parameter.requires_grad_(not name.startswith("network.perceiver."))  # nothing else would hold its weights still
-    optimizer = torch.optim.AdamW(parameter_groups(arm, 0.05), learning_rate)
+    descend = Descent(torch.optim.AdamW(parameter_groups(arm, 0.05), learning_rate), 3.0)
     generator, random = torch.Generator().manual_seed(seed), np.random.default_rng(seed)
     rows = batches(len(pictures), batch_size, random)
     log = Log()
-    clock = time.process_time if producer.device == "cpu" else time.perf_counter
+    clock = clock_of(producer.device)
     start = clock()
-    network.train()
     try:
-        for step in range(steps):
-            for group in optimizer.param_groups:
-                group["lr"] = learning_rate * rate(step, steps, warmup)
-            pixels = crops(pictures[next(rows)], config.image_size, random, scale).to(producer.device)
-            loss = arm(pixels, _paths(config.layers, batch_size, drop_path, generator, producer.device))
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            torch.nn.utils.clip_grad_norm_(arm.parameters(), 3.0)
-            optimizer.step()
-            log.loss.append(float(loss.detach()))
-            if progress is not None:
-                progress(step + 1, steps)
+        with training(producer):
+            for step in range(steps):
+                pixels = crops(pictures[next(rows)], config.image_size, random, scale).to(producer.device)
+                loss = arm(pixels, _paths(config.layers, batch_size, drop_path, generator, producer.device))
+                log.loss.append(descend(loss, rate(step, steps, warmup)))
+                if progress is not None:
+                    progress(step + 1, steps)
     finally:
         for parameter in network.parameters():
             parameter.requires_grad_(True)
-        producer.refresh()
     log.seconds = clock() - start
     return log
 

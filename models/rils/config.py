@@ -7,17 +7,19 @@ and values apart as in BEiT, and CLIP's for the texts (Radford et al. 2021).
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 from typing import Any
+
+from bebr.models.config import PatchConfig
 
 __all__ = ["SIZES", "Config", "manifest", "renamed"]
 
 
 @dataclass(frozen=True)
-class Config:
-    """Pictures are ``image_size`` pixels square, cut into squares of ``patch_size``; ``width``, ``layers`` and
-    ``heads`` are the encoder's (the decoder has as many heads), ``context`` the longest text in tokens,
-    ``embed_dim`` the dimensions of the common space. Perceptrons are four times as wide as their block."""
+class Config(PatchConfig):
+    """``width``, ``layers`` and ``heads`` are the encoder's (the decoder has as many heads), ``context`` the longest
+    text in tokens, ``embed_dim`` the dimensions of the common space. Perceptrons are four times as wide as their
+    block."""
 
     image_size: int = 224
     patch_size: int = 16
@@ -34,36 +36,12 @@ class Config:
     embed_dim: int = 512
 
     def __post_init__(self) -> None:
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if type(value) is not int or value < 1:
-                raise ValueError(f"{field.name}: got {value!r}, wanted a whole number of at least 1")
+        super().__post_init__()
         for name, parts in (("width", "heads"), ("decoder_width", "heads"), ("text_width", "text_heads")):
-            got, heads = getattr(self, name), getattr(self, parts)
-            if got % heads:
-                raise ValueError(f"{name}: got {got}, wanted a multiple of {parts}, {heads}")
-        if self.image_size % self.patch_size:
-            raise ValueError(f"image_size: got {self.image_size}, wanted a multiple of patch_size, {self.patch_size}")
+            self.check_multiple(name, parts)
         for name in ("width", "decoder_width"):
             if getattr(self, name) % 4:
                 raise ValueError(f"{name}: got {getattr(self, name)}, wanted a multiple of 4: positions need it")
-
-    @property
-    def patches(self) -> int:
-        """Patches of a picture."""
-        return (self.image_size // self.patch_size) ** 2
-
-    def to_json(self) -> dict[str, Any]:
-        """What ``config.json`` holds."""
-        return asdict(self)
-
-    @classmethod
-    def from_json(cls, raw: Mapping[str, Any]) -> Config:
-        """Read ``config.json``. ValueError naming a size that is missing or is no whole number."""
-        missing = [field.name for field in fields(cls) if field.name not in raw]
-        if missing:
-            raise ValueError(f"config.json: says no {', '.join(missing)}")
-        return cls(**{field.name: raw[field.name] for field in fields(cls)})
 
 
 SIZES = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,8 @@ import torch
 from torch import Tensor
 
 from bebr.models import weights as files
+from bebr.models.networks import NetworkProducer, check_vocabulary, restored, sized, untrained
 from bebr.models.pixels import Resampling, by_channel, middles
-from bebr.models.producer import Producer
 from bebr.models.rils.config import SIZES, Config, manifest, renamed
 from bebr.models.rils.network import Network
 from bebr.models.rils.tokens import BASE, FILES, Tokens, learn
@@ -23,7 +24,7 @@ _WANTED = "a folder that save() wrote, or a checkpoint of the published class (.
 _MEAN, _DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
-class Rils(Producer):
+class Rils(NetworkProducer):
     """Pictures or texts to float32 of unit length, 512 dimensions (B/16) or 768 (L/16): a text's nearest pictures are
     those that show it. The version is the digest of the weights.
 
@@ -35,28 +36,16 @@ class Rils(Producer):
     modality = "image|text"
 
     def __init__(self, network: Network, tokens: Tokens, device: str = "cpu") -> None:
-        if tokens.size != network.config.vocab_size:
-            raise ValueError(
-                f"vocabulary: has {tokens.size:,} entries, but the network {network.config.vocab_size:,}: "
-                "they are not of one model"
-            )
-        self.network = network.to(device)
-        self.tokens, self.device = tokens, device
-        self.dim = network.config.embed_dim
-        self.refresh()
-
-    def refresh(self) -> None:
-        """Take up weights that were changed in place: inference mode, and the version they now have."""
-        self.network.eval()
-        self.version = files.digest(self.network.state_dict())[:16]
+        check_vocabulary(tokens.size, network, exactly=True)
+        self.tokens = tokens
+        super().__init__(network, network.config.embed_dim, device)
 
     @classmethod
     def fresh(cls, texts: list[str], config: Config = SIZES["tiny"], seed: int = 0, device: str = "cpu") -> Rils:
         """An untrained one with a vocabulary learned from ``texts``, of the config's ``vocab_size`` at most."""
         merges = learn(texts, config.vocab_size - BASE)
-        made = Config(**{**config.to_json(), "vocab_size": BASE + len(merges)})
-        with torch.random.fork_rng(devices=[]):  # layers draw from the caller's numbers when they are made
-            network = Network(made)
+        made = replace(config, vocab_size=BASE + len(merges))
+        network = untrained(Network, made)
         network.initialize(seed)
         return cls(network, Tokens(merges, made.context), device)
 
@@ -74,24 +63,10 @@ class Rils(Producer):
         A checkpoint may be a training file with the weights under ``state_dict``. Raises ValueError listing the keys
         that are missing, unexpected or of another shape; FileNotFoundError naming what is not there.
         """
-        if size is not None and size not in SIZES:
-            raise ValueError(f"size: got {size!r}, wanted {', '.join(SIZES)}")
-        path = files.find(weights, cls.name, _WANTED)
-        if (path.parent / files.CONFIG).is_file():
-            config = Config.from_json(files.read_config(path.parent, cls.name))
-            if size is not None and config != SIZES[size]:
-                raise ValueError(f"size: got {size!r}, but {path.parent / files.CONFIG} describes another")
-        elif size is not None:
-            config = SIZES[size]
-        else:
-            raise ValueError(
-                f"size: {path.parent} has no {files.CONFIG}: give {' or '.join(s for s in SIZES if s != 'tiny')}"
-            )
+        path, described = cls.found(weights, _WANTED, size, SIZES)
+        config = described or sized(path.parent, size, SIZES)
         state = renamed(files.read(path, within="state_dict"))
         files.compare(state, manifest(config), path)
-        with torch.device("meta"):
-            network = Network(config)
-        network.load_state_dict({key: value.float() for key, value in state.items()}, assign=True)
         if vocabulary is None:
             beside = [path.parent / name for name in FILES if (path.parent / name).is_file()]
             if not beside:
@@ -99,11 +74,12 @@ class Rils(Producer):
                     f"vocabulary: {path.parent}: has none; wanted {' or '.join(FILES)}, or its path"
                 )
             vocabulary = beside[0]
-        return cls(network, Tokens.read(Path(vocabulary).expanduser(), config.vocab_size, config.context), device)
+        tokens = Tokens.read(Path(vocabulary).expanduser(), config.vocab_size, config.context)
+        return cls(restored(Network, config, state), tokens, device)
 
-    def save(self, folder: str | Path) -> None:
-        """Write ``model.safetensors``, ``config.json`` and ``merges.txt``: a folder that ``load`` takes."""
-        files.save(folder, self.network.state_dict(), {**self.network.config.to_json(), "producer": self.name})
+    def save(self, folder: str | Path, **more: Any) -> None:
+        """With ``merges.txt`` besides."""
+        super().save(folder, **more)
         self.tokens.save(Path(folder) / FILES[0])
 
     def encode(self, kind: str, batch: list[Any]) -> npt.NDArray[np.float32]:

@@ -8,7 +8,6 @@ steps are ours.
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -20,7 +19,7 @@ from bebr.models.rils.data import Pairs
 from bebr.models.rils.loss import RECONSTRUCTION, contrast, reconstruction
 from bebr.models.rils.producer import Rils
 from bebr.models.rils.vision import shuffled
-from bebr.models.training import batches, parameter_groups, patch_pixels, rate
+from bebr.models.training import Descent, batches, clock_of, parameter_groups, patch_pixels, rate, training
 
 __all__ = ["OBJECTIVES", "Log", "fit"]
 
@@ -73,27 +72,19 @@ def fit(
         raise ValueError(f"mask: got {mask}, which keeps {keep} of {config.patches} patches")
     generator = torch.Generator().manual_seed(seed)
     objective_of = _Objective(producer, objective, keep, batch_size, generator)
-    optimizer = torch.optim.AdamW(parameter_groups(objective_of, 0.1), learning_rate, (0.9, 0.98))
+    descend = Descent(torch.optim.AdamW(parameter_groups(objective_of, 0.1), learning_rate, (0.9, 0.98)))
     random = np.random.default_rng(seed)
     rows = batches(len(pairs), batch_size, random)
     log = Log()
-    clock = time.process_time if producer.device == "cpu" else time.perf_counter
+    clock = clock_of(producer.device)
     start = clock()
-    producer.network.train()
-    try:
+    with training(producer):
         for step in range(steps):
-            for group in optimizer.param_groups:
-                group["lr"] = learning_rate * rate(step, steps, warmup)
             pixels, texts = pairs.draw(next(rows), config.image_size, random)
-            loss = objective_of(pixels.to(producer.device), texts, log)
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            optimizer.step()
+            descend(objective_of(pixels.to(producer.device), texts, log), rate(step, steps, warmup))
             producer.network.logit_scale.data.clamp_(0, math.log(100))
             if progress is not None:
                 progress(step + 1, steps)
-    finally:
-        producer.refresh()
     log.seconds = clock() - start
     return log
 

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import torch
 
 from bebr.models import weights as files
-from bebr.models.producer import Producer
+from bebr.models.networks import NetworkProducer, check_vocabulary, restored
 from bebr.models.simcse.config import Config, manifest, renamed
 from bebr.models.simcse.network import Encoder
 from bebr.models.simcse.tokens import Tokens
@@ -21,7 +21,7 @@ VARIANTS = ("supervised", "unsupervised")
 _WANTED = "a folder with config.json, model.safetensors or pytorch_model.bin, and the tokenizer's files"
 
 
-class SimCSE(Producer):
+class SimCSE(NetworkProducer):
     """Sentences to float32 of unit length, 768 dimensions (base) or 1,024 (large).
 
     ``variant`` says which vector of the first token is taken: ``"supervised"`` after the pooler, tanh(W h + b),
@@ -36,20 +36,13 @@ class SimCSE(Producer):
     def __init__(self, network: Encoder, tokens: Tokens, variant: str, device: str = "cpu") -> None:
         if variant not in VARIANTS:
             raise ValueError(f"variant: got {variant!r}, wanted 'supervised' or 'unsupervised'")
-        if tokens.size > network.config.vocab_size:
-            raise ValueError(
-                f"weights: the tokenizer has {tokens.size:,} entries, but the network {network.config.vocab_size:,}: "
-                "they are not of one model"
-            )
-        self.network = network.to(device)
-        self.tokens, self.variant, self.device = tokens, variant, device
-        self.dim = network.config.hidden_size
-        self.refresh()
+        check_vocabulary(tokens.size, network, "weights: the tokenizer has")
+        self.tokens, self.variant = tokens, variant
+        super().__init__(network, network.config.hidden_size, device)
 
     def refresh(self) -> None:
-        """Take up weights that were changed in place: inference mode, and the version they now have."""
-        self.network.eval()
-        self.version = f"{files.digest(self.network.state_dict())[:16]}-{self.variant}"
+        super().refresh()
+        self.version += f"-{self.variant}"
 
     @classmethod
     def load(
@@ -72,16 +65,12 @@ class SimCSE(Producer):
             raise ValueError(f"max_tokens: got {max_tokens}, but the network reads at most {config.max_tokens}")
         state = renamed(files.read(path), config.model_type)
         files.compare(state, manifest(config), path)
-        with torch.device("meta"):
-            network = Encoder(config)
-        network.load_state_dict({key: value.float() for key, value in state.items()}, assign=True)
         tokens = Tokens.read(path.parent, config.model_type, config.pad_token_id, max_tokens)
-        return cls(network, tokens, variant, device)
+        return cls(restored(Encoder, config, state), tokens, variant, device)
 
-    def save(self, folder: str | Path) -> None:
-        """Write ``model.safetensors``, ``config.json`` and ``tokenizer.json``: a folder that Hugging Face reads too."""
-        config = {**self.network.config.to_json(), "producer": self.name, "simcse_variant": self.variant}
-        files.save(folder, self.network.state_dict(), config)
+    def save(self, folder: str | Path, **more: Any) -> None:
+        """With ``tokenizer.json`` besides: a folder that Hugging Face reads too."""
+        super().save(folder, simcse_variant=self.variant, **more)
         self.tokens.save(Path(folder))
 
     def encode(self, kind: str, batch: list[Any]) -> npt.NDArray[np.float32]:

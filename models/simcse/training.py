@@ -13,7 +13,7 @@ import torch
 
 from bebr.models.simcse.loss import TEMPERATURE, contrast
 from bebr.models.simcse.producer import SimCSE
-from bebr.models.training import batches
+from bebr.models.training import Descent, batches, rate, training
 
 __all__ = ["fit"]
 
@@ -44,31 +44,19 @@ def fit(
     if steps < 1:
         raise ValueError(f"steps: got {steps}, wanted at least 1")
     network = producer.network
-    optimizer = torch.optim.AdamW(network.parameters(), learning_rate, weight_decay=0)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1 - step / steps)
+    descend = Descent(torch.optim.AdamW(network.parameters(), learning_rate, weight_decay=0), 1.0)
     columns = [anchors, anchors if positives is None else positives]
     columns += [] if negatives is None else [negatives]
     rows = batches(len(anchors), batch_size, np.random.default_rng(seed))
     losses = []
-    cuda = [torch.device(producer.device)] if producer.device.startswith("cuda") else []
-    with torch.random.fork_rng(devices=cuda):
-        torch.manual_seed(seed)
-        network.train()
-        try:
-            for step in range(steps):
-                chosen = next(rows)
-                # One pass over all: each row has a dropout of its own, so equal sentences still differ.
-                ids, mask = producer.tokens([column[row] for column in columns for row in chosen])
-                vectors = network(torch.from_numpy(ids).to(producer.device), torch.from_numpy(mask).to(producer.device))
-                loss = contrast(*vectors.split(batch_size), temperature=temperature)
-                optimizer.zero_grad(set_to_none=True)
-                loss.backward()
-                torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
-                optimizer.step()
-                schedule.step()
-                losses.append(float(loss.detach()))
-                if progress is not None:
-                    progress(step + 1, steps)
-        finally:
-            producer.refresh()
+    with training(producer, seed):
+        for step in range(steps):
+            chosen = next(rows)
+            # One pass over all: each row has a dropout of its own, so equal sentences still differ.
+            ids, mask = producer.tokens([column[row] for column in columns for row in chosen])
+            vectors = network(torch.from_numpy(ids).to(producer.device), torch.from_numpy(mask).to(producer.device))
+            loss = contrast(*vectors.split(batch_size), temperature=temperature)
+            losses.append(descend(loss, rate(step, steps, fall="linear")))
+            if progress is not None:
+                progress(step + 1, steps)
     return losses

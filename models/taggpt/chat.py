@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-import contextlib
-import http.client
+import asyncio
 import json
 import math
 import random
-import socket
-import threading
 import time
 from collections.abc import Callable
-from typing import Any
-from urllib.parse import SplitResult, urlsplit
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from bebr.models.taggpt.port import LanguageModelError
+
+if TYPE_CHECKING:
+    import httpx
+    from tenacity import RetryCallState
 
 __all__ = ["Chat"]
 
 _RETRIED = (408, 409, 425, 429)  # and all from 500 on
-_PIECE = 1 << 16
 
 
 class _Passing(Exception):
@@ -60,7 +61,12 @@ class Chat:
         most_bytes: int = 4 << 20,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        parts = _address(url)
+        try:
+            import httpx
+            import tenacity  # noqa: F401 asked for now, not at the first answer
+        except ModuleNotFoundError as error:
+            raise ModuleNotFoundError(f"a chat server needs {error.name}: pip install 'bebr[chat]'") from error
+        _check_address(url)
         for name, value in (("timeout", timeout), ("max_tokens", max_tokens), ("most_bytes", most_bytes)):
             if not 0 < value < math.inf:
                 raise ValueError(f"{name}: got {value}, wanted above 0")
@@ -69,13 +75,19 @@ class Chat:
                 raise ValueError(f"{name}: got {value}, wanted at least 0")
         if api_key is not None and (not api_key or not api_key.isascii() or not api_key.isprintable()):
             raise ValueError("api_key: wanted printable ASCII without line breaks")
-        self._https, self._host, self._port = parts.scheme == "https", str(parts.hostname), parts.port
-        self._path = f"{parts.path.rstrip('/')}/chat/completions"
-        self.url = f"{parts.scheme}://{parts.netloc}{self._path}"
+        self.url = f"{url.rstrip('/')}/chat/completions"
         self.model, self.temperature, self.max_tokens = model, temperature, max_tokens
         self.timeout, self.retries, self.backoff, self.most_bytes = timeout, retries, backoff, most_bytes
         self.name = f"{model} at temperature {temperature:g}"
-        self._api_key, self._sleep, self._random = api_key, sleep, random.Random()
+        self._headers = {
+            "Content-Type": "application/json",
+            "Accept": "application/json",
+            "Accept-Encoding": "identity",
+        }
+        if api_key is not None:
+            self._headers["Authorization"] = f"Bearer {api_key}"
+        self._certificates = httpx.create_ssl_context() if url.startswith("https") else False
+        self._api_key, self._sleep = api_key, sleep
 
     def complete(self, prompt: str, n: int = 1) -> list[str]:
         """``n`` answers to ``prompt`` as one message of the user."""
@@ -86,73 +98,62 @@ class Chat:
 
     def _asked(self, prompt: str, n: int) -> list[str]:
         """At least one answer, after as many attempts as are allowed."""
+        from tenacity import RetryError, Retrying, retry_if_exception_type, stop_after_attempt
+
         request = {"model": self.model, "messages": [{"role": "user", "content": prompt}], "n": n}
         body = json.dumps({**request, "temperature": self.temperature, "max_tokens": self.max_tokens}).encode()
-        for attempt in range(self.retries + 1):
-            try:
-                return self._choices(self._posted(body))
-            except _Passing as failure:
-                if attempt == self.retries:
-                    raise LanguageModelError(
-                        self._hidden(f"{self.url}: no answer in {attempt + 1} attempts; the last: {failure}")
-                    ) from None
-                wait = min(60.0, self.backoff * 2**attempt) * (0.5 + self._random.random())
-                self._sleep(max(wait, min(failure.wait, 300.0)))
-        raise AssertionError("unreachable")
+        attempts = Retrying(
+            stop=stop_after_attempt(self.retries + 1),
+            retry=retry_if_exception_type(_Passing),
+            wait=self._wait,
+            sleep=self._sleep,
+        )
+        try:
+            return attempts(lambda: self._choices(self._posted(body)))
+        except RetryError as error:
+            last = f"no answer in {self.retries + 1} attempts; the last: {error.last_attempt.exception()}"
+            raise LanguageModelError(self._hidden(f"{self.url}: {last}")) from None
+
+    def _wait(self, state: RetryCallState) -> float:
+        failure = state.outcome.exception() if state.outcome else None
+        wait = min(60.0, self.backoff * 2 ** (state.attempt_number - 1)) * (0.5 + random.random())
+        return max(wait, min(failure.wait, 300.0) if isinstance(failure, _Passing) else 0.0)
 
     def _posted(self, body: bytes) -> bytes:
-        kind = http.client.HTTPSConnection if self._https else http.client.HTTPConnection
-        connection = kind(self._host, self._port, timeout=self.timeout)
-        headers = {"Content-Type": "application/json", "Accept": "application/json", "Connection": "close"}
-        if self._api_key is not None:
-            headers["Authorization"] = f"Bearer {self._api_key}"
-        late = _Passing(f"no whole answer within {self.timeout:g} s")
-        expired = threading.Event()
-        watch: threading.Timer | None = None
+        """In a thread of its own, since the caller's may run an event loop already."""
+        with ThreadPoolExecutor(1) as pool:
+            return pool.submit(asyncio.run, self._post(body)).result()
+
+    async def _post(self, body: bytes) -> bytes:
+        import httpx
+
+        answered = False
+
+        async def exchange() -> tuple[httpx.Response, bytes]:
+            nonlocal answered
+            client = httpx.AsyncClient(timeout=self.timeout, trust_env=False, verify=self._certificates)
+            async with client, client.stream("POST", self.url, content=body, headers=self._headers) as response:
+                answered = True
+                answer = bytearray()
+                async for piece in response.aiter_raw():
+                    answer += piece
+                    if len(answer) > self.most_bytes:
+                        raise LanguageModelError(f"{self.url}: the answer has more than {self.most_bytes:,} bytes")
+                return response, bytes(answer)
+
         try:
-            begun = time.monotonic()
-            connection.connect()
-            # A socket's timeout starts anew with every byte: a server that drips them could hold us for ever.
-            left = max(0.0, self.timeout - (time.monotonic() - begun))
-            watch = threading.Timer(left, _hang_up, (connection.sock, expired))
-            watch.daemon = True
-            watch.start()
-            connection.request("POST", self._path, body, headers)
-            response = connection.getresponse()
-            answer = self._body(response)
-        except (http.client.HTTPException, OSError) as error:
-            if isinstance(error, LanguageModelError):
-                raise
-            if expired.is_set() or isinstance(error, TimeoutError):
-                raise late from None
-            if isinstance(error, http.client.IncompleteRead):
-                raise _Passing("the answer was cut off") from None
-            raise _Passing(f"the connection failed: {error!r}") from None
-        finally:
-            if watch is not None:
-                watch.cancel()
-            connection.close()
-        if expired.is_set():  # an answer without a length looks whole where the watch ended it
-            raise late
-        return self._checked(response, answer)
+            # httpx's timeout starts anew with every read: a server that drips bytes could hold us for ever.
+            return self._checked(*await asyncio.wait_for(exchange(), self.timeout))
+        except (asyncio.TimeoutError, httpx.TimeoutException):
+            raise _Passing(f"no whole answer within {self.timeout:g} s") from None
+        except httpx.TransportError as error:
+            raise _Passing("the answer was cut off" if answered else f"the connection failed: {error!r}") from None
 
-    def _body(self, response: http.client.HTTPResponse) -> bytes:
-        parts: list[bytes] = []
-        size = 0
-        while piece := response.read(_PIECE):
-            parts.append(piece)
-            size += len(piece)
-            if size > self.most_bytes:
-                raise LanguageModelError(f"{self.url}: the answer has more than {self.most_bytes:,} bytes")
-        if response.length:  # reading in pieces, it does not mind an end before the promised length
-            raise http.client.IncompleteRead(b"".join(parts), response.length)
-        return b"".join(parts)
-
-    def _checked(self, response: http.client.HTTPResponse, body: bytes) -> bytes:
-        if response.status == 200:
+    def _checked(self, response: httpx.Response, body: bytes) -> bytes:
+        if response.status_code == 200:
             return body
-        told = f"status {response.status} {response.reason}: {_excerpt(body)}"
-        if response.status in _RETRIED or response.status >= 500:
+        told = f"status {response.status_code} {response.reason_phrase}: {_excerpt(body)}"
+        if response.status_code in _RETRIED or response.status_code >= 500:
             wait = response.headers.get("Retry-After", "")
             raise _Passing(told, float(wait) if wait.isdecimal() else 0.0)
         raise LanguageModelError(self._hidden(f"{self.url}: {told}"))
@@ -184,18 +185,12 @@ class Chat:
         return text if self._api_key is None else text.replace(self._api_key, "***")
 
 
-def _hang_up(connected: socket.socket, expired: threading.Event) -> None:
-    expired.set()
-    with contextlib.suppress(OSError):  # it has ended by itself
-        connected.shutdown(socket.SHUT_RDWR)
-
-
 def _excerpt(body: bytes) -> str:
     text = " ".join(body[:400].decode("utf-8", "replace").split())
     return repr(text[:200]) if text else "an empty body"
 
 
-def _address(url: str) -> SplitResult:
+def _check_address(url: str) -> None:
     wanted = f"url: got {_bare(url)!r}, wanted http(s)://host[:port]/path, as https://host/v1"
     try:
         parts = urlsplit(url)
@@ -204,7 +199,6 @@ def _address(url: str) -> SplitResult:
         raise ValueError(wanted) from error
     if not whole or parts.query or parts.username or not url.isascii() or not url.isprintable() or " " in url:
         raise ValueError(wanted)
-    return parts
 
 
 def _bare(url: str) -> str:

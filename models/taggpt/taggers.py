@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import KW_ONLY, InitVar, dataclass
 from typing import NamedTuple
 
 from bebr.models.producer import Producer
@@ -27,6 +28,7 @@ class Chosen(NamedTuple):
     votes: int
 
 
+@dataclass
 class _Tagger(ABC):
     """What both share: the vocabulary's vectors, searchable, and items in, tags out.
 
@@ -36,23 +38,21 @@ class _Tagger(ABC):
     seed, cut        of the prompts: which example is shown, characters of a text field
     """
 
-    def __init__(
-        self,
-        model: LanguageModel,
-        producer: Producer,
-        vocabulary: Vocabulary,
-        matching: Matching | None,
-        samples: int,
-        seed: int,
-        cut: int,
-        workers: int,
-    ) -> None:
+    model: LanguageModel
+    producer: Producer
+    vocabulary: InitVar[Vocabulary]
+    matching: InitVar[Matching | None] = None
+    _: KW_ONLY
+    samples: int = 5
+    seed: int = 0
+    cut: int = prompts.CUT
+    workers: int = 1
+
+    def __post_init__(self, vocabulary: Vocabulary, matching: Matching | None) -> None:
         if not len(vocabulary):
             raise ValueError("vocabulary: got no tag, wanted at least one")
-        self.model, self.producer = model, producer
-        self.samples, self.seed, self.cut, self.workers = samples, seed, cut, workers
         self.tags = vocabulary.tags
-        self._searched = (matching or Coded()).over(producer.embed(self.tags))
+        self._searched = (matching or Coded()).over(self.producer.embed(self.tags))
 
     def tag(
         self, items: Sequence[TextFields], most: int | None = None, progress: Callable[[int, int], None] | None = None
@@ -72,27 +72,19 @@ class _Tagger(ABC):
     ) -> Iterable[list[Chosen]]: ...
 
 
+@dataclass
 class GenerativeTagger(_Tagger):
     """Late matching: the model names tags freely, and every vocabulary tag within ``radius`` of one gets its votes.
 
     Ties in votes go to the more frequent tag of the vocabulary.
     """
 
-    def __init__(
-        self,
-        model: LanguageModel,
-        producer: Producer,
-        vocabulary: Vocabulary,
-        matching: Matching | None = None,
-        *,
-        radius: float = MATCH,
-        samples: int = 5,
-        seed: int = 0,
-        cut: int = prompts.CUT,
-        workers: int = 1,
-    ) -> None:
-        super().__init__(model, producer, vocabulary, matching, samples, seed, cut, workers)
-        self.radius = check_radius("radius", radius)
+    _: KW_ONLY
+    radius: float = MATCH
+
+    def __post_init__(self, vocabulary: Vocabulary, matching: Matching | None) -> None:
+        check_radius("radius", self.radius)
+        super().__post_init__(vocabulary, matching)
 
     def free(
         self, items: Sequence[TextFields], progress: Callable[[int, int], None] | None = None
@@ -120,29 +112,20 @@ class GenerativeTagger(_Tagger):
         return self.matched(self.free(items, progress))
 
 
+@dataclass
 class SelectiveTagger(_Tagger):
     """Early matching: the ``candidates`` vocabulary tags nearest to each text field are offered, and the model chooses.
 
     What it answers beside them is dropped. Ties in votes go to the more frequent tag of the vocabulary.
     """
 
-    def __init__(
-        self,
-        model: LanguageModel,
-        producer: Producer,
-        vocabulary: Vocabulary,
-        matching: Matching | None = None,
-        *,
-        candidates: int = CANDIDATES,
-        samples: int = 5,
-        seed: int = 0,
-        cut: int = prompts.CUT,
-        workers: int = 1,
-    ) -> None:
-        super().__init__(model, producer, vocabulary, matching, samples, seed, cut, workers)
-        if candidates < 1:
-            raise ValueError(f"candidates: got {candidates}, wanted at least 1")
-        self.candidates = candidates
+    _: KW_ONLY
+    candidates: int = CANDIDATES
+
+    def __post_init__(self, vocabulary: Vocabulary, matching: Matching | None) -> None:
+        if self.candidates < 1:
+            raise ValueError(f"candidates: got {self.candidates}, wanted at least 1")
+        super().__post_init__(vocabulary, matching)
 
     def offered(self, items: Sequence[TextFields]) -> list[list[str]]:
         """The candidates of each item: the nearest tags of every field, together, the most frequent first."""

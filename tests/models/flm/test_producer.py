@@ -374,10 +374,10 @@ def test_a_frozen_eye_and_a_watch(one_thread):
 
 
 def test_new_parts_may_learn_faster():
-    from bebr.models.flm.training import optimizer_of
+    from bebr.models.flm.training import descent_of
 
     network = untrained().network
-    groups = optimizer_of(network, 1e-3, 5.0, frozen=False)._adam.param_groups
+    groups = descent_of(network, 1e-3, 5.0, frozen=False).optimizer.param_groups
     rates = {id(one): group["lr"] for group in groups for one in group["params"]}
     for name, parameter in network.named_parameters():
         taken_over = name.startswith(("vit_model.", "text_transformer."))
