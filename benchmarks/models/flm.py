@@ -22,24 +22,22 @@ once on other scenes. This is no reproduction: model, data and settings are ours
 
 from __future__ import annotations
 
-import argparse
 import copy
 import importlib
 import math
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from bebr.models.data import MissingSource, emoji
 from bebr.models.data.emoji import EmojiSet
 from benchmarks import machine, output
+from benchmarks.models import experiment
 from benchmarks.models.flm_tasks import accuracy, coded, eyes, searched, world
 from benchmarks.models.paired import Difference, difference, spread
 
@@ -243,12 +241,7 @@ def show(rows: Sequence[Row], console: Console) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry of ``python -m benchmarks.models.flm``; 1 where a part of the rule fails or a source is absent."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.models.flm",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="of scenes, start and batches")
+    parser = experiment.parser("flm", __doc__, [0, 1, 2], "scenes, start and batches")
     parser.add_argument("--steps", type=int, default=240, help="of FLM; the others take as many or more")
     parser.add_argument("--every", type=int, default=20, help="steps between two points of a curve")
     parser.add_argument("--batch", type=int, default=32, help="pairs a step")
@@ -260,12 +253,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--eyes", type=int, default=1000, help="steps of the picture encoder")
     parser.add_argument("--ranking", type=int, default=120, help="steps of the ranking head and the projections")
     parser.add_argument("--device", default="cpu", help="where the networks run")
-    parser.add_argument("--threads", type=int, default=1, help="threads of torch and bebr")
-    parser.add_argument("--json", type=Path, help="write figures here, after each arm")
     options = parser.parse_args(arguments)
     console = output.console()
     try:
-        torch: Any = importlib.import_module("torch")
         importlib.import_module("bebr.models.flm.producer")
         data = emoji.load()
     except (MissingSource, ImportError, ValueError) as error:
@@ -279,23 +269,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.json is not None:
             output.save(options.json, facts, kept, settings=settings, data=data.checksum)
 
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    torch.set_num_threads(options.threads)
-    with machine.pinned(options.threads), Progress(*columns, console=console) as bar:
-
-        def report(text: str) -> Callable[[int, int], None]:
-            task = bar.add_task(text)
-            return lambda done, total: bar.update(task, completed=done, total=total)
-
+    with experiment.progress(console, options.threads) as report:
         rows = run(data, options, report, keep)
     show(rows, console)
-    failed = failures(rows)
-    for text in failed:
-        console.print(f"FAILED: {text}", soft_wrap=True)
-    if not failed:
-        console.print("passed: every part of the rule holds")
-    console.print("not a reproduction: a model and data of our own, far smaller than the paper's")
-    return int(bool(failed))
+    return experiment.verdict(console, failures(rows), "a model and data of our own, far smaller than the paper's")
 
 
 def _first(pairs: Any, count: int) -> Any:

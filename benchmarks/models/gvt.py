@@ -32,13 +32,13 @@ from typing import Any
 
 import numpy as np
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 import bebr
 from bebr.models.data import MissingSource, emoji
 from bebr.models.data.emoji import EmojiSet
 from benchmarks import machine, output
+from benchmarks.models import experiment
 from benchmarks.models.emoji_tasks import SEEN, UNSEEN, HeldOut, coded, cross_style, few_shot, ranked_first, split
 from benchmarks.models.kept import Kept, Row
 from benchmarks.models.paired import Difference, difference, spread
@@ -335,17 +335,9 @@ def show(kept: Kept, console: Console, seeds: Sequence[int]) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry of ``python -m benchmarks.models.gvt``; 1 where a part of the rule fails or a source is absent."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.models.gvt",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="of start, batches, masks and probe")
+    parser = experiment.parser("gvt", __doc__, [0, 1, 2], "start, batches, masks and probe", goes_on=True)
     parser.add_argument("--steps", type=int, default=300, help="of the distillation, and of all at equal steps")
     parser.add_argument("--rate", type=float, default=2e-3, help="learning rate at its height")
-    parser.add_argument("--threads", type=int, default=1, help="threads of torch and bebr")
-    parser.add_argument("--json", type=Path, help="keep figures here, and go on from what it holds")
-    parser.add_argument("--fresh", action="store_true", help="forget what the JSON holds")
     options = parser.parse_args(arguments)
     console = output.console()
     sizes = Sizes()
@@ -361,23 +353,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (MissingSource, ImportError, ValueError) as error:
         console.print(str(error))
         return 1
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    torch.set_num_threads(options.threads)
-    with machine.pinned(options.threads), Progress(*columns, console=console) as bar:
-
-        def report(text: str) -> Callable[[int, int], None]:
-            task = bar.add_task(text)
-            return lambda done, total: bar.update(task, completed=done, total=total)
-
+    with experiment.progress(console, options.threads) as report:
         run(Data(data, sizes), kept, options, report)
     show(kept, console, options.seeds)
     failed = failures(list(compared(kept, options.seeds)))
-    for text in failed:
-        console.print(f"FAILED: {text}", soft_wrap=True)
-    if not failed:
-        console.print("passed: every part of the rule holds")
-    console.print("not a reproduction: a model and data of our own, far smaller than the paper's")
-    return int(bool(failed))
+    return experiment.verdict(console, failed, "a model and data of our own, far smaller than the paper's")
 
 
 if __name__ == "__main__":

@@ -25,13 +25,13 @@ from typing import Any
 
 import numpy as np
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 import bebr
 from bebr.models.data import MissingSource, emoji
 from bebr.models.data.emoji import EmojiSet
 from benchmarks import machine, output
+from benchmarks.models import experiment
 from benchmarks.models.emoji_tasks import (
     SEEN,
     UNSEEN,
@@ -235,21 +235,13 @@ def show(kept: Kept, console: Console, seeds: Sequence[int]) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry of ``python -m benchmarks.models.rils``; 1 where a part of the rule fails or a source is absent."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.models.rils",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="of split, start, batches and masks")
+    parser = experiment.parser("rils", __doc__, [0, 1, 2], "split, start, batches and masks", goes_on=True)
     parser.add_argument("--arms", nargs="+", choices=[*ARMS, *MORE], default=list(ARMS), help="what to train")
     parser.add_argument("--budgets", nargs="+", choices=["steps", "seconds"], default=["steps", "seconds"])
     parser.add_argument("--steps", type=int, default=1500, help="of RILS, and of all at equal steps")
     parser.add_argument("--batch", type=int, default=256, help="emoji a step, and so prototypes")
     parser.add_argument("--rate", type=float, default=2e-3, help="learning rate at its height")
     parser.add_argument("--device", default="cpu", help="where the networks run")
-    parser.add_argument("--threads", type=int, default=1, help="threads of torch and bebr")
-    parser.add_argument("--json", type=Path, help="keep figures here, and go on from what it holds")
-    parser.add_argument("--fresh", action="store_true", help="forget what the JSON holds")
     options = parser.parse_args(arguments)
     if "rils" not in options.arms:
         parser.error("--arms: rils has to be among them: it is what the others are compared with")
@@ -267,23 +259,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (MissingSource, ImportError, ValueError) as error:
         console.print(str(error))
         return 1
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    torch.set_num_threads(options.threads)
-    with machine.pinned(options.threads), Progress(*columns, console=console) as bar:
-
-        def report(text: str) -> Callable[[int, int], None]:
-            task = bar.add_task(text)
-            return lambda done, total: bar.update(task, completed=done, total=total)
-
+    with experiment.progress(console, options.threads) as report:
         run(data, kept, options, report)
     show(kept, console, options.seeds)
     failed = failures(list(compared(kept, options.seeds)))
-    for text in failed:
-        console.print(f"FAILED: {text}", soft_wrap=True)
-    if not failed:
-        console.print("passed: every part of the rule holds")
-    console.print("not a reproduction: a model and data of our own, far smaller than the paper's")
-    return int(bool(failed))
+    return experiment.verdict(console, failed, "a model and data of our own, far smaller than the paper's")
 
 
 if __name__ == "__main__":

@@ -30,7 +30,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 import bebr
@@ -38,6 +37,7 @@ from bebr import models
 from bebr.models import Producer
 from bebr.models.data import MissingSource, debian
 from benchmarks import machine, output
+from benchmarks.models import experiment
 from benchmarks.models.paired import difference, spread
 
 ARMS = ("minilm", "start", "unsupervised", "supervised")
@@ -153,39 +153,26 @@ def show(rows: Sequence[Row], console: Console) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry of ``python -m benchmarks.models.simcse``; 1 where a part of the rule fails or a source is absent."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.models.simcse",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="of split, batches and dropout")
+    parser = experiment.parser("simcse", __doc__, [0, 1, 2], "split, batches and dropout")
     parser.add_argument("--arms", nargs="+", choices=ARMS, default=list(ARMS))
     parser.add_argument("--steps", type=int, default=100)
     parser.add_argument("--batch", type=int, default=32, help="sentences or pairs a step")
     parser.add_argument("--rate", type=float, default=5e-5, help="learning rate at the start")
     parser.add_argument("--tokens", type=int, default=48, help="word pieces of a text, for all arms")
     parser.add_argument("--held", type=int, default=2000, help="held-out pairs")
-    parser.add_argument("--threads", type=int, default=1, help="threads of torch and bebr")
-    parser.add_argument("--json", type=Path, help="keep figures here")
     options = parser.parse_args(arguments)
     console = output.console()
     rows: list[Row] = []
     settings = {name: getattr(options, name) for name in ("steps", "batch", "rate", "tokens", "held")}
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     try:
-        torch: Any = importlib.import_module("torch")
-        torch.set_num_threads(options.threads)
         packages = debian.load()
-        with machine.pinned(options.threads), Progress(*columns, console=console) as bar:
+        with experiment.progress(console, options.threads) as report:
             for seed in options.seeds:
                 known, held = pairs(packages, seed, options.held)
                 for arm in options.arms:
-                    task = bar.add_task(f"{arm}, seed {seed}", total=options.steps)
-                    producer, seconds = trained(
-                        *(arm, known, seed, options),
-                        lambda done, total, task=task: bar.update(task, completed=done, total=total),
-                    )
-                    bar.update(task, completed=options.steps)
+                    told = report(f"{arm}, seed {seed}")
+                    producer, seconds = trained(arm, known, seed, options, told)
+                    told(options.steps, options.steps)
                     rows.append({"arm": arm, "seed": seed, "seconds": seconds, **measured(producer, known, held, seed)})
                     if options.json:
                         output.save(options.json, machine.facts(options.threads), rows, settings=settings)
@@ -193,13 +180,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         console.print(str(error))
         return 1
     show(rows, console)
-    failed = failures(rows)
-    for text in failed:
-        console.print(f"FAILED: {text}", soft_wrap=True)
-    if not failed:
-        console.print("passed: every part of the rule holds")
-    console.print("not a reproduction: another start, other data, far fewer steps than the authors'")
-    return int(bool(failed))
+    return experiment.verdict(console, failures(rows), "another start, other data, far fewer steps than the authors'")
 
 
 if __name__ == "__main__":

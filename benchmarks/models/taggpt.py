@@ -26,13 +26,10 @@ Shown beside them, without a rule: no frequency filter; selective against genera
 
 from __future__ import annotations
 
-import argparse
 import hashlib
-import importlib
 import sys
 import time
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -48,6 +45,7 @@ from bebr.models.taggpt.matching import Matching
 from bebr.models.taggpt.port import ask
 from bebr.models.taggpt.vocabulary import counted, frequent, merged
 from benchmarks import machine, output
+from benchmarks.models import experiment
 from benchmarks.models.debian_tags import DEPTH, Packages, gold_words, labels, precision, redundancy, sample
 from benchmarks.models.paired import difference, spread
 
@@ -240,28 +238,19 @@ def show(rows: Sequence[Row], console: Console) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry of ``python -m benchmarks.models.taggpt``; 1 where a part of the rule fails or a source is absent."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.models.taggpt",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4], help="of the packages drawn")
+    parser = experiment.parser("taggpt", __doc__, [0, 1, 2, 3, 4], "the packages drawn")
     parser.add_argument("--build", type=int, default=4000, help="packages that the vocabulary comes from")
     parser.add_argument("--held", type=int, default=1000, help="packages that are tagged")
-    parser.add_argument("--threads", type=int, default=1, help="threads of torch and bebr")
-    parser.add_argument("--json", type=Path, help="keep figures here")
     options = parser.parse_args(arguments)
     console = output.console()
     try:
-        torch: Any = importlib.import_module("torch")
         packages = debian.load()
         minilm = Remembered(models.load("minilm"))
     except (MissingSource, ImportError) as error:
         console.print(str(error))
         return 1
-    torch.set_num_threads(options.threads)
     rows: list[Row] = []
-    with machine.pinned(options.threads):
+    with experiment.progress(console, options.threads):
         for seed in options.seeds:
             start = time.process_time()
             try:
@@ -275,13 +264,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 facts = {"packages": len(packages), "build": options.build, "held": options.held}
                 output.save(options.json, machine.facts(options.threads), rows, conditions=facts)
     show(rows, console)
-    failed = failures(rows)
-    for text in failed:
-        console.print(f"FAILED: {text}", soft_wrap=True)
-    if not failed:
-        console.print("passed: every part of the rule holds")
-    console.print("not a reproduction: key phrases stand in for the language model")
-    return int(bool(failed))
+    return experiment.verdict(console, failures(rows), "key phrases stand in for the language model")
 
 
 if __name__ == "__main__":
