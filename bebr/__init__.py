@@ -23,6 +23,7 @@ from bebr.bulk import build
 from bebr.errors import CorruptFile, Error, IncompatibleModel, LimitExceeded
 from bebr.index import FlatIndex, GraphIndex, Hits, Index, IVFIndex, MaxSimIndex, open_index
 from bebr.training import plan, train
+from bebr.training.released import load_released
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -51,6 +52,7 @@ __all__ = [
     "connect",
     "get_num_threads",
     "info",
+    "load_released",
     "open",
     "open_index",
     "plan",

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
+from dataclasses import fields
 from typing import Any, Literal
 
 import numpy as np
@@ -15,6 +16,7 @@ from bebr.binarizer import Binarizer
 from bebr.binarizer.config import METRICS
 from bebr.binarizer.factors import factor_dtype
 from bebr.training.compat.compatible import check_compatible, make_compatible
+from bebr.training.gradient.settings import PairSettings, Teacher
 from bebr.training.linear.closed_form import Progress
 from bebr.training.linear.factor_bytes import choose_factor_bytes
 from bebr.training.linear.fitting import fit_linear
@@ -65,7 +67,8 @@ def train(
         (section 3.2), with ``options`` of :func:`bebr.training.gradient.recurrent.train_recurrent`, needs torch.
     pairs: (queries, documents), float32[p, d] each, row i of one belonging to row i of the other
         (docs/method.md, "Pairs"): training then moves queries to their documents. ``options`` of
-        :func:`bebr.training.gradient.pairs.train_pairs` beside those of the recipe. Needs torch.
+        :class:`bebr.training.gradient.settings.PairSettings`, ``labels``, ``scores`` with ``candidates``, and
+        ``checkpoint`` (:func:`bebr.training.gradient.pairs.train_pairs`) beside those of the recipe. Needs torch.
     factor_bytes: bytes of the factor stored beside a code. None, with ``bytes_per_vector``: 1 or 2, whichever recalls
         more on held-out vectors at equal bytes in all. None otherwise: 2. Either way 4 where fp16 does not
         hold the factors (inner product and l2 of vectors whose lengths differ by orders of magnitude).
@@ -151,7 +154,20 @@ def train(
         what = "pairs=" if architecture == "linear" else "architecture='recurrent'"
         raise ModuleNotFoundError(f"{what} needs {e.name}: pip install 'bebr[train]'") from e
     if architecture == "linear" and pairs is not None:
-        return train_pairs(vectors, fit, pairs, seed=seed, progress=progress, **options)
+        beside = {name: options.pop(name, None) for name in ("labels", "checkpoint")}
+        teacher = Teacher(**{name: options.pop(name, None) for name in ("scores", "candidates", "pool")})
+        known = [
+            "labels",
+            "scores",
+            "candidates",
+            "pool",
+            "checkpoint",
+            *(field.name for field in fields(PairSettings)),
+        ]
+        if unknown := set(options) - set(known):
+            raise ValueError(f"unknown option {min(unknown)!r} for pairs=: want {', '.join(known)}")
+        settings = PairSettings(**options)
+        return train_pairs(vectors, fit, pairs, settings, teacher=teacher, seed=seed, progress=progress, **beside)
     chosen, factor_bytes = sized(vectors, False)
     return train_recurrent(
         vectors,

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import bebr
-from bebr.training.released import load_released
+from bebr import load_released
 
 DIM, DIMS, HIDDEN = 40, 24, 56
 State = dict[str, np.ndarray]

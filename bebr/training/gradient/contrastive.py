@@ -12,25 +12,10 @@ from bebr.training.gradient.input_adapter import InputAdapters
 from bebr.training.gradient.loop import Checkpoint, Loop
 from bebr.training.gradient.losses import distillation, hard_negatives, score_distillation
 from bebr.training.gradient.queue import MomentumQueue
+from bebr.training.gradient.settings import PairSettings
 from bebr.training.linear.closed_form import Progress
 
 _NEIGHBOURS_TEMPERATURE = 0.1  # of self-distillation, as in the recurrent recipe
-
-
-@dataclass(frozen=True)
-class Settings:
-    """The options of :func:`bebr.training.gradient.pairs.train_pairs` that the loop needs; see there."""
-
-    epochs: int
-    batch: int
-    learning_rate: float
-    weight_decay: float
-    temperature: float
-    negatives: int
-    queue: int
-    distill: float
-    score_weight: float
-    score_temperature: float
 
 
 @dataclass(frozen=True)
@@ -54,7 +39,7 @@ def tune(
     adapters: InputAdapters,
     training_data: TrainingData,
     score: Callable[[InputAdapters], float],
-    settings: Settings,
+    settings: PairSettings,
     generator: torch.Generator,
     progress: Progress,
     checkpoint: Checkpoint | None = None,
@@ -64,7 +49,7 @@ def tune(
     Returns that first score and the best.
     """
     rows = len(training_data.queries)
-    size = min(settings.batch, rows)
+    size = min(settings.batch or rows, rows)
     steps = settings.epochs * (rows // size)
     optimizer = torch.optim.AdamW(adapters.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay)
     queue = MomentumQueue(adapters, settings.queue) if settings.queue else None
@@ -84,7 +69,7 @@ def _loss(
     adapters: InputAdapters,
     training_data: TrainingData,
     chosen: Tensor,
-    settings: Settings,
+    settings: PairSettings,
     queue: MomentumQueue | None,
     generator: torch.Generator,
 ) -> Tensor:

@@ -19,44 +19,29 @@ from torch import Tensor
 from bebr.arrays import Floats, Ids, as_ids, as_vectors, normalized
 from bebr.binarizer import Binarizer
 from bebr.binarizer.config import INPUT_ADAPTER, QUERY_ADAPTER
-from bebr.training.gradient.contrastive import Settings, TrainingData, tune
+from bebr.training.gradient.contrastive import TrainingData, tune
 from bebr.training.gradient.groups import joined, split
 from bebr.training.gradient.heldout import HeldOut
 from bebr.training.gradient.input_adapter import InputAdapter, InputAdapters, aligned
 from bebr.training.gradient.loop import Checkpoint
+from bebr.training.gradient.settings import PairSettings, Teacher
 from bebr.training.linear.closed_form import Progress
 
 Fit = Callable[[Floats], Binarizer]
 
 _FEWEST, _MOST_HELD_OUT = 16, 1_000  # pairs
 _MOST_POOL = 8_192  # other documents that held-out ones are searched among
-_STEPS, _LEAST_BATCH, _MOST_BATCH = 16, 64, 1_000  # of an epoch; pairs
-# With fewer training pairs the loss also keeps the floats' own neighbourhoods (docs/experiments/pairs.md).
-_FEW = 500
+_DEFAULTS = PairSettings()
 
 
 def train_pairs(
     x: Floats,
     fit: Fit,
     pairs: tuple[ArrayLike, ArrayLike],
+    settings: PairSettings = _DEFAULTS,
     *,
     labels: ArrayLike | None = None,
-    two_encoders: bool = False,
-    scores: ArrayLike | None = None,
-    candidates: ArrayLike | None = None,
-    pool: ArrayLike | None = None,
-    hidden: int = 1024,
-    epochs: int = 20,
-    batch: int | None = None,
-    learning_rate: float = 1e-3,
-    weight_decay: float = 1e-2,
-    temperature: float = 0.05,
-    negatives: int = 5,
-    queue: int = 0,
-    distill: float | None = None,
-    score_weight: float = 1.0,
-    score_temperature: float = 1.0,
-    device: str = "cpu",
+    teacher: Teacher | None = None,
     checkpoint: str | Path | None = None,
     seed: int = 0,
     progress: Progress | None = None,
@@ -68,16 +53,7 @@ def train_pairs(
     fit: the unsupervised recipe: float32[n, d] -> binarizer.
     pairs: (queries, documents), float32[p, d_q] and float32[p, d]; row i of one belongs to row i of the other.
     labels: int64[p]; pairs of one label are no negatives of one another. Nor are pairs that share a row.
-    two_encoders: an adapter for queries (any d_q) and another for documents, into one space of d dimensions.
-    scores, candidates: a teacher's scores float32[p, c] (a cross-encoder's, say) of candidates int64[p, c], which are
-        rows of ``pool`` (default: the documents of ``pairs``). Adds ``score_weight`` times the divergence from
-        softmax(scores / ``score_temperature``).
-    hidden: units of the adapter. epochs, learning_rate, weight_decay: AdamW with a cosine schedule.
-    batch: pairs of a step; None: a sixteenth of them, 64 to 1,000.
-    temperature: of the cosines, in both losses. negatives: how many count, the hardest ones.
-    queue: batches of a momentum copy's vectors that serve as more negatives; 0: the batch's own only.
-    distill: weight of keeping the float neighbourhoods of ``x``; None: 1 with under 500 training pairs, else 0.
-    device: where torch trains the adapter: ``"cpu"``, ``"cuda"``.
+    teacher: scores of other documents for the queries, to learn from besides.
     checkpoint: a file that is written after every epoch of the adapter; a run of the same data and settings that finds
         it goes on from there, to the same bits. It stays when training is done.
 
@@ -87,26 +63,18 @@ def train_pairs(
     mean of R@1 and R@10 among the documents of ``pairs`` and, without labels, ``x`` (8,192 beside those held out). The
     same seed, device and number of torch threads give the same bits. Raises ``ValueError``, which names the argument.
     """
-    settings = Settings(
-        *(epochs, _MOST_BATCH if batch is None else batch, learning_rate, weight_decay, temperature, negatives, queue),
-        *(-1.0 if distill is None else distill, score_weight, score_temperature),
-    )
-    _check(settings, hidden, distill is None)
-    where = _device(device)
-    queries, documents = _checked(pairs, x.shape[1], two_encoders)
+    where = _device(settings.device)
+    queries, documents = _checked(pairs, x.shape[1], settings.two_encoders)
     shared = joined(queries, documents)
     groups = shared if labels is None else joined(shared, as_ids(labels, "labels", len(shared)))
-    teacher = _teacher(scores, candidates, None if pool is None else as_vectors(pool, "pool", x.shape[1]), documents)
+    judged = (teacher or Teacher()).checked(documents)
     held, kept = split(shared, _share(len(shared)), seed)
     if min(len(held), len(kept)) < _FEWEST:
         raise ValueError(
             f"pairs has {len(shared)} rows in {len(np.unique(shared))} groups that share rows; {len(held)} can be held "
             f"out and {len(kept)} trained on: want at least {_FEWEST} each"
         )
-    if batch is None:
-        settings = replace(settings, batch=min(max(_LEAST_BATCH, len(kept) // _STEPS), _MOST_BATCH))
-    if distill is None:
-        settings = replace(settings, distill=1.0 if len(kept) < _FEW else 0.0)
+    settings = settings.resolved(len(kept))
 
     def tensor(array: np.ndarray[tuple[int, ...], np.dtype[np.generic]]) -> Tensor:
         return torch.from_numpy(array).to(where)
@@ -114,18 +82,19 @@ def train_pairs(
     heldout, dim = _heldout(queries, documents, groups, held, None if labels is not None else x, seed), x.shape[1]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        adapters = InputAdapters(InputAdapter(dim, dim, hidden)).to(where)
-        if two_encoders:
-            adapters = _two(adapters, queries[kept], documents[kept], hidden, heldout.adapter_recall).to(where)
+        adapters = InputAdapters(InputAdapter(dim, dim, settings.hidden)).to(where)
+        if settings.two_encoders:
+            score = heldout.adapter_recall
+            adapters = _two(adapters, queries[kept], documents[kept], settings.hidden, score).to(where)
     training_data = TrainingData(tensor(queries[kept]), tensor(documents[kept]), tensor(groups[kept]), tensor(x))
-    if teacher is not None:
-        rows, judged, looked_up = teacher
+    if judged is not None:
+        rows, scores, pool = judged
         training_data = replace(
-            training_data, candidates=tensor(rows[kept]), scores=tensor(judged[kept]), pool=tensor(looked_up)
+            training_data, candidates=tensor(rows[kept]), scores=tensor(scores[kept]), pool=tensor(pool)
         )
     report = progress or (lambda stage, done, total: None)
     generator = torch.Generator().manual_seed(seed)
-    inputs = (x, queries, documents, groups, *(teacher or ()), settings, hidden, two_encoders, device, seed)
+    inputs = (x, queries, documents, groups, *(judged or ()), settings, seed)
     kept_in = None if checkpoint is None else Checkpoint(checkpoint, *inputs)
     first, best = tune(adapters, training_data, heldout.adapter_recall, settings, generator, report, kept_in)
     moved = adapters.documents.evaluated(tensor(x)).cpu().numpy()
@@ -214,44 +183,6 @@ def _checked(pairs: tuple[ArrayLike, ArrayLike], dim: int, two_encoders: bool) -
     if len(queries) != len(documents):
         raise ValueError(f"pairs has {len(queries)} queries and {len(documents)} documents: want one each")
     return normalized(queries), normalized(documents)
-
-
-def _teacher(
-    scores: ArrayLike | None, candidates: ArrayLike | None, pool: Floats | None, documents: Floats
-) -> tuple[Ids, Floats, Floats] | None:
-    """(candidates, scores, the vectors they are rows of), checked."""
-    if (scores is None) != (candidates is None):
-        raise ValueError("scores and candidates come together: one of them is missing")
-    if scores is None or candidates is None:
-        if pool is not None:
-            raise ValueError("pool is given without scores and candidates")
-        return None
-    vectors = documents if pool is None else normalized(pool)
-    judged, rows = np.asarray(scores), np.asarray(candidates)
-    if rows.dtype.kind not in "iu" or rows.ndim != 2 or len(rows) != len(documents) or rows.shape[1] < 2:
-        raise ValueError(
-            f"candidates has dtype {rows.dtype} and shape {rows.shape}: want int64 ({len(documents)}, c), c >= 2"
-        )
-    if rows.min() < 0 or rows.max() >= len(vectors):
-        raise ValueError(f"candidates holds {rows.min()} to {rows.max()}: want rows 0 to {len(vectors) - 1}")
-    if judged.dtype.kind not in "fiu" or judged.shape != rows.shape or not np.isfinite(judged).all():
-        raise ValueError(
-            f"scores has dtype {judged.dtype} and shape {judged.shape}: want finite float32 {rows.shape}, as candidates"
-        )
-    return rows.astype(np.int64), judged.astype(np.float32), vectors
-
-
-def _check(settings: Settings, hidden: int, automatic: bool) -> None:
-    whole = (("hidden", hidden, 1), ("epochs", settings.epochs, 0), ("batch", settings.batch, 8))
-    for name, value, least in (*whole, ("negatives", settings.negatives, 1), ("queue", settings.queue, 0)):
-        if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
-            raise ValueError(f"{name} is {value!r}: want an integer >= {least}")
-    for name in ("learning_rate", "temperature", "score_temperature"):
-        if not 0 < getattr(settings, name) < float("inf"):
-            raise ValueError(f"{name} is {getattr(settings, name)!r}: want a number above 0")
-    for name in ("weight_decay", "score_weight", "distill"):
-        if not 0 <= getattr(settings, name) < float("inf") and not (name == "distill" and automatic):
-            raise ValueError(f"{name} is {getattr(settings, name)!r}: want a number of at least 0")
 
 
 def _device(name: str) -> torch.device:
