@@ -156,16 +156,10 @@ def train(
     if architecture == "linear" and pairs is not None:
         beside = {name: options.pop(name, None) for name in ("labels", "checkpoint")}
         teacher = Teacher(**{name: options.pop(name, None) for name in ("scores", "candidates", "pool")})
-        known = [
-            "labels",
-            "scores",
-            "candidates",
-            "pool",
-            "checkpoint",
-            *(field.name for field in fields(PairSettings)),
-        ]
-        if unknown := set(options) - set(known):
-            raise ValueError(f"unknown option {min(unknown)!r} for pairs=: want {', '.join(known)}")
+        known = ["labels", "scores", "candidates", "pool", "checkpoint", *(one.name for one in fields(PairSettings))]
+        for name in options:
+            if name not in known:
+                raise ValueError(f"unknown option {name!r} for pairs=: want {', '.join(known)}")
         settings = PairSettings(**options)
         return train_pairs(vectors, fit, pairs, settings, teacher=teacher, seed=seed, progress=progress, **beside)
     chosen, factor_bytes = sized(vectors, False)

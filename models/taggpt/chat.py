@@ -86,6 +86,7 @@ class Chat:
         }
         if api_key is not None:
             self._headers["Authorization"] = f"Bearer {api_key}"
+        # To make one takes some 20 ms, so once for all requests; plain http has none.
         self._certificates = httpx.create_ssl_context() if url.startswith("https") else False
         self._api_key, self._sleep = api_key, sleep
 

@@ -279,6 +279,7 @@ def test_progress_ends_where_it_said() -> None:
         ({"pairs": (TRAINING[0][:20], TRAINING[1][:20])}, "pairs has 20 rows in 20 groups"),
         ({"pairs": (np.ones((99, 32)), np.ones((99, 32)))}, "pairs has 99 rows in 1 groups"),
         ({"pairs": (TRAINING[0],)}, "pairs has 1 entries"),
+        ({"hiden": 64}, "unknown option 'hiden' for pairs=: want .*hidden"),
     ],
 )
 def test_bad_options_are_named(options: dict[str, Any], message: str) -> None:

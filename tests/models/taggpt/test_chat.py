@@ -10,6 +10,8 @@ import pytest
 from bebr.models.taggpt import Chat, LanguageModelError
 from tests.models.taggpt.conftest import answer, choices
 
+pytest.importorskip("httpx", reason="pip install 'bebr[chat]'")
+
 KEY = "sk-very-secret"
 
 
