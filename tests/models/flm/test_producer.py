@@ -331,14 +331,14 @@ def right(producer: Flm, objective: str) -> float:
 
 
 @pytest.mark.parametrize("objective", OBJECTIVES)
-def test_words_come_to_be_read_off_the_picture(objective, one_thread):
+def test_words_come_to_be_foretold(objective, one_thread):
+    """A short training; what a long one reaches is in benchmarks/models/flm.py."""
     producer = untrained()
     before, version = right(producer, objective), producer.version
-    log = fit(producer, flags(), objective, steps=150, batch_size=12, learning_rate=5e-3)
+    log = fit(producer, flags(), objective, steps=50, batch_size=12, learning_rate=5e-3)
     assert producer.version != version and not producer.network.training
-    # two of four tokens are always the same; a colour is one of three at best without the picture
-    assert before < 0.3 and right(producer, objective) > 0.9
-    assert len(log.loss) == 150 and np.mean(log.loss[-10:]) < 0.5 * log.loss[0] and log.seconds > 0
+    assert len(log.loss) == 50 and np.mean(log.loss[-10:]) < 0.6 * log.loss[0] and log.seconds > 0
+    assert right(producer, objective) > before + 0.2
 
 
 @pytest.mark.parametrize(("objective", "corruption"), [("flm", None), ("flm", 0.5), ("mlm", 0.4)])
@@ -428,48 +428,66 @@ def test_scenes_become_pairs():
 
 @pytest.fixture(scope="module")
 def ranked():
-    """An FLM that learned to rank the flags."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
+    """An FLM of random weights, large enough that its scores lie far apart."""
     producer = untrained()
-    fit(producer, flags(), steps=150, batch_size=12, learning_rate=5e-3)
-    log = ranking.fit(producer, flags(False), steps=160, batch_size=6, contrasted=6, learning_rate=2e-3)
-    assert np.mean(log.loss[-10:]) < 0.2 * log.loss[0]
-    torch.set_num_threads(before)
+    random = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for parameter in producer.network.parameters():
+            parameter.add_(0.3 * torch.randn(parameter.shape, generator=random))
+    producer.refresh()
     return producer
 
 
-def test_texts_find_pictures_after_ranking(ranked, one_thread):
-    pairs = flags(False)
-    texts, shown = ranked.embed(list(pairs.captions)), ranked.embed(list(pairs.pictures))
-    assert ((texts @ shown.T).argmax(1) == np.arange(6)).mean() > 0.8
+def tables(producer, pairs) -> dict[str, np.ndarray]:
+    """What the head and the likelihoods say of every caption with every picture, float[captions, pictures]."""
+    network, tokens = producer.network, producer.ids(list(pairs.captions))
+    with torch.inference_mode():
+        picture = network.picture(producer.pixels([image.fromarray(one) for one in pairs.pictures]))
+        reading = network.read(tokens, producer.tokens.marks)
+        head = ranking.scores(network, reading, picture)
+        likelihood = ranking.likelihoods(network, reading, tokens, producer.tokens.marks, picture)
+    return {"head": head.numpy(), "likelihood": likelihood.numpy()}
 
 
-def test_a_second_look_reorders_the_engines_hits(ranked, one_thread):
+def test_ranking_trains_the_head_and_the_projections(one_thread):
+    """A short training; how many pictures a long one finds is in benchmarks/models/flm.py."""
+    runs = []
+    for seed in (4, 4, 5):
+        producer = untrained()
+        before = {key: value.clone() for key, value in producer.network.state_dict().items()}
+        log = ranking.fit(producer, flags(), steps=3, batch_size=6, contrasted=8, frozen=True, seed=seed)
+        after = producer.network.state_dict()
+        assert not producer.network.training and len(log.loss) == 3
+        runs.append((log.loss, producer.version))
+        still = {key for key in after if torch.equal(after[key], before[key])}
+        assert {key for key in after if key.startswith("vit_model.")} <= still
+        assert not still & {"rank_output.weight", "image_projection", "text_projection", "logit_scale"}
+    assert runs[0] == runs[1] != runs[2]
+    log = ranking.fit(untrained(), flags(), steps=40, batch_size=6, contrasted=6, learning_rate=2e-3)
+    assert np.mean(log.loss[-10:]) < 0.9 * log.loss[0]
+
+
+@pytest.mark.parametrize("by", ["head", "likelihood"])
+def test_a_second_look_puts_hits_in_the_networks_order(ranked, by, one_thread):
     pairs = flags(False)
+    table = tables(ranked, pairs)[by]
+    assert table.std() > 0.05  # far above the tolerance below
     random = np.random.default_rng(0)
     vectors = random.standard_normal((6, 32)).astype(np.float32)  # an engine that knows nothing
     index = bebr.FlatIndex(bebr.train(vectors, bytes_per_vector=8, metric="cosine"))
     index.add(vectors, ids=np.arange(6) + 100)
     hits = index.search(random.standard_normal((6, 32)).astype(np.float32), 6)
-    found = Reranker(ranked, lambda number: pairs.pictures[number - 100], batch_size=5)(list(pairs.captions), hits)
-    assert isinstance(found, bebr.Hits) and found.scores.dtype == np.float32 and found.ids.dtype == np.int64
-    assert (np.sort(found.ids, 1) == np.sort(hits.ids, 1)).all() and (np.diff(found.scores, axis=1) <= 0).all()
-    assert (hits.ids[:, 0] == np.arange(6) + 100).mean() < 0.5
-    assert (found.ids[:, 0] == np.arange(6) + 100).mean() > 0.8
-    again = Reranker(ranked, lambda number: pairs.pictures[number - 100])(list(pairs.captions), hits)
-    assert np.abs(again.scores - found.scores).max() < 1e-4
-    backwards = Reranker(ranked, lambda number: pairs.captions[number - 100])(list(pairs.pictures), hits)
-    assert (backwards.ids[:, 0] == np.arange(6) + 100).mean() > 0.8  # a picture's texts
-
-
-def test_without_a_head_likelihood_ranks(one_thread):
-    pairs, producer = flags(), untrained(dataclasses.replace(TINY, ranked=False, projected=False))
-    fit(producer, pairs, steps=150, batch_size=12, learning_rate=5e-3)
-    look = Reranker(producer, lambda number: pairs.pictures[number], by="likelihood")
-    backwards = np.tile(np.arange(12)[::-1], (12, 1))
-    found = look(list(pairs.captions), bebr.Hits(np.zeros((12, 12), np.float32), backwards))
-    assert (found.ids[:, 0] == np.arange(12)).mean() > 0.8 and (found.scores <= 0).all()
+    looks = {
+        "pictures": (Reranker(ranked, lambda number: pairs.pictures[number - 100], by, 5), pairs.captions, table),
+        "texts": (Reranker(ranked, lambda number: pairs.captions[number - 100], by), pairs.pictures, table.T),
+    }
+    for what, (look, queries, scores) in looks.items():
+        found = look(list(queries), hits)
+        assert isinstance(found, bebr.Hits) and found.scores.dtype == np.float32 and found.ids.dtype == np.int64
+        assert (np.sort(found.ids, 1) == np.sort(hits.ids, 1)).all() and (np.diff(found.scores, axis=1) <= 0).all()
+        np.testing.assert_allclose(
+            found.scores, np.take_along_axis(scores, found.ids - 100, 1), atol=1e-3, err_msg=what
+        )
 
 
 def test_scores_are_those_of_single_pairs(ranked, one_thread):

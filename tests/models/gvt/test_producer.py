@@ -354,7 +354,8 @@ def test_crops_show_what_they_are_of():
         (np.arange(20) * 10)[:, None],
     )  # red tells the column, green the row
     found = crops(shown, 16, np.random.default_rng(0), (0.3, 0.6)) * 25.5
-    assert found.shape == (400, 3, 16, 16) and float(found.min()) >= 0 and float(found.max()) <= 19
+    rounding = 1e-4  # of the interpolation, in float32
+    assert found.shape == (400, 3, 16, 16) and found.min() >= -rounding and found.max() <= 19 + rounding
     across, down = found[:, 0, 8, -1] - found[:, 0, 8, 0], found[:, 1, -1, 8] - found[:, 1, 0, 8]
     assert 140 < int((across < 0).sum()) < 260 and bool((down > 0).all())  # half are mirrored, none upside down
     area = across.abs() * down / (19 * 15 / 16) ** 2 * (19 / 20) ** 2
