@@ -119,7 +119,7 @@ class Points(rpc.PointsServicer):  # type: ignore[misc]
             return *check_rows(ids, vectors, None, served.collection.binarizer.input_dim)[:2], texts
 
         checked = await self._registry.read(check)
-        rows = await served.write(lambda: served.collection.upsert_checked(*checked))
+        rows = await served.write(lambda: served.collection.begin_upsert(*checked).result())
         return pb.UpsertResponse(rows=rows, elapsed_us=elapsed_us(start))
 
     @answers
@@ -154,7 +154,8 @@ class Points(rpc.PointsServicer):  # type: ignore[misc]
         answer = await self._search(served, request, vectors, key)
         payloads = None
         if request.with_payloads:
-            payloads = await self._registry.read(lambda: served.collection.payload_texts(answer.hits.ids.ravel()))
+            snapshot = served.collection.snapshot
+            payloads = await self._registry.read(lambda: snapshot.payload_texts(answer.hits.ids.ravel()))
         reply = convert.hits_to_message(answer.hits, payloads)
         self._limits.check_reply(reply.ByteSize())
         reply.elapsed_us = elapsed_us(start)
@@ -174,7 +175,7 @@ class Points(rpc.PointsServicer):  # type: ignore[misc]
     async def GetPayloads(self, request: pb.GetPayloadsRequest) -> pb.GetPayloadsResponse:
         served = await self._registry.served(request.collection)
         ids = check_ids(convert.ids_from_bytes(request.ids, "ids"))
-        texts = await self._registry.read(lambda: served.collection.payload_texts_of(ids))
+        texts = await self._registry.read(lambda: served.collection.payload_texts(ids))
         reply = pb.GetPayloadsResponse(payloads=texts)
         self._limits.check_reply(reply.ByteSize())
         return reply

@@ -17,10 +17,13 @@ from bebr.collection.checks import check_name
 from bebr.collection.protocol import ModelInfo
 from bebr.errors import CorruptFile
 from bebr.store.catalog import Catalog
-from bebr.store.collection import SEAL_ROWS, Collection
+from bebr.store.collection import Collection
+from bebr.store.compaction import Compactor
+from bebr.store.contents import SEAL_ROWS, Contents
 from bebr.store.folder import Folder
 from bebr.store.locking import DirectoryLock
 from bebr.store.models import Models
+from bebr.store.writer import Writer
 
 _log = logging.getLogger("bebr.store")
 
@@ -61,6 +64,8 @@ class Database:
         try:
             self._catalog = Catalog(self._folder)
             self._models = Models(self._folder, self._catalog)
+            self._writer = Writer(self._catalog)
+            self._compactor = Compactor()
             self._folder.segments.mkdir(exist_ok=True)
             self._tidy()
         except BaseException:
@@ -114,7 +119,9 @@ class Database:
     def _read(self, name: str) -> Collection:
         row = self._catalog.collection(name)
         bz = self._models.get(row.model)
-        made = Collection(self._catalog, self._folder.segments, row, bz, self._seal_rows, self._verify)
+        workers = self._catalog, self._writer, self._compactor
+        contents = Contents(row, bz, self._folder.segments, *workers, self._seal_rows, self._verify)
+        made = Collection(contents, bz)
         with self._guard:
             if self._open:
                 self._collections[name] = made
@@ -187,6 +194,8 @@ class Database:
         for calls in busy:
             with calls.lock:  # once it is ours, they are done or will find the database closed
                 pass
+        self._compactor.close()
+        self._writer.close()
         self._catalog.close()
         self._dirlock.release()
 

@@ -1,54 +1,12 @@
-"""Locks of the store: many readers or one writer inside a process, and one process per data directory."""
+"""One process per data directory."""
 
 from __future__ import annotations
 
 import fcntl
 import os
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from bebr.collection.protocol import DatabaseLocked
-
-
-class ReadWriteLock:
-    """Many readers, or one writer. A waiting writer holds new readers back, so that a stream of searches cannot starve
-    it. Not reentrant. Hold `write` only to change memory, never over disk or encoding: searches wait for it."""
-
-    def __init__(self) -> None:
-        self._changed = threading.Condition()
-        self._readers = 0
-        self._writers_waiting = 0
-        self._writing = False
-
-    @contextmanager
-    def read(self) -> Iterator[None]:
-        with self._changed:
-            self._changed.wait_for(lambda: not self._writing and not self._writers_waiting)
-            self._readers += 1
-        try:
-            yield
-        finally:
-            with self._changed:
-                self._readers -= 1
-                self._changed.notify_all()
-
-    @contextmanager
-    def write(self) -> Iterator[None]:
-        with self._changed:
-            self._writers_waiting += 1
-            try:
-                self._changed.wait_for(lambda: not self._writing and not self._readers)
-            finally:
-                self._writers_waiting -= 1
-            self._writing = True
-        try:
-            yield
-        finally:
-            with self._changed:
-                self._writing = False
-                self._changed.notify_all()
 
 
 class DirectoryLock:

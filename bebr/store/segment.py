@@ -1,24 +1,29 @@
-"""The two places where rows are: immutable segment files, mapped, and the live tail in memory."""
+"""Segment files: rows that never change, mapped. What dies in them is the snapshot's business."""
 
 from __future__ import annotations
 
-import json
+import itertools
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from bebr import _core
+from bebr.arrays import Ids
 from bebr.binarizer import Binarizer
-from bebr.binarizer.codes import Codes
-from bebr.errors import CorruptFile, IncompatibleModel
+from bebr.errors import CorruptFile
 from bebr.index import FlatIndex, open_index
-from bebr.index.files import contents_digest
+from bebr.index.files import MODEL_DIGEST, contents_digest
+from bebr.index.segments import TailRows
+from bebr.store.payloads import PayloadColumn, payload_sections
 from bebr.store.records import SegmentRow
+from bebr.store.snapshot import PartView
 
 SUFFIX = ".bebr"
+
+# Rows copied at a time while a segment is written: small enough to stop or to give way soon.
+PIECE = 32_768
 
 
 def new_file_name(collection: int) -> str:
@@ -27,11 +32,7 @@ def new_file_name(collection: int) -> str:
 
 
 class Segment:
-    """An immutable file of rows. Rows die (they are replaced or removed); the catalog learns which at the next seal.
-
-    Sorted ids are kept beside the index, 8 bytes a row from the first write on: the index's own map of ids costs many
-    times that, and is only built for segments that lose rows.
-    """
+    """The rows of one file. Opening checks it against the catalog's `row`; `verify`: every byte of it too."""
 
     def __init__(self, folder: Path, row: SegmentRow, bz: Binarizer, verify: bool) -> None:
         path = folder / row.file
@@ -43,94 +44,51 @@ class Segment:
         digest = contents_digest(path)
         if digest != row.digest:
             raise CorruptFile(f"{path} has digest {digest}: the catalog says {row.digest}")
-        index = open_index(path, mmap=True, verify=verify)
+        index = open_index(path, mmap=True, verify=verify, model=bz)
         if not isinstance(index, FlatIndex):
             raise CorruptFile(f"{path} holds a {type(index).__name__}: a segment is a FlatIndex")
-        self.index = index
-        if self.index.binarizer.digest != bz.digest:
-            raise IncompatibleModel(
-                f"{path} was made with model {self.index.binarizer.digest}: its collection has {bz.digest}"
-            )
-        if len(self.index) != row.rows:
-            raise CorruptFile(f"{path} has {len(self.index)} rows: the catalog says {row.rows}")
-        self.path = path
-        self.row = row
-        self._ids: NDArray[np.int64] | None = None
-        self._dead: list[NDArray[np.int64]] = []
-        self.payloads: dict[int, str] = {
-            int(id): text for id, text in json.loads(_core.open_index(str(path), True, False)[1]["payloads"]).items()
-        }
-        if row.dead:
-            bits = np.unpackbits(np.frombuffer(row.dead, np.uint8), count=row.rows, bitorder="little")
-            self._dead.append(self.index.codes()[1][bits > 0])
-            self.index.remove(self._dead[0])
-            for id in self._dead[0].tolist():
-                self.payloads.pop(id, None)
+        if len(index) != row.rows:
+            raise CorruptFile(f"{path} has {len(index)} rows: the catalog says {row.rows}")
+        self.path, self.row, self.rows, self.index = path, row, row.rows, index
+        self.payloads = PayloadColumn.read(_core.open_index(str(path), True, False)[1], row.rows, str(path))
 
-    def __len__(self) -> int:
-        return len(self.index)
+    def positions(self, ids: Ids) -> Ids:
+        """The row of each of `ids`, int64[n]; −1 for none."""
+        return self.index.positions(ids)
 
-    @property
-    def dead(self) -> bytes:
-        if not self._dead:
-            return b""
-        bits = np.isin(open_index(self.path).codes()[1], np.concatenate(self._dead))
-        packed = np.packbits(bits, bitorder="little").tobytes()
-        return packed + bytes(-len(packed) % 8)
+    def texts(self, rows: Ids) -> list[str]:
+        """The JSON text of each row's payload, "" for none."""
+        if self.payloads is None:
+            return [""] * len(rows)
+        return [self.payloads.text(row) for row in rows.tolist()]
 
-    def contains(self, ids: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """Which of `ids` are live rows here, bool[n]."""
-        if self._ids is None:
-            live = np.sort(self.index.codes()[1])
-            # Readers may do this at the same time, with the same result; _ids is set last, since it says that both are
-            # there.
-            self._gone = np.zeros(len(live), np.bool_)
-            self._ids = live
-        if len(self._ids) == 0:
-            return np.zeros(len(ids), np.bool_)
-        at = np.minimum(np.searchsorted(self._ids, ids), len(self._ids) - 1)
-        found: NDArray[np.bool_] = (self._ids[at] == ids) & ~self._gone[at]
-        return found
+    def text_bytes(self, rows: Ids) -> Ids:
+        """The lengths of these texts in UTF-8, int64[n]."""
+        return np.zeros(len(rows), np.int64) if self.payloads is None else self.payloads.lengths(rows)
 
-    def remove(self, ids: NDArray[np.int64]) -> int:
-        hit = ids[self.contains(ids)]
-        if len(hit) == 0:
-            return 0
-        assert self._ids is not None
-        self._gone[np.searchsorted(self._ids, hit)] = True
-        self._dead.append(hit)
-        return self.index.remove(hit)
+    def text_pieces(self, rows: Ids) -> Iterable[bytes]:
+        """These texts in UTF-8, one after the other, in pieces; `rows` ascending."""
+        return () if self.payloads is None or len(rows) == 0 else self.payloads.pieces(rows)
 
 
-class Tail:
-    """Rows written since the last seal; the catalog's operations rebuild it after a crash."""
-
-    def __init__(self, bz: Binarizer) -> None:
-        self.index = FlatIndex(bz)
-        self._ids: set[int] = set()
-
-    def __len__(self) -> int:
-        return len(self.index)
-
-    def contains(self, ids: NDArray[np.int64]) -> NDArray[np.bool_]:
-        return np.fromiter((i in self._ids for i in ids.tolist()), np.bool_, len(ids))
-
-    def add(self, codes: Codes, ids: NDArray[np.int64]) -> None:
-        self.index.add_codes(codes, ids)
-        self._ids.update(ids.tolist())
-
-    def remove(self, ids: NDArray[np.int64]) -> int:
-        hit = ids[self.contains(ids)]
-        if len(hit) == 0:
-            return 0
-        self._ids.difference_update(hit.tolist())
-        return self.index.remove(hit)
-
-
-def write_segment(folder: Path, collection: int, index: FlatIndex, payloads: Mapping[int, str]) -> SegmentRow:
-    """Writes the live rows of `index` to a new file, complete and on disk when this returns (it is written aside,
-    synced and renamed). It counts only once the catalog says so."""
+def write_segment(
+    folder: Path, collection: int, bz: Binarizer, views: Sequence[PartView], give_way: Callable[[], None]
+) -> SegmentRow | None:
+    """Writes the live rows of `views` to a new file, complete and on disk when this returns; None if there are none.
+    It counts only once the catalog says so. `give_way` is called between pieces of work; what it raises ends it."""
+    copied = TailRows(bz)
+    lengths, texts = [np.empty(0, np.int64)], []
+    for view in views:
+        rows = view.live_rows()
+        for begin in range(0, len(rows), PIECE):
+            piece = rows[begin : begin + PIECE]
+            copied.append(*view.part.index.codes(view.part.index.ids[piece]))
+            give_way()
+        lengths.append(view.part.text_bytes(rows))
+        texts.append(view.part.text_pieces(rows))
+    if len(copied) == 0:
+        return None
     path = folder / new_file_name(collection)
-    own = {id: payloads[id] for id in index.codes()[1].tolist() if id in payloads}
-    index._save(path, {"model": index.binarizer.to_bytes(), "payloads": json.dumps(own).encode()})
-    return SegmentRow(path.name, len(index), path.stat().st_size, contents_digest(path))
+    payloads = payload_sections(np.concatenate(lengths), itertools.chain.from_iterable(texts))
+    copied.freeze()._save(path, {MODEL_DIGEST: bz.digest.encode(), **payloads})
+    return SegmentRow(path.name, len(copied), path.stat().st_size, contents_digest(path))

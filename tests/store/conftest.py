@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import time
+
 import numpy as np
 import pytest
 
@@ -28,3 +30,16 @@ def same_answers(queries):
             np.testing.assert_array_equal(hits.scores, expected.scores)
 
     return check
+
+
+@pytest.fixture(scope="session")
+def until():
+    """Waits for what another thread brings about."""
+
+    def wait(condition, seconds: float = 30.0) -> None:
+        end = time.monotonic() + seconds
+        while not condition():
+            assert time.monotonic() < end, "it did not come about"
+            time.sleep(0.01)
+
+    return wait

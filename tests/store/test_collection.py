@@ -7,6 +7,7 @@ import threading
 import numpy as np
 import pytest
 
+from bebr.store import contents
 from bebr.store.database import Database
 
 
@@ -55,26 +56,34 @@ def test_batches_and_single_queries_give_the_same_bits(tmp_path, bz, vectors, qu
                 np.testing.assert_array_equal(one.scores[0], batch.scores[i])
 
 
-def test_writes_seal_the_tail_and_merging_bounds_the_number_of_segments(tmp_path, bz, vectors, same_answers):
+def test_writes_seal_the_tail_in_the_background_and_merging_bounds_the_number_of_segments(
+    tmp_path, bz, vectors, same_answers, until
+):
     with Database(tmp_path, seal_rows=50) as db:
         collection = db.create_collection("docs", bz)
         for start in range(0, 2000, 25):
             collection.upsert(range(start, start + 25), vectors[start : start + 25])
+        until(lambda: collection.stats().tail_rows < 50)
         stats = collection.stats()
-        assert stats.rows == 2000 and stats.tail_rows < 50
+        assert stats.rows == 2000
         assert 1 <= stats.segments <= 7  # log2(2000 / 50) is 5.3; unmerged it were 40
-        assert len(list((tmp_path / "segments").iterdir())) == stats.segments
+        collection.flush()  # waits for a merge that is still deleting files
+        assert len(list((tmp_path / "segments").iterdir())) == collection.stats().segments
         same_answers(collection, dict(enumerate(vectors[:2000])))
 
 
-def test_updates_of_the_same_rows_do_not_grow_the_catalog_without_end(tmp_path, bz, vectors):
+def test_updates_of_the_same_rows_do_not_grow_the_catalog_without_end(tmp_path, bz, vectors, until):
     with Database(tmp_path, seal_rows=100) as db:
         collection = db.create_collection("docs", bz)
         for i in range(50):
             collection.upsert(range(10), vectors[i : i + 10])
+
+        def journal() -> int:
+            stats = collection.stats()
+            return stats.bytes_on_disk - sum(file.stat().st_size for file in (tmp_path / "segments").iterdir())
+
+        until(lambda: journal() < 100 * (bz.bytes_per_vector + 8))
         assert collection.stats().rows == 10
-        files = sum(file.stat().st_size for file in (tmp_path / "segments").iterdir())
-        assert collection.stats().bytes_on_disk - files < 100 * (bz.bytes_per_vector + 8)
         assert collection.stats().segments == 1
 
 
@@ -150,42 +159,76 @@ def test_searches_beside_a_writer_see_each_id_once(tmp_path, bz, vectors, querie
         assert collection.stats().segments >= 1
 
 
-def test_a_seal_that_fails_does_not_fail_the_write(tmp_path, bz, vectors, same_answers, monkeypatch, caplog):
+def test_a_seal_that_fails_does_not_fail_the_write_and_is_tried_again(
+    tmp_path, bz, vectors, same_answers, until, monkeypatch, caplog
+):
     def no_space(*_args):
         raise OSError("no space left")
 
+    monkeypatch.setattr("bebr.store.compaction.FIRST_RETRY", 0.1)
     with Database(tmp_path, seal_rows=50) as db:
         collection = db.create_collection("docs", bz)
         with monkeypatch.context() as patch:
-            patch.setattr("bebr.store.collection.write_segment", no_space)
+            patch.setattr("bebr.store.contents.write_segment", no_space)
             assert collection.upsert(range(60), vectors[:60]) == 60
-        assert "no space left" in caplog.text
+            until(lambda: "no space left" in caplog.text)
+            same_answers(collection, dict(enumerate(vectors[:60])))
+            with pytest.raises(OSError, match="no space"):
+                collection.flush()
+        until(lambda: collection.stats().tail_rows == 0)
         same_answers(collection, dict(enumerate(vectors[:60])))
-        collection.upsert([60], vectors[60:61])
-        assert collection.stats().tail_rows == 0  # the next write made up for it
-        same_answers(collection, dict(enumerate(vectors[:61])))
 
 
-def test_memory_follows_the_catalog_when_a_write_breaks_off_between_them(
-    tmp_path, bz, vectors, same_answers, monkeypatch
-):
-    from bebr.store import collection as module
-
-    original, calls = module._apply, []
-
-    def out_of_memory_once(segments, tail, ids, codes):
-        calls.append(len(ids))
-        if len(calls) == 1:
-            tail.remove(ids)  # half the work done
-            raise MemoryError
-        original(segments, tail, ids, codes)
-
+def test_rows_that_die_during_a_seal_are_dead_in_the_new_segment(tmp_path, bz, vectors, same_answers, monkeypatch):
+    rows = dict(enumerate(vectors[:100]))
     with Database(tmp_path) as db:
         collection = db.create_collection("docs", bz)
-        collection.upsert(range(30), vectors[:30])
+        collection.upsert(range(50), vectors[:50])
         collection.flush()
-        collection.upsert(range(20, 50), vectors[20:50])
-        monkeypatch.setattr(module, "_apply", out_of_memory_once)
-        with pytest.raises(MemoryError):
-            collection.upsert(range(40, 60), vectors[40:60])
-        same_answers(collection, dict(enumerate(vectors[:60])))  # it was committed, so it is there
+        collection.upsert(range(50, 100), vectors[50:100])
+
+        def write_segment(*args):
+            row = original(*args)
+            collection.delete([3, 70])  # of a merged segment, and of the tail
+            collection.upsert([4, 71, 200], vectors[200:203])
+            return row
+
+        original = contents.write_segment
+        monkeypatch.setattr(contents, "write_segment", write_segment)
+        collection.flush()
+        monkeypatch.undo()
+        for i in (3, 70):
+            del rows[i]
+        rows.update(zip([4, 71, 200], vectors[200:203], strict=True))
+        stats = collection.stats()
+        assert (stats.segments, stats.tail_rows, stats.dead_rows) == (1, 3, 4)
+        same_answers(collection, rows)
+    with Database(tmp_path) as db:
+        collection = db.collection("docs")
+        assert collection.stats() == stats
+        same_answers(collection, rows)
+        collection.flush()
+        same_answers(collection, rows)
+
+
+def test_closing_ends_a_seal_and_leaves_no_file(tmp_path, bz, vectors, same_answers, monkeypatch):
+    begun, closing = threading.Event(), threading.Event()
+
+    def slow(*args):
+        begun.set()
+        closing.wait(30)
+        return original(*args)
+
+    original = contents.write_segment
+    monkeypatch.setattr(contents, "write_segment", slow)
+    db = Database(tmp_path, seal_rows=10)
+    db.create_collection("docs", bz).upsert(range(60), vectors[:60])
+    assert begun.wait(30)
+    closer = threading.Thread(target=db.close)
+    closer.start()
+    closing.set()
+    closer.join(30)
+    assert not closer.is_alive() and not list((tmp_path / "segments").iterdir())
+    monkeypatch.undo()
+    with Database(tmp_path) as db:
+        same_answers(db.collection("docs"), dict(enumerate(vectors[:60])))

@@ -10,14 +10,16 @@ import numpy as np
 import pytest
 
 import bebr
+from benchmarks import crash
 
 # Every call of these is a step at which the child may die: before it, or just after it.
 STEPS = """
 import os, sys
 import numpy as np
 import bebr
-from bebr.store import collection as c
+from bebr.store import contents
 from bebr.store.catalog import Catalog
+from bebr.store.contents import Contents
 from bebr.store.database import Database
 
 vectors, model = np.load(sys.argv[1]), bebr.Binarizer.load(sys.argv[2])
@@ -40,19 +42,19 @@ def stepped(owner, name):
 
 stepped(Catalog, "commit")
 stepped(Catalog, "install")
-stepped(c, "write_segment")
-stepped(c, "_apply")
+stepped(contents, "write_segment")
+stepped(Contents, "publish")
 
 
 def life(path):
-    with Database(path, seal_rows=100) as db:
+    with Database(path) as db:
         docs = db.create_collection("docs", model)
         for i in range(6):
             docs.upsert(range(i * 40, i * 40 + 60), vectors[i * 40 : i * 40 + 60], [{"n": i}] * 60)
             print("upsert", i, flush=True)
             docs.delete([i * 40 + 1])
             print("delete", i, flush=True)
-        docs.flush()
+            docs.flush()
     print("steps", steps, flush=True)
 
 # One life per argument "step:path", each in a process of its own. Forked, since starting Python takes longer than a
@@ -115,3 +117,10 @@ def test_death_at_any_step(tmp_path, vectors, cosine, same_answers):
             assert docs.get_payloads(list(payloads)) == list(payloads.values())
             files = {file.name for file in (tmp_path / f"d{die_at}" / "segments").iterdir()}
             assert len(files) == docs.stats().segments
+
+
+def test_kills_lose_nothing_and_revive_nothing(tmp_path, vectors, cosine):
+    """Four writers, seals and merges, and kill -9 at random moments: `python -m benchmarks.crash` with more of them."""
+    report = crash.run(20, 0, tmp_path, vectors, cosine)
+    assert report.good, report.examples
+    assert report.kills == 20 and report.writes > 0

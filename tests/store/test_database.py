@@ -30,7 +30,7 @@ def two_collections(tmp_path, bz, vectors):
 
 
 @pytest.mark.parametrize("damage", ["flip", "truncate", "delete", "empty", "foreign", "other"])
-def test_a_corrupt_segment_stops_its_collection_only(two_collections, damage, queries):
+def test_a_corrupt_segment_stops_its_collection_only(two_collections, bz, damage, queries):
     path, file = two_collections
     data = bytearray(file.read_bytes())
     match damage:
@@ -46,7 +46,7 @@ def test_a_corrupt_segment_stops_its_collection_only(two_collections, damage, qu
         case "foreign":
             file.write_bytes(bytes(len(data)))
         case "other":  # a good file of the same model, but not the one that was written
-            index = bebr.open_index(file)
+            index = bebr.open_index(file, model=bz)
             index.remove(range(10))
             index.save(file)
     with bebr.open(path) as db:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import shutil
+import sqlite3
 import tempfile
+from contextlib import closing, suppress
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,6 +18,24 @@ import bebr
 from bebr.store.database import Database
 
 IDS = st.lists(st.integers(0, 40), max_size=12, unique=True)
+
+
+def copied(folder: str) -> str:
+    """A copy of an open database as of one moment, whatever it does in the background."""
+    while True:
+        copy = Path(tempfile.mkdtemp())
+        with (
+            closing(sqlite3.connect(Path(folder) / "catalog.db")) as old,
+            closing(sqlite3.connect(copy / "catalog.db")) as new,
+        ):
+            old.backup(new)
+            wanted = {file for (file,) in new.execute("SELECT file FROM segments")}
+        with suppress(shutil.Error):  # a merge deletes files meanwhile
+            for name in ("models", "segments"):
+                shutil.copytree(Path(folder) / name, copy / name)
+            if wanted <= {file.name for file in (copy / "segments").iterdir()}:
+                return str(copy)
+        shutil.rmtree(copy)
 
 
 def machine(bz: bebr.Binarizer, vectors: np.ndarray, queries: np.ndarray) -> type[RuleBasedStateMachine]:
@@ -52,6 +73,15 @@ def machine(bz: bebr.Binarizer, vectors: np.ndarray, queries: np.ndarray) -> typ
         @rule()
         def restart(self):
             self.db.close()
+            self.open()
+            self.collection = self.db.collection("docs")
+
+        @rule()
+        def killed(self):
+            """Goes on with what kill -9 would have left on disk."""
+            copy = copied(self.path)
+            self.teardown()
+            self.path = copy
             self.open()
             self.collection = self.db.collection("docs")
 

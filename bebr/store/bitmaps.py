@@ -1,0 +1,58 @@
+"""Sets of rows as bitmaps: bit i % 64 of word i // 64 stands for row i. None is the empty set."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bebr.arrays import Ids
+
+Bitmap = NDArray[np.uint64]
+
+
+def words(rows: int) -> int:
+    """Words of a bitmap over so many rows."""
+    return (rows + 63) // 64
+
+
+def add(bitmap: Bitmap, rows: Ids) -> None:
+    """Puts `rows` int64[n] into the set, in place."""
+    at = rows.view(np.uint64)
+    np.bitwise_or.at(bitmap, at >> np.uint64(6), np.uint64(1) << (at & np.uint64(63)))
+
+
+def has(bitmap: Bitmap | None, rows: Ids) -> NDArray[np.bool_]:
+    """Which of `rows` int64[n] are in the set, bool[n]; −1 and rows that it does not cover are not."""
+    if bitmap is None or len(bitmap) == 0:
+        return np.zeros(len(rows), np.bool_)
+    covered = (rows >= 0) & (rows < 64 * len(bitmap))
+    at = np.where(covered, rows, 0).view(np.uint64)
+    found: NDArray[np.bool_] = (bitmap[at >> np.uint64(6)] >> (at & np.uint64(63))) & np.uint64(1) != 0
+    return found & covered
+
+
+def resized(bitmap: Bitmap | None, rows: int) -> Bitmap:
+    """A copy over so many rows; rows that the set did not cover are not in it."""
+    made = np.zeros(words(rows), np.uint64)
+    if bitmap is not None:
+        made[: len(bitmap)] = bitmap[: len(made)]
+    return made
+
+
+def members(bitmap: Bitmap | None) -> Ids:
+    """The rows in the set, ascending, int64[n]."""
+    return np.flatnonzero(_bits(bitmap)) if bitmap is not None else np.empty(0, np.int64)
+
+
+def others(bitmap: Bitmap | None, rows: int) -> Ids:
+    """The rows of 0..rows-1 that are not in the set, ascending, int64[n]."""
+    return np.arange(rows) if bitmap is None else np.flatnonzero(_bits(bitmap)[:rows] == 0)
+
+
+def count(bitmap: Bitmap | None) -> int:
+    """How many rows are in the set."""
+    return 0 if bitmap is None else int.from_bytes(bitmap.tobytes(), "little").bit_count()
+
+
+def _bits(bitmap: Bitmap) -> NDArray[np.uint8]:
+    return np.unpackbits(np.ascontiguousarray(bitmap).view(np.uint8), bitorder="little")

@@ -1,0 +1,84 @@
+"""A write on its way: from the caller's thread, which encodes and looks up, to the one that commits."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from bebr.arrays import Ids
+from bebr.binarizer.codes import Codes
+from bebr.store.records import Operation
+from bebr.store.snapshot import Draft, Part
+
+# Upserts of at most so many rows are joined, up to so many together.
+_SMALL_ROWS = 256
+
+
+@dataclass(frozen=True)
+class Change:
+    """An upsert, or a delete (`codes` None), of distinct `ids` int64[n]. `texts`: a payload a row, "" for none, or an
+    empty sequence. `known`: the positions of `ids` in parts where they have been looked up."""
+
+    ids: Ids
+    codes: Codes | None
+    texts: Sequence[str]
+    known: Mapping[Part, Ids]
+
+    @property
+    def bytes(self) -> int:
+        """What it takes in memory and in the journal, about."""
+        codes = 0 if self.codes is None else self.codes.planes.nbytes + self.codes.factors.nbytes
+        return self.ids.nbytes + codes + sum(map(len, self.texts))
+
+    @staticmethod
+    def of(operation: Operation, factor_bytes: int) -> Change:
+        """What the journal says."""
+        codes = None
+        if operation.planes is not None and operation.factors is not None:
+            codes = Codes.of_rows(operation.planes, operation.factors, factor_bytes)
+        return Change(operation.ids, codes, operation.payloads, {})
+
+    def apply(self, draft: Draft) -> Operation | None:
+        """Makes it in a draft; returns it for the journal, None where nothing changed."""
+        if self.codes is None:
+            present = draft.remove(self.ids, self.known)
+            return Operation("delete", present) if len(present) else None
+        draft.upsert(self.ids, self.codes, self.texts, self.known)
+        planes = np.ascontiguousarray(self.codes.planes)
+        return Operation("upsert", self.ids, planes, self.codes.factor_rows(), list(self.texts))
+
+
+def joined(changes: Iterable[Change]) -> Iterator[tuple[Change, int]]:
+    """The same changes in fewer: neighbours that are small upserts of different ids become one. With each the number
+    of changes it stands for."""
+    run: list[Change] = []
+    seen: set[int] = set()
+    for change in changes:
+        small = change.codes is not None and len(change.ids) <= _SMALL_ROWS
+        values = change.ids.tolist() if small else []
+        if run and not (small and 0 < len(seen) <= _SMALL_ROWS and seen.isdisjoint(values)):
+            yield _one(run), len(run)
+            run, seen = [], set()
+        run.append(change)
+        seen.update(values)
+    if run:
+        yield _one(run), len(run)
+
+
+def _one(changes: Sequence[Change]) -> Change:
+    if len(changes) == 1:
+        return changes[0]
+    codes = [change.codes for change in changes if change.codes is not None]
+    planes, factors = np.concatenate([c.planes for c in codes]), np.concatenate([c.factors for c in codes])
+    texts: list[str] = []
+    if any(change.texts for change in changes):
+        for change in changes:
+            texts += change.texts or [""] * len(change.ids)
+    known = {
+        part: np.concatenate([change.known[part] for change in changes])
+        for part in changes[0].known
+        if all(part in change.known for change in changes)
+    }
+    return Change(np.concatenate([change.ids for change in changes]), Codes(planes, factors), texts, known)

@@ -1,0 +1,232 @@
+"""What a collection holds, and how writes, seals and merges make its next snapshot."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from bebr.arrays import Ids
+from bebr.binarizer import Binarizer
+from bebr.binarizer.codes import Codes
+from bebr.store import bitmaps
+from bebr.store.bitmaps import Bitmap
+from bebr.store.catalog import Catalog
+from bebr.store.change import Change, joined
+from bebr.store.compaction import Compactor, segments_to_rewrite
+from bebr.store.records import CollectionRow, SegmentRow
+from bebr.store.segment import Segment, write_segment
+from bebr.store.snapshot import Draft, Part, PartView, Snapshot
+from bebr.store.tail import Tail
+from bebr.store.writer import Writer
+
+# Rows written or removed since the last seal that make a write ask for a seal. Fewer: each seal costs an fsync and a
+# merge. More: a start replays them.
+SEAL_ROWS = 50_000
+
+
+class Contents:
+    """The current snapshot of one collection. `draft`, `give_up` and `publish` are for the writing thread."""
+
+    def __init__(
+        self,
+        row: CollectionRow,
+        bz: Binarizer,
+        folder: Path,
+        catalog: Catalog,
+        writer: Writer,
+        compactor: Compactor,
+        seal_rows: int,
+        verify: bool,
+    ) -> None:
+        self.name, self.number, self._bz, self._folder = row.name, row.id, bz, folder
+        self._catalog, self._writer, self._compactor, self._seal_rows = catalog, writer, compactor, seal_rows
+        self._closed: Exception | None = None
+        self._compacting = threading.Lock()  # one seal or merge at a time
+        self._load(verify)
+        self._seal_if_due()
+
+    def _load(self, verify: bool) -> None:
+        manifest = self._catalog.manifest(self.number)
+        views = []
+        for row in manifest.segments:
+            dead = np.frombuffer(row.dead, "<u8") if row.dead else None
+            views.append(PartView(Segment(self._folder, row, self._bz, verify), dead, row.rows - bitmaps.count(dead)))
+        # The dead rows of segments that the catalog knows of.
+        self._installed: dict[Part, Bitmap | None] = {view.part: view.dead for view in views}
+        # These two are the writing thread's.
+        self._tail = Tail(self._bz)
+        self._unsealed = 0  # rows written or removed since the tail was last set apart for a seal
+        draft = Draft(Snapshot(manifest.sealed, tuple(views), PartView(self._tail.part(), None, 0)), self._tail)
+        operations = self._catalog.operations(self.number)
+        for change, _ in joined(Change.of(operation, self._bz.factor_bytes) for operation in operations):
+            change.apply(draft)
+            self._unsealed += len(change.ids)
+        self._snapshot = replace(draft.finish(), version=manifest.version)
+
+    @property
+    def snapshot(self) -> Snapshot:
+        snapshot = self._snapshot
+        self.check_open()  # after that: what `close` leaves is no answer
+        return snapshot
+
+    @property
+    def closed(self) -> bool:
+        return self._closed is not None
+
+    def check_open(self) -> None:
+        if self._closed is not None:
+            raise type(self._closed)(*self._closed.args)
+
+    def close(self, reason: Exception) -> None:
+        """Waits for the writes that were submitted and for the compaction in progress, which ends soon. Calls after
+        that get an error like `reason`; searches in progress keep their snapshot."""
+
+        def shut() -> None:
+            self._closed = reason
+
+        self._writer.run(shut)
+        with self._compacting:
+            self._snapshot = Snapshot(self._snapshot.version, (), PartView(Tail(self._bz).part(), None, 0))
+
+    def journal_bytes(self) -> int:
+        """Of the writes since the last seal, on disk."""
+        return self._catalog.manifest(self.number).journal_bytes
+
+    # Writes
+
+    def submit(self, ids: Ids, codes: Codes | None, texts: Sequence[str]) -> Future[int]:
+        """Hands an upsert, or a delete (`codes` None), of distinct `ids` to the writing thread."""
+        # Parts do not change, so ids are looked up in the caller's time.
+        known = {view.part: view.part.positions(ids) for view in self.snapshot.segments if view.live}
+        return self._writer.submit(self, Change(ids.copy(), codes, texts, known))
+
+    def draft(self) -> Draft:
+        self.check_open()
+        return Draft(self._snapshot, self._tail)
+
+    def give_up(self) -> None:
+        # The tail may have rows of the writes that failed. It stays as a part that shows only those of the snapshot.
+        self._set_tail_apart()
+
+    def publish(self, snapshot: Snapshot, rows: int) -> None:
+        self._snapshot = snapshot
+        self._unsealed += rows
+        self._seal_if_due()
+
+    def _set_tail_apart(self) -> None:
+        """Makes the tail one of the segments, as far as it shows, and begins a new one."""
+        tail = Tail(self._bz)
+        view = self._snapshot.tail
+        segments = (*self._snapshot.segments, view) if view.part.rows else self._snapshot.segments
+        self._snapshot = Snapshot(self._snapshot.version, segments, PartView(tail.part(), None, 0))
+        self._tail = tail
+
+    def _seal_if_due(self) -> None:
+        if self._unsealed >= self._seal_rows:
+            self._compactor.request(self)
+
+    # Seals and merges
+
+    def compact(self, give_way: Callable[[], None] = lambda: None) -> None:
+        """Seals what is in memory into a segment file, and with it segments that are small or half dead. Searches and
+        writes go on. `give_way` is called between pieces of work. If it fails, nothing has changed."""
+        with self._compacting:
+            if self._closed is not None:
+                return
+            base = self._writer.run(self._begin_seal)
+            merged = _to_merge(base)
+            if not merged and not self._newly_dead(base):
+                return
+
+            def pause() -> None:
+                give_way()
+                self.check_open()
+
+            row = write_segment(self._folder, self.number, self._bz, merged, pause)
+            try:
+                segment = None if row is None else Segment(self._folder, row, self._bz, verify=False)
+                self._writer.run(lambda: self._install(base, merged, segment))
+            except BaseException:
+                if row is not None and not self._listed(row.file):
+                    (self._folder / row.file).unlink(missing_ok=True)
+                raise
+        for row in _files(merged):
+            (self._folder / row.file).unlink(missing_ok=True)
+
+    def _begin_seal(self) -> Snapshot:
+        self.check_open()
+        self._set_tail_apart()
+        self._unsealed = 0
+        return self._snapshot
+
+    def _listed(self, file: str) -> bool:
+        """Whether the catalog lists a segment file; if it cannot tell, it may."""
+        try:
+            return any(row.file == file for row in self._catalog.manifest(self.number).segments)
+        except Exception:
+            return True
+
+    def _newly_dead(self, snapshot: Snapshot) -> dict[Part, Bitmap]:
+        """Dead rows of segment files, where the catalog does not know of all of them."""
+        return {
+            view.part: view.dead
+            for view in snapshot.segments
+            if view.part.row is not None and view.dead is not None and view.dead is not self._installed[view.part]
+        }
+
+    def _install(self, base: Snapshot, merged: Sequence[PartView], segment: Segment | None) -> None:
+        """Puts `segment` in the place of what it was made from, the `merged` parts of `base`."""
+        self.check_open()
+        current = self._snapshot
+        replaced = {view.part: view.dead for view in merged}
+        views = [view for view in current.segments if view.part not in replaced]
+        if segment is not None:
+            views.append(_without(segment, _died_since(current, replaced)))
+        # The bitmaps go with the version of `base`: what happened since is in the journal.
+        dead = {part: bitmap for part, bitmap in self._newly_dead(base).items() if part not in replaced}
+        version = self._catalog.install(
+            self.number,
+            [] if segment is None else [segment.row],
+            [row.file for row in _files(merged)],
+            {part.row.file: bitmap.astype("<u8").tobytes() for part, bitmap in dead.items() if part.row is not None},
+            base.version,
+        )
+        known: dict[Part, Bitmap | None] = {**self._installed, **dead}
+        self._installed = {view.part: known.get(view.part) for view in views}
+        self._snapshot = Snapshot(version, tuple(views), current.tail)
+
+
+def _to_merge(snapshot: Snapshot) -> list[PartView]:
+    """The parts whose rows a seal writes to one new file."""
+    memory = [view for view in snapshot.segments if view.part.row is None]
+    files = [view for view in snapshot.segments if view.part.row is not None]
+    sizes = [(view.part.rows, view.live) for view in files]
+    return [*memory, *(files[i] for i in segments_to_rewrite(sizes, sum(view.live for view in memory)))]
+
+
+def _files(views: Sequence[PartView]) -> list[SegmentRow]:
+    return [row for view in views if (row := view.part.row) is not None]
+
+
+def _died_since(current: Snapshot, before: Mapping[Part, Bitmap | None]) -> Ids:
+    """Ids of the rows of some parts that are dead in a snapshot and were not before."""
+    ids = [np.empty(0, np.int64)]
+    for view in current.segments:
+        if view.part in before and view.dead is not None and view.dead is not before[view.part]:
+            fresh = view.dead & ~bitmaps.resized(before[view.part], view.part.rows)
+            ids.append(view.part.index.ids[bitmaps.members(fresh)])
+    return np.concatenate(ids)
+
+
+def _without(segment: Segment, ids: Ids) -> PartView:
+    """A view of all rows but those of `ids`."""
+    if len(ids) == 0:
+        return PartView(segment, None, segment.rows)
+    dead = bitmaps.resized(None, segment.rows)
+    bitmaps.add(dead, segment.positions(ids))
+    return PartView(segment, dead, segment.rows - len(ids))

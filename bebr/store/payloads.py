@@ -1,0 +1,73 @@
+"""Payload texts beside the rows of a segment: two sections of its file, read in place.
+
+`payload_at` uint64[rows + 1] says where each row's text begins and the last one ends; `payload` is UTF-8. A row without
+a payload has an empty text; a segment without any has neither section.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, NoReturn
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bebr.arrays import Ids
+from bebr.errors import CorruptFile
+
+_AT, _TEXT = "payload_at", "payload"
+
+
+class PayloadColumn:
+    """The texts of a segment's rows, by row position."""
+
+    def __init__(self, at: NDArray[np.uint64], text: NDArray[np.uint8], source: str) -> None:
+        self._at, self._text, self._source = at, text, source
+
+    @staticmethod
+    def read(sections: Mapping[str, Any], rows: int, source: str) -> PayloadColumn | None:
+        """Of a file's sections; None where it has none. CorruptFile if the sections do not fit `rows` or each other."""
+        if _AT not in sections and _TEXT not in sections:
+            return None
+        if _AT not in sections or _TEXT not in sections:
+            raise CorruptFile(f"{source}: section {_AT!r} comes with {_TEXT!r}: one of them is missing")
+        if len(sections[_AT]) != 8 * (rows + 1):
+            raise CorruptFile(f"{source}: section {_AT!r} has {len(sections[_AT])} bytes: want {8 * (rows + 1)}")
+        at, text = np.frombuffer(sections[_AT], "<u8"), np.frombuffer(sections[_TEXT], np.uint8)
+        if at[0] != 0 or at[-1] != len(text):
+            raise CorruptFile(f"{source}: section {_AT!r} names {at[-1]} bytes of text: {_TEXT!r} has {len(text)}")
+        return PayloadColumn(at, text, source)
+
+    def text(self, row: int) -> str:
+        """The JSON text of the payload of `row`, "" for none. CorruptFile if it is not text."""
+        begin, end = int(self._at[row]), int(self._at[row + 1])
+        if begin > end:
+            self._damaged(row)
+        try:
+            return self._text[begin:end].tobytes().decode()
+        except UnicodeDecodeError as error:
+            raise CorruptFile(f"{self._source}: the payload of row {row} is not UTF-8") from error
+
+    def lengths(self, rows: Ids) -> Ids:
+        """Bytes of the texts of `rows` int64[n], int64[n]."""
+        lengths = (self._at[rows + 1] - self._at[rows]).astype(np.int64)
+        if len(lengths) and lengths.min() < 0:
+            self._damaged(int(rows[np.argmin(lengths)]))
+        return lengths
+
+    def pieces(self, rows: Ids) -> Iterator[bytes]:
+        """The texts of `rows` int64[n], ascending; a piece is what lies together."""
+        breaks = np.flatnonzero(np.diff(rows) != 1) + 1
+        firsts, lasts = rows[np.append(0, breaks)], rows[np.append(breaks, len(rows)) - 1]
+        for begin, end in zip(self._at[firsts].tolist(), self._at[lasts + 1].tolist(), strict=True):
+            yield self._text[begin:end].tobytes()
+
+    def _damaged(self, row: int) -> NoReturn:
+        raise CorruptFile(f"{self._source}: section {_AT!r} falls at row {row}")
+
+
+def payload_sections(lengths: Ids, pieces: Iterable[bytes]) -> dict[str, bytes]:
+    """The sections for rows whose texts have `lengths` bytes, int64[n], and are `pieces` when joined; none where no row
+    has a payload."""
+    at = np.append(0, np.cumsum(lengths)).astype("<u8")
+    return {_AT: at.tobytes(), _TEXT: b"".join(pieces)} if at[-1] else {}

@@ -1,0 +1,183 @@
+"""What a collection holds at one moment: parts and their dead rows. A search holds one snapshot and no lock.
+
+Every write makes a new snapshot beside the current one (`Draft`), which then takes its place in one assignment. Parts
+never change, so both share them; the bitmaps of dead rows are copied when they change.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bebr.arrays import Ids
+from bebr.binarizer.codes import Codes
+from bebr.index import FlatIndex
+from bebr.index.segments import SegmentView
+from bebr.store import bitmaps
+from bebr.store.bitmaps import Bitmap
+from bebr.store.records import SegmentRow
+from bebr.store.tail import Tail
+
+
+class Part(Protocol):
+    """Rows at positions 0..rows-1 that never change: a segment file, or the tail up to some moment."""
+
+    @property
+    def rows(self) -> int: ...
+
+    @property
+    def row(self) -> SegmentRow | None:
+        """What the catalog says of its file; None for rows in memory."""
+
+    @property
+    def index(self) -> FlatIndex: ...
+
+    def positions(self, ids: Ids) -> Ids:
+        """The row of each of `ids`, int64[n], the newest where there are several; −1 for none."""
+
+    def texts(self, rows: Ids) -> list[str]:
+        """The JSON text of each row's payload, "" for none."""
+
+    def text_bytes(self, rows: Ids) -> Ids:
+        """The lengths of these texts in UTF-8."""
+
+    def text_pieces(self, rows: Ids) -> Iterable[bytes]:
+        """These texts in UTF-8, one after the other, in pieces; `rows` ascending."""
+
+
+@dataclass(frozen=True)
+class PartView:
+    """A part without its `dead` rows; `live` is how many remain."""
+
+    part: Part
+    dead: Bitmap | None
+    live: int
+
+    @cached_property
+    def view(self) -> SegmentView:
+        """What `search_segments` takes."""
+        return SegmentView(self.part.index, self.dead)
+
+    def find(self, ids: Ids) -> Ids:
+        """The live row of each of `ids`, int64[n]; −1 for none."""
+        rows = self.part.positions(ids)
+        return np.where(bitmaps.has(self.dead, rows), -1, rows)
+
+    def live_rows(self) -> Ids:
+        """Their positions, ascending, int64[live]."""
+        return bitmaps.others(self.dead, self.part.rows)
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """`version`: of the last write that shows. Of an id at most one row is alive, in all parts together."""
+
+    version: int
+    segments: tuple[PartView, ...]
+    tail: PartView
+
+    @cached_property
+    def parts(self) -> tuple[PartView, ...]:
+        return (*self.segments, self.tail)
+
+    def __len__(self) -> int:
+        return sum(view.live for view in self.parts)
+
+    @cached_property
+    def views(self) -> tuple[SegmentView, ...]:
+        return tuple(view.view for view in self.parts if view.live)
+
+    def missing(self, ids: Ids) -> Ids:
+        """Which of `ids` int64[n] have no row, ascending, each once."""
+        ids = np.unique(ids)
+        for view in self.parts:
+            ids = ids[view.find(ids) < 0]
+        return ids
+
+    def payload_texts(self, ids: Ids) -> list[str]:
+        """The payload of each of `ids` int64[n] as JSON text, "" for none and where there is no such row. Each id is
+        read once, however often it comes."""
+        distinct, places = np.unique(ids, return_inverse=True)
+        texts = [""] * len(distinct)
+        for part, rows, at in self._located(distinct):
+            for i, text in zip(at.tolist(), part.texts(rows), strict=True):
+                texts[i] = text
+        return [texts[i] for i in places.tolist()]
+
+    def payload_bytes(self, ids: Ids) -> Ids:
+        """The length of each of these texts in UTF-8, int64[n], without reading them."""
+        distinct, places = np.unique(ids, return_inverse=True)
+        lengths = np.zeros(len(distinct), np.int64)
+        for part, rows, at in self._located(distinct):
+            lengths[at] = part.text_bytes(rows)
+        return lengths[places]
+
+    def _located(self, ids: Ids) -> Iterator[tuple[Part, Ids, Ids]]:
+        """Parts, rows of them, and which of the distinct `ids` these are."""
+        left = np.arange(len(ids))
+        for view in self.parts:
+            rows = view.find(ids[left])
+            here = rows >= 0
+            yield view.part, rows[here], left[here]
+            left = left[~here]
+
+
+class Draft:
+    """The snapshot that follows `snapshot`. It appends to `tail`, of which `snapshot.tail` shows all rows, and changes
+    nothing else: given up, it costs the tail only."""
+
+    def __init__(self, snapshot: Snapshot, tail: Tail) -> None:
+        self._snapshot = snapshot
+        self._tail = tail
+        self._dead: list[Bitmap | None] = [
+            view.dead for view in snapshot.parts
+        ]  # replaced by copies before they change
+        self._lost = [0] * len(self._dead)
+
+    def upsert(self, ids: Ids, codes: Codes, texts: Sequence[str], known: Mapping[Part, Ids]) -> None:
+        """Adds rows of distinct `ids` int64[n] and removes those they replace. `known`: as in `remove`."""
+        self.remove(ids, known)
+        self._tail.append(ids, codes, texts)
+
+    def remove(self, ids: Ids, known: Mapping[Part, Ids]) -> Ids:
+        """Removes rows; returns which of distinct `ids` int64[n] there were. `known`: the positions of `ids` in some
+        parts, which may have been looked up beforehand."""
+        present = np.zeros(len(ids), np.bool_)
+        for number, view in enumerate(self._snapshot.segments):
+            if view.live > self._lost[number]:
+                rows = known.get(view.part)
+                present |= self._kill(number, view.part.rows, view.part.positions(ids) if rows is None else rows)
+        present |= self._kill(-1, self._tail.rows, self._tail.newest(ids))
+        return ids[present]
+
+    def _kill(self, number: int, size: int, rows: Ids) -> NDArray[np.bool_]:
+        """Marks rows of a part of `size` rows; returns which were alive. Entries of −1 are passed over."""
+        dead = self._dead[number]
+        alive = (rows >= 0) & ~bitmaps.has(dead, rows)
+        killed = int(np.count_nonzero(alive))
+        if killed:
+            if dead is None or dead is self._snapshot.parts[number].dead or len(dead) < bitmaps.words(size):
+                self._dead[number] = dead = bitmaps.resized(dead, size)
+            bitmaps.add(dead, rows[alive])
+            self._lost[number] += killed
+        return alive
+
+    def finish(self) -> Snapshot:
+        """The snapshot with all that was added and removed. Its version is still that of the one before."""
+        before = self._snapshot
+        segments = tuple(
+            PartView(view.part, dead, view.live - lost) if lost else view
+            for view, dead, lost in zip(before.segments, self._dead, self._lost, strict=False)
+        )
+        part, dead = before.tail.part, self._dead[-1]
+        if part.rows < self._tail.rows:
+            part = self._tail.part()
+            if dead is not None and len(dead) < bitmaps.words(part.rows):
+                dead = bitmaps.resized(dead, part.rows)
+        live = before.tail.live + part.rows - before.tail.part.rows - self._lost[-1]
+        return Snapshot(before.version, segments, PartView(part, dead, live))

@@ -1,0 +1,75 @@
+"""The live end of a collection: rows since the last seal, in memory. The catalog's journal rebuilds it after a crash.
+
+One thread appends; any number read, each the rows that were there when its part was made. An id that is written again
+gets a new row; the snapshot says that its old one is dead.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from bebr.arrays import Ids
+from bebr.binarizer import Binarizer
+from bebr.binarizer.codes import Codes
+from bebr.index import FlatIndex
+from bebr.index.segments import TailRows
+
+
+class Tail:
+    """Rows in the order they came. `append` and `part` are for one thread; once a call of them has failed, the tail is
+    of no further use, but the parts made before stay good."""
+
+    def __init__(self, bz: Binarizer) -> None:
+        self._rows = TailRows(bz)
+        self._texts: list[bytes] = []  # UTF-8, a payload a row
+
+    @property
+    def rows(self) -> int:
+        return len(self._texts)
+
+    def append(self, ids: Ids, codes: Codes, texts: Sequence[str]) -> None:
+        """Adds rows of distinct `ids` int64[n]; `texts`: a payload each, "" for none, or an empty sequence."""
+        self._rows.append(codes, ids)
+        self._texts += [text.encode() for text in texts] or [b""] * len(ids)
+
+    def newest(self, ids: Ids) -> Ids:
+        """The newest row of each of `ids`, int64[n]; −1 for none."""
+        return self._rows.positions(ids)
+
+    def text(self, row: int) -> bytes:
+        return self._texts[row]
+
+    def part(self) -> TailPart:
+        """The rows so far."""
+        return TailPart(self, self.rows, self._rows.freeze())
+
+
+class TailPart:
+    """The first `rows` rows of a tail. Immutable."""
+
+    row = None  # it has no file
+
+    def __init__(self, tail: Tail, rows: int, index: FlatIndex) -> None:
+        self._tail, self.rows, self.index = tail, rows, index
+
+    def positions(self, ids: Ids) -> Ids:
+        """The newest row of each of `ids`, int64[n]; −1 for none."""
+        found = self._tail.newest(ids)
+        later = found >= self.rows  # written again since
+        if later.any():
+            found[later] = self.index.positions(ids[later])
+        return found
+
+    def texts(self, rows: Ids) -> list[str]:
+        """The JSON text of each row's payload, "" for none."""
+        return [text.decode() for text in self.text_pieces(rows)]
+
+    def text_bytes(self, rows: Ids) -> Ids:
+        """The lengths of these texts in UTF-8, int64[n]."""
+        return np.fromiter(map(len, self.text_pieces(rows)), np.int64, len(rows))
+
+    def text_pieces(self, rows: Ids) -> Iterable[bytes]:
+        """These texts in UTF-8."""
+        return map(self._tail.text, rows.tolist())

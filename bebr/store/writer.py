@@ -1,0 +1,176 @@
+"""Group commit: writes that come together share one transaction and one fsync.
+
+One thread per database writes. It takes all writes that wait, drafts the snapshots that follow from them, commits them
+in one transaction, and only then shows the snapshots. So memory holds what was committed, whatever fails when.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol, TypeVar, cast
+
+from bebr.store.catalog import Catalog
+from bebr.store.change import Change, joined
+from bebr.store.records import Operation
+from bebr.store.snapshot import Draft, Snapshot
+
+T = TypeVar("T")
+
+# A transaction takes no further write once it has so many bytes, or writes.
+_MOST_BYTES = 32 << 20
+_MOST_WRITES = 1024
+
+
+class Target(Protocol):
+    """A collection, as the writing thread sees it."""
+
+    @property
+    def number(self) -> int: ...
+
+    def draft(self) -> Draft:
+        """The next snapshot; an error if the collection takes no writes."""
+
+    def give_up(self) -> None:
+        """The draft will not be published."""
+
+    def publish(self, snapshot: Snapshot, rows: int) -> None:
+        """Shows what was drafted and committed, a change of so many rows. Does not fail."""
+
+
+@dataclass(eq=False)
+class _Write:
+    """`done` gets the number of rows written or removed once they are on disk and every search sees them."""
+
+    target: Target
+    change: Change
+    rows: int = 0
+    done: Future[int] = field(default_factory=Future)
+
+
+@dataclass(eq=False)
+class _Task:
+    """Work that must not run beside a write."""
+
+    work: Callable[[], Any]
+    done: Future[Any] = field(default_factory=Future)
+
+
+class Writer:
+    """Does all writes to a catalog, in the order of their submission."""
+
+    def __init__(self, catalog: Catalog) -> None:
+        self._catalog = catalog
+        self._waiting: deque[_Write | _Task] = deque()
+        self._lock = threading.Lock()  # over _waiting and _busy
+        self._busy = False
+        # An idle thread of a pool ends with the program, even where nobody closes the database.
+        self._thread = ThreadPoolExecutor(1, "bebr-write")
+
+    def submit(self, target: Target, change: Change) -> Future[int]:
+        """Of the result: rows written or removed. May be cancelled until the write is begun."""
+        write = _Write(target, change)
+        self._enqueue(write)
+        return write.done
+
+    def run(self, work: Callable[[], T]) -> T:
+        """What `work` returns, called in the writing thread between transactions. It has ended, or will never begin,
+        when this returns or raises."""
+        task = _Task(work)
+        self._enqueue(task)
+        try:
+            result: T = task.done.result()
+        except BaseException:
+            if not task.done.cancel():  # Ctrl-C while it runs
+                wait([task.done])
+            raise
+        return result
+
+    def close(self) -> None:
+        """Waits for everything that was submitted."""
+        self._thread.shutdown()
+
+    def _enqueue(self, item: _Write | _Task) -> None:
+        with self._lock:
+            self._waiting.append(item)
+            if self._busy:
+                return
+            try:
+                self._thread.submit(self._drain)
+            except RuntimeError:  # it was shut down
+                self._waiting.remove(item)
+                raise
+            self._busy = True
+
+    def _drain(self) -> None:
+        while items := self._next():
+            try:
+                if isinstance(items[0], _Task):
+                    items[0].done.set_result(items[0].work())
+                else:
+                    self._commit(cast("list[_Write]", items))
+            except BaseException as error:
+                for item in items:
+                    if not item.done.done():  # whatever happened, nobody waits for ever
+                        item.done.set_exception(error)
+
+    def _next(self) -> list[_Write | _Task]:
+        """The first task that waits, or the writes before it."""
+        items: list[_Write | _Task] = []
+        size = 0
+        with self._lock:
+            while self._waiting and size < _MOST_BYTES and len(items) < _MOST_WRITES:
+                task = isinstance(self._waiting[0], _Task)
+                if task and items:
+                    break
+                item = self._waiting.popleft()
+                if item.done.set_running_or_notify_cancel():
+                    items.append(item)
+                    size += _MOST_BYTES if isinstance(item, _Task) else item.change.bytes
+            self._busy = bool(items)
+        return items
+
+    def _commit(self, writes: Sequence[_Write]) -> None:
+        targets: dict[Target, list[_Write]] = {}
+        for write in writes:
+            targets.setdefault(write.target, []).append(write)
+        try:
+            # Whatever needs memory comes before the commit.
+            drafted = [(target, *_draft(target, some)) for target, some in targets.items()]
+            operations = [(target, operation) for target, _, made in drafted for operation in made]
+            numbered = [(target.number, operation) for target, operation in operations]
+            versions = self._catalog.commit(numbered) if numbered else []
+        except BaseException as error:
+            for target in targets:
+                target.give_up()
+            if len(writes) == 1:
+                writes[0].done.set_exception(error)
+            else:  # the fault of one is not to fail the others
+                for write in writes:
+                    self._commit([write])
+            return
+        latest = {target: version for (target, _), version in zip(operations, versions, strict=True)}
+        for target, snapshot, _ in drafted:
+            if target in latest:
+                rows = sum(write.rows for write in targets[target])
+                target.publish(replace(snapshot, version=latest[target]), rows)
+        for write in writes:
+            write.done.set_result(write.rows)
+
+
+def _draft(target: Target, writes: Sequence[_Write]) -> tuple[Snapshot, list[Operation]]:
+    """What follows from the writes, their `rows` filled in: the snapshot, and the operations for the journal."""
+    draft = target.draft()
+    operations = []
+    begin = 0
+    for change, count in joined([write.change for write in writes]):
+        operation = change.apply(draft)
+        if operation is not None:
+            operations.append(operation)
+        for write in writes[begin : begin + count]:
+            write.rows = len(write.change.ids) if change.codes is not None else len(operation.ids) if operation else 0
+        begin += count
+    return draft.finish(), operations

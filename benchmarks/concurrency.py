@@ -1,0 +1,201 @@
+"""One collection under everything at once: what a single search waits for, and what writers gain by sharing commits.
+
+    python -m benchmarks.concurrency [--rows 1000000] [--seconds 20] [--grpc] > concurrency.json
+
+Three kinds of calls run beside each other, each in a thread of its own: searches of many queries over half of the rows
+(seconds each), a stream of upserts that replace rows and their payloads, and single searches with payloads, whose
+latencies are reported. Aim: the worst below 50 ms at 10^6 rows. Every hit's score is then computed again from the row
+that its payload names: a payload of another write than its row's gives another score. Aim: 0 of 10,000 or more.
+
+Then upserts alone: of one row by 1, 4 and 16 threads (aim: 16 reach 5 times the rate of one), and in batches of 1,000.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import bebr
+from benchmarks import machine
+
+K = 10
+NAME = "bench"
+DIMS = 64
+
+
+class Rows:
+    """Unit vectors that payloads name by number: row i is always the same vector, and cheap to make again."""
+
+    def __init__(self, seed: int) -> None:
+        rng = np.random.default_rng(seed)
+        self._pool = rng.standard_normal((200_003, DIMS), np.float32)
+        self._pool /= np.linalg.norm(self._pool, axis=1, keepdims=True)
+
+    def __getitem__(self, rows: np.ndarray) -> np.ndarray:
+        x = self._pool[rows % len(self._pool)] + 0.5 * self._pool[rows // 7 % 199_999]
+        return np.asarray(x / np.linalg.norm(x, axis=1, keepdims=True), np.float32)
+
+
+def percentiles(seconds: list[float]) -> dict[str, float]:
+    ms = 1e3 * np.array(seconds)
+    return {
+        "searches": len(ms),
+        "p50_ms": round(float(np.median(ms)), 2),
+        "p99_ms": round(float(np.percentile(ms, 99)), 2),
+        "worst_ms": round(float(ms.max()), 2),
+    }
+
+
+def mixed(collection: Any, rows: Rows, count: int, seconds: float, quiet: bool, seed: int) -> dict[str, Any]:
+    """Single searches for so many seconds, alone (`quiet`) or beside filtered searches and upserts."""
+    stop, rng = threading.Event(), np.random.default_rng(seed)
+    half = np.flatnonzero(rng.random(count) < 0.5)
+    many = rows[rng.integers(0, 1 << 40, 2000)]
+    filtered, upserts = [0.0], [0]
+
+    def filter_long() -> None:
+        while not stop.is_set():
+            start = time.perf_counter()
+            collection.search(many, K, allow=half)
+            filtered.append(time.perf_counter() - start)
+
+    def upsert() -> None:
+        chance = np.random.default_rng(seed + 1)
+        while not stop.is_set():
+            ids = chance.choice(count, 10, replace=False)
+            new = chance.integers(0, 1 << 40, len(ids))
+            collection.upsert(ids, rows[new], [{"row": int(row)} for row in new])
+            upserts[0] += len(ids)
+
+    threads = [] if quiet else [threading.Thread(target=work) for work in (filter_long, upsert)]
+    for thread in threads:
+        thread.start()
+    latencies, answers = [], []
+    end = time.perf_counter() + seconds
+    while time.perf_counter() < end:
+        q = rows[rng.integers(0, 1 << 40, 1)]
+        start = time.perf_counter()
+        hits = collection.search(q, K, with_payloads=True)
+        latencies.append(time.perf_counter() - start)
+        answers.append((q, hits))
+    stop.set()
+    for thread in threads:
+        thread.join()
+    result: dict[str, Any] = percentiles(latencies)
+    if not quiet:
+        wrong, total = foreign(collection.binarizer, rows, answers)
+        result |= {"rows_upserted": upserts[0], "longest_filtered_search_s": round(max(filtered), 2)}
+        result |= {"hits": total, "hits_with_the_payload_of_another_write": wrong}
+    return result
+
+
+def foreign(bz: bebr.Binarizer, rows: Rows, answers: list[tuple[np.ndarray, Any]]) -> tuple[int, int]:
+    """Hits whose score is not that of the row which their payload names, and hits in all."""
+    wrong = total = 0
+    for q, hits in answers:
+        named = np.array([payload["row"] for payload in hits.payloads[0]])
+        index = bebr.FlatIndex(bz)
+        index.add(rows[named], np.arange(len(named)))
+        scores, order = index.search(q, len(named), exact=True)
+        expected = np.empty_like(scores[0])
+        expected[order[0]] = scores[0]
+        wrong += int((expected != hits.scores[0]).sum())
+        total += len(named)
+    return wrong, total
+
+
+def upserts_per_second(collection: Any, rows: Rows, count: int, threads: int, size: int, seconds: float) -> float:
+    """Rows a second that so many threads write in batches of `size`."""
+    done, end = [0] * threads, time.perf_counter() + seconds
+
+    def write(number: int) -> None:
+        chance = np.random.default_rng(number)
+        while time.perf_counter() < end:
+            ids = chance.choice(count, size, replace=False) if size > 1 else chance.integers(0, count, 1)
+            new = chance.integers(0, 1 << 40, size)
+            collection.upsert(ids, rows[new], [{"row": int(row)} for row in new])
+            done[number] += size
+
+    start = time.perf_counter()
+    workers = [threading.Thread(target=write, args=[i]) for i in range(threads)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    return sum(done) / (time.perf_counter() - start)
+
+
+def fill(collection: Any, rows: Rows, count: int) -> float:
+    start = time.perf_counter()
+    for begin in range(0, count, 20_000):
+        ids = np.arange(begin, min(begin + 20_000, count))
+        collection.upsert(ids, rows[ids], [{"row": int(row)} for row in ids])
+    collection.flush()
+    return time.perf_counter() - start
+
+
+@contextlib.contextmanager
+def serving(folder: Path) -> Iterator[str]:
+    script = f"from bebr.serve import serve; serve({str(folder)!r}, port=0)"
+    with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        yield process.stdout.readline().split()[-1]
+        process.terminate()
+
+
+def measure(collection: Any, rows: Rows, options: argparse.Namespace) -> dict[str, Any]:
+    count, seconds = options.rows, options.seconds
+    result: dict[str, Any] = {}
+
+    def step(name: str, work: Callable[[], Any]) -> None:
+        result[name] = work()
+        print(f"{name}: {result[name]}", file=sys.stderr, flush=True)
+
+    step("alone", lambda: mixed(collection, rows, count, seconds / 4, True, 0))
+    step("beside filtered searches and upserts", lambda: mixed(collection, rows, count, seconds, False, 1))
+    for threads in (1, 4, 16):
+        step(
+            f"one-row upserts/s, {threads} writers",
+            lambda threads=threads: round(upserts_per_second(collection, rows, count, threads, 1, seconds / 4)),
+        )
+    step("rows/s in batches of 1,000", lambda: round(upserts_per_second(collection, rows, count, 1, 1000, seconds / 4)))
+    one, many = (result[f"one-row upserts/s, {threads} writers"] for threads in (1, 16))
+    result["16 writers over one"] = round(many / one, 2)
+    return result
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rows", type=int, default=1_000_000)
+    parser.add_argument("--seconds", type=float, default=20.0, help="of the mixed load; the others take a quarter")
+    parser.add_argument("--grpc", action="store_true", help="then the same through a server")
+    options = parser.parse_args()
+    rows = Rows(0)
+    bz = bebr.train(rows[np.arange(20_000)], widths=[64, 32], metric="cosine", seed=0)
+    with tempfile.TemporaryDirectory() as folder:
+        with bebr.open(folder) as db:
+            collection = db.create_collection(NAME, bz)
+            result: dict[str, Any] = {"rows": options.rows, "bytes_per_vector": bz.bytes_per_vector}
+            result |= {
+                "fill_s": round(fill(collection, rows, options.rows), 1),
+                "local": measure(collection, rows, options),
+            }
+        if options.grpc:
+            with serving(Path(folder)) as target, bebr.connect(target) as client:
+                result["grpc"] = measure(client.collection(NAME), rows, options)
+    print(json.dumps({**machine.facts(bebr.get_num_threads()), **result}, indent=2))
+
+
+if __name__ == "__main__":
+    main()
