@@ -1,4 +1,4 @@
-"""Python exceptions and gRPC status codes: the one table (DESIGN.md section 9), read in both directions."""
+"""Python exceptions and gRPC status codes: one table, read in both directions."""
 
 from __future__ import annotations
 
