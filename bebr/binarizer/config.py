@@ -7,6 +7,7 @@ import math
 from collections.abc import Collection, Mapping
 from typing import Any, Literal
 
+from bebr.binarizer.config_types import check_types
 from bebr.binarizer.factors import ByteCode, factor_dtype
 from bebr.binarizer.maps import KINDS
 from bebr.errors import CorruptFile
@@ -128,6 +129,7 @@ def _checked(c: dict[str, Any], tensors: Collection[str]) -> dict[str, Any]:
             raise ValueError(f"binarizer config has no {key!r}")
     if c["format"] != FORMAT:
         raise CorruptFile(f"binarizer format {c['format']}: this build reads {FORMAT}")
+    check_types(c)
     if c["architecture"] not in ("linear", "recurrent"):
         raise ValueError(f"architecture is {c['architecture']!r}: want 'linear' or 'recurrent'")
     if c["metric"] not in METRICS:

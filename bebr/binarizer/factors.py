@@ -49,10 +49,13 @@ class ByteCode:
     @staticmethod
     def of(config: Mapping[str, Any] | None, key: str) -> ByteCode:
         """From the config of a binarizer; ``ValueError`` names ``key``."""
+        low, step = (config.get("low"), config.get("step")) if isinstance(config, dict) else (None, None)
+        if type(low) is not int or type(step) is not int:
+            raise ValueError(f"{key} is {config!r}: want {{'low': fp16 pattern, 'step': patterns a byte}}")
         try:
-            return ByteCode(int(config["low"]), int(config["step"]))  # type: ignore[index]
-        except (TypeError, KeyError, ValueError) as e:
-            raise ValueError(f"{key} is {config!r}: want {{'low': fp16 pattern, 'step': patterns a byte}}") from e
+            return ByteCode(low, step)
+        except ValueError as error:
+            raise ValueError(f"{key}: {error}") from error
 
     @cached_property
     def values(self) -> Floats:
