@@ -68,11 +68,12 @@ def open(path: str | Path) -> Database:
     return Database(path)
 
 
-def connect(target: str) -> Client:
-    """Connect to a server, ``"host:port"``. The result offers what :func:`open` offers, over the wire."""
+def connect(target: str, *, timeout: float | None = 60.0, retries: int = 4) -> Client:
+    """Connect to a server, ``"host:port"`` or ``"host"`` (port 7777). The result offers what :func:`open` offers, over
+    the wire. See :class:`bebr.serve.client.Client` for ``timeout`` (seconds of one call) and ``retries``."""
     from bebr.serve.client import Client
 
-    return Client(target)
+    return Client(target, timeout=timeout, retries=retries)
 
 
 def set_num_threads(n: int) -> None:

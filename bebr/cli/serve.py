@@ -18,6 +18,10 @@ def run(
     port: Annotated[int, typer.Option(help="Port; 0 takes a free one.")] = 7777,
     threads: Threads = None,
     max_message_mb: Annotated[int, typer.Option(help="Largest message in MiB.")] = 64,
+    max_memory_mb: Annotated[
+        int | None,
+        typer.Option(help="Memory in MiB for calls in progress; by default a quarter of what there is.", min=16),
+    ] = None,
     producer: Annotated[
         str | None, typer.Option("--producer", "-p", help="Embed texts or pictures for clients, by this producer.")
     ] = None,
@@ -38,4 +42,5 @@ def run(
     embedder = None if producer is None else load_producer(producer, weights, size, device, option)
     from bebr.serve.server import run as run_server
 
-    run_server(directory, host, port, threads, max_message_mb << 20, producer=embedder)
+    memory = None if max_memory_mb is None else max_memory_mb << 20
+    run_server(directory, host, port, threads, max_message_mb << 20, memory, producer=embedder)

@@ -4,6 +4,7 @@ same words."""
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Sequence
 
@@ -11,6 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from bebr.arrays import Floats, Ids, as_ids, as_vectors
+from bebr.binarizer import Binarizer
 from bebr.collection.protocol import Payload
 from bebr.index import check_k, check_oversampling
 
@@ -22,6 +24,13 @@ def check_name(name: str) -> str:
     if not isinstance(name, str) or not _NAME.fullmatch(name):
         raise ValueError(f"name is {name!r}: want 1 to 128 characters of A-Z a-z 0-9 _ . -")
     return name
+
+
+def check_model(bz: Binarizer) -> Binarizer:
+    """``ValueError`` unless ``bz`` is a Binarizer."""
+    if not isinstance(bz, Binarizer):
+        raise ValueError(f"bz is {bz!r}: want a bebr.Binarizer, as bebr.train makes it")
+    return bz
 
 
 def check_ids(ids: ArrayLike, name: str = "ids", unique: bool = False) -> Ids:
@@ -79,12 +88,46 @@ def dump_payloads(payloads: Sequence[Payload | None] | None, rows: int) -> list[
 
 def load_payload(text: str) -> Payload | None:
     """The payload that :func:`dump_payloads` (or another client) wrote. ``ValueError`` if it is not a JSON object."""
+    return _load(text, _reader)
+
+
+def check_payload_texts(texts: Sequence[str], rows: int) -> list[str]:
+    """Payloads as JSON that another client wrote: what :func:`dump_payloads` would have written, and nothing else, is
+    taken. ``ValueError`` unless there are none at all, or one JSON object or "" per row."""
+    if texts and len(texts) != rows:
+        raise ValueError(f"payloads has {len(texts)} entries: want none, or one per row ({rows})")
+    for row, text in enumerate(texts):
+        try:
+            payload = _load(text, _strict_reader)
+            if "\\u" in text:  # an escaped lone surrogate is ASCII until it is read
+                json.dumps(payload, ensure_ascii=False).encode()
+        except ValueError as error:
+            raise ValueError(f"payloads[{row}]: {error}") from error
+    return list(texts)
+
+
+def _load(text: str, reader: json.JSONDecoder) -> Payload | None:
     if not text:
         return None
     try:
-        payload = json.loads(text)
+        payload = reader.decode(text)
     except (ValueError, RecursionError) as error:
         raise ValueError(f"payload is not JSON: {error}") from error
     if not isinstance(payload, dict):
         raise ValueError(f"payload is a JSON {type(payload).__name__}: want an object")
     return payload
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is not a number in JSON")
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if math.isinf(number):
+        raise ValueError(f"{text} is too large for a float")
+    return number
+
+
+_reader = json.JSONDecoder(parse_constant=_refuse)
+_strict_reader = json.JSONDecoder(parse_constant=_refuse, parse_float=_finite)

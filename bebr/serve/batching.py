@@ -8,14 +8,16 @@ queries one by one (the codes are read and expanded once for all of them).
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Protocol
 
 import numpy as np
 
-from bebr.arrays import Floats
+from bebr._core import StopFlag
+from bebr.arrays import Floats, Ids
 from bebr.binarizer import Binarizer
 from bebr.binarizer.codes import Query
 from bebr.collection.protocol import BatchingStats
@@ -37,12 +39,34 @@ class Key:
     model: Binarizer | None = None
 
 
+class Payloads(Protocol):
+    """Of a snapshot: payloads of the rows that a search of it finds."""
+
+    def payload_bytes(self, ids: Ids) -> Ids: ...
+
+    def payload_texts(self, ids: Ids) -> list[str]: ...
+
+
 @dataclass(frozen=True)
-class Answer:
-    """``batch``: queries of the kernel call that found ``hits``."""
+class Found:
+    """``hits`` of a search of ``snapshot``."""
 
     hits: Hits
+    snapshot: Payloads
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What one kernel call after the other found. ``batch``: most queries of one of them."""
+
+    parts: tuple[Found, ...]
     batch: int
+
+    @cached_property
+    def hits(self) -> Hits:
+        if len(self.parts) == 1:
+            return self.parts[0].hits
+        return Hits(*(np.concatenate(column) for column in zip(*(part.hits for part in self.parts), strict=True)))
 
 
 @dataclass(eq=False)
@@ -51,7 +75,7 @@ class _Waiting:
     answer: asyncio.Future[Answer] = field(repr=False)
 
 
-Search = Callable[[Floats, Key], Hits]
+Search = Callable[[Floats, Key, StopFlag], Found]
 
 
 class Batcher:
@@ -61,7 +85,8 @@ class Batcher:
     def __init__(self, search: Search, executor: Executor) -> None:
         self._search = search
         self._executor = executor
-        self._waiting: dict[Key, deque[_Waiting]] = {}
+        self._waiting: dict[Key, dict[_Waiting, None]] = {}  # lines of searches
+        self._running: tuple[Sequence[_Waiting], StopFlag] = (), StopFlag()
         self._task: asyncio.Task[None] | None = None
         self._requests = self._queries = self._batches = self._largest = 0
 
@@ -74,13 +99,19 @@ class Batcher:
         if len(vectors) > MAX_BATCH:
             # Piece by piece, back to the end of the line each time: others need not wait for all of it.
             parts = [await self.search(vectors[i : i + MAX_BATCH], key) for i in range(0, len(vectors), MAX_BATCH)]
-            scores, ids = (np.concatenate(column) for column in zip(*(part.hits for part in parts), strict=True))
-            return Answer(Hits(scores, ids), max(part.batch for part in parts))
+            return Answer(tuple(found for part in parts for found in part.parts), max(part.batch for part in parts))
         one = _Waiting(vectors, asyncio.get_running_loop().create_future())
-        self._waiting.setdefault(key, deque()).append(one)
+        self._waiting.setdefault(key, {})[one] = None
         if self._task is None:
             self._task = asyncio.create_task(self._run())
-        return await one.answer
+        try:
+            return await one.answer
+        except asyncio.CancelledError:
+            self._waiting.get(key, {}).pop(one, None)  # its vectors are not kept until its turn
+            batch, stop = self._running
+            if one in batch and all(other.answer.done() for other in batch):
+                stop.set()  # nobody waits for this kernel call any more
+            raise
 
     async def _run(self) -> None:
         try:
@@ -102,35 +133,39 @@ class Batcher:
         self._queries += len(vectors)
         self._batches += 1
         self._largest = max(self._largest, len(vectors))
+        stop = StopFlag()
+        self._running = batch, stop
         try:
-            hits = await asyncio.get_running_loop().run_in_executor(self._executor, self._search, vectors, key)
+            found = await asyncio.get_running_loop().run_in_executor(self._executor, self._search, vectors, key, stop)
         except Exception as error:
             if len(batch) == 1:
                 if not batch[0].answer.done():
                     batch[0].answer.set_exception(error)
                 return
             for one in batch:  # an error stays with the request that caused it
-                await self._answer([one], key)
+                if not one.answer.done():
+                    await self._answer([one], key)
             return
+        finally:
+            self._running = (), stop
         start = 0
         for one in batch:
             end = start + len(one.vectors)
             if not one.answer.done():
-                one.answer.set_result(Answer(Hits(hits.scores[start:end], hits.ids[start:end]), len(vectors)))
+                hits = Hits(found.hits.scores[start:end], found.hits.ids[start:end])
+                one.answer.set_result(Answer((Found(hits, found.snapshot),), len(vectors)))
             start = end
 
 
-def _take(line: deque[_Waiting]) -> list[_Waiting]:
-    """The first searches in line, up to MAX_BATCH queries; cancelled ones fall away."""
+def _take(line: dict[_Waiting, None]) -> list[_Waiting]:
+    """The first searches in line, up to MAX_BATCH queries."""
     batch: list[_Waiting] = []
     queries = 0
-    while line:
-        if line[0].answer.done():
-            line.popleft()
-            continue
-        if queries + len(line[0].vectors) > MAX_BATCH:
+    for one in line:
+        if queries + len(one.vectors) > MAX_BATCH:
             break
-        one = line.popleft()
         batch.append(one)
         queries += len(one.vectors)
-    return batch
+    for one in batch:
+        del line[one]
+    return [one for one in batch if not one.answer.done()]  # cancelled a moment ago

@@ -11,35 +11,36 @@ import numpy as np
 
 from bebr.arrays import Floats
 from bebr.binarizer import Binarizer
-from bebr.collection.checks import check_name
+from bebr.collection.checks import check_model, check_name
+from bebr.collection.handle import Handle
 from bebr.collection.protocol import ModelInfo
 from bebr.serve import convert
+from bebr.serve.channel import open_channel
 from bebr.serve.items import Item, embed_requests
 from bebr.serve.remote import RemoteCollection, Wire
 from bebr.serve.status import error_of
+from bebr.serve.target import parse_target
 from bebr.v1 import bebr_pb2 as pb
 from bebr.v1 import bebr_pb2_grpc as rpc
 
 R = TypeVar("R")
 
 
-class Client:
-    """A connection to the server at ``target`` ("host:port"). Safe to use from many threads.
+class Client(Handle):
+    """A connection to the server at ``target``: "host:port", or "host" for port 7777. Safe to use from many threads.
 
     Errors are those of the local database, and: ``ConnectionError`` when the server cannot be reached or stops,
-    ``TimeoutError`` when a call takes longer than ``timeout`` seconds (None: no limit). A write that ended in either
-    may be repeated safely.
+    ``TimeoutError`` when a call takes longer than ``timeout`` seconds (None: no limit), its retries included. A call
+    that finds the server away is repeated up to ``retries`` times (0 to 4), with a growing pause; creating and dropping
+    a collection are not, since the second time would fail. A write that ended in an error may be repeated safely.
     """
 
-    def __init__(self, target: str, *, timeout: float | None = 60.0) -> None:
-        self._target = target
+    def __init__(self, target: str, *, timeout: float | None = 60.0, retries: int = 4) -> None:
+        if timeout is not None and not timeout > 0:
+            raise ValueError(f"timeout is {timeout!r}: want seconds above 0, or None")
+        self._target = parse_target(target)
         self._timeout = timeout
-        options = [
-            ("grpc.max_receive_message_length", -1),  # the server limits its replies
-            ("grpc.max_send_message_length", -1),
-            ("grpc.enable_http_proxy", 0),  # a proxy for the web has no business between an application and its index
-        ]
-        self._channel = grpc.insecure_channel(target, options=options)
+        self._channel = open_channel(self._target, retries)
         self._collections = rpc.CollectionsStub(self._channel)
         self._models = rpc.ModelsStub(self._channel)
         self._admin = rpc.AdminStub(self._channel)
@@ -66,6 +67,7 @@ class Client:
         """A new, empty collection whose rows are coded by ``bz``, which is registered on the way. ``ValueError`` for a
         bad name, ``AlreadyExists`` (a ``ValueError``) for one that is taken."""
         check_name(name)
+        check_model(bz)
         request = pb.CreateCollectionRequest(name=name, model=self.register_model(bz))
         reply = self._call(self._collections.Create, request)
         return self._remote(name, reply.model)
@@ -85,7 +87,7 @@ class Client:
 
     def register_model(self, bz: Binarizer) -> str:
         """Stores a binarizer on the server; returns its digest. Repeating it is harmless."""
-        return str(self._call(self._models.Register, pb.RegisterModelRequest(data=bz.to_bytes())).digest)
+        return str(self._call(self._models.Register, pb.RegisterModelRequest(data=check_model(bz).to_bytes())).digest)
 
     def model(self, digest: str) -> Binarizer:
         """The registered binarizer with this digest. ``KeyError`` if there is none."""

@@ -2,21 +2,33 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from bebr.errors import LimitExceeded
+from bebr.serve.admission import COPIES, default_budget, largest
+
+_LEAST_MEMORY = 16 << 20
 
 
 @dataclass(frozen=True)
 class Limits:
-    """``message_bytes``: one request, or one search reply. ``queries``, ``k``: of one search. ``answers``: queries * k
-    of one search. ``calls``: at once, waiting ones included."""
+    """``message_bytes``: one request, or one reply; less where ``memory_bytes`` has no room for so large a one.
+    ``queries``, ``k``: of one search. ``answers``: queries * k of one search. ``ids``: of one delete, get_payloads or
+    allow. ``calls``: at once, waiting ones included. ``memory_bytes``: held by all calls at once; by default a quarter
+    of the memory that this process may use."""
 
     message_bytes: int = 64 << 20
     queries: int = 65_536
     k: int = 65_536
     answers: int = 4_000_000
+    ids: int = 1_000_000
     calls: int = 4096
+    memory_bytes: int = field(default_factory=default_budget)
+
+    def __post_init__(self) -> None:
+        if self.memory_bytes < _LEAST_MEMORY:
+            raise ValueError(f"max_memory_bytes is {self.memory_bytes}: want {_LEAST_MEMORY} or more")
+        object.__setattr__(self, "message_bytes", min(self.message_bytes, largest(self.memory_bytes) // COPIES))
 
     def check_search(self, queries: int, k: int) -> None:
         """``LimitExceeded`` if a search of this shape is too large."""
@@ -32,10 +44,15 @@ class Limits:
                 f"this server gives at most {self.answers} a call; send fewer queries or a smaller k"
             )
 
+    def check_ids(self, data: bytes, name: str) -> None:
+        """``LimitExceeded`` if a column of int64 has too many ids."""
+        if len(data) // 8 > self.ids:
+            raise LimitExceeded(f"{name} has {len(data) // 8} ids: this server takes at most {self.ids} a call")
+
     def check_reply(self, size: int) -> None:
         """``LimitExceeded`` if a reply of ``size`` bytes is too large (payloads make it so)."""
         if size > self.message_bytes:
             raise LimitExceeded(
-                f"the reply has {size} bytes: this server sends at most {self.message_bytes} (max_message_bytes); "
-                "ask for fewer rows, or search without payloads and get them by id"
+                f"the reply would have {size} bytes: this server sends at most {self.message_bytes} "
+                "(max_message_bytes); ask for fewer rows, or search without payloads and get them by id"
             )

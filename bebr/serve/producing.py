@@ -14,9 +14,8 @@ from bebr.arrays import Floats
 from bebr.errors import LimitExceeded
 from bebr.serve import convert
 from bebr.serve.limits import Limits
-from bebr.serve.servicer import answers, elapsed_us
+from bebr.serve.servicer import elapsed_us
 from bebr.v1 import bebr_pb2 as pb
-from bebr.v1 import bebr_pb2_grpc as rpc
 
 
 class Producer(Protocol):
@@ -31,7 +30,7 @@ class Producer(Protocol):
     def embed(self, items: Sequence[Any]) -> Floats: ...
 
 
-class Producing(rpc.ProducerServicer):  # type: ignore[misc]
+class Producing:
     """One call at a time, in a thread of its own: a network uses all cores as it is, and searches go on beside it."""
 
     def __init__(self, producer: Producer | None, limits: Limits) -> None:
@@ -39,7 +38,6 @@ class Producing(rpc.ProducerServicer):  # type: ignore[misc]
         self._limits = limits
         self._thread = ThreadPoolExecutor(1, "bebr-embed")
 
-    @answers
     async def Describe(self, request: pb.DescribeProducerRequest) -> pb.DescribeProducerResponse:
         producer = self._there()
         return pb.DescribeProducerResponse(
@@ -50,7 +48,6 @@ class Producing(rpc.ProducerServicer):  # type: ignore[misc]
             modality=producer.modality,
         )
 
-    @answers
     async def Embed(self, request: pb.EmbedRequest) -> pb.EmbedResponse:
         start = time.perf_counter_ns()
         producer, items = self._there(), _items(request)

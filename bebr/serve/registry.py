@@ -1,36 +1,67 @@
-"""Where the work of a server happens: threads for reads and for writes, and per collection a batcher and a queue of
-writes."""
+"""Which collections a server serves, and in which threads their work is done."""
 
 from __future__ import annotations
 
 import asyncio
+import functools
+import logging
 import os
-from collections.abc import Callable
-from concurrent.futures import Executor, ThreadPoolExecutor
-from typing import TypeVar
+import time
+from collections.abc import Awaitable, Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, TypeVar
 
+from bebr._core import StopFlag
 from bebr.arrays import Floats, Ids
 from bebr.binarizer import Binarizer
-from bebr.errors import IncompatibleModel
-from bebr.index import Hits
-from bebr.serve.batching import Batcher, Key
+from bebr.errors import CorruptFile, Error, IncompatibleModel
+from bebr.serve.batching import Batcher, Found, Key
+from bebr.serve.query_models import QueryModels
+from bebr.serve.queues import FairQueue, ended
 from bebr.store.collection import Collection
 from bebr.store.database import Database
 
 T = TypeVar("T")
 
+_log = logging.getLogger("bebr.serve")
+
+_READERS = max(4, os.cpu_count() or 1)
+# A thread of these mostly waits for the disk; those of one collection share their commits.
+_WRITERS, _WRITERS_EACH = 64, 16
+# Seconds for which a collection that could not be opened is not tried again.
+_RETRY_AFTER = 5.0
+
+
+class Threads:
+    """The threads of a server, in kinds, so that nothing waits for work that takes longer: coalesced searches, other
+    searches, reads of payloads, models and figures, writes, and the opening of collections."""
+
+    def __init__(self) -> None:
+        self.batches = ThreadPoolExecutor(_READERS, "bebr-batch")
+        self.searches = FairQueue(_READERS, _READERS // 2, "bebr-search")
+        self.reads = FairQueue(_READERS, _READERS // 2, "bebr-read")
+        self.writes = FairQueue(_WRITERS, _WRITERS_EACH, "bebr-write")
+        self.opening = FairQueue(_READERS, 1, "bebr-open")
+
+    async def close(self) -> None:
+        """Waits for the work in progress."""
+        for queue in (self.searches, self.reads, self.writes, self.opening):
+            await queue.close()
+        await asyncio.to_thread(self.batches.shutdown)
+
 
 class ServedCollection:
     """One collection being served."""
 
-    def __init__(self, collection: Collection, readers: Executor, writers: Executor) -> None:
+    def __init__(self, collection: Collection, threads: Threads) -> None:
         self.collection = collection
-        self.batcher = Batcher(self.search, readers)
-        self._writers = writers
-        self._write_queue = asyncio.Lock()
+        self.batcher = Batcher(self._search, threads.batches)
+        self._threads = threads
 
-    def search(self, vectors: Floats, key: Key, allow: Ids | None = None) -> Hits:
-        return self.collection.search(
+    def _search(self, vectors: Floats, key: Key, stop: StopFlag, allow: Ids | None = None) -> Found:
+        snapshot = self.collection.snapshot
+        hits = self.collection.search_snapshot(
+            snapshot,
             vectors,
             key.k,
             query=key.query,
@@ -38,38 +69,108 @@ class ServedCollection:
             exact=key.exact,
             allow=allow,
             binarizer=key.model,
+            stop=stop,
         )
+        return Found(hits, snapshot)
 
-    async def write(self, work: Callable[[], T]) -> T:
-        """Runs ``work`` in a thread, one at a time per collection: a crowd of writers to one collection takes one
-        thread, not all. A call cancelled while it waits is never begun; one that has begun is finished."""
-        async with self._write_queue:
-            return await asyncio.get_running_loop().run_in_executor(self._writers, work)
+    async def search(self, vectors: Floats, key: Key, allow: Ids | None) -> Found:
+        """A search by itself, of no more queries than one kernel call takes. Cancelling the call stops the kernel."""
+        stop = StopFlag()
+        work = functools.partial(self._search, vectors, key, stop, allow)
+        return await self._threads.searches.run(self.collection.name, work, stop.set)
+
+    async def read(self, work: Callable[[], T]) -> T:
+        """Runs ``work``, which does not change the collection, in a thread."""
+        return await self._threads.reads.run(self.collection.name, work)
+
+    async def write(self, begin: Callable[[], Future[int]]) -> int:
+        """Runs ``begin`` in a thread, and waits without one for what it began. A call cancelled before its write is
+        begun is taken back; one that has begun is finished."""
+        future = await self._threads.writes.run(self.collection.name, begin)
+        done = asyncio.wrap_future(future)
+        try:
+            return await asyncio.shield(done)
+        except asyncio.CancelledError:
+            if not future.cancel():
+                await ended(done)
+            raise
 
 
 class CollectionRegistry:
-    """Every collection being served, opened on first use. Belongs to one event loop."""
+    """Every collection being served, opened on first use. Belongs to one event loop. ``report`` is told of every
+    collection whether it works, and None once it is gone."""
 
-    def __init__(self, db: Database) -> None:
+    def __init__(self, db: Database, report: Callable[[str, bool | None], Awaitable[None]]) -> None:
         self.db = db
+        self._threads = Threads()
+        self._report = report
         self._served: dict[str, ServedCollection] = {}
-        self._models: dict[str, Binarizer] = {}  # those that queries named, by digest
-        self._readers = ThreadPoolExecutor(max(4, os.cpu_count() or 1), "bebr-read")
-        self._writers = ThreadPoolExecutor(4, "bebr-write")
+        self._opening: dict[str, asyncio.Task[ServedCollection]] = {}
+        self._failed: dict[str, tuple[Exception, float]] = {}  # and when
+        self._models = QueryModels()
 
     async def read(self, work: Callable[[], T]) -> T:
-        """Runs ``work``, which may block, in a thread."""
-        return await asyncio.get_running_loop().run_in_executor(self._readers, work)
+        """Runs ``work``, which is of no one collection, in a thread."""
+        return await self._threads.reads.run(None, work)
+
+    async def write(self, name: str, work: Callable[[], T]) -> T:
+        """Runs ``work``, which makes, flushes or drops the collection ``name``, in a thread."""
+        return await self._threads.writes.run(name, work)
 
     async def served(self, name: str) -> ServedCollection:
         """A collection, opened if need be. ``KeyError`` if there is none, ``CorruptFile`` if it cannot be read."""
         served = self._served.get(name)
-        if served is None or served.collection.closed:  # dropped, and perhaps created anew
-            collection = await self.read(lambda: self.db.collection(name))
-            served = self._served.get(name)  # another call may have come first
-            if served is None or served.collection is not collection:
-                served = self._served[name] = ServedCollection(collection, self._readers, self._writers)
+        if served is not None and not served.collection.closed:
+            return served
+        opening = self._opening.get(name)
+        if opening is None:
+            opening = self._opening[name] = asyncio.create_task(self._open(name))
+            opening.add_done_callback(lambda done: self._opened(name, done))
+        return await asyncio.shield(opening)
+
+    async def _open(self, name: str) -> ServedCollection:
+        before = self._served.pop(name, None)  # dropped, and perhaps created anew
+        if name in self._failed:
+            error, when = self._failed[name]
+            if time.monotonic() < when + _RETRY_AFTER:
+                raise type(error)(*error.args) from error
+        try:
+            collection = await self._threads.opening.run(name, lambda: self.db.collection(name))
+        except KeyError:
+            if before is not None or name in self._failed:
+                await self.forget(name)
+            raise
+        except Exception as error:
+            known = isinstance(error, Error | OSError | MemoryError)
+            if name not in self._failed:
+                _log.error("collection %r cannot be served: %s", name, error, exc_info=None if known else error)
+            found = error if known else CorruptFile(f"collection {name!r} cannot be opened: {error!r}")
+            self._failed[name] = found, time.monotonic()
+            await self._report(name, False)
+            raise found from error
+        self._failed.pop(name, None)
+        served = self._served[name] = ServedCollection(collection, self._threads)
+        await self._report(name, True)
         return served
+
+    def _opened(self, name: str, done: asyncio.Task[Any]) -> None:
+        del self._opening[name]
+        if not done.cancelled():
+            done.exception()  # the calls that waited for it may all be cancelled
+
+    async def open_all(self) -> None:
+        """Opens every collection, one after the other, so that damage is found before somebody asks."""
+        for name in await self.read(self.db.collections):
+            try:
+                await self.served(name)
+            except Exception:
+                continue  # logged; its own calls get the error
+
+    async def forget(self, name: str) -> None:
+        """The collection ``name`` is gone."""
+        self._served.pop(name, None)
+        self._failed.pop(name, None)
+        await self._report(name, None)
 
     async def query_model(self, served: ServedCollection, digest: str) -> Binarizer | None:
         """The model ``digest`` of queries to a collection; None where it is the collection's own. ``IncompatibleModel``
@@ -77,19 +178,24 @@ class CollectionRegistry:
         own = served.collection.binarizer.digest
         if digest == own:
             return None
-        if digest not in self._models:
+        model = self._models.get(digest)
+        if model is None:
             try:
-                model = await self.read(lambda: self.db.model(digest))
+                model = self._models.keep(*await self.read(lambda: _sized(self.db.model(digest))))
             except KeyError as error:
                 raise IncompatibleModel(
                     f"the queries are for model {digest}, which is not registered; collection "
                     f"{served.collection.name!r} has model {own}: embed the queries with the producer of that "
                     "model, or register one that was trained compatible with it"
                 ) from error
-            self._models.setdefault(digest, model)  # another call may have come first
-        return self._models[digest]
+        return model
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """Waits for the work in progress."""
-        self._readers.shutdown(cancel_futures=True)
-        self._writers.shutdown(cancel_futures=True)
+        for opening in list(self._opening.values()):
+            opening.cancel()
+        await self._threads.close()
+
+
+def _sized(model: Binarizer) -> tuple[Binarizer, int]:
+    return model, len(model.to_bytes())

@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from bebr.binarizer import Binarizer
 from bebr.binarizer.codes import Query
 from bebr.collection.checks import check_ids, check_query, check_rows, load_payload
+from bebr.collection.handle import Handle
 from bebr.collection.protocol import BatchingStats, CollectionHits, CollectionStats, ModelInfo, Payload
 from bebr.errors import LimitExceeded
 from bebr.index import Hits
@@ -38,7 +39,7 @@ class Wire:
     limits: pb.Limits
 
 
-class RemoteCollection:
+class RemoteCollection(Handle):
     """A collection on a server; see `bebr.store.collection.Collection`, which it matches method for method."""
 
     def __init__(self, wire: Wire, name: str, model: ModelInfo, fetch: Callable[[str], Binarizer]) -> None:
@@ -108,10 +109,11 @@ class RemoteCollection:
 
     def delete(self, ids: ArrayLike) -> int:
         """Removes rows and their payloads; returns how many there were. Ids not present are passed over."""
-        return sum(
-            int(self._wire.call(self._wire.points.Delete, pb.DeleteRequest(collection=self._name, ids=piece)).rows)
-            for piece in self._id_pieces(np.unique(check_ids(ids)))
-        )
+        rows = 0
+        for piece in self._id_pieces(np.unique(check_ids(ids))):
+            request = pb.DeleteRequest(collection=self._name, ids=convert.ids_to_bytes(piece))
+            rows += int(self._wire.call(self._wire.points.Delete, request).rows)
+        return rows
 
     def search(
         self,
@@ -162,18 +164,31 @@ class RemoteCollection:
     def get_payloads(self, ids: ArrayLike) -> list[Payload | None]:
         """The payload of each row, None where it has none. ``KeyError`` names the first id that is not in the
         collection."""
-        return [
-            load_payload(text)
-            for piece in self._id_pieces(check_ids(ids))
-            for text in self._wire.call(
-                self._wire.points.GetPayloads, pb.GetPayloadsRequest(collection=self._name, ids=piece)
-            ).payloads
-        ]
+        wanted = check_ids(ids)
+        # Each id once, in the order in which they came: the first that is missing is the one to name.
+        once, first, where = np.unique(wanted, return_index=True, return_inverse=True)
+        order = np.argsort(first)
+        texts = [text for piece in self._id_pieces(once[order]) for text in self._payload_texts(piece)]
+        place = np.empty_like(order)
+        place[order] = np.arange(len(order))
+        return [load_payload(texts[i]) for i in place[where].tolist()]
 
-    def _id_pieces(self, ids: NDArray[np.int64]) -> Iterator[bytes]:
-        step = max(1, min(_PIECE_BYTES, self._wire.limits.message_bytes - _OVERHEAD) // 8)
+    def _payload_texts(self, ids: NDArray[np.int64]) -> list[str]:
+        """Payloads of different ids, in as many replies as they need."""
+        request = pb.GetPayloadsRequest(collection=self._name, ids=convert.ids_to_bytes(ids))
+        try:
+            return list(self._wire.call(self._wire.points.GetPayloads, request).payloads)
+        except LimitExceeded:
+            if len(ids) < 2:
+                raise
+        half = len(ids) // 2
+        return self._payload_texts(ids[:half]) + self._payload_texts(ids[half:])
+
+    def _id_pieces(self, ids: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
+        limits = self._wire.limits
+        step = max(1, min(limits.ids, min(_PIECE_BYTES, limits.message_bytes - _OVERHEAD) // 8))
         for start in range(0, len(ids), step):
-            yield convert.ids_to_bytes(ids[start : start + step])
+            yield ids[start : start + step]
 
     def stats(self) -> CollectionStats:
         """Figures of the collection, those of the server's coalescing included."""

@@ -3,27 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 import signal
 from collections.abc import Callable
-from dataclasses import replace
 
 import grpc
-from grpc_health.v1 import health, health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection
 
 import bebr
-from bebr.errors import Error
+from bebr.serve.admission import Budget, default_budget
+from bebr.serve.health import Health, add_standard_services
 from bebr.serve.limits import Limits
 from bebr.serve.producing import Producer, Producing
 from bebr.serve.registry import CollectionRegistry
+from bebr.serve.rpc import service_handler
 from bebr.serve.servicer import Admin, Collections, Models, Points
 from bebr.store.database import Database
-from bebr.v1 import bebr_pb2 as pb
-from bebr.v1 import bebr_pb2_grpc as rpc
-
-_log = logging.getLogger("bebr.serve")
 
 # How long a stopping server lets calls in progress finish, in seconds.
 GRACE = 10.0
@@ -34,49 +28,55 @@ class Server:
     loop."""
 
     def __init__(self, db: Database, limits: Limits, coalesce: bool = True, producer: Producer | None = None) -> None:
-        self._registry = CollectionRegistry(db)
+        self._health = Health(self._served)
+        self._registry = CollectionRegistry(db, self._health.set_collection)
         self._producing = Producing(producer, limits)
+        self._opening: asyncio.Task[None] | None = None
         options = [
             ("grpc.max_receive_message_length", limits.message_bytes),
             ("grpc.max_send_message_length", -1),  # replies are checked by Limits, with a message that says what to do
             ("grpc.so_reuseport", 0),  # a port in use is an error, not a second server behind it
         ]
         self._server = grpc.aio.server(options=options, maximum_concurrent_rpcs=limits.calls)
-        rpc.add_CollectionsServicer_to_server(Collections(self._registry), self._server)
-        rpc.add_ModelsServicer_to_server(Models(self._registry), self._server)
-        rpc.add_PointsServicer_to_server(Points(self._registry, limits, coalesce), self._server)
-        rpc.add_ProducerServicer_to_server(self._producing, self._server)
-        rpc.add_AdminServicer_to_server(Admin(self._registry, limits, coalesce), self._server)
-        self._health = health.aio.HealthServicer()
-        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
-        self._names = [service.full_name for service in pb.DESCRIPTOR.services_by_name.values()]
-        reflected = [*self._names, health.SERVICE_NAME, reflection.SERVICE_NAME]
-        reflection.enable_server_reflection(reflected, self._server)
+        budget = Budget(limits.memory_bytes)
+        services = {
+            "Collections": Collections(self._registry),
+            "Models": Models(self._registry),
+            "Points": Points(self._registry, limits, budget, coalesce),
+            "Producer": self._producing,
+            "Admin": Admin(self._registry, limits, coalesce),
+        }
+        handlers = [service_handler(name, service, budget) for name, service in services.items()]
+        self._server.add_generic_rpc_handlers(handlers)
+        add_standard_services(self._server, self._health)
+
+    async def _served(self, name: str) -> object:
+        return await self._registry.served(name)
 
     async def start(self, host: str, port: int) -> int:
-        """Reads every collection, then listens; returns the port (``port`` 0: a free one). A corrupt collection is
-        logged, and answers DATA_LOSS; the others work. ``OSError`` if the address cannot be used."""
-        for name in await self._registry.read(self._registry.db.collections):
-            try:
-                await self._registry.served(name)
-            except Error as error:
-                _log.error("collection %r cannot be served: %s", name, error)
+        """Listens; returns the port (``port`` 0: a free one). ``OSError`` if the address cannot be used.
+
+        Collections are opened when they are asked for, and one after the other in the background. A damaged one is
+        logged, and answers DATA_LOSS; the others work.
+        """
         address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         try:
             bound = self._server.add_insecure_port(address)
         except RuntimeError as error:
             raise OSError(f"cannot listen on {address}: in use, or not an address of this machine") from error
         await self._server.start()
-        for name in ("", *self._names):
-            await self._health.set(name, health_pb2.HealthCheckResponse.SERVING)
+        await self._health.set_serving()
+        self._opening = asyncio.create_task(self._registry.open_all())
         return int(bound)
 
     async def stop(self, grace: float) -> None:
         """Says NOT_SERVING, takes no more calls, lets those in progress finish for ``grace`` seconds, then cancels
         them. Writes already begun are finished in any case."""
+        if self._opening is not None:
+            self._opening.cancel()
         await self._health.enter_graceful_shutdown()
         await self._server.stop(grace)
-        await asyncio.to_thread(self._registry.close)
+        await self._registry.close()
         await asyncio.to_thread(self._producing.close)
 
 
@@ -86,6 +86,7 @@ def run(
     port: int = 7777,
     threads: int | None = None,
     max_message_bytes: int = Limits.message_bytes,
+    max_memory_bytes: int | None = None,
     *,
     coalesce: bool = True,
     grace: float = GRACE,
@@ -94,13 +95,16 @@ def run(
     """Serves the data folder ``path`` until SIGTERM or SIGINT. Prints "listening on host:port" when it is ready.
 
     ``port`` 0 takes a free one. ``threads``: of one kernel call, all cores by default. A second signal stops at once.
+    ``max_message_bytes``: of one request or reply. ``max_memory_bytes``: what calls in progress may hold together, by
+    default a quarter of the memory that this process may use; a message may be no larger than that allows.
     ``producer``: embeds for clients (a :class:`bebr.models.Producer`).
     ``DatabaseLocked`` if another process has the folder open; ``OSError`` if the address cannot be used.
     """
     if threads is not None:
         bebr.set_num_threads(threads)
+    memory = default_budget() if max_memory_bytes is None else max_memory_bytes
+    limits = Limits(message_bytes=max_message_bytes, memory_bytes=memory)
     with Database(path) as db:
-        limits = replace(Limits(), message_bytes=max_message_bytes)
         asyncio.run(_run(lambda: Server(db, limits, coalesce, producer), host, port, grace))
 
 

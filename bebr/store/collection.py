@@ -13,6 +13,7 @@ from bebr.arrays import Floats, Ids
 from bebr.binarizer import Binarizer
 from bebr.binarizer.codes import Query
 from bebr.collection.checks import check_ids, check_query, check_rows, load_payload
+from bebr.collection.handle import Handle
 from bebr.collection.protocol import CollectionHits, CollectionStats, ModelInfo, Payload
 from bebr.index import Hits
 from bebr.index.segments import search_segments
@@ -20,7 +21,7 @@ from bebr.store.contents import Contents
 from bebr.store.snapshot import Snapshot
 
 
-class Collection:
+class Collection(Handle):
     """A named set of rows on disk that share one binarizer. Made by `Database`; safe to use from many threads at once.
 
     A write is in the catalog, on disk, when its call returns, and every later search sees it. A search sees all of a
@@ -143,9 +144,10 @@ class Collection:
         the collection."""
         return [load_payload(text) for text in self.payload_texts(check_ids(ids))]
 
-    def payload_texts(self, ids: Ids) -> list[str]:
-        """`get_payloads` of what `checks.check_ids` returned, as JSON text, "" for none."""
-        snapshot = self.snapshot
+    def payload_texts(self, ids: Ids, snapshot: Snapshot | None = None) -> list[str]:
+        """`get_payloads` of what `checks.check_ids` returned, as JSON text, "" for none. `snapshot`: the current one if
+        absent."""
+        snapshot = snapshot or self.snapshot
         missing = snapshot.missing(ids)
         if len(missing):
             raise KeyError(f"no row with id {ids[np.isin(ids, missing)][0]} in collection {self.name!r}")

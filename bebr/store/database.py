@@ -13,7 +13,8 @@ from typing import Any
 
 import bebr
 from bebr.binarizer import Binarizer
-from bebr.collection.checks import check_name
+from bebr.collection.checks import check_model, check_name
+from bebr.collection.handle import Handle
 from bebr.collection.protocol import ModelInfo
 from bebr.errors import CorruptFile
 from bebr.store.catalog import Catalog
@@ -36,7 +37,7 @@ class _Busy:
         self.calls = 0
 
 
-class Database:
+class Database(Handle):
     """Collections in the folder `path`, made if absent (`bebr.store.folder` has its layout).
 
     One process at a time: a second opener gets DatabaseLocked. A collection is read when first asked for; a corrupt one
@@ -164,7 +165,7 @@ class Database:
     def register_model(self, bz: Binarizer) -> str:
         """Stores a binarizer; returns its digest. Repeating it is harmless."""
         self._check_open()
-        return self._models.add(bz)
+        return self._models.add(check_model(bz))
 
     def model(self, digest: str) -> Binarizer:
         """The registered binarizer with this digest. KeyError if there is none."""

@@ -3,6 +3,7 @@ from __future__ import annotations
 import contextlib
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -17,13 +18,20 @@ class Running:
     def __init__(self, path: Path, **options: object) -> None:
         arguments = {"port": 0, **options}
         script = f"from bebr.serve import serve; serve({str(path)!r}, **{arguments!r})"
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115  a pipe that nobody reads would fill up and stop the server
         self.process = subprocess.Popen(
-            [sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+            [sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=self._errors, text=True
         )
         line = self.process.stdout.readline()
         if not line.startswith("listening on "):
-            raise RuntimeError(f"the server said {line!r} and then {self.process.communicate()[1]}")
+            self.process.communicate()
+            raise RuntimeError(f"the server said {line!r} and then {self.errors()}")
         self.target = line.split()[-1]
+
+    def errors(self) -> str:
+        """What it has written to stderr."""
+        self._errors.seek(0)
+        return self._errors.read().decode(errors="replace")
 
     def connect(self) -> bebr.serve.client.Client:
         return bebr.connect(self.target)
@@ -31,9 +39,9 @@ class Running:
     def stop(self) -> str:
         """SIGTERM; returns what it wrote to stderr. The exit status must be 0."""
         self.process.terminate()
-        _, errors = self.process.communicate(timeout=30)
-        assert self.process.returncode == 0, errors
-        return errors
+        self.process.communicate(timeout=30)
+        assert self.process.returncode == 0, self.errors()
+        return self.errors()
 
     def kill(self) -> None:
         """SIGKILL: no goodbye of any kind."""

@@ -9,8 +9,9 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
+from bebr._core import StopFlag
 from bebr.index import Hits
-from bebr.serve.batching import MAX_BATCH, Batcher, Key
+from bebr.serve.batching import MAX_BATCH, Batcher, Found, Key
 
 KEY = Key(1, "float", None, False)
 
@@ -21,14 +22,16 @@ class Kernel:
     def __init__(self) -> None:
         self.go = threading.Event()
         self.calls: list[tuple[Key, list[float]]] = []
+        self.stops: list[StopFlag] = []
 
-    def __call__(self, vectors: np.ndarray, key: Key) -> Hits:
+    def __call__(self, vectors: np.ndarray, key: Key, stop: StopFlag) -> Found:
+        self.stops.append(stop)
         self.calls.append((key, vectors[:, 0].tolist()))
         if len(self.calls) == 1:
             assert self.go.wait(10)
         if (vectors[:, 0] < 0).any():
             raise ValueError("negative")
-        return Hits(vectors[:, :1], vectors[:, :1].astype(np.int64))
+        return Found(Hits(vectors[:, :1], vectors[:, :1].astype(np.int64)), None)
 
 
 def vector(value: float, rows: int = 1) -> np.ndarray:
@@ -113,6 +116,35 @@ def test_a_cancelled_request_is_dropped():
         assert [(await tasks[i]).hits.ids[0, 0] for i in (0, 2)] == [1, 3]
 
     assert [values for _, values in play(scenario).calls] == [[0], [1, 3]]
+
+
+def test_a_kernel_call_is_stopped_once_nobody_waits_for_it():
+    async def scenario(batcher, kernel, ask):
+        first = await ask(0)
+        await running(kernel)
+        assert not kernel.stops[0].is_set
+        first.cancel()
+        await asyncio.sleep(0.01)
+        assert kernel.stops[0].is_set
+        kernel.go.set()
+        assert (await batcher.search(vector(3), KEY)).hits.ids[0, 0] == 3
+
+    play(scenario)
+
+
+def test_a_kernel_call_that_others_wait_for_goes_on():
+    async def scenario(batcher, kernel, ask):
+        slow = vector(0)
+        first = asyncio.create_task(batcher.search(slow, KEY))
+        second = asyncio.create_task(batcher.search(vector(1), KEY))
+        await running(kernel)
+        first.cancel()
+        await asyncio.sleep(0.01)
+        assert kernel.calls[0][1] == [0, 1] and not kernel.stops[0].is_set
+        kernel.go.set()
+        assert (await second).hits.ids[0, 0] == 1
+
+    play(scenario)
 
 
 def test_keys_are_not_mixed_and_take_turns():

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
+import pickle
 
 import numpy as np
 import pytest
@@ -185,6 +187,21 @@ def test_collections_come_and_go(db, name, bz, vectors):
     assert len(again) == 0 and again.upsert([1], vectors[:1]) == 1
 
 
+@pytest.mark.parametrize("bz", [5, None, "model.bebr", b"bytes"])
+def test_what_is_no_model_is_refused(db, name, bz):
+    for call in (lambda: db.create_collection(name, bz), lambda: db.register_model(bz)):
+        with pytest.raises(ValueError, match=r"bz is .*: want a bebr\.Binarizer"):
+            call()
+    assert name not in db.collections()
+
+
+@pytest.mark.parametrize("take", [pickle.dumps, copy.copy], ids=["pickle", "copy"])
+def test_what_is_open_is_neither_pickled_nor_copied(db, name, bz, take):
+    for handle in (db, db.create_collection(name, bz)):
+        with pytest.raises(TypeError, match="cannot be pickled or copied: open it anew"):
+            take(handle)
+
+
 def test_models(db, bz):
     assert db.register_model(bz) == db.register_model(bz) == bz.digest
     assert bz.digest in [model.digest for model in db.models()]
@@ -219,6 +236,9 @@ BAD = {
     "ids of float": (lambda c, x: c.upsert([0.5], x[:1]), "int64"),
     "fewer ids than rows": (lambda c, x: c.upsert([1], x[:2]), "one id per row"),
     "fewer payloads than rows": (lambda c, x: c.upsert([1, 2], x[:2], [{}]), "one per row"),
+    "payload with nan": (lambda c, x: c.upsert([1], x[:1], [{"a": float("nan")}]), "payloads[0]"),
+    "payload with infinity": (lambda c, x: c.upsert([1], x[:1], [{"a": [-float("inf")]}]), "payloads[0]"),
+    "payload with a lone surrogate": (lambda c, x: c.upsert([1], x[:1], [{"a": "\ud800"}]), "payloads[0]"),
     "payload of another kind": (lambda c, x: c.upsert([1], x[:1], ["text"]), r"payloads[0]"),
     "delete of float": (lambda c, x: c.delete([0.5]), "int64"),
 }

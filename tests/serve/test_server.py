@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import socket
 import threading
 import time
@@ -11,7 +12,8 @@ import numpy as np
 import pytest
 from google.protobuf import descriptor_pb2
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
+from grpc_reflection.v1alpha import reflection_pb2
+from safetensors.numpy import save
 
 import bebr
 from bebr.training.compat.compatible import make_compatible
@@ -42,11 +44,15 @@ def test_health(channel):
     assert code == grpc.StatusCode.NOT_FOUND
 
 
-def test_reflection_describes_the_services(channel):
-    stub = reflection_pb2_grpc.ServerReflectionStub(channel)
+@pytest.mark.parametrize("version", ["v1", "v1alpha"])
+def test_reflection_describes_the_services(channel, version):
     request = reflection_pb2.ServerReflectionRequest
     asked = iter([request(list_services=""), request(file_containing_symbol="bebr.v1.Points")])
-    listed, described = stub.ServerReflectionInfo(asked)
+    listed, described = channel.stream_stream(
+        f"/grpc.reflection.{version}.ServerReflection/ServerReflectionInfo",
+        request.SerializeToString,
+        reflection_pb2.ServerReflectionResponse.FromString,
+    )(asked)
     assert {service.name for service in listed.list_services_response.service} >= SERVICES | {"grpc.health.v1.Health"}
     files = described.file_descriptor_response.file_descriptor_proto
     file = descriptor_pb2.FileDescriptorProto.FromString(files[0])
@@ -71,6 +77,10 @@ def test_requests_of_other_clients_are_checked_too(client, channel, bz, vectors)
     def search(queries=good, k=1, **fields):
         return points.Search(pb.SearchRequest(collection="raw", queries=queries, k=k, **fields))
 
+    def register(changed):
+        data = save(bz.tensors, metadata={"bebr": json.dumps(bz.config | changed)})
+        return models.Register(pb.RegisterModelRequest(data=data))
+
     assert upsert().rows == 2
     for call, words in [
         (lambda: upsert(ids=two[:-1]), "ids has 15 bytes"),
@@ -84,6 +94,12 @@ def test_requests_of_other_clients_are_checked_too(client, channel, bz, vectors)
         (lambda: upsert(payloads=["{}", "[1]"]), "payloads[1]"),
         (lambda: upsert(payloads=["{}", "[" * 100_000]), "payloads[1]"),
         (lambda: upsert(payloads=["{}", "{"]), "payloads[1]"),
+        (lambda: upsert(payloads=["{}", '{"a": NaN}']), "NaN is not a number in JSON"),
+        (lambda: upsert(payloads=["{}", '{"a": [-Infinity]}']), "-Infinity is not a number in JSON"),
+        (lambda: upsert(payloads=["{}", '{"a": 1e999}']), "1e999 is too large"),
+        (lambda: upsert(payloads=["{}", '{"a": "\\ud800"}']), "payloads[1]"),
+        (lambda: register({"widths": "48"}), "widths is '48': want a list"),
+        (lambda: register({"input_dim": None}), "input_dim is None: want a whole number"),
         (lambda: search(k=0), "k is 0"),
         (lambda: search(query=7), "query is 7"),
         (lambda: search(oversampling=0), "oversampling is 0"),
@@ -109,7 +125,7 @@ def test_requests_of_other_clients_are_checked_too(client, channel, bz, vectors)
     code, details = status(search, good, 1 << 20)
     assert code == grpc.StatusCode.RESOURCE_EXHAUSTED and "65536" in details
     code, details = status(models.Register, pb.RegisterModelRequest(data=b"no model at all"))
-    assert code == grpc.StatusCode.DATA_LOSS and "binarizer" in details
+    assert code == grpc.StatusCode.INVALID_ARGUMENT and "binarizer" in details
     code, details = status(lambda: search(model="0123456789abcdef"))
     assert code == grpc.StatusCode.FAILED_PRECONDITION and bz.digest in details
     assert search(model=bz.digest).counts == [1, 1]
@@ -194,27 +210,6 @@ def test_limits_are_stated_and_the_client_keeps_to_them(start, tmp_path, bz, vec
         assert code == grpc.StatusCode.RESOURCE_EXHAUSTED and "65536" in details
 
 
-def test_a_corrupt_collection_answers_data_loss_and_the_others_work(start, tmp_path, bz, vectors, queries):
-    with bebr.open(tmp_path) as db:
-        for name in ("good", "bad"):
-            before = set((tmp_path / "segments").iterdir())
-            collection = db.create_collection(name, bz)
-            collection.upsert(range(100), vectors[:100])
-            collection.flush()
-    (file,) = set((tmp_path / "segments").iterdir()) - before
-    data = bytearray(file.read_bytes())
-    data[len(data) // 2] ^= 1
-    file.write_bytes(data)
-    with start(tmp_path) as server:
-        with server.connect() as client:
-            with pytest.raises(bebr.CorruptFile, match=file.name):
-                client.collection("bad")
-            assert (client.collection("good").search(queries, 10).ids >= 0).all()
-            client.drop_collection("bad")
-            assert client.collections() == ["good"]
-        assert file.name in server.stop()
-
-
 def test_stop_finishes_calls_in_progress_and_frees_the_folder(start, tmp_path, bz, vectors):
     with start(tmp_path) as server:
         client = server.connect()
@@ -241,8 +236,8 @@ def test_stop_finishes_calls_in_progress_and_frees_the_folder(start, tmp_path, b
         watch.cancel()
         writer.join(30)
         assert ended  # ConnectionError, and no other error
-        _, errors = server.process.communicate(timeout=8)  # it waited for calls, not for the whole grace period
-        assert (server.process.returncode, errors) == (0, "")
+        server.process.communicate(timeout=8)  # it waited for calls, not for the whole grace period
+        assert (server.process.returncode, server.errors()) == (0, "")
         client.close()
     with bebr.open(tmp_path) as db:
         assert len(db.collection("docs")) in (len(written), len(written) + 1)
@@ -265,30 +260,8 @@ def test_an_unreachable_server_is_a_connection_error():
             bebr.connect(target)
 
 
-def test_a_call_has_a_time_limit():
-    from bebr.serve.client import Client
-
-    with socket.socket() as silent:  # takes connections and never answers
-        silent.bind(("127.0.0.1", 0))
-        silent.listen()
-        begin = time.monotonic()
-        with pytest.raises((TimeoutError, ConnectionError)):
-            Client(f"127.0.0.1:{silent.getsockname()[1]}", timeout=0.5)
-        assert time.monotonic() - begin < 5
-
-
 def test_a_closed_client_says_so(server):
     client = server.connect()
     client.close()
     with pytest.raises(ValueError, match="closed"):
         client.collections()
-
-
-def test_importing_bebr_loads_neither_grpc_nor_sqlalchemy():
-    import subprocess
-    import sys
-
-    script = (
-        "import sys, bebr; sys.exit(any(name in sys.modules for name in ('grpc', 'sqlalchemy', 'google.protobuf')))"
-    )
-    assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0

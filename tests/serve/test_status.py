@@ -1,11 +1,13 @@
-"""The client's exceptions for codes that no test can make a real server send on purpose."""
+"""Codes of errors, and the client's exceptions for codes that no test can make a real server send on purpose."""
 
 from __future__ import annotations
+
+import errno
 
 import grpc
 import pytest
 
-from bebr.serve.status import error_of
+from bebr.serve.status import error_of, status_of
 
 
 class Failed(grpc.RpcError):
@@ -34,3 +36,14 @@ def test_a_failed_call_is_the_exception_of_its_code(code, kind):
     error = error_of(Failed(code), "host:1")
     assert type(error) is kind
     assert "what grpc said" in str(error)
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EMFILE, errno.ENFILE])
+def test_what_the_system_runs_out_of_is_a_limit(number):
+    code, details = status_of(OSError(number, "some words", "/the/folder/file"))
+    assert code == grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert "/the/folder" not in details  # where the data lies is not for clients
+
+
+def test_another_failure_of_the_system_is_a_fault_of_the_server():
+    assert status_of(OSError(errno.EIO, "a failing disk")) is None

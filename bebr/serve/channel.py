@@ -1,0 +1,45 @@
+"""How a client reaches its server: options of the channel, and which calls are repeated."""
+
+from __future__ import annotations
+
+import json
+
+import grpc
+
+from bebr.v1 import bebr_pb2 as pb
+
+MOST_RETRIES = 4  # gRPC makes at most five attempts
+# Repeated after a first attempt that succeeded unheard, these would fail: the name is taken, or gone.
+_ONCE = ("Create", "Drop")
+_RETRY = {
+    "initialBackoff": "0.1s",
+    "maxBackoff": "3s",
+    "backoffMultiplier": 3,
+    "retryableStatusCodes": ["UNAVAILABLE"],
+}
+
+
+def open_channel(target: str, retries: int) -> grpc.Channel:
+    """A channel whose calls are repeated up to ``retries`` times where the server is away."""
+    if retries not in range(MOST_RETRIES + 1):
+        raise ValueError(f"retries is {retries!r}: want 0 to {MOST_RETRIES}")
+    options: list[tuple[str, int | str]] = [
+        ("grpc.max_receive_message_length", -1),  # the server limits its replies
+        ("grpc.max_send_message_length", -1),
+        ("grpc.enable_http_proxy", 0),  # a proxy for the web has no business between an application and its index
+        # A server that comes back is found soon: by default the pauses between attempts to connect grow to minutes.
+        ("grpc.initial_reconnect_backoff_ms", 100),
+        ("grpc.max_reconnect_backoff_ms", 2000),
+        ("grpc.enable_retries", int(retries > 0)),
+        ("grpc.per_rpc_retry_buffer_size", 2**31 - 1),  # by default only messages below 256 kB are repeated
+    ]
+    if retries:
+        names = [
+            {"service": service.full_name, "method": method.name}
+            for service in pb.DESCRIPTOR.services_by_name.values()
+            for method in service.methods
+            if method.name not in _ONCE
+        ]
+        config = {"methodConfig": [{"name": names, "retryPolicy": {"maxAttempts": retries + 1, **_RETRY}}]}
+        options.append(("grpc.service_config", json.dumps(config)))
+    return grpc.insecure_channel(target, options=options)

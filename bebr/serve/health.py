@@ -1,0 +1,59 @@
+"""What a server tells of itself by the standard services: health, of each collection too, and reflection."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import grpc
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection, reflection_pb2
+
+from bebr.v1 import bebr_pb2 as pb
+
+_Status = health_pb2.HealthCheckResponse
+_COLLECTION = "collection/"
+_REFLECTION = "grpc.reflection.v1.ServerReflection"
+SERVICES = [service.full_name for service in pb.DESCRIPTOR.services_by_name.values()]
+
+
+class Health(health.aio.HealthServicer):  # type: ignore[misc]
+    """grpc.health.v1: the server (""), each service, and each collection as "collection/NAME": NOT_SERVING where it is
+    damaged. ``look`` opens a collection that nobody has asked for yet; what it finds comes back by `set_collection`."""
+
+    def __init__(self, look: Callable[[str], Awaitable[object]]) -> None:
+        super().__init__()
+        self._look = look
+
+    async def Check(self, request: health_pb2.HealthCheckRequest, context: Any) -> health_pb2.HealthCheckResponse:
+        if request.service.startswith(_COLLECTION):
+            with contextlib.suppress(Exception):  # the status says so
+                await self._look(request.service.removeprefix(_COLLECTION))
+        reply = await super().Check(request, context)
+        if reply.status == _Status.SERVICE_UNKNOWN:
+            await context.abort(grpc.StatusCode.NOT_FOUND)
+        return reply
+
+    async def set_serving(self) -> None:
+        for name in ("", *SERVICES):
+            await self.set(name, _Status.SERVING)
+
+    async def set_collection(self, name: str, works: bool | None) -> None:
+        """``works``: None where there is no such collection any more."""
+        status = {True: _Status.SERVING, False: _Status.NOT_SERVING, None: _Status.SERVICE_UNKNOWN}[works]
+        await self.set(_COLLECTION + name, status)
+
+
+def add_standard_services(server: grpc.aio.Server, checks: Health) -> None:
+    """Health and reflection, the latter as v1 and as v1alpha, which are the same but for the name."""
+    health_pb2_grpc.add_HealthServicer_to_server(checks, server)
+    names = [*SERVICES, health.SERVICE_NAME, reflection.SERVICE_NAME, _REFLECTION]
+    describe = grpc.stream_stream_rpc_method_handler(
+        reflection.aio.ReflectionServicer(names).ServerReflectionInfo,
+        reflection_pb2.ServerReflectionRequest.FromString,
+        reflection_pb2.ServerReflectionResponse.SerializeToString,
+    )
+    for name in (reflection.SERVICE_NAME, _REFLECTION):
+        handler = grpc.method_handlers_generic_handler(name, {"ServerReflectionInfo": describe})
+        server.add_generic_rpc_handlers((handler,))
