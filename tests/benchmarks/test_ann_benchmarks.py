@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import bebr
-from bebr.peers import recall
+from bebr.exact import recall
 from benchmarks import datasets
 
 FOLDER = Path(__file__).parents[2] / "benchmarks" / "ann_benchmarks"
