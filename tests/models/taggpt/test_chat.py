@@ -81,8 +81,8 @@ def test_a_server_that_gives_one_choice_a_request_is_asked_again(server):
         (status(429, b'{"error": "slow down"}'), "status 429 Too Many Requests: .*slow down"),
         (status(500), "status 500 Internal Server Error: an empty body"),
         (status(503, b"<html>"), "status 503"),
-        (hang, r"no whole answer within 0\.2 s"),
-        (drip, r"no whole answer within 0\.2 s"),
+        (hang, r"no whole answer within 0\.8 s"),
+        (drip, r"no whole answer within 0\.8 s"),
         (gone, "the connection failed"),
         (cut_off, "the answer was cut off"),
         (cut_off_chunks, "the answer was cut off"),
@@ -96,7 +96,7 @@ def test_a_server_that_gives_one_choice_a_request_is_asked_again(server):
 )
 def test_what_may_pass_is_tried_again_and_told_in_the_end(server, step, told):
     server.script = [step, choices("fine")]
-    patient = chat(server, timeout=0.2)
+    patient = chat(server, timeout=0.8 if step in (hang, drip) else 10)  # a busy machine answers late
     assert patient.complete("x") == ["fine"] and len(server.seen) == 2
     server.seen.clear()
     server.script = [step]
