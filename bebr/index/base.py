@@ -157,7 +157,7 @@ class Index(KnownAttributes, ABC):
         ``KeyError`` names an id that is not here.
         """
         planes, factors, numbers = self._engine.rows(None if ids is None else as_ids(ids, "ids"))
-        return Codes.of_rows(planes, factors, self._binarizer.factor_bytes), numbers
+        return Codes.of_rows(planes, factors, self._binarizer.settings.factor_bytes), numbers
 
     @abstractmethod
     def search(self, queries: ArrayLike, k: int = 10, **options: Any) -> Hits:
@@ -241,11 +241,11 @@ def row_format(bz: Binarizer) -> _core.RowFormat:
     """What the extension must know of a binarizer's codes."""
     return _core.RowFormat(
         list(bz.widths),
-        bz.factor,
-        bz.stage_factor,
-        bz.factor_bytes,
-        _pair(bz.byte_code("factor_code")),
-        _pair(bz.byte_code("stage_factor_code")),
+        bz.settings.factor,
+        bz.settings.stage_factor,
+        bz.settings.factor_bytes,
+        _pair(bz.settings.factor_code),
+        _pair(bz.settings.stage_factor_code),
     )
 
 

@@ -42,8 +42,10 @@ def open_index(path: str | Path, mmap: bool = True, verify: bool = False, *, mod
         raise CorruptFile(f"{path}: codes of widths {core.format.widths} beside a model of widths {list(bz.widths)}")
     if raw is not None and (not bz.has_decoder or raw.dim != bz.inner_dim):
         raise CorruptFile(f"{path}: section 'raw' has vectors of {raw.dim} dimensions beside a model of {bz.inner_dim}")
-    if core.format.factor_bytes != bz.factor_bytes:
-        raise CorruptFile(f"{path}: factors of {core.format.factor_bytes} bytes beside a model of {bz.factor_bytes}")
+    if core.format.factor_bytes != bz.settings.factor_bytes:
+        raise CorruptFile(
+            f"{path}: factors of {core.format.factor_bytes} bytes beside a model of {bz.settings.factor_bytes}"
+        )
     index._binarizer, index._engine = bz, core
     index._raw = None if raw is None else RawVectors(raw, bz.metric == "l2")
     # A mapped index takes no new rows, so it need not read all ids for the next free one.

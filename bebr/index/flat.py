@@ -140,4 +140,4 @@ class FlatIndex(Index):
 
 def first_stage_rows(bz: Binarizer, rows: int, k: int) -> int:
     """How many of ``rows`` the first stage keeps unless a search says otherwise."""
-    return max(bz.first_stage_rows(rows), _FEWEST_CANDIDATES, 4 * k)
+    return max(bz.settings.first_stage_rows(rows), _FEWEST_CANDIDATES, 4 * k)

@@ -85,7 +85,7 @@ class IVFIndex(Index):
     def margin(self) -> float:
         """The margin of a search unless told otherwise: :meth:`calibrate`'s, else what the binarizer's training
         measured."""
-        return self._binarizer.margin if self._margin is None else self._margin
+        return self._binarizer.settings.margin if self._margin is None else self._margin
 
     @margin.setter
     def margin(self, margin: float) -> None:
@@ -113,7 +113,7 @@ class IVFIndex(Index):
             wanted = np.asarray(truth)[:, :k]
             if wanted.shape != (len(prepared.y), k):
                 raise ValueError(f"truth has shape {np.shape(truth)}: want ({len(prepared.y)}, {k} or more)")
-        margins = sorted({*_MARGINS, self._binarizer.margin})
+        margins = sorted({*_MARGINS, self._binarizer.settings.margin})
         found = calibrated(self, prepared, wanted, target_recall, margins)
         self._nprobe, self._margin = found.nprobe, found.margin
         return found.recall
