@@ -19,11 +19,7 @@ from bebr.index.raw import RawVectors
 # The section that names the model of a file which does not hold it, instead of the section "model".
 MODEL_DIGEST = "model_digest"
 
-_KINDS: dict[type, type[Index]] = {
-    _core.FlatIndex: FlatIndex,
-    _core.IvfIndex: IVFIndex,
-    _core.GraphIndex: GraphIndex,
-}
+_KINDS: dict[str, type[Index]] = {"flat": FlatIndex, "ivf": IVFIndex, "graph": GraphIndex}
 
 
 def open_index(path: str | Path, mmap: bool = True, verify: bool = False, *, model: Binarizer | None = None) -> Index:
@@ -36,7 +32,7 @@ def open_index(path: str | Path, mmap: bool = True, verify: bool = False, *, mod
     model: the binarizer of the codes, for a file that only names it; :class:`IncompatibleModel` if it names another.
     """
     core, extra, raw = _core.open_index(str(path), mmap, verify)
-    index = _KINDS[type(core)].__new__(_KINDS[type(core)])
+    index = _KINDS[core.kind].__new__(_KINDS[core.kind])
     bz = _model_of(extra, str(path), model)
     if tuple(core.format.widths) != bz.widths:
         raise CorruptFile(f"{path}: codes of widths {core.format.widths} beside a model of widths {list(bz.widths)}")
