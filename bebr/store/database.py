@@ -16,7 +16,7 @@ from bebr.binarizer import Binarizer
 from bebr.collection.checks import check_model, check_name
 from bebr.collection.handle import Handle
 from bebr.collection.protocol import ModelInfo
-from bebr.errors import CorruptFile, LimitExceeded
+from bebr.errors import CorruptFile
 from bebr.store.catalog import Catalog
 from bebr.store.collection import Collection
 from bebr.store.compaction import Compactor
@@ -81,17 +81,18 @@ class Database(Handle):
             file.unlink(missing_ok=True)
         if not self._catalog.sound:
             return
+        self._models.adopt()
+        self._folder.reserve.fill()
         try:
             listed, removed = self._catalog.files(), self._catalog.removed()
-            for name in removed:
-                (self._folder.segments / name).unlink(missing_ok=True)
-            self._catalog.forget(removed)
-            for name in sorted(self._folder.segment_files() - listed):
-                self._folder.set_aside(self._folder.segments / name, "is listed by no collection")
-            self._models.adopt()
-        except (CorruptFile, LimitExceeded) as error:  # none of this is needed to serve
+        except CorruptFile as error:
             _log.error("%s", error)
-        self._folder.reserve.fill()
+            return
+        for name in removed:
+            (self._folder.segments / name).unlink(missing_ok=True)
+        self._catalog.forget(removed)
+        for name in sorted(self._folder.segment_files() - listed):
+            self._folder.set_aside(self._folder.segments / name, "is listed by no collection")
 
     def create_collection(self, name: str, bz: Binarizer) -> Collection:
         """A new, empty collection whose rows are coded by `bz`, which is registered on the way. ValueError for a bad
