@@ -30,7 +30,8 @@ def as_vectors(x: ArrayLike, name: str, dim: int | None = None, allow_empty: boo
         raise ValueError(f"{name} is empty: want at least one vector")
     floats = np.ascontiguousarray(array, dtype=np.float32)
     # The sum of a row is finite unless an entry is not (or the sum overflows, which the second look settles).
-    rows = np.flatnonzero(~np.isfinite(floats.sum(axis=1)))
+    with np.errstate(invalid="ignore", over="ignore"):  # the error below says it; a warning would fill a server's log
+        rows = np.flatnonzero(~np.isfinite(floats.sum(axis=1)))
     for row in rows:
         bad = np.flatnonzero(~np.isfinite(floats[row]))
         if bad.size:
@@ -54,5 +55,11 @@ def as_ids(ids: ArrayLike, name: str, count: int | None = None) -> Ids:
 
 def normalized(x: Floats) -> Floats:
     """Rows scaled to unit length; a zero row stays zero."""
-    norms = np.linalg.norm(x, axis=1, keepdims=True)
+    with np.errstate(over="ignore"):
+        norms = np.linalg.norm(x, axis=1, keepdims=True)
+    if not np.isfinite(norms).all():  # the squares of some row are too large for a float32
+        far = ~np.isfinite(norms[:, 0])
+        x = x.copy()
+        x[far] /= np.abs(x[far]).max(axis=1, keepdims=True)
+        norms[far] = np.linalg.norm(x[far], axis=1, keepdims=True)
     return np.asarray(x / np.where(norms > 0, norms, 1), np.float32)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from bebr.arrays import Floats, Ids, normalized
+from bebr.threads import product
 
 
 def exact(base: Floats, queries: Floats, k: int, metric: str, block: int = 16384) -> Ids:
@@ -43,7 +44,7 @@ def best(blocks: Iterable[Floats], queries: Floats, k: int, metric: str) -> Ids:
 
 def similarity(queries: Any, rows: Any, metric: str) -> Any:
     """[q, n] of arrays or tensors: inner products, or for l2 the negative squared distance plus the query's square."""
-    products = queries @ rows.T
+    products = product(queries, rows.T)
     return 2 * products - (rows * rows).sum(1) if metric == "l2" else products
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 import os
 import random
 import signal
@@ -215,6 +216,7 @@ def main() -> int:
     options = parser.parse_args()
     vectors = np.random.default_rng(0).standard_normal((2000, 64), np.float32)
     bz = bebr.train(vectors, widths=[48, 16], metric="cosine", seed=0)
+    logging.getLogger("bebr.store").setLevel(logging.ERROR)  # what a kill leaves is no news
     with tempfile.TemporaryDirectory() as temporary:
         report = run(options.kills, options.seed, options.folder or Path(temporary), vectors, bz)
     print(json.dumps(asdict(report), indent=2))

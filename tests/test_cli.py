@@ -66,7 +66,7 @@ def test_train_makes_the_model_that_python_makes(work: Path, vectors: np.ndarray
         *("--seed", 5, "--stage-factor"),
     )
     other = bebr.Binarizer.load(tmp_path / "w.safetensors")
-    assert other.widths == (32, 16, 8) and other.metric == "ip" and other.stage_factor
+    assert other.widths == (32, 16, 8) and other.metric == "ip" and other.settings.stage_factor
     assert other.digest in result.stderr and result.stdout == ""
 
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, cast
 from weakref import WeakValueDictionary
 
 import numpy as np
@@ -19,10 +19,11 @@ from bebr import _core
 from bebr.arrays import Floats, Ids, as_vectors, normalized
 from bebr.attributes import KnownAttributes
 from bebr.binarizer.codes import Codes, PreparedQueries, Query
-from bebr.binarizer.config import INPUT_ADAPTER, OPTIMIZE, OPTIMIZE_GRAM, QUERY_ADAPTER, ModelConfig
+from bebr.binarizer.config import INPUT_ADAPTER, OPTIMIZE_GRAM, QUERY_ADAPTER, BinarizerConfig
 from bebr.binarizer.factors import Factors, factor_dtype, stored
 from bebr.binarizer.maps import BRIDGE, UPGRADE, Map, maps
 from bebr.errors import CorruptFile, IncompatibleModel
+from bebr.threads import product
 
 _LARGEST_HALF = 65504.0
 
@@ -34,29 +35,28 @@ def _digest(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()[:16]
 
 
-class Binarizer(KnownAttributes, ModelConfig):
+class Binarizer(KnownAttributes):
     """phi: float32[d] -> code. Immutable. Made by :func:`bebr.train`, :meth:`load` or :meth:`from_tensors`."""
 
     def __init__(self, tensors: Mapping[str, NDArray[Any]], config: Mapping[str, Any]) -> None:
         self._tensors = {k: np.ascontiguousarray(v, dtype=np.float32) for k, v in sorted(tensors.items())}
-        super().__init__(config, self._tensors)
+        self._settings = BinarizerConfig.parse(config, self._tensors)
         self._adapter = self._make_adapter(INPUT_ADAPTER, self.input_dim)
         self._query_adapter = self._make_adapter(QUERY_ADAPTER, self.query_dim) or self._adapter
-        descent = self._config.get(OPTIMIZE)
         self._encoder = _core.Encoder(
             self.architecture,
             list(self.widths),
             self._layers(),
             self.metric == "cosine",
             self._tensors.get(OPTIMIZE_GRAM),
-            0 if descent is None else int(descent["sweeps"]),
-            0 if descent is None else int(descent.get("tries", 0)),
+            self.settings.sweeps,
+            self.settings.tries,
         )
         if self._encoder.input_dim != self.inner_dim:
             raise ValueError(f"encoder.0.weight takes {self._encoder.input_dim} inputs: want {self.inner_dim}")
         self._decoder = self._make_decoder("decoder", list(self.widths))
         self._stage = self._make_decoder("stage", [self.dims])
-        self._maps = maps(self._config, set(self._tensors), self._stack, self.inner_dim)
+        self._maps = maps(self.settings.entries, set(self._tensors), self._stack, self.inner_dim)
 
     @staticmethod
     def from_tensors(tensors: Mapping[str, NDArray[Any]], config: Mapping[str, Any]) -> Binarizer:
@@ -96,12 +96,12 @@ class Binarizer(KnownAttributes, ModelConfig):
         return stacks
 
     def _make_adapter(self, name: str, inputs: int) -> _core.Network | None:
-        if self._config.get(name) is None:
+        if self.settings.entries.get(name) is None:
             return None
         network = _core.Network(self._stack(name), name)
         if network.input_dim != inputs:
             raise ValueError(f"{name}.0.weight takes {network.input_dim} inputs: want {inputs}")
-        if self._config[name].get("skip", 0) and network.input_dim != network.output_dim:
+        if self.settings.skip(name) and network.input_dim != network.output_dim:
             raise ValueError(f"{name} has a skip and maps {inputs} to {network.output_dim} dimensions: want equal ones")
         return network
 
@@ -112,8 +112,7 @@ class Binarizer(KnownAttributes, ModelConfig):
             return x
         if self.metric == "cosine":
             x = normalized(x)
-        # Queries without an adapter of their own share the documents'.
-        skip = float((self._config.get(name) or self._config[INPUT_ADAPTER]).get("skip", 0.0))
+        skip = self.settings.skip(name)
         inner = network.forward(x)
         if skip:
             inner += np.float32(skip) * x
@@ -127,6 +126,56 @@ class Binarizer(KnownAttributes, ModelConfig):
         if weight.shape != (self.dims, self.inner_dim) or bias.shape != (self.inner_dim,):
             raise ValueError(f"{prefix}.weight has shape {weight.shape}: want {(self.dims, self.inner_dim)}")
         return _core.Decoder(weight, bias, widths)
+
+    @property
+    def settings(self) -> BinarizerConfig:
+        """The configuration: :class:`bebr.binarizer.config.BinarizerConfig`."""
+        return self._settings
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """A copy of the config that the file carries."""
+        return self.settings.to_json()
+
+    @property
+    def architecture(self) -> str:
+        """``"linear"`` or ``"recurrent"``, the paper's network (arXiv 2302.08714)."""
+        return self.settings.architecture
+
+    @property
+    def metric(self) -> str:
+        """``"cosine"``, ``"ip"`` or ``"l2"``."""
+        return self.settings.metric
+
+    @property
+    def input_dim(self) -> int:
+        """d, the dimensions of the vectors it takes."""
+        return self.settings.input_dim
+
+    @property
+    def query_dim(self) -> int:
+        """Dimensions of a query; ``input_dim`` unless queries have an input adapter of their own."""
+        return self.settings.query_dim
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """Width of each plane, in bits; the sum is the bits of a code."""
+        return self.settings.widths
+
+    @property
+    def dims(self) -> int:
+        """m, the dimensions of a code: the width of the sign plane."""
+        return self.settings.dims
+
+    @property
+    def bytes_per_vector(self) -> int:
+        """Bytes stored for one vector, factors included, ids not."""
+        return self.settings.bytes_per_vector
+
+    @property
+    def compatible_with(self) -> tuple[str, ...]:
+        """Digests of the older models whose codes this model's queries may search, its own not among them."""
+        return self.settings.compatible_with
 
     @property
     def inner_dim(self) -> int:
@@ -191,17 +240,16 @@ class Binarizer(KnownAttributes, ModelConfig):
 
     def _factors(self, vectors: Floats, planes: NDArray[np.uint8]) -> Factors:
         exact = self.exact_factors(vectors, planes)
-        codes = [code for key in ("factor_code", "stage_factor_code") if (code := self.byte_code(key))]
-        columns = [stored(exact[:, i], self.factor_bytes, codes[i] if codes else None) for i in range(exact.shape[1])]
+        size, codes = self.settings.factor_bytes, self.settings.byte_codes()
+        columns = [stored(exact[:, i], size, codes[i] if codes else None) for i in range(exact.shape[1])]
         if not columns:
-            return np.empty((len(planes), 0), factor_dtype(self.factor_bytes))
+            return np.empty((len(planes), 0), factor_dtype(size))
         return cast("Factors", np.stack(columns, axis=1))
 
     def factor_values(self, codes: Codes) -> Floats:
         """The values of the stored factors of ``codes``: float32[n, F]."""
         self._check_codes(codes)
-        keys: tuple[Literal["factor_code", "stage_factor_code"], ...] = ("factor_code", "stage_factor_code")
-        byte_codes = [code for key in keys if (code := self.byte_code(key))]
+        byte_codes = self.settings.byte_codes()
         if not byte_codes:
             return codes.factors.astype(np.float32)
         columns = [code.values[codes.factors[:, i]] for i, code in enumerate(byte_codes)]
@@ -211,9 +259,9 @@ class Binarizer(KnownAttributes, ModelConfig):
         """Factors float32[n, F] before they are stored in ``factor_bytes``. vectors: as the code sees them."""
         columns = []
         norms = np.linalg.norm(vectors, axis=1) if self.metric == "ip" else np.ones(len(vectors), np.float32)
-        if self.factor != "none":
+        if self.settings.factor != "none":
             columns.append(self._factor(self._decoder, planes, norms))
-        if self.stage_factor:
+        if self.settings.stage_factor:
             columns.append(self._factor(self._stage, planes[:, : self.dims // 8], norms))
         return np.stack(columns, axis=1) if columns else np.empty((len(planes), 0), np.float32)
 
@@ -223,8 +271,8 @@ class Binarizer(KnownAttributes, ModelConfig):
             if decoder is None
             else decoder.norms(np.ascontiguousarray(planes))
         )
-        if self.factor == "sub":
-            return np.asarray(self._config["factor_scale"] * (squared - self._config["factor_offset"]), np.float32)
+        if self.settings.factor == "sub":
+            return np.asarray(self.settings.factor_scale * (squared - self.settings.factor_offset), np.float32)
         # A code that decodes to zero has no direction: factor 0, so it scores 0.
         factor = np.where(squared > 0, norms / np.sqrt(np.where(squared > 0, squared, 1)), 0)
         # Of unit vectors, one that decodes to nearly nothing has no direction worth a larger factor.
@@ -271,7 +319,7 @@ class Binarizer(KnownAttributes, ModelConfig):
         """l2: score = s (2<q, xhat> - offset) - f with f = s (||xhat||^2 - offset), so that fp16 holds f well."""
         if self.metric != "l2":
             return y, base
-        s, offset = self._config["factor_scale"], self._config["factor_offset"]
+        s, offset = self.settings.factor_scale, self.settings.factor_offset
         return np.asarray(2 * s * y, np.float32), np.asarray(s * (2 * base - offset), np.float32)
 
     def metric_scores(self, scores: Floats, prepared: PreparedQueries) -> Floats:
@@ -284,7 +332,7 @@ class Binarizer(KnownAttributes, ModelConfig):
 
     def _metric_scores(self, scores: Floats, offset: Floats, calibration: tuple[float, float]) -> Floats:
         if self.metric == "l2":
-            distance = offset - scores / np.float32(self._config["factor_scale"])
+            distance = offset - scores / np.float32(self.settings.factor_scale)
             scores = np.asarray(np.where(np.isfinite(scores), distance, np.inf), np.float32)
         a, b = calibration
         return scores if calibration == (1.0, 0.0) else np.asarray(np.float32(a) * scores + np.float32(b), np.float32)
@@ -299,13 +347,8 @@ class Binarizer(KnownAttributes, ModelConfig):
         a, b = prepared.calibration
         scores = np.full(len(prepared.y), (radius - b) / a, np.float32)
         if self.metric == "l2":
-            scores = np.asarray((prepared.offset - scores) * np.float32(self._config["factor_scale"]), np.float32)
+            scores = np.asarray((prepared.offset - scores) * np.float32(self.settings.factor_scale), np.float32)
         return np.nextafter(scores, np.float32(-np.inf))
-
-    @property
-    def compatible_with(self) -> tuple[str, ...]:
-        """Digests of the older models whose codes this model's queries may search, its own not among them."""
-        return tuple(self._config.get("compatible") or ())
 
     def _map(self, kind: str, old: Binarizer) -> Map:
         if old.digest not in self.compatible_with:
@@ -328,7 +371,7 @@ class Binarizer(KnownAttributes, ModelConfig):
         q = self._map(BRIDGE, old)(self._query_vectors(queries, query))
         if old.metric == "cosine" and old._decoder is not None:
             q = normalized(q)
-        a, b = self._config["compatible"][old.digest]["calibration"][query]
+        a, b = self.settings.entries["compatible"][old.digest]["calibration"][query]
         return replace(old.prepare_vectors(q), calibration=(float(a), float(b)), exact=None)
 
     def upgrade(self, codes: Codes, old: Binarizer) -> Codes:
@@ -352,7 +395,9 @@ class Binarizer(KnownAttributes, ModelConfig):
             if self._decoder is None
             else self._decoder.decode(np.ascontiguousarray(codes.planes))
         )
-        return np.asarray(vectors * self.factor_values(codes)[:, :1], np.float32) if self.factor == "mul" else vectors
+        if self.settings.factor != "mul":
+            return vectors
+        return np.asarray(vectors * self.factor_values(codes)[:, :1], np.float32)
 
     def code_space(self) -> tuple[Floats, Floats, float]:
         """What compares codes with each other: the diagonal of A^T A and A^T mu, float32[m], and <mu, mu>.
@@ -363,7 +408,7 @@ class Binarizer(KnownAttributes, ModelConfig):
         if weight is None:
             return np.ones(self.dims, np.float32), np.zeros(self.dims, np.float32), 0.0
         mu = np.zeros(weight.shape[1], np.float32) if bias is None else bias
-        return np.einsum("ij,ij->i", weight, weight), weight @ mu, float(mu @ mu)
+        return np.einsum("ij,ij->i", weight, weight), product(weight, mu), float(mu @ mu)
 
     def _need_decoder(self, verb: str) -> _core.Decoder:
         if self._decoder is None:
@@ -371,22 +416,24 @@ class Binarizer(KnownAttributes, ModelConfig):
         return self._decoder
 
     def _check_codes(self, codes: Codes) -> None:
-        if codes.planes.shape[1:] != (self.code_bytes,) or codes.factors.shape != (len(codes), self.factor_count):
+        size, count, factors = self.settings.code_bytes, self.settings.factor_count, codes.factors
+        if codes.planes.shape[1:] != (size,) or factors.shape != (len(codes), count):
             raise ValueError(
-                f"codes have {codes.planes.shape[1:]} code bytes and {codes.factors.shape[1:]} factors: "
-                f"want ({self.code_bytes},) and ({self.factor_count},)"
+                f"codes have {codes.planes.shape[1:]} code bytes and {factors.shape[1:]} factors: "
+                f"want ({size},) and ({count},)"
             )
-        if codes.factors.dtype != factor_dtype(self.factor_bytes):
+        wanted = factor_dtype(self.settings.factor_bytes)
+        if factors.dtype != wanted:
             raise ValueError(
-                f"codes have factors of {codes.factors.dtype}: want {factor_dtype(self.factor_bytes)}, of this "
-                f"binarizer's factor_bytes {self.factor_bytes}"
+                f"codes have factors of {factors.dtype}: want {wanted}, of this binarizer's factor_bytes "
+                f"{self.settings.factor_bytes}"
             )
 
     def to_bytes(self) -> bytes:
         """The safetensors file as bytes."""
         from safetensors.numpy import save
 
-        return bytes(save(self._tensors, metadata={"bebr": json.dumps(self._config, sort_keys=True)}))
+        return bytes(save(self._tensors, metadata={"bebr": json.dumps(self.settings.entries, sort_keys=True)}))
 
     @staticmethod
     def from_bytes(data: bytes, source: str = "binarizer") -> Binarizer:

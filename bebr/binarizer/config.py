@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Collection, Mapping
-from typing import Any, Literal
+from dataclasses import dataclass, field
+from typing import Any
 
 from bebr.binarizer.config_types import check_types
 from bebr.binarizer.factors import ByteCode, factor_dtype
@@ -23,27 +24,71 @@ _MARGIN = 3.0  # of a model written before training measured it
 _TENSORS = ("encoder", "reconstruct", "residual", "decoder", "stage", OPTIMIZE, INPUT_ADAPTER, QUERY_ADAPTER, *KINDS)
 
 
-class ModelConfig:
-    """The half of :class:`bebr.Binarizer` that its config tells."""
+@dataclass(frozen=True, eq=False)
+class BinarizerConfig:
+    """Made by :meth:`parse`; the public ones of these are attributes of :class:`bebr.Binarizer` too."""
 
-    def __init__(self, config: Mapping[str, Any], tensors: Collection[str]) -> None:
+    entries: Mapping[str, Any] = field(repr=False)
+    """All that the file says, what training noted for readers included; the rest of this class is read from it."""
+    architecture: str
+    """``"linear"`` or ``"recurrent"``, the paper's network (arXiv 2302.08714)."""
+    input_dim: int
+    """d, the dimensions of the vectors it takes."""
+    query_dim: int
+    """Dimensions of a query; ``input_dim`` unless queries have an input adapter of their own."""
+    widths: tuple[int, ...]
+    """Width of each plane, in bits; the sum is the bits of a code."""
+    metric: str
+    """``"cosine"``, ``"ip"`` or ``"l2"``."""
+    factor: str
+    """How the stored factor enters a score: ``"mul"``, ``"sub"`` or ``"none"``."""
+    stage_factor: bool
+    """Whether a second factor, for the sign plane alone, is stored."""
+    factor_bytes: int
+    """Bytes of each factor: 1, 2 (fp16) or 4 (float32)."""
+    factor_code: ByteCode | None
+    """What a factor of one byte stands for."""
+    stage_factor_code: ByteCode | None
+    """The same of the sign plane's own factor."""
+    factor_scale: float
+    """s of a factor that is subtracted: s * (squared norm - offset)."""
+    factor_offset: float
+    """That offset."""
+    sweeps: int
+    """Of the coordinate descent that optimizes a code; 0: there is none."""
+    tries: int
+    """Restarts of it."""
+    margin: float
+    """By how many standard deviations of what the sign plane cannot see a row's score is raised before an IVF or graph
+    rules it out; measured at training."""
+    compatible_with: tuple[str, ...]
+    """Digests of the older models whose codes this model's queries may search, its own not among them."""
+
+    @staticmethod
+    def parse(config: Mapping[str, Any], tensors: Collection[str]) -> BinarizerConfig:
         """tensors: the names of the tensors beside it. ``ValueError`` names the key or the tensor at fault."""
-        self._config = _checked(dict(config), tensors)
-
-    @property
-    def input_dim(self) -> int:
-        """d, the dimensions of the vectors it takes."""
-        return int(self._config["input_dim"])
-
-    @property
-    def query_dim(self) -> int:
-        """Dimensions of a query; ``input_dim`` unless queries have an input adapter of their own."""
-        return int(self._config.get("query_dim", self.input_dim))
-
-    @property
-    def widths(self) -> tuple[int, ...]:
-        """Width of each plane, in bits; the sum is the bits of a code."""
-        return tuple(self._config["widths"])
+        c = _checked(dict(config), tensors)
+        descent = c.get(OPTIMIZE) or {"sweeps": 0}
+        codes = [ByteCode.of(c[key], key) if key in c else None for key in ("factor_code", "stage_factor_code")]
+        return BinarizerConfig(
+            entries=c,
+            architecture=str(c["architecture"]),
+            input_dim=int(c["input_dim"]),
+            query_dim=int(c.get("query_dim", c["input_dim"])),
+            widths=tuple(c["widths"]),
+            metric=str(c["metric"]),
+            factor=str(c["factor"]),
+            stage_factor=bool(c["stage_factor"]),
+            factor_bytes=int(c.get("factor_bytes", 2)),
+            factor_code=codes[0],
+            stage_factor_code=codes[1],
+            factor_scale=c["factor_scale"],
+            factor_offset=c["factor_offset"],
+            sweeps=int(descent["sweeps"]),
+            tries=int(descent.get("tries", 0)),
+            margin=float(c.get("margin", _MARGIN)),
+            compatible_with=tuple(c.get("compatible") or ()),
+        )
 
     @property
     def dims(self) -> int:
@@ -51,38 +96,9 @@ class ModelConfig:
         return self.widths[0]
 
     @property
-    def metric(self) -> str:
-        """``"cosine"``, ``"ip"`` or ``"l2"``."""
-        return str(self._config["metric"])
-
-    @property
-    def architecture(self) -> str:
-        """``"linear"`` or ``"recurrent"``, the paper's network (arXiv 2302.08714)."""
-        return str(self._config["architecture"])
-
-    @property
-    def factor(self) -> str:
-        """How the stored factor enters a score: ``"mul"``, ``"sub"`` or ``"none"``."""
-        return str(self._config["factor"])
-
-    @property
-    def stage_factor(self) -> bool:
-        """Whether a second factor, for the sign plane alone, is stored."""
-        return bool(self._config["stage_factor"])
-
-    @property
     def factor_count(self) -> int:
         """Factors stored beside a code."""
         return int(self.factor != "none") + int(self.stage_factor)
-
-    @property
-    def factor_bytes(self) -> int:
-        """Bytes of each factor: 1, 2 (fp16) or 4 (float32)."""
-        return int(self._config.get("factor_bytes", 2))
-
-    def byte_code(self, key: Literal["factor_code", "stage_factor_code"]) -> ByteCode | None:
-        """What a one-byte factor, or the stage's, encodes; None without such a factor."""
-        return ByteCode.of(self._config[key], key) if key in self._config else None
 
     @property
     def code_bytes(self) -> int:
@@ -94,26 +110,28 @@ class ModelConfig:
         """Bytes stored for one vector, factors included, ids not."""
         return self.code_bytes + self.factor_bytes * self.factor_count
 
-    @property
-    def margin(self) -> float:
-        """How many standard deviations an IVF search adds to a sign plane's score before it rules a row out; measured
-        at training."""
-        return float(self._config.get("margin", _MARGIN))
+    def byte_codes(self) -> list[ByteCode]:
+        """One for each stored factor of one byte, in their order."""
+        return [code for code in (self.factor_code, self.stage_factor_code) if code is not None]
 
     def first_stage_rows(self, rows: int) -> int:
-        """How many of ``rows`` the default search completes over all planes after the first stage.
+        """How many of ``rows`` the default search completes over all planes after the sign plane.
 
         Training measures it on one size. Between 8,000 and 116,000 MiniLM vectors it grew as n^0.2 to n^0.35 (52 to
         196 bytes).
         """
-        measured = self._config[FIRST_STAGE_ROWS]
+        measured = self.entries[FIRST_STAGE_ROWS]
         growth = float(max(rows / int(measured["of"]), 1.0) ** 0.35)
         return math.ceil(1.25 * growth * int(measured["rows"]))
 
-    @property
-    def config(self) -> dict[str, Any]:
-        """A copy of the config that the file carries."""
-        return json.loads(json.dumps(self._config))  # type: ignore[no-any-return]
+    def skip(self, adapter: str) -> float:
+        """s of an input adapter, x -> s x + network(x). Queries without one of their own share the documents'."""
+        own = self.entries.get(adapter)
+        return float((self.entries[INPUT_ADAPTER] if own is None else own).get("skip", 0.0))
+
+    def to_json(self) -> dict[str, Any]:
+        """A copy of what the file carries."""
+        return json.loads(json.dumps(self.entries))  # type: ignore[no-any-return]
 
 
 def _checked(c: dict[str, Any], tensors: Collection[str]) -> dict[str, Any]:

@@ -7,7 +7,7 @@ searches an old one's codes once its queries are mapped into the old decoder's s
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -44,7 +44,7 @@ class Map:
         return y if self._network is None else np.asarray(y + self._network.forward(x), np.float32)
 
 
-def maps(config: dict[str, Any], names: set[str], stack: Stack, inner: int) -> dict[tuple[str, str], Map]:
+def maps(config: Mapping[str, Any], names: set[str], stack: Stack, inner: int) -> dict[tuple[str, str], Map]:
     """The maps of a model's file by (kind, digest of the old model); ``ValueError`` names the tensor at fault.
 
     config: of the model, where ``compatible`` has an entry for each old model. names: of all tensors. inner: dimensions

@@ -123,8 +123,8 @@ class Encoding:
     def _encode(self, run: range, writer: ThreadPoolExecutor, progress: Progress) -> None:
         """The chunks of a run of numbers."""
         start, end = self._span(run.start)[0], self._span(run.stop - 1)[1]
-        planes = [np.empty((self._chunk, self._bz.code_bytes), np.uint8) for _ in range(2)]
-        width = self._bz.factor_bytes * self._bz.factor_count
+        planes = [np.empty((self._chunk, self._bz.settings.code_bytes), np.uint8) for _ in range(2)]
+        width = self._bz.settings.factor_bytes * self._bz.settings.factor_count
         factors = [np.empty((self._chunk, width), np.uint8) for _ in range(2)]
         lists = [np.empty(self._chunk, np.uint32) for _ in range(2)]
         raw = [np.empty((self._chunk, self._raw), np.uint8) for _ in range(2)]

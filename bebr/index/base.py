@@ -3,10 +3,11 @@ missing result."""
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import ABC
+from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -41,22 +42,6 @@ class RangeHits(NamedTuple):
     ids: Ids
 
 
-class Core(Protocol):
-    """What every index of the extension offers."""
-
-    def __len__(self) -> int: ...
-    @property
-    def format(self) -> _core.RowFormat: ...
-    @property
-    def max_id(self) -> int: ...
-    def remove(self, ids: NDArray[np.int64]) -> int: ...
-    def contains(self, id: int) -> bool: ...
-    def rows(
-        self, ids: NDArray[np.int64] | None = None
-    ) -> tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.int64]]: ...
-    def save(self, path: str, extra: dict[str, bytes], raw: _core.RawVectors | None = None) -> None: ...
-
-
 class Index(KnownAttributes, ABC):
     """Rows of codes under int64 ids. Threads: any number may search while one adds or removes.
 
@@ -65,7 +50,7 @@ class Index(KnownAttributes, ABC):
     """
 
     _binarizer: Binarizer
-    _engine: Core
+    _engine: _core.Index
     _next_id: int
     _raw: RawVectors | None = None
     _file: tuple[str, str] | None = None
@@ -98,6 +83,16 @@ class Index(KnownAttributes, ABC):
     def __contains__(self, id: int) -> bool:
         return self._engine.contains(id)
 
+    @property
+    def ids(self) -> Ids:
+        """int64[rows], the ids of the rows by position, removed ones included. Of a mapped index or a frozen tail a
+        read-only view; else a copy, for positions change when rows are removed."""
+        return self._engine.ids
+
+    def positions(self, ids: ArrayLike) -> Ids:
+        """int64[n], where the rows of ``ids`` int64[n] stand; -1: not here, or removed."""
+        return self._engine.positions(as_ids(ids, "ids"))
+
     def add(self, x: ArrayLike, ids: ArrayLike | None = None) -> None:
         """Add vectors float32[n, d] under ``ids`` int64[n], by default the next numbers after the largest id so far.
 
@@ -124,9 +119,14 @@ class Index(KnownAttributes, ABC):
         self._add(codes, numbers, self._binarizer.reconstructed(codes) if self._placed_by_vector else None)
         self._took(numbers)
 
-    @abstractmethod
     def _add(self, codes: Codes, ids: Ids, vectors: Floats | None) -> None:
         """Add rows; vectors float32[n, inner_dim]: what they stand for, where :attr:`_placed_by_vector`."""
+        lists = self._lists_of(vectors)
+        self._engine.add(np.ascontiguousarray(codes.planes), codes.factor_rows(), ids, lists)
+
+    def _lists_of(self, vectors: Floats | None) -> NDArray[np.uint32] | None:
+        """The lists in which rows have their places, where there are lists."""
+        return None
 
     def _new_ids(self, count: int) -> Ids:
         if self._next_id + count > 1 << 63:
@@ -157,15 +157,45 @@ class Index(KnownAttributes, ABC):
         ``KeyError`` names an id that is not here.
         """
         planes, factors, numbers = self._engine.rows(None if ids is None else as_ids(ids, "ids"))
-        return Codes.of_rows(planes, factors, self._binarizer.factor_bytes), numbers
+        return Codes.of_rows(planes, factors, self._binarizer.settings.factor_bytes), numbers
 
-    @abstractmethod
-    def search(self, queries: ArrayLike, k: int = 10, **options: Any) -> Hits:
-        """The k best rows for each query float32[n, d]; options are the index's own."""
+    search: Callable[..., Hits]
+    """The k best rows for each query float32[n, d]: ``search(queries, k=10, ...)``; options are the index's own."""
+    search_prepared: Callable[..., Hits]
+    """:attr:`search` for queries that :meth:`Binarizer.prepare` has already projected into code space."""
 
-    @abstractmethod
-    def search_prepared(self, prepared: PreparedQueries, k: int, **options: Any) -> Hits:
-        """:meth:`search` for queries that :meth:`Binarizer.prepare` has already projected into code space."""
+    def _found(
+        self,
+        prepared: PreparedQueries,
+        k: int,
+        candidates: int,
+        radius: float | None,
+        allow: ArrayLike | None,
+        *,
+        exact: bool = False,
+        batch_invariant: bool = False,
+        **options: Any,
+    ) -> Hits:
+        """A search by code for :meth:`_candidates`, and its answer; options: those of ``_core.SearchOptions``."""
+        min_scores = None if radius is None or candidates else self._binarizer.engine_min_scores(radius, prepared)
+        how = _core.SearchOptions(
+            max(k, candidates), exact=exact, batch_invariant=batch_invariant, min_scores=min_scores, **options
+        )
+        first_stage = not exact and not self._engine.by_whole_codes(len(prepared.y), how, allow is not None)
+        allowed = None if allow is None else as_ids(allow, "allow")
+        scores, ids = self._engine.search(core_queries(prepared, first_stage), how, allowed)
+        return self._within(radius, self._answer(prepared, k, candidates, scores, ids))
+
+    def _range(
+        self, prepared: PreparedQueries, radius: float, allow: ArrayLike | None, *, exact: bool, **options: Any
+    ) -> RangeHits:
+        """Every row within the radius, by code."""
+        how = _core.SearchOptions(
+            1, exact=exact, min_scores=self._binarizer.engine_min_scores(radius, prepared), **options
+        )
+        allowed = None if allow is None else as_ids(allow, "allow")
+        offsets, scores, ids = self._engine.range(core_queries(prepared, not exact), how, allowed)
+        return RangeHits(offsets, self._binarizer.range_scores(scores, offsets, prepared), ids)
 
     def _candidates(self, prepared: PreparedQueries, k: int, rescore: int | None) -> int:
         """How many rows a search by code has to find; 0: k, and their scores by code are the answer's."""
@@ -241,11 +271,11 @@ def row_format(bz: Binarizer) -> _core.RowFormat:
     """What the extension must know of a binarizer's codes."""
     return _core.RowFormat(
         list(bz.widths),
-        bz.factor,
-        bz.stage_factor,
-        bz.factor_bytes,
-        _pair(bz.byte_code("factor_code")),
-        _pair(bz.byte_code("stage_factor_code")),
+        bz.settings.factor,
+        bz.settings.stage_factor,
+        bz.settings.factor_bytes,
+        _pair(bz.settings.factor_code),
+        _pair(bz.settings.stage_factor_code),
     )
 
 

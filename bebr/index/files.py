@@ -19,11 +19,7 @@ from bebr.index.raw import RawVectors
 # The section that names the model of a file which does not hold it, instead of the section "model".
 MODEL_DIGEST = "model_digest"
 
-_KINDS: dict[type, type[Index]] = {
-    _core.FlatIndex: FlatIndex,
-    _core.IvfIndex: IVFIndex,
-    _core.GraphIndex: GraphIndex,
-}
+_KINDS: dict[str, type[Index]] = {"flat": FlatIndex, "ivf": IVFIndex, "graph": GraphIndex}
 
 
 def open_index(path: str | Path, mmap: bool = True, verify: bool = False, *, model: Binarizer | None = None) -> Index:
@@ -36,14 +32,16 @@ def open_index(path: str | Path, mmap: bool = True, verify: bool = False, *, mod
     model: the binarizer of the codes, for a file that only names it; :class:`IncompatibleModel` if it names another.
     """
     core, extra, raw = _core.open_index(str(path), mmap, verify)
-    index = _KINDS[type(core)].__new__(_KINDS[type(core)])
+    index = _KINDS[core.kind].__new__(_KINDS[core.kind])
     bz = _model_of(extra, str(path), model)
     if tuple(core.format.widths) != bz.widths:
         raise CorruptFile(f"{path}: codes of widths {core.format.widths} beside a model of widths {list(bz.widths)}")
     if raw is not None and (not bz.has_decoder or raw.dim != bz.inner_dim):
         raise CorruptFile(f"{path}: section 'raw' has vectors of {raw.dim} dimensions beside a model of {bz.inner_dim}")
-    if core.format.factor_bytes != bz.factor_bytes:
-        raise CorruptFile(f"{path}: factors of {core.format.factor_bytes} bytes beside a model of {bz.factor_bytes}")
+    if core.format.factor_bytes != bz.settings.factor_bytes:
+        raise CorruptFile(
+            f"{path}: factors of {core.format.factor_bytes} bytes beside a model of {bz.settings.factor_bytes}"
+        )
     index._binarizer, index._engine = bz, core
     index._raw = None if raw is None else RawVectors(raw, bz.metric == "l2")
     # A mapped index takes no new rows, so it need not read all ids for the next free one.

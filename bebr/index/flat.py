@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import numpy as np
 from numpy.typing import ArrayLike
 
 from bebr import _core
-from bebr.arrays import Floats, Ids, as_ids
 from bebr.binarizer import Binarizer
-from bebr.binarizer.codes import Codes, PreparedQueries, Query
-from bebr.index.base import Hits, Index, RangeHits, check_oversampling, core_queries, row_format
+from bebr.binarizer.codes import PreparedQueries, Query
+from bebr.index.base import Hits, Index, RangeHits, check_oversampling, row_format
 from bebr.index.raw import RawType, RawVectors
 
 # Fewer candidates than this a query are not worth saving.
@@ -29,30 +27,17 @@ class FlatIndex(Index):
     def __init__(self, binarizer: Binarizer, *, rescore: RawType | None = None) -> None:
         self._binarizer = binarizer
         self._raw = RawVectors.make(rescore, binarizer)
-        self._engine: _core.FlatIndex = _core.FlatIndex(row_format(binarizer))
+        self._engine = _core.Index.flat(row_format(binarizer))
         self._next_id = 0
 
     @classmethod
-    def _of(cls, bz: Binarizer, core: _core.FlatIndex) -> FlatIndex:
+    def _of(cls, bz: Binarizer, core: _core.Index) -> FlatIndex:
         """An index of rows that are there already."""
         index = cls.__new__(cls)
         index._binarizer, index._engine, index._next_id = bz, core, 0
         return index
 
-    @property
-    def ids(self) -> Ids:
-        """int64[rows], the ids of the rows by position, removed ones included. Of a mapped index or a frozen tail a
-        read-only view; else a copy, for positions change when rows are removed."""
-        return self._engine.ids
-
-    def positions(self, ids: ArrayLike) -> Ids:
-        """int64[n], the positions of the rows of ``ids`` int64[n]; -1: not here, or removed."""
-        return self._engine.positions(as_ids(ids, "ids"))
-
-    def _add(self, codes: Codes, ids: Ids, vectors: Floats | None) -> None:
-        self._engine.add(np.ascontiguousarray(codes.planes), codes.factor_rows(), ids)
-
-    def search(  # type: ignore[override]
+    def search(
         self,
         queries: ArrayLike,
         k: int = 10,
@@ -86,7 +71,7 @@ class FlatIndex(Index):
             prepared, k, oversampling=oversampling, exact=exact, radius=radius, allow=allow, rescore=rescore
         )
 
-    def search_prepared(  # type: ignore[override]
+    def search_prepared(
         self,
         prepared: PreparedQueries,
         k: int,
@@ -104,31 +89,23 @@ class FlatIndex(Index):
         requests of different clients into one call. It costs up to half the throughput of large batches.
         """
         candidates = self._candidates(prepared, k, rescore)
-        kept = self._first_stage(k, oversampling, exact, candidates)
-        invariant = batch_invariant or exact or oversampling is not None
-        whole = not invariant and self._engine.by_whole_codes(len(prepared.y))
-        scores, ids = self._engine.search(
-            core_queries(prepared, not exact and not whole),
-            max(k, candidates),
-            survivors=kept,
+        return self._found(
+            prepared,
+            k,
+            candidates,
+            radius,
+            allow,
             exact=exact,
-            batch_invariant=invariant,
-            allow=None if allow is None else as_ids(allow, "allow"),
-            min_scores=None if radius is None or candidates else self._binarizer.engine_min_scores(radius, prepared),
+            batch_invariant=batch_invariant or oversampling is not None,
+            survivors=self._first_stage(k, oversampling, exact, candidates),
         )
-        return self._within(radius, self._answer(prepared, k, candidates, scores, ids))
 
     def search_range(
         self, queries: ArrayLike, radius: float, *, query: Query = "float", allow: ArrayLike | None = None
     ) -> RangeHits:
         """Every row at least ``radius`` similar (l2: at most that squared distance), by the score of its whole code."""
         prepared = self._binarizer.prepare(queries, query)
-        offsets, scores, ids = self._engine.range(
-            core_queries(prepared, False),
-            None if allow is None else as_ids(allow, "allow"),
-            self._binarizer.engine_min_scores(radius, prepared),
-        )
-        return RangeHits(offsets, self._binarizer.range_scores(scores, offsets, prepared), ids)
+        return self._range(prepared, radius, allow, exact=True)
 
     def _first_stage(self, k: int, oversampling: int | None, exact: bool, candidates: int) -> int:
         """How many rows the first stage keeps."""
@@ -140,4 +117,4 @@ class FlatIndex(Index):
 
 def first_stage_rows(bz: Binarizer, rows: int, k: int) -> int:
     """How many of ``rows`` the first stage keeps unless a search says otherwise."""
-    return max(bz.first_stage_rows(rows), _FEWEST_CANDIDATES, 4 * k)
+    return max(bz.settings.first_stage_rows(rows), _FEWEST_CANDIDATES, 4 * k)

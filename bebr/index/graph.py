@@ -6,13 +6,12 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from bebr import _core
-from bebr.arrays import Floats, Ids, as_ids
 from bebr.binarizer import Binarizer
-from bebr.binarizer.codes import Codes, PreparedQueries, Query
+from bebr.binarizer.codes import PreparedQueries, Query
 from bebr.index.base import Hits, Index, RangeHits, check_integer, row_format
 from bebr.index.raw import RawType, RawVectors
 
-_EF_SEARCH = 64
+EF_SEARCH = 64
 _MOST_LINKS = 512
 
 
@@ -41,7 +40,7 @@ class GraphIndex(Index):
         self._binarizer = binarizer
         self._raw = RawVectors.make(rescore, binarizer)
         gram, mean, mean_norm = binarizer.code_space()
-        self._engine: _core.GraphIndex = _core.GraphIndex(
+        self._engine = _core.Index.graph(
             row_format(binarizer),
             _check_max_degree(max_degree),
             check_integer("ef_construction", ef_construction, 1 << 20),
@@ -66,10 +65,7 @@ class GraphIndex(Index):
         not."""
         return self._engine.node_bytes + self._raw_bytes
 
-    def _add(self, codes: Codes, ids: Ids, vectors: Floats | None) -> None:
-        self._engine.add(np.ascontiguousarray(codes.planes), codes.factor_rows(), ids)
-
-    def search(  # type: ignore[override]
+    def search(
         self,
         queries: ArrayLike,
         k: int = 10,
@@ -94,7 +90,7 @@ class GraphIndex(Index):
         prepared = (binarizer or self._binarizer).prepare_for(self._binarizer, queries, query)
         return self.search_prepared(prepared, k, ef_search=ef_search, radius=radius, allow=allow, rescore=rescore)
 
-    def search_prepared(  # type: ignore[override]
+    def search_prepared(
         self,
         prepared: PreparedQueries,
         k: int,
@@ -103,16 +99,17 @@ class GraphIndex(Index):
         radius: float | None = None,
         allow: ArrayLike | None = None,
         rescore: int | None = None,
+        batch_invariant: bool = False,
     ) -> Hits:
+        """:meth:`search` for queries that :meth:`Binarizer.prepare` has already projected into code space.
+
+        batch_invariant: as in :meth:`FlatIndex.search_prepared`.
+        """
         candidates = self._candidates(prepared, k, rescore)
-        scores, ids = self._engine.search(
-            prepared.y,
-            prepared.base,
-            max(k, candidates),
-            max(candidates, _EF_SEARCH if ef_search is None else check_integer("ef_search", ef_search, (1 << 31) - 1)),
-            None if allow is None else as_ids(allow, "allow"),
+        ef = EF_SEARCH if ef_search is None else check_integer("ef_search", ef_search, (1 << 31) - 1)
+        return self._found(
+            prepared, k, candidates, radius, allow, batch_invariant=batch_invariant, ef_search=max(candidates, ef)
         )
-        return self._within(radius, self._answer(prepared, k, candidates, scores, ids))
 
     def search_range(
         self,
@@ -126,7 +123,7 @@ class GraphIndex(Index):
         """The rows found at least ``radius`` similar (l2: at most that squared distance): walks keep more and more rows
         until the last lies outside."""
         prepared = self._binarizer.prepare(queries, query)
-        k = min(_EF_SEARCH, max(len(self), 1))
+        k = min(EF_SEARCH, max(len(self), 1))
         while True:
             hits = self.search_prepared(
                 prepared,

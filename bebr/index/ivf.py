@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from bebr import _core
-from bebr.arrays import Floats, Ids, as_ids
+from bebr.arrays import Floats
 from bebr.binarizer import Binarizer
-from bebr.binarizer.codes import Codes, PreparedQueries, Query
+from bebr.binarizer.codes import PreparedQueries, Query
 from bebr.errors import CorruptFile
 from bebr.index.base import Hits, Index, RangeHits, check_integer, check_k, row_format
 from bebr.index.calibration import calibrated
@@ -24,6 +24,7 @@ Margin = float | Literal["exact"] | None
 
 # Lists probed by default, unless a target was calibrated.
 _NPROBE = 16
+MOST_LISTS = 1 << 20
 _FILE_NPROBE = "probes"  # its name in files, which is a format and stays
 # Tried by a calibration, beside the measured one: a smaller margin with more lists may be faster.
 _MARGINS = (2.0, 2.3, 2.6, 3.0, 3.5)
@@ -45,13 +46,13 @@ class IVFIndex(Index):
     ) -> None:
         self._binarizer = binarizer
         self._raw = RawVectors.make(rescore, binarizer)
-        self._nlist, self._seed = check_integer("nlist", nlist, 1 << 20), int(seed)
+        self._nlist, self._seed = check_integer("nlist", nlist, MOST_LISTS), int(seed)
         self._next_id = 0
         self._nprobe = min(_NPROBE, self._nlist)
         self._margin: float | None = None
         # Until it is trained: no rows, and one list that stands for none.
         self._trained = False
-        self._engine: _core.IvfIndex = self._with(np.zeros((1, binarizer.inner_dim), np.float32))
+        self._engine = self._with(np.zeros((1, binarizer.inner_dim), np.float32))
 
     def _opened(self, extra: dict[str, bytes], path: str) -> None:
         try:
@@ -85,13 +86,13 @@ class IVFIndex(Index):
     def margin(self) -> float:
         """The margin of a search unless told otherwise: :meth:`calibrate`'s, else what the binarizer's training
         measured."""
-        return self._binarizer.margin if self._margin is None else self._margin
+        return self._binarizer.settings.margin if self._margin is None else self._margin
 
     @margin.setter
     def margin(self, margin: float) -> None:
         if not isinstance(margin, float | int | np.number):
             raise ValueError(f"margin is {margin!r}: want a number >= 0")
-        self._margin = self._check_margin(margin)
+        self._margin = float(self._check_margin(margin))
 
     def calibrate(
         self, queries: ArrayLike, target_recall: float = 0.95, k: int = 10, *, truth: ArrayLike | None = None
@@ -113,7 +114,7 @@ class IVFIndex(Index):
             wanted = np.asarray(truth)[:, :k]
             if wanted.shape != (len(prepared.y), k):
                 raise ValueError(f"truth has shape {np.shape(truth)}: want ({len(prepared.y)}, {k} or more)")
-        margins = sorted({*_MARGINS, self._binarizer.margin})
+        margins = sorted({*_MARGINS, self._binarizer.settings.margin})
         found = calibrated(self, prepared, wanted, target_recall, margins)
         self._nprobe, self._margin = found.nprobe, found.margin
         return found.recall
@@ -133,17 +134,17 @@ class IVFIndex(Index):
         self._engine = self._with(kmeans(vectors, self._nlist, self._seed))
         self._trained = True
 
-    def _with(self, centroids: Floats) -> _core.IvfIndex:
+    def _with(self, centroids: Floats) -> _core.Index:
         by_product = self._binarizer.metric == "ip"
-        return _core.IvfIndex(row_format(self._binarizer), np.ascontiguousarray(centroids), by_product)
+        return _core.Index.ivf(row_format(self._binarizer), np.ascontiguousarray(centroids), by_product)
 
-    def _add(self, codes: Codes, ids: Ids, vectors: Floats | None) -> None:
+    def _lists_of(self, vectors: Floats | None) -> NDArray[np.uint32] | None:
         assert vectors is not None
         if not self._trained:
             self._train(vectors)
-        self._engine.add(np.ascontiguousarray(codes.planes), codes.factor_rows(), ids, self._engine.assign(vectors))
+        return self._engine.assign(vectors)
 
-    def search(  # type: ignore[override]
+    def search(
         self,
         queries: ArrayLike,
         k: int = 10,
@@ -175,7 +176,7 @@ class IVFIndex(Index):
             prepared, k, nprobe=nprobe, margin=margin, radius=radius, allow=allow, rescore=rescore
         )
 
-    def search_prepared(  # type: ignore[override]
+    def search_prepared(
         self,
         prepared: PreparedQueries,
         k: int,
@@ -185,26 +186,22 @@ class IVFIndex(Index):
         radius: float | None = None,
         allow: ArrayLike | None = None,
         rescore: int | None = None,
+        batch_invariant: bool = False,
     ) -> Hits:
-        candidates = self._candidates(prepared, k, rescore)
-        min_scores = None if radius is None else self._min_scores(prepared, radius)
-        looked, width = self._check_nprobe(nprobe), self._check_margin(margin)
-        whole = allow is None and self._engine.by_whole_codes(len(prepared.y), looked, max(k, candidates))
-        stage_y, stage_base = prepared.stage_queries(not whole)
-        scores, ids = self._engine.search(
-            prepared.y,
-            prepared.base,
-            stage_y,
-            stage_base,
-            prepared.vectors,
-            max(k, candidates),
+        """:meth:`search` for queries that :meth:`Binarizer.prepare` has already projected into code space.
+
+        batch_invariant: as in :meth:`FlatIndex.search_prepared`.
+        """
+        return self._found(
+            prepared,
             k,
-            looked,
-            width,
-            None if allow is None else as_ids(allow, "allow"),
-            None if candidates else min_scores,
+            self._candidates(prepared, k, rescore),
+            radius,
+            allow,
+            batch_invariant=batch_invariant,
+            enough=k,
+            **self._looked_at(nprobe, margin),
         )
-        return self._within(radius, self._answer(prepared, k, candidates, scores, ids))
 
     def search_range(
         self,
@@ -218,22 +215,13 @@ class IVFIndex(Index):
     ) -> RangeHits:
         """Every row at least ``radius`` similar (l2: at most that squared distance) in the lists probed, by code."""
         prepared = self._binarizer.prepare(queries, query)
-        stage_y, stage_base = prepared.stage_queries(True)
-        offsets, scores, ids = self._engine.range(
-            prepared.y,
-            prepared.base,
-            stage_y,
-            stage_base,
-            prepared.vectors,
-            self._check_nprobe(nprobe),
-            self._check_margin(margin),
-            None if allow is None else as_ids(allow, "allow"),
-            self._min_scores(prepared, radius),
-        )
-        return RangeHits(offsets, self._binarizer.range_scores(scores, offsets, prepared), ids)
+        return self._range(prepared, radius, allow, **self._looked_at(nprobe, margin))
 
-    def _min_scores(self, prepared: PreparedQueries, radius: float) -> Floats:
-        return self._binarizer.engine_min_scores(radius, prepared)
+    def _looked_at(self, nprobe: int | None, margin: Margin) -> dict[str, Any]:
+        """Options of the engine."""
+        width = self._check_margin(margin)
+        exact = width == "exact"
+        return {"nprobe": self._check_nprobe(nprobe), "exact": exact, "margin": 0.0 if exact else width}
 
     def _check_nprobe(self, nprobe: int | None) -> int:
         if nprobe is None:
@@ -242,11 +230,9 @@ class IVFIndex(Index):
             raise ValueError(f"nprobe is {nprobe!r}: want None or an integer from 1 to {self._nlist}, the lists")
         return int(nprobe)
 
-    def _check_margin(self, margin: Margin) -> float:
-        if margin is None:
-            return self.margin
-        if margin == "exact":
-            return -1.0
+    def _check_margin(self, margin: Margin) -> float | Literal["exact"]:
+        if margin is None or margin == "exact":
+            return self.margin if margin is None else "exact"
         if isinstance(margin, bool | str) or not np.isfinite(margin) or margin < 0:
             raise ValueError(f"margin is {margin!r}: want None, a number >= 0 or 'exact'")
         return float(margin)

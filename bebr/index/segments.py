@@ -13,8 +13,10 @@ from bebr import _core
 from bebr.arrays import Ids, as_ids
 from bebr.binarizer import Binarizer
 from bebr.binarizer.codes import Codes, PreparedQueries
-from bebr.index.base import Hits, check_k, check_oversampling, core_queries, row_format
+from bebr.index.base import Hits, Index, check_integer, check_k, check_oversampling, core_queries, row_format
 from bebr.index.flat import FlatIndex, first_stage_rows
+from bebr.index.graph import EF_SEARCH
+from bebr.index.ivf import MOST_LISTS, IVFIndex
 
 StopFlag = _core.StopFlag
 Bitmap = NDArray[np.uint64]
@@ -25,13 +27,18 @@ Bitmap = NDArray[np.uint64]
 class SegmentView:
     """A segment and which of its rows were removed, as one search sees them. Neither changes while it is used."""
 
-    index: FlatIndex
+    index: Index
     dead: Bitmap | None = None
 
     @cached_property
+    def removed(self) -> int:
+        """How many rows were removed."""
+        return 0 if self.dead is None else _core.count_bits(self.dead)
+
+    @property
     def live(self) -> int:
-        """Rows that were not removed."""
-        return len(self.index) - (0 if self.dead is None else _core.count_bits(self.dead))
+        """How many were not."""
+        return len(self.index) - self.removed
 
 
 class TailRows:
@@ -71,16 +78,21 @@ def search_segments(
     allow: ArrayLike | None = None,
     radius: float | None = None,
     batch_invariant: bool = True,
+    nprobe: int | None = None,
+    ef_search: int | None = None,
     stop: StopFlag | None = None,
 ) -> Hits:
     """The k best rows of all segments together for each query.
 
-    The answer is the same, to the bit, however the rows are divided among segments.
+    Flat segments are scanned as one: the answer is the same, to the bit, however rows are divided among them. Segments
+    of other kinds follow, with the scores reached so far.
     bz: the model of the codes; ``prepared``: queries for it (:meth:`Binarizer.prepare_for`).
     oversampling: candidates kept after the first-stage scan over sign bits, as a multiple of k. None: chosen during
     training. exact: score every row by all its bits that a bound on its score cannot rule out.
     allow: int64 ids; only these rows are considered. radius: only rows at least this similar (l2: at most this squared
-    distance). batch_invariant: results do not depend on which queries share the batch; False is faster for large ones.
+    distance). nprobe: lists looked at in an IVF segment; None: the most that one of them has as its own. ef_search:
+    candidates kept while walking a graph segment; None: 64. exact looks at every row of these, too.
+    batch_invariant: results do not depend on which queries share the batch; False is faster for large ones.
     stop: once it is set, the search ends with :class:`bebr.errors.Cancelled`.
 
     ``ValueError`` for k < 1, oversampling < 1 or beside exact, a bitmap with too few words, codes of another model.
@@ -91,19 +103,31 @@ def search_segments(
         worst = np.inf if bz.metric == "l2" else -np.inf
         shape = (len(prepared.y), k)
         return Hits(np.full(shape, worst, np.float32), np.full(shape, -1, np.int64))
-    batch_invariant = batch_invariant or exact or times is not None
-    whole = not batch_invariant and _core.FlatIndex.by_whole_codes(len(prepared.y))
     rows = sum(view.live for view in views)
-    survivors = first_stage_rows(bz, rows, k) if times is None else min(times * k, max(rows, 1))
-    scores, ids = _core.search(
-        [(view.index._engine, view.dead, None) for view in views],
-        core_queries(prepared, not exact and not whole),
+    how = _core.SearchOptions(
         k,
-        survivors=survivors,
         exact=exact,
-        batch_invariant=batch_invariant,
-        allow=None if allow is None else as_ids(allow, "allow"),
+        batch_invariant=batch_invariant or times is not None,
+        survivors=first_stage_rows(bz, rows, k) if times is None else min(times * k, max(rows, 1)),
+        nprobe=_nprobe(views, nprobe, exact),
+        margin=bz.margin,
+        ef_search=EF_SEARCH if ef_search is None else check_integer("ef_search", ef_search, (1 << 31) - 1),
         min_scores=None if radius is None else bz.engine_min_scores(radius, prepared),
         stop=stop,
     )
+    whole = all(view.index._engine.by_whole_codes(len(prepared.y), how, allow is not None) for view in views)
+    scores, ids = _core.search(
+        [(view.index._engine, view.dead, view.removed, None) for view in views],
+        core_queries(prepared, not exact and not whole),
+        how,
+        None if allow is None else as_ids(allow, "allow"),
+    )
     return Hits(bz.metric_scores(scores, prepared), ids)
+
+
+def _nprobe(views: Sequence[SegmentView], given: int | None, exact: bool) -> int:
+    if exact:
+        return MOST_LISTS
+    if given is not None:
+        return check_integer("nprobe", given, MOST_LISTS)
+    return max((view.index.nprobe for view in views if isinstance(view.index, IVFIndex)), default=1)

@@ -44,9 +44,11 @@ def members(bitmap: Bitmap | None) -> Ids:
     return np.flatnonzero(_bits(bitmap)) if bitmap is not None else np.empty(0, np.int64)
 
 
-def others(bitmap: Bitmap | None, rows: int) -> Ids:
-    """The rows of 0..rows-1 that are not in the set, ascending, int64[n]."""
-    return np.arange(rows) if bitmap is None else np.flatnonzero(_bits(bitmap)[:rows] == 0)
+def others(bitmap: Bitmap | None, begin: int, end: int) -> Ids:
+    """The rows from `begin`, a multiple of 64, to `end` that are not in the set, ascending, int64[n]."""
+    if bitmap is None:
+        return np.arange(begin, end)
+    return begin + np.flatnonzero(_bits(bitmap[begin // 64 : words(end)])[: end - begin] == 0)
 
 
 def count(bitmap: Bitmap | None) -> int:

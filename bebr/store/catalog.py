@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
 from bebr.collection.protocol import AlreadyExists
-from bebr.errors import CorruptFile
+from bebr.errors import CorruptFile, LimitExceeded
 from bebr.files import sync_folder
 from bebr.store import schema as t
 from bebr.store.folder import Folder
@@ -25,6 +25,13 @@ from bebr.store.sql import Sql
 from bebr.store.versions import Slot, Versions
 
 _log = logging.getLogger("bebr.store")
+
+_COUNTS = ("segments", "operations", "journal_bytes")
+# The statements of a commit, made once: making them takes longer than SQLite's work.
+_ROW = sa.select(t.collections).where(t.collections.c.id == sa.bindparam("collection"))
+_UPDATE = sa.update(t.collections).where(t.collections.c.id == sa.bindparam("collection"))
+_UPDATE = _UPDATE.values({name: sa.bindparam(name) for name in ("version", "sealed", *_COUNTS, "crc")})
+_INSERT = sa.insert(t.operations)
 
 
 class Catalog:
@@ -113,13 +120,16 @@ class Catalog:
             return
         if versions.wrong:
             self._folder.keep_copy(versions.path, "is damaged")
-        self._sql.log_ahead()
         slots = {entry.id: Slot(entry.id, name, entry.version) for name, entry in listing.entries.items()}
-        if slots != versions.found or versions.wrong:
-            versions.rewrite(list(slots.values()))
-        if listing.dropped:
-            gone = t.collections.c.id.in_(listing.dropped)
-            self._sql.write(lambda db: db.execute(sa.delete(t.collections).where(gone)))
+        try:
+            self._sql.log_ahead()
+            if slots != versions.found or versions.wrong:
+                versions.rewrite(list(slots.values()))
+            if listing.dropped:
+                gone = t.collections.c.id.in_(listing.dropped)
+                self._sql.write(lambda db: db.execute(sa.delete(t.collections).where(gone)))
+        except (LimitExceeded, OSError) as error:  # a full disk: the next opening may do it
+            _log.warning("%s was not tidied: %s", self._path, error)
 
     # Models
 
@@ -143,7 +153,7 @@ class Catalog:
     def create_collection(self, name: str, model: str) -> CollectionRow:
         """AlreadyExists for a name that is taken."""
         created = datetime.now(timezone.utc).isoformat(timespec="seconds")
-        counts = {"dropped": 0, "version": 0, "sealed": 0, "segments": 0, "operations": 0, "journal_bytes": 0}
+        counts = {"dropped": 0, "version": 0, "sealed": 0, **dict.fromkeys(_COUNTS, 0)}
         taken = AlreadyExists(f"collection {name!r} already exists: use collection({name!r}) or drop it first")
 
         def work(db: sa.Connection) -> CollectionRow:
@@ -192,7 +202,7 @@ class Catalog:
             raise KeyError(f"no collection {name!r}")
         c, s = t.collections, t.segments
         nothing = {"model": "", "created": "", "version": 0, "sealed": 0}
-        counts = {"segments": 0, "operations": 0, "journal_bytes": 0}
+        counts = dict.fromkeys(_COUNTS, 0)
         # No name of a collection has a space.
         grave = t.signed(c, id=found.id, name=f"dropped {found.id}", dropped=1, **nothing, **counts)
 
@@ -245,7 +255,8 @@ class Catalog:
             for file in files:
                 db.execute(sa.delete(t.removed).where(t.removed.c.file == file))
 
-        self._sql.write(work)
+        if files:
+            self._sql.write(work, frees_space=True)
 
     # Contents
 
@@ -261,7 +272,7 @@ class Catalog:
         )
 
     def _row(self, db: sa.Connection, collection: int) -> dict[str, Any]:
-        row = db.execute(sa.select(t.collections).where(t.collections.c.id == collection)).one_or_none()
+        row = db.execute(_ROW, {"collection": collection}).one_or_none()
         if row is None or row.dropped == 1:
             raise KeyError(f"no collection of number {collection}: it was dropped")
         return self._sql.verified(t.collections, row, f"collection {row.name!r}", LOST)
@@ -311,9 +322,8 @@ class Catalog:
                     row["operations"] += 1
                     row["journal_bytes"] += sum(len(v) for v in columns.values() if isinstance(v, bytes))
             if parts:
-                db.execute(sa.insert(t.operations), parts)
-            for row in rows.values():
-                _update(db, row)
+                db.execute(_INSERT, parts)
+            _update(db, *rows.values())
             return versions
 
         frees_space = all(operation.kind == "delete" for _, operation in items)
@@ -385,9 +395,10 @@ def _create(db: sa.Connection) -> None:
     db.execute(sa.insert(t.meta), [t.signed(t.meta, key=key, value=value) for key, value in values.items()])
 
 
-def _update(db: sa.Connection, row: dict[str, Any]) -> None:
-    fresh = t.signed(t.collections, **{key: value for key, value in row.items() if key != "crc"})
-    db.execute(sa.update(t.collections).where(t.collections.c.id == row["id"]).values(**fresh))
+def _update(db: sa.Connection, *rows: dict[str, Any]) -> None:
+    fresh = [t.signed(t.collections, **{key: value for key, value in row.items() if key != "crc"}) for row in rows]
+    changing = ("version", "sealed", *_COUNTS, "crc")
+    db.execute(_UPDATE, [{"collection": row["id"], **{name: row[name] for name in changing}} for row in fresh])
 
 
 def _remove(db: sa.Connection, files: Sequence[str]) -> None:

@@ -13,13 +13,14 @@ import numpy as np
 from bebr.arrays import Ids
 from bebr.binarizer import Binarizer
 from bebr.binarizer.codes import Codes
+from bebr.files import sync_folder
 from bebr.store import bitmaps
 from bebr.store.bitmaps import Bitmap
 from bebr.store.catalog import Catalog
 from bebr.store.change import Change, joined
 from bebr.store.compaction import Compactor, segments_to_rewrite
 from bebr.store.records import CollectionRow, SegmentRow
-from bebr.store.segment import Segment, write_segment
+from bebr.store.segment import Segment, pending_path, write_segment
 from bebr.store.snapshot import Draft, Part, PartView, Snapshot
 from bebr.store.tail import Tail
 from bebr.store.writer import Writer
@@ -147,13 +148,15 @@ class Contents:
                 give_way()
                 self.check_open()
 
-            row = write_segment(self._folder, self.number, self._bz, merged, pause)
+            made = write_segment(self._folder, self.number, self._bz, merged, pause)
             try:
-                segment = None if row is None else Segment(self._folder, row, self._bz, verify=False)
+                # Verified, so that its pages are there when it is searched first, and good before others are deleted.
+                segment = None if made is None else Segment(self._folder, made, self._bz, verify=True, pending=True)
                 self._writer.run(lambda: self._install(base, merged, segment))
             except BaseException:
-                if row is not None and not self._listed(row.file):
-                    (self._folder / row.file).unlink(missing_ok=True)
+                if made is not None and not self._listed(made.file):
+                    (self._folder / made.file).unlink(missing_ok=True)
+                    pending_path(self._folder, made.file).unlink(missing_ok=True)
                 raise
         for row in _files(merged):
             (self._folder / row.file).unlink(missing_ok=True)
@@ -189,6 +192,9 @@ class Contents:
             views.append(_without(segment, _died_since(current, replaced)))
         # The bitmaps go with the version of `base`: what happened since is in the journal.
         dead = {part: bitmap for part, bitmap in self._newly_dead(base).items() if part not in replaced}
+        if segment is not None:
+            pending_path(self._folder, segment.row.file).rename(self._folder / segment.row.file)
+            sync_folder(self._folder)
         version = self._catalog.install(
             self.number,
             [] if segment is None else [segment.row],

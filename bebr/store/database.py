@@ -16,7 +16,7 @@ from bebr.binarizer import Binarizer
 from bebr.collection.checks import check_model, check_name
 from bebr.collection.handle import Handle
 from bebr.collection.protocol import ModelInfo
-from bebr.errors import CorruptFile
+from bebr.errors import CorruptFile, LimitExceeded
 from bebr.store.catalog import Catalog
 from bebr.store.collection import Collection
 from bebr.store.compaction import Compactor
@@ -81,18 +81,17 @@ class Database(Handle):
             file.unlink(missing_ok=True)
         if not self._catalog.sound:
             return
-        self._models.adopt()
-        self._folder.reserve.fill()
         try:
             listed, removed = self._catalog.files(), self._catalog.removed()
-        except CorruptFile as error:
+            for name in removed:
+                (self._folder.segments / name).unlink(missing_ok=True)
+            self._catalog.forget(removed)
+            for name in sorted(self._folder.segment_files() - listed):
+                self._folder.set_aside(self._folder.segments / name, "is listed by no collection")
+            self._models.adopt()
+        except (CorruptFile, LimitExceeded) as error:  # none of this is needed to serve
             _log.error("%s", error)
-            return
-        for name in removed:
-            (self._folder.segments / name).unlink(missing_ok=True)
-        self._catalog.forget(removed)
-        for name in sorted(self._folder.segment_files() - listed):
-            self._folder.set_aside(self._folder.segments / name, "is listed by no collection")
+        self._folder.reserve.fill()
 
     def create_collection(self, name: str, bz: Binarizer) -> Collection:
         """A new, empty collection whose rows are coded by `bz`, which is registered on the way. ValueError for a bad

@@ -7,7 +7,10 @@ a payload has an empty text; a segment without any has neither section.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, NoReturn
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryFile
+from typing import IO, Any, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
@@ -66,8 +69,32 @@ class PayloadColumn:
         raise CorruptFile(f"{self._source}: section {_AT!r} falls at row {row}")
 
 
-def payload_sections(lengths: Ids, pieces: Iterable[bytes]) -> dict[str, bytes]:
-    """The sections for rows whose texts have `lengths` bytes, int64[n], and are `pieces` when joined; none where no row
-    has a payload."""
-    at = np.append(0, np.cumsum(lengths)).astype("<u8")
-    return {_AT: at.tobytes(), _TEXT: b"".join(pieces)} if at[-1] else {}
+class PayloadWriter:
+    """Collects the sections of a new segment, row after row, in two files rather than in memory."""
+
+    def __init__(self, at: IO[bytes], text: IO[bytes]) -> None:
+        self._at, self._text = at, text
+        self._at.write(np.zeros(1, "<u8").tobytes())
+        self._end = 0
+
+    @staticmethod
+    @contextmanager
+    def beside(folder: Path) -> Iterator[PayloadWriter]:
+        """With nameless files of `folder`, for the length of a block."""
+        with TemporaryFile(dir=folder) as at, TemporaryFile(dir=folder) as text:
+            yield PayloadWriter(at, text)
+
+    def add(self, lengths: Ids, pieces: Iterable[bytes]) -> None:
+        """The next rows: the bytes of each text, int64[n], and all texts, in pieces that are theirs when joined."""
+        ends = self._end + np.cumsum(lengths)
+        self._at.write(ends.astype("<u8").tobytes())
+        self._text.writelines(pieces)
+        self._end = int(ends[-1]) if len(ends) else self._end
+
+    def sections(self) -> dict[str, bytes]:
+        """The sections; none where no row has a payload."""
+        if self._end == 0:
+            return {}
+        self._at.seek(0)
+        self._text.seek(0)
+        return {_AT: self._at.read(), _TEXT: self._text.read()}

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import itertools
 import uuid
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,14 +15,14 @@ from bebr.errors import CorruptFile
 from bebr.index import FlatIndex, open_index
 from bebr.index.files import MODEL_DIGEST, contents_digest
 from bebr.index.segments import TailRows
-from bebr.store.payloads import PayloadColumn, payload_sections
+from bebr.store.payloads import PayloadColumn, PayloadWriter
 from bebr.store.records import SegmentRow
-from bebr.store.snapshot import PartView
+from bebr.store.snapshot import Part, PartView
 
 SUFFIX = ".bebr"
 
-# Rows copied at a time while a segment is written: small enough to stop or to give way soon.
-PIECE = 32_768
+# Rows copied at a time while a segment is written.
+PIECE = 16_384
 
 
 def new_file_name(collection: int) -> str:
@@ -31,11 +30,17 @@ def new_file_name(collection: int) -> str:
     return f"{collection}-{uuid.uuid4().hex}{SUFFIX}"
 
 
-class Segment:
-    """The rows of one file. Opening checks it against the catalog's `row`; `verify`: every byte of it too."""
+def pending_path(folder: Path, file: str) -> Path:
+    """Where a segment lies until it is installed: a name that the next opening deletes if a kill comes before."""
+    return folder / f"{file}.tmp.seal"
 
-    def __init__(self, folder: Path, row: SegmentRow, bz: Binarizer, verify: bool) -> None:
-        path = folder / row.file
+
+class Segment:
+    """The rows of one file. Opening checks it against the catalog's `row`; `verify`: every byte of it too. `pending`:
+    it is not installed yet."""
+
+    def __init__(self, folder: Path, row: SegmentRow, bz: Binarizer, verify: bool, pending: bool = False) -> None:
+        path = pending_path(folder, row.file) if pending else folder / row.file
         if not path.exists():
             raise CorruptFile(f"{path} is missing: the catalog lists it with {row.rows} rows")
         size = path.stat().st_size
@@ -49,7 +54,7 @@ class Segment:
             raise CorruptFile(f"{path} holds a {type(index).__name__}: a segment is a FlatIndex")
         if len(index) != row.rows:
             raise CorruptFile(f"{path} has {len(index)} rows: the catalog says {row.rows}")
-        self.path, self.row, self.rows, self.index = path, row, row.rows, index
+        self.row, self.rows, self.index = row, row.rows, index
         self.payloads = PayloadColumn.read(_core.open_index(str(path), True, False)[1], row.rows, str(path))
 
     def positions(self, ids: Ids) -> Ids:
@@ -74,21 +79,26 @@ class Segment:
 def write_segment(
     folder: Path, collection: int, bz: Binarizer, views: Sequence[PartView], give_way: Callable[[], None]
 ) -> SegmentRow | None:
-    """Writes the live rows of `views` to a new file, complete and on disk when this returns; None if there are none.
-    It counts only once the catalog says so. `give_way` is called between pieces of work; what it raises ends it."""
+    """Writes the live rows of `views` to a new file, complete and on disk at `pending_path` when this returns; None if
+    there are none. `give_way` is called between pieces of work; what it raises ends it."""
+    name = new_file_name(collection)
+    path = pending_path(folder, name)
     copied = TailRows(bz)
-    lengths, texts = [np.empty(0, np.int64)], []
-    for view in views:
-        rows = view.live_rows()
-        for begin in range(0, len(rows), PIECE):
-            piece = rows[begin : begin + PIECE]
-            copied.append(*view.part.index.codes(view.part.index.ids[piece]))
+    with PayloadWriter.beside(folder) as payloads:
+        for part, rows in _pieces(views):
+            copied.append(*part.index.codes(part.index.ids[rows]))
+            payloads.add(part.text_bytes(rows), part.text_pieces(rows))
             give_way()
-        lengths.append(view.part.text_bytes(rows))
-        texts.append(view.part.text_pieces(rows))
-    if len(copied) == 0:
-        return None
-    path = folder / new_file_name(collection)
-    payloads = payload_sections(np.concatenate(lengths), itertools.chain.from_iterable(texts))
-    copied.freeze()._save(path, {MODEL_DIGEST: bz.digest.encode(), **payloads})
-    return SegmentRow(path.name, len(copied), path.stat().st_size, contents_digest(path))
+        if len(copied) == 0:
+            return None
+        copied.freeze()._save(path, {MODEL_DIGEST: bz.digest.encode(), **payloads.sections()})
+    return SegmentRow(name, len(copied), path.stat().st_size, contents_digest(path))
+
+
+def _pieces(views: Sequence[PartView]) -> Iterator[tuple[Part, Ids]]:
+    """All live rows, few at a time: every step that holds Python's lock is short."""
+    for view in views:
+        for begin in range(0, view.part.rows, PIECE):
+            rows = view.live_rows(begin, begin + PIECE)
+            if len(rows):
+                yield view.part, rows

@@ -68,9 +68,9 @@ class PartView:
         rows = self.part.positions(ids)
         return np.where(bitmaps.has(self.dead, rows), -1, rows)
 
-    def live_rows(self) -> Ids:
-        """Their positions, ascending, int64[live]."""
-        return bitmaps.others(self.dead, self.part.rows)
+    def live_rows(self, begin: int, end: int) -> Ids:
+        """The positions of those from `begin`, a multiple of 64, to `end`, ascending."""
+        return bitmaps.others(self.dead, begin, min(end, self.part.rows))
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+import os
+import resource
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator
@@ -134,6 +136,15 @@ class Sql:
         if "locked" in text:
             return DatabaseLocked(f"{self.path} is locked by another program: close it there first")
         if "disk I/O" in text or "unable to open" in text:
-            reasons = "a failing disk, too many open files, or a limit on the size of one"
-            return OSError(errno.EIO, f"{text} ({reasons}); {costs}", str(self.path))
+            number = _reason(self.path)
+            return OSError(number, f"{text} ({os.strerror(number)}); {costs}", str(self.path))
         return CorruptFile(f"{self.path} is damaged: {text}; {costs}")
+
+
+def _reason(path: Path) -> int:
+    """The errno behind a failure to open, read or write that SQLite does not tell."""
+    try:
+        os.close(os.open(path, os.O_RDWR))
+    except OSError as error:
+        return error.errno or errno.EIO
+    return errno.EIO if resource.getrlimit(resource.RLIMIT_FSIZE)[0] == resource.RLIM_INFINITY else errno.EFBIG

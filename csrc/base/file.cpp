@@ -56,8 +56,17 @@ std::string hex(uint32_t v) {
   return text;
 }
 
+// What the system says where it has no more to give: disk, size of a file, open files, memory.
+bool exhausted(int number) {
+  return number == ENOSPC || number == EDQUOT || number == EFBIG || number == EMFILE || number == ENFILE ||
+         number == ENOMEM;
+}
+
 [[noreturn]] void fail_io(const std::string& what, const std::string& path) {
-  fail(errno == ENOENT ? ErrorCode::NotFound : ErrorCode::Io, what + " " + path + ": " + std::strerror(errno));
+  const ErrorCode code = errno == ENOENT    ? ErrorCode::NotFound
+                         : exhausted(errno) ? ErrorCode::LimitExceeded
+                                            : ErrorCode::Io;
+  fail(code, what + " " + path + ": " + std::strerror(errno));
 }
 
 std::string random_name() {
@@ -79,10 +88,7 @@ void write_all(int fd, std::span<const uint8_t> bytes, uint64_t offset, const st
   while (size > 0) {
     const ssize_t n = ::pwrite(fd, data, std::min<size_t>(size, size_t{1} << 30), static_cast<off_t>(offset));
     if (n < 0 && errno == EINTR) continue;
-    if (n < 0) {
-      if (errno == ENOSPC || errno == EDQUOT) fail(ErrorCode::LimitExceeded, "no space left to write " + path);
-      fail_io("cannot write", path);
-    }
+    if (n < 0) fail_io("cannot write", path);
     data += n;
     size -= static_cast<size_t>(n);
     offset += static_cast<uint64_t>(n);

@@ -24,14 +24,7 @@ class IvfBuild {
     return rows;
   }
 
-  py::array_t<uint32_t> assign(const Array<float>& x) const {
-    expect_shape(x, "x", {-1, static_cast<py::ssize_t>(centroids_.dim())});
-    py::array_t<uint32_t> lists(x.shape(0));
-    uint32_t* out = lists.mutable_data();
-    py::gil_scoped_release release;
-    centroids_.assign(x.data(), static_cast<size_t>(x.shape(0)), out);
-    return lists;
-  }
+  py::array_t<uint32_t> assign(const Array<float>& x) const { return assigned(centroids_, x); }
 
   void write_chunk(const std::string& path, uint64_t first_row, const Array<uint8_t>& planes,
                    const Array<uint8_t>& factors, const Array<uint32_t>& lists,
@@ -84,7 +77,26 @@ class IvfBuild {
 
 }  // namespace
 
+py::array_t<uint32_t> assigned(const Centroids& centroids, const Array<float>& x) {
+  expect_shape(x, "x", {-1, static_cast<py::ssize_t>(centroids.dim())});
+  py::array_t<uint32_t> lists(x.shape(0));
+  uint32_t* out = lists.mutable_data();
+  const float* from = x.data();
+  const auto n = static_cast<size_t>(x.shape(0));
+  py::gil_scoped_release release;
+  centroids.assign(from, n, out);
+  return lists;
+}
+
 void bind_build(py::module_& m) {
+  py::class_<Centroids>(m, "Centroids")
+      .def(py::init([](const Array<float>& values) {
+             expect_shape(values, "values", {-1, -1});
+             return std::make_unique<Centroids>(static_cast<uint32_t>(values.shape(1)),
+                                                static_cast<size_t>(values.shape(0)), values.data(), false);
+           }),
+           py::arg("values"))
+      .def("assign", &assigned, py::arg("x"));
   py::class_<IvfBuild>(m, "IvfBuild")
       .def(py::init([](const RowFormat& format, const Array<float>& centroids, bool by_product,
                        const std::optional<std::string>& raw) {

@@ -11,10 +11,6 @@
 #include "binarizer/encoder.h"
 #include "binarizer/network.h"
 #include "bind/arrays.h"
-#include "bind/raw.h"
-#include "index/flat/flat.h"
-#include "index/graph/graph.h"
-#include "index/ivf/ivf.h"
 #include "kernels/bench.h"
 
 using namespace bebr;
@@ -62,43 +58,6 @@ py::array_t<float> code_norms(const Array<uint8_t>& planes, const std::vector<ui
 void bind_codes(py::module_& m) {
   m.def("unpack", &unpack, py::arg("planes"), py::arg("widths"));
   m.def("code_norms", &code_norms, py::arg("planes"), py::arg("widths"));
-}
-
-// --- indexes
-// ------------------------------------------------------------------------------------------------------------
-
-// An index of whatever kind the file holds, the sections that are not the index's own, and its raw vectors or None.
-py::tuple open_index(const std::string& path, bool map, bool verify) {
-  std::shared_ptr<const File> file;
-  std::unique_ptr<FlatIndex> flat;
-  std::unique_ptr<IvfIndex> ivf;
-  std::unique_ptr<GraphIndex> graph;
-  std::unique_ptr<RawVectors> raw;
-  {
-    py::gil_scoped_release release;
-    file = File::open(path, "", verify || !map);
-    if (file->kind() == "flat")
-      flat = FlatIndex::open(file, map);
-    else if (file->kind() == "ivf")
-      ivf = IvfIndex::open(file, map);
-    else if (file->kind() == "graph")
-      graph = GraphIndex::open(file, map);
-    else
-      fail(ErrorCode::Corrupt, path + ": holds a '" + file->kind() + "': want an index, 'flat', 'ivf' or 'graph'");
-    raw = flat  ? open_raw(file, map, verify, *flat)
-          : ivf ? open_raw(file, map, verify, *ivf)
-                : open_raw(file, map, verify, *graph);
-  }
-  const auto owns = flat ? FlatIndex::owns_section : ivf ? IvfIndex::owns_section : GraphIndex::owns_section;
-  py::dict extra = foreign_sections(*file, owns, RawVectors::owns_section);
-  py::object kept = raw ? py::cast(std::move(raw)) : py::none();
-  if (flat) return py::make_tuple(std::move(flat), extra, kept);
-  if (ivf) return py::make_tuple(std::move(ivf), extra, kept);
-  return py::make_tuple(std::move(graph), extra, kept);
-}
-
-void bind_index(py::module_& m) {
-  m.def("open_index", &open_index, py::arg("path"), py::arg("map"), py::arg("verify"));
 }
 
 // --- binarizer
@@ -292,9 +251,7 @@ PYBIND11_MODULE(_core, m) {
   bind_binarizer(m);
   bind_codes(m);
   bind_raw(m);
-  bind_flat(m);
-  bind_ivf(m);
-  bind_build(m);
-  bind_graph(m);
+  bind_search(m);
   bind_index(m);
+  bind_build(m);
 }

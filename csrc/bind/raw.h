@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "bind/arrays.h"
+#include "index/index.h"
 #include "index/raw/raw.h"
 
 namespace bebr {
@@ -14,22 +15,10 @@ namespace bebr {
 // "float16" or "int8".
 RawType raw_type_of(const std::string& name);
 
-// Saves an index with the caller's sections and, where there are raw vectors, theirs.
-template <typename Index>
-void save_index(const Index& index, const std::string& path, const std::map<std::string, py::bytes>& extra,
-                const RawVectors* raw) {
-  std::vector<Section> sections = sections_of(extra);
-  py::gil_scoped_release release;
-  std::optional<RawVectors::Saved> saved;
-  if (raw != nullptr) saved.emplace(*raw).add_to(sections);
-  index.save(path, sections);
-}
-
 // The raw vectors in the file of `index`, or null. Throws Error(Corrupt) where they are not those of its rows: where
 // their number differs, or, with `verify`, an id.
-template <typename Index>
-std::unique_ptr<RawVectors> open_raw(const std::shared_ptr<const File>& file, bool map, bool verify,
-                                     const Index& index) {
+inline std::unique_ptr<RawVectors> open_raw(const std::shared_ptr<const File>& file, bool map, bool verify,
+                                            const Index& index) {
   if (!RawVectors::in(*file)) return nullptr;
   auto raw = RawVectors::open(file, map);
   if (raw->size() != index.size())

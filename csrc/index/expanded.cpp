@@ -18,7 +18,6 @@ constexpr size_t kMostCandidates = 256;  // more than 2 k that wait before those
 constexpr size_t kListBytes = 64 << 20;  // of the candidates of all queries taken together
 constexpr size_t kFirstRows = 32;        // of a query's first chunk
 constexpr size_t kAhead = 4;             // visitors whose lists are asked for from memory ahead
-constexpr float kLowest = -std::numeric_limits<float>::infinity();
 
 }  // namespace
 
@@ -102,9 +101,9 @@ void ExpandedScan::select(uint32_t query, const int32_t* sums, size_t first, siz
   if (kept > 0) collect(query, kept);
 }
 
-// Adds the rows in rows_, whose raised scores are in scores_, to the candidates.
+// Adds the rows in rows_, whose upper bounds are in scores_, to the candidates.
 void ExpandedScan::collect(uint32_t query, size_t rows) {
-  CandidateList& list = lists_[query];
+  QueryCandidates& list = lists_[query];
   const uint8_t* factors = views_.back().factors;
   const FactorCode& code = format_.code;
   const auto at = static_cast<uint32_t>(views_.size() - 1);
@@ -116,32 +115,33 @@ void ExpandedScan::collect(uint32_t query, size_t rows) {
     list.candidates.push_back({scores_[i] - spread, scores_[i], at, rows_[i]});
   }
   const std::span<const Candidate> fresh = std::span(list.candidates).subspan(before);
-  if (list.best.size() < k_) {  // all of the first rows get here: one selection instead of as many steps of a heap
-    for (const Candidate& c : fresh) list.best.push_back(c.lowered);
-    if (list.best.size() < k_) return;
-    const auto end = list.best.begin() + static_cast<ptrdiff_t>(k_);
-    std::nth_element(list.best.begin(), end - 1, list.best.end(), std::greater<>());
-    list.best.erase(end, list.best.end());
-    std::make_heap(list.best.begin(), list.best.end(), std::greater<>());
+  if (list.lower_bounds.size() <
+      k_) {  // all of the first rows get here: one selection instead of as many steps of a heap
+    for (const Candidate& c : fresh) list.lower_bounds.push_back(c.lower);
+    if (list.lower_bounds.size() < k_) return;
+    const auto end = list.lower_bounds.begin() + static_cast<ptrdiff_t>(k_);
+    std::nth_element(list.lower_bounds.begin(), end - 1, list.lower_bounds.end(), std::greater<>());
+    list.lower_bounds.erase(end, list.lower_bounds.end());
+    std::make_heap(list.lower_bounds.begin(), list.lower_bounds.end(), std::greater<>());
   } else {
-    const float worst = list.best.front();
+    const float worst = list.lower_bounds.front();
     for (const Candidate& c : fresh) {
-      if (!(c.lowered > list.best.front())) continue;
-      std::pop_heap(list.best.begin(), list.best.end(), std::greater<>());
-      list.best.back() = c.lowered;
-      std::push_heap(list.best.begin(), list.best.end(), std::greater<>());
+      if (!(c.lower > list.lower_bounds.front())) continue;
+      std::pop_heap(list.lower_bounds.begin(), list.lower_bounds.end(), std::greater<>());
+      list.lower_bounds.back() = c.lower;
+      std::push_heap(list.lower_bounds.begin(), list.lower_bounds.end(), std::greater<>());
     }
-    if (list.best.front() == worst) return;
+    if (list.lower_bounds.front() == worst) return;
   }
-  // A raised score that equals the k-th lowered one may still belong to the answer.
-  thresholds_[query] = std::max(thresholds_[query], std::nextafter(list.best.front(), kLowest));
+  // An upper bound that equals the k-th lower one may still belong to the answer.
+  thresholds_[query] = std::max(thresholds_[query], std::nextafter(list.lower_bounds.front(), kLowest));
   if (before == 0 || list.candidates.size() > 2 * k_ + kMostCandidates) drop(query);
 }
 
 // Drops candidates that cannot belong to the answer any more.
 void ExpandedScan::drop(uint32_t query) {
   const float threshold = thresholds_[query];
-  std::erase_if(lists_[query].candidates, [threshold](const Candidate& c) { return !(c.raised > threshold); });
+  std::erase_if(lists_[query].candidates, [threshold](const Candidate& c) { return !(c.upper > threshold); });
 }
 
 void ExpandedScan::prefetch(uint32_t query) {
@@ -156,7 +156,7 @@ void ExpandedScan::prefetch(uint32_t query) {
 }
 
 void ExpandedScan::finalize(uint32_t query, const FineQuery& fine, TopK& top) {
-  CandidateList& list = lists_[query];
+  QueryCandidates& list = lists_[query];
   drop(query);
   constexpr size_t kPiece = 64;
   uint32_t rows[kPiece];

@@ -35,9 +35,9 @@ class ExpandedScan {
   // Prefetches a chunk of rows: what is scanned next.
   void prefetch_rows(const RowView& view, size_t first = 0) const;
 
-  // The k best of the lowered scores so far, in no order: fewer where there are fewer rows. Of several scans over parts
+  // The k best lower bounds so far, in no order: fewer where there are fewer rows. Of several scans over parts
   // of the rows, the k-th of all together is a threshold for each.
-  std::span<const float> best(uint32_t query) const { return lists_[query].best; }
+  std::span<const float> best(uint32_t query) const { return lists_[query].lower_bounds; }
   void raise_threshold(uint32_t query, float to) { thresholds_[query] = std::max(thresholds_[query], to); }
 
   // Completes the candidates of a query into `top`, and forgets them. prefetch: prefetches their codes.
@@ -45,14 +45,14 @@ class ExpandedScan {
   void finalize(uint32_t query, const FineQuery& fine, TopK& top);
 
  private:
-  // Its final score lies between the two.
+  // Its final score lies between the two bounds.
   struct Candidate {
-    float lowered, raised;
+    float lower, upper;
     uint32_t view, row;
   };
-  struct CandidateList {
+  struct QueryCandidates {
     std::vector<Candidate> candidates;
-    std::vector<float> best;  // the k best lowered scores, worst in front
+    std::vector<float> lower_bounds;  // the k best ones, worst in front
   };
 
   void select(uint32_t query, const int32_t* sums, size_t first, size_t rows, const uint16_t* mask);
@@ -65,8 +65,8 @@ class ExpandedScan {
   size_t k_;
   const ByteQueries& queries_;
   std::vector<float> base_, raises_;  // raises: of a score by bytes, before the factor
-  std::vector<float> thresholds_;     // a candidate's raised score must be above
-  std::vector<CandidateList> lists_;
+  std::vector<float> thresholds_;     // a candidate's upper bound must be above
+  std::vector<QueryCandidates> lists_;
   std::vector<RowView> views_;
   // Of the view at hand.
   Buffer y8_, expanded_;

@@ -10,7 +10,8 @@ namespace bebr {
 
 struct SearchOptions {
   size_t k = 10;  // results a query
-  // Scores by code are exact: no row is lost that a bound on its score cannot rule out.
+  // Scores by code are exact: no row is lost that a bound on its score cannot rule out, of IVF in the lists looked at.
+  // A graph scores every row.
   bool exact = false;
   // Results do not depend on which queries share the batch. Otherwise a large batch may be scored by whole codes at
   // once, which is faster for it and finds no less.
@@ -25,6 +26,9 @@ struct SearchOptions {
   size_t enough = 0;  // IVF: with fewer results than this, at most k, more lists are looked at; 0: k
 
   size_t ef_search = 0;  // graph: candidates that the walk keeps, at least k
+
+  // Every row above min_scores, of IVF in the nprobe lists looked at; a filter widens nothing. k: as many as there are.
+  bool range = false;
 
   const float* min_scores = nullptr;        // of each query: only results that score above it. Null: any
   const std::atomic<bool>* stop = nullptr;  // looked at between pieces of work

@@ -31,6 +31,32 @@ int32_t nearest_integer(float x) {
   return bits - 0x4b400000;
 }
 
+// Query q of `c` from y[dims].
+void make_lut_query(const CodeSpec& spec, const float* y, size_t q, LutQueries& c) {
+  float largest = 0;  // over byte groups, of sum |y|
+  for (uint32_t g = 0; g < c.groups; ++g) {
+    float sum = 0;
+    for (uint32_t j = 8 * g; j < 8 * g + 8; ++j) sum += std::fabs(y[j]);
+    largest = std::max(largest, sum);
+  }
+  // Rounding adds at most 1/2 to each of 8 entries: 123 + 4 = 127, the bound of ScanQueries.
+  const float scale = largest > 0 ? largest / 123 : 1;
+  int8_t* y8 = c.y8.as<int8_t>() + q * y8_stride(c.groups);
+  int32_t bias = 0;
+  for (uint32_t j = 0; j < spec.dims(); ++j) {
+    y8[j] = static_cast<int8_t>(std::lrint(y[j] / scale));
+    bias += std::abs(y8[j]);
+  }
+  uint8_t* table = c.tables.data() + q * table_bytes(c.groups);
+  for (uint32_t g = 0; g < c.groups; ++g) {
+    uint8_t* quad = table + g / 4 * 128 + g % 4 * 16;
+    fill_nibble(y8 + 8 * g, quad);
+    fill_nibble(y8 + 8 * g + 4, quad + 64);
+  }
+  c.bias[q] = bias;
+  c.scale[q] = scale;
+}
+
 }  // namespace
 
 FineQuery make_fine_query(const CodeSpec& spec, const float* y) {
@@ -72,31 +98,9 @@ LutQueries make_lut_queries(const CodeSpec& spec, const float* y, size_t count, 
   c.y8.resize(count * y8_stride(c.groups));
   c.bias.resize(count);
   c.scale.resize(count);
-  for (size_t q = 0; q < count; ++q) {
-    const float* yq = y + q * stride;
-    float largest = 0;  // over byte groups, of sum |y|
-    for (uint32_t g = 0; g < c.groups; ++g) {
-      float sum = 0;
-      for (uint32_t j = 8 * g; j < 8 * g + 8; ++j) sum += std::fabs(yq[j]);
-      largest = std::max(largest, sum);
-    }
-    // Rounding adds at most 1/2 to each of 8 entries: 123 + 4 = 127, the bound of ScanQueries.
-    const float scale = largest > 0 ? largest / 123 : 1;
-    int8_t* y8 = c.y8.as<int8_t>() + q * y8_stride(c.groups);
-    int32_t bias = 0;
-    for (uint32_t j = 0; j < spec.dims(); ++j) {
-      y8[j] = static_cast<int8_t>(std::lrint(yq[j] / scale));
-      bias += std::abs(y8[j]);
-    }
-    uint8_t* table = c.tables.data() + q * table_bytes(c.groups);
-    for (uint32_t g = 0; g < c.groups; ++g) {
-      uint8_t* quad = table + g / 4 * 128 + g % 4 * 16;
-      fill_nibble(y8 + 8 * g, quad);
-      fill_nibble(y8 + 8 * g + 4, quad + 64);
-    }
-    c.bias[q] = bias;
-    c.scale[q] = scale;
-  }
+  parallel_for(count, kFewestQueries, [&](size_t begin, size_t end) {
+    for (size_t q = begin; q < end; ++q) make_lut_query(spec, y + q * stride, q, c);
+  });
   return c;
 }
 

@@ -2,7 +2,7 @@
 #pragma once
 
 #include <cstddef>
-#include <optional>
+#include <mutex>
 #include <vector>
 
 #include "index/query.h"
@@ -20,7 +20,7 @@ struct Queries {
   const float* vectors = nullptr;     // count * dim of the centroids
 };
 
-// Forms are made by the thread that asks first, on all threads; it asks before it hands the batch to others.
+// Any thread may ask for a form; the first one makes it, on all threads where it is not one of a parallel_for itself.
 class QueryBatch {
  public:
   // The arrays stay where they are while this lives.
@@ -45,9 +45,10 @@ class QueryBatch {
 
   CodeSpec spec_;
   Queries queries_;
+  std::once_flag fine_made_, exact_made_, stage_tables_made_, exact_tables_made_;
   std::vector<FineQuery> fine_;
   std::vector<float> exact_y_;
-  std::optional<LutQueries> stage_tables_, exact_tables_;
+  LutQueries stage_tables_, exact_tables_;
 };
 
 }  // namespace bebr

@@ -36,7 +36,9 @@ struct RowFilter {
   BitmapView allow;                             // absent: every row is allowed
   const std::vector<uint32_t>* rows = nullptr;  // the allowed rows, ascending, each once; then `allow` is not read
   BitmapView dead;                              // absent: none is
+  size_t dead_rows = kUncounted;                // how many are, where that is known
 
+  static constexpr size_t kUncounted = ~size_t{0};
   bool filtered() const noexcept { return rows != nullptr || allow.present(); }
   bool all() const noexcept { return !filtered() && !dead.present(); }
 
@@ -49,6 +51,11 @@ struct RowFilter {
       });
     for (auto at = std::lower_bound(rows->begin(), rows->end(), first); at != rows->end() && *at < first + count; ++at)
       if (!dead[*at]) fn(size_t{*at});
+  }
+  // Of all `rows` rows of the segment, those that are not dead.
+  size_t live(size_t rows) const {
+    if (!dead.present()) return rows;
+    return dead_rows != kUncounted ? rows - dead_rows : RowFilter{{}, nullptr, dead, kUncounted}.count(0, rows);
   }
   size_t count(size_t first, size_t count) const {
     size_t n = 0;

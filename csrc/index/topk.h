@@ -16,12 +16,14 @@ struct Hit {
   int64_t id;
 };
 
+inline constexpr float kLowest = -std::numeric_limits<float>::infinity();
+
 inline bool better(const Hit& a, const Hit& b) { return a.score > b.score || (a.score == b.score && a.id < b.id); }
 
 class TopK {
  public:
   // floor: scores at or below it do not count.
-  explicit TopK(size_t k, float floor = -std::numeric_limits<float>::infinity()) : k_(k), floor_(floor) {
+  explicit TopK(size_t k, float floor = kLowest) : k_(k), floor_(floor) {
     heap_.reserve(std::min<size_t>(k, 1024));  // k may be far above the rows
   }
 
@@ -41,7 +43,7 @@ class TopK {
   // id still comes through; the floor while there are fewer than k.
   float threshold() const {
     if (heap_.size() < k_) return floor_;
-    return std::nextafter(heap_.front().score, -std::numeric_limits<float>::infinity());
+    return std::nextafter(heap_.front().score, kLowest);
   }
 
   // Best first; the heap is spent.
@@ -65,8 +67,7 @@ class TopKBatch {
   // min_scores: of each query, scores that do not count, nor any below; null: none.
   TopKBatch(size_t queries, size_t k, const float* min_scores) : k_(k) {
     tops_.reserve(queries);
-    for (size_t q = 0; q < queries; ++q)
-      tops_.emplace_back(k, min_scores != nullptr ? min_scores[q] : -std::numeric_limits<float>::infinity());
+    for (size_t q = 0; q < queries; ++q) tops_.emplace_back(k, min_scores != nullptr ? min_scores[q] : kLowest);
   }
   size_t size() const { return tops_.size(); }
   TopK& operator[](size_t q) { return tops_[q]; }
@@ -77,7 +78,7 @@ class TopKBatch {
     for (TopK& top : tops_) {
       const std::vector<Hit>& hits = top.sorted();
       for (size_t i = 0; i < k_; ++i) {
-        *scores++ = i < hits.size() ? hits[i].score : -std::numeric_limits<float>::infinity();
+        *scores++ = i < hits.size() ? hits[i].score : kLowest;
         *ids++ = i < hits.size() ? hits[i].id : -1;
       }
     }

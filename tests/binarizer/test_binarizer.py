@@ -123,12 +123,14 @@ def test_damaged_model_files_are_refused(vectors, tmp_path):
 def test_codes_travel_as_bytes(vectors, factor_bytes):
     bz = bebr.train(vectors, bytes_per_vector=18, factor_bytes=factor_bytes)
     codes = bz.encode(vectors[:7])
-    again = bebr.Codes.from_bytes(codes.to_bytes(), bz.code_bytes, bz.factor_count, bz.factor_bytes)
+    again = bebr.Codes.from_bytes(
+        codes.to_bytes(), bz.settings.code_bytes, bz.settings.factor_count, bz.settings.factor_bytes
+    )
     np.testing.assert_array_equal(again.planes, codes.planes)
     np.testing.assert_array_equal(again.factors, codes.factors)
     assert len(codes.to_bytes()) == 7 * bz.bytes_per_vector
     with pytest.raises(ValueError, match="want a multiple of 18"):
-        bebr.Codes.from_bytes(b"123", bz.code_bytes, bz.factor_count, bz.factor_bytes)
+        bebr.Codes.from_bytes(b"123", bz.settings.code_bytes, bz.settings.factor_count, bz.settings.factor_bytes)
 
 
 def test_decode_is_near_and_gets_nearer(vectors):
@@ -215,6 +217,6 @@ def test_an_unknown_attribute_is_refused(vectors):
     bz = bebr.train(vectors, bytes_per_vector=10)
     with pytest.raises(AttributeError, match=r"Binarizer has no attribute 'widhts': it has .*widths.*; none can be"):
         bz.widhts = (8, 8)
-    with pytest.raises(AttributeError, match="attribute 'margin' of Binarizer cannot be set"):
-        bz.margin = 2.0
+    with pytest.raises(AttributeError, match="attribute 'metric' of Binarizer cannot be set"):
+        bz.metric = "ip"
     assert bz.digest == bz.digest  # kept once it is computed

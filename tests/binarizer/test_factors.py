@@ -44,7 +44,7 @@ def test_bytes_of_the_factor_count_and_fewer_are_coarser(vectors, metric):
     errors = []
     for factor_bytes, dtype in ((1, np.uint8), (2, np.float16), (4, np.float32)):
         bz = bebr.train(x, widths=[48, 24], metric=metric, factor_bytes=factor_bytes)
-        assert bz.bytes_per_vector == 9 + factor_bytes and bz.factor_bytes == factor_bytes
+        assert bz.bytes_per_vector == 9 + factor_bytes and bz.settings.factor_bytes == factor_bytes
         codes = bz.encode(x)
         assert codes.factors.dtype == dtype
         exact, kept = bz.exact_factors(x, codes.planes), bz.factor_values(codes)
@@ -82,18 +82,18 @@ def test_training_takes_one_byte_where_it_pays():
     """Steep spectrum and few bytes: one more byte of planes is worth more than the factor's precision."""
     x = clustered(6000, 64)
     chosen = bebr.train(x, bytes_per_vector=10)
-    assert chosen.factor_bytes == 1 and chosen.bytes_per_vector == 10
-    assert bebr.train(x, widths=[48, 16]).factor_bytes == 2
+    assert chosen.settings.factor_bytes == 1 and chosen.bytes_per_vector == 10
+    assert bebr.train(x, widths=[48, 16]).settings.factor_bytes == 2
 
 
 def test_lengths_that_fp16_cannot_hold_get_four_bytes(vectors, queries):
     """Lengths over twelve powers of ten: the smallest are below what fp16 tells apart."""
     x = vectors * np.logspace(-12, 0, len(vectors), dtype=np.float32)[:, None]
     bz = bebr.train(x, widths=[64, 64], metric="ip")
-    assert bz.factor_bytes == 4
+    assert bz.settings.factor_bytes == 4
     codes = bz.encode(x)
     np.testing.assert_array_equal(bz.factor_values(codes), bz.exact_factors(x, codes.planes))
-    assert bebr.train(vectors, widths=[64, 64], metric="ip").factor_bytes == 2
+    assert bebr.train(vectors, widths=[64, 64], metric="ip").settings.factor_bytes == 2
 
 
 def test_units_of_length_change_no_answer(vectors, queries):
@@ -102,7 +102,7 @@ def test_units_of_length_change_no_answer(vectors, queries):
     ids = []
     for unit in (1, 2.0**20):
         bz = bebr.train(x * unit, widths=[64, 32], metric="l2")
-        assert bz.factor_bytes == 2
+        assert bz.settings.factor_bytes == 2
         index = bebr.FlatIndex(bz)
         index.add(x * unit)
         ids.append(index.search(queries * unit, 10).ids)

@@ -12,9 +12,7 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "check.h"
-#include "index/flat/flat.h"
-#include "index/graph/graph.h"
-#include "index/ivf/ivf.h"
+#include "indexes.h"
 
 namespace bebr::test {
 namespace {
@@ -86,7 +84,7 @@ struct Filled {
 
 struct SearchQuery {
   float y[24], vector[kDim], base = 0.5f;
-  Queries view() const { return {1, y, &base, y, &base}; }
+  Queries view() const { return {1, y, &base, y, &base, vector}; }
 };
 
 SearchQuery make_query(Random& random) {
@@ -96,45 +94,21 @@ SearchQuery make_query(Random& random) {
   return query;
 }
 
-void use(const FlatIndex& index, const SearchQuery& query) {
-  if (index.format().spec.dims() != 24) return;
+void use(const Index& index, const SearchQuery& query) {
+  if (index.format().spec.dims() != 24 || (index.vector_dim() != 0 && index.vector_dim() != kDim)) return;
   SearchOptions options;
   options.k = 5;
-  options.survivors = 20;
+  options.survivors = options.ef_search = 20;
   const std::vector<int64_t> allow = {3, 9, 12, 1000};
-  for (const AllowedIds& allowed : {AllowedIds{}, AllowedIds{allow}}) {
-    QueryBatch batch(index.format().spec, query.view());
-    TopKBatch tops(1, 5, nullptr);
-    index.search(batch, options, allowed, tops);
+  for (const size_t nprobe : {size_t{2}, kLists}) {
+    options.nprobe = nprobe;
+    answer_of(index, query.view(), options);
+    answer_of(index, query.view(), options, allow);
   }
   index.contains(6);
   index.rows();
 }
 
-void use(const IvfIndex& index, const SearchQuery& query) {
-  if (index.format().spec.dims() != 24 || index.centroids().dim() != kDim) return;
-  std::vector<std::vector<Hit>> hits;
-  for (const size_t probes : {size_t{2}, kLists}) {
-    index.search(query.view(), query.vector, {5, 5, probes, 3, nullptr, false, {}}, hits);
-    const std::vector<int64_t> allow = {3, 9, 12, 1000};
-    index.search(query.view(), query.vector, {5, 5, probes, 3, nullptr, true, allow}, hits);
-  }
-  index.contains(6);
-  index.rows();
-}
-
-void use(const GraphIndex& index, const SearchQuery& query) {
-  if (index.format().spec.dims() != 24) return;
-  std::vector<float> scores(5);
-  std::vector<int64_t> ids(5);
-  const std::vector<int64_t> allow = {3, 9, 12, 1000};
-  index.search(query.view(), {5, 20, false, {}}, scores.data(), ids.data());
-  index.search(query.view(), {5, 20, true, allow}, scores.data(), ids.data());
-  index.contains(6);
-  index.rows();
-}
-
-template <typename Index>
 void fuzz(const std::vector<char>& whole, const TemporaryFile& file, Random& random) {
   const SearchQuery query = make_query(random);
   const uint32_t count = load<uint32_t>(whole, 12);
@@ -172,11 +146,11 @@ BEBR_TEST(a_changed_flat_file_is_refused_or_read_within_its_memory) {
   Random random(41);
   const RowFormat format = format_of_test();
   const Filled rows(random, format);
-  FlatIndex index(format);
-  index.add(kRows, rows.planes.data(), rows.factors.data(), rows.ids.data());
+  const auto index = flat_index(format);
+  index->add({kRows, rows.planes.data(), rows.factors.data(), rows.ids.data(), nullptr});
   const TemporaryFile file;
-  index.save(file.path, {});
-  fuzz<FlatIndex>(file.read(), file, random);
+  index->save(file.path, {});
+  fuzz(file.read(), file, random);
 }
 
 BEBR_TEST(a_changed_ivf_file_is_refused_or_read_within_its_memory) {
@@ -185,22 +159,23 @@ BEBR_TEST(a_changed_ivf_file_is_refused_or_read_within_its_memory) {
   const Filled rows(random, format);
   std::vector<float> centroids(kLists * kDim);
   for (float& value : centroids) value = static_cast<float>(below(random, 200)) / 100 - 1;
-  IvfIndex index(format, Centroids(kDim, kLists, centroids.data(), false));
-  index.add(kRows, rows.planes.data(), rows.factors.data(), rows.ids.data(), rows.lists.data());
+  const auto index = ivf_index(format, kDim, centroids);
+  index->add({kRows, rows.planes.data(), rows.factors.data(), rows.ids.data(), rows.lists.data()});
   const TemporaryFile file;
-  index.save(file.path, {});
-  fuzz<IvfIndex>(file.read(), file, random);
+  index->save(file.path, {});
+  fuzz(file.read(), file, random);
 }
 
 BEBR_TEST(a_changed_graph_file_is_refused_or_read_within_its_memory) {
   Random random(43);
   const RowFormat format = format_of_test();
   const Filled rows(random, format);
-  GraphIndex index(format, {4, 30, 0}, {std::vector<float>(24, 1.0f), std::vector<float>(24, 0.1f), 0.2f, 1, 0, false});
-  index.add(kRows, rows.planes.data(), rows.factors.data(), rows.ids.data());
+  const auto index =
+      graph_index(format, {4, 30, 0}, {std::vector<float>(24, 1.0f), std::vector<float>(24, 0.1f), 0.2f, 1, 0, false});
+  index->add({kRows, rows.planes.data(), rows.factors.data(), rows.ids.data(), nullptr});
   const TemporaryFile file;
-  index.save(file.path, {});
-  fuzz<GraphIndex>(file.read(), file, random);
+  index->save(file.path, {});
+  fuzz(file.read(), file, random);
 }
 
 }  // namespace

@@ -15,8 +15,8 @@
 #include "base/error.h"
 #include "check.h"
 #include "index/ivf/chunk.h"
-#include "index/ivf/ivf.h"
 #include "index/ivf/merge.h"
+#include "indexes.h"
 
 namespace bebr::test {
 namespace {
@@ -157,14 +157,14 @@ struct Build {
   Centroids made() const { return Centroids(8, centroids.size() / 8, centroids.data(), false); }
 
   std::string in_memory(const Folder& folder) const {
-    IvfIndex index(format, made());
-    index.add(ids.size(), planes.data(), factors.data(), ids.data(), lists.data());
+    const auto index = ivf_index(format, 8, centroids);
+    index->add({ids.size(), planes.data(), factors.data(), ids.data(), lists.data()});
     std::vector<Section> sections;
     RawVectors kept(raw.dim > 0 ? raw : RawFormat{1});
     if (raw.dim > 0) kept.add(ids.size(), vectors.data(), ids.data());
     const RawVectors::Saved saved(kept);
     if (raw.dim > 0) saved.add_to(sections);
-    index.save(folder.file("memory"), sections);
+    index->save(folder.file("memory"), sections);
     return contents(folder.file("memory"));
   }
 

@@ -1,5 +1,5 @@
-// GraphIndex under eight threads that add, remove and search at once. ThreadSanitizer is what makes this test strict:
-// `make tsan`.
+// A graph index under eight threads that add, remove and search at once. ThreadSanitizer is what makes this test
+// strict: `make tsan`.
 #include <algorithm>
 #include <atomic>
 #include <memory>
@@ -9,18 +9,18 @@
 
 #include "base/threads.h"
 #include "check.h"
-#include "index/graph/graph.h"
+#include "indexes.h"
 
 namespace bebr::test {
 namespace {
 
-std::unique_ptr<GraphIndex> make_index() {
+std::unique_ptr<Index> make_index() {
   const uint32_t widths[] = {64, 32, 8};
   RowFormat format;
   format.spec = CodeSpec::make(widths);
   CodeSpace space{std::vector<float>(64), std::vector<float>(64, 0.01f), 0.1f, 1, 0, true};
   for (size_t j = 0; j < 64; ++j) space.gram[j] = 1.0f / static_cast<float>(1 + j);
-  return std::make_unique<GraphIndex>(format, GraphParams{4, 16, 0}, space);
+  return graph_index(format, {4, 16, 0}, space);
 }
 
 struct Batch {
@@ -38,12 +38,12 @@ Batch make_batch(Random& random, int64_t first, size_t n) {
   return batch;
 }
 
-void add(GraphIndex& index, const Batch& batch) {
-  index.add(batch.ids.size(), batch.planes.data(), batch.factors.data(), batch.ids.data());
+void add(Index& index, const Batch& batch) {
+  index.add({batch.ids.size(), batch.planes.data(), batch.factors.data(), batch.ids.data(), nullptr});
 }
 
 BEBR_TEST(graph_takes_writers_and_readers_at_once) {
-  const std::unique_ptr<GraphIndex> index = make_index();
+  const std::unique_ptr<Index> index = make_index();
   Random start(30);
   add(*index, make_batch(start, 1000000, 100));  // these stay
   std::atomic<int> wrong{0};
@@ -51,8 +51,9 @@ BEBR_TEST(graph_takes_writers_and_readers_at_once) {
   for (int t = 0; t < 8; ++t) {
     threads.emplace_back([&, t] {
       Random random(static_cast<uint32_t>(31 + t));
-      std::vector<float> y(64), scores(10), base(1);
-      std::vector<int64_t> ids(10);
+      std::vector<float> y(64), base(1);
+      SearchOptions options;
+      options.ef_search = 16;
       for (int round = 0; round < 12; ++round) {
         const int64_t first = t * 10000 + round * 40;
         if (t < 3) add(*index, make_batch(random, first, 40));
@@ -63,9 +64,9 @@ BEBR_TEST(graph_takes_writers_and_readers_at_once) {
         }
         for (int search = 0; search < 8; ++search) {
           for (float& value : y) value = static_cast<float>(below(random, 2001)) / 1000 - 1;
-          index->search({1, y.data(), base.data(), nullptr, nullptr}, {10, 16, false, {}}, scores.data(), ids.data());
-          if (std::count(ids.begin(), ids.end(), -1) != 0) ++wrong;  // at least 100 rows, always
-          if (!std::is_sorted(scores.rbegin(), scores.rend())) ++wrong;
+          const Answer answer = answer_of(*index, {1, y.data(), base.data(), nullptr, nullptr, nullptr}, options);
+          if (std::count(answer.ids.begin(), answer.ids.end(), -1) != 0) ++wrong;  // at least 100 rows, always
+          if (!std::is_sorted(answer.scores.rbegin(), answer.scores.rend())) ++wrong;
         }
         if (!index->contains(1000000 + round) || index->size() < 100) ++wrong;
       }
@@ -83,18 +84,16 @@ BEBR_TEST(graph_does_not_depend_on_threads) {
   std::vector<std::vector<int64_t>> found;
   for (const size_t threads : {1u, 4u}) {
     set_num_threads(threads);
-    const std::unique_ptr<GraphIndex> index = make_index();
+    const std::unique_ptr<Index> index = make_index();
     Random random(40);
     add(*index, make_batch(random, 0, 1500));
     std::vector<int64_t> gone;
     for (int64_t i = 0; i < 700; ++i) gone.push_back(2 * i);
     index->remove(gone);
     add(*index, make_batch(random, 5000, 300));
-    std::vector<float> y(64 * 50), base(50), scores(500);
+    std::vector<float> y(64 * 50), base(50);
     for (float& value : y) value = static_cast<float>(below(random, 2001)) / 1000 - 1;
-    found.emplace_back(500);
-    index->search({50, y.data(), base.data(), nullptr, nullptr}, {10, 10, false, {}}, scores.data(),
-                  found.back().data());
+    found.push_back(answer_of(*index, {50, y.data(), base.data(), nullptr, nullptr, nullptr}, {}).ids);
   }
   set_num_threads(before);
   CHECK(found[0] == found[1], "1 and 4 threads");

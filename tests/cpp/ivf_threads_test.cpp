@@ -1,4 +1,4 @@
-// FlatIndex and IvfIndex under eight threads that add, remove and search at once; `make tsan` makes this test strict.
+// Flat and IVF indexes under eight threads that add, remove and search at once; `make tsan` makes this test strict.
 #include <algorithm>
 #include <atomic>
 #include <memory>
@@ -6,8 +6,7 @@
 #include <vector>
 
 #include "check.h"
-#include "index/flat/flat.h"
-#include "index/ivf/ivf.h"
+#include "indexes.h"
 
 namespace bebr::test {
 namespace {
@@ -44,7 +43,7 @@ struct Query {
     for (float& value : y) value = static_cast<float>(below(random, 2001)) / 1000 - 1;
     for (float& value : vector) value = static_cast<float>(below(random, 2001)) / 1000 - 1;
   }
-  Queries view() const { return {1, y.data(), &base, nullptr, nullptr}; }
+  Queries view() const { return {1, y.data(), &base, nullptr, nullptr, vector.data()}; }
 };
 
 // add(batch), remove(ids) -> how many, search(query) -> ids found, best first.
@@ -76,40 +75,33 @@ int wrong_answers(const Add& add, const Remove& remove, const Search& search) {
 
 constexpr size_t kLeft = kStay + 3 * (12 * 40 - 11 * 30);
 
-BEBR_TEST(flat_takes_writers_and_readers_at_once) {
-  FlatIndex index(format_of_test());
-  const int wrong =
-      wrong_answers([&](const Batch& b) { index.add(b.ids.size(), b.planes.data(), b.factors.data(), b.ids.data()); },
-                    [&](const std::vector<int64_t>& ids) { return index.remove(ids); },
-                    [&](const Query& query) {
-                      std::vector<float> scores(10);
-                      std::vector<int64_t> ids(10);
-                      QueryBatch batch(index.format().spec, query.view());
-                      TopKBatch tops(1, 10, nullptr);
-                      SearchOptions options;
-                      options.survivors = 40;
-                      index.search(batch, options, std::nullopt, tops);
-                      tops.write(scores.data(), ids.data());
-                      std::erase(ids, int64_t{-1});
-                      return ids;
-                    });
+void check_threads(Index& index, bool lists, const SearchOptions& options) {
+  const int wrong = wrong_answers(
+      [&](const Batch& b) {
+        index.add({b.ids.size(), b.planes.data(), b.factors.data(), b.ids.data(), lists ? b.lists.data() : nullptr});
+      },
+      [&](const std::vector<int64_t>& ids) { return index.remove(ids); },
+      [&](const Query& query) {
+        std::vector<int64_t> ids = answer_of(index, query.view(), options).ids;
+        std::erase(ids, int64_t{-1});
+        return ids;
+      });
   CHECK(wrong == 0 && index.size() == kLeft, "wrong " << wrong << ", rows " << index.size());
+}
+
+BEBR_TEST(flat_takes_writers_and_readers_at_once) {
+  SearchOptions options;
+  options.survivors = 40;
+  check_threads(*flat_index(format_of_test()), false, options);
 }
 
 BEBR_TEST(ivf_takes_writers_and_readers_at_once) {
   Random random(49);
   std::vector<float> centroids(kLists * kDim);
   for (float& value : centroids) value = static_cast<float>(below(random, 200)) / 100 - 1;
-  IvfIndex index(format_of_test(), Centroids(kDim, kLists, centroids.data(), false));
-  const int wrong = wrong_answers(
-      [&](const Batch& b) { index.add(b.ids.size(), b.planes.data(), b.factors.data(), b.ids.data(), b.lists.data()); },
-      [&](const std::vector<int64_t>& ids) { return index.remove(ids); },
-      [&](const Query& query) {
-        std::vector<std::vector<Hit>> hits;
-        index.search(query.view(), query.vector.data(), {10, 10, 2, 3, nullptr, false, {}}, hits);
-        return hits[0];
-      });
-  CHECK(wrong == 0 && index.size() == kLeft, "wrong " << wrong << ", rows " << index.size());
+  SearchOptions options;
+  options.nprobe = 2;
+  check_threads(*ivf_index(format_of_test(), kDim, centroids), true, options);
 }
 
 }  // namespace

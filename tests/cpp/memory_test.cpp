@@ -7,10 +7,8 @@
 
 #include "base/threads.h"
 #include "check.h"
-#include "index/flat/flat.h"
-#include "index/graph/graph.h"
-#include "index/ivf/ivf.h"
 #include "index/raw/raw.h"
+#include "indexes.h"
 #include "short_memory.h"
 
 namespace {
@@ -104,9 +102,8 @@ void check_all_or_nothing(const char* kind, const Make& make, const Add& add, co
   }
 }
 
-// All rows by id, and the ids that `search` finds for some queries, more than there are rows.
-template <typename Index, typename Search>
-auto state_of(const Index& index, const Search& search) {
+// All rows by id, and the ids that a search for more rows than there are finds.
+auto state_of(const Index& index) {
   const Rows rows = index.rows();
   std::vector<std::pair<int64_t, std::vector<uint8_t>>> by_id;
   for (size_t i = 0; i < rows.ids.size(); ++i) {
@@ -120,87 +117,46 @@ auto state_of(const Index& index, const Search& search) {
   std::vector<float> y(kDims);
   Random random(9);
   for (float& value : y) value = static_cast<float>(below(random, 2001)) / 1000 - 1;
-  const float base = 0;
-  std::vector<int64_t> found = search(Queries{1, y.data(), &base, nullptr, nullptr});
+  const float base = 0, vector[kDim] = {};
+  SearchOptions options;
+  options.k = 200;
+  options.exact = true;
+  options.nprobe = kLists;
+  std::vector<int64_t> found = answer_of(index, {1, y.data(), &base, nullptr, nullptr, vector}, options).ids;
   std::erase(found, int64_t{-1});
   std::sort(found.begin(), found.end());
   return std::tuple(by_id, found, index.size(), index.max_id(), index.contains(1000));
 }
 
-BEBR_TEST(flat_adds_all_or_nothing) {
+// empty() -> an index without rows.
+template <typename Empty>
+void check_index(const char* kind, bool lists, const Empty& empty) {
+  const auto add = [lists](Index& index, const Batch& b) {
+    index.add({b.ids.size(), b.planes.data(), b.factors.data(), b.ids.data(), lists ? b.lists.data() : nullptr});
+  };
   check_all_or_nothing(
-      "flat",
-      [] {
-        auto index = std::make_unique<FlatIndex>(format_of_test());
-        const Batch b(7, 0, kBefore);
-        index->add(b.ids.size(), b.planes.data(), b.factors.data(), b.ids.data());
+      kind,
+      [&] {
+        auto index = empty();
+        add(*index, Batch(7, 0, kBefore));
         return index;
       },
-      [](FlatIndex& index, const Batch& b) {
-        index.add(b.ids.size(), b.planes.data(), b.factors.data(), b.ids.data());
-      },
-      [](const FlatIndex& index) {
-        return state_of(index, [&](const Queries& queries) {
-          std::vector<float> scores(200);
-          std::vector<int64_t> ids(200);
-          QueryBatch batch(index.format().spec, queries);
-          TopKBatch tops(1, 200, nullptr);
-          SearchOptions options;
-          options.k = 200;
-          options.exact = true;
-          index.search(batch, options, std::nullopt, tops);
-          tops.write(scores.data(), ids.data());
-          return ids;
-        });
-      });
+      add, [](const Index& index) { return state_of(index); });
+}
+
+BEBR_TEST(flat_adds_all_or_nothing) {
+  check_index("flat", false, [] { return flat_index(format_of_test()); });
 }
 
 BEBR_TEST(ivf_adds_all_or_nothing) {
-  check_all_or_nothing(
-      "ivf",
-      [] {
-        const std::vector<float> centroids(kLists * kDim);
-        auto index = std::make_unique<IvfIndex>(format_of_test(), Centroids(kDim, kLists, centroids.data(), false));
-        const Batch b(7, 0, kBefore);
-        index->add(b.ids.size(), b.planes.data(), b.factors.data(), b.ids.data(), b.lists.data());
-        return index;
-      },
-      [](IvfIndex& index, const Batch& b) {
-        index.add(b.ids.size(), b.planes.data(), b.factors.data(), b.ids.data(), b.lists.data());
-      },
-      [](const IvfIndex& index) {
-        return state_of(index, [&](const Queries& queries) {
-          const std::vector<float> vector(kDim);
-          std::vector<std::vector<Hit>> hits;
-          index.search(queries, vector.data(), {200, 200, kLists, -1, nullptr, false, {}}, hits);
-          std::vector<int64_t> ids;
-          for (const Hit& hit : hits[0]) ids.push_back(hit.id);
-          return ids;
-        });
-      });
+  check_index("ivf", true, [] { return ivf_index(format_of_test(), kDim, std::vector<float>(kLists * kDim)); });
 }
 
 BEBR_TEST(graph_adds_all_or_nothing) {
-  check_all_or_nothing(
-      "graph",
-      [] {
-        const CodeSpace space{std::vector<float>(kDims, 1.0f), std::vector<float>(kDims), 0, 1, 0, false};
-        auto index = std::make_unique<GraphIndex>(format_of_test(), GraphParams{4, 16, 0}, space);
-        const Batch b(7, 0, kBefore);
-        index->add(b.ids.size(), b.planes.data(), b.factors.data(), b.ids.data());
-        return index;
-      },
-      [](GraphIndex& index, const Batch& b) {
-        index.add(b.ids.size(), b.planes.data(), b.factors.data(), b.ids.data());
-      },
-      [](const GraphIndex& index) {
-        return state_of(index, [&](const Queries& queries) {
-          std::vector<float> scores(200);
-          std::vector<int64_t> ids(200);
-          index.search(queries, {200, 200, false, {}}, scores.data(), ids.data());
-          return ids;
-        });
-      });
+  check_index("graph", false, [] {
+    const CodeSpace space{std::vector<float>(kDims, 1.0f), std::vector<float>(kDims), 0, 1, 0, false};
+    return graph_index(format_of_test(), {4, 16, 0}, space);
+  });
 }
 
 BEBR_TEST(raw_vectors_add_all_or_nothing) {

@@ -10,11 +10,10 @@
 #include "base/error.h"
 #include "base/threads.h"
 #include "check.h"
-#include "index/complete.h"
-#include "index/flat/flat.h"
 #include "index/flat/segment.h"
 #include "index/flat/tail.h"
 #include "index/search.h"
+#include "indexes.h"
 
 namespace bebr::test {
 namespace {
@@ -106,12 +105,6 @@ struct Case {
   bool own_stage = false, as_lists = false;
 };
 
-struct Answer {
-  std::vector<float> scores;
-  std::vector<int64_t> ids;
-  bool operator==(const Answer&) const = default;
-};
-
 // cuts: where segments begin, ascending, from 0.
 Answer searched(const Fixture& f, const Case& c, const std::vector<size_t>& cuts, Random& random) {
   std::vector<SegmentView> segments;
@@ -138,9 +131,7 @@ Answer searched(const Fixture& f, const Case& c, const std::vector<size_t>& cuts
   QueryBatch batch(f.format.spec, f.view(c.own_stage));
   TopKBatch tops(f.queries, c.options.k, c.options.min_scores);
   search(segments, batch, c.options, tops);
-  Answer answer{std::vector<float>(f.queries * c.options.k), std::vector<int64_t>(f.queries * c.options.k)};
-  tops.write(answer.scores.data(), answer.ids.data());
-  return answer;
+  return answer_of(tops, c.options.k);
 }
 
 // The whole method in plain loops: what is allowed, the best of it by the sign plane, the best of these by all planes.
@@ -340,8 +331,7 @@ BEBR_TEST(frozen_rows_of_a_tail_do_not_change) {
           TopKBatch tops(1, 10, nullptr);
           const SegmentView segment{frozen, {}};
           search({&segment, 1}, batch, c.options, tops);
-          answer = {std::vector<float>(10), std::vector<int64_t>(10)};
-          tops.write(answer.scores.data(), answer.ids.data());
+          answer = answer_of(tops, 10);
         }
         if (!(answers[0] == answers[1])) ++wrong;
         for (size_t i = 0; i < frozen->rows(); ++i)

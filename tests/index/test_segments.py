@@ -93,6 +93,51 @@ def test_one_segment_gives_the_answers_of_its_index(bz, x, ids, queries):
         np.testing.assert_array_equal(got.scores, want.scores)
 
 
+@pytest.fixture
+def kinds(bz, x, ids, tmp_path) -> list[SegmentView]:
+    """A segment of each kind, half of its rows removed, and a mapped one of the last two kinds."""
+    views, rng = [], np.random.default_rng(5)
+    made = [bebr.FlatIndex(bz), bebr.IVFIndex(bz, nlist=12), bebr.GraphIndex(bz, 8), bebr.IVFIndex(bz, nlist=7)]
+    for index, rows in zip(made, np.array_split(np.arange(N), 4), strict=True):
+        index.add(x[rows], ids[rows])
+        if index is not made[0]:
+            index.save(tmp_path / f"{len(views)}.bebr")
+            index = bebr.open_index(tmp_path / f"{len(views)}.bebr")
+        views.append(SegmentView(index, bitmap(rng.random(len(rows)) < 0.5)))
+    return views
+
+
+def live_ids(view: SegmentView) -> np.ndarray:
+    rows = np.unpackbits(view.dead.view(np.uint8), bitorder="little")[: len(view.index.ids)]
+    return view.index.ids[rows == 0]
+
+
+@pytest.mark.parametrize("share", [None, 0.4, 0.02])
+def test_segments_of_all_kinds_are_searched_together(bz, ids, queries, kinds, share):
+    q = bz.prepare(queries[:, :D])
+    allow = None if share is None else np.random.default_rng(6).permutation(ids)[: int(share * N)]
+    got = search_segments(kinds, bz, q, 10, exact=True, allow=allow)
+    parts = [search_segments([view], bz, q, 10, exact=True, allow=allow) for view in kinds]
+    sign = 1 if bz.metric == "l2" else -1
+    scores, numbers = (np.concatenate(columns, axis=1) for columns in zip(*parts, strict=True))
+    best = np.stack([np.lexsort((numbers[i], sign * scores[i]))[:10] for i in range(len(scores))])
+    np.testing.assert_array_equal(got.ids, np.take_along_axis(numbers, best, axis=1))
+    np.testing.assert_array_equal(got.scores, np.take_along_axis(scores, best, axis=1))
+    found = got.ids[got.ids >= 0]
+    assert np.isin(found, np.concatenate([live_ids(view) for view in kinds])).all()
+    assert allow is None or np.isin(found, allow).all()
+    near = search_segments(kinds, bz, q, 10, allow=allow)  # lists looked at and walks lose little
+    assert np.mean([len(np.intersect1d(a, b)) / 10 for a, b in zip(near.ids, got.ids, strict=True)]) > 0.85
+    one = [search_segments(kinds, bz, alone, 10, allow=allow).ids[0] for alone in q]
+    np.testing.assert_array_equal(near.ids, one)  # whatever the batch
+
+
+def test_positions_of_all_kinds_number_their_ids(ids, kinds):
+    for view in kinds:
+        assert np.array_equal(view.index.positions(view.index.ids), np.arange(len(view.index.ids)))
+        assert view.live == len(live_ids(view)) and np.isin(view.index.ids, ids).all()
+
+
 def test_radius_and_no_segments(bz, x, ids, queries):
     q = bz.prepare(queries[:, :D])
     hits = search_segments([], bz, q, 3)

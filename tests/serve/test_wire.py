@@ -45,7 +45,7 @@ def test_a_message_that_is_none_is_an_invalid_argument(call, path, message):
         assert f"not a bebr.v1.{message}" in details
 
 
-def test_mutated_requests_are_answered(client, call, bz, vectors):
+def test_mutated_requests_are_answered(server, client, call, bz, vectors):
     """Thousands of requests that are almost right: no fault of the server, no write half done."""
     collection = client.create_collection("mutated", bz)
     collection.upsert(range(20), vectors[:20], [{"n": i} for i in range(20)])
@@ -68,6 +68,7 @@ def test_mutated_requests_are_answered(client, call, bz, vectors):
         code, details = call(path, mutated(request.SerializeToString(), chance))
         assert code not in faults, (path, code, details)
     assert collection.search(vectors[:1], 1).ids.shape == (1, 1)
+    assert "Warning" not in server.errors() and "Traceback" not in server.errors()
 
 
 def mutated(data: bytes, chance: random.Random) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import threading
 
 import numpy as np
@@ -209,6 +210,24 @@ def test_rows_that_die_during_a_seal_are_dead_in_the_new_segment(tmp_path, bz, v
         same_answers(collection, rows)
         collection.flush()
         same_answers(collection, rows)
+
+
+def test_a_kill_during_a_seal_leaves_nothing_to_keep(tmp_path, bz, vectors, same_answers, monkeypatch):
+    def write_segment(*args):
+        row = original(*args)
+        shutil.copytree(tmp_path / "data", tmp_path / "killed")
+        return row
+
+    original = contents.write_segment
+    monkeypatch.setattr(contents, "write_segment", write_segment)
+    with Database(tmp_path / "data") as db:
+        db.create_collection("docs", bz).upsert(range(60), vectors[:60])
+        db.collection("docs").flush()
+    monkeypatch.undo()
+    assert len(list((tmp_path / "killed" / "segments").iterdir())) == 1
+    with Database(tmp_path / "killed") as db:
+        same_answers(db.collection("docs"), dict(enumerate(vectors[:60])))
+    assert not list((tmp_path / "killed" / "segments").iterdir()) and not (tmp_path / "killed" / "quarantine").exists()
 
 
 def test_closing_ends_a_seal_and_leaves_no_file(tmp_path, bz, vectors, same_answers, monkeypatch):

@@ -120,7 +120,10 @@ def test_lifted_codes_answer_new_queries(old: bebr.Binarizer, new: bebr.Binarize
     """Old codes become codes of the new model's shape; its queries find in them far more than chance."""
     x, q = NEW[64][:ITEMS], NEW[64][ITEMS:]
     upgraded = new.upgrade(old.encode(OLD_X), old)
-    assert upgraded.planes.shape == (ITEMS, new.code_bytes) and upgraded.factors.shape == (ITEMS, new.factor_count)
+    assert upgraded.planes.shape == (ITEMS, new.settings.code_bytes) and upgraded.factors.shape == (
+        ITEMS,
+        new.settings.factor_count,
+    )
     index = bebr.FlatIndex(new)
     index.add_codes(upgraded, np.arange(ITEMS))
     own = bebr.FlatIndex(new)

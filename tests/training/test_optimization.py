@@ -111,9 +111,9 @@ def test_a_factor_of_the_sign_plane_counts_among_the_bytes_and_leaves_fewer_rows
         bebr.train(vectors, bytes_per_vector=12, metric=metric, rounds=4, stage_factor=with_one)
         for with_one in (False, True)
     )
-    assert (shared.factor_count, own.factor_count) == (1, 2)
+    assert (shared.settings.factor_count, own.settings.factor_count) == (1, 2)
     assert shared.bytes_per_vector == own.bytes_per_vector == 12
-    assert sum(own.widths) == 8 * (12 - 2 * own.factor_bytes)
+    assert sum(own.widths) == 8 * (12 - 2 * own.settings.factor_bytes)
     assert own.config["survivors"]["rows"] < shared.config["survivors"]["rows"]
     index, exhaustive = bebr.FlatIndex(own), len(vectors)
     index.add(vectors)

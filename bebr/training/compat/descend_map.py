@@ -87,10 +87,11 @@ def descend(
     )
     loop = Loop(model, optimizer, epochs * _STEPS, lambda: score(model.weights()), generator)
     for _ in loop.epochs(epochs, f"compatible {problem.name}", progress):
-        for step in range(_STEPS):
-            chosen = rows[torch.randperm(len(rows), generator=generator)[:size]].numpy()
-            view = problem.inputs[step % len(problem.inputs)]
-            loop.step(_loss(problem, model, view, chosen, scale))
+        with loop.threads(size):
+            for step in range(_STEPS):
+                chosen = rows[torch.randperm(len(rows), generator=generator)[:size]].numpy()
+                view = problem.inputs[step % len(problem.inputs)]
+                loop.step(_loss(problem, model, view, chosen, scale))
     return (model.weights(), loop.best) if loop.best > reached else (start, reached)
 
 

@@ -9,6 +9,7 @@ import hashlib
 import pickle
 import zipfile
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -18,6 +19,7 @@ from torch import Tensor, nn
 
 from bebr.errors import CorruptFile
 from bebr.files import replacing
+from bebr.threads import wanted
 from bebr.training.linear.closed_form import Progress
 
 _CLIP = 5.0  # length of a step's gradient
@@ -116,6 +118,18 @@ class Loop:
         self._model.load_state_dict(self._best_state)
         self._model.eval()
         progress(stage, count, count)
+
+    @contextmanager
+    def threads(self, batch: int) -> Iterator[None]:
+        """For steps on ``batch`` rows: torch has one thread in this block where they are small
+        (:func:`bebr.threads.wanted`), else as many as bebr, and never more than it had."""
+        weights = sum(parameter.numel() for parameter in self._model.parameters())
+        before = torch.get_num_threads()
+        torch.set_num_threads(min(before, wanted(batch * weights)))
+        try:
+            yield
+        finally:
+            torch.set_num_threads(before)
 
     def step(self, loss: Tensor) -> None:
         """One step down the gradient of ``loss``."""

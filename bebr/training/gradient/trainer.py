@@ -94,8 +94,9 @@ def train_network(
     steps = schedule.epochs * (rows // per_step)
     loop = Loop(model, optimizer, steps, lambda: score(model), generator, checkpoint)
     for _ in loop.epochs(schedule.epochs, "recurrent", progress):
-        for chosen in _batches(rows, per_step, generator):
-            loop.step(_loss(model, x, pairs, chosen))
+        with loop.threads(per_step):
+            for chosen in _batches(rows, per_step, generator):
+                loop.step(_loss(model, x, pairs, chosen))
     return loop.first, loop.best
 
 

@@ -33,13 +33,13 @@ def fit_factors(
     factors = raw.encode(sample).factors.astype(np.float64)
     if not factors.size:
         return plain
-    line = raw.factor == "sub"
+    line = raw.settings.factor == "sub"
     if line:
         plain |= _byte_line(factors) if factor_bytes == 1 else _half_line(factors[:, 0])
     if factor_bytes == 1:
         code = {"low": _ONE, "step": 4}  # the binade from 1 to 2
         codes = [code if line else _byte_log(column) for column in factors.T]
-        keys = ["factor_code"] * (raw.factor != "none") + ["stage_factor_code"] * raw.stage_factor
+        keys = ["factor_code"] * (raw.settings.factor != "none") + ["stage_factor_code"] * raw.settings.stage_factor
         return plain | {"factor_bytes": 1} | dict(zip(keys, codes, strict=True))
     if factor_bytes is None:
         scaled = (factors - plain["factor_offset"]) * plain["factor_scale"] if line else factors

@@ -105,7 +105,7 @@ class Holdout:
         for size, truth in zip(self.sizes, self._truths, strict=True):
             index = FlatIndex(model)
             index.add_codes(codes[:size], np.arange(size))
-            oversampling = -(-_CANDIDATES * max(model.first_stage_rows(size), 4 * self.k) // self.k)
+            oversampling = -(-_CANDIDATES * max(model.settings.first_stage_rows(size), 4 * self.k) // self.k)
             for mode in modes:
                 found = index.search(self.queries, self.k, query=mode, oversampling=oversampling).ids
                 shares[mode].append(hits(found, truth))

@@ -25,7 +25,6 @@
 namespace bebr {
 namespace {
 
-constexpr float kLowest = -std::numeric_limits<float>::infinity();
 constexpr size_t kGroup = 256;             // queries scanned together: their integer forms stay in L2
 constexpr size_t kExpandedFrom = 8;        // of Kernels::expand_queries: sign planes alone rule out nearly all rows
 constexpr size_t kMostChunkRows = 1024;    // of a chunk, so that the first threshold does not come too late
@@ -88,7 +87,7 @@ class FlatScan {
       });
       return;
     }
-    expands_ = (options_.exact || !options_.batch_invariant) && flat_expands(queries_.size());
+    expands_ = flat_expands(queries_.size(), options_);
     if (!expands_) tables_ = options_.exact ? &queries_.exact_tables() : &queries_.stage_tables();
     const size_t group = expands_ ? ExpandedScan::max_batch(options_.k) : kGroup;
     for (size_t first = 0; first < queries_.size(); first += group)
@@ -98,13 +97,15 @@ class FlatScan {
  private:
   // --- which rows, and in which way
   void choose() {
-    const auto count = [&](const auto& rows_of) {
-      size_t n = 0;
-      for (const FlatPart& part : parts_) n += rows_of(part).count(part.first, part.rows.rows);
-      return n;
-    };
-    live_ = count([](const FlatPart& part) { return RowFilter{{}, nullptr, part.filter.dead}; });
-    eligible_ = filtered_ ? count([](const FlatPart& part) { return part.filter; }) : live_;
+    for (const FlatPart& part : parts_) {
+      const RowFilter& filter = part.filter;
+      const bool counted = filter.dead_rows != RowFilter::kUncounted;
+      const size_t live =
+          counted ? part.rows.rows - filter.dead_rows
+                  : RowFilter{{}, nullptr, filter.dead, RowFilter::kUncounted}.count(part.first, part.rows.rows);
+      live_ += live;
+      eligible_ += filter.filtered() ? filter.count(part.first, part.rows.rows) : live;
+    }
     if (options_.survivors == 0) survivors_ = default_survivors(options_.k, live_);
     survivors_ = std::max({survivors_, options_.survivors, options_.k});
     if (eligible_ == 0) return;
@@ -423,9 +424,9 @@ class FlatScan {
 
 }  // namespace
 
-bool flat_expands(size_t queries) {
+bool flat_expands(size_t queries, const SearchOptions& options) {
   const size_t from = kernels().expand_queries;
-  return from > 0 && queries >= kExpandedFrom * from;
+  return (options.exact || !options.batch_invariant) && from > 0 && queries >= kExpandedFrom * from;
 }
 
 void scan_flat(const RowFormat& format, std::span<const FlatPart> parts, QueryBatch& queries,

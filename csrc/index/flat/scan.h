@@ -25,7 +25,7 @@ struct FlatPart {
 void scan_flat(const RowFormat& format, std::span<const FlatPart> parts, QueryBatch& queries,
                const SearchOptions& options, TopKBatch& tops);
 
-// Whether a batch of so many queries may be scored by whole codes.
-bool flat_expands(size_t queries);
+// Whether a batch of so many queries is scored by whole codes.
+bool flat_expands(size_t queries, const SearchOptions& options);
 
 }  // namespace bebr

@@ -21,10 +21,22 @@ Rows FlatSegment::copy_rows(std::span<const uint32_t> positions) const {
   return out;
 }
 
+void FlatSegment::search(QueryBatch& queries, const SearchOptions& options, const RowFilter& filter,
+                         TopKBatch& tops) const {
+  std::vector<FlatPart> parts;
+  add_parts(filter, parts);
+  scan_flat(format(), parts, queries, options, tops);
+}
+
+bool FlatSegment::by_whole_codes(size_t queries, const SearchOptions& options, bool) const {
+  return flat_expands(queries, options);
+}
+
 void FlatSegment::add_parts(const RowFilter& filter, std::vector<FlatPart>& parts) const {
   size_t first = 0;
   for (const RowView& view : views_) {
     parts.push_back({view, filter, first});
+    if (views_.size() > 1) parts.back().filter.dead_rows = RowFilter::kUncounted;  // of all views, not of one
     first += view.rows;
   }
 }

@@ -16,7 +16,7 @@ namespace bebr {
 
 class FlatSegment final : public SegmentReader {
  public:
-  // The rows of a file written by FlatIndex::save, mapped.
+  // The rows of a file written by save, mapped.
   static std::shared_ptr<const FlatSegment> open(std::shared_ptr<const File> file);
 
   // views: one after the other, all but the last of whole blocks; ids: of all of them. owner keeps them in memory.
@@ -27,6 +27,10 @@ class FlatSegment final : public SegmentReader {
   size_t rows() const noexcept override { return ids_.size(); }
   std::span<const int64_t> ids() const override { return ids_; }
   Rows copy_rows(std::span<const uint32_t> positions) const override;
+  void search(QueryBatch& queries, const SearchOptions& options, const RowFilter& filter,
+              TopKBatch& tops) const override;
+  bool by_whole_codes(size_t queries, const SearchOptions& options, bool filtered) const override;
+  void save(const std::string& path, std::span<const Section> extra, const BitmapView& dead) const override;
 
   const std::vector<RowView>& views() const noexcept { return views_; }
   // For scan_flat.

@@ -10,6 +10,8 @@
 #include <span>
 #include <vector>
 
+#include "index/topk.h"
+
 namespace bebr {
 
 // Rows above a threshold are appended as they come; whenever there is no room for another chunk, the list is cut back
@@ -21,7 +23,7 @@ class Survivors {
   static size_t bytes(size_t limit, size_t chunk) { return 8 * capacity(limit, chunk); }
 
   // memory: bytes(limit, chunk), aligned to 4. threshold: rows at or below it are known not to matter.
-  Survivors(size_t limit, size_t chunk, uint8_t* memory, float threshold = -std::numeric_limits<float>::infinity())
+  Survivors(size_t limit, size_t chunk, uint8_t* memory, float threshold = kLowest)
       : limit_(limit),
         threshold_(threshold),
         rows_(reinterpret_cast<uint32_t*>(memory)),
@@ -61,13 +63,11 @@ class Survivors {
     }
     size_ = kept;
     // A row that comes later may have the same score and a smaller id.
-    threshold_ = std::nextafter(worst, -std::numeric_limits<float>::infinity());
+    threshold_ = std::nextafter(worst, kLowest);
   }
 
   // The n-th best of the scores so far (n >= 1), or -inf when there are fewer.
-  float nth_best(size_t n) const {
-    return size_ < n ? -std::numeric_limits<float>::infinity() : nth({scores_, size_}, n);
-  }
+  float nth_best(size_t n) const { return size_ < n ? kLowest : nth({scores_, size_}, n); }
 
   std::span<const uint32_t> rows() const { return {rows_, size_}; }
   std::span<const float> scores() const { return {scores_, size_}; }

@@ -6,14 +6,14 @@
 #include <utility>
 
 #include "base/threads.h"
-#include "index/graph/graph.h"
 #include "index/graph/link.h"
+#include "index/graph/rows.h"
 
 namespace bebr {
 namespace {
 
 constexpr size_t kRoundShare = 50;  // a round adds at most one node to so many
-constexpr size_t kKeepShare = 64;   // fewer new rows than one in so many: sketches are made as they are needed
+constexpr size_t kKeepShare = 64;   // fewer new rows than one in so many: vectors are made as they are needed
 constexpr float kBuildMargin = 2;
 constexpr float kNoFactor = std::numeric_limits<float>::quiet_NaN();  // no score, so no walk enters a free slot
 
@@ -25,30 +25,31 @@ void store_links(const GraphView& view, uint8_t* record, std::span<const uint32_
 
 }  // namespace
 
-// The largest norm of some slots, where vectors are lifted.
-float GraphIndex::longest(std::span<const uint32_t> slots) const {
-  if (!space_.lift) return 0;
+// The largest norm of some slots, where norms are augmented.
+float GraphRows::longest(std::span<const uint32_t> slots) const {
+  if (!space_.augment_norm) return 0;
   const GraphView graph = view({});
-  const Sketches sketches(layout_, graph.mode, space_, 0);
+  const Int8Vectors vectors(layout_, graph.mode, space_, 0);
   float largest = 0;
-  for (const uint32_t slot : slots) largest = std::max(largest, sketches.norm_of(graph.record(slot)));
+  for (const uint32_t slot : slots) largest = std::max(largest, vectors.norm_of(graph.record(slot)));
   return largest;
 }
 
-float GraphIndex::reach() {
+float GraphRows::reach() {
   if (reach_ < 0) {
     std::vector<uint32_t> all;
-    slot_of_.each([&](uint32_t slot) { all.push_back(slot); });
+    for (size_t slot = 0; slot < rows_; ++slot)
+      if (ids_.as<int64_t>()[slot] >= 0 && !gone(slot)) all.push_back(static_cast<uint32_t>(slot));
     reach_ = longest(all);
   }
   return reach_;
 }
 
-void GraphIndex::link_all(std::span<const uint32_t> slots) {
-  std::shared_lock lock(mutex_);
+void GraphRows::link_all(std::span<const uint32_t> slots, std::shared_mutex& mutex) {
+  std::shared_lock lock(mutex);
   if (reach_ >= 0) reach_ = std::max(reach_, longest(slots));
-  Sketches sketches(layout_, view({}).mode, space_, reach());
-  if (slots.size() >= rows_ / kKeepShare) sketches.keep_all(view({}));
+  Int8Vectors vectors(layout_, view({}).mode, space_, reach());
+  if (slots.size() >= rows_ / kKeepShare) vectors.keep_all(view({}));
   std::vector<uint64_t> closed(rows_ / 64 + 1);  // free, or not linked yet
   for (const uint32_t slot : slots) closed[slot / 64] |= uint64_t{1} << slot % 64;
   for (const uint32_t slot : free_) closed[slot / 64] |= uint64_t{1} << slot % 64;
@@ -61,16 +62,16 @@ void GraphIndex::link_all(std::span<const uint32_t> slots) {
     const GraphView graph = view(closed);
     parallel_for(round, 8, [&](size_t begin, size_t end) {
       Walker& walker = Walker::mine();
-      Linker linker(graph, space_, sketches);
+      Linker linker(graph, space_, vectors);
       std::vector<uint32_t> candidates;
       for (size_t i = begin; i < end; ++i) {
         const uint32_t slot = now[i];
         linker.as_query(slot, walker.query);
         walker.walk(graph, params_.ef_construction, kBuildMargin);
         candidates.clear();
-        for (size_t c = 0; c < walker.pool.size(); ++c) {
-          const uint32_t found = walker.pool[c].node;
-          if (found != slot && !gone(found)) candidates.push_back(found);
+        for (size_t c = 0; c < walker.found.size(); ++c) {
+          const uint32_t node = walker.found[c].node;
+          if (node != slot && !gone(node)) candidates.push_back(node);
         }
         linker.prune(slot, candidates, layout_.degree);
         store_links(graph, record(slot), candidates);
@@ -85,7 +86,7 @@ void GraphIndex::link_all(std::span<const uint32_t> slots) {
         back.emplace_back(target, slot);
       }
       closed[slot / 64] &= ~(uint64_t{1} << slot % 64);
-      linked_ = std::max<size_t>(linked_, slot + size_t{1});
+      segment_->linked() = std::max<size_t>(segment_->linked(), slot + size_t{1});
     }
     std::sort(back.begin(), back.end());
     targets.clear();
@@ -94,7 +95,7 @@ void GraphIndex::link_all(std::span<const uint32_t> slots) {
     targets.push_back(back.size());
     const GraphView grown = view(closed);
     parallel_for(targets.size() - 1, 16, [&](size_t begin, size_t end) {
-      Linker linker(grown, space_, sketches);
+      Linker linker(grown, space_, vectors);
       std::vector<uint32_t> links;
       for (size_t t = begin; t < end; ++t) {
         const uint32_t target = back[targets[t]].first;
@@ -115,39 +116,39 @@ void GraphIndex::link_all(std::span<const uint32_t> slots) {
 }
 
 // Every node that links to removed ones chooses new links, from its other links and theirs.
-void GraphIndex::repair() {
+void GraphRows::repair(std::shared_mutex& mutex) {
   {
-    std::shared_lock lock(mutex_);
-    Sketches sketches(layout_, view({}).mode, space_, reach());
-    if (removed_.size() >= rows_ / kKeepShare) sketches.keep_all(view({}));
+    std::shared_lock lock(mutex);
+    Int8Vectors vectors(layout_, view({}).mode, space_, reach());
+    if (removed_.size() >= rows_ / kKeepShare) vectors.keep_all(view({}));
     const auto is_gone = [this](uint32_t slot) { return gone(slot); };
     const GraphView graph = view({});
     parallel_for(rows_, 256, [&](size_t begin, size_t end) {
-      Linker linker(graph, space_, sketches);
-      std::vector<uint32_t> links(layout_.degree), further(layout_.degree), pool;
+      Linker linker(graph, space_, vectors);
+      std::vector<uint32_t> links(layout_.degree), further(layout_.degree), near;
       for (size_t s = begin; s < end; ++s) {
         const auto slot = static_cast<uint32_t>(s);
         if (is_gone(slot)) continue;
         const size_t n = graph.links(slot, links.data());
         if (std::none_of(links.begin(), links.begin() + static_cast<ptrdiff_t>(n), is_gone)) continue;
-        pool.clear();
+        near.clear();
         for (size_t i = 0; i < n; ++i) {
           if (!is_gone(links[i])) {
-            pool.push_back(links[i]);
+            near.push_back(links[i]);
             continue;
           }
           const size_t m = graph.links(links[i], further.data());
           for (size_t j = 0; j < m; ++j)
-            if (!is_gone(further[j]) && further[j] != slot) pool.push_back(further[j]);
+            if (!is_gone(further[j]) && further[j] != slot) near.push_back(further[j]);
         }
-        std::sort(pool.begin(), pool.end());
-        pool.erase(std::unique(pool.begin(), pool.end()), pool.end());
-        linker.prune(slot, pool, layout_.degree);
-        store_links(graph, record(slot), pool);
+        std::sort(near.begin(), near.end());
+        near.erase(std::unique(near.begin(), near.end()), near.end());
+        linker.prune(slot, near, layout_.degree);
+        store_links(graph, record(slot), near);
       }
     });
   }
-  std::unique_lock lock(mutex_);
+  std::unique_lock lock(mutex);
   free_.reserve(free_.size() + removed_.size());
   for (const uint32_t slot : removed_) {
     std::memset(record(slot), 0, layout_.stride);
@@ -158,12 +159,15 @@ void GraphIndex::repair() {
   free_.insert(free_.end(), removed_.begin(), removed_.end());
   removed_.clear();
   gone_.clear();
-  if (live_ > 0) return;
-  nodes_.resize(0);
-  ids_.resize(0);
-  free_.clear();
-  hidden_.clear();
-  rows_ = linked_ = 0;
+  if (live_ == 0) {
+    nodes_.resize(0);
+    ids_.resize(0);
+    free_.clear();
+    hidden_.clear();
+    rows_ = 0;
+    segment_->linked() = 0;
+  }
+  changed();
 }
 
 }  // namespace bebr

@@ -8,8 +8,8 @@
 
 namespace bebr {
 
-Sketches::Sketches(const RecordLayout& layout, Factor mode, const CodeSpace& space, float reach)
-    : layout_(layout), mode_(mode), reach_(space.lift ? reach : 0) {
+Int8Vectors::Int8Vectors(const RecordLayout& layout, Factor mode, const CodeSpace& space, float reach)
+    : layout_(layout), mode_(mode), reach_(space.augment_norm ? reach : 0) {
   const uint32_t dims = layout.spec.dims();
   stride_ = round_up(dims + 1, 64);
   root_.resize(dims);
@@ -24,7 +24,7 @@ Sketches::Sketches(const RecordLayout& layout, Factor mode, const CodeSpace& spa
 }
 
 // dims entries and one more: what no column reaches of mu.
-void Sketches::decode(const uint8_t* record, std::vector<float>& v) const {
+void Int8Vectors::decode(const uint8_t* record, std::vector<float>& v) const {
   const uint32_t dims = layout_.spec.dims();
   v.resize(dims + 1);
   layout_.unpack(record, v.data());
@@ -33,7 +33,7 @@ void Sketches::decode(const uint8_t* record, std::vector<float>& v) const {
   v[dims] = factor * outside_;
 }
 
-float Sketches::norm_of(const uint8_t* record) const {
+float Int8Vectors::norm_of(const uint8_t* record) const {
   thread_local std::vector<float> v;
   decode(record, v);
   float norm = 0;
@@ -41,7 +41,7 @@ float Sketches::norm_of(const uint8_t* record) const {
   return norm;
 }
 
-Sketches::Measures Sketches::make(const uint8_t* record, int8_t* entries) const {
+Int8Vectors::Measures Int8Vectors::make(const uint8_t* record, int8_t* entries) const {
   thread_local std::vector<float> v;
   decode(record, v);
   const auto dims = static_cast<uint32_t>(v.size());
@@ -56,11 +56,11 @@ Sketches::Measures Sketches::make(const uint8_t* record, int8_t* entries) const 
     sum += entry * entry;
   }
   std::fill(entries + dims, entries + stride_, int8_t{0});
-  const float norm = scale * scale * static_cast<float>(sum), lift = std::sqrt(std::max(reach_ - norm, 0.0f));
-  return {scale, lift, norm + lift * lift};
+  const float norm = scale * scale * static_cast<float>(sum), extra = std::sqrt(std::max(reach_ - norm, 0.0f));
+  return {scale, extra, norm + extra * extra};
 }
 
-void Sketches::keep_all(const GraphView& view) {
+void Int8Vectors::keep_all(const GraphView& view) {
   entries_.resize(view.rows * stride_);
   measures_.resize(view.rows);
   parallel_for(view.rows, 256, [&](size_t begin, size_t end) {
@@ -95,19 +95,19 @@ void Linker::gather(std::span<const uint32_t> nodes) {
   const size_t n = nodes.size();
   measures_.resize(n);
   rows_.resize(n);
-  if (sketches_.kept()) {
-    data_ = sketches_.entries();
+  if (vectors_.kept()) {
+    data_ = vectors_.entries();
     for (size_t i = 0; i < n; ++i) {
       rows_[i] = nodes[i];
-      measures_[i] = sketches_.measures(nodes[i]);
+      measures_[i] = vectors_.measures(nodes[i]);
     }
     return;
   }
-  entries_.resize(n * sketches_.stride());
+  entries_.resize(n * vectors_.stride());
   data_ = entries_.as<int8_t>();
   for (size_t i = 0; i < n; ++i) {
     rows_[i] = static_cast<uint32_t>(i);
-    measures_[i] = sketches_.make(view_.record(nodes[i]), entries_.as<int8_t>() + i * sketches_.stride());
+    measures_[i] = vectors_.make(view_.record(nodes[i]), entries_.as<int8_t>() + i * vectors_.stride());
   }
 }
 
@@ -117,12 +117,12 @@ void Linker::measure(uint32_t from, std::span<const uint32_t> to) {
   for (const uint32_t at : to) picked_.push_back(rows_[at]);
   dots_.resize(to.size());
   distances_.resize(to.size());
-  const size_t stride = sketches_.stride();
+  const size_t stride = vectors_.stride();
   view_.kernels.dot_int8(data_ + rows_[from] * stride, data_, stride, picked_.data(), to.size(), dots_.data());
-  const Sketches::Measures& a = measures_[from];
+  const Int8Vectors::Measures& a = measures_[from];
   for (size_t i = 0; i < to.size(); ++i) {
-    const Sketches::Measures& b = measures_[to[i]];
-    distances_[i] = a.norm + b.norm - 2 * (a.scale * b.scale * static_cast<float>(dots_[i]) + a.lift * b.lift);
+    const Int8Vectors::Measures& b = measures_[to[i]];
+    distances_[i] = a.norm + b.norm - 2 * (a.scale * b.scale * static_cast<float>(dots_[i]) + a.extra * b.extra);
   }
 }
 

@@ -15,16 +15,16 @@ namespace bebr {
 // the factor where it multiplies), taking the columns of A as orthogonal (docs/experiments/graph-pruning.md: what that
 // costs). Then x is sqrt(gram) v + mean / sqrt(gram), and one more coordinate for the part of mu that no column
 // reaches.
-class Sketches {
+class Int8Vectors {
  public:
-  // reach: the largest norm (of any vector, if they are lifted).
-  Sketches(const RecordLayout& layout, Factor mode, const CodeSpace& space, float reach);
+  // reach: the largest norm (of any vector, if norms are augmented).
+  Int8Vectors(const RecordLayout& layout, Factor mode, const CodeSpace& space, float reach);
 
   size_t stride() const noexcept { return stride_; }
-  float norm_of(const uint8_t* record) const;  // not lifted
-  // What an int8 vector stands for: scale * entries, and one more coordinate. norm: of all of it.
+  float norm_of(const uint8_t* record) const;  // without the extra coordinate
+  // What an int8 vector stands for: scale * entries, and the extra coordinate. norm: of all of it, squared.
   struct Measures {
-    float scale, lift, norm;
+    float scale, extra, norm;
   };
   // entries: stride() of them.
   Measures make(const uint8_t* record, int8_t* entries) const;
@@ -49,8 +49,8 @@ class Sketches {
 // One thread's memory for linking.
 class Linker {
  public:
-  Linker(const GraphView& view, const CodeSpace& space, const Sketches& sketches)
-      : view_(view), space_(space), sketches_(sketches) {}
+  Linker(const GraphView& view, const CodeSpace& space, const Int8Vectors& vectors)
+      : view_(view), space_(space), vectors_(vectors) {}
   static constexpr float kAlpha = 1.15f;  // of squared distances
 
   // The document in `slot` as a query of the walk.
@@ -70,9 +70,9 @@ class Linker {
 
   const GraphView view_;
   const CodeSpace& space_;
-  const Sketches& sketches_;
+  const Int8Vectors& vectors_;
   std::vector<float> v_;
-  std::vector<Sketches::Measures> measures_;
+  std::vector<Int8Vectors::Measures> measures_;
   Buffer entries_;
   const int8_t* data_ = nullptr;
   std::vector<uint32_t> rows_, picked_;  // rows of data_ for each candidate

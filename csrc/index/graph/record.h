@@ -31,7 +31,7 @@ struct CodeSpace {
   float scale = 1, offset = 0;
   // Inner products of vectors of any length: distances are taken with one more coordinate that makes all of them as
   // long as the longest, so that near means a large inner product to the same queries.
-  bool lift = false;
+  bool augment_norm = false;
 };
 
 struct RecordLayout {

@@ -93,14 +93,19 @@ void Walker::complete(const GraphView& view, std::span<const uint32_t> nodes) {
   for (size_t i = 0; i < nodes.size(); ++i) {
     const uint8_t* record = view.record(nodes[i]);
     const float raw = query.base + query.scale16 * static_cast<float>(sums_[i]);
-    if (pool.insert(view.score(raw, load_float(record)), nodes[i]))
+    if (found.insert(view.score(raw, load_float(record)), nodes[i]))
       prefetch(record + layout.links / 64 * 64, layout.links % 64 + 4 * layout.degree);
   }
 }
 
-void Walker::walk(const GraphView& view, size_t ef, float margin) {
+void Walker::walk(const GraphView& view, size_t ef, float margin, const std::atomic<bool>* stop) {
   const RecordLayout& layout = view.layout;
-  pool.reset(ef);
+  found.reset(ef);
+  if (walking_) {  // out of memory, then
+    std::fill(visited_.begin(), visited_.end(), 0);
+    touched_.clear();
+  }
+  walking_ = true;
   if (visited_.size() < (view.rows + 63) / 64) visited_.resize((view.rows + 63) / 64);
   const size_t room = std::max<size_t>(kMostEntries, layout.degree) + 1;
   near_.resize(room);
@@ -109,7 +114,8 @@ void Walker::walk(const GraphView& view, size_t ef, float margin) {
   if (view.entries > 0) enter(view);
   const float slack = margin * query.spread;
   uint32_t node;
-  while (pool.take(node)) {
+  while (found.take(node)) {
+    if (stop != nullptr && stop->load(std::memory_order_relaxed)) break;
     // These two tests are unpredictable (about 50 % taken), so they are branch-free: 15 to 20 % faster
     // (docs/experiments/graph-walk.md).
     const uint8_t* links = view.record(node) + layout.links;
@@ -129,7 +135,7 @@ void Walker::walk(const GraphView& view, size_t ef, float margin) {
     }
     touched_.insert(touched_.end(), near, near + n);
     const float scale = score_first_lines(view, n);
-    const float threshold = pool.threshold();
+    const float threshold = found.threshold();
     uint32_t* passed = passed_.data();
     size_t good = 0;
     for (size_t i = 0; i < n; ++i) {
@@ -143,6 +149,7 @@ void Walker::walk(const GraphView& view, size_t ef, float margin) {
   }
   for (const uint32_t seen : touched_) visited_[seen / 64] = 0;
   touched_.clear();
+  walking_ = false;
 }
 
 }  // namespace bebr

@@ -1,6 +1,7 @@
 // The walk of a graph: from a few entry points to the best `ef` nodes it can find for a query.
 #pragma once
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -39,7 +40,7 @@ struct Candidate {
 };
 
 // The best `limit` candidates so far, best first, and which of them the walk has not been to yet.
-class Pool {
+class CandidateList {
  public:
   void reset(size_t limit) {
     limit_ = limit;
@@ -89,11 +90,12 @@ class Walker {
   static Walker& mine();
 
   BitQuery query;
-  Pool pool;
+  CandidateList found;  // by the last walk
 
-  // Fills `pool` with the best ef nodes found for `query`. margin: how many standard deviations of the unseen bits a
+  // Fills `found` with the best ef nodes found for `query`. margin: how many standard deviations of the unseen bits a
   // neighbour's first line may fall short.
-  void walk(const GraphView& view, size_t ef, float margin);
+  // stop: looked at between hops; once it is set, what was found so far is left.
+  void walk(const GraphView& view, size_t ef, float margin, const std::atomic<bool>* stop = nullptr);
 
  private:
   void enter(const GraphView& view);
@@ -102,6 +104,7 @@ class Walker {
   void complete(const GraphView& view, std::span<const uint32_t> nodes);
 
   std::vector<uint64_t> visited_;
+  bool walking_ = false;  // the last walk did not end, so bits are left in visited_
   std::vector<uint32_t> touched_, near_, passed_;
   std::vector<int32_t> sums_;
 };

@@ -39,8 +39,8 @@ class Merge {
 
   void write(const std::string& path) {
     const FormatSections sections(format_, slots_);
-    const Coarse coarse = {job_.centroids.dim(), static_cast<uint32_t>(entries_.size()),
-                           job_.centroids.by_product() ? 1u : 0u, 0};
+    const CentroidHeader coarse = {job_.centroids.dim(), static_cast<uint32_t>(entries_.size()),
+                                   job_.centroids.by_product() ? 1u : 0u, 0};
     std::vector<Section> head, tail;
     sections.add_to(head);
     tail.push_back({"coarse", bytes_of(&coarse, sizeof coarse)});

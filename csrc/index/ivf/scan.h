@@ -1,4 +1,4 @@
-// One search of an IvfIndex, inside: which lists a query looks at (ivf/search.cpp), and the two ways through them.
+// One search of an IvfSegment, inside: which lists a query looks at (ivf/search.cpp), and the two ways through them.
 //
 // ivf/progressive.cpp: sign planes by lookup tables, then the other planes of what they leave over. A list may have one
 // visitor or many.
@@ -11,47 +11,50 @@
 #include <vector>
 
 #include "base/buffer.h"
-#include "index/ivf/ivf.h"
-#include "index/query.h"
+#include "index/ivf/segment.h"
+#include "index/query_batch.h"
+#include "index/row_filter.h"
 #include "index/topk.h"
 
 namespace bebr {
 
-class IvfIndex::Scan {
+class IvfScan {
  public:
-  // allowed: the rows to look at, in order, where params.filtered. direct: all of them are completed, nothing is
-  // scanned.
-  Scan(const IvfIndex& index, const Queries& queries, const float* vectors, const IvfParams& params,
-       std::vector<Place> allowed, bool direct);
-
-  void run(std::vector<std::vector<Hit>>& hits) const;
+  IvfScan(const IvfSegment& segment, QueryBatch& queries, const SearchOptions& options, const RowFilter& filter,
+          TopKBatch& tops);
+  void run();
+  static bool by_whole_codes(const IvfSegment& segment, size_t queries, const SearchOptions& options);
 
  private:
   class Group;
   class Progressive;
+  struct Place {
+    uint32_t list, row;
+  };
 
-  // Exact: scores are raised by bounds, not by a margin of standard deviations.
-  bool exact() const noexcept { return params_.margin < 0; }
+  // Whether the search of an allowed few is done.
+  bool choose(size_t live);
+  std::vector<Place> places() const;
+  void search_copied(const std::vector<Place>& few);
   void set_masks();
-  // What select may keep of a list, or null: all of it.
-  const uint16_t* mask(size_t list) const {
-    if (params_.filtered) return masks_[list].data();
-    return index_.lists_[list].alive.empty() ? nullptr : index_.lists_[list].alive.data();
-  }
-  bool nothing_in(size_t list) const {
-    const List& l = index_.lists_[list];
-    return l.view.rows == l.dead || (params_.filtered && masks_[list].empty());
-  }
-  bool expands(size_t queries, size_t probes) const;
+  // What select may keep of a list, null: all of it; false: nothing. room: where a mask may be put.
+  bool masked(size_t list, std::vector<uint16_t>& room, const uint16_t*& mask) const;
+  // Whether so many queries that each look at so many lists are scored by whole codes.
+  static bool expands(const IvfSegment& segment, size_t queries, size_t nprobe, const SearchOptions& options);
+  // How many are taken together.
+  static size_t group_of(const IvfSegment& segment, size_t queries, size_t nprobe, const SearchOptions& options);
 
-  const IvfIndex& index_;
-  const Queries& queries_;
-  const float* vectors_;
-  const IvfParams& params_;
+  const IvfSegment& segment_;
+  const RowFormat& format_;
+  QueryBatch& queries_;
+  const SearchOptions& options_;
+  const RowFilter& filter_;
+  TopKBatch& tops_;
   const Kernels& kernels_;
-  size_t probes_ = 1;
-  std::vector<std::vector<uint16_t>> masks_;  // filtered: of each list; empty: no row of it
-  bool direct_ = false;
+  const FineQuery* fine_ = nullptr;
+  size_t nprobe_ = 1;
+  std::vector<std::vector<uint16_t>> masks_;  // where the filter is a list: of each list of rows; empty: no row of it
+  bool direct_ = false;                       // all of allowed_ are completed, nothing is scanned
   std::vector<Place> allowed_;
 };
 
@@ -64,40 +67,35 @@ struct Visits {
   }
 };
 
-// Some queries, in one thread.
-class IvfIndex::Scan::Group {
+// Some queries, in one thread; they are numbered from 0.
+class IvfScan::Group {
  public:
-  struct Query {
-    FineQuery fine;
-    float base = 0;  // of the final score
-    TopK top;
-  };
+  Group(const IvfScan& scan, size_t first, size_t count) : scan_(scan), first_(first), count_(count) {}
+  void run();
 
-  Group(const Scan& scan, size_t first, size_t count);
-  void run(std::vector<Hit>* hits);
-
-  const Scan& scan() const noexcept { return scan_; }
+  const IvfScan& scan() const noexcept { return scan_; }
   size_t first() const noexcept { return first_; }
-  std::vector<Query>& queries() noexcept { return queries_; }
-  // The queries' y; where the search is exact, the values that their fine forms represent, put into `room`.
-  const float* values(std::vector<float>& room) const;
+  size_t size() const noexcept { return count_; }
+  const FineQuery& fine(size_t i) const { return scan_.fine_[first_ + i]; }
+  float base(size_t i) const { return scan_.queries_.base()[first_ + i]; }  // of the final score
+  TopK& top(size_t i) { return scan_.tops_[first_ + i]; }
+  // The queries' y; where the search is exact, the values that their fine forms represent.
+  const float* y() const;
 
  private:
   void complete_allowed();
   void scan_expanded(const std::vector<uint32_t>& who, const Visits& visits);
   void probe_all();
-  void probe(const std::vector<uint32_t>& who, size_t probes, std::optional<Progressive>& progressive);
-  Visits visits(const std::vector<uint32_t>& who, const std::vector<uint32_t>& lists, size_t probes, size_t from,
+  void probe(const std::vector<uint32_t>& who, size_t nprobe, std::optional<Progressive>& progressive);
+  Visits visits(const std::vector<uint32_t>& who, const std::vector<uint32_t>& lists, size_t nprobe, size_t from,
                 size_t to) const;
 
-  const Scan& scan_;
-  const IvfIndex& index_;
-  size_t first_;
-  std::vector<Query> queries_;
+  const IvfScan& scan_;
+  size_t first_, count_;
 };
 
 // A list at a time, by the sign plane first.
-class IvfIndex::Scan::Progressive {
+class IvfScan::Progressive {
  public:
   explicit Progressive(Group& group);
   // Scans a list for queries `who`: at most Kernels::batch_queries.
@@ -120,26 +118,27 @@ class IvfIndex::Scan::Progressive {
   };
 
   ScanQueries gather(std::span<const uint32_t> who);
-  void prefetch(const List& list, std::span<const uint32_t> rows, size_t from, size_t to) const;
-  size_t narrow(uint32_t query, const List& list, Kept& kept, size_t at);
+  void prefetch(const RowView& list, std::span<const uint32_t> rows, size_t from, size_t to) const;
+  size_t narrow(uint32_t query, const RowView& list, Kept& kept, size_t at);
   size_t best_first(uint32_t* rows, float* scores, size_t n);
-  void finish(uint32_t query, const List& list, const Kept& kept);
+  void finish(uint32_t query, const RowView& list, const Kept& kept);
 
   Group& group_;
-  const Scan& scan_;
-  const IvfIndex& index_;
+  const IvfScan& scan_;
+  const RowFormat& format_;
   const CodeSpec& spec_;
   bool two_steps_ = false, stage_factors_ = false;
-  LutQueries coarse_;
+  const LutQueries& tables_;  // of all queries, not of the group's alone
   std::vector<Raise> raises_;
   // Of the list at hand.
   std::vector<int32_t> sums_, bias_;
+  std::vector<uint16_t> mask_;
   std::vector<uint32_t> rows_;
   std::vector<float> scores_, order_;
   std::vector<Kept> kept_;
   std::vector<Left> left_;
   size_t after_two_ = 0;  // bytes of the rest that the second plane takes
-  Buffer tables_, y8_;
+  Buffer gathered_, y8_;
 };
 
 }  // namespace bebr

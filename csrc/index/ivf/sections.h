@@ -6,11 +6,11 @@
 namespace bebr {
 
 // `coarse`
-struct Coarse {
+struct CentroidHeader {
   uint32_t dim, count, by_product;
   uint32_t zero;  // a scale of centroids' products, once: codes of x - c are not supported
 };
-static_assert(sizeof(Coarse) == 16);
+static_assert(sizeof(CentroidHeader) == 16);
 
 // `lists`
 struct ListEntry {

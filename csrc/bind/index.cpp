@@ -1,0 +1,228 @@
+// Index and TailRows for Python (bind/module.cpp).
+#include "index/index.h"
+
+#include <pybind11/operators.h>
+
+#include "bind/raw.h"
+#include "bind/search.h"
+#include "index/flat/rows.h"
+#include "index/flat/tail.h"
+#include "index/graph/rows.h"
+#include "index/ivf/rows.h"
+
+namespace bebr {
+namespace {
+
+// --- made
+std::unique_ptr<Index> make_flat(const RowFormat& format) {
+  return std::make_unique<Index>(std::make_unique<FlatRows>(format));
+}
+
+std::unique_ptr<Index> make_ivf(const RowFormat& format, const Array<float>& centroids, bool by_product) {
+  expect_shape(centroids, "centroids", {-1, -1});
+  if (centroids.shape(0) < 1 || centroids.shape(1) < 1)
+    fail(ErrorCode::InvalidArgument, "centroids has shape " + shape_text(centroids) + ": want at least one");
+  const auto dim = static_cast<uint32_t>(centroids.shape(1));
+  const auto count = static_cast<size_t>(centroids.shape(0));
+  const float* values = centroids.data();
+  const py::gil_scoped_release release;
+  auto made = std::make_shared<const Centroids>(dim, count, values, by_product);
+  return std::make_unique<Index>(std::make_unique<IvfRows>(format, std::move(made)));
+}
+
+std::unique_ptr<Index> make_graph(const RowFormat& format, uint32_t max_degree, uint32_t ef_construction, uint64_t seed,
+                                  const Array<float>& gram, const Array<float>& mean, float mean_norm, float scale,
+                                  float offset, bool augment_norm) {
+  const auto dims = static_cast<py::ssize_t>(format.spec.dims());
+  expect_shape(gram, "gram", {dims});
+  expect_shape(mean, "mean", {dims});
+  const uint32_t neighbors = max_degree / 2;  // what GraphParams and files hold
+  if (max_degree % 2 != 0 || neighbors < 1 || neighbors > kMostNeighbors)
+    fail(ErrorCode::InvalidArgument, "max_degree is " + std::to_string(max_degree) +
+                                         ": want an even number from 2 to " + std::to_string(2 * kMostNeighbors));
+  CodeSpace space{
+      {gram.data(), gram.data() + dims}, {mean.data(), mean.data() + dims}, mean_norm, scale, offset, augment_norm};
+  return std::make_unique<Index>(
+      std::make_unique<GraphRows>(format, GraphParams{neighbors, ef_construction, seed}, std::move(space)));
+}
+
+// An index of whatever kind the file holds, the sections that are not the index's own, and its raw vectors or None.
+py::tuple open_index(const std::string& path, bool map, bool verify) {
+  std::shared_ptr<const File> file;
+  std::unique_ptr<Index> index;
+  std::unique_ptr<RawVectors> raw;
+  {
+    const py::gil_scoped_release release;
+    file = File::open(path, "", verify || !map);
+    index = Index::open(file, map);
+    raw = open_raw(file, map, verify, *index);
+  }
+  py::dict extra;
+  for (const std::string& name : file->names()) {
+    if (Index::owns_section(file->kind(), name) || RawVectors::owns_section(name)) continue;
+    const auto bytes = file->section(name);
+    extra[py::str(name)] = py::bytes(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+  }
+  return py::make_tuple(std::move(index), extra, raw ? py::cast(std::move(raw)) : py::none());
+}
+
+void save(const Index& index, const std::string& path, const std::map<std::string, py::bytes>& extra,
+          const RawVectors* raw) {
+  std::vector<Section> sections = sections_of(extra);
+  const py::gil_scoped_release release;
+  std::optional<RawVectors::Saved> saved;
+  if (raw != nullptr) saved.emplace(*raw).add_to(sections);
+  index.save(path, sections);
+}
+
+// --- changed
+NewRows rows_of(const RowFormat& format, const Array<uint8_t>& planes, const Array<uint8_t>& factors,
+                const Array<int64_t>& ids) {
+  const auto n = static_cast<py::ssize_t>(ids.size());
+  expect_shape(ids, "ids", {-1});
+  expect_shape(planes, "planes", {n, static_cast<py::ssize_t>(format.spec.row_bytes())});
+  expect_shape(factors, "factors", {n, static_cast<py::ssize_t>(format.factor_bytes())});
+  return {static_cast<size_t>(n), planes.data(), factors.data(), ids.data(), nullptr};
+}
+
+void add(Index& index, const Array<uint8_t>& planes, const Array<uint8_t>& factors, const Array<int64_t>& ids,
+         const std::optional<Array<uint32_t>>& lists) {
+  NewRows rows = rows_of(index.format(), planes, factors, ids);
+  if (lists.has_value() != (index.kind() == SegmentKind::Ivf))
+    fail(ErrorCode::InvalidArgument,
+         std::string("lists: want them of an ivf index alone, this one is ") + kind_name(index.kind()));
+  if (lists) {
+    expect_shape(*lists, "lists", {ids.shape(0)});
+    rows.lists = lists->data();
+  }
+  const py::gil_scoped_release release;
+  index.add(rows);
+}
+
+size_t remove(Index& index, const Array<int64_t>& ids) {
+  expect_shape(ids, "ids", {-1});
+  const py::gil_scoped_release release;
+  return index.remove({ids.data(), static_cast<size_t>(ids.size())});
+}
+
+void append(TailRows& tail, const Array<uint8_t>& planes, const Array<uint8_t>& factors, const Array<int64_t>& ids) {
+  const NewRows rows = rows_of(tail.format(), planes, factors, ids);
+  const py::gil_scoped_release release;
+  tail.append(rows.n, rows.planes, rows.factors, rows.ids);
+}
+
+// --- read
+py::tuple rows(const Index& index, const std::optional<Array<int64_t>>& ids) {
+  Rows out;
+  {
+    const py::gil_scoped_release release;
+    out = ids ? index.rows({ids->data(), static_cast<size_t>(ids->size())}) : index.rows();
+  }
+  const auto n = static_cast<py::ssize_t>(out.ids.size());
+  return py::make_tuple(to_numpy(std::move(out.planes), {n, static_cast<py::ssize_t>(index.format().spec.row_bytes())}),
+                        to_numpy(std::move(out.factors), {n, static_cast<py::ssize_t>(index.format().factor_bytes())}),
+                        to_numpy(std::move(out.ids), {n}));
+}
+
+// A view where rows never change, else a copy.
+py::array ids_by_position(const Index& index) {
+  std::optional<Index::Reading> now;
+  std::span<const int64_t> ids;
+  std::vector<int64_t> copy;
+  {
+    const py::gil_scoped_release release;
+    now.emplace(index.reading());
+    ids = now->segment->ids();
+    if (!index.immutable()) copy.assign(ids.begin(), ids.end());
+  }
+  if (index.immutable()) return read_only(ids, now->segment);
+  return to_numpy(std::move(copy), {static_cast<py::ssize_t>(ids.size())});
+}
+
+template <typename Rows>
+py::array_t<int64_t> positions(const Rows& rows, const Array<int64_t>& ids) {
+  expect_shape(ids, "ids", {-1});
+  py::array_t<int64_t> found(ids.size());
+  int64_t* out = found.mutable_data();
+  const py::gil_scoped_release release;
+  rows.positions({ids.data(), static_cast<size_t>(ids.size())}, out);
+  return found;
+}
+
+// --- of one kind
+template <typename Segment>
+std::shared_ptr<const Segment> segment_of(const Index& index, SegmentKind kind) {
+  if (index.kind() != kind)
+    fail(ErrorCode::InvalidArgument,
+         std::string("this index is ") + kind_name(index.kind()) + ": want " + kind_name(kind));
+  return std::static_pointer_cast<const Segment>(index.reading().segment);
+}
+
+std::vector<size_t> list_sizes(const Index& index) {
+  const auto segment = segment_of<IvfSegment>(index, SegmentKind::Ivf);
+  const Index::Reading now = index.reading();
+  return segment->list_sizes(now.dead);
+}
+
+py::array centroids(const Index& index) {
+  const auto kept = segment_of<IvfSegment>(index, SegmentKind::Ivf)->shared_centroids();
+  return read_only(kept->values(), kept)
+      .reshape({static_cast<py::ssize_t>(kept->size()), static_cast<py::ssize_t>(kept->dim())});
+}
+
+py::array_t<uint32_t> assign(const Index& index, const Array<float>& x) {
+  const auto kept = segment_of<IvfSegment>(index, SegmentKind::Ivf)->shared_centroids();
+  return assigned(*kept, x);
+}
+
+}  // namespace
+
+void bind_index(py::module_& m) {
+  py::class_<RowFormat>(m, "RowFormat")
+      .def(py::init(&format_of), py::arg("widths"), py::arg("factor"), py::arg("stage_factor"), py::arg("factor_bytes"),
+           py::arg("code") = PyFactorCode{0, 1}, py::arg("stage_code") = PyFactorCode{0, 1})
+      .def_property_readonly("widths", [](const RowFormat& format) { return widths_of(format.spec); })
+      .def_property_readonly("factor_bytes", [](const RowFormat& format) { return format.code.bytes; })
+      .def(py::self == py::self);
+  py::class_<Index>(m, "Index")
+      .def_static("flat", &make_flat, py::arg("format"))
+      .def_static("ivf", &make_ivf, py::arg("format"), py::arg("centroids"), py::arg("by_product"))
+      .def_static("graph", &make_graph, py::arg("format"), py::arg("max_degree"), py::arg("ef_construction"),
+                  py::arg("seed"), py::arg("gram"), py::arg("mean"), py::arg("mean_norm"), py::arg("scale"),
+                  py::arg("offset"), py::arg("augment_norm"))
+      .def_property_readonly("kind", [](const Index& index) { return kind_name(index.kind()); })
+      .def_property_readonly("format", &Index::format)
+      .def_property_readonly("immutable", &Index::immutable)
+      .def_property_readonly("max_id", py::cpp_function(&Index::max_id, kNoGil))
+      .def_property_readonly("ids", &ids_by_position)
+      .def("__len__", &Index::size, kNoGil)
+      .def("add", &add, py::arg("planes"), py::arg("factors"), py::arg("ids"), py::arg("lists") = py::none())
+      .def("remove", &remove, py::arg("ids"))
+      .def("contains", &Index::contains, py::arg("id"), kNoGil)
+      .def("positions", &positions<Index>, py::arg("ids"))
+      .def("rows", &rows, py::arg("ids") = py::none())
+      .def("search", &search_index, py::arg("queries"), py::arg("options"), py::arg("allow") = py::none())
+      .def("range", &range_of_index, py::arg("queries"), py::arg("options"), py::arg("allow") = py::none())
+      .def("by_whole_codes", &by_whole_codes, py::arg("queries"), py::arg("options"), py::arg("filtered"))
+      .def("save", &save, py::arg("path"), py::arg("extra"), py::arg("raw") = py::none())
+      .def_property_readonly("list_sizes", py::cpp_function(&list_sizes, kNoGil))
+      .def_property_readonly("centroids", &centroids)
+      .def("assign", &assign, py::arg("x"))
+      .def_property_readonly("max_degree",
+                             [](const Index& index) {
+                               return 2 * segment_of<GraphSegment>(index, SegmentKind::Graph)->params().neighbors;
+                             })
+      .def_property_readonly("node_bytes", [](const Index& index) {
+        return segment_of<GraphSegment>(index, SegmentKind::Graph)->layout().stride;
+      });
+  py::class_<TailRows>(m, "TailRows")
+      .def(py::init<const RowFormat&>(), py::arg("format"))
+      .def("__len__", &TailRows::size, kNoGil)
+      .def("append", &append, py::arg("planes"), py::arg("factors"), py::arg("ids"))
+      .def(
+          "freeze", [](const TailRows& tail) { return std::make_unique<Index>(tail.freeze(), "frozen"); }, kNoGil)
+      .def("positions", &positions<TailRows>, py::arg("ids"));
+  m.def("open_index", &open_index, py::arg("path"), py::arg("map"), py::arg("verify"));
+}
+
+}  // namespace bebr

@@ -1,0 +1,166 @@
+// Searches for Python: of one index, and of several as one (bind/module.cpp).
+#include "bind/search.h"
+
+#include <bit>
+#include <numeric>
+
+namespace bebr {
+
+Queries PyQueries::view(const Index& index) const {
+  const auto dims = static_cast<py::ssize_t>(index.format().spec.dims());
+  expect_shape(y, "y", {-1, dims});
+  const py::ssize_t n = y.shape(0);
+  expect_shape(base, "base", {n});
+  Queries queries{static_cast<size_t>(n), y.data(), base.data(), nullptr, nullptr, nullptr};
+  if (stage_y && stage_base) {
+    expect_shape(*stage_y, "stage_y", {n, dims});
+    expect_shape(*stage_base, "stage_base", {n});
+    queries.stage_y = stage_y->data();
+    queries.stage_base = stage_base->data();
+  }
+  if (const size_t dim = index.vector_dim(); dim > 0) {
+    if (!vectors) fail(ErrorCode::InvalidArgument, "vectors is None: an ivf index wants them");
+    expect_shape(*vectors, "vectors", {n, static_cast<py::ssize_t>(dim)});
+    queries.vectors = vectors->data();
+  }
+  return queries;
+}
+
+SearchOptions PyOptions::of(const Queries& queries) const {
+  SearchOptions with = options;
+  if (min_scores) {
+    expect_shape(*min_scores, "min_scores", {static_cast<py::ssize_t>(queries.count)});
+    with.min_scores = min_scores->data();
+  }
+  if (stop) with.stop = &stop->set;
+  return with;
+}
+
+namespace {
+
+PyOptions make_options(size_t k, bool exact, bool batch_invariant, size_t survivors, size_t nprobe, float margin,
+                       size_t enough, size_t ef_search, PyFloats min_scores, std::shared_ptr<StopFlag> stop) {
+  PyOptions made;
+  made.options.k = k;
+  made.options.exact = exact;
+  made.options.batch_invariant = batch_invariant;
+  made.options.survivors = survivors;
+  made.options.nprobe = nprobe;
+  made.options.margin = margin;
+  made.options.enough = enough;
+  made.options.ef_search = ef_search;
+  made.min_scores = std::move(min_scores);
+  made.stop = std::move(stop);
+  return made;
+}
+
+// run(batch, tops) without the GIL; (scores, ids) of what it finds, n rows of k.
+template <typename Run>
+py::tuple found_by(const Queries& queries, const CodeSpec& spec, const SearchOptions& options, const Run& run) {
+  const auto n = static_cast<py::ssize_t>(queries.count), k = static_cast<py::ssize_t>(options.k);
+  py::array_t<float> scores({n, k});
+  py::array_t<int64_t> ids({n, k});
+  float* scores_out = scores.mutable_data();
+  int64_t* ids_out = ids.mutable_data();
+  {
+    const py::gil_scoped_release release;
+    QueryBatch batch(spec, queries);
+    TopKBatch tops(queries.count, options.k, options.min_scores);
+    run(batch, tops);
+    tops.write(scores_out, ids_out);
+  }
+  return py::make_tuple(scores, ids);
+}
+
+using PyBitmap = std::optional<Array<uint64_t>>;
+using PySegment = std::tuple<const Index*, PyBitmap, std::optional<size_t>, PyBitmap>;  // dead, how many, allow
+
+BitmapView bitmap_of(const PyBitmap& words, const char* name) {
+  if (!words) return {};
+  expect_shape(*words, name, {-1});
+  return {words->data(), 64 * static_cast<size_t>(words->size())};
+}
+
+py::tuple search_several(const std::vector<PySegment>& segments, const PyQueries& queries, const PyOptions& options,
+                         const PyIds& allow) {
+  if (segments.empty()) fail(ErrorCode::InvalidArgument, "segments is empty: want at least one");
+  std::vector<IndexView> views;
+  const Index* strictest = std::get<0>(segments.front());  // one that wants vectors, if any does
+  for (const auto& [index, dead, dead_rows, allowed] : segments) {
+    views.push_back(
+        {index, bitmap_of(dead, "dead"), bitmap_of(allowed, "allow"), dead_rows.value_or(RowFilter::kUncounted)});
+    if (index->vector_dim() > 0) strictest = index;
+  }
+  const Queries view = queries.view(*strictest);
+  const AllowedIds ids = ids_of(allow);
+  const SearchOptions with = options.of(view);
+  return found_by(view, std::get<0>(segments.front())->format().spec, with,
+                  [&](QueryBatch& batch, TopKBatch& tops) { search(views, ids, batch, with, tops); });
+}
+
+}  // namespace
+
+py::tuple search_index(const Index& index, const PyQueries& queries, const PyOptions& options, const PyIds& allow) {
+  const Queries view = queries.view(index);
+  const SearchOptions with = options.of(view);
+  const AllowedIds ids = ids_of(allow);
+  return found_by(view, index.format().spec, with,
+                  [&](QueryBatch& batch, TopKBatch& tops) { index.search(batch, with, ids, tops); });
+}
+
+// (offsets, scores, ids): those of query i stand between offsets i and i + 1.
+py::tuple range_of_index(const Index& index, const PyQueries& queries, const PyOptions& options, const PyIds& allow) {
+  const Queries view = queries.view(index);
+  const SearchOptions with = options.of(view);
+  const AllowedIds allowed = ids_of(allow);
+  std::vector<int64_t> offsets = {0}, ids;
+  std::vector<float> scores;
+  {
+    const py::gil_scoped_release release;
+    QueryBatch batch(index.format().spec, view);
+    for (const std::vector<Hit>& hits : index.range(batch, with, allowed)) {
+      for (const Hit& hit : hits) {
+        scores.push_back(hit.score);
+        ids.push_back(hit.id);
+      }
+      offsets.push_back(static_cast<int64_t>(ids.size()));
+    }
+  }
+  const auto n = static_cast<py::ssize_t>(ids.size()), rows = static_cast<py::ssize_t>(offsets.size());
+  return py::make_tuple(to_numpy(std::move(offsets), {rows}), to_numpy(std::move(scores), {n}),
+                        to_numpy(std::move(ids), {n}));
+}
+
+bool by_whole_codes(const Index& index, size_t queries, const PyOptions& options, bool filtered) {
+  return index.reading().segment->by_whole_codes(queries, options.options, filtered);
+}
+
+void bind_search(py::module_& m) {
+  py::class_<PyQueries>(m, "Queries")
+      .def(py::init<Array<float>, Array<float>, PyFloats, PyFloats, PyFloats>(), py::arg("y"), py::arg("base"),
+           py::arg("stage_y") = py::none(), py::arg("stage_base") = py::none(), py::arg("vectors") = py::none());
+  py::class_<StopFlag, std::shared_ptr<StopFlag>>(m, "StopFlag")
+      .def(py::init<>())
+      .def("set", [](StopFlag& flag) { flag.set = true; })
+      .def_property_readonly("is_set", [](const StopFlag& flag) { return flag.set.load(); });
+  py::class_<PyOptions>(m, "SearchOptions")
+      .def(py::init(&make_options), py::arg("k"), py::kw_only(), py::arg("exact") = false,
+           py::arg("batch_invariant") = true, py::arg("survivors") = 0, py::arg("nprobe") = 1, py::arg("margin") = 3.0f,
+           py::arg("enough") = 0, py::arg("ef_search") = 0, py::arg("min_scores") = py::none(),
+           py::arg("stop") = py::none());
+  m.def("search", &search_several, py::arg("segments"), py::arg("queries"), py::arg("options"),
+        py::arg("allow") = py::none());
+  m.def(
+      "count_bits",
+      [](const Array<uint64_t>& words) {
+        const uint64_t* from = words.data();
+        const auto n = static_cast<size_t>(words.size());
+        const py::gil_scoped_release release;
+        return std::accumulate(from, from + n, size_t{0}, [](size_t sum, uint64_t word) {
+          return sum + static_cast<size_t>(std::popcount(word));
+        });
+      },
+      py::arg("words"));
+}
+
+}  // namespace bebr

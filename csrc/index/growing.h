@@ -1,0 +1,69 @@
+// Rows in memory that change: what a mutable index (index.h) keeps, one class a kind. All calls but the const ones come
+// from one writer at a time; who holds `mutex`, the lock that readers share, is said at each.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <shared_mutex>
+#include <span>
+#include <string>
+
+#include "base/file.h"
+#include "index/row_filter.h"
+#include "index/segment.h"
+
+namespace bebr {
+
+// planes: n rows of row_bytes; factors: n rows of factor_bytes; ids: n. lists: of IVF, the list of each row.
+struct NewRows {
+  size_t n = 0;
+  const uint8_t* planes = nullptr;
+  const uint8_t* factors = nullptr;
+  const int64_t* ids = nullptr;
+  const uint32_t* lists = nullptr;
+};
+
+// Where a row stands, in the kind's own terms, until it is removed or moved.
+using RowPlace = uint64_t;
+
+class GrowingRows {
+ public:
+  virtual ~GrowingRows() = default;
+
+  // The rows as they are, removed ones included; good while nothing changes.
+  virtual std::shared_ptr<const SegmentReader> reader() const = 0;
+  // Of the reader's rows, those that searches do not find.
+  virtual BitmapView dead() const noexcept { return {}; }
+  virtual size_t size() const noexcept = 0;  // rows that searches find
+  virtual size_t position(RowPlace place) const noexcept { return static_cast<size_t>(place); }
+  virtual bool findable(RowPlace) const noexcept { return true; }
+
+  // Throws Error for rows that cannot be added, by reasons of the kind.
+  virtual void check(const NewRows& rows) const = 0;
+  // Under the exclusive lock: adds rows that were checked, all or nothing, and says where they stand.
+  virtual void insert(const NewRows& rows, RowPlace* places) = 0;
+  // Without the lock: what is left to do before searches find them. Throws: then give_up follows.
+  virtual void finish_insert(std::shared_mutex&) {}
+  // Under the exclusive lock: takes the rows of the last insert out again.
+  virtual void give_up() noexcept {}
+
+  // Under the exclusive lock: so that `count` calls of remove cannot fail for other reasons than their own.
+  virtual void prepare_remove(size_t count) { static_cast<void>(count); }
+  // Under the exclusive lock: the place of the row that moved into the hole, if one did. Throws: nothing has changed.
+  virtual std::optional<RowPlace> remove(RowPlace place) = 0;
+  // Under the exclusive lock, after insert and remove, whether they failed or not.
+  virtual void changed() noexcept {}
+  // Without the lock, after rows were removed: tidies up where it is worth it.
+  virtual void tidy(std::shared_mutex&) {}
+
+  // fn(id, place) for every row that searches find.
+  virtual void each(const std::function<void(int64_t, RowPlace)>& fn) const = 0;
+  virtual int64_t id_at(RowPlace place) const noexcept = 0;
+  // Writes a file of the rows that searches find.
+  virtual void save(const std::string& path, std::span<const Section> extra) const { reader()->save(path, extra, {}); }
+};
+
+}  // namespace bebr

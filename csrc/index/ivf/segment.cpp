@@ -1,0 +1,78 @@
+#include "index/ivf/segment.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "index/ivf/scan.h"
+
+namespace bebr {
+
+IvfSegment::IvfSegment(const RowFormat& format, std::shared_ptr<const Centroids> centroids, std::vector<RowView> lists)
+    : SegmentReader(format), centroids_(std::move(centroids)), lists_(std::move(lists)), first_(lists_.size() + 1) {
+  lists_changed();
+}
+
+void IvfSegment::lists_changed() noexcept {
+  for (size_t l = 0; l < lists_.size(); ++l) first_[l + 1] = first_[l] + lists_[l].rows;
+  ids_made_ = false;
+}
+
+size_t IvfSegment::list_of(size_t position) const noexcept {
+  return static_cast<size_t>(std::upper_bound(first_.begin(), first_.end(), position) - first_.begin() - 1);
+}
+
+std::span<const int64_t> IvfSegment::ids() const {
+  const std::lock_guard lock(ids_mutex_);
+  if (!ids_made_) {
+    ids_.clear();
+    ids_.reserve(rows());
+    for (const RowView& list : lists_) ids_.insert(ids_.end(), list.ids, list.ids + list.rows);
+    ids_made_ = true;
+  }
+  return ids_;
+}
+
+void IvfSegment::positions(std::span<const int64_t> ids, int64_t* out) const {
+  if (!file_) return SegmentReader::positions(ids, out);
+  by_slot_.find_all(ids, out);
+  for (size_t i = 0; i < ids.size(); ++i) {
+    if (out[i] < 0) continue;
+    const auto slot = static_cast<size_t>(out[i]);
+    const auto l =
+        static_cast<size_t>(std::upper_bound(first_slot_.begin(), first_slot_.end(), slot) - first_slot_.begin() - 1);
+    const size_t row = slot - first_slot_[l];
+    out[i] = row < lists_[l].rows ? static_cast<int64_t>(first_[l] + row) : -1;
+  }
+}
+
+Rows IvfSegment::copy_rows(std::span<const uint32_t> positions) const {
+  Rows out;
+  out.planes.reserve(positions.size() * format().spec.row_bytes());
+  out.factors.reserve(positions.size() * format().factor_bytes());
+  out.ids.reserve(positions.size());
+  size_t l = 0;
+  for (const uint32_t position : positions) {
+    if (position < first_[l] || position >= first_[l + 1]) l = list_of(position);
+    copy_row(format(), lists_[l], position - first_[l], out);
+  }
+  return out;
+}
+
+std::vector<size_t> IvfSegment::list_sizes(const BitmapView& dead) const {
+  const RowFilter live{{}, nullptr, dead, RowFilter::kUncounted};
+  std::vector<size_t> sizes;
+  sizes.reserve(lists_.size());
+  for (size_t l = 0; l < lists_.size(); ++l) sizes.push_back(live.count(first_[l], lists_[l].rows));
+  return sizes;
+}
+
+void IvfSegment::search(QueryBatch& queries, const SearchOptions& options, const RowFilter& filter,
+                        TopKBatch& tops) const {
+  IvfScan(*this, queries, options, filter, tops).run();
+}
+
+bool IvfSegment::by_whole_codes(size_t queries, const SearchOptions& options, bool filtered) const {
+  return !filtered && IvfScan::by_whole_codes(*this, queries, options);
+}
+
+}  // namespace bebr

@@ -1,0 +1,63 @@
+// An IVF segment: rows in lists by their nearest centroid; a search looks at the lists nearest to its query. Positions
+// number the rows list after list.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "base/file.h"
+#include "index/ivf/centroids.h"
+#include "index/rows.h"
+#include "index/segment.h"
+
+namespace bebr {
+
+class IvfSegment final : public SegmentReader {
+ public:
+  // The rows of a file written by save, or by merge_chunks, mapped.
+  static std::shared_ptr<const IvfSegment> open(std::shared_ptr<const File> file);
+  // Lists that the caller keeps in memory, and may change while nobody reads: then it calls lists_changed().
+  IvfSegment(const RowFormat& format, std::shared_ptr<const Centroids> centroids, std::vector<RowView> lists);
+
+  SegmentKind kind() const noexcept override { return SegmentKind::Ivf; }
+  size_t vector_dim() const noexcept override { return centroids_->dim(); }
+  size_t rows() const noexcept override { return first_.back(); }
+  std::span<const int64_t> ids() const override;  // put together when first asked for
+  void positions(std::span<const int64_t> ids, int64_t* out) const override;
+  Rows copy_rows(std::span<const uint32_t> positions) const override;
+  void search(QueryBatch& queries, const SearchOptions& options, const RowFilter& filter,
+              TopKBatch& tops) const override;
+  bool by_whole_codes(size_t queries, const SearchOptions& options, bool filtered) const override;
+  void save(const std::string& path, std::span<const Section> extra, const BitmapView& dead) const override;
+
+  const Centroids& centroids() const noexcept { return *centroids_; }
+  std::shared_ptr<const Centroids> shared_centroids() const noexcept { return centroids_; }
+  size_t lists() const noexcept { return lists_.size(); }
+  const RowView& list(size_t l) const noexcept { return lists_[l]; }
+  size_t first(size_t l) const noexcept { return first_[l]; }  // position of the list's first row
+  size_t list_of(size_t position) const noexcept;
+  std::vector<size_t> list_sizes(const BitmapView& dead) const;  // of rows that are not dead
+
+  RowView& list_view(size_t l) noexcept { return lists_[l]; }
+  void lists_changed() noexcept;
+
+ private:
+  std::shared_ptr<const Centroids> centroids_;
+  std::vector<RowView> lists_;
+  std::vector<size_t> first_;  // and the number of all rows
+  mutable std::mutex ids_mutex_;
+  mutable std::vector<int64_t> ids_;
+  mutable bool ids_made_ = false;
+
+  // Of a file: rows are found by their ids in order; entries are slots, counted from list to list through the gaps that
+  // fill blocks up.
+  std::shared_ptr<const File> file_;
+  std::vector<size_t> first_slot_;
+  IdOrder by_slot_;
+};
+
+}  // namespace bebr

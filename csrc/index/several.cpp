@@ -1,0 +1,53 @@
+#include <deque>
+#include <string>
+#include <vector>
+
+#include "base/error.h"
+#include "index/index.h"
+#include "index/search.h"
+
+namespace bebr {
+namespace {
+
+void expect_bits(const BitmapView& bitmap, const char* name, size_t rows) {
+  if (bitmap.present() && bitmap.bits < rows)
+    fail(ErrorCode::InvalidArgument, std::string(name) + " has " + std::to_string(words_for(bitmap.bits)) +
+                                         " words for " + std::to_string(rows) + " rows: want at least " +
+                                         std::to_string(words_for(rows)));
+}
+
+}  // namespace
+
+void search(std::span<const IndexView> indexes, const AllowedIds& allow, QueryBatch& queries,
+            const SearchOptions& options, TopKBatch& tops) {
+  std::vector<Index::Reading> readings;
+  std::deque<std::vector<uint64_t>> bitmaps;
+  std::deque<std::vector<uint32_t>> lists;
+  std::vector<SegmentView> segments;
+  for (const IndexView& view : indexes) {
+    readings.push_back(view.index->reading());
+    const Index::Reading& now = readings.back();
+    const size_t rows = now.segment->rows();
+    expect_bits(view.dead, "dead", rows);
+    expect_bits(view.allow, "allow", rows);
+    RowFilter filter{view.allow, nullptr, view.dead, view.dead_rows};
+    if (!view.dead.present()) {
+      filter.dead = now.dead;
+      filter.dead_rows = now.dead_rows;
+    } else if (now.dead.present()) {
+      std::vector<uint64_t>& both = bitmaps.emplace_back(view.dead.words, view.dead.words + words_for(rows));
+      for (size_t i = 0; i < both.size(); ++i) both[i] |= now.dead.bits64(64 * i);
+      filter.dead = view_of(both);
+      filter.dead_rows = RowFilter::kUncounted;
+    }
+    if (allow) {
+      std::vector<uint32_t>& found = lists.emplace_back(view.index->rows_of(*allow));
+      if (view.allow.present()) std::erase_if(found, [&](uint32_t row) { return !view.allow[row]; });
+      filter.rows = &found;
+    }
+    segments.push_back({now.segment, filter});
+  }
+  search(segments, queries, options, tops);
+}
+
+}  // namespace bebr

@@ -1,0 +1,45 @@
+"""A server that the system gives no more says so, loses nothing, and goes on once there is more."""
+
+from __future__ import annotations
+
+import contextlib
+import resource
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import bebr
+
+
+@contextlib.contextmanager
+def limited(server, kind: int, value: int):
+    """The server's soft limit of a kind, for the length of a block."""
+    before = resource.prlimit(server.process.pid, kind)
+    resource.prlimit(server.process.pid, kind, (value, before[1]))
+    try:
+        yield
+    finally:
+        resource.prlimit(server.process.pid, kind, before)
+
+
+def test_a_limit_on_the_size_of_files(start, tmp_path, bz, vectors, queries):
+    with start(tmp_path) as server, server.connect() as client:
+        collection = client.create_collection("docs", bz)
+        collection.upsert(range(10), vectors[:10])
+        with limited(server, resource.RLIMIT_FSIZE, 400_000), pytest.raises(bebr.LimitExceeded):
+            for i in range(10, 400):
+                collection.upsert([i], vectors[i : i + 1], [{"text": "x" * 10_000}])
+        rows = len(collection)
+        assert 10 <= rows < 400
+        assert (collection.search(queries, 5).ids >= 0).all()
+        assert collection.upsert([1000], vectors[:1]) == 1 and len(collection) == rows + 1
+
+
+def test_no_more_open_files(start, tmp_path, bz):
+    with start(tmp_path) as server, server.connect() as client:
+        other = bebr.train(np.random.default_rng(0).normal(size=(200, 64)).astype(np.float32), widths=[16], seed=0)
+        used = len(list(Path(f"/proc/{server.process.pid}/fd").iterdir()))
+        with limited(server, resource.RLIMIT_NOFILE, used), pytest.raises(bebr.LimitExceeded, match="open files"):
+            client.register_model(other)
+        assert client.register_model(other) == other.digest
