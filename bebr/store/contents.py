@@ -64,7 +64,7 @@ class Contents:
         self._unsealed = 0  # rows written or removed since the tail was last set apart for a seal
         draft = Draft(Snapshot(manifest.sealed, tuple(views), PartView(self._tail.part(), None, 0)), self._tail)
         operations = self._catalog.operations(self.number)
-        for change, _ in joined(Change.of(operation, self._bz.factor_bytes) for operation in operations):
+        for change, _ in joined(Change.of(operation, self._bz.settings.factor_bytes) for operation in operations):
             change.apply(draft)
             self._unsealed += len(change.ids)
         self._snapshot = replace(draft.finish(), version=manifest.version)

@@ -1,9 +1,10 @@
 """Many small collections of one model: memory and time to open a folder of them.
 
-python -m benchmarks.collections --collections 1000 --rows 100
+python -m benchmarks.many_collections --collections 1000 --rows 100
 
-Half of the collections are sealed into a segment, half are in the journal. A process of its own opens every one of them,
-asks each a question, and says what that took. Aims at 1,000 collections: all open within 5 s, less than 1 MiB each.
+Half of the collections are sealed into a segment, half are in the journal. A process of its own opens every one of
+them, asks each a question, and says what that took. Aims at 1,000 collections: all open within 5 s, less than 1 MiB
+each.
 """
 
 from __future__ import annotations
@@ -81,7 +82,7 @@ def measure(collections: int, rows: int) -> Opened:
     """In a folder of its own."""
     with tempfile.TemporaryDirectory() as folder:
         build(Path(folder), collections, rows)
-        command = [sys.executable, "-m", "benchmarks.collections", "--opened", folder]
+        command = [sys.executable, "-m", "benchmarks.many_collections", "--opened", folder]
         return Opened(**json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout))
 
 
@@ -95,7 +96,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(json.dumps(asdict(opened(options.opened))))
         return 0
     found = measure(options.collections, options.rows)
-    print(machine.describe() if hasattr(machine, "describe") else "")
     print(
         f"{found.collections} collections of {found.rows} rows: open in {found.seconds:.2f} s, a search of each in "
         f"{found.asked:.2f} s, {found.memory_mib:.3f} MiB of memory and {found.disk_mib:.3f} MiB of disk each"

@@ -1,0 +1,152 @@
+"""Whether bebr is as fast as it was, and answers the same: another checkout's build against this one, case by case.
+
+    python -m benchmarks.before_after --before OTHER/.venv/bin/python glove fashion
+
+Both sides hold the same rows under the same models, one thread each. A case is timed on one side, then on the other,
+round by round; the ratio is the median over rounds of before / after, so above 1 is faster now. Aim: no ratio under
+.97, and every answer equal to the bit. Cases: kernels, encoding, flat, IVF and graph search, filtered search.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+from rich.table import Table
+
+import bebr
+from benchmarks import datasets, machine, output
+
+AIM = 0.97
+# Bits a dimension of the models, and the bytes of a factor beside them.
+BITS, FACTOR = (1, 2, 4), 4
+
+
+class Side:
+    """A worker in the interpreter of one checkout."""
+
+    def __init__(self, python: Path, folder: Path) -> None:
+        # Isolated: neither this checkout's folder nor PYTHONPATH decides which bebr is imported.
+        worker = Path(__file__).with_name("before_after_worker.py")
+        self._process = subprocess.Popen(
+            [python, "-I", worker, folder], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1
+        )
+        self.digests: dict[str, str] = json.loads(self._line())
+
+    def seconds(self, case: str) -> float:
+        assert self._process.stdin is not None
+        self._process.stdin.write(case + "\n")
+        self._process.stdin.flush()
+        return float(json.loads(self._line()))
+
+    def close(self) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        self._process.wait()
+
+    def _line(self) -> str:
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        if not line:
+            raise RuntimeError(f"{self._process.args!r} stopped; what it wrote to standard error says why")
+        return line
+
+
+@dataclass(frozen=True)
+class Row:
+    """Medians in seconds a call; ``ratio``: median over rounds of before / after; ``spread``: its quartiles."""
+
+    dataset: str
+    case: str
+    before: float
+    after: float
+    ratio: float
+    spread: tuple[float, float]
+    equal: bool
+
+    @property
+    def kept(self) -> bool:
+        return self.ratio >= AIM and self.equal
+
+
+def compare(data: datasets.Dataset, before: Path, after: Path, rounds: int, pattern: str) -> list[Row]:
+    """Every case whose name holds ``pattern`` on one data set."""
+    with tempfile.TemporaryDirectory() as made:
+        folder = Path(made)
+        np.save(folder / "base.npy", data.base)
+        np.save(folder / "queries.npy", data.queries)
+        for size in (math.ceil(data.base.shape[1] / 8) * bits + FACTOR for bits in BITS):
+            bebr.train(data.train, bytes_per_vector=size, metric=data.metric).save(folder / f"{size}.safetensors")
+        sides = [Side(before, folder), Side(after, folder)]
+        names = [name for name in sides[1].digests if pattern in name]
+        seconds: dict[str, list[tuple[float, float]]] = {name: [] for name in names}
+        for turn in range(rounds):
+            for name in names:
+                first = turn % 2
+                pair = {first: sides[first].seconds(name)}
+                pair[1 - first] = sides[1 - first].seconds(name)
+                seconds[name].append((pair[0], pair[1]))
+        for side in sides:
+            side.close()
+    rows = []
+    for name, pairs in seconds.items():
+        ratios = sorted(one / other for one, other in pairs)
+        medians = [statistics.median(side) for side in zip(*pairs, strict=True)]
+        spread = (ratios[len(ratios) // 4], ratios[-1 - len(ratios) // 4])
+        equal = sides[0].digests.get(name) == sides[1].digests[name]
+        rows.append(Row(data.name, name, *medians, statistics.median(ratios), spread, equal))
+    return rows
+
+
+def table(rows: Sequence[Row]) -> Table:
+    made = Table(title="before / after; above 1: faster now")
+    for column in ("set", "case", "before ms", "after ms", "ratio", "quartiles", "answers"):
+        made.add_column(column, justify="left" if column in ("set", "case", "answers") else "right")
+    for row in rows:
+        made.add_row(
+            row.dataset,
+            row.case,
+            f"{1e3 * row.before:.3f}",
+            f"{1e3 * row.after:.3f}",
+            f"{row.ratio:.3f}{'' if row.ratio >= AIM else ' ✗'}",
+            f"{row.spread[0]:.2f}-{row.spread[1]:.2f}",
+            "equal" if row.equal else "differ ✗",
+        )
+    return made
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.before_after", description=(__doc__ or "").partition("\n")[0]
+    )
+    parser.add_argument("sets", nargs="*", default=["glove"], choices=datasets.names(), metavar="SET")
+    parser.add_argument("--before", type=Path, required=True, help="the other checkout's interpreter")
+    parser.add_argument("--after", type=Path, default=Path(sys.executable), help="this one's, unless said")
+    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--cases", default="", help="only cases whose name holds this text")
+    parser.add_argument("--json", type=Path)
+    options = parser.parse_args(arguments)
+    console = output.console()
+    rows: list[Row] = []
+    for name in options.sets:
+        data = datasets.load_or_say(name, console.print)
+        if data is None:
+            return 1
+        rows += compare(data, options.before, options.after, options.rounds, options.cases)
+    console.print(table(rows))
+    if options.json is not None:
+        output.save(options.json, machine.facts(1), [asdict(row) for row in rows])
+    return 0 if all(row.kept for row in rows) else 1
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

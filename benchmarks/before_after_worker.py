@@ -1,0 +1,149 @@
+"""One side of ``benchmarks.before_after``: times cases in an interpreter of its own, with whatever bebr that imports.
+
+It needs numpy and bebr only, since the other side's checkout may hold other benchmarks or none. A line on standard
+input names a case; a line on standard output answers with seconds and a digest of what came out.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import bebr
+import bebr._core as core
+
+BATCH, SINGLES, ENCODED = 256, 64, 2000
+SHARES = (0.5, 0.1, 0.01)
+NLIST = 256
+# Least seconds of one timing: short calls are repeated within it.
+LEAST = 0.1
+# What bebr called an option before 0.1.0 was out.
+FORMER = {"nprobe": "probes", "nlist": "lists", "ef_search": "ef", "max_degree": "neighbors"}
+
+
+def named(function: Callable[..., Any], **options: Any) -> dict[str, Any]:
+    """The options under the names that this bebr's ``function`` has for them; a graph's links were counted by pairs."""
+    known = inspect.signature(function).parameters
+    if "max_degree" in options and "max_degree" not in known:
+        options["max_degree"] //= 2
+    return {key if key in known else FORMER[key]: value for key, value in options.items()}
+
+
+def kernels() -> Iterator[tuple[str, Callable[[], Any]]]:
+    """The engine's kernels on the best instruction set of this machine, in cache and from memory."""
+    isa, dims = core.isa(), 384
+    sign = dims // 8
+    chosen = [("scan_table", 1, 1), ("scan_table", 1, 8), ("scan_batch", 1, 256), ("complete", 4, 1)]
+    for where, size in (("cache", 512 << 10), ("memory", 256 << 20)):
+        for kernel, planes, queries in chosen:
+            rows = size // (planes * sign) // 64 * 64
+
+            def run(kernel: str = kernel, planes: int = planes, rows: int = rows, queries: int = queries) -> Any:
+                return core.kernel_bench(isa, kernel, dims, planes, rows, queries, 3)
+
+            yield f"kernel {kernel} {planes} x {queries}, {where}", run
+
+
+def encoding(model: bebr.Binarizer, x: Any, size: int) -> Iterator[tuple[str, Callable[[], Any]]]:
+    yield f"encode {size}", lambda: model.encode(x)
+    yield f"encode {size} by rounding", lambda: model.encode(x, **({_rounding(model): False}))
+    yield f"prepare {size} ADC", lambda: model.prepare(x)
+    yield f"prepare {size} SDC", lambda: model.prepare(x, "code")
+
+
+def _rounding(model: bebr.Binarizer) -> str:
+    return "optimize" if "optimize" in inspect.signature(model.encode).parameters else "refine"
+
+
+def searching(name: str, index: Any, queries: Any, **options: Any) -> Iterator[tuple[str, Callable[[], Any]]]:
+    """A batch in one call, and queries one by one."""
+    options = named(index.search, **options)
+    yield f"{name} batch", lambda: index.search(queries[:BATCH], 10, **options)
+    yield f"{name} single", lambda: [index.search(one[None], 10, **options) for one in queries[:SINGLES]]
+
+
+def cases(folder: Path) -> Iterator[tuple[str, Callable[[], Any]]]:
+    """Name and call of everything that is timed."""
+    yield from kernels()
+    base, queries = np.load(folder / "base.npy"), np.load(folder / "queries.npy")
+    sizes = sorted(int(path.stem) for path in folder.glob("*.safetensors"))
+    models = {size: bebr.Binarizer.load(folder / f"{size}.safetensors") for size in sizes}
+    flats = {}
+    for size, model in models.items():
+        yield from encoding(model, base[:ENCODED], size)
+        flats[size] = index = bebr.FlatIndex(model)
+        index.add(base)
+        for query in ("float", "code"):
+            yield from searching(f"flat {size} {'ADC' if query == 'float' else 'SDC'}", index, queries, query=query)
+    size = sizes[len(sizes) // 2]
+    middle = models[size]
+    ivf = bebr.IVFIndex(middle, **named(bebr.IVFIndex, nlist=NLIST))
+    graph_class: Any = getattr(bebr, "GraphIndex", None) or bebr.HNSWIndex
+    graph = graph_class(middle, **named(graph_class, max_degree=32))
+    for index in (ivf, graph):
+        index.add(base)
+    for nprobe in (8, 32):
+        yield from searching(f"IVF{NLIST} {size} nprobe {nprobe}", ivf, queries, nprobe=nprobe)
+    yield from searching(f"graph {size} ef 64", graph, queries, ef_search=64)
+    order = np.random.default_rng(0).permutation(len(base))
+    for share in SHARES:
+        allow = np.sort(order[: round(share * len(base))])
+        for name, index, options in (
+            ("flat", flats[size], {}),
+            (f"IVF{NLIST}", ivf, {"nprobe": 32}),
+            ("graph", graph, {"ef_search": 64}),
+        ):
+            yield from searching(f"{name} {size}, {share:.0%} allowed", index, queries, allow=allow, **options)
+
+
+def arrays(result: Any) -> Iterator[Any]:
+    """The arrays that a call gave, with floats as they are: hits, codes and prepared queries alike."""
+    if isinstance(result, np.ndarray):
+        yield result
+    elif isinstance(result, list | tuple):
+        for one in result:
+            yield from arrays(one)
+    elif hasattr(result, "planes") and hasattr(result, "factors"):
+        yield from arrays([result.planes, result.factors])
+
+
+def digest(name: str, call: Callable[[], Any]) -> str:
+    """SHA-256 over what came out; empty for kernels, which give times."""
+    taken = hashlib.sha256()
+    if not name.startswith("kernel"):
+        for array in arrays(call()):
+            taken.update(np.ascontiguousarray(array).tobytes())
+    return taken.hexdigest()
+
+
+def timed(name: str, call: Callable[[], Any]) -> float:
+    """Seconds a call."""
+    if name.startswith("kernel"):
+        return float(np.median(call()))
+    repeats, start = 0, time.perf_counter()
+    while time.perf_counter() - start < LEAST or not repeats:
+        call()
+        repeats += 1
+    return (time.perf_counter() - start) / repeats
+
+
+def main(folder: Path) -> None:
+    bebr.set_num_threads(1)
+    known = dict(cases(folder))
+    taken = {name: digest(name, call) for name, call in known.items()}
+    print(json.dumps(taken), flush=True)
+    for line in sys.stdin:
+        name = line.rstrip("\n")
+        print(json.dumps(timed(name, known[name])), flush=True)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
