@@ -20,7 +20,7 @@ import numpy as np
 import bebr
 import bebr._core as core
 
-BATCH, SINGLES, ENCODED = 256, 64, 2000
+BATCH, SINGLES, ENCODED = 128, 16, 2000
 SHARES = (0.5, 0.1, 0.01)
 NLIST = 256
 # Least seconds of one timing: short calls are repeated within it.
@@ -42,8 +42,10 @@ def kernels() -> Iterator[tuple[str, Callable[[], Any]]]:
     isa, dims = core.isa(), 384
     sign = dims // 8
     chosen = [("scan_table", 1, 1), ("scan_table", 1, 8), ("scan_batch", 1, 256), ("complete", 4, 1)]
-    for where, size in (("cache", 512 << 10), ("memory", 256 << 20)):
+    for where, size in (("cache", 512 << 10), ("memory", 128 << 20)):
         for kernel, planes, queries in chosen:
+            if where == "memory" and kernel == "scan_batch":
+                continue  # it is far from reading's bound
             rows = size // (planes * sign) // 64 * 64
 
             def run(kernel: str = kernel, planes: int = planes, rows: int = rows, queries: int = queries) -> Any:

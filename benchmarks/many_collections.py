@@ -23,7 +23,6 @@ import numpy as np
 
 import bebr
 from bebr.store.database import Database
-from benchmarks import machine
 
 DIM, BYTES = 384, 52
 AIM_SECONDS, AIM_MIB = 5.0, 1.0

@@ -20,7 +20,7 @@ class Codes:
     """Codes of n vectors.
 
     planes: uint8[n, code_bytes], the planes of a vector one after the other (csrc/code/spec.h).
-    factors: [n, F] of uint8, float16 or float32 (:attr:`Binarizer.factor_bytes`), the scalars stored beside each code;
+    factors: [n, F] of uint8, float16 or float32 (``BinarizerConfig.factor_bytes``), the scalars beside each code;
         they count in ``bytes_per_vector``.
     """
 

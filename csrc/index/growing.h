@@ -38,8 +38,8 @@ class GrowingRows {
   // Of the reader's rows, those that searches do not find.
   virtual BitmapView dead() const noexcept { return {}; }
   virtual size_t size() const noexcept = 0;  // rows that searches find
-  virtual size_t position(RowPlace place) const noexcept { return static_cast<size_t>(place); }
-  virtual bool findable(RowPlace) const noexcept { return true; }
+  // -1: searches do not find that row.
+  virtual int64_t position(RowPlace place) const noexcept { return static_cast<int64_t>(place); }
 
   // Throws Error for rows that cannot be added, by reasons of the kind.
   virtual void check(const NewRows& rows) const = 0;

@@ -55,9 +55,8 @@ void Index::find(std::span<const int64_t> ids, int64_t* out) const {
     return;
   }
   need_map();
-  place_of_.find_all(ids, [&](size_t i, const RowPlace* place) {
-    out[i] = place != nullptr && rows_->findable(*place) ? static_cast<int64_t>(rows_->position(*place)) : -1;
-  });
+  place_of_.find_all(
+      ids, [&](size_t i, const RowPlace* place) { out[i] = place != nullptr ? rows_->position(*place) : -1; });
 }
 
 void Index::positions(std::span<const int64_t> ids, int64_t* out) const {
@@ -71,16 +70,25 @@ bool Index::contains(int64_t id) const {
   return position >= 0;
 }
 
-std::vector<uint32_t> Index::rows_of(std::span<const int64_t> ids) const {
+RowSet Index::rows_of(std::span<const int64_t> ids) const {
   std::vector<int64_t> found(ids.size());
   find(ids, found.data());
-  std::vector<uint32_t> rows;
+  const size_t all = segment_ ? segment_->rows() : rows_->reader()->rows();
+  RowSet set;
+  set.listed = ids.size() < all / 64;  // then a list takes less memory than a bitmap, and rows one by one less time
+  if (!set.listed) {
+    set.bits.resize(words_for(std::max<size_t>(1, all)));
+    for (const int64_t row : found)
+      if (row >= 0) set_bit(set.bits, static_cast<size_t>(row));
+    return set;
+  }
+  std::vector<uint32_t>& rows = set.rows;
   rows.reserve(ids.size());
   for (const int64_t row : found)
     if (row >= 0) rows.push_back(static_cast<uint32_t>(row));
   if (!std::is_sorted(rows.begin(), rows.end())) std::sort(rows.begin(), rows.end());
   rows.erase(std::unique(rows.begin(), rows.end()), rows.end());
-  return rows;
+  return set;
 }
 
 void Index::add(const NewRows& rows) {
@@ -177,16 +185,18 @@ Rows Index::rows(std::span<const int64_t> ids) const {
 
 void Index::search(QueryBatch& queries, const SearchOptions& options, const AllowedIds& allow, TopKBatch& tops) const {
   const Reading now = reading();
-  const std::vector<uint32_t> rows = allow ? rows_of(*allow) : std::vector<uint32_t>{};
-  const SegmentView segment = {now.segment, {{}, allow ? &rows : nullptr, now.dead, now.dead_rows}};
+  const RowSet rows = allow ? rows_of(*allow) : RowSet{};
+  SegmentView segment = {now.segment, {{}, nullptr, now.dead, now.dead_rows}};
+  if (allow) rows.restrict(segment.filter);
   bebr::search({&segment, 1}, queries, options, tops);
 }
 
 std::vector<std::vector<Hit>> Index::range(QueryBatch& queries, const SearchOptions& options,
                                            const AllowedIds& allow) const {
   const Reading now = reading();
-  const std::vector<uint32_t> rows = allow ? rows_of(*allow) : std::vector<uint32_t>{};
-  const SegmentView segment = {now.segment, {{}, allow ? &rows : nullptr, now.dead, now.dead_rows}};
+  const RowSet rows = allow ? rows_of(*allow) : RowSet{};
+  SegmentView segment = {now.segment, {{}, nullptr, now.dead, now.dead_rows}};
+  if (allow) rows.restrict(segment.filter);
   SearchOptions every = options;
   every.range = true;
   every.exact = every.exact || kind_ == SegmentKind::Flat;

@@ -56,8 +56,8 @@ class Index {
     size_t dead_rows;
   };
   Reading reading() const;
-  // While reading: the positions of those ids that are here, ascending, once each.
-  std::vector<uint32_t> rows_of(std::span<const int64_t> ids) const;
+  // While reading: the positions of those ids that are here.
+  RowSet rows_of(std::span<const int64_t> ids) const;
 
   // The best rows of `allow` for each query, pushed to tops.
   void search(QueryBatch& queries, const SearchOptions& options, const AllowedIds& allow, TopKBatch& tops) const;

@@ -95,4 +95,16 @@ struct RowFilter {
   }
 };
 
+// The rows that a list of ids leaves.
+struct RowSet {
+  bool listed = false;
+  std::vector<uint32_t> rows;  // ascending, each once, where listed
+  std::vector<uint64_t> bits;  // a bit a row, where not
+
+  void restrict(RowFilter& filter) const {
+    filter.rows = listed ? &rows : nullptr;
+    filter.allow = listed ? BitmapView{} : view_of(bits);
+  }
+};
+
 }  // namespace bebr

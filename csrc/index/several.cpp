@@ -22,7 +22,7 @@ void search(std::span<const IndexView> indexes, const AllowedIds& allow, QueryBa
             const SearchOptions& options, TopKBatch& tops) {
   std::vector<Index::Reading> readings;
   std::deque<std::vector<uint64_t>> bitmaps;
-  std::deque<std::vector<uint32_t>> lists;
+  std::deque<RowSet> sets;
   std::vector<SegmentView> segments;
   for (const IndexView& view : indexes) {
     readings.push_back(view.index->reading());
@@ -41,9 +41,12 @@ void search(std::span<const IndexView> indexes, const AllowedIds& allow, QueryBa
       filter.dead_rows = RowFilter::kUncounted;
     }
     if (allow) {
-      std::vector<uint32_t>& found = lists.emplace_back(view.index->rows_of(*allow));
-      if (view.allow.present()) std::erase_if(found, [&](uint32_t row) { return !view.allow[row]; });
-      filter.rows = &found;
+      RowSet& found = sets.emplace_back(view.index->rows_of(*allow));
+      if (view.allow.present()) {
+        std::erase_if(found.rows, [&](uint32_t row) { return !view.allow[row]; });
+        for (size_t i = 0; i < found.bits.size(); ++i) found.bits[i] &= view.allow.bits64(64 * i);
+      }
+      found.restrict(filter);
     }
     segments.push_back({now.segment, filter});
   }

@@ -154,9 +154,9 @@ def test_best_uniform_planes_take_all_bits_and_no_more_dimensions_than_there_are
 def test_a_factor_of_the_sign_plane_is_the_default_from_100_bytes_on(vectors: np.ndarray) -> None:
     wide = np.tile(vectors, (1, 4)) + np.random.default_rng(0).standard_normal((len(vectors), 192)).astype(np.float32)
     few, many = (bebr.train(wide, bytes_per_vector=size, rounds=1) for size in (99, 100))
-    assert (few.stage_factor, many.stage_factor) == (False, True)
-    assert not bebr.train(wide, bytes_per_vector=100, rounds=1, stage_factor=False).stage_factor
-    assert not bebr.train(wide, widths=[192, 192, 192, 192], rounds=1).stage_factor
+    assert (few.settings.stage_factor, many.settings.stage_factor) == (False, True)
+    assert not bebr.train(wide, bytes_per_vector=100, rounds=1, stage_factor=False).settings.stage_factor
+    assert not bebr.train(wide, widths=[192, 192, 192, 192], rounds=1).settings.stage_factor
 
 
 def test_progress_is_told(vectors: np.ndarray) -> None:

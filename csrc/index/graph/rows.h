@@ -25,7 +25,7 @@ class GraphRows final : public GrowingRows {
   std::shared_ptr<const SegmentReader> reader() const override { return segment_; }
   BitmapView dead() const noexcept override { return view_of(hidden_); }
   size_t size() const noexcept override { return live_; }
-  bool findable(RowPlace slot) const noexcept override { return live(slot); }
+  int64_t position(RowPlace slot) const noexcept override { return live(slot) ? static_cast<int64_t>(slot) : -1; }
   void check(const NewRows& rows) const override;
   void insert(const NewRows& rows, RowPlace* places) override;
   void finish_insert(std::shared_mutex& mutex) override;

@@ -52,9 +52,7 @@ class GraphSegment::Search {
   void run() {
     const size_t rows = segment_.rows();
     const bool filtered = filter_.filtered();
-    std::vector<uint32_t> few;  // the slots that may be found, where a filter leaves some only
-    if (filtered) filter_.each(0, rows, [&](size_t slot) { few.push_back(static_cast<uint32_t>(slot)); });
-    eligible_ = filtered ? few.size() : filter_.live(rows);
+    eligible_ = filtered ? filter_.count(0, rows) : filter_.live(rows);
     if (eligible_ == 0) return;
     // Of ef / share candidates about ef may be found. That would find more than ef does among all rows, so the power is
     // smaller; but twice k must be among them. A candidate costs a walk as much as a dozen rows taken one by one.
@@ -67,33 +65,34 @@ class GraphSegment::Search {
     if (filtered && batch > 1 && !options_.exact) {
       const double row = flat_expands(queries_.size(), options_) ? kExpandedCost : kScannedCost;
       if (n * (row + kCopyCost / batch) < std::min(ef_ * kCandidateCost, n)) {
-        const RowStore copied = segment_.materialize_subset(few);
+        const RowStore copied = segment_.materialize_subset(slots());
         const FlatPart part{copied.view(), {}, 0};
         return scan_flat(segment_.format(), {&part, 1}, queries_, flat_options(options_, eligible_), tops_);
       }
     }
-    if (filtered && !direct) {
+    if (direct) {
+      one_by_one_ = slots();
+    } else if (filter_.rows != nullptr) {
       allowed_.resize(words_for(rows));
-      for (const uint32_t slot : few) set_bit(allowed_, slot);
+      filter_.each(0, rows, [&](size_t slot) { set_bit(allowed_, slot); });
+      filter_ = {view_of(allowed_), nullptr, filter_.dead, filter_.dead_rows};
     }
-    if (direct) one_by_one_ = filtered ? std::move(few) : all();
     parallel_for(queries_.size(), 1, [&](size_t begin, size_t end) {
       for (size_t q = begin; q < end; ++q) run_one(q, direct);
     });
   }
 
  private:
-  bool may(uint32_t slot) const noexcept { return allowed_.empty() ? !filter_.dead[slot] : view_of(allowed_)[slot]; }
+  bool may(uint32_t slot) const noexcept {
+    return !filter_.dead[slot] && (!filter_.allow.present() || filter_.allow[slot]);
+  }
 
-  std::vector<uint32_t> all() const {
-    std::vector<uint32_t> slots;
-    slots.reserve(eligible_);
-    if (allowed_.empty())
-      filter_.each(0, segment_.rows(), [&](size_t slot) { slots.push_back(static_cast<uint32_t>(slot)); });
-    else
-      RowFilter{view_of(allowed_), nullptr, {}, RowFilter::kUncounted}.each(
-          0, segment_.rows(), [&](size_t slot) { slots.push_back(static_cast<uint32_t>(slot)); });
-    return slots;
+  // All that may be found.
+  std::vector<uint32_t> slots() const {
+    std::vector<uint32_t> found;
+    found.reserve(eligible_);
+    filter_.each(0, segment_.rows(), [&](size_t slot) { found.push_back(static_cast<uint32_t>(slot)); });
+    return found;
   }
 
   void score_all(const BitQuery& query, std::span<const uint32_t> slots, TopK& top) const {
@@ -125,7 +124,7 @@ class GraphSegment::Search {
     }
     if (found < std::min(options_.k, eligible_)) {
       top.clear();
-      score_all(walker.query, all(), top);
+      score_all(walker.query, slots(), top);
     }
     for (const Hit& hit : top.hits()) results.push(hit);
   }
@@ -133,12 +132,12 @@ class GraphSegment::Search {
   const GraphSegment& segment_;
   QueryBatch& queries_;
   const SearchOptions& options_;
-  const RowFilter& filter_;
+  RowFilter filter_;
   TopKBatch& tops_;
   const GraphView graph_;
   size_t eligible_ = 0;
   double ef_ = 0;                     // candidates that a walk keeps
-  std::vector<uint64_t> allowed_;     // a bit a slot; empty: all that are not dead
+  std::vector<uint64_t> allowed_;     // a bit a slot, where the filter is a list
   std::vector<uint32_t> one_by_one_;  // these are scored, and no walk is made
 };
 

@@ -19,7 +19,9 @@ class IvfRows final : public GrowingRows {
 
   std::shared_ptr<const SegmentReader> reader() const override { return segment_; }
   size_t size() const noexcept override { return rows_; }
-  size_t position(RowPlace place) const noexcept override { return segment_->first(list_of(place)) + row_of(place); }
+  int64_t position(RowPlace place) const noexcept override {
+    return static_cast<int64_t>(segment_->first(list_of(place)) + row_of(place));
+  }
   void check(const NewRows& rows) const override;
   void insert(const NewRows& rows, RowPlace* places) override;
   std::optional<RowPlace> remove(RowPlace place) override;
