@@ -11,17 +11,18 @@ needs them.
 from __future__ import annotations
 
 from pkgutil import extend_path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 # A source tree at the front of sys.path must still find the extension and the generated modules of an installed bebr.
 __path__ = extend_path(__path__, __name__)
 
-from bebr import _core
+from bebr.about import info
 from bebr.binarizer import Binarizer
 from bebr.binarizer.codes import Codes
 from bebr.bulk import build
 from bebr.errors import CorruptFile, Error, IncompatibleModel, LimitExceeded
 from bebr.index import FlatIndex, GraphIndex, Hits, Index, IVFIndex, MaxSimIndex, open_index
+from bebr.threads import get_num_threads, set_num_threads
 from bebr.training import plan, train
 from bebr.training.released import load_released
 
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from bebr.serve.client import Client
     from bebr.store.database import Database
 
-__version__: str = _core.version
+__version__: str = info()["version"]
 HNSWIndex = GraphIndex  # what users look for; it is one flat layer
 
 __all__ = [
@@ -74,28 +75,3 @@ def connect(target: str, *, timeout: float | None = 60.0, retries: int = 4) -> C
     from bebr.serve.client import Client
 
     return Client(target, timeout=timeout, retries=retries)
-
-
-def set_num_threads(n: int) -> None:
-    """Set how many threads search and encoding use, the caller's included; ``ValueError`` unless 1 <= n <= 1024."""
-    if n < 1:
-        raise ValueError(f"num_threads is {n}: want 1 to 1024")
-    _core.set_num_threads(n)
-
-
-def get_num_threads() -> int:
-    """How many threads search and encoding use; at start, the number this process may run on."""
-    return _core.num_threads()
-
-
-def info() -> dict[str, Any]:
-    """Version, instruction sets (chosen, runnable here), threads and the file format version, as ``bebr info``
-    prints."""
-    return {
-        "version": __version__,
-        "isa": _core.isa(),
-        "runnable_isas": _core.runnable_isas(),
-        "threads": get_num_threads(),
-        "file_version": _core.file_version,
-        "cuda": "not in this build",
-    }

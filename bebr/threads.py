@@ -1,4 +1,5 @@
-"""Threads of numpy's BLAS: a product takes as many as pay for it, and a small one stays on its caller's.
+"""Threads of search and encoding, and of numpy's BLAS: a product takes as many as pay for it, and a small one stays
+on its caller's.
 
 The threads of a BLAS wait for one another by spinning. On an idle machine that costs nothing; beside busy processes a
 thread that spins holds the core that another needs to finish its part. Training on 100 vectors of 384 dimensions took
@@ -16,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from bebr import _core
+from bebr import core
 
 # Multiply-adds of a product that is worth several threads: some ten milliseconds of one core, a few time slices.
 WORTH_THREADS = 1 << 28
@@ -24,9 +25,21 @@ WORTH_THREADS = 1 << 28
 _PANEL = 64
 
 
+def set_num_threads(n: int) -> None:
+    """Set how many threads search and encoding use, the caller's included; ``ValueError`` unless 1 <= n <= 1024."""
+    if n < 1:
+        raise ValueError(f"num_threads is {n}: want 1 to 1024")
+    core.set_num_threads(n)
+
+
+def get_num_threads() -> int:
+    """How many threads search and encoding use; at start, the number this process may run on."""
+    return core.num_threads()
+
+
 def wanted(multiply_adds: int) -> int:
     """How many threads a product of that size should have: 1, or as many as search and encoding."""
-    return _core.num_threads() if multiply_adds >= WORTH_THREADS else 1
+    return get_num_threads() if multiply_adds >= WORTH_THREADS else 1
 
 
 def product(a: Any, b: Any) -> Any:

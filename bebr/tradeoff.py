@@ -19,11 +19,13 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 import numpy as np
 from numpy.typing import ArrayLike
 
-import bebr
+from bebr.about import info
 from bebr.arrays import Floats, Ids, as_vectors
 from bebr.binarizer.codes import Query
 from bebr.exact import exact, recall
 from bebr.files import replacing
+from bebr.index import FlatIndex
+from bebr.threads import get_num_threads, set_num_threads
 from bebr.training import train
 from bebr.training.planning.holdout import Holdout, Predicted, fewest
 
@@ -184,10 +186,10 @@ def _measure_bebr(
 ) -> list[Row]:
     train_seconds, bz = _timed(lambda: train(base, metric=metric, seed=seed, rounds=ROUNDS, **arguments))
     planned: dict[Query, Predicted] = {} if holdout is None else holdout.predict(tuple(bz.widths))
-    before = bebr.get_num_threads()
-    bebr.set_num_threads(threads)
+    before = get_num_threads()
+    set_num_threads(threads)
     try:
-        index = bebr.FlatIndex(bz)
+        index = FlatIndex(bz)
         encode_seconds, _ = _timed(lambda: index.add(base))
         rows = []
         for query in QUERIES:
@@ -214,7 +216,7 @@ def _measure_bebr(
             )
         return rows
     finally:
-        bebr.set_num_threads(before)
+        set_num_threads(before)
 
 
 def _measure_peer(peer: Peer, base: Floats, q: Floats, truth: Ids, threads: int) -> Row:
@@ -240,7 +242,7 @@ def _measure_peer(peer: Peer, base: Floats, q: Floats, truth: Ids, threads: int)
     )
 
 
-def _searcher(index: bebr.FlatIndex, query: Literal["float", "code"]) -> Search:
+def _searcher(index: FlatIndex, query: Literal["float", "code"]) -> Search:
     return lambda q, k: index.search(q, k, query=query).ids
 
 
@@ -277,7 +279,7 @@ def write_csv(path: str | Path, rows: Sequence[Row]) -> None:
 
 def machine() -> dict[str, Any]:
     """Version, ISA and CPU: without them a speed says nothing."""
-    facts = bebr.info()
+    facts = info()
     return {"version": facts["version"], "isa": facts["isa"], "cpu": _cpu(), "date": time.strftime("%Y-%m-%d")}
 
 

@@ -15,7 +15,7 @@ from weakref import WeakValueDictionary
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from bebr import _core
+from bebr import core
 from bebr.arrays import Floats, Ids, as_vectors, normalized
 from bebr.attributes import KnownAttributes
 from bebr.binarizer.codes import Codes, PreparedQueries, Query
@@ -43,7 +43,7 @@ class Binarizer(KnownAttributes):
         self._settings = BinarizerConfig.parse(config, self._tensors)
         self._adapter = self._make_adapter(INPUT_ADAPTER, self.input_dim)
         self._query_adapter = self._make_adapter(QUERY_ADAPTER, self.query_dim) or self._adapter
-        self._encoder = _core.Encoder(
+        self._encoder = core.Encoder(
             self.architecture,
             list(self.widths),
             self._layers(),
@@ -95,10 +95,10 @@ class Binarizer(KnownAttributes):
                 stacks += [self._stack(f"reconstruct.{t}"), self._stack(f"residual.{t}")]
         return stacks
 
-    def _make_adapter(self, name: str, inputs: int) -> _core.Network | None:
+    def _make_adapter(self, name: str, inputs: int) -> core.Network | None:
         if self.settings.entries.get(name) is None:
             return None
-        network = _core.Network(self._stack(name), name)
+        network = core.Network(self._stack(name), name)
         if network.input_dim != inputs:
             raise ValueError(f"{name}.0.weight takes {network.input_dim} inputs: want {inputs}")
         if self.settings.skip(name) and network.input_dim != network.output_dim:
@@ -118,14 +118,14 @@ class Binarizer(KnownAttributes):
             inner += np.float32(skip) * x
         return normalized(inner) if self.metric == "cosine" else inner
 
-    def _make_decoder(self, prefix: str, widths: list[int]) -> _core.Decoder | None:
+    def _make_decoder(self, prefix: str, widths: list[int]) -> core.Decoder | None:
         weight = self._tensors.get(f"{prefix}.weight")
         if weight is None:
             return None
         bias = self._tensors.get(f"{prefix}.bias", np.zeros(self.inner_dim, np.float32))
         if weight.shape != (self.dims, self.inner_dim) or bias.shape != (self.inner_dim,):
             raise ValueError(f"{prefix}.weight has shape {weight.shape}: want {(self.dims, self.inner_dim)}")
-        return _core.Decoder(weight, bias, widths)
+        return core.Decoder(weight, bias, widths)
 
     @property
     def settings(self) -> BinarizerConfig:
@@ -222,14 +222,22 @@ class Binarizer(KnownAttributes):
         """
         vectors = self._enter(as_vectors(x, "x", self.input_dim))
         if self._decoder is None:
-            return _core.unpack(self._encoder.encode(vectors), list(self.widths))
+            return core.unpack(self._encoder.encode(vectors), list(self.widths))
         return normalized(vectors) if self.metric == "cosine" else vectors
+
+    def code_values(self, codes: Codes, planes: int | None = None) -> Floats:
+        """What ``codes`` stand for in code space, float32[n, m]: sums of ±1, ±1/2, ... over all planes, or over so many
+        of the first."""
+        self._check_codes(codes)
+        if planes is not None and not 1 <= planes <= len(self.widths):
+            raise ValueError(f"planes is {planes}: want 1 to {len(self.widths)}")
+        widths = list(self.widths[:planes])
+        return core.unpack(np.ascontiguousarray(codes.planes[:, : sum(widths) // 8]), widths)
 
     def reconstructed(self, codes: Codes) -> Floats:
         """Reconstructions of ``codes`` in that space, float32[n, inner_dim]; for cosine of unit length."""
         if self._decoder is None:
-            self._check_codes(codes)
-            return _core.unpack(np.ascontiguousarray(codes.planes), list(self.widths))
+            return self.code_values(codes)
         x = self.decode(codes)
         return normalized(x) if self.metric == "cosine" else x
 
@@ -265,9 +273,9 @@ class Binarizer(KnownAttributes):
             columns.append(self._factor(self._stage, planes[:, : self.dims // 8], norms))
         return np.stack(columns, axis=1) if columns else np.empty((len(planes), 0), np.float32)
 
-    def _factor(self, decoder: _core.Decoder | None, planes: NDArray[np.uint8], norms: Floats) -> Floats:
+    def _factor(self, decoder: core.Decoder | None, planes: NDArray[np.uint8], norms: Floats) -> Floats:
         squared = (
-            _core.code_norms(planes, list(self.widths))
+            core.code_norms(planes, list(self.widths))
             if decoder is None
             else decoder.norms(np.ascontiguousarray(planes))
         )
@@ -295,7 +303,7 @@ class Binarizer(KnownAttributes):
         if self._decoder is None:
             if query == "float":
                 raise ValueError("this binarizer has no decoder, so query='float' has no meaning: use query='code'")
-            return _core.unpack(self._encoder.encode(q, False), list(self.widths))
+            return core.unpack(self._encoder.encode(q, False), list(self.widths))
         if query == "code":
             q = self._decoder.decode(self._encoder.encode(q, False))
             if self.metric == "cosine":
@@ -389,12 +397,7 @@ class Binarizer(KnownAttributes):
     def _scored(self, codes: Codes) -> Floats:
         """What the engine takes inner products with, float32[n, inner_dim] (code space without a decoder): the
         reconstruction, scaled by a factor that multiplies."""
-        self._check_codes(codes)
-        vectors = (
-            _core.unpack(np.ascontiguousarray(codes.planes), list(self.widths))
-            if self._decoder is None
-            else self._decoder.decode(np.ascontiguousarray(codes.planes))
-        )
+        vectors = self.code_values(codes) if self._decoder is None else self.decode(codes)
         if self.settings.factor != "mul":
             return vectors
         return np.asarray(vectors * self.factor_values(codes)[:, :1], np.float32)
@@ -410,7 +413,7 @@ class Binarizer(KnownAttributes):
         mu = np.zeros(weight.shape[1], np.float32) if bias is None else bias
         return np.einsum("ij,ij->i", weight, weight), product(weight, mu), float(mu @ mu)
 
-    def _need_decoder(self, verb: str) -> _core.Decoder:
+    def _need_decoder(self, verb: str) -> core.Decoder:
         if self._decoder is None:
             raise ValueError(f"this binarizer has no decoder and cannot {verb}")
         return self._decoder

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from bebr import _core
+from bebr import core
 from bebr.arrays import Floats
 
 # A bridge takes new queries to old codes, an upgrade old codes to the new model. Both names are those of tensors and
@@ -29,8 +29,8 @@ class Map:
     """
 
     def __init__(self, prefix: str, stack: Stack, has_network: bool) -> None:
-        self._linear = _core.Network(stack(f"{prefix}.linear"), prefix)
-        self._network = _core.Network(stack(prefix), prefix) if has_network else None
+        self._linear = core.Network(stack(f"{prefix}.linear"), prefix)
+        self._network = core.Network(stack(prefix), prefix) if has_network else None
         if self._network is not None and self.dims != (self._network.input_dim, self._network.output_dim):
             raise ValueError(f"{prefix}.linear maps {self.dims[0]} to {self.dims[1]} dimensions: its network differs")
 

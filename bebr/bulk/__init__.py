@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from bebr import _core
+from bebr import core
 from bebr.arrays import Floats, Ids
 from bebr.binarizer import Binarizer
 from bebr.bulk.budget import Budget, check_disk, parse_size
@@ -140,7 +140,7 @@ class _Build:
             bz = self._model(work, size, bz, metric, seed)
             check_disk(self._output, self._vectors.rows, self._nlist, bz, kept, ids is not None, work.present())
             centroids = self._centroids(work, bz, seed)
-            engine = _core.IvfBuild(row_format(bz), centroids, bz.metric == "ip", rescore)
+            engine = core.IvfBuild(row_format(bz), centroids, bz.metric == "ip", rescore)
             chunk, block = began["chunk"], self._budget.block
             encoding = Encoding(self._vectors, bz, engine, work, ids, chunk, block, optimize, kept)
             encoding.run(self._progress)

@@ -10,7 +10,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 import numpy as np
 from numpy.typing import NDArray
 
-from bebr import _core
+from bebr import core
 from bebr.arrays import Floats, Ids
 from bebr.binarizer import Binarizer
 from bebr.bulk.work import Work
@@ -84,7 +84,7 @@ class Encoding:
         self,
         stream: VectorStream,
         bz: Binarizer,
-        engine: _core.IvfBuild,
+        engine: core.IvfBuild,
         work: Work,
         ids: Ids | None,
         chunk: int,

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from bebr import _core
+from bebr import core
 from bebr.arrays import Floats, Ids, as_ids, as_vectors
 from bebr.attributes import KnownAttributes
 from bebr.binarizer import Binarizer
@@ -50,7 +50,7 @@ class Index(KnownAttributes, ABC):
     """
 
     _binarizer: Binarizer
-    _engine: _core.Index
+    _engine: core.Index
     _next_id: int
     _raw: RawVectors | None = None
     _file: tuple[str, str] | None = None
@@ -176,9 +176,9 @@ class Index(KnownAttributes, ABC):
         batch_invariant: bool = False,
         **options: Any,
     ) -> Hits:
-        """A search by code for :meth:`_candidates`, and its answer; options: those of ``_core.SearchOptions``."""
+        """A search by code for :meth:`_candidates`, and its answer; options: those of ``core.SearchOptions``."""
         min_scores = None if radius is None or candidates else self._binarizer.engine_min_scores(radius, prepared)
-        how = _core.SearchOptions(
+        how = core.SearchOptions(
             max(k, candidates), exact=exact, batch_invariant=batch_invariant, min_scores=min_scores, **options
         )
         first_stage = not exact and not self._engine.by_whole_codes(len(prepared.y), how, allow is not None)
@@ -190,7 +190,7 @@ class Index(KnownAttributes, ABC):
         self, prepared: PreparedQueries, radius: float, allow: ArrayLike | None, *, exact: bool, **options: Any
     ) -> RangeHits:
         """Every row within the radius, by code."""
-        how = _core.SearchOptions(
+        how = core.SearchOptions(
             1, exact=exact, min_scores=self._binarizer.engine_min_scores(radius, prepared), **options
         )
         allowed = None if allow is None else as_ids(allow, "allow")
@@ -267,9 +267,9 @@ class Index(KnownAttributes, ABC):
             self._engine.save(str(path), sections, self._raw.core)
 
 
-def row_format(bz: Binarizer) -> _core.RowFormat:
+def row_format(bz: Binarizer) -> core.RowFormat:
     """What the extension must know of a binarizer's codes."""
-    return _core.RowFormat(
+    return core.RowFormat(
         list(bz.widths),
         bz.settings.factor,
         bz.settings.stage_factor,
@@ -279,9 +279,9 @@ def row_format(bz: Binarizer) -> _core.RowFormat:
     )
 
 
-def core_queries(prepared: PreparedQueries, first_stage: bool) -> _core.Queries:
+def core_queries(prepared: PreparedQueries, first_stage: bool) -> core.Queries:
     """Queries as the extension takes them. first_stage: with those for the sign plane's own decoder, if it has one."""
-    return _core.Queries(prepared.y, prepared.base, *prepared.stage_queries(first_stage), prepared.vectors)
+    return core.Queries(prepared.y, prepared.base, *prepared.stage_queries(first_stage), prepared.vectors)
 
 
 def check_k(k: int) -> int:

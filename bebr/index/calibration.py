@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from bebr.arrays import Ids
 from bebr.binarizer.codes import PreparedQueries
 from bebr.exact import hits
-
-if TYPE_CHECKING:
-    from bebr.index.ivf import IVFIndex
+from bebr.index.base import Index
 
 _ROUNDS = 5
 
@@ -28,9 +26,9 @@ class Setting(NamedTuple):
 
 
 def calibrated(
-    index: IVFIndex, prepared: PreparedQueries, wanted: Ids, target: float, margins: Sequence[float]
+    index: Index, nlist: int, prepared: PreparedQueries, wanted: Ids, target: float, margins: Sequence[float]
 ) -> Setting:
-    """For each margin the smallest nprobe that reach ``target``; of these the fastest by the clock.
+    """For each margin the smallest nprobe, up to ``nlist``, that reach ``target``; of these the fastest by the clock.
 
     target: share of ``wanted`` int64[n, k] to find. ``ValueError`` where no setting does. Queries are asked one at a
     time: in a batch they may be scored over all planes, which finds no less and which no margin makes faster.
@@ -45,11 +43,11 @@ def calibrated(
     enough = []
     best = 0.0
     for margin in margins:
-        reached = recall(index.nlist, margin)
+        reached = recall(nlist, margin)
         best = max(best, reached)
         if reached < target:
             continue
-        low, high = 1, index.nlist
+        low, high = 1, nlist
         while low < high:
             middle = (low + high) // 2
             low, high = (low, middle) if recall(middle, margin) >= target else (middle + 1, high)
@@ -64,7 +62,7 @@ def calibrated(
     )
 
 
-def _seconds(index: IVFIndex, single: Sequence[PreparedQueries], k: int, nprobe: int, margin: float) -> Iterator[float]:
+def _seconds(index: Index, single: Sequence[PreparedQueries], k: int, nprobe: int, margin: float) -> Iterator[float]:
     for _ in range(_ROUNDS):
         start = time.perf_counter()
         for one in single:

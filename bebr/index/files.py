@@ -7,7 +7,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from bebr import _core
+from bebr import core
 from bebr.binarizer import Binarizer
 from bebr.errors import CorruptFile, IncompatibleModel
 from bebr.index.base import Index
@@ -31,21 +31,21 @@ def open_index(path: str | Path, mmap: bool = True, verify: bool = False, *, mod
     path and section.
     model: the binarizer of the codes, for a file that only names it; :class:`IncompatibleModel` if it names another.
     """
-    core, extra, raw = _core.open_index(str(path), mmap, verify)
-    index = _KINDS[core.kind].__new__(_KINDS[core.kind])
+    engine, extra, raw = core.open_index(str(path), mmap, verify)
+    index = _KINDS[engine.kind].__new__(_KINDS[engine.kind])
     bz = _model_of(extra, str(path), model)
-    if tuple(core.format.widths) != bz.widths:
-        raise CorruptFile(f"{path}: codes of widths {core.format.widths} beside a model of widths {list(bz.widths)}")
+    if tuple(engine.format.widths) != bz.widths:
+        raise CorruptFile(f"{path}: codes of widths {engine.format.widths} beside a model of widths {list(bz.widths)}")
     if raw is not None and (not bz.has_decoder or raw.dim != bz.inner_dim):
         raise CorruptFile(f"{path}: section 'raw' has vectors of {raw.dim} dimensions beside a model of {bz.inner_dim}")
-    if core.format.factor_bytes != bz.settings.factor_bytes:
+    if engine.format.factor_bytes != bz.settings.factor_bytes:
         raise CorruptFile(
-            f"{path}: factors of {core.format.factor_bytes} bytes beside a model of {bz.settings.factor_bytes}"
+            f"{path}: factors of {engine.format.factor_bytes} bytes beside a model of {bz.settings.factor_bytes}"
         )
-    index._binarizer, index._engine = bz, core
+    index._binarizer, index._engine = bz, engine
     index._raw = None if raw is None else RawVectors(raw, bz.metric == "l2")
     # A mapped index takes no new rows, so it need not read all ids for the next free one.
-    index._next_id = 0 if mmap else core.max_id + 1
+    index._next_id = 0 if mmap else engine.max_id + 1
     index._file = (str(Path(path).resolve()), contents_digest(path)) if mmap and "model" in extra else None
     if isinstance(index, IVFIndex):
         index._opened(extra, str(path))

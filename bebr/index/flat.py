@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from numpy.typing import ArrayLike
 
-from bebr import _core
+from bebr import core
 from bebr.binarizer import Binarizer
 from bebr.binarizer.codes import PreparedQueries, Query
 from bebr.index.base import Hits, Index, RangeHits, check_oversampling, row_format
@@ -27,14 +27,14 @@ class FlatIndex(Index):
     def __init__(self, binarizer: Binarizer, *, rescore: RawType | None = None) -> None:
         self._binarizer = binarizer
         self._raw = RawVectors.make(rescore, binarizer)
-        self._engine = _core.Index.flat(row_format(binarizer))
+        self._engine = core.Index.flat(row_format(binarizer))
         self._next_id = 0
 
     @classmethod
-    def _of(cls, bz: Binarizer, core: _core.Index) -> FlatIndex:
+    def _of(cls, bz: Binarizer, engine: core.Index) -> FlatIndex:
         """An index of rows that are there already."""
         index = cls.__new__(cls)
-        index._binarizer, index._engine, index._next_id = bz, core, 0
+        index._binarizer, index._engine, index._next_id = bz, engine, 0
         return index
 
     def search(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
-from bebr import _core
+from bebr import core
 from bebr.binarizer import Binarizer
 from bebr.binarizer.codes import PreparedQueries, Query
 from bebr.index.base import Hits, Index, RangeHits, check_integer, row_format
@@ -40,7 +40,7 @@ class GraphIndex(Index):
         self._binarizer = binarizer
         self._raw = RawVectors.make(rescore, binarizer)
         gram, mean, mean_norm = binarizer.code_space()
-        self._engine = _core.Index.graph(
+        self._engine = core.Index.graph(
             row_format(binarizer),
             _check_max_degree(max_degree),
             check_integer("ef_construction", ef_construction, 1 << 20),

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from bebr import _core
+from bebr import core
 from bebr.arrays import Floats
 from bebr.binarizer import Binarizer
 from bebr.binarizer.codes import PreparedQueries, Query
@@ -115,7 +115,7 @@ class IVFIndex(Index):
             if wanted.shape != (len(prepared.y), k):
                 raise ValueError(f"truth has shape {np.shape(truth)}: want ({len(prepared.y)}, {k} or more)")
         margins = sorted({*_MARGINS, self._binarizer.settings.margin})
-        found = calibrated(self, prepared, wanted, target_recall, margins)
+        found = calibrated(self, self.nlist, prepared, wanted, target_recall, margins)
         self._nprobe, self._margin = found.nprobe, found.margin
         return found.recall
 
@@ -134,9 +134,9 @@ class IVFIndex(Index):
         self._engine = self._with(kmeans(vectors, self._nlist, self._seed))
         self._trained = True
 
-    def _with(self, centroids: Floats) -> _core.Index:
+    def _with(self, centroids: Floats) -> core.Index:
         by_product = self._binarizer.metric == "ip"
-        return _core.Index.ivf(row_format(self._binarizer), np.ascontiguousarray(centroids), by_product)
+        return core.Index.ivf(row_format(self._binarizer), np.ascontiguousarray(centroids), by_product)
 
     def _lists_of(self, vectors: Floats | None) -> NDArray[np.uint32] | None:
         assert vectors is not None

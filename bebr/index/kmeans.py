@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from bebr import _core
+from bebr import core
 from bebr.arrays import Floats
 
 # More rows a list than this move no centroid (116,000 MiniLM vectors, 256 lists: the same recall from 128 on).
@@ -35,10 +35,16 @@ def kmeans(x: Floats, nlist: int, seed: int) -> Floats:
     return _two_levels(x, nlist, rng) if nlist > MOST_DIRECT else _lloyd(x, nlist, rng)
 
 
+def nearest(x: Floats, centroids: Floats) -> NDArray[np.uint32]:
+    """The number of the nearest of ``centroids`` float32[k, d], by Euclidean distance, for each of ``x`` float32[n, d]:
+    uint32[n]."""
+    return core.Centroids(centroids).assign(x)
+
+
 def _two_levels(x: Floats, nlist: int, rng: np.random.Generator) -> Floats:
     count = round(np.sqrt(nlist))
     few = np.sort(rng.permutation(len(x))[: count * SAMPLE_PER_LIST])
-    of = _core.Centroids(_lloyd(x[few], count, rng)).assign(x)
+    of = nearest(x, _lloyd(x[few], count, rng))
     order = np.argsort(of, kind="stable")
     sizes = np.bincount(of, minlength=count)
     ends = np.cumsum(sizes)
@@ -50,7 +56,7 @@ def _two_levels(x: Floats, nlist: int, rng: np.random.Generator) -> Floats:
             centroids[done : done + wanted] = _lloyd(members, wanted, rng)
             done += wanted
     for _ in range(_ACROSS):
-        centroids = _means(x, _core.Centroids(centroids).assign(x), centroids)[1]
+        centroids = _means(x, nearest(x, centroids), centroids)[1]
     return centroids
 
 
@@ -69,7 +75,7 @@ def _lloyd(x: Floats, nlist: int, rng: np.random.Generator) -> Floats:
     centroids = x[np.sort(rng.permutation(len(x))[:nlist])].copy()
     spread = _SPREAD * np.sqrt(x.var(axis=0)).astype(np.float32)
     for iteration in range(_ITERATIONS):
-        of = _core.Centroids(centroids).assign(x)
+        of = nearest(x, centroids)
         sizes, means = _means(x, of, centroids)
         centroids = means
         if iteration < _ITERATIONS - 3:

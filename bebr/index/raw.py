@@ -13,7 +13,7 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from bebr import _core
+from bebr import core
 from bebr.arrays import Floats, Ids
 from bebr.binarizer import Binarizer
 
@@ -23,7 +23,7 @@ RawType = Literal["float16", "int8"]
 class RawVectors:
     """The vectors of one index. Both are changed under one lock, so that they hold the same ids."""
 
-    def __init__(self, core: _core.RawVectors, squared_distance: bool) -> None:
+    def __init__(self, core: core.RawVectors, squared_distance: bool) -> None:
         self.core = core
         self.writing = threading.RLock()
         self._squared_distance = squared_distance
@@ -35,7 +35,7 @@ class RawVectors:
         if kind is None:
             return None
         _check_kind(kind, bz)
-        return RawVectors(_core.RawVectors(bz.inner_dim, kind), bz.metric == "l2")
+        return RawVectors(core.RawVectors(bz.inner_dim, kind), bz.metric == "l2")
 
     @property
     def kind(self) -> RawType:
@@ -66,7 +66,7 @@ def raw_bytes(kind: RawType | None, dim: int, bz: Binarizer | None) -> int:
     if kind is None:
         return 0
     _check_kind(kind, bz)
-    return int(_core.RawVectors(dim, kind).row_bytes)
+    return int(core.RawVectors(dim, kind).row_bytes)
 
 
 def _check_kind(kind: str, bz: Binarizer | None) -> None:

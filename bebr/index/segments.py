@@ -9,7 +9,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from bebr import _core
+from bebr import core
 from bebr.arrays import Ids, as_ids
 from bebr.binarizer import Binarizer
 from bebr.binarizer.codes import Codes, PreparedQueries
@@ -18,7 +18,7 @@ from bebr.index.flat import FlatIndex, first_stage_rows
 from bebr.index.graph import EF_SEARCH
 from bebr.index.ivf import MOST_LISTS, IVFIndex
 
-StopFlag = _core.StopFlag
+StopFlag = core.StopFlag
 Bitmap = NDArray[np.uint64]
 """A bit a row, by position: bit i % 64 of word i // 64; at least as many bits as there are rows."""
 
@@ -33,7 +33,7 @@ class SegmentView:
     @cached_property
     def removed(self) -> int:
         """How many rows were removed."""
-        return 0 if self.dead is None else _core.count_bits(self.dead)
+        return 0 if self.dead is None else core.count_bits(self.dead)
 
     @property
     def live(self) -> int:
@@ -49,7 +49,7 @@ class TailRows:
 
     def __init__(self, binarizer: Binarizer) -> None:
         self._binarizer = binarizer
-        self._core = _core.TailRows(row_format(binarizer))
+        self._core = core.TailRows(row_format(binarizer))
 
     def __len__(self) -> int:
         return len(self._core)
@@ -104,7 +104,7 @@ def search_segments(
         shape = (len(prepared.y), k)
         return Hits(np.full(shape, worst, np.float32), np.full(shape, -1, np.int64))
     rows = sum(view.live for view in views)
-    how = _core.SearchOptions(
+    how = core.SearchOptions(
         k,
         exact=exact,
         batch_invariant=batch_invariant or times is not None,
@@ -116,7 +116,7 @@ def search_segments(
         stop=stop,
     )
     whole = all(view.index._engine.by_whole_codes(len(prepared.y), how, allow is not None) for view in views)
-    scores, ids = _core.search(
+    scores, ids = core.search(
         [(view.index._engine, view.dead, view.removed, None) for view in views],
         core_queries(prepared, not exact and not whole),
         how,

@@ -16,11 +16,11 @@ from typing import Protocol
 
 import numpy as np
 
-from bebr._core import StopFlag
 from bebr.arrays import Floats, Ids
 from bebr.binarizer import Binarizer
 from bebr.binarizer.codes import Query
 from bebr.collection.protocol import BatchingStats
+from bebr.core import StopFlag
 from bebr.index import Hits
 
 # Queries of one kernel call. More do not make a query cheaper, and each would wait longer.

@@ -11,9 +11,9 @@ from collections.abc import Awaitable, Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, TypeVar
 
-from bebr._core import StopFlag
 from bebr.arrays import Floats, Ids
 from bebr.binarizer import Binarizer
+from bebr.core import StopFlag
 from bebr.errors import CorruptFile, Error, IncompatibleModel
 from bebr.serve.batching import Batcher, Found, Key
 from bebr.serve.query_models import QueryModels

@@ -9,7 +9,6 @@ from collections.abc import Callable
 
 import grpc
 
-import bebr
 from bebr.serve.admission import Budget, default_budget
 from bebr.serve.health import Health, add_standard_services
 from bebr.serve.limits import Limits
@@ -18,6 +17,7 @@ from bebr.serve.registry import CollectionRegistry
 from bebr.serve.rpc import service_handler
 from bebr.serve.servicer import Admin, Collections, Models, Points
 from bebr.store.database import Database
+from bebr.threads import set_num_threads
 
 # How long a stopping server lets calls in progress finish, in seconds.
 GRACE = 10.0
@@ -101,7 +101,7 @@ def run(
     ``DatabaseLocked`` if another process has the folder open; ``OSError`` if the address cannot be used.
     """
     if threads is not None:
-        bebr.set_num_threads(threads)
+        set_num_threads(threads)
     memory = default_budget() if max_memory_bytes is None else max_memory_bytes
     limits = Limits(message_bytes=max_message_bytes, memory_bytes=memory)
     with Database(path) as db:

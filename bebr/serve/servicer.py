@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from concurrent.futures import Future
 
-import bebr
+from bebr.about import info
 from bebr.arrays import Floats, Ids
 from bebr.binarizer import Binarizer
 from bebr.collection.checks import check_ids, check_payload_texts, check_query, check_rows
@@ -194,11 +194,11 @@ class Admin:
         self._start = time.perf_counter_ns()
 
     async def Info(self, request: pb.InfoRequest) -> pb.InfoResponse:
-        info, limits = bebr.info(), self._limits
+        about, limits = info(), self._limits
         return pb.InfoResponse(
-            version=info["version"],
-            isa=info["isa"],
-            threads=info["threads"],
+            version=about["version"],
+            isa=about["isa"],
+            threads=about["threads"],
             uptime_us=elapsed_us(self._start),
             limits=pb.Limits(
                 message_bytes=limits.message_bytes,

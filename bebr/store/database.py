@@ -11,7 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-import bebr
+from bebr.about import info
 from bebr.binarizer import Binarizer
 from bebr.collection.checks import check_model, check_name
 from bebr.collection.handle import Handle
@@ -178,7 +178,7 @@ class Database(Handle):
 
     def info(self) -> dict[str, Any]:
         """`bebr.info()` of this process and the path of the data."""
-        return {**bebr.info(), "path": str(self.path)}
+        return {**info(), "path": str(self.path)}
 
     def close(self) -> None:
         """Waits for writes in progress and frees the folder for another process. Nothing needs saving. Repeating it is

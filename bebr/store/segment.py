@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bebr import _core
+from bebr import core
 from bebr.arrays import Ids
 from bebr.binarizer import Binarizer
 from bebr.errors import CorruptFile
@@ -55,7 +55,7 @@ class Segment:
         if len(index) != row.rows:
             raise CorruptFile(f"{path} has {len(index)} rows: the catalog says {row.rows}")
         self.row, self.rows, self.index = row, row.rows, index
-        self.payloads = PayloadColumn.read(_core.open_index(str(path), True, False)[1], row.rows, str(path))
+        self.payloads = PayloadColumn.read(core.open_index(str(path), True, False)[1], row.rows, str(path))
 
     def positions(self, ids: Ids) -> Ids:
         """The row of each of `ids`, int64[n]; −1 for none."""

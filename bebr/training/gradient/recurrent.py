@@ -13,7 +13,6 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike
 
-from bebr import _core
 from bebr.arrays import Floats, as_vectors, normalized
 from bebr.binarizer import Binarizer
 from bebr.threads import product
@@ -131,7 +130,7 @@ def _export(model: Decoded, x: Floats, config: dict[str, Any], refit: bool, fact
     """
     tensors = model.network.tensors()
     plain = Binarizer.from_tensors(tensors, config | {"input_dim": x.shape[1], "factor": "none"})
-    v = _core.unpack(plain.encode(x).planes, list(plain.widths))
+    v = plain.code_values(plain.encode(x))
     fits = {"stage": ridge(signs(v), x)}
     if refit:
         fits["decoder"] = ridge(v, x)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bebr import _core
+from bebr import core
 from bebr.arrays import Floats
 from bebr.binarizer.config import OPTIMIZE_GRAM
 from bebr.threads import product, solve
@@ -65,8 +65,8 @@ class OptimizedCode:
         """Code values float32[n, m] of ``x``."""
         named = self.tensors()
         layers = [[(named["encoder.0.weight"], named["encoder.0.bias"])]]
-        encoder = _core.Encoder("linear", list(widths), layers, False, named[OPTIMIZE_GRAM], SWEEPS)
-        return _core.unpack(encoder.encode(np.ascontiguousarray(x)), list(widths))
+        encoder = core.Encoder("linear", list(widths), layers, False, named[OPTIMIZE_GRAM], SWEEPS)
+        return core.unpack(encoder.encode(np.ascontiguousarray(x)), list(widths))
 
 
 def optimize(
