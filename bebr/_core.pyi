@@ -236,7 +236,6 @@ class RawVectors:
         candidates: NDArray[np.int64],
         k: int,
         squared_distance: bool,
-        read_ahead: bool = True,
     ) -> tuple[NDArray[np.float32], NDArray[np.int64]]: ...
 
 def open_index(path: str, map: bool, verify: bool) -> tuple[Index, dict[str, bytes], RawVectors | None]: ...

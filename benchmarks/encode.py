@@ -5,13 +5,13 @@ model.
 
 Prints one JSON document: per case the median seconds of each contender, vectors a second, and the ratio to torch. All
 contenders of a case run in turn, round after round, so that a busy machine disturbs them alike. torch runs the float
-part only (its layers, signs and normalisation, under inference_mode); the engine also packs the bits. Times exclude
-factors, which need the decoder.
+part only (its layers and signs, under inference_mode); the engine also checks its input and packs the bits. The models
+have no factors, which need a decoder.
 
     python -m benchmarks.encode --trained wordnet --bytes 50
 
-times a binarizer trained on that data set instead: documents optimized as by default and by rounding alone (with and
-without factors), queries of both kinds.
+times a binarizer trained on that data set instead: documents optimized as by default and by rounding alone, queries of
+both kinds.
 """
 
 from __future__ import annotations
@@ -27,7 +27,6 @@ import numpy as np
 import torch
 
 import bebr
-from bebr import _core
 from benchmarks import datasets
 
 CASES = {
@@ -51,7 +50,7 @@ def random_network(rng: np.random.Generator, *dims: int) -> Layers:
 
 
 def random_model(architecture: str, d: int, widths: tuple[int, ...], hidden: int, seed: int) -> list[Layers]:
-    """Networks in the order of `_core.Encoder`."""
+    """The encoder, then for each further plane of a recurrent model what reconstructs and what encodes the residual."""
     rng = np.random.default_rng(seed)
     inner = (hidden,) if hidden else ()
     networks = [random_network(rng, d, *inner, widths[0])]
@@ -59,6 +58,19 @@ def random_model(architecture: str, d: int, widths: tuple[int, ...], hidden: int
         for width in widths[1:]:
             networks += [random_network(rng, widths[0], *inner, d), random_network(rng, d, *inner, width)]
     return networks
+
+
+def binarizer(architecture: str, widths: tuple[int, ...], networks: list[Layers]) -> bebr.Binarizer:
+    """The same model in bebr."""
+    names = ["encoder", *(f"{part}.{t}" for t in range(len(widths) - 1) for part in ("reconstruct", "residual"))]
+    tensors = {
+        f"{name}.{i}.{kind}": tensor
+        for name, layers in zip(names, networks, strict=False)  # a linear model has the first only
+        for i, layer in enumerate(layers)
+        for kind, tensor in zip(("weight", "bias"), layer, strict=True)
+    }
+    config = {"architecture": architecture, "widths": list(widths), "metric": "ip", "factor": "none"}
+    return bebr.Binarizer.from_tensors(tensors, config | {"input_dim": networks[0][0][0].shape[1]})
 
 
 def torch_forward(
@@ -97,19 +109,19 @@ def time_case(name: str, rows: int, rounds: int, threads: int) -> dict[str, obje
     architecture, d, widths, hidden = CASES[name]
     networks = random_model(architecture, d, widths, hidden, seed=0)
     x = np.random.default_rng(1).standard_normal((rows, d)).astype(np.float32)
-    encoder, forward, tensor = (
-        _core.Encoder(architecture, list(widths), networks, False),
+    model, forward, tensor = (
+        binarizer(architecture, widths, networks),
         torch_forward(architecture, widths, networks),
         torch.from_numpy(x),
     )
-    _core.set_num_threads(threads)
+    bebr.set_num_threads(threads)
     torch.set_num_threads(threads)
     contenders: dict[str, Callable[[], object]] = {
         "torch fp32": lambda: forward(tensor),
-        "bebr fp32": lambda: encoder.encode(x),
+        "bebr fp32": lambda: model.encode(x),
     }
-    if _core.isa() == "amx":
-        contenders["bebr bf16"] = lambda: encoder.encode(x, bf16=True)
+    if bebr.info()["isa"] == "amx":
+        contenders["bebr bf16"] = lambda: model.encode(x, bf16=True)
     seconds: dict[str, list[float]] = {key: [] for key in contenders}
     for round_ in range(rounds + 1):
         for key, run in contenders.items():
@@ -135,10 +147,7 @@ def time_trained(name: str, size: int, rows: int, rounds: int, threads: int) -> 
     model = bebr.train(data.train[:20_000], bytes_per_vector=size, metric=data.metric)
     x = np.ascontiguousarray(data.base[:rows])
     bebr.set_num_threads(threads)
-    encoder = model._encoder
     runs: dict[str, Callable[[], object]] = {
-        "document codes, optimized": lambda: encoder.encode(x),
-        "codes by rounding (a query's, SDC)": lambda: encoder.encode(x, False, False),
         "encode(), optimized, with factors": lambda: model.encode(x),
         "encode(optimize=False), with factors": lambda: model.encode(x, optimize=False),
         "prepare(query='float')": lambda: model.prepare(x),
@@ -171,10 +180,10 @@ def main() -> None:
     args = parser.parse_args()
     if args.trained:
         trained = [time_trained(args.trained, args.bytes, args.rows, args.rounds, threads) for threads in args.threads]
-        print(json.dumps({"isa": _core.isa(), "results": trained}, indent=2))
+        print(json.dumps({"isa": bebr.info()["isa"], "results": trained}, indent=2))
         return
     results = [time_case(name, args.rows, args.rounds, threads) for name in args.cases for threads in args.threads]
-    print(json.dumps({"isa": _core.isa(), "torch": torch.__version__, "results": results}, indent=2))
+    print(json.dumps({"isa": bebr.info()["isa"], "torch": torch.__version__, "results": results}, indent=2))
 
 
 if __name__ == "__main__":

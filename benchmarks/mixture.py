@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from bebr.index.kmeans import kmeans
+from bebr.index.kmeans import kmeans, nearest
 from benchmarks import datasets
 
 __all__ = ["BLOCK", "Mixture"]
@@ -58,10 +58,8 @@ class Mixture:
     @staticmethod
     def of(x: Floats, count: int, seed: int) -> Mixture:
         """The mixture of ``count`` Gaussians, each with a diagonal covariance, nearest to ``x`` float32 [n, d]."""
-        from bebr import _core
-
         centers = kmeans(x, count, seed)
-        of = _core.Centroids(centers).assign(x)
+        of = nearest(x, centers)
         sizes = np.bincount(of, minlength=count)
         squares = (x - centers[of]) ** 2
         shared = squares.mean(axis=0, dtype=np.float64)

@@ -18,7 +18,6 @@ import numpy as np
 from rich.table import Table
 
 import bebr
-from bebr import _core
 from bebr.arrays import normalized
 from bebr.exact import hits
 from bebr.training.linear.closed_form import ridge
@@ -60,8 +59,7 @@ def looks(bz: bebr.Binarizer, codes: bebr.Codes, x: Floats) -> dict[str, Floats]
     shared, made = bz.factor_values(codes)[:, :1], {}
     some = np.random.default_rng(0).permutation(len(x))[:_FITTED]  # not the first ones: sources have an order
     for planes, name in ((1, "sign plane"), (2, "two planes")):
-        widths = list(bz.widths[:planes])
-        v = _core.unpack(np.ascontiguousarray(codes.planes[:, : sum(widths) // 8]), widths)
+        v = bz.code_values(codes, planes)
         weight, bias = ridge(v[some], x[some])
         seen = (v @ weight + bias).astype(np.float32)
         made[f"{name}, the code's factor"] = seen * shared

@@ -3,7 +3,7 @@
     python -m benchmarks.rescore --models small.safetensors large.safetensors --json results/rescore.json
 
 One thread; every setting is timed once a round, rounds interleaved, figures are medians. Cold reads: the index file is
-put out of the page cache before each timing, and the candidates are those of a search by code that came before.
+put out of the page cache before each timing, and a search by code brings the codes back.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ import numpy as np
 from rich.table import Table
 
 import bebr
+from bebr.binarizer.codes import PreparedQueries
 from bebr.exact import hits as shares
 from benchmarks import datasets, machine, output
 
@@ -47,12 +48,13 @@ class Row:
 
 @dataclass(frozen=True)
 class Cold:
-    """Milliseconds to score ``queries`` times ``rescore`` rows that are not in memory."""
+    """Milliseconds of a search for ``queries`` with ``rescore`` rows each: kept vectors ``cold``, not in memory, or all
+    in memory."""
 
     kind: str
     queries: int
     rescore: int
-    read_ahead: bool
+    cold: bool
     milliseconds: float
 
 
@@ -104,28 +106,22 @@ def cold_reads(data: datasets.Dataset, model: Path, args: argparse.Namespace) ->
             file = Path(folder) / f"{kind}.bebr"
             index.save(file)
             for count, n in ((1, 100), (64, 100)):
-                prepared = bz.prepare(data.queries[:count])
-                candidates = index.search_prepared(prepared, n, rescore=0).ids
-                taken: dict[bool, list[float]] = {True: [], False: []}
-                for _ in range(args.rounds):
-                    for ahead in taken:
-                        taken[ahead].append(_cold(file, prepared.vectors, candidates, ahead))
-                for ahead, seconds in taken.items():
-                    yield Cold(kind, count, n, ahead, 1000 * statistics.median(seconds))
+                taken = [_cold_and_warm(file, bz.prepare(data.queries[:count]), n) for _ in range(args.rounds)]
+                for cold, seconds in zip((True, False), zip(*taken, strict=True), strict=True):
+                    yield Cold(kind, count, n, cold, 1000 * statistics.median(seconds))
 
 
-def _cold(file: Path, queries: Any, candidates: Any, ahead: bool) -> float:
+def _cold_and_warm(file: Path, queries: PreparedQueries, rescore: int) -> tuple[float, float]:
     gc.collect()  # pages that are still mapped stay in the cache
     with file.open("rb") as handle:
         os.posix_fadvise(handle.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
     index = bebr.open_index(file)
-    assert index._raw is not None
-    raw = index._raw.core
-    # Ids are a sixtieth of the file, and soon in memory: those that are nowhere are looked up first.
-    raw.rescore(queries, candidates + 1, 10, False, False)
-    start = time.perf_counter()
-    raw.rescore(queries, candidates, 10, False, ahead)
-    return time.perf_counter() - start
+    index.search_prepared(queries, 10, rescore=0)  # brings the codes into memory
+    times = [time.perf_counter()]
+    for _ in range(2):
+        index.search_prepared(queries, 10, rescore=rescore)
+        times.append(time.perf_counter())
+    return times[1] - times[0], times[2] - times[1]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -34,11 +34,11 @@ py::array values(const RawVectors& raw, const Array<int64_t>& ids) {
 }
 
 py::tuple rescore(const RawVectors& raw, const Array<float>& queries, const Array<int64_t>& candidates, size_t k,
-                  bool squared_distance, bool read_ahead) {
+                  bool squared_distance) {
   expect_shape(queries, "queries", {-1, static_cast<py::ssize_t>(raw.format().dim)});
   const py::ssize_t n = queries.shape(0);
   expect_shape(candidates, "candidates", {n, -1});
-  const RescoreParams params{static_cast<size_t>(candidates.shape(1)), k, squared_distance, read_ahead};
+  const RescoreParams params{static_cast<size_t>(candidates.shape(1)), k, squared_distance};
   py::array_t<float> scores({n, static_cast<py::ssize_t>(k)});
   py::array_t<int64_t> ids({n, static_cast<py::ssize_t>(k)});
   float* scores_out = scores.mutable_data();
@@ -74,8 +74,7 @@ void bind_raw(py::module_& m) {
           },
           py::arg("ids"))
       .def("values", &values, py::arg("ids"))
-      .def("rescore", &rescore, py::arg("queries"), py::arg("candidates"), py::arg("k"), py::arg("squared_distance"),
-           py::arg("read_ahead") = true);
+      .def("rescore", &rescore, py::arg("queries"), py::arg("candidates"), py::arg("k"), py::arg("squared_distance"));
 }
 
 }  // namespace bebr

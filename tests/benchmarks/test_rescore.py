@@ -23,5 +23,5 @@ def test_a_run_ends_in_rows_of_every_setting(vectors, queries, tmp_path, monkeyp
     assert [(r["kind"], r["k"], r["rescore"]) for r in swept] == settings
     by_code, some, most = (r["recall"] for r in swept[:3])
     assert by_code < some < most <= 1 and all(r["batch"] > 0 and r["single"] > 0 for r in swept)
-    assert len(cold) == 8 and {r["read_ahead"] for r in cold} == {True, False}
+    assert len(cold) == 8 and {r["cold"] for r in cold} == {True, False}
     assert all(r["milliseconds"] > 0 for r in cold)

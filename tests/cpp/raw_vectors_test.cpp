@@ -45,7 +45,7 @@ struct Fixture {
     for (const bool squared_distance : {false, true}) {
       Exact<float> scores(kQueries * kBest);
       Exact<int64_t> found(kQueries * kBest);
-      raw.rescore(q.data(), kQueries, candidates.data(), {kCandidates, kBest, squared_distance, true}, scores.data(),
+      raw.rescore(q.data(), kQueries, candidates.data(), {kCandidates, kBest, squared_distance}, scores.data(),
                   found.data());
       const double sign = squared_distance ? -1 : 1,
                    slack = raw.format().type == RawType::Int8 ? 0.05 * dim : 0.01 * dim;

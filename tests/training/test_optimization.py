@@ -33,7 +33,7 @@ def error(binarizer: bebr.Binarizer, x: np.ndarray, optimized: bool) -> float:
     layers = {name: binarizer._tensors[name] for name in ("encoder.0.weight", "encoder.0.bias", "refine.gram")}
     unit = x / np.linalg.norm(x, axis=1, keepdims=True)
     z = unit @ layers["encoder.0.weight"].T + layers["encoder.0.bias"]
-    left = z - bebr._core.unpack(binarizer.encode(x, optimize=optimized).planes, list(binarizer.widths))
+    left = z - binarizer.code_values(binarizer.encode(x, optimize=optimized))
     return float(np.einsum("ij,jk,ik->i", left, layers["refine.gram"], left, optimize=True).mean())
 
 
@@ -49,7 +49,7 @@ def test_descent_lowers_the_error_of_rounding(trained: bebr.Binarizer, vectors: 
 def test_no_single_step_improves_an_optimized_code(trained: bebr.Binarizer, vectors: np.ndarray) -> None:
     x = vectors[:200] / np.linalg.norm(vectors[:200], axis=1, keepdims=True)
     weight, bias, gram = (trained._tensors[n] for n in ("encoder.0.weight", "encoder.0.bias", "refine.gram"))
-    v = bebr._core.unpack(trained.encode(x).planes, list(trained.widths))
+    v = trained.code_values(trained.encode(x))
     g = (x @ weight.T + bias - v) @ gram
     step = np.exp2(2.0 - depths(trained.widths))
     for move in (step, -step):

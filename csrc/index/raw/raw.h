@@ -44,7 +44,6 @@ struct RescoreParams {
   size_t candidates = 0;  // of each query, best by code; id -1: none
   size_t k = 10;
   bool squared_distance = false;  // else the inner product
-  bool read_ahead = true;         // mapped: ask for all rows that are not in memory before the first is scored
 };
 
 class RawVectors {

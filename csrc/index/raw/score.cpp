@@ -60,7 +60,7 @@ class RawVectors::Piece {
       }
       end_.push_back(found_.size());
     }
-    if (raw_.mapped() && params_.read_ahead) read_ahead();
+    if (raw_.mapped()) read_ahead();
     for (size_t i = 0, begin = 0; i < count; begin = end_[i++])
       score(queries + i * raw_.format_.dim, {found_.data() + begin, end_[i] - begin}, scores + i * params_.k,
             ids + i * params_.k);
@@ -73,7 +73,8 @@ class RawVectors::Piece {
   };
   static bool before(const Found& a, const Found& b) { return a.row < b.row; }
 
-  // A row that is in memory is not requested: a call costs about as much as scoring ten rows.
+  // Asks for all rows that are not in memory before the first is scored. One that is in memory is not requested: a call
+  // costs about as much as scoring ten rows.
   void read_ahead() {
     bool cold = false;
     for (size_t i = 0; i < kSample && !cold && !found_.empty(); ++i)
