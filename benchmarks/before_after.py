@@ -100,10 +100,10 @@ def compare(data: datasets.Dataset, before: Path, after: Path, rounds: int, patt
     rows = []
     for name, pairs in seconds.items():
         ratios = sorted(one / other for one, other in pairs)
-        medians = [statistics.median(side) for side in zip(*pairs, strict=True)]
+        was, now = (statistics.median(side) for side in zip(*pairs, strict=True))
         spread = (ratios[len(ratios) // 4], ratios[-1 - len(ratios) // 4])
         equal = sides[0].digests.get(name) == sides[1].digests[name]
-        rows.append(Row(data.name, name, *medians, statistics.median(ratios), spread, equal))
+        rows.append(Row(data.name, name, was, now, statistics.median(ratios), spread, equal))
     return rows
 
 

@@ -78,20 +78,22 @@ def cases(folder: Path) -> Iterator[tuple[str, Callable[[], Any]]]:
     base, queries = np.load(folder / "base.npy"), np.load(folder / "queries.npy")
     sizes = sorted(int(path.stem) for path in folder.glob("*.safetensors"))
     models = {size: bebr.Binarizer.load(folder / f"{size}.safetensors") for size in sizes}
-    flats = {}
+    flats: dict[int, Any] = {}
     for size, model in models.items():
         yield from encoding(model, base[:ENCODED], size)
-        flats[size] = index = bebr.FlatIndex(model)
-        index.add(base)
+        flats[size] = bebr.FlatIndex(model)
+        flats[size].add(base)
         for query in ("float", "code"):
-            yield from searching(f"flat {size} {'ADC' if query == 'float' else 'SDC'}", index, queries, query=query)
+            yield from searching(
+                f"flat {size} {'ADC' if query == 'float' else 'SDC'}", flats[size], queries, query=query
+            )
     size = sizes[len(sizes) // 2]
     middle = models[size]
     ivf = bebr.IVFIndex(middle, **named(bebr.IVFIndex, nlist=NLIST))
     graph_class: Any = getattr(bebr, "GraphIndex", None) or bebr.HNSWIndex
     graph = graph_class(middle, **named(graph_class, max_degree=32))
-    for index in (ivf, graph):
-        index.add(base)
+    ivf.add(base)
+    graph.add(base)
     for nprobe in (8, 32):
         yield from searching(f"IVF{NLIST} {size} nprobe {nprobe}", ivf, queries, nprobe=nprobe)
     yield from searching(f"graph {size} ef 64", graph, queries, ef_search=64)

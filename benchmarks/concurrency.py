@@ -21,6 +21,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -162,12 +163,15 @@ def measure(collection: Any, rows: Rows, options: argparse.Namespace) -> dict[st
         result[name] = work()
         print(f"{name}: {result[name]}", file=sys.stderr, flush=True)
 
+    def upserts(threads: int) -> int:
+        return round(upserts_per_second(collection, rows, count, threads, 1, seconds / 4))
+
     step("alone", lambda: mixed(collection, rows, count, seconds / 4, True, 0))
     step("beside filtered searches and upserts", lambda: mixed(collection, rows, count, seconds, False, 1))
     for threads in (1, 4, 16):
         step(
             f"one-row upserts/s, {threads} writers",
-            lambda threads=threads: round(upserts_per_second(collection, rows, count, threads, 1, seconds / 4)),
+            partial(upserts, threads),
         )
     step("rows/s in batches of 1,000", lambda: round(upserts_per_second(collection, rows, count, 1, 1000, seconds / 4)))
     one, many = (result[f"one-row upserts/s, {threads} writers"] for threads in (1, 16))

@@ -44,7 +44,7 @@ class Write:
     rows: list[int] | None
 
     def state(self) -> dict[int, int | None]:
-        return dict(zip(self.ids, self.rows or [None] * len(self.ids), strict=True))
+        return {i: None if self.rows is None else self.rows[n] for n, i in enumerate(self.ids)}
 
 
 def writes(seed: str, writer: int, vectors: int) -> Iterator[Write]:
@@ -117,8 +117,9 @@ def found(folder: str, vectors: np.ndarray) -> dict[int, int]:
             return {}
         docs = db.collection(NAME)
         hits = docs.search(vectors[:1], WRITERS * IDS + 1, exact=True, with_payloads=True)
+        assert hits.payloads is not None
         payloads = zip(hits.ids[0].tolist(), hits.payloads[0], strict=True)
-        rows = {i: payload["row"] for i, payload in payloads if i >= 0}
+        rows = {i: payload["row"] for i, payload in payloads if payload is not None}
         assert len(rows) == len(docs), f"{len(docs)} rows, {len(rows)} found"
         fresh = bebr.FlatIndex(docs.binarizer)
         if rows:
@@ -136,7 +137,7 @@ def run(kills: int, seed: int, folder: Path, vectors: np.ndarray, bz: bebr.Binar
     bz.save(folder / "model.safetensors")
     report, chance, start = Report(), random.Random(seed), time.perf_counter()
     data = str(folder / "data")
-    command = [
+    command: list[str | Path] = [
         sys.executable,
         "-m",
         "benchmarks.crash",
@@ -160,8 +161,8 @@ def run(kills: int, seed: int, folder: Path, vectors: np.ndarray, bz: bebr.Binar
             timer.start()
             while (line := process.stdout.readline()) != "dead\n":
                 if line != "open\n":
-                    writer, what = line.split()
-                    counts[what][int(writer)] += 1
+                    number, what = line.split()
+                    counts[what][int(number)] += 1
             timer.join()
             sent, done = counts["sent"], counts["done"]
             now = found(data, vectors)

@@ -22,6 +22,7 @@ import traceback
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -189,19 +190,22 @@ def _ask_all(path: Path, expected: Expected, x: np.ndarray, trial: Trial) -> Non
             if found != right:
                 trial.silent.append(f"{name}: another answer")
 
+    def write_later(name: str) -> None:
+        written[name] = write(db, name, x, expected.rows[name])
+
     with Database(path) as db:
         if db.collections() != sorted(expected.rows):
             trial.silent.append(f"collections are {db.collections()}")
         for name, ids in expected.rows.items():
-            guarded(trial, name, lambda name=name, ids=ids: check(db, name, ids, expected.answers[name]))
+            guarded(trial, name, partial(check, db, name, ids, expected.answers[name]))
         for name in sorted(set(expected.rows) - set(trial.refused)):
             # One that cannot be written to any more serves nevertheless.
             unwritten = Trial()
-            guarded(unwritten, name, lambda name=name: written.update({name: write(db, name, x, expected.rows[name])}))
+            guarded(unwritten, name, partial(write_later, name))
             trial.crashes += unwritten.crashes
     with Database(path) as db:
         for name, ids in written.items():
-            guarded(trial, name, lambda name=name, ids=ids: check(db, name, ids, expected.later[name]))
+            guarded(trial, name, partial(check, db, name, ids, expected.later[name]))
 
 
 def in_child(work: Callable[[], Any], seconds: int) -> Any:
@@ -276,14 +280,14 @@ def run(count: int, seed: int, work: Path, progress: Callable[[int], None] = lam
     facts, owned = in_child(look, 600)
     expected = Expected(**facts)
     report = Report()
+    copy = work / "copy"
     for number in range(count):
         rng = np.random.default_rng([seed, number])
-        copy = work / "copy"
         shutil.rmtree(copy, ignore_errors=True)
         shutil.copytree(whole, copy)
         file, what = damage(copy, rng)
         # Through JSON, as what is expected went.
-        found = in_child(lambda copy=copy: vars(attempt(copy, expected, x)), 600)
+        found = in_child(lambda: vars(attempt(copy, expected, x)), 600)
         _count(report, number, file, what, found, set(owned[str(file)]))
         progress(number + 1)
     return report

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 import bebr
+from bebr.index.raw import RawType
 from bebr.peers import DEFAULT, Adapter, Case, Peer, Setting, by_ef_search, by_nprobe
 from benchmarks import machine
 from benchmarks.datasets import Floats, Ids
@@ -80,14 +81,15 @@ class _IVF(_Ours):
         fixed = [{"rescore": rows} for rows in _RESCORE] if rescored else [{}, *({"margin": m} for m in _MARGINS)]
         sweeps = [by_nprobe(nlist, **one) for one in fixed]
         super().__init__(f"IVF{nlist}{' rescore' if rescored else ''}", size, case, folder, sweeps)
-        self._nlist, self._options = nlist, {"rescore": "float16"} if rescored else {}
+        self._nlist = nlist
+        self._rescore: RawType | None = "float16" if rescored else None
 
     def fit(self, train: Floats, threads: int | None = None) -> None:
         super().fit(train, threads)
         self._index.train(train)  # the centroids are from the sample that the peers' are from
 
     def _empty(self, binarizer: bebr.Binarizer) -> Any:
-        return bebr.IVFIndex(binarizer, nlist=self._nlist, seed=0, **self._options)
+        return bebr.IVFIndex(binarizer, nlist=self._nlist, seed=0, rescore=self._rescore)
 
 
 class _Graph(_Ours):

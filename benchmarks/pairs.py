@@ -141,16 +141,15 @@ def ours(data: Pairs, seed: int) -> Iterator[Figure]:
 def paper(data: Pairs, seed: int, hidden: int, epochs: int) -> Iterator[Figure]:
     """The paper's models by its recipe, and BEBR started from the closed form instead of at random."""
     shapes = list(SIZES.values())
-    for name, widths, options in (
+    settings: tuple[tuple[str, Sequence[tuple[int, ...]], dict[str, Any]], ...] = (
         ("hash (paper)", [(shapes[0][0] * 2,)], {"init": "random", "hidden": 3 * hidden // 4, "blocks": 3}),
         ("BEBR (paper)", shapes, {"init": "random", "hidden": hidden}),
         ("BEBR from the closed form", shapes, {"init": "closed_form", "hidden": hidden}),
-    ):
+    )
+    for name, widths, options in settings:
         for planes in widths:
-            model, seconds = trained(
-                *(data, seed),
-                **{"architecture": "recurrent", "widths": planes, "pairs": data.pairs, "epochs": epochs, **options},
-            )
+            options |= {"architecture": "recurrent", "widths": planes, "pairs": data.pairs, "epochs": epochs}
+            model, seconds = trained(data, seed, **options)
             yield from codes(name, model, data, seed, seconds)
 
 

@@ -78,7 +78,7 @@ def fingerprint(data: datasets.Dataset) -> str:
     """Checksum of what is searched and asked; the first 16 digits."""
     digest = hashlib.sha256(data.metric.encode())
     for part in (data.base, data.queries):
-        digest.update(np.ascontiguousarray(part))
+        digest.update(np.ascontiguousarray(part).data)
     return digest.hexdigest()[:16]
 
 

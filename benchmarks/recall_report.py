@@ -20,14 +20,22 @@ NEXT = 1.25
 class Figure(Protocol):
     """The part of a measurement that is read here."""
 
-    dataset: str
-    system: str
-    name: str
-    query: str
-    budget: int
-    size: float
-    recall: float
-    training_free: bool
+    @property
+    def dataset(self) -> str: ...
+    @property
+    def system(self) -> str: ...
+    @property
+    def name(self) -> str: ...
+    @property
+    def query(self) -> str: ...
+    @property
+    def budget(self) -> int: ...
+    @property
+    def size(self) -> float: ...
+    @property
+    def recall(self) -> float: ...
+    @property
+    def training_free(self) -> bool: ...
 
 
 @dataclass(frozen=True)

@@ -26,9 +26,10 @@ from rich.table import Table
 import bebr
 from bebr.binarizer.codes import PreparedQueries
 from bebr.exact import hits as shares
+from bebr.index.raw import RawType
 from benchmarks import datasets, machine, output
 
-KINDS = ("float16", "int8")
+KINDS: tuple[RawType, ...] = ("float16", "int8")
 
 
 @dataclass(frozen=True)

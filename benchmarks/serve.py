@@ -110,7 +110,7 @@ def load(target: str, queries: np.ndarray, clients: int, processes: int, seconds
 
 
 def p50_ms(search, queries: np.ndarray, seconds: float) -> float:
-    times = []
+    times: list[float] = []
     end = time.perf_counter() + seconds
     while (begin := time.perf_counter()) < end:
         search(queries[len(times) % len(queries)], K)
@@ -142,9 +142,9 @@ def run(arguments: argparse.Namespace) -> dict[str, object]:
         build(path, x, arguments.bytes, arguments.seed)
         for _ in range(arguments.rounds):
             with bebr.open(path) as db:
-                collection = db.collection(NAME)
-                expected, stats = collection.search(queries, K), collection.stats()
-                locals_.append(p50_ms(collection.search, queries, arguments.seconds / 2))
+                local = db.collection(NAME)
+                expected, stats = local.search(queries, K), local.stats()
+                locals_.append(p50_ms(local.search, queries, arguments.seconds / 2))
             for name, (per_call, coalesce) in variants.items():
                 with serving(path, per_call, coalesce) as target:
                     if coalesce:
@@ -152,8 +152,9 @@ def run(arguments: argparse.Namespace) -> dict[str, object]:
                             collection = client.collection(NAME)
                             calls.append(p50_ms(collection.search, queries, arguments.seconds / 2))
                             found = collection.search(queries, K)
-                            same = [np.array_equal(a, b) for a, b in zip(found[:2], expected[:2], strict=True)]
-                            assert all(same), "answers over gRPC differ from local ones"
+                            same = np.array_equal(found.scores, expected.scores)
+                            same &= np.array_equal(found.ids, expected.ids)
+                            assert same, "answers over gRPC differ from local ones"
                     rounds[name].append(
                         load(target, queries, arguments.clients, arguments.processes, arguments.seconds)
                     )
@@ -165,6 +166,7 @@ def run(arguments: argparse.Namespace) -> dict[str, object]:
         name: {figure: float(np.median([r[figure] for r in results])) for figure in results[0]}
         for name, results in rounds.items()
     }
+    assert batching is not None
     alone = max(medians[name]["queries_per_second"] for name in variants if name != "coalesced")
     return {
         "rows": arguments.rows,

@@ -96,4 +96,4 @@ def _factory(name: str) -> Callable[..., Any]:
         raise ImportError(f"the producer {name!r} is offered as {module}:{attribute}, which fails: {error}") from error
     if not callable(factory):
         raise ValueError(f"the producer {name!r}: {module}:{attribute} is {type(factory).__name__}, wanted a class")
-    return factory  # type: ignore[no-any-return]
+    return factory

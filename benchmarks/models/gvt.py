@@ -177,7 +177,7 @@ def encoder(producer: Any, teacher: bool) -> Encode:
     """What is judged of a student or of the teacher."""
     distillation: Any = importlib.import_module("bebr.models.gvt.distillation")
     if teacher:
-        return distillation.rils_teacher(producer)  # type: ignore[no-any-return]
+        return distillation.rils_teacher(producer)
     normalised = importlib.import_module("bebr.models.gvt.producer").normalised
     return lambda pixels: producer.network.tokens(normalised(pixels))
 

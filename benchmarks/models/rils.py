@@ -202,7 +202,7 @@ def failures(found_: Sequence[tuple[str, str, str, Difference]]) -> list[str]:
 
 def show(kept: Kept, console: Console, seeds: Sequence[int]) -> None:
     """Figures by arm, differences, and floats against codes."""
-    groups = {(row["arm"], row["budget"]): [] for row in kept.rows}
+    groups: dict[tuple[str, str], list[Any]] = {(row["arm"], row["budget"]): [] for row in kept.rows}
     for row in kept.rows:
         if row["seed"] in seeds:
             groups[row["arm"], row["budget"]].append(row)

@@ -69,7 +69,7 @@ def kept(stem: str, make: Callable[[], Mapping[str, npt.NDArray[Any]]]) -> dict[
         for part, array in made.items():
             with replacing(folder() / f"{stem}.{part}.npy") as temporary, temporary.open("wb") as file:
                 np.save(file, array)
-        sums = {part: hashlib.sha256(array).hexdigest() for part, array in made.items()}
+        sums = {part: hashlib.sha256(array.data).hexdigest() for part, array in made.items()}
         with replacing(record) as temporary:  # last: its presence says that the arrays are whole
             temporary.write_text(json.dumps(sums, indent=1) + "\n")
     arrays = {}

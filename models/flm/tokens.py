@@ -24,10 +24,11 @@ class Tokens:
     """Captions to ids with RoBERTa's marks, padded to the longest of a batch, cut to ``max_tokens``."""
 
     def __init__(self, tokenizer: tokenizers.Tokenizer, max_tokens: int) -> None:
-        begin, padding, end, _, mask = (tokenizer.token_to_id(mark) for mark in _MARKS)
-        missing = [mark for mark in _MARKS if tokenizer.token_to_id(mark) is None]
-        if missing or padding != 1:
+        ids = {mark: found for mark in _MARKS if (found := tokenizer.token_to_id(mark)) is not None}
+        missing = [mark for mark in _MARKS if mark not in ids]
+        if missing or ids["<pad>"] != 1:
             raise ValueError(f"vocabulary: has no {', '.join(missing) or '<pad>, id 1'}: not a RoBERTa vocabulary")
+        begin, padding, end, _, mask = (ids[mark] for mark in _MARKS)
         self.marks = Marks(begin, end, mask, padding)
         self._roberta = Roberta(tokenizer, padding, max_tokens)
         self.size = self._roberta.size

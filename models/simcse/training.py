@@ -55,7 +55,8 @@ def fit(
             # One pass over all: each row has a dropout of its own, so equal sentences still differ.
             ids, mask = producer.tokens([column[row] for column in columns for row in chosen])
             vectors = network(torch.from_numpy(ids).to(producer.device), torch.from_numpy(mask).to(producer.device))
-            loss = contrast(*vectors.split(batch_size), temperature=temperature)
+            parts = vectors.split(batch_size)
+            loss = contrast(parts[0], parts[1], None if negatives is None else parts[2], temperature)
             losses.append(descend(loss, rate(step, steps, fall="linear")))
             if progress is not None:
                 progress(step + 1, steps)
