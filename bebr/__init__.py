@@ -21,6 +21,7 @@ from bebr.binarizer import Binarizer
 from bebr.binarizer.codes import Codes
 from bebr.bulk import build
 from bebr.errors import CorruptFile, Error, IncompatibleModel, LimitExceeded
+from bebr.extras import needed
 from bebr.index import FlatIndex, GraphIndex, Hits, Index, IVFIndex, MaxSimIndex, open_index
 from bebr.threads import get_num_threads, set_num_threads
 from bebr.training import plan, train
@@ -63,15 +64,19 @@ __all__ = [
 
 
 def open(path: str | Path) -> Database:
-    """Open the database in folder ``path``, made if absent. See :class:`bebr.store.database.Database`."""
-    from bebr.store.database import Database
+    """Open the database in folder ``path``, made if absent. See :class:`bebr.store.database.Database`.
+    Needs the extra ``store``."""
+    with needed("store", "bebr.open"):
+        from bebr.store.database import Database
 
     return Database(path)
 
 
 def connect(target: str, *, timeout: float | None = 60.0, retries: int = 4) -> Client:
     """Connect to a server, ``"host:port"`` or ``"host"`` (port 7777). The result offers what :func:`open` offers, over
-    the wire. See :class:`bebr.serve.client.Client` for ``timeout`` (seconds of one call) and ``retries``."""
-    from bebr.serve.client import Client
+    the wire. See :class:`bebr.serve.client.Client` for ``timeout`` (seconds of one call) and ``retries``.
+    Needs the extra ``server``."""
+    with needed("server", "bebr.connect"):
+        from bebr.serve.client import Client
 
     return Client(target, timeout=timeout, retries=retries)

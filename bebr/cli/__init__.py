@@ -7,9 +7,18 @@ Exit codes: 0 done; 2 bad input, told in one line on stderr; 1 a bug, with its t
 
 from __future__ import annotations
 
+import sys
+
+from bebr.extras import needed
+
 
 def main() -> None:
     """Entry point of the `bebr` command."""
-    from bebr.cli.app import app
+    try:
+        with needed("cli", "the bebr command"):
+            from bebr.cli.app import app
+    except ModuleNotFoundError as error:
+        print("error:", error, file=sys.stderr)
+        raise SystemExit(2) from None
 
     app(prog_name="bebr")

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from bebr.extras import needed
+
 
 def run(
     directory: Annotated[
@@ -17,7 +19,8 @@ def run(
 
     Exit code 0: healthy; 1: damaged.
     """
-    from bebr.store.doctor import examine
+    with needed("store", "bebr doctor"):
+        from bebr.store.doctor import examine
 
     findings = examine(directory)
     for finding in findings:

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bebr.extras import needed
+
 if TYPE_CHECKING:
     import pyarrow as pa
 
@@ -144,8 +146,9 @@ def _string(record: dict[str, Any], key: str, where: str) -> str:
 
 
 def _parquet(path: Path, wants: _Wants, suffixes: Sequence[str]) -> _Read:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
+    with needed("parquet", "a .parquet file"):
+        import pyarrow as pa
+        import pyarrow.parquet as pq
 
     try:
         file = pq.ParquetFile(path, memory_map=True)

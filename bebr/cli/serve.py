@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from bebr.cli.arguments import Device, ProducerOptions, Size, Threads, Weights, load_producer
+from bebr.extras import needed
 
 
 def run(
@@ -40,7 +41,8 @@ def run(
     if producer is None and (weights, size, option, device) != (None, None, None, "cpu"):
         raise ValueError("--weights, --size, --device and --option are of a producer: name it by --producer")
     embedder = None if producer is None else load_producer(producer, weights, size, device, option)
-    from bebr.serve.server import run as run_server
+    with needed("server", "bebr serve"):
+        from bebr.serve.server import run as run_server
 
     memory = None if max_memory_mb is None else max_memory_mb << 20
     run_server(directory, host, port, threads, max_message_mb << 20, memory, producer=embedder)

@@ -9,6 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from bebr.extras import needed
 from bebr.files import replacing
 from bebr.vectors import check_output
 
@@ -25,8 +26,9 @@ class TagWriter:
         with ExitStack() as stack:
             temporary = stack.enter_context(replacing(self.path))
             if self.path.suffix == ".parquet":
-                import pyarrow as pa
-                import pyarrow.parquet as pq
+                with needed("parquet", "a .parquet file"):
+                    import pyarrow as pa
+                    import pyarrow.parquet as pq
 
                 self._schema = pa.schema(
                     [("item", pa.string()), ("tags", pa.list_(pa.string())), ("votes", pa.list_(pa.int32()))]

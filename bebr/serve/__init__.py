@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from bebr.extras import needed
+
 if TYPE_CHECKING:
     from bebr.serve.server import run as serve
 
@@ -13,7 +15,8 @@ __all__ = ["serve"]
 def __getattr__(name: str) -> Any:
     # The client must not load the server.
     if name == "serve":
-        from bebr.serve.server import run
+        with needed("server", "bebr.serve"):
+            from bebr.serve.server import run
 
         return run
     raise AttributeError(f"module 'bebr.serve' has no attribute {name!r}")

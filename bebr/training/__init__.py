@@ -15,6 +15,7 @@ from bebr.arrays import Floats, as_vectors, normalized
 from bebr.binarizer import Binarizer
 from bebr.binarizer.config import METRICS
 from bebr.binarizer.factors import factor_dtype
+from bebr.extras import needed
 from bebr.training.compat.compatible import check_compatible, make_compatible
 from bebr.training.gradient.settings import PairSettings, Teacher
 from bebr.training.linear.closed_form import Progress
@@ -147,12 +148,9 @@ def train(
             return fit(vectors)
         if metric != "cosine":
             raise ValueError(f"metric is {metric!r}: pairs want 'cosine', or architecture='recurrent' and unit vectors")
-    try:
+    with needed("train", "pairs=" if architecture == "linear" else "architecture='recurrent'"):
         from bebr.training.gradient.pairs import train_pairs
         from bebr.training.gradient.recurrent import train_recurrent
-    except ModuleNotFoundError as e:
-        what = "pairs=" if architecture == "linear" else "architecture='recurrent'"
-        raise ModuleNotFoundError(f"{what} needs {e.name}: pip install 'bebr[train]'") from e
     if architecture == "linear" and pairs is not None:
         beside = {name: options.pop(name, None) for name in ("labels", "checkpoint")}
         teacher = Teacher(**{name: options.pop(name, None) for name in ("scores", "candidates", "pool")})

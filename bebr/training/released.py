@@ -20,6 +20,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from bebr.binarizer import Binarizer
 from bebr.errors import CorruptFile
+from bebr.extras import needed
 
 BATCH_NORM_EPS = 1e-5  # torch's default, which the published networks keep
 
@@ -122,12 +123,8 @@ def _read(path: Path) -> Weights:
 
 def _read_torch(path: Path) -> Weights:
     """Weights only: a pickle may run code, so whatever else a checkpoint holds is refused."""
-    try:
+    with needed("train", "a .pt file, unlike .safetensors,"):
         import torch
-    except ModuleNotFoundError as e:
-        raise ModuleNotFoundError(
-            "a .pt file needs torch: pip install 'bebr[train]', or convert it to .safetensors"
-        ) from e
     from pickle import UnpicklingError
 
     try:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bebr.extras import needed
 from bebr.vectors.convert import to_int64
 from bebr.vectors.file import VectorFile
 
@@ -42,9 +43,9 @@ class Parquet(VectorFile):
 
 def read_ids(path: Path, column: str | None, limit: int | None) -> NDArray[np.int64]:
     """Return int64[n] of the named, or the only, integer column."""
+    file = _open(path)
     import pyarrow as pa
 
-    file = _open(path)
     schema = file.schema_arrow
     integers = [field.name for field in schema if pa.types.is_integer(field.type)]
     column = _choose(path, column, integers, schema.names, "integer ids")
@@ -59,8 +60,9 @@ def read_ids(path: Path, column: str | None, limit: int | None) -> NDArray[np.in
 
 
 def _open(path: Path) -> pq.ParquetFile:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
+    with needed("parquet", "a .parquet file"):
+        import pyarrow as pa
+        import pyarrow.parquet as pq
 
     try:
         file = pq.ParquetFile(path, memory_map=True)

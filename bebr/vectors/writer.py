@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from bebr.extras import needed
 from bebr.files import replacing
 from bebr.vectors import texmex
 from bebr.vectors.output import check_output
@@ -34,8 +35,9 @@ def write_vectors(path: str | Path, array: NDArray[Any]) -> None:
 
 def write_columns(path: str | Path, columns: dict[str, NDArray[Any]]) -> None:
     """Write equally long arrays as Parquet columns: [n] as numbers, [n, d] as fixed-size lists."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
+    with needed("parquet", "a .parquet file"):
+        import pyarrow as pa
+        import pyarrow.parquet as pq
 
     path = check_output(path, ".parquet")
     table = pa.table({name: _arrow(array) for name, array in columns.items()})
@@ -75,8 +77,9 @@ class VectorWriter:
         with ExitStack() as stack:
             temporary = stack.enter_context(replacing(self.path))
             if self.path.suffix == ".parquet":
-                import pyarrow as pa
-                import pyarrow.parquet as pq
+                with needed("parquet", "a .parquet file"):
+                    import pyarrow as pa
+                    import pyarrow.parquet as pq
 
                 kind = pa.list_(pa.from_numpy_dtype(self.dtype), self.dim)
                 fields = [] if self.labels is None else [(self.labels, pa.string())]
