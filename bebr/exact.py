@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from bebr.arrays import Floats, Ids, normalized
-from bebr.threads import product
+from bebr.threads import blas_threads
 
 
 def exact(base: Floats, queries: Floats, k: int, metric: str, block: int = 16384) -> Ids:
@@ -24,7 +24,8 @@ def exact(base: Floats, queries: Floats, k: int, metric: str, block: int = 16384
         return normalized(x) if metric == "cosine" else x - middle
 
     blocks = (scored(base[start : start + block]) for start in range(0, len(base), block))
-    return best(blocks, scored(queries), k, metric)
+    with blas_threads(base.size * len(queries)):
+        return best(blocks, scored(queries), k, metric)
 
 
 def best(blocks: Iterable[Floats], queries: Floats, k: int, metric: str) -> Ids:
@@ -44,7 +45,7 @@ def best(blocks: Iterable[Floats], queries: Floats, k: int, metric: str) -> Ids:
 
 def similarity(queries: Any, rows: Any, metric: str) -> Any:
     """[q, n] of arrays or tensors: inner products, or for l2 the negative squared distance plus the query's square."""
-    products = product(queries, rows.T)
+    products = queries @ rows.T
     return 2 * products - (rows * rows).sum(1) if metric == "l2" else products
 
 

@@ -1,4 +1,4 @@
-"""How many threads a product takes: small ones stay on their caller's, and the BLAS is left as it was found."""
+"""How many threads numpy's BLAS and torch have: one for little work, and afterwards as many as they were found with."""
 
 from __future__ import annotations
 
@@ -9,15 +9,16 @@ import pytest
 import threadpoolctl
 
 import bebr
-from bebr import threads
+from bebr import exact, threads
+from bebr.training.compat.compatible import make_compatible
 from tests.conftest import clustered
 
-LARGE, SMALL = threads.WORTH_THREADS, threads.WORTH_THREADS - 1
+MUCH, LITTLE = threads.WORTH_THREADS, threads.WORTH_THREADS - 1
 
 
-def now() -> list[int]:
+def now() -> set[int]:
     """Threads of every BLAS of this process."""
-    return [one["num_threads"] for one in threadpoolctl.threadpool_info() if one["user_api"] == "blas"]
+    return {one["num_threads"] for one in threadpoolctl.threadpool_info() if one["user_api"] == "blas"}
 
 
 @pytest.fixture
@@ -25,100 +26,100 @@ def three():
     """bebr and the BLAS with three threads each; skips where the BLAS takes no orders."""
     before = bebr.get_num_threads()
     with threadpoolctl.threadpool_limits(3, user_api="blas"):
-        if set(now()) != {3}:
+        if now() != {3}:
             pytest.skip("this BLAS does not take three threads")
         bebr.set_num_threads(3)
         yield
         bebr.set_num_threads(before)
 
 
-def test_only_a_large_product_takes_threads(three):
-    with threads.blas(SMALL):
-        assert set(now()) == {1}
-    with threads.blas(LARGE):
-        assert set(now()) == {3}
+def test_only_much_work_takes_threads(three):
+    with threads.blas_threads(LITTLE):
+        assert now() == {1}
+        with threads.blas_threads(MUCH):
+            assert now() == {1}
+    with threads.blas_threads(MUCH):
+        assert now() == {3}
     bebr.set_num_threads(2)
-    with threads.blas(LARGE):
-        assert set(now()) == {2}
+    with threads.blas_threads(MUCH):
+        assert now() == {2}
     bebr.set_num_threads(8)
-    with threads.blas(LARGE):
-        assert set(now()) == {3}  # never more than there were
-    assert set(now()) == {3}
+    with threads.blas_threads(MUCH):
+        assert now() == {3}  # never more than there were
+    assert now() == {3}
 
 
 def test_what_fails_leaves_the_threads_as_they_were(three):
-    with pytest.raises(np.linalg.LinAlgError):
-        threads.solve(np.zeros((4, 4)), np.ones((4, 2)))
-    assert set(now()) == {3}
+    with pytest.raises(ValueError, match="stopped"), threads.blas_threads(LITTLE):
+        raise ValueError("stopped")
+    assert now() == {3}
 
 
 def test_blocks_at_once_share_the_smallest_limit(three):
-    if any(one.get("threading_layer") == "openmp" for one in threadpoolctl.threadpool_info()):
-        pytest.skip("with OpenMP every thread has a number of its own")
     inside, leave = threading.Event(), threading.Event()
 
     def small() -> None:
-        with threads.blas(SMALL):
+        with threads.blas_threads(LITTLE):
             inside.set()
             leave.wait(60)
 
     other = threading.Thread(target=small)
-    with threads.blas(LARGE):
+    with threads.blas_threads(MUCH):
         other.start()
-        assert inside.wait(60) and set(now()) == {1}
-    assert set(now()) == {1}  # the other is not done
+        assert inside.wait(60) and now() == {1}
+    assert now() == {1}  # the other is not done
     leave.set()
     other.join()
-    assert set(now()) == {3}
+    assert now() == {3}
 
 
-def test_products_are_numpys(three):
-    random = np.random.default_rng(0)
-    a, b = random.standard_normal((20, 30)), random.standard_normal((30, 30))
-    for right in (b, b[0]):
-        np.testing.assert_allclose(threads.product(a, right), a @ right)
-    np.testing.assert_allclose(threads.product(a[0], b), a[0] @ b)
-    symmetric = b + b.T
-    np.testing.assert_allclose(threads.eigh(symmetric)[0], np.linalg.eigvalsh(symmetric))
-    np.testing.assert_allclose(symmetric @ threads.solve(symmetric, b), b)
-    q, r = threads.qr(b)
-    np.testing.assert_allclose(q @ r, b)
+X = clustered(100, 64)
 
 
-def test_training_few_vectors_gives_the_blas_no_threads(three, monkeypatch):
-    x = clustered(100, 64)
+@pytest.mark.parametrize(
+    "work",
+    [
+        lambda: bebr.train(X, bytes_per_vector=12),
+        lambda: bebr.plan(X, bytes_per_vector=12),
+        lambda: exact.exact(X, X[:3], 5, "l2"),
+        lambda: make_compatible(*[bebr.train(X, widths=[16], rounds=0)] * 2, X, X, epochs=0),
+    ],
+    ids=["train", "plan", "exact", "compatible"],
+)
+def test_few_vectors_leave_the_blas_one_thread(work, three, monkeypatch):
     seen: list[set[int]] = []
 
     def watched(function):
-        def call(*arguments):
-            seen.append(set(now()))
-            return function(*arguments)
+        def call(*arguments, **options):
+            seen.append(now())
+            return function(*arguments, **options)
 
         return call
 
     for name in ("eigh", "solve", "qr"):
         monkeypatch.setattr(np.linalg, name, watched(getattr(np.linalg, name)))
-    bebr.train(x, bytes_per_vector=12)
-    assert seen and all(one == {1} for one in seen) and set(now()) == {3}
+    monkeypatch.setattr(exact, "similarity", watched(exact.similarity))
+    work()
+    assert seen and all(one == {1} for one in seen) and now() == {3}
 
 
-def test_steps_of_a_small_network_take_one_thread_of_torch():
+@pytest.mark.parametrize(("rows", "wanted"), [(100, 1), (MUCH // 3072 + 1, 2)])
+def test_steps_of_a_small_network_take_one_thread_of_torch(rows, wanted):
     torch = pytest.importorskip("torch", reason="torch is absent: pip install 'bebr[train]'")
     from bebr.training.gradient.loop import Loop
 
     network = torch.nn.Linear(32, 32, bias=False)
     optimizer = torch.optim.SGD(network.parameters(), lr=0.1)
-    loop = Loop(network, optimizer, 1, lambda: 0.0, torch.Generator())
+    loop = Loop(network, optimizer, 1, rows, lambda: 0.0, torch.Generator())
     before, ours = torch.get_num_threads(), bebr.get_num_threads()
     torch.set_num_threads(2)
     bebr.set_num_threads(2)
     try:
-        with pytest.raises(RuntimeError, match="stopped"), loop.threads(100):
-            assert torch.get_num_threads() == 1
-            raise RuntimeError("stopped")
+        with pytest.raises(RuntimeError, match="stopped"):
+            for _ in loop.epochs(1, "steps", lambda stage, done, total: None):
+                assert torch.get_num_threads() == wanted
+                raise RuntimeError("stopped")
         assert torch.get_num_threads() == 2
-        with loop.threads(LARGE // 1024):
-            assert torch.get_num_threads() == 2
     finally:
         torch.set_num_threads(before)
         bebr.set_num_threads(ours)

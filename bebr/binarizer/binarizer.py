@@ -23,7 +23,6 @@ from bebr.binarizer.config import INPUT_ADAPTER, OPTIMIZE_GRAM, QUERY_ADAPTER, B
 from bebr.binarizer.factors import Factors, factor_dtype, stored
 from bebr.binarizer.maps import BRIDGE, UPGRADE, Map, maps
 from bebr.errors import CorruptFile, IncompatibleModel
-from bebr.threads import product
 
 _LARGEST_HALF = 65504.0
 
@@ -411,7 +410,7 @@ class Binarizer(KnownAttributes):
         if weight is None:
             return np.ones(self.dims, np.float32), np.zeros(self.dims, np.float32), 0.0
         mu = np.zeros(weight.shape[1], np.float32) if bias is None else bias
-        return np.einsum("ij,ij->i", weight, weight), product(weight, mu), float(mu @ mu)
+        return np.einsum("ij,ij->i", weight, weight), weight @ mu, float(mu @ mu)
 
     def _need_decoder(self, verb: str) -> core.Decoder:
         if self._decoder is None:

@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 from bebr.arrays import Floats, Ids
 from bebr.exact import best
 from bebr.peers.base import DEFAULT, Adapter, Case, Peer, Setting
-from bebr.threads import eigh, product
 
 __all__ = ["LEVELS", "LVQ", "code_bytes", "flat"]
 
@@ -57,11 +56,11 @@ class LVQ(Adapter):
     def fit(self, train: Floats, threads: int | None = None) -> None:
         self._mean = train.mean(axis=0)
         if self._dims:
-            _, directions = eigh(np.cov((train - self._mean).T))
+            _, directions = np.linalg.eigh(np.cov((train - self._mean).T))
             self._project = np.ascontiguousarray(directions[:, : -self._dims - 1 : -1], dtype=np.float32)
 
     def _reduced(self, x: Floats) -> Floats:
-        return x if self._project is None else np.asarray(product(x, self._project), dtype=np.float32)
+        return x if self._project is None else np.asarray(x @ self._project, dtype=np.float32)
 
     def add(self, base: Floats, threads: int | None = None) -> None:
         blocks = (base[start : start + _BLOCK] for start in range(0, len(base), _BLOCK))

@@ -16,6 +16,7 @@ from bebr.binarizer import Binarizer
 from bebr.binarizer.config import METRICS
 from bebr.binarizer.factors import factor_dtype
 from bebr.extras import needed
+from bebr.threads import blas_threads
 from bebr.training.compat.compatible import check_compatible, make_compatible
 from bebr.training.gradient.settings import PairSettings, Teacher
 from bebr.training.linear.closed_form import Progress
@@ -113,6 +114,7 @@ def train(
     if factor_bytes is not None:
         factor_dtype(factor_bytes)
 
+    largest = vectors.size * vectors.shape[1]  # multiply-adds of the covariance
     recipe = {
         name: options.pop(name) for name in ("rounds", "alpha", "tries") if name in options and architecture == "linear"
     }
@@ -145,7 +147,8 @@ def train(
             if options:
                 unknown = next(iter(options))
                 raise ValueError(f"unknown option {unknown!r} for architecture='linear': want rounds, alpha or tries")
-            return fit(vectors)
+            with blas_threads(largest):
+                return fit(vectors)
         if metric != "cosine":
             raise ValueError(f"metric is {metric!r}: pairs want 'cosine', or architecture='recurrent' and unit vectors")
     with needed("train", "pairs=" if architecture == "linear" else "architecture='recurrent'"):
@@ -159,18 +162,20 @@ def train(
             if name not in known:
                 raise ValueError(f"unknown option {name!r} for pairs=: want {', '.join(known)}")
         settings = PairSettings(**options)
-        return train_pairs(vectors, fit, pairs, settings, teacher=teacher, seed=seed, progress=progress, **beside)
-    chosen, factor_bytes = sized(vectors, False)
-    return train_recurrent(
-        vectors,
-        widths=chosen,
-        metric=metric,
-        pairs=pairs,
-        seed=seed,
-        progress=progress,
-        factor_bytes=factor_bytes,
-        **options,
-    )
+        with blas_threads(largest):
+            return train_pairs(vectors, fit, pairs, settings, teacher=teacher, seed=seed, progress=progress, **beside)
+    with blas_threads(largest):
+        chosen, factor_bytes = sized(vectors, False)
+        return train_recurrent(
+            vectors,
+            widths=chosen,
+            metric=metric,
+            pairs=pairs,
+            seed=seed,
+            progress=progress,
+            factor_bytes=factor_bytes,
+            **options,
+        )
 
 
 def _sample(x: ArrayLike, seed: int) -> Floats:

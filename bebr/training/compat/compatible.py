@@ -21,6 +21,7 @@ from bebr.binarizer import Binarizer
 from bebr.binarizer.codes import Query
 from bebr.binarizer.maps import BRIDGE, UPGRADE
 from bebr.exact import similarity, top
+from bebr.threads import blas_threads
 from bebr.training.compat.mapping import MOST_BASE, MOST_QUERIES, fit_map
 from bebr.training.compat.problem import Problem
 from bebr.training.linear.closed_form import Progress
@@ -93,7 +94,8 @@ def make_compatible(
     report = progress or (lambda stage, done, total: None)
     tensors, facts = dict(new._tensors), {}
     for problem in (bridge, upgrade):
-        weights, facts[problem.name] = fit_map(problem, seed, epochs, hidden, report)
+        with blas_threads(fresh.size * aged.shape[1]):
+            weights, facts[problem.name] = fit_map(problem, seed, epochs, hidden, report)
         tensors |= weights.tensors(f"{problem.name}.{old.digest}")
     entry = {
         "input_dim": old.input_dim,

@@ -85,13 +85,12 @@ def descend(
         ],
         weight_decay=1e-2,
     )
-    loop = Loop(model, optimizer, epochs * _STEPS, lambda: score(model.weights()), generator)
+    loop = Loop(model, optimizer, epochs * _STEPS, size, lambda: score(model.weights()), generator)
     for _ in loop.epochs(epochs, f"compatible {problem.name}", progress):
-        with loop.threads(size):
-            for step in range(_STEPS):
-                chosen = rows[torch.randperm(len(rows), generator=generator)[:size]].numpy()
-                view = problem.inputs[step % len(problem.inputs)]
-                loop.step(_loss(problem, model, view, chosen, scale))
+        for step in range(_STEPS):
+            chosen = rows[torch.randperm(len(rows), generator=generator)[:size]].numpy()
+            view = problem.inputs[step % len(problem.inputs)]
+            loop.step(_loss(problem, model, view, chosen, scale))
     return (model.weights(), loop.best) if loop.best > reached else (start, reached)
 
 

@@ -9,7 +9,6 @@ import numpy as np
 
 from bebr.arrays import Floats, normalized
 from bebr.exact import recall, similarity, top
-from bebr.threads import eigh, product
 from bebr.training.compat.problem import SHARES, Problem, Weights
 from bebr.training.linear.closed_form import Progress
 
@@ -47,15 +46,15 @@ def ridge_map(problem: Problem, score: Callable[[Callable[[Floats], Floats]], fl
     gram, cross = np.zeros((x.shape[1], x.shape[1])), np.zeros((x.shape[1], y.shape[1]))
     for start in range(0, len(x), 8192):
         block = x[start : start + 8192] - x_mean
-        gram += product(block.T, block)
-        cross += product(block.T, y[start : start + 8192] - y_mean)
-    values, vectors = eigh(gram)
-    values, rotated = np.maximum(values, 0), product(vectors.T, cross)
+        gram += block.T @ block
+        cross += block.T @ (y[start : start + 8192] - y_mean)
+    values, vectors = np.linalg.eigh(gram)
+    values, rotated = np.maximum(values, 0), vectors.T @ cross
     best: tuple[Weights, float] | None = None
     for penalty in _RIDGES:
         shrunk = values + penalty * max(float(values.mean()), 1e-30)
-        linear = product(vectors, rotated / shrunk[:, None])
-        weights = Weights(linear.astype(np.float32), (y_mean - product(x_mean, linear)).astype(np.float32))
+        linear = vectors @ (rotated / shrunk[:, None])
+        weights = Weights(linear.astype(np.float32), (y_mean - x_mean @ linear).astype(np.float32))
         reached = score(weights)
         if best is None or reached > best[1]:
             best = weights, reached

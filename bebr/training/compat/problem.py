@@ -8,7 +8,6 @@ from typing import Literal
 import numpy as np
 
 from bebr.arrays import Floats, Ids
-from bebr.threads import product
 
 # Of the new and the old producer's neighbourhoods (docs/experiments/compatibility.md).
 SHARES = (0.25, 0.75)
@@ -48,9 +47,9 @@ class Weights:
     layers: tuple[tuple[Floats, Floats], ...] = ()
 
     def __call__(self, x: Floats) -> Floats:
-        y, h = product(x, self.linear) + self.bias, x
+        y, h = x @ self.linear + self.bias, x
         for i, (weight, bias) in enumerate(self.layers):
-            h = product(np.maximum(h, 0) if i else h, weight.T) + bias
+            h = (np.maximum(h, 0) if i else h) @ weight.T + bias
         return np.asarray(y + h if self.layers else y, np.float32)
 
     def tensors(self, prefix: str) -> dict[str, Floats]:

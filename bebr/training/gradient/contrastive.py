@@ -53,16 +53,15 @@ def tune(
     steps = settings.epochs * (rows // size)
     optimizer = torch.optim.AdamW(adapters.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay)
     queue = MomentumQueue(adapters, settings.queue) if settings.queue else None
-    loop = Loop(adapters, optimizer, steps, lambda: score(adapters), generator, checkpoint, queue)
+    loop = Loop(adapters, optimizer, steps, size, lambda: score(adapters), generator, checkpoint, queue)
     for _ in loop.epochs(settings.epochs, "pairs", progress):
         order = torch.randperm(rows, generator=generator).to(training_data.queries.device)
-        with loop.threads(size):
-            for start in range(0, rows - size + 1, size):  # what is left over waits for the next epoch's order
-                chosen = order[start : start + size]
-                loop.step(_loss(adapters, training_data, chosen, settings, queue, generator))
-                if queue is not None:
-                    groups = training_data.groups[chosen]
-                    queue.push(adapters, training_data.queries[chosen], training_data.documents[chosen], groups)
+        for start in range(0, rows - size + 1, size):  # what is left over waits for the next epoch's order
+            chosen = order[start : start + size]
+            loop.step(_loss(adapters, training_data, chosen, settings, queue, generator))
+            if queue is not None:
+                groups = training_data.groups[chosen]
+                queue.push(adapters, training_data.queries[chosen], training_data.documents[chosen], groups)
     return loop.first, loop.best
 
 

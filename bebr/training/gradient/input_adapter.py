@@ -8,7 +8,6 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from bebr.arrays import Floats
-from bebr.threads import product
 from bebr.training.gradient.model import folded
 from bebr.training.linear.closed_form import ridge
 
@@ -89,6 +88,6 @@ def aligned(queries: Floats, documents: Floats) -> Linear:
     """The least-squares map from queries float32[p, d_q] to their documents float32[p, d], at unit length on
     average."""
     weight, bias = ridge(queries, documents)
-    length = float(np.linalg.norm(product(queries, weight) + bias, axis=1).mean())
+    length = float(np.linalg.norm(queries @ weight + bias, axis=1).mean())
     scale = 1 / max(length, 1e-12)
     return np.ascontiguousarray((weight * scale).T, np.float32), np.asarray(bias * scale, np.float32)

@@ -79,7 +79,8 @@ class Loop:
     """Epochs of a model's training, after which it holds the best state by ``score``, the one before the first step
     included.
 
-    steps: of all epochs together. score: of the model's present state, higher is better. beside: what else has a state.
+    steps: of all epochs together, on ``batch`` rows each. score: of the present state, higher is better. beside: what
+    else has a state.
     """
 
     def __init__(
@@ -87,12 +88,15 @@ class Loop:
         model: nn.Module,
         optimizer: torch.optim.Optimizer,
         steps: int,
+        batch: int,
         score: Callable[[], float],
         generator: torch.Generator,
         checkpoint: Checkpoint | None = None,
         beside: Stateful | None = None,
     ) -> None:
         self._model, self._optimizer, self._score, self._generator = model, optimizer, score, generator
+        weights = sum(parameter.numel() for parameter in model.parameters())
+        self._multiply_adds = 3 * batch * weights  # of a step: forward, and backward to inputs and to weights
         self._annealing = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, max(steps, 1))
         self._checkpoint, self._beside = checkpoint, beside
         self._done = 0
@@ -108,7 +112,8 @@ class Loop:
         for epoch in range(self._done, count):
             progress(stage, epoch, count)
             self._model.train()
-            yield epoch
+            with _torch_threads(self._multiply_adds):
+                yield epoch
             reached = self._score()
             if reached > self.best:
                 self.best, self._best_state = reached, copy.deepcopy(self._model.state_dict())
@@ -118,18 +123,6 @@ class Loop:
         self._model.load_state_dict(self._best_state)
         self._model.eval()
         progress(stage, count, count)
-
-    @contextmanager
-    def threads(self, batch: int) -> Iterator[None]:
-        """For steps on ``batch`` rows: torch has one thread in this block where they are small
-        (:func:`bebr.threads.wanted`), else as many as bebr, and never more than it had."""
-        weights = sum(parameter.numel() for parameter in self._model.parameters())
-        before = torch.get_num_threads()
-        torch.set_num_threads(min(before, wanted(batch * weights)))
-        try:
-            yield
-        finally:
-            torch.set_num_threads(before)
 
     def step(self, loss: Tensor) -> None:
         """One step down the gradient of ``loss``."""
@@ -161,3 +154,14 @@ class Loop:
         self._generator.set_state(state["generator"])
         if self._beside is not None:
             self._beside.load_state_dict(state["beside"])
+
+
+@contextmanager
+def _torch_threads(multiply_adds: int) -> Iterator[None]:
+    """In this block torch has as many threads as :func:`bebr.threads.wanted` says, and never more than it had."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(min(before, wanted(multiply_adds)))
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

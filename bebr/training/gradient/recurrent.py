@@ -15,7 +15,6 @@ from numpy.typing import ArrayLike
 
 from bebr.arrays import Floats, as_vectors, normalized
 from bebr.binarizer import Binarizer
-from bebr.threads import product
 from bebr.training.gradient.groups import joined, split
 from bebr.training.gradient.heldout import neighbour_recall, pair_recall
 from bebr.training.gradient.loop import Checkpoint
@@ -137,7 +136,7 @@ def _export(model: Decoded, x: Floats, config: dict[str, Any], refit: bool, fact
     else:
         tensors["decoder.weight"] = model.decoder.detach().numpy().copy()
         tensors["decoder.bias"] = model.mean.detach().numpy().copy()
-        fits["stage"] = ridge(signs(v), product(v, tensors["decoder.weight"]) + tensors["decoder.bias"])
+        fits["stage"] = ridge(signs(v), v @ tensors["decoder.weight"] + tensors["decoder.bias"])
     for name, (weight, bias) in fits.items():
         tensors[f"{name}.weight"], tensors[f"{name}.bias"] = weight.astype(np.float32), bias.astype(np.float32)
     return finish(tensors, config, x, config["seed"], factor_bytes)

@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from bebr.arrays import Floats
-from bebr.threads import product
 from bebr.training.gradient.model import RecurrentNetwork
 from bebr.training.linear.closed_form import ClosedForm, ridge
 from bebr.training.linear.grid import quantize
@@ -33,7 +32,7 @@ class ClosedFormCode(nn.Module):  # type: ignore[misc]
         self.bias = form.bias.astype(np.float32)
 
     def forward(self, x: Tensor) -> Tensor:
-        return torch.from_numpy(quantize(product(x.numpy(), self.weight) + self.bias, self.widths))
+        return torch.from_numpy(quantize(x.numpy() @ self.weight + self.bias, self.widths))
 
 
 def start_from_closed_form(network: RecurrentNetwork, form: ClosedForm, x: Floats) -> None:

@@ -92,11 +92,10 @@ def train_network(
     rows = len(x) if pairs is None else len(pairs.queries)
     per_step = min(schedule.batch if pairs is None else schedule.batch // 2, rows)
     steps = schedule.epochs * (rows // per_step)
-    loop = Loop(model, optimizer, steps, lambda: score(model), generator, checkpoint)
+    loop = Loop(model, optimizer, steps, per_step, lambda: score(model), generator, checkpoint)
     for _ in loop.epochs(schedule.epochs, "recurrent", progress):
-        with loop.threads(per_step):
-            for chosen in _batches(rows, per_step, generator):
-                loop.step(_loss(model, x, pairs, chosen))
+        for chosen in _batches(rows, per_step, generator):
+            loop.step(_loss(model, x, pairs, chosen))
     return loop.first, loop.best
 
 

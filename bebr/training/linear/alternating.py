@@ -16,7 +16,6 @@ import numpy as np
 from bebr import core
 from bebr.arrays import Floats
 from bebr.binarizer.config import OPTIMIZE_GRAM
-from bebr.threads import product, solve
 from bebr.training.linear.closed_form import ClosedForm, Floats64, Progress, ridge, spectrum
 
 SWEEPS = 20
@@ -37,7 +36,7 @@ class OptimizedCode:
 
     def gram(self) -> Floats64:
         """G = A^T P^2 A [m, m], with the ridge on its diagonal."""
-        g = product(product(self.decoder, self.metric), self.decoder.T)
+        g = self.decoder @ self.metric @ self.decoder.T
         g = (g + g.T) / 2
         g[np.diag_indices(len(g))] += _RIDGE * max(float(np.trace(g)) / len(g), 1e-30)
         return np.asarray(g, np.float64)
@@ -46,8 +45,8 @@ class OptimizedCode:
         """(W [m, d], b [m], G [m, m]): z = W x + b minimises the error over real z, and the code is the grid point
         that descent on (z - v)^T G (z - v) finds from z. G is scaled to a mean diagonal of 1, for float32."""
         g = self.gram()
-        weight = np.asarray(solve(g, product(self.decoder, self.metric)), np.float64)
-        return weight, product(-weight, self.mean), g / (float(np.trace(g)) / len(g))
+        weight = np.asarray(np.linalg.solve(g, self.decoder @ self.metric), np.float64)
+        return weight, -weight @ self.mean, g / (float(np.trace(g)) / len(g))
 
     def tensors(self) -> dict[str, Floats]:
         """Encoder, decoder and gram matrix under the names of :meth:`bebr.Binarizer.from_tensors`."""
@@ -87,7 +86,7 @@ def optimize(
     report = progress or (lambda stage, done, total: None)
     _, values, vectors = spectrum(x)
     weights = np.maximum(values / max(float(values[0]), 1e-30), 1e-9) ** alpha
-    state = OptimizedCode(start.decoder, start.mean, np.asarray(product(vectors * weights, vectors.T), np.float64))
+    state = OptimizedCode(start.decoder, start.mean, np.asarray((vectors * weights) @ vectors.T, np.float64))
     relax = relaxation(sum(widths), x.shape[1])
     for done in range(rounds):
         report("optimization", done, rounds)

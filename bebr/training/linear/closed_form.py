@@ -15,7 +15,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bebr.arrays import Floats
-from bebr.threads import eigh, product, qr, solve
 from bebr.training.linear.grid import quantize, signs
 
 Floats64 = NDArray[np.float64]
@@ -56,8 +55,8 @@ def spectrum(x: Floats) -> tuple[Floats64, Floats64, Floats64]:
     covariance = np.zeros((d, d))
     for start in range(0, n, 8192):
         block = x[start : start + 8192] - mean
-        covariance += product(block.T, block)
-    values, vectors = eigh(covariance / max(n, 1))
+        covariance += block.T @ block
+    values, vectors = np.linalg.eigh(covariance / max(n, 1))
     return mean, np.maximum(values[::-1], 0), vectors[:, ::-1]
 
 
@@ -102,14 +101,14 @@ def fit(x: Floats, widths: tuple[int, ...], seed: int, progress: Progress | None
     variance = np.empty(m)
     for b in np.unique(depth):
         group = np.flatnonzero(depth == b)
-        basis[:, group] = product(basis[:, group], random_rotation(len(group), rng))
+        basis[:, group] = basis[:, group] @ random_rotation(len(group), rng)
         variance[group] = values[group].mean()
     # Step of the uniform grid in code units: neighbouring values of v are 2^(2 - depth) apart.
     floor = 1e-12 * max(float(values[0]), 1e-30)
     gaussian_step = np.array([GAUSSIAN_STEP[b] for b in depth])
     scale = gaussian_step * np.sqrt(np.maximum(variance, floor)) / np.exp2(2.0 - depth)
 
-    rotated = product(x - mean, basis).astype(np.float32)
+    rotated = ((x - mean) @ basis).astype(np.float32)
     report("closed form", 2, 4)
     for _ in range(_LLOYD_STEPS):
         v = quantize(np.asarray(rotated / scale, np.float32), widths)
@@ -122,12 +121,12 @@ def fit(x: Floats, widths: tuple[int, ...], seed: int, progress: Progress | None
     decoder, decoder_mean = ridge(v, x)
     stage, stage_mean = ridge(signs(v), x)
     report("closed form", 4, 4)
-    return ClosedForm(encoder, product(-encoder, mean), decoder, decoder_mean, stage, stage_mean)
+    return ClosedForm(encoder, -encoder @ mean, decoder, decoder_mean, stage, stage_mean)
 
 
 def random_rotation(n: int, rng: np.random.Generator) -> Floats64:
     """An orthogonal matrix [n, n] from the uniform (Haar) distribution."""
-    q, r = qr(rng.standard_normal((n, n)))
+    q, r = np.linalg.qr(rng.standard_normal((n, n)))
     result: Floats64 = q * np.sign(np.diag(r))
     return result
 
@@ -141,8 +140,8 @@ def ridge(v: Floats, x: Floats) -> tuple[Floats64, Floats64]:
     # Products of a block in float32, their sums in float64: four times as fast, and the ridge is far above the error.
     for start in range(0, n, 4096):
         block = v[start : start + 4096] - v_centre
-        gram += product(block.T, block)
-        cross += product(block.T, x[start : start + 4096] - x_centre)
+        gram += block.T @ block
+        cross += block.T @ (x[start : start + 4096] - x_centre)
     gram[np.diag_indices(m)] += _RIDGE * max(float(np.trace(gram)) / m, 1e-30)
-    weights = np.asarray(solve(gram, cross), np.float64)
-    return weights, np.asarray(x_mean - product(v_mean, weights), np.float64)
+    weights = np.asarray(np.linalg.solve(gram, cross), np.float64)
+    return weights, np.asarray(x_mean - v_mean @ weights, np.float64)

@@ -14,7 +14,6 @@ import numpy as np
 
 from bebr.arrays import Floats
 from bebr.exact import exact
-from bebr.threads import product
 from bebr.training.linear.closed_form import GAUSSIAN_ERROR, Floats64, spectrum
 
 _QUERIES = 256
@@ -35,11 +34,11 @@ class NoiseModel:
         energy = np.zeros(len(self.values))
         for row, ids in enumerate(near):
             q, x = queries[row].astype(np.float64), base[ids].astype(np.float64)
-            products, norms = product(x, q), np.einsum("ij,ij->i", x, x)
+            products, norms = x @ q, np.einsum("ij,ij->i", x, x)
             self._scores[row] = products - norms / 2 if metric == "l2" else products
             x, products, norms = x[:k], products[:k], norms[:k]
             along = np.ones(k) if metric == "l2" else products / np.where(norms > 0, norms, 1)
-            energy += np.square(product(q - along[:, None] * x, vectors)).mean(axis=0)
+            energy += np.square((q - along[:, None] * x) @ vectors).mean(axis=0)
         self._energy: Floats64 = energy / len(queries)
         self._draws = np.random.default_rng(seed).standard_normal(near.shape)
 

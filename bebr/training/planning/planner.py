@@ -19,6 +19,7 @@ from numpy.typing import ArrayLike
 from bebr.binarizer.codes import Query
 from bebr.binarizer.config import METRICS
 from bebr.index import check_k
+from bebr.threads import blas_threads
 from bebr.training.linear.closed_form import Progress, allocate
 from bebr.training.linear.widths import FACTOR_BYTES, check_bytes, most_bytes
 from bebr.training.planning.holdout import Holdout, Predicted
@@ -115,14 +116,15 @@ def plan(
     if metric not in METRICS:
         raise ValueError(f"metric is {metric!r}: want one of {', '.join(METRICS)}")
     holdout = Holdout(x, metric, check_k(k), rows, seed)
-    search = _Search(holdout, query, progress)
-    if target_recall is None:
-        assert bytes_per_vector is not None
-        size = check_bytes(bytes_per_vector, holdout.base.shape[1])
-        search.measure(size)
-    else:
-        size = search.fewest_bytes(float(target_recall))
-    predicted = search.predicted(size)
+    with blas_threads(holdout.train.size * holdout.train.shape[1]):
+        search = _Search(holdout, query, progress)
+        if target_recall is None:
+            assert bytes_per_vector is not None
+            size = check_bytes(bytes_per_vector, holdout.base.shape[1])
+            search.measure(size)
+        else:
+            size = search.fewest_bytes(float(target_recall))
+        predicted = search.predicted(size)
     return Plan(
         widths=search.widths(size),
         bytes_per_vector=size,
