@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import re
 import shutil
 import signal
 import sys
@@ -251,8 +250,8 @@ def owners(file: Path, path: Path) -> set[str]:
         if file.parts[0] == "models":
             return {name for name in names if db.collection(name).binarizer.digest == file.stem}
         if file.parts[0] == "segments":
-            number = int(re.match(r"\d+", file.name)[0])  # type: ignore[index]
-            return {name for name in names if db._catalog.collection(name).id == number}
+            held = {name: [view.part.row for view in db.collection(name).snapshot.segments] for name in names}
+            return {name for name, rows in held.items() if any(row and row.file == file.name for row in rows)}
     return set(names) if file.name in ("catalog.db", "catalog.db-wal") else set()
 
 
