@@ -155,11 +155,13 @@ std::shared_ptr<const Segment> segment_of(const Index& index, SegmentKind kind) 
   if (index.kind() != kind)
     fail(ErrorCode::InvalidArgument,
          std::string("this index is ") + kind_name(index.kind()) + ": want " + kind_name(kind));
+  const py::gil_scoped_release release;
   return std::static_pointer_cast<const Segment>(index.reading().segment);
 }
 
 std::vector<size_t> list_sizes(const Index& index) {
   const auto segment = segment_of<IvfSegment>(index, SegmentKind::Ivf);
+  const py::gil_scoped_release release;
   const Index::Reading now = index.reading();
   return segment->list_sizes(now.dead);
 }
@@ -203,9 +205,10 @@ void bind_index(py::module_& m) {
       .def("rows", &rows, py::arg("ids") = py::none())
       .def("search", &search_index, py::arg("queries"), py::arg("options"), py::arg("allow") = py::none())
       .def("range", &range_of_index, py::arg("queries"), py::arg("options"), py::arg("allow") = py::none())
-      .def("by_whole_codes", &by_whole_codes, py::arg("queries"), py::arg("options"), py::arg("filtered"))
+      .def("by_whole_codes", &by_whole_codes, py::arg("queries"), py::arg("options"), py::arg("filtered"),
+           kNoGil)
       .def("save", &save, py::arg("path"), py::arg("extra"), py::arg("raw") = py::none())
-      .def_property_readonly("list_sizes", py::cpp_function(&list_sizes, kNoGil))
+      .def_property_readonly("list_sizes", &list_sizes)
       .def_property_readonly("centroids", &centroids)
       .def("assign", &assign, py::arg("x"))
       .def_property_readonly("max_degree",

@@ -89,7 +89,12 @@ py::tuple search_several(const std::vector<PySegment>& segments, const PyQueries
   for (const auto& [index, dead, dead_rows, allowed] : segments) {
     views.push_back(
         {index, bitmap_of(dead, "dead"), bitmap_of(allowed, "allow"), dead_rows.value_or(RowFilter::kUncounted)});
-    if (index->vector_dim() > 0) strictest = index;
+    if (index->vector_dim() == 0) continue;
+    if (strictest->vector_dim() > 0 && strictest->vector_dim() != index->vector_dim())
+      fail(ErrorCode::InvalidArgument, "segments have centroids of " + std::to_string(strictest->vector_dim()) +
+                                           " and of " + std::to_string(index->vector_dim()) +
+                                           " dimensions: want those of one model");
+    strictest = index;
   }
   const Queries view = queries.view(*strictest);
   const AllowedIds ids = ids_of(allow);

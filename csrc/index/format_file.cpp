@@ -1,5 +1,7 @@
 #include "index/format_file.h"
 
+#include <cmath>
+
 #include "base/error.h"
 
 namespace bebr {
@@ -29,7 +31,7 @@ void expect_size(const File& file, const char* name, uint64_t want) {
 
 RowFormat read_format(const File& file, uint64_t& rows) {
   const auto s = read_struct<FormatSections::Spec>(file, "spec");
-  if (s.planes < 1 || s.planes > kMaxPlanes || s.factor > 2 || s.stage_factor > 1 || s.rows > UINT32_MAX - kBlockRows)
+  if (s.planes < 1 || s.planes > kMaxPlanes || s.factor > 2 || s.stage_factor > 1 || s.rows > kMostSlots)
     fail(ErrorCode::Corrupt, file.path() + ": section 'spec' names " + std::to_string(s.planes) + " planes, factor " +
                                  std::to_string(s.factor) + ", " + std::to_string(s.rows) + " rows");
   rows = s.rows;
@@ -42,6 +44,16 @@ RowFormat read_format(const File& file, uint64_t& rows) {
     if (e.code() == ErrorCode::Corrupt) throw;
     fail(ErrorCode::Corrupt, file.path() + ": section 'spec': " + e.what());
   }
+}
+
+std::vector<float> read_floats(const File& file, const char* name, uint64_t count) {
+  expect_size(file, name, count * sizeof(float));
+  std::vector<float> values(count);
+  if (count > 0) std::memcpy(values.data(), file.section(name).data(), count * sizeof(float));
+  for (const float value : values)
+    if (!std::isfinite(value))
+      fail(ErrorCode::Corrupt, file.path() + ": section '" + name + "' holds " + std::to_string(value));
+  return values;
 }
 
 RowView read_rows(const File& file, const RowFormat& format, uint64_t rows) {

@@ -48,6 +48,10 @@ Struct read_struct(const File& file, const char* name) {
   return s;
 }
 
+// `count` finite floats.
+std::vector<float> read_floats(const File& file, const char* name, uint64_t count);
+
+inline constexpr uint64_t kMostSlots = UINT32_MAX - kBlockRows;  // rows of a file, padding included
 // Sections blocks, rest, factors, stage, ids: the rows of a view, checked in size against the format.
 RowView read_rows(const File& file, const RowFormat& format, uint64_t rows);
 void add_rows(const RowFormat& format, const RowView& view, std::vector<Section>& sections);

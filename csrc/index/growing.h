@@ -8,10 +8,7 @@
 #include <memory>
 #include <optional>
 #include <shared_mutex>
-#include <span>
-#include <string>
 
-#include "base/file.h"
 #include "index/row_filter.h"
 #include "index/segment.h"
 
@@ -50,10 +47,10 @@ class GrowingRows {
   // Under the exclusive lock: takes the rows of the last insert out again.
   virtual void give_up() noexcept {}
 
-  // Under the exclusive lock: so that `count` calls of remove cannot fail for other reasons than their own.
+  // Under the exclusive lock: takes the memory that `count` calls of remove need.
   virtual void prepare_remove(size_t count) { static_cast<void>(count); }
-  // Under the exclusive lock: the place of the row that moved into the hole, if one did. Throws: nothing has changed.
-  virtual std::optional<RowPlace> remove(RowPlace place) = 0;
+  // Under the exclusive lock: the place of the row that moved into the hole, if one did.
+  virtual std::optional<RowPlace> remove(RowPlace place) noexcept = 0;
   // Under the exclusive lock, after insert and remove, whether they failed or not.
   virtual void changed() noexcept {}
   // Without the lock, after rows were removed: tidies up where it is worth it.
@@ -62,8 +59,6 @@ class GrowingRows {
   // fn(id, place) for every row that searches find.
   virtual void each(const std::function<void(int64_t, RowPlace)>& fn) const = 0;
   virtual int64_t id_at(RowPlace place) const noexcept = 0;
-  // Writes a file of the rows that searches find.
-  virtual void save(const std::string& path, std::span<const Section> extra) const { reader()->save(path, extra, {}); }
 };
 
 }  // namespace bebr

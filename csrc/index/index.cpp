@@ -121,16 +121,16 @@ size_t Index::remove(std::span<const int64_t> ids) {
   std::lock_guard writer(writer_);
   size_t removed = 0;
   if (segment_) {
+    std::vector<int64_t> found(ids.size());
+    find(ids, found.data());  // without the lock, for it may put ids in order
     std::unique_lock lock(mutex_);
     if (dead_.empty()) dead_.resize(words_for(segment_->rows()));
-    for (const int64_t id : ids) {
-      int64_t position;
-      find({&id, 1}, &position);
-      if (position < 0) continue;
+    for (const int64_t position : found) {
+      if (position < 0 || view_of(dead_)[static_cast<size_t>(position)]) continue;
       set_bit(dead_, static_cast<size_t>(position));
-      ++dead_rows_;
       ++removed;
     }
+    dead_rows_ += removed;
     return removed;
   }
   need_map();
@@ -208,13 +208,9 @@ std::vector<std::vector<Hit>> Index::range(QueryBatch& queries, const SearchOpti
 }
 
 void Index::save(const std::string& path, std::span<const Section> extra) const {
-  // Writers wait, for a graph saves in steps.
-  std::lock_guard writer(writer_);
+  const std::lock_guard writer(writer_);  // searches go on
   const Reading now = reading();
-  if (segment_)
-    segment_->save(path, extra, now.dead);
-  else
-    rows_->save(path, extra);
+  now.segment->save(path, extra, now.dead_rows > 0 ? now.dead : BitmapView{});
 }
 
 std::unique_ptr<Index> Index::open(std::shared_ptr<const File> file, bool map) {

@@ -39,7 +39,7 @@ class Index {
 
   // Ids must be new. All or nothing.
   void add(const NewRows& rows);
-  // Ids not present are passed over; returns how many were removed.
+  // Ids not present are passed over; returns how many were removed. All or nothing.
   size_t remove(std::span<const int64_t> ids);
   // out[i]: the position of ids[i]; -1: it is not here, or was removed.
   void positions(std::span<const int64_t> ids, int64_t* out) const;
@@ -96,7 +96,7 @@ struct IndexView {
 };
 
 // The best rows of all of them together (search.h); with `allow`, of these ids. Throws Error(InvalidArgument) for a
-// bitmap with fewer bits than its index has rows.
+// bitmap with fewer bits than its index has rows, and for more dead rows than there are rows.
 void search(std::span<const IndexView> indexes, const AllowedIds& allow, QueryBatch& queries,
             const SearchOptions& options, TopKBatch& tops);
 

@@ -63,12 +63,12 @@ void RowStore::append(const RowFormat& format, const RowView& from, std::span<co
   for (size_t i = 0; i < rows.size(); ++i) ids_.as<int64_t>()[first + i] = from.ids[rows[i]];
 }
 
-void RowStore::remove(const RowFormat& format, size_t at) {
+void RowStore::remove(const RowFormat& format, size_t at) noexcept {
   const size_t last = rows_ - 1, width = format.code.bytes;
   if (at != last) {
-    std::vector<uint8_t> row(format.spec.row_bytes());
-    get_row(view().scan(format.spec), last, row.data());
-    put_row(format.spec, row.data(), at, blocks_.data(), rest_.data());
+    uint8_t row[kMaxPlanes * kMaxDims / 8];
+    get_row(view().scan(format.spec), last, row);
+    put_row(format.spec, row, at, blocks_.data(), rest_.data());
     for (Buffer* stored : {&factors_, &stage_factors_})
       if (stored->size() > 0) std::memcpy(stored->data() + at * width, stored->data() + last * width, width);
     ids_.as<int64_t>()[at] = ids_.as<int64_t>()[last];

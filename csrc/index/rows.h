@@ -61,7 +61,7 @@ class RowStore {
   // Rows of a view.
   void append(const RowFormat& format, const RowView& from, std::span<const uint32_t> rows);
   // The last row takes the place of the removed one, so that the space comes back.
-  void remove(const RowFormat& format, size_t at);
+  void remove(const RowFormat& format, size_t at) noexcept;
   void reserve(const RowFormat& format, size_t rows);
   // The same, at least twice the room there was: a call of append that fits cannot fail.
   void grow(const RowFormat& format, size_t rows);

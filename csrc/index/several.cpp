@@ -30,6 +30,9 @@ void search(std::span<const IndexView> indexes, const AllowedIds& allow, QueryBa
     const size_t rows = now.segment->rows();
     expect_bits(view.dead, "dead", rows);
     expect_bits(view.allow, "allow", rows);
+    if (view.dead_rows != RowFilter::kUncounted && view.dead_rows > rows)
+      fail(ErrorCode::InvalidArgument, "dead_rows is " + std::to_string(view.dead_rows) + " of an index with " +
+                                           std::to_string(rows) + " rows: want at most those");
     RowFilter filter{view.allow, nullptr, view.dead, view.dead_rows};
     if (!view.dead.present()) {
       filter.dead = now.dead;

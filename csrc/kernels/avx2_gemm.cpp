@@ -114,8 +114,9 @@ size_t first_greatest_avx2(const float* values, size_t n) noexcept {
     const int here = _mm256_movemask_ps(_mm256_cmp_ps(_mm256_loadu_ps(values + at), all, _CMP_EQ_OQ));
     if (here != 0) return at + static_cast<size_t>(__builtin_ctz(static_cast<unsigned>(here)));
   }
-  while (i + 1 < n && values[i] != greatest) ++i;
-  return i;
+  for (; i < n; ++i)
+    if (values[i] == greatest) return i;
+  return 0;
 }
 
 }  // namespace

@@ -154,7 +154,7 @@ size_t first_greatest_avx512(const float* values, size_t n) noexcept {
     if (here != 0) return i + static_cast<size_t>(__builtin_ctz(here));
   }
   const __mmask16 here = _mm512_mask_cmp_ps_mask(rest, _mm512_maskz_loadu_ps(rest, values + i), greatest, _CMP_EQ_OQ);
-  return i + static_cast<size_t>(__builtin_ctz(here | 0x10000u));
+  return here != 0 ? i + static_cast<size_t>(__builtin_ctz(here)) : 0;
 }
 
 }  // namespace

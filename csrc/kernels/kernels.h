@@ -159,7 +159,7 @@ struct Kernels {
   // of k, fused (std::fma), so all ISAs agree to the bit: codes and trained models are the same on each.
   void (*gemm)(const float* x, size_t rows, size_t x_stride, const PackedWeights& w, bool relu, float* out,
                size_t out_stride) noexcept;
-  // The position of the greatest of n > 0 values, none a NaN; the first of equal ones.
+  // The position of the greatest of n > 0 values; the first of equal ones. Where one is a NaN: any position below n.
   size_t (*first_greatest)(const float* values, size_t n) noexcept;
   // Lowers (z - v)^T G (z - v) over the grid for `count` vectors, one coordinate after the other: v_j becomes the
   // grid's value nearest to v_j + g_j / G_jj, where g = G (z - v) is kept up to date. Ends when a sweep over all

@@ -60,5 +60,29 @@ BEBR_TEST(probes_through_groups_are_in_order_and_differ) {
   }
 }
 
+// Products beyond the range of a float: whatever is nearest, lists are some of those there are, each once.
+BEBR_TEST(vectors_near_the_limit_of_a_float_get_lists_that_there_are) {
+  Random random(7);
+  for (const size_t count : {size_t{1}, size_t{8}, size_t{100}, kCount}) {
+    for (const bool by_product : {false, true}) {
+      std::vector<float> c = values(random, count), x = values(random, 40);
+      for (float& value : c) value *= 1e18f;
+      for (float& value : x) value = value > 0 ? 3e38f : -3e38f;
+      const Centroids centroids(kDim, count, c.data(), by_product);
+      std::vector<uint32_t> lists(40 * count);
+      centroids.assign(x.data(), 40, lists.data());
+      CHECK(*std::max_element(lists.begin(), lists.begin() + 40) < count, count << " centroids");
+      for (const size_t probes : {size_t{1}, std::min<size_t>(count, 60), count}) {
+        centroids.nearest(x.data(), 40, probes, lists.data());
+        for (size_t i = 0; i < 40; ++i) {
+          const std::set<uint32_t> mine(lists.begin() + static_cast<ptrdiff_t>(i * probes),
+                                        lists.begin() + static_cast<ptrdiff_t>((i + 1) * probes));
+          CHECK(mine.size() == probes && *mine.rbegin() < count, probes << " of " << count << ", query " << i);
+        }
+      }
+    }
+  }
+}
+
 }  // namespace
 }  // namespace bebr::test

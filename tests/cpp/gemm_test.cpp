@@ -237,6 +237,9 @@ BEBR_KERNEL_TEST(first_greatest_equals_scalar) {
       if (round == 0) std::fill_n(values.data(), n, -std::numeric_limits<float>::infinity());
       const size_t want = kernels(Isa::Scalar).first_greatest(values.data(), n);
       CHECK(tested.first_greatest(values.data(), n) == want, n << " values, round " << round);
+      for (size_t i = 0; i < n; ++i)
+        if (below(random, 2) == 0 || round == 0) values[i] = std::numeric_limits<float>::quiet_NaN();
+      CHECK(tested.first_greatest(values.data(), n) < n, n << " values with NaN, round " << round);
     }
   }
 }

@@ -211,3 +211,16 @@ def test_what_cannot_be_searched_is_refused(bz, x, ids, queries):
     ]:
         with pytest.raises(ValueError, match=message):
             wrong()
+
+
+def test_lists_of_other_models_are_refused():
+    """Codes of equal shape, centroids of different dimensions: queries have vectors for one of them only."""
+    views = []
+    for dim in (32, 16):
+        x = clustered(400, dim, seed=dim)
+        bz = bebr.train(x, widths=[16, 16], metric="ip", factor_bytes=4, seed=0)
+        index = bebr.IVFIndex(bz, nlist=4)
+        index.add(x)
+        views.append(SegmentView(index))
+    with pytest.raises(ValueError, match="centroids of 32 and of 16 dimensions"):
+        search_segments(views, bz, bz.prepare(x[:3]), 5)

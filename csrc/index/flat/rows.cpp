@@ -24,7 +24,7 @@ void FlatRows::insert(const NewRows& rows, RowPlace* places) {
   for (size_t i = 0; i < rows.n; ++i) places[i] = first + i;
 }
 
-std::optional<RowPlace> FlatRows::remove(RowPlace place) {
+std::optional<RowPlace> FlatRows::remove(RowPlace place) noexcept {
   store_.remove(format_, place);
   return place < store_.size() ? std::optional(place) : std::nullopt;
 }

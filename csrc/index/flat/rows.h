@@ -20,7 +20,7 @@ class FlatRows final : public GrowingRows {
   size_t size() const noexcept override { return store_.size(); }
   void check(const NewRows& rows) const override;
   void insert(const NewRows& rows, RowPlace* places) override;
-  std::optional<RowPlace> remove(RowPlace place) override;
+  std::optional<RowPlace> remove(RowPlace place) noexcept override;
   void each(const std::function<void(int64_t, RowPlace)>& fn) const override;
   int64_t id_at(RowPlace place) const noexcept override { return store_.view().ids[place]; }
 

@@ -25,16 +25,6 @@ struct GraphSpec {
 };
 static_assert(sizeof(GraphSpec) == 96);
 
-std::vector<float> read_floats(const File& file, const char* name, uint32_t count) {
-  expect_size(file, name, count * sizeof(float));
-  std::vector<float> values(count);
-  std::memcpy(values.data(), file.section(name).data(), count * sizeof(float));
-  for (const float value : values)
-    if (!std::isfinite(value))
-      fail(ErrorCode::Corrupt, file.path() + ": section '" + name + "' holds " + std::to_string(value));
-  return values;
-}
-
 }  // namespace
 
 std::shared_ptr<const GraphSegment> GraphSegment::open(std::shared_ptr<const File> file) {
@@ -72,16 +62,7 @@ std::shared_ptr<const GraphSegment> GraphSegment::open(std::shared_ptr<const Fil
 }
 
 void GraphSegment::save(const std::string& path, std::span<const Section> extra, const BitmapView& dead) const {
-  if (dead.present()) {
-    // Nor may links lead to slots that are not there.
-    GraphRows copied(*this);
-    std::vector<uint32_t> gone;
-    for (size_t slot = 0; slot < rows_; ++slot)
-      if (dead[slot]) gone.push_back(static_cast<uint32_t>(slot));
-    copied.prepare_remove(gone.size());
-    for (const uint32_t slot : gone) copied.remove(slot);
-    return copied.save(path, extra);
-  }
+  if (dead.present()) return GraphRows(*this, dead).reader()->save(path, extra, {});
   GraphSpec s{};
   s.planes = format().spec.planes;
   std::memcpy(s.widths, format().spec.widths, sizeof s.widths);
@@ -111,16 +92,17 @@ void GraphSegment::save(const std::string& path, std::span<const Section> extra,
   write_file(path, "graph", sections);
 }
 
-void GraphRows::save(const std::string& path, std::span<const Section> extra) const {
-  if (live_ == rows_) return segment_->save(path, extra, {});
-  GraphRows whole(*segment_);
-  whole.live_ = live_;
-  whole.hidden_ = hidden_;
-  whole.free_ = free_;
-  whole.removed_ = removed_;
-  whole.gone_ = gone_;
-  whole.compact();
-  whole.segment_->save(path, extra, {});
+// Nor may links lead to slots that are not there.
+GraphRows::GraphRows(const GraphSegment& copied, const BitmapView& dead) : GraphRows(copied) {
+  for (size_t slot = 0; slot < rows_; ++slot)
+    if (dead[slot]) removed_.push_back(static_cast<uint32_t>(slot));
+  make_bits(rows_);
+  for (const uint32_t slot : removed_) {
+    set_bit(hidden_, slot);
+    set_bit(gone_, slot);
+  }
+  live_ -= removed_.size();
+  compact();
 }
 
 // Removed rows and free slots go.

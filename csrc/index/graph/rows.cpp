@@ -108,7 +108,7 @@ void GraphRows::prepare_remove(size_t count) {
   make_bits(rows_);
 }
 
-std::optional<RowPlace> GraphRows::remove(RowPlace place) {
+std::optional<RowPlace> GraphRows::remove(RowPlace place) noexcept {
   set_bit(hidden_, place);
   set_bit(gone_, place);
   removed_.push_back(static_cast<uint32_t>(place));

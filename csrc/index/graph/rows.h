@@ -21,6 +21,8 @@ class GraphRows final : public GrowingRows {
  public:
   GraphRows(const RowFormat& format, const GraphParams& params, CodeSpace space);
   explicit GraphRows(const GraphSegment& copied);
+  // Without the dead rows.
+  GraphRows(const GraphSegment& copied, const BitmapView& dead);
 
   std::shared_ptr<const SegmentReader> reader() const override { return segment_; }
   BitmapView dead() const noexcept override { return view_of(hidden_); }
@@ -31,13 +33,11 @@ class GraphRows final : public GrowingRows {
   void finish_insert(std::shared_mutex& mutex) override;
   void give_up() noexcept override;
   void prepare_remove(size_t count) override;
-  std::optional<RowPlace> remove(RowPlace slot) override;
+  std::optional<RowPlace> remove(RowPlace slot) noexcept override;
   void changed() noexcept override;
   void tidy(std::shared_mutex& mutex) override;
   void each(const std::function<void(int64_t, RowPlace)>& fn) const override;
   int64_t id_at(RowPlace slot) const noexcept override { return ids_.as<int64_t>()[slot]; }
-  // Without removed rows and free slots.
-  void save(const std::string& path, std::span<const Section> extra) const override;
 
  private:
   uint8_t* record(uint32_t slot) noexcept { return nodes_.data() + size_t{slot} * layout_.stride; }

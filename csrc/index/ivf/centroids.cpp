@@ -3,11 +3,11 @@
 #include <algorithm>
 #include <cmath>
 #include <functional>
-#include <limits>
 #include <numeric>
 
 #include "base/buffer.h"
 #include "base/threads.h"
+#include "index/topk.h"
 
 namespace bebr {
 namespace {
@@ -39,6 +39,9 @@ struct Ranked {
 bool better_list(const Ranked& a, const Ranked& b) {
   return a.score > b.score || (a.score == b.score && a.list < b.list);
 }
+
+// Infinities of unlike signs, of products beyond a float's range, add up to no number: the worst score there is.
+float number(float score) { return score > kLowest ? score : kLowest; }
 
 // A value that the `probes` best of `values` reach, and few others: of lanes apart, so that the maximum of each is a
 // vector operation, the probes-th best. A selection among all values would take four times as long.
@@ -208,6 +211,10 @@ void Centroids::rank_all(const float* x, size_t n, size_t probes, bool by_produc
       ranked.clear();
       for (uint32_t c = 0; c < count_; ++c)
         if (values[c] >= least) ranked.push_back({values[c], c});
+      if (ranked.size() < probes) {  // some are no numbers: x is near the limit of a float
+        ranked.clear();
+        for (uint32_t c = 0; c < count_; ++c) ranked.push_back({number(values[c]), c});
+      }
       take_best(ranked, probes, lists + (row + i) * probes);
     }
   }
@@ -241,11 +248,11 @@ void Centroids::assign_by_groups(const float* x, size_t n, uint32_t* lists) cons
         for (size_t seen = 0; seen < looked; ++seen) {
           const size_t g = table.first_greatest(values, groups_.size());
           visits[g].push_back(static_cast<uint32_t>(begin + i));
-          values[g] = -std::numeric_limits<float>::infinity();
+          values[g] = kLowest;
         }
       }
     }
-    std::fill_n(best.begin(), rows, Ranked{-std::numeric_limits<float>::infinity(), 0});
+    std::fill_n(best.begin(), rows, Ranked{kLowest, 0});
     for (size_t g = 0; g < groups_.size(); ++g) {
       if (visits[g].empty()) continue;
       const Group& group = groups_[g];
@@ -280,7 +287,7 @@ void Centroids::rank_groups(const float* x, size_t n, size_t probes, uint32_t* l
     heads.forward(kernels(), x + row * dim_, rows, dim_, false, false, work.as<float>());
     for (auto& visit : visits) visit.clear();
     for (size_t i = 0; i < rows; ++i) {
-      for (uint32_t g = 0; g < groups_.size(); ++g) order[g] = {head_scores[i * heads.out_stride() + g], g};
+      for (uint32_t g = 0; g < groups_.size(); ++g) order[g] = {number(head_scores[i * heads.out_stride() + g]), g};
       size_t looked = 0, held = 0, known = 0;
       while (looked < best.size() && (looked < kGroupsLooked || held < 4 * probes)) {
         if (looked == known) {  // few of them are needed in order
@@ -305,7 +312,7 @@ void Centroids::rank_groups(const float* x, size_t n, size_t probes, uint32_t* l
       for (size_t v = 0; v < visits[g].size(); ++v) {
         std::vector<Ranked>& all = found[visits[g][v]];
         for (size_t c = 0; c < groups_[g].lists.size(); ++c)
-          all.push_back({out[v * weights.out_stride() + c], groups_[g].lists[c]});
+          all.push_back({number(out[v * weights.out_stride() + c]), groups_[g].lists[c]});
       }
     }
     for (size_t i = 0; i < rows; ++i) take_best(found[i], probes, lists + (row + i) * probes);

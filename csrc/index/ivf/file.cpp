@@ -11,6 +11,11 @@
 #include "index/ivf/segment.h"
 
 namespace bebr {
+namespace {
+
+constexpr uint32_t kMostDim = 1u << 16;
+
+}  // namespace
 
 std::shared_ptr<const IvfSegment> IvfSegment::open(std::shared_ptr<const File> file) {
   const auto corrupt = [&](const std::string& what) { fail(ErrorCode::Corrupt, file->path() + ": " + what); };
@@ -18,10 +23,9 @@ std::shared_ptr<const IvfSegment> IvfSegment::open(std::shared_ptr<const File> f
   const RowFormat format = read_format(*file, slots);
   const RowView all = read_rows(*file, format, slots);
   const auto head = read_struct<CentroidHeader>(*file, "coarse");
-  if (head.dim == 0 || head.count == 0 || head.by_product > 1 || head.zero != 0)
+  if (head.dim == 0 || head.dim > kMostDim || head.count == 0 || head.by_product > 1 || head.zero != 0)
     corrupt("section 'coarse' names " + std::to_string(head.count) + " centroids of " + std::to_string(head.dim) +
             " dimensions");
-  expect_size(*file, "centroids", uint64_t{head.dim} * head.count * sizeof(float));
   expect_size(*file, "lists", uint64_t{head.count} * sizeof(ListEntry));
   const auto* entries = reinterpret_cast<const ListEntry*>(file->section("lists").data());
   std::vector<RowView> lists;
@@ -41,8 +45,8 @@ std::shared_ptr<const IvfSegment> IvfSegment::open(std::shared_ptr<const File> f
   if (next != slots)
     corrupt("section 'lists' ends at slot " + std::to_string(next) + ": want " + std::to_string(slots));
   expect_size(*file, "by_id", rows * sizeof(uint32_t));
-  auto centroids = std::make_shared<const Centroids>(
-      head.dim, head.count, reinterpret_cast<const float*>(file->section("centroids").data()), head.by_product == 1);
+  const std::vector<float> values = read_floats(*file, "centroids", uint64_t{head.dim} * head.count);
+  auto centroids = std::make_shared<const Centroids>(head.dim, head.count, values.data(), head.by_product == 1);
   auto segment = std::make_shared<IvfSegment>(format, std::move(centroids), std::move(lists));
   segment->first_slot_ = std::move(first_slot);
   segment->by_slot_ =
@@ -61,6 +65,9 @@ void IvfSegment::save(const std::string& path, std::span<const Section> extra, c
   const std::vector<size_t> sizes = list_sizes(dead);
   size_t slots = 0;
   for (const size_t size : sizes) slots += round_up(size, kBlockRows);
+  if (slots > kMostSlots)
+    fail(ErrorCode::LimitExceeded, std::to_string(slots) + " slots in " + std::to_string(lists()) +
+                                       " lists: a file has at most " + std::to_string(kMostSlots));
   all.reserve(format(), slots);
   std::vector<uint32_t> live;
   for (size_t l = 0; l < lists(); ++l) {

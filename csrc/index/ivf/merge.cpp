@@ -13,8 +13,8 @@
 namespace bebr {
 namespace {
 
-constexpr size_t kMostSlots = 1 << 20;  // held before they are written
-constexpr size_t kFewestSlots = 1 << 10;
+constexpr size_t kMostHeld = 1 << 20;  // slots held before they are written
+constexpr size_t kFewestHeld = 1 << 10;
 constexpr size_t kBuckets = 1 << 16;  // of ids out of order
 
 class Merge {
@@ -32,9 +32,9 @@ class Merge {
       rows_ += e.rows;
       slots_ = round_up(slots_ + e.rows, kBlockRows);
     }
-    if (slots_ > UINT32_MAX - kBlockRows)
-      fail(ErrorCode::LimitExceeded, std::to_string(rows_) + " rows in " + std::to_string(lists) +
-                                         " lists: an index has at most 2^32 - 32 slots");
+    if (slots_ > kMostSlots)
+      fail(ErrorCode::LimitExceeded, std::to_string(slots_) + " slots in " + std::to_string(lists) +
+                                         " lists: a file has at most " + std::to_string(kMostSlots));
   }
 
   void write(const std::string& path) {
@@ -190,7 +190,7 @@ class Merge {
   void write_rows(FileWriter& writer) {
     const size_t planes = format_.spec.row_bytes(), per_row = format_.factor_bytes(), width = format_.code.bytes;
     const size_t slot_bytes = planes + per_row + sizeof(int64_t);
-    const size_t held = round_up(std::clamp(job_.memory / 4 / slot_bytes, kFewestSlots, kMostSlots), kBlockRows);
+    const size_t held = round_up(std::clamp(job_.memory / 4 / slot_bytes, kFewestHeld, kMostHeld), kBlockRows);
     std::vector<uint8_t> blocks(held * format_.spec.groups()), rest(held * format_.spec.rest_bytes()),
         factors(format_.factor == Factor::None ? 0 : held * width), stage(format_.stage_factor ? held * width : 0);
     std::vector<int64_t> ids(held, -1);

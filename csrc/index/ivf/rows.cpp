@@ -53,7 +53,7 @@ void IvfRows::insert(const NewRows& rows, RowPlace* places) {
   rows_ += rows.n;
 }
 
-std::optional<RowPlace> IvfRows::remove(RowPlace place) {
+std::optional<RowPlace> IvfRows::remove(RowPlace place) noexcept {
   RowStore& store = stores_[list_of(place)];
   store.remove(format_, row_of(place));
   segment_->list_view(list_of(place)) = store.view();

@@ -24,7 +24,7 @@ class IvfRows final : public GrowingRows {
   }
   void check(const NewRows& rows) const override;
   void insert(const NewRows& rows, RowPlace* places) override;
-  std::optional<RowPlace> remove(RowPlace place) override;
+  std::optional<RowPlace> remove(RowPlace place) noexcept override;
   void changed() noexcept override { segment_->lists_changed(); }
   void each(const std::function<void(int64_t, RowPlace)>& fn) const override;
   int64_t id_at(RowPlace place) const noexcept override { return segment_->list(list_of(place)).ids[row_of(place)]; }

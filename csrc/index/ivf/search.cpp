@@ -154,10 +154,9 @@ void IvfScan::Group::probe_all() {
   std::vector<uint32_t> who(count_);
   for (uint32_t i = 0; i < who.size(); ++i) who[i] = i;
   std::optional<Progressive> progressive;  // made once, where it is needed at all
-  // What other segments gave, to begin again with.
-  std::vector<TopK> before;
   const bool widens = nprobe < all && options.min_scores == nullptr;
-  for (size_t i = 0; widens && i < count_ && !top(0).hits().empty(); ++i) before.push_back(top(i));
+  std::vector<TopK> before;  // what other segments gave, to begin again with
+  for (size_t i = 0; widens && i < count_; ++i) before.push_back(top(i));
   while (true) {
     probe(who, nprobe, progressive);
     // Fewer than enough results only where fewer rows exist: look at more lists, from the start, for their order may
@@ -165,7 +164,7 @@ void IvfScan::Group::probe_all() {
     if (!widens || nprobe == all) return;
     std::erase_if(who, [&](uint32_t i) { return top(i).hits().size() >= enough; });
     if (who.empty()) return;
-    for (const uint32_t i : who) before.empty() ? top(i).clear() : static_cast<void>(top(i) = before[i]);
+    for (const uint32_t i : who) top(i) = before[i];
     nprobe = std::min(all, 4 * nprobe);
   }
 }
