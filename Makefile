@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/installed
-SOURCES := CMakeLists.txt pyproject.toml $(wildcard csrc/*/*.cpp csrc/*/*.h csrc/*/*/*.cpp csrc/*/*/*.h proto/bebr/v1/*.proto)
+SOURCES := CMakeLists.txt pyproject.toml $(shell find csrc proto -name '*.cpp' -o -name '*.h' -o -name '*.proto')
 
 .PHONY: demo demo-images test lint types unit sanitize tsan bench format build clean
 
@@ -26,7 +26,7 @@ $(VENV)/python-ready:
 	touch $@
 
 $(STAMP): $(VENV)/python-ready $(SOURCES)
-	$(BIN)/pip install --quiet --progress-bar off -e '.[dev]'
+	$(BIN)/pip install --quiet --progress-bar off -C cmake.define.BEBR_WERROR=ON -e '.[dev]'
 	touch $@
 
 build: $(STAMP)
@@ -45,17 +45,21 @@ unit: $(STAMP)
 
 # The C++ tests, without Python, under AddressSanitizer and UndefinedBehaviorSanitizer, on every ISA this machine has.
 sanitize: $(STAMP)
-	$(BIN)/cmake -S . -B build/sanitize -G Ninja -DCMAKE_MAKE_PROGRAM=$(abspath $(BIN)/ninja) -DBEBR_PYTHON=OFF -DBEBR_TESTS=ON -DBEBR_SANITIZE=ON > build-sanitize.log || { cat build-sanitize.log; exit 1; }
+	$(BIN)/cmake -S . -B build/sanitize -G Ninja -DCMAKE_MAKE_PROGRAM=$(abspath $(BIN)/ninja) -DBEBR_PYTHON=OFF -DBEBR_TESTS=ON -DBEBR_SANITIZE=ON -DBEBR_WERROR=ON > build-sanitize.log || { cat build-sanitize.log; exit 1; }
 	@rm -f build-sanitize.log
 	$(BIN)/cmake --build build/sanitize
 	build/sanitize/bebr_tests
 
 # The same under ThreadSanitizer: writers and readers of every index at once.
 tsan: $(STAMP)
-	$(BIN)/cmake -S . -B build/tsan -G Ninja -DCMAKE_MAKE_PROGRAM=$(abspath $(BIN)/ninja) -DBEBR_PYTHON=OFF -DBEBR_TESTS=ON -DBEBR_SANITIZE_THREADS=ON > build-tsan.log || { cat build-tsan.log; exit 1; }
+	$(BIN)/cmake -S . -B build/tsan -G Ninja -DCMAKE_MAKE_PROGRAM=$(abspath $(BIN)/ninja) -DBEBR_PYTHON=OFF -DBEBR_TESTS=ON -DBEBR_SANITIZE_THREADS=ON -DBEBR_WERROR=ON > build-tsan.log || { cat build-tsan.log; exit 1; }
 	@rm -f build-tsan.log
 	$(BIN)/cmake --build build/tsan
 	build/tsan/bebr_tests
+
+# Kernels alone, beside faiss's and a plain read of memory.
+bench: $(STAMP)
+	$(BIN)/python -m benchmarks.kernels
 
 format: $(STAMP)
 	$(BIN)/ruff check --fix .

@@ -2,17 +2,21 @@
 
     python -m benchmarks.kernels --json results/kernels.json
 
-Times come from inside the extension, one thread, buffers already touched. "read" sums the same number of bytes and is
-the machine's own bound: each kernel's share of it is against the "read" runs before and after that kernel.
+Times come from a program of the engine's own kernels and the paper's two (csrc/bench), which is built first, in
+build/bench; one thread, buffers already touched. "read" sums the same number of bytes and is the machine's own bound:
+each kernel's share of it is against the "read" runs before and after that kernel.
 """
 
 from __future__ import annotations
 
 import argparse
+import shutil
+import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +29,8 @@ from bebr import _core
 from benchmarks import machine, output
 
 MIB = 1 << 20
+ROOT = Path(__file__).resolve().parents[1]
+_TOOLS = ("cmake", "ninja")
 
 
 @dataclass(frozen=True)
@@ -57,17 +63,42 @@ class Row:
 
 
 def cases(dims: int) -> Iterator[Case]:
-    """What is measured for every ISA: the five kernels of the engine and the paper's two."""
+    """What is measured for every ISA: four kernels of the engine and the paper's two."""
     sign = dims // 8
     for queries in (1, 4, 8):
         yield Case("scan_table", "scan", 1, queries, sign)
     for queries in (64, 256):
         yield Case("scan_batch", "scan", 1, queries, sign)
     yield Case("complete", "scan", 4, 1, 4 * sign)
-    yield Case("dot_rows", "graph", 4, 1, 4 * sign)
+    yield Case("dot_bits16", "graph", 4, 1, 4 * sign)
     for planes in (2, 4):
         yield Case("lut_sdc", "paper", planes, 1, planes * sign)
-        yield Case("popcount_sdc", "graph", planes, 1, planes * sign)
+        yield Case("popcount_sdc", "rows", planes, 1, planes * sign)
+
+
+@cache
+def program() -> Path:
+    """The program that times kernels, built where it is not there or not new. ``RuntimeError``: it cannot be built."""
+    build = ROOT / "build" / "bench"
+    tools = {name: shutil.which(name, path=Path(sys.executable).parent) or shutil.which(name) for name in _TOOLS}
+    if missing := [name for name, found in tools.items() if found is None]:
+        raise RuntimeError(f"{' and '.join(missing)} not found: pip install -e '.[dev]'")
+    cmake = str(tools["cmake"])
+    options = ["-G", "Ninja", f"-DCMAKE_MAKE_PROGRAM={tools['ninja']}", "-DBEBR_PYTHON=OFF", "-DBEBR_BENCH=ON"]
+    for command in (
+        [cmake, "-S", str(ROOT), "-B", str(build), *options],
+        [cmake, "--build", str(build), "--target", "bebr_bench"],
+    ):
+        done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+        if done.returncode:
+            raise RuntimeError(f"{' '.join(command)}:\n{done.stdout}")
+    return build / "bebr_bench"
+
+
+def seconds_of(isa: str, kernel: str, dims: int, planes: int, rows: int, queries: int, repeats: int) -> list[float]:
+    """Seconds of each of ``repeats`` passes (csrc/bench/time_kernel.h)."""
+    command = [str(program()), isa, kernel, *map(str, (dims, planes, rows, queries, repeats))]
+    return [float(line) for line in subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout.split()]
 
 
 def measure(isa: str, case: Case, where: str, dims: int, size: int, repeats: int) -> Row:
@@ -95,7 +126,7 @@ def measure(isa: str, case: Case, where: str, dims: int, size: int, repeats: int
 
 
 def _median(isa: str, kernel: str, dims: int, planes: int, rows: int, queries: int, repeats: int) -> float:
-    return float(np.median(_core.kernel_bench(isa, kernel, dims, planes, rows, queries, repeats)))
+    return float(np.median(seconds_of(isa, kernel, dims, planes, rows, queries, repeats)))
 
 
 def _read(isa: str, case: Case, rows: int, dims: int, repeats: int) -> float:

@@ -12,6 +12,7 @@ BELOW = {
     "binarizer": {"base", "code", "kernels"},
     "index": {"base", "code", "kernels"},
     "bind": {"base", "code", "kernels", "binarizer", "index"},
+    "bench": {"base", "code", "kernels"},
 }
 
 

@@ -11,7 +11,6 @@
 #include "binarizer/encoder.h"
 #include "binarizer/network.h"
 #include "bind/arrays.h"
-#include "kernels/bench.h"
 
 using namespace bebr;
 
@@ -225,19 +224,6 @@ void bind_machine(py::module_& m) {
   });
   m.def("num_threads", &num_threads);
   m.def("set_num_threads", &set_num_threads, py::arg("n"));
-  m.def(
-      "kernel_bench",
-      [](const std::string& isa, const std::string& kernel, uint32_t dims, uint32_t planes, size_t rows,
-         uint32_t queries, size_t repeats) {
-        for (const Isa here : runnable_isas())
-          if (isa == isa_name(here)) {
-            py::gil_scoped_release release;
-            return bench_kernel(here, kernel, dims, planes, rows, queries, repeats);
-          }
-        fail(ErrorCode::InvalidArgument, "instruction set '" + isa + "' cannot run here");
-      },
-      py::arg("isa"), py::arg("kernel"), py::arg("dims"), py::arg("planes"), py::arg("rows"), py::arg("queries"),
-      py::arg("repeats"));
   m.attr("version") = BEBR_VERSION;
   m.attr("file_version") = kFileVersion;
 }

@@ -4,12 +4,11 @@
 // group a 128-bit lane, which is the lane structure of vpshufb; half a quad of the query's tables serves each.
 //
 // Bounds: joined table entries <= 254; a 16-bit accumulator takes one a pair, at most 256 pairs: 65024 < 2^16. y16 sums
-// wrap modulo 2^32 and end below 2^31. Paper's table: 255 * 256 = 65280 between two widenings.
+// wrap modulo 2^32 and end below 2^31.
 //
-// Instructions: vpshufb (lookup), vpcmpeqw (bits to masks), vpmaddwd (y16 sums), popcnt, vcvtph2ps.
+// Instructions: vpshufb (lookup), vpcmpeqw (bits to masks), vpmaddwd (y16 sums), vcvtph2ps.
 //
-// Source: lut_sdc and popcount_sdc are the paper's symmetric distance calculation (arXiv 2302.08714); scan, select and
-// complete: docs/method.md, "Progressive search".
+// Source: docs/method.md, "Progressive search".
 #include <immintrin.h>
 
 #include <cstddef>
@@ -28,7 +27,7 @@ namespace {
 
 constexpr size_t kQuadBytes = 64;      // 4 groups of a block
 constexpr size_t kScanAhead = 8192;    // bytes, into L2 (avx512.cpp)
-constexpr size_t kRowsAhead = 10;      // survivors prefetched ahead, into L2 (avx512.cpp)
+constexpr size_t kRowsAhead = 10;      // survivors prefetched ahead, into L2 (avx512_score.cpp)
 constexpr size_t kBatchBytes = 16384;  // documents of scan_batch that stay in L1 while all queries pass
 
 BEBR_INLINE __m256i load_avx2(const void* p) { return _mm256_loadu_si256(static_cast<const __m256i*>(p)); }
@@ -218,7 +217,8 @@ BEBR_INLINE __m256i add_plane_avx2(__m256i acc, const uint8_t* plane, uint32_t w
   return j < width ? add_bits_avx2(acc, plane[j / 8], y16 + j, weight) : acc;
 }
 
-// acc += the planes first .. last - 1, contiguous from `plane` on.
+// acc += the planes first .. last - 1, contiguous from `plane` on. With bits b = (r + 1) / 2, a score is
+// 2 * (sum over set bits) - PlaneRange::ones.
 BEBR_INLINE __m256i add_planes_avx2(__m256i acc, const CodeSpec& spec, uint32_t first, uint32_t last,
                                     const uint8_t* plane, const int16_t* y16) {
   for (uint32_t t = first; t < last; ++t) {
@@ -232,18 +232,6 @@ BEBR_INLINE uint32_t sum_lanes_avx2(__m256i v) {
   __m128i sum = _mm_add_epi32(_mm256_castsi256_si128(v), _mm256_extracti128_si256(v, 1));
   sum = _mm_add_epi32(sum, _mm_shuffle_epi32(sum, 0x4e));
   return static_cast<uint32_t>(_mm_cvtsi128_si32(_mm_add_epi32(sum, _mm_shuffle_epi32(sum, 0xb1))));
-}
-
-// sum_t 2^(planes-1-t) sum_{j < widths[t]} y16[j]. With bits b = (r + 1) / 2, a score is 2 * (sum over set bits) -
-// this.
-uint32_t all_ones_avx2(const CodeSpec& spec, const int16_t* y16) {
-  __m256i acc = _mm256_setzero_si256();
-  for (uint32_t t = 0; t < spec.planes; ++t) {
-    const __m256i weight = _mm256_set1_epi16(static_cast<int16_t>(1 << (spec.planes - 1 - t)));
-    for (uint32_t j = 0; j < spec.widths[t]; j += 16)
-      acc = add_bits_avx2(acc, spec.widths[t] - j >= 16 ? 0xffff : 0xff, y16 + j, weight);
-  }
-  return sum_lanes_avx2(acc);
 }
 
 BEBR_INLINE void prefetch_avx2(const uint8_t* p, size_t bytes) {
@@ -279,69 +267,6 @@ void complete_avx2(const ScanView& view, const int16_t* y16, const PlaneRange& r
   }
 }
 
-void dot_rows_avx2(const CodeSpec& spec, const uint8_t* data, size_t stride, const int16_t* y16, const uint32_t* rows,
-                   size_t count, int32_t* out) noexcept {
-  const uint32_t ones = all_ones_avx2(spec, y16), row_bytes = spec.row_bytes();
-  for (size_t i = 0; i < count; ++i) {
-    if (i + kRowsAhead < count) prefetch_avx2(data + rows[i + kRowsAhead] * stride, row_bytes);
-    const __m256i acc = add_planes_avx2(_mm256_setzero_si256(), spec, 0, spec.planes, data + rows[i] * stride, y16);
-    out[i] = static_cast<int32_t>(2 * sum_lanes_avx2(acc) - ones);
-  }
-}
-
-// The paper's kernel: one load is one code byte of 32 documents, and one load of its two tables. Cell k holds documents
-// 4i + k.
-void lut_sdc_avx2(const uint8_t* data, size_t blocks, size_t code_bytes, const uint8_t* table, int32_t* out) noexcept {
-  const __m256i nibble = _mm256_set1_epi8(15);
-  for (size_t block = 0; block < blocks; ++block, data += code_bytes * 32, out += 32) {
-    __m256i total[4] = {};
-    for (size_t piece = 0; piece < code_bytes; piece += 256) {
-      const size_t end = piece + 256 < code_bytes ? piece + 256 : code_bytes;
-      __m256i cell[4] = {};
-      for (size_t c = piece; c < end; ++c) {
-        const __m256i codes = load_avx2(data + c * 32), entries = load_avx2(table + c * 32);
-        const __m256i first = _mm256_shuffle_epi8(entries, _mm256_and_si256(codes, nibble));
-        const __m256i second = _mm256_shuffle_epi8(entries, _mm256_and_si256(_mm256_srli_epi16(codes, 4), nibble));
-        cell[0] = _mm256_add_epi16(cell[0], first);
-        cell[1] = _mm256_add_epi16(cell[1], second);
-        cell[2] = _mm256_add_epi16(cell[2], _mm256_srli_epi16(first, 8));
-        cell[3] = _mm256_add_epi16(cell[3], _mm256_srli_epi16(second, 8));
-      }
-      cell[0] = _mm256_sub_epi16(cell[0], _mm256_slli_epi16(cell[2], 8));
-      cell[1] = _mm256_sub_epi16(cell[1], _mm256_slli_epi16(cell[3], 8));
-      for (int k = 0; k < 4; ++k) total[k] = _mm256_add_epi32(total[k], widen_lanes_avx2(cell[k]));
-    }
-    int32_t by_cell[4][8];
-    for (int k = 0; k < 4; ++k) store_avx2(by_cell[k], total[k]);
-    for (int i = 0; i < 32; ++i) out[i] = by_cell[i % 4][i / 4];
-  }
-}
-
-BEBR_INLINE int32_t differing_bits_avx2(const uint8_t* a, const uint8_t* b, uint32_t bytes) {
-  uint64_t count = 0;
-  for (uint32_t at = 0; at < bytes; at += 8) {
-    uint64_t x = 0, y = 0;
-    const uint32_t here = bytes - at < 8 ? bytes - at : 8;
-    std::memcpy(&x, a + at, here);
-    std::memcpy(&y, b + at, here);
-    count += static_cast<uint64_t>(_mm_popcnt_u64(x ^ y));
-  }
-  return static_cast<int32_t>(count);
-}
-
-void popcount_sdc_avx2(const uint8_t* query, const uint8_t* rows, size_t count, uint32_t width_bytes, uint32_t planes,
-                       int32_t* out) noexcept {
-  const int32_t weights = ((1 << planes) - 1) * ((1 << planes) - 1);
-  for (size_t i = 0; i < count; ++i, rows += size_t{planes} * width_bytes) {
-    int32_t differ = 0;
-    for (uint32_t s = 0; s < planes; ++s)
-      for (uint32_t t = 0; t < planes; ++t)
-        differ += differing_bits_avx2(query + s * width_bytes, rows + t * width_bytes, width_bytes)
-                  << (2 * (planes - 1) - s - t);
-    out[i] = weights * static_cast<int32_t>(width_bytes * 8) - 2 * differ;
-  }
-}
-
 }  // namespace
 
 void bind_avx2(Kernels& table) noexcept {
@@ -349,9 +274,6 @@ void bind_avx2(Kernels& table) noexcept {
   table.scan_batch = scan_batch_avx2;
   table.select = select_avx2;
   table.complete = complete_avx2;
-  table.dot_rows = dot_rows_avx2;
-  table.lut_sdc = lut_sdc_avx2;
-  table.popcount_sdc = popcount_sdc_avx2;
 }
 
 }  // namespace bebr

@@ -26,6 +26,7 @@ Kernels bind(Isa isa) {
   }
   if (isa >= Isa::Avx512) {
     bind_avx512(table);
+    bind_avx512_score(table);
     bind_avx512_gemm(table);
     bind_avx512_descend(table);
     bind_avx512_graph(table);

@@ -111,10 +111,6 @@ struct Kernels {
                        int32_t* sums, size_t stride) noexcept;
   uint32_t expand_queries = 0;  // expanding a row pays from this many queries on; 0: never
 
-  // complete over the graph layout: row i at data + rows[i] * stride.
-  void (*dot_rows)(const CodeSpec& spec, const uint8_t* data, size_t stride, const int16_t* y16, const uint32_t* rows,
-                   size_t count, int32_t* out) noexcept;
-
   // A graph's record has its own order of bits (index/graph/record.h), and a query one entry a bit, plane weights
   // included:
   // out[i] = sum_{b < 8 * bytes} (bit b of row i ? +y[b] : -y[b]), row i at data + rows[i] * stride, its bit b in byte
@@ -143,16 +139,6 @@ struct Kernels {
   // dots[i] = <q, row i>, squares[i] = ||row i||^2. sum_j |q[j]| * 127 < 2^31; dim <= 2^16.
   void (*raw_dot_i8)(const int16_t* q, uint32_t dim, const uint8_t* data, size_t stride, const uint32_t* rows,
                      size_t count, int32_t* dots, int32_t* squares) noexcept;
-
-  // The paper's two kernels, as baselines (symmetric distance calculation, arXiv 2302.08714). Packing of both:
-  // code/paper.h.
-  // lut_sdc: blocks of 32 documents; per code byte 16 bytes of high nibbles (documents 2j low half, 2j+1 high half),
-  // then 16 of low nibbles; table[s * 16 + n]: 8-bit entries of sub-space s (2 per code byte, high nibble first).
-  // out[i] = sum_s table[s][nibble s of document i], 32 * blocks results.
-  void (*lut_sdc)(const uint8_t* data, size_t blocks, size_t code_bytes, const uint8_t* table, int32_t* out) noexcept;
-  // popcount_sdc: uniform widths, row format; out[i] = 4^(planes-1) <q, d_i>, from planes^2 passes of xor and popcount.
-  void (*popcount_sdc)(const uint8_t* query, const uint8_t* rows, size_t count, uint32_t width_bytes, uint32_t planes,
-                       int32_t* out) noexcept;
 
   // out[i, o] = bias[o] + sum_k x[i, k] w[o, k], then max(0, .) if relu. Rows of x and out are x_stride, out_stride
   // floats apart; out has room for round_up(w.out, 32) columns. From the bias on, products join their sum in the order
@@ -190,6 +176,7 @@ void bind_avx2_graph(Kernels& table) noexcept;
 void bind_avx2_descend(Kernels& table) noexcept;
 void bind_avx2_raw(Kernels& table) noexcept;
 void bind_avx512(Kernels& table) noexcept;
+void bind_avx512_score(Kernels& table) noexcept;
 void bind_avx512_gemm(Kernels& table) noexcept;
 void bind_avx512_graph(Kernels& table) noexcept;
 void bind_avx512_descend(Kernels& table) noexcept;

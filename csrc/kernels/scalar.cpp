@@ -1,7 +1,7 @@
 // The specification of every integer kernel, written for reading. The other files must give the same bits.
 //
 // Bounds (kernels.h): a table sum is at most 254 * 512 groups, a y8 dot product at most 127 * 512, a y16 dot product
-// below 2^31, a paper sum at most 255 * 8192 sub-spaces: int32 holds all of them.
+// below 2^31: int32 holds all of them.
 #include <cstddef>
 #include <cstdint>
 
@@ -73,19 +73,6 @@ void complete_scalar(const ScanView& view, const int16_t* y16, const PlaneRange&
   }
 }
 
-void dot_rows_scalar(const CodeSpec& spec, const uint8_t* data, size_t stride, const int16_t* y16, const uint32_t* rows,
-                     size_t count, int32_t* out) noexcept {
-  for (size_t i = 0; i < count; ++i) {
-    const uint8_t* plane = data + rows[i] * stride;
-    int32_t sum = 0;
-    for (uint32_t t = 0; t < spec.planes; ++t) {
-      sum = 2 * sum + plane_sum(plane, spec.widths[t], y16);
-      plane += spec.widths[t] / 8;
-    }
-    out[i] = sum;
-  }
-}
-
 void permute_scalar(const uint8_t* from, const uint16_t* at, size_t bytes, uint8_t* to) noexcept {
   for (size_t i = 0; i < bytes; ++i) to[i] = from[at[i]];
 }
@@ -112,46 +99,6 @@ void dot_int8_scalar(const int8_t* a, const int8_t* data, size_t dims, const uin
   }
 }
 
-// The paper's symmetric distance calculation (arXiv 2302.08714), by tables.
-void lut_sdc_scalar(const uint8_t* data, size_t blocks, size_t code_bytes, const uint8_t* table,
-                    int32_t* out) noexcept {
-  for (size_t i = 0; i < blocks * 32; ++i) {
-    const size_t block = i / 32, document = i % 32;
-    int32_t sum = 0;
-    for (size_t s = 0; s < 2 * code_bytes; ++s) {
-      const uint8_t pair = data[(block * code_bytes * 2 + s) * 16 + document / 2];
-      const uint8_t nibble = document % 2 == 0 ? pair & 15 : pair >> 4;
-      sum += table[s * 16 + nibble];
-    }
-    out[i] = sum;
-  }
-}
-
-int32_t popcount(uint8_t byte) noexcept {
-  int32_t count = 0;
-  for (; byte != 0; byte >>= 1) count += byte & 1;
-  return count;
-}
-
-// The same bit by bit: <q_s, d_t> = m - 2 popcount(q_s xor d_t), weighted 2^-(s + t).
-void popcount_sdc_scalar(const uint8_t* query, const uint8_t* rows, size_t count, uint32_t width_bytes, uint32_t planes,
-                         int32_t* out) noexcept {
-  const int32_t dims = static_cast<int32_t>(width_bytes * 8);
-  for (size_t i = 0; i < count; ++i) {
-    const uint8_t* row = rows + i * planes * width_bytes;
-    int32_t sum = 0;
-    for (uint32_t s = 0; s < planes; ++s) {
-      for (uint32_t t = 0; t < planes; ++t) {
-        int32_t differ = 0;
-        for (uint32_t g = 0; g < width_bytes; ++g)
-          differ += popcount(static_cast<uint8_t>(query[s * width_bytes + g] ^ row[t * width_bytes + g]));
-        sum += (dims - 2 * differ) * (1 << (2 * (planes - 1) - s - t));
-      }
-    }
-    out[i] = sum;
-  }
-}
-
 }  // namespace
 
 void bind_scalar(Kernels& table) noexcept {
@@ -159,13 +106,10 @@ void bind_scalar(Kernels& table) noexcept {
   table.scan_batch = scan_table_scalar;
   table.select = select_scalar;
   table.complete = complete_scalar;
-  table.dot_rows = dot_rows_scalar;
   table.permute = permute_scalar;
   table.dot_bits8 = dot_bits_scalar<int8_t>;
   table.dot_bits16 = dot_bits_scalar<int16_t>;
   table.dot_int8 = dot_int8_scalar;
-  table.lut_sdc = lut_sdc_scalar;
-  table.popcount_sdc = popcount_sdc_scalar;
 }
 
 }  // namespace bebr

@@ -1,12 +1,12 @@
-"""What the kernel table derives from the extension's times: rates, bytes, and the share of a plain read."""
+"""What the kernel table derives from the times of kernels: rates, bytes, and the share of a plain read."""
 
 from __future__ import annotations
 
 import json
+import sys
 
 import pytest
 
-from bebr import _core
 from benchmarks import kernels
 
 
@@ -20,7 +20,7 @@ def times(monkeypatch):
         speed = 10e9 if kernel == "read" else 8e9
         return [rows * planes * dims / 8 / speed] * repeats
 
-    monkeypatch.setattr(_core, "kernel_bench", bench, raising=False)
+    monkeypatch.setattr(kernels, "seconds_of", bench)
     return calls
 
 
@@ -49,5 +49,19 @@ def test_the_command_covers_every_kernel_and_faiss(times, tmp_path):
     assert kernels.main([*small, "--json", str(path)]) == 0
     rows = json.loads(path.read_text())["rows"]
     measured = {row["kernel"] for row in rows}
-    ours = {"scan_table", "scan_batch", "complete", "dot_rows", "lut_sdc", "popcount_sdc"}
+    ours = {"scan_table", "scan_batch", "complete", "dot_bits16", "lut_sdc", "popcount_sdc"}
     assert measured == ours | {"BinaryFlat", "PQ16x4fs", "RaBitQfs1"}
+
+
+def test_times_are_read_from_the_program(monkeypatch, tmp_path):
+    program = tmp_path / "program"
+    program.write_text(f"#!{sys.executable}\nimport sys\nprint(len(sys.argv[1:]))\nprint('2.5e-05')\n")
+    program.chmod(0o755)
+    monkeypatch.setattr(kernels, "program", lambda: program)
+    assert kernels.seconds_of("avx2", "read", 64, 1, 1024, 1, 2) == [7.0, 2.5e-05]
+
+
+def test_a_program_that_cannot_be_built_says_what_is_missing(monkeypatch):
+    monkeypatch.setattr(kernels.shutil, "which", lambda name, path=None: None)
+    with pytest.raises(RuntimeError, match="cmake and ninja not found"):
+        kernels.program.__wrapped__()

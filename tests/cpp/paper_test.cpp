@@ -1,10 +1,12 @@
 // The paper's two kernels: both give 4^(planes-1) <q, d>, by different roads.
-#include "code/paper.h"
+#include "bench/paper.h"
 
 #include <string>
 #include <vector>
 
 #include "base/error.h"
+#include "bench/baselines.h"
+#include "bench/time_kernel.h"
 #include "check.h"
 
 namespace bebr::test {
@@ -27,7 +29,7 @@ BEBR_TEST(scalar_popcount_sdc_is_the_dot_product) {
     double want = 0;
     for (size_t j = 0; j < 72; ++j) want += static_cast<double>(q[j]) * d[j] * (1 << 2 * (planes - 1));
     int32_t got = 0;
-    kernels(Isa::Scalar).popcount_sdc(query.data(), row.data(), 1, 9, planes, &got);
+    baselines(Isa::Scalar).popcount_sdc(query.data(), row.data(), 1, 9, planes, &got);
     CHECK(got == want, "planes " << planes << ", got " << got << ", want " << want);
   }
 }
@@ -41,8 +43,8 @@ BEBR_KERNEL_TEST(popcount_sdc_equals_scalar) {
       const Exact<uint8_t> query = make_bytes(random, spec.row_bytes(), static_cast<int>(below(random, 4)));
       const Exact<uint8_t> rows = make_bytes(random, count * spec.row_bytes(), static_cast<int>(below(random, 4)));
       Exact<int32_t> got(count), want(count);
-      kernels(Isa::Scalar).popcount_sdc(query.data(), rows.data(), count, dims / 8, planes, want.data());
-      tested.popcount_sdc(query.data(), rows.data(), count, dims / 8, planes, got.data());
+      baselines(Isa::Scalar).popcount_sdc(query.data(), rows.data(), count, dims / 8, planes, want.data());
+      baselines(tested.isa).popcount_sdc(query.data(), rows.data(), count, dims / 8, planes, got.data());
       CHECK_SAME(got.data(), want.data(), count, name(spec, count));
     }
   }
@@ -64,8 +66,8 @@ BEBR_KERNEL_TEST(lut_sdc_equals_popcount_sdc) {
         paper_pack(spec, rows.data(), count, packed.data());
         paper_table(spec, query.data(), table.data());
         Exact<int32_t> sums(blocks * kPaperBlockRows), want(count);
-        tested.lut_sdc(packed.data(), blocks, code_bytes, table.data(), sums.data());
-        kernels(Isa::Scalar).popcount_sdc(query.data(), rows.data(), count, dims / 8, planes, want.data());
+        baselines(tested.isa).lut_sdc(packed.data(), blocks, code_bytes, table.data(), sums.data());
+        baselines(Isa::Scalar).popcount_sdc(query.data(), rows.data(), count, dims / 8, planes, want.data());
         for (size_t i = 0; i < count; ++i) {
           const int32_t got = paper_score(spec, sums[i]);
           CHECK(got == want[i], name(spec, count) << ", row " << i << ", got " << got << ", want " << want[i]);
@@ -82,11 +84,26 @@ BEBR_KERNEL_TEST(lut_sdc_any_table) {
       const Exact<uint8_t> data = make_bytes(random, 2 * 32 * code_bytes, 0),
                            table = make_bytes(random, 32 * code_bytes, kind);
       Exact<int32_t> got(64), want(64);
-      kernels(Isa::Scalar).lut_sdc(data.data(), 2, code_bytes, table.data(), want.data());
-      tested.lut_sdc(data.data(), 2, code_bytes, table.data(), got.data());
+      baselines(Isa::Scalar).lut_sdc(data.data(), 2, code_bytes, table.data(), want.data());
+      baselines(tested.isa).lut_sdc(data.data(), 2, code_bytes, table.data(), got.data());
       CHECK_SAME(got.data(), want.data(), 64, "code bytes " << code_bytes);
     }
   }
+}
+
+BEBR_KERNEL_TEST(every_kernel_can_be_timed) {
+  for (const char* kernel :
+       {"read", "scan_table", "scan_batch", "complete", "dot_bits16", "lut_sdc", "popcount_sdc"}) {
+    const std::vector<double> seconds = time_kernel(tested.isa, kernel, 64, 2, 1030, 5, 2);
+    CHECK(seconds.size() == 2 && seconds[0] > 0, kernel);
+  }
+  bool refused = false;
+  try {
+    time_kernel(tested.isa, "no_kernel", 64, 2, 1030, 5, 2);
+  } catch (const Error& error) {
+    refused = error.code() == ErrorCode::InvalidArgument;
+  }
+  CHECK(refused, "no_kernel");
 }
 
 BEBR_TEST(paper_packing_refuses_other_planes) {

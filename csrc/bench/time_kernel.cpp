@@ -1,4 +1,4 @@
-#include "kernels/bench.h"
+#include "bench/time_kernel.h"
 
 #include <algorithm>
 #include <chrono>
@@ -8,7 +8,9 @@
 
 #include "base/buffer.h"
 #include "base/error.h"
-#include "code/paper.h"
+#include "bench/baselines.h"
+#include "bench/paper.h"
+#include "kernels/kernels.h"
 
 namespace bebr {
 namespace {
@@ -38,9 +40,10 @@ uint64_t read_all(const uint8_t* data, size_t size) {
 
 }  // namespace
 
-std::vector<double> bench_kernel(Isa isa, const std::string& kernel, uint32_t dims, uint32_t planes, size_t rows,
-                                 uint32_t queries, size_t repeats) {
+std::vector<double> time_kernel(Isa isa, const std::string& kernel, uint32_t dims, uint32_t planes, size_t rows,
+                                uint32_t queries, size_t repeats) {
   const Kernels& k = kernels(isa);
+  const Baselines& paper = baselines(isa);
   const std::vector<uint32_t> widths(planes, dims);
   const CodeSpec spec = CodeSpec::make(widths);
   if (rows == 0 || queries == 0 || repeats == 0)
@@ -56,7 +59,9 @@ std::vector<double> bench_kernel(Isa isa, const std::string& kernel, uint32_t di
   const Buffer y8 = random_bytes(queries * y8_stride(spec.groups()), 0x0f);
   const Buffer bias(queries * sizeof(int32_t));
   const ScanQueries scanned{queries, spec.groups(), tables.data(), y8.as<int8_t>(), bias.as<int32_t>()};
-  const Buffer y16 = random_bytes(y16_stride(dims) * sizeof(int16_t), 0x03);
+  const auto code_bytes = static_cast<uint32_t>(row_bytes);
+  const Buffer y16 = random_bytes(std::max(y16_stride(dims), bits_stride(code_bytes)) * sizeof(int16_t), 0x03);
+  const int32_t total = std::accumulate(y16.as<int16_t>(), y16.as<int16_t>() + bits_stride(code_bytes), 0);
   std::vector<uint32_t> order(256);
   Buffer sums(std::max<size_t>({queries * kChunkBlocks * kBlockRows, 32 * kChunkBlocks, 256}) * sizeof(int32_t));
   int32_t* out = sums.as<int32_t>();
@@ -82,23 +87,24 @@ std::vector<double> bench_kernel(Isa isa, const std::string& kernel, uint32_t di
     pass = [&] {
       over_rows([&](size_t n) { k.complete(view, y16.as<int16_t>(), {0, spec.planes, 0}, order.data(), n, out); });
     };
-  } else if (kernel == "dot_rows") {
+  } else if (kernel == "dot_bits16") {
     pass = [&] {
-      over_rows(
-          [&](size_t n) { k.dot_rows(spec, codes.data(), spec.row_bytes(), y16.as<int16_t>(), order.data(), n, out); });
+      over_rows([&](size_t n) {
+        k.dot_bits16(codes.data(), row_bytes, code_bytes, y16.as<int16_t>(), total, order.data(), n, out);
+      });
     };
   } else if (kernel == "lut_sdc") {
-    const size_t code_bytes = paper_code_bytes(spec), paper_blocks = rows / kPaperBlockRows;
-    pass = [&, code_bytes, paper_blocks] {
+    const size_t paper_blocks = rows / kPaperBlockRows;
+    pass = [&, paper_blocks] {
       for (size_t b = 0; b < paper_blocks; b += kChunkBlocks)
-        k.lut_sdc(codes.data() + b * 32 * code_bytes, std::min(kChunkBlocks, paper_blocks - b), code_bytes,
-                  codes.data(), out);
+        paper.lut_sdc(codes.data() + b * kPaperBlockRows * row_bytes, std::min(kChunkBlocks, paper_blocks - b),
+                      paper_code_bytes(spec), codes.data(), out);
     };
   } else if (kernel == "popcount_sdc") {
     pass = [&] {
       for (size_t i = 0; i < rows; i += 256)
-        k.popcount_sdc(codes.data(), codes.data() + i * row_bytes, std::min<size_t>(256, rows - i), dims / 8, planes,
-                       out);
+        paper.popcount_sdc(codes.data(), codes.data() + i * row_bytes, std::min<size_t>(256, rows - i), dims / 8,
+                           planes, out);
     };
   } else if (kernel == "read") {
     pass = [&] { sink = sink + read_all(codes.data(), rows * row_bytes); };

@@ -1,4 +1,4 @@
-#include "code/paper.h"
+#include "bench/paper.h"
 
 #include <cstring>
 #include <string>
