@@ -92,7 +92,7 @@ class SearchOptions:
         *,
         exact: bool = False,
         batch_invariant: bool = True,
-        survivors: int = 0,
+        first_stage_rows: int = 0,
         nprobe: int = 1,
         margin: float = 3.0,
         enough: int = 0,

@@ -40,7 +40,7 @@ class Outcome:
     measured_adc: float
     measured_sdc: float
     measured_error: float
-    probes: int
+    trials: int
     seconds: float
     inside: bool
 
@@ -69,7 +69,7 @@ def check(data: datasets.Dataset, target: float, k: int = 10) -> Outcome:
         measured_adc=adc,
         measured_sdc=float(hits(found["code"], truth).mean()),
         measured_error=float(np.std(shares)) / len(shares) ** 0.5,
-        probes=len(plan.probes),
+        trials=len(plan.trials),
         seconds=seconds,
         inside=target - BELOW <= adc <= target + ABOVE,
     )

@@ -97,7 +97,7 @@ class FlatIndex(Index):
             allow,
             exact=exact,
             batch_invariant=batch_invariant or oversampling is not None,
-            survivors=self._first_stage(k, oversampling, exact, candidates),
+            first_stage_rows=self._first_stage(k, oversampling, exact, candidates),
         )
 
     def search_range(

@@ -108,7 +108,7 @@ def search_segments(
         k,
         exact=exact,
         batch_invariant=batch_invariant or times is not None,
-        survivors=first_stage_rows(bz, rows, k) if times is None else min(times * k, max(rows, 1)),
+        first_stage_rows=first_stage_rows(bz, rows, k) if times is None else min(times * k, max(rows, 1)),
         nprobe=_nprobe(views, nprobe, exact),
         margin=bz.settings.margin,
         ef_search=EF_SEARCH if ef_search is None else check_integer("ef_search", ef_search, (1 << 31) - 1),

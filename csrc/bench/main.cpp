@@ -21,9 +21,9 @@ int main(int count, char** arguments) {
   try {
     if (count != 8) bebr::fail(bebr::ErrorCode::InvalidArgument, "want ISA KERNEL DIMS PLANES ROWS QUERIES REPEATS");
     const auto number = [arguments](int at) { return std::stoul(arguments[at]); };
-    for (const double seconds : bebr::time_kernel(isa_of(arguments[1]), arguments[2], static_cast<uint32_t>(number(3)),
-                                                  static_cast<uint32_t>(number(4)), number(5),
-                                                  static_cast<uint32_t>(number(6)), number(7)))
+    for (const double seconds :
+         bebr::time_kernel(isa_of(arguments[1]), arguments[2], static_cast<uint32_t>(number(3)),
+                           static_cast<uint32_t>(number(4)), number(5), static_cast<uint32_t>(number(6)), number(7)))
       std::printf("%.9g\n", seconds);
     return 0;
   } catch (const std::exception& error) {

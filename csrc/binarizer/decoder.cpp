@@ -3,7 +3,7 @@
 #include <algorithm>
 
 #include "base/threads.h"
-#include "binarizer/planes.h"
+#include "code/planes.h"
 
 namespace bebr {
 namespace {
@@ -53,7 +53,7 @@ void Decoder::apply(const Dense& layer, const uint8_t* planes, size_t n, const T
     float* out = floats(out_buffer, kChunk * layer.out_stride());
     for (size_t row = begin; row < end; row += kChunk) {
       const size_t rows = std::min(kChunk, end - row);
-      for (size_t i = 0; i < rows; ++i) expand_row(spec_, planes + (row + i) * spec_.row_bytes(), v + i * dims);
+      for (size_t i = 0; i < rows; ++i) unpack_row(spec_, planes + (row + i) * spec_.row_bytes(), v + i * dims);
       layer.forward(table, v, rows, dims, false, false, out);
       take(row, rows, FloatRows{v, dims}, FloatRows{out, layer.out_stride()});
     }

@@ -5,7 +5,7 @@
 #include <string>
 
 #include "base/error.h"
-#include "binarizer/planes.h"
+#include "code/planes.h"
 
 namespace bebr {
 namespace {
@@ -96,7 +96,7 @@ void Descent::improve(const Kernels& kernels, const float* z, size_t rows, size_
         *g = floats(work[2], rows * g_stride);
   for (size_t i = 0; i < rows; ++i) {
     float* row = v + i * stride;
-    expand_row(spec_, planes + i * bytes, row);
+    unpack_row(spec_, planes + i * bytes, row);
     std::fill(row + dims, row + stride, 1.0f);
     for (size_t j = 0; j < dims; ++j) error[i * dims + j] = z[i * z_stride + j] - row[j];
   }

@@ -6,7 +6,7 @@
 
 #include "base/error.h"
 #include "base/threads.h"
-#include "binarizer/planes.h"
+#include "code/planes.h"
 
 namespace bebr {
 

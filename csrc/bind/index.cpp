@@ -36,14 +36,13 @@ std::unique_ptr<Index> make_graph(const RowFormat& format, uint32_t max_degree, 
   const auto dims = static_cast<py::ssize_t>(format.spec.dims());
   expect_shape(gram, "gram", {dims});
   expect_shape(mean, "mean", {dims});
-  const uint32_t neighbors = max_degree / 2;  // what GraphParams and files hold
-  if (max_degree % 2 != 0 || neighbors < 1 || neighbors > kMostNeighbors)
+  if (max_degree % 2 != 0 || max_degree < 2 || max_degree > kMostDegree)
     fail(ErrorCode::InvalidArgument, "max_degree is " + std::to_string(max_degree) +
-                                         ": want an even number from 2 to " + std::to_string(2 * kMostNeighbors));
+                                         ": want an even number from 2 to " + std::to_string(kMostDegree));
   CodeSpace space{
       {gram.data(), gram.data() + dims}, {mean.data(), mean.data() + dims}, mean_norm, scale, offset, augment_norm};
   return std::make_unique<Index>(
-      std::make_unique<GraphRows>(format, GraphParams{neighbors, ef_construction, seed}, std::move(space)));
+      std::make_unique<GraphRows>(format, GraphParams{max_degree, ef_construction, seed}, std::move(space)));
 }
 
 // An index of whatever kind the file holds, the sections that are not the index's own, and its raw vectors or None.
@@ -205,16 +204,14 @@ void bind_index(py::module_& m) {
       .def("rows", &rows, py::arg("ids") = py::none())
       .def("search", &search_index, py::arg("queries"), py::arg("options"), py::arg("allow") = py::none())
       .def("range", &range_of_index, py::arg("queries"), py::arg("options"), py::arg("allow") = py::none())
-      .def("by_whole_codes", &by_whole_codes, py::arg("queries"), py::arg("options"), py::arg("filtered"),
-           kNoGil)
+      .def("by_whole_codes", &by_whole_codes, py::arg("queries"), py::arg("options"), py::arg("filtered"), kNoGil)
       .def("save", &save, py::arg("path"), py::arg("extra"), py::arg("raw") = py::none())
       .def_property_readonly("list_sizes", &list_sizes)
       .def_property_readonly("centroids", &centroids)
       .def("assign", &assign, py::arg("x"))
-      .def_property_readonly("max_degree",
-                             [](const Index& index) {
-                               return 2 * segment_of<GraphSegment>(index, SegmentKind::Graph)->params().neighbors;
-                             })
+      .def_property_readonly(
+          "max_degree",
+          [](const Index& index) { return segment_of<GraphSegment>(index, SegmentKind::Graph)->params().max_degree; })
       .def_property_readonly("node_bytes", [](const Index& index) {
         return segment_of<GraphSegment>(index, SegmentKind::Graph)->layout().stride;
       });

@@ -11,6 +11,7 @@
 #include "binarizer/encoder.h"
 #include "binarizer/network.h"
 #include "bind/arrays.h"
+#include "code/planes.h"
 
 using namespace bebr;
 

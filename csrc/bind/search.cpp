@@ -38,13 +38,13 @@ SearchOptions PyOptions::of(const Queries& queries) const {
 
 namespace {
 
-PyOptions make_options(size_t k, bool exact, bool batch_invariant, size_t survivors, size_t nprobe, float margin,
+PyOptions make_options(size_t k, bool exact, bool batch_invariant, size_t first_stage_rows, size_t nprobe, float margin,
                        size_t enough, size_t ef_search, PyFloats min_scores, std::shared_ptr<StopFlag> stop) {
   PyOptions made;
   made.options.k = k;
   made.options.exact = exact;
   made.options.batch_invariant = batch_invariant;
-  made.options.survivors = survivors;
+  made.options.first_stage_rows = first_stage_rows;
   made.options.nprobe = nprobe;
   made.options.margin = margin;
   made.options.enough = enough;
@@ -150,9 +150,9 @@ void bind_search(py::module_& m) {
       .def_property_readonly("is_set", [](const StopFlag& flag) { return flag.set.load(); });
   py::class_<PyOptions>(m, "SearchOptions")
       .def(py::init(&make_options), py::arg("k"), py::kw_only(), py::arg("exact") = false,
-           py::arg("batch_invariant") = true, py::arg("survivors") = 0, py::arg("nprobe") = 1, py::arg("margin") = 3.0f,
-           py::arg("enough") = 0, py::arg("ef_search") = 0, py::arg("min_scores") = py::none(),
-           py::arg("stop") = py::none());
+           py::arg("batch_invariant") = true, py::arg("first_stage_rows") = 0, py::arg("nprobe") = 1,
+           py::arg("margin") = 3.0f, py::arg("enough") = 0, py::arg("ef_search") = 0,
+           py::arg("min_scores") = py::none(), py::arg("stop") = py::none());
   m.def("search", &search_several, py::arg("segments"), py::arg("queries"), py::arg("options"),
         py::arg("allow") = py::none());
   m.def(

@@ -23,14 +23,4 @@ CodeSpec CodeSpec::make(std::span<const uint32_t> widths) {
   return spec;
 }
 
-void unpack_row(const CodeSpec& spec, const uint8_t* row, float* v) {
-  for (uint32_t j = 0; j < spec.dims(); ++j) v[j] = 0;
-  float weight = 1;
-  for (uint32_t t = 0; t < spec.planes; ++t) {
-    for (uint32_t j = 0; j < spec.widths[t]; ++j) v[j] += (row[j / 8] >> (j % 8) & 1) != 0 ? weight : -weight;
-    row += spec.widths[t] / 8;
-    weight /= 2;
-  }
-}
-
 }  // namespace bebr

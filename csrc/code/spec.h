@@ -36,7 +36,4 @@ struct CodeSpec {
   bool operator==(const CodeSpec&) const = default;
 };
 
-// v[j] = sum over the planes that cover j of 2^-t r[t, j], for one row.
-void unpack_row(const CodeSpec& spec, const uint8_t* row, float* v);
-
 }  // namespace bebr

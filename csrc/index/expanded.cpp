@@ -11,8 +11,9 @@ namespace {
 
 constexpr size_t kChunkRows = 256;  // rows expanded at a time: 96 KB at 384 dims. 64, 128: 3 to 6 % slower
 constexpr size_t kTogether = 64;    // visitors whose sums over a chunk stand in memory at a time: 64 KB
-// How many standard deviations of the rounding error are allowed on either side: a row is lost only where its error and
-// that of the k-th differ by 4, which is 2.8 deviations of that difference.
+// Rounding a query to bytes gives every score an error. A row is dropped when its score, plus this many standard
+// deviations of the error, stays below the k-th best score minus as many. So a row of the answer is lost only where the
+// errors of the two rows differ by 4 deviations: 2.8 (4 / sqrt 2) of the difference of two independent errors.
 constexpr float kDeviations = 2;
 constexpr size_t kMostCandidates = 256;  // more than 2 k that wait before those that cannot matter any more go
 constexpr size_t kListBytes = 64 << 20;  // of the candidates of all queries taken together

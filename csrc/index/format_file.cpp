@@ -6,20 +6,38 @@
 
 namespace bebr {
 
-FormatSections::FormatSections(const RowFormat& format, uint64_t rows) {
-  static_assert(sizeof(Spec) == 56 && sizeof(ByteCode) == 8);
-  spec_.planes = format.spec.planes;
-  std::memcpy(spec_.widths, format.spec.widths, sizeof spec_.widths);
-  spec_.factor = static_cast<uint32_t>(format.factor);
-  spec_.stage_factor = format.stage_factor ? 1 : 0;
-  spec_.factor_bytes = format.code.bytes;
-  spec_.rows = rows;
-  bytecode_ = {format.code.low, format.code.step, format.stage_code.low, format.stage_code.step};
+StoredSpec stored_spec(const RowFormat& format) {
+  StoredSpec stored{};
+  stored.planes = format.spec.planes;
+  std::memcpy(stored.widths, format.spec.widths, sizeof stored.widths);
+  stored.factor = static_cast<uint32_t>(format.factor);
+  stored.stage_factor = format.stage_factor ? 1 : 0;
+  stored.factor_bytes = format.code.bytes;
+  return stored;
+}
+
+StoredCode stored_code(const RowFormat& format) {
+  return {format.code.low, format.code.step, format.stage_code.low, format.stage_code.step};
+}
+
+RowFormat format_of(const File& file, const char* section, const StoredSpec& spec, const StoredCode& code) {
+  const std::string where = file.path() + ": section '" + section + "'";
+  if (spec.planes < 1 || spec.planes > kMaxPlanes || spec.factor > 2 || spec.stage_factor > 1)
+    fail(ErrorCode::Corrupt, where + " names " + std::to_string(spec.planes) + " planes, factor " +
+                                 std::to_string(spec.factor) + ", stage factor " + std::to_string(spec.stage_factor));
+  try {
+    const uint32_t bytes = spec.factor_bytes == 0 ? 2 : spec.factor_bytes;
+    return {CodeSpec::make({spec.widths, spec.planes}), static_cast<Factor>(spec.factor), spec.stage_factor == 1,
+            FactorCode::make(bytes, code.low, code.step), FactorCode::make(bytes, code.stage_low, code.stage_step)};
+  } catch (const Error& e) {
+    fail(ErrorCode::Corrupt, where + ": " + e.what());
+  }
 }
 
 void FormatSections::add_to(std::vector<Section>& sections) const {
+  static_assert(sizeof(Spec) == 56 && sizeof(StoredCode) == 8);
   sections.push_back({"spec", bytes_of(&spec_, sizeof spec_)});
-  if (spec_.factor_bytes == 1) sections.push_back({"bytecode", bytes_of(&bytecode_, sizeof bytecode_)});
+  if (spec_.format.factor_bytes == 1) sections.push_back({"bytecode", bytes_of(&code_, sizeof code_)});
 }
 
 void expect_size(const File& file, const char* name, uint64_t want) {
@@ -30,20 +48,12 @@ void expect_size(const File& file, const char* name, uint64_t want) {
 }
 
 RowFormat read_format(const File& file, uint64_t& rows) {
-  const auto s = read_struct<FormatSections::Spec>(file, "spec");
-  if (s.planes < 1 || s.planes > kMaxPlanes || s.factor > 2 || s.stage_factor > 1 || s.rows > kMostSlots)
-    fail(ErrorCode::Corrupt, file.path() + ": section 'spec' names " + std::to_string(s.planes) + " planes, factor " +
-                                 std::to_string(s.factor) + ", " + std::to_string(s.rows) + " rows");
-  rows = s.rows;
-  try {
-    const uint32_t width = s.factor_bytes == 0 ? 2 : s.factor_bytes;
-    const auto code = width == 1 ? read_struct<FormatSections::ByteCode>(file, "bytecode") : FormatSections::ByteCode{};
-    return {CodeSpec::make({s.widths, s.planes}), static_cast<Factor>(s.factor), s.stage_factor == 1,
-            FactorCode::make(width, code.low, code.step), FactorCode::make(width, code.stage_low, code.stage_step)};
-  } catch (const Error& e) {
-    if (e.code() == ErrorCode::Corrupt) throw;
-    fail(ErrorCode::Corrupt, file.path() + ": section 'spec': " + e.what());
-  }
+  const auto spec = read_struct<FormatSections::Spec>(file, "spec");
+  if (spec.rows > kMostSlots)
+    fail(ErrorCode::Corrupt, file.path() + ": section 'spec' names " + std::to_string(spec.rows) + " rows");
+  rows = spec.rows;
+  const bool coded = spec.format.factor_bytes == 1;
+  return format_of(file, "spec", spec.format, coded ? read_struct<StoredCode>(file, "bytecode") : StoredCode{});
 }
 
 std::vector<float> read_floats(const File& file, const char* name, uint64_t count) {

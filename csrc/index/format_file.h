@@ -13,25 +13,33 @@
 
 namespace bebr {
 
+// A format as files hold it; `code` only counts where factors take one byte.
+struct StoredSpec {
+  uint32_t planes, widths[kMaxPlanes];
+  uint32_t factor, stage_factor;
+  uint32_t factor_bytes;  // 0 in files of version 1: 2
+};
+struct StoredCode {
+  uint16_t low, step, stage_low, stage_step;
+};
+StoredSpec stored_spec(const RowFormat& format);
+StoredCode stored_code(const RowFormat& format);
+// Throws Error(Corrupt) naming the file and the section.
+RowFormat format_of(const File& file, const char* section, const StoredSpec& spec, const StoredCode& code);
+
 // The two sections in the form they have on disk; rows: rows stored, padding included.
 class FormatSections {
  public:
-  FormatSections(const RowFormat& format, uint64_t rows);
+  FormatSections(const RowFormat& format, uint64_t rows)
+      : spec_{stored_spec(format), rows}, code_(stored_code(format)) {}
   void add_to(std::vector<Section>& sections) const;  // spans of this object
 
  private:
   struct Spec {
-    uint32_t planes;
-    uint32_t widths[kMaxPlanes];
-    uint32_t factor;
-    uint32_t stage_factor;
-    uint32_t factor_bytes;  // 0 in files of version 1: 2
+    StoredSpec format;
     uint64_t rows;
-  } spec_{};
-  // How one-byte factors are encoded.
-  struct ByteCode {
-    uint16_t low, step, stage_low, stage_step;
-  } bytecode_{};
+  } spec_;
+  StoredCode code_;
   friend RowFormat read_format(const File& file, uint64_t& rows);
 };
 

@@ -1,6 +1,7 @@
 // What a search is asked for, of every kind of index; each kind reads its own fields.
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <cstddef>
 
@@ -17,7 +18,7 @@ struct SearchOptions {
   // once, which is faster for it and finds no less.
   bool batch_invariant = true;
 
-  size_t survivors = 0;  // flat: candidates kept after the first stage; 0: default_survivors
+  size_t first_stage_rows = 0;  // flat: candidates that the first stage keeps; 0: default_first_stage_rows
 
   size_t nprobe = 1;  // IVF: lists looked at
   // IVF: a row is completed over all planes if its sign plane's score, raised by this many standard deviations of what
@@ -35,11 +36,7 @@ struct SearchOptions {
 };
 
 // For a model that did not measure how many it needs.
-inline size_t default_survivors(size_t k, size_t rows) {
-  size_t survivors = 64;
-  if (survivors < 4 * k) survivors = 4 * k;
-  return survivors < rows / 64 ? rows / 64 : survivors;
-}
+inline size_t default_first_stage_rows(size_t k, size_t rows) { return std::max({size_t{64}, 4 * k, rows / 64}); }
 
 // Throws Error(Cancelled) once the search was told to stop.
 inline void check_stop(const SearchOptions& options) {

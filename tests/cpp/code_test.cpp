@@ -13,6 +13,7 @@
 #include "base/half.h"
 #include "check.h"
 #include "code/layout.h"
+#include "code/planes.h"
 #include "code/spec.h"
 
 namespace bebr::test {

@@ -5,8 +5,8 @@
 #include <vector>
 
 #include "base/buffer.h"
-#include "binarizer/planes.h"
 #include "check.h"
+#include "code/planes.h"
 #include "index/query.h"
 #include "queries.h"
 
@@ -103,7 +103,7 @@ BEBR_TEST(byte_queries_round_within_their_bound_and_share_large_values_out) {
     Exact<uint8_t> row(spec.row_bytes());
     for (size_t i = 0; i < rows; ++i) {
       get_row(codes.view, i, row.data());
-      expand_row(spec, row.data(), v.data());
+      unpack_row(spec, row.data(), v.data());
       for (size_t q = 0; q < count; ++q) {
         double want = 0, size = 0;
         for (uint32_t j = 0; j < spec.dims(); ++j) {

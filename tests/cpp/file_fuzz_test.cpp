@@ -98,7 +98,7 @@ void use(const Index& index, const SearchQuery& query) {
   if (index.format().spec.dims() != 24 || (index.vector_dim() != 0 && index.vector_dim() != kDim)) return;
   SearchOptions options;
   options.k = 5;
-  options.survivors = options.ef_search = 20;
+  options.first_stage_rows = options.ef_search = 20;
   const std::vector<int64_t> allow = {3, 9, 12, 1000};
   for (const size_t nprobe : {size_t{2}, kLists}) {
     options.nprobe = nprobe;
@@ -171,7 +171,7 @@ BEBR_TEST(a_changed_graph_file_is_refused_or_read_within_its_memory) {
   const RowFormat format = format_of_test();
   const Filled rows(random, format);
   const auto index =
-      graph_index(format, {4, 30, 0}, {std::vector<float>(24, 1.0f), std::vector<float>(24, 0.1f), 0.2f, 1, 0, false});
+      graph_index(format, {8, 30, 0}, {std::vector<float>(24, 1.0f), std::vector<float>(24, 0.1f), 0.2f, 1, 0, false});
   index->add({kRows, rows.planes.data(), rows.factors.data(), rows.ids.data(), nullptr});
   const TemporaryFile file;
   index->save(file.path, {});

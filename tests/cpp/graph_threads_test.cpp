@@ -20,7 +20,7 @@ std::unique_ptr<Index> make_index() {
   format.spec = CodeSpec::make(widths);
   CodeSpace space{std::vector<float>(64), std::vector<float>(64, 0.01f), 0.1f, 1, 0, true};
   for (size_t j = 0; j < 64; ++j) space.gram[j] = 1.0f / static_cast<float>(1 + j);
-  return graph_index(format, {4, 16, 0}, space);
+  return graph_index(format, {8, 16, 0}, space);
 }
 
 struct Batch {

@@ -91,7 +91,7 @@ void check_threads(Index& index, bool lists, const SearchOptions& options) {
 
 BEBR_TEST(flat_takes_writers_and_readers_at_once) {
   SearchOptions options;
-  options.survivors = 40;
+  options.first_stage_rows = 40;
   check_threads(*flat_index(format_of_test()), false, options);
 }
 

@@ -155,7 +155,7 @@ BEBR_TEST(ivf_adds_all_or_nothing) {
 BEBR_TEST(graph_adds_all_or_nothing) {
   check_index("graph", false, [] {
     const CodeSpace space{std::vector<float>(kDims, 1.0f), std::vector<float>(kDims), 0, 1, 0, false};
-    return graph_index(format_of_test(), {4, 16, 0}, space);
+    return graph_index(format_of_test(), {8, 16, 0}, space);
   });
 }
 

@@ -10,6 +10,7 @@
 #include "base/error.h"
 #include "base/half.h"
 #include "check.h"
+#include "code/planes.h"
 
 namespace bebr::test {
 namespace {

@@ -10,6 +10,7 @@
 #include "base/error.h"
 #include "base/threads.h"
 #include "check.h"
+#include "code/planes.h"
 #include "index/flat/segment.h"
 #include "index/flat/tail.h"
 #include "index/search.h"
@@ -147,7 +148,7 @@ Answer naive(const Fixture& f, const Case& c) {
     live += dead ? 0 : 1;
     if (!dead && (!c.allow.present || c.allow.of[i] != 0)) eligible.push_back(static_cast<uint32_t>(i));
   }
-  const size_t survivors = std::max(c.options.survivors, c.options.k);
+  const size_t survivors = std::max(c.options.first_stage_rows, c.options.k);
   const bool all = c.options.exact || eligible.size() <= survivors || (c.allow.present && eligible.size() <= live / 64);
   Answer answer;
   for (size_t q = 0; q < f.queries; ++q) {
@@ -219,7 +220,7 @@ BEBR_TEST(flat_answers_do_not_depend_on_how_rows_are_cut) {
     c.own_stage = below(random, 2) == 0;
     c.as_lists = below(random, 2) == 0;
     c.options.k = 1 + below(random, 30);
-    c.options.survivors = 1 + below(random, 100);
+    c.options.first_stage_rows = 1 + below(random, 100);
     c.options.exact = below(random, 3) == 0;
     std::vector<float> min_scores(f.queries, 1.0f);
     if (below(random, 4) == 0) c.options.min_scores = min_scores.data();
@@ -246,7 +247,7 @@ BEBR_TEST(flat_answers_by_whole_codes_do_not_depend_on_how_rows_are_cut) {
   Case c;
   c.dead = random_bits(random, f.rows, 0.2);
   c.options.batch_invariant = false;
-  c.options.survivors = 50;
+  c.options.first_stage_rows = 50;
   set_num_threads(1);
   const Answer want = searched(f, c, {0}, random);
   for (int round = 0; round < 4; ++round) {
@@ -262,7 +263,7 @@ BEBR_TEST(a_batch_gets_the_answers_that_its_queries_get_alone) {
     const Fixture f(random, random_format(random), 4000, 80);
     Case c;
     c.allow = random_bits(random, f.rows, share);
-    c.options.survivors = 20;
+    c.options.first_stage_rows = 20;
     const Answer whole = searched(f, c, {0, 1000}, random);
     for (size_t q = 0; q < f.queries; q += 9) {
       Fixture one = f;

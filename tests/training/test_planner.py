@@ -90,7 +90,7 @@ def test_a_plan_reads_well_and_goes_through_json(base: np.ndarray) -> None:
     assert f"recall@10 of 3,000 vectors: ADC {p.adc.recall:.3f} ± {p.adc.error:.3f}" in repr(p)
     read = json.loads(json.dumps(p.to_dict()))
     assert read["widths"] == list(p.widths) and read["sdc"]["recall"] == p.sdc.recall
-    assert read["probes"] == [{"bytes_per_vector": 12, "adc": read["adc"], "sdc": read["sdc"]}]
+    assert read["trials"] == [{"bytes_per_vector": 12, "adc": read["adc"], "sdc": read["sdc"]}]
 
 
 def test_training_takes_a_target(base: np.ndarray) -> None:

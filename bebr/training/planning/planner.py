@@ -35,7 +35,7 @@ class Plan:
     adc, sdc          recall@k predicted for float and for coded queries, with its standard error
     rows              the number of vectors searched that this holds for
     target_recall     what was asked for, of ``query`` ("float": ADC, "code": SDC); None when bytes were
-    probes            (bytes_per_vector, ADC, SDC) of every model that was trained and measured
+    trials            (bytes_per_vector, ADC, SDC) of every model that was trained and measured
     """
 
     widths: tuple[int, ...]
@@ -49,7 +49,7 @@ class Plan:
     sdc: Predicted
     query: Query
     target_recall: float | None
-    probes: tuple[tuple[int, Predicted, Predicted], ...]
+    trials: tuple[tuple[int, Predicted, Predicted], ...]
 
     @property
     def dims(self) -> int:
@@ -69,7 +69,7 @@ class Plan:
     def to_dict(self) -> dict[str, Any]:
         """Plain numbers, strings, lists and dicts, as JSON takes them."""
         fields = asdict(self) | {"widths": list(self.widths)}
-        fields["probes"] = [{"bytes_per_vector": b, "adc": asdict(a), "sdc": asdict(s)} for b, a, s in self.probes]
+        fields["trials"] = [{"bytes_per_vector": b, "adc": asdict(a), "sdc": asdict(s)} for b, a, s in self.trials]
         return fields | {"dims": self.dims, "bits": self.bits, "bits_per_dim": self.bits_per_dim}
 
     def __repr__(self) -> str:
@@ -137,7 +137,7 @@ def plan(
         sdc=predicted["code"],
         query=query,
         target_recall=target_recall,
-        probes=tuple((size, p["float"], p["code"]) for size, p in sorted(search.probes.items())),
+        trials=tuple((size, p["float"], p["code"]) for size, p in sorted(search.trials.items())),
     )
 
 
@@ -158,16 +158,16 @@ class _Search:
         self._report = progress or (lambda stage, done, total: None)
         self._model = NoiseModel(holdout.train, holdout.base, holdout.queries, holdout.metric, holdout.k, holdout.seed)
         self._gains: list[tuple[float, float]] = []  # log noise of the model, log of what it must be multiplied by
-        self.probes: dict[int, dict[Query, Predicted]] = {}
+        self.trials: dict[int, dict[Query, Predicted]] = {}
 
     def widths(self, size: int) -> tuple[int, ...]:
         return allocate(self._model.values, 8 * (size - FACTOR_BYTES))
 
     def measure(self, size: int) -> Predicted:
         """Try ``size`` bytes on the holdout and correct the model by what comes out."""
-        self._report(f"trial of {size} bytes", len(self.probes), len(self.probes) + 1)
-        self.probes[size] = self._holdout.predict(self.widths(size))
-        found = self.probes[size][self._query]
+        self._report(f"trial of {size} bytes", len(self.trials), len(self.trials) + 1)
+        self.trials[size] = self._holdout.predict(self.widths(size))
+        found = self.trials[size][self._query]
         noise = self._model.noise(self.widths(size))
         if noise > 0:
             needed = self._model.noise_for(found.recall - found.error)
@@ -196,13 +196,13 @@ class _Search:
 
     def predicted(self, size: int) -> dict[Query, Predicted]:
         """What was measured at ``size`` bytes, or what a line of log-odds through the nearest ones says."""
-        if size in self.probes:
-            return self.probes[size]
-        low = max(probe for probe in self.probes if probe < size)
-        high = min(probe for probe in self.probes if probe > size)
+        if size in self.trials:
+            return self.trials[size]
+        low = max(trial for trial in self.trials if trial < size)
+        high = min(trial for trial in self.trials if trial > size)
         share = math.log(size / low) / math.log(high / low)
         modes: tuple[Query, Query] = ("float", "code")
-        return {mode: self.probes[low][mode].towards(self.probes[high][mode], share) for mode in modes}
+        return {mode: self.trials[low][mode].towards(self.trials[high][mode], share) for mode in modes}
 
     def _guess(self, target: float, low: int, high: int) -> int:
         """The fewest bytes above ``low`` and below ``high`` that reach ``target`` by the corrected model; the last of

@@ -106,8 +106,8 @@ class FlatScan {
       live_ += live;
       eligible_ += filter.filtered() ? filter.count(part.first, part.rows.rows) : live;
     }
-    if (options_.survivors == 0) survivors_ = default_survivors(options_.k, live_);
-    survivors_ = std::max({survivors_, options_.survivors, options_.k});
+    if (options_.first_stage_rows == 0) survivors_ = default_first_stage_rows(options_.k, live_);
+    survivors_ = std::max({survivors_, options_.first_stage_rows, options_.k});
     if (eligible_ == 0) return;
     const size_t few = options_.exact ? 0 : survivors_;
     direct_ = eligible_ <= few || (filtered_ && eligible_ <= live_ / kCompleteCost);
@@ -124,7 +124,7 @@ class FlatScan {
   // A batch that may find few rows pays for a copy of them alone.
   void copy(size_t few) {
     copy_options_ = options_;
-    copy_options_.survivors = survivors_;
+    copy_options_.first_stage_rows = survivors_;
     if (direct_ && eligible_ > few && !options_.exact && options_.batch_invariant) {
       // All of these are to be completed, whoever asks; an exact scan gives the same scores.
       if (queries_.size() < kCopyCost / kCompleteCost) return;

@@ -14,11 +14,9 @@ namespace bebr {
 namespace {
 
 struct GraphSpec {
-  uint32_t planes;
-  uint32_t widths[kMaxPlanes];
-  uint32_t factor, stage_factor, factor_bytes;
-  uint16_t low, step, stage_low, stage_step;  // of factors of one byte
-  uint32_t neighbors, ef_construction;
+  StoredSpec format;
+  StoredCode code;
+  uint32_t neighbors, ef_construction;  // neighbors: half of the most links
   float mean_norm, scale, offset;
   uint32_t augment_norm;
   uint64_t seed, rows;
@@ -29,20 +27,12 @@ static_assert(sizeof(GraphSpec) == 96);
 
 std::shared_ptr<const GraphSegment> GraphSegment::open(std::shared_ptr<const File> file) {
   const auto s = read_struct<GraphSpec>(*file, "gspec");
-  if (s.planes < 1 || s.planes > kMaxPlanes || s.factor > 2 || s.stage_factor > 1 || s.rows > INT32_MAX ||
-      s.neighbors < 1 || s.neighbors > kMostNeighbors || s.ef_construction < 1 || s.augment_norm > 1 ||
-      !std::isfinite(s.mean_norm) || !std::isfinite(s.scale) || s.scale == 0 || !std::isfinite(s.offset))
-    fail(ErrorCode::Corrupt, file->path() + ": section 'gspec' names " + std::to_string(s.planes) + " planes, factor " +
-                                 std::to_string(s.factor) + ", " + std::to_string(s.neighbors) + " neighbors, " +
+  if (s.rows > INT32_MAX || s.neighbors < 1 || s.neighbors > kMostDegree / 2 || s.ef_construction < 1 ||
+      s.augment_norm > 1 || !std::isfinite(s.mean_norm) || !std::isfinite(s.scale) || s.scale == 0 ||
+      !std::isfinite(s.offset))
+    fail(ErrorCode::Corrupt, file->path() + ": section 'gspec' names " + std::to_string(s.neighbors) + " neighbors, " +
                                  std::to_string(s.rows) + " rows");
-  RowFormat format;
-  try {
-    format = {CodeSpec::make({s.widths, s.planes}), static_cast<Factor>(s.factor), s.stage_factor == 1,
-              FactorCode::make(s.factor_bytes, s.low, s.step),
-              FactorCode::make(s.factor_bytes, s.stage_low, s.stage_step)};
-  } catch (const Error& e) {
-    fail(ErrorCode::Corrupt, file->path() + ": section 'gspec': " + e.what());
-  }
+  const RowFormat format = format_of(*file, "gspec", s.format, s.code);
   const uint32_t dims = format.spec.dims();
   CodeSpace space{read_floats(*file, "gram", dims),
                   read_floats(*file, "mean", dims),
@@ -51,7 +41,7 @@ std::shared_ptr<const GraphSegment> GraphSegment::open(std::shared_ptr<const Fil
                   s.offset,
                   s.augment_norm == 1};
   auto segment =
-      std::make_shared<GraphSegment>(format, GraphParams{s.neighbors, s.ef_construction, s.seed}, std::move(space));
+      std::make_shared<GraphSegment>(format, GraphParams{2 * s.neighbors, s.ef_construction, s.seed}, std::move(space));
   expect_size(*file, "nodes", s.rows * segment->layout().stride);
   expect_size(*file, "ids", s.rows * sizeof(int64_t));
   segment->show(file->section("nodes").data(), reinterpret_cast<const int64_t*>(file->section("ids").data()), s.rows,
@@ -63,24 +53,11 @@ std::shared_ptr<const GraphSegment> GraphSegment::open(std::shared_ptr<const Fil
 
 void GraphSegment::save(const std::string& path, std::span<const Section> extra, const BitmapView& dead) const {
   if (dead.present()) return GraphRows(*this, dead).reader()->save(path, extra, {});
-  GraphSpec s{};
-  s.planes = format().spec.planes;
-  std::memcpy(s.widths, format().spec.widths, sizeof s.widths);
-  s.factor = static_cast<uint32_t>(format().factor);
-  s.stage_factor = format().stage_factor ? 1 : 0;
-  s.factor_bytes = format().code.bytes;
-  s.low = format().code.low;
-  s.step = format().code.step;
-  s.stage_low = format().stage_code.low;
-  s.stage_step = format().stage_code.step;
-  s.neighbors = params_.neighbors;
-  s.ef_construction = params_.ef_construction;
-  s.mean_norm = space_.mean_norm;
-  s.scale = space_.scale;
-  s.offset = space_.offset;
-  s.augment_norm = space_.augment_norm ? 1 : 0;
-  s.seed = params_.seed;
-  s.rows = rows_;
+  const GraphSpec s = {stored_spec(format()),  stored_code(format()),
+                       params_.max_degree / 2, params_.ef_construction,
+                       space_.mean_norm,       space_.scale,
+                       space_.offset,          space_.augment_norm ? 1u : 0u,
+                       params_.seed,           rows_};
   std::vector<Section> sections = {
       {"gspec", bytes_of(&s, sizeof s)},
       {"gram", bytes_of(space_.gram.data(), space_.gram.size() * sizeof(float))},

@@ -1,10 +1,10 @@
 #include "index/graph/record.h"
 
 #include <algorithm>
-#include <array>
 #include <cmath>
 #include <numeric>
 
+#include "code/planes.h"
 #include "kernels/kernels.h"
 
 namespace bebr {
@@ -14,17 +14,6 @@ constexpr uint32_t kLine = 64;
 // The share of the variance of the bits beyond the first line that rounding to bytes may add. Beyond it, the line is
 // scored with 16-bit entries (docs/experiments/large-values.md).
 constexpr float kMostLost = 0.25f;
-
-// Row n: the 8 bits of n as +-1.
-const std::array<std::array<float, 8>, 256>& signs() {
-  static const auto table = [] {
-    std::array<std::array<float, 8>, 256> t{};
-    for (size_t n = 0; n < 256; ++n)
-      for (size_t b = 0; b < 8; ++b) t[n][b] = (n >> b & 1) != 0 ? 1.0f : -1.0f;
-    return t;
-  }();
-  return table;
-}
 
 }  // namespace
 
@@ -62,10 +51,9 @@ void RecordLayout::get_code(const uint8_t* record, uint8_t* row) const noexcept 
 
 void RecordLayout::unpack(const uint8_t* record, float* v) const noexcept {
   std::fill_n(v, spec.dims(), 0.0f);
-  const auto& table = signs();
   for (size_t i = 0; i < order.size(); ++i) {
     const float weight = 1.0f / static_cast<float>(1u << order[i].plane);
-    const auto& sign = table[record[kCodeAt + i]];
+    const float* sign = kByteSigns.sign[record[kCodeAt + i]];
     float* to = v + 8 * order[i].group;
     for (size_t b = 0; b < 8; ++b) to[b] += weight * sign[b];
   }

@@ -20,7 +20,7 @@ constexpr double kCandidateCost = 12, kExpandedCost = 0.015, kScannedCost = 0.15
 // measured.
 SearchOptions flat_options(const SearchOptions& options, size_t rows) {
   SearchOptions flat = options;
-  flat.survivors = std::max(32 * options.k, rows / 32);
+  flat.first_stage_rows = std::max(32 * options.k, rows / 32);
   flat.exact = false;
   return flat;
 }

@@ -10,7 +10,7 @@ GraphSegment::GraphSegment(const RowFormat& format, const GraphParams& params, C
     : SegmentReader(format),
       params_(params),
       space_(std::move(space)),
-      layout_(format.spec, format.factor_bytes(), 2 * params.neighbors, space_.gram),
+      layout_(format.spec, format.factor_bytes(), params.max_degree, space_.gram),
       kernels_(kernels()) {}
 
 void GraphSegment::show(const uint8_t* nodes, const int64_t* ids, size_t rows, size_t free) noexcept {

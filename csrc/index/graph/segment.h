@@ -17,10 +17,10 @@
 
 namespace bebr {
 
-inline constexpr uint32_t kMostNeighbors = 256;
+inline constexpr uint32_t kMostDegree = 512;
 
 struct GraphParams {
-  uint32_t neighbors = 16;  // a node has at most twice as many links
+  uint32_t max_degree = 32;  // links of a node: an even number, up to kMostDegree
   uint32_t ef_construction = 128;
   uint64_t seed = 0;
   bool operator==(const GraphParams&) const = default;

@@ -60,7 +60,7 @@ void Walker::enter(const GraphView& view) {
   for (size_t i = 0; i < count; ++i) {
     const float raw = query.base + scale * static_cast<float>(sums_[i]);
     const float score = view.score(raw, load_float(view.record(near_[i])));
-    if (!(score > (n < kStarts ? -__builtin_inff() : best[n - 1].score))) continue;  // nor NaN: a free slot
+    if (!(score > (n < kStarts ? kLowest : best[n - 1].score))) continue;  // nor NaN: a free slot
     size_t at = n < kStarts ? n++ : n - 1;
     for (; at > 0 && score > best[at - 1].score; --at) best[at] = best[at - 1];
     best[at] = {score, near_[i]};

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "index/graph/record.h"
+#include "index/topk.h"
 #include "kernels/kernels.h"
 
 namespace bebr {
@@ -48,7 +49,7 @@ class CandidateList {
     if (entries_.size() < limit + 1) entries_.resize(limit + 1);
   }
   // A score must be above this to matter.
-  float threshold() const noexcept { return size_ < limit_ ? -kInfinity : entries_[size_ - 1].score; }
+  float threshold() const noexcept { return size_ < limit_ ? kLowest : entries_[size_ - 1].score; }
   bool insert(float score, uint32_t node) {
     if (!(score > threshold())) return false;  // nor NaN
     size_t low = 0, high = size_;
@@ -79,7 +80,6 @@ class CandidateList {
 
  private:
   static constexpr uint32_t kTaken = 1u << 31;
-  static constexpr float kInfinity = __builtin_inff();
   std::vector<Candidate> entries_;
   size_t limit_ = 0, size_ = 0, next_ = 0;
 };

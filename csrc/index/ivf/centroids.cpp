@@ -43,11 +43,11 @@ bool better_list(const Ranked& a, const Ranked& b) {
 // Infinities of unlike signs, of products beyond a float's range, add up to no number: the worst score there is.
 float number(float score) { return score > kLowest ? score : kLowest; }
 
-// A value that the `probes` best of `values` reach, and few others: of lanes apart, so that the maximum of each is a
-// vector operation, the probes-th best. A selection among all values would take four times as long.
-float floor_of_best(std::span<const float> values, size_t probes, std::vector<float>& best) {
+// A value that the `nprobe` best of `values` reach, and few others: of lanes apart, so that the maximum of each is a
+// vector operation, the nprobe-th best. A selection among all values would take four times as long.
+float floor_of_best(std::span<const float> values, size_t nprobe, std::vector<float>& best) {
   size_t lanes = 64;
-  while (lanes < 2 * probes) lanes *= 2;
+  while (lanes < 2 * nprobe) lanes *= 2;
   const size_t count = values.size();
   if (count <= 2 * lanes) {
     best.assign(values.begin(), values.end());
@@ -58,20 +58,20 @@ float floor_of_best(std::span<const float> values, size_t probes, std::vector<fl
       for (size_t lane = 0; lane < lanes; ++lane) best[lane] = std::max(best[lane], values[at + lane]);
     for (size_t lane = 0; at + lane < count; ++lane) best[lane] = std::max(best[lane], values[at + lane]);
   }
-  const auto last = best.begin() + static_cast<ptrdiff_t>(probes - 1);
+  const auto last = best.begin() + static_cast<ptrdiff_t>(nprobe - 1);
   std::nth_element(best.begin(), last, best.end(), std::greater<>());
   return *last;
 }
 
-void take_best(std::vector<Ranked>& all, size_t probes, uint32_t* lists) {
-  if (probes == 1) {
+void take_best(std::vector<Ranked>& all, size_t nprobe, uint32_t* lists) {
+  if (nprobe == 1) {
     *lists = std::min_element(all.begin(), all.end(), better_list)->list;
     return;
   }
-  const auto end = all.begin() + static_cast<ptrdiff_t>(probes);
-  if (probes < all.size()) std::nth_element(all.begin(), end - 1, all.end(), better_list);
+  const auto end = all.begin() + static_cast<ptrdiff_t>(nprobe);
+  if (nprobe < all.size()) std::nth_element(all.begin(), end - 1, all.end(), better_list);
   std::sort(all.begin(), end, better_list);
-  for (size_t p = 0; p < probes; ++p) lists[p] = all[p].list;
+  for (size_t p = 0; p < nprobe; ++p) lists[p] = all[p].list;
 }
 
 }  // namespace
@@ -162,11 +162,11 @@ void Centroids::make_groups() {
   heads_ = dense(rows.data(), bias.data(), kept.size(), dim_);
 }
 
-void Centroids::nearest(const float* x, size_t n, size_t probes, uint32_t* lists) const {
+void Centroids::nearest(const float* x, size_t n, size_t nprobe, uint32_t* lists) const {
   if (heads_)
-    rank_groups(x, n, probes, lists);
+    rank_groups(x, n, nprobe, lists);
   else
-    rank_all(x, n, probes, by_product_, lists);
+    rank_all(x, n, nprobe, by_product_, lists);
 }
 
 void Centroids::assign(const float* x, size_t n, uint32_t* lists) const {
@@ -193,8 +193,8 @@ const float* Centroids::score_all(const float* x, size_t rows, bool by_product, 
   return scores;
 }
 
-void Centroids::rank_all(const float* x, size_t n, size_t probes, bool by_product, uint32_t* lists) const {
-  const bool roughly = probes > 1 && by_product == by_product_ && rough_;
+void Centroids::rank_all(const float* x, size_t n, size_t nprobe, bool by_product, uint32_t* lists) const {
+  const bool roughly = nprobe > 1 && by_product == by_product_ && rough_;
   const size_t stride = groups_.front().weights.out_stride();
   static thread_local std::vector<Ranked> ranked;
   static thread_local std::vector<float> order;
@@ -203,19 +203,19 @@ void Centroids::rank_all(const float* x, size_t n, size_t probes, bool by_produc
     const float* scores = score_all(x + row * dim_, rows, by_product, roughly);
     for (size_t i = 0; i < rows; ++i) {
       const std::span<const float> values(scores + i * stride, count_);
-      if (probes == 1) {  // no list of all
+      if (nprobe == 1) {  // no list of all
         lists[row + i] = static_cast<uint32_t>(kernels().first_greatest(values.data(), count_));
         continue;
       }
-      const float least = floor_of_best(values, probes, order);
+      const float least = floor_of_best(values, nprobe, order);
       ranked.clear();
       for (uint32_t c = 0; c < count_; ++c)
         if (values[c] >= least) ranked.push_back({values[c], c});
-      if (ranked.size() < probes) {  // some are no numbers: x is near the limit of a float
+      if (ranked.size() < nprobe) {  // some are no numbers: x is near the limit of a float
         ranked.clear();
         for (uint32_t c = 0; c < count_; ++c) ranked.push_back({number(values[c]), c});
       }
-      take_best(ranked, probes, lists + (row + i) * probes);
+      take_best(ranked, nprobe, lists + (row + i) * nprobe);
     }
   }
 }
@@ -275,7 +275,7 @@ void Centroids::assign_by_groups(const float* x, size_t n, uint32_t* lists) cons
   }
 }
 
-void Centroids::rank_groups(const float* x, size_t n, size_t probes, uint32_t* lists) const {
+void Centroids::rank_groups(const float* x, size_t n, size_t nprobe, uint32_t* lists) const {
   const Dense& heads = *heads_;
   static thread_local Buffer work;
   std::vector<Ranked> order(groups_.size());
@@ -289,7 +289,7 @@ void Centroids::rank_groups(const float* x, size_t n, size_t probes, uint32_t* l
     for (size_t i = 0; i < rows; ++i) {
       for (uint32_t g = 0; g < groups_.size(); ++g) order[g] = {number(head_scores[i * heads.out_stride() + g]), g};
       size_t looked = 0, held = 0, known = 0;
-      while (looked < best.size() && (looked < kGroupsLooked || held < 4 * probes)) {
+      while (looked < best.size() && (looked < kGroupsLooked || held < 4 * nprobe)) {
         if (looked == known) {  // few of them are needed in order
           known = std::min(best.size(), std::max(kGroupsLooked, 4 * known));
           take_best(order, known, best.data());
@@ -315,7 +315,7 @@ void Centroids::rank_groups(const float* x, size_t n, size_t probes, uint32_t* l
           all.push_back({number(out[v * weights.out_stride() + c]), groups_[g].lists[c]});
       }
     }
-    for (size_t i = 0; i < rows; ++i) take_best(found[i], probes, lists + (row + i) * probes);
+    for (size_t i = 0; i < rows; ++i) take_best(found[i], nprobe, lists + (row + i) * nprobe);
   }
 }
 

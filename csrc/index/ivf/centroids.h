@@ -21,8 +21,8 @@ class Centroids {
   bool by_product() const noexcept { return by_product_; }
   std::span<const float> values() const noexcept { return values_; }
 
-  // x: n rows. lists: the `probes` best of each (at most size()), best first, probes apart; equal: the smaller number.
-  void nearest(const float* x, size_t n, size_t probes, uint32_t* lists) const;
+  // x: n rows. lists: the `nprobe` best of each (at most size()), best first, nprobe apart; equal: the smaller number.
+  void nearest(const float* x, size_t n, size_t nprobe, uint32_t* lists) const;
   // The nearest list of each row, by distance even where by_product: where a row belongs. On all threads.
   void assign(const float* x, size_t n, uint32_t* lists) const;
 
@@ -33,14 +33,14 @@ class Centroids {
     std::vector<uint32_t> lists;  // empty: 0, 1, 2, ..
     std::optional<Dense> rough;   // with half norms taken off: what rows are assigned by
   };
-  void rank_all(const float* x, size_t n, size_t probes, bool by_product, uint32_t* lists) const;
+  void rank_all(const float* x, size_t n, size_t nprobe, bool by_product, uint32_t* lists) const;
   // Scores of all centroids for `rows` rows, the half norms taken off unless by_product; out_stride apart.
   const float* score_all(const float* x, size_t rows, bool by_product, bool roughly) const;
   void find_centre();
   // The rows `which` of values around centre_, as rough_ and Group::rough hold them.
   Dense made_rough(const float* values, std::span<const uint32_t> which, bool by_product) const;
   const float* around_centre(const float* x, size_t rows, Buffer& work) const;
-  void rank_groups(const float* x, size_t n, size_t probes, uint32_t* lists) const;
+  void rank_groups(const float* x, size_t n, size_t nprobe, uint32_t* lists) const;
   void make_groups();
   // The nearest list of rows through groups, by bf16 where it is fast.
   void assign_by_groups(const float* x, size_t n, uint32_t* lists) const;

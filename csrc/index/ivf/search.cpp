@@ -51,7 +51,7 @@ bool IvfScan::choose(size_t live_rows) {
   if (allowed == 0) return true;
   if (!options_.range) {
     // The k nearest of fewer rows lie in more lists: with the square root, recall rises as the filter narrows (wordnet,
-    // 256 lists, 16 probes: .917 unfiltered, .950 at 10 %, .970 at 1 %); the cube root keeps it about level.
+    // 256 lists, nprobe 16: .917 unfiltered, .950 at 10 %, .970 at 1 %); the cube root keeps it about level.
     const auto live = static_cast<double>(live_rows), few = static_cast<double>(allowed);
     const auto all = static_cast<double>(segment_.lists());
     nprobe_ = static_cast<size_t>(std::min(std::ceil(static_cast<double>(nprobe_) * std::cbrt(live / few)), all));
@@ -221,9 +221,9 @@ Visits IvfScan::Group::visits(const std::vector<uint32_t>& who, const std::vecto
 void IvfScan::Group::scan_expanded(const std::vector<uint32_t>& who, const Visits& visits) {
   const IvfSegment& segment = scan_.segment_;
   const ByteQueries bytes = make_byte_queries(scan_.format_.spec, y(), count_);
-  std::vector<float> floors(count_);
-  for (size_t i = 0; i < count_; ++i) floors[i] = top(i).threshold();
-  ExpandedScan expanded(scan_.format_, bytes, scan_.queries_.base() + first_, scan_.options_.k, floors.data(),
+  std::vector<float> min_scores(count_);
+  for (size_t i = 0; i < count_; ++i) min_scores[i] = top(i).threshold();
+  ExpandedScan expanded(scan_.format_, bytes, scan_.queries_.base() + first_, scan_.options_.k, min_scores.data(),
                         scan_.options_.exact);
   std::vector<uint16_t> room;
   std::vector<size_t> seen;

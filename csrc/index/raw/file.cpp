@@ -37,7 +37,8 @@ std::unique_ptr<RawVectors> RawVectors::open(std::shared_ptr<const File> file, b
     raw->rows_ = row_bytes.data();
     raw->ids_ = reinterpret_cast<const int64_t*>(id_bytes.data());
     raw->size_ = rows;
-    raw->by_id_ = {reinterpret_cast<const uint32_t*>(file->section("raw_by_id").data()), rows};
+    raw->order_ =
+        IdOrder({raw->ids_, rows}, {reinterpret_cast<const uint32_t*>(file->section("raw_by_id").data()), rows});
     touched_at_random(row_bytes);
     raw->file_ = std::move(file);
     return raw;
@@ -57,27 +58,26 @@ std::unique_ptr<RawVectors> RawVectors::open(std::shared_ptr<const File> file, b
 }
 
 RawVectors::Saved::Saved(const RawVectors& raw) : lock_(raw.mutex_) {
-  const size_t stride = raw.format_.stride(), rows = raw.size_ - raw.removed_.size();
+  const size_t stride = raw.format_.stride(), rows = raw.size_ - raw.dead_rows_;
   head_ = {raw.format_.dim, static_cast<uint32_t>(raw.format_.type), rows};
   row_bytes_ = {raw.rows_, rows * stride};
   id_bytes_ = bytes_of(raw.ids_, rows * sizeof(int64_t));
-  if (!raw.removed_.empty()) {
+  if (raw.dead_rows_ > 0) {
     rows_.resize(rows * stride);
     ids_.resize(rows * sizeof(int64_t));
     size_t to = 0;
     for (uint32_t i = 0; i < raw.size_; ++i) {
-      if (raw.removed_.contains(i)) continue;
+      if (view_of(raw.dead_)[i]) continue;
       std::memcpy(rows_.data() + to * stride, raw.row(i), stride);
       ids_.as<int64_t>()[to++] = raw.ids_[i];
     }
     row_bytes_ = {rows_.data(), rows_.size()};
     id_bytes_ = {ids_.data(), ids_.size()};
   }
+  by_id_ = IdOrder::of({reinterpret_cast<const int64_t*>(id_bytes_.data()), rows});
+  if (!by_id_.empty()) return;  // files hold the order of ascending ids, too
   by_id_.resize(rows);
   std::iota(by_id_.begin(), by_id_.end(), 0u);
-  const auto* ids = reinterpret_cast<const int64_t*>(id_bytes_.data());
-  if (!std::is_sorted(ids, ids + rows))
-    std::sort(by_id_.begin(), by_id_.end(), [ids](uint32_t a, uint32_t b) { return ids[a] < ids[b]; });
 }
 
 void RawVectors::Saved::add_to(std::vector<Section>& sections) const {

@@ -82,15 +82,15 @@ RawVectors::RawVectors(RawFormat format) : format_(format) {
 
 size_t RawVectors::size() const {
   std::shared_lock lock(mutex_);
-  return size_ - removed_.size();
+  return size_ - dead_rows_;
 }
 
 std::vector<int64_t> RawVectors::ids() const {
   std::shared_lock lock(mutex_);
   std::vector<int64_t> all;
-  all.reserve(size_ - removed_.size());
+  all.reserve(size_ - dead_rows_);
   for (uint32_t i = 0; i < size_; ++i)
-    if (!removed_.contains(i)) all.push_back(ids_[i]);
+    if (!view_of(dead_)[i]) all.push_back(ids_[i]);
   return all;
 }
 
@@ -100,22 +100,15 @@ bool RawVectors::find(int64_t id, uint32_t& row) const {
   if (static_cast<uint64_t>(id) < size_ && ids_[id] == id) {
     row = static_cast<uint32_t>(id);
   } else if (file_) {
-    if (!find_mapped(id, row)) return false;
+    const int64_t found = order_.find(id);
+    if (found < 0) return false;
+    row = static_cast<uint32_t>(found);
   } else {
     const uint32_t* found = row_of_.find(id);
     if (found == nullptr) return false;
     row = *found;
   }
-  return removed_.empty() || !removed_.contains(row);
-}
-
-bool RawVectors::find_mapped(int64_t id, uint32_t& row) const {
-  const auto id_at = [this](uint32_t at) { return at < size_ ? ids_[at] : int64_t{-1}; };
-  const auto at = std::lower_bound(by_id_.begin(), by_id_.end(), id,
-                                   [&](uint32_t other, int64_t wanted) { return id_at(other) < wanted; });
-  if (at == by_id_.end() || id_at(*at) != id) return false;
-  row = *at;
-  return true;
+  return !view_of(dead_)[row];
 }
 
 void RawVectors::set_views() noexcept {
@@ -153,13 +146,17 @@ void RawVectors::add(size_t n, const float* x, const int64_t* ids) {
 
 size_t RawVectors::remove(std::span<const int64_t> ids) {
   std::unique_lock lock(mutex_);
+  if (file_ && dead_.empty()) dead_.resize(words_for(size_));
   size_t count = 0;
   for (const int64_t id : ids) {
     uint32_t at = 0;
     if (!find(id, at)) continue;
-    if (file_) removed_.insert(at);
     ++count;
-    if (file_) continue;
+    if (file_) {
+      set_bit(dead_, at);
+      ++dead_rows_;
+      continue;
+    }
     // The last row fills the hole.
     const auto last = static_cast<uint32_t>(size_ - 1);
     row_of_.erase(id);

@@ -8,12 +8,13 @@
 #include <shared_mutex>
 #include <span>
 #include <string_view>
-#include <unordered_set>
 #include <vector>
 
 #include "base/buffer.h"
 #include "base/file.h"
 #include "index/id_map.h"
+#include "index/id_order.h"
+#include "index/row_filter.h"
 #include "index/topk.h"
 #include "kernels/kernels.h"
 
@@ -60,7 +61,7 @@ class RawVectors {
 
   // x: n * dim floats. Ids must be new, values finite and, as float16, within 65504. All or nothing.
   void add(size_t n, const float* x, const int64_t* ids);
-  // Ids not present are passed over; returns how many were removed.
+  // Ids not present are passed over; returns how many were removed. All or nothing.
   size_t remove(std::span<const int64_t> ids);
   // What is stored, as floats, ids.size() * dim. Throws Error(UnknownId) for an id that is not here.
   std::vector<float> values(std::span<const int64_t> ids) const;
@@ -91,7 +92,6 @@ class RawVectors {
  private:
   class Piece;  // raw/score.cpp
   bool find(int64_t id, uint32_t& row) const;
-  bool find_mapped(int64_t id, uint32_t& row) const;
   const uint8_t* row(uint32_t at) const noexcept { return rows_ + at * format_.stride(); }
   std::span<const uint8_t> row_bytes(uint32_t at) const noexcept { return {row(at), format_.stride()}; }
   void set_views() noexcept;
@@ -104,8 +104,9 @@ class RawVectors {
   Buffer row_buffer_, id_buffer_;
   IdMap<uint32_t> row_of_;  // in memory only
   std::shared_ptr<const File> file_;
-  std::span<const uint32_t> by_id_;
-  std::unordered_set<uint32_t> removed_;  // mapped: marked rows
+  IdOrder order_;               // mapped only
+  std::vector<uint64_t> dead_;  // mapped: a bit a row, once something was removed
+  size_t dead_rows_ = 0;
   mutable std::shared_mutex mutex_;
 };
 

@@ -4,7 +4,6 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
-#include <limits>
 #include <mutex>
 
 #include "base/error.h"
@@ -110,7 +109,7 @@ class RawVectors::Piece {
     for (size_t i = 0; i < found.size(); ++i) top.push({sign * exact_[i], found[i].id});
     const std::vector<Hit>& best = top.sorted();
     for (size_t i = 0; i < params_.k; ++i) {
-      scores[i] = i < best.size() ? sign * best[i].score : -sign * std::numeric_limits<float>::infinity();
+      scores[i] = i < best.size() ? sign * best[i].score : sign * kLowest;
       ids[i] = i < best.size() ? best[i].id : -1;
     }
   }

@@ -1,6 +1,5 @@
-#include "binarizer/planes.h"
+#include "code/planes.h"
 
-#include <array>
 #include <cstring>
 
 namespace bebr {
@@ -15,20 +14,6 @@ void pack_flags(const uint8_t* flags, uint32_t width, uint8_t* bits) {
     bits[g] = static_cast<uint8_t>(word * 0x0102040810204080u >> 56);
   }
 }
-
-struct alignas(64) ByteSigns {
-  float sign[256][8];
-};
-
-constexpr ByteSigns make_byte_signs() {
-  ByteSigns table{};
-  for (int byte = 0; byte < 256; ++byte) {
-    for (int i = 0; i < 8; ++i) table.sign[byte][i] = (byte >> i & 1) != 0 ? 1.0f : -1.0f;
-  }
-  return table;
-}
-
-constexpr ByteSigns kByteSigns = make_byte_signs();
 
 }  // namespace
 
@@ -56,7 +41,7 @@ void add_plane(const uint8_t* bits, uint32_t width, float weight, float* v) {
   }
 }
 
-void expand_row(const CodeSpec& spec, const uint8_t* row, float* v) {
+void unpack_row(const CodeSpec& spec, const uint8_t* row, float* v) {
   set_plane(row, spec.dims(), v);
   float weight = 1;
   for (uint32_t t = 1; t < spec.planes; ++t) {
