@@ -1,0 +1,292 @@
+// Scan the sign plane chunk by chunk with integer sums (kernels scan_table, scan_batch), turn sums into scores and keep
+// what passes a rising threshold (select), complete the kept rows over all planes (complete).
+//
+// Progressive: keep the best survivors by the sign plane's score, complete those at the end.
+// Many queries at once: whole codes (expanded.h), which is faster from some dozens of them on.
+// Exact: scores are raised by a bound on what the sign plane cannot see (scan_margin); rows whose bound still reaches
+// the k-th final score are completed at once, and the k-th score rises. Nothing that belongs to the answer is lost.
+#include "index/flat/block_scan.h"
+
+#include <algorithm>
+#include <cmath>
+#include <functional>
+#include <numeric>
+#include <optional>
+#include <utility>
+#include <vector>
+
+#include "base/scratch.h"
+#include "base/threads.h"
+#include "index/complete.h"
+#include "index/expanded.h"
+#include "index/flat/survivors.h"
+
+namespace bebr {
+namespace {
+
+constexpr size_t kGroup = 256;             // queries scanned together: their integer forms stay in L2
+constexpr size_t kMostChunkRows = 1024;    // of a chunk, so that the first threshold does not come too late
+constexpr size_t kChunkBytes = 16 * 1024;  // of codes, and about as much of sums: L1, when tables are looked up
+constexpr size_t kFewestPartRows = 4096;   // less work than this is not worth a thread
+constexpr size_t kPieceBlocks = 4096;      // scanned by whole codes before `stop` is looked at
+
+// A sample of every kSampleStep-th run of blocks guesses the score that the worst survivor will have.
+constexpr size_t kSampleBlocks = 4, kSampleStep = 16;
+
+// The survivors of some queries, and the memory they stand in.
+struct Kept {
+  Scratch memory;
+  std::vector<Survivors> lists;
+
+  Kept(size_t queries, size_t limit, size_t chunk, const float* thresholds)
+      : memory(queries * Survivors::bytes(limit, chunk)) {
+    lists.reserve(queries);
+    for (size_t i = 0; i < queries; ++i)
+      lists.emplace_back(limit, chunk, memory.data() + i * Survivors::bytes(limit, chunk), thresholds[i]);
+  }
+};
+
+class BlockScan {
+ public:
+  BlockScan(const RowFormat& format, const FlatParts& parts, QueryBatch& queries, const SearchOptions& options,
+            size_t first_stage_rows, TopKBatch& tops)
+      : format_(format),
+        spec_(format.spec),
+        parts_(parts),
+        queries_(queries),
+        options_(options),
+        tops_(tops),
+        kernels_(kernels()),
+        limit_(first_stage_rows),
+        fine_(queries.fine().data()) {}
+
+  void run() {
+    const bool expands = flat_expands(queries_.size(), options_);
+    if (!expands) tables_ = options_.exact ? &queries_.exact_tables() : &queries_.stage_tables();
+    const size_t group = expands ? ExpandedScan::max_batch(options_.k) : kGroup;
+    for (size_t first = 0; first < queries_.size(); first += group) {
+      const size_t count = std::min(group, queries_.size() - first);
+      expands ? run_expanded(first, count) : options_.exact ? run_exact(first, count) : run_progressive(first, count);
+    }
+  }
+
+ private:
+  // Calls keep(query of the group, sums, rows, first row, mask, part) for chunks of blocks [first, last).
+  template <typename Keep>
+  void scan(size_t q0, size_t nq, size_t first, size_t last, size_t chunk, size_t step, const Keep& keep) const {
+    const size_t bytes = block_bytes(spec_);
+    std::vector<int32_t> sums(std::min<size_t>(nq, kernels_.batch_queries) * chunk * kBlockRows);
+    uint16_t masks[kMostChunkRows / kBlockRows];
+    parts_.each_chunk(first, last, chunk, step, options_, [&](size_t p, size_t block, size_t blocks) {
+      const FlatPart& part = parts_[p];
+      const size_t row = block * kBlockRows, stride = blocks * kBlockRows;
+      const size_t rows = std::min(stride, part.rows.rows - row);
+      const uint16_t* mask = part.filter.all() ? nullptr : masks;
+      if (mask != nullptr && !part.filter.masks(part.first + row, rows, masks)) return;
+      for (size_t i = 0; i < nq; i += kernels_.batch_queries) {
+        const size_t some = std::min<size_t>(kernels_.batch_queries, nq - i);
+        const ScanQueries view = tables_->view(static_cast<uint32_t>(q0 + i), static_cast<uint32_t>(some));
+        (some <= 8 ? kernels_.scan_table : kernels_.scan_batch)(part.rows.blocks + block * bytes, blocks, view,
+                                                                sums.data(), stride);
+        for (size_t j = 0; j < some; ++j) keep(i + j, sums.data() + j * stride, rows, row, mask, p);
+      }
+    });
+  }
+
+  size_t chunk_blocks(size_t nq) const {
+    const size_t together = std::min<size_t>(nq, kernels_.batch_queries);
+    const size_t rows = together <= 8 ? kChunkBytes / spec_.groups() : 256;
+    return std::clamp(rows / (4 * kBlockRows) * 4, size_t{4}, kMostChunkRows / kBlockRows);
+  }
+
+  // fn(first block, last block) for each thread's share of the blocks.
+  template <typename Result, typename Share>
+  std::vector<std::optional<Result>> by_shares(const Share& fn) const {
+    const size_t shares = std::clamp(parts_.rows() / kFewestPartRows, size_t{1}, num_threads());
+    const size_t share = round_up((parts_.blocks() + shares - 1) / shares, FlatParts::kAlign);
+    std::vector<std::optional<Result>> results(shares);
+    parallel_for(shares, 1, [&](size_t begin, size_t end) {
+      for (size_t s = begin; s < end; ++s) {
+        const size_t first = std::min(s * share, parts_.blocks());
+        results[s].emplace(fn(first, std::min(first + share, parts_.blocks())));
+      }
+    });
+    return results;
+  }
+
+  // --- progressive
+  void run_progressive(size_t q0, size_t nq) {
+    const std::vector<float> guess = guess_thresholds(q0, nq);
+    const auto kept = by_shares<Kept>([&](size_t first, size_t last) {
+      return survivors(q0, nq, first, last, chunk_blocks(nq), 1, limit_, guess.data());
+    });
+    parallel_for(nq, 1, [&](size_t begin, size_t end) {
+      for (size_t i = begin; i < end; ++i) {
+        const size_t q = q0 + i;
+        Kept all = merged(kept, i, limit_);
+        if (all.lists[0].size() < limit_ && guess[i] > kLowest)  // guessed too high: again, without a guess
+          complete_best(q, survivors(q, 1, 0, parts_.blocks(), chunk_blocks(1), 1, limit_, &kLowest));
+        else
+          complete_best(q, std::move(all));
+      }
+    });
+  }
+
+  // Exactly the best: an answer must not depend on how the rows were shared out.
+  void complete_best(size_t q, Kept kept) {
+    kept.lists[0].cut([this](uint32_t row) { return parts_.id_of(row); });
+    parts_.complete(format_, kept.lists[0].rows(), fine_[q], queries_.base()[q], options_, tops_[q]);
+  }
+
+  Kept survivors(size_t q0, size_t nq, size_t first, size_t last, size_t chunk, size_t step, size_t limit,
+                 const float* thresholds) const {
+    Kept kept(nq, limit, chunk * kBlockRows, thresholds);
+    const float* base = queries_.stage_base() + q0;
+    scan(q0, nq, first, last, chunk, step,
+         [&](size_t i, const int32_t* sums, size_t rows, size_t row, const uint16_t* mask, size_t p) {
+           Survivors& s = kept.lists[i];
+           const RowView& view = parts_[p].rows;
+           const bool own = view.stage_factors != nullptr;
+           const FactorCode& code = own ? format_.stage_code : format_.code;
+           const uint8_t* factors = own ? view.stage_factors : view.factors;
+           const size_t n =
+               kernels_.select(sums, rows, factors != nullptr ? factors + row * code.bytes : nullptr, code,
+                               format_.factor, mask, base[i], tables_->scale[q0 + i], s.threshold(),
+                               parts_.first(p) + static_cast<uint32_t>(row), s.next_rows(), s.next_scores());
+           s.grow(n, [this](uint32_t at) { return parts_.id_of(at); });
+         });
+    return kept;
+  }
+
+  // The list of query i over all shares.
+  static Kept merged(const std::vector<std::optional<Kept>>& shares, size_t i, size_t limit) {
+    size_t total = 0;
+    for (const auto& share : shares) total += share->lists[i].size();
+    Kept all(1, limit, total, &kLowest);
+    for (const auto& share : shares) {
+      const Survivors& from = share->lists[i];
+      std::copy_n(from.rows().begin(), from.size(), all.lists[0].next_rows());
+      std::copy_n(from.scores().begin(), from.size(), all.lists[0].next_scores());
+      all.lists[0].take(from.size());
+    }
+    return all;
+  }
+
+  // A score below that of the worst survivor, nearly always: the sample's rank, raised by three standard deviations.
+  // Without it the threshold climbs from nothing, and ten times as many rows are kept and cut again.
+  std::vector<float> guess_thresholds(size_t q0, size_t nq) const {
+    std::vector<float> guess(nq, kLowest);
+    if (parts_.rows() < 4 * limit_ || parts_.rows() < 8 * kSampleBlocks * kSampleStep * kBlockRows) return guess;
+    const double expected = static_cast<double>(limit_) / kSampleStep;
+    const size_t rank = static_cast<size_t>(expected + 3 * std::sqrt(expected)) + 4;
+    const std::vector<float> any(nq, kLowest);
+    const auto kept = by_shares<Kept>([&](size_t first, size_t last) {
+      return survivors(q0, nq, first, last, kSampleBlocks, kSampleStep, rank, any.data());
+    });
+    for (size_t i = 0; i < nq; ++i) guess[i] = merged(kept, i, rank).lists[0].nth_best(rank);
+    return guess;
+  }
+
+  // --- exact
+  void run_exact(size_t q0, size_t nq) {
+    std::vector<float> raised(nq);
+    for (size_t i = 0; i < nq; ++i) {
+      const size_t q = q0 + i;
+      const int8_t* y8 = tables_->y8.as<int8_t>() + q * y8_stride(tables_->groups);
+      const double base = double{queries_.base()[q]};
+      raised[i] =
+          static_cast<float>(base + scan_margin(spec_, fine_[q], y8, tables_->scale[q]) + 1e-5 * std::abs(base));
+    }
+    const auto found = by_shares<std::vector<TopK>>(
+        [&](size_t first, size_t last) { return exact_share(q0, raised, first, last, chunk_blocks(nq)); });
+    parallel_for(nq, 1, [&](size_t begin, size_t end) {
+      for (size_t i = begin; i < end; ++i)
+        for (const auto& share : found)
+          for (const Hit& hit : (*share)[i].hits()) tops_[q0 + i].push(hit);
+    });
+  }
+
+  std::vector<TopK> exact_share(size_t q0, const std::vector<float>& raised, size_t first, size_t last,
+                                size_t chunk) const {
+    std::vector<TopK> found;
+    for (size_t i = 0; i < raised.size(); ++i) found.emplace_back(options_.k, tops_[q0 + i].threshold());
+    std::vector<uint32_t> rows_kept(chunk * kBlockRows + 16);
+    std::vector<float> scores_kept(rows_kept.size());
+    scan(q0, raised.size(), first, last, chunk, 1,
+         [&](size_t i, const int32_t* sums, size_t rows, size_t row, const uint16_t* mask, size_t p) {
+           const RowView& view = parts_[p].rows;
+           const FactorCode& code = format_.code;
+           const size_t n =
+               kernels_.select(sums, rows, view.factors != nullptr ? view.factors + row * code.bytes : nullptr, code,
+                               format_.factor, mask, raised[i], tables_->scale[q0 + i], found[i].threshold(),
+                               static_cast<uint32_t>(row), rows_kept.data(), scores_kept.data());
+           complete_rows(format_, view, fine_[q0 + i], queries_.base()[q0 + i], {rows_kept.data(), n}, found[i]);
+         });
+    return found;
+  }
+
+  // --- by whole codes
+  void run_expanded(size_t q0, size_t nq) {
+    // Made once for all shares: a thread of many scans little more than it would take to make the queries.
+    const ByteQueries bytes =
+        make_byte_queries(spec_, (options_.exact ? queries_.exact_y() : queries_.y()) + q0 * spec_.dims(), nq);
+    std::vector<float> min_scores(nq);
+    for (size_t i = 0; i < nq; ++i) min_scores[i] = tops_[q0 + i].threshold();
+    auto scans = by_shares<ExpandedScan>([&](size_t first, size_t last) {
+      ExpandedScan expanded(format_, bytes, queries_.base() + q0, options_.k, min_scores.data(), options_.exact);
+      std::vector<uint32_t> who(nq);
+      std::iota(who.begin(), who.end(), 0u);
+      std::vector<uint16_t> masks(kPieceBlocks);
+      parts_.each_chunk(first, last, kPieceBlocks, 1, options_, [&](size_t p, size_t block, size_t blocks) {
+        const FlatPart& part = parts_[p];
+        const size_t row = block * kBlockRows, rows = std::min(blocks * kBlockRows, part.rows.rows - row);
+        if (!part.filter.all() && !part.filter.masks(part.first + row, rows, masks.data())) return;
+        expanded.scan(part.rows.part(format_, row, rows), part.filter.all() ? nullptr : masks.data(), who);
+      });
+      return expanded;
+    });
+    parallel_for(nq, 1, [&](size_t begin, size_t end) {
+      for (auto i = static_cast<uint32_t>(begin); i < end; ++i) {
+        raise_thresholds(scans, i);
+        for (auto& scan : scans) {
+          if (i + 1 < end) scan->prefetch(i + 1);
+          scan->finalize(i, fine_[q0 + i], tops_[q0 + i]);
+        }
+      }
+    });
+  }
+
+  // Shares know the k best of their own rows; candidates are those of all rows together, however these were shared out.
+  void raise_thresholds(std::vector<std::optional<ExpandedScan>>& scans, uint32_t query) const {
+    if (scans.size() == 1) return;
+    std::vector<float> best;
+    for (const auto& scan : scans) {
+      const std::span<const float> own = scan->best(query);
+      best.insert(best.end(), own.begin(), own.end());
+    }
+    if (best.size() < options_.k) return;
+    const auto last = best.begin() + static_cast<ptrdiff_t>(options_.k - 1);
+    std::nth_element(best.begin(), last, best.end(), std::greater<>());
+    for (auto& scan : scans) scan->raise_threshold(query, std::nextafter(*last, kLowest));
+  }
+
+  const RowFormat& format_;
+  const CodeSpec& spec_;
+  const FlatParts& parts_;
+  QueryBatch& queries_;
+  const SearchOptions& options_;
+  TopKBatch& tops_;
+  const Kernels& kernels_;
+  size_t limit_;  // rows that the first stage keeps
+  const FineQuery* fine_;
+  const LutQueries* tables_ = nullptr;
+};
+
+}  // namespace
+
+void scan_blocks(const RowFormat& format, const FlatParts& parts, QueryBatch& queries, const SearchOptions& options,
+                 size_t first_stage_rows, TopKBatch& tops) {
+  BlockScan(format, parts, queries, options, first_stage_rows, tops).run();
+}
+
+}  // namespace bebr
