@@ -75,16 +75,11 @@ class ThreadPool {
   }
 
   void run(Job& job, size_t extra) {
-    {
-      std::lock_guard lock(mutex_);
-      while (threads_.size() < extra) threads_.emplace_back([this] { loop(); });
-      job.running = extra;
-      for (size_t i = 0; i < extra; ++i) queue_.push_back(&job);
-    }
+    offer(job, extra);
     wake_.notify_all();
     job.work();
     {
-      // Entries no thread has taken yet are withdrawn: other callers' jobs must not delay this one.
+      // Entries no thread has taken yet are withdrawn: other jobs must not delay this one.
       std::lock_guard lock(mutex_);
       const auto mine = std::remove(queue_.begin(), queue_.end(), &job);
       const size_t withdrawn = static_cast<size_t>(queue_.end() - mine);
@@ -97,6 +92,19 @@ class ThreadPool {
   }
 
  private:
+  // To `extra` threads. Where the system has no more threads or memory to give, to fewer: the caller works as well.
+  void offer(Job& job, size_t extra) noexcept {
+    const std::lock_guard lock(mutex_);
+    try {
+      while (threads_.size() < extra) threads_.emplace_back([this] { loop(); });
+    } catch (const std::exception&) {
+    }
+    try {
+      for (; job.running < extra; ++job.running) queue_.push_back(&job);
+    } catch (const std::bad_alloc&) {
+    }
+  }
+
   void loop() {
     for (;;) {
       Job* job = nullptr;

@@ -11,6 +11,7 @@
 
 #include "base/quota.h"
 #include "check.h"
+#include "short_memory.h"
 
 namespace bebr::test {
 namespace {
@@ -60,6 +61,22 @@ BEBR_TEST(the_quota_of_a_control_group_is_found) {
   write("sys/fs/cgroup/cpu,cpuacct/cpu.cfs_quota_us", "200000\n");
   CHECK(cpu_quota(root.string()) == 2, "v1, a container");
   fs::remove_all(root);
+}
+
+// Work that cannot be handed out is done by the caller.
+BEBR_TEST(parallel_for_does_all_of_it_where_memory_is_short) {
+  const size_t before = num_threads();
+  set_num_threads(8);
+  std::atomic<size_t> sum{0};
+  const std::function<void(size_t, size_t)> count = [&](size_t begin, size_t end) { sum += end - begin; };
+  parallel_for(1000, 1, count);             // threads are there
+  for (int call = 0; call < 200; ++call) {  // the queue takes new memory every 64 entries
+    const ShortMemory memory(0);
+    sum = 0;
+    parallel_for(1000, 1, count);
+    CHECK(sum == 1000, "call " << call << ", " << sum.load());
+  }
+  set_num_threads(before);
 }
 
 }  // namespace
