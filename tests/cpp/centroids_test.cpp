@@ -66,7 +66,7 @@ BEBR_TEST(vectors_near_the_limit_of_a_float_get_lists_that_there_are) {
   for (const size_t count : {size_t{1}, size_t{8}, size_t{100}, kCount}) {
     for (const bool by_product : {false, true}) {
       std::vector<float> c = values(random, count), x = values(random, 40);
-      for (float& value : c) value *= 1e18f;
+      for (float& value : c) value *= 1e30f;
       for (float& value : x) value = value > 0 ? 3e38f : -3e38f;
       const Centroids centroids(kDim, count, c.data(), by_product);
       std::vector<uint32_t> lists(40 * count);

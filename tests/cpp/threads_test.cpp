@@ -66,7 +66,7 @@ BEBR_TEST(the_quota_of_a_control_group_is_found) {
 // Work that cannot be handed out is done by the caller.
 BEBR_TEST(parallel_for_does_all_of_it_where_memory_is_short) {
   const size_t before = num_threads();
-  set_num_threads(8);
+  set_num_threads(100);
   std::atomic<size_t> sum{0};
   const std::function<void(size_t, size_t)> count = [&](size_t begin, size_t end) { sum += end - begin; };
   parallel_for(1000, 1, count);             // threads are there
