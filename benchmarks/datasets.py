@@ -25,6 +25,7 @@ import numpy as np
 import numpy.typing as npt
 from rich.progress import Progress, TaskID
 
+from bebr.files import replacing
 from benchmarks import encoders, output, sources
 
 __all__ = ["Dataset", "cache", "checksum", "embedded", "exact", "load", "load_or_say", "names"]
@@ -274,10 +275,8 @@ def exact(base: Floats, queries: Floats, k: int, metric: str) -> Ids:
 
 def _write(path: Path, array: npt.NDArray[np.generic]) -> None:
     """Write whole or not at all: an interrupted build must not leave half a file under the final name."""
-    partial = path.with_suffix(f".{os.getpid()}.part")
-    with partial.open("wb") as file:
+    with replacing(path) as temporary, temporary.open("wb") as file:
         np.save(file, array)
-    partial.replace(path)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,7 +13,8 @@ __all__ = ["replacing"]
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """A temporary path beside ``path`` that takes its name when the block ends well, and goes away when it does not."""
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.part")
+    # Nobody else's: another thread, process or container may write the same path now.
+    temporary = path.with_name(f"{path.name}.tmp{secrets.token_hex(8)}")
     try:
         yield temporary
         temporary.replace(path)
