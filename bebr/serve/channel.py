@@ -9,7 +9,7 @@ import grpc
 from bebr.v1 import bebr_pb2 as pb
 
 MOST_RETRIES = 4  # gRPC makes at most five attempts
-# Repeated after a first attempt that succeeded unheard, these would fail: the name is taken, or gone.
+# A first attempt may have succeeded unheard: `Client` looks before it goes on.
 _ONCE = ("Create", "Drop")
 _RETRY = {
     "initialBackoff": "0.1s",

@@ -13,7 +13,7 @@ from bebr.arrays import Floats
 from bebr.binarizer import Binarizer
 from bebr.collection.checks import check_model, check_name
 from bebr.collection.handle import Handle
-from bebr.collection.protocol import ModelInfo
+from bebr.collection.protocol import AlreadyExists, ModelInfo
 from bebr.serve import convert
 from bebr.serve.channel import open_channel
 from bebr.serve.items import Item, embed_requests
@@ -31,8 +31,8 @@ class Client(Handle):
 
     Errors are those of the local database, and: ``ConnectionError`` when the server cannot be reached or stops,
     ``TimeoutError`` when a call takes longer than ``timeout`` seconds (None: no limit), its retries included. A call
-    that finds the server away is repeated up to ``retries`` times (0 to 4), with a growing pause; creating and dropping
-    a collection are not, since the second time would fail. A write that ended in an error may be repeated safely.
+    that finds the server away is repeated up to ``retries`` times (0 to 4), with a growing pause. A write that ended in
+    an error may be repeated safely.
     """
 
     def __init__(self, target: str, *, timeout: float | None = 60.0, retries: int = 4) -> None:
@@ -40,6 +40,7 @@ class Client(Handle):
             raise ValueError(f"timeout is {timeout!r}: want seconds above 0, or None")
         self._target = parse_target(target)
         self._timeout = timeout
+        self._retries = retries
         self._channel = open_channel(self._target, retries)
         self._collections = rpc.CollectionsStub(self._channel)
         self._models = rpc.ModelsStub(self._channel)
@@ -65,12 +66,30 @@ class Client(Handle):
 
     def create_collection(self, name: str, bz: Binarizer) -> RemoteCollection:
         """A new, empty collection whose rows are coded by ``bz``, which is registered on the way. ``ValueError`` for a
-        bad name, ``AlreadyExists`` (a ``ValueError``) for one that is taken."""
+        bad name, ``AlreadyExists`` (a ``ValueError``) for one that is taken.
+
+        Where the connection breaks, an empty collection of this name and model is taken to be the one that was asked
+        for; if there is none, the call is repeated once.
+        """
         check_name(name)
-        check_model(bz)
         request = pb.CreateCollectionRequest(name=name, model=self.register_model(bz))
-        reply = self._call(self._collections.Create, request)
-        return self._remote(name, reply.model)
+        try:
+            model = self._call(self._collections.Create, request).model
+        except ConnectionError:
+            if not self._retries:
+                raise
+            model = self._created(request)
+        return self._remote(name, model)
+
+    def _created(self, request: pb.CreateCollectionRequest) -> pb.ModelInfo:
+        """The model of a collection that may have been created already."""
+        try:
+            found = self._call(self._collections.Get, pb.GetCollectionRequest(name=request.name))
+        except KeyError:
+            return self._call(self._collections.Create, request).model
+        if found.rows or found.model.digest != request.model:
+            raise AlreadyExists(f"collection {request.name!r} already exists: it has {found.rows} rows")
+        return found.model
 
     def collection(self, name: str) -> RemoteCollection:
         """The collection ``name``. ``KeyError`` if there is none; ``CorruptFile`` if a file of it is damaged."""
@@ -82,8 +101,16 @@ class Client(Handle):
         return list(self._call(self._collections.List, pb.ListCollectionsRequest()).names)
 
     def drop_collection(self, name: str) -> None:
-        """Deletes a collection with its rows, payloads and files, corrupt or not. ``KeyError`` if there is none."""
-        self._call(self._collections.Drop, pb.DropCollectionRequest(name=name))
+        """Deletes a collection with its rows, payloads and files, corrupt or not. ``KeyError`` if there is none.
+
+        Where the connection breaks, it is not repeated: the second call might find a collection that somebody else
+        has created meanwhile. ``ConnectionError`` then means that a collection of this name is there.
+        """
+        try:
+            self._call(self._collections.Drop, pb.DropCollectionRequest(name=name))
+        except ConnectionError:
+            if not self._retries or name in self.collections():
+                raise
 
     def register_model(self, bz: Binarizer) -> str:
         """Stores a binarizer on the server; returns its digest. Repeating it is harmless."""

@@ -50,16 +50,61 @@ def away():
     server.stop(None).wait()
 
 
-def test_calls_are_repeated_while_the_server_is_away(away):
+def test_calls_are_repeated_while_the_server_is_away(away, monkeypatch):
     away.times = 3
     with bebr.connect(away.target) as client:
         assert client.collections() == [] and away.calls["List"] == 4
         client.register_model(bebr.train(np.eye(64, dtype=np.float32), widths=[8], seed=0))
         assert away.calls["Register"] == 4
-        # Had the first attempt succeeded unheard, the second would fail.
+        # Had the first attempt succeeded unheard, the second might find another collection.
+        away.calls.clear()
+        monkeypatch.setattr(client, "collections", lambda: ["docs"])
         with pytest.raises(ConnectionError, match="away"):
             client.drop_collection("docs")
         assert away.calls["Drop"] == 1
+
+
+class Broken(grpc.RpcError):
+    def code(self) -> grpc.StatusCode:
+        return grpc.StatusCode.UNAVAILABLE
+
+    def details(self) -> str:
+        return "the connection broke"
+
+
+def broken_once(method, reached: bool):
+    """``method``, whose first reply never arrives; ``reached``: its request does."""
+    calls = []
+
+    def call(request, timeout):
+        calls.append(request)
+        if reached or len(calls) > 1:
+            reply = method(request, timeout=timeout)
+        if len(calls) == 1:
+            raise Broken
+        return reply
+
+    return call
+
+
+@pytest.mark.parametrize("reached", [True, False])
+def test_creating_and_dropping_over_a_connection_that_breaks(server, bz, vectors, monkeypatch, reached):
+    with server.connect() as client:
+        name, stub = f"broken-{reached}", client._collections
+        monkeypatch.setattr(stub, "Create", broken_once(stub.Create, reached))
+        collection = client.create_collection(name, bz)
+        assert len(collection) == 0 and collection.binarizer.digest == bz.digest
+        collection.upsert([1], vectors[:1])
+        monkeypatch.setattr(stub, "Create", broken_once(stub.Create, False))
+        with pytest.raises(ValueError, match=f"{name}.* already exists: it has 1 rows"):
+            client.create_collection(name, bz)
+        monkeypatch.setattr(stub, "Drop", broken_once(stub.Drop, reached))
+        if reached:
+            client.drop_collection(name)
+        else:
+            with pytest.raises(ConnectionError, match="broke"):
+                client.drop_collection(name)
+        assert (name in client.collections()) == (not reached)
 
 
 def test_a_large_message_is_repeated_too(away):
