@@ -147,12 +147,15 @@ def fill(collection: Any, rows: Rows, count: int) -> float:
 
 
 @contextlib.contextmanager
-def serving(folder: Path) -> Iterator[str]:
+def serving(folder: Path) -> Iterator[tuple[str, int]]:
+    """The address and the process of a server."""
     script = f"from bebr.serve import serve; serve({str(folder)!r}, port=0)"
     with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
-        yield process.stdout.readline().split()[-1]
-        process.terminate()
+        try:
+            yield process.stdout.readline().split()[-1], process.pid
+        finally:
+            process.terminate()
 
 
 def measure(collection: Any, rows: Rows, options: argparse.Namespace) -> dict[str, Any]:
@@ -196,7 +199,7 @@ def main() -> None:
                 "local": measure(collection, rows, options),
             }
         if options.grpc:
-            with serving(Path(folder)) as target, bebr.connect(target) as client:
+            with serving(Path(folder)) as (target, _), bebr.connect(target) as client:
                 result["grpc"] = measure(client.collection(NAME), rows, options)
     print(json.dumps({**machine.facts(bebr.get_num_threads()), **result}, indent=2))
 
