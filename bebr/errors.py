@@ -3,6 +3,13 @@
 Bad arguments are ``ValueError``, unknown names ``KeyError``; both mean the same locally and over gRPC.
 """
 
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 
 class Error(Exception):
     """Base of the errors below."""
@@ -23,3 +30,23 @@ class Cancelled(Error):
 
 class LimitExceeded(Error):
     """A limit (message size, k, batch, memory, disk) would be passed; nothing was written."""
+
+
+# What the system says where it has no more to give: disk, size of a file, open files, memory.
+_EXHAUSTED = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EMFILE, errno.ENFILE, errno.ENOMEM)
+
+
+def is_exhausted(error: BaseException) -> bool:
+    """Whether the system had no more to give."""
+    return isinstance(error, OSError) and error.errno in _EXHAUSTED
+
+
+@contextmanager
+def limited(what: str) -> Iterator[None]:
+    """Raises ``LimitExceeded`` where the system has no more to give for a block, ``what`` being what it was for."""
+    try:
+        yield
+    except OSError as error:
+        if not is_exhausted(error):
+            raise
+        raise LimitExceeded(f"{what}: {os.strerror(error.errno or 0)}; free some and repeat") from error

@@ -4,8 +4,9 @@ missing result."""
 from __future__ import annotations
 
 from abc import ABC
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
+from mmap import mmap
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -260,7 +261,7 @@ class Index(KnownAttributes, ABC):
         """What a search of this index goes by beside its rows, by attribute."""
         return {}
 
-    def _save(self, path: str | Path, sections: dict[str, bytes]) -> None:
+    def _save(self, path: str | Path, sections: Mapping[str, bytes | mmap]) -> None:
         if self._raw is None:
             return self._engine.save(str(path), sections)
         with self._raw.writing:

@@ -7,6 +7,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from bebr import core
 from bebr.binarizer import Binarizer
 from bebr.errors import CorruptFile, IncompatibleModel
@@ -18,6 +21,8 @@ from bebr.index.raw import RawVectors
 
 # The section that names the model of a file which does not hold it, instead of the section "model".
 MODEL_DIGEST = "model_digest"
+
+Sections = dict[str, NDArray[np.uint8]]
 
 _KINDS: dict[str, type[Index]] = {"flat": FlatIndex, "ivf": IVFIndex, "graph": GraphIndex}
 
@@ -31,6 +36,13 @@ def open_index(path: str | Path, mmap: bool = True, verify: bool = False, *, mod
     path and section.
     model: the binarizer of the codes, for a file that only names it; :class:`IncompatibleModel` if it names another.
     """
+    return open_sections(path, mmap, verify, model=model)[0]
+
+
+def open_sections(
+    path: str | Path, mmap: bool = True, verify: bool = False, *, model: Binarizer | None = None
+) -> tuple[Index, Sections]:
+    """:func:`open_index`, and the sections that are not the index's own: views of the mapped file."""
     engine, extra, raw = core.open_index(str(path), mmap, verify)
     index = _KINDS[engine.kind].__new__(_KINDS[engine.kind])
     bz = _model_of(extra, str(path), model)
@@ -49,16 +61,16 @@ def open_index(path: str | Path, mmap: bool = True, verify: bool = False, *, mod
     index._file = (str(Path(path).resolve()), contents_digest(path)) if mmap and "model" in extra else None
     if isinstance(index, IVFIndex):
         index._opened(extra, str(path))
-    return index
+    return index, extra
 
 
-def _model_of(sections: dict[str, bytes], path: str, given: Binarizer | None) -> Binarizer:
+def _model_of(sections: Sections, path: str, given: Binarizer | None) -> Binarizer:
     """The model that a file holds, or names and is ``given``."""
     if "model" in sections:
-        own = Binarizer.from_bytes(sections["model"], f"{path}: section 'model'")
+        own = Binarizer.from_bytes(sections["model"].tobytes(), f"{path}: section 'model'")
         digest = own.digest
     elif MODEL_DIGEST in sections:
-        own, digest = None, sections[MODEL_DIGEST].decode(errors="replace")
+        own, digest = None, sections[MODEL_DIGEST].tobytes().decode(errors="replace")
     else:
         raise CorruptFile(f"{path}: section 'model' is missing")
     if given is not None and given.digest != digest:

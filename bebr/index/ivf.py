@@ -54,9 +54,9 @@ class IVFIndex(Index):
         self._trained = False
         self._engine = self._with(np.zeros((1, binarizer.inner_dim), np.float32))
 
-    def _opened(self, extra: dict[str, bytes], path: str) -> None:
+    def _opened(self, extra: dict[str, NDArray[np.uint8]], path: str) -> None:
         try:
-            options = json.loads(extra["search"])
+            options = json.loads(extra["search"].tobytes())
             self._nprobe, self._seed = int(options[_FILE_NPROBE]), int(options["seed"])
             self._margin = None if options["margin"] is None else float(options["margin"])
         except (KeyError, ValueError, TypeError) as e:

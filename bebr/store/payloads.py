@@ -6,19 +6,25 @@ a payload has an empty text; a segment without any has neither section.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from mmap import ACCESS_READ, mmap
 from pathlib import Path
 from tempfile import TemporaryFile
-from typing import IO, Any, NoReturn
+from typing import IO, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
 
+from bebr import core
 from bebr.arrays import Ids
 from bebr.errors import CorruptFile
+from bebr.index.files import Sections
 
 _AT, _TEXT = "payload_at", "payload"
+
+# Copied at a time, or one text where it is longer.
+_PIECE_BYTES = 1 << 20
 
 
 class PayloadColumn:
@@ -28,7 +34,7 @@ class PayloadColumn:
         self._at, self._text, self._source = at, text, source
 
     @staticmethod
-    def read(sections: Mapping[str, Any], rows: int, source: str) -> PayloadColumn | None:
+    def read(sections: Sections, rows: int, source: str) -> PayloadColumn | None:
         """Of a file's sections; None where it has none. CorruptFile if the sections do not fit `rows` or each other."""
         if _AT not in sections and _TEXT not in sections:
             return None
@@ -36,7 +42,7 @@ class PayloadColumn:
             raise CorruptFile(f"{source}: section {_AT!r} comes with {_TEXT!r}: one of them is missing")
         if len(sections[_AT]) != 8 * (rows + 1):
             raise CorruptFile(f"{source}: section {_AT!r} has {len(sections[_AT])} bytes: want {8 * (rows + 1)}")
-        at, text = np.frombuffer(sections[_AT], "<u8"), np.frombuffer(sections[_TEXT], np.uint8)
+        at, text = sections[_AT].view("<u8"), sections[_TEXT]
         if at[0] != 0 or at[-1] != len(text):
             raise CorruptFile(f"{source}: section {_AT!r} names {at[-1]} bytes of text: {_TEXT!r} has {len(text)}")
         return PayloadColumn(at, text, source)
@@ -59,11 +65,14 @@ class PayloadColumn:
         return lengths
 
     def pieces(self, rows: Ids) -> Iterator[bytes]:
-        """The texts of `rows` int64[n], ascending; a piece is what lies together."""
-        breaks = np.flatnonzero(np.diff(rows) != 1) + 1
-        firsts, lasts = rows[np.append(0, breaks)], rows[np.append(breaks, len(rows)) - 1]
-        for begin, end in zip(self._at[firsts].tolist(), self._at[lasts + 1].tolist(), strict=True):
-            yield self._text[begin:end].tobytes()
+        """The texts of `rows` int64[n], some at a time."""
+        ends = np.cumsum(self.lengths(rows))
+        begin = 0
+        while begin < len(rows):
+            before = ends[begin - 1] if begin else 0
+            end = max(begin + 1, int(np.searchsorted(ends, before + _PIECE_BYTES, side="right")))
+            yield core.join_texts(self._at, self._text, rows[begin:end])
+            begin = end
 
     def _damaged(self, row: int) -> NoReturn:
         raise CorruptFile(f"{self._source}: section {_AT!r} falls at row {row}")
@@ -91,10 +100,13 @@ class PayloadWriter:
         self._text.writelines(pieces)
         self._end = int(ends[-1]) if len(ends) else self._end
 
-    def sections(self) -> dict[str, bytes]:
-        """The sections; none where no row has a payload."""
+    def sections(self) -> dict[str, mmap]:
+        """The sections, good as long as the files are there; none where no row has a payload."""
         if self._end == 0:
             return {}
-        self._at.seek(0)
-        self._text.seek(0)
-        return {_AT: self._at.read(), _TEXT: self._text.read()}
+        return {name: _mapped(file) for name, file in ((_AT, self._at), (_TEXT, self._text))}
+
+
+def _mapped(file: IO[bytes]) -> mmap:
+    file.flush()
+    return mmap(file.fileno(), 0, access=ACCESS_READ)

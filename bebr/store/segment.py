@@ -8,12 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
-from bebr import core
 from bebr.arrays import Ids
 from bebr.binarizer import Binarizer
-from bebr.errors import CorruptFile
-from bebr.index import FlatIndex, open_index
-from bebr.index.files import MODEL_DIGEST, contents_digest
+from bebr.errors import CorruptFile, limited
+from bebr.index import FlatIndex
+from bebr.index.files import MODEL_DIGEST, contents_digest, open_sections
 from bebr.index.segments import TailRows
 from bebr.store.payloads import PayloadColumn, PayloadWriter
 from bebr.store.records import SegmentRow
@@ -22,7 +21,7 @@ from bebr.store.snapshot import Part, PartView
 SUFFIX = ".bebr"
 
 # Rows copied at a time while a segment is written.
-PIECE = 16_384
+PIECE = 8192
 
 
 def new_file_name(collection: int) -> str:
@@ -49,13 +48,13 @@ class Segment:
         digest = contents_digest(path)
         if digest != row.digest:
             raise CorruptFile(f"{path} has digest {digest}: the catalog says {row.digest}")
-        index = open_index(path, mmap=True, verify=verify, model=bz)
+        index, sections = open_sections(path, mmap=True, verify=verify, model=bz)
         if not isinstance(index, FlatIndex):
             raise CorruptFile(f"{path} holds a {type(index).__name__}: a segment is a FlatIndex")
         if len(index) != row.rows:
             raise CorruptFile(f"{path} has {len(index)} rows: the catalog says {row.rows}")
         self.row, self.rows, self.index = row, row.rows, index
-        self.payloads = PayloadColumn.read(core.open_index(str(path), True, False)[1], row.rows, str(path))
+        self.payloads = PayloadColumn.read(sections, row.rows, str(path))
 
     def positions(self, ids: Ids) -> Ids:
         """The row of each of `ids`, int64[n]; −1 for none."""
@@ -72,8 +71,8 @@ class Segment:
         return np.zeros(len(rows), np.int64) if self.payloads is None else self.payloads.lengths(rows)
 
     def text_pieces(self, rows: Ids) -> Iterable[bytes]:
-        """These texts in UTF-8, one after the other, in pieces; `rows` ascending."""
-        return () if self.payloads is None or len(rows) == 0 else self.payloads.pieces(rows)
+        """These texts in UTF-8, one after the other, in pieces."""
+        return () if self.payloads is None else self.payloads.pieces(rows)
 
 
 def write_segment(
@@ -84,7 +83,7 @@ def write_segment(
     name = new_file_name(collection)
     path = pending_path(folder, name)
     copied = TailRows(bz)
-    with PayloadWriter.beside(folder) as payloads:
+    with limited(f"no segment can be written to {folder}"), PayloadWriter.beside(folder) as payloads:
         for part, rows in _pieces(views):
             copied.append(*part.index.codes(part.index.ids[rows]))
             payloads.add(part.text_bytes(rows), part.text_pieces(rows))

@@ -47,7 +47,7 @@ class Part(Protocol):
         """The lengths of these texts in UTF-8."""
 
     def text_pieces(self, rows: Ids) -> Iterable[bytes]:
-        """These texts in UTF-8, one after the other, in pieces; `rows` ascending."""
+        """These texts in UTF-8, one after the other, in pieces."""
 
 
 @dataclass(frozen=True)

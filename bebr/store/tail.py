@@ -38,8 +38,9 @@ class Tail:
         """The newest row of each of `ids`, int64[n]; −1 for none."""
         return self._rows.positions(ids)
 
-    def text(self, row: int) -> bytes:
-        return self._texts[row]
+    def texts(self, rows: Ids) -> list[bytes]:
+        """In one step of Python's: it may be called for many rows while searches want to go on."""
+        return list(map(self._texts.__getitem__, rows.tolist()))
 
     def part(self) -> TailPart:
         """The rows so far."""
@@ -64,12 +65,12 @@ class TailPart:
 
     def texts(self, rows: Ids) -> list[str]:
         """The JSON text of each row's payload, "" for none."""
-        return [text.decode() for text in self.text_pieces(rows)]
+        return [text.decode() for text in self._tail.texts(rows)]
 
     def text_bytes(self, rows: Ids) -> Ids:
         """The lengths of these texts in UTF-8, int64[n]."""
-        return np.fromiter(map(len, self.text_pieces(rows)), np.int64, len(rows))
+        return np.fromiter(map(len, self._tail.texts(rows)), np.int64, len(rows))
 
     def text_pieces(self, rows: Ids) -> Iterable[bytes]:
         """These texts in UTF-8."""
-        return map(self._tail.text, rows.tolist())
+        return self._tail.texts(rows)

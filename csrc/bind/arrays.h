@@ -26,6 +26,17 @@ namespace py = pybind11;
 using NoGil = py::call_guard<py::gil_scoped_release>;
 inline const NoGil kNoGil;
 
+// The same for work on `rows` rows: that on a few is over sooner than the GIL would be had again.
+class NoGilFor {
+ public:
+  explicit NoGilFor(py::ssize_t rows) {
+    if (rows > 4) release_.emplace();
+  }
+
+ private:
+  std::optional<py::gil_scoped_release> release_;
+};
+
 template <typename T>
 using Array = py::array_t<T, py::array::c_style>;
 
@@ -82,15 +93,20 @@ py::array read_only(std::span<const T> values, std::shared_ptr<Owner> owner) {
   return view;
 }
 
-// The caller's own sections, as views of the dictionary's bytes.
-inline std::vector<Section> sections_of(const std::map<std::string, py::bytes>& extra) {
-  std::vector<Section> sections;
-  for (const auto& [name, bytes] : extra) {
-    const std::string_view view = bytes;
-    sections.push_back({name, {reinterpret_cast<const uint8_t*>(view.data()), view.size()}});
+using PySections = std::map<std::string, py::buffer>;
+
+// The caller's own sections, and what keeps their bytes where they are.
+struct HeldSections {
+  explicit HeldSections(const PySections& extra) {
+    for (const auto& [name, bytes] : extra) {
+      const py::buffer_info& info = held.emplace_back(bytes.request());
+      sections.push_back(
+          {name, {static_cast<const uint8_t*>(info.ptr), static_cast<size_t>(info.size * info.itemsize)}});
+    }
   }
-  return sections;
-}
+  std::vector<py::buffer_info> held;
+  std::vector<Section> sections;
+};
 
 class Centroids;
 // The nearest list of each row of x (bind/build.cpp).

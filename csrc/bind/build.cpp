@@ -54,15 +54,15 @@ class IvfBuild {
     return {head.first_row, head.rows};
   }
 
-  void merge(const std::string& path, const std::vector<std::string>& chunks,
-             const std::map<std::string, py::bytes>& extra, size_t memory, const py::function& progress) const {
-    const std::vector<Section> sections = sections_of(extra);
+  void merge(const std::string& path, const std::vector<std::string>& chunks, const PySections& extra, size_t memory,
+             const py::function& progress) const {
+    const HeldSections held(extra);
     const auto tell = [&progress](uint64_t done, uint64_t rows) {
       const py::gil_scoped_acquire acquire;
       if (PyErr_CheckSignals() != 0) throw py::error_already_set();
       progress(done, rows);
     };
-    const MergeJob job = {format_, centroids_, chunks, sections, raw_, memory, tell};
+    const MergeJob job = {format_, centroids_, chunks, held.sections, raw_, memory, tell};
     py::gil_scoped_release release;
     merge_chunks(path, job);
   }

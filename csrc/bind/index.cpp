@@ -45,7 +45,8 @@ std::unique_ptr<Index> make_graph(const RowFormat& format, uint32_t max_degree, 
       std::make_unique<GraphRows>(format, GraphParams{max_degree, ef_construction, seed}, std::move(space)));
 }
 
-// An index of whatever kind the file holds, the sections that are not the index's own, and its raw vectors or None.
+// An index of whatever kind the file holds, the sections that are not the index's own, in place, and its raw vectors or
+// None.
 py::tuple open_index(const std::string& path, bool map, bool verify) {
   std::shared_ptr<const File> file;
   std::unique_ptr<Index> index;
@@ -57,17 +58,15 @@ py::tuple open_index(const std::string& path, bool map, bool verify) {
     raw = open_raw(file, map, verify, *index);
   }
   py::dict extra;
-  for (const std::string& name : file->names()) {
-    if (Index::owns_section(file->kind(), name) || RawVectors::owns_section(name)) continue;
-    const auto bytes = file->section(name);
-    extra[py::str(name)] = py::bytes(reinterpret_cast<const char*>(bytes.data()), bytes.size());
-  }
+  for (const std::string& name : file->names())
+    if (!Index::owns_section(file->kind(), name) && !RawVectors::owns_section(name))
+      extra[py::str(name)] = read_only(file->section(name), file);
   return py::make_tuple(std::move(index), extra, raw ? py::cast(std::move(raw)) : py::none());
 }
 
-void save(const Index& index, const std::string& path, const std::map<std::string, py::bytes>& extra,
-          const RawVectors* raw) {
-  std::vector<Section> sections = sections_of(extra);
+void save(const Index& index, const std::string& path, const PySections& extra, const RawVectors* raw) {
+  HeldSections held(extra);
+  std::vector<Section>& sections = held.sections;
   const py::gil_scoped_release release;
   std::optional<RawVectors::Saved> saved;
   if (raw != nullptr) saved.emplace(*raw).add_to(sections);
@@ -148,6 +147,38 @@ py::array_t<int64_t> positions(const Rows& rows, const Array<int64_t>& ids) {
   return found;
 }
 
+// The bytes at[row] to at[row + 1] of `text` for each row, one after the other.
+py::bytes join_texts(const Array<uint64_t>& at, const Array<uint8_t>& text, const Array<int64_t>& rows) {
+  expect_shape(at, "at", {-1});
+  expect_shape(text, "text", {-1});
+  expect_shape(rows, "rows", {-1});
+  const std::span<const uint64_t> places(at.data(), static_cast<size_t>(at.size()));
+  const std::span<const int64_t> wanted(rows.data(), static_cast<size_t>(rows.size()));
+  const auto size = static_cast<uint64_t>(text.size());
+  uint64_t total = 0;
+  for (const int64_t row : wanted) {
+    if (row < 0 || static_cast<uint64_t>(row) + 1 >= places.size())
+      fail(ErrorCode::InvalidArgument,
+           "rows holds " + std::to_string(row) + ": at has " + std::to_string(places.size()) + " places");
+    const auto i = static_cast<size_t>(row);
+    if (places[i] > places[i + 1] || places[i + 1] > size)
+      fail(ErrorCode::Corrupt,
+           "the text of row " + std::to_string(row) + " lies outside of " + std::to_string(size) + " bytes of text");
+    total += places[i + 1] - places[i];
+  }
+  PyObject* made = PyBytes_FromStringAndSize(nullptr, static_cast<Py_ssize_t>(total));
+  if (made == nullptr) throw py::error_already_set();
+  auto joined = py::reinterpret_steal<py::bytes>(made);
+  auto* out = reinterpret_cast<uint8_t*>(PyBytes_AS_STRING(made));
+  const uint8_t* from = text.data();
+  const py::gil_scoped_release release;
+  for (const int64_t row : wanted) {
+    const uint64_t begin = places[static_cast<size_t>(row)], end = places[static_cast<size_t>(row) + 1];
+    out = std::copy(from + begin, from + end, out);
+  }
+  return joined;
+}
+
 // --- of one kind
 template <typename Segment>
 std::shared_ptr<const Segment> segment_of(const Index& index, SegmentKind kind) {
@@ -185,7 +216,7 @@ void bind_index(py::module_& m) {
       .def_property_readonly("widths", [](const RowFormat& format) { return widths_of(format.spec); })
       .def_property_readonly("factor_bytes", [](const RowFormat& format) { return format.code.bytes; })
       .def(py::self == py::self);
-  py::class_<Index>(m, "Index")
+  py::class_<Index>(m, "Index", py::release_gil_before_calling_cpp_dtor())
       .def_static("flat", &make_flat, py::arg("format"))
       .def_static("ivf", &make_ivf, py::arg("format"), py::arg("centroids"), py::arg("by_product"))
       .def_static("graph", &make_graph, py::arg("format"), py::arg("max_degree"), py::arg("ef_construction"),
@@ -215,13 +246,14 @@ void bind_index(py::module_& m) {
       .def_property_readonly("node_bytes", [](const Index& index) {
         return segment_of<GraphSegment>(index, SegmentKind::Graph)->layout().stride;
       });
-  py::class_<TailRows>(m, "TailRows")
+  py::class_<TailRows>(m, "TailRows", py::release_gil_before_calling_cpp_dtor())
       .def(py::init<const RowFormat&>(), py::arg("format"))
       .def("__len__", &TailRows::size, kNoGil)
       .def("append", &append, py::arg("planes"), py::arg("factors"), py::arg("ids"))
       .def(
           "freeze", [](const TailRows& tail) { return std::make_unique<Index>(tail.freeze(), "frozen"); }, kNoGil)
       .def("positions", &positions<TailRows>, py::arg("ids"));
+  m.def("join_texts", &join_texts, py::arg("at"), py::arg("text"), py::arg("rows"));
   m.def("open_index", &open_index, py::arg("path"), py::arg("map"), py::arg("verify"));
 }
 

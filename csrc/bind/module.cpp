@@ -27,7 +27,7 @@ py::array_t<float> unpack(const Array<uint8_t>& planes, const std::vector<uint32
   py::array_t<float> v({n, static_cast<py::ssize_t>(spec.dims())});
   const uint8_t* rows = planes.data();
   float* out = v.mutable_data();
-  py::gil_scoped_release release;
+  const NoGilFor release(n);
   parallel_for(static_cast<size_t>(n), 256, [&](size_t begin, size_t end) {
     for (size_t i = begin; i < end; ++i) unpack_row(spec, rows + i * spec.row_bytes(), out + i * spec.dims());
   });
@@ -42,7 +42,7 @@ py::array_t<float> code_norms(const Array<uint8_t>& planes, const std::vector<ui
   py::array_t<float> norms(n);
   const uint8_t* rows = planes.data();
   float* out = norms.mutable_data();
-  py::gil_scoped_release release;
+  const NoGilFor release(n);
   parallel_for(static_cast<size_t>(n), 256, [&](size_t begin, size_t end) {
     std::vector<float> v(spec.dims());
     for (size_t i = begin; i < end; ++i) {
@@ -99,7 +99,7 @@ py::array_t<float> forward(const Network& network, const Array<float>& x) {
   py::array_t<float> out({x.shape(0), static_cast<py::ssize_t>(network.out())});
   const float* from = x.data();
   float* to = out.mutable_data();
-  py::gil_scoped_release release;
+  const NoGilFor release(x.shape(0));
   network.forward_all(from, n, to);
   return out;
 }
@@ -108,7 +108,7 @@ py::array_t<uint8_t> encode(const Encoder& encoder, const Array<float>& x, bool 
   expect_shape(x, "x", {-1, static_cast<py::ssize_t>(encoder.input_dim())});
   py::array_t<uint8_t> planes({x.shape(0), static_cast<py::ssize_t>(encoder.spec().row_bytes())});
   uint8_t* out = planes.mutable_data();
-  py::gil_scoped_release release;
+  const NoGilFor release(x.shape(0));
   encoder.encode(x.data(), static_cast<size_t>(x.shape(0)), bf16, optimize, out);
   return planes;
 }
@@ -132,7 +132,7 @@ py::array_t<float> decode(const Decoder& decoder, const Array<uint8_t>& planes) 
   const size_t n = plane_rows(decoder.spec(), planes);
   py::array_t<float> x({static_cast<py::ssize_t>(n), static_cast<py::ssize_t>(decoder.output_dim())});
   float* out = x.mutable_data();
-  py::gil_scoped_release release;
+  const NoGilFor release(planes.shape(0));
   decoder.decode(planes.data(), n, out);
   return x;
 }
@@ -141,7 +141,7 @@ py::array_t<float> norms(const Decoder& decoder, const Array<uint8_t>& planes) {
   const size_t n = plane_rows(decoder.spec(), planes);
   py::array_t<float> squares(static_cast<py::ssize_t>(n));
   float* out = squares.mutable_data();
-  py::gil_scoped_release release;
+  const NoGilFor release(planes.shape(0));
   decoder.squared_norms(planes.data(), n, out);
   return squares;
 }
@@ -152,7 +152,7 @@ py::tuple project(const Decoder& decoder, const Array<float>& q) {
   py::array_t<float> base(q.shape(0));
   float *y_out = y.mutable_data(), *base_out = base.mutable_data();
   {
-    py::gil_scoped_release release;
+    const NoGilFor release(q.shape(0));
     decoder.project(q.data(), static_cast<size_t>(q.shape(0)), y_out, base_out);
   }
   return py::make_tuple(y, base);
