@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import errno
 import os
 
 import grpc
 
 from bebr.collection.protocol import AlreadyExists
-from bebr.errors import CorruptFile, IncompatibleModel, LimitExceeded
+from bebr.errors import CorruptFile, IncompatibleModel, LimitExceeded, is_exhausted
 
 # First match wins: subclasses before their bases.
 _TABLE: tuple[tuple[type[Exception], grpc.StatusCode], ...] = (
@@ -22,14 +21,10 @@ _TABLE: tuple[tuple[type[Exception], grpc.StatusCode], ...] = (
 )
 
 
-# What the system says where it has no more to give: disk, size of a file, open files, memory.
-_EXHAUSTED = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EMFILE, errno.ENFILE, errno.ENOMEM)
-
-
 def status_of(error: Exception) -> tuple[grpc.StatusCode, str] | None:
     """The status code and message for an error that the caller can act on; None for a fault of the server."""
-    if isinstance(error, OSError) and error.errno in _EXHAUSTED:
-        return grpc.StatusCode.RESOURCE_EXHAUSTED, f"the server has no more to give: {os.strerror(error.errno)}"
+    if isinstance(error, OSError) and is_exhausted(error):
+        return grpc.StatusCode.RESOURCE_EXHAUSTED, f"the server has no more to give: {os.strerror(error.errno or 0)}"
     for kind, code in _TABLE:
         if isinstance(error, kind):
             # str() of a KeyError is the repr of its message.

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from bebr.binarizer import Binarizer
-from bebr.errors import CorruptFile
+from bebr.errors import CorruptFile, limited
 from bebr.files import sync_folder, write_atomically
 from bebr.store.catalog import Catalog
 from bebr.store.folder import Folder
@@ -34,10 +34,11 @@ class Models:
         data = bz.to_bytes()
         if self._catalog.has_model(bz.digest) and self._intact(bz.digest):
             return bz.digest
-        if not self._folder.models.exists():
-            self._folder.models.mkdir()
-            sync_folder(self._folder.path)
-        write_atomically(self.path(bz.digest), data)
+        with limited(f"no model can be written to {self._folder.models}"):
+            if not self._folder.models.exists():
+                self._folder.models.mkdir()
+                sync_folder(self._folder.path)
+            write_atomically(self.path(bz.digest), data)
         self._catalog.add_model(bz.digest)
         return bz.digest
 
