@@ -38,7 +38,7 @@ def check_ids(ids: ArrayLike, name: str = "ids", unique: bool = False) -> Ids:
     array = as_ids(ids, name)
     if len(array) and int(array.min()) < 0:
         raise ValueError(f"{name} holds {array.min()}: want ids of 0 or greater")
-    if unique:
+    if unique and len(array) > 1:
         values, counts = np.unique(array, return_counts=True)
         if len(values) != len(array):
             raise ValueError(f"{name} holds {values[counts > 1][0]} more than once: want each id once in a call")

@@ -23,6 +23,8 @@ T = TypeVar("T")
 # A transaction takes no further write once it has so many bytes, or writes.
 _MOST_BYTES = 32 << 20
 _MOST_WRITES = 1024
+# Writers whose commit is done mostly write again. So long, in seconds, the next commit waits for one more of them.
+_MOMENT = 0.001
 
 
 class Target(Protocol):
@@ -65,8 +67,10 @@ class Writer:
     def __init__(self, catalog: Catalog) -> None:
         self._catalog = catalog
         self._waiting: deque[_Write | _Task] = deque()
-        self._lock = threading.Lock()  # over _waiting and _busy
+        self._lock = threading.Lock()  # over _waiting, _busy and _expected
         self._busy = False
+        self._expected = 0
+        self._all_here = threading.Condition(self._lock)  # as many wait as were expected
         # An idle thread of a pool ends with the program, even where nobody closes the database.
         self._thread = ThreadPoolExecutor(1, "bebr-write")
 
@@ -97,6 +101,8 @@ class Writer:
         with self._lock:
             self._waiting.append(item)
             if self._busy:
+                if len(self._waiting) == self._expected:
+                    self._all_here.notify()
                 return
             try:
                 self._thread.submit(self._drain)
@@ -116,6 +122,17 @@ class Writer:
                 for item in items:
                     if not item.done.done():  # whatever happened, nobody waits for ever
                         item.done.set_exception(error)
+            self._gather(len(items))
+
+    def _gather(self, last: int) -> None:
+        """Waits while writes come, up to as many as the last commit had. Without it, the first of many writers has a
+        commit to itself, and every other commit is nearly empty. A writer that is alone is not held up."""
+        seen = -1
+        with self._lock:
+            self._expected = last
+            while last > 1 and seen < len(self._waiting) < last:
+                seen = len(self._waiting)
+                self._all_here.wait(_MOMENT)
 
     def _next(self) -> list[_Write | _Task]:
         """The first task that waits, or the writes before it."""

@@ -61,6 +61,26 @@ def test_writes_that_come_together_share_one_commit(db, bz, vectors, same_answer
     assert some[1].get_payloads([3, 5]) == [{"i": 3}, {"i": 5}]
 
 
+def test_writers_that_shared_a_commit_are_waited_for(db, bz, vectors, held, monkeypatch):
+    monkeypatch.setattr("bebr.store.writer._MOMENT", 2.0)
+    docs = db.create_collection("docs", bz)
+
+    def begin(i):
+        return docs.begin_upsert(np.array([i]), vectors[i : i + 1], [])
+
+    first = begin(0)
+    while not held.calls:
+        time.sleep(0.01)
+    together = [begin(1), begin(2)]
+    held.set()
+    assert [future.result(30) for future in (first, *together)] == [1, 1, 1]
+    early = begin(3)
+    time.sleep(0.1)
+    late = begin(4)
+    assert early.result(30) == late.result(30) == 1
+    assert [[operation.ids.tolist() for _, operation in call] for call in held.calls] == [[[0]], [[1, 2]], [[3, 4]]]
+
+
 def test_writes_of_one_batch_are_made_in_order(db, bz, vectors, same_answers, held):
     docs = db.create_collection("docs", bz)
     first = docs.begin_upsert(np.array([1, 2]), vectors[:2], [])
