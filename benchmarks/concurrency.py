@@ -1,11 +1,13 @@
 """One collection under everything at once: what a single search waits for, and what writers gain by sharing commits.
 
-    python -m benchmarks.concurrency [--rows 1000000] [--seconds 20] [--grpc] > concurrency.json
+    python -m benchmarks.concurrency [--rows 1000000] [--seconds 20] [--seal-rows 2000] [--grpc] > concurrency.json
 
 Three kinds of calls run beside each other, each in a thread of its own: searches of many queries over half of the rows
 (seconds each), a stream of upserts that replace rows and their payloads, and single searches with payloads, whose
-latencies are reported. Aim: the worst below 50 ms at 10^6 rows. Every hit's score is then computed again from the row
-that its payload names: a payload of another write than its row's gives another score. Aim: 0 of 10,000 or more.
+latencies are reported. Rows are sealed every --seal-rows; nearly a quarter of the large segment is deleted beforehand,
+so that soon a seal merges all of it. Aim: the worst below 50 ms at 10^6 rows. Every hit's score is then computed again
+from the row that its payload names: a payload of another write than its row's gives another score. Aim: 0 of 10,000 or
+more.
 
 Then upserts alone: of one row by 1, 4 and 16 threads (aim: 16 reach 5 times the rate of one), and in batches of 1,000.
 """
@@ -20,19 +22,21 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
-from functools import partial
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 import bebr
+from bebr.store.contents import SEAL_ROWS
+from bebr.store.database import Database
 from benchmarks import machine
 
 K = 10
 NAME = "bench"
 DIMS = 64
+BATCHES = "rows/s in batches of 1,000"
 
 
 class Rows:
@@ -54,11 +58,23 @@ def percentiles(seconds: list[float]) -> dict[str, float]:
         "searches": len(ms),
         "p50_ms": round(float(np.median(ms)), 2),
         "p99_ms": round(float(np.percentile(ms, 99)), 2),
+        "p99.9_ms": round(float(np.percentile(ms, 99.9)), 2),
         "worst_ms": round(float(ms.max()), 2),
     }
 
 
-def mixed(collection: Any, rows: Rows, count: int, seconds: float, quiet: bool, seed: int) -> dict[str, Any]:
+def segments(folder: Path) -> dict[str, float]:
+    """The segment files of a database by name, and their MiB."""
+    sizes = {}
+    for file in (folder / "segments").glob("*.bebr"):
+        with contextlib.suppress(FileNotFoundError):
+            sizes[file.name] = file.stat().st_size / 2**20
+    return sizes
+
+
+def mixed(
+    collection: Any, rows: Rows, count: int, seconds: float, quiet: bool, seed: int, folder: Path
+) -> dict[str, Any]:
     """Single searches for so many seconds, alone (`quiet`) or beside filtered searches and upserts."""
     stop, rng = threading.Event(), np.random.default_rng(seed)
     half = np.flatnonzero(rng.random(count) < 0.5)
@@ -82,9 +98,13 @@ def mixed(collection: Any, rows: Rows, count: int, seconds: float, quiet: bool, 
     threads = [] if quiet else [threading.Thread(target=work) for work in (filter_long, upsert)]
     for thread in threads:
         thread.start()
-    latencies, answers = [], []
+    latencies: list[float] = []
+    answers: list[tuple[np.ndarray, Any]] = []
+    before = written = segments(folder)
     end = time.perf_counter() + seconds
     while time.perf_counter() < end:
+        if len(latencies) % 20 == 0:
+            written = written | segments(folder)
         q = rows[rng.integers(0, 1 << 40, 1)]
         start = time.perf_counter()
         hits = collection.search(q, K, with_payloads=True)
@@ -97,6 +117,10 @@ def mixed(collection: Any, rows: Rows, count: int, seconds: float, quiet: bool, 
     if not quiet:
         wrong, total = foreign(collection.binarizer, rows, answers)
         result |= {"rows_upserted": upserts[0], "longest_filtered_search_s": round(max(filtered), 2)}
+        result |= {
+            "segments_written": len(set(written) - set(before)),
+            "largest_of_them_mib": round(max((written[name] for name in set(written) - set(before)), default=0.0), 1),
+        }
         result |= {"hits": total, "hits_with_the_payload_of_another_write": wrong}
     return result
 
@@ -138,6 +162,7 @@ def upserts_per_second(collection: Any, rows: Rows, count: int, threads: int, si
 
 
 def fill(collection: Any, rows: Rows, count: int) -> float:
+    """Writes and seals so many rows; seconds."""
     start = time.perf_counter()
     for begin in range(0, count, 20_000):
         ids = np.arange(begin, min(begin + 20_000, count))
@@ -147,9 +172,13 @@ def fill(collection: Any, rows: Rows, count: int) -> float:
 
 
 @contextlib.contextmanager
-def serving(folder: Path) -> Iterator[tuple[str, int]]:
+def serving(folder: Path, seal_rows: int = SEAL_ROWS) -> Iterator[tuple[str, int]]:
     """The address and the process of a server."""
-    script = f"from bebr.serve import serve; serve({str(folder)!r}, port=0)"
+    script = (
+        "import functools; from bebr.serve import server; "
+        f"server.Database = functools.partial(server.Database, seal_rows={seal_rows}); "
+        f"server.run({str(folder)!r}, port=0)"
+    )
     with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         try:
@@ -158,49 +187,55 @@ def serving(folder: Path) -> Iterator[tuple[str, int]]:
             process.terminate()
 
 
-def measure(collection: Any, rows: Rows, options: argparse.Namespace) -> dict[str, Any]:
+def told(name: str, figure: Any) -> Any:
+    print(f"{name}: {figure}", file=sys.stderr, flush=True)
+    return figure
+
+
+def searches(collection: Any, rows: Rows, options: argparse.Namespace, folder: Path) -> dict[str, Any]:
+    """Single searches alone, and beside everything else while seals rewrite the large segment."""
     count, seconds = options.rows, options.seconds
+    collection.delete(np.random.default_rng(2).permutation(count)[: int(0.245 * count)])
+    beside = "beside filtered searches and upserts"
+    return {
+        "alone": told("alone", mixed(collection, rows, count, seconds / 4, True, 0, folder)),
+        beside: told(beside, mixed(collection, rows, count, seconds, False, 1, folder)),
+    }
+
+
+def writers(collection: Any, rows: Rows, options: argparse.Namespace) -> dict[str, Any]:
+    """Upserts alone: rows a second."""
     result: dict[str, Any] = {}
-
-    def step(name: str, work: Callable[[], Any]) -> None:
-        result[name] = work()
-        print(f"{name}: {result[name]}", file=sys.stderr, flush=True)
-
-    def upserts(threads: int) -> int:
-        return round(upserts_per_second(collection, rows, count, threads, 1, seconds / 4))
-
-    step("alone", lambda: mixed(collection, rows, count, seconds / 4, True, 0))
-    step("beside filtered searches and upserts", lambda: mixed(collection, rows, count, seconds, False, 1))
-    for threads in (1, 4, 16):
-        step(
-            f"one-row upserts/s, {threads} writers",
-            partial(upserts, threads),
-        )
-    step("rows/s in batches of 1,000", lambda: round(upserts_per_second(collection, rows, count, 1, 1000, seconds / 4)))
+    for name, threads, size in (*((f"one-row upserts/s, {n} writers", n, 1) for n in (1, 4, 16)), (BATCHES, 1, 1000)):
+        rate = upserts_per_second(collection, rows, options.rows, threads, size, options.seconds / 4)
+        result[name] = told(name, round(rate))
     one, many = (result[f"one-row upserts/s, {threads} writers"] for threads in (1, 16))
-    result["16 writers over one"] = round(many / one, 2)
-    return result
+    return {**result, "16 writers over one": round(many / one, 2)}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--seconds", type=float, default=20.0, help="of the mixed load; the others take a quarter")
+    parser.add_argument("--seal-rows", type=int, default=2000, help="of the mixed load: a seal after so many rows")
     parser.add_argument("--grpc", action="store_true", help="then the same through a server")
     options = parser.parse_args()
     rows = Rows(0)
     bz = bebr.train(rows[np.arange(20_000)], widths=[64, 32], metric="cosine", seed=0)
-    with tempfile.TemporaryDirectory() as folder:
+    result: dict[str, Any] = {"rows": options.rows, "bytes_per_vector": bz.bytes_per_vector}
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
         with bebr.open(folder) as db:
-            collection = db.create_collection(NAME, bz)
-            result: dict[str, Any] = {"rows": options.rows, "bytes_per_vector": bz.bytes_per_vector}
-            result |= {
-                "fill_s": round(fill(collection, rows, options.rows), 1),
-                "local": measure(collection, rows, options),
-            }
+            result["fill_s"] = round(fill(db.create_collection(NAME, bz), rows, options.rows), 1)
+        with Database(folder, seal_rows=options.seal_rows) as db:
+            result["local"] = searches(db.collection(NAME), rows, options, folder)
+        with bebr.open(folder) as db:
+            result["local"] |= writers(db.collection(NAME), rows, options)
         if options.grpc:
-            with serving(Path(folder)) as (target, _), bebr.connect(target) as client:
-                result["grpc"] = measure(client.collection(NAME), rows, options)
+            with serving(folder, options.seal_rows) as (target, _), bebr.connect(target) as client:
+                result["grpc"] = searches(client.collection(NAME), rows, options, folder)
+            with serving(folder) as (target, _), bebr.connect(target) as client:
+                result["grpc"] |= writers(client.collection(NAME), rows, options)
     print(json.dumps({**machine.facts(bebr.get_num_threads()), **result}, indent=2))
 
 
