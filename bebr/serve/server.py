@@ -22,6 +22,10 @@ from bebr.threads import set_num_threads
 # How long a stopping server lets calls in progress finish, in seconds.
 GRACE = 10.0
 
+# Calls of one connection at once; more wait in the client. It bounds what one connection can have gRPC receive: no call
+# counts in the memory of calls before its message is complete.
+_STREAMS = 256
+
 
 class Server:
     """Serves an open database. ``coalesce=False`` runs every search by itself, for comparison. Belongs to one event
@@ -35,6 +39,7 @@ class Server:
         options = [
             ("grpc.max_receive_message_length", limits.message_bytes),
             ("grpc.max_send_message_length", -1),  # replies are checked by Limits, with a message that says what to do
+            ("grpc.max_concurrent_streams", _STREAMS),
             ("grpc.so_reuseport", 0),  # a port in use is an error, not a second server behind it
         ]
         self._server = grpc.aio.server(options=options, maximum_concurrent_rpcs=limits.calls)
