@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import sys
 from collections.abc import Callable
 
 import grpc
@@ -21,6 +22,10 @@ from bebr.threads import set_num_threads
 
 # How long a stopping server lets calls in progress finish, in seconds.
 GRACE = 10.0
+
+# Seconds after which a thread that computes in Python lets another go on, by default 5 ms. A call changes threads
+# several times, and may wait so long each time.
+_SWITCH_INTERVAL = 0.001
 
 # Calls of one connection at once; more wait in the client. It bounds what one connection can have gRPC receive: no call
 # counts in the memory of calls before its message is complete.
@@ -109,6 +114,7 @@ def run(
         set_num_threads(threads)
     memory = default_budget() if max_memory_bytes is None else max_memory_bytes
     limits = Limits(message_bytes=max_message_bytes, memory_bytes=memory)
+    sys.setswitchinterval(_SWITCH_INTERVAL)
     with Database(path) as db:
         asyncio.run(_run(lambda: Server(db, limits, coalesce, producer), host, port, grace))
 
