@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import gc
 import json
 import subprocess
 import sys
@@ -223,6 +224,8 @@ def main() -> None:
     rows = Rows(0)
     bz = bebr.train(rows[np.arange(20_000)], widths=[64, 32], metric="cosine", seed=0)
     result: dict[str, Any] = {"rows": options.rows, "bytes_per_vector": bz.bytes_per_vector}
+    gc.collect()
+    gc.freeze()  # as the server does: a full collection of Python's garbage holds every thread up
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         with bebr.open(folder) as db:
