@@ -30,7 +30,7 @@ def test_recall_rises_with_bytes(vectors, queries, metric, norms):
     x = vectors * (1 if norms == "unit" else np.linspace(0.5, 2, len(vectors), dtype=np.float32)[:, None])
     found = {}
     for size in (10, 18, 34, 66):
-        bz = bebr.train(x, bytes_per_vector=size, metric=metric)
+        bz = bebr.train(x, bytes_per_vector=size, factor_bytes=2, metric=metric, rounds=8)
         assert bz.bytes_per_vector == size
         index = bebr.FlatIndex(bz)
         index.add(x)
