@@ -71,6 +71,9 @@ def _apply() -> None:
 
 @cache
 def _libraries() -> list[Any]:
+    """What is loaded by now, and so numpy's. One over OpenMP (faiss's) is left alone: each thread has a number of its
+    own there."""
     from threadpoolctl import ThreadpoolController
 
-    return list(ThreadpoolController().select(user_api="blas").lib_controllers)
+    found = ThreadpoolController().select(user_api="blas").lib_controllers
+    return [one for one in found if getattr(one, "threading_layer", None) != "openmp"]

@@ -17,8 +17,8 @@ MUCH, LITTLE = threads.WORTH_THREADS, threads.WORTH_THREADS - 1
 
 
 def now() -> set[int]:
-    """Threads of every BLAS of this process."""
-    return {one["num_threads"] for one in threadpoolctl.threadpool_info() if one["user_api"] == "blas"}
+    """Threads of numpy's BLAS, and of others that were there when it was first looked at."""
+    return {library.get_num_threads() for library in threads._libraries()}
 
 
 @pytest.fixture
