@@ -3,6 +3,7 @@ wanted."""
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ Floats = NDArray[np.float32]
 Ids = NDArray[np.int64]
 
 _MIN_DIM, _MAX_DIM = 8, 4096
+_FEW_VALUES = 8192
 
 
 def as_vectors(x: ArrayLike, name: str, dim: int | None = None, allow_empty: bool = True) -> Floats:
@@ -29,6 +31,9 @@ def as_vectors(x: ArrayLike, name: str, dim: int | None = None, allow_empty: boo
     if not allow_empty and array.shape[0] == 0:
         raise ValueError(f"{name} is empty: want at least one vector")
     floats = np.ascontiguousarray(array, dtype=np.float32)
+    # Of few vectors one product says it, a tenth of the time: every query comes by here.
+    if floats.size <= _FEW_VALUES and math.isfinite(np.vdot(floats, floats)):
+        return floats
     # The sum of a row is finite unless an entry is not (or the sum overflows, which the second look settles).
     with np.errstate(invalid="ignore", over="ignore"):  # the error below says it; a warning would fill a server's log
         rows = np.flatnonzero(~np.isfinite(floats.sum(axis=1)))
@@ -56,8 +61,8 @@ def as_ids(ids: ArrayLike, name: str, count: int | None = None) -> Ids:
 def normalized(x: Floats) -> Floats:
     """Rows scaled to unit length; a zero row stays zero."""
     with np.errstate(over="ignore"):
-        norms = np.linalg.norm(x, axis=1, keepdims=True)
-    if not np.isfinite(norms).all():  # the squares of some row are too large for a float32
+        norms = np.sqrt(np.add.reduce(x * x, axis=1, keepdims=True))  # what numpy.linalg.norm does, in half the time
+    if not norms.max(initial=0) < np.inf:  # the squares of some row are too large for a float32
         far = ~np.isfinite(norms[:, 0])
         x = x.copy()
         x[far] /= np.abs(x[far]).max(axis=1, keepdims=True)
