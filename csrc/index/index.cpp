@@ -75,7 +75,7 @@ RowSet Index::rows_of(std::span<const int64_t> ids) const {
   find(ids, found.data());
   const size_t all = segment_ ? segment_->rows() : rows_->reader()->rows();
   RowSet set;
-  set.listed = ids.size() < all / 64;  // then a list takes less memory than a bitmap, and rows one by one less time
+  set.listed = ids.size() < all / 1024;  // then sorting them costs less than clearing and reading a bitmap of all rows
   if (!set.listed) {
     set.bits.resize(words_for(std::max<size_t>(1, all)));
     for (const int64_t row : found)
