@@ -4,10 +4,9 @@
 #include <cstring>
 
 #include "bench/baselines.h"
+#include "kernels/inline.h"
 
 #pragma GCC target("avx2,fma,f16c,popcnt,bmi2")
-
-#define BEBR_INLINE static inline __attribute__((always_inline))
 
 namespace bebr {
 namespace {

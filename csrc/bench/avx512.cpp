@@ -2,11 +2,10 @@
 #include <immintrin.h>
 
 #include "bench/baselines.h"
+#include "kernels/inline.h"
 
 #pragma GCC target( \
     "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi,avx512bitalg,avx512vpopcntdq,f16c,fma,popcnt,bmi2")
-
-#define BEBR_INLINE static inline __attribute__((always_inline))
 
 namespace bebr {
 namespace {

@@ -20,6 +20,7 @@
 namespace bebr {
 
 inline constexpr size_t kBlockRows = 16;
+inline constexpr size_t kQuadBytes = 4 * kBlockRows;
 
 inline constexpr size_t block_count(size_t rows) { return (rows + kBlockRows - 1) / kBlockRows; }
 inline size_t block_bytes(const CodeSpec& spec) { return spec.groups() * kBlockRows; }

@@ -208,7 +208,6 @@ ByteQueries make_byte_queries(const CodeSpec& spec, const float* y, size_t count
 }
 
 void ByteQueries::copy_quads(size_t blocks, uint8_t* expanded) const {
-  constexpr size_t kQuadBytes = kBlockRows * 4;
   for (size_t block = 0; block < blocks; ++block, expanded += expanded_bytes(groups)) {
     uint8_t* to = expanded + size_t{groups} * 2 * kQuadBytes;
     for (const uint32_t quad : copied) {

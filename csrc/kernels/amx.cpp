@@ -14,11 +14,10 @@
 #include <cstdint>
 #include <cstring>
 
+#include "kernels/inline.h"
 #include "kernels/kernels.h"
 
 #pragma GCC target("avx512f,avx512bw,avx512vl,avx512dq,avx512vbmi,amx-tile,amx-int8")
-
-#define BEBR_INLINE static inline __attribute__((always_inline))
 
 namespace bebr {
 namespace {

@@ -15,17 +15,14 @@
 #include <cstdint>
 #include <cstring>
 
+#include "kernels/inline.h"
 #include "kernels/kernels.h"
 
 #pragma GCC target("avx2,fma,f16c,popcnt,bmi2")
 
-// Loop counts and modes are literals at every call of these, so their loops unroll and their branches fold.
-#define BEBR_INLINE static inline __attribute__((always_inline))
-
 namespace bebr {
 namespace {
 
-constexpr size_t kQuadBytes = 64;      // 4 groups of a block
 constexpr size_t kScanAhead = 8192;    // bytes, into L2 (avx512.cpp)
 constexpr size_t kRowsAhead = 10;      // survivors prefetched ahead, into L2 (avx512_score.cpp)
 constexpr size_t kBatchBytes = 16384;  // documents of scan_batch that stay in L1 while all queries pass

@@ -11,11 +11,10 @@
 #include <cstdint>
 #include <cstring>
 
+#include "kernels/inline.h"
 #include "kernels/kernels.h"
 
 #pragma GCC target("avx2,f16c,fma,popcnt,bmi2")
-
-#define BEBR_INLINE static inline __attribute__((always_inline))
 
 namespace bebr {
 namespace {

@@ -13,18 +13,15 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "kernels/inline.h"
 #include "kernels/kernels.h"
 
 #pragma GCC target( \
     "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi,avx512bitalg,avx512vpopcntdq,f16c,fma,popcnt,bmi2")
 
-// Loop counts and modes are literals at every call of these, so their loops unroll and their branches fold.
-#define BEBR_INLINE static inline __attribute__((always_inline))
-
 namespace bebr {
 namespace {
 
-constexpr size_t kQuadBytes = 64;      // 4 groups of a block
 constexpr size_t kScanAhead = 8192;    // bytes, into L2: of 1 to 16 KB, L1, L2 and NTA the fastest from DRAM
 constexpr size_t kBatchBytes = 16384;  // documents of scan_batch that stay in L1 while all queries pass
 

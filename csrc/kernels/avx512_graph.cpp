@@ -12,12 +12,11 @@
 #include <cstdint>
 #include <cstring>
 
+#include "kernels/inline.h"
 #include "kernels/kernels.h"
 
 #pragma GCC target( \
     "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi,avx512bitalg,avx512vpopcntdq,f16c,fma,popcnt,bmi2")
-
-#define BEBR_INLINE static inline __attribute__((always_inline))
 
 namespace bebr {
 namespace {

@@ -9,18 +9,15 @@
 #include <cstdint>
 #include <cstring>
 
+#include "kernels/inline.h"
 #include "kernels/kernels.h"
 
 #pragma GCC target( \
     "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi,avx512bitalg,avx512vpopcntdq,f16c,fma,popcnt,bmi2")
 
-// Loop counts and modes are literals at every call of these, so their loops unroll and their branches fold.
-#define BEBR_INLINE static inline __attribute__((always_inline))
-
 namespace bebr {
 namespace {
 
-constexpr size_t kQuadBytes = 64;  // 4 groups of a block
 // Survivors prefetched ahead, into L2: the 16 line buffers of L1 hold little more than one row.
 constexpr size_t kRowsAhead = 10;
 
