@@ -4,9 +4,9 @@
 
 Both sides hold the same rows under the same models, one thread each. A case is timed on one side, then on the other,
 round by round, by its fastest call in a tenth of a second; the ratio is the median over rounds of before / after, so
-above 1 is faster now. Aim: no ratio under
-.97, and every answer equal to the bit. Cases: kernels, encoding, flat, IVF and graph search, filtered search. Cases
-that one side lacks are left out: kernels want ``python -m benchmarks.kernels`` to have been run in each checkout.
+above 1 is faster now. Aim: no ratio under .97, and every answer equal to the bit. Cases: kernels, encoding, flat, IVF
+and graph search, filtered search. Cases that one side lacks are left out: kernels want ``python -m benchmarks.kernels``
+to have been run in each checkout.
 """
 
 from __future__ import annotations

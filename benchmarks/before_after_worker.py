@@ -29,7 +29,7 @@ NLIST = 256
 # Least seconds of one timing: short calls are repeated within it.
 LEAST = 0.1
 # What bebr called an option before 0.1.0 was out.
-FORMER = {"nprobe": "probes", "nlist": "lists", "ef_search": "ef", "max_degree": "neighbors"}
+FORMER = {"nprobe": "probes", "nlist": "lists", "ef_search": "ef", "max_degree": "neighbors", "optimize": "refine"}
 
 
 def named(function: Callable[..., Any], **options: Any) -> dict[str, Any]:
@@ -67,13 +67,9 @@ def kernels() -> Iterator[tuple[str, Callable[[], Any]]]:
 
 def encoding(model: bebr.Binarizer, x: Any, size: int) -> Iterator[tuple[str, Callable[[], Any]]]:
     yield f"encode {size}", lambda: model.encode(x)
-    yield f"encode {size} by rounding", lambda: model.encode(x, **({_rounding(model): False}))
+    yield f"encode {size} by rounding", lambda: model.encode(x, **named(model.encode, optimize=False))
     yield f"prepare {size} ADC", lambda: model.prepare(x)
     yield f"prepare {size} SDC", lambda: model.prepare(x, "code")
-
-
-def _rounding(model: bebr.Binarizer) -> str:
-    return "optimize" if "optimize" in inspect.signature(model.encode).parameters else "refine"
 
 
 def searching(name: str, index: Any, queries: Any, **options: Any) -> Iterator[tuple[str, Callable[[], Any]]]:
