@@ -14,7 +14,6 @@ import contextlib
 import json
 import math
 import os
-import re
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -28,6 +27,7 @@ from rich.table import Table
 import bebr
 from bebr.exact import hits
 from benchmarks import machine, output
+from benchmarks.memory import status
 from benchmarks.mixture import Floats, Ids, Mixture
 
 K = 10
@@ -269,10 +269,9 @@ def _forget_peak() -> None:
 
 def _peak() -> int | None:
     try:
-        found = re.search(r"VmHWM:\s+(\d+)", Path("/proc/self/status").read_text())
+        return status("VmHWM")
     except OSError:
         return None
-    return int(found[1]) << 10 if found else None
 
 
 def _tables(results: Sequence[dict[str, Any]]) -> list[Table]:

@@ -18,12 +18,11 @@ import argparse
 import contextlib
 import gc
 import json
-import subprocess
 import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +31,7 @@ import numpy as np
 import bebr
 from bebr.store.contents import SEAL_ROWS
 from bebr.store.database import Database
-from benchmarks import machine
+from benchmarks import machine, servers
 
 K = 10
 NAME = "bench"
@@ -172,20 +171,14 @@ def fill(collection: Any, rows: Rows, count: int) -> float:
     return time.perf_counter() - start
 
 
-@contextlib.contextmanager
-def serving(folder: Path, seal_rows: int = SEAL_ROWS) -> Iterator[tuple[str, int]]:
+def serving(folder: Path, seal_rows: int = SEAL_ROWS) -> AbstractContextManager[tuple[str, int]]:
     """The address and the process of a server."""
     script = (
         "import functools; from bebr.serve import server; "
         f"server.Database = functools.partial(server.Database, seal_rows={seal_rows}); "
         f"server.run({str(folder)!r}, port=0)"
     )
-    with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        try:
-            yield process.stdout.readline().split()[-1], process.pid
-        finally:
-            process.terminate()
+    return servers.started("-c", script)
 
 
 def told(name: str, figure: Any) -> Any:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import importlib
 import shutil
-import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -26,7 +25,7 @@ from bebr.collection.protocol import CollectionLike
 from bebr.exact import recall
 from bebr.plot import draw_tradeoff
 from bebr.tradeoff import sweep
-from benchmarks import datasets, output, sources
+from benchmarks import datasets, output, servers, sources
 from benchmarks.datasets import Floats
 
 BYTES = 52
@@ -44,18 +43,9 @@ QUESTIONS = (
 
 @contextmanager
 def server(folder: Path) -> Iterator[str]:
-    """``bebr serve`` as a process of its own on a free loopback port; yields its address, stops it at the end."""
-    command = [sys.executable, "-m", "bebr", "serve", str(folder), "--port", "0"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    try:
-        assert process.stdout is not None
-        line = process.stdout.readline()
-        if not line.startswith("listening on "):
-            raise RuntimeError(f"the server did not start; it said {line!r} and left with status {process.wait(10)}")
-        yield line.removeprefix("listening on ").strip()
-    finally:
-        process.terminate()
-        process.wait(30)
+    """``bebr serve`` on a free loopback port; yields its address, stops it at the end."""
+    with servers.started("-m", "bebr", "serve", str(folder), "--port", "0") as (target, _):
+        yield target
 
 
 def ask(collection: CollectionLike, vectors: Floats, console: Console) -> None:

@@ -1,6 +1,6 @@
 """Many small collections of one model: memory and time to open a folder of them.
 
-python -m benchmarks.many_collections --collections 1000 --rows 100
+    python -m benchmarks.many_collections --collections 1000 --rows 100
 
 Half of the collections are sealed into a segment, half are in the journal. A process of its own opens every one of
 them, asks each a question, and says what that took. Aims at 1,000 collections: all open within 5 s, less than 1 MiB
@@ -23,6 +23,7 @@ import numpy as np
 
 import bebr
 from bebr.store.database import Database
+from benchmarks.memory import status
 
 DIM, BYTES = 384, 52
 AIM_SECONDS, AIM_MIB = 5.0, 1.0
@@ -54,17 +55,12 @@ def build(path: Path, collections: int, rows: int) -> None:
                 collection.flush()
 
 
-def resident() -> int:
-    """Bytes of this process in memory."""
-    return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
-
-
 def opened(path: Path) -> Opened:
     """Opens everything in this process."""
     q = np.ones((1, DIM), np.float32)
     with Database(path) as db:  # what the first search of a process takes is not of a collection
         db.collection(db.collections()[0]).search(q, 3)
-    before, start = resident(), time.perf_counter()
+    before, start = status("VmRSS"), time.perf_counter()
     with Database(path) as db:
         names = db.collections()
         rows = [len(db.collection(name)) for name in names]
@@ -72,9 +68,9 @@ def opened(path: Path) -> Opened:
         for name in names:
             db.collection(name).search(q, 3)
         asked = time.perf_counter() - start - seconds
-        memory = (resident() - before) / len(names) / 2**20
+        taken = (status("VmRSS") - before) / len(names) / 2**20
     disk = sum(file.stat().st_blocks * 512 for file in path.rglob("*")) / len(names) / 2**20
-    return Opened(len(names), max(rows), seconds, asked, memory, disk)
+    return Opened(len(names), max(rows), seconds, asked, taken, disk)
 
 
 def measure(collections: int, rows: int) -> Opened:

@@ -9,7 +9,7 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
-__all__ = ["Peak", "release"]
+__all__ = ["Peak", "release", "status"]
 
 
 class Peak:
@@ -24,13 +24,13 @@ class Peak:
         self.bytes = 0
         try:
             Path("/proc/self/clear_refs").write_text("5")
-            self._before, self.exact = _status("VmRSS"), True
+            self._before, self.exact = status("VmRSS"), True
         except OSError:
             self._before, self.exact = _highest(), False
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.bytes = max(0, (_status("VmHWM") if self.exact else _highest()) - self._before)
+        self.bytes = max(0, (status("VmHWM") if self.exact else _highest()) - self._before)
 
 
 def release() -> None:
@@ -40,12 +40,12 @@ def release() -> None:
         ctypes.CDLL(None).malloc_trim(0)
 
 
-def _status(field: str) -> int:
-    """Bytes of one field of proc(5)'s status."""
-    for line in Path("/proc/self/status").read_text().splitlines():
+def status(field: str, process: int | str = "self") -> int:
+    """Bytes of one field of proc(5)'s status of a process. ``OSError`` outside Linux."""
+    for line in Path(f"/proc/{process}/status").read_text().splitlines():
         if line.startswith(f"{field}:"):
             return int(line.split()[1]) * 1024
-    raise OSError(f"/proc/self/status has no {field}")
+    raise OSError(f"/proc/{process}/status has no {field}")
 
 
 def _highest() -> int:

@@ -25,7 +25,7 @@ import numpy as np
 import bebr
 from bebr.v1 import bebr_pb2 as pb
 from bebr.v1 import bebr_pb2_grpc as rpc
-from benchmarks import machine
+from benchmarks import machine, memory
 from benchmarks.concurrency import serving
 
 AIM_MS, AIM_MIB = 50.0, 64.0
@@ -45,12 +45,6 @@ class Refused:
     @property
     def good(self) -> bool:
         return max(self.slowest_ms, self.beside_worst_ms) < AIM_MS and self.memory_mib < AIM_MIB
-
-
-def peak(pid: int) -> int:
-    """The most memory that a process has used so far, in bytes."""
-    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    return 1024 * next(int(line.split()[1]) for line in lines if line.startswith("VmHWM"))
 
 
 def refusal(points: rpc.PointsStub, request: pb.GetPayloadsRequest) -> float:
@@ -91,7 +85,7 @@ def measure(requests: int) -> Refused:
         other.upsert(range(len(x)), x)
         points = rpc.PointsStub(channel)
         refusal(points, heavy)  # what the first call of a process takes is not of the request
-        before, end = peak(pid), time.perf_counter() + 2
+        before, end = memory.status("VmHWM", pid), time.perf_counter() + 2
         other.search(x[0], 10)
         _, alone = worst_search(lambda: other.search(x[0], 10), lambda: time.perf_counter() < end)
         times: list[float] = []
@@ -105,7 +99,8 @@ def measure(requests: int) -> Refused:
         sender.start()
         count, beside = worst_search(lambda: other.search(x[0], 10), sender.is_alive)
         assert len(times) == requests, "a request was not refused"
-        return Refused(requests, 1e3 * max(times), count, 1e3 * alone, 1e3 * beside, (peak(pid) - before) / 2**20)
+        risen = memory.status("VmHWM", pid) - before
+        return Refused(requests, 1e3 * max(times), count, 1e3 * alone, 1e3 * beside, risen / 2**20)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

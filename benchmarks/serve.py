@@ -15,7 +15,6 @@ import asyncio
 import contextlib
 import json
 import multiprocessing
-import subprocess
 import sys
 import tempfile
 import time
@@ -27,6 +26,7 @@ import numpy as np
 import bebr
 from bebr.v1 import bebr_pb2 as pb
 from bebr.v1 import bebr_pb2_grpc as rpc
+from benchmarks import servers
 
 K = 10
 QUERIES = 2048
@@ -58,14 +58,9 @@ def source(path: str | None, n: int, rng: np.random.Generator) -> np.ndarray:
 
 @contextlib.contextmanager
 def serving(path: str, threads: int, coalesce: bool) -> Iterator[str]:
-    script = f"from bebr.serve import serve; serve({path!r}, port=0, threads={threads}, coalesce={coalesce})"
-    process = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
-    try:
-        assert process.stdout is not None
-        yield process.stdout.readline().split()[-1]
-    finally:
-        process.terminate()
-        process.wait()
+    options = f"port=0, threads={threads}, coalesce={coalesce}"
+    with servers.started("-c", f"from bebr.serve import serve; serve({path!r}, {options})") as (target, _):
+        yield target
 
 
 def request(query: np.ndarray) -> pb.SearchRequest:

@@ -1,0 +1,26 @@
+"""Servers as processes of their own."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+__all__ = ["started"]
+
+
+@contextmanager
+def started(*arguments: str) -> Iterator[tuple[str, int]]:
+    """Address and number of a process ``python ARGUMENTS`` that serves, stopped at the end. ``RuntimeError`` if it does
+    not begin."""
+    process = subprocess.Popen([sys.executable, *arguments], stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        if not line.startswith("listening on "):
+            raise RuntimeError(f"the server did not start; it said {line!r} and left with status {process.wait(10)}")
+        yield line.removeprefix("listening on ").strip(), process.pid
+    finally:
+        process.terminate()
+        process.wait(30)
