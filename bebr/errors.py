@@ -36,9 +36,9 @@ class LimitExceeded(Error):
 _EXHAUSTED = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 
 
-def is_exhausted(error: BaseException) -> bool:
+def is_exhausted(error: OSError) -> bool:
     """Whether the system had no more to give."""
-    return isinstance(error, OSError) and error.errno in _EXHAUSTED
+    return error.errno in _EXHAUSTED
 
 
 @contextmanager

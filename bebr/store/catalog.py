@@ -27,10 +27,11 @@ from bebr.store.versions import Slot, Versions
 _log = logging.getLogger("bebr.store")
 
 _COUNTS = ("segments", "operations", "journal_bytes")
+_CHANGING = ("version", "sealed", *_COUNTS, "crc")
 # The statements of a commit, made once: making them takes longer than SQLite's work.
 _ROW = sa.select(t.collections).where(t.collections.c.id == sa.bindparam("collection"))
 _UPDATE = sa.update(t.collections).where(t.collections.c.id == sa.bindparam("collection"))
-_UPDATE = _UPDATE.values({name: sa.bindparam(name) for name in ("version", "sealed", *_COUNTS, "crc")})
+_UPDATE = _UPDATE.values({name: sa.bindparam(name) for name in _CHANGING})
 _INSERT = sa.insert(t.operations)
 
 
@@ -397,8 +398,7 @@ def _create(db: sa.Connection) -> None:
 
 def _update(db: sa.Connection, *rows: dict[str, Any]) -> None:
     fresh = [t.signed(t.collections, **{key: value for key, value in row.items() if key != "crc"}) for row in rows]
-    changing = ("version", "sealed", *_COUNTS, "crc")
-    db.execute(_UPDATE, [{"collection": row["id"], **{name: row[name] for name in changing}} for row in fresh])
+    db.execute(_UPDATE, [{"collection": row["id"], **{name: row[name] for name in _CHANGING}} for row in fresh])
 
 
 def _remove(db: sa.Connection, files: Sequence[str]) -> None:
