@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import fields
 from datetime import datetime, timezone
 from typing import Any
 
@@ -20,14 +21,16 @@ from bebr.files import sync_folder
 from bebr.store import schema as t
 from bebr.store.folder import Folder
 from bebr.store.listing import ALL, LOST, Entry, damaged_rows, read_listing
-from bebr.store.records import Bitmap, CollectionRow, Manifest, Operation, SegmentRow
+from bebr.store.records import Bitmap, CollectionRow, Manifest, Operation, SegmentRow, Settings
 from bebr.store.sql import Sql
+from bebr.store.upgrade import check_readable, upgrade
 from bebr.store.versions import Slot, Versions
 
 _log = logging.getLogger("bebr.store")
 
 _COUNTS = ("segments", "operations", "journal_bytes")
-_CHANGING = ("version", "sealed", *_COUNTS, "crc")
+_CHANGING = ("model", "settings", "version", "sealed", *_COUNTS, "crc")
+_SEGMENT = tuple(field.name for field in fields(SegmentRow))
 # The statements of a commit, made once: making them takes longer than SQLite's work.
 _ROW = sa.select(t.collections).where(t.collections.c.id == sa.bindparam("collection"))
 _UPDATE = sa.update(t.collections).where(t.collections.c.id == sa.bindparam("collection"))
@@ -89,14 +92,12 @@ class Catalog:
 
     def _check_schema(self) -> None:
         with self._sql.read(ALL) as db:
-            schema = db.scalar(sa.select(t.meta.c.value).where(t.meta.c.key == "schema"))
-            if schema != str(t.VERSION):
-                raise CorruptFile(
-                    f"{self._path} has schema {schema}: this version of bebr reads schema {t.VERSION} and converts no "
-                    "other; write the collections anew. Nothing was changed"
-                )
+            check_readable(self._path, db.scalar(sa.select(t.meta.c.value).where(t.meta.c.key == "schema")))
+            schema = self._meta(db, "schema", ALL)
             if self._meta(db, "definitions", ALL) != t.definitions(db):
                 raise CorruptFile(f"{self._path}: its tables are not defined as they were made; {ALL}")
+        if schema != str(t.VERSION):
+            upgrade(self._sql, int(schema))
 
     def _meta(self, db: sa.Connection, key: str, costs: str) -> str:
         row = db.execute(sa.select(t.meta).where(t.meta.c.key == key)).one_or_none()
@@ -151,8 +152,9 @@ class Catalog:
 
     # Collections
 
-    def create_collection(self, name: str, model: str) -> CollectionRow:
+    def create_collection(self, name: str, model: str, settings: Settings | None = None) -> CollectionRow:
         """AlreadyExists for a name that is taken."""
+        settings = settings or Settings()
         created = datetime.now(timezone.utc).isoformat(timespec="seconds")
         counts = {"dropped": 0, "version": 0, "sealed": 0, **dict.fromkeys(_COUNTS, 0)}
         taken = AlreadyExists(f"collection {name!r} already exists: use collection({name!r}) or drop it first")
@@ -165,12 +167,13 @@ class Catalog:
             id = max(id, 1 + max(self._versions.found, default=0))
             following = t.signed(t.meta, key=key, value=str(id + 1))
             db.execute(sa.update(t.meta).where(t.meta.c.key == key).values(**following))
-            row = t.signed(t.collections, id=id, name=name, model=model, created=created, **counts)
+            fields = {"model": model, "created": created, "settings": settings.to_json()}
+            row = t.signed(t.collections, id=id, name=name, **fields, **counts)
             try:
                 db.execute(sa.insert(t.collections).values(**row))
             except IntegrityError as error:  # it was created, but the call was interrupted before it returned
                 raise taken from error
-            return CollectionRow(id, name, model)
+            return CollectionRow(id, name, model, settings)
 
         def done(row: CollectionRow) -> None:
             self._versions.record(Slot(row.id, name, 0))
@@ -187,6 +190,15 @@ class Catalog:
             raise CorruptFile(*(found.error.args if found.error else ()))
         return found.row
 
+    def set_settings(self, row: CollectionRow) -> None:
+        """The model and the settings of a collection become those of `row`."""
+
+        def work(db: sa.Connection) -> None:
+            values = self._row(db, row.id)
+            _update(db, values | {"model": row.model, "settings": row.settings.to_json()})
+
+        self._sql.write(work, lambda _: self._listing.replace(row))
+
     def number(self, name: str) -> int:
         """Of a collection, be it damaged."""
         return self._listing.entries[name].id
@@ -202,7 +214,7 @@ class Catalog:
         if found is None:
             raise KeyError(f"no collection {name!r}")
         c, s = t.collections, t.segments
-        nothing = {"model": "", "created": "", "version": 0, "sealed": 0}
+        nothing = {"model": "", "created": "", "settings": "", "version": 0, "sealed": 0}
         counts = dict.fromkeys(_COUNTS, 0)
         # No name of a collection has a space.
         grave = t.signed(c, id=found.id, name=f"dropped {found.id}", dropped=1, **nothing, **counts)
@@ -268,7 +280,7 @@ class Catalog:
             segments = self._segments(db, row)
         return Manifest(
             row["version"],
-            tuple(SegmentRow(s["file"], s["rows"], s["bytes"], s["digest"], s["dead"]) for s in segments),
+            tuple(SegmentRow(*(segment[name] for name in _SEGMENT)) for segment in segments),
             *(row["operations"], row["sealed"], row["journal_bytes"]),
         )
 
@@ -372,13 +384,13 @@ class Catalog:
                 db.execute(sa.update(t.segments).where(*at).values(**changed))
             number = 1 + max((segment["number"] for segment in segments.values()), default=0)
             for i, new in enumerate(added):
-                fields = {k: getattr(new, k) for k in ("file", "rows", "bytes", "digest", "dead")}
-                record = t.signed(t.segments, collection=collection, number=number + i, **fields)
+                columns = {name: getattr(new, name) for name in _SEGMENT}
+                record = t.signed(t.segments, collection=collection, number=number + i, **columns)
                 db.execute(sa.insert(t.segments).values(**record))
             journal = sa.select(sa.func.count()).where(o.collection == collection)
             self._count(t.operations, int(db.scalar(journal) or 0), row["operations"], f"collection {row['name']!r}")
             db.execute(sa.delete(t.operations).where(o.collection == collection, o.version <= through_version))
-            size = sum(sa.func.length(c) for c in (o.ids, o.planes, o.factors, o.payloads))
+            size = sum(sa.func.length(c) for c in (o.ids, o.planes, o.factors, o.payloads, o.vectors))
             left = sa.select(sa.func.count(), sa.func.coalesce(sa.func.sum(size), 0)).where(o.collection == collection)
             row["operations"], row["journal_bytes"] = db.execute(left).one()
             row["segments"] = len(segments) - len(set(removed)) + len(added)

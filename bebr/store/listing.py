@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from bebr.errors import CorruptFile
 from bebr.store import schema as t
-from bebr.store.records import CollectionRow
+from bebr.store.records import CollectionRow, Settings
 from bebr.store.sql import Sql
 from bebr.store.versions import Slot, Versions
 
@@ -44,6 +44,10 @@ class Listing:
     def sound(self) -> bool:
         """Whether no collection is damaged as far as the catalog tells."""
         return all(entry.error is None for entry in self.entries.values())
+
+    def replace(self, row: CollectionRow) -> None:
+        """What the catalog says of a collection has changed."""
+        self.entries[row.name] = replace(self.entries[row.name], row=row)
 
 
 def read_listing(sql: Sql, versions: Versions) -> Listing:
@@ -108,7 +112,11 @@ def _entry(sql: Sql, row: sa.Row[Any], name: str, slot: Slot | None, path: Path)
         return None
     if slot and (slot.dropped or slot.version > good["version"]):
         return Entry(row.id, error=behind(sql.path, slot, good["version"], path))
-    return Entry(row.id, CollectionRow(row.id, good["name"], good["model"]), good["version"])
+    try:
+        settings = Settings.of_json(good["settings"])
+    except (ValueError, TypeError) as error:
+        return Entry(row.id, error=CorruptFile(f"{sql.path}: collection {name!r}: {error}; {LOST}"))
+    return Entry(row.id, CollectionRow(row.id, good["name"], good["model"], settings), good["version"])
 
 
 def behind(catalog: Path, slot: Slot, version: int, versions: Path) -> CorruptFile:

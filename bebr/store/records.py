@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from bebr.index.raw import RawType
+
 # A write is one transaction, but no blob of it gets near SQLite's limit of 1 GB: it is stored in parts of at most this
-# many rows, and with payloads ends once these have this many characters (at most four bytes each).
+# many rows and bytes of vectors, and with payloads ends once these have this many characters (at most four bytes each).
 PART_ROWS = 65_536
 PART_PAYLOADS = 128 << 20
+PART_VECTORS = 256 << 20
 
 
 # Of the rows of a segment, by position: bit i % 64 of word i // 64, little-endian words of 64 bits. Empty: none.
@@ -20,24 +24,48 @@ Bitmap = bytes
 
 
 @dataclass(frozen=True)
+class Settings:
+    """What a collection was made with, beside its model. `keep`: what vectors are kept as, None where codes alone
+    are."""
+
+    keep: RawType | None = None
+
+    def to_json(self) -> str:
+        """Those that are not the default; empty for none."""
+        changed = {f.name: value for f in fields(self) if (value := getattr(self, f.name)) != f.default}
+        return json.dumps(changed, ensure_ascii=False, sort_keys=True) if changed else ""
+
+    @staticmethod
+    def of_json(text: str) -> Settings:
+        """ValueError for one that this version does not know."""
+        given = json.loads(text) if text else {}
+        if unknown := set(given) - {f.name for f in fields(Settings)}:
+            raise ValueError(f"its setting {min(unknown)!r} is of a newer version of bebr: upgrade bebr")
+        return Settings(**given)
+
+
+@dataclass(frozen=True)
 class CollectionRow:
-    """A collection's number, name and the digest of its model."""
+    """A collection's number, name, the digest of its model, and its settings."""
 
     id: int
     name: str
     model: str
+    settings: Settings = field(default_factory=Settings)
 
 
 @dataclass(frozen=True)
 class SegmentRow:
     """A segment file (its name inside the folder of segments) as it was written: rows, bytes, `digest` of its contents
-    (`contents_digest`). `dead`: its rows that were replaced or removed since, up to the last seal."""
+    (`contents_digest`). `dead`: its rows that were replaced or removed since, up to the last seal. `model`: the digest
+    of that of its codes; empty in files of older versions: the collection's."""
 
     file: str
     rows: int
     bytes: int
     digest: str
     dead: Bitmap = b""
+    model: str = ""
 
 
 @dataclass(frozen=True)
@@ -55,7 +83,8 @@ class Manifest:
 @dataclass(frozen=True)
 class Operation:
     """A write: ids int64[n]; planes uint8[n, B] and the bytes of the factors, uint8[n, F], None for a delete; payloads
-    one JSON text a row, "" for none, or an empty list: none at all. `version`: the write's, once committed."""
+    one JSON text a row, "" for none, or an empty list: none at all. `version`: the write's, once committed. `vectors`:
+    uint8[n, V] as they are kept, None where they are not. `model`: as of `SegmentRow`."""
 
     kind: Literal["upsert", "delete"]
     ids: NDArray[np.int64]
@@ -63,16 +92,21 @@ class Operation:
     factors: NDArray[np.uint8] | None = None
     payloads: list[str] = field(default_factory=list)
     version: int = 0
+    vectors: NDArray[np.uint8] | None = None
+    model: str = ""
 
     def parts(self) -> Iterator[dict[str, Any]]:
         """The columns of its rows of journal."""
-        for rows in _pieces(len(self.ids), self.payloads):
+        width = 0 if self.vectors is None else self.vectors.shape[1]
+        for rows in _pieces(len(self.ids), self.payloads, _part_rows(width)):
             yield {
                 "kind": self.kind,
                 "ids": self.ids[rows].astype("<i8").tobytes(),
                 "planes": b"" if self.planes is None else self.planes[rows].tobytes(),
                 "factors": b"" if self.factors is None else self.factors[rows].tobytes(),
                 "payloads": _packed(self.payloads[rows]),
+                "vectors": b"" if self.vectors is None else self.vectors[rows].tobytes(),
+                "model": self.model,
             }
 
     @staticmethod
@@ -83,15 +117,24 @@ class Operation:
             return Operation("delete", ids, version=row.version)
         if row.kind != "upsert" or len(ids) == 0:
             raise ValueError(f"a write of kind {row.kind!r} with {len(ids)} ids")
-        planes, factors = (np.frombuffer(data, np.uint8).reshape(len(ids), -1) for data in (row.planes, row.factors))
-        return Operation("upsert", ids, planes, factors, _unpacked(row.payloads, len(ids)), row.version)
+        planes, factors, vectors = (
+            np.frombuffer(data, np.uint8).reshape(len(ids), -1) for data in (row.planes, row.factors, row.vectors)
+        )
+        texts = _unpacked(row.payloads, len(ids))
+        kept = vectors if row.vectors else None
+        return Operation("upsert", ids, planes, factors, texts, row.version, kept, row.model)
 
 
-def _pieces(rows: int, payloads: Sequence[str]) -> Iterator[slice]:
+def _part_rows(width: int) -> int:
+    """Rows of a part whose vectors have `width` bytes each."""
+    return max(1, min(PART_ROWS, PART_VECTORS // max(width, 1)))
+
+
+def _pieces(rows: int, payloads: Sequence[str], most: int) -> Iterator[slice]:
     begin = size = 0
-    for end in range(1, rows + 1) if payloads else range(PART_ROWS, rows, PART_ROWS):
+    for end in range(1, rows + 1) if payloads else range(most, rows, most):
         size += len(payloads[end - 1]) if payloads else 0
-        if end - begin >= PART_ROWS or size >= PART_PAYLOADS:
+        if end - begin >= most or size >= PART_PAYLOADS:
             yield slice(begin, end)
             begin, size = end, 0
     if begin < rows:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import event
 
-VERSION = 2
+VERSION = 3
 
 metadata = sa.MetaData()
 
@@ -39,6 +39,7 @@ collections = _table(
     sa.Column("name", sa.String, nullable=False, unique=True),
     _column("model", sa.String),
     _column("created", sa.String),  # ISO 8601, UTC
+    _column("settings", sa.String),  # JSON (records.Settings); empty: none
     _column("dropped", sa.Integer),  # 1 until the file of versions forgot it too
     _column("version", sa.BigInteger),  # of the last write or seal
     _column("sealed", sa.BigInteger),  # writes up to this version are in segments
@@ -56,11 +57,12 @@ segments = _table(
     _column("bytes", sa.BigInteger),
     _column("digest", sa.String),
     _column("dead", sa.LargeBinary),  # a bitmap by row position, little-endian words of 64 bits; empty: none
+    _column("model", sa.String),  # of its codes; empty: the collection's
     sqlite_with_rowid=False,
 )
 
 # The journal: writes since the last seal. One of many rows takes several parts. planes and factors are empty for a
-# delete, payloads where there are none.
+# delete, payloads and vectors where there are none.
 operations = _table(
     "operations",
     _key("collection", sa.Integer),
@@ -71,6 +73,8 @@ operations = _table(
     _column("planes", sa.LargeBinary),
     _column("factors", sa.LargeBinary),
     _column("payloads", sa.LargeBinary),
+    _column("vectors", sa.LargeBinary),  # kept beside the codes
+    _column("model", sa.String),  # of the codes; empty: the collection's
     sqlite_with_rowid=False,
 )
 
@@ -78,11 +82,12 @@ operations = _table(
 removed = _table("removed", _key("file", sa.String), sqlite_with_rowid=False)
 
 
-def checksum(table: sa.Table, row: Mapping[str, Any]) -> int:
-    """CRC-32 of a row: the table's name, its key and its fields. TypeError for a value of no column's type."""
+def checksum(table: sa.Table, row: Mapping[str, Any], without: Collection[str] = ()) -> int:
+    """CRC-32 of a row: the table's name, its key and its fields, but for those that are `without`. TypeError for a
+    value of no column's type."""
     crc = zlib.crc32(table.name.encode())
     for column in table.columns:
-        if column.name == "crc":
+        if column.name == "crc" or column.name in without:
             continue
         value = row[column.name]
         if isinstance(value, bytes):

@@ -80,9 +80,9 @@ def test_a_foreign_or_newer_catalog_is_refused(tmp_path):
     (tmp_path / "catalog.db").unlink()
     bebr.open(tmp_path).close()
     with sqlite3.connect(tmp_path / "catalog.db") as catalog:
-        catalog.execute("UPDATE meta SET value = '3' WHERE key = 'schema'")
+        catalog.execute("UPDATE meta SET value = '99' WHERE key = 'schema'")
     catalog.close()
-    with pytest.raises(bebr.CorruptFile, match="schema 3"):
+    with pytest.raises(bebr.CorruptFile, match="schema 99"):
         bebr.open(tmp_path)
 
 
