@@ -187,6 +187,11 @@ class Binarizer(KnownAttributes):
         return self._decoder is not None
 
     @property
+    def has_adapter(self) -> bool:
+        """Whether vectors pass a network before they are coded, and so are scored in another space than their own."""
+        return self._adapter is not None
+
+    @property
     def tensors(self) -> dict[str, Floats]:
         """Copies of the tensors that the file carries, by name (:meth:`from_tensors`)."""
         return {name: value.copy() for name, value in self._tensors.items()}

@@ -15,6 +15,7 @@ from bebr.binarizer import Binarizer
 from bebr.binarizer.codes import Query
 from bebr.errors import Error
 from bebr.index import Hits
+from bebr.index.raw import RawType
 
 Payload = dict[str, Any]
 
@@ -74,7 +75,7 @@ class BatchingStats:
 class CollectionStats:
     """Figures of a collection. `tail_rows` are not yet in a segment file; `dead_rows` are rows of segment files that
     were replaced or removed; `bytes_on_disk` counts segment files and journal, not payloads; `batching` is None for a
-    local collection."""
+    local collection. `kept_bytes`: of the vector kept beside each code, 0 where there is none."""
 
     rows: int
     segments: int
@@ -83,10 +84,12 @@ class CollectionStats:
     bytes_on_disk: int
     model: ModelInfo
     batching: BatchingStats | None = None
+    kept_bytes: int = 0
 
     @property
     def bytes_per_vector(self) -> int:
-        return self.model.bytes_per_vector
+        """Code, factors and the kept vector."""
+        return self.model.bytes_per_vector + self.kept_bytes
 
 
 class CollectionLike(Protocol):
@@ -114,6 +117,7 @@ class CollectionLike(Protocol):
         exact: bool = False,
         allow: ArrayLike | None = None,
         with_payloads: bool = False,
+        rescore: int | None = None,
         binarizer: Binarizer | None = None,
     ) -> CollectionHits: ...
 
@@ -127,7 +131,7 @@ class CollectionLike(Protocol):
 class DatabaseLike(Protocol):
     """A set of collections and the models they use."""
 
-    def create_collection(self, name: str, bz: Binarizer) -> CollectionLike: ...
+    def create_collection(self, name: str, bz: Binarizer, *, keep: RawType | None = None) -> CollectionLike: ...
 
     def collection(self, name: str) -> CollectionLike: ...
 

@@ -37,6 +37,7 @@ class Key:
     oversampling: int | None
     exact: bool
     model: Binarizer | None = None
+    rescore: int | None = None
 
 
 class Payloads(Protocol):

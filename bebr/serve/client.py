@@ -14,6 +14,7 @@ from bebr.binarizer import Binarizer
 from bebr.collection.checks import check_model, check_name
 from bebr.collection.handle import Handle
 from bebr.collection.protocol import AlreadyExists, ModelInfo
+from bebr.index.raw import RawType
 from bebr.serve import convert
 from bebr.serve.channel import open_channel
 from bebr.serve.items import Item, embed_requests
@@ -64,15 +65,16 @@ class Client(Handle):
                 raise ValueError(f"the connection to {self._target} is closed: connect again") from None
             raise
 
-    def create_collection(self, name: str, bz: Binarizer) -> RemoteCollection:
-        """A new, empty collection whose rows are coded by ``bz``, which is registered on the way. ``ValueError`` for a
-        bad name, ``AlreadyExists`` (a ``ValueError``) for one that is taken.
+    def create_collection(self, name: str, bz: Binarizer, *, keep: RawType | None = None) -> RemoteCollection:
+        """A new, empty collection whose rows are coded by ``bz``, which is registered on the way. ``keep``: as locally.
+        ``ValueError`` for a bad name, ``AlreadyExists`` (a ``ValueError``) for one that is taken.
 
         Where the connection breaks, an empty collection of this name and model is taken to be the one that was asked
         for; if there is none, the call is repeated once.
         """
         check_name(name)
-        request = pb.CreateCollectionRequest(name=name, model=self.register_model(bz))
+        kept = convert.keep_to_message(keep)
+        request = pb.CreateCollectionRequest(name=name, model=self.register_model(bz), keep=kept)
         try:
             model = self._call(self._collections.Create, request).model
         except ConnectionError:

@@ -11,16 +11,33 @@ from bebr.arrays import Floats, Ids
 from bebr.binarizer.codes import Query
 from bebr.collection.protocol import ModelInfo
 from bebr.index import Hits
+from bebr.index.raw import RawType
 from bebr.v1 import bebr_pb2 as pb
 
 METRICS = {"cosine": pb.METRIC_COSINE, "ip": pb.METRIC_IP, "l2": pb.METRIC_L2}
 QUERY_MODES = {"float": pb.QUERY_MODE_FLOAT, "code": pb.QUERY_MODE_CODE}
+_KEEP: dict[str | None, pb.Keep] = {None: pb.KEEP_UNSPECIFIED, "float16": pb.KEEP_FLOAT16, "int8": pb.KEEP_INT8}
+_KEEP_NAMES: dict[int, RawType | None] = {pb.KEEP_UNSPECIFIED: None, pb.KEEP_FLOAT16: "float16", pb.KEEP_INT8: "int8"}
 METRIC_NAMES: dict[int, str] = {number: name for name, number in METRICS.items()}
 _MODE_NAMES: dict[int, Query] = {
     pb.QUERY_MODE_UNSPECIFIED: "float",
     pb.QUERY_MODE_FLOAT: "float",
     pb.QUERY_MODE_CODE: "code",
 }
+
+
+def keep_to_message(keep: RawType | None) -> pb.Keep:
+    """``ValueError`` for what is no kind."""
+    if keep not in _KEEP:
+        raise ValueError(f"keep is {keep!r}: want None, 'float16' or 'int8'")
+    return _KEEP[keep]
+
+
+def keep_from_message(number: int) -> RawType | None:
+    """``ValueError`` for a number this version does not know."""
+    if number not in _KEEP_NAMES:
+        raise ValueError(f"keep is {number}: want KEEP_FLOAT16 (1) or KEEP_INT8 (2), or none")
+    return _KEEP_NAMES[number]
 
 
 def ids_to_bytes(ids: Ids) -> bytes:

@@ -68,6 +68,7 @@ class ServedCollection:
             oversampling=key.oversampling,
             exact=key.exact,
             allow=allow,
+            rescore=key.rescore,
             binarizer=key.model,
             stop=stop,
         )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -17,6 +16,7 @@ from bebr.collection.handle import Handle
 from bebr.collection.protocol import BatchingStats, CollectionHits, CollectionStats, ModelInfo, Payload
 from bebr.errors import LimitExceeded
 from bebr.index import Hits
+from bebr.index.raw import check_rescore
 from bebr.serve import convert
 from bebr.v1 import bebr_pb2 as pb
 from bebr.v1 import bebr_pb2_grpc as rpc
@@ -52,13 +52,20 @@ class RemoteCollection(Handle):
     def name(self) -> str:
         return self._name
 
-    @cached_property
+    @property
     def binarizer(self) -> Binarizer:
-        """The model, fetched from the server."""
-        return self._fetch(self._model.digest)
+        """The model that it has now, fetched from the server."""
+        digest = self._get().model.digest
+        return Binarizer.held(digest) or self._fetch(digest)
 
     def __len__(self) -> int:
-        return int(self._wire.call(self._wire.collections.Get, pb.GetCollectionRequest(name=self._name)).rows)
+        return int(self._get().rows)
+
+    def _get(self) -> pb.GetCollectionResponse:
+        found: pb.GetCollectionResponse = self._wire.call(
+            self._wire.collections.Get, pb.GetCollectionRequest(name=self._name)
+        )
+        return found
 
     def __repr__(self) -> str:
         return f"RemoteCollection({self._name!r}, model={self._model.digest})"
@@ -125,18 +132,21 @@ class RemoteCollection(Handle):
         exact: bool = False,
         allow: ArrayLike | None = None,
         with_payloads: bool = False,
+        rescore: int | None = None,
         binarizer: Binarizer | None = None,
     ) -> CollectionHits:
         """The k best rows for each query, as locally: the same ids and the same scores, bit for bit. A ``binarizer``
         must be registered on the server (`Client.register_model`)."""
         floats = check_query(q, k, query, oversampling, exact, (binarizer or self._model).query_dim)
+        check_rescore(rescore, k)
         vectors = _as_sent(floats, q)
         request = pb.SearchRequest(
             collection=self._name,
             k=k,
             query=convert.QUERY_MODES[query],
             with_payloads=with_payloads,
-            model=(binarizer or self._model).digest,
+            model=None if binarizer is None else binarizer.digest,
+            rescore=rescore,
         )
         if exact:
             request.exact = True
@@ -146,7 +156,7 @@ class RemoteCollection(Handle):
             request.allow = convert.ids_to_bytes(check_ids(allow, "allow"))
         limits = self._wire.limits
         by_size = (limits.message_bytes - _OVERHEAD - len(request.allow)) // (vectors.itemsize * vectors.shape[1])
-        step = max(1, min(limits.queries, limits.answers // k, by_size))
+        step = max(1, min(limits.queries, limits.answers // max(k, rescore or 0), by_size))
         found: list[Hits] = []
         payloads: list[list[Payload | None]] = []
         for start in range(0, len(vectors), step):
@@ -202,6 +212,7 @@ class RemoteCollection(Handle):
             bytes_on_disk=reply.bytes_on_disk,
             model=convert.model_from_message(reply.model),
             batching=BatchingStats(batching.requests, batching.queries, batching.batches, batching.largest),
+            kept_bytes=reply.kept_bytes,
         )
 
     def flush(self) -> None:

@@ -11,6 +11,7 @@ from bebr.binarizer import Binarizer
 from bebr.collection.checks import check_ids, check_payload_texts, check_query, check_rows
 from bebr.collection.protocol import ModelInfo
 from bebr.errors import CorruptFile
+from bebr.index.raw import check_rescore
 from bebr.serve import convert
 from bebr.serve.admission import Budget
 from bebr.serve.batching import MAX_BATCH, Answer, Key
@@ -37,7 +38,8 @@ class Collections:
 
     async def Create(self, request: pb.CreateCollectionRequest) -> pb.CreateCollectionResponse:
         def create() -> None:
-            self._registry.db.create_collection(request.name, self._registry.db.model(request.model))
+            db = self._registry.db
+            db.create_collection(request.name, db.model(request.model), keep=convert.keep_from_message(request.keep))
 
         await self._registry.write(request.name, create)
         collection = (await self._registry.served(request.name)).collection
@@ -114,9 +116,11 @@ class Points:
         start = time.perf_counter_ns()
         served = await self._registry.served(request.collection)
         model = await self._registry.query_model(served, request.model) if request.HasField("model") else None
-        self._limits.check_search(request.queries.count, request.k)
+        self._limits.check_search(request.queries.count, max(request.k, request.rescore))
         self._limits.check_ids(request.allow, "allow")
-        with self._budget.hold(_ANSWER_BYTES * request.queries.count * request.k, "the reply"):
+        candidates = served.collection.candidates(max(request.k, request.rescore))
+        answers = request.queries.count * request.k + min(request.queries.count, MAX_BATCH) * candidates
+        with self._budget.hold(_ANSWER_BYTES * answers, "the reply"):
             answer = await self._found(served, request, model)
             many = answer.hits.ids.size > _MANY
             if request.with_payloads:
@@ -132,7 +136,8 @@ class Points:
     async def _found(self, served: ServedCollection, request: pb.SearchRequest, model: Binarizer | None) -> Answer:
         """The hits of a search."""
         oversampling, exact = convert.oversampling_from_message(request), request.exact
-        key = Key(request.k, convert.query_mode(request.query), oversampling, exact, model)
+        rescore = check_rescore(request.rescore, request.k) if request.HasField("rescore") else None
+        key = Key(request.k, convert.query_mode(request.query), oversampling, exact, model, rescore)
         dim = (model or served.collection.binarizer).query_dim
 
         def check() -> Floats:
@@ -222,6 +227,7 @@ class Admin:
             tail_rows=stats.tail_rows,
             dead_rows=stats.dead_rows,
             bytes_on_disk=stats.bytes_on_disk,
+            kept_bytes=stats.kept_bytes,
             batching=pb.Batching(
                 requests=batching.requests,
                 queries=batching.queries,

@@ -8,7 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from bebr.arrays import Ids
+from bebr.binarizer import Binarizer
 from bebr.binarizer.codes import Codes
+from bebr.store.kept import Rows
 from bebr.store.records import Operation
 from bebr.store.snapshot import Draft, Part
 
@@ -19,35 +21,43 @@ _SMALL_ROWS = 256
 @dataclass(frozen=True)
 class Change:
     """An upsert, or a delete (`codes` None), of distinct `ids` int64[n]. `texts`: a payload a row, "" for none, or an
-    empty sequence. `known`: the positions of `ids` in parts where they have been looked up."""
+    empty sequence. `known`: the positions of `ids` in parts where they have been looked up. `model`: the digest of that
+    of the codes. `kept`: the vectors, uint8[n, V], where they are kept."""
 
     ids: Ids
     codes: Codes | None
     texts: Sequence[str]
     known: Mapping[Part, Ids]
+    model: str = ""
+    kept: Rows | None = None
 
     @property
     def bytes(self) -> int:
         """What it takes in memory and in the journal, about."""
         codes = 0 if self.codes is None else self.codes.planes.nbytes + self.codes.factors.nbytes
-        return self.ids.nbytes + codes + sum(map(len, self.texts))
+        kept = 0 if self.kept is None else self.kept.nbytes
+        return self.ids.nbytes + codes + kept + sum(map(len, self.texts))
 
     @staticmethod
-    def of(operation: Operation, factor_bytes: int) -> Change:
-        """What the journal says."""
+    def of(operation: Operation, model: Binarizer) -> Change:
+        """What the journal says. `model`: that of the codes."""
         codes = None
         if operation.planes is not None and operation.factors is not None:
-            codes = Codes.of_rows(operation.planes, operation.factors, factor_bytes)
-        return Change(operation.ids, codes, operation.payloads, {})
+            codes = Codes.of_rows(operation.planes, operation.factors, model.settings.factor_bytes)
+        return Change(operation.ids, codes, operation.payloads, {}, model.digest, operation.vectors)
 
     def apply(self, draft: Draft) -> Operation | None:
         """Makes it in a draft; returns it for the journal, None where nothing changed."""
         if self.codes is None:
             present = draft.remove(self.ids, self.known)
             return Operation("delete", present) if len(present) else None
-        draft.upsert(self.ids, self.codes, self.texts, self.known)
-        planes = np.ascontiguousarray(self.codes.planes)
-        return Operation("upsert", self.ids, planes, self.codes.factor_rows(), list(self.texts))
+        tail, codes = draft.tail, self.codes
+        if self.model != tail.bz.digest:  # a migration has begun since it was encoded
+            assert tail.keeping is not None and self.kept is not None
+            codes = tail.bz.encode(tail.keeping.vectors(self.kept))
+        draft.upsert(self.ids, codes, self.texts, self.known, self.kept)
+        planes, factors = np.ascontiguousarray(codes.planes), codes.factor_rows()
+        return Operation("upsert", self.ids, planes, factors, list(self.texts), vectors=self.kept, model=tail.bz.digest)
 
 
 def joined(changes: Iterable[Change]) -> Iterator[tuple[Change, int]]:
@@ -58,7 +68,8 @@ def joined(changes: Iterable[Change]) -> Iterator[tuple[Change, int]]:
     for change in changes:
         small = change.codes is not None and len(change.ids) <= _SMALL_ROWS
         values = change.ids.tolist() if small else []
-        if run and not (small and 0 < len(seen) <= _SMALL_ROWS and seen.isdisjoint(values)):
+        alike = small and bool(run) and change.model == run[0].model
+        if run and not (alike and 0 < len(seen) <= _SMALL_ROWS and seen.isdisjoint(values)):
             yield _one(run), len(run)
             run, seen = [], set()
         run.append(change)
@@ -81,4 +92,6 @@ def _one(changes: Sequence[Change]) -> Change:
         for part in changes[0].known
         if all(part in change.known for change in changes)
     }
-    return Change(np.concatenate([change.ids for change in changes]), Codes(planes, factors), texts, known)
+    ids = np.concatenate([change.ids for change in changes])
+    kept = [change.kept for change in changes if change.kept is not None]
+    return Change(ids, Codes(planes, factors), texts, known, changes[0].model, np.concatenate(kept) if kept else None)

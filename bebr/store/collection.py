@@ -16,8 +16,9 @@ from bebr.collection.checks import check_ids, check_query, check_rows, load_payl
 from bebr.collection.handle import Handle
 from bebr.collection.protocol import CollectionHits, CollectionStats, ModelInfo, Payload
 from bebr.index import Hits
-from bebr.index.segments import search_segments
+from bebr.index.raw import default_candidates
 from bebr.store.contents import Contents
+from bebr.store.searching import EXACT_ROWS, search_snapshot
 from bebr.store.snapshot import Snapshot
 
 
@@ -28,9 +29,8 @@ class Collection(Handle):
     write or nothing, and waits for no writer.
     """
 
-    def __init__(self, contents: Contents, bz: Binarizer) -> None:
+    def __init__(self, contents: Contents) -> None:
         self._contents = contents
-        self._bz = bz
 
     @property
     def name(self) -> str:
@@ -38,7 +38,7 @@ class Collection(Handle):
 
     @property
     def binarizer(self) -> Binarizer:
-        return self._bz
+        return self._contents.bz
 
     @property
     def closed(self) -> bool:
@@ -54,7 +54,7 @@ class Collection(Handle):
         return len(self.snapshot)
 
     def __repr__(self) -> str:
-        return f"Collection({self.name!r}, model={self._bz.digest})"
+        return f"Collection({self.name!r}, model={self.binarizer.digest})"
 
     def upsert(self, ids: ArrayLike, x: ArrayLike, payloads: Sequence[Payload | None] | None = None) -> int:
         """Inserts rows, replacing rows of the same id as a whole, payload included; returns how many rows were written.
@@ -62,7 +62,7 @@ class Collection(Handle):
         `ids` int64[n], 0 or greater, each once; `x` float32[n, input_dim]; `payloads` one dict (or None) per row,
         written as JSON. All rows are written, or none. ValueError on bad input; LimitExceeded when the disk is full.
         """
-        return _result(self.begin_upsert(*check_rows(ids, x, payloads, self._bz.input_dim)))
+        return _result(self.begin_upsert(*check_rows(ids, x, payloads, self.binarizer.input_dim)))
 
     def begin_upsert(self, ids: Ids, vectors: Floats, payloads: Sequence[str]) -> Future[int]:
         """`upsert` of what `checks.check_rows` returned. Encodes now; the future is done once the write is on disk.
@@ -72,7 +72,7 @@ class Collection(Handle):
             nothing: Future[int] = Future()
             nothing.set_result(0)
             return nothing
-        return self._contents.submit(ids, self._bz.encode(vectors), payloads)
+        return self._contents.submit_upsert(ids, vectors, payloads)
 
     def delete(self, ids: ArrayLike) -> int:
         """Removes rows and their payloads; returns how many there were. `ids` int64[n]; ids not present are passed
@@ -93,6 +93,7 @@ class Collection(Handle):
         exact: bool = False,
         allow: ArrayLike | None = None,
         with_payloads: bool = False,
+        rescore: int | None = None,
         binarizer: Binarizer | None = None,
     ) -> CollectionHits:
         """The k best rows for each query: Hits(scores float32[n, k], ids int64[n, k]), best first (metric "l2":
@@ -102,9 +103,12 @@ class Collection(Handle):
         `q` float32[n, query_dim]; `query` "float" (asymmetric) or "code" (the query is coded too); `oversampling` and
         `exact` as in `FlatIndex.search`; `allow` int64[m]: only these ids; `binarizer`: the queries' model where it is
         a newer one than the rows', as in `FlatIndex.search`. ValueError on bad input; IncompatibleModel.
+
+        `rescore`, where vectors are kept: how many of the best by code get exact scores, at least k; 0: scores by code.
+        None: 3 k + 20, and every row of a collection of up to 2,000, whose answers are exact then.
         """
         snapshot = self.snapshot
-        vectors = check_query(q, k, query, oversampling, exact, (binarizer or self._bz).query_dim)
+        vectors = check_query(q, k, query, oversampling, exact, (binarizer or self.binarizer).query_dim)
         allowed = None if allow is None else check_ids(allow, "allow")
         scores, ids = self.search_snapshot(
             *(snapshot, vectors, k),
@@ -112,6 +116,7 @@ class Collection(Handle):
             oversampling=oversampling,
             exact=exact,
             allow=allowed,
+            rescore=rescore,
             binarizer=binarizer,
         )
         if not with_payloads:
@@ -129,15 +134,26 @@ class Collection(Handle):
         oversampling: int | None = None,
         exact: bool = False,
         allow: Ids | None = None,
+        rescore: int | None = None,
         binarizer: Binarizer | None = None,
         stop: Any = None,
     ) -> Hits:
         """`search` of a snapshot with what `checks.check_query` returned. `stop`: once it is set, the search ends soon
         with an error."""
-        prepared = (binarizer or self._bz).prepare_for(self._bz, vectors, query)
-        return search_segments(
-            *(snapshot.views, self._bz, prepared, k), oversampling=oversampling, exact=exact, allow=allow, stop=stop
+        return search_snapshot(
+            *(snapshot, self.binarizer, vectors, k),
+            query=query,
+            oversampling=oversampling,
+            exact=exact,
+            allow=allow,
+            rescore=rescore,
+            binarizer=binarizer,
+            stop=stop,
         )
+
+    def candidates(self, k: int) -> int:
+        """The most rows that a search for `k` looks at a query to find them, by code."""
+        return k if self._contents.keeping is None else max(default_candidates(k), EXACT_ROWS)
 
     def get_payloads(self, ids: ArrayLike) -> list[Payload | None]:
         """The payload of each row, None where it has none. `ids` int64[n]. KeyError names the first id that is not in
@@ -164,7 +180,8 @@ class Collection(Handle):
             tail_rows=len(snapshot) - sealed,
             dead_rows=sum(row.rows for row, _ in files) - sealed,
             bytes_on_disk=sum(row.bytes for row, _ in files) + self._contents.journal_bytes(),
-            model=ModelInfo.of(self._bz),
+            model=ModelInfo.of(self.binarizer),
+            kept_bytes=0 if self._contents.keeping is None else self._contents.keeping.row_bytes,
         )
 
     def flush(self) -> None:

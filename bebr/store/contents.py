@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bebr.arrays import Ids
+from bebr.arrays import Floats, Ids
 from bebr.binarizer import Binarizer
 from bebr.binarizer.codes import Codes
 from bebr.files import sync_folder
@@ -19,6 +19,8 @@ from bebr.store.bitmaps import Bitmap
 from bebr.store.catalog import Catalog
 from bebr.store.change import Change, joined
 from bebr.store.compaction import Compactor, segments_to_rewrite
+from bebr.store.kept import Keeping, Rows
+from bebr.store.models import Models
 from bebr.store.records import CollectionRow, SegmentRow
 from bebr.store.segment import Segment, pending_path, write_segment
 from bebr.store.snapshot import Draft, Part, PartView, Snapshot
@@ -36,7 +38,7 @@ class Contents:
     def __init__(
         self,
         row: CollectionRow,
-        bz: Binarizer,
+        models: Models,
         folder: Path,
         catalog: Catalog,
         writer: Writer,
@@ -44,8 +46,13 @@ class Contents:
         seal_rows: int,
         verify: bool,
     ) -> None:
-        self.name, self.number, self._bz, self._folder = row.name, row.id, bz, folder
+        self.name, self.number, self._folder = row.name, row.id, folder
+        self._row, self._models = row, models
         self._catalog, self._writer, self._compactor, self._seal_rows = catalog, writer, compactor, seal_rows
+        self.bz = models.get(row.model)
+        # What writes are coded with: another model than the collection's during a migration.
+        self.target = models.get(row.settings.target) if row.settings.target else self.bz
+        self.keeping = Keeping.of(row.settings.keep, self.bz)
         self._closed: Exception | None = None
         self._compacting = threading.Lock()  # one seal or merge at a time
         self._load(verify)
@@ -56,18 +63,23 @@ class Contents:
         views = []
         for row in manifest.segments:
             dead = np.frombuffer(row.dead, "<u8") if row.dead else None
-            views.append(PartView(Segment(self._folder, row, self._bz, verify), dead, row.rows - bitmaps.count(dead)))
+            segment = Segment(self._folder, row, self._model(row.model), verify, keeping=self.keeping)
+            views.append(PartView(segment, dead, row.rows - bitmaps.count(dead)))
         # The dead rows of segments that the catalog knows of.
         self._installed: dict[Part, Bitmap | None] = {view.part: view.dead for view in views}
         # These two are the writing thread's.
-        self._tail = Tail(self._bz)
+        self._tail = Tail(self.target, self.keeping)
         self._unsealed = 0  # rows written or removed since the tail was last set apart for a seal
         draft = Draft(Snapshot(manifest.sealed, tuple(views), PartView(self._tail.part(), None, 0)), self._tail)
         operations = self._catalog.operations(self.number)
-        for change, _ in joined(Change.of(operation, self._bz.settings.factor_bytes) for operation in operations):
+        for change, _ in joined(Change.of(operation, self._model(operation.model)) for operation in operations):
             change.apply(draft)
             self._unsealed += len(change.ids)
         self._snapshot = replace(draft.finish(), version=manifest.version)
+
+    def _model(self, digest: str) -> Binarizer:
+        """Of codes. `digest`: what the catalog says of it, empty for the collection's."""
+        return self._models.get(digest) if digest else self.bz
 
     @property
     def snapshot(self) -> Snapshot:
@@ -92,7 +104,8 @@ class Contents:
 
         self._writer.run(shut)
         with self._compacting:
-            self._snapshot = Snapshot(self._snapshot.version, (), PartView(Tail(self._bz).part(), None, 0))
+            tail = Tail(self.target, self.keeping)
+            self._snapshot = Snapshot(self._snapshot.version, (), PartView(tail.part(), None, 0))
 
     def journal_bytes(self) -> int:
         """Of the writes since the last seal, on disk."""
@@ -100,11 +113,20 @@ class Contents:
 
     # Writes
 
-    def submit(self, ids: Ids, codes: Codes | None, texts: Sequence[str]) -> Future[int]:
-        """Hands an upsert, or a delete (`codes` None), of distinct `ids` to the writing thread."""
+    def submit_upsert(self, ids: Ids, vectors: Floats, texts: Sequence[str]) -> Future[int]:
+        """Encodes vectors float32[n, d] and hands an upsert of distinct `ids` to the writing thread."""
+        bz = self.target
+        kept = None if self.keeping is None else self.keeping.stored(vectors)
+        return self.submit(ids, bz.encode(vectors), texts, bz.digest, kept)
+
+    def submit(
+        self, ids: Ids, codes: Codes | None, texts: Sequence[str], model: str = "", kept: Rows | None = None
+    ) -> Future[int]:
+        """Hands an upsert, or a delete (`codes` None), of distinct `ids` to the writing thread. `model`, `kept`: as of
+        `Change`."""
         # Parts do not change, so ids are looked up in the caller's time.
         known = {view.part: view.part.positions(ids) for view in self.snapshot.segments if view.live}
-        return self._writer.submit(self, Change(ids.copy(), codes, texts, known))
+        return self._writer.submit(self, Change(ids.copy(), codes, texts, known, model, kept))
 
     def draft(self) -> Draft:
         self.check_open()
@@ -121,7 +143,7 @@ class Contents:
 
     def _set_tail_apart(self) -> None:
         """Makes the tail one of the segments, as far as it shows, and begins a new one."""
-        tail = Tail(self._bz)
+        tail = Tail(self.target, self.keeping)
         view = self._snapshot.tail
         segments = (*self._snapshot.segments, view) if view.part.rows else self._snapshot.segments
         self._snapshot = Snapshot(self._snapshot.version, segments, PartView(tail.part(), None, 0))
@@ -148,10 +170,13 @@ class Contents:
                 give_way()
                 self.check_open()
 
-            made = write_segment(self._folder, self.number, self._bz, merged, pause)
+            target = self.target
+            made = write_segment(self._folder, self.number, target, merged, pause, self.keeping)
             try:
                 # Verified, so that its pages are there when it is searched first, and good before others are deleted.
-                segment = None if made is None else Segment(self._folder, made, self._bz, verify=True, pending=True)
+                segment = None
+                if made is not None:
+                    segment = Segment(self._folder, made, target, verify=True, pending=True, keeping=self.keeping)
                 self._writer.run(lambda: self._install(base, merged, segment))
             except BaseException:
                 if made is not None and not self._listed(made.file):

@@ -17,13 +17,16 @@ from bebr.collection.checks import check_model, check_name
 from bebr.collection.handle import Handle
 from bebr.collection.protocol import ModelInfo
 from bebr.errors import CorruptFile, LimitExceeded
+from bebr.index.raw import RawType
 from bebr.store.catalog import Catalog
 from bebr.store.collection import Collection
 from bebr.store.compaction import Compactor
 from bebr.store.contents import SEAL_ROWS, Contents
 from bebr.store.folder import Folder
+from bebr.store.kept import Keeping
 from bebr.store.locking import DirectoryLock
 from bebr.store.models import Models
+from bebr.store.records import Settings
 from bebr.store.writer import Writer
 
 _log = logging.getLogger("bebr.store")
@@ -93,13 +96,17 @@ class Database(Handle):
             _log.error("%s", error)
         self._folder.reserve.fill()
 
-    def create_collection(self, name: str, bz: Binarizer) -> Collection:
-        """A new, empty collection whose rows are coded by `bz`, which is registered on the way. ValueError for a bad
-        name, AlreadyExists (a ValueError) for one that is taken."""
+    def create_collection(self, name: str, bz: Binarizer, *, keep: RawType | None = None) -> Collection:
+        """A new, empty collection whose rows are coded by `bz`, which is registered on the way.
+
+        `keep`: "float16" or "int8": vectors are kept beside the codes, and the best by code get exact scores; None:
+        codes alone. ValueError for a bad name, AlreadyExists (a ValueError) for one that is taken.
+        """
         check_name(name)
-        digest = self.register_model(bz)
+        digest = self.register_model(check_model(bz))
+        Keeping.of(keep, bz)
         with self._alone(name):
-            self._catalog.create_collection(name, digest)
+            self._catalog.create_collection(name, digest, Settings(keep))
         return self.collection(name)
 
     def collection(self, name: str) -> Collection:
@@ -118,10 +125,9 @@ class Database(Handle):
 
     def _read(self, name: str) -> Collection:
         row = self._catalog.collection(name)
-        bz = self._models.get(row.model)
         workers = self._catalog, self._writer, self._compactor
-        contents = Contents(row, bz, self._folder.segments, *workers, self._seal_rows, self._verify)
-        made = Collection(contents, bz)
+        contents = Contents(row, self._models, self._folder.segments, *workers, self._seal_rows, self._verify)
+        made = Collection(contents)
         with self._guard:
             if self._open:
                 self._collections[name] = made

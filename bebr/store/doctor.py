@@ -14,6 +14,7 @@ from bebr.collection.protocol import DatabaseLocked
 from bebr.errors import CorruptFile, Error
 from bebr.store.catalog import Catalog
 from bebr.store.folder import Folder
+from bebr.store.kept import Keeping
 from bebr.store.log import damaged_frame
 from bebr.store.models import Models
 from bebr.store.records import CollectionRow, SegmentRow
@@ -128,7 +129,9 @@ def _of_collection(catalog: Catalog, name: str, folder: Folder) -> Iterator[Find
 
 def _of_segment(catalog: Catalog, row: CollectionRow, segment: SegmentRow, folder: Folder) -> Iterator[Finding]:
     try:
-        Segment(folder.segments, segment, Models(folder, catalog).get(row.model), verify=True)
+        models = Models(folder, catalog)
+        keeping = Keeping.of(row.settings.keep, models.get(row.model))
+        Segment(folder.segments, segment, models.get(segment.model or row.model), verify=True, keeping=keeping)
     except Error as error:
         aside = sorted(folder.quarantine.glob(f"{segment.file}.*"))
         remedy = f"move {aside[0]} back to {folder.segments / segment.file}" if aside else _RESTORE

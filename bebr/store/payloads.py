@@ -104,9 +104,10 @@ class PayloadWriter:
         """The sections, good as long as the files are there; none where no row has a payload."""
         if self._end == 0:
             return {}
-        return {name: _mapped(file) for name, file in ((_AT, self._at), (_TEXT, self._text))}
+        return {name: mapped(file) for name, file in ((_AT, self._at), (_TEXT, self._text))}
 
 
-def _mapped(file: IO[bytes]) -> mmap:
+def mapped(file: IO[bytes]) -> mmap:
+    """What was written to a file, which is not empty."""
     file.flush()
     return mmap(file.fileno(), 0, access=ACCESS_READ)

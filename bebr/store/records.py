@@ -26,9 +26,10 @@ Bitmap = bytes
 @dataclass(frozen=True)
 class Settings:
     """What a collection was made with, beside its model. `keep`: what vectors are kept as, None where codes alone
-    are."""
+    are. `target`: the digest of the model that its rows are being re-encoded with; empty where they are not."""
 
     keep: RawType | None = None
+    target: str = ""
 
     def to_json(self) -> str:
         """Those that are not the default; empty for none."""

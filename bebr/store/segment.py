@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from mmap import mmap
 from pathlib import Path
+from tempfile import TemporaryFile
 
 import numpy as np
 
+from bebr import core
 from bebr.arrays import Ids
 from bebr.binarizer import Binarizer
 from bebr.errors import CorruptFile, limited
 from bebr.index import FlatIndex
 from bebr.index.files import MODEL_DIGEST, contents_digest, open_sections
 from bebr.index.segments import TailRows
-from bebr.store.payloads import PayloadColumn, PayloadWriter
+from bebr.store.kept import Keeping, Rows
+from bebr.store.payloads import PayloadColumn, PayloadWriter, mapped
 from bebr.store.records import SegmentRow
 from bebr.store.snapshot import Part, PartView
 
@@ -36,9 +40,17 @@ def pending_path(folder: Path, file: str) -> Path:
 
 class Segment:
     """The rows of one file. Opening checks it against the catalog's `row`; `verify`: every byte of it too. `pending`:
-    it is not installed yet."""
+    it is not installed yet. `keeping`: of the vectors that it holds, None where its collection keeps none."""
 
-    def __init__(self, folder: Path, row: SegmentRow, bz: Binarizer, verify: bool, pending: bool = False) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        row: SegmentRow,
+        bz: Binarizer,
+        verify: bool,
+        pending: bool = False,
+        keeping: Keeping | None = None,
+    ) -> None:
         path = pending_path(folder, row.file) if pending else folder / row.file
         if not path.exists():
             raise CorruptFile(f"{path} is missing: the catalog lists it with {row.rows} rows")
@@ -55,10 +67,17 @@ class Segment:
             raise CorruptFile(f"{path} has {len(index)} rows: the catalog says {row.rows}")
         self.row, self.rows, self.index = row, row.rows, index
         self.payloads = PayloadColumn.read(sections, row.rows, str(path))
+        self.keeping = keeping
+        self._kept = None if keeping is None else keeping.read(sections, row.rows, str(path))
 
     def positions(self, ids: Ids) -> Ids:
         """The row of each of `ids`, int64[n]; −1 for none."""
         return self.index.positions(ids)
+
+    def kept(self, rows: Ids) -> Rows:
+        """The vectors of these rows as they are stored."""
+        assert self._kept is not None
+        return core.take_rows(self._kept, rows)
 
     def texts(self, rows: Ids) -> list[str]:
         """The JSON text of each row's payload, "" for none."""
@@ -76,22 +95,42 @@ class Segment:
 
 
 def write_segment(
-    folder: Path, collection: int, bz: Binarizer, views: Sequence[PartView], give_way: Callable[[], None]
+    folder: Path,
+    collection: int,
+    bz: Binarizer,
+    views: Sequence[PartView],
+    give_way: Callable[[], None],
+    keeping: Keeping | None = None,
 ) -> SegmentRow | None:
-    """Writes the live rows of `views` to a new file, complete and on disk at `pending_path` when this returns; None if
-    there are none. `give_way` is called between pieces of work; what it raises ends it."""
+    """Writes the live rows of `views`, coded by `bz`, to a new file, complete and on disk at `pending_path` when this
+    returns; None if there are none. `give_way` is called between pieces of work; what it raises ends it."""
     name = new_file_name(collection)
     path = pending_path(folder, name)
     copied = TailRows(bz)
-    with limited(f"no segment can be written to {folder}"), PayloadWriter.beside(folder) as payloads:
+    with (
+        limited(f"no segment can be written to {folder}"),
+        PayloadWriter.beside(folder) as payloads,
+        TemporaryFile(dir=folder) as kept,
+    ):
         for part, rows in _pieces(views):
-            copied.append(*part.index.codes(part.index.ids[rows]))
+            if keeping is not None:
+                vectors = part.kept(rows)
+                kept.write(vectors.data)
+            ids = part.index.ids[rows]
+            if part.index.binarizer.digest == bz.digest:
+                copied.append(*part.index.codes(ids))
+            else:
+                assert keeping is not None
+                copied.append(bz.encode(keeping.vectors(vectors)), ids)
             payloads.add(part.text_bytes(rows), part.text_pieces(rows))
             give_way()
         if len(copied) == 0:
             return None
-        copied.freeze()._save(path, {MODEL_DIGEST: bz.digest.encode(), **payloads.sections()})
-    return SegmentRow(name, len(copied), path.stat().st_size, contents_digest(path))
+        sections: dict[str, bytes | mmap] = {MODEL_DIGEST: bz.digest.encode(), **payloads.sections()}
+        if keeping is not None:
+            sections[keeping.section] = mapped(kept)
+        copied.freeze()._save(path, sections)
+    return SegmentRow(name, len(copied), path.stat().st_size, contents_digest(path), model=bz.digest)
 
 
 def _pieces(views: Sequence[PartView]) -> Iterator[tuple[Part, Ids]]:

@@ -14,12 +14,14 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from bebr.arrays import Ids
+from bebr.arrays import Floats, Ids
+from bebr.binarizer import Binarizer
 from bebr.binarizer.codes import Codes
 from bebr.index import FlatIndex
 from bebr.index.segments import SegmentView
 from bebr.store import bitmaps
 from bebr.store.bitmaps import Bitmap
+from bebr.store.kept import Keeping, Rows
 from bebr.store.records import SegmentRow
 from bebr.store.tail import Tail
 
@@ -36,6 +38,13 @@ class Part(Protocol):
 
     @property
     def index(self) -> FlatIndex: ...
+
+    @property
+    def keeping(self) -> Keeping | None:
+        """Of the vectors that it keeps; None where there are none."""
+
+    def kept(self, rows: Ids) -> Rows:
+        """The vectors of these rows as they are stored."""
 
     def positions(self, ids: Ids) -> Ids:
         """The row of each of `ids`, int64[n], the newest where there are several; −1 for none."""
@@ -89,8 +98,14 @@ class Snapshot:
         return sum(view.live for view in self.parts)
 
     @cached_property
-    def views(self) -> tuple[SegmentView, ...]:
-        return tuple(view.view for view in self.parts if view.live)
+    def by_model(self) -> dict[str, tuple[Binarizer, list[SegmentView]]]:
+        """What `search_segments` takes, by the digest of the model of the codes: one, but during a migration."""
+        groups: dict[str, tuple[Binarizer, list[SegmentView]]] = {}
+        for view in self.parts:
+            if view.live:
+                model = view.part.index.binarizer
+                groups.setdefault(model.digest, (model, []))[1].append(view.view)
+        return groups
 
     def missing(self, ids: Ids) -> Ids:
         """Which of `ids` int64[n] have no row, ascending, each once."""
@@ -108,6 +123,33 @@ class Snapshot:
             for i, text in zip(at.tolist(), part.texts(rows), strict=True):
                 texts[i] = text
         return [texts[i] for i in places.tolist()]
+
+    @property
+    def keeping(self) -> Keeping:
+        """How vectors are kept. ValueError where they are not."""
+        keeping = self.tail.part.keeping
+        if keeping is None:
+            raise ValueError("this collection keeps no vectors: create it with keep='float16' or 'int8'")
+        return keeping
+
+    def vectors(self, ids: Ids) -> Floats:
+        """The kept vector of each of `ids` int64[n], float32[n, d], for cosine of unit length; NaN where there is no
+        such row. ValueError where none are kept."""
+        distinct, places = np.unique(ids, return_inverse=True)
+        rows, there = self.kept(distinct)
+        vectors = self.keeping.vectors(rows)
+        vectors[~there] = np.nan
+        return vectors[places]
+
+    def kept(self, ids: Ids) -> tuple[Rows, NDArray[np.bool_]]:
+        """What is stored of the vectors of distinct `ids` int64[n], and which of them there are."""
+        rows = np.zeros((len(ids), self.keeping.row_bytes), np.uint8)
+        there = np.zeros(len(ids), np.bool_)
+        for part, found, at in self._located(ids):
+            if len(at):
+                rows[at] = part.kept(found)
+                there[at] = True
+        return rows, there
 
     def payload_bytes(self, ids: Ids) -> Ids:
         """The length of each of these texts in UTF-8, int64[n], without reading them."""
@@ -139,10 +181,18 @@ class Draft:
         ]  # replaced by copies before they change
         self._lost = [0] * len(self._dead)
 
-    def upsert(self, ids: Ids, codes: Codes, texts: Sequence[str], known: Mapping[Part, Ids]) -> None:
-        """Adds rows of distinct `ids` int64[n] and removes those they replace. `known`: as in `remove`."""
+    @property
+    def tail(self) -> Tail:
+        """What it appends to."""
+        return self._tail
+
+    def upsert(
+        self, ids: Ids, codes: Codes, texts: Sequence[str], known: Mapping[Part, Ids], kept: Rows | None = None
+    ) -> None:
+        """Adds rows of distinct `ids` int64[n], in codes of the tail's model, and removes those they replace. `known`:
+        as in `remove`; `kept`: as in `Tail.append`."""
         self.remove(ids, known)
-        self._tail.append(ids, codes, texts)
+        self._tail.append(ids, codes, texts, kept)
 
     def remove(self, ids: Ids, known: Mapping[Part, Ids]) -> Ids:
         """Removes rows; returns which of distinct `ids` int64[n] there were. `known`: the positions of `ids` in some

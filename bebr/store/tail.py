@@ -15,22 +15,29 @@ from bebr.binarizer import Binarizer
 from bebr.binarizer.codes import Codes
 from bebr.index import FlatIndex
 from bebr.index.segments import TailRows
+from bebr.store.kept import Keeping, KeptBlocks, Rows
 
 
 class Tail:
     """Rows in the order they came. `append` and `part` are for one thread; once a call of them has failed, the tail is
     of no further use, but the parts made before stay good."""
 
-    def __init__(self, bz: Binarizer) -> None:
+    def __init__(self, bz: Binarizer, keeping: Keeping | None = None) -> None:
+        self.bz, self.keeping = bz, keeping
         self._rows = TailRows(bz)
         self._texts: list[bytes] = []  # UTF-8, a payload a row
+        self._kept = None if keeping is None else KeptBlocks(keeping.row_bytes)
 
     @property
     def rows(self) -> int:
         return len(self._texts)
 
-    def append(self, ids: Ids, codes: Codes, texts: Sequence[str]) -> None:
-        """Adds rows of distinct `ids` int64[n]; `texts`: a payload each, "" for none, or an empty sequence."""
+    def append(self, ids: Ids, codes: Codes, texts: Sequence[str], kept: Rows | None = None) -> None:
+        """Adds rows of distinct `ids` int64[n]; `texts`: a payload each, "" for none, or an empty sequence; `kept`:
+        their vectors, where the tail keeps them."""
+        if self._kept is not None:
+            assert kept is not None
+            self._kept.append(kept)
         self._rows.append(codes, ids)
         self._texts += [text.encode() for text in texts] or [b""] * len(ids)
 
@@ -41,6 +48,11 @@ class Tail:
     def texts(self, rows: Ids) -> list[bytes]:
         """In one step of Python's: it may be called for many rows while searches want to go on."""
         return list(map(self._texts.__getitem__, rows.tolist()))
+
+    def kept(self, rows: Ids) -> Rows:
+        """The vectors of these rows as they are stored."""
+        assert self._kept is not None
+        return self._kept.take(rows)
 
     def part(self) -> TailPart:
         """The rows so far."""
@@ -54,6 +66,7 @@ class TailPart:
 
     def __init__(self, tail: Tail, rows: int, index: FlatIndex) -> None:
         self._tail, self.rows, self.index = tail, rows, index
+        self.keeping = tail.keeping
 
     def positions(self, ids: Ids) -> Ids:
         """The newest row of each of `ids`, int64[n]; −1 for none."""
@@ -62,6 +75,10 @@ class TailPart:
         if later.any():
             found[later] = self.index.positions(ids[later])
         return found
+
+    def kept(self, rows: Ids) -> Rows:
+        """The vectors of these rows as they are stored."""
+        return self._tail.kept(rows)
 
     def texts(self, rows: Ids) -> list[str]:
         """The JSON text of each row's payload, "" for none."""

@@ -170,6 +170,27 @@ def test_stats(db, name, bz, vectors):
     assert after.model.widths == bz.widths and after.model.metric == "cosine" and after.model.input_dim == 64
 
 
+@pytest.mark.parametrize("kind", ["float16", "int8"])
+def test_kept_vectors_give_exact_scores(db, name, any_bz, vectors, queries, kind):
+    x = _stretched(vectors)
+    index = bebr.FlatIndex(any_bz, rescore=kind)
+    index.add(x)
+    collection = db.create_collection(name, any_bz, keep=kind)
+    collection.upsert(range(2000), x[:2000])
+    collection.flush()
+    collection.upsert(range(2000, 3000), x[2000:])
+    for options in ({}, {"rescore": 200}, {"query": "code"}, {"allow": np.arange(0, 3000, 7)}, {"exact": True}):
+        hits = collection.search(queries, 10, **options)
+        single = [index.search(one, 10, **options) for one in queries]  # whatever the batch
+        np.testing.assert_array_equal(hits.ids, np.concatenate([one.ids for one in single]))
+        np.testing.assert_allclose(hits.scores, np.concatenate([one.scores for one in single]), rtol=1e-5)
+    by_code = collection.search(queries, 10, rescore=0, exact=True)
+    np.testing.assert_array_equal(by_code.scores, index.search(queries, 10, rescore=0, exact=True).scores)
+    stats = collection.stats()
+    assert stats.kept_bytes == {"float16": 128, "int8": 68}[kind]
+    assert stats.bytes_per_vector == any_bz.bytes_per_vector + stats.kept_bytes == index.bytes_per_vector
+
+
 def test_collections_come_and_go(db, name, bz, vectors):
     collection = db.create_collection(name, bz)
     assert collection.name == name and collection.binarizer.digest == bz.digest
@@ -192,6 +213,12 @@ def test_what_is_no_model_is_refused(db, name, bz):
     for call in (lambda: db.create_collection(name, bz), lambda: db.register_model(bz)):
         with pytest.raises(ValueError, match=r"bz is .*: want a bebr\.Binarizer"):
             call()
+    assert name not in db.collections()
+
+
+def test_vectors_are_kept_as_what_there_is(db, name, bz):
+    with pytest.raises(ValueError, match="keep is 'float32': want None, 'float16' or 'int8'"):
+        db.create_collection(name, bz, keep="float32")
     assert name not in db.collections()
 
 
@@ -228,6 +255,9 @@ BAD = {
     "k is no number": (lambda c, x: c.search(x[:1], 1.5), "k is 1.5"),
     "query": (lambda c, x: c.search(x[:1], query="exact"), "query is 'exact'"),
     "oversampling": (lambda c, x: c.search(x[:1], oversampling=0), "oversampling is 0"),
+    "rescore": (lambda c, x: c.search(x[:1], rescore=20), "keeps no vectors"),
+    "rescore is no number": (lambda c, x: c.search(x[:1], rescore=-1), "rescore is -1"),
+    "rescore below k": (lambda c, x: c.search(x[:1], 10, rescore=5), "rescore is 5, fewer than k (10)"),
     "both": (lambda c, x: c.search(x[:1], oversampling=2, exact=True), "oversampling is 2 and exact is True"),
     "allow": (lambda c, x: c.search(x[:1], allow=[-1]), "allow holds -1"),
     "negative id": (lambda c, x: c.upsert([-1], x[:1]), "ids holds -1"),

@@ -75,6 +75,12 @@ void store_raw(const RawFormat& format, size_t n, const float* x, uint8_t* rows)
              (half ? "float16 cannot hold: want values within 65504, or rescore='int8'" : "is not finite"));
 }
 
+void load_raw(const RawFormat& format, size_t n, const uint8_t* rows, float* x) {
+  parallel_for(n, 64, [&](size_t begin, size_t end) {
+    for (size_t i = begin; i < end; ++i) get_row(format, rows + i * format.stride(), x + i * format.dim);
+  });
+}
+
 RawVectors::RawVectors(RawFormat format) : format_(format) {
   if (format.dim < 1 || format.dim > kMostDim)
     fail(ErrorCode::InvalidArgument, "raw vectors of " + std::to_string(format.dim) + " dimensions: want 1 to 65536");

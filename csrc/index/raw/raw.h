@@ -35,6 +35,41 @@ struct RawFormat {
 // Error(InvalidArgument) naming a row with a value that is not finite or, as float16, beyond 65504.
 void store_raw(const RawFormat& format, size_t n, const float* x, uint8_t* rows);
 
+// Writes what n rows hold as floats, n * dim, on all threads.
+void load_raw(const RawFormat& format, size_t n, const uint8_t* rows, float* x);
+
+// Copies the n rows of `stride` bytes at positions `which` of `from`, on all threads. Those of a mapped file that are
+// not in memory are requested before the first is copied.
+void take_rows(const uint8_t* from, size_t stride, const int64_t* which, size_t n, uint8_t* to);
+
+// Exact scores of rows as they are stored: inner products, or squared distances. For one thread.
+class RawScores {
+ public:
+  RawScores(RawFormat format, bool squared_distance)
+      : format_(format), squared_distance_(squared_distance), kernels_(kernels()) {}
+
+  // The k best for q (dim floats) of the rows at positions `which` of `rows`, whose ids are ids[row]; the results as of
+  // RawVectors::rescore. k >= 1.
+  void best(const float* q, const uint8_t* rows, std::span<const uint32_t> which, const int64_t* ids, size_t k,
+            float* scores, int64_t* best_ids);
+
+ private:
+  // A query as integers: entry times scale, with sum |entry| * 127 < 2^31 and entries of at most 15 bits.
+  struct Integers {
+    std::vector<int16_t> entries;
+    double scale = 0, square = 0;  // square: of the length
+    void set(const float* q, uint32_t dim);
+  };
+  void set_exact_int8(const float* q, const uint8_t* rows, std::span<const uint32_t> which);
+
+  RawFormat format_;
+  bool squared_distance_;
+  const Kernels& kernels_;
+  Integers query_;
+  std::vector<float> exact_;
+  std::vector<int32_t> dots_, squares_;
+};
+
 // The section `raw`.
 struct RawHead {
   uint32_t dim, type;

@@ -17,36 +17,86 @@ namespace {
 constexpr size_t kTogether = 32;  // queries whose reads overlap
 constexpr size_t kSample = 4;     // rows looked at, .9 us each, to see whether the file is in memory
 
-// A query as integers: entry times scale, with sum |entry| * 127 < 2^31 and entries of at most 15 bits.
-struct Integers {
-  std::vector<int16_t> entries;
-  double scale = 0, square = 0;  // square: of the length
-
-  void set(const float* q, uint32_t dim) {
-    double most = 0, sum = 0;
-    for (uint32_t j = 0; j < dim; ++j) {
-      most = std::max(most, std::abs(double{q[j]}));
-      sum += std::abs(double{q[j]});
-    }
-    // Rounding adds at most 1/2 an entry to the sum.
-    const double room = (0x1p31 - 1) / 127 - dim * 0.5 - 1;
-    scale = std::max(most / 32767, sum / room);
-    entries.resize(dim);
-    int64_t squares = 0;
-    for (uint32_t j = 0; j < dim; ++j) {
-      entries[j] = scale > 0 ? static_cast<int16_t>(std::lrint(double{q[j]} / scale)) : int16_t{0};
-      squares += int64_t{entries[j]} * entries[j];
-    }
-    square = scale * scale * static_cast<double>(squares);
-  }
-};
+// Whether some of `count` rows at positions row(i) are not in memory, by a sample.
+template <typename Row>
+bool cold(size_t count, size_t stride, const Row& row) {
+  bool found = false;
+  for (size_t i = 0; i < kSample && !found && count > 0; ++i) found = !resident({row(i * count / kSample), stride});
+  return found;
+}
 
 }  // namespace
+
+void take_rows(const uint8_t* from, size_t stride, const int64_t* which, size_t n, uint8_t* to) {
+  const auto row = [&](size_t i) { return from + static_cast<size_t>(which[i]) * stride; };
+  if (cold(n, stride, row))
+    for (size_t i = 0; i < n;) {
+      size_t next = i + 1;
+      while (next < n && which[next] == which[next - 1] + 1) ++next;
+      will_need({row(i), (next - i) * stride});
+      i = next;
+    }
+  parallel_for(n, 256, [&](size_t begin, size_t end) {
+    for (size_t i = begin; i < end; ++i) std::memcpy(to + i * stride, row(i), stride);
+  });
+}
+
+void RawScores::Integers::set(const float* q, uint32_t dim) {
+  double most = 0, sum = 0;
+  for (uint32_t j = 0; j < dim; ++j) {
+    most = std::max(most, std::abs(double{q[j]}));
+    sum += std::abs(double{q[j]});
+  }
+  // Rounding adds at most 1/2 an entry to the sum.
+  const double room = (0x1p31 - 1) / 127 - dim * 0.5 - 1;
+  scale = std::max(most / 32767, sum / room);
+  entries.resize(dim);
+  int64_t squares = 0;
+  for (uint32_t j = 0; j < dim; ++j) {
+    entries[j] = scale > 0 ? static_cast<int16_t>(std::lrint(double{q[j]} / scale)) : int16_t{0};
+    squares += int64_t{entries[j]} * entries[j];
+  }
+  square = scale * scale * static_cast<double>(squares);
+}
+
+void RawScores::best(const float* q, const uint8_t* rows, std::span<const uint32_t> which, const int64_t* ids, size_t k,
+                     float* scores, int64_t* best_ids) {
+  exact_.resize(which.size());
+  if (format_.type == RawType::Int8)
+    set_exact_int8(q, rows, which);
+  else
+    (squared_distance_ ? kernels_.raw_l2_f16 : kernels_.raw_dot_f16)(q, format_.dim, rows, format_.stride(),
+                                                                     which.data(), which.size(), exact_.data());
+  const float sign = squared_distance_ ? -1.0f : 1.0f;
+  TopK top(k);
+  for (size_t i = 0; i < which.size(); ++i) top.push({sign * exact_[i], ids[which[i]]});
+  const std::vector<Hit>& sorted = top.sorted();
+  for (size_t i = 0; i < k; ++i) {
+    scores[i] = i < sorted.size() ? sign * sorted[i].score : sign * kLowest;
+    best_ids[i] = i < sorted.size() ? sorted[i].id : -1;
+  }
+}
+
+void RawScores::set_exact_int8(const float* q, const uint8_t* rows, std::span<const uint32_t> which) {
+  query_.set(q, format_.dim);
+  dots_.resize(which.size());
+  squares_.resize(which.size());
+  kernels_.raw_dot_i8(query_.entries.data(), format_.dim, rows + format_.head(), format_.stride(), which.data(),
+                      which.size(), dots_.data(), squares_.data());
+  for (size_t i = 0; i < which.size(); ++i) {
+    float scale = 0;
+    std::memcpy(&scale, rows + which[i] * format_.stride(), sizeof scale);
+    const double product = query_.scale * scale * dots_[i];
+    exact_[i] = static_cast<float>(
+        squared_distance_ ? std::max(query_.square - 2 * product + double{scale} * scale * squares_[i], 0.0) : product);
+  }
+}
 
 // Queries of one thread.
 class RawVectors::Piece {
  public:
-  Piece(const RawVectors& raw, const RescoreParams& params) : raw_(raw), params_(params), kernels_(kernels()) {}
+  Piece(const RawVectors& raw, const RescoreParams& params)
+      : raw_(raw), params_(params), scores_(raw.format_, params.squared_distance) {}
 
   void run(const float* queries, size_t count, const int64_t* candidates, float* scores, int64_t* ids) {
     found_.clear();
@@ -75,10 +125,7 @@ class RawVectors::Piece {
   // Asks for all rows that are not in memory before the first is scored. One that is in memory is not requested: a call
   // costs about as much as scoring ten rows.
   void read_ahead() {
-    bool cold = false;
-    for (size_t i = 0; i < kSample && !cold && !found_.empty(); ++i)
-      cold = !resident(raw_.row_bytes(found_[i * found_.size() / kSample].row));
-    if (!cold) return;
+    if (!cold(found_.size(), raw_.format_.stride(), [this](size_t i) { return raw_.row(found_[i].row); })) return;
     rows_.clear();
     for (const Found& f : found_) rows_.push_back(f.row);
     std::sort(rows_.begin(), rows_.end());
@@ -98,47 +145,15 @@ class RawVectors::Piece {
   void score(const float* q, std::span<const Found> found, float* scores, int64_t* ids) {
     rows_.clear();
     for (const Found& f : found) rows_.push_back(f.row);
-    exact_.resize(found.size());
-    if (raw_.format_.type == RawType::Float16)
-      (params_.squared_distance ? kernels_.raw_l2_f16 : kernels_.raw_dot_f16)(
-          q, raw_.format_.dim, raw_.rows_, raw_.format_.stride(), rows_.data(), rows_.size(), exact_.data());
-    else
-      score_int8(q);
-    const float sign = params_.squared_distance ? -1.0f : 1.0f;
-    TopK top(params_.k);
-    for (size_t i = 0; i < found.size(); ++i) top.push({sign * exact_[i], found[i].id});
-    const std::vector<Hit>& best = top.sorted();
-    for (size_t i = 0; i < params_.k; ++i) {
-      scores[i] = i < best.size() ? sign * best[i].score : sign * kLowest;
-      ids[i] = i < best.size() ? best[i].id : -1;
-    }
-  }
-
-  void score_int8(const float* q) {
-    query_.set(q, raw_.format_.dim);
-    dots_.resize(rows_.size());
-    squares_.resize(rows_.size());
-    kernels_.raw_dot_i8(query_.entries.data(), raw_.format_.dim, raw_.rows_ + raw_.format_.head(),
-                        raw_.format_.stride(), rows_.data(), rows_.size(), dots_.data(), squares_.data());
-    for (size_t i = 0; i < rows_.size(); ++i) {
-      float scale = 0;
-      std::memcpy(&scale, raw_.row(rows_[i]), sizeof scale);
-      const double product = query_.scale * scale * dots_[i];
-      exact_[i] = static_cast<float>(
-          params_.squared_distance ? std::max(query_.square - 2 * product + double{scale} * scale * squares_[i], 0.0)
-                                   : product);
-    }
+    scores_.best(q, raw_.rows_, rows_, raw_.ids_, params_.k, scores, ids);
   }
 
   const RawVectors& raw_;
   const RescoreParams& params_;
-  const Kernels& kernels_;
+  RawScores scores_;
   std::vector<Found> found_;
   std::vector<size_t> end_;  // of each query's rows in found_
   std::vector<uint32_t> rows_;
-  std::vector<float> exact_;
-  std::vector<int32_t> dots_, squares_;
-  Integers query_;
 };
 
 void RawVectors::rescore(const float* queries, size_t count, const int64_t* candidates, const RescoreParams& params,
