@@ -75,7 +75,8 @@ class BatchingStats:
 class CollectionStats:
     """Figures of a collection. `tail_rows` are not yet in a segment file; `dead_rows` are rows of segment files that
     were replaced or removed; `bytes_on_disk` counts segment files and journal, not payloads; `batching` is None for a
-    local collection. `kept_bytes`: of the vector kept beside each code, 0 where there is none."""
+    local collection. `kept_bytes`: of the vector kept beside each code, 0 where there is none. `target`: the digest of
+    the model that rows are being re-encoded with, empty where they are not; `rows_behind` still wait for it."""
 
     rows: int
     segments: int
@@ -85,6 +86,8 @@ class CollectionStats:
     model: ModelInfo
     batching: BatchingStats | None = None
     kept_bytes: int = 0
+    target: str = ""
+    rows_behind: int = 0
 
     @property
     def bytes_per_vector(self) -> int:
@@ -122,6 +125,8 @@ class CollectionLike(Protocol):
     ) -> CollectionHits: ...
 
     def get_payloads(self, ids: ArrayLike) -> list[Payload | None]: ...
+
+    def migrate(self, bz: Binarizer, *, wait: bool = False) -> None: ...
 
     def stats(self) -> CollectionStats: ...
 

@@ -180,7 +180,7 @@ class Client(Handle):
         return f"Client({self._target!r})"
 
     def _remote(self, name: str, model: pb.ModelInfo) -> RemoteCollection:
-        wire = Wire(self._call, self._collections, self._points, self._admin, self._limits)
+        wire = Wire(self._call, self._collections, self._points, self._admin, self._limits, self.register_model)
         return RemoteCollection(wire, name, convert.model_from_message(model), self.model)
 
     def _info(self) -> pb.InfoResponse:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -24,6 +25,8 @@ from bebr.v1 import bebr_pb2_grpc as rpc
 # A large upsert is sent in pieces of this size: large enough that a commit per piece costs little, small enough to show
 # progress and to leave the server's threads to others.
 _PIECE_BYTES = 4 << 20
+# Seconds between two looks at whether a migration is done.
+_POLL = 0.1
 # Room in a message for everything that is not a column.
 _OVERHEAD = 4096
 
@@ -37,6 +40,7 @@ class Wire:
     points: rpc.PointsStub
     admin: rpc.AdminStub
     limits: pb.Limits
+    register: Callable[[Binarizer], str]
 
 
 class RemoteCollection(Handle):
@@ -200,6 +204,14 @@ class RemoteCollection(Handle):
         for start in range(0, len(ids), step):
             yield ids[start : start + step]
 
+    def migrate(self, bz: Binarizer, *, wait: bool = False) -> None:
+        """Has every row coded by another model, which is registered on the way; see
+        `bebr.store.collection.Collection.migrate`."""
+        request = pb.MigrateCollectionRequest(name=self._name, model=self._wire.register(bz))
+        self._wire.call(self._wire.collections.Migrate, request)
+        while wait and self.stats().target:
+            time.sleep(_POLL)
+
     def stats(self) -> CollectionStats:
         """Figures of the collection, those of the server's coalescing included."""
         reply = self._wire.call(self._wire.admin.Stats, pb.StatsRequest(collection=self._name))
@@ -213,6 +225,8 @@ class RemoteCollection(Handle):
             model=convert.model_from_message(reply.model),
             batching=BatchingStats(batching.requests, batching.queries, batching.batches, batching.largest),
             kept_bytes=reply.kept_bytes,
+            target=reply.target,
+            rows_behind=reply.rows_behind,
         )
 
     def flush(self) -> None:

@@ -58,6 +58,15 @@ class Collections:
         await self._registry.forget(request.name)
         return pb.DropCollectionResponse()
 
+    async def Migrate(self, request: pb.MigrateCollectionRequest) -> pb.MigrateCollectionResponse:
+        collection = (await self._registry.served(request.name)).collection
+
+        def migrate() -> None:
+            collection.migrate(self._registry.db.model(request.model))
+
+        await self._registry.write(request.name, migrate)
+        return pb.MigrateCollectionResponse()
+
 
 class Models:
     def __init__(self, registry: CollectionRegistry) -> None:
@@ -228,6 +237,8 @@ class Admin:
             dead_rows=stats.dead_rows,
             bytes_on_disk=stats.bytes_on_disk,
             kept_bytes=stats.kept_bytes,
+            target=stats.target,
+            rows_behind=stats.rows_behind,
             batching=pb.Batching(
                 requests=batching.requests,
                 queries=batching.queries,

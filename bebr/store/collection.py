@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 from bebr.arrays import Floats, Ids
 from bebr.binarizer import Binarizer
 from bebr.binarizer.codes import Query
-from bebr.collection.checks import check_ids, check_query, check_rows, load_payload
+from bebr.collection.checks import check_ids, check_model, check_query, check_rows, load_payload
 from bebr.collection.handle import Handle
 from bebr.collection.protocol import CollectionHits, CollectionStats, ModelInfo, Payload
 from bebr.index import Hits
@@ -181,6 +181,8 @@ class Collection(Handle):
             dead_rows=sum(row.rows for row, _ in files) - sealed,
             bytes_on_disk=sum(row.bytes for row, _ in files) + self._contents.journal_bytes(),
             model=ModelInfo.of(self.binarizer),
+            target=self._contents.target.digest if self._contents.migrating else "",
+            rows_behind=self._contents.rows_behind(),
             kept_bytes=0 if self._contents.keeping is None else self._contents.keeping.row_bytes,
         )
 
@@ -189,6 +191,18 @@ class Collection(Handle):
         needed for durability: it makes the next open faster and returns the space of dead rows."""
         self._contents.check_open()
         self._contents.compact()
+
+    def migrate(self, bz: Binarizer, *, wait: bool = False) -> None:
+        """Has every row coded by another model of the same vectors, from those that are kept.
+
+        What is written from now on is coded by it; what is there is re-encoded in the background, a segment at a time,
+        and after a crash from where it stopped. Searches cover both meanwhile; then it is the collection's model
+        (`binarizer`, `stats().target`). `wait`: until then. A second call changes the direction. ValueError where no
+        vectors are kept, or for a model of another metric or dimension.
+        """
+        self._contents.migrate(check_model(bz))
+        if wait:
+            self._contents.finish_migration()
 
     def close(self, reason: Exception) -> None:
         """Waits for writes in progress, then refuses every further call with an error like `reason`."""

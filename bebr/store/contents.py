@@ -18,8 +18,9 @@ from bebr.store import bitmaps
 from bebr.store.bitmaps import Bitmap
 from bebr.store.catalog import Catalog
 from bebr.store.change import Change, joined
-from bebr.store.compaction import Compactor, segments_to_rewrite
+from bebr.store.compaction import Compactor
 from bebr.store.kept import Keeping, Rows
+from bebr.store.migration import behind, check_target, to_rewrite
 from bebr.store.models import Models
 from bebr.store.records import CollectionRow, SegmentRow
 from bebr.store.segment import Segment, pending_path, write_segment
@@ -57,6 +58,8 @@ class Contents:
         self._compacting = threading.Lock()  # one seal or merge at a time
         self._load(verify)
         self._seal_if_due()
+        if row.settings.target:
+            self._compactor.request(self)
 
     def _load(self, verify: bool) -> None:
         manifest = self._catalog.manifest(self.number)
@@ -153,36 +156,92 @@ class Contents:
         if self._unsealed >= self._seal_rows:
             self._compactor.request(self)
 
+    # Another model
+
+    def migrate(self, target: Binarizer) -> None:
+        """Codes what is written from now on with `target`, and has the compactor re-encode what is there. ValueError
+        for a model that does not fit the kept vectors."""
+        self.check_open()
+        check_target(self.keeping, self.bz, target)
+        digest = self._models.add(target)
+
+        def begin() -> None:
+            self.check_open()
+            self._set_row(replace(self._row, settings=replace(self._row.settings, target=digest)))
+            self.target = target
+            self._set_tail_apart()
+
+        self._writer.run(begin)
+        self._compactor.request(self)
+
+    def finish_migration(self) -> None:
+        """Re-encodes what is left, now."""
+        while self.migrating:
+            self.check_open()
+            self.compact()
+
+    @property
+    def migrating(self) -> bool:
+        return self._row.settings.target != ""
+
+    def rows_behind(self) -> int:
+        """How many rows are still in codes of another model than the one of new writes."""
+        return sum(view.live for view in behind(self.snapshot, self.target))
+
+    def _go_on_migrating(self) -> None:
+        """After a seal: has the next part re-encoded, or makes the target the collection's model."""
+
+        def finish() -> None:
+            self.check_open()
+            if self.migrating and not behind(self._snapshot, self.target):
+                settings = replace(self._row.settings, target="")
+                self._set_row(replace(self._row, model=self.target.digest, settings=settings))
+                self.bz = self.target
+
+        if self.migrating:
+            self._writer.run(finish)
+        if self.migrating:
+            self._compactor.request(self)
+
+    def _set_row(self, row: CollectionRow) -> None:
+        self._catalog.set_settings(row)
+        self._row = row
+
     # Seals and merges
 
     def compact(self, give_way: Callable[[], None] = lambda: None) -> None:
-        """Seals what is in memory into a segment file, and with it segments that are small or half dead. Searches and
-        writes go on. `give_way` is called between pieces of work. If it fails, nothing has changed."""
+        """Seals what is in memory into a segment file, and with it segments that are small or half dead, or whose codes
+        are another model's than `target`. Searches and writes go on. `give_way` is called between pieces of work. If it
+        fails, nothing has changed."""
         with self._compacting:
             if self._closed is not None:
                 return
-            base = self._writer.run(self._begin_seal)
-            merged = _to_merge(base)
-            if not merged and not self._newly_dead(base):
-                return
+            self._compact(give_way)
+            self._go_on_migrating()
 
-            def pause() -> None:
-                give_way()
-                self.check_open()
+    def _compact(self, give_way: Callable[[], None]) -> None:
+        base = self._writer.run(self._begin_seal)
+        target = self.target
+        merged = to_rewrite(base, target)
+        if not merged and not self._newly_dead(base):
+            return
 
-            target = self.target
-            made = write_segment(self._folder, self.number, target, merged, pause, self.keeping)
-            try:
-                # Verified, so that its pages are there when it is searched first, and good before others are deleted.
-                segment = None
-                if made is not None:
-                    segment = Segment(self._folder, made, target, verify=True, pending=True, keeping=self.keeping)
-                self._writer.run(lambda: self._install(base, merged, segment))
-            except BaseException:
-                if made is not None and not self._listed(made.file):
-                    (self._folder / made.file).unlink(missing_ok=True)
-                    pending_path(self._folder, made.file).unlink(missing_ok=True)
-                raise
+        def pause() -> None:
+            give_way()
+            self.check_open()
+
+        made = write_segment(self._folder, self.number, target, merged, pause, self.keeping)
+        try:
+            # Verified, so that its pages are there when it is searched first, and good before others are deleted.
+            segment = None
+            if made is not None:
+                segment = Segment(self._folder, made, target, verify=True, pending=True, keeping=self.keeping)
+            self._writer.run(lambda: self._install(base, merged, segment))
+        except BaseException:
+            if made is not None and not self._listed(made.file):
+                (self._folder / made.file).unlink(missing_ok=True)
+                pending_path(self._folder, made.file).unlink(missing_ok=True)
+            raise
         for row in _files(merged):
             (self._folder / row.file).unlink(missing_ok=True)
 
@@ -230,14 +289,6 @@ class Contents:
         known: dict[Part, Bitmap | None] = {**self._installed, **dead}
         self._installed = {view.part: known.get(view.part) for view in views}
         self._snapshot = Snapshot(version, tuple(views), current.tail)
-
-
-def _to_merge(snapshot: Snapshot) -> list[PartView]:
-    """The parts whose rows a seal writes to one new file."""
-    memory = [view for view in snapshot.segments if view.part.row is None]
-    files = [view for view in snapshot.segments if view.part.row is not None]
-    sizes = [(view.part.rows, view.live) for view in files]
-    return [*memory, *(files[i] for i in segments_to_rewrite(sizes, sum(view.live for view in memory)))]
 
 
 def _files(views: Sequence[PartView]) -> list[SegmentRow]:

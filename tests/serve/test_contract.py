@@ -216,6 +216,25 @@ def test_what_is_no_model_is_refused(db, name, bz):
     assert name not in db.collections()
 
 
+def test_a_collection_gets_another_model(db, name, bz, vectors, queries):
+    collection = db.create_collection(name, bz, keep="float16")
+    collection.upsert(range(3000), vectors, [{"n": i} for i in range(3000)])
+    want = collection.search(queries, 10, rescore=300)
+    larger = bebr.train(vectors, widths=[64, 32], metric="cosine", seed=0)
+    collection.migrate(larger, wait=True)
+    stats = collection.stats()
+    assert collection.binarizer.digest == stats.model.digest == larger.digest
+    assert (stats.target, stats.rows_behind, stats.rows) == ("", 0, 3000)
+    found = collection.search(queries, 10, rescore=300)
+    assert recall(found.ids, want.ids) > 0.99
+    assert db.collection(name).get_payloads([7]) == [{"n": 7}]
+    plain = db.create_collection(f"{name}-plain", bz)
+    with pytest.raises(ValueError, match="keeps no vectors to re-encode"):
+        plain.migrate(larger)
+    with pytest.raises(ValueError, match=r"bz is 5: want a bebr\.Binarizer"):
+        collection.migrate(5)
+
+
 def test_vectors_are_kept_as_what_there_is(db, name, bz):
     with pytest.raises(ValueError, match="keep is 'float32': want None, 'float16' or 'int8'"):
         db.create_collection(name, bz, keep="float32")
