@@ -26,6 +26,15 @@ def test_rows_of_ordinary_size_do_not_depend_on_large_ones():
     np.testing.assert_array_equal(normalized(mixed)[4], np.zeros(16))
 
 
+@pytest.mark.parametrize("scale", [0.0, 1e-30, 1e-19, 1.0, 1e19, 1e30])
+def test_a_row_alone_is_scaled_as_among_others_to_the_bit(scale):
+    x = np.random.default_rng(2).standard_normal((200, 37)).astype(np.float32) * np.float32(scale)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        alone = np.concatenate([normalized(row[None]) for row in x])
+    np.testing.assert_array_equal(alone, normalized(x))
+
+
 def test_what_is_not_finite_is_an_error_and_no_warning():
     with warnings.catch_warnings():
         warnings.simplefilter("error")

@@ -6,6 +6,7 @@ from __future__ import annotations
 from abc import ABC
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
+from functools import lru_cache
 from mmap import mmap
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -179,8 +180,8 @@ class Index(KnownAttributes, ABC):
     ) -> Hits:
         """A search by code for :meth:`_candidates`, and its answer; options: those of ``core.SearchOptions``."""
         min_scores = None if radius is None or candidates else self._binarizer.engine_min_scores(radius, prepared)
-        how = core.SearchOptions(
-            max(k, candidates), exact=exact, batch_invariant=batch_invariant, min_scores=min_scores, **options
+        how = search_options(
+            max(k, candidates), min_scores=min_scores, exact=exact, batch_invariant=batch_invariant, **options
         )
         first_stage = not exact and not self._engine.by_whole_codes(len(prepared.y), how, allow is not None)
         allowed = None if allow is None else as_ids(allow, "allow")
@@ -280,6 +281,19 @@ def row_format(bz: Binarizer) -> core.RowFormat:
     )
 
 
+def search_options(
+    k: int, *, min_scores: Floats | None = None, stop: core.StopFlag | None = None, **how: Any
+) -> core.SearchOptions:
+    """Options as the extension takes them."""
+    if min_scores is None and stop is None:
+        return _shared_options(k, **how)
+    return core.SearchOptions(k, min_scores=min_scores, stop=stop, **how)
+
+
+# Making them takes a twentieth of a search of one query in few rows; most searches want the same.
+_shared_options = lru_cache(maxsize=256)(core.SearchOptions)
+
+
 def core_queries(prepared: PreparedQueries, first_stage: bool) -> core.Queries:
     """Queries as the extension takes them. first_stage: with those for the sign plane's own decoder, if it has one."""
     return core.Queries(prepared.y, prepared.base, *prepared.stage_queries(first_stage), prepared.vectors)
@@ -293,7 +307,7 @@ def check_k(k: int) -> int:
 def check_oversampling(oversampling: int | None, exact: bool) -> int | None:
     """``oversampling`` as an integer of at least 1, or None. ``ValueError`` names what is wrong; ``exact`` excludes
     it."""
-    if not isinstance(exact, bool | np.bool_):
+    if not isinstance(exact, (bool, np.bool_)):
         raise ValueError(f"exact is {exact!r}: want True or False")
     if oversampling is None:
         return None
@@ -304,7 +318,7 @@ def check_oversampling(oversampling: int | None, exact: bool) -> int | None:
 
 def check_integer(name: str, value: int, most: int, least: int = 1) -> int:
     """``value`` if it is an integer from ``least`` to ``most``, else a ``ValueError`` that names it."""
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or not least <= value <= most:
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or not least <= value <= most:
         raise ValueError(f"{name} is {value!r}: want an integer from {least} to {most}")
     return int(value)
 

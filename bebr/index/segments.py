@@ -13,7 +13,16 @@ from bebr import core
 from bebr.arrays import Ids, as_ids
 from bebr.binarizer import Binarizer
 from bebr.binarizer.codes import Codes, PreparedQueries
-from bebr.index.base import Hits, Index, check_integer, check_k, check_oversampling, core_queries, row_format
+from bebr.index.base import (
+    Hits,
+    Index,
+    check_integer,
+    check_k,
+    check_oversampling,
+    core_queries,
+    row_format,
+    search_options,
+)
 from bebr.index.flat import FlatIndex, first_stage_rows
 from bebr.index.graph import EF_SEARCH
 from bebr.index.ivf import MOST_LISTS, IVFIndex
@@ -104,7 +113,7 @@ def search_segments(
         shape = (len(prepared.y), k)
         return Hits(np.full(shape, worst, np.float32), np.full(shape, -1, np.int64))
     rows = sum(view.live for view in views)
-    how = core.SearchOptions(
+    how = search_options(
         k,
         exact=exact,
         batch_invariant=batch_invariant or times is not None,
