@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/installed
 SOURCES := CMakeLists.txt pyproject.toml $(shell find csrc proto -name '*.cpp' -o -name '*.h' -o -name '*.proto')
 
-.PHONY: demo demo-images test test-elsewhere elsewhere-scalar elsewhere-avx2 lint types unit sanitize tsan bench format build clean
+.PHONY: demo demo-images test test-elsewhere elsewhere-scalar elsewhere-avx2 elsewhere-lowest lint types unit sanitize tsan bench format build clean
 
 demo: $(STAMP)
 	$(BIN)/python -m benchmarks.demo
@@ -44,11 +44,18 @@ unit: $(STAMP)
 	$(BIN)/pytest
 
 # The whole Python suite as other machines see it: by the scalar kernels, then by AVX2's, torch without vector
-# instructions both times. Twice as long as `make unit` or longer.
-test-elsewhere: elsewhere-scalar elsewhere-avx2
+# instructions both times; then with the oldest dependencies that pyproject.toml allows, in an environment of their own.
+test-elsewhere: elsewhere-scalar elsewhere-avx2 elsewhere-lowest
 
 elsewhere-scalar elsewhere-avx2: elsewhere-%: $(STAMP)
 	BEBR_ISA=$* ATEN_CPU_CAPABILITY=default ONEDNN_MAX_CPU_ISA=SSE41 $(BIN)/pytest
+
+LOWEST := .venv-lowest
+elsewhere-lowest: $(STAMP)
+	$(PYTHON) -m venv --clear $(LOWEST)
+	$(LOWEST)/bin/pip install --quiet uv
+	$(LOWEST)/bin/uv pip install --quiet --python $(LOWEST) --resolution lowest-direct -C build-dir=build/lowest -e '.[all,test]'
+	$(LOWEST)/bin/pytest
 
 # The C++ tests, without Python, under AddressSanitizer and UndefinedBehaviorSanitizer, on every ISA this machine has.
 sanitize: $(STAMP)
