@@ -20,6 +20,8 @@ from bebr.about import info
 from bebr.binarizer import Binarizer
 from bebr.binarizer.codes import Codes
 from bebr.bulk import build
+from bebr.collection.filter import F
+from bebr.collection.filter_tree import Filter
 from bebr.errors import CorruptFile, Error, IncompatibleModel, LimitExceeded
 from bebr.extras import needed
 from bebr.index import FlatIndex, GraphIndex, Hits, Index, IVFIndex, MaxSimIndex, open_index
@@ -41,6 +43,8 @@ __all__ = [
     "Codes",
     "CorruptFile",
     "Error",
+    "F",
+    "Filter",
     "FlatIndex",
     "GraphIndex",
     "HNSWIndex",

@@ -13,6 +13,8 @@ from numpy.typing import ArrayLike
 
 from bebr.arrays import Floats, Ids, as_ids, as_vectors
 from bebr.binarizer import Binarizer
+from bebr.collection.filter_form import FilterLike, as_filter
+from bebr.collection.filter_tree import Filter
 from bebr.collection.protocol import Payload
 from bebr.index import check_k, check_oversampling
 
@@ -54,6 +56,14 @@ def check_rows(
     if len(rows) != len(vectors):
         raise ValueError(f"ids has {len(rows)} entries and x {len(vectors)} rows: want one id per row")
     return rows, vectors, dump_payloads(payloads, len(rows))
+
+
+def check_delete(ids: ArrayLike | None, filter: FilterLike | None) -> Ids | Filter:
+    """What a delete is about: ids int64[n], or a filter. ``ValueError`` unless it is exactly one of them."""
+    if (ids is None) == (filter is None):
+        given = "neither ids nor filter" if ids is None else "both ids and filter"
+        raise ValueError(f"delete got {given}: want one of them")
+    return as_filter(filter) if filter is not None else check_ids(ids if ids is not None else ())
 
 
 def check_query(q: ArrayLike, k: int, query: str, oversampling: int | None, exact: bool, dim: int) -> Floats:

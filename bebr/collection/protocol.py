@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike
 from bebr.arrays import Floats, Ids
 from bebr.binarizer import Binarizer
 from bebr.binarizer.codes import Query
+from bebr.collection.filter_form import FilterLike
 from bebr.errors import Error
 from bebr.index import Hits
 from bebr.index.raw import RawType
@@ -108,7 +109,9 @@ class CollectionLike(Protocol):
 
     def upsert(self, ids: ArrayLike, x: ArrayLike, payloads: Sequence[Payload | None] | None = None) -> int: ...
 
-    def delete(self, ids: ArrayLike) -> int: ...
+    def delete(self, ids: ArrayLike | None = None, *, filter: FilterLike | None = None) -> int: ...
+
+    def count(self, filter: FilterLike | None = None) -> int: ...
 
     def search(
         self,
@@ -119,6 +122,7 @@ class CollectionLike(Protocol):
         oversampling: int | None = None,
         exact: bool = False,
         allow: ArrayLike | None = None,
+        filter: FilterLike | None = None,
         with_payloads: bool = False,
         rescore: int | None = None,
         binarizer: Binarizer | None = None,

@@ -34,10 +34,12 @@ Bitmap = NDArray[np.uint64]
 
 @dataclass(frozen=True)
 class SegmentView:
-    """A segment and which of its rows were removed, as one search sees them. Neither changes while it is used."""
+    """A segment, which of its rows were removed, and which a search may find (None: all), as one search sees them. None
+    of these changes while it is used."""
 
     index: Index
     dead: Bitmap | None = None
+    allow: Bitmap | None = None
 
     @cached_property
     def removed(self) -> int:
@@ -98,9 +100,10 @@ def search_segments(
     bz: the model of the codes; ``prepared``: queries for it (:meth:`Binarizer.prepare_for`).
     oversampling: candidates kept after the first-stage scan over sign bits, as a multiple of k. None: chosen during
     training. exact: score every row by all its bits that a bound on its score cannot rule out.
-    allow: int64 ids; only these rows are considered. radius: only rows at least this similar (l2: at most this squared
-    distance). nprobe: lists looked at in an IVF segment; None: the most that one of them has as its own. ef_search:
-    candidates kept while walking a graph segment; None: 64. exact looks at every row of these, too.
+    allow: int64 ids; only these rows are considered, of those that the views allow. radius: only rows at least this
+    similar (l2: at most this squared distance). nprobe: lists looked at in an IVF segment; None: the most that one of
+    them has as its own. ef_search: candidates kept while walking a graph segment; None: 64. exact looks at every row of
+    these, too.
     batch_invariant: results do not depend on which queries share the batch; False is faster for large ones.
     stop: once it is set, the search ends with :class:`bebr.errors.Cancelled`.
 
@@ -124,9 +127,10 @@ def search_segments(
         min_scores=None if radius is None else bz.engine_min_scores(radius, prepared),
         stop=stop,
     )
-    whole = all(view.index._engine.by_whole_codes(len(prepared.y), how, allow is not None) for view in views)
+    filtered = allow is not None or any(view.allow is not None for view in views)
+    whole = all(view.index._engine.by_whole_codes(len(prepared.y), how, filtered) for view in views)
     scores, ids = core.search(
-        [(view.index._engine, view.dead, view.removed, None) for view in views],
+        [(view.index._engine, view.dead, view.removed, view.allow) for view in views],
         core_queries(prepared, not exact and not whole),
         how,
         None if allow is None else as_ids(allow, "allow"),

@@ -19,6 +19,7 @@ import numpy as np
 from bebr.arrays import Floats, Ids
 from bebr.binarizer import Binarizer
 from bebr.binarizer.codes import Query
+from bebr.collection.filter_tree import Filter
 from bebr.collection.protocol import BatchingStats
 from bebr.core import StopFlag
 from bebr.index import Hits
@@ -38,6 +39,7 @@ class Key:
     exact: bool
     model: Binarizer | None = None
     rescore: int | None = None
+    filter: Filter | None = None
 
 
 class Payloads(Protocol):

@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 
 from bebr.arrays import Floats, Ids
 from bebr.binarizer.codes import Query
+from bebr.collection.filter_form import filter_of_text
+from bebr.collection.filter_tree import Filter
 from bebr.collection.protocol import ModelInfo
 from bebr.index import Hits
 from bebr.index.raw import RawType
@@ -88,6 +90,11 @@ def query_mode(number: int) -> Query:
 def oversampling_from_message(request: pb.SearchRequest) -> int | None:
     """The ``oversampling`` argument of a search."""
     return int(request.oversampling) if request.WhichOneof("effort") == "oversampling" else None
+
+
+def filter_from_message(request: pb.SearchRequest | pb.DeleteRequest | pb.CountRequest) -> Filter | None:
+    """None where there is none; ``ValueError`` for one that cannot be read."""
+    return filter_of_text(request.filter) if request.HasField("filter") else None
 
 
 def hits_to_message(hits: Hits, payloads: Sequence[str] | None) -> pb.SearchResponse:

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 from bebr.arrays import Floats, Ids
 from bebr.binarizer import Binarizer
+from bebr.collection.filter_tree import Filter
 from bebr.core import StopFlag
 from bebr.errors import CorruptFile, Error, IncompatibleModel
 from bebr.serve.batching import Batcher, Found, Key
@@ -69,10 +70,17 @@ class ServedCollection:
             exact=key.exact,
             allow=allow,
             rescore=key.rescore,
+            filter=key.filter,
             binarizer=key.model,
             stop=stop,
         )
         return Found(hits, snapshot)
+
+    def matched(self, filter: Filter | None) -> Filter | None:
+        """The filter, once the collection knows which of its rows match."""
+        if filter is not None:
+            self.collection.snapshot.matching(filter)
+        return filter
 
     async def search(self, vectors: Floats, key: Key, allow: Ids | None) -> Found:
         """A search by itself, of no more queries than one kernel call takes. Cancelling the call stops the kernel."""

@@ -12,7 +12,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from bebr.binarizer import Binarizer
 from bebr.binarizer.codes import Query
-from bebr.collection.checks import check_ids, check_query, check_rows, load_payload
+from bebr.collection.checks import check_delete, check_ids, check_query, check_rows, load_payload
+from bebr.collection.filter_form import FilterLike, as_filter
+from bebr.collection.filter_tree import Filter
 from bebr.collection.handle import Handle
 from bebr.collection.protocol import BatchingStats, CollectionHits, CollectionStats, ModelInfo, Payload
 from bebr.errors import LimitExceeded
@@ -118,13 +120,25 @@ class RemoteCollection(Handle):
             yield slice(start, end)
             start = end
 
-    def delete(self, ids: ArrayLike) -> int:
-        """Removes rows and their payloads; returns how many there were. Ids not present are passed over."""
+    def delete(self, ids: ArrayLike | None = None, *, filter: FilterLike | None = None) -> int:
+        """Removes rows and their payloads; returns how many there were. Ids not present are passed over. Or ``filter``:
+        all rows that match it, in one write."""
+        which = check_delete(ids, filter)
+        if isinstance(which, Filter):
+            by_filter = pb.DeleteRequest(collection=self._name, filter=which.text)
+            return int(self._wire.call(self._wire.points.Delete, by_filter).rows)
         rows = 0
-        for piece in self._id_pieces(np.unique(check_ids(ids))):
+        for piece in self._id_pieces(np.unique(which)):
             request = pb.DeleteRequest(collection=self._name, ids=convert.ids_to_bytes(piece))
             rows += int(self._wire.call(self._wire.points.Delete, request).rows)
         return rows
+
+    def count(self, filter: FilterLike | None = None) -> int:
+        """How many rows match a filter; without one, how many there are."""
+        request = pb.CountRequest(collection=self._name)
+        if filter is not None:
+            request.filter = as_filter(filter).text
+        return int(self._wire.call(self._wire.points.Count, request).rows)
 
     def search(
         self,
@@ -135,6 +149,7 @@ class RemoteCollection(Handle):
         oversampling: int | None = None,
         exact: bool = False,
         allow: ArrayLike | None = None,
+        filter: FilterLike | None = None,
         with_payloads: bool = False,
         rescore: int | None = None,
         binarizer: Binarizer | None = None,
@@ -158,8 +173,11 @@ class RemoteCollection(Handle):
             request.oversampling = oversampling
         if allow is not None:
             request.allow = convert.ids_to_bytes(check_ids(allow, "allow"))
+        if filter is not None:
+            request.filter = as_filter(filter).text
         limits = self._wire.limits
-        by_size = (limits.message_bytes - _OVERHEAD - len(request.allow)) // (vectors.itemsize * vectors.shape[1])
+        by_size = limits.message_bytes - _OVERHEAD - len(request.allow) - 4 * len(request.filter)
+        by_size //= vectors.itemsize * vectors.shape[1]
         step = max(1, min(limits.queries, limits.answers // max(k, rescore or 0), by_size))
         found: list[Hits] = []
         payloads: list[list[Payload | None]] = []

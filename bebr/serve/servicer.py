@@ -8,7 +8,7 @@ from concurrent.futures import Future
 from bebr.about import info
 from bebr.arrays import Floats, Ids
 from bebr.binarizer import Binarizer
-from bebr.collection.checks import check_ids, check_payload_texts, check_query, check_rows
+from bebr.collection.checks import check_delete, check_ids, check_payload_texts, check_query, check_rows
 from bebr.collection.protocol import ModelInfo
 from bebr.errors import CorruptFile
 from bebr.index.raw import check_rescore
@@ -117,9 +117,20 @@ class Points:
         self._limits.check_ids(request.ids, "ids")
 
         def begin() -> Future[int]:
-            return served.collection.begin_delete(check_ids(convert.ids_from_bytes(request.ids, "ids")))
+            filter = convert.filter_from_message(request)
+            if filter is None:
+                return served.collection.begin_delete(check_ids(convert.ids_from_bytes(request.ids, "ids")))
+            check_delete(request.ids or None, filter)
+            return served.collection.begin_delete_matching(filter)
 
         return pb.DeleteResponse(rows=await served.write(begin), elapsed_us=elapsed_us(start))
+
+    async def Count(self, request: pb.CountRequest) -> pb.CountResponse:
+        start = time.perf_counter_ns()
+        served = await self._registry.served(request.collection)
+        snapshot = served.collection.snapshot
+        rows = await served.read(lambda: snapshot.count(convert.filter_from_message(request)))
+        return pb.CountResponse(rows=rows, elapsed_us=elapsed_us(start))
 
     async def Search(self, request: pb.SearchRequest) -> pb.SearchResponse:
         start = time.perf_counter_ns()
@@ -146,7 +157,10 @@ class Points:
         """The hits of a search."""
         oversampling, exact = convert.oversampling_from_message(request), request.exact
         rescore = check_rescore(request.rescore, request.k) if request.HasField("rescore") else None
-        key = Key(request.k, convert.query_mode(request.query), oversampling, exact, model, rescore)
+        filter = None
+        if request.HasField("filter"):  # looked at before its search has its turn: others need not wait for that
+            filter = await served.read(lambda: served.matched(convert.filter_from_message(request)))
+        key = Key(request.k, convert.query_mode(request.query), oversampling, exact, model, rescore, filter)
         dim = (model or served.collection.binarizer).query_dim
 
         def check() -> Floats:

@@ -58,3 +58,19 @@ def count(bitmap: Bitmap | None) -> int:
 
 def _bits(bitmap: Bitmap) -> NDArray[np.uint8]:
     return np.unpackbits(np.ascontiguousarray(bitmap).view(np.uint8), bitorder="little")
+
+
+def of_bools(bools: NDArray[np.bool_]) -> Bitmap:
+    """The rows whose entry of bool[rows] is true."""
+    packed = np.packbits(bools, bitorder="little")
+    made = np.zeros(words(len(bools)), np.uint64)
+    made.view(np.uint8)[: len(packed)] = packed
+    return made
+
+
+def full(rows: int) -> Bitmap:
+    """All of so many rows."""
+    made = np.full(words(rows), ~np.uint64(0))
+    if rows % 64:
+        made[-1] = (1 << rows % 64) - 1
+    return made

@@ -10,6 +10,7 @@ import numpy as np
 from bebr.arrays import Ids
 from bebr.binarizer import Binarizer
 from bebr.binarizer.codes import Codes
+from bebr.collection.filter_tree import Filter
 from bebr.store.kept import Rows
 from bebr.store.records import Operation
 from bebr.store.snapshot import Draft, Part
@@ -22,7 +23,8 @@ _SMALL_ROWS = 256
 class Change:
     """An upsert, or a delete (`codes` None), of distinct `ids` int64[n]. `texts`: a payload a row, "" for none, or an
     empty sequence. `known`: the positions of `ids` in parts where they have been looked up. `model`: the digest of that
-    of the codes. `kept`: the vectors, uint8[n, V], where they are kept."""
+    of the codes. `kept`: the vectors, uint8[n, V], where they are kept. `filter`: a delete of all rows that match when
+    it is applied, and no `ids`."""
 
     ids: Ids
     codes: Codes | None
@@ -30,6 +32,7 @@ class Change:
     known: Mapping[Part, Ids]
     model: str = ""
     kept: Rows | None = None
+    filter: Filter | None = None
 
     @property
     def bytes(self) -> int:
@@ -49,7 +52,8 @@ class Change:
     def apply(self, draft: Draft) -> Operation | None:
         """Makes it in a draft; returns it for the journal, None where nothing changed."""
         if self.codes is None:
-            present = draft.remove(self.ids, self.known)
+            ids = self.ids if self.filter is None else draft.matching(self.filter)
+            present = draft.remove(ids, self.known)
             return Operation("delete", present) if len(present) else None
         tail, codes = draft.tail, self.codes
         if self.model != tail.bz.digest:  # a migration has begun since it was encoded

@@ -12,7 +12,9 @@ from numpy.typing import ArrayLike
 from bebr.arrays import Floats, Ids
 from bebr.binarizer import Binarizer
 from bebr.binarizer.codes import Query
-from bebr.collection.checks import check_ids, check_model, check_query, check_rows, load_payload
+from bebr.collection.checks import check_delete, check_ids, check_model, check_query, check_rows, load_payload
+from bebr.collection.filter_form import FilterLike, as_filter
+from bebr.collection.filter_tree import Filter
 from bebr.collection.handle import Handle
 from bebr.collection.protocol import CollectionHits, CollectionStats, ModelInfo, Payload
 from bebr.index import Hits
@@ -74,14 +76,24 @@ class Collection(Handle):
             return nothing
         return self._contents.submit_upsert(ids, vectors, payloads)
 
-    def delete(self, ids: ArrayLike) -> int:
+    def delete(self, ids: ArrayLike | None = None, *, filter: FilterLike | None = None) -> int:
         """Removes rows and their payloads; returns how many there were. `ids` int64[n]; ids not present are passed
-        over."""
-        return _result(self.begin_delete(check_ids(ids)))
+        over. Or `filter`: all rows that match it (`bebr.F`) when the delete has its turn among the writes, and
+        no others. ValueError for both or neither."""
+        which = check_delete(ids, filter)
+        return _result(self.begin_delete_matching(which) if isinstance(which, Filter) else self.begin_delete(which))
 
     def begin_delete(self, ids: Ids) -> Future[int]:
         """`delete` of what `checks.check_ids` returned; the future as of `begin_upsert`."""
         return self._contents.submit(np.unique(ids), None, ())
+
+    def begin_delete_matching(self, filter: Filter) -> Future[int]:
+        """`delete` by a filter; the future as of `begin_upsert`."""
+        return self._contents.submit_delete(filter)
+
+    def count(self, filter: FilterLike | None = None) -> int:
+        """How many rows match a filter (`bebr.F`); without one, how many there are."""
+        return self.snapshot.count(None if filter is None else as_filter(filter))
 
     def search(
         self,
@@ -92,6 +104,7 @@ class Collection(Handle):
         oversampling: int | None = None,
         exact: bool = False,
         allow: ArrayLike | None = None,
+        filter: FilterLike | None = None,
         with_payloads: bool = False,
         rescore: int | None = None,
         binarizer: Binarizer | None = None,
@@ -101,7 +114,9 @@ class Collection(Handle):
         payloads per query, each that of the write which its row came from.
 
         `q` float32[n, query_dim]; `query` "float" (asymmetric) or "code" (the query is coded too); `oversampling` and
-        `exact` as in `FlatIndex.search`; `allow` int64[m]: only these ids; `binarizer`: the queries' model where it is
+        `exact` as in `FlatIndex.search`; `allow` int64[m]: only these ids; `filter`: only rows whose payload
+        matches it, as `bebr.F` or a dict says; with both, what both let through; never fewer than k, where so many
+        match; `binarizer`: the queries' model where it is
         a newer one than the rows', as in `FlatIndex.search`. ValueError on bad input; IncompatibleModel.
 
         `rescore`, where vectors are kept: how many of the best by code get exact scores, at least k; 0: scores by code.
@@ -117,6 +132,7 @@ class Collection(Handle):
             exact=exact,
             allow=allowed,
             rescore=rescore,
+            filter=None if filter is None else as_filter(filter),
             binarizer=binarizer,
         )
         if not with_payloads:
@@ -135,6 +151,7 @@ class Collection(Handle):
         exact: bool = False,
         allow: Ids | None = None,
         rescore: int | None = None,
+        filter: Filter | None = None,
         binarizer: Binarizer | None = None,
         stop: Any = None,
     ) -> Hits:
@@ -146,6 +163,7 @@ class Collection(Handle):
             oversampling=oversampling,
             exact=exact,
             allow=allow,
+            filter=filter,
             rescore=rescore,
             binarizer=binarizer,
             stop=stop,

@@ -13,6 +13,7 @@ import numpy as np
 from bebr.arrays import Floats, Ids
 from bebr.binarizer import Binarizer
 from bebr.binarizer.codes import Codes
+from bebr.collection.filter_tree import Filter
 from bebr.files import sync_folder
 from bebr.store import bitmaps
 from bebr.store.bitmaps import Bitmap
@@ -130,6 +131,11 @@ class Contents:
         # Parts do not change, so ids are looked up in the caller's time.
         known = {view.part: view.part.positions(ids) for view in self.snapshot.segments if view.live}
         return self._writer.submit(self, Change(ids.copy(), codes, texts, known, model, kept))
+
+    def submit_delete(self, filter: Filter) -> Future[int]:
+        """Hands a delete of what matches to the writing thread, which decides what that is."""
+        self.snapshot.matching(filter)  # parts keep it: the writing thread looks at what comes after only
+        return self._writer.submit(self, Change(np.empty(0, np.int64), None, (), {}, filter=filter))
 
     def draft(self) -> Draft:
         self.check_open()

@@ -11,6 +11,7 @@ from bebr import core
 from bebr.arrays import Floats, Ids
 from bebr.binarizer import Binarizer
 from bebr.binarizer.codes import Query
+from bebr.collection.filter_tree import Filter
 from bebr.index import Hits
 from bebr.index.raw import check_rescore, default_candidates
 from bebr.index.segments import search_segments
@@ -56,6 +57,7 @@ def search_snapshot(
     oversampling: int | None = None,
     exact: bool = False,
     allow: Ids | None = None,
+    filter: Filter | None = None,
     rescore: int | None = None,
     binarizer: Binarizer | None = None,
     stop: Any = None,
@@ -70,7 +72,7 @@ def search_snapshot(
 
     def search(vectors: Floats) -> Hits:
         queries, found = None, []
-        for model, views in snapshot.by_model.values() or [(bz, [])]:
+        for model, views in snapshot.by_model(filter).values() or [(bz, [])]:
             prepared = (foreign or model).prepare_for(model, vectors, query)
             if model.digest == bz.digest:
                 queries = prepared.exact

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from mmap import mmap
@@ -13,11 +14,17 @@ import numpy as np
 from bebr import core
 from bebr.arrays import Ids
 from bebr.binarizer import Binarizer
+from bebr.collection.checks import load_payload
+from bebr.collection.filter_tree import Filter
 from bebr.errors import CorruptFile, limited
 from bebr.index import FlatIndex
 from bebr.index.files import MODEL_DIGEST, contents_digest, open_sections
 from bebr.index.segments import TailRows
+from bebr.store.bitmaps import Bitmap
+from bebr.store.columns.file import column_sections, read_columns
+from bebr.store.columns.table import Columns, nothing
 from bebr.store.kept import Keeping, Rows
+from bebr.store.matching import Answers, matching_rows
 from bebr.store.payloads import PayloadColumn, PayloadWriter, mapped
 from bebr.store.records import SegmentRow
 from bebr.store.snapshot import Part, PartView
@@ -69,6 +76,12 @@ class Segment:
         self.payloads = PayloadColumn.read(sections, row.rows, str(path))
         self.keeping = keeping
         self._kept = None if keeping is None else keeping.read(sections, row.rows, str(path))
+        self._path = path
+        self._columns = read_columns(sections, row.rows, str(path))
+        if self.payloads is None:
+            self._columns = Columns(row.rows, {}, True)
+        self._making = threading.Lock()  # over _columns
+        self._answers = Answers()
 
     def positions(self, ids: Ids) -> Ids:
         """The row of each of `ids`, int64[n]; −1 for none."""
@@ -84,6 +97,26 @@ class Segment:
         if self.payloads is None:
             return [""] * len(rows)
         return [self.payloads.text(row) for row in rows.tolist()]
+
+    def matching(self, filter: Filter) -> Bitmap:
+        """The rows that match, dead ones too, not to be changed."""
+        try:
+            return matching_rows(filter, self.columns(nothing), self.texts, self._answers)
+        except IndexError as error:  # a row or a keyword past the last one
+            raise CorruptFile(f"{self._path}: section 'column_data' does not fit the rows: {error}") from error
+
+    def columns(self, pause: Callable[[], None]) -> Columns:
+        """Of all rows; of a file without columns, made of the payloads once. `pause` is called between pieces of
+        work."""
+        with self._making:
+            if self._columns is None:
+                parts = []
+                for begin in range(0, self.rows, PIECE):
+                    texts = self.texts(np.arange(begin, min(begin + PIECE, self.rows)))
+                    parts.append(Columns.of(map(load_payload, texts), len(texts)))
+                    pause()
+                self._columns = Columns.joined(parts, pause)
+            return self._columns
 
     def text_bytes(self, rows: Ids) -> Ids:
         """The lengths of these texts in UTF-8, int64[n]."""
@@ -129,7 +162,8 @@ def write_segment(
         sections: dict[str, bytes | mmap] = {MODEL_DIGEST: bz.digest.encode(), **payloads.sections()}
         if keeping is not None:
             sections[keeping.section] = mapped(kept)
-        copied.freeze()._save(path, sections)
+        with column_sections(_columns(views, give_way), folder) as columns:
+            copied.freeze()._save(path, {**sections, **columns})
     return SegmentRow(name, len(copied), path.stat().st_size, contents_digest(path), model=bz.digest)
 
 
@@ -140,3 +174,12 @@ def _pieces(views: Sequence[PartView]) -> Iterator[tuple[Part, Ids]]:
             rows = view.live_rows(begin, begin + PIECE)
             if len(rows):
                 yield view.part, rows
+
+
+def _columns(views: Sequence[PartView], give_way: Callable[[], None]) -> Columns:
+    """Of all live rows."""
+    parts = []
+    for view in views:
+        parts.append(view.part.columns(give_way).take(view.live_rows(0, view.part.rows)))
+        give_way()
+    return Columns.joined(parts, give_way)

@@ -6,8 +6,8 @@ never change, so both share them; the bitmaps of dead rows are copied when they 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Protocol
 
@@ -17,10 +17,12 @@ from numpy.typing import NDArray
 from bebr.arrays import Floats, Ids
 from bebr.binarizer import Binarizer
 from bebr.binarizer.codes import Codes
+from bebr.collection.filter_tree import Filter
 from bebr.index import FlatIndex
 from bebr.index.segments import SegmentView
 from bebr.store import bitmaps
 from bebr.store.bitmaps import Bitmap
+from bebr.store.columns.table import Columns
 from bebr.store.kept import Keeping, Rows
 from bebr.store.records import SegmentRow
 from bebr.store.tail import Tail
@@ -58,6 +60,12 @@ class Part(Protocol):
     def text_pieces(self, rows: Ids) -> Iterable[bytes]:
         """These texts in UTF-8, one after the other, in pieces."""
 
+    def matching(self, filter: Filter) -> Bitmap:
+        """The rows that match, dead ones too, not to be changed; bits past the last row are not set."""
+
+    def columns(self, pause: Callable[[], None]) -> Columns:
+        """Of all rows, dead ones too. `pause` is called between pieces of work."""
+
 
 @dataclass(frozen=True)
 class PartView:
@@ -76,6 +84,10 @@ class PartView:
         """The live row of each of `ids`, int64[n]; −1 for none."""
         rows = self.part.positions(ids)
         return np.where(bitmaps.has(self.dead, rows), -1, rows)
+
+    def matching(self, filter: Filter) -> Bitmap:
+        """The live rows that match."""
+        return _without(self.part.matching(filter), self.dead)
 
     def live_rows(self, begin: int, end: int) -> Ids:
         """The positions of those from `begin`, a multiple of 64, to `end`, ascending."""
@@ -97,15 +109,31 @@ class Snapshot:
     def __len__(self) -> int:
         return sum(view.live for view in self.parts)
 
+    def by_model(self, filter: Filter | None) -> dict[str, tuple[Binarizer, list[SegmentView]]]:
+        """What `search_segments` takes for a search of the rows that match, by the digest of the model of the codes:
+        one, but during a migration."""
+        return self._all_by_model if filter is None else self._by_model(filter)
+
     @cached_property
-    def by_model(self) -> dict[str, tuple[Binarizer, list[SegmentView]]]:
-        """What `search_segments` takes, by the digest of the model of the codes: one, but during a migration."""
+    def _all_by_model(self) -> dict[str, tuple[Binarizer, list[SegmentView]]]:
+        return self._by_model(None)
+
+    def _by_model(self, filter: Filter | None) -> dict[str, tuple[Binarizer, list[SegmentView]]]:
         groups: dict[str, tuple[Binarizer, list[SegmentView]]] = {}
         for view in self.parts:
             if view.live:
                 model = view.part.index.binarizer
-                groups.setdefault(model.digest, (model, []))[1].append(view.view)
+                allowed = view.view if filter is None else replace(view.view, allow=view.part.matching(filter))
+                groups.setdefault(model.digest, (model, []))[1].append(allowed)
         return groups
+
+    def matching(self, filter: Filter) -> tuple[Bitmap, ...]:
+        """The live rows of each of `parts` that match. Answers to the last filters are kept with the parts."""
+        return tuple(view.matching(filter) for view in self.parts)
+
+    def count(self, filter: Filter | None) -> int:
+        """How many rows match, or there are."""
+        return len(self) if filter is None else sum(map(bitmaps.count, self.matching(filter)))
 
     def missing(self, ids: Ids) -> Ids:
         """Which of `ids` int64[n] have no row, ascending, each once."""
@@ -205,6 +233,12 @@ class Draft:
         present |= self._kill(-1, self._tail.rows, self._tail.newest(ids))
         return ids[present]
 
+    def matching(self, filter: Filter) -> Ids:
+        """The ids of the rows that match, int64[n]."""
+        parts = [*(view.part for view in self._snapshot.segments), self._tail.part()]
+        found = [_without(part.matching(filter), dead) for part, dead in zip(parts, self._dead, strict=True)]
+        return np.concatenate([part.index.ids[bitmaps.members(rows)] for part, rows in zip(parts, found, strict=True)])
+
     def _kill(self, number: int, size: int, rows: Ids) -> NDArray[np.bool_]:
         """Marks rows of a part of `size` rows; returns which were alive. Entries of −1 are passed over."""
         dead = self._dead[number]
@@ -231,3 +265,8 @@ class Draft:
                 dead = bitmaps.resized(dead, part.rows)
         live = before.tail.live + part.rows - before.tail.part.rows - self._lost[-1]
         return Snapshot(before.version, segments, PartView(part, dead, live))
+
+
+def _without(rows: Bitmap, dead: Bitmap | None) -> Bitmap:
+    """Those of `rows` that are not dead."""
+    return rows if dead is None else rows & ~bitmaps.resized(dead, 64 * len(rows))

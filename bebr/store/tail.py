@@ -6,15 +6,19 @@ gets a new row; the snapshot says that its old one is dead.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
 from bebr.arrays import Ids
 from bebr.binarizer import Binarizer
 from bebr.binarizer.codes import Codes
+from bebr.collection.filter_tree import Filter
 from bebr.index import FlatIndex
 from bebr.index.segments import TailRows
+from bebr.store.bitmaps import Bitmap
+from bebr.store.columns.table import Columns
+from bebr.store.growing import GrowingColumns
 from bebr.store.kept import Keeping, KeptBlocks, Rows
 
 
@@ -27,6 +31,7 @@ class Tail:
         self._rows = TailRows(bz)
         self._texts: list[bytes] = []  # UTF-8, a payload a row
         self._kept = None if keeping is None else KeptBlocks(keeping.row_bytes)
+        self.columns = GrowingColumns(self._texts)
 
     @property
     def rows(self) -> int:
@@ -83,6 +88,14 @@ class TailPart:
     def texts(self, rows: Ids) -> list[str]:
         """The JSON text of each row's payload, "" for none."""
         return [text.decode() for text in self._tail.texts(rows)]
+
+    def matching(self, filter: Filter) -> Bitmap:
+        """The rows that match, dead ones too, not to be changed."""
+        return self._tail.columns.matching(filter, self.rows)
+
+    def columns(self, pause: Callable[[], None]) -> Columns:
+        """Of all rows. `pause` is called between pieces of work."""
+        return self._tail.columns.columns(self.rows, pause)
 
     def text_bytes(self, rows: Ids) -> Ids:
         """The lengths of these texts in UTF-8, int64[n]."""

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import bebr
+from bebr.collection.filter_form import as_filter
 from bebr.collection.protocol import AlreadyExists
 from bebr.training.compat.compatible import make_compatible
 from tests.conftest import recall
@@ -125,6 +126,66 @@ def test_fewer_rows_than_k(db, name, any_bz, vectors, queries):
         assert payloads == [{7: {"a": 1}, 9: None, -1: None}[i] for i in ids.tolist()]
     assert (collection.search(queries[:3], 4, allow=[]).ids == -1).all()
     assert collection.search(queries[0], 4, allow=[9, 1000]).ids.tolist() == [[9, -1, -1, -1]]
+
+
+BOOKS = [{"lang": ("de", "en", "fr")[i % 3], "year": 1990 + i % 40, "tags": [f"t{i % 7}", "all"]} for i in range(600)]
+
+
+def test_filters(db, name, any_bz, vectors, queries):
+    """The rows that match, and those only, scored as if they were alone; whether sealed or not."""
+    x = _stretched(vectors)[:600]
+    collection = db.create_collection(name, any_bz)
+    collection.upsert(np.arange(500), x[:500], BOOKS[:500])
+    collection.flush()
+    collection.upsert(np.arange(500, 600), x[500:], BOOKS[500:])
+    collection.delete([0, 3, 501])
+    for filter in (
+        {"lang": "de"},
+        bebr.F("year") >= 2020,
+        {"tags": {"contains": "t3"}, "year": {"lt": 2000}},
+        (bebr.F("lang") == "en") & ~bebr.F("tags").contains("t1") | (bebr.F("year") == 1999),
+        {"lang": "it"},
+        {},
+    ):
+        wanted = as_filter(filter)
+        rows = [i for i, book in enumerate(BOOKS) if wanted.matches(book) and i not in (0, 3, 501)]
+        assert collection.count(filter) == len(rows)
+        alone = bebr.FlatIndex(any_bz)
+        if rows:
+            alone.add(x[rows], rows)
+        for k in (1, 10, 400):
+            hits, expected = (
+                c.search(queries[:3], k, exact=True, **o) for c, o in ((collection, {"filter": filter}), (alone, {}))
+            )
+            np.testing.assert_array_equal(hits.ids, expected.ids)
+            np.testing.assert_array_equal(hits.scores, expected.scores)
+            assert ((collection.search(queries[:3], k, filter=filter).ids >= 0).sum(axis=1) == min(k, len(rows))).all()
+        both = collection.search(queries[0], 600, filter=filter, allow=np.arange(100, 550), with_payloads=True)
+        assert set(both.ids[both.ids >= 0].tolist()) == {row for row in rows if 100 <= row < 550}
+        assert all(payload is None or wanted.matches(payload) for payload in both.payloads[0])
+
+
+def test_count(db, name, bz, vectors):
+    collection = db.create_collection(name, bz)
+    assert collection.count() == collection.count({"a": 1}) == 0
+    collection.upsert(range(10), vectors[:10], [{"a": i % 2} if i < 6 else None for i in range(10)])
+    assert collection.count() == 10 and collection.count({"a": 1}) == 3
+    assert collection.count({"a": {"exists": False}}) == 4
+
+
+def test_delete_by_filter(db, name, bz, vectors):
+    collection = db.create_collection(name, bz)
+    collection.upsert(range(300), vectors[:300], BOOKS[:300])
+    collection.flush()
+    collection.upsert(range(250, 350), vectors[:100], BOOKS[250:350])
+    rest = {i for i in range(350) if BOOKS[i]["lang"] != "de"}
+    assert collection.delete(filter={"lang": "de"}) == 350 - len(rest)
+    assert collection.delete(filter={"lang": "de"}) == 0
+    assert set(collection.search(vectors[0], 350).ids[0].tolist()) - {-1} == rest
+    assert collection.delete(filter=(bebr.F("year") < 1995) | (bebr.F("tags") == "t2")) > 0
+    assert collection.count({"year": {"lt": 1995}}) == collection.count({"tags": "t2"}) == 0
+    left = len(collection)
+    assert collection.delete(filter={}) == left and len(collection) == 0
 
 
 def test_upsert_replaces_whole_rows_and_delete_removes_them(db, name, bz, vectors):
@@ -290,6 +351,14 @@ BAD = {
     "payload with a lone surrogate": (lambda c, x: c.upsert([1], x[:1], [{"a": "\ud800"}]), "payloads[0]"),
     "payload of another kind": (lambda c, x: c.upsert([1], x[:1], ["text"]), r"payloads[0]"),
     "delete of float": (lambda c, x: c.delete([0.5]), "int64"),
+    "delete of nothing": (lambda c, x: c.delete(), "neither ids nor filter"),
+    "delete of both": (lambda c, x: c.delete([1], filter={"a": 1}), "both ids and filter"),
+    "filter": (
+        lambda c, x: c.search(x[:1], filter={"a": {"above": 1}}),
+        "filter.a has the operator 'above': want one of",
+    ),
+    "filter of a count": (lambda c, x: c.count("a > 1"), "filter is 'a > 1': want a dict"),
+    "filter of a delete": (lambda c, x: c.delete(filter={"a": float("inf")}), "filter.a.eq is inf"),
 }
 
 

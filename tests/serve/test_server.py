@@ -59,6 +59,7 @@ def test_reflection_describes_the_services(channel, version):
     assert [m.name for s in file.service for m in s.method if s.name == "Points"] == [
         "Upsert",
         "Delete",
+        "Count",
         "Search",
         "GetPayloads",
     ]

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
 import bebr
+from bebr.collection.filter_form import as_filter
 from bebr.store.database import Database
 
 IDS = st.lists(st.integers(0, 40), max_size=12, unique=True)
@@ -57,7 +58,11 @@ def machine(bz: bebr.Binarizer, vectors: np.ndarray, queries: np.ndarray) -> typ
         @rule(ids=IDS, start=st.integers(0, 2900), with_payloads=st.booleans())
         def upsert(self, ids, start, with_payloads):
             x = vectors[start : start + len(ids)]
-            payloads = [{"start": start, "id": i} if i % 3 else None for i in ids] if with_payloads else None
+            payloads = (
+                [{"start": start, "id": i, "odd": [f"r{i % 9}", start]} if i % 3 else None for i in ids]
+                if with_payloads
+                else None
+            )
             assert self.collection.upsert(ids, x, payloads) == len(ids)
             for n, i in enumerate(ids):
                 self.rows[i] = x[n], payloads[n] if payloads else None
@@ -65,6 +70,15 @@ def machine(bz: bebr.Binarizer, vectors: np.ndarray, queries: np.ndarray) -> typ
         @rule(ids=IDS)
         def delete(self, ids):
             assert self.collection.delete(ids) == sum(self.rows.pop(i, None) is not None for i in ids)
+
+        @rule(remainder=st.integers(0, 6), value=st.integers(0, 40))
+        def delete_matching(self, remainder, value):
+            filter = {"$or": [{"id": value}, {"odd": {"contains": f"r{remainder}"}}]}
+            gone = [i for i, (_, p) in self.rows.items() if p and (p["id"] == value or f"r{remainder}" in p["odd"])]
+            assert self.collection.count(filter) == len(gone)
+            assert self.collection.delete(filter=filter) == len(gone)
+            for i in gone:
+                del self.rows[i]
 
         @rule()
         def flush(self):
@@ -91,6 +105,14 @@ def machine(bz: bebr.Binarizer, vectors: np.ndarray, queries: np.ndarray) -> typ
             allow = data.draw(st.lists(st.integers(0, 45), max_size=10))
             found = self.collection.search(queries[:1], 50, allow=allow).ids
             assert set(found[found >= 0].tolist()) == set(allow) & set(self.rows)
+
+        @invariant()
+        def filters_equal_those_of_the_dict(self):
+            for filter in ({"start": {"gte": 1500}}, {"odd": {"in": ["r1", "r5"]}, "id": {"lt": 30}}, {"id": None}):
+                wanted = {i for i, (_, payload) in self.rows.items() if as_filter(filter).matches(payload)}
+                assert self.collection.count(filter) == len(wanted)
+                found = self.collection.search(queries[:1], 45, filter=filter).ids
+                assert set(found[found >= 0].tolist()) == wanted
 
         @invariant()
         def equal_to_the_dict(self):

@@ -1,0 +1,315 @@
+"""Filters over payloads: recall and cost of a collection as fewer rows match, and what it takes to evaluate a filter.
+
+    python -m benchmarks.filters --rows 1000000 --bytes 52 --json results/filters.json
+
+The rows that match are drawn at random, or are those nearest to some vector; then the queries lie near it, or far from
+it. Recall@k is against exact float search of the matching rows, beside that of the same queries without a filter. The
+cost of a search is compared with that in a collection that holds the matching rows alone. Vectors are a mixture of
+Gaussians whose spectrum falls as 1/i, as that of real embeddings does.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.table import Table
+
+import bebr
+from bebr.store.database import Database
+from benchmarks import machine, output
+from benchmarks.datasets import Floats, Ids
+from benchmarks.mixture import Mixture
+
+SHARES = (0.5, 0.1, 0.01, 0.001, 0.0001)
+_WRITE = 65_536
+
+
+@dataclass
+class Row:
+    """One kind of filter at one share. ``one`` and ``batch``: microseconds a query, alone and in a batch; ``*_apart``:
+    those of the collection of the matching rows."""
+
+    kind: str
+    share: float
+    recall: float
+    unfiltered: float
+    one: float
+    one_apart: float
+    batch: float
+    batch_apart: float
+    short: int
+    """Queries that got fewer than min(k, matching rows) results: must be 0."""
+
+
+@dataclass
+class Evaluation:
+    """Milliseconds to find the rows that match one filter that was not asked before."""
+
+    filter: str
+    matching: int
+    milliseconds: float
+
+
+def mixture(dim: int, seed: int, centers: int = 1024) -> Mixture:
+    chance = np.random.default_rng(seed)
+    spectrum = (1 / np.sqrt(np.arange(1, dim + 1))).astype(np.float32)
+    middles = chance.standard_normal((centers, dim), np.float32) * spectrum
+    return Mixture(middles, np.tile(0.7 * spectrum, (centers, 1)), np.full(centers, 1 / centers), seed)
+
+
+def payload(row: int, random: int, near: int) -> dict[str, Any]:
+    """``random`` and ``near``: the row's places in an order by chance, and by nearness to some vector."""
+    return {
+        "random": random,
+        "near": near,
+        "lang": f"lang-{random % 100}",  # 1 % each
+        "price": random / 8,
+        "tags": [f"tag-{random % 50}", f"tag-{row % 7}"],
+        "at": f"20{row % 25:02}-{1 + random % 12:02}-{1 + row % 28:02}T00:00:{row % 60:02}Z",
+        "title": f"Title number {row}",
+        "meta": {"draft": row % 10 == 0},
+    }
+
+
+def blocks(source: Mixture, rows: int) -> Iterator[tuple[int, Floats]]:
+    begin = 0
+    for block in source.blocks(0):
+        block = block[: rows - begin]
+        yield begin, block.copy()
+        begin += len(block)
+        if begin >= rows:
+            return
+
+
+def microseconds(search: Callable[[], Any], rounds: int) -> float:
+    """The median of one call."""
+    search()
+    seconds = []
+    for _ in range(rounds):
+        start = time.perf_counter()
+        search()
+        seconds.append(time.perf_counter() - start)
+    return 1e6 * statistics.median(seconds)
+
+
+class Truth:
+    """Exact neighbours among the rows of some filters, block by block."""
+
+    def __init__(self, queries: Floats, filters: Sequence[tuple[str, int]], k: int) -> None:
+        self._queries, self._k = queries, k
+        shape = (len(queries), k)
+        self.best = {one: (np.full(shape, -np.inf, np.float32), np.full(shape, -1, np.int64)) for one in filters}
+
+    def add(self, begin: int, block: Floats, orders: dict[str, Ids]) -> None:
+        scores = self._queries @ block.T
+        ids = np.arange(begin, begin + len(block))
+        for (kind, below), (best, found) in self.best.items():
+            passing = np.flatnonzero(orders[kind][begin : begin + len(block)] < below)
+            some = scores[:, passing]
+            if some.shape[1] > self._k:
+                top = np.argpartition(-some, self._k - 1, axis=1)[:, : self._k]
+                some, numbers = np.take_along_axis(some, top, 1), ids[passing[top]]
+            else:
+                numbers = np.broadcast_to(ids[passing], some.shape)
+            both = np.concatenate([best, some], axis=1)
+            order = np.argsort(-both, axis=1, kind="stable")[:, : self._k]
+            found[:] = np.take_along_axis(np.concatenate([found, numbers], axis=1), order, 1)
+            best[:] = np.take_along_axis(both, order, 1)
+
+
+def recall(ids: Ids, truth: Ids) -> float:
+    wanted = (truth >= 0).sum()
+    return float(sum(np.isin(t[t >= 0], i).sum() for i, t in zip(ids, truth, strict=True)) / max(wanted, 1))
+
+
+def fill(collection: Any, source: Mixture, rows: int, orders: dict[str, Ids], chosen: Ids | None) -> None:
+    """Rows with their payloads; of ``chosen`` only (a bool a row), without."""
+    for begin, block in blocks(source, rows):
+        ids = np.arange(begin, begin + len(block))
+        if chosen is not None:
+            mine = chosen[ids]
+            collection.upsert(ids[mine], block[mine])
+        else:
+            numbers = zip(ids.tolist(), orders["random"][ids].tolist(), orders["near"][ids].tolist(), strict=True)
+            collection.upsert(ids, block, [payload(*three) for three in numbers])
+    collection.flush()
+
+
+def measure(options: argparse.Namespace, folder: Path) -> tuple[list[Row], list[Evaluation]]:
+    source = mixture(options.dim, options.seed)
+    rows, k = options.rows, options.k
+    chance = np.random.default_rng(options.seed + 1)
+    anchor = source.queries(1)[0]
+    nearness = np.concatenate([block @ anchor for _, block in blocks(source, rows)])
+    orders = {"random": chance.permutation(rows), "near": np.empty(rows, np.int64)}
+    orders["near"][np.argsort(-nearness)] = np.arange(rows)
+    pool = source.queries(4096)[1:]
+    by_nearness = np.argsort(-(pool @ anchor))
+    asked = {
+        "random": pool[: options.queries],
+        "near": pool[by_nearness[: options.queries]],
+        "far": pool[by_nearness[-options.queries :]],
+    }
+    filters = [("random" if kind == "random" else "near", round(share * rows)) for kind in asked for share in SHARES]
+    truths = {
+        kind: Truth(q, [*{f for f in filters if (f[0] == "random") == (kind == "random")}, ("random", rows)], k)
+        for kind, q in asked.items()
+    }
+    for begin, block in blocks(source, rows):
+        for truth in truths.values():
+            truth.add(begin, block, orders)
+    sample = next(iter(blocks(source, min(rows, 65_536))))[1]
+    binarizer = bebr.train(sample, bytes_per_vector=options.bytes, metric="cosine", seed=0)
+    made: list[Row] = []
+    with Database(folder, verify=False) as db:
+        everything = db.create_collection("everything", binarizer)
+        fill(everything, source, rows, orders, None)
+        evaluations = evaluate(everything, options.rounds)
+        plain = {
+            kind: recall(everything.search(q, k).ids, truths[kind].best["random", rows][1]) for kind, q in asked.items()
+        }
+        for field in ("random", "near"):
+            for share in SHARES:
+                below = round(share * rows)
+                apart = db.create_collection(f"{field}-{below}", binarizer)
+                fill(apart, source, rows, orders, orders[field] < below)
+                filter = bebr.F(field) < below
+                for kind, q in asked.items():
+                    if (field == "random") != (kind == "random"):
+                        continue
+                    found = everything.search(q, k, filter=filter).ids
+                    places = [
+                        microseconds(search, options.rounds) for search in searches(everything, apart, q, k, filter)
+                    ]
+                    made.append(
+                        Row(
+                            kind,
+                            share,
+                            recall(found, truths[kind].best[field, below][1]),
+                            plain[kind],
+                            *(places[0] / SINGLES, places[1] / SINGLES),
+                            *(places[2] / len(q), places[3] / len(q)),
+                            short=int(((found >= 0).sum(axis=1) < min(k, below)).sum()),
+                        )
+                    )
+                db.drop_collection(f"{field}-{below}")
+    return made, evaluations
+
+
+SINGLES = 20
+
+
+def searches(everything: Any, apart: Any, q: Floats, k: int, filter: Any) -> list[Callable[[], Any]]:
+    """Queries one by one, and together; of all rows with the filter, and of those that match."""
+
+    def singly(collection: Any, **how: Any) -> Callable[[], Any]:
+        return lambda: [collection.search(one, k, **how) for one in q[:SINGLES]]
+
+    return [
+        singly(everything, filter=filter),
+        singly(apart),
+        lambda: everything.search(q, k, filter=filter),
+        lambda: apart.search(q, k),
+    ]
+
+
+def evaluate(collection: Any, rounds: int) -> list[Evaluation]:
+    """Filters of every kind; each time another one, so that no answer is kept."""
+    f = bebr.F
+    rows = len(collection)
+    kinds: list[tuple[str, Callable[[int], Any]]] = [
+        ("whole numbers, a range", lambda i: (f("random") >= rows // 4 + i) & (f("random") < rows // 2)),
+        ("floats, a range", lambda i: f("price") < rows / 16 + i),
+        ("a keyword of 1 %", lambda i: f("lang") == f"lang-{i}"),
+        ("ten keywords of 1 %", lambda i: f("lang").isin([f"lang-{i + j}" for j in range(10)])),
+        ("not a keyword", lambda i: f("lang") != f"lang-{i}"),
+        ("lists, an element of 2 %", lambda i: f("tags") == f"tag-{10 + i}"),
+        ("text, equal", lambda i: f("title") == f"Title number {i}"),
+        ("times, a range", lambda i: f("at") >= np.datetime64("2010-01-01").astype(object).replace(day=1 + i)),
+        ("inside an object, a bool", lambda i: (f("meta.draft") == True) & (f("random") > i)),  # noqa: E712
+        ("a field that no row has", lambda i: f(f"none-{i}").exists()),
+        ("text, contains (payloads are read)", lambda i: f("title").contains(f"number {i}1")),
+    ]
+    made = []
+    for name, filter in kinds:
+        seconds = []
+        matching = 0
+        for i in range(2 if "payloads" in name else rounds):
+            start = time.perf_counter()
+            matching = collection.count(filter(i))
+            seconds.append(time.perf_counter() - start)
+        made.append(Evaluation(name, matching, 1e3 * statistics.median(seconds)))
+    return made
+
+
+def tables(rows: Sequence[Row], evaluations: Sequence[Evaluation], title: str) -> tuple[Table, Table]:
+    """Recall below the unfiltered, a cost above 1.3 times and a short answer are marked."""
+    searched = Table(title=title)
+    for name in (
+        "rows, queries",
+        "match",
+        "recall",
+        "unfiltered",
+        "µs",
+        "apart",
+        "times",
+        "µs batch",
+        "apart",
+        "times",
+        "short",
+    ):
+        searched.add_column(name, justify="left" if name == "rows, queries" else "right")
+    for row in rows:
+        one, batch = row.one / row.one_apart, row.batch / row.batch_apart
+        searched.add_row(
+            *(row.kind, f"{row.share:.2%}"),
+            f"{row.recall:.4f}{' ✗' if row.recall < row.unfiltered - 0.005 else ''}",
+            *(f"{row.unfiltered:.4f}", f"{row.one:.0f}", f"{row.one_apart:.0f}"),
+            f"{one:.2f}{' ✗' if one > 1.3 else ''}",
+            *(f"{row.batch:.1f}", f"{row.batch_apart:.1f}"),
+            f"{batch:.2f}{' ✗' if batch > 1.3 else ''}",
+            f"{row.short}{' ✗' if row.short else ''}",
+        )
+    evaluated = Table(title="a filter, evaluated")
+    for name in ("filter", "rows that match", "ms"):
+        evaluated.add_column(name, justify="left" if name == "filter" else "right")
+    for evaluation in evaluations:
+        evaluated.add_row(evaluation.filter, f"{evaluation.matching:,}", f"{evaluation.milliseconds:.2f}")
+    return searched, evaluated
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.filters", description=(__doc__ or "").partition("\n")[0]
+    )
+    parser.add_argument("--rows", type=int, default=1_000_000)
+    parser.add_argument("--dim", type=int, default=384)
+    parser.add_argument("--bytes", type=int, default=52)
+    parser.add_argument("--queries", type=int, default=256)
+    parser.add_argument("--k", type=int, default=10)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--json", type=Path)
+    options = parser.parse_args(arguments)
+    with tempfile.TemporaryDirectory() as folder, machine.pinned(options.threads):
+        rows, evaluations = measure(options, Path(folder))
+    title = f"{options.rows:,} rows of {options.bytes} bytes, {options.threads} thread(s)"
+    for table in tables(rows, evaluations, title):
+        output.console().print(table)
+    if options.json is not None:
+        both = [*map(asdict, rows), *map(asdict, evaluations)]
+        output.save(options.json, machine.facts(options.threads), both, rows_in_all=options.rows)
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,173 @@
+"""Filters by columns equal filters by payloads, however rows are cut into pieces, joined, taken and stored."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bebr.collection.filter_form import as_filter
+from bebr.errors import CorruptFile
+from bebr.store import bitmaps
+from bebr.store.columns import making
+from bebr.store.columns.file import column_sections, read_columns
+from bebr.store.columns.table import Columns
+from bebr.store.growing import PIECE, GrowingColumns
+from bebr.store.matching import Answers, matching_rows
+from tests.collection.payloads import FILTERS, PAYLOADS
+
+EXAMPLES = settings(max_examples=120, deadline=None, derandomize=True)
+
+
+def texts_of(payloads):
+    texts = ["" if payload is None else json.dumps(payload) for payload in payloads]
+    return lambda rows: [texts[row] for row in rows.tolist()]
+
+
+def found(columns, payloads, filter):
+    return bitmaps.members(matching_rows(as_filter(filter), columns, texts_of(payloads), Answers())).tolist()
+
+
+def expected(payloads, filter):
+    wanted = as_filter(filter)
+    return [row for row, payload in enumerate(payloads) if wanted.matches(payload)]
+
+
+def stored(columns, folder):
+    with column_sections(columns, folder) as sections:
+        arrays = {name: np.frombuffer(bytes(data), np.uint8) for name, data in sections.items()}
+    return read_columns(arrays, columns.rows, "x.bebr")
+
+
+@given(pieces=st.lists(st.lists(PAYLOADS, max_size=6), min_size=1, max_size=4), filter=FILTERS, data=st.data())
+@EXAMPLES
+def test_columns_answer_as_payloads_do(tmp_path_factory, pieces, filter, data):
+    parts, payloads = [], []
+    for piece in pieces:
+        kept = sorted(data.draw(st.sets(st.integers(0, max(len(piece) - 1, 0)), max_size=len(piece))))
+        columns = Columns.of(piece, len(piece))
+        assert found(columns, piece, filter) == expected(piece, filter)
+        parts.append(columns.take(np.array(kept, np.int64)))
+        payloads += [piece[row] for row in kept]
+    joined = Columns.joined(parts)
+    assert joined.rows == len(payloads)
+    assert found(joined, payloads, filter) == expected(payloads, filter)
+    again = stored(joined, tmp_path_factory.getbasetemp())
+    assert found(again, payloads, filter) == expected(payloads, filter)
+    twice = Columns.joined([again, joined])
+    assert found(twice, payloads + payloads, filter) == expected(payloads + payloads, filter)
+
+
+@given(payloads=st.lists(PAYLOADS, max_size=20), filter=FILTERS)
+@settings(max_examples=50, deadline=None, derandomize=True)
+def test_with_little_room_for_keywords_too(payloads, filter):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(making, "MOST_DISTINCT", 2)
+        half = len(payloads) // 2
+        parts = [Columns.of(payloads[:half], half), Columns.of(payloads[half:], len(payloads) - half)]
+        for columns in (Columns.joined(parts), Columns.of(payloads, len(payloads))):
+            assert found(columns, payloads, filter) == expected(payloads, filter)
+
+
+def kinds(payloads):
+    return {path: column.kind for path, column in Columns.of(payloads, len(payloads)).by_path.items()}
+
+
+@pytest.fixture
+def few_distinct(monkeypatch):
+    monkeypatch.setattr(making, "MOST_DISTINCT", 200)
+
+
+def test_kinds(few_distinct):
+    many = range(300)
+    assert kinds([{"a": i} for i in many]) == {"a": "int"}
+    assert kinds([{"a": i / 2} for i in many]) == {"a": "float"}
+    assert kinds([{"a": str(i % 100), "b": i % 2 == 0} for i in many]) == {"a": "keyword", "b": "keyword"}
+    assert kinds([{"a": i if i % 2 else "x"} for i in range(100)]) == {"a": "keyword"}
+    assert kinds([{"a": str(i)} for i in many]) == {"a": "text"}
+    assert kinds([{"a": i if i % 2 else str(i)} for i in many]) == {"a": "unknown"}
+    assert kinds([{"a": "x" * 100 + str(i)} for i in range(100)]) == {"a": "text"}
+
+
+def test_text_that_is_a_time_has_its_moments(few_distinct):
+    days = [
+        {"at": f"2024-{1 + i % 12:02}-{1 + i % 28:02}T{i % 24:02}:{i // 60 % 60:02}:{i % 60:02}.{i:06}Z"}
+        for i in range(500)
+    ]
+    columns = Columns.of(days, len(days))
+    assert columns.by_path["at"].kind == "text" and columns.by_path["at"].moments is not None
+    filter = {"at": {"gte": {"$date": "2024-06-01"}, "lt": {"$date": "2024-07-01T00:00:00+02:00"}}}
+    assert columns.find(as_filter({"at": {"gte": {"$date": "2024-06-01"}}}))[1]
+    assert found(columns, days, filter) == expected(days, filter) != []
+    assert found(columns, days, days[17]) == [17]
+
+
+def test_names_that_are_data_make_no_column_each():
+    payloads = [{f"user-{i}": i, "all": 1} for i in range(1000)]
+    columns = Columns.of(payloads, 1000)
+    assert not columns.complete and len(columns.by_path) <= 256
+    for filter in (
+        {"user-3": 3},
+        {"user-900": 900},
+        {"user-900": {"exists": False}},
+        {"all": 1, "user-999": {"gt": 0}},
+    ):
+        assert found(columns, payloads, filter) == expected(payloads, filter)
+    halves = Columns.joined([Columns.of(payloads[:100], 100), Columns.of(payloads[100:], 900)])
+    assert found(halves, payloads, {"user-900": 900}) == [900]
+
+
+def test_deep_payloads():
+    deep = inner = {}
+    for _ in range(200):
+        inner["a"] = {}
+        inner = inner["a"]
+    inner["a"] = 5
+    payloads = [deep, {"a": 1}]
+    path = ".".join("a" * 201)
+    assert found(Columns.of(payloads, 2), payloads, {path: 5}) == [0]
+    assert found(Columns.of(payloads, 2), payloads, {"a": 1}) == [1]
+
+
+@given(data=st.data())
+@settings(max_examples=20, deadline=None, derandomize=True)
+def test_growing_rows(data):
+    payloads = [{"n": i % 7, "tag": f"t{i % 50}", "id": str(i)} if i % 5 else None for i in range(3 * PIECE)]
+    lines, grown = [], 0
+    columns = GrowingColumns(lines)
+    filters = [{"n": 3}, {"tag": {"in": ["t1", "t2"]}}, {"id": "17"}, {"n": {"exists": False}}]
+    for _ in range(data.draw(st.integers(1, 6))):
+        grown = min(grown + data.draw(st.sampled_from([1, 63, 700, PIECE - 1, PIECE, 2 * PIECE])), len(payloads))
+        lines += ["" if p is None else json.dumps(p) for p in payloads[len(lines) : grown]]
+        lines[:] = [line.encode() if isinstance(line, str) else line for line in lines]
+        rows = data.draw(st.integers(0, grown))
+        filter = data.draw(st.sampled_from(filters))
+        matching = bitmaps.members(columns.matching(as_filter(filter), rows)).tolist()
+        assert matching == expected(payloads[:rows], filter)
+        if data.draw(st.booleans()):
+            assert found(columns.columns(rows), payloads[:rows], filter) == expected(payloads[:rows], filter)
+
+
+@pytest.mark.parametrize(
+    "schema, words",
+    [
+        (b"{", "cannot be read"),
+        (b"[]", "cannot be read"),
+        (b'{"rows": 3, "complete": true, "columns": []}', "it is of 3 rows, the file of 2"),
+        (b'{"rows": 2, "complete": true, "columns": [{"path": "a", "kind": "secret"}]}', "cannot be read"),
+    ],
+)
+def test_a_damaged_schema_is_named(schema, words):
+    with pytest.raises(CorruptFile, match=f"x.bebr: section 'columns'.*{words}"):
+        read_columns({"columns": np.frombuffer(schema, np.uint8)}, 2, "x.bebr")
+
+
+def test_arrays_outside_of_the_section_are_refused(tmp_path):
+    with column_sections(Columns.of([{"a": 1}, {"a": 2}], 2), tmp_path) as sections:
+        arrays = {name: np.frombuffer(bytes(data), np.uint8) for name, data in sections.items()}
+    arrays["column_data"] = arrays["column_data"][:-1]
+    with pytest.raises(CorruptFile, match="an array at bytes 0 to 16 of 15"):
+        read_columns(arrays, 2, "x.bebr")

@@ -1,0 +1,140 @@
+"""Filters of a collection on disk: files without columns, deletes beside writes, what seals and merges keep."""
+
+from __future__ import annotations
+
+import threading
+
+import numpy as np
+import pytest
+
+from bebr.collection.filter_form import as_filter
+from bebr.store import growing, segment
+from bebr.store.columns import table
+from bebr.store.database import Database
+
+PAYLOADS = [{"n": i, "tag": f"t{i % 10}", "deep": {"list": [i % 3, "x"]}} if i % 11 else None for i in range(1000)]
+FILTERS = [{"n": {"gte": 900}}, {"tag": "t3"}, {"deep.list": 2}, {"n": None}, {"tag": {"ne": "t1"}, "deep.list": "x"}]
+
+
+def counts(collection):
+    return [collection.count(filter) for filter in FILTERS]
+
+
+def expected(payloads):
+    return [sum(made.matches(p) for p in payloads) for made in map(as_filter, FILTERS)]
+
+
+@pytest.fixture
+def db(tmp_path):
+    with Database(tmp_path, seal_rows=10**6) as db:
+        yield db
+
+
+def test_columns_go_with_the_rows_through_seals_and_merges(db, bz, vectors, monkeypatch):
+    """Payloads are read once, when their rows are sealed first."""
+    collection = db.create_collection("docs", bz)
+    read = []
+    of = table.Columns.of
+
+    def counted(payloads, rows):
+        read.append(rows)
+        return of(payloads, rows)
+
+    monkeypatch.setattr(table.Columns, "of", staticmethod(counted))
+    for begin in range(0, 1000, 250):
+        rows = np.arange(begin, begin + 250)
+        collection.upsert(rows, vectors[rows], PAYLOADS[begin : begin + 250])
+        collection.flush()
+    collection.delete([5, 6, 7])
+    collection.upsert([5], vectors[:1], [PAYLOADS[5]])
+    collection.flush()
+    assert counts(collection) == expected([p for i, p in enumerate(PAYLOADS) if i not in (6, 7)])
+    assert sum(read) == 1001
+    assert collection.stats().segments < 4
+
+
+def test_a_file_without_columns_is_read_once(db, tmp_path, bz, vectors, monkeypatch):
+    """As those that were written before there were columns."""
+    with monkeypatch.context() as patch:
+        patch.setattr(segment, "_columns", lambda views, give_way: None)
+        patch.setattr(segment, "column_sections", _no_sections)
+        collection = db.create_collection("docs", bz)
+        collection.upsert(np.arange(1000), vectors[:1000], PAYLOADS)
+        collection.flush()
+    db.close()
+    with Database(tmp_path) as again:
+        collection = again.collection("docs")
+        assert counts(collection) == expected(PAYLOADS)
+        with monkeypatch.context() as patch:
+            patch.setattr(table.Columns, "of", None)
+            assert counts(collection) == expected(PAYLOADS)
+            assert collection.count({"n": {"gt": 10}, "tag": "t1"}) > 0  # another one
+            collection.upsert([1], vectors[:1])
+        collection.flush()
+    with Database(tmp_path) as again:
+        assert again.collection("docs").count({"tag": "t2"}) == sum((p or {}).get("tag") == "t2" for p in PAYLOADS)
+
+
+class _no_sections:
+    def __init__(self, columns, folder): ...
+
+    def __enter__(self):
+        return {}
+
+    def __exit__(self, *error): ...
+
+
+def test_a_delete_takes_what_was_written_before_it_and_nothing_after(db, bz, vectors):
+    """Writers add rows while deletes run: whatever a delete leaves was written after it began."""
+    collection = db.create_collection("docs", bz)
+    writing = threading.Event()
+    written = []
+
+    def write():
+        for i in range(60):
+            collection.upsert([i], vectors[i : i + 1], [{"old": True}])
+            written.append(i)
+            if i == 10:
+                writing.set()
+
+    thread = threading.Thread(target=write)
+    thread.start()
+    writing.wait()
+    removed = 0
+    while thread.is_alive():
+        before = set(written)
+        removed += collection.delete(filter={"old": True})
+        left = collection.search(vectors[0], 300).ids[0]
+        assert not set(left[left >= 0].tolist()) & before
+    thread.join()
+    removed += collection.delete(filter={"old": True})
+    assert removed == 60 and len(collection) == 0
+
+
+def test_a_snapshot_keeps_its_matches(db, bz, vectors):
+    collection = db.create_collection("docs", bz)
+    collection.upsert(np.arange(100), vectors[:100], PAYLOADS[:100])
+    snapshot = collection.snapshot
+    filter = as_filter({"n": {"lt": 50}})
+    before = [rows.tolist() for rows in snapshot.matching(filter)]
+    collection.upsert(np.arange(200, 300), vectors[:100], [{"n": 1}] * 100)
+    collection.delete([1, 2])
+    assert collection.count(filter) == snapshot.count(filter) + 98
+    assert [rows.tolist() for rows in snapshot.matching(filter)] == before
+
+
+def test_answers_that_are_kept_do_not_grow_old(db, bz, vectors):
+    """One filter, asked for again and again while rows come and go."""
+    collection = db.create_collection("docs", bz)
+    there = {}
+    for step in range(12):
+        begin = step * growing.PIECE // 3 % 2000
+        rows = np.arange(begin, begin + growing.PIECE // 3)
+        collection.upsert(rows, vectors[rows % 3000], [{"n": int(i) + step} for i in rows])
+        there |= {int(i): int(i) + step for i in rows}
+        gone = collection.delete(filter={"n": {"lt": 5 * step}})
+        assert gone == sum(n < 5 * step for n in there.values())
+        there = {i: n for i, n in there.items() if n >= 5 * step}
+        assert collection.count({"n": {"gte": 1000}}) == sum(n >= 1000 for n in there.values())
+        if step % 5 == 4:
+            collection.flush()
