@@ -28,6 +28,7 @@ from bebr.index import FlatIndex, GraphIndex, Hits, Index, IVFIndex, MaxSimIndex
 from bebr.threads import get_num_threads, set_num_threads
 from bebr.training import plan, train
 from bebr.training.released import load_released
+from bebr.training.untrained import untrained
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -64,6 +65,7 @@ __all__ = [
     "plan",
     "set_num_threads",
     "train",
+    "untrained",
 ]
 
 

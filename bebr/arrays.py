@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 Floats = NDArray[np.float32]
 Ids = NDArray[np.int64]
 
-_MIN_DIM, _MAX_DIM = 8, 4096
+_MAX_DIM = 4096
 _FEW_VALUES = 8192
 
 
@@ -26,8 +26,8 @@ def as_vectors(x: ArrayLike, name: str, dim: int | None = None, allow_empty: boo
         array = array[None, :]
     if array.ndim != 2 or (dim is not None and array.shape[1] != dim):
         raise ValueError(f"{name} has shape {array.shape}: want (n, {'d' if dim is None else dim})")
-    if dim is None and not _MIN_DIM <= array.shape[1] <= _MAX_DIM:
-        raise ValueError(f"{name} has {array.shape[1]} dimensions: want {_MIN_DIM} to {_MAX_DIM}")
+    if dim is None and not 1 <= array.shape[1] <= _MAX_DIM:
+        raise ValueError(f"{name} has {array.shape[1]} dimensions: want 1 to {_MAX_DIM}")
     if not allow_empty and array.shape[0] == 0:
         raise ValueError(f"{name} is empty: want at least one vector")
     floats = np.ascontiguousarray(array, dtype=np.float32)
@@ -42,6 +42,13 @@ def as_vectors(x: ArrayLike, name: str, dim: int | None = None, allow_empty: boo
         if bad.size:
             raise ValueError(f"{name}[{row}, {bad[0]}] is {floats[row, bad[0]]}: want finite numbers")
     return floats
+
+
+def check_dim(dim: int, name: str) -> int:
+    """``dim`` if vectors may have so many dimensions, else ``ValueError``."""
+    if isinstance(dim, bool) or not isinstance(dim, int | np.integer) or not 1 <= dim <= _MAX_DIM:
+        raise ValueError(f"{name} is {dim!r}: want a whole number from 1 to {_MAX_DIM}")
+    return int(dim)
 
 
 def as_ids(ids: ArrayLike, name: str, count: int | None = None) -> Ids:

@@ -4,6 +4,7 @@ need torch."""
 from __future__ import annotations
 
 import functools
+import logging
 from collections.abc import Sequence
 from dataclasses import fields
 from typing import Any, Literal
@@ -23,10 +24,13 @@ from bebr.training.linear.closed_form import Progress
 from bebr.training.linear.factor_bytes import choose_factor_bytes
 from bebr.training.linear.fitting import fit_linear
 from bebr.training.linear.planes import choose_planes
+from bebr.training.linear.shrinkage import TRUST, are_few, filled_up
 from bebr.training.linear.widths import FACTOR_BYTES, choose_widths, most_bytes
 from bebr.training.planning.planner import plan
 
 __all__ = ["plan", "train"]
+
+_log = logging.getLogger("bebr.training")
 
 Architecture = Literal["linear", "recurrent"]
 
@@ -57,7 +61,9 @@ def train(
 ) -> Binarizer:
     """Train a binarizer on embeddings.
 
-    x: float32[n, d], n >= 2, 8 <= d <= 4096. At most 131,072 of the vectors are used, drawn with ``seed``.
+    x: float32[n, d], n >= 1, 1 <= d <= 4096. At most 131,072 of the vectors are used, drawn with ``seed``. Of fewer
+        than 4 d, mean and covariance are shrunk towards those of unknown data (:func:`bebr.untrained`), and
+        ``config["trust"]`` says how far (:class:`bebr.training.linear.shrinkage.Trust`).
     bytes_per_vector: bytes stored for a vector, factors included; dims and planes follow from the data's spectrum, or
         are of equal width where that recalls more on held-out vectors.
         Or name them: ``dims`` (multiple of 8) with ``bits`` (planes of equal width, 1 to 8), or ``widths``, the bits
@@ -107,8 +113,9 @@ def train(
             raise ValueError(f"target_recall is predicted for architecture='linear': got {architecture!r}")
         widths = plan(x, target_recall=target_recall, metric=metric, seed=seed, progress=progress).widths
     vectors = _sample(x, seed)
-    if len(vectors) < 2:
-        raise ValueError(f"x has {len(vectors)} vectors: want at least 2")
+    least = 1 if architecture == "linear" else 2
+    if len(vectors) < least:
+        raise ValueError(f"x has {len(vectors)} vectors: want at least {least}; bebr.untrained needs none")
     if metric == "cosine":
         vectors = normalized(vectors)
     if factor_bytes is not None:
@@ -119,28 +126,46 @@ def train(
         name: options.pop(name) for name in ("rounds", "alpha", "tries") if name in options and architecture == "linear"
     }
 
-    def sized(vectors: Floats, stage: bool) -> tuple[tuple[int, ...], int | None]:
+    def sized(vectors: Floats, stage: bool, few: bool = False) -> tuple[tuple[int, ...], int | None]:
         wanted, choose = factor_bytes, None
         if architecture == "linear":
-            if recipe.get("rounds") != 0:  # the closed form, which ranks planes wrongly
+            # The closed form ranks planes wrongly, and so do queries that were drawn as Gaussians.
+            if recipe.get("rounds") != 0 and not few:
                 choose = functools.partial(choose_planes, metric=metric, seed=seed)
             if wanted is None and bytes_per_vector is not None:
                 wanted = choose_factor_bytes(vectors, bytes_per_vector, metric, seed, stage)
+                if few and wanted == 1 and bytes_per_vector > 2 * FACTOR_BYTES:
+                    wanted = FACTOR_BYTES  # one byte, fitted to few rows, clips the factors of later ones
         beside = (wanted or FACTOR_BYTES) * (2 if stage else 1)
         return choose_widths(vectors, bytes_per_vector, dims, bits, widths, beside, choose), wanted
 
     if architecture == "linear":
 
         def fit(vectors: Floats) -> Binarizer:
+            few = are_few(vectors)
+            noted = {}
+            if few:
+                vectors, trust = filled_up(vectors, metric, seed)
+                vectors = normalized(vectors) if metric == "cosine" else vectors
+                noted[TRUST] = trust.to_json()
+                _log.info(
+                    "%d vectors are few for %d dimensions: %.0f%% of their mean and %.0f%% of what sets their "
+                    "directions apart are trusted",
+                    *(trust.rows, vectors.shape[1], 100 * trust.mean, 100 * trust.covariance),
+                )
             stage = stage_factor
             if stage is None:
                 stage = STAGE_FACTOR_FROM <= (bytes_per_vector or 0) <= most_bytes(vectors.shape[1])
-            chosen, wanted = sized(vectors, stage)
+            chosen, wanted = sized(vectors, stage, few)
             if len(chosen) == 1 and stage_factor is None and stage:  # no plane follows: nothing is left to complete
                 stage = False
-                chosen, wanted = sized(vectors, stage)
+                chosen, wanted = sized(vectors, stage, few)
             return fit_linear(
-                vectors, chosen, metric, seed, progress, factor_bytes=wanted, stage_factor=stage, **recipe
+                *(vectors, chosen, metric, seed, progress),
+                factor_bytes=wanted,
+                stage_factor=stage,
+                noted=noted,
+                **recipe,
             )
 
         if pairs is None:

@@ -162,8 +162,8 @@ def test_zero_vectors_are_kept(vectors):
 
 
 def bad_training():
-    yield {"x": np.ones((1, 64), np.float32), "bytes_per_vector": 10}, "1 vectors: want at least 2"
-    yield {"x": np.ones((10, 4), np.float32), "bytes_per_vector": 3}, "4 dimensions: want 8 to 4096"
+    yield {"x": np.ones((0, 64), np.float32), "bytes_per_vector": 10}, "0 vectors: want at least 1"
+    yield {"x": np.ones((10, 0), np.float32), "bytes_per_vector": 3}, "0 dimensions: want 1 to 4096"
     yield {"x": np.ones(10, np.float32), "bytes_per_vector": 3}, r"shape \(10,\)"
     yield {"x": np.full((10, 8), np.nan, np.float32), "bytes_per_vector": 3}, "nan"
     yield {"bytes_per_vector": 1}, "want 2 to 65"

@@ -124,9 +124,9 @@ def fit(x: Floats, widths: tuple[int, ...], seed: int, progress: Progress | None
     return ClosedForm(encoder, -encoder @ mean, decoder, decoder_mean, stage, stage_mean)
 
 
-def random_rotation(n: int, rng: np.random.Generator) -> Floats64:
-    """An orthogonal matrix [n, n] from the uniform (Haar) distribution."""
-    q, r = np.linalg.qr(rng.standard_normal((n, n)))
+def random_rotation(n: int, rng: np.random.Generator, columns: int | None = None) -> Floats64:
+    """An orthogonal matrix [n, n] from the uniform (Haar) distribution, or only so many of its columns."""
+    q, r = np.linalg.qr(rng.standard_normal((n, n if columns is None else columns)))
     result: Floats64 = q * np.sign(np.diag(r))
     return result
 

@@ -3,7 +3,7 @@ rows; then what has to be measured: the range of the factor and how many rows th
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -40,6 +40,7 @@ def fit_linear(
     tries: int = TRIES,
     factor_bytes: int | None = None,
     stage_factor: bool = False,
+    noted: Mapping[str, Any] | None = None,
 ) -> Binarizer:
     """The default recipe on vectors float32[n, d], normalised already for cosine.
 
@@ -47,7 +48,7 @@ def fit_linear(
     bebr/training/linear/alternating.py). tries: restarts of the descent that encodes a vector. ``config["heldout"]``
     has recall@10 of the closed form and of the optimized code, mean of ADC and SDC, on rows that neither saw; the
     better one is returned. factor_bytes: see :func:`bebr.training.linear.factors.fit_factors`. stage_factor: the
-    sign plane has its own.
+    sign plane has its own. noted: entries of the config beside those that the recipe makes.
     """
     if stage_factor and len(widths) == 1:
         raise ValueError("stage_factor needs a second plane: these widths have one")
@@ -55,6 +56,7 @@ def fit_linear(
         if value < 0:
             raise ValueError(f"{name} is {value}: want at least 0")
     config: dict[str, Any] = {"architecture": "linear", "widths": widths, "metric": metric, "seed": seed}
+    config |= noted or {}
     if stage_factor:
         config["stage_factor"] = True
     queries, kept = held_out(x, seed)
