@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
     from bebr.serve.client import Client
     from bebr.store.database import Database
+    from bebr.store.manifests import SnapshotInfo
 
 __version__: str = info()["version"]
 HNSWIndex = GraphIndex  # what users look for; it is one flat layer
@@ -63,7 +64,9 @@ __all__ = [
     "open",
     "open_index",
     "plan",
+    "restore",
     "set_num_threads",
+    "snapshots",
     "train",
     "untrained",
 ]
@@ -76,6 +79,25 @@ def open(path: str | Path) -> Database:
         from bebr.store.database import Database
 
     return Database(path)
+
+
+def snapshots(source: str | Path) -> list[SnapshotInfo]:
+    """What ``Database.snapshot`` made at ``source``, a path or a URL that fsspec knows; the oldest first.
+    Needs the extra ``store``, and ``remote`` for a URL."""
+    with needed("store", "bebr.snapshots"):
+        from bebr.store import backup
+
+    return backup.snapshots(source)
+
+
+def restore(source: str | Path, target: str | Path, *, snapshot: str | None = None) -> SnapshotInfo:
+    """Make the folder ``target`` of a snapshot at ``source``, the newest one unless it is named; open it with
+    :func:`open`. See :func:`bebr.store.backup.restore`.
+    Needs the extra ``store``, and ``remote`` for a URL."""
+    with needed("store", "bebr.restore"):
+        from bebr.store import backup
+
+    return backup.restore(source, target, snapshot=snapshot)
 
 
 def connect(target: str, *, timeout: float | None = 60.0, retries: int = 4) -> Client:

@@ -18,6 +18,7 @@ from bebr.collection.handle import Handle
 from bebr.collection.protocol import ModelInfo
 from bebr.errors import CorruptFile, LimitExceeded
 from bebr.index.raw import RawType
+from bebr.store.backup import create
 from bebr.store.catalog import Catalog
 from bebr.store.collection import Collection
 from bebr.store.compaction import Compactor
@@ -25,6 +26,7 @@ from bebr.store.contents import SEAL_ROWS, Contents
 from bebr.store.folder import Folder
 from bebr.store.kept import Keeping
 from bebr.store.locking import DirectoryLock
+from bebr.store.manifests import SnapshotInfo
 from bebr.store.models import Models
 from bebr.store.records import Settings
 from bebr.store.writer import Writer
@@ -82,6 +84,7 @@ class Database(Handle):
         committed, but so does an older catalog."""
         for file in self._folder.temporaries():
             file.unlink(missing_ok=True)
+        self._folder.drop_links()
         if not self._catalog.sound:
             return
         try:
@@ -185,6 +188,17 @@ class Database(Handle):
     def info(self) -> dict[str, Any]:
         """`bebr.info()` of this process and the path of the data."""
         return {**info(), "path": str(self.path)}
+
+    def snapshot(self, target: str | os.PathLike[str]) -> SnapshotInfo:
+        """Copies all collections and models, as they are at one moment, to a folder or a URL that fsspec knows; writes
+        and searches go on. Files that snapshots there have already are not copied again. `bebr.restore` is the way
+        back.
+
+        It is there when this returns; a kill on the way leaves older snapshots as they were. CorruptFile names a
+        damaged file; LimitExceeded where a disk is full.
+        """
+        self._check_open()
+        return create(self._folder, target)
 
     def close(self) -> None:
         """Waits for writes in progress and frees the folder for another process. Nothing needs saving. Repeating it is

@@ -7,6 +7,7 @@ import itertools
 import logging
 import os
 import re
+import secrets
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -21,8 +22,15 @@ SEGMENT_FILE = re.compile(r"\d+-[0-9a-f]{32}\.bebr")
 # What a write that was cut short leaves beside its file: the folder is ours alone, so nobody is at work on it.
 _TEMPORARY = re.compile(rf"(?:{MODEL_FILE.pattern}|{SEGMENT_FILE.pattern}|catalog\.versions)\.tmp[\w.]+")
 
+# A folder of links to segments, while they are copied elsewhere.
+_LINKS = "links.tmp"
+
 # A delete of 100,000 ids takes 0.8 MB of log; dropping a collection less.
 RESERVE_BYTES = 1 << 20
+
+
+class Vanished(CorruptFile):
+    """A segment file is not there. It may have been merged into another a moment ago."""
 
 
 class Folder:
@@ -58,6 +66,33 @@ class Folder:
         """Files that a process which died was writing."""
         for folder in (self.path, self.models, self.segments):
             yield from (file for file in self._files(folder) if _TEMPORARY.fullmatch(file.name))
+
+    @contextlib.contextmanager
+    def linked(self) -> Iterator[Path]:
+        """A folder of hard links to all segment files, which outlast their removal. Another process may do the same."""
+        links = self.path / f"{_LINKS}{secrets.token_hex(8)}"
+        links.mkdir()
+        try:
+            for name in self.segment_files():
+                with contextlib.suppress(Vanished):
+                    self.link(name, links)
+            yield links
+        finally:
+            shutil.rmtree(links, ignore_errors=True)
+
+    def link(self, segment: str, links: Path) -> None:
+        """Adds one, unless it is there. Vanished where there is no such file."""
+        try:
+            (links / segment).hardlink_to(self.segments / segment)
+        except FileExistsError:
+            pass
+        except FileNotFoundError as error:
+            raise Vanished(f"{self.segments / segment} is missing") from error
+
+    def drop_links(self) -> None:
+        """Removes those of a process that died."""
+        for links in self.path.glob(f"{_LINKS}*"):
+            shutil.rmtree(links, ignore_errors=True)
 
     def model_digests(self) -> set[str]:
         """Of the files of models."""

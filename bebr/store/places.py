@@ -1,0 +1,113 @@
+"""Where snapshots are kept: a folder, or what fsspec reaches by URL. A file is there as a whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, Protocol
+
+from bebr.errors import limited
+from bebr.extras import needed
+from bebr.files import replacing
+
+PIECE = 1 << 20  # bytes of a file that are in memory at a time
+
+
+class Place(Protocol):
+    """Files by name, ``folder/file``."""
+
+    def sizes(self, folder: str) -> dict[str, int]:
+        """The files in a folder and their bytes; none where there is no such folder."""
+        ...
+
+    def read(self, name: str) -> Iterator[bytes]:
+        """The contents, in pieces. FileNotFoundError."""
+        ...
+
+    def write(self, name: str, pieces: Iterable[bytes]) -> None:
+        """Makes a file of `pieces`, in the place of one of that name."""
+        ...
+
+
+def place_of(where: str | os.PathLike[str]) -> Place:
+    """The place at a path, or at a URL (``scheme://…``): that needs fsspec, and the package that fsspec names for its
+    scheme."""
+    text = os.fspath(where)
+    return UrlPlace(text) if "://" in text else FolderPlace(Path(text))
+
+
+class FolderPlace:
+    """A folder, made with the first file."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def __str__(self) -> str:
+        return str(self._path)
+
+    def sizes(self, folder: str) -> dict[str, int]:
+        path = self._path / folder
+        return {file.name: file.stat().st_size for file in path.iterdir() if file.is_file()} if path.is_dir() else {}
+
+    def read(self, name: str) -> Iterator[bytes]:
+        return pieces_of(self._path / name)
+
+    def write(self, name: str, pieces: Iterable[bytes]) -> None:
+        path = self._path / name
+        with limited(f"{path} cannot be written"):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with replacing(path) as temporary, temporary.open("wb") as file:
+                file.writelines(pieces)
+
+
+class UrlPlace:
+    """A folder of a file system that fsspec knows."""
+
+    def __init__(self, url: str) -> None:
+        with needed("remote", f"a snapshot at {url}"):
+            from fsspec.core import url_to_fs
+
+            files, root = url_to_fs(url)
+        self._url, self._files, self._root = url.rstrip("/"), files, root.rstrip("/")
+        # A listing that is remembered would not show what another process wrote.
+        self._files.invalidate_cache()
+
+    def __str__(self) -> str:
+        return self._url
+
+    def sizes(self, folder: str) -> dict[str, int]:
+        path = f"{self._root}/{folder}"
+        try:
+            entries: list[dict[str, Any]] = self._files.ls(path, detail=True)
+        except FileNotFoundError:
+            return {}
+        return {entry["name"].rpartition("/")[2]: entry["size"] for entry in entries if entry["type"] == "file"}
+
+    def read(self, name: str) -> Iterator[bytes]:
+        with self._files.open(f"{self._root}/{name}", "rb") as file:
+            while piece := file.read(PIECE):
+                yield piece
+
+    def write(self, name: str, pieces: Iterable[bytes]) -> None:
+        path = f"{self._root}/{name}"
+        temporary = f"{path}.tmp{secrets.token_hex(8)}"
+        self._files.makedirs(path.rpartition("/")[0], exist_ok=True)
+        try:
+            # Closing a file that was cut short keeps its beginning: only a whole one gets its name.
+            with self._files.open(temporary, "wb") as file:
+                for piece in pieces:
+                    file.write(piece)
+            self._files.mv(temporary, path)
+        except BaseException:
+            if self._files.exists(temporary):
+                self._files.rm(temporary)
+            raise
+
+
+def pieces_of(path: Path) -> Iterator[bytes]:
+    """The contents of a file, in pieces."""
+    with path.open("rb") as file:
+        while piece := file.read(PIECE):
+            yield piece
