@@ -87,7 +87,7 @@ def ask(db: Database, name: str, x: np.ndarray, ids: Sequence[int]) -> list[Any]
     hits = collection.search(x[:2], len(collection) + 3, with_payloads=True)
     some = collection.search(x[2:4], 5)
     found = [hits.scores.tolist(), hits.ids.tolist(), hits.payloads, some.scores.tolist(), some.ids.tolist()]
-    return [len(collection), collection.get_payloads(ids), *found]
+    return [len(collection), [row and row.payload for row in collection.get(ids)], *found]
 
 
 @dataclass

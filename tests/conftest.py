@@ -33,6 +33,11 @@ def queries() -> np.ndarray:
     return clustered(50, 64, seed=9)
 
 
+def payloads_of(collection, ids) -> list[dict | None]:
+    """The payload of each row; all of them are there."""
+    return [row.payload for row in collection.get(ids)]
+
+
 def recall(found: np.ndarray, truth: np.ndarray) -> float:
     """Mean share of ``truth``'s rows found."""
     return float(np.mean([len(np.intersect1d(a, b)) / len(b) for a, b in zip(found, truth, strict=True)]))

@@ -7,6 +7,7 @@ import json
 import math
 import re
 from collections.abc import Sequence
+from numbers import Real
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -15,9 +16,10 @@ from bebr.arrays import Floats, Ids, as_ids, as_vectors
 from bebr.binarizer import Binarizer
 from bebr.collection.filter_form import FilterLike, as_filter
 from bebr.collection.filter_tree import Filter
-from bebr.collection.protocol import Payload
-from bebr.index import check_k, check_oversampling
+from bebr.collection.protocol import OnDuplicate, Payload
+from bebr.index import check_integer, check_k, check_oversampling
 
+_MOST_ROWS = (1 << 31) - 1
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,128}")
 
 
@@ -47,15 +49,56 @@ def check_ids(ids: ArrayLike, name: str = "ids", unique: bool = False) -> Ids:
     return array
 
 
+def check_page(limit: int, after: int | None) -> int:
+    """The arguments of a scroll; returns the id after which it begins, −1 for none."""
+    check_integer("limit", limit, _MOST_ROWS)
+    return -1 if after is None else check_integer("after", after, np.iinfo(np.int64).max, least=0)
+
+
 def check_rows(
-    ids: ArrayLike, x: ArrayLike, payloads: Sequence[Payload | None] | None, dim: int
+    ids: ArrayLike,
+    x: ArrayLike,
+    payloads: Sequence[Payload | None] | None,
+    dim: int,
+    on_duplicate: OnDuplicate = "last",
 ) -> tuple[Ids, Floats, list[str]]:
-    """The arguments of an upsert: ids int64[n], vectors float32[n, dim], payloads as JSON (empty list: none at all)."""
-    rows = check_ids(ids, unique=True)
-    vectors = as_vectors(x, "x", dim)
+    """The arguments of an upsert: distinct ids int64[n], vectors float32[n, dim], payloads as JSON (empty list: none at
+    all). Of an id that comes several times the last row is kept, or ``ValueError``, as ``on_duplicate`` says."""
+    rows, vectors = _rows(ids, x, dim, on_duplicate)
+    return _last_of_each(rows, vectors, dump_payloads(payloads, len(rows)))
+
+
+def check_text_rows(
+    ids: ArrayLike, x: ArrayLike, texts: list[str], dim: int, on_duplicate: OnDuplicate
+) -> tuple[Ids, Floats, list[str]]:
+    """:func:`check_rows` with payloads that :func:`check_payload_texts` has let through."""
+    return _last_of_each(*_rows(ids, x, dim, on_duplicate), texts)
+
+
+def _rows(ids: ArrayLike, x: ArrayLike, dim: int, on_duplicate: str) -> tuple[Ids, Floats]:
+    if on_duplicate not in ("last", "error"):
+        raise ValueError(f"on_duplicate is {on_duplicate!r}: want 'last' or 'error'")
+    rows, vectors = check_ids(ids, unique=on_duplicate == "error"), as_vectors(x, "x", dim)
     if len(rows) != len(vectors):
         raise ValueError(f"ids has {len(rows)} entries and x {len(vectors)} rows: want one id per row")
-    return rows, vectors, dump_payloads(payloads, len(rows))
+    return rows, vectors
+
+
+def _last_of_each(ids: Ids, vectors: Floats, texts: list[str]) -> tuple[Ids, Floats, list[str]]:
+    """Rows without those whose id comes again later."""
+    if len(np.unique(ids)) == len(ids):
+        return ids, vectors, texts
+    _, backwards = np.unique(ids[::-1], return_index=True)
+    kept = np.sort(len(ids) - 1 - backwards)
+    return ids[kept], vectors[kept], [texts[i] for i in kept.tolist()] if texts else texts
+
+
+def check_new_payloads(ids: ArrayLike, payloads: Sequence[Payload | None]) -> tuple[Ids, list[str]]:
+    """The arguments of set_payloads: distinct ids int64[n] and payloads as JSON, "" for None."""
+    rows = check_ids(ids, unique=True)
+    if payloads is None:
+        raise ValueError("payloads is None: want one per row, None where a row is to have none")
+    return rows, dump_payloads(payloads, len(rows))
 
 
 def check_delete(ids: ArrayLike | None, filter: FilterLike | None) -> Ids | Filter:
@@ -74,6 +117,22 @@ def check_query(q: ArrayLike, k: int, query: str, oversampling: int | None, exac
         raise ValueError(f"query is {query!r}: want 'float' or 'code'")
     check_oversampling(oversampling, exact)
     return vectors
+
+
+def check_window(k: int, radius: float | None, offset: int) -> int:
+    """The arguments of a search that say which part of the ranking is wanted; returns how far it reaches, offset + k.
+    ``ValueError`` names what is wrong."""
+    if radius is not None and (isinstance(radius, bool) or not isinstance(radius, Real) or not math.isfinite(radius)):
+        raise ValueError(f"radius is {radius!r}: want a finite number")
+    return check_k(k) + check_integer("offset", offset, _MOST_ROWS - check_k(k), least=0)
+
+
+def check_query_ids(ids: ArrayLike) -> Ids:
+    """The rows that a search by ids starts from, int64[n]. ``ValueError`` for none."""
+    numbers = check_ids(ids)
+    if len(numbers) == 0:
+        raise ValueError("ids is empty: want at least one id")
+    return numbers
 
 
 def dump_payloads(payloads: Sequence[Payload | None] | None, rows: int) -> list[str]:
@@ -99,6 +158,13 @@ def dump_payloads(payloads: Sequence[Payload | None] | None, rows: int) -> list[
 def load_payload(text: str) -> Payload | None:
     """The payload that :func:`dump_payloads` (or another client) wrote. ``ValueError`` if it is not a JSON object."""
     return _load(text, _reader)
+
+
+def merged(old: str, new: str) -> str:
+    """The payload text ``old`` with the keys of ``new`` set; "" stands for none."""
+    if not new or not old:
+        return new or old
+    return json.dumps({**_reader.decode(old), **_reader.decode(new)}, ensure_ascii=False)
 
 
 def check_payload_texts(texts: Sequence[str], rows: int) -> list[str]:

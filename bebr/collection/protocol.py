@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from numpy.typing import ArrayLike
 
@@ -19,6 +19,8 @@ from bebr.index import Hits
 from bebr.index.raw import RawType
 
 Payload = dict[str, Any]
+OnDuplicate = Literal["last", "error"]
+"""What an upsert does with an id that comes several times in one call: keep the last row, or refuse all of them."""
 
 
 class CollectionHits(Hits):
@@ -31,6 +33,16 @@ class CollectionHits(Hits):
         hits = super().__new__(cls, scores, ids)
         hits.payloads = payloads
         return hits
+
+
+@dataclass(frozen=True, eq=False)
+class Row:
+    """A row as `get` and `scroll` return it: `payload` None where it has none or it was not asked for; `vector`
+    float32[d], None where it was not asked for."""
+
+    id: int
+    payload: Payload | None = None
+    vector: Floats | None = None
 
 
 class AlreadyExists(Error, ValueError):
@@ -107,11 +119,22 @@ class CollectionLike(Protocol):
 
     def __len__(self) -> int: ...
 
-    def upsert(self, ids: ArrayLike, x: ArrayLike, payloads: Sequence[Payload | None] | None = None) -> int: ...
+    def upsert(
+        self,
+        ids: ArrayLike,
+        x: ArrayLike,
+        payloads: Sequence[Payload | None] | None = None,
+        *,
+        on_duplicate: OnDuplicate = "last",
+    ) -> int: ...
+
+    def set_payloads(self, ids: ArrayLike, payloads: Sequence[Payload | None], *, merge: bool = False) -> int: ...
 
     def delete(self, ids: ArrayLike | None = None, *, filter: FilterLike | None = None) -> int: ...
 
     def count(self, filter: FilterLike | None = None) -> int: ...
+
+    def truncate(self) -> int: ...
 
     def search(
         self,
@@ -123,12 +146,39 @@ class CollectionLike(Protocol):
         exact: bool = False,
         allow: ArrayLike | None = None,
         filter: FilterLike | None = None,
+        radius: float | None = None,
+        offset: int = 0,
         with_payloads: bool = False,
         rescore: int | None = None,
         binarizer: Binarizer | None = None,
     ) -> CollectionHits: ...
 
-    def get_payloads(self, ids: ArrayLike) -> list[Payload | None]: ...
+    def search_ids(
+        self,
+        ids: ArrayLike,
+        k: int = 10,
+        *,
+        oversampling: int | None = None,
+        exact: bool = False,
+        allow: ArrayLike | None = None,
+        filter: FilterLike | None = None,
+        radius: float | None = None,
+        offset: int = 0,
+        with_payloads: bool = False,
+        rescore: int | None = None,
+    ) -> CollectionHits: ...
+
+    def get(self, ids: ArrayLike, *, payloads: bool = True, vectors: bool = False) -> list[Row | None]: ...
+
+    def scroll(
+        self,
+        *,
+        limit: int = 1000,
+        after: int | None = None,
+        filter: FilterLike | None = None,
+        payloads: bool = True,
+        vectors: bool = False,
+    ) -> list[Row]: ...
 
     def migrate(self, bz: Binarizer, *, wait: bool = False) -> None: ...
 
@@ -145,6 +195,8 @@ class DatabaseLike(Protocol):
     def collection(self, name: str) -> CollectionLike: ...
 
     def collections(self) -> list[str]: ...
+
+    def __contains__(self, name: object) -> bool: ...
 
     def drop_collection(self, name: str) -> None: ...
 

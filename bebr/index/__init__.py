@@ -1,7 +1,7 @@
 """Indexes over codes: all of them scored (FlatIndex), the lists nearest to a query (IVFIndex), or those met on a
 walk through a graph (GraphIndex)."""
 
-from bebr.index.base import Hits, Index, RangeHits, check_k, check_oversampling
+from bebr.index.base import Hits, Index, RangeHits, check_integer, check_k, check_oversampling
 from bebr.index.files import open_index
 from bebr.index.flat import FlatIndex
 from bebr.index.graph import GraphIndex
@@ -17,6 +17,7 @@ __all__ = [
     "Margin",
     "MaxSimIndex",
     "RangeHits",
+    "check_integer",
     "check_k",
     "check_oversampling",
     "open_index",

@@ -95,6 +95,11 @@ class Index(KnownAttributes, ABC):
         """int64[n], where the rows of ``ids`` int64[n] stand; -1: not here, or removed."""
         return self._engine.positions(as_ids(ids, "ids"))
 
+    def following(self, after: int, count: int, skip: int = 0) -> Ids:
+        """The positions of the next rows in the order of their ids, int64[up to ``count``]: above ``after``, without
+        the first ``skip`` of these. Removed rows are among them; -1: a damaged entry of a mapped file."""
+        return self._engine.following(after, skip, count)
+
     def add(self, x: ArrayLike, ids: ArrayLike | None = None) -> None:
         """Add vectors float32[n, d] under ``ids`` int64[n], by default the next numbers after the largest id so far.
 

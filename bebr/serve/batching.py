@@ -17,29 +17,13 @@ from typing import Protocol
 import numpy as np
 
 from bebr.arrays import Floats, Ids
-from bebr.binarizer import Binarizer
-from bebr.binarizer.codes import Query
-from bebr.collection.filter_tree import Filter
+from bebr.collection.options import SearchOptions
 from bebr.collection.protocol import BatchingStats
 from bebr.core import StopFlag
 from bebr.index import Hits
 
 # Queries of one kernel call. More do not make a query cheaper, and each would wait longer.
 MAX_BATCH = 256
-
-
-@dataclass(frozen=True)
-class Key:
-    """What searches must have in common to be joined. ``model``: of the queries, where it is not the collection's own;
-    alike if it is the same object."""
-
-    k: int
-    query: Query
-    oversampling: int | None
-    exact: bool
-    model: Binarizer | None = None
-    rescore: int | None = None
-    filter: Filter | None = None
 
 
 class Payloads(Protocol):
@@ -65,6 +49,11 @@ class Answer:
     parts: tuple[Found, ...]
     batch: int
 
+    def after(self, offset: int) -> Answer:
+        """Without the first `offset` hits of each query."""
+        parts = [Found(Hits(f.hits.scores[:, offset:], f.hits.ids[:, offset:]), f.snapshot) for f in self.parts]
+        return Answer(tuple(parts), self.batch) if offset else self
+
     @cached_property
     def hits(self) -> Hits:
         if len(self.parts) == 1:
@@ -78,7 +67,7 @@ class _Waiting:
     answer: asyncio.Future[Answer] = field(repr=False)
 
 
-Search = Callable[[Floats, Key, StopFlag], Found]
+Search = Callable[[Floats, SearchOptions, StopFlag], Found]
 
 
 class Batcher:
@@ -88,7 +77,7 @@ class Batcher:
     def __init__(self, search: Search, executor: Executor) -> None:
         self._search = search
         self._executor = executor
-        self._waiting: dict[Key, dict[_Waiting, None]] = {}  # lines of searches
+        self._waiting: dict[SearchOptions, dict[_Waiting, None]] = {}  # lines of searches
         self._running: tuple[Sequence[_Waiting], StopFlag] = (), StopFlag()
         self._task: asyncio.Task[None] | None = None
         self._requests = self._queries = self._batches = self._largest = 0
@@ -97,7 +86,7 @@ class Batcher:
     def stats(self) -> BatchingStats:
         return BatchingStats(self._requests, self._queries, self._batches, self._largest)
 
-    async def search(self, vectors: Floats, key: Key) -> Answer:
+    async def search(self, vectors: Floats, key: SearchOptions) -> Answer:
         """Answers checked queries float32[n, d]. Cancelling the call takes them out of the line."""
         if len(vectors) > MAX_BATCH:
             # Piece by piece, back to the end of the line each time: others need not wait for all of it.
@@ -130,7 +119,7 @@ class Batcher:
         finally:
             self._task = None
 
-    async def _answer(self, batch: Sequence[_Waiting], key: Key) -> None:
+    async def _answer(self, batch: Sequence[_Waiting], key: SearchOptions) -> None:
         vectors = batch[0].vectors if len(batch) == 1 else np.concatenate([one.vectors for one in batch])
         self._requests += len(batch)
         self._queries += len(vectors)

@@ -102,6 +102,10 @@ class Client(Handle):
         """The names of all collections, sorted, corrupt ones included."""
         return list(self._call(self._collections.List, pb.ListCollectionsRequest()).names)
 
+    def __contains__(self, name: object) -> bool:
+        """Whether there is a collection of this name, be it corrupt."""
+        return name in self.collections()
+
     def drop_collection(self, name: str) -> None:
         """Deletes a collection with its rows, payloads and files, corrupt or not. ``KeyError`` if there is none.
 

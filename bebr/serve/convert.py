@@ -8,12 +8,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bebr.arrays import Floats, Ids
+from bebr.binarizer import Binarizer
 from bebr.binarizer.codes import Query
+from bebr.collection.checks import load_payload
 from bebr.collection.filter_form import filter_of_text
 from bebr.collection.filter_tree import Filter
-from bebr.collection.protocol import ModelInfo
+from bebr.collection.options import SearchOptions
+from bebr.collection.protocol import ModelInfo, Row
 from bebr.index import Hits
-from bebr.index.raw import RawType
+from bebr.index.raw import RawType, check_rescore
 from bebr.v1 import bebr_pb2 as pb
 
 METRICS = {"cosine": pb.METRIC_COSINE, "ip": pb.METRIC_IP, "l2": pb.METRIC_L2}
@@ -87,12 +90,20 @@ def query_mode(number: int) -> Query:
     return _MODE_NAMES[number]
 
 
-def oversampling_from_message(request: pb.SearchRequest) -> int | None:
-    """The ``oversampling`` argument of a search."""
-    return int(request.oversampling) if request.WhichOneof("effort") == "oversampling" else None
+def options_from_message(
+    request: pb.SearchRequest, depth: int, model: Binarizer | None, filter: Filter | None
+) -> SearchOptions:
+    """What a search is asked for. ``depth``: how far into the ranking it reaches."""
+    oversampling = int(request.oversampling) if request.WhichOneof("effort") == "oversampling" else None
+    radius = request.radius if request.HasField("radius") else None
+    rescore = check_rescore(request.rescore, depth) if request.HasField("rescore") else None
+    query = query_mode(request.query)
+    return SearchOptions(depth, query, oversampling, request.exact, radius, rescore, model, filter)
 
 
-def filter_from_message(request: pb.SearchRequest | pb.DeleteRequest | pb.CountRequest) -> Filter | None:
+def filter_from_message(
+    request: pb.SearchRequest | pb.DeleteRequest | pb.CountRequest | pb.ScrollRequest,
+) -> Filter | None:
     """None where there is none; ``ValueError`` for one that cannot be read."""
     return filter_of_text(request.filter) if request.HasField("filter") else None
 
@@ -120,6 +131,17 @@ def hits_from_message(reply: pb.SearchResponse, k: int, ascending: bool) -> Hits
     ids[there] = np.frombuffer(reply.ids, "<i8")
     scores[there] = np.frombuffer(reply.scores, "<f4")
     return Hits(scores, ids)
+
+
+def rows_from_message(message: pb.Rows) -> list[Row]:
+    """Rows as they were sent."""
+    ids = ids_from_bytes(message.ids, "ids").tolist()
+    vectors = vectors_from_message(message.vectors, "vectors") if message.HasField("vectors") else None
+    texts = message.payloads or [""] * len(ids)
+    return [
+        Row(id, load_payload(text), None if vectors is None else vectors[i])
+        for i, (id, text) in enumerate(zip(ids, texts, strict=True))
+    ]
 
 
 def model_to_message(model: ModelInfo) -> pb.ModelInfo:

@@ -13,9 +13,9 @@ _LEAST_MEMORY = 16 << 20
 @dataclass(frozen=True)
 class Limits:
     """``message_bytes``: one request, or one reply; less where ``memory_bytes`` has no room for so large a one.
-    ``queries``, ``k``: of one search. ``answers``: queries * k of one search. ``ids``: of one delete, get_payloads or
-    allow. ``calls``: at once, waiting ones included. ``memory_bytes``: held by all calls at once; by default a quarter
-    of the memory that this process may use."""
+    ``queries``, ``k``: of one search. ``answers``: queries * k of one search. ``ids``: of one delete, get or allow, and
+    rows of one scroll. ``calls``: at once, waiting ones included. ``memory_bytes``: held by all calls at once; by
+    default a quarter of the memory that this process may use."""
 
     message_bytes: int = 64 << 20
     queries: int = 65_536
@@ -48,6 +48,11 @@ class Limits:
         """``LimitExceeded`` if a column of int64 has too many ids."""
         if len(data) // 8 > self.ids:
             raise LimitExceeded(f"{name} has {len(data) // 8} ids: this server takes at most {self.ids} a call")
+
+    def check_rows(self, rows: int) -> None:
+        """``LimitExceeded`` if a page of a scroll has too many rows."""
+        if rows > self.ids:
+            raise LimitExceeded(f"limit is {rows}: this server takes at most {self.ids} rows a call")
 
     def check_reply(self, size: int) -> None:
         """``LimitExceeded`` if a reply of ``size`` bytes is too large (payloads make it so)."""

@@ -14,9 +14,10 @@ from typing import Any, TypeVar
 from bebr.arrays import Floats, Ids
 from bebr.binarizer import Binarizer
 from bebr.collection.filter_tree import Filter
+from bebr.collection.options import SearchOptions
 from bebr.core import StopFlag
 from bebr.errors import CorruptFile, Error, IncompatibleModel
-from bebr.serve.batching import Batcher, Found, Key
+from bebr.serve.batching import Batcher, Found
 from bebr.serve.query_models import QueryModels
 from bebr.serve.queues import FairQueue, ended
 from bebr.store.collection import Collection
@@ -59,22 +60,9 @@ class ServedCollection:
         self.batcher = Batcher(self._search, threads.batches)
         self._threads = threads
 
-    def _search(self, vectors: Floats, key: Key, stop: StopFlag, allow: Ids | None = None) -> Found:
+    def _search(self, queries: Floats | Ids, options: SearchOptions, stop: StopFlag, allow: Ids | None = None) -> Found:
         snapshot = self.collection.snapshot
-        hits = self.collection.search_snapshot(
-            snapshot,
-            vectors,
-            key.k,
-            query=key.query,
-            oversampling=key.oversampling,
-            exact=key.exact,
-            allow=allow,
-            rescore=key.rescore,
-            filter=key.filter,
-            binarizer=key.model,
-            stop=stop,
-        )
-        return Found(hits, snapshot)
+        return Found(self.collection.search_snapshot(snapshot, queries, options, allow, stop), snapshot)
 
     def matched(self, filter: Filter | None) -> Filter | None:
         """The filter, once the collection knows which of its rows match."""
@@ -82,10 +70,11 @@ class ServedCollection:
             self.collection.snapshot.matching(filter)
         return filter
 
-    async def search(self, vectors: Floats, key: Key, allow: Ids | None) -> Found:
-        """A search by itself, of no more queries than one kernel call takes. Cancelling the call stops the kernel."""
+    async def search(self, queries: Floats | Ids, options: SearchOptions, allow: Ids | None) -> Found:
+        """A search by itself, of no more queries (vectors, or ids of rows) than one kernel call takes. Cancelling the
+        call stops the kernel."""
         stop = StopFlag()
-        work = functools.partial(self._search, vectors, key, stop, allow)
+        work = functools.partial(self._search, queries, options, stop, allow)
         return await self._threads.searches.run(self.collection.name, work, stop.set)
 
     async def read(self, work: Callable[[], T]) -> T:

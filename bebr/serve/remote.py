@@ -12,13 +12,31 @@ from numpy.typing import ArrayLike, NDArray
 
 from bebr.binarizer import Binarizer
 from bebr.binarizer.codes import Query
-from bebr.collection.checks import check_delete, check_ids, check_query, check_rows, load_payload
+from bebr.collection.checks import (
+    check_delete,
+    check_ids,
+    check_new_payloads,
+    check_page,
+    check_query,
+    check_query_ids,
+    check_rows,
+    check_window,
+    load_payload,
+)
 from bebr.collection.filter_form import FilterLike, as_filter
 from bebr.collection.filter_tree import Filter
 from bebr.collection.handle import Handle
-from bebr.collection.protocol import BatchingStats, CollectionHits, CollectionStats, ModelInfo, Payload
+from bebr.collection.protocol import (
+    BatchingStats,
+    CollectionHits,
+    CollectionStats,
+    ModelInfo,
+    OnDuplicate,
+    Payload,
+    Row,
+)
 from bebr.errors import LimitExceeded
-from bebr.index import Hits
+from bebr.index import Hits, check_oversampling
 from bebr.index.raw import check_rescore
 from bebr.serve import convert
 from bebr.v1 import bebr_pb2 as pb
@@ -76,17 +94,27 @@ class RemoteCollection(Handle):
     def __repr__(self) -> str:
         return f"RemoteCollection({self._name!r}, model={self._model.digest})"
 
-    def upsert(self, ids: ArrayLike, x: ArrayLike, payloads: Sequence[Payload | None] | None = None) -> int:
+    def upsert(
+        self,
+        ids: ArrayLike,
+        x: ArrayLike,
+        payloads: Sequence[Payload | None] | None = None,
+        *,
+        on_duplicate: OnDuplicate = "last",
+    ) -> int:
         """Inserts rows, replacing rows of the same id as a whole; returns how many were written.
 
         As locally, but a large one is sent in pieces (of about 4 MB) that are each written whole or not at all. If one
         fails, the error says how many rows are on disk; repeating the whole upsert is safe. ``x`` may be float16: it
         then travels at half the size.
         """
-        numbers, floats, texts = check_rows(ids, x, payloads, self._model.input_dim)
+        numbers, floats, texts = check_rows(ids, x, payloads, self._model.input_dim, on_duplicate)
         vectors = _as_sent(floats, x)
         written = 0
-        for piece in self._pieces(vectors, texts):
+        sizes = np.full(len(vectors), vectors.itemsize * vectors.shape[1] + 8, np.int64)
+        if texts:
+            sizes += _text_sizes(texts)
+        for piece in self._sized_pieces(sizes):
             request = pb.UpsertRequest(
                 collection=self._name,
                 ids=convert.ids_to_bytes(numbers[piece]),
@@ -101,10 +129,25 @@ class RemoteCollection(Handle):
                 raise type(error)(f"{error.args[0]} (of this upsert, the first {written} rows are written)") from error
         return written
 
-    def _pieces(self, vectors: NDArray[np.floating], texts: Sequence[str]) -> Iterator[slice]:
-        sizes = np.full(len(vectors), vectors.itemsize * vectors.shape[1] + 8, np.int64)
-        if texts:
-            sizes += np.fromiter((len(text.encode()) + 8 for text in texts), np.int64, len(texts))
+    def set_payloads(self, ids: ArrayLike, payloads: Sequence[Payload | None], *, merge: bool = False) -> int:
+        """Replaces the payloads of rows, or sets keys in them, and leaves their codes; returns how many rows there
+        were. See `bebr.store.collection.Collection.set_payloads`; a large call is sent in pieces that are each applied
+        whole or not at all."""
+        numbers, texts = check_new_payloads(ids, payloads)
+        rows = 0
+        for piece in self._sized_pieces(_text_sizes(texts) + 8, self._wire.limits.ids):
+            request = pb.SetPayloadsRequest(
+                collection=self._name, ids=convert.ids_to_bytes(numbers[piece]), payloads=texts[piece], merge=merge
+            )
+            rows += int(self._wire.call(self._wire.points.SetPayloads, request).rows)
+        return rows
+
+    def truncate(self) -> int:
+        """Removes all rows; returns how many there were."""
+        return int(self._wire.call(self._wire.collections.Truncate, pb.TruncateRequest(name=self._name)).rows)
+
+    def _sized_pieces(self, sizes: NDArray[np.int64], most_rows: int = 2**31) -> Iterator[slice]:
+        """Rows of ``sizes`` bytes each, as many together as a request should have."""
         most = self._wire.limits.message_bytes - _OVERHEAD
         if len(sizes) and sizes.max() > most:
             raise LimitExceeded(
@@ -116,7 +159,7 @@ class RemoteCollection(Handle):
         while start < len(sizes):
             before = ends[start - 1] if start else 0
             end = int(np.searchsorted(ends, before + min(_PIECE_BYTES, most), side="right"))
-            end = max(end, start + 1)
+            end = min(max(end, start + 1), start + most_rows)
             yield slice(start, end)
             start = end
 
@@ -150,22 +193,69 @@ class RemoteCollection(Handle):
         exact: bool = False,
         allow: ArrayLike | None = None,
         filter: FilterLike | None = None,
+        radius: float | None = None,
+        offset: int = 0,
         with_payloads: bool = False,
         rescore: int | None = None,
         binarizer: Binarizer | None = None,
     ) -> CollectionHits:
         """The k best rows for each query, as locally: the same ids and the same scores, bit for bit. A ``binarizer``
         must be registered on the server (`Client.register_model`)."""
+        depth = check_window(k, radius, offset)
         floats = check_query(q, k, query, oversampling, exact, (binarizer or self._model).query_dim)
-        check_rescore(rescore, k)
+        check_rescore(rescore, depth)
         vectors = _as_sent(floats, q)
+        request = self._request(k, oversampling, exact, allow, filter, radius, offset, with_payloads, rescore)
+        request.query = convert.QUERY_MODES[query]
+        if binarizer is not None:
+            request.model = binarizer.digest
+
+        def put(piece: slice) -> None:
+            request.queries.CopyFrom(convert.vectors_to_message(vectors[piece]))
+
+        return self._search(request, len(vectors), vectors.itemsize * vectors.shape[1], depth, put)
+
+    def search_ids(
+        self,
+        ids: ArrayLike,
+        k: int = 10,
+        *,
+        oversampling: int | None = None,
+        exact: bool = False,
+        allow: ArrayLike | None = None,
+        filter: FilterLike | None = None,
+        radius: float | None = None,
+        offset: int = 0,
+        with_payloads: bool = False,
+        rescore: int | None = None,
+    ) -> CollectionHits:
+        """The k rows most like each row of ``ids`` int64[n], itself left out; see
+        `bebr.store.collection.Collection.search_ids`."""
+        depth = check_window(k, radius, offset)
+        check_oversampling(oversampling, exact)
+        check_rescore(rescore, depth)
+        numbers = check_query_ids(ids)
+        request = self._request(k, oversampling, exact, allow, filter, radius, offset, with_payloads, rescore)
+
+        def put(piece: slice) -> None:
+            request.by_ids = convert.ids_to_bytes(numbers[piece])
+
+        return self._search(request, len(numbers), 8, depth, put)
+
+    def _request(
+        self,
+        k: int,
+        oversampling: int | None,
+        exact: bool,
+        allow: ArrayLike | None,
+        filter: FilterLike | None,
+        radius: float | None,
+        offset: int,
+        with_payloads: bool,
+        rescore: int | None,
+    ) -> pb.SearchRequest:
         request = pb.SearchRequest(
-            collection=self._name,
-            k=k,
-            query=convert.QUERY_MODES[query],
-            with_payloads=with_payloads,
-            model=None if binarizer is None else binarizer.digest,
-            rescore=rescore,
+            collection=self._name, k=k, radius=radius, offset=offset, with_payloads=with_payloads, rescore=rescore
         )
         if exact:
             request.exact = True
@@ -175,14 +265,19 @@ class RemoteCollection(Handle):
             request.allow = convert.ids_to_bytes(check_ids(allow, "allow"))
         if filter is not None:
             request.filter = as_filter(filter).text
-        limits = self._wire.limits
-        by_size = limits.message_bytes - _OVERHEAD - len(request.allow) - 4 * len(request.filter)
-        by_size //= vectors.itemsize * vectors.shape[1]
-        step = max(1, min(limits.queries, limits.answers // max(k, rescore or 0), by_size))
+        return request
+
+    def _search(
+        self, request: pb.SearchRequest, count: int, query_bytes: int, depth: int, put: Callable[[slice], None]
+    ) -> CollectionHits:
+        """The hits of ``count`` queries, in as many calls as they need. ``put`` sets those of one call."""
+        limits, k, with_payloads = self._wire.limits, request.k, request.with_payloads
+        by_size = (limits.message_bytes - _OVERHEAD - len(request.allow) - 4 * len(request.filter)) // query_bytes
+        step = max(1, min(limits.queries, limits.answers // max(depth, request.rescore), by_size))
         found: list[Hits] = []
         payloads: list[list[Payload | None]] = []
-        for start in range(0, len(vectors), step):
-            request.queries.CopyFrom(convert.vectors_to_message(vectors[start : start + step]))
+        for start in range(0, count, step):
+            put(slice(start, start + step))
             reply = self._wire.call(self._wire.points.Search, request)
             found.append(convert.hits_from_message(reply, k, ascending=self._model.metric == "l2"))
             texts = iter(reply.payloads)
@@ -193,32 +288,56 @@ class RemoteCollection(Handle):
         scores, numbers = (np.concatenate(parts) for parts in zip(*found, strict=True))
         return CollectionHits(scores, numbers, payloads if with_payloads else None)
 
-    def get_payloads(self, ids: ArrayLike) -> list[Payload | None]:
-        """The payload of each row, None where it has none. ``KeyError`` names the first id that is not in the
-        collection."""
+    def get(self, ids: ArrayLike, *, payloads: bool = True, vectors: bool = False) -> list[Row | None]:
+        """The row of each of ``ids`` int64[n], None for an id that is not there; see
+        `bebr.store.collection.Collection.get`."""
         wanted = check_ids(ids)
-        # Each id once, in the order in which they came: the first that is missing is the one to name.
-        once, first, where = np.unique(wanted, return_index=True, return_inverse=True)
-        order = np.argsort(first)
-        texts = [text for piece in self._id_pieces(once[order]) for text in self._payload_texts(piece)]
-        place = np.empty_like(order)
-        place[order] = np.arange(len(order))
-        return [load_payload(texts[i]) for i in place[where].tolist()]
+        request = pb.GetRequest(collection=self._name, with_payloads=payloads, with_vectors=vectors)
+        pieces = self._id_pieces(np.unique(wanted), 8 + 4 * self._model.input_dim * vectors)
+        rows = {row.id: row for piece in pieces for row in self._rows(request, piece)}
+        return [rows.get(id) for id in wanted.tolist()]
 
-    def _payload_texts(self, ids: NDArray[np.int64]) -> list[str]:
-        """Payloads of different ids, in as many replies as they need."""
-        request = pb.GetPayloadsRequest(collection=self._name, ids=convert.ids_to_bytes(ids))
+    def _rows(self, request: pb.GetRequest, ids: NDArray[np.int64]) -> list[Row]:
+        """Those that are there of different ids, in as many replies as they need."""
+        request.ids = convert.ids_to_bytes(ids)
         try:
-            return list(self._wire.call(self._wire.points.GetPayloads, request).payloads)
+            return convert.rows_from_message(self._wire.call(self._wire.points.Get, request).rows)
         except LimitExceeded:
             if len(ids) < 2:
                 raise
         half = len(ids) // 2
-        return self._payload_texts(ids[:half]) + self._payload_texts(ids[half:])
+        return self._rows(request, ids[:half]) + self._rows(request, ids[half:])
 
-    def _id_pieces(self, ids: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
+    def scroll(
+        self,
+        *,
+        limit: int = 1000,
+        after: int | None = None,
+        filter: FilterLike | None = None,
+        payloads: bool = True,
+        vectors: bool = False,
+    ) -> list[Row]:
+        """The next ``limit`` rows in ascending order of ids, in as many replies as they need; see
+        `bebr.store.collection.Collection.scroll`."""
+        check_page(limit, after)
+        request = pb.ScrollRequest(collection=self._name, after=after, with_payloads=payloads, with_vectors=vectors)
+        if filter is not None:
+            request.filter = as_filter(filter).text
+        rows: list[Row] = []
+        more = True
+        while more:
+            request.limit = min(limit - len(rows), self._wire.limits.ids)
+            reply = self._wire.call(self._wire.points.Scroll, request)
+            page = convert.rows_from_message(reply.rows)
+            rows += page
+            more = len(rows) < limit and (reply.full or len(page) == request.limit)
+            request.after = rows[-1].id if rows else 0
+        return rows
+
+    def _id_pieces(self, ids: NDArray[np.int64], bytes_each: int = 8) -> Iterator[NDArray[np.int64]]:
+        """``bytes_each``: what an id takes in its request, or its row in the reply."""
         limits = self._wire.limits
-        step = max(1, min(limits.ids, min(_PIECE_BYTES, limits.message_bytes - _OVERHEAD) // 8))
+        step = max(1, min(limits.ids, min(_PIECE_BYTES, limits.message_bytes - _OVERHEAD) // bytes_each))
         for start in range(0, len(ids), step):
             yield ids[start : start + step]
 
@@ -250,6 +369,11 @@ class RemoteCollection(Handle):
     def flush(self) -> None:
         """Seals the tail into a segment file; see `bebr.store.collection.Collection.flush`."""
         self._wire.call(self._wire.admin.Flush, pb.FlushRequest(collection=self._name))
+
+
+def _text_sizes(texts: Sequence[str]) -> NDArray[np.int64]:
+    """Bytes that each takes in a message, at most."""
+    return np.fromiter((len(text.encode()) + 8 for text in texts), np.int64, len(texts))
 
 
 def _as_sent(floats: NDArray[np.float32], given: ArrayLike) -> NDArray[np.floating]:

@@ -8,22 +8,30 @@ from concurrent.futures import Future
 from bebr.about import info
 from bebr.arrays import Floats, Ids
 from bebr.binarizer import Binarizer
-from bebr.collection.checks import check_delete, check_ids, check_payload_texts, check_query, check_rows
-from bebr.collection.protocol import ModelInfo
+from bebr.collection.checks import (
+    check_delete,
+    check_ids,
+    check_payload_texts,
+    check_query,
+    check_query_ids,
+    check_text_rows,
+    check_window,
+)
+from bebr.collection.protocol import ModelInfo, OnDuplicate
 from bebr.errors import CorruptFile
-from bebr.index.raw import check_rescore
+from bebr.index import check_oversampling
 from bebr.serve import convert
 from bebr.serve.admission import Budget
-from bebr.serve.batching import MAX_BATCH, Answer, Key
+from bebr.serve.batching import MAX_BATCH, Answer
 from bebr.serve.limits import Limits
+from bebr.serve.reading import TEXT_BYTES, Reading
 from bebr.serve.registry import CollectionRegistry, ServedCollection
 from bebr.v1 import bebr_pb2 as pb
 
 # Bytes of an answer while its reply is made: id and score, as found and as sent.
 _ANSWER_BYTES = 32
-# Bytes that a payload takes in a reply beside its text, and an answer with it.
-_TEXT_BYTES = 6
-_ROW_BYTES = _TEXT_BYTES + 12
+# Bytes of an answer with its payload in a reply, beside the text.
+_ROW_BYTES = TEXT_BYTES + 12
 # A reply of more answers is made in a thread: it would hold up the event loop.
 _MANY = 4096
 
@@ -67,6 +75,10 @@ class Collections:
         await self._registry.write(request.name, migrate)
         return pb.MigrateCollectionResponse()
 
+    async def Truncate(self, request: pb.TruncateRequest) -> pb.TruncateResponse:
+        served = await self._registry.served(request.name)
+        return pb.TruncateResponse(rows=await self._registry.write(request.name, served.collection.truncate))
+
 
 class Models:
     def __init__(self, registry: CollectionRegistry) -> None:
@@ -91,11 +103,11 @@ class Models:
         return pb.GetModelResponse(data=data)
 
 
-class Points:
+class Points(Reading):
+    """Writes and searches; the reads are those of `Reading`."""
+
     def __init__(self, registry: CollectionRegistry, limits: Limits, budget: Budget, coalesce: bool) -> None:
-        self._registry = registry
-        self._limits = limits
-        self._budget = budget
+        super().__init__(registry, limits, budget)
         self._coalesce = coalesce
 
     async def Upsert(self, request: pb.UpsertRequest) -> pb.UpsertResponse:
@@ -106,10 +118,25 @@ class Points:
             ids = convert.ids_from_bytes(request.ids, "ids")
             vectors = convert.vectors_from_message(request.vectors, "vectors")
             texts = check_payload_texts(request.payloads, len(ids))
-            rows = check_rows(ids, vectors, None, served.collection.binarizer.input_dim)[:2]
-            return served.collection.begin_upsert(*rows, texts)
+            duplicate: OnDuplicate = "error" if request.refuse_duplicates else "last"
+            dim = served.collection.binarizer.input_dim
+            return served.collection.begin_upsert(*check_text_rows(ids, vectors, texts, dim, duplicate))
 
         return pb.UpsertResponse(rows=await served.write(begin), elapsed_us=elapsed_us(start))
+
+    async def SetPayloads(self, request: pb.SetPayloadsRequest) -> pb.SetPayloadsResponse:
+        start = time.perf_counter_ns()
+        served = await self._registry.served(request.collection)
+        self._limits.check_ids(request.ids, "ids")
+
+        def begin() -> Future[int]:
+            ids = check_ids(convert.ids_from_bytes(request.ids, "ids"), unique=True)
+            if len(request.payloads) != len(ids):
+                raise ValueError(f"payloads has {len(request.payloads)} entries: want one per id ({len(ids)})")
+            texts = check_payload_texts(request.payloads, len(ids))
+            return served.collection.begin_set_payloads(ids, texts, request.merge)
+
+        return pb.SetPayloadsResponse(rows=await served.write(begin), elapsed_us=elapsed_us(start))
 
     async def Delete(self, request: pb.DeleteRequest) -> pb.DeleteResponse:
         start = time.perf_counter_ns()
@@ -136,12 +163,16 @@ class Points:
         start = time.perf_counter_ns()
         served = await self._registry.served(request.collection)
         model = await self._registry.query_model(served, request.model) if request.HasField("model") else None
-        self._limits.check_search(request.queries.count, max(request.k, request.rescore))
+        by_ids = request.HasField("by_ids")
+        self._limits.check_ids(request.by_ids, "by_ids")
+        queries = len(request.by_ids) // 8 if by_ids else request.queries.count
+        depth = check_window(request.k, request.radius if request.HasField("radius") else None, request.offset)
+        self._limits.check_search(queries, max(depth, request.rescore))
         self._limits.check_ids(request.allow, "allow")
-        candidates = served.collection.candidates(max(request.k, request.rescore))
-        answers = request.queries.count * request.k + min(request.queries.count, MAX_BATCH) * candidates
+        candidates = served.collection.candidates(max(depth, request.rescore))
+        answers = queries * depth + min(queries, MAX_BATCH) * candidates
         with self._budget.hold(_ANSWER_BYTES * answers, "the reply"):
-            answer = await self._found(served, request, model)
+            answer = (await self._found(served, request, model, depth)).after(request.offset)
             many = answer.hits.ids.size > _MANY
             if request.with_payloads:
                 reply = await self._with_payloads(served, answer)
@@ -153,32 +184,37 @@ class Points:
             reply.batch_queries = answer.batch
             return reply
 
-    async def _found(self, served: ServedCollection, request: pb.SearchRequest, model: Binarizer | None) -> Answer:
-        """The hits of a search."""
-        oversampling, exact = convert.oversampling_from_message(request), request.exact
-        rescore = check_rescore(request.rescore, request.k) if request.HasField("rescore") else None
+    async def _found(
+        self, served: ServedCollection, request: pb.SearchRequest, model: Binarizer | None, depth: int
+    ) -> Answer:
+        """The hits of a search, those before its offset included."""
         filter = None
         if request.HasField("filter"):  # looked at before its search has its turn: others need not wait for that
             filter = await served.read(lambda: served.matched(convert.filter_from_message(request)))
-        key = Key(request.k, convert.query_mode(request.query), oversampling, exact, model, rescore, filter)
+        options = convert.options_from_message(request, depth, model, filter)
         dim = (model or served.collection.binarizer).query_dim
 
         def check() -> Floats:
             vectors = convert.vectors_from_message(request.queries, "queries")
-            return check_query(vectors, key.k, key.query, oversampling, exact, dim)
+            return check_query(vectors, depth, options.query, options.oversampling, options.exact, dim)
 
-        # A hop to a thread costs more than looking over a few vectors.
-        vectors = check() if request.queries.count <= MAX_BATCH else await served.read(check)
-        if self._coalesce and not request.HasField("allow"):
-            return await served.batcher.search(vectors, key)
+        queries: Floats | Ids
+        if request.HasField("by_ids"):
+            check_oversampling(options.oversampling, options.exact)
+            queries = check_query_ids(convert.ids_from_bytes(request.by_ids, "by_ids"))
+        else:
+            # A hop to a thread costs more than looking over a few vectors.
+            queries = check() if request.queries.count <= MAX_BATCH else await served.read(check)
+            if self._coalesce and not request.HasField("allow"):
+                return await served.batcher.search(queries, options)
         allow: Ids | None = None
         if request.HasField("allow"):
             allow = await served.read(lambda: check_ids(convert.ids_from_bytes(request.allow, "allow"), "allow"))
         # In pieces, as the batcher does: others have their turn between them.
         parts = []
-        for i in range(0, len(vectors), MAX_BATCH):
-            parts.append(await served.search(vectors[i : i + MAX_BATCH], key, allow))
-        return Answer(tuple(parts), min(len(vectors), MAX_BATCH))
+        for i in range(0, len(queries), MAX_BATCH):
+            parts.append(await served.search(queries[i : i + MAX_BATCH], options, allow))
+        return Answer(tuple(parts), min(len(queries), MAX_BATCH))
 
     async def _with_payloads(self, served: ServedCollection, answer: Answer) -> pb.SearchResponse:
         """The reply with the payloads that the search itself saw, whatever was written since."""
@@ -196,22 +232,6 @@ class Points:
                 return convert.hits_to_message(answer.hits, texts)
 
             return await served.read(build)
-
-    async def GetPayloads(self, request: pb.GetPayloadsRequest) -> pb.GetPayloadsResponse:
-        served = await self._registry.served(request.collection)
-        self._limits.check_ids(request.ids, "ids")
-        snapshot = served.collection.snapshot
-
-        def total() -> tuple[Ids, int]:
-            ids = check_ids(convert.ids_from_bytes(request.ids, "ids"))
-            return ids, int(snapshot.payload_bytes(ids).sum()) + _TEXT_BYTES * len(ids)
-
-        ids, size = await served.read(total)
-        self._limits.check_reply(size)
-        with self._budget.hold(2 * size, "the reply"):
-            return await served.read(
-                lambda: pb.GetPayloadsResponse(payloads=served.collection.payload_texts(ids, snapshot))
-            )
 
 
 class Admin:

@@ -10,6 +10,7 @@ import numpy as np
 from bebr.arrays import Ids
 from bebr.binarizer import Binarizer
 from bebr.binarizer.codes import Codes
+from bebr.collection.checks import merged
 from bebr.collection.filter_tree import Filter
 from bebr.store.kept import Rows
 from bebr.store.records import Operation
@@ -17,6 +18,8 @@ from bebr.store.snapshot import Draft, Part
 
 # Upserts of at most so many rows are joined, up to so many together.
 _SMALL_ROWS = 256
+# What a row takes beside its payload, about.
+_ROW_BYTES = 128
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,15 @@ class Change:
         kept = 0 if self.kept is None else self.kept.nbytes
         return self.ids.nbytes + codes + kept + sum(map(len, self.texts))
 
+    @property
+    def small(self) -> bool:
+        """Whether it may be joined with others."""
+        return self.codes is not None and len(self.ids) <= _SMALL_ROWS
+
+    def rows(self, made: Operation | None) -> int:
+        """How many rows it wrote or removed, given what `apply` returned for it and those it was joined with."""
+        return len(self.ids) if self.codes is not None else 0 if made is None else len(made.ids)
+
     @staticmethod
     def of(operation: Operation, model: Binarizer) -> Change:
         """What the journal says. `model`: that of the codes."""
@@ -64,15 +76,56 @@ class Change:
         return Operation("upsert", self.ids, planes, factors, list(self.texts), vectors=self.kept, model=tail.bz.digest)
 
 
-def joined(changes: Iterable[Change]) -> Iterator[tuple[Change, int]]:
+@dataclass(frozen=True)
+class PayloadChange:
+    """New payloads of distinct `ids` int64[n]: `texts`, "" for none. `merge`: keys are set in what is there.
+
+    It becomes an upsert of the rows that are there by then, with the codes that they have: the journal needs no more.
+    """
+
+    ids: Ids
+    texts: Sequence[str]
+    merge: bool
+
+    small = False  # what it writes goes by the writes before it
+    model = ""
+
+    @property
+    def bytes(self) -> int:
+        """What it takes in memory and in the journal, about: codes included."""
+        return _ROW_BYTES * len(self.ids) + sum(map(len, self.texts))
+
+    def rows(self, made: Operation | None) -> int:
+        """How many rows there were."""
+        return 0 if made is None else len(made.ids)
+
+    def apply(self, draft: Draft) -> Operation | None:
+        """Makes it in a draft; returns it for the journal, None where there is no such row."""
+        now = draft.finish()
+        order = np.argsort(self.ids)
+        ids = self.ids[order]
+        there = np.isin(ids, now.present(ids))
+        ids, texts = ids[there], [self.texts[i] for i in order[there].tolist()]
+        if len(ids) == 0:
+            return None
+        if self.merge:
+            texts = [merged(old, new) for old, new in zip(now.payload_texts(ids), texts, strict=True)]
+        bz, keeping = draft.tail.bz, draft.tail.keeping
+        kept = None if keeping is None else now.kept(ids)[0]
+        return Change(ids, now.codes(ids, bz), texts, {}, bz.digest, kept).apply(draft)
+
+
+AnyChange = Change | PayloadChange
+
+
+def joined(changes: Iterable[AnyChange]) -> Iterator[tuple[AnyChange, int]]:
     """The same changes in fewer: neighbours that are small upserts of different ids become one. With each the number
     of changes it stands for."""
-    run: list[Change] = []
+    run: list[AnyChange] = []
     seen: set[int] = set()
     for change in changes:
-        small = change.codes is not None and len(change.ids) <= _SMALL_ROWS
-        values = change.ids.tolist() if small else []
-        alike = small and bool(run) and change.model == run[0].model
+        values = change.ids.tolist() if change.small else []
+        alike = change.small and bool(run) and change.model == run[0].model
         if run and not (alike and 0 < len(seen) <= _SMALL_ROWS and seen.isdisjoint(values)):
             yield _one(run), len(run)
             run, seen = [], set()
@@ -82,9 +135,10 @@ def joined(changes: Iterable[Change]) -> Iterator[tuple[Change, int]]:
         yield _one(run), len(run)
 
 
-def _one(changes: Sequence[Change]) -> Change:
-    if len(changes) == 1:
-        return changes[0]
+def _one(run: Sequence[AnyChange]) -> AnyChange:
+    if len(run) == 1:
+        return run[0]
+    changes = [change for change in run if isinstance(change, Change)]  # all of them: others are not small
     codes = [change.codes for change in changes if change.codes is not None]
     planes, factors = np.concatenate([c.planes for c in codes]), np.concatenate([c.factors for c in codes])
     texts: list[str] = []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import Future
-from typing import Any
+from typing import cast
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -12,15 +12,29 @@ from numpy.typing import ArrayLike
 from bebr.arrays import Floats, Ids
 from bebr.binarizer import Binarizer
 from bebr.binarizer.codes import Query
-from bebr.collection.checks import check_delete, check_ids, check_model, check_query, check_rows, load_payload
+from bebr.collection.checks import (
+    check_delete,
+    check_ids,
+    check_model,
+    check_new_payloads,
+    check_page,
+    check_query,
+    check_query_ids,
+    check_rows,
+    check_window,
+    load_payload,
+)
 from bebr.collection.filter_form import FilterLike, as_filter
 from bebr.collection.filter_tree import Filter
 from bebr.collection.handle import Handle
-from bebr.collection.protocol import CollectionHits, CollectionStats, ModelInfo, Payload
-from bebr.index import Hits
-from bebr.index.raw import default_candidates
+from bebr.collection.options import SearchOptions
+from bebr.collection.protocol import CollectionHits, CollectionStats, ModelInfo, OnDuplicate, Payload, Row
+from bebr.index import Hits, check_oversampling
+from bebr.index.raw import check_rescore, default_candidates
+from bebr.index.segments import StopFlag
 from bebr.store.contents import Contents
-from bebr.store.searching import EXACT_ROWS, search_snapshot
+from bebr.store.reads import ids_after, read_rows
+from bebr.store.searching import EXACT_ROWS, search_rows, search_vectors
 from bebr.store.snapshot import Snapshot
 
 
@@ -58,13 +72,21 @@ class Collection(Handle):
     def __repr__(self) -> str:
         return f"Collection({self.name!r}, model={self.binarizer.digest})"
 
-    def upsert(self, ids: ArrayLike, x: ArrayLike, payloads: Sequence[Payload | None] | None = None) -> int:
+    def upsert(
+        self,
+        ids: ArrayLike,
+        x: ArrayLike,
+        payloads: Sequence[Payload | None] | None = None,
+        *,
+        on_duplicate: OnDuplicate = "last",
+    ) -> int:
         """Inserts rows, replacing rows of the same id as a whole, payload included; returns how many rows were written.
 
-        `ids` int64[n], 0 or greater, each once; `x` float32[n, input_dim]; `payloads` one dict (or None) per row,
-        written as JSON. All rows are written, or none. ValueError on bad input; LimitExceeded when the disk is full.
+        `ids` int64[n], 0 or greater; `x` float32[n, input_dim]; `payloads` one dict (or None) per row, written as JSON.
+        Of an id that comes several times the last row is written; `on_duplicate="error"`: ValueError. All rows are
+        written, or none. ValueError on bad input; LimitExceeded when the disk is full.
         """
-        return _result(self.begin_upsert(*check_rows(ids, x, payloads, self.binarizer.input_dim)))
+        return _result(self.begin_upsert(*check_rows(ids, x, payloads, self.binarizer.input_dim, on_duplicate)))
 
     def begin_upsert(self, ids: Ids, vectors: Floats, payloads: Sequence[str]) -> Future[int]:
         """`upsert` of what `checks.check_rows` returned. Encodes now; the future is done once the write is on disk.
@@ -75,6 +97,26 @@ class Collection(Handle):
             nothing.set_result(0)
             return nothing
         return self._contents.submit_upsert(ids, vectors, payloads)
+
+    def set_payloads(self, ids: ArrayLike, payloads: Sequence[Payload | None], *, merge: bool = False) -> int:
+        """Replaces the payloads of rows and leaves their codes; returns how many rows there were. `ids` int64[n], each
+        once; ids not present are passed over: no row comes to be. `payloads` one dict per row, None: it is to have
+        none.
+
+        `merge`: the keys of each dict are set in the payload that is there, whose other keys stay; None changes
+        nothing. It is applied to the row as it is when its turn to be written comes, so a write beside it is neither
+        undone nor lost. Durable like an upsert. ValueError on bad input.
+        """
+        return _result(self.begin_set_payloads(*check_new_payloads(ids, payloads), merge))
+
+    def begin_set_payloads(self, ids: Ids, texts: Sequence[str], merge: bool) -> Future[int]:
+        """`set_payloads` of what `checks.check_new_payloads` returned; the future as of `begin_upsert`."""
+        return self._contents.submit_payloads(ids, texts, merge)
+
+    def truncate(self) -> int:
+        """Removes all rows; returns how many there were. Takes no longer for many rows than for few, but waits for a
+        seal in progress."""
+        return self._contents.truncate()
 
     def delete(self, ids: ArrayLike | None = None, *, filter: FilterLike | None = None) -> int:
         """Removes rows and their payloads; returns how many there were. `ids` int64[n]; ids not present are passed
@@ -105,6 +147,8 @@ class Collection(Handle):
         exact: bool = False,
         allow: ArrayLike | None = None,
         filter: FilterLike | None = None,
+        radius: float | None = None,
+        offset: int = 0,
         with_payloads: bool = False,
         rescore: int | None = None,
         binarizer: Binarizer | None = None,
@@ -116,76 +160,98 @@ class Collection(Handle):
         `q` float32[n, query_dim]; `query` "float" (asymmetric) or "code" (the query is coded too); `oversampling` and
         `exact` as in `FlatIndex.search`; `allow` int64[m]: only these ids; `filter`: only rows whose payload
         matches it, as `bebr.F` or a dict says; with both, what both let through; never fewer than k, where so many
-        match; `binarizer`: the queries' model where it is
-        a newer one than the rows', as in `FlatIndex.search`. ValueError on bad input; IncompatibleModel.
+        match; `radius`: only rows at least this similar (l2: at most this squared distance); `offset`: the first so
+        many hits of each query are left out; `binarizer`: the queries' model where it is a newer one than the rows', as
+        in `FlatIndex.search`. ValueError on bad input; IncompatibleModel.
 
         `rescore`, where vectors are kept: how many of the best by code get exact scores, at least k; 0: scores by code.
         None: 3 k + 20, and every row of a collection of up to 2,000, whose answers are exact then.
         """
-        snapshot = self.snapshot
+        snapshot, depth = self.snapshot, check_window(k, radius, offset)
         vectors = check_query(q, k, query, oversampling, exact, (binarizer or self.binarizer).query_dim)
         allowed = None if allow is None else check_ids(allow, "allow")
-        scores, ids = self.search_snapshot(
-            *(snapshot, vectors, k),
-            query=query,
-            oversampling=oversampling,
-            exact=exact,
-            allow=allowed,
-            rescore=rescore,
+        options = SearchOptions(
+            *(depth, query, oversampling, exact, radius, check_rescore(rescore, depth), binarizer),
             filter=None if filter is None else as_filter(filter),
-            binarizer=binarizer,
         )
-        if not with_payloads:
-            return CollectionHits(scores, ids)
-        texts = iter(snapshot.payload_texts(ids.ravel()))
-        return CollectionHits(scores, ids, [[load_payload(next(texts)) for _ in row] for row in ids])
+        hits = self.search_snapshot(snapshot, vectors, options, allowed)
+        return _window(snapshot, hits, offset, with_payloads)
+
+    def search_ids(
+        self,
+        ids: ArrayLike,
+        k: int = 10,
+        *,
+        oversampling: int | None = None,
+        exact: bool = False,
+        allow: ArrayLike | None = None,
+        filter: FilterLike | None = None,
+        radius: float | None = None,
+        offset: int = 0,
+        with_payloads: bool = False,
+        rescore: int | None = None,
+    ) -> CollectionHits:
+        """The k rows most like each row of `ids` int64[n], itself left out; else as `search`. The query is the row's
+        kept vector, or what its code stands for. KeyError names an id that is not there."""
+        snapshot, depth = self.snapshot, check_window(k, radius, offset)
+        check_oversampling(oversampling, exact)
+        allowed = None if allow is None else check_ids(allow, "allow")
+        options = SearchOptions(
+            *(depth, "float", oversampling, exact, radius, check_rescore(rescore, depth)),
+            filter=None if filter is None else as_filter(filter),
+        )
+        hits = self.search_snapshot(snapshot, check_query_ids(ids), options, allowed)
+        return _window(snapshot, hits, offset, with_payloads)
 
     def search_snapshot(
         self,
         snapshot: Snapshot,
-        vectors: Floats,
-        k: int,
-        *,
-        query: Query = "float",
-        oversampling: int | None = None,
-        exact: bool = False,
+        queries: Floats | Ids,
+        options: SearchOptions,
         allow: Ids | None = None,
-        rescore: int | None = None,
-        filter: Filter | None = None,
-        binarizer: Binarizer | None = None,
-        stop: Any = None,
+        stop: StopFlag | None = None,
     ) -> Hits:
-        """`search` of a snapshot with what `checks.check_query` returned. `stop`: once it is set, the search ends soon
-        with an error."""
-        return search_snapshot(
-            *(snapshot, self.binarizer, vectors, k),
-            query=query,
-            oversampling=oversampling,
-            exact=exact,
-            allow=allow,
-            filter=filter,
-            rescore=rescore,
-            binarizer=binarizer,
-            stop=stop,
-        )
+        """`search` of a snapshot with what `checks.check_query` returned, or `search_ids` with what
+        `checks.check_query_ids` did. `stop`: once it is set, the search ends soon with an error."""
+        if queries.dtype == np.int64:
+            return search_rows(snapshot, self.binarizer, cast("Ids", queries), options, allow, stop)
+        return search_vectors(snapshot, self.binarizer, cast("Floats", queries), options, allow, stop)
 
     def candidates(self, k: int) -> int:
         """The most rows that a search for `k` looks at a query to find them, by code."""
         return k if self._contents.keeping is None else max(default_candidates(k), EXACT_ROWS)
 
-    def get_payloads(self, ids: ArrayLike) -> list[Payload | None]:
-        """The payload of each row, None where it has none. `ids` int64[n]. KeyError names the first id that is not in
-        the collection."""
-        return [load_payload(text) for text in self.payload_texts(check_ids(ids))]
+    def get(self, ids: ArrayLike, *, payloads: bool = True, vectors: bool = False) -> list[Row | None]:
+        """The row of each of `ids` int64[n], None for an id that is not there.
 
-    def payload_texts(self, ids: Ids, snapshot: Snapshot | None = None) -> list[str]:
-        """`get_payloads` of what `checks.check_ids` returned, as JSON text, "" for none. `snapshot`: the current one if
-        absent."""
-        snapshot = snapshot or self.snapshot
-        missing = snapshot.missing(ids)
-        if len(missing):
-            raise KeyError(f"no row with id {ids[np.isin(ids, missing)][0]} in collection {self.name!r}")
-        return snapshot.payload_texts(ids)
+        `vectors`: each row's vector, for cosine of unit length: as it is kept, float32[input_dim]; in a collection that
+        keeps none, as its code gives it back (`Binarizer.reconstructed`), float32[inner_dim], which is the space behind
+        the model's input adapter where it has one.
+        """
+        wanted, snapshot = check_ids(ids), self.snapshot
+        there = snapshot.present(wanted)
+        rows = {row.id: row for row in read_rows(snapshot, self.binarizer, there, payloads, vectors)}
+        return [rows.get(id) for id in wanted.tolist()]
+
+    def scroll(
+        self,
+        *,
+        limit: int = 1000,
+        after: int | None = None,
+        filter: FilterLike | None = None,
+        payloads: bool = True,
+        vectors: bool = False,
+    ) -> list[Row]:
+        """The next `limit` rows in ascending order of ids, above the id `after` (None: from the start); fewer at the
+        end, and then none. `filter`: only those that match. Rows as in `get`.
+
+        Going on from each page's last id shows every row that is there throughout exactly once, whatever is written
+        meanwhile; a page's cost does not grow with the collection.
+        """
+        snapshot = self.snapshot
+        last = check_page(limit, after)
+        ids = ids_after(snapshot, last, limit, None if filter is None else as_filter(filter))
+        return read_rows(snapshot, self.binarizer, ids, payloads, vectors)
 
     def stats(self) -> CollectionStats:
         """Rows, segments, bytes on disk; see `CollectionStats`."""
@@ -233,3 +299,12 @@ def _result(future: Future[int]) -> int:
     except BaseException:
         future.cancel()  # Ctrl-C: a write that has not begun is not to happen
         raise
+
+
+def _window(snapshot: Snapshot, hits: Hits, offset: int, with_payloads: bool) -> CollectionHits:
+    """Hits without the first `offset` of each query, with the payloads that the snapshot has for them."""
+    scores, ids = hits.scores[:, offset:], hits.ids[:, offset:]
+    if not with_payloads:
+        return CollectionHits(scores, ids)
+    texts = iter(snapshot.payload_texts(ids.ravel()))
+    return CollectionHits(scores, ids, [[load_payload(next(texts)) for _ in row] for row in ids])

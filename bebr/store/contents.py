@@ -18,7 +18,7 @@ from bebr.files import sync_folder
 from bebr.store import bitmaps
 from bebr.store.bitmaps import Bitmap
 from bebr.store.catalog import Catalog
-from bebr.store.change import Change, joined
+from bebr.store.change import Change, PayloadChange, joined
 from bebr.store.compaction import Compactor
 from bebr.store.kept import Keeping, Rows
 from bebr.store.migration import behind, check_target, to_rewrite
@@ -136,6 +136,28 @@ class Contents:
         """Hands a delete of what matches to the writing thread, which decides what that is."""
         self.snapshot.matching(filter)  # parts keep it: the writing thread looks at what comes after only
         return self._writer.submit(self, Change(np.empty(0, np.int64), None, (), {}, filter=filter))
+
+    def submit_payloads(self, ids: Ids, texts: Sequence[str], merge: bool) -> Future[int]:
+        """Hands new payloads of distinct `ids` to the writing thread."""
+        self.check_open()
+        return self._writer.submit(self, PayloadChange(ids.copy(), texts, merge))
+
+    def truncate(self) -> int:
+        """Removes all rows, and with them segments and journal; returns how many there were."""
+        with self._compacting:
+            rows, removed = self._writer.run(self._empty)
+        for row in removed:
+            (self._folder / row.file).unlink(missing_ok=True)
+        return rows
+
+    def _empty(self) -> tuple[int, list[SegmentRow]]:
+        self.check_open()
+        before, tail = self._snapshot, Tail(self.target, self.keeping)
+        removed = _files(before.segments)
+        version = self._catalog.install(self.number, [], [row.file for row in removed], {}, before.version)
+        self._tail, self._unsealed, self._installed = tail, 0, {}
+        self._snapshot = Snapshot(version, (), PartView(tail.part(), None, 0))
+        return len(before), removed
 
     def draft(self) -> Draft:
         self.check_open()

@@ -160,6 +160,10 @@ class Database(Handle):
         self._check_open()
         return self._catalog.collections()
 
+    def __contains__(self, name: object) -> bool:
+        """Whether there is a collection of this name, be it corrupt."""
+        return name in self.collections()
+
     def drop_collection(self, name: str) -> None:
         """Deletes a collection with its rows, payloads and files, corrupt or not. KeyError if there is none."""
         with self._alone(name):

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from bebr import core
 from bebr.arrays import Floats, Ids
 from bebr.binarizer import Binarizer
-from bebr.binarizer.codes import Query
-from bebr.collection.filter_tree import Filter
+from bebr.binarizer.codes import PreparedQueries
+from bebr.collection.options import SearchOptions
 from bebr.index import Hits
 from bebr.index.raw import check_rescore, default_candidates
-from bebr.index.segments import search_segments
+from bebr.index.segments import StopFlag, search_segments
 from bebr.store.kept import Keeping
+from bebr.store.reads import read_vectors
 from bebr.store.snapshot import Snapshot
 
 # A collection of so few rows answers from kept vectors alone: every row gets its exact score.
@@ -47,49 +48,103 @@ def candidates(snapshot: Snapshot, k: int, rescore: int | None, foreign: bool) -
     return wanted
 
 
-def search_snapshot(
+def search_vectors(
     snapshot: Snapshot,
     bz: Binarizer,
     vectors: Floats,
-    k: int,
-    *,
-    query: Query = "float",
-    oversampling: int | None = None,
-    exact: bool = False,
+    options: SearchOptions,
     allow: Ids | None = None,
-    filter: Filter | None = None,
-    rescore: int | None = None,
-    binarizer: Binarizer | None = None,
-    stop: Any = None,
+    stop: StopFlag | None = None,
 ) -> Hits:
-    """The k best live rows for each of checked `vectors` float32[n, query_dim]. `bz`: the collection's model; the rest
-    as of `Collection.search`. `stop`: once it is set, the search ends soon with an error."""
-    foreign = binarizer if binarizer is not None and binarizer.digest != bz.digest else None
-    wanted = candidates(snapshot, k, rescore, foreign is not None)
+    """The best live rows for each of checked `vectors` float32[n, query_dim]. `bz`: the collection's model; `allow`
+    int64[m]: only these ids. `stop`: once it is set, the search ends soon with an error. IncompatibleModel."""
+    foreign = options.model if options.model is not None and options.model.digest != bz.digest else None
+
+    def prepared(model: Binarizer, some: Floats) -> PreparedQueries:
+        return (foreign or model).prepare_for(model, some, options.query)
+
+    return _search(snapshot, bz, vectors, prepared, options, allow, stop, foreign is not None)
+
+
+def search_rows(
+    snapshot: Snapshot,
+    bz: Binarizer,
+    ids: Ids,
+    options: SearchOptions,
+    allow: Ids | None = None,
+    stop: StopFlag | None = None,
+) -> Hits:
+    """The rows most like each of the rows `ids` int64[n], itself left out. KeyError names the first id that is not
+    there."""
+    distinct, places = np.unique(ids, return_inverse=True)
+    missing = snapshot.missing(distinct)
+    if len(missing):
+        raise KeyError(f"no row with id {ids[np.isin(ids, missing)][0]}")
+
+    def prepared(model: Binarizer, some: Floats) -> PreparedQueries:
+        return model.prepare_vectors(model.vectors(some) if snapshot.keeps else some)
+
+    vectors = read_vectors(snapshot, bz, distinct)[places]
+    deeper = replace(options, k=options.k + 1, rescore=options.rescore and options.rescore + 1)
+    hits = _search(snapshot, bz, vectors, prepared, deeper, allow, stop, foreign=False)
+    # Itself is among the results, or was not allowed, or a twin with a smaller id was last in its place.
+    others = hits.ids != ids[:, None]
+    others[others.all(axis=1), -1] = False
+    shape = (len(ids), options.k)
+    return Hits(hits.scores[others].reshape(shape), hits.ids[others].reshape(shape))
+
+
+def _search(
+    snapshot: Snapshot,
+    bz: Binarizer,
+    vectors: Floats,
+    prepared: Callable[[Binarizer, Floats], PreparedQueries],
+    options: SearchOptions,
+    allow: Ids | None,
+    stop: StopFlag | None,
+    foreign: bool,
+) -> Hits:
+    """`prepared(model, queries)`: some of the queries `vectors`, ready to score codes of a model."""
+    k, oversampling, radius = options.k, options.oversampling, options.radius
+    wanted = candidates(snapshot, k, options.rescore, foreign)
     depth = wanted or k
     if oversampling is not None:
         oversampling = max(1, -(-oversampling * k // depth))
 
-    def search(vectors: Floats) -> Hits:
+    def search(some: Floats) -> Hits:
         queries, found = None, []
-        for model, views in snapshot.by_model(filter).values() or [(bz, [])]:
-            prepared = (foreign or model).prepare_for(model, vectors, query)
+        for model, views in snapshot.by_model(options.filter).values() or [(bz, [])]:
+            ready = prepared(model, some)
             if model.digest == bz.digest:
-                queries = prepared.exact
+                queries = ready.exact
             found.append(
                 search_segments(
-                    *(views, model, prepared, depth), oversampling=oversampling, exact=exact, allow=allow, stop=stop
+                    *(views, model, ready, depth),
+                    oversampling=oversampling,
+                    exact=options.exact,
+                    radius=None if wanted else radius,  # exact scores are not those that the codes go by
+                    allow=allow,
+                    stop=stop,
                 )
             )
         hits = best_of(found, depth, bz.metric == "l2")
         if not wanted:
             return hits
-        queries = bz.prepare(vectors).exact if queries is None else queries
+        queries = prepared(bz, some).exact if queries is None else queries
         assert queries is not None
-        return rescored(snapshot, snapshot.keeping, bz, queries, hits.ids, k)
+        return _within(radius, rescored(snapshot, snapshot.keeping, bz, queries, hits.ids, k), bz.metric == "l2")
 
     step = max(1, _PIECE // depth) if wanted else len(vectors)
     return joined([search(vectors[begin : begin + step]) for begin in range(0, len(vectors), step)])
+
+
+def _within(radius: float | None, hits: Hits, ascending: bool) -> Hits:
+    """Without what lies beyond the radius."""
+    if radius is None:
+        return hits
+    beyond = hits.scores > radius if ascending else hits.scores < radius
+    worst = np.float32(np.inf if ascending else -np.inf)
+    return Hits(np.where(beyond, worst, hits.scores), np.where(beyond, -1, hits.ids))
 
 
 def rescored(snapshot: Snapshot, keeping: Keeping, bz: Binarizer, queries: Floats, ids: Ids, k: int) -> Hits:

@@ -89,6 +89,10 @@ class PartView:
         """The live rows that match."""
         return _without(self.part.matching(filter), self.dead)
 
+    def alive(self, rows: Ids) -> NDArray[np.bool_]:
+        """Which of `rows` int64[n] are not dead, bool[n]; −1 counts as dead."""
+        return (rows >= 0) & ~bitmaps.has(self.dead, rows)
+
     def live_rows(self, begin: int, end: int) -> Ids:
         """The positions of those from `begin`, a multiple of 64, to `end`, ascending."""
         return bitmaps.others(self.dead, begin, min(end, self.part.rows))
@@ -142,15 +146,25 @@ class Snapshot:
             ids = ids[view.find(ids) < 0]
         return ids
 
+    def present(self, ids: Ids) -> Ids:
+        """Which of `ids` int64[n] have a row, ascending, each once."""
+        ids = np.unique(ids)
+        return ids[~np.isin(ids, self.missing(ids))]
+
     def payload_texts(self, ids: Ids) -> list[str]:
         """The payload of each of `ids` int64[n] as JSON text, "" for none and where there is no such row. Each id is
         read once, however often it comes."""
         distinct, places = np.unique(ids, return_inverse=True)
         texts = [""] * len(distinct)
-        for part, rows, at in self._located(distinct):
+        for part, rows, at in self.located(distinct):
             for i, text in zip(at.tolist(), part.texts(rows), strict=True):
                 texts[i] = text
         return [texts[i] for i in places.tolist()]
+
+    @property
+    def keeps(self) -> bool:
+        """Whether vectors are kept."""
+        return self.tail.part.keeping is not None
 
     @property
     def keeping(self) -> Keeping:
@@ -173,7 +187,7 @@ class Snapshot:
         """What is stored of the vectors of distinct `ids` int64[n], and which of them there are."""
         rows = np.zeros((len(ids), self.keeping.row_bytes), np.uint8)
         there = np.zeros(len(ids), np.bool_)
-        for part, found, at in self._located(ids):
+        for part, found, at in self.located(ids):
             if len(at):
                 rows[at] = part.kept(found)
                 there[at] = True
@@ -183,12 +197,26 @@ class Snapshot:
         """The length of each of these texts in UTF-8, int64[n], without reading them."""
         distinct, places = np.unique(ids, return_inverse=True)
         lengths = np.zeros(len(distinct), np.int64)
-        for part, rows, at in self._located(distinct):
+        for part, rows, at in self.located(distinct):
             lengths[at] = part.text_bytes(rows)
         return lengths[places]
 
-    def _located(self, ids: Ids) -> Iterator[tuple[Part, Ids, Ids]]:
-        """Parts, rows of them, and which of the distinct `ids` these are."""
+    def codes(self, ids: Ids, bz: Binarizer) -> Codes:
+        """The codes of distinct `ids` int64[n], all of which are there: copies, and where they are another model's than
+        `bz`, made anew of the vectors that are kept."""
+
+        def of(part: Part, rows: Ids, at: Ids) -> Codes:
+            if part.index.binarizer.digest == bz.digest:
+                return part.index.codes(ids[at])[0]
+            return bz.encode(self.keeping.vectors(part.kept(rows)))
+
+        pieces = [(of(part, rows, at), at) for part, rows, at in self.located(ids) if len(at)]
+        order = np.argsort(np.concatenate([at for _, at in pieces]))
+        planes = np.concatenate([codes.planes for codes, _ in pieces])
+        return Codes(planes[order], np.concatenate([codes.factors for codes, _ in pieces])[order])
+
+    def located(self, ids: Ids) -> Iterator[tuple[Part, Ids, Ids]]:
+        """Parts, rows of them, and which of the distinct `ids` int64[n] these are."""
         left = np.arange(len(ids))
         for view in self.parts:
             rows = view.find(ids[left])

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, TypeVar, cast
 
 from bebr.store.catalog import Catalog
-from bebr.store.change import Change, joined
+from bebr.store.change import AnyChange, joined
 from bebr.store.records import Operation
 from bebr.store.snapshot import Draft, Snapshot
 
@@ -48,7 +48,7 @@ class _Write:
     """`done` gets the number of rows written or removed once they are on disk and every search sees them."""
 
     target: Target
-    change: Change
+    change: AnyChange
     rows: int = 0
     done: Future[int] = field(default_factory=Future)
 
@@ -74,7 +74,7 @@ class Writer:
         # An idle thread of a pool ends with the program, even where nobody closes the database.
         self._thread = ThreadPoolExecutor(1, "bebr-write")
 
-    def submit(self, target: Target, change: Change) -> Future[int]:
+    def submit(self, target: Target, change: AnyChange) -> Future[int]:
         """Of the result: rows written or removed. May be cancelled until the write is begun."""
         write = _Write(target, change)
         self._enqueue(write)
@@ -188,6 +188,6 @@ def _draft(target: Target, writes: Sequence[_Write]) -> tuple[Snapshot, list[Ope
         if operation is not None:
             operations.append(operation)
         for write in writes[begin : begin + count]:
-            write.rows = len(write.change.ids) if change.codes is not None else len(operation.ids) if operation else 0
+            write.rows = write.change.rows(operation)
         begin += count
     return draft.finish(), operations

@@ -147,6 +147,16 @@ py::array_t<int64_t> positions(const Rows& rows, const Array<int64_t>& ids) {
   return found;
 }
 
+py::array_t<int64_t> following(const Index& index, int64_t after, size_t skip, size_t count) {
+  std::vector<int64_t> rows;
+  {
+    const py::gil_scoped_release release;
+    rows = index.reading().segment->following(after, skip, count);
+  }
+  const auto n = static_cast<py::ssize_t>(rows.size());
+  return to_numpy(std::move(rows), {n});
+}
+
 // The bytes at[row] to at[row + 1] of `text` for each row, one after the other.
 py::bytes join_texts(const Array<uint64_t>& at, const Array<uint8_t>& text, const Array<int64_t>& rows) {
   expect_shape(at, "at", {-1});
@@ -232,6 +242,7 @@ void bind_index(py::module_& m) {
       .def("remove", &remove, py::arg("ids"))
       .def("contains", &Index::contains, py::arg("id"), kNoGil)
       .def("positions", &positions<Index>, py::arg("ids"))
+      .def("following", &following, py::arg("after"), py::arg("skip"), py::arg("count"))
       .def("rows", &rows, py::arg("ids") = py::none())
       .def("search", &search_index, py::arg("queries"), py::arg("options"), py::arg("allow") = py::none())
       .def("range", &range_of_index, py::arg("queries"), py::arg("options"), py::arg("allow") = py::none())

@@ -29,6 +29,27 @@ void IdOrder::find_some(const int64_t* ids, int64_t* out) const noexcept {
   for (size_t i = 0; i < N; ++i) out[i] = size() > 0 && ids[i] >= 0 && id_at(at[i]) == ids[i] ? row_at(at[i]) : -1;
 }
 
+std::vector<int64_t> IdOrder::following(int64_t after, size_t skip, size_t count) const {
+  size_t first = 0;
+  for (size_t left = size(); left > 0;) {  // the first place whose id is above
+    const size_t half = left / 2;
+    if (id_at(first + half) > after) {
+      left = half;
+    } else {
+      first += half + 1;
+      left -= half + 1;
+    }
+  }
+  const size_t begin = first + std::min(skip, size() - first), end = begin + std::min(count, size() - begin);
+  std::vector<int64_t> rows;
+  rows.reserve(end - begin);
+  for (size_t place = begin; place < end; ++place) {
+    const int64_t row = row_at(place);
+    rows.push_back(static_cast<size_t>(row) < ids_.size() ? row : -1);
+  }
+  return rows;
+}
+
 int64_t IdOrder::find(int64_t id) const noexcept {
   int64_t row;
   find_all({&id, 1}, &row);

@@ -21,6 +21,9 @@ class IdOrder {
   int64_t find(int64_t id) const noexcept;
   // out[i] = find(ids[i]). Several searches wait for memory together.
   void find_all(std::span<const int64_t> ids, int64_t* out) const noexcept;
+  // The rows at up to `count` places of the order, after all ids up to `after` and `skip` places more; -1 for an entry
+  // beyond the rows.
+  std::vector<int64_t> following(int64_t after, size_t skip, size_t count) const;
 
  private:
   size_t size() const noexcept { return by_id_.empty() ? ids_.size() : by_id_.size(); }

@@ -37,6 +37,11 @@ class SegmentReader {
   virtual std::span<const int64_t> ids() const = 0;
   // out[i]: the position of ids[i], the last of several; -1: it is not here. The first call may put ids in order.
   virtual void positions(std::span<const int64_t> ids, int64_t* out) const { order().find_all(ids, out); }
+  // Positions in the order of their ids, equal ones by position: up to `count`, after those of all ids up to `after`
+  // and `skip` more; -1 where a damaged file names a row that is not there.
+  virtual std::vector<int64_t> following(int64_t after, size_t skip, size_t count) const {
+    return order().following(after, skip, count);
+  }
   virtual Rows copy_rows(std::span<const uint32_t> positions) const = 0;
   // Pushes the best rows that the filter lets through. Several flat segments are better searched together (search.h).
   virtual void search(QueryBatch& queries, const SearchOptions& options, const RowFilter& filter,

@@ -95,6 +95,18 @@ def test_codes_come_back_and_fill_another(index, kind, bz, x):
     assert sorted(again.codes()[1]) == sorted(numbers) == (np.arange(N) + 7).tolist()
 
 
+def test_rows_come_in_the_order_of_their_ids(kind, bz, x, tmp_path):
+    index = kind[0](bz)
+    numbers = np.random.default_rng(0).permutation(N) * 3
+    index.add(x, numbers)
+    index.save(tmp_path / "i.bebr")
+    for rows in (index, bebr.open_index(tmp_path / "i.bebr"), bebr.open_index(tmp_path / "i.bebr", mmap=False)):
+        np.testing.assert_array_equal(rows.ids[rows.following(-1, N + 5)], np.sort(numbers))
+        assert rows.ids[rows.following(30, 3)].tolist() == [33, 36, 39]
+        assert rows.ids[rows.following(31, 3, skip=2)].tolist() == [39, 42, 45]
+        assert rows.following(3 * N, 3).size == rows.following(30, 3, skip=N).size == rows.following(5, 0).size == 0
+
+
 def test_a_row_is_there_once(index, x):
     with pytest.raises(ValueError, match="id 9"):
         index.add(x[:1], [9])

@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 
 from bebr._core import StopFlag
+from bebr.collection.options import SearchOptions
 from bebr.index import Hits
-from bebr.serve.batching import MAX_BATCH, Batcher, Found, Key
+from bebr.serve.batching import MAX_BATCH, Batcher, Found
 
-KEY = Key(1, "float", None, False)
+KEY = SearchOptions(1)
 
 
 class Kernel:
@@ -21,10 +22,10 @@ class Kernel:
 
     def __init__(self) -> None:
         self.go = threading.Event()
-        self.calls: list[tuple[Key, list[float]]] = []
+        self.calls: list[tuple[SearchOptions, list[float]]] = []
         self.stops: list[StopFlag] = []
 
-    def __call__(self, vectors: np.ndarray, key: Key, stop: StopFlag) -> Found:
+    def __call__(self, vectors: np.ndarray, key: SearchOptions, stop: StopFlag) -> Found:
         self.stops.append(stop)
         self.calls.append((key, vectors[:, 0].tolist()))
         if len(self.calls) == 1:
@@ -46,7 +47,7 @@ def play(scenario) -> Kernel:
         with ThreadPoolExecutor(2) as pool:
             batcher = Batcher(kernel, pool)
 
-            async def ask(value: float, key: Key = KEY, rows: int = 1) -> asyncio.Task:
+            async def ask(value: float, key: SearchOptions = KEY, rows: int = 1) -> asyncio.Task:
                 task = asyncio.create_task(batcher.search(vector(value, rows), key))
                 await asyncio.sleep(0)
                 return task
@@ -148,7 +149,7 @@ def test_a_kernel_call_that_others_wait_for_goes_on():
 
 
 def test_keys_are_not_mixed_and_take_turns():
-    other = Key(2, "code", None, True)
+    other = SearchOptions(2, "code", exact=True)
 
     async def scenario(batcher, kernel, ask):
         first = await ask(0)

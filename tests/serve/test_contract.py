@@ -13,7 +13,7 @@ import bebr
 from bebr.collection.filter_form import as_filter
 from bebr.collection.protocol import AlreadyExists
 from bebr.training.compat.compatible import make_compatible
-from tests.conftest import recall
+from tests.conftest import payloads_of, recall
 
 _names = (f"contract-{i}" for i in itertools.count())
 
@@ -192,7 +192,7 @@ def test_upsert_replaces_whole_rows_and_delete_removes_them(db, name, bz, vector
     collection = db.create_collection(name, bz)
     assert collection.upsert([], np.empty((0, 64), np.float32)) == 0
     assert collection.upsert([1, 2, 3], vectors[:3], [{"n": 1}, None, {"n": [3, "ü", None, 1.5, {"deep": True}]}]) == 3
-    assert collection.get_payloads([3, 1, 2, 1]) == [
+    assert payloads_of(collection, [3, 1, 2, 1]) == [
         {"n": [3, "ü", None, 1.5, {"deep": True}]},
         {"n": 1},
         None,
@@ -200,13 +200,146 @@ def test_upsert_replaces_whole_rows_and_delete_removes_them(db, name, bz, vector
     ]
     assert collection.upsert([3, 4], vectors[10:12]) == 2
     assert len(collection) == 4
-    assert collection.get_payloads([3]) == [None]  # the payload went with the row it belonged to
+    assert payloads_of(collection, [3]) == [None]  # the payload went with the row it belonged to
     assert collection.search(vectors[10], 1).ids[0, 0] == 3
     assert collection.delete([1, 1, 2, 99]) == 2
     assert collection.delete([1]) == 0
-    with pytest.raises(KeyError, match="id 1 "):
-        collection.get_payloads([3, 1])
+    assert [row and row.id for row in collection.get([3, 1])] == [3, None]
     assert sorted(collection.search(vectors[0], 10).ids[0].tolist()) == [-1] * 8 + [3, 4]
+
+
+def test_get_gives_rows_by_id_and_none_for_a_missing_one(db, name, any_bz, vectors):
+    collection = db.create_collection(name, any_bz)
+    collection.upsert([7, 2, 5], vectors[:3], [{"n": 7}, None, {"n": 5}])
+    collection.flush()
+    collection.upsert([2], vectors[3:4], [{"n": "new"}])
+    rows = collection.get([5, 99, 2, 5])
+    assert [row and (row.id, row.payload, row.vector) for row in rows] == [
+        (5, {"n": 5}, None),
+        None,
+        (2, {"n": "new"}, None),
+        (5, {"n": 5}, None),
+    ]
+    row, missing = collection.get([2, 3], payloads=False, vectors=True)
+    assert missing is None and row.payload is None and row.vector.dtype == np.float32
+    np.testing.assert_array_equal(row.vector, any_bz.reconstructed(any_bz.encode(vectors[3:4]))[0])
+    assert collection.get([]) == []
+
+
+def test_scroll_pages_through_all_rows_in_the_order_of_ids(db, name, bz, vectors):
+    collection = db.create_collection(name, bz)
+    ids = np.random.default_rng(0).permutation(3000)
+    collection.upsert(ids[:2000], vectors[:2000], [{"id": i} for i in ids[:2000].tolist()])
+    collection.flush()
+    collection.upsert(ids[1000:], vectors[1000:])  # half of the segment is dead now
+    collection.delete(range(0, 3000, 10))
+    left = [i for i in range(3000) if i % 10]
+    for limit in (1, 7, 1000, 5000):
+        page = collection.scroll(limit=limit)
+        assert [row.id for row in page] == left[:limit]
+        assert [row.id for row in collection.scroll(limit=limit, after=1234)] == [i for i in left if i > 1234][:limit]
+    assert page[0].payload == ({"id": 1} if 1 in ids[:1000] else None)
+    held = [i for i in ids[:1000].tolist() if i % 10]  # the others have no payload any more
+    some = sorted(i for i in held if 500 <= i < 2000)
+    page = collection.scroll(limit=100, after=700, filter={"id": {"gte": 500, "lt": 2000}})
+    assert [row.id for row in page] == [i for i in some if i > 700][:100]
+    rows = dict(zip(ids.tolist(), vectors, strict=True))
+    first = collection.scroll(limit=2, payloads=False, vectors=True)
+    np.testing.assert_array_equal(
+        [row.vector for row in first], bz.reconstructed(bz.encode(np.stack([rows[1], rows[2]])))
+    )
+    assert collection.scroll(after=2999) == collection.scroll(after=2**63 - 1) == []
+
+
+def test_a_scroll_under_writes_shows_every_lasting_row_once(db, name, bz, vectors):
+    collection = db.create_collection(name, bz)
+    collection.upsert(range(0, 600, 2), vectors[:300])
+    seen, after = [], None
+    while page := collection.scroll(limit=50, after=after):
+        seen += [row.id for row in page]
+        after = seen[-1]
+        collection.upsert(range(1, 600, 2), vectors[:300])  # new ones between
+        collection.upsert(range(0, 600, 4), vectors[300:450])  # and old ones written again
+        collection.flush()
+    assert [i for i in seen if i % 2 == 0] == list(range(0, 600, 2)) and len(set(seen)) == len(seen)
+
+
+def test_of_an_id_that_comes_twice_the_last_row_is_written(db, name, bz, vectors):
+    collection = db.create_collection(name, bz)
+    payloads = [{"n": n} for n in range(5)]
+    assert collection.upsert([4, 8, 4, 8, 1], vectors[:5], payloads) == 3
+    assert payloads_of(collection, [1, 4, 8]) == [{"n": 4}, {"n": 2}, {"n": 3}]
+    assert collection.search(vectors[2:5], 1, exact=True).ids[:, 0].tolist() == [4, 8, 1]
+    assert collection.upsert([3, 3], vectors[:2]) == 1 and len(collection) == 4
+
+
+@pytest.mark.parametrize("sealed", [False, True])
+def test_set_payloads_changes_payloads_and_nothing_else(db, name, any_bz, vectors, queries, sealed):
+    collection = db.create_collection(name, any_bz)
+    collection.upsert(range(200), vectors[:200], [{"n": i, "old": True} for i in range(200)])
+    if sealed:
+        collection.flush()
+    collection.upsert(range(100, 200), vectors[100:200])
+    before = collection.search(queries, 200, exact=True)
+    assert collection.set_payloads([150, 7, 999, 3], [{"new": 150}, {"new": 7}, {"new": 999}, None]) == 3
+    assert payloads_of(collection, [3, 7, 8, 150]) == [None, {"new": 7}, {"n": 8, "old": True}, {"new": 150}]
+    assert collection.get([999]) == [None] and len(collection) == 200
+    changes = [{"old": 1, "b": "ü"}, {"b": None}, {"b": 2}, None]
+    assert collection.set_payloads([8, 150, 151, 9], changes, merge=True) == 4
+    assert payloads_of(collection, [8, 150, 151, 9]) == [
+        {"n": 8, "old": 1, "b": "ü"},
+        {"new": 150, "b": None},
+        {"b": 2},
+        {"n": 9, "old": True},
+    ]
+    after = collection.search(queries, 200, exact=True)
+    np.testing.assert_array_equal(after.ids, before.ids)
+    np.testing.assert_array_equal(after.scores, before.scores)
+    assert collection.set_payloads([999], [{}]) == collection.set_payloads([], []) == 0
+
+
+def test_truncate_leaves_an_empty_collection_that_goes_on(db, name, bz, vectors):
+    collection = db.create_collection(name, bz)
+    assert collection.truncate() == 0
+    collection.upsert(range(100), vectors[:100])
+    collection.flush()
+    collection.upsert(range(50, 150), vectors[50:150])
+    assert collection.truncate() == 150
+    assert len(collection) == 0 and collection.scroll() == [] and (collection.search(vectors[0]).ids == -1).all()
+    assert collection.stats().segments == collection.stats().tail_rows == collection.stats().bytes_on_disk == 0
+    assert collection.upsert([5], vectors[:1], [{"a": 1}]) == 1
+    assert payloads_of(collection, [5]) == [{"a": 1}] and len(db.collection(name)) == 1
+
+
+def test_radius_and_offset_show_a_part_of_the_ranking(db, name, any_bz, vectors, queries):
+    collection = db.create_collection(name, any_bz)
+    collection.upsert(range(500), vectors[:500], [{"n": i} for i in range(500)])
+    whole = collection.search(queries, 30, exact=True)
+    part = collection.search(queries, 10, exact=True, offset=20, with_payloads=True)
+    np.testing.assert_array_equal(part.ids, whole.ids[:, 20:])
+    np.testing.assert_array_equal(part.scores, whole.scores[:, 20:])
+    assert part.payloads == [[{"n": i} for i in row] for row in part.ids.tolist()]
+    radius = float(np.median(whole.scores))
+    near = collection.search(queries, 30, exact=True, radius=radius)
+    within = whole.scores <= radius if any_bz.metric == "l2" else whole.scores >= radius
+    np.testing.assert_array_equal(near.ids, np.where(within, whole.ids, -1))
+    assert (collection.search(queries[:1], 5, offset=500).ids == -1).all()
+
+
+def test_rows_search_by_their_ids_and_leave_themselves_out(db, name, any_bz, vectors):
+    collection, index = db.create_collection(name, any_bz), bebr.FlatIndex(any_bz)
+    index.add(vectors[:500])
+    collection.upsert(range(500), vectors[:500], [{"n": i} for i in range(500)])
+    ids = [7, 300, 7]
+    for options in ({"exact": True}, {"exact": True, "allow": np.arange(0, 500, 3)}):
+        hits, expected = collection.search_ids(ids, 10, **options), index.search_ids(ids, 10, **options)
+        np.testing.assert_array_equal(hits.ids, expected.ids)
+        np.testing.assert_array_equal(hits.scores, expected.scores)
+    hits = collection.search_ids([7], 3, exact=True, offset=2, with_payloads=True)
+    np.testing.assert_array_equal(hits.ids[0], index.search_ids([7], 5, exact=True).ids[0, 2:])
+    assert hits.payloads == [[{"n": i} for i in hits.ids[0].tolist()]]
+    with pytest.raises(KeyError, match="id 1234"):
+        collection.search_ids([7, 1234])
 
 
 def test_ids_reach_to_the_end_of_int64(db, name, bz, vectors):
@@ -214,7 +347,7 @@ def test_ids_reach_to_the_end_of_int64(db, name, bz, vectors):
     ids = np.array([0, 2**53 + 1, 2**63 - 1])
     collection.upsert(ids, vectors[:3], [{"id": int(i)} for i in ids])
     assert collection.search(vectors[:3], 1).ids[:, 0].tolist() == ids.tolist()
-    assert collection.get_payloads(ids) == [{"id": int(i)} for i in ids]
+    assert payloads_of(collection, ids) == [{"id": int(i)} for i in ids]
 
 
 def test_stats(db, name, bz, vectors):
@@ -255,13 +388,13 @@ def test_kept_vectors_give_exact_scores(db, name, any_bz, vectors, queries, kind
 def test_collections_come_and_go(db, name, bz, vectors):
     collection = db.create_collection(name, bz)
     assert collection.name == name and collection.binarizer.digest == bz.digest
-    assert name in db.collections()
+    assert name in db.collections() and name in db
     with pytest.raises(AlreadyExists, match=name):
         db.create_collection(name, bz)
     collection.upsert([1], vectors[:1])
     assert len(db.collection(name)) == 1
     db.drop_collection(name)
-    assert name not in db.collections()
+    assert name not in db.collections() and name not in db and 5 not in db
     for call in (lambda: db.collection(name), lambda: db.drop_collection(name), lambda: collection.search(vectors[0])):
         with pytest.raises(KeyError, match=name):
             call()
@@ -288,7 +421,7 @@ def test_a_collection_gets_another_model(db, name, bz, vectors, queries):
     assert (stats.target, stats.rows_behind, stats.rows) == ("", 0, 3000)
     found = collection.search(queries, 10, rescore=300)
     assert recall(found.ids, want.ids) > 0.99
-    assert db.collection(name).get_payloads([7]) == [{"n": 7}]
+    assert payloads_of(db.collection(name), [7]) == [{"n": 7}]
     plain = db.create_collection(f"{name}-plain", bz)
     with pytest.raises(ValueError, match="keeps no vectors to re-encode"):
         plain.migrate(larger)
@@ -341,7 +474,14 @@ BAD = {
     "both": (lambda c, x: c.search(x[:1], oversampling=2, exact=True), "oversampling is 2 and exact is True"),
     "allow": (lambda c, x: c.search(x[:1], allow=[-1]), "allow holds -1"),
     "negative id": (lambda c, x: c.upsert([-1], x[:1]), "ids holds -1"),
-    "id twice": (lambda c, x: c.upsert([5, 5], x[:2]), "5 more than once"),
+    "id twice": (lambda c, x: c.upsert([5, 5], x[:2], on_duplicate="error"), "5 more than once"),
+    "on_duplicate": (lambda c, x: c.upsert([5, 5], x[:2], on_duplicate="first"), "on_duplicate is 'first'"),
+    "id of a payload twice": (lambda c, x: c.set_payloads([5, 5], [{}, {}]), "5 more than once"),
+    "no payloads": (lambda c, x: c.set_payloads([5], None), "payloads is None"),
+    "fewer payloads than ids": (lambda c, x: c.set_payloads([5, 6], [{}]), "one per row"),
+    "radius": (lambda c, x: c.search(x[:1], radius=float("nan")), "radius is nan"),
+    "offset": (lambda c, x: c.search(x[:1], offset=-1), "offset is -1"),
+    "no query by id": (lambda c, x: c.search_ids([]), "at least one"),
     "id too large": (lambda c, x: c.upsert(np.array([2**63], np.uint64), x[:1]), "2^63"),
     "ids of float": (lambda c, x: c.upsert([0.5], x[:1]), "int64"),
     "fewer ids than rows": (lambda c, x: c.upsert([1], x[:2]), "one id per row"),
@@ -350,6 +490,9 @@ BAD = {
     "payload with infinity": (lambda c, x: c.upsert([1], x[:1], [{"a": [-float("inf")]}]), "payloads[0]"),
     "payload with a lone surrogate": (lambda c, x: c.upsert([1], x[:1], [{"a": "\ud800"}]), "payloads[0]"),
     "payload of another kind": (lambda c, x: c.upsert([1], x[:1], ["text"]), r"payloads[0]"),
+    "get of a negative id": (lambda c, x: c.get([-5]), "ids holds -5"),
+    "scroll of nothing": (lambda c, x: c.scroll(limit=0), "limit is 0"),
+    "scroll after what is no id": (lambda c, x: c.scroll(after=-1), "after is -1"),
     "delete of float": (lambda c, x: c.delete([0.5]), "int64"),
     "delete of nothing": (lambda c, x: c.delete(), "neither ids nor filter"),
     "delete of both": (lambda c, x: c.delete([1], filter={"a": 1}), "both ids and filter"),

@@ -32,14 +32,18 @@ class Slow:
         self.stopped = 0
         self.deleted = 0
 
-    def search_snapshot(self, snapshot, vectors, k, *, allow, stop, **options) -> Hits:
+    def search_snapshot(self, snapshot, vectors, options, allow, stop) -> Hits:
         if allow is not None:
             self.searched.append(len(vectors))
             while not self.go.wait(0.01):
                 if stop.is_set:
                     self.stopped += 1
                     raise Cancelled("stopped")
-        return Hits(np.zeros((len(vectors), k), np.float32), np.zeros((len(vectors), k), np.int64))
+        shape = len(vectors), options.k
+        return Hits(np.zeros(shape, np.float32), np.zeros(shape, np.int64))
+
+    def candidates(self, k: int) -> int:
+        return k
 
     def begin_delete(self, ids) -> Future[int]:
         self.deleted += 1

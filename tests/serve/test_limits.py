@@ -13,6 +13,7 @@ import pytest
 import bebr
 from bebr.v1 import bebr_pb2 as pb
 from bebr.v1 import bebr_pb2_grpc as rpc
+from tests.conftest import payloads_of
 
 
 def refused(call) -> str:
@@ -41,7 +42,7 @@ def test_a_reply_is_summed_up_before_it_is_built(server, client, points, bz, vec
         assert "the reply would have 20000" in refused(call)
         assert time.monotonic() - begin < 5
     assert peak_kb(server) - before < 300_000
-    assert len(collection.get_payloads([3] * 80)) == 80  # the client asks for it once
+    assert len(payloads_of(collection, [3] * 80)) == 80  # the client asks for it once
 
 
 def peak_kb(server) -> int:
@@ -55,7 +56,12 @@ def test_large_payloads_come_in_as_many_replies_as_they_need(start, tmp_path, bz
         collection = client.create_collection("docs", bz)
         texts = [{"text": f"{i}" * 20_000} for i in range(8)]
         collection.upsert(range(8), vectors[:8], texts)
-        assert collection.get_payloads(range(8)) == texts
+        assert payloads_of(collection, range(8)) == texts
+        assert [row.payload for row in collection.scroll()] == texts
+        assert [row.id for row in collection.scroll(limit=5, after=1)] == [2, 3, 4, 5, 6]
+        collection.upsert(range(3000), vectors)
+        assert len([row.vector for row in collection.get(range(3000), vectors=True)]) == 3000
+        assert len(collection.scroll(limit=2500, vectors=True)) == 2500
 
 
 def test_ids_of_a_call_are_limited_and_the_client_keeps_to_it(client, points, bz, vectors):
@@ -67,14 +73,16 @@ def test_ids_of_a_call_are_limited_and_the_client_keeps_to_it(client, points, bz
     for call in (
         lambda: points.Delete(pb.DeleteRequest(collection="ids", ids=many.tobytes())),
         lambda: points.GetPayloads(pb.GetPayloadsRequest(collection="ids", ids=many.tobytes())),
+        lambda: points.Get(pb.GetRequest(collection="ids", ids=many.tobytes())),
+        lambda: points.Scroll(pb.ScrollRequest(collection="ids", limit=most + 1)),
         lambda: points.Search(pb.SearchRequest(collection="ids", queries=queries, k=1, allow=many.tobytes())),
     ):
         details = refused(call)
-        assert f"{most + 1} ids" in details and f"at most {most}" in details
+        assert str(most + 1) in details and f"at most {most}" in details
     with pytest.raises(bebr.LimitExceeded, match=f"at most {most}"):
         collection.search(vectors[:1], 1, allow=many)
     client._limits.ids = 4
-    assert collection.get_payloads(range(10)) == [None] * 10
+    assert payloads_of(collection, range(10)) == [None] * 10
     assert collection.delete(range(1, 20)) == 9 and len(collection) == 1
 
 

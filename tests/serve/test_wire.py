@@ -54,7 +54,11 @@ def test_mutated_requests_are_answered(server, client, call, bz, vectors):
     honest = {
         "Upsert": pb.UpsertRequest(collection="mutated", ids=two, vectors=columns, payloads=["", '{"a": 1.5}']),
         "Search": pb.SearchRequest(collection="mutated", queries=columns, k=3, allow=two, with_payloads=True),
+        "Truncate": pb.TruncateRequest(name="mutated-not"),
         "Delete": pb.DeleteRequest(collection="mutated", ids=two),
+        "SetPayloads": pb.SetPayloadsRequest(collection="mutated", ids=two, payloads=["", '{"a": 2}'], merge=True),
+        "Get": pb.GetRequest(collection="mutated", ids=two, with_payloads=True, with_vectors=True),
+        "Scroll": pb.ScrollRequest(collection="mutated", limit=9, after=1, with_payloads=True, with_vectors=True),
         "GetPayloads": pb.GetPayloadsRequest(collection="mutated", ids=two),
         "Register": pb.RegisterModelRequest(data=bz.to_bytes()[:3000]),
         "Create": pb.CreateCollectionRequest(name="mutated-new", model=bz.digest),

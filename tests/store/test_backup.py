@@ -18,6 +18,7 @@ import bebr
 from bebr.store import backup, places
 from bebr.store.database import Database
 from bebr.store.manifests import Manifest
+from tests.conftest import payloads_of
 
 
 @pytest.fixture(scope="module")
@@ -132,7 +133,7 @@ def test_snapshots_taken_while_it_is_written_to_hold_whole_writes_up_to_one(tmp_
             if writes > 1:
                 rows[0] = vectors[writes - 1]
             same_answers(docs, rows)
-            payloads = docs.get_payloads(np.arange(10 * writes))
+            payloads = payloads_of(docs, np.arange(10 * writes))
             assert [p["write"] for p in payloads[1:]] == [n // 10 for n in range(1, 10 * writes)]
 
 
@@ -257,7 +258,7 @@ def test_a_kill_leaves_whole_snapshots_and_nothing_else(tmp_path, bz):
         with bebr.open(tmp_path / name) as back:
             docs = back.collection("docs")
             assert len(docs) % 10 == 0
-            docs.get_payloads(np.arange(len(docs)))
+            assert None not in docs.get(np.arange(len(docs)))
     bebr.open(tmp_path / "data").close()
     assert not list((tmp_path / "data").glob("links.tmp*"))
 

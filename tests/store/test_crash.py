@@ -11,6 +11,7 @@ import pytest
 
 import bebr
 from benchmarks import crash
+from tests.conftest import payloads_of
 
 # Every call of these is a step at which the child may die: before it, or just after it.
 STEPS = """
@@ -114,7 +115,7 @@ def test_death_at_any_step(tmp_path, vectors, cosine, same_answers):
             states = [state_after(n, vectors) for n in (acknowledged, acknowledged + 1)]
             rows, payloads = next(s for s in reversed(states) if len(s[0]) == len(docs))
             same_answers(docs, rows)
-            assert docs.get_payloads(list(payloads)) == list(payloads.values())
+            assert payloads_of(docs, list(payloads)) == list(payloads.values())
             files = {file.name for file in (tmp_path / f"d{die_at}" / "segments").iterdir()}
             assert len(files) == docs.stats().segments
 

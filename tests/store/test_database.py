@@ -14,6 +14,7 @@ from bebr.collection.protocol import AlreadyExists, DatabaseLocked
 from bebr.index.files import contents_digest
 from bebr.store.database import Database
 from bebr.store.records import SegmentRow
+from tests.conftest import payloads_of
 
 
 @pytest.fixture
@@ -125,7 +126,7 @@ def test_a_closed_database_and_a_dropped_collection_say_so(tmp_path, bz, vectors
     again = db.create_collection("docs", bz)
     assert len(again) == 0  # nothing of the old one shows
     again.upsert([1], vectors[:1])
-    assert again.get_payloads([1]) == [None]
+    assert payloads_of(again, [1]) == [None]
     db.close()
     db.close()
     for call in (lambda: again.search(queries[:1]), lambda: again.upsert([1], vectors[:1]), db.collections, db.models):

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 import bebr
+from tests.conftest import payloads_of
 
 MIB = 1 << 20
 
@@ -63,7 +64,7 @@ def test_what_needs_space_is_refused_and_changes_nothing(full, bz, vectors, same
         with pytest.raises(bebr.LimitExceeded, match="space"):
             full.create_collection("new", bebr.train(vectors, widths=[32], seed=0))
         same_answers(docs, rows)
-        assert docs.get_payloads([1050]) == [{"n": 1050}]
+        assert payloads_of(docs, [1050]) == [{"n": 1050}]
     assert full.collections() == ["docs", "old"]
     segments = sorted(file.name for file in (full.path / "segments").iterdir())
     assert len(segments) == 2, segments  # what failed left no file
@@ -87,7 +88,7 @@ def test_a_full_folder_opens(full, disk, vectors, same_answers):
     for _ in range(2):
         with bebr.open(disk / "data") as db:
             same_answers(db.collection("docs"), dict(enumerate(vectors[:1100])))
-            assert db.collection("docs").get_payloads([7])[0]["n"] == 7
+            assert payloads_of(db.collection("docs"), [7])[0]["n"] == 7
     with bebr.open(disk / "data") as db:
         db.drop_collection("old")
         assert db.collection("docs").upsert([5000], np.ones((1, 64))) == 1

@@ -12,7 +12,7 @@ import bebr
 from bebr.exact import exact
 from bebr.store.database import Database
 from bebr.store.doctor import examine
-from tests.conftest import clustered, recall
+from tests.conftest import clustered, payloads_of, recall
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +56,7 @@ def test_all_rows_become_the_new_models(tmp_path, old, new, vectors, queries):
         np.testing.assert_array_equal(
             docs.search(queries, 10, rescore=0, exact=True).ids, index.search(queries, 10, exact=True).ids
         )
-        assert docs.get_payloads([100, 2599]) == [{"n": 100}, {"n": 2599}]
+        assert payloads_of(docs, [100, 2599]) == [{"n": 100}, {"n": 2599}]
     assert examine(tmp_path) == []
     with Database(tmp_path) as db:
         docs = db.collection("docs")

@@ -8,13 +8,15 @@ import numpy as np
 import pytest
 
 import bebr
+from bebr.collection.options import SearchOptions
 from bebr.store.catalog import Catalog
 from bebr.store.database import Database
 from bebr.store.payloads import PayloadColumn
+from tests.conftest import payloads_of
 
 
 def found(collection, snapshot, q, k=30):
-    hits = collection.search_snapshot(snapshot, q, k, exact=True)
+    hits = collection.search_snapshot(snapshot, q, SearchOptions(k, exact=True))
     return hits.scores.tobytes(), hits.ids.tolist(), snapshot.payload_texts(hits.ids.ravel())
 
 
@@ -109,9 +111,9 @@ def test_a_search_waits_for_no_writer(tmp_path, bz, vectors, queries, monkeypatc
         monkeypatch.setattr(Catalog, "commit", lambda self, items: committing.wait(30) and original(self, items))
         write = docs.begin_upsert(np.array([1]), vectors[5:6], [])
         assert docs.search(queries[0], 5, with_payloads=True).ids[0].tolist().count(-1) == 3
-        assert docs.get_payloads([1]) == [{"a": 1}] and len(docs) == 2 and docs.stats().rows == 2
+        assert payloads_of(docs, [1]) == [{"a": 1}] and len(docs) == 2 and docs.stats().rows == 2
         committing.set()
-        assert write.result(30) == 1 and docs.get_payloads([1]) == [None]
+        assert write.result(30) == 1 and payloads_of(docs, [1]) == [None]
 
 
 def test_the_payload_of_an_id_is_read_once_however_often_it_is_asked_for(tmp_path, bz, vectors, monkeypatch):
@@ -126,7 +128,7 @@ def test_the_payload_of_an_id_is_read_once_however_often_it_is_asked_for(tmp_pat
         docs = db.create_collection("docs", bz)
         docs.upsert([3, 4], vectors[:2], [{"a": "ü" * 1000}, None])
         docs.flush()
-        assert docs.get_payloads([3, 4] * 1000 + [3]) == [{"a": "ü" * 1000}, None] * 1000 + [{"a": "ü" * 1000}]
+        assert payloads_of(docs, [3, 4] * 1000 + [3]) == [{"a": "ü" * 1000}, None] * 1000 + [{"a": "ü" * 1000}]
         assert len(reads) == 2
 
 

@@ -17,6 +17,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 import bebr
 from bebr.collection.filter_form import as_filter
 from bebr.store.database import Database
+from tests.conftest import payloads_of
 
 IDS = st.lists(st.integers(0, 40), max_size=12, unique=True)
 
@@ -74,11 +75,32 @@ def machine(bz: bebr.Binarizer, vectors: np.ndarray, queries: np.ndarray) -> typ
         @rule(remainder=st.integers(0, 6), value=st.integers(0, 40))
         def delete_matching(self, remainder, value):
             filter = {"$or": [{"id": value}, {"odd": {"contains": f"r{remainder}"}}]}
-            gone = [i for i, (_, p) in self.rows.items() if p and (p["id"] == value or f"r{remainder}" in p["odd"])]
+            gone = [
+                i
+                for i, (_, p) in self.rows.items()
+                if p and (p.get("id") == value or f"r{remainder}" in p.get("odd", ()))
+            ]
             assert self.collection.count(filter) == len(gone)
             assert self.collection.delete(filter=filter) == len(gone)
             for i in gone:
                 del self.rows[i]
+
+        @rule(ids=IDS, number=st.integers(0, 99), merge=st.booleans())
+        def set_payloads(self, ids, number, merge):
+            new = [{"number": number} if i % 4 else None for i in ids]
+            assert self.collection.set_payloads(ids, new, merge=merge) == len(set(ids) & set(self.rows))
+            for i, payload in zip(ids, new, strict=True):
+                if i in self.rows:
+                    vector, old = self.rows[i]
+                    self.rows[i] = (
+                        vector,
+                        ({**old, **payload} if old and payload else payload or old) if merge else payload,
+                    )
+
+        @rule()
+        def truncate(self):
+            assert self.collection.truncate() == len(self.rows)
+            self.rows.clear()
 
         @rule()
         def flush(self):
@@ -117,7 +139,10 @@ def machine(bz: bebr.Binarizer, vectors: np.ndarray, queries: np.ndarray) -> typ
         @invariant()
         def equal_to_the_dict(self):
             assert len(self.collection) == len(self.rows)
-            assert self.collection.get_payloads(list(self.rows)) == [payload for _, payload in self.rows.values()]
+            assert payloads_of(self.collection, list(self.rows)) == [payload for _, payload in self.rows.values()]
+            assert [row.id for row in self.collection.scroll()] == sorted(self.rows)
+            page = self.collection.scroll(limit=7, after=15)
+            assert [row.id for row in page] == sorted(i for i in self.rows if i > 15)[:7]
             fresh = bebr.FlatIndex(bz)
             if self.rows:
                 fresh.add(np.stack([x for x, _ in self.rows.values()]), list(self.rows))

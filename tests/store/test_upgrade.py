@@ -13,6 +13,7 @@ import pytest
 import bebr
 from bebr.store import schema
 from bebr.store.doctor import examine
+from tests.conftest import payloads_of
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -28,7 +29,7 @@ def _docs(path: Path) -> tuple[list[int], list[int], list[dict[str, int] | None]
     with bebr.open(path) as db:
         docs = db.collection("docs")
         ids = list(range(1, 9))
-        return docs.search(q, 9).ids[0].tolist(), ids, docs.get_payloads(ids)
+        return docs.search(q, 9).ids[0].tolist(), ids, payloads_of(docs, ids)
 
 
 def test_a_folder_of_an_older_version_opens_and_stays_good(old, queries):

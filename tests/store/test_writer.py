@@ -14,6 +14,7 @@ import pytest
 import bebr
 from bebr.store.catalog import Catalog
 from bebr.store.tail import Tail
+from tests.conftest import payloads_of
 
 
 @pytest.fixture
@@ -58,7 +59,7 @@ def test_writes_that_come_together_share_one_commit(db, bz, vectors, same_answer
     assert len(held.calls) == 2
     same_answers(some[0], {100: vectors[100]} | {i: vectors[i] for i in range(0, 16, 2)})
     same_answers(some[1], {i: vectors[i] for i in range(1, 16, 2)})
-    assert some[1].get_payloads([3, 5]) == [{"i": 3}, {"i": 5}]
+    assert payloads_of(some[1], [3, 5]) == [{"i": 3}, {"i": 5}]
 
 
 def test_writers_that_shared_a_commit_are_waited_for(db, bz, vectors, held, monkeypatch):
@@ -87,14 +88,16 @@ def test_writes_of_one_batch_are_made_in_order(db, bz, vectors, same_answers, he
     work = [
         docs.begin_upsert(np.array([2, 3]), vectors[2:4], ['{"a": 1}', ""]),
         docs.begin_upsert(np.array([3]), vectors[4:5], ['{"a": 2}']),
+        docs.begin_set_payloads(np.array([9, 3]), ['{"b": 9}', '{"b": 3}'], True),
         docs.begin_delete(np.array([1, 2, 9])),
+        docs.begin_set_payloads(np.array([1]), ['{"b": 1}'], False),  # it was removed just before: it stays so
         docs.begin_upsert(np.array([2]), vectors[5:6], []),
         docs.begin_delete(np.array([9])),
     ]
     held.set()
-    assert [future.result(30) for future in (first, *work)] == [2, 2, 1, 2, 1, 0]
+    assert [future.result(30) for future in (first, *work)] == [2, 2, 1, 1, 2, 0, 1, 0]
     same_answers(docs, {2: vectors[5], 3: vectors[4]})
-    assert docs.get_payloads([3, 2]) == [{"a": 2}, None]
+    assert payloads_of(docs, [3, 2]) == [{"a": 2, "b": 3}, None]
 
 
 def test_a_write_that_the_catalog_refuses_fails_alone(db, tmp_path, bz, vectors, same_answers, monkeypatch):
@@ -141,10 +144,10 @@ def test_a_write_that_breaks_off_before_its_commit_leaves_memory_as_it_was(db, b
         with pytest.raises(MemoryError):
             docs.upsert(range(20, 40), vectors[40:60])
     same_answers(docs, dict(enumerate(vectors[:30])))
-    assert docs.get_payloads([25]) == [{"n": 25}]
+    assert payloads_of(docs, [25]) == [{"n": 25}]
     docs.upsert([25, 30], vectors[60:62])
     same_answers(docs, dict(enumerate(vectors[:30])) | {25: vectors[60], 30: vectors[61]})
-    assert docs.get_payloads([25, 24]) == [None, {"n": 24}]
+    assert payloads_of(docs, [25, 24]) == [None, {"n": 24}]
 
 
 def test_a_write_may_be_cancelled_until_it_is_begun(db, bz, vectors, same_answers, held):

@@ -32,17 +32,26 @@ std::span<const int64_t> IvfSegment::ids() const {
   return ids_;
 }
 
+int64_t IvfSegment::position_of(int64_t slot) const noexcept {
+  if (slot < 0) return -1;
+  const auto at = static_cast<size_t>(slot);
+  const auto l =
+      static_cast<size_t>(std::upper_bound(first_slot_.begin(), first_slot_.end(), at) - first_slot_.begin() - 1);
+  const size_t row = at - first_slot_[l];
+  return l < lists_.size() && row < lists_[l].rows ? static_cast<int64_t>(first_[l] + row) : -1;
+}
+
 void IvfSegment::positions(std::span<const int64_t> ids, int64_t* out) const {
   if (!file_) return SegmentReader::positions(ids, out);
   by_slot_.find_all(ids, out);
-  for (size_t i = 0; i < ids.size(); ++i) {
-    if (out[i] < 0) continue;
-    const auto slot = static_cast<size_t>(out[i]);
-    const auto l =
-        static_cast<size_t>(std::upper_bound(first_slot_.begin(), first_slot_.end(), slot) - first_slot_.begin() - 1);
-    const size_t row = slot - first_slot_[l];
-    out[i] = row < lists_[l].rows ? static_cast<int64_t>(first_[l] + row) : -1;
-  }
+  for (size_t i = 0; i < ids.size(); ++i) out[i] = position_of(out[i]);
+}
+
+std::vector<int64_t> IvfSegment::following(int64_t after, size_t skip, size_t count) const {
+  if (!file_) return SegmentReader::following(after, skip, count);
+  std::vector<int64_t> rows = by_slot_.following(after, skip, count);
+  for (int64_t& row : rows) row = position_of(row);
+  return rows;
 }
 
 Rows IvfSegment::copy_rows(std::span<const uint32_t> positions) const {

@@ -28,6 +28,7 @@ class IvfSegment final : public SegmentReader {
   size_t rows() const noexcept override { return first_.back(); }
   std::span<const int64_t> ids() const override;  // put together when first asked for
   void positions(std::span<const int64_t> ids, int64_t* out) const override;
+  std::vector<int64_t> following(int64_t after, size_t skip, size_t count) const override;
   Rows copy_rows(std::span<const uint32_t> positions) const override;
   void search(QueryBatch& queries, const SearchOptions& options, const RowFilter& filter,
               TopKBatch& tops) const override;
@@ -46,6 +47,8 @@ class IvfSegment final : public SegmentReader {
   void lists_changed() noexcept;
 
  private:
+  int64_t position_of(int64_t slot) const noexcept;  // -1: no row's
+
   std::shared_ptr<const Centroids> centroids_;
   std::vector<RowView> lists_;
   std::vector<size_t> first_;  // and the number of all rows

@@ -251,7 +251,7 @@ def test_tags_become_payload_and_filter_a_search(tmp_path, pieces):
     with bebr.open(tmp_path / "data") as database:
         collection = database.collection("docs")
         ids = np.arange(len(collection))
-        payloads = collection.get_payloads(ids)
+        payloads = [row.payload for row in collection.get(ids)]
         about_wine = [i for i, held in zip(ids, payloads, strict=True) if "red wine" in held["tags"]]
         assert [titles[i] for i in about_wine] == ["Red wine for beginners", "Cooking with red wine"]
         query = pieces.embed(["text editor"])

@@ -1,0 +1,25 @@
+"""What a search of a collection is asked for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from bebr.binarizer import Binarizer
+from bebr.binarizer.codes import Query
+from bebr.collection.filter_tree import Filter
+
+
+@dataclass(frozen=True)
+class SearchOptions:
+    """Checked arguments of a search beside its queries and the ids it is limited to; `k` reaches as far as hits are
+    wanted, an offset included. `model`: of the queries, where it is not the collection's own. Searches whose options
+    are equal may be joined; models are alike if they are one object."""
+
+    k: int
+    query: Query = "float"
+    oversampling: int | None = None
+    exact: bool = False
+    radius: float | None = None
+    rescore: int | None = None
+    model: Binarizer | None = None
+    filter: Filter | None = None
