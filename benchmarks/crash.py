@@ -2,10 +2,11 @@
 
     python -m benchmarks.crash [--kills 1000] [--seed 0] [--folder data/crash]
 
-A process with four writers upserts and deletes rows with payloads, seals, and merges in the background, until kill -9
-ends it at a random moment. Then the folder is opened here and every row is compared: a write that was acknowledged must
-be there (else it is *lost*), what it replaced or deleted must not (*risen*), and a write that was not acknowledged must
-be there as a whole or not at all (*torn*). The next process goes on with the same folder. Aim: 0 of each.
+A process with four writers upserts and deletes rows with payloads and kept vectors, seals, and in the background merges
+and migrates from one model to another and back, until kill -9 ends it at a random moment. Then the folder is opened
+here and every row is compared: a write that was acknowledged must be there (else it is *lost*), what it replaced or
+deleted must not (*risen*), and a write that was not acknowledged must be there as a whole or not at all (*torn*). The
+next process goes on with the same folder. Aim: 0 of each.
 """
 
 from __future__ import annotations
@@ -55,11 +56,11 @@ def writes(seed: str, writer: int, vectors: int) -> Iterator[Write]:
         yield Write(ids, None if chance.random() < 0.25 else [chance.randrange(vectors) for _ in ids])
 
 
-def live(folder: str, seed: str, vectors: np.ndarray, bz: bebr.Binarizer) -> None:
+def live(folder: str, seed: str, vectors: np.ndarray, models: list[bebr.Binarizer]) -> None:
     """Writes without end, telling stdout of each write before and after it."""
     os.write(1, b"born %d\n" % os.getpid())
     db = Database(folder, seal_rows=SEAL_ROWS, verify=False)
-    docs = db.collection(NAME) if NAME in db.collections() else db.create_collection(NAME, bz)
+    docs = db.collection(NAME) if NAME in db.collections() else db.create_collection(NAME, models[0], keep="float16")
     os.write(1, b"open\n")
 
     def write(writer: int) -> None:
@@ -76,19 +77,21 @@ def live(folder: str, seed: str, vectors: np.ndarray, bz: bebr.Binarizer) -> Non
     chance = random.Random(seed)
     while True:
         time.sleep(chance.uniform(0, 0.2))
+        if chance.random() < 0.5:
+            docs.migrate(chance.choice(models))
         docs.flush()
 
 
-def nurse(vectors_path: str, model_path: str) -> None:
+def nurse(vectors_path: str, *model_paths: str) -> None:
     """Forks a life for each line of stdin, since starting Python takes longer than a life; this process itself has no
     threads."""
-    vectors, bz = np.load(vectors_path), bebr.Binarizer.load(model_path)
+    vectors, models = np.load(vectors_path), [bebr.Binarizer.load(path) for path in model_paths]
     for line in sys.stdin:
         folder, seed = json.loads(line)
         pid = os.fork()
         if pid == 0:
             try:
-                live(folder, seed, vectors, bz)
+                live(folder, seed, vectors, models)
             finally:
                 os._exit(1)
         os.waitpid(pid, 0)
@@ -111,22 +114,25 @@ class Report:
 
 
 def found(folder: str, vectors: np.ndarray) -> dict[int, int]:
-    """Row by id, as payloads say it; AssertionError unless the codes say the same."""
+    """Row by id, as payloads say it; AssertionError unless codes and kept vectors say the same."""
     with bebr.open(folder) as db:
         if NAME not in db.collections():
             return {}
         docs = db.collection(NAME)
-        hits = docs.search(vectors[:1], WRITERS * IDS + 1, exact=True, with_payloads=True)
+        most = WRITERS * IDS + 1
+        hits = docs.search(vectors[:1], most, with_payloads=True)
         assert hits.payloads is not None
         payloads = zip(hits.ids[0].tolist(), hits.payloads[0], strict=True)
         rows = {i: payload["row"] for i, payload in payloads if payload is not None}
         assert len(rows) == len(docs), f"{len(docs)} rows, {len(rows)} found"
-        fresh = bebr.FlatIndex(docs.binarizer)
+        fresh = bebr.FlatIndex(docs.binarizer, rescore="float16")
         if rows:
             fresh.add(vectors[list(rows.values())], list(rows))
-        expected = fresh.search(vectors[:1], WRITERS * IDS + 1, exact=True)
+        expected = fresh.search(vectors[:1], most, rescore=most)
         np.testing.assert_array_equal(hits.ids, expected.ids)
         np.testing.assert_array_equal(hits.scores, expected.scores)
+        by_code = docs.search(vectors[:1], most, rescore=0, exact=True)
+        assert set(by_code.ids[0].tolist()) == set(hits.ids[0].tolist()), "codes and kept vectors are of other rows"
     return rows
 
 
@@ -134,7 +140,9 @@ def run(kills: int, seed: int, folder: Path, vectors: np.ndarray, bz: bebr.Binar
     """Kills as many lives of at most `longest` seconds, one after the other, over the same folder."""
     folder.mkdir(parents=True, exist_ok=True)
     np.save(folder / "vectors.npy", vectors)
-    bz.save(folder / "model.safetensors")
+    paths = [folder / "model.safetensors", folder / "other.safetensors"]
+    bz.save(paths[0])
+    bebr.untrained(bz.input_dim, 18, metric=bz.metric).save(paths[1])
     report, chance, start = Report(), random.Random(seed), time.perf_counter()
     data = str(folder / "data")
     command: list[str | Path] = [
@@ -143,7 +151,7 @@ def run(kills: int, seed: int, folder: Path, vectors: np.ndarray, bz: bebr.Binar
         "benchmarks.crash",
         "--nurse",
         folder / "vectors.npy",
-        folder / "model.safetensors",
+        *paths,
     ]
     pipe = subprocess.PIPE
     with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, bufsize=1) as process:
@@ -208,7 +216,7 @@ def _judge(
 
 def main() -> int:
     if sys.argv[1:2] == ["--nurse"]:
-        nurse(*sys.argv[2:4])
+        nurse(*sys.argv[2:])
         return 0
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=1000)

@@ -8,6 +8,7 @@ import math
 import re
 from collections.abc import Sequence
 from numbers import Real
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -18,6 +19,9 @@ from bebr.collection.filter_form import FilterLike, as_filter
 from bebr.collection.filter_tree import Filter
 from bebr.collection.protocol import OnDuplicate, Payload
 from bebr.index import check_integer, check_k, check_oversampling
+
+# Queries of a measurement of recall.
+MOST_SAMPLE = 10_000
 
 _MOST_ROWS = (1 << 31) - 1
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,128}")
@@ -133,6 +137,11 @@ def check_query_ids(ids: ArrayLike) -> Ids:
     if len(numbers) == 0:
         raise ValueError("ids is empty: want at least one id")
     return numbers
+
+
+def check_sample(sample: int | np.integer[Any]) -> int:
+    """How many rows are drawn as queries. ``ValueError`` unless a whole number from 1 to 10,000."""
+    return check_integer("sample", int(sample), MOST_SAMPLE)
 
 
 def dump_payloads(payloads: Sequence[Payload | None] | None, rows: int) -> list[str]:

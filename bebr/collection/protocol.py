@@ -21,6 +21,9 @@ from bebr.index.raw import RawType
 Payload = dict[str, Any]
 OnDuplicate = Literal["last", "error"]
 """What an upsert does with an id that comes several times in one call: keep the last row, or refuse all of them."""
+Metric = Literal["cosine", "ip", "l2"]
+# What vectors are kept as; "auto": float16 in a collection that is made without a model, else None.
+Keep = RawType | Literal["auto"] | None
 
 
 class CollectionHits(Hits):
@@ -108,6 +111,18 @@ class CollectionStats:
         return self.model.bytes_per_vector + self.kept_bytes
 
 
+@dataclass(frozen=True)
+class RecallEstimate:
+    """A measured `recall`, at `k`, over so many `queries`; `low` to `high` holds the true one in 95 of 100
+    measurements."""
+
+    recall: float
+    low: float
+    high: float
+    queries: int
+    k: int
+
+
 class CollectionLike(Protocol):
     """A named set of rows (id, code, payload) that share one binarizer."""
 
@@ -182,6 +197,12 @@ class CollectionLike(Protocol):
 
     def migrate(self, bz: Binarizer, *, wait: bool = False) -> None: ...
 
+    def retrain(self, bytes_per_vector: int | None = None, *, wait: bool = False) -> None: ...
+
+    def measure_recall(
+        self, sample: ArrayLike | int = 1000, k: int = 10, *, rescore: int | None = None
+    ) -> RecallEstimate: ...
+
     def stats(self) -> CollectionStats: ...
 
     def flush(self) -> None: ...
@@ -190,7 +211,17 @@ class CollectionLike(Protocol):
 class DatabaseLike(Protocol):
     """A set of collections and the models they use."""
 
-    def create_collection(self, name: str, bz: Binarizer, *, keep: RawType | None = None) -> CollectionLike: ...
+    def create_collection(
+        self,
+        name: str,
+        bz: Binarizer | None = None,
+        *,
+        dim: int | None = None,
+        metric: Metric | None = None,
+        bytes_per_vector: int | None = None,
+        keep: Keep = "auto",
+        retrain: bool | None = None,
+    ) -> CollectionLike: ...
 
     def collection(self, name: str) -> CollectionLike: ...
 

@@ -11,10 +11,10 @@ import numpy as np
 
 from bebr.arrays import Floats
 from bebr.binarizer import Binarizer
-from bebr.collection.checks import check_model, check_name
+from bebr.collection.checks import check_model
+from bebr.collection.creation import check_creation
 from bebr.collection.handle import Handle
-from bebr.collection.protocol import AlreadyExists, ModelInfo
-from bebr.index.raw import RawType
+from bebr.collection.protocol import AlreadyExists, Keep, Metric, ModelInfo
 from bebr.serve import convert
 from bebr.serve.channel import open_channel
 from bebr.serve.items import Item, embed_requests
@@ -65,16 +65,31 @@ class Client(Handle):
                 raise ValueError(f"the connection to {self._target} is closed: connect again") from None
             raise
 
-    def create_collection(self, name: str, bz: Binarizer, *, keep: RawType | None = None) -> RemoteCollection:
-        """A new, empty collection whose rows are coded by ``bz``, which is registered on the way. ``keep``: as locally.
-        ``ValueError`` for a bad name, ``AlreadyExists`` (a ``ValueError``) for one that is taken.
+    def create_collection(
+        self,
+        name: str,
+        bz: Binarizer | None = None,
+        *,
+        dim: int | None = None,
+        metric: Metric | None = None,
+        bytes_per_vector: int | None = None,
+        keep: Keep = "auto",
+        retrain: bool | None = None,
+    ) -> RemoteCollection:
+        """A new, empty collection, as locally: with a model ``bz``, which is registered on the way, or for vectors of
+        ``dim`` dimensions. ``ValueError`` names the argument that is wrong, ``AlreadyExists`` (a ``ValueError``) a name
+        that is taken.
 
         Where the connection breaks, an empty collection of this name and model is taken to be the one that was asked
         for; if there is none, the call is repeated once.
         """
-        check_name(name)
-        kept = convert.keep_to_message(keep)
-        request = pb.CreateCollectionRequest(name=name, model=self.register_model(bz), keep=kept)
+        new = check_creation(name, bz, dim, metric, bytes_per_vector, keep, retrain)
+        request = pb.CreateCollectionRequest(name=name, keep=convert.KEEP[new.keep], retrain=new.retrain)
+        if new.bz is not None:
+            request.model = self.register_model(new.bz)
+        else:
+            request.dim, request.metric = new.dim, convert.METRICS[new.metric]
+            request.bytes_per_vector = new.bytes_per_vector
         try:
             model = self._call(self._collections.Create, request).model
         except ConnectionError:
@@ -89,7 +104,8 @@ class Client(Handle):
             found = self._call(self._collections.Get, pb.GetCollectionRequest(name=request.name))
         except KeyError:
             return self._call(self._collections.Create, request).model
-        if found.rows or found.model.digest != request.model:
+        other = found.model.digest != request.model if request.model else found.model.input_dim != request.dim
+        if found.rows or other:
             raise AlreadyExists(f"collection {request.name!r} already exists: it has {found.rows} rows")
         return found.model
 

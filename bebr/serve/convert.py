@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,15 +15,20 @@ from bebr.collection.checks import load_payload
 from bebr.collection.filter_form import filter_of_text
 from bebr.collection.filter_tree import Filter
 from bebr.collection.options import SearchOptions
-from bebr.collection.protocol import ModelInfo, Row
+from bebr.collection.protocol import Keep, ModelInfo, Row
 from bebr.index import Hits
-from bebr.index.raw import RawType, check_rescore
+from bebr.index.raw import check_rescore
 from bebr.v1 import bebr_pb2 as pb
 
 METRICS = {"cosine": pb.METRIC_COSINE, "ip": pb.METRIC_IP, "l2": pb.METRIC_L2}
 QUERY_MODES = {"float": pb.QUERY_MODE_FLOAT, "code": pb.QUERY_MODE_CODE}
-_KEEP: dict[str | None, pb.Keep] = {None: pb.KEEP_UNSPECIFIED, "float16": pb.KEEP_FLOAT16, "int8": pb.KEEP_INT8}
-_KEEP_NAMES: dict[int, RawType | None] = {pb.KEEP_UNSPECIFIED: None, pb.KEEP_FLOAT16: "float16", pb.KEEP_INT8: "int8"}
+KEEP: dict[Keep, pb.Keep] = {
+    "auto": pb.KEEP_UNSPECIFIED,
+    None: pb.KEEP_NONE,
+    "float16": pb.KEEP_FLOAT16,
+    "int8": pb.KEEP_INT8,
+}
+_KEEP_NAMES: dict[int, Keep] = {number: name for name, number in KEEP.items()}
 METRIC_NAMES: dict[int, str] = {number: name for name, number in METRICS.items()}
 _MODE_NAMES: dict[int, Query] = {
     pb.QUERY_MODE_UNSPECIFIED: "float",
@@ -31,18 +37,19 @@ _MODE_NAMES: dict[int, Query] = {
 }
 
 
-def keep_to_message(keep: RawType | None) -> pb.Keep:
-    """``ValueError`` for what is no kind."""
-    if keep not in _KEEP:
-        raise ValueError(f"keep is {keep!r}: want None, 'float16' or 'int8'")
-    return _KEEP[keep]
-
-
-def keep_from_message(number: int) -> RawType | None:
-    """``ValueError`` for a number this version does not know."""
-    if number not in _KEEP_NAMES:
-        raise ValueError(f"keep is {number}: want KEEP_FLOAT16 (1) or KEEP_INT8 (2), or none")
-    return _KEEP_NAMES[number]
+def creation_from_message(request: pb.CreateCollectionRequest) -> dict[str, Any]:
+    """The arguments of ``create_collection`` but its model. ``ValueError`` for a number this version does not know."""
+    if request.keep not in _KEEP_NAMES:
+        raise ValueError(f"keep is {request.keep}: want KEEP_FLOAT16 (1), KEEP_INT8 (2) or KEEP_NONE (3)")
+    if request.metric and request.metric not in METRIC_NAMES:
+        raise ValueError(f"metric is {request.metric}: want METRIC_COSINE (1), METRIC_IP (2) or METRIC_L2 (3)")
+    return {
+        "dim": request.dim or None,
+        "metric": METRIC_NAMES.get(request.metric),
+        "bytes_per_vector": request.bytes_per_vector or None,
+        "keep": _KEEP_NAMES[request.keep],
+        "retrain": request.retrain if request.HasField("retrain") else None,
+    }
 
 
 def ids_to_bytes(ids: Ids) -> bytes:

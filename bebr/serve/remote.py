@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from bebr.arrays import as_vectors
 from bebr.binarizer import Binarizer
 from bebr.binarizer.codes import Query
 from bebr.collection.checks import (
@@ -20,6 +21,7 @@ from bebr.collection.checks import (
     check_query,
     check_query_ids,
     check_rows,
+    check_sample,
     check_window,
     load_payload,
 )
@@ -33,10 +35,11 @@ from bebr.collection.protocol import (
     ModelInfo,
     OnDuplicate,
     Payload,
+    RecallEstimate,
     Row,
 )
 from bebr.errors import LimitExceeded
-from bebr.index import Hits, check_oversampling
+from bebr.index import Hits, check_k, check_oversampling
 from bebr.index.raw import check_rescore
 from bebr.serve import convert
 from bebr.v1 import bebr_pb2 as pb
@@ -346,6 +349,32 @@ class RemoteCollection(Handle):
         `bebr.store.collection.Collection.migrate`."""
         request = pb.MigrateCollectionRequest(name=self._name, model=self._wire.register(bz))
         self._wire.call(self._wire.collections.Migrate, request)
+        self._wait(wait)
+
+    def retrain(self, bytes_per_vector: int | None = None, *, wait: bool = False) -> None:
+        """Trains a model on a sample of the kept vectors and migrates to it; see
+        `bebr.store.collection.Collection.retrain`. Training may take longer than the client's `timeout`: give it one of
+        minutes."""
+        request = pb.RetrainCollectionRequest(name=self._name, bytes_per_vector=bytes_per_vector)
+        self._wire.call(self._wire.collections.Retrain, request)
+        self._wait(wait)
+
+    def measure_recall(
+        self, sample: ArrayLike | int = 1000, k: int = 10, *, rescore: int | None = None
+    ) -> RecallEstimate:
+        """The share of the `k` best rows that searches find, against exact scores; see
+        `bebr.store.collection.Collection.measure_recall`."""
+        check_rescore(rescore, check_k(k))
+        request = pb.MeasureRecallRequest(collection=self._name, k=k, rescore=rescore)
+        if isinstance(sample, int | np.integer):
+            request.rows = check_sample(sample)
+        else:
+            queries = as_vectors(sample, "sample", self._model.query_dim, allow_empty=False)
+            request.queries.CopyFrom(convert.vectors_to_message(_as_sent(queries, sample)))
+        reply = self._wire.call(self._wire.admin.MeasureRecall, request)
+        return RecallEstimate(reply.recall, reply.low, reply.high, reply.queries, k)
+
+    def _wait(self, wait: bool) -> None:
         while wait and self.stats().target:
             time.sleep(_POLL)
 

@@ -55,7 +55,7 @@ class Server:
             "Models": Models(self._registry),
             "Points": Points(self._registry, limits, budget, coalesce),
             "Producer": self._producing,
-            "Admin": Admin(self._registry, limits, coalesce),
+            "Admin": Admin(self._registry, limits, budget, coalesce),
         }
         handlers = [service_handler(name, service, budget) for name, service in services.items()]
         self._server.add_generic_rpc_handlers(handlers)

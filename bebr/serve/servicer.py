@@ -17,7 +17,7 @@ from bebr.collection.checks import (
     check_text_rows,
     check_window,
 )
-from bebr.collection.protocol import ModelInfo, OnDuplicate
+from bebr.collection.protocol import ModelInfo, OnDuplicate, RecallEstimate
 from bebr.errors import CorruptFile
 from bebr.index import check_oversampling
 from bebr.serve import convert
@@ -26,6 +26,7 @@ from bebr.serve.batching import MAX_BATCH, Answer
 from bebr.serve.limits import Limits
 from bebr.serve.reading import TEXT_BYTES, Reading
 from bebr.serve.registry import CollectionRegistry, ServedCollection
+from bebr.store.measuring import MEASURING_BYTES
 from bebr.v1 import bebr_pb2 as pb
 
 # Bytes of an answer while its reply is made: id and score, as found and as sent.
@@ -47,7 +48,8 @@ class Collections:
     async def Create(self, request: pb.CreateCollectionRequest) -> pb.CreateCollectionResponse:
         def create() -> None:
             db = self._registry.db
-            db.create_collection(request.name, db.model(request.model), keep=convert.keep_from_message(request.keep))
+            bz = db.model(request.model) if request.model or not request.dim else None
+            db.create_collection(request.name, bz, **convert.creation_from_message(request))
 
         await self._registry.write(request.name, create)
         collection = (await self._registry.served(request.name)).collection
@@ -78,6 +80,11 @@ class Collections:
     async def Truncate(self, request: pb.TruncateRequest) -> pb.TruncateResponse:
         served = await self._registry.served(request.name)
         return pb.TruncateResponse(rows=await self._registry.write(request.name, served.collection.truncate))
+
+    async def Retrain(self, request: pb.RetrainCollectionRequest) -> pb.RetrainCollectionResponse:
+        collection = (await self._registry.served(request.name)).collection
+        await self._registry.write(request.name, lambda: collection.retrain(request.bytes_per_vector or None))
+        return pb.RetrainCollectionResponse()
 
 
 class Models:
@@ -235,9 +242,10 @@ class Points(Reading):
 
 
 class Admin:
-    def __init__(self, registry: CollectionRegistry, limits: Limits, coalesce: bool) -> None:
+    def __init__(self, registry: CollectionRegistry, limits: Limits, budget: Budget, coalesce: bool) -> None:
         self._registry = registry
         self._limits = limits
+        self._budget = budget
         self._coalesce = coalesce
         self._start = time.perf_counter_ns()
 
@@ -285,3 +293,18 @@ class Admin:
         served = await self._registry.served(request.collection)
         await self._registry.write(request.collection, served.collection.flush)
         return pb.FlushResponse()
+
+    async def MeasureRecall(self, request: pb.MeasureRecallRequest) -> pb.MeasureRecallResponse:
+        served = await self._registry.served(request.collection)
+        rescore = request.rescore if request.HasField("rescore") else None
+        queries = request.queries.count or request.rows
+        self._limits.check_search(queries, max(request.k, rescore or 0))
+        answers = queries * request.k + min(queries, MAX_BATCH) * served.collection.candidates(request.k)
+
+        def measure() -> RecallEstimate:
+            sample = convert.vectors_from_message(request.queries, "queries") if request.queries.count else request.rows
+            return served.collection.measure_recall(sample, request.k, rescore=rescore)
+
+        with self._budget.hold(_ANSWER_BYTES * answers + MEASURING_BYTES, "the measurement"):
+            found = await served.read(measure)
+        return pb.MeasureRecallResponse(recall=found.recall, low=found.low, high=found.high, queries=found.queries)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -24,10 +25,12 @@ from bebr.store.kept import Keeping, Rows
 from bebr.store.migration import behind, check_target, to_rewrite
 from bebr.store.models import Models
 from bebr.store.records import CollectionRow, SegmentRow
+from bebr.store.retraining import Trainer, is_due, sample
 from bebr.store.segment import Segment, pending_path, write_segment
 from bebr.store.snapshot import Draft, Part, PartView, Snapshot
 from bebr.store.tail import Tail
 from bebr.store.writer import Writer
+from bebr.training import train
 
 # Rows written or removed since the last seal that make a write ask for a seal. Fewer: each seal costs an fsync and a
 # merge. More: a start replays them.
@@ -45,12 +48,14 @@ class Contents:
         catalog: Catalog,
         writer: Writer,
         compactor: Compactor,
+        trainer: Trainer,
         seal_rows: int,
         verify: bool,
     ) -> None:
         self.name, self.number, self._folder = row.name, row.id, folder
         self._row, self._models = row, models
-        self._catalog, self._writer, self._compactor, self._seal_rows = catalog, writer, compactor, seal_rows
+        self._catalog, self._writer, self._compactor, self._trainer = catalog, writer, compactor, trainer
+        self._seal_rows = seal_rows
         self.bz = models.get(row.model)
         # What writes are coded with: another model than the collection's during a migration.
         self.target = models.get(row.settings.target) if row.settings.target else self.bz
@@ -59,6 +64,7 @@ class Contents:
         self._compacting = threading.Lock()  # one seal or merge at a time
         self._load(verify)
         self._seal_if_due()
+        self.retrain_if_due()
         if row.settings.target:
             self._compactor.request(self)
 
@@ -171,6 +177,7 @@ class Contents:
         self._snapshot = snapshot
         self._unsealed += rows
         self._seal_if_due()
+        self.retrain_if_due()
 
     def _set_tail_apart(self) -> None:
         """Makes the tail one of the segments, as far as it shows, and begins a new one."""
@@ -186,21 +193,35 @@ class Contents:
 
     # Another model
 
-    def migrate(self, target: Binarizer) -> None:
-        """Codes what is written from now on with `target`, and has the compactor re-encode what is there. ValueError
-        for a model that does not fit the kept vectors."""
+    def migrate(self, target: Binarizer, **settings: Any) -> None:
+        """Codes what is written from now on with `target`, and has the compactor re-encode what is there. `settings`:
+        others that change with it. ValueError for a model that does not fit the kept vectors."""
         self.check_open()
         check_target(self.keeping, self.bz, target)
         digest = self._models.add(target)
 
         def begin() -> None:
             self.check_open()
-            self._set_row(replace(self._row, settings=replace(self._row.settings, target=digest)))
+            self._set_row(replace(self._row, settings=replace(self._row.settings, target=digest, **settings)))
             self.target = target
             self._set_tail_apart()
 
         self._writer.run(begin)
         self._compactor.request(self)
+
+    def retrain(self, bytes_per_vector: int | None = None) -> None:
+        """Trains a model on a sample of the kept vectors, and begins to re-encode with it. ValueError without rows."""
+        snapshot = self.snapshot
+        vectors = sample(snapshot)[1]
+        if len(vectors) == 0:
+            raise ValueError(f"collection {self.name!r} has no rows to train on")
+        size = bytes_per_vector or self._row.settings.bytes_per_vector or self.bz.bytes_per_vector
+        model = train(vectors, bytes_per_vector=size, metric=self.bz.metric)
+        self.migrate(model, bytes_per_vector=size, trained_rows=len(snapshot))
+
+    def retrain_if_due(self) -> None:
+        if is_due(self._row.settings, len(self._snapshot)):
+            self._trainer.request(self)
 
     def finish_migration(self) -> None:
         """Re-encodes what is left, now."""
@@ -230,6 +251,8 @@ class Contents:
             self._writer.run(finish)
         if self.migrating:
             self._compactor.request(self)
+        else:
+            self.retrain_if_due()
 
     def _set_row(self, row: CollectionRow) -> None:
         self._catalog.set_settings(row)

@@ -13,23 +13,24 @@ from typing import Any
 
 from bebr.about import info
 from bebr.binarizer import Binarizer
-from bebr.collection.checks import check_model, check_name
+from bebr.collection.checks import check_model
+from bebr.collection.creation import check_creation
 from bebr.collection.handle import Handle
-from bebr.collection.protocol import ModelInfo
+from bebr.collection.protocol import Keep, Metric, ModelInfo
 from bebr.errors import CorruptFile, LimitExceeded
-from bebr.index.raw import RawType
 from bebr.store.backup import create
 from bebr.store.catalog import Catalog
 from bebr.store.collection import Collection
 from bebr.store.compaction import Compactor
 from bebr.store.contents import SEAL_ROWS, Contents
 from bebr.store.folder import Folder
-from bebr.store.kept import Keeping
 from bebr.store.locking import DirectoryLock
 from bebr.store.manifests import SnapshotInfo
 from bebr.store.models import Models
 from bebr.store.records import Settings
+from bebr.store.retraining import Trainer
 from bebr.store.writer import Writer
+from bebr.training.untrained import untrained
 
 _log = logging.getLogger("bebr.store")
 
@@ -72,6 +73,7 @@ class Database(Handle):
             self._models = Models(self._folder, self._catalog)
             self._writer = Writer(self._catalog)
             self._compactor = Compactor()
+            self._trainer = Trainer()
             self._folder.segments.mkdir(exist_ok=True)
             self._tidy()
         except BaseException:
@@ -99,17 +101,48 @@ class Database(Handle):
             _log.error("%s", error)
         self._folder.reserve.fill()
 
-    def create_collection(self, name: str, bz: Binarizer, *, keep: RawType | None = None) -> Collection:
-        """A new, empty collection whose rows are coded by `bz`, which is registered on the way.
+    def create_collection(
+        self,
+        name: str,
+        bz: Binarizer | None = None,
+        *,
+        dim: int | None = None,
+        metric: Metric | None = None,
+        bytes_per_vector: int | None = None,
+        keep: Keep = "auto",
+        retrain: bool | None = None,
+    ) -> Collection:
+        """A new, empty collection: with the model `bz`, which is registered on the way, or for vectors of `dim`
+        dimensions.
 
+        `metric`: "cosine", the default, "ip" or "l2"; `bytes_per_vector`: of a code, by default two bits a dimension.
         `keep`: "float16" or "int8": vectors are kept beside the codes, and the best by code get exact scores; None:
-        codes alone. ValueError for a bad name, AlreadyExists (a ValueError) for one that is taken.
+        codes alone; "auto": float16 without a model, None with one. `retrain`: whether it trains a model on its own
+        rows as they come, at 1,000 and whenever there are four times as many, up to 65,536; by default without a model.
+        Up to 2,000 rows of kept vectors are answered exactly, whatever the model.
+
+        ValueError names the argument that is wrong; AlreadyExists (a ValueError) for a name that is taken.
+
+        >>> from tempfile import TemporaryDirectory
+        >>> folder = TemporaryDirectory()
+        >>> db = bebr.open(folder.name)
+        >>> docs = db.create_collection("docs", dim=3)
+        >>> docs.upsert([1, 2, 3], [[1, 0, 0], [0, 1, 0], [0.6, 0.8, 0]], [{"n": 1}, {"n": 2}, {"n": 3}])
+        3
+        >>> docs.search([0, 1, 0], 2).ids.tolist()
+        [[2, 3]]
+        >>> db.close()
+        >>> with bebr.open(folder.name) as db:
+        ...     db.collection("docs").search([0, 1, 0], 2, with_payloads=True).payloads
+        [[{'n': 2}, {'n': 3}]]
+        >>> folder.cleanup()
         """
-        check_name(name)
-        digest = self.register_model(check_model(bz))
-        Keeping.of(keep, bz)
+        new = check_creation(name, bz, dim, metric, bytes_per_vector, keep, retrain)
+        model = new.bz or untrained(new.dim, new.bytes_per_vector, metric=new.metric)
+        digest = self.register_model(model)
+        size = 0 if new.bz else new.bytes_per_vector
         with self._alone(name):
-            self._catalog.create_collection(name, digest, Settings(keep))
+            self._catalog.create_collection(name, digest, Settings(new.keep, "", size, new.retrain))
         return self.collection(name)
 
     def collection(self, name: str) -> Collection:
@@ -128,7 +161,7 @@ class Database(Handle):
 
     def _read(self, name: str) -> Collection:
         row = self._catalog.collection(name)
-        workers = self._catalog, self._writer, self._compactor
+        workers = self._catalog, self._writer, self._compactor, self._trainer
         contents = Contents(row, self._models, self._folder.segments, *workers, self._seal_rows, self._verify)
         made = Collection(contents)
         with self._guard:

@@ -26,10 +26,15 @@ Bitmap = bytes
 @dataclass(frozen=True)
 class Settings:
     """What a collection was made with, beside its model. `keep`: what vectors are kept as, None where codes alone
-    are. `target`: the digest of the model that its rows are being re-encoded with; empty where they are not."""
+    are. `target`: the digest of the model that its rows are being re-encoded with; empty where they are not.
+    `bytes_per_vector`: of its codes when it is trained anew, 0 for those of its model. `retrain`: whether it trains
+    itself as rows come; `trained_rows`: how many there were the last time."""
 
     keep: RawType | None = None
     target: str = ""
+    bytes_per_vector: int = 0
+    retrain: bool = False
+    trained_rows: int = 0
 
     def to_json(self) -> str:
         """Those that are not the default; empty for none."""

@@ -429,6 +429,50 @@ def test_a_collection_gets_another_model(db, name, bz, vectors, queries):
         collection.migrate(5)
 
 
+def test_a_collection_without_a_model(db, name):
+    docs = db.create_collection(name, dim=3, metric="l2")
+    assert docs.upsert([1, 2, 3], [[1, 0, 0], [0, 10, 0], [0, 0, 100]], [{"n": 1}, None, {"n": 3}]) == 3
+    hits = docs.search([[0, 0, 99], [0, 9, 0]], 2, with_payloads=True)
+    assert hits.ids.tolist() == [[3, 1], [2, 1]]
+    np.testing.assert_allclose(hits.scores, [[1, 9802], [1, 82]])
+    assert hits.payloads == [[{"n": 3}, {"n": 1}], [None, {"n": 1}]]
+    stats = docs.stats()
+    assert (stats.model.input_dim, stats.model.metric, stats.kept_bytes) == (3, "l2", 6)
+    small = db.create_collection(f"{name}-small", dim=384, bytes_per_vector=52, keep=None).stats()
+    assert (small.bytes_per_vector, small.kept_bytes, small.model.metric) == (52, 0, "cosine")
+    for arguments, words in (
+        ({}, "or dim="),
+        ({"dim": 0}, "dim is 0"),
+        ({"dim": 3, "metric": "dot"}, "metric is 'dot'"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            db.create_collection(f"{name}-bad", **arguments)
+    with pytest.raises(AlreadyExists, match=name):
+        db.create_collection(name, dim=3)
+
+
+def test_a_collection_trains_anew_and_measures_its_recall(db, name, vectors, queries):
+    docs = db.create_collection(name, dim=64, bytes_per_vector=10, retrain=False)
+    with pytest.raises(ValueError, match="no rows"):
+        docs.retrain()
+    docs.upsert(range(3000), vectors)
+    before = docs.measure_recall(queries, 10, rescore=0)
+    assert before.queries == 50 and before.k == 10 and 0 < before.low < before.recall < before.high < 1
+    docs.retrain(wait=True)
+    after = docs.measure_recall(queries, 10, rescore=0)
+    assert after.recall > before.recall + 0.05
+    assert docs.measure_recall(200).recall > 0.9
+    assert docs.stats().model.bytes_per_vector == 10
+    for call, words in (
+        (lambda: docs.measure_recall(0), "sample is 0"),
+        (lambda: docs.measure_recall(queries[:, :3]), r"want \(n, 64\)"),
+        (lambda: docs.measure_recall(10, 0), "k is 0"),
+        (lambda: docs.retrain(10_000), "bytes_per_vector is 10000"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            call()
+
+
 def test_vectors_are_kept_as_what_there_is(db, name, bz):
     with pytest.raises(ValueError, match="keep is 'float32': want None, 'float16' or 'int8'"):
         db.create_collection(name, bz, keep="float32")

@@ -1,0 +1,76 @@
+"""What a collection is to be: the arguments of `create_collection`, checked alike by database and client."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import cast, get_args
+
+from bebr.arrays import check_dim
+from bebr.binarizer import Binarizer
+from bebr.collection.checks import check_model, check_name
+from bebr.collection.protocol import Keep, Metric
+from bebr.index.raw import RawType
+
+
+@dataclass(frozen=True)
+class Creation:
+    """`bz`: its model, or None: one that has seen no data, for vectors of `dim` dimensions and `metric` in codes of
+    `bytes_per_vector`. `keep`: what vectors are kept as. `retrain`: whether it trains itself as rows come."""
+
+    name: str
+    bz: Binarizer | None
+    dim: int
+    metric: Metric
+    bytes_per_vector: int
+    keep: RawType | None
+    retrain: bool
+
+
+def check_creation(
+    name: str,
+    bz: Binarizer | None,
+    dim: int | None,
+    metric: Metric | None,
+    bytes_per_vector: int | None,
+    keep: Keep,
+    retrain: bool | None,
+) -> Creation:
+    """ValueError, which names the argument, unless there is either a model or a `dim`, and all fit each other."""
+    check_name(name)
+    if keep is not None and keep != "auto" and keep not in get_args(RawType):
+        raise ValueError(f"keep is {keep!r}: want None, 'float16' or 'int8'")
+    if retrain is not None and not isinstance(retrain, bool):
+        raise ValueError(f"retrain is {retrain!r}: want True or False")
+    if bz is None and dim is not None:
+        made = Creation(
+            *(name, None, check_dim(dim, "dim"), _metric(metric), _size(bytes_per_vector, dim)),
+            keep="float16" if keep == "auto" else keep,
+            retrain=keep is not None if retrain is None else retrain,
+        )
+    else:
+        for what, given in (("dim", dim), ("metric", metric), ("bytes_per_vector", bytes_per_vector)):
+            if given is not None:
+                raise ValueError(f"{what} is {given!r} beside a model, which has its own: want one of them")
+        if bz is None:
+            raise ValueError("bz is None: want a bebr.Binarizer, as bebr.train makes it, or dim= of the vectors")
+        bz = check_model(bz)
+        fields = (name, bz, bz.input_dim, cast("Metric", bz.metric), bz.bytes_per_vector)
+        made = Creation(*fields, keep=None if keep == "auto" else keep, retrain=bool(retrain))
+    if made.retrain and made.keep is None:
+        raise ValueError("retrain is True, but no vectors are kept to train on: want keep='float16' or 'int8'")
+    if made.keep is not None and bz is not None and not bz.has_decoder:
+        raise ValueError(f"keep is {keep!r}: this binarizer has no decoder, so its vectors have no float scores")
+    return made
+
+
+def _metric(metric: Metric | None) -> Metric:
+    if metric is None:
+        return "cosine"
+    if metric not in get_args(Metric):
+        raise ValueError(f"metric is {metric!r}: want one of {', '.join(get_args(Metric))}")
+    return metric
+
+
+def _size(bytes_per_vector: int | None, dim: int) -> int:
+    """By default two bits a dimension and the factor."""
+    return 2 + 2 * -(-dim // 8) if bytes_per_vector is None else bytes_per_vector

@@ -1,0 +1,98 @@
+"""When a collection trains itself, on what, and the thread that does it.
+
+The model that has seen no data serves the first rows; few are answered exactly. Training pays early and then ever less
+(docs/experiments/few-rows.md), so it comes at 1,000 rows and whenever there are four times as many, up to 65,536.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from typing import Protocol
+
+import numpy as np
+
+from bebr.arrays import Floats, Ids
+from bebr.store.records import Settings
+from bebr.store.snapshot import Snapshot
+
+_log = logging.getLogger("bebr.store")
+
+FIRST_ROWS = 1000
+_GROWTH = 4
+# More rows take time and hardly raise recall.
+MOST_ROWS = 65_536
+
+# Seconds after which training that failed is tried again.
+_RETRY = 60.0
+
+
+def is_due(settings: Settings, rows: int) -> bool:
+    """Whether a collection of so many rows is to be trained anew."""
+    seen = settings.trained_rows
+    return settings.retrain and not settings.target and seen < MOST_ROWS and rows >= max(FIRST_ROWS, _GROWTH * seen)
+
+
+def sample(snapshot: Snapshot, most: int = MOST_ROWS, seed: int = 0) -> tuple[Ids, Floats]:
+    """Ids and kept vectors of live rows, drawn evenly from all: int64[n] and float32[n, d] of at most `most`."""
+    live = np.array([view.live for view in snapshot.parts])
+    chosen = np.random.default_rng(seed).permutation(int(live.sum()))[:most]
+    ends = np.cumsum(live)
+    ids, found = [np.empty(0, np.int64)], [np.empty((0, snapshot.keeping.dim), np.float32)]
+    for view, begin, end in zip(snapshot.parts, ends - live, ends, strict=True):
+        here = np.sort(chosen[(begin <= chosen) & (chosen < end)]) - begin
+        if len(here):
+            rows = view.live_rows(0, view.part.rows)[here]
+            ids.append(view.part.index.ids[rows])
+            found.append(snapshot.keeping.vectors(view.part.kept(rows)))
+    return np.concatenate(ids), np.concatenate(found)
+
+
+class Retrainable(Protocol):
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def closed(self) -> bool: ...
+
+    def retrain(self) -> None:
+        """Trains a model on a sample and has the rows re-encoded."""
+
+    def retrain_if_due(self) -> None:
+        """Asks for training where it is due."""
+
+
+class Trainer:
+    """Trains collections of a database, one at a time. A training in progress keeps nobody from closing: what comes out
+    of it is then dropped."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()  # over the next two
+        self._wanted: set[Retrainable] = set()
+        self._failed: dict[Retrainable, float] = {}
+        self._turn = threading.Lock()
+
+    def request(self, collection: Retrainable) -> None:
+        """Has the collection trained soon. Repeating it before that is done is harmless."""
+        with self._lock:
+            if collection in self._wanted or time.monotonic() < self._failed.get(collection, 0.0) + _RETRY:
+                return
+            self._wanted.add(collection)
+        threading.Thread(target=self._run, args=[collection], name="bebr-train", daemon=True).start()
+
+    def _run(self, collection: Retrainable) -> None:
+        failed = False
+        try:
+            with self._turn:
+                collection.retrain()
+        except Exception:
+            failed = not collection.closed
+            if failed:
+                _log.exception("collection %r: training failed; its model stays", collection.name)
+        with self._lock:
+            self._wanted.discard(collection)
+            if failed:
+                self._failed[collection] = time.monotonic()
+        if not collection.closed:
+            collection.retrain_if_due()

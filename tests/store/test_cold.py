@@ -1,0 +1,189 @@
+"""Collections that are made without a model: exact while small, trained by themselves later."""
+
+from __future__ import annotations
+
+import doctest
+
+import numpy as np
+import pytest
+
+import bebr
+from bebr.exact import exact
+from bebr.store import database, retraining
+from bebr.store.database import Database
+from bebr.store.doctor import examine
+from bebr.store.measuring import estimated
+from bebr.store.records import Settings
+from tests.conftest import clustered, recall
+
+
+@pytest.mark.parametrize("metric", ["cosine", "ip", "l2"])
+@pytest.mark.parametrize("dim", [1, 2, 7, 64, 100])
+def test_three_documents_are_answered_exactly(tmp_path, metric, dim):
+    rng = np.random.default_rng(dim)
+    x, q = rng.standard_normal((3, dim)).astype(np.float32), rng.standard_normal((20, dim)).astype(np.float32)
+    with bebr.open(tmp_path) as db:
+        docs = db.create_collection("docs", dim=dim, metric=metric)
+        docs.upsert([7, 8, 9], x)
+        want = 7 + exact(x, q, 3, metric)
+        hits = docs.search(q, 3)
+        if dim > 1:
+            np.testing.assert_array_equal(hits.ids, want)
+        assert hits.scores[0, 0] == pytest.approx(_score(x[hits.ids[0, 0] - 7], q[0], metric), abs=0.02)
+    with bebr.open(tmp_path) as db:
+        docs = db.collection("docs")
+        np.testing.assert_array_equal(docs.search(q, 3).ids, hits.ids)
+        assert docs.stats().model.input_dim == dim and docs.stats().model.metric == metric
+    assert examine(tmp_path) == []
+
+
+def _score(a, b, metric):
+    if metric == "l2":
+        return float(((a - b) ** 2).sum())
+    return float(a @ b) / (float(np.linalg.norm(a) * np.linalg.norm(b)) if metric == "cosine" else 1)
+
+
+def test_a_collection_trains_itself_as_rows_come(tmp_path, vectors, queries, until, monkeypatch):
+    monkeypatch.setattr(retraining, "FIRST_ROWS", 200)
+    with Database(tmp_path, seal_rows=500) as db:
+        docs = db.create_collection("docs", dim=64, bytes_per_vector=10)
+        first = docs.binarizer.digest
+        docs.upsert(range(150), vectors[:150])
+        assert docs.stats().target == ""
+        docs.upsert(range(150, 220), vectors[150:220])
+        until(lambda: docs.binarizer.digest != first and docs.stats().target == "")
+        second = docs.binarizer.digest
+        docs.upsert(range(220, 3000), vectors[220:])
+        until(lambda: docs.binarizer.digest not in (first, second) and docs.stats().target == "")
+        stats = docs.stats()
+        assert stats.model.bytes_per_vector == 10 and stats.rows == 3000 and stats.rows_behind == 0
+        want = exact(vectors, queries, 10, "cosine")
+        assert recall(docs.search(queries, 10).ids, want) > 0.95
+        settings = docs._contents._row.settings
+        assert settings.trained_rows >= 880 and settings.retrain
+        model = docs.binarizer.digest
+    with Database(tmp_path) as db:
+        assert db.collection("docs").binarizer.digest == model
+
+
+def test_the_example_of_create_collection():
+    assert doctest.testmod(database, extraglobs={"bebr": bebr}).failed == 0
+
+
+def test_when_training_is_due():
+    settings = Settings("float16", retrain=True)
+    assert not retraining.is_due(settings, 999) and retraining.is_due(settings, 1000)
+    seen, trained = 0, []
+    for rows in range(0, 1_000_000, 100):
+        if retraining.is_due(Settings("float16", retrain=True, trained_rows=seen), rows):
+            seen = rows
+            trained.append(rows)
+    assert trained == [1000, 4000, 16_000, 64_000, 256_000]
+    assert not retraining.is_due(Settings("float16", target="0123", retrain=True), 5000)
+    assert not retraining.is_due(Settings("float16"), 5000)
+
+
+def test_training_that_fails_leaves_the_collection_as_it_is(tmp_path, vectors, monkeypatch, caplog, until):
+    monkeypatch.setattr(retraining, "FIRST_ROWS", 200)
+    monkeypatch.setattr("bebr.store.contents.train", lambda *_, **__: 1 / 0)
+    with bebr.open(tmp_path) as db:
+        docs = db.create_collection("docs", dim=64)
+        docs.upsert(range(300), vectors[:300])
+        until(lambda: "training failed" in caplog.text)
+        docs.upsert(range(300, 400), vectors[300:400])
+        assert docs.search(vectors[350], 1).ids[0, 0] == 350
+        assert caplog.text.count("training failed") == 1  # not at every write
+
+
+def test_retraining_on_demand(tmp_path, vectors, queries):
+    with bebr.open(tmp_path) as db:
+        docs = db.create_collection("docs", dim=64, bytes_per_vector=10, retrain=False)
+        with pytest.raises(ValueError, match="'docs' has no rows to train on"):
+            docs.retrain()
+        docs.upsert(range(3000), vectors)
+        before = docs.measure_recall(queries, rescore=0)
+        docs.retrain(wait=True)
+        trained = docs.measure_recall(queries, rescore=0)
+        assert trained.recall > before.recall + 0.05
+        docs.retrain(18, wait=True)
+        assert docs.stats().model.bytes_per_vector == 18
+        assert docs.measure_recall(queries, rescore=0).recall > trained.recall + 0.05
+        with pytest.raises(ValueError, match="bytes_per_vector is 1000"):
+            docs.retrain(1000)
+
+
+def test_recall_is_measured_against_every_live_row(tmp_path, bz, vectors, queries):
+    x = vectors.copy()
+    with bebr.open(tmp_path) as db:
+        docs = db.create_collection("docs", bz, keep="float16")
+        docs.upsert(range(2500), x[:2500])
+        docs.flush()
+        x[:50] = x[2950:]
+        docs.upsert(range(50), x[:50])
+        docs.delete(range(100, 200))
+        kept = np.r_[0:100, 200:2500]
+        want = kept[exact(x[kept], queries, 10, bz.metric)]
+        for rescore in (0, 100):
+            hits = docs.search(queries, 11, rescore=rescore).ids[:, :10]
+            measured = docs.measure_recall(queries, 10, rescore=rescore)
+            assert measured.recall == pytest.approx(recall(hits, want), abs=0.005)  # float16 rounds
+            assert measured.low <= measured.recall <= measured.high and (measured.queries, measured.k) == (50, 10)
+        drawn = docs.measure_recall(300, 5, rescore=0)
+        assert drawn.queries == 300 and 0.2 < drawn.recall < 0.99  # its own row does not count
+        assert docs.measure_recall(10_000, 1).queries == 2400
+        for sample, words in ((0, "sample is 0"), (np.empty((0, 64)), "at least one"), (x[:2, :3], r"want \(n, 64\)")):
+            with pytest.raises(ValueError, match=words):
+                docs.measure_recall(sample)
+        plain = db.create_collection("plain", bz)
+        with pytest.raises(ValueError, match="keeps no vectors"):
+            plain.measure_recall()
+
+
+def test_the_interval_holds_the_true_recall_in_95_of_100_measurements():
+    """Queries that each find a share of their own, drawn from a known distribution."""
+    rng = np.random.default_rng(0)
+    truth = np.tile(np.arange(10), (200, 1))
+    inside = 0
+    for _ in range(400):
+        lost = rng.random(truth.shape) < rng.beta(1, 9, (200, 1))  # a tenth, on average
+        measured = estimated(np.where(lost, -2, truth), truth, 10)
+        inside += measured.low <= 0.9 <= measured.high
+    assert 0.92 < inside / 400 < 0.98
+    perfect = estimated(truth, truth, 10)
+    assert perfect.high == 1.0 and 0.99 < perfect.low < 1.0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({}, "bz is None: want a bebr.Binarizer, as bebr.train makes it, or dim="),
+        ({"dim": 0}, "dim is 0"),
+        ({"dim": 2.5}, "dim is 2.5"),
+        ({"dim": 64, "metric": "dot"}, "metric is 'dot'"),
+        ({"dim": 64, "bytes_per_vector": 2}, "bytes_per_vector is 2"),
+        ({"dim": 64, "keep": "float32"}, "keep is 'float32'"),
+        ({"dim": 64, "keep": None, "retrain": True}, "retrain is True, but no vectors are kept"),
+        ({"dim": 64, "retrain": 1}, "retrain is 1: want True or False"),
+    ],
+)
+def test_what_no_collection_can_be_is_refused(tmp_path, arguments, words):
+    with bebr.open(tmp_path) as db:
+        with pytest.raises(ValueError, match=words):
+            db.create_collection("docs", **arguments)
+        assert db.collections() == []
+
+
+def test_a_model_comes_without_the_rest(tmp_path, bz):
+    with bebr.open(tmp_path) as db:
+        for arguments in ({"dim": 64}, {"metric": bz.metric}, {"bytes_per_vector": 10}):
+            with pytest.raises(ValueError, match="beside a model, which has its own"):
+                db.create_collection("docs", bz, **arguments)
+
+
+def test_codes_alone_without_a_model(tmp_path):
+    x = clustered(500, 64)
+    with bebr.open(tmp_path) as db:
+        docs = db.create_collection("docs", dim=64, bytes_per_vector=26, keep=None)
+        docs.upsert(range(500), x)
+        assert docs.stats().kept_bytes == 0 and docs.stats().bytes_per_vector == 26
+        assert recall(docs.search(x[:100], 1).ids, np.arange(100)[:, None]) > 0.95
