@@ -40,13 +40,17 @@ def copied(folder: str) -> str:
         shutil.rmtree(copy)
 
 
-def machine(bz: bebr.Binarizer, vectors: np.ndarray, queries: np.ndarray) -> type[RuleBasedStateMachine]:
+def machine(
+    bz: bebr.Binarizer, vectors: np.ndarray, queries: np.ndarray, keep: str | None, other: bebr.Binarizer
+) -> type[RuleBasedStateMachine]:
+    """`keep`: of the collection; where vectors are kept it migrates between `bz` and `other`."""
+
     class CollectionMachine(RuleBasedStateMachine):
         def __init__(self):
             super().__init__()
             self.path = tempfile.mkdtemp()
             self.open()
-            self.collection = self.db.create_collection("docs", bz)
+            self.collection = self.db.create_collection("docs", bz, keep=keep)
             self.rows: dict[int, tuple[np.ndarray, dict | None]] = {}
 
         def open(self):
@@ -102,6 +106,12 @@ def machine(bz: bebr.Binarizer, vectors: np.ndarray, queries: np.ndarray) -> typ
             assert self.collection.truncate() == len(self.rows)
             self.rows.clear()
 
+        @precondition(lambda self: keep)
+        @rule(model=st.sampled_from([bz, other]), wait=st.booleans())
+        def migrate(self, model, wait):
+            self.collection.migrate(model, wait=wait)
+            assert not wait or self.collection.binarizer.digest == model.digest
+
         @rule()
         def flush(self):
             self.collection.flush()
@@ -143,11 +153,12 @@ def machine(bz: bebr.Binarizer, vectors: np.ndarray, queries: np.ndarray) -> typ
             assert [row.id for row in self.collection.scroll()] == sorted(self.rows)
             page = self.collection.scroll(limit=7, after=15)
             assert [row.id for row in page] == sorted(i for i in self.rows if i > 15)[:7]
-            fresh = bebr.FlatIndex(bz)
+            fresh = bebr.FlatIndex(bz, rescore=keep)
             if self.rows:
                 fresh.add(np.stack([x for x, _ in self.rows.values()]), list(self.rows))
-            hits = self.collection.search(queries[:2], 45, exact=True, with_payloads=True)
-            expected = fresh.search(queries[:2], 45, exact=True)
+            rescore = 45 if keep else None
+            hits = self.collection.search(queries[:2], 45, exact=True, rescore=rescore, with_payloads=True)
+            expected = fresh.search(queries[:2], 45, exact=True, rescore=rescore)
             np.testing.assert_array_equal(hits.ids, expected.ids)
             np.testing.assert_array_equal(hits.scores, expected.scores)
             for row, payloads in zip(hits.ids.tolist(), hits.payloads, strict=True):
@@ -156,11 +167,11 @@ def machine(bz: bebr.Binarizer, vectors: np.ndarray, queries: np.ndarray) -> typ
     return CollectionMachine
 
 
-@pytest.mark.parametrize("metric", ["cosine", "l2"])
-def test_collection_equals_a_dict(vectors, queries, metric):
+@pytest.mark.parametrize(("metric", "keep"), [("cosine", None), ("l2", None), ("cosine", "float16"), ("l2", "int8")])
+def test_collection_equals_a_dict(vectors, queries, metric, keep):
     bz = bebr.train(vectors, widths=[48, 16], metric=metric, seed=0)
     run_state_machine_as_test(
-        machine(bz, vectors, queries),
+        machine(bz, vectors, queries, keep, bebr.untrained(64, 18, metric=metric)),
         settings=settings(
             max_examples=15,
             stateful_step_count=20,
