@@ -2,11 +2,12 @@
 
     python -m benchmarks.crash [--kills 1000] [--seed 0] [--folder data/crash]
 
-A process with four writers upserts and deletes rows with payloads and kept vectors, seals, and in the background merges
-and migrates from one model to another and back, until kill -9 ends it at a random moment. Then the folder is opened
-here and every row is compared: a write that was acknowledged must be there (else it is *lost*), what it replaced or
-deleted must not (*risen*), and a write that was not acknowledged must be there as a whole or not at all (*torn*). The
-next process goes on with the same folder. Aim: 0 of each.
+A process with four writers upserts and deletes rows with payloads and kept vectors, seals, and in the background merges,
+migrates from one model to another and back, and takes snapshots, until kill -9 ends it at a random moment. Then the
+folder is opened here and every row is compared: a write that was acknowledged must be there (else it is *lost*), what
+it replaced or deleted must not (*risen*), and a write that was not acknowledged must be there as a whole or not at all
+(*torn*). Every snapshot that is listed must restore to whole rows (else it is *broken*). The next process goes on with
+the same folder. Aim: 0 of each.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ WRITERS = 4
 IDS = 150  # of each writer
 SEAL_ROWS = 60  # so low that seals and merges are going on at any moment
 NAME = "crash"
+PLACE = "snapshots"
 
 
 @dataclass(frozen=True)
@@ -74,6 +76,14 @@ def live(folder: str, seed: str, vectors: np.ndarray, models: list[bebr.Binarize
 
     for writer in range(WRITERS):
         threading.Thread(target=write, args=[writer], daemon=True).start()
+
+    def copy() -> None:
+        pauses = random.Random(f"{seed}/copy")
+        while True:
+            time.sleep(pauses.uniform(0, 0.3))
+            db.snapshot(Path(folder).with_name(PLACE))
+
+    threading.Thread(target=copy, daemon=True).start()
     chance = random.Random(seed)
     while True:
         time.sleep(chance.uniform(0, 0.2))
@@ -105,12 +115,14 @@ class Report:
     lost: int = 0
     risen: int = 0
     torn: int = 0
+    snapshots: int = 0
+    broken: int = 0
     seconds: float = 0.0
     examples: list[str] = field(default_factory=list)
 
     @property
     def good(self) -> bool:
-        return not (self.lost or self.risen or self.torn)
+        return not (self.lost or self.risen or self.torn or self.broken)
 
 
 def found(folder: str, vectors: np.ndarray) -> dict[int, int]:
@@ -176,12 +188,29 @@ def run(kills: int, seed: int, folder: Path, vectors: np.ndarray, bz: bebr.Binar
             now = found(data, vectors)
             for writer in range(WRITERS):
                 _judge(report, name, writer, (sent[writer], done[writer]), state, now, len(vectors))
+            _restore(report, name, folder, vectors)
             report.kills += 1
             report.writes += sum(done)
             state = now
         process.stdin.close()
     report.seconds = time.perf_counter() - start
     return report
+
+
+def _restore(report: Report, life: str, folder: Path, vectors: np.ndarray) -> None:
+    """Restores and reads every snapshot, and forgets all but the newest, which the next life must leave as it is."""
+    listed = bebr.snapshots(folder / PLACE)
+    for info in listed:
+        report.snapshots += 1
+        with tempfile.TemporaryDirectory(dir=folder) as back:
+            try:
+                bebr.restore(folder / PLACE, back, snapshot=info.name)
+                found(back, vectors)
+            except (bebr.CorruptFile, AssertionError) as error:
+                report.broken += 1
+                report.examples.append(f"life {life}, snapshot {info.name}: {error}")
+    for info in listed[:-1]:
+        (folder / PLACE / "snapshots" / f"{info.name}.json").unlink()
 
 
 def _judge(

@@ -124,4 +124,4 @@ def test_kills_lose_nothing_and_revive_nothing(tmp_path, vectors, cosine):
     """Four writers, seals and merges, and kill -9 at random moments: `python -m benchmarks.crash` with more of them."""
     report = crash.run(20, 0, tmp_path, vectors, cosine)
     assert report.good, report.examples
-    assert report.kills == 20 and report.writes > 0
+    assert report.kills == 20 and report.writes > 0 and report.snapshots > 0
