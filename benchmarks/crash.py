@@ -2,12 +2,12 @@
 
     python -m benchmarks.crash [--kills 1000] [--seed 0] [--folder data/crash]
 
-A process with four writers upserts and deletes rows with payloads and kept vectors, seals, and in the background merges,
-migrates from one model to another and back, and takes snapshots, until kill -9 ends it at a random moment. Then the
-folder is opened here and every row is compared: a write that was acknowledged must be there (else it is *lost*), what
-it replaced or deleted must not (*risen*), and a write that was not acknowledged must be there as a whole or not at all
-(*torn*). Every snapshot that is listed must restore to whole rows (else it is *broken*). The next process goes on with
-the same folder. Aim: 0 of each.
+A process with four writers upserts and deletes rows with payloads and kept vectors, seals, and in the background
+merges, migrates from one model to another and back, and takes snapshots, until kill -9 ends it at a random moment.
+Then the folder is opened here and every row is compared: a write that was acknowledged must be there (else it is
+*lost*), what it replaced or deleted must not (*risen*), and a write that was not acknowledged must be there as a whole
+or not at all (*torn*). Every snapshot that is listed must restore to whole rows (else it is *broken*). The next process
+goes on with the same folder. Aim: 0 of each.
 """
 
 from __future__ import annotations
