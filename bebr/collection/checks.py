@@ -9,14 +9,16 @@ import re
 from collections.abc import Sequence
 from numbers import Real
 from typing import Any
+from uuid import UUID
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from bebr.arrays import Floats, Ids, as_ids, as_vectors
+from bebr.arrays import Floats, as_vectors
 from bebr.binarizer import Binarizer
 from bebr.collection.filter_form import FilterLike, as_filter
 from bebr.collection.filter_tree import Filter
+from bebr.collection.keys import Id, IdsLike, Named, name_ids
 from bebr.collection.protocol import OnDuplicate, Payload
 from bebr.index import check_integer, check_k, check_oversampling
 
@@ -41,72 +43,84 @@ def check_model(bz: Binarizer) -> Binarizer:
     return bz
 
 
-def check_ids(ids: ArrayLike, name: str = "ids", unique: bool = False) -> Ids:
-    """``ids`` as int64[n]. ``ValueError`` unless whole numbers of 0 or greater and, if ``unique``, all different."""
-    array = as_ids(ids, name)
-    if len(array) and int(array.min()) < 0:
-        raise ValueError(f"{name} holds {array.min()}: want ids of 0 or greater")
-    if unique and len(array) > 1:
-        values, counts = np.unique(array, return_counts=True)
-        if len(values) != len(array):
-            raise ValueError(f"{name} holds {values[counts > 1][0]} more than once: want each id once in a call")
-    return array
+def check_ids(ids: IdsLike, name: str = "ids", unique: bool = False) -> Named:
+    """``ids`` as numbers and keys. ``ValueError`` unless ints of 0 or greater, strings or UUIDs and, if ``unique``, all
+    different."""
+    named = name_ids(ids, name)
+    return check_distinct(named, name) if unique else named
 
 
-def check_page(limit: int, after: int | None) -> int:
-    """The arguments of a scroll; returns the id after which it begins, −1 for none."""
+def check_distinct(ids: Named, name: str) -> Named:
+    """``ids``, ``ValueError`` where one comes twice."""
+    if (kept := ids.last_of_each()) is not None:
+        twice = min(set(range(len(ids))) - set(kept.tolist()))
+        raise ValueError(f"{name} holds {ids.ids()[twice]!r} more than once: want each id once in a call")
+    return ids
+
+
+def check_page(limit: int, after: Id | None) -> Named | None:
+    """The arguments of a scroll; returns the id after which it begins, None for none."""
     check_integer("limit", limit, _MOST_ROWS)
-    return -1 if after is None else check_integer("after", after, np.iinfo(np.int64).max, least=0)
+    if after is None:
+        return None
+    if not isinstance(after, str | UUID):
+        check_integer("after", after, np.iinfo(np.int64).max, least=0)
+    return name_ids([after], "after")
 
 
 def check_rows(
-    ids: ArrayLike,
+    ids: IdsLike,
     x: ArrayLike,
     payloads: Sequence[Payload | None] | None,
     dim: int,
     on_duplicate: OnDuplicate = "last",
-) -> tuple[Ids, Floats, list[str]]:
-    """The arguments of an upsert: distinct ids int64[n], vectors float32[n, dim], payloads as JSON (empty list: none at
+) -> tuple[Named, Floats, list[str]]:
+    """The arguments of an upsert: n distinct ids, vectors float32[n, dim], payloads as JSON (empty list: none at
     all). Of an id that comes several times the last row is kept, or ``ValueError``, as ``on_duplicate`` says."""
-    rows, vectors = _rows(ids, x, dim, on_duplicate)
+    rows = check_ids(ids, unique=_refuses(on_duplicate))
+    vectors = _vectors_of(rows, x, dim)
     return _last_of_each(rows, vectors, dump_payloads(payloads, len(rows)))
 
 
 def check_text_rows(
-    ids: ArrayLike, x: ArrayLike, texts: list[str], dim: int, on_duplicate: OnDuplicate
-) -> tuple[Ids, Floats, list[str]]:
-    """:func:`check_rows` with payloads that :func:`check_payload_texts` has let through."""
-    return _last_of_each(*_rows(ids, x, dim, on_duplicate), texts)
+    ids: Named, x: ArrayLike, texts: list[str], dim: int, on_duplicate: OnDuplicate
+) -> tuple[Named, Floats, list[str]]:
+    """:func:`check_rows` with ids and payloads of another client that have been let through."""
+    rows = check_distinct(ids, "ids") if _refuses(on_duplicate) else ids
+    return _last_of_each(rows, _vectors_of(rows, x, dim), texts)
 
 
-def _rows(ids: ArrayLike, x: ArrayLike, dim: int, on_duplicate: str) -> tuple[Ids, Floats]:
+def _refuses(on_duplicate: str) -> bool:
     if on_duplicate not in ("last", "error"):
         raise ValueError(f"on_duplicate is {on_duplicate!r}: want 'last' or 'error'")
-    rows, vectors = check_ids(ids, unique=on_duplicate == "error"), as_vectors(x, "x", dim)
-    if len(rows) != len(vectors):
-        raise ValueError(f"ids has {len(rows)} entries and x {len(vectors)} rows: want one id per row")
-    return rows, vectors
+    return on_duplicate == "error"
 
 
-def _last_of_each(ids: Ids, vectors: Floats, texts: list[str]) -> tuple[Ids, Floats, list[str]]:
+def _vectors_of(ids: Named, x: ArrayLike, dim: int) -> Floats:
+    vectors = as_vectors(x, "x", dim)
+    if len(ids) != len(vectors):
+        raise ValueError(f"ids has {len(ids)} entries and x {len(vectors)} rows: want one id per row")
+    return vectors
+
+
+def _last_of_each(ids: Named, vectors: Floats, texts: list[str]) -> tuple[Named, Floats, list[str]]:
     """Rows without those whose id comes again later."""
-    if len(np.unique(ids)) == len(ids):
+    kept = ids.last_of_each()
+    if kept is None:
         return ids, vectors, texts
-    _, backwards = np.unique(ids[::-1], return_index=True)
-    kept = np.sort(len(ids) - 1 - backwards)
     return ids[kept], vectors[kept], [texts[i] for i in kept.tolist()] if texts else texts
 
 
-def check_new_payloads(ids: ArrayLike, payloads: Sequence[Payload | None]) -> tuple[Ids, list[str]]:
-    """The arguments of set_payloads: distinct ids int64[n] and payloads as JSON, "" for None."""
+def check_new_payloads(ids: IdsLike, payloads: Sequence[Payload | None]) -> tuple[Named, list[str]]:
+    """The arguments of set_payloads: n distinct ids and payloads as JSON, "" for None."""
     rows = check_ids(ids, unique=True)
     if payloads is None:
         raise ValueError("payloads is None: want one per row, None where a row is to have none")
     return rows, dump_payloads(payloads, len(rows))
 
 
-def check_delete(ids: ArrayLike | None, filter: FilterLike | None) -> Ids | Filter:
-    """What a delete is about: ids int64[n], or a filter. ``ValueError`` unless it is exactly one of them."""
+def check_delete(ids: IdsLike | None, filter: FilterLike | None) -> Named | Filter:
+    """What a delete is about: ids, or a filter. ``ValueError`` unless it is exactly one of them."""
     if (ids is None) == (filter is None):
         given = "neither ids nor filter" if ids is None else "both ids and filter"
         raise ValueError(f"delete got {given}: want one of them")
@@ -131,12 +145,11 @@ def check_window(k: int, radius: float | None, offset: int) -> int:
     return check_k(k) + check_integer("offset", offset, _MOST_ROWS - check_k(k), least=0)
 
 
-def check_query_ids(ids: ArrayLike) -> Ids:
-    """The rows that a search by ids starts from, int64[n]. ``ValueError`` for none."""
-    numbers = check_ids(ids)
-    if len(numbers) == 0:
+def check_query_ids(ids: Named) -> Named:
+    """The rows that a search by ids starts from. ``ValueError`` for none."""
+    if len(ids) == 0:
         raise ValueError("ids is empty: want at least one id")
-    return numbers
+    return ids
 
 
 def check_sample(sample: int | np.integer[Any]) -> int:

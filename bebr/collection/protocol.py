@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Literal, Protocol
 
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
-from bebr.arrays import Floats, Ids
+from bebr.arrays import Floats
 from bebr.binarizer import Binarizer
 from bebr.binarizer.codes import Query
 from bebr.collection.filter_form import FilterLike
+from bebr.collection.keys import Id, IdsLike
 from bebr.errors import Error
 from bebr.index import Hits
 from bebr.index.raw import RawType
@@ -28,11 +29,14 @@ Keep = RawType | Literal["auto"] | None
 
 class CollectionHits(Hits):
     """`bebr.Hits` (it unpacks into scores and ids) with ``payloads``: k of them per query, or None if they were not
-    asked for."""
+    asked for. Of a collection with strings or UUIDs among its ids, ``ids`` is an object array [n, k], and None in it
+    where there are fewer than k rows."""
 
     payloads: list[list[Payload | None]] | None
 
-    def __new__(cls, scores: Floats, ids: Ids, payloads: list[list[Payload | None]] | None = None) -> CollectionHits:
+    def __new__(
+        cls, scores: Floats, ids: NDArray[Any], payloads: list[list[Payload | None]] | None = None
+    ) -> CollectionHits:
         hits = super().__new__(cls, scores, ids)
         hits.payloads = payloads
         return hits
@@ -43,7 +47,7 @@ class Row:
     """A row as `get` and `scroll` return it: `payload` None where it has none or it was not asked for; `vector`
     float32[d], None where it was not asked for."""
 
-    id: int
+    id: Id
     payload: Payload | None = None
     vector: Floats | None = None
 
@@ -136,16 +140,16 @@ class CollectionLike(Protocol):
 
     def upsert(
         self,
-        ids: ArrayLike,
+        ids: IdsLike,
         x: ArrayLike,
         payloads: Sequence[Payload | None] | None = None,
         *,
         on_duplicate: OnDuplicate = "last",
     ) -> int: ...
 
-    def set_payloads(self, ids: ArrayLike, payloads: Sequence[Payload | None], *, merge: bool = False) -> int: ...
+    def set_payloads(self, ids: IdsLike, payloads: Sequence[Payload | None], *, merge: bool = False) -> int: ...
 
-    def delete(self, ids: ArrayLike | None = None, *, filter: FilterLike | None = None) -> int: ...
+    def delete(self, ids: IdsLike | None = None, *, filter: FilterLike | None = None) -> int: ...
 
     def count(self, filter: FilterLike | None = None) -> int: ...
 
@@ -159,7 +163,7 @@ class CollectionLike(Protocol):
         query: Query = "float",
         oversampling: int | None = None,
         exact: bool = False,
-        allow: ArrayLike | None = None,
+        allow: IdsLike | None = None,
         filter: FilterLike | None = None,
         radius: float | None = None,
         offset: int = 0,
@@ -170,12 +174,12 @@ class CollectionLike(Protocol):
 
     def search_ids(
         self,
-        ids: ArrayLike,
+        ids: IdsLike,
         k: int = 10,
         *,
         oversampling: int | None = None,
         exact: bool = False,
-        allow: ArrayLike | None = None,
+        allow: IdsLike | None = None,
         filter: FilterLike | None = None,
         radius: float | None = None,
         offset: int = 0,
@@ -183,13 +187,13 @@ class CollectionLike(Protocol):
         rescore: int | None = None,
     ) -> CollectionHits: ...
 
-    def get(self, ids: ArrayLike, *, payloads: bool = True, vectors: bool = False) -> list[Row | None]: ...
+    def get(self, ids: IdsLike, *, payloads: bool = True, vectors: bool = False) -> list[Row | None]: ...
 
     def scroll(
         self,
         *,
         limit: int = 1000,
-        after: int | None = None,
+        after: Id | None = None,
         filter: FilterLike | None = None,
         payloads: bool = True,
         vectors: bool = False,

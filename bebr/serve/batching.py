@@ -12,26 +12,18 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Protocol
 
 import numpy as np
 
-from bebr.arrays import Floats, Ids
+from bebr.arrays import Floats
 from bebr.collection.options import SearchOptions
 from bebr.collection.protocol import BatchingStats
 from bebr.core import StopFlag
 from bebr.index import Hits
+from bebr.store.snapshot import Snapshot
 
 # Queries of one kernel call. More do not make a query cheaper, and each would wait longer.
 MAX_BATCH = 256
-
-
-class Payloads(Protocol):
-    """Of a snapshot: payloads of the rows that a search of it finds."""
-
-    def payload_bytes(self, ids: Ids) -> Ids: ...
-
-    def payload_texts(self, ids: Ids) -> list[str]: ...
 
 
 @dataclass(frozen=True)
@@ -39,7 +31,7 @@ class Found:
     """``hits`` of a search of ``snapshot``."""
 
     hits: Hits
-    snapshot: Payloads
+    snapshot: Snapshot
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,6 +15,7 @@ from bebr.binarizer.codes import Query
 from bebr.collection.checks import load_payload
 from bebr.collection.filter_form import filter_of_text
 from bebr.collection.filter_tree import Filter
+from bebr.collection.keys import Named, of_keys
 from bebr.collection.options import SearchOptions
 from bebr.collection.protocol import Keep, ModelInfo, Row
 from bebr.index import Hits
@@ -61,6 +63,11 @@ def ids_from_bytes(data: bytes, name: str) -> Ids:
     if len(data) % 8:
         raise ValueError(f"{name} has {len(data)} bytes: want int64, a multiple of 8")
     return np.frombuffer(data, "<i8").astype(np.int64, copy=False)
+
+
+def named_from_message(data: bytes, keys: Sequence[bytes], name: str) -> Named:
+    """Ids; ``ValueError`` unless whole numbers of 8 bytes, and as many keys or none."""
+    return of_keys(ids_from_bytes(data, name), keys, name)
 
 
 def vectors_to_message(vectors: NDArray[np.floating]) -> pb.Vectors:
@@ -115,8 +122,10 @@ def filter_from_message(
     return filter_of_text(request.filter) if request.HasField("filter") else None
 
 
-def hits_to_message(hits: Hits, payloads: Sequence[str] | None) -> pb.SearchResponse:
-    """Drops the missing answers (id -1). ``payloads``: one text for each of the n * k answers, missing ones
+def hits_to_message(
+    hits: Hits, payloads: Sequence[str] | None, keys: Sequence[bytes] | None = None
+) -> pb.SearchResponse:
+    """Drops the missing answers (id -1). ``payloads`` and ``keys``: one for each of the n * k answers, missing ones
     included."""
     there = hits.ids >= 0
     reply = pb.SearchResponse(
@@ -124,25 +133,30 @@ def hits_to_message(hits: Hits, payloads: Sequence[str] | None) -> pb.SearchResp
         scores=hits.scores[there].astype("<f4", copy=False).tobytes(),
         counts=there.sum(axis=1).tolist(),
     )
+    real = there.ravel().tolist()
     if payloads is not None:
-        reply.payloads.extend(text for text, real in zip(payloads, there.ravel().tolist(), strict=True) if real)
+        reply.payloads.extend(itertools.compress(payloads, real))
+    if keys is not None:
+        reply.keys.extend(itertools.compress(keys, real))
     return reply
 
 
-def hits_from_message(reply: pb.SearchResponse, k: int, ascending: bool) -> Hits:
-    """Back to [n, k], with id -1 and the worst score where answers are missing, as a local search gives them."""
+def hits_from_message(reply: pb.SearchResponse, k: int, ascending: bool) -> tuple[Hits, list[bytes]]:
+    """Back to [n, k], with id -1 and the worst score where answers are missing, as a local search gives them; and a key
+    for each of the n * k, b"" for none."""
     counts = np.fromiter(reply.counts, np.int64, len(reply.counts))
     there = np.arange(k) < counts[:, None]
     ids = np.full(there.shape, -1, np.int64)
     scores = np.full(there.shape, np.inf if ascending else -np.inf, np.float32)
     ids[there] = np.frombuffer(reply.ids, "<i8")
     scores[there] = np.frombuffer(reply.scores, "<f4")
-    return Hits(scores, ids)
+    keys = iter(reply.keys)
+    return Hits(scores, ids), [next(keys) if real else b"" for real in there.ravel().tolist()] if reply.keys else []
 
 
 def rows_from_message(message: pb.Rows) -> list[Row]:
     """Rows as they were sent."""
-    ids = ids_from_bytes(message.ids, "ids").tolist()
+    ids = Named(ids_from_bytes(message.ids, "ids"), list(message.keys) or None).ids()
     vectors = vectors_from_message(message.vectors, "vectors") if message.HasField("vectors") else None
     texts = message.payloads or [""] * len(ids)
     return [

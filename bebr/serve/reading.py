@@ -5,11 +5,12 @@ from __future__ import annotations
 import numpy as np
 
 from bebr.arrays import Ids
-from bebr.collection.checks import check_ids, check_page
+from bebr.collection.checks import check_page
 from bebr.serve import convert
 from bebr.serve.admission import Budget
 from bebr.serve.limits import Limits
 from bebr.serve.registry import CollectionRegistry, ServedCollection
+from bebr.store.keys import keys_of, resolve
 from bebr.store.reads import ids_after, read_vectors, vector_dim
 from bebr.store.snapshot import Snapshot
 from bebr.v1 import bebr_pb2 as pb
@@ -34,7 +35,7 @@ class Reading:
         snapshot = served.collection.snapshot
 
         def sized() -> tuple[Ids, int]:
-            ids = snapshot.present(check_ids(convert.ids_from_bytes(request.ids, "ids")))
+            ids = snapshot.present(resolve(snapshot, convert.named_from_message(request.ids, request.keys, "ids")))
             return ids, int(_sizes(served, snapshot, ids, request).sum())
 
         ids, size = await served.read(sized)
@@ -45,6 +46,8 @@ class Reading:
     async def Scroll(self, request: pb.ScrollRequest) -> pb.ScrollResponse:
         served = await self._registry.served(request.collection)
         after = check_page(request.limit, request.after if request.HasField("after") else None)
+        if request.HasField("after_key"):
+            after = convert.named_from_message(bytes(8), [request.after_key], "after_key")
         self._limits.check_rows(request.limit)
         snapshot = served.collection.snapshot
 
@@ -66,7 +69,7 @@ class Reading:
         snapshot = served.collection.snapshot
 
         def total() -> tuple[Ids, int]:
-            ids = check_ids(convert.ids_from_bytes(request.ids, "ids"))
+            ids = convert.named_from_message(request.ids, [], "ids").numbers
             missing = snapshot.missing(ids)
             if len(missing):
                 first = ids[np.isin(ids, missing)][0]
@@ -82,6 +85,9 @@ class Reading:
 def _sizes(served: ServedCollection, snapshot: Snapshot, ids: Ids, request: pb.GetRequest | pb.ScrollRequest) -> Ids:
     """Bytes that each of these rows takes in the reply, int64[n]."""
     sizes = np.full(len(ids), 8, np.int64)
+    keys = keys_of(snapshot, ids)
+    if keys is not None:
+        sizes += np.fromiter(map(len, keys), np.int64, len(keys)) + TEXT_BYTES
     if request.with_payloads:
         sizes += snapshot.payload_bytes(ids) + TEXT_BYTES
     if request.with_vectors:
@@ -90,7 +96,7 @@ def _sizes(served: ServedCollection, snapshot: Snapshot, ids: Ids, request: pb.G
 
 
 def _rows(served: ServedCollection, snapshot: Snapshot, ids: Ids, request: pb.GetRequest | pb.ScrollRequest) -> pb.Rows:
-    rows = pb.Rows(ids=convert.ids_to_bytes(ids))
+    rows = pb.Rows(ids=convert.ids_to_bytes(ids), keys=keys_of(snapshot, ids))
     if request.with_payloads:
         rows.payloads.extend(snapshot.payload_texts(ids))
     if request.with_vectors:

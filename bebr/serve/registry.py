@@ -11,9 +11,10 @@ from collections.abc import Awaitable, Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, TypeVar
 
-from bebr.arrays import Floats, Ids
+from bebr.arrays import Floats
 from bebr.binarizer import Binarizer
 from bebr.collection.filter_tree import Filter
+from bebr.collection.keys import Named
 from bebr.collection.options import SearchOptions
 from bebr.core import StopFlag
 from bebr.errors import CorruptFile, Error, IncompatibleModel
@@ -60,7 +61,9 @@ class ServedCollection:
         self.batcher = Batcher(self._search, threads.batches)
         self._threads = threads
 
-    def _search(self, queries: Floats | Ids, options: SearchOptions, stop: StopFlag, allow: Ids | None = None) -> Found:
+    def _search(
+        self, queries: Floats | Named, options: SearchOptions, stop: StopFlag, allow: Named | None = None
+    ) -> Found:
         snapshot = self.collection.snapshot
         return Found(self.collection.search_snapshot(snapshot, queries, options, allow, stop), snapshot)
 
@@ -70,7 +73,7 @@ class ServedCollection:
             self.collection.snapshot.matching(filter)
         return filter
 
-    async def search(self, queries: Floats | Ids, options: SearchOptions, allow: Ids | None) -> Found:
+    async def search(self, queries: Floats | Named, options: SearchOptions, allow: Named | None) -> Found:
         """A search by itself, of no more queries (vectors, or ids of rows) than one kernel call takes. Cancelling the
         call stops the kernel."""
         stop = StopFlag()

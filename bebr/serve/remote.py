@@ -28,6 +28,7 @@ from bebr.collection.checks import (
 from bebr.collection.filter_form import FilterLike, as_filter
 from bebr.collection.filter_tree import Filter
 from bebr.collection.handle import Handle
+from bebr.collection.keys import Id, IdsLike, Named, named_array
 from bebr.collection.protocol import (
     BatchingStats,
     CollectionHits,
@@ -99,7 +100,7 @@ class RemoteCollection(Handle):
 
     def upsert(
         self,
-        ids: ArrayLike,
+        ids: IdsLike,
         x: ArrayLike,
         payloads: Sequence[Payload | None] | None = None,
         *,
@@ -111,16 +112,18 @@ class RemoteCollection(Handle):
         fails, the error says how many rows are on disk; repeating the whole upsert is safe. ``x`` may be float16: it
         then travels at half the size.
         """
-        numbers, floats, texts = check_rows(ids, x, payloads, self._model.input_dim, on_duplicate)
+        named, floats, texts = check_rows(ids, x, payloads, self._model.input_dim, on_duplicate)
         vectors = _as_sent(floats, x)
         written = 0
         sizes = np.full(len(vectors), vectors.itemsize * vectors.shape[1] + 8, np.int64)
+        sizes += _key_sizes(named)
         if texts:
             sizes += _text_sizes(texts)
         for piece in self._sized_pieces(sizes):
             request = pb.UpsertRequest(
                 collection=self._name,
-                ids=convert.ids_to_bytes(numbers[piece]),
+                ids=convert.ids_to_bytes(named.numbers[piece]),
+                keys=named[piece].keys,
                 vectors=convert.vectors_to_message(vectors[piece]),
                 payloads=texts[piece],
             )
@@ -132,15 +135,19 @@ class RemoteCollection(Handle):
                 raise type(error)(f"{error.args[0]} (of this upsert, the first {written} rows are written)") from error
         return written
 
-    def set_payloads(self, ids: ArrayLike, payloads: Sequence[Payload | None], *, merge: bool = False) -> int:
+    def set_payloads(self, ids: IdsLike, payloads: Sequence[Payload | None], *, merge: bool = False) -> int:
         """Replaces the payloads of rows, or sets keys in them, and leaves their codes; returns how many rows there
         were. See `bebr.store.collection.Collection.set_payloads`; a large call is sent in pieces that are each applied
         whole or not at all."""
-        numbers, texts = check_new_payloads(ids, payloads)
+        named, texts = check_new_payloads(ids, payloads)
         rows = 0
-        for piece in self._sized_pieces(_text_sizes(texts) + 8, self._wire.limits.ids):
+        for piece in self._sized_pieces(_text_sizes(texts) + _key_sizes(named) + 8, self._wire.limits.ids):
             request = pb.SetPayloadsRequest(
-                collection=self._name, ids=convert.ids_to_bytes(numbers[piece]), payloads=texts[piece], merge=merge
+                collection=self._name,
+                ids=convert.ids_to_bytes(named.numbers[piece]),
+                keys=named[piece].keys,
+                payloads=texts[piece],
+                merge=merge,
             )
             rows += int(self._wire.call(self._wire.points.SetPayloads, request).rows)
         return rows
@@ -166,7 +173,7 @@ class RemoteCollection(Handle):
             yield slice(start, end)
             start = end
 
-    def delete(self, ids: ArrayLike | None = None, *, filter: FilterLike | None = None) -> int:
+    def delete(self, ids: IdsLike | None = None, *, filter: FilterLike | None = None) -> int:
         """Removes rows and their payloads; returns how many there were. Ids not present are passed over. Or ``filter``:
         all rows that match it, in one write."""
         which = check_delete(ids, filter)
@@ -174,8 +181,8 @@ class RemoteCollection(Handle):
             by_filter = pb.DeleteRequest(collection=self._name, filter=which.text)
             return int(self._wire.call(self._wire.points.Delete, by_filter).rows)
         rows = 0
-        for piece in self._id_pieces(np.unique(which)):
-            request = pb.DeleteRequest(collection=self._name, ids=convert.ids_to_bytes(piece))
+        for piece in self._id_pieces(_once(which)):
+            request = pb.DeleteRequest(collection=self._name, ids=convert.ids_to_bytes(piece.numbers), keys=piece.keys)
             rows += int(self._wire.call(self._wire.points.Delete, request).rows)
         return rows
 
@@ -194,7 +201,7 @@ class RemoteCollection(Handle):
         query: Query = "float",
         oversampling: int | None = None,
         exact: bool = False,
-        allow: ArrayLike | None = None,
+        allow: IdsLike | None = None,
         filter: FilterLike | None = None,
         radius: float | None = None,
         offset: int = 0,
@@ -220,12 +227,12 @@ class RemoteCollection(Handle):
 
     def search_ids(
         self,
-        ids: ArrayLike,
+        ids: IdsLike,
         k: int = 10,
         *,
         oversampling: int | None = None,
         exact: bool = False,
-        allow: ArrayLike | None = None,
+        allow: IdsLike | None = None,
         filter: FilterLike | None = None,
         radius: float | None = None,
         offset: int = 0,
@@ -237,20 +244,22 @@ class RemoteCollection(Handle):
         depth = check_window(k, radius, offset)
         check_oversampling(oversampling, exact)
         check_rescore(rescore, depth)
-        numbers = check_query_ids(ids)
+        named = check_query_ids(check_ids(ids))
         request = self._request(k, oversampling, exact, allow, filter, radius, offset, with_payloads, rescore)
 
         def put(piece: slice) -> None:
-            request.by_ids = convert.ids_to_bytes(numbers[piece])
+            request.by_ids = convert.ids_to_bytes(named.numbers[piece])
+            request.by_keys[:] = named[piece].keys or []
 
-        return self._search(request, len(numbers), 8, depth, put)
+        each = 8 + int(_key_sizes(named).max())
+        return self._search(request, len(named), each, depth, put)
 
     def _request(
         self,
         k: int,
         oversampling: int | None,
         exact: bool,
-        allow: ArrayLike | None,
+        allow: IdsLike | None,
         filter: FilterLike | None,
         radius: float | None,
         offset: int,
@@ -265,7 +274,9 @@ class RemoteCollection(Handle):
         elif oversampling is not None:
             request.oversampling = oversampling
         if allow is not None:
-            request.allow = convert.ids_to_bytes(check_ids(allow, "allow"))
+            allowed = check_ids(allow, "allow")
+            request.allow = convert.ids_to_bytes(allowed.numbers)
+            request.allow_keys.extend(allowed.keys or [])
         if filter is not None:
             request.filter = as_filter(filter).text
         return request
@@ -275,34 +286,39 @@ class RemoteCollection(Handle):
     ) -> CollectionHits:
         """The hits of ``count`` queries, in as many calls as they need. ``put`` sets those of one call."""
         limits, k, with_payloads = self._wire.limits, request.k, request.with_payloads
-        by_size = (limits.message_bytes - _OVERHEAD - len(request.allow) - 4 * len(request.filter)) // query_bytes
+        by_size = (limits.message_bytes - _OVERHEAD - request.ByteSize()) // query_bytes
         step = max(1, min(limits.queries, limits.answers // max(depth, request.rescore), by_size))
         found: list[Hits] = []
+        keys: list[list[bytes]] = []
         payloads: list[list[Payload | None]] = []
         for start in range(0, count, step):
             put(slice(start, start + step))
             reply = self._wire.call(self._wire.points.Search, request)
-            found.append(convert.hits_from_message(reply, k, ascending=self._model.metric == "l2"))
+            hits, some = convert.hits_from_message(reply, k, ascending=self._model.metric == "l2")
+            found.append(hits)
+            keys.append(some)
             texts = iter(reply.payloads)
             if with_payloads:
                 payloads += [[load_payload(next(texts)) for _ in range(n)] + [None] * (k - n) for n in reply.counts]
-        if len(found) == 1:
-            return CollectionHits(*found[0], payloads if with_payloads else None)
-        scores, numbers = (np.concatenate(parts) for parts in zip(*found, strict=True))
-        return CollectionHits(scores, numbers, payloads if with_payloads else None)
+        scores, numbers = (np.concatenate(parts) for parts in zip(*found, strict=True)) if len(found) > 1 else found[0]
+        every = None
+        if any(keys):  # a row may have got the first one meanwhile
+            every = [key for some, hits in zip(keys, found, strict=True) for key in some or [b""] * hits.ids.size]
+        return CollectionHits(scores, named_array(numbers, every), payloads if with_payloads else None)
 
-    def get(self, ids: ArrayLike, *, payloads: bool = True, vectors: bool = False) -> list[Row | None]:
+    def get(self, ids: IdsLike, *, payloads: bool = True, vectors: bool = False) -> list[Row | None]:
         """The row of each of ``ids`` int64[n], None for an id that is not there; see
         `bebr.store.collection.Collection.get`."""
         wanted = check_ids(ids)
         request = pb.GetRequest(collection=self._name, with_payloads=payloads, with_vectors=vectors)
-        pieces = self._id_pieces(np.unique(wanted), 8 + 4 * self._model.input_dim * vectors)
+        pieces = self._id_pieces(_once(wanted), 8 + 4 * self._model.input_dim * vectors)
         rows = {row.id: row for piece in pieces for row in self._rows(request, piece)}
-        return [rows.get(id) for id in wanted.tolist()]
+        return [rows.get(id) for id in wanted.ids()]
 
-    def _rows(self, request: pb.GetRequest, ids: NDArray[np.int64]) -> list[Row]:
+    def _rows(self, request: pb.GetRequest, ids: Named) -> list[Row]:
         """Those that are there of different ids, in as many replies as they need."""
-        request.ids = convert.ids_to_bytes(ids)
+        request.ids = convert.ids_to_bytes(ids.numbers)
+        request.keys[:] = ids.keys or []
         try:
             return convert.rows_from_message(self._wire.call(self._wire.points.Get, request).rows)
         except LimitExceeded:
@@ -315,34 +331,38 @@ class RemoteCollection(Handle):
         self,
         *,
         limit: int = 1000,
-        after: int | None = None,
+        after: Id | None = None,
         filter: FilterLike | None = None,
         payloads: bool = True,
         vectors: bool = False,
     ) -> list[Row]:
         """The next ``limit`` rows in ascending order of ids, in as many replies as they need; see
         `bebr.store.collection.Collection.scroll`."""
-        check_page(limit, after)
-        request = pb.ScrollRequest(collection=self._name, after=after, with_payloads=payloads, with_vectors=vectors)
+        last = check_page(limit, after)
+        request = pb.ScrollRequest(collection=self._name, with_payloads=payloads, with_vectors=vectors)
         if filter is not None:
             request.filter = as_filter(filter).text
         rows: list[Row] = []
         more = True
         while more:
+            if last is not None:
+                request.ClearField("after_key" if not last.key(0) else "after")
+                if last.key(0):
+                    request.after_key = last.key(0)
+                else:
+                    request.after = int(last.numbers[0])
             request.limit = min(limit - len(rows), self._wire.limits.ids)
             reply = self._wire.call(self._wire.points.Scroll, request)
             page = convert.rows_from_message(reply.rows)
             rows += page
             more = len(rows) < limit and (reply.full or len(page) == request.limit)
-            request.after = rows[-1].id if rows else 0
+            last = check_page(limit, rows[-1].id) if rows else None
         return rows
 
-    def _id_pieces(self, ids: NDArray[np.int64], bytes_each: int = 8) -> Iterator[NDArray[np.int64]]:
-        """``bytes_each``: what an id takes in its request, or its row in the reply."""
-        limits = self._wire.limits
-        step = max(1, min(limits.ids, min(_PIECE_BYTES, limits.message_bytes - _OVERHEAD) // bytes_each))
-        for start in range(0, len(ids), step):
-            yield ids[start : start + step]
+    def _id_pieces(self, ids: Named, bytes_each: int = 8) -> Iterator[Named]:
+        """``bytes_each``: what an id takes in its request, or its row in the reply, key excluded."""
+        for piece in self._sized_pieces(_key_sizes(ids) + bytes_each, self._wire.limits.ids):
+            yield ids[piece]
 
     def migrate(self, bz: Binarizer, *, wait: bool = False) -> None:
         """Has every row coded by another model, which is registered on the way; see
@@ -398,6 +418,18 @@ class RemoteCollection(Handle):
     def flush(self) -> None:
         """Seals the tail into a segment file; see `bebr.store.collection.Collection.flush`."""
         self._wire.call(self._wire.admin.Flush, pb.FlushRequest(collection=self._name))
+
+
+def _once(ids: Named) -> Named:
+    kept = ids.last_of_each()
+    return ids if kept is None else ids[kept]
+
+
+def _key_sizes(ids: Named) -> NDArray[np.int64]:
+    """Bytes that the key of each takes in a message, at most."""
+    if ids.keys is None:
+        return np.zeros(len(ids), np.int64)
+    return np.fromiter((len(key) + 8 for key in ids.keys), np.int64, len(ids))
 
 
 def _text_sizes(texts: Sequence[str]) -> NDArray[np.int64]:

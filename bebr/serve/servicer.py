@@ -6,17 +6,18 @@ import time
 from concurrent.futures import Future
 
 from bebr.about import info
-from bebr.arrays import Floats, Ids
+from bebr.arrays import Floats
 from bebr.binarizer import Binarizer
 from bebr.collection.checks import (
     check_delete,
-    check_ids,
+    check_distinct,
     check_payload_texts,
     check_query,
     check_query_ids,
     check_text_rows,
     check_window,
 )
+from bebr.collection.keys import Named
 from bebr.collection.protocol import ModelInfo, OnDuplicate, RecallEstimate
 from bebr.errors import CorruptFile
 from bebr.index import check_oversampling
@@ -26,6 +27,7 @@ from bebr.serve.batching import MAX_BATCH, Answer
 from bebr.serve.limits import Limits
 from bebr.serve.reading import TEXT_BYTES, Reading
 from bebr.serve.registry import CollectionRegistry, ServedCollection
+from bebr.store.keys import keys_of
 from bebr.store.measuring import MEASURING_BYTES
 from bebr.v1 import bebr_pb2 as pb
 
@@ -122,7 +124,7 @@ class Points(Reading):
         served = await self._registry.served(request.collection)
 
         def begin() -> Future[int]:
-            ids = convert.ids_from_bytes(request.ids, "ids")
+            ids = convert.named_from_message(request.ids, request.keys, "ids")
             vectors = convert.vectors_from_message(request.vectors, "vectors")
             texts = check_payload_texts(request.payloads, len(ids))
             duplicate: OnDuplicate = "error" if request.refuse_duplicates else "last"
@@ -137,7 +139,7 @@ class Points(Reading):
         self._limits.check_ids(request.ids, "ids")
 
         def begin() -> Future[int]:
-            ids = check_ids(convert.ids_from_bytes(request.ids, "ids"), unique=True)
+            ids = check_distinct(convert.named_from_message(request.ids, request.keys, "ids"), "ids")
             if len(request.payloads) != len(ids):
                 raise ValueError(f"payloads has {len(request.payloads)} entries: want one per id ({len(ids)})")
             texts = check_payload_texts(request.payloads, len(ids))
@@ -153,8 +155,8 @@ class Points(Reading):
         def begin() -> Future[int]:
             filter = convert.filter_from_message(request)
             if filter is None:
-                return served.collection.begin_delete(check_ids(convert.ids_from_bytes(request.ids, "ids")))
-            check_delete(request.ids or None, filter)
+                return served.collection.begin_delete(convert.named_from_message(request.ids, request.keys, "ids"))
+            check_delete([0] if request.ids or request.keys else None, filter)
             return served.collection.begin_delete_matching(filter)
 
         return pb.DeleteResponse(rows=await served.write(begin), elapsed_us=elapsed_us(start))
@@ -181,8 +183,8 @@ class Points(Reading):
         with self._budget.hold(_ANSWER_BYTES * answers, "the reply"):
             answer = (await self._found(served, request, model, depth)).after(request.offset)
             many = answer.hits.ids.size > _MANY
-            if request.with_payloads:
-                reply = await self._with_payloads(served, answer)
+            if request.with_payloads or any(part.snapshot.keyed for part in answer.parts):
+                reply = await self._with_texts(served, answer, request.with_payloads)
             elif many:
                 reply = await served.read(lambda: convert.hits_to_message(answer.hits, None))
             else:
@@ -205,38 +207,45 @@ class Points(Reading):
             vectors = convert.vectors_from_message(request.queries, "queries")
             return check_query(vectors, depth, options.query, options.oversampling, options.exact, dim)
 
-        queries: Floats | Ids
+        queries: Floats | Named
         if request.HasField("by_ids"):
             check_oversampling(options.oversampling, options.exact)
-            queries = check_query_ids(convert.ids_from_bytes(request.by_ids, "by_ids"))
+            queries = check_query_ids(convert.named_from_message(request.by_ids, request.by_keys, "by_ids"))
         else:
             # A hop to a thread costs more than looking over a few vectors.
             queries = check() if request.queries.count <= MAX_BATCH else await served.read(check)
             if self._coalesce and not request.HasField("allow"):
                 return await served.batcher.search(queries, options)
-        allow: Ids | None = None
+        allow: Named | None = None
         if request.HasField("allow"):
-            allow = await served.read(lambda: check_ids(convert.ids_from_bytes(request.allow, "allow"), "allow"))
+            allow = await served.read(lambda: convert.named_from_message(request.allow, request.allow_keys, "allow"))
         # In pieces, as the batcher does: others have their turn between them.
         parts = []
         for i in range(0, len(queries), MAX_BATCH):
             parts.append(await served.search(queries[i : i + MAX_BATCH], options, allow))
         return Answer(tuple(parts), min(len(queries), MAX_BATCH))
 
-    async def _with_payloads(self, served: ServedCollection, answer: Answer) -> pb.SearchResponse:
-        """The reply with the payloads that the search itself saw, whatever was written since."""
+    async def _with_texts(self, served: ServedCollection, answer: Answer, with_payloads: bool) -> pb.SearchResponse:
+        """The reply with the payloads, and keys, that the search itself saw, whatever was written since."""
         parts = [(part.snapshot, part.hits.ids.ravel()) for part in answer.parts]
 
-        def total() -> int:
-            return sum(int(snapshot.payload_bytes(ids).sum()) + _ROW_BYTES * len(ids) for snapshot, ids in parts)
+        def total() -> tuple[list[bytes] | None, int]:
+            keyed = any(snapshot.keyed for snapshot, _ in parts)
+            keys = [key for one, ids in parts for key in keys_of(one, ids) or [b""] * len(ids)] if keyed else None
+            size = sum(_ROW_BYTES * len(ids) for _, ids in parts)
+            if with_payloads:
+                size += sum(int(snapshot.payload_bytes(ids).sum()) for snapshot, ids in parts)
+            return keys, size + sum(len(key) + TEXT_BYTES for key in keys or ())
 
-        size = await served.read(total)
+        keys, size = await served.read(total)
         self._limits.check_reply(size)
         with self._budget.hold(2 * size, "the reply"):
 
             def build() -> pb.SearchResponse:
-                texts = [text for snapshot, ids in parts for text in snapshot.payload_texts(ids)]
-                return convert.hits_to_message(answer.hits, texts)
+                texts = None
+                if with_payloads:
+                    texts = [text for snapshot, ids in parts for text in snapshot.payload_texts(ids)]
+                return convert.hits_to_message(answer.hits, texts, keys)
 
             return await served.read(build)
 

@@ -12,7 +12,9 @@ from bebr.binarizer import Binarizer
 from bebr.binarizer.codes import Codes
 from bebr.collection.checks import merged
 from bebr.collection.filter_tree import Filter
+from bebr.collection.keys import Named
 from bebr.store.kept import Rows
+from bebr.store.keys import keys_of, place, resolve
 from bebr.store.records import Operation
 from bebr.store.snapshot import Draft, Part
 
@@ -27,7 +29,8 @@ class Change:
     """An upsert, or a delete (`codes` None), of distinct `ids` int64[n]. `texts`: a payload a row, "" for none, or an
     empty sequence. `known`: the positions of `ids` in parts where they have been looked up. `model`: the digest of that
     of the codes. `kept`: the vectors, uint8[n, V], where they are kept. `filter`: a delete of all rows that match when
-    it is applied, and no `ids`."""
+    it is applied, and no `ids`. `keys`: of the ids, as of `Named`. `placed`: the ids are the numbers of rows; else
+    those of keys are their first places."""
 
     ids: Ids
     codes: Codes | None
@@ -36,13 +39,15 @@ class Change:
     model: str = ""
     kept: Rows | None = None
     filter: Filter | None = None
+    keys: list[bytes] | None = None
+    placed: bool = False
 
     @property
-    def bytes(self) -> int:
+    def size(self) -> int:
         """What it takes in memory and in the journal, about."""
         codes = 0 if self.codes is None else self.codes.planes.nbytes + self.codes.factors.nbytes
         kept = 0 if self.kept is None else self.kept.nbytes
-        return self.ids.nbytes + codes + kept + sum(map(len, self.texts))
+        return self.ids.nbytes + codes + kept + sum(map(len, self.texts)) + sum(map(len, self.keys or ()))
 
     @property
     def small(self) -> bool:
@@ -59,21 +64,39 @@ class Change:
         codes = None
         if operation.planes is not None and operation.factors is not None:
             codes = Codes.of_rows(operation.planes, operation.factors, model.settings.factor_bytes)
-        return Change(operation.ids, codes, operation.payloads, {}, model.digest, operation.vectors)
+        about = model.digest, operation.vectors
+        keys = operation.keys or None
+        return Change(operation.ids, codes, operation.payloads, {}, *about, keys=keys, placed=True)
 
     def apply(self, draft: Draft) -> Operation | None:
         """Makes it in a draft; returns it for the journal, None where nothing changed."""
+        ids, keys, known = self._placed(draft)
         if self.codes is None:
-            ids = self.ids if self.filter is None else draft.matching(self.filter)
-            present = draft.remove(ids, self.known)
+            ids = ids if self.filter is None else draft.matching(self.filter)
+            present = draft.remove(ids, known)
             return Operation("delete", present) if len(present) else None
         tail, codes = draft.tail, self.codes
         if self.model != tail.bz.digest:  # a migration has begun since it was encoded
             assert tail.keeping is not None and self.kept is not None
             codes = tail.bz.encode(tail.keeping.vectors(self.kept))
-        draft.upsert(self.ids, codes, self.texts, self.known, self.kept)
+        draft.upsert(ids, codes, self.texts, known, self.kept, keys)
         planes, factors = np.ascontiguousarray(codes.planes), codes.factor_rows()
-        return Operation("upsert", self.ids, planes, factors, list(self.texts), vectors=self.kept, model=tail.bz.digest)
+        keys = keys if keys and any(keys) else []
+        about = self.kept, tail.bz.digest, keys
+        return Operation("upsert", ids, planes, factors, list(self.texts), 0, *about)
+
+    def _placed(self, draft: Draft) -> tuple[Ids, list[bytes] | None, Mapping[Part, Ids]]:
+        """The numbers of the rows that it is about, their keys, and what is known of them."""
+        given = Named(self.ids, self.keys)
+        if not self.placed and (self.keys is not None or draft.keyed):
+            now = draft.finish()
+            if self.codes is None:
+                numbers = resolve(now, given)
+                return (self.ids, None, self.known) if numbers is self.ids else (numbers[numbers >= 0], None, {})
+            found = place(now, given, self.known)
+            if found is not given:
+                return found.numbers, found.keys, {}
+        return self.ids, self.keys, self.known
 
 
 @dataclass(frozen=True)
@@ -86,12 +109,13 @@ class PayloadChange:
     ids: Ids
     texts: Sequence[str]
     merge: bool
+    keys: list[bytes] | None = None
 
     small = False  # what it writes goes by the writes before it
     model = ""
 
     @property
-    def bytes(self) -> int:
+    def size(self) -> int:
         """What it takes in memory and in the journal, about: codes included."""
         return _ROW_BYTES * len(self.ids) + sum(map(len, self.texts))
 
@@ -102,8 +126,9 @@ class PayloadChange:
     def apply(self, draft: Draft) -> Operation | None:
         """Makes it in a draft; returns it for the journal, None where there is no such row."""
         now = draft.finish()
-        order = np.argsort(self.ids)
-        ids = self.ids[order]
+        numbers = resolve(now, Named(self.ids, self.keys))
+        order = np.argsort(numbers)
+        ids = numbers[order]
         there = np.isin(ids, now.present(ids))
         ids, texts = ids[there], [self.texts[i] for i in order[there].tolist()]
         if len(ids) == 0:
@@ -112,7 +137,8 @@ class PayloadChange:
             texts = [merged(old, new) for old, new in zip(now.payload_texts(ids), texts, strict=True)]
         bz, keeping = draft.tail.bz, draft.tail.keeping
         kept = None if keeping is None else now.kept(ids)[0]
-        return Change(ids, now.codes(ids, bz), texts, {}, bz.digest, kept).apply(draft)
+        keys = keys_of(now, ids)
+        return Change(ids, now.codes(ids, bz), texts, {}, bz.digest, kept, keys=keys, placed=True).apply(draft)
 
 
 AnyChange = Change | PayloadChange
@@ -152,4 +178,9 @@ def _one(run: Sequence[AnyChange]) -> AnyChange:
     }
     ids = np.concatenate([change.ids for change in changes])
     kept = [change.kept for change in changes if change.kept is not None]
-    return Change(ids, Codes(planes, factors), texts, known, changes[0].model, np.concatenate(kept) if kept else None)
+    keys: list[bytes] = []
+    if any(change.keys for change in changes):
+        for change in changes:
+            keys += change.keys or [b""] * len(change.ids)
+    about = changes[0].model, np.concatenate(kept) if kept else None
+    return Change(ids, Codes(planes, factors), texts, known, *about, keys=keys or None, placed=changes[0].placed)

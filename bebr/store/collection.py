@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import Future
-from typing import cast
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from bebr.arrays import Floats, Ids
+from bebr.arrays import Floats
 from bebr.binarizer import Binarizer
 from bebr.binarizer.codes import Query
 from bebr.collection.checks import (
@@ -27,6 +26,7 @@ from bebr.collection.checks import (
 from bebr.collection.filter_form import FilterLike, as_filter
 from bebr.collection.filter_tree import Filter
 from bebr.collection.handle import Handle
+from bebr.collection.keys import Id, IdsLike, Named, named_array
 from bebr.collection.options import SearchOptions
 from bebr.collection.protocol import (
     CollectionHits,
@@ -41,6 +41,7 @@ from bebr.index import Hits, check_oversampling
 from bebr.index.raw import check_rescore, default_candidates
 from bebr.index.segments import StopFlag
 from bebr.store.contents import Contents
+from bebr.store.keys import keys_of, resolve
 from bebr.store.measuring import measured_recall
 from bebr.store.reads import ids_after, read_rows
 from bebr.store.searching import EXACT_ROWS, search_rows, search_vectors
@@ -83,7 +84,7 @@ class Collection(Handle):
 
     def upsert(
         self,
-        ids: ArrayLike,
+        ids: IdsLike,
         x: ArrayLike,
         payloads: Sequence[Payload | None] | None = None,
         *,
@@ -91,13 +92,14 @@ class Collection(Handle):
     ) -> int:
         """Inserts rows, replacing rows of the same id as a whole, payload included; returns how many rows were written.
 
-        `ids` int64[n], 0 or greater; `x` float32[n, input_dim]; `payloads` one dict (or None) per row, written as JSON.
-        Of an id that comes several times the last row is written; `on_duplicate="error"`: ValueError. All rows are
-        written, or none. ValueError on bad input; LimitExceeded when the disk is full.
+        `ids` n ints of 0 or greater, strings of 1 to 1024 bytes or UUIDs, mixed as you like; `x` float32[n, input_dim];
+        `payloads` one dict (or None) per row, written as JSON. Of an id that comes several times the last row is
+        written; `on_duplicate="error"`: ValueError. All rows are written, or none. ValueError on bad input;
+        LimitExceeded when the disk is full.
         """
         return _result(self.begin_upsert(*check_rows(ids, x, payloads, self.binarizer.input_dim, on_duplicate)))
 
-    def begin_upsert(self, ids: Ids, vectors: Floats, payloads: Sequence[str]) -> Future[int]:
+    def begin_upsert(self, ids: Named, vectors: Floats, payloads: Sequence[str]) -> Future[int]:
         """`upsert` of what `checks.check_rows` returned. Encodes now; the future is done once the write is on disk.
         Cancelling it takes back a write that has not begun."""
         self._contents.check_open()
@@ -107,7 +109,7 @@ class Collection(Handle):
             return nothing
         return self._contents.submit_upsert(ids, vectors, payloads)
 
-    def set_payloads(self, ids: ArrayLike, payloads: Sequence[Payload | None], *, merge: bool = False) -> int:
+    def set_payloads(self, ids: IdsLike, payloads: Sequence[Payload | None], *, merge: bool = False) -> int:
         """Replaces the payloads of rows and leaves their codes; returns how many rows there were. `ids` int64[n], each
         once; ids not present are passed over: no row comes to be. `payloads` one dict per row, None: it is to have
         none.
@@ -118,7 +120,7 @@ class Collection(Handle):
         """
         return _result(self.begin_set_payloads(*check_new_payloads(ids, payloads), merge))
 
-    def begin_set_payloads(self, ids: Ids, texts: Sequence[str], merge: bool) -> Future[int]:
+    def begin_set_payloads(self, ids: Named, texts: Sequence[str], merge: bool) -> Future[int]:
         """`set_payloads` of what `checks.check_new_payloads` returned; the future as of `begin_upsert`."""
         return self._contents.submit_payloads(ids, texts, merge)
 
@@ -127,16 +129,17 @@ class Collection(Handle):
         seal in progress."""
         return self._contents.truncate()
 
-    def delete(self, ids: ArrayLike | None = None, *, filter: FilterLike | None = None) -> int:
+    def delete(self, ids: IdsLike | None = None, *, filter: FilterLike | None = None) -> int:
         """Removes rows and their payloads; returns how many there were. `ids` int64[n]; ids not present are passed
         over. Or `filter`: all rows that match it (`bebr.F`) when the delete has its turn among the writes, and
         no others. ValueError for both or neither."""
         which = check_delete(ids, filter)
         return _result(self.begin_delete_matching(which) if isinstance(which, Filter) else self.begin_delete(which))
 
-    def begin_delete(self, ids: Ids) -> Future[int]:
+    def begin_delete(self, ids: Named) -> Future[int]:
         """`delete` of what `checks.check_ids` returned; the future as of `begin_upsert`."""
-        return self._contents.submit(np.unique(ids), None, ())
+        kept = ids.last_of_each()
+        return self._contents.submit(ids if kept is None else ids[kept], None, ())
 
     def begin_delete_matching(self, filter: Filter) -> Future[int]:
         """`delete` by a filter; the future as of `begin_upsert`."""
@@ -154,7 +157,7 @@ class Collection(Handle):
         query: Query = "float",
         oversampling: int | None = None,
         exact: bool = False,
-        allow: ArrayLike | None = None,
+        allow: IdsLike | None = None,
         filter: FilterLike | None = None,
         radius: float | None = None,
         offset: int = 0,
@@ -188,12 +191,12 @@ class Collection(Handle):
 
     def search_ids(
         self,
-        ids: ArrayLike,
+        ids: IdsLike,
         k: int = 10,
         *,
         oversampling: int | None = None,
         exact: bool = False,
-        allow: ArrayLike | None = None,
+        allow: IdsLike | None = None,
         filter: FilterLike | None = None,
         radius: float | None = None,
         offset: int = 0,
@@ -209,44 +212,51 @@ class Collection(Handle):
             *(depth, "float", oversampling, exact, radius, check_rescore(rescore, depth)),
             filter=None if filter is None else as_filter(filter),
         )
-        hits = self.search_snapshot(snapshot, check_query_ids(ids), options, allowed)
+        hits = self.search_snapshot(snapshot, check_query_ids(check_ids(ids)), options, allowed)
         return _window(snapshot, hits, offset, with_payloads)
 
     def search_snapshot(
         self,
         snapshot: Snapshot,
-        queries: Floats | Ids,
+        queries: Floats | Named,
         options: SearchOptions,
-        allow: Ids | None = None,
+        allow: Named | None = None,
         stop: StopFlag | None = None,
     ) -> Hits:
         """`search` of a snapshot with what `checks.check_query` returned, or `search_ids` with what
-        `checks.check_query_ids` did. `stop`: once it is set, the search ends soon with an error."""
-        if queries.dtype == np.int64:
-            return search_rows(snapshot, self.binarizer, cast("Ids", queries), options, allow, stop)
-        return search_vectors(snapshot, self.binarizer, cast("Floats", queries), options, allow, stop)
+        `checks.check_query_ids` did; ids of the hits are the numbers of rows. `stop`: once it is set, the search ends
+        soon with an error."""
+        allowed = None if allow is None else resolve(snapshot, allow)
+        if isinstance(queries, Named):
+            numbers = resolve(snapshot, queries)
+            missing = np.isin(numbers, snapshot.missing(numbers))
+            if missing.any():
+                raise KeyError(f"no row with id {queries.ids()[int(missing.argmax())]!r} in collection {self.name!r}")
+            return search_rows(snapshot, self.binarizer, numbers, options, allowed, stop)
+        return search_vectors(snapshot, self.binarizer, queries, options, allowed, stop)
 
     def candidates(self, k: int) -> int:
         """The most rows that a search for `k` looks at a query to find them, by code."""
         return k if self._contents.keeping is None else max(default_candidates(k), EXACT_ROWS)
 
-    def get(self, ids: ArrayLike, *, payloads: bool = True, vectors: bool = False) -> list[Row | None]:
+    def get(self, ids: IdsLike, *, payloads: bool = True, vectors: bool = False) -> list[Row | None]:
         """The row of each of `ids` int64[n], None for an id that is not there.
 
         `vectors`: each row's vector, for cosine of unit length: as it is kept, float32[input_dim]; in a collection that
         keeps none, as its code gives it back (`Binarizer.reconstructed`), float32[inner_dim], which is the space behind
         the model's input adapter where it has one.
         """
-        wanted, snapshot = check_ids(ids), self.snapshot
+        snapshot = self.snapshot
+        wanted = resolve(snapshot, check_ids(ids))
         there = snapshot.present(wanted)
-        rows = {row.id: row for row in read_rows(snapshot, self.binarizer, there, payloads, vectors)}
-        return [rows.get(id) for id in wanted.tolist()]
+        rows = dict(zip(there.tolist(), read_rows(snapshot, self.binarizer, there, payloads, vectors), strict=True))
+        return [rows.get(number) for number in wanted.tolist()]
 
     def scroll(
         self,
         *,
         limit: int = 1000,
-        after: int | None = None,
+        after: Id | None = None,
         filter: FilterLike | None = None,
         payloads: bool = True,
         vectors: bool = False,
@@ -333,9 +343,11 @@ def _result(future: Future[int]) -> int:
 
 
 def _window(snapshot: Snapshot, hits: Hits, offset: int, with_payloads: bool) -> CollectionHits:
-    """Hits without the first `offset` of each query, with the payloads that the snapshot has for them."""
-    scores, ids = hits.scores[:, offset:], hits.ids[:, offset:]
-    if not with_payloads:
-        return CollectionHits(scores, ids)
-    texts = iter(snapshot.payload_texts(ids.ravel()))
-    return CollectionHits(scores, ids, [[load_payload(next(texts)) for _ in row] for row in ids])
+    """Hits without the first `offset` of each query, under the ids of their rows, with the payloads that the snapshot
+    has for them."""
+    scores, numbers = hits.scores[:, offset:], hits.ids[:, offset:]
+    payloads = None
+    if with_payloads:
+        texts = iter(snapshot.payload_texts(numbers.ravel()))
+        payloads = [[load_payload(next(texts)) for _ in row] for row in numbers]
+    return CollectionHits(scores, named_array(numbers, keys_of(snapshot, numbers.ravel())), payloads)

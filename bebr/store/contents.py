@@ -15,6 +15,7 @@ from bebr.arrays import Floats, Ids
 from bebr.binarizer import Binarizer
 from bebr.binarizer.codes import Codes
 from bebr.collection.filter_tree import Filter
+from bebr.collection.keys import Named
 from bebr.files import sync_folder
 from bebr.store import bitmaps
 from bebr.store.bitmaps import Bitmap
@@ -123,30 +124,31 @@ class Contents:
 
     # Writes
 
-    def submit_upsert(self, ids: Ids, vectors: Floats, texts: Sequence[str]) -> Future[int]:
+    def submit_upsert(self, ids: Named, vectors: Floats, texts: Sequence[str]) -> Future[int]:
         """Encodes vectors float32[n, d] and hands an upsert of distinct `ids` to the writing thread."""
         bz = self.target
         kept = None if self.keeping is None else self.keeping.stored(vectors)
         return self.submit(ids, bz.encode(vectors), texts, bz.digest, kept)
 
     def submit(
-        self, ids: Ids, codes: Codes | None, texts: Sequence[str], model: str = "", kept: Rows | None = None
+        self, ids: Named, codes: Codes | None, texts: Sequence[str], model: str = "", kept: Rows | None = None
     ) -> Future[int]:
         """Hands an upsert, or a delete (`codes` None), of distinct `ids` to the writing thread. `model`, `kept`: as of
         `Change`."""
         # Parts do not change, so ids are looked up in the caller's time.
-        known = {view.part: view.part.positions(ids) for view in self.snapshot.segments if view.live}
-        return self._writer.submit(self, Change(ids.copy(), codes, texts, known, model, kept))
+        numbers = ids.numbers.copy()
+        known = {view.part: view.part.positions(numbers) for view in self.snapshot.segments if view.live}
+        return self._writer.submit(self, Change(numbers, codes, texts, known, model, kept, keys=ids.keys))
 
     def submit_delete(self, filter: Filter) -> Future[int]:
         """Hands a delete of what matches to the writing thread, which decides what that is."""
         self.snapshot.matching(filter)  # parts keep it: the writing thread looks at what comes after only
         return self._writer.submit(self, Change(np.empty(0, np.int64), None, (), {}, filter=filter))
 
-    def submit_payloads(self, ids: Ids, texts: Sequence[str], merge: bool) -> Future[int]:
+    def submit_payloads(self, ids: Named, texts: Sequence[str], merge: bool) -> Future[int]:
         """Hands new payloads of distinct `ids` to the writing thread."""
         self.check_open()
-        return self._writer.submit(self, PayloadChange(ids.copy(), texts, merge))
+        return self._writer.submit(self, PayloadChange(ids.numbers.copy(), texts, merge, ids.keys))
 
     def truncate(self) -> int:
         """Removes all rows, and with them segments and journal; returns how many there were."""

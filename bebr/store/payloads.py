@@ -1,7 +1,8 @@
-"""Payload texts beside the rows of a segment: two sections of its file, read in place.
+"""Texts beside the rows of a segment, payloads and keys of ids: two sections of its file each, read in place.
 
 `payload_at` uint64[rows + 1] says where each row's text begins and the last one ends; `payload` is UTF-8. A row without
-a payload has an empty text; a segment without any has neither section.
+a payload has an empty text; a segment without any has neither section. `key_at` and `key`, the bytes of keys
+(`bebr.collection.keys`), are the same for ids that are no ints.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from contextlib import contextmanager
 from mmap import ACCESS_READ, mmap
 from pathlib import Path
 from tempfile import TemporaryFile
-from typing import IO, NoReturn
+from typing import IO, NoReturn, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,8 +22,6 @@ from bebr.arrays import Ids
 from bebr.errors import CorruptFile
 from bebr.index.files import Sections
 
-_AT, _TEXT = "payload_at", "payload"
-
 # Copied at a time, or one text where it is longer.
 _PIECE_BYTES = 1 << 20
 
@@ -30,30 +29,39 @@ _PIECE_BYTES = 1 << 20
 class PayloadColumn:
     """The texts of a segment's rows, by row position."""
 
+    names = "payload_at", "payload"
+
     def __init__(self, at: NDArray[np.uint64], text: NDArray[np.uint8], source: str) -> None:
         self._at, self._text, self._source = at, text, source
 
-    @staticmethod
-    def read(sections: Sections, rows: int, source: str) -> PayloadColumn | None:
+    @classmethod
+    def read(cls, sections: Sections, rows: int, source: str) -> Self | None:
         """Of a file's sections; None where it has none. CorruptFile if the sections do not fit `rows` or each other."""
-        if _AT not in sections and _TEXT not in sections:
+        name_at, name = cls.names
+        if name_at not in sections and name not in sections:
             return None
-        if _AT not in sections or _TEXT not in sections:
-            raise CorruptFile(f"{source}: section {_AT!r} comes with {_TEXT!r}: one of them is missing")
-        if len(sections[_AT]) != 8 * (rows + 1):
-            raise CorruptFile(f"{source}: section {_AT!r} has {len(sections[_AT])} bytes: want {8 * (rows + 1)}")
-        at, text = sections[_AT].view("<u8"), sections[_TEXT]
+        if name_at not in sections or name not in sections:
+            raise CorruptFile(f"{source}: section {name_at!r} comes with {name!r}: one of them is missing")
+        if len(sections[name_at]) != 8 * (rows + 1):
+            raise CorruptFile(
+                f"{source}: section {name_at!r} has {len(sections[name_at])} bytes: want {8 * (rows + 1)}"
+            )
+        at, text = sections[name_at].view("<u8"), sections[name]
         if at[0] != 0 or at[-1] != len(text):
-            raise CorruptFile(f"{source}: section {_AT!r} names {at[-1]} bytes of text: {_TEXT!r} has {len(text)}")
-        return PayloadColumn(at, text, source)
+            raise CorruptFile(f"{source}: section {name_at!r} names {at[-1]} bytes of text: {name!r} has {len(text)}")
+        return cls(at, text, source)
 
-    def text(self, row: int) -> str:
-        """The JSON text of the payload of `row`, "" for none. CorruptFile if it is not text."""
+    def data(self, row: int) -> bytes:
+        """The bytes of `row`, b"" for none."""
         begin, end = int(self._at[row]), int(self._at[row + 1])
         if begin > end:
             self._damaged(row)
+        return self._text[begin:end].tobytes()
+
+    def text(self, row: int) -> str:
+        """The JSON text of the payload of `row`, "" for none. CorruptFile if it is not text."""
         try:
-            return self._text[begin:end].tobytes().decode()
+            return self.data(row).decode()
         except UnicodeDecodeError as error:
             raise CorruptFile(f"{self._source}: the payload of row {row} is not UTF-8") from error
 
@@ -75,23 +83,29 @@ class PayloadColumn:
             begin = end
 
     def _damaged(self, row: int) -> NoReturn:
-        raise CorruptFile(f"{self._source}: section {_AT!r} falls at row {row}")
+        raise CorruptFile(f"{self._source}: section {self.names[0]!r} falls at row {row}")
+
+
+class KeyColumn(PayloadColumn):
+    """The keys of a segment's rows, b"" for an int."""
+
+    names = "key_at", "key"
 
 
 class PayloadWriter:
-    """Collects the sections of a new segment, row after row, in two files rather than in memory."""
+    """Collects the sections of a column of a new segment, row after row, in two files rather than in memory."""
 
-    def __init__(self, at: IO[bytes], text: IO[bytes]) -> None:
-        self._at, self._text = at, text
+    def __init__(self, at: IO[bytes], text: IO[bytes], names: tuple[str, str]) -> None:
+        self._at, self._text, self._names = at, text, names
         self._at.write(np.zeros(1, "<u8").tobytes())
         self._end = 0
 
     @staticmethod
     @contextmanager
-    def beside(folder: Path) -> Iterator[PayloadWriter]:
+    def beside(folder: Path, column: type[PayloadColumn] = PayloadColumn) -> Iterator[PayloadWriter]:
         """With nameless files of `folder`, for the length of a block."""
         with TemporaryFile(dir=folder) as at, TemporaryFile(dir=folder) as text:
-            yield PayloadWriter(at, text)
+            yield PayloadWriter(at, text, column.names)
 
     def add(self, lengths: Ids, pieces: Iterable[bytes]) -> None:
         """The next rows: the bytes of each text, int64[n], and all texts, in pieces that are theirs when joined."""
@@ -101,10 +115,10 @@ class PayloadWriter:
         self._end = int(ends[-1]) if len(ends) else self._end
 
     def sections(self) -> dict[str, mmap]:
-        """The sections, good as long as the files are there; none where no row has a payload."""
+        """The sections, good as long as the files are there; none where no row has a text."""
         if self._end == 0:
             return {}
-        return {name: mapped(file) for name, file in ((_AT, self._at), (_TEXT, self._text))}
+        return {name: mapped(file) for name, file in zip(self._names, (self._at, self._text), strict=True)}
 
 
 def mapped(file: IO[bytes]) -> mmap:

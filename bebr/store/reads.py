@@ -10,8 +10,10 @@ from bebr.arrays import Floats, Ids
 from bebr.binarizer import Binarizer
 from bebr.collection.checks import load_payload
 from bebr.collection.filter_tree import Filter
+from bebr.collection.keys import Named
 from bebr.collection.protocol import Row
 from bebr.store import bitmaps
+from bebr.store.keys import ids_of, resolve
 from bebr.store.snapshot import PartView, Snapshot
 
 # Places of a part's order that are looked at together while its dead rows are passed over.
@@ -19,12 +21,13 @@ _PIECE, _LARGEST_PIECE = 1024, 1 << 20
 
 
 def read_rows(snapshot: Snapshot, bz: Binarizer, ids: Ids, payloads: bool, vectors: bool) -> list[Row]:
-    """The rows of `ids` int64[n], which are all there; without payloads or vectors where these are not asked for."""
+    """The rows of the numbers `ids` int64[n], which are all there; without payloads or vectors where these are not
+    asked for."""
     texts = snapshot.payload_texts(ids) if payloads else [""] * len(ids)
     floats = read_vectors(snapshot, bz, ids) if vectors else None
     return [
         Row(id, load_payload(text), None if floats is None else floats[i])
-        for i, (id, text) in enumerate(zip(ids.tolist(), texts, strict=True))
+        for i, (id, text) in enumerate(zip(ids_of(snapshot, ids), texts, strict=True))
     ]
 
 
@@ -41,10 +44,14 @@ def vector_dim(snapshot: Snapshot, bz: Binarizer) -> int:
     return bz.input_dim if snapshot.keeps else bz.inner_dim
 
 
-def ids_after(snapshot: Snapshot, after: int, count: int, filter: Filter | None = None) -> Ids:
-    """The next `count` ids above `after` in ascending order, fewer at the end; only of rows that match. Its cost goes
-    by `count` and the number of parts: each part finds its rows in the order of their ids (the first call may have to
-    make it)."""
+def ids_after(snapshot: Snapshot, last: Named | None, count: int, filter: Filter | None = None) -> Ids:
+    """The next `count` numbers of rows in ascending order, fewer at the end; only of rows that match: after that of the
+    id `last`, or after its place where it is gone. Its cost goes by `count` and the number of parts: each part finds
+    its rows in the order of their numbers (the first call may have to make it)."""
+    after = -1
+    if last is not None:
+        after = int(resolve(snapshot, last)[0])
+        after = int(last.numbers[0]) if after < 0 else after
     found = [np.fromiter(_live_after(view, after, count, filter), np.int64) for view in snapshot.parts if view.live]
     return np.sort(np.concatenate([np.empty(0, np.int64), *found]))[:count]
 

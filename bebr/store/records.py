@@ -90,7 +90,8 @@ class Manifest:
 class Operation:
     """A write: ids int64[n]; planes uint8[n, B] and the bytes of the factors, uint8[n, F], None for a delete; payloads
     one JSON text a row, "" for none, or an empty list: none at all. `version`: the write's, once committed. `vectors`:
-    uint8[n, V] as they are kept, None where they are not. `model`: as of `SegmentRow`."""
+    uint8[n, V] as they are kept, None where they are not. `model`: as of `SegmentRow`. `keys`: of the ids that have
+    some (`bebr.collection.keys`), b"" for the others, or an empty list."""
 
     kind: Literal["upsert", "delete"]
     ids: NDArray[np.int64]
@@ -100,6 +101,7 @@ class Operation:
     version: int = 0
     vectors: NDArray[np.uint8] | None = None
     model: str = ""
+    keys: list[bytes] = field(default_factory=list)
 
     def parts(self) -> Iterator[dict[str, Any]]:
         """The columns of its rows of journal."""
@@ -110,7 +112,8 @@ class Operation:
                 "ids": self.ids[rows].astype("<i8").tobytes(),
                 "planes": b"" if self.planes is None else self.planes[rows].tobytes(),
                 "factors": b"" if self.factors is None else self.factors[rows].tobytes(),
-                "payloads": _packed(self.payloads[rows]),
+                "payloads": _packed([text.encode() for text in self.payloads[rows]]),
+                "id_keys": _packed(self.keys[rows]),
                 "vectors": b"" if self.vectors is None else self.vectors[rows].tobytes(),
                 "model": self.model,
             }
@@ -126,9 +129,10 @@ class Operation:
         planes, factors, vectors = (
             np.frombuffer(data, np.uint8).reshape(len(ids), -1) for data in (row.planes, row.factors, row.vectors)
         )
-        texts = _unpacked(row.payloads, len(ids))
+        texts = [text.decode() for text in _unpacked(row.payloads, len(ids))]
         kept = vectors if row.vectors else None
-        return Operation("upsert", ids, planes, factors, texts, row.version, kept, row.model)
+        keys = _unpacked(row.id_keys, len(ids))
+        return Operation("upsert", ids, planes, factors, texts, row.version, kept, row.model, keys)
 
 
 def _part_rows(width: int) -> int:
@@ -147,15 +151,14 @@ def _pieces(rows: int, payloads: Sequence[str], most: int) -> Iterator[slice]:
         yield slice(begin, rows)
 
 
-def _packed(texts: Sequence[str]) -> bytes:
-    """uint32[n] lengths, then the texts."""
-    data = [text.encode() for text in texts]
+def _packed(data: Sequence[bytes]) -> bytes:
+    """uint32[n] lengths, then the bytes of each; nothing where all are empty."""
     return np.array([len(d) for d in data], "<u4").tobytes() + b"".join(data) if any(data) else b""
 
 
-def _unpacked(data: bytes, rows: int) -> list[str]:
+def _unpacked(data: bytes, rows: int) -> list[bytes]:
     if not data:
         return []
     ends = 4 * rows + np.cumsum(np.frombuffer(data, "<u4", rows), dtype=np.int64)
     begins = [4 * rows, *ends[:-1].tolist()]
-    return [data[begin:end].decode() for begin, end in zip(begins, ends.tolist(), strict=True)]
+    return [data[begin:end] for begin, end in zip(begins, ends.tolist(), strict=True)]

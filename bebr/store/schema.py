@@ -75,6 +75,7 @@ operations = _table(
     _column("payloads", sa.LargeBinary),
     _column("vectors", sa.LargeBinary),  # kept beside the codes
     _column("model", sa.String),  # of the codes; empty: the collection's
+    _column("id_keys", sa.LargeBinary),  # of the ids that are no ints, packed as payloads are; empty: there are none
     sqlite_with_rowid=False,
 )
 

@@ -74,12 +74,8 @@ def search_rows(
     allow: Ids | None = None,
     stop: StopFlag | None = None,
 ) -> Hits:
-    """The rows most like each of the rows `ids` int64[n], itself left out. KeyError names the first id that is not
-    there."""
+    """The rows most like each of the rows `ids` int64[n], which are there; itself left out."""
     distinct, places = np.unique(ids, return_inverse=True)
-    missing = snapshot.missing(distinct)
-    if len(missing):
-        raise KeyError(f"no row with id {ids[np.isin(ids, missing)][0]}")
 
     def prepared(model: Binarizer, some: Floats) -> PreparedQueries:
         return model.prepare_vectors(model.vectors(some) if snapshot.keeps else some)

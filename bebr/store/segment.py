@@ -25,7 +25,7 @@ from bebr.store.columns.file import column_sections, read_columns
 from bebr.store.columns.table import Columns, nothing
 from bebr.store.kept import Keeping, Rows
 from bebr.store.matching import Answers, matching_rows
-from bebr.store.payloads import PayloadColumn, PayloadWriter, mapped
+from bebr.store.payloads import KeyColumn, PayloadColumn, PayloadWriter, mapped
 from bebr.store.records import SegmentRow
 from bebr.store.snapshot import Part, PartView
 
@@ -33,6 +33,9 @@ SUFFIX = ".bebr"
 
 # Rows copied at a time while a segment is written.
 PIECE = 8192
+
+# Of a file with a row that is not at the first place of its id.
+_MOVED = "key_moved"
 
 
 def new_file_name(collection: int) -> str:
@@ -74,6 +77,8 @@ class Segment:
             raise CorruptFile(f"{path} has {len(index)} rows: the catalog says {row.rows}")
         self.row, self.rows, self.index = row, row.rows, index
         self.payloads = PayloadColumn.read(sections, row.rows, str(path))
+        self._keys = KeyColumn.read(sections, row.rows, str(path))
+        self.keyed, self.moved = self._keys is not None, _MOVED in sections
         self.keeping = keeping
         self._kept = None if keeping is None else keeping.read(sections, row.rows, str(path))
         self._path = path
@@ -86,6 +91,10 @@ class Segment:
     def positions(self, ids: Ids) -> Ids:
         """The row of each of `ids`, int64[n]; −1 for none."""
         return self.index.positions(ids)
+
+    def keys(self, rows: Ids) -> list[bytes]:
+        """The key of each row's id, b"" for an int."""
+        return [b"" if self._keys is None else self._keys.data(row) for row in rows.tolist()]
 
     def kept(self, rows: Ids) -> Rows:
         """The vectors of these rows as they are stored."""
@@ -143,6 +152,7 @@ def write_segment(
     with (
         limited(f"no segment can be written to {folder}"),
         PayloadWriter.beside(folder) as payloads,
+        PayloadWriter.beside(folder, KeyColumn) as keys,
         TemporaryFile(dir=folder) as kept,
     ):
         for part, rows in _pieces(views):
@@ -156,10 +166,14 @@ def write_segment(
                 assert keeping is not None
                 copied.append(bz.encode(keeping.vectors(vectors)), ids)
             payloads.add(part.text_bytes(rows), part.text_pieces(rows))
+            names = part.keys(rows) if part.keyed else [b""] * len(rows)
+            keys.add(np.fromiter(map(len, names), np.int64, len(names)), names)
             give_way()
         if len(copied) == 0:
             return None
-        sections: dict[str, bytes | mmap] = {MODEL_DIGEST: bz.digest.encode(), **payloads.sections()}
+        sections: dict[str, bytes | mmap] = {MODEL_DIGEST: bz.digest.encode(), **payloads.sections(), **keys.sections()}
+        if any(view.part.moved for view in views):
+            sections[_MOVED] = b"1"
         if keeping is not None:
             sections[keeping.section] = mapped(kept)
         with column_sections(_columns(views, give_way), folder) as columns:

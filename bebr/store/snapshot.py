@@ -48,6 +48,17 @@ class Part(Protocol):
     def kept(self, rows: Ids) -> Rows:
         """The vectors of these rows as they are stored."""
 
+    @property
+    def keyed(self) -> bool:
+        """Whether a row has a key beside its number."""
+
+    @property
+    def moved(self) -> bool:
+        """Whether a row is not at the first place of its id."""
+
+    def keys(self, rows: Ids) -> list[bytes]:
+        """The key of each row's id, b"" for an int."""
+
     def positions(self, ids: Ids) -> Ids:
         """The row of each of `ids`, int64[n], the newest where there are several; −1 for none."""
 
@@ -82,7 +93,10 @@ class PartView:
 
     def find(self, ids: Ids) -> Ids:
         """The live row of each of `ids`, int64[n]; −1 for none."""
-        rows = self.part.positions(ids)
+        return self.living(self.part.positions(ids))
+
+    def living(self, rows: Ids) -> Ids:
+        """`rows` int64[n] with −1 for those that are dead."""
         return np.where(bitmaps.has(self.dead, rows), -1, rows)
 
     def matching(self, filter: Filter) -> Bitmap:
@@ -138,6 +152,16 @@ class Snapshot:
     def count(self, filter: Filter | None) -> int:
         """How many rows match, or there are."""
         return len(self) if filter is None else sum(map(bitmaps.count, self.matching(filter)))
+
+    @cached_property
+    def keyed(self) -> bool:
+        """Whether a row may have a key beside its number."""
+        return any(view.part.keyed for view in self.parts if view.live)
+
+    @cached_property
+    def moved(self) -> bool:
+        """Whether a row may not be at the first place of its id."""
+        return any(view.part.moved for view in self.parts if view.live)
 
     def missing(self, ids: Ids) -> Ids:
         """Which of `ids` int64[n] have no row, ascending, each once."""
@@ -242,13 +266,24 @@ class Draft:
         """What it appends to."""
         return self._tail
 
+    @property
+    def keyed(self) -> bool:
+        """Whether a row may have a key beside its number."""
+        return self._snapshot.keyed or self._tail.keyed
+
     def upsert(
-        self, ids: Ids, codes: Codes, texts: Sequence[str], known: Mapping[Part, Ids], kept: Rows | None = None
+        self,
+        ids: Ids,
+        codes: Codes,
+        texts: Sequence[str],
+        known: Mapping[Part, Ids],
+        kept: Rows | None = None,
+        keys: Sequence[bytes] | None = None,
     ) -> None:
         """Adds rows of distinct `ids` int64[n], in codes of the tail's model, and removes those they replace. `known`:
-        as in `remove`; `kept`: as in `Tail.append`."""
+        as in `remove`; `kept` and `keys`: as in `Tail.append`."""
         self.remove(ids, known)
-        self._tail.append(ids, codes, texts, kept)
+        self._tail.append(ids, codes, texts, kept, keys)
 
     def remove(self, ids: Ids, known: Mapping[Part, Ids]) -> Ids:
         """Removes rows; returns which of distinct `ids` int64[n] there were. `known`: the positions of `ids` in some

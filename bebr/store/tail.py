@@ -14,6 +14,7 @@ from bebr.arrays import Ids
 from bebr.binarizer import Binarizer
 from bebr.binarizer.codes import Codes
 from bebr.collection.filter_tree import Filter
+from bebr.collection.keys import place_of
 from bebr.index import FlatIndex
 from bebr.index.segments import TailRows
 from bebr.store.bitmaps import Bitmap
@@ -32,18 +33,34 @@ class Tail:
         self._texts: list[bytes] = []  # UTF-8, a payload a row
         self._kept = None if keeping is None else KeptBlocks(keeping.row_bytes)
         self.columns = GrowingColumns(self._texts)
+        self._keys: list[bytes] = []
+        self.keyed = self.moved = False
+        """Whether a row has a key; whether one is not at the first place of its id."""
 
     @property
     def rows(self) -> int:
         return len(self._texts)
 
-    def append(self, ids: Ids, codes: Codes, texts: Sequence[str], kept: Rows | None = None) -> None:
+    def append(
+        self,
+        ids: Ids,
+        codes: Codes,
+        texts: Sequence[str],
+        kept: Rows | None = None,
+        keys: Sequence[bytes] | None = None,
+    ) -> None:
         """Adds rows of distinct `ids` int64[n]; `texts`: a payload each, "" for none, or an empty sequence; `kept`:
-        their vectors, where the tail keeps them."""
+        their vectors, where the tail keeps them; `keys`: b"" for none, or no keys at all."""
         if self._kept is not None:
             assert kept is not None
             self._kept.append(kept)
         self._rows.append(codes, ids)
+        self._keys += keys or [b""] * len(ids)
+        if keys:
+            self.keyed = self.keyed or any(keys)
+            self.moved = self.moved or any(
+                key and place_of(key) != id for id, key in zip(ids.tolist(), keys, strict=True)
+            )
         self._texts += [text.encode() for text in texts] or [b""] * len(ids)
 
     def newest(self, ids: Ids) -> Ids:
@@ -53,6 +70,10 @@ class Tail:
     def texts(self, rows: Ids) -> list[bytes]:
         """In one step of Python's: it may be called for many rows while searches want to go on."""
         return list(map(self._texts.__getitem__, rows.tolist()))
+
+    def keys(self, rows: Ids) -> list[bytes]:
+        """b"" for none."""
+        return list(map(self._keys.__getitem__, rows.tolist()))
 
     def kept(self, rows: Ids) -> Rows:
         """The vectors of these rows as they are stored."""
@@ -71,7 +92,7 @@ class TailPart:
 
     def __init__(self, tail: Tail, rows: int, index: FlatIndex) -> None:
         self._tail, self.rows, self.index = tail, rows, index
-        self.keeping = tail.keeping
+        self.keeping, self.keyed, self.moved = tail.keeping, tail.keyed, tail.moved
 
     def positions(self, ids: Ids) -> Ids:
         """The newest row of each of `ids`, int64[n]; −1 for none."""
@@ -80,6 +101,10 @@ class TailPart:
         if later.any():
             found[later] = self.index.positions(ids[later])
         return found
+
+    def keys(self, rows: Ids) -> list[bytes]:
+        """The key of each row's id, b"" for an int."""
+        return self._tail.keys(rows)
 
     def kept(self, rows: Ids) -> Rows:
         """The vectors of these rows as they are stored."""

@@ -11,7 +11,15 @@ from bebr.store import schema as t
 from bebr.store.sql import Sql
 
 # The columns that came with each version; they are empty in older rows.
-_ADDED = {3: (t.collections.c.settings, t.segments.c.model, t.operations.c.vectors, t.operations.c.model)}
+_ADDED = {
+    3: (
+        t.collections.c.settings,
+        t.segments.c.model,
+        t.operations.c.vectors,
+        t.operations.c.model,
+        t.operations.c.id_keys,
+    )
+}
 _OLDEST = 2
 
 

@@ -146,7 +146,7 @@ class Writer:
                 item = self._waiting.popleft()
                 if item.done.set_running_or_notify_cancel():
                     items.append(item)
-                    size += _MOST_BYTES if isinstance(item, _Task) else item.change.bytes
+                    size += _MOST_BYTES if isinstance(item, _Task) else item.change.size
             self._busy = bool(items)
         return items
 

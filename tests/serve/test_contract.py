@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import itertools
 import pickle
+import uuid
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from bebr.collection.protocol import AlreadyExists
 from bebr.training.compat.compatible import make_compatible
 from tests.conftest import payloads_of, recall
 
+SOME = uuid.UUID("12345678-1234-5678-1234-567812345678")
 _names = (f"contract-{i}" for i in itertools.count())
 
 
@@ -342,6 +344,39 @@ def test_rows_search_by_their_ids_and_leave_themselves_out(db, name, any_bz, vec
         collection.search_ids([7, 1234])
 
 
+def test_ids_may_be_ints_strings_and_uuids(db, name, bz, vectors):
+    collection = db.create_collection(name, bz)
+    ids = [5, "five", "5", SOME, str(SOME), "ü" * 512, 2**63 - 1]
+    assert collection.search(vectors[0], 2).ids.dtype == np.int64
+    assert collection.upsert(ids, vectors[:7], [{"n": n} for n in range(7)]) == 7
+    collection.flush()
+    assert collection.upsert(["five", "six", "five"], vectors[7:10], [{"n": n} for n in (7, 8, 9)]) == 2
+    now = dict(zip(ids, range(7), strict=True)) | {"five": 9, "six": 8}
+    assert len(collection) == 8 and [row.id for row in collection.get(ids)] == ids
+    assert payloads_of(collection, list(now)) == [{"n": n} for n in now.values()]
+    assert collection.get(["six", "seven", 6, 5])[1:3] == [None, None]
+    for id, n in now.items():
+        hits = collection.search(vectors[n], 1, exact=True, with_payloads=True)
+        assert hits.ids.tolist() == [[id]] and hits.ids.dtype == object and hits.payloads == [[{"n": n}]]
+    hits = collection.search(vectors[:2], 4, allow=["five", SOME, 5, 77, "none"])
+    assert [set(row) for row in hits.ids.tolist()] == [{"five", SOME, 5, None}] * 2
+    assert {row.id for row in collection.scroll(limit=99)} == set(now)
+    seen, after = [], None
+    while page := collection.scroll(limit=3, after=after):
+        seen += [row.id for row in page]
+        after = seen[-1]
+    assert seen[0] == 5 and len(seen) == 8 and set(seen) == set(now)
+    near = collection.search_ids(["six", 5], 7, exact=True)
+    assert [set(row) for row in near.ids.tolist()] == [set(now) - {"six"}, set(now) - {5}]
+    with pytest.raises(KeyError, match="id 'seven'"):
+        collection.search_ids(["six", "seven"])
+    assert collection.set_payloads(["six", "seven", SOME], [{"a": 1}] * 3, merge=True) == 2
+    assert payloads_of(collection, ["six", SOME]) == [{"n": 8, "a": 1}, {"n": 3, "a": 1}]
+    assert collection.delete(["six", "seven", 5, SOME, SOME]) == 3
+    assert collection.get(["six", 5, SOME, "5"])[:3] == [None] * 3 and len(collection) == 5
+    assert collection.truncate() == 5 and collection.search(vectors[0], 2).ids.tolist() == [[-1, -1]]
+
+
 def test_ids_reach_to_the_end_of_int64(db, name, bz, vectors):
     collection = db.create_collection(name, bz)
     ids = np.array([0, 2**53 + 1, 2**63 - 1])
@@ -537,6 +572,9 @@ BAD = {
     "get of a negative id": (lambda c, x: c.get([-5]), "ids holds -5"),
     "scroll of nothing": (lambda c, x: c.scroll(limit=0), "limit is 0"),
     "scroll after what is no id": (lambda c, x: c.scroll(after=-1), "after is -1"),
+    "empty id": (lambda c, x: c.upsert(["a", ""], x[:2]), "ids[1] has 0 bytes"),
+    "id of another kind": (lambda c, x: c.get(["a", 1.5]), "ids[1] is a float"),
+    "string twice": (lambda c, x: c.upsert(["a", "a"], x[:2], on_duplicate="error"), "'a' more than once"),
     "delete of float": (lambda c, x: c.delete([0.5]), "int64"),
     "delete of nothing": (lambda c, x: c.delete(), "neither ids nor filter"),
     "delete of both": (lambda c, x: c.delete([1], filter={"a": 1}), "both ids and filter"),

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import bebr
+from bebr.collection.checks import check_ids
 from bebr.collection.options import SearchOptions
 from bebr.store.catalog import Catalog
 from bebr.store.database import Database
@@ -109,7 +110,7 @@ def test_a_search_waits_for_no_writer(tmp_path, bz, vectors, queries, monkeypatc
         docs.upsert([1, 2], vectors[:2], [{"a": 1}, None])
         committing, original = threading.Event(), Catalog.commit
         monkeypatch.setattr(Catalog, "commit", lambda self, items: committing.wait(30) and original(self, items))
-        write = docs.begin_upsert(np.array([1]), vectors[5:6], [])
+        write = docs.begin_upsert(check_ids([1]), vectors[5:6], [])
         assert docs.search(queries[0], 5, with_payloads=True).ids[0].tolist().count(-1) == 3
         assert payloads_of(docs, [1]) == [{"a": 1}] and len(docs) == 2 and docs.stats().rows == 2
         committing.set()

@@ -8,10 +8,10 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
-import numpy as np
 import pytest
 
 import bebr
+from bebr.collection.checks import check_ids
 from bebr.store.catalog import Catalog
 from bebr.store.tail import Tail
 from tests.conftest import payloads_of
@@ -67,7 +67,7 @@ def test_writers_that_shared_a_commit_are_waited_for(db, bz, vectors, held, monk
     docs = db.create_collection("docs", bz)
 
     def begin(i):
-        return docs.begin_upsert(np.array([i]), vectors[i : i + 1], [])
+        return docs.begin_upsert(check_ids([i]), vectors[i : i + 1], [])
 
     first = begin(0)
     while not held.calls:
@@ -84,15 +84,15 @@ def test_writers_that_shared_a_commit_are_waited_for(db, bz, vectors, held, monk
 
 def test_writes_of_one_batch_are_made_in_order(db, bz, vectors, same_answers, held):
     docs = db.create_collection("docs", bz)
-    first = docs.begin_upsert(np.array([1, 2]), vectors[:2], [])
+    first = docs.begin_upsert(check_ids([1, 2]), vectors[:2], [])
     work = [
-        docs.begin_upsert(np.array([2, 3]), vectors[2:4], ['{"a": 1}', ""]),
-        docs.begin_upsert(np.array([3]), vectors[4:5], ['{"a": 2}']),
-        docs.begin_set_payloads(np.array([9, 3]), ['{"b": 9}', '{"b": 3}'], True),
-        docs.begin_delete(np.array([1, 2, 9])),
-        docs.begin_set_payloads(np.array([1]), ['{"b": 1}'], False),  # it was removed just before: it stays so
-        docs.begin_upsert(np.array([2]), vectors[5:6], []),
-        docs.begin_delete(np.array([9])),
+        docs.begin_upsert(check_ids([2, 3]), vectors[2:4], ['{"a": 1}', ""]),
+        docs.begin_upsert(check_ids([3]), vectors[4:5], ['{"a": 2}']),
+        docs.begin_set_payloads(check_ids([9, 3]), ['{"b": 9}', '{"b": 3}'], True),
+        docs.begin_delete(check_ids([1, 2, 9])),
+        docs.begin_set_payloads(check_ids([1]), ['{"b": 1}'], False),  # it was removed just before: it stays so
+        docs.begin_upsert(check_ids([2]), vectors[5:6], []),
+        docs.begin_delete(check_ids([9])),
     ]
     held.set()
     assert [future.result(30) for future in (first, *work)] == [2, 2, 1, 1, 2, 0, 1, 0]
@@ -112,9 +112,9 @@ def test_a_write_that_the_catalog_refuses_fails_alone(db, tmp_path, bz, vectors,
         return original(self, items)
 
     monkeypatch.setattr(Catalog, "commit", commit)
-    good = [docs.begin_upsert(np.array([i]), vectors[i : i + 1], []) for i in (3, 20)]
-    bad = docs.begin_upsert(np.array([66, 5]), vectors[66:68], [])
-    good += [docs.begin_upsert(np.array([5, 21]), vectors[40:42], []), docs.begin_delete(np.array([9, 66]))]
+    good = [docs.begin_upsert(check_ids([i]), vectors[i : i + 1], []) for i in (3, 20)]
+    bad = docs.begin_upsert(check_ids([66, 5]), vectors[66:68], [])
+    good += [docs.begin_upsert(check_ids([5, 21]), vectors[40:42], []), docs.begin_delete(check_ids([9, 66]))]
     gate.set()
     with pytest.raises(bebr.LimitExceeded, match="66"):
         bad.result(30)
@@ -135,8 +135,8 @@ def test_a_write_that_breaks_off_before_its_commit_leaves_memory_as_it_was(db, b
     docs.upsert(range(30), vectors[:30], [{"n": i} for i in range(30)])
     original = Tail.append
 
-    def out_of_memory(self, ids, codes, texts, kept):
-        original(self, ids, codes, texts, kept)
+    def out_of_memory(self, ids, codes, texts, kept, keys):
+        original(self, ids, codes, texts, kept, keys)
         raise MemoryError
 
     with monkeypatch.context() as patch:
@@ -152,10 +152,10 @@ def test_a_write_that_breaks_off_before_its_commit_leaves_memory_as_it_was(db, b
 
 def test_a_write_may_be_cancelled_until_it_is_begun(db, bz, vectors, same_answers, held):
     docs = db.create_collection("docs", bz)
-    begun = docs.begin_upsert(np.array([1]), vectors[:1], [])
+    begun = docs.begin_upsert(check_ids([1]), vectors[:1], [])
     while not held.calls:
         time.sleep(0.01)
-    waiting = [docs.begin_upsert(np.array([i]), vectors[i : i + 1], []) for i in (2, 3)]
+    waiting = [docs.begin_upsert(check_ids([i]), vectors[i : i + 1], []) for i in (2, 3)]
     assert waiting[0].cancel() and not begun.cancel()
     held.set()
     assert begun.result(30) == waiting[1].result(30) == 1
@@ -183,7 +183,7 @@ def test_dropping_a_collection_under_writers_ends_them_all(db, bz, vectors):
 def test_closing_the_database_waits_for_what_was_submitted(tmp_path, bz, vectors, same_answers):
     db = bebr.open(tmp_path)
     docs = db.create_collection("docs", bz)
-    futures = [docs.begin_upsert(np.array([i]), vectors[i : i + 1], []) for i in range(100)]
+    futures = [docs.begin_upsert(check_ids([i]), vectors[i : i + 1], []) for i in range(100)]
     db.close()
     assert [future.result(0) for future in futures] == [1] * 100
     with pytest.raises(ValueError, match="closed"):

@@ -1,0 +1,172 @@
+"""Ids of rows as callers write them, and as rows carry them: a number, and beside it a key where the id is none.
+
+An int stands for itself. A string or a UUID has a key (its kind, then its bytes) and a number that a hash
+of the key gives: a *place*, 2^62 or above, so that smaller ints need no second look. Where a place is taken by another
+id, the next few are tried; an int whose own number is taken gets a key and a place too. So the number finds a row, and
+the key says whose it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from hashlib import blake2b
+from typing import Any, TypeAlias, cast
+from uuid import UUID
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from bebr.arrays import Ids, as_ids
+
+Id: TypeAlias = int | str | UUID
+IdsLike: TypeAlias = ArrayLike | Sequence[Id]
+
+FIRST_PLACE = 1 << 62
+# Places that one id may have. More ids than this with one hash are refused: with 62 bits that is not chance.
+PLACES = 4
+MOST_BYTES = 1024
+_INT, _TEXT, _UUID = b"i", b"s", b"u"
+_MASK = FIRST_PLACE - 1
+
+
+@dataclass(frozen=True)
+class Named:
+    """n ids: `numbers` int64[n], of a key its first place; `keys` b"" for an int, None: all of them are ints."""
+
+    numbers: Ids
+    keys: list[bytes] | None = None
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    def __getitem__(self, rows: Any) -> Named:
+        """Those at ``rows``, a slice or int64[m]."""
+        if self.keys is None:
+            return Named(self.numbers[rows])
+        return Named(self.numbers[rows], [self.keys[i] for i in np.arange(len(self))[rows].tolist()])
+
+    def key(self, row: int) -> bytes:
+        return b"" if self.keys is None else self.keys[row]
+
+    def ids(self) -> list[Id]:
+        """As callers write them."""
+        numbers: list[int] = self.numbers.tolist()
+        if self.keys is None:
+            return list(numbers)
+        return [id_of(number, key) for number, key in zip(numbers, self.keys, strict=True)]
+
+    def last_of_each(self) -> Ids | None:
+        """Which to keep, int64[m] ascending, so that each id stays once, where it comes last; None: all."""
+        if self.keys is None:
+            if len(np.unique(self.numbers)) == len(self):
+                return None
+            _, backwards = np.unique(self.numbers[::-1], return_index=True)
+            return np.sort(len(self) - 1 - backwards)
+        pairs = self.numbers.tolist(), self.keys
+        places = {key or number: row for row, (number, key) in enumerate(zip(*pairs, strict=True))}
+        return None if len(places) == len(self) else np.sort(np.fromiter(places.values(), np.int64))
+
+
+def name_ids(ids: IdsLike, name: str) -> Named:
+    """Ids as callers write them. ``ValueError`` unless they are ints of 0 or greater, strings of 1 to 1024 bytes, or
+    UUIDs, in a flat sequence."""
+    if isinstance(ids, np.ndarray) and ids.dtype.kind not in "OUS":
+        return Named(_whole(ids, name))
+    values = ids.tolist() if isinstance(ids, np.ndarray) else ids
+    if not isinstance(values, list | tuple) or not any(isinstance(value, str | UUID) for value in values):
+        return Named(_whole(cast("ArrayLike", ids), name))
+    numbers, keys = np.empty(len(values), np.int64), []
+    for row, value in enumerate(values):
+        key = b"" if _is_int(value) else _key(value, f"{name}[{row}]")
+        if not key and not 0 <= value < 1 << 63:
+            raise ValueError(f"{name} holds {value}: want ids from 0 to 2^63 - 1")
+        numbers[row] = place_of(key) if key else value
+        keys.append(key)
+    return Named(numbers, keys)
+
+
+def _whole(ids: ArrayLike, name: str) -> Ids:
+    array = as_ids(ids, name)
+    if len(array) and int(array.min()) < 0:
+        raise ValueError(f"{name} holds {array.min()}: want ids of 0 or greater")
+    return array
+
+
+def _is_int(value: Any) -> bool:
+    return isinstance(value, int | np.integer) and not isinstance(value, bool)
+
+
+def _key(value: Any, name: str) -> bytes:
+    if isinstance(value, UUID):
+        return _UUID + value.bytes
+    if not isinstance(value, str):
+        raise ValueError(f"{name} is a {type(value).__name__}: want an int, a string or a UUID")
+    try:
+        data = value.encode()
+    except UnicodeEncodeError as error:
+        raise ValueError(f"{name} is {value!r}: {error.reason}") from error
+    if not 1 <= len(data) <= MOST_BYTES:
+        raise ValueError(f"{name} has {len(data)} bytes: want a string of 1 to {MOST_BYTES}")
+    return _TEXT + data
+
+
+def check_key(key: bytes, name: str) -> bytes:
+    """A key that another client wrote. ``ValueError`` unless it is b"" or the key of a string or a UUID."""
+    if key[:1] == _TEXT:
+        try:
+            key.decode()
+        except UnicodeDecodeError as error:
+            raise ValueError(f"{name} is not UTF-8 after its first byte") from error
+        if not 2 <= len(key) <= MOST_BYTES + 1:
+            raise ValueError(f"{name} has {len(key) - 1} bytes after its first: want 1 to {MOST_BYTES}")
+    elif key and (key[:1] != _UUID or len(key) != 17):
+        raise ValueError(f"{name} is {key[:20]!r}: want b'', b's' and text, or b'u' and the 16 bytes of a UUID")
+    return key
+
+
+def of_keys(numbers: Ids, keys: Sequence[bytes], name: str) -> Named:
+    """Ids as another client wrote them: keys of the rows that have some, or no keys at all. ``ValueError``."""
+    if not keys:
+        return Named(_whole(numbers, name))
+    if len(keys) != len(numbers):
+        raise ValueError(f"{name} has {len(numbers)} numbers and {len(keys)} keys: want as many, or no keys")
+    checked = [check_key(key, f"{name}[{row}]") for row, key in enumerate(keys)]
+    placed = np.fromiter(map(place_of, checked), np.int64, len(checked))
+    has = np.fromiter(map(bool, checked), np.bool_, len(checked))
+    return Named(_whole(np.where(has, placed, numbers), name), checked)
+
+
+def place_of(key: bytes, attempt: int = 0) -> int:
+    """The place that a key's hash names, or one of those after it."""
+    return FIRST_PLACE | (int.from_bytes(blake2b(key, digest_size=8).digest(), "little") + attempt) & _MASK
+
+
+def int_key(number: int) -> bytes:
+    """The key of an int whose own number is taken."""
+    return _INT + number.to_bytes(8, "little")
+
+
+def named_array(numbers: Ids, keys: Sequence[bytes] | None) -> NDArray[Any]:
+    """The ids of rows, in the shape of their `numbers`: these themselves where there are no keys at all, else an object
+    array, with None for −1."""
+    if not keys:
+        return numbers
+    ids = np.empty(numbers.size, object)
+    for row, (number, key) in enumerate(zip(numbers.ravel().tolist(), keys, strict=True)):
+        ids[row] = None if number < 0 else id_of(number, key)
+    return ids.reshape(numbers.shape)
+
+
+def id_of(number: int, key: bytes) -> Id:
+    """The id of a row. ``ValueError`` for what is no key."""
+    kind, data = key[:1], key[1:]
+    if not key:
+        return number
+    if kind == _TEXT:
+        return data.decode()
+    if kind == _UUID:
+        return UUID(bytes=data)
+    if kind == _INT and len(data) == 8:
+        return int.from_bytes(data, "little")
+    raise ValueError(f"{key!r} is no key")
