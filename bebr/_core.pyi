@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 version: str
 file_version: int
+complete_cost: int
 
 def isa() -> str: ...
 def runnable_isas() -> list[str]: ...

@@ -91,6 +91,8 @@ def search_segments(
     batch_invariant: bool = True,
     nprobe: int | None = None,
     ef_search: int | None = None,
+    rows: int | None = None,
+    candidates: int = 0,
     stop: StopFlag | None = None,
 ) -> Hits:
     """The k best rows of all segments together for each query.
@@ -103,7 +105,8 @@ def search_segments(
     allow: int64 ids; only these rows are considered, of those that the views allow. radius: only rows at least this
     similar (l2: at most this squared distance). nprobe: lists looked at in an IVF segment; None: the most that one of
     them has as its own. ef_search: candidates kept while walking a graph segment; None: 64. exact looks at every row of
-    these, too.
+    these, too. rows: how many the collection has, where the views hold copies of some of them; None: the live ones of
+    the views. candidates: how many rows the first stage keeps at least.
     batch_invariant: results do not depend on which queries share the batch; False is faster for large ones.
     stop: once it is set, the search ends with :class:`bebr.errors.Cancelled`.
 
@@ -115,12 +118,14 @@ def search_segments(
         worst = np.inf if bz.metric == "l2" else -np.inf
         shape = (len(prepared.y), k)
         return Hits(np.full(shape, worst, np.float32), np.full(shape, -1, np.int64))
-    rows = sum(view.live for view in views)
+    rows = sum(view.live for view in views) if rows is None else rows
     how = search_options(
         k,
         exact=exact,
         batch_invariant=batch_invariant or times is not None,
-        first_stage_rows=first_stage_rows(bz, rows, k) if times is None else min(times * k, max(rows, 1)),
+        first_stage_rows=max(
+            candidates, first_stage_rows(bz, rows, k) if times is None else min(times * k, max(rows, 1))
+        ),
         nprobe=_nprobe(views, nprobe, exact),
         margin=bz.settings.margin,
         ef_search=EF_SEARCH if ef_search is None else check_integer("ef_search", ef_search, (1 << 31) - 1),

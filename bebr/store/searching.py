@@ -15,6 +15,7 @@ from bebr.collection.options import SearchOptions
 from bebr.index import Hits
 from bebr.index.raw import check_rescore, default_candidates
 from bebr.index.segments import StopFlag, search_segments
+from bebr.store.allowed import allowed
 from bebr.store.kept import Keeping
 from bebr.store.reads import read_vectors
 from bebr.store.snapshot import Snapshot
@@ -109,17 +110,21 @@ def _search(
 
     def search(some: Floats) -> Hits:
         queries, found = None, []
-        for model, views in snapshot.by_model(options.filter).values() or [(bz, [])]:
+        for model, parts in snapshot.by_model or [(bz, ())]:
+            # Of copies, ids that are allowed would have to be found anew.
+            found_in = allowed(parts, options.filter, len(some) if allow is None else 0)
             ready = prepared(model, some)
             if model.digest == bz.digest:
                 queries = ready.exact
             found.append(
                 search_segments(
-                    *(views, model, ready, depth),
+                    *(found_in.views, model, ready, depth),
                     oversampling=oversampling,
                     exact=options.exact,
                     radius=None if wanted else radius,  # exact scores are not those that the codes go by
                     allow=allow,
+                    rows=found_in.rows,
+                    candidates=found_in.candidates,
                     stop=stop,
                 )
             )

@@ -23,6 +23,7 @@ from bebr.index.segments import TailRows
 from bebr.store.bitmaps import Bitmap
 from bebr.store.columns.file import column_sections, read_columns
 from bebr.store.columns.table import Columns, nothing
+from bebr.store.copies import Copies
 from bebr.store.kept import Keeping, Rows
 from bebr.store.matching import Answers, matching_rows
 from bebr.store.payloads import KeyColumn, PayloadColumn, PayloadWriter, mapped
@@ -87,6 +88,7 @@ class Segment:
             self._columns = Columns(row.rows, {}, True)
         self._making = threading.Lock()  # over _columns
         self._answers = Answers()
+        self.copies = Copies(index)
 
     def positions(self, ids: Ids) -> Ids:
         """The row of each of `ids`, int64[n]; −1 for none."""

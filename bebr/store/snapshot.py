@@ -7,7 +7,7 @@ never change, so both share them; the bitmaps of dead rows are copied when they 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Protocol
 
@@ -23,7 +23,9 @@ from bebr.index.segments import SegmentView
 from bebr.store import bitmaps
 from bebr.store.bitmaps import Bitmap
 from bebr.store.columns.table import Columns
+from bebr.store.copies import Copies
 from bebr.store.kept import Keeping, Rows
+from bebr.store.matching import MOST_KEPT
 from bebr.store.records import SegmentRow
 from bebr.store.tail import Tail
 
@@ -58,6 +60,10 @@ class Part(Protocol):
 
     def keys(self, rows: Ids) -> list[bytes]:
         """The key of each row's id, b"" for an int."""
+
+    @property
+    def copies(self) -> Copies | None:
+        """Of rows that filters let through; None where there are none."""
 
     def positions(self, ids: Ids) -> Ids:
         """The row of each of `ids`, int64[n], the newest where there are several; −1 for none."""
@@ -107,6 +113,19 @@ class PartView:
         """Which of `rows` int64[n] are not dead, bool[n]; −1 counts as dead."""
         return (rows >= 0) & ~bitmaps.has(self.dead, rows)
 
+    def count(self, filter: Filter) -> int:
+        """How many live rows match."""
+        found = self._counts.get(filter)
+        if found is None:
+            if len(self._counts) >= MOST_KEPT:
+                self._counts.clear()
+            found = self._counts[filter] = bitmaps.count(self.matching(filter))
+        return found
+
+    @cached_property
+    def _counts(self) -> dict[Filter, int]:
+        return {}
+
     def live_rows(self, begin: int, end: int) -> Ids:
         """The positions of those from `begin`, a multiple of 64, to `end`, ascending."""
         return bitmaps.others(self.dead, begin, min(end, self.part.rows))
@@ -127,23 +146,14 @@ class Snapshot:
     def __len__(self) -> int:
         return sum(view.live for view in self.parts)
 
-    def by_model(self, filter: Filter | None) -> dict[str, tuple[Binarizer, list[SegmentView]]]:
-        """What `search_segments` takes for a search of the rows that match, by the digest of the model of the codes:
-        one, but during a migration."""
-        return self._all_by_model if filter is None else self._by_model(filter)
-
     @cached_property
-    def _all_by_model(self) -> dict[str, tuple[Binarizer, list[SegmentView]]]:
-        return self._by_model(None)
-
-    def _by_model(self, filter: Filter | None) -> dict[str, tuple[Binarizer, list[SegmentView]]]:
-        groups: dict[str, tuple[Binarizer, list[SegmentView]]] = {}
+    def by_model(self) -> tuple[tuple[Binarizer, tuple[PartView, ...]], ...]:
+        """The parts that have live rows, by the model of their codes: one, but during a migration."""
+        groups: dict[str, list[PartView]] = {}
         for view in self.parts:
             if view.live:
-                model = view.part.index.binarizer
-                allowed = view.view if filter is None else replace(view.view, allow=view.part.matching(filter))
-                groups.setdefault(model.digest, (model, []))[1].append(allowed)
-        return groups
+                groups.setdefault(view.part.index.binarizer.digest, []).append(view)
+        return tuple((views[0].part.index.binarizer, tuple(views)) for views in groups.values())
 
     def matching(self, filter: Filter) -> tuple[Bitmap, ...]:
         """The live rows of each of `parts` that match. Answers to the last filters are kept with the parts."""
@@ -151,7 +161,7 @@ class Snapshot:
 
     def count(self, filter: Filter | None) -> int:
         """How many rows match, or there are."""
-        return len(self) if filter is None else sum(map(bitmaps.count, self.matching(filter)))
+        return len(self) if filter is None else sum(view.count(filter) for view in self.parts)
 
     @cached_property
     def keyed(self) -> bool:

@@ -89,6 +89,7 @@ class TailPart:
     """The first `rows` rows of a tail. Immutable."""
 
     row = None  # it has no file
+    copies = None
 
     def __init__(self, tail: Tail, rows: int, index: FlatIndex) -> None:
         self._tail, self.rows, self.index = tail, rows, index

@@ -4,6 +4,8 @@
 #include <bit>
 #include <numeric>
 
+#include "index/flat/scan.h"
+
 namespace bebr {
 
 Queries PyQueries::view(const Index& index) const {
@@ -153,6 +155,7 @@ void bind_search(py::module_& m) {
            py::arg("batch_invariant") = true, py::arg("first_stage_rows") = 0, py::arg("nprobe") = 1,
            py::arg("margin") = 3.0f, py::arg("enough") = 0, py::arg("ef_search") = 0,
            py::arg("min_scores") = py::none(), py::arg("stop") = py::none());
+  m.attr("complete_cost") = kCompleteCost;
   m.def("search", &search_several, py::arg("segments"), py::arg("queries"), py::arg("options"),
         py::arg("allow") = py::none());
   m.def(

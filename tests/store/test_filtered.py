@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from bebr.collection.filter_form import as_filter
-from bebr.store import growing, segment
+from bebr.store import allowed, growing, segment
 from bebr.store.columns import table
 from bebr.store.database import Database
 
@@ -121,6 +121,50 @@ def test_a_snapshot_keeps_its_matches(db, bz, vectors):
     collection.delete([1, 2])
     assert collection.count(filter) == snapshot.count(filter) + 98
     assert [rows.tolist() for rows in snapshot.matching(filter)] == before
+
+
+@pytest.fixture
+def soon_copied(monkeypatch):
+    """Whole copies after a search or two."""
+    monkeypatch.setattr(allowed, "_FEWEST_COPIED", 1)
+    monkeypatch.setattr(allowed, "_COPY_COST", 1)
+
+
+@pytest.mark.parametrize("below", [1200, 300, 80, 30, 7])
+@pytest.mark.parametrize(
+    "options", [{}, {"exact": True}, {"oversampling": 2}, {"allow": np.arange(0, 3000, 2)}], ids=str
+)
+def test_copies_answer_as_the_rows_do(db, bz, vectors, queries, soon_copied, below, options):
+    """To the bit, however often a filter comes, whatever was written meanwhile, and by how many queries."""
+    collection = db.create_collection("docs", bz)
+    order = np.random.default_rng(1).permutation(3000)
+    collection.upsert(np.arange(2700), vectors[:2700], [{"n": int(n)} for n in order[:2700]])
+    collection.flush()
+    collection.upsert(np.arange(2700, 3000), vectors[2700:], [{"n": int(n)} for n in order[2700:]])
+    for step in range(3):
+        for asked in (queries[:1], queries[:2], queries[:20]):
+            fresh = {"$and": [{"n": {"lt": below}}, {"n": {"gte": -1 - step - len(asked)}}]}  # never copied
+            expected = collection.search(asked, 10, filter=fresh, **options)
+            for _ in range(6):
+                hits = collection.search(asked, 10, filter={"n": {"lt": below}}, **options)
+                np.testing.assert_array_equal(hits.ids, expected.ids)
+                np.testing.assert_array_equal(hits.scores, expected.scores)
+        collection.delete(np.flatnonzero(order < below)[step::7])
+        collection.upsert([step], vectors[5:6], [{"n": 3}])
+    copied = collection.snapshot.segments[0].part.copies._copies
+    assert below > 0.6 * 2700 or "allow" in options or any(copy._whole is not None for copy in copied.values())
+
+
+def test_copies_have_a_bound(db, bz, vectors, queries, soon_copied):
+    collection = db.create_collection("docs", bz)
+    collection.upsert(np.arange(2000), vectors[:2000], [{"n": i % 10} for i in range(2000)])
+    collection.flush()
+    for _ in range(5):
+        for n in range(10):
+            collection.search(queries[0], 10, filter={"n": n})
+            collection.search(queries[0], 10, filter={"n": {"ne": n}})
+    copied = collection.snapshot.segments[0].part.copies._copies
+    assert sum(len(copy.rows) for copy in copied.values()) <= 0.6 * 2000
 
 
 def test_answers_that_are_kept_do_not_grow_old(db, bz, vectors):

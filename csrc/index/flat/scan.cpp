@@ -12,9 +12,8 @@
 namespace bebr {
 namespace {
 
-constexpr size_t kExpandedFrom = 8;   // of Kernels::expand_queries: sign planes alone rule out nearly all rows
-constexpr size_t kCopyCost = 150;     // copying a row out costs about as much as passing over this many in a scan
-constexpr size_t kCompleteCost = 64;  // and completing it as scanning this many
+constexpr size_t kExpandedFrom = 8;  // of Kernels::expand_queries: sign planes alone rule out nearly all rows
+constexpr size_t kCopyCost = 150;    // copying a row out costs about as much as passing over this many in a scan
 
 class FlatScan {
  public:

@@ -19,6 +19,10 @@ struct FlatPart {
   size_t first = 0;
 };
 
+// Completing a row costs about as much as scanning this many: filtered rows that are fewer by it are completed, all of
+// them.
+inline constexpr size_t kCompleteCost = 64;
+
 // Pushes the best rows of all parts for each query. The answer is the same however the same rows are cut into parts and
 // shared by threads: survivors are the best of all parts together by first-stage score, of equal ones those of smaller
 // ids. Their default number, and whether few allowed rows are completed without a scan, go by the rows of all parts.

@@ -1,0 +1,82 @@
+"""Copies of the rows that a filter lets through, for filters that come again and again.
+
+A scan of rows of which a tenth matches reads them all, and rows that are completed one by one lie far apart. So a
+search with a filter that came before also copies some of the matching rows, about as many as cost what it spent on
+account of the others. Once a copy is whole, searches read it alone. They find the same: only where rows stand differs.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+
+from bebr.arrays import Ids
+from bebr.collection.filter_tree import Filter
+from bebr.index import FlatIndex
+from bebr.index.segments import SegmentView, TailRows
+from bebr.store import bitmaps
+from bebr.store.bitmaps import Bitmap
+
+# Of a part's rows, the share that its copies may have together.
+MOST_SHARE = 0.6
+# Rows copied by one search.
+_MOST_AT_ONCE = 16_384
+
+
+class Copies:
+    """Of the rows of one index, which does not change. Threads: any number at once."""
+
+    def __init__(self, index: FlatIndex) -> None:
+        self._index = index
+        self._copies: OrderedDict[Filter, _Copy] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def view(self, filter: Filter, matching: Bitmap, dead: Bitmap | None, budget: int) -> SegmentView | None:
+        """The rows that match, `matching` of all, without the dead ones; None where there is no copy yet. `budget`:
+        rows to copy now, if the filter came before."""
+        if not self._lock.acquire(blocking=False):
+            return None  # another search is copying
+        try:
+            copy = self._copies.pop(filter, None)
+            if copy is None:
+                rows = bitmaps.members(matching)
+                if len(rows) > MOST_SHARE * len(self._index):
+                    return None
+                copy = _Copy(rows, self._index)
+            else:
+                copy.grow(min(budget, _MOST_AT_ONCE) + 1)
+            self._copies[filter] = copy
+            while sum(len(one.rows) for one in self._copies.values()) > MOST_SHARE * len(self._index):
+                self._copies.popitem(last=False)
+            return copy.view(dead)
+        finally:
+            self._lock.release()
+
+
+class _Copy:
+    """`rows`: positions of the rows that match, ascending."""
+
+    def __init__(self, rows: Ids, index: FlatIndex) -> None:
+        self.rows = rows
+        self._from = index
+        self._rows = TailRows(index.binarizer)
+        self._whole: FlatIndex | None = None
+        self._last: tuple[Bitmap | None, SegmentView] | None = None
+
+    def grow(self, rows: int) -> None:
+        """Copies so many rows more."""
+        if self._whole is not None:
+            return
+        done = len(self._rows)
+        self._rows.append(*self._from.codes(self._from.ids[self.rows[done : done + rows]]))
+        if len(self._rows) == len(self.rows):
+            self._whole = self._rows.freeze()
+
+    def view(self, dead: Bitmap | None) -> SegmentView | None:
+        """Without the rows that are `dead` of those where they were copied from; None until all are copied."""
+        if self._whole is None:
+            return None
+        if self._last is None or self._last[0] is not dead:
+            gone = None if dead is None else bitmaps.of_bools(bitmaps.has(dead, self.rows))
+            self._last = dead, SegmentView(self._whole, gone)
+        return self._last[1]
