@@ -336,6 +336,7 @@ def command(monkeypatch, data, path, *more):
 
 
 def test_a_run_over_three_engines_writes_rows_verdicts_and_a_picture(monkeypatch, data, tmp_path, capsys):
+    pytest.importorskip("hnswlib", reason="a peer to compare with: pip install 'bebr[bench]'")
     path = tmp_path / "ann.json"
     chosen = "bebr flat|IVF16 Flat|hnswlib"
     assert command(monkeypatch, data, path, "--engines", chosen, "--plot", str(tmp_path)) == 0
