@@ -253,10 +253,10 @@ class Binarizer(KnownAttributes):
     def _factors(self, vectors: Floats, planes: NDArray[np.uint8]) -> Factors:
         exact = self.exact_factors(vectors, planes)
         size, codes = self.settings.factor_bytes, self.settings.byte_codes()
-        columns = [stored(exact[:, i], size, codes[i] if codes else None) for i in range(exact.shape[1])]
-        if not columns:
-            return np.empty((len(planes), 0), factor_dtype(size))
-        return cast("Factors", np.stack(columns, axis=1))
+        factors = np.empty(exact.shape, factor_dtype(size))
+        for i in range(exact.shape[1]):
+            factors[:, i] = stored(exact[:, i], size, codes[i] if codes else None)
+        return cast("Factors", factors)
 
     def factor_values(self, codes: Codes) -> Floats:
         """The values of the stored factors of ``codes``: float32[n, F]."""
@@ -269,13 +269,13 @@ class Binarizer(KnownAttributes):
 
     def exact_factors(self, vectors: Floats, planes: NDArray[np.uint8]) -> Floats:
         """Factors float32[n, F] before they are stored in ``factor_bytes``. vectors: as the code sees them."""
-        columns = []
+        factors = np.empty((len(planes), self.settings.factor_count), np.float32)
         norms = np.linalg.norm(vectors, axis=1) if self.metric == "ip" else np.ones(len(vectors), np.float32)
         if self.settings.factor != "none":
-            columns.append(self._factor(self._decoder, planes, norms))
+            factors[:, 0] = self._factor(self._decoder, planes, norms)
         if self.settings.stage_factor:
-            columns.append(self._factor(self._stage, planes[:, : self.dims // 8], norms))
-        return np.stack(columns, axis=1) if columns else np.empty((len(planes), 0), np.float32)
+            factors[:, -1] = self._factor(self._stage, planes[:, : self.dims // 8], norms)
+        return factors
 
     def _factor(self, decoder: core.Decoder | None, planes: NDArray[np.uint8], norms: Floats) -> Floats:
         squared = (

@@ -62,10 +62,14 @@ class ByteCode:
         """float32[256], ascending."""
         return (self.low + self.step * np.arange(256)).astype(np.uint16).view(np.float16).astype(np.float32)
 
+    @cached_property
+    def _between(self) -> Floats:
+        """float32[255], the middle of each two neighbours."""
+        return np.asarray((self.values[1:] + self.values[:-1]) / 2, np.float32)
+
     def nearest(self, factors: Floats) -> NDArray[np.uint8]:
         """The byte of the nearest value: uint8 of the same shape. Beyond the ends: the end."""
-        between = (self.values[1:] + self.values[:-1]) / 2
-        return np.searchsorted(between, factors).astype(np.uint8)
+        return np.searchsorted(self._between, factors).astype(np.uint8)
 
 
 def stored(factors: Floats, factor_bytes: int, code: ByteCode | None) -> Factors:
