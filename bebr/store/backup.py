@@ -28,7 +28,7 @@ from bebr.files import sync_folder
 from bebr.index.files import contents_digest
 from bebr.store.catalog import Catalog
 from bebr.store.folder import Folder, Vanished
-from bebr.store.manifests import FileEntry, Manifest, SnapshotInfo
+from bebr.store.manifests import SNAPSHOT_NAME, FileEntry, Manifest, SnapshotInfo
 from bebr.store.places import Place, pieces_of, place_of
 from bebr.store.records import SegmentRow
 from bebr.store.versions import Versions
@@ -184,7 +184,9 @@ def restore(
 
 
 def _names(place: Place) -> list[str]:
-    return sorted(name.removesuffix(".json") for name in place.sizes(_MANIFESTS) if name.endswith(".json"))
+    """Sorted. What a write that was cut short leaves has a longer name."""
+    names = (name.removesuffix(".json") for name in place.sizes(_MANIFESTS) if name.endswith(".json"))
+    return sorted(filter(SNAPSHOT_NAME.fullmatch, names))
 
 
 def _manifest(place: Place, name: str) -> Manifest:

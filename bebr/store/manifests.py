@@ -13,7 +13,7 @@ from bebr.errors import CorruptFile
 from bebr.store.folder import MODEL_FILE, SEGMENT_FILE
 
 _FORMAT = 1
-_NAME = re.compile(r"\d{8}T\d{6}\.\d{6}Z")
+SNAPSHOT_NAME = re.compile(r"\d{8}T\d{6}\.\d{6}Z")
 # Where a file belongs in a data folder, and where in the place of snapshots. A manifest may come from anywhere.
 _FILE = re.compile(rf"catalog\.db|catalog\.versions|models/{MODEL_FILE.pattern}|segments/{SEGMENT_FILE.pattern}")
 _STORED = re.compile(r"(?:catalogs|models|segments)/[0-9a-f]{16,64}\.[a-z]+")
@@ -79,7 +79,7 @@ class Manifest:
     def _check_names(self, source: str) -> None:
         """Nothing is read or written outside of the folders."""
         names = (
-            (_NAME, self.info.name),
+            (SNAPSHOT_NAME, self.info.name),
             *((_FILE, n) for n in self.files),
             *((_STORED, e.stored) for e in self.files.values()),
         )

@@ -221,6 +221,14 @@ def test_a_snapshot_that_ends_half_way_leaves_the_older_ones(db, tmp_path, vecto
     assert not list((tmp_path / "data").glob("links.tmp*"))
 
 
+def test_a_manifest_that_did_not_get_its_name_is_no_snapshot(db, tmp_path):
+    folder = tmp_path / "place" / "snapshots"
+    made = db.snapshot(tmp_path / "place")
+    whole = (folder / f"{made.name}.json").rename(folder / f"{made.name}.json.tmp0123456789abcdef.json")
+    assert whole.exists()
+    assert bebr.snapshots(tmp_path / "place") == []
+
+
 KILLED = """
 import sys, threading
 import numpy as np
