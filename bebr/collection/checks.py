@@ -16,15 +16,17 @@ from numpy.typing import ArrayLike
 
 from bebr.arrays import Floats, as_vectors
 from bebr.binarizer import Binarizer
-from bebr.collection.filter_form import FilterLike, as_filter
+from bebr.collection.filter_form import FilterLike, as_filter, check_path
 from bebr.collection.filter_tree import Filter
 from bebr.collection.keys import Id, IdsLike, Named, name_ids
+from bebr.collection.options import Groups
 from bebr.collection.protocol import OnDuplicate, Payload
 from bebr.index import check_integer, check_k, check_oversampling
 
 # Queries of a measurement of recall.
 MOST_SAMPLE = 10_000
 
+_MOST_GROUP = 10_000
 _MOST_ROWS = (1 << 31) - 1
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,128}")
 
@@ -143,6 +145,17 @@ def check_window(k: int, radius: float | None, offset: int) -> int:
     if radius is not None and (isinstance(radius, bool) or not isinstance(radius, Real) or not math.isfinite(radius)):
         raise ValueError(f"radius is {radius!r}: want a finite number")
     return check_k(k) + check_integer("offset", offset, _MOST_ROWS - check_k(k), least=0)
+
+
+def check_groups(group_by: str | None, group_size: int) -> Groups | None:
+    """How hits are to be grouped; None: not at all. ``ValueError`` names what is wrong."""
+    size = check_integer("group_size", group_size, _MOST_GROUP)
+    if group_by is None:
+        if size != 1:
+            raise ValueError(f"group_size is {size}, but group_by is None: want the field to group by")
+        return None
+    check_path(group_by, "group_by")
+    return Groups(group_by, size)
 
 
 def check_query_ids(ids: Named) -> Named:

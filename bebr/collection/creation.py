@@ -8,7 +8,7 @@ from typing import cast, get_args
 from bebr.arrays import check_dim
 from bebr.binarizer import Binarizer
 from bebr.collection.checks import check_model, check_name
-from bebr.collection.protocol import Keep, Metric
+from bebr.collection.protocol import AlreadyExists, Keep, Metric, ModelInfo
 from bebr.index.raw import RawType
 
 
@@ -61,6 +61,21 @@ def check_creation(
     if made.keep is not None and bz is not None and not bz.has_decoder:
         raise ValueError(f"keep is {keep!r}: this binarizer has no decoder, so its vectors have no float scores")
     return made
+
+
+def check_existing(model: ModelInfo, new: Creation) -> None:
+    """AlreadyExists unless a collection of this model is what was to be created: of the same model where one was given,
+    else of the same dimensions and metric."""
+    if new.bz is not None:
+        same, wanted = model.digest == new.bz.digest, f"model {new.bz.digest}"
+    else:
+        same = (model.input_dim, model.metric) == (new.dim, new.metric)
+        wanted = f"{new.dim} dimensions and metric {new.metric!r}"
+    if not same:
+        raise AlreadyExists(
+            f"collection {new.name!r} already exists with model {model.digest}, {model.input_dim} dimensions and "
+            f"metric {model.metric!r}: want {wanted}"
+        )
 
 
 def _metric(metric: Metric | None) -> Metric:

@@ -10,6 +10,15 @@ from bebr.collection.filter_tree import Filter
 
 
 @dataclass(frozen=True)
+class Groups:
+    """Hits are to come in groups of up to `size` rows, by the value that they have in the payload field `by`, a dotted
+    path."""
+
+    by: str
+    size: int
+
+
+@dataclass(frozen=True)
 class SearchOptions:
     """Checked arguments of a search beside its queries and the ids it is limited to; `k` reaches as far as hits are
     wanted, an offset included. `model`: of the queries, where it is not the collection's own. Searches whose options

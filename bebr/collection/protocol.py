@@ -20,6 +20,7 @@ from bebr.index import Hits
 from bebr.index.raw import RawType
 
 Payload = dict[str, Any]
+GroupValue = str | int | float | bool
 OnDuplicate = Literal["last", "error"]
 """What an upsert does with an id that comes several times in one call: keep the last row, or refuse all of them."""
 Metric = Literal["cosine", "ip", "l2"]
@@ -33,12 +34,20 @@ class CollectionHits(Hits):
     where there are fewer than k rows."""
 
     payloads: list[list[Payload | None]] | None
+    groups: list[list[GroupValue | None]] | None
+    """With ``group_by=``: the values of the k groups of each query, the best first, None where there are no more; the
+    hits of group g are ``[g * group_size : (g + 1) * group_size]`` of the query's, with ids of −1 where it has
+    fewer."""
 
     def __new__(
-        cls, scores: Floats, ids: NDArray[Any], payloads: list[list[Payload | None]] | None = None
+        cls,
+        scores: Floats,
+        ids: NDArray[Any],
+        payloads: list[list[Payload | None]] | None = None,
+        groups: list[list[GroupValue | None]] | None = None,
     ) -> CollectionHits:
         hits = super().__new__(cls, scores, ids)
-        hits.payloads = payloads
+        hits.payloads, hits.groups = payloads, groups
         return hits
 
 
@@ -167,6 +176,8 @@ class CollectionLike(Protocol):
         filter: FilterLike | None = None,
         radius: float | None = None,
         offset: int = 0,
+        group_by: str | None = None,
+        group_size: int = 1,
         with_payloads: bool = False,
         rescore: int | None = None,
         binarizer: Binarizer | None = None,
@@ -225,6 +236,7 @@ class DatabaseLike(Protocol):
         bytes_per_vector: int | None = None,
         keep: Keep = "auto",
         retrain: bool | None = None,
+        exist_ok: bool = False,
     ) -> CollectionLike: ...
 
     def collection(self, name: str) -> CollectionLike: ...

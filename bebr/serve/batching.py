@@ -10,14 +10,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
 
 from bebr.arrays import Floats
 from bebr.collection.options import SearchOptions
-from bebr.collection.protocol import BatchingStats
+from bebr.collection.protocol import BatchingStats, GroupValue
 from bebr.core import StopFlag
 from bebr.index import Hits
 from bebr.store.snapshot import Snapshot
@@ -28,10 +28,12 @@ MAX_BATCH = 256
 
 @dataclass(frozen=True)
 class Found:
-    """``hits`` of a search of ``snapshot``."""
+    """``hits`` of a search of ``snapshot``; ``groups``: where they come in groups, the values of these, a list per
+    query."""
 
     hits: Hits
     snapshot: Snapshot
+    groups: Sequence[Sequence[GroupValue | None]] = ()
 
 
 @dataclass(frozen=True)
@@ -43,8 +45,16 @@ class Answer:
 
     def after(self, offset: int) -> Answer:
         """Without the first `offset` hits of each query."""
-        parts = [Found(Hits(f.hits.scores[:, offset:], f.hits.ids[:, offset:]), f.snapshot) for f in self.parts]
-        return Answer(tuple(parts), self.batch) if offset else self
+        if not offset:
+            return self
+        return self._changed(lambda hits: Hits(hits.scores[:, offset:], hits.ids[:, offset:]))
+
+    def rows_of(self, size: int) -> Answer:
+        """A row per group of ``size`` hits, in place of one per query."""
+        return self._changed(lambda hits: Hits(hits.scores.reshape(-1, size), hits.ids.reshape(-1, size)))
+
+    def _changed(self, change: Callable[[Hits], Hits]) -> Answer:
+        return Answer(tuple(replace(found, hits=change(found.hits)) for found in self.parts), self.batch)
 
     @cached_property
     def hits(self) -> Hits:

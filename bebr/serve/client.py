@@ -12,7 +12,7 @@ import numpy as np
 from bebr.arrays import Floats
 from bebr.binarizer import Binarizer
 from bebr.collection.checks import check_model
-from bebr.collection.creation import check_creation
+from bebr.collection.creation import check_creation, check_existing
 from bebr.collection.handle import Handle
 from bebr.collection.protocol import AlreadyExists, Keep, Metric, ModelInfo
 from bebr.serve import convert
@@ -75,6 +75,7 @@ class Client(Handle):
         bytes_per_vector: int | None = None,
         keep: Keep = "auto",
         retrain: bool | None = None,
+        exist_ok: bool = False,
     ) -> RemoteCollection:
         """A new, empty collection, as locally: with a model ``bz``, which is registered on the way, or for vectors of
         ``dim`` dimensions. ``ValueError`` names the argument that is wrong, ``AlreadyExists`` (a ``ValueError``) a name
@@ -96,6 +97,11 @@ class Client(Handle):
             if not self._retries:
                 raise
             model = self._created(request)
+        except AlreadyExists:
+            if not exist_ok:
+                raise
+            model = self._call(self._collections.Get, pb.GetCollectionRequest(name=name)).model
+            check_existing(convert.model_from_message(model), new)
         return self._remote(name, model)
 
     def _created(self, request: pb.CreateCollectionRequest) -> pb.ModelInfo:

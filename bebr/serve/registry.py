@@ -15,7 +15,7 @@ from bebr.arrays import Floats
 from bebr.binarizer import Binarizer
 from bebr.collection.filter_tree import Filter
 from bebr.collection.keys import Named
-from bebr.collection.options import SearchOptions
+from bebr.collection.options import Groups, SearchOptions
 from bebr.core import StopFlag
 from bebr.errors import CorruptFile, Error, IncompatibleModel
 from bebr.serve.batching import Batcher, Found
@@ -62,9 +62,17 @@ class ServedCollection:
         self._threads = threads
 
     def _search(
-        self, queries: Floats | Named, options: SearchOptions, stop: StopFlag, allow: Named | None = None
+        self,
+        queries: Floats | Named,
+        options: SearchOptions,
+        stop: StopFlag,
+        allow: Named | None = None,
+        groups: Groups | None = None,
     ) -> Found:
         snapshot = self.collection.snapshot
+        if groups is not None and not isinstance(queries, Named):
+            hits, values = self.collection.search_groups(snapshot, queries, groups, options, allow, stop)
+            return Found(hits, snapshot, values)
         return Found(self.collection.search_snapshot(snapshot, queries, options, allow, stop), snapshot)
 
     def matched(self, filter: Filter | None) -> Filter | None:
@@ -73,11 +81,13 @@ class ServedCollection:
             self.collection.snapshot.matching(filter)
         return filter
 
-    async def search(self, queries: Floats | Named, options: SearchOptions, allow: Named | None) -> Found:
+    async def search(
+        self, queries: Floats | Named, options: SearchOptions, allow: Named | None, groups: Groups | None = None
+    ) -> Found:
         """A search by itself, of no more queries (vectors, or ids of rows) than one kernel call takes. Cancelling the
         call stops the kernel."""
         stop = StopFlag()
-        work = functools.partial(self._search, queries, options, stop, allow)
+        work = functools.partial(self._search, queries, options, stop, allow, groups)
         return await self._threads.searches.run(self.collection.name, work, stop.set)
 
     async def read(self, work: Callable[[], T]) -> T:

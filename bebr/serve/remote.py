@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import json
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -15,6 +17,7 @@ from bebr.binarizer import Binarizer
 from bebr.binarizer.codes import Query
 from bebr.collection.checks import (
     check_delete,
+    check_groups,
     check_ids,
     check_new_payloads,
     check_page,
@@ -33,6 +36,7 @@ from bebr.collection.protocol import (
     BatchingStats,
     CollectionHits,
     CollectionStats,
+    GroupValue,
     ModelInfo,
     OnDuplicate,
     Payload,
@@ -205,18 +209,22 @@ class RemoteCollection(Handle):
         filter: FilterLike | None = None,
         radius: float | None = None,
         offset: int = 0,
+        group_by: str | None = None,
+        group_size: int = 1,
         with_payloads: bool = False,
         rescore: int | None = None,
         binarizer: Binarizer | None = None,
     ) -> CollectionHits:
         """The k best rows for each query, as locally: the same ids and the same scores, bit for bit. A ``binarizer``
         must be registered on the server (`Client.register_model`)."""
-        depth = check_window(k, radius, offset)
+        depth, groups = check_window(k, radius, offset), check_groups(group_by, group_size)
         floats = check_query(q, k, query, oversampling, exact, (binarizer or self._model).query_dim)
         check_rescore(rescore, depth)
         vectors = _as_sent(floats, q)
         request = self._request(k, oversampling, exact, allow, filter, radius, offset, with_payloads, rescore)
         request.query = convert.QUERY_MODES[query]
+        if groups is not None:
+            request.group_by, request.group_size = groups.by, groups.size
         if binarizer is not None:
             request.model = binarizer.digest
 
@@ -285,26 +293,40 @@ class RemoteCollection(Handle):
         self, request: pb.SearchRequest, count: int, query_bytes: int, depth: int, put: Callable[[slice], None]
     ) -> CollectionHits:
         """The hits of ``count`` queries, in as many calls as they need. ``put`` sets those of one call."""
-        limits, k, with_payloads = self._wire.limits, request.k, request.with_payloads
+        limits, with_payloads = self._wire.limits, request.with_payloads
+        width = request.group_size or request.k  # of a row of hits: one query's, or one group's
         by_size = (limits.message_bytes - _OVERHEAD - request.ByteSize()) // query_bytes
-        step = max(1, min(limits.queries, limits.answers // max(depth, request.rescore), by_size))
+        step = max(
+            1,
+            min(limits.queries, limits.answers // (max(depth, request.rescore) * max(request.group_size, 1)), by_size),
+        )
         found: list[Hits] = []
         keys: list[list[bytes]] = []
         payloads: list[list[Payload | None]] = []
+        groups: list[GroupValue | None] = []
         for start in range(0, count, step):
             put(slice(start, start + step))
             reply = self._wire.call(self._wire.points.Search, request)
-            hits, some = convert.hits_from_message(reply, k, ascending=self._model.metric == "l2")
+            groups += [json.loads(text) if text else None for text in reply.groups]
+            hits, some = convert.hits_from_message(reply, width, ascending=self._model.metric == "l2")
             found.append(hits)
             keys.append(some)
             texts = iter(reply.payloads)
             if with_payloads:
-                payloads += [[load_payload(next(texts)) for _ in range(n)] + [None] * (k - n) for n in reply.counts]
+                payloads += [[load_payload(next(texts)) for _ in range(n)] + [None] * (width - n) for n in reply.counts]
         scores, numbers = (np.concatenate(parts) for parts in zip(*found, strict=True)) if len(found) > 1 else found[0]
         every = None
         if any(keys):  # a row may have got the first one meanwhile
             every = [key for some, hits in zip(keys, found, strict=True) for key in some or [b""] * hits.ids.size]
-        return CollectionHits(scores, named_array(numbers, every), payloads if with_payloads else None)
+        ids = named_array(numbers, every)
+        if not request.group_size:
+            return CollectionHits(scores, ids, payloads if with_payloads else None)
+        k = request.k
+        rows = (
+            [list(itertools.chain(*payloads[i : i + k])) for i in range(0, len(payloads), k)] if with_payloads else None
+        )
+        values = [groups[i : i + k] for i in range(0, len(groups), k)]
+        return CollectionHits(scores.reshape(count, -1), ids.reshape(count, -1), rows, values)
 
     def get(self, ids: IdsLike, *, payloads: bool = True, vectors: bool = False) -> list[Row | None]:
         """The row of each of ``ids`` int64[n], None for an id that is not there; see

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from concurrent.futures import Future
 
@@ -11,6 +12,7 @@ from bebr.binarizer import Binarizer
 from bebr.collection.checks import (
     check_delete,
     check_distinct,
+    check_groups,
     check_payload_texts,
     check_query,
     check_query_ids,
@@ -18,6 +20,7 @@ from bebr.collection.checks import (
     check_window,
 )
 from bebr.collection.keys import Named
+from bebr.collection.options import Groups
 from bebr.collection.protocol import ModelInfo, OnDuplicate, RecallEstimate
 from bebr.errors import CorruptFile
 from bebr.index import check_oversampling
@@ -37,6 +40,8 @@ _ANSWER_BYTES = 32
 _ROW_BYTES = TEXT_BYTES + 12
 # A reply of more answers is made in a thread: it would hold up the event loop.
 _MANY = 4096
+# Queries whose hits are grouped at a time: each may take several searches.
+_GROUPED_BATCH = 16
 
 
 def elapsed_us(start: int) -> int:
@@ -176,12 +181,17 @@ class Points(Reading):
         self._limits.check_ids(request.by_ids, "by_ids")
         queries = len(request.by_ids) // 8 if by_ids else request.queries.count
         depth = check_window(request.k, request.radius if request.HasField("radius") else None, request.offset)
-        self._limits.check_search(queries, max(depth, request.rescore))
+        groups = check_groups(request.group_by if request.HasField("group_by") else None, request.group_size or 1)
+        rows = max(depth, request.rescore) * (groups.size if groups else 1)
+        self._limits.check_search(queries, rows)
         self._limits.check_ids(request.allow, "allow")
-        candidates = served.collection.candidates(max(depth, request.rescore))
-        answers = queries * depth + min(queries, MAX_BATCH) * candidates
+        candidates = served.collection.candidates(rows)
+        answers = queries * rows + min(queries, MAX_BATCH) * candidates
         with self._budget.hold(_ANSWER_BYTES * answers, "the reply"):
-            answer = (await self._found(served, request, model, depth)).after(request.offset)
+            answer = await self._found(served, request, model, depth, groups)
+            answer = answer.after(request.offset * (groups.size if groups else 1))
+            if groups is not None:
+                answer = answer.rows_of(groups.size)
             many = answer.hits.ids.size > _MANY
             if request.with_payloads or any(part.snapshot.keyed for part in answer.parts):
                 reply = await self._with_texts(served, answer, request.with_payloads)
@@ -189,12 +199,19 @@ class Points(Reading):
                 reply = await served.read(lambda: convert.hits_to_message(answer.hits, None))
             else:
                 reply = convert.hits_to_message(answer.hits, None)
+            for values in (values for part in answer.parts for values in part.groups):
+                reply.groups.extend("" if value is None else json.dumps(value) for value in values[request.offset :])
             reply.elapsed_us = elapsed_us(start)
             reply.batch_queries = answer.batch
             return reply
 
     async def _found(
-        self, served: ServedCollection, request: pb.SearchRequest, model: Binarizer | None, depth: int
+        self,
+        served: ServedCollection,
+        request: pb.SearchRequest,
+        model: Binarizer | None,
+        depth: int,
+        groups: Groups | None,
     ) -> Answer:
         """The hits of a search, those before its offset included."""
         filter = None
@@ -209,20 +226,22 @@ class Points(Reading):
 
         queries: Floats | Named
         if request.HasField("by_ids"):
+            if groups is not None:
+                raise ValueError("group_by with by_ids: want one of them")
             check_oversampling(options.oversampling, options.exact)
             queries = check_query_ids(convert.named_from_message(request.by_ids, request.by_keys, "by_ids"))
         else:
             # A hop to a thread costs more than looking over a few vectors.
             queries = check() if request.queries.count <= MAX_BATCH else await served.read(check)
-            if self._coalesce and not request.HasField("allow"):
+            if self._coalesce and not request.HasField("allow") and groups is None:
                 return await served.batcher.search(queries, options)
         allow: Named | None = None
         if request.HasField("allow"):
             allow = await served.read(lambda: convert.named_from_message(request.allow, request.allow_keys, "allow"))
         # In pieces, as the batcher does: others have their turn between them.
-        parts = []
-        for i in range(0, len(queries), MAX_BATCH):
-            parts.append(await served.search(queries[i : i + MAX_BATCH], options, allow))
+        parts, step = [], MAX_BATCH if groups is None else _GROUPED_BATCH
+        for i in range(0, len(queries), step):
+            parts.append(await served.search(queries[i : i + step], options, allow, groups))
         return Answer(tuple(parts), min(len(queries), MAX_BATCH))
 
     async def _with_texts(self, served: ServedCollection, answer: Answer, with_payloads: bool) -> pb.SearchResponse:

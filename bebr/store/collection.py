@@ -13,6 +13,7 @@ from bebr.binarizer import Binarizer
 from bebr.binarizer.codes import Query
 from bebr.collection.checks import (
     check_delete,
+    check_groups,
     check_ids,
     check_model,
     check_new_payloads,
@@ -27,10 +28,11 @@ from bebr.collection.filter_form import FilterLike, as_filter
 from bebr.collection.filter_tree import Filter
 from bebr.collection.handle import Handle
 from bebr.collection.keys import Id, IdsLike, Named, named_array
-from bebr.collection.options import SearchOptions
+from bebr.collection.options import Groups, SearchOptions
 from bebr.collection.protocol import (
     CollectionHits,
     CollectionStats,
+    GroupValue,
     ModelInfo,
     OnDuplicate,
     Payload,
@@ -41,6 +43,7 @@ from bebr.index import Hits, check_oversampling
 from bebr.index.raw import check_rescore, default_candidates
 from bebr.index.segments import StopFlag
 from bebr.store.contents import Contents
+from bebr.store.grouping import search_groups
 from bebr.store.keys import keys_of, resolve
 from bebr.store.measuring import measured_recall
 from bebr.store.reads import ids_after, read_rows
@@ -161,6 +164,8 @@ class Collection(Handle):
         filter: FilterLike | None = None,
         radius: float | None = None,
         offset: int = 0,
+        group_by: str | None = None,
+        group_size: int = 1,
         with_payloads: bool = False,
         rescore: int | None = None,
         binarizer: Binarizer | None = None,
@@ -178,14 +183,24 @@ class Collection(Handle):
 
         `rescore`, where vectors are kept: how many of the best by code get exact scores, at least k; 0: scores by code.
         None: 3 k + 20, and every row of a collection of up to 2,000, whose answers are exact then.
+
+        `group_by`, a field of the payloads ("meta.lang" for one inside another): hits come in k groups of up to
+        `group_size` rows that have one value there, groups by their best row (`CollectionHits.groups`); never fewer
+        groups than there are, up to k. A row whose field is a list is in the group of each element; one without a
+        value, or with an object for one, in none. `offset` counts groups then.
         """
         snapshot, depth = self.snapshot, check_window(k, radius, offset)
+        groups = check_groups(group_by, group_size)
         vectors = check_query(q, k, query, oversampling, exact, (binarizer or self.binarizer).query_dim)
         allowed = None if allow is None else check_ids(allow, "allow")
         options = SearchOptions(
             *(depth, query, oversampling, exact, radius, check_rescore(rescore, depth), binarizer),
             filter=None if filter is None else as_filter(filter),
         )
+        if groups is not None:
+            found, values = self.search_groups(snapshot, vectors, groups, options, allowed)
+            values = [row[offset:] for row in values]
+            return _window(snapshot, found, offset * groups.size, with_payloads, values)
         hits = self.search_snapshot(snapshot, vectors, options, allowed)
         return _window(snapshot, hits, offset, with_payloads)
 
@@ -234,6 +249,23 @@ class Collection(Handle):
                 raise KeyError(f"no row with id {queries.ids()[int(missing.argmax())]!r} in collection {self.name!r}")
             return search_rows(snapshot, self.binarizer, numbers, options, allowed, stop)
         return search_vectors(snapshot, self.binarizer, queries, options, allowed, stop)
+
+    def search_groups(
+        self,
+        snapshot: Snapshot,
+        vectors: Floats,
+        groups: Groups,
+        options: SearchOptions,
+        allow: Named | None = None,
+        stop: StopFlag | None = None,
+    ) -> tuple[Hits, list[list[GroupValue | None]]]:
+        """`search_snapshot` by groups: hits [n, k * size], and the values of the k groups of each query."""
+
+        def find(query: int, deeper: SearchOptions) -> Hits:
+            return self.search_snapshot(snapshot, vectors[query : query + 1], deeper, allow, stop)
+
+        ascending = self.binarizer.metric == "l2"
+        return search_groups(snapshot, find, len(vectors), options.k, groups, options, ascending)
 
     def candidates(self, k: int) -> int:
         """The most rows that a search for `k` looks at a query to find them, by code."""
@@ -342,7 +374,13 @@ def _result(future: Future[int]) -> int:
         raise
 
 
-def _window(snapshot: Snapshot, hits: Hits, offset: int, with_payloads: bool) -> CollectionHits:
+def _window(
+    snapshot: Snapshot,
+    hits: Hits,
+    offset: int,
+    with_payloads: bool,
+    groups: list[list[GroupValue | None]] | None = None,
+) -> CollectionHits:
     """Hits without the first `offset` of each query, under the ids of their rows, with the payloads that the snapshot
     has for them."""
     scores, numbers = hits.scores[:, offset:], hits.ids[:, offset:]
@@ -350,4 +388,4 @@ def _window(snapshot: Snapshot, hits: Hits, offset: int, with_payloads: bool) ->
     if with_payloads:
         texts = iter(snapshot.payload_texts(numbers.ravel()))
         payloads = [[load_payload(next(texts)) for _ in row] for row in numbers]
-    return CollectionHits(scores, named_array(numbers, keys_of(snapshot, numbers.ravel())), payloads)
+    return CollectionHits(scores, named_array(numbers, keys_of(snapshot, numbers.ravel())), payloads, groups)

@@ -14,9 +14,9 @@ from typing import Any
 from bebr.about import info
 from bebr.binarizer import Binarizer
 from bebr.collection.checks import check_model
-from bebr.collection.creation import check_creation
+from bebr.collection.creation import check_creation, check_existing
 from bebr.collection.handle import Handle
-from bebr.collection.protocol import Keep, Metric, ModelInfo
+from bebr.collection.protocol import AlreadyExists, Keep, Metric, ModelInfo
 from bebr.errors import CorruptFile, LimitExceeded
 from bebr.store.backup import create
 from bebr.store.catalog import Catalog
@@ -111,6 +111,7 @@ class Database(Handle):
         bytes_per_vector: int | None = None,
         keep: Keep = "auto",
         retrain: bool | None = None,
+        exist_ok: bool = False,
     ) -> Collection:
         """A new, empty collection: with the model `bz`, which is registered on the way, or for vectors of `dim`
         dimensions.
@@ -121,7 +122,9 @@ class Database(Handle):
         rows as they come, at 1,000 and whenever there are four times as many, up to 65,536; by default without a model.
         Up to 2,000 rows of kept vectors are answered exactly, whatever the model.
 
-        ValueError names the argument that is wrong; AlreadyExists (a ValueError) for a name that is taken.
+        ValueError names the argument that is wrong; AlreadyExists (a ValueError) for a name that is taken. `exist_ok`:
+        the collection of that name is returned, if it is of the same model, or without one of the same dimensions and
+        metric.
 
         >>> from tempfile import TemporaryDirectory
         >>> folder = TemporaryDirectory()
@@ -141,8 +144,13 @@ class Database(Handle):
         model = new.bz or untrained(new.dim, new.bytes_per_vector, metric=new.metric)
         digest = self.register_model(model)
         size = 0 if new.bz else new.bytes_per_vector
-        with self._alone(name):
-            self._catalog.create_collection(name, digest, Settings(new.keep, "", size, new.retrain))
+        try:
+            with self._alone(name):
+                self._catalog.create_collection(name, digest, Settings(new.keep, "", size, new.retrain))
+        except AlreadyExists:
+            if not exist_ok:
+                raise
+            check_existing(ModelInfo.of(self.collection(name).binarizer), new)
         return self.collection(name)
 
     def collection(self, name: str) -> Collection:

@@ -328,6 +328,43 @@ def test_radius_and_offset_show_a_part_of_the_ranking(db, name, any_bz, vectors,
     assert (collection.search(queries[:1], 5, offset=500).ids == -1).all()
 
 
+def test_hits_come_in_groups(db, name, bz, vectors, queries):
+    collection = db.create_collection(name, bz)
+    rng = np.random.default_rng(0)
+    langs = ["rare" if i == 77 else str(rng.choice(["de", "en", "fr"], p=[0.05, 0.9, 0.05])) for i in range(3000)]
+    payloads = [{"meta": {"lang": lang}, "row": i} if i % 100 else None for i, lang in enumerate(langs)]
+    collection.upsert(range(3000), vectors, payloads)
+    collection.flush()
+    whole = collection.search(queries, 3000, exact=True)
+    for k, size, offset in ((2, 1, 0), (4, 2, 0), (6, 40, 0), (2, 3, 1)):
+        hits = collection.search(
+            queries[:5], k, exact=True, group_by="meta.lang", group_size=size, offset=offset, with_payloads=True
+        )
+        assert hits.ids.shape == hits.scores.shape == (5, k * size)
+        for n, (ids, values) in enumerate(zip(hits.ids.tolist(), hits.groups, strict=True)):
+            ranks: dict[str, list[int]] = {}
+            for i in whole.ids[n].tolist():
+                if i % 100:
+                    ranks.setdefault(langs[i], []).append(i)
+            best = list(ranks.items())[offset : offset + k]
+            assert values == [lang for lang, _ in best] + [None] * (k - len(best))
+            expected = [(rows[:size] + [-1] * size)[:size] for _, rows in best] + [[-1] * size] * (k - len(best))
+            assert ids == list(itertools.chain(*expected))
+            assert hits.payloads[n] == [payloads[i] if i >= 0 else None for i in ids]
+    assert collection.search(queries[:1], 2, group_by="nothing").groups == [[None, None]]
+
+
+def test_a_row_is_in_the_group_of_each_value_it_has(db, name, bz, vectors):
+    collection = db.create_collection(name, bz)
+    tags = [["a", "b"], ["a"], ["c", 1], [True], [{"no": "value"}], [], "a", 1.0]
+    collection.upsert(range(8), vectors[:8], [{"tag": tag} for tag in tags])
+    hits = collection.search(vectors[0], 9, exact=True, group_by="tag", group_size=4)
+    found = dict(zip(map(repr, hits.groups[0]), hits.ids.reshape(9, 4).tolist(), strict=True))
+    rows = {value: {i for i in ids if i >= 0} for value, ids in found.items() if value != "None"}
+    one = "1" if "1" in rows else "1.0"
+    assert rows == {"'a'": {0, 1, 6}, "'b'": {0}, "'c'": {2}, one: {2, 7}, "True": {3}}
+
+
 def test_rows_search_by_their_ids_and_leave_themselves_out(db, name, any_bz, vectors):
     collection, index = db.create_collection(name, any_bz), bebr.FlatIndex(any_bz)
     index.add(vectors[:500])
@@ -428,6 +465,11 @@ def test_collections_come_and_go(db, name, bz, vectors):
         db.create_collection(name, bz)
     collection.upsert([1], vectors[:1])
     assert len(db.collection(name)) == 1
+    assert len(db.create_collection(name, bz, exist_ok=True)) == 1
+    assert len(db.create_collection(name, dim=64, exist_ok=True)) == 1
+    for other in ({"dim": 32}, {"dim": 64, "metric": "l2"}, {"bz": bebr.untrained(64, 10)}):
+        with pytest.raises(AlreadyExists, match=f"{name}.* already exists with"):
+            db.create_collection(name, **other, exist_ok=True)
     db.drop_collection(name)
     assert name not in db.collections() and name not in db and 5 not in db
     for call in (lambda: db.collection(name), lambda: db.drop_collection(name), lambda: collection.search(vectors[0])):
@@ -560,6 +602,9 @@ BAD = {
     "fewer payloads than ids": (lambda c, x: c.set_payloads([5, 6], [{}]), "one per row"),
     "radius": (lambda c, x: c.search(x[:1], radius=float("nan")), "radius is nan"),
     "offset": (lambda c, x: c.search(x[:1], offset=-1), "offset is -1"),
+    "group size": (lambda c, x: c.search(x[:1], group_by="a", group_size=0), "group_size is 0"),
+    "group size without a field": (lambda c, x: c.search(x[:1], group_size=2), "group_by is None"),
+    "field of groups": (lambda c, x: c.search(x[:1], group_by="a..b"), "group_by: 'a..b' is no field"),
     "no query by id": (lambda c, x: c.search_ids([]), "at least one"),
     "id too large": (lambda c, x: c.upsert(np.array([2**63], np.uint64), x[:1]), "2^63"),
     "ids of float": (lambda c, x: c.upsert([0.5], x[:1]), "int64"),
