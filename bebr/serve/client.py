@@ -11,7 +11,7 @@ import numpy as np
 
 from bebr.arrays import Floats
 from bebr.binarizer import Binarizer
-from bebr.collection.checks import check_model
+from bebr.collection.checks import check_model, check_name
 from bebr.collection.creation import check_creation, check_existing
 from bebr.collection.handle import Handle
 from bebr.collection.protocol import AlreadyExists, Keep, Metric, ModelInfo
@@ -139,6 +139,22 @@ class Client(Handle):
         except ConnectionError:
             if not self._retries or name in self.collections():
                 raise
+
+    def set_alias(self, alias: str, collection: str) -> None:
+        """Gives a collection another name, or moves that name to another collection. Collections that clients hold by
+        the alias are the new one from their next call on; where it has other dimensions or another metric, get them
+        anew. ``KeyError`` if there is no such collection; ``AlreadyExists`` where ``alias`` is the name of one."""
+        request = pb.SetAliasRequest(alias=check_name(alias), collection=collection)
+        self._call(self._collections.SetAlias, request)
+
+    def drop_alias(self, alias: str) -> None:
+        """Removes an alias and leaves its collection. ``KeyError`` if there is none."""
+        self._call(self._collections.DropAlias, pb.DropAliasRequest(alias=alias))
+
+    def aliases(self) -> dict[str, str]:
+        """The collection of each alias, in the order of their names."""
+        found = self._call(self._collections.ListAliases, pb.ListAliasesRequest()).aliases
+        return dict(sorted(found.items()))
 
     def register_model(self, bz: Binarizer) -> str:
         """Stores a binarizer on the server; returns its digest. Repeating it is harmless."""

@@ -129,7 +129,9 @@ class CollectionRegistry:
         return await self._threads.writes.run(name, work)
 
     async def served(self, name: str) -> ServedCollection:
-        """A collection, opened if need be. ``KeyError`` if there is none, ``CorruptFile`` if it cannot be read."""
+        """A collection, or that of an alias, opened if need be. ``KeyError`` if there is none, ``CorruptFile`` if it
+        cannot be read."""
+        name = self.db.resolved(name)
         served = self._served.get(name)
         if served is not None and not served.collection.closed:
             return served

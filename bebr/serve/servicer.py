@@ -93,6 +93,19 @@ class Collections:
         await self._registry.write(request.name, lambda: collection.retrain(request.bytes_per_vector or None))
         return pb.RetrainCollectionResponse()
 
+    async def SetAlias(self, request: pb.SetAliasRequest) -> pb.SetAliasResponse:
+        await self._registry.write(
+            request.alias, lambda: self._registry.db.set_alias(request.alias, request.collection)
+        )
+        return pb.SetAliasResponse()
+
+    async def DropAlias(self, request: pb.DropAliasRequest) -> pb.DropAliasResponse:
+        await self._registry.write(request.alias, lambda: self._registry.db.drop_alias(request.alias))
+        return pb.DropAliasResponse()
+
+    async def ListAliases(self, request: pb.ListAliasesRequest) -> pb.ListAliasesResponse:
+        return pb.ListAliasesResponse(aliases=await self._registry.read(self._registry.db.aliases))
+
 
 class Models:
     def __init__(self, registry: CollectionRegistry) -> None:

@@ -162,6 +162,8 @@ class Catalog:
         def work(db: sa.Connection) -> CollectionRow:
             if name in self._listing.entries:
                 raise taken
+            if name in self._listing.aliases:
+                raise AlreadyExists(f"{name!r} is an alias of {self._listing.aliases[name]!r}: drop_alias it first")
             key = "next_collection"
             id = int(self._meta(db, key, "no collection can be created: restore catalog.db from a backup"))
             id = max(id, 1 + max(self._versions.found, default=0))
@@ -227,6 +229,7 @@ class Catalog:
                 except CorruptFile as error:
                     _log.warning("%s its file is left alone", error)
             _remove(db, files)
+            db.execute(sa.delete(t.aliases).where(t.aliases.c.target == found.id))
             for table in (t.operations, t.segments):
                 db.execute(sa.delete(table).where(table.c.collection == found.id))
             db.execute(sa.delete(c).where(c.c.id == found.id))
@@ -237,8 +240,49 @@ class Catalog:
             slot = self._versions.found.get(found.id)
             self._versions.record(Slot(found.id, name, slot.version if slot else 0, dropped=True))
             self._listing.entries.pop(name, None)
+            self._listing.aliases = {a: of for a, of in self._listing.aliases.items() if of != name}
 
         return self._sql.write(work, done, frees_space=True)
+
+    # Aliases
+
+    def aliases(self) -> dict[str, str]:
+        """The collection of each."""
+        return dict(sorted(self._listing.aliases.items()))
+
+    def resolved(self, name: str) -> str:
+        """The collection of an alias; another name as it is."""
+        return self._listing.aliases.get(name, name)
+
+    def set_alias(self, alias: str, name: str) -> None:
+        """KeyError if there is no collection `name`, AlreadyExists where `alias` is the name of one."""
+
+        def work(db: sa.Connection) -> None:
+            if alias in self._listing.entries:
+                raise AlreadyExists(f"{alias!r} is a collection: want a name that none has")
+            if name not in self._listing.entries:
+                raise KeyError(f"no collection {name!r}")
+            db.execute(sa.delete(t.aliases).where(t.aliases.c.name == alias))
+            row = t.signed(t.aliases, name=alias, target=self._listing.entries[name].id)
+            db.execute(sa.insert(t.aliases).values(**row))
+
+        def done(_: None) -> None:
+            self._listing.aliases = {**self._listing.aliases, alias: name}
+
+        self._sql.write(work, done)
+
+    def drop_alias(self, alias: str) -> None:
+        """KeyError if there is none."""
+
+        def work(db: sa.Connection) -> None:
+            if alias not in self._listing.aliases:
+                raise KeyError(f"no alias {alias!r}")
+            db.execute(sa.delete(t.aliases).where(t.aliases.c.name == alias))
+
+        def done(_: None) -> None:
+            self._listing.aliases = {a: of for a, of in self._listing.aliases.items() if a != alias}
+
+        self._sql.write(work, done, frees_space=True)
 
     # Files
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from bebr.about import info
 from bebr.binarizer import Binarizer
-from bebr.collection.checks import check_model
+from bebr.collection.checks import check_model, check_name
 from bebr.collection.creation import check_creation, check_existing
 from bebr.collection.handle import Handle
 from bebr.collection.protocol import AlreadyExists, Keep, Metric, ModelInfo
@@ -154,7 +154,9 @@ class Database(Handle):
         return self.collection(name)
 
     def collection(self, name: str) -> Collection:
-        """The collection `name`. KeyError if there is none; CorruptFile if a file of it is damaged."""
+        """The collection `name`, or that of an alias. KeyError if there is none; CorruptFile if a file of it is
+        damaged."""
+        name = self.resolved(name)
         found = self._known(name)
         if found is None:
             self._catalog.collection(name)  # names without a collection get no lock
@@ -214,6 +216,28 @@ class Database(Handle):
                 found.close(KeyError(f"no collection {name!r}: it was dropped"))
             for file in self._catalog.drop_collection(name):
                 (self._folder.segments / file).unlink(missing_ok=True)
+
+    def set_alias(self, alias: str, collection: str) -> None:
+        """Gives a collection another name, or moves that name to another collection: `collection(alias)` and clients
+        that hold it go to the one or the other, never to neither. KeyError if there is no such collection;
+        AlreadyExists (a ValueError) where `alias` is the name of one."""
+        self._check_open()
+        self._catalog.set_alias(check_name(alias), self.resolved(collection))
+
+    def drop_alias(self, alias: str) -> None:
+        """Removes an alias and leaves its collection. KeyError if there is none."""
+        self._check_open()
+        self._catalog.drop_alias(alias)
+
+    def aliases(self) -> dict[str, str]:
+        """The collection of each alias, in the order of their names."""
+        self._check_open()
+        return self._catalog.aliases()
+
+    def resolved(self, name: str) -> str:
+        """The name of the collection that an alias stands for; another name as it is."""
+        self._check_open()
+        return self._catalog.resolved(name)
 
     def register_model(self, bz: Binarizer) -> str:
         """Stores a binarizer; returns its digest. Repeating it is harmless."""

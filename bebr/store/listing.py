@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -33,12 +33,13 @@ class Entry:
 @dataclass
 class Listing:
     """`entries` by name; `dropped`: the numbers of collections that are remembered as such; digests of `models`;
-    `notices`: damages that cost no collection."""
+    `notices`: damages that cost no collection; `aliases`: the collection of each."""
 
     entries: dict[str, Entry]
     dropped: list[int]
     models: set[str]
     notices: list[str]
+    aliases: dict[str, str] = field(default_factory=dict)
 
     @property
     def sound(self) -> bool:
@@ -65,6 +66,7 @@ def read_listing(sql: Sql, versions: Versions) -> Listing:
             f"{versions.path} is missing or empty; it costs nothing, but commits that were lost before now cannot be "
             "noticed"
         )
+    _read_aliases(sql, listing)
     again = "it costs no collection: register the model again"
     try:
         with sql.read(again) as db:
@@ -76,6 +78,22 @@ def read_listing(sql: Sql, versions: Versions) -> Listing:
     except CorruptFile as error:
         listing.notices.append(str(error))
     return listing
+
+
+def _read_aliases(sql: Sql, listing: Listing) -> None:
+    costs = "it costs no collection: set the alias again"
+    names = {entry.id: name for name, entry in listing.entries.items()}
+    try:
+        with sql.read(costs) as db:
+            for row in db.execute(sa.select(t.aliases)).all():
+                try:
+                    alias = sql.verified(t.aliases, row, f"alias {row.name!r}", costs)
+                except CorruptFile as error:
+                    listing.notices.append(str(error))
+                else:
+                    listing.aliases[alias["name"]] = names.get(alias["target"], f"collection {alias['target']}")
+    except CorruptFile as error:
+        listing.notices.append(str(error))
 
 
 def _read_collections(sql: Sql, versions: Versions, listing: Listing) -> None:

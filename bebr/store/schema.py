@@ -48,6 +48,9 @@ collections = _table(
     _column("journal_bytes", sa.BigInteger),  # and the bytes of those
 )
 
+# Other names of collections.
+aliases = _table("aliases", _key("name", sa.String), _column("target", sa.Integer), sqlite_with_rowid=False)
+
 segments = _table(
     "segments",
     _key("collection", sa.Integer),

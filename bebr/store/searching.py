@@ -128,12 +128,13 @@ def _search(
                     stop=stop,
                 )
             )
-        hits = best_of(found, depth, bz.metric == "l2")
         if not wanted:
-            return hits
+            return best_of(found, depth, bz.metric == "l2")
+        # Candidates of every model: the scores of smaller codes err more, so they would fill the first places.
+        ids = np.concatenate([hits.ids for hits in found], axis=1)
         queries = prepared(bz, some).exact if queries is None else queries
         assert queries is not None
-        return _within(radius, rescored(snapshot, snapshot.keeping, bz, queries, hits.ids, k), bz.metric == "l2")
+        return _within(radius, rescored(snapshot, snapshot.keeping, bz, queries, ids, k), bz.metric == "l2")
 
     step = max(1, _PIECE // depth) if wanted else len(vectors)
     return joined([search(vectors[begin : begin + step]) for begin in range(0, len(vectors), step)])

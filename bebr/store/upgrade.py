@@ -42,6 +42,7 @@ def upgrade(sql: Sql, schema: int) -> None:
     added = [column for version in range(schema + 1, t.VERSION + 1) for column in _ADDED[version]]
 
     def work(db: sa.Connection) -> None:
+        t.metadata.create_all(db)  # tables that are new
         for column in added:
             kind = column.type.compile(db.dialect)
             empty = "x''" if isinstance(column.type, sa.LargeBinary) else "''"

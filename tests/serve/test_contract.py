@@ -487,6 +487,37 @@ def test_what_is_no_model_is_refused(db, name, bz):
     assert name not in db.collections()
 
 
+def test_an_alias_moves_from_one_collection_to_another(db, name, bz, vectors):
+    old, new, live = f"{name}-old", f"{name}-new", f"{name}-live"
+    for collection, row in ((old, 1), (new, 2)):
+        db.create_collection(collection, bz).upsert([row], vectors[:1])
+    db.set_alias(live, old)
+    assert db.aliases()[live] == old and live not in db.collections()
+    assert db.collection(live).search(vectors[0], 1).ids.tolist() == [[1]]
+    db.set_alias(live, new)
+    assert db.collection(live).search(vectors[0], 1).ids.tolist() == [[2]]
+    db.set_alias(live, old)  # back
+    assert db.collection(live).upsert([3], vectors[1:2]) == 1 and len(db.collection(old)) == 2
+    with pytest.raises(AlreadyExists, match=f"'{live}' is an alias of '{old}'"):
+        db.create_collection(live, bz)
+    with pytest.raises(AlreadyExists, match=f"'{old}' is a collection"):
+        db.set_alias(old, new)
+    with pytest.raises(ValueError, match="name is 'a b'"):
+        db.set_alias("a b", new)
+    for call in (
+        lambda: db.set_alias(live, f"{name}-none"),
+        lambda: db.drop_alias(f"{name}-none"),
+        lambda: db.drop_collection(live),
+    ):
+        with pytest.raises(KeyError, match=name):
+            call()
+    db.set_alias(f"{name}-other", new)
+    db.drop_alias(live)
+    db.drop_collection(new)
+    assert not [alias for alias in db.aliases() if alias.startswith(name)]
+    assert len(db.collection(old)) == 2
+
+
 def test_a_collection_gets_another_model(db, name, bz, vectors, queries):
     collection = db.create_collection(name, bz, keep="float16")
     collection.upsert(range(3000), vectors, [{"n": i} for i in range(3000)])

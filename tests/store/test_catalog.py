@@ -11,10 +11,12 @@ import threading
 import numpy as np
 import pytest
 
+import bebr
 from bebr.collection.protocol import AlreadyExists
 from bebr.errors import CorruptFile, LimitExceeded
 from bebr.store import records
 from bebr.store.catalog import Catalog
+from bebr.store.doctor import examine
 from bebr.store.folder import Folder
 from bebr.store.records import Operation, SegmentRow
 from bebr.store.versions import read_slots
@@ -328,3 +330,24 @@ def test_concurrent_commits_and_reads(catalog):
     assert [version for version, *_ in journal(catalog, 1)] == list(range(4, 87))
     slots, _ = read_slots(catalog._versions.path.read_bytes())
     assert {slot.name: slot.version for slot in slots.values()} == {"docs": 86, "other": 82}
+
+
+def test_aliases_stay_and_a_damaged_one_costs_itself_only(tmp_path):
+    with bebr.open(tmp_path) as db:
+        docs = db.create_collection("docs", dim=8)
+        docs.upsert([1], np.ones((1, 8)))
+        db.set_alias("live", "docs")
+        db.set_alias("latest", "docs")
+    with bebr.open(tmp_path) as db:
+        assert db.aliases() == {"latest": "docs", "live": "docs"} and len(db.collection("live")) == 1
+    with sqlite3.connect(tmp_path / "catalog.db") as db:
+        db.execute("UPDATE aliases SET target = 7 WHERE name = 'live'")
+    db.close()
+    findings = examine(tmp_path)
+    assert findings and all("'live'" in finding.problem and finding.costs == "nothing" for finding in findings)
+    with bebr.open(tmp_path) as db:
+        assert db.aliases() == {"latest": "docs"} and len(db.collection("docs")) == 1
+        db.set_alias("live", "docs")
+    with bebr.open(tmp_path) as db:
+        assert db.aliases() == {"latest": "docs", "live": "docs"}
+    assert examine(tmp_path) == []

@@ -107,6 +107,26 @@ def test_searches_see_every_row_throughout(tmp_path, old, new, vectors, queries)
         assert recall(docs.search(queries, 10, rescore=100).ids, want) > 0.98
 
 
+def test_half_way_no_model_drowns_the_other(tmp_path, vectors, queries, monkeypatch):
+    """Scores of small codes err more, and so fill the first places; exact scores see candidates of both models."""
+    small, large = bebr.untrained(64, 5), bebr.untrained(64, 34)
+    with Database(tmp_path, seal_rows=10**9) as db:
+        docs = db.create_collection("docs", small, keep="float16")
+        docs.upsert(range(1000, 3000), vectors[1000:])
+        docs.flush()
+        docs.upsert(range(1000), vectors[:1000])
+        docs.flush()
+        want = exact(vectors, queries, 10, "cosine")
+        before = recall(docs.search(queries, 10).ids, want)
+        monkeypatch.setattr(docs._contents._compactor, "request", lambda _: None)
+        docs.migrate(large)
+        docs.flush()
+        assert docs.stats().rows_behind == 2000
+        assert recall(docs.search(queries, 10).ids, want) > before
+        for one, q in zip(docs.search(queries, 10).ids, queries, strict=True):  # whatever the batch
+            assert docs.search(q, 10).ids[0].tolist() == one.tolist()
+
+
 def test_a_migration_goes_on_after_a_kill(tmp_path, old, new, vectors, queries, until):
     """From copies of the folder taken at every step, as a kill would leave it."""
     kept = np.arange(100, 2600)
