@@ -254,4 +254,28 @@ def raw_best(
     squared_distance: bool,
 ) -> tuple[NDArray[np.float32], NDArray[np.int64]]: ...
 def join_texts(at: NDArray[np.uint64], text: NDArray[np.uint8], rows: NDArray[np.int64]) -> bytes: ...
+def payload_fields(
+    payloads: list[bytes], most_paths: int, most_depth: int
+) -> (
+    tuple[
+        bool,
+        list[
+            tuple[
+                str,
+                int,
+                bool,
+                bool,
+                NDArray[np.uint32],
+                NDArray[np.uint8],
+                NDArray[np.int64],
+                list[str],
+            ]
+        ],
+    ]
+    | None
+):
+    """None where Python is to read the texts; else whether no path is missing, and the fields: path, kinds of values
+    together, whether some are elements of lists, and some not, the row of each value, its kind (`ValueType` of
+    csrc/payload/fields.h), its data, and distinct texts."""
+
 def open_index(path: str, map: bool, verify: bool) -> tuple[Index, dict[str, NDArray[np.uint8]], RawVectors | None]: ...

@@ -11,7 +11,8 @@ BELOW = {
     "kernels": {"base", "code"},
     "binarizer": {"base", "code", "kernels"},
     "index": {"base", "code", "kernels"},
-    "bind": {"base", "code", "kernels", "binarizer", "index"},
+    "payload": {"base"},
+    "bind": {"base", "code", "kernels", "binarizer", "index", "payload"},
     "bench": {"base", "code", "kernels"},
 }
 

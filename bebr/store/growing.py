@@ -39,6 +39,7 @@ class GrowingColumns:
             if len(self._answers) > MOST_KEPT:
                 self._answers.popitem(last=False)
             self._read(rows)
+            self._open_until(rows)
             answer.extend(rows, self._pieces, self._open, self._piece_texts)
             return answer.first(rows)
 
@@ -56,17 +57,19 @@ class GrowingColumns:
             if rest and len(self._pieces) > whole:
                 parts.append(self._pieces[whole].take(np.arange(len(rest))))
             elif rest:
-                parts.append(Columns.of(self._open[: len(rest)], len(rest)))
+                parts.append(Columns.of_texts(self._texts[rest.start : rest.stop]))
         return Columns.joined(parts, pause) if parts else Columns(0, {}, True)
 
     def _read(self, rows: int) -> None:
-        """Reads the payloads of so many rows, at least, and makes columns of whole pieces."""
-        while (done := len(self._pieces) * PIECE + len(self._open)) < rows:
-            end = min(rows, (len(self._pieces) + 1) * PIECE)
-            self._open += [load_payload(text.decode()) for text in self._texts[done:end]]
-            if len(self._open) == PIECE:
-                self._pieces.append(Columns.of(self._open, PIECE))
-                self._open = []
+        """Makes columns of the whole pieces among the first so many rows."""
+        for piece in range(len(self._pieces), rows // PIECE):
+            self._pieces.append(Columns.of_texts(self._texts[piece * PIECE : (piece + 1) * PIECE]))
+            self._open = []
+
+    def _open_until(self, rows: int) -> None:
+        """Reads the payloads past the pieces, up to so many rows."""
+        done = len(self._pieces) * PIECE + len(self._open)
+        self._open += [load_payload(text.decode()) for text in self._texts[done:rows]]
 
     def _piece_texts(self, piece: int) -> Callable[[Ids], list[str]]:
         return lambda rows: [self._texts[row].decode() for row in (rows + piece * PIECE).tolist()]

@@ -14,7 +14,6 @@ import numpy as np
 from bebr import core
 from bebr.arrays import Ids
 from bebr.binarizer import Binarizer
-from bebr.collection.checks import load_payload
 from bebr.collection.filter_tree import Filter
 from bebr.errors import CorruptFile, limited
 from bebr.index import FlatIndex
@@ -124,7 +123,7 @@ class Segment:
                 parts = []
                 for begin in range(0, self.rows, PIECE):
                     texts = self.texts(np.arange(begin, min(begin + PIECE, self.rows)))
-                    parts.append(Columns.of(map(load_payload, texts), len(texts)))
+                    parts.append(Columns.of_texts([text.encode() for text in texts]))
                     pause()
                 self._columns = Columns.joined(parts, pause)
             return self._columns

@@ -240,5 +240,6 @@ PYBIND11_MODULE(_core, m) {
   bind_raw(m);
   bind_search(m);
   bind_index(m);
+  bind_payload(m);
   bind_build(m);
 }

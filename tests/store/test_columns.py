@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bebr.collection.checks import load_payload
 from bebr.collection.filter_form import as_filter
 from bebr.errors import CorruptFile
 from bebr.store import bitmaps
@@ -48,8 +50,10 @@ def test_columns_answer_as_payloads_do(tmp_path_factory, pieces, filter, data):
     parts, payloads = [], []
     for piece in pieces:
         kept = sorted(data.draw(st.sets(st.integers(0, max(len(piece) - 1, 0)), max_size=len(piece))))
-        columns = Columns.of(piece, len(piece))
-        assert found(columns, piece, filter) == expected(piece, filter)
+        ascii = data.draw(st.booleans())
+        lines = [b"" if p is None else json.dumps(p, ensure_ascii=ascii, indent=1 - ascii).encode() for p in piece]
+        for columns in (Columns.of(piece, len(piece)), Columns.of_texts(lines)):
+            assert columns.complete and found(columns, piece, filter) == expected(piece, filter)
         parts.append(columns.take(np.array(kept, np.int64)))
         payloads += [piece[row] for row in kept]
     joined = Columns.joined(parts)
@@ -72,8 +76,63 @@ def test_with_little_room_for_keywords_too(payloads, filter):
             assert found(columns, payloads, filter) == expected(payloads, filter)
 
 
+# What json.loads takes, and what of it the extension leaves to Python.
+ODD = [
+    '{"a": "\\u00fc\\ud83d\\ude00\\n\\"\\\\\\/", "b": "😀"}',
+    ' {\t"a"\r\n: [ 1 ,2.5e0,-0, -0.0, 1E3 ] , "b" : { } , "c" : [ ] } ',
+    '{"a": 1, "a": 2}',
+    '{"a": {"b": 1}, "a": 2}',
+    '{"a": 1, "a": null}',
+    '{"a": [{"b": 1}, {"b": 2, "c": [[1], {"b": 3}]}, [{"b": 4}]]}',
+    '{"a": 12345678901234567890123, "b": -9223372036854775808, "c": 9223372036854775808}',
+    '{"a": 1e400}',
+    '{"a": 1e-400}',
+    '{"a": true, "b": false, "c": null}',
+    '{"": 1, "a.b": 2, "a": {"": 3, ".": 4, "b": 5}}',
+    '{"a": ""}',
+    "{}",
+]
+BROKEN = ['{"a": 01}', '{"a": 1.}', '{"a": .5}', '{"a": +1}', '{"a": tru}', '{"a" 1}', '{"a": 1,}', '{"a": [1,]}']
+BROKEN += [
+    '{"a": 1} x',
+    "[1]",
+    "5",
+    '{"a": "\x01"}',
+    '{"a": "\\x"}',
+    '{"a": "',
+    "{",
+    '{"a": NaN}',
+    '{"a": -}',
+    '{"a": "\\ud800"',
+    "{'a': 1}",
+]
+
+
+def test_odd_texts_are_read_as_json_is():
+    payloads = [load_payload(text) for text in ODD]
+    values = [1, 2, 4, 5, 0, 2.5, 12345678901234567890123, True, "😀", ""]
+    fields = itertools.product(["a", "b", "c", "a.b", "a.c"], values)
+    columns = Columns.of_texts([text.encode() for text in ODD])
+    for path, value in fields:
+        for filter in ({path: value}, {path: {"exists": True}}, {path: {"gte": 1}}):
+            assert found(columns, payloads, filter) == expected(payloads, filter)
+    for text, payload in zip(ODD, payloads, strict=True):
+        ours, theirs = Columns.of_texts([text.encode()]), Columns.of([payload], 1)
+        assert ours.by_path.keys() == theirs.by_path.keys()
+        for path, column in ours.by_path.items():
+            assert column.kind == theirs.by_path[path].kind and column.in_list == theirs.by_path[path].in_list
+
+
+@pytest.mark.parametrize("text", BROKEN)
+def test_broken_texts_are_refused_as_json_is(text):
+    with pytest.raises(ValueError):
+        Columns.of_texts([b"{}", text.encode()])
+
+
 def kinds(payloads):
-    return {path: column.kind for path, column in Columns.of(payloads, len(payloads)).by_path.items()}
+    ours, theirs = Columns.of_texts([json.dumps(p).encode() for p in payloads]), Columns.of(payloads, len(payloads))
+    assert [(p, c.kind) for p, c in ours.by_path.items()] == [(p, c.kind) for p, c in theirs.by_path.items()]
+    return {path: column.kind for path, column in ours.by_path.items()}
 
 
 @pytest.fixture
@@ -107,7 +166,8 @@ def test_text_that_is_a_time_has_its_moments(few_distinct):
 
 def test_names_that_are_data_make_no_column_each():
     payloads = [{f"user-{i}": i, "all": 1} for i in range(1000)]
-    columns = Columns.of(payloads, 1000)
+    columns = Columns.of_texts([json.dumps(p).encode() for p in payloads])
+    assert columns.by_path.keys() == Columns.of(payloads, 1000).by_path.keys()
     assert not columns.complete and len(columns.by_path) <= 256
     for filter in (
         {"user-3": 3},
@@ -128,8 +188,10 @@ def test_deep_payloads():
     inner["a"] = 5
     payloads = [deep, {"a": 1}]
     path = ".".join("a" * 201)
-    assert found(Columns.of(payloads, 2), payloads, {path: 5}) == [0]
-    assert found(Columns.of(payloads, 2), payloads, {"a": 1}) == [1]
+    for columns in (Columns.of(payloads, 2), Columns.of_texts([json.dumps(p).encode() for p in payloads])):
+        assert not columns.complete
+        assert found(columns, payloads, {path: 5}) == [0]
+        assert found(columns, payloads, {"a": 1}) == [1]
 
 
 @given(data=st.data())

@@ -34,13 +34,13 @@ def test_columns_go_with_the_rows_through_seals_and_merges(db, bz, vectors, monk
     """Payloads are read once, when their rows are sealed first."""
     collection = db.create_collection("docs", bz)
     read = []
-    of = table.Columns.of
+    of_texts = table.Columns.of_texts
 
-    def counted(payloads, rows):
-        read.append(rows)
-        return of(payloads, rows)
+    def counted(texts):
+        read.append(len(texts))
+        return of_texts(texts)
 
-    monkeypatch.setattr(table.Columns, "of", staticmethod(counted))
+    monkeypatch.setattr(table.Columns, "of_texts", staticmethod(counted))
     for begin in range(0, 1000, 250):
         rows = np.arange(begin, begin + 250)
         collection.upsert(rows, vectors[rows], PAYLOADS[begin : begin + 250])
@@ -66,7 +66,7 @@ def test_a_file_without_columns_is_read_once(db, tmp_path, bz, vectors, monkeypa
         collection = again.collection("docs")
         assert counts(collection) == expected(PAYLOADS)
         with monkeypatch.context() as patch:
-            patch.setattr(table.Columns, "of", None)
+            patch.setattr(table.Columns, "of_texts", None)
             assert counts(collection) == expected(PAYLOADS)
             assert collection.count({"n": {"gt": 10}, "tag": "t1"}) > 0  # another one
             collection.upsert([1], vectors[:1])

@@ -9,7 +9,8 @@ from typing import Any
 
 MOST_PATHS = 256
 """Fields of some rows together. A payload with names that are data (user ids) is not to make a column of each."""
-_MOST_DEPTH = 8
+MOST_DEPTH = 8
+"""Objects in objects whose fields are taken."""
 
 
 class Inner:
@@ -56,7 +57,7 @@ class Fields:
         return fields
 
     def _walk(self, row: int, node: Mapping[str, Any], prefix: str, depth: int) -> None:
-        if depth > _MOST_DEPTH:
+        if depth > MOST_DEPTH:
             self.complete = False
             return
         for key, value in node.items():

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -10,13 +11,60 @@ from numpy.typing import NDArray
 
 from bebr.collection.field_values import Moment
 from bebr.store.columns.column import Column, Values, key_of, text_hash
-from bebr.store.columns.flatten import Field
+from bebr.store.columns.flatten import INNER, Field
 
 MOST_DISTINCT = 1 << 16
 """Of a keyword. What has more is text: their list would be searched, merged and kept in memory value by value."""
 _MOST_KEYWORD = 64
 """Characters, on the mean, of a keyword's distinct values. Longer ones would store texts a second time."""
 _EXACT = 1 << 53
+
+
+# Types of values, as csrc/payload/fields.h numbers them.
+_INNER, _BOOL, _INT, _FLOAT, _TEXT, _LONG_INT = (1 << i for i in range(6))
+
+
+@dataclass(frozen=True)
+class TypedField:
+    """What the extension makes of the values of one path (`core.payload_fields`)."""
+
+    path: str
+    kinds: int
+    listed: bool
+    plain: bool
+    rows: NDArray[np.uint32]
+    types: NDArray[np.uint8]
+    data: NDArray[np.int64]
+    texts: list[str]
+
+    def column(self, rows: int) -> Column:
+        """The same as `column_of` of its values."""
+        where = None if len(self.rows) == rows and _each_once(self.rows) else self.rows
+        in_list = None if self.listed and self.plain else self.listed
+        if self.kinds == _INT:
+            return Column("int", self.data, where, in_list)
+        if self.kinds == _FLOAT:
+            return Column("float", self.data.view(np.float64), where, in_list)
+        if self.kinds == _INT | _FLOAT and _exact(self.data[self.types == _INT]):
+            numbers = np.where(self.types == _INT, self.data.astype(np.float64), self.data.view(np.float64))
+            return Column("float", numbers, where, in_list)
+        if self.kinds in (_TEXT, _BOOL, _INNER):
+            distinct = {_TEXT: tuple(self.texts), _BOOL: (False, True), _INNER: (INNER,)}[self.kinds]
+            keyword = _keyword(self.data, distinct, where, in_list)
+            return keyword if _fits(distinct) else _spelt(keyword)
+        return column_of(Field(self.rows.tolist(), self._values(), self.listed, self.plain), rows)
+
+    def _values(self) -> list[Any]:
+        read: dict[int, Callable[[int], Any]] = {
+            _INNER: lambda _: INNER,
+            _BOOL: bool,
+            _INT: int,
+            _TEXT: self.texts.__getitem__,
+            _LONG_INT: lambda place: int(self.texts[place]),
+        }
+        floats = self.data.view(np.float64).tolist()
+        typed = zip(self.types.tolist(), self.data.tolist(), floats, strict=True)
+        return [number if kind == _FLOAT else read[kind](data) for kind, data, number in typed]
 
 
 def column_of(field: Field, rows: int) -> Column:

@@ -8,13 +8,15 @@ from typing import Any
 
 import numpy as np
 
+from bebr import core
 from bebr.arrays import Ids
+from bebr.collection.checks import load_payload
 from bebr.collection.filter_tree import Condition
 from bebr.store import bitmaps
 from bebr.store.bitmaps import Bitmap
 from bebr.store.columns.column import Column
-from bebr.store.columns.flatten import MOST_PATHS, Fields
-from bebr.store.columns.making import column_of, joined, taken
+from bebr.store.columns.flatten import MOST_DEPTH, MOST_PATHS, Fields
+from bebr.store.columns.making import TypedField, column_of, joined, taken
 
 
 def nothing() -> None:
@@ -35,6 +37,19 @@ class Columns:
         fields = Fields.of(payloads)
         made = {path: column_of(field, rows) for path, field in fields.by_path.items()}
         return Columns(rows, made, fields.complete)
+
+    @staticmethod
+    def of_texts(texts: Sequence[bytes]) -> Columns:
+        """Of payloads as JSON in UTF-8, b"" for none. ValueError if one is not a JSON object."""
+        try:
+            found = core.payload_fields(list(texts), MOST_PATHS, MOST_DEPTH)
+        except UnicodeDecodeError:
+            found = None
+        if found is None:  # not as plain as most: Python knows what each text means, or what is wrong with it
+            return Columns.of((load_payload(text.decode()) for text in texts), len(texts))
+        complete, fields = found
+        typed = (TypedField(*field) for field in fields)
+        return Columns(len(texts), {field.path: field.column(len(texts)) for field in typed}, complete)
 
     def find(self, condition: Condition) -> tuple[Bitmap, bool]:
         """The rows that pass; and whether that is sure, or whether those that pass are to be looked at again in the

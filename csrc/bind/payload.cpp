@@ -1,0 +1,36 @@
+// Payloads for Python: bebr.store.columns.
+#include "bind/arrays.h"
+#include "payload/fields.h"
+
+namespace bebr {
+namespace {
+
+// None where Python is to read the texts; else (complete, fields), a field as (path, kinds, listed, plain, rows, types,
+// data, texts).
+py::object fields_of(const std::vector<py::bytes>& payloads, size_t most_paths, size_t most_depth) {
+  std::vector<std::string_view> texts;
+  texts.reserve(payloads.size());
+  for (const py::bytes& payload : payloads) texts.emplace_back(payload);
+  std::optional<PayloadFields> found;
+  {
+    const py::gil_scoped_release release;
+    found = payload_fields(texts, most_paths, most_depth);
+  }
+  if (!found) return py::none();
+  py::list fields;
+  for (PayloadField& field : found->fields) {
+    const auto n = static_cast<py::ssize_t>(field.rows.size());
+    fields.append(py::make_tuple(field.path, field.kinds, field.listed, field.plain,
+                                 to_numpy(std::move(field.rows), {n}), to_numpy(std::move(field.types), {n}),
+                                 to_numpy(std::move(field.data), {n}), field.texts));
+  }
+  return py::make_tuple(found->complete, fields);
+}
+
+}  // namespace
+
+void bind_payload(py::module_& m) {
+  m.def("payload_fields", &fields_of, py::arg("payloads"), py::arg("most_paths"), py::arg("most_depth"));
+}
+
+}  // namespace bebr
