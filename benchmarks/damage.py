@@ -54,7 +54,7 @@ def build(path: Path, x: np.ndarray) -> dict[str, Rows]:
         if name == "late":  # what comes from here on is in the log only
             db.close()
             db = Database(path)
-        collection = db.create_collection(name, models[model])
+        collection = db.create_collection(name, models[model], keep="float16" if name in ("mixed", "late") else None)
         rows = truth[name] = {}
 
         def upsert(ids: range, first: int, collection: Collection = collection, rows: Rows = rows) -> None:

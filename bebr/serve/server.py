@@ -51,7 +51,7 @@ class Server:
         self._server = grpc.aio.server(options=options, maximum_concurrent_rpcs=limits.calls)
         budget = Budget(limits.memory_bytes)
         services = {
-            "Collections": Collections(self._registry),
+            "Collections": Collections(self._registry, budget),
             "Models": Models(self._registry),
             "Points": Points(self._registry, limits, budget, coalesce),
             "Producer": self._producing,

@@ -49,8 +49,9 @@ def elapsed_us(start: int) -> int:
 
 
 class Collections:
-    def __init__(self, registry: CollectionRegistry) -> None:
+    def __init__(self, registry: CollectionRegistry, budget: Budget) -> None:
         self._registry = registry
+        self._budget = budget
 
     async def Create(self, request: pb.CreateCollectionRequest) -> pb.CreateCollectionResponse:
         def create() -> None:
@@ -90,7 +91,8 @@ class Collections:
 
     async def Retrain(self, request: pb.RetrainCollectionRequest) -> pb.RetrainCollectionResponse:
         collection = (await self._registry.served(request.name)).collection
-        await self._registry.write(request.name, lambda: collection.retrain(request.bytes_per_vector or None))
+        with self._budget.hold(collection.training_bytes, "training"):
+            await self._registry.write(request.name, lambda: collection.retrain(request.bytes_per_vector or None))
         return pb.RetrainCollectionResponse()
 
     async def SetAlias(self, request: pb.SetAliasRequest) -> pb.SetAliasResponse:

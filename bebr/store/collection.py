@@ -47,6 +47,7 @@ from bebr.store.grouping import search_groups
 from bebr.store.keys import keys_of, resolve
 from bebr.store.measuring import measured_recall
 from bebr.store.reads import ids_after, read_rows
+from bebr.store.retraining import MOST_ROWS
 from bebr.store.searching import EXACT_ROWS, search_rows, search_vectors
 from bebr.store.snapshot import Snapshot
 
@@ -348,6 +349,11 @@ class Collection(Handle):
         self._contents.retrain(bytes_per_vector)
         if wait:
             self._contents.finish_migration()
+
+    @property
+    def training_bytes(self) -> int:
+        """What `retrain` takes in memory, about: the sample, and its products in the making."""
+        return 4 * 4 * self.binarizer.input_dim * min(len(self.snapshot), MOST_ROWS)
 
     def measure_recall(
         self, sample: ArrayLike | int = 1000, k: int = 10, *, rescore: int | None = None

@@ -222,7 +222,8 @@ class Contents:
         self.migrate(model, bytes_per_vector=size, trained_rows=len(snapshot))
 
     def retrain_if_due(self) -> None:
-        if is_due(self._row.settings, len(self._snapshot)):
+        settings = self._row.settings
+        if settings.retrain and is_due(settings, len(self._snapshot)):
             self._trainer.request(self)
 
     def finish_migration(self) -> None:

@@ -134,6 +134,8 @@ class Database(Handle):
         3
         >>> docs.search([0, 1, 0], 2).ids.tolist()
         [[2, 3]]
+        >>> docs.search([0, 1, 0], 2, filter={"n": {"gte": 3}}).ids.tolist()
+        [[3, -1]]
         >>> db.close()
         >>> with bebr.open(folder.name) as db:
         ...     db.collection("docs").search([0, 1, 0], 2, with_payloads=True).payloads
