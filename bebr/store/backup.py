@@ -17,13 +17,13 @@ import secrets
 import shutil
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from datetime import datetime, timezone
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from bebr import core
-from bebr.errors import CorruptFile, limited
+from bebr.errors import CorruptFile, LimitExceeded, limited
 from bebr.files import sync_folder
 from bebr.index.files import contents_digest
 from bebr.store.catalog import Catalog
@@ -52,8 +52,7 @@ def create(folder: Folder, target: str | os.PathLike[str]) -> SnapshotInfo:
     for attempt in range(1, _ATTEMPTS + 1):
         with TemporaryDirectory(prefix="bebr-snapshot-") as scratch, folder.linked() as links:
             copy = Folder(Path(scratch))
-            with limited(f"no copy of {folder.catalog} can be made in {scratch}"):
-                _copy_catalog(folder, copy)
+            _copy_catalog(folder, copy)
             try:
                 return _Copying(folder, copy, links, place).run()
             except Vanished:  # a segment was made and merged into the next one, all since `linked`
@@ -65,13 +64,25 @@ def create(folder: Folder, target: str | os.PathLike[str]) -> SnapshotInfo:
 def _copy_catalog(folder: Folder, copy: Folder) -> None:
     # The versions first: they tell whether the catalog, which is as new or newer then, has lost commits.
     acknowledged = Versions(folder.versions).found
-    with closing(sqlite3.connect(folder.catalog)) as source, closing(sqlite3.connect(copy.catalog)) as to:
-        try:
-            source.backup(to)
-        except sqlite3.DatabaseError as error:
-            raise CorruptFile(f"{folder.catalog} cannot be copied: {error}; bebr doctor says what is wrong") from error
+    with (
+        _copying(folder, copy),
+        closing(sqlite3.connect(folder.catalog)) as source,
+        closing(sqlite3.connect(copy.catalog)) as to,
+    ):
+        source.backup(to)
     if acknowledged:
         Versions(copy.versions).rewrite(list(acknowledged.values()))
+
+
+@contextmanager
+def _copying(folder: Folder, copy: Folder) -> Iterator[None]:
+    """Errors of SQLite as those of bebr."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        if "is full" in str(error):
+            raise LimitExceeded(f"no space left in {copy.path} for a copy of {folder.catalog}") from error
+        raise CorruptFile(f"{folder.catalog} cannot be copied: {error}; bebr doctor says what is wrong") from error
 
 
 class _Copying:
@@ -85,6 +96,7 @@ class _Copying:
 
     def run(self) -> SnapshotInfo:
         collections, models, segments = self._contents()
+        self._shrink_catalog()
         for row in segments:
             self._folder.link(row.file, self._links)
         for row in segments:
@@ -122,6 +134,11 @@ class _Copying:
             return {name: manifest.version for name, manifest in manifests.items()}, catalog.models(), segments
         finally:
             catalog.close()
+
+    def _shrink_catalog(self) -> None:
+        """Without the pages that seals freed, which may be many times the rest. Only now: it would hide damages."""
+        with _copying(self._folder, self._copy), closing(sqlite3.connect(self._copy.catalog)) as db:
+            db.execute("VACUUM")
 
     def _add_segment(self, row: SegmentRow) -> None:
         path = self._links / row.file

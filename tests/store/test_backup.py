@@ -89,6 +89,32 @@ def test_a_second_snapshot_copies_what_is_new(db, tmp_path, bz, vectors):
     assert [info.name for info in bebr.snapshots(place)] == [first.name, second.name, third.name]
 
 
+def test_space_that_a_seal_freed_is_not_copied(db, tmp_path, vectors):
+    docs = db.collection("docs")
+    docs.upsert(np.arange(3000), vectors, [{"text": "x" * 300}] * 3000)
+    docs.flush()
+    assert sum(path.stat().st_size for path in (tmp_path / "data").glob("catalog.db*")) > 500_000
+    db.snapshot(tmp_path / "place")
+    assert all(path.stat().st_size < 100_000 for path in files(tmp_path / "place" / "catalogs"))
+
+
+def test_damage_in_the_catalog_is_named(db, tmp_path):
+    db.close()
+    catalog = tmp_path / "data" / "catalog.db"
+    data = catalog.read_bytes()
+    at = data.index(b"docs")
+    for damaged in (
+        data[:at] + b"docz" + data[at + 4 :],
+        data[:4096] + b"\xff" * 4096 + data[8192:],
+        b"no database" * 9,
+    ):
+        catalog.write_bytes(damaged)
+        with pytest.raises(bebr.CorruptFile, match=r"catalog\.db"):
+            backup.create(backup.Folder(tmp_path / "data"), tmp_path / "place")
+        catalog.write_bytes(data)
+    backup.create(backup.Folder(tmp_path / "data"), tmp_path / "place")
+
+
 def test_an_older_snapshot_is_restored_by_its_name(db, tmp_path):
     first = db.snapshot(tmp_path / "place")
     db.drop_collection("docs")
