@@ -86,10 +86,13 @@ class Trainer:
         try:
             with self._turn:
                 collection.retrain()
-        except Exception:
+        except Exception as error:
             failed = not collection.closed
-            if failed:
-                _log.exception("collection %r: training failed; its model stays", collection.name)
+            if failed:  # what data there is may not do: of that, no trace is needed
+                trace = None if isinstance(error, ValueError) else error
+                _log.error(
+                    "collection %r: training failed, its model stays: %s", collection.name, error, exc_info=trace
+                )
         with self._lock:
             self._wanted.discard(collection)
             if failed:

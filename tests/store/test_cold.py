@@ -142,15 +142,24 @@ def test_recall_is_measured_against_every_live_row(tmp_path, bz, vectors, querie
 def test_the_interval_holds_the_true_recall_in_95_of_100_measurements():
     """Queries that each find a share of their own, drawn from a known distribution."""
     rng = np.random.default_rng(0)
-    truth = np.tile(np.arange(10), (200, 1))
     inside = 0
     for _ in range(400):
-        lost = rng.random(truth.shape) < rng.beta(1, 9, (200, 1))  # a tenth, on average
-        measured = estimated(np.where(lost, -2, truth), truth, 10)
+        found = rng.binomial(10, rng.beta(9, 1, 200)) / 10  # .9 on average
+        measured = estimated(found, 10)
         inside += measured.low <= 0.9 <= measured.high
     assert 0.92 < inside / 400 < 0.98
-    perfect = estimated(truth, truth, 10)
+    perfect = estimated(np.ones(200), 10)
     assert perfect.high == 1.0 and 0.99 < perfect.low < 1.0
+
+
+def test_equal_rows_stand_for_each_other(tmp_path):
+    with bebr.open(tmp_path) as db:
+        docs = db.create_collection("docs", dim=16, metric="l2", retrain=False)
+        assert docs.measure_recall(np.ones((3, 16))).recall == 1.0  # nothing is there to be missed
+        docs.upsert(range(3000), np.ones((3000, 16)))
+        assert docs.measure_recall(100).recall == 1.0
+        docs.upsert(range(4000, 4003), np.zeros((3, 16)))
+        assert docs.measure_recall(np.zeros((1, 16)), 3, rescore=100).recall == 1.0
 
 
 @pytest.mark.parametrize(

@@ -72,7 +72,7 @@ void store_raw(const RawFormat& format, size_t n, const float* x, uint8_t* rows)
   if (bad != stored.end())
     fail(ErrorCode::InvalidArgument,
          "vector " + std::to_string(bad - stored.begin()) + " has a value that " +
-             (half ? "float16 cannot hold: want values within 65504, or rescore='int8'" : "is not finite"));
+             (half ? "float16 cannot hold: want values within 65504, or int8" : "is not finite"));
 }
 
 void load_raw(const RawFormat& format, size_t n, const uint8_t* rows, float* x) {
