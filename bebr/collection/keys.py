@@ -76,14 +76,32 @@ def name_ids(ids: IdsLike, name: str) -> Named:
     values = ids.tolist() if isinstance(ids, np.ndarray) else ids
     if not isinstance(values, list | tuple) or not any(isinstance(value, str | UUID) for value in values):
         return Named(_whole(cast("ArrayLike", ids), name))
-    numbers, keys = np.empty(len(values), np.int64), []
-    for row, value in enumerate(values):
-        key = b"" if _is_int(value) else _key(value, f"{name}[{row}]")
-        if not key and not 0 <= value < 1 << 63:
-            raise ValueError(f"{name} holds {value}: want ids from 0 to 2^63 - 1")
-        numbers[row] = place_of(key) if key else value
-        keys.append(key)
+    keys = _text_keys(values) or [_checked_key(value, f"{name}[{row}]", name) for row, value in enumerate(values)]
+    numbers = places_of(keys)
+    if not all(keys):
+        ints = np.flatnonzero([not key for key in keys])
+        numbers[ints] = [values[row] for row in ints.tolist()]
     return Named(numbers, keys)
+
+
+def _text_keys(values: Sequence[Any]) -> list[bytes]:
+    """The keys of strings; none where one is no string that makes an id."""
+    if set(map(type, values)) != {str}:
+        return []
+    try:
+        keys = [_TEXT + value.encode() for value in values]
+    except UnicodeEncodeError:
+        return []
+    sizes = list(map(len, keys))
+    return keys if min(sizes) > 1 and max(sizes) <= MOST_BYTES + 1 else []
+
+
+def _checked_key(value: Any, place: str, name: str) -> bytes:
+    if not _is_int(value):
+        return _key(value, place)
+    if not 0 <= value < 1 << 63:
+        raise ValueError(f"{name} holds {value}: want ids from 0 to 2^63 - 1")
+    return b""
 
 
 def _whole(ids: ArrayLike, name: str) -> Ids:
@@ -132,14 +150,19 @@ def of_keys(numbers: Ids, keys: Sequence[bytes], name: str) -> Named:
     if len(keys) != len(numbers):
         raise ValueError(f"{name} has {len(numbers)} numbers and {len(keys)} keys: want as many, or no keys")
     checked = [check_key(key, f"{name}[{row}]") for row, key in enumerate(keys)]
-    placed = np.fromiter(map(place_of, checked), np.int64, len(checked))
+    placed = places_of(checked)
     has = np.fromiter(map(bool, checked), np.bool_, len(checked))
     return Named(_whole(np.where(has, placed, numbers), name), checked)
 
 
-def place_of(key: bytes, attempt: int = 0) -> int:
-    """The place that a key's hash names, or one of those after it."""
-    return FIRST_PLACE | (int.from_bytes(blake2b(key, digest_size=8).digest(), "little") + attempt) & _MASK
+def places_of(keys: Sequence[bytes], attempt: int = 0) -> Ids:
+    """The places that the hashes of keys name, int64[n], or the ones so many after these."""
+    return ((_hashes(keys) + np.uint64(attempt)) & np.uint64(_MASK) | np.uint64(FIRST_PLACE)).view(np.int64)
+
+
+def _hashes(keys: Sequence[bytes]) -> NDArray[np.uint64]:
+    # Part of the file format: rows are found by it. Not Python's hash, which differs from process to process.
+    return np.frombuffer(b"".join([blake2b(key, digest_size=8).digest() for key in keys]), "<u8").astype(np.uint64)
 
 
 def int_key(number: int) -> bytes:

@@ -65,6 +65,10 @@ class TailRows:
     def __len__(self) -> int:
         return len(self._core)
 
+    def reserve(self, rows: int) -> None:
+        """Take the memory of so many rows at once; growing as they come needs up to three times as much for a while."""
+        self._core.reserve(rows)
+
     def append(self, codes: Codes, ids: ArrayLike) -> None:
         """Add rows at the end, all or none. ``ValueError`` for codes of another shape, or a negative id."""
         self._core.append(np.ascontiguousarray(codes.planes), codes.factor_rows(), as_ids(ids, "ids", len(codes)))

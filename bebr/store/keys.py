@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bebr.arrays import Ids
-from bebr.collection.keys import FIRST_PLACE, PLACES, Id, Named, int_key, place_of
+from bebr.collection.keys import FIRST_PLACE, PLACES, Id, Named, int_key, places_of
 from bebr.errors import LimitExceeded
 from bebr.store.snapshot import Part, Snapshot
 
@@ -74,7 +74,7 @@ def _plain(snapshot: Snapshot, ids: Named) -> bool:
 def _elsewhere(ids: Named, attempt: int) -> Named:
     """The same ids at a later place, with the keys that they have there."""
     keys = [ids.key(row) or int_key(number) for row, number in enumerate(ids.numbers.tolist())]
-    return Named(np.fromiter((place_of(key, attempt) for key in keys), np.int64, len(keys)), keys)
+    return Named(places_of(keys, attempt), keys)
 
 
 def _owners(snapshot: Snapshot, ids: Named, known: Mapping[Part, Ids]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:

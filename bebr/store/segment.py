@@ -97,6 +97,14 @@ class Segment:
         """The key of each row's id, b"" for an int."""
         return [b"" if self._keys is None else self._keys.data(row) for row in rows.tolist()]
 
+    def key_bytes(self, rows: Ids) -> Ids:
+        """The lengths of these keys, int64[n]."""
+        return np.zeros(len(rows), np.int64) if self._keys is None else self._keys.lengths(rows)
+
+    def key_pieces(self, rows: Ids) -> Iterable[bytes]:
+        """These keys, one after the other, in pieces."""
+        return () if self._keys is None else self._keys.pieces(rows)
+
     def kept(self, rows: Ids) -> Rows:
         """The vectors of these rows as they are stored."""
         assert self._kept is not None
@@ -150,6 +158,7 @@ def write_segment(
     name = new_file_name(collection)
     path = pending_path(folder, name)
     copied = TailRows(bz)
+    copied.reserve(sum(view.live for view in views))
     with (
         limited(f"no segment can be written to {folder}"),
         PayloadWriter.beside(folder) as payloads,
@@ -167,8 +176,7 @@ def write_segment(
                 assert keeping is not None
                 copied.append(bz.encode(keeping.vectors(vectors)), ids)
             payloads.add(part.text_bytes(rows), part.text_pieces(rows))
-            names = part.keys(rows) if part.keyed else [b""] * len(rows)
-            keys.add(np.fromiter(map(len, names), np.int64, len(names)), names)
+            keys.add(part.key_bytes(rows), part.key_pieces(rows))
             give_way()
         if len(copied) == 0:
             return None

@@ -61,6 +61,12 @@ class Part(Protocol):
     def keys(self, rows: Ids) -> list[bytes]:
         """The key of each row's id, b"" for an int."""
 
+    def key_bytes(self, rows: Ids) -> Ids:
+        """The lengths of these keys."""
+
+    def key_pieces(self, rows: Ids) -> Iterable[bytes]:
+        """These keys, one after the other, in pieces."""
+
     @property
     def copies(self) -> Copies | None:
         """Of rows that filters let through; None where there are none."""

@@ -14,7 +14,7 @@ from bebr.arrays import Ids
 from bebr.binarizer import Binarizer
 from bebr.binarizer.codes import Codes
 from bebr.collection.filter_tree import Filter
-from bebr.collection.keys import place_of
+from bebr.collection.keys import places_of
 from bebr.index import FlatIndex
 from bebr.index.segments import TailRows
 from bebr.store.bitmaps import Bitmap
@@ -58,9 +58,8 @@ class Tail:
         self._keys += keys or [b""] * len(ids)
         if keys:
             self.keyed = self.keyed or any(keys)
-            self.moved = self.moved or any(
-                key and place_of(key) != id for id, key in zip(ids.tolist(), keys, strict=True)
-            )
+            has = np.fromiter(map(bool, keys), np.bool_, len(keys))
+            self.moved = self.moved or bool((has & (places_of(keys) != ids)).any())
         self._texts += [text.encode() for text in texts] or [b""] * len(ids)
 
     def newest(self, ids: Ids) -> Ids:
@@ -105,6 +104,14 @@ class TailPart:
 
     def keys(self, rows: Ids) -> list[bytes]:
         """The key of each row's id, b"" for an int."""
+        return self._tail.keys(rows)
+
+    def key_bytes(self, rows: Ids) -> Ids:
+        """The lengths of these keys, int64[n]."""
+        return np.fromiter(map(len, self._tail.keys(rows)), np.int64, len(rows))
+
+    def key_pieces(self, rows: Ids) -> Iterable[bytes]:
+        """These keys."""
         return self._tail.keys(rows)
 
     def kept(self, rows: Ids) -> Rows:

@@ -260,6 +260,7 @@ void bind_index(py::module_& m) {
   py::class_<TailRows>(m, "TailRows", py::release_gil_before_calling_cpp_dtor())
       .def(py::init<const RowFormat&>(), py::arg("format"))
       .def("__len__", &TailRows::size, kNoGil)
+      .def("reserve", &TailRows::reserve, py::arg("rows"), kNoGil)
       .def("append", &append, py::arg("planes"), py::arg("factors"), py::arg("ids"))
       .def(
           "freeze", [](const TailRows& tail) { return std::make_unique<Index>(tail.freeze(), "frozen"); }, kNoGil)

@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
 import bebr
-from bebr.collection import keys
 from bebr.collection.keys import FIRST_PLACE, Named, name_ids, of_keys
 from bebr.store.database import Database
 
@@ -57,20 +56,15 @@ def test_what_is_no_key_is_refused(key):
         of_keys(np.zeros(1, np.int64), [key], "ids")
 
 
-def colliding(hashes: int):
-    """Only so many different hashes."""
-
-    def place_of(key: bytes, attempt: int = 0) -> int:
-        return FIRST_PLACE + (sum(key) % hashes + attempt) % (hashes + keys.PLACES)
-
-    return place_of
-
-
 @pytest.fixture
 def collisions(monkeypatch):
+    """Lets only so many different hashes be."""
+
     def few(hashes: int) -> None:
-        for module in ("bebr.collection.keys", "bebr.store.keys", "bebr.store.tail"):
-            monkeypatch.setattr(f"{module}.place_of", colliding(hashes))
+        def of(keys):
+            return np.array([sum(key) % hashes for key in keys], np.uint64)
+
+        monkeypatch.setattr("bebr.collection.keys._hashes", of)
 
     return few
 

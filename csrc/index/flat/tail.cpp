@@ -35,6 +35,12 @@ void TailRows::grow(size_t rows) {
   storage_ = std::move(grown);
 }
 
+void TailRows::reserve(size_t rows) {
+  const std::lock_guard lock(mutex_);
+  newest_.reserve(rows);
+  grow(rows);
+}
+
 void TailRows::append(size_t n, const uint8_t* planes, const uint8_t* factors, const int64_t* ids) {
   for (size_t i = 0; i < n; ++i)
     if (ids[i] < 0)

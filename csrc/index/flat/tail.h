@@ -22,6 +22,8 @@ class TailRows {
 
   const RowFormat& format() const noexcept { return format_; }
   size_t size() const;
+  // Takes the memory of so many rows at once: growing row by row needs up to three times as much for a while.
+  void reserve(size_t rows);
   // planes: n rows of row_bytes; factors: n rows of factor_bytes; ids >= 0, which may be there already. All or nothing.
   void append(size_t n, const uint8_t* planes, const uint8_t* factors, const int64_t* ids);
   // What is there now, for ever.
