@@ -8,13 +8,8 @@ from dataclasses import dataclass, replace
 from bebr import core
 from bebr.collection.filter_tree import Filter
 from bebr.index.segments import SegmentView
-from bebr.store import bitmaps
 from bebr.store.snapshot import PartView
 
-# Passing over so many rows costs about as much as copying one.
-_COPY_COST = 300
-# Fewer rows than this are completed as fast where they stand.
-_FEWEST_COPIED = 256
 # More queries than this have a kernel call copy the rows for itself, and share that.
 _MOST_QUERIES = 2
 
@@ -41,14 +36,11 @@ def allowed(parts: Sequence[PartView], filter: Filter | None, queries: int) -> A
     live = sum(part.count(filter) for part in parts)
     # Rows so few are all completed, without a scan (csrc/index/flat/scan.cpp). So it is to be of copies too.
     each = live <= rows // core.complete_cost
-    if each and (live < _FEWEST_COPIED or queries > _MOST_QUERIES):
+    if each and queries > _MOST_QUERIES:
         return Allowed(in_place, rows)
     views = []
     for part, found, view in zip(parts, matching, in_place, strict=True):
         copies = part.part.copies
-        if copies is not None:
-            mine = bitmaps.count(found)
-            budget = mine // 4 if each else queries * (part.part.rows - mine) // _COPY_COST
-            view = copies.view(filter, found, part.dead, budget) or view
-        views.append(view)
+        copied = None if copies is None else copies.view(filter, found, part.dead, queries, each)
+        views.append(view if copied is None else copied)
     return Allowed(views, rows, live if each else 0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from bebr import core
 from bebr.arrays import Ids
 
 Bitmap = NDArray[np.uint64]
@@ -53,7 +54,7 @@ def others(bitmap: Bitmap | None, begin: int, end: int) -> Ids:
 
 def count(bitmap: Bitmap | None) -> int:
     """How many rows are in the set."""
-    return 0 if bitmap is None else int.from_bytes(bitmap.tobytes(), "little").bit_count()
+    return 0 if bitmap is None else core.count_bits(bitmap)
 
 
 def _bits(bitmap: Bitmap) -> NDArray[np.uint8]:

@@ -19,6 +19,10 @@ from bebr.store.bitmaps import Bitmap
 
 # Of a part's rows, the share that its copies may have together.
 MOST_SHARE = 0.6
+# And how many they may be.
+MOST_COPIES = 64
+# Passing over so many rows costs about as much as copying one.
+_COPY_COST = 300
 # Rows copied by one search.
 _MOST_AT_ONCE = 16_384
 
@@ -31,9 +35,11 @@ class Copies:
         self._copies: OrderedDict[Filter, _Copy] = OrderedDict()
         self._lock = threading.Lock()
 
-    def view(self, filter: Filter, matching: Bitmap, dead: Bitmap | None, budget: int) -> SegmentView | None:
-        """The rows that match, `matching` of all, without the dead ones; None where there is no copy yet. `budget`:
-        rows to copy now, if the filter came before."""
+    def view(
+        self, filter: Filter, matching: Bitmap, dead: Bitmap | None, queries: int, each: bool
+    ) -> SegmentView | None:
+        """The rows that match, `matching` of all, without the dead ones; None where there is no copy yet. `queries`:
+        how many the search has; `each`: it completes every row, rather than scan them."""
         if not self._lock.acquire(blocking=False):
             return None  # another search is copying
         try:
@@ -44,13 +50,17 @@ class Copies:
                     return None
                 copy = _Copy(rows, self._index)
             else:
-                copy.grow(min(budget, _MOST_AT_ONCE) + 1)
+                passed = len(self._index) - len(copy.rows)
+                copy.grow(min(len(copy.rows) // 4 if each else queries * passed // _COPY_COST, _MOST_AT_ONCE) + 1)
             self._copies[filter] = copy
-            while sum(len(one.rows) for one in self._copies.values()) > MOST_SHARE * len(self._index):
+            while len(self._copies) > MOST_COPIES or self._copied_rows() > MOST_SHARE * len(self._index):
                 self._copies.popitem(last=False)
             return copy.view(dead)
         finally:
             self._lock.release()
+
+    def _copied_rows(self) -> int:
+        return sum(len(copy.rows) for copy in self._copies.values())
 
 
 class _Copy:

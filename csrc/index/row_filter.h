@@ -87,7 +87,18 @@ struct RowFilter {
   // fn(at, bits) for every 64 rows among which one may be found; at: of their first one.
   template <typename Fn>
   void each_word(size_t first, size_t count, const Fn& fn) const {
-    for (size_t at = 0; at < count; at += 64) {
+    size_t at = 0;
+    if (first % 64 == 0 && allow.present()) {  // words as they stand: most have no bit where few rows are allowed
+      const size_t word = first / 64, whole = std::min(count, allow.bits - std::min(allow.bits, first)) / 64;
+      for (size_t i = 0; i < whole; ++i) {
+        uint64_t found = allow.words[word + i];
+        if (found == 0) continue;
+        if (dead.present()) found &= ~dead.bits64(first + 64 * i);
+        if (found != 0) fn(first + 64 * i, found);
+      }
+      at = 64 * whole;
+    }
+    for (; at < count; at += 64) {
       uint64_t found = bits64(first + at);
       if (count - at < 64) found &= (uint64_t{1} << (count - at)) - 1;
       if (found != 0) fn(first + at, found);

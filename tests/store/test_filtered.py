@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from bebr.collection.filter_form import as_filter
-from bebr.store import allowed, growing, segment
+from bebr.store import copies, growing, segment
 from bebr.store.columns import table
 from bebr.store.database import Database
 
@@ -126,8 +126,7 @@ def test_a_snapshot_keeps_its_matches(db, bz, vectors):
 @pytest.fixture
 def soon_copied(monkeypatch):
     """Whole copies after a search or two."""
-    monkeypatch.setattr(allowed, "_FEWEST_COPIED", 1)
-    monkeypatch.setattr(allowed, "_COPY_COST", 1)
+    monkeypatch.setattr(copies, "_COPY_COST", 1)
 
 
 @pytest.mark.parametrize("below", [1200, 300, 80, 30, 7])
