@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from concurrent.futures import Future
+from types import SimpleNamespace
 
 import grpc
 import numpy as np
@@ -22,7 +23,7 @@ class Slow:
     """A collection whose searches with ``allow``, and whose writes, end when ``go`` is set."""
 
     closed = False
-    snapshot = None
+    snapshot = SimpleNamespace(keyed=False)
 
     def __init__(self, name: str, bz) -> None:
         self.name = name
@@ -64,6 +65,9 @@ class Collections:
 
     def collections(self) -> list[str]:
         return list(self.all)
+
+    def resolved(self, name: str) -> str:
+        return name
 
     def collection(self, name: str) -> Slow:
         if name == "stuck":
