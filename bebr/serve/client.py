@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import grpc
 import numpy as np
@@ -25,6 +25,7 @@ from bebr.v1 import bebr_pb2 as pb
 from bebr.v1 import bebr_pb2_grpc as rpc
 
 R = TypeVar("R")
+_Made: TypeAlias = pb.CreateCollectionResponse | pb.GetCollectionResponse
 
 
 class Client(Handle):
@@ -92,33 +93,34 @@ class Client(Handle):
             request.dim, request.metric = new.dim, convert.METRICS[new.metric]
             request.bytes_per_vector = new.bytes_per_vector
         try:
-            model = self._call(self._collections.Create, request).model
+            made: _Made = self._call(self._collections.Create, request)
         except ConnectionError:
             if not self._retries:
                 raise
-            model = self._created(request)
+            made = self._created(request)
         except AlreadyExists:
             if not exist_ok:
                 raise
-            model = self._call(self._collections.Get, pb.GetCollectionRequest(name=name)).model
-            check_existing(convert.model_from_message(model), new)
-        return self._remote(name, model)
+            made = self._call(self._collections.Get, pb.GetCollectionRequest(name=name))
+            check_existing(convert.model_from_message(made.model), new)
+        return self._remote(name, made)
 
-    def _created(self, request: pb.CreateCollectionRequest) -> pb.ModelInfo:
-        """The model of a collection that may have been created already."""
+    def _created(self, request: pb.CreateCollectionRequest) -> _Made:
+        """What the server says of a collection that may have been created already."""
         try:
             found = self._call(self._collections.Get, pb.GetCollectionRequest(name=request.name))
         except KeyError:
-            return self._call(self._collections.Create, request).model
+            again: _Made = self._call(self._collections.Create, request)
+            return again
         other = found.model.digest != request.model if request.model else found.model.input_dim != request.dim
         if found.rows or other:
             raise AlreadyExists(f"collection {request.name!r} already exists: it has {found.rows} rows")
-        return found.model
+        return found
 
     def collection(self, name: str) -> RemoteCollection:
         """The collection ``name``. ``KeyError`` if there is none; ``CorruptFile`` if a file of it is damaged."""
         reply = self._call(self._collections.Get, pb.GetCollectionRequest(name=name))
-        return self._remote(name, reply.model)
+        return self._remote(name, reply)
 
     def collections(self) -> list[str]:
         """The names of all collections, sorted, corrupt ones included."""
@@ -142,8 +144,9 @@ class Client(Handle):
 
     def set_alias(self, alias: str, collection: str) -> None:
         """Gives a collection another name, or moves that name to another collection. Collections that clients hold by
-        the alias are the new one from their next call on; where it has other dimensions or another metric, get them
-        anew. ``KeyError`` if there is no such collection; ``AlreadyExists`` where ``alias`` is the name of one."""
+        the alias are the new one from their next call on; where it has another model, searches of them are refused
+        with ``IncompatibleModel`` until they are got anew, since their queries may be another producer's. ``KeyError``
+        if there is no such collection; ``AlreadyExists`` where ``alias`` is the name of one."""
         request = pb.SetAliasRequest(alias=check_name(alias), collection=collection)
         self._call(self._collections.SetAlias, request)
 
@@ -221,9 +224,9 @@ class Client(Handle):
     def __repr__(self) -> str:
         return f"Client({self._target!r})"
 
-    def _remote(self, name: str, model: pb.ModelInfo) -> RemoteCollection:
+    def _remote(self, name: str, made: _Made) -> RemoteCollection:
         wire = Wire(self._call, self._collections, self._points, self._admin, self._limits, self.register_model)
-        return RemoteCollection(wire, name, convert.model_from_message(model), self.model)
+        return RemoteCollection(wire, name, convert.model_from_message(made.model), made.id, self.model)
 
     def _info(self) -> pb.InfoResponse:
         reply: pb.InfoResponse = self._call(self._admin.Info, pb.InfoRequest())

@@ -43,7 +43,7 @@ from bebr.collection.protocol import (
     RecallEstimate,
     Row,
 )
-from bebr.errors import LimitExceeded
+from bebr.errors import IncompatibleModel, LimitExceeded
 from bebr.index import Hits, check_k, check_oversampling
 from bebr.index.raw import check_rescore
 from bebr.serve import convert
@@ -74,10 +74,11 @@ class Wire:
 class RemoteCollection(Handle):
     """A collection on a server; see `bebr.store.collection.Collection`, which it matches method for method."""
 
-    def __init__(self, wire: Wire, name: str, model: ModelInfo, fetch: Callable[[str], Binarizer]) -> None:
+    def __init__(self, wire: Wire, name: str, model: ModelInfo, id: int, fetch: Callable[[str], Binarizer]) -> None:
         self._wire = wire
         self._name = name
         self._model = model
+        self._id = id
         self._fetch = fetch
 
     @property
@@ -225,13 +226,28 @@ class RemoteCollection(Handle):
         request.query = convert.QUERY_MODES[query]
         if groups is not None:
             request.group_by, request.group_size = groups.by, groups.size
-        if binarizer is not None:
-            request.model = binarizer.digest
+        request.model = (binarizer or self._model).digest
 
         def put(piece: slice) -> None:
             request.queries.CopyFrom(convert.vectors_to_message(vectors[piece]))
 
-        return self._search(request, len(vectors), vectors.itemsize * vectors.shape[1], depth, put)
+        size = vectors.itemsize * vectors.shape[1]
+        try:
+            return self._search(request, len(vectors), size, depth, put)
+        except IncompatibleModel:
+            if binarizer is not None or not self._migrated():
+                raise
+        request.model = self._model.digest
+        return self._search(request, len(vectors), size, depth, put)
+
+    def _migrated(self) -> bool:
+        """Whether it is still the same collection, but has got another model meanwhile, which is known then."""
+        now = self._get()
+        model = convert.model_from_message(now.model)
+        if now.id != self._id or model.digest == self._model.digest:
+            return False
+        self._model = model
+        return True
 
     def search_ids(
         self,

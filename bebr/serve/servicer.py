@@ -61,12 +61,14 @@ class Collections:
 
         await self._registry.write(request.name, create)
         collection = (await self._registry.served(request.name)).collection
-        return pb.CreateCollectionResponse(model=convert.model_to_message(ModelInfo.of(collection.binarizer)))
+        model = convert.model_to_message(ModelInfo.of(collection.binarizer))
+        return pb.CreateCollectionResponse(model=model, id=collection.number)
 
     async def Get(self, request: pb.GetCollectionRequest) -> pb.GetCollectionResponse:
         served = await self._registry.served(request.name)
         model = convert.model_to_message(ModelInfo.of(served.collection.binarizer))
-        return pb.GetCollectionResponse(model=model, rows=await served.read(served.collection.__len__))
+        rows = await served.read(served.collection.__len__)
+        return pb.GetCollectionResponse(model=model, rows=rows, id=served.collection.number)
 
     async def List(self, request: pb.ListCollectionsRequest) -> pb.ListCollectionsResponse:
         return pb.ListCollectionsResponse(names=await self._registry.read(self._registry.db.collections))

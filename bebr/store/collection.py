@@ -71,6 +71,11 @@ class Collection(Handle):
         return self._contents.bz
 
     @property
+    def number(self) -> int:
+        """The catalog's number of it, never given to another collection."""
+        return self._contents.number
+
+    @property
     def closed(self) -> bool:
         """Whether it was dropped, or its database closed."""
         return self._contents.closed

@@ -523,7 +523,9 @@ def test_a_collection_gets_another_model(db, name, bz, vectors, queries):
     collection.upsert(range(3000), vectors, [{"n": i} for i in range(3000)])
     want = collection.search(queries, 10, rescore=300)
     larger = bebr.train(vectors, widths=[64, 32], metric="cosine", seed=0)
+    held = db.collection(name)
     collection.migrate(larger, wait=True)
+    np.testing.assert_array_equal(held.search(queries, 10).ids, collection.search(queries, 10).ids)
     stats = collection.stats()
     assert collection.binarizer.digest == stats.model.digest == larger.digest
     assert (stats.target, stats.rows_behind, stats.rows) == ("", 0, 3000)

@@ -62,6 +62,9 @@ def test_reflection_describes_the_services(channel, version):
         "Count",
         "Search",
         "GetPayloads",
+        "Get",
+        "SetPayloads",
+        "Scroll",
     ]
 
 
