@@ -26,7 +26,7 @@ from bebr.store.kept import Keeping, Rows
 from bebr.store.migration import behind, check_target, to_rewrite
 from bebr.store.models import Models
 from bebr.store.records import CollectionRow, SegmentRow
-from bebr.store.retraining import Trainer, is_due, sample
+from bebr.store.retraining import Trainer, check_running, is_due, sample
 from bebr.store.segment import Segment, pending_path, write_segment
 from bebr.store.snapshot import Draft, Part, PartView, Snapshot
 from bebr.store.tail import Tail
@@ -218,7 +218,12 @@ class Contents:
         if len(vectors) == 0:
             raise ValueError(f"collection {self.name!r} has no rows to train on")
         size = bytes_per_vector or self._row.settings.bytes_per_vector or self.bz.bytes_per_vector
-        model = train(vectors, bytes_per_vector=size, metric=self.bz.metric)
+
+        def step(_stage: str, _done: int, _total: int) -> None:
+            self.check_open()
+            check_running()
+
+        model = train(vectors, bytes_per_vector=size, metric=self.bz.metric, progress=step)
         self.migrate(model, bytes_per_vector=size, trained_rows=len(snapshot))
 
     def retrain_if_due(self) -> None:

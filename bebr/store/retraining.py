@@ -63,9 +63,20 @@ class Retrainable(Protocol):
         """Asks for training where it is due."""
 
 
+class Ending(Exception):
+    """The program is: what is being trained would come too late."""
+
+
+def check_running() -> None:
+    """Ending once the main thread is through. A daemon thread would end within the extension, and take the process
+    with it."""
+    if not threading.main_thread().is_alive():
+        raise Ending
+
+
 class Trainer:
-    """Trains collections of a database, one at a time. A training in progress keeps nobody from closing: what comes out
-    of it is then dropped."""
+    """Trains collections of a database, one at a time. A training in progress keeps nobody from closing: it ends at its
+    next step."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()  # over the next two
@@ -79,13 +90,16 @@ class Trainer:
             if collection in self._wanted or time.monotonic() < self._failed.get(collection, 0.0) + _RETRY:
                 return
             self._wanted.add(collection)
-        threading.Thread(target=self._run, args=[collection], name="bebr-train", daemon=True).start()
+        threading.Thread(target=self._run, args=[collection], name="bebr-train").start()
 
     def _run(self, collection: Retrainable) -> None:
         failed = False
         try:
             with self._turn:
+                check_running()
                 collection.retrain()
+        except Ending:
+            return
         except Exception as error:
             failed = not collection.closed
             if failed:  # what data there is may not do: of that, no trace is needed

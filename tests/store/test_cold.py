@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import doctest
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -196,3 +198,18 @@ def test_codes_alone_without_a_model(tmp_path):
         docs.upsert(range(500), x)
         assert docs.stats().kept_bytes == 0 and docs.stats().bytes_per_vector == 26
         assert recall(docs.search(x[:100], 1).ids, np.arange(100)[:, None]) > 0.95
+
+
+@pytest.mark.parametrize("closed", [True, False])
+def test_a_program_ends_while_a_collection_is_being_trained(tmp_path, closed):
+    script = (
+        "import sys, time, numpy as np, bebr\n"
+        f"db = bebr.open({str(tmp_path)!r})\n"
+        "docs = db.create_collection('docs', dim=384)\n"
+        "docs.upsert(range(1500), np.random.default_rng(0).standard_normal((1500, 384)))\n"
+        "time.sleep(0.3)\n" + ("db.close()\n" if closed else "")
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stderr) == (0, "")
+    with bebr.open(tmp_path) as db:
+        assert len(db.collection("docs")) == 1500
