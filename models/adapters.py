@@ -61,7 +61,7 @@ class SentenceTransformers(Producer):
             self._model: Any = SentenceTransformer(str(folder), device=device)
         if max_tokens is not None:
             self._model.max_seq_length = max_tokens
-        similarity = str(self._model.similarity_fn_name)
+        similarity = str(self._model.similarity_fn_name or "cosine")  # None until 3.1, and means the same
         if similarity not in _METRICS:
             raise ValueError(f"weights: {folder}: compares by {similarity!r}, wanted one of {', '.join(_METRICS)}")
         self.metric = _METRICS[similarity]

@@ -15,6 +15,15 @@ VERSION = 3
 metadata = sa.MetaData()
 
 
+class _Blob(sa.LargeBinary):
+    """As SQLite has it: what is of another type is damage, for the checksum to find and not for a conversion."""
+
+    cache_ok = True
+
+    def result_processor(self, dialect: Any, coltype: Any) -> None:
+        return None
+
+
 def _table(name: str, *columns: sa.Column[Any], **options: Any) -> sa.Table:
     """Clustered by its primary key; the last column is the `checksum` of the others."""
     return sa.Table(name, metadata, *columns, sa.Column("crc", sa.BigInteger, nullable=False), **options)
@@ -59,7 +68,7 @@ segments = _table(
     _column("rows", sa.BigInteger),
     _column("bytes", sa.BigInteger),
     _column("digest", sa.String),
-    _column("dead", sa.LargeBinary),  # a bitmap by row position, little-endian words of 64 bits; empty: none
+    _column("dead", _Blob),  # a bitmap by row position, little-endian words of 64 bits; empty: none
     _column("model", sa.String),  # of its codes; empty: the collection's
     sqlite_with_rowid=False,
 )
@@ -72,13 +81,13 @@ operations = _table(
     _key("version", sa.BigInteger),
     _key("part", sa.Integer),
     _column("kind", sa.String),
-    _column("ids", sa.LargeBinary),
-    _column("planes", sa.LargeBinary),
-    _column("factors", sa.LargeBinary),
-    _column("payloads", sa.LargeBinary),
-    _column("vectors", sa.LargeBinary),  # kept beside the codes
+    _column("ids", _Blob),
+    _column("planes", _Blob),
+    _column("factors", _Blob),
+    _column("payloads", _Blob),
+    _column("vectors", _Blob),  # kept beside the codes
     _column("model", sa.String),  # of the codes; empty: the collection's
-    _column("id_keys", sa.LargeBinary),  # of the ids that are no ints, packed as payloads are; empty: there are none
+    _column("id_keys", _Blob),  # of the ids that are no ints, packed as payloads are; empty: there are none
     sqlite_with_rowid=False,
 )
 
