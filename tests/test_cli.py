@@ -374,7 +374,7 @@ def test_help_names_every_verb_and_loads_nothing_heavy() -> None:
         out = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT).stdout
         assert out.endswith("loaded set()\n"), out
         if len(arguments) < 2 and arguments != ["--version"]:
-            for verb in ("embed", "tag", "train", "encode", "build", "search", "tradeoff", "serve", "info"):
+            for verb in ("embed", "tag", "train", "encode", "build", "search", "tradeoff", "serve", "db", "info"):
                 assert f" {verb} " in out
 
 

@@ -1,4 +1,4 @@
-"""The command line: `bebr embed | train | encode | build | search | tradeoff | serve | info`.
+"""The command line: `bebr embed | train | encode | build | search | tradeoff | serve | db | info`.
 
 A verb a file; app.py joins them.
 

@@ -10,7 +10,7 @@ from typing import Annotated, Any, cast
 import typer
 from typer.core import TyperGroup
 
-from bebr.cli import build, doctor, embed, encode, info, search, serve, snapshot, tag, tradeoff, train
+from bebr.cli import build, db, doctor, embed, encode, info, search, serve, snapshot, tag, tradeoff, train
 from bebr.errors import Error
 
 # typer brings its own copy of click from some version on; its UsageError has no other public name in both
@@ -90,5 +90,6 @@ app.command("search")(search.run)
 app.command("tradeoff")(tradeoff.run)
 app.command("serve")(serve.run)
 app.command("doctor")(doctor.run)
+app.add_typer(db.app, name="db")
 app.add_typer(snapshot.app, name="snapshot")
 app.command("info")(info.run)

@@ -25,6 +25,11 @@ def run(
         facts = {**bebr.info(), "vector_files": SUFFIXES}
     else:
         facts = _facts(path)
+    show(facts)
+
+
+def show(facts: dict[str, Any]) -> None:
+    """Print facts, one a line."""
     from rich.console import Console
     from rich.table import Table
 

@@ -102,7 +102,8 @@ def _folder(path: Path, wants: _Wants, suffixes: Sequence[str]) -> _Read:
     return len(files), lambda: ((file, file.relative_to(path).as_posix()) for file in files)
 
 
-def _numbered(path: Path) -> Iterator[tuple[int, str]]:
+def numbered_lines(path: Path) -> Iterator[tuple[int, str]]:
+    """The lines of a text file and their numbers from 1 on. ValueError for what is not UTF-8."""
     number = 0
     try:
         with path.open(encoding="utf-8") as file:
@@ -113,14 +114,14 @@ def _numbered(path: Path) -> Iterator[tuple[int, str]]:
 
 
 def _lines(path: Path, wants: _Wants, suffixes: Sequence[str]) -> _Read:
-    return sum(1 for _ in _numbered(path)), lambda: ((line, line) for _, line in _numbered(path))
+    return sum(1 for _ in numbered_lines(path)), lambda: ((line, line) for _, line in numbered_lines(path))
 
 
 def _json(path: Path, wants: _Wants, suffixes: Sequence[str]) -> _Read:
     text_key, image_key = wants.text_column or "text", wants.image_column or "image"
 
     def read() -> Iterator[Item]:
-        for number, line in _numbered(path):
+        for number, line in numbered_lines(path):
             if not line.strip():
                 continue
             where = f"{path}: line {number}"
@@ -134,7 +135,7 @@ def _json(path: Path, wants: _Wants, suffixes: Sequence[str]) -> _Read:
             name = "" if wants.kind == TEXT else _string(record, image_key, where)
             yield wants.item(text, path.parent / name, name)
 
-    return sum(1 for _, line in _numbered(path) if line.strip()), read
+    return sum(1 for _, line in numbered_lines(path) if line.strip()), read
 
 
 def _string(record: dict[str, Any], key: str, where: str) -> str:

@@ -1,0 +1,45 @@
+"""Where collections are: a data folder, or a server at host:port; and what the verbs of `bebr db` take alike."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from bebr.collection.protocol import DatabaseLike
+
+Place = Annotated[
+    str,
+    typer.Argument(metavar="PLACE", help="A data folder, or a server as HOST:PORT.", show_default=False),
+]
+Name = Annotated[str, typer.Argument(metavar="NAME", help="A collection.", show_default=False)]
+Json = Annotated[bool, typer.Option("--json", help="JSON lines in place of a table.")]
+
+
+def is_server(place: str) -> bool:
+    """Whether `place` is an address; a folder that is there is a folder, whatever its name."""
+    return ":" in place and not Path(place).is_dir()
+
+
+@contextmanager
+def opened(place: str, *, make: bool = False) -> Iterator[DatabaseLike]:
+    """The database at `place` for the length of the block. `make`: a folder that is not there is made; without it,
+    ValueError or FileNotFoundError."""
+    import bebr
+
+    if is_server(place):
+        with bebr.connect(place) as client:
+            yield client
+        return
+    folder = Path(place)
+    if not make:
+        if not folder.exists():
+            raise FileNotFoundError(f"{place}: no such folder; a server is HOST:PORT")
+        if not (folder / "catalog.db").is_file():  # opening would make a database of any folder
+            raise ValueError(f"{place}: got a folder without catalog.db, wanted a data folder of bebr")
+    with bebr.open(folder) as db:
+        yield db
