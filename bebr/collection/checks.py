@@ -12,7 +12,7 @@ from typing import Any
 from uuid import UUID
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from bebr.arrays import Floats, as_vectors
 from bebr.binarizer import Binarizer
@@ -145,6 +145,54 @@ def check_window(k: int, radius: float | None, offset: int) -> int:
     if radius is not None and (isinstance(radius, bool) or not isinstance(radius, Real) or not math.isfinite(radius)):
         raise ValueError(f"radius is {radius!r}: want a finite number")
     return check_k(k) + check_integer("offset", offset, _MOST_ROWS - check_k(k), least=0)
+
+
+def check_texts(text: str | Sequence[str] | None, fusion: str) -> list[str] | None:
+    """The words to be searched for, one text a query; None: by vectors alone. ``ValueError`` names what is wrong."""
+    if fusion != "rrf":
+        raise ValueError(f"fusion is {fusion!r}: want 'rrf'")
+    if text is None:
+        return None
+    texts = [text] if isinstance(text, str) else list(text)
+    if not texts:
+        raise ValueError("text is empty: want one text per query")
+    for row, one in enumerate(texts):
+        if not isinstance(one, str):
+            raise ValueError(f"text[{row}] is a {type(one).__name__}: want a string")
+        try:
+            one.encode()
+        except UnicodeEncodeError as error:
+            raise ValueError(f"text[{row}] is {one!r}: {error.reason}") from error
+    return texts
+
+
+def check_beside_text(
+    texts: list[str] | None, vectors: NDArray[Any] | None, radius: float | None, groups: Groups | None
+) -> None:
+    """``ValueError`` unless a search has queries, as many vectors as texts, and asks of ranks by text only what these
+    have."""
+    if texts is None:
+        if vectors is None:
+            raise ValueError("q is None, and so is text: want vectors, words to search for, or both")
+        return
+    if vectors is not None and len(vectors) != len(texts):
+        raise ValueError(f"q has {len(vectors)} rows and text {len(texts)} entries: want one text per query")
+    if radius is not None:
+        raise ValueError(f"radius is {radius!r} beside text: want None, for ranks have no distance")
+    if groups is not None:
+        raise ValueError(f"group_by is {groups.by!r} beside text: want None")
+
+
+def check_text_fields(text: str | Sequence[str] | None) -> tuple[str, ...]:
+    """The payload fields that are searched by their words. ``ValueError`` unless they are distinct dotted paths."""
+    if text is None:
+        return ()
+    fields = (text,) if isinstance(text, str) else tuple(text)
+    for field in fields:
+        check_path(field, "text")
+    if len(set(fields)) < len(fields):
+        raise ValueError(f"text is {list(fields)!r}: want each field once")
+    return fields
 
 
 def check_groups(group_by: str | None, group_size: int) -> Groups | None:

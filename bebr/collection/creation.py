@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import cast, get_args
 
 from bebr.arrays import check_dim
 from bebr.binarizer import Binarizer
-from bebr.collection.checks import check_model, check_name
+from bebr.collection.checks import check_model, check_name, check_text_fields
 from bebr.collection.protocol import AlreadyExists, Keep, Metric, ModelInfo
 from bebr.index.raw import RawType
 
@@ -15,7 +16,8 @@ from bebr.index.raw import RawType
 @dataclass(frozen=True)
 class Creation:
     """`bz`: its model, or None: one that has seen no data, for vectors of `dim` dimensions and `metric` in codes of
-    `bytes_per_vector`. `keep`: what vectors are kept as. `retrain`: whether it trains itself as rows come."""
+    `bytes_per_vector`. `keep`: what vectors are kept as. `retrain`: whether it trains itself as rows come. `text`: the
+    payload fields that are searched by their words."""
 
     name: str
     bz: Binarizer | None
@@ -24,6 +26,7 @@ class Creation:
     bytes_per_vector: int
     keep: RawType | None
     retrain: bool
+    text: tuple[str, ...] = ()
 
 
 def check_creation(
@@ -34,9 +37,11 @@ def check_creation(
     bytes_per_vector: int | None,
     keep: Keep,
     retrain: bool | None,
+    text: str | Sequence[str] | None = None,
 ) -> Creation:
     """ValueError, which names the argument, unless there is either a model or a `dim`, and all fit each other."""
     check_name(name)
+    fields_of_text = check_text_fields(text)
     if keep is not None and keep != "auto" and keep not in get_args(RawType):
         raise ValueError(f"keep is {keep!r}: want None, 'float16' or 'int8'")
     if retrain is not None and not isinstance(retrain, bool):
@@ -46,6 +51,7 @@ def check_creation(
             *(name, None, check_dim(dim, "dim"), _metric(metric), _size(bytes_per_vector, dim)),
             keep="float16" if keep == "auto" else keep,
             retrain=keep is not None if retrain is None else retrain,
+            text=fields_of_text,
         )
     else:
         for what, given in (("dim", dim), ("metric", metric), ("bytes_per_vector", bytes_per_vector)):
@@ -55,7 +61,7 @@ def check_creation(
             raise ValueError("bz is None: want a bebr.Binarizer, as bebr.train makes it, or dim= of the vectors")
         bz = check_model(bz)
         fields = (name, bz, bz.input_dim, cast("Metric", bz.metric), bz.bytes_per_vector)
-        made = Creation(*fields, keep=None if keep == "auto" else keep, retrain=bool(retrain))
+        made = Creation(*fields, keep=None if keep == "auto" else keep, retrain=bool(retrain), text=fields_of_text)
     if made.retrain and made.keep is None:
         raise ValueError("retrain is True, but no vectors are kept to train on: want keep='float16' or 'int8'")
     if made.keep is not None and bz is not None and not bz.has_decoder:

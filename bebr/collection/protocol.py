@@ -23,6 +23,7 @@ Payload = dict[str, Any]
 GroupValue = str | int | float | bool
 OnDuplicate = Literal["last", "error"]
 """What an upsert does with an id that comes several times in one call: keep the last row, or refuse all of them."""
+Fusion = Literal["rrf"]
 Metric = Literal["cosine", "ip", "l2"]
 # What vectors are kept as; "auto": float16 in a collection that is made without a model, else None.
 Keep = RawType | Literal["auto"] | None
@@ -166,7 +167,7 @@ class CollectionLike(Protocol):
 
     def search(
         self,
-        q: ArrayLike,
+        q: ArrayLike | None,
         k: int = 10,
         *,
         query: Query = "float",
@@ -181,6 +182,8 @@ class CollectionLike(Protocol):
         with_payloads: bool = False,
         rescore: int | None = None,
         binarizer: Binarizer | None = None,
+        text: str | Sequence[str] | None = None,
+        fusion: Fusion = "rrf",
     ) -> CollectionHits: ...
 
     def search_ids(
@@ -236,6 +239,7 @@ class DatabaseLike(Protocol):
         bytes_per_vector: int | None = None,
         keep: Keep = "auto",
         retrain: bool | None = None,
+        text: str | Sequence[str] | None = None,
         exist_ok: bool = False,
     ) -> CollectionLike: ...
 

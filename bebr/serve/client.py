@@ -76,6 +76,7 @@ class Client(Handle):
         bytes_per_vector: int | None = None,
         keep: Keep = "auto",
         retrain: bool | None = None,
+        text: str | Sequence[str] | None = None,
         exist_ok: bool = False,
     ) -> RemoteCollection:
         """A new, empty collection, as locally: with a model ``bz``, which is registered on the way, or for vectors of
@@ -85,8 +86,9 @@ class Client(Handle):
         Where the connection breaks, an empty collection of this name and model is taken to be the one that was asked
         for; if there is none, the call is repeated once.
         """
-        new = check_creation(name, bz, dim, metric, bytes_per_vector, keep, retrain)
-        request = pb.CreateCollectionRequest(name=name, keep=convert.KEEP[new.keep], retrain=new.retrain)
+        new = check_creation(name, bz, dim, metric, bytes_per_vector, keep, retrain, text)
+        how = {"keep": convert.KEEP[new.keep], "retrain": new.retrain, "text": new.text}
+        request = pb.CreateCollectionRequest(name=name, **how)
         if new.bz is not None:
             request.model = self.register_model(new.bz)
         else:

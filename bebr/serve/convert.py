@@ -24,6 +24,7 @@ from bebr.v1 import bebr_pb2 as pb
 
 METRICS = {"cosine": pb.METRIC_COSINE, "ip": pb.METRIC_IP, "l2": pb.METRIC_L2}
 QUERY_MODES = {"float": pb.QUERY_MODE_FLOAT, "code": pb.QUERY_MODE_CODE}
+FUSIONS = {"rrf": pb.FUSION_RRF}
 KEEP: dict[Keep, pb.Keep] = {
     "auto": pb.KEEP_UNSPECIFIED,
     None: pb.KEEP_NONE,
@@ -51,6 +52,7 @@ def creation_from_message(request: pb.CreateCollectionRequest) -> dict[str, Any]
         "bytes_per_vector": request.bytes_per_vector or None,
         "keep": _KEEP_NAMES[request.keep],
         "retrain": request.retrain if request.HasField("retrain") else None,
+        "text": list(request.text),
     }
 
 
@@ -102,6 +104,14 @@ def query_mode(number: int) -> Query:
     if number not in _MODE_NAMES:
         raise ValueError(f"query is {number}: want QUERY_MODE_FLOAT (1) or QUERY_MODE_CODE (2)")
     return _MODE_NAMES[number]
+
+
+def texts_from_message(request: pb.SearchRequest) -> list[str] | None:
+    """The words to be searched for, one text a query; None for none. ``ValueError`` for a way to fuse rankings that
+    this version does not know."""
+    if request.fusion not in (pb.FUSION_UNSPECIFIED, pb.FUSION_RRF):
+        raise ValueError(f"fusion is {request.fusion}: want FUSION_RRF (1)")
+    return list(request.text) or None
 
 
 def options_from_message(

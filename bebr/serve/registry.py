@@ -7,7 +7,7 @@ import functools
 import logging
 import os
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, TypeVar
 
@@ -63,13 +63,16 @@ class ServedCollection:
 
     def _search(
         self,
-        queries: Floats | Named,
+        queries: Floats | Named | None,
         options: SearchOptions,
         stop: StopFlag,
         allow: Named | None = None,
         groups: Groups | None = None,
+        texts: Sequence[str] = (),
     ) -> Found:
         snapshot = self.collection.snapshot
+        if queries is None or (texts and not isinstance(queries, Named)):
+            return Found(self.collection.search_text(snapshot, queries, texts, options, allow, stop), snapshot)
         if groups is not None and not isinstance(queries, Named):
             hits, values = self.collection.search_groups(snapshot, queries, groups, options, allow, stop)
             return Found(hits, snapshot, values)
@@ -82,12 +85,17 @@ class ServedCollection:
         return filter
 
     async def search(
-        self, queries: Floats | Named, options: SearchOptions, allow: Named | None, groups: Groups | None = None
+        self,
+        queries: Floats | Named | None,
+        options: SearchOptions,
+        allow: Named | None,
+        groups: Groups | None = None,
+        texts: Sequence[str] = (),
     ) -> Found:
-        """A search by itself, of no more queries (vectors, or ids of rows) than one kernel call takes. Cancelling the
-        call stops the kernel."""
+        """A search by itself, of no more queries (vectors, ids of rows, texts, or vectors beside texts) than one kernel
+        call takes. Cancelling the call stops the kernel."""
         stop = StopFlag()
-        work = functools.partial(self._search, queries, options, stop, allow, groups)
+        work = functools.partial(self._search, queries, options, stop, allow, groups, texts)
         return await self._threads.searches.run(self.collection.name, work, stop.set)
 
     async def read(self, work: Callable[[], T]) -> T:

@@ -16,6 +16,7 @@ from bebr.arrays import as_vectors
 from bebr.binarizer import Binarizer
 from bebr.binarizer.codes import Query
 from bebr.collection.checks import (
+    check_beside_text,
     check_delete,
     check_groups,
     check_ids,
@@ -25,6 +26,7 @@ from bebr.collection.checks import (
     check_query_ids,
     check_rows,
     check_sample,
+    check_texts,
     check_window,
     load_payload,
 )
@@ -36,6 +38,7 @@ from bebr.collection.protocol import (
     BatchingStats,
     CollectionHits,
     CollectionStats,
+    Fusion,
     GroupValue,
     ModelInfo,
     OnDuplicate,
@@ -57,6 +60,8 @@ _PIECE_BYTES = 4 << 20
 _POLL = 0.1
 # Room in a message for everything that is not a column.
 _OVERHEAD = 4096
+# Bytes that a text takes in a request beside its own.
+_TEXT_BYTES = 6
 
 
 @dataclass(frozen=True)
@@ -200,7 +205,7 @@ class RemoteCollection(Handle):
 
     def search(
         self,
-        q: ArrayLike,
+        q: ArrayLike | None,
         k: int = 10,
         *,
         query: Query = "float",
@@ -215,23 +220,35 @@ class RemoteCollection(Handle):
         with_payloads: bool = False,
         rescore: int | None = None,
         binarizer: Binarizer | None = None,
+        text: str | Sequence[str] | None = None,
+        fusion: Fusion = "rrf",
     ) -> CollectionHits:
         """The k best rows for each query, as locally: the same ids and the same scores, bit for bit. A ``binarizer``
         must be registered on the server (`Client.register_model`)."""
         depth, groups = check_window(k, radius, offset), check_groups(group_by, group_size)
-        floats = check_query(q, k, query, oversampling, exact, (binarizer or self._model).query_dim)
+        texts, vectors, size = check_texts(text, fusion), None, 0
+        if q is not None:
+            floats = check_query(q, k, query, oversampling, exact, (binarizer or self._model).query_dim)
+            vectors = _as_sent(floats, q)
+            size = vectors.itemsize * vectors.shape[1]
+        check_beside_text(texts, vectors, radius, groups)
         check_rescore(rescore, depth)
-        vectors = _as_sent(floats, q)
         request = self._request(k, oversampling, exact, allow, filter, radius, offset, with_payloads, rescore)
         request.query = convert.QUERY_MODES[query]
         if groups is not None:
             request.group_by, request.group_size = groups.by, groups.size
-        request.model = (binarizer or self._model).digest
 
         def put(piece: slice) -> None:
-            request.queries.CopyFrom(convert.vectors_to_message(vectors[piece]))
+            if vectors is not None:
+                request.queries.CopyFrom(convert.vectors_to_message(vectors[piece]))
+            request.text[:] = (texts or [])[piece]
 
-        size = vectors.itemsize * vectors.shape[1]
+        if texts is not None:
+            request.fusion = convert.FUSIONS[fusion]
+            size += max(len(one.encode()) + _TEXT_BYTES for one in texts)
+        if vectors is None:
+            return self._search(request, len(texts or ()), size, depth, put)
+        request.model = (binarizer or self._model).digest
         try:
             return self._search(request, len(vectors), size, depth, put)
         except IncompatibleModel:
@@ -324,7 +341,8 @@ class RemoteCollection(Handle):
             put(slice(start, start + step))
             reply = self._wire.call(self._wire.points.Search, request)
             groups += [json.loads(text) if text else None for text in reply.groups]
-            hits, some = convert.hits_from_message(reply, width, ascending=self._model.metric == "l2")
+            ascending = self._model.metric == "l2" and not request.text
+            hits, some = convert.hits_from_message(reply, width, ascending)
             found.append(hits)
             keys.append(some)
             texts = iter(reply.payloads)

@@ -10,6 +10,7 @@ from bebr.about import info
 from bebr.arrays import Floats
 from bebr.binarizer import Binarizer
 from bebr.collection.checks import (
+    check_beside_text,
     check_delete,
     check_distinct,
     check_groups,
@@ -32,12 +33,15 @@ from bebr.serve.reading import TEXT_BYTES, Reading
 from bebr.serve.registry import CollectionRegistry, ServedCollection
 from bebr.store.keys import keys_of
 from bebr.store.measuring import MEASURING_BYTES
+from bebr.store.ranking import FUSED
 from bebr.v1 import bebr_pb2 as pb
 
 # Bytes of an answer while its reply is made: id and score, as found and as sent.
 _ANSWER_BYTES = 32
 # Bytes of an answer with its payload in a reply, beside the text.
 _ROW_BYTES = TEXT_BYTES + 12
+# Of a row while words are searched for.
+_SCORE_BYTES = 16
 # A reply of more answers is made in a thread: it would hold up the event loop.
 _MANY = 4096
 # Queries whose hits are grouped at a time: each may take several searches.
@@ -196,16 +200,19 @@ class Points(Reading):
         model = await self._registry.query_model(served, request.model) if request.HasField("model") else None
         by_ids = request.HasField("by_ids")
         self._limits.check_ids(request.by_ids, "by_ids")
-        queries = len(request.by_ids) // 8 if by_ids else request.queries.count
+        texts = convert.texts_from_message(request)
+        queries = len(request.by_ids) // 8 if by_ids else max(request.queries.count, len(request.text))
         depth = check_window(request.k, request.radius if request.HasField("radius") else None, request.offset)
         groups = check_groups(request.group_by if request.HasField("group_by") else None, request.group_size or 1)
         rows = max(depth, request.rescore) * (groups.size if groups else 1)
         self._limits.check_search(queries, rows)
         self._limits.check_ids(request.allow, "allow")
+        rows = max(rows, FUSED) if texts else rows
         candidates = served.collection.candidates(rows)
         answers = queries * rows + min(queries, MAX_BATCH) * candidates
-        with self._budget.hold(_ANSWER_BYTES * answers, "the reply"):
-            answer = await self._found(served, request, model, depth, groups)
+        scores = _SCORE_BYTES * len(served.collection) if texts else 0
+        with self._budget.hold(_ANSWER_BYTES * answers + scores, "the reply"):
+            answer = await self._found(served, request, model, depth, groups, texts)
             answer = answer.after(request.offset * (groups.size if groups else 1))
             if groups is not None:
                 answer = answer.rows_of(groups.size)
@@ -229,6 +236,7 @@ class Points(Reading):
         model: Binarizer | None,
         depth: int,
         groups: Groups | None,
+        texts: list[str] | None,
     ) -> Answer:
         """The hits of a search, those before its offset included."""
         filter = None
@@ -241,25 +249,31 @@ class Points(Reading):
             vectors = convert.vectors_from_message(request.queries, "queries")
             return check_query(vectors, depth, options.query, options.oversampling, options.exact, dim)
 
-        queries: Floats | Named
+        queries: Floats | Named | None
         if request.HasField("by_ids"):
-            if groups is not None:
-                raise ValueError("group_by with by_ids: want one of them")
+            if groups is not None or texts is not None:
+                raise ValueError(f"{'text' if groups is None else 'group_by'} with by_ids: want one of them")
             check_oversampling(options.oversampling, options.exact)
             queries = check_query_ids(convert.named_from_message(request.by_ids, request.by_keys, "by_ids"))
+        elif texts is not None and not request.HasField("queries"):
+            queries = None
+            check_beside_text(texts, queries, options.radius, groups)
         else:
             # A hop to a thread costs more than looking over a few vectors.
             queries = check() if request.queries.count <= MAX_BATCH else await served.read(check)
-            if self._coalesce and not request.HasField("allow") and groups is None:
+            check_beside_text(texts, queries, options.radius, groups)
+            if self._coalesce and texts is None and not request.HasField("allow") and groups is None:
                 return await served.batcher.search(queries, options)
         allow: Named | None = None
         if request.HasField("allow"):
             allow = await served.read(lambda: convert.named_from_message(request.allow, request.allow_keys, "allow"))
         # In pieces, as the batcher does: others have their turn between them.
         parts, step = [], MAX_BATCH if groups is None else _GROUPED_BATCH
-        for i in range(0, len(queries), step):
-            parts.append(await served.search(queries[i : i + step], options, allow, groups))
-        return Answer(tuple(parts), min(len(queries), MAX_BATCH))
+        count = len(texts or ()) if queries is None else len(queries)
+        for i in range(0, count, step):
+            some = None if queries is None else queries[i : i + step]
+            parts.append(await served.search(some, options, allow, groups, (texts or ())[i : i + step]))
+        return Answer(tuple(parts), min(count, MAX_BATCH))
 
     async def _with_texts(self, served: ServedCollection, answer: Answer, with_payloads: bool) -> pb.SearchResponse:
         """The reply with the payloads, and keys, that the search itself saw, whatever was written since."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import Future
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -12,6 +13,7 @@ from bebr.arrays import Floats
 from bebr.binarizer import Binarizer
 from bebr.binarizer.codes import Query
 from bebr.collection.checks import (
+    check_beside_text,
     check_delete,
     check_groups,
     check_ids,
@@ -21,6 +23,7 @@ from bebr.collection.checks import (
     check_query,
     check_query_ids,
     check_rows,
+    check_texts,
     check_window,
     load_payload,
 )
@@ -32,6 +35,7 @@ from bebr.collection.options import Groups, SearchOptions
 from bebr.collection.protocol import (
     CollectionHits,
     CollectionStats,
+    Fusion,
     GroupValue,
     ModelInfo,
     OnDuplicate,
@@ -46,6 +50,7 @@ from bebr.store.contents import Contents
 from bebr.store.grouping import search_groups
 from bebr.store.keys import keys_of, resolve
 from bebr.store.measuring import measured_recall
+from bebr.store.ranking import FUSED, fused, search_text
 from bebr.store.reads import ids_after, read_rows
 from bebr.store.retraining import MOST_ROWS
 from bebr.store.searching import EXACT_ROWS, search_rows, search_vectors
@@ -160,7 +165,7 @@ class Collection(Handle):
 
     def search(
         self,
-        q: ArrayLike,
+        q: ArrayLike | None,
         k: int = 10,
         *,
         query: Query = "float",
@@ -175,6 +180,8 @@ class Collection(Handle):
         with_payloads: bool = False,
         rescore: int | None = None,
         binarizer: Binarizer | None = None,
+        text: str | Sequence[str] | None = None,
+        fusion: Fusion = "rrf",
     ) -> CollectionHits:
         """The k best rows for each query: Hits(scores float32[n, k], ids int64[n, k]), best first (metric "l2":
         ascending distance); id −1 where there are fewer than k rows. `with_payloads`: also hits.payloads, a list of k
@@ -194,15 +201,27 @@ class Collection(Handle):
         `group_size` rows that have one value there, groups by their best row (`CollectionHits.groups`); never fewer
         groups than there are, up to k. A row whose field is a list is in the group of each element; one without a
         value, or with an object for one, in none. `offset` counts groups then.
+
+        `text`, in a collection made with `text=` fields, a string or one per query: rows that have some of its words,
+        by BM25 (`bebr.store.ranking`), best first, in place of vectors where `q` is None; ids of −1 where fewer
+        rows have any. Beside vectors the two rankings, as far as 100 or offset + k, are fused ("rrf": scores are sums
+        of 1 / (60 + rank)). `filter` and `allow` hold for both; `radius` and `group_by` do not go with it.
         """
         snapshot, depth = self.snapshot, check_window(k, radius, offset)
         groups = check_groups(group_by, group_size)
-        vectors = check_query(q, k, query, oversampling, exact, (binarizer or self.binarizer).query_dim)
+        texts, vectors = check_texts(text, fusion), None
+        if q is not None:
+            vectors = check_query(q, k, query, oversampling, exact, (binarizer or self.binarizer).query_dim)
         allowed = None if allow is None else check_ids(allow, "allow")
         options = SearchOptions(
             *(depth, query, oversampling, exact, radius, check_rescore(rescore, depth), binarizer),
             filter=None if filter is None else as_filter(filter),
         )
+        check_beside_text(texts, vectors, radius, groups)
+        if texts is not None:
+            hits = self.search_text(snapshot, vectors, texts, options, allowed)
+            return _window(snapshot, hits, offset, with_payloads)
+        assert vectors is not None
         if groups is not None:
             found, values = self.search_groups(snapshot, vectors, groups, options, allowed)
             values = [row[offset:] for row in values]
@@ -255,6 +274,28 @@ class Collection(Handle):
                 raise KeyError(f"no row with id {queries.ids()[int(missing.argmax())]!r} in collection {self.name!r}")
             return search_rows(snapshot, self.binarizer, numbers, options, allowed, stop)
         return search_vectors(snapshot, self.binarizer, queries, options, allowed, stop)
+
+    def search_text(
+        self,
+        snapshot: Snapshot,
+        vectors: Floats | None,
+        texts: Sequence[str],
+        options: SearchOptions,
+        allow: Named | None = None,
+        stop: StopFlag | None = None,
+    ) -> Hits:
+        """`search` of a snapshot by words, and by as many vectors where there are some. ValueError where no fields are
+        declared."""
+        if not self._contents.text:
+            raise ValueError(f"collection {self.name!r} has no text: create it with text= and its fields")
+        allowed = None if allow is None else resolve(snapshot, allow)
+        if vectors is None:
+            return search_text(snapshot, texts, options.k, options.filter, allowed)
+        depth = max(options.k, FUSED)
+        deeper = replace(options, k=depth, rescore=options.rescore and max(options.rescore, depth))
+        by_vector = self.search_snapshot(snapshot, vectors, deeper, allow, stop)
+        by_text = search_text(snapshot, texts, depth, options.filter, allowed)
+        return fused([by_vector, by_text], options.k)
 
     def search_groups(
         self,

@@ -61,6 +61,7 @@ class Contents:
         # What writes are coded with: another model than the collection's during a migration.
         self.target = models.get(row.settings.target) if row.settings.target else self.bz
         self.keeping = Keeping.of(row.settings.keep, self.bz)
+        self.text = row.settings.text
         self._closed: Exception | None = None
         self._compacting = threading.Lock()  # one seal or merge at a time
         self._load(verify)
@@ -74,12 +75,12 @@ class Contents:
         views = []
         for row in manifest.segments:
             dead = np.frombuffer(row.dead, "<u8") if row.dead else None
-            segment = Segment(self._folder, row, self._model(row.model), verify, keeping=self.keeping)
+            segment = Segment(self._folder, row, self._model(row.model), verify, keeping=self.keeping, text=self.text)
             views.append(PartView(segment, dead, row.rows - bitmaps.count(dead)))
         # The dead rows of segments that the catalog knows of.
         self._installed: dict[Part, Bitmap | None] = {view.part: view.dead for view in views}
         # These two are the writing thread's.
-        self._tail = Tail(self.target, self.keeping)
+        self._tail = self._new_tail()
         self._unsealed = 0  # rows written or removed since the tail was last set apart for a seal
         draft = Draft(Snapshot(manifest.sealed, tuple(views), PartView(self._tail.part(), None, 0)), self._tail)
         operations = self._catalog.operations(self.number)
@@ -87,6 +88,9 @@ class Contents:
             change.apply(draft)
             self._unsealed += len(change.ids)
         self._snapshot = replace(draft.finish(), version=manifest.version)
+
+    def _new_tail(self) -> Tail:
+        return Tail(self.target, self.keeping, self.text)
 
     def _model(self, digest: str) -> Binarizer:
         """Of codes. `digest`: what the catalog says of it, empty for the collection's."""
@@ -115,7 +119,7 @@ class Contents:
 
         self._writer.run(shut)
         with self._compacting:
-            tail = Tail(self.target, self.keeping)
+            tail = self._new_tail()
             self._snapshot = Snapshot(self._snapshot.version, (), PartView(tail.part(), None, 0))
 
     def journal_bytes(self) -> int:
@@ -160,7 +164,7 @@ class Contents:
 
     def _empty(self) -> tuple[int, list[SegmentRow]]:
         self.check_open()
-        before, tail = self._snapshot, Tail(self.target, self.keeping)
+        before, tail = self._snapshot, self._new_tail()
         removed = _files(before.segments)
         version = self._catalog.install(self.number, [], [row.file for row in removed], {}, before.version)
         self._tail, self._unsealed, self._installed = tail, 0, {}
@@ -183,7 +187,7 @@ class Contents:
 
     def _set_tail_apart(self) -> None:
         """Makes the tail one of the segments, as far as it shows, and begins a new one."""
-        tail = Tail(self.target, self.keeping)
+        tail = self._new_tail()
         view = self._snapshot.tail
         segments = (*self._snapshot.segments, view) if view.part.rows else self._snapshot.segments
         self._snapshot = Snapshot(self._snapshot.version, segments, PartView(tail.part(), None, 0))
@@ -289,12 +293,13 @@ class Contents:
             give_way()
             self.check_open()
 
-        made = write_segment(self._folder, self.number, target, merged, pause, self.keeping)
+        made = write_segment(self._folder, self.number, target, merged, pause, self.keeping, self.text)
         try:
             # Verified, so that its pages are there when it is searched first, and good before others are deleted.
             segment = None
             if made is not None:
-                segment = Segment(self._folder, made, target, verify=True, pending=True, keeping=self.keeping)
+                how: dict[str, Any] = {"pending": True, "keeping": self.keeping, "text": self.text}
+                segment = Segment(self._folder, made, target, verify=True, **how)
             self._writer.run(lambda: self._install(base, merged, segment))
         except BaseException:
             if made is not None and not self._listed(made.file):

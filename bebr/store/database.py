@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -111,6 +111,7 @@ class Database(Handle):
         bytes_per_vector: int | None = None,
         keep: Keep = "auto",
         retrain: bool | None = None,
+        text: str | Sequence[str] | None = None,
         exist_ok: bool = False,
     ) -> Collection:
         """A new, empty collection: with the model `bz`, which is registered on the way, or for vectors of `dim`
@@ -120,7 +121,8 @@ class Database(Handle):
         `keep`: "float16" or "int8": vectors are kept beside the codes, and the best by code get exact scores; None:
         codes alone; "auto": float16 without a model, None with one. `retrain`: whether it trains a model on its own
         rows as they come, at 1,000 and whenever there are four times as many, up to 65,536; by default without a model.
-        Up to 2,000 rows of kept vectors are answered exactly, whatever the model.
+        Up to 2,000 rows of kept vectors are answered exactly, whatever the model. `text`: a payload field, or several,
+        that `search(text=)` finds by their words.
 
         ValueError names the argument that is wrong; AlreadyExists (a ValueError) for a name that is taken. `exist_ok`:
         the collection of that name is returned, if it is of the same model, or without one of the same dimensions and
@@ -142,13 +144,14 @@ class Database(Handle):
         [[{'n': 2}, {'n': 3}]]
         >>> folder.cleanup()
         """
-        new = check_creation(name, bz, dim, metric, bytes_per_vector, keep, retrain)
+        new = check_creation(name, bz, dim, metric, bytes_per_vector, keep, retrain, text)
         model = new.bz or untrained(new.dim, new.bytes_per_vector, metric=new.metric)
         digest = self.register_model(model)
         size = 0 if new.bz else new.bytes_per_vector
+        settings = Settings(new.keep, "", size, new.retrain, text=new.text)
         try:
             with self._alone(name):
-                self._catalog.create_collection(name, digest, Settings(new.keep, "", size, new.retrain))
+                self._catalog.create_collection(name, digest, settings)
         except AlreadyExists:
             if not exist_ok:
                 raise

@@ -131,7 +131,8 @@ def _of_segment(catalog: Catalog, row: CollectionRow, segment: SegmentRow, folde
     try:
         models = Models(folder, catalog)
         keeping = Keeping.of(row.settings.keep, models.get(row.model))
-        Segment(folder.segments, segment, models.get(segment.model or row.model), verify=True, keeping=keeping)
+        model, text = models.get(segment.model or row.model), row.settings.text
+        Segment(folder.segments, segment, model, verify=True, keeping=keeping, text=text)
     except Error as error:
         aside = sorted(folder.quarantine.glob(f"{segment.file}.*"))
         remedy = f"move {aside[0]} back to {folder.segments / segment.file}" if aside else _RESTORE

@@ -28,13 +28,15 @@ class Settings:
     """What a collection was made with, beside its model. `keep`: what vectors are kept as, None where codes alone
     are. `target`: the digest of the model that its rows are being re-encoded with; empty where they are not.
     `bytes_per_vector`: of its codes when it is trained anew, 0 for those of its model. `retrain`: whether it trains
-    itself as rows come; `trained_rows`: how many there were the last time."""
+    itself as rows come; `trained_rows`: how many there were the last time. `text`: the payload fields, dotted paths,
+    that are searched by their words."""
 
     keep: RawType | None = None
     target: str = ""
     bytes_per_vector: int = 0
     retrain: bool = False
     trained_rows: int = 0
+    text: tuple[str, ...] = ()
 
     def to_json(self) -> str:
         """Those that are not the default; empty for none."""
@@ -47,7 +49,7 @@ class Settings:
         given = json.loads(text) if text else {}
         if unknown := set(given) - {f.name for f in fields(Settings)}:
             raise ValueError(f"its setting {min(unknown)!r} is of a newer version of bebr: upgrade bebr")
-        return Settings(**given)
+        return Settings(**{**given, "text": tuple(given.get("text", ()))})
 
 
 @dataclass(frozen=True)

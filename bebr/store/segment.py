@@ -28,6 +28,9 @@ from bebr.store.matching import Answers, matching_rows
 from bebr.store.payloads import KeyColumn, PayloadColumn, PayloadWriter, mapped
 from bebr.store.records import SegmentRow
 from bebr.store.snapshot import Part, PartView
+from bebr.store.text.file import read_text, text_sections
+from bebr.store.text.growing import GrowingText
+from bebr.store.text.index import TextIndex
 
 SUFFIX = ".bebr"
 
@@ -50,7 +53,8 @@ def pending_path(folder: Path, file: str) -> Path:
 
 class Segment:
     """The rows of one file. Opening checks it against the catalog's `row`; `verify`: every byte of it too. `pending`:
-    it is not installed yet. `keeping`: of the vectors that it holds, None where its collection keeps none."""
+    it is not installed yet. `keeping`: of the vectors that it holds, None where its collection keeps none. `text`: the
+    fields that are searched by their words."""
 
     def __init__(
         self,
@@ -60,6 +64,7 @@ class Segment:
         verify: bool,
         pending: bool = False,
         keeping: Keeping | None = None,
+        text: Sequence[str] = (),
     ) -> None:
         path = pending_path(folder, row.file) if pending else folder / row.file
         if not path.exists():
@@ -85,7 +90,9 @@ class Segment:
         self._columns = read_columns(sections, row.rows, str(path))
         if self.payloads is None:
             self._columns = Columns(row.rows, {}, True)
-        self._making = threading.Lock()  # over _columns
+        self._fields = text
+        self._words = read_text(sections, text, row.rows, str(path))
+        self._making = threading.Lock()  # over _columns and _words
         self._answers = Answers()
         self.copies = Copies(index)
 
@@ -136,6 +143,20 @@ class Segment:
                 self._columns = Columns.joined(parts, pause)
             return self._columns
 
+    @property
+    def postings(self) -> TextIndex:
+        """Of the words of all rows, dead ones too."""
+        return self.text_index(nothing)
+
+    def text_index(self, pause: Callable[[], None]) -> TextIndex:
+        """The same; of a file without these fields, made of the payloads once. `pause` is called between pieces of
+        work."""
+        with self._making:
+            if self._words is None:
+                texts = [text.encode() for text in self.texts(np.arange(self.rows))]
+                self._words = GrowingText(texts, self._fields).read(self.rows, pause).index(pause)
+            return self._words
+
     def text_bytes(self, rows: Ids) -> Ids:
         """The lengths of these texts in UTF-8, int64[n]."""
         return np.zeros(len(rows), np.int64) if self.payloads is None else self.payloads.lengths(rows)
@@ -152,9 +173,11 @@ def write_segment(
     views: Sequence[PartView],
     give_way: Callable[[], None],
     keeping: Keeping | None = None,
+    text: Sequence[str] = (),
 ) -> SegmentRow | None:
     """Writes the live rows of `views`, coded by `bz`, to a new file, complete and on disk at `pending_path` when this
-    returns; None if there are none. `give_way` is called between pieces of work; what it raises ends it."""
+    returns; None if there are none. `text`: the fields whose words are indexed. `give_way` is called between pieces of
+    work; what it raises ends it."""
     name = new_file_name(collection)
     path = pending_path(folder, name)
     copied = TailRows(bz)
@@ -185,8 +208,11 @@ def write_segment(
             sections[_MOVED] = b"1"
         if keeping is not None:
             sections[keeping.section] = mapped(kept)
-        with column_sections(_columns(views, give_way), folder) as columns:
-            copied.freeze()._save(path, {**sections, **columns})
+        with (
+            column_sections(_columns(views, give_way), folder) as columns,
+            text_sections(_indexes(views, give_way) if text else [], text, folder, give_way) as words,
+        ):
+            copied.freeze()._save(path, {**sections, **columns, **words})
     return SegmentRow(name, len(copied), path.stat().st_size, contents_digest(path), model=bz.digest)
 
 
@@ -206,3 +232,8 @@ def _columns(views: Sequence[PartView], give_way: Callable[[], None]) -> Columns
         parts.append(view.part.columns(give_way).take(view.live_rows(0, view.part.rows)))
         give_way()
     return Columns.joined(parts, give_way)
+
+
+def _indexes(views: Sequence[PartView], give_way: Callable[[], None]) -> list[tuple[TextIndex, Ids]]:
+    """Of the words of all parts, each with its live rows."""
+    return [(view.part.text_index(give_way), view.live_rows(0, view.part.rows)) for view in views]

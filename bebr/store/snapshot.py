@@ -28,6 +28,7 @@ from bebr.store.kept import Keeping, Rows
 from bebr.store.matching import MOST_KEPT
 from bebr.store.records import SegmentRow
 from bebr.store.tail import Tail
+from bebr.store.text.index import Postings, TextIndex
 
 
 class Part(Protocol):
@@ -89,6 +90,13 @@ class Part(Protocol):
     def columns(self, pause: Callable[[], None]) -> Columns:
         """Of all rows, dead ones too. `pause` is called between pieces of work."""
 
+    @property
+    def postings(self) -> Postings:
+        """Of the words of all rows, dead ones too."""
+
+    def text_index(self, pause: Callable[[], None]) -> TextIndex:
+        """The same, as it is written to a file. `pause` is called between pieces of work."""
+
 
 @dataclass(frozen=True)
 class PartView:
@@ -131,6 +139,19 @@ class PartView:
     @cached_property
     def _counts(self) -> dict[Filter, int]:
         return {}
+
+    @property
+    def postings(self) -> Postings:
+        """Of the words of all rows, dead ones too."""
+        return self.part.postings
+
+    @cached_property
+    def text_totals(self) -> tuple[int, int]:
+        """How many live rows have words, and how many words these have together."""
+        lengths = self.postings.lengths
+        gone = lengths[bitmaps.members(self.dead)]
+        having = np.count_nonzero(lengths) - np.count_nonzero(gone)
+        return int(having), int(lengths.sum(dtype=np.int64) - gone.sum(dtype=np.int64))
 
     def live_rows(self, begin: int, end: int) -> Ids:
         """The positions of those from `begin`, a multiple of 64, to `end`, ascending."""

@@ -7,6 +7,7 @@ gets a new row; the snapshot says that its old one is dead.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import cached_property
 
 import numpy as np
 
@@ -18,21 +19,24 @@ from bebr.collection.keys import places_of
 from bebr.index import FlatIndex
 from bebr.index.segments import TailRows
 from bebr.store.bitmaps import Bitmap
-from bebr.store.columns.table import Columns
+from bebr.store.columns.table import Columns, nothing
 from bebr.store.growing import GrowingColumns
 from bebr.store.kept import Keeping, KeptBlocks, Rows
+from bebr.store.text.growing import GrowingText, GrowingView
+from bebr.store.text.index import TextIndex
 
 
 class Tail:
     """Rows in the order they came. `append` and `part` are for one thread; once a call of them has failed, the tail is
     of no further use, but the parts made before stay good."""
 
-    def __init__(self, bz: Binarizer, keeping: Keeping | None = None) -> None:
+    def __init__(self, bz: Binarizer, keeping: Keeping | None = None, text: Sequence[str] = ()) -> None:
         self.bz, self.keeping = bz, keeping
         self._rows = TailRows(bz)
         self._texts: list[bytes] = []  # UTF-8, a payload a row
         self._kept = None if keeping is None else KeptBlocks(keeping.row_bytes)
         self.columns = GrowingColumns(self._texts)
+        self.words = GrowingText(self._texts, text)
         self._keys: list[bytes] = []
         self.keyed = self.moved = False
         """Whether a row has a key; whether one is not at the first place of its id."""
@@ -129,6 +133,15 @@ class TailPart:
     def columns(self, pause: Callable[[], None]) -> Columns:
         """Of all rows. `pause` is called between pieces of work."""
         return self._tail.columns.columns(self.rows, pause)
+
+    @cached_property
+    def postings(self) -> GrowingView:
+        """Of the words of all rows."""
+        return self._tail.words.read(self.rows, nothing)
+
+    def text_index(self, pause: Callable[[], None]) -> TextIndex:
+        """The same, as it is written to a file. `pause` is called between pieces of work."""
+        return self._tail.words.read(self.rows, pause).index(pause)
 
     def text_bytes(self, rows: Ids) -> Ids:
         """The lengths of these texts in UTF-8, int64[n]."""
