@@ -18,12 +18,12 @@ _FEW_VALUES = 8192
 
 def as_vectors(x: ArrayLike, name: str, dim: int | None = None, allow_empty: bool = True) -> Floats:
     """``x`` as C-contiguous float32[n, d] without NaN or infinity. A single vector [d] becomes [1, d] when ``dim``
-    is known."""
+    is known, an empty list [0, d]."""
     array: NDArray[Any] = np.asarray(x)
     if array.dtype.kind not in "fiu":
         raise ValueError(f"{name} has dtype {array.dtype}: want float32")
     if array.ndim == 1 and dim is not None:
-        array = array[None, :]
+        array = array[None, :] if array.size else np.empty((0, dim), np.float32)
     if array.ndim != 2 or (dim is not None and array.shape[1] != dim):
         raise ValueError(f"{name} has shape {array.shape}: want (n, {'d' if dim is None else dim})")
     if dim is None and not 1 <= array.shape[1] <= _MAX_DIM:

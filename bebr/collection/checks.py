@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from bebr.arrays import Floats, as_vectors
 from bebr.binarizer import Binarizer
+from bebr.collection.bare import VectorsLike, as_rows, spread
 from bebr.collection.filter_form import FilterLike, as_filter, check_path
 from bebr.collection.filter_tree import Filter
 from bebr.collection.keys import Id, IdsLike, Named, name_ids
@@ -72,24 +73,27 @@ def check_page(limit: int, after: Id | None) -> Named | None:
 
 def check_rows(
     ids: IdsLike,
-    x: ArrayLike,
+    x: VectorsLike,
     payloads: Sequence[Payload | None] | None,
     dim: int,
     on_duplicate: OnDuplicate = "last",
 ) -> tuple[Named, Floats, list[str]]:
-    """The arguments of an upsert: n distinct ids, vectors float32[n, dim], payloads as JSON (empty list: none at
-    all). Of an id that comes several times the last row is kept, or ``ValueError``, as ``on_duplicate`` says."""
+    """The arguments of an upsert: n distinct ids, vectors float32[n, dim] (NaN: none, `bebr.collection.bare`), payloads
+    as JSON (empty list: none at all). Of an id that comes several times the last row is kept, or ``ValueError``, as
+    ``on_duplicate`` says."""
     rows = check_ids(ids, unique=_refuses(on_duplicate))
-    vectors = _vectors_of(rows, x, dim)
+    vectors = _one_each(rows, as_rows(x, len(rows), dim))
     return _last_of_each(rows, vectors, dump_payloads(payloads, len(rows)))
 
 
 def check_text_rows(
-    ids: Named, x: ArrayLike, texts: list[str], dim: int, on_duplicate: OnDuplicate
+    ids: Named, x: ArrayLike, texts: list[str], dim: int, on_duplicate: OnDuplicate, none: Sequence[int] = ()
 ) -> tuple[Named, Floats, list[str]]:
-    """:func:`check_rows` with ids and payloads of another client that have been let through."""
+    """:func:`check_rows` with ids and payloads of another client that have been let through. ``x``: the vectors of all
+    rows but ``none``."""
     rows = check_distinct(ids, "ids") if _refuses(on_duplicate) else ids
-    return _last_of_each(rows, _vectors_of(rows, x, dim), texts)
+    given = as_vectors(x, "x", dim)
+    return _last_of_each(rows, spread(given, none, len(rows)) if none else _one_each(rows, given), texts)
 
 
 def _refuses(on_duplicate: str) -> bool:
@@ -98,8 +102,7 @@ def _refuses(on_duplicate: str) -> bool:
     return on_duplicate == "error"
 
 
-def _vectors_of(ids: Named, x: ArrayLike, dim: int) -> Floats:
-    vectors = as_vectors(x, "x", dim)
+def _one_each(ids: Named, vectors: Floats) -> Floats:
     if len(ids) != len(vectors):
         raise ValueError(f"ids has {len(ids)} entries and x {len(vectors)} rows: want one id per row")
     return vectors

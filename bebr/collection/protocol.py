@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from bebr.arrays import Floats
 from bebr.binarizer import Binarizer
 from bebr.binarizer.codes import Query
+from bebr.collection.bare import VectorsLike
 from bebr.collection.filter_form import FilterLike
 from bebr.collection.keys import Id, IdsLike
 from bebr.errors import Error
@@ -55,7 +56,7 @@ class CollectionHits(Hits):
 @dataclass(frozen=True, eq=False)
 class Row:
     """A row as `get` and `scroll` return it: `payload` None where it has none or it was not asked for; `vector`
-    float32[d], None where it was not asked for."""
+    float32[d], None likewise."""
 
     id: Id
     payload: Payload | None = None
@@ -151,7 +152,7 @@ class CollectionLike(Protocol):
     def upsert(
         self,
         ids: IdsLike,
-        x: ArrayLike,
+        x: VectorsLike,
         payloads: Sequence[Payload | None] | None = None,
         *,
         on_duplicate: OnDuplicate = "last",

@@ -169,8 +169,10 @@ def rows_from_message(message: pb.Rows) -> list[Row]:
     ids = Named(ids_from_bytes(message.ids, "ids"), list(message.keys) or None).ids()
     vectors = vectors_from_message(message.vectors, "vectors") if message.HasField("vectors") else None
     texts = message.payloads or [""] * len(ids)
+    bare = set(message.without_vector)
+    given = iter(() if vectors is None else vectors)
     return [
-        Row(id, load_payload(text), None if vectors is None else vectors[i])
+        Row(id, load_payload(text), None if vectors is None or i in bare else next(given))
         for i, (id, text) in enumerate(zip(ids, texts, strict=True))
     ]
 

@@ -100,6 +100,8 @@ def _rows(served: ServedCollection, snapshot: Snapshot, ids: Ids, request: pb.Ge
     if request.with_payloads:
         rows.payloads.extend(snapshot.payload_texts(ids))
     if request.with_vectors:
-        vectors = read_vectors(snapshot, served.collection.binarizer, ids)
+        bare = snapshot.bare(ids)
+        rows.without_vector.extend(np.flatnonzero(bare).tolist())
+        vectors = read_vectors(snapshot, served.collection.binarizer, ids[~bare])
         rows.vectors.CopyFrom(convert.vectors_to_message(vectors))
     return rows

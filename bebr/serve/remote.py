@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from bebr.arrays import as_vectors
 from bebr.binarizer import Binarizer
 from bebr.binarizer.codes import Query
+from bebr.collection.bare import VectorsLike, bare_rows
 from bebr.collection.checks import (
     check_beside_text,
     check_delete,
@@ -111,7 +112,7 @@ class RemoteCollection(Handle):
     def upsert(
         self,
         ids: IdsLike,
-        x: ArrayLike,
+        x: VectorsLike,
         payloads: Sequence[Payload | None] | None = None,
         *,
         on_duplicate: OnDuplicate = "last",
@@ -123,7 +124,7 @@ class RemoteCollection(Handle):
         then travels at half the size.
         """
         named, floats, texts = check_rows(ids, x, payloads, self._model.input_dim, on_duplicate)
-        vectors = _as_sent(floats, x)
+        vectors, bare = _as_sent(floats, x), bare_rows(floats)
         written = 0
         sizes = np.full(len(vectors), vectors.itemsize * vectors.shape[1] + 8, np.int64)
         sizes += _key_sizes(named)
@@ -134,9 +135,13 @@ class RemoteCollection(Handle):
                 collection=self._name,
                 ids=convert.ids_to_bytes(named.numbers[piece]),
                 keys=named[piece].keys,
-                vectors=convert.vectors_to_message(vectors[piece]),
                 payloads=texts[piece],
             )
+            some = vectors[piece]
+            if bare is not None:
+                request.without_vector.extend(np.flatnonzero(bare[piece]).tolist())
+                some = some[~bare[piece]]
+            request.vectors.CopyFrom(convert.vectors_to_message(some))
             try:
                 written += self._wire.call(self._wire.points.Upsert, request).rows
             except Exception as error:
@@ -493,6 +498,6 @@ def _text_sizes(texts: Sequence[str]) -> NDArray[np.int64]:
     return np.fromiter((len(text.encode()) + 8 for text in texts), np.int64, len(texts))
 
 
-def _as_sent(floats: NDArray[np.float32], given: ArrayLike) -> NDArray[np.floating]:
+def _as_sent(floats: NDArray[np.float32], given: VectorsLike) -> NDArray[np.floating]:
     """float16 that was given is sent as such; it became float32 and comes back without loss."""
     return floats.astype(np.float16) if getattr(given, "dtype", None) == np.float16 else floats

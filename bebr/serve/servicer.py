@@ -6,6 +6,8 @@ import json
 import time
 from concurrent.futures import Future
 
+import numpy as np
+
 from bebr.about import info
 from bebr.arrays import Floats
 from bebr.binarizer import Binarizer
@@ -26,7 +28,7 @@ from bebr.collection.protocol import ModelInfo, OnDuplicate, RecallEstimate
 from bebr.errors import CorruptFile
 from bebr.index import check_oversampling
 from bebr.serve import convert
-from bebr.serve.admission import Budget
+from bebr.serve.admission import COPIES, Budget
 from bebr.serve.batching import MAX_BATCH, Answer
 from bebr.serve.limits import Limits
 from bebr.serve.reading import TEXT_BYTES, Reading
@@ -151,13 +153,16 @@ class Points(Reading):
 
         def begin() -> Future[int]:
             ids = convert.named_from_message(request.ids, request.keys, "ids")
-            vectors = convert.vectors_from_message(request.vectors, "vectors")
+            vectors = np.empty((0, dim), np.float32)
+            if request.HasField("vectors") or not none:
+                vectors = convert.vectors_from_message(request.vectors, "vectors")
             texts = check_payload_texts(request.payloads, len(ids))
             duplicate: OnDuplicate = "error" if request.refuse_duplicates else "last"
-            dim = served.collection.binarizer.input_dim
-            return served.collection.begin_upsert(*check_text_rows(ids, vectors, texts, dim, duplicate))
+            return served.collection.begin_upsert(*check_text_rows(ids, vectors, texts, dim, duplicate, none))
 
-        return pb.UpsertResponse(rows=await served.write(begin), elapsed_us=elapsed_us(start))
+        none, dim = request.without_vector, served.collection.binarizer.input_dim
+        with self._budget.hold(4 * dim * len(none) * COPIES, "the rows without a vector"):
+            return pb.UpsertResponse(rows=await served.write(begin), elapsed_us=elapsed_us(start))
 
     async def SetPayloads(self, request: pb.SetPayloadsRequest) -> pb.SetPayloadsResponse:
         start = time.perf_counter_ns()

@@ -41,6 +41,6 @@ def allowed(parts: Sequence[PartView], filter: Filter | None, queries: int) -> A
     views = []
     for part, found, view in zip(parts, matching, in_place, strict=True):
         copies = part.part.copies
-        copied = None if copies is None else copies.view(filter, found, part.dead, queries, each)
+        copied = None if copies is None else copies.view(filter, found, part.unsearched, queries, each)
         views.append(view if copied is None else copied)
     return Allowed(views, rows, live if each else 0)

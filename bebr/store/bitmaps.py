@@ -9,6 +9,7 @@ from bebr import core
 from bebr.arrays import Ids
 
 Bitmap = NDArray[np.uint64]
+Bools = NDArray[np.bool_]
 
 
 def words(rows: int) -> int:
@@ -38,6 +39,13 @@ def resized(bitmap: Bitmap | None, rows: int) -> Bitmap:
     if bitmap is not None:
         made[: len(bitmap)] = bitmap[: len(made)]
     return made
+
+
+def united(one: Bitmap | None, other: Bitmap | None, rows: int) -> Bitmap | None:
+    """The rows that are in either, as a set over so many; not to be changed."""
+    if one is None and other is None:
+        return None
+    return resized(one, rows) | resized(other, rows)
 
 
 def members(bitmap: Bitmap | None) -> Ids:

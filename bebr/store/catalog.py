@@ -434,7 +434,9 @@ class Catalog:
             journal = sa.select(sa.func.count()).where(o.collection == collection)
             self._count(t.operations, int(db.scalar(journal) or 0), row["operations"], f"collection {row['name']!r}")
             db.execute(sa.delete(t.operations).where(o.collection == collection, o.version <= through_version))
-            size = sum(sa.func.length(c) for c in (o.ids, o.planes, o.factors, o.payloads, o.vectors, o.id_keys))
+            size = sum(
+                sa.func.length(c) for c in (o.ids, o.planes, o.factors, o.payloads, o.vectors, o.id_keys, o.bare)
+            )
             left = sa.select(sa.func.count(), sa.func.coalesce(sa.func.sum(size), 0)).where(o.collection == collection)
             row["operations"], row["journal_bytes"] = db.execute(left).one()
             row["segments"] = len(segments) - len(set(removed)) + len(added)

@@ -13,6 +13,7 @@ from bebr.binarizer.codes import Codes
 from bebr.collection.checks import merged
 from bebr.collection.filter_tree import Filter
 from bebr.collection.keys import Named
+from bebr.store.bitmaps import Bools
 from bebr.store.kept import Rows
 from bebr.store.keys import keys_of, place, resolve
 from bebr.store.records import Operation
@@ -30,7 +31,7 @@ class Change:
     empty sequence. `known`: the positions of `ids` in parts where they have been looked up. `model`: the digest of that
     of the codes. `kept`: the vectors, uint8[n, V], where they are kept. `filter`: a delete of all rows that match when
     it is applied, and no `ids`. `keys`: of the ids, as of `Named`. `placed`: the ids are the numbers of rows; else
-    those of keys are their first places."""
+    those of keys are their first places. `bare`: which rows have no vector, bool[n]; None: all have one."""
 
     ids: Ids
     codes: Codes | None
@@ -41,6 +42,7 @@ class Change:
     filter: Filter | None = None
     keys: list[bytes] | None = None
     placed: bool = False
+    bare: Bools | None = None
 
     @property
     def size(self) -> int:
@@ -66,7 +68,7 @@ class Change:
             codes = Codes.of_rows(operation.planes, operation.factors, model.settings.factor_bytes)
         about = model.digest, operation.vectors
         keys = operation.keys or None
-        return Change(operation.ids, codes, operation.payloads, {}, *about, keys=keys, placed=True)
+        return Change(operation.ids, codes, operation.payloads, {}, *about, keys=keys, placed=True, bare=operation.bare)
 
     def apply(self, draft: Draft) -> Operation | None:
         """Makes it in a draft; returns it for the journal, None where nothing changed."""
@@ -79,10 +81,10 @@ class Change:
         if self.model != tail.bz.digest:  # a migration has begun since it was encoded
             assert tail.keeping is not None and self.kept is not None
             codes = tail.bz.encode(tail.keeping.vectors(self.kept))
-        draft.upsert(ids, codes, self.texts, known, self.kept, keys)
+        draft.upsert(ids, codes, self.texts, known, self.kept, keys, self.bare)
         planes, factors = np.ascontiguousarray(codes.planes), codes.factor_rows()
         keys = keys if keys and any(keys) else []
-        about = self.kept, tail.bz.digest, keys
+        about = self.kept, tail.bz.digest, keys, self.bare
         return Operation("upsert", ids, planes, factors, list(self.texts), 0, *about)
 
     def _placed(self, draft: Draft) -> tuple[Ids, list[bytes] | None, Mapping[Part, Ids]]:
@@ -138,7 +140,9 @@ class PayloadChange:
         bz, keeping = draft.tail.bz, draft.tail.keeping
         kept = None if keeping is None else now.kept(ids)[0]
         keys = keys_of(now, ids)
-        return Change(ids, now.codes(ids, bz), texts, {}, bz.digest, kept, keys=keys, placed=True).apply(draft)
+        bare = now.bare(ids)
+        about = bz.digest, kept, None, keys, True, bare if bare.any() else None
+        return Change(ids, now.codes(ids, bz), texts, {}, *about).apply(draft)
 
 
 AnyChange = Change | PayloadChange
@@ -183,4 +187,9 @@ def _one(run: Sequence[AnyChange]) -> AnyChange:
         for change in changes:
             keys += change.keys or [b""] * len(change.ids)
     about = changes[0].model, np.concatenate(kept) if kept else None
-    return Change(ids, Codes(planes, factors), texts, known, *about, keys=keys or None, placed=changes[0].placed)
+    bare = None
+    if any(change.bare is not None for change in changes):
+        none = [np.zeros(len(change.ids), np.bool_) if change.bare is None else change.bare for change in changes]
+        bare = np.concatenate(none)
+    placed = changes[0].placed
+    return Change(ids, Codes(planes, factors), texts, known, *about, keys=keys or None, placed=placed, bare=bare)

@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike
 from bebr.arrays import Floats
 from bebr.binarizer import Binarizer
 from bebr.binarizer.codes import Query
+from bebr.collection.bare import VectorsLike
 from bebr.collection.checks import (
     check_beside_text,
     check_delete,
@@ -99,7 +100,7 @@ class Collection(Handle):
     def upsert(
         self,
         ids: IdsLike,
-        x: ArrayLike,
+        x: VectorsLike,
         payloads: Sequence[Payload | None] | None = None,
         *,
         on_duplicate: OnDuplicate = "last",
@@ -107,9 +108,10 @@ class Collection(Handle):
         """Inserts rows, replacing rows of the same id as a whole, payload included; returns how many rows were written.
 
         `ids` n ints of 0 or greater, strings of 1 to 1024 bytes or UUIDs, mixed as you like; `x` float32[n, input_dim];
-        `payloads` one dict (or None) per row, written as JSON. Of an id that comes several times the last row is
-        written; `on_duplicate="error"`: ValueError. All rows are written, or none. ValueError on bad input;
-        LimitExceeded when the disk is full.
+        `payloads` one dict (or None) per row, written as JSON. None in a list `x`, or for `x`: rows without a vector,
+        which no search by vector finds; all else does. Of an id that comes several times
+        the last row is written; `on_duplicate="error"`: ValueError. All rows are written, or none. ValueError on bad
+        input; LimitExceeded when the disk is full.
         """
         return _result(self.begin_upsert(*check_rows(ids, x, payloads, self.binarizer.input_dim, on_duplicate)))
 
@@ -272,6 +274,10 @@ class Collection(Handle):
             missing = np.isin(numbers, snapshot.missing(numbers))
             if missing.any():
                 raise KeyError(f"no row with id {queries.ids()[int(missing.argmax())]!r} in collection {self.name!r}")
+            distinct, places = np.unique(numbers, return_inverse=True)
+            bare = snapshot.bare(distinct)[places]
+            if bare.any():
+                raise ValueError(f"the row with id {queries.ids()[int(bare.argmax())]!r} has no vector to search with")
             return search_rows(snapshot, self.binarizer, numbers, options, allowed, stop)
         return search_vectors(snapshot, self.binarizer, queries, options, allowed, stop)
 
@@ -323,7 +329,7 @@ class Collection(Handle):
 
         `vectors`: each row's vector, for cosine of unit length: as it is kept, float32[input_dim]; in a collection that
         keeps none, as its code gives it back (`Binarizer.reconstructed`), float32[inner_dim], which is the space behind
-        the model's input adapter where it has one.
+        the model's input adapter where it has one; None where a row has none.
         """
         snapshot = self.snapshot
         wanted = resolve(snapshot, check_ids(ids))

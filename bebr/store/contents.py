@@ -14,11 +14,12 @@ import numpy as np
 from bebr.arrays import Floats, Ids
 from bebr.binarizer import Binarizer
 from bebr.binarizer.codes import Codes
+from bebr.collection.bare import bare_rows
 from bebr.collection.filter_tree import Filter
 from bebr.collection.keys import Named
 from bebr.files import sync_folder
 from bebr.store import bitmaps
-from bebr.store.bitmaps import Bitmap
+from bebr.store.bitmaps import Bitmap, Bools
 from bebr.store.catalog import Catalog
 from bebr.store.change import Change, PayloadChange, joined
 from bebr.store.compaction import Compactor
@@ -129,20 +130,28 @@ class Contents:
     # Writes
 
     def submit_upsert(self, ids: Named, vectors: Floats, texts: Sequence[str]) -> Future[int]:
-        """Encodes vectors float32[n, d] and hands an upsert of distinct `ids` to the writing thread."""
-        bz = self.target
+        """Encodes vectors float32[n, d], NaN for none, and hands an upsert of distinct `ids` to the writing thread."""
+        bz, bare = self.target, bare_rows(vectors)
+        if bare is not None:  # such a row has a code, which nobody reads
+            vectors = np.where(bare[:, None], np.float32(0), vectors)
         kept = None if self.keeping is None else self.keeping.stored(vectors)
-        return self.submit(ids, bz.encode(vectors), texts, bz.digest, kept)
+        return self.submit(ids, bz.encode(vectors), texts, bz.digest, kept, bare)
 
     def submit(
-        self, ids: Named, codes: Codes | None, texts: Sequence[str], model: str = "", kept: Rows | None = None
+        self,
+        ids: Named,
+        codes: Codes | None,
+        texts: Sequence[str],
+        model: str = "",
+        kept: Rows | None = None,
+        bare: Bools | None = None,
     ) -> Future[int]:
-        """Hands an upsert, or a delete (`codes` None), of distinct `ids` to the writing thread. `model`, `kept`: as of
-        `Change`."""
+        """Hands an upsert, or a delete (`codes` None), of distinct `ids` to the writing thread. `model`, `kept`,
+        `bare`: as of `Change`."""
         # Parts do not change, so ids are looked up in the caller's time.
         numbers = ids.numbers.copy()
         known = {view.part: view.part.positions(numbers) for view in self.snapshot.segments if view.live}
-        return self._writer.submit(self, Change(numbers, codes, texts, known, model, kept, keys=ids.keys))
+        return self._writer.submit(self, Change(numbers, codes, texts, known, model, kept, keys=ids.keys, bare=bare))
 
     def submit_delete(self, filter: Filter) -> Future[int]:
         """Hands a delete of what matches to the writing thread, which decides what that is."""
@@ -220,7 +229,7 @@ class Contents:
         snapshot = self.snapshot
         vectors = sample(snapshot)[1]
         if len(vectors) == 0:
-            raise ValueError(f"collection {self.name!r} has no rows to train on")
+            raise ValueError(f"collection {self.name!r} has no vectors to train on")
         size = bytes_per_vector or self._row.settings.bytes_per_vector or self.bz.bytes_per_vector
 
         def step(_stage: str, _done: int, _total: int) -> None:
@@ -228,11 +237,11 @@ class Contents:
             check_running()
 
         model = train(vectors, bytes_per_vector=size, metric=self.bz.metric, progress=step)
-        self.migrate(model, bytes_per_vector=size, trained_rows=len(snapshot))
+        self.migrate(model, bytes_per_vector=size, trained_rows=snapshot.searched)
 
     def retrain_if_due(self) -> None:
         settings = self._row.settings
-        if settings.retrain and is_due(settings, len(self._snapshot)):
+        if settings.retrain and is_due(settings, self._snapshot.searched):
             self._trainer.request(self)
 
     def finish_migration(self) -> None:

@@ -70,7 +70,7 @@ def exact_best(snapshot: Snapshot, queries: Floats, k: int, metric: str) -> tupl
 def _pieces(snapshot: Snapshot, size: int) -> Iterator[tuple[Ids, Floats]]:
     for view in snapshot.parts:
         for begin in range(0, view.part.rows, size):
-            rows = view.live_rows(begin, begin + size)
+            rows = view.searched_rows(begin, begin + size)
             if len(rows):
                 yield view.part.index.ids[rows], snapshot.keeping.vectors(view.part.kept(rows))
 

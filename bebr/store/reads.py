@@ -25,8 +25,9 @@ def read_rows(snapshot: Snapshot, bz: Binarizer, ids: Ids, payloads: bool, vecto
     asked for."""
     texts = snapshot.payload_texts(ids) if payloads else [""] * len(ids)
     floats = read_vectors(snapshot, bz, ids) if vectors else None
+    bare = snapshot.bare(ids)
     return [
-        Row(id, load_payload(text), None if floats is None else floats[i])
+        Row(id, load_payload(text), None if floats is None or bare[i] else floats[i])
         for i, (id, text) in enumerate(zip(ids_of(snapshot, ids), texts, strict=True))
     ]
 

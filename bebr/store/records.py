@@ -93,7 +93,8 @@ class Operation:
     """A write: ids int64[n]; planes uint8[n, B] and the bytes of the factors, uint8[n, F], None for a delete; payloads
     one JSON text a row, "" for none, or an empty list: none at all. `version`: the write's, once committed. `vectors`:
     uint8[n, V] as they are kept, None where they are not. `model`: as of `SegmentRow`. `keys`: of the ids that have
-    some (`bebr.collection.keys`), b"" for the others, or an empty list."""
+    some (`bebr.collection.keys`), b"" for the others, or an empty list. `bare`: which rows have no vector, bool[n], or
+    None."""
 
     kind: Literal["upsert", "delete"]
     ids: NDArray[np.int64]
@@ -104,6 +105,7 @@ class Operation:
     vectors: NDArray[np.uint8] | None = None
     model: str = ""
     keys: list[bytes] = field(default_factory=list)
+    bare: NDArray[np.bool_] | None = None
 
     def parts(self) -> Iterator[dict[str, Any]]:
         """The columns of its rows of journal."""
@@ -116,6 +118,7 @@ class Operation:
                 "factors": b"" if self.factors is None else self.factors[rows].tobytes(),
                 "payloads": _packed([text.encode() for text in self.payloads[rows]]),
                 "id_keys": _packed(self.keys[rows]),
+                "bare": b"" if self.bare is None else np.packbits(self.bare[rows], bitorder="little").tobytes(),
                 "vectors": b"" if self.vectors is None else self.vectors[rows].tobytes(),
                 "model": self.model,
             }
@@ -134,7 +137,9 @@ class Operation:
         texts = [text.decode() for text in _unpacked(row.payloads, len(ids))]
         kept = vectors if row.vectors else None
         keys = _unpacked(row.id_keys, len(ids))
-        return Operation("upsert", ids, planes, factors, texts, row.version, kept, row.model, keys)
+        bits = np.frombuffer(row.bare, np.uint8)
+        bare = np.unpackbits(bits, count=len(ids), bitorder="little").astype(np.bool_) if row.bare else None
+        return Operation("upsert", ids, planes, factors, texts, row.version, kept, row.model, keys, bare)
 
 
 def _part_rows(width: int) -> int:

@@ -35,15 +35,15 @@ def is_due(settings: Settings, rows: int) -> bool:
 
 
 def sample(snapshot: Snapshot, most: int = MOST_ROWS, seed: int = 0) -> tuple[Ids, Floats]:
-    """Ids and kept vectors of live rows, drawn evenly from all: int64[n] and float32[n, d] of at most `most`."""
-    live = np.array([view.live for view in snapshot.parts])
+    """Ids and kept vectors of live rows that have one, drawn evenly: int64[n] and float32[n, d] of at most `most`."""
+    live = np.array([view.searched for view in snapshot.parts])
     chosen = np.random.default_rng(seed).permutation(int(live.sum()))[:most]
     ends = np.cumsum(live)
     ids, found = [np.empty(0, np.int64)], [np.empty((0, snapshot.keeping.dim), np.float32)]
     for view, begin, end in zip(snapshot.parts, ends - live, ends, strict=True):
         here = np.sort(chosen[(begin <= chosen) & (chosen < end)]) - begin
         if len(here):
-            rows = view.live_rows(0, view.part.rows)[here]
+            rows = view.searched_rows(0, view.part.rows)[here]
             ids.append(view.part.index.ids[rows])
             found.append(snapshot.keeping.vectors(view.part.kept(rows)))
     return np.concatenate(ids), np.concatenate(found)

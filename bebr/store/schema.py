@@ -88,6 +88,7 @@ operations = _table(
     _column("vectors", _Blob),  # kept beside the codes
     _column("model", sa.String),  # of the codes; empty: the collection's
     _column("id_keys", _Blob),  # of the ids that are no ints, packed as payloads are; empty: there are none
+    _column("bare", _Blob),  # which rows have no vector, a bit each; empty: all have one
     sqlite_with_rowid=False,
 )
 

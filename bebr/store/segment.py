@@ -17,8 +17,9 @@ from bebr.binarizer import Binarizer
 from bebr.collection.filter_tree import Filter
 from bebr.errors import CorruptFile, limited
 from bebr.index import FlatIndex
-from bebr.index.files import MODEL_DIGEST, contents_digest, open_sections
+from bebr.index.files import MODEL_DIGEST, Sections, contents_digest, open_sections
 from bebr.index.segments import TailRows
+from bebr.store import bitmaps
 from bebr.store.bitmaps import Bitmap
 from bebr.store.columns.file import column_sections, read_columns
 from bebr.store.columns.table import Columns, nothing
@@ -39,6 +40,8 @@ PIECE = 8192
 
 # Of a file with a row that is not at the first place of its id.
 _MOVED = "key_moved"
+# Of a file with rows that have no vector: which, as a bitmap.
+_BARE = "bare"
 
 
 def new_file_name(collection: int) -> str:
@@ -84,6 +87,7 @@ class Segment:
         self.payloads = PayloadColumn.read(sections, row.rows, str(path))
         self._keys = KeyColumn.read(sections, row.rows, str(path))
         self.keyed, self.moved = self._keys is not None, _MOVED in sections
+        self.bare = _read_bare(sections, row.rows, str(path))
         self.keeping = keeping
         self._kept = None if keeping is None else keeping.read(sections, row.rows, str(path))
         self._path = path
@@ -166,6 +170,16 @@ class Segment:
         return () if self.payloads is None else self.payloads.pieces(rows)
 
 
+def _read_bare(sections: Sections, rows: int, source: str) -> Bitmap | None:
+    """The rows without a vector. CorruptFile for a bitmap of another size."""
+    found = sections.get(_BARE)
+    if found is None:
+        return None
+    if len(found) != 8 * bitmaps.words(rows):
+        raise CorruptFile(f"{source}: section {_BARE!r} has {len(found)} bytes: want a bit for each of {rows} rows")
+    return np.frombuffer(found, "<u8").astype(np.uint64)
+
+
 def write_segment(
     folder: Path,
     collection: int,
@@ -181,6 +195,7 @@ def write_segment(
     name = new_file_name(collection)
     path = pending_path(folder, name)
     copied = TailRows(bz)
+    bare = [np.zeros(0, np.bool_)]
     copied.reserve(sum(view.live for view in views))
     with (
         limited(f"no segment can be written to {folder}"),
@@ -192,6 +207,7 @@ def write_segment(
             if keeping is not None:
                 vectors = part.kept(rows)
                 kept.write(vectors.data)
+            bare.append(bitmaps.has(part.bare, rows))
             ids = part.index.ids[rows]
             if part.index.binarizer.digest == bz.digest:
                 copied.append(*part.index.codes(ids))
@@ -206,6 +222,9 @@ def write_segment(
         sections: dict[str, bytes | mmap] = {MODEL_DIGEST: bz.digest.encode(), **payloads.sections(), **keys.sections()}
         if any(view.part.moved for view in views):
             sections[_MOVED] = b"1"
+        none = np.concatenate(bare)
+        if none.any():
+            sections[_BARE] = bitmaps.of_bools(none).astype("<u8").tobytes()
         if keeping is not None:
             sections[keeping.section] = mapped(kept)
         with (

@@ -21,7 +21,7 @@ from bebr.collection.filter_tree import Filter
 from bebr.index import FlatIndex
 from bebr.index.segments import SegmentView
 from bebr.store import bitmaps
-from bebr.store.bitmaps import Bitmap
+from bebr.store.bitmaps import Bitmap, Bools
 from bebr.store.columns.table import Columns
 from bebr.store.copies import Copies
 from bebr.store.kept import Keeping, Rows
@@ -58,6 +58,10 @@ class Part(Protocol):
     @property
     def moved(self) -> bool:
         """Whether a row is not at the first place of its id."""
+
+    @property
+    def bare(self) -> Bitmap | None:
+        """The rows without a vector; None where all have one."""
 
     def keys(self, rows: Ids) -> list[bytes]:
         """The key of each row's id, b"" for an int."""
@@ -109,7 +113,23 @@ class PartView:
     @cached_property
     def view(self) -> SegmentView:
         """What `search_segments` takes."""
-        return SegmentView(self.part.index, self.dead)
+        return SegmentView(self.part.index, self.unsearched)
+
+    @cached_property
+    def unsearched(self) -> Bitmap | None:
+        """The rows that no search finds: dead ones, and those without a vector."""
+        if self.part.bare is None:
+            return self.dead
+        return bitmaps.united(self.part.bare, self.dead, self.part.rows)
+
+    @cached_property
+    def searched(self) -> int:
+        """How many other rows there are."""
+        return self.live if self.part.bare is None else self.part.rows - bitmaps.count(self.unsearched)
+
+    def searched_rows(self, begin: int, end: int) -> Ids:
+        """The positions of those from `begin`, a multiple of 64, to `end`, ascending."""
+        return bitmaps.others(self.unsearched, begin, min(end, self.part.rows))
 
     def find(self, ids: Ids) -> Ids:
         """The live row of each of `ids`, int64[n]; −1 for none."""
@@ -173,6 +193,11 @@ class Snapshot:
     def __len__(self) -> int:
         return sum(view.live for view in self.parts)
 
+    @property
+    def searched(self) -> int:
+        """How many rows have a vector."""
+        return sum(view.searched for view in self.parts)
+
     @cached_property
     def by_model(self) -> tuple[tuple[Binarizer, tuple[PartView, ...]], ...]:
         """The parts that have live rows, by the model of their codes: one, but during a migration."""
@@ -221,6 +246,14 @@ class Snapshot:
             for i, text in zip(at.tolist(), part.texts(rows), strict=True):
                 texts[i] = text
         return [texts[i] for i in places.tolist()]
+
+    def bare(self, ids: Ids) -> NDArray[np.bool_]:
+        """Which of distinct `ids` int64[n] have a row without a vector."""
+        found = np.zeros(len(ids), np.bool_)
+        if any(view.part.bare is not None for view in self.parts):
+            for part, rows, at in self.located(ids):
+                found[at] = bitmaps.has(part.bare, rows)
+        return found
 
     @property
     def keeps(self) -> bool:
@@ -316,11 +349,12 @@ class Draft:
         known: Mapping[Part, Ids],
         kept: Rows | None = None,
         keys: Sequence[bytes] | None = None,
+        bare: Bools | None = None,
     ) -> None:
         """Adds rows of distinct `ids` int64[n], in codes of the tail's model, and removes those they replace. `known`:
-        as in `remove`; `kept` and `keys`: as in `Tail.append`."""
+        as in `remove`; `kept`, `keys` and `bare`: as in `Tail.append`."""
         self.remove(ids, known)
-        self._tail.append(ids, codes, texts, kept, keys)
+        self._tail.append(ids, codes, texts, kept, keys, bare)
 
     def remove(self, ids: Ids, known: Mapping[Part, Ids]) -> Ids:
         """Removes rows; returns which of distinct `ids` int64[n] there were. `known`: the positions of `ids` in some

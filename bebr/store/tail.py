@@ -18,7 +18,8 @@ from bebr.collection.filter_tree import Filter
 from bebr.collection.keys import places_of
 from bebr.index import FlatIndex
 from bebr.index.segments import TailRows
-from bebr.store.bitmaps import Bitmap
+from bebr.store import bitmaps
+from bebr.store.bitmaps import Bitmap, Bools
 from bebr.store.columns.table import Columns, nothing
 from bebr.store.growing import GrowingColumns
 from bebr.store.kept import Keeping, KeptBlocks, Rows
@@ -38,6 +39,8 @@ class Tail:
         self.columns = GrowingColumns(self._texts)
         self.words = GrowingText(self._texts, text)
         self._keys: list[bytes] = []
+        self.bare: Bitmap | None = None
+        """The rows without a vector. Replaced, never changed."""
         self.keyed = self.moved = False
         """Whether a row has a key; whether one is not at the first place of its id."""
 
@@ -52,12 +55,17 @@ class Tail:
         texts: Sequence[str],
         kept: Rows | None = None,
         keys: Sequence[bytes] | None = None,
+        bare: Bools | None = None,
     ) -> None:
         """Adds rows of distinct `ids` int64[n]; `texts`: a payload each, "" for none, or an empty sequence; `kept`:
-        their vectors, where the tail keeps them; `keys`: b"" for none, or no keys at all."""
+        their vectors, where the tail keeps them; `keys`: b"" for none, or no keys at all;
+        `bare`: which have no vector, or None."""
         if self._kept is not None:
             assert kept is not None
             self._kept.append(kept)
+        if bare is not None:
+            self.bare = bitmaps.resized(self.bare, self.rows + len(ids))
+            bitmaps.add(self.bare, self.rows + np.flatnonzero(bare))
         self._rows.append(codes, ids)
         self._keys += keys or [b""] * len(ids)
         if keys:
@@ -97,6 +105,7 @@ class TailPart:
     def __init__(self, tail: Tail, rows: int, index: FlatIndex) -> None:
         self._tail, self.rows, self.index = tail, rows, index
         self.keeping, self.keyed, self.moved = tail.keeping, tail.keyed, tail.moved
+        self.bare = tail.bare
 
     def positions(self, ids: Ids) -> Ids:
         """The newest row of each of `ids`, int64[n]; −1 for none."""

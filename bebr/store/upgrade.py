@@ -18,6 +18,7 @@ _ADDED = {
         t.operations.c.vectors,
         t.operations.c.model,
         t.operations.c.id_keys,
+        t.operations.c.bare,
     )
 }
 _OLDEST = 2

@@ -673,3 +673,45 @@ def test_bad_input_is_refused_in_words(db, name, bz, vectors, case):
         call(collection, vectors)
     assert words in str(error.value)
     assert len(collection) == 0
+
+
+@pytest.mark.parametrize("keep", [None, "float16", "int8"])
+def test_rows_without_a_vector(db, name, bz, vectors, keep):
+    """No search finds them; everything else does."""
+    collection = db.create_collection(name, bz, keep=keep)
+    ids = [0, "one", 2, SOME]
+    assert collection.upsert(ids, [vectors[0], None, vectors[2], None], [{"n": i} for i in range(4)]) == 4
+    for _ in range(2):  # in memory, then from a file
+        assert len(collection) == 4 and collection.count({"n": {"gte": 1}}) == 3
+        rows = collection.get(ids, vectors=True)
+        assert [row.vector is None for row in rows] == [False, True, False, True]
+        assert [row.payload for row in rows] == [{"n": i} for i in range(4)]
+        np.testing.assert_allclose(rows[2].vector @ vectors[2] / np.linalg.norm(rows[2].vector), 1, atol=0.2)
+        assert {row.id: row.vector is None for row in collection.scroll(vectors=True)} == {
+            0: False,
+            "one": True,
+            2: False,
+            SOME: True,
+        }
+        for options in ({}, {"exact": True}, {"allow": ids}, {"filter": {"n": {"gte": 0}}}, {"query": "code"}):
+            assert collection.search(vectors[0], 4, **options).ids.tolist() == [[0, 2, None, None]]
+        assert collection.search(vectors[0], 4, filter={"n": {"gte": 1}}).ids.tolist() == [[2, None, None, None]]
+        assert collection.search(vectors[0], 3, group_by="n").groups == [[0, 2, None]]
+        assert collection.search_ids([0], 2).ids.tolist() == [[2, None]]
+        with pytest.raises(ValueError, match="'one' has no vector"):
+            collection.search_ids([2, "one"], 1)
+        collection.flush()
+    collection.set_payloads(["one"], [{"more": 1}], merge=True)
+    row = collection.get(["one"], vectors=True)[0]
+    assert row.payload == {"n": 1, "more": 1} and row.vector is None
+    assert collection.upsert([0], None, [{"n": 0}]) == 1  # it had one
+    assert collection.upsert(["one"], vectors[1:2]) == 1  # it had none
+    collection.flush()
+    assert set(collection.search(vectors[1], 4).ids[0].tolist()) == {"one", 2, None}
+    assert collection.delete(filter={"n": {"in": [0, 3]}}) == 2
+    assert collection.get([0, SOME]) == [None, None]
+    assert collection.upsert([], []) == 0
+    with pytest.raises(ValueError, match="2 entries and x 1 rows"):
+        collection.upsert([5, 6], [None])
+    with pytest.raises(ValueError, match=r"x\[1, 3\] is nan"):
+        collection.upsert([5, 6], [None, np.where(np.arange(64) == 3, np.nan, vectors[0])])

@@ -88,3 +88,12 @@ def test_fields_are_declared_when_a_collection_is_made(db):
         with pytest.raises(ValueError, match="text"):
             db.create_collection("wrong", dim=2, text=wrong)
     db.drop_collection("plain")
+
+
+def test_words_find_a_row_without_a_vector(docs):
+    docs.upsert(["note"], [None], [{"body": "a fox to be embedded"}])
+    for _ in range(2):
+        assert docs.search(None, 2, text="embedded").ids[0].tolist() == ["note", None]
+        assert "note" in docs.search([1, 0], 5, text="embedded").ids[0].tolist()
+        assert "note" not in docs.search([1, 0], 5).ids[0].tolist()
+        docs.flush()

@@ -116,3 +116,17 @@ def test_calls_in_progress_hold_no_more_memory_than_was_given(start, tmp_path, b
         for code, details in (outcome for outcome in outcomes if not isinstance(outcome, int)):
             assert code == grpc.StatusCode.RESOURCE_EXHAUSTED and "max_memory_bytes" in details
         assert len(collection) == sum(written)
+
+
+def test_rows_without_a_vector_count_as_the_vectors_that_they_become(start, tmp_path, bz):
+    with start(tmp_path, max_memory_bytes=64 << 20) as server, server.connect() as client:
+        collection = client.create_collection("docs", bz)
+        with grpc.insecure_channel(server.target) as channel:
+            ids = np.arange(200_000)
+            request = pb.UpsertRequest(collection="docs", ids=ids.tobytes(), without_vector=ids)
+            assert "rows without a vector" in refused(lambda: rpc.PointsStub(channel).Upsert(request))
+            request = pb.UpsertRequest(collection="docs", ids=ids[:2].tobytes(), without_vector=[1, 0])
+            with pytest.raises(grpc.RpcError, match="without_vector is not of different rows"):
+                rpc.PointsStub(channel).Upsert(request)
+        assert len(collection) == 0
+        assert collection.upsert(range(20_000), None) == 20_000  # in pieces that the server takes

@@ -171,7 +171,7 @@ def test_any_changed_field_is_noticed_and_costs_its_collection_only(catalog, tmp
         "DELETE FROM segments WHERE file = 'a.bebr'",
         "DELETE FROM operations WHERE collection = 1 AND version = 6",
         "INSERT INTO operations SELECT collection, 9, part, kind, ids, planes, factors, payloads, vectors, model, "
-        "id_keys, crc FROM operations WHERE collection = 1 AND version = 6",
+        "id_keys, bare, crc FROM operations WHERE collection = 1 AND version = 6",
         "UPDATE operations SET collection = 2 WHERE collection = 1 AND version = 6",
     ],
 )

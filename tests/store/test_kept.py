@@ -161,3 +161,21 @@ def test_what_cannot_be_kept_is_refused(tmp_path, bz, vectors):
         with pytest.raises(ValueError, match="rescore is 20, but this collection keeps no vectors"):
             plain.search(vectors[0], 10, rescore=20)
         assert len(docs) == len(plain) == 0
+
+
+def test_a_collection_trains_on_the_rows_that_have_a_vector(tmp_path, vectors, queries):
+    with Database(tmp_path) as db:
+        docs = db.create_collection("docs", dim=64, bytes_per_vector=18, retrain=False)
+        docs.upsert(range(2000), None)
+        with pytest.raises(ValueError, match="no vectors to train on"):
+            docs.retrain()
+        x = list(vectors[:600])
+        docs.upsert(range(3000, 4000), [*x, *[None] * 400])
+        docs.retrain(wait=True)
+        assert len(docs) == 3000
+        assert (docs.search(vectors[:50], 1).ids[:, 0] == 3000 + np.arange(50)).all()
+        assert docs.measure_recall(queries, 10).recall > 0.9
+        assert docs.measure_recall(100, 10).queries == 100
+    with Database(tmp_path) as db:
+        found = db.collection("docs").search(queries, 700).ids
+        assert ((found >= 3000) & (found < 3600)).sum() == 600 * len(queries)

@@ -51,7 +51,7 @@ def machine(
             self.path = tempfile.mkdtemp()
             self.open()
             self.collection = self.db.create_collection("docs", bz, keep=keep)
-            self.rows: dict[int, tuple[np.ndarray, dict | None]] = {}
+            self.rows: dict[int, tuple[np.ndarray | None, dict | None]] = {}  # None: without a vector
 
         def open(self):
             self.db = Database(self.path, seal_rows=30)
@@ -60,9 +60,11 @@ def machine(
             self.db.close()
             shutil.rmtree(self.path)
 
-        @rule(ids=IDS, start=st.integers(0, 2900), with_payloads=st.booleans())
-        def upsert(self, ids, start, with_payloads):
+        @rule(ids=IDS, start=st.integers(0, 2900), with_payloads=st.booleans(), bare=st.integers(-1, 5))
+        def upsert(self, ids, start, with_payloads, bare):
             x = vectors[start : start + len(ids)]
+            if bare >= 0:
+                x = [None if i % 6 == bare else vector for i, vector in zip(ids, x, strict=True)]
             payloads = (
                 [{"start": start, "id": i, "odd": [f"r{i % 9}", start]} if i % 3 else None for i in ids]
                 if with_payloads
@@ -136,7 +138,7 @@ def machine(
         def allowed_search(self, data):
             allow = data.draw(st.lists(st.integers(0, 45), max_size=10))
             found = self.collection.search(queries[:1], 50, allow=allow).ids
-            assert set(found[found >= 0].tolist()) == set(allow) & set(self.rows)
+            assert set(found[found >= 0].tolist()) == set(allow) & self.searched()
 
         @invariant()
         def filters_equal_those_of_the_dict(self):
@@ -144,7 +146,10 @@ def machine(
                 wanted = {i for i, (_, payload) in self.rows.items() if as_filter(filter).matches(payload)}
                 assert self.collection.count(filter) == len(wanted)
                 found = self.collection.search(queries[:1], 45, filter=filter).ids
-                assert set(found[found >= 0].tolist()) == wanted
+                assert set(found[found >= 0].tolist()) == wanted & self.searched()
+
+        def searched(self) -> set[int]:
+            return {i for i, (x, _) in self.rows.items() if x is not None}
 
         @invariant()
         def equal_to_the_dict(self):
@@ -154,8 +159,10 @@ def machine(
             page = self.collection.scroll(limit=7, after=15)
             assert [row.id for row in page] == sorted(i for i in self.rows if i > 15)[:7]
             fresh = bebr.FlatIndex(bz, rescore=keep)
-            if self.rows:
-                fresh.add(np.stack([x for x, _ in self.rows.values()]), list(self.rows))
+            if wanted := self.searched():
+                fresh.add(np.stack([self.rows[i][0] for i in wanted]), list(wanted))
+            rows = self.collection.get(list(self.rows), vectors=True)
+            assert [row.vector is not None for row in rows] == [i in wanted for i in self.rows]
             rescore = 45 if keep else None
             hits = self.collection.search(queries[:2], 45, exact=True, rescore=rescore, with_payloads=True)
             expected = fresh.search(queries[:2], 45, exact=True, rescore=rescore)
