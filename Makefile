@@ -40,8 +40,9 @@ lint: $(STAMP)
 types: $(STAMP)
 	$(BIN)/mypy
 
+# In two processes, a file in one of them: the suite takes PLACEHOLDER.
 unit: $(STAMP)
-	$(BIN)/pytest
+	$(BIN)/pytest -n 2 --dist loadfile
 
 # The whole Python suite as other machines see it: by the scalar kernels, then by AVX2's, torch without vector
 # instructions both times; then with the oldest dependencies that pyproject.toml allows, in an environment of their own.

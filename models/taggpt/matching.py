@@ -55,11 +55,16 @@ class Exact:
         return _ExactTags(_unit(x))
 
 
+# Training on fewer takes seconds and finds what an untrained code does.
+_WORTH_TRAINING = 200
+
+
 @dataclass(frozen=True)
 class Coded:
     """By an index of bebr over binary codes; queries stay floats.
 
-    bytes_per_vector  of the binarizer that is trained on the vectors at hand, under ``seed``
+    bytes_per_vector  of the binarizer that is trained on the vectors at hand, under ``seed``; of fewer than 200 there
+                      is little to learn, and bebr.untrained takes its place
     binarizer         one that is there already, of metric "cosine" and the producer's dimensions
     nlist             None: a flat index; else an IVF index of so many lists, of which ``nprobe`` are looked at
     rescore           "float16" or "int8": vectors are kept beside the codes, and what these find gets exact scores;
@@ -77,11 +82,8 @@ class Coded:
     def over(self, x: Floats) -> Tags:
         made: Any = self.binarizer
         if made is None:
-            if len(x) < 2:
-                raise ValueError(
-                    f"tags: got {len(x)}, wanted at least 2 to train a binarizer: give one, or use Exact()"
-                )
-            made = bebr.train(x, bytes_per_vector=self.bytes_per_vector, metric="cosine", seed=self.seed)
+            size: dict[str, Any] = {"bytes_per_vector": self.bytes_per_vector, "metric": "cosine", "seed": self.seed}
+            made = bebr.train(x, **size) if len(x) >= _WORTH_TRAINING else bebr.untrained(x.shape[1], **size)
         if made.metric != "cosine" or made.input_dim != x.shape[1]:
             raise ValueError(
                 f"binarizer: got one for {made.metric}, {made.input_dim} dims, wanted cosine, {x.shape[1]} dims"

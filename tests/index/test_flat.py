@@ -200,7 +200,7 @@ def test_bad_input_names_what_was_wrong(trained, call, message):
 def test_any_shape_of_code_is_searched_exactly(widths, n, k, seed):
     rng = np.random.default_rng(seed)
     x = rng.standard_normal((n + 2, widths[0])).astype(np.float32)
-    bz = bebr.train(x, widths=widths, metric="ip", seed=seed)
+    bz = bebr.train(x, widths=widths, metric="ip", seed=seed, rounds=1)
     index = bebr.FlatIndex(bz)
     index.add(x)
     exact, everything = index.search(x[:3], k, exact=True), index.search(x[:3], k, oversampling=len(x))

@@ -103,13 +103,11 @@ def test_few_and_no_rows():
 
 def test_a_binarizer_that_does_not_fit_is_refused():
     x = clustered(2, 50)
-    given = bebr.train(x, bytes_per_vector=8, metric="cosine")
-    assert Coded(binarizer=given).over(x[:1]).nearest(x[:1], 1)[1].tolist() == [[0]]  # one row needs no training
+    for matching in (Coded(8), Coded(binarizer=bebr.untrained(16, 8))):  # one row needs no training
+        assert matching.over(x[:1]).nearest(x[:1], 1)[1].tolist() == [[0]]
     for model, told in (
-        (bebr.train(x, bytes_per_vector=8, metric="l2"), "got one for l2, 16 dims, wanted cosine, 16 dims"),
-        (bebr.train(x[:, :8], bytes_per_vector=4, metric="cosine"), "got one for cosine, 8 dims"),
+        (bebr.untrained(16, 8, metric="l2"), "got one for l2, 16 dims, wanted cosine, 16 dims"),
+        (bebr.untrained(8, 4), "got one for cosine, 8 dims"),
     ):
         with pytest.raises(ValueError, match=f"binarizer: {told}"):
             Coded(binarizer=model).over(x)
-    with pytest.raises(ValueError, match="tags: got 1, wanted at least 2 to train a binarizer"):
-        Coded(8).over(x[:1])
