@@ -71,23 +71,35 @@ bool Index::contains(int64_t id) const {
 }
 
 RowSet Index::rows_of(std::span<const int64_t> ids) const {
-  std::vector<int64_t> found(ids.size());
-  find(ids, found.data());
   const size_t all = segment_ ? segment_->rows() : rows_->reader()->rows();
+  const auto each_found = [&](const auto& fn) {
+    int64_t found[1024];  // of all at once, the array would take longer to come by than to fill
+    for (size_t first = 0; first < ids.size(); first += std::size(found)) {
+      const auto some = ids.subspan(first, std::min(std::size(found), ids.size() - first));
+      find(some, found);
+      for (size_t i = 0; i < some.size(); ++i)
+        if (found[i] >= 0) fn(static_cast<uint32_t>(found[i]));
+    }
+  };
   RowSet set;
-  set.listed = ids.size() < all / 1024;  // then sorting them costs less than clearing and reading a bitmap of all rows
-  if (!set.listed) {
-    set.bits.resize(words_for(std::max<size_t>(1, all)));
-    for (const int64_t row : found)
-      if (row >= 0) set_bit(set.bits, static_cast<size_t>(row));
+  const auto as_bits = [&] { set.bits.resize(words_for(std::max<size_t>(1, all))); };
+  if (ids.size() > all / 64) {
+    as_bits();
+    each_found([&](uint32_t row) { set_bit(set.bits, row); });
     return set;
   }
-  std::vector<uint32_t>& rows = set.rows;
-  rows.reserve(ids.size());
-  for (const int64_t row : found)
-    if (row >= 0) rows.push_back(static_cast<uint32_t>(row));
-  if (!std::is_sorted(rows.begin(), rows.end())) std::sort(rows.begin(), rows.end());
-  rows.erase(std::unique(rows.begin(), rows.end()), rows.end());
+  // Few are looked at one by one. Sorting more than a thousandth of all takes longer than a bitmap does.
+  set.rows.reserve(ids.size());
+  each_found([&](uint32_t row) { set.rows.push_back(row); });
+  const bool sorted = std::is_sorted(set.rows.begin(), set.rows.end());
+  set.listed = sorted || ids.size() < all / 1024;
+  if (!set.listed) {
+    as_bits();
+    for (const uint32_t row : set.rows) set_bit(set.bits, row);
+    return set;
+  }
+  if (!sorted) std::sort(set.rows.begin(), set.rows.end());
+  set.rows.erase(std::unique(set.rows.begin(), set.rows.end()), set.rows.end());
   return set;
 }
 
