@@ -39,6 +39,9 @@ def create(
         Rescore | None,
         typer.Option(help="What vectors are kept as.", show_default="float16; none with --model"),
     ] = None,
+    text: Annotated[
+        str | None, typer.Option(help="Payload fields that `query --text` searches, with commas between.")
+    ] = None,
 ) -> None:
     """Make an empty collection: of a model, or for vectors of so many dimensions. A folder is made if need be."""
     import bebr
@@ -54,6 +57,7 @@ def create(
             metric=None if metric is None else metric.value,
             bytes_per_vector=size,
             keep="auto" if keep is None else keep.kind,
+            text=None if text is None else text.split(","),
         )
         typer.echo(f"{name}: {_described(made)}")
 

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from bebr.collection.protocol import CollectionLike
     from bebr.vectors import VectorStream
 
-_BATCH_ROWS = 8192
-_BATCH_BYTES = 16 << 20  # of float32: a commit a batch costs little, and the bar moves
+_BATCH_ROWS = 1 << 16
+_BATCH_BYTES = 32 << 20  # of float32: a stream or a commit a batch costs little, and the bar moves
 
 # Ids, vectors float32[m, d] and payloads of some rows.
 _Batch = tuple[Any, Any, list[dict[str, Any]] | None]
@@ -130,7 +130,8 @@ def _write(collection: CollectionLike, batches: Iterator[_Batch], rows: int, go_
         raise
     except (ValueError, ConnectionError, TimeoutError, Error) as error:
         where = f"after row {done:,} of {rows:,}, up to which all are written (--continue goes on there)"
-        raise type(error)(f"{where}: {error}" if done else str(error)) from error
+        kind = ValueError if isinstance(error, ValueError) else type(error)
+        raise kind(f"{where}: {error}" if done else str(error)) from error
     seconds = time.perf_counter() - start
     say(
         f"{collection.name}: {written:,} rows written in {seconds:.1f} s ({written / seconds:,.0f} a second), "

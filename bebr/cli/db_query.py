@@ -33,6 +33,13 @@ def run(
             help='Rows to search with in place of vectors: 3,doc-1,UUID; or a JSON list, where "3" is a string.'
         ),
     ] = None,
+    text: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Words to search for in the collection's text fields, alone or beside vectors; one a query, may be "
+            "given several times."
+        ),
+    ] = None,
     k: Annotated[int, typer.Option("-k", help="Hits a query.")] = 10,
     filter: Annotated[
         str | None, typer.Option(help='Only rows whose payload matches, as \'{"lang": "de", "year": {"gte": 2000}}\'.')
@@ -49,19 +56,20 @@ def run(
     column: Column = None,
     limit: Limit = None,
 ) -> None:
-    """Search a collection by vectors or by its own rows: a table of hits, or one JSON object a query."""
+    """Search a collection by vectors, by words or by its own rows: a table of hits, or one JSON object a query."""
     from bebr.cli.progress import blocks
     from bebr.vectors import read_vectors
 
-    if (queries is None) == (ids is None):
-        raise ValueError(f"got {'neither QUERIES nor' if ids is None else 'QUERIES and'} --ids, wanted one of them")
+    if (ids is None) == (queries is None and not text):
+        got = "no QUERIES, --text or --ids" if ids is None else "--ids beside QUERIES or --text"
+        raise ValueError(f"got {got}, wanted QUERIES, --text, both of these, or --ids")
     if k < 1:
         raise ValueError(f"-k: got {k}, wanted at least 1")
     options: dict[str, Any] = {"radius": radius, "rescore": rescore, "exact": exact, "with_payloads": payloads}
     options["filter"] = None if filter is None else _json(filter, "--filter")
     rows = read_ids(ids)[:limit] if ids is not None else None
     vectors = read_vectors(queries, column, limit) if queries is not None else None
-    total = len(rows if rows is not None else vectors)  # type: ignore[arg-type]
+    total = max(len(some) for some in (rows, vectors, text) if some is not None)
     shown = total if json_lines else min(total, SHOWN_ROWS)
     with opened(place) as db:
         collection = db.collection(name)
@@ -70,8 +78,9 @@ def run(
             for start, stop in blocks(shown, BLOCK_ROWS):
                 if rows is not None:
                     yield collection.search_ids(rows[start:stop], k, **options)
-                elif vectors is not None:
-                    yield collection.search(vectors[start:stop], k, **options)
+                    continue
+                q = None if vectors is None else vectors[start:stop]
+                yield collection.search(q, k, text=text[start:stop] if text else None, **options)
 
         if json_lines:
             _print_lines(found())

@@ -11,6 +11,8 @@ from bebr.v1 import bebr_pb2 as pb
 MOST_RETRIES = 4  # gRPC makes at most five attempts
 # A first attempt may have succeeded unheard: `Client` looks before it goes on.
 _ONCE = ("Create", "Drop")
+# gRPC leaves out messages of a stream that it sends again (seen with 1.85).
+_STREAMS = ("UpsertStream",)
 _RETRY = {
     "initialBackoff": "0.1s",
     "maxBackoff": "3s",
@@ -38,7 +40,7 @@ def open_channel(target: str, retries: int) -> grpc.Channel:
             {"service": service.full_name, "method": method.name}
             for service in pb.DESCRIPTOR.services_by_name.values()
             for method in service.methods
-            if method.name not in _ONCE
+            if method.name not in (*_ONCE, *_STREAMS)
         ]
         config = {"methodConfig": [{"name": names, "retryPolicy": {"maxAttempts": retries + 1, **_RETRY}}]}
         options.append(("grpc.service_config", json.dumps(config)))

@@ -227,7 +227,8 @@ class Client(Handle):
         return f"Client({self._target!r})"
 
     def _remote(self, name: str, made: _Made) -> RemoteCollection:
-        wire = Wire(self._call, self._collections, self._points, self._admin, self._limits, self.register_model)
+        services = self._collections, self._points, self._admin
+        wire = Wire(self._call, *services, self._limits, self.register_model, self._retries)
         return RemoteCollection(wire, name, convert.model_from_message(made.model), made.id, self.model)
 
     def _info(self) -> pb.InfoResponse:

@@ -105,7 +105,15 @@ class ServedCollection:
     async def write(self, begin: Callable[[], Future[int]]) -> int:
         """Runs ``begin`` in a thread, and waits without one for what it began. A call cancelled before its write is
         begun is taken back; one that has begun is finished."""
-        future = await self._threads.writes.run(self.collection.name, begin)
+        return await self.finish(await self.begin(begin))
+
+    async def begin(self, begin: Callable[[], Future[int]]) -> Future[int]:
+        """The first half of :meth:`write`."""
+        return await self._threads.writes.run(self.collection.name, begin)
+
+    @staticmethod
+    async def finish(future: Future[int]) -> int:
+        """The second half of :meth:`write`."""
         done = asyncio.wrap_future(future)
         try:
             return await asyncio.shield(done)

@@ -57,6 +57,8 @@ from bebr.v1 import bebr_pb2_grpc as rpc
 # A large upsert is sent in pieces of this size: large enough that a commit per piece costs little, small enough to show
 # progress and to leave the server's threads to others.
 _PIECE_BYTES = 4 << 20
+# Pieces of one stream: the server codes one while the client makes the next. A stream has one time limit.
+_STREAM_PIECES = 16
 # Seconds between two looks at whether a migration is done.
 _POLL = 0.1
 # Room in a message for everything that is not a column.
@@ -75,6 +77,7 @@ class Wire:
     admin: rpc.AdminStub
     limits: pb.Limits
     register: Callable[[Binarizer], str]
+    retries: int
 
 
 class RemoteCollection(Handle):
@@ -119,18 +122,19 @@ class RemoteCollection(Handle):
     ) -> int:
         """Inserts rows, replacing rows of the same id as a whole; returns how many were written.
 
-        As locally, but a large one is sent in pieces (of about 4 MB) that are each written whole or not at all. If one
-        fails, the error says how many rows are on disk; repeating the whole upsert is safe. ``x`` may be float16: it
-        then travels at half the size.
+        As locally, but a large one is streamed in pieces (of about 4 MB) that are each written whole or not at all. If
+        one fails, the error says how many rows are on disk; repeating the whole upsert is safe. ``x`` may be float16:
+        it then travels at half the size.
         """
         named, floats, texts = check_rows(ids, x, payloads, self._model.input_dim, on_duplicate)
         vectors, bare = _as_sent(floats, x), bare_rows(floats)
-        written = 0
         sizes = np.full(len(vectors), vectors.itemsize * vectors.shape[1] + 8, np.int64)
         sizes += _key_sizes(named)
         if texts:
             sizes += _text_sizes(texts)
-        for piece in self._sized_pieces(sizes):
+        pieces = list(self._sized_pieces(sizes))
+
+        def message(piece: slice) -> pb.UpsertRequest:
             request = pb.UpsertRequest(
                 collection=self._name,
                 ids=convert.ids_to_bytes(named.numbers[piece]),
@@ -142,13 +146,35 @@ class RemoteCollection(Handle):
                 request.without_vector.extend(np.flatnonzero(bare[piece]).tolist())
                 some = some[~bare[piece]]
             request.vectors.CopyFrom(convert.vectors_to_message(some))
+            return request
+
+        written = 0
+        for start in range(0, len(pieces), _STREAM_PIECES):
             try:
-                written += self._wire.call(self._wire.points.Upsert, request).rows
+                written += self._put(pieces[start : start + _STREAM_PIECES], message)
             except Exception as error:
                 if not written:
                     raise
                 raise type(error)(f"{error.args[0]} (of this upsert, the first {written} rows are written)") from error
         return written
+
+    def _put(self, pieces: Sequence[slice], message: Callable[[slice], pb.UpsertRequest]) -> int:
+        """Upserts a few pieces, in a stream; where that breaks off or has too little time, one by one: each of these
+        calls has a time of its own and is repeated."""
+        rows = int(sum(piece.stop - piece.start for piece in pieces))
+        if len(pieces) > 1:
+            try:
+                # gRPC may send a stream again that no server saw, and leaves out messages then.
+                if self._wire.call(self._wire.points.UpsertStream, map(message, pieces)).rows == rows:
+                    return rows
+            except TimeoutError:
+                pass
+            except ConnectionError:
+                if not self._wire.retries:
+                    raise
+        for piece in pieces:
+            self._wire.call(self._wire.points.Upsert, message(piece))
+        return rows
 
     def set_payloads(self, ids: IdsLike, payloads: Sequence[Payload | None], *, merge: bool = False) -> int:
         """Replaces the payloads of rows, or sets keys in them, and leaves their codes; returns how many rows there

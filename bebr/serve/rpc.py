@@ -4,11 +4,11 @@ become status codes, and faults of the server go to its log."""
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import grpc
-from google.protobuf.descriptor import ServiceDescriptor
+from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
 from google.protobuf.message import DecodeError, Message
 
 from bebr.serve.admission import COPIES, Budget
@@ -17,7 +17,7 @@ from bebr.v1 import bebr_pb2 as pb
 
 _log = logging.getLogger("bebr.serve")
 
-Handler = Callable[[bytes, Any], Awaitable[bytes]]
+Handler = Callable[[Any, Any], Awaitable[bytes]]
 
 
 def service_handler(name: str, service: object, budget: Budget) -> grpc.GenericRpcHandler:
@@ -26,25 +26,34 @@ def service_handler(name: str, service: object, budget: Budget) -> grpc.GenericR
     Requests are parsed here: where gRPC parses them, one that cannot be parsed is answered UNKNOWN.
     """
     descriptor: ServiceDescriptor = pb.DESCRIPTOR.services_by_name[name]
-    methods = {
-        method.name: grpc.unary_unary_rpc_method_handler(
-            _handler(getattr(service, method.name), getattr(pb, method.input_type.name), budget)
-        )
-        for method in descriptor.methods
-    }
+    methods = {method.name: _method(getattr(service, method.name), method, budget) for method in descriptor.methods}
     return grpc.method_handlers_generic_handler(descriptor.full_name, methods)
 
 
-def _handler(method: Callable[[Any], Awaitable[Message]], kind: type[Message], budget: Budget) -> Handler:
-    async def handle(data: bytes, context: Any) -> bytes:
+def _method(work: Callable[..., Awaitable[Message]], method: MethodDescriptor, budget: Budget) -> grpc.RpcMethodHandler:
+    """Its handler. A stream of requests counts them in the budget itself, as it takes them."""
+    kind = getattr(pb, method.input_type.name)
+
+    async def one(data: bytes, context: Any) -> bytes:
+        with budget.hold(COPIES * len(data), "the request"):
+            return bytes((await work(_parsed(data, kind))).SerializeToString())
+
+    async def several(messages: AsyncIterator[bytes], context: Any) -> bytes:
+        return bytes((await work(messages, lambda data: _parsed(data, kind))).SerializeToString())
+
+    if method.client_streaming:
+        return grpc.stream_unary_rpc_method_handler(_answering(several, work.__qualname__))
+    return grpc.unary_unary_rpc_method_handler(_answering(one, work.__qualname__))
+
+
+def _answering(work: Handler, name: str) -> Handler:
+    async def handle(request: Any, context: Any) -> bytes:
         try:
-            with budget.hold(COPIES * len(data), "the request"):
-                reply = await method(_parsed(data, kind))
-                return bytes(reply.SerializeToString())
+            return await work(request, context)
         except Exception as error:
             known = status_of(error)
             if known is None:
-                _log.exception("%s failed", method.__qualname__)
+                _log.exception("%s failed", name)
                 known = grpc.StatusCode.INTERNAL, f"{type(error).__name__} in the server: its log has the details"
         await context.abort(*known)
         raise AssertionError("abort raises")

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import Future
-
-import numpy as np
 
 from bebr.about import info
 from bebr.arrays import Floats
@@ -19,20 +18,20 @@ from bebr.collection.checks import (
     check_payload_texts,
     check_query,
     check_query_ids,
-    check_text_rows,
     check_window,
 )
 from bebr.collection.keys import Named
 from bebr.collection.options import Groups
-from bebr.collection.protocol import ModelInfo, OnDuplicate, RecallEstimate
+from bebr.collection.protocol import ModelInfo, RecallEstimate
 from bebr.errors import CorruptFile
 from bebr.index import check_oversampling
 from bebr.serve import convert
-from bebr.serve.admission import COPIES, Budget
+from bebr.serve.admission import Budget
 from bebr.serve.batching import MAX_BATCH, Answer
 from bebr.serve.limits import Limits
 from bebr.serve.reading import TEXT_BYTES, Reading
 from bebr.serve.registry import CollectionRegistry, ServedCollection
+from bebr.serve.upserting import StreamedUpsert, begin_upsert, spread_bytes
 from bebr.store.keys import keys_of
 from bebr.store.measuring import MEASURING_BYTES
 from bebr.store.ranking import FUSED
@@ -150,19 +149,17 @@ class Points(Reading):
     async def Upsert(self, request: pb.UpsertRequest) -> pb.UpsertResponse:
         start = time.perf_counter_ns()
         served = await self._registry.served(request.collection)
+        with self._budget.hold(spread_bytes(served, request), "the rows without a vector"):
+            rows = await served.write(lambda: begin_upsert(served, request))
+        return pb.UpsertResponse(rows=rows, elapsed_us=elapsed_us(start))
 
-        def begin() -> Future[int]:
-            ids = convert.named_from_message(request.ids, request.keys, "ids")
-            vectors = np.empty((0, dim), np.float32)
-            if request.HasField("vectors") or not none:
-                vectors = convert.vectors_from_message(request.vectors, "vectors")
-            texts = check_payload_texts(request.payloads, len(ids))
-            duplicate: OnDuplicate = "error" if request.refuse_duplicates else "last"
-            return served.collection.begin_upsert(*check_text_rows(ids, vectors, texts, dim, duplicate, none))
-
-        none, dim = request.without_vector, served.collection.binarizer.input_dim
-        with self._budget.hold(4 * dim * len(none) * COPIES, "the rows without a vector"):
-            return pb.UpsertResponse(rows=await served.write(begin), elapsed_us=elapsed_us(start))
+    async def UpsertStream(
+        self, messages: AsyncIterator[bytes], parsed: Callable[[bytes], pb.UpsertRequest]
+    ) -> pb.UpsertResponse:
+        start = time.perf_counter_ns()
+        stream = StreamedUpsert(self._registry, self._budget, parsed)
+        await stream.run(messages)
+        return pb.UpsertResponse(rows=stream.rows, elapsed_us=elapsed_us(start))
 
     async def SetPayloads(self, request: pb.SetPayloadsRequest) -> pb.SetPayloadsResponse:
         start = time.perf_counter_ns()

@@ -111,6 +111,17 @@ def test_ids_and_payloads_of_parquet_columns(place, name, files):
     assert json.loads(done("stats", place, name, "--json"))["rows"] == 605
 
 
+def test_words_find_rows_alone_and_beside_vectors(place, name, files):
+    done("create", place, name, "--dim", 64, "--text", "title,lang")
+    lines = [{"title": f"the story of {'whales' if i == 42 else 'birds'}", "lang": "en"} for i in range(300)]
+    (files / "t.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    done("load", place, name, files / "x.npy", "--payloads", files / "t.jsonl")
+    words = hits_of(place, name, "--text", "whales", "--text", "birds whales", "-k", 2)
+    assert [hit["id"] for hit in words[0]] == [42] and words[1][0]["id"] == 42 and len(words[1]) == 2
+    both = hits_of(place, name, files / "q.npy", "--limit", 1, "--text", "whales", "-k", 5)
+    assert 42 in [hit["id"] for hit in both[0][:2]] and len(both[0]) == 5
+
+
 def test_an_interrupted_load_goes_on(place, name, files, monkeypatch):
     done("create", place, name, "--dim", 64)
     monkeypatch.setattr(db_load, "_BATCH_ROWS", 100)
@@ -161,8 +172,9 @@ BAD = [
     (("load", "data", "docs", "x.npy", "--payloads", "x.npy"), "wanted .jsonl or .parquet"),
     (("load", "data", "docs", "x.npy", "--ids", "few.npy"), "got 7 ids, wanted one for each of the 300"),
     (("load", "data", "docs", "x.npy", "--ids", "few.npy", "--id-column", "id"), "--ids and --id-column"),
-    (("query", "data", "docs"), "neither QUERIES nor --ids"),
-    (("query", "data", "docs", "q.npy", "--ids", "3"), "QUERIES and --ids"),
+    (("query", "data", "docs"), "got no QUERIES, --text or --ids"),
+    (("query", "data", "docs", "q.npy", "--ids", "3"), "got --ids beside QUERIES or --text"),
+    (("query", "data", "docs", "q.npy", "--text", "a word"), "q has 3 rows and text 1 entries"),
     (("query", "data", "docs", "q.npy", "--filter", "{lang"), "--filter: got '{lang', which is not JSON"),
     (("query", "data", "docs", "q.npy", "--filter", '{"n": {"gr": 3}}'), "gr"),
     (("query", "data", "docs", "q.npy", "-k", 0), "-k: got 0"),

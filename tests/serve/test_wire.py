@@ -53,6 +53,7 @@ def test_mutated_requests_are_answered(server, client, call, bz, vectors):
     two = np.arange(2).tobytes()
     honest = {
         "Upsert": pb.UpsertRequest(collection="mutated", ids=two, vectors=columns, payloads=["", '{"a": 1.5}']),
+        "UpsertStream": pb.UpsertRequest(collection="mutated", ids=two, vectors=columns),
         "Search": pb.SearchRequest(collection="mutated", queries=columns, k=3, allow=two, with_payloads=True),
         "Truncate": pb.TruncateRequest(name="mutated-not"),
         "Delete": pb.DeleteRequest(collection="mutated", ids=two),
