@@ -563,7 +563,7 @@ def test_a_collection_without_a_model(db, name):
 
 def test_a_collection_trains_anew_and_measures_its_recall(db, name, vectors, queries):
     docs = db.create_collection(name, dim=64, bytes_per_vector=10, retrain=False)
-    with pytest.raises(ValueError, match="no rows"):
+    with pytest.raises(ValueError, match="no vectors to train on"):
         docs.retrain()
     docs.upsert(range(3000), vectors)
     before = docs.measure_recall(queries, 10, rescore=0)

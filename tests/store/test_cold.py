@@ -100,7 +100,7 @@ def test_training_that_fails_leaves_the_collection_as_it_is(tmp_path, vectors, m
 def test_retraining_on_demand(tmp_path, vectors, queries):
     with bebr.open(tmp_path) as db:
         docs = db.create_collection("docs", dim=64, bytes_per_vector=10, retrain=False)
-        with pytest.raises(ValueError, match="'docs' has no rows to train on"):
+        with pytest.raises(ValueError, match="'docs' has no vectors to train on"):
             docs.retrain()
         docs.upsert(range(3000), vectors)
         before = docs.measure_recall(queries, rescore=0)
