@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import os
 from collections.abc import Callable, Iterator
 
@@ -14,8 +13,6 @@ from tests.serve.conftest import Running
 
 # Haystack would report what it runs to its makers.
 os.environ.setdefault("HAYSTACK_TELEMETRY_ENABLED", "false")
-
-_names = (f"ecosystem-{i}" for i in itertools.count())
 
 
 @pytest.fixture(scope="module", params=["local", "remote"])
@@ -33,15 +30,23 @@ def db(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory)
         server.kill()
 
 
+@pytest.fixture(scope="module")
+def _made(db: DatabaseLike) -> dict[tuple[int, str], CollectionLike]:
+    """By dimensions and metric: making a model of 768 dimensions takes longer than a test."""
+    return {}
+
+
 @pytest.fixture
-def make_collection(db: DatabaseLike) -> Iterator[Callable[..., CollectionLike]]:
-    """``make_collection(dim, metric="cosine")``: empty, without a model, and dropped after the test."""
-    made: list[str] = []
+def make_collection(
+    db: DatabaseLike, _made: dict[tuple[int, str], CollectionLike]
+) -> Iterator[Callable[..., CollectionLike]]:
+    """``make_collection(dim, metric="cosine")``: empty, and made without a model."""
 
     def make(dim: int, metric: str = "cosine") -> CollectionLike:
-        made.append(next(_names))
-        return db.create_collection(made[-1], dim=dim, metric=metric, keep="float16")
+        if (dim, metric) not in _made:
+            _made[dim, metric] = db.create_collection(f"{metric}-{dim}", dim=dim, metric=metric, keep="float16")
+        return _made[dim, metric]
 
     yield make
-    for name in made:
-        db.drop_collection(name)
+    for collection in _made.values():
+        collection.truncate()
