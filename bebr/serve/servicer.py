@@ -45,8 +45,8 @@ _ROW_BYTES = TEXT_BYTES + 12
 _SCORE_BYTES = 16
 # A reply of more answers is made in a thread: it would hold up the event loop.
 _MANY = 4096
-# Queries whose hits are grouped at a time: each may take several searches.
-_GROUPED_BATCH = 16
+# Queries at a time of those that share no kernel call: by groups, each may take several; words are looked up for each.
+_ONE_BY_ONE = 16
 
 
 def elapsed_us(start: int) -> int:
@@ -270,7 +270,7 @@ class Points(Reading):
         if request.HasField("allow"):
             allow = await served.read(lambda: convert.named_from_message(request.allow, request.allow_keys, "allow"))
         # In pieces, as the batcher does: others have their turn between them.
-        parts, step = [], MAX_BATCH if groups is None else _GROUPED_BATCH
+        parts, step = [], MAX_BATCH if groups is None and texts is None else _ONE_BY_ONE
         count = len(texts or ()) if queries is None else len(queries)
         for i in range(0, count, step):
             some = None if queries is None else queries[i : i + step]

@@ -157,8 +157,8 @@ class Segment:
         work."""
         with self._making:
             if self._words is None:
-                texts = [text.encode() for text in self.texts(np.arange(self.rows))]
-                self._words = GrowingText(texts, self._fields).read(self.rows, pause).index(pause)
+                payload = (lambda row: b"") if self.payloads is None else self.payloads.data
+                self._words = GrowingText(payload, self._fields).read(self.rows, pause).index(pause)
             return self._words
 
     def text_bytes(self, rows: Ids) -> Ids:

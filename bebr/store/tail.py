@@ -37,7 +37,7 @@ class Tail:
         self._texts: list[bytes] = []  # UTF-8, a payload a row
         self._kept = None if keeping is None else KeptBlocks(keeping.row_bytes)
         self.columns = GrowingColumns(self._texts)
-        self.words = GrowingText(self._texts, text)
+        self.words = GrowingText(self._texts.__getitem__, text)
         self._keys: list[bytes] = []
         self.bare: Bitmap | None = None
         """The rows without a vector. Replaced, never changed."""

@@ -21,10 +21,10 @@ _PIECE = 512  # rows read at a time
 
 
 class GrowingText:
-    """Words of the `fields` of payload `texts` (UTF-8), a list that grows at its end. Threads: any number at once."""
+    """Words of the `fields` of rows whose payload is `payload(row)`, JSON in UTF-8. Threads: any number at once."""
 
-    def __init__(self, texts: Sequence[bytes], fields: Sequence[str]) -> None:
-        self._texts, self._fields = texts, fields
+    def __init__(self, payload: Callable[[int], bytes], fields: Sequence[str]) -> None:
+        self._payload, self._fields = payload, fields
         self._postings: dict[str, tuple[array[int], array[int]]] = {}  # rows, ascending, and counts
         self._lengths = array("I")
         self._lock = threading.Lock()  # over both
@@ -35,7 +35,7 @@ class GrowingText:
             with self._lock:
                 begin = len(self._lengths)
                 for row in range(begin, min(begin + _PIECE, rows)):
-                    self._add(row, payload_words(load_payload(self._texts[row].decode()), self._fields))
+                    self._add(row, payload_words(load_payload(self._payload(row).decode()), self._fields))
             pause()
         return GrowingView(self, rows)
 
