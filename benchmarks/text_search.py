@@ -13,7 +13,7 @@ import sqlite3
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -132,11 +132,15 @@ class Tantivy:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=int, default=100_000)
-    rows = parser.parse_args().rows
+    parser.add_argument("--only", help="the one of this name: bebr, SQLite FTS5 or tantivy")
+    options = parser.parse_args()
+    rows = options.rows
     queries = [list(dict.fromkeys(words))[:3] for words in rows_of_words(_QUERIES, seed=1)]
     print(f"{rows:,} rows, {_QUERIES} queries of three words, k = {_K}; CPU times")
-    kinds: list[Callable[[Path], Ours | Fts5 | Tantivy]] = [Plain, Ours, Fts5, Tantivy]
+    kinds: list[type[Ours] | type[Fts5] | type[Tantivy]] = [Plain, Ours, Fts5, Tantivy]
     for make in kinds:
+        if options.only not in (None, make.name):
+            continue
         with tempfile.TemporaryDirectory(prefix="text-", dir=".") as folder:
             try:
                 index = make(Path(folder))

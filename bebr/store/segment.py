@@ -158,7 +158,7 @@ class Segment:
         with self._making:
             if self._words is None:
                 payload = (lambda row: b"") if self.payloads is None else self.payloads.data
-                self._words = GrowingText(payload, self._fields).read(self.rows, pause).index(pause)
+                self._words = GrowingText(payload, self._fields).read(self.rows, pause).index()
             return self._words
 
     def text_bytes(self, rows: Ids) -> Ids:

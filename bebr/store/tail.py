@@ -150,7 +150,7 @@ class TailPart:
 
     def text_index(self, pause: Callable[[], None]) -> TextIndex:
         """The same, as it is written to a file. `pause` is called between pieces of work."""
-        return self._tail.words.read(self.rows, pause).index(pause)
+        return self._tail.words.read(self.rows, pause).index()
 
     def text_bytes(self, rows: Ids) -> Ids:
         """The lengths of these texts in UTF-8, int64[n]."""
