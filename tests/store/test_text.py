@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 import bebr
 from bebr.store.ranking import search_text
 from bebr.store.records import Settings
+from bebr.store.text.growing import GrowingText
 from bebr.store.text.words import words
 
 VECTOR = [1.0, 0, 0]
@@ -147,3 +148,20 @@ def test_words_are_unicode_and_casefolded():
     assert words("Die STRASSE, straße 42 naïve ﬁx") == ["die", "strasse", "strasse", "42", "naïve", "fix"]
     assert words("nai\u0308ve") == ["naïve"]
     assert words("") == words("-- !") == []
+
+
+def test_rows_in_memory_are_found_as_far_as_a_search_sees_them():
+    rng = np.random.default_rng(0)
+    rows = [[f"w{n}" for n in rng.integers(0, 50, rng.integers(0, 9))] for _ in range(2000)]
+    text = GrowingText(lambda row: json.dumps({"body": " ".join(rows[row])}).encode(), ["body"])
+    for seen in (1, 2, 3, 700, 701, 1500, 2000):
+        text.read(seen, lambda: None)
+    for seen in (0, 2, 513, 1999, 2000):
+        view = text.read(seen, lambda: None)
+        index = view.index()
+        assert view.lengths.tolist() == index.lengths.tolist() == [len(row) for row in rows[:seen]]
+        for word in ("w0", "w7", "w49", "absent"):
+            expected = [(at, row.count(word)) for at, row in enumerate(rows[:seen]) if word in row]
+            for postings in (view, index):
+                at, counts = postings.find(word)
+                assert list(zip(at.tolist(), counts.tolist(), strict=True)) == expected
