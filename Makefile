@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/installed
+# The suite in two processes, a file in one of them.
+TWO := -n 2 --dist loadfile
 SOURCES := CMakeLists.txt pyproject.toml $(shell find csrc proto -name '*.cpp' -o -name '*.h' -o -name '*.proto')
 
 .PHONY: demo demo-images test test-elsewhere elsewhere-scalar elsewhere-avx2 elsewhere-lowest lint types unit sanitize tsan bench format build clean
@@ -40,23 +42,22 @@ lint: $(STAMP)
 types: $(STAMP)
 	$(BIN)/mypy
 
-# In two processes, a file in one of them: the suite takes PLACEHOLDER.
 unit: $(STAMP)
-	$(BIN)/pytest -n 2 --dist loadfile
+	$(BIN)/pytest $(TWO)
 
 # The whole Python suite as other machines see it: by the scalar kernels, then by AVX2's, torch without vector
 # instructions both times; then with the oldest dependencies that pyproject.toml allows, in an environment of their own.
 test-elsewhere: elsewhere-scalar elsewhere-avx2 elsewhere-lowest
 
 elsewhere-scalar elsewhere-avx2: elsewhere-%: $(STAMP)
-	BEBR_ISA=$* ATEN_CPU_CAPABILITY=default ONEDNN_MAX_CPU_ISA=SSE41 $(BIN)/pytest
+	BEBR_ISA=$* ATEN_CPU_CAPABILITY=default ONEDNN_MAX_CPU_ISA=SSE41 $(BIN)/pytest $(TWO)
 
 LOWEST := .venv-lowest
 elsewhere-lowest: $(STAMP)
 	$(PYTHON) -m venv --clear $(LOWEST)
 	$(LOWEST)/bin/pip install --quiet uv
 	$(LOWEST)/bin/uv pip install --quiet --python $(LOWEST) --resolution lowest-direct -C build-dir=build/lowest -e '.[all,test]'
-	$(LOWEST)/bin/pytest
+	$(LOWEST)/bin/pytest $(TWO)
 
 # The C++ tests, without Python, under AddressSanitizer and UndefinedBehaviorSanitizer, on every ISA this machine has.
 sanitize: $(STAMP)

@@ -1,5 +1,7 @@
-"""The pages stand alone: every link, and every file that a page or a comment names, is in the repository."""
+"""The pages stand alone: every link, and every file that a page or a comment names, is in the repository. Their
+examples run."""
 
+import doctest
 import re
 import subprocess
 from pathlib import Path
@@ -60,3 +62,10 @@ def test_lines_of_pages_are_short_enough_to_read() -> None:
         if len(line) > _WIDEST and not line.lstrip().startswith("|")
     ]
     assert not long
+
+
+def test_three_documents_need_no_model(tmp_path: Path) -> None:
+    pytest.importorskip("sqlalchemy", reason="bebr.open needs SQLAlchemy: pip install 'bebr[store]'")
+    page = ROOT / "docs" / "collections.md"
+    failed, tried = doctest.testfile(str(page), module_relative=False, globs={"folder": tmp_path})
+    assert tried > 5 and not failed
