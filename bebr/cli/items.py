@@ -113,6 +113,27 @@ def numbered_lines(path: Path) -> Iterator[tuple[int, str]]:
         raise ValueError(f"{path}: after line {number}: not UTF-8 text: {error}") from error
 
 
+def json_lines(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The objects of a file of JSON lines, empty lines passed over, each with its place. ValueError for a line that is
+    none."""
+    for number, line in numbered_lines(path):
+        if not line.strip():
+            continue
+        where = f"{path}: line {number}"
+        try:
+            record = json.loads(line)
+        except ValueError as error:
+            raise ValueError(f"{where}: not JSON: {error}") from error
+        if not isinstance(record, dict):
+            raise ValueError(f"{where}: got {type(record).__name__}, wanted an object")
+        yield where, record
+
+
+def count_json_lines(path: Path) -> int:
+    """How many there are, not yet looked at."""
+    return sum(1 for _, line in numbered_lines(path) if line.strip())
+
+
 def _lines(path: Path, wants: _Wants, suffixes: Sequence[str]) -> _Read:
     return sum(1 for _ in numbered_lines(path)), lambda: ((line, line) for _, line in numbered_lines(path))
 
@@ -121,21 +142,12 @@ def _json(path: Path, wants: _Wants, suffixes: Sequence[str]) -> _Read:
     text_key, image_key = wants.text_column or "text", wants.image_column or "image"
 
     def read() -> Iterator[Item]:
-        for number, line in numbered_lines(path):
-            if not line.strip():
-                continue
-            where = f"{path}: line {number}"
-            try:
-                record = json.loads(line)
-            except ValueError as error:
-                raise ValueError(f"{where}: not JSON: {error}") from error
-            if not isinstance(record, dict):
-                raise ValueError(f"{where}: got {type(record).__name__}, wanted an object")
+        for where, record in json_lines(path):
             text = "" if wants.kind == IMAGE else _string(record, text_key, where)
             name = "" if wants.kind == TEXT else _string(record, image_key, where)
             yield wants.item(text, path.parent / name, name)
 
-    return sum(1 for _, line in numbered_lines(path) if line.strip()), read
+    return count_json_lines(path), read
 
 
 def _string(record: dict[str, Any], key: str, where: str) -> str:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
-from bebr.cli.items import numbered_lines
+from bebr.cli.items import count_json_lines, json_lines
 from bebr.extras import needed
 
 Record = dict[str, Any]
@@ -29,7 +28,7 @@ class Records:
         self.path = path
         self.columns = None if columns is None else list(columns)
         if path.suffix == ".jsonl":
-            self.rows = sum(1 for _, line in numbered_lines(path) if line.strip())
+            self.rows = count_json_lines(path)
         elif path.suffix == ".parquet":
             self.rows = self._parquet_rows()
         else:
@@ -39,15 +38,7 @@ class Records:
         return self._lines() if self.path.suffix == ".jsonl" else self._rows()
 
     def _lines(self) -> Iterator[Record]:
-        for number, line in numbered_lines(self.path):
-            if not line.strip():
-                continue
-            try:
-                record = json.loads(line)
-            except ValueError as error:
-                raise ValueError(f"{self.path}: line {number}: not JSON: {error}") from error
-            if not isinstance(record, dict):
-                raise ValueError(f"{self.path}: line {number}: got {type(record).__name__}, wanted an object")
+        for _, record in json_lines(self.path):
             yield record if self.columns is None else {key: record[key] for key in self.columns if key in record}
 
     def _parquet_rows(self) -> int:

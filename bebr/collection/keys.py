@@ -67,6 +67,11 @@ class Named:
         places = {key or number: row for row, (number, key) in enumerate(zip(*pairs, strict=True))}
         return None if len(places) == len(self) else np.sort(np.fromiter(places.values(), np.int64))
 
+    def once(self) -> Named:
+        """Each id where it comes last."""
+        kept = self.last_of_each()
+        return self if kept is None else self[kept]
+
 
 def name_ids(ids: IdsLike, name: str) -> Named:
     """Ids as callers write them. ``ValueError`` unless they are ints of 0 or greater, strings of 1 to 1024 bytes, or

@@ -222,7 +222,7 @@ class RemoteCollection(Handle):
             by_filter = pb.DeleteRequest(collection=self._name, filter=which.text)
             return int(self._wire.call(self._wire.points.Delete, by_filter).rows)
         rows = 0
-        for piece in self._id_pieces(_once(which)):
+        for piece in self._id_pieces(which.once()):
             request = pb.DeleteRequest(collection=self._name, ids=convert.ids_to_bytes(piece.numbers), keys=piece.keys)
             rows += int(self._wire.call(self._wire.points.Delete, request).rows)
         return rows
@@ -398,7 +398,7 @@ class RemoteCollection(Handle):
         `bebr.store.collection.Collection.get`."""
         wanted = check_ids(ids)
         request = pb.GetRequest(collection=self._name, with_payloads=payloads, with_vectors=vectors)
-        pieces = self._id_pieces(_once(wanted), 8 + 4 * self._model.input_dim * vectors)
+        pieces = self._id_pieces(wanted.once(), 8 + 4 * self._model.input_dim * vectors)
         rows = {row.id: row for piece in pieces for row in self._rows(request, piece)}
         return [rows.get(id) for id in wanted.ids()]
 
@@ -505,11 +505,6 @@ class RemoteCollection(Handle):
     def flush(self) -> None:
         """Seals the tail into a segment file; see `bebr.store.collection.Collection.flush`."""
         self._wire.call(self._wire.admin.Flush, pb.FlushRequest(collection=self._name))
-
-
-def _once(ids: Named) -> Named:
-    kept = ids.last_of_each()
-    return ids if kept is None else ids[kept]
 
 
 def _key_sizes(ids: Named) -> NDArray[np.int64]:

@@ -109,9 +109,9 @@ class Collection(Handle):
 
         `ids` n ints of 0 or greater, strings of 1 to 1024 bytes or UUIDs, mixed as you like; `x` float32[n, input_dim];
         `payloads` one dict (or None) per row, written as JSON. None in a list `x`, or for `x`: rows without a vector,
-        which no search by vector finds; all else does. Of an id that comes several times
-        the last row is written; `on_duplicate="error"`: ValueError. All rows are written, or none. ValueError on bad
-        input; LimitExceeded when the disk is full.
+        which no search by vector finds; all else does. Of an id that comes several times the last row is written;
+        `on_duplicate="error"`: ValueError. All rows are written, or none. ValueError on bad input; LimitExceeded when
+        the disk is full.
         """
         return _result(self.begin_upsert(*check_rows(ids, x, payloads, self.binarizer.input_dim, on_duplicate)))
 
@@ -154,8 +154,7 @@ class Collection(Handle):
 
     def begin_delete(self, ids: Named) -> Future[int]:
         """`delete` of what `checks.check_ids` returned; the future as of `begin_upsert`."""
-        kept = ids.last_of_each()
-        return self._contents.submit(ids if kept is None else ids[kept], None, ())
+        return self._contents.submit(ids.once(), None, ())
 
     def begin_delete_matching(self, filter: Filter) -> Future[int]:
         """`delete` by a filter; the future as of `begin_upsert`."""

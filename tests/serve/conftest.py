@@ -81,3 +81,13 @@ def server(start, tmp_path_factory) -> Iterator[Running]:
 def client(server) -> Iterator[bebr.serve.client.Client]:
     with server.connect() as client:
         yield client
+
+
+@pytest.fixture(params=["local", "remote"])
+def db(request, tmp_path):
+    """A database in a folder, then one on a server: what holds of one holds of the other."""
+    if request.param == "local":
+        with bebr.open(tmp_path) as local:
+            yield local
+    else:
+        yield request.getfixturevalue("client")

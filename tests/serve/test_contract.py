@@ -20,15 +20,6 @@ SOME = uuid.UUID("12345678-1234-5678-1234-567812345678")
 _names = (f"contract-{i}" for i in itertools.count())
 
 
-@pytest.fixture(params=["local", "remote"])
-def db(request, tmp_path):
-    if request.param == "local":
-        with bebr.open(tmp_path) as local:
-            yield local
-    else:
-        yield request.getfixturevalue("client")
-
-
 @pytest.fixture
 def name():
     return next(_names)

@@ -3,19 +3,8 @@
 import numpy as np
 import pytest
 
-import bebr
-
 BODIES = ["the quick fox", "a lazy dog", "the fox and the dog", "nothing of it"]
 VECTORS = [[1, 0], [0.9, 0.1], [0, 1], [0.1, 0.9]]
-
-
-@pytest.fixture(params=["local", "remote"])
-def db(request, tmp_path):
-    if request.param == "local":
-        with bebr.open(tmp_path) as local:
-            yield local
-    else:
-        yield request.getfixturevalue("client")
 
 
 @pytest.fixture(params=["cosine", "l2"])
