@@ -1,0 +1,174 @@
+"""What the catalog calls things: models by digest, collections by name, and their aliases."""
+
+from __future__ import annotations
+
+import logging
+from datetime import datetime, timezone
+
+import sqlalchemy as sa
+from sqlalchemy.exc import IntegrityError
+
+from bebr.collection.protocol import AlreadyExists
+from bebr.errors import CorruptFile
+from bebr.store import schema as t
+from bebr.store.catalog_file import COUNTS, CatalogFile, note_removed, update_rows
+from bebr.store.listing import Entry
+from bebr.store.records import CollectionRow, Settings
+from bebr.store.versions import Slot
+
+_log = logging.getLogger("bebr.store")
+
+
+class Names(CatalogFile):
+    """Models, collections and aliases of a catalog."""
+
+    # Models
+
+    def add_model(self, digest: str) -> None:
+        def work(db: sa.Connection) -> None:
+            db.execute(sa.delete(t.models).where(t.models.c.digest == digest))
+            db.execute(sa.insert(t.models).values(**t.signed(t.models, digest=digest)))
+
+        self._sql.write(work)
+        self._listing.models.add(digest)
+
+    def models(self) -> list[str]:
+        """Digests, sorted."""
+        return sorted(self._listing.models)
+
+    def has_model(self, digest: str) -> bool:
+        return digest in self._listing.models
+
+    # Collections
+
+    def create_collection(self, name: str, model: str, settings: Settings | None = None) -> CollectionRow:
+        """AlreadyExists for a name that is taken."""
+        settings = settings or Settings()
+        created = datetime.now(timezone.utc).isoformat(timespec="seconds")
+        counts = {"dropped": 0, "version": 0, "sealed": 0, **dict.fromkeys(COUNTS, 0)}
+        taken = AlreadyExists(f"collection {name!r} already exists: use collection({name!r}) or drop it first")
+
+        def work(db: sa.Connection) -> CollectionRow:
+            if name in self._listing.entries:
+                raise taken
+            if name in self._listing.aliases:
+                raise AlreadyExists(f"{name!r} is an alias of {self._listing.aliases[name]!r}: drop_alias it first")
+            key = "next_collection"
+            id = int(self._meta(db, key, "no collection can be created: restore catalog.db from a backup"))
+            id = max(id, 1 + max(self._versions.found, default=0))
+            following = t.signed(t.meta, key=key, value=str(id + 1))
+            db.execute(sa.update(t.meta).where(t.meta.c.key == key).values(**following))
+            fields = {"model": model, "created": created, "settings": settings.to_json()}
+            row = t.signed(t.collections, id=id, name=name, **fields, **counts)
+            try:
+                db.execute(sa.insert(t.collections).values(**row))
+            except IntegrityError as error:  # it was created, but the call was interrupted before it returned
+                raise taken from error
+            return CollectionRow(id, name, model, settings)
+
+        def done(row: CollectionRow) -> None:
+            self._versions.record(Slot(row.id, name, 0))
+            self._listing.entries[name] = Entry(row.id, row)
+
+        return self._sql.write(work, done)
+
+    def collection(self, name: str) -> CollectionRow:
+        """KeyError if there is none, CorruptFile if what the catalog says of it is damaged."""
+        found = self._listing.entries.get(name)
+        if found is None:
+            raise KeyError(f"no collection {name!r}")
+        if found.row is None:
+            raise CorruptFile(*(found.error.args if found.error else ()))
+        return found.row
+
+    def set_settings(self, row: CollectionRow) -> None:
+        """The model and the settings of a collection become those of `row`."""
+
+        def work(db: sa.Connection) -> None:
+            values = self._row(db, row.id)
+            update_rows(db, values | {"model": row.model, "settings": row.settings.to_json()})
+
+        self._sql.write(work, lambda _: self._listing.replace(row))
+
+    def number(self, name: str) -> int:
+        """Of a collection, be it damaged."""
+        return self._listing.entries[name].id
+
+    def collections(self) -> list[str]:
+        """Names, sorted, of damaged collections too."""
+        return sorted(list(self._listing.entries))  # a list at once, since a writer may add one
+
+    def drop_collection(self, name: str) -> list[str]:
+        """Removes the collection and everything of it; returns its segment files, now to be deleted. A damaged one goes
+        too; files that damaged rows name stay. KeyError if there is none."""
+        found = self._listing.entries.get(name)
+        if found is None:
+            raise KeyError(f"no collection {name!r}")
+        c, s = t.collections, t.segments
+        nothing = {"model": "", "created": "", "settings": "", "version": 0, "sealed": 0}
+        counts = dict.fromkeys(COUNTS, 0)
+        # No name of a collection has a space.
+        grave = t.signed(c, id=found.id, name=f"dropped {found.id}", dropped=1, **nothing, **counts)
+
+        def work(db: sa.Connection) -> list[str]:
+            files = []
+            for row in db.execute(sa.select(s).where(s.c.collection == found.id)).all():
+                try:
+                    files.append(self._sql.verified(s, row, f"collection {name!r}, file {row.file!r}", "")["file"])
+                except CorruptFile as error:
+                    _log.warning("%s its file is left alone", error)
+            note_removed(db, files)
+            db.execute(sa.delete(t.aliases).where(t.aliases.c.target == found.id))
+            for table in (t.operations, t.segments):
+                db.execute(sa.delete(table).where(table.c.collection == found.id))
+            db.execute(sa.delete(c).where(c.c.id == found.id))
+            db.execute(sa.insert(c).values(**grave))
+            return files
+
+        def done(_: list[str]) -> None:
+            slot = self._versions.found.get(found.id)
+            self._versions.record(Slot(found.id, name, slot.version if slot else 0, dropped=True))
+            self._listing.entries.pop(name, None)
+            self._listing.aliases = {a: of for a, of in self._listing.aliases.items() if of != name}
+
+        return self._sql.write(work, done, frees_space=True)
+
+    # Aliases
+
+    def aliases(self) -> dict[str, str]:
+        """The collection of each."""
+        return dict(sorted(self._listing.aliases.items()))
+
+    def resolved(self, name: str) -> str:
+        """The collection of an alias; another name as it is."""
+        return self._listing.aliases.get(name, name)
+
+    def set_alias(self, alias: str, name: str) -> None:
+        """KeyError if there is no collection `name`, AlreadyExists where `alias` is the name of one."""
+
+        def work(db: sa.Connection) -> None:
+            if alias in self._listing.entries:
+                raise AlreadyExists(f"{alias!r} is a collection: want a name that none has")
+            if name not in self._listing.entries:
+                raise KeyError(f"no collection {name!r}")
+            db.execute(sa.delete(t.aliases).where(t.aliases.c.name == alias))
+            row = t.signed(t.aliases, name=alias, target=self._listing.entries[name].id)
+            db.execute(sa.insert(t.aliases).values(**row))
+
+        def done(_: None) -> None:
+            self._listing.aliases = {**self._listing.aliases, alias: name}
+
+        self._sql.write(work, done)
+
+    def drop_alias(self, alias: str) -> None:
+        """KeyError if there is none."""
+
+        def work(db: sa.Connection) -> None:
+            if alias not in self._listing.aliases:
+                raise KeyError(f"no alias {alias!r}")
+            db.execute(sa.delete(t.aliases).where(t.aliases.c.name == alias))
+
+        def done(_: None) -> None:
+            self._listing.aliases = {a: of for a, of in self._listing.aliases.items() if a != alias}
+
+        self._sql.write(work, done, frees_space=True)
