@@ -198,6 +198,8 @@ class CollectionLike(Protocol):
         filter: FilterLike | None = None,
         radius: float | None = None,
         offset: int = 0,
+        group_by: str | None = None,
+        group_size: int = 1,
         with_payloads: bool = False,
         rescore: int | None = None,
     ) -> CollectionHits: ...

@@ -18,9 +18,10 @@ from bebr.collection.protocol import AlreadyExists, Keep, Metric, ModelInfo
 from bebr.serve import convert
 from bebr.serve.channel import open_channel
 from bebr.serve.items import Item, embed_requests
-from bebr.serve.remote import RemoteCollection, Wire
+from bebr.serve.remote import RemoteCollection
 from bebr.serve.status import error_of
 from bebr.serve.target import parse_target
+from bebr.serve.wire import Wire
 from bebr.v1 import bebr_pb2 as pb
 from bebr.v1 import bebr_pb2_grpc as rpc
 

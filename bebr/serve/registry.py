@@ -73,7 +73,7 @@ class ServedCollection:
         snapshot = self.collection.snapshot
         if queries is None or (texts and not isinstance(queries, Named)):
             return Found(self.collection.search_text(snapshot, queries, texts, options, allow, stop), snapshot)
-        if groups is not None and not isinstance(queries, Named):
+        if groups is not None:
             hits, values = self.collection.search_groups(snapshot, queries, groups, options, allow, stop)
             return Found(hits, snapshot, values)
         return Found(self.collection.search_snapshot(snapshot, queries, options, allow, stop), snapshot)

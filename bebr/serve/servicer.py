@@ -253,8 +253,8 @@ class Points(Reading):
 
         queries: Floats | Named | None
         if request.HasField("by_ids"):
-            if groups is not None or texts is not None:
-                raise ValueError(f"{'text' if groups is None else 'group_by'} with by_ids: want one of them")
+            if texts is not None:
+                raise ValueError("text with by_ids: want one of them")
             check_oversampling(options.oversampling, options.exact)
             queries = check_query_ids(convert.named_from_message(request.by_ids, request.by_keys, "by_ids"))
         elif texts is not None and not request.HasField("queries"):

@@ -4,77 +4,44 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import Future
-from dataclasses import replace
 
-import numpy as np
 from numpy.typing import ArrayLike
 
 from bebr.arrays import Floats
 from bebr.binarizer import Binarizer
-from bebr.binarizer.codes import Query
 from bebr.collection.bare import VectorsLike
 from bebr.collection.checks import (
-    check_beside_text,
     check_delete,
-    check_groups,
     check_ids,
     check_model,
     check_new_payloads,
     check_page,
-    check_query,
-    check_query_ids,
     check_rows,
-    check_texts,
-    check_window,
-    load_payload,
 )
 from bebr.collection.filter_form import FilterLike, as_filter
 from bebr.collection.filter_tree import Filter
-from bebr.collection.handle import Handle
-from bebr.collection.keys import Id, IdsLike, Named, named_array
-from bebr.collection.options import Groups, SearchOptions
+from bebr.collection.keys import Id, IdsLike, Named
 from bebr.collection.protocol import (
-    CollectionHits,
     CollectionStats,
-    Fusion,
-    GroupValue,
     ModelInfo,
     OnDuplicate,
     Payload,
     RecallEstimate,
     Row,
 )
-from bebr.index import Hits, check_oversampling
-from bebr.index.raw import check_rescore, default_candidates
-from bebr.index.segments import StopFlag
-from bebr.store.contents import Contents
-from bebr.store.grouping import search_groups
-from bebr.store.keys import keys_of, resolve
+from bebr.store.keys import resolve
 from bebr.store.measuring import measured_recall
-from bebr.store.ranking import FUSED, fused, search_text
 from bebr.store.reads import ids_after, read_rows
 from bebr.store.retraining import MOST_ROWS
-from bebr.store.searching import EXACT_ROWS, search_rows, search_vectors
-from bebr.store.snapshot import Snapshot
+from bebr.store.searchable import Searchable
 
 
-class Collection(Handle):
+class Collection(Searchable):
     """A named set of rows on disk that share one binarizer. Made by `Database`; safe to use from many threads at once.
 
     A write is in the catalog, on disk, when its call returns, and every later search sees it. A search sees all of a
     write or nothing, and waits for no writer.
     """
-
-    def __init__(self, contents: Contents) -> None:
-        self._contents = contents
-
-    @property
-    def name(self) -> str:
-        return self._contents.name
-
-    @property
-    def binarizer(self) -> Binarizer:
-        return self._contents.bz
 
     @property
     def number(self) -> int:
@@ -85,11 +52,6 @@ class Collection(Handle):
     def closed(self) -> bool:
         """Whether it was dropped, or its database closed."""
         return self._contents.closed
-
-    @property
-    def snapshot(self) -> Snapshot:
-        """What it holds now: rows and payloads that later writes do not change."""
-        return self._contents.snapshot
 
     def __len__(self) -> int:
         return len(self.snapshot)
@@ -163,165 +125,6 @@ class Collection(Handle):
     def count(self, filter: FilterLike | None = None) -> int:
         """How many rows match a filter (`bebr.F`); without one, how many there are."""
         return self.snapshot.count(None if filter is None else as_filter(filter))
-
-    def search(
-        self,
-        q: ArrayLike | None,
-        k: int = 10,
-        *,
-        query: Query = "float",
-        oversampling: int | None = None,
-        exact: bool = False,
-        allow: IdsLike | None = None,
-        filter: FilterLike | None = None,
-        radius: float | None = None,
-        offset: int = 0,
-        group_by: str | None = None,
-        group_size: int = 1,
-        with_payloads: bool = False,
-        rescore: int | None = None,
-        binarizer: Binarizer | None = None,
-        text: str | Sequence[str] | None = None,
-        fusion: Fusion = "rrf",
-    ) -> CollectionHits:
-        """The k best rows for each query: Hits(scores float32[n, k], ids int64[n, k]), best first (metric "l2":
-        ascending distance); id −1 where there are fewer than k rows. `with_payloads`: also hits.payloads, a list of k
-        payloads per query, each that of the write which its row came from.
-
-        `q` float32[n, query_dim]; `query` "float" (asymmetric) or "code" (the query is coded too); `oversampling` and
-        `exact` as in `FlatIndex.search`; `allow` int64[m]: only these ids; `filter`: only rows whose payload
-        matches it, as `bebr.F` or a dict says; with both, what both let through; never fewer than k, where so many
-        match; `radius`: only rows at least this similar (l2: at most this squared distance); `offset`: the first so
-        many hits of each query are left out; `binarizer`: the queries' model where it is a newer one than the rows', as
-        in `FlatIndex.search`. ValueError on bad input; IncompatibleModel.
-
-        `rescore`, where vectors are kept: how many of the best by code get exact scores, at least k; 0: scores by code.
-        None: 3 k + 20, and every row of a collection of up to 2,000, whose answers are exact then.
-
-        `group_by`, a field of the payloads ("meta.lang" for one inside another): hits come in k groups of up to
-        `group_size` rows that have one value there, groups by their best row (`CollectionHits.groups`); never fewer
-        groups than there are, up to k. A row whose field is a list is in the group of each element; one without a
-        value, or with an object for one, in none. `offset` counts groups then.
-
-        `text`, in a collection made with `text=` fields, a string or one per query: rows that have some of its words,
-        by BM25 (`bebr.store.ranking`), best first, in place of vectors where `q` is None; ids of −1 where fewer
-        rows have any. Beside vectors the two rankings, as far as 100 or offset + k, are fused ("rrf": scores are sums
-        of 1 / (60 + rank)). `filter` and `allow` hold for both; `radius` and `group_by` do not go with it.
-        """
-        snapshot, depth = self.snapshot, check_window(k, radius, offset)
-        groups = check_groups(group_by, group_size)
-        texts, vectors = check_texts(text, fusion), None
-        if q is not None:
-            vectors = check_query(q, k, query, oversampling, exact, (binarizer or self.binarizer).query_dim)
-        allowed = None if allow is None else check_ids(allow, "allow")
-        options = SearchOptions(
-            *(depth, query, oversampling, exact, radius, check_rescore(rescore, depth), binarizer),
-            filter=None if filter is None else as_filter(filter),
-        )
-        check_beside_text(texts, vectors, radius, groups)
-        if texts is not None:
-            hits = self.search_text(snapshot, vectors, texts, options, allowed)
-            return _window(snapshot, hits, offset, with_payloads)
-        assert vectors is not None
-        if groups is not None:
-            found, values = self.search_groups(snapshot, vectors, groups, options, allowed)
-            values = [row[offset:] for row in values]
-            return _window(snapshot, found, offset * groups.size, with_payloads, values)
-        hits = self.search_snapshot(snapshot, vectors, options, allowed)
-        return _window(snapshot, hits, offset, with_payloads)
-
-    def search_ids(
-        self,
-        ids: IdsLike,
-        k: int = 10,
-        *,
-        oversampling: int | None = None,
-        exact: bool = False,
-        allow: IdsLike | None = None,
-        filter: FilterLike | None = None,
-        radius: float | None = None,
-        offset: int = 0,
-        with_payloads: bool = False,
-        rescore: int | None = None,
-    ) -> CollectionHits:
-        """The k rows most like each row of `ids` int64[n], itself left out; else as `search`. The query is the row's
-        kept vector, or what its code stands for. KeyError names an id that is not there."""
-        snapshot, depth = self.snapshot, check_window(k, radius, offset)
-        check_oversampling(oversampling, exact)
-        allowed = None if allow is None else check_ids(allow, "allow")
-        options = SearchOptions(
-            *(depth, "float", oversampling, exact, radius, check_rescore(rescore, depth)),
-            filter=None if filter is None else as_filter(filter),
-        )
-        hits = self.search_snapshot(snapshot, check_query_ids(check_ids(ids)), options, allowed)
-        return _window(snapshot, hits, offset, with_payloads)
-
-    def search_snapshot(
-        self,
-        snapshot: Snapshot,
-        queries: Floats | Named,
-        options: SearchOptions,
-        allow: Named | None = None,
-        stop: StopFlag | None = None,
-    ) -> Hits:
-        """`search` of a snapshot with what `checks.check_query` returned, or `search_ids` with what
-        `checks.check_query_ids` did; ids of the hits are the numbers of rows. `stop`: once it is set, the search ends
-        soon with an error."""
-        allowed = None if allow is None else resolve(snapshot, allow)
-        if isinstance(queries, Named):
-            numbers = resolve(snapshot, queries)
-            missing = np.isin(numbers, snapshot.missing(numbers))
-            if missing.any():
-                raise KeyError(f"no row with id {queries.ids()[int(missing.argmax())]!r} in collection {self.name!r}")
-            distinct, places = np.unique(numbers, return_inverse=True)
-            bare = snapshot.bare(distinct)[places]
-            if bare.any():
-                raise ValueError(f"the row with id {queries.ids()[int(bare.argmax())]!r} has no vector to search with")
-            return search_rows(snapshot, self.binarizer, numbers, options, allowed, stop)
-        return search_vectors(snapshot, self.binarizer, queries, options, allowed, stop)
-
-    def search_text(
-        self,
-        snapshot: Snapshot,
-        vectors: Floats | None,
-        texts: Sequence[str],
-        options: SearchOptions,
-        allow: Named | None = None,
-        stop: StopFlag | None = None,
-    ) -> Hits:
-        """`search` of a snapshot by words, and by as many vectors where there are some. ValueError where no fields are
-        declared."""
-        if not self._contents.text:
-            raise ValueError(f"collection {self.name!r} has no text: create it with text= and its fields")
-        allowed = None if allow is None else resolve(snapshot, allow)
-        if vectors is None:
-            return search_text(snapshot, texts, options.k, options.filter, allowed)
-        depth = max(options.k, FUSED)
-        deeper = replace(options, k=depth, rescore=options.rescore and max(options.rescore, depth))
-        by_vector = self.search_snapshot(snapshot, vectors, deeper, allow, stop)
-        by_text = search_text(snapshot, texts, depth, options.filter, allowed)
-        return fused([by_vector, by_text], options.k)
-
-    def search_groups(
-        self,
-        snapshot: Snapshot,
-        vectors: Floats,
-        groups: Groups,
-        options: SearchOptions,
-        allow: Named | None = None,
-        stop: StopFlag | None = None,
-    ) -> tuple[Hits, list[list[GroupValue | None]]]:
-        """`search_snapshot` by groups: hits [n, k * size], and the values of the k groups of each query."""
-
-        def find(query: int, deeper: SearchOptions) -> Hits:
-            return self.search_snapshot(snapshot, vectors[query : query + 1], deeper, allow, stop)
-
-        ascending = self.binarizer.metric == "l2"
-        return search_groups(snapshot, find, len(vectors), options.k, groups, options, ascending)
-
-    def candidates(self, k: int) -> int:
-        """The most rows that a search for `k` looks at a query to find them, by code."""
-        return k if self._contents.keeping is None else max(default_candidates(k), EXACT_ROWS)
 
     def get(self, ids: IdsLike, *, payloads: bool = True, vectors: bool = False) -> list[Row | None]:
         """The row of each of `ids` int64[n], None for an id that is not there.
@@ -429,20 +232,3 @@ def _result(future: Future[int]) -> int:
     except BaseException:
         future.cancel()  # Ctrl-C: a write that has not begun is not to happen
         raise
-
-
-def _window(
-    snapshot: Snapshot,
-    hits: Hits,
-    offset: int,
-    with_payloads: bool,
-    groups: list[list[GroupValue | None]] | None = None,
-) -> CollectionHits:
-    """Hits without the first `offset` of each query, under the ids of their rows, with the payloads that the snapshot
-    has for them."""
-    scores, numbers = hits.scores[:, offset:], hits.ids[:, offset:]
-    payloads = None
-    if with_payloads:
-        texts = iter(snapshot.payload_texts(numbers.ravel()))
-        payloads = [[load_payload(next(texts)) for _ in row] for row in numbers]
-    return CollectionHits(scores, named_array(numbers, keys_of(snapshot, numbers.ravel())), payloads, groups)

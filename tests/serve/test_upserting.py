@@ -11,7 +11,7 @@ import pytest
 
 import bebr
 from bebr.errors import LimitExceeded
-from bebr.serve import convert, remote
+from bebr.serve import convert, wire
 from bebr.serve.admission import COPIES, Budget
 from bebr.serve.registry import ServedCollection
 from bebr.serve.upserting import _WINDOW, StreamedUpsert
@@ -199,7 +199,7 @@ class Late(Broken):
 @pytest.fixture
 def rows(monkeypatch):
     """2,000 rows that go in many pieces: payloads make them large."""
-    monkeypatch.setattr(remote, "_PIECE_BYTES", 100_000)
+    monkeypatch.setattr(wire, "_PIECE_BYTES", 100_000)
     return np.arange(2000), [{"n": i} for i in range(2000)]
 
 

@@ -1,0 +1,245 @@
+"""The searches of a collection on disk."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from bebr.arrays import Floats
+from bebr.binarizer import Binarizer
+from bebr.binarizer.codes import Query
+from bebr.collection.checks import load_payload
+from bebr.collection.filter_form import FilterLike
+from bebr.collection.handle import Handle
+from bebr.collection.keys import IdsLike, Named, named_array
+from bebr.collection.options import Groups, SearchOptions
+from bebr.collection.protocol import CollectionHits, Fusion, GroupValue
+from bebr.collection.request import SearchRequest, check_search, check_search_ids
+from bebr.index import Hits
+from bebr.index.raw import default_candidates
+from bebr.index.segments import StopFlag
+from bebr.store.contents import Contents
+from bebr.store.grouping import search_groups
+from bebr.store.keys import keys_of, resolve
+from bebr.store.ranking import FUSED, fused, search_text
+from bebr.store.searching import EXACT_ROWS, search_rows, search_vectors
+from bebr.store.snapshot import Snapshot
+
+
+class Searchable(Handle):
+    """Contents that are searched: each search holds one snapshot and waits for no writer."""
+
+    def __init__(self, contents: Contents) -> None:
+        self._contents = contents
+
+    @property
+    def name(self) -> str:
+        return self._contents.name
+
+    @property
+    def binarizer(self) -> Binarizer:
+        return self._contents.bz
+
+    @property
+    def snapshot(self) -> Snapshot:
+        """What it holds now: rows and payloads that later writes do not change."""
+        return self._contents.snapshot
+
+    def search(
+        self,
+        q: ArrayLike | None,
+        k: int = 10,
+        *,
+        query: Query = "float",
+        oversampling: int | None = None,
+        exact: bool = False,
+        allow: IdsLike | None = None,
+        filter: FilterLike | None = None,
+        radius: float | None = None,
+        offset: int = 0,
+        group_by: str | None = None,
+        group_size: int = 1,
+        with_payloads: bool = False,
+        rescore: int | None = None,
+        binarizer: Binarizer | None = None,
+        text: str | Sequence[str] | None = None,
+        fusion: Fusion = "rrf",
+    ) -> CollectionHits:
+        """The k best rows for each query: Hits(scores float32[n, k], ids int64[n, k]), best first (metric "l2":
+        ascending distance); id −1 where there are fewer than k rows. `with_payloads`: also hits.payloads, a list of k
+        payloads per query, each that of the write which its row came from.
+
+        `q` float32[n, query_dim]; `query` "float" (asymmetric) or "code" (the query is coded too); `oversampling` and
+        `exact` as in `FlatIndex.search`; `allow` int64[m]: only these ids; `filter`: only rows whose payload
+        matches it, as `bebr.F` or a dict says; with both, what both let through; never fewer than k, where so many
+        match; `radius`: only rows at least this similar (l2: at most this squared distance); `offset`: the first so
+        many hits of each query are left out; `binarizer`: the queries' model where it is a newer one than the rows', as
+        in `FlatIndex.search`. ValueError on bad input; IncompatibleModel.
+
+        `rescore`, where vectors are kept: how many of the best by code get exact scores, at least k; 0: scores by code.
+        None: 3 k + 20, and every row of a collection of up to 2,000, whose answers are exact then.
+
+        `group_by`, a field of the payloads ("meta.lang" for one inside another): hits come in k groups of up to
+        `group_size` rows that have one value there, groups by their best row (`CollectionHits.groups`); never fewer
+        groups than there are, up to k. A row whose field is a list is in the group of each element; one without a
+        value, or with an object for one, in none. `offset` counts groups then.
+
+        `text`, in a collection made with `text=` fields, a string or one per query: rows that have some of its words,
+        by BM25 (`bebr.store.ranking`), best first, in place of vectors where `q` is None; ids of −1 where fewer
+        rows have any. Beside vectors the two rankings, as far as 100 or offset + k, are fused ("rrf": scores are sums
+        of 1 / (60 + rank)). `filter` and `allow` hold for both; `radius` and `group_by` do not go with it.
+        """
+        request = check_search(
+            *(q, k, (binarizer or self.binarizer).query_dim),
+            query=query,
+            oversampling=oversampling,
+            exact=exact,
+            allow=allow,
+            filter=filter,
+            radius=radius,
+            offset=offset,
+            group_by=group_by,
+            group_size=group_size,
+            with_payloads=with_payloads,
+            rescore=rescore,
+            binarizer=binarizer,
+            text=text,
+            fusion=fusion,
+        )
+        return self._answered(request)
+
+    def search_ids(
+        self,
+        ids: IdsLike,
+        k: int = 10,
+        *,
+        oversampling: int | None = None,
+        exact: bool = False,
+        allow: IdsLike | None = None,
+        filter: FilterLike | None = None,
+        radius: float | None = None,
+        offset: int = 0,
+        group_by: str | None = None,
+        group_size: int = 1,
+        with_payloads: bool = False,
+        rescore: int | None = None,
+    ) -> CollectionHits:
+        """The k rows most like each row of `ids` int64[n], itself left out; else as `search`. The query is the row's
+        kept vector, or what its code stands for. KeyError names an id that is not there."""
+        request = check_search_ids(
+            *(ids, k),
+            oversampling=oversampling,
+            exact=exact,
+            allow=allow,
+            filter=filter,
+            radius=radius,
+            offset=offset,
+            group_by=group_by,
+            group_size=group_size,
+            with_payloads=with_payloads,
+            rescore=rescore,
+        )
+        return self._answered(request)
+
+    def _answered(self, request: SearchRequest) -> CollectionHits:
+        snapshot, values = self.snapshot, None
+        if request.texts is not None:
+            assert not isinstance(request.queries, Named)
+            hits = self.search_text(snapshot, request.queries, request.texts, request.options, request.allow)
+        elif request.groups is not None:
+            assert request.queries is not None
+            how = request.groups, request.options, request.allow
+            hits, values = self.search_groups(snapshot, request.queries, *how)
+            values = [row[request.offset :] for row in values]
+        else:
+            assert request.queries is not None
+            hits = self.search_snapshot(snapshot, request.queries, request.options, request.allow)
+        offset = request.offset * (request.groups.size if request.groups else 1)
+        return _window(snapshot, hits, offset, request.with_payloads, values)
+
+    def search_snapshot(
+        self,
+        snapshot: Snapshot,
+        queries: Floats | Named,
+        options: SearchOptions,
+        allow: Named | None = None,
+        stop: StopFlag | None = None,
+    ) -> Hits:
+        """`search` of a snapshot with what `checks.check_query` returned, or `search_ids` with what
+        `checks.check_query_ids` did; ids of the hits are the numbers of rows. `stop`: once it is set, the search ends
+        soon with an error."""
+        allowed = None if allow is None else resolve(snapshot, allow)
+        if isinstance(queries, Named):
+            numbers = resolve(snapshot, queries)
+            missing = np.isin(numbers, snapshot.missing(numbers))
+            if missing.any():
+                raise KeyError(f"no row with id {queries.ids()[int(missing.argmax())]!r} in collection {self.name!r}")
+            distinct, places = np.unique(numbers, return_inverse=True)
+            bare = snapshot.bare(distinct)[places]
+            if bare.any():
+                raise ValueError(f"the row with id {queries.ids()[int(bare.argmax())]!r} has no vector to search with")
+            return search_rows(snapshot, self.binarizer, numbers, options, allowed, stop)
+        return search_vectors(snapshot, self.binarizer, queries, options, allowed, stop)
+
+    def search_text(
+        self,
+        snapshot: Snapshot,
+        vectors: Floats | None,
+        texts: Sequence[str],
+        options: SearchOptions,
+        allow: Named | None = None,
+        stop: StopFlag | None = None,
+    ) -> Hits:
+        """`search` of a snapshot by words, and by as many vectors where there are some. ValueError where no fields are
+        declared."""
+        if not self._contents.text:
+            raise ValueError(f"collection {self.name!r} has no text: create it with text= and its fields")
+        allowed = None if allow is None else resolve(snapshot, allow)
+        if vectors is None:
+            return search_text(snapshot, texts, options.k, options.filter, allowed)
+        depth = max(options.k, FUSED)
+        deeper = replace(options, k=depth, rescore=options.rescore and max(options.rescore, depth))
+        by_vector = self.search_snapshot(snapshot, vectors, deeper, allow, stop)
+        by_text = search_text(snapshot, texts, depth, options.filter, allowed)
+        return fused([by_vector, by_text], options.k)
+
+    def search_groups(
+        self,
+        snapshot: Snapshot,
+        queries: Floats | Named,
+        groups: Groups,
+        options: SearchOptions,
+        allow: Named | None = None,
+        stop: StopFlag | None = None,
+    ) -> tuple[Hits, list[list[GroupValue | None]]]:
+        """`search_snapshot` by groups: hits [n, k * size], and the values of the k groups of each query."""
+
+        def find(query: int, deeper: SearchOptions) -> Hits:
+            return self.search_snapshot(snapshot, queries[query : query + 1], deeper, allow, stop)
+
+        ascending = self.binarizer.metric == "l2"
+        return search_groups(snapshot, find, len(queries), options.k, groups, options, ascending)
+
+    def candidates(self, k: int) -> int:
+        """The most rows that a search for `k` looks at a query to find them, by code."""
+        return k if self._contents.keeping is None else max(default_candidates(k), EXACT_ROWS)
+
+
+def _window(
+    snapshot: Snapshot,
+    hits: Hits,
+    offset: int,
+    with_payloads: bool,
+    groups: list[list[GroupValue | None]] | None = None,
+) -> CollectionHits:
+    """Hits without the first `offset` of each query, under the ids of their rows, with the payloads that the snapshot
+    has for them."""
+    scores, numbers = hits.scores[:, offset:], hits.ids[:, offset:]
+    payloads = None
+    if with_payloads:
+        texts = iter(snapshot.payload_texts(numbers.ravel()))
+        payloads = [[load_payload(next(texts)) for _ in row] for row in numbers]
+    return CollectionHits(scores, named_array(numbers, keys_of(snapshot, numbers.ravel())), payloads, groups)
