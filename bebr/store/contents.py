@@ -27,7 +27,7 @@ from bebr.store.kept import Keeping, Rows
 from bebr.store.migration import behind, check_target, to_rewrite
 from bebr.store.models import Models
 from bebr.store.records import CollectionRow, SegmentRow
-from bebr.store.retraining import Trainer, check_running, is_due, sample
+from bebr.store.retraining import Trainer, check_running, next_training, sample
 from bebr.store.segment import Segment, pending_path, write_segment
 from bebr.store.snapshot import Draft, Part, PartView, Snapshot
 from bebr.store.tail import Tail
@@ -240,8 +240,8 @@ class Contents:
         self.migrate(model, bytes_per_vector=size, trained_rows=snapshot.searched)
 
     def retrain_if_due(self) -> None:
-        settings = self._row.settings
-        if settings.retrain and is_due(settings, self._snapshot.searched):
+        rows = next_training(self._row.settings)
+        if rows is not None and self._snapshot.searched >= rows:
             self._trainer.request(self)
 
     def finish_migration(self) -> None:

@@ -122,27 +122,11 @@ class Database(Handle):
         codes alone; "auto": float16 without a model, None with one. `retrain`: whether it trains a model on its own
         rows as they come, at 1,000 and whenever there are four times as many, up to 65,536; by default without a model.
         Up to 2,000 rows of kept vectors are answered exactly, whatever the model. `text`: a payload field, or several,
-        that `search(text=)` finds by their words.
+        that `search(text=)` finds by their words. Example: docs/collections.md.
 
         ValueError names the argument that is wrong; AlreadyExists (a ValueError) for a name that is taken. `exist_ok`:
         the collection of that name is returned, if it is of the same model, or without one of the same dimensions and
         metric.
-
-        >>> from tempfile import TemporaryDirectory
-        >>> folder = TemporaryDirectory()
-        >>> db = bebr.open(folder.name)
-        >>> docs = db.create_collection("docs", dim=3)
-        >>> docs.upsert([1, 2, 3], [[1, 0, 0], [0, 1, 0], [0.6, 0.8, 0]], [{"n": 1}, {"n": 2}, {"n": 3}])
-        3
-        >>> docs.search([0, 1, 0], 2).ids.tolist()
-        [[2, 3]]
-        >>> docs.search([0, 1, 0], 2, filter={"n": {"gte": 3}}).ids.tolist()
-        [[3, -1]]
-        >>> db.close()
-        >>> with bebr.open(folder.name) as db:
-        ...     db.collection("docs").search([0, 1, 0], 2, with_payloads=True).payloads
-        [[{'n': 2}, {'n': 3}]]
-        >>> folder.cleanup()
         """
         new = check_creation(name, bz, dim, metric, bytes_per_vector, keep, retrain, text)
         model = new.bz or untrained(new.dim, new.bytes_per_vector, metric=new.metric)

@@ -28,10 +28,12 @@ MOST_ROWS = 65_536
 _RETRY = 60.0
 
 
-def is_due(settings: Settings, rows: int) -> bool:
-    """Whether a collection of so many rows is to be trained anew."""
+def next_training(settings: Settings) -> int | None:
+    """At how many rows a collection is to be trained anew; None: at none, as it stands."""
     seen = settings.trained_rows
-    return settings.retrain and not settings.target and seen < MOST_ROWS and rows >= max(FIRST_ROWS, _GROWTH * seen)
+    if not settings.retrain or settings.target or seen >= MOST_ROWS:
+        return None
+    return max(FIRST_ROWS, _GROWTH * seen)
 
 
 def sample(snapshot: Snapshot, most: int = MOST_ROWS, seed: int = 0) -> tuple[Ids, Floats]:

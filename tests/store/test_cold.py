@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import doctest
 import subprocess
 import sys
 
@@ -11,7 +10,7 @@ import pytest
 
 import bebr
 from bebr.exact import exact
-from bebr.store import database, retraining
+from bebr.store import retraining
 from bebr.store.database import Database
 from bebr.store.doctor import examine
 from bebr.store.measuring import estimated
@@ -68,21 +67,13 @@ def test_a_collection_trains_itself_as_rows_come(tmp_path, vectors, queries, unt
         assert db.collection("docs").binarizer.digest == model
 
 
-def test_the_example_of_create_collection():
-    assert doctest.testmod(database, extraglobs={"bebr": bebr}).failed == 0
-
-
 def test_when_training_is_due():
-    settings = Settings("float16", retrain=True)
-    assert not retraining.is_due(settings, 999) and retraining.is_due(settings, 1000)
-    seen, trained = 0, []
-    for rows in range(0, 1_000_000, 100):
-        if retraining.is_due(Settings("float16", retrain=True, trained_rows=seen), rows):
-            seen = rows
-            trained.append(rows)
-    assert trained == [1000, 4000, 16_000, 64_000, 256_000]
-    assert not retraining.is_due(Settings("float16", target="0123", retrain=True), 5000)
-    assert not retraining.is_due(Settings("float16"), 5000)
+    trained = [0]
+    while rows := retraining.next_training(Settings("float16", retrain=True, trained_rows=trained[-1])):
+        trained.append(rows)
+    assert trained == [0, 1000, 4000, 16_000, 64_000, 256_000]
+    assert retraining.next_training(Settings("float16", target="0123", retrain=True)) is None
+    assert retraining.next_training(Settings("float16")) is None
 
 
 def test_training_that_fails_leaves_the_collection_as_it_is(tmp_path, vectors, monkeypatch, caplog, until):
