@@ -12,29 +12,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from typer.testing import CliRunner, Result
 
 import bebr
 from bebr.cli import train as train_verb
-from bebr.cli.app import app
 from bebr.cli.native_output import gathered_stderr
 from bebr.vectors import read_vectors, write_columns, write_vectors
+from tests.commands import done, run
 
 ROOT = Path(bebr.__file__).parents[1]
-
-
-def bebr_(*arguments: object) -> Result:
-    """Run a verb in this process; anything but an exit code is raised here."""
-    result = CliRunner().invoke(app, [str(a) for a in arguments])
-    if result.exception is not None and not isinstance(result.exception, SystemExit):
-        raise result.exception
-    return result
-
-
-def done(*arguments: object) -> Result:
-    result = bebr_(*arguments)
-    assert result.exit_code == 0, result.output
-    return result
 
 
 def process(*arguments: object, **options: object) -> subprocess.CompletedProcess[str]:
@@ -299,7 +284,7 @@ def test_bad_input_is_one_line_and_leaves_no_file(
     monkeypatch.chdir(bad)
     before = sorted(bad.rglob("*"))
     threads = bebr.get_num_threads()
-    result = bebr_(*case[:-1])
+    result = run(*case[:-1])
     assert result.exit_code == 2, result.output
     assert result.stdout == ""
     lines = result.stderr.splitlines()
@@ -321,7 +306,7 @@ def test_unwritable_output(work: Path, tmp_path: Path, monkeypatch: pytest.Monke
         raise PermissionError(13, "Permission denied", str(self), None, str(target))
 
     monkeypatch.setattr(Path, "replace", refuse)
-    result = bebr_("encode", work / "m.safetensors", work / "x.npy", "-o", tmp_path / "c.npy")
+    result = run("encode", work / "m.safetensors", work / "x.npy", "-o", tmp_path / "c.npy")
     assert result.exit_code == 2 and result.stderr.endswith("c.npy: Permission denied\n")
     assert not list(tmp_path.iterdir())
 
@@ -332,12 +317,12 @@ def test_a_bug_keeps_its_traceback(work: Path, tmp_path: Path, monkeypatch: pyte
 
     monkeypatch.setattr(train_verb, "use_threads", bug)
     with pytest.raises(TypeError, match="a bug"):
-        bebr_("train", work / "x.npy", "-o", tmp_path / "m.safetensors")
+        run("train", work / "x.npy", "-o", tmp_path / "m.safetensors")
 
 
 def test_traceback_on_demand(work: Path) -> None:
     with pytest.raises(FileNotFoundError):
-        bebr_("--traceback", "info", work / "none")
+        run("--traceback", "info", work / "none")
 
 
 def test_a_broken_import_is_a_bug_and_a_missing_extra_is_not(
@@ -352,9 +337,9 @@ def test_a_broken_import_is_a_bug_and_a_missing_extra_is_not(
     arguments = ("train", work / "x.npy", "-o", tmp_path / "m.safetensors")
     monkeypatch.setattr(train_verb, "use_threads", broken)
     with pytest.raises(ModuleNotFoundError, match="nosuchmodule"):
-        bebr_(*arguments)
+        run(*arguments)
     monkeypatch.setattr(train_verb, "use_threads", missing)
-    result = bebr_(*arguments)
+    result = run(*arguments)
     assert result.exit_code == 2 and result.stderr == "error: needs torch: pip install 'bebr[train]'\n"
 
 

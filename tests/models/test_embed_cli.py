@@ -8,11 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from typer.testing import CliRunner, Result
+from typer.testing import Result
 
 import bebr
-from bebr.cli.app import app
 from bebr.vectors import VectorWriter, read_vectors
+from tests.commands import done, run
 
 pa = pytest.importorskip("pyarrow")
 pq = pytest.importorskip("pyarrow.parquet")
@@ -77,10 +77,7 @@ def package(tmp_path_factory, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def embed(producer: str, *arguments: object) -> Result:
-    result = CliRunner().invoke(app, ["embed", "--producer", producer, *map(str, arguments)])
-    if result.exception is not None and not isinstance(result.exception, SystemExit):
-        raise result.exception
-    return result
+    return run("embed", "--producer", producer, *arguments)
 
 
 def embedded(producer: str, source: Path, *arguments: object) -> tuple[np.ndarray, list[str]]:
@@ -204,7 +201,7 @@ def test_the_output_goes_into_train_build_and_search(tmp_path):
         ("build", model, vectors, "-o", index),
         ("encode", model, vectors, "-o", tmp_path / "c.npy"),
     ):
-        assert CliRunner().invoke(app, list(map(str, arguments))).exit_code == 0
+        done(*arguments)
     hits = bebr.open_index(index).search(words(["text 7", "text 211"]), 5)
     assert 7 in hits.ids[0] and 211 in hits.ids[1]
 

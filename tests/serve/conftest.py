@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import subprocess
 import sys
 import tempfile
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import bebr
+from tests.serve.rows import stretched
 
 
 class Running:
@@ -91,3 +93,17 @@ def db(request, tmp_path):
             yield local
     else:
         yield request.getfixturevalue("client")
+
+
+_names = (f"contract-{i}" for i in itertools.count())
+
+
+@pytest.fixture
+def name():
+    return next(_names)
+
+
+@pytest.fixture(scope="session", params=[("cosine", 1), ("ip", 4), ("l2", 2)], ids=lambda p: f"{p[0]}-{p[1]}")
+def any_bz(request, vectors):
+    metric, factor_bytes = request.param
+    return bebr.train(stretched(vectors), widths=[48, 16], metric=metric, factor_bytes=factor_bytes, seed=0)

@@ -9,34 +9,27 @@ import uuid
 
 import numpy as np
 import pytest
-from typer.testing import CliRunner
+from typer.testing import Result
 
 import bebr
 from bebr.cli import db_load
-from bebr.cli.app import app
 from bebr.cli.db_query import read_ids
 from bebr.vectors import write_vectors
+from tests import commands
 
 _names = (f"cli-{i}" for i in itertools.count())
 
 
-def run(*arguments: object):
-    result = CliRunner().invoke(app, ["db", *map(str, arguments)])
-    if result.exception is not None and not isinstance(result.exception, SystemExit):
-        raise result.exception
-    return result
+def run(*arguments: object) -> Result:
+    return commands.run("db", *arguments)
 
 
 def done(*arguments: object) -> str:
-    result = run(*arguments)
-    assert result.exit_code == 0, result.output
-    return result.stdout
+    return commands.done("db", *arguments).stdout
 
 
 def refused(*arguments: object) -> str:
-    result = run(*arguments)
-    assert result.exit_code == 2 and result.stdout == "" and result.stderr.count("\n") == 1, result.output
-    return result.stderr
+    return commands.refused("db", *arguments)
 
 
 @pytest.fixture(params=["folder", "server"])
@@ -74,7 +67,9 @@ def hits_of(*arguments: object) -> list[list[dict]]:
 
 def test_from_an_empty_place_to_hits(place, name, files, vectors):
     assert "64 dimensions, cosine, 40 bytes a code and 128" in done("create", place, name, "--dim", 64, "--bytes", 40)
-    load = run("load", place, name, files / "x.npy", "--payloads", files / "p.jsonl", "--id-column", "id")
+    load = commands.run(
+        "db", "load", place, name, files / "x.npy", "--payloads", files / "p.jsonl", "--id-column", "id"
+    )
     assert load.exit_code == 0 and load.stdout == "" and f"{name}: 300 rows written" in load.stderr
     assert name in done("list", place)
     (line,) = [one for one in map(json.loads, done("list", place, "--json").splitlines()) if one["name"] == name]

@@ -18,6 +18,7 @@ import bebr
 from bebr.store import backup, places
 from bebr.store.database import Database
 from bebr.store.manifests import Manifest
+from tests.commands import done, run
 from tests.conftest import payloads_of
 
 
@@ -334,18 +335,11 @@ def test_bad_input_is_named(db, tmp_path):
 
 
 def test_the_command_line_makes_lists_and_restores(db, tmp_path):
-    runner = pytest.importorskip("typer.testing").CliRunner()
-    from bebr.cli.app import app
-
-    place = str(tmp_path / "place")
-    made = runner.invoke(app, ["snapshot", "create", str(tmp_path / "data"), place])  # which is open here
-    assert made.exit_code == 0, made.output
-    listed = runner.invoke(app, ["snapshot", "list", place]).output
+    place = tmp_path / "place"
+    made = done("snapshot", "create", tmp_path / "data", place)  # which is open here
+    listed = done("snapshot", "list", place).output
     assert "docs at 4" in listed
     assert made.output.split(":")[0] in listed
-    back = runner.invoke(app, ["snapshot", "restore", place, str(tmp_path / "back")])
-    assert back.exit_code == 0, back.output
-    assert (
-        json.loads(next((tmp_path / "place" / "snapshots").glob("*.json")).read_text())["info"]["name"] in back.output
-    )
-    assert runner.invoke(app, ["snapshot", "restore", place, str(tmp_path / "back")]).exit_code == 2
+    back = done("snapshot", "restore", place, tmp_path / "back")
+    assert json.loads(next((place / "snapshots").glob("*.json")).read_text())["info"]["name"] in back.output
+    assert run("snapshot", "restore", place, tmp_path / "back").exit_code == 2

@@ -10,12 +10,11 @@ import subprocess
 import sys
 
 import pytest
-from typer.testing import CliRunner
 
 import bebr
-from bebr.cli.app import app
 from bebr.collection.protocol import DatabaseLocked
 from bebr.store.doctor import examine
+from tests.commands import run
 
 
 @pytest.fixture
@@ -137,7 +136,7 @@ def test_versions_and_structure(folder):
 
 
 def test_the_command(folder):
-    said = CliRunner().invoke(app, ["doctor", str(folder)])
+    said = run("doctor", folder)
     assert (said.exit_code, said.output) == (0, f"{folder}: healthy\n")
     (file,) = (folder / "segments").glob("2-*")
     shutil.copy(file, folder / "segments" / f"2-{'0' * 32}.bebr")

@@ -7,10 +7,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner, Result
+from typer.testing import Result
 
 import bebr
-from bebr.cli.app import app
+from tests.commands import run
 from tests.models.taggpt.conftest import Pieces, answer, choices
 
 pa = pytest.importorskip("pyarrow")
@@ -33,11 +33,7 @@ def package(tmp_path_factory, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def tag(source: Path, output: Path, *arguments: object, llm: object = "phrases") -> Result:
-    command = ["tag", source, "--producer", "pieces", "--llm", llm, "-o", output, *arguments]
-    result = CliRunner().invoke(app, list(map(str, command)))
-    if result.exception is not None and not isinstance(result.exception, SystemExit):
-        raise result.exception
-    return result
+    return run("tag", source, "--producer", "pieces", "--llm", llm, "-o", output, *arguments)
 
 
 def tagged(
