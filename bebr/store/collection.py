@@ -177,10 +177,11 @@ class Collection(Searchable):
         )
 
     def flush(self) -> None:
-        """Seals the rows since the last seal into a segment file, merging small and half-dead segments on the way. Not
-        needed for durability: it makes the next open faster and returns the space of dead rows."""
+        """Seals the rows since the last seal into a segment file, and merges files until none is due, which takes a
+        minute where there are millions of rows. Not needed for durability, nor ever: it makes the next open faster, and
+        returns the space of dead rows."""
         self._contents.check_open()
-        self._contents.compact()
+        self._contents.settle()
 
     def migrate(self, bz: Binarizer, *, wait: bool = False) -> None:
         """Has every row coded by another model of the same vectors, from those that are kept.

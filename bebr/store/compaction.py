@@ -1,4 +1,4 @@
-"""Sealing and merging in the background: which parts become one file, and the thread that does it."""
+"""Sealing and merging in the background: which files become one, and the threads that do it."""
 
 from __future__ import annotations
 
@@ -8,34 +8,41 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import accumulate
 from typing import Protocol
 
 _log = logging.getLogger("bebr.store")
 
-# A segment with more than this share of dead rows is rewritten at the next seal.
+# A segment with more than this share of dead rows is rewritten.
 DEAD_SHARE = 0.25
-# Segments larger than this are no longer merged for being small, so that a seal stays a matter of seconds.
-MERGE_ROWS = 4_000_000
+# A merge makes no larger segment than this, so that it stays a matter of minutes.
+MERGE_ROWS = 1 << 24
 
-# Seconds after which a failed seal is tried again; twice as many after each further failure.
+# Seconds after which work that failed is tried again; twice as many after each further failure.
 FIRST_RETRY, LAST_RETRY = 1.0, 60.0
 
 
-def segments_to_rewrite(segments: Sequence[tuple[int, int]], tail: int) -> list[int]:
-    """Which of `segments` (rows as written, rows still live) a seal of `tail` rows should take into the new file.
+def segments_to_merge(segments: Sequence[tuple[int, int]]) -> list[int]:
+    """Which of `segments` (rows as written, rows still live) are to become one, as numbers; none where all is well.
 
-    Those with many dead rows; and, smallest first, those no larger than what is being written anyway: sizes then grow
-    like a binary counter, so n rows are spread over about log2(n / tail) files and each row is copied about as many
-    times.
+    The smallest ones, as many as can be while the largest of them has no more rows than the others together. So a row
+    that is rewritten is in a file of twice the rows after it: n rows sealed by t are each written 1 + log2(n / t) times
+    at most, and lie in as many files, of which each is larger than all smaller ones together. Beside these, segments
+    with many dead rows, which the deletes pay for.
     """
-    chosen = [i for i, (rows, live) in enumerate(segments) if rows - live > DEAD_SHARE * rows]
-    writing = tail + sum(segments[i][1] for i in chosen)
-    for i in sorted(set(range(len(segments))) - set(chosen), key=lambda i: segments[i][1]):
-        live = segments[i][1]
-        if live > writing or live + writing > MERGE_ROWS:
-            break
-        chosen.append(i)
-        writing += live
+    order = sorted(range(len(segments)), key=lambda i: segments[i][1])
+    sums = [0, *accumulate(segments[i][1] for i in order)]
+    count = max(
+        (n for n in range(2, len(order) + 1) if segments[order[n - 1]][1] <= sums[n - 1] and sums[n] <= MERGE_ROWS),
+        default=0,
+    )
+    chosen = order[:count]
+    writing = sums[count]
+    for i in order[count:]:
+        rows, live = segments[i]
+        if rows - live > DEAD_SHARE * rows and (not chosen or writing + live <= MERGE_ROWS):
+            chosen.append(i)
+            writing += live
     return chosen
 
 
@@ -46,8 +53,11 @@ class Compactable(Protocol):
     @property
     def closed(self) -> bool: ...
 
-    def compact(self, give_way: Callable[[], None]) -> None:
-        """Seals and merges what there is. `give_way` is to be called between pieces of work, and may raise."""
+    def seal(self, give_way: Callable[[], None]) -> None:
+        """Writes the rows in memory to a file. `give_way` is to be called between pieces of work, and may raise."""
+
+    def merge(self, give_way: Callable[[], None]) -> None:
+        """Makes one of some files, where that is due."""
 
 
 class Stopped(Exception):
@@ -55,10 +65,12 @@ class Stopped(Exception):
 
 
 class Compactor:
-    """One thread per database. It works in pieces and rests as long as it worked, so that searches have the machine."""
+    """A thread of a database that does one kind of `work`: `Compactable.seal` or `merge`. It works in pieces and rests
+    as long as it worked, so that searches have the machine. `costs`: what a failure comes to."""
 
-    def __init__(self) -> None:
-        self._thread = ThreadPoolExecutor(1, "bebr-compact")
+    def __init__(self, name: str, work: Callable[[Compactable, Callable[[], None]], None], costs: str) -> None:
+        self._work, self._costs = work, costs
+        self._thread = ThreadPoolExecutor(1, f"bebr-{name}")
         self._stopping = threading.Event()
         self._lock = threading.Lock()  # over the rest
         self._wanted: set[Compactable] = set()
@@ -67,7 +79,7 @@ class Compactor:
         self._worked_since = 0.0
 
     def request(self, collection: Compactable) -> None:
-        """Has the collection compacted soon. Repeating it before that is harmless."""
+        """Has the work done for the collection soon. Repeating it before that is harmless."""
         with self._lock:
             if collection not in self._wanted:
                 self._submit(collection)
@@ -91,7 +103,7 @@ class Compactor:
             self._wanted.discard(collection)
         self._worked_since = time.monotonic()
         try:
-            collection.compact(self._give_way)
+            self._work(collection, self._give_way)
         except Stopped:
             pass
         except Exception:
@@ -105,9 +117,8 @@ class Compactor:
             failures = self._failures.get(collection, 0)
             delay = min(FIRST_RETRY * 2**failures, LAST_RETRY)
             _log.exception(
-                "collection %r: sealing failed, its rows stay in the journal; next try in %.0f s",
-                collection.name,
-                delay,
+                "collection %r: %s; next try in %.0f s",
+                *(collection.name, self._costs, delay),
             )
             self._failures[collection] = failures + 1
             self._wanted.add(collection)  # until then, no request counts

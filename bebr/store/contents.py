@@ -22,9 +22,10 @@ from bebr.store import bitmaps
 from bebr.store.bitmaps import Bitmap, Bools
 from bebr.store.catalog import Catalog
 from bebr.store.change import Change, PayloadChange, joined
+from bebr.store.columns.table import nothing
 from bebr.store.compaction import Compactor
 from bebr.store.kept import Keeping, Rows
-from bebr.store.migration import behind, check_target, to_rewrite
+from bebr.store.migration import behind, check_target, to_merge
 from bebr.store.models import Models
 from bebr.store.records import CollectionRow, SegmentRow
 from bebr.store.retraining import Trainer, check_running, next_training, sample
@@ -49,14 +50,16 @@ class Contents:
         folder: Path,
         catalog: Catalog,
         writer: Writer,
-        compactor: Compactor,
+        sealer: Compactor,
+        merger: Compactor,
         trainer: Trainer,
         seal_rows: int,
         verify: bool,
     ) -> None:
         self.name, self.number, self._folder = row.name, row.id, folder
         self._row, self._models = row, models
-        self._catalog, self._writer, self._compactor, self._trainer = catalog, writer, compactor, trainer
+        self._catalog, self._writer, self._trainer = catalog, writer, trainer
+        self._sealer, self._merger = sealer, merger
         self._seal_rows = seal_rows
         self.bz = models.get(row.model)
         # What writes are coded with: another model than the collection's during a migration.
@@ -64,12 +67,11 @@ class Contents:
         self.keeping = Keeping.of(row.settings.keep, self.bz)
         self.text = row.settings.text
         self._closed: Exception | None = None
-        self._compacting = threading.Lock()  # one seal or merge at a time
+        self._sealing, self._merging = threading.Lock(), threading.Lock()  # one seal and one merge at a time
         self._load(verify)
         self._seal_if_due()
         self.retrain_if_due()
-        if row.settings.target:
-            self._compactor.request(self)
+        self._go_on()
 
     def _load(self, verify: bool) -> None:
         manifest = self._catalog.manifest(self.number)
@@ -78,6 +80,7 @@ class Contents:
             dead = np.frombuffer(row.dead, "<u8") if row.dead else None
             segment = Segment(self._folder, row, self._model(row.model), verify, keeping=self.keeping, text=self.text)
             views.append(PartView(segment, dead, row.rows - bitmaps.count(dead)))
+        self._sealed = manifest.sealed  # the last write that is in files: later ones are in the journal
         # The dead rows of segments that the catalog knows of.
         self._installed: dict[Part, Bitmap | None] = {view.part: view.dead for view in views}
         # These two are the writing thread's.
@@ -112,14 +115,14 @@ class Contents:
             raise type(self._closed)(*self._closed.args)
 
     def close(self, reason: Exception) -> None:
-        """Waits for the writes that were submitted and for the compaction in progress, which ends soon. Calls after
+        """Waits for the writes that were submitted, and for a seal and a merge in progress, which end soon. Calls after
         that get an error like `reason`; searches in progress keep their snapshot."""
 
         def shut() -> None:
             self._closed = reason
 
         self._writer.run(shut)
-        with self._compacting:
+        with self._merging, self._sealing:
             tail = self._new_tail()
             self._snapshot = Snapshot(self._snapshot.version, (), PartView(tail.part(), None, 0))
 
@@ -164,8 +167,9 @@ class Contents:
         return self._writer.submit(self, PayloadChange(ids.numbers.copy(), texts, merge, ids.keys))
 
     def truncate(self) -> int:
-        """Removes all rows, and with them segments and journal; returns how many there were."""
-        with self._compacting:
+        """Removes all rows, and with them segments and journal; returns how many there were. Waits for a seal in
+        progress; a merge in progress comes to nothing."""
+        with self._sealing:
             rows, removed = self._writer.run(self._empty)
         for row in removed:
             (self._folder / row.file).unlink(missing_ok=True)
@@ -176,7 +180,7 @@ class Contents:
         before, tail = self._snapshot, self._new_tail()
         removed = _files(before.segments)
         version = self._catalog.install(self.number, [], [row.file for row in removed], {}, before.version)
-        self._tail, self._unsealed, self._installed = tail, 0, {}
+        self._tail, self._unsealed, self._sealed, self._installed = tail, 0, before.version, {}
         self._snapshot = Snapshot(version, (), PartView(tail.part(), None, 0))
         return len(before), removed
 
@@ -204,12 +208,12 @@ class Contents:
 
     def _seal_if_due(self) -> None:
         if self._unsealed >= self._seal_rows:
-            self._compactor.request(self)
+            self._sealer.request(self)
 
     # Another model
 
     def migrate(self, target: Binarizer, **settings: Any) -> None:
-        """Codes what is written from now on with `target`, and has the compactor re-encode what is there. `settings`:
+        """Codes what is written from now on with `target`, and has what is there re-encoded. `settings`:
         others that change with it. ValueError for a model that does not fit the kept vectors."""
         self.check_open()
         check_target(self.keeping, self.bz, target)
@@ -222,7 +226,7 @@ class Contents:
             self._set_tail_apart()
 
         self._writer.run(begin)
-        self._compactor.request(self)
+        self._go_on()
 
     def retrain(self, bytes_per_vector: int | None = None) -> None:
         """Trains a model on a sample of the kept vectors, and begins to re-encode with it. ValueError without rows."""
@@ -248,7 +252,8 @@ class Contents:
         """Re-encodes what is left, now."""
         while self.migrating:
             self.check_open()
-            self.compact()
+            self.seal()
+            self.merge()
 
     @property
     def migrating(self) -> bool:
@@ -258,8 +263,8 @@ class Contents:
         """How many rows are still in codes of another model than the one of new writes."""
         return sum(view.live for view in behind(self.snapshot, self.target))
 
-    def _go_on_migrating(self) -> None:
-        """After a seal: has the next part re-encoded, or makes the target the collection's model."""
+    def _finish_migrating(self) -> None:
+        """Makes the target the collection's model, if no row is left in codes of another."""
 
         def finish() -> None:
             self.check_open()
@@ -270,10 +275,16 @@ class Contents:
 
         if self.migrating:
             self._writer.run(finish)
-        if self.migrating:
-            self._compactor.request(self)
-        else:
+        if not self.migrating:
             self.retrain_if_due()
+
+    def _go_on(self) -> None:
+        """Has done what is due next: rows in memory re-encoded, files merged."""
+        waiting = behind(self._snapshot, self.target)
+        if any(view.part.row is None for view in waiting):
+            self._sealer.request(self)
+        if to_merge(self._snapshot, self.target) or (self.migrating and not waiting):
+            self._merger.request(self)
 
     def _set_row(self, row: CollectionRow) -> None:
         self._catalog.set_settings(row)
@@ -281,41 +292,68 @@ class Contents:
 
     # Seals and merges
 
-    def compact(self, give_way: Callable[[], None] = lambda: None) -> None:
-        """Seals what is in memory into a segment file, and with it segments that are small or half dead, or whose codes
-        are another model's than `target`. Searches and writes go on. `give_way` is called between pieces of work. If it
-        fails, nothing has changed."""
-        with self._compacting:
+    def seal(self, give_way: Callable[[], None] = nothing) -> None:
+        """Writes what is in memory to a segment file. Searches and writes go on, and a merge. `give_way` is called
+        between pieces of work. If it fails, nothing has changed."""
+        with self._sealing:
             if self._closed is not None:
                 return
-            self._compact(give_way)
-            self._go_on_migrating()
+            base = self._writer.run(self._begin_seal)
+            memory = [view for view in base.segments if view.part.row is None]
+            if memory or self._newly_dead(base):
+                self._rewrite(base, memory, give_way, base.version)
+        self._finish_migrating()
+        self._go_on()
 
-    def _compact(self, give_way: Callable[[], None]) -> None:
-        base = self._writer.run(self._begin_seal)
+    def merge(self, give_way: Callable[[], None] = nothing) -> None:
+        """Makes one file of those that `to_merge` names, if any. Searches and writes go on, and seals. `give_way` and
+        failures as of `seal`."""
+        with self._merging:
+            if self._closed is not None:
+                return
+            base = self._snapshot
+            chosen = to_merge(base, self.target)
+            if chosen:
+                try:
+                    self._rewrite(base, chosen, give_way)
+                except _Truncated:
+                    return
+        self._finish_migrating()
+        self._go_on()
+
+    def settle(self) -> None:
+        """Seals, and merges until nothing is due."""
+        self.seal()
+        while to_merge(self.snapshot, self.target):
+            self.merge()
+
+    def _rewrite(
+        self, base: Snapshot, views: Sequence[PartView], give_way: Callable[[], None], sealed: int | None = None
+    ) -> None:
+        """Puts one new file in the place of parts of `base`. `sealed`: of a seal, the last write that is in files
+        then."""
         target = self.target
-        merged = to_rewrite(base, target)
-        if not merged and not self._newly_dead(base):
-            return
 
         def pause() -> None:
             give_way()
             self.check_open()
+            if sealed is None and not _among(views, self._snapshot):
+                raise _Truncated
 
-        made = write_segment(self._folder, self.number, target, merged, pause, self.keeping, self.text)
+        made = write_segment(self._folder, self.number, target, views, pause, self.keeping, self.text)
         try:
             # Verified, so that its pages are there when it is searched first, and good before others are deleted.
             segment = None
             if made is not None:
                 how: dict[str, Any] = {"pending": True, "keeping": self.keeping, "text": self.text}
                 segment = Segment(self._folder, made, target, verify=True, **how)
-            self._writer.run(lambda: self._install(base, merged, segment))
+            self._writer.run(lambda: self._install(base, views, segment, sealed))
         except BaseException:
             if made is not None and not self._listed(made.file):
                 (self._folder / made.file).unlink(missing_ok=True)
                 pending_path(self._folder, made.file).unlink(missing_ok=True)
             raise
-        for row in _files(merged):
+        for row in _files(views):
             (self._folder / row.file).unlink(missing_ok=True)
 
     def _begin_seal(self) -> Snapshot:
@@ -336,32 +374,52 @@ class Contents:
         return {
             view.part: view.dead
             for view in snapshot.segments
-            if view.part.row is not None and view.dead is not None and view.dead is not self._installed[view.part]
+            if view.part.row is not None and view.dead is not None and view.dead is not self._installed.get(view.part)
         }
 
-    def _install(self, base: Snapshot, merged: Sequence[PartView], segment: Segment | None) -> None:
-        """Puts `segment` in the place of what it was made from, the `merged` parts of `base`."""
+    def _install(self, base: Snapshot, views: Sequence[PartView], segment: Segment | None, sealed: int | None) -> None:
+        """Puts `segment` in the place of what it was made from, the parts `views` of `base`. `sealed`: as of
+        `_rewrite`."""
         self.check_open()
         current = self._snapshot
-        replaced = {view.part: view.dead for view in merged}
-        views = [view for view in current.segments if view.part not in replaced]
+        if not _among(views, current):
+            raise _Truncated
+        replaced = {view.part: view.dead for view in views}
+        kept = [view for view in current.segments if view.part not in replaced]
+        # With the journal, the catalog forgets who died until then: bitmaps say it. What dies twice is as dead.
+        there = {view.part for view in kept}
+        dead = {part: bitmap for part, bitmap in self._newly_dead(base).items() if part in there and sealed is not None}
+        added: list[PartView] = []
         if segment is not None:
-            views.append(_without(segment, _died_since(current, replaced)))
-        # The bitmaps go with the version of `base`: what happened since is in the journal.
-        dead = {part: bitmap for part, bitmap in self._newly_dead(base).items() if part not in replaced}
-        if segment is not None:
+            added.append(_without(segment, _died_since(current, replaced)))
             pending_path(self._folder, segment.row.file).rename(self._folder / segment.row.file)
             sync_folder(self._folder)
+        sealed = self._sealed if sealed is None else sealed
         version = self._catalog.install(
             self.number,
-            [] if segment is None else [segment.row],
-            [row.file for row in _files(merged)],
-            {part.row.file: bitmap.astype("<u8").tobytes() for part, bitmap in dead.items() if part.row is not None},
-            base.version,
+            [replace(view.part.row, dead=_bytes(view.dead)) for view in added if view.part.row is not None],
+            [row.file for row in _files(views)],
+            {part.row.file: _bytes(bitmap) for part, bitmap in dead.items() if part.row is not None},
+            sealed,
         )
-        known: dict[Part, Bitmap | None] = {**self._installed, **dead}
-        self._installed = {view.part: known.get(view.part) for view in views}
-        self._snapshot = Snapshot(version, tuple(views), current.tail)
+        self._sealed = sealed
+        known: dict[Part, Bitmap | None] = {**self._installed, **dead, **{view.part: view.dead for view in added}}
+        self._installed = {view.part: known.get(view.part) for view in (*kept, *added)}
+        self._snapshot = Snapshot(version, (*kept, *added), current.tail)
+
+
+class _Truncated(Exception):
+    """What is being merged is there no more."""
+
+
+def _among(views: Sequence[PartView], snapshot: Snapshot) -> bool:
+    there = {view.part for view in snapshot.segments}
+    return all(view.part in there for view in views)
+
+
+def _bytes(bitmap: Bitmap | None) -> bytes:
+    """As the catalog has it."""
+    return b"" if bitmap is None else bitmap.astype("<u8").tobytes()
 
 
 def _files(views: Sequence[PartView]) -> list[SegmentRow]:

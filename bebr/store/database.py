@@ -72,7 +72,12 @@ class Database(Handle):
             self._catalog = Catalog(self._folder)
             self._models = Models(self._folder, self._catalog)
             self._writer = Writer(self._catalog)
-            self._compactor = Compactor()
+            self._sealer = Compactor(
+                "seal", lambda it, rest: it.seal(rest), "sealing failed, its rows stay in the journal"
+            )
+            self._merger = Compactor(
+                "merge", lambda it, rest: it.merge(rest), "merging failed, its files stay as they are"
+            )
             self._trainer = Trainer()
             self._folder.segments.mkdir(exist_ok=True)
             self._tidy()
@@ -160,7 +165,7 @@ class Database(Handle):
 
     def _read(self, name: str) -> Collection:
         row = self._catalog.collection(name)
-        workers = self._catalog, self._writer, self._compactor, self._trainer
+        workers = self._catalog, self._writer, self._sealer, self._merger, self._trainer
         contents = Contents(row, self._models, self._folder.segments, *workers, self._seal_rows, self._verify)
         made = Collection(contents)
         with self._guard:
@@ -272,7 +277,8 @@ class Database(Handle):
         for calls in busy:
             with calls.lock:  # once it is ours, they are done or will find the database closed
                 pass
-        self._compactor.close()
+        self._sealer.close()
+        self._merger.close()
         self._writer.close()
         self._catalog.close()
         self._dirlock.release()

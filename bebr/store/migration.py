@@ -1,16 +1,14 @@
-"""Which parts of a collection wait to be re-encoded, and which of them the next new file takes.
+"""Which parts of a collection wait to be re-encoded, and which files the next merge takes.
 
-A migration sets the target in the catalog: from then on writes are coded by it. The compactor re-encodes parts from
-their kept vectors, a file at a time, and installs each, so that a kill costs the file in progress. Once none is left,
-the target becomes the collection's model.
+A migration sets the target in the catalog: from then on writes are coded by it. Seals and merges re-encode parts from
+their kept vectors, a file at a time, and each is installed, so that a kill costs the file in progress. Once none is
+left, the target becomes the collection's model.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from bebr.binarizer import Binarizer
-from bebr.store.compaction import segments_to_rewrite
+from bebr.store.compaction import segments_to_merge
 from bebr.store.kept import Keeping
 from bebr.store.snapshot import PartView, Snapshot
 
@@ -34,18 +32,12 @@ def behind(snapshot: Snapshot, target: Binarizer) -> list[PartView]:
     return [view for view in snapshot.parts if view.live and view.part.index.binarizer.digest != target.digest]
 
 
-def to_rewrite(snapshot: Snapshot, target: Binarizer) -> list[PartView]:
-    """The parts whose rows a seal writes to one new file: all that are in memory, small files and half-dead ones, and
-    the smallest of those that are to be re-encoded."""
-    memory = [view for view in snapshot.segments if view.part.row is None]
+def to_merge(snapshot: Snapshot, target: Binarizer) -> list[PartView]:
+    """The files that a merge makes one of: those of `segments_to_merge`, and the smallest of those that are to be
+    re-encoded. Empty where nothing is due."""
     files = [view for view in snapshot.segments if view.part.row is not None]
-    sizes = [(view.part.rows, view.live) for view in files]
-    chosen = [files[i] for i in segments_to_rewrite(sizes, sum(view.live for view in memory))]
+    chosen = [files[i] for i in segments_to_merge([(view.part.rows, view.live) for view in files])]
     waiting = [view for view in behind(snapshot, target) if view.part.row is not None]
     if waiting and not any(view in chosen for view in waiting):
-        chosen.append(_smallest(waiting))
-    return [*memory, *chosen]
-
-
-def _smallest(views: Sequence[PartView]) -> PartView:
-    return min(views, key=lambda view: view.live)
+        chosen.append(min(waiting, key=lambda view: view.live))
+    return chosen

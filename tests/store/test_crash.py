@@ -116,6 +116,7 @@ def test_death_at_any_step(tmp_path, vectors, cosine, same_answers):
             rows, payloads = next(s for s in reversed(states) if len(s[0]) == len(docs))
             same_answers(docs, rows)
             assert payloads_of(docs, list(payloads)) == list(payloads.values())
+            docs.flush()  # merges go on in the background until then
             files = {file.name for file in (tmp_path / f"d{die_at}" / "segments").iterdir()}
             assert len(files) == docs.stats().segments
 

@@ -1,0 +1,67 @@
+"""Which files are merged, and how often a row is written for it."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+import bebr
+from bebr.store import contents
+from bebr.store.compaction import segments_to_merge
+from bebr.store.database import Database
+
+
+@given(st.lists(st.integers(1, 100_000), min_size=1, max_size=200))
+def test_rows_are_rewritten_a_logarithm_of_times(seals):
+    """Whatever the sizes of the seals: a row's file at least doubles whenever the row is written again."""
+    files: list[tuple[int, list[list[int]]]] = []  # rows, and of each seal's rows: the size and count of writes
+    written = 0
+    for size in seals:
+        files.append((size, [[size, 1]]))
+        while chosen := segments_to_merge([(rows, rows) for rows, _ in files]):
+            merged = [files[i] for i in chosen]
+            rows = sum(size for size, _ in merged)
+            written += rows
+            assert all(2 * size <= rows for size, _ in merged)
+            parts = [[first, count + 1] for _, seals in merged for first, count in seals]
+            files = [file for i, file in enumerate(files) if i not in chosen] + [(rows, parts)]
+    total = sum(seals)
+    for _, parts in files:
+        assert all(count <= 2 + math.log2(total / first) for first, count in parts)
+    sizes = sorted(rows for rows, _ in files)
+    assert all(size > sum(sizes[:i]) for i, size in enumerate(sizes))  # so there are few
+    assert written <= total * (1 + math.log2(total / min(seals)))
+
+
+def test_half_dead_files_are_rewritten_and_large_ones_are_not_merged():
+    assert segments_to_merge([]) == segments_to_merge([(100, 100)]) == []
+    assert segments_to_merge([(100, 75)]) == [] and segments_to_merge([(100, 74)]) == [0]
+    assert segments_to_merge([(100, 0)]) == [0]
+    assert segments_to_merge([(1000, 1000), (10, 10), (10, 10)]) == [1, 2]
+    assert segments_to_merge([(1000, 1000), (10, 10), (900, 600)]) == [2]
+    most = 1 << 24
+    assert segments_to_merge([(most, most), (most, most)]) == []
+
+
+def test_a_long_ingest_writes_each_row_a_few_times(tmp_path, vectors, monkeypatch):
+    """10,000 rows sealed by 100, counted where segments are written."""
+    rows = []
+
+    def write_segment(*args):
+        row = original(*args)
+        rows.append(0 if row is None else row.rows)
+        return row
+
+    original = contents.write_segment
+    monkeypatch.setattr(contents, "write_segment", write_segment)
+    bz = bebr.untrained(64, 18)
+    with Database(tmp_path, seal_rows=10**9) as db:
+        docs = db.create_collection("docs", bz)
+        for start in range(0, 10_000, 100):
+            docs.upsert(range(start, start + 100), vectors[np.arange(start, start + 100) % len(vectors)])
+            docs.flush()
+        assert len(docs) == 10_000 and docs.stats().segments <= 1 + math.log2(100)
+    assert sum(rows) <= 10_000 * (2 + math.log2(100))
