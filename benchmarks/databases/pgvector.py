@@ -1,0 +1,115 @@
+"""pgvector in a PostgreSQL server of its own, over a socket in its folder: HNSW with iterative scans, and a b-tree of
+each field. The newest server under /usr/lib/postgresql, as Debian has it, runs as the user "postgres" where this
+process is root's, since it refuses to be."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import shutil
+import subprocess
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.databases.base import Absent, Below, Setting, version
+from benchmarks.datasets import Floats, Ids
+
+_HEADER = b"PGCOPY\n\xff\r\n\0" + bytes(8)
+_END = b"\xff\xff"
+_SERVERS = Path("/usr/lib/postgresql")
+_USER = "postgres"
+
+
+class Pgvector:
+    """`strict_order`: a scan that found fewer than k goes on, and the order is that of the distances."""
+
+    settings: Sequence[Setting] = ({"ef_search": 64}, {"ef_search": 256})
+
+    def __init__(self, programs: Path, folder: Path, dim: int, fields: Sequence[str]) -> None:
+        self._psycopg: Any = importlib.import_module("psycopg")
+        self._programs, self._folder = programs, folder / "cluster"
+        self._as_user: dict[str, Any] = {"cwd": folder, "stdout": subprocess.DEVNULL}
+        if os.geteuid() == 0:
+            shutil.chown(folder, _USER)
+            self._as_user["user"] = _USER
+        self._run("initdb", "--no-sync", "--auth=trust", "--username=postgres", "-D", str(self._folder))
+        options = f"-c listen_addresses='' -c unix_socket_directories='{folder}' -c shared_buffers=4GB"
+        options += " -c maintenance_work_mem=4GB -c max_wal_size=8GB -c max_parallel_maintenance_workers=2"
+        log = str(folder / "log")
+        self._run("pg_ctl", "start", "--wait", "-D", str(self._folder), "-l", log, "-o", options)
+        self._connection: Any = self._psycopg.connect(host=str(folder), user="postgres", autocommit=True)
+        self._fields, self._width = fields, 0
+        self._execute("CREATE EXTENSION vector")
+        columns = "".join(f", {name} bigint" for name in fields)
+        self._execute(f"CREATE TABLE rows (id bigint{columns}, vector vector({dim}))")
+        self._send_vectors(dim)
+
+    def _run(self, program: str, *arguments: str) -> None:
+        subprocess.run([self._programs / program, *arguments], check=True, **self._as_user)
+
+    def _execute(self, command: str) -> None:
+        self._connection.execute(command)
+
+    def _send_vectors(self, dim: int) -> None:
+        """Has bytes sent as vectors in their binary form."""
+        (number,) = self._connection.execute("SELECT 'vector'::regtype::oid").fetchone()
+        kind: Any = self._psycopg.adapt.Dumper
+        body = {"format": self._psycopg.pq.Format.BINARY, "oid": number, "dump": lambda self, given: given}
+        self._connection.adapters.register_dumper(bytes, type("VectorDumper", (kind,), body))
+        self._row = np.dtype([("dim", ">i2"), ("zero", ">i2"), ("values", ">f4", (dim,))])
+
+    def _vectors(self, vectors: Floats) -> Any:
+        made = np.zeros(len(vectors), self._row)
+        made["dim"], made["values"] = vectors.shape[1], vectors
+        return made
+
+    def add(self, ids: Ids, vectors: Floats, fields: Mapping[str, Ids]) -> None:
+        numbers = {"id": ids, **fields}
+        parts: list[Any] = [("count", ">i2")]
+        for name in numbers:
+            parts += [(f"{name} size", ">i4"), (name, ">i8")]
+        rows = np.zeros(len(ids), np.dtype([*parts, ("vector size", ">i4"), ("vector", self._row)]))
+        rows["count"], rows["vector size"], rows["vector"] = (
+            len(numbers) + 1,
+            self._row.itemsize,
+            self._vectors(vectors),
+        )
+        for name, values in numbers.items():
+            rows[f"{name} size"], rows[name] = 8, values
+        with self._connection.cursor().copy("COPY rows FROM STDIN (FORMAT BINARY)") as copy:
+            copy.write(_HEADER + rows.tobytes() + _END)
+
+    def finish(self) -> None:
+        for name in self._fields:
+            self._execute(f"CREATE INDEX ON rows ({name})")
+        self._execute("CREATE INDEX ON rows USING hnsw (vector vector_cosine_ops) WITH (m = 16, ef_construction = 64)")
+        self._execute("VACUUM ANALYZE rows")
+        self._execute("SET hnsw.iterative_scan = strict_order")
+
+    def search(self, query: Floats, k: int, below: Below | None, setting: Setting) -> Iterable[int]:
+        if setting["ef_search"] != self._width:
+            self._width = setting["ef_search"]
+            self._execute(f"SET hnsw.ef_search = {self._width}")
+        where = "" if below is None else f"WHERE {below.field} < {below.bound}"
+        asked = f"SELECT id FROM rows {where} ORDER BY vector <=> %s LIMIT {k}"
+        sent = self._vectors(query[None]).tobytes()
+        return [number for (number,) in self._connection.execute(asked, [sent], prepare=True).fetchall()]
+
+    def close(self) -> None:
+        self._connection.close()
+        self._run("pg_ctl", "stop", "--mode=immediate", "-D", str(self._folder))
+
+
+def make(folder: Path, dim: int, fields: Sequence[str]) -> tuple[Pgvector, str]:
+    version("psycopg")
+    found = [path for path in _SERVERS.glob("*/bin/postgres") if path.parents[1].name.isdigit()]
+    programs = max((path.parent for path in found), key=lambda path: int(path.parent.name), default=_SERVERS)
+    number = programs.parent.name
+    control = Path(f"/usr/share/postgresql/{number}/extension/vector.control")
+    if not control.is_file():
+        raise Absent("pgvector is not installed (apt install postgresql-17-pgvector): left out")
+    installed = control.read_text().partition("default_version = '")[2].partition("'")[0]
+    return Pgvector(programs, folder, dim, fields), f"{installed}, PostgreSQL {number}"

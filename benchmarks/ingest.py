@@ -1,0 +1,324 @@
+"""Bulk loads of a server, and searches beside them: rows a second, latencies, and how soon it is there again.
+
+    python -m benchmarks.ingest [--rows 1000000] [--bytes 52] [--float16] [--json ingest.json]
+
+Rows of 384 dimensions with payloads of about 100 bytes, of a mixture of Gaussians, by one client beside the server. How
+they come: `embedded` (no server), `upserts` (a call for every message of some 2,500 rows), `stream` (calls of 50,000
+rows, which the client streams), `searched` (the same, while another process searches `--rate` times a second, one query
+each, with payloads). CPU seconds of client and server say what bounds a load. Then the last collection settles, until
+the server rests; searches are timed again, and recall@10 is compared with that of all codes. At last the server ends
+and starts again, and once more after kill -9 in the midst of a load: seconds until it has answered a search.
+
+Aims: 50,000 rows/s on two processors; p50 of a search 1.5 ms once settled, 3 times that while rows come, never 100 ms;
+1 s after a restart, 3 s after a kill.
+"""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import os
+import signal
+import statistics
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+import bebr
+from bebr.exact import exact, recall
+from benchmarks import machine, output
+from benchmarks.concurrency import percentiles
+from benchmarks.filters import blocks, mixture
+from benchmarks.mixture import Mixture
+from benchmarks.servers import started
+
+NAME, K = "ingested", 10
+WAYS = ("embedded", "upserts", "stream", "searched")
+_MESSAGE, _CALL, _TRAIN = 2500, 50_000, 65_536
+_TICK = os.sysconf("SC_CLK_TCK")
+
+
+@dataclass
+class Load:
+    """One way of loading; CPU in seconds. `settled`: seconds after the last row until the server rested."""
+
+    way: str
+    rows: int
+    seconds: float
+    client_cpu: float
+    server_cpu: float
+    segments: int
+    searches: dict[str, float] = field(default_factory=dict)
+    settled: float = 0.0
+
+    @property
+    def rate(self) -> float:
+        return self.rows / self.seconds
+
+
+@dataclass
+class After:
+    """Of the settled collection; seconds of a start until the first search is answered."""
+
+    segments: int
+    searches: dict[str, float]
+    recall: float
+    recall_of_codes: float
+    restart: float
+    after_kill: float
+
+
+class Rows:
+    """Vectors as they are sent, and payloads."""
+
+    def __init__(self, source: Mixture, rows: int, dtype: Any) -> None:
+        self._dtype = dtype
+        self._vectors = np.empty((rows, source.dim), np.float16)
+        for begin, block in blocks(source, rows):
+            self._vectors[begin : begin + len(block)] = block
+
+    def __len__(self) -> int:
+        return len(self._vectors)
+
+    def vectors(self, rows: slice) -> Any:
+        return self._vectors[rows].astype(self._dtype, copy=False)
+
+    def payloads(self, rows: slice) -> list[dict[str, Any]]:
+        return [
+            {
+                "title": f"Title of row {row}",
+                "lang": f"lang-{row % 100}",
+                "year": 1950 + row % 75,
+                "tags": [f"tag-{row % 50}"],
+            }
+            for row in range(rows.start, rows.stop)
+        ]
+
+
+def load(collection: Any, rows: Rows, size: int, first_id: int = 0, until: Callable[[], bool] = lambda: False) -> int:
+    """Upserts of `size` rows, till the end or `until`; how many rows."""
+    done = 0
+    for begin in range(0, len(rows), size):
+        if until():
+            break
+        some = slice(begin, min(begin + size, len(rows)))
+        ids = np.arange(first_id + some.start, first_id + some.stop)
+        done += collection.upsert(ids, rows.vectors(some), rows.payloads(some))
+    return done
+
+
+def search_steadily(target: str, queries: Any, rate: float, ready: Any, stop: Any, answer: Any) -> None:
+    """A process: searches of one query, `rate` a second, from `ready` until `stop`; sends the seconds of each."""
+    spent: list[float] = []
+    with bebr.connect(target) as client:
+        collection = client.collection(NAME)
+        collection.search(queries[0], K, with_payloads=True)
+        ready.set()
+        due = time.perf_counter()
+        while not spent or not stop.is_set():
+            start = time.perf_counter()
+            collection.search(queries[len(spent) % len(queries)], K, with_payloads=True)
+            spent.append(time.perf_counter() - start)
+            due = max(due + 1 / rate, time.perf_counter())
+            time.sleep(due - time.perf_counter())
+    answer.send(spent)
+
+
+@contextmanager
+def searching(target: str, queries: Any, rate: float) -> Iterator[list[float]]:
+    """Searches beside the block; the list has their seconds after it."""
+    context = multiprocessing.get_context("spawn")
+    ready, stop, (receiver, sender) = context.Event(), context.Event(), context.Pipe(duplex=False)
+    process = context.Process(target=search_steadily, args=(target, queries, rate, ready, stop, sender))
+    process.start()
+    ready.wait()
+    spent: list[float] = []
+    try:
+        yield spent
+    finally:
+        stop.set()
+        spent += receiver.recv()
+        process.join()
+
+
+def cpu_of(process: int) -> float:
+    """CPU seconds of a process so far."""
+    fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / _TICK
+
+
+def settle(process: int, most: float = 600.0) -> float:
+    """Seconds until a process has used less than a twentieth of a processor for two seconds."""
+    start, calm = time.perf_counter(), 0
+    while calm < 4 and time.perf_counter() - start < most:
+        before = cpu_of(process)
+        time.sleep(0.5)
+        calm = calm + 1 if cpu_of(process) - before < 0.025 else 0
+    return time.perf_counter() - start
+
+
+def timed(way: str, collection: Any, rows: Rows, process: int) -> Load:
+    size = _MESSAGE if way == "upserts" else _CALL
+    client, server, start = time.process_time(), cpu_of(process), time.perf_counter()
+    done = load(collection, rows, size)
+    seconds = time.perf_counter() - start
+    spent = time.process_time() - client
+    return Load(way, done, seconds, spent, cpu_of(process) - server, collection.stats().segments)
+
+
+def latencies(collection: Any, queries: Any, count: int) -> dict[str, float]:
+    spent = []
+    for number in range(count + 20):  # the first warm up
+        start = time.perf_counter()
+        collection.search(queries[number % len(queries)], K, with_payloads=True)
+        spent.append(time.perf_counter() - start)
+    return percentiles(spent[20:])
+
+
+@contextmanager
+def serving(folder: Path) -> Iterator[tuple[Any, str, int, float]]:
+    """A client, address, process, and the seconds until the server listened."""
+    start = time.perf_counter()
+    with started("-m", "bebr", "serve", str(folder), "--port", "0") as (target, process):
+        listening = time.perf_counter() - start
+        with bebr.connect(target) as client:
+            yield client, target, process, listening
+
+
+def found_again(folder: Path, query: Any) -> float:
+    """Seconds from the start of the server to the answer of a search."""
+    start = time.perf_counter()
+    with serving(folder) as (client, _, _, _):
+        client.collection(NAME).search(query, K)
+        return time.perf_counter() - start
+
+
+def killed(folder: Path, rows: Rows, seconds: float) -> None:
+    """Kills the server while rows come again, under other ids."""
+    with serving(folder) as (client, _, process, _):
+        collection = client.collection(NAME)
+        timer = threading.Timer(seconds, os.kill, [process, signal.SIGKILL])
+        timer.start()
+        with suppress(Exception):  # of whatever kind: the server is gone
+            while not timer.finished.is_set():
+                load(collection, rows, _CALL, first_id=len(rows), until=timer.finished.is_set)
+        timer.join()
+
+
+def measure(options: argparse.Namespace, folder: Path, console: Console) -> tuple[list[Load], After | None]:
+    source = mixture(options.dim, options.seed)
+    rows = Rows(source, options.rows, np.float16 if options.float16 else np.float32)
+    queries = np.asarray(source.queries(options.queries), np.float32)
+    sample = rows.vectors(slice(0, _TRAIN)).astype(np.float32)
+    model = bebr.train(sample, bytes_per_vector=options.bytes, metric="cosine", seed=0)
+    loads: list[Load] = []
+    for way in options.ways:
+        place = folder / way
+        if way == "embedded":
+            with bebr.open(place) as db:
+                loads.append(timed(way, db.create_collection(NAME, model, keep=options.keep), rows, os.getpid()))
+                loads[-1].server_cpu = 0.0
+        else:
+            with serving(place) as (client, target, process, _):
+                collection = client.create_collection(NAME, model, keep=options.keep)
+                if way == "searched":
+                    with searching(target, queries, options.rate) as spent:
+                        loads.append(timed(way, collection, rows, process))
+                    loads[-1].searches = percentiles(spent)
+                else:
+                    loads.append(timed(way, collection, rows, process))
+                loads[-1].settled = settle(process)
+                if way == options.ways[-1]:
+                    settled = latencies(collection, queries, options.searches)
+                    found = collection.search(queries, K).ids, collection.search(queries, K, exact=True).ids
+                    segments = collection.stats().segments
+        console.print(f"{way}: {loads[-1].rate:,.0f} rows/s")
+    if options.ways[-1] == "embedded":
+        return loads, None
+    truth = exact(rows.vectors(slice(0, len(rows))).astype(np.float32), queries, K, "cosine")
+    restart = statistics.median(found_again(place, queries[0]) for _ in range(options.restarts))
+    killed(place, rows, options.kill_after)
+    after_kill = found_again(place, queries[0])
+    reached, of_codes = (recall(ids, truth) for ids in found)
+    return loads, After(segments, settled, reached, of_codes, restart, after_kill)
+
+
+def tables(loads: Sequence[Load], after: After | None) -> list[Table]:
+    """What misses an aim is marked."""
+    first = Table(
+        "rows come",
+        "rows/s",
+        "client, CPU s",
+        "server, CPU s",
+        "segments",
+        "settled, s",
+        "search p50, ms",
+        "p99",
+        "worst",
+    )
+    for one in loads:
+        rate = f"{one.rate:,.0f}{' ✗' if one.rate < 50_000 else ''}"
+        cpu = f"{one.client_cpu:.1f}", f"{one.server_cpu:.1f}"
+        first.add_row(one.way, rate, *cpu, str(one.segments), f"{one.settled:.0f}", *_latencies(one.searches, 4.5))
+    if after is None:
+        return [first]
+    second = Table(
+        "segments", "search p50, ms", "p99", "worst", "recall", "of all codes", "restart, s", "after kill -9, s"
+    )
+    recalled = f"{after.recall:.4f}{' ✗' if after.recall < after.recall_of_codes - 0.005 else ''}"
+    again = (f"{s:.2f}{' ✗' if s >= most else ''}" for s, most in ((after.restart, 1), (after.after_kill, 3)))
+    second.add_row(
+        *(str(after.segments), *_latencies(after.searches, 1.5), recalled, f"{after.recall_of_codes:.4f}", *again)
+    )
+    return [first, second]
+
+
+def _latencies(found: dict[str, float], most: float) -> list[str]:
+    if not found:
+        return ["", "", ""]
+    p50, p99, worst = (found[name] for name in ("p50_ms", "p99_ms", "worst_ms"))
+    return [f"{p50:.2f}{' ✗' if p50 > most else ''}", f"{p99:.2f}", f"{worst:.1f}{' ✗' if worst >= 100 else ''}"]
+
+
+def main(arguments: Sequence[str] | None = None, console: Console | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.ingest", description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--rows", type=int, default=1_000_000)
+    parser.add_argument("--dim", type=int, default=384)
+    parser.add_argument("--bytes", type=int, default=52)
+    parser.add_argument("--keep", choices=["float16", "int8"], help="vectors beside the codes")
+    parser.add_argument("--float16", action="store_true", help="vectors travel at half the size")
+    parser.add_argument(
+        "--ways", type=lambda given: given.split(","), default=list(WAYS), help="the last one is asked on"
+    )
+    parser.add_argument("--queries", type=int, default=200)
+    parser.add_argument("--searches", type=int, default=1000, help="timed once it has settled")
+    parser.add_argument("--rate", type=float, default=20.0, help="searches a second while rows come")
+    parser.add_argument("--kill-after", type=float, default=4.0, help="seconds of a load until the kill")
+    parser.add_argument("--restarts", type=int, default=3, help="the median counts")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--json", type=Path, help="write figures, machine and versions here")
+    options = parser.parse_args(arguments)
+    console = console or output.console()
+    with tempfile.TemporaryDirectory() as folder:
+        loads, after = measure(options, Path(folder), console)
+    for table in tables(loads, after):
+        console.print(table)
+    if options.json is not None:
+        figures = [{**asdict(one), "rows_a_second": one.rate} for one in loads] + (
+            [] if after is None else [asdict(after)]
+        )
+        output.save(options.json, machine.facts(bebr.get_num_threads()), figures, rows_in_all=options.rows)
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
