@@ -56,7 +56,8 @@ void Index::find(std::span<const int64_t> ids, int64_t* out) const {
   }
   need_map();
   place_of_.find_all(
-      ids, [&](size_t i, const RowPlace* place) { out[i] = place != nullptr ? rows_->position(*place) : -1; });
+      ids, [&](size_t i, const RowPlace* place) { out[i] = place != nullptr ? static_cast<int64_t>(*place) : -1; });
+  rows_->positions({out, ids.size()});
 }
 
 void Index::positions(std::span<const int64_t> ids, int64_t* out) const {

@@ -27,7 +27,12 @@ class GraphRows final : public GrowingRows {
   std::shared_ptr<const SegmentReader> reader() const override { return segment_; }
   BitmapView dead() const noexcept override { return view_of(hidden_); }
   size_t size() const noexcept override { return live_; }
-  int64_t position(RowPlace slot) const noexcept override { return live(slot) ? static_cast<int64_t>(slot) : -1; }
+  void positions(std::span<int64_t> slots) const noexcept override {
+    const BitmapView hidden = view_of(hidden_);
+    if (!hidden.present()) return;
+    for (int64_t& slot : slots)
+      if (slot >= 0 && hidden[static_cast<size_t>(slot)]) slot = -1;
+  }
   void check(const NewRows& rows) const override;
   void insert(const NewRows& rows, RowPlace* places) override;
   void finish_insert(std::shared_mutex& mutex) override;

@@ -19,8 +19,12 @@ class IvfRows final : public GrowingRows {
 
   std::shared_ptr<const SegmentReader> reader() const override { return segment_; }
   size_t size() const noexcept override { return rows_; }
-  int64_t position(RowPlace place) const noexcept override {
-    return static_cast<int64_t>(segment_->first(list_of(place)) + row_of(place));
+  void positions(std::span<int64_t> places) const noexcept override {
+    for (int64_t& at : places)
+      if (at >= 0) {
+        const auto place = static_cast<RowPlace>(at);
+        at = static_cast<int64_t>(segment_->first(list_of(place)) + row_of(place));
+      }
   }
   void check(const NewRows& rows) const override;
   void insert(const NewRows& rows, RowPlace* places) override;
