@@ -3,32 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from bebr import core
 from bebr.collection.filter_tree import Filter
-from bebr.index.segments import SegmentView
+from bebr.store.plans import Allowed, Plans
 from bebr.store.snapshot import PartView
 
 # More queries than this have a kernel call copy the rows for itself, and share that.
 _MOST_QUERIES = 2
 
 
-@dataclass(frozen=True)
-class Allowed:
-    """Views for `search_segments`. `rows`: live ones of all, those that the filter leaves out too. `candidates`: how
-    many rows the first stage keeps at least."""
-
-    views: Sequence[SegmentView]
-    rows: int
-    candidates: int = 0
-
-
-def allowed(parts: Sequence[PartView], filter: Filter | None, queries: int) -> Allowed:
-    """For a search of `queries` queries; 0: it reads rows where they stand."""
+def allowed(parts: Sequence[PartView], filter: Filter | None, queries: int, plans: Plans) -> Allowed:
+    """For a search of `queries` queries; 0: it reads rows where they stand. `plans`: of the snapshot."""
+    if filter is None or not parts:
+        return Allowed([part.view for part in parts], sum(part.live for part in parts))
+    key = parts[0].part.index.binarizer.digest, filter, queries <= _MOST_QUERIES
+    if queries and (known := plans.get(key)) is not None:
+        return known
     rows = sum(part.live for part in parts)
-    if filter is None:
-        return Allowed([part.view for part in parts], rows)
     matching = [part.part.matching(filter) for part in parts]
     in_place = [replace(part.view, allow=found) for part, found in zip(parts, matching, strict=True)]
     if not queries:
@@ -37,10 +30,19 @@ def allowed(parts: Sequence[PartView], filter: Filter | None, queries: int) -> A
     # Rows so few are all completed, without a scan (csrc/index/flat/scan.cpp). So it is to be of copies too.
     each = live <= rows // core.complete_cost
     if each and queries > _MOST_QUERIES:
-        return Allowed(in_place, rows)
-    views = []
-    for part, found, view in zip(parts, matching, in_place, strict=True):
+        found = Allowed(in_place, rows)
+        plans.put(key, found, ())
+        return found
+    views, last, used = [], True, []
+    for part, rows_here, view in zip(parts, matching, in_place, strict=True):
         copies = part.part.copies
-        copied = None if copies is None else copies.view(filter, found, part.unsearched, queries, each)
+        copied = None
+        if copies is not None:
+            copied, same = copies.view(filter, rows_here, part.unsearched, queries, each)
+            last = last and same
+            used += [copies] if copied is not None else []
         views.append(view if copied is None else copied)
-    return Allowed(views, rows, live if each else 0)
+    found = Allowed(views, rows, live if each else 0)
+    if last:
+        plans.put(key, found, used)
+    return found

@@ -7,6 +7,7 @@ account of the others. Once a copy is whole, searches read it alone. They find t
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections import OrderedDict
 
@@ -37,27 +38,37 @@ class Copies:
 
     def view(
         self, filter: Filter, matching: Bitmap, dead: Bitmap | None, queries: int, each: bool
-    ) -> SegmentView | None:
-        """The rows that match, `matching` of all, without the dead ones; None where there is no copy yet. `queries`:
-        how many the search has; `each`: it completes every row, rather than scan them."""
+    ) -> tuple[SegmentView | None, bool]:
+        """The rows that match, `matching` of all, without the dead ones; None where there is no copy. And whether the
+        next search gets the same, if it `keeps` this one. `queries`: how many the search has; `each`: it completes
+        every row, rather than scan them."""
         if not self._lock.acquire(blocking=False):
-            return None  # another search is copying
+            return None, False  # another search is copying
         try:
             copy = self._copies.pop(filter, None)
             if copy is None:
-                rows = bitmaps.members(matching)
-                if len(rows) > MOST_SHARE * len(self._index):
-                    return None
-                copy = _Copy(rows, self._index)
+                if bitmaps.count(matching) > MOST_SHARE * len(self._index):
+                    return None, True
+                copy = _Copy(bitmaps.members(matching), self._index)
             else:
                 passed = len(self._index) - len(copy.rows)
                 copy.grow(min(len(copy.rows) // 4 if each else queries * passed // _COPY_COST, _MOST_AT_ONCE) + 1)
             self._copies[filter] = copy
             while len(self._copies) > MOST_COPIES or self._copied_rows() > MOST_SHARE * len(self._index):
                 self._copies.popitem(last=False)
-            return copy.view(dead)
+            view = copy.view(dead)
+            return view, view is not None
         finally:
             self._lock.release()
+
+    def keeps(self, filter: Filter) -> bool:
+        """Whether there is a whole copy. It then counts as used last."""
+        copy = self._copies.get(filter)
+        if copy is None or not copy.whole:
+            return False
+        with contextlib.suppress(KeyError):  # another thread takes it out for a moment
+            self._copies.move_to_end(filter)
+        return True
 
     def _copied_rows(self) -> int:
         return sum(len(copy.rows) for copy in self._copies.values())
@@ -72,6 +83,11 @@ class _Copy:
         self._rows = TailRows(index.binarizer)
         self._whole: FlatIndex | None = None
         self._last: tuple[Bitmap | None, SegmentView] | None = None
+
+    @property
+    def whole(self) -> bool:
+        """Whether all rows are copied."""
+        return self._whole is not None
 
     def grow(self, rows: int) -> None:
         """Copies so many rows more."""

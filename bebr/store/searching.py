@@ -112,7 +112,7 @@ def _search(
         queries, found = None, []
         for model, parts in snapshot.by_model or [(bz, ())]:
             # Of copies, ids that are allowed would have to be found anew.
-            found_in = allowed(parts, options.filter, len(some) if allow is None else 0)
+            found_in = allowed(parts, options.filter, len(some) if allow is None else 0, snapshot.plans)
             ready = prepared(model, some)
             if model.digest == bz.digest:
                 queries = ready.exact

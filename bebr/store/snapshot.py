@@ -26,6 +26,7 @@ from bebr.store.columns.table import Columns
 from bebr.store.copies import Copies
 from bebr.store.kept import Keeping, Rows
 from bebr.store.matching import MOST_KEPT
+from bebr.store.plans import Plans
 from bebr.store.records import SegmentRow
 from bebr.store.tail import Tail
 from bebr.store.text.index import Postings, TextIndex
@@ -214,6 +215,11 @@ class Snapshot:
     def count(self, filter: Filter | None) -> int:
         """How many rows match, or there are."""
         return len(self) if filter is None else sum(view.count(filter) for view in self.parts)
+
+    @cached_property
+    def plans(self) -> Plans:
+        """What its searches read for filters that come again."""
+        return Plans()
 
     @cached_property
     def keyed(self) -> bool:

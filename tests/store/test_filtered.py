@@ -7,6 +7,7 @@ import threading
 import numpy as np
 import pytest
 
+import bebr
 from bebr.collection.filter_form import as_filter
 from bebr.store import copies, growing, segment
 from bebr.store.columns import table
@@ -164,6 +165,21 @@ def test_copies_have_a_bound(db, bz, vectors, queries, soon_copied):
             collection.search(queries[0], 10, filter={"n": {"ne": n}})
     copied = collection.snapshot.segments[0].part.copies._copies
     assert sum(len(copy.rows) for copy in copied.values()) <= 0.6 * 2000
+
+
+def test_a_copy_that_was_given_up_is_made_again(db, bz, vectors, queries, soon_copied, monkeypatch):
+    collection = db.create_collection("docs", bz)
+    collection.upsert(np.arange(2000), vectors[:2000], [{"n": i % 10} for i in range(2000)])
+    collection.flush()
+    monkeypatch.setattr(copies, "MOST_COPIES", 1)
+    expected = [collection.search(queries[:1], 10, filter={"n": n, "m": {"exists": False}}).ids for n in (3, 4)]
+    kept = collection.snapshot.segments[0].part.copies
+    for _ in range(3):
+        for n in (3, 4):
+            for _ in range(3):
+                found = collection.search(queries[:1], 10, filter={"n": n}).ids
+                np.testing.assert_array_equal(found, expected[n - 3])
+            assert kept.keeps(bebr.F("n") == n) and not kept.keeps(bebr.F("n") == 7 - n)
 
 
 def test_answers_that_are_kept_do_not_grow_old(db, bz, vectors):

@@ -1,0 +1,52 @@
+"""What searches of one snapshot read for a filter, kept for those that come with it again."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from bebr.collection.filter_tree import Filter
+from bebr.index.segments import SegmentView
+from bebr.store.copies import Copies
+from bebr.store.matching import MOST_KEPT
+
+Key = tuple[str, Filter, bool]
+"""The digest of the model, the filter, and whether the queries are few."""
+
+
+@dataclass(frozen=True)
+class Allowed:
+    """Views for `search_segments`. `rows`: live ones of all, those that the filter leaves out too. `candidates`: how
+    many rows the first stage keeps at least."""
+
+    views: Sequence[SegmentView]
+    rows: int
+    candidates: int = 0
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """What every further search with the filter gets, as long as the `copies` that it reads are kept."""
+
+    allowed: Allowed
+    copies: Sequence[Copies]
+
+
+class Plans:
+    """Of one snapshot. Threads: any number at once."""
+
+    def __init__(self) -> None:
+        self._plans: dict[Key, _Plan] = {}
+
+    def get(self, key: Key) -> Allowed | None:
+        """None where copies are not whole yet, or were given up."""
+        plan = self._plans.get(key)
+        if plan is None or not all(copies.keeps(key[1]) for copies in plan.copies):
+            return None
+        return plan.allowed
+
+    def put(self, key: Key, found: Allowed, copies: Sequence[Copies]) -> None:
+        """`copies`: those that it reads."""
+        if len(self._plans) >= MOST_KEPT:
+            self._plans.clear()
+        self._plans[key] = _Plan(found, copies)
