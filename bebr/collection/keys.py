@@ -58,6 +58,8 @@ class Named:
 
     def last_of_each(self) -> Ids | None:
         """Which to keep, int64[m] ascending, so that each id stays once, where it comes last; None: all."""
+        if len(self) == 1:
+            return None
         if self.keys is None:
             if len(np.unique(self.numbers)) == len(self):
                 return None

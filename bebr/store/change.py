@@ -1,4 +1,4 @@
-"""A write on its way: from the caller's thread, which encodes and looks up, to the one that commits."""
+"""A write on its way: from the caller's thread, which encodes unless rows are few, to the one that commits."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bebr.arrays import Ids
+from bebr.arrays import Floats, Ids
 from bebr.binarizer import Binarizer
 from bebr.binarizer.codes import Codes
 from bebr.collection.checks import merged
@@ -21,17 +21,21 @@ from bebr.store.snapshot import Draft, Part
 
 # Upserts of at most so many rows are joined, up to so many together.
 _SMALL_ROWS = 256
+# An upsert of at most so many rows is encoded by the writing thread, with others: Python's part of encoding is 100 us
+# for one row and for many, and 16 threads that write single rows spent a third of their time in it.
+FEW_ROWS = 4
 # What a row takes beside its payload, about.
 _ROW_BYTES = 128
 
 
 @dataclass(frozen=True)
 class Change:
-    """An upsert, or a delete (`codes` None), of distinct `ids` int64[n]. `texts`: a payload a row, "" for none, or an
-    empty sequence. `known`: the positions of `ids` in parts where they have been looked up. `model`: the digest of that
-    of the codes. `kept`: the vectors, uint8[n, V], where they are kept. `filter`: a delete of all rows that match when
-    it is applied, and no `ids`. `keys`: of the ids, as of `Named`. `placed`: the ids are the numbers of rows; else
-    those of keys are their first places. `bare`: which rows have no vector, bool[n]; None: all have one."""
+    """An upsert of distinct `ids` int64[n] with `codes`, or with `vectors` float32[n, d] that are still to be encoded;
+    or, with neither, a delete. `texts`: a payload a row, "" for none, or an empty sequence. `known`: the positions of
+    `ids` in parts where they have been looked up. `model`: the digest of that of the codes. `kept`: the vectors,
+    uint8[n, V], where they are kept. `filter`: a delete of all rows that match when it is applied, and no `ids`.
+    `keys`: of the ids, as of `Named`. `placed`: the ids are the numbers of rows; else those of keys are their first
+    places. `bare`: which rows have no vector, bool[n]; None: all have one."""
 
     ids: Ids
     codes: Codes | None
@@ -43,22 +47,27 @@ class Change:
     keys: list[bytes] | None = None
     placed: bool = False
     bare: Bools | None = None
+    vectors: Floats | None = None
+
+    @property
+    def deletes(self) -> bool:
+        return self.codes is None and self.vectors is None
 
     @property
     def size(self) -> int:
         """What it takes in memory and in the journal, about."""
         codes = 0 if self.codes is None else self.codes.planes.nbytes + self.codes.factors.nbytes
-        kept = 0 if self.kept is None else self.kept.nbytes
-        return self.ids.nbytes + codes + kept + sum(map(len, self.texts)) + sum(map(len, self.keys or ()))
+        arrays = sum(array.nbytes for array in (self.kept, self.vectors) if array is not None)
+        return self.ids.nbytes + codes + arrays + sum(map(len, self.texts)) + sum(map(len, self.keys or ()))
 
     @property
     def small(self) -> bool:
         """Whether it may be joined with others."""
-        return self.codes is not None and len(self.ids) <= _SMALL_ROWS
+        return not self.deletes and len(self.ids) <= _SMALL_ROWS
 
     def rows(self, made: Operation | None) -> int:
         """How many rows it wrote or removed, given what `apply` returned for it and those it was joined with."""
-        return len(self.ids) if self.codes is not None else 0 if made is None else len(made.ids)
+        return len(self.ids) if not self.deletes else 0 if made is None else len(made.ids)
 
     @staticmethod
     def of(operation: Operation, model: Binarizer) -> Change:
@@ -73,12 +82,14 @@ class Change:
     def apply(self, draft: Draft) -> Operation | None:
         """Makes it in a draft; returns it for the journal, None where nothing changed."""
         ids, keys, known = self._placed(draft)
-        if self.codes is None:
+        if self.deletes:
             ids = ids if self.filter is None else draft.matching(self.filter)
             present = draft.remove(ids, known)
             return Operation("delete", present) if len(present) else None
         tail, codes = draft.tail, self.codes
-        if self.model != tail.bz.digest:  # a migration has begun since it was encoded
+        if self.vectors is not None and self.model == tail.bz.digest:
+            codes = tail.bz.encode(self.vectors)
+        elif codes is None or self.model != tail.bz.digest:  # a migration has begun since it was handed in
             assert tail.keeping is not None and self.kept is not None
             codes = tail.bz.encode(tail.keeping.vectors(self.kept))
         draft.upsert(ids, codes, self.texts, known, self.kept, keys, self.bare)
@@ -92,7 +103,7 @@ class Change:
         given = Named(self.ids, self.keys)
         if not self.placed and (self.keys is not None or draft.keyed):
             now = draft.finish()
-            if self.codes is None:
+            if self.deletes:
                 numbers = resolve(now, given)
                 return (self.ids, None, self.known) if numbers is self.ids else (numbers[numbers >= 0], None, {})
             found = place(now, given, self.known)
@@ -155,7 +166,7 @@ def joined(changes: Iterable[AnyChange]) -> Iterator[tuple[AnyChange, int]]:
     seen: set[int] = set()
     for change in changes:
         values = change.ids.tolist() if change.small else []
-        alike = change.small and bool(run) and change.model == run[0].model
+        alike = change.small and bool(run) and _kind(change) == _kind(run[0])
         if run and not (alike and 0 < len(seen) <= _SMALL_ROWS and seen.isdisjoint(values)):
             yield _one(run), len(run)
             run, seen = [], set()
@@ -165,12 +176,21 @@ def joined(changes: Iterable[AnyChange]) -> Iterator[tuple[AnyChange, int]]:
         yield _one(run), len(run)
 
 
+def _kind(change: AnyChange) -> tuple[str, bool]:
+    """What is the same in changes that are joined."""
+    return change.model, isinstance(change, Change) and change.codes is None
+
+
 def _one(run: Sequence[AnyChange]) -> AnyChange:
     if len(run) == 1:
         return run[0]
     changes = [change for change in run if isinstance(change, Change)]  # all of them: others are not small
-    codes = [change.codes for change in changes if change.codes is not None]
-    planes, factors = np.concatenate([c.planes for c in codes]), np.concatenate([c.factors for c in codes])
+    coded = [change.codes for change in changes if change.codes is not None]
+    codes, vectors = None, None
+    if coded:
+        codes = Codes(np.concatenate([c.planes for c in coded]), np.concatenate([c.factors for c in coded]))
+    else:
+        vectors = np.concatenate([change.vectors for change in changes if change.vectors is not None])
     texts: list[str] = []
     if any(change.texts for change in changes):
         for change in changes:
@@ -192,4 +212,4 @@ def _one(run: Sequence[AnyChange]) -> AnyChange:
         none = [np.zeros(len(change.ids), np.bool_) if change.bare is None else change.bare for change in changes]
         bare = np.concatenate(none)
     placed = changes[0].placed
-    return Change(ids, Codes(planes, factors), texts, known, *about, keys=keys or None, placed=placed, bare=bare)
+    return Change(ids, codes, texts, known, *about, None, keys or None, placed, bare, vectors)

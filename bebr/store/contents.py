@@ -21,7 +21,7 @@ from bebr.files import sync_folder
 from bebr.store import bitmaps
 from bebr.store.bitmaps import Bitmap, Bools
 from bebr.store.catalog import Catalog
-from bebr.store.change import Change, PayloadChange, joined
+from bebr.store.change import FEW_ROWS, Change, PayloadChange, joined
 from bebr.store.columns.table import nothing
 from bebr.store.compaction import Compactor
 from bebr.store.kept import Keeping, Rows
@@ -133,11 +133,16 @@ class Contents:
     # Writes
 
     def submit_upsert(self, ids: Named, vectors: Floats, texts: Sequence[str]) -> Future[int]:
-        """Encodes vectors float32[n, d], NaN for none, and hands an upsert of distinct `ids` to the writing thread."""
+        """Encodes vectors float32[n, d], NaN for none, unless they are few, and hands an upsert of distinct `ids` to
+        the writing thread."""
         bz, bare = self.target, bare_rows(vectors)
         if bare is not None:  # such a row has a code, which nobody reads
             vectors = np.where(bare[:, None], np.float32(0), vectors)
         kept = None if self.keeping is None else self.keeping.stored(vectors)
+        if len(vectors) <= FEW_ROWS:
+            about = bz.digest, kept, None, ids.keys, False, bare
+            # Copies: a write that was given up may still be encoded when its caller changes the arrays.
+            return self._writer.submit(self, Change(ids.numbers.copy(), None, texts, {}, *about, vectors.copy()))
         return self.submit(ids, bz.encode(vectors), texts, bz.digest, kept, bare)
 
     def submit(

@@ -29,8 +29,9 @@ inline const NoGil kNoGil;
 // The same for work on `rows` rows: that on a few is over sooner than the GIL would be had again.
 class NoGilFor {
  public:
+  static constexpr py::ssize_t kMany = 5;
   explicit NoGilFor(py::ssize_t rows) {
-    if (rows > 4) release_.emplace();
+    if (rows >= kMany) release_.emplace();
   }
 
  private:

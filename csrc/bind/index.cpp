@@ -142,7 +142,9 @@ py::array_t<int64_t> positions(const Rows& rows, const Array<int64_t>& ids) {
   expect_shape(ids, "ids", {-1});
   py::array_t<int64_t> found(ids.size());
   int64_t* out = found.mutable_data();
-  const py::gil_scoped_release release;
+  bool waits = true;  // for a writer
+  if constexpr (std::is_same_v<Rows, Index>) waits = !rows.immutable();
+  const NoGilFor release(waits ? NoGilFor::kMany : ids.size());
   rows.positions({ids.data(), static_cast<size_t>(ids.size())}, out);
   return found;
 }

@@ -130,6 +130,19 @@ def test_a_write_that_the_catalog_refuses_fails_alone(db, tmp_path, bz, vectors,
         same_answers(again.collection("docs"), rows | {22: vectors[22]})
 
 
+def test_a_vector_that_cannot_be_encoded_fails_its_own_write_among_others(db, vectors, held):
+    """Few rows are encoded by the writing thread, those of many writers at once."""
+    docs = db.create_collection("docs", bebr.train(vectors, widths=[48, 16], metric="ip", factor_bytes=2, seed=0))
+    first = later(1, lambda _: docs.upsert([100], vectors[100:101]))
+    large = 1e7 * vectors[1:2]  # its factor is beyond float16
+    rest = later(3, lambda i: docs.upsert([i], large if i == 1 else vectors[i : i + 1]))
+    held.set()
+    assert [future.result(30) for future in (*first, rest[0], rest[2])] == [1, 1, 1]
+    with pytest.raises(ValueError, match=r"x\[0\] has a factor of .* train with factor_bytes=4"):
+        rest[1].result(30)
+    assert [row is not None for row in docs.get([100, 0, 1, 2])] == [True, True, False, True]
+
+
 def test_a_write_that_breaks_off_before_its_commit_leaves_memory_as_it_was(db, bz, vectors, same_answers, monkeypatch):
     docs = db.create_collection("docs", bz)
     docs.upsert(range(30), vectors[:30], [{"n": i} for i in range(30)])
