@@ -116,6 +116,12 @@ def _last_of_each(ids: Named, vectors: Floats, texts: list[str]) -> tuple[Named,
     return ids[kept], vectors[kept], [texts[i] for i in kept.tolist()] if texts else texts
 
 
+def check_stream_rows(ids: IdsLike, x: ArrayLike, dim: int) -> tuple[Named, Floats]:
+    """A batch of vectors of another producer: distinct ids, of each the last row, and vectors float32[n, dim]."""
+    rows, vectors, _ = check_rows(ids, as_vectors(x, "vectors", dim), None, dim)
+    return rows, vectors
+
+
 def check_new_payloads(ids: IdsLike, payloads: Sequence[Payload | None]) -> tuple[Named, list[str]]:
     """The arguments of set_payloads: n distinct ids and payloads as JSON, "" for None."""
     rows = check_ids(ids, unique=True)

@@ -21,8 +21,9 @@ class Groups:
 @dataclass(frozen=True)
 class SearchOptions:
     """Checked arguments of a search beside its queries and the ids it is limited to; `k` reaches as far as hits are
-    wanted, an offset included. `model`: of the queries, where it is not the collection's own. Searches whose options
-    are equal may be joined; models are alike if they are one object."""
+    wanted, an offset included. `model`: of the queries, where it is not the collection's own. `collection`: the number
+    that it had when this was looked up, 0 where it was not. Searches whose options are equal may be joined; models are
+    alike if they are one object."""
 
     k: int
     query: Query = "float"
@@ -32,3 +33,4 @@ class SearchOptions:
     rescore: int | None = None
     model: Binarizer | None = None
     filter: Filter | None = None
+    collection: int = 0

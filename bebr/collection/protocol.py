@@ -3,7 +3,7 @@ gRPC."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Literal, Protocol
@@ -28,6 +28,10 @@ Fusion = Literal["rrf"]
 Metric = Literal["cosine", "ip", "l2"]
 # What vectors are kept as; "auto": float16 in a collection that is made without a model, else None.
 Keep = RawType | Literal["auto"] | None
+
+
+VectorStream = Iterable[tuple[IdsLike, ArrayLike]]
+"""Vectors in batches: the ids of rows, and float32[n, d]."""
 
 
 class CollectionHits(Hits):
@@ -107,7 +111,7 @@ class CollectionStats:
     """Figures of a collection. `tail_rows` are not yet in a segment file; `dead_rows` are rows of segment files that
     were replaced or removed; `bytes_on_disk` counts segment files and journal, not payloads; `batching` is None for a
     local collection. `kept_bytes`: of the vector kept beside each code, 0 where there is none. `target`: the digest of
-    the model that rows are being re-encoded with, empty where they are not; `rows_behind` still wait for it."""
+    the model that rows are being migrated to, empty where they are not; `rows_behind` still wait for it."""
 
     rows: int
     segments: int
@@ -214,9 +218,14 @@ class CollectionLike(Protocol):
         filter: FilterLike | None = None,
         payloads: bool = True,
         vectors: bool = False,
+        behind: bool = False,
     ) -> list[Row]: ...
 
-    def migrate(self, bz: Binarizer, *, wait: bool = False) -> None: ...
+    def migrate(self, bz: Binarizer, *, vectors: VectorStream | None = None, wait: bool = False) -> None: ...
+
+    def cutover(self, *, bare: bool = False) -> None: ...
+
+    def rollback(self) -> None: ...
 
     def retrain(self, bytes_per_vector: int | None = None, *, wait: bool = False) -> None: ...
 

@@ -52,7 +52,8 @@ class Reading:
         snapshot = served.collection.snapshot
 
         def sized() -> tuple[Ids, int, bool]:
-            ids = ids_after(snapshot, after, request.limit, convert.filter_from_message(request))
+            shown = snapshot.behind if request.behind else snapshot
+            ids = ids_after(shown, after, request.limit, convert.filter_from_message(request))
             ends = np.cumsum(_sizes(served, snapshot, ids, request))
             fit = int(np.searchsorted(ends, self._limits.message_bytes - _OVERHEAD, side="right"))
             fit = max(fit, min(1, len(ids)))  # one row that does not fit is an error, not the end

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from bebr.arrays import as_vectors
 from bebr.binarizer import Binarizer
@@ -18,6 +18,7 @@ from bebr.collection.checks import (
     check_page,
     check_rows,
     check_sample,
+    check_stream_rows,
 )
 from bebr.collection.filter_form import FilterLike, as_filter
 from bebr.collection.filter_tree import Filter
@@ -29,6 +30,7 @@ from bebr.collection.protocol import (
     Payload,
     RecallEstimate,
     Row,
+    VectorStream,
 )
 from bebr.errors import LimitExceeded
 from bebr.index import check_k
@@ -68,7 +70,13 @@ class RemoteCollection(RemoteSearches):
         it then travels at half the size.
         """
         named, floats, texts = check_rows(ids, x, payloads, self._model.input_dim, on_duplicate)
-        vectors, bare = as_sent(floats, x), bare_rows(floats)
+        head = pb.UpsertRequest(collection=self._name, model=self._model.digest, collection_id=self._id)
+        return self._upload(head, named, as_sent(floats, x), texts)
+
+    def _upload(self, head: pb.UpsertRequest, named: Named, vectors: NDArray[np.floating], texts: list[str]) -> int:
+        """Upserts rows in as many messages as they need; ``head``: what is the same in all. Returns how many were
+        written."""
+        bare = bare_rows(vectors)
         sizes = np.full(len(vectors), vectors.itemsize * vectors.shape[1] + 8, np.int64)
         sizes += key_sizes(named)
         if texts:
@@ -77,11 +85,9 @@ class RemoteCollection(RemoteSearches):
 
         def message(piece: slice) -> pb.UpsertRequest:
             request = pb.UpsertRequest(
-                collection=self._name,
-                ids=convert.ids_to_bytes(named.numbers[piece]),
-                keys=named[piece].keys,
-                payloads=texts[piece],
+                ids=convert.ids_to_bytes(named.numbers[piece]), keys=named[piece].keys, payloads=texts[piece]
             )
+            request.MergeFrom(head)
             some = vectors[piece]
             if bare is not None:
                 request.without_vector.extend(np.flatnonzero(bare[piece]).tolist())
@@ -105,17 +111,16 @@ class RemoteCollection(RemoteSearches):
         rows = int(sum(piece.stop - piece.start for piece in pieces))
         if len(pieces) > 1:
             try:
+                reply = self._wire.call(self._wire.points.UpsertStream, map(message, pieces))
                 # gRPC may send a stream again that no server saw, and leaves out messages then.
-                if self._wire.call(self._wire.points.UpsertStream, map(message, pieces)).rows == rows:
-                    return rows
+                if rows in (reply.received, reply.rows):
+                    return int(reply.rows)
             except TimeoutError:
                 pass
             except ConnectionError:
                 if not self._wire.retries:
                     raise
-        for piece in pieces:
-            self._wire.call(self._wire.points.Upsert, message(piece))
-        return rows
+        return sum(int(self._wire.call(self._wire.points.Upsert, message(piece)).rows) for piece in pieces)
 
     def set_payloads(self, ids: IdsLike, payloads: Sequence[Payload | None], *, merge: bool = False) -> int:
         """Replaces the payloads of rows, or sets keys in them, and leaves their codes; returns how many rows there
@@ -187,11 +192,12 @@ class RemoteCollection(RemoteSearches):
         filter: FilterLike | None = None,
         payloads: bool = True,
         vectors: bool = False,
+        behind: bool = False,
     ) -> list[Row]:
         """The next ``limit`` rows in ascending order of ids, in as many replies as they need; see
         `bebr.store.collection.Collection.scroll`."""
         last = check_page(limit, after)
-        request = pb.ScrollRequest(collection=self._name, with_payloads=payloads, with_vectors=vectors)
+        request = pb.ScrollRequest(collection=self._name, with_payloads=payloads, with_vectors=vectors, behind=behind)
         if filter is not None:
             request.filter = as_filter(filter).text
         rows: list[Row] = []
@@ -216,12 +222,30 @@ class RemoteCollection(RemoteSearches):
         for piece in sized_pieces(self._wire.limits, key_sizes(ids) + bytes_each, self._wire.limits.ids):
             yield ids[piece]
 
-    def migrate(self, bz: Binarizer, *, wait: bool = False) -> None:
+    def migrate(self, bz: Binarizer, *, vectors: VectorStream | None = None, wait: bool = False) -> None:
         """Has every row coded by another model, which is registered on the way; see
-        `bebr.store.collection.Collection.migrate`."""
-        request = pb.MigrateCollectionRequest(name=self._name, model=self._wire.register(bz))
+        `bebr.store.collection.Collection.migrate`. A large batch of ``vectors`` is streamed as an upsert is."""
+        digest = self._wire.register(bz)
+        request = pb.MigrateCollectionRequest(name=self._name, model=digest, streamed=vectors is not None)
         self._wire.call(self._wire.collections.Migrate, request)
-        self._wait(wait)
+        if vectors is None:
+            self._wait(wait)
+            return
+        head = pb.UpsertRequest(collection=self._name, stream_model=digest)
+        for ids, batch in vectors:
+            named, floats = check_stream_rows(ids, batch, bz.input_dim)
+            self._upload(head, named, as_sent(floats, batch), [])
+
+    def cutover(self, *, bare: bool = False) -> None:
+        """Ends a migration by streamed vectors: they and their model are the collection's; see
+        `bebr.store.collection.Collection.cutover`. Other clients' searches and upserts are refused with
+        ``IncompatibleModel`` until they get the collection anew: they embed with the old producer."""
+        made = self._wire.call(self._wire.collections.Cutover, pb.CutoverRequest(name=self._name, bare=bare))
+        self._model, self._id = convert.model_from_message(made.model), made.id
+
+    def rollback(self) -> None:
+        """Ends a migration by streamed vectors before its cutover, and removes what was streamed."""
+        self._wire.call(self._wire.collections.Rollback, pb.RollbackRequest(name=self._name))
 
     def retrain(self, bytes_per_vector: int | None = None, *, wait: bool = False) -> None:
         """Trains a model on a sample of the kept vectors and migrates to it; see

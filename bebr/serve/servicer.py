@@ -6,6 +6,7 @@ import json
 import time
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import Future
+from dataclasses import replace
 
 from bebr.about import info
 from bebr.arrays import Floats
@@ -87,10 +88,23 @@ class Collections:
         collection = (await self._registry.served(request.name)).collection
 
         def migrate() -> None:
-            collection.migrate(self._registry.db.model(request.model))
+            model = self._registry.db.model(request.model)
+            collection.begin_stream(model) if request.streamed else collection.migrate(model)
 
         await self._registry.write(request.name, migrate)
         return pb.MigrateCollectionResponse()
+
+    async def Cutover(self, request: pb.CutoverRequest) -> pb.CutoverResponse:
+        collection = (await self._registry.served(request.name)).collection
+        await self._registry.write(request.name, lambda: collection.cutover(bare=request.bare))
+        return pb.CutoverResponse(
+            model=convert.model_to_message(ModelInfo.of(collection.binarizer)), id=collection.number
+        )
+
+    async def Rollback(self, request: pb.RollbackRequest) -> pb.RollbackResponse:
+        collection = (await self._registry.served(request.name)).collection
+        await self._registry.write(request.name, collection.rollback)
+        return pb.RollbackResponse()
 
     async def Truncate(self, request: pb.TruncateRequest) -> pb.TruncateResponse:
         served = await self._registry.served(request.name)
@@ -151,7 +165,7 @@ class Points(Reading):
         served = await self._registry.served(request.collection)
         with self._budget.hold(spread_bytes(served, request), "the rows without a vector"):
             rows = await served.write(lambda: begin_upsert(served, request))
-        return pb.UpsertResponse(rows=rows, elapsed_us=elapsed_us(start))
+        return pb.UpsertResponse(rows=rows, elapsed_us=elapsed_us(start), received=len(request.ids) // 8)
 
     async def UpsertStream(
         self, messages: AsyncIterator[bytes], parsed: Callable[[bytes], pb.UpsertRequest]
@@ -159,7 +173,7 @@ class Points(Reading):
         start = time.perf_counter_ns()
         stream = StreamedUpsert(self._registry, self._budget, parsed)
         await stream.run(messages)
-        return pb.UpsertResponse(rows=stream.rows, elapsed_us=elapsed_us(start))
+        return pb.UpsertResponse(rows=stream.rows, elapsed_us=elapsed_us(start), received=stream.received)
 
     async def SetPayloads(self, request: pb.SetPayloadsRequest) -> pb.SetPayloadsResponse:
         start = time.perf_counter_ns()
@@ -199,6 +213,7 @@ class Points(Reading):
     async def Search(self, request: pb.SearchRequest) -> pb.SearchResponse:
         start = time.perf_counter_ns()
         served = await self._registry.served(request.collection)
+        number = served.collection.number if request.HasField("model") else 0  # before its model is looked at
         model = await self._registry.query_model(served, request.model) if request.HasField("model") else None
         by_ids = request.HasField("by_ids")
         self._limits.check_ids(request.by_ids, "by_ids")
@@ -214,7 +229,7 @@ class Points(Reading):
         answers = queries * rows + min(queries, MAX_BATCH) * candidates
         scores = _SCORE_BYTES * len(served.collection) if texts else 0
         with self._budget.hold(_ANSWER_BYTES * answers + scores, "the reply"):
-            answer = await self._found(served, request, model, depth, groups, texts)
+            answer = await self._found(served, number, request, model, depth, groups, texts)
             answer = answer.after(request.offset * (groups.size if groups else 1))
             if groups is not None:
                 answer = answer.rows_of(groups.size)
@@ -234,17 +249,19 @@ class Points(Reading):
     async def _found(
         self,
         served: ServedCollection,
+        number: int,
         request: pb.SearchRequest,
         model: Binarizer | None,
         depth: int,
         groups: Groups | None,
         texts: list[str] | None,
     ) -> Answer:
-        """The hits of a search, those before its offset included."""
+        """The hits of a search, those before its offset included. `number`: the collection's when its model was
+        looked up, or 0."""
         filter = None
         if request.HasField("filter"):  # looked at before its search has its turn: others need not wait for that
             filter = await served.read(lambda: served.matched(convert.filter_from_message(request)))
-        options = convert.options_from_message(request, depth, model, filter)
+        options = replace(convert.options_from_message(request, depth, model, filter), collection=number)
         dim = (model or served.collection.binarizer).query_dim
 
         def check() -> Floats:

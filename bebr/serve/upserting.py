@@ -12,12 +12,14 @@ from functools import partial
 import numpy as np
 
 from bebr.collection.checks import check_payload_texts, check_text_rows
+from bebr.collection.keys import Named
 from bebr.collection.protocol import OnDuplicate
-from bebr.errors import Error, LimitExceeded
+from bebr.errors import Error, IncompatibleModel, LimitExceeded
 from bebr.serve import convert
 from bebr.serve.admission import COPIES, Budget
 from bebr.serve.queues import ended
 from bebr.serve.registry import CollectionRegistry, ServedCollection
+from bebr.store.collection import Collection
 from bebr.v1 import bebr_pb2 as pb
 
 # Messages of a stream that its writer has and that are not on disk yet: one is coded while others are committed.
@@ -27,6 +29,9 @@ _WINDOW = 4
 def begin_upsert(served: ServedCollection, request: pb.UpsertRequest) -> Future[int]:
     """Checks and codes the rows of a message; the future is done once they are on disk."""
     ids = convert.named_from_message(request.ids, request.keys, "ids")
+    if request.stream_model:
+        return _begin_stream(served.collection, ids, request)
+    check_own(served.collection, request)
     dim, none = served.collection.binarizer.input_dim, request.without_vector
     vectors = np.empty((0, dim), np.float32)
     if request.HasField("vectors") or not none:
@@ -36,13 +41,35 @@ def begin_upsert(served: ServedCollection, request: pb.UpsertRequest) -> Future[
     return served.collection.begin_upsert(*check_text_rows(ids, vectors, texts, dim, duplicate, none))
 
 
+def _begin_stream(collection: Collection, ids: Named, request: pb.UpsertRequest) -> Future[int]:
+    """The same for vectors of another producer."""
+    model = collection.successor
+    if model is None or model.digest != request.stream_model:
+        raise ValueError(f"stream_model is {request.stream_model}, for which no vectors are being streamed")
+    if request.payloads or request.without_vector:
+        raise ValueError("stream_model beside payloads or without_vector: want vectors alone")
+    vectors = convert.vectors_from_message(request.vectors, "vectors")
+    rows, floats, _ = check_text_rows(ids, vectors, [], model.input_dim, "last")
+    return collection.begin_stream_batch(model, rows, floats)
+
+
+def check_own(collection: Collection, request: pb.UpsertRequest) -> None:
+    """``IncompatibleModel`` unless vectors are for the collection as it is, as far as the request says."""
+    own = collection.binarizer.digest
+    if request.model and request.model != own and request.collection_id != collection.number:
+        raise IncompatibleModel(
+            f"the vectors are for model {request.model}, and collection {collection.name!r} has model {own} now: get "
+            "it anew, and embed with the producer of that"
+        )
+
+
 def spread_bytes(served: ServedCollection, request: pb.UpsertRequest) -> int:
     """What rows without a vector take, which the message does not have."""
     return COPIES * 4 * served.collection.binarizer.input_dim * len(request.without_vector)
 
 
 class StreamedUpsert:
-    """The messages of one stream, written in their order; `rows` of them are on disk."""
+    """The messages of one stream, written in their order; `rows` of them are on disk, of so many `received`."""
 
     def __init__(
         self, registry: CollectionRegistry, budget: Budget, parsed: Callable[[bytes], pb.UpsertRequest]
@@ -52,7 +79,7 @@ class StreamedUpsert:
         self._parsed = parsed
         self._begun: deque[tuple[Future[int], ExitStack]] = deque()
         self._failed = False
-        self.rows = 0
+        self.rows = self.received = 0
 
     async def run(self, messages: AsyncIterator[bytes]) -> None:
         """Returns when all are on disk. An error says how many rows are; messages whose write has not begun by then,
@@ -68,6 +95,7 @@ class StreamedUpsert:
                             f"collection is {request.collection!r}: want {name!r}, as in the first message"
                         )
                     name = name or request.collection
+                    self.received += len(request.ids) // 8
                     served = await self._registry.served(name)
                     if request.without_vector:
                         memory.enter_context(await self._room(spread_bytes(served, request)))

@@ -128,10 +128,11 @@ class _Copying:
         try:
             if catalog.damage is not None:
                 raise CorruptFile(str(catalog.damage).replace(str(self._copy.path), str(self._folder.path)))
-            rows = {name: catalog.collection(name) for name in catalog.collections()}
+            rows = {name: catalog.collection(name) for name in catalog.collections(hidden=True)}
             manifests = {name: catalog.manifest(row.id) for name, row in rows.items()}
             segments = [segment for manifest in manifests.values() for segment in manifest.segments]
-            return {name: manifest.version for name, manifest in manifests.items()}, catalog.models(), segments
+            versions = {name: manifests[name].version for name in catalog.collections()}
+            return versions, catalog.models(), segments
         finally:
             catalog.close()
 

@@ -16,15 +16,15 @@ from bebr.errors import CorruptFile
 from bebr.store import schema as t
 from bebr.store.catalog_file import note_removed, update_rows
 from bebr.store.listing import LOST
-from bebr.store.names import Names
 from bebr.store.records import Bitmap, Manifest, Operation, SegmentRow
+from bebr.store.successors import Successors
 from bebr.store.versions import Slot
 
 _SEGMENT = tuple(field.name for field in fields(SegmentRow))
 _INSERT = sa.insert(t.operations)  # made once: making it takes longer than SQLite's work
 
 
-class Catalog(Names):
+class Catalog(Successors):
     """The catalog of a folder, made if there is none. Safe to use from many threads.
 
     Nothing that SQL says of a damaged file leaves this class but as CorruptFile.

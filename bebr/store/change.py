@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -13,6 +13,7 @@ from bebr.binarizer.codes import Codes
 from bebr.collection.checks import merged
 from bebr.collection.filter_tree import Filter
 from bebr.collection.keys import Named
+from bebr.errors import IncompatibleModel
 from bebr.store.bitmaps import Bools
 from bebr.store.kept import Rows
 from bebr.store.keys import keys_of, place, resolve
@@ -35,7 +36,8 @@ class Change:
     `ids` in parts where they have been looked up. `model`: the digest of that of the codes. `kept`: the vectors,
     uint8[n, V], where they are kept. `filter`: a delete of all rows that match when it is applied, and no `ids`.
     `keys`: of the ids, as of `Named`. `placed`: the ids are the numbers of rows; else those of keys are their first
-    places. `bare`: which rows have no vector, bool[n]; None: all have one."""
+    places. `bare`: which rows have no vector, bool[n]; None: all have one. `collection`: the number that the
+    collection had when they were handed in; 0: it does not matter."""
 
     ids: Ids
     codes: Codes | None
@@ -48,6 +50,7 @@ class Change:
     placed: bool = False
     bare: Bools | None = None
     vectors: Floats | None = None
+    collection: int = 0
 
     @property
     def deletes(self) -> bool:
@@ -86,6 +89,11 @@ class Change:
             ids = ids if self.filter is None else draft.matching(self.filter)
             present = draft.remove(ids, known)
             return Operation("delete", present) if len(present) else None
+        if self.collection not in (0, draft.collection):
+            raise IncompatibleModel(
+                f"these vectors are for model {self.model}, and the collection was cut over to {draft.tail.bz.digest}, "
+                "which is another producer's: embed them with that"
+            )
         tail, codes = draft.tail, self.codes
         if self.vectors is not None and self.model == tail.bz.digest:
             codes = tail.bz.encode(self.vectors)
@@ -156,7 +164,70 @@ class PayloadChange:
         return Change(ids, now.codes(ids, bz), texts, {}, *about).apply(draft)
 
 
-AnyChange = Change | PayloadChange
+@dataclass
+class StreamChange:
+    """Vectors of another producer for rows of distinct `ids`: `codes`, `kept`, `keys` and `placed` as of `Change`;
+    `bare`: they are to have none. To the collection it changes nothing: it finds which rows there are, for what
+    `FoundChange` makes of them in the successor."""
+
+    ids: Ids
+    codes: Codes
+    model: str
+    kept: Rows | None
+    keys: list[bytes] | None = None
+    placed: bool = False
+    bare: bool = False
+    found: Change | None = None
+
+    small = False
+
+    @property
+    def size(self) -> int:
+        """What it takes in memory and in the journal, about."""
+        return self.ids.nbytes + self.codes.planes.nbytes + (0 if self.kept is None else self.kept.nbytes)
+
+    def rows(self, made: Operation | None) -> int:
+        """How many of the rows were there."""
+        return 0 if self.found is None else len(self.found.ids)
+
+    def apply(self, draft: Draft) -> None:
+        """Finds the rows, with the payloads and keys that they have by now."""
+        now = draft.finish()
+        numbers = self.ids if self.placed else resolve(now, Named(self.ids, self.keys))
+        there = np.flatnonzero(np.isin(numbers, now.present(numbers)))
+        ids = numbers[there]
+        codes = Codes(self.codes.planes[there], self.codes.factors[there])
+        kept = None if self.kept is None else self.kept[there]
+        bare = np.ones(len(ids), np.bool_) if self.bare else None
+        texts = now.payload_texts(ids)
+        self.found = Change(ids, codes, texts, {}, self.model, kept, None, keys_of(now, ids), True, bare)
+
+
+@dataclass(frozen=True)
+class FoundChange:
+    """What a `StreamChange` found, which is written to the successor."""
+
+    of: StreamChange
+
+    small = False
+    model = ""
+    size = 0
+
+    @property
+    def ids(self) -> Ids:
+        return self.of.ids
+
+    def rows(self, made: Operation | None) -> int:
+        """As of what it is of."""
+        return self.of.rows(made)
+
+    def apply(self, draft: Draft) -> Operation | None:
+        """Makes it in a draft of the successor."""
+        found = self.of.found
+        return None if found is None or len(found.ids) == 0 else found.apply(draft)
+
+
+AnyChange = Change | PayloadChange | StreamChange | FoundChange
 
 
 def joined(changes: Iterable[AnyChange]) -> Iterator[tuple[AnyChange, int]]:
@@ -211,5 +282,6 @@ def _one(run: Sequence[AnyChange]) -> AnyChange:
     if any(change.bare is not None for change in changes):
         none = [np.zeros(len(change.ids), np.bool_) if change.bare is None else change.bare for change in changes]
         bare = np.concatenate(none)
-    placed = changes[0].placed
-    return Change(ids, codes, texts, known, *about, None, keys or None, placed, bare, vectors)
+    first = changes[0]
+    made = Change(ids, codes, texts, known, *about, None, keys or None, first.placed, bare, vectors)
+    return replace(made, collection=first.collection)

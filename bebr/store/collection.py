@@ -17,6 +17,7 @@ from bebr.collection.checks import (
     check_new_payloads,
     check_page,
     check_rows,
+    check_stream_rows,
 )
 from bebr.collection.filter_form import FilterLike, as_filter
 from bebr.collection.filter_tree import Filter
@@ -28,6 +29,7 @@ from bebr.collection.protocol import (
     Payload,
     RecallEstimate,
     Row,
+    VectorStream,
 )
 from bebr.store.keys import resolve
 from bebr.store.measuring import measured_recall
@@ -136,7 +138,7 @@ class Collection(Searchable):
         snapshot = self.snapshot
         wanted = resolve(snapshot, check_ids(ids))
         there = snapshot.present(wanted)
-        rows = dict(zip(there.tolist(), read_rows(snapshot, self.binarizer, there, payloads, vectors), strict=True))
+        rows = dict(zip(there.tolist(), read_rows(snapshot, snapshot.bz, there, payloads, vectors), strict=True))
         return [rows.get(number) for number in wanted.tolist()]
 
     def scroll(
@@ -147,17 +149,20 @@ class Collection(Searchable):
         filter: FilterLike | None = None,
         payloads: bool = True,
         vectors: bool = False,
+        behind: bool = False,
     ) -> list[Row]:
         """The next `limit` rows in ascending order of ids, above the id `after` (None: from the start); fewer at the
-        end, and then none. `filter`: only those that match. Rows as in `get`.
+        end, and then none. `filter`: only those that match. `behind`: only those that have no vector yet of the other
+        producer that `migrate` takes them from. Rows as in `get`.
 
         Going on from each page's last id shows every row that is there throughout exactly once, whatever is written
         meanwhile; a page's cost does not grow with the collection.
         """
         snapshot = self.snapshot
         last = check_page(limit, after)
-        ids = ids_after(snapshot, last, limit, None if filter is None else as_filter(filter))
-        return read_rows(snapshot, self.binarizer, ids, payloads, vectors)
+        shown = snapshot.behind if behind else snapshot
+        ids = ids_after(shown, last, limit, None if filter is None else as_filter(filter))
+        return read_rows(snapshot, snapshot.bz, ids, payloads, vectors)
 
     def stats(self) -> CollectionStats:
         """Rows, segments, bytes on disk; see `CollectionStats`."""
@@ -170,8 +175,8 @@ class Collection(Searchable):
             tail_rows=len(snapshot) - sealed,
             dead_rows=sum(row.rows for row, _ in files) - sealed,
             bytes_on_disk=sum(row.bytes for row, _ in files) + self._contents.journal_bytes(),
-            model=ModelInfo.of(self.binarizer),
-            target=self._contents.target.digest if self._contents.migrating else "",
+            model=ModelInfo.of(snapshot.bz),
+            target=self._contents.heading,
             rows_behind=self._contents.rows_behind(),
             kept_bytes=0 if self._contents.keeping is None else self._contents.keeping.row_bytes,
         )
@@ -183,17 +188,54 @@ class Collection(Searchable):
         self._contents.check_open()
         self._contents.settle()
 
-    def migrate(self, bz: Binarizer, *, wait: bool = False) -> None:
-        """Has every row coded by another model of the same vectors, from those that are kept.
+    def migrate(self, bz: Binarizer, *, vectors: VectorStream | None = None, wait: bool = False) -> None:
+        """Has every row coded by another model: of the same vectors, from those that are kept, or of `vectors`.
 
         What is written from now on is coded by it; what is there is re-encoded in the background, a segment at a time,
         and after a crash from where it stopped. Searches cover both meanwhile; then it is the collection's model
         (`binarizer`, `stats().target`). `wait`: until then. A second call changes the direction. ValueError where no
         vectors are kept, or for a model of another metric or dimension.
+
+        `vectors`: those of another producer, as batches (ids, float32[n, bz.input_dim]), of rows in any order; ids that
+        are not there are passed over. Each batch is on disk once the next is asked for; the call returns after the
+        last, and may be repeated with more. Until `cutover` the old vectors serve all searches but those with
+        `binarizer=bz`, which find each row by its new vector, and the others by old codes where `bz` was trained
+        compatible with them. `scroll(behind=True)` gives the rows that have no new vector: an upsert of a row takes it
+        away. ValueError for a model of another metric, or while there is another such migration. docs/migration.md.
         """
-        self._contents.migrate(check_model(bz))
-        if wait:
-            self._contents.finish_migration()
+        if vectors is None:
+            self._contents.migrate(check_model(bz))
+            if wait:
+                self._contents.finish_migration()
+            return
+        self.begin_stream(bz)
+        for ids, batch in vectors:
+            _result(self.begin_stream_batch(bz, *check_stream_rows(ids, batch, bz.input_dim)))
+
+    def begin_stream(self, bz: Binarizer) -> None:
+        """The beginning of `migrate` with `vectors`, of which none come yet."""
+        self._contents.begin_stream(check_model(bz))
+
+    def begin_stream_batch(self, bz: Binarizer, ids: Named, vectors: Floats) -> Future[int]:
+        """A batch of such vectors that `checks.check_stream_rows` returned; the future as of `begin_upsert`, of how
+        many of the rows there are."""
+        return self._contents.submit_stream(bz, ids, vectors)
+
+    @property
+    def successor(self) -> Binarizer | None:
+        """The model that vectors are being streamed for; None where they are not."""
+        return self._contents.successor
+
+    def cutover(self, *, bare: bool = False) -> None:
+        """Ends a migration by streamed vectors: from one moment on they, and their model, are the collection's, for
+        every search; the old ones are removed. ValueError where there is no such migration, or while rows have no new
+        vector: with `bare` such rows stand without one."""
+        self._contents.cutover(bare)
+
+    def rollback(self) -> None:
+        """Ends a migration by streamed vectors before its cutover, and removes what was streamed. ValueError where
+        there is none."""
+        self._contents.rollback()
 
     def retrain(self, bytes_per_vector: int | None = None, *, wait: bool = False) -> None:
         """Trains a model on a sample of the kept vectors, of at most 65,536, and migrates to it.
@@ -220,7 +262,8 @@ class Collection(Searchable):
         results; at most 10,000. `rescore`: as in `search`. Time grows with rows times queries. ValueError where no
         vectors are kept, or the model scores in a space of its own.
         """
-        return measured_recall(self.snapshot, self.binarizer, sample, k, rescore)
+        snapshot = self.snapshot
+        return measured_recall(snapshot, snapshot.bz, sample, k, rescore)
 
     def close(self, reason: Exception) -> None:
         """Waits for writes in progress, then refuses every further call with an error like `reason`."""

@@ -31,6 +31,7 @@ from bebr.store.records import CollectionRow, SegmentRow
 from bebr.store.retraining import Trainer, check_running, next_training, sample
 from bebr.store.segment import Segment, pending_path, write_segment
 from bebr.store.snapshot import Draft, Part, PartView, Snapshot
+from bebr.store.succession import Succession
 from bebr.store.tail import Tail
 from bebr.store.writer import Writer
 from bebr.training import train
@@ -40,7 +41,7 @@ from bebr.training import train
 SEAL_ROWS = 50_000
 
 
-class Contents:
+class Contents(Succession):
     """The current snapshot of one collection. `draft`, `give_up` and `publish` are for the writing thread."""
 
     def __init__(
@@ -60,7 +61,7 @@ class Contents:
         self._row, self._models = row, models
         self._catalog, self._writer, self._trainer = catalog, writer, trainer
         self._sealer, self._merger = sealer, merger
-        self._seal_rows = seal_rows
+        self._seal_rows, self._verify = seal_rows, verify
         self.bz = models.get(row.model)
         # What writes are coded with: another model than the collection's during a migration.
         self.target = models.get(row.settings.target) if row.settings.target else self.bz
@@ -68,7 +69,9 @@ class Contents:
         self.text = row.settings.text
         self._closed: Exception | None = None
         self._sealing, self._merging = threading.Lock(), threading.Lock()  # one seal and one merge at a time
+        self.installed, self._streaming = nothing, None
         self._load(verify)
+        self._resume()
         self._seal_if_due()
         self.retrain_if_due()
         self._go_on()
@@ -86,7 +89,8 @@ class Contents:
         # These two are the writing thread's.
         self._tail = self._new_tail()
         self._unsealed = 0  # rows written or removed since the tail was last set apart for a seal
-        draft = Draft(Snapshot(manifest.sealed, tuple(views), PartView(self._tail.part(), None, 0)), self._tail)
+        first = Snapshot(manifest.sealed, tuple(views), PartView(self._tail.part(), None, 0), self.bz, self.number)
+        draft = Draft(first, self._tail)
         operations = self._catalog.operations(self.number)
         for change, _ in joined(Change.of(operation, self._model(operation.model)) for operation in operations):
             change.apply(draft)
@@ -123,8 +127,10 @@ class Contents:
 
         self._writer.run(shut)
         with self._merging, self._sealing:
-            tail = self._new_tail()
-            self._snapshot = Snapshot(self._snapshot.version, (), PartView(tail.part(), None, 0))
+            empty = PartView(self._new_tail().part(), None, 0)
+            self._snapshot = replace(self._snapshot, segments=(), tail=empty, successor=None)
+        if self._streaming is not None:
+            self._streaming.heir.close(reason)
 
     def journal_bytes(self) -> int:
         """Of the writes since the last seal, on disk."""
@@ -135,6 +141,7 @@ class Contents:
     def submit_upsert(self, ids: Named, vectors: Floats, texts: Sequence[str]) -> Future[int]:
         """Encodes vectors float32[n, d], NaN for none, unless they are few, and hands an upsert of distinct `ids` to
         the writing thread."""
+        number = self.number  # before its model is looked at: a cutover may come in between
         bz, bare = self.target, bare_rows(vectors)
         if bare is not None:  # such a row has a code, which nobody reads
             vectors = np.where(bare[:, None], np.float32(0), vectors)
@@ -142,8 +149,10 @@ class Contents:
         if len(vectors) <= FEW_ROWS:
             about = bz.digest, kept, None, ids.keys, False, bare
             # Copies: a write that was given up may still be encoded when its caller changes the arrays.
-            return self._writer.submit(self, Change(ids.numbers.copy(), None, texts, {}, *about, vectors.copy()))
-        return self.submit(ids, bz.encode(vectors), texts, bz.digest, kept, bare)
+            return self._writer.submit(
+                self, Change(ids.numbers.copy(), None, texts, {}, *about, vectors.copy(), number)
+            )
+        return self.submit(ids, bz.encode(vectors), texts, bz.digest, kept, bare, number)
 
     def submit(
         self,
@@ -153,13 +162,15 @@ class Contents:
         model: str = "",
         kept: Rows | None = None,
         bare: Bools | None = None,
+        number: int = 0,
     ) -> Future[int]:
         """Hands an upsert, or a delete (`codes` None), of distinct `ids` to the writing thread. `model`, `kept`,
-        `bare`: as of `Change`."""
+        `bare`, `number` of the collection: as of `Change`."""
         # Parts do not change, so ids are looked up in the caller's time.
         numbers = ids.numbers.copy()
         known = {view.part: view.part.positions(numbers) for view in self.snapshot.segments if view.live}
-        return self._writer.submit(self, Change(numbers, codes, texts, known, model, kept, keys=ids.keys, bare=bare))
+        about = model, kept, None, ids.keys, False, bare
+        return self._writer.submit(self, Change(numbers, codes, texts, known, *about, collection=number))
 
     def submit_delete(self, filter: Filter) -> Future[int]:
         """Hands a delete of what matches to the writing thread, which decides what that is."""
@@ -174,20 +185,20 @@ class Contents:
     def truncate(self) -> int:
         """Removes all rows, and with them segments and journal; returns how many there were. Waits for a seal in
         progress; a merge in progress comes to nothing."""
-        with self._sealing:
+        with self._still():
             rows, removed = self._writer.run(self._empty)
-        for row in removed:
-            (self._folder / row.file).unlink(missing_ok=True)
+        self._unlink([row.file for row in removed])
         return rows
 
     def _empty(self) -> tuple[int, list[SegmentRow]]:
         self.check_open()
         before, tail = self._snapshot, self._new_tail()
         removed = _files(before.segments)
+        after = [] if self._streaming is None else self._streaming.heir._empty()[1]
         version = self._catalog.install(self.number, [], [row.file for row in removed], {}, before.version)
         self._tail, self._unsealed, self._sealed, self._installed = tail, 0, before.version, {}
-        self._snapshot = Snapshot(version, (), PartView(tail.part(), None, 0))
-        return len(before), removed
+        self._show(replace(before, version=version, segments=(), tail=PartView(tail.part(), None, 0)))
+        return len(before), [*removed, *after]
 
     def draft(self) -> Draft:
         self.check_open()
@@ -198,7 +209,7 @@ class Contents:
         self._set_tail_apart()
 
     def publish(self, snapshot: Snapshot, rows: int) -> None:
-        self._snapshot = snapshot
+        self._show(snapshot)
         self._unsealed += rows
         self._seal_if_due()
         self.retrain_if_due()
@@ -208,12 +219,16 @@ class Contents:
         tail = self._new_tail()
         view = self._snapshot.tail
         segments = (*self._snapshot.segments, view) if view.part.rows else self._snapshot.segments
-        self._snapshot = Snapshot(self._snapshot.version, segments, PartView(tail.part(), None, 0))
+        self._snapshot = replace(self._snapshot, segments=segments, tail=PartView(tail.part(), None, 0))
         self._tail = tail
 
     def _seal_if_due(self) -> None:
         if self._unsealed >= self._seal_rows:
             self._sealer.request(self)
+
+    def _beside(self, row: CollectionRow) -> Contents:
+        workers = self._catalog, self._writer, self._sealer, self._merger, self._trainer
+        return Contents(row, self._models, self._folder, *workers, self._seal_rows, self._verify)
 
     # Another model
 
@@ -221,11 +236,13 @@ class Contents:
         """Codes what is written from now on with `target`, and has what is there re-encoded. `settings`:
         others that change with it. ValueError for a model that does not fit the kept vectors."""
         self.check_open()
+        self.check_not_streaming()
         check_target(self.keeping, self.bz, target)
         digest = self._models.add(target)
 
         def begin() -> None:
             self.check_open()
+            self.check_not_streaming()
             self._set_row(replace(self._row, settings=replace(self._row.settings, target=digest, **settings)))
             self.target = target
             self._set_tail_apart()
@@ -235,6 +252,7 @@ class Contents:
 
     def retrain(self, bytes_per_vector: int | None = None) -> None:
         """Trains a model on a sample of the kept vectors, and begins to re-encode with it. ValueError without rows."""
+        self.check_not_streaming()
         snapshot = self.snapshot
         vectors = sample(snapshot)[1]
         if len(vectors) == 0:
@@ -264,8 +282,16 @@ class Contents:
     def migrating(self) -> bool:
         return self._row.settings.target != ""
 
+    @property
+    def heading(self) -> str:
+        """The digest of the model that rows are being migrated to; empty for none."""
+        return self.successor.digest if self.successor is not None else self._row.settings.target
+
     def rows_behind(self) -> int:
-        """How many rows are still in codes of another model than the one of new writes."""
+        """How many rows are still in codes of another model than the one of new writes, or wait for the vector of
+        another producer."""
+        if self.successor is not None:
+            return len(self.snapshot.behind)
         return sum(view.live for view in behind(self.snapshot, self.target))
 
     def _finish_migrating(self) -> None:
@@ -277,6 +303,7 @@ class Contents:
                 settings = replace(self._row.settings, target="")
                 self._set_row(replace(self._row, model=self.target.digest, settings=settings))
                 self.bz = self.target
+                self._snapshot = replace(self._snapshot, bz=self.bz)
 
         if self.migrating:
             self._writer.run(finish)
@@ -358,8 +385,7 @@ class Contents:
                 (self._folder / made.file).unlink(missing_ok=True)
                 pending_path(self._folder, made.file).unlink(missing_ok=True)
             raise
-        for row in _files(views):
-            (self._folder / row.file).unlink(missing_ok=True)
+        self._unlink([row.file for row in _files(views)])
 
     def _begin_seal(self) -> Snapshot:
         self.check_open()
@@ -410,7 +436,8 @@ class Contents:
         self._sealed = sealed
         known: dict[Part, Bitmap | None] = {**self._installed, **dead, **{view.part: view.dead for view in added}}
         self._installed = {view.part: known.get(view.part) for view in (*kept, *added)}
-        self._snapshot = Snapshot(version, (*kept, *added), current.tail)
+        self._show(replace(current, version=version, segments=(*kept, *added)))
+        self.installed()
 
 
 class _Truncated(Exception):

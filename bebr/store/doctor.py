@@ -79,7 +79,7 @@ def _findings(folder: Folder, copy: Folder) -> Iterator[Finding]:
         frame = damaged_frame(log) if lost else None
         if frame is not None:
             yield Finding(f"{log}: {frame}", "nothing more: it explains lost commits", "restore it from a backup")
-        for name in catalog.collections():
+        for name in catalog.collections(hidden=True):
             yield from _of_collection(catalog, name, folder)
         yield from _of_models(catalog, folder)
         if catalog.sound:
@@ -95,7 +95,7 @@ def _of(error: Error, costs: str, folder: Folder, copy: Folder) -> Finding:
 
 
 def _of_catalog(catalog: Catalog, folder: Folder, copy: Folder) -> Iterator[Finding]:
-    names = {catalog.number(name): name for name in catalog.collections()}
+    names = {catalog.number(name): name for name in catalog.collections(hidden=True)}
     told = set()
     if catalog.damage is not None:
         finding = _of(catalog.damage, "every write, and the collections below", folder, copy)
@@ -106,7 +106,7 @@ def _of_catalog(catalog: Catalog, folder: Folder, copy: Folder) -> Iterator[Find
         costs = f"collection {names[number]!r}" if number in names else "nothing"
         told.add(number)
         yield _of(error, costs, folder, copy)
-    for name in catalog.collections():
+    for name in catalog.collections(hidden=True):
         try:
             number = catalog.collection(name).id
             catalog.manifest(number)
@@ -143,7 +143,7 @@ def _of_segment(catalog: Catalog, row: CollectionRow, segment: SegmentRow, folde
 def _of_models(catalog: Catalog, folder: Folder) -> Iterator[Finding]:
     models = Models(folder, catalog)
     users: dict[str, list[str]] = {}
-    for name in catalog.collections():
+    for name in catalog.collections(hidden=True):
         try:
             users.setdefault(catalog.collection(name).model, []).append(repr(name))
         except CorruptFile:

@@ -108,8 +108,8 @@ def _read_collections(sql: Sql, versions: Versions, listing: Listing) -> None:
                 entry = _entry(sql, row, name, slot, versions.path)
                 if entry is None:
                     listing.dropped.append(row.id)
-                else:
-                    listing.entries.setdefault(name, entry)
+                else:  # a slot may have the name that it had before a successor took its place
+                    listing.entries.setdefault(entry.row.name if entry.row else name, entry)
     except CorruptFile as error:
         if not versions.found:
             raise

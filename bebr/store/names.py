@@ -19,6 +19,15 @@ from bebr.store.versions import Slot
 _log = logging.getLogger("bebr.store")
 
 
+# In names that only the catalog has; no name of a collection has a space.
+_HIDDEN = " "
+
+
+def successor_of(name: str) -> str:
+    """The hidden name of the collection that is to take the place of another."""
+    return f"{name}{_HIDDEN}next"
+
+
 class Names(CatalogFile):
     """Models, collections and aliases of a catalog."""
 
@@ -43,34 +52,35 @@ class Names(CatalogFile):
 
     def create_collection(self, name: str, model: str, settings: Settings | None = None) -> CollectionRow:
         """AlreadyExists for a name that is taken."""
-        settings = settings or Settings()
-        created = datetime.now(timezone.utc).isoformat(timespec="seconds")
-        counts = {"dropped": 0, "version": 0, "sealed": 0, **dict.fromkeys(COUNTS, 0)}
-        taken = AlreadyExists(f"collection {name!r} already exists: use collection({name!r}) or drop it first")
 
         def work(db: sa.Connection) -> CollectionRow:
-            if name in self._listing.entries:
-                raise taken
             if name in self._listing.aliases:
                 raise AlreadyExists(f"{name!r} is an alias of {self._listing.aliases[name]!r}: drop_alias it first")
-            key = "next_collection"
-            id = int(self._meta(db, key, "no collection can be created: restore catalog.db from a backup"))
-            id = max(id, 1 + max(self._versions.found, default=0))
-            following = t.signed(t.meta, key=key, value=str(id + 1))
-            db.execute(sa.update(t.meta).where(t.meta.c.key == key).values(**following))
-            fields = {"model": model, "created": created, "settings": settings.to_json()}
-            row = t.signed(t.collections, id=id, name=name, **fields, **counts)
-            try:
-                db.execute(sa.insert(t.collections).values(**row))
-            except IntegrityError as error:  # it was created, but the call was interrupted before it returned
-                raise taken from error
-            return CollectionRow(id, name, model, settings)
+            return self._insert(db, name, model, settings or Settings())
 
-        def done(row: CollectionRow) -> None:
-            self._versions.record(Slot(row.id, name, 0))
-            self._listing.entries[name] = Entry(row.id, row)
+        return self._sql.write(work, self._created)
 
-        return self._sql.write(work, done)
+    def _insert(self, db: sa.Connection, name: str, model: str, settings: Settings) -> CollectionRow:
+        taken = AlreadyExists(f"collection {name!r} already exists: use collection({name!r}) or drop it first")
+        if name in self._listing.entries:
+            raise taken
+        key = "next_collection"
+        id = int(self._meta(db, key, "no collection can be created: restore catalog.db from a backup"))
+        id = max(id, 1 + max(self._versions.found, default=0))
+        following = t.signed(t.meta, key=key, value=str(id + 1))
+        db.execute(sa.update(t.meta).where(t.meta.c.key == key).values(**following))
+        created = datetime.now(timezone.utc).isoformat(timespec="seconds")
+        fields = {"model": model, "created": created, "settings": settings.to_json()}
+        counts = {"dropped": 0, "version": 0, "sealed": 0, **dict.fromkeys(COUNTS, 0)}
+        try:
+            db.execute(sa.insert(t.collections).values(**t.signed(t.collections, id=id, name=name, **fields, **counts)))
+        except IntegrityError as error:  # it was created, but the call was interrupted before it returned
+            raise taken from error
+        return CollectionRow(id, name, model, settings)
+
+    def _created(self, row: CollectionRow) -> None:
+        self._versions.record(Slot(row.id, row.name, 0))
+        self._listing.entries[row.name] = Entry(row.id, row)
 
     def collection(self, name: str) -> CollectionRow:
         """KeyError if there is none, CorruptFile if what the catalog says of it is damaged."""
@@ -83,20 +93,20 @@ class Names(CatalogFile):
 
     def set_settings(self, row: CollectionRow) -> None:
         """The model and the settings of a collection become those of `row`."""
+        self._sql.write(lambda db: self._set(db, row), lambda _: self._listing.replace(row))
 
-        def work(db: sa.Connection) -> None:
-            values = self._row(db, row.id)
-            update_rows(db, values | {"model": row.model, "settings": row.settings.to_json()})
-
-        self._sql.write(work, lambda _: self._listing.replace(row))
+    def _set(self, db: sa.Connection, row: CollectionRow) -> None:
+        values = self._row(db, row.id)
+        update_rows(db, values | {"model": row.model, "settings": row.settings.to_json()})
 
     def number(self, name: str) -> int:
         """Of a collection, be it damaged."""
         return self._listing.entries[name].id
 
-    def collections(self) -> list[str]:
-        """Names, sorted, of damaged collections too."""
-        return sorted(list(self._listing.entries))  # a list at once, since a writer may add one
+    def collections(self, hidden: bool = False) -> list[str]:
+        """Names, sorted, of damaged collections too; with `hidden`, those that only the catalog names."""
+        names = list(self._listing.entries)  # a list at once, since a writer may add one
+        return sorted(name for name in names if hidden or _HIDDEN not in name)
 
     def drop_collection(self, name: str) -> list[str]:
         """Removes the collection and everything of it; returns its segment files, now to be deleted. A damaged one goes
@@ -104,34 +114,42 @@ class Names(CatalogFile):
         found = self._listing.entries.get(name)
         if found is None:
             raise KeyError(f"no collection {name!r}")
-        c, s = t.collections, t.segments
-        nothing = {"model": "", "created": "", "settings": "", "version": 0, "sealed": 0}
-        counts = dict.fromkeys(COUNTS, 0)
-        # No name of a collection has a space.
-        grave = t.signed(c, id=found.id, name=f"dropped {found.id}", dropped=1, **nothing, **counts)
+        gone = [each for each in (name, successor_of(name)) if each in self._listing.entries]
 
         def work(db: sa.Connection) -> list[str]:
-            files = []
-            for row in db.execute(sa.select(s).where(s.c.collection == found.id)).all():
-                try:
-                    files.append(self._sql.verified(s, row, f"collection {name!r}, file {row.file!r}", "")["file"])
-                except CorruptFile as error:
-                    _log.warning("%s its file is left alone", error)
-            note_removed(db, files)
             db.execute(sa.delete(t.aliases).where(t.aliases.c.target == found.id))
-            for table in (t.operations, t.segments):
-                db.execute(sa.delete(table).where(table.c.collection == found.id))
-            db.execute(sa.delete(c).where(c.c.id == found.id))
-            db.execute(sa.insert(c).values(**grave))
-            return files
+            return [file for each in gone for file in self._delete(db, self._listing.entries[each].id, each)]
 
         def done(_: list[str]) -> None:
-            slot = self._versions.found.get(found.id)
-            self._versions.record(Slot(found.id, name, slot.version if slot else 0, dropped=True))
-            self._listing.entries.pop(name, None)
+            for each in gone:
+                self._dropped(each)
             self._listing.aliases = {a: of for a, of in self._listing.aliases.items() if of != name}
 
         return self._sql.write(work, done, frees_space=True)
+
+    def _delete(self, db: sa.Connection, id: int, name: str) -> list[str]:
+        """Removes what there is of a collection, but its aliases, and remembers its number; returns its files."""
+        c, s = t.collections, t.segments
+        nothing = {"model": "", "created": "", "settings": "", "version": 0, "sealed": 0}
+        counts = dict.fromkeys(COUNTS, 0)
+        grave = t.signed(c, id=id, name=f"dropped{_HIDDEN}{id}", dropped=1, **nothing, **counts)
+        files = []
+        for row in db.execute(sa.select(s).where(s.c.collection == id)).all():
+            try:
+                files.append(self._sql.verified(s, row, f"collection {name!r}, file {row.file!r}", "")["file"])
+            except CorruptFile as error:
+                _log.warning("%s its file is left alone", error)
+        note_removed(db, files)
+        for table in (t.operations, t.segments):
+            db.execute(sa.delete(table).where(table.c.collection == id))
+        db.execute(sa.delete(c).where(c.c.id == id))
+        db.execute(sa.insert(c).values(**grave))
+        return files
+
+    def _dropped(self, name: str) -> None:
+        id = self._listing.entries.pop(name).id
+        slot = self._versions.found.get(id)
+        self._versions.record(Slot(id, name, slot.version if slot else 0, dropped=True))
 
     # Aliases
 

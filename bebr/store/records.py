@@ -29,7 +29,8 @@ class Settings:
     are. `target`: the digest of the model that its rows are being re-encoded with; empty where they are not.
     `bytes_per_vector`: of its codes when it is trained anew, 0 for those of its model. `retrain`: whether it trains
     itself as rows come; `trained_rows`: how many there were the last time. `text`: the payload fields, dotted paths,
-    that are searched by their words."""
+    that are searched by their words. `successor`: the name, in the catalog alone, of the collection that vectors of
+    another producer are being streamed to; empty where they are not."""
 
     keep: RawType | None = None
     target: str = ""
@@ -37,6 +38,7 @@ class Settings:
     retrain: bool = False
     trained_rows: int = 0
     text: tuple[str, ...] = ()
+    successor: str = ""
 
     def to_json(self) -> str:
         """Those that are not the default; empty for none."""

@@ -31,7 +31,7 @@ _RETRY = 60.0
 def next_training(settings: Settings) -> int | None:
     """At how many rows a collection is to be trained anew; None: at none, as it stands."""
     seen = settings.trained_rows
-    if not settings.retrain or settings.target or seen >= MOST_ROWS:
+    if not settings.retrain or settings.target or settings.successor or seen >= MOST_ROWS:
         return None
     return max(FIRST_ROWS, _GROWTH * seen)
 

@@ -18,9 +18,11 @@ from bebr.collection.keys import IdsLike, Named, named_array
 from bebr.collection.options import Groups, SearchOptions
 from bebr.collection.protocol import CollectionHits, Fusion, GroupValue
 from bebr.collection.request import SearchRequest, check_search, check_search_ids
+from bebr.errors import IncompatibleModel
 from bebr.index import Hits
 from bebr.index.raw import default_candidates
 from bebr.index.segments import StopFlag
+from bebr.store.bridging import search_both
 from bebr.store.contents import Contents
 from bebr.store.grouping import search_groups
 from bebr.store.keys import keys_of, resolve
@@ -77,7 +79,7 @@ class Searchable(Handle):
         matches it, as `bebr.F` or a dict says; with both, what both let through; never fewer than k, where so many
         match; `radius`: only rows at least this similar (l2: at most this squared distance); `offset`: the first so
         many hits of each query are left out; `binarizer`: the queries' model where it is a newer one than the rows', as
-        in `FlatIndex.search`. ValueError on bad input; IncompatibleModel.
+        in `FlatIndex.search`, or that of a migration by streamed vectors. ValueError on bad input; IncompatibleModel.
 
         `rescore`, where vectors are kept: how many of the best by code get exact scores, at least k; 0: scores by code.
         None: 3 k + 20, and every row of a collection of up to 2,000, whose answers are exact then.
@@ -92,8 +94,9 @@ class Searchable(Handle):
         rows have any. Beside vectors the two rankings, as far as 100 or offset + k, are fused ("rrf": scores are sums
         of 1 / (60 + rank)). `filter` and `allow` hold for both; `radius` and `group_by` do not go with it.
         """
+        snapshot = self.snapshot
         request = check_search(
-            *(q, k, (binarizer or self.binarizer).query_dim),
+            *(q, k, (binarizer or snapshot.bz).query_dim),
             query=query,
             oversampling=oversampling,
             exact=exact,
@@ -109,7 +112,7 @@ class Searchable(Handle):
             text=text,
             fusion=fusion,
         )
-        return self._answered(request)
+        return self._answered(snapshot, request)
 
     def search_ids(
         self,
@@ -142,10 +145,10 @@ class Searchable(Handle):
             with_payloads=with_payloads,
             rescore=rescore,
         )
-        return self._answered(request)
+        return self._answered(self.snapshot, request)
 
-    def _answered(self, request: SearchRequest) -> CollectionHits:
-        snapshot, values = self.snapshot, None
+    def _answered(self, snapshot: Snapshot, request: SearchRequest) -> CollectionHits:
+        values = None
         if request.texts is not None:
             assert not isinstance(request.queries, Named)
             hits = self.search_text(snapshot, request.queries, request.texts, request.options, request.allow)
@@ -171,6 +174,11 @@ class Searchable(Handle):
         """`search` of a snapshot with what `checks.check_query` returned, or `search_ids` with what
         `checks.check_query_ids` did; ids of the hits are the numbers of rows. `stop`: once it is set, the search ends
         soon with an error."""
+        if options.collection not in (0, snapshot.collection):
+            raise IncompatibleModel(
+                f"the queries are not for model {snapshot.bz.digest}, to which collection {self.name!r} was cut over: "
+                "embed them with the producer of that"
+            )
         allowed = None if allow is None else resolve(snapshot, allow)
         if isinstance(queries, Named):
             numbers = resolve(snapshot, queries)
@@ -181,8 +189,11 @@ class Searchable(Handle):
             bare = snapshot.bare(distinct)[places]
             if bare.any():
                 raise ValueError(f"the row with id {queries.ids()[int(bare.argmax())]!r} has no vector to search with")
-            return search_rows(snapshot, self.binarizer, numbers, options, allowed, stop)
-        return search_vectors(snapshot, self.binarizer, queries, options, allowed, stop)
+            return search_rows(snapshot, snapshot.bz, numbers, options, allowed, stop)
+        new = snapshot.successor
+        if options.model is not None and new is not None and options.model.digest == new.rows.bz.digest:
+            return search_both(snapshot, new, queries, options, allowed, stop)
+        return search_vectors(snapshot, snapshot.bz, queries, options, allowed, stop)
 
     def search_text(
         self,
@@ -220,7 +231,7 @@ class Searchable(Handle):
         def find(query: int, deeper: SearchOptions) -> Hits:
             return self.search_snapshot(snapshot, queries[query : query + 1], deeper, allow, stop)
 
-        ascending = self.binarizer.metric == "l2"
+        ascending = snapshot.bz.metric == "l2"
         return search_groups(snapshot, find, len(queries), options.k, groups, options, ascending)
 
     def candidates(self, k: int) -> int:

@@ -100,6 +100,11 @@ class Segment:
         self._answers = Answers()
         self.copies = Copies(index)
 
+    @property
+    def origin(self) -> object:
+        """Itself."""
+        return self
+
     def positions(self, ids: Ids) -> Ids:
         """The row of each of `ids`, int64[n]; −1 for none."""
         return self.index.positions(ids)

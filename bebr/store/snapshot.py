@@ -7,7 +7,7 @@ never change, so both share them; the bitmaps of dead rows are copied when they 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Protocol
 
@@ -44,6 +44,10 @@ class Part(Protocol):
 
     @property
     def index(self) -> FlatIndex: ...
+
+    @property
+    def origin(self) -> object:
+        """What it is the beginning of: a tail, of which later parts have more rows, or itself."""
 
     @property
     def keeping(self) -> Keeping | None:
@@ -181,11 +185,16 @@ class PartView:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """`version`: of the last write that shows. Of an id at most one row is alive, in all parts together."""
+    """`version`: of the last write that shows. Of an id at most one row is alive, in all parts together. `bz`: the
+    model that its queries are for, unless they say another. `collection`: the catalog's number of it. `successor`: of a
+    collection that another producer's vectors are being streamed to."""
 
     version: int
     segments: tuple[PartView, ...]
     tail: PartView
+    bz: Binarizer
+    collection: int
+    successor: Successor | None = None
 
     @cached_property
     def parts(self) -> tuple[PartView, ...]:
@@ -193,6 +202,13 @@ class Snapshot:
 
     def __len__(self) -> int:
         return sum(view.live for view in self.parts)
+
+    @property
+    def behind(self) -> Snapshot:
+        """The rows that wait for a vector of another producer. ValueError where none are being streamed."""
+        if self.successor is None:
+            raise ValueError("behind is True, but no vectors are being streamed: begin with migrate(bz, vectors=...)")
+        return self.successor.waiting(self)
 
     @property
     def searched(self) -> int:
@@ -325,6 +341,15 @@ class Snapshot:
             left = left[~here]
 
 
+@dataclass(frozen=True)
+class Successor:
+    """`rows`: those that have a vector of another producer, under their own numbers; `waiting(snapshot)`: the others of
+    a snapshot, as far as they have a vector at all."""
+
+    rows: Snapshot
+    waiting: Callable[[Snapshot], Snapshot]
+
+
 class Draft:
     """The snapshot that follows `snapshot`. It appends to `tail`, of which `snapshot.tail` shows all rows, and changes
     nothing else: given up, it costs the tail only."""
@@ -336,6 +361,11 @@ class Draft:
             view.dead for view in snapshot.parts
         ]  # replaced by copies before they change
         self._lost = [0] * len(self._dead)
+
+    @property
+    def collection(self) -> int:
+        """The catalog's number of the collection."""
+        return self._snapshot.collection
 
     @property
     def tail(self) -> Tail:
@@ -404,7 +434,7 @@ class Draft:
             if dead is not None and len(dead) < bitmaps.words(part.rows):
                 dead = bitmaps.resized(dead, part.rows)
         live = before.tail.live + part.rows - before.tail.part.rows - self._lost[-1]
-        return Snapshot(before.version, segments, PartView(part, dead, live))
+        return replace(before, segments=segments, tail=PartView(part, dead, live))
 
 
 def _without(rows: Bitmap, dead: Bitmap | None) -> Bitmap:

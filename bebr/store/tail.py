@@ -107,6 +107,11 @@ class TailPart:
         self.keeping, self.keyed, self.moved = tail.keeping, tail.keyed, tail.moved
         self.bare = tail.bare
 
+    @property
+    def origin(self) -> object:
+        """The tail."""
+        return self._tail
+
     def positions(self, ids: Ids) -> Ids:
         """The newest row of each of `ids`, int64[n]; −1 for none."""
         found = self._tail.newest(ids)

@@ -33,6 +33,9 @@ class Target(Protocol):
     @property
     def number(self) -> int: ...
 
+    def followed(self, change: AnyChange) -> Sequence[tuple[Target, AnyChange]]:
+        """What is to be written in the same commit, once this change is drafted, to others that go with it."""
+
     def draft(self) -> Draft:
         """The next snapshot; an error if the collection takes no writes."""
 
@@ -93,6 +96,12 @@ class Writer:
             raise
         return result
 
+    def within(self, target: Target, change: AnyChange) -> int:
+        """Does a write at once, for work that `run` calls; returns rows written or removed."""
+        write = _Write(target, change)
+        self._commit([write])
+        return write.done.result()
+
     def close(self) -> None:
         """Waits for everything that was submitted."""
         self._thread.shutdown()
@@ -152,9 +161,11 @@ class Writer:
 
     def _commit(self, writes: Sequence[_Write]) -> None:
         targets: dict[Target, list[_Write]] = {}
-        for write in writes:
-            targets.setdefault(write.target, []).append(write)
         try:
+            for write in writes:
+                targets.setdefault(write.target, []).append(write)
+                for other, change in write.target.followed(write.change):
+                    targets.setdefault(other, []).append(_Write(other, change))
             # Whatever needs memory comes before the commit.
             drafted = [(target, *_draft(target, some)) for target, some in targets.items()]
             operations = [(target, operation) for target, _, made in drafted for operation in made]
@@ -170,10 +181,9 @@ class Writer:
                     self._commit([write])
             return
         latest = {target: version for (target, _), version in zip(operations, versions, strict=True)}
-        for target, snapshot, _ in drafted:
-            if target in latest:
-                rows = sum(write.rows for write in targets[target])
-                target.publish(replace(snapshot, version=latest[target]), rows)
+        for target, snapshot, _ in reversed(drafted):  # what goes with a collection shows once the collection does
+            rows = sum(write.rows for write in targets[target]) if target in latest else 0
+            target.publish(replace(snapshot, version=latest.get(target, snapshot.version)), rows)
         for write in writes:
             write.done.set_result(write.rows)
 

@@ -10,6 +10,7 @@ import pytest
 
 import bebr
 from bebr.collection.protocol import AlreadyExists
+from bebr.training.compat.compatible import make_compatible
 from tests.conftest import payloads_of, recall
 
 
@@ -107,6 +108,52 @@ def test_a_collection_gets_another_model(db, name, bz, vectors, queries):
         plain.migrate(larger)
     with pytest.raises(ValueError, match=r"bz is 5: want a bebr\.Binarizer"):
         collection.migrate(5)
+
+
+def test_another_producers_vectors_are_streamed(db, name, bz, vectors, queries):
+    """They take the place of the old ones at one moment; until then both are searched."""
+    turned, q = np.hstack([vectors[:, ::-1], vectors[:, :16]]), np.hstack([queries[:, ::-1], queries[:, :16]])
+    other = make_compatible(bebr.train(turned, widths=[64, 32], seed=0), bz, turned, vectors, epochs=0)
+    collection = db.create_collection(name, bz)
+    ids = [f"doc-{i}" for i in range(3000)]
+    collection.upsert(ids, vectors, [{"n": i} for i in range(3000)])
+    old = collection.search(queries, 10)
+    collection.migrate(other, vectors=((ids[i : i + 1000], turned[i : i + 1000]) for i in (0, 1000)))
+    assert (collection.stats().target, collection.stats().rows_behind) == (other.digest, 1000)
+    behind = {row.id: row.payload["n"] for row in collection.scroll(limit=5000, behind=True)}
+    assert sorted(behind.values()) == list(range(2000, 3000))
+    page = collection.scroll(limit=3, behind=True, filter={"n": {"lt": 2002}}, payloads=False)
+    assert {row.id for row in page} == {"doc-2000", "doc-2001"}
+    assert collection.search(queries, 10).ids.tolist() == old.ids.tolist()
+    both = collection.search(q, 10, binarizer=other, filter={"n": {"gte": 1900}}, with_payloads=True)
+    assert recall(both.ids, collection.search(queries, 10, filter={"n": {"gte": 1900}}).ids) > 0.5
+    assert all(payload["n"] >= 1900 for payloads in both.payloads for payload in payloads)
+    with pytest.raises(ValueError, match="1000 of 3000 rows have no vector of model"):
+        collection.cutover()
+    collection.upsert(["doc-5"], vectors[5:6], [{"n": -5}])
+    collection.migrate(other, vectors=[(list(behind), turned[list(behind.values())].astype(np.float16))])
+    assert [row.payload for row in collection.scroll(behind=True)] == [{"n": -5}]
+    collection.migrate(other, vectors=[(["doc-5", "none"], turned[5:7])])
+    held = db.collection(name)
+    collection.cutover()
+    assert (collection.binarizer.digest, collection.stats().target) == (other.digest, "")
+    index = bebr.FlatIndex(other)
+    index.add(turned)
+    expected = [[ids[i] for i in row] for row in index.search(q, 1, exact=True).ids.tolist()]
+    assert (collection.search(q, 1, exact=True).ids == expected).mean() > 0.95  # some came as float16
+    with pytest.raises((ValueError, bebr.IncompatibleModel)):  # of the old producer
+        held.search(queries, 10)
+    with pytest.raises((ValueError, bebr.IncompatibleModel)):
+        held.upsert(["doc-5"], vectors[5:6])
+    assert collection.upsert(["doc-5"], turned[5:6], [{"n": 5}]) == 1 and len(db.collection(name)) == 3000
+    collection.migrate(bz, vectors=[(ids[:10], vectors[:10])])
+    collection.rollback()
+    assert collection.stats().target == "" and collection.binarizer.digest == other.digest
+    for call in (collection.cutover, collection.rollback, lambda: collection.scroll(behind=True)):
+        with pytest.raises(ValueError, match="streamed"):
+            call()
+    with pytest.raises(ValueError, match="bz has metric 'l2': want 'cosine'"):
+        collection.migrate(bebr.untrained(64, 18, metric="l2"), vectors=())
 
 
 def test_a_collection_without_a_model(db, name):

@@ -1,0 +1,131 @@
+"""A migration by vectors that another producer makes: what takes them, and how writes keep it true.
+
+The new vectors make rows of a successor (`bebr.store.successors`). Every write of the collection is followed, in the
+same commit, by one of the successor: what is written anew or removed has no new vector any more, and new payloads are
+new there too. So both are true at any moment, after a kill as well, and one takes the place of the other in one
+transaction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Generic, Protocol, TypeVar
+
+import numpy as np
+
+from bebr.arrays import Floats
+from bebr.binarizer import Binarizer
+from bebr.collection.keys import Named
+from bebr.store.change import AnyChange, Change, FoundChange, PayloadChange, StreamChange
+from bebr.store.coverage import Coverage
+from bebr.store.kept import Keeping
+from bebr.store.snapshot import Snapshot, Successor
+
+# Rows without a vector that are carried over between two writes.
+_PIECE = 4096
+
+
+class Contents(Protocol):
+    """What the successor holds."""
+
+    bz: Binarizer
+    keeping: Keeping | None
+
+    @property
+    def snapshot(self) -> Snapshot: ...
+
+
+C = TypeVar("C", bound=Contents)
+
+
+class Streaming(Generic[C]):
+    """The `heir` of a collection, and which of its rows that has. `now`, `followed` and `carried` are for the writing
+    thread."""
+
+    def __init__(self, heir: C) -> None:
+        self.heir = heir
+        self._coverage = Coverage()
+        self._tail: object = None
+        self._seen = 0  # rows of the tail that the coverage knows of
+
+    def change(self, ids: Named, vectors: Floats) -> StreamChange:
+        """Vectors float32[n, d] for rows of distinct `ids`, coded."""
+        bz, keeping = self.heir.bz, self.heir.keeping
+        kept = None if keeping is None else keeping.stored(vectors)
+        return StreamChange(ids.numbers.copy(), bz.encode(vectors), bz.digest, kept, ids.keys)
+
+    def check(self, model: str) -> None:
+        """ValueError unless vectors for that model are being streamed."""
+        if model != self.heir.bz.digest:
+            raise ValueError(
+                f"the vectors are for model {model}, but those of {self.heir.bz.digest} are being streamed: cutover() "
+                "or rollback() first"
+            )
+
+    def now(self) -> Successor:
+        """The heir as it is, for the next snapshot of the collection."""
+        rows = self.heir.snapshot
+        tail = rows.tail.part
+        if tail.origin is not self._tail:
+            self._tail, self._seen = tail.origin, 0
+        if tail.rows > self._seen:
+            self._coverage.note(tail.index.ids[self._seen :])
+            self._seen = tail.rows
+        noted = self._coverage.noted
+        return Successor(rows, partial(self._coverage.waiting, new=rows, noted=noted))
+
+    def followed(self, change: AnyChange) -> Sequence[tuple[C, AnyChange]]:
+        """What a write of the collection is followed by. ValueError for vectors of another migration."""
+        if isinstance(change, StreamChange):
+            self.check(change.model)
+            return [(self.heir, FoundChange(change))]
+        if isinstance(change, PayloadChange):
+            return [(self.heir, change)]
+        if not isinstance(change, Change):
+            return []
+        nothing = np.empty(0, np.int64)
+        ids, keys = (change.ids, change.keys) if change.filter is None else (nothing, None)
+        return [(self.heir, Change(ids, None, (), {}, filter=change.filter, keys=keys))]
+
+    def carried(self, snapshot: Snapshot, bare: bool, write: Callable[[StreamChange], int]) -> bool:
+        """Brings some rows over that have no vector, or none of the new ones; whether that was all. `bare`: without it,
+        a ValueError says how many have none of the new ones."""
+        successor = self.now()
+        waiting = successor.waiting(snapshot)
+        if len(waiting) and not bare:
+            raise ValueError(
+                f"{len(waiting)} of {len(snapshot)} rows have no vector of model {self.heir.bz.digest} yet: stream "
+                "them (scroll(behind=True) names them), or cut over with bare=True, which leaves them without one"
+            )
+        views = [view for view in waiting.parts if view.live]
+        found = [view.part.index.ids[view.live_rows(0, view.part.rows)] for view in views]
+        found.append(self._coverage.bare(snapshot, successor.rows, self._coverage.noted))
+        numbers = np.concatenate(found)
+        some = numbers[:_PIECE]
+        if len(some):
+            change = self.change(Named(some), np.zeros((len(some), self.heir.bz.input_dim), np.float32))
+            write(replace(change, placed=True, bare=True))
+        return len(numbers) <= _PIECE
+
+
+def check_stream_target(streaming: Streaming[C] | None, bz: Binarizer, target: Binarizer) -> None:
+    """ValueError unless vectors for `target` may be streamed to a collection of the model `bz`."""
+    if streaming is not None and streaming.heir.bz.digest != target.digest:
+        raise ValueError(
+            f"bz is model {target.digest}, but vectors of model {streaming.heir.bz.digest} are being streamed: "
+            "cutover() or rollback() first"
+        )
+    if target.digest == bz.digest:
+        raise ValueError(f"bz is model {target.digest}, which the collection has: want another one")
+    if target.metric != bz.metric:
+        raise ValueError(f"bz has metric {target.metric!r}: want {bz.metric!r}, that of the collection")
+
+
+def check_not_streaming(streaming: Streaming[C] | None) -> None:
+    """ValueError while vectors of another producer are being streamed."""
+    if streaming is not None:
+        raise ValueError(
+            f"vectors of model {streaming.heir.bz.digest} are being streamed: cutover() or rollback() first"
+        )
