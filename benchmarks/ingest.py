@@ -218,8 +218,11 @@ def measure(options: argparse.Namespace, folder: Path, console: Console) -> tupl
     source = mixture(options.dim, options.seed)
     rows = Rows(source, options.rows, np.float16 if options.float16 else np.float32)
     queries = np.asarray(source.queries(options.queries), np.float32)
-    sample = rows.vectors(slice(0, _TRAIN)).astype(np.float32)
-    model = bebr.train(sample, bytes_per_vector=options.bytes, metric="cosine", seed=0)
+    if options.model is not None:
+        model = bebr.Binarizer.load(options.model)
+    else:
+        sample = rows.vectors(slice(0, _TRAIN)).astype(np.float32)
+        model = bebr.train(sample, bytes_per_vector=options.bytes, metric="cosine", seed=0)
     loads: list[Load] = []
     for way in options.ways:
         place = folder / way
@@ -294,6 +297,7 @@ def main(arguments: Sequence[str] | None = None, console: Console | None = None)
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--dim", type=int, default=384)
     parser.add_argument("--bytes", type=int, default=52)
+    parser.add_argument("--model", type=Path, help="a binarizer's file, in place of training one")
     parser.add_argument("--keep", choices=["float16", "int8"], help="vectors beside the codes")
     parser.add_argument("--float16", action="store_true", help="vectors travel at half the size")
     parser.add_argument(

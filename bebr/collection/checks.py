@@ -239,8 +239,9 @@ def dump_payloads(payloads: Sequence[Payload | None] | None, rows: int) -> list[
         if payload is not None and not isinstance(payload, dict):
             raise ValueError(f"payloads[{row}] is a {type(payload).__name__}: want a dict or None")
         try:
-            text = "" if payload is None else json.dumps(payload, ensure_ascii=False, allow_nan=False)
-            text.encode()  # lone surrogates are text to Python, but neither to SQL nor to gRPC
+            text = "" if payload is None else _writer.encode(payload)
+            if not text.isascii():
+                text.encode()  # lone surrogates are text to Python, but neither to SQL nor to gRPC
         except (TypeError, ValueError, RecursionError) as error:
             raise ValueError(f"payloads[{row}] cannot be written as JSON: {error}") from error
         texts.append(text)
@@ -297,5 +298,6 @@ def _finite(text: str) -> float:
     return number
 
 
+_writer = json.JSONEncoder(ensure_ascii=False, allow_nan=False)
 _reader = json.JSONDecoder(parse_constant=_refuse)
 _strict_reader = json.JSONDecoder(parse_constant=_refuse, parse_float=_finite)

@@ -1,4 +1,4 @@
-// Payloads for Python: bebr.store.columns.
+// Payloads for Python: bebr.store.columns, and the server's check of what clients sent.
 #include "bind/arrays.h"
 #include "payload/fields.h"
 
@@ -27,10 +27,27 @@ py::object fields_of(const std::vector<py::bytes>& payloads, size_t most_paths, 
   return py::make_tuple(found->complete, fields);
 }
 
+bool plain(const py::list& payloads) {
+  std::vector<std::string_view> texts;
+  texts.reserve(payloads.size());
+  for (const py::handle payload : payloads) {
+    Py_ssize_t size = 0;
+    const char* text = PyUnicode_AsUTF8AndSize(payload.ptr(), &size);
+    if (text == nullptr) {  // a lone surrogate, or no text at all
+      PyErr_Clear();
+      return false;
+    }
+    texts.emplace_back(text, static_cast<size_t>(size));
+  }
+  const py::gil_scoped_release release;
+  return plain_payloads(texts);
+}
+
 }  // namespace
 
 void bind_payload(py::module_& m) {
   m.def("payload_fields", &fields_of, py::arg("payloads"), py::arg("most_paths"), py::arg("most_depth"));
+  m.def("plain_payloads", &plain, py::arg("payloads"));
 }
 
 }  // namespace bebr

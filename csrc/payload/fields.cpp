@@ -8,7 +8,8 @@ namespace bebr {
 namespace {
 
 constexpr size_t kMostNesting = 256;
-constexpr size_t kMostNames = 4096;  // paths, those without a value too
+constexpr size_t kMostNames = 4096;   // paths, those without a value too
+constexpr size_t kMostDigits = 4000;  // Python reads whole numbers of 4300, unless it is told otherwise
 
 struct Hash {
   using is_transparent = void;
@@ -136,13 +137,13 @@ class Reader {
       if (at_ < end_ && (*at_ == '-' || *at_ == '+')) ++at_;
       if (digits() == 0) return false;
     }
-    if (name == kNowhere) return true;
     if (real) {
       double read = 0;
       if (std::from_chars(begin, at_, read).ec != std::errc()) return false;
       add(name, ValueType::Float, std::bit_cast<int64_t>(read), in_list);
       return true;
     }
+    if (static_cast<size_t>(count) > kMostDigits) return false;
     int64_t read = 0;
     if (std::from_chars(begin, at_, read).ec == std::errc())
       add(name, ValueType::Int, read, in_list);
@@ -278,6 +279,13 @@ std::optional<PayloadFields> payload_fields(std::span<const std::string_view> pa
   for (size_t i = 0; i < payloads.size(); ++i)
     if (!payloads[i].empty() && !reader.row(payloads[i], static_cast<uint32_t>(i))) return std::nullopt;
   return reader.take();
+}
+
+bool plain_payloads(std::span<const std::string_view> payloads) {
+  Reader reader(0, 0);
+  for (const std::string_view payload : payloads)
+    if (!payload.empty() && !reader.row(payload, 0)) return false;
+  return true;
 }
 
 }  // namespace bebr

@@ -45,4 +45,7 @@ struct PayloadFields {
 std::optional<PayloadFields> payload_fields(std::span<const std::string_view> payloads, size_t most_paths,
                                             size_t most_depth);
 
+// Whether all are JSON objects that need no second look: what payload_fields reads of, in UTF-8, or empty.
+bool plain_payloads(std::span<const std::string_view> payloads);
+
 }  // namespace bebr

@@ -53,6 +53,7 @@ BEBR_TEST(payloads_nested_without_end) {
     for (int i = 0; i < 100'000; ++i) text += open;
     const std::vector<std::string_view> payloads = {text};
     CHECK(!payload_fields(payloads, 100, 8), open);
+    CHECK(!plain_payloads(payloads), open);
   }
 }
 
