@@ -8,7 +8,7 @@ import math
 import re
 from collections.abc import Sequence
 from numbers import Real
-from typing import Any
+from typing import Any, get_args
 from uuid import UUID
 
 import numpy as np
@@ -21,7 +21,7 @@ from bebr.collection.filter_form import FilterLike, as_filter, check_path
 from bebr.collection.filter_tree import Filter
 from bebr.collection.keys import Id, IdsLike, Named, name_ids
 from bebr.collection.options import Groups
-from bebr.collection.protocol import OnDuplicate, Payload
+from bebr.collection.protocol import OnConflict, OnDuplicate, Payload
 from bebr.index import check_integer, check_k, check_oversampling
 
 # Queries of a measurement of recall.
@@ -114,6 +114,13 @@ def _last_of_each(ids: Named, vectors: Floats, texts: list[str]) -> tuple[Named,
     if kept is None:
         return ids, vectors, texts
     return ids[kept], vectors[kept], [texts[i] for i in kept.tolist()] if texts else texts
+
+
+def check_conflict(on_conflict: OnConflict) -> OnConflict:
+    """``ValueError`` unless it says what happens to ids that are there."""
+    if on_conflict not in get_args(OnConflict):
+        raise ValueError(f"on_conflict is {on_conflict!r}: want 'replace', 'skip' or 'error'")
+    return on_conflict
 
 
 def check_stream_rows(ids: IdsLike, x: ArrayLike, dim: int) -> tuple[Named, Floats]:

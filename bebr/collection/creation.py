@@ -69,14 +69,18 @@ def check_creation(
     return made
 
 
-def check_existing(model: ModelInfo, new: Creation) -> None:
-    """AlreadyExists unless a collection of this model is what was to be created: of the same model where one was given,
-    else of the same dimensions and metric."""
+def check_existing(model: ModelInfo, text: Sequence[str], new: Creation) -> None:
+    """AlreadyExists unless a collection of this model and these fields of text is what was to be created: of the same
+    model where one was given, else of the same dimensions and metric, and of the same fields."""
     if new.bz is not None:
         same, wanted = model.digest == new.bz.digest, f"model {new.bz.digest}"
     else:
         same = (model.input_dim, model.metric) == (new.dim, new.metric)
         wanted = f"{new.dim} dimensions and metric {new.metric!r}"
+    if sorted(text) != sorted(new.text):
+        raise AlreadyExists(
+            f"collection {new.name!r} already exists with the text fields {list(text)}: want {list(new.text)}"
+        )
     if not same:
         raise AlreadyExists(
             f"collection {new.name!r} already exists with model {model.digest}, {model.input_dim} dimensions and "

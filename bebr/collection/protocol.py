@@ -24,6 +24,8 @@ Payload = dict[str, Any]
 GroupValue = str | int | float | bool
 OnDuplicate = Literal["last", "error"]
 """What an upsert does with an id that comes several times in one call: keep the last row, or refuse all of them."""
+OnConflict = Literal["replace", "skip", "error"]
+"""What an upsert does with an id that is there already."""
 Fusion = Literal["rrf"]
 Metric = Literal["cosine", "ip", "l2"]
 # What vectors are kept as; "auto": float16 in a collection that is made without a model, else None.
@@ -160,6 +162,7 @@ class CollectionLike(Protocol):
         payloads: Sequence[Payload | None] | None = None,
         *,
         on_duplicate: OnDuplicate = "last",
+        on_conflict: OnConflict = "replace",
     ) -> int: ...
 
     def set_payloads(self, ids: IdsLike, payloads: Sequence[Payload | None], *, merge: bool = False) -> int: ...

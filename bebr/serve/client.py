@@ -105,7 +105,7 @@ class Client(Handle):
             if not exist_ok:
                 raise
             made = self._call(self._collections.Get, pb.GetCollectionRequest(name=name))
-            check_existing(convert.model_from_message(made.model), new)
+            check_existing(convert.model_from_message(made.model), made.text, new)
         return self._remote(name, made)
 
     def _created(self, request: pb.CreateCollectionRequest) -> _Made:

@@ -17,7 +17,7 @@ from bebr.collection.filter_form import filter_of_text
 from bebr.collection.filter_tree import Filter
 from bebr.collection.keys import Named, of_keys
 from bebr.collection.options import SearchOptions
-from bebr.collection.protocol import Keep, ModelInfo, Row
+from bebr.collection.protocol import Keep, ModelInfo, OnConflict, Row
 from bebr.index import Hits
 from bebr.index.raw import check_rescore
 from bebr.v1 import bebr_pb2 as pb
@@ -30,6 +30,15 @@ KEEP: dict[Keep, pb.Keep] = {
     None: pb.KEEP_NONE,
     "float16": pb.KEEP_FLOAT16,
     "int8": pb.KEEP_INT8,
+}
+CONFLICTS: dict[OnConflict, pb.Conflict] = {
+    "replace": pb.CONFLICT_REPLACE,
+    "skip": pb.CONFLICT_SKIP,
+    "error": pb.CONFLICT_ERROR,
+}
+_CONFLICT_NAMES: dict[int, OnConflict] = {
+    pb.CONFLICT_UNSPECIFIED: "replace",
+    **{number: name for name, number in CONFLICTS.items()},
 }
 _KEEP_NAMES: dict[int, Keep] = {number: name for name, number in KEEP.items()}
 METRIC_NAMES: dict[int, str] = {number: name for name, number in METRICS.items()}
@@ -54,6 +63,13 @@ def creation_from_message(request: pb.CreateCollectionRequest) -> dict[str, Any]
         "retrain": request.retrain if request.HasField("retrain") else None,
         "text": list(request.text),
     }
+
+
+def conflict_from_message(request: pb.UpsertRequest) -> OnConflict:
+    """What happens to ids that are there. ``ValueError`` for a number this version does not know."""
+    if request.conflict not in _CONFLICT_NAMES:
+        raise ValueError(f"conflict is {request.conflict}: want CONFLICT_REPLACE (1), _SKIP (2) or _ERROR (3)")
+    return _CONFLICT_NAMES[request.conflict]
 
 
 def ids_to_bytes(ids: Ids) -> bytes:

@@ -12,6 +12,7 @@ from bebr.arrays import as_vectors
 from bebr.binarizer import Binarizer
 from bebr.collection.bare import VectorsLike, bare_rows
 from bebr.collection.checks import (
+    check_conflict,
     check_delete,
     check_ids,
     check_new_payloads,
@@ -26,6 +27,7 @@ from bebr.collection.keys import Id, IdsLike, Named
 from bebr.collection.protocol import (
     BatchingStats,
     CollectionStats,
+    OnConflict,
     OnDuplicate,
     Payload,
     RecallEstimate,
@@ -62,15 +64,19 @@ class RemoteCollection(RemoteSearches):
         payloads: Sequence[Payload | None] | None = None,
         *,
         on_duplicate: OnDuplicate = "last",
+        on_conflict: OnConflict = "replace",
     ) -> int:
         """Inserts rows, replacing rows of the same id as a whole; returns how many were written.
 
         As locally, but a large one is streamed in pieces (of about 4 MB) that are each written whole or not at all. If
         one fails, the error says how many rows are on disk; repeating the whole upsert is safe. ``x`` may be float16:
-        it then travels at half the size.
+        it then travels at half the size. ``on_conflict``: for each piece; a call that was repeated, since the
+        connection broke, may meet its own rows.
         """
+        conflict = convert.CONFLICTS[check_conflict(on_conflict)]
         named, floats, texts = check_rows(ids, x, payloads, self._model.input_dim, on_duplicate)
-        head = pb.UpsertRequest(collection=self._name, model=self._model.digest, collection_id=self._id)
+        about = {"model": self._model.digest, "collection_id": self._id, "conflict": conflict}
+        head = pb.UpsertRequest(collection=self._name, **about)
         return self._upload(head, named, as_sent(floats, x), texts)
 
     def _upload(self, head: pb.UpsertRequest, named: Named, vectors: NDArray[np.floating], texts: list[str]) -> int:

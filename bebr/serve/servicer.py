@@ -74,7 +74,8 @@ class Collections:
         served = await self._registry.served(request.name)
         model = convert.model_to_message(ModelInfo.of(served.collection.binarizer))
         rows = await served.read(served.collection.__len__)
-        return pb.GetCollectionResponse(model=model, rows=rows, id=served.collection.number)
+        about = {"id": served.collection.number, "text": served.collection.text}
+        return pb.GetCollectionResponse(model=model, rows=rows, **about)
 
     async def List(self, request: pb.ListCollectionsRequest) -> pb.ListCollectionsResponse:
         return pb.ListCollectionsResponse(names=await self._registry.read(self._registry.db.collections))

@@ -39,7 +39,8 @@ def begin_upsert(served: ServedCollection, request: pb.UpsertRequest) -> Future[
         vectors = convert.vectors_from_message(request.vectors, "vectors")
     texts = _payloads(request, len(ids))
     duplicate: OnDuplicate = "error" if request.refuse_duplicates else "last"
-    return served.collection.begin_upsert(*check_text_rows(ids, vectors, texts, dim, duplicate, none))
+    rows = check_text_rows(ids, vectors, texts, dim, duplicate, none)
+    return served.collection.begin_upsert(*rows, convert.conflict_from_message(request))
 
 
 def _begin_stream(collection: Collection, ids: Named, request: pb.UpsertRequest) -> Future[int]:

@@ -13,6 +13,7 @@ from bebr.binarizer.codes import Codes
 from bebr.collection.checks import merged
 from bebr.collection.filter_tree import Filter
 from bebr.collection.keys import Named
+from bebr.collection.protocol import AlreadyExists
 from bebr.errors import IncompatibleModel
 from bebr.store.bitmaps import Bools
 from bebr.store.kept import Rows
@@ -72,6 +73,21 @@ class Change:
         """How many rows it wrote or removed, given what `apply` returned for it and those it was joined with."""
         return len(self.ids) if not self.deletes else 0 if made is None else len(made.ids)
 
+    def only(self, which: Ids) -> Change:
+        """The same of the rows at places `which` int64[m]."""
+        given = Named(self.ids, self.keys)[which]
+        return replace(
+            self,
+            ids=given.numbers,
+            keys=given.keys,
+            codes=None if self.codes is None else Codes(self.codes.planes[which], self.codes.factors[which]),
+            texts=[self.texts[i] for i in which.tolist()] if self.texts else self.texts,
+            known={part: rows[which] for part, rows in self.known.items()},
+            kept=None if self.kept is None else self.kept[which],
+            bare=None if self.bare is None else self.bare[which],
+            vectors=None if self.vectors is None else self.vectors[which],
+        )
+
     @staticmethod
     def of(operation: Operation, model: Binarizer) -> Change:
         """What the journal says. `model`: that of the codes."""
@@ -118,6 +134,45 @@ class Change:
             if found is not given:
                 return found.numbers, found.keys, {}
         return self.ids, self.keys, self.known
+
+
+@dataclass
+class InsertChange:
+    """An upsert of those rows whose ids are not there yet when it has its turn. `strict`: where one is there, it is
+    none, and `fault` says so."""
+
+    change: Change
+    strict: bool
+    fault: AlreadyExists | None = None
+
+    small = False  # what it writes goes by the writes before it
+    model = ""
+
+    @property
+    def ids(self) -> Ids:
+        return self.change.ids
+
+    @property
+    def size(self) -> int:
+        """What it takes in memory and in the journal, about."""
+        return self.change.size
+
+    def rows(self, made: Operation | None) -> int:
+        """How many rows were new."""
+        return 0 if made is None else len(made.ids)
+
+    def apply(self, draft: Draft) -> Operation | None:
+        """Makes it in a draft; returns it for the journal, None where nothing is new."""
+        self.fault = None
+        given, now = Named(self.change.ids, self.change.keys), draft.finish()
+        numbers = resolve(now, given)
+        there = np.isin(numbers, now.present(numbers))
+        if there.any() and self.strict:
+            first = given[np.flatnonzero(there)[:1]].ids()[0]
+            self.fault = AlreadyExists(f"ids holds {first!r}, which is there already: nothing was written")
+            return None
+        new = np.flatnonzero(~there)
+        return self.change.only(new).apply(draft) if len(new) else None
 
 
 @dataclass(frozen=True)
@@ -227,7 +282,7 @@ class FoundChange:
         return None if found is None or len(found.ids) == 0 else found.apply(draft)
 
 
-AnyChange = Change | PayloadChange | StreamChange | FoundChange
+AnyChange = Change | InsertChange | PayloadChange | StreamChange | FoundChange
 
 
 def joined(changes: Iterable[AnyChange]) -> Iterator[tuple[AnyChange, int]]:

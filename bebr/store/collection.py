@@ -11,6 +11,7 @@ from bebr.arrays import Floats
 from bebr.binarizer import Binarizer
 from bebr.collection.bare import VectorsLike
 from bebr.collection.checks import (
+    check_conflict,
     check_delete,
     check_ids,
     check_model,
@@ -25,6 +26,7 @@ from bebr.collection.keys import Id, IdsLike, Named
 from bebr.collection.protocol import (
     CollectionStats,
     ModelInfo,
+    OnConflict,
     OnDuplicate,
     Payload,
     RecallEstimate,
@@ -51,6 +53,11 @@ class Collection(Searchable):
         return self._contents.number
 
     @property
+    def text(self) -> tuple[str, ...]:
+        """The payload fields that are searched by their words."""
+        return self._contents.text
+
+    @property
     def closed(self) -> bool:
         """Whether it was dropped, or its database closed."""
         return self._contents.closed
@@ -68,18 +75,25 @@ class Collection(Searchable):
         payloads: Sequence[Payload | None] | None = None,
         *,
         on_duplicate: OnDuplicate = "last",
+        on_conflict: OnConflict = "replace",
     ) -> int:
         """Inserts rows, replacing rows of the same id as a whole, payload included; returns how many rows were written.
 
         `ids` n ints of 0 or greater, strings of 1 to 1024 bytes or UUIDs, mixed as you like; `x` float32[n, input_dim];
         `payloads` one dict (or None) per row, written as JSON. None in a list `x`, or for `x`: rows without a vector,
         which no search by vector finds; all else does. Of an id that comes several times the last row is written;
-        `on_duplicate="error"`: ValueError. All rows are written, or none. ValueError on bad input; LimitExceeded when
-        the disk is full.
+        `on_duplicate="error"`: ValueError. `on_conflict="skip"`: rows whose id is there already are left as they are,
+        and only the others written; "error": AlreadyExists (a ValueError) names such an id, and none is written. What
+        is there is decided when the write has its turn: of two that insert an id at the same time, one does. All rows
+        are written, or none. ValueError on bad input; LimitExceeded when the disk is full.
         """
-        return _result(self.begin_upsert(*check_rows(ids, x, payloads, self.binarizer.input_dim, on_duplicate)))
+        conflict = check_conflict(on_conflict)
+        rows = check_rows(ids, x, payloads, self.binarizer.input_dim, on_duplicate)
+        return _result(self.begin_upsert(*rows, conflict))
 
-    def begin_upsert(self, ids: Named, vectors: Floats, payloads: Sequence[str]) -> Future[int]:
+    def begin_upsert(
+        self, ids: Named, vectors: Floats, payloads: Sequence[str], on_conflict: OnConflict = "replace"
+    ) -> Future[int]:
         """`upsert` of what `checks.check_rows` returned. Encodes now; the future is done once the write is on disk.
         Cancelling it takes back a write that has not begun."""
         self._contents.check_open()
@@ -87,7 +101,7 @@ class Collection(Searchable):
             nothing: Future[int] = Future()
             nothing.set_result(0)
             return nothing
-        return self._contents.submit_upsert(ids, vectors, payloads)
+        return self._contents.submit_upsert(ids, vectors, payloads, on_conflict)
 
     def set_payloads(self, ids: IdsLike, payloads: Sequence[Payload | None], *, merge: bool = False) -> int:
         """Replaces the payloads of rows and leaves their codes; returns how many rows there were. `ids` int64[n], each
@@ -118,7 +132,7 @@ class Collection(Searchable):
 
     def begin_delete(self, ids: Named) -> Future[int]:
         """`delete` of what `checks.check_ids` returned; the future as of `begin_upsert`."""
-        return self._contents.submit(ids.once(), None, ())
+        return self._contents.submit_delete_ids(ids.once())
 
     def begin_delete_matching(self, filter: Filter) -> Future[int]:
         """`delete` by a filter; the future as of `begin_upsert`."""

@@ -17,18 +17,19 @@ from bebr.binarizer.codes import Codes
 from bebr.collection.bare import bare_rows
 from bebr.collection.filter_tree import Filter
 from bebr.collection.keys import Named
+from bebr.collection.protocol import OnConflict
 from bebr.files import sync_folder
 from bebr.store import bitmaps
 from bebr.store.bitmaps import Bitmap, Bools
 from bebr.store.catalog import Catalog
-from bebr.store.change import FEW_ROWS, Change, PayloadChange, joined
+from bebr.store.change import FEW_ROWS, Change, InsertChange, PayloadChange, joined
 from bebr.store.columns.table import nothing
 from bebr.store.compaction import Compactor
 from bebr.store.kept import Keeping, Rows
 from bebr.store.migration import behind, check_target, to_merge
 from bebr.store.models import Models
 from bebr.store.records import CollectionRow, SegmentRow
-from bebr.store.retraining import Trainer, check_running, next_training, sample
+from bebr.store.retraining import Trainer, check_running, next_training, sample, scaled
 from bebr.store.segment import Segment, pending_path, write_segment
 from bebr.store.snapshot import Draft, Part, PartView, Snapshot
 from bebr.store.succession import Succession
@@ -72,6 +73,10 @@ class Contents(Succession):
         self.installed, self._streaming = nothing, None
         self._load(verify)
         self._resume()
+        # Whether its codes are still for vectors of length 1, whatever the length of those that come.
+        made_cold = row.settings.bytes_per_vector > 0 and row.settings.trained_rows == 0
+        self._unscaled = made_cold and self.bz.metric != "cosine" and self._snapshot.version == 0
+        self._scaling = threading.Lock()
         self._seal_if_due()
         self.retrain_if_due()
         self._go_on()
@@ -138,9 +143,13 @@ class Contents(Succession):
 
     # Writes
 
-    def submit_upsert(self, ids: Named, vectors: Floats, texts: Sequence[str]) -> Future[int]:
+    def submit_upsert(
+        self, ids: Named, vectors: Floats, texts: Sequence[str], conflict: OnConflict = "replace"
+    ) -> Future[int]:
         """Encodes vectors float32[n, d], NaN for none, unless they are few, and hands an upsert of distinct `ids` to
         the writing thread."""
+        if self._unscaled:
+            self._scale(vectors)
         number = self.number  # before its model is looked at: a cutover may come in between
         bz, bare = self.target, bare_rows(vectors)
         if bare is not None:  # such a row has a code, which nobody reads
@@ -149,28 +158,50 @@ class Contents(Succession):
         if len(vectors) <= FEW_ROWS:
             about = bz.digest, kept, None, ids.keys, False, bare
             # Copies: a write that was given up may still be encoded when its caller changes the arrays.
-            return self._writer.submit(
-                self, Change(ids.numbers.copy(), None, texts, {}, *about, vectors.copy(), number)
-            )
-        return self.submit(ids, bz.encode(vectors), texts, bz.digest, kept, bare, number)
+            change = Change(ids.numbers.copy(), None, texts, {}, *about, vectors.copy(), number)
+        else:
+            change = self._located(ids, bz.encode(vectors), texts, bz.digest, kept, bare)
+            change = replace(change, collection=number)
+        return self._writer.submit(self, change if conflict == "replace" else InsertChange(change, conflict == "error"))
 
-    def submit(
+    def _scale(self, vectors: Floats) -> None:
+        """Before the first rows: gives codes the scale of these. The rows of others wait for it."""
+        with self._scaling:
+            if not self._unscaled:
+                return
+            model = scaled(self.bz, vectors) if self._snapshot.version == 0 else None
+            if model is not None:
+                digest = self._models.add(model)
+
+                def begin() -> None:
+                    self.check_open()
+                    if self._snapshot.version == 0 and self.bz is self.target:
+                        self._set_row(replace(self._row, model=digest))
+                        self.bz = self.target = model
+                        self._tail = self._new_tail()
+                        self._show(replace(self._snapshot, bz=model, tail=PartView(self._tail.part(), None, 0)))
+
+                self._writer.run(begin)
+            self._unscaled = False
+
+    def submit_delete_ids(self, ids: Named) -> Future[int]:
+        """Hands a delete of distinct `ids` to the writing thread."""
+        return self._writer.submit(self, self._located(ids, None))
+
+    def _located(
         self,
         ids: Named,
         codes: Codes | None,
-        texts: Sequence[str],
+        texts: Sequence[str] = (),
         model: str = "",
         kept: Rows | None = None,
         bare: Bools | None = None,
-        number: int = 0,
-    ) -> Future[int]:
-        """Hands an upsert, or a delete (`codes` None), of distinct `ids` to the writing thread. `model`, `kept`,
-        `bare`, `number` of the collection: as of `Change`."""
+    ) -> Change:
+        """An upsert, or a delete (`codes` None), of distinct `ids`. `model`, `kept`, `bare`: as of `Change`."""
         # Parts do not change, so ids are looked up in the caller's time.
         numbers = ids.numbers.copy()
         known = {view.part: view.part.positions(numbers) for view in self.snapshot.segments if view.live}
-        about = model, kept, None, ids.keys, False, bare
-        return self._writer.submit(self, Change(numbers, codes, texts, known, *about, collection=number))
+        return Change(numbers, codes, texts, known, model, kept, keys=ids.keys, bare=bare)
 
     def submit_delete(self, filter: Filter) -> Future[int]:
         """Hands a delete of what matches to the writing thread, which decides what that is."""

@@ -131,7 +131,7 @@ class Database(Handle):
 
         ValueError names the argument that is wrong; AlreadyExists (a ValueError) for a name that is taken. `exist_ok`:
         the collection of that name is returned, if it is of the same model, or without one of the same dimensions and
-        metric.
+        metric, and searches the same fields by their words.
         """
         new = check_creation(name, bz, dim, metric, bytes_per_vector, keep, retrain, text)
         model = new.bz or untrained(new.dim, new.bytes_per_vector, metric=new.metric)
@@ -144,7 +144,8 @@ class Database(Handle):
         except AlreadyExists:
             if not exist_ok:
                 raise
-            check_existing(ModelInfo.of(self.collection(name).binarizer), new)
+            there = self.collection(name)
+            check_existing(ModelInfo.of(there.binarizer), there.text, new)
         return self.collection(name)
 
     def collection(self, name: str) -> Collection:

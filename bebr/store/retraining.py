@@ -14,8 +14,10 @@ from typing import Protocol
 import numpy as np
 
 from bebr.arrays import Floats, Ids
+from bebr.binarizer import Binarizer
 from bebr.store.records import Settings
 from bebr.store.snapshot import Snapshot
+from bebr.training.untrained import untrained
 
 _log = logging.getLogger("bebr.store")
 
@@ -23,6 +25,9 @@ FIRST_ROWS = 1000
 _GROWTH = 4
 # More rows take time and hardly raise recall.
 MOST_ROWS = 65_536
+
+# Lengths for which codes made for vectors of length 1 will do.
+_NEAR = 0.5, 2.0
 
 # Seconds after which training that failed is tried again.
 _RETRY = 60.0
@@ -34,6 +39,17 @@ def next_training(settings: Settings) -> int | None:
     if not settings.retrain or settings.target or settings.successor or seen >= MOST_ROWS:
         return None
     return max(FIRST_ROWS, _GROWTH * seen)
+
+
+def scaled(bz: Binarizer, vectors: Floats) -> Binarizer | None:
+    """For the first rows of a collection, float32[n, d], NaN for none: the model `bz`, which has seen no data, with
+    steps for vectors of their length (root mean square). None where these are near what it is for, 1, or there are
+    none."""
+    lengths = np.linalg.norm(vectors[~np.isnan(vectors[:, 0])].astype(np.float64), axis=1)
+    length = float(np.sqrt(np.mean(np.square(lengths)))) if len(lengths) else 0.0
+    if length == 0 or _NEAR[0] <= length <= _NEAR[1]:
+        return None
+    return untrained(bz.input_dim, bz.bytes_per_vector, metric=bz.metric, norm=length)
 
 
 def sample(snapshot: Snapshot, most: int = MOST_ROWS, seed: int = 0) -> tuple[Ids, Floats]:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, TypeVar, cast
 
 from bebr.store.catalog import Catalog
-from bebr.store.change import AnyChange, joined
+from bebr.store.change import AnyChange, InsertChange, joined
 from bebr.store.records import Operation
 from bebr.store.snapshot import Draft, Snapshot
 
@@ -185,7 +185,11 @@ class Writer:
             rows = sum(write.rows for write in targets[target]) if target in latest else 0
             target.publish(replace(snapshot, version=latest.get(target, snapshot.version)), rows)
         for write in writes:
-            write.done.set_result(write.rows)
+            fault = write.change.fault if isinstance(write.change, InsertChange) else None
+            if fault is None:
+                write.done.set_result(write.rows)
+            else:
+                write.done.set_exception(fault)
 
 
 def _draft(target: Target, writes: Sequence[_Write]) -> tuple[Snapshot, list[Operation]]:

@@ -41,6 +41,8 @@ def test_collections_come_and_go(db, name, bz, vectors):
     for other in ({"dim": 32}, {"dim": 64, "metric": "l2"}, {"bz": bebr.untrained(64, 10)}):
         with pytest.raises(AlreadyExists, match=f"{name}.* already exists with"):
             db.create_collection(name, **other, exist_ok=True)
+    with pytest.raises(AlreadyExists, match=r"with the text fields \[\]: want \['body'\]"):
+        db.create_collection(name, bz, text="body", exist_ok=True)
     db.drop_collection(name)
     assert name not in db.collections() and name not in db and 5 not in db
     for call in (lambda: db.collection(name), lambda: db.drop_collection(name), lambda: collection.search(vectors[0])):

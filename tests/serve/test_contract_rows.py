@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 
 import bebr
+from bebr.collection.protocol import AlreadyExists
 from tests.conftest import payloads_of
 from tests.serve.rows import BOOKS
 
@@ -120,6 +122,39 @@ def test_of_an_id_that_comes_twice_the_last_row_is_written(db, name, bz, vectors
     assert payloads_of(collection, [1, 4, 8]) == [{"n": 4}, {"n": 2}, {"n": 3}]
     assert collection.search(vectors[2:5], 1, exact=True).ids[:, 0].tolist() == [4, 8, 1]
     assert collection.upsert([3, 3], vectors[:2]) == 1 and len(collection) == 4
+
+
+def test_an_insert_leaves_what_is_there(db, name, bz, vectors):
+    collection = db.create_collection(name, bz)
+    assert collection.upsert([1, "a"], vectors[:2], [{"n": 1}, {"n": 2}], on_conflict="error") == 2
+    with pytest.raises(AlreadyExists, match="ids holds 'a', which is there already: nothing was written"):
+        collection.upsert([7, "a"], vectors[2:4], [{"n": 7}, {"n": 8}], on_conflict="error")
+    assert collection.get([7]) == [None] and payloads_of(collection, ["a"]) == [{"n": 2}]
+    collection.flush()
+    ids = [1, 7, "a", "b", 9, 10, 11]
+    assert collection.upsert(ids, vectors[4:11], [{"new": i} for i in range(7)], on_conflict="skip") == 5
+    now = [{"n": 1}, {"new": 1}, {"n": 2}, {"new": 3}, {"new": 4}, {"new": 5}, {"new": 6}]
+    assert payloads_of(collection, ids) == now
+    assert collection.search(vectors[[5, 7]], 1, exact=True).ids.tolist() == [[7], ["b"]]
+    assert collection.upsert(ids[:2], vectors[:2], on_conflict="skip") == 0
+    assert collection.delete([7]) == 1
+    assert collection.upsert([7, 7], [None, vectors[20]], [{"n": 0}, {"n": 1}], on_conflict="error") == 1
+    assert payloads_of(collection, [7]) == [{"n": 1}] and len(collection) == 7
+    with pytest.raises(ValueError, match="on_conflict is 'ignore': want 'replace', 'skip' or 'error'"):
+        collection.upsert([1], vectors[:1], on_conflict="ignore")
+
+
+def test_of_many_that_insert_an_id_one_does(db, name, bz, vectors):
+    collection = db.create_collection(name, bz)
+    with ThreadPoolExecutor(8) as pool:
+
+        def insert(writer: int) -> list[int]:
+            return [collection.upsert([i], vectors[i : i + 1], [{"by": writer}], on_conflict="skip") for i in range(20)]
+
+        done = list(pool.map(insert, range(8)))
+    assert np.sum(done, axis=0).tolist() == [1] * 20
+    by = [row.payload["by"] for row in collection.get(range(20))]
+    assert all(done[writer][i] for i, writer in enumerate(by))
 
 
 @pytest.mark.parametrize("sealed", [False, True])

@@ -38,6 +38,31 @@ def test_three_documents_are_answered_exactly(tmp_path, metric, dim):
     assert examine(tmp_path) == []
 
 
+@pytest.mark.parametrize("metric", ["ip", "l2"])
+@pytest.mark.parametrize("length", [100.0, 0.01])
+def test_codes_fit_vectors_of_any_length(tmp_path, vectors, queries, metric, length):
+    """The first rows say how long vectors are; codes made for length 1 would be clipped, or signs alone."""
+    x, q = length * vectors, length * queries
+    with bebr.open(tmp_path) as db:
+        want = exact(x, q, 10, metric)
+        docs = db.create_collection("docs", dim=64, bytes_per_vector=26, metric=metric, keep=None)
+        for i in range(0, 3000, 500):
+            docs.upsert(range(i, i + 500), x[i : i + 500])
+        unit = db.create_collection("unit", dim=64, bytes_per_vector=26, metric=metric, keep=None)
+        unit.upsert(range(3000), vectors)
+        clipped = db.create_collection("clipped", bebr.untrained(64, 26, metric=metric))
+        clipped.upsert(range(3000), x)
+        reached = {c.name: recall(c.search(s, 10).ids, want) for c, s in ((docs, q), (unit, queries), (clipped, q))}
+        assert reached["docs"] > reached["unit"] - 0.03 and reached["docs"] > reached["clipped"] + 0.1, reached
+        assert docs.stats().rows_behind == 0 and docs.stats().model.bytes_per_vector == 26
+        model = docs.binarizer.digest
+        docs.flush()
+    with bebr.open(tmp_path) as db:
+        docs = db.collection("docs")
+        docs.upsert([0], x[:1])
+        assert docs.binarizer.digest == model and recall(docs.search(q, 10).ids, want) == pytest.approx(reached["docs"])
+
+
 def _score(a, b, metric):
     if metric == "l2":
         return float(((a - b) ** 2).sum())
