@@ -177,12 +177,13 @@ class TailRows:
     def positions(self, ids: NDArray[np.int64]) -> NDArray[np.int64]: ...
 
 def search(
-    segments: list[tuple[Index, NDArray[np.uint64] | None, int | None, NDArray[np.uint64] | None]],
+    segments: list[tuple[Index, NDArray[np.uint64] | None, int | None, NDArray[np.uint64] | None, int]],
     queries: Queries,
     options: SearchOptions,
     allow: NDArray[np.int64] | None = None,
 ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """segments: index, bitmap of removed rows, how many they are where it is known, bitmap of allowed rows."""
+    """segments: index, bitmap of removed rows, how many they are where it is known, bitmap of allowed rows, nprobe or
+    ef_search in place of the options' (0: the options')."""
 
 def count_bits(words: NDArray[np.uint64]) -> int: ...
 
@@ -215,7 +216,7 @@ class IvfBuild:
         self,
         path: str,
         chunks: list[str],
-        extra: dict[str, bytes],
+        extra: Mapping[str, bytes | mmap],
         memory: int,
         progress: Callable[[int, int], None],
     ) -> None: ...

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import cast, get_args
 
 from bebr.arrays import check_dim
 from bebr.binarizer import Binarizer
 from bebr.collection.checks import check_model, check_name, check_text_fields
-from bebr.collection.protocol import AlreadyExists, Keep, Metric, ModelInfo
+from bebr.collection.protocol import TARGET_RECALL, AlreadyExists, IndexKind, Keep, Metric, ModelInfo
 from bebr.index.raw import RawType
 
 
@@ -17,7 +17,8 @@ from bebr.index.raw import RawType
 class Creation:
     """`bz`: its model, or None: one that has seen no data, for vectors of `dim` dimensions and `metric` in codes of
     `bytes_per_vector`. `keep`: what vectors are kept as. `retrain`: whether it trains itself as rows come. `text`: the
-    payload fields that are searched by their words."""
+    payload fields that are searched by their words. `index`: what segments of many rows are; `target_recall`: how much
+    searches of these find of what a scan would."""
 
     name: str
     bz: Binarizer | None
@@ -27,6 +28,8 @@ class Creation:
     keep: RawType | None
     retrain: bool
     text: tuple[str, ...] = ()
+    index: IndexKind = "auto"
+    target_recall: float = TARGET_RECALL
 
 
 def check_creation(
@@ -38,10 +41,16 @@ def check_creation(
     keep: Keep,
     retrain: bool | None,
     text: str | Sequence[str] | None = None,
+    index: IndexKind = "auto",
+    target_recall: float = TARGET_RECALL,
 ) -> Creation:
     """ValueError, which names the argument, unless there is either a model or a `dim`, and all fit each other."""
     check_name(name)
     fields_of_text = check_text_fields(text)
+    if index not in get_args(IndexKind):
+        raise ValueError(f"index is {index!r}: want one of {', '.join(map(repr, get_args(IndexKind)))}")
+    if isinstance(target_recall, bool) or not isinstance(target_recall, float | int) or not 0 < target_recall <= 1:
+        raise ValueError(f"target_recall is {target_recall!r}: want above 0, at most 1")
     if keep is not None and keep != "auto" and keep not in get_args(RawType):
         raise ValueError(f"keep is {keep!r}: want None, 'float16' or 'int8'")
     if retrain is not None and not isinstance(retrain, bool):
@@ -66,7 +75,7 @@ def check_creation(
         raise ValueError("retrain is True, but no vectors are kept to train on: want keep='float16' or 'int8'")
     if made.keep is not None and bz is not None and not bz.has_decoder:
         raise ValueError(f"keep is {keep!r}: this binarizer has no decoder, so its vectors have no float scores")
-    return made
+    return replace(made, index=index, target_recall=float(target_recall))
 
 
 def check_existing(model: ModelInfo, text: Sequence[str], new: Creation) -> None:

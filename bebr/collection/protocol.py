@@ -3,8 +3,8 @@ gRPC."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Literal, Protocol
 
@@ -28,6 +28,9 @@ OnConflict = Literal["replace", "skip", "error"]
 """What an upsert does with an id that is there already."""
 Fusion = Literal["rrf"]
 Metric = Literal["cosine", "ip", "l2"]
+IndexKind = Literal["auto", "flat", "graph"]
+"""What segments of many rows are: lists (IVF), flat like small ones, or graphs."""
+TARGET_RECALL = 0.95
 # What vectors are kept as; "auto": float16 in a collection that is made without a model, else None.
 Keep = RawType | Literal["auto"] | None
 
@@ -113,7 +116,8 @@ class CollectionStats:
     """Figures of a collection. `tail_rows` are not yet in a segment file; `dead_rows` are rows of segment files that
     were replaced or removed; `bytes_on_disk` counts segment files and journal, not payloads; `batching` is None for a
     local collection. `kept_bytes`: of the vector kept beside each code, 0 where there is none. `target`: the digest of
-    the model that rows are being migrated to, empty where they are not; `rows_behind` still wait for it."""
+    the model that rows are being migrated to, empty where they are not; `rows_behind` still wait for it.
+    `rows_by_kind`: rows in files that are "flat", "ivf" or "graph"."""
 
     rows: int
     segments: int
@@ -125,6 +129,7 @@ class CollectionStats:
     kept_bytes: int = 0
     target: str = ""
     rows_behind: int = 0
+    rows_by_kind: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def bytes_per_vector(self) -> int:
@@ -255,6 +260,8 @@ class DatabaseLike(Protocol):
         keep: Keep = "auto",
         retrain: bool | None = None,
         text: str | Sequence[str] | None = None,
+        index: IndexKind = "auto",
+        target_recall: float = TARGET_RECALL,
         exist_ok: bool = False,
     ) -> CollectionLike: ...
 

@@ -79,6 +79,11 @@ class Index(KnownAttributes, ABC):
     def _raw_bytes(self) -> int:
         return 0 if self._raw is None else self._raw.core.row_bytes
 
+    @property
+    def kind(self) -> str:
+        """``"flat"``, ``"ivf"`` or ``"graph"``."""
+        return self._engine.kind
+
     def __len__(self) -> int:
         return len(self._engine)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -18,10 +20,15 @@ _ACROSS = 2
 # A list above this multiple of the mean gets another centroid, taken from the smallest list, while iterations last.
 _LARGE = 2.0
 _SPREAD = 1e-3
+# Multiplications between two pauses: some hundredths of a second.
+_PIECE_PRODUCTS = 1 << 31
+
+Pause = Callable[[], None]
 
 
-def kmeans(x: Floats, nlist: int, seed: int) -> Floats:
-    """Centroids float32[nlist, d] of ``x`` float32[n, d], n >= nlist; at most 256 rows a list are used.
+def kmeans(x: Floats, nlist: int, seed: int, pause: Pause | None = None) -> Floats:
+    """Centroids float32[nlist, d] of ``x`` float32[n, d], n >= nlist; at most 256 rows a list are used. ``pause`` is
+    called between short pieces of work, and may raise.
 
     Every assignment goes to the nearest centroid by Euclidean distance. Lists that stay small give their centroid to
     the largest ones, so that sizes end within a small multiple of each other where the data allows it.
@@ -32,19 +39,27 @@ def kmeans(x: Floats, nlist: int, seed: int) -> Floats:
     rng = np.random.default_rng(seed)
     if len(x) > nlist * SAMPLE_PER_LIST:
         x = x[np.sort(rng.permutation(len(x))[: nlist * SAMPLE_PER_LIST])]
-    return _two_levels(x, nlist, rng) if nlist > MOST_DIRECT else _lloyd(x, nlist, rng)
+    return _two_levels(x, nlist, rng, pause) if nlist > MOST_DIRECT else _lloyd(x, nlist, rng, pause)
 
 
-def nearest(x: Floats, centroids: Floats) -> NDArray[np.uint32]:
+def nearest(x: Floats, centroids: Floats, pause: Pause | None = None) -> NDArray[np.uint32]:
     """The number of the nearest of ``centroids`` float32[k, d], by Euclidean distance, for each of ``x`` float32[n, d]:
     uint32[n]."""
-    return core.Centroids(centroids).assign(x)
+    engine = core.Centroids(centroids)
+    if pause is None:
+        return engine.assign(x)
+    of = np.empty(len(x), np.uint32)
+    step = max(256, _PIECE_PRODUCTS // centroids.size)
+    for begin in range(0, len(x), step):
+        of[begin : begin + step] = engine.assign(x[begin : begin + step])
+        pause()
+    return of
 
 
-def _two_levels(x: Floats, nlist: int, rng: np.random.Generator) -> Floats:
+def _two_levels(x: Floats, nlist: int, rng: np.random.Generator, pause: Pause | None) -> Floats:
     count = round(np.sqrt(nlist))
     few = np.sort(rng.permutation(len(x))[: count * SAMPLE_PER_LIST])
-    of = nearest(x, _lloyd(x[few], count, rng))
+    of = nearest(x, _lloyd(x[few], count, rng, pause), pause)
     order = np.argsort(of, kind="stable")
     sizes = np.bincount(of, minlength=count)
     ends = np.cumsum(sizes)
@@ -53,10 +68,10 @@ def _two_levels(x: Floats, nlist: int, rng: np.random.Generator) -> Floats:
     for group, wanted in enumerate(_shares(sizes, nlist).tolist()):
         if wanted:
             members = x[order[ends[group] - sizes[group] : ends[group]]]
-            centroids[done : done + wanted] = _lloyd(members, wanted, rng)
+            centroids[done : done + wanted] = _lloyd(members, wanted, rng, pause)
             done += wanted
     for _ in range(_ACROSS):
-        centroids = _means(x, nearest(x, centroids), centroids)[1]
+        centroids = _means(x, nearest(x, centroids, pause), centroids)[1]
     return centroids
 
 
@@ -71,11 +86,11 @@ def _shares(sizes: NDArray[np.int64], nlist: int) -> NDArray[np.int64]:
     return shares
 
 
-def _lloyd(x: Floats, nlist: int, rng: np.random.Generator) -> Floats:
+def _lloyd(x: Floats, nlist: int, rng: np.random.Generator, pause: Pause | None) -> Floats:
     centroids = x[np.sort(rng.permutation(len(x))[:nlist])].copy()
     spread = _SPREAD * np.sqrt(x.var(axis=0)).astype(np.float32)
     for iteration in range(_ITERATIONS):
-        of = nearest(x, centroids)
+        of = nearest(x, centroids, pause)
         sizes, means = _means(x, of, centroids)
         centroids = means
         if iteration < _ITERATIONS - 3:

@@ -14,7 +14,7 @@ from bebr.binarizer import Binarizer
 from bebr.collection.checks import check_model, check_name
 from bebr.collection.creation import check_creation, check_existing
 from bebr.collection.handle import Handle
-from bebr.collection.protocol import AlreadyExists, Keep, Metric, ModelInfo
+from bebr.collection.protocol import TARGET_RECALL, AlreadyExists, IndexKind, Keep, Metric, ModelInfo
 from bebr.serve import convert
 from bebr.serve.channel import open_channel
 from bebr.serve.items import Item, embed_requests
@@ -78,6 +78,8 @@ class Client(Handle):
         keep: Keep = "auto",
         retrain: bool | None = None,
         text: str | Sequence[str] | None = None,
+        index: IndexKind = "auto",
+        target_recall: float = TARGET_RECALL,
         exist_ok: bool = False,
     ) -> RemoteCollection:
         """A new, empty collection, as locally: with a model ``bz``, which is registered on the way, or for vectors of
@@ -87,8 +89,9 @@ class Client(Handle):
         Where the connection breaks, an empty collection of this name and model is taken to be the one that was asked
         for; if there is none, the call is repeated once.
         """
-        new = check_creation(name, bz, dim, metric, bytes_per_vector, keep, retrain, text)
+        new = check_creation(name, bz, dim, metric, bytes_per_vector, keep, retrain, text, index, target_recall)
         how = {"keep": convert.KEEP[new.keep], "retrain": new.retrain, "text": new.text}
+        how |= {"index": convert.INDEXES[new.index], "target_recall": new.target_recall}
         request = pb.CreateCollectionRequest(name=name, **how)
         if new.bz is not None:
             request.model = self.register_model(new.bz)

@@ -17,7 +17,7 @@ from bebr.collection.filter_form import filter_of_text
 from bebr.collection.filter_tree import Filter
 from bebr.collection.keys import Named, of_keys
 from bebr.collection.options import SearchOptions
-from bebr.collection.protocol import Keep, ModelInfo, OnConflict, Row
+from bebr.collection.protocol import TARGET_RECALL, IndexKind, Keep, ModelInfo, OnConflict, Row
 from bebr.index import Hits
 from bebr.index.raw import check_rescore
 from bebr.v1 import bebr_pb2 as pb
@@ -40,6 +40,12 @@ _CONFLICT_NAMES: dict[int, OnConflict] = {
     pb.CONFLICT_UNSPECIFIED: "replace",
     **{number: name for name, number in CONFLICTS.items()},
 }
+INDEXES: dict[IndexKind, pb.IndexKind] = {
+    "auto": pb.INDEX_KIND_UNSPECIFIED,
+    "flat": pb.INDEX_KIND_FLAT,
+    "graph": pb.INDEX_KIND_GRAPH,
+}
+_INDEX_NAMES: dict[int, IndexKind] = {number: name for name, number in INDEXES.items()}
 _KEEP_NAMES: dict[int, Keep] = {number: name for name, number in KEEP.items()}
 METRIC_NAMES: dict[int, str] = {number: name for name, number in METRICS.items()}
 _MODE_NAMES: dict[int, Query] = {
@@ -55,8 +61,12 @@ def creation_from_message(request: pb.CreateCollectionRequest) -> dict[str, Any]
         raise ValueError(f"keep is {request.keep}: want KEEP_FLOAT16 (1), KEEP_INT8 (2) or KEEP_NONE (3)")
     if request.metric and request.metric not in METRIC_NAMES:
         raise ValueError(f"metric is {request.metric}: want METRIC_COSINE (1), METRIC_IP (2) or METRIC_L2 (3)")
+    if request.index not in _INDEX_NAMES:
+        raise ValueError(f"index is {request.index}: want INDEX_KIND_FLAT (1), INDEX_KIND_GRAPH (2) or neither (0)")
     return {
         "dim": request.dim or None,
+        "index": _INDEX_NAMES[request.index],
+        "target_recall": request.target_recall or TARGET_RECALL,
         "metric": METRIC_NAMES.get(request.metric),
         "bytes_per_vector": request.bytes_per_vector or None,
         "keep": _KEEP_NAMES[request.keep],

@@ -295,6 +295,7 @@ class RemoteCollection(RemoteSearches):
             kept_bytes=reply.kept_bytes,
             target=reply.target,
             rows_behind=reply.rows_behind,
+            rows_by_kind=dict(reply.rows_by_kind),
         )
 
     def flush(self) -> None:

@@ -360,6 +360,7 @@ class Admin:
             kept_bytes=stats.kept_bytes,
             target=stats.target,
             rows_behind=stats.rows_behind,
+            rows_by_kind=stats.rows_by_kind,
             batching=pb.Batching(
                 requests=batching.requests,
                 queries=batching.queries,

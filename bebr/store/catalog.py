@@ -16,7 +16,7 @@ from bebr.errors import CorruptFile
 from bebr.store import schema as t
 from bebr.store.catalog_file import note_removed, update_rows
 from bebr.store.listing import LOST
-from bebr.store.records import Bitmap, Manifest, Operation, SegmentRow
+from bebr.store.records import Bitmap, CollectionRow, Manifest, Operation, SegmentRow
 from bebr.store.successors import Successors
 from bebr.store.versions import Slot
 
@@ -137,11 +137,13 @@ class Catalog(Successors):
         removed: Sequence[str],
         dead: Mapping[str, Bitmap],
         through_version: int,
+        row_after: CollectionRow | None = None,
     ) -> int:
         """The moment a seal or a merge becomes true; returns the collection's new version.
 
         The segments `added` join it, the files `removed` leave it, and the writes up to `through_version` leave the
-        journal. dead: the removed rows of segments that stay, by file, where they changed.
+        journal. dead: the removed rows of segments that stay, by file, where they changed. row_after: with the
+        collection's settings from then on, where they change.
         """
         s, o = t.segments.c, t.operations.c
 
@@ -182,7 +184,14 @@ class Catalog(Successors):
             row["segments"] = len(segments) - len(set(removed)) + len(added)
             row["sealed"] = through_version
             row["version"] += 1
+            if row_after is not None:
+                row["settings"] = row_after.settings.to_json()
             update_rows(db, row)
             return row
 
-        return int(self._sql.write(work, self._record, frees_space=True)["version"])
+        def done(row: Mapping[str, Any]) -> None:
+            self._record(row)
+            if row_after is not None:
+                self._listing.replace(row_after)
+
+        return int(self._sql.write(work, done, frees_space=True)["version"])

@@ -183,6 +183,10 @@ class Collection(Searchable):
         snapshot = self.snapshot
         files = [(row, view.live) for view in snapshot.segments if (row := view.part.row) is not None]
         sealed = sum(live for _, live in files)
+        kinds: dict[str, int] = {}
+        for view in snapshot.segments:
+            if view.part.row is not None:
+                kinds[view.part.index.kind] = kinds.get(view.part.index.kind, 0) + view.live
         return CollectionStats(
             rows=len(snapshot),
             segments=len(files),
@@ -192,6 +196,7 @@ class Collection(Searchable):
             model=ModelInfo.of(snapshot.bz),
             target=self._contents.heading,
             rows_behind=self._contents.rows_behind(),
+            rows_by_kind=kinds,
             kept_bytes=0 if self._contents.keeping is None else self._contents.keeping.row_bytes,
         )
 

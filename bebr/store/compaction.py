@@ -15,15 +15,13 @@ _log = logging.getLogger("bebr.store")
 
 # A segment with more than this share of dead rows is rewritten.
 DEAD_SHARE = 0.25
-# A merge makes no larger segment than this, so that it stays a matter of minutes.
-MERGE_ROWS = 1 << 24
-
 # Seconds after which work that failed is tried again; twice as many after each further failure.
 FIRST_RETRY, LAST_RETRY = 1.0, 60.0
 
 
-def segments_to_merge(segments: Sequence[tuple[int, int]]) -> list[int]:
-    """Which of `segments` (rows as written, rows still live) are to become one, as numbers; none where all is well.
+def segments_to_merge(segments: Sequence[tuple[int, int]], most: int) -> list[int]:
+    """Which of `segments` (rows as written, rows still live) are to become one of at most `most` rows, as numbers; none
+    where all is well.
 
     The smallest ones, as many as can be while the largest of them has no more rows than the others together. So a row
     that is rewritten is in a file of twice the rows after it: n rows sealed by t are each written 1 + log2(n / t) times
@@ -33,14 +31,14 @@ def segments_to_merge(segments: Sequence[tuple[int, int]]) -> list[int]:
     order = sorted(range(len(segments)), key=lambda i: segments[i][1])
     sums = [0, *accumulate(segments[i][1] for i in order)]
     count = max(
-        (n for n in range(2, len(order) + 1) if segments[order[n - 1]][1] <= sums[n - 1] and sums[n] <= MERGE_ROWS),
+        (n for n in range(2, len(order) + 1) if segments[order[n - 1]][1] <= sums[n - 1] and sums[n] <= most),
         default=0,
     )
     chosen = order[:count]
     writing = sums[count]
     for i in order[count:]:
         rows, live = segments[i]
-        if rows - live > DEAD_SHARE * rows and (not chosen or writing + live <= MERGE_ROWS):
+        if rows - live > DEAD_SHARE * rows and (not chosen or writing + live <= most):
             chosen.append(i)
             writing += live
     return chosen

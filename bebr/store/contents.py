@@ -19,8 +19,11 @@ from bebr.collection.filter_tree import Filter
 from bebr.collection.keys import Named
 from bebr.collection.protocol import OnConflict
 from bebr.files import sync_folder
+from bebr.index.segments import Effort
 from bebr.store import bitmaps
 from bebr.store.bitmaps import Bitmap, Bools
+from bebr.store.building import Coding
+from bebr.store.calibrating import calibrated
 from bebr.store.catalog import Catalog
 from bebr.store.change import FEW_ROWS, Change, InsertChange, PayloadChange, joined
 from bebr.store.columns.table import nothing
@@ -30,11 +33,13 @@ from bebr.store.migration import behind, check_target, to_merge
 from bebr.store.models import Models
 from bebr.store.records import CollectionRow, SegmentRow
 from bebr.store.retraining import Trainer, check_running, next_training, sample, scaled
-from bebr.store.segment import Segment, pending_path, write_segment
+from bebr.store.segment import Segment, pending_path
+from bebr.store.shape import Shape
 from bebr.store.snapshot import Draft, Part, PartView, Snapshot
 from bebr.store.succession import Succession
 from bebr.store.tail import Tail
 from bebr.store.writer import Writer
+from bebr.store.writing import write_segment
 from bebr.training import train
 
 # Rows written or removed since the last seal that make a write ask for a seal. Fewer: each seal costs an fsync and a
@@ -56,6 +61,7 @@ class Contents(Succession):
         merger: Compactor,
         trainer: Trainer,
         seal_rows: int,
+        flat_rows: int,
         verify: bool,
     ) -> None:
         self.name, self.number, self._folder = row.name, row.id, folder
@@ -68,6 +74,7 @@ class Contents(Succession):
         self.target = models.get(row.settings.target) if row.settings.target else self.bz
         self.keeping = Keeping.of(row.settings.keep, self.bz)
         self.text = row.settings.text
+        self._shape = Shape(row.settings.index, flat_rows)
         self._closed: Exception | None = None
         self._sealing, self._merging = threading.Lock(), threading.Lock()  # one seal and one merge at a time
         self.installed, self._streaming = nothing, None
@@ -86,7 +93,8 @@ class Contents(Succession):
         views = []
         for row in manifest.segments:
             dead = np.frombuffer(row.dead, "<u8") if row.dead else None
-            segment = Segment(self._folder, row, self._model(row.model), verify, keeping=self.keeping, text=self.text)
+            segment = self._segment(row, self._model(row.model), verify)
+            segment.effort = _effort(self._row.settings.efforts.get(row.file))
             views.append(PartView(segment, dead, row.rows - bitmaps.count(dead)))
         self._sealed = manifest.sealed  # the last write that is in files: later ones are in the journal
         # The dead rows of segments that the catalog knows of.
@@ -101,6 +109,9 @@ class Contents(Succession):
             change.apply(draft)
             self._unsealed += len(change.ids)
         self._snapshot = replace(draft.finish(), version=manifest.version)
+
+    def _segment(self, row: SegmentRow, model: Binarizer, verify: bool, pending: bool = False) -> Segment:
+        return Segment(self._folder, row, model, verify, pending, self.keeping, self.text)
 
     def _new_tail(self) -> Tail:
         return Tail(self.target, self.keeping, self.text)
@@ -259,7 +270,8 @@ class Contents(Succession):
 
     def _beside(self, row: CollectionRow) -> Contents:
         workers = self._catalog, self._writer, self._sealer, self._merger, self._trainer
-        return Contents(row, self._models, self._folder, *workers, self._seal_rows, self._verify)
+        how = self._seal_rows, self._shape.flat_rows, self._verify
+        return Contents(row, self._models, self._folder, *workers, *how)
 
     # Another model
 
@@ -346,7 +358,7 @@ class Contents(Succession):
         waiting = behind(self._snapshot, self.target)
         if any(view.part.row is None for view in waiting):
             self._sealer.request(self)
-        if to_merge(self._snapshot, self.target) or (self.migrating and not waiting):
+        if to_merge(self._snapshot, self.target, self._shape) or (self.migrating and not waiting):
             self._merger.request(self)
 
     def _set_row(self, row: CollectionRow) -> None:
@@ -375,7 +387,7 @@ class Contents(Succession):
             if self._closed is not None:
                 return
             base = self._snapshot
-            chosen = to_merge(base, self.target)
+            chosen = to_merge(base, self.target, self._shape)
             if chosen:
                 try:
                     self._rewrite(base, chosen, give_way)
@@ -387,7 +399,7 @@ class Contents(Succession):
     def settle(self) -> None:
         """Seals, and merges until nothing is due."""
         self.seal()
-        while to_merge(self.snapshot, self.target):
+        while to_merge(self.snapshot, self.target, self._shape):
             self.merge()
 
     def _rewrite(
@@ -403,13 +415,15 @@ class Contents(Succession):
             if sealed is None and not _among(views, self._snapshot):
                 raise _Truncated
 
-        made = write_segment(self._folder, self.number, target, views, pause, self.keeping, self.text)
+        kind = "flat" if sealed is not None else self._shape.kind(sum(view.live for view in views))
+        coding = Coding(target, self.keeping)
+        made = write_segment(self._folder, self.number, coding, views, kind, self.text, pause)
         try:
             # Verified, so that its pages are there when it is searched first, and good before others are deleted.
             segment = None
             if made is not None:
-                how: dict[str, Any] = {"pending": True, "keeping": self.keeping, "text": self.text}
-                segment = Segment(self._folder, made, target, verify=True, **how)
+                segment = self._segment(made, target, verify=True, pending=True)
+                segment.effort = calibrated(segment, self.keeping, self._row.settings.target_recall, pause)
             self._writer.run(lambda: self._install(base, views, segment, sealed))
         except BaseException:
             if made is not None and not self._listed(made.file):
@@ -463,12 +477,25 @@ class Contents(Succession):
             [row.file for row in _files(views)],
             {part.row.file: _bytes(bitmap) for part, bitmap in dead.items() if part.row is not None},
             sealed,
+            after := self._row_with((*kept, *added)),
         )
+        self._row = after or self._row
         self._sealed = sealed
         known: dict[Part, Bitmap | None] = {**self._installed, **dead, **{view.part: view.dead for view in added}}
         self._installed = {view.part: known.get(view.part) for view in (*kept, *added)}
         self._show(replace(current, version=version, segments=(*kept, *added)))
         self.installed()
+
+    def _row_with(self, views: Sequence[PartView]) -> CollectionRow | None:
+        """With the efforts of these segments alone; None where that changes nothing."""
+        efforts = {view.part.row.file: view.part.effort.by_k for view in views if view.part.row and view.part.effort}
+        if efforts == self._row.settings.efforts:
+            return None
+        return replace(self._row, settings=replace(self._row.settings, efforts=efforts))
+
+
+def _effort(by_k: tuple[tuple[int, int], ...] | None) -> Effort | None:
+    return None if by_k is None else Effort(by_k)
 
 
 class _Truncated(Exception):

@@ -13,13 +13,15 @@ from collections import OrderedDict
 
 from bebr.arrays import Ids
 from bebr.collection.filter_tree import Filter
-from bebr.index import FlatIndex
+from bebr.index import FlatIndex, Index
 from bebr.index.segments import SegmentView, TailRows
 from bebr.store import bitmaps
 from bebr.store.bitmaps import Bitmap
 
 # Of a part's rows, the share that its copies may have together.
 MOST_SHARE = 0.6
+# Of a part in lists or a graph: its searches read few rows, so that only small copies are read faster.
+MOST_SHARE_OF_LISTS = 0.02
 # And how many they may be.
 MOST_COPIES = 64
 # Passing over so many rows costs about as much as copying one.
@@ -31,8 +33,8 @@ _MOST_AT_ONCE = 16_384
 class Copies:
     """Of the rows of one index, which does not change. Threads: any number at once."""
 
-    def __init__(self, index: FlatIndex) -> None:
-        self._index = index
+    def __init__(self, index: Index, most_share: float) -> None:
+        self._index, self._most_share = index, most_share
         self._copies: OrderedDict[Filter, _Copy] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -47,14 +49,14 @@ class Copies:
         try:
             copy = self._copies.pop(filter, None)
             if copy is None:
-                if bitmaps.count(matching) > MOST_SHARE * len(self._index):
+                if bitmaps.count(matching) > self._most_share * len(self._index):
                     return None, True
                 copy = _Copy(bitmaps.members(matching), self._index)
             else:
                 passed = len(self._index) - len(copy.rows)
                 copy.grow(min(len(copy.rows) // 4 if each else queries * passed // _COPY_COST, _MOST_AT_ONCE) + 1)
             self._copies[filter] = copy
-            while len(self._copies) > MOST_COPIES or self._copied_rows() > MOST_SHARE * len(self._index):
+            while len(self._copies) > MOST_COPIES or self._copied_rows() > self._most_share * len(self._index):
                 self._copies.popitem(last=False)
             view = copy.view(dead)
             return view, view is not None
@@ -77,7 +79,7 @@ class Copies:
 class _Copy:
     """`rows`: positions of the rows that match, ascending."""
 
-    def __init__(self, rows: Ids, index: FlatIndex) -> None:
+    def __init__(self, rows: Ids, index: Index) -> None:
         self.rows = rows
         self._from = index
         self._rows = TailRows(index.binarizer)

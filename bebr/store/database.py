@@ -16,7 +16,7 @@ from bebr.binarizer import Binarizer
 from bebr.collection.checks import check_model, check_name
 from bebr.collection.creation import check_creation, check_existing
 from bebr.collection.handle import Handle
-from bebr.collection.protocol import AlreadyExists, Keep, Metric, ModelInfo
+from bebr.collection.protocol import TARGET_RECALL, AlreadyExists, IndexKind, Keep, Metric, ModelInfo
 from bebr.errors import CorruptFile, LimitExceeded
 from bebr.store.backup import create
 from bebr.store.catalog import Catalog
@@ -29,6 +29,7 @@ from bebr.store.manifests import SnapshotInfo
 from bebr.store.models import Models
 from bebr.store.records import Settings
 from bebr.store.retraining import Trainer
+from bebr.store.shape import FLAT_ROWS
 from bebr.store.writer import Writer
 from bebr.training.untrained import untrained
 
@@ -51,15 +52,24 @@ class Database(Handle):
     what a killed process was writing; unknown segment files are moved to quarantine/. A folder whose catalog is missing
     is refused with CorruptFile. Safe to use from many threads.
 
-    `seal_rows`: rows written since the last seal that make a write seal them into a segment file. `verify`: check every
-    byte of a segment against its checksum when its collection is read (False: sizes and structure only).
+    `seal_rows`: rows written since the last seal that make a write seal them into a segment file. `flat_rows`: files of
+    more rows are in lists or a graph, as their collection has it. `verify`: check every byte of a segment against its
+    checksum when its collection is read (False: sizes and structure only).
     """
 
-    def __init__(self, path: str | os.PathLike[str], *, seal_rows: int = SEAL_ROWS, verify: bool = True) -> None:
-        if seal_rows < 1:
-            raise ValueError(f"seal_rows is {seal_rows}: want 1 or greater")
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        seal_rows: int = SEAL_ROWS,
+        flat_rows: int = FLAT_ROWS,
+        verify: bool = True,
+    ) -> None:
+        for what, rows in (("seal_rows", seal_rows), ("flat_rows", flat_rows)):
+            if rows < 1:
+                raise ValueError(f"{what} is {rows}: want 1 or greater")
         self.path = Path(path)
-        self._seal_rows = seal_rows
+        self._seal_rows, self._flat_rows = seal_rows, flat_rows
         self._verify = verify
         self._collections: dict[str, Collection] = {}
         self._busy: dict[str, _Busy] = {}  # collections that are being read, made or dropped
@@ -117,6 +127,8 @@ class Database(Handle):
         keep: Keep = "auto",
         retrain: bool | None = None,
         text: str | Sequence[str] | None = None,
+        index: IndexKind = "auto",
+        target_recall: float = TARGET_RECALL,
         exist_ok: bool = False,
     ) -> Collection:
         """A new, empty collection: with the model `bz`, which is registered on the way, or for vectors of `dim`
@@ -129,15 +141,21 @@ class Database(Handle):
         Up to 2,000 rows of kept vectors are answered exactly, whatever the model. `text`: a payload field, or several,
         that `search(text=)` finds by their words. Example: docs/collections.md.
 
+        `index`: files of more than 10⁵ rows are in lists ("auto", as in `IVFIndex`), flat like smaller ones, or a graph
+        ("graph", as in `GraphIndex`). `target_recall`: how much of what a scan of their codes finds a search of these
+        finds at least, whatever their size: merges measure what it takes, with rows as queries.
+
         ValueError names the argument that is wrong; AlreadyExists (a ValueError) for a name that is taken. `exist_ok`:
         the collection of that name is returned, if it is of the same model, or without one of the same dimensions and
         metric, and searches the same fields by their words.
         """
-        new = check_creation(name, bz, dim, metric, bytes_per_vector, keep, retrain, text)
+        new = check_creation(name, bz, dim, metric, bytes_per_vector, keep, retrain, text, index, target_recall)
         model = new.bz or untrained(new.dim, new.bytes_per_vector, metric=new.metric)
         digest = self.register_model(model)
         size = 0 if new.bz else new.bytes_per_vector
-        settings = Settings(new.keep, "", size, new.retrain, text=new.text)
+        settings = Settings(
+            *(new.keep, "", size, new.retrain), text=new.text, index=new.index, target_recall=new.target_recall
+        )
         try:
             with self._alone(name):
                 self._catalog.create_collection(name, digest, settings)
@@ -167,7 +185,9 @@ class Database(Handle):
     def _read(self, name: str) -> Collection:
         row = self._catalog.collection(name)
         workers = self._catalog, self._writer, self._sealer, self._merger, self._trainer
-        contents = Contents(row, self._models, self._folder.segments, *workers, self._seal_rows, self._verify)
+        contents = Contents(
+            row, self._models, self._folder.segments, *workers, self._seal_rows, self._flat_rows, self._verify
+        )
         made = Collection(contents)
         with self._guard:
             if self._open:

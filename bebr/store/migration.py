@@ -8,8 +8,10 @@ left, the target becomes the collection's model.
 from __future__ import annotations
 
 from bebr.binarizer import Binarizer
+from bebr.index import FlatIndex
 from bebr.store.compaction import segments_to_merge
 from bebr.store.kept import Keeping
+from bebr.store.shape import Shape
 from bebr.store.snapshot import PartView, Snapshot
 
 
@@ -32,12 +34,15 @@ def behind(snapshot: Snapshot, target: Binarizer) -> list[PartView]:
     return [view for view in snapshot.parts if view.live and view.part.index.binarizer.digest != target.digest]
 
 
-def to_merge(snapshot: Snapshot, target: Binarizer) -> list[PartView]:
+def to_merge(snapshot: Snapshot, target: Binarizer, shape: Shape) -> list[PartView]:
     """The files that a merge makes one of: those of `segments_to_merge`, and the smallest of those that are to be
-    re-encoded. Empty where nothing is due."""
+    re-encoded; or one that is flat and has too many rows for that. Empty where nothing is due."""
     files = [view for view in snapshot.segments if view.part.row is not None]
-    chosen = [files[i] for i in segments_to_merge([(view.part.rows, view.live) for view in files])]
+    chosen = [files[i] for i in segments_to_merge([(view.part.rows, view.live) for view in files], shape.most_rows)]
     waiting = [view for view in behind(snapshot, target) if view.part.row is not None]
     if waiting and not any(view in chosen for view in waiting):
         chosen.append(min(waiting, key=lambda view: view.live))
+    if not chosen:
+        large = [view for view in files if isinstance(view.part.index, FlatIndex) and shape.kind(view.live) != "flat"]
+        chosen = large[:1]
     return chosen

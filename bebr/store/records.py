@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from bebr.collection.protocol import TARGET_RECALL, IndexKind
 from bebr.index.raw import RawType
 
 # A write is one transaction, but no blob of it gets near SQLite's limit of 1 GB: it is stored in parts of at most this
@@ -30,7 +31,9 @@ class Settings:
     `bytes_per_vector`: of its codes when it is trained anew, 0 for those of its model. `retrain`: whether it trains
     itself as rows come; `trained_rows`: how many there were the last time. `text`: the payload fields, dotted paths,
     that are searched by their words. `successor`: the name, in the catalog alone, of the collection that vectors of
-    another producer are being streamed to; empty where they are not."""
+    another producer are being streamed to; empty where they are not. `index`: what large segments are; `target_recall`:
+    of what a scan of their codes finds; `efforts`: of each of these files, lists or candidates by k that reach it
+    (`bebr.index.segments.Effort`)."""
 
     keep: RawType | None = None
     target: str = ""
@@ -39,10 +42,14 @@ class Settings:
     trained_rows: int = 0
     text: tuple[str, ...] = ()
     successor: str = ""
+    index: IndexKind = "auto"
+    target_recall: float = TARGET_RECALL
+    efforts: Mapping[str, tuple[tuple[int, int], ...]] = field(default_factory=dict)
 
     def to_json(self) -> str:
         """Those that are not the default; empty for none."""
-        changed = {f.name: value for f in fields(self) if (value := getattr(self, f.name)) != f.default}
+        usual = Settings()
+        changed = {f.name: now for f in fields(self) if (now := getattr(self, f.name)) != getattr(usual, f.name)}
         return json.dumps(changed, ensure_ascii=False, sort_keys=True) if changed else ""
 
     @staticmethod
@@ -51,7 +58,8 @@ class Settings:
         given = json.loads(text) if text else {}
         if unknown := set(given) - {f.name for f in fields(Settings)}:
             raise ValueError(f"its setting {min(unknown)!r} is of a newer version of bebr: upgrade bebr")
-        return Settings(**{**given, "text": tuple(given.get("text", ()))})
+        efforts = {file: tuple((k, effort) for k, effort in by_k) for file, by_k in given.get("efforts", {}).items()}
+        return Settings(**{**given, "text": tuple(given.get("text", ())), "efforts": efforts})
 
 
 @dataclass(frozen=True)

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import threading
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from mmap import mmap
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from tempfile import TemporaryFile
 
 import numpy as np
 
@@ -15,33 +13,32 @@ from bebr import core
 from bebr.arrays import Ids
 from bebr.binarizer import Binarizer
 from bebr.collection.filter_tree import Filter
-from bebr.errors import CorruptFile, limited
+from bebr.errors import CorruptFile
 from bebr.index import FlatIndex
-from bebr.index.files import MODEL_DIGEST, Sections, contents_digest, open_sections
-from bebr.index.segments import TailRows
+from bebr.index.files import Sections, contents_digest, open_sections
+from bebr.index.segments import Effort
 from bebr.store import bitmaps
 from bebr.store.bitmaps import Bitmap
-from bebr.store.columns.file import column_sections, read_columns
+from bebr.store.columns.file import read_columns
 from bebr.store.columns.table import Columns, nothing
-from bebr.store.copies import Copies
+from bebr.store.copies import MOST_SHARE, MOST_SHARE_OF_LISTS, Copies
 from bebr.store.kept import Keeping, Rows
 from bebr.store.matching import Answers, matching_rows
-from bebr.store.payloads import KeyColumn, PayloadColumn, PayloadWriter, mapped
+from bebr.store.payloads import KeyColumn, PayloadColumn
 from bebr.store.records import SegmentRow
-from bebr.store.snapshot import Part, PartView
-from bebr.store.text.file import read_text, text_sections
+from bebr.store.text.file import read_text
 from bebr.store.text.growing import GrowingText
 from bebr.store.text.index import TextIndex
 
 SUFFIX = ".bebr"
 
-# Rows copied at a time while a segment is written.
+# Rows whose payloads are looked at at a time.
 PIECE = 8192
 
 # Of a file with a row that is not at the first place of its id.
-_MOVED = "key_moved"
+MOVED = "key_moved"
 # Of a file with rows that have no vector: which, as a bitmap.
-_BARE = "bare"
+BARE = "bare"
 
 
 def new_file_name(collection: int) -> str:
@@ -58,6 +55,9 @@ class Segment:
     """The rows of one file. Opening checks it against the catalog's `row`; `verify`: every byte of it too. `pending`:
     it is not installed yet. `keeping`: of the vectors that it holds, None where its collection keeps none. `text`: the
     fields that are searched by their words."""
+
+    effort: Effort | None = None
+    """Of searches, where it is in lists or a graph: set before anybody searches it."""
 
     def __init__(
         self,
@@ -79,14 +79,12 @@ class Segment:
         if digest != row.digest:
             raise CorruptFile(f"{path} has digest {digest}: the catalog says {row.digest}")
         index, sections = open_sections(path, mmap=True, verify=verify, model=bz)
-        if not isinstance(index, FlatIndex):
-            raise CorruptFile(f"{path} holds a {type(index).__name__}: a segment is a FlatIndex")
         if len(index) != row.rows:
             raise CorruptFile(f"{path} has {len(index)} rows: the catalog says {row.rows}")
         self.row, self.rows, self.index = row, row.rows, index
         self.payloads = PayloadColumn.read(sections, row.rows, str(path))
         self._keys = KeyColumn.read(sections, row.rows, str(path))
-        self.keyed, self.moved = self._keys is not None, _MOVED in sections
+        self.keyed, self.moved = self._keys is not None, MOVED in sections
         self.bare = _read_bare(sections, row.rows, str(path))
         self.keeping = keeping
         self._kept = None if keeping is None else keeping.read(sections, row.rows, str(path))
@@ -98,7 +96,7 @@ class Segment:
         self._words = read_text(sections, text, row.rows, str(path))
         self._making = threading.Lock()  # over _columns and _words
         self._answers = Answers()
-        self.copies = Copies(index)
+        self.copies = Copies(index, MOST_SHARE if isinstance(index, FlatIndex) else MOST_SHARE_OF_LISTS)
 
     @property
     def origin(self) -> object:
@@ -125,6 +123,12 @@ class Segment:
         """The vectors of these rows as they are stored."""
         assert self._kept is not None
         return core.take_rows(self._kept, rows)
+
+    def text_data(self, rows: Ids) -> list[bytes]:
+        """The JSON text of each row's payload in UTF-8, b"" for none."""
+        if self.payloads is None:
+            return [b""] * len(rows)
+        return [self.payloads.data(row) for row in rows.tolist()]
 
     def texts(self, rows: Ids) -> list[str]:
         """The JSON text of each row's payload, "" for none."""
@@ -177,87 +181,9 @@ class Segment:
 
 def _read_bare(sections: Sections, rows: int, source: str) -> Bitmap | None:
     """The rows without a vector. CorruptFile for a bitmap of another size."""
-    found = sections.get(_BARE)
+    found = sections.get(BARE)
     if found is None:
         return None
     if len(found) != 8 * bitmaps.words(rows):
-        raise CorruptFile(f"{source}: section {_BARE!r} has {len(found)} bytes: want a bit for each of {rows} rows")
+        raise CorruptFile(f"{source}: section {BARE!r} has {len(found)} bytes: want a bit for each of {rows} rows")
     return np.frombuffer(found, "<u8").astype(np.uint64)
-
-
-def write_segment(
-    folder: Path,
-    collection: int,
-    bz: Binarizer,
-    views: Sequence[PartView],
-    give_way: Callable[[], None],
-    keeping: Keeping | None = None,
-    text: Sequence[str] = (),
-) -> SegmentRow | None:
-    """Writes the live rows of `views`, coded by `bz`, to a new file, complete and on disk at `pending_path` when this
-    returns; None if there are none. `text`: the fields whose words are indexed. `give_way` is called between pieces of
-    work; what it raises ends it."""
-    name = new_file_name(collection)
-    path = pending_path(folder, name)
-    copied = TailRows(bz)
-    bare = [np.zeros(0, np.bool_)]
-    copied.reserve(sum(view.live for view in views))
-    with (
-        limited(f"no segment can be written to {folder}"),
-        PayloadWriter.beside(folder) as payloads,
-        PayloadWriter.beside(folder, KeyColumn) as keys,
-        TemporaryFile(dir=folder) as kept,
-    ):
-        for part, rows in _pieces(views):
-            if keeping is not None:
-                vectors = part.kept(rows)
-                kept.write(vectors.data)
-            bare.append(bitmaps.has(part.bare, rows))
-            ids = part.index.ids[rows]
-            if part.index.binarizer.digest == bz.digest:
-                copied.append(*part.index.codes(ids))
-            else:
-                assert keeping is not None
-                copied.append(bz.encode(keeping.vectors(vectors)), ids)
-            payloads.add(part.text_bytes(rows), part.text_pieces(rows))
-            keys.add(part.key_bytes(rows), part.key_pieces(rows))
-            give_way()
-        if len(copied) == 0:
-            return None
-        sections: dict[str, bytes | mmap] = {MODEL_DIGEST: bz.digest.encode(), **payloads.sections(), **keys.sections()}
-        if any(view.part.moved for view in views):
-            sections[_MOVED] = b"1"
-        none = np.concatenate(bare)
-        if none.any():
-            sections[_BARE] = bitmaps.of_bools(none).astype("<u8").tobytes()
-        if keeping is not None:
-            sections[keeping.section] = mapped(kept)
-        with (
-            column_sections(_columns(views, give_way), folder) as columns,
-            text_sections(_indexes(views, give_way) if text else [], text, folder, give_way) as words,
-        ):
-            copied.freeze()._save(path, {**sections, **columns, **words})
-    return SegmentRow(name, len(copied), path.stat().st_size, contents_digest(path), model=bz.digest)
-
-
-def _pieces(views: Sequence[PartView]) -> Iterator[tuple[Part, Ids]]:
-    """All live rows, few at a time: every step that holds Python's lock is short."""
-    for view in views:
-        for begin in range(0, view.part.rows, PIECE):
-            rows = view.live_rows(begin, begin + PIECE)
-            if len(rows):
-                yield view.part, rows
-
-
-def _columns(views: Sequence[PartView], give_way: Callable[[], None]) -> Columns:
-    """Of all live rows."""
-    parts = []
-    for view in views:
-        parts.append(view.part.columns(give_way).take(view.live_rows(0, view.part.rows)))
-        give_way()
-    return Columns.joined(parts, give_way)
-
-
-def _indexes(views: Sequence[PartView], give_way: Callable[[], None]) -> list[tuple[TextIndex, Ids]]:
-    """Of the words of all parts, each with its live rows."""
-    return [(view.part.text_index(give_way), view.live_rows(0, view.part.rows)) for view in views]

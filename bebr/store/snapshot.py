@@ -18,8 +18,8 @@ from bebr.arrays import Floats, Ids
 from bebr.binarizer import Binarizer
 from bebr.binarizer.codes import Codes
 from bebr.collection.filter_tree import Filter
-from bebr.index import FlatIndex
-from bebr.index.segments import SegmentView
+from bebr.index import Index
+from bebr.index.segments import Effort, SegmentView
 from bebr.store import bitmaps
 from bebr.store.bitmaps import Bitmap, Bools
 from bebr.store.columns.table import Columns
@@ -43,7 +43,11 @@ class Part(Protocol):
         """What the catalog says of its file; None for rows in memory."""
 
     @property
-    def index(self) -> FlatIndex: ...
+    def index(self) -> Index: ...
+
+    @property
+    def effort(self) -> Effort | None:
+        """Of searches, where it is in lists or a graph and that was measured."""
 
     @property
     def origin(self) -> object:
@@ -87,6 +91,9 @@ class Part(Protocol):
     def texts(self, rows: Ids) -> list[str]:
         """The JSON text of each row's payload, "" for none."""
 
+    def text_data(self, rows: Ids) -> list[bytes]:
+        """The same in UTF-8."""
+
     def text_bytes(self, rows: Ids) -> Ids:
         """The lengths of these texts in UTF-8."""
 
@@ -118,7 +125,7 @@ class PartView:
     @cached_property
     def view(self) -> SegmentView:
         """What `search_segments` takes."""
-        return SegmentView(self.part.index, self.unsearched)
+        return SegmentView(self.part.index, self.unsearched, effort=self.part.effort)
 
     @cached_property
     def unsearched(self) -> Bitmap | None:

@@ -109,7 +109,8 @@ class Succession(ABC):
         def begin() -> None:
             self.check_open()
             if self._streaming is None:
-                settings = Settings(self._row.settings.keep, text=self._row.settings.text)
+                own = self._row.settings
+                settings = Settings(own.keep, text=own.text, index=own.index, target_recall=own.target_recall)
                 self._row, made = self._catalog.create_successor(self._row, digest, settings)
                 self._accompany(made)
                 self._show(self._snapshot)
@@ -153,6 +154,7 @@ class Succession(ABC):
                 return False
             heir = migration.heir
             settings = replace(self._row.settings, target="", successor="", bytes_per_vector=0)
+            settings = replace(settings, efforts=heir._row.settings.efforts)
             self._row, files = self._catalog.succeed(self._row, settings)
             old.extend(files)
             self.number, self._streaming = heir.number, None

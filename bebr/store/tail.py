@@ -101,6 +101,7 @@ class TailPart:
 
     row = None  # it has no file
     copies = None
+    effort = None
 
     def __init__(self, tail: Tail, rows: int, index: FlatIndex) -> None:
         self._tail, self.rows, self.index = tail, rows, index
@@ -139,6 +140,10 @@ class TailPart:
     def texts(self, rows: Ids) -> list[str]:
         """The JSON text of each row's payload, "" for none."""
         return [text.decode() for text in self._tail.texts(rows)]
+
+    def text_data(self, rows: Ids) -> list[bytes]:
+        """The same in UTF-8."""
+        return self._tail.texts(rows)
 
     def matching(self, filter: Filter) -> Bitmap:
         """The rows that match, dead ones too, not to be changed."""

@@ -75,7 +75,8 @@ py::tuple found_by(const Queries& queries, const CodeSpec& spec, const SearchOpt
 }
 
 using PyBitmap = std::optional<Array<uint64_t>>;
-using PySegment = std::tuple<const Index*, PyBitmap, std::optional<size_t>, PyBitmap>;  // dead, how many, allow
+// dead, how many, allow, effort
+using PySegment = std::tuple<const Index*, PyBitmap, std::optional<size_t>, PyBitmap, size_t>;
 
 BitmapView bitmap_of(const PyBitmap& words, const char* name) {
   if (!words) return {};
@@ -88,9 +89,9 @@ py::tuple search_several(const std::vector<PySegment>& segments, const PyQueries
   if (segments.empty()) fail(ErrorCode::InvalidArgument, "segments is empty: want at least one");
   std::vector<IndexView> views;
   const Index* strictest = std::get<0>(segments.front());  // one that wants vectors, if any does
-  for (const auto& [index, dead, dead_rows, allowed] : segments) {
-    views.push_back(
-        {index, bitmap_of(dead, "dead"), bitmap_of(allowed, "allow"), dead_rows.value_or(RowFilter::kUncounted)});
+  for (const auto& [index, dead, dead_rows, allowed, effort] : segments) {
+    views.push_back({index, bitmap_of(dead, "dead"), bitmap_of(allowed, "allow"),
+                     dead_rows.value_or(RowFilter::kUncounted), effort});
     if (index->vector_dim() == 0) continue;
     if (strictest->vector_dim() > 0 && strictest->vector_dim() != index->vector_dim())
       fail(ErrorCode::InvalidArgument, "segments have centroids of " + std::to_string(strictest->vector_dim()) +

@@ -93,6 +93,7 @@ struct IndexView {
   const Index* index = nullptr;
   BitmapView dead, allow;
   size_t dead_rows = RowFilter::kUncounted;  // how many rows are dead, where that is known
+  size_t effort = 0;                         // as of SegmentView
 };
 
 // The best rows of all of them together (search.h); with `allow`, of these ids. Throws Error(InvalidArgument) for a

@@ -22,8 +22,12 @@ void search(std::span<const SegmentView> segments, QueryBatch& queries, const Se
   }
   scan_flat(format, parts, queries, options, tops);
   // These begin with the thresholds that were reached so far.
-  for (const SegmentView& segment : segments)
-    if (segment.reader->kind() != SegmentKind::Flat) segment.reader->search(queries, options, segment.filter, tops);
+  for (const SegmentView& segment : segments) {
+    if (segment.reader->kind() == SegmentKind::Flat) continue;
+    SearchOptions own = options;
+    if (segment.effort > 0) own.nprobe = own.ef_search = segment.effort;
+    segment.reader->search(queries, own, segment.filter, tops);
+  }
 }
 
 }  // namespace bebr

@@ -14,6 +14,7 @@ namespace bebr {
 struct SegmentView {
   std::shared_ptr<const SegmentReader> reader;
   RowFilter filter;
+  size_t effort = 0;  // nprobe of IVF, ef_search of a graph; 0: those of the options
 };
 
 // Pushes the best rows of all segments for each query. All flat segments are scanned as one (flat/scan.h). Throws

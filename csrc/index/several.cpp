@@ -51,7 +51,7 @@ void search(std::span<const IndexView> indexes, const AllowedIds& allow, QueryBa
       }
       found.restrict(filter);
     }
-    segments.push_back({now.segment, filter});
+    segments.push_back({now.segment, filter, view.effort});
   }
   search(segments, queries, options, tops);
 }

@@ -21,7 +21,7 @@ def test_rows_are_rewritten_a_logarithm_of_times(seals):
     written = 0
     for size in seals:
         files.append((size, [[size, 1]]))
-        while chosen := segments_to_merge([(rows, rows) for rows, _ in files]):
+        while chosen := segments_to_merge([(rows, rows) for rows, _ in files], 1 << 24):
             merged = [files[i] for i in chosen]
             rows = sum(size for size, _ in merged)
             written += rows
@@ -37,13 +37,13 @@ def test_rows_are_rewritten_a_logarithm_of_times(seals):
 
 
 def test_half_dead_files_are_rewritten_and_large_ones_are_not_merged():
-    assert segments_to_merge([]) == segments_to_merge([(100, 100)]) == []
-    assert segments_to_merge([(100, 75)]) == [] and segments_to_merge([(100, 74)]) == [0]
-    assert segments_to_merge([(100, 0)]) == [0]
-    assert segments_to_merge([(1000, 1000), (10, 10), (10, 10)]) == [1, 2]
-    assert segments_to_merge([(1000, 1000), (10, 10), (900, 600)]) == [2]
+    assert segments_to_merge([], 1 << 24) == segments_to_merge([(100, 100)], 1 << 24) == []
+    assert segments_to_merge([(100, 75)], 1 << 24) == [] and segments_to_merge([(100, 74)], 1 << 24) == [0]
+    assert segments_to_merge([(100, 0)], 1 << 24) == [0]
+    assert segments_to_merge([(1000, 1000), (10, 10), (10, 10)], 1 << 24) == [1, 2]
+    assert segments_to_merge([(1000, 1000), (10, 10), (900, 600)], 1 << 24) == [2]
     most = 1 << 24
-    assert segments_to_merge([(most, most), (most, most)]) == []
+    assert segments_to_merge([(most, most), (most, most)], 1 << 24) == []
 
 
 def test_a_long_ingest_writes_each_row_a_few_times(tmp_path, vectors, monkeypatch):

@@ -9,7 +9,7 @@ import pytest
 
 import bebr
 from bebr.collection.filter_form import as_filter
-from bebr.store import copies, growing, segment
+from bebr.store import copies, growing, writing
 from bebr.store.columns import table
 from bebr.store.database import Database
 
@@ -57,8 +57,7 @@ def test_columns_go_with_the_rows_through_seals_and_merges(db, bz, vectors, monk
 def test_a_file_without_columns_is_read_once(db, tmp_path, bz, vectors, monkeypatch):
     """As those that were written before there were columns."""
     with monkeypatch.context() as patch:
-        patch.setattr(segment, "_columns", lambda views, give_way: None)
-        patch.setattr(segment, "column_sections", _no_sections)
+        patch.setattr(writing, "column_sections", _no_sections)
         collection = db.create_collection("docs", bz)
         collection.upsert(np.arange(1000), vectors[:1000], PAYLOADS)
         collection.flush()

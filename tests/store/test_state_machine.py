@@ -41,20 +41,20 @@ def copied(folder: str) -> str:
 
 
 def machine(
-    bz: bebr.Binarizer, vectors: np.ndarray, queries: np.ndarray, keep: str | None, other: bebr.Binarizer
+    bz: bebr.Binarizer, vectors: np.ndarray, queries: np.ndarray, keep: str | None, other: bebr.Binarizer, index: str
 ) -> type[RuleBasedStateMachine]:
-    """`keep`: of the collection; where vectors are kept it migrates between `bz` and `other`."""
+    """`keep`, `index`: of the collection; where vectors are kept it migrates between `bz` and `other`."""
 
     class CollectionMachine(RuleBasedStateMachine):
         def __init__(self):
             super().__init__()
             self.path = tempfile.mkdtemp()
             self.open()
-            self.collection = self.db.create_collection("docs", bz, keep=keep)
+            self.collection = self.db.create_collection("docs", bz, keep=keep, index=index)
             self.rows: dict[int, tuple[np.ndarray | None, dict | None]] = {}  # None: without a vector
 
         def open(self):
-            self.db = Database(self.path, seal_rows=30)
+            self.db = Database(self.path, seal_rows=30, flat_rows=8)
 
         def teardown(self):
             self.db.close()
@@ -174,11 +174,21 @@ def machine(
     return CollectionMachine
 
 
-@pytest.mark.parametrize(("metric", "keep"), [("cosine", None), ("l2", None), ("cosine", "float16"), ("l2", "int8")])
-def test_collection_equals_a_dict(vectors, queries, metric, keep):
+@pytest.mark.parametrize(
+    ("metric", "keep", "index"),
+    [
+        ("cosine", None, "flat"),
+        ("l2", None, "auto"),
+        ("cosine", "float16", "auto"),
+        ("cosine", "float16", "graph"),
+        ("l2", "int8", "flat"),
+    ],
+)
+def test_collection_equals_a_dict(vectors, queries, metric, keep, index):
+    """Whatever its files are: flat, in lists, or graphs."""
     bz = bebr.train(vectors, widths=[48, 16], metric=metric, seed=0)
     run_state_machine_as_test(
-        machine(bz, vectors, queries, keep, bebr.untrained(64, 18, metric=metric)),
+        machine(bz, vectors, queries, keep, bebr.untrained(64, 18, metric=metric), index),
         settings=settings(
             max_examples=15,
             stateful_step_count=20,

@@ -134,8 +134,8 @@ def unknown(column: Column) -> Column:
     return Column("unknown", np.empty(0, np.uint8), column.rows, column.in_list)
 
 
-def taken(column: Column, rows: int, kept: NDArray[np.int64]) -> Column:
-    """The column of the rows ``kept`` int64[k] of ``rows``, ascending; they become 0 to k - 1."""
+def taken(column: Column, rows: int, kept: NDArray[np.int64], ascending: bool = True) -> Column:
+    """The column of the rows ``kept`` int64[k] of ``rows``; they become 0 to k - 1. ``ascending``: whether they are."""
     if column.rows is None:
         picked: NDArray[np.int64] = kept
         at = None
@@ -144,6 +144,8 @@ def taken(column: Column, rows: int, kept: NDArray[np.int64]) -> Column:
         place[kept] = np.arange(len(kept))
         new = place[column.rows]
         picked = np.flatnonzero(new >= 0)
+        if not ascending:
+            picked = picked[np.argsort(new[picked], kind="stable")]
         at = new[picked].astype(np.uint32)
     return Column(
         column.kind,

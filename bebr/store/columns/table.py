@@ -72,6 +72,15 @@ class Columns:
         there = {path: column for path, column in made.items() if column.rows is None or len(column.rows)}
         return Columns(len(rows), there, self.complete)
 
+    def arranged(self, order: Ids, pause: Callable[[], None] = nothing) -> Columns:
+        """All rows in another order: ``order`` int64[rows], the old place of each. ``pause`` is called between pieces
+        of work."""
+        made = {}
+        for path, column in self.by_path.items():
+            made[path] = taken(column, self.rows, order, ascending=False)
+            pause()
+        return Columns(self.rows, made, self.complete)
+
     @staticmethod
     def joined(parts: Sequence[Columns], pause: Callable[[], None] = nothing) -> Columns:
         """Those of the rows of all parts, one after the other. ``pause`` is called between pieces of work."""

@@ -35,15 +35,20 @@ _ARRAYS = {
 
 @contextmanager
 def text_sections(
-    parts: Sequence[tuple[TextIndex, Ids]], fields: Sequence[str], folder: Path, pause: Callable[[], None]
+    parts: Sequence[tuple[TextIndex, Ids]],
+    fields: Sequence[str],
+    folder: Path,
+    pause: Callable[[], None],
+    order: Ids | None = None,
 ) -> Iterator[dict[str, bytes | mmap]]:
-    """The sections of the rows int64[n] of each part together, by way of nameless files of `folder`, for the length of
-    a block; none where no fields are declared. A section that would be empty is left out."""
+    """The sections of the rows int64[n] of each part together, in an `order` as of `merged`, by way of nameless files
+    of `folder`, for the length of a block; none where no fields are declared. A section that would be empty is left
+    out."""
     if not fields:
         yield {}
         return
     with TemporaryFile(dir=folder) as rows, TemporaryFile(dir=folder) as counts:
-        names, at, lengths = merged(parts, rows, counts, pause)
+        names, at, lengths = merged(parts, rows, counts, pause, order)
         word_at, words = ended(names)
         sections: dict[str, bytes | mmap] = {
             _FIELDS: json.dumps(list(fields)).encode(),

@@ -16,9 +16,14 @@ _PIECE = 1 << 18  # postings at a time, or those of one word where it has more
 
 
 def merged(
-    parts: Sequence[tuple[TextIndex, Ids]], rows: IO[bytes], counts: IO[bytes], pause: Callable[[], None]
+    parts: Sequence[tuple[TextIndex, Ids]],
+    rows: IO[bytes],
+    counts: IO[bytes],
+    pause: Callable[[], None],
+    order: Ids | None = None,
 ) -> tuple[list[bytes], Ids, NDArray[np.uint32]]:
-    """The rows int64[n] of each part, ascending, one after the other. Returns the words in order, where their postings
+    """The rows int64[n] of each part, ascending, one after the other; or arranged in an `order`, the place among these
+    of each row. Returns the words in order, where their postings
     begin and the last ones end, int64[T + 1], and the lengths of all rows; postings are written to the two files.
     `pause` is called between pieces of work."""
     place: dict[bytes, int] = {}
@@ -26,7 +31,7 @@ def merged(
         place.setdefault(word, len(place))
     pause()
     numbers = [np.fromiter(map(place.__getitem__, index.all_words()), np.int64) for index, _ in parts]
-    renumbered = list(_renumbered(parts))
+    renumbered = list(_renumbered(parts, order))
     sizes = np.zeros(len(place), np.int64)
     for (index, _), its in zip(parts, numbers, strict=True):
         sizes[its] += _sizes(index.at)
@@ -42,16 +47,18 @@ def merged(
             word_of.append(np.repeat(its[first:last] - begin, each)[there])
             row.append(at[there])
             count.append(index.counts[here][there])
-        words = np.concatenate(word_of)
-        order = np.argsort(words, kind="stable")  # parts come in the order of their rows
-        rows.write(np.concatenate(row)[order].astype("<u4").tobytes())
-        counts.write(np.concatenate(count)[order].tobytes())
+        words, at = np.concatenate(word_of), np.concatenate(row)
+        # Parts come in the order of their rows.
+        sorted_by = np.argsort(words, kind="stable") if order is None else np.lexsort((at, words))
+        rows.write(at[sorted_by].astype("<u4").tobytes())
+        counts.write(np.concatenate(count)[sorted_by].tobytes())
         found[begin:end] = np.bincount(words, minlength=end - begin)
         pause()
     names = [word for word, left in zip(place, found.tolist(), strict=True) if left]
     ends = np.concatenate([np.zeros(1, np.int64), np.cumsum(found[found > 0])])
     lengths = [np.empty(0, np.uint32), *(index.lengths[chosen] for index, chosen in parts)]
-    return names, ends, np.concatenate(lengths)
+    all_lengths = np.concatenate(lengths)
+    return names, ends, all_lengths if order is None else all_lengths[order]
 
 
 def _sizes(at: NDArray[np.uint64]) -> Ids:
@@ -59,12 +66,16 @@ def _sizes(at: NDArray[np.uint64]) -> Ids:
     return sizes
 
 
-def _renumbered(parts: Sequence[tuple[TextIndex, Ids]]) -> Iterator[NDArray[Any]]:
+def _renumbered(parts: Sequence[tuple[TextIndex, Ids]], order: Ids | None) -> Iterator[NDArray[Any]]:
     """Of each row of each part its new number, −1 for those that are left out."""
+    place = None if order is None else np.empty(len(order), np.int64)
+    if place is not None:
+        place[order] = np.arange(len(place))
     begin = 0
     for index, rows in parts:
         new = np.full(len(index.lengths), -1, np.int64)
-        new[rows] = np.arange(begin, begin + len(rows))
+        numbers = np.arange(begin, begin + len(rows))
+        new[rows] = numbers if place is None else place[numbers]
         begin += len(rows)
         yield new
 

@@ -1,0 +1,133 @@
+"""Files of many rows are in lists or graphs, and searches of them keep what the collection promises."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import bebr
+from bebr.store.database import Database
+from bebr.store.doctor import examine
+from tests.conftest import clustered
+
+ROWS = 4000
+
+
+@pytest.fixture(scope="module")
+def rows() -> np.ndarray:
+    return clustered(ROWS, 64)
+
+
+def filled(db: Database, rows: np.ndarray, **how) -> bebr.store.collection.Collection:
+    docs = db.create_collection("docs", bebr.untrained(64, 18), text="word", **how)
+    payloads = [{"n": i, "word": f"w{i % 50} row{i}"} if i % 5 else None for i in range(ROWS)]
+    ids = [i if i % 3 else f"s{i}" for i in range(ROWS)]
+    vectors = [None if i % 97 == 0 else row for i, row in enumerate(rows)]
+    for i in range(0, ROWS, 1000):
+        some = slice(i, i + 1000)
+        docs.upsert(ids[some], vectors[some], payloads[some])
+        docs.flush()
+    return docs
+
+
+def agreement(found: np.ndarray, wanted: np.ndarray) -> float:
+    """The share of the wanted rows that were found."""
+    return float(np.mean([len(set(a) & set(b)) / len(b) for a, b in zip(found.tolist(), wanted.tolist(), strict=True)]))
+
+
+@pytest.mark.parametrize(("index", "kind"), [("auto", "ivf"), ("graph", "graph"), ("flat", "flat")])
+@pytest.mark.parametrize("keep", [None, "float16"])
+def test_what_a_file_is_changes_no_row(tmp_path, rows, queries, index, kind, keep):
+    with Database(tmp_path, seal_rows=10**9, flat_rows=1000) as db:
+        docs = filled(db, rows, index=index, keep=keep)
+        assert docs.stats().rows_by_kind == {kind: ROWS}
+        with Database(tmp_path / "flat", seal_rows=10**9) as flat_db:
+            flat = filled(flat_db, rows, index="flat", keep=keep)
+            assert flat.stats().rows_by_kind == {"flat": ROWS}
+            for how in ({"exact": True}, {"exact": True, "filter": {"n": {"lt": 300}}}, {"filter": {"n": {"lt": 30}}}):
+                same, want = docs.search(queries, 20, **how), flat.search(queries, 20, **how)
+                if kind == "graph" and not keep:  # whose scores by code are rounded otherwise
+                    assert agreement(same.ids, want.ids) > 0.99
+                else:
+                    assert same.ids.tolist() == want.ids.tolist()
+                np.testing.assert_allclose(same.scores, want.scores, atol=1e-4)
+            assert (
+                docs.search(None, 9, text="w7 row102").ids.tolist()
+                == flat.search(None, 9, text="w7 row102").ids.tolist()
+            )
+            some = [4, "s300", "s291", 2002, 99]
+            for mine, its in zip(docs.get(some, vectors=True), flat.get(some, vectors=True), strict=True):
+                assert (mine and (mine.id, mine.payload)) == (its and (its.id, its.payload))
+                np.testing.assert_array_equal(mine and mine.vector, its and its.vector)
+            assert [row.id for row in docs.scroll()] == [row.id for row in flat.scroll()]
+        assert docs.delete(filter={"n": {"lt": 100}}) == 80
+        assert docs.count() == ROWS - 80 and docs.count({"n": {"lt": 101}}) == 0
+    assert examine(tmp_path) == []
+    with Database(tmp_path) as db:
+        assert db.collection("docs").count() == ROWS - 80
+
+
+@pytest.mark.parametrize("index", ["auto", "graph"])
+@pytest.mark.parametrize("keep", [None, "int8"])
+def test_target_recall_is_kept_after_a_restart_too(tmp_path, rows, index, keep):
+    queries = clustered(300, 64, seed=9)
+    efforts = []
+    for target in (0.8, 0.99):
+        with Database(tmp_path / str(target), seal_rows=10**9, flat_rows=1000) as db:
+            filled(db, rows, index=index, keep=keep, target_recall=target)
+        with Database(tmp_path / str(target), flat_rows=1000) as db:
+            docs = db.collection("docs")
+            (effort,) = docs._contents._row.settings.efforts.values()
+            efforts.append([many for _, many in effort])
+            for k in (1, 10, 30, 100, 300):
+                found = docs.search(queries, k, rescore=0 if keep else None).ids
+                wanted = docs.search(queries, k, exact=True, rescore=0 if keep else None).ids
+                assert agreement(found, wanted) >= target - 0.01
+    assert np.all(np.array(efforts[0]) <= efforts[1])
+
+
+def test_a_merge_that_is_cut_short_leaves_nothing(tmp_path, rows, monkeypatch):
+    """At each of its pauses: what it had written goes, and the next merge begins anew."""
+    with Database(tmp_path, seal_rows=10**9, flat_rows=1000) as db:
+        docs = db.create_collection("docs", bebr.untrained(64, 18), keep="int8")
+        monkeypatch.setattr(docs._contents._merger, "request", lambda _: None)
+        for i in range(2):
+            docs.upsert(range(i * 1000, i * 1000 + 1000), rows[i * 1000 : i * 1000 + 1000])
+            docs._contents.seal()
+        files = sorted(path.name for path in (tmp_path / "segments").iterdir())
+
+        class Cut(Exception):
+            pass
+
+        pauses = [0, 0]
+
+        def give_way():
+            pauses[0] += 1
+            if pauses[0] == pauses[1]:
+                raise Cut
+
+        docs._contents.merge(lambda: pauses.__setitem__(1, pauses[1] + 1))
+        steps = pauses[1]
+        assert docs.stats().rows_by_kind == {"ivf": 2000} and steps > 20
+        docs.upsert(range(2000, 4000), rows[2000:])
+        docs._contents.seal()
+        files = sorted(path.name for path in (tmp_path / "segments").iterdir())
+        for stop in (1, 2, steps // 2, steps - 100, steps - 1):
+            pauses[:] = 0, stop
+            with pytest.raises(Cut):
+                docs._contents.merge(give_way)
+            assert sorted(path.name for path in (tmp_path / "segments").iterdir()) == files
+            assert docs.stats().rows_by_kind == {"ivf": 2000, "flat": 2000}
+        docs._contents.merge()
+        assert docs.stats().rows_by_kind == {"ivf": 4000}
+
+
+def test_wrong_shapes_are_refused(tmp_path):
+    with bebr.open(tmp_path) as db:
+        with pytest.raises(ValueError, match="index is 'hnsw': want one of 'auto', 'flat', 'graph'"):
+            db.create_collection("a", dim=8, index="hnsw")
+        for wrong in (0, 1.5, True, "high"):
+            with pytest.raises(ValueError, match=r"target_recall is .*: want above 0, at most 1"):
+                db.create_collection("a", dim=8, target_recall=wrong)
+    with pytest.raises(ValueError, match="flat_rows is 0: want 1 or greater"):
+        Database(tmp_path, flat_rows=0)
