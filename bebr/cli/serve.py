@@ -23,6 +23,7 @@ def run(
         int | None,
         typer.Option(help="Memory in MiB for calls in progress; by default a quarter of what there is.", min=16),
     ] = None,
+    metrics: Annotated[int | None, typer.Option(help="Port of /metrics for Prometheus, on loopback.")] = None,
     producer: Annotated[
         str | None, typer.Option("--producer", "-p", help="Embed texts or pictures for clients, by this producer.")
     ] = None,
@@ -34,6 +35,8 @@ def run(
     """Serve a folder of collections over gRPC until interrupted."""
     if not 0 <= port <= 65535:
         raise ValueError(f"--port: got {port}, wanted 0 to 65535")
+    if metrics is not None and not 0 <= metrics <= 65535:
+        raise ValueError(f"--metrics: got {metrics}, wanted 0 to 65535")
     if not 1 <= max_message_mb <= 2047:  # gRPC counts the bytes in an int32
         raise ValueError(f"--max-message-mb: got {max_message_mb}, wanted 1 to 2047")
     if threads is not None and threads < 1:
@@ -45,4 +48,4 @@ def run(
         from bebr.serve.server import run as run_server
 
     memory = None if max_memory_mb is None else max_memory_mb << 20
-    run_server(directory, host, port, threads, max_message_mb << 20, memory, producer=embedder)
+    run_server(directory, host, port, threads, max_message_mb << 20, memory, producer=embedder, metrics_port=metrics)

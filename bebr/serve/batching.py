@@ -8,6 +8,7 @@ queries one by one (the codes are read and expanded once for all of them).
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
@@ -20,6 +21,7 @@ from bebr.collection.options import SearchOptions
 from bebr.collection.protocol import BatchingStats, GroupValue
 from bebr.core import StopFlag
 from bebr.index import Hits
+from bebr.serve.calls import note_queued, note_searched
 from bebr.store.snapshot import Snapshot
 
 # Queries of one kernel call. More do not make a query cheaper, and each would wait longer.
@@ -67,6 +69,8 @@ class Answer:
 class _Waiting:
     vectors: Floats
     answer: asyncio.Future[Answer] = field(repr=False)
+    arrived: int = field(default_factory=time.perf_counter_ns)
+    begun: int = 0
 
 
 Search = Callable[[Floats, SearchOptions, StopFlag], Found]
@@ -88,6 +92,11 @@ class Batcher:
     def stats(self) -> BatchingStats:
         return BatchingStats(self._requests, self._queries, self._batches, self._largest)
 
+    @property
+    def waiting(self) -> int:
+        """Searches that wait for a kernel call. From any thread."""
+        return sum(len(line) for line in list(self._waiting.values()))
+
     async def search(self, vectors: Floats, key: SearchOptions) -> Answer:
         """Answers checked queries float32[n, d]. Cancelling the call takes them out of the line."""
         if len(vectors) > MAX_BATCH:
@@ -99,7 +108,10 @@ class Batcher:
         if self._task is None:
             self._task = asyncio.create_task(self._run())
         try:
-            return await one.answer
+            answer = await one.answer
+            note_queued(one.arrived, one.begun)
+            note_searched(one.begun, time.perf_counter_ns())
+            return answer
         except asyncio.CancelledError:
             self._waiting.get(key, {}).pop(one, None)  # its vectors are not kept until its turn
             batch, stop = self._running
@@ -129,6 +141,9 @@ class Batcher:
         self._largest = max(self._largest, len(vectors))
         stop = StopFlag()
         self._running = batch, stop
+        now = time.perf_counter_ns()
+        for one in batch:
+            one.begun = now
         try:
             found = await asyncio.get_running_loop().run_in_executor(self._executor, self._search, vectors, key, stop)
         except Exception as error:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import time
 from collections import Counter
 from collections.abc import Callable, Hashable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
+
+from bebr.serve.calls import note_queued
 
 T = TypeVar("T")
 
@@ -16,6 +19,7 @@ class _Job:
     def __init__(self, work: Callable[[], Any]) -> None:
         self.work = work
         self.result: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self.arrived = self.begun = time.perf_counter_ns()
 
 
 class FairQueue:
@@ -29,6 +33,11 @@ class FairQueue:
         # The parties with work waiting, in the order of their turns; the jobs of each in the order of their arrival.
         self._waiting: dict[Hashable, dict[_Job, None]] = {}
 
+    @property
+    def waiting(self) -> int:
+        """Jobs that wait for a thread. From any thread."""
+        return sum(len(jobs) for jobs in list(self._waiting.values()))
+
     async def run(self, party: Hashable, work: Callable[[], T], stop: Callable[[], None] | None = None) -> T:
         """What ``work`` returns.
 
@@ -39,7 +48,9 @@ class FairQueue:
         self._waiting.setdefault(party, {})[job] = None
         self._begin()
         try:
-            return await asyncio.shield(job.result)
+            result: T = await asyncio.shield(job.result)
+            note_queued(job.arrived, job.begun)
+            return result
         except asyncio.CancelledError:
             if job in self._waiting.get(party, ()):
                 self._take(party, job)
@@ -62,6 +73,7 @@ class FairQueue:
             if party in self._waiting:
                 self._waiting[party] = self._waiting.pop(party)  # to the end: the others have their turn first
             self._free -= 1
+            job.begun = time.perf_counter_ns()
             self._running[party] += 1
             running = asyncio.get_running_loop().run_in_executor(self._pool, job.work)
             running.add_done_callback(functools.partial(self._end, party, job))

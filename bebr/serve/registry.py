@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import functools
 import logging
 import os
 import time
@@ -19,6 +18,7 @@ from bebr.collection.options import Groups, SearchOptions
 from bebr.core import StopFlag
 from bebr.errors import CorruptFile, Error, IncompatibleModel
 from bebr.serve.batching import Batcher, Found
+from bebr.serve.calls import note_searched
 from bebr.serve.query_models import QueryModels
 from bebr.serve.queues import FairQueue, ended
 from bebr.store.collection import Collection
@@ -45,6 +45,10 @@ class Threads:
         self.reads = FairQueue(_READERS, _READERS // 2, "bebr-read")
         self.writes = FairQueue(_WRITERS, _WRITERS_EACH, "bebr-write")
         self.opening = FairQueue(_READERS, 1, "bebr-open")
+
+    def waiting(self) -> dict[str, int]:
+        """Jobs that wait for a thread. From any thread."""
+        return {kind: getattr(self, kind).waiting for kind in ("searches", "reads", "writes", "opening")}
 
     async def close(self) -> None:
         """Waits for the work in progress."""
@@ -95,8 +99,14 @@ class ServedCollection:
         """A search by itself, of no more queries (vectors, ids of rows, texts, or vectors beside texts) than one kernel
         call takes. Cancelling the call stops the kernel."""
         stop = StopFlag()
-        work = functools.partial(self._search, queries, options, stop, allow, groups, texts)
-        return await self._threads.searches.run(self.collection.name, work, stop.set)
+
+        def work() -> tuple[Found, int]:
+            begun = time.perf_counter_ns()
+            return self._search(queries, options, stop, allow, groups, texts), begun
+
+        found, begun = await self._threads.searches.run(self.collection.name, work, stop.set)
+        note_searched(begun, time.perf_counter_ns())
+        return found
 
     async def read(self, work: Callable[[], T]) -> T:
         """Runs ``work``, which does not change the collection, in a thread."""
@@ -135,6 +145,21 @@ class CollectionRegistry:
         self._opening: dict[str, asyncio.Task[ServedCollection]] = {}
         self._failed: dict[str, tuple[Exception, float]] = {}  # and when
         self._models = QueryModels()
+        self.on_forget: list[Callable[[str], None]] = []  # told of collections that are gone
+
+    def label(self, name: str) -> str:
+        """The collection that a request names, by an alias or not; "" where none of that name is served."""
+        name = self.db.resolved(name) if name else name
+        return name if name in self._served else ""
+
+    def all_served(self) -> list[ServedCollection]:
+        """Those that are open. From any thread."""
+        return list(self._served.values())
+
+    def waiting(self) -> dict[str, int]:
+        """How much work of each kind waits for a thread. From any thread."""
+        waiting = self._threads.waiting()
+        return {"batches": sum(served.batcher.waiting for served in self.all_served()), **waiting}
 
     async def read(self, work: Callable[[], T]) -> T:
         """Runs ``work``, which is of no one collection, in a thread."""
@@ -199,6 +224,8 @@ class CollectionRegistry:
         """The collection ``name`` is gone."""
         self._served.pop(name, None)
         self._failed.pop(name, None)
+        for tell in self.on_forget:
+            tell(name)
         await self._report(name, None)
 
     async def query_model(self, served: ServedCollection, digest: str) -> Binarizer | None:

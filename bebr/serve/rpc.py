@@ -12,6 +12,7 @@ from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
 from google.protobuf.message import DecodeError, Message
 
 from bebr.serve.admission import COPIES, Budget
+from bebr.serve.calls import Call, Calls, current_call
 from bebr.serve.status import status_of
 from bebr.v1 import bebr_pb2 as pb
 
@@ -20,45 +21,65 @@ _log = logging.getLogger("bebr.serve")
 Handler = Callable[[Any, Any], Awaitable[bytes]]
 
 
-def service_handler(name: str, service: object, budget: Budget) -> grpc.GenericRpcHandler:
+def service_handler(name: str, service: object, budget: Budget, calls: Calls) -> grpc.GenericRpcHandler:
     """The handler of the service ``name`` of bebr.v1, from an object that has its methods.
 
     Requests are parsed here: where gRPC parses them, one that cannot be parsed is answered UNKNOWN.
     """
     descriptor: ServiceDescriptor = pb.DESCRIPTOR.services_by_name[name]
-    methods = {method.name: _method(getattr(service, method.name), method, budget) for method in descriptor.methods}
+    methods = {
+        method.name: _method(getattr(service, method.name), method, budget, calls) for method in descriptor.methods
+    }
     return grpc.method_handlers_generic_handler(descriptor.full_name, methods)
 
 
-def _method(work: Callable[..., Awaitable[Message]], method: MethodDescriptor, budget: Budget) -> grpc.RpcMethodHandler:
+def _method(
+    work: Callable[..., Awaitable[Message]], method: MethodDescriptor, budget: Budget, calls: Calls
+) -> grpc.RpcMethodHandler:
     """Its handler. A stream of requests counts them in the budget itself, as it takes them."""
     kind = getattr(pb, method.input_type.name)
+    named = next((field for field in ("collection", "name") if field in method.input_type.fields_by_name), None)
+
+    def parsed(data: bytes) -> Message:
+        request = _parsed(data, kind)
+        call = current_call()
+        if named is not None and call is not None:
+            call.collection = call.collection or getattr(request, named)  # a stream names it in its first message
+        return request
 
     async def one(data: bytes, context: Any) -> bytes:
         with budget.hold(COPIES * len(data), "the request"):
-            return bytes((await work(_parsed(data, kind))).SerializeToString())
+            return bytes((await work(parsed(data))).SerializeToString())
 
     async def several(messages: AsyncIterator[bytes], context: Any) -> bytes:
-        return bytes((await work(messages, lambda data: _parsed(data, kind))).SerializeToString())
+        return bytes((await work(messages, parsed)).SerializeToString())
 
+    name = f"{method.containing_service.name}/{method.name}"
     if method.client_streaming:
-        return grpc.stream_unary_rpc_method_handler(_answering(several, work.__qualname__))
-    return grpc.unary_unary_rpc_method_handler(_answering(one, work.__qualname__))
+        return grpc.stream_unary_rpc_method_handler(_answering(several, name, calls))
+    return grpc.unary_unary_rpc_method_handler(_answering(one, name, calls))
 
 
-def _answering(work: Handler, name: str) -> Handler:
+def _answering(work: Handler, name: str, calls: Calls) -> Handler:
     async def handle(request: Any, context: Any) -> bytes:
-        try:
-            return await work(request, context)
-        except Exception as error:
-            known = status_of(error)
-            if known is None:
-                _log.exception("%s failed", name)
-                known = grpc.StatusCode.INTERNAL, f"{type(error).__name__} in the server: its log has the details"
-        await context.abort(*known)
-        raise AssertionError("abort raises")
+        with calls.noted(name) as call:
+            try:
+                return await work(request, context)
+            except Exception as error:
+                code, message = _status(error, call)
+                call.code = code.name
+            await context.abort(code, message)
+            raise AssertionError("abort raises")
 
     return handle
+
+
+def _status(error: Exception, call: Call) -> tuple[grpc.StatusCode, str]:
+    known = status_of(error)
+    if known is not None:
+        return known
+    _log.exception("%s failed", call.method)
+    return grpc.StatusCode.INTERNAL, f"{type(error).__name__} in the server: its log has the details"
 
 
 def _parsed(data: bytes, kind: type[Message]) -> Message:

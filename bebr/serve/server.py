@@ -11,7 +11,9 @@ from collections.abc import Callable
 
 import grpc
 
+from bebr.extras import needed
 from bebr.serve.admission import Budget, default_budget
+from bebr.serve.calls import Calls
 from bebr.serve.health import Health, add_standard_services
 from bebr.serve.limits import Limits
 from bebr.serve.producing import Producer, Producing
@@ -49,7 +51,8 @@ class Server:
             ("grpc.so_reuseport", 0),  # a port in use is an error, not a second server behind it
         ]
         self._server = grpc.aio.server(options=options, maximum_concurrent_rpcs=limits.calls)
-        budget = Budget(limits.memory_bytes)
+        self.calls = Calls()
+        self._budget = budget = Budget(limits.memory_bytes)
         services = {
             "Collections": Collections(self._registry, budget),
             "Models": Models(self._registry),
@@ -57,12 +60,21 @@ class Server:
             "Producer": self._producing,
             "Admin": Admin(self._registry, limits, budget, coalesce),
         }
-        handlers = [service_handler(name, service, budget) for name, service in services.items()]
+        handlers = [service_handler(name, service, budget, self.calls) for name, service in services.items()]
         self._server.add_generic_rpc_handlers(handlers)
         add_standard_services(self._server, self._health)
 
     async def _served(self, name: str) -> object:
         return await self._registry.served(name)
+
+    def serve_metrics(self, port: int) -> tuple[int, Callable[[], None]]:
+        """Counts calls, and answers ``/metrics`` on loopback; the port, and what ends that."""
+        with needed("server", "--metrics"):
+            from bebr.serve.metrics import Metrics
+        metrics = Metrics(self._registry, self._budget)
+        bound, http = metrics.serve(port)
+        self.calls.listeners.append(metrics.count)
+        return bound, http.shutdown
 
     async def start(self, host: str, port: int) -> int:
         """Listens; returns the port (``port`` 0: a free one). ``OSError`` if the address cannot be used.
@@ -102,13 +114,15 @@ def run(
     coalesce: bool = True,
     grace: float = GRACE,
     producer: Producer | None = None,
+    metrics_port: int | None = None,
 ) -> None:
     """Serves the data folder ``path`` until SIGTERM or SIGINT. Prints "listening on host:port" when it is ready.
 
     ``port`` 0 takes a free one. ``threads``: of one kernel call, all cores by default. A second signal stops at once.
     ``max_message_bytes``: of one request or reply. ``max_memory_bytes``: what calls in progress may hold together, by
     default a quarter of the memory that this process may use; a message may be no larger than that allows.
-    ``producer``: embeds for clients (a :class:`bebr.models.Producer`).
+    ``producer``: embeds for clients (a :class:`bebr.models.Producer`). ``metrics_port``: of ``/metrics`` for
+    Prometheus, on loopback; 0 takes a free one.
     ``DatabaseLocked`` if another process has the folder open; ``OSError`` if the address cannot be used.
     """
     if threads is not None:
@@ -120,18 +134,23 @@ def run(
         # A full collection of garbage looks at all that was imported, and holds every call up for 50 ms and more.
         gc.collect()
         gc.freeze()
-        asyncio.run(_run(lambda: Server(db, limits, coalesce, producer), host, port, grace))
+        asyncio.run(_run(lambda: Server(db, limits, coalesce, producer), host, port, grace, metrics_port))
 
 
-async def _run(make: Callable[[], Server], host: str, port: int, grace: float) -> None:
+async def _run(make: Callable[[], Server], host: str, port: int, grace: float, metrics_port: int | None) -> None:
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
     server = make()  # in the loop that it belongs to
+    measured = None if metrics_port is None else server.serve_metrics(metrics_port)
     bound = await server.start(host, port)
     print(f"listening on {host}:{bound}", flush=True)
+    if measured is not None:
+        print(f"metrics at http://127.0.0.1:{measured[0]}/metrics", flush=True)
     await stopping.wait()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, lambda: os._exit(1))  # everything acknowledged is on disk
     await server.stop(grace)
+    if measured is not None:
+        await asyncio.to_thread(measured[1])

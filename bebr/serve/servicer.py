@@ -29,6 +29,7 @@ from bebr.index import check_oversampling
 from bebr.serve import convert
 from bebr.serve.admission import Budget
 from bebr.serve.batching import MAX_BATCH, Answer
+from bebr.serve.calls import note_found, note_search
 from bebr.serve.limits import Limits
 from bebr.serve.reading import TEXT_BYTES, Reading
 from bebr.serve.registry import CollectionRegistry, ServedCollection
@@ -231,6 +232,8 @@ class Points(Reading):
         scores = _SCORE_BYTES * len(served.collection) if texts else 0
         with self._budget.hold(_ANSWER_BYTES * answers + scores, "the reply"):
             answer = await self._found(served, number, request, model, depth, groups, texts)
+            if answer.parts:
+                note_found(answer.parts[-1].snapshot, answer.batch)
             answer = answer.after(request.offset * (groups.size if groups else 1))
             if groups is not None:
                 answer = answer.rows_of(groups.size)
@@ -263,6 +266,7 @@ class Points(Reading):
         if request.HasField("filter"):  # looked at before its search has its turn: others need not wait for that
             filter = await served.read(lambda: served.matched(convert.filter_from_message(request)))
         options = replace(convert.options_from_message(request, depth, model, filter), collection=number)
+        note_search(options, len(request.by_ids) // 8 or max(request.queries.count, len(request.text)))
         dim = (model or served.collection.binarizer).query_dim
 
         def check() -> Floats:

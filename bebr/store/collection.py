@@ -62,6 +62,16 @@ class Collection(Searchable):
         """Whether it was dropped, or its database closed."""
         return self._contents.closed
 
+    @property
+    def seals(self) -> int:
+        """How often its rows in memory were sealed into a file since it was opened."""
+        return self._contents.seals
+
+    @property
+    def merges(self) -> int:
+        """How often its files were merged since it was opened."""
+        return self._contents.merges
+
     def __len__(self) -> int:
         return len(self.snapshot)
 

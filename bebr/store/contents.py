@@ -76,6 +76,7 @@ class Contents(Succession):
         self.text = row.settings.text
         self._shape = Shape(row.settings.index, flat_rows)
         self._closed: Exception | None = None
+        self.seals = self.merges = 0  # done since it was opened
         self._sealing, self._merging = threading.Lock(), threading.Lock()  # one seal and one merge at a time
         self.installed, self._streaming = nothing, None
         self._load(verify)
@@ -377,6 +378,7 @@ class Contents(Succession):
             memory = [view for view in base.segments if view.part.row is None]
             if memory or self._newly_dead(base):
                 self._rewrite(base, memory, give_way, base.version)
+                self.seals += 1
         self._finish_migrating()
         self._go_on()
 
@@ -391,6 +393,7 @@ class Contents(Succession):
             if chosen:
                 try:
                     self._rewrite(base, chosen, give_way)
+                    self.merges += 1
                 except _Truncated:
                     return
         self._finish_migrating()

@@ -1,0 +1,94 @@
+"""What one call did: noted by those who work on it, told to metrics and logs when it has ended."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+
+from bebr.collection.options import SearchOptions
+from bebr.store.snapshot import Snapshot
+
+
+@dataclass(slots=True)
+class Search:
+    """The search of a call: what was asked, and once it has run, of which rows; ``batch``: queries of its kernel
+    call."""
+
+    options: SearchOptions
+    queries: int
+    batch: int = 0
+    snapshot: Snapshot | None = None
+
+
+@dataclass(slots=True)
+class Call:
+    """``method``: "Points/Search". ``collection``: as the request names it, which may be no collection. ``code``: the
+    name of a status. Times in nanoseconds: ``elapsed`` of all, ``queued`` of waiting for a thread or a batch,
+    ``searched`` of kernels and what belongs to them."""
+
+    method: str
+    collection: str = ""
+    code: str = "OK"
+    elapsed: int = 0
+    queued: int = 0
+    searched: int = 0
+    search: Search | None = None
+
+
+_current: ContextVar[Call | None] = ContextVar("call", default=None)
+
+
+def current_call() -> Call | None:
+    """The call that the running task works for; None for work of the server's own."""
+    return _current.get()
+
+
+def note_queued(since: int, until: int) -> None:
+    """The current call waited from one `time.perf_counter_ns` to another."""
+    if (call := _current.get()) is not None:
+        call.queued += until - since
+
+
+def note_searched(since: int, until: int) -> None:
+    """The current call was searched for from one `time.perf_counter_ns` to another."""
+    if (call := _current.get()) is not None:
+        call.searched += until - since
+
+
+def note_search(options: SearchOptions, queries: int) -> None:
+    """The current call is a search."""
+    if (call := _current.get()) is not None:
+        call.search = Search(options, queries)
+
+
+def note_found(snapshot: Snapshot, batch: int) -> None:
+    """The search of the current call has run."""
+    if (call := _current.get()) is not None and call.search is not None:
+        call.search.snapshot, call.search.batch = snapshot, batch
+
+
+class Calls:
+    """Tells ``listeners`` of every call that has ended. A listener must be quick, and must not raise."""
+
+    def __init__(self) -> None:
+        self.listeners: list[Callable[[Call], None]] = []
+
+    @contextmanager
+    def noted(self, method: str) -> Iterator[Call]:
+        """Around the work of a call, in a task of its own."""
+        call = Call(method)
+        _current.set(call)
+        start = time.perf_counter_ns()
+        try:
+            yield call
+        except BaseException:
+            if call.code == "OK":  # not an error that was answered: the client cancelled it, or its time is over
+                call.code = "CANCELLED"
+            raise
+        finally:
+            call.elapsed = time.perf_counter_ns() - start
+            for tell in self.listeners:
+                tell(call)

@@ -1,0 +1,97 @@
+"""What `--metrics` tells Prometheus: figures of calls, searches, collections and queues, under bounded labels."""
+
+from __future__ import annotations
+
+import urllib.request
+
+import numpy as np
+import pytest
+
+import bebr
+
+pytest.importorskip("prometheus_client")
+
+
+@pytest.fixture
+def measured(start, tmp_path, bz, vectors):
+    """A client of a server with 300 rows in "docs", what its `/metrics` says, and the port of that."""
+    with start(tmp_path, metrics_port=0) as server:
+        address = server.process.stdout.readline().split()[-1]
+
+        def read() -> dict[str, float]:
+            with urllib.request.urlopen(address) as reply:
+                lines = reply.read().decode().splitlines()
+            return {key: float(value) for key, value in (line.rsplit(" ", 1) for line in lines if line[0] != "#")}
+
+        with server.connect() as client:
+            docs = client.create_collection("docs", bz)
+            docs.upsert(np.arange(300), vectors[:300])
+            yield client, read, int(address.split(":")[2].split("/")[0])
+        server.stop()
+
+
+def test_calls_are_counted_by_method_and_collection(measured, queries):
+    client, read, _ = measured
+    docs = client.collection("docs")
+    for _ in range(3):
+        docs.search(queries[:4], k=5)
+    found = read()
+    assert found['bebr_call_seconds_count{collection="docs",method="Points/Search"}'] == 3
+    assert found['bebr_call_seconds_count{collection="docs",method="Points/Upsert"}'] == 1
+    assert found['bebr_search_seconds_sum{collection="docs"}'] > 0
+    assert (
+        found['bebr_search_seconds_sum{collection="docs"}']
+        < found['bebr_call_seconds_sum{collection="docs",method="Points/Search"}']
+    )
+    assert found['bebr_search_batch_queries_sum{collection="docs"}'] == 12
+    assert found['bebr_kernel_queries_total{collection="docs"}'] == 12
+
+
+def test_errors_have_their_code_and_names_of_nothing_make_no_label(measured, queries):
+    client, read, _ = measured
+    for name in ("a", "b", "c"):
+        with pytest.raises(KeyError):
+            client.collection(name)
+    with pytest.raises(bebr.LimitExceeded):
+        client.collection("docs").search(queries[:1], k=100_000)
+    found = read()
+    assert found['bebr_call_errors_total{code="NOT_FOUND",collection="",method="Collections/Get"}'] == 3
+    assert found['bebr_call_errors_total{code="RESOURCE_EXHAUSTED",collection="docs",method="Points/Search"}'] == 1
+    assert not [
+        key for key in found if 'collection="' in key and 'collection="docs"' not in key and 'collection=""' not in key
+    ]
+
+
+def test_collections_tell_their_rows_files_and_model(measured, bz):
+    client, read, _ = measured
+    docs = client.collection("docs")
+    found = read()
+    assert found['bebr_rows{collection="docs"}'] == found['bebr_tail_rows{collection="docs"}'] == 300
+    docs.flush()
+    docs.delete(np.arange(10))
+    found = read()
+    assert (found['bebr_rows{collection="docs"}'], found['bebr_tail_rows{collection="docs"}']) == (290, 0)
+    assert (found['bebr_segments{collection="docs"}'], found['bebr_dead_rows{collection="docs"}']) == (1, 10)
+    assert (found['bebr_seals_total{collection="docs"}'], found['bebr_merges_total{collection="docs"}']) == (1, 0)
+    assert found['bebr_index_rows{collection="docs",kind="flat"}'] == 290
+    assert found['bebr_bytes_on_disk{collection="docs"}'] == docs.stats().bytes_on_disk
+    labels = f'bytes="{bz.bytes_per_vector}",collection="docs",metric="{bz.metric}",model="{bz.digest}",target=""'
+    assert found[f"bebr_collection{{{labels}}}"] == 1
+    assert found['bebr_queue_depth{queue="searches"}'] == found["bebr_memory_held_bytes"] == 0
+    assert found["process_open_fds"] > 0
+
+
+def test_a_dropped_collection_leaves_no_series(measured, queries):
+    client, read, _ = measured
+    client.collection("docs").search(queries[:1], k=1)
+    client.drop_collection("docs")
+    assert not [key for key in read() if "docs" in key]
+
+
+def test_a_metrics_port_in_use_is_an_error_before_anything_is_served(start, tmp_path, measured):
+    _, _, port = measured
+    with (
+        pytest.raises(RuntimeError, match=f"cannot serve metrics on 127.0.0.1:{port}"),
+        start(tmp_path / "other", metrics_port=port),
+    ):
+        pass
