@@ -100,11 +100,12 @@ def restore(source: str | Path, target: str | Path, *, snapshot: str | None = No
     return backup.restore(source, target, snapshot=snapshot)
 
 
-def connect(target: str, *, timeout: float | None = 60.0, retries: int = 4) -> Client:
+def connect(target: str, *, timeout: float | None = 60.0, retries: int = 4, token: str | None = None) -> Client:
     """Connect to a server, ``"host:port"`` or ``"host"`` (port 7777). The result offers what :func:`open` offers, over
-    the wire. See :class:`bebr.serve.client.Client` for ``timeout`` (seconds of one call) and ``retries``.
+    the wire. See :class:`bebr.serve.client.Client` for ``timeout`` (seconds of one call), ``retries``
+    and ``token`` (a key of the server).
     Needs the extra ``server``."""
     with needed("server", "bebr.connect"):
         from bebr.serve.client import Client
 
-    return Client(target, timeout=timeout, retries=retries)
+    return Client(target, timeout=timeout, retries=retries, token=token)

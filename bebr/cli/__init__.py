@@ -1,4 +1,4 @@
-"""The command line: `bebr embed | train | encode | build | search | tradeoff | serve | db | info`.
+"""The command line: `bebr embed | train | encode | build | search | tradeoff | serve | db | keys | info`.
 
 A verb a file; app.py joins them.
 

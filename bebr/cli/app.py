@@ -10,7 +10,7 @@ from typing import Annotated, Any, cast
 import typer
 from typer.core import TyperGroup
 
-from bebr.cli import build, db, doctor, embed, encode, info, search, serve, snapshot, tag, tradeoff, train
+from bebr.cli import build, db, doctor, embed, encode, info, keys, search, serve, snapshot, tag, tradeoff, train
 from bebr.errors import Error
 
 # typer brings its own copy of click from some version on; its UsageError has no other public name in both
@@ -92,4 +92,5 @@ app.command("serve")(serve.run)
 app.command("doctor")(doctor.run)
 app.add_typer(db.app, name="db")
 app.add_typer(snapshot.app, name="snapshot")
+app.add_typer(keys.app, name="keys")
 app.command("info")(info.run)

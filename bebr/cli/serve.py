@@ -24,6 +24,9 @@ def run(
         typer.Option(help="Memory in MiB for calls in progress; by default a quarter of what there is.", min=16),
     ] = None,
     metrics: Annotated[int | None, typer.Option(help="Port of /metrics for Prometheus, on loopback.")] = None,
+    insecure: Annotated[
+        bool, typer.Option("--insecure", help="Listen beyond this machine without keys: whoever reaches it may do all.")
+    ] = False,
     producer: Annotated[
         str | None, typer.Option("--producer", "-p", help="Embed texts or pictures for clients, by this producer.")
     ] = None,
@@ -48,4 +51,9 @@ def run(
         from bebr.serve.server import run as run_server
 
     memory = None if max_memory_mb is None else max_memory_mb << 20
-    run_server(directory, host, port, threads, max_message_mb << 20, memory, producer=embedder, metrics_port=metrics)
+    run_server(
+        *(directory, host, port, threads, max_message_mb << 20, memory),
+        producer=embedder,
+        metrics_port=metrics,
+        insecure=insecure,
+    )

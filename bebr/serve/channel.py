@@ -6,6 +6,8 @@ import json
 
 import grpc
 
+from bebr.serve.listening import is_loopback
+from bebr.serve.target import host_of
 from bebr.v1 import bebr_pb2 as pb
 
 MOST_RETRIES = 4  # gRPC makes at most five attempts
@@ -19,6 +21,18 @@ _RETRY = {
     "backoffMultiplier": 3,
     "retryableStatusCodes": ["UNAVAILABLE"],
 }
+
+
+def authorization(target: str, token: str | None) -> tuple[tuple[str, str], ...]:
+    """What each call says of who calls. ``ValueError`` for a token that others would read on its way."""
+    if token is None:
+        return ()
+    if not (isinstance(token, str) and token.isascii() and token.isprintable() and token and " " not in token):
+        raise ValueError("token is not as `bebr keys create` prints them: want printable ASCII without spaces")
+    host = host_of(target)
+    if host is not None and not is_loopback(host):
+        raise ValueError(f"token is given, and {target} is another machine: it would travel in plain text")
+    return (("authorization", f"Bearer {token}"),)
 
 
 def open_channel(target: str, retries: int) -> grpc.Channel:

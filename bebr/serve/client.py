@@ -16,7 +16,7 @@ from bebr.collection.creation import check_creation, check_existing
 from bebr.collection.handle import Handle
 from bebr.collection.protocol import TARGET_RECALL, AlreadyExists, IndexKind, Keep, Metric, ModelInfo
 from bebr.serve import convert
-from bebr.serve.channel import open_channel
+from bebr.serve.channel import authorization, open_channel
 from bebr.serve.items import Item, embed_requests
 from bebr.serve.remote import RemoteCollection
 from bebr.serve.status import error_of
@@ -35,15 +35,19 @@ class Client(Handle):
     Errors are those of the local database, and: ``ConnectionError`` when the server cannot be reached or stops,
     ``TimeoutError`` when a call takes longer than ``timeout`` seconds (None: no limit), its retries included. A call
     that finds the server away is repeated up to ``retries`` times (0 to 4), with a growing pause. A write that ended in
-    an error may be repeated safely.
+    an error may be repeated safely. ``token``: a key of the server (`bebr keys create`); ``PermissionError`` where it
+    is missing or not enough.
     """
 
-    def __init__(self, target: str, *, timeout: float | None = 60.0, retries: int = 4) -> None:
+    def __init__(
+        self, target: str, *, timeout: float | None = 60.0, retries: int = 4, token: str | None = None
+    ) -> None:
         if timeout is not None and not timeout > 0:
             raise ValueError(f"timeout is {timeout!r}: want seconds above 0, or None")
         self._target = parse_target(target)
         self._timeout = timeout
         self._retries = retries
+        self._metadata = authorization(self._target, token)
         self._channel = open_channel(self._target, retries)
         self._collections = rpc.CollectionsStub(self._channel)
         self._models = rpc.ModelsStub(self._channel)
@@ -59,7 +63,7 @@ class Client(Handle):
     def _call(self, method: Callable[..., R], request: Any) -> R:
         """One RPC; its failure as a Python exception."""
         try:
-            return method(request, timeout=self._timeout)
+            return method(request, timeout=self._timeout, metadata=self._metadata)
         except grpc.RpcError as error:
             raise error_of(error, self._target) from None
         except ValueError as error:

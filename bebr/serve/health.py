@@ -10,6 +10,8 @@ import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection, reflection_pb2
 
+from bebr.serve.access import Access
+from bebr.serve.status import Refused
 from bebr.v1 import bebr_pb2 as pb
 
 _Status = health_pb2.HealthCheckResponse
@@ -20,13 +22,16 @@ SERVICES = [service.full_name for service in pb.DESCRIPTOR.services_by_name.valu
 
 class Health(health.aio.HealthServicer):  # type: ignore[misc]
     """grpc.health.v1: the server (""), each service, and each collection as "collection/NAME": NOT_SERVING where it is
-    damaged. ``look`` opens a collection that nobody has asked for yet; what it finds comes back by `set_collection`."""
+    damaged. ``look`` opens a collection that nobody has asked for yet; what it finds comes back by `set_collection`.
+    The health of a collection needs a key that is granted it."""
 
-    def __init__(self, look: Callable[[str], Awaitable[object]]) -> None:
+    def __init__(self, look: Callable[[str], Awaitable[object]], access: Access) -> None:
         super().__init__()
         self._look = look
+        self._access = access
 
     async def Check(self, request: health_pb2.HealthCheckRequest, context: Any) -> health_pb2.HealthCheckResponse:
+        await self._admit(request, context)
         if request.service.startswith(_COLLECTION):
             with contextlib.suppress(Exception):  # the status says so
                 await self._look(request.service.removeprefix(_COLLECTION))
@@ -34,6 +39,17 @@ class Health(health.aio.HealthServicer):  # type: ignore[misc]
         if reply.status == _Status.SERVICE_UNKNOWN:
             await context.abort(grpc.StatusCode.NOT_FOUND)
         return reply
+
+    async def Watch(self, request: health_pb2.HealthCheckRequest, context: Any) -> None:
+        await self._admit(request, context)
+        await super().Watch(request, context)
+
+    async def _admit(self, request: health_pb2.HealthCheckRequest, context: Any) -> None:
+        if request.service.startswith(_COLLECTION):
+            try:
+                self._access.check_grant(request.service.removeprefix(_COLLECTION))
+            except Refused as refused:
+                await context.abort(refused.code, refused.message)
 
     async def set_serving(self) -> None:
         for name in ("", *SERVICES):

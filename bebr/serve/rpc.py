@@ -11,6 +11,7 @@ import grpc
 from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
 from google.protobuf.message import DecodeError, Message
 
+from bebr.serve.access import Access
 from bebr.serve.admission import COPIES, Budget
 from bebr.serve.calls import Call, Calls, current_call
 from bebr.serve.status import status_of
@@ -21,23 +22,25 @@ _log = logging.getLogger("bebr.serve")
 Handler = Callable[[Any, Any], Awaitable[bytes]]
 
 
-def service_handler(name: str, service: object, budget: Budget, calls: Calls) -> grpc.GenericRpcHandler:
+def service_handler(name: str, service: object, budget: Budget, calls: Calls, access: Access) -> grpc.GenericRpcHandler:
     """The handler of the service ``name`` of bebr.v1, from an object that has its methods.
 
     Requests are parsed here: where gRPC parses them, one that cannot be parsed is answered UNKNOWN.
     """
     descriptor: ServiceDescriptor = pb.DESCRIPTOR.services_by_name[name]
     methods = {
-        method.name: _method(getattr(service, method.name), method, budget, calls) for method in descriptor.methods
+        method.name: _method(getattr(service, method.name), method, budget, calls, access)
+        for method in descriptor.methods
     }
     return grpc.method_handlers_generic_handler(descriptor.full_name, methods)
 
 
 def _method(
-    work: Callable[..., Awaitable[Message]], method: MethodDescriptor, budget: Budget, calls: Calls
+    work: Callable[..., Awaitable[Message]], method: MethodDescriptor, budget: Budget, calls: Calls, access: Access
 ) -> grpc.RpcMethodHandler:
     """Its handler. A stream of requests counts them in the budget itself, as it takes them."""
     kind = getattr(pb, method.input_type.name)
+    name = f"{method.containing_service.name}/{method.name}"
     named = next((field for field in ("collection", "name") if field in method.input_type.fields_by_name), None)
 
     def parsed(data: bytes) -> Message:
@@ -49,12 +52,19 @@ def _method(
 
     async def one(data: bytes, context: Any) -> bytes:
         with budget.hold(COPIES * len(data), "the request"):
-            return bytes((await work(parsed(data))).SerializeToString())
+            request = parsed(data)
+            with access.admitted(name, request):
+                reply = await work(request)
+            return bytes(access.shown(reply).SerializeToString())
 
     async def several(messages: AsyncIterator[bytes], context: Any) -> bytes:
-        return bytes((await work(messages, parsed)).SerializeToString())
+        def granted(data: bytes) -> Message:
+            request = parsed(data)
+            access.check_grants(name, request)
+            return request
 
-    name = f"{method.containing_service.name}/{method.name}"
+        return bytes((await work(messages, granted)).SerializeToString())
+
     if method.client_streaming:
         return grpc.stream_unary_rpc_method_handler(_answering(several, name, calls))
     return grpc.unary_unary_rpc_method_handler(_answering(one, name, calls))

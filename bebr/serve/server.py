@@ -12,10 +12,14 @@ from collections.abc import Callable
 import grpc
 
 from bebr.extras import needed
+from bebr.serve import audit
+from bebr.serve.access import Access
 from bebr.serve.admission import Budget, default_budget
 from bebr.serve.calls import Calls
 from bebr.serve.health import Health, add_standard_services
+from bebr.serve.keys import KeyFile
 from bebr.serve.limits import Limits
+from bebr.serve.listening import check_host
 from bebr.serve.producing import Producer, Producing
 from bebr.serve.registry import CollectionRegistry
 from bebr.serve.rpc import service_handler
@@ -37,10 +41,18 @@ _STREAMS = 256
 
 class Server:
     """Serves an open database. ``coalesce=False`` runs every search by itself, for comparison. Belongs to one event
-    loop."""
+    loop. ``keys``: who may call; None for anybody."""
 
-    def __init__(self, db: Database, limits: Limits, coalesce: bool = True, producer: Producer | None = None) -> None:
-        self._health = Health(self._served)
+    def __init__(
+        self,
+        db: Database,
+        limits: Limits,
+        coalesce: bool = True,
+        producer: Producer | None = None,
+        keys: KeyFile | None = None,
+    ) -> None:
+        access = Access(keys)
+        self._health = Health(self._served, access)
         self._registry = CollectionRegistry(db, self._health.set_collection)
         self._producing = Producing(producer, limits)
         self._opening: asyncio.Task[None] | None = None
@@ -50,7 +62,9 @@ class Server:
             ("grpc.max_concurrent_streams", _STREAMS),
             ("grpc.so_reuseport", 0),  # a port in use is an error, not a second server behind it
         ]
-        self._server = grpc.aio.server(options=options, maximum_concurrent_rpcs=limits.calls)
+        self._server = grpc.aio.server(
+            options=options, maximum_concurrent_rpcs=limits.calls, interceptors=access.interceptors
+        )
         self.calls = Calls()
         self._budget = budget = Budget(limits.memory_bytes)
         services = {
@@ -60,7 +74,7 @@ class Server:
             "Producer": self._producing,
             "Admin": Admin(self._registry, limits, budget, coalesce),
         }
-        handlers = [service_handler(name, service, budget, self.calls) for name, service in services.items()]
+        handlers = [service_handler(name, service, budget, self.calls, access) for name, service in services.items()]
         self._server.add_generic_rpc_handlers(handlers)
         add_standard_services(self._server, self._health)
 
@@ -115,6 +129,7 @@ def run(
     grace: float = GRACE,
     producer: Producer | None = None,
     metrics_port: int | None = None,
+    insecure: bool = False,
 ) -> None:
     """Serves the data folder ``path`` until SIGTERM or SIGINT. Prints "listening on host:port" when it is ready.
 
@@ -123,18 +138,25 @@ def run(
     default a quarter of the memory that this process may use; a message may be no larger than that allows.
     ``producer``: embeds for clients (a :class:`bebr.models.Producer`). ``metrics_port``: of ``/metrics`` for
     Prometheus, on loopback; 0 takes a free one.
+    Where the folder has keys (`bebr.serve.keys`), calls need one. Without keys it listens beyond this machine only if
+    ``insecure`` says so; else ``ValueError``.
     ``DatabaseLocked`` if another process has the folder open; ``OSError`` if the address cannot be used.
     """
     if threads is not None:
         set_num_threads(threads)
     memory = default_budget() if max_memory_bytes is None else max_memory_bytes
     limits = Limits(message_bytes=max_message_bytes, memory_bytes=memory)
+    keys = KeyFile(path) if KeyFile(path).exists() else None
+    if keys is not None:
+        keys.current()  # a file that cannot be read is told now
+    check_host(host, keys is not None, insecure)
+    audit.to_stderr()
     sys.setswitchinterval(_SWITCH_INTERVAL)
     with Database(path) as db:
         # A full collection of garbage looks at all that was imported, and holds every call up for 50 ms and more.
         gc.collect()
         gc.freeze()
-        asyncio.run(_run(lambda: Server(db, limits, coalesce, producer), host, port, grace, metrics_port))
+        asyncio.run(_run(lambda: Server(db, limits, coalesce, producer, keys), host, port, grace, metrics_port))
 
 
 async def _run(make: Callable[[], Server], host: str, port: int, grace: float, metrics_port: int | None) -> None:

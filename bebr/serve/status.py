@@ -21,8 +21,19 @@ _TABLE: tuple[tuple[type[Exception], grpc.StatusCode], ...] = (
 )
 
 
+class Refused(Exception):
+    """UNAUTHENTICATED or PERMISSION_DENIED. The message says what would be right, and never repeats a key."""
+
+    def __init__(self, code: grpc.StatusCode, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+
+
 def status_of(error: Exception) -> tuple[grpc.StatusCode, str] | None:
     """The status code and message for an error that the caller can act on; None for a fault of the server."""
+    if isinstance(error, Refused):
+        return error.code, error.message
     if isinstance(error, OSError) and is_exhausted(error):
         return grpc.StatusCode.RESOURCE_EXHAUSTED, f"the server has no more to give: {os.strerror(error.errno or 0)}"
     for kind, code in _TABLE:
@@ -45,6 +56,8 @@ def error_of(error: grpc.RpcError, target: str) -> Exception:
         return TimeoutError(f"{target}: {message}")
     if code == grpc.StatusCode.UNIMPLEMENTED:
         return ConnectionError(f"{target} is not a bebr.v1 server: {message}")
+    if code in (grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED):
+        return PermissionError(f"{target}: {message}")
     for kind, known in _TABLE:
         if code == known:
             return kind(message)

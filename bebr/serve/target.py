@@ -28,3 +28,12 @@ def parse_target(target: str) -> str:
     if not (port.isascii() and port.isdigit() and 1 <= int(port) <= 65535):
         raise ValueError(f"target is {target!r}: got port {port!r}, want 1 to 65535")
     return f"{host}:{int(port)}"
+
+
+def host_of(target: str) -> str | None:
+    """The host of a target that `parse_target` has returned; None for a socket of this machine."""
+    if target.startswith(("unix:", "unix-abstract:")):
+        return None
+    host = re.sub(r"^(dns:(//[^/]*/)?|ipv4:|ipv6:)", "", target)
+    bracketed = re.fullmatch(r"\[(.*)\](:\d+)?", host)
+    return bracketed[1] if bracketed else host.rpartition(":")[0] or host
