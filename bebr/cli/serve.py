@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -27,6 +27,13 @@ def run(
     insecure: Annotated[
         bool, typer.Option("--insecure", help="Listen beyond this machine without keys: whoever reaches it may do all.")
     ] = False,
+    log_format: Annotated[Literal["text", "json"], typer.Option(help="Form of the log's lines, on stderr.")] = "text",
+    log_level: Annotated[
+        Literal["debug", "info", "warning", "error"], typer.Option(help="Least level of them; debug has every call.")
+    ] = "warning",
+    slow_ms: Annotated[
+        float | None, typer.Option(help="Log calls that take so many milliseconds, with what they did.", min=0)
+    ] = None,
     producer: Annotated[
         str | None, typer.Option("--producer", "-p", help="Embed texts or pictures for clients, by this producer.")
     ] = None,
@@ -56,4 +63,7 @@ def run(
         producer=embedder,
         metrics_port=metrics,
         insecure=insecure,
+        log_format=log_format,
+        log_level=log_level,
+        slow_ms=slow_ms,
     )

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
+import os
+import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -25,11 +28,12 @@ class Search:
 
 @dataclass(slots=True)
 class Call:
-    """``method``: "Points/Search". ``collection``: as the request names it, which may be no collection. ``code``: the
-    name of a status. Times in nanoseconds: ``elapsed`` of all, ``queued`` of waiting for a thread or a batch,
-    ``searched`` of kernels and what belongs to them."""
+    """``method``: "Points/Search". ``request_id``: the caller's, or one made here. ``collection``: as the request names
+    it, which may be no collection. ``code``: the name of a status. Times in nanoseconds: ``elapsed`` of all, ``queued``
+    of waiting for a thread or a batch, ``searched`` of kernels and what belongs to them."""
 
     method: str
+    request_id: str = ""
     collection: str = ""
     code: str = "OK"
     elapsed: int = 0
@@ -37,6 +41,9 @@ class Call:
     searched: int = 0
     search: Search | None = None
 
+
+# What a caller may send as an id: a line of a log stays one line.
+_REQUEST_ID = re.compile(r"[\w.:/+=-]{1,128}", re.ASCII)
 
 _current: ContextVar[Call | None] = ContextVar("call", default=None)
 
@@ -74,12 +81,17 @@ class Calls:
     """Tells ``listeners`` of every call that has ended. A listener must be quick, and must not raise."""
 
     def __init__(self) -> None:
+        self._numbers = itertools.count(1)
+        self._run = os.urandom(4).hex()  # ids of two runs differ
         self.listeners: list[Callable[[Call], None]] = []
 
     @contextmanager
-    def noted(self, method: str) -> Iterator[Call]:
-        """Around the work of a call, in a task of its own."""
-        call = Call(method)
+    def noted(self, method: str, request_id: str = "") -> Iterator[Call]:
+        """Around the work of a call, in a task of its own. ``request_id``: the caller's; another is made in place of
+        one that is no word of up to 128 characters."""
+        if not _REQUEST_ID.fullmatch(request_id):
+            request_id = f"{self._run}-{next(self._numbers)}"
+        call = Call(method, request_id)
         _current.set(call)
         start = time.perf_counter_ns()
         try:

@@ -19,6 +19,9 @@ from bebr.v1 import bebr_pb2 as pb
 
 _log = logging.getLogger("bebr.serve")
 
+# The metadata that has a call's id: the caller's in the request, the same or one made here in the reply.
+REQUEST_ID = "x-request-id"
+
 Handler = Callable[[Any, Any], Awaitable[bytes]]
 
 
@@ -72,7 +75,9 @@ def _method(
 
 def _answering(work: Handler, name: str, calls: Calls) -> Handler:
     async def handle(request: Any, context: Any) -> bytes:
-        with calls.noted(name) as call:
+        given = next((value for key, value in context.invocation_metadata() or () if key == REQUEST_ID), "")
+        with calls.noted(name, given if isinstance(given, str) else "") as call:
+            context.set_trailing_metadata(((REQUEST_ID, call.request_id),))
             try:
                 return await work(request, context)
             except Exception as error:

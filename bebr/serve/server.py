@@ -12,7 +12,6 @@ from collections.abc import Callable
 import grpc
 
 from bebr.extras import needed
-from bebr.serve import audit
 from bebr.serve.access import Access
 from bebr.serve.admission import Budget, default_budget
 from bebr.serve.calls import Calls
@@ -20,6 +19,7 @@ from bebr.serve.health import Health, add_standard_services
 from bebr.serve.keys import KeyFile
 from bebr.serve.limits import Limits
 from bebr.serve.listening import check_host
+from bebr.serve.logs import CallLog, LogFormat, start_log
 from bebr.serve.producing import Producer, Producing
 from bebr.serve.registry import CollectionRegistry
 from bebr.serve.rpc import service_handler
@@ -130,6 +130,9 @@ def run(
     producer: Producer | None = None,
     metrics_port: int | None = None,
     insecure: bool = False,
+    log_format: LogFormat = "text",
+    log_level: str = "warning",
+    slow_ms: float | None = None,
 ) -> None:
     """Serves the data folder ``path`` until SIGTERM or SIGINT. Prints "listening on host:port" when it is ready.
 
@@ -137,11 +140,12 @@ def run(
     ``max_message_bytes``: of one request or reply. ``max_memory_bytes``: what calls in progress may hold together, by
     default a quarter of the memory that this process may use; a message may be no larger than that allows.
     ``producer``: embeds for clients (a :class:`bebr.models.Producer`). ``metrics_port``: of ``/metrics`` for
-    Prometheus, on loopback; 0 takes a free one.
+    Prometheus, on loopback; 0 takes a free one. ``slow_ms``: calls that take so long are logged, with what they did.
     Where the folder has keys (`bebr.serve.keys`), calls need one. Without keys it listens beyond this machine only if
     ``insecure`` says so; else ``ValueError``.
     ``DatabaseLocked`` if another process has the folder open; ``OSError`` if the address cannot be used.
     """
+    start_log(log_format, log_level)
     if threads is not None:
         set_num_threads(threads)
     memory = default_budget() if max_memory_bytes is None else max_memory_bytes
@@ -150,21 +154,24 @@ def run(
     if keys is not None:
         keys.current()  # a file that cannot be read is told now
     check_host(host, keys is not None, insecure)
-    audit.to_stderr()
     sys.setswitchinterval(_SWITCH_INTERVAL)
     with Database(path) as db:
         # A full collection of garbage looks at all that was imported, and holds every call up for 50 ms and more.
         gc.collect()
         gc.freeze()
-        asyncio.run(_run(lambda: Server(db, limits, coalesce, producer, keys), host, port, grace, metrics_port))
+        log = CallLog(slow_ms)
+        asyncio.run(_run(lambda: Server(db, limits, coalesce, producer, keys), host, port, grace, metrics_port, log))
 
 
-async def _run(make: Callable[[], Server], host: str, port: int, grace: float, metrics_port: int | None) -> None:
+async def _run(
+    make: Callable[[], Server], host: str, port: int, grace: float, metrics_port: int | None, log: CallLog
+) -> None:
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
     server = make()  # in the loop that it belongs to
+    server.calls.listeners.append(log.note)
     measured = None if metrics_port is None else server.serve_metrics(metrics_port)
     bound = await server.start(host, port)
     print(f"listening on {host}:{bound}", flush=True)
