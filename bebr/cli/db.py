@@ -42,6 +42,10 @@ def create(
     text: Annotated[
         str | None, typer.Option(help="Payload fields that `query --text` searches, with commas between.")
     ] = None,
+    index: Annotated[str, typer.Option(help="What files of many rows are: auto (in lists), flat or graph.")] = "auto",
+    target_recall: Annotated[
+        float, typer.Option(help="What searches of these find at least of what a scan of the codes finds.")
+    ] = 0.95,
 ) -> None:
     """Make an empty collection: of a model, or for vectors of so many dimensions. A folder is made if need be."""
     import bebr
@@ -58,6 +62,8 @@ def create(
             bytes_per_vector=size,
             keep="auto" if keep is None else keep.kind,
             text=None if text is None else text.split(","),
+            index=index,  # type: ignore[arg-type]  # checked there
+            target_recall=target_recall,
         )
         typer.echo(f"{name}: {_described(made)}")
 
@@ -154,6 +160,22 @@ def migrate(
                 time.sleep(_POLL)
                 now = collection.stats()
         say(f"{name}: {now.rows:,} rows have model {now.model.digest}, {now.model.bytes_per_vector} bytes a code")
+
+
+@app.command("attach")
+def attach(
+    place: Place,
+    name: Name,
+    file: Annotated[Path, typer.Argument(help="An index file, as `bebr build` writes it.", show_default=False)],
+) -> None:
+    """Take the file of an index, of the collection's model, as it is: every byte is checked, no row is coded anew.
+
+    A row that is there already is replaced. On the same file system the file is linked rather than copied.
+    """
+    with opened(place) as db:
+        collection = db.collection(name)
+        rows = collection.attach(file)
+        typer.echo(f"{name}: {rows:,} rows attached, {len(collection):,} in all")
 
 
 @app.command("drop")

@@ -3,6 +3,7 @@ gRPC."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -228,6 +229,8 @@ class CollectionLike(Protocol):
         vectors: bool = False,
         behind: bool = False,
     ) -> list[Row]: ...
+
+    def attach(self, path: str | os.PathLike[str]) -> int: ...
 
     def migrate(self, bz: Binarizer, *, vectors: VectorStream | None = None, wait: bool = False) -> None: ...
 

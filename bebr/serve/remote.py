@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 
@@ -227,6 +228,13 @@ class RemoteCollection(RemoteSearches):
         """``bytes_each``: what an id takes in its request, or its row in the reply, key excluded."""
         for piece in sized_pieces(self._wire.limits, key_sizes(ids) + bytes_each, self._wire.limits.ids):
             yield ids[piece]
+
+    def attach(self, path: str | os.PathLike[str]) -> int:
+        """ValueError: no path goes over the wire."""
+        raise ValueError(
+            f"attach of {os.fspath(path)!r}: a server takes no files; stop it and run `bebr db attach` where its data "
+            "is, or upsert the vectors"
+        )
 
     def migrate(self, bz: Binarizer, *, vectors: VectorStream | None = None, wait: bool = False) -> None:
         """Has every row coded by another model, which is registered on the way; see

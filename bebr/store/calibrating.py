@@ -11,9 +11,10 @@ from bebr.arrays import Ids
 from bebr.index import FlatIndex
 from bebr.index.ivf import IVFIndex
 from bebr.index.segments import Effort, SegmentView, search_segments
+from bebr.store import bitmaps
 from bebr.store.kept import Keeping
-from bebr.store.live import LiveRows
-from bebr.store.snapshot import Part, PartView
+from bebr.store.live import Piece, Run
+from bebr.store.snapshot import Part
 
 # Rows that are queries, and the numbers of results that are measured: between them and above, a power law holds.
 QUERIES, KS = 400, (10, 100)
@@ -33,9 +34,9 @@ def calibrated(part: Part, keeping: Keeping | None, target: float, pause: Callab
     index = part.index
     if isinstance(index, FlatIndex):
         return None
-    live = LiveRows([PartView(part, part.bare, part.rows)])
-    chosen = np.sort(np.random.default_rng(0).permutation(len(live))[:QUERIES])
-    piece = live.piece(chosen)
+    chosen = np.random.default_rng(0).choice(part.rows, min(part.rows, 2 * QUERIES), replace=False)
+    rows = np.sort(chosen[~bitmaps.has(part.bare, chosen)][:QUERIES])
+    piece = Piece([Run(part, rows, np.arange(len(rows)))], len(rows))
     bz, own = index.binarizer, piece.ids()
     vectors = piece.vectors(bz, keeping)
     prepared = [bz.prepare_vectors(vectors[i : i + _TOGETHER]) for i in range(0, len(own), _TOGETHER)]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from concurrent.futures import Future
+from pathlib import Path
 
 from numpy.typing import ArrayLike
 
@@ -216,6 +218,17 @@ class Collection(Searchable):
         returns the space of dead rows."""
         self._contents.check_open()
         self._contents.settle()
+
+    def attach(self, path: str | os.PathLike[str]) -> int:
+        """Takes the file of an index (`save`, `bebr.build`) of this collection's model as it is, whatever its kind;
+        returns how many rows it has. A row that is there already is replaced, as by an upsert; rows of the file have no
+        payload. Every byte is checked first; where the file system allows it is linked, not copied, so it is not to be
+        written to. It is there as a whole or not at all, after a kill too.
+
+        A collection that keeps vectors needs a file with the same (`rescore=` "float16" or "int8"). ValueError;
+        IncompatibleModel for another model; CorruptFile; FileNotFoundError.
+        """
+        return self._contents.attach(Path(path))
 
     def migrate(self, bz: Binarizer, *, vectors: VectorStream | None = None, wait: bool = False) -> None:
         """Has every row coded by another model: of the same vectors, from those that are kept, or of `vectors`.

@@ -21,6 +21,7 @@ from bebr.collection.protocol import OnConflict
 from bebr.files import sync_folder
 from bebr.index.segments import Effort
 from bebr.store import bitmaps
+from bebr.store.attaching import brought, check_attachable, forgotten, replaced_rows, with_dead
 from bebr.store.bitmaps import Bitmap, Bools
 from bebr.store.building import Coding
 from bebr.store.calibrating import calibrated
@@ -434,6 +435,81 @@ class Contents(Succession):
                 pending_path(self._folder, made.file).unlink(missing_ok=True)
             raise
         self._unlink([row.file for row in _files(views)])
+
+    # Files from elsewhere
+
+    def attach(self, path: Path) -> int:
+        """Takes an index file as a segment; its rows replace those of their ids. Returns how many there are. Errors as
+        of `check_attachable`, and CorruptFile; then nothing has changed."""
+        self.check_open()
+        self.check_not_streaming()
+        if self.migrating:
+            raise ValueError(f"collection {self.name!r} is being migrated: attach the file once that is done")
+        bz = self.bz
+        check_attachable(path, bz, self.keeping)
+        with self._sealing:
+            row, copied = brought(path, self._folder, self.number, bz)
+            try:
+                segment = self._segment(row, bz, verify=copied, pending=True)
+                segment.effort = calibrated(segment, self.keeping, self._row.settings.target_recall, self.check_open)
+                # Most of what it replaces is looked for here, the rest in the writing thread.
+                dying = {view.part: replaced_rows(view.part, segment) for view in self.snapshot.segments}
+                base = self._writer.run(self._begin_seal)
+                memory = [view for view in base.segments if view.part.row is None]
+                if memory or self._newly_dead(base):
+                    self._rewrite(base, memory, nothing, base.version)
+                self._writer.run(lambda: self._take(segment, dying))
+            except BaseException:
+                if not self._listed(row.file):
+                    forgotten(self._folder, [row])
+                raise
+        self._go_on()
+        return segment.rows
+
+    def _take(self, segment: Segment, dying: dict[Part, Ids]) -> None:
+        """Adds an attached segment, in the writing thread: what came since the last seal is written to a file first, so
+        that no journal brings back what the segment replaces. `dying`: its rows, of some parts."""
+        self.check_not_streaming()
+        if self.migrating:
+            raise ValueError(f"collection {self.name!r} is being migrated: attach the file once that is done")
+        current = self._begin_seal()
+        memory = [view for view in current.segments if view.part.row is None]
+        coding = Coding(self.target, self.keeping)
+        rest = write_segment(self._folder, self.number, coding, memory, "flat", self.text, nothing)
+        views = [view for view in current.segments if view.part.row is not None]
+        fresh = [segment]
+        try:
+            if rest is not None:
+                made = self._segment(rest, self.target, verify=False, pending=True)
+                views.append(PartView(made, None, made.rows))
+                fresh.append(made)
+            later = {view.part: replaced_rows(view.part, segment) for view in views if view.part not in dying}
+            views = [*with_dead(views, {**dying, **later}), PartView(segment, None, segment.rows)]
+            for new in fresh:
+                pending_path(self._folder, new.row.file).rename(self._folder / new.row.file)
+            sync_folder(self._folder)
+            self._adopt(current, views, fresh)
+        except BaseException:
+            if rest is not None and not self._listed(rest.file):
+                forgotten(self._folder, [rest])
+            raise
+
+    def _adopt(self, current: Snapshot, views: Sequence[PartView], fresh: Sequence[Segment]) -> None:
+        """Makes `views` the files of the collection, `fresh` ones among them; nothing is left in the journal."""
+        changed = {view.part: view.dead for view in views if view.dead is not self._installed.get(view.part)}
+        version = self._catalog.install(
+            self.number,
+            [replace(v.part.row, dead=_bytes(v.dead)) for v in views if v.part in fresh and v.part.row is not None],
+            [],
+            {p.row.file: _bytes(dead) for p, dead in changed.items() if p not in fresh and p.row is not None},
+            current.version,
+            after := self._row_with(views),
+        )
+        self._row = after or self._row
+        self._sealed = current.version
+        self._installed = {view.part: view.dead for view in views}
+        self._show(replace(current, version=version, segments=tuple(views)))
+        self.installed()
 
     def _begin_seal(self) -> Snapshot:
         self.check_open()

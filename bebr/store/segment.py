@@ -87,7 +87,8 @@ class Segment:
         self.keyed, self.moved = self._keys is not None, MOVED in sections
         self.bare = _read_bare(sections, row.rows, str(path))
         self.keeping = keeping
-        self._kept = None if keeping is None else keeping.read(sections, row.rows, str(path))
+        own = keeping is None or index.raw_type == keeping.kind  # an attached file has them as indexes do
+        self._kept = None if own or keeping is None else keeping.read(sections, row.rows, str(path))
         self._path = path
         self._columns = read_columns(sections, row.rows, str(path))
         if self.payloads is None:
@@ -121,8 +122,10 @@ class Segment:
 
     def kept(self, rows: Ids) -> Rows:
         """The vectors of these rows as they are stored."""
-        assert self._kept is not None
-        return core.take_rows(self._kept, rows)
+        if self._kept is not None:
+            return core.take_rows(self._kept, rows)
+        assert self.keeping is not None and self.index._raw is not None
+        return core.store_raw(self.index._raw.core.values(self.index.ids[rows]), self.keeping.kind)
 
     def text_data(self, rows: Ids) -> list[bytes]:
         """The JSON text of each row's payload in UTF-8, b"" for none."""

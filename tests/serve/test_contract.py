@@ -52,6 +52,31 @@ def test_collections_come_and_go(db, name, bz, vectors):
     assert len(again) == 0 and again.upsert([1], vectors[:1]) == 1
 
 
+def test_what_large_files_are_to_be(db, name, bz, vectors):
+    for wrong in ({"index": "hnsw"}, {"target_recall": 0}, {"target_recall": 2}):
+        with pytest.raises(ValueError, match=next(iter(wrong))):
+            db.create_collection(name, bz, **wrong)
+    for index in ("auto", "flat", "graph"):
+        docs = db.create_collection(f"{name}-{index}", bz, index=index, target_recall=0.8)
+        docs.upsert(range(200), vectors[:200])
+        docs.flush()
+        assert docs.stats().rows_by_kind == {"flat": 200}  # so few
+        assert docs.search(vectors[:1], 1).ids[0, 0] == 0
+
+
+def test_files_are_attached_where_the_data_is(db, name, bz, vectors, tmp_path):
+    index = bebr.FlatIndex(bz)
+    index.add(vectors[:100])
+    index.save(tmp_path / "x.index")
+    docs = db.create_collection(name, bz)
+    if isinstance(db, bebr.store.database.Database):
+        assert docs.attach(tmp_path / "x.index") == len(docs) == 100
+        return
+    with pytest.raises(ValueError, match="a server takes no files"):
+        docs.attach(tmp_path / "x.index")
+    assert len(docs) == 0
+
+
 @pytest.mark.parametrize("bz", [5, None, "model.bebr", b"bytes"])
 def test_what_is_no_model_is_refused(db, name, bz):
     for call in (lambda: db.create_collection(name, bz), lambda: db.register_model(bz)):

@@ -1,0 +1,115 @@
+"""An index file of `bebr build`, or of another machine, becomes a segment as it is: what is checked, and whom it
+replaces."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack, suppress
+from pathlib import Path
+
+import numpy as np
+
+from bebr.arrays import Ids
+from bebr.binarizer import Binarizer
+from bebr.collection.keys import FIRST_PLACE
+from bebr.errors import IncompatibleModel, limited
+from bebr.files import sync_folder
+from bebr.index import Index
+from bebr.index.files import MODEL_DIGEST, contents_digest, open_sections
+from bebr.store import bitmaps
+from bebr.store.kept import Keeping
+from bebr.store.records import SegmentRow
+from bebr.store.segment import new_file_name, pending_path
+from bebr.store.snapshot import Part, PartView
+
+# Ids looked up at a time.
+_PIECE = 1 << 18
+
+
+def check_attachable(path: Path, bz: Binarizer, keeping: Keeping | None) -> None:
+    """ValueError, IncompatibleModel or CorruptFile unless a file can be a segment of a collection of the model `bz`
+    that keeps vectors as `keeping` says. Every byte of it is read."""
+    index, sections = open_sections(path, verify=True)
+    if MODEL_DIGEST in sections:
+        raise ValueError(f"{path} is a file of a collection: want one that an index's save or bebr.build wrote")
+    if index.binarizer.digest != bz.digest:
+        raise IncompatibleModel(
+            f"{path} has codes of model {index.binarizer.digest}, the collection of {bz.digest}: create a collection "
+            "with the file's model (bebr.open_index(path).binarizer), or build the file with the collection's"
+        )
+    if len(index) == 0:
+        raise ValueError(f"{path} has no rows")
+    if index._engine.max_id >= FIRST_PLACE:
+        raise ValueError(f"{path} has an id of {index._engine.max_id}: want ids below 2^62")
+    if keeping is not None:
+        _check_kept(path, index, keeping)
+
+
+def _check_kept(path: Path, index: Index, keeping: Keeping) -> None:
+    if index.binarizer.has_adapter:
+        raise ValueError(f"{path}: its model has an input adapter, behind which are not the vectors that are kept here")
+    if index.raw_type != keeping.kind:
+        got = "none" if index.raw_type is None else f"{index.raw_type} ones"
+        raise ValueError(
+            f"{path} has {got}, but the collection keeps vectors as {keeping.kind}: build it with "
+            f"rescore={keeping.kind!r}, or create a collection with keep={index.raw_type!r}"
+        )
+
+
+def brought(path: Path, folder: Path, collection: int, bz: Binarizer) -> tuple[SegmentRow, bool]:
+    """The file under a segment's name of its own, not installed yet: a hard link where one can be, else a copy. And
+    whether it is a copy."""
+    name = new_file_name(collection)
+    to = pending_path(folder, name)
+    copied = False
+    try:
+        os.link(path, to)
+    except OSError:  # another file system, or one without links
+        copied = True
+        with ExitStack() as failed:
+            failed.callback(to.unlink, missing_ok=True)
+            with limited(f"{path} cannot be copied to {folder}"), path.open("rb") as source, to.open("xb") as copy:
+                shutil.copyfileobj(source, copy, 1 << 20)
+                copy.flush()
+                os.fsync(copy.fileno())
+            failed.pop_all()
+    sync_folder(folder)
+    index, _ = open_sections(to)
+    return SegmentRow(name, len(index), to.stat().st_size, contents_digest(to), model=bz.digest), copied
+
+
+def replaced_rows(part: Part, by: Part) -> Ids:
+    """The rows of a part whose ids another part has, int64[n]. Goes over the ids of the smaller one."""
+    if part.rows <= by.rows:
+        found = [
+            begin + np.flatnonzero(by.positions(part.index.ids[begin : begin + _PIECE]) >= 0)
+            for begin in range(0, part.rows, _PIECE)
+        ]
+    else:
+        looked_up = [part.positions(by.index.ids[begin : begin + _PIECE]) for begin in range(0, by.rows, _PIECE)]
+        found = [rows[rows >= 0] for rows in looked_up]
+    return np.concatenate([np.empty(0, np.int64), *found])
+
+
+def forgotten(folder: Path, rows: Sequence[SegmentRow]) -> None:
+    """Removes files that were not installed."""
+    for row in rows:
+        for file in (folder / row.file, pending_path(folder, row.file)):
+            with suppress(FileNotFoundError):
+                file.unlink()
+
+
+def with_dead(views: Sequence[PartView], dying: Mapping[Part, Ids]) -> list[PartView]:
+    """The parts with these rows dead, too."""
+    made = []
+    for view in views:
+        rows = dying[view.part]
+        if len(rows):
+            dead = bitmaps.resized(view.dead, view.part.rows)
+            bitmaps.add(dead, rows)
+            made.append(PartView(view.part, dead, view.part.rows - bitmaps.count(dead)))
+        else:
+            made.append(view)
+    return made
