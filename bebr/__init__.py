@@ -26,6 +26,7 @@ from bebr.errors import CorruptFile, Error, IncompatibleModel, LimitExceeded
 from bebr.extras import needed
 from bebr.index import FlatIndex, GraphIndex, Hits, Index, IVFIndex, MaxSimIndex, open_index
 from bebr.threads import get_num_threads, set_num_threads
+from bebr.tls import TLS
 from bebr.training import plan, train
 from bebr.training.released import load_released
 from bebr.training.untrained import untrained
@@ -41,6 +42,7 @@ __version__: str = info()["version"]
 HNSWIndex = GraphIndex  # what users look for; it is one flat layer
 
 __all__ = [
+    "TLS",
     "Binarizer",
     "Codes",
     "CorruptFile",
@@ -100,12 +102,19 @@ def restore(source: str | Path, target: str | Path, *, snapshot: str | None = No
     return backup.restore(source, target, snapshot=snapshot)
 
 
-def connect(target: str, *, timeout: float | None = 60.0, retries: int = 4, token: str | None = None) -> Client:
+def connect(
+    target: str,
+    *,
+    timeout: float | None = 60.0,
+    retries: int = 4,
+    token: str | None = None,
+    tls: TLS | bool | str | Path | None = None,
+) -> Client:
     """Connect to a server, ``"host:port"`` or ``"host"`` (port 7777). The result offers what :func:`open` offers, over
-    the wire. See :class:`bebr.serve.client.Client` for ``timeout`` (seconds of one call), ``retries``
-    and ``token`` (a key of the server).
+    the wire. See :class:`bebr.serve.client.Client` for ``timeout`` (seconds of one call), ``retries``,
+    ``token`` (a key of the server) and ``tls``.
     Needs the extra ``server``."""
     with needed("server", "bebr.connect"):
         from bebr.serve.client import Client
 
-    return Client(target, timeout=timeout, retries=retries, token=token)
+    return Client(target, timeout=timeout, retries=retries, token=token, tls=tls)

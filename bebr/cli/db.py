@@ -13,7 +13,7 @@ import typer
 
 from bebr.cli import db_load, db_query
 from bebr.cli.arguments import Metric, Model, Rescore
-from bebr.cli.place import Json, Name, Place, is_server, opened
+from bebr.cli.place import Json, Name, Place, connecting, is_server, opened
 
 if TYPE_CHECKING:
     from bebr.collection.protocol import CollectionLike, DatabaseLike
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 _POLL = 0.2  # seconds between two looks at a migration
 
 app = typer.Typer(help="Make, fill, search and change collections: in a data folder, or on a server.")
+app.callback()(connecting)
 
 
 @app.command("create")

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -20,6 +21,23 @@ Name = Annotated[str, typer.Argument(metavar="NAME", help="A collection.", show_
 Json = Annotated[bool, typer.Option("--json", help="JSON lines in place of a table.")]
 
 
+_connecting: ContextVar[dict[str, Any]] = ContextVar("_connecting")
+
+
+def connecting(
+    token: Annotated[
+        str | None,
+        typer.Option(envvar="BEBR_TOKEN", help="A key of the server; as the variable it is in no list of processes."),
+    ] = None,
+    tls: Annotated[bool, typer.Option("--tls", help="The server has TLS, by an authority that is known.")] = False,
+    tls_ca: Annotated[
+        Path | None, typer.Option(envvar="BEBR_TLS_CA", help="The server has TLS, by the authority of this PEM file.")
+    ] = None,
+) -> None:
+    """How servers are reached by the verbs that follow."""
+    _connecting.set({"token": token or None, "tls": tls_ca or tls})
+
+
 def is_server(place: str) -> bool:
     """Whether `place` is an address; a folder that is there is a folder, whatever its name."""
     return ":" in place and not Path(place).is_dir()
@@ -32,7 +50,7 @@ def opened(place: str, *, make: bool = False) -> Iterator[DatabaseLike]:
     import bebr
 
     if is_server(place):
-        with bebr.connect(place) as client:
+        with bebr.connect(place, **_connecting.get({})) as client:
             yield client
         return
     folder = Path(place)

@@ -24,6 +24,13 @@ def run(
         typer.Option(help="Memory in MiB for calls in progress; by default a quarter of what there is.", min=16),
     ] = None,
     metrics: Annotated[int | None, typer.Option(help="Port of /metrics for Prometheus, on loopback.")] = None,
+    tls_certificate: Annotated[
+        Path | None, typer.Option("--tls-cert", help="PEM file: calls come under TLS alone.")
+    ] = None,
+    tls_key: Annotated[Path | None, typer.Option(help="PEM file of the certificate's key.")] = None,
+    tls_client_ca: Annotated[
+        Path | None, typer.Option(help="PEM file: only clients with a certificate that this one signed.")
+    ] = None,
     insecure: Annotated[
         bool, typer.Option("--insecure", help="Listen beyond this machine without keys: whoever reaches it may do all.")
     ] = False,
@@ -63,6 +70,9 @@ def run(
         producer=embedder,
         metrics_port=metrics,
         insecure=insecure,
+        tls_certificate=tls_certificate,
+        tls_key=tls_key,
+        tls_client_ca=tls_client_ca,
         log_format=log_format,
         log_level=log_level,
         slow_ms=slow_ms,

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import grpc
 
 from bebr.serve.listening import is_loopback
 from bebr.serve.target import host_of
+from bebr.tls import TLS
 from bebr.v1 import bebr_pb2 as pb
 
 MOST_RETRIES = 4  # gRPC makes at most five attempts
@@ -23,19 +25,19 @@ _RETRY = {
 }
 
 
-def authorization(target: str, token: str | None) -> tuple[tuple[str, str], ...]:
+def authorization(target: str, token: str | None, tls: TLS | None) -> tuple[tuple[str, str], ...]:
     """What each call says of who calls. ``ValueError`` for a token that others would read on its way."""
     if token is None:
         return ()
     if not (isinstance(token, str) and token.isascii() and token.isprintable() and token and " " not in token):
         raise ValueError("token is not as `bebr keys create` prints them: want printable ASCII without spaces")
     host = host_of(target)
-    if host is not None and not is_loopback(host):
-        raise ValueError(f"token is given, and {target} is another machine: it would travel in plain text")
+    if tls is None and host is not None and not is_loopback(host):
+        raise ValueError(f"token is given without tls, and {target} is another machine: it would travel in plain text")
     return (("authorization", f"Bearer {token}"),)
 
 
-def open_channel(target: str, retries: int) -> grpc.Channel:
+def open_channel(target: str, retries: int, tls: TLS | None) -> grpc.Channel:
     """A channel whose calls are repeated up to ``retries`` times where the server is away."""
     if retries not in range(MOST_RETRIES + 1):
         raise ValueError(f"retries is {retries!r}: want 0 to {MOST_RETRIES}")
@@ -58,4 +60,16 @@ def open_channel(target: str, retries: int) -> grpc.Channel:
         ]
         config = {"methodConfig": [{"name": names, "retryPolicy": {"maxAttempts": retries + 1, **_RETRY}}]}
         options.append(("grpc.service_config", json.dumps(config)))
-    return grpc.insecure_channel(target, options=options)
+    if tls is None:
+        return grpc.insecure_channel(target, options=options)
+    if tls.server_name is not None:
+        options.append(("grpc.ssl_target_name_override", tls.server_name))
+    return grpc.secure_channel(target, _credentials(tls), options=options)
+
+
+def _credentials(tls: TLS) -> grpc.ChannelCredentials:
+    """``OSError`` for a file that cannot be read."""
+    ca, key, certificate = (
+        None if file is None else Path(file).read_bytes() for file in (tls.ca, tls.key, tls.certificate)
+    )
+    return grpc.ssl_channel_credentials(ca, key, certificate)

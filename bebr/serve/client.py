@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Any, TypeAlias, TypeVar
@@ -22,8 +23,12 @@ from bebr.serve.remote import RemoteCollection
 from bebr.serve.status import error_of
 from bebr.serve.target import parse_target
 from bebr.serve.wire import Wire
+from bebr.tls import TLS, as_tls
 from bebr.v1 import bebr_pb2 as pb
 from bebr.v1 import bebr_pb2_grpc as rpc
+
+TOKEN = "BEBR_TOKEN"
+"""The variable that has the key."""
 
 R = TypeVar("R")
 _Made: TypeAlias = pb.CreateCollectionResponse | pb.GetCollectionResponse
@@ -36,19 +41,28 @@ class Client(Handle):
     ``TimeoutError`` when a call takes longer than ``timeout`` seconds (None: no limit), its retries included. A call
     that finds the server away is repeated up to ``retries`` times (0 to 4), with a growing pause. A write that ended in
     an error may be repeated safely. ``token``: a key of the server (`bebr keys create`); ``PermissionError`` where it
-    is missing or not enough.
+    is missing or not enough. ``tls``: a `TLS`, the path of the certificate that signed the server's, or True where one
+    of the authorities that gRPC knows did.
+
+    Pickled, it is an address: where it is unpickled a new connection is made. The token is left out, for pickles are
+    kept and sent; where there was one, the variable BEBR_TOKEN must have it there.
     """
 
     def __init__(
-        self, target: str, *, timeout: float | None = 60.0, retries: int = 4, token: str | None = None
+        self,
+        target: str,
+        *,
+        timeout: float | None = 60.0,
+        retries: int = 4,
+        token: str | None = None,
+        tls: TLS | bool | str | os.PathLike[str] | None = None,
     ) -> None:
-        if timeout is not None and not timeout > 0:
-            raise ValueError(f"timeout is {timeout!r}: want seconds above 0, or None")
         self._target = parse_target(target)
-        self._timeout = timeout
+        self._timeout = check_timeout(timeout)
+        self._tls = as_tls(tls)
         self._retries = retries
-        self._metadata = authorization(self._target, token)
-        self._channel = open_channel(self._target, retries)
+        self._metadata = authorization(self._target, token, self._tls)
+        self._channel = open_channel(self._target, retries, self._tls)
         self._collections = rpc.CollectionsStub(self._channel)
         self._models = rpc.ModelsStub(self._channel)
         self._admin = rpc.AdminStub(self._channel)
@@ -59,6 +73,15 @@ class Client(Handle):
         except BaseException:
             self._channel.close()
             raise
+
+    def within(self, timeout: float | None) -> Client:
+        """This connection with another time limit for each call: ``db.within(2).collection("docs").search(q, 10)``."""
+        other = object.__new__(Client)
+        other.__dict__.update(self.__dict__, _timeout=check_timeout(timeout))
+        return other
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _connected, (self._target, self._timeout, self._retries, bool(self._metadata), self._tls)
 
     def _call(self, method: Callable[..., R], request: Any) -> R:
         """One RPC; its failure as a Python exception."""
@@ -236,9 +259,25 @@ class Client(Handle):
 
     def _remote(self, name: str, made: _Made) -> RemoteCollection:
         services = self._collections, self._points, self._admin
-        wire = Wire(self._call, *services, self._limits, self.register_model, self._retries)
+        wire = Wire(self._call, *services, self._limits, self.register_model, self._retries, self)
         return RemoteCollection(wire, name, convert.model_from_message(made.model), made.id, self.model)
 
     def _info(self) -> pb.InfoResponse:
         reply: pb.InfoResponse = self._call(self._admin.Info, pb.InfoRequest())
         return reply
+
+
+def check_timeout(timeout: float | None) -> float | None:
+    if timeout is not None and not timeout > 0:
+        raise ValueError(f"timeout is {timeout!r}: want seconds above 0, or None")
+    return timeout
+
+
+def _connected(target: str, timeout: float | None, retries: int, token: bool, tls: TLS | None) -> Client:
+    """What a pickle of a client calls."""
+    key = None
+    if token:
+        key = os.environ.get(TOKEN)
+        if not key:
+            raise ValueError(f"the client of {target} had a token, which pickles leave out: set {TOKEN} here")
+    return Client(target, timeout=timeout, retries=retries, token=key, tls=tls)

@@ -21,5 +21,6 @@ def check_host(host: str, keys: bool, insecure: bool) -> None:
         return
     raise ValueError(
         f"host is {host!r} and the folder has no keys: whoever reaches it might drop every collection. Make keys by "
-        "`bebr keys create`, listen on 127.0.0.1, or say --insecure (insecure=True)"
+        "`bebr keys create`, listen on 127.0.0.1, ask for certificates (--tls-client-ca), "
+        "or say --insecure (insecure=True)"
     )

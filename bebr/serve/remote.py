@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -54,6 +55,10 @@ class RemoteCollection(RemoteSearches):
 
     def __len__(self) -> int:
         return int(self._get().rows)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickled as an address: its client's, and its name."""
+        return _opened, (self._wire.client, self._name)
 
     def __repr__(self) -> str:
         return f"RemoteCollection({self._name!r}, model={self._model.digest})"
@@ -309,3 +314,7 @@ class RemoteCollection(RemoteSearches):
     def flush(self) -> None:
         """Seals the tail into a segment file; see `bebr.store.collection.Collection.flush`."""
         self._wire.call(self._wire.admin.Flush, pb.FlushRequest(collection=self._name))
+
+
+def _opened(client: Any, name: str) -> Any:
+    return client.collection(name)

@@ -11,7 +11,7 @@ import grpc
 from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
 from google.protobuf.message import DecodeError, Message
 
-from bebr.serve.access import Access
+from bebr.serve.access import RULES, Access
 from bebr.serve.admission import COPIES, Budget
 from bebr.serve.calls import Call, Calls, current_call
 from bebr.serve.status import status_of
@@ -44,6 +44,7 @@ def _method(
     """Its handler. A stream of requests counts them in the budget itself, as it takes them."""
     kind = getattr(pb, method.input_type.name)
     name = f"{method.containing_service.name}/{method.name}"
+    assert name in RULES, f"{name} states no role in bebr.serve.access"
     named = next((field for field in ("collection", "name") if field in method.input_type.fields_by_name), None)
 
     def parsed(data: bytes) -> Message:

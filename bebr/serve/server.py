@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import grpc
 
@@ -24,6 +25,7 @@ from bebr.serve.producing import Producer, Producing
 from bebr.serve.registry import CollectionRegistry
 from bebr.serve.rpc import service_handler
 from bebr.serve.servicer import Admin, Collections, Models, Points
+from bebr.serve.tls import Tls
 from bebr.store.database import Database
 from bebr.threads import set_num_threads
 
@@ -50,7 +52,9 @@ class Server:
         coalesce: bool = True,
         producer: Producer | None = None,
         keys: KeyFile | None = None,
+        tls: Tls | None = None,
     ) -> None:
+        self._tls = tls
         access = Access(keys)
         self._health = Health(self._served, access)
         self._registry = CollectionRegistry(db, self._health.set_collection)
@@ -98,7 +102,10 @@ class Server:
         """
         address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         try:
-            bound = self._server.add_insecure_port(address)
+            if self._tls is not None:
+                bound = self._server.add_secure_port(address, self._tls.credentials())
+            else:
+                bound = self._server.add_insecure_port(address)
         except RuntimeError as error:
             raise OSError(f"cannot listen on {address}: in use, or not an address of this machine") from error
         await self._server.start()
@@ -133,6 +140,9 @@ def run(
     log_format: LogFormat = "text",
     log_level: str = "warning",
     slow_ms: float | None = None,
+    tls_certificate: str | os.PathLike[str] | None = None,
+    tls_key: str | os.PathLike[str] | None = None,
+    tls_client_ca: str | os.PathLike[str] | None = None,
 ) -> None:
     """Serves the data folder ``path`` until SIGTERM or SIGINT. Prints "listening on host:port" when it is ready.
 
@@ -142,7 +152,8 @@ def run(
     ``producer``: embeds for clients (a :class:`bebr.models.Producer`). ``metrics_port``: of ``/metrics`` for
     Prometheus, on loopback; 0 takes a free one. ``slow_ms``: calls that take so long are logged, with what they did.
     Where the folder has keys (`bebr.serve.keys`), calls need one. Without keys it listens beyond this machine only if
-    ``insecure`` says so; else ``ValueError``.
+    ``insecure`` says so; else ``ValueError``. ``tls_certificate``, ``tls_key``: PEM files, for calls under TLS alone;
+    ``tls_client_ca``: only clients whose certificates it signed.
     ``DatabaseLocked`` if another process has the folder open; ``OSError`` if the address cannot be used.
     """
     start_log(log_format, log_level)
@@ -153,14 +164,20 @@ def run(
     keys = KeyFile(path) if KeyFile(path).exists() else None
     if keys is not None:
         keys.current()  # a file that cannot be read is told now
-    check_host(host, keys is not None, insecure)
+    check_host(host, keys is not None or tls_client_ca is not None, insecure)
+    certificate, key, client_ca = (
+        None if file is None else Path(file) for file in (tls_certificate, tls_key, tls_client_ca)
+    )
+    tls = Tls.of(certificate, key, client_ca)
     sys.setswitchinterval(_SWITCH_INTERVAL)
     with Database(path) as db:
         # A full collection of garbage looks at all that was imported, and holds every call up for 50 ms and more.
         gc.collect()
         gc.freeze()
         log = CallLog(slow_ms)
-        asyncio.run(_run(lambda: Server(db, limits, coalesce, producer, keys), host, port, grace, metrics_port, log))
+        asyncio.run(
+            _run(lambda: Server(db, limits, coalesce, producer, keys, tls), host, port, grace, metrics_port, log)
+        )
 
 
 async def _run(

@@ -26,7 +26,8 @@ _PIECE_BYTES = 4 << 20
 
 @dataclass(frozen=True)
 class Wire:
-    """What a collection needs of its client: how to make a call, the services, and the limits of the server."""
+    """What a collection needs of its client: how to make a call, the services, the limits of the server, and itself
+    (to be pickled)."""
 
     call: Callable[..., Any]
     collections: rpc.CollectionsStub
@@ -35,6 +36,7 @@ class Wire:
     limits: pb.Limits
     register: Callable[[Binarizer], str]
     retries: int
+    client: Any
 
 
 def sized_pieces(limits: pb.Limits, sizes: NDArray[np.int64], most_rows: int = 2**31) -> Iterator[slice]:

@@ -76,10 +76,10 @@ def broken_once(method, reached: bool):
     """``method``, whose first reply never arrives; ``reached``: its request does."""
     calls = []
 
-    def call(request, timeout):
+    def call(request, timeout, metadata):
         calls.append(request)
         if reached or len(calls) > 1:
-            reply = method(request, timeout=timeout)
+            reply = method(request, timeout=timeout, metadata=metadata)
         if len(calls) == 1:
             raise Broken
         return reply
@@ -153,12 +153,25 @@ def test_the_time_limit_of_calls_is_given_at_connect():
         assert time.monotonic() - begin < 20
 
 
-@pytest.mark.parametrize("take", [pickle.dumps, copy.copy, copy.deepcopy], ids=["pickle", "copy", "deepcopy"])
-def test_a_connection_cannot_be_sent_elsewhere(client, bz, take):
-    name = f"handle-{take.__name__}"
-    for handle in (client, client.create_collection(name, bz)):
-        with pytest.raises(TypeError, match=r"cannot be pickled or copied: open it anew .*bebr\.connect"):
-            take(handle)
+@pytest.mark.parametrize(
+    "sent", [lambda it: pickle.loads(pickle.dumps(it)), copy.copy, copy.deepcopy], ids=["pickle", "copy", "deepcopy"]
+)
+def test_a_connection_is_pickled_by_its_address(client, bz, vectors, sent):
+    collection = client.create_collection(f"sent-{id(sent)}", bz)
+    collection.upsert(range(5), vectors[:5])
+    with sent(client) as other:
+        assert other is not client and other.info()["target"] == client.info()["target"]
+        assert collection.name in other.collections()
+    assert len(client.collection(collection.name)) == 5  # the first is as open as before
+    assert len(sent(collection)) == 5
+
+
+def test_a_call_may_have_less_time_than_the_others(client):
+    with pytest.raises(TimeoutError):
+        client.within(1e-6).collections()
+    assert isinstance(client.collections(), list)
+    with pytest.raises(ValueError, match="timeout is 0"):
+        client.within(0)
 
 
 @pytest.mark.parametrize(

@@ -234,10 +234,11 @@ def test_vectors_are_kept_as_what_there_is(db, name, bz):
 
 
 @pytest.mark.parametrize("take", [pickle.dumps, copy.copy], ids=["pickle", "copy"])
-def test_what_is_open_is_neither_pickled_nor_copied(db, name, bz, take):
-    for handle in (db, db.create_collection(name, bz)):
-        with pytest.raises(TypeError, match="cannot be pickled or copied: open it anew"):
-            take(handle)
+def test_an_open_folder_is_neither_pickled_nor_copied(tmp_path, bz, take):
+    with bebr.open(tmp_path) as db:
+        for handle in (db, db.create_collection("docs", bz)):
+            with pytest.raises(TypeError, match="cannot be pickled or copied: open it anew"):
+                take(handle)
 
 
 def test_models(db, bz):

@@ -210,7 +210,7 @@ def test_an_upsert_whose_stream_breaks_off_or_loses_messages_is_whole(server, bz
         sends = client._points.UpsertStream
         calls = []
 
-        def broken(messages, timeout):
+        def broken(messages, timeout, metadata):
             calls.append(list(messages))
             reply = sends(iter(calls[-1][:2]), timeout=timeout)
             if raised:
@@ -226,7 +226,7 @@ def test_a_client_that_repeats_nothing_says_that_a_stream_broke_off(server, bz, 
     with bebr.connect(server.target, retries=0) as client:
         collection = client.create_collection("broke-once", bz)
 
-        def broken(messages, timeout):
+        def broken(messages, timeout, metadata):
             raise Broken
 
         monkeypatch.setattr(client._points, "UpsertStream", broken)
