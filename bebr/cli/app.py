@@ -11,6 +11,7 @@ import typer
 from typer.core import TyperGroup
 
 from bebr.cli import build, db, doctor, embed, encode, info, keys, search, serve, snapshot, tag, tradeoff, train
+from bebr.cli.serve_settings import PREFIX
 from bebr.errors import Error
 
 # typer brings its own copy of click from some version on; its UsageError has no other public name in both
@@ -88,7 +89,7 @@ app.command("encode")(encode.run)
 app.command("build")(build.run)
 app.command("search")(search.run)
 app.command("tradeoff")(tradeoff.run)
-app.command("serve")(serve.run)
+app.command("serve", context_settings={"auto_envvar_prefix": PREFIX})(serve.run)
 app.command("doctor")(doctor.run)
 app.add_typer(db.app, name="db")
 app.add_typer(snapshot.app, name="snapshot")

@@ -8,10 +8,12 @@ from typing import Annotated, Literal
 import typer
 
 from bebr.cli.arguments import Device, ProducerOptions, Size, Threads, Weights, load_producer
+from bebr.cli.serve_settings import config_lines, rereading, take_config
 from bebr.extras import needed
 
 
 def run(
+    ctx: typer.Context,
     directory: Annotated[
         Path, typer.Argument(metavar="DIR", help="Data folder; created if it is not there.", show_default=False)
     ],
@@ -48,8 +50,22 @@ def run(
     size: Size = None,
     device: Device = "cpu",
     option: ProducerOptions = None,
+    grace: Annotated[float, typer.Option(help="Seconds that calls in progress may take when it stops.", min=0)] = 10.0,
+    config: Annotated[
+        Path | None,
+        typer.Option(help="File of these options (TOML); read again at SIGHUP.", is_eager=True, callback=take_config),
+    ] = None,
+    print_config: Annotated[
+        bool, typer.Option("--print-config", help="Print what holds and where it came from, and stop.")
+    ] = False,
 ) -> None:
-    """Serve a folder of collections over gRPC until interrupted."""
+    """Serve a folder of collections over gRPC until interrupted.
+
+    Options come from --config FILE, then the environment (BEBR_SERVE_PORT), then flags; the later one holds.
+    """
+    if print_config:
+        print("\n".join(config_lines(ctx)))
+        return
     if not 0 <= port <= 65535:
         raise ValueError(f"--port: got {port}, wanted 0 to 65535")
     if metrics is not None and not 0 <= metrics <= 65535:
@@ -76,4 +92,6 @@ def run(
         log_format=log_format,
         log_level=log_level,
         slow_ms=slow_ms,
+        grace=grace,
+        reread=rereading(ctx, config),
     )

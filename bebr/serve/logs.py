@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import logging
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime, timezone
-from typing import Literal
+from typing import Any, Literal
 
 from bebr.serve import audit
 from bebr.serve.calls import Call, Search, current_call
@@ -22,17 +22,37 @@ _log = logging.getLogger("bebr.serve.calls")
 
 
 class CallLog:
-    """Calls of ``slow_ms`` and more as warnings, the others at level debug. ``slow_ms`` None: none is slow."""
+    """Calls of ``slow_ms`` and more as warnings, the others at level debug. ``slow_ms`` None: none is slow.
+    ``settings`` returns those of ``log_level`` and ``slow_ms`` that are to hold, whenever `reread` is called."""
 
-    def __init__(self, slow_ms: float | None) -> None:
-        self.slow_ms = slow_ms
+    def __init__(self, slow_ms: float | None, settings: Callable[[], Mapping[str, Any]] | None = None) -> None:
+        self._slow_ms = slow_ms
+        self._settings = settings
 
     def note(self, call: Call) -> None:
         """A call has ended."""
-        if self.slow_ms is not None and call.elapsed >= self.slow_ms * 1e6:
+        if self._slow_ms is not None and call.elapsed >= self._slow_ms * 1e6:
             _log.warning("slow call", extra={"fields": _about(call)})
         elif _log.isEnabledFor(logging.DEBUG):
             _log.debug("call", extra={"fields": _about(call)})
+
+    def reread(self) -> None:
+        """Takes settings anew, all or, where one of them is wrong, none. What it did is logged."""
+        if self._settings is None:
+            _log.warning("SIGHUP: there is no file of settings to read")
+            return
+        try:
+            settings = self._settings()
+            slow_ms = settings.get("slow_ms", self._slow_ms)
+            if slow_ms is not None and not (type(slow_ms) in (int, float) and slow_ms >= 0):
+                raise ValueError(f"slow_ms is {slow_ms!r}: want a number of milliseconds")
+            if "log_level" in settings:
+                set_level(settings["log_level"])
+        except (ValueError, OSError) as error:
+            _log.error("SIGHUP: settings stay as they were: %s", error)
+            return
+        self._slow_ms = slow_ms
+        _log.warning("SIGHUP: settings read", extra={"fields": dict(settings)})
 
 
 def start_log(form: LogFormat, level: str) -> None:

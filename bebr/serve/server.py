@@ -7,8 +7,9 @@ import gc
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import grpc
 
@@ -143,6 +144,7 @@ def run(
     tls_certificate: str | os.PathLike[str] | None = None,
     tls_key: str | os.PathLike[str] | None = None,
     tls_client_ca: str | os.PathLike[str] | None = None,
+    reread: Callable[[], Mapping[str, Any]] | None = None,
 ) -> None:
     """Serves the data folder ``path`` until SIGTERM or SIGINT. Prints "listening on host:port" when it is ready.
 
@@ -151,6 +153,7 @@ def run(
     default a quarter of the memory that this process may use; a message may be no larger than that allows.
     ``producer``: embeds for clients (a :class:`bebr.models.Producer`). ``metrics_port``: of ``/metrics`` for
     Prometheus, on loopback; 0 takes a free one. ``slow_ms``: calls that take so long are logged, with what they did.
+    ``reread``: at SIGHUP, returns those of ``log_level`` and ``slow_ms`` that hold from then on.
     Where the folder has keys (`bebr.serve.keys`), calls need one. Without keys it listens beyond this machine only if
     ``insecure`` says so; else ``ValueError``. ``tls_certificate``, ``tls_key``: PEM files, for calls under TLS alone;
     ``tls_client_ca``: only clients whose certificates it signed.
@@ -174,7 +177,7 @@ def run(
         # A full collection of garbage looks at all that was imported, and holds every call up for 50 ms and more.
         gc.collect()
         gc.freeze()
-        log = CallLog(slow_ms)
+        log = CallLog(slow_ms, reread)
         asyncio.run(
             _run(lambda: Server(db, limits, coalesce, producer, keys, tls), host, port, grace, metrics_port, log)
         )
@@ -187,6 +190,7 @@ async def _run(
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
+    loop.add_signal_handler(signal.SIGHUP, log.reread)
     server = make()  # in the loop that it belongs to
     server.calls.listeners.append(log.note)
     measured = None if metrics_port is None else server.serve_metrics(metrics_port)
