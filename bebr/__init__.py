@@ -34,9 +34,9 @@ from bebr.training.untrained import untrained
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from bebr.collection.protocol import SnapshotInfo
     from bebr.serve.client import Client
     from bebr.store.database import Database
-    from bebr.store.manifests import SnapshotInfo
 
 __version__: str = info()["version"]
 HNSWIndex = GraphIndex  # what users look for; it is one flat layer

@@ -43,6 +43,10 @@ def run(
     slow_ms: Annotated[
         float | None, typer.Option(help="Log calls that take so many milliseconds, with what they did.", min=0)
     ] = None,
+    snapshots: Annotated[
+        str | None,
+        typer.Option(metavar="PLACE", help="Folder or URL where clients may make, list and restore snapshots."),
+    ] = None,
     producer: Annotated[
         str | None, typer.Option("--producer", "-p", help="Embed texts or pictures for clients, by this producer.")
     ] = None,
@@ -94,4 +98,5 @@ def run(
         slow_ms=slow_ms,
         grace=grace,
         reread=rereading(ctx, config),
+        snapshots=snapshots,
     )

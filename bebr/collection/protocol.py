@@ -150,6 +150,21 @@ class RecallEstimate:
     k: int
 
 
+@dataclass(frozen=True)
+class SnapshotInfo:
+    """A snapshot. `name`: unique, in the order of time; `created`: ISO 8601, UTC; `collections`: the version of each;
+    `files` and `bytes`: of all that it consists of; `new_files` and `new_bytes`: of what was copied for it, since
+    earlier snapshots had the rest."""
+
+    name: str
+    created: str
+    collections: Mapping[str, int]
+    files: int
+    bytes: int
+    new_files: int
+    new_bytes: int
+
+
 class CollectionLike(Protocol):
     """A named set of rows (id, code, payload) that share one binarizer."""
 

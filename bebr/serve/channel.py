@@ -14,7 +14,7 @@ from bebr.v1 import bebr_pb2 as pb
 
 MOST_RETRIES = 4  # gRPC makes at most five attempts
 # A first attempt may have succeeded unheard: `Client` looks before it goes on.
-_ONCE = ("Create", "Drop", "Cutover", "Rollback")
+_ONCE = ("Create", "Drop", "Cutover", "Rollback", "Restore")
 # gRPC leaves out messages of a stream that it sends again (seen with 1.85).
 _STREAMS = ("UpsertStream",)
 _RETRY = {

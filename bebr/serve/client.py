@@ -15,7 +15,7 @@ from bebr.binarizer import Binarizer
 from bebr.collection.checks import check_model, check_name
 from bebr.collection.creation import check_creation, check_existing
 from bebr.collection.handle import Handle
-from bebr.collection.protocol import TARGET_RECALL, AlreadyExists, IndexKind, Keep, Metric, ModelInfo
+from bebr.collection.protocol import TARGET_RECALL, AlreadyExists, IndexKind, Keep, Metric, ModelInfo, SnapshotInfo
 from bebr.serve import convert
 from bebr.serve.channel import authorization, open_channel
 from bebr.serve.items import Item, embed_requests
@@ -68,6 +68,7 @@ class Client(Handle):
         self._admin = rpc.AdminStub(self._channel)
         self._points = rpc.PointsStub(self._channel)
         self._producer = rpc.ProducerStub(self._channel)
+        self._snapshots = rpc.SnapshotsStub(self._channel)
         try:
             self._limits = self._info().limits
         except BaseException:
@@ -191,6 +192,27 @@ class Client(Handle):
         """The collection of each alias, in the order of their names."""
         found = self._call(self._collections.ListAliases, pb.ListAliasesRequest()).aliases
         return dict(sorted(found.items()))
+
+    def snapshot(self) -> SnapshotInfo:
+        """Copies all collections and models, as they are at one moment, to the place that the server was started with
+        (``bebr serve --snapshots``); writes and searches go on. Give the client a ``timeout`` of minutes for it.
+        ``KeyError`` if the server has no such place."""
+        made = self._call(self._snapshots.Create, pb.CreateSnapshotRequest())
+        return convert.snapshot_from_message(made.snapshot)
+
+    def snapshots(self) -> list[SnapshotInfo]:
+        """The snapshots in that place, the oldest first."""
+        found = self._call(self._snapshots.List, pb.ListSnapshotsRequest()).snapshots
+        return [convert.snapshot_from_message(one) for one in found]
+
+    def restore_collection(
+        self, collection: str, name: str | None = None, *, snapshot: str | None = None
+    ) -> SnapshotInfo:
+        """Brings a collection back as it was in a snapshot of that place, the newest one unless it is named, under
+        ``name``, by default its own. ``KeyError`` if there is none, ``AlreadyExists`` for a name that is taken."""
+        what = {"collection": collection, "name": check_name(name or collection), "snapshot": snapshot}
+        made = self._call(self._snapshots.Restore, pb.RestoreSnapshotRequest(**what))
+        return convert.snapshot_from_message(made.snapshot)
 
     def register_model(self, bz: Binarizer) -> str:
         """Stores a binarizer on the server; returns its digest. Repeating it is harmless."""

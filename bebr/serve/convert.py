@@ -17,7 +17,7 @@ from bebr.collection.filter_form import filter_of_text
 from bebr.collection.filter_tree import Filter
 from bebr.collection.keys import Named, of_keys
 from bebr.collection.options import SearchOptions
-from bebr.collection.protocol import TARGET_RECALL, IndexKind, Keep, ModelInfo, OnConflict, Row
+from bebr.collection.protocol import TARGET_RECALL, IndexKind, Keep, ModelInfo, OnConflict, Row, SnapshotInfo
 from bebr.index import Hits
 from bebr.index.raw import check_rescore
 from bebr.v1 import bebr_pb2 as pb
@@ -201,6 +201,17 @@ def rows_from_message(message: pb.Rows) -> list[Row]:
         Row(id, load_payload(text), None if vectors is None or i in bare else next(given))
         for i, (id, text) in enumerate(zip(ids, texts, strict=True))
     ]
+
+
+def snapshot_to_message(info: SnapshotInfo) -> pb.Snapshot:
+    return pb.Snapshot(**vars(info))
+
+
+def snapshot_from_message(message: pb.Snapshot) -> SnapshotInfo:
+    return SnapshotInfo(
+        *(message.name, message.created, dict(message.collections), message.files, message.bytes),
+        *(message.new_files, message.new_bytes),
+    )
 
 
 def model_to_message(model: ModelInfo) -> pb.ModelInfo:

@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from bebr.serve.producing import Producer, Producing
 from bebr.serve.registry import CollectionRegistry
 from bebr.serve.rpc import service_handler
 from bebr.serve.servicer import Admin, Collections, Models, Points
+from bebr.serve.snapshots import Snapshots
 from bebr.serve.tls import Tls
 from bebr.store.database import Database
 from bebr.threads import set_num_threads
@@ -54,6 +56,7 @@ class Server:
         producer: Producer | None = None,
         keys: KeyFile | None = None,
         tls: Tls | None = None,
+        snapshots: str | None = None,
     ) -> None:
         self._tls = tls
         access = Access(keys)
@@ -77,6 +80,7 @@ class Server:
             "Models": Models(self._registry),
             "Points": Points(self._registry, limits, budget, coalesce),
             "Producer": self._producing,
+            "Snapshots": Snapshots(self._registry, snapshots),
             "Admin": Admin(self._registry, limits, budget, coalesce),
         }
         handlers = [service_handler(name, service, budget, self.calls, access) for name, service in services.items()]
@@ -145,6 +149,7 @@ def run(
     tls_key: str | os.PathLike[str] | None = None,
     tls_client_ca: str | os.PathLike[str] | None = None,
     reread: Callable[[], Mapping[str, Any]] | None = None,
+    snapshots: str | None = None,
 ) -> None:
     """Serves the data folder ``path`` until SIGTERM or SIGINT. Prints "listening on host:port" when it is ready.
 
@@ -156,7 +161,8 @@ def run(
     ``reread``: at SIGHUP, returns those of ``log_level`` and ``slow_ms`` that hold from then on.
     Where the folder has keys (`bebr.serve.keys`), calls need one. Without keys it listens beyond this machine only if
     ``insecure`` says so; else ``ValueError``. ``tls_certificate``, ``tls_key``: PEM files, for calls under TLS alone;
-    ``tls_client_ca``: only clients whose certificates it signed.
+    ``tls_client_ca``: only clients whose certificates it signed. ``snapshots``: the folder or URL where
+    clients may make snapshots, and list and restore them.
     ``DatabaseLocked`` if another process has the folder open; ``OSError`` if the address cannot be used.
     """
     start_log(log_format, log_level)
@@ -178,9 +184,8 @@ def run(
         gc.collect()
         gc.freeze()
         log = CallLog(slow_ms, reread)
-        asyncio.run(
-            _run(lambda: Server(db, limits, coalesce, producer, keys, tls), host, port, grace, metrics_port, log)
-        )
+        made = partial(Server, db, limits, coalesce, producer, keys, tls, snapshots)
+        asyncio.run(_run(made, host, port, grace, metrics_port, log))
 
 
 async def _run(

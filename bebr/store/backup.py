@@ -23,12 +23,13 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from bebr import core
+from bebr.collection.protocol import SnapshotInfo
 from bebr.errors import CorruptFile, LimitExceeded, limited
 from bebr.files import sync_folder
 from bebr.index.files import contents_digest
 from bebr.store.catalog import Catalog
 from bebr.store.folder import Folder, Vanished
-from bebr.store.manifests import SNAPSHOT_NAME, FileEntry, Manifest, SnapshotInfo
+from bebr.store.manifests import SNAPSHOT_NAME, FileEntry, Manifest
 from bebr.store.places import Place, pieces_of, place_of
 from bebr.store.records import SegmentRow
 from bebr.store.versions import Versions
@@ -178,20 +179,17 @@ def restore(
     `target` must be empty or not be there; it is there as a whole, every byte checked, or not at all. ValueError;
     KeyError for a name that is not there; CorruptFile names a damaged file; LimitExceeded where the disk is full.
     """
-    place, path = place_of(source), Path(target)
+    path = Path(target)
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
         raise ValueError(f"target is {str(path)!r}, which is there: want a folder that is empty, or that is not there")
-    names = _names(place)
-    if not names or (snapshot is not None and snapshot not in names):
-        raise KeyError(f"no snapshot {snapshot!r} in {place}" if names else f"no snapshot in {place}")
-    manifest = _manifest(place, snapshot or names[-1])
+    place, manifest = chosen(source, snapshot)
     temporary = path.with_name(f"{path.name}.tmp{secrets.token_hex(8)}")
     try:
         with limited(f"{path} cannot be written"):
             for folder in (temporary, temporary / "models", temporary / "segments"):
                 folder.mkdir(parents=True)
             for name, entry in manifest.files.items():
-                _fetch(place, entry, temporary / name)
+                fetch(place, entry, temporary / name)
             for folder in (temporary / "models", temporary / "segments", temporary):
                 sync_folder(folder)
             temporary.rename(path)  # an empty folder gives way
@@ -199,6 +197,16 @@ def restore(
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return manifest.info
+
+
+def chosen(source: str | os.PathLike[str], snapshot: str | None) -> tuple[Place, Manifest]:
+    """What a snapshot of a place consists of, the newest one unless it is named. KeyError for a name that is not
+    there."""
+    place = place_of(source)
+    names = _names(place)
+    if not names or (snapshot is not None and snapshot not in names):
+        raise KeyError(f"no snapshot {snapshot!r} in {place}" if names else f"no snapshot in {place}")
+    return place, _manifest(place, snapshot or names[-1])
 
 
 def _names(place: Place) -> list[str]:
@@ -212,7 +220,8 @@ def _manifest(place: Place, name: str) -> Manifest:
     return Manifest.parse(b"".join(place.read(file)), f"{place}/{file}")
 
 
-def _fetch(place: Place, entry: FileEntry, path: Path) -> None:
+def fetch(place: Place, entry: FileEntry, path: Path) -> None:
+    """Copies a file of a snapshot and checks every byte. CorruptFile names it."""
     source = f"{place}/{entry.stored}"
     try:
         with path.open("wb") as file:

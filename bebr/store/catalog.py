@@ -89,6 +89,10 @@ class Catalog(Successors):
 
     def operations(self, collection: int) -> Iterator[Operation]:
         """The writes since the last seal, in order; one of many rows comes in several parts of the same version."""
+        return map(Operation.of_part, self._journal(collection))
+
+    def _journal(self, collection: int) -> Iterator[sa.Row[Any]]:
+        """The rows of its journal, in order."""
         c = t.operations.c
         query = sa.select(t.operations).where(c.collection == collection).order_by(c.version, c.part)
         with self._sql.read(LOST) as db:
@@ -98,8 +102,34 @@ class Catalog(Successors):
             for row in db.execution_options(yield_per=8).execute(query):
                 self._sql.verified(t.operations, row, f"{what}, write {row.version} part {row.part}", LOST)
                 found += 1
-                yield Operation.of_part(row)
+                yield row
             self._count(t.operations, found, of["operations"], what)
+
+    def adopt(self, row: CollectionRow, other: Catalog, files: Mapping[str, str]) -> None:
+        """Makes a collection of `row`'s name, model and settings of what the collection of its number consists of in
+        another catalog. `files`: the names that its segment files have here. AlreadyExists for a name that is taken."""
+        there = other.manifest(row.id)
+
+        def work(db: sa.Connection) -> tuple[CollectionRow, int]:
+            self._check_free(row.name)
+            made = self._insert(db, row.name, row.model, row.settings)
+            values = self._row(db, made.id)
+            for number, segment in enumerate(there.segments, 1):
+                columns = {name: getattr(segment, name) for name in _SEGMENT} | {"file": files[segment.file]}
+                signed = t.signed(t.segments, collection=made.id, number=number, **columns)
+                db.execute(sa.insert(t.segments).values(**signed))
+            for operation in other._journal(row.id):
+                columns = {k: v for k, v in operation._mapping.items() if k not in ("crc", "collection")}
+                db.execute(_INSERT, [t.signed(t.operations, collection=made.id, **columns)])
+            values |= {"version": there.version, "sealed": there.sealed, "segments": len(there.segments)}
+            values |= {"operations": there.operations, "journal_bytes": there.journal_bytes}
+            update_rows(db, values)
+            return made, there.version
+
+        def done(result: tuple[CollectionRow, int]) -> None:
+            self._created(*result)
+
+        self._sql.write(work, done)
 
     def commit(self, items: Sequence[tuple[int, Operation]]) -> list[int]:
         """Records writes (number of the collection, operation), in order and in one transaction; returns each write's

@@ -16,7 +16,7 @@ from bebr.binarizer import Binarizer
 from bebr.collection.checks import check_model, check_name
 from bebr.collection.creation import check_creation, check_existing
 from bebr.collection.handle import Handle
-from bebr.collection.protocol import TARGET_RECALL, AlreadyExists, IndexKind, Keep, Metric, ModelInfo
+from bebr.collection.protocol import TARGET_RECALL, AlreadyExists, IndexKind, Keep, Metric, ModelInfo, SnapshotInfo
 from bebr.errors import CorruptFile, LimitExceeded
 from bebr.store.backup import create
 from bebr.store.catalog import Catalog
@@ -25,9 +25,9 @@ from bebr.store.compaction import Compactor
 from bebr.store.contents import SEAL_ROWS, Contents
 from bebr.store.folder import Folder
 from bebr.store.locking import DirectoryLock
-from bebr.store.manifests import SnapshotInfo
 from bebr.store.models import Models
 from bebr.store.records import Settings
+from bebr.store.restoring import restore_collection
 from bebr.store.retraining import Trainer
 from bebr.store.shape import FLAT_ROWS
 from bebr.store.writer import Writer
@@ -283,6 +283,24 @@ class Database(Handle):
         """
         self._check_open()
         return create(self._folder, target)
+
+    def restore_collection(
+        self,
+        source: str | os.PathLike[str],
+        collection: str,
+        name: str | None = None,
+        *,
+        snapshot: str | None = None,
+    ) -> SnapshotInfo:
+        """Brings a collection back as it was in a snapshot, the newest one unless it is named, under `name`, by default
+        its own; others go on. `bebr.restore` is for a whole folder. A migration by streamed vectors is left out.
+
+        KeyError for a snapshot or a collection that is not in the place `source`; AlreadyExists (a ValueError) for a
+        name that is taken; CorruptFile names a damaged file; LimitExceeded where the disk is full.
+        """
+        name = check_name(collection if name is None else name)
+        with self._alone(name):
+            return restore_collection(self._folder, self._catalog, self._models, source, collection, name, snapshot)
 
     def close(self) -> None:
         """Waits for writes in progress and frees the folder for another process. Nothing needs saving. Repeating it is

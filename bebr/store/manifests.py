@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from bebr.collection.protocol import SnapshotInfo
 from bebr.errors import CorruptFile
 from bebr.store.folder import MODEL_FILE, SEGMENT_FILE
 
@@ -17,21 +18,6 @@ SNAPSHOT_NAME = re.compile(r"\d{8}T\d{6}\.\d{6}Z")
 # Where a file belongs in a data folder, and where in the place of snapshots. A manifest may come from anywhere.
 _FILE = re.compile(rf"catalog\.db|catalog\.versions|models/{MODEL_FILE.pattern}|segments/{SEGMENT_FILE.pattern}")
 _STORED = re.compile(r"(?:catalogs|models|segments)/[0-9a-f]{16,64}\.[a-z]+")
-
-
-@dataclass(frozen=True)
-class SnapshotInfo:
-    """A snapshot. `name`: unique, in the order of time; `created`: ISO 8601, UTC; `collections`: the version of each;
-    `files` and `bytes`: of all that it consists of; `new_files` and `new_bytes`: of what was copied for it, since
-    earlier snapshots had the rest."""
-
-    name: str
-    created: str
-    collections: Mapping[str, int]
-    files: int
-    bytes: int
-    new_files: int
-    new_bytes: int
 
 
 @dataclass(frozen=True)

@@ -54,11 +54,14 @@ class Names(CatalogFile):
         """AlreadyExists for a name that is taken."""
 
         def work(db: sa.Connection) -> CollectionRow:
-            if name in self._listing.aliases:
-                raise AlreadyExists(f"{name!r} is an alias of {self._listing.aliases[name]!r}: drop_alias it first")
+            self._check_free(name)
             return self._insert(db, name, model, settings or Settings())
 
         return self._sql.write(work, self._created)
+
+    def _check_free(self, name: str) -> None:
+        if name in self._listing.aliases:
+            raise AlreadyExists(f"{name!r} is an alias of {self._listing.aliases[name]!r}: drop_alias it first")
 
     def _insert(self, db: sa.Connection, name: str, model: str, settings: Settings) -> CollectionRow:
         taken = AlreadyExists(f"collection {name!r} already exists: use collection({name!r}) or drop it first")
@@ -78,9 +81,9 @@ class Names(CatalogFile):
             raise taken from error
         return CollectionRow(id, name, model, settings)
 
-    def _created(self, row: CollectionRow) -> None:
-        self._versions.record(Slot(row.id, row.name, 0))
-        self._listing.entries[row.name] = Entry(row.id, row)
+    def _created(self, row: CollectionRow, version: int = 0) -> None:
+        self._versions.record(Slot(row.id, row.name, version))
+        self._listing.entries[row.name] = Entry(row.id, row, version)
 
     def collection(self, name: str) -> CollectionRow:
         """KeyError if there is none, CorruptFile if what the catalog says of it is damaged."""
