@@ -1,18 +1,21 @@
 """Kills a process that writes, again and again, and compares what is found on disk with what it was promised.
 
-    python -m benchmarks.crash [--kills 1000] [--seed 0] [--folder data/crash]
+    python -m benchmarks.crash [--kills 1000] [--seed 0] [--folder data/crash] [--longest 0.4]
 
-A process with four writers upserts and deletes rows with payloads and kept vectors, seals, and in the background
-merges, migrates from one model to another and back, and takes snapshots, until kill -9 ends it at a random moment.
-Then the folder is opened here and every row is compared: a write that was acknowledged must be there (else it is
-*lost*), what it replaced or deleted must not (*risen*), and a write that was not acknowledged must be there as a whole
-or not at all (*torn*). Every snapshot that is listed must restore to whole rows (else it is *broken*). The next process
-goes on with the same folder. Aim: 0 of each.
+A process with four writers upserts and deletes rows with payloads, words and kept vectors, sets payloads, and streams
+vectors of another producer; a fifth, with a collection of its own, truncates it too. The process seals, and in the
+background merges, migrates from one model to another and back, begins and rolls back migrations by streamed vectors,
+and takes snapshots, until kill -9 ends it at a random moment. Then the folder is opened here and every row is compared:
+a write that was acknowledged must be there (else it is *lost*), what it replaced or deleted must not (*risen*), and a
+write that was not acknowledged must be there as a whole or not at all (*torn*). Codes, kept and streamed vectors, and
+words must be those of the rows, and every snapshot that is listed must restore to whole rows (else it is *broken*).
+The next process goes on with the same folder. Aim: 0 of each.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import logging
 import os
@@ -26,28 +29,45 @@ import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 import bebr
 from bebr.store.database import Database
 
-WRITERS = 4
+WRITERS = 5  # the last one has a collection of its own
 IDS = 150  # of each writer
+NOTES = 5
 SEAL_ROWS = 60  # so low that seals and merges are going on at any moment
-NAME = "crash"
+NAME, ALONE = "crash", "crash-alone"
 PLACE = "snapshots"
+
+
+State = dict[int, "tuple[int, int] | None"]
+"""Of each id its row of the vectors and its note, which new payloads change; None: it is not there."""
 
 
 @dataclass(frozen=True)
 class Write:
-    """A delete where `rows` is None, else an upsert of these rows of the vectors."""
+    """An upsert of `rows` of the vectors, new payloads with a `note`, a truncate, vectors of another producer
+    (`stream`), or else a delete."""
 
     ids: list[int]
-    rows: list[int] | None
+    rows: list[int] | None = None
+    note: int | None = None
+    truncate: bool = False
+    stream: bool = False
 
-    def state(self) -> dict[int, int | None]:
-        return {i: None if self.rows is None else self.rows[n] for n, i in enumerate(self.ids)}
+    def applied(self, state: State) -> State:
+        """What it makes of a state: the ids that may change."""
+        if self.truncate:
+            return dict.fromkeys(state)
+        if self.stream:
+            return {}
+        if self.note is not None:
+            return {i: (found[0], self.note) for i in self.ids if (found := state.get(i)) is not None}
+        return {i: None if self.rows is None else (self.rows[n], 0) for n, i in enumerate(self.ids)}
 
 
 def writes(seed: str, writer: int, vectors: int) -> Iterator[Write]:
@@ -55,23 +75,58 @@ def writes(seed: str, writer: int, vectors: int) -> Iterator[Write]:
     chance = random.Random(f"{seed}/{writer}")
     while True:
         ids = chance.sample(range(writer, WRITERS * IDS, WRITERS), chance.choice([1, 1, 5, 20]))
-        yield Write(ids, None if chance.random() < 0.25 else [chance.randrange(vectors) for _ in ids])
+        kind = chance.random()
+        if kind < 0.2:
+            yield Write(ids)
+        elif kind < 0.35:
+            yield Write(ids, note=chance.randrange(1, NOTES))
+        elif kind < 0.5:
+            yield Write(ids, stream=True)
+        elif kind < 0.52 and writer == WRITERS - 1:
+            yield Write(ids, truncate=True)
+        else:
+            yield Write(ids, [chance.randrange(vectors) for _ in ids])
+
+
+def turned(vectors: np.ndarray) -> np.ndarray:
+    """The same items as another producer sees them."""
+    return np.ascontiguousarray(vectors[:, ::-1])
+
+
+def perform(docs: Any, one: Write, vectors: np.ndarray, other: bebr.Binarizer) -> None:
+    if one.truncate:
+        docs.truncate()
+    elif one.stream:
+        rows = [row for row in docs.get(one.ids) if row is not None]
+        with contextlib.suppress(ValueError):  # none are being streamed, or no longer
+            seen = turned(vectors[[row.payload["row"] for row in rows]])
+            if rows and docs.stats().target == other.digest:
+                docs.migrate(other, vectors=[([row.id for row in rows], seen)])
+    elif one.note is not None:
+        docs.set_payloads(one.ids, [{"note": one.note, "body": f"note{one.note}"}] * len(one.ids), merge=True)
+    elif one.rows is None:
+        docs.delete(one.ids)
+    else:
+        payloads = [{"row": row, "note": 0, "body": "note0"} for row in one.rows]
+        docs.upsert(one.ids, vectors[one.rows], payloads)
 
 
 def live(folder: str, seed: str, vectors: np.ndarray, models: list[bebr.Binarizer]) -> None:
     """Writes without end, telling stdout of each write before and after it."""
     os.write(1, b"born %d\n" % os.getpid())
     db = Database(folder, seal_rows=SEAL_ROWS, verify=False)
-    docs = db.collection(NAME) if NAME in db.collections() else db.create_collection(NAME, models[0], keep="float16")
+    made = {
+        name: db.create_collection(name, models[0], keep="float16", text="body")
+        for name in (NAME, ALONE)
+        if name not in db.collections()
+    }
+    docs, alone = (made.get(name) or db.collection(name) for name in (NAME, ALONE))
     os.write(1, b"open\n")
 
     def write(writer: int) -> None:
         for one in writes(seed, writer, len(vectors)):
             os.write(1, b"%d sent\n" % writer)
-            if one.rows is None:
-                docs.delete(one.ids)
-            else:
-                docs.upsert(one.ids, vectors[one.rows], [{"row": row} for row in one.rows])
+            perform(alone if writer == WRITERS - 1 else docs, one, vectors, models[2])
             os.write(1, b"%d done\n" % writer)
 
     for writer in range(WRITERS):
@@ -87,9 +142,16 @@ def live(folder: str, seed: str, vectors: np.ndarray, models: list[bebr.Binarize
     chance = random.Random(seed)
     while True:
         time.sleep(chance.uniform(0, 0.2))
-        if chance.random() < 0.5:
-            docs.migrate(chance.choice(models))
-        docs.flush()
+        for one in (docs, alone):
+            kind = chance.random()
+            with contextlib.suppress(ValueError):  # another migration goes on
+                if kind < 0.3:
+                    one.migrate(chance.choice(models[:2]))
+                elif kind < 0.6:
+                    one.migrate(models[2], vectors=())
+                elif kind < 0.7:
+                    one.rollback()
+            one.flush()
 
 
 def nurse(vectors_path: str, *model_paths: str) -> None:
@@ -125,36 +187,54 @@ class Report:
         return not (self.lost or self.risen or self.torn or self.broken)
 
 
-def found(folder: str, vectors: np.ndarray) -> dict[int, int]:
-    """Row by id, as payloads say it; AssertionError unless codes and kept vectors say the same."""
+def found(folder: str, vectors: np.ndarray) -> State:
+    """Row and note by id, as payloads say it; AssertionError unless codes, vectors and words say the same."""
+    state: State = {}
     with bebr.open(folder) as db:
-        if NAME not in db.collections():
-            return {}
-        docs = db.collection(NAME)
-        most = WRITERS * IDS + 1
-        hits = docs.search(vectors[:1], most, with_payloads=True)
-        assert hits.payloads is not None
-        payloads = zip(hits.ids[0].tolist(), hits.payloads[0], strict=True)
-        rows = {i: payload["row"] for i, payload in payloads if payload is not None}
-        assert len(rows) == len(docs), f"{len(docs)} rows, {len(rows)} found"
-        fresh = bebr.FlatIndex(docs.binarizer, rescore="float16")
-        if rows:
-            fresh.add(vectors[list(rows.values())], list(rows))
-        expected = fresh.search(vectors[:1], most, rescore=most)
-        np.testing.assert_array_equal(hits.ids, expected.ids)
-        np.testing.assert_array_equal(hits.scores, expected.scores)
-        by_code = docs.search(vectors[:1], most, rescore=0, exact=True)
-        assert set(by_code.ids[0].tolist()) == set(hits.ids[0].tolist()), "codes and kept vectors are of other rows"
-    return rows
+        for name in {NAME, ALONE} & set(db.collections()):
+            state.update(_read(db.collection(name), vectors))
+    return state
+
+
+def _read(docs: Any, vectors: np.ndarray) -> State:
+    most = WRITERS * IDS + 1
+    hits = docs.search(vectors[:1], most, with_payloads=True)
+    assert hits.payloads is not None
+    payloads = dict(zip(hits.ids[0].tolist(), hits.payloads[0], strict=True))
+    payloads = {i: payload for i, payload in payloads.items() if payload is not None}
+    rows = {i: payload["row"] for i, payload in payloads.items()}
+    assert len(rows) == len(docs), f"{len(docs)} rows, {len(rows)} found"
+    fresh = bebr.FlatIndex(docs.binarizer, rescore="float16")
+    if rows:
+        fresh.add(vectors[list(rows.values())], list(rows))
+    expected = fresh.search(vectors[:1], most, rescore=most)
+    np.testing.assert_array_equal(hits.ids, expected.ids)
+    np.testing.assert_array_equal(hits.scores, expected.scores)
+    by_code = docs.search(vectors[:1], most, rescore=0, exact=True)
+    assert set(by_code.ids[0].tolist()) == set(hits.ids[0].tolist()), "codes and kept vectors are of other rows"
+    for note in range(NOTES):
+        named = docs.search(None, most, text=f"note{note}").ids[0].tolist()
+        assert set(named) - {-1} == {i for i, p in payloads.items() if p["note"] == note}, f"words of note {note}"
+    successor = docs.snapshot.successor
+    if successor is not None and len(successor.rows):
+        ids = np.concatenate([view.part.index.ids[view.live_rows(0, view.part.rows)] for view in successor.rows.parts])
+        assert set(ids.tolist()) <= set(rows), "vectors are streamed for rows that are not there"
+        seen = turned(vectors[[rows[i] for i in ids.tolist()]])
+        seen /= np.linalg.norm(seen, axis=1, keepdims=True)
+        np.testing.assert_allclose(successor.rows.vectors(ids), seen, atol=1e-3, err_msg="of another row")
+        texts = [json.loads(text) for text in successor.rows.payload_texts(ids)]
+        assert texts == [payloads[i] for i in ids.tolist()], "payloads of streamed rows"
+    return {i: (payload["row"], payload["note"]) for i, payload in payloads.items()}
 
 
 def run(kills: int, seed: int, folder: Path, vectors: np.ndarray, bz: bebr.Binarizer, longest: float = 0.4) -> Report:
     """Kills as many lives of at most `longest` seconds, one after the other, over the same folder."""
     folder.mkdir(parents=True, exist_ok=True)
     np.save(folder / "vectors.npy", vectors)
-    paths = [folder / "model.safetensors", folder / "other.safetensors"]
+    paths = [folder / f"model{number}.safetensors" for number in range(3)]
     bz.save(paths[0])
     bebr.untrained(bz.input_dim, 18, metric=bz.metric).save(paths[1])
+    bebr.untrained(bz.input_dim, 10, metric=bz.metric, seed=1).save(paths[2])
     report, chance, start = Report(), random.Random(seed), time.perf_counter()
     data = str(folder / "data")
     command: list[str | Path] = [
@@ -218,16 +298,16 @@ def _judge(
     life: str,
     writer: int,
     counts: tuple[int, int],
-    before: dict[int, int],
-    now: dict[int, int],
+    before: State,
+    now: State,
     vectors: int,
 ) -> None:
     sent, done = counts
-    expected: dict[int, int | None] = {i: before.get(i) for i in range(writer, WRITERS * IDS, WRITERS)}
+    expected: State = {i: before.get(i) for i in range(writer, WRITERS * IDS, WRITERS)}
     source = writes(life, writer, vectors)
     for _ in range(done):
-        expected.update(next(source).state())
-    pending = next(source).state() if sent > done else {}
+        expected.update(next(source).applied(expected))
+    pending = next(source).applied(expected) if sent > done else {}
     changed = {i for i in pending if pending[i] != expected[i] and now.get(i) == pending[i]}
     could = {i for i in pending if pending[i] != expected[i]}
     if changed and changed != could:
@@ -250,13 +330,15 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--longest", type=float, default=0.4, help="seconds of a life; more on a busy machine")
     parser.add_argument("--folder", type=Path, help="default: a temporary one")
     options = parser.parse_args()
     vectors = np.random.default_rng(0).standard_normal((2000, 64), np.float32)
     bz = bebr.train(vectors, widths=[48, 16], metric="cosine", seed=0)
     logging.getLogger("bebr.store").setLevel(logging.ERROR)  # what a kill leaves is no news
     with tempfile.TemporaryDirectory() as temporary:
-        report = run(options.kills, options.seed, options.folder or Path(temporary), vectors, bz)
+        where = options.folder or Path(temporary)
+        report = run(options.kills, options.seed, where, vectors, bz, options.longest)
     print(json.dumps(asdict(report), indent=2))
     return 0 if report.good else 1
 

@@ -48,11 +48,13 @@ def restore_collection(
             for digest in digests - {""}:
                 models.add(known.get(digest))
             files = {segment.file: new_file_name(0) for segment in segments}
+            efforts = {files[file]: effort for file, effort in row.settings.efforts.items() if file in files}
+            named = replace(row, name=name, settings=replace(row.settings, successor="", efforts=efforts))
             try:
                 for file, new in files.items():
                     fetch(place, manifest.files[f"segments/{file}"], folder.segments / new)
                 sync_folder(folder.segments)
-                catalog.adopt(replace(row, name=name, settings=replace(row.settings, successor="")), old, files)
+                catalog.adopt(named, old, files)
             except BaseException:
                 for new in files.values():
                     (folder.segments / new).unlink(missing_ok=True)
