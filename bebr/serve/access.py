@@ -179,6 +179,10 @@ class Access(grpc.aio.ServerInterceptor):  # type: ignore[misc]
         if isinstance(reply, pb.ListAliasesResponse):
             granted = {alias: name for alias, name in reply.aliases.items() if key.granted(alias)}
             return pb.ListAliasesResponse(aliases=granted)
+        if isinstance(reply, pb.ListSnapshotsResponse):
+            for snapshot in reply.snapshots:
+                for name in [name for name in snapshot.collections if not key.granted(name)]:
+                    del snapshot.collections[name]
         return reply
 
 

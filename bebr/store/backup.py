@@ -37,7 +37,7 @@ from bebr.store.versions import Versions
 _log = logging.getLogger("bebr.store")
 
 _MANIFESTS = "snapshots"
-_ATTEMPTS = 5
+_ATTEMPTS = 20
 
 
 def create(folder: Folder, target: str | os.PathLike[str]) -> SnapshotInfo:
