@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bebr import core
+from bebr import _core
 from bebr.collection.checks import check_payload_texts, load_payload
 from bebr.collection.filter_form import as_filter
 from bebr.errors import CorruptFile
@@ -133,7 +133,7 @@ def test_broken_texts_are_refused_as_json_is(text):
 @pytest.mark.parametrize("text", [*ODD, *BROKEN, "", '{"a": "\\udc00"}', "{" * 300, f'{{"a": {"1" * 5000}}}'])
 def test_the_quick_check_of_payloads_lets_nothing_else_through(text):
     """What it does not let through is Python's to judge."""
-    if core.plain_payloads(["{}", text]):
+    if _core.plain_payloads(["{}", text]):
         assert check_payload_texts(["{}", text], 2) == ["{}", text]
     else:
         assert text not in ODD[:1]
