@@ -40,6 +40,7 @@ WRITERS = 5  # the last one has a collection of its own
 IDS = 150  # of each writer
 NOTES = 5
 SEAL_ROWS = 60  # so low that seals and merges are going on at any moment
+FLAT_ROWS = 100  # so that merges make lists
 NAME, ALONE = "crash", "crash-alone"
 PLACE = "snapshots"
 
@@ -114,7 +115,7 @@ def perform(docs: Any, one: Write, vectors: np.ndarray, other: bebr.Binarizer) -
 def live(folder: str, seed: str, vectors: np.ndarray, models: list[bebr.Binarizer]) -> None:
     """Writes without end, telling stdout of each write before and after it."""
     os.write(1, b"born %d\n" % os.getpid())
-    db = Database(folder, seal_rows=SEAL_ROWS, verify=False)
+    db = Database(folder, seal_rows=SEAL_ROWS, flat_rows=FLAT_ROWS, verify=False)
     made = {
         name: db.create_collection(name, models[0], keep="float16", text="body")
         for name in (NAME, ALONE)

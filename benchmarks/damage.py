@@ -33,6 +33,7 @@ from bebr.store.collection import Collection
 from bebr.store.database import Database
 
 DIM, PAGE = 32, 4096
+FLAT_ROWS = 310  # of more rows, files are in lists: those of two collections
 KINDS = ("flip", "flip", "cut", "zero", "extend", "remove")
 DOCUMENTED = (bebr.CorruptFile, bebr.LimitExceeded, DatabaseLocked, OSError)
 SHARES = {"catalog.db": 6, "catalog.db-wal": 6, "segments": 6, "catalog.versions": 3, "models": 2}  # others: 1
@@ -48,12 +49,12 @@ def vectors(seed: int) -> np.ndarray:
 def build(path: Path, x: np.ndarray) -> dict[str, Rows]:
     """Writes the folder, leaving the log of the last writes as a killed process does; returns what is in it."""
     truth: dict[str, Rows] = {}
-    db = Database(path)
+    db = Database(path, flat_rows=FLAT_ROWS)
     models = [bebr.train(x, widths=[32, 16], seed=0), bebr.train(x, widths=[32], metric="l2", seed=0)]
     for name, model in (("sealed", 0), ("journal", 0), ("mixed", 0), ("other", 1), ("late", 1), ("empty", 0)):
         if name == "late":  # what comes from here on is in the log only
             db.close()
-            db = Database(path)
+            db = Database(path, flat_rows=FLAT_ROWS)
         collection = db.create_collection(name, models[model], keep="float16" if name in ("mixed", "late") else None)
         rows = truth[name] = {}
 

@@ -141,9 +141,9 @@ class Database(Handle):
         Up to 2,000 rows of kept vectors are answered exactly, whatever the model. `text`: a payload field, or several,
         that `search(text=)` finds by their words. Example: docs/collections.md.
 
-        `index`: files of more than 10⁵ rows are in lists ("auto", as in `IVFIndex`), flat like smaller ones, or a graph
-        ("graph", as in `GraphIndex`). `target_recall`: how much of what a scan of their codes finds a search of these
-        finds at least, whatever their size: merges measure what it takes, with rows as queries.
+        `index`: files of more than 75,000 rows are in lists ("auto", as in `IVFIndex`), flat like smaller ones, or a
+        graph ("graph", as in `GraphIndex`). `target_recall`: how much of what a scan of their codes finds a search of
+        these finds at least, whatever their size: merges measure what it takes, with rows as queries.
 
         ValueError names the argument that is wrong; AlreadyExists (a ValueError) for a name that is taken. `exist_ok`:
         the collection of that name is returned, if it is of the same model, or without one of the same dimensions and

@@ -9,8 +9,9 @@ from bebr.collection.protocol import IndexKind
 
 Kind = Literal["flat", "ivf", "graph"]
 
-# Up to so many rows a scan is as fast as lists at equal recall (docs/experiments/segment-kinds.md).
-FLAT_ROWS = 100_000
+# Lists are faster from some 50,000 rows on (docs/experiments/segment-kinds.md), and pay for what making them costs
+# where files are merged: above the rows of one seal.
+FLAT_ROWS = 75_000
 # A graph is made in memory, of about a thousand bytes a row.
 GRAPH_ROWS = 1 << 20
 # A merge makes no larger file of another kind than this, so that it stays a matter of minutes.

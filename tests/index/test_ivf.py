@@ -303,3 +303,26 @@ def test_an_untrained_index_is_copied(trained):
     again.add(x[:50])
     want.add(x[:50])
     assert again.list_sizes == want.list_sizes
+
+
+def test_a_filter_that_goes_with_where_rows_lie_loses_no_recall(vectors, queries):
+    """Few of such rows, or all, lie near a query: lists are looked at until enough of them have been seen."""
+    bz = bebr.untrained(64, 34)
+    ivf, flat = bebr.IVFIndex(bz, 64), bebr.FlatIndex(bz)
+    ivf.add(vectors)
+    flat.add(vectors)
+
+    def found(allow=None) -> float:
+        return recall(
+            ivf.search(queries, 10, nprobe=6, allow=allow).ids, flat.search(queries, 10, exact=True, allow=allow).ids
+        )
+
+    along = np.argsort(vectors @ queries[0])
+    for share in (0.5, 0.2, 0.05):
+        few = int(share * len(vectors))
+        for allow in (along[:few], along[-few:], along[few : 2 * few], along[:: round(1 / share)]):
+            assert found(allow) > found() - 0.02
+    one_by_one = [ivf.search(q, 10, nprobe=6, allow=along[:1500]).ids[0].tolist() for q in queries]
+    allowed = np.sort(along[:1500])
+    batch = ivf.search_prepared(bz.prepare(queries), 10, nprobe=6, allow=allowed, batch_invariant=True).ids
+    assert batch.tolist() == one_by_one

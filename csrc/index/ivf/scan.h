@@ -35,6 +35,7 @@ class IvfScan {
   // Whether the search of an allowed few is done.
   bool choose(size_t live);
   std::vector<Place> places() const;
+  void count_allowed(size_t allowed);
   void search_copied(const std::vector<Place>& few);
   void set_masks();
   // What select may keep of a list, null: all of it; false: nothing. room: where a mask may be put.
@@ -55,6 +56,8 @@ class IvfScan {
   size_t nprobe_ = 1;
   std::vector<std::vector<uint16_t>> masks_;  // where the filter is a list: of each list of rows; empty: no row of it
   bool direct_ = false;                       // all of allowed_ are completed, nothing is scanned
+  std::vector<size_t> allowed_in_;            // of each list, where rows are filtered and lists are scanned
+  double wanted_ = 0;                         // a query's lists are to hold so many of these
   std::vector<Place> allowed_;
 };
 
@@ -87,6 +90,7 @@ class IvfScan::Group {
   void scan_expanded(const std::vector<uint32_t>& who, const Visits& visits);
   void probe_all();
   void probe(const std::vector<uint32_t>& who, size_t nprobe, std::optional<Progressive>& progressive);
+  std::vector<uint32_t> set_apart(std::vector<uint32_t>& who, size_t nprobe) const;
   Visits visits(const std::vector<uint32_t>& who, const std::vector<uint32_t>& lists, size_t nprobe, size_t from,
                 size_t to) const;
 
