@@ -214,7 +214,13 @@ def run(options: argparse.Namespace, console: Console) -> tuple[list[Row], list[
                 console.print(str(absent))
                 continue
             stack.callback(database.close)
-            add, finish = fill(database, data, sizes[name])
+            try:
+                add, finish = fill(database, data, sizes[name])
+            except Exception as error:  # whatever a peer raises: the others are still compared
+                if name.startswith("bebr"):
+                    raise
+                console.print(f"{name} {version} could not take the rows, and is left out: {error!r}")
+                continue
             size = sum(file.stat().st_size for file in place.rglob("*") if file.is_file())
             builds.append(Build(name, version, sizes[name], add, finish, size / 2**20))
             console.print(f"{name} {version}: {sizes[name]:,} rows added in {add:.0f} s, indexed in {finish:.0f} s")

@@ -20,13 +20,18 @@ class Milvus:
     def __init__(self, folder: Path, dim: int, fields: Sequence[str]) -> None:
         milvus: Any = importlib.import_module("pymilvus")
         self._client: Any = milvus.MilvusClient(str(folder / "rows.db"))
-        self._fields = fields
         schema = self._client.create_schema(auto_id=False)
         schema.add_field("id", milvus.DataType.INT64, is_primary=True)
         schema.add_field("vector", milvus.DataType.FLOAT_VECTOR, dim=dim)
         for name in fields:
             schema.add_field(name, milvus.DataType.INT64)
-        self._client.create_collection(_NAME, schema=schema)
+        # Indexes come first: making them of rows that are there takes longer than a call of the client may.
+        wanted = self._client.prepare_index_params()
+        links = {"M": 16, "efConstruction": 200}
+        wanted.add_index("vector", index_type="HNSW", metric_type="COSINE", params=links)
+        for name in fields:
+            wanted.add_index(name, index_type="INVERTED")
+        self._client.create_collection(_NAME, schema=schema, index_params=wanted)
 
     def add(self, ids: Ids, vectors: Floats, fields: Mapping[str, Ids]) -> None:
         columns = {"id": ids.tolist(), "vector": list(vectors), **{name: fields[name].tolist() for name in fields}}
@@ -36,12 +41,7 @@ class Milvus:
 
     def finish(self) -> None:
         self._client.flush(_NAME)
-        wanted = self._client.prepare_index_params()
-        links = {"M": 16, "efConstruction": 200}
-        wanted.add_index("vector", index_type="HNSW", metric_type="COSINE", params=links)
-        for name in self._fields:
-            wanted.add_index(name, index_type="INVERTED")
-        self._client.create_index(_NAME, wanted)
+        self._client.release_collection(_NAME)
         self._client.load_collection(_NAME)
 
     def search(self, query: Floats, k: int, below: Below | None, setting: Setting) -> Iterable[int]:
