@@ -95,8 +95,8 @@ def missed(rows: Sequence[Row]) -> list[str]:
                 lines.append(f"{where}; untrained: {none.recall:.4f}")
             if row.recall < before.recall - _BELOW_NONE:
                 lines.append(f"{where}; {before.trained_on} rows: {before.recall:.4f}")
-            gain = _GAINS.get(row.trained_on, 0.0)
-            if row.size == _GAINS_AT and row.recall < none.recall + gain:
+            gain = _GAINS.get(row.trained_on)
+            if row.size == _GAINS_AT and gain is not None and row.recall < none.recall + gain:
                 lines.append(f"{where}: {row.recall - none.recall:+.4f} to untrained, aim {gain:+.2f}")
             before = row
     return lines
