@@ -168,8 +168,11 @@ def measure(options: argparse.Namespace, folder: Path) -> tuple[list[Row], list[
     for begin, block in blocks(source, rows):
         for truth in truths.values():
             truth.add(begin, block, orders)
-    sample = next(iter(blocks(source, min(rows, 65_536))))[1]
-    binarizer = bebr.train(sample, bytes_per_vector=options.bytes, metric="cosine", seed=0)
+    if options.model is not None:
+        binarizer = bebr.Binarizer.load(options.model)
+    else:
+        sample = next(iter(blocks(source, min(rows, 65_536))))[1]
+        binarizer = bebr.train(sample, bytes_per_vector=options.bytes, metric="cosine", seed=0)
     made: list[Row] = []
     with Database(folder, verify=False) as db:
         everything = db.create_collection("everything", binarizer)
@@ -297,6 +300,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--dim", type=int, default=384)
     parser.add_argument("--bytes", type=int, default=52)
+    parser.add_argument("--model", type=Path, help="a binarizer's file, in place of training one")
     parser.add_argument("--queries", type=int, default=256)
     parser.add_argument("--k", type=int, default=10)
     parser.add_argument("--threads", type=int, default=1)

@@ -51,7 +51,8 @@ _TICK = os.sysconf("SC_CLK_TCK")
 
 @dataclass
 class Load:
-    """One way of loading; CPU in seconds. `settled`: seconds after the last row until the server rested."""
+    """One way of loading; CPU in seconds. `settled`, of the last way: seconds until the server
+    rested."""
 
     way: str
     rows: int
@@ -241,8 +242,8 @@ def measure(options: argparse.Namespace, folder: Path, console: Console) -> tupl
                     loads[-1].searches = percentiles(spent)
                 else:
                     loads.append(timed(way, collection, rows, process))
-                loads[-1].settled = settle(process)
                 if way == options.ways[-1]:
+                    loads[-1].settled = settle(process)
                     settled = latencies(collection, queries, options.searches)
                     found = collection.search(queries, K).ids, collection.search(queries, K, exact=True).ids
                     segments = collection.stats().segments
@@ -273,7 +274,14 @@ def tables(loads: Sequence[Load], after: After | None) -> list[Table]:
     for one in loads:
         rate = f"{one.rate:,.0f}{' ✗' if one.rate < 50_000 else ''}"
         cpu = f"{one.client_cpu:.1f}", f"{one.server_cpu:.1f}"
-        first.add_row(one.way, rate, *cpu, str(one.segments), f"{one.settled:.0f}", *_latencies(one.searches, 4.5))
+        first.add_row(
+            one.way,
+            rate,
+            *cpu,
+            str(one.segments),
+            f"{one.settled:.0f}" if one.settled else "",
+            *_latencies(one.searches, 4.5),
+        )
     if after is None:
         return [first]
     second = Table(
