@@ -7,7 +7,7 @@ STAMP := $(VENV)/installed
 TWO := -n 2 --dist loadfile
 SOURCES := CMakeLists.txt pyproject.toml $(shell find csrc proto -name '*.cpp' -o -name '*.h' -o -name '*.proto')
 
-.PHONY: demo demo-images test test-elsewhere elsewhere-scalar elsewhere-avx2 elsewhere-lowest lint types unit sanitize tsan bench format build clean
+.PHONY: demo demo-images test test-elsewhere elsewhere-scalar elsewhere-avx2 elsewhere-lowest lint types unit sanitize tsan fuzz bench format build clean
 
 demo: $(STAMP)
 	$(BIN)/python -m benchmarks.demo
@@ -29,6 +29,7 @@ $(VENV)/python-ready:
 
 $(STAMP): $(VENV)/python-ready $(SOURCES)
 	$(BIN)/pip install --quiet --progress-bar off -C cmake.define.BEBR_WERROR=ON -e '.[dev]'
+	@$(BIN)/python -c 'import bebr._front' 2>/dev/null || echo "built without the server's front, so Python answers every call: apt-get install libnghttp2-dev pkg-config libssl-dev"
 	touch $@
 
 build: $(STAMP)
@@ -65,6 +66,7 @@ sanitize: $(STAMP)
 	@rm -f build-sanitize.log
 	$(BIN)/cmake --build build/sanitize
 	build/sanitize/bebr_tests
+	@test ! -x build/sanitize/bebr_front_tests || build/sanitize/bebr_front_tests
 
 # The same under ThreadSanitizer: writers and readers of every index at once.
 tsan: $(STAMP)
@@ -72,6 +74,13 @@ tsan: $(STAMP)
 	@rm -f build-tsan.log
 	$(BIN)/cmake --build build/tsan
 	build/tsan/bebr_tests
+	@test ! -x build/tsan/bebr_front_tests || build/tsan/bebr_front_tests --fuzz 500 1
+
+# Mutated connections to the server's front, under both sanitizers, and mutated messages.
+fuzz: sanitize tsan
+	build/sanitize/bebr_front_tests --fuzz 20000 1
+	build/tsan/bebr_front_tests --fuzz 5000 1
+	$(BIN)/python -m tests.serve.front_messages 100000 1
 
 # Kernels alone, beside faiss's and a plain read of memory.
 bench: $(STAMP)

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 version: str
 file_version: int
 complete_cost: int
+exact_rows: int
 
 def isa() -> str: ...
 def runnable_isas() -> list[str]: ...
@@ -186,6 +187,85 @@ def search(
     ef_search in place of the options' (0: the options')."""
 
 def count_bits(words: NDArray[np.uint64]) -> int: ...
+def default_candidates(k: int) -> int: ...
+
+class QueryModel:
+    """Queries on their way to codes. metric: "cosine", "ip" or "l2"; adapter: what queries pass first; scale, offset:
+    of the factors of l2."""
+
+    def __init__(
+        self,
+        metric: str,
+        encoder: Encoder,
+        decoder: Decoder | None,
+        stage: Decoder | None,
+        adapter: Network | None,
+        skip: float,
+        scale: float,
+        offset: float,
+    ) -> None: ...
+    def vectors(self, x: NDArray[np.float32], coded: bool) -> NDArray[np.float32]:
+        """In the decoder's space; coded: what the code of each query stands for."""
+
+    def project(self, q: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
+        """y, base and offset of what `vectors` gave."""
+
+    def project_stage(self, q: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]: ...
+
+class CollectionPart:
+    """Rows that never change: those of a file, or of a frozen tail with what finds ids in it. hidden: a bitmap of rows
+    that no search finds; kept: blocks of their vectors as they are stored, all but the last of equal size; efforts:
+    lists or candidates by k, as of `bebr.index.segments.Effort`, none where every row is looked at."""
+
+    def __init__(
+        self,
+        index: Index,
+        hidden: NDArray[np.uint64] | None,
+        kept: list[NDArray[np.uint8]],
+        efforts: list[tuple[int, int]],
+        tail: TailRows | None = None,
+    ) -> None: ...
+
+class ByteBudget:
+    """Bytes that calls in progress may hold together. Threads: any number."""
+
+    def __init__(self, total: int) -> None: ...
+    @property
+    def total(self) -> int: ...
+    @property
+    def held(self) -> int: ...
+    def take(self, size: int, most: int) -> bool:
+        """Counts so many bytes, unless more than `most` would be held then."""
+
+    def give_back(self, size: int) -> None: ...
+
+class Searcher:
+    """A collection at one moment, for the server's front."""
+
+class CollectionSnapshot(Searcher):
+    """Parts of one model. rows: how many are live; first_stage_rows: as training measured it for so many; kept: the
+    type of the vectors beside the codes."""
+
+    def __init__(
+        self,
+        model: QueryModel,
+        parts: list[CollectionPart],
+        rows: int,
+        first_stage_rows: int,
+        margin: float,
+        kept: str | None,
+    ) -> None: ...
+    def search(
+        self,
+        queries: NDArray[np.float32],
+        k: int,
+        coded: bool,
+        oversampling: int | None,
+        exact: bool,
+        radius: float | None,
+        rescore: int | None,
+        stop: StopFlag | None,
+    ) -> tuple[NDArray[np.float32], NDArray[np.int64]]: ...
 
 class Centroids:
     def __init__(self, values: NDArray[np.float32]) -> None: ...

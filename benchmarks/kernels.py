@@ -77,8 +77,8 @@ def cases(dims: int) -> Iterator[Case]:
 
 
 @cache
-def program() -> Path:
-    """The program that times kernels, built where it is not there or not new. ``RuntimeError``: it cannot be built."""
+def built(name: str) -> Path:
+    """A program of CMakeLists.txt, built where it is not there or not new. ``RuntimeError``: it cannot be built."""
     build = ROOT / "build" / "bench"
     tools = {name: shutil.which(name, path=Path(sys.executable).parent) or shutil.which(name) for name in _TOOLS}
     if missing := [name for name, found in tools.items() if found is None]:
@@ -87,17 +87,17 @@ def program() -> Path:
     options = ["-G", "Ninja", f"-DCMAKE_MAKE_PROGRAM={tools['ninja']}", "-DBEBR_PYTHON=OFF", "-DBEBR_BENCH=ON"]
     for command in (
         [cmake, "-S", str(ROOT), "-B", str(build), *options],
-        [cmake, "--build", str(build), "--target", "bebr_bench"],
+        [cmake, "--build", str(build), "--target", name],
     ):
         done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
         if done.returncode:
             raise RuntimeError(f"{' '.join(command)}:\n{done.stdout}")
-    return build / "bebr_bench"
+    return build / name
 
 
 def seconds_of(isa: str, kernel: str, dims: int, planes: int, rows: int, queries: int, repeats: int) -> list[float]:
     """Seconds of each of ``repeats`` passes (csrc/bench/time_kernel.h)."""
-    command = [str(program()), isa, kernel, *map(str, (dims, planes, rows, queries, repeats))]
+    command = [str(built("bebr_bench")), isa, kernel, *map(str, (dims, planes, rows, queries, repeats))]
     return [float(line) for line in subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout.split()]
 
 

@@ -11,8 +11,10 @@ BELOW = {
     "kernels": {"base", "code"},
     "binarizer": {"base", "code", "kernels"},
     "index": {"base", "code", "kernels"},
+    "collection": {"base", "code", "kernels", "binarizer", "index"},
     "payload": {"base"},
-    "bind": {"base", "code", "kernels", "binarizer", "index", "payload"},
+    "server": {"base", "collection"},
+    "bind": {"base", "code", "kernels", "binarizer", "index", "collection", "payload", "server"},
     "bench": {"base", "code", "kernels"},
 }
 

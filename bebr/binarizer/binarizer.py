@@ -55,6 +55,16 @@ class Binarizer(KnownAttributes):
             raise ValueError(f"encoder.0.weight takes {self._encoder.input_dim} inputs: want {self.inner_dim}")
         self._decoder = self._make_decoder("decoder", list(self.widths))
         self._stage = self._make_decoder("stage", [self.dims])
+        self._queries = core.QueryModel(
+            self.metric,
+            self._encoder,
+            self._decoder,
+            self._stage,
+            self._query_adapter,
+            self.settings.skip(QUERY_ADAPTER) if self._query_adapter is not None else 0.0,
+            self.settings.factor_scale,
+            self.settings.factor_offset,
+        )
         self._maps = maps(self.settings.entries, set(self._tensors), self._stack, self.inner_dim)
 
     @staticmethod
@@ -104,15 +114,14 @@ class Binarizer(KnownAttributes):
             raise ValueError(f"{name} has a skip and maps {inputs} to {network.output_dim} dimensions: want equal ones")
         return network
 
-    def _enter(self, x: Floats, name: str = INPUT_ADAPTER) -> Floats:
-        """Vectors as the code sees them: through the input adapter, if there is one; unit length for cosine."""
-        network = self._adapter if name == INPUT_ADAPTER else self._query_adapter
-        if network is None:
+    def _enter(self, x: Floats) -> Floats:
+        """Documents as the code sees them: through the input adapter, if there is one; unit length for cosine."""
+        if self._adapter is None:
             return x
         if self.metric == "cosine":
             x = normalized(x)
-        skip = self.settings.skip(name)
-        inner = network.forward(x)
+        skip = self.settings.skip(INPUT_ADAPTER)
+        inner = self._adapter.forward(x)
         if skip:
             inner += np.float32(skip) * x
         return normalized(inner) if self.metric == "cosine" else inner
@@ -301,38 +310,22 @@ class Binarizer(KnownAttributes):
         """Queries as float32[n, inner_dim], the space of the decoder; without a decoder, code values float32[n, m]."""
         if query not in ("float", "code"):
             raise ValueError(f"query is {query!r}: want 'float' or 'code'")
-        q = self._enter(as_vectors(queries, "queries", self.query_dim, allow_empty=False), QUERY_ADAPTER)
-        if self.metric == "cosine":
-            q = normalized(q)
-        if self._decoder is None:
-            if query == "float":
-                raise ValueError("this binarizer has no decoder, so query='float' has no meaning: use query='code'")
-            return core.unpack(self._encoder.encode(q, False), list(self.widths))
-        if query == "code":
-            q = self._decoder.decode(self._encoder.encode(q, False))
-            if self.metric == "cosine":
-                q = normalized(q)
-        return q
+        q = as_vectors(queries, "queries", self.query_dim, allow_empty=False)
+        if self._decoder is None and query == "float":
+            raise ValueError("this binarizer has no decoder, so query='float' has no meaning: use query='code'")
+        return self._queries.vectors(q, query == "code")
 
     def prepare_vectors(self, q: Floats) -> PreparedQueries:
         """The later half of :meth:`prepare`: queries float32[n, inner_dim] in the space of :meth:`vectors`."""
-        nothing = np.zeros(len(q), np.float32)
-        if self._decoder is None:
-            return PreparedQueries(q, nothing, None, nothing, q)
-        offset = np.einsum("ij,ij->i", q, q, dtype=np.float64).astype(np.float32) if self.metric == "l2" else nothing
-        y, base = self._scaled(*self._decoder.project(q))
-        return PreparedQueries(y, base, None if self._stage is None else self._stage_queries, offset, q, exact=q)
+        q = np.ascontiguousarray(q)
+        y, base, offset = self._queries.project(q)
+        stage = None if self._stage is None else self._queries.project_stage
+        return PreparedQueries(y, base, stage, offset, q, exact=None if self._decoder is None else q)
 
-    def _stage_queries(self, q: Floats) -> tuple[Floats, Floats]:
-        assert self._stage is not None
-        return self._scaled(*self._stage.project(q))
-
-    def _scaled(self, y: Floats, base: Floats) -> tuple[Floats, Floats]:
-        """l2: score = s (2<q, xhat> - offset) - f with f = s (||xhat||^2 - offset), so that fp16 holds f well."""
-        if self.metric != "l2":
-            return y, base
-        s, offset = self.settings.factor_scale, self.settings.factor_offset
-        return np.asarray(2 * s * y, np.float32), np.asarray(s * (2 * base - offset), np.float32)
+    @property
+    def query_model(self) -> core.QueryModel:
+        """What prepares queries, for searches that are no Python."""
+        return self._queries
 
     def metric_scores(self, scores: Floats, prepared: PreparedQueries) -> Floats:
         """Scores of the engine, float32[n, k], in the metric's own unit: similarity, or squared distance for l2."""

@@ -43,6 +43,9 @@ def run(
     slow_ms: Annotated[
         float | None, typer.Option(help="Log calls that take so many milliseconds, with what they did.", min=0)
     ] = None,
+    front: Annotated[
+        bool, typer.Option(help="Answer searches in C++, where bebr was built with libnghttp2; else in Python.")
+    ] = True,
     snapshots: Annotated[
         str | None,
         typer.Option(metavar="PLACE", help="Folder or URL where clients may make, list and restore snapshots."),
@@ -96,6 +99,7 @@ def run(
         log_format=log_format,
         log_level=log_level,
         slow_ms=slow_ms,
+        front=front,
         grace=grace,
         reread=rereading(ctx, config),
         snapshots=snapshots,

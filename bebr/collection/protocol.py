@@ -111,6 +111,15 @@ class BatchingStats:
     batches: int
     largest: int
 
+    def beside(self, other: BatchingStats) -> BatchingStats:
+        """Of both together."""
+        return BatchingStats(
+            self.requests + other.requests,
+            self.queries + other.queries,
+            self.batches + other.batches,
+            max(self.largest, other.largest),
+        )
+
 
 @dataclass(frozen=True)
 class CollectionStats:

@@ -328,6 +328,8 @@ def check_oversampling(oversampling: int | None, exact: bool) -> int | None:
 
 def check_integer(name: str, value: int, most: int, least: int = 1) -> int:
     """``value`` if it is an integer from ``least`` to ``most``, else a ``ValueError`` that names it."""
+    if type(value) is int and least <= value <= most:  # nearly always; a search comes by here five times
+        return value
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or not least <= value <= most:
         raise ValueError(f"{name} is {value!r}: want an integer from {least} to {most}")
     return int(value)

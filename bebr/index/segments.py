@@ -27,6 +27,7 @@ from bebr.index.base import (
 from bebr.index.flat import FlatIndex, first_stage_rows
 from bebr.index.graph import EF_SEARCH
 from bebr.index.ivf import MOST_LISTS, IVFIndex
+from bebr.index.raw import RawType
 
 StopFlag = core.StopFlag
 MOST_CANDIDATES = (1 << 31) - 1
@@ -35,6 +36,16 @@ MOST_CANDIDATES = (1 << 31) - 1
 _LEAST_DEPTH = 10
 Bitmap = NDArray[np.uint64]
 """A bit a row, by position: bit i % 64 of word i // 64; at least as many bits as there are rows."""
+
+
+def snapshot_of(
+    bz: Binarizer, parts: Sequence[core.CollectionPart], rows: int, kept: RawType | None
+) -> core.CollectionSnapshot:
+    """What searches parts of one model as one, in C++ from the queries to the answer. rows: how many are live, those
+    without a vector included; kept: what the vectors beside the codes are kept in."""
+    return core.CollectionSnapshot(
+        bz.query_model, list(parts), rows, bz.settings.first_stage_rows(rows), bz.settings.margin, kept
+    )
 
 
 @dataclass(frozen=True)
@@ -98,9 +109,27 @@ class TailRows:
         """int64[n], where the newest rows of ``ids`` int64[n] stand; -1: there is none."""
         return self._core.positions(as_ids(ids, "ids"))
 
+    def part(self, frozen: FlatIndex, hidden: Bitmap | None, kept: Sequence[NDArray[np.uint8]]) -> core.CollectionPart:
+        """What `freeze` returned, for `snapshot_of`. hidden: rows that no search finds; kept: blocks of vectors."""
+        return core.CollectionPart(frozen._engine, hidden, list(kept), [], self._core)
+
     def freeze(self) -> FlatIndex:
         """The rows there are now as an index that never changes. Costs no copy of them, but for the last few."""
         return FlatIndex._of(self._binarizer, self._core.freeze())
+
+
+def file_part(
+    index: Index, hidden: Bitmap | None, kept: NDArray[np.uint8] | None, effort: Effort | None
+) -> core.CollectionPart:
+    """The rows of a file, for `snapshot_of`. hidden: rows that no search finds; kept: their vectors as stored; effort:
+    as of `SegmentView`."""
+    if isinstance(index, FlatIndex):
+        efforts: list[tuple[int, int]] = []
+    elif effort is not None:
+        efforts = list(effort.by_k)
+    else:
+        efforts = [(1, index.nprobe if isinstance(index, IVFIndex) else EF_SEARCH)]
+    return core.CollectionPart(index._engine, hidden, [] if kept is None else [kept], efforts)
 
 
 def search_segments(

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from bebr import core
 from bebr.errors import LimitExceeded
 
 # Copies of a request that a call holds at its peak: as received, parsed, as a column, and normalised.
@@ -19,27 +20,33 @@ _SHARE = 4  # a quarter of the memory: the other quarters are for collections an
 
 
 class Budget:
-    """Bytes that calls in progress may hold together. Belongs to one event loop."""
+    """Bytes that calls in progress may hold together, those that a front answers included."""
 
     def __init__(self, total: int) -> None:
-        self.total = total
-        self.held = 0
+        self.shared = core.ByteBudget(total)
+
+    @property
+    def total(self) -> int:
+        return self.shared.total
+
+    @property
+    def held(self) -> int:
+        return self.shared.held
 
     @contextmanager
     def hold(self, size: int, what: str) -> Iterator[None]:
         """Counts ``size`` bytes for the length of a block. ``LimitExceeded``, before any work, if they are too many."""
         most = self.total if size <= SMALL_BYTES else largest(self.total)
-        if self.held + size > most:
+        if not self.shared.take(size, most):
             raise LimitExceeded(
                 f"{what} needs about {size} bytes of memory; calls in progress hold {self.held} of the {most} that "
                 "this server gives them: repeat it later, send less at once, or start the server with a larger "
                 "max_memory_bytes"
             )
-        self.held += size
         try:
             yield
         finally:
-            self.held -= size
+            self.shared.give_back(size)
 
 
 def largest(total: int) -> int:

@@ -102,5 +102,9 @@ class Calls:
             raise
         finally:
             call.elapsed = time.perf_counter_ns() - start
-            for tell in self.listeners:
-                tell(call)
+            self.tell(call)
+
+    def tell(self, call: Call) -> None:
+        """A call has ended."""
+        for listener in self.listeners:
+            listener(call)

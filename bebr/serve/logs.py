@@ -29,6 +29,11 @@ class CallLog:
         self._slow_ms = slow_ms
         self._settings = settings
 
+    @property
+    def wanted(self) -> bool:
+        """Whether it may say something of a call."""
+        return self.slow_ms is not None or _log.isEnabledFor(logging.DEBUG)
+
     def note(self, call: Call) -> None:
         """A call has ended."""
         if self._slow_ms is not None and call.elapsed >= self._slow_ms * 1e6:

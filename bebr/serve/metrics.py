@@ -142,7 +142,7 @@ class _Figures:
         for served in self._collections.all_served():
             if served.collection.closed:
                 continue
-            stats, done, name = served.collection.stats(), served.batcher.stats, [served.collection.name]
+            stats, done, name = served.collection.stats(), served.batching, [served.collection.name]
             for key in ("rows", "segments", "tail_rows", "dead_rows", "bytes_on_disk"):
                 gauges[key].add_metric(name, getattr(stats, key))
             gauges["migration_rows_behind"].add_metric(name, stats.rows_behind)

@@ -15,10 +15,12 @@ from bebr.binarizer import Binarizer
 from bebr.collection.filter_tree import Filter
 from bebr.collection.keys import Named
 from bebr.collection.options import Groups, SearchOptions
+from bebr.collection.protocol import BatchingStats
 from bebr.core import StopFlag
 from bebr.errors import CorruptFile, Error, IncompatibleModel
 from bebr.serve.batching import Batcher, Found
 from bebr.serve.calls import note_searched
+from bebr.serve.front import Front
 from bebr.serve.query_models import QueryModels
 from bebr.serve.queues import FairQueue, ended
 from bebr.store.collection import Collection
@@ -60,10 +62,17 @@ class Threads:
 class ServedCollection:
     """One collection being served."""
 
-    def __init__(self, collection: Collection, threads: Threads) -> None:
+    def __init__(self, collection: Collection, threads: Threads, front: Front | None) -> None:
+        self._front = front
         self.collection = collection
         self.batcher = Batcher(self._search, threads.batches)
         self._threads = threads
+
+    @property
+    def batching(self) -> BatchingStats:
+        """What joining searches did, the front's included."""
+        stats = self.batcher.stats
+        return stats if self._front is None else stats.beside(self._front.batching(self.collection.name))
 
     def _search(
         self,
@@ -135,10 +144,16 @@ class ServedCollection:
 
 class CollectionRegistry:
     """Every collection being served, opened on first use. Belongs to one event loop. ``report`` is told of every
-    collection whether it works, and None once it is gone."""
+    collection whether it works, and None once it is gone; ``front``: answers searches of them beside Python."""
 
-    def __init__(self, db: Database, report: Callable[[str, bool | None], Awaitable[None]]) -> None:
+    def __init__(
+        self,
+        db: Database,
+        report: Callable[[str, bool | None], Awaitable[None]],
+        front: Front | None = None,
+    ) -> None:
         self.db = db
+        self._front = front
         self._threads = Threads()
         self._report = report
         self._served: dict[str, ServedCollection] = {}
@@ -189,7 +204,7 @@ class CollectionRegistry:
             if time.monotonic() < when + _RETRY_AFTER:
                 raise type(error)(*error.args) from error
         try:
-            collection = await self._threads.opening.run(name, lambda: self.db.collection(name))
+            collection = await self._threads.opening.run(name, lambda: self._found(name))
         except KeyError:
             if before is not None or name in self._failed:
                 await self.forget(name)
@@ -203,9 +218,15 @@ class CollectionRegistry:
             await self._report(name, False)
             raise found from error
         self._failed.pop(name, None)
-        served = self._served[name] = ServedCollection(collection, self._threads)
+        served = self._served[name] = ServedCollection(collection, self._threads, self._front)
         await self._report(name, True)
         return served
+
+    def _found(self, name: str) -> Collection:
+        collection = self.db.collection(name)
+        if self._front is not None:
+            self._front.show(collection)
+        return collection
 
     def _opened(self, name: str, done: asyncio.Task[Any]) -> None:
         del self._opening[name]

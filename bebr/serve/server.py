@@ -7,6 +7,7 @@ import gc
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
@@ -18,6 +19,7 @@ from bebr.extras import needed
 from bebr.serve.access import Access
 from bebr.serve.admission import Budget, default_budget
 from bebr.serve.calls import Calls
+from bebr.serve.front import make_front
 from bebr.serve.health import Health, add_standard_services
 from bebr.serve.keys import KeyFile
 from bebr.serve.limits import Limits
@@ -45,8 +47,8 @@ _STREAMS = 256
 
 
 class Server:
-    """Serves an open database. ``coalesce=False`` runs every search by itself, for comparison. Belongs to one event
-    loop. ``keys``: who may call; None for anybody."""
+    """Serves an open database. ``coalesce=False`` runs every search by itself, for comparison; ``front=False`` has
+    Python answer all of them. Belongs to one event loop. ``keys``: who may call; None for anybody."""
 
     def __init__(
         self,
@@ -57,13 +59,17 @@ class Server:
         keys: KeyFile | None = None,
         tls: Tls | None = None,
         snapshots: str | None = None,
+        front: bool = True,
     ) -> None:
         self._tls = tls
         access = Access(keys)
+        self._budget = budget = Budget(limits.memory_bytes)
+        self._front = make_front(limits, budget.shared, coalesce, tls, keys is None) if front else None
         self._health = Health(self._served, access)
-        self._registry = CollectionRegistry(db, self._health.set_collection)
+        self._registry = CollectionRegistry(db, self._health.set_collection, self._front)
         self._producing = Producing(producer, limits)
         self._opening: asyncio.Task[None] | None = None
+        self._telling: asyncio.Task[None] | None = None
         options = [
             ("grpc.max_receive_message_length", limits.message_bytes),
             ("grpc.max_send_message_length", -1),  # replies are checked by Limits, with a message that says what to do
@@ -74,7 +80,6 @@ class Server:
             options=options, maximum_concurrent_rpcs=limits.calls, interceptors=access.interceptors
         )
         self.calls = Calls()
-        self._budget = budget = Budget(limits.memory_bytes)
         services = {
             "Collections": Collections(self._registry, budget),
             "Models": Models(self._registry),
@@ -99,21 +104,32 @@ class Server:
         self.calls.listeners.append(metrics.count)
         return bound, http.shutdown
 
-    async def start(self, host: str, port: int) -> int:
-        """Listens; returns the port (``port`` 0: a free one). ``OSError`` if the address cannot be used.
+    async def start(self, host: str, port: int, told: Callable[[], bool] = lambda: False) -> int:
+        """Listens; returns the port (``port`` 0: a free one). ``told``: whether listeners of `calls` want to know of
+        searches that the front answers, too. ``OSError`` if the address cannot be used.
 
         Collections are opened when they are asked for, and one after the other in the background. A damaged one is
         logged, and answers DATA_LOSS; the others work.
         """
-        address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        address = address_of(host, port)
         try:
-            if self._tls is not None:
+            if self._front is not None:
+                bound = self._server.add_insecure_port(f"unix:{self._front.upstream}")
+            elif self._tls is not None:
                 bound = self._server.add_secure_port(address, self._tls.credentials())
             else:
                 bound = self._server.add_insecure_port(address)
         except RuntimeError as error:
             raise OSError(f"cannot listen on {address}: in use, or not an address of this machine") from error
         await self._server.start()
+        if self._front is not None:
+            try:
+                bound = await asyncio.to_thread(self._front.start, host, port)
+            except (OSError, ValueError):
+                await self._server.stop(0)
+                await self._front.stop()
+                raise
+            self._telling = asyncio.create_task(self._front.tell(self.calls, told))
         await self._health.set_serving()
         self._opening = asyncio.create_task(self._registry.open_all())
         return int(bound)
@@ -123,10 +139,21 @@ class Server:
         them. Writes already begun are finished in any case."""
         if self._opening is not None:
             self._opening.cancel()
+        end = time.monotonic() + grace
         await self._health.enter_graceful_shutdown()
-        await self._server.stop(grace)
+        if self._front is not None:
+            await self._front.drain(grace)
+        await self._server.stop(max(0.0, end - time.monotonic()))
         await self._registry.close()
+        if self._telling is not None:
+            self._telling.cancel()
+        if self._front is not None:
+            await self._front.stop()
         await asyncio.to_thread(self._producing.close)
+
+
+def address_of(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def run(
@@ -150,6 +177,7 @@ def run(
     tls_client_ca: str | os.PathLike[str] | None = None,
     reread: Callable[[], Mapping[str, Any]] | None = None,
     snapshots: str | None = None,
+    front: bool = True,
 ) -> None:
     """Serves the data folder ``path`` until SIGTERM or SIGINT. Prints "listening on host:port" when it is ready.
 
@@ -162,7 +190,8 @@ def run(
     Where the folder has keys (`bebr.serve.keys`), calls need one. Without keys it listens beyond this machine only if
     ``insecure`` says so; else ``ValueError``. ``tls_certificate``, ``tls_key``: PEM files, for calls under TLS alone;
     ``tls_client_ca``: only clients whose certificates it signed. ``snapshots``: the folder or URL where
-    clients may make snapshots, and list and restore them.
+    clients may make snapshots, and list and restore them. ``front``: searches are answered in C++, where bebr was built
+    with libnghttp2.
     ``DatabaseLocked`` if another process has the folder open; ``OSError`` if the address cannot be used.
     """
     start_log(log_format, log_level)
@@ -184,7 +213,7 @@ def run(
         gc.collect()
         gc.freeze()
         log = CallLog(slow_ms, reread)
-        made = partial(Server, db, limits, coalesce, producer, keys, tls, snapshots)
+        made = partial(Server, db, limits, coalesce, producer, keys, tls, snapshots, front)
         asyncio.run(_run(made, host, port, grace, metrics_port, log))
 
 
@@ -199,8 +228,8 @@ async def _run(
     server = make()  # in the loop that it belongs to
     server.calls.listeners.append(log.note)
     measured = None if metrics_port is None else server.serve_metrics(metrics_port)
-    bound = await server.start(host, port)
-    print(f"listening on {host}:{bound}", flush=True)
+    bound = await server.start(host, port, lambda: measured is not None or log.wanted)
+    print(f"listening on {address_of(host, bound)}", flush=True)
     if measured is not None:
         print(f"metrics at http://127.0.0.1:{measured[0]}/metrics", flush=True)
     await stopping.wait()

@@ -353,7 +353,7 @@ class Admin:
 
     async def Stats(self, request: pb.StatsRequest) -> pb.StatsResponse:
         served = await self._registry.served(request.collection)
-        stats, batching = await served.read(served.collection.stats), served.batcher.stats
+        stats, batching = await served.read(served.collection.stats), served.batching
         return pb.StatsResponse(
             model=convert.model_to_message(stats.model),
             rows=stats.rows,

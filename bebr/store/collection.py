@@ -60,11 +60,6 @@ class Collection(Searchable):
         return self._contents.text
 
     @property
-    def closed(self) -> bool:
-        """Whether it was dropped, or its database closed."""
-        return self._contents.closed
-
-    @property
     def seals(self) -> int:
         """How often its rows in memory were sealed into a file since it was opened."""
         return self._contents.seals

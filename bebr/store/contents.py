@@ -78,6 +78,7 @@ class Contents(Succession):
         self._shape = Shape(row.settings.index, flat_rows)
         self._closed: Exception | None = None
         self.seals = self.merges = 0  # done since it was opened
+        self._seen: Callable[[], None] | None = None
         self._sealing, self._merging = threading.Lock(), threading.Lock()  # one seal and one merge at a time
         self.installed, self._streaming = nothing, None
         self._load(verify)
@@ -127,6 +128,29 @@ class Contents(Succession):
         snapshot = self._snapshot
         self.check_open()  # after that: what `close` leaves is no answer
         return snapshot
+
+    @property
+    def _snapshot(self) -> Snapshot:
+        return self._current
+
+    @_snapshot.setter
+    def _snapshot(self, snapshot: Snapshot) -> None:
+        self._current = snapshot
+        self._tell()
+
+    def watch(self, seen: Callable[[], None]) -> None:
+        """Has `seen` called now and whenever `snapshot` or `bz` is another, and once it is closed: before the write
+        that did it returns. It must not fail, nor take long."""
+
+        def begin() -> None:
+            self._seen = seen
+            seen()
+
+        self._writer.run(begin)
+
+    def _tell(self) -> None:
+        if self._seen is not None:
+            self._seen()
 
     @property
     def closed(self) -> bool:

@@ -6,6 +6,7 @@ They are what the caller gave, for cosine scaled to unit length, in float16 or i
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import get_args
@@ -93,6 +94,11 @@ class KeptBlocks:
             self._blocks[-1][at : at + count] = rows[done : done + count]
             self._rows += count
             done += count
+
+    @property
+    def blocks(self) -> Sequence[Rows]:
+        """Of 1,024 rows each. The rows past those that were appended are undefined."""
+        return self._blocks
 
     def take(self, which: Ids) -> Rows:
         """The rows at positions `which` int64[n], uint8[n, row_bytes]."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -44,6 +44,15 @@ class Searchable(Handle):
     @property
     def binarizer(self) -> Binarizer:
         return self._contents.bz
+
+    @property
+    def closed(self) -> bool:
+        """Whether it was dropped, or its database closed."""
+        return self._contents.closed
+
+    def watch(self, seen: Callable[[], None]) -> None:
+        """Has `seen` called now and after every write, before that returns (`Contents.watch`)."""
+        self._contents.watch(seen)
 
     @property
     def snapshot(self) -> Snapshot:

@@ -16,7 +16,7 @@ from bebr.collection.filter_tree import Filter
 from bebr.errors import CorruptFile
 from bebr.index import FlatIndex
 from bebr.index.files import Sections, contents_digest, open_sections
-from bebr.index.segments import Effort
+from bebr.index.segments import Effort, file_part
 from bebr.store import bitmaps
 from bebr.store.bitmaps import Bitmap
 from bebr.store.columns.file import read_columns
@@ -132,6 +132,10 @@ class Segment:
         if self.payloads is None:
             return [b""] * len(rows)
         return [self.payloads.data(row) for row in rows.tolist()]
+
+    def engine(self, hidden: Bitmap | None) -> core.CollectionPart:
+        """Its rows but the `hidden` ones, for a search that is no Python."""
+        return file_part(self.index, hidden, self._kept, self.effort)
 
     def texts(self, rows: Ids) -> list[str]:
         """The JSON text of each row's payload, "" for none."""

@@ -14,12 +14,13 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from bebr import core
 from bebr.arrays import Floats, Ids
 from bebr.binarizer import Binarizer
 from bebr.binarizer.codes import Codes
 from bebr.collection.filter_tree import Filter
 from bebr.index import Index
-from bebr.index.segments import Effort, SegmentView
+from bebr.index.segments import Effort, SegmentView, snapshot_of
 from bebr.store import bitmaps
 from bebr.store.bitmaps import Bitmap, Bools
 from bebr.store.columns.table import Columns
@@ -59,6 +60,9 @@ class Part(Protocol):
 
     def kept(self, rows: Ids) -> Rows:
         """The vectors of these rows as they are stored."""
+
+    def engine(self, hidden: Bitmap | None) -> core.CollectionPart:
+        """Its rows but the `hidden` ones, for a search that is no Python."""
 
     @property
     def keyed(self) -> bool:
@@ -126,6 +130,11 @@ class PartView:
     def view(self) -> SegmentView:
         """What `search_segments` takes."""
         return SegmentView(self.part.index, self.unsearched, effort=self.part.effort)
+
+    @cached_property
+    def engine(self) -> core.CollectionPart:
+        """What `Snapshot.engine` is made of."""
+        return self.part.engine(self.unsearched)
 
     @cached_property
     def unsearched(self) -> Bitmap | None:
@@ -230,6 +239,23 @@ class Snapshot:
             if view.live:
                 groups.setdefault(view.part.index.binarizer.digest, []).append(view)
         return tuple((views[0].part.index.binarizer, tuple(views)) for views in groups.values())
+
+    @cached_property
+    def engine(self) -> core.CollectionSnapshot | None:
+        """What answers searches of the model of all rows, `by_model[0][0]`. None without rows and during a migration,
+        and where exact scores are taken in another space than the one vectors are kept in."""
+        if len(self.by_model) != 1:
+            return None
+        bz, views = self.by_model[0]
+        keeping = self.tail.part.keeping
+        if keeping is not None and bz.has_adapter:
+            return None
+        return snapshot_of(
+            bz,
+            [view.engine for view in views],
+            sum(view.live for view in views),
+            None if keeping is None else keeping.kind,
+        )
 
     def matching(self, filter: Filter) -> tuple[Bitmap, ...]:
         """The live rows of each of `parts` that match. Answers to the last filters are kept with the parts."""

@@ -11,6 +11,7 @@ from functools import cached_property
 
 import numpy as np
 
+from bebr import core
 from bebr.arrays import Ids
 from bebr.binarizer import Binarizer
 from bebr.binarizer.codes import Codes
@@ -91,6 +92,10 @@ class Tail:
         assert self._kept is not None
         return self._kept.take(rows)
 
+    def engine(self, frozen: FlatIndex, hidden: Bitmap | None) -> core.CollectionPart:
+        """The rows of a part of it but the `hidden` ones."""
+        return self._rows.part(frozen, hidden, () if self._kept is None else self._kept.blocks)
+
     def part(self) -> TailPart:
         """The rows so far."""
         return TailPart(self, self.rows, self._rows.freeze())
@@ -136,6 +141,10 @@ class TailPart:
     def kept(self, rows: Ids) -> Rows:
         """The vectors of these rows as they are stored."""
         return self._tail.kept(rows)
+
+    def engine(self, hidden: Bitmap | None) -> core.CollectionPart:
+        """Its rows but the `hidden` ones, for a search that is no Python."""
+        return self._tail.engine(self.index, hidden)
 
     def texts(self, rows: Ids) -> list[str]:
         """The JSON text of each row's payload, "" for none."""

@@ -114,6 +114,7 @@ class Centroids;
 py::array_t<uint32_t> assigned(const Centroids& centroids, const Array<float>& x);
 
 void bind_build(py::module_& m);
+void bind_collection(py::module_& m);
 void bind_index(py::module_& m);
 void bind_payload(py::module_& m);
 void bind_raw(py::module_& m);

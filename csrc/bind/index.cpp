@@ -259,7 +259,7 @@ void bind_index(py::module_& m) {
       .def_property_readonly("node_bytes", [](const Index& index) {
         return segment_of<GraphSegment>(index, SegmentKind::Graph)->layout().stride;
       });
-  py::class_<TailRows>(m, "TailRows", py::release_gil_before_calling_cpp_dtor())
+  py::class_<TailRows, std::shared_ptr<TailRows>>(m, "TailRows", py::release_gil_before_calling_cpp_dtor())
       .def(py::init<const RowFormat&>(), py::arg("format"))
       .def("__len__", &TailRows::size, kNoGil)
       .def("reserve", &TailRows::reserve, py::arg("rows"), kNoGil)

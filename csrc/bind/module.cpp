@@ -77,7 +77,7 @@ std::vector<Layer> layers_of(const std::vector<PyLayer>& layers, const std::stri
   return views;
 }
 
-std::unique_ptr<Encoder> make_encoder(const std::string& architecture, const std::vector<uint32_t>& widths,
+std::shared_ptr<Encoder> make_encoder(const std::string& architecture, const std::vector<uint32_t>& widths,
                                       const std::vector<std::vector<PyLayer>>& networks, bool normalize,
                                       const std::optional<Array<float>>& gram, uint32_t sweeps, uint32_t tries) {
   if (architecture != "linear" && architecture != "recurrent")
@@ -89,7 +89,7 @@ std::unique_ptr<Encoder> make_encoder(const std::string& architecture, const std
   const auto dims = static_cast<py::ssize_t>(spec.dims());
   if (gram) expect_shape(*gram, "gram", {dims, dims});
   py::gil_scoped_release release;
-  return std::make_unique<Encoder>(architecture == "linear" ? Architecture::Linear : Architecture::Recurrent, spec,
+  return std::make_shared<Encoder>(architecture == "linear" ? Architecture::Linear : Architecture::Recurrent, spec,
                                    views, normalize, gram ? gram->data() : nullptr, sweeps, tries);
 }
 
@@ -113,14 +113,14 @@ py::array_t<uint8_t> encode(const Encoder& encoder, const Array<float>& x, bool 
   return planes;
 }
 
-std::unique_ptr<Decoder> make_decoder(const Array<float>& weight, const Array<float>& bias,
+std::shared_ptr<Decoder> make_decoder(const Array<float>& weight, const Array<float>& bias,
                                       const std::vector<uint32_t>& widths) {
   const CodeSpec spec = spec_of(widths);
   expect_shape(weight, "decoder weight", {static_cast<py::ssize_t>(spec.dims()), -1});
   expect_shape(bias, "decoder bias", {weight.shape(1)});
   if (bias.size() == 0) fail(ErrorCode::InvalidArgument, "decoder weight has no columns");
   py::gil_scoped_release release;
-  return std::make_unique<Decoder>(spec, weight.data(), bias.data(), static_cast<uint32_t>(bias.size()));
+  return std::make_shared<Decoder>(spec, weight.data(), bias.data(), static_cast<uint32_t>(bias.size()));
 }
 
 size_t plane_rows(const CodeSpec& spec, const Array<uint8_t>& planes) {
@@ -159,20 +159,20 @@ py::tuple project(const Decoder& decoder, const Array<float>& q) {
 }
 
 void bind_binarizer(py::module_& m) {
-  py::class_<Encoder>(m, "Encoder")
+  py::class_<Encoder, std::shared_ptr<Encoder>>(m, "Encoder")
       .def(py::init(&make_encoder), py::arg("architecture"), py::arg("widths"), py::arg("layers"), py::arg("normalize"),
            py::arg("gram") = py::none(), py::arg("sweeps") = 0, py::arg("tries") = 0)
       .def_property_readonly("input_dim", &Encoder::input_dim)
       .def("encode", &encode, py::arg("x"), py::arg("bf16") = false, py::arg("optimize") = true);
-  py::class_<Network>(m, "Network")
+  py::class_<Network, std::shared_ptr<Network>>(m, "Network")
       .def(py::init([](const std::vector<PyLayer>& layers, const std::string& name) {
-             return std::make_unique<Network>(layers_of(layers, name), name.c_str());
+             return std::make_shared<Network>(layers_of(layers, name), name.c_str());
            }),
            py::arg("layers"), py::arg("name"))
       .def_property_readonly("input_dim", &Network::in)
       .def_property_readonly("output_dim", &Network::out)
       .def("forward", &forward, py::arg("x"));
-  py::class_<Decoder>(m, "Decoder")
+  py::class_<Decoder, std::shared_ptr<Decoder>>(m, "Decoder")
       .def(py::init(&make_decoder), py::arg("weight"), py::arg("bias"), py::arg("widths"))
       .def("decode", &decode, py::arg("planes"))
       .def("norms", &norms, py::arg("planes"))
@@ -240,6 +240,7 @@ PYBIND11_MODULE(_core, m) {
   bind_raw(m);
   bind_search(m);
   bind_index(m);
+  bind_collection(m);
   bind_payload(m);
   bind_build(m);
 }

@@ -39,9 +39,9 @@ struct SearchOptions {
 inline size_t default_first_stage_rows(size_t k, size_t rows) { return std::max({size_t{64}, 4 * k, rows / 64}); }
 
 // Throws Error(Cancelled) once the search was told to stop.
-inline void check_stop(const SearchOptions& options) {
-  if (options.stop != nullptr && options.stop->load(std::memory_order_relaxed))
-    fail(ErrorCode::Cancelled, "the search was stopped");
+inline void check_stop(const std::atomic<bool>* stop) {
+  if (stop != nullptr && stop->load(std::memory_order_relaxed)) fail(ErrorCode::Cancelled, "the search was stopped");
 }
+inline void check_stop(const SearchOptions& options) { check_stop(options.stop); }
 
 }  // namespace bebr

@@ -57,11 +57,11 @@ def test_times_are_read_from_the_program(monkeypatch, tmp_path):
     program = tmp_path / "program"
     program.write_text(f"#!{sys.executable}\nimport sys\nprint(len(sys.argv[1:]))\nprint('2.5e-05')\n")
     program.chmod(0o755)
-    monkeypatch.setattr(kernels, "program", lambda: program)
+    monkeypatch.setattr(kernels, "built", lambda name: program)
     assert kernels.seconds_of("avx2", "read", 64, 1, 1024, 1, 2) == [7.0, 2.5e-05]
 
 
 def test_a_program_that_cannot_be_built_says_what_is_missing(monkeypatch):
     monkeypatch.setattr(kernels.shutil, "which", lambda name, path=None: None)
     with pytest.raises(RuntimeError, match="cmake and ninja not found"):
-        kernels.program.__wrapped__()
+        kernels.built.__wrapped__("bebr_bench")

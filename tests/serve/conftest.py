@@ -85,14 +85,24 @@ def client(server) -> Iterator[bebr.serve.client.Client]:
         yield client
 
 
-@pytest.fixture(params=["local", "remote"])
+@pytest.fixture(scope="session")
+def python_server(start, tmp_path_factory) -> Iterator[Running]:
+    """One without a front: Python answers every call."""
+    with start(tmp_path_factory.mktemp("served-by-python"), front=False) as running:
+        yield running
+
+
+@pytest.fixture(params=["local", "remote", "remote, without the front"])
 def db(request, tmp_path):
     """A database in a folder, then one on a server: what holds of one holds of the other."""
     if request.param == "local":
         with bebr.open(tmp_path) as local:
             yield local
-    else:
+    elif request.param == "remote":
         yield request.getfixturevalue("client")
+    else:
+        with request.getfixturevalue("python_server").connect() as client:
+            yield client
 
 
 _names = (f"contract-{i}" for i in itertools.count())

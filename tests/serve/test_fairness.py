@@ -33,6 +33,9 @@ class Slow:
         self.stopped = 0
         self.deleted = 0
 
+    def watch(self, seen) -> None:
+        """Nothing of it changes, and all of its searches are Python's."""
+
     def search_snapshot(self, snapshot, vectors, options, allow, stop) -> Hits:
         if allow is not None:
             self.searched.append(len(vectors))

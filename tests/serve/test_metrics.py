@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import urllib.request
 
 import numpy as np
@@ -19,6 +20,7 @@ def measured(start, tmp_path, bz, vectors):
         address = server.process.stdout.readline().split()[-1]
 
         def read() -> dict[str, float]:
+            time.sleep(0.2)  # what the front answered is told of every 50 ms
             with urllib.request.urlopen(address) as reply:
                 lines = reply.read().decode().splitlines()
             return {key: float(value) for key, value in (line.rsplit(" ", 1) for line in lines if line[0] != "#")}

@@ -38,6 +38,9 @@ void store_raw(const RawFormat& format, size_t n, const float* x, uint8_t* rows)
 // Writes what n rows hold as floats, n * dim, on all threads.
 void load_raw(const RawFormat& format, size_t n, const uint8_t* rows, float* x);
 
+// Requests the rows at positions `rows` of `from`, in the order of these, where some of them are not in memory.
+void read_ahead(const uint8_t* from, size_t stride, std::span<const int64_t> rows);
+
 // Copies the n rows of `stride` bytes at positions `which` of `from`, on all threads. Those of a mapped file that are
 // not in memory are requested before the first is copied.
 void take_rows(const uint8_t* from, size_t stride, const int64_t* which, size_t n, uint8_t* to);
@@ -47,6 +50,11 @@ class RawScores {
  public:
   RawScores(RawFormat format, bool squared_distance)
       : format_(format), squared_distance_(squared_distance), kernels_(kernels()) {}
+
+  // The query that score() is about, dim floats; those of float16 rows stay where they are.
+  void set(const float* q);
+  // out[i]: the exact score of the row at position which[i] of `rows`.
+  void score(const uint8_t* rows, std::span<const uint32_t> which, float* out);
 
   // The k best for q (dim floats) of the rows at positions `which` of `rows`, whose ids are ids[row]; the results as of
   // RawVectors::rescore. k >= 1.
@@ -60,11 +68,12 @@ class RawScores {
     double scale = 0, square = 0;  // square: of the length
     void set(const float* q, uint32_t dim);
   };
-  void set_exact_int8(const float* q, const uint8_t* rows, std::span<const uint32_t> which);
+  void score_int8(const uint8_t* rows, std::span<const uint32_t> which, float* out);
 
   RawFormat format_;
   bool squared_distance_;
   const Kernels& kernels_;
+  const float* floats_ = nullptr;
   Integers query_;
   std::vector<float> exact_;
   std::vector<int32_t> dots_, squares_;

@@ -27,15 +27,20 @@ bool cold(size_t count, size_t stride, const Row& row) {
 
 }  // namespace
 
+void read_ahead(const uint8_t* from, size_t stride, std::span<const int64_t> rows) {
+  const auto row = [&](size_t i) { return from + static_cast<size_t>(rows[i]) * stride; };
+  if (!cold(rows.size(), stride, row)) return;
+  for (size_t i = 0; i < rows.size();) {
+    size_t next = i + 1;
+    while (next < rows.size() && rows[next] == rows[next - 1] + 1) ++next;
+    will_need({row(i), (next - i) * stride});
+    i = next;
+  }
+}
+
 void take_rows(const uint8_t* from, size_t stride, const int64_t* which, size_t n, uint8_t* to) {
+  read_ahead(from, stride, {which, n});
   const auto row = [&](size_t i) { return from + static_cast<size_t>(which[i]) * stride; };
-  if (cold(n, stride, row))
-    for (size_t i = 0; i < n;) {
-      size_t next = i + 1;
-      while (next < n && which[next] == which[next - 1] + 1) ++next;
-      will_need({row(i), (next - i) * stride});
-      i = next;
-    }
   parallel_for(n, 256, [&](size_t begin, size_t end) {
     for (size_t i = begin; i < end; ++i) std::memcpy(to + i * stride, row(i), stride);
   });
@@ -59,14 +64,22 @@ void RawScores::Integers::set(const float* q, uint32_t dim) {
   square = scale * scale * static_cast<double>(squares);
 }
 
+void RawScores::set(const float* q) {
+  floats_ = q;
+  if (format_.type == RawType::Int8) query_.set(q, format_.dim);
+}
+
+void RawScores::score(const uint8_t* rows, std::span<const uint32_t> which, float* out) {
+  if (format_.type == RawType::Int8) return score_int8(rows, which, out);
+  (squared_distance_ ? kernels_.raw_l2_f16 : kernels_.raw_dot_f16)(floats_, format_.dim, rows, format_.stride(),
+                                                                   which.data(), which.size(), out);
+}
+
 void RawScores::best(const float* q, const uint8_t* rows, std::span<const uint32_t> which, const int64_t* ids, size_t k,
                      float* scores, int64_t* best_ids) {
   exact_.resize(which.size());
-  if (format_.type == RawType::Int8)
-    set_exact_int8(q, rows, which);
-  else
-    (squared_distance_ ? kernels_.raw_l2_f16 : kernels_.raw_dot_f16)(q, format_.dim, rows, format_.stride(),
-                                                                     which.data(), which.size(), exact_.data());
+  set(q);
+  score(rows, which, exact_.data());
   const float sign = squared_distance_ ? -1.0f : 1.0f;
   TopK top(k);
   for (size_t i = 0; i < which.size(); ++i) top.push({sign * exact_[i], ids[which[i]]});
@@ -77,8 +90,7 @@ void RawScores::best(const float* q, const uint8_t* rows, std::span<const uint32
   }
 }
 
-void RawScores::set_exact_int8(const float* q, const uint8_t* rows, std::span<const uint32_t> which) {
-  query_.set(q, format_.dim);
+void RawScores::score_int8(const uint8_t* rows, std::span<const uint32_t> which, float* out) {
   dots_.resize(which.size());
   squares_.resize(which.size());
   kernels_.raw_dot_i8(query_.entries.data(), format_.dim, rows + format_.head(), format_.stride(), which.data(),
@@ -87,7 +99,7 @@ void RawScores::set_exact_int8(const float* q, const uint8_t* rows, std::span<co
     float scale = 0;
     std::memcpy(&scale, rows + which[i] * format_.stride(), sizeof scale);
     const double product = query_.scale * scale * dots_[i];
-    exact_[i] = static_cast<float>(
+    out[i] = static_cast<float>(
         squared_distance_ ? std::max(query_.square - 2 * product + double{scale} * scale * squares_[i], 0.0) : product);
   }
 }

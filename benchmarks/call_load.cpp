@@ -1,0 +1,227 @@
+// A client of a bebr server that costs less than what it measures: searches of one query over HTTP/2, so many at a time.
+//
+//   bebr_call_load HOST PORT COLLECTION DIM OUTSTANDING CONNECTIONS SECONDS PID
+//
+// prints one line of JSON: calls a second, quantiles of their latency in µs, and the CPU time in µs that the process PID
+// and this one took for a call.
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <nghttp2/nghttp2.h>
+#include <poll.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <fstream>
+#include <random>
+#include <sstream>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+double seconds_of(const std::string& pid) {
+  std::ifstream file("/proc/" + pid + "/stat");
+  std::string line;
+  std::getline(file, line);
+  std::istringstream fields(line.substr(line.rfind(')') + 2));
+  std::string skipped;
+  for (int i = 3; i < 14; ++i) fields >> skipped;
+  double user = 0, system = 0;
+  fields >> user >> system;
+  return (user + system) / static_cast<double>(sysconf(_SC_CLK_TCK));
+}
+
+double own_seconds() {
+  rusage used{};
+  getrusage(RUSAGE_SELF, &used);
+  const auto of = [](const timeval& t) { return static_cast<double>(t.tv_sec) + 1e-6 * static_cast<double>(t.tv_usec); };
+  return of(used.ru_utime) + of(used.ru_stime);
+}
+
+void put_varint(std::string& out, uint64_t value) {
+  for (; value > 127; value >>= 7) out.push_back(static_cast<char>(value | 128));
+  out.push_back(static_cast<char>(value));
+}
+
+std::string request(const std::string& collection, size_t dim, std::mt19937& random) {
+  std::normal_distribution<float> normal;
+  std::vector<float> query(dim);
+  for (float& value : query) value = normal(random);
+  std::string vectors = "\x0a";
+  put_varint(vectors, 4 * dim);
+  vectors.append(reinterpret_cast<const char*>(query.data()), 4 * dim);
+  vectors += "\x18";
+  put_varint(vectors, dim);
+  vectors += "\x20\x01";
+  std::string message = "\x0a";
+  put_varint(message, collection.size());
+  message += collection + "\x12";
+  put_varint(message, vectors.size());
+  message += vectors + "\x18\x0a";  // k = 10
+  std::string framed(5, '\0');
+  for (size_t i = 0; i < 4; ++i) framed[1 + i] = static_cast<char>(message.size() >> 8 * (3 - i));
+  return framed + message;
+}
+
+struct Call {
+  const std::string* body = nullptr;
+  size_t at = 0;
+  Clock::time_point begin;
+  bool good = false;
+};
+
+struct Load;
+struct Connection {
+  Load* load = nullptr;
+  int socket = -1;
+  nghttp2_session* session = nullptr;
+  std::string out;
+  std::unordered_map<int32_t, Call> calls;
+};
+
+struct Load {
+  std::vector<std::string> bodies;
+  size_t next = 0, wrong = 0;
+  bool measuring = false, ended = false;
+  std::vector<double> latencies;
+
+  void begin(Connection& on) {
+    static const auto nv = [](const char* name, const char* value) {
+      return nghttp2_nv{reinterpret_cast<uint8_t*>(const_cast<char*>(name)),
+                        reinterpret_cast<uint8_t*>(const_cast<char*>(value)), std::strlen(name), std::strlen(value),
+                        NGHTTP2_NV_FLAG_NONE};
+    };
+    static const nghttp2_nv headers[] = {nv(":method", "POST"),    nv(":scheme", "http"),
+                                         nv(":path", "/bebr.v1.Points/Search"), nv(":authority", "localhost"),
+                                         nv("te", "trailers"),     nv("content-type", "application/grpc"),
+                                         nv("user-agent", "grpc-c++/1.80.0")};
+    nghttp2_data_provider provider{};
+    provider.read_callback = [](nghttp2_session*, int32_t id, uint8_t* to, size_t size, uint32_t* flags,
+                                nghttp2_data_source*, void* user) -> ssize_t {
+      Call& call = static_cast<Connection*>(user)->calls[id];
+      const size_t n = std::min(size, call.body->size() - call.at);
+      std::memcpy(to, call.body->data() + call.at, n);
+      call.at += n;
+      if (call.at == call.body->size()) *flags |= NGHTTP2_DATA_FLAG_EOF;
+      return static_cast<ssize_t>(n);
+    };
+    const int32_t id = nghttp2_submit_request(on.session, nullptr, headers, 7, &provider, nullptr);
+    on.calls[id] = {&bodies[next++ % bodies.size()], 0, Clock::now(), false};
+  }
+};
+
+nghttp2_session* session_of(Connection& of) {
+  nghttp2_session_callbacks* callbacks = nullptr;
+  nghttp2_session_callbacks_new(&callbacks);
+  nghttp2_session_callbacks_set_on_header_callback(
+      callbacks, [](nghttp2_session*, const nghttp2_frame* frame, const uint8_t* name, size_t name_size,
+                    const uint8_t* value, size_t value_size, uint8_t, void* user) {
+        if (name_size == 11 && std::memcmp(name, "grpc-status", 11) == 0)
+          static_cast<Connection*>(user)->calls[frame->hd.stream_id].good = value_size == 1 && *value == '0';
+        return 0;
+      });
+  nghttp2_session_callbacks_set_on_stream_close_callback(
+      callbacks, [](nghttp2_session*, int32_t id, uint32_t, void* user) {
+        Connection& on = *static_cast<Connection*>(user);
+        Load& load = *on.load;
+        const auto found = on.calls.find(id);
+        if (found == on.calls.end()) return 0;
+        if (!found->second.good) ++load.wrong;
+        if (load.measuring)
+          load.latencies.push_back(std::chrono::duration<double, std::micro>(Clock::now() - found->second.begin).count());
+        on.calls.erase(found);
+        if (!load.ended) load.begin(on);
+        return 0;
+      });
+  nghttp2_session* made = nullptr;
+  nghttp2_session_client_new(&made, callbacks, &of);
+  nghttp2_session_callbacks_del(callbacks);
+  nghttp2_submit_settings(made, 0, nullptr, 0);
+  return made;
+}
+
+}  // namespace
+
+int main(int count, char** arguments) {
+  if (count != 9) {
+    std::fprintf(stderr, "usage: bebr_call_load HOST PORT COLLECTION DIM OUTSTANDING CONNECTIONS SECONDS PID\n");
+    return 2;
+  }
+  const std::string pid = arguments[8];
+  Load load;
+  std::mt19937 random(1);
+  for (int i = 0; i < 256; ++i) load.bodies.push_back(request(arguments[3], std::strtoul(arguments[4], nullptr, 10), random));
+  std::vector<Connection> connections(std::strtoul(arguments[6], nullptr, 10));
+  std::vector<pollfd> polled;
+  for (Connection& one : connections) {
+    one.load = &load;
+    one.socket = socket(AF_INET, SOCK_STREAM, 0);
+    sockaddr_in address{};
+    address.sin_family = AF_INET;
+    address.sin_port = htons(static_cast<uint16_t>(std::atoi(arguments[2])));
+    inet_pton(AF_INET, arguments[1], &address.sin_addr);
+    if (connect(one.socket, reinterpret_cast<sockaddr*>(&address), sizeof address) != 0) return 1;
+    const int on = 1;
+    setsockopt(one.socket, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    one.session = session_of(one);
+    polled.push_back({one.socket, POLLIN, 0});
+  }
+  for (int i = 0; i < std::atoi(arguments[5]); ++i) load.begin(connections[static_cast<size_t>(i) % connections.size()]);
+  const auto warm = Clock::now() + std::chrono::milliseconds(500);
+  const auto end = warm + std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(std::atof(arguments[7])));
+  Clock::time_point begun;
+  double server = 0, own = 0, wall = 0;
+  static uint8_t buffer[1 << 18];
+  for (;;) {
+    const auto now = Clock::now();
+    if (!load.measuring && now >= warm) {
+      load.measuring = true;
+      begun = now;
+      server = seconds_of(pid);
+      own = own_seconds();
+    }
+    if (now >= end) {
+      wall = std::chrono::duration<double>(now - begun).count();
+      server = seconds_of(pid) - server;
+      own = own_seconds() - own;
+      break;
+    }
+    for (Connection& one : connections) {
+      const uint8_t* bytes = nullptr;
+      for (ssize_t n = 0; (n = nghttp2_session_mem_send(one.session, &bytes)) > 0;)
+        one.out.append(reinterpret_cast<const char*>(bytes), static_cast<size_t>(n));
+      for (size_t at = 0; at < one.out.size();) {
+        const ssize_t n = send(one.socket, one.out.data() + at, one.out.size() - at, MSG_NOSIGNAL);
+        if (n <= 0) return 1;
+        at += static_cast<size_t>(n);
+      }
+      one.out.clear();
+    }
+    if (poll(polled.data(), polled.size(), 1000) < 0) return 1;
+    for (size_t i = 0; i < connections.size(); ++i) {
+      if ((polled[i].revents & (POLLIN | POLLHUP)) == 0) continue;
+      const ssize_t n = recv(connections[i].socket, buffer, sizeof buffer, 0);
+      if (n <= 0 || nghttp2_session_mem_recv(connections[i].session, buffer, static_cast<size_t>(n)) < 0) return 1;
+    }
+  }
+  std::vector<double>& all = load.latencies;
+  if (all.empty()) return 1;
+  std::sort(all.begin(), all.end());
+  const auto calls = static_cast<double>(all.size());
+  std::printf(
+      "{\"calls_per_second\": %.0f, \"p50_us\": %.1f, \"p99_us\": %.1f, \"server_us\": %.2f, \"client_us\": %.2f, "
+      "\"wrong\": %zu}\n",
+      calls / wall, all[all.size() / 2], all[static_cast<size_t>(calls * .99)], server / calls * 1e6, own / calls * 1e6,
+      load.wrong);
+  return 0;
+}

@@ -1,0 +1,151 @@
+// Searches of a collection for Python: the model of its queries, its parts, and snapshots of these (bind/module.cpp).
+#include <bit>
+
+#include "base/byte_budget.h"
+#include "bind/held.h"
+#include "bind/raw.h"
+#include "bind/search.h"
+#include "collection/snapshot.h"
+
+namespace bebr {
+namespace {
+
+Metric metric_of(const std::string& name) {
+  if (name == "cosine") return Metric::Cosine;
+  if (name == "ip") return Metric::InnerProduct;
+  if (name == "l2") return Metric::SquaredDistance;
+  fail(ErrorCode::InvalidArgument, "metric is '" + name + "': want cosine, ip or l2");
+}
+
+std::shared_ptr<QueryModel> make_model(const std::string& metric, std::shared_ptr<const Encoder> encoder,
+                                       std::shared_ptr<const Decoder> decoder, std::shared_ptr<const Decoder> stage,
+                                       std::shared_ptr<const Network> adapter, float skip, double scale,
+                                       double offset) {
+  return std::make_shared<QueryModel>(QueryModel::Parts{metric_of(metric), std::move(encoder), std::move(decoder),
+                                                        std::move(stage), std::move(adapter), skip, scale, offset});
+}
+
+py::array_t<float> vectors(const QueryModel& model, const Array<float>& x, bool coded) {
+  expect_shape(x, "x", {-1, static_cast<py::ssize_t>(model.query_dim())});
+  if (!coded && !model.has_decoder())
+    fail(ErrorCode::InvalidArgument, "coded is False, and this model has no decoder: want True");
+  py::array_t<float> out({x.shape(0), static_cast<py::ssize_t>(model.inner_dim())});
+  float* to = out.mutable_data();
+  const NoGilFor release(x.shape(0));
+  model.vectors(x.data(), static_cast<size_t>(x.shape(0)), coded, to);
+  return out;
+}
+
+py::tuple project(const QueryModel& model, const Array<float>& q) {
+  expect_shape(q, "q", {-1, static_cast<py::ssize_t>(model.inner_dim())});
+  const py::ssize_t n = q.shape(0);
+  py::array_t<float> y({n, static_cast<py::ssize_t>(model.dims())}), base(n), offset(n);
+  float *to_y = y.mutable_data(), *to_base = base.mutable_data(), *to_offset = offset.mutable_data();
+  {
+    const NoGilFor release(n);
+    model.project(q.data(), static_cast<size_t>(n), to_y, to_base, to_offset);
+  }
+  return py::make_tuple(y, base, offset);
+}
+
+py::tuple project_stage(const QueryModel& model, const Array<float>& q) {
+  expect_shape(q, "q", {-1, static_cast<py::ssize_t>(model.inner_dim())});
+  if (!model.has_stage()) fail(ErrorCode::InvalidArgument, "this model's sign plane has no decoder of its own");
+  const py::ssize_t n = q.shape(0);
+  py::array_t<float> y({n, static_cast<py::ssize_t>(model.dims())}), base(n);
+  float *to_y = y.mutable_data(), *to_base = base.mutable_data();
+  {
+    const NoGilFor release(n);
+    model.project_stage(q.data(), static_cast<size_t>(n), to_y, to_base);
+  }
+  return py::make_tuple(y, base);
+}
+
+std::shared_ptr<CollectionPart> make_part(const Index& index, const std::optional<Array<uint64_t>>& hidden,
+                                          const std::vector<Array<uint8_t>>& kept,
+                                          std::vector<std::pair<size_t, size_t>> efforts,
+                                          std::shared_ptr<const TailRows> tail) {
+  if (!index.immutable()) fail(ErrorCode::InvalidArgument, "index may change: want a file's, or a frozen tail");
+  auto part = std::make_shared<CollectionPart>();
+  {
+    const py::gil_scoped_release release;
+    part->reader = index.reading().segment;
+  }
+  part->tail = std::move(tail);
+  part->efforts = std::move(efforts);
+  if (hidden) {
+    expect_shape(*hidden, "hidden", {-1});
+    const auto words = static_cast<size_t>(hidden->size());
+    part->hidden = {hidden->data(), 64 * words};
+    for (size_t i = 0; i < words; ++i) part->hidden_rows += static_cast<size_t>(std::popcount(hidden->data()[i]));
+    part->owners.push_back(held(*hidden));
+  }
+  for (const Array<uint8_t>& block : kept) {
+    expect_shape(block, "kept", {-1, -1});
+    part->kept.blocks.push_back(block.data());
+    part->kept.block_rows = std::max(part->kept.block_rows, static_cast<size_t>(block.shape(0)));
+    part->owners.push_back(held(block));
+  }
+  return part;
+}
+
+std::shared_ptr<CollectionSnapshot> make_snapshot(std::shared_ptr<const QueryModel> model,
+                                                  std::vector<std::shared_ptr<CollectionPart>> parts, size_t rows,
+                                                  size_t first_stage_rows, float margin,
+                                                  const std::optional<std::string>& kept) {
+  CollectionSnapshot::Settings settings{rows, first_stage_rows, margin, {}};
+  if (kept) settings.kept = RawFormat{static_cast<uint32_t>(model->inner_dim()), raw_type_of(*kept)};
+  return std::make_shared<CollectionSnapshot>(
+      std::move(model), std::vector<std::shared_ptr<const CollectionPart>>(parts.begin(), parts.end()), settings);
+}
+
+py::tuple search_snapshot(const CollectionSnapshot& snapshot, const Array<float>& queries, size_t k, bool coded,
+                          std::optional<size_t> oversampling, bool exact, std::optional<double> radius,
+                          std::optional<size_t> rescore, const std::shared_ptr<StopFlag>& stop) {
+  expect_shape(queries, "queries", {-1, static_cast<py::ssize_t>(snapshot.query_dim())});
+  if (!coded && !snapshot.has_decoder())
+    fail(ErrorCode::InvalidArgument, "coded is False, and this model has no decoder: want True");
+  CollectionSearch asked{k, coded, exact, oversampling, radius, rescore, stop ? &stop->set : nullptr};
+  const py::ssize_t n = queries.shape(0);
+  py::array_t<float> scores({n, static_cast<py::ssize_t>(k)});
+  py::array_t<int64_t> ids({n, static_cast<py::ssize_t>(k)});
+  float* to_scores = scores.mutable_data();
+  int64_t* to_ids = ids.mutable_data();
+  {
+    const py::gil_scoped_release release;
+    snapshot.search(queries.data(), static_cast<size_t>(n), asked, to_scores, to_ids);
+  }
+  return py::make_tuple(scores, ids);
+}
+
+}  // namespace
+
+void bind_collection(py::module_& m) {
+  py::class_<QueryModel, std::shared_ptr<QueryModel>>(m, "QueryModel")
+      .def(py::init(&make_model), py::arg("metric"), py::arg("encoder"), py::arg("decoder"), py::arg("stage"),
+           py::arg("adapter"), py::arg("skip"), py::arg("scale"), py::arg("offset"))
+      .def("vectors", &vectors, py::arg("x"), py::arg("coded"))
+      .def("project", &project, py::arg("q"))
+      .def("project_stage", &project_stage, py::arg("q"));
+  py::class_<CollectionPart, std::shared_ptr<CollectionPart>>(m, "CollectionPart")
+      .def(py::init(&make_part), py::arg("index"), py::arg("hidden"), py::arg("kept"), py::arg("efforts"),
+           py::arg("tail") = py::none());
+  // Shared with the front, which answers searches beside Python.
+  py::class_<ByteBudget, std::shared_ptr<ByteBudget>>(m, "ByteBudget")
+      .def(py::init<size_t>(), py::arg("total"))
+      .def_property_readonly("total", &ByteBudget::total)
+      .def_property_readonly("held", &ByteBudget::held)
+      .def("take", &ByteBudget::take, py::arg("size"), py::arg("most"))
+      .def("give_back", &ByteBudget::give_back, py::arg("size"));
+  // By its base it is handed to the front, another extension.
+  py::class_<Searcher, std::shared_ptr<Searcher>>(m, "Searcher");
+  py::class_<CollectionSnapshot, Searcher, std::shared_ptr<CollectionSnapshot>>(m, "CollectionSnapshot")
+      .def(py::init(&make_snapshot), py::arg("model"), py::arg("parts"), py::arg("rows"), py::arg("first_stage_rows"),
+           py::arg("margin"), py::arg("kept"))
+      .def("search", &search_snapshot, py::arg("queries"), py::arg("k"), py::arg("coded"), py::arg("oversampling"),
+           py::arg("exact"), py::arg("radius"), py::arg("rescore"), py::arg("stop"));
+  m.attr("exact_rows") = kExactRows;
+  m.def("default_candidates", &default_candidates, py::arg("k"));
+}
+
+}  // namespace bebr

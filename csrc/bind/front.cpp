@@ -1,0 +1,119 @@
+// bebr._front: the front for Python. An extension of its own, for it needs nghttp2; what it publishes are objects of
+// bebr._core, of which it knows no more than collection/searcher.h.
+#include "server/front.h"
+
+#include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
+
+#include "base/error.h"
+#include "server/wire.h"
+
+namespace py = pybind11;
+using namespace bebr;
+
+namespace {
+
+void translate(std::exception_ptr thrown) {
+  try {
+    if (thrown) std::rethrow_exception(thrown);
+  } catch (const Error& error) {
+    PyErr_SetString(error.code() == ErrorCode::InvalidArgument ? PyExc_ValueError : PyExc_OSError, error.what());
+  }
+}
+
+std::unique_ptr<Front> make(const std::string& host, uint16_t port, const std::string& upstream,
+                            std::shared_ptr<ByteBudget> budget, size_t loops, size_t threads, size_t most_batch,
+                            size_t queries, size_t k, size_t answers, size_t calls, const std::string& certificate,
+                            const std::string& key, const std::string& client_ca) {
+  FrontOptions options;
+  options.host = host;
+  options.port = port;
+  options.upstream = upstream;
+  options.tls = {certificate, key, client_ca};
+  options.loops = loops;
+  options.threads = threads;
+  options.most_batch = most_batch;
+  options.queries = queries;
+  options.k = k;
+  options.answers = answers;
+  options.calls = calls;
+  return std::make_unique<Front>(options, std::move(budget));
+}
+
+py::dict counts(const Front& front) {
+  const FrontCounts& now = front.counts();
+  py::dict made;
+  made["answered"] = now.answered.load();
+  made["forwarded"] = now.forwarded.load();
+  made["cancelled"] = now.cancelled.load();
+  made["late"] = now.late.load();
+  made["connections"] = now.connections.load();
+  made["refused"] = now.refused.load();
+  return made;
+}
+
+py::tuple batching(Front& front, const std::string& collection) {
+  const BatchingCounts& now = front.shelf().counts(collection);
+  return py::make_tuple(now.requests.load(), now.queries.load(), now.batches.load(), now.largest.load());
+}
+
+// What `record` keeps of each, and what was asked: k, coded, exact, oversampling, radius, rescore.
+py::list take_finished(Front& front) {
+  py::list made;
+  for (const Finished& one : front.take_finished()) {
+    const CollectionSearch& asked = one.asked;
+    made.append(py::make_tuple(
+        one.collection, one.code, one.elapsed, one.queued, one.searched, one.queries, one.batch,
+        py::make_tuple(asked.k, asked.coded, asked.exact, asked.oversampling, asked.radius, asked.rescore)));
+  }
+  return made;
+}
+
+// Its fields, and its queries as bytes of floats.
+py::object read_message(const std::string& message) {
+  const std::optional<SearchRequest> found = read_search(message);
+  std::vector<float> queries;
+  if (!found || !read_queries(*found, queries)) return py::none();
+  py::dict made;
+  made["collection"] = py::bytes(found->collection.data(), found->collection.size());
+  made["model"] = py::bytes(found->model.data(), found->model.size());
+  made["queries"] = py::bytes(reinterpret_cast<const char*>(queries.data()), queries.size() * sizeof(float));
+  made["dimension"] = found->dimension;
+  made["count"] = found->count;
+  made["k"] = found->asked.k;
+  made["offset"] = found->offset;
+  made["coded"] = found->asked.coded;
+  made["exact"] = found->asked.exact;
+  made["oversampling"] = found->asked.oversampling;
+  made["radius"] = found->asked.radius;
+  made["rescore"] = found->asked.rescore;
+  return made;
+}
+
+}  // namespace
+
+PYBIND11_MODULE(_front, m) {
+  m.doc() = "The HTTP/2 front of a bebr server. Used by bebr.serve.";
+  py::module_::import("bebr._core");  // which has the types of budget and searchers
+  py::register_local_exception_translator(&translate);
+  const py::call_guard<py::gil_scoped_release> no_gil;
+  py::class_<Front>(m, "Front", py::release_gil_before_calling_cpp_dtor())
+      .def(py::init(&make), py::kw_only(), py::arg("host"), py::arg("port"), py::arg("upstream"), py::arg("budget"),
+           py::arg("loops"), py::arg("threads"), py::arg("most_batch"), py::arg("queries"), py::arg("k"),
+           py::arg("answers"), py::arg("calls"), py::arg("certificate"), py::arg("key"), py::arg("client_ca"))
+      .def("start", &Front::start, no_gil)
+      .def("drain", &Front::drain, py::arg("grace"), no_gil)
+      .def("stop", &Front::stop, no_gil)
+      .def(
+          "publish",
+          [](Front& front, const std::string& collection, const std::string& model,
+             std::shared_ptr<Searcher> searcher) { front.publish(collection, model, std::move(searcher)); },
+          py::arg("collection"), py::arg("model"), py::arg("searcher").none(true))
+      .def("set_open", &Front::set_open, py::arg("open"))
+      .def("record", &Front::record, py::arg("most"))
+      .def("take_finished", &take_finished)
+      .def("counts", &counts)
+      .def("batching", &batching, py::arg("collection"));
+  m.def("read_search", &read_message, py::arg("message"));
+  m.attr("tls") = tls_built();
+}

@@ -1,0 +1,157 @@
+#include "collection/snapshot.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <string>
+#include <utility>
+
+#include "base/error.h"
+
+namespace bebr {
+namespace {
+
+constexpr size_t kPieceCandidates = 4'000'000;  // of all queries at a time
+constexpr size_t kFewestCandidates = 64;        // fewer than this a query are not worth saving
+constexpr size_t kAllLists = size_t{1} << 20;   // an exact search looks at every list
+// Of fewer results, the last one soon rules out rows of lists that it should not (bebr/index/segments.py).
+constexpr size_t kLeastDepth = 10;
+
+}  // namespace
+
+CollectionSnapshot::CollectionSnapshot(std::shared_ptr<const QueryModel> model,
+                                       std::vector<std::shared_ptr<const CollectionPart>> parts,
+                                       const Settings& settings)
+    : model_(std::move(model)), parts_(std::move(parts)), settings_(settings) {
+  if (parts_.empty()) fail(ErrorCode::InvalidArgument, "parts is empty: want at least one");
+  for (const auto& part : parts_) {
+    const size_t rows = part->reader->rows();
+    if ((part->hidden.present() && part->hidden.bits < rows) || part->hidden_rows > rows)
+      fail(ErrorCode::InvalidArgument, "hidden has " + std::to_string(part->hidden.bits) + " bits and " +
+                                           std::to_string(part->hidden_rows) + " rows for " + std::to_string(rows) +
+                                           " rows: want one bit for each");
+    if (settings_.kept && part->kept.blocks.size() * part->kept.block_rows < rows)
+      fail(ErrorCode::InvalidArgument, "kept has " + std::to_string(part->kept.blocks.size()) + " blocks of " +
+                                           std::to_string(part->kept.block_rows) + " rows: want " +
+                                           std::to_string(rows) + " rows");
+    views_.push_back({part->reader, {{}, nullptr, part->hidden, part->hidden_rows}, 0});
+    has_lists_ = has_lists_ || part->reader->kind() == SegmentKind::Ivf;
+    searched_ += rows - part->hidden_rows;
+  }
+}
+
+size_t CollectionPart::effort(size_t k) const {
+  if (efforts.empty()) return 0;
+  const auto [below, low] = efforts.front();
+  const auto [above, high] = efforts.back();
+  if (k <= below || high <= low) return low;
+  const auto of = [](size_t a, size_t b) { return static_cast<double>(a) / static_cast<double>(b); };
+  const double power = std::log(of(high, low)) / std::log(of(above, below));
+  return static_cast<size_t>(std::ceil(static_cast<double>(low) * std::pow(of(k, below), power)));
+}
+
+size_t CollectionSnapshot::candidates(size_t k, std::optional<size_t> rescore) const noexcept {
+  if (!settings_.kept) return 0;
+  if (rescore) return *rescore;
+  return settings_.rows <= kExactRows ? std::max(k, settings_.rows) : default_candidates(k);
+}
+
+bool CollectionSnapshot::try_search(const float* queries, size_t n, const CollectionSearch& asked, float* scores,
+                                    int64_t* ids) const noexcept {
+  try {
+    search(queries, n, asked, scores, ids);
+    return true;
+  } catch (const std::exception&) {
+    return false;
+  }
+}
+
+// A batch in the forms that searches take.
+struct CollectionSnapshot::Prepared {
+  Prepared(const QueryModel& model, const float* queries, size_t n, bool coded)
+      : count(n), vectors(n * model.inner_dim()), y(n * model.dims()), base(n), offset(n) {
+    model.vectors(queries, n, coded, vectors.data());
+    model.project(vectors.data(), n, y.data(), base.data(), offset.data());
+  }
+  size_t count;
+  std::vector<float> vectors, y, base, offset, stage_y, stage_base;
+};
+
+void CollectionSnapshot::search(const float* queries, size_t n, const CollectionSearch& asked, float* scores,
+                                int64_t* ids) const {
+  const size_t wanted = candidates(asked.k, asked.rescore);
+  const size_t step = wanted > 0 ? std::max<size_t>(1, kPieceCandidates / wanted) : std::max<size_t>(1, n);
+  for (size_t begin = 0; begin < n; begin += step)
+    search_piece(queries + begin * query_dim(), std::min(step, n - begin), asked, wanted, scores + begin * asked.k,
+                 ids + begin * asked.k);
+}
+
+void CollectionSnapshot::search_piece(const float* queries, size_t n, const CollectionSearch& asked, size_t wanted,
+                                      float* scores, int64_t* ids) const {
+  if (wanted == 0) return by_code({*model_, queries, n, asked.coded}, asked, asked.k, false, scores, ids);
+  std::vector<float> exact(n * model_->inner_dim());
+  if (wanted >= searched_) {  // every row is a candidate
+    model_->vectors(queries, n, false, exact.data());
+    return rescore(exact.data(), n, asked, nullptr, 0, scores, ids);
+  }
+  const Prepared prepared(*model_, queries, n, asked.coded);
+  std::vector<float> unused(n * wanted);
+  std::vector<int64_t> found(n * wanted);
+  by_code(prepared, asked, wanted, true, unused.data(), found.data());
+  if (asked.coded) model_->vectors(queries, n, false, exact.data());
+  rescore(asked.coded ? exact.data() : prepared.vectors.data(), n, asked, found.data(), wanted, scores, ids);
+}
+
+void CollectionSnapshot::by_code(const Prepared& prepared, const CollectionSearch& asked, size_t depth,
+                                 bool exact_follows, float* scores, int64_t* ids) const {
+  const size_t n = prepared.count, k = has_lists_ ? std::max(depth, kLeastDepth) : depth;
+  SearchOptions options;
+  options.k = k;
+  options.exact = asked.exact;
+  options.batch_invariant = true;
+  options.margin = settings_.margin;
+  options.nprobe = asked.exact ? kAllLists : 1;
+  options.stop = asked.stop;
+  options.first_stage_rows = std::max({settings_.first_stage_rows, kFewestCandidates, 4 * k});
+  if (asked.oversampling) {  // as a multiple of k, of which `depth` may be one already
+    const size_t times = std::max<size_t>(1, (*asked.oversampling * asked.k + depth - 1) / depth);
+    options.first_stage_rows = std::min(times * k, std::max<size_t>(settings_.rows, 1));
+  }
+  std::vector<SegmentView> views = views_;
+  for (size_t i = 0; i < views.size() && !asked.exact; ++i) {
+    views[i].effort = parts_[i]->effort(k);
+    options.nprobe = std::max(options.nprobe, views[i].effort);
+  }
+  std::vector<float> least;
+  if (asked.radius && !exact_follows) {  // exact scores are not those that the codes go by
+    for (size_t i = 0; i < n; ++i) least.push_back(model_->min_score(*asked.radius, prepared.offset[i]));
+    options.min_scores = least.data();
+  }
+  Queries queries{n, prepared.y.data(), prepared.base.data(), nullptr, nullptr, prepared.vectors.data()};
+  std::vector<float> stage_y, stage_base;
+  const auto whole = [&](const SegmentView& view) { return view.reader->by_whole_codes(n, options, false); };
+  if (model_->has_stage() && !asked.exact && !std::all_of(views.begin(), views.end(), whole)) {
+    stage_y.resize(n * model_->dims());
+    stage_base.resize(n);
+    model_->project_stage(prepared.vectors.data(), n, stage_y.data(), stage_base.data());
+    queries.stage_y = stage_y.data();
+    queries.stage_base = stage_base.data();
+  }
+  QueryBatch batch(model_->spec(), queries);
+  TopKBatch tops(n, k, options.min_scores);
+  bebr::search(views, batch, options, tops);
+  if (k == depth) {
+    tops.write(scores, ids);
+  } else {
+    std::vector<float> all_scores(n * k);
+    std::vector<int64_t> all_ids(n * k);
+    tops.write(all_scores.data(), all_ids.data());
+    for (size_t i = 0; i < n; ++i) {
+      std::copy_n(all_scores.data() + i * k, depth, scores + i * depth);
+      std::copy_n(all_ids.data() + i * k, depth, ids + i * depth);
+    }
+  }
+  model_->to_metric(scores, n, depth, prepared.offset.data());
+}
+
+}  // namespace bebr

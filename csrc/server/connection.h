@@ -1,0 +1,110 @@
+// One HTTP/2 connection: of a client, or the one to the server behind that carries what the client's forwards.
+#pragma once
+
+#include <nghttp2/nghttp2.h>
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <utility>
+#include <vector>
+
+#include "server/job.h"
+#include "server/transport.h"
+
+namespace bebr {
+
+class Loop;
+class Connection;
+
+using Headers = std::vector<std::pair<std::string, std::string>>;
+
+// A call as one of the two connections sees it.
+struct Stream {
+  Stream(Connection& of, int32_t number) : connection(of), id(number) {}
+
+  Connection& connection;
+  const int32_t id;
+  Stream* peer = nullptr;  // of a forwarded call, on the other connection
+  Headers headers, trailers;
+  size_t header_bytes = 0;
+  std::string in;   // of a call that may be answered here: what came of its message
+  std::string out;  // what is still to be sent, from out_at on
+  size_t out_at = 0;
+  size_t unread = 0;  // bytes that came and hold the window of this connection closed
+  bool own = false;   // it may be answered here
+  bool in_ended = false, out_ends = false, answered = false, deferred = false, has_headers = false;
+  uint64_t arrival = 0, deadline = 0;  // deadline 0: none
+  std::shared_ptr<Job> job;
+  Lease lease;
+};
+
+class Connection {
+ public:
+  enum class Side { Client, Behind };  // who is at the other end
+  Connection(Loop& loop, uint64_t id, int socket, Side side, std::unique_ptr<Transport> transport);
+  ~Connection();
+  Connection(const Connection&) = delete;
+  Connection& operator=(const Connection&) = delete;
+
+  uint64_t id() const noexcept { return id_; }
+  int socket() const noexcept { return socket_; }
+  Side side() const noexcept { return side_; }
+  bool dead() const noexcept { return dead_; }
+  bool greeted() const noexcept { return greeted_; }
+  size_t streams() const noexcept { return streams_.size(); }
+  Stream* stream(int32_t id) noexcept;
+
+  // Both set dead() where the connection has ended.
+  void receive();
+  void flush();
+  // Sends GOAWAY: calls in progress go on, no others begin.
+  void go_away();
+  // Ends every call. The connection is of no further use.
+  void close();
+  void set_dead() noexcept;
+
+  // The answers to a call of a client.
+  void reply(Stream& stream, std::string body);
+  void fail(Stream& stream, const char* status, std::string_view text);
+  void forward(Stream& stream);
+
+  bool wants_write = false;             // after a flush
+  bool touched = false, armed = false;  // the loop's
+  uint64_t other = 0;                   // the connection that this one's calls are forwarded to, or come from
+
+ private:
+  friend struct Callbacks;
+  int begin_headers(const nghttp2_frame& frame);
+  int header(const nghttp2_frame& frame, std::string_view name, std::string_view value);
+  void frame_received(const nghttp2_frame& frame);
+  void frame_sent(const nghttp2_frame& frame);
+  void data(int32_t id, std::string_view bytes);
+  void closed(int32_t id, uint32_t code);
+  ssize_t read_out(int32_t id, uint8_t* to, size_t size, uint32_t* flags);
+
+  void request(Stream& stream);
+  void response(Stream& stream, bool ended);
+  void own_data(Stream& stream);
+  void end_of_input(Stream& stream);
+  void resume(Stream& stream);
+  void consume(Stream& stream, size_t bytes);
+  void let_go(Stream& stream, uint32_t code);
+  void reset(Stream& stream, uint32_t code);
+  void submit_response(Stream& stream, const Headers& headers, bool body);
+
+  Loop& loop_;
+  const uint64_t id_;
+  const int socket_;
+  const Side side_;
+  std::unique_ptr<Transport> transport_;
+  nghttp2_session* session_ = nullptr;
+  std::unordered_map<int32_t, std::unique_ptr<Stream>> streams_;
+  std::string out_;
+  size_t out_at_ = 0;
+  bool dead_ = false, greeted_ = false;
+};
+
+}  // namespace bebr

@@ -1,0 +1,156 @@
+#include "server/front.h"
+
+#include <netdb.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <chrono>
+#include <cstring>
+#include <utility>
+
+#include "base/error.h"
+#include "server/loop.h"
+
+namespace bebr {
+namespace {
+
+constexpr int kBacklog = 1024;
+
+struct Listeners {
+  std::vector<int> sockets;
+  ~Listeners() {
+    for (const int socket : sockets) close(socket);
+  }
+  std::vector<int> release() { return std::exchange(sockets, {}); }
+};
+
+uint16_t port_of(int socket) {
+  sockaddr_storage address{};
+  socklen_t size = sizeof address;
+  getsockname(socket, reinterpret_cast<sockaddr*>(&address), &size);
+  return ntohs(address.ss_family == AF_INET6 ? reinterpret_cast<const sockaddr_in6&>(address).sin6_port
+                                             : reinterpret_cast<const sockaddr_in&>(address).sin_port);
+}
+
+// A socket that listens at the address; -1, with errno.
+int listening(const addrinfo& at, uint16_t port) {
+  const int socket = ::socket(at.ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+  if (socket < 0) return -1;
+  sockaddr_storage address{};
+  std::memcpy(&address, at.ai_addr, at.ai_addrlen);
+  const int on = 1, off = 0;
+  setsockopt(socket, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+  if (at.ai_family == AF_INET6) {
+    auto& six = reinterpret_cast<sockaddr_in6&>(address);
+    six.sin6_port = htons(port);
+    // "::" stands for IPv4 as well.
+    const bool any = IN6_IS_ADDR_UNSPECIFIED(&six.sin6_addr);
+    setsockopt(socket, IPPROTO_IPV6, IPV6_V6ONLY, any ? &off : &on, sizeof on);
+  } else {
+    reinterpret_cast<sockaddr_in&>(address).sin_port = htons(port);
+  }
+  if (bind(socket, reinterpret_cast<const sockaddr*>(&address), at.ai_addrlen) == 0 && listen(socket, kBacklog) == 0)
+    return socket;
+  const int error = errno;
+  close(socket);
+  errno = error;
+  return -1;
+}
+
+// At every address that the host stands for; those that this machine has not are passed over.
+Listeners listen_at(const std::string& host, uint16_t port) {
+  addrinfo hints{};
+  hints.ai_family = AF_UNSPEC;
+  hints.ai_socktype = SOCK_STREAM;
+  hints.ai_flags = AI_PASSIVE;
+  addrinfo* found = nullptr;
+  const int error = getaddrinfo(host.c_str(), nullptr, &hints, &found);
+  const std::string where = host.find(':') == std::string::npos ? host : "[" + host + "]";
+  if (error != 0) fail(ErrorCode::Io, "cannot listen on " + where + ": " + gai_strerror(error));
+  const std::unique_ptr<addrinfo, decltype(&freeaddrinfo)> addresses(found, &freeaddrinfo);
+  Listeners listeners;
+  int last = EADDRNOTAVAIL;
+  for (const addrinfo* at = addresses.get(); at != nullptr; at = at->ai_next) {
+    const int socket = listening(*at, port);
+    if (socket >= 0) {
+      listeners.sockets.push_back(socket);
+      port = port_of(socket);  // the others get the same
+    } else {
+      last = errno;
+      if (last != EADDRNOTAVAIL && last != EAFNOSUPPORT) break;
+    }
+  }
+  if (listeners.sockets.empty() || (last != EADDRNOTAVAIL && last != EAFNOSUPPORT))
+    fail(ErrorCode::Io, "cannot listen on " + where + ":" + std::to_string(port) +
+                            ": in use, or not an address of this machine: " + std::strerror(last));
+  return listeners;
+}
+
+}  // namespace
+
+Front::Front(FrontOptions options, std::shared_ptr<ByteBudget> budget)
+    : options_(std::move(options)), budget_(std::move(budget)) {
+  if (options_.upstream.size() >= sizeof sockaddr_un{}.sun_path)
+    fail(ErrorCode::InvalidArgument, "upstream is a path of " + std::to_string(options_.upstream.size()) +
+                                         " bytes: want fewer than " + std::to_string(sizeof sockaddr_un{}.sun_path));
+  if (options_.loops < 1 || options_.threads < 1 || options_.most_batch < 1)
+    fail(ErrorCode::InvalidArgument, "loops, threads or most_batch is 0: want at least 1");
+}
+
+Front::~Front() { stop(); }
+
+uint16_t Front::start() {
+  tls_ = make_tls(options_.tls);
+  Listeners listeners = listen_at(options_.host, options_.port);
+  const uint16_t port = port_of(listeners.sockets.front());
+  const auto done = [this](Jobs jobs) {
+    std::vector<Jobs> of(loops_.size());
+    for (std::shared_ptr<Job>& job : jobs) of[job->loop].push_back(std::move(job));
+    for (size_t i = 0; i < of.size(); ++i)
+      if (!of[i].empty()) loops_[i]->post_done(std::move(of[i]));
+  };
+  for (size_t i = 0; i < options_.loops; ++i)
+    loops_.push_back(std::make_unique<Loop>(*this, i, i == 0 ? listeners.release() : std::vector<int>{}));
+  batcher_ = std::make_unique<Batcher>(shelf_, options_.threads, options_.most_batch, done);
+  for (const std::unique_ptr<Loop>& loop : loops_) loop->start();
+  return port;
+}
+
+bool Front::drain(double grace) {
+  for (const std::unique_ptr<Loop>& loop : loops_) loop->drain();
+  std::unique_lock lock(mutex_);
+  return drained_.wait_for(lock, std::chrono::duration<double>(grace), [&] {
+    for (const std::unique_ptr<Loop>& loop : loops_)
+      if (!loop->drained()) return false;
+    return true;
+  });
+}
+
+void Front::stop() {
+  for (const std::unique_ptr<Loop>& loop : loops_) loop->stop();
+  batcher_.reset();
+  loops_.clear();
+}
+
+void Front::finished(const Job& job, int code) {
+  if (most_finished_ == 0) return;
+  const uint64_t now = now_ns();
+  const std::lock_guard lock(finished_mutex_);
+  if (finished_.size() >= most_finished_) return;  // nobody has asked for long
+  finished_.push_back({job.collection, code, now - job.arrival, (job.began > 0 ? job.began : now) - job.arrival,
+                       job.searched, job.count, job.batch, job.asked});
+}
+
+std::vector<Finished> Front::take_finished() {
+  const std::lock_guard lock(finished_mutex_);
+  return std::exchange(finished_, {});
+}
+
+void Front::publish(const std::string& collection, const std::string& model, std::shared_ptr<const Searcher> searcher) {
+  shelf_.publish(collection, model, std::move(searcher));
+}
+
+}  // namespace bebr

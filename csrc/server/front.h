@@ -1,0 +1,87 @@
+// The front of a server: it owns the TCP port and speaks HTTP/2 (nghttp2). Searches that it understands as a whole it
+// answers from what is published; every other stream goes unchanged to the server behind it, at a Unix socket, so that
+// everything else exists once, in Python. One connection to the server behind for each connection of a client: headers,
+// windows and faults of one client are no other's.
+#pragma once
+
+#include <atomic>
+#include <condition_variable>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "base/byte_budget.h"
+#include "server/batcher.h"
+#include "server/transport.h"
+
+namespace bebr {
+
+struct FrontOptions {
+  std::string host = "127.0.0.1";
+  uint16_t port = 0;     // 0: a free one
+  std::string upstream;  // path of the socket of the server behind
+  TlsFiles tls;
+  size_t loops = 1;         // event loops, each in a thread of its own
+  size_t threads = 1;       // that search, beside the loops
+  size_t most_batch = 256;  // queries of a kernel call
+  // As of the server behind, which refuses what is over them.
+  size_t queries = 65536, k = 65536, answers = 4'000'000, calls = 4096;
+  size_t connections = 1024;
+};
+
+struct FrontCounts {
+  std::atomic<uint64_t> answered{0}, forwarded{0}, cancelled{0}, late{0}, connections{0}, refused{0};
+};
+
+class Loop;
+
+class Front {
+ public:
+  Front(FrontOptions options, std::shared_ptr<ByteBudget> budget);
+  ~Front();
+
+  // Listens; the port. Throws Error(Io) where that is not possible, Error(InvalidArgument) for TLS files.
+  uint16_t start();
+  // Takes no more connections and calls, and waits up to `grace` seconds for those in progress. Whether all ended.
+  bool drain(double grace);
+  // Ends everything. Repeating it is harmless.
+  void stop();
+
+  // A collection that is answered here from now on; null: no longer. model: the digest of its queries.
+  void publish(const std::string& collection, const std::string& model, std::shared_ptr<const Searcher> searcher);
+  // Whether any caller may search. Where not, all calls are forwarded: keys are for the server behind to check.
+  void set_open(bool open) noexcept { open_ = open; }
+
+  // Keeps what searches did from now on, at most so many of them at a time.
+  void record(size_t most) noexcept { most_finished_ = most; }
+  // What was kept since the last call, in the order in which it ended.
+  std::vector<Finished> take_finished();
+
+  const FrontOptions& options() const noexcept { return options_; }
+  const FrontCounts& counts() const noexcept { return counts_; }
+  Shelf& shelf() noexcept { return shelf_; }
+
+ private:
+  friend class Loop;
+  friend class Connection;
+  void finished(const Job& job, int code);
+
+  FrontOptions options_;
+  std::shared_ptr<ByteBudget> budget_;
+  FrontCounts counts_;
+  Shelf shelf_;
+  std::atomic<bool> open_{true};
+  std::atomic<size_t> calls_{0}, open_connections_{0};
+  std::shared_ptr<const TlsContext> tls_;
+  std::vector<std::unique_ptr<Loop>> loops_;
+  std::unique_ptr<Batcher> batcher_;
+  std::atomic<size_t> most_finished_{0};
+  std::vector<Finished> finished_;
+  std::mutex finished_mutex_;
+  std::mutex mutex_;
+  std::condition_variable drained_;
+};
+
+}  // namespace bebr

@@ -1,0 +1,107 @@
+// A search that the front answers, from the request to the reply.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "base/byte_budget.h"
+#include "collection/searcher.h"
+
+namespace bebr {
+
+uint64_t now_ns() noexcept;  // of a clock that never goes back
+
+// Bytes counted in a budget for as long as this lives.
+class Lease {
+ public:
+  Lease() = default;
+  Lease(Lease&& other) noexcept : budget_(other.budget_), size_(other.size_) { other.budget_ = nullptr; }
+  Lease& operator=(Lease&& other) noexcept {
+    std::swap(budget_, other.budget_);
+    std::swap(size_, other.size_);
+    return *this;
+  }
+  ~Lease() {
+    if (budget_ != nullptr) budget_->give_back(size_);
+  }
+  // Whether the budget had so much left below `most`.
+  bool take(ByteBudget& budget, size_t size, size_t most) noexcept {
+    if (!budget.take(size, most)) return false;
+    budget_ = &budget;
+    size_ = size;
+    return true;
+  }
+
+ private:
+  ByteBudget* budget_ = nullptr;
+  size_t size_ = 0;
+};
+
+// What one collection shows, and what its searches have cost so far.
+struct Published {
+  std::string name, model;  // model: the digest of its queries
+  std::shared_ptr<const Searcher> searcher;
+};
+
+struct BatchingCounts {
+  std::atomic<uint64_t> requests{0}, queries{0}, batches{0}, largest{0};
+};
+
+// Searches of one kernel call.
+struct Batch {
+  std::atomic<bool> stop{false};
+  std::atomic<size_t> wanted{1};  // how many of them somebody still waits for, and one while it is being made up
+
+  void less() noexcept {
+    if (--wanted == 0) stop = true;
+  }
+};
+
+// What a search did, for those who count them. Times in ns; code: of gRPC.
+struct Finished {
+  std::string collection;
+  int code = 0;
+  uint64_t elapsed = 0, queued = 0, searched = 0;
+  size_t queries = 0, batch = 0;
+  CollectionSearch asked;
+};
+
+enum class Outcome { Answered, Failed, Cancelled };
+
+struct Job {
+  std::string collection;
+  CollectionSearch asked;  // k with the offset
+  size_t offset = 0, count = 0;
+  size_t cost = 0;  // rows that it looks at
+  std::vector<float> queries;
+  uint64_t arrival = 0;
+  // Whose it is: a stream of a connection of a loop.
+  size_t loop = 0;
+  uint64_t connection = 0;
+  int32_t stream = 0;
+
+  // Of its search: when that began, how long it took, and how many queries were in it.
+  uint64_t began = 0, searched = 0;
+  size_t batch = 0;
+
+  Outcome outcome = Outcome::Failed;
+  std::string reply;  // of one that was answered, framed
+
+  // Nobody waits for it any more: once that is true of all its batch, the kernel call ends.
+  void cancel() noexcept;
+  bool cancelled() const noexcept { return cancelled_; }
+  // Called by the thread that answers it; false: it was cancelled before.
+  bool join(std::shared_ptr<Batch> batch) noexcept;
+
+ private:
+  std::atomic<bool> cancelled_{false};
+  std::mutex mutex_;
+  std::shared_ptr<Batch> batch_;  // to be told of a cancellation
+};
+
+}  // namespace bebr

@@ -1,0 +1,81 @@
+// An event loop: some connections, and the searches that came by them. One thread; `post_*`, `drain` and `stop` are for
+// others.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <mutex>
+#include <set>
+#include <thread>
+#include <tuple>
+#include <unordered_map>
+#include <vector>
+
+#include "server/connection.h"
+#include "server/front.h"
+
+namespace bebr {
+
+class Loop {
+ public:
+  // listeners: sockets that this loop accepts from, which are its own from now on.
+  Loop(Front& front, size_t number, std::vector<int> listeners);
+  ~Loop();  // after stop()
+
+  void start();
+  void post_socket(int socket);
+  void post_done(Jobs jobs);
+  void drain();
+  void stop();
+  bool drained() const noexcept { return drained_; }
+
+  // For its connections.
+  Front& front() noexcept { return front_; }
+  void touch(Connection& connection);
+  Connection* connection(uint64_t id) noexcept;
+  // The connection to the server behind of a client's one; null where there is none to be had.
+  Connection* behind(Connection& client);
+  // A search whose message is complete; false: it is not to be answered here.
+  bool search(Stream& stream);
+  void forget(Stream& stream, int code);  // its job is not waited for any more; code: of gRPC
+
+ private:
+  using Deadline = std::tuple<uint64_t, uint64_t, int32_t>;  // when, connection, stream
+  void run();
+  void wait();
+  void mail();
+  void accept_from(int listener);
+  void add(int socket);
+  Connection& adopt(int socket, Connection::Side side, std::unique_ptr<Transport> transport);
+  void run_ready();
+  void finish(const Jobs& jobs);
+  void expire();
+  void settle();
+  void arm(Connection& connection);
+  void drop(uint64_t id);
+  void close_listeners();
+  void wake() noexcept;
+
+  Front& front_;
+  const size_t number_;
+  std::vector<int> listeners_;
+  int epoll_ = -1, event_ = -1, spare_ = -1;
+  std::unordered_map<uint64_t, std::unique_ptr<Connection>> connections_;
+  std::vector<uint64_t> touched_;
+  std::deque<std::pair<uint64_t, uint64_t>> young_;  // when, connection: those that have not greeted yet
+  std::set<Deadline> deadlines_;
+  Jobs ready_;
+  uint64_t next_ = 1;  // 0 is none
+  size_t next_loop_ = 0;
+  bool told_ = false;
+
+  std::mutex mutex_;
+  std::vector<int> sockets_;
+  Jobs done_;
+  std::atomic<bool> draining_{false}, drained_{false}, stopping_{false};
+  std::thread thread_;
+};
+
+}  // namespace bebr

@@ -1,0 +1,226 @@
+#include "server/wire.h"
+
+#include <bit>
+#include <cmath>
+#include <cstring>
+
+#include "base/half.h"
+
+namespace bebr {
+namespace {
+
+static_assert(std::endian::native == std::endian::little, "columns are little-endian");
+
+constexpr uint64_t kMostK = (uint64_t{1} << 31) - 1;
+
+// Protobuf's wire format, in the shortest encoding only: what another writer does is left to protobuf.
+class Reader {
+ public:
+  explicit Reader(std::string_view bytes) : bytes_(bytes) {}
+
+  bool more() const noexcept { return good_ && at_ < bytes_.size(); }
+  bool good() const noexcept { return good_; }
+
+  uint64_t varint(uint64_t most) noexcept {
+    uint64_t value = 0;
+    for (int shift = 0; shift < 64; shift += 7) {
+      if (at_ == bytes_.size()) return bad();
+      const auto byte = static_cast<uint8_t>(bytes_[at_++]);
+      if (shift == 63 && byte > 1) return bad();
+      value |= uint64_t{byte & 127u} << shift;
+      if (byte < 128) return byte == 0 && shift > 0 ? bad() : value > most ? bad() : value;
+    }
+    return bad();
+  }
+  uint32_t number() noexcept { return static_cast<uint32_t>(varint(UINT32_MAX)); }
+  bool flag() noexcept { return varint(1) != 0; }
+  std::string_view bytes() noexcept {
+    const uint64_t size = varint(UINT32_MAX);
+    if (!good_ || size > bytes_.size() - at_) return bad(), std::string_view{};
+    at_ += size;
+    return bytes_.substr(at_ - size, size);
+  }
+  double real() noexcept {
+    double value = 0;
+    if (bytes_.size() - at_ < sizeof value) return bad(), value;
+    std::memcpy(&value, bytes_.data() + at_, sizeof value);
+    at_ += sizeof value;
+    return value;
+  }
+  uint64_t bad() noexcept {
+    good_ = false;
+    return 0;
+  }
+
+ private:
+  std::string_view bytes_;
+  size_t at_ = 0;
+  bool good_ = true;
+};
+
+constexpr uint64_t varint_field(uint64_t number) { return number << 3; }
+constexpr uint64_t real_field(uint64_t number) { return number << 3 | 1; }
+constexpr uint64_t bytes_field(uint64_t number) { return number << 3 | 2; }
+
+bool read_vectors(std::string_view message, SearchRequest& request) noexcept {
+  Reader in(message);
+  bool given = false;
+  while (in.more()) {
+    switch (in.varint(UINT32_MAX)) {
+      case bytes_field(1):
+        request.values = in.bytes();
+        request.half = false;
+        given = true;
+        break;
+      case bytes_field(2):
+        request.values = in.bytes();
+        request.half = true;
+        given = true;
+        break;
+      case varint_field(3):
+        request.dimension = in.number();
+        break;
+      case varint_field(4):
+        request.count = in.number();
+        break;
+      default:
+        return false;
+    }
+  }
+  return in.good() && given;
+}
+
+void put_varint(std::string& out, uint64_t value) {
+  for (; value > 127; value >>= 7) out.push_back(static_cast<char>(value | 128));
+  out.push_back(static_cast<char>(value));
+}
+
+void put_number(std::string& out, uint64_t field, uint64_t value) {
+  if (value == 0) return;
+  put_varint(out, varint_field(field));
+  put_varint(out, value);
+}
+
+}  // namespace
+
+std::optional<size_t> framed_length(std::string_view frame) noexcept {
+  if (frame.size() < kFrameHead || frame[0] != 0) return std::nullopt;
+  size_t length = 0;
+  for (size_t i = 1; i < kFrameHead; ++i) length = length << 8 | static_cast<uint8_t>(frame[i]);
+  return length;
+}
+
+std::optional<SearchRequest> read_search(std::string_view message) noexcept {
+  SearchRequest request;
+  request.asked.k = 0;
+  Reader in(message);
+  bool queries = false;
+  while (in.more()) {
+    switch (in.varint(UINT32_MAX)) {
+      case bytes_field(1):
+        if (request.collection.data() != nullptr) return std::nullopt;  // protobuf looks at both whether they are UTF-8
+        request.collection = in.bytes();
+        break;
+      case bytes_field(2):
+        if (queries || !read_vectors(in.bytes(), request))
+          return std::nullopt;  // a second one is merged into the first
+        queries = true;
+        break;
+      case varint_field(3):
+        request.asked.k = in.number();
+        break;
+      case varint_field(4): {
+        const uint64_t mode = in.varint(2);
+        request.asked.coded = mode == 2;
+        break;
+      }
+      case varint_field(5):
+        request.asked.oversampling = in.number();
+        request.asked.exact = false;
+        break;
+      case varint_field(6):
+        request.asked.exact = in.flag();
+        request.asked.oversampling.reset();
+        break;
+      case varint_field(8):
+        if (in.flag()) return std::nullopt;  // payloads
+        break;
+      case bytes_field(9):
+        if (request.model.data() != nullptr) return std::nullopt;
+        request.model = in.bytes();
+        if (request.model.empty()) return std::nullopt;
+        break;
+      case real_field(11):
+        request.asked.radius = in.real();
+        break;
+      case varint_field(12):
+        request.offset = in.number();
+        break;
+      case varint_field(20):
+        request.asked.rescore = in.number();
+        break;
+      default:
+        return std::nullopt;
+    }
+  }
+  const CollectionSearch& asked = request.asked;
+  const size_t depth = asked.k + request.offset, rescore = asked.rescore.value_or(0);
+  if (!in.good() || !queries || asked.k < 1 || depth > kMostK) return std::nullopt;
+  if (asked.oversampling && (*asked.oversampling < 1 || *asked.oversampling > kMostK)) return std::nullopt;
+  if (asked.radius && !std::isfinite(*asked.radius)) return std::nullopt;
+  if (rescore > kMostK || (rescore > 0 && rescore < depth)) return std::nullopt;
+  return request;
+}
+
+bool read_queries(const SearchRequest& request, std::vector<float>& queries) {
+  const size_t values = request.count * request.dimension, size = request.half ? 2 : 4;
+  if (request.values.size() / size != values || request.values.size() % size != 0) return false;
+  queries.resize(values);
+  if (request.half) {
+    for (size_t i = 0; i < values; ++i) {
+      uint16_t half = 0;
+      std::memcpy(&half, request.values.data() + 2 * i, sizeof half);
+      queries[i] = half_to_float(half);
+    }
+  } else if (values > 0) {
+    std::memcpy(queries.data(), request.values.data(), 4 * values);
+  }
+  float sum = 0;  // of products with 0: not 0 where one is not finite
+  for (const float value : queries) sum += value * 0;
+  return sum == 0;
+}
+
+std::string write_reply(const float* scores, const int64_t* ids, size_t n, size_t depth, size_t offset,
+                        uint64_t elapsed_us, uint32_t batch) {
+  std::vector<uint32_t> counts(n);
+  size_t total = 0;
+  std::string packed;
+  for (size_t q = 0; q < n; ++q) {
+    size_t end = offset;
+    while (end < depth && ids[q * depth + end] >= 0) ++end;
+    counts[q] = static_cast<uint32_t>(end - offset);
+    total += counts[q];
+    put_varint(packed, counts[q]);
+  }
+  std::string out(kFrameHead, '\0');
+  out.reserve(kFrameHead + 12 * total + packed.size() + 48);
+  const auto column = [&](uint64_t field, const auto* values) {
+    if (total == 0) return;
+    put_varint(out, bytes_field(field));
+    put_varint(out, total * sizeof *values);
+    for (size_t q = 0; q < n; ++q)
+      out.append(reinterpret_cast<const char*>(values + q * depth + offset), counts[q] * sizeof *values);
+  };
+  column(1, ids);
+  column(2, scores);
+  put_varint(out, bytes_field(3));
+  put_varint(out, packed.size());
+  out += packed;
+  put_number(out, 5, elapsed_us);
+  put_number(out, 6, batch);
+  const size_t length = out.size() - kFrameHead;
+  for (size_t i = 1; i < kFrameHead; ++i) out[i] = static_cast<char>(length >> 8 * (kFrameHead - 1 - i));
+  return out;
+}
+
+}  // namespace bebr

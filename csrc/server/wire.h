@@ -1,0 +1,44 @@
+// bebr.v1.SearchRequest and SearchResponse as bytes (proto/bebr/v1/bebr.proto), and the frame that gRPC puts round a
+// message. Only what the front answers by itself is read; whatever else a request holds, or might hold in a version to
+// come, is none of its business.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "collection/searcher.h"
+
+namespace bebr {
+
+// A message and its five bytes of length before it.
+inline constexpr size_t kFrameHead = 5;
+// The length that the first bytes of a frame announce; absent: too few bytes, or a compressed message.
+std::optional<size_t> framed_length(std::string_view frame) noexcept;
+
+// Views of a message that stays where it is.
+struct SearchRequest {
+  std::string_view collection, model;
+  std::string_view values;  // of all queries
+  bool half = false;        // they are float16
+  size_t dimension = 0, count = 0;
+  size_t offset = 0;
+  CollectionSearch asked;  // k without the offset
+};
+
+// Nothing where the message has a field, a value or an encoding that the front does not answer, and where Python would
+// refuse it: then the message is Python's.
+std::optional<SearchRequest> read_search(std::string_view message) noexcept;
+
+// The queries as floats [count, dimension]; false where they do not fill these, or one is not finite.
+bool read_queries(const SearchRequest& request, std::vector<float>& queries);
+
+// A framed SearchResponse of the answers from `offset` on to n queries: scores and ids [n, depth], missing ones −1.
+std::string write_reply(const float* scores, const int64_t* ids, size_t n, size_t depth, size_t offset,
+                        uint64_t elapsed_us, uint32_t batch);
+
+}  // namespace bebr

@@ -1,0 +1,285 @@
+// The front between clients and a server behind: what is answered where, deadlines, cancellation, slow readers, limits,
+// and how it stops.
+#include "server/front.h"
+
+#include <dirent.h>
+#include <poll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <cstring>
+#include <thread>
+
+#include "../check.h"
+#include "base/error.h"
+#include "peers.h"
+#include "server/wire.h"
+
+namespace bebr::test {
+namespace {
+
+constexpr const char* kSearch = "/bebr.v1.Points/Search";
+
+struct Served {
+  explicit Served(FrontOptions options = {}) : front(with(options), budget) {
+    front.publish("small", "m1", std::make_shared<FakeCollection>(100));
+    front.publish("large", "m1", std::make_shared<FakeCollection>(1'000'000));
+    slow = std::make_shared<FakeCollection>(1'000'000, 400);
+    front.publish("slow", "m1", slow);
+    port = front.start();
+  }
+  FrontOptions with(FrontOptions options) {
+    options.upstream = behind.path();
+    options.loops = 2;
+    options.threads = 2;
+    return options;
+  }
+  ServerBehind behind;
+  std::shared_ptr<ByteBudget> budget = std::make_shared<ByteBudget>(64 << 20);
+  std::shared_ptr<FakeCollection> slow;
+  Front front;
+  uint16_t port = 0;
+};
+
+bool ok(const Reply& reply) {
+  const auto status = reply.headers.find("grpc-status");
+  return !reply.closed && status != reply.headers.end() && status->second == "0";
+}
+// The first id of a reply of the front.
+int64_t first_id(const Reply& reply) {
+  int64_t id = -1;
+  if (reply.body.size() > kFrameHead + 10) std::memcpy(&id, reply.body.data() + kFrameHead + 2, sizeof id);
+  return id;
+}
+template <typename Condition>
+bool soon(const Condition& condition) {
+  for (int i = 0; i < 500; ++i) {
+    if (condition()) return true;
+    std::this_thread::sleep_for(std::chrono::milliseconds(10));
+  }
+  return false;
+}
+size_t descriptors() {
+  size_t n = 0;
+  DIR* const folder = opendir("/proc/self/fd");
+  while (readdir(folder) != nullptr) ++n;
+  closedir(folder);
+  return n;
+}
+
+BEBR_TEST(searches_are_answered_and_all_else_is_forwarded) {
+  Served served;
+  HonestClient client(served.port);
+  for (const char* name : {"small", "large"}) {
+    const Reply reply = client.call(kSearch, search_message(name, 40, 10));
+    CHECK(ok(reply) && first_id(reply) == 40, name);
+  }
+  CHECK(served.front.counts().answered == 2 && served.behind.calls == 0, "answered here");
+  const std::string body = search_message("nothing", 1, 10);
+  CHECK(client.call(kSearch, body).body == "behind", "a collection that is not published");
+  CHECK(client.call("/echo", body).body == body, "another method");
+  CHECK(ok(client.call("/empty", body)), "an empty reply");
+  CHECK(client.call("/big", body).body.size() == 300'000, "a reply larger than a window");
+  const std::string large(5'000'000, 'y');
+  CHECK(client.call("/echo", large).body == large, "a request larger than a window");
+  CHECK(client.call("/reset", body).reset == NGHTTP2_ENHANCE_YOUR_CALM, "the code of a reset");
+  CHECK(client.call("/gone", body).headers["grpc-status"] == "14", "the server behind goes away");
+  CHECK(client.call("/echo", body).body == body, "and comes back");
+  served.front.publish("small", "", nullptr);
+  CHECK(client.call(kSearch, search_message("small", 40, 10)).body == "behind", "withdrawn");
+  served.front.set_open(false);
+  CHECK(client.call(kSearch, search_message("large", 40, 10)).body == "behind", "keys are for the server behind");
+}
+
+BEBR_TEST(unknown_fields_are_forwarded) {
+  Served served;
+  HonestClient client(served.port);
+  for (const std::string& more :
+       {std::string("\xb8\x01\x01", 3), std::string("\x52\x02{}", 4), std::string("\x40\x01", 2),
+        std::string("\x3a\x00", 2), std::string("\x4a\x02m2", 4)}) {
+    std::string message = search_message("small", 40, 10) + more;
+    message[4] = static_cast<char>(message.size() - kFrameHead);
+    CHECK(client.call(kSearch, message).body == "behind", more.size());
+  }
+  std::string message = search_message("small", 40, 10) + std::string("\x4a\x02m1", 4);
+  message[4] = static_cast<char>(message.size() - kFrameHead);
+  CHECK(first_id(client.call(kSearch, message)) == 40, "the collection's own model");
+  message = search_message("small", 40, 10);
+  message[0] = 1;
+  CHECK(client.call(kSearch, message).body == "behind", "compressed");
+  CHECK(client.call(kSearch, search_message("small", 40, 10) + search_message("small", 40, 10)).body == "behind",
+        "two messages");
+}
+
+BEBR_TEST(searches_that_wait_are_joined) {
+  Served served;
+  served.front.publish("slow", "m1", std::make_shared<FakeCollection>(1'000'000, 50));
+  HonestClient client(served.port);
+  std::vector<int32_t> calls;
+  for (int i = 0; i < 40; ++i) calls.push_back(client.begin(kSearch, search_message("slow", static_cast<float>(i), 3)));
+  for (int i = 0; i < 40; ++i) CHECK(first_id(client.wait(calls[static_cast<size_t>(i)])) == i, i);
+  const BatchingCounts& counts = served.front.shelf().counts("slow");
+  CHECK(counts.queries == 40 && counts.batches < 10, counts.batches);
+}
+
+BEBR_TEST(a_slow_collection_delays_no_other) {
+  Served served;
+  HonestClient one(served.port), other(served.port);
+  const int32_t waiting = one.begin(kSearch, search_message("slow", 7, 3));
+  while (served.slow->running == 0) one.turn(5);
+  const auto begin = std::chrono::steady_clock::now();
+  CHECK(first_id(other.call(kSearch, search_message("large", 9, 3))) == 9, "while another is searched");
+  CHECK(std::chrono::steady_clock::now() - begin < std::chrono::milliseconds(300), "at once");
+  CHECK(first_id(one.wait(waiting)) == 7, "the slow one");
+}
+
+BEBR_TEST(deadlines_and_cancellations_stop_a_search) {
+  Served served;
+  HonestClient client(served.port);
+  const Reply late = client.call(kSearch, search_message("slow", 7, 3), {{"grpc-timeout", "50m"}});
+  CHECK(late.headers.at("grpc-status") == "4", "deadline");
+  CHECK(soon([&] { return served.slow->stopped == 1; }), "the search ended");
+  const int32_t call = client.begin(kSearch, search_message("slow", 7, 3));
+  while (served.slow->running == 0) client.turn(5);
+  client.cancel(call);
+  client.turn(20);
+  CHECK(soon([&] { return served.slow->stopped == 2; }), "cancelled");
+  {
+    HonestClient gone(served.port);
+    gone.begin(kSearch, search_message("slow", 7, 3));
+    while (served.slow->running == 0) gone.turn(5);
+  }
+  CHECK(soon([&] { return served.slow->stopped == 3; }), "the connection ended");
+  CHECK(soon([&] { return served.budget->held() == 0; }), "what was held is given back");
+}
+
+BEBR_TEST(a_client_that_does_not_read_holds_up_nobody_and_little_memory) {
+  Served served;
+  HonestClient deaf(served.port), other(served.port);
+  deaf.call("/empty", search_message("small", 1, 1));
+  deaf.reading = false;
+  for (int i = 0; i < 60; ++i) deaf.begin("/big", search_message("small", 1, 1));
+  for (int i = 0; i < 60; ++i) deaf.begin(kSearch, search_message("small", 1, 20'000));
+  for (int i = 0; i < 20; ++i) deaf.turn(5);
+  for (int i = 0; i < 50; ++i) CHECK(first_id(other.call(kSearch, search_message("small", 5, 3))) == 5, i);
+  CHECK(served.budget->held() < (64u << 20), served.budget->held());
+}
+
+BEBR_TEST(without_budget_the_server_behind_is_asked) {
+  Served served;
+  HonestClient client(served.port);
+  CHECK(served.budget->take(64 << 20, 64 << 20), "all of it");
+  CHECK(client.call(kSearch, search_message("small", 5, 3)).body == "behind", "it has the words for that");
+  served.budget->give_back(64 << 20);
+  CHECK(first_id(client.call(kSearch, search_message("small", 5, 3))) == 5, "again");
+}
+
+BEBR_TEST(more_connections_than_allowed_are_closed) {
+  FrontOptions options;
+  options.connections = 3;
+  Served served(options);
+  HonestClient a(served.port), b(served.port), c(served.port);
+  for (HonestClient* one : {&a, &b, &c}) CHECK(ok(one->call("/empty", "")), "allowed");
+  const int fourth = connect_to(served.port);
+  char byte = 0;
+  CHECK(recv(fourth, &byte, 1, 0) <= 0, "closed");
+  close(fourth);
+  CHECK(served.front.counts().refused == 1, "counted");
+}
+
+BEBR_TEST(calls_in_progress_end_and_no_others_begin) {
+  Served served;
+  HonestClient client(served.port), idle(served.port);
+  CHECK(ok(idle.call("/empty", "")), "before");
+  const int32_t call = client.begin(kSearch, search_message("slow", 7, 3));
+  while (served.slow->running == 0) client.turn(5);
+  std::thread draining([&] { CHECK(served.front.drain(10), "all ended"); });
+  CHECK(first_id(client.wait(call)) == 7, "the one in progress");
+  draining.join();
+  while (idle.turn(20)) {
+  }
+  CHECK(idle.goaway(), "told so");
+  CHECK(connect_to(served.port) < 0, "nobody listens");
+  Served other;
+  HonestClient waiting(other.port);
+  waiting.begin(kSearch, search_message("slow", 7, 3));
+  while (other.slow->running == 0) waiting.turn(5);
+  CHECK(!other.front.drain(0.05), "not within the grace");
+  other.front.stop();
+  CHECK(other.slow->stopped == 1, "stopped");
+}
+
+BEBR_TEST(both_families_of_addresses) {
+  ServerBehind behind;
+  FrontOptions options;
+  options.upstream = behind.path();
+  options.host = "localhost";
+  Front front(options, std::make_shared<ByteBudget>(64 << 20));
+  const uint16_t port = front.start();
+  HonestClient client(port);
+  CHECK(ok(client.call("/empty", "")), "IPv4");
+  options.port = port;
+  Front second(options, std::make_shared<ByteBudget>(64 << 20));
+  bool refused = false;
+  try {
+    second.start();
+  } catch (const Error& error) {
+    refused = error.code() == ErrorCode::Io;
+  }
+  CHECK(refused, "a port in use is an error, not a second server behind it");
+}
+
+}  // namespace
+
+// Connections of which every second one has changed bytes; then all that was held is given back, and honest clients are
+// served as before.
+void fuzz(size_t connections, uint32_t seed) {
+  Served served;
+  served.front.publish("slow", "m1", std::make_shared<FakeCollection>(1'000'000, 5));
+  {
+    HonestClient(served.port).call("/empty", "");
+  }
+  soon([&] { return descriptors() < 30; });
+  const size_t before = descriptors();
+  std::atomic<size_t> left{connections};
+  std::vector<std::thread> clients;
+  for (uint32_t t = 0; t < 4; ++t)
+    clients.emplace_back([&, t] {
+      std::mt19937 random(seed * 4 + t);
+      while (left.fetch_sub(1) - 1 < connections) {
+        const std::vector<std::string> pieces = random_connection(random);
+        const int socket = connect_to(served.port);
+        if (socket < 0) continue;
+        const bool deaf = random() % 8 == 0;
+        std::string joined;
+        for (const std::string& piece : pieces) {
+          joined += piece;
+          if (random() % 3 == 0) continue;
+          if (send(socket, joined.data(), joined.size(), MSG_NOSIGNAL | MSG_DONTWAIT) < 0) break;
+          joined.clear();
+        }
+        send(socket, joined.data(), joined.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
+        char buffer[16384];
+        const int patience = static_cast<int>(random() % 4 == 0 ? 30 : random() % 4);
+        pollfd ready{socket, POLLIN, 0};
+        while (!deaf && poll(&ready, 1, patience) > 0 && recv(socket, buffer, sizeof buffer, 0) > 0) {
+        }
+        if (random() % 2 == 0) {  // RST in place of FIN
+          const linger at_once{1, 0};
+          setsockopt(socket, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
+        }
+        close(socket);
+      }
+    });
+  for (std::thread& client : clients) client.join();
+  HonestClient client(served.port);
+  CHECK(first_id(client.call(kSearch, search_message("small", 40, 10))) == 40, "answered after all that");
+  CHECK(client.call("/echo", "again").body == "again", "forwarded after all that");
+  CHECK(soon([&] { return served.budget->held() == 0; }), served.budget->held());
+  CHECK(soon([&] { return descriptors() <= before + 4; }), descriptors() << " descriptors, before " << before);
+}
+
+BEBR_TEST(mutated_connections) { fuzz(400, 1); }
+
+}  // namespace bebr::test

@@ -1,0 +1,295 @@
+"""The native front before a server: what it answers equals what Python answers, and it is never behind a write."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import shutil
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+
+import grpc
+import numpy as np
+import pytest
+
+import bebr
+from bebr.serve import serve
+from bebr.serve.limits import Limits
+from bebr.serve.server import Server
+from bebr.v1 import bebr_pb2 as pb
+from bebr.v1 import bebr_pb2_grpc as rpc
+
+_front = pytest.importorskip("bebr._front", reason="built without libnghttp2")
+
+
+class Fronted:
+    """A server in this process, whose front can be looked into."""
+
+    def __init__(self, path, **options) -> None:
+        self._path, self._options = path, options
+        self._ready, self._stopping = threading.Event(), None
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._run()))
+        self._thread.start()
+        assert self._ready.wait(20)
+
+    async def _run(self) -> None:
+        self._loop, self._stopping = asyncio.get_running_loop(), asyncio.Event()
+        with bebr.open(self._path) as db:
+            server = Server(db, Limits(), **self._options)
+            self.target = f"127.0.0.1:{await server.start('127.0.0.1', 0)}"
+            self.front = server._front
+            self._ready.set()
+            await self._stopping.wait()
+            await server.stop(5)
+
+    def counts(self) -> dict[str, int]:
+        return self.front._front.counts()
+
+    def stop(self) -> None:
+        if self._thread.is_alive():
+            self._loop.call_soon_threadsafe(self._stopping.set)
+            self._thread.join(20)
+
+
+@pytest.fixture
+def fronted(tmp_path) -> Iterator[Fronted]:
+    served = Fronted(tmp_path)
+    yield served
+    served.stop()
+
+
+@contextlib.contextmanager
+def answered(served: Fronted, count: int) -> Iterator[None]:
+    """So many searches of the block are answered by the front itself."""
+    before = served.counts()["answered"]
+    yield
+    assert served.counts()["answered"] - before == count
+
+
+@pytest.mark.parametrize("metric", ["cosine", "ip", "l2"])
+@pytest.mark.parametrize("keep", [None, "float16", "int8"])
+def test_answers_equal_those_of_python_to_the_bit(start, tmp_path, vectors, queries, metric, keep):
+    bz = bebr.train(vectors, widths=[48, 16], metric=metric, seed=0)
+    with bebr.open(tmp_path) as db:
+        made = db.create_collection("docs", bz, keep=keep, retrain=False)
+        made.upsert(range(2500), vectors[:2500])
+        made.delete(range(0, 2500, 9))
+        options = [
+            {},
+            {"query": "code"},
+            {"oversampling": 5},
+            {"exact": True},
+            {"radius": 0.5},
+            {"offset": 4},
+            {"k": 100, "rescore": 0},
+            {"binarizer": bz},
+        ]
+        wanted = [(made.search(queries[:1], **how), made.search(queries[:30], **how)) for how in options]
+    served = Fronted(tmp_path)
+    try:
+        with bebr.connect(served.target) as client, answered(served, 2 * len(options)):
+            remote = client.collection("docs")
+            for how, (one, many) in zip(options, wanted, strict=True):
+                for found, local in (
+                    (remote.search(queries[:1], **how), one),
+                    (remote.search(queries[:30], **how), many),
+                ):
+                    np.testing.assert_array_equal(found.ids, local.ids, str(how))
+                    np.testing.assert_array_equal(found.scores, local.scores, str(how))
+    finally:
+        served.stop()
+
+
+def test_what_it_does_not_answer_is_forwarded(fronted, bz, vectors):
+    with bebr.connect(fronted.target) as client:
+        made = client.create_collection("docs", bz)
+        made.upsert(range(100), vectors[:100], [{"n": i} for i in range(100)])
+        with answered(fronted, 0):
+            assert made.search(vectors[3], 2, with_payloads=True).payloads[0][0] == {"n": 3}
+            assert made.search(vectors[3], 2, filter={"n": 5}).ids[0, 0] == 5
+            assert made.search(vectors[3], 2, allow=[7]).ids[0, 0] == 7
+            assert made.search_ids([3], 2).ids.shape == (1, 2)
+            client.set_alias("other", "docs")
+            assert client.collection("other").search(vectors[3], 1).ids[0, 0] == 3
+            with pytest.raises(ValueError, match="q has shape"):
+                made.search(vectors[:1, :5], 1)
+        with answered(fronted, 1):
+            assert made.search(vectors[3], 1).ids[0, 0] == 3
+        made.upsert(["a"], vectors[200:201])  # a row with a key beside its number
+        with answered(fronted, 0):
+            assert made.search(vectors[200], 1).ids[0, 0] == "a"
+        client.drop_collection("docs")
+        with pytest.raises(KeyError), answered(fronted, 0):
+            made.search(vectors[3], 1)
+
+
+def test_a_write_that_returned_is_seen(fronted, bz, vectors):
+    with bebr.connect(fronted.target) as client, bebr.connect(fronted.target) as other:
+        made, seen = client.create_collection("docs", bz), other.collection("docs")
+        for i in range(60):
+            made.upsert([i], vectors[i : i + 1])
+            assert seen.search(vectors[i], 1).ids[0, 0] == i
+        made.delete([5])
+        assert 5 not in seen.search(vectors[5], 59).ids
+        made.flush()
+        assert seen.search(vectors[7], 1).ids[0, 0] == 7
+        made.truncate()
+        assert (seen.search(vectors[7], 1).ids == -1).all()
+        made.upsert([1], vectors[9:10])
+        assert seen.search(vectors[9], 1).ids[0, 0] == 1
+    assert fronted.counts()["answered"] >= 62
+
+
+def test_searches_beside_writes(fronted, bz, vectors):
+    """Every answer is of one moment: 50 rows move together, so either all or none of the new ones are found."""
+    with bebr.connect(fronted.target) as client:
+        made = client.create_collection("docs", bz)
+        made.upsert(range(50), vectors[:50])
+        wrong, stop = [], threading.Event()
+
+        def read() -> None:
+            with bebr.connect(fronted.target) as own:
+                collection = own.collection("docs")
+                while not stop.is_set():
+                    ids = collection.search(vectors[:2], 50).ids
+                    if any(len(np.unique(row // 1000)) != 1 for row in ids):
+                        wrong.append(ids)
+
+        readers = [threading.Thread(target=read) for _ in range(3)]
+        for reader in readers:
+            reader.start()
+        for turn in range(1, 40):
+            made.truncate()
+            made.upsert(np.arange(50) + 1000 * turn, vectors[:50])
+        stop.set()
+        for reader in readers:
+            reader.join()
+    # After truncate and before upsert there is nothing, which is the id -1 alone.
+    assert not wrong
+
+
+def test_stats_count_what_was_joined(fronted, bz, vectors):
+    with bebr.connect(fronted.target) as client:
+        made = client.create_collection("docs", bz)
+        made.upsert(range(100), vectors[:100])
+        before = made.stats().batching
+        for i in range(7):
+            made.search(vectors[i : i + 2], 3)
+        after = made.stats().batching
+        assert (after.requests - before.requests, after.queries - before.queries) == (7, 14)
+        assert after.largest >= 2
+
+
+def test_stopping_finishes_accepted_calls(start, tmp_path, bz, vectors):
+    with bebr.open(tmp_path) as db:
+        db.create_collection("docs", bz).upsert(range(100), vectors[:100])
+    with start(tmp_path) as server, grpc.insecure_channel(server.target) as channel:
+        queries = pb.Vectors(f32=vectors[:1].tobytes(), dimension=64, count=1)
+        search = rpc.PointsStub(channel).Search
+        codes: list[grpc.StatusCode] = []
+
+        def ask() -> None:
+            while True:
+                try:
+                    assert search(pb.SearchRequest(collection="docs", queries=queries, k=3), timeout=20).counts == [3]
+                except grpc.RpcError as error:
+                    codes.append(error.code())
+                    return
+
+        threads = [threading.Thread(target=ask) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        time.sleep(0.5)
+        server.stop()
+        for thread in threads:
+            thread.join(20)
+        assert set(codes) == {grpc.StatusCode.UNAVAILABLE}
+
+
+def test_ipv6(start, tmp_path):
+    if not socket.has_ipv6:
+        pytest.skip("no IPv6")
+    try:
+        with socket.socket(socket.AF_INET6) as probe:
+            probe.bind(("::1", 0))
+    except OSError:
+        pytest.skip("no IPv6 loopback")
+    with start(tmp_path, host="::1") as server, server.connect() as client:
+        assert client.collections() == []
+
+
+@pytest.fixture(scope="module")
+def certificates(tmp_path_factory):
+    """A folder with an authority (ca.pem) and what it signed: server.pem, client.pem and their keys."""
+    if shutil.which("openssl") is None:
+        pytest.skip("no openssl to make certificates with")
+    folder = tmp_path_factory.mktemp("tls")
+
+    def openssl(*arguments: str) -> None:
+        subprocess.run(["openssl", *arguments], cwd=folder, check=True, capture_output=True)
+
+    new = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"]
+    openssl("req", "-x509", *new, "-keyout", "ca.key", "-out", "ca.pem", "-subj", "/CN=authority")
+    for name in ("server", "client"):
+        signed = ["-CA", "ca.pem", "-CAkey", "ca.key", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"]
+        openssl("req", "-x509", *new, *signed, "-keyout", f"{name}.key", "-out", f"{name}.pem", "-subj", f"/CN={name}")
+    return folder
+
+
+@pytest.mark.parametrize("front", [True, False])
+@pytest.mark.parametrize("mutual", [False, True])
+def test_tls(start, tmp_path, certificates, bz, vectors, front, mutual):
+    if front and not _front.tls:
+        pytest.skip("built without libssl")
+    with bebr.open(tmp_path) as db:
+        db.create_collection("docs", bz).upsert(range(100), vectors[:100])
+
+    def file(name: str) -> bytes:
+        return (certificates / name).read_bytes()
+
+    def ask(credentials: grpc.ChannelCredentials) -> list[int]:
+        queries = pb.Vectors(f32=vectors[:1].tobytes(), dimension=64, count=1)
+        with grpc.secure_channel(server.target, credentials) as channel:
+            request = pb.SearchRequest(collection="docs", queries=queries, k=3)
+            assert "docs" in rpc.CollectionsStub(channel).List(pb.ListCollectionsRequest(), timeout=10).names
+            return list(rpc.PointsStub(channel).Search(request, timeout=10).counts)
+
+    tls = {"tls_certificate": str(certificates / "server.pem"), "tls_key": str(certificates / "server.key")}
+    tls |= {"tls_client_ca": str(certificates / "ca.pem")} if mutual else {}
+    with start(tmp_path, front=front, **tls) as server:
+        plain = grpc.ssl_channel_credentials(file("ca.pem"))
+        known = grpc.ssl_channel_credentials(file("ca.pem"), file("client.key"), file("client.pem"))
+        assert ask(known) == [3]
+        if mutual:
+            with pytest.raises(grpc.RpcError) as refused:
+                ask(plain)
+            assert refused.value.code() == grpc.StatusCode.UNAVAILABLE
+        else:
+            assert ask(plain) == [3]
+        with pytest.raises(grpc.RpcError), grpc.insecure_channel(server.target) as channel:
+            rpc.CollectionsStub(channel).List(pb.ListCollectionsRequest(), timeout=5)
+
+
+def test_files_of_tls_that_cannot_be_used(tmp_path):
+    with pytest.raises(ValueError, match="want certificate and key, or none of them"):
+        serve(tmp_path, port=0, tls_certificate="server.pem")
+    with pytest.raises(ValueError, match=r"TLS certificate .*nothing.pem cannot be used"):
+        serve(tmp_path, port=0, tls_certificate=tmp_path / "nothing.pem", tls_key=tmp_path / "nothing.key")
+
+
+def test_a_field_that_comes_twice_is_protobufs_business():
+    """It refuses a name that is not UTF-8 even where another follows, which the front once answered."""
+    queries = pb.Vectors(f32=np.ones(3, np.float32).tobytes(), dimension=3, count=1)
+    honest = pb.SearchRequest(collection="docs", queries=queries, k=3).SerializeToString()
+    assert _front.read_search(honest)["collection"] == b"docs"
+    assert _front.read_search(b"\x0a\x01\xff" + honest) is None
+
+
+def test_mutated_messages():
+    from tests.serve.front_messages import run
+
+    taken, forwarded = run(4000, 7)
+    assert taken > 300 and forwarded > 300

@@ -1,0 +1,114 @@
+"""Searches of a snapshot in C++ answer what the search by parts does, to the bit."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import bebr
+from bebr._core import StopFlag
+from bebr.arrays import normalized
+from bebr.collection.options import SearchOptions
+from bebr.errors import Cancelled
+from bebr.store import searching
+from bebr.store.database import Database
+
+DIM = 64
+
+
+@pytest.fixture(scope="module")
+def models(vectors):
+    return {
+        metric: bebr.train(vectors, widths=[48, 16], metric=metric, seed=0) for metric in ("cosine", "ip", "l2")
+    } | {"untrained": bebr.training.untrained.untrained(DIM, 16, metric="cosine")}
+
+
+@pytest.fixture(scope="module", params=["cosine", "ip", "l2", "untrained"])
+def bz(request, models):
+    return models[request.param]
+
+
+SHAPES = [("flat", None), ("flat", "float16"), ("flat", "int8"), ("auto", None), ("auto", "int8"), ("graph", "float16")]
+
+
+@pytest.fixture(scope="module", params=SHAPES, ids=lambda shape: f"{shape[0]}-{shape[1]}")
+def collection(request, bz, vectors, tmp_path_factory):
+    """Segments, removed rows, rows written again, rows without a vector and a tail."""
+    index, keep = request.param
+    with Database(tmp_path_factory.mktemp("engine"), flat_rows=1000) as db:
+        made = db.create_collection("docs", bz, keep=keep, retrain=False, index=index)
+        made.upsert(range(1500), vectors[:1500])
+        made.flush()
+        made.upsert(range(1000, 2400), vectors[1400:2800])
+        made.flush()
+        made.delete(range(0, 900, 7))
+        made.upsert([5, 2000, 2399, 2500], [vectors[5], None, vectors[0], vectors[1]])
+        made.upsert(range(2600, 2800), vectors[2800:3000])
+        assert index in made.stats().rows_by_kind or index == "auto"
+        yield made
+
+
+def by_parts(collection, queries, options):
+    """The same search, by the parts in Python."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(type(collection.snapshot), "engine", None)
+        return searching.search_vectors(collection.snapshot, collection.binarizer, queries, options)
+
+
+@settings(max_examples=12, deadline=None)
+@given(data=st.data())
+def test_answers_equal_those_by_parts(collection, queries, data):
+    k = data.draw(st.sampled_from([1, 3, 10, 40, 3000]))
+    effort = data.draw(st.sampled_from([(None, False), (None, True), (1, False), (20, False)]))
+    kept = collection.snapshot.keeps
+    rescore = data.draw(st.sampled_from([None, 0, k, 3 * k]) if kept else st.sampled_from([None, 0]))
+    radius = data.draw(st.sampled_from([None, 0.1, 0.6, 1.2]))
+    options = SearchOptions(k, data.draw(st.sampled_from(["float", "code"])), *effort, radius, rescore)
+    some = queries[: data.draw(st.sampled_from([1, 2, 9, 50]))]
+    assert collection.snapshot.engine is not None
+    found = searching.search_vectors(collection.snapshot, collection.binarizer, some, options)
+    wanted = by_parts(collection, some, options)
+    np.testing.assert_array_equal(found.ids, wanted.ids)
+    np.testing.assert_array_equal(found.scores, wanted.scores)
+
+
+def test_what_it_refuses(collection, queries):
+    options = SearchOptions(3, rescore=5)
+    if not collection.snapshot.keeps:
+        with pytest.raises(ValueError, match="rescore is 5, but this collection keeps no vectors"):
+            searching.search_vectors(collection.snapshot, collection.binarizer, queries, options)
+    stop = StopFlag()
+    stop.set()
+    with pytest.raises(Cancelled):
+        searching.search_vectors(
+            collection.snapshot, collection.binarizer, queries, replace(options, rescore=None), stop=stop
+        )
+
+
+@pytest.mark.parametrize("dim", [*range(1, 20), 63, 127, 128, 129, 200, 256, 257, 384, 768, 1000, 1537])
+def test_queries_are_scaled_as_documents_are_to_the_bit(dim):
+    """Two implementations of one sum: numpy's, and that of a query on its way to a code."""
+    rng = np.random.default_rng(dim)
+    bz = bebr.training.untrained.untrained(dim, 8, metric="cosine")
+    x = rng.standard_normal((7, dim)).astype(np.float32)
+    x[1], x[2], x[3] = 0, x[2] * 1e30, x[3] * 1e-30
+    np.testing.assert_array_equal(bz.query_model.vectors(x, False), normalized(x))
+    np.testing.assert_array_equal(bz.query_model.vectors(x[:1], False), normalized(x[:1]))
+
+
+def test_a_snapshot_that_others_hold_outlives_its_collection(models, vectors, queries, tmp_path):
+    with bebr.open(tmp_path) as db:
+        made = db.create_collection("docs", models["l2"], keep="float16", retrain=False)
+        made.upsert(range(2500), vectors[:2500])
+        engine = made.snapshot.engine
+        wanted = made.search(queries, 5)
+        made.upsert(range(2500), vectors[500:3000])
+        made.flush()
+        made.truncate()
+    scores, ids = engine.search(queries, 5, False, None, False, None, None, None)
+    np.testing.assert_array_equal(ids, wanted.ids)
+    np.testing.assert_array_equal(scores, wanted.scores)
