@@ -32,7 +32,7 @@ class CallLog:
     @property
     def wanted(self) -> bool:
         """Whether it may say something of a call."""
-        return self.slow_ms is not None or _log.isEnabledFor(logging.DEBUG)
+        return self._slow_ms is not None or _log.isEnabledFor(logging.DEBUG)
 
     def note(self, call: Call) -> None:
         """A call has ended."""
