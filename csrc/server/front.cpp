@@ -137,11 +137,14 @@ void Front::stop() {
 
 void Front::finished(const Job& job, int code) {
   if (most_finished_ == 0) return;
-  const uint64_t now = now_ns();
+  Finished made{job.collection, code, now_ns() - job.arrival, 0, 0, job.count, 0, job.asked};
+  if (code == 0) {  // else its search may still be under way, in another thread
+    made.queued = job.began - job.arrival;
+    made.searched = job.searched;
+    made.batch = job.batch;
+  }
   const std::lock_guard lock(finished_mutex_);
-  if (finished_.size() >= most_finished_) return;  // nobody has asked for long
-  finished_.push_back({job.collection, code, now - job.arrival, (job.began > 0 ? job.began : now) - job.arrival,
-                       job.searched, job.count, job.batch, job.asked});
+  if (finished_.size() < most_finished_) finished_.push_back(std::move(made));
 }
 
 std::vector<Finished> Front::take_finished() {

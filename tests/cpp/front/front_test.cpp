@@ -23,6 +23,7 @@ constexpr const char* kSearch = "/bebr.v1.Points/Search";
 
 struct Served {
   explicit Served(FrontOptions options = {}) : front(with(options), budget) {
+    front.record(1000);
     front.publish("small", "m1", std::make_shared<FakeCollection>(100));
     front.publish("large", "m1", std::make_shared<FakeCollection>(1'000'000));
     slow = std::make_shared<FakeCollection>(1'000'000, 400);
@@ -152,6 +153,9 @@ BEBR_TEST(deadlines_and_cancellations_stop_a_search) {
   }
   CHECK(soon([&] { return served.slow->stopped == 3; }), "the connection ended");
   CHECK(soon([&] { return served.budget->held() == 0; }), "what was held is given back");
+  std::vector<int> codes;
+  for (const Finished& one : served.front.take_finished()) codes.push_back(one.code);
+  CHECK((codes == std::vector<int>{4, 1, 1}), "told of as what they were");
 }
 
 BEBR_TEST(a_client_that_does_not_read_holds_up_nobody_and_little_memory) {
