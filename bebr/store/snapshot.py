@@ -61,6 +61,10 @@ class Part(Protocol):
     def kept(self, rows: Ids) -> Rows:
         """The vectors of these rows as they are stored."""
 
+    @property
+    def apart(self) -> bool:
+        """Whether kept vectors stand in an order of their own, as in an attached file."""
+
     def engine(self, hidden: Bitmap | None) -> core.CollectionPart:
         """Its rows but the `hidden` ones, for a search that is no Python."""
 
@@ -243,12 +247,12 @@ class Snapshot:
     @cached_property
     def engine(self) -> core.CollectionSnapshot | None:
         """What answers searches of the model of all rows, `by_model[0][0]`. None without rows and during a migration,
-        and where exact scores are taken in another space than the one vectors are kept in."""
+        and where exact scores are taken in another space than the one vectors are kept in, or from an attached file."""
         if len(self.by_model) != 1:
             return None
         bz, views = self.by_model[0]
         keeping = self.tail.part.keeping
-        if keeping is not None and bz.has_adapter:
+        if keeping is not None and (bz.has_adapter or any(view.part.apart for view in views)):
             return None
         return snapshot_of(
             bz,
