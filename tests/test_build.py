@@ -375,7 +375,7 @@ def test_more_lists_than_4096_are_found_in_two_levels_and_keep_their_balance(tmp
     assert np.bincount(of, minlength=5000).max() < 4 * 8
     # As near as the lists of one level, nearly.
     spread = ((x - centroids[of]) ** 2).sum(axis=1).mean()
-    one_level = _lloyd(x, 5000, np.random.default_rng(0))
+    one_level = _lloyd(x, 5000, np.random.default_rng(0), None)
     assert spread < 1.05 * ((x - one_level[_core.Centroids(one_level).assign(x)]) ** 2).sum(axis=1).mean()
     # Assigned through groups, almost every row is in its nearest list.
     distances = (centroids**2).sum(1) / 2 - x[:2000] @ centroids.T
