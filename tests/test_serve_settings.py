@@ -67,7 +67,7 @@ def test_a_variable_that_names_no_option_is_refused(tmp_path, monkeypatch):
 def test_sighup_reads_the_file_again_and_keeps_what_holds_if_it_is_wrong(tmp_path):
     file, log = tmp_path / "bebr.toml", tmp_path / "log"
     file.write_text("port = 0\ngrace = 1")
-    command = [sys.executable, "-m", "bebr", "serve", str(tmp_path / "data"), "--config", str(file)]
+    command = [sys.executable, "-m", "bebr", "serve", str(tmp_path / "data"), "--config", str(file), "--no-front"]
 
     def says(words: str) -> None:
         until = time.monotonic() + 30

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import itertools
 import subprocess
 import sys
@@ -14,11 +15,15 @@ import bebr
 from tests.serve.rows import stretched
 
 
+# Without it, a server that is to have one says on stderr that it has none.
+FRONT = importlib.util.find_spec("bebr._front") is not None
+
+
 class Running:
     """A server in a process of its own, as users run it."""
 
     def __init__(self, path: Path, **options: object) -> None:
-        arguments = {"port": 0, **options}
+        arguments = {"port": 0, "front": FRONT, **options}
         script = f"from bebr.serve import serve; serve({str(path)!r}, **{arguments!r})"
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115  a pipe that nobody reads would fill up and stop the server
         self.process = subprocess.Popen(

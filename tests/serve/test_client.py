@@ -168,7 +168,8 @@ def test_a_connection_is_pickled_by_its_address(client, bz, vectors, sent):
 
 def test_a_call_may_have_less_time_than_the_others(client):
     with pytest.raises(TimeoutError):
-        client.within(1e-6).collections()
+        for _ in range(1000):  # gRPC looks at its clock now and then
+            client.within(1e-6).collections()
     assert isinstance(client.collections(), list)
     with pytest.raises(ValueError, match="timeout is 0"):
         client.within(0)
