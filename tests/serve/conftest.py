@@ -14,7 +14,6 @@ import pytest
 import bebr
 from tests.serve.rows import stretched
 
-
 # Without it, a server that is to have one says on stderr that it has none.
 FRONT = importlib.util.find_spec("bebr._front") is not None
 
