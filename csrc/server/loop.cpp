@@ -173,15 +173,15 @@ void Loop::accept_from(int listener) {
       if ((errno != EMFILE && errno != ENFILE) || spare_ < 0) return;
       // Without a descriptor for it, the connection would wait for ever, and wake this loop for ever.
       close(spare_);
+      ++front_.counts_.refused;  // before its client may know
       const int refused = accept(listener, nullptr, nullptr);
       if (refused >= 0) close(refused);
       spare_ = open("/dev/null", O_RDONLY | O_CLOEXEC);
-      ++front_.counts_.refused;
       return;
     }
     if (front_.open_connections_ >= front_.options_.connections) {
-      close(socket);
       ++front_.counts_.refused;
+      close(socket);
       continue;
     }
     ++front_.open_connections_;
