@@ -427,6 +427,7 @@ class Contents(Succession):
     def settle(self) -> None:
         """Seals, and merges until nothing is due."""
         self.seal()
+        self.merge()  # one in progress may be deleting files: it is waited for
         while to_merge(self.snapshot, self.target, self._shape):
             self.merge()
 
