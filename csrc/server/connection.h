@@ -8,9 +8,8 @@
 #include <string>
 #include <string_view>
 #include <unordered_map>
-#include <utility>
-#include <vector>
 
+#include "server/headers.h"
 #include "server/job.h"
 #include "server/transport.h"
 
@@ -19,7 +18,8 @@ namespace bebr {
 class Loop;
 class Connection;
 
-using Headers = std::vector<std::pair<std::string, std::string>>;
+// Bytes of the headers of one call.
+inline constexpr size_t kHeaderBytes = 16 << 10;
 
 // A call as one of the two connections sees it.
 struct Stream {

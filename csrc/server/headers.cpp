@@ -1,0 +1,56 @@
+#include "server/headers.h"
+
+#include <algorithm>
+
+namespace bebr {
+namespace {
+
+nghttp2_nv entry(std::string_view name, std::string_view value) {
+  // Copied: whoever holds the text may be gone before it is sent.
+  return {reinterpret_cast<uint8_t*>(const_cast<char*>(name.data())),
+          reinterpret_cast<uint8_t*>(const_cast<char*>(value.data())), name.size(), value.size(), NGHTTP2_NV_FLAG_NONE};
+}
+
+}  // namespace
+
+std::vector<nghttp2_nv> entries(const Headers& headers) {
+  std::vector<nghttp2_nv> made;
+  made.reserve(headers.size());
+  for (const auto& [name, value] : headers) made.push_back(entry(name, value));
+  return made;
+}
+
+std::string_view value_of(const Headers& headers, std::string_view name) {
+  for (const auto& [key, value] : headers)
+    if (key == name) return value;
+  return {};
+}
+
+uint64_t timeout_of(std::string_view text) {
+  if (text.empty()) return 0;
+  constexpr uint64_t kBad = ~uint64_t{0};
+  if (text.size() < 2 || text.size() > 9) return kBad;
+  uint64_t value = 0;
+  for (const char digit : text.substr(0, text.size() - 1)) {
+    if (digit < '0' || digit > '9') return kBad;
+    value = 10 * value + static_cast<uint64_t>(digit - '0');
+  }
+  switch (text.back()) {
+    case 'H':
+      return std::max<uint64_t>(1, value * 3'600'000'000'000);
+    case 'M':
+      return std::max<uint64_t>(1, value * 60'000'000'000);
+    case 'S':
+      return std::max<uint64_t>(1, value * 1'000'000'000);
+    case 'm':
+      return std::max<uint64_t>(1, value * 1'000'000);
+    case 'u':
+      return std::max<uint64_t>(1, value * 1'000);
+    case 'n':
+      return std::max<uint64_t>(1, value);
+    default:
+      return kBad;
+  }
+}
+
+}  // namespace bebr

@@ -1,0 +1,23 @@
+// Headers of calls, and what stands in them.
+#pragma once
+
+#include <nghttp2/nghttp2.h>
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace bebr {
+
+using Headers = std::vector<std::pair<std::string, std::string>>;
+
+// As nghttp2 takes them: good as long as the headers.
+std::vector<nghttp2_nv> entries(const Headers& headers);
+// The first of that name; empty where there is none.
+std::string_view value_of(const Headers& headers, std::string_view name);
+// Nanoseconds of a grpc-timeout; 0 for none, ~0 for one that cannot be read.
+uint64_t timeout_of(std::string_view text);
+
+}  // namespace bebr

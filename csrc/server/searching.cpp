@@ -1,0 +1,129 @@
+// The searches of a loop: from a message that is complete to the reply.
+#include <algorithm>
+#include <utility>
+
+#include "server/loop.h"
+#include "server/wire.h"
+
+namespace bebr {
+namespace {
+
+constexpr size_t kOwnReply = 256 << 10;  // bytes of a reply that is made here
+constexpr size_t kInlineRows = 100'000;  // that this thread looks at itself between two events
+constexpr size_t kAnswerBytes = 32;      // bebr/serve/servicer.py: an answer while its reply is made
+constexpr size_t kCopies = 4;            // bebr/serve/admission.py
+constexpr size_t kSmallBytes = 1 << 20;
+
+}  // namespace
+
+bool Loop::search(Stream& stream) {
+  const std::optional<SearchRequest> request = read_search(std::string_view(stream.in).substr(kFrameHead));
+  if (!request) return false;
+  const std::shared_ptr<const Published> shown = front_.shelf_.find(request->collection);
+  if (!shown || (!request->model.empty() && request->model != shown->model)) return false;
+  const Searcher& searcher = *shown->searcher;
+  const FrontOptions& limits = front_.options_;
+  const size_t count = request->count, depth = request->asked.k + request->offset;
+  const size_t rescore = request->asked.rescore.value_or(0), rows = std::max(depth, rescore);
+  if (count < 1 || count > limits.most_batch || count > limits.queries) return false;
+  if (rows > limits.k || count * rows > limits.answers || count * depth > kOwnReply / 12) return false;
+  if (request->dimension != searcher.query_dim() || (!request->asked.coded && !searcher.has_decoder())) return false;
+  if (rescore > 0 && !searcher.keeps_vectors()) return false;
+  auto job = std::make_shared<Job>();
+  if (!read_queries(*request, job->queries)) return false;
+  job->asked = request->asked;
+  job->asked.k = depth;
+  const size_t answers = count * (rows + searcher.candidates(depth, job->asked.rescore));
+  const size_t size = kAnswerBytes * answers + kCopies * stream.in.size();
+  ByteBudget& budget = *front_.budget_;
+  if (!stream.lease.take(budget, size, size <= kSmallBytes ? budget.total() : budget.total() - budget.total() / 4))
+    return false;
+  job->collection = shown->name;
+  job->offset = request->offset;
+  job->count = count;
+  job->arrival = stream.arrival;
+  job->cost = count * searcher.rows();
+  job->loop = number_;
+  job->connection = stream.connection.id();
+  job->stream = stream.id;
+  stream.job = job;
+  ready_.push_back(std::move(job));
+  if (stream.deadline > 0) deadlines_.emplace(stream.deadline, stream.connection.id(), stream.id);
+  return true;
+}
+
+void Loop::forget(Stream& stream, int code) {
+  if (stream.deadline > 0) deadlines_.erase({stream.deadline, stream.connection.id(), stream.id});
+  if (!stream.job) return;
+  stream.job->cancel();
+  front_.finished(*stream.job, code);
+  stream.job.reset();
+  ++front_.counts_.cancelled;
+}
+
+// What came with the last events: few rows are looked at here and now, where nobody else does; that costs less than to
+// hand them over.
+void Loop::run_ready() {
+  if (ready_.empty()) return;
+  Jobs ready = std::exchange(ready_, {});
+  size_t cost = 0;
+  for (const std::shared_ptr<Job>& job : ready) cost += job->cost;
+  if (cost > kInlineRows || !front_.batcher_->idle()) return front_.batcher_->add(std::move(ready));
+  for (size_t begin = 0; begin < ready.size();) {
+    Jobs alike{ready[begin]};
+    size_t queries = ready[begin]->count, kept = begin + 1;
+    for (size_t i = begin + 1; i < ready.size(); ++i) {
+      const Job& one = *ready[i];
+      if (one.collection == alike.front()->collection && one.asked.alike(alike.front()->asked) &&
+          queries + one.count <= front_.options_.most_batch) {
+        queries += one.count;
+        alike.push_back(ready[i]);
+        std::swap(ready[i], ready[kept++]);
+      }
+    }
+    begin = kept;
+    answer(front_.shelf_, alike);
+    finish(alike);
+  }
+}
+
+void Loop::finish(const Jobs& jobs) {
+  for (const std::shared_ptr<Job>& job : jobs) {
+    Connection* const found = connection(job->connection);
+    Stream* const stream = found == nullptr ? nullptr : found->stream(job->stream);
+    if (stream == nullptr || stream->job != job) continue;
+    if (stream->deadline > 0) deadlines_.erase({stream->deadline, found->id(), stream->id});
+    stream->job.reset();
+    if (job->outcome == Outcome::Answered) {
+      ++front_.counts_.answered;
+      front_.finished(*job, 0);
+      found->reply(*stream, std::move(job->reply));
+    } else if (job->outcome == Outcome::Failed) {  // whatever is wrong, the server behind has words for it
+      stream->lease = {};
+      found->forward(*stream);
+    } else {
+      found->fail(*stream, "14", "the server stops");
+    }
+  }
+}
+
+void Loop::expire() {
+  const uint64_t now = now_ns();
+  while (!deadlines_.empty() && std::get<0>(*deadlines_.begin()) <= now) {
+    const auto [when, id, number] = *deadlines_.begin();
+    deadlines_.erase(deadlines_.begin());
+    Connection* const found = connection(id);
+    Stream* const stream = found == nullptr ? nullptr : found->stream(number);
+    if (stream == nullptr || !stream->job) continue;
+    forget(*stream, 4);
+    ++front_.counts_.late;
+    found->fail(*stream, "4", "Deadline Exceeded");
+  }
+  while (!young_.empty() && young_.front().first <= now) {
+    Connection* const found = connection(young_.front().second);
+    young_.pop_front();
+    if (found != nullptr && !found->greeted()) found->set_dead();
+  }
+}
+
+}  // namespace bebr
