@@ -1,0 +1,18 @@
+// Bytes on the wire: a search as clients send it, and what no honest client sends.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <random>
+#include <string>
+#include <vector>
+
+namespace bebr::test {
+
+// A framed SearchRequest of one query whose first value is `first`.
+std::string search_message(const std::string& collection, float first, uint32_t k);
+
+// The bytes of one connection, in the pieces in which they are sent.
+std::vector<std::string> random_connection(std::mt19937& random);
+
+}  // namespace bebr::test
