@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from bebr.collection.protocol import SnapshotInfo
+    from bebr.serve.async_client import AsyncClient
     from bebr.serve.client import Client
     from bebr.store.database import Database
 
@@ -60,6 +61,7 @@ __all__ = [
     "MaxSimIndex",
     "build",
     "connect",
+    "connect_async",
     "get_num_threads",
     "info",
     "load_released",
@@ -118,3 +120,21 @@ def connect(
         from bebr.serve.client import Client
 
     return Client(target, timeout=timeout, retries=retries, token=token, tls=tls)
+
+
+async def connect_async(
+    target: str,
+    *,
+    timeout: float | None = 60.0,
+    retries: int = 4,
+    token: str | None = None,
+    tls: TLS | bool | str | Path | None = None,
+) -> AsyncClient:
+    """:func:`connect` for an event loop: the same arguments, and methods of the same names that are awaited. See
+    :class:`bebr.serve.async_client.AsyncClient`.
+    Needs the extra ``server``."""
+    with needed("server", "bebr.connect_async"):
+        from bebr.serve.async_client import connected
+        from bebr.serve.channel import Address
+
+    return await connected(Address.of(target, timeout, retries, token, tls))

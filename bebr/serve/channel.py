@@ -1,16 +1,23 @@
-"""How a client reaches its server: options of the channel, and which calls are repeated."""
+"""How a client reaches its server: its address, options of the channel, and which calls are repeated."""
 
 from __future__ import annotations
 
 import json
+import os
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import grpc
 
 from bebr.serve.listening import is_loopback
-from bebr.serve.target import host_of
-from bebr.tls import TLS
+from bebr.serve.target import host_of, parse_target
+from bebr.tls import TLS, as_tls
 from bebr.v1 import bebr_pb2 as pb
+from bebr.v1 import bebr_pb2_grpc as rpc
+
+TOKEN = "BEBR_TOKEN"
+"""The variable that has the key."""
 
 MOST_RETRIES = 4  # gRPC makes at most five attempts
 # A first attempt may have succeeded unheard: `Client` looks before it goes on.
@@ -25,6 +32,84 @@ _RETRY = {
 }
 
 
+@dataclass(frozen=True)
+class Address:
+    """Where a client's server is, and how it is called. Pickled without its token, for pickles are kept and sent: where
+    there was one, the variable BEBR_TOKEN must have it where it is unpickled."""
+
+    target: str
+    timeout: float | None
+    retries: int
+    tls: TLS | None
+    metadata: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+
+    @staticmethod
+    def of(
+        target: str,
+        timeout: float | None,
+        retries: int,
+        token: str | None,
+        tls: TLS | bool | str | os.PathLike[str] | None,
+    ) -> Address:
+        """``ValueError`` names what is wrong with one of them."""
+        target, checked = parse_target(target), as_tls(tls)
+        if retries not in range(MOST_RETRIES + 1):
+            raise ValueError(f"retries is {retries!r}: want 0 to {MOST_RETRIES}")
+        metadata = authorization(target, token, checked)
+        return Address(target, _check_timeout(timeout), retries, checked, metadata)
+
+    def within(self, timeout: float | None) -> Address:
+        """With another time limit for each call."""
+        return replace(self, timeout=_check_timeout(timeout))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _unpickled, (self.target, self.timeout, self.retries, bool(self.metadata), self.tls)
+
+    def options(self) -> list[tuple[str, int | str]]:
+        """Of a channel whose calls are repeated up to ``retries`` times where the server is away."""
+        options: list[tuple[str, int | str]] = [
+            ("grpc.max_receive_message_length", -1),  # the server limits its replies
+            ("grpc.max_send_message_length", -1),
+            ("grpc.enable_http_proxy", 0),  # a proxy for the web has no business between an application and its index
+            # A server that comes back is found soon: by default the pauses between attempts to connect grow to minutes.
+            ("grpc.initial_reconnect_backoff_ms", 100),
+            ("grpc.max_reconnect_backoff_ms", 2000),
+            ("grpc.enable_retries", int(self.retries > 0)),
+            ("grpc.per_rpc_retry_buffer_size", 2**31 - 1),  # by default only messages below 256 kB are repeated
+        ]
+        if self.retries:
+            names = [
+                {"service": service.full_name, "method": method.name}
+                for service in pb.DESCRIPTOR.services_by_name.values()
+                for method in service.methods
+                if method.name not in (*_ONCE, *_STREAMS)
+            ]
+            config = {"methodConfig": [{"name": names, "retryPolicy": {"maxAttempts": self.retries + 1, **_RETRY}}]}
+            options.append(("grpc.service_config", json.dumps(config)))
+        if self.tls is not None and self.tls.server_name is not None:
+            options.append(("grpc.ssl_target_name_override", self.tls.server_name))
+        return options
+
+    def credentials(self) -> grpc.ChannelCredentials | None:
+        """None for plain text. ``OSError`` for a file that cannot be read."""
+        return None if self.tls is None else _credentials(self.tls)
+
+
+def _unpickled(target: str, timeout: float | None, retries: int, token: bool, tls: TLS | None) -> Address:
+    key = None
+    if token:
+        key = os.environ.get(TOKEN)
+        if not key:
+            raise ValueError(f"the client of {target} had a token, which pickles leave out: set {TOKEN} here")
+    return Address.of(target, timeout, retries, key, tls)
+
+
+def _check_timeout(timeout: float | None) -> float | None:
+    if timeout is not None and not timeout > 0:
+        raise ValueError(f"timeout is {timeout!r}: want seconds above 0, or None")
+    return timeout
+
+
 def authorization(target: str, token: str | None, tls: TLS | None) -> tuple[tuple[str, str], ...]:
     """What each call says of who calls. ``ValueError`` for a token that others would read on its way."""
     if token is None:
@@ -37,39 +122,19 @@ def authorization(target: str, token: str | None, tls: TLS | None) -> tuple[tupl
     return (("authorization", f"Bearer {token}"),)
 
 
-def open_channel(target: str, retries: int, tls: TLS | None) -> grpc.Channel:
-    """A channel whose calls are repeated up to ``retries`` times where the server is away."""
-    if retries not in range(MOST_RETRIES + 1):
-        raise ValueError(f"retries is {retries!r}: want 0 to {MOST_RETRIES}")
-    options: list[tuple[str, int | str]] = [
-        ("grpc.max_receive_message_length", -1),  # the server limits its replies
-        ("grpc.max_send_message_length", -1),
-        ("grpc.enable_http_proxy", 0),  # a proxy for the web has no business between an application and its index
-        # A server that comes back is found soon: by default the pauses between attempts to connect grow to minutes.
-        ("grpc.initial_reconnect_backoff_ms", 100),
-        ("grpc.max_reconnect_backoff_ms", 2000),
-        ("grpc.enable_retries", int(retries > 0)),
-        ("grpc.per_rpc_retry_buffer_size", 2**31 - 1),  # by default only messages below 256 kB are repeated
-    ]
-    if retries:
-        names = [
-            {"service": service.full_name, "method": method.name}
-            for service in pb.DESCRIPTOR.services_by_name.values()
-            for method in service.methods
-            if method.name not in (*_ONCE, *_STREAMS)
-        ]
-        config = {"methodConfig": [{"name": names, "retryPolicy": {"maxAttempts": retries + 1, **_RETRY}}]}
-        options.append(("grpc.service_config", json.dumps(config)))
-    if tls is None:
-        return grpc.insecure_channel(target, options=options)
-    if tls.server_name is not None:
-        options.append(("grpc.ssl_target_name_override", tls.server_name))
-    return grpc.secure_channel(target, _credentials(tls), options=options)
-
-
 def _credentials(tls: TLS) -> grpc.ChannelCredentials:
     """``OSError`` for a file that cannot be read."""
     ca, key, certificate = (
         None if file is None else Path(file).read_bytes() for file in (tls.ca, tls.key, tls.certificate)
     )
     return grpc.ssl_channel_credentials(ca, key, certificate)
+
+
+def stubs_of(channel: Any) -> dict[str, Any]:
+    """What makes the calls of each method, "Points/Search", over a channel, blocking or not."""
+    services = {name: getattr(rpc, f"{name}Stub")(channel) for name in pb.DESCRIPTOR.services_by_name}
+    return {
+        f"{name}/{method.name}": getattr(services[name], method.name)
+        for name, service in pb.DESCRIPTOR.services_by_name.items()
+        for method in service.methods
+    }

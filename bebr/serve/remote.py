@@ -1,11 +1,9 @@
-"""A collection on a server, with the methods of a local one."""
+"""What is asked of a collection on a server: the methods of a local one, as steps."""
 
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -40,7 +38,8 @@ from bebr.errors import LimitExceeded
 from bebr.index import check_k
 from bebr.index.raw import check_rescore
 from bebr.serve import convert
-from bebr.serve.remote_searches import RemoteSearches
+from bebr.serve.remote_searches import SearchCalls
+from bebr.serve.steps import Ask, Pause, Steps
 from bebr.serve.wire import as_sent, key_sizes, sized_pieces, text_sizes
 from bebr.v1 import bebr_pb2 as pb
 
@@ -50,18 +49,12 @@ _STREAM_PIECES = 16
 _POLL = 0.1
 
 
-class RemoteCollection(RemoteSearches):
+class CollectionCalls(SearchCalls):
     """A collection on a server; see `bebr.store.collection.Collection`, which it matches method for method."""
 
-    def __len__(self) -> int:
-        return int(self._get().rows)
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        """Pickled as an address: its client's, and its name."""
-        return _opened, (self._wire.client, self._name)
-
-    def __repr__(self) -> str:
-        return f"RemoteCollection({self._name!r}, model={self._model.digest})"
+    def rows(self) -> Steps[int]:
+        """How many there are."""
+        return int((yield from self._get()).rows)
 
     def upsert(
         self,
@@ -71,7 +64,7 @@ class RemoteCollection(RemoteSearches):
         *,
         on_duplicate: OnDuplicate = "last",
         on_conflict: OnConflict = "replace",
-    ) -> int:
+    ) -> Steps[int]:
         """Inserts rows, replacing rows of the same id as a whole; returns how many were written.
 
         As locally, but a large one is streamed in pieces (of about 4 MB) that are each written whole or not at all. If
@@ -83,9 +76,11 @@ class RemoteCollection(RemoteSearches):
         named, floats, texts = check_rows(ids, x, payloads, self._model.input_dim, on_duplicate)
         about = {"model": self._model.digest, "collection_id": self._id, "conflict": conflict}
         head = pb.UpsertRequest(collection=self._name, **about)
-        return self._upload(head, named, as_sent(floats, x), texts)
+        return (yield from self._upload(head, named, as_sent(floats, x), texts))
 
-    def _upload(self, head: pb.UpsertRequest, named: Named, vectors: NDArray[np.floating], texts: list[str]) -> int:
+    def _upload(
+        self, head: pb.UpsertRequest, named: Named, vectors: NDArray[np.floating], texts: list[str]
+    ) -> Steps[int]:
         """Upserts rows in as many messages as they need; ``head``: what is the same in all. Returns how many were
         written."""
         bare = bare_rows(vectors)
@@ -110,20 +105,20 @@ class RemoteCollection(RemoteSearches):
         written = 0
         for start in range(0, len(pieces), _STREAM_PIECES):
             try:
-                written += self._put(pieces[start : start + _STREAM_PIECES], message)
+                written += yield from self._put(pieces[start : start + _STREAM_PIECES], message)
             except Exception as error:
                 if not written:
                     raise
                 raise type(error)(f"{error.args[0]} (of this upsert, the first {written} rows are written)") from error
         return written
 
-    def _put(self, pieces: Sequence[slice], message: Callable[[slice], pb.UpsertRequest]) -> int:
+    def _put(self, pieces: Sequence[slice], message: Callable[[slice], pb.UpsertRequest]) -> Steps[int]:
         """Upserts a few pieces, in a stream; where that breaks off or has too little time, one by one: each of these
         calls has a time of its own and is repeated."""
         rows = int(sum(piece.stop - piece.start for piece in pieces))
         if len(pieces) > 1:
             try:
-                reply = self._wire.call(self._wire.points.UpsertStream, map(message, pieces))
+                reply = yield Ask("Points/UpsertStream", map(message, pieces))
                 # gRPC may send a stream again that no server saw, and leaves out messages then.
                 if rows in (reply.received, reply.rows):
                     return int(reply.rows)
@@ -132,9 +127,12 @@ class RemoteCollection(RemoteSearches):
             except ConnectionError:
                 if not self._wire.retries:
                     raise
-        return sum(int(self._wire.call(self._wire.points.Upsert, message(piece)).rows) for piece in pieces)
+        written = 0
+        for piece in pieces:
+            written += int((yield Ask("Points/Upsert", message(piece))).rows)
+        return written
 
-    def set_payloads(self, ids: IdsLike, payloads: Sequence[Payload | None], *, merge: bool = False) -> int:
+    def set_payloads(self, ids: IdsLike, payloads: Sequence[Payload | None], *, merge: bool = False) -> Steps[int]:
         """Replaces the payloads of rows, or sets keys in them, and leaves their codes; returns how many rows there
         were. See `bebr.store.collection.Collection.set_payloads`; a large call is sent in pieces that are each applied
         whole or not at all."""
@@ -148,53 +146,56 @@ class RemoteCollection(RemoteSearches):
                 payloads=texts[piece],
                 merge=merge,
             )
-            rows += int(self._wire.call(self._wire.points.SetPayloads, request).rows)
+            rows += int((yield Ask("Points/SetPayloads", request)).rows)
         return rows
 
-    def truncate(self) -> int:
+    def truncate(self) -> Steps[int]:
         """Removes all rows; returns how many there were."""
-        return int(self._wire.call(self._wire.collections.Truncate, pb.TruncateRequest(name=self._name)).rows)
+        return int((yield Ask("Collections/Truncate", pb.TruncateRequest(name=self._name))).rows)
 
-    def delete(self, ids: IdsLike | None = None, *, filter: FilterLike | None = None) -> int:
+    def delete(self, ids: IdsLike | None = None, *, filter: FilterLike | None = None) -> Steps[int]:
         """Removes rows and their payloads; returns how many there were. Ids not present are passed over. Or ``filter``:
         all rows that match it, in one write."""
         which = check_delete(ids, filter)
         if isinstance(which, Filter):
             by_filter = pb.DeleteRequest(collection=self._name, filter=which.text)
-            return int(self._wire.call(self._wire.points.Delete, by_filter).rows)
+            return int((yield Ask("Points/Delete", by_filter)).rows)
         rows = 0
         for piece in self._id_pieces(which.once()):
             request = pb.DeleteRequest(collection=self._name, ids=convert.ids_to_bytes(piece.numbers), keys=piece.keys)
-            rows += int(self._wire.call(self._wire.points.Delete, request).rows)
+            rows += int((yield Ask("Points/Delete", request)).rows)
         return rows
 
-    def count(self, filter: FilterLike | None = None) -> int:
+    def count(self, filter: FilterLike | None = None) -> Steps[int]:
         """How many rows match a filter; without one, how many there are."""
         request = pb.CountRequest(collection=self._name)
         if filter is not None:
             request.filter = as_filter(filter).text
-        return int(self._wire.call(self._wire.points.Count, request).rows)
+        return int((yield Ask("Points/Count", request)).rows)
 
-    def get(self, ids: IdsLike, *, payloads: bool = True, vectors: bool = False) -> list[Row | None]:
+    def get(self, ids: IdsLike, *, payloads: bool = True, vectors: bool = False) -> Steps[list[Row | None]]:
         """The row of each of ``ids`` int64[n], None for an id that is not there; see
         `bebr.store.collection.Collection.get`."""
         wanted = check_ids(ids)
         request = pb.GetRequest(collection=self._name, with_payloads=payloads, with_vectors=vectors)
         pieces = self._id_pieces(wanted.once(), 8 + 4 * self._model.input_dim * vectors)
-        rows = {row.id: row for piece in pieces for row in self._rows(request, piece)}
+        rows: dict[Id, Row] = {}
+        for piece in pieces:
+            rows |= {row.id: row for row in (yield from self._rows(request, piece))}
         return [rows.get(id) for id in wanted.ids()]
 
-    def _rows(self, request: pb.GetRequest, ids: Named) -> list[Row]:
+    def _rows(self, request: pb.GetRequest, ids: Named) -> Steps[list[Row]]:
         """Those that are there of different ids, in as many replies as they need."""
         request.ids = convert.ids_to_bytes(ids.numbers)
         request.keys[:] = ids.keys or []
         try:
-            return convert.rows_from_message(self._wire.call(self._wire.points.Get, request).rows)
+            return convert.rows_from_message((yield Ask("Points/Get", request)).rows)
         except LimitExceeded:
             if len(ids) < 2:
                 raise
         half = len(ids) // 2
-        return self._rows(request, ids[:half]) + self._rows(request, ids[half:])
+        first = yield from self._rows(request, ids[:half])
+        return first + (yield from self._rows(request, ids[half:]))
 
     def scroll(
         self,
@@ -205,7 +206,7 @@ class RemoteCollection(RemoteSearches):
         payloads: bool = True,
         vectors: bool = False,
         behind: bool = False,
-    ) -> list[Row]:
+    ) -> Steps[list[Row]]:
         """The next ``limit`` rows in ascending order of ids, in as many replies as they need; see
         `bebr.store.collection.Collection.scroll`."""
         last = check_page(limit, after)
@@ -222,7 +223,7 @@ class RemoteCollection(RemoteSearches):
                 else:
                     request.after = int(last.numbers[0])
             request.limit = min(limit - len(rows), self._wire.limits.ids)
-            reply = self._wire.call(self._wire.points.Scroll, request)
+            reply = yield Ask("Points/Scroll", request)
             page = convert.rows_from_message(reply.rows)
             rows += page
             more = len(rows) < limit and (reply.full or len(page) == request.limit)
@@ -234,49 +235,49 @@ class RemoteCollection(RemoteSearches):
         for piece in sized_pieces(self._wire.limits, key_sizes(ids) + bytes_each, self._wire.limits.ids):
             yield ids[piece]
 
-    def attach(self, path: str | os.PathLike[str]) -> int:
+    def attach(self, path: str | os.PathLike[str]) -> Steps[int]:
         """ValueError: no path goes over the wire."""
         raise ValueError(
             f"attach of {os.fspath(path)!r}: a server takes no files; stop it and run `bebr db attach` where its data "
             "is, or upsert the vectors"
         )
 
-    def migrate(self, bz: Binarizer, *, vectors: VectorStream | None = None, wait: bool = False) -> None:
+    def migrate(self, bz: Binarizer, *, vectors: VectorStream | None = None, wait: bool = False) -> Steps[None]:
         """Has every row coded by another model, which is registered on the way; see
         `bebr.store.collection.Collection.migrate`. A large batch of ``vectors`` is streamed as an upsert is."""
-        digest = self._wire.register(bz)
+        digest = yield from self._wire.register(bz)
         request = pb.MigrateCollectionRequest(name=self._name, model=digest, streamed=vectors is not None)
-        self._wire.call(self._wire.collections.Migrate, request)
+        yield Ask("Collections/Migrate", request)
         if vectors is None:
-            self._wait(wait)
+            yield from self._wait(wait)
             return
         head = pb.UpsertRequest(collection=self._name, stream_model=digest)
         for ids, batch in vectors:
             named, floats = check_stream_rows(ids, batch, bz.input_dim)
-            self._upload(head, named, as_sent(floats, batch), [])
+            yield from self._upload(head, named, as_sent(floats, batch), [])
 
-    def cutover(self, *, bare: bool = False) -> None:
+    def cutover(self, *, bare: bool = False) -> Steps[None]:
         """Ends a migration by streamed vectors: they and their model are the collection's; see
         `bebr.store.collection.Collection.cutover`. Other clients' searches and upserts are refused with
         ``IncompatibleModel`` until they get the collection anew: they embed with the old producer."""
-        made = self._wire.call(self._wire.collections.Cutover, pb.CutoverRequest(name=self._name, bare=bare))
+        made = yield Ask("Collections/Cutover", pb.CutoverRequest(name=self._name, bare=bare))
         self._model, self._id = convert.model_from_message(made.model), made.id
 
-    def rollback(self) -> None:
+    def rollback(self) -> Steps[None]:
         """Ends a migration by streamed vectors before its cutover, and removes what was streamed."""
-        self._wire.call(self._wire.collections.Rollback, pb.RollbackRequest(name=self._name))
+        yield Ask("Collections/Rollback", pb.RollbackRequest(name=self._name))
 
-    def retrain(self, bytes_per_vector: int | None = None, *, wait: bool = False) -> None:
+    def retrain(self, bytes_per_vector: int | None = None, *, wait: bool = False) -> Steps[None]:
         """Trains a model on a sample of the kept vectors and migrates to it; see
         `bebr.store.collection.Collection.retrain`. Training may take longer than the client's `timeout`: give it one of
         minutes."""
         request = pb.RetrainCollectionRequest(name=self._name, bytes_per_vector=bytes_per_vector)
-        self._wire.call(self._wire.collections.Retrain, request)
-        self._wait(wait)
+        yield Ask("Collections/Retrain", request)
+        yield from self._wait(wait)
 
     def measure_recall(
         self, sample: ArrayLike | int = 1000, k: int = 10, *, rescore: int | None = None
-    ) -> RecallEstimate:
+    ) -> Steps[RecallEstimate]:
         """The share of the `k` best rows that searches find, against exact scores; see
         `bebr.store.collection.Collection.measure_recall`."""
         check_rescore(rescore, check_k(k))
@@ -286,16 +287,16 @@ class RemoteCollection(RemoteSearches):
         else:
             queries = as_vectors(sample, "sample", self._model.query_dim, allow_empty=False)
             request.queries.CopyFrom(convert.vectors_to_message(as_sent(queries, sample)))
-        reply = self._wire.call(self._wire.admin.MeasureRecall, request)
+        reply = yield Ask("Admin/MeasureRecall", request)
         return RecallEstimate(reply.recall, reply.low, reply.high, reply.queries, k)
 
-    def _wait(self, wait: bool) -> None:
-        while wait and self.stats().target:
-            time.sleep(_POLL)
+    def _wait(self, wait: bool) -> Steps[None]:
+        while wait and (yield from self.stats()).target:
+            yield Pause(_POLL)
 
-    def stats(self) -> CollectionStats:
+    def stats(self) -> Steps[CollectionStats]:
         """Figures of the collection, those of the server's coalescing included."""
-        reply = self._wire.call(self._wire.admin.Stats, pb.StatsRequest(collection=self._name))
+        reply = yield Ask("Admin/Stats", pb.StatsRequest(collection=self._name))
         batching = reply.batching
         return CollectionStats(
             rows=reply.rows,
@@ -311,10 +312,6 @@ class RemoteCollection(RemoteSearches):
             rows_by_kind=dict(reply.rows_by_kind),
         )
 
-    def flush(self) -> None:
+    def flush(self) -> Steps[None]:
         """Seals the tail into a segment file; see `bebr.store.collection.Collection.flush`."""
-        self._wire.call(self._wire.admin.Flush, pb.FlushRequest(collection=self._name))
-
-
-def _opened(client: Any, name: str) -> Any:
-    return client.collection(name)
+        yield Ask("Admin/Flush", pb.FlushRequest(collection=self._name))

@@ -1,4 +1,4 @@
-"""The searches of a collection on a server."""
+"""The searches of a collection on a server, as steps."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from bebr.binarizer import Binarizer
 from bebr.binarizer.codes import Query
 from bebr.collection.checks import load_payload
 from bebr.collection.filter_form import FilterLike
-from bebr.collection.handle import Handle
 from bebr.collection.keys import IdsLike, Named, named_array
 from bebr.collection.protocol import CollectionHits, Fusion, GroupValue, ModelInfo, Payload
 from bebr.collection.request import SearchRequest, check_search, check_search_ids
 from bebr.errors import IncompatibleModel
 from bebr.index import Hits
 from bebr.serve import convert
+from bebr.serve.steps import Ask, Steps
 from bebr.serve.wire import OVERHEAD, Wire, as_sent, key_sizes
 from bebr.v1 import bebr_pb2 as pb
 
@@ -27,30 +27,31 @@ from bebr.v1 import bebr_pb2 as pb
 _TEXT_BYTES = 6
 
 
-class RemoteSearches(Handle):
+class SearchCalls:
     """A collection on a server that is searched: queries travel in as many calls as they need."""
 
-    def __init__(self, wire: Wire, name: str, model: ModelInfo, id: int, fetch: Callable[[str], Binarizer]) -> None:
+    def __init__(self, wire: Wire, name: str, model: ModelInfo, id: int) -> None:
         self._wire = wire
         self._name = name
         self._model = model
         self._id = id
-        self._fetch = fetch
 
     @property
     def name(self) -> str:
         return self._name
 
     @property
-    def binarizer(self) -> Binarizer:
-        """The model that it has now, fetched from the server."""
-        digest = self._get().model.digest
-        return Binarizer.held(digest) or self._fetch(digest)
+    def model(self) -> ModelInfo:
+        """As far as is known here."""
+        return self._model
 
-    def _get(self) -> pb.GetCollectionResponse:
-        found: pb.GetCollectionResponse = self._wire.call(
-            self._wire.collections.Get, pb.GetCollectionRequest(name=self._name)
-        )
+    def binarizer(self) -> Steps[Binarizer]:
+        """The model that it has now, fetched from the server."""
+        digest = (yield from self._get()).model.digest
+        return Binarizer.held(digest) or (yield from self._wire.fetch(digest))
+
+    def _get(self) -> Steps[pb.GetCollectionResponse]:
+        found: pb.GetCollectionResponse = yield Ask("Collections/Get", pb.GetCollectionRequest(name=self._name))
         return found
 
     def search(
@@ -72,7 +73,7 @@ class RemoteSearches(Handle):
         binarizer: Binarizer | None = None,
         text: str | Sequence[str] | None = None,
         fusion: Fusion = "rrf",
-    ) -> CollectionHits:
+    ) -> Steps[CollectionHits]:
         """The k best rows for each query, as locally: the same ids and the same scores, bit for bit. A ``binarizer``
         must be registered on the server (`Client.register_model`)."""
         request = check_search(
@@ -108,19 +109,19 @@ class RemoteSearches(Handle):
             message.text[:] = texts[piece]
 
         if vectors is None:
-            return self._answered(request, message, size, put)
+            return (yield from self._answered(request, message, size, put))
         message.model = (binarizer or self._model).digest
         try:
-            return self._answered(request, message, size, put)
+            return (yield from self._answered(request, message, size, put))
         except IncompatibleModel:
-            if binarizer is not None or not self._migrated():
+            if binarizer is not None or not (yield from self._migrated()):
                 raise
         message.model = self._model.digest
-        return self._answered(request, message, size, put)
+        return (yield from self._answered(request, message, size, put))
 
-    def _migrated(self) -> bool:
+    def _migrated(self) -> Steps[bool]:
         """Whether it is still the same collection, but has got another model meanwhile, which is known then."""
-        now = self._get()
+        now = yield from self._get()
         model = convert.model_from_message(now.model)
         if now.id != self._id or model.digest == self._model.digest:
             return False
@@ -142,7 +143,7 @@ class RemoteSearches(Handle):
         group_size: int = 1,
         with_payloads: bool = False,
         rescore: int | None = None,
-    ) -> CollectionHits:
+    ) -> Steps[CollectionHits]:
         """The k rows most like each row of ``ids`` int64[n], itself left out; see
         `bebr.store.collection.Collection.search_ids`."""
         request = check_search_ids(
@@ -165,11 +166,11 @@ class RemoteSearches(Handle):
             message.by_ids = convert.ids_to_bytes(named.numbers[piece])
             message.by_keys[:] = named[piece].keys or []
 
-        return self._answered(request, message, 8 + int(key_sizes(named).max()), put)
+        return (yield from self._answered(request, message, 8 + int(key_sizes(named).max()), put))
 
     def _answered(
         self, request: SearchRequest, message: pb.SearchRequest, query_bytes: int, put: Callable[[slice], None]
-    ) -> CollectionHits:
+    ) -> Steps[CollectionHits]:
         """The hits of a search, in as many calls as it needs. ``put`` sets the queries of one call, of so many bytes
         each."""
         limits, count, k = self._wire.limits, len(request), request.k
@@ -184,7 +185,7 @@ class RemoteSearches(Handle):
         groups: list[GroupValue | None] = []
         for start in range(0, count, step):
             put(slice(start, start + step))
-            reply = self._wire.call(self._wire.points.Search, message)
+            reply = yield Ask("Points/Search", message)
             groups += [json.loads(text) if text else None for text in reply.groups]
             ascending = self._model.metric == "l2" and not message.text
             hits, some = convert.hits_from_message(reply, width, ascending)

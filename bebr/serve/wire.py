@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,8 +12,8 @@ from bebr.binarizer import Binarizer
 from bebr.collection.bare import VectorsLike
 from bebr.collection.keys import Named
 from bebr.errors import LimitExceeded
+from bebr.serve.steps import Steps
 from bebr.v1 import bebr_pb2 as pb
-from bebr.v1 import bebr_pb2_grpc as rpc
 
 OVERHEAD = 4096
 """Room in a message for everything that is not a column."""
@@ -26,17 +25,13 @@ _PIECE_BYTES = 4 << 20
 
 @dataclass(frozen=True)
 class Wire:
-    """What a collection needs of its client: how to make a call, the services, the limits of the server, and itself
-    (to be pickled)."""
+    """What a collection needs of its client: the limits of the server, how often calls are repeated, and how models are
+    registered and fetched."""
 
-    call: Callable[..., Any]
-    collections: rpc.CollectionsStub
-    points: rpc.PointsStub
-    admin: rpc.AdminStub
     limits: pb.Limits
-    register: Callable[[Binarizer], str]
     retries: int
-    client: Any
+    register: Callable[[Binarizer], Steps[str]]
+    fetch: Callable[[str], Steps[Binarizer]]
 
 
 def sized_pieces(limits: pb.Limits, sizes: NDArray[np.int64], most_rows: int = 2**31) -> Iterator[slice]:

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 import bebr
+from tests.serve.awaited import blocking
 from tests.serve.rows import stretched
 
 # Without it, a server that is to have one says on stderr that it has none.
@@ -96,7 +97,7 @@ def python_server(start, tmp_path_factory) -> Iterator[Running]:
         yield running
 
 
-@pytest.fixture(params=["local", "remote", "remote, without the front"])
+@pytest.fixture(params=["local", "remote", "remote, without the front", "remote, awaited"])
 def db(request, tmp_path):
     """A database in a folder, then one on a server: what holds of one holds of the other."""
     if request.param == "local":
@@ -104,6 +105,9 @@ def db(request, tmp_path):
             yield local
     elif request.param == "remote":
         yield request.getfixturevalue("client")
+    elif request.param == "remote, awaited":
+        with blocking(request.getfixturevalue("server").target) as client:
+            yield client
     else:
         with request.getfixturevalue("python_server").connect() as client:
             yield client

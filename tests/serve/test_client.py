@@ -26,6 +26,7 @@ def away():
     class Away(grpc.GenericRpcHandler):
         def __init__(self) -> None:
             self.times = 0
+            self.names: list[str] = []
             self.calls: Counter[str] = Counter()
 
         def service(self, details):
@@ -37,7 +38,7 @@ def away():
                 self.calls[method] += 1
                 if self.calls[method] <= self.times:
                     context.abort(grpc.StatusCode.UNAVAILABLE, "away")
-                return b""
+                return pb.ListCollectionsResponse(names=self.names).SerializeToString() if method == "List" else b""
 
             return grpc.unary_unary_rpc_method_handler(answer)
 
@@ -50,7 +51,7 @@ def away():
     server.stop(None).wait()
 
 
-def test_calls_are_repeated_while_the_server_is_away(away, monkeypatch):
+def test_calls_are_repeated_while_the_server_is_away(away):
     away.times = 3
     with bebr.connect(away.target) as client:
         assert client.collections() == [] and away.calls["List"] == 4
@@ -58,7 +59,7 @@ def test_calls_are_repeated_while_the_server_is_away(away, monkeypatch):
         assert away.calls["Register"] == 4
         # Had the first attempt succeeded unheard, the second might find another collection.
         away.calls.clear()
-        monkeypatch.setattr(client, "collections", lambda: ["docs"])
+        away.names = ["docs"]
         with pytest.raises(ConnectionError, match="away"):
             client.drop_collection("docs")
         assert away.calls["Drop"] == 1
@@ -90,15 +91,15 @@ def broken_once(method, reached: bool):
 @pytest.mark.parametrize("reached", [True, False])
 def test_creating_and_dropping_over_a_connection_that_breaks(server, bz, vectors, monkeypatch, reached):
     with server.connect() as client:
-        name, stub = f"broken-{reached}", client._collections
-        monkeypatch.setattr(stub, "Create", broken_once(stub.Create, reached))
+        name, stubs = f"broken-{reached}", client._stubs
+        monkeypatch.setitem(stubs, "Collections/Create", broken_once(stubs["Collections/Create"], reached))
         collection = client.create_collection(name, bz)
         assert len(collection) == 0 and collection.binarizer.digest == bz.digest
         collection.upsert([1], vectors[:1])
-        monkeypatch.setattr(stub, "Create", broken_once(stub.Create, False))
+        monkeypatch.setitem(stubs, "Collections/Create", broken_once(stubs["Collections/Create"], False))
         with pytest.raises(ValueError, match=f"{name}.* already exists: it has 1 rows"):
             client.create_collection(name, bz)
-        monkeypatch.setattr(stub, "Drop", broken_once(stub.Drop, reached))
+        monkeypatch.setitem(stubs, "Collections/Drop", broken_once(stubs["Collections/Drop"], reached))
         if reached:
             client.drop_collection(name)
         else:
@@ -180,10 +181,10 @@ def test_a_call_may_have_less_time_than_the_others(client):
     [
         ("import bebr; bebr.connect", ("grpc", "sqlalchemy", "google.protobuf")),
         ("import bebr.collection.checks, bebr.collection.protocol", ("grpc", "sqlalchemy", "google.protobuf")),
-        ("import bebr.serve.client", ("sqlalchemy", "bebr.store")),
+        ("import bebr.serve.client, bebr.serve.async_client", ("sqlalchemy", "bebr.store")),
         ("import bebr.store", ("grpc", "google.protobuf", "bebr.serve")),
     ],
-    ids=["bebr", "collection", "client", "store"],
+    ids=["bebr", "collection", "clients", "store"],
 )
 def test_what_is_not_needed_is_not_loaded(code, unwanted):
     script = f"import sys; {code}; sys.exit(', '.join(name for name in {unwanted!r} if name in sys.modules) or 0)"

@@ -16,6 +16,7 @@ import bebr
 from bebr.serve.access import RULES
 from bebr.serve.convert import vectors_to_message
 from bebr.serve.keys import KeyFile, Role
+from bebr.serve.steps import Ask
 from bebr.v1 import bebr_pb2 as pb
 from tests import commands
 
@@ -134,7 +135,7 @@ def test_a_key_of_some_collections_sees_and_reaches_these_alone(guarded, bz, vec
         sent = {"ids": np.int64([1]).tobytes(), "vectors": vectors_to_message(vectors[:1]), "model": bz.digest}
         head = pb.UpsertRequest(collection="mine", **sent)
         with pytest.raises(PermissionError, match="not granted 'other'"):
-            client._call(client._points.UpsertStream, iter([head, pb.UpsertRequest(collection="other")]))
+            client._done(Ask("Points/UpsertStream", iter([head, pb.UpsertRequest(collection="other")])))
 
 
 def test_health_is_open_but_that_of_a_collection_is_not(guarded):

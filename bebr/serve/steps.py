@@ -1,0 +1,31 @@
+"""What a client asks a server, without doing it: a method is a generator of the calls that it needs.
+
+Whoever runs it makes each call, blocking (`client.py`) or on an event loop (`async_client.py`), and hands the reply
+back. So what is asked, in which order, and what comes of errors stands once for both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator
+from typing import Any, NamedTuple, TypeAlias, TypeVar
+
+from google.protobuf.message import Message
+
+R = TypeVar("R")
+
+
+class Ask(NamedTuple):
+    """A call of ``method`` ("Points/Search"); its reply comes back, or its error as a Python exception. A stream of
+    requests is an iterator."""
+
+    method: str
+    request: Message | Iterator[Message]
+
+
+class Pause(NamedTuple):
+    """Nothing is asked for so many seconds."""
+
+    seconds: float
+
+
+Steps: TypeAlias = Generator[Ask | Pause, Any, R]
