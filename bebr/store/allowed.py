@@ -7,8 +7,8 @@ from dataclasses import replace
 
 from bebr import core
 from bebr.collection.filter_tree import Filter
+from bebr.store.part import PartView
 from bebr.store.plans import Allowed, Plans
-from bebr.store.snapshot import PartView
 
 # More queries than this have a kernel call copy the rows for itself, and share that.
 _MOST_QUERIES = 2

@@ -20,9 +20,9 @@ from bebr.index import Index
 from bebr.index.files import MODEL_DIGEST, contents_digest, open_sections
 from bebr.store import bitmaps
 from bebr.store.kept import Keeping
+from bebr.store.part import Part, PartView
 from bebr.store.records import SegmentRow
 from bebr.store.segment import new_file_name, pending_path
-from bebr.store.snapshot import Part, PartView
 
 # Ids looked up at a time.
 _PIECE = 1 << 18

@@ -48,6 +48,11 @@ def united(one: Bitmap | None, other: Bitmap | None, rows: int) -> Bitmap | None
     return resized(one, rows) | resized(other, rows)
 
 
+def without(one: Bitmap, other: Bitmap | None) -> Bitmap:
+    """The rows of `one` that are not in the other."""
+    return one if other is None else one & ~resized(other, 64 * len(one))
+
+
 def members(bitmap: Bitmap | None) -> Ids:
     """The rows in the set, ascending, int64[n]."""
     return np.flatnonzero(_bits(bitmap)) if bitmap is not None else np.empty(0, np.int64)

@@ -14,7 +14,7 @@ from bebr.index.segments import Effort, SegmentView, search_segments
 from bebr.store import bitmaps
 from bebr.store.kept import Keeping
 from bebr.store.live import Piece, Run
-from bebr.store.snapshot import Part
+from bebr.store.part import Part
 
 # Rows that are queries, and the numbers of results that are measured: between them and above, a power law holds.
 QUERIES, KS = 400, (10, 100)

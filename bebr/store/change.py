@@ -16,10 +16,11 @@ from bebr.collection.keys import Named
 from bebr.collection.protocol import AlreadyExists
 from bebr.errors import IncompatibleModel
 from bebr.store.bitmaps import Bools
+from bebr.store.draft import Draft
 from bebr.store.kept import Rows
 from bebr.store.keys import keys_of, place, resolve
+from bebr.store.part import Part
 from bebr.store.records import Operation
-from bebr.store.snapshot import Draft, Part
 
 # Upserts of at most so many rows are joined, up to so many together.
 _SMALL_ROWS = 256

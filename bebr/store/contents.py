@@ -29,14 +29,16 @@ from bebr.store.catalog import Catalog
 from bebr.store.change import FEW_ROWS, Change, InsertChange, PayloadChange, joined
 from bebr.store.columns.table import nothing
 from bebr.store.compaction import Compactor
+from bebr.store.draft import Draft
 from bebr.store.kept import Keeping, Rows
 from bebr.store.migration import behind, check_target, to_merge
 from bebr.store.models import Models
+from bebr.store.part import Part, PartView
 from bebr.store.records import CollectionRow, SegmentRow
 from bebr.store.retraining import Trainer, check_running, next_training, sample, scaled
 from bebr.store.segment import Segment, pending_path
 from bebr.store.shape import Shape
-from bebr.store.snapshot import Draft, Part, PartView, Snapshot
+from bebr.store.snapshot import Snapshot
 from bebr.store.succession import Succession
 from bebr.store.tail import Tail
 from bebr.store.writer import Writer

@@ -15,7 +15,8 @@ import numpy as np
 from bebr.arrays import Ids
 from bebr.store import bitmaps
 from bebr.store.bitmaps import Bitmap
-from bebr.store.snapshot import Part, PartView, Snapshot
+from bebr.store.part import Part, PartView
+from bebr.store.snapshot import Snapshot
 
 
 class Coverage:

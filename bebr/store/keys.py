@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from bebr.arrays import Ids
 from bebr.collection.keys import FIRST_PLACE, PLACES, Id, Named, int_key, places_of
 from bebr.errors import LimitExceeded
-from bebr.store.snapshot import Part, Snapshot
+from bebr.store.part import Part
+from bebr.store.snapshot import Snapshot
 
 
 def resolve(snapshot: Snapshot, ids: Named) -> Ids:

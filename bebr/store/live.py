@@ -15,7 +15,7 @@ from bebr.store import bitmaps
 from bebr.store.bitmaps import Bools
 from bebr.store.columns.table import Columns
 from bebr.store.kept import Keeping, Rows
-from bebr.store.snapshot import Part, PartView
+from bebr.store.part import Part, PartView
 from bebr.store.text.index import TextIndex
 
 # Rows of a piece: every step that holds Python's lock is short.

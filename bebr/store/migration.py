@@ -11,8 +11,9 @@ from bebr.binarizer import Binarizer
 from bebr.index import FlatIndex
 from bebr.store.compaction import segments_to_merge
 from bebr.store.kept import Keeping
+from bebr.store.part import PartView
 from bebr.store.shape import Shape
-from bebr.store.snapshot import PartView, Snapshot
+from bebr.store.snapshot import Snapshot
 
 
 def check_target(keeping: Keeping | None, bz: Binarizer, target: Binarizer) -> None:

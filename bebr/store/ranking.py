@@ -13,7 +13,8 @@ from bebr.collection.filter_tree import Filter
 from bebr.index import Hits
 from bebr.store import bitmaps
 from bebr.store.bitmaps import Bitmap
-from bebr.store.snapshot import PartView, Snapshot
+from bebr.store.part import PartView
+from bebr.store.snapshot import Snapshot
 from bebr.store.text.words import words
 
 K1, B = 1.2, 0.75

@@ -14,7 +14,8 @@ from bebr.collection.keys import Named
 from bebr.collection.protocol import Row
 from bebr.store import bitmaps
 from bebr.store.keys import ids_of, resolve
-from bebr.store.snapshot import PartView, Snapshot
+from bebr.store.part import PartView
+from bebr.store.snapshot import Snapshot
 
 # Places of a part's order that are looked at together while its dead rows are passed over.
 _PIECE, _LARGEST_PIECE = 1024, 1 << 20

@@ -16,10 +16,12 @@ from bebr.collection.keys import Named
 from bebr.store.bitmaps import Bitmap
 from bebr.store.catalog import Catalog
 from bebr.store.change import AnyChange
+from bebr.store.draft import Draft
 from bebr.store.kept import Keeping
 from bebr.store.models import Models
+from bebr.store.part import Part
 from bebr.store.records import CollectionRow, SegmentRow, Settings
-from bebr.store.snapshot import Draft, Part, Snapshot
+from bebr.store.snapshot import Snapshot
 from bebr.store.streaming import Streaming, check_not_streaming, check_stream_target
 from bebr.store.tail import Tail
 from bebr.store.writer import Writer

@@ -15,8 +15,9 @@ from typing import Any, Protocol, TypeVar, cast
 
 from bebr.store.catalog import Catalog
 from bebr.store.change import AnyChange, InsertChange, joined
+from bebr.store.draft import Draft
 from bebr.store.records import Operation
-from bebr.store.snapshot import Draft, Snapshot
+from bebr.store.snapshot import Snapshot
 
 T = TypeVar("T")
 

@@ -17,11 +17,11 @@ from bebr.store import bitmaps
 from bebr.store.building import Coding, built
 from bebr.store.columns.file import column_sections
 from bebr.store.live import LiveRows
+from bebr.store.part import PartView
 from bebr.store.payloads import KeyColumn, PayloadWriter, mapped
 from bebr.store.records import SegmentRow
 from bebr.store.segment import BARE, MOVED, new_file_name, pending_path
 from bebr.store.shape import Kind
-from bebr.store.snapshot import PartView
 from bebr.store.text.file import text_sections
 
 _Sections = dict[str, bytes | mmap]
