@@ -29,8 +29,8 @@ from typing import Any
 import numpy as np
 
 import bebr
-from bebr.store.contents import SEAL_ROWS
 from bebr.store.database import Database
+from bebr.store.shared import SEAL_ROWS
 from benchmarks import machine, servers
 
 K = 10

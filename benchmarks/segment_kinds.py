@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import bebr
-from bebr.store import contents, writing
+from bebr.store import rewriting, writing
 from bebr.store.database import Database
 from benchmarks.machine import facts
 
@@ -103,7 +103,7 @@ def collections(rows: Sequence[int], dim: int, size: int, k: int) -> None:
         written[0] += 0 if made is None else made.rows
         return made
 
-    contents.__dict__["write_segment"] = counted
+    rewriting.__dict__["write_segment"] = counted
     for n in rows:
         with tempfile.TemporaryDirectory() as folder, Database(Path(folder)) as db:
             flat = db.create_collection("flat", bz, index="flat")

@@ -1,12 +1,13 @@
-"""An index file of `bebr build`, or of another machine, becomes a segment as it is: what is checked, and whom it
-replaces."""
+"""An index file of `bebr build`, or of another machine, becomes a segment as it is: what is checked, whom it replaces,
+and how it is installed."""
 
 from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,13 +20,95 @@ from bebr.files import sync_folder
 from bebr.index import Index
 from bebr.index.files import MODEL_DIGEST, contents_digest, open_sections
 from bebr.store import bitmaps
+from bebr.store.building import Coding
+from bebr.store.calibrating import calibrated
+from bebr.store.columns.table import nothing
+from bebr.store.current import Current
 from bebr.store.kept import Keeping
 from bebr.store.part import Part, PartView
 from bebr.store.records import SegmentRow
-from bebr.store.segment import new_file_name, pending_path
+from bebr.store.rewriting import Rewriting
+from bebr.store.segment import Segment, new_file_name, pending_path
+from bebr.store.snapshot import Snapshot
+from bebr.store.state import bitmap_bytes, in_memory
+from bebr.store.writing import write_segment
 
 # Ids looked up at a time.
 _PIECE = 1 << 18
+
+
+class Attaching:
+    """To one collection. `check`: a ValueError where it takes no files as it stands."""
+
+    def __init__(self, current: Current, rewriting: Rewriting, check: Callable[[], None]) -> None:
+        self._current, self._rewriting, self._check = current, rewriting, check
+
+    def attach(self, path: Path) -> int:
+        """Takes an index file as a segment; its rows replace those of their ids. Returns how many there are. Errors as
+        of `check_attachable`, and CorruptFile; then nothing has changed."""
+        current, state = self._current, self._current.state
+        current.check_open()
+        self._check()
+        check_attachable(path, state.bz, state.keeping)
+        with current.sealing:
+            row, copied = brought(path, current.shared.folder, state.number, state.bz)
+            try:
+                segment = state.segment(row, state.bz, verify=copied, pending=True)
+                target = state.row.settings.target_recall
+                segment.effort = calibrated(segment, state.keeping, target, current.check_open)
+                # Most of what it replaces is looked for here, the rest in the writing thread.
+                dying = {view.part: replaced_rows(view.part, segment) for view in current.snapshot.segments}
+                self._rewriting.seal_memory(nothing)
+                current.run(lambda: self._take(segment, dying))
+            except BaseException:
+                if not current.listed(row.file):
+                    forgotten(current.shared.folder, [row])
+                raise
+        return segment.rows
+
+    def _take(self, segment: Segment, dying: dict[Part, Ids]) -> None:
+        """Adds an attached segment, in the writing thread: what came since the last seal is written to a file first, so
+        that no journal brings back what the segment replaces. `dying`: its rows, of some parts."""
+        self._check()
+        state, folder = self._current.state, self._current.shared.folder
+        now = self._current.begin_seal()
+        coding = Coding(state.target, state.keeping)
+        rest = write_segment(folder, state.number, coding, in_memory(now), "flat", state.text, nothing)
+        views = [view for view in now.segments if view.part.row is not None]
+        fresh = [segment]
+        try:
+            if rest is not None:
+                made = state.segment(rest, state.target, verify=False, pending=True)
+                views.append(PartView(made, None, made.rows))
+                fresh.append(made)
+            later = {view.part: replaced_rows(view.part, segment) for view in views if view.part not in dying}
+            views = [*with_dead(views, {**dying, **later}), PartView(segment, None, segment.rows)]
+            for new in fresh:
+                pending_path(folder, new.row.file).rename(folder / new.row.file)
+            sync_folder(folder)
+            self._adopt(now, views, fresh)
+        except BaseException:
+            if rest is not None and not self._current.listed(rest.file):
+                forgotten(folder, [rest])
+            raise
+
+    def _adopt(self, now: Snapshot, views: Sequence[PartView], fresh: Sequence[Segment]) -> None:
+        """Makes `views` the files of the collection, `fresh` ones among them; nothing is left in the journal."""
+        state = self._current.state
+        dead = {view.part: view.dead for view in views}
+        changed = [view for view in views if view.part not in fresh and view.dead is not state.installed.get(view.part)]
+        version = self._current.shared.catalog.install(
+            state.number,
+            [replace(new.row, dead=bitmap_bytes(dead[new])) for new in fresh],
+            [],
+            {view.part.row.file: bitmap_bytes(view.dead) for view in changed if view.part.row is not None},
+            now.version,
+            after := state.row_with(views),
+        )
+        state.row, state.sealed = after or state.row, now.version
+        state.installed = dead
+        self._current.show(replace(now, version=version, segments=tuple(views)))
+        self._current.on_install()
 
 
 def check_attachable(path: Path, bz: Binarizer, keeping: Keeping | None) -> None:

@@ -57,17 +57,17 @@ class Collection(Searchable):
     @property
     def text(self) -> tuple[str, ...]:
         """The payload fields that are searched by their words."""
-        return self._contents.text
+        return self._contents.state.text
 
     @property
     def seals(self) -> int:
         """How often its rows in memory were sealed into a file since it was opened."""
-        return self._contents.seals
+        return self._contents.rewriting.seals
 
     @property
     def merges(self) -> int:
         """How often its files were merged since it was opened."""
-        return self._contents.merges
+        return self._contents.rewriting.merges
 
     def __len__(self) -> int:
         return len(self.snapshot)
@@ -103,12 +103,12 @@ class Collection(Searchable):
     ) -> Future[int]:
         """`upsert` of what `checks.check_rows` returned. Encodes now; the future is done once the write is on disk.
         Cancelling it takes back a write that has not begun."""
-        self._contents.check_open()
+        self._contents.current.check_open()
         if len(ids) == 0:
             nothing: Future[int] = Future()
             nothing.set_result(0)
             return nothing
-        return self._contents.submit_upsert(ids, vectors, payloads, on_conflict)
+        return self._contents.intake.upsert(ids, vectors, payloads, on_conflict)
 
     def set_payloads(self, ids: IdsLike, payloads: Sequence[Payload | None], *, merge: bool = False) -> int:
         """Replaces the payloads of rows and leaves their codes; returns how many rows there were. `ids` int64[n], each
@@ -123,7 +123,7 @@ class Collection(Searchable):
 
     def begin_set_payloads(self, ids: Named, texts: Sequence[str], merge: bool) -> Future[int]:
         """`set_payloads` of what `checks.check_new_payloads` returned; the future as of `begin_upsert`."""
-        return self._contents.submit_payloads(ids, texts, merge)
+        return self._contents.intake.set_payloads(ids, texts, merge)
 
     def truncate(self) -> int:
         """Removes all rows; returns how many there were. Takes no longer for many rows than for few, but waits for a
@@ -139,11 +139,11 @@ class Collection(Searchable):
 
     def begin_delete(self, ids: Named) -> Future[int]:
         """`delete` of what `checks.check_ids` returned; the future as of `begin_upsert`."""
-        return self._contents.submit_delete_ids(ids.once())
+        return self._contents.intake.delete(ids.once())
 
     def begin_delete_matching(self, filter: Filter) -> Future[int]:
         """`delete` by a filter; the future as of `begin_upsert`."""
-        return self._contents.submit_delete(filter)
+        return self._contents.intake.delete_matching(filter)
 
     def count(self, filter: FilterLike | None = None) -> int:
         """How many rows match a filter (`bebr.F`); without one, how many there are."""
@@ -199,19 +199,19 @@ class Collection(Searchable):
             segments=len(files),
             tail_rows=len(snapshot) - sealed,
             dead_rows=sum(row.rows for row, _ in files) - sealed,
-            bytes_on_disk=sum(row.bytes for row, _ in files) + self._contents.journal_bytes(),
+            bytes_on_disk=sum(row.bytes for row, _ in files) + self._contents.current.journal_bytes(),
             model=ModelInfo.of(snapshot.bz),
             target=self._contents.heading,
             rows_behind=self._contents.rows_behind(),
             rows_by_kind=kinds,
-            kept_bytes=0 if self._contents.keeping is None else self._contents.keeping.row_bytes,
+            kept_bytes=0 if self._contents.state.keeping is None else self._contents.state.keeping.row_bytes,
         )
 
     def flush(self) -> None:
         """Seals the rows since the last seal into a segment file, and merges files until none is due, which takes a
         minute where there are millions of rows. Not needed for durability, nor ever: it makes the next open faster, and
         returns the space of dead rows."""
-        self._contents.check_open()
+        self._contents.current.check_open()
         self._contents.settle()
 
     def attach(self, path: str | os.PathLike[str]) -> int:
@@ -251,28 +251,28 @@ class Collection(Searchable):
 
     def begin_stream(self, bz: Binarizer) -> None:
         """The beginning of `migrate` with `vectors`, of which none come yet."""
-        self._contents.begin_stream(check_model(bz))
+        self._contents.succession.begin(check_model(bz))
 
     def begin_stream_batch(self, bz: Binarizer, ids: Named, vectors: Floats) -> Future[int]:
         """A batch of such vectors that `checks.check_stream_rows` returned; the future as of `begin_upsert`, of how
         many of the rows there are."""
-        return self._contents.submit_stream(bz, ids, vectors)
+        return self._contents.succession.submit(bz, ids, vectors)
 
     @property
     def successor(self) -> Binarizer | None:
         """The model that vectors are being streamed for; None where they are not."""
-        return self._contents.successor
+        return self._contents.succession.model
 
     def cutover(self, *, bare: bool = False) -> None:
         """Ends a migration by streamed vectors: from one moment on they, and their model, are the collection's, for
         every search; the old ones are removed. ValueError where there is no such migration, or while rows have no new
         vector: with `bare` such rows stand without one."""
-        self._contents.cutover(bare)
+        self._contents.succession.cutover(bare)
 
     def rollback(self) -> None:
         """Ends a migration by streamed vectors before its cutover, and removes what was streamed. ValueError where
         there is none."""
-        self._contents.rollback()
+        self._contents.succession.rollback()
 
     def retrain(self, bytes_per_vector: int | None = None, *, wait: bool = False) -> None:
         """Trains a model on a sample of the kept vectors, of at most 65,536, and migrates to it.

@@ -22,7 +22,7 @@ from bebr.store.backup import create
 from bebr.store.catalog import Catalog
 from bebr.store.collection import Collection
 from bebr.store.compaction import Compactor
-from bebr.store.contents import SEAL_ROWS, Contents
+from bebr.store.contents import Contents
 from bebr.store.folder import Folder
 from bebr.store.locking import DirectoryLock
 from bebr.store.models import Models
@@ -30,6 +30,7 @@ from bebr.store.records import Settings
 from bebr.store.restoring import restore_collection
 from bebr.store.retraining import Trainer
 from bebr.store.shape import FLAT_ROWS
+from bebr.store.shared import SEAL_ROWS, Shared
 from bebr.store.writer import Writer
 from bebr.training.untrained import untrained
 
@@ -69,8 +70,6 @@ class Database(Handle):
             if rows < 1:
                 raise ValueError(f"{what} is {rows}: want 1 or greater")
         self.path = Path(path)
-        self._seal_rows, self._flat_rows = seal_rows, flat_rows
-        self._verify = verify
         self._collections: dict[str, Collection] = {}
         self._busy: dict[str, _Busy] = {}  # collections that are being read, made or dropped
         self._guard = threading.Lock()  # over _collections, _busy and _open; held for moments
@@ -88,7 +87,18 @@ class Database(Handle):
             self._merger = Compactor(
                 "merge", lambda it, rest: it.merge(rest), "merging failed, its files stay as they are"
             )
-            self._trainer = Trainer()
+            self._shared = Shared(
+                folder=self._folder.segments,
+                models=self._models,
+                catalog=self._catalog,
+                writer=self._writer,
+                sealer=self._sealer,
+                merger=self._merger,
+                trainer=Trainer(),
+                seal_rows=seal_rows,
+                flat_rows=flat_rows,
+                verify=verify,
+            )
             self._folder.segments.mkdir(exist_ok=True)
             self._tidy()
         except BaseException:
@@ -184,11 +194,7 @@ class Database(Handle):
 
     def _read(self, name: str) -> Collection:
         row = self._catalog.collection(name)
-        workers = self._catalog, self._writer, self._sealer, self._merger, self._trainer
-        contents = Contents(
-            row, self._models, self._folder.segments, *workers, self._seal_rows, self._flat_rows, self._verify
-        )
-        made = Collection(contents)
+        made = Collection(Contents(row, self._shared))
         with self._guard:
             if self._open:
                 self._collections[name] = made

@@ -43,7 +43,7 @@ class Searchable(Handle):
 
     @property
     def binarizer(self) -> Binarizer:
-        return self._contents.bz
+        return self._contents.state.bz
 
     @property
     def closed(self) -> bool:
@@ -51,8 +51,8 @@ class Searchable(Handle):
         return self._contents.closed
 
     def watch(self, seen: Callable[[], None]) -> None:
-        """Has `seen` called now and after every write, before that returns (`Contents.watch`)."""
-        self._contents.watch(seen)
+        """Has `seen` called now and after every write, before that returns (`Current.watch`)."""
+        self._contents.current.watch(seen)
 
     @property
     def snapshot(self) -> Snapshot:
@@ -216,7 +216,7 @@ class Searchable(Handle):
     ) -> Hits:
         """`search` of a snapshot by words, and by as many vectors where there are some. ValueError where no fields are
         declared."""
-        if not self._contents.text:
+        if not self._contents.state.text:
             raise ValueError(f"collection {self.name!r} has no text: create it with text= and its fields")
         allowed = None if allow is None else resolve(snapshot, allow)
         if vectors is None:
@@ -246,7 +246,7 @@ class Searchable(Handle):
 
     def candidates(self, k: int) -> int:
         """The most rows that a search for `k` looks at a query to find them, by code."""
-        return k if self._contents.keeping is None else max(default_candidates(k), EXACT_ROWS)
+        return k if self._contents.state.keeping is None else max(default_candidates(k), EXACT_ROWS)
 
 
 def _window(

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Generic, Protocol, TypeVar
+from typing import Protocol
 
 import numpy as np
 
@@ -20,53 +20,56 @@ from bebr.binarizer import Binarizer
 from bebr.collection.keys import Named
 from bebr.store.change import AnyChange, Change, FoundChange, PayloadChange, StreamChange
 from bebr.store.coverage import Coverage
-from bebr.store.kept import Keeping
+from bebr.store.current import Current
 from bebr.store.snapshot import Snapshot, Successor
+from bebr.store.writer import Target
 
 # Rows without a vector that are carried over between two writes.
 _PIECE = 4096
 
 
-class Contents(Protocol):
-    """What the successor holds."""
-
-    bz: Binarizer
-    keeping: Keeping | None
+class Heir(Target, Protocol):
+    """The contents of the collection that is to take the place of another."""
 
     @property
-    def snapshot(self) -> Snapshot: ...
+    def current(self) -> Current: ...
+
+    def close(self, reason: Exception) -> None:
+        """Waits for its writes, then takes no more."""
 
 
-C = TypeVar("C", bound=Contents)
-
-
-class Streaming(Generic[C]):
+class Streaming:
     """The `heir` of a collection, and which of its rows that has. `now`, `followed` and `carried` are for the writing
     thread."""
 
-    def __init__(self, heir: C) -> None:
+    def __init__(self, heir: Heir) -> None:
         self.heir = heir
         self._coverage = Coverage()
         self._tail: object = None
         self._seen = 0  # rows of the tail that the coverage knows of
 
+    @property
+    def bz(self) -> Binarizer:
+        """The model of the new vectors."""
+        return self.heir.current.state.bz
+
     def change(self, ids: Named, vectors: Floats) -> StreamChange:
         """Vectors float32[n, d] for rows of distinct `ids`, coded."""
-        bz, keeping = self.heir.bz, self.heir.keeping
+        bz, keeping = self.bz, self.heir.current.state.keeping
         kept = None if keeping is None else keeping.stored(vectors)
         return StreamChange(ids.numbers.copy(), bz.encode(vectors), bz.digest, kept, ids.keys)
 
     def check(self, model: str) -> None:
         """ValueError unless vectors for that model are being streamed."""
-        if model != self.heir.bz.digest:
+        if model != self.bz.digest:
             raise ValueError(
-                f"the vectors are for model {model}, but those of {self.heir.bz.digest} are being streamed: cutover() "
+                f"the vectors are for model {model}, but those of {self.bz.digest} are being streamed: cutover() "
                 "or rollback() first"
             )
 
     def now(self) -> Successor:
         """The heir as it is, for the next snapshot of the collection."""
-        rows = self.heir.snapshot
+        rows = self.heir.current.snapshot
         tail = rows.tail.part
         if tail.origin is not self._tail:
             self._tail, self._seen = tail.origin, 0
@@ -76,7 +79,7 @@ class Streaming(Generic[C]):
         noted = self._coverage.noted
         return Successor(rows, partial(self._coverage.waiting, new=rows, noted=noted))
 
-    def followed(self, change: AnyChange) -> Sequence[tuple[C, AnyChange]]:
+    def followed(self, change: AnyChange) -> Sequence[tuple[Heir, AnyChange]]:
         """What a write of the collection is followed by. ValueError for vectors of another migration."""
         if isinstance(change, StreamChange):
             self.check(change.model)
@@ -96,7 +99,7 @@ class Streaming(Generic[C]):
         waiting = successor.waiting(snapshot)
         if len(waiting) and not bare:
             raise ValueError(
-                f"{len(waiting)} of {len(snapshot)} rows have no vector of model {self.heir.bz.digest} yet: stream "
+                f"{len(waiting)} of {len(snapshot)} rows have no vector of model {self.bz.digest} yet: stream "
                 "them (scroll(behind=True) names them), or cut over with bare=True, which leaves them without one"
             )
         views = [view for view in waiting.parts if view.live]
@@ -105,16 +108,16 @@ class Streaming(Generic[C]):
         numbers = np.concatenate(found)
         some = numbers[:_PIECE]
         if len(some):
-            change = self.change(Named(some), np.zeros((len(some), self.heir.bz.input_dim), np.float32))
+            change = self.change(Named(some), np.zeros((len(some), self.bz.input_dim), np.float32))
             write(replace(change, placed=True, bare=True))
         return len(numbers) <= _PIECE
 
 
-def check_stream_target(streaming: Streaming[C] | None, bz: Binarizer, target: Binarizer) -> None:
+def check_stream_target(streaming: Streaming | None, bz: Binarizer, target: Binarizer) -> None:
     """ValueError unless vectors for `target` may be streamed to a collection of the model `bz`."""
-    if streaming is not None and streaming.heir.bz.digest != target.digest:
+    if streaming is not None and streaming.bz.digest != target.digest:
         raise ValueError(
-            f"bz is model {target.digest}, but vectors of model {streaming.heir.bz.digest} are being streamed: "
+            f"bz is model {target.digest}, but vectors of model {streaming.bz.digest} are being streamed: "
             "cutover() or rollback() first"
         )
     if target.digest == bz.digest:
@@ -123,9 +126,7 @@ def check_stream_target(streaming: Streaming[C] | None, bz: Binarizer, target: B
         raise ValueError(f"bz has metric {target.metric!r}: want {bz.metric!r}, that of the collection")
 
 
-def check_not_streaming(streaming: Streaming[C] | None) -> None:
+def check_not_streaming(streaming: Streaming | None) -> None:
     """ValueError while vectors of another producer are being streamed."""
     if streaming is not None:
-        raise ValueError(
-            f"vectors of model {streaming.heir.bz.digest} are being streamed: cutover() or rollback() first"
-        )
+        raise ValueError(f"vectors of model {streaming.bz.digest} are being streamed: cutover() or rollback() first")

@@ -113,10 +113,10 @@ def test_a_kill_leaves_all_of_it_or_nothing(tmp_path, model, vectors, monkeypatc
 
         return call
 
-    from bebr.store import attaching, contents
+    from bebr.store import attaching
 
-    for module, name in [(contents, "brought"), (contents, "write_segment"), (contents, "sync_folder")]:
-        monkeypatch.setattr(module, name, copying(getattr(module, name)))
+    for name in ["brought", "write_segment", "sync_folder"]:
+        monkeypatch.setattr(attaching, name, copying(getattr(attaching, name)))
     monkeypatch.setattr(attaching.os, "link", copying(attaching.os.link))
     with Database(tmp_path / "data", seal_rows=10**9) as db:
         docs = db.create_collection("docs", model)

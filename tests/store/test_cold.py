@@ -85,7 +85,7 @@ def test_a_collection_trains_itself_as_rows_come(tmp_path, vectors, queries, unt
         assert stats.model.bytes_per_vector == 10 and stats.rows == 3000 and stats.rows_behind == 0
         want = exact(vectors, queries, 10, "cosine")
         assert recall(docs.search(queries, 10).ids, want) > 0.95
-        settings = docs._contents._row.settings
+        settings = docs._contents.state.row.settings
         assert settings.trained_rows >= 880 and settings.retrain
         model = docs.binarizer.digest
     with Database(tmp_path) as db:
@@ -103,7 +103,7 @@ def test_when_training_is_due():
 
 def test_training_that_fails_leaves_the_collection_as_it_is(tmp_path, vectors, monkeypatch, caplog, until):
     monkeypatch.setattr(retraining, "FIRST_ROWS", 200)
-    monkeypatch.setattr("bebr.store.contents.train", lambda *_, **__: 1 / 0)
+    monkeypatch.setattr("bebr.store.recoding.train", lambda *_, **__: 1 / 0)
     with bebr.open(tmp_path) as db:
         docs = db.create_collection("docs", dim=64)
         docs.upsert(range(300), vectors[:300])

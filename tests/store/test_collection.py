@@ -8,7 +8,7 @@ import threading
 import numpy as np
 import pytest
 
-from bebr.store import contents
+from bebr.store import rewriting
 from bebr.store.database import Database
 from tests.conftest import payloads_of
 
@@ -169,7 +169,7 @@ def test_a_seal_that_fails_does_not_fail_the_write_and_is_tried_again(
     with Database(tmp_path, seal_rows=50) as db:
         collection = db.create_collection("docs", bz)
         with monkeypatch.context() as patch:
-            patch.setattr("bebr.store.contents.write_segment", no_space)
+            patch.setattr("bebr.store.rewriting.write_segment", no_space)
             assert collection.upsert(range(60), vectors[:60]) == 60
             until(lambda: "no space left" in caplog.text)
             same_answers(collection, dict(enumerate(vectors[:60])))
@@ -187,7 +187,7 @@ def test_rows_that_die_during_a_seal_or_a_merge_are_dead_in_the_new_segment(
     with Database(tmp_path) as db:
         collection = db.create_collection("docs", bz)
         inside = collection._contents
-        monkeypatch.setattr(inside._merger, "request", lambda _: None)
+        monkeypatch.setattr(inside.current.shared.merger, "request", lambda _: None)
         collection.upsert(range(50), vectors[:50])
         inside.seal()
         collection.upsert(range(50, 100), vectors[50:100])
@@ -203,9 +203,9 @@ def test_rows_that_die_during_a_seal_or_a_merge_are_dead_in_the_new_segment(
             collection.upsert([5], vectors[203:204])
             return row
 
-        original = contents.write_segment
+        original = rewriting.write_segment
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(contents, "write_segment", lambda *args: patch.undo() or write_segment(*args))
+            patch.setattr(rewriting, "write_segment", lambda *args: patch.undo() or write_segment(*args))
             getattr(inside, step)()
         for i in (3, 70):
             del rows[i]
@@ -228,8 +228,8 @@ def test_a_kill_during_a_seal_leaves_nothing_to_keep(tmp_path, bz, vectors, same
         shutil.copytree(tmp_path / "data", tmp_path / "killed")
         return row
 
-    original = contents.write_segment
-    monkeypatch.setattr(contents, "write_segment", write_segment)
+    original = rewriting.write_segment
+    monkeypatch.setattr(rewriting, "write_segment", write_segment)
     with Database(tmp_path / "data") as db:
         db.create_collection("docs", bz).upsert(range(60), vectors[:60])
         db.collection("docs").flush()
@@ -248,8 +248,8 @@ def test_closing_ends_a_seal_and_leaves_no_file(tmp_path, bz, vectors, same_answ
         closing.wait(30)
         return original(*args)
 
-    original = contents.write_segment
-    monkeypatch.setattr(contents, "write_segment", slow)
+    original = rewriting.write_segment
+    monkeypatch.setattr(rewriting, "write_segment", slow)
     db = Database(tmp_path, seal_rows=10)
     db.create_collection("docs", bz).upsert(range(60), vectors[:60])
     assert begun.wait(30)

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import bebr
-from bebr.store import contents
+from bebr.store import rewriting
 from bebr.store.compaction import segments_to_merge
 from bebr.store.database import Database
 
@@ -55,8 +55,8 @@ def test_a_long_ingest_writes_each_row_a_few_times(tmp_path, vectors, monkeypatc
         rows.append(0 if row is None else row.rows)
         return row
 
-    original = contents.write_segment
-    monkeypatch.setattr(contents, "write_segment", write_segment)
+    original = rewriting.write_segment
+    monkeypatch.setattr(rewriting, "write_segment", write_segment)
     bz = bebr.untrained(64, 18)
     with Database(tmp_path, seal_rows=10**9) as db:
         docs = db.create_collection("docs", bz)

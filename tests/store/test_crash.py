@@ -18,7 +18,7 @@ STEPS = """
 import os, sys
 import numpy as np
 import bebr
-from bebr.store import contents
+from bebr.store import rewriting
 from bebr.store.catalog import Catalog
 from bebr.store.contents import Contents
 from bebr.store.database import Database
@@ -43,7 +43,7 @@ def stepped(owner, name):
 
 stepped(Catalog, "commit")
 stepped(Catalog, "install")
-stepped(contents, "write_segment")
+stepped(rewriting, "write_segment")
 stepped(Contents, "publish")
 
 

@@ -118,7 +118,7 @@ def test_half_way_no_model_drowns_the_other(tmp_path, vectors, queries, monkeypa
         docs.flush()
         want = exact(vectors, queries, 10, "cosine")
         before = recall(docs.search(queries, 10).ids, want)
-        monkeypatch.setattr(docs._contents._merger, "request", lambda _: None)
+        monkeypatch.setattr(docs._contents.current.shared.merger, "request", lambda _: None)
         docs.migrate(large)
         docs._contents.merge()
         assert docs.stats().rows_behind == 2000
@@ -140,10 +140,10 @@ def test_a_migration_goes_on_after_a_kill(tmp_path, old, new, vectors, queries, 
         shutil.copytree(tmp_path / "a", copies[0])
         contents = docs._contents
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(contents._merger, "request", lambda _: None)
-            patch.setattr(contents._sealer, "request", lambda _: None)
+            patch.setattr(contents.current.shared.merger, "request", lambda _: None)
+            patch.setattr(contents.current.shared.sealer, "request", lambda _: None)
             docs.migrate(new)
-            while contents.migrating:
+            while contents.state.migrating:
                 docs.upsert([5000 + len(copies)], vectors[2990:2991])
                 copies.append(tmp_path / f"b{len(copies)}")
                 shutil.copytree(tmp_path / "a", copies[-1])

@@ -77,7 +77,7 @@ def test_target_recall_is_kept_after_a_restart_too(tmp_path, rows, index, keep):
             filled(db, rows, index=index, keep=keep, target_recall=target)
         with Database(tmp_path / str(target), flat_rows=1000) as db:
             docs = db.collection("docs")
-            (effort,) = docs._contents._row.settings.efforts.values()
+            (effort,) = docs._contents.state.row.settings.efforts.values()
             efforts.append([many for _, many in effort])
             for k in (1, 10, 30, 100, 300):
                 found = docs.search(queries, k, rescore=0 if keep else None).ids
@@ -90,7 +90,7 @@ def test_a_merge_that_is_cut_short_leaves_nothing(tmp_path, rows, monkeypatch):
     """At each of its pauses: what it had written goes, and the next merge begins anew."""
     with Database(tmp_path, seal_rows=10**9, flat_rows=1000) as db:
         docs = db.create_collection("docs", bebr.untrained(64, 18), keep="int8")
-        monkeypatch.setattr(docs._contents._merger, "request", lambda _: None)
+        monkeypatch.setattr(docs._contents.current.shared.merger, "request", lambda _: None)
         for i in range(2):
             docs.upsert(range(i * 1000, i * 1000 + 1000), rows[i * 1000 : i * 1000 + 1000])
             docs._contents.seal()

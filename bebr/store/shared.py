@@ -1,0 +1,32 @@
+"""What the collections of a database have in common: where their files are, and who works for them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from bebr.store.catalog import Catalog
+from bebr.store.compaction import Compactor
+from bebr.store.models import Models
+from bebr.store.retraining import Trainer
+from bebr.store.writer import Writer
+
+# Rows written or removed since the last seal that make a write ask for a seal. Fewer: each seal costs an fsync and a
+# merge. More: a start replays them.
+SEAL_ROWS = 50_000
+
+
+@dataclass(frozen=True)
+class Shared:
+    """`folder`: of segment files; `seal_rows`, `flat_rows` and `verify` as of `Database`."""
+
+    folder: Path
+    models: Models
+    catalog: Catalog
+    writer: Writer
+    sealer: Compactor
+    merger: Compactor
+    trainer: Trainer
+    seal_rows: int
+    flat_rows: int
+    verify: bool

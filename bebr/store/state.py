@@ -1,0 +1,119 @@
+"""What is true of the rows of a collection, in memory: read from the catalog, then kept up by the writing thread."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from bebr.binarizer import Binarizer
+from bebr.index.segments import Effort
+from bebr.store import bitmaps
+from bebr.store.bitmaps import Bitmap
+from bebr.store.change import Change, joined
+from bebr.store.draft import Draft
+from bebr.store.kept import Keeping
+from bebr.store.part import Part, PartView
+from bebr.store.records import CollectionRow, SegmentRow
+from bebr.store.segment import Segment
+from bebr.store.shape import Shape
+from bebr.store.shared import Shared
+from bebr.store.snapshot import Snapshot
+from bebr.store.tail import Tail
+
+
+class State:
+    """Of the collection that the catalog's `row` is of. Any thread may read it; what changes is changed in the writing
+    thread."""
+
+    def __init__(self, row: CollectionRow, shared: Shared) -> None:
+        self.row, self._shared = row, shared
+        self.number = row.id
+        self.bz = shared.models.get(row.model)
+        self.target = shared.models.get(row.settings.target) if row.settings.target else self.bz
+        """What writes are coded with: another model than the collection's during a migration."""
+        self.keeping = Keeping.of(row.settings.keep, self.bz)
+        self.text = row.settings.text
+        self.shape = Shape(row.settings.index, shared.flat_rows)
+        self._load()
+        made_cold = row.settings.bytes_per_vector > 0 and row.settings.trained_rows == 0
+        self.unscaled = made_cold and self.bz.metric != "cosine" and self.snapshot.version == 0
+        """Whether its codes are still for vectors of length 1, whatever the length of those that come."""
+
+    def _load(self) -> None:
+        catalog = self._shared.catalog
+        manifest = catalog.manifest(self.number)
+        views = []
+        for row in manifest.segments:
+            dead = np.frombuffer(row.dead, "<u8") if row.dead else None
+            segment = self.segment(row, self._model(row.model), self._shared.verify)
+            by_k = self.row.settings.efforts.get(row.file)
+            segment.effort = None if by_k is None else Effort(by_k)
+            views.append(PartView(segment, dead, row.rows - bitmaps.count(dead)))
+        self.sealed = manifest.sealed
+        """The last write that is in files: later ones are in the journal."""
+        self.installed: dict[Part, Bitmap | None] = {view.part: view.dead for view in views}
+        """The dead rows of segments that the catalog knows of."""
+        self.tail = self.new_tail()
+        self.unsealed = 0
+        """Rows written or removed since the tail was last set apart for a seal."""
+        first = Snapshot(manifest.sealed, tuple(views), PartView(self.tail.part(), None, 0), self.bz, self.number)
+        draft = Draft(first, self.tail)
+        operations = catalog.operations(self.number)
+        for change, _ in joined(Change.of(operation, self._model(operation.model)) for operation in operations):
+            change.apply(draft)
+            self.unsealed += len(change.ids)
+        self.snapshot = replace(draft.finish(), version=manifest.version)
+
+    def _model(self, digest: str) -> Binarizer:
+        """Of codes. `digest`: what the catalog says of it, empty for the collection's."""
+        return self._shared.models.get(digest) if digest else self.bz
+
+    def segment(self, row: SegmentRow, model: Binarizer, verify: bool, pending: bool = False) -> Segment:
+        """A file of it."""
+        return Segment(self._shared.folder, row, model, verify, pending, self.keeping, self.text)
+
+    def new_tail(self) -> Tail:
+        """An empty one."""
+        return Tail(self.target, self.keeping, self.text)
+
+    def set_row(self, row: CollectionRow) -> None:
+        """Gives the collection the model and the settings of `row`, in the catalog too."""
+        self._shared.catalog.set_settings(row)
+        self.row = row
+
+    @property
+    def migrating(self) -> bool:
+        """Whether rows are being re-encoded with another model."""
+        return self.row.settings.target != ""
+
+    def newly_dead(self, snapshot: Snapshot) -> dict[Part, Bitmap]:
+        """Dead rows of segment files, where the catalog does not know of all of them."""
+        return {
+            view.part: view.dead
+            for view in snapshot.segments
+            if view.part.row is not None and view.dead is not None and view.dead is not self.installed.get(view.part)
+        }
+
+    def row_with(self, views: Sequence[PartView]) -> CollectionRow | None:
+        """The catalog's row with the efforts of these segments alone; None where that changes nothing."""
+        efforts = {view.part.row.file: view.part.effort.by_k for view in views if view.part.row and view.part.effort}
+        if efforts == self.row.settings.efforts:
+            return None
+        return replace(self.row, settings=replace(self.row.settings, efforts=efforts))
+
+
+def files_of(views: Sequence[PartView]) -> list[SegmentRow]:
+    """What the catalog says of those that are in files."""
+    return [row for view in views if (row := view.part.row) is not None]
+
+
+def in_memory(snapshot: Snapshot) -> list[PartView]:
+    """The segments that are in no file yet."""
+    return [view for view in snapshot.segments if view.part.row is None]
+
+
+def bitmap_bytes(bitmap: Bitmap | None) -> bytes:
+    """As the catalog has it."""
+    return b"" if bitmap is None else bitmap.astype("<u8").tobytes()
