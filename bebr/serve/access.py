@@ -15,6 +15,7 @@ from google.protobuf.message import Message
 from bebr.errors import CorruptFile
 from bebr.serve import audit
 from bebr.serve.keys import Key, KeyFile, Role
+from bebr.serve.peers import TurnedAway, peer_of
 from bebr.serve.status import Refused, status_of
 from bebr.v1 import bebr_pb2 as pb
 
@@ -83,6 +84,7 @@ class Access(grpc.aio.ServerInterceptor):  # type: ignore[misc]
 
     def __init__(self, keys: KeyFile | None) -> None:
         self._file = keys
+        self._turned_away = TurnedAway()
 
     @property
     def interceptors(self) -> list[grpc.aio.ServerInterceptor]:
@@ -99,7 +101,7 @@ class Access(grpc.aio.ServerInterceptor):  # type: ignore[misc]
             method = details.method.removeprefix(_OURS)
             if key is not None and _needed(method) is Role.ADMIN:
                 audit.note(key.name, method, "", refused.code.name)
-            return _refusal(refused)
+            return self._refusal(refused, details)
         _caller.set(key)
         return await continuation(details)
 
@@ -123,6 +125,16 @@ class Access(grpc.aio.ServerInterceptor):  # type: ignore[misc]
                 "`bebr keys create` has made",
             )
         return key
+
+    def _refusal(self, refused: Refused, details: Any) -> grpc.RpcMethodHandler:
+        """Answers without receiving a message: gRPC receives one before it calls a handler that takes a single one."""
+
+        async def refuse(messages: object, context: Any) -> None:
+            if refused.code is grpc.StatusCode.UNAUTHENTICATED:
+                self._turned_away.note(peer_of(context), details.method)
+            await context.abort(refused.code, refused.message)
+
+        return grpc.stream_stream_rpc_method_handler(refuse)
 
     def caller(self) -> Key | None:
         """Whose call is under way; None for anybody, where there are no keys."""
@@ -215,12 +227,3 @@ def _check_role(key: Key, method: str) -> None:
             f"key {key.name!r} has the role {key.role.name.lower()}, and {short} needs {needed.name.lower()}: "
             "use a key of that role",
         )
-
-
-def _refusal(refused: Refused) -> grpc.RpcMethodHandler:
-    """Answers without receiving a message: gRPC receives one before it calls a handler that takes a single one."""
-
-    async def refuse(messages: object, context: Any) -> None:
-        await context.abort(refused.code, refused.message)
-
-    return grpc.stream_stream_rpc_method_handler(refuse)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import os
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 import grpc
 
 from bebr.serve.listening import is_loopback
+from bebr.serve.pem import read_certificates, read_pair
 from bebr.serve.target import host_of, parse_target
 from bebr.tls import TLS, as_tls
 from bebr.v1 import bebr_pb2 as pb
@@ -91,7 +91,7 @@ class Address:
         return options
 
     def credentials(self) -> grpc.ChannelCredentials | None:
-        """None for plain text. ``OSError`` for a file that cannot be read."""
+        """None for plain text. ``OSError`` and ``ValueError`` for its files."""
         return None if self.tls is None else _credentials(self.tls)
 
 
@@ -123,10 +123,11 @@ def authorization(target: str, token: str | None, tls: TLS | None) -> tuple[tupl
 
 
 def _credentials(tls: TLS) -> grpc.ChannelCredentials:
-    """``OSError`` for a file that cannot be read."""
-    ca, key, certificate = (
-        None if file is None else Path(file).read_bytes() for file in (tls.ca, tls.key, tls.certificate)
-    )
+    """``OSError`` for a file that cannot be read; ``ValueError`` for one that is not what it should be."""
+    ca = None if tls.ca is None else read_certificates(tls.ca, "tls.ca")
+    certificate, key = None, None
+    if tls.certificate is not None and tls.key is not None:
+        certificate, key = read_pair(tls.certificate, tls.key, ("tls.certificate", "tls.key"))
     return grpc.ssl_channel_credentials(ca, key, certificate)
 
 

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import grpc
 
+from bebr.serve.pem import read_certificates, read_pair
+
 
 @dataclass(frozen=True)
 class Tls:
@@ -19,7 +21,8 @@ class Tls:
 
     @staticmethod
     def of(certificate: Path | None, key: Path | None, client_ca: Path | None) -> Tls | None:
-        """None without a certificate. ``ValueError`` for a key or a CA without one, and for one without a key."""
+        """None without a certificate. ``ValueError`` for a key or a CA without one, for one without a key, and for a
+        file that is not what it should be; ``OSError`` for one that cannot be read."""
         if certificate is None or key is None:
             if (certificate, key, client_ca) != (None, None, None):
                 raise ValueError(
@@ -27,12 +30,18 @@ class Tls:
                     f"{_text(client_ca)}: want certificate and key, or none of them"
                 )
             return None
-        return Tls(certificate, key, client_ca)
+        made = Tls(certificate, key, client_ca)
+        made._read()
+        return made
+
+    def _read(self) -> tuple[tuple[bytes, bytes], bytes | None]:
+        certificate, key = read_pair(self.certificate, self.key, ("tls_certificate", "tls_key"))
+        ca = None if self.client_ca is None else read_certificates(self.client_ca, "tls_client_ca")
+        return (key, certificate), ca
 
     def credentials(self) -> grpc.ServerCredentials:
-        """For gRPC's own server. ``OSError`` for a file that cannot be read."""
-        ca = None if self.client_ca is None else self.client_ca.read_bytes()
-        pair = self.key.read_bytes(), self.certificate.read_bytes()
+        """For gRPC's own server; errors as of `of`."""
+        pair, ca = self._read()
         return grpc.ssl_server_credentials([pair], ca, require_client_auth=ca is not None)
 
 

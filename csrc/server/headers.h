@@ -11,6 +11,9 @@
 
 namespace bebr {
 
+// Of a forwarded call: who the client is (bebr/serve/peers.py).
+inline constexpr std::string_view kPeer = "x-bebr-peer";
+
 using Headers = std::vector<std::pair<std::string, std::string>>;
 
 // As nghttp2 takes them: good as long as the headers.

@@ -88,6 +88,9 @@ void Connection::forward(Stream& stream) {
   ++loop_.front().counts_.forwarded;
   Connection* const behind = loop_.behind(*this);
   if (behind == nullptr) return fail(stream, "14", "the server behind this front does not take connections");
+  // The server behind knows this front alone. What a client says of itself is not believed.
+  std::erase_if(stream.headers, [](const auto& one) { return one.first == kPeer; });
+  stream.headers.emplace_back(kPeer, peer_name(socket_));
   const std::vector<nghttp2_nv> headers = entries(stream.headers);
   nghttp2_data_provider provider{};
   provider.read_callback = &Callbacks::read;

@@ -1,5 +1,7 @@
 #include "server/transport.h"
 
+#include <arpa/inet.h>
+#include <netinet/in.h>
 #include <sys/socket.h>
 
 #include <cerrno>
@@ -40,6 +42,24 @@ class PlainTransport final : public Transport {
 }  // namespace
 
 std::unique_ptr<Transport> plain_transport(int socket) { return std::make_unique<PlainTransport>(socket); }
+
+std::string peer_name(int socket) {
+  sockaddr_storage peer{};
+  socklen_t size = sizeof peer;
+  char text[INET6_ADDRSTRLEN] = "";
+  if (getpeername(socket, reinterpret_cast<sockaddr*>(&peer), &size) != 0) return "unix:";
+  if (peer.ss_family == AF_INET) {
+    const auto& four = reinterpret_cast<const sockaddr_in&>(peer);
+    inet_ntop(AF_INET, &four.sin_addr, text, sizeof text);
+    return std::string("ipv4:") + text + ":" + std::to_string(ntohs(four.sin_port));
+  }
+  if (peer.ss_family == AF_INET6) {
+    const auto& six = reinterpret_cast<const sockaddr_in6&>(peer);
+    inet_ntop(AF_INET6, &six.sin6_addr, text, sizeof text);
+    return std::string("ipv6:[") + text + "]:" + std::to_string(ntohs(six.sin6_port));
+  }
+  return "unix:";
+}
 
 #ifdef BEBR_TLS
 

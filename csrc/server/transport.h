@@ -34,4 +34,7 @@ class Transport {
 std::unique_ptr<Transport> plain_transport(int socket);
 std::unique_ptr<Transport> tls_transport(const TlsContext& context, int socket);
 
+// Who is at the other end, as gRPC writes it: "ipv4:10.0.0.7:51234", "ipv6:[::1]:51234"; "unix:" for all else.
+std::string peer_name(int socket);
+
 }  // namespace bebr

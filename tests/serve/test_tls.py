@@ -5,11 +5,13 @@ from __future__ import annotations
 import pickle
 import shutil
 import subprocess
+from pathlib import Path
 
 import pytest
 
 import bebr
 from bebr.serve.keys import KeyFile, Role
+from bebr.serve.tls import Tls
 from tests import commands
 
 pytestmark = pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl is not installed")
@@ -101,6 +103,47 @@ def test_the_command_line_takes_token_and_authority_from_options_or_variables(se
     monkeypatch.setenv("BEBR_TOKEN", "bebr_wrong")
     said = commands.refused("db", "list", secured.target)
     assert "no key of this server" in said and "bebr_wrong" not in said
+
+
+@pytest.fixture(scope="module")
+def wrong(pem):
+    """Files that are not what they should be, by name, with what is said of each."""
+    (pem / "text.pem").write_text("no certificate\n")
+    lines = (pem / "server.pem").read_text().splitlines()
+    (pem / "cut.pem").write_text("\n".join([*lines[:3], lines[-1]]))
+    locked = ("pkcs8", "-topk8", "-in", "server.key", "-out", "locked.key", "-passout", "pass:x")
+    subprocess.run(["openssl", *locked], cwd=pem, check=True, capture_output=True)
+    good = {"tls_certificate": "server.pem", "tls_key": "server.key", "tls_client_ca": "ca.pem"}
+    return good, [
+        ({"tls_certificate": "text.pem"}, r"tls_certificate is '\S+text.pem': it has no certificate in PEM"),
+        ({"tls_certificate": "server.key"}, r"tls_certificate is '\S+server.key': it has no certificate in PEM"),
+        ({"tls_certificate": "cut.pem"}, r"tls_certificate is '\S+cut.pem': a certificate in it is damaged"),
+        ({"tls_key": "text.pem"}, r"tls_key is '\S+text.pem': it has no key in PEM"),
+        (
+            {"tls_key": "client.key"},
+            r"tls_key is '\S+client.key': it is not the key of .* '\S+server.pem'",
+        ),
+        ({"tls_key": "locked.key"}, r"tls_key is '\S+locked.key': it is encrypted"),
+        ({"tls_client_ca": "text.pem"}, r"tls_client_ca is '\S+text.pem': it has no certificate in PEM"),
+    ]
+
+
+def test_a_server_names_the_file_that_is_not_what_it_should_be(pem, wrong, tmp_path):
+    good, cases = wrong
+    for changed, words in cases:
+        files = {name: Path(pem / file) for name, file in {**good, **changed}.items()}
+        with pytest.raises(ValueError, match=words):
+            Tls.of(*files.values())
+    options = ("--tls-cert", pem / "text.pem", "--tls-key", pem / "server.key", "--port", 0)
+    assert "has no certificate in PEM" in commands.refused("serve", tmp_path, *options)
+    assert not list(tmp_path.iterdir())  # before anything is made
+
+
+def test_a_client_names_the_file_that_is_not_what_it_should_be(pem, wrong):
+    with pytest.raises(ValueError, match=r"tls\.ca is '\S+text.pem': it has no certificate"):
+        bebr.connect("localhost", tls=pem / "text.pem")
+    with pytest.raises(ValueError, match=r"tls\.key is '\S+server.key': it is not the key"):
+        bebr.connect("localhost", tls=bebr.TLS(certificate=pem / "client.pem", key=pem / "server.key"))
 
 
 def test_what_is_wrong_with_tls_is_named(pem):
