@@ -26,6 +26,10 @@ def run(
         typer.Option(help="Memory in MiB for calls in progress; by default a quarter of what there is.", min=16),
     ] = None,
     metrics: Annotated[int | None, typer.Option(help="Port of /metrics for Prometheus, on loopback.")] = None,
+    http: Annotated[
+        int | None,
+        typer.Option(help="Port of the same API as JSON, with /metrics and a dashboard; 0 takes a free one."),
+    ] = None,
     tls_certificate: Annotated[
         Path | None, typer.Option("--tls-cert", help="PEM file: calls come under TLS alone.")
     ] = None,
@@ -66,7 +70,7 @@ def run(
         bool, typer.Option("--print-config", help="Print what holds and where it came from, and stop.")
     ] = False,
 ) -> None:
-    """Serve a folder of collections over gRPC until interrupted.
+    """Serve a folder of collections over gRPC, and with --http over HTTP, until interrupted.
 
     Options come from --config FILE, then the environment (BEBR_SERVE_PORT), then flags; the later one holds.
     """
@@ -77,6 +81,8 @@ def run(
         raise ValueError(f"--port: got {port}, wanted 0 to 65535")
     if metrics is not None and not 0 <= metrics <= 65535:
         raise ValueError(f"--metrics: got {metrics}, wanted 0 to 65535")
+    if http is not None and not 0 <= http <= 65535:
+        raise ValueError(f"--http: got {http}, wanted 0 to 65535")
     if not 1 <= max_message_mb <= 2047:  # gRPC counts the bytes in an int32
         raise ValueError(f"--max-message-mb: got {max_message_mb}, wanted 1 to 2047")
     if threads is not None and threads < 1:
@@ -87,6 +93,11 @@ def run(
     with needed("server", "bebr serve"):
         from bebr.serve.server import run as run_server
 
+    beside = []
+    if http is not None:
+        from bebr.http import Http
+
+        beside.append(Http(http))
     memory = None if max_memory_mb is None else max_memory_mb << 20
     run_server(
         *(directory, host, port, threads, max_message_mb << 20, memory),
@@ -103,4 +114,5 @@ def run(
         grace=grace,
         reread=rereading(ctx, config),
         snapshots=snapshots,
+        beside=beside,
     )

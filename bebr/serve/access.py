@@ -92,18 +92,41 @@ class Access(grpc.aio.ServerInterceptor):  # type: ignore[misc]
         return [] if self._file is None else [self]
 
     async def intercept_service(self, continuation: Callable[..., Awaitable[Any]], details: Any) -> Any:
+        tokens = _tokens(details)
+        if details.method.startswith(_HEALTH) and not tokens:
+            _caller.set(None)
+        else:
+            try:
+                self.enter(details.method.removeprefix(_OURS), tokens)
+            except Refused as refused:
+                return self._refusal(refused, details)
+        return await continuation(details)
+
+    @property
+    def open(self) -> bool:
+        """Whether it asks for no keys."""
+        return self._file is None
+
+    def enter(self, method: str, tokens: list[str]) -> None:
+        """Lets a call in that came with ``tokens``: it is the call that is under way from now on in this task.
+        ``method``: "Points/Search", or as gRPC writes that of another service. `Refused` without a right key, or with
+        one of too small a role."""
+        if self._file is None:
+            return
         key = None
         try:
-            if not details.method.startswith(_HEALTH) or _tokens(details):
-                key = self._identify(_tokens(details))
-                _check_role(key, details.method)
+            key = self._identify(tokens)
+            _check_role(key, method)
         except Refused as refused:
-            method = details.method.removeprefix(_OURS)
             if key is not None and _needed(method) is Role.ADMIN:
                 audit.note(key.name, method, "", refused.code.name)
-            return self._refusal(refused, details)
+            raise
         _caller.set(key)
-        return await continuation(details)
+
+    def note_refused(self, refused: Refused, peer: str, method: str) -> None:
+        """A call that came without a right key is logged, with who sent it ("ipv4:10.0.0.7:51234")."""
+        if refused.code is grpc.StatusCode.UNAUTHENTICATED:
+            self._turned_away.note(peer, method)
 
     def _identify(self, tokens: list[str]) -> Key:
         assert self._file is not None
@@ -130,8 +153,7 @@ class Access(grpc.aio.ServerInterceptor):  # type: ignore[misc]
         """Answers without receiving a message: gRPC receives one before it calls a handler that takes a single one."""
 
         async def refuse(messages: object, context: Any) -> None:
-            if refused.code is grpc.StatusCode.UNAUTHENTICATED:
-                self._turned_away.note(peer_of(context), details.method)
+            self.note_refused(refused, peer_of(context), details.method)
             await context.abort(refused.code, refused.message)
 
         return grpc.stream_stream_rpc_method_handler(refuse)
@@ -160,6 +182,19 @@ class Access(grpc.aio.ServerInterceptor):  # type: ignore[misc]
             if rule.role is Role.ADMIN:
                 named = [f"{name}={getattr(request, name)!r}" for name in rule.names]
                 audit.note("-" if key is None else key.name, method, ",".join(named), result)
+
+    def check_role(self, method: str) -> None:
+        """`Refused` where the key of the call that is under way has too small a role for ``method``."""
+        if (key := self.caller()) is not None:
+            _check_role(key, method)
+
+    def check_all_granted(self) -> None:
+        """`Refused` where the call's key is for some collections alone."""
+        if (key := self.caller()) is not None and key.collections is not None:
+            raise Refused(
+                grpc.StatusCode.PERMISSION_DENIED,
+                f"key {key.name!r} is for some collections, and this tells of all: use one without --collection",
+            )
 
     def check_grants(self, method: str, request: Message) -> None:
         """`Refused` where the key is not granted a collection or an alias that the request names."""
@@ -216,14 +251,13 @@ def _needed(method: str) -> Role | None:
 
 
 def _check_role(key: Key, method: str) -> None:
-    """``method``: as gRPC writes it. Names that nothing answers to pass: gRPC says so itself."""
+    """``method``: as of `Access.enter`. Names that nothing answers to pass: gRPC says so itself."""
     if method.startswith((_HEALTH, *_REFLECTION)):
         return
-    short = method.removeprefix(_OURS)
-    needed = _needed(short)
+    needed = _needed(method)
     if needed is not None and key.role < needed:
         raise Refused(
             grpc.StatusCode.PERMISSION_DENIED,
-            f"key {key.name!r} has the role {key.role.name.lower()}, and {short} needs {needed.name.lower()}: "
+            f"key {key.name!r} has the role {key.role.name.lower()}, and {method} needs {needed.name.lower()}: "
             "use a key of that role",
         )

@@ -14,6 +14,7 @@ from bebr.collection.creation import check_creation, check_existing
 from bebr.collection.protocol import TARGET_RECALL, AlreadyExists, IndexKind, Keep, Metric, ModelInfo, SnapshotInfo
 from bebr.serve import convert
 from bebr.serve.items import Item, embed_requests
+from bebr.serve.messages import creation_message
 from bebr.serve.remote import CollectionCalls
 from bebr.serve.steps import Ask, Steps
 from bebr.serve.wire import Wire
@@ -58,14 +59,9 @@ class ClientCalls:
         for; if there is none, the call is repeated once.
         """
         new = check_creation(name, bz, dim, metric, bytes_per_vector, keep, retrain, text, index, target_recall)
-        how = {"keep": convert.KEEP[new.keep], "retrain": new.retrain, "text": new.text}
-        how |= {"index": convert.INDEXES[new.index], "target_recall": new.target_recall}
-        request = pb.CreateCollectionRequest(name=name, **how)
         if new.bz is not None:
-            request.model = yield from self.register_model(new.bz)
-        else:
-            request.dim, request.metric = new.dim, convert.METRICS[new.metric]
-            request.bytes_per_vector = new.bytes_per_vector
+            yield from self.register_model(new.bz)
+        request = creation_message(new)
         try:
             made: _Made = yield Ask("Collections/Create", request)
         except ConnectionError:

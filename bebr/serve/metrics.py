@@ -5,7 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector, start_http_server
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Histogram,
+    ProcessCollector,
+    generate_latest,
+    start_http_server,
+)
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
 from bebr.about import info
@@ -78,6 +85,10 @@ class Metrics:
             family.remove_by_labels({"collection": name})
         self._searches.pop(name, None)
         self._children = {key: child for key, child in self._children.items() if key[1] != name}
+
+    def text(self) -> bytes:
+        """What ``/metrics`` says. From any thread."""
+        return bytes(generate_latest(self._all))
 
     def serve(self, port: int) -> tuple[int, Any]:
         """Answers ``/metrics`` on loopback, in threads of its own; the port, and what `shutdown` ends. ``OSError`` if

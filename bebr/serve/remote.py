@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from bebr.arrays import as_vectors
 from bebr.binarizer import Binarizer
-from bebr.collection.bare import VectorsLike, bare_rows
+from bebr.collection.bare import VectorsLike
 from bebr.collection.checks import (
     check_conflict,
     check_delete,
@@ -38,6 +38,7 @@ from bebr.errors import LimitExceeded
 from bebr.index import check_k
 from bebr.index.raw import check_rescore
 from bebr.serve import convert
+from bebr.serve.messages import put_rows
 from bebr.serve.remote_searches import SearchCalls
 from bebr.serve.steps import Ask, Pause, Steps
 from bebr.serve.wire import as_sent, key_sizes, sized_pieces, text_sizes
@@ -83,7 +84,6 @@ class CollectionCalls(SearchCalls):
     ) -> Steps[int]:
         """Upserts rows in as many messages as they need; ``head``: what is the same in all. Returns how many were
         written."""
-        bare = bare_rows(vectors)
         sizes = np.full(len(vectors), vectors.itemsize * vectors.shape[1] + 8, np.int64)
         sizes += key_sizes(named)
         if texts:
@@ -91,16 +91,9 @@ class CollectionCalls(SearchCalls):
         pieces = list(sized_pieces(self._wire.limits, sizes))
 
         def message(piece: slice) -> pb.UpsertRequest:
-            request = pb.UpsertRequest(
-                ids=convert.ids_to_bytes(named.numbers[piece]), keys=named[piece].keys, payloads=texts[piece]
-            )
-            request.MergeFrom(head)
-            some = vectors[piece]
-            if bare is not None:
-                request.without_vector.extend(np.flatnonzero(bare[piece]).tolist())
-                some = some[~bare[piece]]
-            request.vectors.CopyFrom(convert.vectors_to_message(some))
-            return request
+            request = pb.UpsertRequest()
+            request.CopyFrom(head)
+            return put_rows(request, named[piece], vectors[piece], texts[piece])
 
         written = 0
         for start in range(0, len(pieces), _STREAM_PIECES):

@@ -19,6 +19,7 @@ from bebr.collection.request import SearchRequest, check_search, check_search_id
 from bebr.errors import IncompatibleModel
 from bebr.index import Hits
 from bebr.serve import convert
+from bebr.serve.messages import search_message
 from bebr.serve.steps import Ask, Steps
 from bebr.serve.wire import OVERHEAD, Wire, as_sent, key_sizes
 from bebr.v1 import bebr_pb2 as pb
@@ -93,7 +94,7 @@ class SearchCalls:
             text=text,
             fusion=fusion,
         )
-        message, vectors, texts, size = _message(self._name, request), None, request.texts or [], 0
+        message, vectors, texts, size = search_message(self._name, request), None, request.texts or [], 0
         message.query = convert.QUERY_MODES[query]
         if request.queries is not None:
             assert not isinstance(request.queries, Named)
@@ -159,7 +160,7 @@ class SearchCalls:
             with_payloads=with_payloads,
             rescore=rescore,
         )
-        message, named = _message(self._name, request), request.queries
+        message, named = search_message(self._name, request), request.queries
         assert isinstance(named, Named)
 
         def put(piece: slice) -> None:
@@ -206,28 +207,3 @@ class SearchCalls:
             rows = [list(itertools.chain(*payloads[i : i + k])) for i in range(0, len(payloads), k)]
         values = [groups[i : i + k] for i in range(0, len(groups), k)]
         return CollectionHits(scores.reshape(count, -1), ids.reshape(count, -1), rows, values)
-
-
-def _message(collection: str, request: SearchRequest) -> pb.SearchRequest:
-    """All of a search but its queries and what they are for."""
-    options = request.options
-    message = pb.SearchRequest(
-        collection=collection,
-        k=request.k,
-        radius=options.radius,
-        offset=request.offset,
-        with_payloads=request.with_payloads,
-        rescore=options.rescore,
-    )
-    if options.exact:
-        message.exact = True
-    elif options.oversampling is not None:
-        message.oversampling = options.oversampling
-    if request.allow is not None:
-        message.allow = convert.ids_to_bytes(request.allow.numbers)
-        message.allow_keys.extend(request.allow.keys or [])
-    if options.filter is not None:
-        message.filter = options.filter.text
-    if request.groups is not None:
-        message.group_by, message.group_size = request.groups.by, request.groups.size
-    return message

@@ -4,7 +4,7 @@ become status codes, and faults of the server go to its log."""
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any
 
 import grpc
@@ -23,6 +23,23 @@ _log = logging.getLogger("bebr.serve")
 REQUEST_ID = "x-request-id"
 
 Handler = Callable[[Any, Any], Awaitable[bytes]]
+
+
+class Services:
+    """The services of bebr.v1 by name, for what answers beside gRPC: a call is admitted here as gRPC's are."""
+
+    def __init__(self, services: Mapping[str, object], access: Access) -> None:
+        self._services = services
+        self.access = access
+
+    async def call(self, name: str, request: Message) -> Message:
+        """The reply of "Service/Method" to one message, in a task whose caller has entered. Errors are those of the
+        method, and `Refused`."""
+        self.access.check_role(name)
+        service, method = name.split("/")
+        with self.access.admitted(name, request):
+            reply: Message = await getattr(self._services[service], method)(request)
+        return self.access.shown(reply)
 
 
 def service_handler(name: str, service: object, budget: Budget, calls: Calls, access: Access) -> grpc.GenericRpcHandler:

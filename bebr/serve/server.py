@@ -8,10 +8,10 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import grpc
 
@@ -27,12 +27,15 @@ from bebr.serve.listening import check_host
 from bebr.serve.logs import CallLog, LogFormat, start_log
 from bebr.serve.producing import Producer, Producing
 from bebr.serve.registry import CollectionRegistry
-from bebr.serve.rpc import service_handler
+from bebr.serve.rpc import Services, service_handler
 from bebr.serve.servicer import Admin, Collections, Models, Points
 from bebr.serve.snapshots import Snapshots
 from bebr.serve.tls import Tls
 from bebr.store.database import Database
 from bebr.threads import set_num_threads
+
+if TYPE_CHECKING:
+    from bebr.serve.metrics import Metrics
 
 # How long a stopping server lets calls in progress finish, in seconds.
 GRACE = 10.0
@@ -44,6 +47,14 @@ _SWITCH_INTERVAL = 0.001
 # Calls of one connection at once; more wait in the client. It bounds what one connection can have gRPC receive: no call
 # counts in the memory of calls before its message is complete.
 _STREAMS = 256
+
+
+class Beside(Protocol):
+    """What listens beside gRPC, and answers by the same services (`bebr.http.Http`)."""
+
+    async def start(self, server: Server, host: str) -> str: ...
+
+    async def stop(self, grace: float) -> None: ...
 
 
 class Server:
@@ -61,12 +72,13 @@ class Server:
         snapshots: str | None = None,
         front: bool = True,
     ) -> None:
-        self._tls = tls
-        access = Access(keys)
-        self._budget = budget = Budget(limits.memory_bytes)
+        self.tls = tls
+        self.limits = limits
+        self.access = access = Access(keys)
+        self.budget = budget = Budget(limits.memory_bytes)
         self._front = make_front(limits, budget.shared, coalesce, tls, keys is None) if front else None
         self._health = Health(self._served, access)
-        self._registry = CollectionRegistry(db, self._health.set_collection, self._front)
+        self.registry = CollectionRegistry(db, self._health.set_collection, self._front)
         self._producing = Producing(producer, limits)
         self._opening: asyncio.Task[None] | None = None
         self._telling: asyncio.Task[None] | None = None
@@ -81,28 +93,42 @@ class Server:
         )
         self.calls = Calls()
         services = {
-            "Collections": Collections(self._registry, budget),
-            "Models": Models(self._registry),
-            "Points": Points(self._registry, limits, budget, coalesce),
+            "Collections": Collections(self.registry, budget),
+            "Models": Models(self.registry),
+            "Points": Points(self.registry, limits, budget, coalesce),
             "Producer": self._producing,
-            "Snapshots": Snapshots(self._registry, snapshots),
-            "Admin": Admin(self._registry, limits, budget, coalesce),
+            "Snapshots": Snapshots(self.registry, snapshots),
+            "Admin": Admin(self.registry, limits, budget, coalesce),
         }
+        self.services = Services(services, access)
+        self._metrics: Metrics | None = None
+        self._beside: list[Beside] = []
         handlers = [service_handler(name, service, budget, self.calls, access) for name, service in services.items()]
         self._server.add_generic_rpc_handlers(handlers)
         add_standard_services(self._server, self._health)
 
     async def _served(self, name: str) -> object:
-        return await self._registry.served(name)
+        return await self.registry.served(name)
+
+    def metrics(self) -> Metrics:
+        """Its metrics, which count calls from the first time on that somebody asks for them."""
+        if self._metrics is None:
+            with needed("server", "--metrics"):
+                from bebr.serve.metrics import Metrics
+            self._metrics = Metrics(self.registry, self.budget)
+            self.calls.listeners.append(self._metrics.count)
+        return self._metrics
 
     def serve_metrics(self, port: int) -> tuple[int, Callable[[], None]]:
         """Counts calls, and answers ``/metrics`` on loopback; the port, and what ends that."""
-        with needed("server", "--metrics"):
-            from bebr.serve.metrics import Metrics
-        metrics = Metrics(self._registry, self._budget)
-        bound, http = metrics.serve(port)
-        self.calls.listeners.append(metrics.count)
+        bound, http = self.metrics().serve(port)
         return bound, http.shutdown
+
+    async def listen_beside(self, other: Beside, host: str) -> str:
+        """Starts what is to stop with this server; returns where it listens, in words."""
+        where = await other.start(self, host)
+        self._beside.append(other)
+        return where
 
     async def start(self, host: str, port: int, told: Callable[[], bool] = lambda: False) -> int:
         """Listens; returns the port (``port`` 0: a free one). ``told``: whether listeners of `calls` want to know of
@@ -115,8 +141,8 @@ class Server:
         try:
             if self._front is not None:
                 bound = self._server.add_insecure_port(f"unix:{self._front.upstream}")
-            elif self._tls is not None:
-                bound = self._server.add_secure_port(address, self._tls.credentials())
+            elif self.tls is not None:
+                bound = self._server.add_secure_port(address, self.tls.credentials())
             else:
                 bound = self._server.add_insecure_port(address)
         except RuntimeError as error:
@@ -131,7 +157,7 @@ class Server:
                 raise
             self._telling = asyncio.create_task(self._front.tell(self.calls, told))
         await self._health.set_serving()
-        self._opening = asyncio.create_task(self._registry.open_all())
+        self._opening = asyncio.create_task(self.registry.open_all())
         return int(bound)
 
     async def stop(self, grace: float) -> None:
@@ -141,15 +167,19 @@ class Server:
             self._opening.cancel()
         end = time.monotonic() + grace
         await self._health.enter_graceful_shutdown()
-        if self._front is not None:
-            await self._front.drain(grace)
-        await self._server.stop(max(0.0, end - time.monotonic()))
-        await self._registry.close()
+        await asyncio.gather(self._drain(end), *(other.stop(grace) for other in self._beside))
+        await self.registry.close()
         if self._telling is not None:
             self._telling.cancel()
         if self._front is not None:
             await self._front.stop()
         await asyncio.to_thread(self._producing.close)
+
+    async def _drain(self, end: float) -> None:
+        """Takes no more calls of gRPC, and lets those in progress finish until ``end``."""
+        if self._front is not None:
+            await self._front.drain(max(0.0, end - time.monotonic()))
+        await self._server.stop(max(0.0, end - time.monotonic()))
 
 
 def address_of(host: str, port: int) -> str:
@@ -178,6 +208,7 @@ def run(
     reread: Callable[[], Mapping[str, Any]] | None = None,
     snapshots: str | None = None,
     front: bool = True,
+    beside: Sequence[Beside] = (),
 ) -> None:
     """Serves the data folder ``path`` until SIGTERM or SIGINT. Prints "listening on host:port" when it is ready.
 
@@ -191,7 +222,7 @@ def run(
     ``insecure`` says so; else ``ValueError``. ``tls_certificate``, ``tls_key``: PEM files, for calls under TLS alone;
     ``tls_client_ca``: only clients whose certificates it signed. ``snapshots``: the folder or URL where
     clients may make snapshots, and list and restore them. ``front``: searches are answered in C++, where bebr was built
-    with libnghttp2.
+    with libnghttp2. ``beside``: what listens beside gRPC, such as `bebr.http.Http`.
     ``DatabaseLocked`` if another process has the folder open; ``OSError`` if the address cannot be used.
     """
     start_log(log_format, log_level)
@@ -214,11 +245,17 @@ def run(
         gc.freeze()
         log = CallLog(slow_ms, reread)
         made = partial(Server, db, limits, coalesce, producer, keys, tls, snapshots, front)
-        asyncio.run(_run(made, host, port, grace, metrics_port, log))
+        asyncio.run(_run(made, host, port, grace, metrics_port, log, beside))
 
 
 async def _run(
-    make: Callable[[], Server], host: str, port: int, grace: float, metrics_port: int | None, log: CallLog
+    make: Callable[[], Server],
+    host: str,
+    port: int,
+    grace: float,
+    metrics_port: int | None,
+    log: CallLog,
+    beside: Sequence[Beside],
 ) -> None:
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -228,8 +265,11 @@ async def _run(
     server = make()  # in the loop that it belongs to
     server.calls.listeners.append(log.note)
     measured = None if metrics_port is None else server.serve_metrics(metrics_port)
-    bound = await server.start(host, port, lambda: measured is not None or log.wanted)
+    places = [await server.listen_beside(other, host) for other in beside]
+    bound = await server.start(host, port, lambda: measured is not None or bool(beside) or log.wanted)
     print(f"listening on {address_of(host, bound)}", flush=True)
+    for place in places:
+        print(place, flush=True)
     if measured is not None:
         print(f"metrics at http://127.0.0.1:{measured[0]}/metrics", flush=True)
     await stopping.wait()

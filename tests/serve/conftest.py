@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 import bebr
+from tests.http_client import Http
 from tests.serve.awaited import blocking
 from tests.serve.rows import stretched
 
@@ -23,8 +24,10 @@ class Running:
     """A server in a process of its own, as users run it."""
 
     def __init__(self, path: Path, **options: object) -> None:
+        http = options.pop("http", False)
         arguments = {"port": 0, "front": FRONT, **options}
-        script = f"from bebr.serve import serve; serve({str(path)!r}, **{arguments!r})"
+        imports, beside = ("from bebr.http import Http", "[Http(0)]") if http else ("", "[]")
+        script = f"{imports}\nfrom bebr.serve import serve; serve({str(path)!r}, **{arguments!r}, beside={beside})"
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115  a pipe that nobody reads would fill up and stop the server
         self.process = subprocess.Popen(
             [sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=self._errors, text=True
@@ -34,6 +37,7 @@ class Running:
             self.process.communicate()
             raise RuntimeError(f"the server said {line!r} and then {self.errors()}")
         self.target = line.split()[-1]
+        self.http = self.process.stdout.readline().split()[-1] if http else ""
 
     def errors(self) -> str:
         """What it has written to stderr."""
@@ -97,7 +101,15 @@ def python_server(start, tmp_path_factory) -> Iterator[Running]:
         yield running
 
 
-@pytest.fixture(params=["local", "remote", "remote, without the front", "remote, awaited"])
+@pytest.fixture(scope="session")
+def http_server(start, tmp_path_factory) -> Iterator[Running]:
+    """One that answers HTTP, too."""
+    pytest.importorskip("uvicorn", reason="HTTP needs uvicorn: pip install 'bebr[http]'")
+    with start(tmp_path_factory.mktemp("served-over-http"), http=True) as running:
+        yield running
+
+
+@pytest.fixture(params=["local", "remote", "remote, without the front", "remote, awaited", "http"])
 def db(request, tmp_path):
     """A database in a folder, then one on a server: what holds of one holds of the other."""
     if request.param == "local":
@@ -108,6 +120,8 @@ def db(request, tmp_path):
     elif request.param == "remote, awaited":
         with blocking(request.getfixturevalue("server").target) as client:
             yield client
+    elif request.param == "http":
+        yield Http(request.getfixturevalue("http_server").http)
     else:
         with request.getfixturevalue("python_server").connect() as client:
             yield client
