@@ -26,32 +26,32 @@ _PIECE_PRODUCTS = 1 << 31
 Pause = Callable[[], None]
 
 
-def kmeans(x: Floats, nlist: int, seed: int, pause: Pause | None = None) -> Floats:
+def kmeans(x: Floats, nlist: int, seed: int, pause: Pause | None = None, most_direct: int = MOST_DIRECT) -> Floats:
     """Centroids float32[nlist, d] of ``x`` float32[n, d], n >= nlist; at most 256 rows a list are used. ``pause`` is
     called between short pieces of work, and may raise.
 
     Every assignment goes to the nearest centroid by Euclidean distance. Lists that stay small give their centroid to
     the largest ones, so that sizes end within a small multiple of each other where the data allows it.
 
-    More than 4096 lists: k-means over about sqrt(nlist) groups, then in each group, with lists in proportion to its
-    vectors; the centroids of a group follow one another.
+    More than ``most_direct`` lists: k-means over about sqrt(nlist) groups, then in each group, with lists in proportion
+    to its vectors; the centroids of a group follow one another.
     """
     rng = np.random.default_rng(seed)
     if len(x) > nlist * SAMPLE_PER_LIST:
         x = x[np.sort(rng.permutation(len(x))[: nlist * SAMPLE_PER_LIST])]
-    return _two_levels(x, nlist, rng, pause) if nlist > MOST_DIRECT else _lloyd(x, nlist, rng, pause)
+    return _two_levels(x, nlist, rng, pause) if nlist > most_direct else _lloyd(x, nlist, rng, pause)
 
 
-def nearest(x: Floats, centroids: Floats, pause: Pause | None = None) -> NDArray[np.uint32]:
+def nearest(x: Floats, centroids: Floats, pause: Pause | None = None, roughly: bool = False) -> NDArray[np.uint32]:
     """The number of the nearest of ``centroids`` float32[k, d], by Euclidean distance, for each of ``x`` float32[n, d]:
-    uint32[n]."""
+    uint32[n]. ``roughly``: by bf16 where that is fast, and seldom the next nearest then."""
     engine = core.Centroids(centroids)
     if pause is None:
-        return engine.assign(x)
+        return engine.assign(x, roughly)
     of = np.empty(len(x), np.uint32)
     step = max(256, _PIECE_PRODUCTS // centroids.size)
     for begin in range(0, len(x), step):
-        of[begin : begin + step] = engine.assign(x[begin : begin + step])
+        of[begin : begin + step] = engine.assign(x[begin : begin + step], roughly)
         pause()
     return of
 
@@ -59,7 +59,7 @@ def nearest(x: Floats, centroids: Floats, pause: Pause | None = None) -> NDArray
 def _two_levels(x: Floats, nlist: int, rng: np.random.Generator, pause: Pause | None) -> Floats:
     count = round(np.sqrt(nlist))
     few = np.sort(rng.permutation(len(x))[: count * SAMPLE_PER_LIST])
-    of = nearest(x, _lloyd(x[few], count, rng, pause), pause)
+    of = nearest(x, _lloyd(x[few], count, rng, pause), pause, roughly=True)
     order = np.argsort(of, kind="stable")
     sizes = np.bincount(of, minlength=count)
     ends = np.cumsum(sizes)
@@ -71,7 +71,7 @@ def _two_levels(x: Floats, nlist: int, rng: np.random.Generator, pause: Pause | 
             centroids[done : done + wanted] = _lloyd(members, wanted, rng, pause)
             done += wanted
     for _ in range(_ACROSS):
-        centroids = _means(x, nearest(x, centroids, pause), centroids)[1]
+        centroids = _means(x, nearest(x, centroids, pause, roughly=True), centroids)[1]
     return centroids
 
 

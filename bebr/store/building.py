@@ -37,6 +37,9 @@ _CHUNK = 1 << 17
 _MERGE_BYTES = 64 << 20
 # Products of rows and centroids between two pauses.
 _ASSIGNED = 1 << 31
+# Centroids from which on k-means goes in two levels: a third of the time, recall the same for as many rows looked at
+# (docs/experiments/segment-kinds.md).
+_MOST_DIRECT = 256
 # Rows that are linked between two pauses.
 _LINKED = 512
 
@@ -127,7 +130,7 @@ class _IVF:
 
     def encode(self) -> None:
         bz, keeping = self._coding.bz, self._coding.keeping
-        centroids = kmeans(self._sample(), self._nlist, 0, self._pause)
+        centroids = kmeans(self._sample(), self._nlist, 0, self._pause, _MOST_DIRECT)
         self._engine = core.IvfBuild(row_format(bz), np.ascontiguousarray(centroids), bz.metric == "ip")
         lists = np.empty(len(self._live), np.uint32)
         filled: list[tuple[NDArray[np.uint8], NDArray[np.uint8], Ids]] = []
@@ -138,7 +141,7 @@ class _IVF:
             step = max(64, _ASSIGNED // centroids.size)
             for begin in range(0, piece.size, step):
                 some = vectors[begin : begin + step]
-                lists[done : done + len(some)] = self._engine.assign(np.ascontiguousarray(some))
+                lists[done : done + len(some)] = self._engine.assign(np.ascontiguousarray(some), roughly=True)
                 done += len(some)
                 self._pause()
             filled.append((codes.planes, codes.factor_rows(), piece.ids()))

@@ -111,7 +111,7 @@ struct HeldSections {
 
 class Centroids;
 // The nearest list of each row of x (bind/build.cpp).
-py::array_t<uint32_t> assigned(const Centroids& centroids, const Array<float>& x);
+py::array_t<uint32_t> assigned(const Centroids& centroids, const Array<float>& x, bool roughly);
 
 void bind_build(py::module_& m);
 void bind_collection(py::module_& m);

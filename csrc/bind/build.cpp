@@ -24,7 +24,7 @@ class IvfBuild {
     return rows;
   }
 
-  py::array_t<uint32_t> assign(const Array<float>& x) const { return assigned(centroids_, x); }
+  py::array_t<uint32_t> assign(const Array<float>& x, bool roughly) const { return assigned(centroids_, x, roughly); }
 
   void write_chunk(const std::string& path, uint64_t first_row, const Array<uint8_t>& planes,
                    const Array<uint8_t>& factors, const Array<uint32_t>& lists,
@@ -77,14 +77,14 @@ class IvfBuild {
 
 }  // namespace
 
-py::array_t<uint32_t> assigned(const Centroids& centroids, const Array<float>& x) {
+py::array_t<uint32_t> assigned(const Centroids& centroids, const Array<float>& x, bool roughly) {
   expect_shape(x, "x", {-1, static_cast<py::ssize_t>(centroids.dim())});
   py::array_t<uint32_t> lists(x.shape(0));
   uint32_t* out = lists.mutable_data();
   const float* from = x.data();
   const auto n = static_cast<size_t>(x.shape(0));
   py::gil_scoped_release release;
-  centroids.assign(from, n, out);
+  centroids.assign(from, n, out, roughly);
   return lists;
 }
 
@@ -96,7 +96,7 @@ void bind_build(py::module_& m) {
                                                 static_cast<size_t>(values.shape(0)), values.data(), false);
            }),
            py::arg("values"))
-      .def("assign", &assigned, py::arg("x"));
+      .def("assign", &assigned, py::arg("x"), py::arg("roughly") = false);
   py::class_<IvfBuild>(m, "IvfBuild")
       .def(py::init([](const RowFormat& format, const Array<float>& centroids, bool by_product,
                        const std::optional<std::string>& raw) {
@@ -109,7 +109,7 @@ void bind_build(py::module_& m) {
            }),
            py::arg("format"), py::arg("centroids"), py::arg("by_product"), py::arg("raw") = py::none())
       .def("raw_rows", &IvfBuild::raw_rows, py::arg("x"))
-      .def("assign", &IvfBuild::assign, py::arg("x"))
+      .def("assign", &IvfBuild::assign, py::arg("x"), py::arg("roughly") = false)
       .def("write_chunk", &IvfBuild::write_chunk, py::arg("path"), py::arg("first_row"), py::arg("planes"),
            py::arg("factors"), py::arg("lists"), py::arg("ids"), py::arg("raw") = py::none())
       .def("chunk_rows", &IvfBuild::chunk_rows, py::arg("path"))

@@ -216,7 +216,7 @@ py::array centroids(const Index& index) {
 
 py::array_t<uint32_t> assign(const Index& index, const Array<float>& x) {
   const auto kept = segment_of<IvfSegment>(index, SegmentKind::Ivf)->shared_centroids();
-  return assigned(*kept, x);
+  return assigned(*kept, x, false);
 }
 
 }  // namespace

@@ -166,15 +166,15 @@ void Centroids::nearest(const float* x, size_t n, size_t nprobe, uint32_t* lists
   if (heads_)
     rank_groups(x, n, nprobe, lists);
   else
-    rank_all(x, n, nprobe, by_product_, lists);
+    rank_all(x, n, nprobe, by_product_, nprobe > 1, lists);
 }
 
-void Centroids::assign(const float* x, size_t n, uint32_t* lists) const {
+void Centroids::assign(const float* x, size_t n, uint32_t* lists, bool roughly) const {
   parallel_for(n, heads_ ? kGroupChunk : kChunk, [&](size_t begin, size_t end) {
     if (heads_)
       assign_by_groups(x + begin * dim_, end - begin, lists + begin);
     else
-      rank_all(x + begin * dim_, end - begin, 1, false, lists + begin);
+      rank_all(x + begin * dim_, end - begin, 1, false, roughly, lists + begin);
   });
 }
 
@@ -193,8 +193,9 @@ const float* Centroids::score_all(const float* x, size_t rows, bool by_product, 
   return scores;
 }
 
-void Centroids::rank_all(const float* x, size_t n, size_t nprobe, bool by_product, uint32_t* lists) const {
-  const bool roughly = nprobe > 1 && by_product == by_product_ && rough_;
+void Centroids::rank_all(const float* x, size_t n, size_t nprobe, bool by_product, bool roughly,
+                         uint32_t* lists) const {
+  roughly = roughly && by_product == by_product_ && rough_;
   const size_t stride = groups_.front().weights.out_stride();
   static thread_local std::vector<Ranked> ranked;
   static thread_local std::vector<float> order;

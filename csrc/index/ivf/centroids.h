@@ -23,8 +23,9 @@ class Centroids {
 
   // x: n rows. lists: the `nprobe` best of each (at most size()), best first, nprobe apart; equal: the smaller number.
   void nearest(const float* x, size_t n, size_t nprobe, uint32_t* lists) const;
-  // The nearest list of each row, by distance even where by_product: where a row belongs. On all threads.
-  void assign(const float* x, size_t n, uint32_t* lists) const;
+  // The nearest list of each row, by distance even where by_product: where a row belongs. On all threads. `roughly`: by
+  // bf16 where that is fast, and seldom the next nearest then.
+  void assign(const float* x, size_t n, uint32_t* lists, bool roughly = false) const;
 
  private:
   // One Dense over some centroids, and what they are called.
@@ -33,7 +34,8 @@ class Centroids {
     std::vector<uint32_t> lists;  // empty: 0, 1, 2, ..
     std::optional<Dense> rough;   // with half norms taken off: what rows are assigned by
   };
-  void rank_all(const float* x, size_t n, size_t nprobe, bool by_product, uint32_t* lists) const;
+  // By rough_ if `roughly` and there is one for that ranking.
+  void rank_all(const float* x, size_t n, size_t nprobe, bool by_product, bool roughly, uint32_t* lists) const;
   // Scores of all centroids for `rows` rows, the half norms taken off unless by_product; out_stride apart.
   const float* score_all(const float* x, size_t rows, bool by_product, bool roughly) const;
   void find_centre();
