@@ -7,6 +7,7 @@ import importlib.metadata
 import os
 import platform
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,7 +16,7 @@ from typing import Any
 
 import bebr
 
-__all__ = ["commit", "facts", "pinned"]
+__all__ = ["commit", "facts", "pauses", "pinned"]
 
 _LIBRARIES = ("numpy", "faiss-cpu", "hnswlib", "rabitqlib", "usearch", "scann", "scalable-vs", "torch")
 
@@ -38,6 +39,31 @@ def facts(threads: int) -> dict[str, Any]:
         "bebr": bebr.info(),
         "libraries": versions,
     }
+
+
+# Prints the milliseconds between two looks at the clock, where they are over 20.
+_SPIN = """
+import sys, time
+last = time.perf_counter()
+end = last + float(sys.argv[1])
+while last < end:
+    now = time.perf_counter()
+    if now - last > .02:
+        print(1e3 * (now - last))
+    last = now
+"""
+
+
+def pauses(seconds: float) -> list[float]:
+    """How long this machine stands still by itself while busy: milliseconds of each pause over 20, the longest first.
+
+    A process for each processor does nothing but look at the clock. A virtual machine whose host takes a processor
+    away for 100 ms makes the slowest call of anything that slow; no latency below these can be shown on it.
+    """
+    command = [sys.executable, "-I", "-c", _SPIN, str(seconds)]
+    cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    spinning = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(cpus)]
+    return sorted((float(line) for one in spinning for line in one.communicate()[0].split()), reverse=True)
 
 
 @contextmanager
