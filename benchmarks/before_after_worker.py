@@ -8,6 +8,7 @@ itself; without either they are left out.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import inspect
 import json
@@ -93,7 +94,7 @@ def cases(folder: Path, flats: dict[int, Any]) -> Iterator[tuple[str, Callable[[
         flats[size].add(base)
         for query in ("float", "code"):
             name = f"flat {size} {'ADC' if query == 'float' else 'SDC'}"
-            yield from searching(name, lambda size=size: flats[size], queries, query=query)
+            yield from searching(name, functools.partial(flats.__getitem__, size), queries, query=query)
     size = sizes[len(sizes) // 2]
     middle = models[size]
     ivf = bebr.IVFIndex(middle, **named(bebr.IVFIndex, nlist=NLIST))
@@ -164,7 +165,7 @@ def main(folder: Path) -> None:
     print(json.dumps(taken), flush=True)
     for line in sys.stdin:
         name = line.rstrip("\n")
-        if name.startswith("flat"):
+        if name.startswith("flat") and name.endswith("ADC batch"):  # the first of its size in a round
             size = int(name.split()[1].rstrip(","))
             flats[size] = placed_anew(flats[size], folder)
         print(json.dumps(timed(name, known[name])), flush=True)
