@@ -271,6 +271,10 @@ class Centroids:
     def __init__(self, values: NDArray[np.float32]) -> None: ...
     def assign(self, x: NDArray[np.float32], roughly: bool = False) -> NDArray[np.uint32]: ...
 
+def list_means(
+    x: NDArray[np.float32], lists: NDArray[np.uint32], before: NDArray[np.float32]
+) -> tuple[NDArray[np.int64], NDArray[np.float32]]: ...
+
 class IvfBuild:
     def __init__(
         self,

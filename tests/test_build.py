@@ -394,3 +394,18 @@ def test_shares_are_in_proportion_and_never_more_than_there_is():
     assert _shares(np.array([10, 0, 30, 60]), 10).tolist() == [1, 0, 3, 6]
     assert _shares(np.array([1, 1, 98]), 50).tolist() == [1, 0, 49]
     assert _shares(np.array([3, 1, 2]), 6).tolist() == [3, 1, 2]
+
+
+def test_means_of_lists_are_those_of_numpy_and_an_empty_list_keeps_its_own() -> None:
+    from bebr import _core
+
+    rng = np.random.default_rng(0)
+    x, before = rng.standard_normal((500, 12), np.float32), rng.standard_normal((7, 12), np.float32)
+    lists = rng.choice([0, 1, 2, 4, 5, 6], 500).astype(np.uint32)
+    sizes, means = _core.list_means(x, lists, before)
+    np.testing.assert_array_equal(sizes, np.bincount(lists, minlength=7))
+    expected = [x[lists == i].astype(np.float64).mean(axis=0) if i != 3 else before[3] for i in range(7)]
+    np.testing.assert_allclose(means, expected, rtol=1e-5, atol=1e-7)
+    np.testing.assert_array_equal(means[3], before[3])
+    with pytest.raises(IndexError, match="7 of 7"):
+        _core.list_means(x, np.full(500, 7, np.uint32), before)

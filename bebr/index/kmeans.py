@@ -71,7 +71,7 @@ def _two_levels(x: Floats, nlist: int, rng: np.random.Generator, pause: Pause | 
             centroids[done : done + wanted] = _lloyd(members, wanted, rng, pause)
             done += wanted
     for _ in range(_ACROSS):
-        centroids = _means(x, nearest(x, centroids, pause, roughly=True), centroids)[1]
+        centroids = core.list_means(x, nearest(x, centroids, pause, roughly=True), centroids)[1]
     return centroids
 
 
@@ -91,22 +91,10 @@ def _lloyd(x: Floats, nlist: int, rng: np.random.Generator, pause: Pause | None)
     spread = _SPREAD * np.sqrt(x.var(axis=0)).astype(np.float32)
     for iteration in range(_ITERATIONS):
         of = nearest(x, centroids, pause)
-        sizes, means = _means(x, of, centroids)
-        centroids = means
+        sizes, centroids = core.list_means(x, of, centroids)
         if iteration < _ITERATIONS - 3:
             _split(centroids, sizes, spread * np.sign(rng.standard_normal(x.shape[1])).astype(np.float32))
     return centroids
-
-
-def _means(x: Floats, of: NDArray[np.uint32], before: Floats) -> tuple[NDArray[np.int64], Floats]:
-    """Size and mean of every list; an empty one keeps its centroid."""
-    sizes = np.bincount(of, minlength=len(before))
-    there = np.flatnonzero(sizes)
-    starts = np.concatenate([[0], np.cumsum(sizes[there])[:-1]])
-    sums = np.add.reduceat(x[np.argsort(of, kind="stable")], starts, axis=0)
-    means = before.copy()
-    means[there] = sums / sizes[there, None]
-    return sizes, means
 
 
 def _split(centroids: Floats, sizes: NDArray[np.int64], step: Floats) -> None:

@@ -3,6 +3,7 @@
 
 #include "bind/raw.h"
 #include "index/ivf/chunk.h"
+#include "index/ivf/means.h"
 #include "index/ivf/merge.h"
 
 namespace bebr {
@@ -75,6 +76,30 @@ class IvfBuild {
   RawFormat raw_;  // dim 0: none are kept
 };
 
+// x: float32 [n, dim]; lists: uint32 [n]; before: float32 [count, dim]. Sizes int64 [count], means float32 [count, dim].
+py::tuple means_of_lists(const Array<float>& x, const Array<uint32_t>& lists, const Array<float>& before) {
+  expect_shape(before, "before", {-1, -1});
+  expect_shape(lists, "lists", {-1});
+  expect_shape(x, "x", {lists.shape(0), before.shape(1)});
+  const auto count = static_cast<size_t>(before.shape(0));
+  const std::span<const uint32_t> of(lists.data(), static_cast<size_t>(lists.size()));
+  for (const uint32_t list : of)
+    if (list >= count) throw py::index_error("lists: " + std::to_string(list) + " of " + std::to_string(count));
+  py::array_t<float> means({before.shape(0), before.shape(1)});
+  py::array_t<int64_t> counted(before.shape(0));
+  std::copy_n(before.data(), before.size(), means.mutable_data());
+  std::vector<size_t> sizes(count);
+  {
+    float* out = means.mutable_data();
+    const auto dim = static_cast<uint32_t>(before.shape(1));
+    const float* from = x.data();
+    py::gil_scoped_release release;
+    list_means(from, dim, of, sizes, out);
+  }
+  std::copy(sizes.begin(), sizes.end(), counted.mutable_data());
+  return py::make_tuple(counted, means);
+}
+
 }  // namespace
 
 py::array_t<uint32_t> assigned(const Centroids& centroids, const Array<float>& x, bool roughly) {
@@ -97,6 +122,7 @@ void bind_build(py::module_& m) {
            }),
            py::arg("values"))
       .def("assign", &assigned, py::arg("x"), py::arg("roughly") = false);
+  m.def("list_means", &means_of_lists, py::arg("x"), py::arg("lists"), py::arg("before"));
   py::class_<IvfBuild>(m, "IvfBuild")
       .def(py::init([](const RowFormat& format, const Array<float>& centroids, bool by_product,
                        const std::optional<std::string>& raw) {

@@ -7,6 +7,7 @@
 
 #include "base/buffer.h"
 #include "base/threads.h"
+#include "index/ivf/means.h"
 #include "index/topk.h"
 
 namespace bebr {
@@ -123,15 +124,8 @@ void Centroids::make_groups() {
     const Centroids nearest_mean(dim_, groups, means.data(), false);
     nearest_mean.assign(values_.data(), count_, of.data());
     if (iteration == kGroupIterations) break;
-    std::vector<double> sums(groups * dim_);
     std::vector<size_t> sizes(groups);
-    for (size_t i = 0; i < count_; ++i) {
-      ++sizes[of[i]];
-      for (uint32_t j = 0; j < dim_; ++j) sums[of[i] * dim_ + j] += double{values_[i * dim_ + j]};
-    }
-    for (size_t g = 0; g < groups; ++g)
-      for (uint32_t j = 0; sizes[g] > 0 && j < dim_; ++j)
-        means[g * dim_ + j] = static_cast<float>(sums[g * dim_ + j] / static_cast<double>(sizes[g]));
+    list_means(values_.data(), dim_, of, sizes, means.data());
   }
   std::vector<std::vector<uint32_t>> members(groups);
   for (size_t i = 0; i < count_; ++i) members[of[i]].push_back(static_cast<uint32_t>(i));
