@@ -76,7 +76,8 @@ class IvfBuild {
   RawFormat raw_;  // dim 0: none are kept
 };
 
-// x: float32 [n, dim]; lists: uint32 [n]; before: float32 [count, dim]. Sizes int64 [count], means float32 [count, dim].
+// x: float32 [n, dim]; lists: uint32 [n]; before: float32 [count, dim]. Sizes int64 [count], means float32 [count,
+// dim].
 py::tuple means_of_lists(const Array<float>& x, const Array<uint32_t>& lists, const Array<float>& before) {
   expect_shape(before, "before", {-1, -1});
   expect_shape(lists, "lists", {-1});
