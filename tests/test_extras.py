@@ -10,7 +10,8 @@ import pytest
 
 _WITHOUT = """
 import sys
-for name in "google grpc grpc_health grpc_reflection matplotlib pyarrow rich sqlalchemy torch typer".split():
+names = "google grpc grpc_health grpc_reflection matplotlib pyarrow rich sqlalchemy starlette torch typer uvicorn"
+for name in names.split():
     sys.modules[name] = None
 import bebr, numpy as np
 x = np.random.default_rng(0).standard_normal((500, 16)).astype("f4")
@@ -47,6 +48,7 @@ print("done")
     [
         ("bebr.open('data')", "bebr.open needs sqlalchemy: pip install 'bebr[store]'"),
         ("bebr.connect('localhost:7777')", "bebr.connect needs grpc: pip install 'bebr[server]'"),
+        ("import bebr.http", "bebr serve --http needs uvicorn: pip install 'bebr[http]'"),
         ("from bebr.serve import serve", "bebr.serve needs grpc: pip install 'bebr[server]'"),
         (
             "from bebr.vectors import write_vectors; write_vectors('x.parquet', x)",

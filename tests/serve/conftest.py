@@ -24,9 +24,11 @@ class Running:
     """A server in a process of its own, as users run it."""
 
     def __init__(self, path: Path, **options: object) -> None:
-        http = options.pop("http", False)
+        http = options.pop("http", None)  # a port, or True: a free one
         arguments = {"port": 0, "front": FRONT, **options}
-        imports, beside = ("from bebr.http import Http", "[Http(0)]") if http else ("", "[]")
+        imports, beside = (
+            ("from bebr.http import Http", f"[Http({0 if http is True else http})]") if http else ("", "[]")
+        )
         script = f"{imports}\nfrom bebr.serve import serve; serve({str(path)!r}, **{arguments!r}, beside={beside})"
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115  a pipe that nobody reads would fill up and stop the server
         self.process = subprocess.Popen(
