@@ -12,6 +12,7 @@ const frame = (label) => svg("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "
 const across = (share) => LEFT + share * (WIDTH - LEFT - 10);
 const down = (share) => TOP + share * (HEIGHT - TOP - BOTTOM);
 const text = (x, y, words, anchor = "end") => svg("text", { x, y, "text-anchor": anchor }, words);
+const ms = (value) => `${Number(value.toPrecision(3))} ms`;
 const rule = (y) => svg("line", { class: "axis", x1: LEFT, x2: WIDTH - 10, y1: y, y2: y });
 
 /** p50 and p99 of the slots of a method over the last minutes, on a logarithmic axis; bars: its calls. */
@@ -26,7 +27,7 @@ export function latencyChart(series, method) {
   const y = (value) => down(1 - Math.log(value / low) / Math.log(high / low));
   const most = Math.max(...slots.map((slot) => slot.calls));
   const last = slots[slots.length - 1];
-  const made = frame(`Latency of ${method}: p50 ${last.p50_ms} ms, p99 ${last.p99_ms} ms`);
+  const made = frame(`Latency of ${method}: p50 ${ms(last.p50_ms)}, p99 ${ms(last.p99_ms)}`);
   for (const slot of slots) {
     const height = (0.35 * (HEIGHT - TOP - BOTTOM) * slot.calls) / most;
     made.append(svg("rect", { class: "calls", x: x(slot) - 2, width: 4, y: down(1) - height, height }));
@@ -43,7 +44,7 @@ export function latencyChart(series, method) {
   const minutes = Math.round(span / 60);
   made.append(text(LEFT, HEIGHT - 5, `${minutes} minutes ago`, "start"), text(WIDTH - 10, HEIGHT - 5, "now"));
   const rate = (last.calls / series.seconds).toFixed(1);
-  const words = [["p50", `p50 ${last.p50_ms} ms`], ["p99", `p99 ${last.p99_ms} ms`], ["", `${rate} calls/s`]];
+  const words = [["p50", `p50 ${ms(last.p50_ms)}`], ["p99", `p99 ${ms(last.p99_ms)}`], ["", `${rate} calls/s`]];
   return element("div", {}, made, legend(words));
 }
 

@@ -72,7 +72,7 @@ function card(stats) {
     title,
     figures([
       ["rows", whole(stats.rows)],
-      ["bits a dimension", String(stats.model.bits_per_dimension)],
+      ["bits a dimension", String(Number(stats.model.bits_per_dimension.toFixed(2)))],
       ["bytes a vector", whole(stats.bytes_per_vector)],
       ["dimensions", `${stats.model.input_dim}, ${stats.model.metric}`],
       ["files", whole(stats.segments)],
