@@ -25,6 +25,13 @@ def run(
         int | None,
         typer.Option(help="Memory in MiB for calls in progress; by default a quarter of what there is.", min=16),
     ] = None,
+    max_reply_mb: Annotated[
+        int | None, typer.Option(help="Largest reply in MiB; by default as a message.", min=1)
+    ] = None,
+    max_rows: Annotated[int | None, typer.Option(help="Rows of all collections together.", min=1)] = None,
+    max_collections: Annotated[int | None, typer.Option(help="Collections.", min=1)] = None,
+    max_disk_mb: Annotated[int | None, typer.Option(help="MiB of the data folder.", min=1)] = None,
+    max_process_mb: Annotated[int | None, typer.Option(help="Memory in MiB that is the server's own.", min=1)] = None,
     metrics: Annotated[int | None, typer.Option(help="Port of /metrics for Prometheus, on loopback.")] = None,
     http: Annotated[
         int | None,
@@ -98,9 +105,17 @@ def run(
         from bebr.http import Http
 
         beside.append(Http(http))
-    memory = None if max_memory_mb is None else max_memory_mb << 20
+    memory, reply, disk, process = (
+        None if mebibytes is None else mebibytes << 20
+        for mebibytes in (max_memory_mb, max_reply_mb, max_disk_mb, max_process_mb)
+    )
     run_server(
         *(directory, host, port, threads, max_message_mb << 20, memory),
+        max_reply_bytes=reply,
+        max_rows=max_rows,
+        max_collections=max_collections,
+        max_disk_bytes=disk,
+        max_process_bytes=process,
         producer=embedder,
         metrics_port=metrics,
         insecure=insecure,

@@ -8,11 +8,16 @@ from bebr.errors import LimitExceeded
 from bebr.serve.admission import COPIES, default_budget, largest
 
 _LEAST_MEMORY = 16 << 20
+# Of a reply: its message and its bytes.
+_REPLY_COPIES = 2
+# Of an answer in a reply: id and score.
+_ANSWER_BYTES = 12
 
 
 @dataclass(frozen=True)
 class Limits:
-    """``message_bytes``: one request, or one reply; less where ``memory_bytes`` has no room for so large a one.
+    """``message_bytes``: one request; less where ``memory_bytes`` has no room for so large a one. ``reply_bytes``: one
+    reply; by default as many.
     ``queries``, ``k``: of one search. ``answers``: queries * k of one search. ``ids``: of one delete, get or allow, and
     rows of one scroll. ``calls``: at once, waiting ones included. ``memory_bytes``: held by all calls at once; by
     default a quarter of the memory that this process may use."""
@@ -24,11 +29,15 @@ class Limits:
     ids: int = 1_000_000
     calls: int = 4096
     memory_bytes: int = field(default_factory=default_budget)
+    reply_bytes: int = 0
 
     def __post_init__(self) -> None:
         if self.memory_bytes < _LEAST_MEMORY:
             raise ValueError(f"max_memory_bytes is {self.memory_bytes}: want {_LEAST_MEMORY} or more")
-        object.__setattr__(self, "message_bytes", min(self.message_bytes, largest(self.memory_bytes) // COPIES))
+        most = largest(self.memory_bytes)
+        object.__setattr__(self, "message_bytes", min(self.message_bytes, most // COPIES))
+        object.__setattr__(self, "reply_bytes", min(self.reply_bytes or self.message_bytes, most // _REPLY_COPIES))
+        object.__setattr__(self, "answers", min(self.answers, self.reply_bytes // _ANSWER_BYTES))
 
     def check_search(self, queries: int, k: int) -> None:
         """``LimitExceeded`` if a search of this shape is too large."""
@@ -56,8 +65,8 @@ class Limits:
 
     def check_reply(self, size: int) -> None:
         """``LimitExceeded`` if a reply of ``size`` bytes is too large (payloads make it so)."""
-        if size > self.message_bytes:
+        if size > self.reply_bytes:
             raise LimitExceeded(
-                f"the reply would have {size} bytes: this server sends at most {self.message_bytes} "
-                "(max_message_bytes); ask for fewer rows, or search without payloads and get them by id"
+                f"the reply would have {size} bytes: this server sends at most {self.reply_bytes} "
+                "(max_reply_bytes); ask for fewer rows, or search without payloads and get them by id"
             )

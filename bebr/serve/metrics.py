@@ -121,6 +121,13 @@ class _Figures:
         yield built
         yield GaugeMetricFamily("bebr_memory_held_bytes", "Held by calls in progress.", self._budget.held)
         yield GaugeMetricFamily("bebr_memory_budget_bytes", "What they may hold.", self._budget.total)
+        taken = GaugeMetricFamily("bebr_budget_used", "Of a budget of the data.", labels=("budget",))
+        most = GaugeMetricFamily("bebr_budget_limit", "What it allows.", labels=("budget",))
+        for name, used in self._collections.budgets.used().items():
+            taken.add_metric([name], used)
+            most.add_metric([name], getattr(self._collections.budgets.most, name))
+        yield taken
+        yield most
         queues = GaugeMetricFamily("bebr_queue_depth", "Work that waits for a thread.", labels=("queue",))
         for kind, depth in self._collections.waiting().items():
             queues.add_metric([kind], depth)

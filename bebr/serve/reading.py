@@ -55,7 +55,7 @@ class Reading:
             shown = snapshot.behind if request.behind else snapshot
             ids = ids_after(shown, after, request.limit, convert.filter_from_message(request))
             ends = np.cumsum(_sizes(served, snapshot, ids, request))
-            fit = int(np.searchsorted(ends, self._limits.message_bytes - _OVERHEAD, side="right"))
+            fit = int(np.searchsorted(ends, self._limits.reply_bytes - _OVERHEAD, side="right"))
             fit = max(fit, min(1, len(ids)))  # one row that does not fit is an error, not the end
             return ids[:fit], int(ends[fit - 1]) if fit else 0, fit < len(ids)
 

@@ -19,6 +19,7 @@ from bebr.collection.protocol import BatchingStats
 from bebr.core import StopFlag
 from bebr.errors import CorruptFile, Error, IncompatibleModel
 from bebr.serve.batching import Batcher, Found
+from bebr.serve.budgets import Budgets, Most
 from bebr.serve.calls import note_searched
 from bebr.serve.front import Front
 from bebr.serve.query_models import QueryModels
@@ -151,8 +152,10 @@ class CollectionRegistry:
         db: Database,
         report: Callable[[str, bool | None], Awaitable[None]],
         front: Front | None = None,
+        most: Most | None = None,
     ) -> None:
         self.db = db
+        self.budgets = Budgets(most or Most(), db.path, self._rows, lambda: len(db.collections()))
         self._front = front
         self._threads = Threads()
         self._report = report
@@ -161,6 +164,9 @@ class CollectionRegistry:
         self._failed: dict[str, tuple[Exception, float]] = {}  # and when
         self._models = QueryModels()
         self.on_forget: list[Callable[[str], None]] = []  # told of collections that are gone
+
+    def _rows(self) -> int:
+        return sum(len(served.collection) for served in self.all_served() if not served.collection.closed)
 
     def label(self, name: str) -> str:
         """The collection that a request names, by an alias or not; "" where none of that name is served."""

@@ -18,6 +18,7 @@ import grpc
 from bebr.extras import needed
 from bebr.serve.access import Access
 from bebr.serve.admission import Budget, default_budget
+from bebr.serve.budgets import Most
 from bebr.serve.calls import Calls
 from bebr.serve.front import make_front
 from bebr.serve.health import Health, add_standard_services
@@ -71,6 +72,7 @@ class Server:
         tls: Tls | None = None,
         snapshots: str | None = None,
         front: bool = True,
+        most: Most | None = None,
     ) -> None:
         self.tls = tls
         self.limits = limits
@@ -78,7 +80,7 @@ class Server:
         self.budget = budget = Budget(limits.memory_bytes)
         self._front = make_front(limits, budget.shared, coalesce, tls, keys is None) if front else None
         self._health = Health(self._served, access)
-        self.registry = CollectionRegistry(db, self._health.set_collection, self._front)
+        self.registry = CollectionRegistry(db, self._health.set_collection, self._front, most)
         self._producing = Producing(producer, limits)
         self._opening: asyncio.Task[None] | None = None
         self._telling: asyncio.Task[None] | None = None
@@ -208,6 +210,11 @@ def run(
     reread: Callable[[], Mapping[str, Any]] | None = None,
     snapshots: str | None = None,
     front: bool = True,
+    max_reply_bytes: int | None = None,
+    max_rows: int | None = None,
+    max_collections: int | None = None,
+    max_disk_bytes: int | None = None,
+    max_process_bytes: int | None = None,
     beside: Sequence[Beside] = (),
 ) -> None:
     """Serves the data folder ``path`` until SIGTERM or SIGINT. Prints "listening on host:port" when it is ready.
@@ -222,14 +229,16 @@ def run(
     ``insecure`` says so; else ``ValueError``. ``tls_certificate``, ``tls_key``: PEM files, for calls under TLS alone;
     ``tls_client_ca``: only clients whose certificates it signed. ``snapshots``: the folder or URL where
     clients may make snapshots, and list and restore them. ``front``: searches are answered in C++, where bebr was built
-    with libnghttp2. ``beside``: what listens beside gRPC, such as `bebr.http.Http`.
+    with libnghttp2. ``beside``: what listens beside gRPC, such as `bebr.http.Http`. ``max_reply_bytes``: of one reply, by default as of a request. ``max_rows``, ``max_collections``,
+    ``max_disk_bytes``, ``max_process_bytes``: what the data may take (:class:`bebr.serve.budgets.Most`).
     ``DatabaseLocked`` if another process has the folder open; ``OSError`` if the address cannot be used.
     """
     start_log(log_format, log_level)
     if threads is not None:
         set_num_threads(threads)
     memory = default_budget() if max_memory_bytes is None else max_memory_bytes
-    limits = Limits(message_bytes=max_message_bytes, memory_bytes=memory)
+    limits = Limits(message_bytes=max_message_bytes, memory_bytes=memory, reply_bytes=max_reply_bytes or 0)
+    most = Most(max_rows, max_collections, max_disk_bytes, max_process_bytes)
     keys = KeyFile(path) if KeyFile(path).exists() else None
     if keys is not None:
         keys.current()  # a file that cannot be read is told now
@@ -244,7 +253,7 @@ def run(
         gc.collect()
         gc.freeze()
         log = CallLog(slow_ms, reread)
-        made = partial(Server, db, limits, coalesce, producer, keys, tls, snapshots, front)
+        made = partial(Server, db, limits, coalesce, producer, keys, tls, snapshots, front, most)
         asyncio.run(_run(made, host, port, grace, metrics_port, log, beside))
 
 

@@ -6,6 +6,7 @@ import json
 import time
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import Future
+from contextlib import nullcontext
 from dataclasses import replace
 
 from bebr.about import info
@@ -33,7 +34,7 @@ from bebr.serve.calls import note_found, note_search
 from bebr.serve.limits import Limits
 from bebr.serve.reading import TEXT_BYTES, Reading
 from bebr.serve.registry import CollectionRegistry, ServedCollection
-from bebr.serve.upserting import StreamedUpsert, begin_upsert, spread_bytes
+from bebr.serve.upserting import StreamedUpsert, begin_upsert, check_room, spread_bytes
 from bebr.store.keys import keys_of
 from bebr.store.measuring import MEASURING_BYTES
 from bebr.store.ranking import FUSED
@@ -66,7 +67,9 @@ class Collections:
             bz = db.model(request.model) if request.model or not request.dim else None
             db.create_collection(request.name, bz, **convert.creation_from_message(request))
 
-        await self._registry.write(request.name, create)
+        there = await self._registry.read(self._registry.db.collections)
+        with nullcontext() if request.name in there else self._registry.budgets.new_collection(len(there)):
+            await self._registry.write(request.name, create)
         collection = (await self._registry.served(request.name)).collection
         model = convert.model_to_message(ModelInfo.of(collection.binarizer))
         return pb.CreateCollectionResponse(model=model, id=collection.number)
@@ -90,6 +93,7 @@ class Collections:
         collection = (await self._registry.served(request.name)).collection
 
         def migrate() -> None:
+            self._registry.budgets.check_bytes(0, "a migration")
             model = self._registry.db.model(request.model)
             collection.begin_stream(model) if request.streamed else collection.migrate(model)
 
@@ -114,6 +118,7 @@ class Collections:
 
     async def Retrain(self, request: pb.RetrainCollectionRequest) -> pb.RetrainCollectionResponse:
         collection = (await self._registry.served(request.name)).collection
+        self._registry.budgets.check_bytes(0, "a migration")
         with self._budget.hold(collection.training_bytes, "training"):
             await self._registry.write(request.name, lambda: collection.retrain(request.bytes_per_vector or None))
         return pb.RetrainCollectionResponse()
@@ -137,6 +142,8 @@ class Models:
         self._registry = registry
 
     async def Register(self, request: pb.RegisterModelRequest) -> pb.RegisterModelResponse:
+        self._registry.budgets.check_bytes(len(request.data), "the model")
+
         def register() -> str:
             try:
                 bz = Binarizer.from_bytes(request.data, "data")
@@ -165,7 +172,10 @@ class Points(Reading):
     async def Upsert(self, request: pb.UpsertRequest) -> pb.UpsertResponse:
         start = time.perf_counter_ns()
         served = await self._registry.served(request.collection)
-        with self._budget.hold(spread_bytes(served, request), "the rows without a vector"):
+        with (
+            self._budget.hold(spread_bytes(served, request), "the rows without a vector"),
+            await check_room(self._registry, served, request),
+        ):
             rows = await served.write(lambda: begin_upsert(served, request))
         return pb.UpsertResponse(rows=rows, elapsed_us=elapsed_us(start), received=len(request.ids) // 8)
 
@@ -181,6 +191,7 @@ class Points(Reading):
         start = time.perf_counter_ns()
         served = await self._registry.served(request.collection)
         self._limits.check_ids(request.ids, "ids")
+        self._registry.budgets.check_bytes(request.ByteSize(), "the payloads")
 
         def begin() -> Future[int]:
             ids = check_distinct(convert.named_from_message(request.ids, request.keys, "ids"), "ids")
@@ -333,7 +344,7 @@ class Admin:
         self._start = time.perf_counter_ns()
 
     async def Info(self, request: pb.InfoRequest) -> pb.InfoResponse:
-        about, limits = info(), self._limits
+        about, limits, most = info(), self._limits, self._registry.budgets.most
         return pb.InfoResponse(
             version=about["version"],
             isa=about["isa"],
@@ -347,6 +358,11 @@ class Admin:
                 calls=limits.calls,
                 ids=limits.ids,
                 memory_bytes=limits.memory_bytes,
+                reply_bytes=limits.reply_bytes,
+                rows=most.rows,
+                collections=most.collections,
+                disk_bytes=most.disk_bytes,
+                process_bytes=most.process_bytes,
             ),
             coalesce=self._coalesce,
         )

@@ -38,7 +38,9 @@ class Snapshots:
             return self._registry.db.restore_collection(place, request.collection, name, **how)
 
         async with self._turn:
-            made = await asyncio.to_thread(restore)
+            there = await self._registry.read(self._registry.db.collections)
+            with self._registry.budgets.new_collection(len(there)):
+                made = await asyncio.to_thread(restore)
         return pb.RestoreSnapshotResponse(snapshot=convert.snapshot_to_message(made))
 
     def _where(self) -> str:

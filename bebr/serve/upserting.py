@@ -21,6 +21,7 @@ from bebr.serve.admission import COPIES, Budget
 from bebr.serve.queues import ended
 from bebr.serve.registry import CollectionRegistry, ServedCollection
 from bebr.store.collection import Collection
+from bebr.store.keys import resolve
 from bebr.v1 import bebr_pb2 as pb
 
 # Messages of a stream that its writer has and that are not on disk yet: one is coded while others are committed.
@@ -78,6 +79,28 @@ def spread_bytes(served: ServedCollection, request: pb.UpsertRequest) -> int:
     return COPIES * 4 * served.collection.binarizer.input_dim * len(request.without_vector)
 
 
+async def check_room(registry: CollectionRegistry, served: ServedCollection, request: pb.UpsertRequest) -> ExitStack:
+    """Counts the new rows of a message for the length of its write. ``LimitExceeded``, before anything is done, where
+    the server may not hold them."""
+    budgets, room = registry.budgets, ExitStack()
+    if budgets.limited:
+        budgets.check_bytes(request.ByteSize(), "the upsert")
+        count, left = len(request.ids) // 8, budgets.rows_left()
+        if request.stream_model:
+            count = 0  # they are of rows that are there
+        elif left is not None and count > left:
+            count = await served.read(lambda: _count_new(served, request))
+        room.enter_context(budgets.new_rows(count))
+    return room
+
+
+def _count_new(served: ServedCollection, request: pb.UpsertRequest) -> int:
+    """How many ids of a message are not there yet."""
+    ids = convert.named_from_message(request.ids, request.keys, "ids").once()
+    snapshot = served.collection.snapshot
+    return len(ids) - len(snapshot.present(resolve(snapshot, ids)))
+
+
 class StreamedUpsert:
     """The messages of one stream, written in their order; `rows` of them are on disk, of so many `received`."""
 
@@ -109,6 +132,7 @@ class StreamedUpsert:
                     served = await self._registry.served(name)
                     if request.without_vector:
                         memory.enter_context(await self._room(spread_bytes(served, request)))
+                    memory.enter_context(await check_room(self._registry, served, request))
                     future = await served.begin(partial(begin_upsert, served, request))
                     self._begun.append((future, memory.pop_all()))
                 while len(self._begun) >= _WINDOW:

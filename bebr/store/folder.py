@@ -27,6 +27,7 @@ _LINKS = "links.tmp"
 
 # A delete of 100,000 ids takes 0.8 MB of log; dropping a collection less.
 RESERVE_BYTES = 1 << 20
+_STEP = 1 << 20
 
 
 class Vanished(CorruptFile):
@@ -132,24 +133,26 @@ class Reserve:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._full = False
+        self._held = 0
 
-    def fill(self) -> None:
-        """Takes the space, if there is any and it was not taken before."""
-        if self._full:
+    def fill(self, log_bytes: int = 0) -> None:
+        """Takes the space, if there is any and it was not taken before: more by what the catalog's log has, which can
+        only be emptied where the catalog has room to grow by it."""
+        wanted = RESERVE_BYTES + -(-log_bytes // _STEP) * _STEP
+        if self._held >= wanted:
             return
         with contextlib.suppress(OSError), self._path.open("ab") as file:
-            if file.tell() < RESERVE_BYTES:
+            self._held = file.tell()
+            if self._held < wanted:
                 try:
-                    os.posix_fallocate(file.fileno(), 0, RESERVE_BYTES)
+                    os.posix_fallocate(file.fileno(), 0, wanted)
+                    self._held = wanted
                 except OSError:
-                    os.truncate(file.fileno(), 0)
-                    return
-            self._full = True
+                    os.truncate(file.fileno(), self._held)
 
     def release(self) -> bool:
         """Gives the space back; whether there was any."""
-        self._full = False
+        self._held = 0
         with contextlib.suppress(OSError):
             if self._path.stat().st_size > 0:
                 os.truncate(self._path, 0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import resource
@@ -59,10 +60,11 @@ class Sql:
         except LimitExceeded:
             if not frees_space or not self._reserve.release():
                 raise
+            self._empty_log()
             return self._write_once(work, done)
         finally:
             if not frees_space:
-                self._reserve.fill()
+                self._reserve.fill(self._log_bytes())
 
     def _write_once(self, work: Callable[[sa.Connection], T], done: Callable[[T], None]) -> T:
         if self.damage is not None:
@@ -76,6 +78,17 @@ class Sql:
                 raise self._translated(error, "nothing was written") from error
             done(result)
         return result
+
+    def _log_bytes(self) -> int:
+        try:
+            return self.path.with_name(self.path.name + "-wal").stat().st_size
+        except FileNotFoundError:
+            return 0
+
+    def _empty_log(self) -> None:
+        """Puts what the log has into the file, and gives its space back, unless somebody reads at this moment."""
+        with self._write_lock, contextlib.suppress(sqlite3.Error), closing(sqlite3.connect(self.path)) as db:
+            db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 
     def check_structure(self, costs: str) -> None:
         """Looks whether every page is where it belongs, and sets `damage`."""

@@ -81,7 +81,7 @@ def test_ids_of_a_call_are_limited_and_the_client_keeps_to_it(client, points, bz
         assert str(most + 1) in details and f"at most {most}" in details
     with pytest.raises(bebr.LimitExceeded, match=f"at most {most}"):
         collection.search(vectors[:1], 1, allow=many)
-    client._limits.ids = 4
+    client._calls.limits.ids = 4
     assert payloads_of(collection, range(10)) == [None] * 10
     assert collection.delete(range(1, 20)) == 9 and len(collection) == 1
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from concurrent.futures import Future
+from pathlib import Path
 
 import grpc
 import numpy as np
@@ -13,6 +14,7 @@ import bebr
 from bebr.errors import LimitExceeded
 from bebr.serve import convert, wire
 from bebr.serve.admission import COPIES, Budget
+from bebr.serve.budgets import Budgets, Most
 from bebr.serve.registry import ServedCollection
 from bebr.serve.upserting import _WINDOW, StreamedUpsert
 from bebr.v1 import bebr_pb2 as pb
@@ -24,6 +26,7 @@ class Held:
 
     def __init__(self) -> None:
         self.writes: list[Future[int]] = []
+        self.budgets = Budgets(Most(), Path(), lambda: 0, lambda: 0)
 
     async def served(self, name: str) -> Held:
         return self
@@ -207,7 +210,7 @@ def rows(monkeypatch):
 def test_an_upsert_whose_stream_breaks_off_or_loses_messages_is_whole(server, bz, vectors, rows, monkeypatch, raised):
     with server.connect() as client:
         collection = client.create_collection(f"broke-{type(raised).__name__}", bz)
-        sends = client._points.UpsertStream
+        sends = client._stubs["Points/UpsertStream"]
         calls = []
 
         def broken(messages, timeout, metadata):
@@ -217,7 +220,7 @@ def test_an_upsert_whose_stream_breaks_off_or_loses_messages_is_whole(server, bz
                 raise raised
             return reply
 
-        monkeypatch.setattr(client._points, "UpsertStream", broken)
+        monkeypatch.setitem(client._stubs, "Points/UpsertStream", broken)
         assert collection.upsert(rows[0], vectors[:2000], rows[1]) == 2000 == len(collection)
         assert len(calls) == 1 and 2 < len(calls[0]) <= 16
 
@@ -229,6 +232,6 @@ def test_a_client_that_repeats_nothing_says_that_a_stream_broke_off(server, bz, 
         def broken(messages, timeout, metadata):
             raise Broken
 
-        monkeypatch.setattr(client._points, "UpsertStream", broken)
+        monkeypatch.setitem(client._stubs, "Points/UpsertStream", broken)
         with pytest.raises(ConnectionError, match="the connection broke"):
             collection.upsert(rows[0], vectors[:2000], rows[1])

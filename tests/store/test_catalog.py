@@ -297,7 +297,7 @@ def test_a_full_disk_refuses_writes_but_lets_through_what_frees_space(catalog, t
             self.released += 1
             return self.released == 1
 
-        def fill(self):
+        def fill(self, log_bytes):
             pass
 
     full = catalog._sql._reserve = Full()
