@@ -37,6 +37,9 @@ class Front:
     def set_open(self, open: bool) -> None:
         """Whether any caller may search. Where not, every call is forwarded: keys are checked in Python."""
 
+    def set_traced(self, traced: bool) -> None:
+        """Whether calls of a trace that is being recorded are forwarded: their spans are made in Python."""
+
     def record(self, most: int) -> None:
         """Keeps what searches did from now on, at most so many at a time."""
 

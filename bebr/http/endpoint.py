@@ -17,11 +17,11 @@ from bebr.http.routes import Asked, Route
 from bebr.http.values import dump, load_body
 from bebr.serve.access import Access
 from bebr.serve.admission import Budget, largest
-from bebr.serve.calls import Call, Calls
+from bebr.serve.calls import REQUEST_ID, SAID, Call, Calls
 from bebr.serve.limits import Limits
 from bebr.serve.queues import FairQueue
 from bebr.serve.registry import CollectionRegistry
-from bebr.serve.rpc import REQUEST_ID, Services
+from bebr.serve.rpc import Services
 from bebr.serve.status import Refused, status_of
 
 _log = logging.getLogger("bebr.serve")
@@ -98,7 +98,8 @@ class Endpoint:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope, receive)
         try:
-            with self._api.calls.noted(self._route.rpc, request.headers.get(REQUEST_ID, "")) as call:
+            said = {name: request.headers[name] for name in SAID if name in request.headers}
+            with self._api.calls.noted(self._route.rpc, said) as call:
                 response = await self._response(request, call)
             response.headers[REQUEST_ID] = call.request_id
         except asyncio.CancelledError:  # the grace of a stopping server is over

@@ -11,7 +11,7 @@ from bebr.about import info
 from bebr.http.endpoint import STATUS, TIMEOUT
 from bebr.http.routes import Route
 from bebr.serve.access import RULES
-from bebr.serve.rpc import REQUEST_ID
+from bebr.serve.calls import REQUEST_ID
 
 _ERRORS = {400, 401, 403, 404, 408, 409, 413, 415, 429, 500, 503, 504}
 

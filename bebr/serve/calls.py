@@ -6,13 +6,20 @@ import itertools
 import os
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from types import MappingProxyType
 
 from bebr.collection.options import SearchOptions
 from bebr.store.snapshot import Snapshot
+
+# The metadata that has a call's id: the caller's in the request, the same or one made here in the reply.
+REQUEST_ID = "x-request-id"
+# What a caller may say of a call in its metadata.
+SAID = (REQUEST_ID, "traceparent", "tracestate")
+_NOTHING: Mapping[str, str] = MappingProxyType({})
 
 
 @dataclass(slots=True)
@@ -30,7 +37,8 @@ class Search:
 class Call:
     """``method``: "Points/Search". ``request_id``: the caller's, or one made here. ``collection``: as the request names
     it, which may be no collection. ``code``: the name of a status. Times in nanoseconds: ``elapsed`` of all, ``queued``
-    of waiting for a thread or a batch, ``searched`` of kernels and what belongs to them."""
+    of waiting for a thread or a batch, ``searched`` of kernels and what belongs to them. ``trace``: what the caller
+    said of the trace that it belongs to (traceparent, tracestate)."""
 
     method: str
     request_id: str = ""
@@ -40,6 +48,7 @@ class Call:
     queued: int = 0
     searched: int = 0
     search: Search | None = None
+    trace: Mapping[str, str] = field(default_factory=dict)
 
 
 # What a caller may send as an id: a line of a log stays one line.
@@ -86,12 +95,13 @@ class Calls:
         self.listeners: list[Callable[[Call], None]] = []
 
     @contextmanager
-    def noted(self, method: str, request_id: str = "") -> Iterator[Call]:
-        """Around the work of a call, in a task of its own. ``request_id``: the caller's; another is made in place of
-        one that is no word of up to 128 characters."""
+    def noted(self, method: str, said: Mapping[str, str] = _NOTHING) -> Iterator[Call]:
+        """Around the work of a call, in a task of its own. ``said``: of SAID, what the caller did; an id is made in
+        place of one that is no word of up to 128 characters."""
+        request_id = said.get(REQUEST_ID, "")
         if not _REQUEST_ID.fullmatch(request_id):
             request_id = f"{self._run}-{next(self._numbers)}"
-        call = Call(method, request_id)
+        call = Call(method, request_id, trace=said)
         _current.set(call)
         start = time.perf_counter_ns()
         try:

@@ -41,9 +41,11 @@ def built() -> Any | None:
         return None
 
 
-def make_front(limits: Limits, budget: core.ByteBudget, coalesce: bool, tls: Tls | None, open: bool) -> Front | None:
+def make_front(
+    limits: Limits, budget: core.ByteBudget, coalesce: bool, tls: Tls | None, open: bool, traced: bool
+) -> Front | None:
     """None, said in one line of the log, where there is none. ``open``: anybody may call; else every call is forwarded,
-    for keys are checked in Python."""
+    for keys are checked in Python. ``traced``: calls of a trace that is being recorded are forwarded, too."""
     extension = built()
     missing = "libnghttp2" if extension is None else "libssl" if tls and not extension.tls else None
     if missing is not None:
@@ -53,16 +55,23 @@ def make_front(limits: Limits, budget: core.ByteBudget, coalesce: bool, tls: Tls
             *(missing, missing),
         )
         return None
-    return Front(extension, limits, budget, coalesce, tls, open)
+    return Front(extension, limits, budget, coalesce, tls, open, traced)
 
 
 class Front:
     """Made before the server behind it, started after it. `show` may be called from any thread."""
 
     def __init__(
-        self, extension: Any, limits: Limits, budget: core.ByteBudget, coalesce: bool, tls: Tls | None, open: bool
+        self,
+        extension: Any,
+        limits: Limits,
+        budget: core.ByteBudget,
+        coalesce: bool,
+        tls: Tls | None,
+        open: bool,
+        traced: bool,
     ) -> None:
-        self._open = open
+        self._open, self._traced = open, traced
         self._extension, self._limits, self._budget, self._tls = extension, limits, budget, tls
         self._batch = MAX_BATCH if coalesce else 1
         self._folder = _private_folder()
@@ -95,6 +104,7 @@ class Front:
             client_ca=str(tls.client_ca) if tls and tls.client_ca else "",
         )
         front.set_open(self._open)
+        front.set_traced(self._traced)
         bound = int(front.start())
         self._front = front
         return bound

@@ -37,9 +37,9 @@ class CallLog:
     def note(self, call: Call) -> None:
         """A call has ended."""
         if self._slow_ms is not None and call.elapsed >= self._slow_ms * 1e6:
-            _log.warning("slow call", extra={"fields": _about(call)})
+            _log.warning("slow call", extra={"fields": about(call)})
         elif _log.isEnabledFor(logging.DEBUG):
-            _log.debug("call", extra={"fields": _about(call)})
+            _log.debug("call", extra={"fields": about(call)})
 
     def reread(self) -> None:
         """Takes settings anew, all or, where one of them is wrong, none. What it did is logged."""
@@ -78,9 +78,9 @@ def set_level(level: str) -> None:
     logging.getLogger("bebr").setLevel(level.upper())
 
 
-def _about(call: Call) -> dict[str, object]:
+def about(call: Call) -> dict[str, Any]:
     """What a call did: times in milliseconds, and of a search what it asked for and read."""
-    fields: dict[str, object] = {
+    fields: dict[str, Any] = {
         "method": call.method,
         "collection": call.collection[:_LONGEST],
         "code": call.code,

@@ -13,14 +13,11 @@ from google.protobuf.message import DecodeError, Message
 
 from bebr.serve.access import RULES, Access
 from bebr.serve.admission import COPIES, Budget
-from bebr.serve.calls import Call, Calls, current_call
+from bebr.serve.calls import REQUEST_ID, SAID, Call, Calls, current_call
 from bebr.serve.status import status_of
 from bebr.v1 import bebr_pb2 as pb
 
 _log = logging.getLogger("bebr.serve")
-
-# The metadata that has a call's id: the caller's in the request, the same or one made here in the reply.
-REQUEST_ID = "x-request-id"
 
 Handler = Callable[[Any, Any], Awaitable[bytes]]
 
@@ -93,8 +90,9 @@ def _method(
 
 def _answering(work: Handler, name: str, calls: Calls) -> Handler:
     async def handle(request: Any, context: Any) -> bytes:
-        given = next((value for key, value in context.invocation_metadata() or () if key == REQUEST_ID), "")
-        with calls.noted(name, given if isinstance(given, str) else "") as call:
+        metadata = context.invocation_metadata() or ()
+        said = {key: value for key, value in metadata if key in SAID and isinstance(value, str)}
+        with calls.noted(name, said) as call:
             context.set_trailing_metadata(((REQUEST_ID, call.request_id),))
             try:
                 return await work(request, context)

@@ -32,6 +32,7 @@ from bebr.serve.rpc import Services, service_handler
 from bebr.serve.servicer import Admin, Collections, Models, Points
 from bebr.serve.snapshots import Snapshots
 from bebr.serve.tls import Tls
+from bebr.serve.tracing import Tracing, configured, exporting
 from bebr.store.database import Database
 from bebr.threads import set_num_threads
 
@@ -78,7 +79,7 @@ class Server:
         self.limits = limits
         self.access = access = Access(keys)
         self.budget = budget = Budget(limits.memory_bytes)
-        self._front = make_front(limits, budget.shared, coalesce, tls, keys is None) if front else None
+        self._front = make_front(limits, budget.shared, coalesce, tls, keys is None, configured()) if front else None
         self._health = Health(self._served, access)
         self.registry = CollectionRegistry(db, self._health.set_collection, self._front, most)
         self._producing = Producing(producer, limits)
@@ -229,8 +230,9 @@ def run(
     ``insecure`` says so; else ``ValueError``. ``tls_certificate``, ``tls_key``: PEM files, for calls under TLS alone;
     ``tls_client_ca``: only clients whose certificates it signed. ``snapshots``: the folder or URL where
     clients may make snapshots, and list and restore them. ``front``: searches are answered in C++, where bebr was built
-    with libnghttp2. ``beside``: what listens beside gRPC, such as `bebr.http.Http`. ``max_reply_bytes``: of one reply, by default as of a request. ``max_rows``, ``max_collections``,
-    ``max_disk_bytes``, ``max_process_bytes``: what the data may take (:class:`bebr.serve.budgets.Most`).
+    with libnghttp2. ``beside``: what listens beside gRPC, such as `bebr.http.Http`. ``max_reply_bytes``: of one reply,
+    by default as of a request. ``max_rows``, ``max_collections``, ``max_disk_bytes``, ``max_process_bytes``: what the
+    data may take (:class:`bebr.serve.budgets.Most`).
     ``DatabaseLocked`` if another process has the folder open; ``OSError`` if the address cannot be used.
     """
     start_log(log_format, log_level)
@@ -273,6 +275,9 @@ async def _run(
     loop.add_signal_handler(signal.SIGHUP, log.reread)
     server = make()  # in the loop that it belongs to
     server.calls.listeners.append(log.note)
+    tracing = Tracing(exporting()) if configured() else None
+    if tracing is not None:
+        server.calls.listeners.append(tracing.note)
     measured = None if metrics_port is None else server.serve_metrics(metrics_port)
     places = [await server.listen_beside(other, host) for other in beside]
     bound = await server.start(host, port, lambda: measured is not None or bool(beside) or log.wanted)
@@ -285,5 +290,7 @@ async def _run(
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, lambda: os._exit(1))  # everything acknowledged is on disk
     await server.stop(grace)
+    if tracing is not None:
+        await asyncio.to_thread(tracing.close)
     if measured is not None:
         await asyncio.to_thread(measured[1])

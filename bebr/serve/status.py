@@ -43,6 +43,12 @@ def status_of(error: Exception) -> tuple[grpc.StatusCode, str] | None:
     return None
 
 
+def status_code(name: str) -> int:
+    """The number of a status, by its name."""
+    number: int = grpc.StatusCode[name].value[0]
+    return number
+
+
 def error_of(error: grpc.RpcError, target: str) -> Exception:
     """What the client raises for a failed call: the exception that the same mistake raises locally."""
     code, message = error.code(), error.details() or ""

@@ -110,6 +110,7 @@ PYBIND11_MODULE(_front, m) {
              std::shared_ptr<Searcher> searcher) { front.publish(collection, model, std::move(searcher)); },
           py::arg("collection"), py::arg("model"), py::arg("searcher").none(true))
       .def("set_open", &Front::set_open, py::arg("open"))
+      .def("set_traced", &Front::set_traced, py::arg("traced"))
       .def("record", &Front::record, py::arg("most"))
       .def("take_finished", &take_finished)
       .def("counts", &counts)

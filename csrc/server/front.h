@@ -53,6 +53,8 @@ class Front {
   void publish(const std::string& collection, const std::string& model, std::shared_ptr<const Searcher> searcher);
   // Whether any caller may search. Where not, all calls are forwarded: keys are for the server behind to check.
   void set_open(bool open) noexcept { open_ = open; }
+  // Whether calls of a trace that is being recorded are forwarded: spans are made by the server behind.
+  void set_traced(bool traced) noexcept { traced_ = traced; }
 
   // Keeps what searches did from now on, at most so many of them at a time.
   void record(size_t most) noexcept { most_finished_ = most; }
@@ -72,7 +74,7 @@ class Front {
   std::shared_ptr<ByteBudget> budget_;
   FrontCounts counts_;
   Shelf shelf_;
-  std::atomic<bool> open_{true};
+  std::atomic<bool> open_{true}, traced_{false};
   std::atomic<size_t> calls_{0}, open_connections_{0};
   std::shared_ptr<const TlsContext> tls_;
   std::vector<std::unique_ptr<Loop>> loops_;

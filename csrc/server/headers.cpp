@@ -26,6 +26,12 @@ std::string_view value_of(const Headers& headers, std::string_view name) {
   return {};
 }
 
+bool recorded(std::string_view traceparent) {
+  constexpr size_t kFlags = 53;  // the first of their two hexadecimal digits
+  if (traceparent.size() < kFlags + 2) return false;
+  return std::string_view("13579bdf").find(traceparent[kFlags + 1]) != std::string_view::npos;
+}
+
 uint64_t timeout_of(std::string_view text) {
   if (text.empty()) return 0;
   constexpr uint64_t kBad = ~uint64_t{0};

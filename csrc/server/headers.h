@@ -20,6 +20,8 @@ using Headers = std::vector<std::pair<std::string, std::string>>;
 std::vector<nghttp2_nv> entries(const Headers& headers);
 // The first of that name; empty where there is none.
 std::string_view value_of(const Headers& headers, std::string_view name);
+// Whether a traceparent (W3C Trace Context) says that its trace is being recorded: the last bit of its flags.
+bool recorded(std::string_view traceparent);
 // Nanoseconds of a grpc-timeout; 0 for none, ~0 for one that cannot be read.
 uint64_t timeout_of(std::string_view text);
 

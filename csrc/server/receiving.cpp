@@ -62,6 +62,7 @@ void Connection::request(Stream& stream) {
   const uint64_t timeout = timeout_of(value_of(stream.headers, "grpc-timeout"));
   stream.deadline = timeout > 0 ? stream.arrival + std::min<uint64_t>(timeout, uint64_t{1} << 62) : 0;
   stream.own = !stream.in_ended && front.open_ && front.calls_ <= front.options_.calls && timeout != ~uint64_t{0} &&
+               !(front.traced_ && recorded(value_of(stream.headers, "traceparent"))) &&
                value_of(stream.headers, "x-request-id").empty() &&  // it comes back with the reply, and is logged
                value_of(stream.headers, ":path") == "/bebr.v1.Points/Search" &&
                value_of(stream.headers, ":method") == "POST" &&
