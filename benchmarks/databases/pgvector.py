@@ -21,6 +21,7 @@ _HEADER = b"PGCOPY\n\xff\r\n\0" + bytes(8)
 _END = b"\xff\xff"
 _SERVERS = Path("/usr/lib/postgresql")
 _USER = "postgres"
+_SCAN = "SET hnsw.iterative_scan = strict_order"
 
 
 class Pgvector:
@@ -40,12 +41,30 @@ class Pgvector:
         options += " -c maintenance_work_mem=4GB -c max_wal_size=8GB -c max_parallel_maintenance_workers=2"
         log = str(folder / "log")
         self._run("pg_ctl", "start", "--wait", "-D", str(self._folder), "-l", log, "-o", options)
-        self._connection: Any = self._psycopg.connect(host=str(folder), user="postgres", autocommit=True)
-        self._fields, self._width = fields, 0
+        self._place, self._dim, self._owner = folder, dim, True
+        self._connect()
+        self._fields = fields
         self._execute("CREATE EXTENSION vector")
         columns = "".join(f", {name} bigint" for name in fields)
         self._execute(f"CREATE TABLE rows (id bigint{columns}, vector vector({dim}))")
-        self._send_vectors(dim)
+        self._send_vectors()
+
+    def _connect(self) -> None:
+        self._connection: Any = self._psycopg.connect(host=str(self._place), user="postgres", autocommit=True)
+        self._width = 0
+
+    def again(self) -> Pgvector:
+        """Another connection to the same server, for another thread."""
+        other = object.__new__(Pgvector)
+        other.__dict__.update(self.__dict__, _owner=False)
+        other._connect()
+        other._send_vectors()
+        other._execute(_SCAN)
+        return other
+
+    @property
+    def pid(self) -> int:
+        return int((self._folder / "postmaster.pid").read_text().split()[0])
 
     def _run(self, program: str, *arguments: str) -> None:
         subprocess.run([self._programs / program, *arguments], check=True, **self._as_user)
@@ -53,13 +72,13 @@ class Pgvector:
     def _execute(self, command: str) -> None:
         self._connection.execute(command)
 
-    def _send_vectors(self, dim: int) -> None:
+    def _send_vectors(self) -> None:
         """Has bytes sent as vectors in their binary form."""
         (number,) = self._connection.execute("SELECT 'vector'::regtype::oid").fetchone()
         kind: Any = self._psycopg.adapt.Dumper
         body = {"format": self._psycopg.pq.Format.BINARY, "oid": number, "dump": lambda self, given: given}
         self._connection.adapters.register_dumper(bytes, type("VectorDumper", (kind,), body))
-        self._row = np.dtype([("dim", ">i2"), ("zero", ">i2"), ("values", ">f4", (dim,))])
+        self._row = np.dtype([("dim", ">i2"), ("zero", ">i2"), ("values", ">f4", (self._dim,))])
 
     def _vectors(self, vectors: Floats) -> Any:
         made = np.zeros(len(vectors), self._row)
@@ -87,7 +106,7 @@ class Pgvector:
             self._execute(f"CREATE INDEX ON rows ({name})")
         self._execute("CREATE INDEX ON rows USING hnsw (vector vector_cosine_ops) WITH (m = 16, ef_construction = 64)")
         self._execute("VACUUM ANALYZE rows")
-        self._execute("SET hnsw.iterative_scan = strict_order")
+        self._execute(_SCAN)
 
     def search(self, query: Floats, k: int, below: Below | None, setting: Setting) -> Iterable[int]:
         if setting["ef_search"] != self._width:
@@ -100,7 +119,8 @@ class Pgvector:
 
     def close(self) -> None:
         self._connection.close()
-        self._run("pg_ctl", "stop", "--mode=immediate", "-D", str(self._folder))
+        if self._owner:
+            self._run("pg_ctl", "stop", "--mode=immediate", "-D", str(self._folder))
 
 
 def make(folder: Path, dim: int, fields: Sequence[str]) -> tuple[Pgvector, str]:

@@ -1,0 +1,65 @@
+"""The verdicts of a soak, and of servers side by side, without running them for long."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import numpy as np
+
+from benchmarks import serve_peers, soak, stalled
+from benchmarks.serve_peers import Row
+from benchmarks.soak import Window
+from tests.conftest import clustered
+
+
+def windows(memory, descriptors, p99) -> list[Window]:
+    columns = zip(memory, descriptors, p99, strict=True)
+    return [Window(10.0 * i, m, d, 100, 1.0, p, 3, 1000) for i, (m, d, p) in enumerate(columns)]
+
+
+def test_what_stays_as_it_was_holds_and_what_grows_does_not():
+    warm = windows([50, 70, *[100] * 8], [9, 20, *[30] * 8], [50, 9, *[5] * 8])  # the first fifth does not count
+    assert all(holds for holds, _ in soak.verdicts(warm, Counter()).values())
+    worse = windows([100] * 9 + [120], [30] * 9 + [33], [5] * 9 + [7])
+    found = soak.verdicts(worse, Counter({"plain: KeyError()": 2}))
+    assert not any(holds for holds, _ in found.values())
+    assert found["memory is flat"][1].startswith("1.20") and "2 times plain" in found["no call failed"][1]
+
+
+class Exact:
+    """A database that is right at effort 2 alone, and counts its calls."""
+
+    settings = ({"effort": 1}, {"effort": 2}, {"effort": 3})
+
+    def __init__(self) -> None:
+        self.parts: list[np.ndarray] = []
+
+    def add(self, ids, vectors, fields) -> None:
+        self.parts.append(vectors)
+
+    def finish(self) -> None:
+        self.rows = np.concatenate(self.parts)
+
+    def search(self, query, k, below, setting) -> list[int]:
+        if setting["effort"] < 2:
+            return [0] * k
+        return np.argsort(-(self.rows @ query), kind="stable")[:k].tolist()
+
+    def close(self) -> None:
+        self.closed = True
+
+
+def test_servers_are_compared_at_the_least_effort_that_recalls_enough(tmp_path):
+    x, queries = clustered(500, 16), clustered(20, 16, seed=9)
+    database = Exact()
+    maker = lambda folder, dim, fields: (database, "1.0")  # noqa: E731
+    ready = serve_peers.prepare("exact", maker, tmp_path, x, queries, serve_peers.exact(x, queries, 10))
+    assert ready.setting == {"effort": 2} and ready.recall == 1.0 and ready.memory == 0
+    row = serve_peers.load(ready, queries, 4, 0.2)
+    assert row.clients == 4 and row.per_second > 0 and row.p50 <= row.p99
+    assert serve_peers.middle([Row("a", 1, n, n, n) for n in (1.0, 5.0, 3.0)]) == Row("a", 1, 3.0, 3.0, 3.0)
+
+
+def test_headers_are_literals_that_no_table_keeps():
+    sent = stalled.headers("/bebr.v1.Points/Scroll")
+    assert sent.startswith(b"\0\x07:method\x04POST") and b"\x16/bebr.v1.Points/Scroll" in sent
