@@ -98,7 +98,7 @@ def run(
         raise ValueError("--weights, --size, --device and --option are of a producer: name it by --producer")
     embedder = None if producer is None else load_producer(producer, weights, size, device, option)
     with needed("server", "bebr serve"):
-        from bebr.serve.server import run as run_server
+        from bebr.serve import serve as run_server
 
     beside = []
     if http is not None:
