@@ -95,3 +95,17 @@ def test_sighup_reads_the_file_again_and_keeps_what_holds_if_it_is_wrong(tmp_pat
         finally:
             server.send_signal(signal.SIGTERM)
         assert server.wait(timeout=30) == 0
+
+
+def test_http_is_an_option_like_the_others(tmp_path, monkeypatch):
+    pytest.importorskip("uvicorn", reason="HTTP needs uvicorn: pip install 'bebr[http]'")
+    refused = run("serve", tmp_path / "data", "--http", "70000")
+    assert refused.exit_code == 2 and "--http: got 70000, wanted 0 to 65535" in refused.stderr
+    monkeypatch.setenv("BEBR_SERVE_HTTP", "0")
+    command = [sys.executable, "-m", "bebr", "serve", str(tmp_path / "data"), "--port", "0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as served:
+        try:
+            lines = [served.stdout.readline() for _ in range(2)]
+        finally:
+            served.terminate()
+    assert lines[0].startswith("listening on 127.0.0.1:") and lines[1].startswith("http at http://127.0.0.1:")

@@ -67,11 +67,10 @@ def _checked(name: str, one: Field, body: Mapping[str, Any]) -> Any:
             raise ValueError(f"{name} is missing: {one.text}")
         return one.default
     value = body[name]
-    if value is None and not one.required:
+    if value is None and (one.null or not one.required):
         return None if one.null else one.default
-    wanted = [kind for kind in _TYPES for given in [one.kinds] if kind in given]
-    checked = len(wanted) == len(one.kinds) and value is not None
-    if checked and not any(_is(value, kind) for kind in wanted):
+    wanted = [kind for kind in _TYPES if kind in one.kinds]
+    if len(wanted) == len(one.kinds) and not any(_is(value, kind) for kind in wanted):
         article = " or ".join(f"an {kind}" if kind[0] in "aio" else f"a {kind}" for kind in wanted)
         raise ValueError(f"{name} is {_shown(value)}: want {article}")
     return value

@@ -137,6 +137,7 @@ ROUTES = (
                 "array",
                 "A vector a row: numbers, base64 of float32, or null for a row without one.",
                 required=True,
+                null=True,
             ),
             "payloads": field("array", "A JSON object a row, null for none."),
             "on_duplicate": field("string", "Of an id twice in the call.", "last", choices=("last", "error")),
@@ -148,7 +149,7 @@ ROUTES = (
         *("Replace the payloads of rows, or set keys in them.", _set_payloads, {"rows": 2}),
         {
             "ids": _IDS,
-            "payloads": field("array", "A JSON object an id, null for none.", required=True),
+            "payloads": field("array", "A JSON object an id, null for none.", required=True, null=True),
             "merge": field("boolean", "Set the keys of each in the payload that is there.", False),
         },
     ),
