@@ -1,7 +1,7 @@
 """Typed face of the C++ extension. Errors: ValueError, FileNotFoundError, OSError, bebr.CorruptFile,
 bebr.LimitExceeded."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from mmap import mmap
 
 import numpy as np
@@ -212,10 +212,31 @@ class QueryModel:
 
     def project_stage(self, q: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]: ...
 
+class TextColumn:
+    """A text a row: payloads, or keys of ids."""
+
+class MappedTexts(TextColumn):
+    """Of a file: where each text begins and the last one ends, uint64[rows + 1], and all texts, uint8."""
+
+    def __init__(self, at: NDArray[np.uint64], text: NDArray[np.uint8]) -> None: ...
+
+class GrowingTexts(TextColumn):
+    """Of rows in memory that are only appended to, by one thread; any number read. IndexError for a row that is not
+    there."""
+
+    def __init__(self) -> None: ...
+    def __len__(self) -> int: ...
+    def append(self, texts: Sequence[bytes]) -> None: ...
+    def append_empty(self, rows: int) -> None: ...
+    def __getitem__(self, row: int) -> bytes: ...
+    def take(self, rows: NDArray[np.int64]) -> list[bytes]: ...
+    def lengths(self, rows: NDArray[np.int64]) -> NDArray[np.int64]: ...
+
 class CollectionPart:
     """Rows that never change: those of a file, or of a frozen tail with what finds ids in it. hidden: a bitmap of rows
     that no search finds; kept: blocks of their vectors as they are stored, all but the last of equal size; efforts:
-    lists or candidates by k, as of `bebr.index.segments.Effort`, none where every row is looked at."""
+    lists or candidates by k, as of `bebr.index.segments.Effort`, none where every row is looked at; payloads, keys:
+    None where no row has one; allow: a bitmap of the rows that a filter lets through, None for all."""
 
     def __init__(
         self,
@@ -224,6 +245,9 @@ class CollectionPart:
         kept: list[NDArray[np.uint8]],
         efforts: list[tuple[int, int]],
         tail: TailRows | None = None,
+        payloads: TextColumn | None = None,
+        keys: TextColumn | None = None,
+        allow: NDArray[np.uint64] | None = None,
     ) -> None: ...
 
 class ByteBudget:
@@ -255,6 +279,23 @@ class CollectionSnapshot(Searcher):
         margin: float,
         kept: str | None,
     ) -> None: ...
+    def search(
+        self,
+        queries: NDArray[np.float32],
+        k: int,
+        coded: bool,
+        oversampling: int | None,
+        exact: bool,
+        radius: float | None,
+        rescore: int | None,
+        stop: StopFlag | None,
+    ) -> tuple[NDArray[np.float32], NDArray[np.int64]]: ...
+
+class FilteredSnapshot(Searcher):
+    """Rows of a snapshot that a filter lets through. parts: their codes, where they stand or copied; candidates: how
+    many of them the first stage keeps at least."""
+
+    def __init__(self, whole: CollectionSnapshot, parts: list[CollectionPart], candidates: int) -> None: ...
     def search(
         self,
         queries: NDArray[np.float32],

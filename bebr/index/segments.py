@@ -109,9 +109,17 @@ class TailRows:
         """int64[n], where the newest rows of ``ids`` int64[n] stand; -1: there is none."""
         return self._core.positions(as_ids(ids, "ids"))
 
-    def part(self, frozen: FlatIndex, hidden: Bitmap | None, kept: Sequence[NDArray[np.uint8]]) -> core.CollectionPart:
-        """What `freeze` returned, for `snapshot_of`. hidden: rows that no search finds; kept: blocks of vectors."""
-        return core.CollectionPart(frozen._engine, hidden, list(kept), [], self._core)
+    def part(
+        self,
+        frozen: FlatIndex,
+        hidden: Bitmap | None,
+        kept: Sequence[NDArray[np.uint8]],
+        payloads: core.TextColumn,
+        keys: core.TextColumn | None,
+    ) -> core.CollectionPart:
+        """What `freeze` returned, for `snapshot_of`. hidden: rows that no search finds; kept: blocks of vectors; keys:
+        None where no row has one."""
+        return core.CollectionPart(frozen._engine, hidden, list(kept), [], self._core, payloads, keys)
 
     def freeze(self) -> FlatIndex:
         """The rows there are now as an index that never changes. Costs no copy of them, but for the last few."""
@@ -119,17 +127,36 @@ class TailRows:
 
 
 def file_part(
-    index: Index, hidden: Bitmap | None, kept: NDArray[np.uint8] | None, effort: Effort | None
+    index: Index,
+    hidden: Bitmap | None,
+    kept: NDArray[np.uint8] | None,
+    effort: Effort | None,
+    payloads: core.TextColumn | None,
+    keys: core.TextColumn | None,
 ) -> core.CollectionPart:
     """The rows of a file, for `snapshot_of`. hidden: rows that no search finds; kept: their vectors as stored; effort:
-    as of `SegmentView`."""
+    as of `SegmentView`; payloads, keys: None where no row has one."""
+    blocks = [] if kept is None else [kept]
+    return core.CollectionPart(index._engine, hidden, blocks, _efforts(index, effort), None, payloads, keys)
+
+
+def filtered_of(whole: core.CollectionSnapshot, views: Sequence[SegmentView], candidates: int) -> core.FilteredSnapshot:
+    """What searches the rows of a snapshot that views of it allow, in C++. candidates: as of `search_segments`."""
+    parts = [
+        core.CollectionPart(
+            view.index._engine, view.dead, [], _efforts(view.index, view.effort), None, None, None, view.allow
+        )
+        for view in views
+    ]
+    return core.FilteredSnapshot(whole, parts, candidates)
+
+
+def _efforts(index: Index, effort: Effort | None) -> list[tuple[int, int]]:
     if isinstance(index, FlatIndex):
-        efforts: list[tuple[int, int]] = []
-    elif effort is not None:
-        efforts = list(effort.by_k)
-    else:
-        efforts = [(1, index.nprobe if isinstance(index, IVFIndex) else EF_SEARCH)]
-    return core.CollectionPart(index._engine, hidden, [] if kept is None else [kept], efforts)
+        return []
+    if effort is not None:
+        return list(effort.by_k)
+    return [(1, index.nprobe if isinstance(index, IVFIndex) else EF_SEARCH)]
 
 
 def search_segments(

@@ -11,14 +11,14 @@ from bebr.store.part import PartView
 from bebr.store.plans import Allowed, Plans
 
 # More queries than this have a kernel call copy the rows for itself, and share that.
-_MOST_QUERIES = 2
+FEW = 2
 
 
 def allowed(parts: Sequence[PartView], filter: Filter | None, queries: int, plans: Plans) -> Allowed:
     """For a search of `queries` queries; 0: it reads rows where they stand. `plans`: of the snapshot."""
     if filter is None or not parts:
         return Allowed([part.view for part in parts], sum(part.live for part in parts))
-    key = parts[0].part.index.binarizer.digest, filter, queries <= _MOST_QUERIES
+    key = parts[0].part.index.binarizer.digest, filter, queries <= FEW
     if queries and (known := plans.get(key)) is not None:
         return known
     rows = sum(part.live for part in parts)
@@ -29,7 +29,7 @@ def allowed(parts: Sequence[PartView], filter: Filter | None, queries: int, plan
     live = sum(part.count(filter) for part in parts)
     # Rows so few are all completed, without a scan (csrc/index/flat/scan.cpp). So it is to be of copies too.
     each = live <= rows // core.complete_cost
-    if each and queries > _MOST_QUERIES:
+    if each and queries > FEW:
         found = Allowed(in_place, rows)
         plans.put(key, found, ())
         return found

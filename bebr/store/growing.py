@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from bebr import core
 from bebr.arrays import Ids
 from bebr.collection.checks import load_payload
 from bebr.collection.filter_tree import Filter
@@ -22,9 +23,9 @@ PIECE = 2048
 
 
 class GrowingColumns:
-    """Columns of payload ``texts`` (UTF-8), a list that grows at its end. Threads: any number at once."""
+    """Columns of payload ``texts`` (UTF-8), which grow at their end. Threads: any number at once."""
 
-    def __init__(self, texts: Sequence[bytes]) -> None:
+    def __init__(self, texts: core.GrowingTexts) -> None:
         self._texts = texts
         self._pieces: list[Columns] = []
         self._open: list[Mapping[str, Any] | None] = []  # payloads after these
@@ -57,22 +58,22 @@ class GrowingColumns:
             if rest and len(self._pieces) > whole:
                 parts.append(self._pieces[whole].take(np.arange(len(rest))))
             elif rest:
-                parts.append(Columns.of_texts(self._texts[rest.start : rest.stop]))
+                parts.append(Columns.of_texts(self._texts.take(np.arange(rest.start, rest.stop))))
         return Columns.joined(parts, pause) if parts else Columns(0, {}, True)
 
     def _read(self, rows: int) -> None:
         """Makes columns of the whole pieces among the first so many rows."""
         for piece in range(len(self._pieces), rows // PIECE):
-            self._pieces.append(Columns.of_texts(self._texts[piece * PIECE : (piece + 1) * PIECE]))
+            self._pieces.append(Columns.of_texts(self._texts.take(np.arange(piece * PIECE, (piece + 1) * PIECE))))
             self._open = []
 
     def _open_until(self, rows: int) -> None:
         """Reads the payloads past the pieces, up to so many rows."""
         done = len(self._pieces) * PIECE + len(self._open)
-        self._open += [load_payload(text.decode()) for text in self._texts[done:rows]]
+        self._open += [load_payload(text.decode()) for text in self._texts.take(np.arange(done, rows))]
 
     def _piece_texts(self, piece: int) -> Callable[[Ids], list[str]]:
-        return lambda rows: [self._texts[row].decode() for row in (rows + piece * PIECE).tolist()]
+        return lambda rows: [text.decode() for text in self._texts.take(rows + piece * PIECE)]
 
 
 class _Answer:

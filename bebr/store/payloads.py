@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from functools import cached_property
 from mmap import ACCESS_READ, mmap
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -50,6 +51,11 @@ class PayloadColumn:
         if at[0] != 0 or at[-1] != len(text):
             raise CorruptFile(f"{source}: section {name_at!r} names {at[-1]} bytes of text: {name!r} has {len(text)}")
         return cls(at, text, source)
+
+    @cached_property
+    def engine(self) -> core.MappedTexts:
+        """The same, for a search that is no Python."""
+        return core.MappedTexts(self._at, self._text)
 
     def data(self, row: int) -> bytes:
         """The bytes of `row`, b"" for none."""

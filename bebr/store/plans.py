@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from bebr import core
 from bebr.collection.filter_tree import Filter
 from bebr.index.segments import SegmentView
 from bebr.store.copies import Copies
@@ -24,12 +25,14 @@ class Allowed:
     candidates: int = 0
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Plan:
-    """What every further search with the filter gets, as long as the `copies` that it reads are kept."""
+    """What every further search with the filter gets, as long as the `copies` that it reads are kept. `engine`: what
+    answers these in C++, once somebody asked for it."""
 
     allowed: Allowed
     copies: Sequence[Copies]
+    engine: core.FilteredSnapshot | None = None
 
 
 class Plans:
@@ -37,6 +40,8 @@ class Plans:
 
     def __init__(self) -> None:
         self._plans: dict[Key, _Plan] = {}
+        self.shown: dict[str, Filter] = {}
+        """Those that a server's front was told of, by how callers write them. For that alone."""
 
     def get(self, key: Key) -> Allowed | None:
         """None where copies are not whole yet, or were given up."""
@@ -44,6 +49,16 @@ class Plans:
         if plan is None or not all(copies.keeps(key[1]) for copies in plan.copies):
             return None
         return plan.allowed
+
+    def engine(self, key: Key, make: Callable[[Allowed], core.FilteredSnapshot]) -> core.FilteredSnapshot | None:
+        """What `make` makes, once, of what `get` returns; None where that is None."""
+        found = self.get(key)
+        plan = self._plans.get(key)
+        if found is None or plan is None:
+            return None
+        if plan.engine is None:
+            plan.engine = make(plan.allowed)
+        return plan.engine
 
     def put(self, key: Key, found: Allowed, copies: Sequence[Copies]) -> None:
         """`copies`: those that it reads."""

@@ -15,7 +15,7 @@ from bebr.collection.options import SearchOptions
 from bebr.index import Hits
 from bebr.index.raw import check_rescore, default_candidates
 from bebr.index.segments import StopFlag, search_segments
-from bebr.store.allowed import allowed
+from bebr.store.allowed import FEW, allowed
 from bebr.store.kept import Keeping
 from bebr.store.reads import read_vectors
 from bebr.store.snapshot import Snapshot
@@ -60,14 +60,16 @@ def search_vectors(
     """The best live rows for each of checked `vectors` float32[n, query_dim]. `bz`: the collection's model; `allow`
     int64[m]: only these ids. `stop`: once it is set, the search ends soon with an error. IncompatibleModel."""
     foreign = options.model if options.model is not None and options.model.digest != bz.digest else None
-    engine = snapshot.engine
-    plain = foreign is None and options.filter is None and allow is None
-    if plain and engine is not None and snapshot.by_model[0][0].digest == bz.digest:
+    rows: core.CollectionSnapshot | core.FilteredSnapshot | None = snapshot.engine
+    if options.filter is not None:
+        rows = snapshot.filtered(options.filter, len(vectors) <= FEW)
+    plain = foreign is None and allow is None
+    if plain and rows is not None and snapshot.by_model[0][0].digest == bz.digest:
         candidates(snapshot, options.k, options.rescore, False)  # its errors
         coded, effort = options.query == "code", (options.oversampling, options.exact)
         if not (coded or bz.has_decoder):
             raise ValueError("this binarizer has no decoder, so query='float' has no meaning: use query='code'")
-        return Hits(*engine.search(vectors, options.k, coded, *effort, options.radius, options.rescore, stop))
+        return Hits(*rows.search(vectors, options.k, coded, *effort, options.radius, options.rescore, stop))
 
     def prepared(model: Binarizer, some: Floats) -> PreparedQueries:
         return (foreign or model).prepare_for(model, some, options.query)

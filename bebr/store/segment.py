@@ -135,7 +135,8 @@ class Segment:
 
     def engine(self, hidden: Bitmap | None) -> core.CollectionPart:
         """Its rows but the `hidden` ones, for a search that is no Python."""
-        return file_part(self.index, hidden, self._kept, self.effort)
+        texts, keys = (None if column is None else column.engine for column in (self.payloads, self._keys))
+        return file_part(self.index, hidden, self._kept, self.effort, texts, keys)
 
     def texts(self, rows: Ids) -> list[str]:
         """The JSON text of each row's payload, "" for none."""

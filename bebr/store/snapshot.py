@@ -18,7 +18,7 @@ from bebr.arrays import Floats, Ids
 from bebr.binarizer import Binarizer
 from bebr.binarizer.codes import Codes
 from bebr.collection.filter_tree import Filter
-from bebr.index.segments import snapshot_of
+from bebr.index.segments import filtered_of, snapshot_of
 from bebr.store import bitmaps
 from bebr.store.bitmaps import Bitmap
 from bebr.store.kept import Keeping, Rows
@@ -83,6 +83,15 @@ class Snapshot:
             sum(view.live for view in views),
             None if keeping is None else keeping.kind,
         )
+
+    def filtered(self, filter: Filter, few: bool) -> core.FilteredSnapshot | None:
+        """What answers searches of the rows that match, of few queries or of many, as Python does: what it reads is
+        what they read. None as long as that is not settled, where it was given up, and where there is no `engine`."""
+        engine = self.engine
+        if engine is None:
+            return None
+        key = self.by_model[0][0].digest, filter, few
+        return self.plans.engine(key, lambda plan: filtered_of(engine, plan.views, plan.candidates))
 
     def matching(self, filter: Filter) -> tuple[Bitmap, ...]:
         """The live rows of each of `parts` that match. Answers to the last filters are kept with the parts."""

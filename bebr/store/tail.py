@@ -35,11 +35,11 @@ class Tail:
     def __init__(self, bz: Binarizer, keeping: Keeping | None = None, text: Sequence[str] = ()) -> None:
         self.bz, self.keeping = bz, keeping
         self._rows = TailRows(bz)
-        self._texts: list[bytes] = []  # UTF-8, a payload a row
+        self._texts = core.GrowingTexts()  # UTF-8, a payload a row
         self._kept = None if keeping is None else KeptBlocks(keeping.row_bytes)
         self.columns = GrowingColumns(self._texts)
         self.words = GrowingText(self._texts.__getitem__, text)
-        self._keys: list[bytes] = []
+        self._keys = core.GrowingTexts()
         self.bare: Bitmap | None = None
         """The rows without a vector. Replaced, never changed."""
         self.keyed = self.moved = False
@@ -68,12 +68,17 @@ class Tail:
             self.bare = bitmaps.resized(self.bare, self.rows + len(ids))
             bitmaps.add(self.bare, self.rows + np.flatnonzero(bare))
         self._rows.append(codes, ids)
-        self._keys += keys or [b""] * len(ids)
         if keys:
+            self._keys.append(keys)
             self.keyed = self.keyed or any(keys)
             has = np.fromiter(map(bool, keys), np.bool_, len(keys))
             self.moved = self.moved or bool((has & (places_of(keys) != ids)).any())
-        self._texts += [text.encode() for text in texts] or [b""] * len(ids)
+        else:
+            self._keys.append_empty(len(ids))
+        if texts:
+            self._texts.append([text.encode() for text in texts])
+        else:
+            self._texts.append_empty(len(ids))
 
     def newest(self, ids: Ids) -> Ids:
         """The newest row of each of `ids`, int64[n]; −1 for none."""
@@ -81,20 +86,29 @@ class Tail:
 
     def texts(self, rows: Ids) -> list[bytes]:
         """In one step of Python's: it may be called for many rows while searches want to go on."""
-        return list(map(self._texts.__getitem__, rows.tolist()))
+        return self._texts.take(rows)
+
+    def text_bytes(self, rows: Ids) -> Ids:
+        """The lengths of these, int64[n]."""
+        return self._texts.lengths(rows)
 
     def keys(self, rows: Ids) -> list[bytes]:
         """b"" for none."""
-        return list(map(self._keys.__getitem__, rows.tolist()))
+        return self._keys.take(rows)
+
+    def key_bytes(self, rows: Ids) -> Ids:
+        """The lengths of these, int64[n]."""
+        return self._keys.lengths(rows)
 
     def kept(self, rows: Ids) -> Rows:
         """The vectors of these rows as they are stored."""
         assert self._kept is not None
         return self._kept.take(rows)
 
-    def engine(self, frozen: FlatIndex, hidden: Bitmap | None) -> core.CollectionPart:
+    def engine(self, frozen: FlatIndex, hidden: Bitmap | None, keyed: bool) -> core.CollectionPart:
         """The rows of a part of it but the `hidden` ones."""
-        return self._rows.part(frozen, hidden, () if self._kept is None else self._kept.blocks)
+        kept = () if self._kept is None else self._kept.blocks
+        return self._rows.part(frozen, hidden, kept, self._texts, self._keys if keyed else None)
 
     def part(self) -> TailPart:
         """The rows so far."""
@@ -133,7 +147,7 @@ class TailPart:
 
     def key_bytes(self, rows: Ids) -> Ids:
         """The lengths of these keys, int64[n]."""
-        return np.fromiter(map(len, self._tail.keys(rows)), np.int64, len(rows))
+        return self._tail.key_bytes(rows)
 
     def key_pieces(self, rows: Ids) -> Iterable[bytes]:
         """These keys."""
@@ -145,7 +159,7 @@ class TailPart:
 
     def engine(self, hidden: Bitmap | None) -> core.CollectionPart:
         """Its rows but the `hidden` ones, for a search that is no Python."""
-        return self._tail.engine(self.index, hidden)
+        return self._tail.engine(self.index, hidden, self.keyed)
 
     def texts(self, rows: Ids) -> list[str]:
         """The JSON text of each row's payload, "" for none."""
@@ -174,7 +188,7 @@ class TailPart:
 
     def text_bytes(self, rows: Ids) -> Ids:
         """The lengths of these texts in UTF-8, int64[n]."""
-        return np.fromiter(map(len, self._tail.texts(rows)), np.int64, len(rows))
+        return self._tail.text_bytes(rows)
 
     def text_pieces(self, rows: Ids) -> Iterable[bytes]:
         """These texts in UTF-8."""

@@ -8,6 +8,9 @@
 #include "collection/snapshot.h"
 
 namespace bebr {
+
+void bind_texts(py::module_& m);
+
 namespace {
 
 Metric metric_of(const std::string& name) {
@@ -64,7 +67,9 @@ py::tuple project_stage(const QueryModel& model, const Array<float>& q) {
 std::shared_ptr<CollectionPart> make_part(const Index& index, const std::optional<Array<uint64_t>>& hidden,
                                           const std::vector<Array<uint8_t>>& kept,
                                           std::vector<std::pair<size_t, size_t>> efforts,
-                                          std::shared_ptr<const TailRows> tail) {
+                                          std::shared_ptr<const TailRows> tail, std::shared_ptr<TextColumn> payloads,
+                                          std::shared_ptr<TextColumn> keys,
+                                          const std::optional<Array<uint64_t>>& allow) {
   if (!index.immutable()) fail(ErrorCode::InvalidArgument, "index may change: want a file's, or a frozen tail");
   auto part = std::make_shared<CollectionPart>();
   {
@@ -72,6 +77,8 @@ std::shared_ptr<CollectionPart> make_part(const Index& index, const std::optiona
     part->reader = index.reading().segment;
   }
   part->tail = std::move(tail);
+  part->payloads = std::move(payloads);
+  part->keys = std::move(keys);
   part->efforts = std::move(efforts);
   if (hidden) {
     expect_shape(*hidden, "hidden", {-1});
@@ -79,6 +86,11 @@ std::shared_ptr<CollectionPart> make_part(const Index& index, const std::optiona
     part->hidden = {hidden->data(), 64 * words};
     for (size_t i = 0; i < words; ++i) part->hidden_rows += static_cast<size_t>(std::popcount(hidden->data()[i]));
     part->owners.push_back(held(*hidden));
+  }
+  if (allow) {
+    expect_shape(*allow, "allow", {-1});
+    part->allow = {allow->data(), 64 * static_cast<size_t>(allow->size())};
+    part->owners.push_back(held(*allow));
   }
   for (const Array<uint8_t>& block : kept) {
     expect_shape(block, "kept", {-1, -1});
@@ -99,7 +111,15 @@ std::shared_ptr<CollectionSnapshot> make_snapshot(std::shared_ptr<const QueryMod
       std::move(model), std::vector<std::shared_ptr<const CollectionPart>>(parts.begin(), parts.end()), settings);
 }
 
-py::tuple search_snapshot(const CollectionSnapshot& snapshot, const Array<float>& queries, size_t k, bool coded,
+std::shared_ptr<FilteredSnapshot> make_filtered(std::shared_ptr<const CollectionSnapshot> whole,
+                                                const std::vector<std::shared_ptr<CollectionPart>>& parts,
+                                                size_t candidates) {
+  return std::make_shared<FilteredSnapshot>(
+      std::move(whole), std::vector<std::shared_ptr<const CollectionPart>>(parts.begin(), parts.end()), candidates);
+}
+
+template <typename Snapshot>
+py::tuple search_snapshot(const Snapshot& snapshot, const Array<float>& queries, size_t k, bool coded,
                           std::optional<size_t> oversampling, bool exact, std::optional<double> radius,
                           std::optional<size_t> rescore, const std::shared_ptr<StopFlag>& stop) {
   expect_shape(queries, "queries", {-1, static_cast<py::ssize_t>(snapshot.query_dim())});
@@ -118,9 +138,16 @@ py::tuple search_snapshot(const CollectionSnapshot& snapshot, const Array<float>
   return py::make_tuple(scores, ids);
 }
 
+template <typename Snapshot>
+void def_search(py::class_<Snapshot, Searcher, std::shared_ptr<Snapshot>>& of) {
+  of.def("search", &search_snapshot<Snapshot>, py::arg("queries"), py::arg("k"), py::arg("coded"),
+         py::arg("oversampling"), py::arg("exact"), py::arg("radius"), py::arg("rescore"), py::arg("stop"));
+}
+
 }  // namespace
 
 void bind_collection(py::module_& m) {
+  bind_texts(m);
   py::class_<QueryModel, std::shared_ptr<QueryModel>>(m, "QueryModel")
       .def(py::init(&make_model), py::arg("metric"), py::arg("encoder"), py::arg("decoder"), py::arg("stage"),
            py::arg("adapter"), py::arg("skip"), py::arg("scale"), py::arg("offset"))
@@ -129,7 +156,8 @@ void bind_collection(py::module_& m) {
       .def("project_stage", &project_stage, py::arg("q"));
   py::class_<CollectionPart, std::shared_ptr<CollectionPart>>(m, "CollectionPart")
       .def(py::init(&make_part), py::arg("index"), py::arg("hidden"), py::arg("kept"), py::arg("efforts"),
-           py::arg("tail") = py::none());
+           py::arg("tail") = py::none(), py::arg("payloads") = py::none(), py::arg("keys") = py::none(),
+           py::arg("allow") = py::none());
   // Shared with the front, which answers searches beside Python.
   py::class_<ByteBudget, std::shared_ptr<ByteBudget>>(m, "ByteBudget")
       .def(py::init<size_t>(), py::arg("total"))
@@ -139,11 +167,13 @@ void bind_collection(py::module_& m) {
       .def("give_back", &ByteBudget::give_back, py::arg("size"));
   // By its base it is handed to the front, another extension.
   py::class_<Searcher, std::shared_ptr<Searcher>>(m, "Searcher");
-  py::class_<CollectionSnapshot, Searcher, std::shared_ptr<CollectionSnapshot>>(m, "CollectionSnapshot")
-      .def(py::init(&make_snapshot), py::arg("model"), py::arg("parts"), py::arg("rows"), py::arg("first_stage_rows"),
-           py::arg("margin"), py::arg("kept"))
-      .def("search", &search_snapshot, py::arg("queries"), py::arg("k"), py::arg("coded"), py::arg("oversampling"),
-           py::arg("exact"), py::arg("radius"), py::arg("rescore"), py::arg("stop"));
+  py::class_<CollectionSnapshot, Searcher, std::shared_ptr<CollectionSnapshot>> whole(m, "CollectionSnapshot");
+  whole.def(py::init(&make_snapshot), py::arg("model"), py::arg("parts"), py::arg("rows"), py::arg("first_stage_rows"),
+            py::arg("margin"), py::arg("kept"));
+  def_search(whole);
+  py::class_<FilteredSnapshot, Searcher, std::shared_ptr<FilteredSnapshot>> filtered(m, "FilteredSnapshot");
+  filtered.def(py::init(&make_filtered), py::arg("whole"), py::arg("parts"), py::arg("candidates"));
+  def_search(filtered);
   m.attr("exact_rows") = kExactRows;
   m.def("default_candidates", &default_candidates, py::arg("k"));
 }

@@ -4,15 +4,10 @@
 #include <vector>
 
 #include "base/threads.h"
-#include "collection/snapshot.h"
+#include "collection/places.h"
 
 namespace bebr {
 namespace {
-
-struct Place {
-  uint32_t part = 0, row = 0;
-  int64_t id = 0;
-};
 
 // The best of the rows that one query is shown.
 class Scored {
@@ -48,37 +43,7 @@ class Scored {
   std::vector<float> scores_;
 };
 
-// Where the rows of `found` are: those of a removed row's id are in the part that has it alive.
-std::vector<Place> places(std::span<const std::shared_ptr<const CollectionPart>> parts,
-                          std::span<const int64_t> found) {
-  std::vector<Place> placed;
-  std::vector<int64_t> left, at;
-  for (const int64_t id : found)
-    if (id >= 0) left.push_back(id);
-  for (uint32_t p = 0; p < parts.size() && !left.empty(); ++p) {
-    const CollectionPart& part = *parts[p];
-    at.resize(left.size());
-    part.positions(left, at.data());
-    size_t kept = 0;
-    for (size_t i = 0; i < left.size(); ++i) {
-      if (at[i] >= 0 && !part.hidden[static_cast<size_t>(at[i])])
-        placed.push_back({p, static_cast<uint32_t>(at[i]), left[i]});
-      else
-        left[kept++] = left[i];
-    }
-    left.resize(kept);
-  }
-  return placed;
-}
-
 }  // namespace
-
-void CollectionPart::positions(std::span<const int64_t> ids, int64_t* out) const {
-  if (!tail) return reader->positions(ids, out);
-  tail->positions(ids, out);
-  for (size_t i = 0; i < ids.size(); ++i)  // written again since
-    if (out[i] >= 0 && static_cast<size_t>(out[i]) >= reader->rows()) reader->positions(ids.subspan(i, 1), out + i);
-}
 
 void CollectionSnapshot::rescore(const float* queries, size_t n, const CollectionSearch& asked, const int64_t* found,
                                  size_t depth, float* scores, int64_t* ids) const {

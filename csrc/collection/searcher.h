@@ -6,6 +6,8 @@
 #include <cstddef>
 #include <cstdint>
 #include <optional>
+#include <string_view>
+#include <vector>
 
 namespace bebr {
 
@@ -25,6 +27,11 @@ struct CollectionSearch {
   }
 };
 
+// Texts of rows, as they are stored: views that are good as long as the searcher. "" where there is none.
+struct RowTexts {
+  std::vector<std::string_view> payloads, keys;  // one a row, or none at all
+};
+
 class Searcher {
  public:
   Searcher() = default;
@@ -42,6 +49,10 @@ class Searcher {
   // failed, and where asked.stop was set.
   virtual bool try_search(const float* queries, size_t n, const CollectionSearch& asked, float* scores,
                           int64_t* ids) const noexcept = 0;
+  // Whether rows may have keys beside their numbers, which replies carry then.
+  virtual bool keyed() const noexcept = 0;
+  // The payloads of rows by their ids [n], -1 for none, and where it is keyed their keys. False where one is damaged.
+  virtual bool try_texts(const int64_t* ids, size_t n, bool payloads, RowTexts& out) const noexcept = 0;
 };
 
 // How many of the best by code get exact scores unless a search says otherwise. Measured on 116,033 MiniLM vectors,

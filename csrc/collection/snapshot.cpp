@@ -19,24 +19,36 @@ constexpr size_t kLeastDepth = 10;
 
 }  // namespace
 
+CodeReading::CodeReading(std::vector<std::shared_ptr<const CollectionPart>> of, bool all, size_t least)
+    : parts(std::move(of)), whole(all), candidates(least) {
+  if (parts.empty()) fail(ErrorCode::InvalidArgument, "parts is empty: want at least one");
+  for (const auto& part : parts) {
+    const size_t count = part->reader->rows();
+    if ((part->hidden.present() && part->hidden.bits < count) || part->hidden_rows > count)
+      fail(ErrorCode::InvalidArgument, "hidden has " + std::to_string(part->hidden.bits) + " bits and " +
+                                           std::to_string(part->hidden_rows) + " rows for " + std::to_string(count) +
+                                           " rows: want one bit for each");
+    if (part->allow.present() && part->allow.bits < count)
+      fail(ErrorCode::InvalidArgument, "allow has " + std::to_string(part->allow.bits) + " bits for " +
+                                           std::to_string(count) + " rows: want one for each");
+    views.push_back({part->reader, {part->allow, nullptr, part->hidden, part->hidden_rows}, 0});
+    has_lists = has_lists || part->reader->kind() == SegmentKind::Ivf;
+    has_filters = has_filters || part->allow.present();
+    rows += count - part->hidden_rows;
+  }
+}
+
 CollectionSnapshot::CollectionSnapshot(std::shared_ptr<const QueryModel> model,
                                        std::vector<std::shared_ptr<const CollectionPart>> parts,
                                        const Settings& settings)
-    : model_(std::move(model)), parts_(std::move(parts)), settings_(settings) {
-  if (parts_.empty()) fail(ErrorCode::InvalidArgument, "parts is empty: want at least one");
+    : model_(std::move(model)), reading_(std::move(parts), true, 0), settings_(settings) {
   for (const auto& part : parts_) {
     const size_t rows = part->reader->rows();
-    if ((part->hidden.present() && part->hidden.bits < rows) || part->hidden_rows > rows)
-      fail(ErrorCode::InvalidArgument, "hidden has " + std::to_string(part->hidden.bits) + " bits and " +
-                                           std::to_string(part->hidden_rows) + " rows for " + std::to_string(rows) +
-                                           " rows: want one bit for each");
     if (settings_.kept && part->kept.blocks.size() * part->kept.block_rows < rows)
       fail(ErrorCode::InvalidArgument, "kept has " + std::to_string(part->kept.blocks.size()) + " blocks of " +
                                            std::to_string(part->kept.block_rows) + " rows: want " +
                                            std::to_string(rows) + " rows");
-    views_.push_back({part->reader, {{}, nullptr, part->hidden, part->hidden_rows}, 0});
-    has_lists_ = has_lists_ || part->reader->kind() == SegmentKind::Ivf;
-    searched_ += rows - part->hidden_rows;
+    keyed_ = keyed_ || part->keys != nullptr;
   }
 }
 
@@ -77,34 +89,44 @@ struct CollectionSnapshot::Prepared {
   std::vector<float> vectors, y, base, offset, stage_y, stage_base;
 };
 
-void CollectionSnapshot::search(const float* queries, size_t n, const CollectionSearch& asked, float* scores,
-                                int64_t* ids) const {
+bool FilteredSnapshot::try_search(const float* queries, size_t n, const CollectionSearch& asked, float* scores,
+                                  int64_t* ids) const noexcept {
+  try {
+    search(queries, n, asked, scores, ids);
+    return true;
+  } catch (const std::exception&) {
+    return false;
+  }
+}
+
+void CollectionSnapshot::search(const CodeReading& reading, const float* queries, size_t n,
+                                const CollectionSearch& asked, float* scores, int64_t* ids) const {
   const size_t wanted = candidates(asked.k, asked.rescore);
   const size_t step = wanted > 0 ? std::max<size_t>(1, kPieceCandidates / wanted) : std::max<size_t>(1, n);
   for (size_t begin = 0; begin < n; begin += step)
-    search_piece(queries + begin * query_dim(), std::min(step, n - begin), asked, wanted, scores + begin * asked.k,
-                 ids + begin * asked.k);
+    search_piece(reading, queries + begin * query_dim(), std::min(step, n - begin), asked, wanted,
+                 scores + begin * asked.k, ids + begin * asked.k);
 }
 
-void CollectionSnapshot::search_piece(const float* queries, size_t n, const CollectionSearch& asked, size_t wanted,
-                                      float* scores, int64_t* ids) const {
-  if (wanted == 0) return by_code({*model_, queries, n, asked.coded}, asked, asked.k, false, scores, ids);
+void CollectionSnapshot::search_piece(const CodeReading& reading, const float* queries, size_t n,
+                                      const CollectionSearch& asked, size_t wanted, float* scores, int64_t* ids) const {
+  if (wanted == 0) return by_code(reading, {*model_, queries, n, asked.coded}, asked, asked.k, false, scores, ids);
   std::vector<float> exact(n * model_->inner_dim());
-  if (wanted >= searched_) {  // every row is a candidate
+  if (reading.whole && wanted >= reading.rows) {  // every row is a candidate
     model_->vectors(queries, n, false, exact.data());
     return rescore(exact.data(), n, asked, nullptr, 0, scores, ids);
   }
   const Prepared prepared(*model_, queries, n, asked.coded);
   std::vector<float> unused(n * wanted);
   std::vector<int64_t> found(n * wanted);
-  by_code(prepared, asked, wanted, true, unused.data(), found.data());
+  by_code(reading, prepared, asked, wanted, true, unused.data(), found.data());
   if (asked.coded) model_->vectors(queries, n, false, exact.data());
   rescore(asked.coded ? exact.data() : prepared.vectors.data(), n, asked, found.data(), wanted, scores, ids);
 }
 
-void CollectionSnapshot::by_code(const Prepared& prepared, const CollectionSearch& asked, size_t depth,
-                                 bool exact_follows, float* scores, int64_t* ids) const {
-  const size_t n = prepared.count, k = has_lists_ ? std::max(depth, kLeastDepth) : depth;
+void CollectionSnapshot::by_code(const CodeReading& reading, const Prepared& prepared, const CollectionSearch& asked,
+                                 size_t depth, bool exact_follows, float* scores, int64_t* ids) const {
+  const size_t n = prepared.count, k = reading.has_lists ? std::max(depth, kLeastDepth) : depth;
   SearchOptions options;
   options.k = k;
   options.exact = asked.exact;
@@ -117,9 +139,10 @@ void CollectionSnapshot::by_code(const Prepared& prepared, const CollectionSearc
     const size_t times = std::max<size_t>(1, (*asked.oversampling * asked.k + depth - 1) / depth);
     options.first_stage_rows = std::min(times * k, std::max<size_t>(settings_.rows, 1));
   }
-  std::vector<SegmentView> views = views_;
+  options.first_stage_rows = std::max(options.first_stage_rows, reading.candidates);
+  std::vector<SegmentView> views = reading.views;
   for (size_t i = 0; i < views.size() && !asked.exact; ++i) {
-    views[i].effort = parts_[i]->effort(k);
+    views[i].effort = reading.parts[i]->effort(k);
     options.nprobe = std::max(options.nprobe, views[i].effort);
   }
   std::vector<float> least;
@@ -129,7 +152,9 @@ void CollectionSnapshot::by_code(const Prepared& prepared, const CollectionSearc
   }
   Queries queries{n, prepared.y.data(), prepared.base.data(), nullptr, nullptr, prepared.vectors.data()};
   std::vector<float> stage_y, stage_base;
-  const auto whole = [&](const SegmentView& view) { return view.reader->by_whole_codes(n, options, false); };
+  const auto whole = [&](const SegmentView& view) {
+    return view.reader->by_whole_codes(n, options, reading.has_filters);
+  };
   if (model_->has_stage() && !asked.exact && !std::all_of(views.begin(), views.end(), whole)) {
     stage_y.resize(n * model_->dims());
     stage_base.resize(n);

@@ -10,6 +10,7 @@
 
 #include "binarizer/queries.h"
 #include "collection/searcher.h"
+#include "collection/texts.h"
 #include "index/flat/tail.h"
 #include "index/raw/raw.h"
 #include "index/search.h"
@@ -28,18 +29,34 @@ struct CollectionPart {
   std::shared_ptr<const SegmentReader> reader;
   BitmapView hidden;  // rows that no search finds: removed ones, and those without a vector
   size_t hidden_rows = 0;
+  BitmapView allow;  // rows that a filter lets through; absent: all
   KeptRows kept;
   // Of rows in memory: what finds ids without putting them in order first, which is done anew for every write.
   std::shared_ptr<const TailRows> tail;
   // What it takes to reach a recall, by k ascending: lists of IVF, candidates of a graph. Between and above two of
   // these it is the power law through both. Empty where every row is looked at.
   std::vector<std::pair<size_t, size_t>> efforts;
-  std::vector<std::shared_ptr<const void>> owners;  // of what the views look at
+  std::shared_ptr<const TextColumn> payloads, keys;  // null: no row has one
+  std::vector<std::shared_ptr<const void>> owners;   // of what the views look at
 
   // out[i]: the last position of ids[i]; -1: it is not here.
   void positions(std::span<const int64_t> ids, int64_t* out) const;
   // Lists or candidates of a search for k rows; 0: neither.
   size_t effort(size_t k) const;
+};
+
+// What a search by code reads: all rows of a snapshot, or those that a filter lets through, where they stand or copied.
+struct CodeReading {
+  // Throws Error(InvalidArgument) for a bitmap that does not fit its rows, or no parts. candidates: how many rows the
+  // first stage keeps at least.
+  CodeReading(std::vector<std::shared_ptr<const CollectionPart>> parts, bool whole, size_t candidates);
+
+  std::vector<std::shared_ptr<const CollectionPart>> parts;
+  std::vector<SegmentView> views;  // of these
+  bool whole;                      // all rows of the snapshot
+  bool has_lists = false, has_filters = false;
+  size_t candidates;
+  size_t rows = 0;  // that it looks at
 };
 
 class CollectionSnapshot final : public Searcher {
@@ -54,31 +71,68 @@ class CollectionSnapshot final : public Searcher {
   CollectionSnapshot(std::shared_ptr<const QueryModel> model, std::vector<std::shared_ptr<const CollectionPart>> parts,
                      const Settings& settings);
 
-  size_t rows() const noexcept override { return searched_; }
+  size_t rows() const noexcept override { return reading_.rows; }
   size_t query_dim() const noexcept override { return model_->query_dim(); }
   bool keeps_vectors() const noexcept override { return settings_.kept.has_value(); }
   bool has_decoder() const noexcept override { return model_->has_decoder(); }
   size_t candidates(size_t k, std::optional<size_t> rescore) const noexcept override;
   bool try_search(const float* queries, size_t n, const CollectionSearch& asked, float* scores,
                   int64_t* ids) const noexcept override;
+  bool keyed() const noexcept override { return keyed_; }
+  bool try_texts(const int64_t* ids, size_t n, bool payloads, RowTexts& out) const noexcept override;
   // The same; throws Error(Cancelled), and what a search of segments throws (index/search.h).
-  void search(const float* queries, size_t n, const CollectionSearch& asked, float* scores, int64_t* ids) const;
+  void search(const float* queries, size_t n, const CollectionSearch& asked, float* scores, int64_t* ids) const {
+    search(reading_, queries, n, asked, scores, ids);
+  }
+  // Of some of its rows.
+  void search(const CodeReading& reading, const float* queries, size_t n, const CollectionSearch& asked, float* scores,
+              int64_t* ids) const;
 
  private:
   struct Prepared;
-  void search_piece(const float* queries, size_t n, const CollectionSearch& asked, size_t wanted, float* scores,
-                    int64_t* ids) const;
-  void by_code(const Prepared& prepared, const CollectionSearch& asked, size_t depth, bool exact_follows, float* scores,
-               int64_t* ids) const;
+  void search_piece(const CodeReading& reading, const float* queries, size_t n, const CollectionSearch& asked,
+                    size_t wanted, float* scores, int64_t* ids) const;
+  void by_code(const CodeReading& reading, const Prepared& prepared, const CollectionSearch& asked, size_t depth,
+               bool exact_follows, float* scores, int64_t* ids) const;
   void rescore(const float* queries, size_t n, const CollectionSearch& asked, const int64_t* found, size_t depth,
                float* scores, int64_t* ids) const;
 
   std::shared_ptr<const QueryModel> model_;
-  std::vector<std::shared_ptr<const CollectionPart>> parts_;
-  std::vector<SegmentView> views_;
-  bool has_lists_ = false;
+  CodeReading reading_;
+  const std::vector<std::shared_ptr<const CollectionPart>>& parts_ = reading_.parts;
+  bool keyed_ = false;
   Settings settings_;
-  size_t searched_ = 0;  // rows that have a vector
+};
+
+// The rows of a snapshot that a filter lets through.
+class FilteredSnapshot final : public Searcher {
+ public:
+  // parts: their codes, which is all of them that is read. Throws Error(InvalidArgument) as CodeReading.
+  FilteredSnapshot(std::shared_ptr<const CollectionSnapshot> whole,
+                   std::vector<std::shared_ptr<const CollectionPart>> parts, size_t candidates)
+      : whole_(std::move(whole)), reading_(std::move(parts), false, candidates) {}
+
+  size_t rows() const noexcept override { return reading_.rows; }
+  size_t query_dim() const noexcept override { return whole_->query_dim(); }
+  bool keeps_vectors() const noexcept override { return whole_->keeps_vectors(); }
+  bool has_decoder() const noexcept override { return whole_->has_decoder(); }
+  size_t candidates(size_t k, std::optional<size_t> rescore) const noexcept override {
+    return whole_->candidates(k, rescore);
+  }
+  bool try_search(const float* queries, size_t n, const CollectionSearch& asked, float* scores,
+                  int64_t* ids) const noexcept override;
+  bool keyed() const noexcept override { return whole_->keyed(); }
+  bool try_texts(const int64_t* ids, size_t n, bool payloads, RowTexts& out) const noexcept override {
+    return whole_->try_texts(ids, n, payloads, out);
+  }
+  // As of the whole snapshot.
+  void search(const float* queries, size_t n, const CollectionSearch& asked, float* scores, int64_t* ids) const {
+    whole_->search(reading_, queries, n, asked, scores, ids);
+  }
+
+ private:
+  std::shared_ptr<const CollectionSnapshot> whole_;
+  CodeReading reading_;
 };
 
 }  // namespace bebr

@@ -208,13 +208,12 @@ def test_deep_payloads():
 @settings(max_examples=20, deadline=None, derandomize=True)
 def test_growing_rows(data):
     payloads = [{"n": i % 7, "tag": f"t{i % 50}", "id": str(i)} if i % 5 else None for i in range(3 * PIECE)]
-    lines, grown = [], 0
+    lines, grown = _core.GrowingTexts(), 0
     columns = GrowingColumns(lines)
     filters = [{"n": 3}, {"tag": {"in": ["t1", "t2"]}}, {"id": "17"}, {"n": {"exists": False}}]
     for _ in range(data.draw(st.integers(1, 6))):
         grown = min(grown + data.draw(st.sampled_from([1, 63, 700, PIECE - 1, PIECE, 2 * PIECE])), len(payloads))
-        lines += ["" if p is None else json.dumps(p) for p in payloads[len(lines) : grown]]
-        lines[:] = [line.encode() if isinstance(line, str) else line for line in lines]
+        lines.append([b"" if p is None else json.dumps(p).encode() for p in payloads[len(lines) : grown]])
         rows = data.draw(st.integers(0, grown))
         filter = data.draw(st.sampled_from(filters))
         matching = bitmaps.members(columns.matching(as_filter(filter), rows)).tolist()

@@ -90,6 +90,17 @@ bool FakeCollection::try_search(const float* queries, size_t n, const Collection
   return good;
 }
 
+bool FakeCollection::try_texts(const int64_t* ids, size_t n, bool payloads, RowTexts& out) const noexcept {
+  static const std::string x(2'000'000, 'x'), k(1000, 'k');
+  for (size_t i = 0; i < n; ++i) {
+    if (ids[i] == 13) return false;
+    const auto size = static_cast<size_t>(ids[i]);
+    if (payloads) out.payloads.push_back(std::string_view(x).substr(0, size));
+    if (keyed_) out.keys.push_back(std::string_view(k).substr(0, size));
+  }
+  return true;
+}
+
 ServerBehind::ServerBehind() {
   char name[] = "/tmp/bebr-behind-XXXXXX";
   if (mkdtemp(name) == nullptr) throw std::runtime_error("no folder");

@@ -15,7 +15,8 @@ inline constexpr size_t kDim = 4;
 // Answers every query by the ids first, first + 1, ...; first: the query's first value.
 class FakeCollection final : public Searcher {
  public:
-  explicit FakeCollection(size_t rows, uint32_t slow_ms = 0) : rows_(rows), slow_ms_(slow_ms) {}
+  explicit FakeCollection(size_t rows, uint32_t slow_ms = 0, bool keyed = false)
+      : rows_(rows), slow_ms_(slow_ms), keyed_(keyed) {}
   size_t rows() const noexcept override { return rows_; }
   size_t query_dim() const noexcept override { return kDim; }
   bool keeps_vectors() const noexcept override { return false; }
@@ -23,12 +24,16 @@ class FakeCollection final : public Searcher {
   size_t candidates(size_t, std::optional<size_t>) const noexcept override { return 0; }
   bool try_search(const float* queries, size_t n, const CollectionSearch& asked, float* scores,
                   int64_t* ids) const noexcept override;
+  bool keyed() const noexcept override { return keyed_; }
+  // Payloads of as many x as the id says, keys of as many k; of id 13 one is damaged.
+  bool try_texts(const int64_t* ids, size_t n, bool payloads, RowTexts& out) const noexcept override;
 
   mutable std::atomic<int> running{0}, stopped{0};
 
  private:
   size_t rows_;
   uint32_t slow_ms_;
+  bool keyed_;
 };
 
 // An HTTP/2 server at a Unix socket. What it does goes by the path: /echo the body again, /empty nothing, /big 300 kB,
