@@ -99,7 +99,7 @@ class Endpoint:
         request = Request(scope, receive)
         try:
             said = {name: request.headers[name] for name in SAID if name in request.headers}
-            with self._api.calls.noted(self._route.rpc, said) as call:
+            with self._api.calls.noted(self._route.rpc, said, _peer(request)) as call:
                 response = await self._response(request, call)
             response.headers[REQUEST_ID] = call.request_id
         except asyncio.CancelledError:  # the grace of a stopping server is over
@@ -165,9 +165,14 @@ def enter(access: Access, rpc: str, request: Request) -> None:
     try:
         access.enter(rpc, _tokens(request))
     except Refused as refused:
-        host, port = request.client or ("", 0)
-        access.note_refused(refused, f"{'ipv6' if ':' in host else 'ipv4'}:{host}:{port}", rpc)
+        access.note_refused(refused, _peer(request), rpc)
         raise
+
+
+def _peer(request: Request) -> str:
+    """The caller's address, as gRPC writes it."""
+    host, port = request.client or ("", 0)
+    return f"{'ipv6' if ':' in host else 'ipv4'}:{host}:{port}"
 
 
 def _tokens(request: Request) -> list[str]:

@@ -14,6 +14,7 @@ from google.protobuf.message import Message
 
 from bebr.errors import CorruptFile
 from bebr.serve import audit
+from bebr.serve.calls import current_call
 from bebr.serve.keys import Key, KeyFile, Role
 from bebr.serve.peers import TurnedAway, peer_of
 from bebr.serve.status import Refused, status_of
@@ -24,6 +25,22 @@ _log = logging.getLogger("bebr.serve")
 _HEALTH = "/grpc.health.v1.Health/"
 _OURS = f"/{pb.DESCRIPTOR.package}."
 _REFLECTION = ("/grpc.reflection.v1.ServerReflection/", "/grpc.reflection.v1alpha.ServerReflection/")
+
+
+# What callers are told. The front says it too, so it stands here once.
+NO_KEY = (
+    "this server asks for a key: bebr.connect(..., token=KEY), or metadata 'authorization: Bearer KEY'; "
+    "`bebr keys create` makes one"
+)
+WRONG_KEY = (
+    "this is no key of this server, or it was revoked: want 'authorization: Bearer KEY' with one that "
+    "`bebr keys create` has made"
+)
+
+
+def not_granted(key: Key, name: str) -> str:
+    """What a caller is told of a collection or an alias that its key is not for."""
+    return f"key {key.name!r} is not granted {name!r}: use one that `bebr keys create --collection` made for it"
 
 
 @dataclass(frozen=True)
@@ -84,7 +101,7 @@ class Access(grpc.aio.ServerInterceptor):  # type: ignore[misc]
 
     def __init__(self, keys: KeyFile | None) -> None:
         self._file = keys
-        self._turned_away = TurnedAway()
+        self.turned_away = TurnedAway()
 
     @property
     def interceptors(self) -> list[grpc.aio.ServerInterceptor]:
@@ -119,34 +136,29 @@ class Access(grpc.aio.ServerInterceptor):  # type: ignore[misc]
             _check_role(key, method)
         except Refused as refused:
             if key is not None and _needed(method) is Role.ADMIN:
-                audit.note(key.name, method, "", refused.code.name)
+                refused.who = key.name
             raise
         _caller.set(key)
 
     def note_refused(self, refused: Refused, peer: str, method: str) -> None:
-        """A call that came without a right key is logged, with who sent it ("ipv4:10.0.0.7:51234")."""
+        """A call that was not let in is logged, with who sent it ("ipv4:10.0.0.7:51234"): one without a right key, and
+        one that needs the role admin."""
         if refused.code is grpc.StatusCode.UNAUTHENTICATED:
-            self._turned_away.note(peer, method)
+            self.turned_away.note(peer, method)
+        if refused.who is not None:
+            audit.note(refused.who, method.removeprefix(_OURS), "", refused.code.name, peer)
 
     def _identify(self, tokens: list[str]) -> Key:
         assert self._file is not None
         if not tokens:
-            raise Refused(
-                grpc.StatusCode.UNAUTHENTICATED,
-                "this server asks for a key: bebr.connect(..., token=KEY), or metadata 'authorization: Bearer KEY'; "
-                "`bebr keys create` makes one",
-            )
+            raise Refused(grpc.StatusCode.UNAUTHENTICATED, NO_KEY)
         try:
             key = self._file.find(tokens[0]) if len(tokens) == 1 else None
         except (CorruptFile, OSError) as error:
             _log.error("nobody is let in: %s", error)
             raise Refused(grpc.StatusCode.UNAUTHENTICATED, "the server cannot read its keys: see its log") from None
         if key is None:
-            raise Refused(
-                grpc.StatusCode.UNAUTHENTICATED,
-                "this is no key of this server, or it was revoked: want 'authorization: Bearer KEY' with one that "
-                "`bebr keys create` has made",
-            )
+            raise Refused(grpc.StatusCode.UNAUTHENTICATED, WRONG_KEY)
         return key
 
     def _refusal(self, refused: Refused, details: Any) -> grpc.RpcMethodHandler:
@@ -181,7 +193,9 @@ class Access(grpc.aio.ServerInterceptor):  # type: ignore[misc]
         finally:
             if rule.role is Role.ADMIN:
                 named = [f"{name}={getattr(request, name)!r}" for name in rule.names]
-                audit.note("-" if key is None else key.name, method, ",".join(named), result)
+                call = current_call()
+                peer = "" if call is None else call.peer
+                audit.note("-" if key is None else key.name, method, ",".join(named), result, peer)
 
     def check_role(self, method: str) -> None:
         """`Refused` where the key of the call that is under way has too small a role for ``method``."""
@@ -211,10 +225,7 @@ class Access(grpc.aio.ServerInterceptor):  # type: ignore[misc]
         if key is None:
             raise Refused(grpc.StatusCode.UNAUTHENTICATED, "this server asks for a key to tell of a collection")
         if name and not key.granted(name):
-            raise Refused(
-                grpc.StatusCode.PERMISSION_DENIED,
-                f"key {key.name!r} is not granted {name!r}: use one that `bebr keys create --collection` made for it",
-            )
+            raise Refused(grpc.StatusCode.PERMISSION_DENIED, not_granted(key, name))
 
     def shown(self, reply: Message) -> Message:
         """A reply without the collections and aliases that the key is not granted."""

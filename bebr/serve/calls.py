@@ -35,13 +35,15 @@ class Search:
 
 @dataclass(slots=True)
 class Call:
-    """``method``: "Points/Search". ``request_id``: the caller's, or one made here. ``collection``: as the request names
+    """``method``: "Points/Search". ``request_id``: the caller's, or one made here. ``peer``: the caller's address, ""
+    where it is not known. ``collection``: as the request names
     it, which may be no collection. ``code``: the name of a status. Times in nanoseconds: ``elapsed`` of all, ``queued``
     of waiting for a thread or a batch, ``searched`` of kernels and what belongs to them. ``trace``: what the caller
     said of the trace that it belongs to (traceparent, tracestate)."""
 
     method: str
     request_id: str = ""
+    peer: str = ""
     collection: str = ""
     code: str = "OK"
     elapsed: int = 0
@@ -95,13 +97,13 @@ class Calls:
         self.listeners: list[Callable[[Call], None]] = []
 
     @contextmanager
-    def noted(self, method: str, said: Mapping[str, str] = _NOTHING) -> Iterator[Call]:
+    def noted(self, method: str, said: Mapping[str, str] = _NOTHING, peer: str = "") -> Iterator[Call]:
         """Around the work of a call, in a task of its own. ``said``: of SAID, what the caller did; an id is made in
-        place of one that is no word of up to 128 characters."""
+        place of one that is no word of up to 128 characters. ``peer``: the caller's address."""
         request_id = said.get(REQUEST_ID, "")
         if not _REQUEST_ID.fullmatch(request_id):
             request_id = f"{self._run}-{next(self._numbers)}"
-        call = Call(method, request_id, trace=said)
+        call = Call(method, request_id, peer, trace=said)
         _current.set(call)
         start = time.perf_counter_ns()
         try:
@@ -116,5 +118,9 @@ class Calls:
 
     def tell(self, call: Call) -> None:
         """A call has ended."""
-        for listener in self.listeners:
-            listener(call)
+        before = _current.set(call)  # lines of the log have its id, though another task may have answered it
+        try:
+            for listener in self.listeners:
+                listener(call)
+        finally:
+            _current.reset(before)

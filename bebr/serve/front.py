@@ -10,25 +10,38 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import grpc
 
 from bebr import core
+from bebr.binarizer.codes import Query
+from bebr.collection.filter_form import filter_of_text
+from bebr.collection.filter_tree import Filter
 from bebr.collection.options import SearchOptions
 from bebr.collection.protocol import BatchingStats
+from bebr.serve.access import NO_KEY, WRONG_KEY, not_granted
 from bebr.serve.batching import MAX_BATCH
 from bebr.serve.calls import Call, Calls, Search
+from bebr.serve.keys import Key, KeyFile, Stamp
 from bebr.serve.limits import Limits
+from bebr.serve.peers import TurnedAway
 from bebr.serve.tls import Tls
 from bebr.store.collection import Collection
+from bebr.store.matching import MOST_KEPT
+from bebr.store.snapshot import Snapshot
 
 _log = logging.getLogger("bebr.serve")
 
 # A path of a Unix socket has at most 107 bytes.
 _MOST_PATH = 100
 _MOST_LOOPS = 4
+# Characters of a filter that is looked at here.
+_MOST_TEXT = 4096
+# The names of status codes.
+_CODES = {code.value[0]: code.name for code in grpc.StatusCode}
 # Seconds between looks at what searches did, and of how many of them it is kept meanwhile.
 _TELL_EVERY, _MOST_FINISHED = 0.05, 100_000
 
@@ -42,10 +55,10 @@ def built() -> Any | None:
 
 
 def make_front(
-    limits: Limits, budget: core.ByteBudget, coalesce: bool, tls: Tls | None, open: bool, traced: bool
+    limits: Limits, budget: core.ByteBudget, coalesce: bool, tls: Tls | None, keys: KeyFile | None, traced: bool
 ) -> Front | None:
-    """None, said in one line of the log, where there is none. ``open``: anybody may call; else every call is forwarded,
-    for keys are checked in Python. ``traced``: calls of a trace that is being recorded are forwarded, too."""
+    """None, said in one line of the log, where there is none. ``keys``: who may call; None for anybody. ``traced``:
+    calls of a trace that is being recorded are forwarded."""
     extension = built()
     missing = "libnghttp2" if extension is None else "libssl" if tls and not extension.tls else None
     if missing is not None:
@@ -55,7 +68,7 @@ def make_front(
             *(missing, missing),
         )
         return None
-    return Front(extension, limits, budget, coalesce, tls, open, traced)
+    return Front(extension, limits, budget, coalesce, tls, keys, traced)
 
 
 class Front:
@@ -68,10 +81,10 @@ class Front:
         budget: core.ByteBudget,
         coalesce: bool,
         tls: Tls | None,
-        open: bool,
+        keys: KeyFile | None,
         traced: bool,
     ) -> None:
-        self._open, self._traced = open, traced
+        self._keys, self._traced = keys, traced
         self._extension, self._limits, self._budget, self._tls = extension, limits, budget, tls
         self._batch = MAX_BATCH if coalesce else 1
         self._folder = _private_folder()
@@ -99,19 +112,28 @@ class Front:
             k=self._limits.k,
             answers=self._limits.answers,
             calls=self._limits.calls,
+            reply_bytes=self._limits.reply_bytes,
             certificate=str(tls.certificate) if tls else "",
             key=str(tls.key) if tls else "",
             client_ca=str(tls.client_ca) if tls and tls.client_ca else "",
         )
-        front.set_open(self._open)
+        front.set_open(self._keys is None)
         front.set_traced(self._traced)
         bound = int(front.start())
         self._front = front
+        if self._keys is not None:
+            self._keys.watch(self._tell_keys)
         return bound
+
+    def _tell_keys(self, stamp: Stamp, keys: tuple[Key, ...]) -> None:
+        """As long as the file has this stamp, callers are looked at without Python: every role may search."""
+        assert self._keys is not None
+        told = [(bytes.fromhex(key.sha256), key.collections, not_granted(key, "{}")) for key in keys]
+        self._front.set_keys(str(self._keys.path), stamp, told, NO_KEY, WRONG_KEY)
 
     def show(self, collection: Collection) -> None:
         """Has searches of a collection answered from what it holds now and after every write, as far as they are of
-        ints and of one model."""
+        one model."""
 
         def publish() -> None:
             try:
@@ -128,36 +150,68 @@ class Front:
         if not collection.closed:
             snapshot = collection.snapshot
             model = snapshot.bz.digest
-            if not snapshot.keyed and snapshot.engine is not None and snapshot.by_model[0][0].digest == model:
+            if snapshot.engine is not None and snapshot.by_model[0][0].digest == model:
                 engine = snapshot.engine
         self._front.publish(collection.name, model, engine)
+
+    def show_filter(self, name: str, snapshot: Snapshot, text: str, filter: Filter) -> None:
+        """Has searches of a snapshot with this filter, which was just searched for, answered in C++, as far as Python
+        has settled what they read. text: the filter as callers write it; another text of the same is another filter
+        here. Of as many as the snapshot keeps itself; the next write ends it for all. In the loop of the server."""
+        if snapshot.engine is None or len(text) > _MOST_TEXT:
+            return
+
+        def settled(filter: Filter) -> core.FilteredSnapshot | None:
+            """Both find the same, of however many queries."""
+            return snapshot.filtered(filter, few=True) or snapshot.filtered(filter, few=False)
+
+        shown = snapshot.plans.shown
+        gone = [known for known, of in shown.items() if settled(of) is None]
+        if text not in shown:
+            gone += list(shown)[: max(0, len(shown) - len(gone) + 1 - MOST_KEPT)]
+        for known in gone:
+            shown.pop(known, None)
+            self._front.publish_filter(name, snapshot.engine, known, None)
+        rows = None if text in shown else settled(filter)
+        if rows is not None and self._front.publish_filter(name, snapshot.engine, text, rows):
+            shown[text] = filter
 
     def batching(self, collection: str) -> BatchingStats:
         """What joining searches of a collection did here."""
         return BatchingStats(*self._front.batching(collection))
 
-    async def tell(self, calls: Calls, wanted: Callable[[], bool]) -> None:
-        """Tells of searches that were answered here, as long as somebody wants to know, until it is cancelled."""
-        codes = {code.value[0]: code.name for code in grpc.StatusCode}
+    def counts(self) -> dict[str, int]:
+        """Calls so far: answered here, forwarded to Python, and denied for want of a right key."""
+        counts = self._front.counts()
+        return {outcome: counts[outcome] for outcome in ("answered", "forwarded", "denied")}
+
+    async def tell(self, calls: Calls, turned_away: TurnedAway, wanted: Callable[[], bool]) -> None:
+        """Tells of searches that were answered here, as long as somebody wants to know, and of callers without a right
+        key, until it is cancelled."""
         while True:
             self._front.record(_MOST_FINISHED if wanted() else 0)
             await asyncio.sleep(_TELL_EVERY)
-            for name, code, elapsed, queued, searched, queries, batch, asked in self._front.take_finished():
-                k, coded, exact, oversampling, radius, rescore = asked
-                options = SearchOptions(k, "code" if coded else "float", oversampling, exact, radius, rescore)
-                collection = self._shown.get(name)
-                snapshot = None if collection is None or collection.closed else collection.snapshot
-                calls.tell(
-                    Call(
-                        "Points/Search",
-                        collection=name,
-                        code=codes[code],
-                        elapsed=elapsed,
-                        queued=queued,
-                        searched=searched,
-                        search=Search(options, queries, batch, snapshot),
-                    )
-                )
+            self.tell_finished(calls, turned_away)
+
+    def tell_finished(self, calls: Calls, turned_away: TurnedAway) -> None:
+        """Of those since the last time."""
+        if self._front is None:
+            return
+        for peer, method in self._front.take_denied():
+            turned_away.note(peer, method)
+        for one in self._front.take_finished():
+            search = self._search(one) if one["queries"] else None  # one that was refused is none
+            about = {name: one[name] for name in ("request_id", "peer", "collection", "elapsed", "queued", "searched")}
+            calls.tell(Call("Points/Search", code=_CODES[one["code"]], search=search, **about))
+
+    def _search(self, one: dict[str, Any]) -> Search:
+        k, coded, oversampling, exact, radius, rescore = one["asked"]
+        filter = None if one["filter"] is None else _filter(one["filter"])
+        query: Query = "code" if coded else "float"
+        options = SearchOptions(k, query, oversampling, exact, radius, rescore, filter=filter)
+        collection = self._shown.get(one["collection"])
+        snapshot = None if collection is None or collection.closed else collection.snapshot
+        return Search(options, one["queries"], one["batch"], snapshot)
 
     async def drain(self, grace: float) -> None:
         """Takes no more calls, and waits for those in progress, up to ``grace`` seconds."""
@@ -168,6 +222,11 @@ class Front:
         if self._front is not None:
             await asyncio.to_thread(self._front.stop)
         shutil.rmtree(self._folder, ignore_errors=True)
+
+
+@lru_cache(256)
+def _filter(text: str) -> Filter:
+    return filter_of_text(text)
 
 
 def _private_folder() -> Path:

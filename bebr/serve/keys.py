@@ -13,7 +13,7 @@ import json
 import os
 import re
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -28,6 +28,10 @@ FILE = "keys.json"
 _FORMAT = 1
 _PREFIX = "bebr_"  # lets scanners for leaked secrets find keys
 _NAME = re.compile(r"[A-Za-z0-9_.@-]{1,64}")
+
+
+Stamp = tuple[int, int, int]
+"""Inode, time of the last change in ns, and bytes: what tells one content of the file from another."""
 
 
 class Role(enum.IntEnum):
@@ -57,8 +61,9 @@ class KeyFile:
 
     def __init__(self, folder: str | os.PathLike[str]) -> None:
         self.path = Path(folder) / FILE
-        self._seen: tuple[int, int, int] | None = None
+        self._seen: Stamp | None = None
         self._keys: tuple[Key, ...] = ()
+        self._watchers: list[Callable[[Stamp, tuple[Key, ...]], None]] = []
 
     def exists(self) -> bool:
         return self.path.exists()
@@ -74,7 +79,16 @@ class KeyFile:
         if seen != self._seen:
             self._keys = _read(self.path)
             self._seen = seen
+            for tell in self._watchers:
+                tell(seen, self._keys)
         return self._keys
+
+    def watch(self, told: Callable[[Stamp, tuple[Key, ...]], None]) -> None:
+        """Has ``told`` called with the keys that were read last, and with those of every file that `current` reads from
+        now on; before them, the stamp that the file had."""
+        self._watchers.append(told)
+        if self._seen is not None:
+            told(self._seen, self._keys)
 
     def find(self, token: str) -> Key | None:
         """The key that ``token`` is. The time that it takes says nothing of how near a wrong one is."""

@@ -83,6 +83,7 @@ def about(call: Call) -> dict[str, Any]:
     fields: dict[str, Any] = {
         "method": call.method,
         "collection": call.collection[:_LONGEST],
+        "peer": call.peer,
         "code": call.code,
         "ms": _ms(call.elapsed),
         "queue_ms": _ms(call.queued),

@@ -18,6 +18,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from bebr.about import info
 from bebr.serve.admission import Budget
 from bebr.serve.calls import Call
+from bebr.serve.front import Front
 from bebr.serve.registry import CollectionRegistry
 
 # Seconds: twice and 2.5 times in turns, from less than a small search takes to a long write.
@@ -30,7 +31,7 @@ class Metrics:
     """The metrics of one server. A collection is a label from its first use until it is dropped; a name that stands
     for none is the label "", so that callers cannot make labels."""
 
-    def __init__(self, collections: CollectionRegistry, budget: Budget) -> None:
+    def __init__(self, collections: CollectionRegistry, budget: Budget, front: Front | None) -> None:
         self._collections = collections
         self._all = CollectorRegistry()
         of_call, of_collection = ("method", "collection"), ("collection",)
@@ -53,7 +54,7 @@ class Metrics:
         self._batch = Histogram(
             "bebr_search_batch_queries", "Queries of that.", of_collection, buckets=_QUERIES, registry=self._all
         )
-        self._all.register(_Figures(collections, budget))
+        self._all.register(_Figures(collections, budget, front))
         ProcessCollector(registry=self._all)
         # Looking a label up costs more than counting.
         self._children: dict[tuple[str, str], Any] = {}
@@ -103,9 +104,10 @@ class Metrics:
 class _Figures:
     """What is read when it is asked for, in a thread of the metrics' own."""
 
-    def __init__(self, collections: CollectionRegistry, budget: Budget) -> None:
+    def __init__(self, collections: CollectionRegistry, budget: Budget, front: Front | None) -> None:
         self._collections = collections
         self._budget = budget
+        self._front = front
 
     def describe(self) -> Iterable[Any]:
         return ()  # registering it must not read all collections
@@ -128,6 +130,11 @@ class _Figures:
             most.add_metric([name], getattr(self._collections.budgets.most, name))
         yield taken
         yield most
+        if self._front is not None:
+            calls = CounterMetricFamily("bebr_front_calls", "Calls that came to the front.", labels=("outcome",))
+            for outcome, count in self._front.counts().items():
+                calls.add_metric([outcome], count)
+            yield calls
         queues = GaugeMetricFamily("bebr_queue_depth", "Work that waits for a thread.", labels=("queue",))
         for kind, depth in self._collections.waiting().items():
             queues.add_metric([kind], depth)

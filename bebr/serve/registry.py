@@ -26,6 +26,7 @@ from bebr.serve.query_models import QueryModels
 from bebr.serve.queues import FairQueue, ended
 from bebr.store.collection import Collection
 from bebr.store.database import Database
+from bebr.store.snapshot import Snapshot
 
 T = TypeVar("T")
 
@@ -97,6 +98,11 @@ class ServedCollection:
         if filter is not None:
             self.collection.snapshot.matching(filter)
         return filter
+
+    def show_filter(self, snapshot: Snapshot, text: str, filter: Filter) -> None:
+        """A search of a snapshot with this filter, written so, was answered: the front may answer the next."""
+        if self._front is not None:
+            self._front.show_filter(self.collection.name, snapshot, text, filter)
 
     async def search(
         self,

@@ -14,6 +14,7 @@ from google.protobuf.message import DecodeError, Message
 from bebr.serve.access import RULES, Access
 from bebr.serve.admission import COPIES, Budget
 from bebr.serve.calls import REQUEST_ID, SAID, Call, Calls, current_call
+from bebr.serve.peers import peer_of
 from bebr.serve.status import status_of
 from bebr.v1 import bebr_pb2 as pb
 
@@ -53,7 +54,11 @@ def service_handler(name: str, service: object, budget: Budget, calls: Calls, ac
 
 
 def _method(
-    work: Callable[..., Awaitable[Message]], method: MethodDescriptor, budget: Budget, calls: Calls, access: Access
+    work: Callable[..., Awaitable[Message]],
+    method: MethodDescriptor,
+    budget: Budget,
+    calls: Calls,
+    access: Access,
 ) -> grpc.RpcMethodHandler:
     """Its handler. A stream of requests counts them in the budget itself, as it takes them."""
     kind = getattr(pb, method.input_type.name)
@@ -92,7 +97,7 @@ def _answering(work: Handler, name: str, calls: Calls) -> Handler:
     async def handle(request: Any, context: Any) -> bytes:
         metadata = context.invocation_metadata() or ()
         said = {key: value for key, value in metadata if key in SAID and isinstance(value, str)}
-        with calls.noted(name, said) as call:
+        with calls.noted(name, said, peer_of(context)) as call:
             context.set_trailing_metadata(((REQUEST_ID, call.request_id),))
             try:
                 return await work(request, context)

@@ -79,7 +79,7 @@ class Server:
         self.limits = limits
         self.access = access = Access(keys)
         self.budget = budget = Budget(limits.memory_bytes)
-        self._front = make_front(limits, budget.shared, coalesce, tls, keys is None, configured()) if front else None
+        self._front = make_front(limits, budget.shared, coalesce, tls, keys, configured()) if front else None
         self._health = Health(self._served, access)
         self.registry = CollectionRegistry(db, self._health.set_collection, self._front, most)
         self._producing = Producing(producer, limits)
@@ -118,7 +118,7 @@ class Server:
         if self._metrics is None:
             with needed("server", "--metrics"):
                 from bebr.serve.metrics import Metrics
-            self._metrics = Metrics(self.registry, self.budget)
+            self._metrics = Metrics(self.registry, self.budget, self._front)
             self.calls.listeners.append(self._metrics.count)
         return self._metrics
 
@@ -158,7 +158,7 @@ class Server:
                 await self._server.stop(0)
                 await self._front.stop()
                 raise
-            self._telling = asyncio.create_task(self._front.tell(self.calls, told))
+            self._telling = asyncio.create_task(self._front.tell(self.calls, self.access.turned_away, told))
         await self._health.set_serving()
         self._opening = asyncio.create_task(self.registry.open_all())
         return int(bound)
@@ -176,6 +176,7 @@ class Server:
             self._telling.cancel()
         if self._front is not None:
             await self._front.stop()
+            self._front.tell_finished(self.calls, self.access.turned_away)
         await asyncio.to_thread(self._producing.close)
 
     async def _drain(self, end: float) -> None:

@@ -298,7 +298,10 @@ class Points(Reading):
             queries = check() if request.queries.count <= MAX_BATCH else await served.read(check)
             check_beside_text(texts, queries, options.radius, groups)
             if self._coalesce and texts is None and not request.HasField("allow") and groups is None:
-                return await served.batcher.search(queries, options)
+                answer = await served.batcher.search(queries, options)
+                if filter is not None:
+                    served.show_filter(answer.parts[-1].snapshot, request.filter, filter)
+                return answer
         allow: Named | None = None
         if request.HasField("allow"):
             allow = await served.read(lambda: convert.named_from_message(request.allow, request.allow_keys, "allow"))

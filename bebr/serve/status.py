@@ -28,6 +28,8 @@ class Refused(Exception):
         super().__init__(message)
         self.code = code
         self.message = message
+        self.who: str | None = None
+        """The name of the key with which an admin call came, where that may not make it."""
 
 
 def status_of(error: Exception) -> tuple[grpc.StatusCode, str] | None:

@@ -5,6 +5,8 @@
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
+#include <algorithm>
+
 #include "base/error.h"
 #include "server/wire.h"
 
@@ -23,8 +25,8 @@ void translate(std::exception_ptr thrown) {
 
 std::unique_ptr<Front> make(const std::string& host, uint16_t port, const std::string& upstream,
                             std::shared_ptr<ByteBudget> budget, size_t loops, size_t threads, size_t most_batch,
-                            size_t queries, size_t k, size_t answers, size_t calls, const std::string& certificate,
-                            const std::string& key, const std::string& client_ca) {
+                            size_t queries, size_t k, size_t answers, size_t calls, size_t reply_bytes,
+                            const std::string& certificate, const std::string& key, const std::string& client_ca) {
   FrontOptions options;
   options.host = host;
   options.port = port;
@@ -37,6 +39,7 @@ std::unique_ptr<Front> make(const std::string& host, uint16_t port, const std::s
   options.k = k;
   options.answers = answers;
   options.calls = calls;
+  options.reply_bytes = reply_bytes;
   return std::make_unique<Front>(options, std::move(budget));
 }
 
@@ -45,6 +48,7 @@ py::dict counts(const Front& front) {
   py::dict made;
   made["answered"] = now.answered.load();
   made["forwarded"] = now.forwarded.load();
+  made["denied"] = now.denied.load();
   made["cancelled"] = now.cancelled.load();
   made["late"] = now.late.load();
   made["connections"] = now.connections.load();
@@ -57,14 +61,41 @@ py::tuple batching(Front& front, const std::string& collection) {
   return py::make_tuple(now.requests.load(), now.queries.load(), now.batches.load(), now.largest.load());
 }
 
-// What `record` keeps of each, and what was asked: k, coded, exact, oversampling, radius, rescore.
+// keys: a digest, the names of collections or None for all, and what is said of others, each.
+void set_keys(Front& front, const std::string& path, std::tuple<uint64_t, int64_t, int64_t> stamp,
+              const std::vector<std::tuple<py::bytes, std::optional<std::vector<std::string>>, std::string>>& keys,
+              const std::string& missing, const std::string& wrong) {
+  std::vector<ApiKey> made;
+  for (const auto& [digest, collections, ungranted] : keys) {
+    ApiKey& key = made.emplace_back(ApiKey{{}, collections, ungranted});
+    if (key.collections) std::sort(key.collections->begin(), key.collections->end());
+    const std::string_view bytes = digest;
+    if (bytes.size() != key.digest.size()) fail(ErrorCode::InvalidArgument, "a digest of a key is not of 32 bytes");
+    std::copy(bytes.begin(), bytes.end(), key.digest.begin());
+  }
+  const auto [inode, modified, size] = stamp;
+  front.set_keys(
+      std::make_shared<const KeyTable>(path, FileStamp{inode, modified, size}, std::move(made), missing, wrong));
+}
+
+// What `record` keeps; asked: k, coded, oversampling, exact, radius, rescore.
 py::list take_finished(Front& front) {
   py::list made;
   for (const Finished& one : front.take_finished()) {
     const CollectionSearch& asked = one.asked;
-    made.append(py::make_tuple(
-        one.collection, one.code, one.elapsed, one.queued, one.searched, one.queries, one.batch,
-        py::make_tuple(asked.k, asked.coded, asked.exact, asked.oversampling, asked.radius, asked.rescore)));
+    py::dict about;
+    about["collection"] = one.collection;
+    about["code"] = one.code;
+    about["elapsed"] = one.elapsed;
+    about["queued"] = one.queued;
+    about["searched"] = one.searched;
+    about["queries"] = one.queries;
+    about["batch"] = one.batch;
+    about["asked"] = py::make_tuple(asked.k, asked.coded, asked.oversampling, asked.exact, asked.radius, asked.rescore);
+    about["filter"] = one.filter;
+    about["request_id"] = one.request_id;
+    about["peer"] = one.peer;
+    made.append(about);
   }
   return made;
 }
@@ -82,6 +113,8 @@ py::object read_message(const std::string& message) {
   made["count"] = found->count;
   made["k"] = found->asked.k;
   made["offset"] = found->offset;
+  made["payloads"] = found->payloads;
+  made["filter"] = found->filter ? py::object(py::bytes(found->filter->data(), found->filter->size())) : py::none();
   made["coded"] = found->asked.coded;
   made["exact"] = found->asked.exact;
   made["oversampling"] = found->asked.oversampling;
@@ -100,7 +133,8 @@ PYBIND11_MODULE(_front, m) {
   py::class_<Front>(m, "Front", py::release_gil_before_calling_cpp_dtor())
       .def(py::init(&make), py::kw_only(), py::arg("host"), py::arg("port"), py::arg("upstream"), py::arg("budget"),
            py::arg("loops"), py::arg("threads"), py::arg("most_batch"), py::arg("queries"), py::arg("k"),
-           py::arg("answers"), py::arg("calls"), py::arg("certificate"), py::arg("key"), py::arg("client_ca"))
+           py::arg("answers"), py::arg("calls"), py::arg("reply_bytes"), py::arg("certificate"), py::arg("key"),
+           py::arg("client_ca"))
       .def("start", &Front::start, no_gil)
       .def("drain", &Front::drain, py::arg("grace"), no_gil)
       .def("stop", &Front::stop, no_gil)
@@ -109,10 +143,18 @@ PYBIND11_MODULE(_front, m) {
           [](Front& front, const std::string& collection, const std::string& model,
              std::shared_ptr<Searcher> searcher) { front.publish(collection, model, std::move(searcher)); },
           py::arg("collection"), py::arg("model"), py::arg("searcher").none(true))
+      .def(
+          "publish_filter",
+          [](Front& front, const std::string& collection, const Searcher& of, const std::string& filter,
+             std::shared_ptr<Searcher> rows) { return front.publish_filter(collection, of, filter, std::move(rows)); },
+          py::arg("collection"), py::arg("of"), py::arg("filter"), py::arg("rows").none(true))
       .def("set_open", &Front::set_open, py::arg("open"))
       .def("set_traced", &Front::set_traced, py::arg("traced"))
+      .def("set_keys", &set_keys, py::arg("path"), py::arg("stamp"), py::arg("keys"), py::arg("missing"),
+           py::arg("wrong"))
       .def("record", &Front::record, py::arg("most"))
       .def("take_finished", &take_finished)
+      .def("take_denied", &Front::take_denied)
       .def("counts", &counts)
       .def("batching", &batching, py::arg("collection"));
   m.def("read_search", &read_message, py::arg("message"));

@@ -60,6 +60,7 @@ void Loop::add(int socket) {
   try {
     Connection& made = adopt(socket, Connection::Side::Client,
                              front_.tls_ ? tls_transport(*front_.tls_, socket) : plain_transport(socket));
+    made.peer = peer_name(socket);
     young_.emplace_back(now_ns() + kGreeting, made.id());
     if (told_) made.go_away();
   } catch (const std::exception&) {

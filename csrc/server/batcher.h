@@ -35,15 +35,22 @@ class Shelf {
   std::map<std::string, std::unique_ptr<BatchingCounts>, std::less<>> counts_;
 };
 
+// What answers are made of, and what limits them.
+struct Means {
+  Shelf& shelf;
+  ByteBudget& budget;
+  size_t reply_bytes;  // of one reply
+};
+
 // Answers jobs of one collection, all alike, by one call. Every job gets its outcome.
-void answer(Shelf& shelf, const Jobs& jobs);
+void answer(const Means& means, const Jobs& jobs);
 
 // Threads that answer jobs. Collections take turns, and so do kinds of searches within one; one kernel call at a time
 // for each collection.
 class Batcher {
  public:
   using Done = std::function<void(Jobs)>;  // called in a thread of the batcher
-  Batcher(Shelf& shelf, size_t threads, size_t most_queries, Done done);
+  Batcher(const Means& means, size_t threads, size_t most_queries, Done done);
   ~Batcher();  // ends the calls in progress
 
   void add(Jobs jobs);
@@ -57,7 +64,7 @@ class Batcher {
   void work();
   Jobs take(Line& line);
 
-  Shelf& shelf_;
+  const Means means_;
   const size_t most_queries_;
   const Done done_;
   mutable std::mutex mutex_;

@@ -11,6 +11,7 @@
 
 #include "server/headers.h"
 #include "server/job.h"
+#include "server/keys.h"
 #include "server/transport.h"
 
 namespace bebr {
@@ -36,9 +37,12 @@ struct Stream {
   size_t unread = 0;  // bytes that came and hold the window of this connection closed
   bool own = false;   // it may be answered here
   bool in_ended = false, out_ends = false, answered = false, deferred = false, has_headers = false;
-  uint64_t arrival = 0, deadline = 0;  // deadline 0: none
+  uint64_t arrival = 0, deadline = 0;    // deadline 0: none
+  std::shared_ptr<const KeyTable> keys;  // that has `key`
+  const ApiKey* key = nullptr;           // whose call it is, where that was looked at
+  std::string request_id;                // of a call that is answered here
   std::shared_ptr<Job> job;
-  Lease lease;
+  Lease lease, texts;  // until it has ended: of request and answers, and of the texts in the reply
 };
 
 class Connection {
@@ -71,6 +75,7 @@ class Connection {
   void fail(Stream& stream, const char* status, std::string_view text);
   void forward(Stream& stream);
 
+  std::string peer;                     // of a client: who it is (peer_name)
   bool wants_write = false;             // after a flush
   bool touched = false, armed = false;  // the loop's
   uint64_t other = 0;                   // the connection that this one's calls are forwarded to, or come from

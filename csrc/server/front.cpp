@@ -8,7 +8,9 @@
 
 #include <cerrno>
 #include <chrono>
+#include <cstdio>
 #include <cstring>
+#include <random>
 #include <utility>
 
 #include "base/error.h"
@@ -18,6 +20,7 @@ namespace bebr {
 namespace {
 
 constexpr int kBacklog = 1024;
+constexpr size_t kMostDenied = 1000;  // that are told of at a time
 
 struct Listeners {
   std::vector<int> sockets;
@@ -89,10 +92,21 @@ Listeners listen_at(const std::string& host, uint16_t port) {
   return listeners;
 }
 
+// Eight hexadecimal digits.
+std::string random_word() {
+  std::random_device random;
+  char word[9];
+  std::snprintf(word, sizeof word, "%08x", static_cast<unsigned>(random()));
+  return word;
+}
+
 }  // namespace
 
 Front::Front(FrontOptions options, std::shared_ptr<ByteBudget> budget)
-    : options_(std::move(options)), budget_(std::move(budget)) {
+    : options_(std::move(options)),
+      budget_(std::move(budget)),
+      run_(random_word()),
+      means_{shelf_, *budget_, options_.reply_bytes} {
   if (options_.upstream.size() >= sizeof sockaddr_un{}.sun_path)
     fail(ErrorCode::InvalidArgument, "upstream is a path of " + std::to_string(options_.upstream.size()) +
                                          " bytes: want fewer than " + std::to_string(sizeof sockaddr_un{}.sun_path));
@@ -114,7 +128,7 @@ uint16_t Front::start() {
   };
   for (size_t i = 0; i < options_.loops; ++i)
     loops_.push_back(std::make_unique<Loop>(*this, i, i == 0 ? listeners.release() : std::vector<int>{}));
-  batcher_ = std::make_unique<Batcher>(shelf_, options_.threads, options_.most_batch, done);
+  batcher_ = std::make_unique<Batcher>(means_, options_.threads, options_.most_batch, done);
   for (const std::unique_ptr<Loop>& loop : loops_) loop->start();
   return port;
 }
@@ -135,16 +149,48 @@ void Front::stop() {
   loops_.clear();
 }
 
-void Front::finished(const Job& job, int code) {
+void Front::finished(const Job& job, int code, const Stream& stream) {
   if (most_finished_ == 0) return;
-  Finished made{job.collection, code, now_ns() - job.arrival, 0, 0, job.count, 0, job.asked};
+  Finished made{
+      job.collection,        code, now_ns() - job.arrival, 0, 0, job.count, 0, job.asked, job.filter, stream.request_id,
+      stream.connection.peer};
   if (code == 0) {  // else its search may still be under way, in another thread
     made.queued = job.began - job.arrival;
     made.searched = job.searched;
     made.batch = job.batch;
   }
+  finished(std::move(made));
+}
+
+void Front::finished(Finished one) {
   const std::lock_guard lock(finished_mutex_);
-  if (finished_.size() < most_finished_) finished_.push_back(std::move(made));
+  if (finished_.size() < most_finished_) finished_.push_back(std::move(one));
+}
+
+void Front::set_keys(std::shared_ptr<const KeyTable> keys) {
+  const std::lock_guard lock(keys_mutex_);
+  keys_.swap(keys);  // and the one before is let go outside of the lock
+}
+
+std::shared_ptr<const KeyTable> Front::keys() const {
+  const std::lock_guard lock(keys_mutex_);
+  return keys_;
+}
+
+std::string Front::request_id(const Headers& headers) {
+  const std::string_view given = value_of(headers, kRequestId);
+  return good_request_id(given) ? std::string(given) : run_ + "-" + std::to_string(++request_ids_);
+}
+
+void Front::denied(const std::string& peer, std::string_view path) {
+  ++counts_.denied;
+  const std::lock_guard lock(finished_mutex_);
+  if (denied_.size() < kMostDenied) denied_.emplace_back(peer, path);
+}
+
+std::vector<std::pair<std::string, std::string>> Front::take_denied() {
+  const std::lock_guard lock(finished_mutex_);
+  return std::exchange(denied_, {});
 }
 
 std::vector<Finished> Front::take_finished() {
@@ -154,6 +200,12 @@ std::vector<Finished> Front::take_finished() {
 
 void Front::publish(const std::string& collection, const std::string& model, std::shared_ptr<const Searcher> searcher) {
   shelf_.publish(collection, model, std::move(searcher));
+}
+
+bool Front::publish_filter(const std::string& collection, const Searcher& of, const std::string& filter,
+                           std::shared_ptr<const Searcher> rows) {
+  const std::shared_ptr<const Published> shown = shelf_.find(collection);
+  return shown && shown->add(of, filter, std::move(rows));
 }
 
 }  // namespace bebr

@@ -10,10 +10,13 @@
 #include <memory>
 #include <mutex>
 #include <string>
+#include <string_view>
+#include <utility>
 #include <vector>
 
 #include "base/byte_budget.h"
 #include "server/batcher.h"
+#include "server/keys.h"
 #include "server/transport.h"
 
 namespace bebr {
@@ -28,14 +31,16 @@ struct FrontOptions {
   size_t most_batch = 256;  // queries of a kernel call
   // As of the server behind, which refuses what is over them.
   size_t queries = 65536, k = 65536, answers = 4'000'000, calls = 4096;
+  size_t reply_bytes = 64 << 20;
   size_t connections = 1024;
 };
 
 struct FrontCounts {
-  std::atomic<uint64_t> answered{0}, forwarded{0}, cancelled{0}, late{0}, connections{0}, refused{0};
+  std::atomic<uint64_t> answered{0}, forwarded{0}, denied{0}, cancelled{0}, late{0}, connections{0}, refused{0};
 };
 
 class Loop;
+struct Stream;
 
 class Front {
  public:
@@ -51,13 +56,22 @@ class Front {
 
   // A collection that is answered here from now on; null: no longer. model: the digest of its queries.
   void publish(const std::string& collection, const std::string& model, std::shared_ptr<const Searcher> searcher);
-  // Whether any caller may search. Where not, all calls are forwarded: keys are for the server behind to check.
+  // The rows of what is published that a filter, written as this text, lets through; null: it is forwarded from now on.
+  // Whether `of` is still what is published: with it goes what was told of its filters.
+  bool publish_filter(const std::string& collection, const Searcher& of, const std::string& filter,
+                      std::shared_ptr<const Searcher> rows);
+  // Whether anybody may call. Where not, a caller needs a key of the table that was set last; while that is out of date
+  // all calls are forwarded: the server behind reads its keys anew.
   void set_open(bool open) noexcept { open_ = open; }
+  void set_keys(std::shared_ptr<const KeyTable> keys);
+  std::shared_ptr<const KeyTable> keys() const;  // null: none yet
   // Whether calls of a trace that is being recorded are forwarded: spans are made by the server behind.
   void set_traced(bool traced) noexcept { traced_ = traced; }
 
   // Keeps what searches did from now on, at most so many of them at a time.
   void record(size_t most) noexcept { most_finished_ = most; }
+  // Calls without a right key since the last call, the first thousand: who, and the path.
+  std::vector<std::pair<std::string, std::string>> take_denied();
   // What was kept since the last call, in the order in which it ended.
   std::vector<Finished> take_finished();
 
@@ -68,19 +82,28 @@ class Front {
  private:
   friend class Loop;
   friend class Connection;
-  void finished(const Job& job, int code);
+  void finished(const Job& job, int code, const Stream& stream);
+  std::string request_id(const Headers& headers);  // the caller's, or another in place of one that is none
+  void finished(Finished one);
+  void denied(const std::string& peer, std::string_view path);
 
   FrontOptions options_;
   std::shared_ptr<ByteBudget> budget_;
   FrontCounts counts_;
   Shelf shelf_;
   std::atomic<bool> open_{true}, traced_{false};
+  std::shared_ptr<const KeyTable> keys_;
+  mutable std::mutex keys_mutex_;
   std::atomic<size_t> calls_{0}, open_connections_{0};
+  const std::string run_;  // ids of two runs differ
+  std::atomic<uint64_t> request_ids_{0};
   std::shared_ptr<const TlsContext> tls_;
+  const Means means_;
   std::vector<std::unique_ptr<Loop>> loops_;
   std::unique_ptr<Batcher> batcher_;
   std::atomic<size_t> most_finished_{0};
   std::vector<Finished> finished_;
+  std::vector<std::pair<std::string, std::string>> denied_;
   std::mutex finished_mutex_;
   std::mutex mutex_;
   std::condition_variable drained_;

@@ -59,4 +59,11 @@ uint64_t timeout_of(std::string_view text) {
   }
 }
 
+bool good_request_id(std::string_view id) {
+  return !id.empty() && id.size() <= 128 && std::all_of(id.begin(), id.end(), [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+           std::string_view("_.:/+=-").find(c) != std::string_view::npos;
+  });
+}
+
 }  // namespace bebr

@@ -16,6 +16,9 @@ inline constexpr std::string_view kPeer = "x-bebr-peer";
 
 using Headers = std::vector<std::pair<std::string, std::string>>;
 
+// The header that has a call's id: the caller's in the request, the same or one made here in the reply.
+inline constexpr const char* kRequestId = "x-request-id";
+
 // As nghttp2 takes them: good as long as the headers.
 std::vector<nghttp2_nv> entries(const Headers& headers);
 // The first of that name; empty where there is none.
@@ -24,5 +27,7 @@ std::string_view value_of(const Headers& headers, std::string_view name);
 bool recorded(std::string_view traceparent);
 // Nanoseconds of a grpc-timeout; 0 for none, ~0 for one that cannot be read.
 uint64_t timeout_of(std::string_view text);
+// Whether a caller's id may be written down: a word of up to 128 characters (bebr/serve/calls.py).
+bool good_request_id(std::string_view id);
 
 }  // namespace bebr

@@ -3,9 +3,12 @@
 
 #include <atomic>
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -29,23 +32,38 @@ class Lease {
   ~Lease() {
     if (budget_ != nullptr) budget_->give_back(size_);
   }
-  // Whether the budget had so much left below `most`.
-  bool take(ByteBudget& budget, size_t size, size_t most) noexcept {
-    if (!budget.take(size, most)) return false;
+  // Whether the budget had so much left: all of it for little, else three quarters (bebr/serve/admission.py).
+  bool take(ByteBudget& budget, size_t size) noexcept {
+    const size_t total = budget.total();
+    if (!budget.take(size, size <= kSmallBytes ? total : total - total / 4)) return false;
     budget_ = &budget;
     size_ = size;
     return true;
   }
 
  private:
+  static constexpr size_t kSmallBytes = 1 << 20;
   ByteBudget* budget_ = nullptr;
   size_t size_ = 0;
 };
 
-// What one collection shows, and what its searches have cost so far.
-struct Published {
-  std::string name, model;  // model: the digest of its queries
-  std::shared_ptr<const Searcher> searcher;
+// What one collection shows.
+class Published {
+ public:
+  Published(std::string of, std::string digest, std::shared_ptr<const Searcher> all)
+      : name(std::move(of)), model(std::move(digest)), searcher_(std::move(all)) {}
+
+  const std::string name, model;  // model: the digest of its queries
+
+  // Of all rows where there is no filter; null for one that is not known.
+  std::shared_ptr<const Searcher> searcher(const std::optional<std::string_view>& filter) const;
+  // The rows of `of` that a filter lets through; null: it is not known any more. Whether `of` is what this shows.
+  bool add(const Searcher& of, const std::string& filter, std::shared_ptr<const Searcher> rows) const;
+
+ private:
+  const std::shared_ptr<const Searcher> searcher_;
+  mutable std::mutex mutex_;
+  mutable std::map<std::string, std::shared_ptr<const Searcher>, std::less<>> filtered_;
 };
 
 struct BatchingCounts {
@@ -62,13 +80,15 @@ struct Batch {
   }
 };
 
-// What a search did, for those who count them. Times in ns; code: of gRPC.
+// What a search did, for those who count them. Times in ns; code: of gRPC; queries: 0 where it was refused.
 struct Finished {
   std::string collection;
   int code = 0;
   uint64_t elapsed = 0, queued = 0, searched = 0;
   size_t queries = 0, batch = 0;
   CollectionSearch asked;
+  std::optional<std::string> filter;
+  std::string request_id, peer;  // peer: the caller's address
 };
 
 enum class Outcome { Answered, Failed, Cancelled };
@@ -77,6 +97,8 @@ struct Job {
   std::string collection;
   CollectionSearch asked;  // k with the offset
   size_t offset = 0, count = 0;
+  bool payloads = false;
+  std::optional<std::string> filter;
   size_t cost = 0;  // rows that it looks at
   std::vector<float> queries;
   uint64_t arrival = 0;
@@ -91,7 +113,12 @@ struct Job {
 
   Outcome outcome = Outcome::Failed;
   std::string reply;  // of one that was answered, framed
+  Lease texts;        // of the texts in it
 
+  // Whether one kernel call may answer both.
+  bool alike(const Job& other) const noexcept {
+    return collection == other.collection && filter == other.filter && asked.alike(other.asked);
+  }
   // Nobody waits for it any more: once that is true of all its batch, the kernel call ends.
   void cancel() noexcept;
   bool cancelled() const noexcept { return cancelled_; }

@@ -84,8 +84,8 @@ void Loop::run() {
   while (!stopping_) {
     try {
       wait();
+      expire();  // nobody searches for those whose time is over
       run_ready();
-      expire();
       settle();
     } catch (const std::exception&) {  // of memory: what was being done is lost with its connection, others go on
       settle();

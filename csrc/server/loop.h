@@ -8,6 +8,7 @@
 #include <memory>
 #include <mutex>
 #include <set>
+#include <string_view>
 #include <thread>
 #include <tuple>
 #include <unordered_map>
@@ -49,6 +50,7 @@ class Loop {
   void accept_from(int listener);
   void add(int socket);
   Connection& adopt(int socket, Connection::Side side, std::unique_ptr<Transport> transport);
+  bool refuse(Stream& stream, std::string_view collection);
   void run_ready();
   void finish(const Jobs& jobs);
   void expire();

@@ -8,6 +8,7 @@ namespace bebr {
 namespace {
 
 constexpr size_t kOwnBytes = 64 << 10;  // of a message that is answered here
+constexpr std::string_view kOurs = "/bebr.v1.", kSearch = "/bebr.v1.Points/Search";
 
 }  // namespace
 
@@ -61,12 +62,22 @@ void Connection::request(Stream& stream) {
   Front& front = loop_.front();
   const uint64_t timeout = timeout_of(value_of(stream.headers, "grpc-timeout"));
   stream.deadline = timeout > 0 ? stream.arrival + std::min<uint64_t>(timeout, uint64_t{1} << 62) : 0;
-  stream.own = !stream.in_ended && front.open_ && front.calls_ <= front.options_.calls && timeout != ~uint64_t{0} &&
-               !(front.traced_ && recorded(value_of(stream.headers, "traceparent"))) &&
-               value_of(stream.headers, "x-request-id").empty() &&  // it comes back with the reply, and is logged
-               value_of(stream.headers, ":path") == "/bebr.v1.Points/Search" &&
-               value_of(stream.headers, ":method") == "POST" &&
-               value_of(stream.headers, "content-type").substr(0, 16) == "application/grpc";
+  const std::string_view path = value_of(stream.headers, ":path");
+  const bool ours = path.substr(0, kOurs.size()) == kOurs && value_of(stream.headers, ":method") == "POST" &&
+                    value_of(stream.headers, "content-type").substr(0, 16) == "application/grpc";
+  if (ours && !front.open_) {
+    stream.keys = front.keys();
+    if (stream.keys && !stream.keys->current()) stream.keys.reset();
+    const KeyTable::Caller caller = stream.keys ? stream.keys->caller(stream.headers) : KeyTable::Caller{};
+    if (caller.refusal != nullptr) {
+      front.denied(peer, path);
+      return fail(stream, "16", *caller.refusal);
+    }
+    stream.key = caller.key;
+  }
+  stream.own = ours && !stream.in_ended && (front.open_ || stream.key != nullptr) &&
+               front.calls_ <= front.options_.calls && timeout != ~uint64_t{0} && path == kSearch &&
+               !(front.traced_ && recorded(value_of(stream.headers, "traceparent")));
   if (!stream.own) forward(stream);
 }
 

@@ -12,16 +12,18 @@ constexpr size_t kOwnReply = 256 << 10;  // bytes of a reply that is made here
 constexpr size_t kInlineRows = 100'000;  // that this thread looks at itself between two events
 constexpr size_t kAnswerBytes = 32;      // bebr/serve/servicer.py: an answer while its reply is made
 constexpr size_t kCopies = 4;            // bebr/serve/admission.py
-constexpr size_t kSmallBytes = 1 << 20;
 
 }  // namespace
 
 bool Loop::search(Stream& stream) {
   const std::optional<SearchRequest> request = read_search(std::string_view(stream.in).substr(kFrameHead));
   if (!request) return false;
+  if (stream.key != nullptr && !stream.key->granted(request->collection)) return refuse(stream, request->collection);
   const std::shared_ptr<const Published> shown = front_.shelf_.find(request->collection);
   if (!shown || (!request->model.empty() && request->model != shown->model)) return false;
-  const Searcher& searcher = *shown->searcher;
+  const std::shared_ptr<const Searcher> found = shown->searcher(request->filter);
+  if (!found) return false;
+  const Searcher& searcher = *found;
   const FrontOptions& limits = front_.options_;
   const size_t count = request->count, depth = request->asked.k + request->offset;
   const size_t rescore = request->asked.rescore.value_or(0), rows = std::max(depth, rescore);
@@ -34,12 +36,12 @@ bool Loop::search(Stream& stream) {
   job->asked = request->asked;
   job->asked.k = depth;
   const size_t answers = count * (rows + searcher.candidates(depth, job->asked.rescore));
-  const size_t size = kAnswerBytes * answers + kCopies * stream.in.size();
-  ByteBudget& budget = *front_.budget_;
-  if (!stream.lease.take(budget, size, size <= kSmallBytes ? budget.total() : budget.total() - budget.total() / 4))
-    return false;
+  if (!stream.lease.take(*front_.budget_, kAnswerBytes * answers + kCopies * stream.in.size())) return false;
+  stream.request_id = front_.request_id(stream.headers);
   job->collection = shown->name;
   job->offset = request->offset;
+  job->payloads = request->payloads;
+  if (request->filter) job->filter.emplace(*request->filter);
   job->count = count;
   job->arrival = stream.arrival;
   job->cost = count * searcher.rows();
@@ -52,11 +54,33 @@ bool Loop::search(Stream& stream) {
   return true;
 }
 
+// Of a collection that the caller's key is not for.
+bool Loop::refuse(Stream& stream, std::string_view collection) {
+  const std::optional<std::string> text = stream.key->refusal(collection);
+  if (!text) return false;
+  stream.request_id = front_.request_id(stream.headers);
+  ++front_.counts_.denied;
+  if (front_.most_finished_ > 0)
+    front_.finished({std::string(collection),
+                     7,
+                     now_ns() - stream.arrival,
+                     0,
+                     0,
+                     0,
+                     0,
+                     {},
+                     {},
+                     stream.request_id,
+                     stream.connection.peer});
+  stream.connection.fail(stream, "7", *text);
+  return true;
+}
+
 void Loop::forget(Stream& stream, int code) {
   if (stream.deadline > 0) deadlines_.erase({stream.deadline, stream.connection.id(), stream.id});
   if (!stream.job) return;
   stream.job->cancel();
-  front_.finished(*stream.job, code);
+  front_.finished(*stream.job, code, stream);
   stream.job.reset();
   ++front_.counts_.cancelled;
 }
@@ -74,15 +98,14 @@ void Loop::run_ready() {
     size_t queries = ready[begin]->count, kept = begin + 1;
     for (size_t i = begin + 1; i < ready.size(); ++i) {
       const Job& one = *ready[i];
-      if (one.collection == alike.front()->collection && one.asked.alike(alike.front()->asked) &&
-          queries + one.count <= front_.options_.most_batch) {
+      if (one.alike(*alike.front()) && queries + one.count <= front_.options_.most_batch) {
         queries += one.count;
         alike.push_back(ready[i]);
         std::swap(ready[i], ready[kept++]);
       }
     }
     begin = kept;
-    answer(front_.shelf_, alike);
+    answer(front_.means_, alike);
     finish(alike);
   }
 }
@@ -96,7 +119,8 @@ void Loop::finish(const Jobs& jobs) {
     stream->job.reset();
     if (job->outcome == Outcome::Answered) {
       ++front_.counts_.answered;
-      front_.finished(*job, 0);
+      front_.finished(*job, 0, *stream);
+      stream->texts = std::move(job->texts);
       found->reply(*stream, std::move(job->reply));
     } else if (job->outcome == Outcome::Failed) {  // whatever is wrong, the server behind has words for it
       stream->lease = {};

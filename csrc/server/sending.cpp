@@ -6,7 +6,6 @@
 #include "server/loop.h"
 
 namespace bebr {
-
 ssize_t Connection::read_out(int32_t id, uint8_t* to, size_t size, uint32_t* flags) {
   Stream* const stream = this->stream(id);
   if (stream == nullptr) return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
@@ -64,22 +63,22 @@ void Connection::reset(Stream& stream, uint32_t code) {
 
 void Connection::reply(Stream& stream, std::string body) {
   static const Headers head = {{":status", "200"}, {"content-type", "application/grpc"}};
-  static const Headers ok = {{"grpc-status", "0"}};
   consume(stream, stream.unread);
   stream.in = {};
   stream.out = std::move(body);
   stream.out_ends = true;
-  stream.trailers = ok;
+  stream.trailers = {{"grpc-status", "0"}, {kRequestId, stream.request_id}};
   submit_response(stream, head, true);
 }
 
 void Connection::fail(Stream& stream, const char* status, std::string_view text) {
   consume(stream, stream.unread);
   stream.in = {};
-  const Headers head = {{":status", "200"},
-                        {"content-type", "application/grpc"},
-                        {"grpc-status", status},
-                        {"grpc-message", std::string(text)}};
+  Headers head = {{":status", "200"},
+                  {"content-type", "application/grpc"},
+                  {"grpc-status", status},
+                  {"grpc-message", std::string(text)}};
+  if (!stream.request_id.empty()) head.emplace_back(kRequestId, stream.request_id);
   submit_response(stream, head, false);
 }
 
@@ -90,7 +89,7 @@ void Connection::forward(Stream& stream) {
   if (behind == nullptr) return fail(stream, "14", "the server behind this front does not take connections");
   // The server behind knows this front alone. What a client says of itself is not believed.
   std::erase_if(stream.headers, [](const auto& one) { return one.first == kPeer; });
-  stream.headers.emplace_back(kPeer, peer_name(socket_));
+  stream.headers.emplace_back(kPeer, peer);
   const std::vector<nghttp2_nv> headers = entries(stream.headers);
   nghttp2_data_provider provider{};
   provider.read_callback = &Callbacks::read;

@@ -11,6 +11,7 @@ namespace {
 
 static_assert(std::endian::native == std::endian::little, "columns are little-endian");
 
+constexpr size_t kTextHead = 6;  // bytes of a field and a length before a text
 constexpr uint64_t kMostK = (uint64_t{1} << 31) - 1;
 
 // Protobuf's wire format, in the shortest encoding only: what another writer does is left to protobuf.
@@ -143,12 +144,16 @@ std::optional<SearchRequest> read_search(std::string_view message) noexcept {
         request.asked.oversampling.reset();
         break;
       case varint_field(8):
-        if (in.flag()) return std::nullopt;  // payloads
+        request.payloads = in.flag();
         break;
       case bytes_field(9):
         if (request.model.data() != nullptr) return std::nullopt;
         request.model = in.bytes();
         if (request.model.empty()) return std::nullopt;
+        break;
+      case bytes_field(10):
+        if (request.filter) return std::nullopt;
+        request.filter = in.bytes();
         break;
       case real_field(11):
         request.asked.radius = in.real();
@@ -190,10 +195,18 @@ bool read_queries(const SearchRequest& request, std::vector<float>& queries) {
   return sum == 0;
 }
 
-std::string write_reply(const float* scores, const int64_t* ids, size_t n, size_t depth, size_t offset,
-                        uint64_t elapsed_us, uint32_t batch) {
+std::vector<int64_t> Answers::shown() const {
+  std::vector<int64_t> found;
+  for (size_t q = 0; q < n; ++q)
+    for (size_t i = q * depth + offset; i < (q + 1) * depth && ids[i] >= 0; ++i) found.push_back(ids[i]);
+  return found;
+}
+
+std::string write_reply(const Answers& answers, const RowTexts& texts) {
+  const int64_t* const ids = answers.ids;
+  const size_t n = answers.n, depth = answers.depth, offset = answers.offset;
   std::vector<uint32_t> counts(n);
-  size_t total = 0;
+  size_t total = 0, bytes = 0;
   std::string packed;
   for (size_t q = 0; q < n; ++q) {
     size_t end = offset;
@@ -202,8 +215,15 @@ std::string write_reply(const float* scores, const int64_t* ids, size_t n, size_
     total += counts[q];
     put_varint(packed, counts[q]);
   }
+  for (const std::vector<std::string_view>* column : {&texts.payloads, &texts.keys})
+    for (const std::string_view text : *column) bytes += text.size() + kTextHead;
   std::string out(kFrameHead, '\0');
-  out.reserve(kFrameHead + 12 * total + packed.size() + 48);
+  out.reserve(kFrameHead + 12 * total + packed.size() + bytes + 48);
+  const auto put_text = [&](uint64_t field, std::string_view text) {
+    put_varint(out, bytes_field(field));
+    put_varint(out, text.size());
+    out += text;
+  };
   const auto column = [&](uint64_t field, const auto* values) {
     if (total == 0) return;
     put_varint(out, bytes_field(field));
@@ -212,12 +232,12 @@ std::string write_reply(const float* scores, const int64_t* ids, size_t n, size_
       out.append(reinterpret_cast<const char*>(values + q * depth + offset), counts[q] * sizeof *values);
   };
   column(1, ids);
-  column(2, scores);
-  put_varint(out, bytes_field(3));
-  put_varint(out, packed.size());
-  out += packed;
-  put_number(out, 5, elapsed_us);
-  put_number(out, 6, batch);
+  column(2, answers.scores);
+  put_text(3, packed);
+  for (const std::string_view payload : texts.payloads) put_text(4, payload);
+  put_number(out, 5, answers.elapsed_us);
+  put_number(out, 6, answers.batch);
+  for (const std::string_view key : texts.keys) put_text(7, key);
   const size_t length = out.size() - kFrameHead;
   for (size_t i = 1; i < kFrameHead; ++i) out[i] = static_cast<char>(length >> 8 * (kFrameHead - 1 - i));
   return out;

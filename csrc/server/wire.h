@@ -25,9 +25,11 @@ struct SearchRequest {
   std::string_view collection, model;
   std::string_view values;  // of all queries
   bool half = false;        // they are float16
+  bool payloads = false;    // replies have them
   size_t dimension = 0, count = 0;
   size_t offset = 0;
-  CollectionSearch asked;  // k without the offset
+  std::optional<std::string_view> filter;  // as it is written
+  CollectionSearch asked;                  // k without the offset
 };
 
 // Nothing where the message has a field, a value or an encoding that the front does not answer, and where Python would
@@ -37,8 +39,19 @@ std::optional<SearchRequest> read_search(std::string_view message) noexcept;
 // The queries as floats [count, dimension]; false where they do not fill these, or one is not finite.
 bool read_queries(const SearchRequest& request, std::vector<float>& queries);
 
-// A framed SearchResponse of the answers from `offset` on to n queries: scores and ids [n, depth], missing ones −1.
-std::string write_reply(const float* scores, const int64_t* ids, size_t n, size_t depth, size_t offset,
-                        uint64_t elapsed_us, uint32_t batch);
+// What a reply is made of: the answers from `offset` on to n queries.
+struct Answers {
+  const float* scores = nullptr;  // [n, depth]
+  const int64_t* ids = nullptr;   // [n, depth], missing ones -1 at the end
+  size_t n = 0, depth = 0, offset = 0;
+  uint64_t elapsed_us = 0;
+  uint32_t batch = 0;
+
+  // The ids that are there, query after query.
+  std::vector<int64_t> shown() const;
+};
+
+// A framed SearchResponse. texts: of the ids that are shown.
+std::string write_reply(const Answers& answers, const RowTexts& texts);
 
 }  // namespace bebr

@@ -16,7 +16,7 @@ from bebr.serve import convert
 from bebr.v1 import bebr_pb2 as pb
 
 # What makes the front forward a request.
-FORWARDED = ("allow", "filter", "by_ids", "group_by")
+FORWARDED = ("allow", "by_ids", "group_by")
 REPEATED = ("by_keys", "allow_keys", "text")
 # Collections that are published, and the model of their queries.
 NAMES, DIGEST = (b"docs", b"a"), b"0123456789abcdef"
@@ -85,7 +85,6 @@ def check(data: bytes) -> bool:
         message = pb.SearchRequest.FromString(data)
     except DecodeError:
         raise AssertionError(f"the front reads what is no message: {data!r}") from None
-    assert not message.with_payloads, data
     assert not any(message.HasField(name) for name in FORWARDED), data
     assert not any(getattr(message, name) for name in REPEATED), data
     assert message.group_size == 0 and message.fusion == 0, data
@@ -99,6 +98,8 @@ def check(data: bytes) -> bool:
         "count": message.queries.count,
         "k": message.k,
         "offset": message.offset,
+        "payloads": message.with_payloads,
+        "filter": message.filter.encode() if message.HasField("filter") else None,
         "coded": options.query == "code",
         "exact": options.exact,
         "oversampling": options.oversampling,

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import shutil
 import socket
 import subprocess
 import threading
 import time
+import uuid
 from collections.abc import Iterator
 
 import grpc
@@ -18,40 +17,12 @@ import pytest
 import bebr
 from bebr.serve import serve
 from bebr.serve.limits import Limits
-from bebr.serve.server import Server
+from bebr.store.matching import MOST_KEPT
 from bebr.v1 import bebr_pb2 as pb
 from bebr.v1 import bebr_pb2_grpc as rpc
+from tests.serve.fronted import Fronted, answered
 
 _front = pytest.importorskip("bebr._front", reason="built without libnghttp2")
-
-
-class Fronted:
-    """A server in this process, whose front can be looked into."""
-
-    def __init__(self, path, **options) -> None:
-        self._path, self._options = path, options
-        self._ready, self._stopping = threading.Event(), None
-        self._thread = threading.Thread(target=lambda: asyncio.run(self._run()))
-        self._thread.start()
-        assert self._ready.wait(20)
-
-    async def _run(self) -> None:
-        self._loop, self._stopping = asyncio.get_running_loop(), asyncio.Event()
-        with bebr.open(self._path) as db:
-            server = Server(db, Limits(), **self._options)
-            self.target = f"127.0.0.1:{await server.start('127.0.0.1', 0)}"
-            self.front = server._front
-            self._ready.set()
-            await self._stopping.wait()
-            await server.stop(5)
-
-    def counts(self) -> dict[str, int]:
-        return self.front._front.counts()
-
-    def stop(self) -> None:
-        if self._thread.is_alive():
-            self._loop.call_soon_threadsafe(self._stopping.set)
-            self._thread.join(20)
 
 
 @pytest.fixture
@@ -59,14 +30,6 @@ def fronted(tmp_path) -> Iterator[Fronted]:
     served = Fronted(tmp_path)
     yield served
     served.stop()
-
-
-@contextlib.contextmanager
-def answered(served: Fronted, count: int) -> Iterator[None]:
-    """So many searches of the block are answered by the front itself."""
-    before = served.counts()["answered"]
-    yield
-    assert served.counts()["answered"] - before == count
 
 
 @pytest.mark.parametrize("metric", ["cosine", "ip", "l2"])
@@ -108,9 +71,8 @@ def test_what_it_does_not_answer_is_forwarded(fronted, bz, vectors):
         made = client.create_collection("docs", bz)
         made.upsert(range(100), vectors[:100], [{"n": i} for i in range(100)])
         with answered(fronted, 0):
-            assert made.search(vectors[3], 2, with_payloads=True).payloads[0][0] == {"n": 3}
-            assert made.search(vectors[3], 2, filter={"n": 5}).ids[0, 0] == 5
             assert made.search(vectors[3], 2, allow=[7]).ids[0, 0] == 7
+            assert made.search(vectors[3], 2, group_by="n").ids[0, 0] == 3
             assert made.search_ids([3], 2).ids.shape == (1, 2)
             client.set_alias("other", "docs")
             assert client.collection("other").search(vectors[3], 1).ids[0, 0] == 3
@@ -118,12 +80,74 @@ def test_what_it_does_not_answer_is_forwarded(fronted, bz, vectors):
                 made.search(vectors[:1, :5], 1)
         with answered(fronted, 1):
             assert made.search(vectors[3], 1).ids[0, 0] == 3
-        made.upsert(["a"], vectors[200:201])  # a row with a key beside its number
-        with answered(fronted, 0):
-            assert made.search(vectors[200], 1).ids[0, 0] == "a"
         client.drop_collection("docs")
         with pytest.raises(KeyError), answered(fronted, 0):
             made.search(vectors[3], 1)
+
+
+def test_payloads_and_ids_of_any_kind(fronted, bz, vectors):
+    with bebr.connect(fronted.target) as client:
+        made = client.create_collection("docs", bz)
+        made.upsert(range(100), vectors[:100], [{"n": i} for i in range(100)])
+        with answered(fronted, 1):
+            assert made.search(vectors[3], 2, with_payloads=True).payloads[0][0] == {"n": 3}
+        made.set_payloads([3], [{"n": "changed"}])
+        made.upsert(["a", uuid.UUID(int=7)], vectors[200:202], [{"text": "ü"}, None])
+        for _ in range(2):  # of the tail, then of a file
+            with answered(fronted, 3):
+                assert made.search(vectors[3], 1, with_payloads=True).payloads == [[{"n": "changed"}]]
+                found = made.search(vectors[200:202], 1, with_payloads=True)
+                assert found.ids.tolist() == [["a"], [uuid.UUID(int=7)]]
+                assert found.payloads == [[{"text": "ü"}], [None]]
+                assert made.search(vectors[3], 1).ids[0, 0] == 3
+            made.flush()
+
+
+def test_a_reply_with_payloads_beyond_its_limit_is_refused_in_pythons_words(tmp_path, bz, vectors):
+    served = Fronted(tmp_path, limits=Limits(message_bytes=100_000))
+    try:
+        with bebr.connect(served.target) as client:
+            made = client.create_collection("docs", bz)
+            for begin in (0, 5):
+                made.upsert(range(begin, begin + 5), vectors[begin : begin + 5], [{"text": "x" * 15_000}] * 5)
+            with answered(served, 1):
+                assert len(made.search(vectors[0], 6, with_payloads=True).payloads[0]) == 6
+            with answered(served, 0), pytest.raises(bebr.errors.LimitExceeded, match="the reply would have 150"):
+                made.search(vectors[0], 10, with_payloads=True)
+    finally:
+        served.stop()
+
+
+def test_a_filter_that_came_before_is_answered_until_the_next_write(fronted, bz, vectors):
+    with bebr.connect(fronted.target) as client:
+        made = client.create_collection("docs", bz)
+        made.upsert(range(300), vectors[:300], [{"n": i % 10} for i in range(300)])
+        for write in (lambda: made.upsert([400], vectors[:1], [{"n": 3}]), lambda: made.delete([400]), made.flush):
+            write()
+            for n in (3, 4):
+                before = made.search(vectors[:1], 5, filter={"n": n})
+                known = fronted.counts()["answered"]
+                for _ in range(100):  # until what its searches read is settled
+                    made.search(vectors[:1], 5, filter={"n": n})
+                    if fronted.counts()["answered"] > known:
+                        break
+                with answered(fronted, 2):
+                    again = made.search(vectors[:1], 5, filter={"n": n}, with_payloads=True)
+                    np.testing.assert_array_equal(again.ids, before.ids)
+                    np.testing.assert_array_equal(again.scores, before.scores)
+                    assert {payload["n"] for payload in again.payloads[0]} == {n}
+                    assert made.search(vectors[:9], 40, filter={"n": n}).ids.shape == (9, 40)
+
+
+def test_filters_that_are_answered_are_bounded(fronted, bz, vectors):
+    with bebr.connect(fronted.target) as client:
+        made = client.create_collection("docs", bz)
+        made.upsert(range(300), vectors[:300], [{"n": i} for i in range(300)])
+        for i in range(60):
+            for _ in range(3):
+                assert made.search(vectors[:1], 1, filter={"n": i}).ids.tolist() == [[i]]
+        shown = fronted.front._shown["docs"].snapshot.plans.shown
+        assert 0 < len(shown) <= MOST_KEPT
 
 
 def test_a_write_that_returned_is_seen(fronted, bz, vectors):

@@ -198,7 +198,7 @@ def test_admin_calls_are_in_the_audit_log_with_who_what_and_result(start, tmp_pa
         with bebr.connect(server.target, token=reader) as client, pytest.raises(PermissionError):
             client.drop_collection("docs")
         said = server.stop()
-    lines = re.findall(r"bebr.audit \S+ (.*)", said)
+    lines = re.findall(r"bebr.audit \S+ (.*) from=ipv4:127\.0\.0\.1:\d+\n", said)
     assert [line for line in lines if "Models/Register" not in line] == [
         "who=boss call=Collections/Create what=name='docs' result=OK",
         "who=boss call=Collections/Create what=name='docs' result=ALREADY_EXISTS",

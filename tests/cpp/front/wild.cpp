@@ -72,9 +72,13 @@ class Frames {
     static const char* const timeouts[] = {"1m", "5u", "1S", "99999999H", "x", "20m"};
     if (one_in(4)) headers += literal("grpc-timeout", timeouts[random_() % 6]);
     if (one_in(20)) headers += literal("x-long", std::string(up_to(40'000), 'y'));
-    static const char* const names[] = {"small", "large", "slow", "nothing"};
-    std::string body = search_message(names[random_() % 4], static_cast<float>(up_to(1000)),
+    if (one_in(3)) headers += literal("authorization", one_in(2) ? "Bearer all" : one_in(2) ? "Bearer none" : "Basic");
+    if (one_in(5)) headers += literal("x-request-id", one_in(2) ? "mine" : std::string(up_to(300), 'z'));
+    static const char* const names[] = {"small", "large", "slow", "keyed", "nothing"};
+    std::string body = search_message(names[random_() % 5], static_cast<float>(up_to(1000)),
                                       static_cast<uint32_t>(1 + up_to(one_in(10) ? 40'000 : 20)));
+    if (one_in(3)) body = framed(body.substr(5) + "\x40\x01");         // payloads
+    if (one_in(5)) body = framed(body.substr(5) + "\x52\x05{\"a\"}");  // a filter
     if (one_in(3))
       for (size_t i = 0; i <= up_to(3); ++i) body[up_to(body.size() - 1)] = static_cast<char>(random_());
     if (one_in(8)) body.resize(up_to(body.size()));
@@ -142,6 +146,16 @@ std::string search_message(const std::string& collection, float first, uint32_t 
   message += vectors + "\x18";
   put_varint(message, k);
   return framed(message);
+}
+
+std::vector<std::string> honest_connection(std::mt19937& random, const std::string& authorization) {
+  Frames frames(random);
+  const std::string headers = frames.literal(":method", "POST") + frames.literal(":scheme", "https") +
+                              frames.literal(":path", "/bebr.v1.Points/Search") + frames.literal(":authority", "x") +
+                              frames.literal("te", "trailers") + frames.literal("content-type", "application/grpc") +
+                              frames.literal("authorization", authorization);
+  return {"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + frames.frame(4, 0, 0, ""), frames.frame(1, 4, 1, headers),
+          frames.frame(0, 1, 1, search_message("small", 40, 10))};
 }
 
 std::vector<std::string> random_connection(std::mt19937& random) {

@@ -12,7 +12,9 @@ namespace bebr::test {
 // A framed SearchRequest of one query whose first value is `first`.
 std::string search_message(const std::string& collection, float first, uint32_t k);
 
-// The bytes of one connection, in the pieces in which they are sent.
+// The bytes of one search of "small", and of one connection that may be of any kind; in the pieces in which they are
+// sent.
+std::vector<std::string> honest_connection(std::mt19937& random, const std::string& authorization);
 std::vector<std::string> random_connection(std::mt19937& random);
 
 }  // namespace bebr::test
