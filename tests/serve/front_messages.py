@@ -81,6 +81,8 @@ def check(data: bytes) -> bool:
     found = _front.read_search(data)
     if found is None or found["collection"] not in NAMES or found["model"] not in (b"", DIGEST):
         return False
+    if found["filter"] not in (None, b"{}"):  # one that was not published
+        return False
     try:
         message = pb.SearchRequest.FromString(data)
     except DecodeError:

@@ -28,9 +28,12 @@ struct Freed {
 using Context = std::unique_ptr<SSL_CTX, Freed<&SSL_CTX_free>>;
 
 SSL_CTX* client_context() {
-  static const Context made(SSL_CTX_new(TLS_client_method()));
-  static const unsigned char protocols[] = {2, 'h', '2'};
-  SSL_CTX_set_alpn_protos(made.get(), protocols, sizeof protocols);
+  static const Context made = [] {  // once: it is shared by the threads of all clients
+    Context context(SSL_CTX_new(TLS_client_method()));
+    const unsigned char protocols[] = {2, 'h', '2'};
+    SSL_CTX_set_alpn_protos(context.get(), protocols, sizeof protocols);
+    return context;
+  }();
   return made.get();
 }
 
