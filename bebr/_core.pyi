@@ -288,6 +288,8 @@ class CollectionSnapshot(Searcher):
         exact: bool,
         radius: float | None,
         rescore: int | None,
+        nprobe: int | None,
+        ef_search: int | None,
         stop: StopFlag | None,
     ) -> tuple[NDArray[np.float32], NDArray[np.int64]]: ...
 
@@ -305,6 +307,8 @@ class FilteredSnapshot(Searcher):
         exact: bool,
         radius: float | None,
         rescore: int | None,
+        nprobe: int | None,
+        ef_search: int | None,
         stop: StopFlag | None,
     ) -> tuple[NDArray[np.float32], NDArray[np.int64]]: ...
 

@@ -64,7 +64,7 @@ class Front:
     def take_finished(self) -> list[dict[str, Any]]:
         """Searches since the last call: collection; code, of the status; elapsed, queued and searched, in ns; queries,
         0 of one that was refused; batch, queries of its kernel call; asked, (k, coded, oversampling, exact, radius,
-        rescore); filter, as it was written, or None; request_id; peer, the caller's address."""
+        rescore, nprobe, ef_search); filter, as it was written, or None; request_id; peer, the caller's address."""
 
     def take_denied(self) -> list[tuple[str, str]]:
         """Calls without a right key since the last call, the first thousand: the caller's address, and the method."""

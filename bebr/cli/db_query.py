@@ -50,6 +50,12 @@ def run(
     rescore: Annotated[
         int | None, typer.Option(help="Candidates that get exact scores, where vectors are kept; 0: none.")
     ] = None,
+    nprobe: Annotated[
+        int | None, typer.Option(help="Lists looked at in files that are in lists.", show_default="as measured")
+    ] = None,
+    ef_search: Annotated[
+        int | None, typer.Option(help="Candidates of a walk in files that are graphs.", show_default="as measured")
+    ] = None,
     exact: Annotated[bool, typer.Option("--exact", help="The proven top k, as if all planes were scored.")] = False,
     payloads: Annotated[bool, typer.Option("--payloads", help="With the payload of each hit.")] = False,
     json_lines: Json = False,
@@ -66,6 +72,7 @@ def run(
     if k < 1:
         raise ValueError(f"-k: got {k}, wanted at least 1")
     options: dict[str, Any] = {"radius": radius, "rescore": rescore, "exact": exact, "with_payloads": payloads}
+    options |= {"nprobe": nprobe, "ef_search": ef_search}
     options["filter"] = None if filter is None else _json(filter, "--filter")
     rows = read_ids(ids)[:limit] if ids is not None else None
     vectors = read_vectors(queries, column, limit) if queries is not None else None

@@ -23,6 +23,8 @@ from bebr.collection.keys import Id, IdsLike, Named, name_ids
 from bebr.collection.options import Groups
 from bebr.collection.protocol import OnConflict, OnDuplicate, Payload
 from bebr.index import check_integer, check_k, check_oversampling
+from bebr.index.ivf import MOST_LISTS
+from bebr.index.segments import MOST_CANDIDATES
 
 # Queries of a measurement of recall.
 MOST_SAMPLE = 10_000
@@ -153,6 +155,15 @@ def check_query(q: ArrayLike, k: int, query: str, oversampling: int | None, exac
         raise ValueError(f"query is {query!r}: want 'float' or 'code'")
     check_oversampling(oversampling, exact)
     return vectors
+
+
+def check_effort(nprobe: int | None, ef_search: int | None, exact: bool) -> None:
+    """``ValueError`` unless lists and candidates of a search are None or in range, and not beside ``exact``."""
+    for name, value, most in (("nprobe", nprobe, MOST_LISTS), ("ef_search", ef_search, MOST_CANDIDATES)):
+        if value is not None:
+            check_integer(name, value, most)
+            if exact:
+                raise ValueError(f"{name} is {value} and exact is True, which looks at every row: want one of them")
 
 
 def check_window(k: int, radius: float | None, offset: int) -> int:

@@ -12,6 +12,7 @@ from bebr.binarizer import Binarizer
 from bebr.binarizer.codes import Query
 from bebr.collection.checks import (
     check_beside_text,
+    check_effort,
     check_groups,
     check_ids,
     check_query,
@@ -60,6 +61,8 @@ def check_search(
     query: Query,
     oversampling: int | None,
     exact: bool,
+    nprobe: int | None,
+    ef_search: int | None,
     allow: IdsLike | None,
     filter: FilterLike | None,
     radius: float | None,
@@ -77,9 +80,12 @@ def check_search(
     texts = check_texts(text, fusion)
     vectors = None if q is None else check_query(q, k, query, oversampling, exact, dim)
     check_beside_text(texts, vectors, radius, groups)
+    check_effort(nprobe, ef_search, exact)
     options = SearchOptions(
         *(depth, query, oversampling, exact, radius, check_rescore(rescore, depth), binarizer),
         filter=None if filter is None else as_filter(filter),
+        nprobe=nprobe,
+        ef_search=ef_search,
     )
     allowed = None if allow is None else check_ids(allow, "allow")
     return SearchRequest(vectors, options, check_k(k), offset, groups, texts, allowed, with_payloads)
@@ -91,6 +97,8 @@ def check_search_ids(
     *,
     oversampling: int | None,
     exact: bool,
+    nprobe: int | None,
+    ef_search: int | None,
     allow: IdsLike | None,
     filter: FilterLike | None,
     radius: float | None,
@@ -103,9 +111,12 @@ def check_search_ids(
     """The arguments of `search_ids`. ``ValueError`` names what is wrong."""
     depth, groups = check_window(k, radius, offset), check_groups(group_by, group_size)
     check_oversampling(oversampling, exact)
+    check_effort(nprobe, ef_search, exact)
     options = SearchOptions(
         *(depth, "float", oversampling, exact, radius, check_rescore(rescore, depth)),
         filter=None if filter is None else as_filter(filter),
+        nprobe=nprobe,
+        ef_search=ef_search,
     )
     allowed = None if allow is None else check_ids(allow, "allow")
     rows = check_query_ids(check_ids(ids))

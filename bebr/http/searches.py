@@ -20,7 +20,7 @@ from bebr.v1 import bebr_pb2 as pb
 
 _SHARED = (
     *("oversampling", "exact", "filter", "radius", "offset", "group_by", "group_size", "with_payloads"),
-    "rescore",
+    *("rescore", "nprobe", "ef_search"),
 )
 
 
@@ -117,6 +117,8 @@ _BOTH = {
     "k": field("integer", "How many rows, or groups, of each query.", 10),
     "oversampling": field("integer", "Candidates that are scored by whole codes, this many times k."),
     "exact": field("boolean", "Score every row that could still win.", False),
+    "nprobe": field("integer", "Lists looked at in files that have some, in place of what was measured."),
+    "ef_search": field("integer", "Candidates of a walk in files that are graphs, likewise."),
     "allow": field("array", "Only these ids may be found."),
     "filter": FILTER,
     "radius": field("number", "Only rows at least this similar (l2: at most this squared distance)."),

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from bebr.arrays import Floats, Ids
 from bebr.binarizer import Binarizer
 from bebr.binarizer.codes import Query
-from bebr.collection.checks import load_payload
+from bebr.collection.checks import check_effort, load_payload
 from bebr.collection.filter_form import filter_of_text
 from bebr.collection.filter_tree import Filter
 from bebr.collection.keys import Named, of_keys
@@ -148,7 +148,11 @@ def options_from_message(
     radius = request.radius if request.HasField("radius") else None
     rescore = check_rescore(request.rescore, depth) if request.HasField("rescore") else None
     query = query_mode(request.query)
-    return SearchOptions(depth, query, oversampling, request.exact, radius, rescore, model, filter)
+    nprobe = request.nprobe if request.HasField("nprobe") else None
+    ef_search = request.ef_search if request.HasField("ef_search") else None
+    check_effort(nprobe, ef_search, request.exact)
+    about = depth, query, oversampling, request.exact, radius, rescore, model, filter
+    return SearchOptions(*about, nprobe=nprobe, ef_search=ef_search)
 
 
 def filter_from_message(

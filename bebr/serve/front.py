@@ -205,10 +205,11 @@ class Front:
             calls.tell(Call("Points/Search", code=_CODES[one["code"]], search=search, **about))
 
     def _search(self, one: dict[str, Any]) -> Search:
-        k, coded, oversampling, exact, radius, rescore = one["asked"]
+        k, coded, oversampling, exact, radius, rescore, nprobe, ef_search = one["asked"]
         filter = None if one["filter"] is None else _filter(one["filter"])
         query: Query = "code" if coded else "float"
-        options = SearchOptions(k, query, oversampling, exact, radius, rescore, filter=filter)
+        about = k, query, oversampling, exact, radius, rescore
+        options = SearchOptions(*about, filter=filter, nprobe=nprobe, ef_search=ef_search)
         collection = self._shown.get(one["collection"])
         snapshot = None if collection is None or collection.closed else collection.snapshot
         return Search(options, one["queries"], one["batch"], snapshot)

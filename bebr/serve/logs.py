@@ -103,13 +103,17 @@ def _searched(search: Search) -> dict[str, object]:
     return fields
 
 
+# Options of a search that are numbers.
+_VALUED = ("oversampling", "nprobe", "ef_search", "rescore", "radius")
+
+
 def _plan(search: Search) -> str:
     """What the search was told to do; "codes" where it was told nothing: candidates by code, as many as k needs."""
     options = search.options
     named = {"exact": options.exact, "sdc": options.query != "float", "filter": options.filter is not None}
-    valued = {"oversampling": options.oversampling, "rescore": options.rescore, "radius": options.radius}
     words = [name for name, used in named.items() if used]
-    words += [f"{name}={value}" for name, value in valued.items() if value is not None]
+    valued = ((name, getattr(options, name)) for name in _VALUED)
+    words += [f"{name}={value}" for name, value in valued if value is not None]
     return " ".join(words) or "codes"
 
 

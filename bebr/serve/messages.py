@@ -51,6 +51,8 @@ def search_message(collection: str, request: SearchRequest) -> pb.SearchRequest:
         offset=request.offset,
         with_payloads=request.with_payloads,
         rescore=options.rescore,
+        nprobe=options.nprobe,
+        ef_search=options.ef_search,
     )
     if options.exact:
         message.exact = True

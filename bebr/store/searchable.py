@@ -67,6 +67,8 @@ class Searchable(Handle):
         query: Query = "float",
         oversampling: int | None = None,
         exact: bool = False,
+        nprobe: int | None = None,
+        ef_search: int | None = None,
         allow: IdsLike | None = None,
         filter: FilterLike | None = None,
         radius: float | None = None,
@@ -84,12 +86,15 @@ class Searchable(Handle):
         payloads per query, each that of the write which its row came from.
 
         `q` float32[n, query_dim]; `query` "float" (asymmetric) or "code" (the query is coded too); `oversampling` and
-        `exact` as in `FlatIndex.search`, and every list or node of large files is looked at; `allow` int64[m]: only
-        these ids; `filter`: only rows whose payload matches it, as `bebr.F` or a dict says; with both, what both let
-        through; never fewer than k, where so many match; `radius`: only rows at least this similar (l2: at most this
-        squared distance); `offset`: the first so many hits of each query are left out; `binarizer`: the queries' model
-        where it is a newer one than the rows', as in `FlatIndex.search`, or that of a migration by streamed vectors.
-        ValueError on bad input; IncompatibleModel.
+        `exact` as in `FlatIndex.search`, and every list or node of large files is looked at; `nprobe`: lists that are
+        looked at in each file that has some, and `ef_search`: candidates of a walk in each that is a graph, in place of
+        those measured for `target_recall`; flat files have neither.
+
+        `allow` int64[m]: only these ids; `filter`: only rows whose payload matches it, as `bebr.F` or a dict says; with
+        both, what both let through; never fewer than k, where so many match; `radius`: only rows at least this similar
+        (l2: at most this squared distance); `offset`: the first so many hits of each query are left out; `binarizer`:
+        the queries' model where it is a newer one than the rows', as in `FlatIndex.search`, or that of a migration by
+        streamed vectors. ValueError on bad input; IncompatibleModel.
 
         `rescore`, where vectors are kept: how many of the best by code get exact scores, at least k; 0: scores by code.
         None: 3 k + 20, and every row of a collection of up to 2,000, whose answers are exact then.
@@ -110,6 +115,8 @@ class Searchable(Handle):
             query=query,
             oversampling=oversampling,
             exact=exact,
+            nprobe=nprobe,
+            ef_search=ef_search,
             allow=allow,
             filter=filter,
             radius=radius,
@@ -131,6 +138,8 @@ class Searchable(Handle):
         *,
         oversampling: int | None = None,
         exact: bool = False,
+        nprobe: int | None = None,
+        ef_search: int | None = None,
         allow: IdsLike | None = None,
         filter: FilterLike | None = None,
         radius: float | None = None,
@@ -146,6 +155,8 @@ class Searchable(Handle):
             *(ids, k),
             oversampling=oversampling,
             exact=exact,
+            nprobe=nprobe,
+            ef_search=ef_search,
             allow=allow,
             filter=filter,
             radius=radius,

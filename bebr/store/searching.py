@@ -67,9 +67,12 @@ def search_vectors(
     if plain and rows is not None and snapshot.by_model[0][0].digest == bz.digest:
         candidates(snapshot, options.k, options.rescore, False)  # its errors
         coded, effort = options.query == "code", (options.oversampling, options.exact)
+        looked_at = options.nprobe, options.ef_search
         if not (coded or bz.has_decoder):
             raise ValueError("this binarizer has no decoder, so query='float' has no meaning: use query='code'")
-        return Hits(*rows.search(vectors, options.k, coded, *effort, options.radius, options.rescore, stop))
+        return Hits(
+            *rows.search(vectors, options.k, coded, *effort, options.radius, options.rescore, *looked_at, stop)
+        )
 
     def prepared(model: Binarizer, some: Floats) -> PreparedQueries:
         return (foreign or model).prepare_for(model, some, options.query)
@@ -131,6 +134,8 @@ def _search(
                     *(found_in.views, model, ready, depth),
                     oversampling=oversampling,
                     exact=options.exact,
+                    nprobe=options.nprobe,
+                    ef_search=options.ef_search,
                     radius=None if wanted else radius,  # exact scores are not those that the codes go by
                     allow=allow,
                     rows=found_in.rows,

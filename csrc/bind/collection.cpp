@@ -121,11 +121,13 @@ std::shared_ptr<FilteredSnapshot> make_filtered(std::shared_ptr<const Collection
 template <typename Snapshot>
 py::tuple search_snapshot(const Snapshot& snapshot, const Array<float>& queries, size_t k, bool coded,
                           std::optional<size_t> oversampling, bool exact, std::optional<double> radius,
-                          std::optional<size_t> rescore, const std::shared_ptr<StopFlag>& stop) {
+                          std::optional<size_t> rescore, std::optional<size_t> nprobe,
+                          std::optional<size_t> ef_search, const std::shared_ptr<StopFlag>& stop) {
   expect_shape(queries, "queries", {-1, static_cast<py::ssize_t>(snapshot.query_dim())});
   if (!coded && !snapshot.has_decoder())
     fail(ErrorCode::InvalidArgument, "coded is False, and this model has no decoder: want True");
-  CollectionSearch asked{k, coded, exact, oversampling, radius, rescore, stop ? &stop->set : nullptr};
+  CollectionSearch asked{k,      coded,     exact, oversampling, radius, rescore,
+                         nprobe, ef_search, stop ? &stop->set : nullptr};
   const py::ssize_t n = queries.shape(0);
   py::array_t<float> scores({n, static_cast<py::ssize_t>(k)});
   py::array_t<int64_t> ids({n, static_cast<py::ssize_t>(k)});
@@ -141,7 +143,8 @@ py::tuple search_snapshot(const Snapshot& snapshot, const Array<float>& queries,
 template <typename Snapshot>
 void def_search(py::class_<Snapshot, Searcher, std::shared_ptr<Snapshot>>& of) {
   of.def("search", &search_snapshot<Snapshot>, py::arg("queries"), py::arg("k"), py::arg("coded"),
-         py::arg("oversampling"), py::arg("exact"), py::arg("radius"), py::arg("rescore"), py::arg("stop"));
+         py::arg("oversampling"), py::arg("exact"), py::arg("radius"), py::arg("rescore"), py::arg("nprobe"),
+         py::arg("ef_search"), py::arg("stop"));
 }
 
 }  // namespace

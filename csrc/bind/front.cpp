@@ -78,7 +78,7 @@ void set_keys(Front& front, const std::string& path, std::tuple<uint64_t, int64_
       std::make_shared<const KeyTable>(path, FileStamp{inode, modified, size}, std::move(made), missing, wrong));
 }
 
-// What `record` keeps; asked: k, coded, oversampling, exact, radius, rescore.
+// What `record` keeps; asked: k, coded, oversampling, exact, radius, rescore, nprobe, ef_search.
 py::list take_finished(Front& front) {
   py::list made;
   for (const Finished& one : front.take_finished()) {
@@ -91,7 +91,8 @@ py::list take_finished(Front& front) {
     about["searched"] = one.searched;
     about["queries"] = one.queries;
     about["batch"] = one.batch;
-    about["asked"] = py::make_tuple(asked.k, asked.coded, asked.oversampling, asked.exact, asked.radius, asked.rescore);
+    about["asked"] = py::make_tuple(asked.k, asked.coded, asked.oversampling, asked.exact, asked.radius, asked.rescore,
+                                    asked.nprobe, asked.ef_search);
     about["filter"] = one.filter;
     about["request_id"] = one.request_id;
     about["peer"] = one.peer;
@@ -120,6 +121,8 @@ py::object read_message(const std::string& message) {
   made["oversampling"] = found->asked.oversampling;
   made["radius"] = found->asked.radius;
   made["rescore"] = found->asked.rescore;
+  made["nprobe"] = found->asked.nprobe;
+  made["ef_search"] = found->asked.ef_search;
   return made;
 }
 

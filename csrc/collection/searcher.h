@@ -11,6 +11,10 @@
 
 namespace bebr {
 
+// The most lists that a search may look at, and the most candidates of a walk (bebr/index).
+inline constexpr size_t kMostLists = size_t{1} << 20;
+inline constexpr size_t kMostCandidates = (size_t{1} << 31) - 1;
+
 // What a search of a collection is asked for (`Collection.search`).
 struct CollectionSearch {
   size_t k = 10;
@@ -19,11 +23,14 @@ struct CollectionSearch {
   std::optional<size_t> oversampling;
   std::optional<double> radius;
   std::optional<size_t> rescore;  // how many get exact scores, 0 or at least k; absent: the default
+  // Lists looked at in parts that have lists, candidates of a walk in graphs; absent: as measured for the part.
+  std::optional<size_t> nprobe, ef_search;
   const std::atomic<bool>* stop = nullptr;
 
   bool alike(const CollectionSearch& other) const noexcept {
     return k == other.k && coded == other.coded && exact == other.exact && oversampling == other.oversampling &&
-           radius == other.radius && rescore == other.rescore;
+           radius == other.radius && rescore == other.rescore && nprobe == other.nprobe &&
+           ef_search == other.ef_search;
   }
 };
 

@@ -13,7 +13,6 @@ namespace {
 
 constexpr size_t kPieceCandidates = 4'000'000;  // of all queries at a time
 constexpr size_t kFewestCandidates = 64;        // fewer than this a query are not worth saving
-constexpr size_t kAllLists = size_t{1} << 20;   // an exact search looks at every list
 // Of fewer results, the last one soon rules out rows of lists that it should not (bebr/index/segments.py).
 constexpr size_t kLeastDepth = 10;
 
@@ -52,8 +51,10 @@ CollectionSnapshot::CollectionSnapshot(std::shared_ptr<const QueryModel> model,
   }
 }
 
-size_t CollectionPart::effort(size_t k) const {
+size_t CollectionPart::effort(size_t k, const CollectionSearch& asked) const {
   if (efforts.empty()) return 0;
+  const std::optional<size_t>& given = reader->kind() == SegmentKind::Ivf ? asked.nprobe : asked.ef_search;
+  if (given) return *given;
   const auto [below, low] = efforts.front();
   const auto [above, high] = efforts.back();
   if (k <= below || high <= low) return low;
@@ -132,7 +133,7 @@ void CollectionSnapshot::by_code(const CodeReading& reading, const Prepared& pre
   options.exact = asked.exact;
   options.batch_invariant = true;
   options.margin = settings_.margin;
-  options.nprobe = asked.exact ? kAllLists : 1;
+  options.nprobe = asked.exact ? kMostLists : 1;
   options.stop = asked.stop;
   options.first_stage_rows = std::max({settings_.first_stage_rows, kFewestCandidates, 4 * k});
   if (asked.oversampling) {  // as a multiple of k, of which `depth` may be one already
@@ -142,7 +143,7 @@ void CollectionSnapshot::by_code(const CodeReading& reading, const Prepared& pre
   options.first_stage_rows = std::max(options.first_stage_rows, reading.candidates);
   std::vector<SegmentView> views = reading.views;
   for (size_t i = 0; i < views.size() && !asked.exact; ++i) {
-    views[i].effort = reading.parts[i]->effort(k);
+    views[i].effort = reading.parts[i]->effort(k, asked);
     options.nprobe = std::max(options.nprobe, views[i].effort);
   }
   std::vector<float> least;

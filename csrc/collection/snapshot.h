@@ -42,7 +42,7 @@ struct CollectionPart {
   // out[i]: the last position of ids[i]; -1: it is not here.
   void positions(std::span<const int64_t> ids, int64_t* out) const;
   // Lists or candidates of a search for k rows; 0: neither.
-  size_t effort(size_t k) const;
+  size_t effort(size_t k, const CollectionSearch& asked) const;
 };
 
 // What a search by code reads: all rows of a snapshot, or those that a filter lets through, where they stand or copied.

@@ -91,6 +91,11 @@ bool read_vectors(std::string_view message, SearchRequest& request) noexcept {
   return in.good() && given;
 }
 
+// Whether lists or candidates of a search, where they are given, are what Python takes.
+bool fits(const std::optional<size_t>& effort, size_t most, bool exact) noexcept {
+  return !effort || (!exact && *effort >= 1 && *effort <= most);
+}
+
 void put_varint(std::string& out, uint64_t value) {
   for (; value > 127; value >>= 7) out.push_back(static_cast<char>(value | 128));
   out.push_back(static_cast<char>(value));
@@ -164,6 +169,12 @@ std::optional<SearchRequest> read_search(std::string_view message) noexcept {
       case varint_field(20):
         request.asked.rescore = in.number();
         break;
+      case varint_field(23):
+        request.asked.nprobe = in.number();
+        break;
+      case varint_field(24):
+        request.asked.ef_search = in.number();
+        break;
       default:
         return std::nullopt;
     }
@@ -173,6 +184,8 @@ std::optional<SearchRequest> read_search(std::string_view message) noexcept {
   if (!in.good() || !queries || asked.k < 1 || depth > kMostK) return std::nullopt;
   if (asked.oversampling && (*asked.oversampling < 1 || *asked.oversampling > kMostK)) return std::nullopt;
   if (asked.radius && !std::isfinite(*asked.radius)) return std::nullopt;
+  if (!fits(asked.nprobe, kMostLists, asked.exact) || !fits(asked.ef_search, kMostCandidates, asked.exact))
+    return std::nullopt;
   if (rescore > kMostK || (rescore > 0 && rescore < depth)) return std::nullopt;
   return request;
 }

@@ -36,6 +36,8 @@ def request(rng: random.Random) -> bytes:
         "radius": lambda: rng.choice([0.0, 0.5, -2.0, float("nan"), float("inf")]),
         "offset": lambda: rng.choice([0, 1, 200]),
         "rescore": lambda: rng.choice([0, 10, 1000]),
+        "nprobe": lambda: rng.choice([0, 1, 7, 1 << 20, (1 << 20) + 1]),
+        "ef_search": lambda: rng.choice([0, 1, 90, 1 << 31]),
         "with_payloads": lambda: rng.random() < 0.5,
         "allow": lambda: bytes(8),
         "filter": lambda: "{}",
@@ -107,6 +109,8 @@ def check(data: bytes) -> bool:
         "oversampling": options.oversampling,
         "radius": options.radius,
         "rescore": options.rescore,
+        "nprobe": options.nprobe,
+        "ef_search": options.ef_search,
     }
     assert {**found, "queries": found["queries"]} == wanted, (data, found, wanted)
     assert np.isfinite(vectors).all() and (options.radius is None or np.isfinite(options.radius)), data

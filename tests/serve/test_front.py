@@ -48,6 +48,7 @@ def test_answers_equal_those_of_python_to_the_bit(start, tmp_path, vectors, quer
             {"radius": 0.5},
             {"offset": 4},
             {"k": 100, "rescore": 0},
+            {"nprobe": 3, "ef_search": 40},
             {"binarizer": bz},
         ]
         wanted = [(made.search(queries[:1], **how), made.search(queries[:30], **how)) for how in options]

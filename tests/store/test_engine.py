@@ -67,7 +67,10 @@ def test_answers_equal_those_by_parts(collection, queries, data):
     kept = collection.snapshot.keeps
     rescore = data.draw(st.sampled_from([None, 0, k, 3 * k]) if kept else st.sampled_from([None, 0]))
     radius = data.draw(st.sampled_from([None, 0.1, 0.6, 1.2]))
-    options = SearchOptions(k, data.draw(st.sampled_from(["float", "code"])), *effort, radius, rescore)
+    query = data.draw(st.sampled_from(["float", "code"]))
+    looked_at = data.draw(st.sampled_from([(None, None), (1, 1), (7, 90), (1 << 20, 3000)])) if not effort[1] else ()
+    given = dict(zip(("nprobe", "ef_search"), looked_at, strict=False))
+    options = SearchOptions(k, query, *effort, radius, rescore, **given)
     some = queries[: data.draw(st.sampled_from([1, 2, 9, 50]))]
     assert collection.snapshot.engine is not None
     found = searching.search_vectors(collection.snapshot, collection.binarizer, some, options)
@@ -109,6 +112,6 @@ def test_a_snapshot_that_others_hold_outlives_its_collection(models, vectors, qu
         made.upsert(range(2500), vectors[500:3000])
         made.flush()
         made.truncate()
-    scores, ids = engine.search(queries, 5, False, None, False, None, None, None)
+    scores, ids = engine.search(queries, 5, False, None, False, None, None, None, None, None)
     np.testing.assert_array_equal(ids, wanted.ids)
     np.testing.assert_array_equal(scores, wanted.scores)
