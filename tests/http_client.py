@@ -196,8 +196,8 @@ class HttpCollection:
     def cutover(self, **how: Any) -> None:
         self._call("cutover", **how)
 
-    def rollback(self) -> None:
-        self._call("rollback")
+    def rollback(self, **how: Any) -> None:
+        self._call("rollback", **how)
 
     def retrain(self, bytes_per_vector: Any = None, *, wait: bool = False) -> None:
         self._call("retrain", bytes_per_vector=bytes_per_vector)

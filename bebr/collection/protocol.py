@@ -126,7 +126,8 @@ class CollectionStats:
     """Figures of a collection. `tail_rows` are not yet in a segment file; `dead_rows` are rows of segment files that
     were replaced or removed; `bytes_on_disk` counts segment files and journal, not payloads; `batching` is None for a
     local collection. `kept_bytes`: of the vector kept beside each code, 0 where there is none. `target`: the digest of
-    the model that rows are being migrated to, empty where they are not; `rows_behind` still wait for it.
+    the model that rows are being migrated to, empty where they are not; `former`: of the model whose rows are kept
+    since `cutover(keep_old=True)`; `rows_behind` have no code, or vector, of the one or the other.
     `rows_by_kind`: rows in files that are "flat", "ivf" or "graph"."""
 
     rows: int
@@ -140,6 +141,7 @@ class CollectionStats:
     target: str = ""
     rows_behind: int = 0
     rows_by_kind: Mapping[str, int] = field(default_factory=dict)
+    former: str = ""
 
     @property
     def bytes_per_vector(self) -> int:
@@ -262,9 +264,9 @@ class CollectionLike(Protocol):
 
     def migrate(self, bz: Binarizer, *, vectors: VectorStream | None = None, wait: bool = False) -> None: ...
 
-    def cutover(self, *, bare: bool = False) -> None: ...
+    def cutover(self, *, bare: bool = False, keep_old: bool = False) -> None: ...
 
-    def rollback(self) -> None: ...
+    def rollback(self, *, bare: bool = False) -> None: ...
 
     def retrain(self, bytes_per_vector: int | None = None, *, wait: bool = False) -> None: ...
 

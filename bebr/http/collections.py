@@ -27,6 +27,7 @@ _STATS = {
     "bytes_per_vector": 866,
     "kept_bytes": 768,
     "target": "",
+    "former": "",
     "rows_behind": 0,
     "rows_by_kind": {"flat": 1000},
     "batching": {"requests": 9, "queries": 9, "batches": 9, "largest": 1},
@@ -65,6 +66,7 @@ async def _stats(asked: Asked) -> Any:
         "bytes_per_vector": reply.model.bytes_per_vector + reply.kept_bytes,
         "kept_bytes": reply.kept_bytes,
         "target": reply.target,
+        "former": reply.former,
         "rows_behind": reply.rows_behind,
         "rows_by_kind": dict(reply.rows_by_kind),
         "batching": {name: getattr(batching, name) for name in ("requests", "queries", "batches", "largest")},
@@ -109,13 +111,14 @@ async def _migrate(asked: Asked) -> Any:
 
 
 async def _cutover(asked: Asked) -> Any:
-    reply = await asked.call("Collections/Cutover", lambda: pb.CutoverRequest(name=asked.name, bare=asked["bare"]))
+    how = {"bare": asked["bare"], "keep_old": asked["keep_old"]}
+    reply = await asked.call("Collections/Cutover", lambda: pb.CutoverRequest(name=asked.name, **how))
     return {"model": model_of(reply.model)}
 
 
 async def _rollback(asked: Asked) -> Any:
-    await asked.call("Collections/Rollback", lambda: pb.RollbackRequest(name=asked.name))
-    return {}
+    reply = await asked.call("Collections/Rollback", lambda: pb.RollbackRequest(name=asked.name, bare=asked["bare"]))
+    return {"model": model_of(reply.model)}
 
 
 async def _aliases(asked: Asked) -> Any:
@@ -202,11 +205,19 @@ ROUTES = (
     Route(
         *("POST", f"{_ONE}/cutover", "Collections/Cutover"),
         *("End a migration by vectors that came: from now on they are the collection's.", _cutover, {"model": _MODEL}),
-        {"bare": field("boolean", "Rows that have no new vector yet stand without one.", False)},
+        {
+            "bare": field("boolean", "Rows that have no new vector yet stand without one.", False),
+            "keep_old": field("boolean", "The old vectors stay, so that a rollback leads back to them.", False),
+        },
     ),
     Route(
         *("POST", f"{_ONE}/rollback", "Collections/Rollback"),
-        *("End a migration by vectors that came, and remove them.", _rollback, {}),
+        *(
+            "End a migration by vectors that came, and remove them; or take back a cutover that kept the old ones.",
+            _rollback,
+        ),
+        {"model": _MODEL},
+        {"bare": field("boolean", "After a cutover, rows that have no old vector stand without one.", False)},
     ),
     Route(
         *("GET", "/v1/aliases", "Collections/ListAliases"),

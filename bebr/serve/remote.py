@@ -249,16 +249,18 @@ class CollectionCalls(SearchCalls):
             named, floats = check_stream_rows(ids, batch, bz.input_dim)
             yield from self._upload(head, named, as_sent(floats, batch), [])
 
-    def cutover(self, *, bare: bool = False) -> Steps[None]:
+    def cutover(self, *, bare: bool = False, keep_old: bool = False) -> Steps[None]:
         """Ends a migration by streamed vectors: they and their model are the collection's; see
         `bebr.store.collection.Collection.cutover`. Other clients' searches and upserts are refused with
         ``IncompatibleModel`` until they get the collection anew: they embed with the old producer."""
-        made = yield Ask("Collections/Cutover", pb.CutoverRequest(name=self._name, bare=bare))
+        made = yield Ask("Collections/Cutover", pb.CutoverRequest(name=self._name, bare=bare, keep_old=keep_old))
         self._model, self._id = convert.model_from_message(made.model), made.id
 
-    def rollback(self) -> Steps[None]:
-        """Ends a migration by streamed vectors before its cutover, and removes what was streamed."""
-        yield Ask("Collections/Rollback", pb.RollbackRequest(name=self._name))
+    def rollback(self, *, bare: bool = False) -> Steps[None]:
+        """Ends a migration by streamed vectors before its cutover, or takes a cutover back that kept the old ones; see
+        `bebr.store.collection.Collection.rollback`."""
+        made = yield Ask("Collections/Rollback", pb.RollbackRequest(name=self._name, bare=bare))
+        self._model, self._id = convert.model_from_message(made.model), made.id
 
     def retrain(self, bytes_per_vector: int | None = None, *, wait: bool = False) -> Steps[None]:
         """Trains a model on a sample of the kept vectors and migrates to it; see
@@ -301,6 +303,7 @@ class CollectionCalls(SearchCalls):
             batching=BatchingStats(batching.requests, batching.queries, batching.batches, batching.largest),
             kept_bytes=reply.kept_bytes,
             target=reply.target,
+            former=reply.former,
             rows_behind=reply.rows_behind,
             rows_by_kind=dict(reply.rows_by_kind),
         )

@@ -102,15 +102,17 @@ class Collections:
 
     async def Cutover(self, request: pb.CutoverRequest) -> pb.CutoverResponse:
         collection = (await self._registry.served(request.name)).collection
-        await self._registry.write(request.name, lambda: collection.cutover(bare=request.bare))
+        how = {"bare": request.bare, "keep_old": request.keep_old}
+        await self._registry.write(request.name, lambda: collection.cutover(**how))
         return pb.CutoverResponse(
             model=convert.model_to_message(ModelInfo.of(collection.binarizer)), id=collection.number
         )
 
     async def Rollback(self, request: pb.RollbackRequest) -> pb.RollbackResponse:
         collection = (await self._registry.served(request.name)).collection
-        await self._registry.write(request.name, collection.rollback)
-        return pb.RollbackResponse()
+        await self._registry.write(request.name, lambda: collection.rollback(bare=request.bare))
+        model = convert.model_to_message(ModelInfo.of(collection.binarizer))
+        return pb.RollbackResponse(model=model, id=collection.number)
 
     async def Truncate(self, request: pb.TruncateRequest) -> pb.TruncateResponse:
         served = await self._registry.served(request.name)
@@ -382,6 +384,7 @@ class Admin:
             bytes_on_disk=stats.bytes_on_disk,
             kept_bytes=stats.kept_bytes,
             target=stats.target,
+            former=stats.former,
             rows_behind=stats.rows_behind,
             rows_by_kind=stats.rows_by_kind,
             batching=pb.Batching(

@@ -202,6 +202,7 @@ class Collection(Searchable):
             bytes_on_disk=sum(row.bytes for row, _ in files) + self._contents.current.journal_bytes(),
             model=ModelInfo.of(snapshot.bz),
             target=self._contents.heading,
+            former=self._contents.former,
             rows_behind=self._contents.rows_behind(),
             rows_by_kind=kinds,
             kept_bytes=0 if self._contents.state.keeping is None else self._contents.state.keeping.row_bytes,
@@ -263,16 +264,27 @@ class Collection(Searchable):
         """The model that vectors are being streamed for; None where they are not."""
         return self._contents.succession.model
 
-    def cutover(self, *, bare: bool = False) -> None:
+    def cutover(self, *, bare: bool = False, keep_old: bool = False) -> None:
         """Ends a migration by streamed vectors: from one moment on they, and their model, are the collection's, for
         every search; the old ones are removed. ValueError where there is no such migration, or while rows have no new
-        vector: with `bare` such rows stand without one."""
-        self._contents.succession.cutover(bare)
+        vector: with `bare` such rows stand without one.
 
-    def rollback(self) -> None:
+        `keep_old`: the old vectors stay, so that `rollback` leads back to them; until then they serve searches with
+        `binarizer=` the old model, and a write of a row takes away its old vector, as it took away its new one before
+        (`scroll(behind=True)`, `stats().former`). A second call without it removes them.
+        """
+        self._contents.cutover(bare, keep_old)
+
+    def rollback(self, *, bare: bool = False) -> None:
         """Ends a migration by streamed vectors before its cutover, and removes what was streamed. ValueError where
-        there is none."""
-        self._contents.succession.rollback()
+        there is none.
+
+        After `cutover(keep_old=True)` it takes the cutover back: every row there is by then is searched by its old
+        vector again, and what was streamed is kept, to be cut over to once more or removed by another call. A row
+        written since has no old vector: ValueError says how many these are, unless they are streamed
+        (`migrate(old_model, vectors=)`), or with `bare` stand without one.
+        """
+        self._contents.rollback(bare)
 
     def retrain(self, bytes_per_vector: int | None = None, *, wait: bool = False) -> None:
         """Trains a model on a sample of the kept vectors, of at most 65,536, and migrates to it.

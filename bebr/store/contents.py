@@ -179,7 +179,23 @@ class Contents:
     def heading(self) -> str:
         """The digest of the model that rows are being migrated to; empty for none."""
         new = self.succession.model
-        return new.digest if new is not None else self.state.row.settings.target
+        return new.digest if new is not None and not self.succession.cut_over else self.state.row.settings.target
+
+    @property
+    def former(self) -> str:
+        """The digest of the model whose rows are kept since a cutover; empty where none are."""
+        old = self.succession.model
+        return old.digest if old is not None and self.succession.cut_over else ""
+
+    def cutover(self, bare: bool, keep_old: bool) -> None:
+        """Another producer's vectors take the place of the old ones (`Succession.cutover`)."""
+        self.succession.cutover(bare, keep_old)
+        self._go_on()
+
+    def rollback(self, bare: bool) -> None:
+        """The way back (`Succession.rollback`)."""
+        self.succession.rollback(bare)
+        self._go_on()
 
     def rows_behind(self) -> int:
         """How many rows are still in codes of another model than the one of new writes, or wait for the vector of

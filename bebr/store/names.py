@@ -28,6 +28,11 @@ def successor_of(name: str) -> str:
     return f"{name}{_HIDDEN}next"
 
 
+def aside_of(name: str) -> str:
+    """A name that a collection has within a transaction, while another one takes its own."""
+    return f"{name}{_HIDDEN}aside"
+
+
 class Names(CatalogFile):
     """Models, collections and aliases of a catalog."""
 

@@ -31,7 +31,8 @@ class Settings:
     `bytes_per_vector`: of its codes when it is trained anew, 0 for those of its model. `retrain`: whether it trains
     itself as rows come; `trained_rows`: how many there were the last time. `text`: the payload fields, dotted paths,
     that are searched by their words. `successor`: the name, in the catalog alone, of the collection that vectors of
-    another producer are being streamed to; empty where they are not. `index`: what large segments are; `target_recall`:
+    another producer are being streamed to; empty where they are not. `cut_over`: that collection rather has the old
+    rows, which this one took the place of. `index`: what large segments are; `target_recall`:
     of what a scan of their codes finds; `efforts`: of each of these files, lists or candidates by k that reach it
     (`bebr.index.segments.Effort`)."""
 
@@ -45,6 +46,7 @@ class Settings:
     index: IndexKind = "auto"
     target_recall: float = TARGET_RECALL
     efforts: Mapping[str, tuple[tuple[int, int], ...]] = field(default_factory=dict)
+    cut_over: bool = False
 
     def to_json(self) -> str:
         """Those that are not the default; empty for none."""

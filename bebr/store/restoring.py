@@ -49,7 +49,8 @@ def restore_collection(
                 models.add(known.get(digest))
             files = {segment.file: new_file_name(0) for segment in segments}
             efforts = {files[file]: effort for file, effort in row.settings.efforts.items() if file in files}
-            named = replace(row, name=name, settings=replace(row.settings, successor="", efforts=efforts))
+            settings = replace(row.settings, successor="", cut_over=False, efforts=efforts)
+            named = replace(row, name=name, settings=settings)
             try:
                 for file, new in files.items():
                     fetch(place, manifest.files[f"segments/{file}"], folder.segments / new)

@@ -92,15 +92,15 @@ class Streaming:
         ids, keys = (change.ids, change.keys) if change.filter is None else (nothing, None)
         return [(self.heir, Change(ids, None, (), {}, filter=change.filter, keys=keys))]
 
-    def carried(self, snapshot: Snapshot, bare: bool, write: Callable[[StreamChange], int]) -> bool:
-        """Brings some rows over that have no vector, or none of the new ones; whether that was all. `bare`: without it,
-        a ValueError says how many have none of the new ones."""
+    def carried(self, snapshot: Snapshot, bare: bool, call: str, write: Callable[[StreamChange], int]) -> bool:
+        """Brings some rows over that have no vector, or none of the heir's model; whether that was all. `bare`: without
+        it, a ValueError says how many have none of these, and how to `call` so that they need none."""
         successor = self.now()
         waiting = successor.waiting(snapshot)
         if len(waiting) and not bare:
             raise ValueError(
                 f"{len(waiting)} of {len(snapshot)} rows have no vector of model {self.bz.digest} yet: stream "
-                "them (scroll(behind=True) names them), or cut over with bare=True, which leaves them without one"
+                f"them (scroll(behind=True) names them), or {call}(bare=True), which leaves them without one"
             )
         views = [view for view in waiting.parts if view.live]
         found = [view.part.index.ids[view.live_rows(0, view.part.rows)] for view in views]

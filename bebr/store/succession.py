@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 
 from bebr.arrays import Floats
 from bebr.binarizer import Binarizer
@@ -104,43 +105,74 @@ class Succession:
             raise ValueError(f"collection {self._current.name!r} is not being migrated by streamed vectors")
         return self._streaming
 
-    def cutover(self, bare: bool) -> None:
-        """The other producer's vectors take the place of the old ones, at one moment. `bare`: rows that have none yet
-        stand without a vector then; else a ValueError says how many these are."""
-        migration, old, current = self._migration, list[str](), self._current
-        writer = current.shared.writer
+    @property
+    def cut_over(self) -> bool:
+        """Whether what was streamed is in its place already, and the old rows are kept for a way back."""
+        return self._current.state.row.settings.cut_over
 
-        def succeed() -> bool:
+    def cutover(self, bare: bool, keep_old: bool) -> None:
+        """The other producer's vectors take the place of the old ones, at one moment. `bare`: rows that have none yet
+        stand without a vector then; else a ValueError says how many these are. `keep_old`: `rollback` leads back, until
+        it is called once more without it."""
+        migration = self._migration
+        if keep_old and self._current.state.migrating:
+            raise ValueError(
+                "keep_old is True, but rows are still being re-encoded for an earlier migrate(): cut over once "
+                "stats().rows_behind of it was 0, or without keep_old"
+            )
+        if not self.cut_over:
+            self._exchange(migration, bare, "cutover")
+        if not keep_old:
+            self._drop(self._migration, "its migration is done")
+
+    def rollback(self, bare: bool) -> None:
+        """Ends the migration by streamed vectors and removes these; after a cutover that kept the old rows, goes back
+        to these, of which the new ones are the successors again. `bare`: rows that have no old vector, since they were
+        written later, stand without one then; else a ValueError says how many these are."""
+        migration = self._migration
+        if self.cut_over:
+            self._exchange(migration, bare, "rollback")
+        else:
+            self._drop(migration, "its migration was rolled back")
+
+    def _exchange(self, migration: Streaming, bare: bool, call: str) -> None:
+        """The collection and its successor take each other's place."""
+        current, heir = self._current, migration.heir.current
+        write = partial(current.shared.writer.within, self._target)
+
+        def exchanged() -> bool:
             self._check_still(migration)
-            if not migration.carried(current.state.snapshot, bare, lambda change: writer.within(self._target, change)):
+            if not migration.carried(current.state.snapshot, bare, call, write):
                 return False
-            heir = migration.heir.current
-            own = current.state.row
-            settings = replace(own.settings, target="", successor="", bytes_per_vector=0)
-            settings = replace(settings, efforts=heir.state.row.settings.efforts)
-            row, files = current.shared.catalog.succeed(own, settings)
-            old.extend(files)
-            heir.closed = ValueError("its migration is done")
-            heir.state.row, self._streaming = row, None
-            current.state = heir.state
-            current.show(current.state.snapshot)
+            before, after = current.state, heir.state
+            own, new = before.row.settings, after.row.settings
+            trained = max(own.trained_rows, new.trained_rows)
+            settings = replace(new, retrain=own.retrain, trained_rows=trained)
+            rows = current.shared.catalog.exchange(
+                before.row,
+                replace(settings, successor=own.successor, cut_over=not own.cut_over),
+                replace(own, retrain=False, successor="", cut_over=False),
+            )
+            after.row, before.row = rows
+            before.snapshot = replace(before.snapshot, successor=None)
+            current.state, heir.state, self._streaming = after, before, Streaming(migration.heir)
+            current.show(after.snapshot)
             return True
 
         with self.still():
-            while not current.run(succeed):
+            while not current.run(exchanged):
                 pass
-        current.unlink(old)
 
-    def rollback(self) -> None:
-        """Ends the migration by streamed vectors and removes these."""
-        migration, old, current = self._migration, list[str](), self._current
+    def _drop(self, migration: Streaming, reason: str) -> None:
+        """Removes the successor, or what the collection took the place of."""
+        current, old = self._current, list[str]()
 
         def end() -> None:
             self._check_still(migration)
             current.state.row, files = current.shared.catalog.drop_successor(current.state.row)
             old.extend(files)
             self._streaming = None
-            migration.heir.current.closed = ValueError("its migration was rolled back")
+            migration.heir.current.closed = ValueError(reason)
             current.show(current.state.snapshot)
 
         with self.still():

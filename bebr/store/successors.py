@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 from bebr.store import schema as t
 from bebr.store.listing import Entry
-from bebr.store.names import Names, successor_of
+from bebr.store.names import Names, aside_of, successor_of
 from bebr.store.records import CollectionRow, Settings
 from bebr.store.versions import Slot
 
@@ -35,9 +35,10 @@ class Successors(Names):
         return changed, self._sql.write(work, done)
 
     def drop_successor(self, row: CollectionRow) -> tuple[CollectionRow, list[str]]:
-        """Removes it again; returns the collection's row, and files to be deleted."""
+        """Removes it again, or what the collection took the place of; returns the collection's row, and files to be
+        deleted."""
         name = row.settings.successor
-        changed = replace(row, settings=replace(row.settings, successor=""))
+        changed = replace(row, settings=replace(row.settings, successor="", cut_over=False))
 
         def work(db: sa.Connection) -> list[str]:
             self._set(db, changed)
@@ -49,27 +50,32 @@ class Successors(Names):
 
         return changed, self._sql.write(work, done, frees_space=True)
 
-    def succeed(self, row: CollectionRow, settings: Settings) -> tuple[CollectionRow, list[str]]:
-        """The successor of a collection takes its name and its aliases, and these settings; the collection is removed.
-        Returns the new row, and files to be deleted."""
+    def exchange(self, row: CollectionRow, settings: Settings, former: Settings) -> tuple[CollectionRow, CollectionRow]:
+        """The successor of a collection takes its name, its aliases and `settings`, and the collection the place of the
+        successor, with the settings `former`. Returns the new rows of both."""
         hidden, c = row.settings.successor, t.collections.c
         heir = self.collection(hidden)
-        made = CollectionRow(heir.id, row.name, heir.model, settings)
+        first = CollectionRow(heir.id, row.name, heir.model, settings)
+        second = CollectionRow(row.id, hidden, row.model, former)
 
-        def work(db: sa.Connection) -> tuple[list[str], int]:
-            values = {k: v for k, v in self._row(db, heir.id).items() if k != "crc"}
-            files = self._delete(db, row.id, row.name)
-            named = t.signed(t.collections, **(values | {"name": row.name, "settings": settings.to_json()}))
-            db.execute(sa.update(t.collections).where(c.id == heir.id).values(**named))
+        def work(db: sa.Connection) -> dict[int, int]:
+            found = {id: self._row(db, id) for id in (row.id, heir.id)}
+            for id, name, own in (
+                (row.id, aside_of(row.name), former),  # no two have one name, not for a moment
+                (heir.id, row.name, settings),
+                (row.id, hidden, former),
+            ):
+                values = {k: v for k, v in found[id].items() if k != "crc"} | {"name": name, "settings": own.to_json()}
+                db.execute(sa.update(t.collections).where(c.id == id).values(**t.signed(t.collections, **values)))
             for alias in [alias for alias, of in self._listing.aliases.items() if of == row.name]:
                 moved = t.signed(t.aliases, name=alias, target=heir.id)
                 db.execute(sa.update(t.aliases).where(t.aliases.c.name == alias).values(**moved))
-            return files, values["version"]
+            return {id: values["version"] for id, values in found.items()}
 
-        def done(result: tuple[list[str], int]) -> None:
-            self._dropped(row.name)
-            self._listing.entries.pop(hidden)
-            self._listing.entries[row.name] = Entry(heir.id, made)
-            self._versions.record(Slot(heir.id, row.name, result[1]))
+        def done(versions: dict[int, int]) -> None:
+            for each in (first, second):
+                self._listing.entries[each.name] = Entry(each.id, each, versions[each.id])
+                self._versions.record(Slot(each.id, each.name, versions[each.id]))
 
-        return made, self._sql.write(work, done)[0]
+        self._sql.write(work, done)
+        return first, second

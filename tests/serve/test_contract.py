@@ -174,6 +174,18 @@ def test_another_producers_vectors_are_streamed(db, name, bz, vectors, queries):
         held.upsert(["doc-5"], vectors[5:6])
     assert collection.upsert(["doc-5"], turned[5:6], [{"n": 5}]) == 1 and len(db.collection(name)) == 3000
     collection.migrate(bz, vectors=[(ids[:10], vectors[:10])])
+    held = db.collection(name)
+    collection.cutover(bare=True, keep_old=True)
+    assert (collection.binarizer.digest, collection.stats().former) == (bz.digest, other.digest)
+    assert (collection.search(q, 1, binarizer=other, exact=True).ids == expected).mean() > 0.95
+    assert collection.upsert(["doc-6"], vectors[6:7]) == 1
+    assert [row.id for row in collection.scroll(behind=True)] == ["doc-6"]
+    with pytest.raises(ValueError, match="1 of 3000 rows have no vector of model"):
+        collection.rollback()
+    collection.migrate(other, vectors=[(["doc-6"], turned[6:7])])
+    collection.rollback()
+    assert (collection.binarizer.digest, collection.stats().target) == (other.digest, bz.digest)
+    assert (held.search(q, 1, exact=True).ids == expected).mean() > 0.95  # of the producer that it is again
     collection.rollback()
     assert collection.stats().target == "" and collection.binarizer.digest == other.digest
     for call in (collection.cutover, collection.rollback, lambda: collection.scroll(behind=True)):

@@ -10,6 +10,7 @@ import pytest
 
 import bebr
 from bebr.exact import exact
+from bebr.store.catalog import Catalog
 from bebr.store.database import Database
 from bebr.store.doctor import examine
 from bebr.training.compat.compatible import make_compatible
@@ -275,3 +276,116 @@ def test_no_search_fails_on_the_way(tmp_path, old, new, vectors, other):
             thread.join()
         assert not faults, faults
         assert min(seen["old"]) > 0.95 and seen["new"][-1] > 0.9 and len(docs) == 2500
+
+
+def test_a_cutover_that_kept_the_old_vectors_is_taken_back(tmp_path, old, new, vectors, other):
+    q_old, q_new = vectors[2600:2650], other[2600:2650]
+    with Database(tmp_path, seal_rows=10**9) as db:
+        docs = db.create_collection("docs", old, keep="float16")
+        db.set_alias("current", "docs")
+        _spread(docs, vectors)
+        before = docs.search(q_old, 10)
+        docs.migrate(new, vectors=[(KEPT, other[KEPT])])
+        docs.cutover(keep_old=True)
+        stats = docs.stats()
+        assert (stats.model.digest, stats.target, stats.former) == (new.digest, "", old.digest)
+        np.testing.assert_array_equal(docs.search(q_old, 10, binarizer=old).ids, before.ids)
+        direct = KEPT[exact(other[KEPT], q_new, 10, "cosine")]
+        assert recall(docs.search(q_new, 10).ids, direct) > 0.95
+        docs.upsert([400, 5000], other[[401, 2700]], [{"n": "new"}] * 2)  # no old vector can be known of these
+        docs.set_payloads([300], [{"n": "later"}])
+        docs.delete([301])
+        docs.flush()
+        for call in (docs.retrain, lambda: docs.migrate(bebr.untrained(64, 18), vectors=())):
+            with pytest.raises(ValueError, match=r"cutover\(\) or rollback\(\) first"):
+                call()
+    assert examine(tmp_path) == []
+    with Database(tmp_path) as db:  # whatever it was opened by since
+        docs = db.collection("current")
+        assert db.collections() == ["docs"] and docs.binarizer.digest == new.digest
+        assert docs.stats().rows_behind == 2 and _behind(docs) == [400, 5000]
+        with pytest.raises(bebr.IncompatibleModel, match="2 of 2500 rows have no vector of model"):
+            docs.search(q_old, 10, binarizer=old)
+        with pytest.raises(ValueError, match=r"2 of 2500 rows have no vector of model .* or rollback\(bare=True\)"):
+            docs.rollback()
+        docs.migrate(old, vectors=[([400, 5000], vectors[[401, 2700]])])
+        docs.rollback()
+        assert (docs.binarizer.digest, docs.stats().target, docs.stats().former) == (old.digest, new.digest, "")
+        ids = np.append(np.delete(KEPT, 201), 5000)
+        index = bebr.FlatIndex(old, rescore="float16")
+        index.add(vectors[np.where(ids == 400, 401, np.where(ids == 5000, 2700, ids))], ids)
+        found, expected = docs.search(q_old, 10, rescore=200), index.search(q_old, 10, rescore=200)
+        np.testing.assert_array_equal(found.ids, expected.ids)
+        assert payloads_of(docs, [300, 400, 5000]) == [{"n": "later"}, {"n": "new"}, {"n": "new"}]
+        assert _behind(docs) == []  # and the new vectors are as they were
+        docs.cutover(keep_old=True)
+        docs.cutover(keep_old=True)  # which it is
+        assert docs.binarizer.digest == new.digest and len(docs) == 2500
+        docs.cutover()
+        assert (docs.stats().former, docs.stats().rows_behind) == ("", 0)
+        with pytest.raises(ValueError, match="is not being migrated by streamed vectors"):
+            docs.rollback()
+        docs.flush()
+        assert len(list((tmp_path / "segments").iterdir())) == docs.stats().segments
+    assert examine(tmp_path) == []
+
+
+def test_a_rollback_leaves_rows_without_what_nobody_knows(tmp_path, old, stranger, vectors, other):
+    with bebr.open(tmp_path) as db:
+        docs = db.create_collection("docs", old)
+        docs.upsert(range(10), vectors[:10])
+        docs.migrate(stranger, vectors=[(range(9), other[:9])])
+        docs.cutover(bare=True, keep_old=True)
+        docs.upsert(["new", 3], other[[20, 3]], [{"n": 1}, None])
+        assert docs.get([9], vectors=True)[0].vector is None  # of the new producer it has none
+        docs.rollback(bare=True)
+        assert sorted(map(str, docs.search(vectors[0], 20).ids[0][:8])) == ["0", "1", "2", "4", "5", "6", "7", "8"]
+        assert docs.get([9], vectors=True)[0].vector is not None
+        rows = docs.get(["new", 3], vectors=True)
+        assert [row.vector is None for row in rows] == [True, True] and rows[0].payload == {"n": 1}
+        docs.rollback()  # and the migration is given up
+        assert (docs.stats().target, len(docs)) == ("", 11)
+
+
+def test_a_kill_leaves_a_cutover_and_a_rollback_done_or_not(tmp_path, old, new, vectors, other, monkeypatch):
+    """From copies of the folder after each transaction of the catalog."""
+    copies = []
+    original = Catalog.commit, Catalog.exchange, Catalog.drop_successor
+
+    def copying(function):
+        def call(*args):
+            made = function(*args)
+            copies.append(tmp_path / f"b{len(copies)}")
+            shutil.copytree(tmp_path / "a", copies[-1])
+            return made
+
+        return call
+
+    for function in original:
+        monkeypatch.setattr(Catalog, function.__name__, copying(function))
+    with Database(tmp_path / "a", seal_rows=10**9) as db:
+        docs = db.create_collection("docs", old)
+        db.set_alias("current", "docs")
+        docs.upsert(range(60), [*vectors[:50], *[None] * 10])
+        docs.migrate(new, vectors=[(range(50), other[:50])])
+        docs.cutover(keep_old=True)
+        docs.upsert([60], other[60:61])
+        docs.rollback(bare=True)
+        docs.cutover(bare=True)
+    monkeypatch.undo()
+    seen = []
+    for path in copies:
+        with Database(path) as db:
+            docs = db.collection("current")
+            model, stats = docs.binarizer, docs.stats()
+            x = vectors if model.digest == old.digest else other
+            found = {i for i in docs.search(x[:1], 70).ids[0].tolist() if i >= 0}
+            assert set(range(50)) <= found <= {*range(50), 60}
+            assert len(docs) in (60, 61)
+            seen.append((model.digest == new.digest, bool(stats.target), bool(stats.former)))
+            if stats.target or stats.former:
+                docs.cutover(bare=True)
+                assert docs.binarizer.digest == new.digest and docs.stats().former == ""
+        assert examine(path) == []
+    none, before, after = (False, False, False), (False, True, False), (True, False, True)
+    assert set(seen) == {none, before, after, (True, False, False)}
