@@ -37,7 +37,7 @@ def collection(path: str, rows: int, keep: Keep) -> float:
     with bebr.open(path) as db:
         made = db.create_collection(NAME, bz, keep=keep, retrain=False)
         made.upsert(range(rows), x)
-        made.flush()
+        made.settle()
         times = []
         for i in range(2000):
             begin = time.perf_counter()

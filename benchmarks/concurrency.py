@@ -167,7 +167,7 @@ def fill(collection: Any, rows: Rows, count: int) -> float:
     for begin in range(0, count, 20_000):
         ids = np.arange(begin, min(begin + 20_000, count))
         collection.upsert(ids, rows[ids], [{"row": int(row)} for row in ids])
-    collection.flush()
+    collection.settle()
     return time.perf_counter() - start
 
 

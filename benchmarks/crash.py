@@ -152,7 +152,7 @@ def live(folder: str, seed: str, vectors: np.ndarray, models: list[bebr.Binarize
                     one.migrate(models[2], vectors=())
                 elif kind < 0.7:
                     one.rollback()
-            one.flush()
+            one.settle()
 
 
 def nurse(vectors_path: str, *model_paths: str) -> None:

@@ -67,10 +67,10 @@ def build(path: Path, x: np.ndarray) -> dict[str, Rows]:
             continue
         upsert(range(300), 0)
         if name in ("sealed", "mixed", "other"):
-            collection.flush()
+            collection.settle()
         if name in ("mixed", "other"):
             upsert(range(250, 350), 500)
-            collection.flush()
+            collection.settle()
             collection.delete(range(20, 40))
             for i in range(20, 40):
                 del rows[i]

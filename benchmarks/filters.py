@@ -142,7 +142,7 @@ def fill(collection: Any, source: Mixture, rows: int, orders: dict[str, Ids], ch
         else:
             numbers = zip(ids.tolist(), orders["random"][ids].tolist(), orders["near"][ids].tolist(), strict=True)
             collection.upsert(ids, block, [payload(*three) for three in numbers])
-    collection.flush()
+    collection.settle()
 
 
 def measure(options: argparse.Namespace, folder: Path) -> tuple[list[Row], list[Evaluation]]:

@@ -52,7 +52,7 @@ def build(path: Path, collections: int, rows: int) -> None:
             first = int(rng.integers(len(x) - rows))
             collection.upsert(range(rows), x[first : first + rows], [{"n": i} for i in range(rows)])
             if n % 2:
-                collection.flush()
+                collection.settle()
 
 
 def opened(path: Path) -> Opened:

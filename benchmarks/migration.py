@@ -135,7 +135,7 @@ def run(folder: Path, rows: int, kills: int) -> Report:
             docs = client.create_collection(NAME, bebr.untrained(DIM, 52), keep="float16")
             for i in range(0, rows, 10_000):
                 docs.upsert(range(i, min(i + 10_000, rows)), x[i : i + 10_000])
-                docs.flush()
+                docs.settle()
             report.before = recall(docs.search(q, K).ids, truth)
             report.code_before = recall(docs.search(q, K, rescore=0).ids, truth)
             times = []

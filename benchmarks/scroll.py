@@ -38,7 +38,7 @@ def measured(rows: int, limit: int) -> dict[str, float]:
         for begin in range(0, rows, _BATCH):
             some = ids[begin : begin + _BATCH]
             docs.upsert(some, x[: len(some)], [{"n": n} for n in some.tolist()])
-        docs.flush()
+        docs.settle()
 
         def page(after: int | None) -> float:
             begin = time.perf_counter()

@@ -110,7 +110,7 @@ def collections(rows: Sequence[int], dim: int, size: int, k: int) -> None:
             docs = db.create_collection("docs", bz)
             for begin in range(0, n, _BATCH):
                 flat.upsert(range(begin, begin + _BATCH), vectors(_BATCH, dim, 10 + begin))
-            flat.flush()
+            flat.settle()
             written[0] = 0
             start, busy = time.perf_counter(), 0.0
             for begin in range(0, n, _BATCH):
@@ -118,7 +118,7 @@ def collections(rows: Sequence[int], dim: int, size: int, k: int) -> None:
                 before = time.perf_counter()
                 docs.upsert(range(begin, begin + _BATCH), x)
                 busy += time.perf_counter() - before
-            docs.flush()
+            docs.settle()
             settled = time.perf_counter() - start
             wanted = docs.search(queries, k, exact=True).ids
             found = docs.search(queries, k).ids

@@ -120,7 +120,7 @@ def build(path: str, x: np.ndarray, bytes_per_vector: int, seed: int) -> None:
         for start in range(0, len(x), 50_000):
             collection.upsert(np.arange(start, min(start + 50_000, len(x))), x[start : start + 50_000])
             print(f"\r{len(collection):,} rows", end="", file=sys.stderr, flush=True)
-        collection.flush()
+        collection.settle()
     print(file=sys.stderr)
 
 

@@ -86,9 +86,9 @@ def collection(rows: int, kind: str) -> dict[str, Any]:
                 count = min(_BATCH, rows - start)
                 docs.upsert([name(n) for n in range(start, start + count)], x[:count])
                 if start // _FLUSH < (start + count) // _FLUSH:
-                    docs.flush()  # else the rows that wait for their seal may be many, on a slow machine
+                    docs.settle()  # else the rows that wait for their seal may be many, on a slow machine
             written = time.perf_counter() - begin
-            docs.flush()
+            docs.settle()
         size = sum(file.stat().st_size for file in Path(folder, "segments").iterdir())
         begin = time.perf_counter()
         with bebr.open(folder) as db:

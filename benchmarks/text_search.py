@@ -49,7 +49,7 @@ class Ours:
         self._docs.upsert(ids, self._vectors[: len(texts)], [{"body": text} for text in texts])
 
     def finish(self) -> None:
-        self._docs.flush()
+        self._docs.settle()
 
     def search(self, words: list[str]) -> list[int]:
         found: list[int] = self._docs.search(None, _K, text=" ".join(words)).ids[0].tolist()

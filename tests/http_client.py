@@ -15,6 +15,7 @@ from uuid import UUID
 import numpy as np
 
 import bebr
+from bebr.collection.checks import check_timeout
 from bebr.collection.filter_tree import Filter
 from bebr.collection.keys import FIRST_PLACE
 from bebr.collection.protocol import (
@@ -221,6 +222,12 @@ class HttpCollection:
 
     def flush(self) -> None:
         self._call("flush")
+
+    def settle(self, timeout: float | None = None) -> None:
+        check_timeout(timeout)
+        self.flush()
+        while self.stats().merging:
+            time.sleep(0.05)
 
 
 def _path(name: str) -> str:

@@ -174,6 +174,13 @@ def check_window(k: int, radius: float | None, offset: int) -> int:
     return check_k(k) + check_integer("offset", offset, _MOST_ROWS - check_k(k), least=0)
 
 
+def check_timeout(timeout: float | None) -> float | None:
+    """``timeout`` in seconds, None for no limit. ``ValueError`` unless it is a number of 0 or greater."""
+    if timeout is not None and (isinstance(timeout, bool) or not isinstance(timeout, Real) or not timeout >= 0):
+        raise ValueError(f"timeout is {timeout!r}: want None or a number of seconds")
+    return None if timeout is None else float(timeout)
+
+
 def check_texts(text: str | Sequence[str] | None, fusion: str) -> list[str] | None:
     """The words to be searched for, one text a query; None: by vectors alone. ``ValueError`` names what is wrong."""
     if fusion != "rrf":

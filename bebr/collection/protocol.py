@@ -128,7 +128,8 @@ class CollectionStats:
     local collection. `kept_bytes`: of the vector kept beside each code, 0 where there is none. `target`: the digest of
     the model that rows are being migrated to, empty where they are not; `former`: of the model whose rows are kept
     since `cutover(keep_old=True)`; `rows_behind` have no code, or vector, of the one or the other.
-    `rows_by_kind`: rows in files that are "flat", "ivf" or "graph"."""
+    `rows_by_kind`: rows in files that are "flat", "ivf" or "graph"; `merging`: whether files are being merged, or are
+    to be."""
 
     rows: int
     segments: int
@@ -142,6 +143,7 @@ class CollectionStats:
     rows_behind: int = 0
     rows_by_kind: Mapping[str, int] = field(default_factory=dict)
     former: str = ""
+    merging: bool = False
 
     @property
     def bytes_per_vector(self) -> int:
@@ -277,6 +279,8 @@ class CollectionLike(Protocol):
     def stats(self) -> CollectionStats: ...
 
     def flush(self) -> None: ...
+
+    def settle(self, timeout: float | None = None) -> None: ...
 
 
 class DatabaseLike(Protocol):

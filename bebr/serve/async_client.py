@@ -102,6 +102,7 @@ class AsyncCollection(_Awaited[CollectionCalls]):
     measure_recall = _awaited(CollectionCalls.measure_recall)
     stats = _awaited(CollectionCalls.stats)
     flush = _awaited(CollectionCalls.flush)
+    settle = _awaited(CollectionCalls.settle)
 
 
 def _opening(

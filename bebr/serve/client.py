@@ -91,6 +91,7 @@ class RemoteCollection(_Blocking[CollectionCalls]):
     measure_recall = _blocking(CollectionCalls.measure_recall)
     stats = _blocking(CollectionCalls.stats)
     flush = _blocking(CollectionCalls.flush)
+    settle = _blocking(CollectionCalls.settle)
 
 
 def _opening(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
@@ -20,6 +21,7 @@ from bebr.collection.checks import (
     check_rows,
     check_sample,
     check_stream_rows,
+    check_timeout,
 )
 from bebr.collection.filter_form import FilterLike, as_filter
 from bebr.collection.filter_tree import Filter
@@ -46,7 +48,7 @@ from bebr.v1 import bebr_pb2 as pb
 
 # Pieces of one stream: the server codes one while the client makes the next. A stream has one time limit.
 _STREAM_PIECES = 16
-# Seconds between two looks at whether a migration is done.
+# Seconds between two looks at whether a migration is done, or merges are.
 _POLL = 0.1
 
 
@@ -304,10 +306,22 @@ class CollectionCalls(SearchCalls):
             kept_bytes=reply.kept_bytes,
             target=reply.target,
             former=reply.former,
+            merging=reply.merging,
             rows_behind=reply.rows_behind,
             rows_by_kind=dict(reply.rows_by_kind),
         )
 
     def flush(self) -> Steps[None]:
-        """Seals the tail into a segment file; see `bebr.store.collection.Collection.flush`."""
+        """Seals the rows in memory into a segment file; see `bebr.store.collection.Collection.flush`."""
         yield Ask("Admin/Flush", pb.FlushRequest(collection=self._name))
+
+    def settle(self, timeout: float | None = None) -> Steps[None]:
+        """Seals, and waits until the server has merged files until none is due; see
+        `bebr.store.collection.Collection.settle`. The server holds no thread for it: the client looks now and then."""
+        seconds = check_timeout(timeout)
+        yield from self.flush()
+        end = None if seconds is None else time.monotonic() + seconds
+        while (yield from self.stats()).merging:
+            if end is not None and time.monotonic() >= end:
+                raise TimeoutError(f"files of collection {self._name!r} are still being merged after {timeout} s")
+            yield Pause(_POLL)

@@ -385,6 +385,7 @@ class Admin:
             kept_bytes=stats.kept_bytes,
             target=stats.target,
             former=stats.former,
+            merging=stats.merging,
             rows_behind=stats.rows_behind,
             rows_by_kind=stats.rows_by_kind,
             batching=pb.Batching(

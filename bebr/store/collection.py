@@ -21,6 +21,7 @@ from bebr.collection.checks import (
     check_page,
     check_rows,
     check_stream_rows,
+    check_timeout,
 )
 from bebr.collection.filter_form import FilterLike, as_filter
 from bebr.collection.filter_tree import Filter
@@ -203,17 +204,27 @@ class Collection(Searchable):
             model=ModelInfo.of(snapshot.bz),
             target=self._contents.heading,
             former=self._contents.former,
+            merging=self._contents.merging,
             rows_behind=self._contents.rows_behind(),
             rows_by_kind=kinds,
             kept_bytes=0 if self._contents.state.keeping is None else self._contents.state.keeping.row_bytes,
         )
 
     def flush(self) -> None:
-        """Seals the rows since the last seal into a segment file, and merges files until none is due, which takes a
-        minute where there are millions of rows. Not needed for durability, nor ever: it makes the next open faster, and
-        returns the space of dead rows."""
+        """Seals the rows since the last seal into a segment file. Not needed for durability, nor ever: it makes the
+        next open faster. Merges that it makes due go on in the background (`settle`)."""
         self._contents.current.check_open()
-        self._contents.settle()
+        self._contents.seal()
+
+    def settle(self, timeout: float | None = None) -> None:
+        """Seals as `flush` does, and merges files until none is due: every row is in as few files as there will be, of
+        the kind that their size asks for, and the space of dead rows is returned. A matter of minutes where there are
+        millions of rows; searches and writes go on. Never needed: the background does it, too, with rests for searches.
+
+        `timeout`: waits for the background to do it, so many seconds at most, then raises TimeoutError.
+        """
+        self._contents.current.check_open()
+        self._contents.settle(check_timeout(timeout))
 
     def attach(self, path: str | os.PathLike[str]) -> int:
         """Takes the file of an index (`save`, `bebr.build`) of this collection's model as it is, whatever its kind;

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -21,6 +22,8 @@ from bebr.store.snapshot import Snapshot
 from bebr.store.state import State
 from bebr.store.streaming import Heir
 from bebr.store.succession import Succession
+
+_POLL = 0.02  # seconds between two looks at whether merges are done
 
 
 class Contents:
@@ -124,12 +127,26 @@ class Contents:
         if self.rewriting.merge(give_way):
             self._go_on()
 
-    def settle(self) -> None:
-        """Seals, and merges until nothing is due."""
+    def settle(self, timeout: float | None) -> None:
+        """Seals, and merges until nothing is due; with a `timeout` in seconds, waits until the background did, at most
+        so long: TimeoutError."""
         self.seal()
-        self.merge()  # one in progress may be deleting files: it is waited for
-        while self.rewriting.due:
-            self.merge()
+        if timeout is None:
+            self.merge()  # one in progress may be deleting files: it is waited for
+            while self.rewriting.due:
+                self.merge()
+            return
+        end = time.monotonic() + timeout
+        while self.merging:
+            self.current.check_open()
+            if time.monotonic() >= end:
+                raise TimeoutError(f"files of collection {self.name!r} are still being merged after {timeout} s")
+            time.sleep(_POLL)
+
+    @property
+    def merging(self) -> bool:
+        """Whether files are being merged, or are to be."""
+        return self.rewriting.due or self.state.migrating or self.current.merging.locked()
 
     def attach(self, path: Path) -> int:
         """Takes an index file as a segment (`Attaching.attach`)."""

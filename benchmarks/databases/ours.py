@@ -33,7 +33,7 @@ class Bebr:
         self._rows.upsert(ids, vectors, [dict(zip(fields, row, strict=True)) for row in zip(*columns, strict=True)])
 
     def finish(self) -> None:
-        self._rows.flush()
+        self._rows.settle()
 
     def search(self, query: Floats, k: int, below: Below | None, setting: Setting) -> Iterable[int]:
         filter = None if below is None else bebr.F(below.field) < below.bound

@@ -20,7 +20,7 @@ def test_stats(db, name, bz, vectors):
     before = collection.stats()
     assert (before.rows, before.segments, before.tail_rows, before.dead_rows) == (100, 0, 100, 0)
     assert before.bytes_on_disk == 100 * (bz.bytes_per_vector + 8)
-    collection.flush()
+    collection.settle()
     collection.delete([1, 2])
     after = collection.stats()
     assert (after.rows, after.segments, after.tail_rows, after.dead_rows) == (98, 1, 0, 2)
@@ -59,7 +59,7 @@ def test_what_large_files_are_to_be(db, name, bz, vectors):
     for index in ("auto", "flat", "graph"):
         docs = db.create_collection(f"{name}-{index}", bz, index=index, target_recall=0.8)
         docs.upsert(range(200), vectors[:200])
-        docs.flush()
+        docs.settle()
         assert docs.stats().rows_by_kind == {"flat": 200}  # so few
         assert docs.search(vectors[:1], 1).ids[0, 0] == 0
 
@@ -75,6 +75,23 @@ def test_files_are_attached_where_the_data_is(db, name, bz, vectors, tmp_path):
     with pytest.raises(ValueError, match="a server takes no files"):
         docs.attach(tmp_path / "x.index")
     assert len(docs) == 0
+
+
+def test_flush_seals_and_settle_waits_for_merges(db, name, bz, vectors):
+    docs = db.create_collection(name, bz)
+    for i in range(4):
+        docs.upsert(range(100 * i, 100 * i + 100), vectors[100 * i : 100 * i + 100])
+        docs.flush()
+        assert docs.stats().tail_rows == 0
+    docs.settle(timeout=60)
+    stats = docs.stats()
+    assert stats.rows == 400 and stats.segments <= 2 and not stats.merging
+    docs.delete(range(300))
+    docs.settle()
+    stats = docs.stats()
+    assert (stats.rows, stats.dead_rows, stats.merging) == (100, 0, False)
+    with pytest.raises(ValueError, match="timeout is -1"):
+        docs.settle(timeout=-1)
 
 
 @pytest.mark.parametrize("bz", [5, None, "model.bebr", b"bytes"])

@@ -27,7 +27,7 @@ def test_count(db, name, bz, vectors):
 def test_delete_by_filter(db, name, bz, vectors):
     collection = db.create_collection(name, bz)
     collection.upsert(range(300), vectors[:300], BOOKS[:300])
-    collection.flush()
+    collection.settle()
     collection.upsert(range(250, 350), vectors[:100], BOOKS[250:350])
     rest = {i for i in range(350) if BOOKS[i]["lang"] != "de"}
     assert collection.delete(filter={"lang": "de"}) == 350 - len(rest)
@@ -62,7 +62,7 @@ def test_upsert_replaces_whole_rows_and_delete_removes_them(db, name, bz, vector
 def test_get_gives_rows_by_id_and_none_for_a_missing_one(db, name, any_bz, vectors):
     collection = db.create_collection(name, any_bz)
     collection.upsert([7, 2, 5], vectors[:3], [{"n": 7}, None, {"n": 5}])
-    collection.flush()
+    collection.settle()
     collection.upsert([2], vectors[3:4], [{"n": "new"}])
     rows = collection.get([5, 99, 2, 5])
     assert [row and (row.id, row.payload, row.vector) for row in rows] == [
@@ -81,7 +81,7 @@ def test_scroll_pages_through_all_rows_in_the_order_of_ids(db, name, bz, vectors
     collection = db.create_collection(name, bz)
     ids = np.random.default_rng(0).permutation(3000)
     collection.upsert(ids[:2000], vectors[:2000], [{"id": i} for i in ids[:2000].tolist()])
-    collection.flush()
+    collection.settle()
     collection.upsert(ids[1000:], vectors[1000:])  # half of the segment is dead now
     collection.delete(range(0, 3000, 10))
     left = [i for i in range(3000) if i % 10]
@@ -111,7 +111,7 @@ def test_a_scroll_under_writes_shows_every_lasting_row_once(db, name, bz, vector
         after = seen[-1]
         collection.upsert(range(1, 600, 2), vectors[:300])  # new ones between
         collection.upsert(range(0, 600, 4), vectors[300:450])  # and old ones written again
-        collection.flush()
+        collection.settle()
     assert [i for i in seen if i % 2 == 0] == list(range(0, 600, 2)) and len(set(seen)) == len(seen)
 
 
@@ -130,7 +130,7 @@ def test_an_insert_leaves_what_is_there(db, name, bz, vectors):
     with pytest.raises(AlreadyExists, match="ids holds 'a', which is there already: nothing was written"):
         collection.upsert([7, "a"], vectors[2:4], [{"n": 7}, {"n": 8}], on_conflict="error")
     assert collection.get([7]) == [None] and payloads_of(collection, ["a"]) == [{"n": 2}]
-    collection.flush()
+    collection.settle()
     ids = [1, 7, "a", "b", 9, 10, 11]
     assert collection.upsert(ids, vectors[4:11], [{"new": i} for i in range(7)], on_conflict="skip") == 5
     now = [{"n": 1}, {"new": 1}, {"n": 2}, {"new": 3}, {"new": 4}, {"new": 5}, {"new": 6}]
@@ -162,7 +162,7 @@ def test_set_payloads_changes_payloads_and_nothing_else(db, name, any_bz, vector
     collection = db.create_collection(name, any_bz)
     collection.upsert(range(200), vectors[:200], [{"n": i, "old": True} for i in range(200)])
     if sealed:
-        collection.flush()
+        collection.settle()
     collection.upsert(range(100, 200), vectors[100:200])
     before = collection.search(queries, 200, exact=True)
     assert collection.set_payloads([150, 7, 999, 3], [{"new": 150}, {"new": 7}, {"new": 999}, None]) == 3
@@ -186,7 +186,7 @@ def test_truncate_leaves_an_empty_collection_that_goes_on(db, name, bz, vectors)
     collection = db.create_collection(name, bz)
     assert collection.truncate() == 0
     collection.upsert(range(100), vectors[:100])
-    collection.flush()
+    collection.settle()
     collection.upsert(range(50, 150), vectors[50:150])
     assert collection.truncate() == 150
     assert len(collection) == 0 and collection.scroll() == [] and (collection.search(vectors[0]).ids == -1).all()
@@ -200,7 +200,7 @@ def test_ids_may_be_ints_strings_and_uuids(db, name, bz, vectors):
     ids = [5, "five", "5", SOME, str(SOME), "ü" * 512, 2**63 - 1]
     assert collection.search(vectors[0], 2).ids.dtype == np.int64
     assert collection.upsert(ids, vectors[:7], [{"n": n} for n in range(7)]) == 7
-    collection.flush()
+    collection.settle()
     assert collection.upsert(["five", "six", "five"], vectors[7:10], [{"n": n} for n in (7, 8, 9)]) == 2
     now = dict(zip(ids, range(7), strict=True)) | {"five": 9, "six": 8}
     assert len(collection) == 8 and [row.id for row in collection.get(ids)] == ids
@@ -261,13 +261,13 @@ def test_rows_without_a_vector(db, name, bz, vectors, keep):
         assert collection.search_ids([0], 2).ids.tolist() == [[2, None]]
         with pytest.raises(ValueError, match="'one' has no vector"):
             collection.search_ids([2, "one"], 1)
-        collection.flush()
+        collection.settle()
     collection.set_payloads(["one"], [{"more": 1}], merge=True)
     row = collection.get(["one"], vectors=True)[0]
     assert row.payload == {"n": 1, "more": 1} and row.vector is None
     assert collection.upsert([0], None, [{"n": 0}]) == 1  # it had one
     assert collection.upsert(["one"], vectors[1:2]) == 1  # it had none
-    collection.flush()
+    collection.settle()
     assert set(collection.search(vectors[1], 4).ids[0].tolist()) == {"one", 2, None}
     assert collection.delete(filter={"n": {"in": [0, 3]}}) == 2
     assert collection.get([0, SOME]) == [None, None]

@@ -28,7 +28,7 @@ def test_answers_are_those_of_an_index_bit_for_bit(db, name, any_bz, vectors, qu
     index.add(x)
     collection = db.create_collection(name, any_bz)
     assert collection.upsert(np.arange(2000), x) == 2000
-    collection.flush()
+    collection.settle()
     for q in (queries, queries[0], queries[:7].astype(np.float16)):
         for k in (1, 10):
             for options in (
@@ -105,7 +105,7 @@ def test_filters(db, name, any_bz, vectors, queries):
     x = stretched(vectors)[:600]
     collection = db.create_collection(name, any_bz)
     collection.upsert(np.arange(500), x[:500], BOOKS[:500])
-    collection.flush()
+    collection.settle()
     collection.upsert(np.arange(500, 600), x[500:], BOOKS[500:])
     collection.delete([0, 3, 501])
     for filter in (
@@ -155,7 +155,7 @@ def test_hits_come_in_groups(db, name, bz, vectors, queries):
     langs = ["rare" if i == 77 else str(rng.choice(["de", "en", "fr"], p=[0.05, 0.9, 0.05])) for i in range(3000)]
     payloads = [{"meta": {"lang": lang}, "row": i} if i % 100 else None for i, lang in enumerate(langs)]
     collection.upsert(range(3000), vectors, payloads)
-    collection.flush()
+    collection.settle()
     whole = collection.search(queries, 3000, exact=True)
     for k, size, offset in ((2, 1, 0), (4, 2, 0), (6, 40, 0), (2, 3, 1)):
         hits = collection.search(
@@ -214,7 +214,7 @@ def test_kept_vectors_give_exact_scores(db, name, any_bz, vectors, queries, kind
     index.add(x)
     collection = db.create_collection(name, any_bz, keep=kind)
     collection.upsert(range(2000), x[:2000])
-    collection.flush()
+    collection.settle()
     collection.upsert(range(2000, 3000), x[2000:])
     for options in ({}, {"rescore": 200}, {"query": "code"}, {"allow": np.arange(0, 3000, 7)}, {"exact": True}):
         hits = collection.search(queries, 10, **options)

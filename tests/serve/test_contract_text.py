@@ -22,7 +22,7 @@ def test_words_of_declared_fields_are_found(docs):
     assert hits.scores[0, 0] > hits.scores[0, 1] > 0 and hits.scores[0, 2] == -np.inf
     assert hits.payloads[0][0]["body"] == "the quick fox" and hits.payloads[0][2] is None
     assert docs.search(None, 1, text="title 3").ids[0].tolist() == [4]
-    docs.flush()
+    docs.settle()
     again = docs.search(None, 3, text="Quick FOX")
     assert again.ids.tolist() == hits.ids.tolist() and again.scores.tolist() == hits.scores.tolist()
 
@@ -85,4 +85,4 @@ def test_words_find_a_row_without_a_vector(docs):
         assert docs.search(None, 2, text="embedded").ids[0].tolist() == ["note", None]
         assert "note" in docs.search([1, 0], 5, text="embedded").ids[0].tolist()
         assert "note" not in docs.search([1, 0], 5).ids[0].tolist()
-        docs.flush()
+        docs.settle()

@@ -16,7 +16,7 @@ def folder(request, tmp_path_factory, bz, vectors):
     with Database(path, flat_rows=1000) as db:
         made = db.create_collection("docs", bz, index=request.param)
         made.upsert(range(2500), vectors[:2500])
-        made.flush()
+        made.settle()
         made.upsert(range(2500, 2800), vectors[2500:2800], [{"odd": bool(i % 2)} for i in range(300)])
         assert made.stats().rows_by_kind == {"graph" if request.param == "graph" else "ivf": 2500}
     return path, "ef_search" if request.param == "graph" else "nprobe"
@@ -64,6 +64,6 @@ def test_flat_files_have_neither(tmp_path, bz, vectors, queries):
     with Database(tmp_path) as db:
         docs = db.create_collection("docs", bz)
         docs.upsert(range(2000), vectors[:2000])
-        docs.flush()
+        docs.settle()
         found, wanted = docs.search(queries, 10, nprobe=1, ef_search=1), docs.search(queries, 10)
         np.testing.assert_array_equal(found.ids, wanted.ids)

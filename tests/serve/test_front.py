@@ -159,7 +159,7 @@ def test_a_write_that_returned_is_seen(fronted, bz, vectors):
             assert seen.search(vectors[i], 1).ids[0, 0] == i
         made.delete([5])
         assert 5 not in seen.search(vectors[5], 59).ids
-        made.flush()
+        made.settle()
         assert seen.search(vectors[7], 1).ids[0, 0] == 7
         made.truncate()
         assert (seen.search(vectors[7], 1).ids == -1).all()

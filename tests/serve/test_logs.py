@@ -44,7 +44,7 @@ def test_a_slow_search_says_what_it_did(start, tmp_path, bz, vectors, queries, c
         with server.connect() as client:
             docs = client.create_collection("docs", bz)
             docs.upsert(np.arange(400), vectors[:400], [{"even": i % 2 == 0} for i in range(400)])
-            docs.flush()
+            docs.settle()
             docs.search(queries[:3], k=7, filter={"even": True}, oversampling=9)
         call(server, "mine", name="nowhere")
         lines = [json.loads(line) for line in server.stop().splitlines()]

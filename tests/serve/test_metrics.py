@@ -69,7 +69,7 @@ def test_collections_tell_their_rows_files_and_model(measured, bz):
     docs = client.collection("docs")
     found = read()
     assert found['bebr_rows{collection="docs"}'] == found['bebr_tail_rows{collection="docs"}'] == 300
-    docs.flush()
+    docs.settle()
     docs.delete(np.arange(10))
     found = read()
     assert (found['bebr_rows{collection="docs"}'], found['bebr_tail_rows{collection="docs"}']) == (290, 0)

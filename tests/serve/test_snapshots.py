@@ -27,7 +27,7 @@ def test_a_collection_comes_back_beside_the_others(server, place, tmp_path, bz, 
     with server.connect() as client:
         docs = client.create_collection("docs", bz, keep="float16", text="body")
         docs.upsert(range(1000), vectors[:1000], [{"body": f"word{i}"} for i in range(1000)])
-        docs.flush()
+        docs.settle()
         docs.upsert(["a", "b"], vectors[1000:1002], [{"body": "of the journal"}, None])
         docs.delete([7])
         want = docs.search(queries, 5)
@@ -47,7 +47,7 @@ def test_a_collection_comes_back_beside_the_others(server, place, tmp_path, bz, 
         np.testing.assert_array_equal(back.search(queries, 5).scores, want.scores)
         assert set(back.search(None, 2, text="journal").ids[0].tolist()) == {"a", None}
         assert back.binarizer.digest == bz.digest and back.upsert([7], vectors[7:8]) == 1
-        back.flush()
+        back.settle()
         for wrong in ({"snapshot": "20200101T000000.000000Z"}, {}):
             with pytest.raises(KeyError):
                 client.restore_collection("none", "none-back", **wrong)
@@ -88,7 +88,7 @@ def test_a_server_without_a_place_refuses(start, tmp_path):
 def test_damage_in_the_place_brings_nothing_back(server, place, bz, vectors):
     with server.connect() as client:
         client.create_collection("docs", bz).upsert(range(100), vectors[:100])
-        client.collection("docs").flush()
+        client.collection("docs").settle()
         client.snapshot()
         (segment,) = (place / "segments").iterdir()
         data = bytearray(segment.read_bytes())

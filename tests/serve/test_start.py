@@ -41,7 +41,7 @@ def test_a_damaged_collection_is_reported_and_the_others_are_served(start, healt
             before = set((tmp_path / "segments").iterdir())
             collection = db.create_collection(name, bz)
             collection.upsert(range(100), vectors[:100])
-            collection.flush()
+            collection.settle()
     (file,) = set((tmp_path / "segments").iterdir()) - before
     flipped(file, file.stat().st_size // 2)
     with start(tmp_path) as server, server.connect() as client:

@@ -43,7 +43,7 @@ def test_a_file_is_taken_as_it_is_and_its_rows_replace_others(tmp_path, model, v
     with Database(tmp_path / "data", seal_rows=10**9) as db:
         docs = db.create_collection("docs", model, keep=keep)
         docs.upsert(range(900, 1050), np.repeat(vectors[2900:2901], 150, 0), [{"old": i} for i in range(150)])
-        docs.flush()
+        docs.settle()
         docs.upsert(range(1050, 1100), np.repeat(vectors[2900:2901], 50, 0))
         docs.delete([1500])
         assert docs.attach(tmp_path / "x.bebr") == 2000
@@ -63,7 +63,7 @@ def test_a_file_is_taken_as_it_is_and_its_rows_replace_others(tmp_path, model, v
             assert recall(found, want) > 0.98
             assert recall(docs.search(queries, 10).ids, found) > 0.9
             assert [row.payload for row in docs.get([2999, 1000, 901])] == [{"new": True}, None, {"old": 1}]
-            docs.flush()
+            docs.settle()
 
 
 def test_what_does_not_fit_is_refused_and_leaves_nothing(tmp_path, model, vectors):
@@ -80,7 +80,7 @@ def test_what_does_not_fit_is_refused_and_leaves_nothing(tmp_path, model, vector
     with Database(tmp_path / "data") as db:
         docs, kept = db.create_collection("docs", model), db.create_collection("kept", model, keep="float16")
         docs.upsert([5], vectors[:1])
-        docs.flush()
+        docs.settle()
         (own,) = (tmp_path / "data" / "segments").iterdir()
         for collection, file, error, says in [
             (docs, "none.bebr", FileNotFoundError, "none.bebr"),
@@ -130,7 +130,7 @@ def test_a_kill_leaves_all_of_it_or_nothing(tmp_path, model, vectors, monkeypatc
         with bebr.open(path) as db:
             docs = db.collection("docs")
             states.append((len(docs), docs.count({"old": True})))
-            docs.flush()
+            docs.settle()
             assert len(list((path / "segments").iterdir())) == docs.stats().segments
     none, whole = (200, 200), (600, 100)
     assert states[:3] == [none] * 3 and states[-1] == whole

@@ -33,7 +33,7 @@ def db(tmp_path, bz, vectors):
     with Database(tmp_path / "data") as made:
         docs = made.create_collection("docs", bz)
         docs.upsert(np.arange(100), vectors[:100], [{"n": n} for n in range(100)])
-        docs.flush()
+        docs.settle()
         docs.upsert(np.arange(100, 200), vectors[100:200])
         docs.delete([3, 150])
         yield made
@@ -66,7 +66,7 @@ def test_later_writes_are_not_in_it(db, tmp_path, vectors, queries):
     before = answers(db, queries)
     db.snapshot(tmp_path / "place")
     db.collection("docs").upsert([0, 500], vectors[:2])
-    db.collection("docs").flush()
+    db.collection("docs").settle()
     bebr.restore(tmp_path / "place", tmp_path / "back")
     with bebr.open(tmp_path / "back") as back:
         assert answers(back, queries) == before
@@ -81,7 +81,7 @@ def test_a_second_snapshot_copies_what_is_new(db, tmp_path, bz, vectors):
     assert second.new_files <= 2 < second.files  # the catalog and the versions
     other = db.create_collection("other", bz, keep="float16")
     other.upsert(np.arange(300), vectors[:300])
-    other.flush()
+    other.settle()
     before = set(files(place))
     third = db.snapshot(place)
     new = [path.parent.name for path in files(place) if path not in before]
@@ -93,7 +93,7 @@ def test_a_second_snapshot_copies_what_is_new(db, tmp_path, bz, vectors):
 def test_space_that_a_seal_freed_is_not_copied(db, tmp_path, vectors):
     docs = db.collection("docs")
     docs.upsert(np.arange(3000), vectors, [{"text": "x" * 300}] * 3000)
-    docs.flush()
+    docs.settle()
     assert sum(path.stat().st_size for path in (tmp_path / "data").glob("catalog.db*")) > 500_000
     db.snapshot(tmp_path / "place")
     assert all(path.stat().st_size < 100_000 for path in files(tmp_path / "place" / "catalogs"))
@@ -146,7 +146,7 @@ def test_snapshots_taken_while_it_is_written_to_hold_whole_writes_up_to_one(tmp_
             made = []
             for _ in range(6):
                 made.append(db.snapshot(tmp_path / "place"))
-                docs.flush()  # merges, which remove segments
+                docs.settle()  # merges, which remove segments
         finally:
             stop.set()
             writer.join()
@@ -227,7 +227,7 @@ def test_a_snapshot_that_ends_half_way_leaves_the_older_ones(db, tmp_path, vecto
     place = tmp_path / "place"
     first, before = db.snapshot(place), answers(db, queries)
     db.collection("docs").upsert([900], vectors[:1])
-    db.collection("docs").flush()
+    db.collection("docs").settle()
     write = places.FolderPlace.write
     for folder in ("segments", "catalogs", "snapshots"):
 

@@ -56,7 +56,7 @@ def test_codes_fit_vectors_of_any_length(tmp_path, vectors, queries, metric, len
         assert reached["docs"] > reached["unit"] - 0.03 and reached["docs"] > reached["clipped"] + 0.1, reached
         assert docs.stats().rows_behind == 0 and docs.stats().model.bytes_per_vector == 26
         model = docs.binarizer.digest
-        docs.flush()
+        docs.settle()
     with bebr.open(tmp_path) as db:
         docs = db.collection("docs")
         docs.upsert([0], x[:1])
@@ -135,7 +135,7 @@ def test_recall_is_measured_against_every_live_row(tmp_path, bz, vectors, querie
     with bebr.open(tmp_path) as db:
         docs = db.create_collection("docs", bz, keep="float16")
         docs.upsert(range(2500), x[:2500])
-        docs.flush()
+        docs.settle()
         x[:50] = x[2950:]
         docs.upsert(range(50), x[:50])
         docs.delete(range(100, 200))

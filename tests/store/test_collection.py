@@ -25,7 +25,7 @@ def test_rows_survive_a_restart_in_every_state(tmp_path, bz, vectors, same_answe
         same_answers(collection, rows)
         upsert(range(300), vectors[:300])
         same_answers(collection, rows)  # tail only
-        collection.flush()
+        collection.settle()
         same_answers(collection, rows)  # segment only
         upsert(range(280, 400), vectors[1000:1120])  # 20 of them replace rows of the segment
         assert collection.delete([5, 6, 399, 12345]) == 3
@@ -36,7 +36,7 @@ def test_rows_survive_a_restart_in_every_state(tmp_path, bz, vectors, same_answe
         collection = db.collection("docs")
         assert collection.stats().tail_rows == 119 and collection.stats().dead_rows == 22
         same_answers(collection, rows)
-        collection.flush()
+        collection.settle()
         assert collection.stats().tail_rows == 0
         same_answers(collection, rows)
     with Database(tmp_path) as db:
@@ -68,7 +68,7 @@ def test_writes_seal_the_tail_in_the_background_and_merging_bounds_the_number_of
         until(lambda: collection.stats().tail_rows < 50)
         assert collection.stats().rows == 2000
         until(lambda: 1 <= collection.stats().segments <= 7)  # log2(2000 / 50) is 5.3; unmerged it were 40
-        collection.flush()  # waits for a merge that is still deleting files
+        collection.settle()  # waits for a merge that is still deleting files
         assert len(list((tmp_path / "segments").iterdir())) == collection.stats().segments
         same_answers(collection, dict(enumerate(vectors[:2000])))
 
@@ -92,19 +92,19 @@ def test_the_space_of_dead_rows_comes_back(tmp_path, bz, vectors, same_answers):
     with Database(tmp_path) as db:
         collection = db.create_collection("docs", bz)
         collection.upsert(range(3000), vectors)
-        collection.flush()
+        collection.settle()
         before = collection.stats()
         collection.delete(range(500))
-        collection.flush()
+        collection.settle()
         assert collection.stats().dead_rows == 500  # a sixth is not worth a rewrite
         collection.delete(range(2000))
-        collection.flush()
+        collection.settle()
         after = collection.stats()
         assert after.dead_rows == 0 and after.segments == 1
         assert before.bytes_on_disk - after.bytes_on_disk >= 2000 * bz.bytes_per_vector
         same_answers(collection, {i: vectors[i] for i in range(2000, 3000)})
         collection.delete(range(3000))
-        collection.flush()
+        collection.settle()
         assert collection.stats().segments == 0 and not list((tmp_path / "segments").iterdir())
 
 
@@ -174,7 +174,7 @@ def test_a_seal_that_fails_does_not_fail_the_write_and_is_tried_again(
             until(lambda: "no space left" in caplog.text)
             same_answers(collection, dict(enumerate(vectors[:60])))
             with pytest.raises(OSError, match="no space"):
-                collection.flush()
+                collection.settle()
         until(lambda: collection.stats().tail_rows == 0)
         same_answers(collection, dict(enumerate(vectors[:60])))
 
@@ -216,7 +216,7 @@ def test_rows_that_die_during_a_seal_or_a_merge_are_dead_in_the_new_segment(
     with Database(tmp_path) as db:
         collection = db.collection("docs")
         same_answers(collection, rows)
-        collection.flush()
+        collection.settle()
         same_answers(collection, rows)
     with Database(tmp_path) as db:
         same_answers(db.collection("docs"), rows)
@@ -232,7 +232,7 @@ def test_a_kill_during_a_seal_leaves_nothing_to_keep(tmp_path, bz, vectors, same
     monkeypatch.setattr(rewriting, "write_segment", write_segment)
     with Database(tmp_path / "data") as db:
         db.create_collection("docs", bz).upsert(range(60), vectors[:60])
-        db.collection("docs").flush()
+        db.collection("docs").settle()
     monkeypatch.undo()
     assert len(list((tmp_path / "killed" / "segments").iterdir())) == 1
     with Database(tmp_path / "killed") as db:

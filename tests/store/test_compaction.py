@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -46,6 +47,21 @@ def test_half_dead_files_are_rewritten_and_large_ones_are_not_merged():
     assert segments_to_merge([(most, most), (most, most)], 1 << 24) == []
 
 
+def test_flush_waits_for_no_merge(tmp_path, vectors):
+    with Database(tmp_path) as db:
+        docs = db.create_collection("docs", bebr.untrained(64, 18))
+        docs.upsert(range(100), vectors[:100])
+        with docs._contents.current.merging:  # one that takes long
+            docs.flush()
+            docs.upsert(range(100, 200), vectors[100:200])
+            docs.flush()
+            assert (docs.stats().segments, docs.stats().tail_rows, docs.stats().merging) == (2, 0, True)
+            with pytest.raises(TimeoutError, match=r"still being merged after 0\.05 s"):
+                docs.settle(timeout=0.05)
+        docs.settle(timeout=60)
+        assert (docs.stats().segments, docs.stats().merging) == (1, False)
+
+
 def test_a_long_ingest_writes_each_row_a_few_times(tmp_path, vectors, monkeypatch):
     """10,000 rows sealed by 100, counted where segments are written."""
     rows = []
@@ -62,6 +78,6 @@ def test_a_long_ingest_writes_each_row_a_few_times(tmp_path, vectors, monkeypatc
         docs = db.create_collection("docs", bz)
         for start in range(0, 10_000, 100):
             docs.upsert(range(start, start + 100), vectors[np.arange(start, start + 100) % len(vectors)])
-            docs.flush()
+            docs.settle()
         assert len(docs) == 10_000 and docs.stats().segments <= 1 + math.log2(100)
     assert sum(rows) <= 10_000 * (2 + math.log2(100))

@@ -55,7 +55,7 @@ def life(path):
             print("upsert", i, flush=True)
             docs.delete([i * 40 + 1])
             print("delete", i, flush=True)
-            docs.flush()
+            docs.settle()
     print("steps", steps, flush=True)
 
 # One life per argument "step:path", each in a process of its own. Forked, since starting Python takes longer than a
@@ -116,7 +116,7 @@ def test_death_at_any_step(tmp_path, vectors, cosine, same_answers):
             rows, payloads = next(s for s in reversed(states) if len(s[0]) == len(docs))
             same_answers(docs, rows)
             assert payloads_of(docs, list(payloads)) == list(payloads.values())
-            docs.flush()  # merges go on in the background until then
+            docs.settle()  # merges go on in the background until then
             files = {file.name for file in (tmp_path / f"d{die_at}" / "segments").iterdir()}
             assert len(files) == docs.stats().segments
 

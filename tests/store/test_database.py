@@ -25,7 +25,7 @@ def two_collections(tmp_path, bz, vectors):
             before = set((tmp_path / "segments").iterdir())
             collection = db.create_collection(name, bz)
             collection.upsert(range(1000), vectors[:1000])
-            collection.flush()
+            collection.settle()
     (file,) = set((tmp_path / "segments").iterdir()) - before
     return tmp_path, file
 

@@ -28,7 +28,7 @@ def folder(tmp_path, vectors):
         for name in ("docs", "other"):
             collection = db.create_collection(name, bz)
             collection.upsert(range(100), vectors[:100], [{"n": n} for n in range(100)])
-            collection.flush()
+            collection.settle()
         for n in range(5):
             db.collection("docs").upsert([n], vectors[n : n + 1])
         os._exit(0)

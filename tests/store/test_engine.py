@@ -42,9 +42,9 @@ def collection(request, bz, vectors, tmp_path_factory):
     with Database(tmp_path_factory.mktemp("engine"), flat_rows=1000) as db:
         made = db.create_collection("docs", bz, keep=keep, retrain=False, index=index)
         made.upsert(range(1500), vectors[:1500])
-        made.flush()
+        made.settle()
         made.upsert(range(1000, 2400), vectors[1400:2800])
-        made.flush()
+        made.settle()
         made.delete(range(0, 900, 7))
         made.upsert([5, 2000, 2399, 2500], [vectors[5], None, vectors[0], vectors[1]])
         made.upsert(range(2600, 2800), vectors[2800:3000])
@@ -110,7 +110,7 @@ def test_a_snapshot_that_others_hold_outlives_its_collection(models, vectors, qu
         engine = made.snapshot.engine
         wanted = made.search(queries, 5)
         made.upsert(range(2500), vectors[500:3000])
-        made.flush()
+        made.settle()
         made.truncate()
     scores, ids = engine.search(queries, 5, False, None, False, None, None, None, None, None)
     np.testing.assert_array_equal(ids, wanted.ids)

@@ -45,10 +45,10 @@ def test_columns_go_with_the_rows_through_seals_and_merges(db, bz, vectors, monk
     for begin in range(0, 1000, 250):
         rows = np.arange(begin, begin + 250)
         collection.upsert(rows, vectors[rows], PAYLOADS[begin : begin + 250])
-        collection.flush()
+        collection.settle()
     collection.delete([5, 6, 7])
     collection.upsert([5], vectors[:1], [PAYLOADS[5]])
-    collection.flush()
+    collection.settle()
     assert counts(collection) == expected([p for i, p in enumerate(PAYLOADS) if i not in (6, 7)])
     assert sum(read) == 1001
     assert collection.stats().segments < 4
@@ -60,7 +60,7 @@ def test_a_file_without_columns_is_read_once(db, tmp_path, bz, vectors, monkeypa
         patch.setattr(writing, "column_sections", _no_sections)
         collection = db.create_collection("docs", bz)
         collection.upsert(np.arange(1000), vectors[:1000], PAYLOADS)
-        collection.flush()
+        collection.settle()
     db.close()
     with Database(tmp_path) as again:
         collection = again.collection("docs")
@@ -70,7 +70,7 @@ def test_a_file_without_columns_is_read_once(db, tmp_path, bz, vectors, monkeypa
             assert counts(collection) == expected(PAYLOADS)
             assert collection.count({"n": {"gt": 10}, "tag": "t1"}) > 0  # another one
             collection.upsert([1], vectors[:1])
-        collection.flush()
+        collection.settle()
     with Database(tmp_path) as again:
         assert again.collection("docs").count({"tag": "t2"}) == sum((p or {}).get("tag") == "t2" for p in PAYLOADS)
 
@@ -138,7 +138,7 @@ def test_copies_answer_as_the_rows_do(db, bz, vectors, queries, soon_copied, bel
     collection = db.create_collection("docs", bz)
     order = np.random.default_rng(1).permutation(3000)
     collection.upsert(np.arange(2700), vectors[:2700], [{"n": int(n)} for n in order[:2700]])
-    collection.flush()
+    collection.settle()
     collection.upsert(np.arange(2700, 3000), vectors[2700:], [{"n": int(n)} for n in order[2700:]])
     for step in range(3):
         for asked in (queries[:1], queries[:2], queries[:20]):
@@ -157,7 +157,7 @@ def test_copies_answer_as_the_rows_do(db, bz, vectors, queries, soon_copied, bel
 def test_copies_have_a_bound(db, bz, vectors, queries, soon_copied):
     collection = db.create_collection("docs", bz)
     collection.upsert(np.arange(2000), vectors[:2000], [{"n": i % 10} for i in range(2000)])
-    collection.flush()
+    collection.settle()
     for _ in range(5):
         for n in range(10):
             collection.search(queries[0], 10, filter={"n": n})
@@ -169,7 +169,7 @@ def test_copies_have_a_bound(db, bz, vectors, queries, soon_copied):
 def test_a_copy_that_was_given_up_is_made_again(db, bz, vectors, queries, soon_copied, monkeypatch):
     collection = db.create_collection("docs", bz)
     collection.upsert(np.arange(2000), vectors[:2000], [{"n": i % 10} for i in range(2000)])
-    collection.flush()
+    collection.settle()
     monkeypatch.setattr(copies, "MOST_COPIES", 1)
     expected = [collection.search(queries[:1], 10, filter={"n": n, "m": {"exists": False}}).ids for n in (3, 4)]
     kept = collection.snapshot.segments[0].part.copies
@@ -195,4 +195,4 @@ def test_answers_that_are_kept_do_not_grow_old(db, bz, vectors):
         there = {i: n for i, n in there.items() if n >= 5 * step}
         assert collection.count({"n": {"gte": 1000}}) == sum(n >= 1000 for n in there.values())
         if step % 5 == 4:
-            collection.flush()
+            collection.settle()

@@ -48,7 +48,7 @@ def full(disk, bz, vectors):
         for name in ("docs", "old"):
             docs = db.create_collection(name, bz)
             docs.upsert(range(1000), vectors[:1000], [{"n": i, "text": "x" * 300} for i in range(1000)])
-            docs.flush()
+            docs.settle()
         db.collection("docs").upsert(range(1000, 1100), vectors[1000:1100], [{"n": i} for i in range(1000, 1100)])
         fill(disk)
         yield db
@@ -60,7 +60,7 @@ def test_what_needs_space_is_refused_and_changes_nothing(full, bz, vectors, same
         with pytest.raises(bebr.LimitExceeded, match="space"):
             docs.upsert(range(3000), vectors, [{"text": "y" * 500}] * 3000)
         with pytest.raises(bebr.LimitExceeded, match="space"):
-            docs.flush()
+            docs.settle()
         with pytest.raises(bebr.LimitExceeded, match="space"):
             full.create_collection("new", bebr.train(vectors, widths=[32], seed=0))
         same_answers(docs, rows)
@@ -77,7 +77,7 @@ def test_what_frees_space_works(full, vectors, same_answers):
     same_answers(docs, rows)
     full.drop_collection("old")
     assert len(list((full.path / "segments").iterdir())) == 1
-    docs.flush()  # there is room now
+    docs.settle()  # there is room now
     assert docs.upsert(range(200), vectors[:200]) == 200
     same_answers(docs, rows | dict(enumerate(vectors[:200])))
 

@@ -30,9 +30,9 @@ def test_the_best_by_code_of_all_parts_get_exact_scores(tmp_path, bz, vectors, q
     with Database(tmp_path, seal_rows=10**9) as db:
         docs = db.create_collection("docs", bz, keep=kind)
         docs.upsert(range(0, 1500), x[:1500])
-        docs.flush()
+        docs.settle()
         docs.upsert(range(1200, 2600), x[1200:2600])
-        docs.flush()
+        docs.settle()
         x[:100] = x[2900:3000]  # replaced: neither the old code nor the old vector counts
         docs.upsert(range(100), x[:100])
         docs.upsert(range(2600, 2900), x[2600:2900])
@@ -47,7 +47,7 @@ def test_the_best_by_code_of_all_parts_get_exact_scores(tmp_path, bz, vectors, q
             np.testing.assert_allclose(hits.scores, true, atol=0.002 if kind == "float16" else 0.02)
             for one, q in zip(hits.ids, queries, strict=True):  # whatever the batch
                 assert docs.search(q, 10).ids[0].tolist() == one.tolist()
-            docs.flush()
+            docs.settle()
         before = docs.search(queries, 10)
     with Database(tmp_path) as db:
         docs = db.collection("docs")
@@ -70,7 +70,7 @@ def test_few_rows_are_answered_exactly(tmp_path, bz, vectors, queries, seal):
         docs = db.create_collection("docs", bz, keep="float16")
         docs.upsert(range(2000), vectors[:2000])
         if seal:
-            docs.flush()
+            docs.settle()
         want = exact(vectors[:2000], queries, 5, bz.metric)
         assert recall(docs.search(queries, 5).ids, want) > 0.99  # float16 rounds
         allow = np.arange(0, 2000, 3)
@@ -83,7 +83,7 @@ def test_vectors_come_back_by_id_from_every_part(tmp_path, bz, vectors):
     with bebr.open(tmp_path) as db:
         docs = db.create_collection("docs", bz, keep="float16")
         docs.upsert(range(100), vectors[:100])
-        docs.flush()
+        docs.settle()
         docs.upsert(range(50, 150), vectors[150:250])
         docs.delete([3])
         found = docs.snapshot.vectors(np.array([149, 7, 3, 50, 7, 999]))
@@ -119,7 +119,7 @@ def test_damage_to_kept_vectors_is_noticed(tmp_path, bz, vectors):
     with bebr.open(tmp_path) as db:
         docs = db.create_collection("docs", bz, keep="float16")
         docs.upsert(range(1000), vectors[:1000])
-        docs.flush()
+        docs.settle()
     (file,) = (tmp_path / "segments").iterdir()
     data = bytearray(file.read_bytes())
     at = bytes(data).index(vectors[500].astype("<f2").tobytes()[:8])

@@ -78,7 +78,7 @@ def test_ids_with_one_hash_are_told_apart_until_their_places_are_taken(tmp_path,
         docs.upsert([FIRST_PLACE], vectors[3:4], [{"id": "int"}])  # its own number is taken
         with pytest.raises(bebr.LimitExceeded, match="'e' finds no place"):
             docs.upsert(["e"], vectors[:1])
-        docs.flush()
+        docs.settle()
         every = [*names, FIRST_PLACE]
         assert [row.id for row in docs.get(every)] == every
         assert docs.delete(["a", "e"]) == 1
@@ -133,7 +133,7 @@ def machine(bz: bebr.Binarizer, vectors: np.ndarray) -> type[RuleBasedStateMachi
                 self.db = Database(self.path, seal_rows=25)
                 self.collection = self.db.collection("docs")
             else:
-                self.collection.flush()
+                self.collection.settle()
 
         @invariant()
         def equal_to_the_dict(self):

@@ -28,9 +28,9 @@ def new(vectors) -> bebr.Binarizer:
 def _spread(docs, x) -> None:
     """Rows of two segments, the tail, a payload and some that died."""
     docs.upsert(range(2000), x[:2000], [{"n": i} for i in range(2000)])
-    docs.flush()
+    docs.settle()
     docs.upsert(range(1900, 2400), x[1900:2400], [{"n": i} for i in range(1900, 2400)])
-    docs.flush()
+    docs.settle()
     docs.upsert(range(2400, 2600), x[2400:2600], [{"n": i} for i in range(2400, 2600)])
     docs.delete(range(100))
 
@@ -113,9 +113,9 @@ def test_half_way_no_model_drowns_the_other(tmp_path, vectors, queries, monkeypa
     with Database(tmp_path, seal_rows=10**9) as db:
         docs = db.create_collection("docs", small, keep="float16")
         docs.upsert(range(1000, 3000), vectors[1000:])
-        docs.flush()
+        docs.settle()
         docs.upsert(range(1000), vectors[:1000])
-        docs.flush()
+        docs.settle()
         want = exact(vectors, queries, 10, "cosine")
         before = recall(docs.search(queries, 10).ids, want)
         monkeypatch.setattr(docs._contents.current.shared.merger, "request", lambda _: None)

@@ -20,7 +20,7 @@ def folder(tmp_path, bz, vectors):
         for name in ("docs", "other"):
             collection = db.create_collection(name, bz)
             collection.upsert(range(100), vectors[:100])
-            collection.flush()
+            collection.settle()
         db.collection("docs").upsert([100], vectors[100:101])
     return path
 
@@ -63,7 +63,7 @@ def test_an_older_catalog_costs_the_collections_that_changed_since_and_no_file(f
     with bebr.open(folder) as db:
         docs = db.collection("docs")
         docs.upsert(range(200, 300), vectors[200:300])
-        docs.flush()
+        docs.settle()
         db.create_collection("new", bz).upsert([1], vectors[:1])
         db.drop_collection("other")
         db.create_collection("third", bz)

@@ -26,7 +26,7 @@ def filled(db: Database, rows: np.ndarray, **how) -> bebr.store.collection.Colle
     for i in range(0, ROWS, 1000):
         some = slice(i, i + 1000)
         docs.upsert(ids[some], vectors[some], payloads[some])
-        docs.flush()
+        docs.settle()
     return docs
 
 

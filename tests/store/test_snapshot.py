@@ -27,7 +27,7 @@ def test_a_snapshot_outlives_whatever_happens_to_its_collection(tmp_path, bz, ve
         docs = db.create_collection("docs", bz)
         docs.upsert(range(100), vectors[:100], [{"n": i} for i in range(100)])
         if sealed:
-            docs.flush()
+            docs.settle()
         docs.delete([7])
         snapshot = docs.snapshot
         before = found(docs, snapshot, queries[:3])
@@ -35,7 +35,7 @@ def test_a_snapshot_outlives_whatever_happens_to_its_collection(tmp_path, bz, ve
             docs.upsert(range(50, 150), vectors[200:300])
             docs.delete(range(20))
             assert found(docs, snapshot, queries[:3]) == before
-            docs.flush()
+            docs.settle()
             assert found(docs, snapshot, queries[:3]) == before
         assert found(docs, docs.snapshot, queries[:3]) != before
         db.drop_collection("docs")
@@ -82,9 +82,9 @@ def test_answers_do_not_depend_on_sealing(tmp_path, bz, vectors):
     with Database(tmp_path) as db:
         docs = db.create_collection("docs", bz)
         docs.upsert(range(1500), vectors[:1500])
-        docs.flush()
+        docs.settle()
         docs.upsert(range(2000, 2700), vectors[:700])
-        docs.flush()
+        docs.settle()
         docs.upsert(range(3000, 3100), vectors[1500:1600])
         docs.delete(range(0, 1500, 7))
         docs.upsert(range(1, 1500, 9), vectors[1600:1767])
@@ -97,7 +97,7 @@ def test_answers_do_not_depend_on_sealing(tmp_path, bz, vectors):
 
         before = list(answers())
         assert (docs.stats().segments, docs.stats().tail_rows) == (2, 267)
-        docs.flush()
+        docs.settle()
         assert docs.stats().tail_rows == 0
         for one, other in zip(before, answers(), strict=True):
             np.testing.assert_array_equal(one.ids, other.ids)
@@ -128,7 +128,7 @@ def test_the_payload_of_an_id_is_read_once_however_often_it_is_asked_for(tmp_pat
     with bebr.open(tmp_path) as db:
         docs = db.create_collection("docs", bz)
         docs.upsert([3, 4], vectors[:2], [{"a": "ü" * 1000}, None])
-        docs.flush()
+        docs.settle()
         assert payloads_of(docs, [3, 4] * 1000 + [3]) == [{"a": "ü" * 1000}, None] * 1000 + [{"a": "ü" * 1000}]
         assert len(reads) == 2
 
@@ -140,7 +140,7 @@ def test_the_size_of_payloads_is_known_before_they_are_read(tmp_path, bz, vector
         docs.upsert([3, 4, 5], vectors[:3], [{"a": "ü"}, None, {}])
         docs.delete([5])
         if sealed:
-            docs.flush()
+            docs.settle()
         ids = np.array([4, 3, -1, 5, 3, 7])
         assert docs.snapshot.payload_bytes(ids).tolist() == [0, 11, 0, 0, 11, 0]
         assert docs.snapshot.payload_texts(ids) == ["", '{"a": "ü"}', "", "", '{"a": "ü"}', ""]

@@ -166,7 +166,7 @@ def machine(
 
         @rule()
         def flush(self):
-            self.collection.flush()
+            self.collection.settle()
 
         @rule()
         def restart(self):

@@ -46,9 +46,9 @@ def new(stranger, old, other, vectors) -> bebr.Binarizer:
 def _spread(docs, x) -> None:
     """Rows 100 to 2,599 in two segments and the tail; some ids are strings."""
     docs.upsert(range(2000), x[:2000], [{"n": i} for i in range(2000)])
-    docs.flush()
+    docs.settle()
     docs.upsert(range(1900, 2400), x[1900:2400], [{"n": i} for i in range(1900, 2400)])
-    docs.flush()
+    docs.settle()
     docs.upsert(range(2400, 2600), x[2400:2600], [{"n": i} for i in range(2400, 2600)])
     docs.delete(range(100))
 
@@ -84,7 +84,7 @@ def test_from_the_first_batch_to_the_cutover(tmp_path, old, new, vectors, other,
         both = docs.search(q_new, 10, binarizer=new, with_payloads=True)
         assert recall(both.ids, direct) > recall(bridged.ids, direct)
         assert all(p == {"n": i} for i, p in zip(both.ids[0].tolist(), both.payloads[0], strict=True))
-        docs.flush()
+        docs.settle()
         docs.upsert([1200], vectors[1200:1201], [{"n": "new"}])  # its new vector is that of its older content
         docs.set_payloads([1300], [{"n": "later"}])
         docs.delete([1400])
@@ -133,7 +133,7 @@ def test_a_rollback_leaves_what_was_there(tmp_path, old, stranger, vectors, othe
         _spread(docs, vectors)
         before = docs.search(q, 10)
         docs.migrate(stranger, vectors=[(range(1000), other[:1000])])
-        docs.flush()
+        docs.settle()
         docs.upsert(range(3), vectors[:3])
         docs.delete(range(3))
         docs.rollback()
@@ -207,7 +207,7 @@ def test_a_stream_goes_on_after_a_kill(tmp_path, old, new, vectors, other, until
                 yield range(i, i + 650), other[i : i + 650]
                 docs.upsert([100 + i], vectors[100 + i : 101 + i], [{"n": 100 + i}])
                 if i == 650:
-                    docs.flush()
+                    docs.settle()
                 copies.append((tmp_path / f"b{i}", _behind(docs)))
                 shutil.copytree(tmp_path / "a", copies[-1][0])
 
@@ -295,7 +295,7 @@ def test_a_cutover_that_kept_the_old_vectors_is_taken_back(tmp_path, old, new, v
         docs.upsert([400, 5000], other[[401, 2700]], [{"n": "new"}] * 2)  # no old vector can be known of these
         docs.set_payloads([300], [{"n": "later"}])
         docs.delete([301])
-        docs.flush()
+        docs.settle()
         for call in (docs.retrain, lambda: docs.migrate(bebr.untrained(64, 18), vectors=())):
             with pytest.raises(ValueError, match=r"cutover\(\) or rollback\(\) first"):
                 call()
@@ -325,7 +325,7 @@ def test_a_cutover_that_kept_the_old_vectors_is_taken_back(tmp_path, old, new, v
         assert (docs.stats().former, docs.stats().rows_behind) == ("", 0)
         with pytest.raises(ValueError, match="is not being migrated by streamed vectors"):
             docs.rollback()
-        docs.flush()
+        docs.settle()
         assert len(list((tmp_path / "segments").iterdir())) == docs.stats().segments
     assert examine(tmp_path) == []
 

@@ -80,7 +80,7 @@ def changed(collection, rows, kind, what):
         for id in what:
             rows.pop(id, None)
     elif kind == "seal":
-        collection.flush()
+        collection.settle()
 
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -124,7 +124,7 @@ def test_files_without_words_have_them_made_of_their_payloads(tmp_path):
     with bebr.open(tmp_path) as db:
         docs = db.create_collection("docs", dim=2)
         docs.upsert([1, 2], [[1, 0], [0, 1]], [{"body": "quick fox"}, {"body": "dog"}])
-        docs.flush()
+        docs.settle()
         row = db._catalog.collection("docs")
         settings = json.loads(row.settings.to_json()) | {"text": ["body"]}
         db._catalog.set_settings(type(row)(row.id, row.name, row.model, Settings.of_json(json.dumps(settings))))
@@ -132,7 +132,7 @@ def test_files_without_words_have_them_made_of_their_payloads(tmp_path):
         docs = db.collection("docs")
         assert docs.search(None, 1, text="fox").ids.tolist() == [[1]]
         docs.upsert([3], [[1, 0]], [{"body": "fox fox"}])
-        docs.flush()
+        docs.settle()
         assert docs.search(None, 2, text="fox").ids.tolist() == [[3, 1]]
 
 

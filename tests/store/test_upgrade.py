@@ -41,7 +41,7 @@ def test_a_folder_of_an_older_version_opens_and_stays_good(old, queries):
     with bebr.open(old) as db:
         docs = db.collection("docs")
         docs.upsert([0], np.ones((1, 8)))
-        docs.flush()
+        docs.settle()
         assert len(docs) == 9
     assert len(_docs(old)[0]) == 9
     with closing(sqlite3.connect(old / "catalog.db")) as db:

@@ -123,7 +123,7 @@ def test_a_write_that_the_catalog_refuses_fails_alone(db, tmp_path, bz, vectors,
     same_answers(docs, rows)
     assert docs.upsert([22], vectors[22:23]) == 1  # nothing of the failure remains
     same_answers(docs, rows | {22: vectors[22]})
-    docs.flush()
+    docs.settle()
     same_answers(docs, rows | {22: vectors[22]})
     db.close()
     with bebr.open(tmp_path) as again:
@@ -210,7 +210,7 @@ def test_a_program_that_forgets_to_close_ends(tmp_path, bz):
     script = (
         "import sys, numpy as np, bebr; db = bebr.open(sys.argv[1] + '/data'); "
         "docs = db.create_collection('docs', bebr.Binarizer.load(sys.argv[1] + '/m.safetensors')); "
-        "docs.upsert(range(10), np.eye(10, 64)); docs.flush(); docs.upsert([1], np.eye(1, 64)); print(len(docs))"
+        "docs.upsert(range(10), np.eye(10, 64)); docs.settle(); docs.upsert([1], np.eye(1, 64)); print(len(docs))"
     )
     done = subprocess.run([sys.executable, "-c", script, tmp_path], capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stdout) == (0, "10\n") and "Traceback" not in done.stderr

@@ -23,7 +23,7 @@ def main() -> None:
     with bebr.open(folder) as db:
         docs = db.create_collection("docs", bebr.train(x, widths=[8, 8], metric="cosine", seed=0))
         docs.upsert(range(5), x[:5], [{"n": i} for i in range(5)])
-        docs.flush()
+        docs.settle()
         docs.upsert(range(5, 10), x[5:], [{"n": i} for i in range(5, 10)])
         docs.delete([0, 9])
     for name in ("lock", "reserve"):
