@@ -5,20 +5,17 @@ from __future__ import annotations
 import dataclasses
 import json
 import sys
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from bebr.cli import db_load, db_query
-from bebr.cli.arguments import Metric, Model, Rescore
-from bebr.cli.place import Json, Name, Place, connecting, is_server, opened
+from bebr.cli import db_load, db_migrate, db_query
+from bebr.cli.arguments import Metric, Rescore
+from bebr.cli.place import Json, Name, Place, connecting, opened
 
 if TYPE_CHECKING:
     from bebr.collection.protocol import CollectionLike, DatabaseLike
-
-_POLL = 0.2  # seconds between two looks at a migration
 
 app = typer.Typer(help="Make, fill, search and change collections: in a data folder, or on a server.")
 app.callback()(connecting)
@@ -129,40 +126,6 @@ def stats(place: Place, name: Name, json_lines: Json = False) -> None:
     show({**facts.pop("model"), **facts, **(facts.pop("batching") or {})})
 
 
-@app.command("migrate")
-def migrate(
-    place: Place,
-    name: Name,
-    model: Model,
-    background: Annotated[
-        bool, typer.Option("--background", help="On a server: return at once; `bebr db stats` says how far it is.")
-    ] = False,
-) -> None:
-    """Have every row coded by another model of the same vectors, from the kept ones. Searches go on meanwhile.
-
-    What is interrupted goes on when the folder, or the server, is opened again.
-    """
-    import bebr
-    from bebr.cli.progress import progress, say
-
-    if background and not is_server(place):
-        raise ValueError(f"--background: got a folder ({place}), which does nothing by itself; wanted a server")
-    bz = bebr.Binarizer.load(model)
-    with opened(place) as db:
-        collection = db.collection(name)
-        collection.migrate(bz)
-        if background:
-            say(f"{name}: is being migrated to model {bz.digest}")
-            return
-        with progress(f"migrating {name}") as report:
-            now = collection.stats()
-            while now.target:
-                report("", now.rows - now.rows_behind, now.rows)
-                time.sleep(_POLL)
-                now = collection.stats()
-        say(f"{name}: {now.rows:,} rows have model {now.model.digest}, {now.model.bytes_per_vector} bytes a code")
-
-
 @app.command("attach")
 def attach(
     place: Place,
@@ -199,3 +162,6 @@ def drop(
 
 app.command("load")(db_load.run)
 app.command("query")(db_query.run)
+app.command("migrate")(db_migrate.migrate)
+app.command("cutover")(db_migrate.cutover)
+app.command("rollback")(db_migrate.rollback)

@@ -12,7 +12,7 @@ import pytest
 from typer.testing import Result
 
 import bebr
-from bebr.cli import db_load
+from bebr.cli import batches
 from bebr.cli.db_query import read_ids
 from bebr.vectors import write_vectors
 from tests import commands
@@ -119,7 +119,7 @@ def test_words_find_rows_alone_and_beside_vectors(place, name, files):
 
 def test_an_interrupted_load_goes_on(place, name, files, monkeypatch):
     done("create", place, name, "--dim", 64)
-    monkeypatch.setattr(db_load, "_BATCH_ROWS", 100)
+    monkeypatch.setattr(batches, "_BATCH_ROWS", 100)
     lines = (files / "p.jsonl").read_text().splitlines()
     (files / "bad.jsonl").write_text("\n".join([*lines[:250], "[]", *lines[251:]]))
     arguments = ("--payloads", files / "bad.jsonl", "--id-column", "id")
@@ -142,6 +142,31 @@ def test_migrate_waits_until_every_row_has_the_model(place, name, files, bz):
 def test_a_server_migrates_by_itself(server, name, files, bz):
     done("create", server.target, name, "--dim", 64)
     assert "is being migrated" in run("migrate", server.target, name, files / "m.safetensors", "--background").stderr
+
+
+def test_vectors_of_another_producer_are_streamed_from_a_file(place, name, files, vectors, monkeypatch):
+    monkeypatch.setattr(batches, "_BATCH_ROWS", 50)
+    turned = vectors[:300, ::-1].copy()
+    write_vectors(files / "turned.npy", turned[:180])
+    write_vectors(files / "all.npy", turned)
+    bebr.train(vectors[:, ::-1].copy(), widths=[48, 16], seed=0).save(files / "new.safetensors")
+    done("create", place, name, "--dim", 64)
+    done("load", place, name, files / "x.npy")
+    arguments = "migrate", place, name, files / "new.safetensors", "--vectors"
+    assert "180 vectors of model" in (first := run(*arguments, files / "turned.npy").stderr), first
+    assert "120 rows have none yet" in first
+    assert "120 of 300 rows have no vector of model" in refused("cutover", place, name)
+    rest = run(*arguments, files / "all.npy").stderr  # goes on with what is missing
+    assert "120 vectors of model" in rest and "every row has one" in rest
+    assert "are kept" in done("cutover", place, name, "--keep-old")
+    write_vectors(files / "q.npy", turned[5:6])
+    hit = json.loads(done("query", place, name, files / "q.npy", "-k", 1, "--nprobe", 3, "--json"))["hits"][0]
+    assert hit["id"] == 5
+    assert "wait" in done("rollback", place, name)
+    first = done("query", place, name, files / "x.npy", "--limit", 1, "-k", 1, "--json")
+    assert json.loads(first)["hits"][0]["id"] == 0
+    assert "300 rows have model" in done("cutover", place, name)
+    assert "is not being migrated by streamed vectors" in refused("rollback", place, name)
 
 
 def test_ids_are_read_as_they_are_meant():
@@ -176,6 +201,8 @@ BAD = [
     (("query", "data", "docs", "--ids", "77"), "77"),
     (("stats", "data", "other"), "'other'"),
     (("migrate", "data", "docs", "x.npy"), "x.npy"),
+    (("migrate", "data", "docs", "m.safetensors", "--ids", "x.npy"), "--ids or --id-column without --vectors"),
+    (("cutover", "data", "docs"), "is not being migrated by streamed vectors"),
     (("migrate", "data", "docs", "m.safetensors", "--background"), "--background: got a folder"),
     (("drop", "data", "docs"), "--yes: wanted where nobody can be asked"),
     (("drop", "data", "other", "--yes"), "no collection 'other'"),
