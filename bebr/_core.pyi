@@ -236,7 +236,8 @@ class CollectionPart:
     """Rows that never change: those of a file, or of a frozen tail with what finds ids in it. hidden: a bitmap of rows
     that no search finds; kept: blocks of their vectors as they are stored, all but the last of equal size; efforts:
     lists or candidates by k, as of `bebr.index.segments.Effort`, none where every row is looked at; payloads, keys:
-    None where no row has one; allow: a bitmap of the rows that a filter lets through, None for all."""
+    None where no row has one; allow: a bitmap of the rows that a filter lets through, None for all;
+    apart: of a mapped file whose vectors stand in an order of their own, in place of kept."""
 
     def __init__(
         self,
@@ -248,6 +249,7 @@ class CollectionPart:
         payloads: TextColumn | None = None,
         keys: TextColumn | None = None,
         allow: NDArray[np.uint64] | None = None,
+        apart: RawVectors | None = None,
     ) -> None: ...
 
 class ByteBudget:

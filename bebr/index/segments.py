@@ -134,10 +134,13 @@ def file_part(
     payloads: core.TextColumn | None,
     keys: core.TextColumn | None,
 ) -> core.CollectionPart:
-    """The rows of a file, for `snapshot_of`. hidden: rows that no search finds; kept: their vectors as stored; effort:
-    as of `SegmentView`; payloads, keys: None where no row has one."""
+    """The rows of a file, for `snapshot_of`. hidden: rows that no search finds; kept: their vectors as stored, None
+    where there are none, or the index has them; effort: as of `SegmentView`; payloads, keys: None where no row has one."""
     blocks = [] if kept is None else [kept]
-    return core.CollectionPart(index._engine, hidden, blocks, _efforts(index, effort), None, payloads, keys)
+    apart = None if kept is not None or index._raw is None else index._raw.core
+    return core.CollectionPart(
+        index._engine, hidden, blocks, _efforts(index, effort), None, payloads, keys, apart=apart
+    )
 
 
 def filtered_of(whole: core.CollectionSnapshot, views: Sequence[SegmentView], candidates: int) -> core.FilteredSnapshot:

@@ -53,10 +53,6 @@ class Part(Protocol):
     def kept(self, rows: Ids) -> Rows:
         """The vectors of these rows as they are stored."""
 
-    @property
-    def apart(self) -> bool:
-        """Whether kept vectors stand in an order of their own, as in an attached file."""
-
     def engine(self, hidden: Bitmap | None) -> core.CollectionPart:
         """Its rows but the `hidden` ones, for a search that is no Python."""
 

@@ -70,9 +70,7 @@ def search_vectors(
         looked_at = options.nprobe, options.ef_search
         if not (coded or bz.has_decoder):
             raise ValueError("this binarizer has no decoder, so query='float' has no meaning: use query='code'")
-        return Hits(
-            *rows.search(vectors, options.k, coded, *effort, options.radius, options.rescore, *looked_at, stop)
-        )
+        return Hits(*rows.search(vectors, options.k, coded, *effort, options.radius, options.rescore, *looked_at, stop))
 
     def prepared(model: Binarizer, some: Floats) -> PreparedQueries:
         return (foreign or model).prepare_for(model, some, options.query)

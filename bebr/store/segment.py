@@ -87,8 +87,8 @@ class Segment:
         self.keyed, self.moved = self._keys is not None, MOVED in sections
         self.bare = _read_bare(sections, row.rows, str(path))
         self.keeping = keeping
-        self.apart = keeping is not None and index.raw_type == keeping.kind
-        self._kept = None if self.apart or keeping is None else keeping.read(sections, row.rows, str(path))
+        own = keeping is not None and index.raw_type == keeping.kind  # of an attached file, in an order of their own
+        self._kept = None if own or keeping is None else keeping.read(sections, row.rows, str(path))
         self._path = path
         self._columns = read_columns(sections, row.rows, str(path))
         if self.payloads is None:

@@ -70,12 +70,12 @@ class Snapshot:
     @cached_property
     def engine(self) -> core.CollectionSnapshot | None:
         """What answers searches of the model of all rows, `by_model[0][0]`. None without rows and during a migration,
-        and where exact scores are taken in another space than the one vectors are kept in, or from an attached file."""
+        and where exact scores are taken in another space than the one vectors are kept in."""
         if len(self.by_model) != 1:
             return None
         bz, views = self.by_model[0]
         keeping = self.tail.part.keeping
-        if keeping is not None and (bz.has_adapter or any(view.part.apart for view in views)):
+        if keeping is not None and bz.has_adapter:
             return None
         return snapshot_of(
             bz,

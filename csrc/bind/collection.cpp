@@ -69,7 +69,8 @@ std::shared_ptr<CollectionPart> make_part(const Index& index, const std::optiona
                                           std::vector<std::pair<size_t, size_t>> efforts,
                                           std::shared_ptr<const TailRows> tail, std::shared_ptr<TextColumn> payloads,
                                           std::shared_ptr<TextColumn> keys,
-                                          const std::optional<Array<uint64_t>>& allow) {
+                                          const std::optional<Array<uint64_t>>& allow,
+                                          std::shared_ptr<const RawVectors> apart) {
   if (!index.immutable()) fail(ErrorCode::InvalidArgument, "index may change: want a file's, or a frozen tail");
   auto part = std::make_shared<CollectionPart>();
   {
@@ -91,6 +92,12 @@ std::shared_ptr<CollectionPart> make_part(const Index& index, const std::optiona
     expect_shape(*allow, "allow", {-1});
     part->allow = {allow->data(), 64 * static_cast<size_t>(allow->size())};
     part->owners.push_back(held(*allow));
+  }
+  if (apart) {
+    if (!apart->mapped()) fail(ErrorCode::InvalidArgument, "apart may change: want the vectors of a mapped file");
+    part->kept.blocks.push_back(apart->rows());
+    part->kept.block_rows = std::max<size_t>(1, apart->size());
+    part->kept.apart = std::move(apart);
   }
   for (const Array<uint8_t>& block : kept) {
     expect_shape(block, "kept", {-1, -1});
@@ -160,7 +167,7 @@ void bind_collection(py::module_& m) {
   py::class_<CollectionPart, std::shared_ptr<CollectionPart>>(m, "CollectionPart")
       .def(py::init(&make_part), py::arg("index"), py::arg("hidden"), py::arg("kept"), py::arg("efforts"),
            py::arg("tail") = py::none(), py::arg("payloads") = py::none(), py::arg("keys") = py::none(),
-           py::arg("allow") = py::none());
+           py::arg("allow") = py::none(), py::arg("apart") = py::none());
   // Shared with the front, which answers searches beside Python.
   py::class_<ByteBudget, std::shared_ptr<ByteBudget>>(m, "ByteBudget")
       .def(py::init<size_t>(), py::arg("total"))

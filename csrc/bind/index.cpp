@@ -50,7 +50,7 @@ std::unique_ptr<Index> make_graph(const RowFormat& format, uint32_t max_degree, 
 py::tuple open_index(const std::string& path, bool map, bool verify) {
   std::shared_ptr<const File> file;
   std::unique_ptr<Index> index;
-  std::unique_ptr<RawVectors> raw;
+  std::shared_ptr<RawVectors> raw;
   {
     const py::gil_scoped_release release;
     file = File::open(path, "", verify || !map);

@@ -139,9 +139,9 @@ void bind_raw(py::module_& m) {
   m.def("take_rows", &take, py::arg("rows"), py::arg("which"));
   m.def("raw_best", &best, py::arg("rows"), py::arg("type"), py::arg("ids"), py::arg("queries"), py::arg("which"),
         py::arg("k"), py::arg("squared_distance"));
-  py::class_<RawVectors>(m, "RawVectors")
+  py::class_<RawVectors, std::shared_ptr<RawVectors>>(m, "RawVectors")
       .def(py::init([](uint32_t dim, const std::string& type) {
-             return std::make_unique<RawVectors>(RawFormat{dim, raw_type_of(type)});
+             return std::make_shared<RawVectors>(RawFormat{dim, raw_type_of(type)});
            }),
            py::arg("dim"), py::arg("type"))
       .def("__len__", &RawVectors::size, kNoGil)

@@ -56,8 +56,10 @@ void CollectionSnapshot::rescore(const float* queries, size_t n, const Collectio
       const RowFilter filter{{}, nullptr, part->hidden, part->hidden_rows};
       for (size_t first = 0; first < part->reader->rows(); first += part->kept.block_rows) {
         std::vector<uint32_t>& here = rows.emplace_back();
-        filter.each(first, std::min(part->kept.block_rows, part->reader->rows() - first),
-                    [&](size_t row) { here.push_back(static_cast<uint32_t>(row - first)); });
+        filter.each(first, std::min(part->kept.block_rows, part->reader->rows() - first), [&](size_t row) {
+          uint32_t at = static_cast<uint32_t>(row - first);
+          if (part->kept.apart == nullptr || part->kept.apart->find(part->reader->ids()[row], at)) here.push_back(at);
+        });
       }
     }
     parallel_for(n, 1, [&](size_t begin, size_t end) {
@@ -66,7 +68,7 @@ void CollectionSnapshot::rescore(const float* queries, size_t n, const Collectio
         Scored best = ready(i);
         size_t block = 0;
         for (const auto& part : parts_) {
-          const int64_t* of = part->reader->ids().data();
+          const int64_t* of = part->kept.apart ? part->kept.apart->row_ids() : part->reader->ids().data();
           for (size_t first = 0, b = 0; first < part->reader->rows(); first += part->kept.block_rows, ++b, ++block) {
             const std::vector<uint32_t>& here = rows[block];
             best.add(part->kept.blocks[b], here, [&](size_t j) { return of[first + here[j]]; });
@@ -79,7 +81,13 @@ void CollectionSnapshot::rescore(const float* queries, size_t n, const Collectio
   }
   std::vector<std::vector<Place>> all(n);
   parallel_for(n, 8, [&](size_t begin, size_t end) {
-    for (size_t i = begin; i < end; ++i) all[i] = places(parts_, {found + i * depth, depth});
+    for (size_t i = begin; i < end; ++i) {
+      all[i] = places(parts_, {found + i * depth, depth});
+      std::erase_if(all[i], [&](Place& place) {  // from where the row is to where its vector is
+        const RawVectors* apart = parts_[place.part]->kept.apart.get();
+        return apart != nullptr && !apart->find(place.id, place.row);
+      });
+    }
   });
   const size_t stride = settings_.kept->stride();
   for (uint32_t p = 0; p < parts_.size(); ++p) {  // what is not in memory is asked for before the first is scored

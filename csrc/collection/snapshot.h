@@ -22,6 +22,8 @@ namespace bebr {
 struct KeptRows {
   std::vector<const uint8_t*> blocks;
   size_t block_rows = 1;  // rows of each
+  // Of an attached file: its vectors, one block in an order of their own. Else they are in that of the rows.
+  std::shared_ptr<const RawVectors> apart;
 };
 
 // Rows at positions 0 to rows - 1 that never change.

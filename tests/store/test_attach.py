@@ -62,8 +62,34 @@ def test_a_file_is_taken_as_it_is_and_its_rows_replace_others(tmp_path, model, v
             want = fresh(model, np.stack(list(now.values())), list(now), keep).search(queries, 10).ids
             assert recall(found, want) > 0.98
             assert recall(docs.search(queries, 10).ids, found) > 0.9
+            engine = docs.snapshot.engine
+            for how in ({}, {"rescore": 30} if keep else {"exact": True}):
+                found = docs.search(queries, 10, **how)  # in C++, vectors of the file included
+                with pytest.MonkeyPatch.context() as patch:
+                    patch.setattr(type(docs.snapshot), "engine", None)
+                    by_parts = docs.search(queries, 10, **how)
+                assert engine is not None
+                np.testing.assert_array_equal(found.ids, by_parts.ids)
+                np.testing.assert_allclose(found.scores, by_parts.scores, rtol=1e-6)
             assert [row.payload for row in docs.get([2999, 1000, 901])] == [{"new": True}, None, {"old": 1}]
             docs.settle()
+
+
+@pytest.mark.parametrize("keep", ["float16", "int8"])
+def test_a_few_attached_rows_are_answered_exactly(tmp_path, model, vectors, queries, keep):
+    """All of them get their exact score, from vectors that stand in an order of their own."""
+    ids = np.random.default_rng(0).permutation(1200)
+    built(tmp_path / "x.bebr", "ivf", model, vectors[:1200], ids, keep)
+    with bebr.open(tmp_path / "data") as db:
+        docs = db.create_collection("docs", model, keep=keep)
+        docs.attach(tmp_path / "x.bebr")
+        docs.delete(range(0, 1200, 5))
+        left = ids % 5 != 0
+        want = fresh(model, vectors[:1200][left], ids[left], keep).search(queries, 10, rescore=1200)
+        found = docs.search(queries, 10)
+        assert docs.snapshot.engine is not None
+        np.testing.assert_array_equal(found.ids, want.ids)
+        np.testing.assert_allclose(found.scores, want.scores, rtol=1e-6)
 
 
 def test_what_does_not_fit_is_refused_and_leaves_nothing(tmp_path, model, vectors):

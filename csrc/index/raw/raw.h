@@ -101,6 +101,10 @@ class RawVectors {
   const RawFormat& format() const noexcept { return format_; }
   size_t size() const;
   bool mapped() const noexcept { return file_ != nullptr; }
+  // Where the vector of an id is, among rows() and row_ids(), all in the same order. For vectors that nobody changes.
+  bool find(int64_t id, uint32_t& row) const;
+  const uint8_t* rows() const noexcept { return rows_; }
+  const int64_t* row_ids() const noexcept { return ids_; }
   std::vector<int64_t> ids() const;
 
   // x: n * dim floats. Ids must be new, values finite and, as float16, within 65504. All or nothing.
@@ -135,7 +139,6 @@ class RawVectors {
 
  private:
   class Piece;  // raw/score.cpp
-  bool find(int64_t id, uint32_t& row) const;
   const uint8_t* row(uint32_t at) const noexcept { return rows_ + at * format_.stride(); }
   std::span<const uint8_t> row_bytes(uint32_t at) const noexcept { return {row(at), format_.stride()}; }
   void set_views() noexcept;
