@@ -118,7 +118,7 @@ class SearchCalls:
         message.model = (binarizer or self._model).digest
         try:
             return (yield from self._answered(request, message, size, put))
-        except IncompatibleModel:
+        except (IncompatibleModel, ValueError):  # or rescore= beside queries of what is another model by now
             if binarizer is not None or not (yield from self._migrated()):
                 raise
         message.model = self._model.digest

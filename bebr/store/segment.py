@@ -124,8 +124,8 @@ class Segment:
         """The vectors of these rows as they are stored."""
         if self._kept is not None:
             return core.take_rows(self._kept, rows)
-        assert self.keeping is not None and self.index._raw is not None
-        return core.store_raw(self.index._raw.core.values(self.index.ids[rows]), self.keeping.kind)
+        assert self.index._raw is not None
+        return self.index._raw.core.stored(self.index.ids[rows])
 
     def text_data(self, rows: Ids) -> list[bytes]:
         """The JSON text of each row's payload in UTF-8, b"" for none."""

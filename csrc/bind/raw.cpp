@@ -1,6 +1,8 @@
 // RawVectors for Python (bind/module.cpp).
 #include "bind/raw.h"
 
+#include <cstring>
+
 #include "base/threads.h"
 
 namespace bebr {
@@ -33,6 +35,22 @@ py::array values(const RawVectors& raw, const Array<int64_t>& ids) {
     x = raw.values(wanted);
   }
   return to_numpy(std::move(x), {ids.shape(0), static_cast<py::ssize_t>(raw.format().dim)});
+}
+
+// What is stored of these ids, of vectors that nobody changes.
+py::array_t<uint8_t> stored(const RawVectors& raw, const Array<int64_t>& ids) {
+  const std::span<const int64_t> wanted = span_of(ids);
+  const size_t stride = raw.format().stride();
+  py::array_t<uint8_t> rows({ids.shape(0), static_cast<py::ssize_t>(stride)});
+  uint8_t* out = rows.mutable_data();
+  const NoGilFor release(ids.shape(0));
+  for (size_t i = 0; i < wanted.size(); ++i) {
+    uint32_t at = 0;
+    if (!raw.find(wanted[i], at))
+      fail(ErrorCode::UnknownId, "id " + std::to_string(wanted[i]) + " is not in this index");
+    std::memcpy(out + i * stride, raw.rows() + at * stride, stride);
+  }
+  return rows;
 }
 
 py::tuple rescore(const RawVectors& raw, const Array<float>& queries, const Array<int64_t>& candidates, size_t k,
@@ -160,6 +178,7 @@ void bind_raw(py::module_& m) {
           },
           py::arg("ids"))
       .def("values", &values, py::arg("ids"))
+      .def("stored", &stored, py::arg("ids"))
       .def("rescore", &rescore, py::arg("queries"), py::arg("candidates"), py::arg("k"), py::arg("squared_distance"));
 }
 

@@ -70,7 +70,7 @@ def test_a_file_is_taken_as_it_is_and_its_rows_replace_others(tmp_path, model, v
                     by_parts = docs.search(queries, 10, **how)
                 assert engine is not None
                 np.testing.assert_array_equal(found.ids, by_parts.ids)
-                np.testing.assert_allclose(found.scores, by_parts.scores, rtol=1e-6)
+                np.testing.assert_array_equal(found.scores, by_parts.scores)
             assert [row.payload for row in docs.get([2999, 1000, 901])] == [{"new": True}, None, {"old": 1}]
             docs.settle()
 
@@ -89,7 +89,7 @@ def test_a_few_attached_rows_are_answered_exactly(tmp_path, model, vectors, quer
         found = docs.search(queries, 10)
         assert docs.snapshot.engine is not None
         np.testing.assert_array_equal(found.ids, want.ids)
-        np.testing.assert_allclose(found.scores, want.scores, rtol=1e-6)
+        np.testing.assert_array_equal(found.scores, want.scores)
 
 
 def test_what_does_not_fit_is_refused_and_leaves_nothing(tmp_path, model, vectors):

@@ -1,10 +1,12 @@
-"""Any sequence of writes, seals and restarts leaves a collection equal to a dict."""
+"""Any sequence of writes, seals, migrations and restarts leaves a collection equal to a dict, on disk and on a server
+(`tests.serve.test_state_machine`)."""
 
 from __future__ import annotations
 
 import shutil
 import sqlite3
 import tempfile
+from collections.abc import Callable
 from contextlib import closing, suppress
 from pathlib import Path
 
@@ -48,9 +50,11 @@ def machine(
     other: bebr.Binarizer,
     index: str,
     foreign: bebr.Binarizer,
+    served: Callable[[Database], tuple[bebr.serve.client.Client, Callable[[], None]]] | None = None,
 ) -> type[RuleBasedStateMachine]:
     """`keep`, `index`: of the collection; where vectors are kept it migrates between `bz` and `other`. `foreign`: of
-    another producer, which sees vectors from their end."""
+    another producer, which sees vectors from their end. `served`: makes a server of a database, and returns a client of
+    it and what ends both; None: the database itself is used."""
 
     class CollectionMachine(RuleBasedStateMachine):
         def __init__(self):
@@ -60,22 +64,30 @@ def machine(
             self.collection = self.db.create_collection("docs", bz, keep=keep, index=index)
             self.rows: dict[int, tuple[np.ndarray | None, dict | None]] = {}  # None: without a vector
             self.model = bz  # of the producer that the collection is searched by
-            self.new: set[int] | None = None  # the rows that have a vector of the other one, where these are streamed
+            # Of the rows that have a vector of another producer, where these are streamed: as the first one sees it.
+            self.new: dict[int, np.ndarray] | None = None
+            self.former: bebr.Binarizer | None = None  # of these, once the collection was cut over from it
 
         def open(self):
-            self.db = Database(self.path, seal_rows=30, flat_rows=8)
+            self.store = Database(self.path, seal_rows=30, flat_rows=8)
+            self.db, self.stop = (self.store, None) if served is None else served(self.store)
+
+        def shut(self):
+            if self.stop is not None:
+                self.stop()
+            self.store.close()
 
         def teardown(self):
-            self.db.close()
+            self.shut()
             shutil.rmtree(self.path)
 
         def seen(self, x, model=None):
             """As the producer of a model sees vectors, by default that of the collection."""
-            return None if x is None else x[..., ::-1] if (model or self.model) is foreign else x
+            return None if x is None else x[..., ::-1] if (model or self.model).digest == foreign.digest else x
 
         @property
         def coming(self):
-            return bz if self.model is foreign else foreign
+            return self.former or (bz if self.model is foreign else foreign)
 
         @rule(
             ids=IDS, start=st.integers(0, 2900), with_payloads=st.booleans(), bare=st.integers(-1, 5), new=st.booleans()
@@ -95,7 +107,7 @@ def machine(
             for n, i in enumerate(ids):
                 if i in written:
                     self.rows[i] = x[n], payloads[n] if payloads else None
-                    (self.new or set()).discard(i)
+                    (self.new or {}).pop(i, None)
 
         @rule(ids=IDS)
         def stream(self, ids):
@@ -106,25 +118,61 @@ def machine(
             batch = [(i, vectors[0] if x is None else x) for i, x in some if x is not None or i not in self.rows]
             x = np.array([x for _, x in batch], np.float32).reshape(len(batch), 64)
             self.collection.migrate(self.coming, vectors=[([i for i, _ in batch], x)])
-            self.new = (self.new or set()) | {i for i, _ in batch if i in self.rows}
+            self.new = {**(self.new or {}), **{i: self.rows[i][0] for i, _ in batch if i in self.rows}}
+
+        def exchange(self):
+            """What was beside takes the place of the rows' vectors, and these are beside now."""
+            rows = {i: (self.new.get(i), payload) for i, (_, payload) in self.rows.items()}
+            self.new = {i: x for i, (x, _) in self.rows.items() if x is not None}
+            self.rows, self.model = rows, foreign if self.coming.digest == foreign.digest else bz
 
         @precondition(lambda self: self.new is not None)
         @rule()
         def rollback(self):
-            self.collection.rollback()
-            self.new = None
+            if self.former is not None and self.searched() - set(self.new):
+                with pytest.raises(ValueError, match="rows have no vector of model"):
+                    self.collection.rollback()
+            self.collection.rollback(bare=True)
+            if self.former is None:
+                self.new = None
+            else:
+                self.exchange()
+                self.former = None
 
         @precondition(lambda self: self.new is not None)
-        @rule()
-        def cutover(self):
-            self.collection.cutover(bare=True)
-            self.rows = {i: (x if i in self.new else None, payload) for i, (x, payload) in self.rows.items()}
-            self.model, self.new = self.coming, None
+        @rule(keep_old=st.booleans())
+        def cutover(self, keep_old):
+            own = self.collection.binarizer
+            self.collection.cutover(bare=True, keep_old=keep_old)
+            if self.former is None:
+                self.exchange()
+                self.former = own
+            assert self.collection.stats().former == (self.former.digest if keep_old else "")
+            if not keep_old:
+                self.new = self.former = None
+
+        @precondition(lambda self: self.new is None)
+        @rule(ids=IDS.filter(bool), start=st.integers(0, 2900), graph=st.booleans())
+        def attach(self, ids, start, graph):
+            """Where the data is: a server takes no files."""
+            self.collection.settle()  # no migration goes on then
+            kind = bebr.GraphIndex if graph and keep else bebr.FlatIndex  # whose scores by code are rounded otherwise
+            made = kind(self.collection.binarizer, rescore=keep)
+            made.add(self.seen(vectors[start : start + len(ids)]), ids)
+            path = Path(self.path) / "attached.bebr"
+            made.save(path)
+            assert self.store.collection("docs").attach(path) == len(ids)
+            path.unlink()
+            self.rows.update((i, (vectors[start + n], None)) for n, i in enumerate(ids))
 
         @rule(ids=IDS)
         def delete(self, ids):
             assert self.collection.delete(ids) == sum(self.rows.pop(i, None) is not None for i in ids)
-            self.new = None if self.new is None else self.new & set(self.rows)
+            self.forget()
+
+        def forget(self):
+            """Rows that are there no more."""
+            self.new = None if self.new is None else {i: x for i, x in self.new.items() if i in self.rows}
 
         @rule(remainder=st.integers(0, 6), value=st.integers(0, 40))
         def delete_matching(self, remainder, value):
@@ -138,7 +186,7 @@ def machine(
             assert self.collection.delete(filter=filter) == len(gone)
             for i in gone:
                 del self.rows[i]
-            self.new = None if self.new is None else self.new & set(self.rows)
+            self.forget()
 
         @rule(ids=IDS, number=st.integers(0, 99), merge=st.booleans())
         def set_payloads(self, ids, number, merge):
@@ -156,7 +204,7 @@ def machine(
         def truncate(self):
             assert self.collection.truncate() == len(self.rows)
             self.rows.clear()
-            self.new = None if self.new is None else set()
+            self.forget()
 
         @precondition(lambda self: keep and self.new is None and self.model is bz)
         @rule(model=st.sampled_from([bz, other]), wait=st.booleans())
@@ -164,13 +212,22 @@ def machine(
             self.collection.migrate(model, wait=wait)
             assert not wait or self.collection.binarizer.digest == model.digest
 
-        @rule()
-        def flush(self):
-            self.collection.settle()
+        @rule(merges=st.booleans())
+        def flush(self, merges):
+            self.collection.settle() if merges else self.collection.flush()
+
+        @rule(nprobe=st.sampled_from([None, 1, 3, 1000]), ef_search=st.sampled_from([None, 1, 1000]))
+        def looked_for(self, nprobe, ef_search):
+            """More lists find all rows; a walk may miss some, whatever it keeps."""
+            how = {"nprobe": nprobe, "ef_search": ef_search, "rescore": 0 if keep else None}
+            found = self.collection.search(self.seen(queries[:1]), 45, **how).ids
+            found = found[found >= 0].tolist()
+            assert len(found) == len(set(found)) and set(found) <= self.searched()
+            assert nprobe != 1000 or index == "graph" or set(found) == self.searched()
 
         @rule()
         def restart(self):
-            self.db.close()
+            self.shut()
             self.open()
             self.collection = self.db.collection("docs")
 
@@ -209,7 +266,7 @@ def machine(
             page = self.collection.scroll(limit=7, after=15)
             assert [row.id for row in page] == sorted(i for i in self.rows if i > 15)[:7]
             wanted = self.searched()
-            fresh = self.fresh(self.model, wanted)
+            fresh = self.fresh(self.model, {i: self.rows[i][0] for i in wanted})
             rows = self.collection.get(list(self.rows), vectors=True)
             assert [row.vector is not None for row in rows] == [i in wanted for i in self.rows]
             rescore = 45 if keep else None
@@ -221,17 +278,17 @@ def machine(
             for row, payloads in zip(hits.ids.tolist(), hits.payloads, strict=True):
                 assert payloads == [self.rows[i][1] if i >= 0 else None for i in row]
 
-        def fresh(self, model, ids):
+        def fresh(self, model, rows):
             made = bebr.FlatIndex(model, rescore=keep)
-            if ids:
-                made.add(np.stack([self.seen(self.rows[i][0], model) for i in ids]), list(ids))
+            if rows:
+                made.add(np.stack([self.seen(x, model) for x in rows.values()]), list(rows))
             return made
 
         @invariant()
         def streamed_vectors_equal_the_dict(self):
             if self.new is None:
                 return
-            behind = self.searched() - self.new
+            behind = self.searched() - set(self.new)
             assert [row.id for row in self.collection.scroll(behind=True)] == sorted(behind)
             assert self.collection.stats().rows_behind == len(behind)
             q, rescore = self.seen(queries[:2], self.coming), 45 if keep else None
