@@ -4,12 +4,12 @@
 
 A process with four writers upserts and deletes rows with payloads, words and kept vectors, sets payloads, and streams
 vectors of another producer; a fifth, with a collection of its own, truncates it too. The process seals, and in the
-background merges, migrates from one model to another and back, begins and rolls back migrations by streamed vectors,
-and takes snapshots, until kill -9 ends it at a random moment. Then the folder is opened here and every row is compared:
-a write that was acknowledged must be there (else it is *lost*), what it replaced or deleted must not (*risen*), and a
-write that was not acknowledged must be there as a whole or not at all (*torn*). Codes, kept and streamed vectors, and
-words must be those of the rows, and every snapshot that is listed must restore to whole rows (else it is *broken*).
-The next process goes on with the same folder. Aim: 0 of each.
+background merges, migrates from one model to another and back, begins migrations by streamed vectors, cuts over to
+them, the old ones kept or not, rolls back, and takes snapshots, until kill -9 ends it at a random moment. Then the
+folder is opened here and every row is compared: a write that was acknowledged must be there (else it is *lost*), what
+it replaced or deleted must not (*risen*), and a write that was not acknowledged must be there as a whole or not at all
+(*torn*). Codes, kept and streamed vectors, and words must be those of the rows, and every snapshot that is listed must
+restore to whole rows (else it is *broken*). The next process goes on with the same folder. Aim: 0 of each.
 """
 
 from __future__ import annotations
@@ -89,27 +89,33 @@ def writes(seed: str, writer: int, vectors: int) -> Iterator[Write]:
             yield Write(ids, [chance.randrange(vectors) for _ in ids])
 
 
-def turned(vectors: np.ndarray) -> np.ndarray:
-    """The same items as another producer sees them."""
-    return np.ascontiguousarray(vectors[:, ::-1])
+def seen(vectors: np.ndarray, bz: bebr.Binarizer) -> np.ndarray:
+    """Vectors as the producer of a model sees the items: another one has more dimensions."""
+    width = vectors.shape[1]
+    return vectors if bz.input_dim == width else np.hstack([vectors[:, ::-1], vectors[:, : bz.input_dim - width]])
 
 
-def perform(docs: Any, one: Write, vectors: np.ndarray, other: bebr.Binarizer) -> None:
+def stream(docs: Any, rows: list[Any], vectors: np.ndarray) -> None:
+    """The vectors of the producer that is being migrated to, or was migrated from."""
+    model = docs.successor
+    if model is not None and rows:
+        some = seen(vectors[[row.payload["row"] for row in rows]], model)
+        docs.migrate(model, vectors=[([row.id for row in rows], some)])
+
+
+def perform(docs: Any, one: Write, vectors: np.ndarray) -> None:
     if one.truncate:
         docs.truncate()
     elif one.stream:
-        rows = [row for row in docs.get(one.ids) if row is not None]
-        with contextlib.suppress(ValueError):  # none are being streamed, or no longer
-            seen = turned(vectors[[row.payload["row"] for row in rows]])
-            if rows and docs.stats().target == other.digest:
-                docs.migrate(other, vectors=[([row.id for row in rows], seen)])
+        with contextlib.suppress(ValueError):  # none are being streamed any more
+            stream(docs, [row for row in docs.get(one.ids) if row is not None], vectors)
     elif one.note is not None:
         docs.set_payloads(one.ids, [{"note": one.note, "body": f"note{one.note}"}] * len(one.ids), merge=True)
     elif one.rows is None:
         docs.delete(one.ids)
     else:
         payloads = [{"row": row, "note": 0, "body": "note0"} for row in one.rows]
-        docs.upsert(one.ids, vectors[one.rows], payloads)
+        docs.upsert(one.ids, seen(vectors[one.rows], docs.binarizer), payloads)
 
 
 def live(folder: str, seed: str, vectors: np.ndarray, models: list[bebr.Binarizer]) -> None:
@@ -124,11 +130,15 @@ def live(folder: str, seed: str, vectors: np.ndarray, models: list[bebr.Binarize
     docs, alone = (made.get(name) or db.collection(name) for name in (NAME, ALONE))
     os.write(1, b"open\n")
 
+    turns = [threading.Lock() for _ in range(WRITERS)]  # none writes old vectors once a collection was cut over
+
     def write(writer: int) -> None:
         for one in writes(seed, writer, len(vectors)):
-            os.write(1, b"%d sent\n" % writer)
-            perform(alone if writer == WRITERS - 1 else docs, one, vectors, models[2])
-            os.write(1, b"%d done\n" % writer)
+            with turns[writer]:
+                os.write(1, b"%d sent\n" % writer)
+                perform(alone if writer == WRITERS - 1 else docs, one, vectors)
+                os.write(1, b"%d done\n" % writer)
+            time.sleep(0)  # whoever waits for all turns gets this one
 
     for writer in range(WRITERS):
         threading.Thread(target=write, args=[writer], daemon=True).start()
@@ -146,12 +156,17 @@ def live(folder: str, seed: str, vectors: np.ndarray, models: list[bebr.Binarize
         for one in (docs, alone):
             kind = chance.random()
             with contextlib.suppress(ValueError):  # another migration goes on
-                if kind < 0.3:
+                if kind < 0.25:
                     one.migrate(chance.choice(models[:2]))
-                elif kind < 0.6:
-                    one.migrate(models[2], vectors=())
-                elif kind < 0.7:
-                    one.rollback()
+                elif kind < 0.5:
+                    one.migrate(models[2 if one.binarizer.input_dim == models[0].input_dim else 0], vectors=())
+                elif kind < 0.75:
+                    with contextlib.ExitStack() as held:
+                        for turn in turns:
+                            held.enter_context(turn)
+                        if kind > 0.55 or one.stats().former:
+                            stream(one, one.scroll(limit=WRITERS * IDS, behind=True), vectors)
+                        one.rollback() if kind < 0.6 else one.cutover(keep_old=kind < 0.7)
             one.settle()
 
 
@@ -199,7 +214,8 @@ def found(folder: str, vectors: np.ndarray) -> State:
 
 def _read(docs: Any, vectors: np.ndarray) -> State:
     most = WRITERS * IDS + 1
-    hits = docs.search(vectors[:1], most, with_payloads=True)
+    q = seen(vectors[:1], docs.binarizer)
+    hits = docs.search(q, most, with_payloads=True)
     assert hits.payloads is not None
     payloads = dict(zip(hits.ids[0].tolist(), hits.payloads[0], strict=True))
     payloads = {i: payload for i, payload in payloads.items() if payload is not None}
@@ -207,11 +223,11 @@ def _read(docs: Any, vectors: np.ndarray) -> State:
     assert len(rows) == len(docs), f"{len(docs)} rows, {len(rows)} found"
     fresh = bebr.FlatIndex(docs.binarizer, rescore="float16")
     if rows:
-        fresh.add(vectors[list(rows.values())], list(rows))
-    expected = fresh.search(vectors[:1], most, rescore=most)
+        fresh.add(seen(vectors[list(rows.values())], docs.binarizer), list(rows))
+    expected = fresh.search(q, most, rescore=most)
     np.testing.assert_array_equal(hits.ids, expected.ids)
     np.testing.assert_array_equal(hits.scores, expected.scores)
-    by_code = docs.search(vectors[:1], most, rescore=0, exact=True)
+    by_code = docs.search(q, most, rescore=0, exact=True)
     assert set(by_code.ids[0].tolist()) == set(hits.ids[0].tolist()), "codes and kept vectors are of other rows"
     for note in range(NOTES):
         named = docs.search(None, most, text=f"note{note}").ids[0].tolist()
@@ -220,9 +236,9 @@ def _read(docs: Any, vectors: np.ndarray) -> State:
     if successor is not None and len(successor.rows):
         ids = np.concatenate([view.part.index.ids[view.live_rows(0, view.part.rows)] for view in successor.rows.parts])
         assert set(ids.tolist()) <= set(rows), "vectors are streamed for rows that are not there"
-        seen = turned(vectors[[rows[i] for i in ids.tolist()]])
-        seen /= np.linalg.norm(seen, axis=1, keepdims=True)
-        np.testing.assert_allclose(successor.rows.vectors(ids), seen, atol=1e-3, err_msg="of another row")
+        wanted = seen(vectors[[rows[i] for i in ids.tolist()]], successor.rows.bz)
+        wanted = wanted / np.linalg.norm(wanted, axis=1, keepdims=True)
+        np.testing.assert_allclose(successor.rows.vectors(ids), wanted, atol=1e-3, err_msg="of another row")
         texts = [json.loads(text) for text in successor.rows.payload_texts(ids)]
         assert texts == [payloads[i] for i in ids.tolist()], "payloads of streamed rows"
     return {i: (payload["row"], payload["note"]) for i, payload in payloads.items()}
@@ -235,7 +251,7 @@ def run(kills: int, seed: int, folder: Path, vectors: np.ndarray, bz: bebr.Binar
     paths = [folder / f"model{number}.safetensors" for number in range(3)]
     bz.save(paths[0])
     bebr.untrained(bz.input_dim, 18, metric=bz.metric).save(paths[1])
-    bebr.untrained(bz.input_dim, 10, metric=bz.metric, seed=1).save(paths[2])
+    bebr.untrained(bz.input_dim + 8, 10, metric=bz.metric, seed=1).save(paths[2])
     report, chance, start = Report(), random.Random(seed), time.perf_counter()
     data = str(folder / "data")
     command: list[str | Path] = [

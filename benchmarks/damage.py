@@ -28,12 +28,12 @@ from typing import Any
 import numpy as np
 
 import bebr
-from bebr.collection.protocol import DatabaseLocked
+from bebr.collection.protocol import DatabaseLocked, Keep
 from bebr.store.collection import Collection
 from bebr.store.database import Database
 
 DIM, PAGE = 32, 4096
-FLAT_ROWS = 310  # of more rows, files are in lists: those of two collections
+FLAT_ROWS = 310  # files of more rows are in lists, or a graph: of one collection each
 KINDS = ("flip", "flip", "cut", "zero", "extend", "remove")
 DOCUMENTED = (bebr.CorruptFile, bebr.LimitExceeded, DatabaseLocked, OSError)
 SHARES = {"catalog.db": 6, "catalog.db-wal": 6, "segments": 6, "catalog.versions": 3, "models": 2}  # others: 1
@@ -55,7 +55,8 @@ def build(path: Path, x: np.ndarray) -> dict[str, Rows]:
         if name == "late":  # what comes from here on is in the log only
             db.close()
             db = Database(path, flat_rows=FLAT_ROWS)
-        collection = db.create_collection(name, models[model], keep="float16" if name in ("mixed", "late") else None)
+        keep: Keep = "float16" if name in ("mixed", "late") else None
+        collection = db.create_collection(name, models[model], keep=keep, index="graph" if name == "mixed" else "auto")
         rows = truth[name] = {}
 
         def upsert(ids: range, first: int, collection: Collection = collection, rows: Rows = rows) -> None:

@@ -15,6 +15,7 @@ from bebr.collection.bare import bare_rows
 from bebr.collection.filter_tree import Filter
 from bebr.collection.keys import Named
 from bebr.collection.protocol import OnConflict
+from bebr.errors import IncompatibleModel
 from bebr.store.bitmaps import Bools
 from bebr.store.change import FEW_ROWS, AnyChange, Change, InsertChange, PayloadChange
 from bebr.store.current import Current
@@ -40,6 +41,11 @@ class Intake:
             self._scale(vectors)
         state = self._current.state  # one of them: a cutover may come in between
         number, bz, bare = state.number, state.target, bare_rows(vectors)
+        if vectors.shape[1] != bz.input_dim:  # they were checked against another one
+            raise IncompatibleModel(
+                f"x has {vectors.shape[1]} dimensions, and the collection was cut over to {bz.digest} meanwhile, which "
+                f"has {bz.input_dim}: embed with the producer of that"
+            )
         if bare is not None:  # such a row has a code, which nobody reads
             vectors = np.where(bare[:, None], np.float32(0), vectors)
         kept = None if state.keeping is None else state.keeping.stored(vectors)

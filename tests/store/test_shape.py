@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import bebr
+from bebr.exact import exact
 from bebr.store.database import Database
 from bebr.store.doctor import examine
 from tests.conftest import clustered
@@ -65,6 +66,35 @@ def test_what_a_file_is_changes_no_row(tmp_path, rows, queries, index, kind, kee
     assert examine(tmp_path) == []
     with Database(tmp_path) as db:
         assert db.collection("docs").count() == ROWS - 80
+
+
+@pytest.mark.parametrize("index", ["auto", "graph"])
+def test_recall_is_measured_and_a_snapshot_restored(tmp_path, rows, index):
+    """Of files in lists and of graphs: what was measured for them comes along, under their new names."""
+    queries = clustered(200, 64, seed=9)
+    with Database(tmp_path / "data", seal_rows=10**9, flat_rows=1000) as db:
+        docs = filled(db, rows, index=index, keep="float16")
+        kind = "graph" if index == "graph" else "ivf"
+        whole = [i for i in range(ROWS) if i % 97]  # those that have a vector
+        ids = np.array([i if i % 3 else f"s{i}" for i in whole], object)
+        found, true = docs.search(queries, 10).ids, ids[exact(rows[whole], queries, 10, "cosine")]
+        measured = docs.measure_recall(queries, 10)
+        assert abs(measured.recall - agreement(found, true)) < 0.005 and measured.low < measured.recall < measured.high
+        assert docs.measure_recall(queries, 10, rescore=0).recall < measured.recall
+        assert docs.measure_recall(200, 10).recall > 0.8
+        db.snapshot(tmp_path / "place")
+        db.restore_collection(tmp_path / "place", "docs", "back")
+        bebr.restore(tmp_path / "place", tmp_path / "whole")
+        back = db.collection("back")
+        with Database(tmp_path / "whole", flat_rows=1000) as other:
+            for made in (back, other.collection("docs")):
+                assert made.stats().rows_by_kind == {kind: ROWS}
+                for how in ({}, {"rescore": 0}, {"filter": {"n": {"lt": 2000}}}, {"exact": True}):
+                    mine, its = docs.search(queries, 10, **how), made.search(queries, 10, **how)
+                    np.testing.assert_array_equal(mine.ids, its.ids)
+                    np.testing.assert_array_equal(mine.scores, its.scores)
+        assert back.delete(filter={"n": {"lt": 100}}) == 80 and len(docs) == ROWS
+    assert examine(tmp_path / "data") == []
 
 
 @pytest.mark.parametrize("index", ["auto", "graph"])
