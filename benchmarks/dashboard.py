@@ -63,7 +63,7 @@ def fill(folder: Path, documents: Sequence[sources.Document], vectors: datasets.
     with bebr.open(folder) as db:
         kept = db.create_collection("docstrings", model, keep="float16", text="title")
         kept.upsert(np.arange(len(vectors)), vectors, payloads)
-        kept.flush()
+        kept.settle()
         codes = db.create_collection("codes-alone", model)
         codes.upsert(np.arange(len(vectors)), vectors, payloads)
 

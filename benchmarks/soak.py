@@ -140,7 +140,7 @@ def run(options: argparse.Namespace) -> tuple[list[Window], Counter[str]]:
         with bebr.open(path) as db:
             docs = db.create_collection(_NAME, first, keep="int8")
             docs.upsert(np.arange(len(x)), x, [{"n": i % 100} for i in range(len(x))])
-            docs.flush()
+            docs.settle()
         with servers.started("-c", f"from bebr.serve import serve; serve({path!r}, port=0)") as (target, pid):
             load = Load(target, x, source.queries(1024), options.readers, options.rate)
             load.start()

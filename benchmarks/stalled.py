@@ -128,7 +128,7 @@ def run(options: argparse.Namespace) -> dict[str, list[tuple[float, float]]]:
             bz = bebr.train(x[:20_000], bytes_per_vector=options.dim // 8 + 4, metric="cosine", seed=0)
             docs = db.create_collection(_NAME, bz)
             docs.upsert(np.arange(len(x)), x, [{"n": i} for i in range(len(x))])
-            docs.flush()
+            docs.settle()
         with servers.started("-c", f"from bebr.serve import serve; serve({path!r}, port=0)") as (target, _):
             ways: dict[str, Callable[[], AbstractContextManager[None]]] = {
                 "alone": contextlib.nullcontext,

@@ -51,7 +51,7 @@ class Served:
         self._rows.upsert(ids, vectors)
 
     def finish(self) -> None:
-        self._rows.flush()
+        self._rows.settle()
 
     def search(self, query: Floats, k: int, below: Below | None, setting: Setting) -> Iterable[int]:
         return np.asarray(self._rows.search(query, k, **setting).ids[0]).tolist()
