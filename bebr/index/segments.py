@@ -135,7 +135,8 @@ def file_part(
     keys: core.TextColumn | None,
 ) -> core.CollectionPart:
     """The rows of a file, for `snapshot_of`. hidden: rows that no search finds; kept: their vectors as stored, None
-    where there are none, or the index has them; effort: as of `SegmentView`; payloads, keys: None where no row has one."""
+    where there are none, or the index has them; effort: as of `SegmentView`; payloads, keys: None where no row has
+    one."""
     blocks = [] if kept is None else [kept]
     apart = None if kept is not None or index._raw is None else index._raw.core
     return core.CollectionPart(
