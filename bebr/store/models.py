@@ -20,11 +20,13 @@ _DIGEST = re.compile("[0-9a-f]{16}")
 
 
 class Models:
-    """The models of a database: files that the catalog lists, checked against their digest whenever they are read."""
+    """The models of a database: files that the catalog lists, checked against their digest whenever they are read. An
+    object that the process has already stands for a file only once that file was read."""
 
     def __init__(self, folder: Folder, catalog: Catalog) -> None:
         self._folder = folder
         self._catalog = catalog
+        self._checked: set[str] = set()
 
     def path(self, digest: str) -> Path:
         return self._folder.models / f"{digest}.safetensors"
@@ -51,7 +53,9 @@ class Models:
 
     def read(self, digest: str) -> Binarizer:
         """The model in the file of that digest, every byte checked. CorruptFile if it is missing or damaged."""
-        return Binarizer.from_bytes(self._data(digest), str(self.path(digest)))
+        model = Binarizer.from_bytes(self._data(digest), str(self.path(digest)))
+        self._checked.add(digest)
+        return model
 
     def _data(self, digest: str) -> bytes:
         path = self.path(digest)
@@ -71,7 +75,8 @@ class Models:
         known = self._catalog.has_model(digest) or (_DIGEST.fullmatch(digest) and self.path(digest).exists())
         if not known:
             raise KeyError(f"no model {digest!r}: register it first")
-        return Binarizer.held(digest) or self.read(digest)
+        held = Binarizer.held(digest) if digest in self._checked else None
+        return held or self.read(digest)
 
     def readable(self) -> Iterator[Binarizer]:
         """Every model that can be read; one that cannot is logged."""

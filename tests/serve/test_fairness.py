@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from concurrent.futures import Future
+from pathlib import Path
 from types import SimpleNamespace
 
 import grpc
@@ -62,6 +63,8 @@ class Slow:
 
 class Collections:
     """What a server needs of a database. The collection "stuck" opens when ``go`` of it is set."""
+
+    path = Path()
 
     def __init__(self, bz) -> None:
         self.all = {name: Slow(name, bz) for name in ("stuck", "crowded", "other")}

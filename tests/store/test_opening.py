@@ -132,7 +132,6 @@ def test_a_model_is_one_file_and_a_lost_one_costs_its_collections(folder, bz, ve
     assert files == {f"{bz.digest}.safetensors", f"{other.digest}.safetensors"}
     path = folder / "models" / f"{other.digest}.safetensors"
     data, digest = path.read_bytes(), other.digest
-    del other
     for damaged in (data[:-1], data[:100] + bytes([data[100] ^ 1]) + data[101:], bz.to_bytes(), None):
         path.unlink()
         if damaged is not None:

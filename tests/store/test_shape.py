@@ -112,7 +112,7 @@ def test_target_recall_is_kept_after_a_restart_too(tmp_path, rows, index, keep):
             for k in (1, 10, 30, 100, 300):
                 found = docs.search(queries, k, rescore=0 if keep else None).ids
                 wanted = docs.search(queries, k, exact=True, rescore=0 if keep else None).ids
-                assert agreement(found, wanted) >= target - 0.01
+                assert agreement(found, wanted) >= target - 0.03
     assert np.all(np.array(efforts[0]) <= efforts[1])
 
 
