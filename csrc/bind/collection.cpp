@@ -68,8 +68,7 @@ std::shared_ptr<CollectionPart> make_part(const Index& index, const std::optiona
                                           const std::vector<Array<uint8_t>>& kept,
                                           std::vector<std::pair<size_t, size_t>> efforts,
                                           std::shared_ptr<const TailRows> tail, std::shared_ptr<TextColumn> payloads,
-                                          std::shared_ptr<TextColumn> keys,
-                                          const std::optional<Array<uint64_t>>& allow,
+                                          std::shared_ptr<TextColumn> keys, const std::optional<Array<uint64_t>>& allow,
                                           std::shared_ptr<const RawVectors> apart) {
   if (!index.immutable()) fail(ErrorCode::InvalidArgument, "index may change: want a file's, or a frozen tail");
   auto part = std::make_shared<CollectionPart>();
@@ -128,13 +127,13 @@ std::shared_ptr<FilteredSnapshot> make_filtered(std::shared_ptr<const Collection
 template <typename Snapshot>
 py::tuple search_snapshot(const Snapshot& snapshot, const Array<float>& queries, size_t k, bool coded,
                           std::optional<size_t> oversampling, bool exact, std::optional<double> radius,
-                          std::optional<size_t> rescore, std::optional<size_t> nprobe,
-                          std::optional<size_t> ef_search, const std::shared_ptr<StopFlag>& stop) {
+                          std::optional<size_t> rescore, std::optional<size_t> nprobe, std::optional<size_t> ef_search,
+                          const std::shared_ptr<StopFlag>& stop) {
   expect_shape(queries, "queries", {-1, static_cast<py::ssize_t>(snapshot.query_dim())});
   if (!coded && !snapshot.has_decoder())
     fail(ErrorCode::InvalidArgument, "coded is False, and this model has no decoder: want True");
-  CollectionSearch asked{k,      coded,     exact, oversampling, radius, rescore,
-                         nprobe, ef_search, stop ? &stop->set : nullptr};
+  CollectionSearch asked{
+      k, coded, exact, oversampling, radius, rescore, nprobe, ef_search, stop ? &stop->set : nullptr};
   const py::ssize_t n = queries.shape(0);
   py::array_t<float> scores({n, static_cast<py::ssize_t>(k)});
   py::array_t<int64_t> ids({n, static_cast<py::ssize_t>(k)});

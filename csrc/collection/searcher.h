@@ -29,8 +29,7 @@ struct CollectionSearch {
 
   bool alike(const CollectionSearch& other) const noexcept {
     return k == other.k && coded == other.coded && exact == other.exact && oversampling == other.oversampling &&
-           radius == other.radius && rescore == other.rescore && nprobe == other.nprobe &&
-           ef_search == other.ef_search;
+           radius == other.radius && rescore == other.rescore && nprobe == other.nprobe && ef_search == other.ef_search;
   }
 };
 
