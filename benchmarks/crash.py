@@ -167,7 +167,7 @@ def live(folder: str, seed: str, vectors: np.ndarray, models: list[bebr.Binarize
                         if kind > 0.55 or one.stats().former:
                             stream(one, one.scroll(limit=WRITERS * IDS, behind=True), vectors)
                         one.rollback() if kind < 0.6 else one.cutover(keep_old=kind < 0.7)
-            one.settle()
+            one.flush()
 
 
 def nurse(vectors_path: str, *model_paths: str) -> None:
