@@ -21,7 +21,8 @@ _log = logging.getLogger("bebr.store")
 
 SLOT_BYTES = 256
 _MAGIC = b"BEBRVRS1"
-_FIELDS = struct.Struct("<8sQQB128s")  # magic, id, version, dropped, name
+# Magic, id, version, dropped, name: that of a collection has up to 128 bytes, that of its successor a few more.
+_FIELDS = struct.Struct("<8sQQB160s")
 _CRC = struct.Struct("<I")
 
 

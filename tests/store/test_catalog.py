@@ -19,7 +19,8 @@ from bebr.store.catalog import Catalog
 from bebr.store.doctor import examine
 from bebr.store.folder import Folder
 from bebr.store.records import Operation, SegmentRow
-from bebr.store.versions import read_slots
+from bebr.store.names import successor_of
+from bebr.store.versions import Slot, read_slots
 
 
 def upsert(first, count=3, payloads=()):
@@ -351,3 +352,8 @@ def test_aliases_stay_and_a_damaged_one_costs_itself_only(tmp_path):
     with bebr.open(tmp_path) as db:
         assert db.aliases() == {"latest": "docs", "live": "docs"}
     assert examine(tmp_path) == []
+
+
+def test_the_slot_of_a_successor_holds_the_longest_name() -> None:
+    slot = Slot(7, successor_of("n" * 128), 3)
+    assert read_slots(slot.packed(0)) == ({0: slot}, {})
