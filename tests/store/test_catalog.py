@@ -18,8 +18,8 @@ from bebr.store import records
 from bebr.store.catalog import Catalog
 from bebr.store.doctor import examine
 from bebr.store.folder import Folder
-from bebr.store.records import Operation, SegmentRow
 from bebr.store.names import successor_of
+from bebr.store.records import Operation, SegmentRow
 from bebr.store.versions import Slot, read_slots
 
 
