@@ -317,7 +317,8 @@ class CollectionCalls(SearchCalls):
 
     def settle(self, timeout: float | None = None) -> Steps[None]:
         """Seals, and waits until the server has merged files until none is due; see
-        `bebr.store.collection.Collection.settle`. The server holds no thread for it: the client looks now and then."""
+        `bebr.store.collection.Collection.settle`. The server holds no thread for it: the client looks now
+        and then. Where writes never rest it may not end without a `timeout`."""
         seconds = check_timeout(timeout)
         yield from self.flush()
         end = None if seconds is None else time.monotonic() + seconds

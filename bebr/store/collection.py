@@ -222,6 +222,7 @@ class Collection(Searchable):
         millions of rows; searches and writes go on. Never needed: the background does it, too, with rests for searches.
 
         `timeout`: waits for the background to do it, so many seconds at most, then raises TimeoutError.
+        Where writes never rest it may not end without one.
         """
         self._contents.current.check_open()
         self._contents.settle(check_timeout(timeout))

@@ -52,7 +52,7 @@ def test_every_acknowledged_write_survives(start, tmp_path, bz, vectors, queries
                 writer.start()
             dead.wait(chance.uniform(0.1, 0.6))
             if chance.random() < 0.5:
-                client.collection("docs").settle()
+                client.collection("docs").flush()
             server.kill()
             dead.set()
             for writer in writers:
