@@ -268,7 +268,22 @@ class ByteBudget:
 class Searcher:
     """A collection at one moment, for the server's front."""
 
-class CollectionSnapshot(Searcher):
+class CodeSearcher(Searcher):
+    def search(
+        self,
+        queries: NDArray[np.float32],
+        k: int,
+        coded: bool,
+        oversampling: int | None,
+        exact: bool,
+        radius: float | None,
+        rescore: int | None,
+        nprobe: int | None,
+        ef_search: int | None,
+        stop: StopFlag | None,
+    ) -> tuple[NDArray[np.float32], NDArray[np.int64]]: ...
+
+class CollectionSnapshot(CodeSearcher):
     """Parts of one model. rows: how many are live; first_stage_rows: as training measured it for so many; kept: the
     type of the vectors beside the codes."""
 
@@ -281,38 +296,12 @@ class CollectionSnapshot(Searcher):
         margin: float,
         kept: str | None,
     ) -> None: ...
-    def search(
-        self,
-        queries: NDArray[np.float32],
-        k: int,
-        coded: bool,
-        oversampling: int | None,
-        exact: bool,
-        radius: float | None,
-        rescore: int | None,
-        nprobe: int | None,
-        ef_search: int | None,
-        stop: StopFlag | None,
-    ) -> tuple[NDArray[np.float32], NDArray[np.int64]]: ...
 
-class FilteredSnapshot(Searcher):
+class FilteredSnapshot(CodeSearcher):
     """Rows of a snapshot that a filter lets through. parts: their codes, where they stand or copied; candidates: how
     many of them the first stage keeps at least."""
 
     def __init__(self, whole: CollectionSnapshot, parts: list[CollectionPart], candidates: int) -> None: ...
-    def search(
-        self,
-        queries: NDArray[np.float32],
-        k: int,
-        coded: bool,
-        oversampling: int | None,
-        exact: bool,
-        radius: float | None,
-        rescore: int | None,
-        nprobe: int | None,
-        ef_search: int | None,
-        stop: StopFlag | None,
-    ) -> tuple[NDArray[np.float32], NDArray[np.int64]]: ...
 
 class Centroids:
     def __init__(self, values: NDArray[np.float32]) -> None: ...

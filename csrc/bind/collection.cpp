@@ -124,8 +124,7 @@ std::shared_ptr<FilteredSnapshot> make_filtered(std::shared_ptr<const Collection
       std::move(whole), std::vector<std::shared_ptr<const CollectionPart>>(parts.begin(), parts.end()), candidates);
 }
 
-template <typename Snapshot>
-py::tuple search_snapshot(const Snapshot& snapshot, const Array<float>& queries, size_t k, bool coded,
+py::tuple search_snapshot(const CodeSearcher& snapshot, const Array<float>& queries, size_t k, bool coded,
                           std::optional<size_t> oversampling, bool exact, std::optional<double> radius,
                           std::optional<size_t> rescore, std::optional<size_t> nprobe, std::optional<size_t> ef_search,
                           const std::shared_ptr<StopFlag>& stop) {
@@ -144,13 +143,6 @@ py::tuple search_snapshot(const Snapshot& snapshot, const Array<float>& queries,
     snapshot.search(queries.data(), static_cast<size_t>(n), asked, to_scores, to_ids);
   }
   return py::make_tuple(scores, ids);
-}
-
-template <typename Snapshot>
-void def_search(py::class_<Snapshot, Searcher, std::shared_ptr<Snapshot>>& of) {
-  of.def("search", &search_snapshot<Snapshot>, py::arg("queries"), py::arg("k"), py::arg("coded"),
-         py::arg("oversampling"), py::arg("exact"), py::arg("radius"), py::arg("rescore"), py::arg("nprobe"),
-         py::arg("ef_search"), py::arg("stop"));
 }
 
 }  // namespace
@@ -176,13 +168,15 @@ void bind_collection(py::module_& m) {
       .def("give_back", &ByteBudget::give_back, py::arg("size"));
   // By its base it is handed to the front, another extension.
   py::class_<Searcher, std::shared_ptr<Searcher>>(m, "Searcher");
-  py::class_<CollectionSnapshot, Searcher, std::shared_ptr<CollectionSnapshot>> whole(m, "CollectionSnapshot");
-  whole.def(py::init(&make_snapshot), py::arg("model"), py::arg("parts"), py::arg("rows"), py::arg("first_stage_rows"),
-            py::arg("margin"), py::arg("kept"));
-  def_search(whole);
-  py::class_<FilteredSnapshot, Searcher, std::shared_ptr<FilteredSnapshot>> filtered(m, "FilteredSnapshot");
-  filtered.def(py::init(&make_filtered), py::arg("whole"), py::arg("parts"), py::arg("candidates"));
-  def_search(filtered);
+  py::class_<CodeSearcher, Searcher, std::shared_ptr<CodeSearcher>>(m, "CodeSearcher")
+      .def("search", &search_snapshot, py::arg("queries"), py::arg("k"), py::arg("coded"), py::arg("oversampling"),
+           py::arg("exact"), py::arg("radius"), py::arg("rescore"), py::arg("nprobe"), py::arg("ef_search"),
+           py::arg("stop"));
+  py::class_<CollectionSnapshot, CodeSearcher, std::shared_ptr<CollectionSnapshot>>(m, "CollectionSnapshot")
+      .def(py::init(&make_snapshot), py::arg("model"), py::arg("parts"), py::arg("rows"), py::arg("first_stage_rows"),
+           py::arg("margin"), py::arg("kept"));
+  py::class_<FilteredSnapshot, CodeSearcher, std::shared_ptr<FilteredSnapshot>>(m, "FilteredSnapshot")
+      .def(py::init(&make_filtered), py::arg("whole"), py::arg("parts"), py::arg("candidates"));
   m.attr("exact_rows") = kExactRows;
   m.def("default_candidates", &default_candidates, py::arg("k"));
 }

@@ -69,8 +69,8 @@ size_t CollectionSnapshot::candidates(size_t k, std::optional<size_t> rescore) c
   return settings_.rows <= kExactRows ? std::max(k, settings_.rows) : default_candidates(k);
 }
 
-bool CollectionSnapshot::try_search(const float* queries, size_t n, const CollectionSearch& asked, float* scores,
-                                    int64_t* ids) const noexcept {
+bool CodeSearcher::try_search(const float* queries, size_t n, const CollectionSearch& asked, float* scores,
+                              int64_t* ids) const noexcept {
   try {
     search(queries, n, asked, scores, ids);
     return true;
@@ -89,16 +89,6 @@ struct CollectionSnapshot::Prepared {
   size_t count;
   std::vector<float> vectors, y, base, offset, stage_y, stage_base;
 };
-
-bool FilteredSnapshot::try_search(const float* queries, size_t n, const CollectionSearch& asked, float* scores,
-                                  int64_t* ids) const noexcept {
-  try {
-    search(queries, n, asked, scores, ids);
-    return true;
-  } catch (const std::exception&) {
-    return false;
-  }
-}
 
 void CollectionSnapshot::search(const CodeReading& reading, const float* queries, size_t n,
                                 const CollectionSearch& asked, float* scores, int64_t* ids) const {

@@ -61,7 +61,16 @@ struct CodeReading {
   size_t rows = 0;  // that it looks at
 };
 
-class CollectionSnapshot final : public Searcher {
+// One of the engine, whose searches throw Error(Cancelled), and what a search of segments throws (index/search.h).
+class CodeSearcher : public Searcher {
+ public:
+  virtual void search(const float* queries, size_t n, const CollectionSearch& asked, float* scores,
+                      int64_t* ids) const = 0;
+  bool try_search(const float* queries, size_t n, const CollectionSearch& asked, float* scores,
+                  int64_t* ids) const noexcept final;
+};
+
+class CollectionSnapshot final : public CodeSearcher {
  public:
   struct Settings {
     size_t rows = 0;              // live ones, those without a vector included
@@ -78,12 +87,10 @@ class CollectionSnapshot final : public Searcher {
   bool keeps_vectors() const noexcept override { return settings_.kept.has_value(); }
   bool has_decoder() const noexcept override { return model_->has_decoder(); }
   size_t candidates(size_t k, std::optional<size_t> rescore) const noexcept override;
-  bool try_search(const float* queries, size_t n, const CollectionSearch& asked, float* scores,
-                  int64_t* ids) const noexcept override;
   bool keyed() const noexcept override { return keyed_; }
   bool try_texts(const int64_t* ids, size_t n, bool payloads, RowTexts& out) const noexcept override;
-  // The same; throws Error(Cancelled), and what a search of segments throws (index/search.h).
-  void search(const float* queries, size_t n, const CollectionSearch& asked, float* scores, int64_t* ids) const {
+  void search(const float* queries, size_t n, const CollectionSearch& asked, float* scores,
+              int64_t* ids) const override {
     search(reading_, queries, n, asked, scores, ids);
   }
   // Of some of its rows.
@@ -107,7 +114,7 @@ class CollectionSnapshot final : public Searcher {
 };
 
 // The rows of a snapshot that a filter lets through.
-class FilteredSnapshot final : public Searcher {
+class FilteredSnapshot final : public CodeSearcher {
  public:
   // parts: their codes, which is all of them that is read. Throws Error(InvalidArgument) as CodeReading.
   FilteredSnapshot(std::shared_ptr<const CollectionSnapshot> whole,
@@ -121,14 +128,13 @@ class FilteredSnapshot final : public Searcher {
   size_t candidates(size_t k, std::optional<size_t> rescore) const noexcept override {
     return whole_->candidates(k, rescore);
   }
-  bool try_search(const float* queries, size_t n, const CollectionSearch& asked, float* scores,
-                  int64_t* ids) const noexcept override;
   bool keyed() const noexcept override { return whole_->keyed(); }
   bool try_texts(const int64_t* ids, size_t n, bool payloads, RowTexts& out) const noexcept override {
     return whole_->try_texts(ids, n, payloads, out);
   }
   // As of the whole snapshot.
-  void search(const float* queries, size_t n, const CollectionSearch& asked, float* scores, int64_t* ids) const {
+  void search(const float* queries, size_t n, const CollectionSearch& asked, float* scores,
+              int64_t* ids) const override {
     whole_->search(reading_, queries, n, asked, scores, ids);
   }
 
