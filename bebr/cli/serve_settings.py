@@ -46,6 +46,8 @@ def config_lines(ctx: typer.Context) -> list[str]:
     lines = []
     for name in _names(ctx):
         value, origin = ctx.params[name], _origin(ctx, name)
+        if isinstance(value, tuple):  # older typers give several values so
+            value = list(value)
         if value is None or value == []:
             lines.append(f"# {name} is not set")
         else:
