@@ -58,7 +58,8 @@ def pauses(seconds: float) -> list[float]:
     """How long this machine stands still by itself while busy: milliseconds of each pause over 20, the longest first.
 
     A process for each processor does nothing but look at the clock. A virtual machine whose host takes a processor
-    away for 100 ms makes the slowest call of anything that slow; no latency below these can be shown on it.
+    away for 100 ms makes the slowest call of anything that slow; no latency below these can be shown on it, but beside
+    an idle part of its processors (docs/experiments/machine-pauses.md).
     """
     command = [sys.executable, "-I", "-c", _SPIN, str(seconds)]
     cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
