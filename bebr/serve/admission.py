@@ -16,6 +16,8 @@ COPIES = 4
 # The last quarter of the budget is kept for calls that hold less than this, so that a few large ones cannot keep a
 # small search out.
 SMALL_BYTES = 1 << 20
+# Bytes of an answer while its reply is made: id and score, as found and as sent.
+ANSWER_BYTES = 32
 _SHARE = 4  # a quarter of the memory: the other quarters are for collections and the system's file cache
 
 

@@ -59,6 +59,11 @@ _REQUEST_ID = re.compile(r"[\w.:/+=-]{1,128}", re.ASCII)
 _current: ContextVar[Call | None] = ContextVar("call", default=None)
 
 
+def elapsed_us(start: int) -> int:
+    """Microseconds since ``start``, a reading of ``time.perf_counter_ns``."""
+    return (time.perf_counter_ns() - start) // 1000
+
+
 def current_call() -> Call | None:
     """The call that the running task works for; None for work of the server's own."""
     return _current.get()

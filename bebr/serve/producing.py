@@ -13,8 +13,8 @@ import numpy as np
 from bebr.arrays import Floats
 from bebr.errors import LimitExceeded
 from bebr.serve import convert
+from bebr.serve.calls import elapsed_us
 from bebr.serve.limits import Limits
-from bebr.serve.servicer import elapsed_us
 from bebr.v1 import bebr_pb2 as pb
 
 

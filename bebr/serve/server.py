@@ -29,7 +29,7 @@ from bebr.serve.logs import CallLog, LogFormat, start_log
 from bebr.serve.producing import Producer, Producing
 from bebr.serve.registry import CollectionRegistry
 from bebr.serve.rpc import Services, service_handler
-from bebr.serve.servicer import Admin, Collections, Models, Points
+from bebr.serve.services import Admin, Collections, Models, Points
 from bebr.serve.snapshots import Snapshots
 from bebr.serve.tls import Tls
 from bebr.serve.tracing import Tracing, configured, exporting

@@ -1,4 +1,4 @@
-"""The services of bebr.v1: each RPC checks its request, hands the work to a thread and answers. Thin on purpose."""
+"""Rows are written and searched for."""
 
 from __future__ import annotations
 
@@ -6,10 +6,8 @@ import json
 import time
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import Future
-from contextlib import nullcontext
 from dataclasses import replace
 
-from bebr.about import info
 from bebr.arrays import Floats
 from bebr.binarizer import Binarizer
 from bebr.collection.checks import (
@@ -24,24 +22,19 @@ from bebr.collection.checks import (
 )
 from bebr.collection.keys import Named
 from bebr.collection.options import Groups
-from bebr.collection.protocol import ModelInfo, RecallEstimate
-from bebr.errors import CorruptFile
 from bebr.index import check_oversampling
 from bebr.serve import convert
-from bebr.serve.admission import Budget
+from bebr.serve.admission import ANSWER_BYTES, Budget
 from bebr.serve.batching import MAX_BATCH, Answer
-from bebr.serve.calls import note_found, note_search
+from bebr.serve.calls import elapsed_us, note_found, note_search
 from bebr.serve.limits import Limits
 from bebr.serve.reading import TEXT_BYTES, Reading
 from bebr.serve.registry import CollectionRegistry, ServedCollection
 from bebr.serve.upserting import StreamedUpsert, begin_upsert, check_room, spread_bytes
 from bebr.store.keys import keys_of
-from bebr.store.measuring import MEASURING_BYTES
 from bebr.store.ranking import FUSED
 from bebr.v1 import bebr_pb2 as pb
 
-# Bytes of an answer while its reply is made: id and score, as found and as sent.
-_ANSWER_BYTES = 32
 # Bytes of an answer with its payload in a reply, beside the text.
 _ROW_BYTES = TEXT_BYTES + 12
 # Of a row while words are searched for.
@@ -50,118 +43,6 @@ _SCORE_BYTES = 16
 _MANY = 4096
 # Queries at a time of those that share no kernel call: by groups, each may take several; words are looked up for each.
 _ONE_BY_ONE = 16
-
-
-def elapsed_us(start: int) -> int:
-    return (time.perf_counter_ns() - start) // 1000
-
-
-class Collections:
-    def __init__(self, registry: CollectionRegistry, budget: Budget) -> None:
-        self._registry = registry
-        self._budget = budget
-
-    async def Create(self, request: pb.CreateCollectionRequest) -> pb.CreateCollectionResponse:
-        def create() -> None:
-            db = self._registry.db
-            bz = db.model(request.model) if request.model or not request.dim else None
-            db.create_collection(request.name, bz, **convert.creation_from_message(request))
-
-        there = await self._registry.read(self._registry.db.collections)
-        with nullcontext() if request.name in there else self._registry.budgets.new_collection(len(there)):
-            await self._registry.write(request.name, create)
-        collection = (await self._registry.served(request.name)).collection
-        model = convert.model_to_message(ModelInfo.of(collection.binarizer))
-        return pb.CreateCollectionResponse(model=model, id=collection.number)
-
-    async def Get(self, request: pb.GetCollectionRequest) -> pb.GetCollectionResponse:
-        served = await self._registry.served(request.name)
-        model = convert.model_to_message(ModelInfo.of(served.collection.binarizer))
-        rows = await served.read(served.collection.__len__)
-        about = {"id": served.collection.number, "text": served.collection.text}
-        return pb.GetCollectionResponse(model=model, rows=rows, **about)
-
-    async def List(self, request: pb.ListCollectionsRequest) -> pb.ListCollectionsResponse:
-        return pb.ListCollectionsResponse(names=await self._registry.read(self._registry.db.collections))
-
-    async def Drop(self, request: pb.DropCollectionRequest) -> pb.DropCollectionResponse:
-        await self._registry.write(request.name, lambda: self._registry.db.drop_collection(request.name))
-        await self._registry.forget(request.name)
-        return pb.DropCollectionResponse()
-
-    async def Migrate(self, request: pb.MigrateCollectionRequest) -> pb.MigrateCollectionResponse:
-        collection = (await self._registry.served(request.name)).collection
-
-        def migrate() -> None:
-            self._registry.budgets.check_bytes(0, "a migration")
-            model = self._registry.db.model(request.model)
-            collection.begin_stream(model) if request.streamed else collection.migrate(model)
-
-        await self._registry.write(request.name, migrate)
-        return pb.MigrateCollectionResponse()
-
-    async def Cutover(self, request: pb.CutoverRequest) -> pb.CutoverResponse:
-        collection = (await self._registry.served(request.name)).collection
-        how = {"bare": request.bare, "keep_old": request.keep_old}
-        await self._registry.write(request.name, lambda: collection.cutover(**how))
-        return pb.CutoverResponse(
-            model=convert.model_to_message(ModelInfo.of(collection.binarizer)), id=collection.number
-        )
-
-    async def Rollback(self, request: pb.RollbackRequest) -> pb.RollbackResponse:
-        collection = (await self._registry.served(request.name)).collection
-        await self._registry.write(request.name, lambda: collection.rollback(bare=request.bare))
-        model = convert.model_to_message(ModelInfo.of(collection.binarizer))
-        return pb.RollbackResponse(model=model, id=collection.number)
-
-    async def Truncate(self, request: pb.TruncateRequest) -> pb.TruncateResponse:
-        served = await self._registry.served(request.name)
-        return pb.TruncateResponse(rows=await self._registry.write(request.name, served.collection.truncate))
-
-    async def Retrain(self, request: pb.RetrainCollectionRequest) -> pb.RetrainCollectionResponse:
-        collection = (await self._registry.served(request.name)).collection
-        self._registry.budgets.check_bytes(0, "a migration")
-        with self._budget.hold(collection.training_bytes, "training"):
-            await self._registry.write(request.name, lambda: collection.retrain(request.bytes_per_vector or None))
-        return pb.RetrainCollectionResponse()
-
-    async def SetAlias(self, request: pb.SetAliasRequest) -> pb.SetAliasResponse:
-        await self._registry.write(
-            request.alias, lambda: self._registry.db.set_alias(request.alias, request.collection)
-        )
-        return pb.SetAliasResponse()
-
-    async def DropAlias(self, request: pb.DropAliasRequest) -> pb.DropAliasResponse:
-        await self._registry.write(request.alias, lambda: self._registry.db.drop_alias(request.alias))
-        return pb.DropAliasResponse()
-
-    async def ListAliases(self, request: pb.ListAliasesRequest) -> pb.ListAliasesResponse:
-        return pb.ListAliasesResponse(aliases=await self._registry.read(self._registry.db.aliases))
-
-
-class Models:
-    def __init__(self, registry: CollectionRegistry) -> None:
-        self._registry = registry
-
-    async def Register(self, request: pb.RegisterModelRequest) -> pb.RegisterModelResponse:
-        self._registry.budgets.check_bytes(len(request.data), "the model")
-
-        def register() -> str:
-            try:
-                bz = Binarizer.from_bytes(request.data, "data")
-            except CorruptFile as error:  # nothing of ours is damaged: the request is wrong
-                raise ValueError(str(error)) from error
-            return self._registry.db.register_model(bz)
-
-        return pb.RegisterModelResponse(digest=await self._registry.read(register))
-
-    async def List(self, request: pb.ListModelsRequest) -> pb.ListModelsResponse:
-        models = await self._registry.read(self._registry.db.models)
-        return pb.ListModelsResponse(models=[convert.model_to_message(model) for model in models])
-
-    async def Get(self, request: pb.GetModelRequest) -> pb.GetModelResponse:
-        data = await self._registry.read(lambda: self._registry.db.model(request.digest).to_bytes())
-        return pb.GetModelResponse(data=data)
 
 
 class Points(Reading):
@@ -243,7 +124,7 @@ class Points(Reading):
         candidates = served.collection.candidates(rows)
         answers = queries * rows + min(queries, MAX_BATCH) * candidates
         scores = _SCORE_BYTES * len(served.collection) if texts else 0
-        with self._budget.hold(_ANSWER_BYTES * answers + scores, "the reply"):
+        with self._budget.hold(ANSWER_BYTES * answers + scores, "the reply"):
             answer = await self._found(served, number, request, model, depth, groups, texts)
             if answer.parts:
                 note_found(answer.parts[-1].snapshot, answer.batch)
@@ -338,80 +219,3 @@ class Points(Reading):
                 return convert.hits_to_message(answer.hits, texts, keys)
 
             return await served.read(build)
-
-
-class Admin:
-    def __init__(self, registry: CollectionRegistry, limits: Limits, budget: Budget, coalesce: bool) -> None:
-        self._registry = registry
-        self._limits = limits
-        self._budget = budget
-        self._coalesce = coalesce
-        self._start = time.perf_counter_ns()
-
-    async def Info(self, request: pb.InfoRequest) -> pb.InfoResponse:
-        about, limits, most = info(), self._limits, self._registry.budgets.most
-        return pb.InfoResponse(
-            version=about["version"],
-            isa=about["isa"],
-            threads=about["threads"],
-            uptime_us=elapsed_us(self._start),
-            limits=pb.Limits(
-                message_bytes=limits.message_bytes,
-                queries=limits.queries,
-                k=limits.k,
-                answers=limits.answers,
-                calls=limits.calls,
-                ids=limits.ids,
-                memory_bytes=limits.memory_bytes,
-                reply_bytes=limits.reply_bytes,
-                rows=most.rows,
-                collections=most.collections,
-                disk_bytes=most.disk_bytes,
-                process_bytes=most.process_bytes,
-            ),
-            coalesce=self._coalesce,
-        )
-
-    async def Stats(self, request: pb.StatsRequest) -> pb.StatsResponse:
-        served = await self._registry.served(request.collection)
-        stats, batching = await served.read(served.collection.stats), served.batching
-        return pb.StatsResponse(
-            model=convert.model_to_message(stats.model),
-            rows=stats.rows,
-            segments=stats.segments,
-            tail_rows=stats.tail_rows,
-            dead_rows=stats.dead_rows,
-            bytes_on_disk=stats.bytes_on_disk,
-            kept_bytes=stats.kept_bytes,
-            target=stats.target,
-            former=stats.former,
-            merging=stats.merging,
-            rows_behind=stats.rows_behind,
-            rows_by_kind=stats.rows_by_kind,
-            batching=pb.Batching(
-                requests=batching.requests,
-                queries=batching.queries,
-                batches=batching.batches,
-                largest=batching.largest,
-            ),
-        )
-
-    async def Flush(self, request: pb.FlushRequest) -> pb.FlushResponse:
-        served = await self._registry.served(request.collection)
-        await self._registry.write(request.collection, served.collection.flush)
-        return pb.FlushResponse()
-
-    async def MeasureRecall(self, request: pb.MeasureRecallRequest) -> pb.MeasureRecallResponse:
-        served = await self._registry.served(request.collection)
-        rescore = request.rescore if request.HasField("rescore") else None
-        queries = request.queries.count or request.rows
-        self._limits.check_search(queries, max(request.k, rescore or 0))
-        answers = queries * request.k + min(queries, MAX_BATCH) * served.collection.candidates(request.k)
-
-        def measure() -> RecallEstimate:
-            sample = convert.vectors_from_message(request.queries, "queries") if request.queries.count else request.rows
-            return served.collection.measure_recall(sample, request.k, rescore=rescore)
-
-        with self._budget.hold(_ANSWER_BYTES * answers + MEASURING_BYTES, "the measurement"):
-            found = await served.read(measure)
-        return pb.MeasureRecallResponse(recall=found.recall, low=found.low, high=found.high, queries=found.queries)
