@@ -200,7 +200,14 @@ def test_bad_input_names_what_was_wrong(trained, call, message):
 def test_any_shape_of_code_is_searched_exactly(widths, n, k, seed):
     rng = np.random.default_rng(seed)
     x = rng.standard_normal((n + 2, widths[0])).astype(np.float32)
-    bz = bebr.train(x, widths=widths, metric="ip", seed=seed, rounds=1)
+    drawn = rng.standard_normal((widths[0], widths[0])).astype(
+        np.float32
+    )  # any weights do, and training takes a second
+    decoder = rng.standard_normal((widths[0], widths[0])).astype(np.float32)
+    bz = bebr.Binarizer.from_tensors(
+        {"encoder.0.weight": drawn, "decoder.weight": decoder, "decoder.bias": x[0]},
+        {"architecture": "linear", "widths": widths, "metric": "ip", "input_dim": widths[0], "factor": "mul"},
+    )
     index = bebr.FlatIndex(bz)
     index.add(x)
     exact, everything = index.search(x[:3], k, exact=True), index.search(x[:3], k, oversampling=len(x))
