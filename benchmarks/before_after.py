@@ -5,9 +5,10 @@
 Both sides hold the same rows under the same models, one thread each. A case is timed on one side, then on the other,
 round by round, a tenth of a second each time; the ratio is that of the fastest calls of all rounds, before / after, so
 above 1 is faster now. On a shared machine what others do only adds, and medians of one program twice differed by up to
-a third. Aim: no ratio under .97, and every answer equal to the bit. Cases: kernels, encoding, flat, IVF and graph
-search, filtered search. Cases that one side lacks are left out: kernels want ``python -m benchmarks.kernels`` to have
-been run in each checkout.
+a third. So a case under the aim is timed again, both sides alike, in three times as many rounds. Aim: no ratio under
+.97, and every answer equal to the bit. Cases: kernels, encoding, flat, IVF and graph search, filtered search; IVF and
+graph are files that the side before made. Cases that one side lacks are left out: kernels want ``python -m
+benchmarks.kernels`` to have been run in each checkout.
 """
 
 from __future__ import annotations
@@ -30,6 +31,8 @@ import bebr
 from benchmarks import datasets, machine, output
 
 AIM = 0.97
+# How many times the rounds are taken again of a case that lies under it.
+AGAIN = 3
 # Bits a dimension of the models, and the bytes of a factor beside them.
 BITS, FACTOR = (1, 2, 4), 4
 
@@ -84,6 +87,12 @@ class Row:
         return self.ratio >= AIM and self.equal
 
 
+def ratio(pairs: Sequence[tuple[float, float]]) -> float:
+    """Of the fastest calls of all rounds, before / after."""
+    was, now = (min(side) for side in zip(*pairs, strict=True))
+    return was / now
+
+
 def compare(data: datasets.Dataset, before: Path, after: Path, rounds: int, pattern: str) -> list[Row]:
     """Every case whose name holds ``pattern`` on one data set."""
     with tempfile.TemporaryDirectory() as made:
@@ -92,15 +101,20 @@ def compare(data: datasets.Dataset, before: Path, after: Path, rounds: int, patt
         np.save(folder / "queries.npy", data.queries)
         for size in (math.ceil(data.base.shape[1] / 8) * bits + FACTOR for bits in BITS):
             bebr.train(data.train, bytes_per_vector=size, metric=data.metric).save(folder / f"{size}.safetensors")
-        sides = [Side(before, folder), Side(after, folder)]
+        sides = [Side(before, folder), Side(after, folder)]  # one after the other: the first one's files are read
         names = [name for name in sides[1].digests if pattern in name and name in sides[0].digests]
         seconds: dict[str, list[tuple[float, float]]] = {name: [] for name in names}
-        for turn in range(rounds):
-            for name in names:
-                first = turn % 2
-                pair = {first: sides[first].seconds(name)}
-                pair[1 - first] = sides[1 - first].seconds(name)
-                seconds[name].append((pair[0], pair[1]))
+
+        def take(names: list[str], rounds: int) -> None:
+            for turn in range(rounds):
+                for name in names:
+                    first = turn % 2
+                    pair = {first: sides[first].seconds(name)}
+                    pair[1 - first] = sides[1 - first].seconds(name)
+                    seconds[name].append((pair[0], pair[1]))
+
+        take(names, rounds)
+        take([name for name, pairs in seconds.items() if ratio(pairs) < AIM], AGAIN * rounds)
         for side in sides:
             side.close()
     rows = []

@@ -82,6 +82,15 @@ def searching(
     yield f"{name} single", lambda: [index().search(one[None], 10, **options) for one in queries[:SINGLES]]
 
 
+def opened(path: Path, kind: Any, model: bebr.Binarizer, base: Any, **options: Any) -> Any:
+    """The index in that file, which the side before makes: both search the same one."""
+    if not path.exists():
+        index = kind(model, **named(kind, **options))
+        index.add(base)
+        index.save(path)
+    return bebr.open_index(path)
+
+
 def cases(folder: Path, flats: dict[int, Any]) -> Iterator[tuple[str, Callable[[], Any]]]:
     """Name and call of everything that is timed; ``flats``: filled with the flat index of every size."""
     yield from kernels()
@@ -97,11 +106,9 @@ def cases(folder: Path, flats: dict[int, Any]) -> Iterator[tuple[str, Callable[[
             yield from searching(name, functools.partial(flats.__getitem__, size), queries, query=query)
     size = sizes[len(sizes) // 2]
     middle = models[size]
-    ivf = bebr.IVFIndex(middle, **named(bebr.IVFIndex, nlist=NLIST))
     graph_class: Any = getattr(bebr, "GraphIndex", None) or bebr.HNSWIndex
-    graph = graph_class(middle, **named(graph_class, max_degree=32))
-    ivf.add(base)
-    graph.add(base)
+    ivf = opened(folder / "ivf", bebr.IVFIndex, middle, base, nlist=NLIST)
+    graph = opened(folder / "graph", graph_class, middle, base, max_degree=32)
     for nprobe in (8, 32):
         yield from searching(f"IVF{NLIST} {size} nprobe {nprobe}", lambda: ivf, queries, nprobe=nprobe)
     yield from searching(f"graph {size} ef 64", lambda: graph, queries, ef_search=64)
