@@ -71,8 +71,42 @@ bool Index::contains(int64_t id) const {
   return position >= 0;
 }
 
+namespace {
+
+// From an eighth of the rows on, every row is asked whether its id is wanted. Half of 400,000 rows, a single query of a
+// file of lists: 29.7 -> 2.5 ms, in memory 5.8 -> 2.2 (docs/experiments/filtered-batches.md).
+constexpr size_t kManyIds = 8;
+// Then the wanted ids are bits. Ids are spread at most so much thinner than rows, or the bits would be many.
+constexpr size_t kThinIds = 16;
+
+// A bit a row, by the ids that rows have; removed rows may have one. Empty where the wanted ids lie too far apart.
+std::vector<uint64_t> wanted_among(const SegmentReader& rows, std::span<const int64_t> wanted) {
+  const auto [low, high] = std::minmax_element(wanted.begin(), wanted.end());
+  const int64_t first = std::max<int64_t>(0, *low);
+  if (*high < first || static_cast<uint64_t>(*high - first) >= kThinIds * wanted.size()) return {};
+  std::vector<uint64_t> ids(words_for(static_cast<size_t>(*high - first) + 1));
+  for (const int64_t id : wanted)
+    if (id >= first) set_bit(ids, static_cast<size_t>(id - first));
+  const BitmapView is_wanted = view_of(ids);
+  std::vector<uint64_t> found(words_for(std::max<size_t>(1, rows.rows())));
+  size_t row = 0;
+  for (const std::span<const int64_t> part : rows.id_parts())
+    for (const int64_t id : part) {
+      const uint64_t at = static_cast<uint64_t>(id) - static_cast<uint64_t>(first);  // below it: beyond all bits
+      found[row / 64] |= uint64_t{is_wanted[at]} << row % 64;
+      ++row;
+    }
+  return found;
+}
+
+}  // namespace
+
 RowSet Index::rows_of(std::span<const int64_t> ids) const {
-  const size_t all = segment_ ? segment_->rows() : rows_->reader()->rows();
+  const std::shared_ptr<const SegmentReader> segment = segment_ ? segment_ : rows_->reader();
+  const size_t all = segment->rows();
+  RowSet set;
+  if (!ids.empty() && ids.size() >= all / kManyIds) set.bits = wanted_among(*segment, ids);
+  if (!set.bits.empty()) return set;
   const auto each_found = [&](const auto& fn) {
     int64_t found[1024];  // of all at once, the array would take longer to come by than to fill
     for (size_t first = 0; first < ids.size(); first += std::size(found)) {
@@ -82,7 +116,6 @@ RowSet Index::rows_of(std::span<const int64_t> ids) const {
         if (found[i] >= 0) fn(static_cast<uint32_t>(found[i]));
     }
   };
-  RowSet set;
   const auto as_bits = [&] { set.bits.resize(words_for(std::max<size_t>(1, all))); };
   if (ids.size() > all / 64) {
     as_bits();

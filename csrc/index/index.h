@@ -56,7 +56,7 @@ class Index {
     size_t dead_rows;
   };
   Reading reading() const;
-  // While reading: the positions of those ids that are here.
+  // While reading: the positions of those ids that are here; of removed rows, too, which `dead` leaves out.
   RowSet rows_of(std::span<const int64_t> ids) const;
 
   // The best rows of `allow` for each query, pushed to tops.

@@ -35,6 +35,8 @@ class SegmentReader {
   virtual size_t rows() const noexcept = 0;
   // By position.
   virtual std::span<const int64_t> ids() const = 0;
+  // The same in pieces as they lie in memory, one after the other.
+  virtual std::vector<std::span<const int64_t>> id_parts() const { return {ids()}; }
   // out[i]: the position of ids[i], the last of several; -1: it is not here. The first call may put ids in order.
   virtual void positions(std::span<const int64_t> ids, int64_t* out) const { order().find_all(ids, out); }
   // Positions in the order of their ids, equal ones by position: up to `count`, after those of all ids up to `after`

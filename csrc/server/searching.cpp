@@ -10,7 +10,7 @@ namespace {
 
 constexpr size_t kOwnReply = 256 << 10;  // bytes of a reply that is made here
 constexpr size_t kInlineRows = 100'000;  // that this thread looks at itself between two events
-constexpr size_t kAnswerBytes = 32;      // bebr/serve/servicer.py: an answer while its reply is made
+constexpr size_t kAnswerBytes = 32;      // bebr/serve/services/points.py: an answer while its reply is made
 constexpr size_t kCopies = 4;            // bebr/serve/admission.py
 
 }  // namespace

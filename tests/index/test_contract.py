@@ -68,6 +68,23 @@ def test_every_row_and_every_allowed_row_is_found(index, kind, x):
     assert (np.sort(hits.ids)[:, 1:] == some).all() and (hits.ids[:, -1] == -1).all()
 
 
+@pytest.mark.parametrize("opened", [False, True])
+@pytest.mark.parametrize("more", [[], [10**12, -(2**63), 2**63 - 1]], ids=["near", "far"])
+@pytest.mark.parametrize("count", [N, N // 2, N // 8, N // 8 - 1, 1])
+def test_many_allowed_ids_are_found_as_few_are(index, kind, x, tmp_path, count, more, opened):
+    """Of many ids every row is asked whether it is one; of few, and of those that lie far apart, each is looked up."""
+    index.remove(np.arange(0, N, 10) + 7)
+    if opened:
+        index.save(tmp_path / "made.bebr")
+        index = bebr.open_index(tmp_path / "made.bebr")
+        index.remove([11])
+    some = np.random.default_rng(count).permutation(N)[:count] + 7
+    hits = index.search(x[:2], N, allow=np.array([*some, *some[:9], 0, 3, N + 300, *more]), **kind[1])
+    gone = [*np.arange(0, N, 10) + 7, *([11] if opened else [])]
+    for ids in hits.ids:
+        assert sorted(ids[ids >= 0]) == sorted(set(some) - set(gone))
+
+
 def test_the_best_are_those_of_the_flat_index(index, kind, bz, x):
     flat = bebr.FlatIndex(bz)
     flat.add(x, np.arange(N) + 7)

@@ -32,6 +32,12 @@ std::span<const int64_t> IvfSegment::ids() const {
   return ids_;
 }
 
+std::vector<std::span<const int64_t>> IvfSegment::id_parts() const {
+  std::vector<std::span<const int64_t>> parts;
+  for (const RowView& list : lists_) parts.emplace_back(list.ids, list.rows);
+  return parts;
+}
+
 int64_t IvfSegment::position_of(int64_t slot) const noexcept {
   if (slot < 0) return -1;
   const auto at = static_cast<size_t>(slot);

@@ -27,6 +27,7 @@ class IvfSegment final : public SegmentReader {
   size_t vector_dim() const noexcept override { return centroids_->dim(); }
   size_t rows() const noexcept override { return first_.back(); }
   std::span<const int64_t> ids() const override;  // put together when first asked for
+  std::vector<std::span<const int64_t>> id_parts() const override;
   void positions(std::span<const int64_t> ids, int64_t* out) const override;
   std::vector<int64_t> following(int64_t after, size_t skip, size_t count) const override;
   Rows copy_rows(std::span<const uint32_t> positions) const override;
