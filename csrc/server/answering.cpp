@@ -8,8 +8,8 @@
 namespace bebr {
 namespace {
 
-// bebr/serve/services/points.py, of an answer in a reply with texts: its columns and a text, beside what that has; bytes of a
-// key beside the key.
+// bebr/serve/services/points.py, of an answer in a reply with texts: its columns and a text, beside what that has;
+// bytes of a key beside the key.
 constexpr size_t kRowBytes = 18, kKeyBytes = 6;
 // Of a reply with texts that is made here: it is copied by a thread that others wait for.
 constexpr size_t kOwnTexts = 1 << 20;
