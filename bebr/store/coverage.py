@@ -2,13 +2,15 @@
 
 Such vectors make rows of a *successor*, a collection that only the catalog names; each has the number, the key and the
 payload of the row that it is for. A write of a row removes it there, in the same commit; so a row has a new vector as
-long as the successor has its number.
+long as the successor has its number, and a vector with it: rows of a successor stand without one where a cutover took
+them over so (`bare`), or the collection had them so.
 """
 
 from __future__ import annotations
 
 import threading
 import weakref
+from collections.abc import Callable
 
 import numpy as np
 
@@ -29,7 +31,8 @@ class Coverage:
     def __init__(self) -> None:
         self._log: list[Ids] = []  # numbers that the successor got, in order
         self._lock = threading.Lock()  # over the rest
-        self._known: weakref.WeakKeyDictionary[object, tuple[int, Bitmap]] = weakref.WeakKeyDictionary()
+        self._there = _Covered(self._log, Snapshot.present)
+        self._coded = _Covered(self._log, _with_vector)
         self._last: tuple[Snapshot, Snapshot] | None = None
 
     def note(self, ids: Ids) -> None:
@@ -50,33 +53,48 @@ class Coverage:
                 self._last = snapshot, rest
             return self._last[1]
 
-    def bare(self, snapshot: Snapshot, new: Snapshot, noted: int) -> Ids:
-        """The numbers of the rows that have no vector, and are not in the successor, int64[n]."""
+    def absent(self, snapshot: Snapshot, new: Snapshot, noted: int) -> Ids:
+        """The numbers of the rows that are not in the successor at all, int64[n]."""
         found = [np.empty(0, np.int64)]
         with self._lock:
             for view in snapshot.parts:
-                if view.part.bare is not None:
-                    covered = self._covered(view.part, new, noted)
-                    rows = bitmaps.members(bitmaps.resized(view.part.bare, view.part.rows))
-                    found.append(view.part.index.ids[rows[view.alive(rows) & ~bitmaps.has(covered, rows)]])
+                if view.live:
+                    there = self._there.bits(view.part, new, noted)
+                    rows = view.live_rows(0, view.part.rows)
+                    found.append(view.part.index.ids[rows[~bitmaps.has(there, rows)]])
         return np.concatenate(found)
 
     def _rest(self, view: PartView, new: Snapshot, noted: int) -> PartView:
         if not view.live:
             return view
-        gone = bitmaps.united(view.unsearched, self._covered(view.part, new, noted), view.part.rows)
+        gone = bitmaps.united(view.unsearched, self._coded.bits(view.part, new, noted), view.part.rows)
         return PartView(view.part, gone, view.part.rows - bitmaps.count(gone))
 
-    def _covered(self, part: Part, new: Snapshot, noted: int) -> Bitmap:
+
+def _with_vector(new: Snapshot, ids: Ids) -> Ids:
+    """Which of `ids` have a row with a vector there."""
+    found = new.present(ids)
+    return found[~new.bare(found)]
+
+
+class _Covered:
+    """A bit a row of each part: whether the successor has its number, in a way that `among` tells of a snapshot and
+    numbers."""
+
+    def __init__(self, log: list[Ids], among: Callable[[Snapshot, Ids], Ids]) -> None:
+        self._log, self._among = log, among
+        self._known: weakref.WeakKeyDictionary[object, tuple[int, Bitmap]] = weakref.WeakKeyDictionary()
+
+    def bits(self, part: Part, new: Snapshot, noted: int) -> Bitmap:
         at, bits = self._known.get(part.origin, (0, None))
         if bits is None or at > noted:  # unknown, or of a later moment than was asked for
             ids = part.index.ids
-            made = bitmaps.of_bools(np.isin(ids, new.present(ids)))
+            made = bitmaps.of_bools(np.isin(ids, self._among(new, ids)))
         elif at == noted and len(bits) == bitmaps.words(part.rows):
             return bits
         else:
             made = bitmaps.resized(bits, part.rows)
-            later = new.present(np.concatenate([np.empty(0, np.int64), *self._log[at:noted]]))
+            later = self._among(new, np.concatenate([np.empty(0, np.int64), *self._log[at:noted]]))
             rows = part.positions(later)
             bitmaps.add(made, rows[rows >= 0])
         if at <= noted:

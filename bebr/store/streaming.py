@@ -93,8 +93,8 @@ class Streaming:
         return [(self.heir, Change(ids, None, (), {}, filter=change.filter, keys=keys))]
 
     def carried(self, snapshot: Snapshot, bare: bool, call: str, write: Callable[[StreamChange], int]) -> bool:
-        """Brings some rows over that have no vector, or none of the heir's model; whether that was all. `bare`: without
-        it, a ValueError says how many have none of these, and how to `call` so that they need none."""
+        """Brings some rows over that the heir has not, without a vector; whether that was all. `bare`: without it, a
+        ValueError says how many have no vector of the heir's model, and how to `call` so that they need none."""
         successor = self.now()
         waiting = successor.waiting(snapshot)
         if len(waiting) and not bare:
@@ -102,10 +102,7 @@ class Streaming:
                 f"{len(waiting)} of {len(snapshot)} rows have no vector of model {self.bz.digest} yet: stream "
                 f"them (scroll(behind=True) names them), or {call}(bare=True), which leaves them without one"
             )
-        views = [view for view in waiting.parts if view.live]
-        found = [view.part.index.ids[view.live_rows(0, view.part.rows)] for view in views]
-        found.append(self._coverage.bare(snapshot, successor.rows, self._coverage.noted))
-        numbers = np.concatenate(found)
+        numbers = self._coverage.absent(snapshot, successor.rows, self._coverage.noted)
         some = numbers[:_PIECE]
         if len(some):
             change = self.change(Named(some), np.zeros((len(some), self.bz.input_dim), np.float32))

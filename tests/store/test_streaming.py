@@ -343,6 +343,9 @@ def test_a_rollback_leaves_rows_without_what_nobody_knows(tmp_path, old, strange
         assert docs.get([9], vectors=True)[0].vector is not None
         rows = docs.get(["new", 3], vectors=True)
         assert [row.vector is None for row in rows] == [True, True] and rows[0].payload == {"n": 1}
+        assert [row.id for row in docs.scroll(behind=True)] == [9]  # it stood without a new one, so it waits for it
+        with pytest.raises(bebr.IncompatibleModel):
+            docs.search(other[0], 3, binarizer=stranger)
         docs.rollback()  # and the migration is given up
         assert (docs.stats().target, len(docs)) == ("", 11)
 
