@@ -1,91 +1,212 @@
-"""What a call costs a server: CPU time and calls a second, with the native front and without it, in turns.
+"""What a call costs a server beyond its search: with the native front and without it, in turns.
 
-    python -m benchmarks.calls [--rows 2000] [--rounds 3] [--seconds 3] > calls.json
+    python -m benchmarks.calls [--rows 2000] [--rounds 3] [--seconds 2] [--json calls.json]
 
-A light client over HTTP/2 (benchmarks/call_load.cpp) asks for one query at a time, 1, 8 and 64 calls outstanding. CPU
-time is the server process's alone, and firm on a busy machine too; calls a second are not. "embedded" is a search of
-the same collection in this process, one query, one thread.
+A light client over HTTP/2 (benchmarks/call_load.cpp) asks for one query at a time, 1, 8 and 64 calls outstanding.
+
+* **CPU** is that of all threads of the server's process, so that it is firm on a busy machine too; calls/s are not.
+* **search** is what its calls had of the time of their kernel calls, by the server's own clock (`call_server.py`): the
+  median, of a load of its own right after the other, since noting it costs time. A call in a batch has its share.
+* **p50** is what `Collection.search` of the Python client waits, and in the same loop what it waits on the same rows in
+  this process.
+* **two cores**: calls/s of a server that has two cores over one that has one, four connections, the client on others.
+  Where there are no others (fewer than four cores), twice the CPU of a call on one core over that on two: what is lost
+  to more loops and smaller batches shows, waiting for locks does not.
+
+Exit 1 on a missed aim.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
+import shutil
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
+from rich.table import Table
 
 import bebr
-from bebr.collection.protocol import Keep
-from benchmarks import servers
+from bebr.arrays import Floats
+from bebr.collection.protocol import CollectionLike, Keep
+from benchmarks import machine, output
+from benchmarks.call_server import Serving, serving
 from benchmarks.kernels import built
 
-OUTSTANDING = (1, 8, 64)
-NAME = "docs"
-DIM = 384
+# µs of server CPU beyond the search, by calls outstanding.
+AIMS = {1: 60.0, 8: 25.0, 64: 20.0}
+# Calls/s of the front over those of Python, 64 outstanding; µs of the Python client beyond an embedded search; calls/s
+# of two cores over one.
+TIMES_PYTHON, CLIENT_US, TWO_CORES = 8.0, 200.0, 1.7
+NAME, DIM = "docs", 384
+_WAITS = 400  # searches of each kind in a round
+_NOTED_SECONDS = 0.5
 
 
-def collection(path: str, rows: int, keep: Keep) -> float:
-    """Makes it; µs of a search in this process."""
+@dataclass(frozen=True)
+class Load:
+    """Times in µs. ``server_us``, ``client_us``: CPU of a call; ``searched_us``: of which its search."""
+
+    kind: str
+    outstanding: int
+    calls_per_second: float
+    p50_us: float
+    p99_us: float
+    server_us: float
+    client_us: float
+    searched_us: float = 0.0
+
+    @property
+    def beyond_us(self) -> float:
+        return self.server_us - self.searched_us
+
+
+def rows_of(rows: int) -> Floats:
     rng = np.random.default_rng(0)
-    x = rng.standard_normal((rows, DIM), np.float32) / np.sqrt(np.arange(1, DIM + 1, dtype=np.float32))
+    falling = np.sqrt(np.arange(1, DIM + 1, dtype=np.float32))
+    return (rng.standard_normal((rows, DIM), np.float32) / falling).astype(np.float32)
+
+
+def make(path: Path, x: Floats, keep: Keep) -> None:
     bz = bebr.train(x[:20_000], bytes_per_vector=52, metric="cosine", seed=0)
-    bebr.set_num_threads(1)
     with bebr.open(path) as db:
         made = db.create_collection(NAME, bz, keep=keep, retrain=False)
-        made.upsert(range(rows), x)
+        made.upsert(range(len(x)), x)
         made.settle()
-        times = []
-        for i in range(2000):
-            begin = time.perf_counter()
-            made.search(x[i % rows], 10)
-            times.append(time.perf_counter() - begin)
-    return float(np.median(times) * 1e6)
 
 
-def measured(path: str, front: bool, threads: int, arguments: argparse.Namespace) -> dict[str, dict[str, float]]:
-    options = f"port=0, threads={threads}, front={front}"
-    found = {}
-    with servers.started("-c", f"from bebr.serve import serve; serve({path!r}, {options})") as (target, pid):
-        host, port = target.rsplit(":", 1)
-        with bebr.connect(target) as client:
-            client.collection(NAME).search(np.ones(DIM, np.float32), 10)  # it is open then
-        for outstanding in OUTSTANDING:
-            command = [built("bebr_call_load"), host, port, NAME, DIM, outstanding, arguments.connections]
-            command = [str(part) for part in [*command, arguments.seconds, pid]]
-            line = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
-            found[str(outstanding)] = json.loads(line)
-            print(f"front {front}, {outstanding}: {line.strip()}", file=sys.stderr, flush=True)
+def loaded(server: Serving, outstanding: int, connections: int, seconds: float, on: Sequence[int]) -> dict[str, float]:
+    """What the light client on these cores says of a server under its load. ``RuntimeError``: a call failed."""
+    about = [server.host, server.port, NAME, DIM, outstanding, connections, seconds, server.process.pid]
+    command = [str(part) for part in [built("bebr_call_load"), *about]]
+    pin = ["taskset", "-c", ",".join(map(str, on))] if shutil.which("taskset") else []
+    found: dict[str, float] = json.loads(
+        subprocess.run([*pin, *command], stdout=subprocess.PIPE, text=True, check=True).stdout
+    )
+    if found.pop("wrong"):
+        raise RuntimeError(f"calls were not answered OK: {found}")
     return found
 
 
-def main() -> None:
+def measured(server: Serving, kind: str, seconds: float, on: Sequence[int]) -> list[Load]:
+    """At 1, 8 and 64 calls outstanding on one connection."""
+    loads = []
+    for outstanding in AIMS:
+        found = loaded(server, outstanding, 1, seconds, on)
+        server.asked("note")
+        loaded(server, outstanding, 1, _NOTED_SECONDS, on)
+        shares = server.asked("tell")
+        loads.append(Load(kind, outstanding, **found, searched_us=float(np.median(shares))))
+        print(loads[-1], file=sys.stderr, flush=True)
+    return loads
+
+
+def waited(remote: CollectionLike, embedded: CollectionLike, x: Floats) -> tuple[float, float]:
+    """p50 of both, µs, one search of each in turn."""
+    times: tuple[list[float], list[float]] = [], []
+    for i in range(_WAITS):
+        for one, taken in zip((remote, embedded), times, strict=True):
+            begin = time.perf_counter()
+            one.search(x[i % len(x)], 10)
+            taken.append((time.perf_counter() - begin) * 1e6)
+    return float(np.median(times[0])), float(np.median(times[1]))
+
+
+def two_cores(folder: Path, seconds: float) -> float:
+    """Of one round."""
+    cores = sorted(os.sched_getaffinity(0))
+    others = cores[2:] if len(cores) >= 4 else cores
+    found = []
+    for own in (cores[:1], cores[:2]):
+        with serving(str(folder), "front", own) as server:
+            found.append(loaded(server, 64, 4, seconds, others))
+    one, two = found
+    if len(cores) >= 4:
+        return two["calls_per_second"] / one["calls_per_second"]
+    return 2 * one["server_us"] / two["server_us"]
+
+
+def medians(loads: Sequence[Load]) -> list[Load]:
+    """Of each kind and number outstanding, over the rounds."""
+    of: dict[tuple[str, int], list[Load]] = {}
+    for load in loads:
+        of.setdefault((load.kind, load.outstanding), []).append(load)
+    figures = [name for name in asdict(loads[0]) if name not in ("kind", "outstanding")]
+    found = []
+    for some in of.values():
+        middle: dict[str, Any] = {name: float(np.median([getattr(one, name) for one in some])) for name in figures}
+        found.append(replace(some[0], **middle))
+    return found
+
+
+def verdicts(loads: Sequence[Load], client_us: float, cores: float) -> list[tuple[str, float, float, bool]]:
+    """Each aim in words, what it asks, what was reached, and whether that is met."""
+    of = {(load.kind, load.outstanding): load for load in loads}
+    found = [(f"CPU beyond the search, {n} outstanding, µs", aim, of["front", n].beyond_us) for n, aim in AIMS.items()]
+    lines = [(*line, line[2] <= line[1]) for line in found]
+    times = of["front", 64].calls_per_second / of["python", 64].calls_per_second
+    lines.append(("calls/s over the Python server's, 64 outstanding", TIMES_PYTHON, times, times >= TIMES_PYTHON))
+    lines.append(("p50 of the Python client beyond embedded, µs", CLIENT_US, client_us, client_us <= CLIENT_US))
+    lines.append(("two cores over one", TWO_CORES, cores, cores >= TWO_CORES))
+    return lines
+
+
+def tables(loads: Sequence[Load], lines: Sequence[tuple[str, float, float, bool]]) -> list[Table]:
+    table = Table("server", "outstanding", "calls/s", "p50 µs", "p99 µs", "server CPU µs", "search µs", "beyond µs")
+    for load in sorted(loads, key=lambda load: (load.kind, load.outstanding)):
+        figures = load.p50_us, load.p99_us, load.server_us, load.searched_us, load.beyond_us
+        table.add_row(load.kind, str(load.outstanding), f"{load.calls_per_second:,.0f}", *(f"{f:.1f}" for f in figures))
+    aims = Table("aim", "asked", "reached", "")
+    for words, aim, reached, met in lines:
+        aims.add_row(words, f"{aim:g}", f"{reached:.2f}", "met" if met else "[bold]missed[/bold]")
+    return [table, aims]
+
+
+def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, default=2000)
     parser.add_argument("--keep", choices=["float16", "int8"])
-    parser.add_argument("--threads", type=int, default=1, help="of a kernel call")
-    parser.add_argument("--connections", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--seconds", type=float, default=3)
-    arguments = parser.parse_args()
-    rounds: dict[str, list[dict[str, dict[str, float]]]] = {"front": [], "python": []}
+    parser.add_argument("--seconds", type=float, default=2)
+    parser.add_argument("--json", type=Path)
+    options = parser.parse_args()
+    bebr.set_num_threads(1)
+    x = rows_of(options.rows)
+    cores = sorted(os.sched_getaffinity(0))
+    loads: list[Load] = []
+    waits: list[tuple[float, float]] = []
+    scaling: list[float] = []
     with tempfile.TemporaryDirectory() as path:
-        embedded = collection(path, arguments.rows, arguments.keep)
-        for _ in range(arguments.rounds):
-            for name, all_ in rounds.items():
-                all_.append(measured(path, name == "front", arguments.threads, arguments))
-    medians = {
-        name: {
-            outstanding: {figure: float(np.median([one[outstanding][figure] for one in all_])) for figure in figures}
-            for outstanding, figures in all_[0].items()
-        }
-        for name, all_ in rounds.items()
-    }
-    print(json.dumps({**vars(arguments), "info": bebr.info(), "embedded_us": embedded, "load": medians}, indent=1))
+        served, here = Path(path) / "served", Path(path) / "here"
+        for folder in (served, here):
+            make(folder, x, options.keep)
+        with bebr.open(here) as db:
+            for _ in range(options.rounds):
+                for kind in ("front", "python"):
+                    with serving(str(served), kind, cores) as server:
+                        with bebr.connect(f"{server.host}:{server.port}") as client:
+                            times = waited(client.collection(NAME), db.collection(NAME), x)
+                        waits += [times] if kind == "front" else []
+                        loads += measured(server, kind, options.seconds, cores)
+                scaling.append(two_cores(served, options.seconds))
+    client_us = float(np.median([remote - embedded for remote, embedded in waits]))
+    found = medians(loads)
+    lines = verdicts(found, client_us, float(np.median(scaling)))
+    for table in tables(found, lines):
+        output.console().print(table)
+    about: dict[str, Any] = {"options": {**vars(options), "json": None}, "waits_us": waits, "two_cores": scaling}
+    if options.json:
+        output.save(options.json, machine.facts(1), list(map(asdict, loads)), verdicts=lines, **about)
+    return int(not all(met for *_, met in lines))
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())
