@@ -39,7 +39,8 @@ class Call:
     where it is not known. ``collection``: as the request names
     it, which may be no collection. ``code``: the name of a status. Times in nanoseconds: ``elapsed`` of all, ``queued``
     of waiting for a thread or a batch, ``searched`` of kernels and what belongs to them. ``trace``: what the caller
-    said of the trace that it belongs to (traceparent, tracestate)."""
+    said of the trace that it belongs to (traceparent, tracestate); ``traced``: whether it is to have a span, None where
+    that is still to be decided. ``ended``: when, by `time.time_ns`; 0: now."""
 
     method: str
     request_id: str = ""
@@ -51,6 +52,8 @@ class Call:
     searched: int = 0
     search: Search | None = None
     trace: Mapping[str, str] = field(default_factory=dict)
+    traced: bool | None = None
+    ended: int = 0
 
 
 # What a caller may send as an id: a line of a log stays one line.

@@ -9,7 +9,8 @@ import logging
 import os
 import shutil
 import tempfile
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,7 @@ from bebr.serve.keys import Key, KeyFile, Stamp
 from bebr.serve.limits import Limits
 from bebr.serve.peers import TurnedAway
 from bebr.serve.tls import Tls
+from bebr.serve.tracing import Sampling
 from bebr.store.collection import Collection
 from bebr.store.matching import MOST_KEPT
 from bebr.store.snapshot import Snapshot
@@ -42,6 +44,8 @@ _MOST_LOOPS = 4
 _MOST_TEXT = 4096
 # The names of status codes.
 _CODES = {code.value[0]: code.name for code in grpc.StatusCode}
+# What the front tells of a call in the words of `Call`.
+_SAME = ("request_id", "peer", "collection", "elapsed", "queued", "searched", "traced")
 # Seconds between looks at what searches did, and of how many of them it is kept meanwhile.
 _TELL_EVERY, _MOST_FINISHED = 0.05, 100_000
 
@@ -55,10 +59,10 @@ def built() -> Any | None:
 
 
 def make_front(
-    limits: Limits, budget: core.ByteBudget, coalesce: bool, tls: Tls | None, keys: KeyFile | None, traced: bool
+    limits: Limits, budget: core.ByteBudget, coalesce: bool, tls: Tls | None, keys: KeyFile | None, sampling: Sampling
 ) -> Front | None:
-    """None, said in one line of the log, where there is none. ``keys``: who may call; None for anybody. ``traced``:
-    calls of a trace that is being recorded are forwarded."""
+    """None, said in one line of the log, where there is none. ``keys``: who may call; None for anybody. ``sampling``:
+    of which calls `Front.tell` tells in any case, since they are to have a span."""
     extension = built()
     missing = "libnghttp2" if extension is None else "libssl" if tls and not extension.tls else None
     if missing is not None:
@@ -68,7 +72,7 @@ def make_front(
             *(missing, missing),
         )
         return None
-    return Front(extension, limits, budget, coalesce, tls, keys, traced)
+    return Front(extension, limits, budget, coalesce, tls, keys, sampling)
 
 
 class Front:
@@ -82,14 +86,15 @@ class Front:
         coalesce: bool,
         tls: Tls | None,
         keys: KeyFile | None,
-        traced: bool,
+        sampling: Sampling,
     ) -> None:
-        self._keys, self._traced = keys, traced
+        self._keys, self._sampling = keys, sampling
         self._extension, self._limits, self._budget, self._tls = extension, limits, budget, tls
         self._batch = MAX_BATCH if coalesce else 1
         self._folder = _private_folder()
         self._front: Any = None
         self._shown: dict[str, Collection] = {}
+        self._aliases: Mapping[str, str] = {}
 
     @property
     def upstream(self) -> str:
@@ -118,7 +123,9 @@ class Front:
             client_ca=str(tls.client_ca) if tls and tls.client_ca else "",
         )
         front.set_open(self._keys is None)
-        front.set_traced(self._traced)
+        sampling = self._sampling
+        front.set_sampling(sampling.roots, sampling.recorded, sampling.unrecorded)
+        front.set_aliases(self._aliases)
         bound = int(front.start())
         self._front = front
         if self._keys is not None:
@@ -130,6 +137,12 @@ class Front:
         assert self._keys is not None
         told = [(bytes.fromhex(key.sha256), key.collections, not_granted(key, "{}")) for key in keys]
         self._front.set_keys(str(self._keys.path), stamp, told, NO_KEY, WRONG_KEY)
+
+    def show_aliases(self, aliases: Mapping[str, str]) -> None:
+        """Has searches by these answered as those by the names of their collections are."""
+        self._aliases = aliases
+        if self._front is not None:
+            self._front.set_aliases(aliases)
 
     def show(self, collection: Collection) -> None:
         """Has searches of a collection answered from what it holds now and after every write, as far as they are of
@@ -186,8 +199,8 @@ class Front:
         return {outcome: counts[outcome] for outcome in ("answered", "forwarded", "denied")}
 
     async def tell(self, calls: Calls, turned_away: TurnedAway, wanted: Callable[[], bool]) -> None:
-        """Tells of searches that were answered here, as long as somebody wants to know, and of callers without a right
-        key, until it is cancelled."""
+        """Tells of searches that were answered here, as long as somebody wants to know, of those that are to have a
+        span in any case, and of callers without a right key, until it is cancelled."""
         while True:
             self._front.record(_MOST_FINISHED if wanted() else 0)
             await asyncio.sleep(_TELL_EVERY)
@@ -199,10 +212,15 @@ class Front:
             return
         for peer, method in self._front.take_denied():
             turned_away.note(peer, method)
+        now, ticks = time.time_ns(), time.monotonic_ns()  # the front's clock is the second
         for one in self._front.take_finished():
             search = self._search(one) if one["queries"] else None  # one that was refused is none
-            about = {name: one[name] for name in ("request_id", "peer", "collection", "elapsed", "queued", "searched")}
-            calls.tell(Call("Points/Search", code=_CODES[one["code"]], search=search, **about))
+            about = {name: one[name] for name in _SAME}
+            trace = {name: one[name] for name in ("traceparent", "tracestate") if one[name]}
+            ended = now - (ticks - one["ended"])
+            calls.tell(
+                Call("Points/Search", code=_CODES[one["code"]], search=search, trace=trace, ended=ended, **about)
+            )
 
     def _search(self, one: dict[str, Any]) -> Search:
         k, coded, oversampling, exact, radius, rescore, nprobe, ef_search = one["asked"]
@@ -210,7 +228,7 @@ class Front:
         query: Query = "code" if coded else "float"
         about = k, query, oversampling, exact, radius, rescore
         options = SearchOptions(*about, filter=filter, nprobe=nprobe, ef_search=ef_search)
-        collection = self._shown.get(one["collection"])
+        collection = self._shown.get(self._aliases.get(one["collection"], one["collection"]))
         snapshot = None if collection is None or collection.closed else collection.snapshot
         return Search(options, one["queries"], one["batch"], snapshot)
 

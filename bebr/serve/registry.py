@@ -170,6 +170,8 @@ class CollectionRegistry:
         self._failed: dict[str, tuple[Exception, float]] = {}  # and when
         self._models = QueryModels()
         self.on_forget: list[Callable[[str], None]] = []  # told of collections that are gone
+        if front is not None:
+            db.watch_aliases(front.show_aliases)
 
     def _rows(self) -> int:
         return sum(len(served.collection) for served in self.all_served() if not served.collection.closed)

@@ -32,7 +32,7 @@ from bebr.serve.rpc import Services, service_handler
 from bebr.serve.services import Admin, Collections, Models, Points
 from bebr.serve.snapshots import Snapshots
 from bebr.serve.tls import Tls
-from bebr.serve.tracing import Tracing, configured, exporting
+from bebr.serve.tracing import Tracing, configured, exporting, sampling
 from bebr.store.database import Database
 from bebr.threads import set_num_threads
 
@@ -79,7 +79,7 @@ class Server:
         self.limits = limits
         self.access = access = Access(keys)
         self.budget = budget = Budget(limits.memory_bytes)
-        self._front = make_front(limits, budget.shared, coalesce, tls, keys, configured()) if front else None
+        self._front = make_front(limits, budget.shared, coalesce, tls, keys, sampling()) if front else None
         self._health = Health(self._served, access)
         self.registry = CollectionRegistry(db, self._health.set_collection, self._front, most)
         self._producing = Producing(producer, limits)
@@ -276,7 +276,7 @@ async def _run(
     loop.add_signal_handler(signal.SIGHUP, log.reread)
     server = make()  # in the loop that it belongs to
     server.calls.listeners.append(log.note)
-    tracing = Tracing(exporting()) if configured() else None
+    tracing = Tracing(exporting(), sampling()) if configured() else None
     if tracing is not None:
         server.calls.listeners.append(tracing.note)
     measured = None if metrics_port is None else server.serve_metrics(metrics_port)

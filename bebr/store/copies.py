@@ -26,8 +26,8 @@ MOST_SHARE_OF_LISTS = 0.02
 MOST_COPIES = 64
 # Passing over so many rows costs about as much as copying one.
 _COPY_COST = 300
-# Rows copied by one search.
-_MOST_AT_ONCE = 16_384
+# Rows copied by one search. To copy the fewest takes less than Python's part of a search.
+_LEAST_AT_ONCE, _MOST_AT_ONCE = 1024, 16_384
 
 
 class Copies:
@@ -54,7 +54,8 @@ class Copies:
                 copy = _Copy(bitmaps.members(matching), self._index)
             else:
                 passed = len(self._index) - len(copy.rows)
-                copy.grow(min(len(copy.rows) // 4 if each else queries * passed // _COPY_COST, _MOST_AT_ONCE) + 1)
+                due = len(copy.rows) // 4 if each else queries * passed // _COPY_COST
+                copy.grow(min(max(due, _LEAST_AT_ONCE), _MOST_AT_ONCE))
             self._copies[filter] = copy
             while len(self._copies) > MOST_COPIES or self._copied_rows() > self._most_share * len(self._index):
                 self._copies.popitem(last=False)

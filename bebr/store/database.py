@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -254,6 +254,12 @@ class Database(Handle):
         """The collection of each alias, in the order of their names."""
         self._check_open()
         return self._catalog.aliases()
+
+    def watch_aliases(self, seen: Callable[[Mapping[str, str]], None]) -> None:
+        """Has `seen` called with `aliases()`: now, and whenever they are others, before the call that did it returns.
+        It must not fail. Before others use this database."""
+        self._check_open()
+        self._catalog.watch_aliases(seen)
 
     def resolved(self, name: str) -> str:
         """The name of the collection that an alias stands for; another name as it is."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable, Mapping
 from datetime import datetime, timezone
 
 import sqlalchemy as sa
@@ -35,6 +36,8 @@ def aside_of(name: str) -> str:
 
 class Names(CatalogFile):
     """Models, collections and aliases of a catalog."""
+
+    _aliases_seen: Callable[[Mapping[str, str]], None] | None = None
 
     # Models
 
@@ -131,7 +134,7 @@ class Names(CatalogFile):
         def done(_: list[str]) -> None:
             for each in gone:
                 self._dropped(each)
-            self._listing.aliases = {a: of for a, of in self._listing.aliases.items() if of != name}
+            self._show_aliases({a: of for a, of in self._listing.aliases.items() if of != name})
 
         return self._sql.write(work, done, frees_space=True)
 
@@ -165,6 +168,17 @@ class Names(CatalogFile):
         """The collection of each."""
         return dict(sorted(self._listing.aliases.items()))
 
+    def watch_aliases(self, seen: Callable[[Mapping[str, str]], None]) -> None:
+        """Has `seen` called with the collection of each alias: now, and whenever it is another, before the write that
+        did it returns. Before there are other writers."""
+        self._aliases_seen = seen
+        seen(self._listing.aliases)
+
+    def _show_aliases(self, aliases: dict[str, str]) -> None:
+        self._listing.aliases = aliases
+        if self._aliases_seen is not None:
+            self._aliases_seen(aliases)
+
     def resolved(self, name: str) -> str:
         """The collection of an alias; another name as it is."""
         return self._listing.aliases.get(name, name)
@@ -182,7 +196,7 @@ class Names(CatalogFile):
             db.execute(sa.insert(t.aliases).values(**row))
 
         def done(_: None) -> None:
-            self._listing.aliases = {**self._listing.aliases, alias: name}
+            self._show_aliases({**self._listing.aliases, alias: name})
 
         self._sql.write(work, done)
 
@@ -195,6 +209,6 @@ class Names(CatalogFile):
             db.execute(sa.delete(t.aliases).where(t.aliases.c.name == alias))
 
         def done(_: None) -> None:
-            self._listing.aliases = {a: of for a, of in self._listing.aliases.items() if a != alias}
+            self._show_aliases({a: of for a, of in self._listing.aliases.items() if a != alias})
 
         self._sql.write(work, done, frees_space=True)

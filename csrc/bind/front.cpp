@@ -96,6 +96,10 @@ py::list take_finished(Front& front) {
     about["filter"] = one.filter;
     about["request_id"] = one.request_id;
     about["peer"] = one.peer;
+    about["ended"] = one.ended;
+    about["traced"] = one.traced;
+    about["traceparent"] = one.traceparent;
+    about["tracestate"] = one.tracestate;
     made.append(about);
   }
   return made;
@@ -151,8 +155,14 @@ PYBIND11_MODULE(_front, m) {
           [](Front& front, const std::string& collection, const Searcher& of, const std::string& filter,
              std::shared_ptr<Searcher> rows) { return front.publish_filter(collection, of, filter, std::move(rows)); },
           py::arg("collection"), py::arg("of"), py::arg("filter"), py::arg("rows").none(true))
+      .def("set_aliases", &Front::set_aliases, py::arg("aliases"))
       .def("set_open", &Front::set_open, py::arg("open"))
-      .def("set_traced", &Front::set_traced, py::arg("traced"))
+      .def(
+          "set_sampling",
+          [](Front& front, double roots, bool recorded, bool unrecorded) {
+            front.set_sampling({roots, recorded, unrecorded});
+          },
+          py::arg("roots"), py::arg("recorded"), py::arg("unrecorded"))
       .def("set_keys", &set_keys, py::arg("path"), py::arg("stamp"), py::arg("keys"), py::arg("missing"),
            py::arg("wrong"))
       .def("record", &Front::record, py::arg("most"))

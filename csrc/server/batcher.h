@@ -19,19 +19,23 @@
 namespace bebr {
 
 using Jobs = std::vector<std::shared_ptr<Job>>;
+using Aliases = std::map<std::string, std::string, std::less<>>;
 
 // What is published, by collection. Any number of threads.
 class Shelf {
  public:
   // searcher null: the collection is not to be answered any more.
   void publish(const std::string& collection, const std::string& model, std::shared_ptr<const Searcher> searcher);
-  // Null where there is none.
+  // The collection of each alias: all of them, in place of those before.
+  void set_aliases(Aliases aliases);
+  // By its name or an alias; null where there is none.
   std::shared_ptr<const Published> find(std::string_view collection) const;
   BatchingCounts& counts(const std::string& collection);
 
  private:
   mutable std::shared_mutex mutex_;
   std::map<std::string, std::shared_ptr<const Published>, std::less<>> published_;
+  Aliases aliases_;
   std::map<std::string, std::unique_ptr<BatchingCounts>, std::less<>> counts_;
 };
 

@@ -38,8 +38,9 @@ Connection::~Connection() {
 }
 
 Stream* Connection::stream(int32_t id) noexcept {
+  if (last_ != nullptr && last_->id == id) return last_;
   const auto found = streams_.find(id);
-  return found == streams_.end() ? nullptr : found->second.get();
+  return found == streams_.end() ? nullptr : last_ = found->second.get();
 }
 
 void Connection::set_dead() noexcept {
@@ -99,6 +100,7 @@ void Connection::go_away() {
 void Connection::close() {
   while (!streams_.empty()) {
     const std::unique_ptr<Stream> stream = std::move(streams_.begin()->second);
+    last_ = nullptr;
     streams_.erase(streams_.begin());
     let_go(*stream, NGHTTP2_NO_ERROR);
   }

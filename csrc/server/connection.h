@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -98,7 +99,7 @@ class Connection {
   void consume(Stream& stream, size_t bytes);
   void let_go(Stream& stream, uint32_t code);
   void reset(Stream& stream, uint32_t code);
-  void submit_response(Stream& stream, const Headers& headers, bool body);
+  void submit_response(Stream& stream, std::span<const nghttp2_nv> sent, bool body);
 
   Loop& loop_;
   const uint64_t id_;
@@ -107,6 +108,7 @@ class Connection {
   std::unique_ptr<Transport> transport_;
   nghttp2_session* session_ = nullptr;
   std::unordered_map<int32_t, std::unique_ptr<Stream>> streams_;
+  Stream* last_ = nullptr;  // of these: the one that was asked for last, as a call's headers do one by one
   std::string out_;
   size_t out_at_ = 0;
   bool dead_ = false, greeted_ = false;

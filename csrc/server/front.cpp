@@ -6,6 +6,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <chrono>
 #include <cstdio>
@@ -20,7 +21,7 @@ namespace bebr {
 namespace {
 
 constexpr int kBacklog = 1024;
-constexpr size_t kMostDenied = 1000;  // that are told of at a time
+constexpr size_t kMostDenied = 1000, kMostSpans = 10'000;  // that are told of at a time
 
 struct Listeners {
   std::vector<int> sockets;
@@ -150,21 +151,41 @@ void Front::stop() {
 }
 
 void Front::finished(const Job& job, int code, const Stream& stream) {
-  if (most_finished_ == 0) return;
-  Finished made{
-      job.collection,        code, now_ns() - job.arrival, 0, 0, job.count, 0, job.asked, job.filter, stream.request_id,
-      stream.connection.peer};
+  std::optional<Finished> made = told(stream, code);
+  if (!made) return;
+  made->collection = job.alias.empty() ? job.collection : job.alias;
+  made->queries = job.count;
+  made->asked = job.asked;
+  made->filter = job.filter;
   if (code == 0) {  // else its search may still be under way, in another thread
-    made.queued = job.began - job.arrival;
-    made.searched = job.searched;
-    made.batch = job.batch;
+    made->queued = job.began - job.arrival;
+    made->searched = job.searched;
+    made->batch = job.batch;
   }
-  finished(std::move(made));
+  tell(std::move(*made));
 }
 
-void Front::finished(Finished one) {
+std::optional<Finished> Front::told(const Stream& stream, int code) {
+  const bool traced = sampling_.on() && sampling_.chooses(value_of(stream.headers, "traceparent"));
+  if (most_finished_ == 0 && !traced) return std::nullopt;
+  Finished made;
+  made.code = code;
+  made.ended = now_ns();
+  made.elapsed = made.ended - stream.arrival;
+  made.request_id = stream.request_id;
+  made.peer = stream.connection.peer;
+  made.traced = traced;
+  if (traced) {
+    made.traceparent = value_of(stream.headers, "traceparent");
+    made.tracestate = value_of(stream.headers, "tracestate");
+  }
+  return made;
+}
+
+void Front::tell(Finished one) {
+  const size_t most = std::max<size_t>(most_finished_, one.traced ? kMostSpans : 0);
   const std::lock_guard lock(finished_mutex_);
-  if (finished_.size() < most_finished_) finished_.push_back(std::move(one));
+  if (finished_.size() < most) finished_.push_back(std::move(one));
 }
 
 void Front::set_keys(std::shared_ptr<const KeyTable> keys) {

@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -17,6 +18,7 @@
 #include "base/byte_budget.h"
 #include "server/batcher.h"
 #include "server/keys.h"
+#include "server/sampling.h"
 #include "server/transport.h"
 
 namespace bebr {
@@ -60,15 +62,17 @@ class Front {
   // Whether `of` is still what is published: with it goes what was told of its filters.
   bool publish_filter(const std::string& collection, const Searcher& of, const std::string& filter,
                       std::shared_ptr<const Searcher> rows);
+  // The collection of each alias: all of them, in place of those before.
+  void set_aliases(Aliases aliases) { shelf_.set_aliases(std::move(aliases)); }
   // Whether anybody may call. Where not, a caller needs a key of the table that was set last; while that is out of date
   // all calls are forwarded: the server behind reads its keys anew.
   void set_open(bool open) noexcept { open_ = open; }
   void set_keys(std::shared_ptr<const KeyTable> keys);
   std::shared_ptr<const KeyTable> keys() const;  // null: none yet
-  // Whether calls of a trace that is being recorded are forwarded: spans are made by the server behind.
-  void set_traced(bool traced) noexcept { traced_ = traced; }
+  // Which calls are to have a span. Before start().
+  void set_sampling(const Sampling& sampling) noexcept { sampling_ = sampling; }
 
-  // Keeps what searches did from now on, at most so many of them at a time.
+  // Keeps what searches did from now on, at most so many of them at a time; of those that are to have a span, always.
   void record(size_t most) noexcept { most_finished_ = most; }
   // Calls without a right key since the last call, the first thousand: who, and the path.
   std::vector<std::pair<std::string, std::string>> take_denied();
@@ -84,14 +88,17 @@ class Front {
   friend class Connection;
   void finished(const Job& job, int code, const Stream& stream);
   std::string request_id(const Headers& headers);  // the caller's, or another in place of one that is none
-  void finished(Finished one);
+  // What is to be told of a call that ends now, so far; absent where nobody wants to know.
+  std::optional<Finished> told(const Stream& stream, int code);
+  void tell(Finished one);
   void denied(const std::string& peer, std::string_view path);
 
   FrontOptions options_;
   std::shared_ptr<ByteBudget> budget_;
   FrontCounts counts_;
   Shelf shelf_;
-  std::atomic<bool> open_{true}, traced_{false};
+  std::atomic<bool> open_{true};
+  Sampling sampling_;
   std::shared_ptr<const KeyTable> keys_;
   mutable std::mutex keys_mutex_;
   std::atomic<size_t> calls_{0}, open_connections_{0};

@@ -3,15 +3,12 @@
 #include <algorithm>
 
 namespace bebr {
-namespace {
 
-nghttp2_nv entry(std::string_view name, std::string_view value) {
-  // Copied: whoever holds the text may be gone before it is sent.
+nghttp2_nv entry(std::string_view name, std::string_view value, uint8_t flags) noexcept {
+  // Copied, but for lasting ones: whoever holds the text may be gone before it is sent.
   return {reinterpret_cast<uint8_t*>(const_cast<char*>(name.data())),
-          reinterpret_cast<uint8_t*>(const_cast<char*>(value.data())), name.size(), value.size(), NGHTTP2_NV_FLAG_NONE};
+          reinterpret_cast<uint8_t*>(const_cast<char*>(value.data())), name.size(), value.size(), flags};
 }
-
-}  // namespace
 
 std::vector<nghttp2_nv> entries(const Headers& headers) {
   std::vector<nghttp2_nv> made;
@@ -24,12 +21,6 @@ std::string_view value_of(const Headers& headers, std::string_view name) {
   for (const auto& [key, value] : headers)
     if (key == name) return value;
   return {};
-}
-
-bool recorded(std::string_view traceparent) {
-  constexpr size_t kFlags = 53;  // the first of their two hexadecimal digits
-  if (traceparent.size() < kFlags + 2) return false;
-  return std::string_view("13579bdf").find(traceparent[kFlags + 1]) != std::string_view::npos;
 }
 
 uint64_t timeout_of(std::string_view text) {

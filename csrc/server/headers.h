@@ -21,10 +21,14 @@ inline constexpr const char* kRequestId = "x-request-id";
 
 // As nghttp2 takes them: good as long as the headers.
 std::vector<nghttp2_nv> entries(const Headers& headers);
+// flags: NGHTTP2_NV_FLAG_…
+nghttp2_nv entry(std::string_view name, std::string_view value, uint8_t flags = NGHTTP2_NV_FLAG_NONE) noexcept;
+// Of texts that are there for ever.
+inline nghttp2_nv lasting(std::string_view name, std::string_view value) noexcept {
+  return entry(name, value, NGHTTP2_NV_FLAG_NO_COPY_NAME | NGHTTP2_NV_FLAG_NO_COPY_VALUE);
+}
 // The first of that name; empty where there is none.
 std::string_view value_of(const Headers& headers, std::string_view name);
-// Whether a traceparent (W3C Trace Context) says that its trace is being recorded: the last bit of its flags.
-bool recorded(std::string_view traceparent);
 // Nanoseconds of a grpc-timeout; 0 for none, ~0 for one that cannot be read.
 uint64_t timeout_of(std::string_view text);
 // Whether a caller's id may be written down: a word of up to 128 characters (bebr/serve/calls.py).

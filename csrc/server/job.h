@@ -88,13 +88,17 @@ struct Finished {
   size_t queries = 0, batch = 0;
   CollectionSearch asked;
   std::optional<std::string> filter;
-  std::string request_id, peer;  // peer: the caller's address
+  std::string request_id, peer;         // peer: the caller's address
+  uint64_t ended = 0;                   // when, by now_ns
+  bool traced = false;                  // it is to have a span,
+  std::string traceparent, tracestate;  // under that of its caller
 };
 
 enum class Outcome { Answered, Failed, Cancelled };
 
 struct Job {
   std::string collection;
+  std::string alias;       // that it was asked for by; else empty
   CollectionSearch asked;  // k with the offset
   size_t offset = 0, count = 0;
   bool payloads = false;

@@ -8,6 +8,7 @@ namespace bebr {
 namespace {
 
 constexpr size_t kOwnBytes = 64 << 10;  // of a message that is answered here
+constexpr size_t kUsualHeaders = 12;    // of a call
 constexpr std::string_view kOurs = "/bebr.v1.", kSearch = "/bebr.v1.Points/Search";
 
 }  // namespace
@@ -17,7 +18,8 @@ int Connection::begin_headers(const nghttp2_frame& frame) {
   const int32_t id = frame.hd.stream_id;
   auto made = std::make_unique<Stream>(*this, id);
   made->arrival = now_ns();
-  streams_.emplace(id, std::move(made));
+  made->headers.reserve(kUsualHeaders);
+  last_ = streams_.emplace(id, std::move(made)).first->second.get();
   ++loop_.front().calls_;
   return 0;
 }
@@ -76,8 +78,7 @@ void Connection::request(Stream& stream) {
     stream.key = caller.key;
   }
   stream.own = ours && !stream.in_ended && (front.open_ || stream.key != nullptr) &&
-               front.calls_ <= front.options_.calls && timeout != ~uint64_t{0} && path == kSearch &&
-               !(front.traced_ && recorded(value_of(stream.headers, "traceparent")));
+               front.calls_ <= front.options_.calls && timeout != ~uint64_t{0} && path == kSearch;
   if (!stream.own) forward(stream);
 }
 
@@ -125,7 +126,7 @@ void Connection::response(Stream& stream, bool ended) {
   Stream* const client = stream.peer;
   if (client == nullptr) return;
   client->out_ends = ended;
-  client->connection.submit_response(*client, stream.headers, !ended);
+  client->connection.submit_response(*client, entries(stream.headers), !ended);
   stream.headers.clear();
 }
 
@@ -141,6 +142,7 @@ void Connection::closed(int32_t id, uint32_t code) {
   const auto found = streams_.find(id);
   if (found == streams_.end()) return;
   const std::unique_ptr<Stream> stream = std::move(found->second);
+  last_ = nullptr;
   streams_.erase(found);
   if (stream->unread > 0) nghttp2_session_consume_connection(session_, stream->unread);
   let_go(*stream, code);

@@ -39,6 +39,7 @@ bool Loop::search(Stream& stream) {
   if (!stream.lease.take(*front_.budget_, kAnswerBytes * answers + kCopies * stream.in.size())) return false;
   stream.request_id = front_.request_id(stream.headers);
   job->collection = shown->name;
+  if (request->collection != shown->name) job->alias = request->collection;
   job->offset = request->offset;
   job->payloads = request->payloads;
   if (request->filter) job->filter.emplace(*request->filter);
@@ -60,18 +61,10 @@ bool Loop::refuse(Stream& stream, std::string_view collection) {
   if (!text) return false;
   stream.request_id = front_.request_id(stream.headers);
   ++front_.counts_.denied;
-  if (front_.most_finished_ > 0)
-    front_.finished({std::string(collection),
-                     7,
-                     now_ns() - stream.arrival,
-                     0,
-                     0,
-                     0,
-                     0,
-                     {},
-                     {},
-                     stream.request_id,
-                     stream.connection.peer});
+  if (std::optional<Finished> made = front_.told(stream, 7)) {
+    made->collection = collection;
+    front_.tell(std::move(*made));
+  }
   stream.connection.fail(stream, "7", *text);
   return true;
 }

@@ -1,11 +1,19 @@
 // What goes out of a connection: answers, and calls to the server behind.
 #include <algorithm>
 #include <cstring>
+#include <iterator>
 
 #include "server/callbacks.h"
 #include "server/loop.h"
 
 namespace bebr {
+namespace {
+
+// Of a header whose value is another each time: the other side need not keep it for the next.
+constexpr uint8_t kAnother = NGHTTP2_NV_FLAG_NO_COPY_NAME | NGHTTP2_NV_FLAG_NO_INDEX;
+
+}  // namespace
+
 ssize_t Connection::read_out(int32_t id, uint8_t* to, size_t size, uint32_t* flags) {
   Stream* const stream = this->stream(id);
   if (stream == nullptr) return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
@@ -18,7 +26,11 @@ ssize_t Connection::read_out(int32_t id, uint8_t* to, size_t size, uint32_t* fla
   stream->out_at = 0;
   if (stream->out_ends) {
     *flags |= NGHTTP2_DATA_FLAG_EOF;
-    if (!stream->trailers.empty()) {
+    if (stream->own) {
+      *flags |= NGHTTP2_DATA_FLAG_NO_END_STREAM;
+      const nghttp2_nv trailers[] = {lasting("grpc-status", "0"), entry(kRequestId, stream->request_id, kAnother)};
+      nghttp2_submit_trailer(session_, id, trailers, std::size(trailers));
+    } else if (!stream->trailers.empty()) {
       *flags |= NGHTTP2_DATA_FLAG_NO_END_STREAM;
       const std::vector<nghttp2_nv> trailers = entries(stream->trailers);
       nghttp2_submit_trailer(session_, id, trailers.data(), trailers.size());
@@ -46,9 +58,8 @@ void Connection::consume(Stream& stream, size_t bytes) {
   loop_.touch(*this);
 }
 
-void Connection::submit_response(Stream& stream, const Headers& headers, bool body) {
+void Connection::submit_response(Stream& stream, std::span<const nghttp2_nv> sent, bool body) {
   stream.answered = true;
-  const std::vector<nghttp2_nv> sent = entries(headers);
   nghttp2_data_provider provider{};
   provider.read_callback = &Callbacks::read;
   if (nghttp2_submit_response(session_, stream.id, sent.data(), sent.size(), body ? &provider : nullptr) != 0)
@@ -62,12 +73,11 @@ void Connection::reset(Stream& stream, uint32_t code) {
 }
 
 void Connection::reply(Stream& stream, std::string body) {
-  static const Headers head = {{":status", "200"}, {"content-type", "application/grpc"}};
+  static const nghttp2_nv head[] = {lasting(":status", "200"), lasting("content-type", "application/grpc")};
   consume(stream, stream.unread);
   stream.in = {};
   stream.out = std::move(body);
   stream.out_ends = true;
-  stream.trailers = {{"grpc-status", "0"}, {kRequestId, stream.request_id}};
   submit_response(stream, head, true);
 }
 
@@ -79,7 +89,7 @@ void Connection::fail(Stream& stream, const char* status, std::string_view text)
                   {"grpc-status", status},
                   {"grpc-message", std::string(text)}};
   if (!stream.request_id.empty()) head.emplace_back(kRequestId, stream.request_id);
-  submit_response(stream, head, false);
+  submit_response(stream, entries(head), false);
 }
 
 void Connection::forward(Stream& stream) {

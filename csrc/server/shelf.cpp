@@ -17,9 +17,16 @@ void Shelf::publish(const std::string& collection, const std::string& model, std
   }
 }
 
+void Shelf::set_aliases(Aliases aliases) {
+  const std::unique_lock lock(mutex_);
+  aliases_.swap(aliases);  // and those before are let go outside of the lock
+}
+
 std::shared_ptr<const Published> Shelf::find(std::string_view collection) const {
   const std::shared_lock lock(mutex_);
-  const auto found = published_.find(collection);
+  auto found = published_.find(collection);
+  if (found == published_.end() && !aliases_.empty())
+    if (const auto alias = aliases_.find(collection); alias != aliases_.end()) found = published_.find(alias->second);
   return found == published_.end() ? nullptr : found->second;
 }
 
@@ -43,6 +50,10 @@ bool Published::add(const Searcher& of, const std::string& filter, std::shared_p
 }
 
 BatchingCounts& Shelf::counts(const std::string& collection) {
+  {
+    const std::shared_lock lock(mutex_);
+    if (const auto found = counts_.find(collection); found != counts_.end()) return *found->second;
+  }
   const std::unique_lock lock(mutex_);
   std::unique_ptr<BatchingCounts>& kept = counts_[collection];
   if (!kept) kept = std::make_unique<BatchingCounts>();

@@ -203,9 +203,10 @@ bool read_queries(const SearchRequest& request, std::vector<float>& queries) {
   } else if (values > 0) {
     std::memcpy(queries.data(), request.values.data(), 4 * values);
   }
-  float sum = 0;  // of products with 0: not 0 where one is not finite
-  for (const float value : queries) sum += value * 0;
-  return sum == 0;
+  constexpr uint32_t kExponent = 0x7f800000;  // all of it is set where a value is not finite
+  uint32_t bad = 0;
+  for (const float value : queries) bad |= (std::bit_cast<uint32_t>(value) & kExponent) == kExponent ? 1 : 0;
+  return bad == 0;
 }
 
 std::vector<int64_t> Answers::shown() const {

@@ -38,6 +38,45 @@ BEBR_TEST(searches_are_answered_and_all_else_is_forwarded) {
   CHECK(client.call(kSearch, search_message("large", 40, 10)).body == "behind", "keys are for the server behind");
 }
 
+BEBR_TEST(an_alias_finds_its_collection) {
+  Served served;
+  HonestClient client(served.port);
+  served.front.set_aliases({{"now", "small"}, {"large", "small"}, {"gone", "nothing"}});
+  CHECK(first_id(client.call(kSearch, search_message("now", 40, 10))) == 40, "by an alias");
+  served.front.publish("small", "", nullptr);
+  CHECK(first_id(client.call(kSearch, search_message("large", 40, 10))) == 40, "by its own name");
+  for (const char* name : {"now", "gone"})
+    CHECK(client.call(kSearch, search_message(name, 40, 10)).body == "behind", name);
+  std::vector<std::string> names;
+  for (const Finished& one : served.front.take_finished()) names.push_back(one.collection);
+  CHECK((names == std::vector<std::string>{"now", "large"}), "told of by the name that was asked for");
+}
+
+BEBR_TEST(calls_are_told_of_that_are_to_have_a_span) {
+  const std::string head = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-";
+  for (const std::string& none : {std::string(), head, head + "1", head + "0x", "ff" + head.substr(2) + "01",
+                                  head + "01-more", "00-" + std::string(32, '0') + head.substr(35) + "01"})
+    CHECK(!recorded(none), none);
+  CHECK(recorded(head + "01") == true && recorded(head + "02") == false, "flags");
+  CHECK(recorded("01" + head.substr(2) + "01-more") == true, "of a version to come");
+  Served served([](Front& front) {
+    front.record(0);
+    front.set_sampling({0, true, false});
+  });
+  HonestClient client(served.port);
+  for (const std::string flags : {"01", "00"})
+    client.call(kSearch, search_message("small", 40, 10), {{"traceparent", head + flags}, {"tracestate", "a=b"}});
+  client.call(kSearch, search_message("small", 40, 10));
+  const std::vector<Finished> told = served.front.take_finished();
+  CHECK(told.size() == 1 && told.front().traced && told.front().traceparent == head + "01", told.size());
+  CHECK(told.front().tracestate == "a=b" && told.front().ended > told.front().elapsed, "what its span needs");
+  CHECK(served.behind.calls == 0, "answered here");
+  Sampling half{.5, false, false};
+  size_t chosen = 0;
+  for (int i = 0; i < 1000; ++i) chosen += half.chooses("") ? 1 : 0;
+  CHECK(chosen > 400 && chosen < 600 && !half.chooses(head + "01"), chosen);
+}
+
 BEBR_TEST(unknown_fields_are_forwarded) {
   Served served;
   HonestClient client(served.port);

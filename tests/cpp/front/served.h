@@ -3,6 +3,7 @@
 
 #include <chrono>
 #include <cstring>
+#include <functional>
 #include <memory>
 #include <thread>
 
@@ -17,8 +18,12 @@ namespace bebr::test {
 inline constexpr const char* kSearch = "/bebr.v1.Points/Search";
 
 struct Served {
-  explicit Served(FrontOptions options = {}) : front(with(options), budget) {
+  explicit Served(FrontOptions options = {}) : Served([](Front&) {}, std::move(options)) {}
+  // prepare: what is done to the front before it starts.
+  explicit Served(const std::function<void(Front&)>& prepare, FrontOptions options = {})
+      : front(with(std::move(options)), budget) {
     front.record(1000);
+    prepare(front);
     front.publish("small", "m1", std::make_shared<FakeCollection>(100));
     front.publish("large", "m1", std::make_shared<FakeCollection>(1'000'000));
     slow = std::make_shared<FakeCollection>(1'000'000, 400);
