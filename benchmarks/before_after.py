@@ -38,13 +38,16 @@ BITS, FACTOR = (1, 2, 4), 4
 
 
 class Side:
-    """A worker in the interpreter of one checkout."""
+    """A worker, named by its file here, in the interpreter of one checkout."""
 
-    def __init__(self, python: Path, folder: Path) -> None:
+    def __init__(self, python: Path, worker: str, folder: Path) -> None:
         # Isolated: neither this checkout's folder nor PYTHONPATH decides which bebr is imported.
-        worker = Path(__file__).with_name("before_after_worker.py")
         self._process = subprocess.Popen(
-            [python, "-I", worker, folder], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1
+            [python, "-I", Path(__file__).with_name(worker), folder],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            bufsize=1,
         )
         self.digests: dict[str, str] = json.loads(self._line())
 
@@ -101,7 +104,9 @@ def compare(data: datasets.Dataset, before: Path, after: Path, rounds: int, patt
         np.save(folder / "queries.npy", data.queries)
         for size in (math.ceil(data.base.shape[1] / 8) * bits + FACTOR for bits in BITS):
             bebr.train(data.train, bytes_per_vector=size, metric=data.metric).save(folder / f"{size}.safetensors")
-        sides = [Side(before, folder), Side(after, folder)]  # one after the other: the first one's files are read
+        sides = [
+            Side(python, "before_after_worker.py", folder) for python in (before, after)
+        ]  # one after the other: the first one's files are read
         names = [name for name in sides[1].digests if pattern in name and name in sides[0].digests]
         seconds: dict[str, list[tuple[float, float]]] = {name: [] for name in names}
 

@@ -36,28 +36,41 @@ BEBR_INLINE uint64_t load_last_avx512_graph(const uint8_t* row, uint32_t bytes) 
   return bits;
 }
 
+// Sums of the lanes of four vectors.
+BEBR_INLINE __m128i sum_four_avx512_graph(__m512i a, __m512i b, __m512i c, __m512i d) {
+  const __m512i ab = _mm512_add_epi32(_mm512_unpacklo_epi32(a, b), _mm512_unpackhi_epi32(a, b));
+  const __m512i cd = _mm512_add_epi32(_mm512_unpacklo_epi32(c, d), _mm512_unpackhi_epi32(c, d));
+  const __m512i all = _mm512_add_epi32(_mm512_unpacklo_epi64(ab, cd), _mm512_unpackhi_epi64(ab, cd));
+  const __m256i half = _mm256_add_epi32(_mm512_castsi512_si256(all), _mm512_extracti64x4_epi64(all, 1));
+  return _mm_add_epi32(_mm256_castsi256_si128(half), _mm256_extracti128_si256(half, 1));
+}
+
+// Four rows at a time, whose sums share their last steps; where fewer are left, the last one stands for them.
 BEBR_INLINE void dot_bits8_words_avx512(const int words, const uint8_t* data, size_t stride, uint32_t bytes,
                                         const int8_t* y, int32_t total, const uint32_t* rows, size_t count,
                                         int32_t* out) {
   const __m512i ones = _mm512_set1_epi8(1);
+  const __m128i totals = _mm_set1_epi32(total);
   __m512i entry[8];
 #pragma GCC unroll 8
   for (int w = 0; w < words; ++w) entry[w] = _mm512_loadu_si512(y + 64 * w);
-  for (size_t i = 0; i < count; ++i) {
-    const uint8_t* row = data + rows[i] * stride;
-    __m512i even = _mm512_setzero_si512(), odd = _mm512_setzero_si512();
+  for (size_t i = 0; i < count; i += 4) {
+    const size_t left = count - i;
+    __m512i sum[4];
+#pragma GCC unroll 4
+    for (size_t r = 0; r < 4; ++r) {
+      const uint8_t* row = data + rows[i + (r < left ? r : left - 1)] * stride;
+      const __m512i last = _mm512_maskz_mov_epi8(load_last_avx512_graph(row, bytes), entry[words - 1]);
+      sum[r] = _mm512_dpbusd_epi32(_mm512_setzero_si512(), ones, last);
 #pragma GCC unroll 8
-    for (int w = 0; w < words - 1; ++w) {
-      const __m512i set = _mm512_maskz_mov_epi8(load_mask_avx512_graph(row + 8 * w), entry[w]);
-      if (w % 2 == 0) {
-        even = _mm512_dpbusd_epi32(even, ones, set);
-      } else {
-        odd = _mm512_dpbusd_epi32(odd, ones, set);
+      for (int w = 0; w < words - 1; ++w) {
+        const __m512i set = _mm512_maskz_mov_epi8(load_mask_avx512_graph(row + 8 * w), entry[w]);
+        sum[r] = _mm512_dpbusd_epi32(sum[r], ones, set);
       }
     }
-    const __m512i last = _mm512_maskz_mov_epi8(load_last_avx512_graph(row, bytes), entry[words - 1]);
-    odd = _mm512_dpbusd_epi32(odd, ones, last);
-    out[i] = 2 * _mm512_reduce_add_epi32(_mm512_add_epi32(even, odd)) - total;
+    const __m128i set = sum_four_avx512_graph(sum[0], sum[1], sum[2], sum[3]);
+    const __mmask8 here = left < 4 ? static_cast<__mmask8>((1u << left) - 1) : __mmask8{15};
+    _mm_mask_storeu_epi32(out + i, here, _mm_sub_epi32(_mm_slli_epi32(set, 1), totals));
   }
 }
 

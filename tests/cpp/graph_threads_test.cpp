@@ -51,7 +51,7 @@ BEBR_TEST(graph_takes_writers_and_readers_at_once) {
   for (int t = 0; t < 8; ++t) {
     threads.emplace_back([&, t] {
       Random random(static_cast<uint32_t>(31 + t));
-      std::vector<float> y(64), base(1);
+      std::vector<float> y(64 * 8), base(8);
       SearchOptions options;
       options.ef_search = 16;
       for (int round = 0; round < 12; ++round) {
@@ -62,11 +62,15 @@ BEBR_TEST(graph_takes_writers_and_readers_at_once) {
           for (int64_t i = 0; i < 30; ++i) old.push_back(first - 40 + i);
           if (index->remove(old) != 30) ++wrong;
         }
-        for (int search = 0; search < 8; ++search) {
+        for (size_t search = 0; search < 8; ++search) {
+          const size_t count = 1 + search;
           for (float& value : y) value = static_cast<float>(below(random, 2001)) / 1000 - 1;
-          const Answer answer = answer_of(*index, {1, y.data(), base.data(), nullptr, nullptr, nullptr}, options);
+          const Answer answer = answer_of(*index, {count, y.data(), base.data(), nullptr, nullptr, nullptr}, options);
           if (std::count(answer.ids.begin(), answer.ids.end(), -1) != 0) ++wrong;  // at least 100 rows, always
-          if (!std::is_sorted(answer.scores.rbegin(), answer.scores.rend())) ++wrong;
+          for (size_t q = 0; q < count; ++q) {
+            const auto last = answer.scores.rend() - static_cast<ptrdiff_t>(options.k * q);
+            if (!std::is_sorted(last - static_cast<ptrdiff_t>(options.k), last)) ++wrong;
+          }
         }
         if (!index->contains(1000000 + round) || index->size() < 100) ++wrong;
       }

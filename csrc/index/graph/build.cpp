@@ -8,6 +8,7 @@
 #include "base/threads.h"
 #include "index/graph/link.h"
 #include "index/graph/rows.h"
+#include "index/graph/walk.h"
 
 namespace bebr {
 namespace {
@@ -61,21 +62,21 @@ void GraphRows::link_all(std::span<const uint32_t> slots, std::shared_mutex& mut
     const std::span<const uint32_t> now = slots.subspan(done, round);
     const GraphView graph = view(closed);
     parallel_for(round, 8, [&](size_t begin, size_t end) {
-      Walker& walker = Walker::mine();
       Linker linker(graph, space_, vectors);
       std::vector<uint32_t> candidates;
-      for (size_t i = begin; i < end; ++i) {
-        const uint32_t slot = now[i];
-        linker.as_query(slot, walker.query);
-        walker.walk(graph, params_.ef_construction, kBuildMargin);
-        candidates.clear();
-        for (size_t c = 0; c < walker.found.size(); ++c) {
-          const uint32_t node = walker.found[c].node;
-          if (node != slot && !gone(node)) candidates.push_back(node);
-        }
-        linker.prune(slot, candidates, layout_.degree);
-        store_links(graph, record(slot), candidates);
-      }
+      walk_each(
+          graph, begin, end, {params_.ef_construction, kBuildMargin},
+          [&](size_t i, BitQuery& query) { linker.as_query(now[i], query); },
+          [&](size_t i, const Walk& walk) {
+            const uint32_t slot = now[i];
+            candidates.clear();
+            for (size_t c = 0; c < walk.found.size(); ++c) {
+              const uint32_t node = walk.found[c].node;
+              if (node != slot && !gone(node)) candidates.push_back(node);
+            }
+            linker.prune(slot, candidates, layout_.degree);
+            store_links(graph, record(slot), candidates);
+          });
     });
 
     back.clear();

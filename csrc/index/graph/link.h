@@ -7,7 +7,7 @@
 
 #include "base/buffer.h"
 #include "index/graph/record.h"
-#include "index/graph/walk.h"
+#include "index/graph/view.h"
 
 namespace bebr {
 

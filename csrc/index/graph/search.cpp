@@ -6,6 +6,7 @@
 #include "base/threads.h"
 #include "index/flat/scan.h"
 #include "index/graph/segment.h"
+#include "index/graph/walk.h"
 
 namespace bebr {
 namespace {
@@ -77,8 +78,13 @@ class GraphSegment::Search {
       filter_.each(0, rows, [&](size_t slot) { set_bit(allowed_, slot); });
       filter_ = {view_of(allowed_), nullptr, filter_.dead, filter_.dead_rows};
     }
-    parallel_for(queries_.size(), 1, [&](size_t begin, size_t end) {
-      for (size_t q = begin; q < end; ++q) run_one(q, direct);
+    const size_t piece = std::clamp(queries_.size() / num_threads(), size_t{1}, kLanes);
+    parallel_for(queries_.size(), piece, [&](size_t begin, size_t end) {
+      if (direct) return score_each(begin, end);
+      const WalkOptions walk{static_cast<size_t>(std::ceil(ef_)), kMargin, options_.stop};
+      walk_each(
+          graph_, begin, end, walk, [&](size_t q, BitQuery& query) { set_query(q, query); },
+          [&](size_t q, const Walk& done) { take(q, done); });
     });
   }
 
@@ -106,25 +112,32 @@ class GraphSegment::Search {
     }
   }
 
-  void run_one(size_t q, bool direct) const {
-    check_stop(options_);
-    Walker& walker = Walker::mine();
-    walker.query.set(segment_.layout_, queries_.y() + q * segment_.format().spec.dims(), queries_.base()[q]);
+  void set_query(size_t q, BitQuery& query) const {
+    query.set(segment_.layout_, queries_.y() + q * segment_.format().spec.dims(), queries_.base()[q]);
+  }
+
+  void score_each(size_t begin, size_t end) const {
+    BitQuery& query = WalkLanes::mine().walks[0].query;
+    for (size_t q = begin; q < end; ++q) {
+      set_query(q, query);
+      score_all(query, one_by_one_, tops_[q]);
+    }
+  }
+
+  // What a walk found, but for what the filter hides.
+  void take(size_t q, const Walk& walk) const {
     TopK& results = tops_[q];
-    if (direct) return score_all(walker.query, one_by_one_, results);
-    walker.walk(graph_, static_cast<size_t>(std::ceil(ef_)), kMargin, options_.stop);
-    check_stop(options_);
     TopK top(options_.k, results.threshold());
     size_t found = 0;
-    for (size_t i = 0; i < walker.found.size(); ++i) {
-      const Candidate candidate = walker.found[i];
+    for (size_t i = 0; i < walk.found.size(); ++i) {
+      const Candidate candidate = walk.found[i];
       if (!may(candidate.node)) continue;
       if (++found > options_.k && !(candidate.score > top.threshold())) break;
       top.push({candidate.score, segment_.ids_[candidate.node]});
     }
     if (found < std::min(options_.k, eligible_)) {
       top.clear();
-      score_all(walker.query, slots(), top);
+      score_all(walk.query, slots(), top);
     }
     for (const Hit& hit : top.hits()) results.push(hit);
   }

@@ -11,7 +11,7 @@
 
 #include "base/file.h"
 #include "index/graph/record.h"
-#include "index/graph/walk.h"
+#include "index/graph/view.h"
 #include "index/rows.h"
 #include "index/segment.h"
 

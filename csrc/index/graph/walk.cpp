@@ -1,155 +1,162 @@
 #include "index/graph/walk.h"
 
 #include <algorithm>
-#include <array>
 
 namespace bebr {
 namespace {
 
-constexpr size_t kMostEntries = 256, kStarts = 4;
+constexpr size_t kStarts = 4;
 
-void prefetch(const uint8_t* p, size_t bytes) {
-  for (size_t at = 0; at < bytes; at += 64) __builtin_prefetch(p + at);
+// Into L2: more lines can be under way than L1 has room to wait for (docs/experiments/graph-walk.md).
+void ask(const uint8_t* p, size_t from, size_t to) {
+  for (size_t at = from; at < to; at += 64) __builtin_prefetch(p + at, 0, 2);
 }
 
 }  // namespace
 
-void GraphView::score_rows(const BitQuery& query, const uint32_t* some, size_t count, float* scores) const {
-  constexpr size_t kPiece = 32;
-  int32_t sums[kPiece];
-  for (size_t i = 0; i < count; i += kPiece) {
-    const size_t n = std::min(kPiece, count - i);
-    for (size_t j = i + n; j < std::min(count, i + n + kPiece); ++j) prefetch(record(some[j]), layout.factors);
-    kernels.dot_bits16(nodes + kCodeAt, layout.stride, layout.spec.row_bytes(), query.y16.as<int16_t>(), query.total16,
-                       some + i, n, sums);
-    for (size_t j = 0; j < n; ++j)
-      scores[i + j] = score(query.base + query.scale16 * static_cast<float>(sums[j]), load_float(record(some[i + j])));
+WalkLanes& WalkLanes::mine() {
+  thread_local WalkLanes lanes;
+  return lanes;
+}
+
+void Walk::begin(const GraphView& view, std::span<const uint32_t> sample, size_t ef, float margin) {
+  found.reset(ef);
+  if (walking_) {  // stopped, or out of memory
+    std::fill(visited_.begin(), visited_.end(), 0);
+    seen_count_ = 0;
   }
+  walking_ = true;
+  const size_t words = (view.rows + 63) / 64, room = std::max<size_t>(sample.size(), view.layout.degree) + kStarts;
+  if (visited_.size() < words) visited_.resize(words);
+  if (seen_.size() < room) seen_.resize(room);
+  if (passed_.size() < room) passed_.resize(room);
+  if (sums_.size() < room) sums_.resize(room);
+  margin_ = margin;
+  sample_ = sample;
+  next_ = Step::Enter;
+  for (const uint32_t slot : sample) ask(view.record(slot), 0, 64);
 }
 
-size_t GraphView::links(uint32_t slot, uint32_t* to) const noexcept {
-  const uint8_t* from = record(slot) + layout.links;
-  size_t n = 0;
-  for (uint32_t i = 0; i < layout.degree; ++i) {
-    const uint32_t link = load_link(from + 4 * i);
-    if (link == kNoLink) break;
-    if (link < rows) to[n++] = link;
+bool Walk::step(const GraphView& view) {
+  switch (next_) {
+    case Step::Enter:
+      enter(view);
+      next_ = Step::Complete;
+      return true;
+    case Step::Hop:
+      if (!hop(view)) return false;
+      next_ = Step::Judge;
+      return true;
+    case Step::Judge:
+      judge(view);
+      next_ = Step::Complete;
+      return true;
+    case Step::Complete:
+      complete(view);
+      next_ = Step::Hop;
+      return true;
   }
-  return n;
+  return false;
 }
 
-Walker& Walker::mine() {
-  thread_local Walker walker;
-  return walker;
-}
-
-// Scores the first lines of a few hundred slots at even steps and starts from the best. Insertion order makes them a
-// random sample, which replaces the upper levels of other graphs (docs/experiments/graph-entries.md).
-void Walker::enter(const GraphView& view) {
-  const size_t step = (view.entries + kMostEntries - 1) / kMostEntries;
-  size_t count = 0;
-  for (size_t slot = 0; slot < view.entries; slot += step)
-    if (view.open(slot)) near_[count++] = static_cast<uint32_t>(slot);
-  // Where nearly all slots are free or not linked yet.
-  for (size_t slot = 0, none = count; none == 0 && slot < view.entries && count < kMostEntries; ++slot)
-    if (view.open(slot)) near_[count++] = static_cast<uint32_t>(slot);
-  for (size_t i = 0; i < count; ++i) __builtin_prefetch(view.record(near_[i]));
-  const float scale = score_first_lines(view, count);
+// The best of the sample are the first to be completed.
+void Walk::enter(const GraphView& view) {
+  slack_ = margin_ * query.spread;
+  const float scale = score_first_lines(view, sample_);
   std::array<Candidate, kStarts> best;
   size_t n = 0;
-  for (size_t i = 0; i < count; ++i) {
+  for (size_t i = 0; i < sample_.size(); ++i) {
     const float raw = query.base + scale * static_cast<float>(sums_[i]);
-    const float score = view.score(raw, load_float(view.record(near_[i])));
+    const float score = view.score(raw, load_float(view.record(sample_[i])));
     if (!(score > (n < kStarts ? kLowest : best[n - 1].score))) continue;  // nor NaN: a free slot
     size_t at = n < kStarts ? n++ : n - 1;
     for (; at > 0 && score > best[at - 1].score; --at) best[at] = best[at - 1];
-    best[at] = {score, near_[i]};
+    best[at] = {score, sample_[i]};
   }
   for (size_t i = 0; i < n; ++i) {
     const uint32_t node = best[i].node;
     visited_[node / 64] |= uint64_t{1} << node % 64;
-    touched_.push_back(node);
-    passed_[i] = node;
+    seen_[seen_count_++] = passed_[i] = node;
+    ask(view.record(node), 64, view.layout.factors);
   }
-  complete(view, {passed_.data(), n});
+  passed_count_ = n;
 }
 
-float Walker::score_first_lines(const GraphView& view, size_t count) {
+// To the best candidate: who of its neighbours is new?
+bool Walk::hop(const GraphView& view) {
+  uint32_t node;
+  if (!found.take(node)) {
+    end();
+    return false;
+  }
+  const RecordLayout& layout = view.layout;
+  if (seen_.size() < seen_count_ + layout.degree) seen_.resize(2 * seen_.size() + layout.degree);
+  const uint8_t* links = view.record(node) + layout.links;
+  uint32_t* seen = seen_.data();
+  size_t n = seen_count_;
+  near_ = n;
+  for (uint32_t i = 0; i < layout.degree; ++i) {
+    const uint32_t link = load_link(links + 4 * i);
+    if (link >= view.rows) {
+      if (link == kNoLink) break;
+      continue;
+    }
+    // About half are new, which no processor foresees, so this has no branch: 15 to 20 % faster
+    // (docs/experiments/graph-walk.md). The same goes for judge().
+    uint64_t& word = visited_[link / 64];
+    seen[n] = link;
+    n += ~word >> link % 64 & 1;
+    word |= uint64_t{1} << link % 64;
+  }
+  seen_count_ = n;
+  for (size_t i = near_; i < n; ++i) ask(view.record(seen[i]), 0, 64);
+  return true;
+}
+
+// By their first lines: who of them may be good enough?
+void Walk::judge(const GraphView& view) {
+  const std::span<const uint32_t> near(seen_.data() + near_, seen_count_ - near_);
+  const float scale = score_first_lines(view, near), threshold = found.threshold();
+  uint32_t* passed = passed_.data();
+  size_t good = 0;
+  for (size_t i = 0; i < near.size(); ++i) {
+    const float raw = query.base + scale * static_cast<float>(sums_[i]) + slack_;
+    passed[good] = near[i];
+    good += view.score(raw, load_float(view.record(near[i]))) > threshold ? 1 : 0;
+  }
+  passed_count_ = good;
+  for (size_t i = 0; i < good; ++i) ask(view.record(passed[i]), 64, view.layout.factors);
+}
+
+// By all their bits: who is?
+void Walk::complete(const GraphView& view) {
+  const RecordLayout& layout = view.layout;
+  view.kernels.dot_bits16(view.nodes + kCodeAt, layout.stride, layout.spec.row_bytes(), query.y16.as<int16_t>(),
+                          query.total16, passed_.data(), passed_count_, sums_.data());
+  for (size_t i = 0; i < passed_count_; ++i) {
+    const uint8_t* record = view.record(passed_[i]);
+    const float raw = query.base + query.scale16 * static_cast<float>(sums_[i]);
+    if (found.insert(view.score(raw, load_float(record)), passed_[i]))
+      ask(record, layout.links / 64 * 64, layout.links + 4 * size_t{layout.degree});
+  }
+}
+
+void Walk::end() {
+  for (size_t i = 0; i < seen_count_; ++i) visited_[seen_[i] / 64] = 0;
+  seen_count_ = 0;
+  walking_ = false;
+}
+
+float Walk::score_first_lines(const GraphView& view, std::span<const uint32_t> slots) {
   const RecordLayout& layout = view.layout;
   if (query.wide) {
     view.kernels.dot_bits16(view.nodes + kCodeAt, layout.stride, layout.prefix, query.first16.as<int16_t>(),
-                            query.total_first16, near_.data(), count, sums_.data());
+                            query.total_first16, slots.data(), slots.size(), sums_.data());
     return query.scale16;
   }
   view.kernels.dot_bits8(view.nodes + kCodeAt, layout.stride, layout.prefix, query.y8.as<int8_t>(), query.total8,
-                         near_.data(), count, sums_.data());
+                         slots.data(), slots.size(), sums_.data());
   return query.scale8;
-}
-
-void Walker::complete(const GraphView& view, std::span<const uint32_t> nodes) {
-  const RecordLayout& layout = view.layout;
-  view.kernels.dot_bits16(view.nodes + kCodeAt, layout.stride, layout.spec.row_bytes(), query.y16.as<int16_t>(),
-                          query.total16, nodes.data(), nodes.size(), sums_.data());
-  for (size_t i = 0; i < nodes.size(); ++i) {
-    const uint8_t* record = view.record(nodes[i]);
-    const float raw = query.base + query.scale16 * static_cast<float>(sums_[i]);
-    if (found.insert(view.score(raw, load_float(record)), nodes[i]))
-      prefetch(record + layout.links / 64 * 64, layout.links % 64 + 4 * layout.degree);
-  }
-}
-
-void Walker::walk(const GraphView& view, size_t ef, float margin, const std::atomic<bool>* stop) {
-  const RecordLayout& layout = view.layout;
-  found.reset(ef);
-  if (walking_) {  // out of memory, then
-    std::fill(visited_.begin(), visited_.end(), 0);
-    touched_.clear();
-  }
-  walking_ = true;
-  if (visited_.size() < (view.rows + 63) / 64) visited_.resize((view.rows + 63) / 64);
-  const size_t room = std::max<size_t>(kMostEntries, layout.degree) + 1;
-  near_.resize(room);
-  passed_.resize(room);
-  sums_.resize(room);
-  if (view.entries > 0) enter(view);
-  const float slack = margin * query.spread;
-  uint32_t node;
-  while (found.take(node)) {
-    if (stop != nullptr && stop->load(std::memory_order_relaxed)) break;
-    // These two tests are unpredictable (about 50 % taken), so they are branch-free: 15 to 20 % faster
-    // (docs/experiments/graph-walk.md).
-    const uint8_t* links = view.record(node) + layout.links;
-    uint32_t* near = near_.data();
-    size_t n = 0;
-    for (uint32_t i = 0; i < layout.degree; ++i) {
-      const uint32_t link = load_link(links + 4 * i);
-      if (link >= view.rows) {
-        if (link == kNoLink) break;
-        continue;
-      }
-      __builtin_prefetch(view.record(link));
-      uint64_t& word = visited_[link / 64];
-      near[n] = link;
-      n += ~word >> link % 64 & 1;
-      word |= uint64_t{1} << link % 64;
-    }
-    touched_.insert(touched_.end(), near, near + n);
-    const float scale = score_first_lines(view, n);
-    const float threshold = found.threshold();
-    uint32_t* passed = passed_.data();
-    size_t good = 0;
-    for (size_t i = 0; i < n; ++i) {
-      const float raw = query.base + scale * static_cast<float>(sums_[i]) + slack;
-      passed[good] = near[i];
-      good += view.score(raw, load_float(view.record(near[i]))) > threshold ? 1 : 0;
-    }
-    for (size_t i = 0; i < good; ++i)
-      for (size_t at = 64; at < layout.factors; at += 64) __builtin_prefetch(view.record(passed[i]) + at);
-    complete(view, {passed, good});
-  }
-  for (const uint32_t seen : touched_) visited_[seen / 64] = 0;
-  touched_.clear();
-  walking_ = false;
 }
 
 }  // namespace bebr

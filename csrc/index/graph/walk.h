@@ -1,112 +1,111 @@
 // The walk of a graph: from a few entry points to the best `ef` nodes it can find for a query.
+//
+// A walk waits for memory more than it computes, so it is cut into steps: each ends by asking for what the next one
+// reads, and the walks of a batch take turns in one thread (walk_each). Each finds what it would find alone.
 #pragma once
 
+#include <algorithm>
+#include <array>
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
-#include <cstring>
 #include <span>
 #include <vector>
 
-#include "index/graph/record.h"
-#include "index/topk.h"
-#include "kernels/kernels.h"
+#include "index/graph/candidates.h"
+#include "index/graph/view.h"
+#include "index/options.h"
 
 namespace bebr {
 
-// The nodes of a graph while nobody moves them.
-struct GraphView {
-  const RecordLayout& layout;
-  const Kernels& kernels;
-  Factor mode;  // Mul where there is no factor: records hold 1
-  const uint8_t* nodes;
-  size_t rows;                       // slots; links beyond them are passed over
-  size_t entries;                    // a walk begins at slots below this ..
-  std::span<const uint64_t> closed;  // .. that have no bit here
-
-  const uint8_t* record(uint32_t slot) const noexcept { return nodes + size_t{slot} * layout.stride; }
-  bool open(size_t slot) const noexcept {
-    return slot / 64 >= closed.size() || (closed[slot / 64] >> slot % 64 & 1) == 0;
-  }
-  float score(float raw, float factor) const noexcept { return mode == Factor::Sub ? raw - factor : raw * factor; }
-  // Exact scores of `count` rows over all their bits.
-  void score_rows(const BitQuery& query, const uint32_t* rows, size_t count, float* scores) const;
-  // The links of a slot that lead somewhere; room for layout.degree.
-  size_t links(uint32_t slot, uint32_t* to) const noexcept;
-};
-
-struct Candidate {
-  float score;
-  uint32_t node;
-};
-
-// The best `limit` candidates so far, best first, and which of them the walk has not been to yet.
-class CandidateList {
+class Walk {
  public:
-  void reset(size_t limit) {
-    limit_ = limit;
-    size_ = next_ = 0;
-    if (entries_.size() < limit + 1) entries_.resize(limit + 1);
-  }
-  // A score must be above this to matter.
-  float threshold() const noexcept { return size_ < limit_ ? kLowest : entries_[size_ - 1].score; }
-  bool insert(float score, uint32_t node) {
-    if (!(score > threshold())) return false;  // nor NaN
-    size_t low = 0, high = size_;
-    while (low < high) {
-      const size_t middle = (low + high) / 2;
-      if (entries_[middle].score >= score) {
-        low = middle + 1;
-      } else {
-        high = middle;
-      }
-    }
-    if (size_ < limit_) ++size_;
-    std::memmove(entries_.data() + low + 1, entries_.data() + low, (size_ - 1 - low) * sizeof(Candidate));
-    entries_[low] = {score, node};
-    if (low < next_) next_ = low;
-    return true;
-  }
-  // The best one not yet taken; false when all are.
-  bool take(uint32_t& node) {
-    while (next_ < size_ && (entries_[next_].node & kTaken) != 0) ++next_;
-    if (next_ == size_) return false;
-    node = entries_[next_].node;
-    entries_[next_++].node |= kTaken;
-    return true;
-  }
-  size_t size() const noexcept { return size_; }
-  Candidate operator[](size_t i) const noexcept { return {entries_[i].score, entries_[i].node & ~kTaken}; }
-
- private:
-  static constexpr uint32_t kTaken = 1u << 31;
-  std::vector<Candidate> entries_;
-  size_t limit_ = 0, size_ = 0, next_ = 0;
-};
-
-// What a walk needs; every thread keeps its own, so that a query allocates nothing.
-class Walker {
- public:
-  static Walker& mine();
-
   BitQuery query;
-  CandidateList found;  // by the last walk
+  CandidateList found;  // by the last walk: the best ef nodes found for `query`
 
-  // Fills `found` with the best ef nodes found for `query`. margin: how many standard deviations of the unseen bits a
-  // neighbour's first line may fall short.
-  // stop: looked at between hops; once it is set, what was found so far is left.
-  void walk(const GraphView& view, size_t ef, float margin, const std::atomic<bool>* stop = nullptr);
+  // sample: slots to begin at the best of; it stays until the first step is made. margin: how many standard deviations
+  // of the unseen bits a neighbour's first line may fall short.
+  void begin(const GraphView& view, std::span<const uint32_t> sample, size_t ef, float margin);
+  // False once no candidate is left to go to.
+  bool step(const GraphView& view);
 
  private:
-  void enter(const GraphView& view);
-  // Sums over the first lines of near_[0 .. count), into sums_; returns what they are to be multiplied with.
-  float score_first_lines(const GraphView& view, size_t count);
-  void complete(const GraphView& view, std::span<const uint32_t> nodes);
+  enum class Step { Enter, Hop, Judge, Complete };
 
-  std::vector<uint64_t> visited_;
+  void enter(const GraphView& view);
+  bool hop(const GraphView& view);
+  void judge(const GraphView& view);
+  void complete(const GraphView& view);
+  void end();
+  // Sums over the first lines of some slots, into sums_; returns what they are to be multiplied with.
+  float score_first_lines(const GraphView& view, std::span<const uint32_t> slots);
+
+  Step next_ = Step::Enter;
   bool walking_ = false;  // the last walk did not end, so bits are left in visited_
-  std::vector<uint32_t> touched_, near_, passed_;
+  float margin_ = 0, slack_ = 0;
+  std::span<const uint32_t> sample_;
+  std::vector<uint64_t> visited_;     // a bit a slot
+  std::vector<uint32_t> seen_;        // slots with a bit there: the first seen_count_ ..
+  size_t seen_count_ = 0, near_ = 0;  // .. and from near_ on, those that this hop found
+  std::vector<uint32_t> passed_;      // whose first lines are good enough
+  size_t passed_count_ = 0;
   std::vector<int32_t> sums_;
 };
+
+// Walks that take turns: how many was measured (docs/experiments/graph-walk.md).
+inline constexpr size_t kLanes = 4;
+
+// What walking needs; every thread keeps its own, so that a query allocates nothing.
+struct WalkLanes {
+  std::array<Walk, kLanes> walks;
+  std::vector<uint32_t> sample;
+
+  static WalkLanes& mine();
+};
+
+// How the walks of a batch are made. stop: Error(Cancelled) is thrown soon after it is set.
+struct WalkOptions {
+  size_t ef;
+  float margin;
+  const std::atomic<bool>* stop = nullptr;
+};
+
+// Walks for the queries of [begin, end). set(q, query) fills in one; take(q, walk) gets what was found for it, in the
+// order in which the walks end.
+template <typename Set, typename Take>
+void walk_each(const GraphView& view, size_t begin, size_t end, const WalkOptions& options, const Set& set,
+               const Take& take) {
+  WalkLanes& lanes = WalkLanes::mine();
+  view.sample(lanes.sample);
+  std::array<size_t, kLanes> query;  // of each lane that walks: the first `walking` ones
+  std::array<Walk*, kLanes> walk;
+  size_t next = begin, walking = 0;
+  const auto start = [&](size_t lane) {
+    query[lane] = next++;
+    walk[lane]->begin(view, lanes.sample, options.ef, options.margin);
+    set(query[lane], walk[lane]->query);
+  };
+  for (; walking < kLanes && next < end; ++walking) {
+    walk[walking] = &lanes.walks[walking];
+    start(walking);
+  }
+  while (walking > 0) {
+    check_stop(options.stop);
+    for (size_t lane = 0; lane < walking;) {
+      if (walk[lane]->step(view)) {
+        ++lane;
+        continue;
+      }
+      take(query[lane], *walk[lane]);
+      if (next < end) {
+        start(lane++);
+      } else {  // the last lane takes this one's place
+        --walking;
+        walk[lane] = walk[walking];
+        query[lane] = query[walking];
+      }
+    }
+  }
+}
 
 }  // namespace bebr
