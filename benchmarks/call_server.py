@@ -1,28 +1,33 @@
-"""A server of `benchmarks.calls` in a process of its own, which also tells what its searches took.
+"""A server of `benchmarks.calls` in a process of its own, which also tells what its searches take.
 
     python -m benchmarks.call_server FOLDER front|python CORES
 
-serves a folder on these cores ("0" or "0,1"), prints "listening on HOST:PORT", and answers each line that it reads with
-a line of JSON: of the searches that ended between a line "note" and this one, what each had of the time of its kernel
-call, µs. It stops where its input ends.
+serves a folder on these cores ("0" or "0,1") and prints "listening on HOST:PORT". It counts the queries of kernel calls
+between a line "note" of its input and a line "tell", and answers that with the CPU time of a query in such a call, µs:
+it makes calls of the median size by itself, in one thread. It stops where its input ends.
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+
+import numpy as np
 
 import bebr
 from bebr.serve.calls import Call
 from bebr.serve.limits import Limits
 from bebr.serve.server import Server
+from bebr.store.collection import Collection
 from bebr.store.database import Database
+
+_QUERIES = 4000  # of which the CPU time is taken
 
 
 @dataclass(frozen=True)
@@ -31,12 +36,19 @@ class Serving:
     port: str
     process: subprocess.Popen[str]
 
-    def asked(self, line: str) -> list[float]:
-        """What it answers to a line."""
+    def note(self) -> None:
+        """Counts from now on."""
+        self._ask("note")
+
+    def searched_us(self) -> float:
+        """CPU time of a query in a kernel call like those since `note`."""
+        return float(self._ask("tell"))
+
+    def _ask(self, line: str) -> str:
         assert self.process.stdin is not None and self.process.stdout is not None
         self.process.stdin.write(line + "\n")
         self.process.stdin.flush()
-        return list(json.loads(self.process.stdout.readline()))
+        return self.process.stdout.readline()
 
 
 @contextmanager
@@ -57,13 +69,26 @@ def serving(folder: str, kind: str, cores: Sequence[int]) -> Iterator[Serving]:
         process.wait(30)
 
 
+def searched_us(collection: Collection, batch: int) -> float:
+    """CPU time of a query, in calls of so many."""
+    engine = collection.snapshot.engine
+    assert engine is not None
+    queries = np.random.default_rng(1).standard_normal((batch, collection.binarizer.query_dim), np.float32)
+    taken = []
+    for _ in range(max(2, _QUERIES // batch)):
+        begin = time.thread_time_ns()
+        engine.search(queries, 10, False, None, False, None, None, None, None, None)
+        taken.append((time.thread_time_ns() - begin) / batch / 1e3)
+    return float(np.median(taken))
+
+
 async def serve(folder: str, front: bool) -> None:
-    shares: list[float] = []
+    batches: list[int] = []
     noting = False
 
     def note(call: Call) -> None:
         if noting and call.search is not None and call.search.batch:
-            shares.append(call.searched / 1e3 / call.search.batch)
+            batches.append(call.search.batch)
 
     with Database(folder) as db:
         server = Server(db, Limits(), front=front)
@@ -75,8 +100,11 @@ async def serve(folder: str, front: bool) -> None:
         while line := await lines.readline():
             await asyncio.sleep(0.1)  # longer than between two looks at what the front did
             noting = line == b"note\n"
-            print(json.dumps(shares), flush=True)
-            shares.clear()
+            taken = 0.0
+            if not noting:
+                taken = searched_us(db.collection(db.collections()[0]), round(np.median(batches)))
+                batches.clear()
+            print(taken, flush=True)
         await server.stop(5)
 
 

@@ -5,8 +5,8 @@
 A light client over HTTP/2 (benchmarks/call_load.cpp) asks for one query at a time, 1, 8 and 64 calls outstanding.
 
 * **CPU** is that of all threads of the server's process, so that it is firm on a busy machine too; calls/s are not.
-* **search** is what its calls had of the time of their kernel calls, by the server's own clock (`call_server.py`): the
-  median, of a load of its own right after the other, since noting it costs time. A call in a batch has its share.
+* **search** is CPU time, too, of a query in kernel calls as large as those that answer the load: the server's process
+  counts them under a load of its own, since that costs time, and makes such calls in one thread (`call_server.py`).
 * **p50** is what `Collection.search` of the Python client waits, and in the same loop what it waits on the same rows in
   this process.
 * **two cores**: calls/s of a server that has two cores over one that has one, four connections, the client on others.
@@ -101,10 +101,9 @@ def measured(server: Serving, kind: str, seconds: float, on: Sequence[int]) -> l
     loads = []
     for outstanding in AIMS:
         found = loaded(server, outstanding, 1, seconds, on)
-        server.asked("note")
+        server.note()
         loaded(server, outstanding, 1, _NOTED_SECONDS, on)
-        shares = server.asked("tell")
-        loads.append(Load(kind, outstanding, **found, searched_us=float(np.median(shares))))
+        loads.append(Load(kind, outstanding, **found, searched_us=server.searched_us()))
         print(loads[-1], file=sys.stderr, flush=True)
     return loads
 
