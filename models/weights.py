@@ -122,7 +122,8 @@ def save(folder: str | Path, state: Mapping[str, Any], config: Mapping[str, Any]
     folder.mkdir(parents=True, exist_ok=True)
     with replacing(folder / WEIGHTS) as temporary:
         # clones: tensors that share memory (tied weights) are refused by the format
-        save_file({key: tensor.detach().cpu().contiguous().clone() for key, tensor in state.items()}, temporary)
+        copied = {key: tensor.detach().cpu().contiguous().clone() for key, tensor in state.items()}
+        save_file(copied, temporary, {"format": "pt"})  # which transformers asks for, older ones in any case
     with replacing(folder / CONFIG) as temporary:
         temporary.write_text(json.dumps(dict(config), indent=1, sort_keys=True) + "\n")
 

@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+import logging
 import os
 
 import numpy as np
 import pytest
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+
+@pytest.fixture(autouse=True)
+def _log_as_it_was():
+    """A server that was started in this process writes bebr's log to its own handlers from then on."""
+    log = logging.getLogger("bebr")
+    before = log.handlers[:], log.propagate, log.level
+    yield
+    log.handlers[:], log.propagate = before[:2]
+    log.setLevel(before[2])
 
 
 def clustered(n: int, d: int, seed: int = 0) -> np.ndarray:

@@ -124,7 +124,8 @@ def test_parquet_over_many_batches_and_row_groups(tmp_path: Path) -> None:
         (list_column([[1.0, 2.0], [3.0]]), "1 dimensions in row 1, wanted 2"),
         (list_column([[]]), "empty vector in row 0"),
         (list_column([]), "no rows"),
-        (list_column([[1.0, 2.0], None], pa.list_(pa.float32(), 2)), "null in row 1"),
+        # Older Arrow does not read such a column at all.
+        (list_column([[1.0, 2.0], None], pa.list_(pa.float32(), 2)), "null in row 1|column 'v' cannot be decoded"),
         (list_column([[1.0, 2.0], [1e300, 0.0]], pa.list_(pa.float64())), "1e\\+300 at row 1, dim 0"),
         (pa.array(["a"]), "no column holds vectors; columns: v"),
     ],

@@ -17,7 +17,6 @@ from bebr.serve.peers import TurnedAway
 def log(caplog):
     """What has been logged, as tuples (peer, method, more)."""
     caplog.set_level(logging.WARNING, "bebr.serve")
-    logging.getLogger("bebr").propagate = True
     return lambda: [tuple(record.fields.values()) for record in caplog.records]
 
 

@@ -154,7 +154,10 @@ def test_timm_agrees(small, generated):
 def test_timm_names_the_published_size_alike():
     timm = pytest.importorskip("timm", reason="timm is absent: pip install 'bebr[vision]'")
     with torch.device("meta"):
-        theirs = timm.create_model("eva02_large_patch14_clip_224", pretrained=False)
+        try:
+            theirs = timm.create_model("eva02_large_patch14_clip_224", pretrained=False)
+        except RuntimeError as error:
+            pytest.skip(f"timm {timm.__version__} makes no model without its memory: {error}")
     shapes = {key: tuple(value.shape) for key, value in theirs.state_dict().items()}
     ours = {timm_key(key): shape for key, shape in vision_manifest(SIZES["vit-l-14"]).items()}
     assert ours == {key: shape for key, shape in shapes.items() if not key.startswith(("norm.", "head."))}

@@ -37,7 +37,7 @@ def test_long_texts_keep_their_end(merges):
 
 
 def test_transformers_agrees(tmp_path):
-    transformers = pytest.importorskip("transformers")
+    transformers = pytest.importorskip("transformers", minversion="5")  # older ones split some text otherwise
     learned = learn(TEXTS + ["the theme thesis then café cafés naïve"] * 3, 40)
     tokens = Tokens(learned, 77)
     tokens.save(tmp_path / "merges.txt")
