@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -21,6 +21,11 @@ class Filter:
 
     def to_dict(self) -> dict[str, Any]:
         """Its form of dicts, which JSON can hold; `as_filter` reads it."""
+        raise NotImplementedError
+
+    def under(self, *keys: str) -> Filter:
+        """The same asked of the object that payloads have at ``keys``: `F("year") == 1` under "meta" is
+        `F("meta.year") == 1`."""
         raise NotImplementedError
 
     @property
@@ -72,6 +77,9 @@ class Condition(Filter):
         test = VALUE_TESTS[self.test]
         return any(test(value, in_list, self.operand) for value, in_list in values_at(payload, self.path))
 
+    def under(self, *keys: str) -> Filter:
+        return replace(self, path=(*keys, *self.path))
+
     def to_dict(self) -> dict[str, Any]:
         return {".".join(self.path): {self.test: _written(self.operand)}}
 
@@ -84,6 +92,9 @@ class All(Filter):
 
     def matches(self, payload: Mapping[str, Any] | None) -> bool:
         return all(part.matches(payload) for part in self.parts)
+
+    def under(self, *keys: str) -> Filter:
+        return All(tuple(part.under(*keys) for part in self.parts))
 
     @property
     def depth(self) -> int:
@@ -101,6 +112,9 @@ class Either(Filter):
 
     def matches(self, payload: Mapping[str, Any] | None) -> bool:
         return any(part.matches(payload) for part in self.parts)
+
+    def under(self, *keys: str) -> Filter:
+        return Either(tuple(part.under(*keys) for part in self.parts))
 
     @property
     def depth(self) -> int:
@@ -122,6 +136,9 @@ class Not(Filter):
 
     def matches(self, payload: Mapping[str, Any] | None) -> bool:
         return not self.part.matches(payload)
+
+    def under(self, *keys: str) -> Filter:
+        return Not(self.part.under(*keys))
 
     @property
     def depth(self) -> int:

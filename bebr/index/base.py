@@ -171,6 +171,16 @@ class Index(KnownAttributes, ABC):
         planes, factors, numbers = self._engine.rows(None if ids is None else as_ids(ids, "ids"))
         return Codes.of_rows(planes, factors, self._binarizer.settings.factor_bytes), numbers
 
+    def vectors(self, ids: ArrayLike) -> Floats:
+        """The vectors of rows ``ids`` int64[n], float32[n, d]: raw ones where they are kept, else what codes stand for;
+        of unit length for cosine. With an input adapter they are what it made of them. ``KeyError`` names an id that is
+        not here."""
+        codes, numbers = self.codes(ids)
+        if self._raw is not None:
+            return self._raw.core.values(numbers)
+        bz = self._binarizer
+        return bz._scored(codes) if bz.metric == "ip" else bz.reconstructed(codes)
+
     search: Callable[..., Hits]
     """The k best rows for each query float32[n, d]: ``search(queries, k=10, ...)``; options are the index's own."""
     search_prepared: Callable[..., Hits]

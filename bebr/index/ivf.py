@@ -144,6 +144,14 @@ class IVFIndex(Index):
             self._train(vectors)
         return self._engine.assign(vectors)
 
+    def emptied(self) -> IVFIndex:
+        """A new index without rows, of this one's binarizer, lists and settings."""
+        made = IVFIndex(self._binarizer, self._nlist, self._seed, rescore=self.raw_type)
+        if self._trained:
+            made._engine, made._trained = self._with(self._engine.centroids), True
+        made._nprobe, made._margin = self._nprobe, self._margin
+        return made
+
     def search(
         self,
         queries: ArrayLike,

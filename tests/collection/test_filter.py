@@ -202,3 +202,10 @@ def test_bounds():
     for text in ("[" * 10_000, "5", "{", json.dumps({"a": "x" * MOST_BYTES})):
         with pytest.raises(ValueError, match=r"^filter "):
             filter_of_text(text)
+
+
+def test_a_filter_moves_under_a_key():
+    over = (F("lang") == "de") & ~(F("year") < 2000) | F("a.b").exists()
+    assert over.under("metadata") == (
+        (F("metadata.lang") == "de") & ~(F("metadata.year") < 2000) | F("metadata.a.b").exists()
+    )

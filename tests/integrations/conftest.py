@@ -1,4 +1,4 @@
-"""Upstream's own suites over adapters, in a folder and on a server."""
+"""Other libraries' own suites over bebr, in a folder and on a server."""
 
 from __future__ import annotations
 
@@ -15,19 +15,26 @@ from tests.serve.conftest import Running
 os.environ.setdefault("HAYSTACK_TELEMETRY_ENABLED", "false")
 
 
-@pytest.fixture(scope="module", params=["local", "remote"])
-def db(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[DatabaseLike]:
-    path = tmp_path_factory.mktemp("ecosystem")
-    if request.param == "local":
-        with bebr.open(path) as local:
-            yield local
-        return
-    server = Running(path)
+@pytest.fixture(scope="session")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """A server, of which each module uses collections of its own."""
+    server = Running(tmp_path_factory.mktemp("served"))
     try:
-        with server.connect() as client:
-            yield client
+        yield server
     finally:
         server.kill()
+
+
+@pytest.fixture(scope="module", params=["local", "remote"])
+def db(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[DatabaseLike]:
+    if request.param == "local":
+        with bebr.open(tmp_path_factory.mktemp("ecosystem")) as local:
+            yield local
+    else:
+        with request.getfixturevalue("served").connect() as client:
+            yield client
+            for name in client.collections():
+                client.drop_collection(name)
 
 
 @pytest.fixture(scope="module")
