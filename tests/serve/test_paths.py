@@ -126,6 +126,7 @@ def test_no_path_from_a_request_reaches_the_file_system(places, bz, vectors):
         path = Path(about[0]).resolve() if about and about[0] else Path("/")
         special = path.is_relative_to("/proc") or str(path) == os.devnull
         harmless = event == "open" and (about[0].isdigit() or special)
+        harmless |= event == "subprocess.Popen" and about[0].endswith("/ldconfig")  # how Python finds a library
         assert harmless or any(path.is_relative_to(one) for one in own), (event, about)
 
 

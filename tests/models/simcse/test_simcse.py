@@ -153,7 +153,7 @@ def test_bad_losses_are_named():
 
 @pytest.mark.parametrize("hidden", [True, False])
 def test_transformers_agrees(config, hidden, folder):
-    transformers = pytest.importorskip("transformers")
+    transformers = pytest.importorskip("transformers", minversion="4.36")  # from where attention is an option
     theirs = transformers.AutoModel.from_pretrained(str(folder), attn_implementation="eager").eval()
     made, _ = network(config, torch.float32)
     ids, mask = batch(config)
