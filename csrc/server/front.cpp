@@ -175,9 +175,11 @@ std::optional<Finished> Front::told(const Stream& stream, int code) {
   made.request_id = stream.request_id;
   made.peer = stream.connection.peer;
   made.traced = traced;
-  if (traced) {
-    made.traceparent = value_of(stream.headers, "traceparent");
-    made.tracestate = value_of(stream.headers, "tracestate");
+  if (const std::string_view parent = value_of(stream.headers, "traceparent"); traced && recorded(parent)) {
+    made.traceparent = parent;
+    // Other bytes are no text that Python could take.
+    const std::string_view state = value_of(stream.headers, "tracestate");
+    if (std::all_of(state.begin(), state.end(), [](char c) { return c >= ' ' && c <= '~'; })) made.tracestate = state;
   }
   return made;
 }

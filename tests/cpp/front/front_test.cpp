@@ -71,6 +71,13 @@ BEBR_TEST(calls_are_told_of_that_are_to_have_a_span) {
   CHECK(told.size() == 1 && told.front().traced && told.front().traceparent == head + "01", told.size());
   CHECK(told.front().tracestate == "a=b" && told.front().ended > told.front().elapsed, "what its span needs");
   CHECK(served.behind.calls == 0, "answered here");
+  Served every([](Front& front) { front.set_sampling({1, true, true}); });
+  HonestClient wild(every.port);
+  wild.call(kSearch, search_message("small", 40, 10), {{"traceparent", "\xff"}, {"tracestate", "a=b"}});
+  wild.call(kSearch, search_message("small", 40, 10), {{"traceparent", head + "01"}, {"tracestate", "a=\xff"}});
+  const std::vector<Finished> odd = every.front.take_finished();
+  CHECK(odd.size() == 2 && odd[0].traceparent.empty() && odd[0].tracestate.empty(), "a trace that is none");
+  CHECK(odd.size() == 2 && !odd[1].traceparent.empty() && odd[1].tracestate.empty(), "a state that is no text");
   Sampling half{.5, false, false};
   size_t chosen = 0;
   for (int i = 0; i < 1000; ++i) chosen += half.chooses("") ? 1 : 0;
