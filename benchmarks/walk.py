@@ -3,9 +3,9 @@
     BEBR_ISA=avx2 python -m benchmarks.walk --before OTHER/.venv/bin/python --bytes 196 --folder walk wordnet
 
 Both sides open the same file, with one thread each, and are asked case by case: all queries in one call ("batch"), and
-a hundred one by one ("single"), at every ``--ef``. Printed: recall@10, queries/s of the fastest calls of all rounds,
-and the ratio's median over the rounds, after / before. Answers must be equal to the bit. Without ``--before`` one build
-is timed alone. ``--folder`` keeps model and graph for the next run.
+a hundred one by one ("single"), at every ``--ef``. Printed: recall@10, queries a second of processor time in the
+fastest calls of all rounds, and the ratio's median over the rounds, after / before. Answers must be equal to the bit.
+Without ``--before`` one build is timed alone. ``--folder`` keeps model and graph for the next run.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ def compare(sides: Sequence[Side], recalls: dict[int, float], rounds: int) -> li
 
 
 def table(rows: Sequence[Row]) -> Table:
-    made = Table(title="queries/s")
+    made = Table(title="queries a second of processor time")
     for column in ("case", "recall", "before", "after", "ratio", "answers"):
         made.add_column(column, justify="left" if column in ("case", "answers") else "right")
     for row in rows:

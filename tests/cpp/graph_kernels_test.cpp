@@ -115,6 +115,51 @@ BEBR_KERNEL_TEST(permute_equals_scalar) {
   }
 }
 
+// Every bit of a code, entry by entry. A query that was set up for another layout before leaves nothing behind.
+BEBR_TEST(a_query_has_a_rounded_entry_for_every_bit) {
+  Random random(22);
+  BitQuery query;
+  const std::vector<std::vector<uint32_t>> all = {{592, 440, 264, 136, 64}, {8}, {104}, {480}, {256, 256, 8},
+                                                  {4096, 4096, 4096, 4096}};
+  for (const std::vector<uint32_t>& widths : all) {
+    for (const int kind : {0, 1, 2}) {  // any; few, so that many halves are rounded; nearly nothing
+      const CodeSpec spec = CodeSpec::make(widths);
+      std::vector<float> y(spec.dims()), gram(spec.dims());
+      for (float& value : gram) value = static_cast<float>(1 + below(random, 1000));
+      for (float& value : y) {
+        value = static_cast<float>(below(random, 2000001)) / 1e6f - 1;
+        if (kind == 1) value = static_cast<float>(below(random, 41)) / 8 - 2.5f;
+        if (kind == 2) value *= 1e-31f;
+      }
+      const RecordLayout layout(spec, 2, 32, gram);
+      query.set(layout, y.data(), 0.5f);
+      const size_t bits = 8 * size_t{spec.row_bytes()}, seen = 8 * size_t{layout.prefix};
+      int64_t total16 = 0, total8 = 0;
+      double unseen = 0;
+      for (size_t b = 0; b < bits; ++b) {
+        const RecordLayout::Byte& byte = layout.order[b / 8];
+        const float entry = std::ldexp(y[8 * byte.group + b % 8], -byte.plane);
+        const int16_t got16 = query.y16.as<int16_t>()[b];
+        CHECK(got16 == std::lrint(entry / query.scale16), "bit " << b << " of " << bits << ", kind " << kind);
+        total16 += got16;
+        if (b >= seen) {
+          unseen += double{entry} * entry;
+          continue;
+        }
+        const int8_t got8 = query.y8.as<int8_t>()[b];
+        const double off = static_cast<double>(got8) - double{entry} / query.scale8;
+        CHECK(std::fabs(off) < .5001, "bit " << b << ", kind " << kind << ": off by " << off);
+        total8 += got8;
+      }
+      for (size_t b = bits; b < bits_stride(spec.row_bytes()); ++b) CHECK(query.y16.as<int16_t>()[b] == 0, b);
+      for (size_t b = seen; b < bits_stride(layout.prefix); ++b) CHECK(query.y8.as<int8_t>()[b] == 0, b);
+      CHECK(query.total16 == total16 && query.total8 == total8, total16 << " and " << total8);
+      CHECK(std::fabs(query.spread - std::sqrt(unseen)) <= 1e-5 * std::sqrt(unseen) + 1e-18, query.spread);
+      CHECK(query.base == 0.5f && query.scale16 <= 1, query.scale16);
+    }
+  }
+}
+
 // A few large values: bytes would round the others away, so the first line is read by 16-bit entries.
 BEBR_KERNEL_TEST(first_lines_of_queries_with_a_few_large_values_keep_the_small_ones) {
   Random random(9);
