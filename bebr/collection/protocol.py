@@ -273,7 +273,13 @@ class CollectionLike(Protocol):
     def retrain(self, bytes_per_vector: int | None = None, *, wait: bool = False) -> None: ...
 
     def measure_recall(
-        self, sample: ArrayLike | int = 1000, k: int = 10, *, rescore: int | None = None
+        self,
+        sample: ArrayLike | int = 1000,
+        k: int = 10,
+        *,
+        rescore: int | None = None,
+        nprobe: int | None = None,
+        ef_search: int | None = None,
     ) -> RecallEstimate: ...
 
     def stats(self) -> CollectionStats: ...

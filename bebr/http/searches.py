@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from bebr.arrays import as_vectors
-from bebr.collection.checks import check_sample
+from bebr.collection.checks import check_effort, check_sample
 from bebr.collection.keys import Named
 from bebr.collection.request import check_search, check_search_ids
 from bebr.http.fields import field
@@ -79,7 +79,9 @@ async def _measure_recall(asked: Asked) -> Any:
 
     def request() -> pb.MeasureRecallRequest:
         check_rescore(asked["rescore"], check_k(k))
-        message = pb.MeasureRecallRequest(collection=asked.name, k=k, rescore=asked["rescore"])
+        effort = {name: asked[name] for name in ("nprobe", "ef_search")}
+        check_effort(**effort, exact=False)
+        message = pb.MeasureRecallRequest(collection=asked.name, k=k, rescore=asked["rescore"], **effort)
         if isinstance(sample, int):
             message.rows = check_sample(sample)
         else:
@@ -158,7 +160,7 @@ ROUTES = (
         {
             "sample": field("integer array", "So many rows as queries, or vectors.", 1000),
             "k": field("integer", "How many rows of each.", 10),
-            "rescore": field("integer", "As of a search."),
+            **{name: field("integer", "As of a search.") for name in ("rescore", "nprobe", "ef_search")},
         },
     ),
     Route(

@@ -15,6 +15,7 @@ from bebr.collection.bare import VectorsLike
 from bebr.collection.checks import (
     check_conflict,
     check_delete,
+    check_effort,
     check_ids,
     check_new_payloads,
     check_page,
@@ -273,12 +274,20 @@ class CollectionCalls(SearchCalls):
         yield from self._wait(wait)
 
     def measure_recall(
-        self, sample: ArrayLike | int = 1000, k: int = 10, *, rescore: int | None = None
+        self,
+        sample: ArrayLike | int = 1000,
+        k: int = 10,
+        *,
+        rescore: int | None = None,
+        nprobe: int | None = None,
+        ef_search: int | None = None,
     ) -> Steps[RecallEstimate]:
         """The share of the `k` best rows that searches find, against exact scores; see
         `bebr.store.collection.Collection.measure_recall`."""
         check_rescore(rescore, check_k(k))
-        request = pb.MeasureRecallRequest(collection=self._name, k=k, rescore=rescore)
+        check_effort(nprobe, ef_search, exact=False)
+        effort = {"nprobe": nprobe, "ef_search": ef_search}
+        request = pb.MeasureRecallRequest(collection=self._name, k=k, rescore=rescore, **effort)
         if isinstance(sample, int | np.integer):
             request.rows = check_sample(sample)
         else:

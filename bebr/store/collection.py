@@ -214,12 +214,13 @@ class Collection(Searchable):
         """Seals the rows since the last seal into a segment file. Not needed for durability, nor ever: it makes the
         next open faster. Merges that it makes due go on in the background (`settle`)."""
         self._contents.current.check_open()
-        self._contents.seal()
+        self._contents.flush()
 
     def settle(self, timeout: float | None = None) -> None:
         """Seals as `flush` does, and merges files until none is due: every row is in as few files as there will be, of
         the kind that their size asks for, and the space of dead rows is returned. A matter of minutes where there are
         millions of rows; searches and writes go on. Never needed: the background does it, too, with rests for searches.
+        Vectors that are streamed for another producer's model (`migrate`) are settled with them.
 
         `timeout`: waits for the background to do it, so many seconds at most, then raises TimeoutError.
         Where writes never rest it may not end without one.
@@ -314,17 +315,24 @@ class Collection(Searchable):
         return 4 * 4 * self.binarizer.input_dim * min(len(self.snapshot), MOST_ROWS)
 
     def measure_recall(
-        self, sample: ArrayLike | int = 1000, k: int = 10, *, rescore: int | None = None
+        self,
+        sample: ArrayLike | int = 1000,
+        k: int = 10,
+        *,
+        rescore: int | None = None,
+        nprobe: int | None = None,
+        ef_search: int | None = None,
     ) -> RecallEstimate:
         """The share of the `k` best rows that searches find, against exact scores of all kept vectors, with an interval
         that holds the true share in 95 of 100 measurements.
 
         `sample`: queries float32[n, d], or how many rows are drawn as queries, which are then not counted as their own
-        results; at most 10,000. `rescore`: as in `search`. Time grows with rows times queries. ValueError where no
-        vectors are kept, or the model scores in a space of its own.
+        results; at most 10,000. `rescore`, `nprobe`, `ef_search`: as in `search`, so that what more or fewer lists find
+        is measured before searches are given them. Time grows with rows times queries. ValueError where no vectors are
+        kept, or the model scores in a space of its own.
         """
         snapshot = self.snapshot
-        return measured_recall(snapshot, snapshot.bz, sample, k, rescore)
+        return measured_recall(snapshot, snapshot.bz, sample, k, rescore, nprobe, ef_search)
 
     def close(self, reason: Exception) -> None:
         """Waits for writes in progress, then refuses every further call with an error like `reason`."""

@@ -127,14 +127,26 @@ class Contents:
         if self.rewriting.merge(give_way):
             self._go_on()
 
-    def settle(self, timeout: float | None) -> None:
-        """Seals, and merges until nothing is due; with a `timeout` in seconds, waits until the background did, at most
-        so long: TimeoutError."""
+    def flush(self) -> None:
+        """Seals, a successor too."""
         self.seal()
+        if (heir := self.succession.heir) is not None:
+            heir.flush()
+
+    def merge_all(self) -> None:
+        """Merges until nothing is due, of a successor too."""
+        self.merge()  # one in progress may be deleting files: it is waited for
+        while self.rewriting.due and not self.closed:
+            self.merge()
+        if (heir := self.succession.heir) is not None:
+            heir.merge_all()
+
+    def settle(self, timeout: float | None) -> None:
+        """Seals, and merges until nothing is due, a successor too; with a `timeout` in seconds, waits until the
+        background did, at most so long: TimeoutError."""
+        self.flush()
         if timeout is None:
-            self.merge()  # one in progress may be deleting files: it is waited for
-            while self.rewriting.due:
-                self.merge()
+            self.merge_all()
             return
         end = time.monotonic() + timeout
         while self.merging:
@@ -145,8 +157,10 @@ class Contents:
 
     @property
     def merging(self) -> bool:
-        """Whether files are being merged, or are to be."""
-        return self.rewriting.due or self.state.migrating or self.current.merging.locked()
+        """Whether files are being merged, or are to be, those of a successor included."""
+        heir = self.succession.heir
+        own = self.rewriting.due or self.state.migrating or self.current.merging.locked()
+        return own or (heir is not None and heir.merging)
 
     def attach(self, path: Path) -> int:
         """Takes an index file as a segment (`Attaching.attach`)."""

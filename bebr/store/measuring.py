@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from bebr.arrays import Floats, Ids, as_vectors, normalized
 from bebr.binarizer import Binarizer
-from bebr.collection.checks import MOST_SAMPLE, check_sample
+from bebr.collection.checks import MOST_SAMPLE, check_effort, check_sample
 from bebr.collection.options import SearchOptions
 from bebr.collection.protocol import RecallEstimate
 from bebr.exact import similarity
@@ -29,10 +29,17 @@ _ROUNDING = 1e-5
 
 
 def measured_recall(
-    snapshot: Snapshot, bz: Binarizer, sample: ArrayLike | int, k: int, rescore: int | None
+    snapshot: Snapshot,
+    bz: Binarizer,
+    sample: ArrayLike | int,
+    k: int,
+    rescore: int | None,
+    nprobe: int | None,
+    ef_search: int | None,
 ) -> RecallEstimate:
     """`Collection.measure_recall` of a snapshot. `bz`: the collection's model."""
     check_k(k)
+    check_effort(nprobe, ef_search, exact=False)
     snapshot.keeping  # noqa: B018  ValueError where there is none
     if bz.has_adapter or bz.query_dim != bz.input_dim:
         raise ValueError("this model scores in a space of its own, where kept vectors have no exact scores")
@@ -44,7 +51,8 @@ def measured_recall(
         own, queries = None, as_vectors(sample, "sample", bz.query_dim, allow_empty=False)
         if len(queries) > MOST_SAMPLE:
             raise ValueError(f"sample has {len(queries)} queries: want at most {MOST_SAMPLE}")
-    found = search_vectors(snapshot, bz, queries, SearchOptions(k + 1, rescore=rescore)).ids
+    options = SearchOptions(k + 1, rescore=rescore, nprobe=nprobe, ef_search=ef_search)
+    found = search_vectors(snapshot, bz, queries, options).ids
     queries = normalized(queries) if bz.metric == "cosine" else queries
     scores, ids = exact_best(snapshot, queries, k + 1, bz.metric)
     others = _others(ids, own)

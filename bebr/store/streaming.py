@@ -34,6 +34,16 @@ class Heir(Target, Protocol):
     @property
     def current(self) -> Current: ...
 
+    @property
+    def merging(self) -> bool:
+        """Whether files are being merged, or are to be."""
+
+    def flush(self) -> None:
+        """Seals its rows in memory."""
+
+    def merge_all(self) -> None:
+        """Merges its files until nothing is due."""
+
     def close(self, reason: Exception) -> None:
         """Waits for its writes, then takes no more."""
 

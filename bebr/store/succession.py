@@ -37,6 +37,12 @@ class Succession:
         streaming = self._streaming
         return None if streaming is None else streaming.bz
 
+    @property
+    def heir(self) -> Heir | None:
+        """The contents that are to take its place, or that it took the place of; None where there are none."""
+        streaming = self._streaming
+        return None if streaming is None else streaming.heir
+
     def check_none(self) -> None:
         """ValueError while vectors of another producer are being streamed."""
         check_not_streaming(self._streaming)

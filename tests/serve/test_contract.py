@@ -179,7 +179,10 @@ def test_another_producers_vectors_are_streamed(db, name, bz, vectors, queries):
     assert [row.payload for row in collection.scroll(behind=True)] == [{"n": -5}]
     collection.migrate(other, vectors=[(["doc-5", "none"], turned[5:7])])
     held = db.collection(name)
+    collection.settle()
     collection.cutover()
+    stats = collection.stats()  # what was streamed has settled, too
+    assert (stats.rows, stats.segments, stats.tail_rows, stats.merging) == (3000, 1, 0, False)
     assert (collection.binarizer.digest, collection.stats().target) == (other.digest, "")
     index = bebr.FlatIndex(other)
     index.add(turned)

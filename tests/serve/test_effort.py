@@ -60,6 +60,30 @@ def test_more_lists_or_candidates_find_more(folder, queries):
         assert recall(all_of_it, scan) > 0.99
 
 
+@pytest.mark.parametrize("index", ["auto", "graph"])
+def test_recall_is_measured_as_far_as_searches_look(start, tmp_path, bz, vectors, queries, index):
+    """The same on disk and over the wire."""
+    what = "ef_search" if index == "graph" else "nprobe"
+
+    def measured(docs):
+        efforts = ({what: 1}, {}, {what: 2500})
+        return [docs.measure_recall(queries, 10, rescore=0, **how).recall for how in efforts]
+
+    with Database(tmp_path, flat_rows=1000) as db:
+        docs = db.create_collection("docs", bz, index=index, keep="float16")
+        docs.upsert(range(2500), vectors[:2500])
+        docs.settle()
+        few, usual, most = local = measured(docs)
+        assert few < usual <= most
+        with pytest.raises(ValueError, match=f"{what} is 0"):
+            docs.measure_recall(queries, **{what: 0})
+    with start(tmp_path) as server, server.connect() as client:
+        docs = client.collection("docs")
+        assert measured(docs) == local
+        with pytest.raises(ValueError, match=f"{what} is 0"):
+            docs.measure_recall(queries, **{what: 0})
+
+
 def test_flat_files_have_neither(tmp_path, bz, vectors, queries):
     with Database(tmp_path) as db:
         docs = db.create_collection("docs", bz)

@@ -80,13 +80,16 @@ class Admin:
     async def MeasureRecall(self, request: pb.MeasureRecallRequest) -> pb.MeasureRecallResponse:
         served = await self._registry.served(request.collection)
         rescore = request.rescore if request.HasField("rescore") else None
+        nprobe = request.nprobe if request.HasField("nprobe") else None
+        ef_search = request.ef_search if request.HasField("ef_search") else None
         queries = request.queries.count or request.rows
         self._limits.check_search(queries, max(request.k, rescore or 0))
         answers = queries * request.k + min(queries, MAX_BATCH) * served.collection.candidates(request.k)
 
         def measure() -> RecallEstimate:
             sample = convert.vectors_from_message(request.queries, "queries") if request.queries.count else request.rows
-            return served.collection.measure_recall(sample, request.k, rescore=rescore)
+            how = {"rescore": rescore, "nprobe": nprobe, "ef_search": ef_search}
+            return served.collection.measure_recall(sample, request.k, **how)
 
         with self._budget.hold(ANSWER_BYTES * answers + MEASURING_BYTES, "the measurement"):
             found = await served.read(measure)
