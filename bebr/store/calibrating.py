@@ -58,12 +58,15 @@ def calibrated(part: Part, keeping: Keeping | None, target: float, pause: Callab
         return kept.reshape(len(own), k)
 
     measured: list[tuple[int, int]] = []
-    for k in KS:
-        if part.rows <= k or len(own) == 0:
-            break
-        wanted = found(k, None)
+    depths = [k for k in KS if k < part.rows] if len(own) else []
+    scanned = found(depths[-1], None) if depths else own
+    for k in depths:
+        wanted = scanned[:, :k]
         fewest = 1 if isinstance(index, IVFIndex) else k + 1  # of which a walk keeps as many as are wanted anyway
-        low, high = max(fewest, measured[-1][1] if measured else 1), most
+        low = high = max(fewest, measured[-1][1] if measured else 1)
+        # From few to many: a search of half of the lists costs what a scan does, and mostly few are enough.
+        while high < most and _reached(found(k, high), wanted) < target:
+            low, high = high + 1, min(2 * high, most)
         while low < high:
             middle = (low + high) // 2
             low, high = (low, middle) if _reached(found(k, middle), wanted) >= target else (middle + 1, high)
