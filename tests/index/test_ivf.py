@@ -326,3 +326,21 @@ def test_a_filter_that_goes_with_where_rows_lie_loses_no_recall(vectors, queries
     allowed = np.sort(along[:1500])
     batch = ivf.search_prepared(bz.prepare(queries), 10, nprobe=6, allow=allowed, batch_invariant=True).ids
     assert batch.tolist() == one_by_one
+
+
+def test_queries_far_from_all_that_a_filter_allows_lose_no_recall():
+    """Their nearest lists hold few allowed rows; the nearest of these lie in more lists than those of other queries."""
+    x, pool = clustered(12_000, 64), clustered(3000, 64, seed=9)
+    ivf = bebr.IVFIndex(bebr.untrained(64, 26), 128)
+    ivf.train(x)
+    ivf.add(x)
+    along, far = np.argsort(-(x @ x[0])), pool[np.argsort(-(pool @ x[0]))[-200:]]
+
+    def found(nprobe: int, allow=None) -> float:
+        scan = ivf.search(far, 10, nprobe=128, allow=allow).ids
+        return recall(ivf.search(far, 10, nprobe=nprobe, allow=allow).ids, scan)
+
+    for nprobe in (6, 8):
+        for share in (0.5, 0.3, 0.1):
+            allow = np.sort(along[: int(share * len(x))])
+            assert found(nprobe, allow) > found(nprobe) - 0.03

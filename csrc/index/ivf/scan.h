@@ -90,7 +90,7 @@ class IvfScan::Group {
   void scan_expanded(const std::vector<uint32_t>& who, const Visits& visits);
   void probe_all();
   void probe(const std::vector<uint32_t>& who, size_t nprobe, std::optional<Progressive>& progressive);
-  std::vector<uint32_t> set_apart(std::vector<uint32_t>& who, size_t nprobe) const;
+  std::vector<uint32_t> set_apart(std::vector<uint32_t>& who, size_t nprobe, double wanted) const;
   Visits visits(const std::vector<uint32_t>& who, const std::vector<uint32_t>& lists, size_t nprobe, size_t from,
                 size_t to) const;
 
