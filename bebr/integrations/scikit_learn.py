@@ -64,6 +64,8 @@ class BebrNeighborsTransformer(TransformerMixin, BaseEstimator):
             raise ValueError(f"metric is {self.metric!r}: want one of {', '.join(map(repr, _METRICS))}")
         if self.mode not in ("distance", "connectivity"):
             raise ValueError(f"mode is {self.mode!r}: want 'distance' or 'connectivity'")
+        if self.nprobe is not None and self.nlist is None:
+            raise ValueError(f"nprobe is {self.nprobe!r}, but nlist is None: there are no lists to be read")
         rows = validate_data(self, X, dtype=np.float32)
         size = 2 + 2 * -(-rows.shape[1] // 8) if self.bytes_per_vector is None else self.bytes_per_vector
         codes = bebr.train(rows, bytes_per_vector=size, metric=_METRICS[self.metric], seed=self.random_state)
@@ -113,7 +115,7 @@ class BebrNeighborsTransformer(TransformerMixin, BaseEstimator):
         return self.fit(X).transform(X)
 
     def _search(self, rows: NDArray[np.float32], k: int) -> bebr.Hits:
-        options: dict[str, Any] = {} if self.nprobe is None or self.nlist is None else {"nprobe": self.nprobe}
+        options: dict[str, Any] = {} if self.nprobe is None else {"nprobe": self.nprobe}
         return self.index_.search(rows, k, **options)
 
     def _distances(self, scores: NDArray[np.float32]) -> NDArray[np.float32]:

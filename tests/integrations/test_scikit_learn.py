@@ -64,5 +64,7 @@ def test_it_is_cloned_and_pickled_as_estimators_are(fitted, queries):
 def test_wrong_arguments_are_named(vectors):
     with pytest.raises(ValueError, match="metric is 'manhattan': want one of 'cosine', 'euclidean'"):
         BebrNeighborsTransformer(metric="manhattan").fit(vectors[:50])
+    with pytest.raises(ValueError, match="nprobe is 4, but nlist is None: there are no lists to be read"):
+        BebrNeighborsTransformer(nprobe=4).fit(vectors[:50])
     with pytest.raises(ValueError, match="n_neighbors is 50: want 1 to 49, the number of other rows"):
         BebrNeighborsTransformer().fit(vectors[:50]).kneighbors(n_neighbors=50)
