@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from benchmarks import ingest
+from benchmarks.filters import mixture
+from benchmarks.ingested_rows import Rows
 
 
 def test_rows_are_loaded_and_found_after_a_kill(tmp_path, capsys, monkeypatch):
@@ -14,6 +18,15 @@ def test_rows_are_loaded_and_found_after_a_kill(tmp_path, capsys, monkeypatch):
     shown = capsys.readouterr().out
     assert "embedded" in shown and "searched" in shown and "after kill -9" in shown
     assert file.is_file()
+
+
+def test_rows_that_are_not_held_are_made_again():
+    source = mixture(16, 0, centers=20)
+    held, made = Rows(source, 40_000, np.float32), Rows(source, 40_000, np.float32, most_held=0)
+    assert held.held and not made.held and len(made) == 40_000
+    for some in (slice(0, 10), slice(4090, 4100), slice(39_990, 40_000)):
+        np.testing.assert_array_equal(made.vectors(some), held.vectors(some))
+    np.testing.assert_array_equal(np.concatenate(list(made.floats())), np.concatenate(list(held.floats())))
 
 
 def test_what_misses_an_aim_is_marked():
