@@ -5,9 +5,9 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/installed
 # The suite in two processes, a file in one of them.
 TWO := -n 2 --dist loadfile
-SOURCES := CMakeLists.txt pyproject.toml $(shell find csrc proto -name '*.cpp' -o -name '*.h' -o -name '*.proto')
+SOURCES := CMakeLists.txt pyproject.toml $(shell find csrc cmake proto tests/cpp/emulate -name '*.cpp' -o -name '*.cu' -o -name '*.h' -o -name '*.cmake' -o -name '*.proto')
 
-.PHONY: demo demo-images test test-elsewhere elsewhere-scalar elsewhere-avx2 elsewhere-lowest lint types unit sanitize tsan fuzz bench format build clean
+.PHONY: demo demo-images test test-elsewhere elsewhere-scalar elsewhere-avx2 elsewhere-lowest lint types unit sanitize tsan planted fuzz bench format build clean
 
 demo: $(STAMP)
 	$(BIN)/python -m benchmarks.demo
@@ -25,10 +25,11 @@ $(VENV)/python-ready:
 	@command -v g++ >/dev/null || { echo "g++ is missing: apt-get install g++"; exit 1; }
 	$(PYTHON) -m venv $(VENV) || { echo "Python's venv module is missing: apt-get install python3-venv"; exit 1; }
 	$(BIN)/pip install --quiet --upgrade pip
+	$(BIN)/pip install --quiet --progress-bar off --group cuda || echo "built without bebr._cuda: the CUDA compiler cannot be installed here"
 	touch $@
 
 $(STAMP): $(VENV)/python-ready $(SOURCES)
-	$(BIN)/pip install --quiet --progress-bar off -C cmake.define.BEBR_WERROR=ON -e '.[dev]'
+	$(BIN)/pip install --quiet --progress-bar off -C cmake.define.BEBR_WERROR=ON -C cmake.define.BEBR_EMULATED=ON -e '.[dev]'
 	@$(BIN)/python -c 'import bebr._front' 2>/dev/null || echo "built without the server's front, so Python answers every call: apt-get install libnghttp2-dev pkg-config libssl-dev"
 	touch $@
 
@@ -37,7 +38,7 @@ build: $(STAMP)
 lint: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/clang-format --dry-run --Werror $$(git ls-files 'csrc/*.h' 'csrc/*.cpp' 'tests/cpp/*')
+	$(BIN)/clang-format --dry-run --Werror $$(git ls-files 'csrc/*.h' 'csrc/*.cpp' 'csrc/*.cu' 'tests/cpp/*.h' 'tests/cpp/*.cpp')
 	$(BIN)/lint-imports
 
 types: $(STAMP)
@@ -66,6 +67,7 @@ sanitize: $(STAMP)
 	@rm -f build-sanitize.log
 	$(BIN)/cmake --build build/sanitize
 	build/sanitize/bebr_tests
+	build/sanitize/bebr_cuda_tests
 	@test ! -x build/sanitize/bebr_front_tests || build/sanitize/bebr_front_tests
 
 # The same under ThreadSanitizer: writers and readers of every index at once.
@@ -74,6 +76,7 @@ tsan: $(STAMP)
 	@rm -f build-tsan.log
 	$(BIN)/cmake --build build/tsan
 	build/tsan/bebr_tests
+	build/tsan/bebr_cuda_tests
 	@test ! -x build/tsan/bebr_front_tests || build/tsan/bebr_front_tests --fuzz 500 1
 
 # Mutated connections to the server's front, under both sanitizers, and mutated messages.
@@ -82,6 +85,11 @@ fuzz: sanitize tsan
 	build/tsan/bebr_front_tests --fuzz 5000 1
 	$(BIN)/python -m tests.serve.front_messages 100000 1
 
+# The tests of CUDA kernels over kernels with planted bugs: each must be caught.
+planted: sanitize
+	$(BIN)/cmake --build build/sanitize --target bebr_planted_tests
+	$(BIN)/python tests/cpp/cuda/planted.py run build/sanitize/bebr_planted_tests
+
 # Kernels alone, beside faiss's and a plain read of memory.
 bench: $(STAMP)
 	$(BIN)/python -m benchmarks.kernels
@@ -89,7 +97,7 @@ bench: $(STAMP)
 format: $(STAMP)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
-	$(BIN)/clang-format -i $$(git ls-files 'csrc/*.h' 'csrc/*.cpp' 'tests/cpp/*')
+	$(BIN)/clang-format -i $$(git ls-files 'csrc/*.h' 'csrc/*.cpp' 'csrc/*.cu' 'tests/cpp/*.h' 'tests/cpp/*.cpp')
 
 clean:
 	rm -rf build dist demo

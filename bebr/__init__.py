@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING
 # A source tree at the front of sys.path must still find the extension and the generated modules of an installed bebr.
 __path__ = extend_path(__path__, __name__)
 
-from bebr.about import info
+from bebr.about import info, version
 from bebr.binarizer import Binarizer
 from bebr.binarizer.codes import Codes
 from bebr.bulk import build
 from bebr.collection.filter import F
 from bebr.collection.filter_tree import Filter
-from bebr.errors import CorruptFile, Error, IncompatibleModel, LimitExceeded
+from bebr.errors import CorruptFile, DeviceUnavailable, Error, IncompatibleModel, LimitExceeded
 from bebr.extras import needed
 from bebr.index import FlatIndex, GraphIndex, Hits, Index, IVFIndex, MaxSimIndex, open_index
 from bebr.threads import get_num_threads, set_num_threads
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from bebr.serve.client import Client
     from bebr.store.database import Database
 
-__version__: str = info()["version"]
+__version__: str = version
 HNSWIndex = GraphIndex  # what users look for; it is one flat layer
 
 __all__ = [
@@ -47,6 +47,7 @@ __all__ = [
     "Binarizer",
     "Codes",
     "CorruptFile",
+    "DeviceUnavailable",
     "Error",
     "F",
     "Filter",

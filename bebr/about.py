@@ -5,16 +5,19 @@ from __future__ import annotations
 from typing import Any
 
 from bebr import core
+from bebr.device import found
+
+version: str = core.version
 
 
 def info() -> dict[str, Any]:
-    """Version, instruction sets (chosen, runnable here), threads and the file format version, as ``bebr info``
-    prints."""
+    """Version, instruction sets (chosen, runnable here), threads, the file format version, and CUDA's devices or why
+    there are none, as ``bebr info`` prints."""
     return {
-        "version": core.version,
+        "version": version,
         "isa": core.isa(),
         "runnable_isas": core.runnable_isas(),
         "threads": core.num_threads(),
         "file_version": core.file_version,
-        "cuda": "not in this build",
+        "cuda": found(),
     }

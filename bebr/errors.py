@@ -32,6 +32,10 @@ class LimitExceeded(Error):
     """A limit (message size, k, batch, memory, disk) would be passed; nothing was written."""
 
 
+class DeviceUnavailable(Error):
+    """A device was asked for that cannot be used here. The message says why."""
+
+
 # What the system says where it has no more to give: disk, size of a file, open files, memory.
 _EXHAUSTED = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 

@@ -11,16 +11,17 @@ BELOW = {
     "kernels": {"base", "code"},
     "binarizer": {"base", "code", "kernels"},
     "index": {"base", "code", "kernels"},
+    "cuda": {"base", "code", "kernels", "index"},
     "collection": {"base", "code", "kernels", "binarizer", "index"},
     "payload": {"base"},
     "server": {"base", "collection"},
-    "bind": {"base", "code", "kernels", "binarizer", "index", "collection", "payload", "server"},
+    "bind": {"base", "code", "kernels", "binarizer", "index", "collection", "payload", "server", "cuda"},
     "bench": {"base", "code", "kernels"},
 }
 
 
 def test_files_include_their_own_layer_and_those_below() -> None:
-    sources = [path for path in CSRC.rglob("*") if path.suffix in (".h", ".cpp")]
+    sources = [path for path in CSRC.rglob("*") if path.suffix in (".h", ".cpp", ".cu")]
     assert {path.relative_to(CSRC).parts[0] for path in sources} == set(BELOW)
     upwards = [
         f"{path.relative_to(CSRC)} includes {layer}/"

@@ -291,7 +291,12 @@ class Index(KnownAttributes, ABC):
 
 def row_format(bz: Binarizer) -> core.RowFormat:
     """What the extension must know of a binarizer's codes."""
-    return core.RowFormat(
+    return core.RowFormat(*format_arguments(bz))
+
+
+def format_arguments(bz: Binarizer) -> tuple[list[int], str, bool, int, tuple[int, int], tuple[int, int]]:
+    """The same, for the ``RowFormat`` of any extension."""
+    return (
         list(bz.widths),
         bz.settings.factor,
         bz.settings.stage_factor,

@@ -27,7 +27,9 @@ Sections = dict[str, NDArray[np.uint8]]
 _KINDS: dict[str, type[Index]] = {"flat": FlatIndex, "ivf": IVFIndex, "graph": GraphIndex}
 
 
-def open_index(path: str | Path, mmap: bool = True, verify: bool = False, *, model: Binarizer | None = None) -> Index:
+def open_index(
+    path: str | Path, mmap: bool = True, verify: bool = False, *, model: Binarizer | None = None, device: str = "cpu"
+) -> Index:
     """Open a file written by ``save`` of any index; the result is of the kind that was saved.
 
     mmap: rows stay in the file, read on demand; header, sizes and section table are checked, contents only with
@@ -35,8 +37,14 @@ def open_index(path: str | Path, mmap: bool = True, verify: bool = False, *, mod
     mmap=False reads all of it, checks every byte, and allows ``add``. ``FileNotFoundError``; ``CorruptFile`` names
     path and section.
     model: the binarizer of the codes, for a file that only names it; :class:`IncompatibleModel` if it names another.
+    device: where searches run, as of :class:`FlatIndex`; ``ValueError`` for an index of another kind.
     """
-    return open_sections(path, mmap, verify, model=model)[0]
+    index = open_sections(path, mmap, verify, model=model)[0]
+    if isinstance(index, FlatIndex):
+        index._search_on(device)
+    elif device != "cpu":
+        raise ValueError(f"device is {device!r}: {path} is of kind {index.kind!r}, which searches on the CPU alone")
+    return index
 
 
 def open_sections(

@@ -5,6 +5,7 @@
 #include <functional>
 
 #include "index/complete.h"
+#include "index/raise.h"
 
 namespace bebr {
 namespace {
@@ -39,9 +40,7 @@ ExpandedScan::ExpandedScan(const RowFormat& format, const ByteQueries& queries, 
       thresholds_(base_.size(), kLowest),
       lists_(base_.size()) {
   for (size_t i = 0; i < base_.size(); ++i) {
-    // Exact: one part in 10^5 more, for the float arithmetic of select.
-    raises_[i] = exact ? queries_.bound[i] + 1e-5f * (std::fabs(base[i]) + std::fabs(queries_.base[i]))
-                       : kDeviations * queries_.deviation[i];
+    raises_[i] = exact ? exact_raise(queries_, i, base[i]) : kDeviations * queries_.deviation[i];
     if (min_scores != nullptr) thresholds_[i] = min_scores[i];
   }
   expanded_.resize(kChunkRows / kBlockRows * expanded_bytes(queries_.groups));

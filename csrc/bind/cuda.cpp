@@ -1,0 +1,85 @@
+// bebr._cuda: devices for Python. An extension of its own, for it is loaded when a device is first asked for. The same
+// source makes bebr._emulated, whose device is the CPU, for tests.
+#include <optional>
+
+#include "base/threads.h"
+#include "bind/arrays.h"
+#include "cuda/search.h"
+
+#if defined(BEBR_EMULATED)
+#define BEBR_MODULE _emulated
+#else
+#define BEBR_MODULE _cuda
+#endif
+
+using namespace bebr;
+
+namespace {
+
+void translate(std::exception_ptr thrown) {
+  try {
+    if (thrown) std::rethrow_exception(thrown);
+  } catch (const Error& error) {
+    if (error.code() == ErrorCode::InvalidArgument) return PyErr_SetString(PyExc_ValueError, error.what());
+    const bool unavailable = dynamic_cast<const cuda::Unavailable*>(&error) != nullptr;
+    const py::object type =
+        py::module_::import("bebr.errors").attr(unavailable ? "DeviceUnavailable" : "LimitExceeded");
+    PyErr_SetString(type.ptr(), error.what());
+  }
+}
+
+std::unique_ptr<cuda::FlatSearch> make(size_t device, const RowFormat& format, const Array<uint8_t>& planes,
+                                       const Array<uint8_t>& factors, const Array<int64_t>& ids) {
+  expect_shape(ids, "ids", {-1});
+  expect_shape(planes, "planes", {ids.size(), static_cast<py::ssize_t>(format.spec.row_bytes())});
+  expect_shape(factors, "factors", {ids.size(), static_cast<py::ssize_t>(format.factor_bytes())});
+  const auto n = static_cast<size_t>(ids.size());
+  const uint8_t *plane_bytes = planes.data(), *factor_bytes = factors.data();
+  const int64_t* numbers = ids.data();
+  const py::gil_scoped_release release;
+  return std::make_unique<cuda::FlatSearch>(device, format, n, plane_bytes, factor_bytes, numbers);
+}
+
+py::tuple search(const cuda::FlatSearch& rows, const Array<float>& y, const Array<float>& base, size_t k,
+                 const std::optional<Array<float>>& min_scores, const std::optional<Array<uint16_t>>& allow) {
+  expect_shape(y, "y", {-1, static_cast<py::ssize_t>(rows.format().spec.dims())});
+  const py::ssize_t n = y.shape(0);
+  expect_shape(base, "base", {n});
+  if (min_scores) expect_shape(*min_scores, "min_scores", {n});
+  if (allow) expect_shape(*allow, "allow", {static_cast<py::ssize_t>(block_count(rows.size()))});
+  Queries queries;
+  queries.count = static_cast<size_t>(n);
+  queries.y = y.data();
+  queries.base = base.data();
+  py::array_t<float> scores({n, static_cast<py::ssize_t>(k)});
+  py::array_t<int64_t> ids({n, static_cast<py::ssize_t>(k)});
+  float* scores_out = scores.mutable_data();
+  int64_t* ids_out = ids.mutable_data();
+  {
+    const py::gil_scoped_release release;
+    rows.search(queries, k, min_scores ? min_scores->data() : nullptr, allow ? allow->data() : nullptr, scores_out,
+                ids_out);
+  }
+  return py::make_tuple(scores, ids);
+}
+
+}  // namespace
+
+PYBIND11_MODULE(BEBR_MODULE, m) {
+  m.doc() = "Indexes on a device. Use the bebr package, which checks and documents.";
+  py::register_local_exception_translator(&translate);
+  set_num_threads(1);  // of this extension's own pool: the device does the work
+  m.def("status", [] {
+    const cuda::Status found = cuda::status();
+    return py::make_tuple(found.devices, found.why);
+  });
+  py::class_<RowFormat>(m, "RowFormat", py::module_local())
+      .def(py::init(&format_of), py::arg("widths"), py::arg("factor"), py::arg("stage_factor"), py::arg("factor_bytes"),
+           py::arg("code") = PyFactorCode{0, 1}, py::arg("stage_code") = PyFactorCode{0, 1});
+  py::class_<cuda::FlatSearch>(m, "FlatRows", py::module_local())
+      .def(py::init(&make), py::arg("device"), py::arg("format"), py::arg("planes"), py::arg("factors"), py::arg("ids"))
+      .def("__len__", &cuda::FlatSearch::size)
+      .def_property_readonly("bytes", &cuda::FlatSearch::bytes)
+      .def("search", &search, py::arg("y"), py::arg("base"), py::arg("k"), py::arg("min_scores") = py::none(),
+           py::arg("allow") = py::none());
+}

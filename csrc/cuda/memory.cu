@@ -1,0 +1,77 @@
+// The only file that asks CUDA for memory or for devices.
+#include <cuda_runtime.h>
+
+#include "cuda/device.h"
+#include "cuda/memory.h"
+
+namespace bebr::cuda {
+namespace {
+
+constexpr int kOldestDriver = 13000;  // CUDA 13.0, driver 580: what the compiler of this build wants
+constexpr int kOldestDevice = 8;      // compute capability
+
+std::string version_text(int version) {
+  return std::to_string(version / 1000) + "." + std::to_string(version % 1000 / 10);
+}
+
+}  // namespace
+
+Status status() {
+  int version = 0, count = 0;
+  if (cudaDriverGetVersion(&version) != cudaSuccess || version == 0) return {{}, "no driver"};
+  if (version < kOldestDriver)
+    return {{}, "driver " + version_text(version) + " is too old: want >= " + version_text(kOldestDriver) + " (580)"};
+  if (const cudaError_t error = cudaGetDeviceCount(&count); error != cudaSuccess || count == 0)
+    return {{}, error == cudaSuccess || error == cudaErrorNoDevice ? "no device" : cudaGetErrorString(error)};
+  Status found;
+  for (int i = 0; i < count; ++i) {
+    cudaDeviceProp about{};
+    check(cudaGetDeviceProperties(&about, i), "properties of a device");
+    const std::string sm = "sm_" + std::to_string(about.major) + std::to_string(about.minor);
+    if (about.major < kOldestDevice) return {{}, std::string(about.name) + " is " + sm + ": want sm_80 or newer"};
+    found.devices.push_back(std::string(about.name) + ", " + sm + ", " + std::to_string(about.totalGlobalMem >> 30) +
+                            " GiB");
+  }
+  return found;
+}
+
+void use_device(size_t ordinal) {
+  const Status found = status();
+  if (found.devices.empty()) throw Unavailable(found.why);
+  if (ordinal >= found.devices.size())
+    throw Unavailable("there are " + std::to_string(found.devices.size()) + " devices, numbered from 0");
+  check(cudaSetDevice(static_cast<int>(ordinal)), "the choice of a device");
+}
+
+size_t multiprocessors() {
+  int device = 0, count = 0;
+  check(cudaGetDevice(&device), "the device in use");
+  check(cudaDeviceGetAttribute(&count, cudaDevAttrMultiProcessorCount, device), "multiprocessors of a device");
+  return static_cast<size_t>(count);
+}
+
+void* allocate(size_t bytes) {
+  void* memory = nullptr;
+  if (cudaMalloc(&memory, bytes) == cudaSuccess) return memory;
+  size_t left = 0, all = 0;
+  cudaGetLastError();  // the next launch must not find this one's error
+  check(cudaMemGetInfo(&left, &all), "memory of a device");
+  fail(ErrorCode::LimitExceeded, "the device has " + std::to_string(left) + " of " + std::to_string(all) +
+                                     " bytes left: want " + std::to_string(bytes));
+}
+
+void release(void* memory) noexcept {
+  if (memory != nullptr) cudaFree(memory);
+}
+
+void upload(void* to, const void* from, size_t bytes) {
+  check(cudaMemcpy(to, from, bytes, cudaMemcpyHostToDevice), "a copy to the device");
+}
+
+void download(void* to, const void* from, size_t bytes) {
+  check(cudaMemcpy(to, from, bytes, cudaMemcpyDeviceToHost), "a copy from the device");
+}
+
+void set_bytes(void* at, uint8_t value, size_t bytes) { check(cudaMemset(at, value, bytes), "filling device memory"); }
+
+}  // namespace bebr::cuda

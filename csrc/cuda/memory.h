@@ -1,0 +1,106 @@
+// Memory of a device. No header of CUDA here: files that only move data are ordinary C++. The functions are in
+// memory.cu, and for the tests in tests/cpp/emulate/memory.cpp.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "base/error.h"
+
+#if defined(__CUDACC__)
+#define BEBR_DEVICE __device__
+#elif defined(BEBR_EMULATED)
+#define BEBR_DEVICE
+#endif
+
+namespace bebr::cuda {
+
+// A device that was asked for and cannot be used; the message says why.
+struct Unavailable : Error {
+  explicit Unavailable(const std::string& why) : Error(ErrorCode::Io, why) {}
+};
+
+// The devices that can be used; where there is none, why.
+struct Status {
+  std::vector<std::string> devices;
+  std::string why;
+};
+Status status();
+// What follows in this thread is on that device. Throws Unavailable with status().why, or where there is no such
+// device.
+void use_device(size_t ordinal);
+size_t multiprocessors();
+
+// Throws Error(LimitExceeded) where memory is short. What is there at first is undefined.
+void* allocate(size_t bytes);
+void release(void* memory) noexcept;
+// These wait until kernels launched before have ended. Unavailable: the device is lost.
+void upload(void* to, const void* from, size_t bytes);
+void download(void* to, const void* from, size_t bytes);
+void set_bytes(void* at, uint8_t value, size_t bytes);
+
+template <typename T>
+class DeviceArray;
+
+// An address on the device. Only kernels turn it into a plain pointer, so that no host code follows it and no kernel is
+// handed an address of the host.
+template <typename T>
+class DevicePointer {
+ public:
+  DevicePointer() = default;
+#if defined(BEBR_DEVICE)
+  BEBR_DEVICE operator T*() const { return at_; }
+#endif
+
+ private:
+  friend class DeviceArray<std::remove_const_t<T>>;
+  explicit DevicePointer(T* at) : at_(at) {}
+  T* at_ = nullptr;
+};
+
+template <typename T>
+class DeviceArray {
+ public:
+  DeviceArray() = default;
+  explicit DeviceArray(size_t size)
+      : data_(static_cast<T*>(size > 0 ? allocate(size * sizeof(T)) : nullptr)), size_(size) {}
+  explicit DeviceArray(std::span<const T> values) : DeviceArray(values.size()) { put(values); }
+  explicit DeviceArray(const std::vector<T>& values) : DeviceArray(std::span<const T>(values)) {}
+  DeviceArray(DeviceArray&& other) noexcept
+      : data_(std::exchange(other.data_, nullptr)), size_(std::exchange(other.size_, 0)) {}
+  DeviceArray& operator=(DeviceArray&& other) noexcept {
+    std::swap(data_, other.data_);
+    std::swap(size_, other.size_);
+    return *this;
+  }
+  ~DeviceArray() { release(data_); }
+
+  size_t size() const noexcept { return size_; }
+  size_t bytes() const noexcept { return size_ * sizeof(T); }
+  DevicePointer<T> data() noexcept { return DevicePointer<T>(data_); }
+  DevicePointer<const T> data() const noexcept { return DevicePointer<const T>(data_); }
+
+  // `values` at entry `at` and behind.
+  void put(std::span<const T> values, size_t at = 0) {
+    if (!values.empty()) upload(data_ + at, values.data(), values.size_bytes());
+  }
+  std::vector<T> get() const { return get(size_); }
+  std::vector<T> get(size_t count) const {
+    std::vector<T> values(count);
+    if (count > 0) download(values.data(), data_, count * sizeof(T));
+    return values;
+  }
+  void fill_bytes(uint8_t value) {
+    if (size_ > 0) set_bytes(data_, value, bytes());
+  }
+
+ private:
+  T* data_ = nullptr;
+  size_t size_ = 0;
+};
+
+}  // namespace bebr::cuda

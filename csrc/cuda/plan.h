@@ -1,0 +1,57 @@
+// How a batch of queries meets codes in the scan: the order of dims in the product, cut into chunks that fit into
+// shared memory. A k-step of the tensor cores takes 32 dims, which are 8 quads of 4.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "code/spec.h"
+
+namespace bebr::cuda {
+
+inline constexpr uint32_t kTileRows = 128, kTileQueries = 64;  // of a block of threads at a time
+
+inline constexpr uint32_t kQuads = 8;     // a k-step
+inline constexpr uint32_t kNoQuad = ~0u;  // of the query, where a k-step is filled up with zeros
+
+// A chunk: groups of 8 dims that stand side by side in a block, and the quads that a query repeats from them.
+struct ScanChunk {
+  uint32_t first_step, steps;
+  uint32_t first_byte, bytes;  // of a row
+};
+
+// Shared memory of a block of threads: the plan, three numbers a query, then queries and behind them codes. There are
+// two stages, one for what is multiplied and one for what comes next; queries of a single chunk stay.
+struct ScanRoom {
+  uint32_t numbers = 0, stages = 0, query_stage = 0, code_stage = 0, bytes = 0;
+};
+// Of a query in shared memory: 8 rows of 4 words meet no bank twice.
+#if defined(__CUDACC__)
+__host__ __device__
+#endif
+    inline constexpr uint32_t query_pitch(uint32_t steps) {
+  return 32 * steps + 16;
+}
+
+struct ScanPlan {
+  std::vector<ScanChunk> chunks;
+  // Of each quad: its group's first byte in the chunk's part of a row << 5 | half << 4 | the group's depth; 0: none.
+  std::vector<uint32_t> quads;
+  std::vector<uint32_t> depths;  // of each k-step, where its quads have one; else 0
+  std::vector<uint32_t> from;    // of each quad: which one of the query's
+  ScanRoom room;
+  uint32_t steps() const noexcept { return static_cast<uint32_t>(depths.size()); }
+};
+
+// copied: as of ByteQueries. shared: bytes of shared memory that a block may take.
+ScanPlan make_plan(const CodeSpec& spec, std::span<const uint32_t> copied, size_t shared);
+
+// What the device is told: chunks, depths of k-steps, quads.
+std::vector<uint32_t> plan_words(const ScanPlan& plan);
+
+// Queries of make_byte_queries, rows of `stride` bytes, in the plan's order: rows of 32 * steps bytes.
+std::vector<int8_t> arrange(const ScanPlan& plan, const int8_t* y8, size_t count, size_t stride);
+
+}  // namespace bebr::cuda

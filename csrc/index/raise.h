@@ -1,0 +1,18 @@
+// What makes a score by bytes an upper bound of the final one.
+#pragma once
+
+#include <cmath>
+#include <cstddef>
+
+#include "index/query.h"
+
+namespace bebr {
+
+// What the score of query q by bytes, before the factor, has to be raised by so that it is no smaller than the final
+// one: the bound, and one part in 10^5 for the float arithmetic of select. base: of the query, beside that of its
+// bytes.
+inline float exact_raise(const ByteQueries& bytes, size_t q, float base) {
+  return bytes.bound[q] + 1e-5f * (std::fabs(base) + std::fabs(bytes.base[q]));
+}
+
+}  // namespace bebr

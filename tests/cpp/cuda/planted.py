@@ -1,0 +1,132 @@
+"""Bugs planted in the CUDA kernels, each of which the emulated tests must catch: what they are worth.
+
+``planted.py make FOLDER`` writes the kernels with all bugs, one of which BEBR_PLANTED chooses when a test runs, so that
+they are compiled once. ``planted.py run BINARY`` runs the tests of each."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+CUDA = Path(__file__).parents[3] / "csrc" / "cuda"
+
+
+class Bug(NamedTuple):
+    what: str
+    file: str
+    site: str  # stands once in the file; [[what is replaced]]
+    wrong: str
+    test: str = "scan_of_many_tiles"  # part of the names of the tests that must fail
+
+
+_BEST = "complete_and_best"
+_USED = "copy_wait<1>();\n      [[__syncthreads();]]"
+_FIRST = "[[if (mine > 0) load_item(0, 0, 0);]]"
+BUGS = [
+    Bug("no barrier before codes are used", "scan.cu", _USED, ";"),
+    Bug("half a block waits", "scan.cu", _USED, "if (threadIdx.x < 64) __syncthreads();"),
+    Bug("one copy too few is waited for", "scan.cu", "[[copy_wait<1>();]]", "copy_wait<2>();"),
+    Bug("no barrier before a stage is written over", "scan.cu", "[[__syncthreads();]]  // before this stage", ";"),
+    Bug("the next tile goes where this one is", "scan.cu", "last ? 0 : chunk + 1, [[stage ^ 1]]", "stage"),
+    Bug("the last copies are not waited for", "scan.cu", "[[copy_wait<0>();]]", ";"),
+    Bug(
+        "half a warp waits",
+        "scan.cu",
+        _FIRST,
+        "if (threadIdx.x % 32 < 16) __syncwarp(); if (mine > 0) load_item(0, 0, 0);",
+    ),
+    Bug("a copy is not aligned", "scan.cu", "(b * bytes + i) * 16, [[from + i * 16]]", "from + i * 16 + 4"),
+    Bug("16 bytes of shared memory too few", "scan.cu", "kThreads, [[args.shared.bytes]]", "args.shared.bytes - 16"),
+    Bug("fragments are swapped", "scan.cu", "[[a[m][2 * high + i]]] =", "a[m][2 * i + high]"),
+    Bug("the other half of a group", "scan.cu", "[[quad >> 4 & 1]]", "~quad >> 4 & 1"),
+    Bug("one quad for all lanes", "scan.cu", "[[quads[4 * high + t]]]", "quads[4 * high]"),
+    Bug("a query of another lane", "scan.cu", "(n * 8 + [[g]])", "t"),
+    Bug("queries of the first chunk for all", "scan.cu", "if ([[args.chunks > 1]] ||", "false"),
+    Bug(
+        "a product fused with a sum",
+        "scan.cu",
+        "[[numbers[q] + product]]",
+        "std::fma(numbers[kTileQueries + q], static_cast<float>(sums[m][n][2 * h + c]), numbers[q])",
+    ),
+    Bug("rows behind the last one count", "scan.cu", "[[row >= args.end_row]]", "false"),
+    Bug("the mask is ignored", "scan.cu", "[[args.mask != nullptr]]", "false"),
+    Bug(
+        "a score at the threshold passes",
+        "scan.cu",
+        "!([[score > numbers[2 * kTileQueries + q]]])",
+        "score >= numbers[2 * kTileQueries + q]",
+    ),
+    Bug("more candidates than there is room for", "scan.cu", "[[at < args.room]]", "true", "scan_counts"),
+    Bug("rows of two fields overlap", "expand.h", "[[group += 64;]]", "group += 32;"),
+    Bug("shallow groups weigh as deep ones", "expand.h", "return [[u << (planes - depth)]]", "u"),
+    Bug("4 bytes of a factor read as 2", "expand.h", "[[factors.bytes == 2]]", "factors.bytes >= 2"),
+    Bug("no barrier between steps of the sort", "complete.cu", "step /= 2) {\n      [[__syncthreads();]]", ";", _BEST),
+    Bug("the larger of equal ids", "complete.cu", "[[ids[other] < ids[i]]]", "ids[other] > ids[i]", _BEST),
+    Bug("half the lanes are summed", "complete.cu", "int by = [[16]]", "8", _BEST),
+    Bug(
+        "a part of the sum is left out", "complete.cu", "2 * sum - [[static_cast<uint32_t>(args.ones[q])]]", "0u", _BEST
+    ),
+    Bug(
+        "a final score through float",
+        "complete.cu",
+        "[[args.scale[q] * static_cast<double>(total)]]",
+        "static_cast<double>(static_cast<float>(args.scale[q] * static_cast<double>(total)))",
+        _BEST,
+    ),
+    Bug(
+        "a threshold that keeps equal scores out",
+        "complete.cu",
+        "? [[step_below(scores[args.k - 1])]]",
+        "scores[args.k - 1]",
+        _BEST,
+    ),
+    Bug("the last candidate is lost", "complete.cu", "[[i - args.k < found]]", "i - args.k + 1 < found", _BEST),
+    Bug("rows 8 apart are one", "complete.cu", "[[row % 16]], quad % 2", "row % 8", _BEST),
+]
+
+
+def make(folder: Path) -> None:
+    """Each site becomes a choice between what is right and its bugs."""
+    (folder / "cuda").mkdir(parents=True, exist_ok=True)
+    for name in sorted({bug.file for bug in BUGS}):
+        text = (CUDA / name).read_text()
+        for site in dict.fromkeys(bug.site for bug in BUGS if bug.file == name):
+            before, rest = site.split("[[", 1)
+            right, after = rest.rsplit("]]", 1)
+            if text.count(before + right + after) != 1:
+                raise SystemExit(f"{name}: {site!r} stands there {text.count(before + right + after)} times: want once")
+            choice, statement = right if right.endswith(";") else f"({right})", right.endswith(";")
+            for number, bug in enumerate(BUGS, 1):
+                if bug.file == name and bug.site == site:
+                    chosen = f"bebr_planted == {number}"
+                    choice = (
+                        f"if ({chosen}) {{ {bug.wrong} }} else {{ {choice} }}"
+                        if statement
+                        else f"({chosen} ? ({bug.wrong}) : {choice})"
+                    )
+            text = text.replace(before + right + after, before + choice + after)
+        head = "#include <cstdlib>\n#include <cmath>\n#ifndef BEBR_PLANTED_BUGS\n#define BEBR_PLANTED_BUGS\n"
+        head += 'inline const char* const bebr_named = std::getenv("BEBR_PLANTED");\n'
+        head += "inline const int bebr_planted = bebr_named ? std::atoi(bebr_named) : 0;\n#endif\n"
+        (folder / "cuda" / name).write_text(head + text)
+
+
+def run(binary: str) -> None:
+    """Exits with 1 where a bug is missed, or the tests fail without one."""
+    start, missed = time.monotonic(), []
+    for number, (what, test) in enumerate([("none", ""), *((bug.what, bug.test) for bug in BUGS)]):
+        environment = dict(os.environ, BEBR_PLANTED=str(number))
+        done = subprocess.run([binary, test], env=environment, capture_output=True, timeout=300)
+        if (done.returncode == 0) != (number == 0):
+            missed.append(what)
+            print(f"missed: {what}" if number else f"fails without a bug: {done.stdout.decode()}")
+    print(f"{len(BUGS) - len(missed)} of {len(BUGS)} planted bugs caught in {time.monotonic() - start:.0f} s")
+    sys.exit(bool(missed))
+
+
+if __name__ == "__main__":
+    make(Path(sys.argv[2])) if sys.argv[1] == "make" else run(sys.argv[2])

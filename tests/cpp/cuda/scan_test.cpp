@@ -1,0 +1,188 @@
+// The scan of cuda/scan.cu against the engine's specification: expand, dot_expanded and select of scalar*.cpp.
+#include "cuda/scan.h"
+
+#include <algorithm>
+#include <functional>
+#include <limits>
+
+#include "index/query.h"
+#include "rows.h"
+
+namespace bebr::test {
+namespace {
+
+constexpr float kLowest = -std::numeric_limits<float>::infinity();
+
+struct ScanCase {
+  std::vector<uint32_t> widths;
+  uint32_t rows, count, shares;
+  Factor factor;
+  uint32_t factor_bytes;
+  bool masked;
+  uint32_t first_row, room;
+  size_t shared;  // of a block: less than the whole plan takes cuts it into chunks
+};
+
+std::ostream& operator<<(std::ostream& out, const ScanCase& c) {
+  out << "rows " << c.first_row << " to " << c.rows << ", queries " << c.count << ", shares " << c.shares << ", factor "
+      << static_cast<int>(c.factor) << " of " << c.factor_bytes << " bytes, mask " << c.masked << ", room " << c.room
+      << ", shared " << c.shared << ", order " << static_cast<int>(emulate::order) << ", eager " << emulate::eager
+      << ", widths";
+  for (const uint32_t w : c.widths) out << ' ' << w;
+  return out;
+}
+
+// What passes the thresholds of all queries, by the specification.
+struct Wanted {
+  std::vector<float> base, scale, threshold;
+  std::vector<std::vector<cuda::Candidate>> candidates;
+};
+
+Wanted specified(Random& random, const ScanCase& c, const CodeRows& rows, const ByteQueries& queries,
+                 const std::vector<uint16_t>& mask) {
+  const Kernels& scalar = kernels(Isa::Scalar);
+  const size_t blocks = block_count(c.rows), padded = blocks * kBlockRows;
+  std::vector<uint8_t> expanded(blocks * expanded_bytes(rows.spec.groups()));
+  scalar.expand(rows.scan(), 0, blocks, expanded.data());
+  queries.copy_quads(blocks, expanded.data());
+  std::vector<int32_t> sums(c.count * padded);
+  scalar.dot_expanded(expanded.data(), blocks, queries.all_groups(), queries.y8.as<int8_t>(), c.count, sums.data(),
+                      padded);
+  std::vector<uint32_t> kept(padded + 16);
+  std::vector<float> scores(padded + 16);
+  Wanted wanted;
+  for (uint32_t q = 0; q < c.count; ++q) {
+    const auto select = [&](float above) {
+      return scalar.select(sums.data() + q * padded, c.rows, rows.factors.data(), rows.code, c.factor,
+                           c.masked ? mask.data() : nullptr, wanted.base[q], queries.scale[q], above, 0, kept.data(),
+                           scores.data());
+    };
+    wanted.base.push_back(queries.base[q] + static_cast<float>(below(random, 2000)) / 300 - 3);
+    // Of a third of the queries everything passes, of the others about a tenth.
+    const size_t all = select(kLowest);
+    std::vector<float> order(scores.begin(), scores.begin() + static_cast<ptrdiff_t>(all));
+    std::sort(order.begin(), order.end(), std::greater<>());
+    wanted.threshold.push_back(q % 3 == 0 || all < 10 ? kLowest : order[all / 10]);
+    const size_t n = select(wanted.threshold[q]);
+    wanted.candidates.emplace_back();
+    for (size_t i = 0; i < n; ++i)
+      if (kept[i] >= c.first_row) wanted.candidates.back().push_back({scores[i], kept[i]});
+  }
+  return wanted;
+}
+
+void compare(Random& random, const ScanCase& c) {
+  const CodeRows rows = make_rows(random, c.widths, c.rows, c.factor, c.factor_bytes);
+  std::vector<float> y(size_t{c.count} * rows.spec.dims());
+  for (size_t i = 0; i < y.size(); ++i)  // leading dims are larger, as in a spectrum: some quads are repeated
+    y[i] = (static_cast<float>(random() % 2001) - 1000) / static_cast<float>(20 + i % rows.spec.dims());
+  const ByteQueries queries = make_byte_queries(rows.spec, y.data(), c.count);
+  std::vector<uint16_t> mask(block_count(c.rows));
+  for (uint16_t& m : mask) m = static_cast<uint16_t>(random());
+  const Wanted wanted = specified(random, c, rows, queries, mask);
+
+  const cuda::ScanPlan plan = cuda::make_plan(rows.spec, queries.copied, c.shared);
+  CHECK(plan.room.bytes <= c.shared, "the plan takes " << plan.room.bytes << ", " << c);
+  const cuda::DeviceArray<uint32_t> words(cuda::plan_words(plan));
+  const cuda::DeviceArray<int8_t> y8(
+      cuda::arrange(plan, queries.y8.as<int8_t>(), c.count, y8_stride(rows.spec.groups())));
+  const cuda::DeviceArray<uint16_t> device_mask(mask);
+  const cuda::DeviceArray<float> base(wanted.base), scale(queries.scale), threshold(wanted.threshold);
+  cuda::DeviceArray<uint32_t> found(c.count);
+  cuda::DeviceArray<cuda::Candidate> candidates(size_t{c.count} * c.room);
+  found.fill_bytes(0);
+
+  cuda::ScanArgs args;
+  args.codes = rows.view();
+  args.factors = rows.factor_view();
+  if (c.masked) args.mask = device_mask.data();
+  args.first_row = c.first_row;
+  args.end_row = c.rows;
+  args.plan = words.data();
+  args.chunks = static_cast<uint32_t>(plan.chunks.size());
+  args.steps = plan.steps();
+  args.shared = plan.room;
+  args.y8 = y8.data();
+  args.count = c.count;
+  args.base = base.data();
+  args.scale = scale.data();
+  args.threshold = threshold.data();
+  args.found = found.data();
+  args.candidates = candidates.data();
+  args.room = c.room;
+  cuda::scan_codes(args, c.shares);
+
+  const std::vector<uint32_t> got_found = found.get();
+  std::vector<cuda::Candidate> got = candidates.get();
+  for (uint32_t q = 0; q < c.count; ++q) {
+    const auto& want = wanted.candidates[q];
+    CHECK(got_found[q] == want.size(),
+          "query " << q << " found " << got_found[q] << ", want " << want.size() << "; " << c);
+    if (want.size() > c.room) continue;  // counted, and as many kept as there is room for
+    cuda::Candidate* mine = got.data() + size_t{q} * c.room;
+    std::sort(mine, mine + want.size(), [](const auto& a, const auto& b) { return a.row < b.row; });
+    for (size_t i = 0; i < want.size(); ++i) {
+      CHECK(mine[i].row == want[i].row,
+            "query " << q << " row " << mine[i].row << ", want " << want[i].row << "; " << c);
+      CHECK(std::memcmp(&mine[i].score, &want[i].score, 4) == 0, "query " << q << " row " << want[i].row << " scores "
+                                                                          << mine[i].score << ", want " << want[i].score
+                                                                          << "; " << c);
+    }
+  }
+}
+
+constexpr size_t kShared = 96 * 1024;
+
+BEBR_TEST(scan_equals_scalar) {
+  const std::vector<std::vector<uint32_t>> all = {{8},
+                                                  {24, 16, 8},
+                                                  {64, 64},
+                                                  {72, 72, 72},
+                                                  {136, 128, 64, 40, 40, 24, 16, 8},
+                                                  {104, 96, 88, 88, 80},
+                                                  {40, 40, 40, 40, 40, 40, 40, 40},
+                                                  {80, 80, 80, 80, 80, 80, 80},
+                                                  {96, 96, 96, 96, 96, 96},
+                                                  {200, 160, 120, 80}};
+  Random random(7);
+  in_every_order(random, [&] {
+    for (const auto& widths : all)
+      for (const uint32_t rows : {1u, 15u, 129u, 300u, 520u}) {
+        const auto factor = static_cast<Factor>(below(random, 3));
+        compare(random, {widths, rows, 1 + below(random, 70), 1 + below(random, 3), factor, 1u << below(random, 3),
+                         below(random, 2) != 0, rows > 256 && below(random, 2) != 0 ? 128u : 0u, rows, kShared});
+      }
+  });
+}
+
+// Five tiles of one block: copies overlap with products, and stages are written over.
+BEBR_TEST(scan_of_many_tiles) {
+  Random random(8);
+  for (const bool eager : {false, true})
+    for (const emulate::Order order : {emulate::Order::Forward, emulate::Order::Backward, emulate::Order::Shuffled}) {
+      emulate::order = order;
+      emulate::eager = eager;
+      compare(random, {{40, 24}, 640, 3, 1, Factor::Mul, 2, true, 0, 640, kShared});
+      compare(random, {{40, 40, 40, 40, 40, 32, 24}, 140, 3, 1, Factor::Mul, 1, false, 0, 140, kShared});
+      compare(random, {{136, 72}, 400, 9, 1, Factor::Sub, 4, false, 0, 400, 26 * 1024});  // in chunks
+    }
+}
+
+BEBR_TEST(scan_in_chunks) {
+  Random random(9);
+  in_every_order(random, [&] {
+    for (const uint32_t dims : {136u, 264u, 520u})
+      for (const size_t shared : {size_t{20} * 1024, size_t{40} * 1024})
+        compare(random, {{dims, dims / 16 * 8, 8}, 200, 5, 2, Factor::Mul, 2, false, 0, 200, shared});
+  });
+  compare(random, {{4096, 2048, 1024}, 20, 2, 1, Factor::Mul, 1, false, 0, 20, kShared});
+  compare(random, {{4088, 4088, 4088, 4088, 4088, 4088, 4088, 4088}, 17, 2, 1, Factor::None, 1, false, 0, 17, kShared});
+}
+
+BEBR_TEST(scan_counts_more_than_there_is_room_for) {
+  Random random(10);
+  in_every_order(random, [&] { compare(random, {{64, 32}, 300, 7, 2, Factor::Mul, 2, false, 0, 20, kShared}); });
+}
+
+}  // namespace
+}  // namespace bebr::test

@@ -1,0 +1,143 @@
+#include "emulate/block.h"
+
+namespace emulate {
+
+void Block::make_shared_memory() {
+#if defined(__SANITIZE_ADDRESS__)
+  const size_t guard = 0;  // the sanitizer sees every access behind the last byte
+#else
+  const size_t guard = kGuard;
+#endif
+  void* memory = nullptr;
+  if (posix_memalign(&memory, 128, std::max<size_t>(bytes_ + guard, 1)) != 0) misuse("no memory");
+  memory_.emplace_back(static_cast<uint8_t*>(memory), std::free);
+  start_ = static_cast<uint8_t*>(memory);
+  std::memset(start_, kRubbish, bytes_);
+  std::memset(start_ + bytes_, kUntouched, guard);
+}
+
+void Block::run(dim3 at, const std::function<void()>& kernel) {
+  blockIdx = at;
+  kernel_ = &kernel;
+  current() = this;
+  make_shared_memory();
+  happens_before(&launched_);
+  for (Thread& t : threads_) {
+    t.at = At::Ready;
+    t.turn = 0;
+#if defined(__SANITIZE_ADDRESS__)
+    __asan_unpoison_memory_region(t.stack.get(), kStack);  // what the block before left, whose functions never returned
+#endif
+    prepare(t.context, t.stack.get(), kStack, &Block::enter);
+  }
+  for (Warp& w : warps_) w.arrived = 0;
+  arrived_ = 0;
+  std::vector<uint32_t> ready;
+  while (true) {
+    ready.clear();
+    for (uint32_t i = 0; i < threads_.size(); ++i)
+      if (threads_[i].at == At::Ready) ready.push_back(i);
+    if (ready.empty()) break;
+    if (order == Order::Backward) std::reverse(ready.begin(), ready.end());
+    if (order == Order::Shuffled) std::shuffle(ready.begin(), ready.end(), random_);
+    for (const uint32_t i : ready) resume(i);
+  }
+  for (const Thread& t : threads_)
+    if (t.at != At::Done) misuse("threads wait at a barrier or an operation of a warp that others never reach");
+#if !defined(__SANITIZE_ADDRESS__)
+  for (size_t i = 0; i < kGuard; ++i)
+    if (start_[bytes_ + i] != kUntouched) misuse("a write behind shared memory");
+#endif
+  current() = nullptr;
+}
+
+void Block::barrier(uint32_t line) {
+  if (arrived_ > 0 && line_ != line) misuse("threads meet at different barriers");
+  line_ = line;
+  happens_before(&barrier_sync_[phase_ & 1]);
+  const uint32_t phase = phase_;
+  if (++arrived_ == count_) {
+    arrived_ = 0;
+    ++phase_;
+    for (size_t i = 0; i < count_; ++i) all_[i].at = At::Ready;
+  } else {
+    all_[now_].at = At::Barrier;
+    leave(false);
+  }
+  happens_after(&barrier_sync_[phase & 1]);
+}
+
+uint64_t (*Block::meet(uint32_t mask, uint32_t operation, const uint64_t* bring, size_t count))[8] {
+  const uint32_t lane = now_ % 32;
+  Warp& w = warp_[now_ / 32];
+  const uint32_t turn = all_[now_].turn++ & 1;
+  if ((mask >> lane & 1) == 0) misuse("a lane takes part in an operation whose mask leaves it out");
+  if (w.arrived == 0) {
+    w.mask = mask;
+    w.operation = operation;
+  } else if (w.mask != mask || w.operation != operation) {
+    misuse("lanes of a warp meet in different operations");
+  }
+  for (size_t i = 0; i < count; ++i) w.slots[turn][lane][i] = bring[i];
+  happens_before(&w.sync[turn]);
+  w.arrived |= 1u << lane;
+  if (w.arrived == mask) {
+    w.arrived = 0;
+    for (uint32_t i = 0; i < 32; ++i)
+      if (mask >> i & 1) all_[now_ / 32 * 32 + i].at = At::Ready;
+  } else {
+    all_[now_].at = At::Warp;
+    leave(false);
+  }
+  happens_after(&w.sync[turn]);
+  return w.slots[turn];
+}
+
+void Block::resume(uint32_t i) {
+  now_ = i;
+  threadIdx = {i, 0, 0};
+#if defined(__SANITIZE_ADDRESS__)
+  void* fake = nullptr;
+  __sanitizer_start_switch_fiber(&fake, all_[i].stack.get(), kStack);
+#endif
+#if defined(__SANITIZE_THREAD__)
+  main_tsan_ = __tsan_get_current_fiber();
+  __tsan_switch_to_fiber(all_[i].tsan, __tsan_switch_to_fiber_no_sync);
+#endif
+  jump(main_, all_[i].context);
+#if defined(__SANITIZE_ADDRESS__)
+  __sanitizer_finish_switch_fiber(fake, nullptr, nullptr);
+#endif
+}
+
+void Block::leave([[maybe_unused]] bool forever) {
+#if defined(__SANITIZE_ADDRESS__)
+  void* fake = nullptr;
+  __sanitizer_start_switch_fiber(forever ? nullptr : &fake, main_bottom_, main_bytes_);
+#endif
+  Context& mine = all_[now_].context;
+#if defined(__SANITIZE_THREAD__)
+  __tsan_switch_to_fiber(main_tsan_, __tsan_switch_to_fiber_no_sync);
+#endif
+  jump(mine, main_);
+#if defined(__SANITIZE_ADDRESS__)
+  __sanitizer_finish_switch_fiber(fake, nullptr, nullptr);
+#endif
+}
+
+void Block::enter() {
+  Block& block = *current();
+#if defined(__SANITIZE_ADDRESS__)
+  __sanitizer_finish_switch_fiber(nullptr, &block.main_bottom_, &block.main_bytes_);
+#endif
+  happens_after(&block.launched_);
+  (*block.kernel_)();
+  Thread& t = block.all_[block.now_];
+  if (!t.issued.empty() || !t.groups.empty()) misuse("a thread ends with asynchronous copies that it never waited for");
+  t.at = At::Done;
+  happens_before(&block.ended_);
+  block.leave(true);
+  misuse("a finished thread was resumed");
+}
+
+}  // namespace emulate

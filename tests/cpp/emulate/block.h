@@ -1,0 +1,150 @@
+// A block of CUDA threads as fibers, and launches of kernels.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <random>
+#include <utility>
+#include <vector>
+
+#include "emulate/fiber.h"
+
+struct dim3 {
+  unsigned x = 1, y = 1, z = 1;
+};
+inline dim3 gridDim, blockDim, blockIdx, threadIdx;
+
+namespace emulate {
+
+[[noreturn]] inline void misuse(const char* what) {
+  std::fprintf(stderr, "emulated kernel: %s (block %u,%u thread %u)\n", what, blockIdx.x, blockIdx.y, threadIdx.x);
+  std::abort();
+}
+
+// How kernels run, for all launches that follow. A kernel must be right in every way.
+enum class Order { Forward, Backward, Shuffled };
+inline Order order = Order::Forward;
+inline bool eager = false;  // an asynchronous copy lands as it is issued, not when it is waited for
+inline uint64_t seed = 1;
+
+struct Warp {
+  uint32_t arrived = 0, mask = 0, operation = 0;
+  uint64_t slots[2][32][8] = {};  // what lanes exchange, of alternate operations
+  uint64_t sync[2] = {};          // addresses for ThreadSanitizer
+};
+
+enum class At { Ready, Barrier, Warp, Done };
+
+struct Copy {
+  void* to;
+  const void* from;
+};
+
+constexpr size_t kStack = 64 * 1024;
+
+struct Thread {
+  Context context;
+  std::unique_ptr<uint8_t[]> stack{new uint8_t[kStack]};
+  At at = At::Ready;
+  uint32_t turn = 0;  // of this lane's operations
+  std::vector<Copy> issued;
+  std::deque<std::vector<Copy>> groups;
+#if defined(__SANITIZE_THREAD__)
+  void* tsan = __tsan_create_fiber(0);
+  ~Thread() { __tsan_destroy_fiber(tsan); }
+#endif
+};
+
+class Block {
+ public:
+  BEBR_UNSEEN static Block*& current() {
+    static Block* block = nullptr;
+    return block;
+  }
+
+  Block(unsigned threads, size_t shared)
+      : threads_(threads), warps_((threads + 31) / 32), bytes_(shared), random_(seed) {}
+  Block(const Block&) = delete;
+  Block& operator=(const Block&) = delete;
+  ~Block() { happens_after(&ended_); }
+
+  // One block after the other, each with shared memory of its own, which lives until the launch is over.
+  BEBR_UNSEEN void run(dim3 at, const std::function<void()>& kernel);
+
+  BEBR_UNSEEN void* shared() { return start_; }
+  BEBR_UNSEEN void barrier(uint32_t line);
+  // All lanes of `mask` meet. Returns the slots with what each brought. One meeting an operation is enough: who brings
+  // something to the operation after the next has passed the next, where all had read this one's.
+  BEBR_UNSEEN uint64_t (*meet(uint32_t mask, uint32_t operation, const uint64_t* bring, size_t count))[8];
+
+  void copy_async16(void* to, const void* from) {
+    if ((reinterpret_cast<uintptr_t>(to) | reinterpret_cast<uintptr_t>(from)) % 16 != 0)
+      misuse("an asynchronous copy of 16 bytes is not aligned");
+    if (eager) std::memcpy(to, from, 16);
+    thread().issued.push_back({to, from});
+  }
+  void copy_commit() {
+    thread().groups.push_back(std::move(thread().issued));
+    thread().issued.clear();
+  }
+  void copy_wait(size_t behind) {
+    auto& groups = thread().groups;
+    for (; groups.size() > behind; groups.pop_front())
+      for (const Copy& copy : groups.front())
+        if (!eager) std::memcpy(copy.to, copy.from, 16);
+  }
+
+ private:
+  static constexpr size_t kGuard = 64;  // bytes behind shared memory, looked at when a block has ended
+  static constexpr uint8_t kRubbish = 0xcd, kUntouched = 0xa5;
+
+  BEBR_UNSEEN Thread& thread() { return all_[now_]; }
+  BEBR_UNSEEN void make_shared_memory();
+  BEBR_UNSEEN void resume(uint32_t i);
+  BEBR_UNSEEN void leave(bool forever);
+  BEBR_UNSEEN static void enter();
+
+  std::vector<Thread> threads_;
+  std::vector<Warp> warps_;
+  Thread* const all_ = threads_.data();  // what runs unseen by ThreadSanitizer calls no function of the library
+  Warp* const warp_ = warps_.data();
+  const size_t count_ = threads_.size();
+  std::vector<std::unique_ptr<uint8_t, void (*)(void*)>> memory_;
+  size_t bytes_;
+  uint8_t* start_ = nullptr;
+  std::mt19937_64 random_;
+  const std::function<void()>* kernel_ = nullptr;
+  Context main_;
+  uint32_t now_ = 0, phase_ = 0, line_ = 0;  // line_: of the barrier at hand
+  size_t arrived_ = 0;
+  uint64_t barrier_sync_[2] = {}, launched_ = 0, ended_ = 0;
+#if defined(__SANITIZE_ADDRESS__)
+  const void* main_bottom_ = nullptr;
+  size_t main_bytes_ = 0;
+#endif
+#if defined(__SANITIZE_THREAD__)
+  void* main_tsan_ = nullptr;
+#endif
+};
+
+template <typename Args>
+void launch(void (*kernel)(Args), dim3 grid, unsigned threads, size_t shared, const Args& args) {
+  gridDim = grid;
+  blockDim = {threads, 1, 1};
+  const std::function<void()> body = [&] { kernel(args); };  // outlives the block, whose end waits for all threads
+  Block block(threads, shared);
+  std::vector<uint32_t> blocks(size_t{grid.x} * grid.y);
+  for (uint32_t i = 0; i < blocks.size(); ++i) blocks[i] = i;
+  std::mt19937_64 random(seed);
+  if (order == Order::Backward) std::reverse(blocks.begin(), blocks.end());
+  if (order == Order::Shuffled) std::shuffle(blocks.begin(), blocks.end(), random);
+  for (const uint32_t b : blocks) block.run({b % grid.x, b / grid.x, 0}, body);
+}
+
+}  // namespace emulate

@@ -1,0 +1,57 @@
+"""What nvcc made of the kernels: no spills, tensor cores used, nothing fused, nothing of CUDA needed to load it."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import shutil
+import subprocess
+import sysconfig
+from pathlib import Path
+
+import pytest
+
+SPEC = importlib.util.find_spec("bebr._cuda")
+PACKAGED = Path(sysconfig.get_path("purelib"), "nvidia/cu13/bin/cuobjdump")
+CUOBJDUMP = str(PACKAGED) if PACKAGED.exists() else shutil.which("cuobjdump")
+
+pytestmark = pytest.mark.skipif(SPEC is None, reason="bebr._cuda is not built: no nvcc 13 was found")
+needs_cuobjdump = pytest.mark.skipif(CUOBJDUMP is None, reason="no cuobjdump here (pip install --group cuda)")
+
+# Registers that a kernel may take on any architecture: with more, fewer blocks run side by side.
+MOST_REGISTERS = {"scan_kernel": 168, "complete_kernel": 48, "best_kernel": 48}
+
+
+def extension() -> str:
+    assert SPEC is not None and SPEC.origin is not None
+    return SPEC.origin
+
+
+def dump(*options: str) -> str:
+    assert CUOBJDUMP is not None
+    return subprocess.run([CUOBJDUMP, *options, extension()], capture_output=True, text=True, check=True).stdout
+
+
+@needs_cuobjdump
+def test_registers_and_spills() -> None:
+    used = re.findall(r"Function (\S+):\s*REG:(\d+) STACK:(\d+) \S+ LOCAL:(\d+)", dump("-res-usage"))
+    assert {name for name in MOST_REGISTERS for function, *_ in used if name in function} == set(MOST_REGISTERS)
+    for function, registers, stack, local in used:
+        most = next(most for name, most in MOST_REGISTERS.items() if name in function)
+        assert int(registers) <= most and int(stack) == int(local) == 0, (function, registers, stack, local)
+
+
+@needs_cuobjdump
+def test_the_scan_multiplies_on_tensor_cores_and_nothing_is_fused() -> None:
+    code = dump("-sass")
+    for function in code.split("Function : ")[1:]:
+        name = function.split()[0]
+        assert ("IMMA" in function) == ("scan_kernel" in name), name
+        assert "FFMA" not in function and "DFMA" not in function, name
+
+
+def test_it_is_small_and_needs_no_library_of_cuda() -> None:
+    assert Path(extension()).stat().st_size < 2 << 20
+    if ldd := shutil.which("ldd"):
+        needed = subprocess.run([ldd, extension()], capture_output=True, text=True, check=True).stdout
+        assert "cuda" not in needed.replace(extension(), "").lower().replace("_cuda", "")
