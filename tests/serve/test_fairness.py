@@ -75,6 +75,9 @@ class Collections:
     def resolved(self, name: str) -> str:
         return name
 
+    def watch_aliases(self, seen) -> None:
+        """There are none."""
+
     def collection(self, name: str) -> Slow:
         if name == "stuck":
             assert self.all[name].go.wait(30)
