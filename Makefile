@@ -3,8 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/installed
-# The suite in two processes, a file in one of them.
-TWO := -n 2 --dist loadfile
+# The suite in three processes, a file in one of them: tests wait for servers and disks for a third of their time.
+THREE := -n 3 --dist loadfile
 SOURCES := CMakeLists.txt pyproject.toml $(shell find csrc cmake proto tests/cpp/emulate -name '*.cpp' -o -name '*.cu' -o -name '*.h' -o -name '*.cmake' -o -name '*.proto')
 
 .PHONY: demo demo-images test test-elsewhere elsewhere-scalar elsewhere-avx2 elsewhere-lowest lint types unit sanitize tsan planted fuzz bench format build clean
@@ -45,21 +45,21 @@ types: $(STAMP)
 	$(BIN)/mypy
 
 unit: $(STAMP)
-	$(BIN)/pytest $(TWO)
+	$(BIN)/pytest $(THREE)
 
 # The whole Python suite as other machines see it: by the scalar kernels, then by AVX2's, torch without vector
 # instructions both times; then with the oldest dependencies that pyproject.toml allows, in an environment of their own.
 test-elsewhere: elsewhere-scalar elsewhere-avx2 elsewhere-lowest
 
 elsewhere-scalar elsewhere-avx2: elsewhere-%: $(STAMP)
-	BEBR_ISA=$* ATEN_CPU_CAPABILITY=default ONEDNN_MAX_CPU_ISA=SSE41 $(BIN)/pytest $(TWO)
+	BEBR_ISA=$* ATEN_CPU_CAPABILITY=default ONEDNN_MAX_CPU_ISA=SSE41 $(BIN)/pytest $(THREE)
 
 LOWEST := .venv-lowest
 elsewhere-lowest: $(STAMP)
 	$(PYTHON) -m venv --clear $(LOWEST)
 	$(LOWEST)/bin/pip install --quiet uv
 	$(LOWEST)/bin/uv pip install --quiet --python $(LOWEST) --resolution lowest-direct -C build-dir=build/lowest -e '.[all,test]'
-	$(LOWEST)/bin/pytest $(TWO)
+	$(LOWEST)/bin/pytest $(THREE)
 
 # The C++ tests, without Python, under AddressSanitizer and UndefinedBehaviorSanitizer, on every ISA this machine has.
 sanitize: $(STAMP)

@@ -10,7 +10,7 @@ from benchmarks.ingested_rows import Rows
 
 
 def test_rows_are_loaded_and_found_after_a_kill(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(ingest, "settle", lambda process: 0.0)
+    monkeypatch.setattr(ingest, "settle", lambda *_: 0.0)
     options = ["--rows", "3000", "--dim", "16", "--bytes", "6", "--searches", "5", "--queries", "10", "--rate", "50"]
     file = tmp_path / "ingest.json"
     options += ["--ways", "embedded,searched", "--restarts", "1", "--kill-after", "0.5", "--json", str(file)]
