@@ -7,7 +7,7 @@ STAMP := $(VENV)/installed
 THREE := -n 3 --dist loadfile
 SOURCES := CMakeLists.txt pyproject.toml $(shell find csrc cmake proto tests/cpp/emulate -name '*.cpp' -o -name '*.cu' -o -name '*.h' -o -name '*.cmake' -o -name '*.proto')
 
-.PHONY: demo demo-images test test-elsewhere elsewhere-scalar elsewhere-avx2 elsewhere-lowest lint types unit sanitize tsan planted fuzz bench format build clean
+.PHONY: demo demo-images test test-elsewhere elsewhere-scalar elsewhere-avx2 elsewhere-lowest lint types unit sanitize tsan fuzz bench format build clean
 
 demo: $(STAMP)
 	$(BIN)/python -m benchmarks.demo
@@ -68,6 +68,7 @@ sanitize: $(STAMP)
 	$(BIN)/cmake --build build/sanitize
 	build/sanitize/bebr_tests
 	build/sanitize/bebr_cuda_tests
+	$(BIN)/python tests/cpp/cuda/planted.py run build/sanitize/bebr_planted_tests
 	@test ! -x build/sanitize/bebr_front_tests || build/sanitize/bebr_front_tests
 
 # The same under ThreadSanitizer: writers and readers of every index at once.
@@ -84,11 +85,6 @@ fuzz: sanitize tsan
 	build/sanitize/bebr_front_tests --fuzz 20000 1
 	build/tsan/bebr_front_tests --fuzz 5000 1
 	$(BIN)/python -m tests.serve.front_messages 100000 1
-
-# The tests of CUDA kernels over kernels with planted bugs: each must be caught.
-planted: sanitize
-	$(BIN)/cmake --build build/sanitize --target bebr_planted_tests
-	$(BIN)/python tests/cpp/cuda/planted.py run build/sanitize/bebr_planted_tests
 
 # Kernels alone, beside faiss's and a plain read of memory.
 bench: $(STAMP)

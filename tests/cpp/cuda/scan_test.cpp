@@ -164,7 +164,7 @@ BEBR_TEST(scan_of_many_tiles) {
       emulate::eager = eager;
       compare(random, {{40, 24}, 640, 3, 1, Factor::Mul, 2, true, 0, 640, kShared});
       compare(random, {{40, 40, 40, 40, 40, 32, 24}, 140, 3, 1, Factor::Mul, 1, false, 0, 140, kShared});
-      compare(random, {{136, 72}, 400, 9, 1, Factor::Sub, 4, false, 0, 400, 26 * 1024});  // in chunks
+      compare(random, {{136, 72}, 400, 9, 1, Factor::Sub, 4, false, 0, 400, 16 * 1024});  // in chunks
     }
 }
 

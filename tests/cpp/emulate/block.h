@@ -48,16 +48,38 @@ struct Copy {
 
 constexpr size_t kStack = 64 * 1024;
 
+// Stacks go from one launch to the next: most of the time of a short launch went into new ones.
+using Stack = std::unique_ptr<uint8_t[]>;
+inline std::vector<Stack>& spare_stacks() {
+  static std::vector<Stack> stacks;
+  return stacks;
+}
+inline Stack take_stack() {
+  if (spare_stacks().empty()) return Stack(new uint8_t[kStack]);
+  Stack stack = std::move(spare_stacks().back());
+  spare_stacks().pop_back();
+  return stack;
+}
+
 struct Thread {
+  Thread() = default;
+  Thread(const Thread&) = delete;
+  Thread& operator=(const Thread&) = delete;
+  ~Thread() {
+    spare_stacks().push_back(std::move(stack));
+#if defined(__SANITIZE_THREAD__)
+    __tsan_destroy_fiber(tsan);
+#endif
+  }
+
   Context context;
-  std::unique_ptr<uint8_t[]> stack{new uint8_t[kStack]};
+  Stack stack = take_stack();
   At at = At::Ready;
   uint32_t turn = 0;  // of this lane's operations
   std::vector<Copy> issued;
   std::deque<std::vector<Copy>> groups;
 #if defined(__SANITIZE_THREAD__)
   void* tsan = __tsan_create_fiber(0);
-  ~Thread() { __tsan_destroy_fiber(tsan); }
 #endif
 };
 
