@@ -5,6 +5,8 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/installed
 # The suite in three processes, a file in one of them: tests wait for servers and disks for a third of their time.
 THREE := -n 3 --dist loadfile
+# Every process that a test starts would compile bebr anew, and every worker rewrite all tests.
+unexport PYTHONDONTWRITEBYTECODE
 SOURCES := CMakeLists.txt pyproject.toml $(shell find csrc cmake proto tests/cpp/emulate -name '*.cpp' -o -name '*.cu' -o -name '*.h' -o -name '*.cmake' -o -name '*.proto')
 
 .PHONY: demo demo-images test test-elsewhere elsewhere-scalar elsewhere-avx2 elsewhere-lowest lint types unit sanitize tsan fuzz bench format build clean
@@ -58,7 +60,7 @@ LOWEST := .venv-lowest
 elsewhere-lowest: $(STAMP)
 	$(PYTHON) -m venv --clear $(LOWEST)
 	$(LOWEST)/bin/pip install --quiet uv
-	$(LOWEST)/bin/uv pip install --quiet --python $(LOWEST) --resolution lowest-direct -C build-dir=build/lowest -e '.[all,test]'
+	$(LOWEST)/bin/uv pip install --quiet --compile-bytecode --python $(LOWEST) --resolution lowest-direct -C build-dir=build/lowest -e '.[all,test]'
 	$(LOWEST)/bin/pytest $(THREE)
 
 # The C++ tests, without Python, under AddressSanitizer and UndefinedBehaviorSanitizer, on every ISA this machine has.
