@@ -60,7 +60,7 @@ LOWEST := .venv-lowest
 elsewhere-lowest: $(STAMP)
 	$(PYTHON) -m venv --clear $(LOWEST)
 	$(LOWEST)/bin/pip install --quiet uv
-	$(LOWEST)/bin/uv pip install --quiet --compile-bytecode --python $(LOWEST) --resolution lowest-direct -C build-dir=build/lowest -e '.[all,test]'
+	$(LOWEST)/bin/uv pip install --quiet --python $(LOWEST) --resolution lowest-direct -C build-dir=build/lowest -e '.[all,test,ecosystem]'
 	$(LOWEST)/bin/pytest $(THREE)
 
 # The C++ tests, without Python, under AddressSanitizer and UndefinedBehaviorSanitizer, on every ISA this machine has.
