@@ -1,4 +1,4 @@
-"""Producers that are a network with weights on disk: what FLM, GVT, RILS and SimCSE share."""
+"""Producers that are a network with weights on disk: what they share."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import Any, TypeVar
 import torch
 
 from bebr.models import weights as files
-from bebr.models.config import PatchConfig
+from bebr.models.config import NetworkConfig
 from bebr.models.producer import Producer
 
 __all__ = ["NetworkProducer", "check_vocabulary", "restored", "sized", "untrained"]
 
-C = TypeVar("C", bound=PatchConfig)
+C = TypeVar("C", bound=NetworkConfig)
 
 
 class NetworkProducer(Producer):

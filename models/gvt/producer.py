@@ -18,7 +18,7 @@ from bebr.models.gvt.config import SIZES, Config, manifest
 from bebr.models.gvt.layouts import network_state
 from bebr.models.gvt.network import Network, initialize
 from bebr.models.networks import NetworkProducer, restored, untrained
-from bebr.models.pixels import by_channel
+from bebr.models.pixels import Resampling, by_channel, squeezed
 from bebr.models.producer import Progress, check_batch_size
 
 __all__ = ["Gvt", "normalised"]
@@ -117,12 +117,8 @@ class Gvt(NetworkProducer):
 
     def pixels(self, pictures: list[Any]) -> Tensor:
         """RGB PIL images to what the network reads, [n, 3, side, side]."""
-        from PIL import Image
-
-        size = (self.network.config.image_size,) * 2
-        squeezed = [one if one.size == size else one.resize(size, Image.Resampling.BICUBIC) for one in pictures]
-        stacked = torch.from_numpy(np.stack([np.asarray(one) for one in squeezed]))
-        return normalised(stacked.to(self.device).permute(0, 3, 1, 2).float() / 255)
+        side = self.network.config.image_size
+        return normalised(squeezed(pictures, (side, side), Resampling.BICUBIC).to(self.device))
 
 
 def normalised(pixels: Tensor) -> Tensor:
