@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from bebr.models.files import replacing
 
@@ -42,9 +45,11 @@ def find(weights: str | Path | None, producer: str, wanted: str) -> Path:
 
 def read(path: Path, within: str | None = None) -> dict[str, Any]:
     """The tensors of a ``.safetensors`` file, or of a ``.bin``, ``.ckpt``, ``.pt`` or ``.pth`` with a state dict.
+    ``.pth.tar`` and ``.pth.tar-50``, which some training code writes, are ``.pth``; none is a tar archive.
 
     ``within``: such a file may also be what a training run left, with the state dict under this key, beside plain
-    values, an optimizer's tensors and the run's arguments (argparse.Namespace: values by name, nothing that runs).
+    values, NumPy's float64 among them, an optimizer's tensors and the run's arguments (argparse.Namespace: values by
+    name, nothing that runs).
 
     Raises ValueError naming the file where it is damaged, or holds pickled objects other than tensors: those can run
     code when loaded, so it is converted to .safetensors by whoever trusts it, not here.
@@ -57,16 +62,15 @@ def read(path: Path, within: str | None = None) -> dict[str, Any]:
             return dict(load_file(path))
         except SafetensorError as error:
             raise ValueError(f"weights: {path}: not a readable safetensors file: {error}") from error
-    if path.suffix not in (".bin", ".ckpt", ".pt", ".pth"):
+    if path.suffix not in (".bin", ".ckpt", ".pt", ".pth") and not re.search(r"\.(pt|pth)\.tar(-\d+)?$", path.name):
         raise ValueError(f"weights: {path}: got suffix '{path.suffix}', wanted .safetensors, .bin, .ckpt, .pt or .pth")
     import argparse
     import pickle
-    import re
 
     import torch
 
     try:
-        with torch.serialization.safe_globals([argparse.Namespace] if within else []):
+        with torch.serialization.safe_globals([argparse.Namespace, *_float64()] if within else []):
             state = torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
         foreign = re.search(r"GLOBAL (\S+)", str(error))
@@ -80,6 +84,13 @@ def read(path: Path, within: str | None = None) -> dict[str, Any]:
     if not isinstance(state, Mapping) or not all(isinstance(one, torch.Tensor) for one in state.values()):
         raise ValueError(f"weights: {path}: wanted a flat dict of name to tensor")
     return dict(state)
+
+
+def _float64() -> list[Any]:
+    """What a pickled numpy.float64 names: a function that makes one of bytes, under both of its homes, and its type."""
+    make = np.float64(0).__reduce__()[0]
+    named = [(make, f"numpy.{core}.multiarray.scalar") for core in ("core", "_core")]
+    return [*named, np.dtype, type(np.dtype(np.float64))]
 
 
 def compare(

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import affine_grid, grid_sample
 
+from bebr.models.dsu.perturbation import Uncertainty, plugged, token_places
 from bebr.models.gvt.distillation import MASK, OBJECTIVES, Objective, Teacher
 from bebr.models.gvt.producer import Gvt
 from bebr.models.training import Descent, batches, clock_of, parameter_groups, rate, training
@@ -45,6 +46,7 @@ def fit(
     mask: float | None = None,
     drop_path: float = 0.0,
     scale: tuple[float, float] = (0.08, 1.0),
+    uncertainty: float = 0.0,
     seed: int = 0,
     progress: Callable[[int, int], None] | None = None,
 ) -> Log:
@@ -57,11 +59,16 @@ def fit(
     mask       the share of patches hidden; None: 0, .4, .75
     drop_path  the chance that the last block is passed over for a picture; it rises to that from 0 at the first
     scale      the least and most share of a picture's area in a crop
+    uncertainty  the chance of DSU at each place of the encoder and batch (``bebr.models.dsu``): for pictures of styles
+               that are not among these; the teacher sees them as they are
 
     The producer's version changes with its weights. Raises ValueError for settings out of range.
     """
     hides = _checked(producer, pictures, teacher, objective, steps, batch_size, warmup, mask, drop_path, scale)
     config, network = producer.network.config, producer.network
+    encoder = network.visual_encoder
+    places = token_places(encoder.patch_embed["proj"], encoder.blocks)
+    perturb = Uncertainty(uncertainty, seed) if uncertainty else None
     arm = Objective(network, objective, teacher, hides, seed)
     for name, parameter in arm.named_parameters():
         parameter.requires_grad_(not name.startswith("network.perceiver."))  # nothing else would hold its weights still
@@ -72,7 +79,7 @@ def fit(
     clock = clock_of(producer.device)
     start = clock()
     try:
-        with training(producer):
+        with training(producer), plugged(places, perturb):
             for step in range(steps):
                 pixels = crops(pictures[next(rows)], config.image_size, random, scale).to(producer.device)
                 loss = arm(pixels, _paths(config.layers, batch_size, drop_path, generator, producer.device))

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from bebr.models.dsu.perturbation import Uncertainty, plugged, token_places
 from bebr.models.rils.data import Pairs
 from bebr.models.rils.loss import RECONSTRUCTION, contrast, reconstruction
 from bebr.models.rils.producer import Rils
@@ -46,11 +47,14 @@ def fit(
     learning_rate: float = 1e-3,
     warmup: float = 0.1,
     mask: float = 0.75,
+    uncertainty: float = 0.0,
     seed: int = 0,
     progress: Callable[[int, int], None] | None = None,
 ) -> Log:
     """Train the producer's network in place. One batch of different items a step; its texts are RILS's prototypes, so
-    a small batch is a small set of them. ``mask`` is the share of patches hidden, ``warmup`` that of rising steps.
+    a small batch is a small set of them. ``mask`` is the share of patches hidden, ``warmup`` that of rising steps,
+    ``uncertainty`` the chance of DSU at each place of the picture encoder and batch (``bebr.models.dsu``): for pictures
+    of styles that are not among these.
 
     objective  ``rils``         contrast + 0.5 x reconstruction among the batch's texts
                ``rils-random``  the same among as many fixed random directions
@@ -70,6 +74,9 @@ def fit(
     keep = round(config.patches * (1 - mask))
     if not 1 <= keep < config.patches:
         raise ValueError(f"mask: got {mask}, which keeps {keep} of {config.patches} patches")
+    visual = producer.network.visual
+    places = token_places(visual.patch_embed["proj"], visual.blocks)
+    perturb = Uncertainty(uncertainty, seed) if uncertainty else None
     generator = torch.Generator().manual_seed(seed)
     objective_of = _Objective(producer, objective, keep, batch_size, generator)
     descend = Descent(torch.optim.AdamW(parameter_groups(objective_of, 0.1), learning_rate, (0.9, 0.98)))
@@ -78,7 +85,7 @@ def fit(
     log = Log()
     clock = clock_of(producer.device)
     start = clock()
-    with training(producer):
+    with training(producer), plugged(places, perturb):
         for step in range(steps):
             pixels, texts = pairs.draw(next(rows), config.image_size, random)
             descend(objective_of(pixels.to(producer.device), texts, log), rate(step, steps, warmup))
