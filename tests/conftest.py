@@ -13,7 +13,7 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 
 def pytest_collection_finish() -> None:
-    """Modules and tests live as long as the process: freezing them spares each garbage collection a look at them all."""
+    """Modules and tests live as long as the process: once frozen, no garbage collection looks at them again."""
     gc.collect()
     gc.freeze()
 

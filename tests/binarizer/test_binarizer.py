@@ -15,6 +15,18 @@ import bebr
 from tests.conftest import clustered, recall
 
 
+@pytest.fixture(scope="module")
+def models(vectors) -> dict[int, bebr.Binarizer]:
+    """By bytes of a vector; read only."""
+    return {size: bebr.train(vectors, bytes_per_vector=size, rounds=8) for size in (10, 18, 34)}
+
+
+@pytest.fixture(scope="module")
+def bz(models) -> bebr.Binarizer:
+    """Of 18 bytes; read only."""
+    return models[18]
+
+
 def exact(x: np.ndarray, q: np.ndarray, metric: str, k: int = 10) -> np.ndarray:
     scores = q @ x.T
     if metric == "cosine":
@@ -27,10 +39,10 @@ def exact(x: np.ndarray, q: np.ndarray, metric: str, k: int = 10) -> np.ndarray:
 @pytest.mark.parametrize("metric", ["cosine", "ip", "l2"])
 @pytest.mark.parametrize("norms", ["unit", "spread"])
 def test_recall_rises_with_bytes(vectors, queries, metric, norms):
-    x = vectors * (1 if norms == "unit" else np.linspace(0.5, 2, len(vectors), dtype=np.float32)[:, None])
+    x = vectors[:1000] * (1 if norms == "unit" else np.linspace(0.5, 2, 1000, dtype=np.float32)[:, None])
     found = {}
     for size in (10, 18, 34, 66):
-        bz = bebr.train(x, bytes_per_vector=size, factor_bytes=2, metric=metric, rounds=8)
+        bz = bebr.train(x, bytes_per_vector=size, factor_bytes=2, metric=metric, rounds=4)
         assert bz.bytes_per_vector == size
         index = bebr.FlatIndex(bz)
         index.add(x)
@@ -39,8 +51,8 @@ def test_recall_rises_with_bytes(vectors, queries, metric, norms):
     assert found[66] > 0.96, found
 
 
-def test_the_query_may_be_coded_too(vectors, queries):
-    index = bebr.FlatIndex(bebr.train(vectors, bytes_per_vector=34))
+def test_the_query_may_be_coded_too(models, vectors, queries):
+    index = bebr.FlatIndex(models[34])
     index.add(vectors)
     truth = exact(vectors, queries, "cosine")
     adc, sdc = (recall(index.search(queries, 10, query=mode).ids, truth) for mode in ("float", "code"))
@@ -48,23 +60,23 @@ def test_the_query_may_be_coded_too(vectors, queries):
 
 
 def test_widths_follow_the_spectrum_or_the_caller(vectors):
-    ragged = bebr.train(vectors, bytes_per_vector=18, factor_bytes=2).widths
+    ragged = bebr.train(vectors, bytes_per_vector=18, factor_bytes=2, rounds=1).widths
     assert sum(ragged) == 128 and list(ragged) == sorted(ragged, reverse=True) and len(ragged) > 1
-    assert bebr.train(vectors, dims=32, bits=2).widths == (32, 32)
-    assert bebr.train(vectors, widths=[40, 16]).widths == (40, 16)
+    assert bebr.train(vectors[:300], dims=32, bits=2, rounds=1).widths == (32, 32)
+    assert bebr.train(vectors[:300], widths=[40, 16], rounds=1).widths == (40, 16)
     flat = np.random.default_rng(0).standard_normal((2000, 32)).astype(np.float32)
-    assert bebr.train(flat, bytes_per_vector=6, factor_bytes=2, metric="ip").widths == (
+    assert bebr.train(flat, bytes_per_vector=6, factor_bytes=2, metric="ip", rounds=1).widths == (
         32,
     )  # no direction deserves a second bit before all have one
 
 
 def test_the_same_seed_gives_the_same_model(vectors):
-    one, two, other = (bebr.train(vectors, bytes_per_vector=18, seed=s) for s in (0, 0, 1))
+    one, two, other = (bebr.train(vectors[:600], bytes_per_vector=18, seed=s) for s in (0, 0, 1))
     assert one.digest == two.digest != other.digest
 
 
 def test_file_round_trip(vectors, tmp_path):
-    bz = bebr.train(vectors, bytes_per_vector=18, metric="l2")
+    bz = bebr.train(vectors[:300], bytes_per_vector=18, metric="l2")
     bz.save(tmp_path / "m.safetensors")
     again = bebr.Binarizer.load(tmp_path / "m.safetensors")
     assert again.digest == bz.digest and again.widths == bz.widths and again.metric == "l2"
@@ -73,7 +85,7 @@ def test_file_round_trip(vectors, tmp_path):
 
 
 def test_a_model_exists_once_in_a_process(vectors, tmp_path):
-    data = bebr.train(vectors, bytes_per_vector=18).to_bytes()
+    data = bebr.train(vectors[:300], bytes_per_vector=18, rounds=0).to_bytes()
     model = bebr.Binarizer.from_bytes(data)
     (tmp_path / "m.safetensors").write_bytes(data)
     assert bebr.Binarizer.load(tmp_path / "m.safetensors") is model
@@ -100,16 +112,15 @@ def test_a_model_exists_once_in_a_process(vectors, tmp_path):
     ],
     ids=str,
 )
-def test_a_configuration_of_another_kind_is_a_corrupt_file(vectors, change):
-    bz = bebr.train(vectors, bytes_per_vector=18)
+def test_a_configuration_of_another_kind_is_a_corrupt_file(bz, change):
     data = save(bz.tensors, metadata={"bebr": json.dumps(bz.config | change)})
     with pytest.raises(bebr.CorruptFile, match="the model"):
         bebr.Binarizer.from_bytes(data, "the model")
 
 
-def test_damaged_model_files_are_refused(vectors, tmp_path):
+def test_damaged_model_files_are_refused(bz, tmp_path):
     path = tmp_path / "m.safetensors"
-    bebr.train(vectors, bytes_per_vector=18).save(path)
+    bz.save(path)
     whole = path.read_bytes()
     for cut in (0, 5, 100, len(whole) - 1):
         path.write_bytes(whole[:cut])
@@ -121,7 +132,7 @@ def test_damaged_model_files_are_refused(vectors, tmp_path):
 
 @pytest.mark.parametrize("factor_bytes", [1, 2, 4])
 def test_codes_travel_as_bytes(vectors, factor_bytes):
-    bz = bebr.train(vectors, bytes_per_vector=18, factor_bytes=factor_bytes)
+    bz = bebr.train(vectors[:300], bytes_per_vector=18, factor_bytes=factor_bytes, rounds=0)
     codes = bz.encode(vectors[:7])
     again = bebr.Codes.from_bytes(
         codes.to_bytes(), bz.settings.code_bytes, bz.settings.factor_count, bz.settings.factor_bytes
@@ -133,30 +144,30 @@ def test_codes_travel_as_bytes(vectors, factor_bytes):
         bebr.Codes.from_bytes(b"123", bz.settings.code_bytes, bz.settings.factor_count, bz.settings.factor_bytes)
 
 
-def test_decode_is_near_and_gets_nearer(vectors):
+def test_decode_is_near_and_gets_nearer(models, vectors):
     errors = [
         np.mean((bz.decode(bz.encode(vectors)) - vectors) ** 2) / vectors.var()
-        for bz in (bebr.train(vectors, bytes_per_vector=size) for size in (10, 18, 34))
+        for bz in (models[size] for size in (10, 18, 34))
     ]
     assert errors[2] < errors[1] < errors[0] < 0.8
 
 
 def test_awkward_data_trains():
     rng = np.random.default_rng(0)
-    x = clustered(500, 24)
-    constant = np.hstack([x, np.full((500, 8), 3, np.float32)])
+    x = clustered(250, 24)
+    constant = np.hstack([x, np.full((250, 8), 3, np.float32)])
     duplicated = np.hstack([x, x])
-    low_rank = rng.standard_normal((500, 3)).astype(np.float32) @ rng.standard_normal((3, 40)).astype(np.float32)
+    low_rank = rng.standard_normal((250, 3)).astype(np.float32) @ rng.standard_normal((3, 40)).astype(np.float32)
     for data in (constant, duplicated, low_rank, x[:5], np.ones((50, 16), np.float32)):
         for metric in ("cosine", "l2"):
-            bz = bebr.train(data, bytes_per_vector=5, metric=metric)
+            bz = bebr.train(data, bytes_per_vector=5, metric=metric, rounds=8)
             index = bebr.FlatIndex(bz)
             index.add(data)
             assert np.isfinite(index.search(data[:3], 2).scores).all()
 
 
-def test_zero_vectors_are_kept(vectors):
-    index = bebr.FlatIndex(bebr.train(vectors, bytes_per_vector=18))
+def test_zero_vectors_are_kept(bz, vectors):
+    index = bebr.FlatIndex(bz)
     index.add(np.zeros((2, 64), np.float32))
     assert np.isfinite(index.search(vectors[:1], 2).scores).all()
 
@@ -202,8 +213,7 @@ def test_tensors_of_the_wrong_shape_are_named():
 
 
 @pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy, lambda one: pickle.loads(pickle.dumps(one))])
-def test_a_copy_is_the_same_model(vectors, copied):
-    bz = bebr.train(vectors, bytes_per_vector=10)
+def test_a_copy_is_the_same_model(bz, vectors, copied):
     again = copied(bz)
     assert again.digest == bz.digest
     codes = bz.encode(vectors[:5])
@@ -213,8 +223,7 @@ def test_a_copy_is_the_same_model(vectors, copied):
         assert type(one) is bebr.Codes
 
 
-def test_an_unknown_attribute_is_refused(vectors):
-    bz = bebr.train(vectors, bytes_per_vector=10)
+def test_an_unknown_attribute_is_refused(bz):
     with pytest.raises(AttributeError, match=r"Binarizer has no attribute 'widhts': it has .*widths.*; none can be"):
         bz.widhts = (8, 8)
     with pytest.raises(AttributeError, match="attribute 'metric' of Binarizer cannot be set"):

@@ -162,11 +162,9 @@ def measure_search(binarizer: Binarizer, base: Floats, queries: Floats) -> tuple
         return recall(found, everything) >= 1 - _LOSS
 
     rows = _least(-(-len(base) // k), lambda times: enough(flat.search_prepared(prepared, k, oversampling=times).ids))
-    # One query at a time: in a batch they may be scored over all planes, and no margin matters.
-    single = list(prepared)
+    # As one query at a time: in a batch they may be scored over all planes, and no margin matters.
     tenths = _least(
-        _WIDEST,
-        lambda n: enough(np.concatenate([lists.search_prepared(one, k, margin=n / 10).ids for one in single])),
+        _WIDEST, lambda n: enough(lists.search_prepared(prepared, k, margin=n / 10, batch_invariant=True).ids)
     )
     return rows * k, tenths / 10
 

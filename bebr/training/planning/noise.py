@@ -60,7 +60,7 @@ class NoiseModel:
         noisy = self._scores + noise * self._draws
         if noisy.shape[1] == self.k:
             return 1.0
-        kth = -np.partition(-noisy, self.k - 1, axis=1)[:, self.k - 1]
+        kth = np.partition(noisy, -self.k, axis=1)[:, -self.k]
         return float((noisy[:, : self.k] >= kth[:, None]).mean())
 
     def noise_for(self, recall: float) -> float:
