@@ -38,12 +38,18 @@ def test_a_line_and_a_logarithm_are_the_same_code():
     assert ratios.min() > 1.019 and ratios.max() < 1.04
 
 
+@pytest.fixture(scope="module")
+def small(vectors) -> dict[int, bebr.Binarizer]:
+    """By bytes of the factor, with planes of 48 and 24 bits; read only."""
+    return {size: bebr.train(vectors[:600], widths=[48, 24], factor_bytes=size, rounds=2) for size in (1, 2, 4)}
+
+
 @pytest.mark.parametrize("metric", ["cosine", "ip", "l2"])
 def test_bytes_of_the_factor_count_and_fewer_are_coarser(vectors, metric):
     x = vectors if metric == "cosine" else vectors * np.linspace(0.5, 3, len(vectors), dtype=np.float32)[:, None]
     errors = []
     for factor_bytes, dtype in ((1, np.uint8), (2, np.float16), (4, np.float32)):
-        bz = bebr.train(x, widths=[48, 24], metric=metric, factor_bytes=factor_bytes)
+        bz = bebr.train(x, widths=[48, 24], metric=metric, factor_bytes=factor_bytes, rounds=0)
         assert bz.bytes_per_vector == 9 + factor_bytes and bz.settings.factor_bytes == factor_bytes
         codes = bz.encode(x)
         assert codes.factors.dtype == dtype
@@ -54,7 +60,7 @@ def test_bytes_of_the_factor_count_and_fewer_are_coarser(vectors, metric):
 
 def test_a_factor_of_the_stage_follows_the_width(vectors, queries):
     for metric in ("cosine", "l2"):
-        plain = bebr.train(vectors, widths=[48, 24], metric=metric, factor_bytes=4)
+        plain = bebr.train(vectors, widths=[48, 24], metric=metric, factor_bytes=4, rounds=2)
         exact = _with_stage_factor(plain, vectors, 4)
         small = _with_stage_factor(plain, vectors, 1)
         assert small.bytes_per_vector == 9 + 2 and small.encode(vectors).factors.shape == (3000, 2)
@@ -81,19 +87,19 @@ def _with_stage_factor(bz: bebr.Binarizer, x: np.ndarray, factor_bytes: int) -> 
 def test_training_takes_one_byte_where_it_pays():
     """Steep spectrum and few bytes: one more byte of planes is worth more than the factor's precision."""
     x = clustered(6000, 64)
-    chosen = bebr.train(x, bytes_per_vector=10)
+    chosen = bebr.train(x, bytes_per_vector=10, rounds=0)
     assert chosen.settings.factor_bytes == 1 and chosen.bytes_per_vector == 10
-    assert bebr.train(x, widths=[48, 16]).settings.factor_bytes == 2
+    assert bebr.train(x, widths=[48, 16], rounds=0).settings.factor_bytes == 2
 
 
 def test_lengths_that_fp16_cannot_hold_get_four_bytes(vectors, queries):
     """Lengths over twelve powers of ten: the smallest are below what fp16 tells apart."""
     x = vectors * np.logspace(-12, 0, len(vectors), dtype=np.float32)[:, None]
-    bz = bebr.train(x, widths=[64, 64], metric="ip")
+    bz = bebr.train(x, widths=[64, 64], metric="ip", rounds=1)
     assert bz.settings.factor_bytes == 4
     codes = bz.encode(x)
     np.testing.assert_array_equal(bz.factor_values(codes), bz.exact_factors(x, codes.planes))
-    assert bebr.train(vectors, widths=[64, 64], metric="ip").settings.factor_bytes == 2
+    assert bebr.train(vectors, widths=[64, 64], metric="ip", rounds=1).settings.factor_bytes == 2
 
 
 def test_units_of_length_change_no_answer(vectors, queries):
@@ -101,7 +107,7 @@ def test_units_of_length_change_no_answer(vectors, queries):
     x = vectors * np.linspace(0.5, 2, len(vectors), dtype=np.float32)[:, None]
     ids = []
     for unit in (1, 2.0**20):
-        bz = bebr.train(x * unit, widths=[64, 32], metric="l2")
+        bz = bebr.train(x * unit, widths=[64, 32], metric="l2", rounds=4)
         assert bz.settings.factor_bytes == 2
         index = bebr.FlatIndex(bz)
         index.add(x * unit)
@@ -128,14 +134,14 @@ def test_a_factor_out_of_reach_is_refused_not_clipped():
         ({"factor_code": {"low": 5, "step": 1}}, "factor_code goes with factor_bytes=1"),
     ],
 )
-def test_a_config_that_contradicts_itself_is_refused(vectors, extra, message):
-    bz = bebr.train(vectors, widths=[16])
+def test_a_config_that_contradicts_itself_is_refused(small, extra, message):
+    bz = small[2]
     with pytest.raises(ValueError, match=message):
         bebr.Binarizer.from_tensors(_tensors(bz), bz.config | extra)
 
 
-def test_codes_of_another_width_are_refused(vectors):
-    one, two = (bebr.train(vectors, widths=[16], factor_bytes=b) for b in (1, 2))
+def test_codes_of_another_width_are_refused(small, vectors):
+    one, two = small[1], small[2]
     with pytest.raises(ValueError, match="codes have factors of float16: want uint8"):
         bebr.FlatIndex(one).add_codes(two.encode(vectors[:3]), [0, 1, 2])
     with pytest.raises(ValueError, match="factor_bytes is 3"):
@@ -144,9 +150,8 @@ def test_codes_of_another_width_are_refused(vectors):
 
 @pytest.mark.parametrize("factor_bytes", [1, 4])
 @pytest.mark.parametrize("mmap", [False, True])
-def test_every_width_survives_the_file(vectors, queries, tmp_path, factor_bytes, mmap):
-    bz = bebr.train(vectors, widths=[48, 24], factor_bytes=factor_bytes)
-    index = bebr.FlatIndex(bz)
+def test_every_width_survives_the_file(small, vectors, queries, tmp_path, factor_bytes, mmap):
+    index = bebr.FlatIndex(small[factor_bytes])
     index.add(vectors)
     index.remove(np.arange(0, 3000, 3))
     index.save(tmp_path / "x.bebr")
