@@ -1,4 +1,4 @@
-"""Embedding producers: texts, pictures or pairs of them to float32 vectors for ``bebr.train`` and the indexes.
+"""Embedding producers: texts, pictures, pairs of them or clips to float32 vectors for ``bebr.train`` and the indexes.
 
 ``load(name)`` gives one; ``names()`` says which there are. A package of yours adds its own by an entry point::
 

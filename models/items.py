@@ -1,4 +1,5 @@
-"""What an item of each modality is, and how a picture is opened. Every error says which item it was."""
+"""What an item of each modality is, and how a picture is opened. Every error says which item it was. Skeleton clips:
+``clips.py``."""
 
 from __future__ import annotations
 
@@ -9,7 +10,9 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["PIXELS", "SUFFIXES", "check", "modalities", "picture", "with_picture"]
+from bebr.models.clips import clip, is_clip
+
+__all__ = ["PIXELS", "SUFFIXES", "check", "modalities", "opened", "picture"]
 
 SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".webp")
 PIXELS = 100_000_000  # a picture of more is refused before it is unpacked: 400 MB as RGBA
@@ -17,6 +20,7 @@ _WANTED = {
     "text": "str",
     "image": "a pathlib.Path, a picture file's bytes, a PIL image or uint8 [height, width, 3 or 4]",
     "image+text": "a tuple (image, str)",
+    "clip": "a pathlib.Path, or floats [frames, joints, 3] or [frames, persons, joints, 3]",
 }
 
 
@@ -53,6 +57,8 @@ def check(items: Sequence[Any], modality: str) -> str:
 def _is(item: Any, kind: str) -> bool:
     if kind == "text":
         return isinstance(item, str)
+    if kind == "clip":
+        return is_clip(item)
     if kind == "image+text":
         return isinstance(item, tuple) and len(item) == 2 and _is_image(item[0]) and isinstance(item[1], str)
     return _is_image(item)
@@ -73,9 +79,14 @@ def _described(item: Any) -> str:
     return type(item).__name__
 
 
-def with_picture(item: Any, name: str) -> Any:
-    """The item with its picture opened: an RGB PIL image, or a tuple of one and its text."""
-    return (picture(item[0], name), item[1]) if isinstance(item, tuple) else picture(item, name)
+def opened(kind: str, item: Any, name: str) -> Any:
+    """An item of ``kind`` as producers encode it: a text as it is, a picture as an RGB PIL image (beside its text, in a
+    pair), a clip as float32 [frames, persons, joints, 3]."""
+    if kind == "text":
+        return item
+    if kind == "clip":
+        return clip(item, name)
+    return (picture(item[0], name), item[1]) if kind == "image+text" else picture(item, name)
 
 
 def picture(item: Any, name: str) -> Any:

@@ -23,8 +23,9 @@ class Producer:
     dim       dimensions of a vector
     metric    ``"cosine"``, ``"ip"`` or ``"l2"``: what the vectors are to be compared by
     modality  what an item is: ``"text"`` (str), ``"image"`` (a pathlib.Path, a picture file's bytes, a PIL image or
-              uint8 ``[height, width, 3 or 4]``) or ``"image+text"`` (a tuple of both); ``"image|text"`` takes
-              either, one kind a call
+              uint8 ``[height, width, 3 or 4]``), ``"image+text"`` (a tuple of both) or ``"clip"`` (a skeleton's
+              joints, as a pathlib.Path or floats ``[frames, joints, 3]`` or ``[frames, persons, joints, 3]``);
+              ``"image|text"`` takes either, one kind a call
     """
 
     name: str
@@ -50,8 +51,7 @@ class Producer:
         for start in range(0, len(items), batch_size):
             chosen = order[start : start + batch_size]
             batch = [items[position] for position in chosen]
-            if kind != "text":
-                batch = [kinds.with_picture(item, f"items[{at}]") for at, item in zip(chosen, batch, strict=True)]
+            batch = [kinds.opened(kind, item, f"items[{at}]") for at, item in zip(chosen, batch, strict=True)]
             encoded = np.asarray(self.encode(kind, batch))
             if encoded.shape != (len(batch), self.dim):
                 raise ValueError(f"{self.name}: got vectors {list(encoded.shape)}, wanted {[len(batch), self.dim]}")
@@ -62,7 +62,7 @@ class Producer:
 
     def encode(self, kind: str, batch: list[Any]) -> npt.NDArray[Any]:
         """One batch to ``[len(batch), dim]``. Texts arrive sorted by length, pictures as RGB PIL images, laid on
-        white where they are transparent."""
+        white where they are transparent, clips as float32 ``[frames, persons, joints, 3]``."""
         raise NotImplementedError(f"{type(self).__name__}.encode: a producer defines this, or embed")
 
 

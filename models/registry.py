@@ -16,6 +16,7 @@ __all__ = ["GROUP", "load", "names"]
 GROUP = "bebr.producers"
 
 _OWN = {
+    "a2mc": "bebr.models.a2mc:load",
     "dsu": "bebr.models.dsu:load",
     "flm": "bebr.models.flm:load",
     "gvt": "bebr.models.gvt:load",

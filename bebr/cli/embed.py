@@ -1,4 +1,4 @@
-"""bebr embed: texts, pictures or pairs of them to vectors, by a producer."""
+"""bebr embed: texts, pictures, pairs of them or clips to vectors, by a producer."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def run(
         Path,
         typer.Argument(
             metavar="INPUT",
-            help="Text lines (.txt), JSON lines (.jsonl), .parquet, or a folder of pictures.",
+            help="Text lines (.txt), JSON lines (.jsonl), .parquet, or a folder of pictures or clips.",
             show_default=False,
         ),
     ],
@@ -41,15 +41,16 @@ def run(
     ] = None,
     limit: Limit = None,
 ) -> None:
-    """Embed items into float32 vectors, a row an item, in the order of the input (pictures: by path).
+    """Embed items into float32 vectors, a row an item, in the order of the input (files: by path).
 
-    The output goes into `train`, `build` and `encode`. .parquet also keeps each text, or each picture's path, in the
+    The output goes into `train`, `build` and `encode`. .parquet also keeps each text, or each file's path, in the
     column `item`.
     """
     import numpy as np
 
-    from bebr.cli.items import IMAGE, TEXT, open_source
+    from bebr.cli.items import CLIP, IMAGE, TEXT, open_source
     from bebr.cli.progress import progress, say
+    from bebr.models import clips
     from bebr.models.items import SUFFIXES, modalities
     from bebr.vectors import VectorWriter, check_output
 
@@ -57,8 +58,9 @@ def run(
     if batch_size < 1:
         raise ValueError(f"--batch-size: got {batch_size}, wanted at least 1")
     encoder = load_producer(producer, weights, size, device, option)
+    files = {IMAGE: SUFFIXES, CLIP: clips.SUFFIXES}
     source = open_source(
-        items, producer, modalities(encoder.modality), SUFFIXES, modality, text_column, image_column, limit
+        items, producer, modalities(encoder.modality), files, modality, text_column, image_column, limit
     )
     stored_pictures = items.suffix == ".parquet" and source.kind != TEXT
     chunk = batch_size if stored_pictures else batch_size * 8  # texts are sorted by length within a chunk
@@ -78,5 +80,5 @@ def run(
             writer.append(x, labels if labels_column else None)
             written += len(x)
             report("", written, source.rows)
-    what = {TEXT: "texts", IMAGE: "pictures"}.get(source.kind, "pairs")
+    what = {TEXT: "texts", IMAGE: "pictures", CLIP: "clips"}.get(source.kind, "pairs")
     say(f"{output}: {written:,} {what}, {encoder.dim} dims, {encoder.metric}, {encoder.name} {encoder.version}")

@@ -1,9 +1,10 @@
-"""What `bebr embed` reads: lines, JSON lines, Parquet columns or a folder of pictures; counted first, then streamed."""
+"""What `bebr embed` reads: lines, JSON lines, Parquet columns or a folder of pictures or clips; counted first, then
+streamed."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +14,7 @@ from bebr.extras import needed
 if TYPE_CHECKING:
     import pyarrow as pa
 
-TEXT, IMAGE, PAIR = "text", "image", "image+text"
+TEXT, IMAGE, PAIR, CLIP = "text", "image", "image+text", "clip"
 Item = tuple[Any, str]  # what the producer takes, and what the output calls it
 
 
@@ -43,14 +44,14 @@ def open_source(
     path: Path,
     producer: str,
     allowed: Sequence[str],
-    suffixes: Sequence[str],
+    suffixes: Mapping[str, Sequence[str]],
     kind: str | None = None,
     text_column: str | None = None,
     image_column: str | None = None,
     limit: int | None = None,
 ) -> Source:
     """Find out what `path` holds and how many rows. `allowed`: the kinds of item that `producer` takes; `suffixes`: of
-    pictures. ValueError where the two do not go together, naming what would; FileNotFoundError."""
+    a kind's files in a folder. ValueError where the two do not go together, naming what would; FileNotFoundError."""
     if limit is not None and limit < 1:
         raise ValueError(f"--limit: got {limit}, wanted at least 1")
     if not path.exists():
@@ -58,13 +59,16 @@ def open_source(
     if kind is not None and kind not in allowed:
         raise ValueError(f"--modality: got '{kind}', but {producer} takes {' or '.join(allowed)}")
     shape = "folder" if path.is_dir() else path.suffix
-    offers = {"folder": [IMAGE], ".txt": [TEXT], ".jsonl": [TEXT, IMAGE, PAIR], ".parquet": [TEXT, IMAGE, PAIR]}
+    offers = {"folder": [IMAGE, CLIP], ".txt": [TEXT], ".jsonl": [TEXT, IMAGE, PAIR], ".parquet": [TEXT, IMAGE, PAIR]}
     if shape not in offers:
-        raise ValueError(f"{path}: got suffix '{path.suffix}', wanted .txt, .jsonl, .parquet or a folder of pictures")
+        raise ValueError(
+            f"{path}: got suffix '{path.suffix}', wanted .txt, .jsonl, .parquet or a folder of pictures or clips"
+        )
     fitting = [one for one in offers[shape] if one in allowed and kind in (None, one)]
     if not fitting:
-        held = "a folder of pictures" if shape == "folder" else f"a {shape} of text"
+        held = "a folder" if shape == "folder" else f"a {shape} of text"
         ways = {TEXT: ".txt, .jsonl or .parquet", IMAGE: "a folder, .jsonl or .parquet", PAIR: ".jsonl or .parquet"}
+        ways[CLIP] = "a folder"
         wanted = "; or ".join(f"{one}: {ways[one]}" for one in allowed if one in ways)
         raise ValueError(f"{path}: got {held}, but {producer} takes {kind or ' or '.join(allowed)} ({wanted})")
     if len(fitting) > 1:
@@ -72,11 +76,12 @@ def open_source(
     if shape in ("folder", ".txt") and (text_column or image_column):
         raise ValueError(f"{path}: --text-column and --image-column are for .jsonl and .parquet")
     wants = _Wants(fitting[0], text_column, image_column)
-    rows, read = {"folder": _folder, ".txt": _lines, ".jsonl": _json, ".parquet": _parquet}[shape](
-        path, wants, suffixes
-    )
+    if shape == "folder":
+        rows, read = _folder(path, wants, suffixes[wants.kind])
+    else:
+        rows, read = {".txt": _lines, ".jsonl": _json, ".parquet": _parquet}[shape](path, wants)
     if rows == 0:
-        raise ValueError(f"{path}: got no {'picture' if shape == 'folder' else 'row'}, wanted at least one")
+        raise ValueError(f"{path}: got no row, wanted at least one")
     return Source(wants.kind, rows if limit is None else min(limit, rows), read)
 
 
@@ -98,7 +103,8 @@ _Read = tuple[int, Callable[[], Iterator[Item]]]
 def _folder(path: Path, wants: _Wants, suffixes: Sequence[str]) -> _Read:
     files = sorted(file for file in path.rglob("*") if file.suffix.lower() in suffixes and file.is_file())
     if not files:
-        raise ValueError(f"{path}: got no picture, wanted files named {', '.join(suffixes)}, in the folder or below")
+        what = "clip" if wants.kind == CLIP else "picture"
+        raise ValueError(f"{path}: got no {what}, wanted files named {', '.join(suffixes)}, in the folder or below")
     return len(files), lambda: ((file, file.relative_to(path).as_posix()) for file in files)
 
 
@@ -134,11 +140,11 @@ def count_json_lines(path: Path) -> int:
     return sum(1 for _, line in numbered_lines(path) if line.strip())
 
 
-def _lines(path: Path, wants: _Wants, suffixes: Sequence[str]) -> _Read:
+def _lines(path: Path, wants: _Wants) -> _Read:
     return sum(1 for _ in numbered_lines(path)), lambda: ((line, line) for _, line in numbered_lines(path))
 
 
-def _json(path: Path, wants: _Wants, suffixes: Sequence[str]) -> _Read:
+def _json(path: Path, wants: _Wants) -> _Read:
     text_key, image_key = wants.text_column or "text", wants.image_column or "image"
 
     def read() -> Iterator[Item]:
@@ -158,7 +164,7 @@ def _string(record: dict[str, Any], key: str, where: str) -> str:
     return str(record[key])
 
 
-def _parquet(path: Path, wants: _Wants, suffixes: Sequence[str]) -> _Read:
+def _parquet(path: Path, wants: _Wants) -> _Read:
     with needed("parquet", "a .parquet file"):
         import pyarrow as pa
         import pyarrow.parquet as pq

@@ -38,5 +38,5 @@ def open_text_fields(path: Path, producer: str, fields: Sequence[str], limit: in
         raise ValueError(f"--field: got {', '.join(fields)}, wanted each once")
     named: list[str | None] = list(fields) or [None]
     # Each reads the file for itself: a row is never held longer than it is looked at.
-    sources = [open_source(path, producer, (TEXT,), (), TEXT, column, None, limit) for column in named]
+    sources = [open_source(path, producer, (TEXT,), {}, TEXT, column, None, limit) for column in named]
     return TextFieldSource(tuple(fields) or ("text",), tuple(sources))

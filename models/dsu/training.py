@@ -119,9 +119,10 @@ def fit(
 
 
 def _descent(recipe: str, parameters: list[nn.Parameter], learning_rate: float | None) -> Descent:
+    height = learning_rate if learning_rate is not None else {"reid": 3.5e-4, "classes": 0.001}[recipe]
     if recipe == "reid":
-        return Descent(torch.optim.Adam(parameters, learning_rate or 3.5e-4, weight_decay=_DECAY))
-    return Descent(torch.optim.SGD(parameters, learning_rate or 0.001, 0.9, weight_decay=_DECAY))
+        return Descent(torch.optim.Adam(parameters, height, weight_decay=_DECAY))
+    return Descent(torch.optim.SGD(parameters, height, 0.9, weight_decay=_DECAY))
 
 
 def _course(recipe: str, step: int, steps: int) -> float:
