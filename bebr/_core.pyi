@@ -268,20 +268,33 @@ class ByteBudget:
 class Searcher:
     """A collection at one moment, for the server's front."""
 
+class CollectionSearch:
+    """What a search of a collection is asked for: as of `SearchOptions`; coded: the query is a code. allow: only these
+    ids."""
+
+    def __init__(
+        self,
+        k: int,
+        *,
+        coded: bool = False,
+        oversampling: int | None = None,
+        exact: bool = False,
+        radius: float | None = None,
+        rescore: int | None = None,
+        nprobe: int | None = None,
+        ef_search: int | None = None,
+        stop: StopFlag | None = None,
+        allow: NDArray[np.int64] | None = None,
+    ) -> None: ...
+
 class CodeSearcher(Searcher):
     def search(
-        self,
-        queries: NDArray[np.float32],
-        k: int,
-        coded: bool,
-        oversampling: int | None,
-        exact: bool,
-        radius: float | None,
-        rescore: int | None,
-        nprobe: int | None,
-        ef_search: int | None,
-        stop: StopFlag | None,
+        self, queries: NDArray[np.float32], asked: CollectionSearch
     ) -> tuple[NDArray[np.float32], NDArray[np.int64]]: ...
+    def search_rows(
+        self, of: NDArray[np.int64], asked: CollectionSearch
+    ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        """The rows most like each of some rows, itself left out."""
 
 class CollectionSnapshot(CodeSearcher):
     """Parts of one model. rows: how many are live; first_stage_rows: as training measured it for so many; kept: the

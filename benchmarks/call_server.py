@@ -21,11 +21,13 @@ from dataclasses import dataclass
 import numpy as np
 
 import bebr
+from bebr.collection.options import SearchOptions
 from bebr.serve.calls import Call
 from bebr.serve.limits import Limits
 from bebr.serve.server import Server
 from bebr.store.collection import Collection
 from bebr.store.database import Database
+from bebr.store.searching import asked
 
 _QUERIES = 4000  # of which the CPU time is taken
 
@@ -77,7 +79,7 @@ def searched_us(collection: Collection, batch: int) -> float:
     taken = []
     for _ in range(max(2, _QUERIES // batch)):
         begin = time.thread_time_ns()
-        engine.search(queries, 10, False, None, False, None, None, None, None, None)
+        engine.search(queries, asked(SearchOptions(10)))
         taken.append((time.thread_time_ns() - begin) / batch / 1e3)
     return float(np.median(taken))
 

@@ -116,6 +116,7 @@ class Front:
             queries=self._limits.queries,
             k=self._limits.k,
             answers=self._limits.answers,
+            ids=self._limits.ids,
             calls=self._limits.calls,
             reply_bytes=self._limits.reply_bytes,
             certificate=str(tls.certificate) if tls else "",

@@ -11,6 +11,7 @@ from bebr import core
 from bebr.arrays import Floats, Ids
 from bebr.binarizer import Binarizer
 from bebr.binarizer.codes import PreparedQueries
+from bebr.collection.filter_tree import Filter
 from bebr.collection.options import SearchOptions
 from bebr.index import Hits
 from bebr.index.raw import check_rescore, default_candidates
@@ -60,17 +61,12 @@ def search_vectors(
     """The best live rows for each of checked `vectors` float32[n, query_dim]. `bz`: the collection's model; `allow`
     int64[m]: only these ids. `stop`: once it is set, the search ends soon with an error. IncompatibleModel."""
     foreign = options.model if options.model is not None and options.model.digest != bz.digest else None
-    rows: core.CollectionSnapshot | core.FilteredSnapshot | None = snapshot.engine
-    if options.filter is not None:
-        rows = snapshot.filtered(options.filter, len(vectors) <= FEW)
-    plain = foreign is None and allow is None
-    if plain and rows is not None and snapshot.by_model[0][0].digest == bz.digest:
+    rows = None if foreign is not None else _engine(snapshot, bz, options.filter, allow, len(vectors))
+    if rows is not None:
         candidates(snapshot, options.k, options.rescore, False)  # its errors
-        coded, effort = options.query == "code", (options.oversampling, options.exact)
-        looked_at = options.nprobe, options.ef_search
-        if not (coded or bz.has_decoder):
+        if not (options.query == "code" or bz.has_decoder):
             raise ValueError("this binarizer has no decoder, so query='float' has no meaning: use query='code'")
-        return Hits(*rows.search(vectors, options.k, coded, *effort, options.radius, options.rescore, *looked_at, stop))
+        return Hits(*rows.search(vectors, asked(options, allow, stop)))
 
     def prepared(model: Binarizer, some: Floats) -> PreparedQueries:
         return (foreign or model).prepare_for(model, some, options.query)
@@ -86,7 +82,11 @@ def search_rows(
     allow: Ids | None = None,
     stop: StopFlag | None = None,
 ) -> Hits:
-    """The rows most like each of the rows `ids` int64[n], which are there; itself left out."""
+    """The rows most like each of the rows `ids` int64[n], which are there and have vectors; itself left out."""
+    candidates(snapshot, options.k, options.rescore, False)  # its errors
+    rows = _engine(snapshot, bz, options.filter, allow, len(ids))
+    if rows is not None:
+        return Hits(*rows.search_rows(ids, asked(options, allow, stop)))
     distinct, places = np.unique(ids, return_inverse=True)
 
     def prepared(model: Binarizer, some: Floats) -> PreparedQueries:
@@ -100,6 +100,34 @@ def search_rows(
     others[others.all(axis=1), -1] = False
     shape = (len(ids), options.k)
     return Hits(hits.scores[others].reshape(shape), hits.ids[others].reshape(shape))
+
+
+def _engine(
+    snapshot: Snapshot, bz: Binarizer, filter: Filter | None, allow: Ids | None, queries: int
+) -> core.CodeSearcher | None:
+    """What answers so many queries of the rows' own model in C++. None: that is for the parts, one by one."""
+    if filter is not None and allow is not None:
+        return None  # of copies, ids that are allowed would have to be found anew
+    rows: core.CodeSearcher | None = snapshot.engine
+    if filter is not None:
+        rows = snapshot.filtered(filter, queries <= FEW)
+    return rows if rows is not None and snapshot.by_model[0][0].digest == bz.digest else None
+
+
+def asked(options: SearchOptions, allow: Ids | None = None, stop: StopFlag | None = None) -> core.CollectionSearch:
+    """What `Snapshot.engine` takes; its filter and model left out."""
+    return core.CollectionSearch(
+        options.k,
+        coded=options.query == "code",
+        oversampling=options.oversampling,
+        exact=options.exact,
+        radius=options.radius,
+        rescore=options.rescore,
+        nprobe=options.nprobe,
+        ef_search=options.ef_search,
+        stop=stop,
+        allow=allow,
+    )
 
 
 def _search(

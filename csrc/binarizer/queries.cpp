@@ -85,12 +85,16 @@ void QueryModel::vectors(const float* x, size_t n, bool coded, float* out) const
   if (!coded) return;
   std::vector<uint8_t> planes(n * spec().row_bytes());
   parts_.encoder->encode(at, n, false, true, planes.data());
+  reconstruct(planes.data(), n, out);
+}
+
+void QueryModel::reconstruct(const uint8_t* planes, size_t n, float* out) const {
   if (!parts_.decoder) {
-    for (size_t i = 0; i < n; ++i) unpack_row(spec(), planes.data() + i * spec().row_bytes(), out + i * dims());
+    for (size_t i = 0; i < n; ++i) unpack_row(spec(), planes + i * spec().row_bytes(), out + i * dims());
     return;
   }
-  parts_.decoder->decode(planes.data(), n, out);
-  if (cosine) normalize_rows(out, n, dim);
+  parts_.decoder->decode(planes, n, out);
+  if (parts_.metric == Metric::Cosine) normalize_rows(out, n, inner_dim());
 }
 
 void QueryModel::project(const float* q, size_t n, float* y, float* base, float* offset) const {

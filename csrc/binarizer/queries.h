@@ -40,6 +40,8 @@ class QueryModel {
   // x [n, query_dim] -> out [n, inner_dim], in the decoder's space; without a decoder, code values. coded: what the
   // code of each query stands for. Without a decoder it must be.
   void vectors(const float* x, size_t n, bool coded, float* out) const;
+  // What codes stand for in that space, planes [n, row_bytes] -> out [n, inner_dim]; for cosine of unit length.
+  void reconstruct(const uint8_t* planes, size_t n, float* out) const;
   // q [n, inner_dim] -> y [n, dims], base [n]: the score of a code v is base + <y, v>, with its factor; offset [n]:
   // what turns it into a squared distance, else 0.
   void project(const float* q, size_t n, float* y, float* base, float* offset) const;

@@ -124,25 +124,53 @@ std::shared_ptr<FilteredSnapshot> make_filtered(std::shared_ptr<const Collection
       std::move(whole), std::vector<std::shared_ptr<const CollectionPart>>(parts.begin(), parts.end()), candidates);
 }
 
-py::tuple search_snapshot(const CodeSearcher& snapshot, const Array<float>& queries, size_t k, bool coded,
-                          std::optional<size_t> oversampling, bool exact, std::optional<double> radius,
-                          std::optional<size_t> rescore, std::optional<size_t> nprobe, std::optional<size_t> ef_search,
-                          const std::shared_ptr<StopFlag>& stop) {
-  expect_shape(queries, "queries", {-1, static_cast<py::ssize_t>(snapshot.query_dim())});
-  if (!coded && !snapshot.has_decoder())
-    fail(ErrorCode::InvalidArgument, "coded is False, and this model has no decoder: want True");
-  CollectionSearch asked{
-      k, coded, exact, oversampling, radius, rescore, nprobe, ef_search, stop ? &stop->set : nullptr};
-  const py::ssize_t n = queries.shape(0);
-  py::array_t<float> scores({n, static_cast<py::ssize_t>(k)});
-  py::array_t<int64_t> ids({n, static_cast<py::ssize_t>(k)});
-  float* to_scores = scores.mutable_data();
-  int64_t* to_ids = ids.mutable_data();
+// What a search is asked for, as Python says it.
+struct PyAsked {
+  size_t k;
+  bool coded;
+  std::optional<size_t> oversampling;
+  bool exact;
+  std::optional<double> radius;
+  std::optional<size_t> rescore, nprobe, ef_search;
+  std::shared_ptr<StopFlag> stop;
+  PyIds allow;
+
+  CollectionSearch view() const {
+    return {k,       coded,  exact,     oversampling,  radius,
+            rescore, nprobe, ef_search, ids_of(allow), stop ? &stop->set : nullptr};
+  }
+};
+
+// run(asked, scores, ids) without the GIL; what it finds for n queries.
+template <typename Run>
+py::tuple found_by(py::ssize_t n, const PyAsked& asked, const Run& run) {
+  const auto k = static_cast<py::ssize_t>(asked.k);
+  py::array_t<float> scores({n, k});
+  py::array_t<int64_t> ids({n, k});
+  float* const to_scores = scores.mutable_data();
+  int64_t* const to_ids = ids.mutable_data();
+  const CollectionSearch view = asked.view();
   {
     const py::gil_scoped_release release;
-    snapshot.search(queries.data(), static_cast<size_t>(n), asked, to_scores, to_ids);
+    run(view, to_scores, to_ids);
   }
   return py::make_tuple(scores, ids);
+}
+
+py::tuple search_snapshot(const CodeSearcher& snapshot, const Array<float>& queries, const PyAsked& asked) {
+  expect_shape(queries, "queries", {-1, static_cast<py::ssize_t>(snapshot.query_dim())});
+  if (!asked.coded && !snapshot.has_decoder())
+    fail(ErrorCode::InvalidArgument, "coded is False, and this model has no decoder: want True");
+  return found_by(queries.shape(0), asked, [&](const CollectionSearch& view, float* scores, int64_t* ids) {
+    snapshot.search(queries.data(), static_cast<size_t>(queries.shape(0)), view, scores, ids);
+  });
+}
+
+py::tuple search_rows(const CodeSearcher& snapshot, const Array<int64_t>& of, const PyAsked& asked) {
+  expect_shape(of, "of", {-1});
+  return found_by(of.shape(0), asked, [&](const CollectionSearch& view, float* scores, int64_t* ids) {
+    snapshot.search_rows(of.data(), static_cast<size_t>(of.shape(0)), view, scores, ids);
+  });
 }
 
 }  // namespace
@@ -168,10 +196,16 @@ void bind_collection(py::module_& m) {
       .def("give_back", &ByteBudget::give_back, py::arg("size"));
   // By its base it is handed to the front, another extension.
   py::class_<Searcher, std::shared_ptr<Searcher>>(m, "Searcher");
+  py::class_<PyAsked>(m, "CollectionSearch")
+      .def(py::init<size_t, bool, std::optional<size_t>, bool, std::optional<double>, std::optional<size_t>,
+                    std::optional<size_t>, std::optional<size_t>, std::shared_ptr<StopFlag>, PyIds>(),
+           py::arg("k"), py::kw_only(), py::arg("coded") = false, py::arg("oversampling") = py::none(),
+           py::arg("exact") = false, py::arg("radius") = py::none(), py::arg("rescore") = py::none(),
+           py::arg("nprobe") = py::none(), py::arg("ef_search") = py::none(), py::arg("stop") = py::none(),
+           py::arg("allow") = py::none());
   py::class_<CodeSearcher, Searcher, std::shared_ptr<CodeSearcher>>(m, "CodeSearcher")
-      .def("search", &search_snapshot, py::arg("queries"), py::arg("k"), py::arg("coded"), py::arg("oversampling"),
-           py::arg("exact"), py::arg("radius"), py::arg("rescore"), py::arg("nprobe"), py::arg("ef_search"),
-           py::arg("stop"));
+      .def("search", &search_snapshot, py::arg("queries"), py::arg("asked"))
+      .def("search_rows", &search_rows, py::arg("of"), py::arg("asked"));
   py::class_<CollectionSnapshot, CodeSearcher, std::shared_ptr<CollectionSnapshot>>(m, "CollectionSnapshot")
       .def(py::init(&make_snapshot), py::arg("model"), py::arg("parts"), py::arg("rows"), py::arg("first_stage_rows"),
            py::arg("margin"), py::arg("kept"));

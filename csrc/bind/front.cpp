@@ -25,7 +25,7 @@ void translate(std::exception_ptr thrown) {
 
 std::unique_ptr<Front> make(const std::string& host, uint16_t port, const std::string& upstream,
                             std::shared_ptr<ByteBudget> budget, size_t loops, size_t threads, size_t most_batch,
-                            size_t queries, size_t k, size_t answers, size_t calls, size_t reply_bytes,
+                            size_t queries, size_t k, size_t answers, size_t ids, size_t calls, size_t reply_bytes,
                             const std::string& certificate, const std::string& key, const std::string& client_ca) {
   FrontOptions options;
   options.host = host;
@@ -38,6 +38,7 @@ std::unique_ptr<Front> make(const std::string& host, uint16_t port, const std::s
   options.queries = queries;
   options.k = k;
   options.answers = answers;
+  options.ids = ids;
   options.calls = calls;
   options.reply_bytes = reply_bytes;
   return std::make_unique<Front>(options, std::move(budget));
@@ -109,7 +110,7 @@ py::list take_finished(Front& front) {
 py::object read_message(const std::string& message) {
   const std::optional<SearchRequest> found = read_search(message);
   std::vector<float> queries;
-  if (!found || !read_queries(*found, queries)) return py::none();
+  if (!found || (!found->by_ids && !read_queries(*found, queries))) return py::none();
   py::dict made;
   made["collection"] = py::bytes(found->collection.data(), found->collection.size());
   made["model"] = py::bytes(found->model.data(), found->model.size());
@@ -120,6 +121,8 @@ py::object read_message(const std::string& message) {
   made["offset"] = found->offset;
   made["payloads"] = found->payloads;
   made["filter"] = found->filter ? py::object(py::bytes(found->filter->data(), found->filter->size())) : py::none();
+  made["allow"] = found->allow ? py::object(py::bytes(found->allow->data(), found->allow->size())) : py::none();
+  made["by_ids"] = found->by_ids ? py::object(py::bytes(found->by_ids->data(), found->by_ids->size())) : py::none();
   made["coded"] = found->asked.coded;
   made["exact"] = found->asked.exact;
   made["oversampling"] = found->asked.oversampling;
@@ -140,8 +143,8 @@ PYBIND11_MODULE(_front, m) {
   py::class_<Front>(m, "Front", py::release_gil_before_calling_cpp_dtor())
       .def(py::init(&make), py::kw_only(), py::arg("host"), py::arg("port"), py::arg("upstream"), py::arg("budget"),
            py::arg("loops"), py::arg("threads"), py::arg("most_batch"), py::arg("queries"), py::arg("k"),
-           py::arg("answers"), py::arg("calls"), py::arg("reply_bytes"), py::arg("certificate"), py::arg("key"),
-           py::arg("client_ca"))
+           py::arg("answers"), py::arg("ids"), py::arg("calls"), py::arg("reply_bytes"), py::arg("certificate"),
+           py::arg("key"), py::arg("client_ca"))
       .def("start", &Front::start, no_gil)
       .def("drain", &Front::drain, py::arg("grace"), no_gil)
       .def("stop", &Front::stop, no_gil)

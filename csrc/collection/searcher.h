@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <string_view>
 #include <vector>
 
@@ -25,8 +26,10 @@ struct CollectionSearch {
   std::optional<size_t> rescore;  // how many get exact scores, 0 or at least k; absent: the default
   // Lists looked at in parts that have lists, candidates of a walk in graphs; absent: as measured for the part.
   std::optional<size_t> nprobe, ef_search;
+  std::optional<std::span<const int64_t>> allow;  // only these ids; absent: any. They outlive the search
   const std::atomic<bool>* stop = nullptr;
 
+  // Whether both find the same of a query where both allow the same ids.
   bool alike(const CollectionSearch& other) const noexcept {
     return k == other.k && coded == other.coded && exact == other.exact && oversampling == other.oversampling &&
            radius == other.radius && rescore == other.rescore && nprobe == other.nprobe && ef_search == other.ef_search;
@@ -55,6 +58,10 @@ class Searcher {
   // failed, and where asked.stop was set.
   virtual bool try_search(const float* queries, size_t n, const CollectionSearch& asked, float* scores,
                           int64_t* ids) const noexcept = 0;
+  // The rows most like each of the rows `of` [n], itself left out; else as try_search, but for asked.coded, which is
+  // not read. False, too, where one of them has no row with a vector.
+  virtual bool try_search_rows(const int64_t* of, size_t n, const CollectionSearch& asked, float* scores,
+                               int64_t* ids) const noexcept = 0;
   // Whether rows may have keys beside their numbers, which replies carry then.
   virtual bool keyed() const noexcept = 0;
   // The payloads of rows by their ids [n], -1 for none, and where it is keyed their keys. False where one is damaged.

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "base/error.h"
+#include "index/wanted.h"
 
 namespace bebr {
 namespace {
@@ -15,6 +16,16 @@ constexpr size_t kPieceCandidates = 4'000'000;  // of all queries at a time
 constexpr size_t kFewestCandidates = 64;        // fewer than this a query are not worth saving
 // Of fewer results, the last one soon rules out rows of lists that it should not (bebr/index/segments.py).
 constexpr size_t kLeastDepth = 10;
+
+template <typename Work>
+bool done(const Work& work) noexcept {
+  try {
+    work();
+    return true;
+  } catch (const std::exception&) {
+    return false;
+  }
+}
 
 }  // namespace
 
@@ -71,48 +82,82 @@ size_t CollectionSnapshot::candidates(size_t k, std::optional<size_t> rescore) c
 
 bool CodeSearcher::try_search(const float* queries, size_t n, const CollectionSearch& asked, float* scores,
                               int64_t* ids) const noexcept {
-  try {
-    search(queries, n, asked, scores, ids);
-    return true;
-  } catch (const std::exception&) {
-    return false;
-  }
+  return done([&] { search(queries, n, asked, scores, ids); });
+}
+
+bool CodeSearcher::try_search_rows(const int64_t* of, size_t n, const CollectionSearch& asked, float* scores,
+                                   int64_t* ids) const noexcept {
+  return done([&] { search_rows(of, n, asked, scores, ids); });
 }
 
 // A batch in the forms that searches take.
 struct CollectionSnapshot::Prepared {
-  Prepared(const QueryModel& model, const float* queries, size_t n, bool coded)
-      : count(n), vectors(n * model.inner_dim()), y(n * model.dims()), base(n), offset(n) {
-    model.vectors(queries, n, coded, vectors.data());
+  Prepared(const QueryModel& model, std::vector<float> in_its_space, size_t n)
+      : count(n), vectors(std::move(in_its_space)), y(n * model.dims()), base(n), offset(n) {
     model.project(vectors.data(), n, y.data(), base.data(), offset.data());
   }
   size_t count;
   std::vector<float> vectors, y, base, offset, stage_y, stage_base;
 };
 
+// Of the rows of a reading, those that have some ids.
+struct CollectionSnapshot::Restricted {
+  Restricted(const CodeReading& all, std::span<const int64_t> ids) : reading(all) {
+    WantedIds wanted(ids);
+    sets.reserve(reading.views.size());
+    for (size_t i = 0; i < reading.views.size(); ++i) {
+      const CollectionPart& part = *reading.parts[i];
+      RowFilter& filter = reading.views[i].filter;
+      const auto find = [&](std::span<const int64_t> some, int64_t* out) { part.positions(some, out); };
+      sets.push_back(wanted.rows_of(*part.reader, filter.allow, find));
+      sets.back().restrict(filter);
+    }
+    reading.whole = false;
+    reading.has_filters = true;
+  }
+  std::vector<RowSet> sets;  // that the reading's views look at
+  CodeReading reading;
+};
+
 void CollectionSnapshot::search(const CodeReading& reading, const float* queries, size_t n,
                                 const CollectionSearch& asked, float* scores, int64_t* ids) const {
-  const size_t wanted = candidates(asked.k, asked.rescore);
-  const size_t step = wanted > 0 ? std::max<size_t>(1, kPieceCandidates / wanted) : std::max<size_t>(1, n);
-  for (size_t begin = 0; begin < n; begin += step)
-    search_piece(reading, queries + begin * query_dim(), std::min(step, n - begin), asked, wanted,
-                 scores + begin * asked.k, ids + begin * asked.k);
+  const auto vectors = [&](size_t first, size_t count, bool coded) {
+    std::vector<float> made(count * model_->inner_dim());
+    model_->vectors(queries + first * query_dim(), count, coded, made.data());
+    return made;
+  };
+  search_all(reading, vectors, n, asked, scores, ids);
 }
 
-void CollectionSnapshot::search_piece(const CodeReading& reading, const float* queries, size_t n,
-                                      const CollectionSearch& asked, size_t wanted, float* scores, int64_t* ids) const {
-  if (wanted == 0) return by_code(reading, {*model_, queries, n, asked.coded}, asked, asked.k, false, scores, ids);
-  std::vector<float> exact(n * model_->inner_dim());
-  if (reading.whole && wanted >= reading.rows) {  // every row is a candidate
-    model_->vectors(queries, n, false, exact.data());
-    return rescore(exact.data(), n, asked, nullptr, 0, scores, ids);
+void CollectionSnapshot::search_all(const CodeReading& reading, const Vectors& vectors, size_t n,
+                                    const CollectionSearch& asked, float* scores, int64_t* ids) const {
+  if (asked.allow) {
+    const Restricted some(reading, *asked.allow);
+    CollectionSearch any = asked;
+    any.allow.reset();
+    return search_all(some.reading, vectors, n, any, scores, ids);
   }
-  const Prepared prepared(*model_, queries, n, asked.coded);
+  const size_t wanted = candidates(asked.k, asked.rescore);
+  const size_t step = wanted > 0 ? std::max<size_t>(1, kPieceCandidates / wanted) : std::max<size_t>(1, n);
+  for (size_t first = 0; first < n; first += step)
+    search_piece(reading, vectors, first, std::min(step, n - first), asked, wanted, scores + first * asked.k,
+                 ids + first * asked.k);
+}
+
+void CollectionSnapshot::search_piece(const CodeReading& reading, const Vectors& vectors, size_t first, size_t n,
+                                      const CollectionSearch& asked, size_t wanted, float* scores, int64_t* ids) const {
+  const auto rescored = [&](const std::vector<float>& exact, const int64_t* found, size_t depth) {
+    rescore(exact.data(), n, asked, found, depth, scores, ids);
+  };
+  if (wanted > 0 && reading.whole && wanted >= reading.rows)  // every row is a candidate
+    return rescored(vectors(first, n, false), nullptr, 0);
+  const Prepared prepared(*model_, vectors(first, n, asked.coded), n);
+  if (wanted == 0) return by_code(reading, prepared, asked, asked.k, false, scores, ids);
   std::vector<float> unused(n * wanted);
   std::vector<int64_t> found(n * wanted);
   by_code(reading, prepared, asked, wanted, true, unused.data(), found.data());
-  if (asked.coded) model_->vectors(queries, n, false, exact.data());
-  rescore(asked.coded ? exact.data() : prepared.vectors.data(), n, asked, found.data(), wanted, scores, ids);
+  const std::vector<float> uncoded = asked.coded ? vectors(first, n, false) : std::vector<float>();
+  rescored(asked.coded ? uncoded : prepared.vectors, found.data(), wanted);
 }
 
 void CollectionSnapshot::by_code(const CodeReading& reading, const Prepared& prepared, const CollectionSearch& asked,

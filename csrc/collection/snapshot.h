@@ -2,6 +2,7 @@
 // that are kept. Any number of threads may search.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
@@ -61,13 +62,18 @@ struct CodeReading {
   size_t rows = 0;  // that it looks at
 };
 
-// One of the engine, whose searches throw Error(Cancelled), and what a search of segments throws (index/search.h).
+// One of the engine, whose searches throw Error(Cancelled), and what a search of segments throws (index/search.h);
+// those by rows Error(UnknownId), too.
 class CodeSearcher : public Searcher {
  public:
   virtual void search(const float* queries, size_t n, const CollectionSearch& asked, float* scores,
                       int64_t* ids) const = 0;
+  virtual void search_rows(const int64_t* of, size_t n, const CollectionSearch& asked, float* scores,
+                           int64_t* ids) const = 0;
   bool try_search(const float* queries, size_t n, const CollectionSearch& asked, float* scores,
                   int64_t* ids) const noexcept final;
+  bool try_search_rows(const int64_t* of, size_t n, const CollectionSearch& asked, float* scores,
+                       int64_t* ids) const noexcept final;
 };
 
 class CollectionSnapshot final : public CodeSearcher {
@@ -93,14 +99,26 @@ class CollectionSnapshot final : public CodeSearcher {
               int64_t* ids) const override {
     search(reading_, queries, n, asked, scores, ids);
   }
+  void search_rows(const int64_t* of, size_t n, const CollectionSearch& asked, float* scores,
+                   int64_t* ids) const override {
+    search_rows(reading_, of, n, asked, scores, ids);
+  }
   // Of some of its rows.
   void search(const CodeReading& reading, const float* queries, size_t n, const CollectionSearch& asked, float* scores,
               int64_t* ids) const;
+  void search_rows(const CodeReading& reading, const int64_t* of, size_t n, const CollectionSearch& asked,
+                   float* scores, int64_t* ids) const;
 
  private:
   struct Prepared;
-  void search_piece(const CodeReading& reading, const float* queries, size_t n, const CollectionSearch& asked,
-                    size_t wanted, float* scores, int64_t* ids) const;
+  struct Restricted;
+  // Of queries from `first` on, so many, in the model's space: what they are, or what their codes stand for.
+  using Vectors = std::function<std::vector<float>(size_t first, size_t count, bool coded)>;
+  void search_all(const CodeReading& reading, const Vectors& vectors, size_t n, const CollectionSearch& asked,
+                  float* scores, int64_t* ids) const;
+  void search_piece(const CodeReading& reading, const Vectors& vectors, size_t first, size_t n,
+                    const CollectionSearch& asked, size_t wanted, float* scores, int64_t* ids) const;
+  std::vector<float> vectors_of(const int64_t* of, size_t n) const;
   void by_code(const CodeReading& reading, const Prepared& prepared, const CollectionSearch& asked, size_t depth,
                bool exact_follows, float* scores, int64_t* ids) const;
   void rescore(const float* queries, size_t n, const CollectionSearch& asked, const int64_t* found, size_t depth,
@@ -136,6 +154,10 @@ class FilteredSnapshot final : public CodeSearcher {
   void search(const float* queries, size_t n, const CollectionSearch& asked, float* scores,
               int64_t* ids) const override {
     whole_->search(reading_, queries, n, asked, scores, ids);
+  }
+  void search_rows(const int64_t* of, size_t n, const CollectionSearch& asked, float* scores,
+                   int64_t* ids) const override {
+    whole_->search_rows(reading_, of, n, asked, scores, ids);
   }
 
  private:

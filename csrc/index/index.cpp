@@ -71,70 +71,9 @@ bool Index::contains(int64_t id) const {
   return position >= 0;
 }
 
-namespace {
-
-// From an eighth of the rows on, every row is asked whether its id is wanted. Half of 400,000 rows, a single query of a
-// file of lists: 29.7 -> 2.5 ms, in memory 5.8 -> 2.2 (docs/experiments/filtered-batches.md).
-constexpr size_t kManyIds = 8;
-// Then the wanted ids are bits. Ids are spread at most so much thinner than rows, or the bits would be many.
-constexpr size_t kThinIds = 16;
-
-// A bit a row, by the ids that rows have; removed rows may have one. Empty where the wanted ids lie too far apart.
-std::vector<uint64_t> wanted_among(const SegmentReader& rows, std::span<const int64_t> wanted) {
-  const auto [low, high] = std::minmax_element(wanted.begin(), wanted.end());
-  const int64_t first = std::max<int64_t>(0, *low);
-  if (*high < first || static_cast<uint64_t>(*high - first) >= kThinIds * wanted.size()) return {};
-  std::vector<uint64_t> ids(words_for(static_cast<size_t>(*high - first) + 1));
-  for (const int64_t id : wanted)
-    if (id >= first) set_bit(ids, static_cast<size_t>(id - first));
-  const BitmapView is_wanted = view_of(ids);
-  std::vector<uint64_t> found(words_for(std::max<size_t>(1, rows.rows())));
-  size_t row = 0;
-  for (const std::span<const int64_t> part : rows.id_parts())
-    for (const int64_t id : part) {
-      const uint64_t at = static_cast<uint64_t>(id) - static_cast<uint64_t>(first);  // below it: beyond all bits
-      found[row / 64] |= uint64_t{is_wanted[at]} << row % 64;
-      ++row;
-    }
-  return found;
-}
-
-}  // namespace
-
-RowSet Index::rows_of(std::span<const int64_t> ids) const {
+RowSet Index::rows_of(WantedIds& wanted, const BitmapView& allow) const {
   const std::shared_ptr<const SegmentReader> segment = segment_ ? segment_ : rows_->reader();
-  const size_t all = segment->rows();
-  RowSet set;
-  if (!ids.empty() && ids.size() >= all / kManyIds) set.bits = wanted_among(*segment, ids);
-  if (!set.bits.empty()) return set;
-  const auto each_found = [&](const auto& fn) {
-    int64_t found[1024];  // of all at once, the array would take longer to come by than to fill
-    for (size_t first = 0; first < ids.size(); first += std::size(found)) {
-      const auto some = ids.subspan(first, std::min(std::size(found), ids.size() - first));
-      find(some, found);
-      for (size_t i = 0; i < some.size(); ++i)
-        if (found[i] >= 0) fn(static_cast<uint32_t>(found[i]));
-    }
-  };
-  const auto as_bits = [&] { set.bits.resize(words_for(std::max<size_t>(1, all))); };
-  if (ids.size() > all / 64) {
-    as_bits();
-    each_found([&](uint32_t row) { set_bit(set.bits, row); });
-    return set;
-  }
-  // Few are looked at one by one. Sorting more than a thousandth of all takes longer than a bitmap does.
-  set.rows.reserve(ids.size());
-  each_found([&](uint32_t row) { set.rows.push_back(row); });
-  const bool sorted = std::is_sorted(set.rows.begin(), set.rows.end());
-  set.listed = sorted || ids.size() < all / 1024;
-  if (!set.listed) {
-    as_bits();
-    for (const uint32_t row : set.rows) set_bit(set.bits, row);
-    return set;
-  }
-  if (!sorted) std::sort(set.rows.begin(), set.rows.end());
-  set.rows.erase(std::unique(set.rows.begin(), set.rows.end()), set.rows.end());
-  return set;
+  return wanted.rows_of(*segment, allow, [this](std::span<const int64_t> ids, int64_t* out) { find(ids, out); });
 }
 
 void Index::add(const NewRows& rows) {
@@ -231,7 +170,9 @@ Rows Index::rows(std::span<const int64_t> ids) const {
 
 void Index::search(QueryBatch& queries, const SearchOptions& options, const AllowedIds& allow, TopKBatch& tops) const {
   const Reading now = reading();
-  const RowSet rows = allow ? rows_of(*allow) : RowSet{};
+  std::optional<WantedIds> wanted;
+  if (allow) wanted.emplace(*allow);
+  const RowSet rows = wanted ? rows_of(*wanted) : RowSet{};
   SegmentView segment = {now.segment, {{}, nullptr, now.dead, now.dead_rows}};
   if (allow) rows.restrict(segment.filter);
   bebr::search({&segment, 1}, queries, options, tops);
@@ -240,7 +181,9 @@ void Index::search(QueryBatch& queries, const SearchOptions& options, const Allo
 std::vector<std::vector<Hit>> Index::range(QueryBatch& queries, const SearchOptions& options,
                                            const AllowedIds& allow) const {
   const Reading now = reading();
-  const RowSet rows = allow ? rows_of(*allow) : RowSet{};
+  std::optional<WantedIds> wanted;
+  if (allow) wanted.emplace(*allow);
+  const RowSet rows = wanted ? rows_of(*wanted) : RowSet{};
   SegmentView segment = {now.segment, {{}, nullptr, now.dead, now.dead_rows}};
   if (allow) rows.restrict(segment.filter);
   SearchOptions every = options;

@@ -16,6 +16,7 @@
 #include "index/growing.h"
 #include "index/id_map.h"
 #include "index/segment.h"
+#include "index/wanted.h"
 
 namespace bebr {
 
@@ -56,8 +57,9 @@ class Index {
     size_t dead_rows;
   };
   Reading reading() const;
-  // While reading: the positions of those ids that are here; of removed rows, too, which `dead` leaves out.
-  RowSet rows_of(std::span<const int64_t> ids) const;
+  // While reading: the rows of those ids that are here, of those that `allow` lets through, where it is present;
+  // removed ones too, which `dead` leaves out.
+  RowSet rows_of(WantedIds& wanted, const BitmapView& allow = {}) const;
 
   // The best rows of `allow` for each query, pushed to tops.
   void search(QueryBatch& queries, const SearchOptions& options, const AllowedIds& allow, TopKBatch& tops) const;

@@ -1,4 +1,5 @@
 #include <deque>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -23,6 +24,8 @@ void search(std::span<const IndexView> indexes, const AllowedIds& allow, QueryBa
   std::vector<Index::Reading> readings;
   std::deque<std::vector<uint64_t>> bitmaps;
   std::deque<RowSet> sets;
+  std::optional<WantedIds> wanted;
+  if (allow) wanted.emplace(*allow);
   std::vector<SegmentView> segments;
   for (const IndexView& view : indexes) {
     readings.push_back(view.index->reading());
@@ -43,14 +46,7 @@ void search(std::span<const IndexView> indexes, const AllowedIds& allow, QueryBa
       filter.dead = view_of(both);
       filter.dead_rows = RowFilter::kUncounted;
     }
-    if (allow) {
-      RowSet& found = sets.emplace_back(view.index->rows_of(*allow));
-      if (view.allow.present()) {
-        std::erase_if(found.rows, [&](uint32_t row) { return !view.allow[row]; });
-        for (size_t i = 0; i < found.bits.size(); ++i) found.bits[i] &= view.allow.bits64(64 * i);
-      }
-      found.restrict(filter);
-    }
+    if (wanted) sets.emplace_back(view.index->rows_of(*wanted, view.allow)).restrict(filter);
     segments.push_back({now.segment, filter, view.effort});
   }
   search(segments, queries, options, tops);

@@ -27,6 +27,22 @@ bool add_texts(const Means& means, const Searcher& searcher, const Answers& answ
   return job.texts.take(means.budget, 2 * size);
 }
 
+// What some jobs search for, one after the other, without a copy where there is only one.
+template <typename T>
+class Joined {
+ public:
+  Joined(const Jobs& jobs, std::vector<T> Job::* part) : data_((*jobs.front().*part).data()) {
+    if (jobs.size() == 1) return;
+    for (const std::shared_ptr<Job>& job : jobs) all_.insert(all_.end(), (*job.*part).begin(), (*job.*part).end());
+    data_ = all_.data();
+  }
+  const T* data() const noexcept { return data_; }
+
+ private:
+  std::vector<T> all_;
+  const T* data_;
+};
+
 }  // namespace
 
 void answer(const Means& means, const Jobs& jobs) {
@@ -47,24 +63,27 @@ void answer(const Means& means, const Jobs& jobs) {
   bool good = searcher != nullptr;
   for (const std::shared_ptr<Job>& job : wanted) {
     job->outcome = Outcome::Failed;
-    good = good && job->queries.size() == job->count * searcher->query_dim();
+    good = good && (job->rows.empty() ? job->queries.size() == job->count * searcher->query_dim()
+                                      : job->rows.size() == job->count);
   }
   if (!good) return;
   CollectionSearch asked = wanted.front()->asked;
   asked.stop = &batch->stop;
-  std::vector<float> joined;
-  const float* all = wanted.front()->queries.data();
-  if (wanted.size() > 1) {
-    for (const std::shared_ptr<Job>& job : wanted)
-      joined.insert(joined.end(), job->queries.begin(), job->queries.end());
-    all = joined.data();
-  }
+  if (wanted.front()->allow) asked.allow = *wanted.front()->allow;
   std::vector<float> scores(queries * k);
   std::vector<int64_t> ids(queries * k);
   const uint64_t begin = now_ns();
-  if (!searcher->try_search(all, queries, asked, scores.data(), ids.data())) {
-    for (const std::shared_ptr<Job>& job : wanted)
-      if (job->cancelled()) job->outcome = Outcome::Cancelled;
+  const bool by_rows = !wanted.front()->rows.empty();
+  const bool found =
+      by_rows ? searcher->try_search_rows(Joined(wanted, &Job::rows).data(), queries, asked, scores.data(), ids.data())
+              : searcher->try_search(Joined(wanted, &Job::queries).data(), queries, asked, scores.data(), ids.data());
+  if (!found) {
+    for (const std::shared_ptr<Job>& job : wanted) {
+      if (job->cancelled())
+        job->outcome = Outcome::Cancelled;
+      else if (by_rows && wanted.size() > 1)
+        answer(means, {job});  // a row that is not there is the others' no fault
+    }
     return;
   }
   const uint64_t took = now_ns() - begin;

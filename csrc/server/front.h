@@ -32,7 +32,7 @@ struct FrontOptions {
   size_t threads = 1;       // that search, beside the loops
   size_t most_batch = 256;  // queries of a kernel call
   // As of the server behind, which refuses what is over them.
-  size_t queries = 65536, k = 65536, answers = 4'000'000, calls = 4096;
+  size_t queries = 65536, k = 65536, answers = 4'000'000, ids = 1'000'000, calls = 4096;
   size_t reply_bytes = 64 << 20;
   size_t connections = 1024;
 };

@@ -103,8 +103,10 @@ struct Job {
   size_t offset = 0, count = 0;
   bool payloads = false;
   std::optional<std::string> filter;
+  std::optional<std::vector<int64_t>> allow;
   size_t cost = 0;  // rows that it looks at
   std::vector<float> queries;
+  std::vector<int64_t> rows;  // to search by, in place of queries
   uint64_t arrival = 0;
   // Whose it is: a stream of a connection of a loop.
   size_t loop = 0;
@@ -121,7 +123,8 @@ struct Job {
 
   // Whether one kernel call may answer both.
   bool alike(const Job& other) const noexcept {
-    return collection == other.collection && filter == other.filter && asked.alike(other.asked);
+    return collection == other.collection && filter == other.filter && asked.alike(other.asked) &&
+           rows.empty() == other.rows.empty() && allow == other.allow;
   }
   // Nobody waits for it any more: once that is true of all its batch, the kernel call ends.
   void cancel() noexcept;

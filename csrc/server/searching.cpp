@@ -10,8 +10,19 @@ namespace {
 
 constexpr size_t kOwnReply = 256 << 10;  // bytes of a reply that is made here
 constexpr size_t kInlineRows = 100'000;  // that this thread looks at itself between two events
+constexpr size_t kFindRows = 64;         // that are looked at while one is found by its id
 constexpr size_t kAnswerBytes = 32;      // bebr/serve/services/points.py: an answer while its reply is made
 constexpr size_t kCopies = 4;            // bebr/serve/admission.py
+
+// The queries of a request, or the rows to search by; false where they do not fit what is searched.
+bool read_what(const SearchRequest& request, const Searcher& searcher, Job& job) {
+  if (!request.by_ids)
+    return request.dimension == searcher.query_dim() && (request.asked.coded || searcher.has_decoder()) &&
+           read_queries(request, job.queries);
+  std::optional<std::vector<int64_t>> rows = read_ids(*request.by_ids, searcher.keyed());
+  if (rows) job.rows = std::move(*rows);
+  return rows.has_value();
+}
 
 }  // namespace
 
@@ -24,15 +35,17 @@ bool Loop::search(Stream& stream) {
   const std::shared_ptr<const Searcher> found = shown->searcher(request->filter);
   if (!found) return false;
   const Searcher& searcher = *found;
+  if (request->allow && request->filter) return false;  // what filters leave may be copies, in which ids are not found
   const FrontOptions& limits = front_.options_;
   const size_t count = request->count, depth = request->asked.k + request->offset;
   const size_t rescore = request->asked.rescore.value_or(0), rows = std::max(depth, rescore);
   if (count < 1 || count > limits.most_batch || count > limits.queries) return false;
   if (rows > limits.k || count * rows > limits.answers || count * depth > kOwnReply / 12) return false;
-  if (request->dimension != searcher.query_dim() || (!request->asked.coded && !searcher.has_decoder())) return false;
   if (rescore > 0 && !searcher.keeps_vectors()) return false;
   auto job = std::make_shared<Job>();
-  if (!read_queries(*request, job->queries)) return false;
+  if (!read_what(*request, searcher, *job)) return false;
+  if (request->allow && !(job->allow = read_ids(*request->allow, searcher.keyed()))) return false;
+  if (std::max(job->rows.size(), job->allow ? job->allow->size() : 0) > limits.ids) return false;
   job->asked = request->asked;
   job->asked.k = depth;
   const size_t answers = count * (rows + searcher.candidates(depth, job->asked.rescore));
@@ -46,6 +59,7 @@ bool Loop::search(Stream& stream) {
   job->count = count;
   job->arrival = stream.arrival;
   job->cost = count * searcher.rows();
+  if (job->allow) job->cost = count * std::min(searcher.rows(), kFindRows * job->allow->size());
   job->loop = number_;
   job->connection = stream.connection.id();
   job->stream = stream.id;

@@ -3,6 +3,7 @@
 #include <bit>
 #include <cmath>
 #include <cstring>
+#include <limits>
 
 #include "base/half.h"
 
@@ -12,6 +13,7 @@ namespace {
 static_assert(std::endian::native == std::endian::little, "columns are little-endian");
 
 constexpr size_t kTextHead = 6;  // bytes of a field and a length before a text
+constexpr int64_t kFirstPlace = int64_t{1} << 62;
 constexpr uint64_t kMostK = (uint64_t{1} << 31) - 1;
 
 // Protobuf's wire format, in the shortest encoding only: what another writer does is left to protobuf.
@@ -148,6 +150,9 @@ std::optional<SearchRequest> read_search(std::string_view message) noexcept {
         request.asked.exact = in.flag();
         request.asked.oversampling.reset();
         break;
+      case bytes_field(7):
+        request.allow = in.bytes();
+        break;
       case varint_field(8):
         request.payloads = in.flag();
         break;
@@ -166,6 +171,9 @@ std::optional<SearchRequest> read_search(std::string_view message) noexcept {
       case varint_field(12):
         request.offset = in.number();
         break;
+      case bytes_field(13):
+        request.by_ids = in.bytes();
+        break;
       case varint_field(20):
         request.asked.rescore = in.number();
         break;
@@ -181,7 +189,8 @@ std::optional<SearchRequest> read_search(std::string_view message) noexcept {
   }
   const CollectionSearch& asked = request.asked;
   const size_t depth = asked.k + request.offset, rescore = asked.rescore.value_or(0);
-  if (!in.good() || !queries || asked.k < 1 || depth > kMostK) return std::nullopt;
+  if (request.by_ids) request.count = request.by_ids->size() / sizeof(int64_t);
+  if (!in.good() || queries == request.by_ids.has_value() || asked.k < 1 || depth > kMostK) return std::nullopt;
   if (asked.oversampling && (*asked.oversampling < 1 || *asked.oversampling > kMostK)) return std::nullopt;
   if (asked.radius && !std::isfinite(*asked.radius)) return std::nullopt;
   if (!fits(asked.nprobe, kMostLists, asked.exact) || !fits(asked.ef_search, kMostCandidates, asked.exact))
@@ -207,6 +216,16 @@ bool read_queries(const SearchRequest& request, std::vector<float>& queries) {
   uint32_t bad = 0;
   for (const float value : queries) bad |= (std::bit_cast<uint32_t>(value) & kExponent) == kExponent ? 1 : 0;
   return bad == 0;
+}
+
+std::optional<std::vector<int64_t>> read_ids(std::string_view column, bool keyed) {
+  if (column.size() % sizeof(int64_t) != 0) return std::nullopt;
+  std::vector<int64_t> ids(column.size() / sizeof(int64_t));
+  if (!ids.empty()) std::memcpy(ids.data(), column.data(), column.size());
+  const int64_t end = keyed ? kFirstPlace : std::numeric_limits<int64_t>::max();
+  for (const int64_t id : ids)
+    if (id < 0 || id >= end) return std::nullopt;
+  return ids;
 }
 
 std::vector<int64_t> Answers::shown() const {

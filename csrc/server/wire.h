@@ -28,8 +28,9 @@ struct SearchRequest {
   bool payloads = false;    // replies have them
   size_t dimension = 0, count = 0;
   size_t offset = 0;
-  std::optional<std::string_view> filter;  // as it is written
-  CollectionSearch asked;                  // k without the offset
+  std::optional<std::string_view> filter;         // as it is written
+  std::optional<std::string_view> allow, by_ids;  // int64 each; by_ids: in place of queries, then `count` is theirs
+  CollectionSearch asked;                         // k without the offset
 };
 
 // Nothing where the message has a field, a value or an encoding that the front does not answer, and where Python would
@@ -38,6 +39,10 @@ std::optional<SearchRequest> read_search(std::string_view message) noexcept;
 
 // The queries as floats [count, dimension]; false where they do not fill these, or one is not finite.
 bool read_queries(const SearchRequest& request, std::vector<float>& queries);
+
+// The ids of such a column; nothing where it is none of whole numbers, or one may stand for a row of another number: it
+// is negative, or a place of keys and the rows have some (bebr/collection/keys.py).
+std::optional<std::vector<int64_t>> read_ids(std::string_view column, bool keyed);
 
 // What a reply is made of: the answers from `offset` on to n queries.
 struct Answers {

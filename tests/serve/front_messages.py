@@ -16,7 +16,7 @@ from bebr.serve import convert
 from bebr.v1 import bebr_pb2 as pb
 
 # What makes the front forward a request.
-FORWARDED = ("allow", "by_ids", "group_by")
+FORWARDED = ("group_by",)
 REPEATED = ("by_keys", "allow_keys", "text")
 # Collections that are published, and the model of their queries.
 NAMES, DIGEST = (b"docs", b"a"), b"0123456789abcdef"
@@ -39,15 +39,17 @@ def request(rng: random.Random) -> bytes:
         "nprobe": lambda: rng.choice([0, 1, 7, 1 << 20, (1 << 20) + 1]),
         "ef_search": lambda: rng.choice([0, 1, 90, 1 << 31]),
         "with_payloads": lambda: rng.random() < 0.5,
-        "allow": lambda: bytes(8),
+        "allow": lambda: rng.choice([b"", bytes(8), bytes(7), rng.randbytes(24)]),
         "filter": lambda: "{}",
-        "by_ids": lambda: bytes(8),
+        "by_ids": lambda: rng.choice([b"", bytes(8), bytes(7), rng.randbytes(16)]),
         "group_by": lambda: "a",
         "group_size": lambda: 2,
         "fusion": lambda: 1,
     }
     for name in rng.sample(sorted(options), rng.choice([0, 0, 1, 2, 3])):
         setattr(made, name, options[name]())
+    if made.HasField("by_ids") and rng.random() < 0.8:
+        made.ClearField("queries")
     if rng.random() < 0.05:
         made.text.append("word")
     return bytes(made.SerializeToString())
@@ -93,17 +95,21 @@ def check(data: bytes) -> bool:
     assert not any(getattr(message, name) for name in REPEATED), data
     assert message.group_size == 0 and message.fusion == 0, data
     options = convert.options_from_message(message, message.k + message.offset, None, None)
-    vectors = convert.vectors_from_message(message.queries, "queries")
+    by_ids = message.HasField("by_ids")
+    assert by_ids != message.HasField("queries"), data
+    vectors = np.empty(0, np.float32) if by_ids else convert.vectors_from_message(message.queries, "queries")
     wanted = {
         "collection": message.collection.encode(),
         "model": message.model.encode(),
         "queries": vectors.tobytes(),
         "dimension": message.queries.dimension,
-        "count": message.queries.count,
+        "count": len(message.by_ids) // 8 if by_ids else message.queries.count,
         "k": message.k,
         "offset": message.offset,
         "payloads": message.with_payloads,
         "filter": message.filter.encode() if message.HasField("filter") else None,
+        "by_ids": message.by_ids if by_ids else None,
+        "allow": message.allow if message.HasField("allow") else None,
         "coded": options.query == "code",
         "exact": options.exact,
         "oversampling": options.oversampling,

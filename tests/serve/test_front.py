@@ -72,9 +72,8 @@ def test_what_it_does_not_answer_is_forwarded(fronted, bz, vectors):
         made = client.create_collection("docs", bz)
         made.upsert(range(100), vectors[:100], [{"n": i} for i in range(100)])
         with answered(fronted, 0):
-            assert made.search(vectors[3], 2, allow=[7]).ids[0, 0] == 7
+            assert made.search(vectors[3], 2, allow=[7], filter={"n": 7}).ids[0, 0] == 7
             assert made.search(vectors[3], 2, group_by="n").ids[0, 0] == 3
-            assert made.search_ids([3], 2).ids.shape == (1, 2)
             with pytest.raises(ValueError, match="q has shape"):
                 made.search(vectors[:1, :5], 1)
         with answered(fronted, 1):
@@ -82,6 +81,22 @@ def test_what_it_does_not_answer_is_forwarded(fronted, bz, vectors):
         client.drop_collection("docs")
         with pytest.raises(KeyError), answered(fronted, 0):
             made.search(vectors[3], 1)
+
+
+def test_allowed_ids_and_rows_to_search_by(fronted, bz, vectors):
+    with bebr.connect(fronted.target) as client:
+        made = client.create_collection("docs", bz)
+        made.upsert([*range(100), "a"], vectors[:101])
+        with answered(fronted, 4):
+            assert made.search(vectors[3], 2, allow=[7, 9]).ids.tolist()[0] in ([7, 9], [9, 7])
+            assert made.search(vectors[3], 2, allow=[]).ids.tolist() == [[-1, -1]]
+            assert 3 not in made.search_ids([3], 5).ids
+            assert made.search_ids([3, 4], 5, allow=[3, 4]).ids[:, 0].tolist() == [4, 3]
+        with answered(fronted, 0):  # keys of ids are Python's to look up, and what is missing is Python's to name
+            assert made.search(vectors[3], 1, allow=["a"]).ids.tolist() == [["a"]]
+            assert made.search_ids(["a"], 1).ids.shape == (1, 1)
+            with pytest.raises(KeyError, match="no row with id 1000"):
+                made.search_ids([1000], 1)
 
 
 def test_an_alias_is_answered_as_its_collection_is(fronted, bz, vectors):

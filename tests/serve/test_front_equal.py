@@ -30,6 +30,16 @@ def payload_of(i: int) -> dict[str, object] | None:
     return None if i % 7 == 3 else {"n": i % 5, "tag": ["a", "ü", "x" * (i % 40)], "id": str(i)}
 
 
+def allowed(seed: int, of: int) -> bytes:
+    """Few or many ids, in any order, some of them twice or of no row; or what are no ids."""
+    rng = np.random.default_rng(seed)
+    count = [0, 1, 5, 40, 600, 3000][of % 6]
+    ids = rng.integers(0, 3300, count)
+    if of % 11 == 0 and count:
+        ids[0] = rng.choice([-1, 2**62 - 1, 2**62, 2**63 - 1])
+    return ids.astype("<i8").tobytes() + bytes(3 if of % 13 == 0 else 0)
+
+
 class Both:
     """A server, reached by its front and past it. Every collection has rows in a file, in the tail, dead ones, and ones
     without a vector."""
@@ -99,6 +109,10 @@ def requests(draw, digest: str, vectors: np.ndarray) -> pb.SearchRequest:
     queries = vectors[first : first + count].astype(draw(st.sampled_from([np.float32, np.float16])))
     made = pb.SearchRequest(collection=draw(st.sampled_from(NAMES * 3 + ["alias", "nothing"])))
     made.queries.CopyFrom(vectors_to_message(queries))
+    if draw(st.integers(0, 3)) == 0:  # by rows of a file, of the tail, dead ones, and ones that never were
+        ids = np.random.default_rng(first).integers(0, draw(st.sampled_from([200, 1000, 3000])), count)
+        made.by_ids = (ids - ids % 9 + 1 if draw(st.booleans()) else ids).astype("<i8").tobytes()
+        made.ClearField("queries")
     made.k = draw(st.sampled_from([1, 3, 10, 300]))
     options = {
         "query": st.integers(0, 2),
@@ -109,6 +123,7 @@ def requests(draw, digest: str, vectors: np.ndarray) -> pb.SearchRequest:
         "offset": st.sampled_from([1, 20, 290]),
         "rescore": st.sampled_from([0, 10, 400]),
         "with_payloads": st.booleans(),
+        "allow": st.builds(allowed, *[st.integers(0, 2**32)] * 2),
         "filter": st.sampled_from([json.dumps(one) for one in FILTERS] + ["{}", "broken"]),
     }
     for name in draw(st.sets(st.sampled_from(sorted(options)), max_size=4)):

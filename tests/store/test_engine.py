@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import bebr
-from bebr._core import StopFlag
+from bebr._core import CollectionSearch, StopFlag
 from bebr.arrays import normalized
 from bebr.collection.options import SearchOptions
 from bebr.errors import Cancelled
@@ -52,11 +52,11 @@ def collection(request, bz, vectors, tmp_path_factory):
         yield made
 
 
-def by_parts(collection, queries, options):
+def by_parts(collection, queries, options, allow=None):
     """The same search, by the parts in Python."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(type(collection.snapshot), "engine", None)
-        return searching.search_vectors(collection.snapshot, collection.binarizer, queries, options)
+        return searching.search_vectors(collection.snapshot, collection.binarizer, queries, options, allow)
 
 
 @settings(max_examples=12, deadline=None)
@@ -73,8 +73,31 @@ def test_answers_equal_those_by_parts(collection, queries, data):
     options = SearchOptions(k, query, *effort, radius, rescore, **given)
     some = queries[: data.draw(st.sampled_from([1, 2, 9, 50]))]
     assert collection.snapshot.engine is not None
-    found = searching.search_vectors(collection.snapshot, collection.binarizer, some, options)
-    wanted = by_parts(collection, some, options)
+    allow = None
+    if data.draw(st.booleans()):  # listed, or as bits; twice; of no row
+        count = data.draw(st.sampled_from([0, 1, 30, 900, 5000]))
+        allow = np.random.default_rng(count).integers(0, 3000, count)
+    found = searching.search_vectors(collection.snapshot, collection.binarizer, some, options, allow)
+    wanted = by_parts(collection, some, options, allow)
+    np.testing.assert_array_equal(found.ids, wanted.ids)
+    np.testing.assert_array_equal(found.scores, wanted.scores)
+
+
+@settings(max_examples=3, deadline=None)
+@given(data=st.data())
+def test_rows_are_searched_by_as_the_parts_do(collection, data):
+    k = data.draw(st.sampled_from([1, 10, 3000]))
+    exact, radius = data.draw(st.booleans()), data.draw(st.sampled_from([None, 0.6]))
+    rescore = data.draw(st.sampled_from([None, 0, 3 * k]) if collection.snapshot.keeps else st.just(None))
+    options = SearchOptions(k, "float", None, exact, radius, rescore)
+    # In a file, in another one, in the tail, written again, twice.
+    ids = np.array(data.draw(st.sampled_from([[1], [950, 2300, 2600], [2500, 5, 2399, 5, 2700, 1001]])))
+    allow = data.draw(st.sampled_from([None, np.arange(0, 2800, 3), np.array([1, 5])]))
+    how = collection.snapshot, collection.binarizer, ids, options, allow
+    found = searching.search_rows(*how)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(type(collection.snapshot), "engine", None)
+        wanted = searching.search_rows(*how)
     np.testing.assert_array_equal(found.ids, wanted.ids)
     np.testing.assert_array_equal(found.scores, wanted.scores)
 
@@ -112,6 +135,6 @@ def test_a_snapshot_that_others_hold_outlives_its_collection(models, vectors, qu
         made.upsert(range(2500), vectors[500:3000])
         made.settle()
         made.truncate()
-    scores, ids = engine.search(queries, 5, False, None, False, None, None, None, None, None)
+    scores, ids = engine.search(queries, CollectionSearch(5))
     np.testing.assert_array_equal(ids, wanted.ids)
     np.testing.assert_array_equal(scores, wanted.scores)

@@ -84,10 +84,18 @@ bool FakeCollection::try_search(const float* queries, size_t n, const Collection
   for (size_t i = 0; i < n * asked.k && good; ++i) {
     const size_t rank = i % asked.k;
     ids[i] = rank < rows_ ? static_cast<int64_t>(queries[i / asked.k * kDim]) + static_cast<int64_t>(rank) : -1;
+    if (asked.allow) ids[i] = rank < asked.allow->size() ? (*asked.allow)[rank] : -1;
     scores[i] = -static_cast<float>(rank);
   }
   --running;
   return good;
+}
+
+bool FakeCollection::try_search_rows(const int64_t* of, size_t n, const CollectionSearch& asked, float* scores,
+                                     int64_t* ids) const noexcept {
+  std::vector<float> queries(n * kDim);
+  for (size_t i = 0; i < n; ++i) queries[i * kDim] = static_cast<float>(of[i] + 1);
+  return std::find(of, of + n, 13) == of + n && try_search(queries.data(), n, asked, scores, ids);
 }
 
 bool FakeCollection::try_texts(const int64_t* ids, size_t n, bool payloads, RowTexts& out) const noexcept {

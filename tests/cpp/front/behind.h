@@ -12,7 +12,8 @@ namespace bebr::test {
 
 inline constexpr size_t kDim = 4;
 
-// Answers every query by the ids first, first + 1, ...; first: the query's first value.
+// Answers every query by the ids first, first + 1, ...; first: the query's first value. Where some are allowed, by
+// these in their order.
 class FakeCollection final : public Searcher {
  public:
   explicit FakeCollection(size_t rows, uint32_t slow_ms = 0, bool keyed = false)
@@ -24,6 +25,9 @@ class FakeCollection final : public Searcher {
   size_t candidates(size_t, std::optional<size_t>) const noexcept override { return 0; }
   bool try_search(const float* queries, size_t n, const CollectionSearch& asked, float* scores,
                   int64_t* ids) const noexcept override;
+  // The rows after each; of row 13 there is none.
+  bool try_search_rows(const int64_t* of, size_t n, const CollectionSearch& asked, float* scores,
+                       int64_t* ids) const noexcept override;
   bool keyed() const noexcept override { return keyed_; }
   // Payloads of as many x as the id says, keys of as many k; of id 13 one is damaged.
   bool try_texts(const int64_t* ids, size_t n, bool payloads, RowTexts& out) const noexcept override;

@@ -90,7 +90,7 @@ BEBR_TEST(unknown_fields_are_forwarded) {
   HonestClient client(served.port);
   for (const std::string& more :
        {std::string("\xa0\x06\x01", 3), std::string("\x52\x02{}", 4), std::string("\x82\x01\x00", 3),
-        std::string("\x3a\x00", 2), std::string("\x4a\x02m2", 4)}) {
+        std::string("\x7a\x00", 2), std::string("\x4a\x02m2", 4)}) {
     std::string message = search_message("small", 40, 10) + more;
     message[4] = static_cast<char>(message.size() - kFrameHead);
     CHECK(client.call(kSearch, message).body == "behind", more.size());

@@ -77,8 +77,10 @@ class Frames {
     static const char* const names[] = {"small", "large", "slow", "keyed", "nothing"};
     std::string body = search_message(names[random_() % 5], static_cast<float>(up_to(1000)),
                                       static_cast<uint32_t>(1 + up_to(one_in(10) ? 40'000 : 20)));
+    if (one_in(5)) body = rows_message(names[random_() % 5], std::vector<int64_t>(up_to(4), one_in(3) ? 13 : 8), 3);
     if (one_in(3)) body = framed(body.substr(5) + "\x40\x01");         // payloads
     if (one_in(5)) body = framed(body.substr(5) + "\x52\x05{\"a\"}");  // a filter
+    if (one_in(5)) body = with(body, allowed(std::vector<int64_t>(up_to(one_in(4) ? 9'000 : 20), one_in(9) ? -1 : 7)));
     if (one_in(3))
       for (size_t i = 0; i <= up_to(3); ++i) body[up_to(body.size() - 1)] = static_cast<char>(random_());
     if (one_in(8)) body.resize(up_to(body.size()));
@@ -147,6 +149,28 @@ std::string search_message(const std::string& collection, float first, uint32_t 
   put_varint(message, k);
   return framed(message);
 }
+
+namespace {
+
+std::string column(const std::string& field, const std::vector<int64_t>& ids) {
+  std::string out = field;
+  put_varint(out, ids.size() * sizeof(int64_t));
+  return out.append(reinterpret_cast<const char*>(ids.data()), ids.size() * sizeof(int64_t));
+}
+
+}  // namespace
+
+std::string allowed(const std::vector<int64_t>& ids) { return column("\x3a", ids); }
+
+std::string rows_message(const std::string& collection, const std::vector<int64_t>& ids, uint32_t k) {
+  std::string message = "\x0a";
+  put_varint(message, collection.size());
+  message += collection + column("\x6a", ids) + "\x18";
+  put_varint(message, k);
+  return framed(message);
+}
+
+std::string with(const std::string& message, const std::string& fields) { return framed(message.substr(5) + fields); }
 
 std::vector<std::string> honest_connection(std::mt19937& random, const std::string& authorization) {
   Frames frames(random);

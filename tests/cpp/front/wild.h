@@ -11,6 +11,12 @@ namespace bebr::test {
 
 // A framed SearchRequest of one query whose first value is `first`.
 std::string search_message(const std::string& collection, float first, uint32_t k);
+// One of the rows of these ids, in place of queries.
+std::string rows_message(const std::string& collection, const std::vector<int64_t>& ids, uint32_t k);
+// Such a message with further fields, as bytes.
+std::string with(const std::string& message, const std::string& fields);
+// The field of the ids that it may be answered by.
+std::string allowed(const std::vector<int64_t>& ids);
 
 // The bytes of one search of "small", and of one connection that may be of any kind; in the pieces in which they are
 // sent.
