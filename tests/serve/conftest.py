@@ -3,8 +3,6 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import itertools
-import subprocess
-import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,6 +12,7 @@ import pytest
 import bebr
 from tests.http_client import Http
 from tests.serve.awaited import blocking
+from tests.serve.forking import Process
 from tests.serve.rows import stretched
 
 # Without it, a server that is to have one says on stderr that it has none.
@@ -21,7 +20,7 @@ FRONT = importlib.util.find_spec("bebr._front") is not None
 
 
 class Running:
-    """A server in a process of its own, as users run it."""
+    """A server in a process of its own. `bebr serve`, as users run it: tests/test_cli.py."""
 
     def __init__(self, path: Path, **options: object) -> None:
         http = options.pop("http", None)  # a port, or True: a free one
@@ -31,9 +30,7 @@ class Running:
         )
         script = f"{imports}\nfrom bebr.serve import serve; serve({str(path)!r}, **{arguments!r}, beside={beside})"
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115  a pipe that nobody reads would fill up and stop the server
-        self.process = subprocess.Popen(
-            [sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=self._errors, text=True
-        )
+        self.process = Process(script, self._errors)
         line = self.process.stdout.readline()
         if not line.startswith("listening on "):
             self.process.communicate()

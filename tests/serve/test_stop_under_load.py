@@ -18,7 +18,7 @@ WRITERS = 4
 def test_a_stopping_server_loses_no_acknowledged_write_and_no_accepted_call(start, tmp_path, bz, vectors, front):
     if front:
         pytest.importorskip("bebr._front")
-    with start(tmp_path, front=front) as server:
+    with start(tmp_path, front=front, grace=120.0) as server:  # where the machine is busy, calls last
         with server.connect() as client:
             client.create_collection("docs", bz).upsert(range(3000), vectors)
         written: list[list[int]] = [[] for _ in range(WRITERS)]
@@ -53,7 +53,7 @@ def test_a_stopping_server_loses_no_acknowledged_write_and_no_accepted_call(star
         answers = asyncio.run(search_and_stop())
         for thread in threads:
             thread.join()
-        server.process.wait(30)
+        server.process.wait(120)
         assert server.process.returncode == 0, server.errors()
         assert ended == ["away"] * WRITERS
         for found in answers:
