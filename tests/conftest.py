@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import gc
+import hashlib
 import logging
 import os
+from typing import Any
 
 import numpy as np
 import pytest
+
+import bebr
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
@@ -37,6 +41,18 @@ def clustered(n: int, d: int, seed: int = 0) -> np.ndarray:
     x = centers[rng.integers(0, 50, n)] + rng.standard_normal((n, d)) * scale
     x = x @ basis + 0.1
     return (x / np.linalg.norm(x, axis=1, keepdims=True)).astype(np.float32)
+
+
+_models: dict[tuple[Any, ...], bebr.Binarizer] = {}
+
+
+def model_of(x: np.ndarray, **options: Any) -> bebr.Binarizer:
+    """``bebr.train(x, seed=0, **options)``, done once a process: for tests of something else than training."""
+    options = {"metric": "cosine", "seed": 0} | options
+    key = (hashlib.sha256(np.ascontiguousarray(x)).digest(), x.shape, repr(sorted(options.items())))
+    if key not in _models:
+        _models[key] = bebr.train(x, **options)
+    return _models[key]
 
 
 @pytest.fixture(scope="session")

@@ -14,13 +14,14 @@ import pytest
 
 import bebr
 from bebr.vectors import write_columns, write_vectors
+from tests.conftest import model_of
 
 LISTS = 40
 
 
 @pytest.fixture(scope="module")
 def bz(vectors):
-    return bebr.train(vectors, bytes_per_vector=18)
+    return model_of(vectors, bytes_per_vector=18)
 
 
 @pytest.fixture(autouse=True)
@@ -121,7 +122,7 @@ def test_vectors_are_kept_beside_their_codes(kind, order, vectors, queries, bz, 
 def test_a_vector_that_cannot_be_kept_is_named(vectors, tmp_path):
     x = vectors.copy()
     x[1234, 5] = 1e6
-    model = bebr.train(vectors, bytes_per_vector=18, metric="ip")
+    model = model_of(vectors, bytes_per_vector=18, metric="ip")
     with pytest.raises(ValueError, match=r"rows from 1024 on, vector 210 .*float16 cannot hold"):
         bebr.build(x, tmp_path / "o.bebr", nlist=LISTS, binarizer=model, rescore="float16")
     assert not (tmp_path / "o.bebr").exists()
@@ -253,13 +254,13 @@ print(peak() - before)
 @pytest.mark.parametrize("learn", ["model", "no model"])
 def test_the_memory_asked_for_is_kept(learn, vectors, bz, tmp_path):
     source = tmp_path / "x.npy"
-    np.save(source, np.tile(vectors, (200, 1)))  # 154 MB
+    np.save(source, np.tile(vectors, (110, 1)))  # 81 MiB
     bz.save(tmp_path / "m.safetensors")
     arguments = [source, tmp_path / "m.safetensors", tmp_path / "o.bebr", learn]
     done = subprocess.run([sys.executable, "-c", MEASURED, *map(str, arguments)], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert int(done.stdout) < 64 << 20
-    assert len(bebr.open_index(tmp_path / "o.bebr")) == 600_000
+    assert len(bebr.open_index(tmp_path / "o.bebr")) == 330_000
 
 
 # Bad input

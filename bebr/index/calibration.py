@@ -6,8 +6,6 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-import numpy as np
-
 from bebr.arrays import Ids
 from bebr.binarizer.codes import PreparedQueries
 from bebr.exact import hits
@@ -30,15 +28,15 @@ def calibrated(
 ) -> Setting:
     """For each margin the smallest nprobe, up to ``nlist``, that reach ``target``; of these the fastest by the clock.
 
-    target: share of ``wanted`` int64[n, k] to find. ``ValueError`` where no setting does. Queries are asked one at a
-    time: in a batch they may be scored over all planes, which finds no less and which no margin makes faster.
+    target: share of ``wanted`` int64[n, k] to find. ``ValueError`` where no setting does. Recall is that of queries
+    asked one at a time: in a batch they may be scored over all planes, which finds no less and which no margin makes
+    faster.
     """
     k = wanted.shape[1]
-    single = list(prepared)
 
     def recall(nprobe: int, margin: float) -> float:
-        found = [index.search_prepared(one, k, nprobe=nprobe, margin=margin).ids for one in single]
-        return float(hits(np.concatenate(found), wanted).mean())
+        found = index.search_prepared(prepared, k, nprobe=nprobe, margin=margin, batch_invariant=True).ids
+        return float(hits(found, wanted).mean())
 
     enough = []
     best = 0.0
@@ -56,6 +54,7 @@ def calibrated(
         raise ValueError(
             f"target_recall is {target}, but these codes reach {best:.4f} with every list: want at most that"
         )
+    single = list(prepared)
     return min(
         (Setting(p, m, recall(p, m), min(_seconds(index, single, k, p, m))) for p, m in enough),
         key=lambda s: s.seconds,

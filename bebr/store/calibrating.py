@@ -76,7 +76,7 @@ def calibrated(part: Part, keeping: Keeping | None, target: float, pause: Callab
 
 def _reached(found: Ids, wanted: Ids) -> float:
     """The share of `wanted` int64[n, k] that was found, less its standard error."""
-    shares: NDArray[np.float64] = np.array(
-        [np.isin(row[row >= 0], some).sum() / max((row >= 0).sum(), 1) for row, some in zip(wanted, found, strict=True)]
-    )
+    there = wanted >= 0
+    seen = (wanted[:, :, None] == found[:, None, :]).any(axis=2) & there
+    shares: NDArray[np.float64] = seen.sum(axis=1) / np.maximum(there.sum(axis=1), 1)
     return float(shares.mean() - shares.std() / np.sqrt(len(shares)))

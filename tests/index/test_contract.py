@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 import bebr
-from tests.conftest import clustered
+from tests.conftest import clustered, model_of
 
 # Each kind, and the options of a search that leaves nothing to chance.
 KINDS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
@@ -34,7 +34,7 @@ def x() -> np.ndarray:
 
 @pytest.fixture(scope="module", params=["cosine", "ip", "l2"])
 def bz(request, x) -> bebr.Binarizer:
-    return bebr.train(x, widths=[16, 8], metric=request.param, factor_bytes=1, seed=0)
+    return model_of(x, widths=[16, 8], metric=request.param, factor_bytes=1)
 
 
 @pytest.fixture(params=KINDS)
@@ -138,7 +138,7 @@ def test_a_file_that_only_names_its_model_opens_with_it(index, bz, x, tmp_path):
     opened = bebr.open_index(tmp_path / "i.bebr", model=bz)
     assert opened.binarizer is bz
     np.testing.assert_array_equal(opened.codes()[1], index.codes()[1])
-    other = bebr.train(x, widths=[16], metric=bz.metric, seed=0)
+    other = model_of(x, widths=[16], metric=bz.metric)
     with pytest.raises(bebr.IncompatibleModel, match=f"{bz.digest}: got {other.digest}"):
         bebr.open_index(tmp_path / "i.bebr", model=other)
     with pytest.raises(ValueError, match=f"names its model, {bz.digest}"):
@@ -232,7 +232,7 @@ class Machine(RuleBasedStateMachine):
     @initialize()
     def start(self):
         self.x = clustered(300, 16, seed=5)
-        self.bz = bebr.train(self.x, widths=[16, 8], factor_bytes=1, seed=0)
+        self.bz = model_of(self.x, widths=[16, 8], factor_bytes=1)
         self.index = KINDS[self.kind][0](self.bz)
         if self.kind == "ivf":
             self.index.train(self.x)

@@ -12,7 +12,7 @@ import pytest
 
 import bebr
 from bebr import device
-from tests.conftest import clustered
+from tests.conftest import clustered, model_of
 
 EMULATED = device.found("emulated")
 emulated = pytest.mark.skipif(isinstance(EMULATED, str), reason=f"emulated kernels: {EMULATED}")
@@ -23,7 +23,7 @@ CUDA = device.found()
 def pair(request: pytest.FixtureRequest) -> tuple[bebr.FlatIndex, bebr.FlatIndex]:
     """The same 500 rows on the CPU and on the emulated device."""
     x = clustered(500, 48)
-    bz = bebr.train(x, bytes_per_vector=20, metric=request.param)
+    bz = model_of(x, bytes_per_vector=20, metric=request.param)
     pair = bebr.FlatIndex(bz), bebr.FlatIndex(bz, device="emulated")
     for index in pair:
         index.add(x, np.arange(500)[::-1] * 3)
@@ -64,7 +64,7 @@ def test_a_search_sees_the_changes_before_it(pair: tuple[bebr.FlatIndex, bebr.Fl
 @emulated
 def test_exact_scores_come_from_kept_vectors() -> None:
     x = clustered(300, 32)
-    bz = bebr.train(x, bytes_per_vector=12)
+    bz = model_of(x, bytes_per_vector=12)
     here, there = bebr.FlatIndex(bz, rescore="float16"), bebr.FlatIndex(bz, rescore="float16", device="emulated")
     for index in (here, there):
         index.add(x)

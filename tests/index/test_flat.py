@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import bebr
+from tests.conftest import model_of
 
 
 @pytest.fixture(
@@ -19,7 +20,7 @@ def trained(request, vectors):
     metric, factor_bytes = request.param
     scale = 1 if metric == "cosine" else np.linspace(0.5, 3, len(vectors), dtype=np.float32)[:, None]
     x = vectors * scale
-    return bebr.train(x, widths=[48, 24, 8], metric=metric, factor_bytes=factor_bytes, seed=0), x
+    return model_of(x, widths=[48, 24, 8], metric=metric, factor_bytes=factor_bytes), x
 
 
 def naive_scores(bz: bebr.Binarizer, codes: bebr.Codes, q: np.ndarray) -> np.ndarray:

@@ -9,7 +9,7 @@ import pytest
 
 import bebr
 from bebr import GraphIndex
-from tests.conftest import clustered, recall
+from tests.conftest import clustered, model_of, recall
 
 
 @pytest.fixture(
@@ -21,7 +21,7 @@ def trained(request, vectors):
     metric, factor_bytes = request.param
     scale = 1 if metric == "cosine" else np.linspace(0.5, 3, len(vectors), dtype=np.float32)[:, None]
     x = vectors * scale
-    return bebr.train(x, widths=[48, 24, 8], metric=metric, factor_bytes=factor_bytes, seed=0), x
+    return model_of(x, widths=[48, 24, 8], metric=metric, factor_bytes=factor_bytes), x
 
 
 @pytest.fixture(scope="module")
@@ -83,7 +83,7 @@ def test_threads_change_neither_the_graph_nor_the_answer(trained, queries):
         for threads in (1, 3):
             bebr.set_num_threads(threads)
             index = GraphIndex(bz)
-            index.add(x)
+            index.add(x[:1500])
             found.append(index.search(queries, 10, ef_search=12))
     finally:
         bebr.set_num_threads(before)
@@ -134,9 +134,9 @@ def half_replaced(bz: bebr.Binarizer, x: np.ndarray, seed: int) -> tuple[GraphIn
     return index, gone
 
 
-def test_recall_survives_removing_and_adding_half():
-    x, q = clustered(5000, 64, seed=3), clustered(100, 64, seed=4)
-    bz = bebr.train(x, widths=[64, 40, 16], seed=0)
+def test_recall_survives_removing_and_adding_half(vectors):
+    x, q = vectors, clustered(200, 64, seed=4)
+    bz = bebr.untrained(64, 17)
     fresh, flat = GraphIndex(bz), bebr.FlatIndex(bz)
     fresh.add(x)
     flat.add(x)
@@ -154,7 +154,7 @@ def test_recall_survives_removing_and_adding_half():
 
 
 def test_a_graph_that_was_nearly_emptied_fills_again(trained, queries):
-    bz, x = trained
+    bz, x = trained[0], trained[1][:1500]
     index, flat = GraphIndex(bz), bebr.FlatIndex(bz)
     index.add(x)
     flat.add(x)
@@ -296,9 +296,9 @@ def test_bad_input_names_what_was_wrong(trained, call, message):
     assert len(index) == 10
 
 
-def test_searches_run_while_rows_come_and_go(trained, queries):
-    bz, x = trained
-    index = GraphIndex(bz)
+@pytest.mark.parametrize("metric", ["cosine", "l2"])
+def test_searches_run_while_rows_come_and_go(vectors, queries, metric):
+    index, x = GraphIndex(bebr.untrained(64, 12, metric=metric)), vectors
     index.add(x[:500])
     stop, wrong = threading.Event(), []
 
@@ -311,7 +311,7 @@ def test_searches_run_while_rows_come_and_go(trained, queries):
     readers = [threading.Thread(target=search) for _ in range(3)]
     for reader in readers:
         reader.start()
-    for first in range(500, 2500, 100):
+    for first in range(500, 1700, 100):
         index.add(x[first : first + 100], np.arange(first, first + 100))
         index.remove(np.arange(first - 50, first + 20))
     stop.set()

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import bebr
-from tests.conftest import clustered, recall
+from tests.conftest import clustered, model_of, recall
 
 LISTS = 20
 
@@ -19,7 +19,7 @@ def trained(request, vectors):
     metric = request.param
     scale = 1 if metric == "cosine" else np.linspace(0.5, 3, len(vectors), dtype=np.float32)[:, None]
     x = vectors * scale
-    return bebr.train(x, widths=[48, 24, 8], metric=metric, seed=0), x
+    return model_of(x, widths=[48, 24, 8], metric=metric), x
 
 
 def built(bz: bebr.Binarizer, x: np.ndarray, nlist: int = LISTS, ids=None) -> bebr.IVFIndex:
@@ -89,7 +89,7 @@ def test_more_probes_find_more(trained, queries):
 def test_calibration_reaches_its_target(trained, queries, tmp_path):
     bz, x = trained
     index = built(bz, x)
-    more = clustered(200, 64, seed=77)
+    more = clustered(100, 64, seed=77)
     reached = index.calibrate(more, 0.9)
     truth = index.search(more, 10, nprobe=LISTS, margin="exact").ids
     single = np.concatenate([index.search(q, 10).ids for q in more])
@@ -233,7 +233,7 @@ def test_damaged_files_are_refused(trained, tmp_path):
 
 
 def test_lists_are_balanced_and_repeatable(vectors):
-    bz = bebr.train(vectors, widths=[32], seed=0)
+    bz = model_of(vectors, widths=[32])
     sizes = [built(bz, vectors, nlist=40).list_sizes for _ in range(2)]
     assert sizes[0] == sizes[1] and sum(sizes[0]) == len(vectors)
     assert max(sizes[0]) < 4 * np.mean(sizes[0]) and min(sizes[0]) > 0
@@ -242,7 +242,7 @@ def test_lists_are_balanced_and_repeatable(vectors):
 def test_many_lists_are_looked_at_through_groups(vectors, queries):
     """More than 4,096 centroids: the nearest are found through groups, nearly always."""
     x = np.vstack([vectors, clustered(5000, 64, seed=3)])
-    bz = bebr.train(vectors, widths=[64, 64], seed=0)
+    bz = model_of(vectors, widths=[64, 64])
     index = built(bz, x, nlist=5000)
     every = index.search(queries, 10, nprobe=5000, margin="exact")
     same(every, flat(bz, x).search(queries, 10, exact=True))

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 import bebr
+from tests.conftest import model_of
 
 LARGEST = (1 << 46) - 1
 METRICS = ("cosine", "ip", "l2")
@@ -16,7 +17,7 @@ METRICS = ("cosine", "ip", "l2")
 
 @pytest.fixture(scope="module")
 def models(vectors) -> dict[str, bebr.Binarizer]:
-    return {metric: bebr.train(vectors, widths=[48, 24], metric=metric, seed=0) for metric in METRICS}
+    return {metric: model_of(vectors, widths=[48, 24], metric=metric) for metric in METRICS}
 
 
 def documents(vectors: np.ndarray, count: int, seed: int = 0) -> list[np.ndarray]:
@@ -81,12 +82,12 @@ def test_coded_queries_are_scored_as_what_their_codes_stand_for(models, vectors,
 
 
 def test_few_candidates_find_what_is_near(models, vectors):
-    given = documents(vectors, 300)
+    given = documents(vectors, 150)
     index = bebr.MaxSimIndex(bebr.FlatIndex(models["cosine"]))
     index.add(given)
     asked = [one + 0.01 for one in given]
     few, all_ = index.search(asked, 1, candidates=3), index.search(asked, 1, candidates=index.vectors)
-    assert (few.ids == all_.ids).mean() > 0.95 and (few.ids[:, 0] == np.arange(300)).mean() > 0.8
+    assert (few.ids == all_.ids).mean() > 0.95 and (few.ids[:, 0] == np.arange(150)).mean() > 0.8
     # one candidate of one vector brings at most one document
     assert (index.search([queries := vectors[:1]], 3, candidates=1).ids[0] >= 0).sum() == 1 and len(queries) == 1
 
@@ -106,7 +107,7 @@ def test_queries_of_another_model_are_refused_unless_it_knows_these_codes(models
     index.add(given := documents(vectors, 10))
     own = bebr.Binarizer.from_bytes(models["cosine"].to_bytes())
     assert np.array_equal(index.search(given, 3, binarizer=own).scores, index.search(given, 3).scores)
-    other = bebr.train(vectors, widths=[48, 24], metric="cosine", seed=1)
+    other = model_of(vectors, widths=[48, 24], metric="cosine", seed=1)
     with pytest.raises(bebr.IncompatibleModel):
         index.search(given[0], binarizer=other)
 

@@ -17,7 +17,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 import bebr
 from bebr.exact import exact
-from tests.conftest import clustered, recall
+from tests.conftest import clustered, model_of, recall
 
 # What a row loses, as a share of the largest scores: rounding to fp16, or to 1/127 of a row's largest entry.
 LOSS = {"float16": 1e-3, "int8": 1e-2}
@@ -28,7 +28,7 @@ def model(metric: str) -> tuple[bebr.Binarizer, np.ndarray]:
     x = clustered(3000, 64)
     if metric != "cosine":
         x *= np.linspace(0.5, 3, len(x), dtype=np.float32)[:, None]
-    return bebr.train(x, widths=[48, 8], metric=metric, seed=0), x
+    return model_of(x, widths=[48, 8], metric=metric), x
 
 
 @pytest.fixture(params=["cosine", "ip", "l2"])
@@ -38,6 +38,16 @@ def trained(request):
 
 def indexes(bz: bebr.Binarizer, **options):
     return bebr.FlatIndex(bz, **options), bebr.IVFIndex(bz, nlist=8, **options), bebr.GraphIndex(bz, **options)
+
+
+@cache
+def filled(metric: str, kind: str | None) -> tuple[bebr.Index, ...]:
+    """Indexes of all vectors, for tests that only search."""
+    bz, x = model(metric)
+    made = indexes(bz, rescore=kind)
+    for index in made:
+        index.add(x)
+    return made
 
 
 def all_scores(metric: str, q: np.ndarray, x: np.ndarray) -> np.ndarray:
@@ -54,8 +64,7 @@ def all_scores(metric: str, q: np.ndarray, x: np.ndarray) -> np.ndarray:
 def test_scores_are_those_of_the_vectors(trained, queries, kind, query):
     bz, x = trained
     want = all_scores(bz.metric, queries, x)
-    for index in indexes(bz, rescore=kind):
-        index.add(x)
+    for index in filled(bz.metric, kind):
         hits = index.search(queries, 10, rescore=200, query=query)
         found = np.take_along_axis(want, hits.ids, axis=1)
         np.testing.assert_allclose(hits.scores, found, atol=LOSS[kind] * np.abs(want).max())
@@ -67,8 +76,7 @@ def test_scores_are_those_of_the_vectors(trained, queries, kind, query):
 def test_all_rows_rescored_is_exact_search(trained, queries, kind):
     bz, x = trained
     truth = exact(x, queries, 10, bz.metric)
-    for index in indexes(bz, rescore=kind):
-        index.add(x)
+    for index in filled(bz.metric, kind):
         options = {"nprobe": 8} if isinstance(index, bebr.IVFIndex) else {}
         found = index.search(queries, 10, rescore=len(x), **options).ids
         assert recall(found, truth) >= (0.998 if kind == "float16" else 0.97)
@@ -77,18 +85,15 @@ def test_all_rows_rescored_is_exact_search(trained, queries, kind):
 def test_the_more_rescored_the_better_and_by_default_some_are(trained, queries):
     bz, x = trained
     truth = exact(x, queries, 10, bz.metric)
-    for index in indexes(bz, rescore="float16"):
-        index.add(x)
+    for index in filled(bz.metric, "float16"):
         found = [recall(index.search(queries, 10, rescore=n).ids, truth) for n in (0, 20, 100)]
         assert found[0] + 0.05 < found[1] < found[2]
         assert recall(index.search(queries, 10).ids, truth) > found[1]
 
 
 def test_zero_is_the_search_by_code(trained, queries):
-    bz, x = trained
-    for plain, kept in zip(indexes(bz), indexes(bz, rescore="int8"), strict=True):
-        plain.add(x)
-        kept.add(x)
+    bz, _ = trained
+    for plain, kept in zip(filled(bz.metric, None), filled(bz.metric, "int8"), strict=True):
         assert (plain.raw_type, kept.raw_type) == (None, "int8")
         for a, b in zip(plain.search(queries, 10), kept.search(queries, 10, rescore=0), strict=True):
             np.testing.assert_array_equal(a, b)
@@ -114,7 +119,7 @@ def alike(one: bebr.Index, other: bebr.Index, queries: np.ndarray) -> None:
 @pytest.mark.parametrize("mmap", [False, True])
 @pytest.mark.parametrize("kind", ["float16", "int8"])
 def test_save_and_open(trained, queries, tmp_path, mmap, kind):
-    bz, x = trained
+    bz, x = trained[0], trained[1][:1500]
     ids = np.random.default_rng(0).permutation(10 * len(x))[: len(x)]
     for index in indexes(bz, rescore=kind):
         index.add(x, ids)
@@ -207,15 +212,13 @@ def test_filters_and_radius_hold_for_exact_scores(trained, queries):
     bz, x = trained
     want = all_scores(bz.metric, queries, x)
     allowed = np.random.default_rng(3).permutation(len(x))[:300]
-    for index in indexes(bz, rescore="float16"):
-        index.add(x)
+    for index in filled(bz.metric, "float16"):
         hits = index.search(queries, 10, allow=allowed, rescore=300)
         sign = -1 if bz.metric == "l2" else 1
         truth = allowed[np.argsort(-sign * want[:, allowed], axis=1)[:, :10]]
         assert recall(hits.ids, truth) > 0.99
     radius = float(np.sort(sign * want, axis=1)[:, -5].mean()) * sign
-    index = indexes(bz, rescore="float16")[1]
-    index.add(x)
+    index = filled(bz.metric, "float16")[1]
     near = index.search(queries, 10, radius=radius, rescore=500, nprobe=8)
     inside = (near.scores <= radius) if bz.metric == "l2" else (near.scores >= radius)
     assert (inside == (near.ids >= 0)).all() and 0 < inside.sum() < inside.size
@@ -234,10 +237,9 @@ def test_few_rows_a_list_do_not_widen_the_search(queries):
 
 
 def test_threads_do_not_change_the_answer(trained, queries):
-    bz, x = trained
+    bz, _ = trained
     before = bebr.get_num_threads()
-    for index in indexes(bz, rescore="int8"):
-        index.add(x)
+    for index in filled(bz.metric, "int8"):
         try:
             bebr.set_num_threads(1)
             one = index.search(queries, 10)
@@ -277,8 +279,7 @@ def test_searches_go_on_while_rows_come_and_go(queries):
 def test_search_ids_goes_by_the_vectors(trained):
     bz, x = trained
     truth = exact(x, x[:20], 11, bz.metric)
-    for index in indexes(bz, rescore="float16"):
-        index.add(x)
+    for index in filled(bz.metric, "float16"):
         options = {"nprobe": 8} if isinstance(index, bebr.IVFIndex) else {}
         found = index.search_ids(np.arange(20), 10, rescore=200, **options).ids
         want = [[i for i in row if i != n][:10] for n, row in enumerate(truth)]
@@ -295,7 +296,7 @@ def test_queries_of_a_newer_model_are_refused_aloud(monkeypatch, queries):
     monkeypatch.setattr(descend_map, "_STEPS", 2)
     monkeypatch.setattr(descend_map, "_BATCH", 128)
     vectors = clustered(600, 64)
-    old = bebr.train(vectors, widths=[48, 8], seed=0)
+    old = model_of(vectors, widths=[48, 8])
     new = bebr.train(vectors, widths=[48, 16], seed=0, compatible_with=old, old_vectors=vectors)
     for index in indexes(old, rescore="float16"):
         index.add(vectors)
@@ -327,7 +328,7 @@ def test_bad_input_names_what_was_wrong(trained, call, message):
 
 
 def test_what_cannot_be_kept_is_refused(vectors):
-    bz = bebr.train(vectors, widths=[48, 8], metric="ip", factor_bytes=4, seed=0)
+    bz = model_of(vectors, widths=[48, 8], metric="ip", factor_bytes=4)
     with pytest.raises(ValueError, match="rescore is 'float32'"):
         bebr.FlatIndex(bz, rescore="float32")
     large = vectors[:3] * np.float32([[1], [1], [1e6]])
@@ -348,7 +349,7 @@ def test_what_cannot_be_kept_is_refused(vectors):
 
 def test_zero_vectors_and_equal_rows(queries):
     x = np.vstack([np.zeros((2, 64)), np.tile(queries[:1], (3, 1)), queries]).astype(np.float32)
-    bz = bebr.train(clustered(500, 64), widths=[32, 8], metric="l2", seed=0)
+    bz = bebr.untrained(64, 10, metric="l2")
     for kind in ("float16", "int8"):
         index = bebr.FlatIndex(bz, rescore=kind)
         index.add(x)
@@ -361,7 +362,7 @@ def test_zero_vectors_and_equal_rows(queries):
 
 @cache
 def small_model(metric: str) -> bebr.Binarizer:
-    return bebr.train(clustered(200, 16, seed=5), widths=[16, 8], metric=metric, seed=0)
+    return model_of(clustered(200, 16, seed=5), widths=[16, 8], metric=metric)
 
 
 class RescoreMachine(RuleBasedStateMachine):

@@ -11,7 +11,7 @@ import pytest
 import bebr
 from bebr.errors import Cancelled
 from bebr.index.segments import SegmentView, StopFlag, TailRows, search_segments
-from tests.conftest import clustered
+from tests.conftest import clustered, model_of
 
 N, D = 1500, 32
 
@@ -23,7 +23,7 @@ def x() -> np.ndarray:
 
 @pytest.fixture(scope="module", params=["cosine", "ip", "l2"])
 def bz(request, x) -> bebr.Binarizer:
-    return bebr.train(x, widths=[32, 16], metric=request.param, seed=0)
+    return model_of(x, widths=[32, 16], metric=request.param)
 
 
 @pytest.fixture(scope="module")
@@ -201,7 +201,7 @@ def test_a_search_is_stopped_from_another_thread(bz, x, ids, queries):
 
 def test_what_cannot_be_searched_is_refused(bz, x, ids, queries):
     index, q = flat(bz, bz.encode(x), ids), bz.prepare(queries[:, :D])
-    other = bebr.train(x, widths=[24], metric=bz.metric, seed=0)
+    other = model_of(x, widths=[24], metric=bz.metric)
     more = [SegmentView(index), SegmentView(flat(other, other.encode(x), ids))]
     for wrong, message in [
         (lambda: search_segments([SegmentView(index)], bz, q, 0), "k is 0"),
@@ -218,7 +218,7 @@ def test_lists_of_other_models_are_refused():
     views = []
     for dim in (32, 16):
         x = clustered(400, dim, seed=dim)
-        bz = bebr.train(x, widths=[16, 16], metric="ip", factor_bytes=4, seed=0)
+        bz = model_of(x, widths=[16, 16], metric="ip", factor_bytes=4)
         index = bebr.IVFIndex(bz, nlist=4)
         index.add(x)
         views.append(SegmentView(index))

@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 
 import bebr
+from tests.conftest import model_of
 
 
 @pytest.fixture(scope="session", params=[("cosine", 1), ("l2", 2)], ids=lambda p: f"{p[0]}-{p[1]}")
 def bz(request, vectors) -> bebr.Binarizer:
     metric, factor_bytes = request.param
-    return bebr.train(vectors, widths=[48, 16], metric=metric, factor_bytes=factor_bytes, seed=0)
+    return model_of(vectors, widths=[48, 16], metric=metric, factor_bytes=factor_bytes)
 
 
 @pytest.fixture(scope="session")

@@ -34,8 +34,13 @@ def fresh(bz, x, ids, keep):
     return index
 
 
-@pytest.mark.parametrize("kind", ["flat", "ivf", "graph", "bulk"])
-@pytest.mark.parametrize("keep", [None, "float16", "int8"])
+@pytest.mark.parametrize(
+    ("kind", "keep"),
+    [
+        *(("flat", keep) for keep in (None, "float16", "int8")),
+        *(("ivf", None), ("ivf", "int8"), ("graph", None), ("graph", "float16"), ("bulk", None), ("bulk", "int8")),
+    ],
+)
 def test_a_file_is_taken_as_it_is_and_its_rows_replace_others(tmp_path, model, vectors, queries, kind, keep):
     ids = np.random.default_rng(0).permutation(np.arange(1000, 3000))
     built(tmp_path / "x.bebr", kind, model, vectors[:2000], ids, keep)

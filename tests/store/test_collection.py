@@ -145,6 +145,7 @@ def test_searches_beside_a_writer_see_each_id_once(tmp_path, bz, vectors, querie
                 searches[0] += 1
                 if (ids < 0).any() or any(len(set(row)) != 20 for row in ids.tolist()):
                     problems.append(ids)
+                stop.wait(0.002)  # searches enough come between two writes
 
         threads = [threading.Thread(target=search) for _ in range(2)]
         for thread in threads:

@@ -14,7 +14,7 @@ from bebr.collection.protocol import AlreadyExists, DatabaseLocked
 from bebr.index.files import contents_digest
 from bebr.store.database import Database
 from bebr.store.records import SegmentRow
-from tests.conftest import payloads_of
+from tests.conftest import model_of, payloads_of
 
 
 @pytest.fixture
@@ -63,7 +63,7 @@ def test_a_corrupt_segment_stops_its_collection_only(two_collections, bz, damage
 
 def test_a_segment_of_another_model_is_refused(two_collections, vectors):
     path, file = two_collections
-    other = bebr.FlatIndex(bebr.train(vectors, widths=[48, 16], metric="ip", seed=0))
+    other = bebr.FlatIndex(model_of(vectors, widths=[48, 16], metric="ip"))
     other.add(vectors[:1000])
     with bebr.open(path) as db:
         new = path / "segments" / "2-other.bebr"

@@ -15,16 +15,16 @@ import bebr
 from bebr.collection.protocol import DatabaseLocked
 from bebr.store.doctor import examine
 from tests.commands import run
+from tests.conftest import model_of
 
 
 @pytest.fixture
 def folder(tmp_path, vectors):
     """A database that a killed process left: "docs" with segment and journal, "other" with a segment."""
-    path = tmp_path / "data"
+    path, bz = tmp_path / "data", model_of(vectors[:500], widths=[16])
 
     def write():
         db = bebr.open(path)
-        bz = bebr.train(vectors[:500], widths=[16], seed=0)
         for name in ("docs", "other"):
             collection = db.create_collection(name, bz)
             collection.upsert(range(100), vectors[:100], [{"n": n} for n in range(100)])

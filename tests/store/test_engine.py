@@ -16,31 +16,37 @@ from bebr.collection.options import SearchOptions
 from bebr.errors import Cancelled
 from bebr.store import searching
 from bebr.store.database import Database
+from tests.conftest import model_of
 
 DIM = 64
 
 
 @pytest.fixture(scope="module")
 def models(vectors):
-    return {
-        metric: bebr.train(vectors, widths=[48, 16], metric=metric, seed=0) for metric in ("cosine", "ip", "l2")
-    } | {"untrained": bebr.training.untrained.untrained(DIM, 16, metric="cosine")}
+    return {metric: model_of(vectors, widths=[48, 16], metric=metric) for metric in ("cosine", "ip", "l2")} | {
+        "untrained": bebr.training.untrained.untrained(DIM, 16, metric="cosine")
+    }
 
 
-@pytest.fixture(scope="module", params=["cosine", "ip", "l2", "untrained"])
-def bz(request, models):
-    return models[request.param]
+# Each index with each metric, with what it keeps and without it.
+MADE = [
+    *(("flat", keep, model) for keep in (None, "float16", "int8") for model in ("cosine", "ip", "l2", "untrained")),
+    ("auto", None, "cosine"),
+    ("auto", None, "ip"),
+    ("auto", "int8", "l2"),
+    ("auto", "int8", "untrained"),
+    ("graph", "float16", "cosine"),
+    ("graph", "float16", "ip"),
+    ("graph", "float16", "l2"),
+]
 
 
-SHAPES = [("flat", None), ("flat", "float16"), ("flat", "int8"), ("auto", None), ("auto", "int8"), ("graph", "float16")]
-
-
-@pytest.fixture(scope="module", params=SHAPES, ids=lambda shape: f"{shape[0]}-{shape[1]}")
-def collection(request, bz, vectors, tmp_path_factory):
+@pytest.fixture(scope="module", params=MADE, ids=lambda made: "-".join(map(str, made)))
+def collection(request, models, vectors, tmp_path_factory):
     """Segments, removed rows, rows written again, rows without a vector and a tail."""
-    index, keep = request.param
+    index, keep, model = request.param
     with Database(tmp_path_factory.mktemp("engine"), flat_rows=1000) as db:
-        made = db.create_collection("docs", bz, keep=keep, retrain=False, index=index)
+        made = db.create_collection("docs", models[model], keep=keep, retrain=False, index=index)
         made.upsert(range(1500), vectors[:1500])
         made.settle()
         made.upsert(range(1000, 2400), vectors[1400:2800])

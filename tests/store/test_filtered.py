@@ -129,12 +129,21 @@ def soon_copied(monkeypatch):
     monkeypatch.setattr(copies, "_COPY_COST", 1)
 
 
-@pytest.mark.parametrize("below", [1200, 300, 80, 30, 7])
+OPTIONS = {"plain": {}, "exact": {"exact": True}, "few": {"oversampling": 2}, "allow": {"allow": np.arange(0, 3000, 2)}}
+
+
 @pytest.mark.parametrize(
-    "options", [{}, {"exact": True}, {"oversampling": 2}, {"allow": np.arange(0, 3000, 2)}], ids=str
+    ("below", "options"),
+    [
+        *((below, "plain") for below in (1200, 300, 80, 30, 7)),
+        *((n, how) for n in (300, 30) for how in OPTIONS if how != "plain"),
+        (1200, "allow"),
+        (7, "exact"),
+    ],
 )
 def test_copies_answer_as_the_rows_do(db, bz, vectors, queries, soon_copied, below, options):
     """To the bit, however often a filter comes, whatever was written meanwhile, and by how many queries."""
+    options = OPTIONS[options]
     collection = db.create_collection("docs", bz)
     order = np.random.default_rng(1).permutation(3000)
     collection.upsert(np.arange(2700), vectors[:2700], [{"n": int(n)} for n in order[:2700]])

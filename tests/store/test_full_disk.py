@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import bebr
-from tests.conftest import payloads_of
+from tests.conftest import model_of, payloads_of
 
 MIB = 1 << 20
 
@@ -62,7 +62,7 @@ def test_what_needs_space_is_refused_and_changes_nothing(full, bz, vectors, same
         with pytest.raises(bebr.LimitExceeded, match="space"):
             docs.settle()
         with pytest.raises(bebr.LimitExceeded, match="space"):
-            full.create_collection("new", bebr.train(vectors, widths=[32], seed=0))
+            full.create_collection("new", model_of(vectors, widths=[32]))
         same_answers(docs, rows)
         assert payloads_of(docs, [1050]) == [{"n": 1050}]
     assert full.collections() == ["docs", "old"]

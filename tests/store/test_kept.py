@@ -10,7 +10,7 @@ from bebr.exact import exact
 from bebr.store.database import Database
 from bebr.store.doctor import examine
 from bebr.store.kept import KeptBlocks
-from tests.conftest import recall
+from tests.conftest import model_of, recall
 
 
 def test_blocks_in_memory_give_back_what_was_appended():
@@ -132,7 +132,7 @@ def test_damage_to_kept_vectors_is_noticed(tmp_path, bz, vectors):
 
 def test_a_model_with_an_input_adapter(tmp_path, vectors, queries):
     """Exact scores are those of the space that the model's codes stand for."""
-    plain = bebr.train(vectors, widths=[48, 16], metric="cosine", seed=0)
+    plain = model_of(vectors, widths=[48, 16], metric="cosine")
     weight = np.eye(64, dtype=np.float32) * np.linspace(1, 3, 64, dtype=np.float32)
     tensors = plain.tensors | {"front.0.weight": weight, "front.0.bias": np.zeros(64, np.float32)}
     model = bebr.Binarizer.from_tensors(tensors, plain.config | {"front": {"skip": 0.0}})

@@ -12,17 +12,17 @@ import bebr
 from bebr.exact import exact
 from bebr.store.database import Database
 from bebr.store.doctor import examine
-from tests.conftest import clustered, payloads_of, recall
+from tests.conftest import clustered, model_of, payloads_of, recall
 
 
 @pytest.fixture(scope="module")
 def old(vectors) -> bebr.Binarizer:
-    return bebr.train(vectors, widths=[48, 16], metric="cosine", seed=0)
+    return model_of(vectors, widths=[48, 16], metric="cosine")
 
 
 @pytest.fixture(scope="module")
 def new(vectors) -> bebr.Binarizer:
-    return bebr.train(vectors, widths=[64, 64, 32], metric="cosine", seed=1)
+    return model_of(vectors, widths=[64, 64, 32], metric="cosine", seed=1)
 
 
 def _spread(docs, x) -> None:
@@ -168,9 +168,9 @@ def test_what_cannot_be_migrated_is_refused(tmp_path, old, new, vectors):
             plain.migrate(new)
         docs = db.create_collection("docs", old, keep="float16")
         with pytest.raises(ValueError, match="bz has metric 'l2': want 'cosine'"):
-            docs.migrate(bebr.train(vectors, widths=[32], metric="l2", seed=0))
+            docs.migrate(model_of(vectors, widths=[32], metric="l2"))
         with pytest.raises(ValueError, match="bz has input_dim 32: want 64"):
-            docs.migrate(bebr.train(clustered(100, 32), widths=[32], seed=0))
+            docs.migrate(model_of(clustered(100, 32), widths=[32]))
         with pytest.raises(ValueError, match=r"bz is 5: want a bebr\.Binarizer"):
             docs.migrate(5)
         assert docs.stats().target == "" and docs.binarizer.digest == old.digest

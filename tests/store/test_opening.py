@@ -10,6 +10,7 @@ import pytest
 
 import bebr
 from bebr.store.folder import Folder
+from tests.conftest import model_of
 
 
 @pytest.fixture
@@ -126,7 +127,7 @@ def test_the_number_of_a_dropped_collection_never_comes_back(folder, bz):
 
 def test_a_model_is_one_file_and_a_lost_one_costs_its_collections(folder, bz, vectors, queries):
     with bebr.open(folder) as db:
-        other = bebr.train(vectors, widths=[32], seed=0)
+        other = model_of(vectors, widths=[32])
         db.create_collection("third", other).upsert(range(20), vectors[:20])
     files = {file.name for file in (folder / "models").iterdir()}
     assert files == {f"{bz.digest}.safetensors", f"{other.digest}.safetensors"}
@@ -151,7 +152,7 @@ def test_a_model_is_one_file_and_a_lost_one_costs_its_collections(folder, bz, ve
 
 
 def test_a_model_that_the_catalog_does_not_list_is_known_by_its_digest(folder, bz, vectors):
-    other = bebr.train(vectors, widths=[32], seed=0)
+    other = model_of(vectors, widths=[32])
     (folder / "models" / f"{other.digest}.safetensors").write_bytes(other.to_bytes())
     (folder / "models" / "0123456789abcdef.safetensors").write_bytes(other.to_bytes())
     with bebr.open(folder) as db:

@@ -36,31 +36,34 @@ def agreement(found: np.ndarray, wanted: np.ndarray) -> float:
     return float(np.mean([len(set(a) & set(b)) / len(b) for a, b in zip(found.tolist(), wanted.tolist(), strict=True)]))
 
 
+@pytest.fixture(scope="module", params=[None, "float16"])
+def kept_and_flat(request, tmp_path_factory, rows):
+    with Database(tmp_path_factory.mktemp("flat"), seal_rows=10**9) as db:
+        docs = filled(db, rows, index="flat", keep=request.param)
+        assert docs.stats().rows_by_kind == {"flat": ROWS}
+        yield request.param, docs
+
+
 @pytest.mark.parametrize(("index", "kind"), [("auto", "ivf"), ("graph", "graph"), ("flat", "flat")])
-@pytest.mark.parametrize("keep", [None, "float16"])
-def test_what_a_file_is_changes_no_row(tmp_path, rows, queries, index, kind, keep):
+def test_what_a_file_is_changes_no_row(tmp_path, rows, queries, kept_and_flat, index, kind):
+    keep, flat = kept_and_flat
     with Database(tmp_path, seal_rows=10**9, flat_rows=1000) as db:
         docs = filled(db, rows, index=index, keep=keep)
         assert docs.stats().rows_by_kind == {kind: ROWS}
-        with Database(tmp_path / "flat", seal_rows=10**9) as flat_db:
-            flat = filled(flat_db, rows, index="flat", keep=keep)
-            assert flat.stats().rows_by_kind == {"flat": ROWS}
-            for how in ({"exact": True}, {"exact": True, "filter": {"n": {"lt": 300}}}, {"filter": {"n": {"lt": 30}}}):
-                same, want = docs.search(queries, 20, **how), flat.search(queries, 20, **how)
-                if kind == "graph" and not keep:  # whose scores by code are rounded otherwise
-                    assert agreement(same.ids, want.ids) > 0.99
-                else:
-                    assert same.ids.tolist() == want.ids.tolist()
-                np.testing.assert_allclose(same.scores, want.scores, atol=1e-4)
-            assert (
-                docs.search(None, 9, text="w7 row102").ids.tolist()
-                == flat.search(None, 9, text="w7 row102").ids.tolist()
-            )
-            some = [4, "s300", "s291", 2002, 99]
-            for mine, its in zip(docs.get(some, vectors=True), flat.get(some, vectors=True), strict=True):
-                assert (mine and (mine.id, mine.payload)) == (its and (its.id, its.payload))
-                np.testing.assert_array_equal(mine and mine.vector, its and its.vector)
-            assert [row.id for row in docs.scroll()] == [row.id for row in flat.scroll()]
+        for how in ({"exact": True}, {"exact": True, "filter": {"n": {"lt": 300}}}, {"filter": {"n": {"lt": 30}}}):
+            same, want = docs.search(queries, 20, **how), flat.search(queries, 20, **how)
+            if kind == "graph" and not keep:  # whose scores by code are rounded otherwise
+                assert agreement(same.ids, want.ids) > 0.99
+            else:
+                assert same.ids.tolist() == want.ids.tolist()
+            np.testing.assert_allclose(same.scores, want.scores, atol=1e-4)
+        found, want = (c.search(None, 9, text="w7 row102") for c in (docs, flat))
+        assert found.ids.tolist() == want.ids.tolist()
+        some = [4, "s300", "s291", 2002, 99]
+        for mine, its in zip(docs.get(some, vectors=True), flat.get(some, vectors=True), strict=True):
+            assert (mine and (mine.id, mine.payload)) == (its and (its.id, its.payload))
+            np.testing.assert_array_equal(mine and mine.vector, its and its.vector)
+        assert [row.id for row in docs.scroll()] == [row.id for row in flat.scroll()]
         assert docs.delete(filter={"n": {"lt": 100}}) == 80
         assert docs.count() == ROWS - 80 and docs.count({"n": {"lt": 101}}) == 0
     assert examine(tmp_path) == []
@@ -97,8 +100,7 @@ def test_recall_is_measured_and_a_snapshot_restored(tmp_path, rows, index):
     assert examine(tmp_path / "data") == []
 
 
-@pytest.mark.parametrize("index", ["auto", "graph"])
-@pytest.mark.parametrize("keep", [None, "int8"])
+@pytest.mark.parametrize(("index", "keep"), [("auto", "int8"), ("graph", None)])
 def test_target_recall_is_kept_after_a_restart_too(tmp_path, rows, index, keep):
     queries = clustered(300, 64, seed=9)
     efforts = []
