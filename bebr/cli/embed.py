@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from bebr.cli.arguments import Device, Limit, Producer, ProducerOptions, Size, Weights, load_producer
+
+if TYPE_CHECKING:
+    from bebr.cli.items import Source
+    from bebr.models.objects import ObjectProducer
 
 
 def run(
@@ -44,7 +48,8 @@ def run(
     """Embed items into float32 vectors, a row an item, in the order of the input (files: by path).
 
     The output goes into `train`, `build` and `encode`. .parquet also keeps each text, or each file's path, in the
-    column `item`.
+    column `item`. A producer of objects writes a row an object, .parquet only: the columns `id` (item#number), `item`
+    and those of its facts are a payload for `db load`.
     """
     import numpy as np
 
@@ -52,6 +57,7 @@ def run(
     from bebr.cli.progress import progress, say
     from bebr.models import clips
     from bebr.models.items import SUFFIXES, modalities
+    from bebr.models.objects import ObjectProducer
     from bebr.vectors import VectorWriter, check_output
 
     check_output(output, ".parquet", ".npy", ".fvecs")
@@ -62,6 +68,9 @@ def run(
     source = open_source(
         items, producer, modalities(encoder.modality), files, modality, text_column, image_column, limit
     )
+    if isinstance(encoder, ObjectProducer):
+        _objects(encoder, source, output, batch_size)
+        return
     stored_pictures = items.suffix == ".parquet" and source.kind != TEXT
     chunk = batch_size if stored_pictures else batch_size * 8  # texts are sorted by length within a chunk
     written = 0
@@ -82,3 +91,32 @@ def run(
             report("", written, source.rows)
     what = {TEXT: "texts", IMAGE: "pictures", CLIP: "clips"}.get(source.kind, "pairs")
     say(f"{output}: {written:,} {what}, {encoder.dim} dims, {encoder.metric}, {encoder.name} {encoder.version}")
+
+
+def _objects(encoder: ObjectProducer, source: Source, output: Path, batch_size: int) -> None:
+    """A row an object of every picture."""
+    import numpy as np
+
+    from bebr.cli.progress import progress, say
+    from bebr.vectors import RowWriter, check_output
+
+    check_output(output, ".parquet")
+    pictures = empty = 0
+    with RowWriter(output, encoder.dim) as writer, progress("embedding") as report:
+        for chosen, labels in source.chunks(batch_size):
+            found = encoder.objects(chosen, batch_size=batch_size)
+            counts = [int(count) for count in np.bincount(found.of, minlength=len(chosen))]
+            items = [label for label, count in zip(labels, counts, strict=True) for _ in range(count)]
+            numbers = [number for count in counts for number in range(count)]
+            columns: dict[str, list[Any]] = {
+                "id": [f"{item}#{number}" for item, number in zip(items, numbers, strict=True)],
+                "item": items,
+            }
+            for key in found.facts[0] if found.facts else ():
+                columns[key] = [fact[key] for fact in found.facts]
+            writer.append(found.vectors, columns)
+            pictures += len(chosen)
+            empty += counts.count(0)
+            report("", pictures, source.rows)
+    what = f"{writer.rows:,} objects of {pictures:,} pictures ({empty:,} show none)"
+    say(f"{output}: {what}, {encoder.dim} dims, {encoder.metric}, {encoder.name} {encoder.version}")

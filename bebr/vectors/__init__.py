@@ -18,12 +18,14 @@ from __future__ import annotations
 
 from bebr.vectors.output import check_output
 from bebr.vectors.reader import read_ids, read_vectors
+from bebr.vectors.rows import RowWriter
 from bebr.vectors.stream import Blocks, VectorStream, stream
 from bebr.vectors.writer import SUFFIXES, VectorWriter, write_columns, write_vectors
 
 __all__ = [
     "SUFFIXES",
     "Blocks",
+    "RowWriter",
     "VectorStream",
     "VectorWriter",
     "check_output",

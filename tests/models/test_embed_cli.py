@@ -12,7 +12,7 @@ from typer.testing import Result
 
 import bebr
 from bebr.vectors import VectorWriter, read_vectors
-from tests.commands import done, run
+from tests.commands import done, refused, run
 
 pa = pytest.importorskip("pyarrow")
 pq = pytest.importorskip("pyarrow.parquet")
@@ -22,6 +22,7 @@ PACKAGE = '''
 import hashlib
 import numpy as np
 from bebr.models import Producer
+from bebr.models.objects import ObjectProducer
 
 def seeded(item):
     raw = item if isinstance(item, bytes) else item.encode()
@@ -55,6 +56,20 @@ class Pairs(Words):
     def encode(self, kind, batch):
         return np.stack([seeded(np.asarray(p).tobytes() + t.encode()) for p, t in batch])
 
+class Halves(ObjectProducer):
+    """The mean colour of each bright half of a picture."""
+    name, version, dim, metric, modality = "halves", "1", 3, "l2", "image"
+
+    def find(self, batch):
+        out = []
+        for p in batch:
+            x = np.asarray(p, np.float32)
+            sides = {"left": x[:, : p.width // 2], "right": x[:, p.width // 2 :]}
+            bright = {name: half.mean((0, 1)) for name, half in sides.items() if half.mean() > 50}
+            facts = [{"side": name, "polygon": [[0.5, 1.0], [2.0, 3.0]]} for name in bright]
+            out.append((np.stack(list(bright.values())) if bright else np.zeros((0, 3), np.float32), facts))
+        return out
+
 class Either(Words):
     name, modality = "either", "image|text"
 
@@ -70,7 +85,7 @@ def package(tmp_path_factory, monkeypatch: pytest.MonkeyPatch) -> None:
     facts = folder / "tiny_producers-1.dist-info"
     facts.mkdir()
     (facts / "METADATA").write_text("Metadata-Version: 2.1\nName: tiny-producers\nVersion: 1\n")
-    points = [f"{name.lower()} = tiny_producers:{name}" for name in ("Words", "Colours", "Pairs", "Either")]
+    points = [f"{name.lower()} = tiny_producers:{name}" for name in ("Words", "Colours", "Pairs", "Halves", "Either")]
     (facts / "entry_points.txt").write_text("\n".join(["[bebr.producers]", *points]))
     monkeypatch.syspath_prepend(folder)
     monkeypatch.delitem(sys.modules, "tiny_producers", raising=False)
@@ -136,6 +151,30 @@ COLOURS = [[200, 200, 200, 8, 8], [10, 20, 30, 3, 4]]
 def test_a_folder_of_pictures_by_path(photos):
     x, items = embedded("colours", photos)
     assert items == ["b/a.JPG", "z.png"] and x[:, :5].tolist() == COLOURS
+
+
+def test_objects_have_a_row_each_and_load_with_their_facts(photos):
+    Image.fromarray(np.repeat([[[90, 90, 90], [0, 0, 0]]], 4, 0).astype(np.uint8)).save(photos / "half.png")
+    out = photos.parent / "objects.parquet"
+    result = embed("halves", photos, "-o", out, "--batch-size", 1)
+    assert result.exit_code == 0 and "3 objects of 3 pictures (1 show none), 3 dims, l2, halves 1" in result.stderr
+    table = pq.read_table(out).to_pydict()
+    assert table["id"] == ["b/a.JPG#0", "b/a.JPG#1", "half.png#0"] and table["side"] == ["left", "right", "left"]
+    assert read_vectors(out).tolist() == [[200] * 3, [200] * 3, [90] * 3]  # the one column of vectors
+    assert table["polygon"] == [[[0.5, 1.0], [2.0, 3.0]]] * 3
+    with bebr.open(photos.parent / "db") as db:
+        db.create_collection("objects", bebr.untrained(3, bytes_per_vector=4))
+    done("db", "load", photos.parent / "db", "objects", out, "--id-column", "id", "--payload-columns", "item,polygon")
+    with bebr.open(photos.parent / "db") as db:
+        row = db.collection("objects").get(["half.png#0"])[0]
+    assert row.payload == {"item": "half.png", "polygon": [[0.5, 1.0], [2.0, 3.0]]}
+
+
+def test_objects_need_parquet_and_pictures_that_show_some(photos):
+    assert "wanted one of .parquet" in refused("embed", "-p", "halves", photos, "-o", photos / "a.npy")
+    (photos / "b/a.JPG").unlink()
+    out = photos.parent / "none.parquet"
+    assert "got no row" in refused("embed", "-p", "halves", photos, "-o", out) and not out.exists()
 
 
 def test_pictures_in_json_lines_and_parquet(photos):
