@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -21,7 +21,8 @@ _FEWEST_HITS = 64
 _DEEPER = 4
 
 Find = Callable[[int, SearchOptions], Hits]
-_Found = dict[Any, tuple[GroupValue, list[tuple[float, int]]]]
+_Group = tuple[GroupValue, list[tuple[float, int]]]
+_Found = dict[Any, _Group]
 
 
 def search_groups(
@@ -37,11 +38,9 @@ def search_groups(
     scores = np.full(shape, np.inf if ascending else -np.inf, np.float32)
     ids = np.full(shape, -1, np.int64)
     values: list[list[GroupValue | None]] = [[None] * k for _ in range(queries)]
-    grouping = _Grouping(snapshot, find, k, groups, options)
+    grouping = _Grouping(snapshot, find, k, groups, options, -1 if ascending else 1)
     for query in range(queries):
-        found = [(value, sorted(rows, reverse=not ascending)) for value, rows in grouping.of(query).values()]
-        found.sort(key=lambda group: group[1][0][0], reverse=not ascending)
-        for number, (value, rows) in enumerate(found[:k]):
+        for number, (value, rows) in enumerate(grouping.of(query)):
             values[query][number] = value
             for place, (score, id) in enumerate(rows[: groups.size]):
                 scores[query, number, place], ids[query, number, place] = score, id
@@ -49,14 +48,17 @@ def search_groups(
 
 
 class _Grouping:
-    def __init__(self, snapshot: Snapshot, find: Find, k: int, groups: Groups, options: SearchOptions) -> None:
+    def __init__(
+        self, snapshot: Snapshot, find: Find, k: int, groups: Groups, options: SearchOptions, sign: int
+    ) -> None:
+        """`sign`: 1 where large scores are good ones, else -1."""
+        self._sign = sign
         self._snapshot, self._find, self._k, self._size, self._options = snapshot, find, k, groups.size, options
         self._path = tuple(groups.by.split("."))
         self._values: dict[int, list[GroupValue]] = {}  # of rows
 
-    def of(self, query: int) -> _Found:
-        """At least k groups by their values, with scores and ids of at least `size` rows each, where there are so
-        many."""
+    def of(self, query: int) -> list[_Group]:
+        """The k best groups, with the scores and ids of their `size` best rows, where there are so many."""
         found: _Found = {}
         depth = max(_FEWEST_HITS, _DEEPER * self._k * self._size)
         exists = Condition(self._path, "exists", None)
@@ -73,12 +75,20 @@ class _Grouping:
                 depth *= _DEEPER
                 whole = last = self._search(query, depth, exists)
                 several |= self._add(last, found)
-        for value, rows in list(found.values()) if _more(whole) else []:
+        groups = self._ranked(found.values())[: self._k]  # the others are not shown, however few their rows are
+        for value, rows in groups if _more(whole) else []:
             if len(rows) < self._size:
                 best = self._search(query, self._size, Condition(self._path, "eq", value))
                 pairs = zip(best.scores[0].tolist(), best.ids[0].tolist(), strict=True)
                 rows[:] = [(score, id) for score, id in pairs if id >= 0] or rows
-        return found
+        return self._ranked(groups)
+
+    def _ranked(self, groups: Iterable[_Group]) -> list[_Group]:
+        """By their best rows, and the rows of each; equal scores by the smaller id."""
+        groups = list(groups)
+        for _, rows in groups:
+            rows.sort(key=lambda row: (-self._sign * row[0], row[1]))
+        return sorted(groups, key=lambda group: -self._sign * group[1][0][0])
 
     def _search(self, query: int, depth: int, condition: Filter) -> Hits:
         wanted = condition if isinstance(condition, Condition) else Condition(self._path, "exists", None) & condition

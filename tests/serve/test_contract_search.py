@@ -179,11 +179,13 @@ def test_a_row_is_in_the_group_of_each_value_it_has(db, name, bz, vectors):
     collection = db.create_collection(name, bz)
     tags = [["a", "b"], ["a"], ["c", 1], [True], [{"no": "value"}], [], "a", 1.0]
     collection.upsert(range(8), vectors[:8], [{"tag": tag} for tag in tags])
+    collection.upsert([9, 8], vectors[[8, 8]], [{"tag": "twin"}] * 2)
     hits = collection.search(vectors[0], 9, exact=True, group_by="tag", group_size=4)
     found = dict(zip(map(repr, hits.groups[0]), hits.ids.reshape(9, 4).tolist(), strict=True))
     rows = {value: {i for i in ids if i >= 0} for value, ids in found.items() if value != "None"}
     one = "1" if "1" in rows else "1.0"
-    assert rows == {"'a'": {0, 1, 6}, "'b'": {0}, "'c'": {2}, one: {2, 7}, "True": {3}}
+    assert rows == {"'a'": {0, 1, 6}, "'b'": {0}, "'c'": {2}, one: {2, 7}, "True": {3}, "'twin'": {8, 9}}
+    assert found["'twin'"][:2] == [8, 9]  # equal scores by the smaller id
 
 
 def test_rows_search_by_their_ids_and_leave_themselves_out(db, name, any_bz, vectors):
