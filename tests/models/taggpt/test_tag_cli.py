@@ -137,7 +137,7 @@ def test_what_is_wrong_is_one_line_and_leaves_no_file(lines, monkeypatch):
         ("a.jsonl", "phrases", "--field", "title", "--field", "title", "--field: got title, title, wanted each once"),
         ("empty.txt", "phrases", "empty.txt: got no row"),
         ("gone.txt", "phrases", "gone.txt: no such file or folder"),
-        (".", "phrases", "got a folder of pictures, but pieces takes text"),
+        (".", "phrases", "got a folder, but pieces takes text"),
     ]:
         for name in ("o.jsonl", "o.parquet"):
             result = tag(folder / source, folder / name, *options, llm=llm)
