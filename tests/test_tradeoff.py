@@ -7,6 +7,7 @@ import json
 import sys
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,12 @@ from bebr.tradeoff import ROUNDS, Row, plans, split, sweep, write_csv, write_jso
 @pytest.fixture(scope="module")
 def rows(vectors: np.ndarray) -> list[Row]:
     return sweep(vectors, bytes=(12, 24), k=5)
+
+
+@pytest.fixture
+def little(vectors: np.ndarray) -> Callable[..., list[Row]]:
+    """A sweep over two models that train at once, and no plan beside them."""
+    return partial(sweep, vectors[:500], bytes=(4,), predict=False)
 
 
 @pytest.mark.parametrize("metric", ["cosine", "ip", "l2"])
@@ -83,17 +90,19 @@ def test_more_bytes_and_float_queries_give_more_recall(rows: list[Row]) -> None:
 
 
 def test_recall_is_that_of_a_search_by_hand(vectors: np.ndarray, queries: np.ndarray) -> None:
-    row = next(row for row in sweep(vectors, queries, bytes=(24,), seed=2) if row.recipe == "ragged")
-    index = bebr.FlatIndex(bebr.train(vectors, bytes_per_vector=24, seed=2, rounds=ROUNDS))
-    index.add(vectors)
+    base = vectors[:600]
+    rows = sweep(base, queries, bytes=(24,), seed=2, predict=False)
+    row = next(row for row in rows if row.recipe == "ragged")
+    index = bebr.FlatIndex(bebr.train(base, bytes_per_vector=24, seed=2, rounds=ROUNDS))
+    index.add(base)
     found = index.search(queries, 10).ids
-    truth = np.argsort(-(queries @ vectors.T), axis=1)[:, :10]
+    truth = np.argsort(-(queries @ base.T), axis=1)[:, :10]
     by_hand = np.mean([len(set(f) & set(t)) / 10 for f, t in zip(found.tolist(), truth.tolist(), strict=True)])
     assert row.recall == pytest.approx(by_hand, abs=1e-9)
 
 
-def test_the_plan_stands_beside_the_outcome(vectors: np.ndarray) -> None:
-    for row in sweep(vectors, bytes=(12, 24)):
+def test_the_plan_stands_beside_the_outcome(vectors: np.ndarray, rows: list[Row]) -> None:
+    for row in rows:
         assert row.predicted is not None and row.predicted_error is not None
         # 300 queries of the measurement spread by about as much again as the plan's error
         assert abs(row.predicted - row.recall) < 4 * (row.predicted_error**2 + 0.015**2) ** 0.5
@@ -102,22 +111,22 @@ def test_the_plan_stands_beside_the_outcome(vectors: np.ndarray) -> None:
     assert {row.predicted for row in few} == {None}
 
 
-def test_threads_are_given_back(vectors: np.ndarray) -> None:
+def test_threads_are_given_back(little: Callable[..., list[Row]]) -> None:
     before = bebr.get_num_threads()
     try:
         bebr.set_num_threads(2)
-        sweep(vectors[:500], bytes=(12,), threads=1)
+        assert {row.threads for row in little(threads=1)} == {1}
         assert bebr.get_num_threads() == 2
     finally:
         bebr.set_num_threads(before)
 
 
-def test_progress_reaches_every_plan(vectors: np.ndarray) -> None:
+def test_progress_reaches_every_plan(little: Callable[..., list[Row]]) -> None:
     seen: list[tuple[str, int, int]] = []
-    sweep(vectors[:500], bytes=(12,), progress=lambda what, done, total: seen.append((what, done, total)))
+    little(progress=lambda what, done, total: seen.append((what, done, total)))
     assert seen[0] == ("exact answers", 0, 1)
     assert seen[1] == ("planning", 0, 1)
-    assert [done for _, done, _ in seen[2:]] == list(range(seen[-1][2])) and seen[2][0] == "12 bytes, ragged"
+    assert [done for _, done, _ in seen[2:]] == list(range(seen[-1][2])) and seen[2][0] == "4 bytes, ragged"
 
 
 @pytest.mark.parametrize(
@@ -169,10 +178,12 @@ def stand_ins(monkeypatch: pytest.MonkeyPatch) -> Callable[[list[object]], None]
     return install
 
 
-def test_peers_get_the_same_rows_and_failures_are_told(vectors: np.ndarray, stand_ins: Callable[..., None]) -> None:
+def test_peers_get_the_same_rows_and_failures_are_told(
+    little: Callable[..., list[Row]], stand_ins: Callable[..., None]
+) -> None:
     stand_ins([FailingPeer(), ExactPeer()])
     told: list[str] = []
-    rows = sweep(vectors[:500], bytes=(12,), peers=True, left_out=told.append)
+    rows = little(peers=True, left_out=told.append)
     (peer,) = [row for row in rows if row.system == "brute"]
     assert peer.predicted is None
     assert peer.recall == 1 and peer.bytes_per_vector == 256 and peer.recipe == "brute Flat32"
@@ -183,11 +194,11 @@ def test_peers_get_the_same_rows_and_failures_are_told(vectors: np.ndarray, stan
 
 
 def test_a_failing_peer_is_an_error_for_who_does_not_listen(
-    vectors: np.ndarray, stand_ins: Callable[..., None]
+    little: Callable[..., list[Row]], stand_ins: Callable[..., None]
 ) -> None:
     stand_ins([FailingPeer()])
     with pytest.raises(RuntimeError, match="too few"):
-        sweep(vectors[:500], bytes=(12,), peers=True)
+        little(peers=True)
 
 
 # Files

@@ -146,13 +146,22 @@ def engines(tmp_path, metric="cosine"):
     return [*ours.indexes(case, (26,), tmp_path), *peers.approximate(case)]
 
 
-@pytest.mark.parametrize("metric", ["cosine", "l2"])
-def test_every_installed_engine_finds_its_neighbours(vectors, queries, metric, tmp_path):
-    rows, asked = (vectors, queries) if metric == "cosine" else (300 * vectors, 300 * queries)
+@pytest.fixture(scope="module", params=["cosine", "l2"])
+def filled(request, vectors, tmp_path_factory):
+    """A metric, how long its vectors are, and every installed engine with 1,000 of them."""
+    scale = {"cosine": 1, "l2": 300}[request.param]
+    made = engines(tmp_path_factory.mktemp("engines"), request.param)
+    for one in made:
+        one.fit(scale * vectors[:800], 1)
+        one.add(scale * vectors[:1000], 1)
+    return request.param, scale, made
+
+
+def test_every_installed_engine_finds_its_neighbours(vectors, queries, filled):
+    metric, scale, made = filled
+    rows, asked = scale * vectors[:1000], scale * queries
     truth = datasets.exact(rows, asked, 10, metric)
-    for found in engines(tmp_path, metric):
-        found.fit(rows[:2000], 1)
-        found.add(rows, 1)
+    for found in made:
         first, best = (found.search(asked, 10, 1, setting) for setting in (found.sweeps[0][0], found.sweeps[-1][-1]))
         assert first.shape == best.shape == (50, 10) and best.dtype == np.int64, found.name
         assert found.search(asked[:1], 10, 1, found.sweeps[0][0]).shape == (1, 10), found.name
@@ -180,12 +189,10 @@ BYTES = {
 }
 
 
-def test_bytes_are_codes_factors_links_and_floats_to_rerank_but_no_ids(vectors, tmp_path):
+def test_bytes_are_codes_factors_links_and_floats_to_rerank_but_no_ids(filled):
     counted = 0
-    for found in engines(tmp_path):
+    for found in filled[2]:
         if found.name in BYTES:
-            found.fit(vectors, 1)
-            found.add(vectors, 1)
             wanted = BYTES[found.name]
             low, high = wanted if isinstance(wanted, tuple) else (wanted, wanted)
             assert low <= found.bytes_per_vector <= high, found.name
@@ -201,6 +208,7 @@ def test_what_is_not_installed_is_named_with_its_command(monkeypatch, tmp_path):
 
 
 def test_ours_of_one_size_train_once_and_all_count_it(vectors, tmp_path):
+    vectors = vectors[:300]
     first, second = (engines(tmp_path)[0] for _ in range(2))
     first.fit(vectors)
     stamp = (tmp_path / "bebr-26.safetensors").stat().st_mtime_ns
@@ -263,7 +271,7 @@ class Stub:
 
 @pytest.fixture
 def data(vectors, queries):
-    return datasets.Dataset("made up", "cosine", "none", vectors, vectors[:2000], queries)
+    return datasets.Dataset("made up", "cosine", "none", vectors[:1000], vectors[:800], queries)
 
 
 @pytest.fixture

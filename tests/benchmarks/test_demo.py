@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import bebr
+from bebr import tradeoff
 from benchmarks import demo, sources
 
 
@@ -31,12 +32,15 @@ class Hashing:
 def documents(monkeypatch):
     words = ["merge", "sorted", "lists", "gzip", "compress", "data", "solve", "linear", "options", "parse", "gradients"]
     drawn = np.random.default_rng(0)
-    texts = [" ".join(drawn.choice(words, 5)) + f" {number}" for number in range(400)]
+    texts = [
+        " ".join(drawn.choice(words, 5)) + f" {number}" for number in range(1_600)
+    ]  # four a dimension and more: none is drawn beside
     found = [sources.Document(f"package.{number}", text, text) for number, text in enumerate(texts)]
     found[7] = sources.Document("heapq.merge", "merge two sorted lists", "how do I merge two sorted lists")
     monkeypatch.setattr(sources, "docstrings", lambda: found)
-    # One budget: the demonstration's own four train sixteen models, which is the time and not the point.
+    # One budget and one round: the demonstration's own four train sixteen models, which is the time and not the point.
     monkeypatch.setattr(demo, "sweep", partial(demo.sweep, bytes=(24,)))
+    monkeypatch.setattr(tradeoff, "ROUNDS", 1)
     monkeypatch.setitem(sys.modules, "bebr.models", SimpleNamespace(load=lambda name, **options: Hashing()))
     return found
 
@@ -50,7 +54,7 @@ def test_the_demonstration_answers_and_reports(documents, tmp_path, capsys):
     assert "float query (ADC): 0." in out and "coded query (SDC): 0." in out
     assert (tmp_path / "demo" / "tradeoff.png").read_bytes().startswith(b"\x89PNG")
     with bebr.open(tmp_path / "demo" / "data") as db:
-        assert len(db.collection("docstrings")) == 400
+        assert len(db.collection("docstrings")) == 1_600
 
 
 def test_a_server_that_cannot_start_is_an_error(tmp_path):

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import gzip
+import heapq
 import shutil
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -105,12 +107,40 @@ def test_french_vectors_are_read_without_spacy(tmp_path, monkeypatch):
     assert found.shape == (3, 4) and found.flags.c_contiguous and found[1, 0] == 4
 
 
-def test_docstrings_are_prose_with_a_name():
-    pytest.importorskip("torch", reason="the documents include torch's")
+def test_docstrings_are_prose_with_a_name(tmp_path, monkeypatch):
+    """Of a few real files of the standard library and of numpy, and of a torch that is made up."""
+    stdlib, numpy, torch = (tmp_path / name for name in ("stdlib", "numpy", "torch"))
+    real, numerical = Path(heapq.__file__).parent, Path(np.__file__).parent
+    for file, into in (
+        (real / "heapq.py", stdlib),
+        (real / "heapq.py", stdlib / "test"),  # a test by its folder
+        (real / "heapq.py", stdlib / "site-packages"),
+        (real / "textwrap.py", stdlib),
+        (real / "json" / "__init__.py", stdlib / "json"),
+        (real / "json" / "decoder.py", stdlib / "json"),
+        (numerical / "lib" / "_scimath_impl.py", numpy / "lib"),
+        (numerical / "lib" / "_scimath_impl.py", numpy / "testing"),
+        (numerical / "lib" / "_scimath_impl.py", torch / "_made_up"),  # of torch nothing underscored is public
+    ):
+        into.mkdir(parents=True, exist_ok=True)
+        shutil.copy(file, into)
+    shutil.copy(real / "heapq.py", stdlib / "test_heapq.py")
+    (torch / "fft.py").write_text('def fft(x):\n    """fft(x) -> Tensor\n\n    Transforms :attr:`x` by Fourier."""\n')
+    (torch / "same.py").write_text(
+        'def fft(x):\n    "Transforms x by Fourier."\ndef _hidden(x):\n    "Nobody sees this one."\n'
+    )
+    (torch / "broken.py").write_text("def (")
+    monkeypatch.setattr(sources.sysconfig, "get_paths", lambda: {"stdlib": str(stdlib)})
+    monkeypatch.setattr(
+        sources.importlib.util, "find_spec", lambda name: SimpleNamespace(origin=str(tmp_path / name / "__init__.py"))
+    )
     documents = sources.docstrings()
-    assert len(documents) >= 8_000
-    assert len({document.text for document in documents}) == len(documents)
+    assert len({document.text for document in documents}) == len(documents) > 40
     found = {document.name: document for document in documents}
     assert found["heapq.merge"].title == "Merge multiple sorted inputs into a single sorted output"
+    assert {name.partition(".")[0] for name in found} == {"heapq", "textwrap", "json", "numpy", "torch"}
+    assert {"json", "json.decoder.JSONDecoder", "numpy.lib._scimath_impl.sqrt"} <= set(found)
+    assert [name for name in found if name.startswith("torch")] == ["torch.fft.fft", "torch.same.fft"]
+    assert found["torch.fft.fft"].text == "torch fft fft: Transforms x by Fourier."
     assert not [name for name in found if {"tests", "test_heapq", "testing"} & set(name.split("."))]
     assert not [document.name for document in documents if ">>>" in document.title or not document.title]
