@@ -73,7 +73,7 @@ def test_blocks_at_once_share_the_smallest_limit(three):
     assert now() == {3}
 
 
-X = clustered(100, 64)
+X = clustered(300, 64)
 
 
 @pytest.mark.parametrize(

@@ -82,11 +82,11 @@ def test_one_small_run(monkeypatch: pytest.MonkeyPatch, tmp_path, capsys) -> Non
 
     monkeypatch.setattr(simcse.models, "load", fake)
     monkeypatch.setattr(simcse, "minilm_folder", lambda: tmp_path)
-    monkeypatch.setattr(simcse.debian, "load", lambda: described(300))
+    monkeypatch.setattr(simcse.debian, "load", lambda: described(640))
     monkeypatch.setattr(simcse, "BYTES", (8,))
     found = []
     for name, more in (("a.json", []), ("b.json", ["--arms", "supervised"])):
-        arguments = ["--seeds", "0", "--steps", "2", "--batch", "8", "--tokens", "16", "--held", "20", *more]
+        arguments = ["--seeds", "0", "--steps", "2", "--batch", "8", "--tokens", "16", "--held", "66", *more]
         assert simcse.main([*arguments, "--json", str(tmp_path / name)]) == 1  # one seed decides nothing
         assert "not a reproduction" in capsys.readouterr().out
         found.append([{**row, "seconds": 0} for row in json.loads((tmp_path / name).read_text())["rows"]])

@@ -66,5 +66,5 @@ def test_wrong_arguments_are_named(vectors):
         BebrNeighborsTransformer(metric="manhattan").fit(vectors[:50])
     with pytest.raises(ValueError, match="nprobe is 4, but nlist is None: there are no lists to be read"):
         BebrNeighborsTransformer(nprobe=4).fit(vectors[:50])
-    with pytest.raises(ValueError, match="n_neighbors is 50: want 1 to 49, the number of other rows"):
-        BebrNeighborsTransformer().fit(vectors[:50]).kneighbors(n_neighbors=50)
+    with pytest.raises(ValueError, match="n_neighbors is 300: want 1 to 299, the number of other rows"):
+        BebrNeighborsTransformer().fit(vectors[:300]).kneighbors(n_neighbors=300)

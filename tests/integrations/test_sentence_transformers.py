@@ -35,8 +35,8 @@ def test_tensors_and_single_vectors_are_taken(vectors):
 
 
 def test_fewer_rows_than_asked_for_are_fewer_results(vectors):
-    found, _ = semantic_search_bebr(vectors[:2], vectors[:3], bytes_per_vector=18, top_k=10)
-    assert [len(one) for one in found] == [3, 3]
+    found, _ = semantic_search_bebr(vectors[:2], vectors[:300], bytes_per_vector=18, top_k=310)
+    assert [len(one) for one in found] == [300, 300]
     with pytest.raises(ValueError, match="corpus_embeddings and corpus_index: want one of them"):
         semantic_search_bebr(vectors)
 
