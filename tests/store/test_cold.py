@@ -221,11 +221,11 @@ def test_a_program_ends_while_a_collection_is_being_trained(tmp_path, closed):
     script = (
         "import sys, time, numpy as np, bebr\n"
         f"db = bebr.open({str(tmp_path)!r})\n"
-        "docs = db.create_collection('docs', dim=384)\n"
-        "docs.upsert(range(1500), np.random.default_rng(0).standard_normal((1500, 384)))\n"
-        "time.sleep(0.3)\n" + ("db.close()\n" if closed else "")
+        "docs = db.create_collection('docs', dim=192)\n"
+        "docs.upsert(range(1100), np.random.default_rng(0).standard_normal((1100, 192)))\n"
+        "time.sleep(0.2)\n" + ("db.close()\n" if closed else "")
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120)
     assert (done.returncode, done.stderr) == (0, "")
     with bebr.open(tmp_path) as db:
-        assert len(db.collection("docs")) == 1500
+        assert len(db.collection("docs")) == 1100

@@ -15,6 +15,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_stat
 import bebr
 from bebr.collection.keys import FIRST_PLACE, Named, name_ids, of_keys
 from bebr.store.database import Database
+from tests.conftest import model_of
 
 SOME = UUID("12345678-1234-5678-1234-567812345678")
 
@@ -162,11 +163,11 @@ def test_any_history_leaves_a_dict(vectors, collisions, hashes):
     for module in ("bebr.collection.keys", "bebr.store.keys"):
         keys_places.setattr(f"{module}.PLACES", len(NAMES) + 1)
     try:
-        bz = bebr.train(vectors, widths=[48, 16], seed=0)
+        bz = model_of(vectors, widths=[48, 16])
         run_state_machine_as_test(
             machine(bz, vectors),
             settings=settings(
-                max_examples=12,
+                max_examples=8,
                 stateful_step_count=15,
                 deadline=None,
                 derandomize=True,

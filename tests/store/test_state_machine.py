@@ -19,7 +19,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 import bebr
 from bebr.collection.filter_form import as_filter
 from bebr.store.database import Database
-from tests.conftest import payloads_of
+from tests.conftest import model_of, payloads_of
 
 IDS = st.lists(st.integers(0, 40), max_size=12, unique=True)
 
@@ -318,14 +318,14 @@ def machine(
 )
 def test_collection_equals_a_dict(vectors, queries, metric, keep, index):
     """Whatever its files are: flat, in lists, or graphs."""
-    bz = bebr.train(vectors, widths=[48, 16], metric=metric, seed=0)
+    bz = model_of(vectors, widths=[48, 16], metric=metric)
     run_state_machine_as_test(
         machine(
             *(bz, vectors, queries, keep, bebr.untrained(64, 18, metric=metric), index),
             bebr.untrained(64, 26, metric=metric, seed=1),
         ),
         settings=settings(
-            max_examples=15,
+            max_examples=10,
             stateful_step_count=20,
             deadline=None,
             derandomize=True,

@@ -14,7 +14,7 @@ from bebr.store.catalog import Catalog
 from bebr.store.database import Database
 from bebr.store.doctor import examine
 from bebr.training.compat.compatible import make_compatible
-from tests.conftest import payloads_of, recall
+from tests.conftest import model_of, payloads_of, recall
 
 DIM = 80
 
@@ -29,12 +29,12 @@ def other(vectors) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def old(vectors) -> bebr.Binarizer:
-    return bebr.train(vectors, widths=[64, 32], metric="cosine", seed=0)
+    return model_of(vectors, widths=[64, 32], metric="cosine")
 
 
 @pytest.fixture(scope="module")
 def stranger(other) -> bebr.Binarizer:
-    return bebr.train(other, widths=[80, 32], metric="cosine", seed=0)
+    return model_of(other, widths=[80, 32], metric="cosine")
 
 
 @pytest.fixture(scope="module")
@@ -242,6 +242,7 @@ def test_no_search_fails_on_the_way(tmp_path, old, new, vectors, other):
                     hits = docs.search(q, 10, binarizer=model)
                     assert all(len(set(ids)) == 10 and min(ids) >= 100 for ids in hits.ids.tolist())
                     seen[kind].append(recall(hits.ids, want))
+                    done.wait(0.002)
             except bebr.IncompatibleModel:
                 if kind == "new" or docs.binarizer.digest != new.digest:
                     faults.append("refused too early")
