@@ -159,6 +159,15 @@ class Index:
     def save(self, path: str, extra: Mapping[str, bytes | mmap], raw: RawVectors | None = None) -> None: ...
     @property
     def list_sizes(self) -> list[int]: ...
+    def rows_in_lists(
+        self,
+    ) -> tuple[tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.int64]], NDArray[np.uint64]]:
+        """All rows, list after list, and how many each list has."""
+    def looked_at(
+        self, queries: Queries, options: SearchOptions, allow: NDArray[np.int64] | None = None
+    ) -> tuple[NDArray[np.uint32], NDArray[np.uint32]] | None:
+        """``(begin, lists)``: an exact search of query i looks at ``lists[begin[i] : begin[i + 1]]``; None: it looks at
+        all allowed rows."""
     @property
     def centroids(self) -> NDArray[np.float32]: ...
     def assign(self, x: NDArray[np.float32]) -> NDArray[np.uint32]: ...

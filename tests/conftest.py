@@ -32,6 +32,24 @@ def _log_as_it_was():
     log.setLevel(before[2])
 
 
+NO_DEVICE = 3  # what `pytest -m cuda` ends with where there is none
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Tests marked `cuda` need a device: without one they are skipped, and asked for alone they are refused."""
+    marked = [item for item in items if item.get_closest_marker("cuda")]
+    if not marked:
+        return
+    from bebr import device
+
+    if isinstance(why := device.found(), list):
+        return
+    if config.option.markexpr == "cuda":
+        pytest.exit(f"no CUDA device: {why}", NO_DEVICE)
+    for item in marked:
+        item.add_marker(pytest.mark.skip(reason=f"no CUDA device: {why}"))
+
+
 def clustered(n: int, d: int, seed: int = 0) -> np.ndarray:
     """float32[n, d]: a mixture of 50 Gaussians whose spectrum falls as 1/i, unit length."""
     rng = np.random.default_rng(seed)

@@ -14,6 +14,7 @@ from bebr import core
 from bebr.binarizer import Binarizer
 from bebr.errors import CorruptFile, IncompatibleModel
 from bebr.index.base import Index
+from bebr.index.device import DeviceIndex
 from bebr.index.flat import FlatIndex
 from bebr.index.graph import GraphIndex
 from bebr.index.ivf import IVFIndex
@@ -40,8 +41,8 @@ def open_index(
     device: where searches run, as of :class:`FlatIndex`; ``ValueError`` for an index of another kind.
     """
     index = open_sections(path, mmap, verify, model=model)[0]
-    if isinstance(index, FlatIndex):
-        index._search_on(device)
+    if isinstance(index, DeviceIndex):
+        index.to(device)
     elif device != "cpu":
         raise ValueError(f"device is {device!r}: {path} is of kind {index.kind!r}, which searches on the CPU alone")
     return index

@@ -5,18 +5,17 @@ from __future__ import annotations
 from numpy.typing import ArrayLike
 
 from bebr import core
-from bebr.arrays import Floats, Ids, as_ids
 from bebr.binarizer import Binarizer
-from bebr.binarizer.codes import Codes, PreparedQueries, Query
-from bebr.index.base import Hits, Index, RangeHits, check_k, check_oversampling, row_format
-from bebr.index.device import DeviceRows
+from bebr.binarizer.codes import PreparedQueries, Query
+from bebr.index.base import Hits, RangeHits, check_oversampling, row_format
+from bebr.index.device import DeviceIndex
 from bebr.index.raw import RawType, RawVectors
 
 # Fewer candidates than this a query are not worth saving.
 _FEWEST_CANDIDATES = 64
 
 
-class FlatIndex(Index):
+class FlatIndex(DeviceIndex):
     """Every code is scored; nothing is missed but what the codes themselves lose.
 
     search() reads the sign plane of every row and all planes of the best few (``oversampling``).
@@ -29,33 +28,12 @@ class FlatIndex(Index):
     ``DeviceUnavailable`` says why a device cannot be used.
     """
 
-    _device: DeviceRows | None = None
-
     def __init__(self, binarizer: Binarizer, *, rescore: RawType | None = None, device: str = "cpu") -> None:
         self._binarizer = binarizer
         self._raw = RawVectors.make(rescore, binarizer)
         self._engine = core.Index.flat(row_format(binarizer))
         self._next_id = 0
-        self._search_on(device)
-
-    def _search_on(self, device: str) -> None:
-        self._device = None if device == "cpu" else DeviceRows(device, self._binarizer, self._engine)
-
-    @property
-    def device(self) -> str:
-        """Where searches run."""
-        return "cpu" if self._device is None else self._device.device
-
-    def _add(self, codes: Codes, ids: Ids, vectors: Floats | None) -> None:
-        super()._add(codes, ids, vectors)
-        if self._device is not None:
-            self._device.changed()
-
-    def remove(self, ids: ArrayLike) -> int:
-        removed = super().remove(ids)
-        if removed and self._device is not None:
-            self._device.changed()
-        return removed
+        self.to(device)
 
     @classmethod
     def _of(cls, bz: Binarizer, engine: core.Index) -> FlatIndex:
@@ -116,8 +94,12 @@ class FlatIndex(Index):
         requests of different clients into one call. It costs up to half the throughput of large batches.
         """
         candidates = self._candidates(prepared, k, rescore)
-        if self._device is not None:
-            return self._found_on(self._device, prepared, k, candidates, radius, allow, exact, oversampling)
+        if (device := self._device) is not None:
+            if check_oversampling(oversampling, exact) is not None:
+                raise ValueError(
+                    f"oversampling is {oversampling!r} on {device.device!r}: want None, for all rows are scored"
+                )
+            return self._found_on(device, prepared, k, candidates, radius, allow)
         return self._found(
             prepared,
             k,
@@ -133,29 +115,9 @@ class FlatIndex(Index):
         self, queries: ArrayLike, radius: float, *, query: Query = "float", allow: ArrayLike | None = None
     ) -> RangeHits:
         """Every row at least ``radius`` similar (l2: at most that squared distance), by the score of its whole code."""
-        if self._device is not None:
-            raise ValueError(f"search_range runs on the CPU alone, and this index searches on {self.device!r}")
+        self._refuse("search_range")
         prepared = self._binarizer.prepare(queries, query)
         return self._range(prepared, radius, allow, exact=True)
-
-    def _found_on(
-        self,
-        device: DeviceRows,
-        prepared: PreparedQueries,
-        k: int,
-        candidates: int,
-        radius: float | None,
-        allow: ArrayLike | None,
-        exact: bool,
-        oversampling: int | None,
-    ) -> Hits:
-        """:meth:`_found` on a device, where there is no first stage."""
-        if check_oversampling(oversampling, exact) is not None:
-            raise ValueError(f"oversampling is {oversampling!r} on {self.device!r}: want None, for all rows are scored")
-        floors = None if radius is None or candidates else self._binarizer.engine_min_scores(radius, prepared)
-        allowed = None if allow is None else as_ids(allow, "allow")
-        scores, ids = device.search(prepared, max(check_k(k), candidates), floors, allowed)
-        return self._within(radius, self._answer(prepared, k, candidates, scores, ids))
 
     def _first_stage(self, k: int, oversampling: int | None, exact: bool, candidates: int) -> int:
         """How many rows the first stage keeps."""

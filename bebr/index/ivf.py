@@ -15,8 +15,9 @@ from bebr.arrays import Floats
 from bebr.binarizer import Binarizer
 from bebr.binarizer.codes import PreparedQueries, Query
 from bebr.errors import CorruptFile
-from bebr.index.base import Hits, Index, RangeHits, check_integer, check_k, row_format
+from bebr.index.base import Hits, RangeHits, check_integer, check_k, row_format
 from bebr.index.calibration import calibrated
+from bebr.index.device import DeviceIndex
 from bebr.index.kmeans import kmeans
 from bebr.index.raw import RawType, RawVectors
 
@@ -30,19 +31,26 @@ _FILE_NPROBE = "probes"  # its name in files, which is a format and stays
 _MARGINS = (2.0, 2.3, 2.6, 3.0, 3.5)
 
 
-class IVFIndex(Index):
+class IVFIndex(DeviceIndex):
     """An inverted file over codes (IVF): k-means lists, each scanned by sign planes with the kernels of FlatIndex.
 
     Centroids come from :meth:`train`, or from the first vectors added. ``nlist`` of about 2 to 4 times the square root
     of the number of rows suits most data. ``mmap=True`` of :func:`open_index` gives an index that refuses ``add``.
 
-    rescore: as in :class:`FlatIndex`.
+    rescore, device: as in :class:`FlatIndex`. On a device a search finds what ``margin="exact"`` finds on the CPU in
+    the same lists, to the bit; the lists are chosen on the CPU.
     """
 
     _placed_by_vector = True
 
     def __init__(
-        self, binarizer: Binarizer, nlist: int = 256, seed: int = 0, *, rescore: RawType | None = None
+        self,
+        binarizer: Binarizer,
+        nlist: int = 256,
+        seed: int = 0,
+        *,
+        rescore: RawType | None = None,
+        device: str = "cpu",
     ) -> None:
         self._binarizer = binarizer
         self._raw = RawVectors.make(rescore, binarizer)
@@ -53,6 +61,7 @@ class IVFIndex(Index):
         # Until it is trained: no rows, and one list that stands for none.
         self._trained = False
         self._engine = self._with(np.zeros((1, binarizer.inner_dim), np.float32))
+        self.to(device)
 
     def _opened(self, extra: dict[str, NDArray[np.uint8]], path: str) -> None:
         try:
@@ -102,8 +111,10 @@ class IVFIndex(Index):
 
         truth: int64[n, >= k], the ids of the exact neighbours, best first; None: recall is against looking at every
         list of codes. Use queries like those to come, not rows of the index: those find themselves too easily.
-        ``ValueError`` if the codes do not reach the target, saying what they reach.
+        ``ValueError`` if the codes do not reach the target, saying what they reach; on a device, where no margin is
+        read.
         """
+        self._refuse("calibrate")
         prepared = self._binarizer.prepare(queries)
         k = check_k(k)
         if not 0 < target_recall <= 1:
@@ -200,10 +211,26 @@ class IVFIndex(Index):
 
         batch_invariant: as in :meth:`FlatIndex.search_prepared`.
         """
+        candidates = self._candidates(prepared, k, rescore)
+        if (device := self._device) is not None:
+            if margin not in (None, "exact"):
+                raise ValueError(f"margin is {margin!r} on {device.device!r}: want None or 'exact', which it is there")
+            lists = self._check_nprobe(nprobe)
+            return self._found_on(
+                device,
+                prepared,
+                k,
+                candidates,
+                radius,
+                allow,
+                batch_invariant=batch_invariant,
+                enough=k,
+                nprobe=lists,
+            )
         return self._found(
             prepared,
             k,
-            self._candidates(prepared, k, rescore),
+            candidates,
             radius,
             allow,
             batch_invariant=batch_invariant,
@@ -222,6 +249,7 @@ class IVFIndex(Index):
         allow: ArrayLike | None = None,
     ) -> RangeHits:
         """Every row at least ``radius`` similar (l2: at most that squared distance) in the lists probed, by code."""
+        self._refuse("search_range")
         prepared = self._binarizer.prepare(queries, query)
         return self._range(prepared, radius, allow, **self._looked_at(nprobe, margin))
 

@@ -1,10 +1,12 @@
 // bebr._cuda: devices for Python. An extension of its own, for it is loaded when a device is first asked for. The same
 // source makes bebr._emulated, whose device is the CPU, for tests.
+#include <algorithm>
+#include <numeric>
 #include <optional>
 
 #include "base/threads.h"
 #include "bind/arrays.h"
-#include "cuda/search.h"
+#include "cuda/row_search.h"
 
 #if defined(BEBR_EMULATED)
 #define BEBR_MODULE _emulated
@@ -28,25 +30,47 @@ void translate(std::exception_ptr thrown) {
   }
 }
 
-std::unique_ptr<cuda::FlatSearch> make(size_t device, const RowFormat& format, const Array<uint8_t>& planes,
-                                       const Array<uint8_t>& factors, const Array<int64_t>& ids) {
+std::unique_ptr<cuda::RowSearch> make(size_t device, const RowFormat& format, const Array<size_t>& sizes,
+                                      const Array<uint8_t>& planes, const Array<uint8_t>& factors,
+                                      const Array<int64_t>& ids) {
+  expect_shape(sizes, "sizes", {-1});
   expect_shape(ids, "ids", {-1});
   expect_shape(planes, "planes", {ids.size(), static_cast<py::ssize_t>(format.spec.row_bytes())});
   expect_shape(factors, "factors", {ids.size(), static_cast<py::ssize_t>(format.factor_bytes())});
-  const auto n = static_cast<size_t>(ids.size());
-  const uint8_t *plane_bytes = planes.data(), *factor_bytes = factors.data();
-  const int64_t* numbers = ids.data();
+  const std::span<const size_t> parts(sizes.data(), static_cast<size_t>(sizes.size()));
+  if (std::accumulate(parts.begin(), parts.end(), size_t{0}) != static_cast<size_t>(ids.size()))
+    fail(ErrorCode::InvalidArgument, "sizes do not add up to the " + std::to_string(ids.size()) + " rows");
+  const cuda::RowArrays rows{parts, planes.data(), factors.data(), ids.data()};
   const py::gil_scoped_release release;
-  return std::make_unique<cuda::FlatSearch>(device, format, n, plane_bytes, factor_bytes, numbers);
+  return std::make_unique<cuda::RowSearch>(device, format, rows);
 }
 
-py::tuple search(const cuda::FlatSearch& rows, const Array<float>& y, const Array<float>& base, size_t k,
-                 const std::optional<Array<float>>& min_scores, const std::optional<Array<uint16_t>>& allow) {
-  expect_shape(y, "y", {-1, static_cast<py::ssize_t>(rows.format().spec.dims())});
+using PyParts = std::pair<Array<uint32_t>, Array<uint32_t>>;
+
+cuda::PartsOfQueries parts_of(const PyParts& parts, py::ssize_t queries, size_t all) {
+  const auto& [begin, looked] = parts;
+  expect_shape(begin, "begin", {queries + 1});
+  expect_shape(looked, "parts", {-1});
+  const std::span<const uint32_t> at(begin.data(), static_cast<size_t>(begin.size()));
+  const std::span<const uint32_t> numbers(looked.data(), static_cast<size_t>(looked.size()));
+  if (at.front() != 0 || at.back() != numbers.size() || !std::is_sorted(at.begin(), at.end()))
+    fail(ErrorCode::InvalidArgument, "begin does not divide the " + std::to_string(numbers.size()) + " parts");
+  for (const uint32_t part : numbers)
+    if (part >= all)
+      fail(ErrorCode::InvalidArgument, "parts has " + std::to_string(part) + ": there are " + std::to_string(all));
+  return {begin.data(), looked.data()};
+}
+
+py::tuple search(const cuda::RowSearch& index, const Array<float>& y, const Array<float>& base, size_t k,
+                 const std::optional<PyParts>& parts, const std::optional<Array<float>>& min_scores,
+                 const std::optional<Array<bool>>& allow) {
+  expect_shape(y, "y", {-1, static_cast<py::ssize_t>(index.rows().format().spec.dims())});
   const py::ssize_t n = y.shape(0);
   expect_shape(base, "base", {n});
   if (min_scores) expect_shape(*min_scores, "min_scores", {n});
-  if (allow) expect_shape(*allow, "allow", {static_cast<py::ssize_t>(block_count(rows.size()))});
+  if (allow) expect_shape(*allow, "allow", {static_cast<py::ssize_t>(index.rows().size())});
+  std::optional<cuda::PartsOfQueries> looked;
+  if (parts) looked = parts_of(*parts, n, index.rows().parts());
   Queries queries;
   queries.count = static_cast<size_t>(n);
   queries.y = y.data();
@@ -57,8 +81,8 @@ py::tuple search(const cuda::FlatSearch& rows, const Array<float>& y, const Arra
   int64_t* ids_out = ids.mutable_data();
   {
     const py::gil_scoped_release release;
-    rows.search(queries, k, min_scores ? min_scores->data() : nullptr, allow ? allow->data() : nullptr, scores_out,
-                ids_out);
+    index.search(queries, k, looked, min_scores ? min_scores->data() : nullptr, allow ? allow->data() : nullptr,
+                 scores_out, ids_out);
   }
   return py::make_tuple(scores, ids);
 }
@@ -76,10 +100,11 @@ PYBIND11_MODULE(BEBR_MODULE, m) {
   py::class_<RowFormat>(m, "RowFormat", py::module_local())
       .def(py::init(&format_of), py::arg("widths"), py::arg("factor"), py::arg("stage_factor"), py::arg("factor_bytes"),
            py::arg("code") = PyFactorCode{0, 1}, py::arg("stage_code") = PyFactorCode{0, 1});
-  py::class_<cuda::FlatSearch>(m, "FlatRows", py::module_local())
-      .def(py::init(&make), py::arg("device"), py::arg("format"), py::arg("planes"), py::arg("factors"), py::arg("ids"))
-      .def("__len__", &cuda::FlatSearch::size)
-      .def_property_readonly("bytes", &cuda::FlatSearch::bytes)
-      .def("search", &search, py::arg("y"), py::arg("base"), py::arg("k"), py::arg("min_scores") = py::none(),
-           py::arg("allow") = py::none());
+  py::class_<cuda::RowSearch>(m, "Rows", py::module_local())
+      .def(py::init(&make), py::arg("device"), py::arg("format"), py::arg("sizes"), py::arg("planes"),
+           py::arg("factors"), py::arg("ids"))
+      .def("__len__", [](const cuda::RowSearch& index) { return index.rows().size(); })
+      .def_property_readonly("bytes", [](const cuda::RowSearch& index) { return index.rows().bytes(); })
+      .def("search", &search, py::arg("y"), py::arg("base"), py::arg("k"), py::arg("parts") = py::none(),
+           py::arg("min_scores") = py::none(), py::arg("allow") = py::none());
 }

@@ -110,16 +110,21 @@ void append(TailRows& tail, const Array<uint8_t>& planes, const Array<uint8_t>& 
 }
 
 // --- read
+py::tuple arrays_of(const Index& index, Rows rows) {
+  const auto n = static_cast<py::ssize_t>(rows.ids.size());
+  return py::make_tuple(
+      to_numpy(std::move(rows.planes), {n, static_cast<py::ssize_t>(index.format().spec.row_bytes())}),
+      to_numpy(std::move(rows.factors), {n, static_cast<py::ssize_t>(index.format().factor_bytes())}),
+      to_numpy(std::move(rows.ids), {n}));
+}
+
 py::tuple rows(const Index& index, const std::optional<Array<int64_t>>& ids) {
   Rows out;
   {
     const py::gil_scoped_release release;
     out = ids ? index.rows({ids->data(), static_cast<size_t>(ids->size())}) : index.rows();
   }
-  const auto n = static_cast<py::ssize_t>(out.ids.size());
-  return py::make_tuple(to_numpy(std::move(out.planes), {n, static_cast<py::ssize_t>(index.format().spec.row_bytes())}),
-                        to_numpy(std::move(out.factors), {n, static_cast<py::ssize_t>(index.format().factor_bytes())}),
-                        to_numpy(std::move(out.ids), {n}));
+  return arrays_of(index, std::move(out));
 }
 
 // A view where rows never change, else a copy.
@@ -208,6 +213,21 @@ std::vector<size_t> list_sizes(const Index& index) {
   return segment->list_sizes(now.dead);
 }
 
+// All rows, list after list, and how many are in each, at one time.
+py::tuple rows_in_lists(const Index& index) {
+  const auto segment = segment_of<IvfSegment>(index, SegmentKind::Ivf);
+  Rows out;
+  std::vector<size_t> sizes;
+  {
+    const py::gil_scoped_release release;
+    const Index::Reading now = index.reading();
+    out = segment->live_rows(now.dead);
+    sizes = segment->list_sizes(now.dead);
+  }
+  const auto lists = static_cast<py::ssize_t>(sizes.size());
+  return py::make_tuple(arrays_of(index, std::move(out)), to_numpy(std::move(sizes), {lists}));
+}
+
 py::array centroids(const Index& index) {
   const auto kept = segment_of<IvfSegment>(index, SegmentKind::Ivf)->shared_centroids();
   return read_only(kept->values(), kept)
@@ -251,6 +271,8 @@ void bind_index(py::module_& m) {
       .def("by_whole_codes", &by_whole_codes, py::arg("queries"), py::arg("options"), py::arg("filtered"), kNoGil)
       .def("save", &save, py::arg("path"), py::arg("extra"), py::arg("raw") = py::none())
       .def_property_readonly("list_sizes", &list_sizes)
+      .def("rows_in_lists", &rows_in_lists)
+      .def("looked_at", &looked_at, py::arg("queries"), py::arg("options"), py::arg("allow") = py::none())
       .def_property_readonly("centroids", &centroids)
       .def("assign", &assign, py::arg("x"))
       .def_property_readonly(

@@ -5,6 +5,7 @@
 #include <numeric>
 
 #include "index/flat/scan.h"
+#include "index/ivf/segment.h"
 
 namespace bebr {
 
@@ -137,6 +138,31 @@ py::tuple range_of_index(const Index& index, const PyQueries& queries, const PyO
   const auto n = static_cast<py::ssize_t>(ids.size()), rows = static_cast<py::ssize_t>(offsets.size());
   return py::make_tuple(to_numpy(std::move(offsets), {rows}), to_numpy(std::move(scores), {n}),
                         to_numpy(std::move(ids), {n}));
+}
+
+// (begin, lists) of an ivf index: query i looks at lists[begin[i]] to lists[begin[i + 1]]; or None: at all allowed
+// rows.
+py::object looked_at(const Index& index, const PyQueries& queries, const PyOptions& options, const PyIds& allow) {
+  if (index.kind() != SegmentKind::Ivf)
+    fail(ErrorCode::InvalidArgument, std::string("this index is ") + kind_name(index.kind()) + ": want ivf");
+  const Queries view = queries.view(index);
+  const SearchOptions with = options.of(view);
+  const AllowedIds ids = ids_of(allow);
+  LookedAt looked;
+  {
+    const py::gil_scoped_release release;
+    QueryBatch batch(index.format().spec, view);
+    const Index::Reading now = index.reading();
+    RowFilter filter{{}, nullptr, now.dead, now.dead_rows};
+    std::optional<WantedIds> wanted;
+    if (ids) wanted.emplace(*ids);
+    const RowSet rows = wanted ? index.rows_of(*wanted) : RowSet{};
+    if (ids) rows.restrict(filter);
+    looked = static_cast<const IvfSegment&>(*now.segment).looked_at(batch, with, filter);
+  }
+  if (looked.all) return py::none();
+  const auto begins = static_cast<py::ssize_t>(looked.begin.size()), n = static_cast<py::ssize_t>(looked.lists.size());
+  return py::make_tuple(to_numpy(std::move(looked.begin), {begins}), to_numpy(std::move(looked.lists), {n}));
 }
 
 bool by_whole_codes(const Index& index, size_t queries, const PyOptions& options, bool filtered) {

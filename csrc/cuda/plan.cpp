@@ -2,29 +2,32 @@
 
 #include <algorithm>
 #include <cstring>
+#include <iterator>
 
 #include "cuda/codes.h"
 
 namespace bebr::cuda {
 namespace {
 
-ScanRoom room_for(uint32_t chunks, uint32_t steps, uint32_t most_steps, uint32_t most_bytes, uint32_t stage) {
+uint32_t stage_bytes(ScanTile tile, uint32_t steps, uint32_t bytes) {
+  return tile.queries * query_pitch(steps) + tile.rows * bytes;
+}
+
+// only: the chunk, where there is one.
+ScanRoom room_for(ScanTile tile, uint32_t chunks, uint32_t steps, const ScanChunk& only, uint32_t stage) {
   ScanRoom room;
-  room.numbers = (4 * chunks + (1 + kQuads) * steps) * 4;
-  room.stages = (room.numbers + 3 * kTileQueries * 4 + 15) / 16 * 16;
+  room.numbers = ((4 * chunks + (1 + kQuads) * steps) * 4 + 15) / 16 * 16;
+  room.stages = room.numbers + tile.queries * static_cast<uint32_t>(sizeof(QueryNumbers));
   room.query_stage = chunks > 1 ? stage : 0;
-  room.code_stage = chunks > 1 ? stage : kTileRows * most_bytes;
-  room.bytes = room.stages + (chunks > 1 ? 2 * stage : kTileQueries * query_pitch(most_steps) + 2 * room.code_stage);
+  room.code_stage = chunks > 1 ? stage : tile.rows * only.bytes;
+  room.bytes = room.stages + (chunks > 1 ? 2 * stage : stage_bytes(tile, only.steps, 2 * only.bytes));
   return room;
 }
 
-uint32_t stage_bytes(uint32_t steps, uint32_t bytes) { return kTileQueries * query_pitch(steps) + kTileRows * bytes; }
-
-ScanRoom room_of(const ScanPlan& plan) {
-  const ScanChunk& only = plan.chunks.front();
+ScanRoom room_of(ScanTile tile, const ScanPlan& plan) {
   uint32_t stage = 0;
-  for (const ScanChunk& c : plan.chunks) stage = std::max(stage, stage_bytes(c.steps, c.bytes));
-  return room_for(static_cast<uint32_t>(plan.chunks.size()), plan.steps(), only.steps, only.bytes, stage);
+  for (const ScanChunk& c : plan.chunks) stage = std::max(stage, stage_bytes(tile, c.steps, c.bytes));
+  return room_for(tile, static_cast<uint32_t>(plan.chunks.size()), plan.steps(), plan.chunks.front(), stage);
 }
 
 struct Maker {
@@ -64,11 +67,17 @@ struct Maker {
 
 }  // namespace
 
-ScanPlan make_plan(const CodeSpec& spec, std::span<const uint32_t> copied, size_t shared) {
+ScanTile tile_for(size_t queries) {
+  for (const ScanTile& tile : kScanTiles)
+    if (queries <= tile.queries) return tile;
+  return std::end(kScanTiles)[-1];
+}
+
+ScanPlan make_plan(const CodeSpec& spec, std::span<const uint32_t> copied, ScanTile tile, size_t shared) {
   const Maker make{spec, copied};
   ScanPlan whole;
   make.add(0, spec.groups(), whole);
-  whole.room = room_of(whole);
+  whole.room = room_of(tile, whole);
   if (whole.room.bytes <= shared) return whole;
   // Chunks of as many groups as fit beside the tables of `expected` chunks, at least one.
   for (uint32_t expected = 2;; expected *= 2) {
@@ -76,7 +85,7 @@ ScanPlan make_plan(const CodeSpec& spec, std::span<const uint32_t> copied, size_
     const auto fits = [&](uint32_t first, uint32_t last) {
       const auto steps = static_cast<uint32_t>((make.quads_of(first, last).size() + kQuads - 1) / kQuads);
       const uint32_t bytes = make.first_byte(last) - make.first_byte(first);
-      return room_for(expected, whole.steps() + expected, 0, 0, stage_bytes(steps, bytes)).bytes <= shared;
+      return room_for(tile, expected, whole.steps() + expected, {}, stage_bytes(tile, steps, bytes)).bytes <= shared;
     };
     for (uint32_t first = 0; first < spec.groups();) {
       uint32_t last = first + 1;
@@ -84,7 +93,7 @@ ScanPlan make_plan(const CodeSpec& spec, std::span<const uint32_t> copied, size_
       make.add(first, last, plan);
       first = last;
     }
-    plan.room = room_of(plan);
+    plan.room = room_of(tile, plan);
     if (plan.chunks.size() <= expected) return plan;
   }
 }
@@ -101,11 +110,23 @@ std::vector<int8_t> arrange(const ScanPlan& plan, const int8_t* y8, size_t count
   std::vector<int8_t> out(count * plan.from.size() * 4);
   int8_t* to = out.data();
   for (size_t q = 0; q < count; ++q, y8 += stride)
-    for (const uint32_t quad : plan.from) {
+    for (size_t i = 0; i < plan.from.size(); ++i, to += 4) {
+      const uint32_t quad = plan.from[i / kQuads * kQuads + i % 2 * (kQuads / 2) + i % kQuads / 2];
       if (quad != kNoQuad) std::memcpy(to, y8 + size_t{quad} * 4, 4);
-      to += 4;
     }
   return out;
+}
+
+void add_items(ScanTile tile, uint32_t first_row, uint32_t end_row, uint32_t shares, uint32_t first_visitor,
+               uint32_t visitors, std::vector<ScanItem>& items) {
+  const uint32_t tiles = (end_row - first_row + tile.rows - 1) / tile.rows;
+  shares = std::clamp(tiles, 1u, shares);
+  for (uint32_t share = 0; share < shares; ++share) {
+    const auto at = [&](uint64_t s) { return static_cast<uint32_t>(first_row + s * tiles / shares * tile.rows); };
+    for (uint32_t v = 0; v < visitors; v += tile.queries)
+      items.push_back(
+          {at(share), std::min(at(share + 1), end_row), first_visitor + v, std::min(tile.queries, visitors - v)});
+  }
 }
 
 }  // namespace bebr::cuda

@@ -11,7 +11,14 @@
 
 namespace bebr::cuda {
 
-inline constexpr uint32_t kTileRows = 128, kTileQueries = 64;  // of a block of threads at a time
+// What a block of threads multiplies at a time. Expanding a row's code costs as much as some 20 queries multiplied with
+// it, so few queries come with many rows (docs/gpu-roofline.md).
+struct ScanTile {
+  uint32_t rows, queries;
+};
+inline constexpr ScanTile kScanTiles[] = {{256, 8}, {256, 32}, {128, 64}};
+// For so many queries that meet the same rows.
+ScanTile tile_for(size_t queries);
 
 inline constexpr uint32_t kQuads = 8;     // a k-step
 inline constexpr uint32_t kNoQuad = ~0u;  // of the query, where a k-step is filled up with zeros
@@ -22,17 +29,22 @@ struct ScanChunk {
   uint32_t first_byte, bytes;  // of a row
 };
 
-// Shared memory of a block of threads: the plan, three numbers a query, then queries and behind them codes. There are
-// two stages, one for what is multiplied and one for what comes next; queries of a single chunk stay.
+// What a kernel must know of a query beside its bytes.
+struct alignas(16) QueryNumbers {
+  float base, scale, threshold, unused;
+};
+
+// Shared memory of a block of threads: the plan, numbers of queries, then queries and behind them codes. There are two
+// stages, one for what is multiplied and one for what comes next; queries of a single chunk stay.
 struct ScanRoom {
   uint32_t numbers = 0, stages = 0, query_stage = 0, code_stage = 0, bytes = 0;
 };
-// Of a query in shared memory: 8 rows of 4 words meet no bank twice.
+// Of a query in shared memory: 4 rows of 4 pairs of words meet no bank twice.
 #if defined(__CUDACC__)
 __host__ __device__
 #endif
     inline constexpr uint32_t query_pitch(uint32_t steps) {
-  return 32 * steps + 16;
+  return 32 * (steps | 1);
 }
 
 struct ScanPlan {
@@ -46,12 +58,25 @@ struct ScanPlan {
 };
 
 // copied: as of ByteQueries. shared: bytes of shared memory that a block may take.
-ScanPlan make_plan(const CodeSpec& spec, std::span<const uint32_t> copied, size_t shared);
+ScanPlan make_plan(const CodeSpec& spec, std::span<const uint32_t> copied, ScanTile tile, size_t shared);
 
 // What the device is told: chunks, depths of k-steps, quads.
 std::vector<uint32_t> plan_words(const ScanPlan& plan);
 
-// Queries of make_byte_queries, rows of `stride` bytes, in the plan's order: rows of 32 * steps bytes.
+// Queries of make_byte_queries, rows of `stride` bytes, in the plan's order: rows of 32 * steps bytes. In a k-step,
+// what one lane multiplies stands together: quads 0, 4, 1, 5, 2, 6, 3, 7.
 std::vector<int8_t> arrange(const ScanPlan& plan, const int8_t* y8, size_t count, size_t stride);
+
+// Rows that some queries look at: the work of a block of threads, which ends with its rows. first_row: a multiple
+// of 16.
+struct ScanItem {
+  uint32_t first_row, end_row;
+  uint32_t first_visitor, visitors;  // at most ScanTile::queries
+};
+
+// Items of rows [first_row, end_row), a block for each of `shares` pieces of them and as many visitors as a tile takes.
+// Blocks that run together read the same rows.
+void add_items(ScanTile tile, uint32_t first_row, uint32_t end_row, uint32_t shares, uint32_t first_visitor,
+               uint32_t visitors, std::vector<ScanItem>& items);
 
 }  // namespace bebr::cuda

@@ -17,15 +17,17 @@ struct Candidate {
 struct ScanArgs {
   CodeView codes;
   FactorView factors;
-  DevicePointer<const uint16_t> mask;   // bit i % 16 of mask[i / 16] allows row i; null allows all
-  uint32_t first_row = 0, end_row = 0;  // those scanned; the first is a multiple of kTileRows
+  DevicePointer<const uint16_t> mask;  // bit i % 16 of mask[i / 16] allows row i; null allows all
 
+  DevicePointer<const ScanItem> items;
+  DevicePointer<const uint32_t> visitors;  // queries, by the numbers of items; null: query i is visitor i
+
+  ScanTile tile;                       // one of kScanTiles
   DevicePointer<const uint32_t> plan;  // plan_words
   uint32_t chunks = 0, steps = 0;
   ScanRoom shared;
 
-  DevicePointer<const int8_t> y8;  // count rows of 32 * steps bytes, 16-byte aligned
-  uint32_t count = 0;
+  DevicePointer<const int8_t> y8;                     // of each query 32 * steps bytes, 16-byte aligned
   DevicePointer<const float> base, scale, threshold;  // of each query
 
   // What scores above its query's threshold: how many, and the first `room` of them in no order.
@@ -34,7 +36,6 @@ struct ScanArgs {
   uint32_t room = 0;
 };
 
-// shares: into how many pieces the rows are cut, for blocks side by side.
-void scan_codes(const ScanArgs& args, uint32_t shares);
+void scan_codes(const ScanArgs& args, size_t items);
 
 }  // namespace bebr::cuda

@@ -12,21 +12,40 @@ import pytest
 
 import bebr
 from bebr import device
-from tests.conftest import clustered, model_of
+from tests.conftest import clustered
 
 EMULATED = device.found("emulated")
 emulated = pytest.mark.skipif(isinstance(EMULATED, str), reason=f"emulated kernels: {EMULATED}")
 CUDA = device.found()
 
 
+ROWS = 400
+
+
 @pytest.fixture(scope="module", params=["cosine", "ip", "l2"])
-def pair(request: pytest.FixtureRequest) -> tuple[bebr.FlatIndex, bebr.FlatIndex]:
-    """The same 500 rows on the CPU and on the emulated device."""
-    x = clustered(500, 48)
-    bz = model_of(x, bytes_per_vector=20, metric=request.param)
+def bz(request: pytest.FixtureRequest) -> bebr.Binarizer:
+    return bebr.untrained(32, bytes_per_vector=12, metric=request.param)
+
+
+Flats = tuple[bebr.FlatIndex, bebr.FlatIndex]
+Lists = tuple[bebr.IVFIndex, bebr.IVFIndex]
+
+
+@pytest.fixture(scope="module")
+def flats(bz: bebr.Binarizer) -> Flats:
+    """The same rows on the CPU and on the emulated device."""
     pair = bebr.FlatIndex(bz), bebr.FlatIndex(bz, device="emulated")
     for index in pair:
-        index.add(x, np.arange(500)[::-1] * 3)
+        index.add(clustered(ROWS, 32), np.arange(ROWS)[::-1] * 3)
+    return pair
+
+
+@pytest.fixture(scope="module")
+def lists(bz: bebr.Binarizer) -> Lists:
+    """The same in 24 lists."""
+    pair = bebr.IVFIndex(bz, nlist=24), bebr.IVFIndex(bz, nlist=24, device="emulated")
+    for index in pair:
+        index.add(clustered(ROWS, 32), np.arange(ROWS)[::-1] * 3)
     return pair
 
 
@@ -36,35 +55,58 @@ def same(here: bebr.Hits, there: bebr.Hits) -> None:
 
 
 @emulated
-@pytest.mark.parametrize("query", ["float", "code"])
-def test_answers_equal_exact_search(pair: tuple[bebr.FlatIndex, bebr.FlatIndex], query: str) -> None:
-    here, there = pair
-    q = clustered(20, 48, seed=5)
-    allow = np.arange(0, 1500, 6)
-    middle = here.search(q, 30, exact=True).scores[:, 15].mean()
-    for options in ({}, {"allow": allow}, {"radius": float(middle)}, {"allow": allow, "radius": float(middle)}):
-        same(here.search(q, 12, query=query, exact=True, **options), there.search(q, 12, query=query, **options))
+def test_answers_equal_exact_search(flats: Flats) -> None:
+    here, there = flats
+    q = clustered(7, 32, seed=5)
+    allow = np.arange(0, 3 * ROWS, 6)
+    middle = float(here.search(q, 30, exact=True).scores[:, 15].mean())
+    for options in ({}, {"allow": allow}, {"radius": middle}, {"allow": allow, "radius": middle}, {"query": "code"}):
+        same(here.search(q, 12, exact=True, **options), there.search(q, 12, **options))
     same(here.search(q[:1], 600, exact=True), there.search(q[:1], 600, exact=True))
     same(here.search_ids([0, 30], 5, exact=True), there.search_ids([0, 30], 5))
 
 
 @emulated
-def test_a_search_sees_the_changes_before_it(pair: tuple[bebr.FlatIndex, bebr.FlatIndex]) -> None:
-    q = clustered(3, 48, seed=6)
-    for index in pair:
-        index.search(q, 3)
-        index.add(q, [5000, 5001, 5002])
-    here, there = pair
-    assert (there.search(q, 1).ids[:, 0] == [5000, 5001, 5002]).all()
-    for index in pair:
-        assert index.remove([5000, 5001, 5002]) == 3
-    same(here.search(q, 5, exact=True), there.search(q, 5))
+def test_answers_equal_those_of_the_same_lists(lists: Lists) -> None:
+    here, there = lists
+    q = clustered(40, 32, seed=5)
+    near = here.search(q[:1], 60, nprobe=24).ids[0]
+    middle = float(here.search(q, 30, nprobe=24).scores[:, 15].mean())
+    for k, options in (
+        (10, {}),
+        (10, {"nprobe": 3}),
+        (90, {"nprobe": 1}),  # more lists are looked at until they hold 90 rows
+        (10, {"nprobe": 2, "radius": middle}),
+        (10, {"nprobe": 2, "query": "code"}),
+        (10, {"nprobe": 2, "allow": np.arange(0, 3 * ROWS, 6)}),
+        (10, {"nprobe": 1, "allow": near}),  # these lie together: few queries are near them
+        (10, {"nprobe": 1, "allow": near[:9]}),  # fewer than k: each is looked at
+        (1, {"nprobe": 1, "allow": near[:2]}),  # so few that the CPU searches a copy of them
+        (10, {"allow": [-5, 1]}),
+    ):
+        same(here.search(q, k, margin="exact", **options), there.search(q, k, **options))
+    same(here.search(q[0], 5, margin="exact"), there.search(q[0], 5, margin="exact"))
+    same(here.search_ids([0, 30], 5, margin="exact"), there.search_ids([0, 30], 5))
+
+
+@emulated
+def test_a_search_sees_the_changes_before_it(flats: Flats, lists: Lists) -> None:
+    q = clustered(3, 32, seed=6)
+    for here, there in (flats, lists):
+        for index in (here, there):
+            index.search(q, 3)
+            index.add(q, [5000, 5001, 5002])
+        assert (there.search(q, 1).ids[:, 0] == [5000, 5001, 5002]).all()
+        for index in (here, there):
+            assert index.remove([5000, 5001, 5002]) == 3
+        exact = {"exact": True} if here is flats[0] else {"margin": "exact"}
+        same(here.search(q, 5, **exact), there.search(q, 5))
 
 
 @emulated
 def test_exact_scores_come_from_kept_vectors() -> None:
-    x = clustered(300, 32)
-    bz = model_of(x, bytes_per_vector=12)
+    x = clustered(100, 16)
+    bz = bebr.untrained(16, bytes_per_vector=8)
     here, there = bebr.FlatIndex(bz, rescore="float16"), bebr.FlatIndex(bz, rescore="float16", device="emulated")
     for index in (here, there):
         index.add(x)
@@ -72,14 +114,21 @@ def test_exact_scores_come_from_kept_vectors() -> None:
 
 
 @emulated
-def test_what_a_device_refuses(pair: tuple[bebr.FlatIndex, bebr.FlatIndex]) -> None:
-    here, there = pair
+def test_what_a_device_refuses(flats: Flats, lists: Lists) -> None:
+    here, there = flats
     assert (here.device, there.device) == ("cpu", "emulated")
-    q = clustered(1, 48)
+    q = clustered(1, 32)
     with pytest.raises(ValueError, match="oversampling is 4 on 'emulated': want None"):
         there.search(q, 3, oversampling=4)
-    with pytest.raises(ValueError, match="search_range runs on the CPU alone"):
-        there.search_range(q, 0.5)
+    with pytest.raises(ValueError, match=r"margin is 2.0 on 'emulated': want None or 'exact'"):
+        lists[1].search(q, 3, margin=2.0)
+    with pytest.raises(ValueError, match="nprobe is 25"):
+        lists[1].search(q, 3, nprobe=25)
+    for refused in (lambda: there.search_range(q, 0.5), lambda: lists[1].search_range(q, 0.5)):
+        with pytest.raises(ValueError, match="search_range runs on the CPU alone"):
+            refused()
+    with pytest.raises(ValueError, match="calibrate runs on the CPU alone"):
+        lists[1].calibrate(q)
     with pytest.raises(ValueError, match="k is 0"):
         there.search(q, 0)
     with pytest.raises(bebr.DeviceUnavailable, match="there are 1 devices here, numbered from 0"):
@@ -87,26 +136,31 @@ def test_what_a_device_refuses(pair: tuple[bebr.FlatIndex, bebr.FlatIndex]) -> N
 
 
 @emulated
-def test_a_file_opens_on_a_device(pair: tuple[bebr.FlatIndex, bebr.FlatIndex], tmp_path: Path) -> None:
-    here, there = pair
-    there.save(tmp_path / "flat.bebr")
-    for mmap in (True, False):
-        opened = bebr.open_index(tmp_path / "flat.bebr", mmap, device="emulated")
-        opened.remove([0, 3])
-        allow = np.arange(6, 1500, 3)
-        q = clustered(4, 48, seed=7)
-        same(here.search(q, 9, exact=True, allow=allow), opened.search(q, 9))
-    lists = bebr.IVFIndex(here.binarizer, nlist=2)
-    lists.add(clustered(500, 48))
-    lists.save(tmp_path / "ivf.bebr")
-    with pytest.raises(ValueError, match="is of kind 'ivf', which searches on the CPU alone"):
-        bebr.open_index(tmp_path / "ivf.bebr", device="emulated")
+def test_a_file_opens_on_a_device(flats: Flats, lists: Lists, tmp_path: Path) -> None:
+    q, allow = clustered(4, 32, seed=7), np.arange(6, 3 * ROWS, 3)
+    for here, there in (flats, lists):
+        there.save(tmp_path / "index.bebr")
+        for mmap in (True, False):
+            opened = bebr.open_index(tmp_path / "index.bebr", mmap, device="emulated")
+            opened.remove([0, 3])
+            if here is flats[0]:
+                same(here.search(q, 9, exact=True, allow=allow), opened.search(q, 9))
+            else:
+                same(here.search(q, 9, nprobe=24, margin="exact", allow=allow), opened.search(q, 9, nprobe=24))
+    graph = bebr.GraphIndex(flats[0].binarizer)
+    graph.add(clustered(20, 32))
+    graph.save(tmp_path / "graph.bebr")
+    with pytest.raises(ValueError, match="is of kind 'graph', which searches on the CPU alone"):
+        bebr.open_index(tmp_path / "graph.bebr", device="emulated")
 
 
 @emulated
-def test_an_empty_index_finds_nothing(pair: tuple[bebr.FlatIndex, bebr.FlatIndex]) -> None:
-    empty = bebr.FlatIndex(pair[0].binarizer, device="emulated")
-    same(bebr.FlatIndex(pair[0].binarizer).search(clustered(2, 48), 3, exact=True), empty.search(clustered(2, 48), 3))
+def test_an_empty_index_finds_nothing(bz: bebr.Binarizer) -> None:
+    q = clustered(2, 32)
+    for empty in (bebr.FlatIndex(bz, device="emulated"), bebr.IVFIndex(bz, nlist=2, device="emulated")):
+        same(bebr.FlatIndex(bz).search(q, 3, exact=True), empty.search(q, 3))
+    empty.train(clustered(50, 32))
+    same(bebr.FlatIndex(bz).search(q, 3, exact=True), empty.search(q, 3))
 
 
 @pytest.mark.parametrize("name", ["gpu", "cuda:", "cuda:x", "CUDA", None, "cpu:0"])

@@ -16,10 +16,6 @@ constexpr size_t kSharedVisits = 2;   // queries a list, on average, from which 
 constexpr double kCopyCost = 100;     // copying a row out costs as much as this many scanned
 constexpr double kCompleteCost = 20;  // a row completed costs as much as this many scanned, with what the scan keeps
 constexpr size_t kPiece = 64;         // rows that one call of a kernel completes
-// A query whose nearest lists hold too few allowed rows lies outside of where these lie, and the nearest of them are in
-// more lists than those of a query among them: it looks at lists until they hold so many times the rows that are wanted
-// (120,000 rows, 512 lists, the half nearest to some vector allowed, queries far from it: .934 with 1, .972 with 2).
-constexpr double kApart = 2;
 
 }  // namespace
 
@@ -36,7 +32,11 @@ IvfScan::IvfScan(const IvfSegment& segment, QueryBatch& queries, const SearchOpt
 
 void IvfScan::run() {
   const size_t live = filter_.live(segment_.rows());
-  if (live == 0 || choose(live)) return;
+  if (live == 0) return;
+  const Way way = choose(live);
+  if (way == Way::Nothing) return;
+  if (way == Way::Copied) return search_copied(places());
+  if (filter_.filtered()) prepare_filter();
   fine_ = queries_.fine().data();
   const size_t count = queries_.size(), group = group_of(segment_, count, direct_ ? 0 : nprobe_, options_);
   // Before threads ask for it one after the other.
@@ -49,10 +49,10 @@ void IvfScan::run() {
 }
 
 // --- which rows may be found
-bool IvfScan::choose(size_t live_rows) {
-  if (!filter_.filtered()) return false;
-  const size_t allowed = filter_.count(0, segment_.rows());
-  if (allowed == 0) return true;
+IvfScan::Way IvfScan::choose(size_t live_rows) {
+  if (!filter_.filtered()) return Way::Lists;
+  const size_t allowed = few_ = filter_.count(0, segment_.rows());
+  if (allowed == 0) return Way::Nothing;
   if (!options_.range) {
     // The k nearest of fewer rows lie in more lists. Of rows allowed by chance the cube root keeps recall level; of
     // rows that lie together the square root does (40,000 rows, 256 lists, nprobe 6, a tenth allowed: .985 unfiltered;
@@ -62,25 +62,25 @@ bool IvfScan::choose(size_t live_rows) {
     nprobe_ = static_cast<size_t>(std::min(std::ceil(static_cast<double>(nprobe_) * std::sqrt(live / few)), all));
     const double scanned = live * static_cast<double>(nprobe_) / all;
     const double asking = options_.batch_invariant ? 1 : static_cast<double>(queries_.size());
-    if (allowed > options_.k && asking * (scanned - few) > kCopyCost * few) {
-      search_copied(places());
-      return true;
-    }
+    if (allowed > options_.k && asking * (scanned - few) > kCopyCost * few) return Way::Copied;
     direct_ = few <= std::max(static_cast<double>(options_.k), scanned / kCompleteCost);
   }
+  return direct_ ? Way::Direct : Way::Lists;
+}
+
+void IvfScan::prepare_filter() {
   if (direct_ || filter_.rows != nullptr) allowed_ = places();
   if (!direct_ && filter_.rows != nullptr) set_masks();
-  if (!direct_ && !options_.range) count_allowed(allowed);
-  return false;
+  if (!direct_ && !options_.range) count_allowed();
 }
 
 // A filter that goes with where rows lie leaves few of them near a query, or all: lists are looked at until these hold
 // as many allowed rows as they would of rows allowed by chance.
-void IvfScan::count_allowed(size_t allowed) {
+void IvfScan::count_allowed() {
   allowed_in_.resize(segment_.lists());
   for (size_t l = 0; l < segment_.lists(); ++l)
     allowed_in_[l] = filter_.count(segment_.first(l), segment_.list(l).rows);
-  wanted_ = static_cast<double>(allowed) * static_cast<double>(nprobe_) / static_cast<double>(segment_.lists());
+  wanted_ = static_cast<double>(few_) * static_cast<double>(nprobe_) / static_cast<double>(segment_.lists());
 }
 
 // The rows that may be found, in order.

@@ -81,9 +81,21 @@ std::vector<size_t> IvfSegment::list_sizes(const BitmapView& dead) const {
   return sizes;
 }
 
+Rows IvfSegment::live_rows(const BitmapView& dead) const {
+  std::vector<uint32_t> live;
+  RowFilter{{}, nullptr, dead, RowFilter::kUncounted}.each(
+      0, rows(), [&](size_t at) { live.push_back(static_cast<uint32_t>(at)); });
+  return copy_rows(live);
+}
+
 void IvfSegment::search(QueryBatch& queries, const SearchOptions& options, const RowFilter& filter,
                         TopKBatch& tops) const {
   IvfScan(*this, queries, options, filter, tops).run();
+}
+
+LookedAt IvfSegment::looked_at(QueryBatch& queries, const SearchOptions& options, const RowFilter& filter) const {
+  TopKBatch none(queries.size(), options.k, options.min_scores);
+  return IvfScan(*this, queries, options, filter, none).looked_at();
 }
 
 bool IvfSegment::by_whole_codes(size_t queries, const SearchOptions& options, bool filtered) const {

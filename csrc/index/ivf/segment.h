@@ -16,6 +16,13 @@
 
 namespace bebr {
 
+// Which lists each query of an exact search looks at: query i lists[begin[i]] to lists[begin[i + 1]], the nearest
+// first; or all rows that the filter lets through, in whatever list.
+struct LookedAt {
+  bool all = false;
+  std::vector<uint32_t> begin, lists;
+};
+
 class IvfSegment final : public SegmentReader {
  public:
   // The rows of a file written by save, or by merge_chunks, mapped.
@@ -34,6 +41,7 @@ class IvfSegment final : public SegmentReader {
   void search(QueryBatch& queries, const SearchOptions& options, const RowFilter& filter,
               TopKBatch& tops) const override;
   bool by_whole_codes(size_t queries, const SearchOptions& options, bool filtered) const override;
+  LookedAt looked_at(QueryBatch& queries, const SearchOptions& options, const RowFilter& filter) const;
   void save(const std::string& path, std::span<const Section> extra, const BitmapView& dead) const override;
 
   const Centroids& centroids() const noexcept { return *centroids_; }
@@ -43,6 +51,7 @@ class IvfSegment final : public SegmentReader {
   size_t first(size_t l) const noexcept { return first_[l]; }  // position of the list's first row
   size_t list_of(size_t position) const noexcept;
   std::vector<size_t> list_sizes(const BitmapView& dead) const;  // of rows that are not dead
+  Rows live_rows(const BitmapView& dead) const;                  // these rows, list after list
 
   RowView& list_view(size_t l) noexcept { return lists_[l]; }
   void lists_changed() noexcept;

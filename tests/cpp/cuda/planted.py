@@ -25,7 +25,7 @@ class Bug(NamedTuple):
 
 _BEST = "complete_and_best"
 _USED = "copy_wait<1>();\n      [[__syncthreads();]]"
-_FIRST = "[[if (mine > 0) load_item(0, 0, 0);]]"
+_FIRST = "[[load_step(0, 0, 0);]]"
 BUGS = [
     Bug("no barrier before codes are used", "scan.cu", _USED, ";"),
     Bug("half a block waits", "scan.cu", _USED, "if (threadIdx.x < 64) __syncthreads();"),
@@ -37,7 +37,7 @@ BUGS = [
         "half a warp waits",
         "scan.cu",
         _FIRST,
-        "if (threadIdx.x % 32 < 16) __syncwarp(); if (mine > 0) load_item(0, 0, 0);",
+        "if (threadIdx.x % 32 < 16) __syncwarp(); load_step(0, 0, 0);",
     ),
     Bug("a copy is not aligned", "scan.cu", "(b * bytes + i) * 16, [[from + i * 16]]", "from + i * 16 + 4"),
     Bug("16 bytes of shared memory too few", "scan.cu", "kThreads, [[args.shared.bytes]]", "args.shared.bytes - 16"),
@@ -49,17 +49,24 @@ BUGS = [
     Bug(
         "a product fused with a sum",
         "scan.cu",
-        "[[numbers[q] + product]]",
-        "std::fma(numbers[kTileQueries + q], static_cast<float>(sums[m][n][2 * h + c]), numbers[q])",
+        "[[numbers.base + product]]",
+        "std::fma(numbers.scale, static_cast<float>(sum), numbers.base)",
     ),
-    Bug("rows behind the last one count", "scan.cu", "[[row >= args.end_row]]", "false"),
+    Bug("rows behind the last one count", "scan.cu", "[[row >= item.end_row]]", "false"),
     Bug("the mask is ignored", "scan.cu", "[[args.mask != nullptr]]", "false"),
     Bug(
         "a score at the threshold passes",
         "scan.cu",
-        "!([[score > numbers[2 * kTileQueries + q]]])",
-        "score >= numbers[2 * kTileQueries + q]",
+        "!([[score > numbers[i].threshold]])",
+        "score >= numbers[i].threshold",
     ),
+    Bug(
+        "rows of the first block alone are looked at",
+        "scan.cu",
+        "any |= [[score_of(mine, sums[m][n][2 * h + c], factors[m][h], kDifference) > mine.threshold]]",
+        "m == 0 && score_of(mine, sums[m][n][2 * h + c], factors[m][h], kDifference) > mine.threshold",
+    ),
+    Bug("a visitor is taken for a query", "scan.cu", "? [[args.visitors[visitor]]] :", "visitor", "scan_equals"),
     Bug("more candidates than there is room for", "scan.cu", "[[at < args.room]]", "true", "scan_counts"),
     Bug("rows of two fields overlap", "expand.h", "[[group += 64;]]", "group += 32;"),
     Bug("shallow groups weigh as deep ones", "expand.h", "return [[u << (planes - depth)]]", "u"),

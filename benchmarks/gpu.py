@@ -1,0 +1,152 @@
+"""Searches on a GPU: time, bytes and products by size, beside what docs/gpu-roofline.md predicts.
+
+    python -m benchmarks.gpu --rows 100000000 --json results/gpu.json
+
+Codes are random bits, so answers mean nothing and times do not depend on data but by the number of candidates. The
+device's own ceilings come first, by torch where it is installed with CUDA: a copy of 4 GiB, and products of int8
+matrices. Ends with status 3 and "no CUDA device" where there is none.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.table import Table
+
+import bebr
+from bebr import device
+from benchmarks import machine, output
+
+NO_DEVICE = 3
+_ADDED = 1 << 20  # rows at a time
+_SIZES = {52: 256, 100: 320, 196: 384}  # bytes of a vector: its dimensions
+
+
+@dataclass(frozen=True)
+class Row:
+    """One search: milliseconds a batch (median), what it reads and multiplies, as rates a second."""
+
+    kind: str
+    rows: int
+    bytes_per_vector: float
+    queries: int
+    milliseconds: float
+    gigabytes_per_second: float
+    tera_products_per_second: float
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rows", type=lambda text: int(float(text)), default=10_000_000)
+    parser.add_argument("--queries", type=int, nargs="+", default=[1, 8, 32, 64, 1024])
+    parser.add_argument("--bytes", type=int, nargs="+", default=list(_SIZES), choices=list(_SIZES))
+    parser.add_argument("--nlist", type=int, default=4096)
+    parser.add_argument("--nprobe", type=int, default=32)
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--device", default="cuda")
+    parser.add_argument("--json", type=Path)
+    args = parser.parse_args(argv)
+    if isinstance(why := device.found(args.device.split(":")[0]), str):
+        print(f"no CUDA device: {why}", file=sys.stderr)
+        return NO_DEVICE
+    console = output.console()
+    ceilings = measured_ceilings()
+    console.print(f"{why[0]}; ceilings: {ceilings or 'not measured, for torch has no CUDA here'}")
+    rows: list[Row] = []
+    for size in args.bytes:
+        rows += searched(args, size)
+    table = Table(*(name.replace("_", " ") for name in Row.__dataclass_fields__))
+    for row in rows:
+        table.add_row(*(f"{value:,.3g}" if isinstance(value, float) else str(value) for value in asdict(row).values()))
+    console.print(table)
+    if args.json:
+        output.save(args.json, machine.facts(1), [asdict(row) for row in rows], devices=why, ceilings=ceilings)
+    return 0
+
+
+def searched(args: argparse.Namespace, size: int) -> list[Row]:
+    """Flat and IVF searches of codes of one size."""
+    dim, rng = _SIZES[size], np.random.default_rng(0)
+    bz = bebr.untrained(dim, bytes_per_vector=size)
+    flat = bebr.FlatIndex(bz)
+    lists = bebr.IVFIndex(bz, nlist=args.nlist)
+    lists.train(rng.standard_normal((args.nlist, dim), dtype=np.float32))
+    sample = bz.encode(rng.standard_normal((_ADDED, dim), dtype=np.float32))
+    for first in range(0, args.rows, _ADDED):
+        part = sample[: min(_ADDED, args.rows - first)]
+        ids = np.arange(first, first + len(part))
+        flat.add_codes(part, ids)
+        lists.add_codes(part, ids)
+    found = []
+    for queries in args.queries:
+        q = rng.standard_normal((queries, dim), dtype=np.float32)
+        kinds: list[tuple[str, float, Callable[[], Any]]] = [("flat", 1.0, partial(flat.search, q, 10))]
+        share = args.nprobe / args.nlist  # of rows that a query looks at
+        kinds.append(("ivf", share, partial(lists.search, q, 10, nprobe=args.nprobe)))
+        for kind, share, search in kinds:
+            (flat if kind == "flat" else lists).to(args.device)
+            seconds = timed(search, args.rounds)
+            read = args.rows * bz.bytes_per_vector * min(1.0, share * queries)
+            products = args.rows * share * queries * dim
+            found.append(
+                Row(
+                    kind,
+                    args.rows,
+                    bz.bytes_per_vector,
+                    queries,
+                    seconds * 1e3,
+                    read / seconds / 1e9,
+                    products / seconds / 1e12,
+                )
+            )
+            (flat if kind == "flat" else lists).to("cpu")  # one of them at a time takes the device's memory
+    return found
+
+
+def timed(search: Callable[[], Any], rounds: int) -> float:
+    """Seconds of the median of `rounds` calls after one that is not timed."""
+    search()
+    times = []
+    for _ in range(rounds):
+        start = time.perf_counter()
+        search()
+        times.append(time.perf_counter() - start)
+    return statistics.median(times)
+
+
+def measured_ceilings() -> dict[str, float]:
+    """Bytes a second that a copy reads and writes, and int8 products a second of matrices; empty without torch."""
+    try:
+        import torch
+    except ImportError:
+        return {}
+    if not torch.cuda.is_available():
+        return {}
+
+    def synchronised(work: Callable[[], Any]) -> Callable[[], None]:
+        def call() -> None:
+            work()
+            torch.cuda.synchronize()
+
+        return call
+
+    source = torch.zeros(4 << 30, dtype=torch.uint8, device="cuda")
+    target = torch.empty_like(source)
+    copied = timed(synchronised(lambda: target.copy_(source)), 7)
+    side = 8192
+    factor = torch.ones((side, side), dtype=torch.int8, device="cuda")
+    multiplied = timed(synchronised(lambda: torch._int_mm(factor, factor)), 7)  # noqa: SLF001  no public name
+    return {"copied_gigabytes_per_second": 2 * 4.295 / copied, "int8_tera_products": side**3 / multiplied / 1e12}
+
+
+if __name__ == "__main__":
+    sys.exit(main())

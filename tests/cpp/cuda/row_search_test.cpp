@@ -1,0 +1,179 @@
+// RowSearch on the emulated device against an exact search of the CPU's flat index.
+#include "cuda/row_search.h"
+
+#include <algorithm>
+#include <memory>
+#include <numeric>
+
+#include "../indexes.h"
+#include "code/planes.h"
+#include "rows.h"
+
+namespace bebr::test {
+namespace {
+
+struct SearchCase {
+  std::vector<uint32_t> widths;
+  uint32_t rows, count, k, parts;  // parts: 0: one part, and every query looks at it
+  Factor factor;
+  bool stage_factor, masked, floored;
+};
+
+std::ostream& operator<<(std::ostream& out, const SearchCase& c) {
+  out << "rows " << c.rows << ", queries " << c.count << ", k " << c.k << ", parts " << c.parts << ", factor "
+      << static_cast<int>(c.factor) << ", stage " << c.stage_factor << ", mask " << c.masked << ", floor " << c.floored
+      << ", order " << static_cast<int>(emulate::order) << ", widths";
+  for (const uint32_t w : c.widths) out << ' ' << w;
+  return out;
+}
+
+// Sizes of parts, some of them empty.
+std::vector<size_t> sizes_of(Random& random, const SearchCase& c) {
+  std::vector<size_t> cuts{0, c.rows}, sizes;
+  for (uint32_t i = 1; i < c.parts; ++i) cuts.push_back(below(random, c.rows + 1));
+  std::sort(cuts.begin(), cuts.end());
+  for (size_t i = 1; i < cuts.size(); ++i) sizes.push_back(cuts[i] - cuts[i - 1]);
+  return sizes;
+}
+
+// What the CPU finds among the rows that a query looks at and may find.
+Answer wanted(const Index& index, const Queries& queries, const SearchCase& c, const float* floors,
+              const std::vector<std::vector<int64_t>>& allowed) {
+  Answer want;
+  for (uint32_t q = 0; q < c.count; ++q) {
+    SearchOptions options;
+    options.k = c.k;
+    options.exact = true;
+    if (c.floored) options.min_scores = floors + q;
+    Queries one;
+    one.count = 1;
+    one.y = queries.y + q * index.format().spec.dims();
+    one.base = queries.base + q;
+    const Answer found = answer_of(index, one, options, AllowedIds(allowed[q]));
+    want.ids.insert(want.ids.end(), found.ids.begin(), found.ids.end());
+    want.scores.insert(want.scores.end(), found.scores.begin(), found.scores.end());
+  }
+  return want;
+}
+
+void compare(Random& random, const SearchCase& c, const cuda::SearchLimits& limits) {
+  const CodeRows rows = make_rows(random, c.widths, c.rows, c.factor, 2);
+  const RowFormat format{rows.spec, c.factor, c.stage_factor, rows.code, rows.code};
+  std::vector<uint8_t> factors(c.rows * format.factor_bytes());
+  for (uint32_t i = 0; i < c.rows; ++i)
+    for (uint32_t f = 0; f < format.factors(); ++f)
+      std::copy_n(rows.factors.data() + (i + f) % c.rows * 2, 2, factors.data() + i * format.factor_bytes() + 2 * f);
+  std::vector<int64_t> ids(c.rows);
+  std::iota(ids.begin(), ids.end(), int64_t{3});
+  std::shuffle(ids.begin(), ids.end(), random);
+  const std::unique_ptr<Index> index = flat_index(format);
+  index->add({c.rows, rows.planes.data(), factors.data(), ids.data(), nullptr});
+
+  std::vector<float> y(size_t{c.count} * rows.spec.dims()), base(c.count), floors(c.count);
+  for (size_t i = 0; i < y.size(); ++i)
+    y[i] = (static_cast<float>(random() % 2001) - 1000) / static_cast<float>(20 + i % rows.spec.dims());
+  for (float& b : base) b = static_cast<float>(below(random, 100)) / 30;
+  for (float& f : floors) f = static_cast<float>(below(random, 100)) / 10;
+  const std::unique_ptr<bool[]> allow(new bool[c.rows]);
+  for (uint32_t i = 0; i < c.rows; ++i) allow[i] = !c.masked || below(random, 2) != 0;
+
+  const std::vector<size_t> sizes = sizes_of(random, c);
+  std::vector<uint32_t> begin{0}, parts, all(sizes.size());
+  std::iota(all.begin(), all.end(), 0u);
+  std::vector<std::vector<int64_t>> allowed(c.count);
+  for (uint32_t q = 0; q < c.count; ++q) {
+    std::shuffle(all.begin(), all.end(), random);
+    const uint32_t looked = c.parts > 0 ? below(random, c.parts + 1) : 1;
+    parts.insert(parts.end(), all.begin(), all.begin() + looked);
+    begin.push_back(static_cast<uint32_t>(parts.size()));
+    size_t row = 0;
+    for (size_t part = 0; part < sizes.size(); ++part)
+      for (const size_t end = row + sizes[part]; row < end; ++row)
+        if (allow[row] && std::find(parts.begin() + begin[q], parts.end(), part) != parts.end())
+          allowed[q].push_back(ids[row]);
+  }
+  Queries queries;
+  queries.count = c.count;
+  queries.y = y.data();
+  queries.base = base.data();
+  const Answer want = wanted(*index, queries, c, floors.data(), allowed);
+
+  const cuda::RowSearch search(0, format, {sizes, rows.planes.data(), factors.data(), ids.data()}, limits);
+  std::vector<float> scores(size_t{c.count} * c.k);
+  std::vector<int64_t> found(scores.size());
+  search.search(queries, c.k,
+                c.parts > 0 ? std::optional(cuda::PartsOfQueries{begin.data(), parts.data()}) : std::nullopt,
+                c.floored ? floors.data() : nullptr, c.masked ? allow.get() : nullptr, scores.data(), found.data());
+  CHECK_SAME(found.data(), want.ids.data(), found.size(), c);
+  CHECK_SAME(scores.data(), want.scores.data(), scores.size(), c);
+}
+
+BEBR_TEST(search_equals_the_exact_search_of_the_cpu) {
+  Random random(30);
+  in_every_order(random, [&] {
+    for (const auto& widths : std::vector<std::vector<uint32_t>>{{8}, {64, 64}, {136, 72, 40, 8}, {200, 200, 200, 160}})
+      for (const uint32_t rows : {1u, 100u, 700u})
+        for (const uint32_t parts : {0u, 7u}) {
+          const SearchCase c{widths,
+                             rows,
+                             1 + below(random, 30),
+                             1 + below(random, 15),
+                             parts,
+                             static_cast<Factor>(below(random, 3)),
+                             below(random, 2) != 0,
+                             below(random, 2) != 0,
+                             below(random, 3) == 0};
+          cuda::SearchLimits limits;
+          limits.batch = 1 + below(random, 20);
+          limits.room = 16;
+          limits.piece = 16u << below(random, 5);
+          compare(random, c, limits);
+        }
+  });
+}
+
+// Rows that get better one after the other: every round finds more than there is room for, and is run again.
+BEBR_TEST(search_divides_what_there_is_no_room_for) {
+  Random random(31);
+  emulate::order = emulate::Order::Forward;
+  const CodeSpec spec = CodeSpec::make(std::vector<uint32_t>{8, 8, 8, 8});
+  const uint32_t rows = 1500;
+  std::vector<uint8_t> planes(rows * spec.row_bytes());
+  std::vector<int64_t> ids(rows);
+  for (uint32_t i = 0; i < rows; ++i) {
+    std::vector<float> v(8);
+    for (uint32_t j = 0; j < 8; ++j) v[j] = static_cast<float>(2 * (i * 8 + j) / 8 * 15 / rows) / 8 - 15.0f / 8;
+    pack_row(spec, v.data(), planes.data() + i * spec.row_bytes());
+    ids[i] = i;
+  }
+  const RowFormat format{spec, Factor::None, false, FactorCode::make(2, 0, 0), FactorCode::make(2, 0, 0)};
+  const std::unique_ptr<Index> index = flat_index(format);
+  index->add({rows, planes.data(), nullptr, ids.data(), nullptr});
+  const std::vector<float> y(8, 1.0f), base(1, 0.0f);
+  Queries queries;
+  queries.count = 1;
+  queries.y = y.data();
+  queries.base = base.data();
+  SearchOptions options;
+  options.k = 150;
+  options.exact = true;
+  const Answer want = answer_of(*index, queries, options);
+  cuda::SearchLimits limits;
+  limits.room = 1;
+  limits.growth = 100;
+  limits.piece = 256;
+  const std::vector<size_t> sizes{rows};
+  const cuda::RowSearch search(0, format, {sizes, planes.data(), nullptr, ids.data()}, limits);
+  const std::vector<uint32_t> begin{0, 1}, parts{0};
+  for (const auto& looked :
+       {std::optional<cuda::PartsOfQueries>(), std::optional(cuda::PartsOfQueries{begin.data(), parts.data()})}) {
+    std::vector<float> scores(150);
+    std::vector<int64_t> found(150);
+    search.search(queries, 150, looked, nullptr, nullptr, scores.data(), found.data());
+    CHECK_SAME(found.data(), want.ids.data(), found.size(), "rows that get better");
+    CHECK_SAME(scores.data(), want.scores.data(), scores.size(), "rows that get better");
+  }
+}
+
+}  // namespace
+}  // namespace bebr::test
