@@ -1,12 +1,15 @@
-"""The transformer block of CLIP's two encoders, with parameters named as in its checkpoints (Radford et al. 2021)."""
+"""What encoders of CLIP's kind share, with parameters named as in its checkpoints (Radford et al. 2021): the block of
+both, and a text's way through them."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear, scaled_dot_product_attention
 
-__all__ = ["Attention", "Block"]
+__all__ = ["Attention", "Block", "text_vectors"]
 
 
 class Attention(nn.Module):
@@ -39,3 +42,13 @@ class Block(nn.Module):
         x = x + self.attn(self.ln_1(x))
         inner = self.mlp["c_fc"](self.ln_2(x))
         return x + self.mlp["c_proj"](inner * torch.sigmoid(1.702 * inner))
+
+
+def text_vectors(network: Any, tokens: Tensor) -> Tensor:
+    """int64 [n, t], t up to the context, to [n, embed_dim], by a network with CLIP's text encoder. The end of a text is
+    its largest id; what stands behind it changes nothing."""
+    x = network.token_embedding(tokens) + network.positional_embedding[: tokens.shape[1]]
+    for block in network.transformer["resblocks"]:
+        x = block(x)
+    last = network.ln_final(x)[torch.arange(len(tokens), device=tokens.device), tokens.argmax(1)]
+    return last @ network.text_projection

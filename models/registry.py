@@ -18,6 +18,7 @@ GROUP = "bebr.producers"
 _OWN = {
     "a2mc": "bebr.models.a2mc:load",
     "boxsnake": "bebr.models.boxsnake:load",
+    "clip": "bebr.models.caption_anything:load_clip",
     "dsu": "bebr.models.dsu:load",
     "flm": "bebr.models.flm:load",
     "gvt": "bebr.models.gvt:load",

@@ -12,7 +12,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from bebr.models.clip import Block
+from bebr.models.clip import Block, text_vectors
 from bebr.models.rils.config import Config
 from bebr.models.rils.vision import Vision
 
@@ -45,13 +45,8 @@ class Network(nn.Module):
         return (self.patches(pixels) @ self.image_projection).mean(1)
 
     def encode_text(self, tokens: Tensor) -> Tensor:
-        """int64 [n, t], t up to the context, to [n, embed_dim]. The end of a text is its largest id; what stands behind
-        it changes nothing."""
-        x = self.token_embedding(tokens) + self.positional_embedding[: tokens.shape[1]]
-        for block in self.transformer["resblocks"]:
-            x = block(x)
-        last = self.ln_final(x)[torch.arange(len(tokens), device=tokens.device), tokens.argmax(1)]
-        return last @ self.text_projection
+        """int64 [n, t], t up to the context, to [n, embed_dim]."""
+        return text_vectors(self, tokens)
 
     def initialize(self, seed: int) -> None:
         """Fresh weights, the same for every machine: pictures as MAE starts (Xavier uniform; class and mask tokens of
