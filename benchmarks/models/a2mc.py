@@ -67,13 +67,17 @@ def code() -> str:
 
 
 def clips_of(options: argparse.Namespace) -> Any:
-    """The set that the options name, made-up clips where they name none."""
+    """The set that the options name, made-up clips where they name none. ValueError where nothing is held out."""
     sets = importlib.import_module("bebr.models.a2mc.sets")
     if options.ucla:
-        return sets.nw_ucla(options.ucla)
-    if options.utd:
-        return sets.utd_mhad(options.utd)
-    return importlib.import_module("bebr.models.a2mc.synthetic").made(options.clips)
+        found = sets.nw_ucla(options.ucla)
+    elif options.utd:
+        found = sets.utd_mhad(options.utd)
+    else:
+        found = importlib.import_module("bebr.models.a2mc.synthetic").made(options.clips)
+    if found.held_out.all() or not found.held_out.any():
+        raise ValueError(f"{found.what}: got {len(found.clips)} clips on one side of the split, wanted some on both")
+    return found
 
 
 def nearest(queries: Floats, wanted: npt.NDArray[np.int64], gallery: Floats, labels: npt.NDArray[np.int64]) -> float:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import argparse
+
 import numpy as np
 import pytest
 
@@ -31,6 +33,12 @@ def test_the_rule_is_that_of_the_docstring(values: dict[str, float], failed: lis
     told = a2mc.failures(kept(values), [0, 1, 2])
     assert len(told) == len(failed) and all(text.startswith(one) for text, one in zip(told, failed, strict=True))
     assert len(a2mc.failures(kept(values, seeds=2), [0, 1, 2])) == 2
+
+
+def test_a_set_needs_something_to_ask() -> None:
+    options = argparse.Namespace(ucla=None, utd=None, clips=30)
+    with pytest.raises(ValueError, match="synthetic: got 30 clips on one side of the split, wanted some on both"):
+        a2mc.clips_of(options)
 
 
 def test_vectors_are_judged_by_their_neighbours_and_by_a_plane() -> None:
