@@ -157,7 +157,7 @@ def test_info_tells_the_facts_of_everything(work: Path, tmp_path: Path) -> None:
 def test_tradeoff_leaves_table_json_csv_and_picture(work: Path, tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     out = tmp_path / "out"
-    result = done("tradeoff", work / "x.npy", "--bytes", "12", "--limit", 600, "-k", 5, "-o", out)
+    result = done("tradeoff", work / "x.npy", "--bytes", "4", "--limit", 600, "-k", 5, "-o", out)
     assert "recall@5" in result.stdout and "bebr ragged ADC" in result.stdout
     document = json.loads((out / "tradeoff.json").read_text())
     assert (document["n"], document["queries"], document["d"], document["left_out"]) == (540, 60, 64, [])
@@ -168,7 +168,7 @@ def test_tradeoff_says_how_to_get_the_picture(work: Path, tmp_path: Path, monkey
     monkeypatch.delitem(sys.modules, "bebr.plot", raising=False)
     monkeypatch.setitem(sys.modules, "matplotlib.backends.backend_agg", None)
     monkeypatch.setitem(sys.modules, "matplotlib", None)
-    arguments = ["--queries", work / "q.fvecs", "--bytes", "12", "--limit", 300, "-o", tmp_path / "out"]
+    arguments = ["--queries", work / "q.fvecs", "--bytes", "4", "--limit", 600, "-o", tmp_path / "out"]
     result = done("tradeoff", work / "x.npy", *arguments)
     assert "no picture: matplotlib is not installed (pip install" in result.stderr
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["tradeoff.csv", "tradeoff.json"]
@@ -347,17 +347,20 @@ def test_a_broken_import_is_a_bug_and_a_missing_extra_is_not(
 
 
 def test_help_names_every_verb_and_loads_nothing_heavy() -> None:
+    asked = [[], ["--help"], ["train", "--help"], ["--version"]]
     code = (
         "import sys; from bebr.cli import main\n"
-        "try: main()\n"
-        "except SystemExit: pass\n"
         "heavy = {'torch', 'grpc', 'pyarrow', 'sqlalchemy', 'faiss', 'matplotlib', 'safetensors'}\n"
-        "print('loaded', heavy & set(sys.modules))"
+        f"for arguments in {asked}:\n"
+        "    sys.argv[1:] = arguments\n"
+        "    try: main()\n"
+        "    except SystemExit: pass\n"
+        "    print('loaded', heavy & set(sys.modules), flush=True)"
     )
-    for arguments in ([], ["--help"], ["train", "--help"], ["--version"]):
-        command = [sys.executable, "-c", code, *arguments]
-        out = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT).stdout
-        assert out.endswith("loaded set()\n"), out
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT).stdout
+    *outs, rest = told.split("loaded set()\n")
+    assert rest == "", told
+    for arguments, out in zip(asked, outs, strict=True):
         if len(arguments) < 2 and arguments != ["--version"]:
             for verb in ("embed", "tag", "train", "encode", "build", "search", "tradeoff", "serve", "db", "info"):
                 assert f" {verb} " in out

@@ -41,6 +41,7 @@ def documents(monkeypatch):
     # One budget and one round: the demonstration's own four train sixteen models, which is the time and not the point.
     monkeypatch.setattr(demo, "sweep", partial(demo.sweep, bytes=(24,)))
     monkeypatch.setattr(tradeoff, "ROUNDS", 1)
+    monkeypatch.setattr(bebr, "train", partial(bebr.train, rounds=1))
     monkeypatch.setitem(sys.modules, "bebr.models", SimpleNamespace(load=lambda name, **options: Hashing()))
     return found
 

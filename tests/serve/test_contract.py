@@ -14,6 +14,23 @@ from bebr.training.compat.compatible import make_compatible
 from tests.conftest import payloads_of, recall
 
 
+@pytest.fixture(scope="module")
+def larger(vectors):
+    return bebr.train(vectors, widths=[64, 32], metric="cosine", seed=0)
+
+
+@pytest.fixture(scope="module")
+def turned(vectors, queries):
+    """Vectors and queries of another producer with 80 dimensions."""
+    return tuple(np.hstack([x[:, ::-1], x[:, :16]]) for x in (vectors, queries))
+
+
+@pytest.fixture(scope="module")
+def other(bz, vectors, turned):
+    """A model of ``turned`` whose queries may search codes of ``bz``."""
+    return make_compatible(bebr.train(turned[0], widths=[64, 32], seed=0), bz, turned[0], vectors, epochs=0)
+
+
 def test_stats(db, name, bz, vectors):
     collection = db.create_collection(name, bz)
     collection.upsert(range(100), vectors[:100])
@@ -133,11 +150,10 @@ def test_an_alias_moves_from_one_collection_to_another(db, name, bz, vectors):
     assert len(db.collection(old)) == 2
 
 
-def test_a_collection_gets_another_model(db, name, bz, vectors, queries):
+def test_a_collection_gets_another_model(db, name, bz, larger, vectors, queries):
     collection = db.create_collection(name, bz, keep="float16")
     collection.upsert(range(3000), vectors, [{"n": i} for i in range(3000)])
     want = collection.search(queries, 10, rescore=300)
-    larger = bebr.train(vectors, widths=[64, 32], metric="cosine", seed=0)
     held = db.collection(name)
     collection.migrate(larger, wait=True)
     np.testing.assert_array_equal(held.search(queries, 10).ids, collection.search(queries, 10).ids)
@@ -154,10 +170,9 @@ def test_a_collection_gets_another_model(db, name, bz, vectors, queries):
         collection.migrate(5)
 
 
-def test_another_producers_vectors_are_streamed(db, name, bz, vectors, queries):
+def test_another_producers_vectors_are_streamed(db, name, bz, other, turned, vectors, queries):
     """They take the place of the old ones at one moment; until then both are searched."""
-    turned, q = np.hstack([vectors[:, ::-1], vectors[:, :16]]), np.hstack([queries[:, ::-1], queries[:, :16]])
-    other = make_compatible(bebr.train(turned, widths=[64, 32], seed=0), bz, turned, vectors, epochs=0)
+    turned, q = turned
     collection = db.create_collection(name, bz)
     ids = [f"doc-{i}" for i in range(3000)]
     collection.upsert(ids, vectors, [{"n": i} for i in range(3000)])

@@ -32,10 +32,14 @@ def fronted(tmp_path) -> Iterator[Fronted]:
     served.stop()
 
 
-@pytest.mark.parametrize("metric", ["cosine", "ip", "l2"])
+@pytest.fixture(scope="module", params=["cosine", "ip", "l2"])
+def of_metric(request, vectors) -> bebr.Binarizer:
+    return bebr.train(vectors, widths=[48, 16], metric=request.param, seed=0)
+
+
 @pytest.mark.parametrize("keep", [None, "float16", "int8"])
-def test_answers_equal_those_of_python_to_the_bit(start, tmp_path, vectors, queries, metric, keep):
-    bz = bebr.train(vectors, widths=[48, 16], metric=metric, seed=0)
+def test_answers_equal_those_of_python_to_the_bit(tmp_path, of_metric, vectors, queries, keep):
+    bz = of_metric
     with bebr.open(tmp_path) as db:
         made = db.create_collection("docs", bz, keep=keep, retrain=False)
         made.upsert(range(2500), vectors[:2500])
