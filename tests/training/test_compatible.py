@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import functools
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +53,13 @@ def one_torch_thread() -> Any:
 
 @pytest.fixture(scope="module")
 def old() -> bebr.Binarizer:
-    return bebr.train(OLD_X, widths=(48, 48, 32))
+    return bebr.train(OLD_X, widths=(48, 48, 32), rounds=4)
+
+
+@functools.cache
+def plain(d: int, widths: tuple[int, ...]) -> bebr.Binarizer:
+    """A new model that knows of no older one; read only."""
+    return bebr.train(NEW[d][:ITEMS], widths=widths, rounds=4)
 
 
 @pytest.fixture(scope="module")
@@ -64,13 +71,16 @@ def old_index(old: bebr.Binarizer) -> bebr.FlatIndex:
 
 @pytest.fixture(scope="module")
 def new(old: bebr.Binarizer) -> bebr.Binarizer:
-    return with_ridge(NEW[64][:ITEMS], old, (64, 64), epochs=1, hidden=64)
+    return with_ridge(64, old, (64, 64), epochs=1, hidden=64)
 
 
-def test_train_makes_what_make_compatible_makes(old: bebr.Binarizer) -> None:
+def test_train_makes_what_make_compatible_makes(old: bebr.Binarizer, monkeypatch: pytest.MonkeyPatch) -> None:
+    from bebr.training.compat import descend_map
+
+    monkeypatch.setattr(descend_map, "_STEPS", 1)
     x = NEW[64][:300]
-    trained = bebr.train(x, widths=(64,), compatible_with=old, old_vectors=OLD_X[:300])
-    assert trained.digest == make_compatible(bebr.train(x, widths=(64,)), old, x, OLD_X[:300]).digest
+    trained = bebr.train(x, widths=(64,), rounds=1, compatible_with=old, old_vectors=OLD_X[:300])
+    assert trained.digest == make_compatible(bebr.train(x, widths=(64,), rounds=1), old, x, OLD_X[:300]).digest
     assert trained.compatible_with == (old.digest,)
 
 
@@ -87,8 +97,7 @@ def test_new_queries_find_old_codes(
     old_index: bebr.FlatIndex, d: int, widths: tuple[int, ...], least_float: float, least_code: float
 ) -> None:
     """Same or other dimensions, longer codes or shorter; as shares of what the old model's own queries find."""
-    x, q = NEW[d][:ITEMS], NEW[d][ITEMS:]
-    bz = with_ridge(x, old_index.binarizer, widths)
+    q, bz = NEW[d][ITEMS:], with_ridge(d, old_index.binarizer, widths)
     truth = exact(OLD_Q, OLD_X)
     for query, least in (("float", least_float), ("code", least_code)):
         own = recall(old_index.search(OLD_Q, 10, query=query).ids, truth)
@@ -105,9 +114,9 @@ def test_gradient_follows_its_aim(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(module, "SHARES", (1.0, 0.0))
     monkeypatch.setattr(descend_map, "_OWN", 0.0)
     lopsided = (OLD * np.linspace(0.2, 2, 48)).astype(np.float32)
-    old, x, q = bebr.train(lopsided[:ITEMS], widths=(48, 48, 48, 48)), NEW[64][:ITEMS], NEW[64][ITEMS:]
-    index, plain = bebr_index(old, lopsided[:ITEMS]), bebr.train(x, widths=(64, 64))
-    ridge, trained = (make_compatible(plain, old, x, lopsided[:ITEMS], epochs=e, hidden=64) for e in (0, 10))
+    old, x, q = bebr.train(lopsided[:ITEMS], widths=(48, 48, 48, 48), rounds=0), NEW[64][:ITEMS], NEW[64][ITEMS:]
+    index, new = bebr_index(old, lopsided[:ITEMS]), plain(64, (64, 64))
+    ridge, trained = (make_compatible(new, old, x, lopsided[:ITEMS], epochs=e, hidden=64) for e in (0, 10))
     bridged, start = (recall(index.search(q, 10, binarizer=bz).ids, exact(q, x)) for bz in (trained, ridge))
     assert bridged > start + 0.02
     facts = trained.config["compatible"][old.digest]["heldout"]
@@ -135,11 +144,10 @@ def test_lifted_codes_answer_new_queries(old: bebr.Binarizer, new: bebr.Binarize
 
 
 def test_own_codes_are_those_of_training_without(new: bebr.Binarizer) -> None:
-    x = NEW[64][:ITEMS]
-    plain = bebr.train(x, widths=(64, 64))
-    ours, theirs = new.encode(x), plain.encode(x)
+    x, without = NEW[64][:ITEMS], plain(64, (64, 64))
+    ours, theirs = new.encode(x), without.encode(x)
     assert np.array_equal(ours.planes, theirs.planes) and np.array_equal(ours.factors, theirs.factors)
-    assert np.array_equal(new.prepare(x[:9]).y, plain.prepare(x[:9]).y)
+    assert np.array_equal(new.prepare(x[:9]).y, without.prepare(x[:9]).y)
 
 
 def test_scores_on_old_codes_merge_with_those_on_new(old: bebr.Binarizer, new: bebr.Binarizer) -> None:
@@ -165,9 +173,8 @@ def test_scores_on_old_codes_merge_with_those_on_new(old: bebr.Binarizer, new: b
 @pytest.mark.parametrize("factor_bytes", [1, 2, 4])
 def test_old_codes_count_as_the_engine_scores_them(factor_bytes: int) -> None:
     """The factor's value, not its byte: what maps and calibration learn from is what a search will see."""
-    old = bebr.train(OLD_X, widths=(48, 48, 32), factor_bytes=factor_bytes)
-    plain = bebr.train(NEW[64][:ITEMS], widths=(64, 64))
-    new = make_compatible(plain, old, NEW[64][:ITEMS], OLD_X, epochs=0)
+    old = bebr.train(OLD_X, widths=(48, 48, 32), factor_bytes=factor_bytes, rounds=0)
+    new = with_ridge(64, old, (64, 64))
     index, q = bebr_index(old, OLD_X), NEW[64][ITEMS:]
     bridged = new._map("bridge", old)(q)
     bridged /= np.linalg.norm(bridged, axis=1, keepdims=True)
@@ -184,9 +191,9 @@ def test_other_metrics(metric: str) -> None:
     """Lengths matter, and data of any unit: here a thousand."""
     size = 1000 * np.random.default_rng(0).uniform(0.8, 1.25, (len(OLD), 1)).astype(np.float32)
     a, b = OLD * size, NEW[64] * size / 7
-    old = bebr.train(a[:ITEMS], widths=(48, 48, 32), metric=metric)
-    plain = bebr.train(b[:ITEMS], widths=(64, 64), metric=metric)
-    new = make_compatible(plain, old, b[:ITEMS], a[:ITEMS], epochs=1, hidden=64)
+    old = bebr.train(a[:ITEMS], widths=(48, 48, 32), metric=metric, rounds=2)
+    alone = bebr.train(b[:ITEMS], widths=(64, 64), metric=metric, rounds=2)
+    new = make_compatible(alone, old, b[:ITEMS], a[:ITEMS], epochs=1, hidden=64)
     index = bebr_index(old, a[:ITEMS])
     truth = exact(b[ITEMS:], b[:ITEMS], metric)
     hits = index.search(b[ITEMS:], 10, binarizer=new)
@@ -205,7 +212,7 @@ def test_a_model_without_decoder_is_searched_in_code_space(old: bebr.Binarizer) 
         {name: t for name, t in old._tensors.items() if name.startswith("encoder")},
         {"architecture": "linear", "widths": old.widths, "metric": "cosine", "input_dim": 48},
     )
-    new = with_ridge(NEW[64][:ITEMS], bare, (64, 64))
+    new = with_ridge(64, bare, (64, 64))
     index = bebr_index(bare, OLD_X)
     own = recall(index.search(OLD_Q, 10, query="code").ids, exact(OLD_Q, OLD_X))
     for query in ("float", "code"):
@@ -227,7 +234,7 @@ def test_a_file_keeps_it(tmp_path: Path, old_index: bebr.FlatIndex, new: bebr.Bi
 
 
 def test_compatible_with_two_older_models(old: bebr.Binarizer, new: bebr.Binarizer) -> None:
-    older = bebr.train(NEW[48][:ITEMS], widths=(48,))
+    older = plain(48, (48,))
     both = make_compatible(new, older, NEW[64][:ITEMS], NEW[48][:ITEMS], epochs=0)
     assert set(both.compatible_with) == {old.digest, older.digest}
     q = NEW[64][ITEMS:]
@@ -236,7 +243,7 @@ def test_compatible_with_two_older_models(old: bebr.Binarizer, new: bebr.Binariz
 
 
 def test_a_model_that_was_not_trained_for_it_is_refused(old: bebr.Binarizer, new: bebr.Binarizer) -> None:
-    stranger = bebr.train(OLD_X, widths=(32,))
+    stranger = bebr.train(OLD_X, widths=(32,), rounds=0)
     with pytest.raises(bebr.IncompatibleModel, match=f"{stranger.digest}.*but with {old.digest}: train it with"):
         bebr_index(stranger, OLD_X).search(NEW[64][ITEMS:], 10, binarizer=new)
     with pytest.raises(bebr.IncompatibleModel, match="but with no other model"):
@@ -251,7 +258,7 @@ def test_its_own_model_may_be_named(old_index: bebr.FlatIndex, old: bebr.Binariz
 
 def test_the_same_seed_gives_the_same_model(old: bebr.Binarizer) -> None:
     def once(seed: int) -> str:
-        return with_ridge(NEW[32][:ITEMS], old, (32,), epochs=1, hidden=32, seed=seed).digest
+        return with_ridge(32, old, (32,), epochs=1, hidden=32, seed=seed).digest
 
     assert once(0) == once(0) != once(1)
 
@@ -269,8 +276,8 @@ def test_without_torch_ridge_stays_and_is_said(monkeypatch: pytest.MonkeyPatch, 
     monkeypatch.delitem(sys.modules, "bebr.training.compat.descend_map", raising=False)
     monkeypatch.setattr(builtins, "__import__", absent)
     with pytest.warns(UserWarning, match="torch is absent, so the bridge to the old model is a ridge regression only"):
-        bz = with_ridge(NEW[64][:ITEMS], old, (64, 64), epochs=3)
-    assert bz.digest == with_ridge(NEW[64][:ITEMS], old, (64, 64)).digest
+        bz = with_ridge(64, old, (64, 64), epochs=3)
+    assert bz.digest == with_ridge(64, old, (64, 64)).digest
 
 
 @pytest.mark.parametrize(
@@ -287,7 +294,8 @@ def test_without_torch_ridge_stays_and_is_said(monkeypatch: pytest.MonkeyPatch, 
     ],
 )
 def test_bad_input_is_named(old: bebr.Binarizer, options: dict[str, Any], message: str) -> None:
-    call: dict[str, Any] = {"x": NEW[64][:ITEMS], "compatible_with": old, "old_vectors": OLD_X, "widths": (64,)}
+    call: dict[str, Any] = {"x": NEW[64][:ITEMS], "compatible_with": old, "old_vectors": OLD_X}
+    call |= {"widths": (64,), "rounds": 0}
     with pytest.raises(ValueError, match=message):
         bebr.train(**(call | options))
 
@@ -301,9 +309,9 @@ def test_tensors_of_an_unlisted_model_are_refused(new: bebr.Binarizer) -> None:
         bebr.Binarizer.from_tensors(short, new.config)
 
 
-def with_ridge(x: np.ndarray, old: bebr.Binarizer, widths: tuple[int, ...], **options: Any) -> bebr.Binarizer:
+def with_ridge(d: int, old: bebr.Binarizer, widths: tuple[int, ...], **options: Any) -> bebr.Binarizer:
     """Without the gradient part, unless ``options`` say otherwise."""
-    return make_compatible(bebr.train(x, widths=widths), old, x, OLD_X[: len(x)], **{"epochs": 0, **options})
+    return make_compatible(plain(d, widths), old, NEW[d][:ITEMS], OLD_X, **{"epochs": 0, **options})
 
 
 def bebr_index(bz: bebr.Binarizer, x: np.ndarray) -> bebr.FlatIndex:
