@@ -18,11 +18,11 @@ from tests.conftest import clustered
 
 torch = pytest.importorskip("torch", reason="the gradient recipes need torch")
 
-X = clustered(800, 64)
-PAIRS = (X + 0.05 * clustered(800, 64, seed=5), X)
+X = clustered(500, 32)
+PAIRS = (X + 0.05 * clustered(500, 32, seed=5), X)
 RECIPES: dict[str, dict[str, Any]] = {
-    "recurrent": {"architecture": "recurrent", "widths": [48, 16], "epochs": 4},
-    "pairs": {"widths": [48, 16], "pairs": PAIRS, "epochs": 4, "queue": 2, "distill": 0.5, "rounds": 2},
+    "recurrent": {"architecture": "recurrent", "widths": [24, 8], "epochs": 4},
+    "pairs": {"widths": [24, 8], "pairs": PAIRS, "hidden": 64, "epochs": 4, "queue": 2, "distill": 0.5, "rounds": 2},
 }
 
 
@@ -121,5 +121,5 @@ def test_bad_places_are_named(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"folder .* does not exist"):
         train("recurrent", checkpoint=tmp_path / "none" / "run.pt")
     with pytest.raises(ValueError, match="unknown option 'checkpoint' for architecture='linear'"):
-        bebr.train(X, widths=[48, 16], checkpoint=tmp_path / "run.pt")
+        bebr.train(X, widths=[24, 8], checkpoint=tmp_path / "run.pt")
     assert not list(tmp_path.iterdir())

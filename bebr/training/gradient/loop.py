@@ -23,6 +23,8 @@ from bebr.threads import wanted
 from bebr.training.linear.closed_form import Progress
 
 _CLIP = 5.0  # length of a step's gradient
+# What torch raises for a file that is none of its own; OSError where it looks for parts before a short file's start.
+_DAMAGED = (RuntimeError, EOFError, KeyError, TypeError, OSError, pickle.UnpicklingError, zipfile.BadZipFile)
 
 
 class Stateful(Protocol):
@@ -56,14 +58,15 @@ class Checkpoint:
         """The state, None if there is no file. ``CorruptFile``; ``ValueError`` if it is of another run."""
         if not self.path.exists():
             return None
-        try:
-            saved: dict[str, Any] = torch.load(self.path, map_location="cpu", weights_only=True)
-            run, state = saved["run"], saved["state"]
-        except (RuntimeError, EOFError, KeyError, TypeError, pickle.UnpicklingError, zipfile.BadZipFile) as error:
-            # Torch's own words advise to load with less care.
-            raise CorruptFile(
-                f"{self.path}: cut off, or no checkpoint ({type(error).__name__}): delete it to begin anew"
-            ) from error
+        with self.path.open("rb") as file:
+            try:
+                saved: dict[str, Any] = torch.load(file, map_location="cpu", weights_only=True)
+                run, state = saved["run"], saved["state"]
+            except _DAMAGED as error:
+                # Torch's own words advise to load with less care.
+                raise CorruptFile(
+                    f"{self.path}: cut off, or no checkpoint ({type(error).__name__}): delete it to begin anew"
+                ) from error
         if run != self._run:
             raise ValueError(
                 f"checkpoint {self.path} is of a run with other data or settings: name another file, or delete it"
