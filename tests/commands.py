@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import functools
+
+from typer import testing
 from typer.testing import CliRunner, Result
 
 from bebr.cli.app import app
+
+# The runner makes the tree of commands anew for each call, which takes ten times as long as most of them.
+testing._get_command = functools.cache(testing._get_command)
 
 
 def run(*arguments: object) -> Result:

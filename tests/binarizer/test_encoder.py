@@ -5,6 +5,7 @@ A bit may differ only where torch itself cannot tell the sign: where its value i
 
 from __future__ import annotations
 
+import functools
 import os
 import pickle
 import subprocess
@@ -90,10 +91,20 @@ CASES = [
 ]
 
 
-def encode_all(isa: str, bf16: bool) -> tuple[list[np.ndarray], list[tuple[np.ndarray, np.ndarray]]]:
-    """Bits of every case from a process held to ``isa``, and the references."""
+Job = tuple[str, Sequence[int], list[Layers], np.ndarray]
+
+
+@functools.cache
+def cases() -> tuple[list[Job], list[tuple[np.ndarray, np.ndarray]]]:
+    """What every instruction set is given, and the references."""
     x = np.random.default_rng(7).standard_normal((ROWS, DIM)).astype(np.float32)
     jobs = [(architecture, widths, model(architecture, widths, hidden), x) for architecture, widths, hidden in CASES]
+    return jobs, [reference(*job) for job in jobs]
+
+
+def encode_all(isa: str, bf16: bool) -> tuple[list[np.ndarray], list[tuple[np.ndarray, np.ndarray]]]:
+    """Bits of every case from a process held to ``isa``, and the references."""
+    jobs, references = cases()
     root = str(Path(_core.__file__).parents[1])
     environment = {
         **os.environ,
@@ -111,7 +122,7 @@ def encode_all(isa: str, bf16: bool) -> tuple[list[np.ndarray], list[tuple[np.nd
     used, planes = pickle.loads(done.stdout)
     assert used == isa
     bits = [np.unpackbits(p, axis=1, bitorder="little").astype(bool) for p in planes]
-    return bits, [reference(*job) for job in jobs]
+    return bits, references
 
 
 def require(isa: str) -> None:

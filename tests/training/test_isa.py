@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-import pytest
-
 from tests.isas import answers
 
 CODE = """
-import hashlib, sys
+import hashlib
 import bebr
 from tests.conftest import clustered
 
 x = clustered(600, 40)
-model = bebr.train(x, widths=sys.argv[1].split("+"), metric=sys.argv[2])
-print(bebr.info()["isa"], model.digest, hashlib.sha256(model.encode(x).planes).hexdigest())
+print(bebr.info()["isa"])
+# Many bits a dimension: most codes lie near a border of the grid, where a different last bit of a sum shows.
+for widths, metric in (([40] * 6, "cosine"), ([40, 40, 40, 32], "l2")):
+    model = bebr.train(x, widths=widths, metric=metric, rounds=15)
+    print(model.digest, hashlib.sha256(model.encode(x).planes).hexdigest())
 """
 
 
-# Many bits a dimension: most codes lie near a border of the grid, where a different last bit of a sum shows.
-@pytest.mark.parametrize(("widths", "metric"), [("40+40+40+40+40+40", "cosine"), ("40+40+40+32", "l2")])
-def test_the_model_does_not_depend_on_the_instruction_set(widths, metric):
-    first, *others = answers(CODE, widths, metric).values()  # digests of model and codes
+def test_the_model_does_not_depend_on_the_instruction_set():
+    first, *others = answers(CODE).values()  # digests of models and codes
+    assert len(first) == 4
     assert others == [first] * len(others)

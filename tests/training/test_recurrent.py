@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import bebr
+from tests.conftest import clustered
 
 torch = pytest.importorskip("torch", reason="training the recurrent network needs torch")
 
@@ -18,6 +19,12 @@ from bebr.training.gradient.start import ClosedFormCode, start_from_closed_form 
 from bebr.training.linear.closed_form import fit  # noqa: E402
 
 pytestmark = pytest.mark.usefixtures("one_torch_thread")
+
+
+@pytest.fixture(scope="module")
+def vectors() -> np.ndarray:
+    """1,500 vectors of 64 dimensions: enough for a start and a few epochs."""
+    return clustered(1500, 64)
 
 
 def train(x: np.ndarray, **options: Any) -> bebr.Binarizer:
@@ -48,9 +55,9 @@ def test_one_plane_starts_as_the_closed_form_to_the_bit(vectors: np.ndarray, hid
 
 
 @pytest.mark.parametrize("hidden", [0, 160])
-def test_several_planes_start_near_the_closed_form(vectors: np.ndarray, hidden: int) -> None:
+def test_several_planes_start_near_the_closed_form(hidden: int) -> None:
     widths = (56, 40, 16)
-    bz = train(vectors, widths=widths, hidden=hidden, epochs=0)
+    bz = train(clustered(3000, 64), widths=widths, hidden=hidden, epochs=0)
     heldout = bz.config["heldout"]
     assert heldout["start"] == heldout["end"] > heldout["closed_form"] - 0.02
 
@@ -78,8 +85,8 @@ def test_training_never_ends_below_its_start(vectors: np.ndarray) -> None:
     assert ruined["end"] >= ruined["start"] == good["start"]
 
 
-def test_training_from_random_learns(vectors: np.ndarray) -> None:
-    heldout = train(vectors, widths=(64,), init="random", epochs=8, batch=200).config["heldout"]
+def test_training_from_random_learns() -> None:
+    heldout = train(clustered(3000, 64), widths=(64,), init="random", epochs=8, batch=200).config["heldout"]
     assert heldout["end"] > heldout["start"] + 0.03
 
 
@@ -113,21 +120,21 @@ def test_search_works_both_ways(vectors: np.ndarray, queries: np.ndarray) -> Non
 def test_pairs_carry_codes_past_raw_floats() -> None:
     """Two views share half of their directions; the other half is noise that the raw cosine cannot tell apart."""
     rng = np.random.default_rng(0)
-    shared, turn = rng.standard_normal((3000, 16)), np.linalg.qr(rng.standard_normal((32, 32)))[0]
+    shared, turn = rng.standard_normal((1600, 16)), np.linalg.qr(rng.standard_normal((32, 32)))[0]
 
     def view() -> np.ndarray:
-        noise = rng.standard_normal((3000, 32)) * np.repeat([0.5, 1.5], 16)
+        noise = rng.standard_normal((1600, 32)) * np.repeat([0.5, 1.5], 16)
         return ((np.hstack([shared, np.zeros_like(shared)]) + noise) @ turn).astype(np.float32)
 
     left, right = view(), view()
-    bz = train(right[:2500], widths=(32, 32, 32), pairs=(left[:2500], right[:2500]), epochs=20, batch=400)
+    bz = train(right[:1300], widths=(32, 32, 32), pairs=(left[:1300], right[:1300]), epochs=20, batch=200)
     index = bebr.FlatIndex(bz)
-    index.add(right[2500:])
-    own = np.arange(500)[:, None]
-    unit = [side[2500:] / np.linalg.norm(side[2500:], axis=1, keepdims=True) for side in (left, right)]
+    index.add(right[1300:])
+    own = np.arange(300)[:, None]
+    unit = [side[1300:] / np.linalg.norm(side[1300:], axis=1, keepdims=True) for side in (left, right)]
     floats = np.mean(np.argsort(-(unit[0] @ unit[1].T), axis=1)[:, :10] == own) * 10
     for query in ("float", "code"):
-        found = np.mean(index.search(left[2500:], 10, query=query).ids == own) * 10
+        found = np.mean(index.search(left[1300:], 10, query=query).ids == own) * 10
         assert found > floats + 0.1, (query, found, floats)
     assert bz.config["heldout"]["end"] > bz.config["heldout"]["closed_form"]
 
