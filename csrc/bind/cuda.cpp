@@ -97,6 +97,9 @@ PYBIND11_MODULE(BEBR_MODULE, m) {
     const cuda::Status found = cuda::status();
     return py::make_tuple(found.devices, found.why);
   });
+#if defined(BEBR_EMULATED)
+  m.def("set_memory", &cuda::set_memory, py::arg("bytes"));
+#endif
   py::class_<RowFormat>(m, "RowFormat", py::module_local())
       .def(py::init(&format_of), py::arg("widths"), py::arg("factor"), py::arg("stage_factor"), py::arg("factor_bytes"),
            py::arg("code") = PyFactorCode{0, 1}, py::arg("stage_code") = PyFactorCode{0, 1});

@@ -14,8 +14,9 @@ uint64_t spread(uint8_t bits) {
   return bytes;
 }
 
-// One field of 8 values of row i of 16; value j is byte j of `values`.
-void put_field(uint32_t bits, uint64_t values, size_t i, uint8_t* field) {
+// One field of 8 values of a row of 16; value j is byte j of `values`.
+void put_field(uint32_t bits, uint64_t values, size_t row, uint8_t* field) {
+  const size_t i = row % 8 * 2 + row / 8;
   const auto low = static_cast<uint32_t>(values), high = static_cast<uint32_t>(values >> 32);
   if (bits == 8) return void(std::memcpy(field + i * 8, &values, 8));
   if (bits == 4) {

@@ -1,6 +1,7 @@
 // Codes as a device keeps them. Blocks of 16 rows; in a block, group after group of 8 dims. A group of depth d (planes
 // that cover it) holds its values c in [0, 2^d) in fields of 8, 4, 2 and 1 bits, those of d in binary, widest first,
-// the highest bits of c in the first. A field stands for all 16 rows, one row after the other:
+// the highest bits of c in the first. A field stands for all 16 rows, in the order 0, 8, 1, 9, .., 7, 15: a lane of
+// the tensor cores' product takes two rows that are 8 apart, and has both by one load. Of a row:
 //   8 bits: 8 bytes a row;  4: dims 0 .. 3 in the low halves of 4 bytes, 4 .. 7 in the high ones;
 //   2: dims 0 .. 3 in the first byte, 4 .. 7 in the second, lowest first;  1: dim i at bit i of a byte.
 // So a block takes 16 * row_bytes, not a bit more than the row format, and a group begins at a multiple of 16 bytes.

@@ -24,7 +24,8 @@ __global__ void __launch_bounds__(kThreads) complete_kernel(const CompleteArgs a
     uint32_t sum = 0;
     for (uint32_t quad = lane; quad < args.codes.dims / 4; quad += kWarp) {
       const uint32_t group = args.codes.groups[quad / 2];
-      const uint32_t u = expand4<0>(block + (group >> 4) * 16, row % 16, quad % 2, group & 15, args.codes.planes);
+      const TwoWords both = expand4<0>(block + (group >> 4) * 16, row % 8, quad % 2, group & 15, args.codes.planes);
+      const uint32_t u = row % 16 < 8 ? both.words[0] : both.words[1];
 #pragma unroll
       for (uint32_t j = 0; j < 4; ++j)
         sum += static_cast<uint32_t>(static_cast<int32_t>(y16[quad * 4 + j]) * static_cast<int32_t>(u >> 8 * j & 255));

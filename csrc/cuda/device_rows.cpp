@@ -13,6 +13,7 @@ namespace {
 
 constexpr size_t kMostSlots = std::numeric_limits<uint32_t>::max() - kScanTiles[0].rows;
 constexpr size_t kSlab = size_t{1} << 16;  // rows that go to the device together
+constexpr size_t kWork = size_t{1} << 20;  // bytes that a search of one query works in, at least
 
 // The engine's own factor, without the first stage's: a search by whole codes has no use for it.
 std::vector<uint8_t> own_factors(const RowFormat& format, size_t n, const uint8_t* factors) {
@@ -35,6 +36,8 @@ DeviceRows::DeviceRows(const RowFormat& format, const RowArrays& rows)
                                        " parts: a device takes " + std::to_string(kMostSlots));
   const uint32_t row_bytes = format.spec.row_bytes();
   const bool has_factor = format.factor != Factor::None;
+  const size_t needed = slots() * (row_bytes + (has_factor ? format.code.bytes : 0) + sizeof(int64_t)) + kWork;
+  if (const size_t left = free_memory(); needed > left) fail_for_memory("the index's rows need", needed, left);
   blocks_ = DeviceArray<uint8_t>(slots() * row_bytes);
   if (has_factor) factors_ = DeviceArray<uint8_t>(slots() * format.code.bytes);
   groups_ = DeviceArray<uint32_t>(make_groups(format.spec));

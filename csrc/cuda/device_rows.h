@@ -22,7 +22,7 @@ struct RowArrays {
 
 class DeviceRows {
  public:
-  // Throws Error(LimitExceeded) for more rows than a device takes, and where its memory is short.
+  // Throws Error(LimitExceeded) for more rows than a device takes, and for more than fit into what memory it has left.
   DeviceRows(const RowFormat& format, const RowArrays& rows);
 
   const RowFormat& format() const noexcept { return format_; }

@@ -50,14 +50,17 @@ size_t multiprocessors() {
   return static_cast<size_t>(count);
 }
 
+size_t free_memory() {
+  size_t left = 0, all = 0;
+  check(cudaMemGetInfo(&left, &all), "memory of a device");
+  return left;
+}
+
 void* allocate(size_t bytes) {
   void* memory = nullptr;
   if (cudaMalloc(&memory, bytes) == cudaSuccess) return memory;
-  size_t left = 0, all = 0;
   cudaGetLastError();  // the next launch must not find this one's error
-  check(cudaMemGetInfo(&left, &all), "memory of a device");
-  fail(ErrorCode::LimitExceeded, "the device has " + std::to_string(left) + " of " + std::to_string(all) +
-                                     " bytes left: want " + std::to_string(bytes));
+  fail_for_memory("an array needs", bytes, free_memory());
 }
 
 void release(void* memory) noexcept {

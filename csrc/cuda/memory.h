@@ -34,7 +34,13 @@ Status status();
 // device.
 void use_device(size_t ordinal);
 size_t multiprocessors();
+size_t free_memory();  // bytes
+#if defined(BEBR_EMULATED)
+void set_memory(size_t bytes);  // how much the emulated device has: for tests
+#endif
 
+// Throws Error(LimitExceeded): "`what` 110.00 GiB on the device, which has 75.20 GiB left".
+[[noreturn]] void fail_for_memory(const std::string& what, size_t needed, size_t left);
 // Throws Error(LimitExceeded) where memory is short. What is there at first is undefined.
 void* allocate(size_t bytes);
 void release(void* memory) noexcept;

@@ -14,7 +14,7 @@
 namespace bebr::cuda {
 namespace {
 
-constexpr size_t kBatchBytes = size_t{256} << 20;  // of all queries of a batch
+constexpr size_t kBatchBytes = size_t{256} << 20;  // of all queries of a batch, or half of what memory is left
 constexpr size_t kMostResults = size_t{1} << 20;   // of a query
 constexpr size_t kWholeTiles = 256;                // rows
 constexpr size_t kBlocks = 3;                      // of the scan side by side on a multiprocessor
@@ -68,7 +68,8 @@ void RowSearch::search(const Queries& queries, size_t k, const std::optional<Par
          "k is " + std::to_string(k) + ": a device finds up to " + std::to_string(kMostResults) + " rows a query");
   const CodeSpec& spec = rows_->format().spec;
   const size_t room = std::bit_ceil(std::max({limits_.room, 4 * most, kWholeTiles, limits_.piece}));
-  const size_t batch = std::clamp(kBatchBytes / Batch::bytes_of_query(spec, most, room), size_t{1}, limits_.batch);
+  const size_t batch = std::clamp(std::min(kBatchBytes, free_memory() / 2) / Batch::bytes_of_query(spec, most, room),
+                                  size_t{1}, limits_.batch);
   for (size_t first = 0; first < queries.count; first += batch) {
     Queries some = queries;
     some.count = std::min(batch, queries.count - first);

@@ -28,9 +28,9 @@ __device__ __forceinline__ void expand(const uint8_t* codes, uint32_t bytes, con
     const uint8_t* group = codes + (quad >> 5) * 16;
 #pragma unroll
     for (uint32_t m = 0; m < kRows; ++m) {
+      const TwoWords rows = expand4<kDepth>(group + m * 16 * bytes, g, quad >> 4 & 1, quad & 15, planes);
 #pragma unroll
-      for (uint32_t i = 0; i < 2; ++i)
-        a[m][2 * high + i] = expand4<kDepth>(group + m * 16 * bytes, g + 8 * i, quad >> 4 & 1, quad & 15, planes);
+      for (uint32_t i = 0; i < 2; ++i) a[m][2 * high + i] = rows.words[i];
     }
   }
 }
@@ -82,10 +82,6 @@ __device__ __forceinline__ void load_queries(const ScanArgs& args, const ScanIte
     for (uint32_t i = lane; i < 2 * steps; i += kWarp) copy_async16(to + q * pitch + i * 16, from + i * 16);
   }
 }
-
-struct alignas(8) TwoQuads {
-  uint32_t quads[2];
-};
 
 __device__ __forceinline__ float score_of(const QueryNumbers& numbers, int32_t sum, float factor, bool difference) {
   const float product = numbers.scale * static_cast<float>(sum);
@@ -211,9 +207,9 @@ __global__ void __launch_bounds__(kThreads, 3) scan_kernel(const ScanArgs args) 
         expand<kRows>(depths[first_step + k], codes, bytes, quads + kQuads * (first_step + k), args.codes.planes, a);
 #pragma unroll
         for (uint32_t n = 0; n < kQueries; ++n) {
-          const TwoQuads b = load<TwoQuads>(queries + (n * 8 + g) * pitch + k * 32 + t * 8);
+          const TwoWords b = load<TwoWords>(queries + (n * 8 + g) * pitch + k * 32 + t * 8);
 #pragma unroll
-          for (uint32_t m = 0; m < kRows; ++m) mma_u8s8(sums[m][n], a[m], b.quads);
+          for (uint32_t m = 0; m < kRows; ++m) mma_u8s8(sums[m][n], a[m], b.words);
         }
       }
       __syncthreads();  // before this stage is written over

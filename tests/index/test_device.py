@@ -136,6 +136,40 @@ def test_what_a_device_refuses(flats: Flats, lists: Lists) -> None:
 
 
 @emulated
+def test_an_index_moves_and_what_does_not_fit_stays_where_it_was(flats: Flats, lists: Lists) -> None:
+    import bebr._emulated as machine
+
+    q = clustered(2, 32, seed=8)
+    for here, _ in (flats, lists):
+        exact = {"exact": True} if here is flats[0] else {"margin": "exact"}
+        want = here.search(q, 5, **exact)
+        assert here.to("emulated") is here and here.device == "emulated"
+        same(want, here.search(q, 5))
+        assert here.to("cpu").device == "cpu"
+        same(want, here.search(q, 5, **exact))
+        machine.set_memory(1 << 20)
+        try:
+            with pytest.raises(
+                bebr.LimitExceeded, match=r"rows need 1\.\d+ MiB on the device, which has [01]\.\d+ MiB left"
+            ):
+                here.to("emulated")
+        finally:
+            machine.set_memory(1 << 36)
+        assert here.device == "cpu"
+        same(want, here.search(q, 5, **exact))
+    here, there = flats
+    there.add(q, [7000, 7001])  # the next search copies the rows anew
+    machine.set_memory(1 << 20)
+    try:
+        with pytest.raises(bebr.LimitExceeded):
+            there.search(q, 1)
+    finally:
+        machine.set_memory(1 << 36)
+    assert there.search(q, 1).ids[:, 0].tolist() == [7000, 7001]
+    there.remove([7000, 7001])
+
+
+@emulated
 def test_a_file_opens_on_a_device(flats: Flats, lists: Lists, tmp_path: Path) -> None:
     q, allow = clustered(4, 32, seed=7), np.arange(6, 3 * ROWS, 3)
     for here, there in (flats, lists):

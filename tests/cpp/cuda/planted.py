@@ -69,7 +69,7 @@ BUGS = [
     Bug("a visitor is taken for a query", "scan.cu", "? [[args.visitors[visitor]]] :", "visitor", "scan_equals"),
     Bug("more candidates than there is room for", "scan.cu", "[[at < args.room]]", "true", "scan_counts"),
     Bug("rows of two fields overlap", "expand.h", "[[group += 64;]]", "group += 32;"),
-    Bug("shallow groups weigh as deep ones", "expand.h", "return [[u << (planes - depth)]]", "u"),
+    Bug("shallow groups weigh as deep ones", "expand.h", "up = [[planes - depth]];", "0"),
     Bug("4 bytes of a factor read as 2", "expand.h", "[[factors.bytes == 2]]", "factors.bytes >= 2"),
     Bug("no barrier between steps of the sort", "complete.cu", "step /= 2) {\n      [[__syncthreads();]]", ";", _BEST),
     Bug("the larger of equal ids", "complete.cu", "[[ids[other] < ids[i]]]", "ids[other] > ids[i]", _BEST),
@@ -92,7 +92,7 @@ BUGS = [
         _BEST,
     ),
     Bug("the last candidate is lost", "complete.cu", "[[i - args.k < found]]", "i - args.k + 1 < found", _BEST),
-    Bug("rows 8 apart are one", "complete.cu", "[[row % 16]], quad % 2", "row % 8", _BEST),
+    Bug("rows 8 apart are one", "complete.cu", "[[row % 16 < 8]] ?", "true", _BEST),
 ]
 
 

@@ -1,12 +1,22 @@
 // cuda/memory.h for emulated kernels: a device whose memory is the machine's own, and holds rubbish at first.
 #include "cuda/memory.h"
 
+#include <algorithm>
 #include <cstdlib>
 #include <cstring>
+#include <mutex>
+#include <unordered_map>
 
 #include "base/error.h"
 
 namespace bebr::cuda {
+namespace {
+
+std::mutex mutex;
+std::unordered_map<void*, size_t> sizes;  // of what was allocated
+size_t used = 0, all = size_t{1} << 36;
+
+}  // namespace
 
 Status status() { return {{"emulated on the CPU, for tests"}, ""}; }
 
@@ -16,15 +26,33 @@ void use_device(size_t ordinal) {
 
 size_t multiprocessors() { return 2; }
 
+size_t free_memory() {
+  const std::lock_guard lock(mutex);
+  return all - std::min(all, used);
+}
+
+void set_memory(size_t bytes) {
+  const std::lock_guard lock(mutex);
+  all = bytes;
+}
+
 void* allocate(size_t bytes) {
   void* memory = nullptr;  // not a byte more than asked for: AddressSanitizer sees what goes beyond
-  if (posix_memalign(&memory, 256, bytes) != 0)
-    fail(ErrorCode::LimitExceeded, "the emulated device has no " + std::to_string(bytes) + " bytes");
+  if (const size_t left = free_memory(); bytes > left || posix_memalign(&memory, 256, bytes) != 0)
+    fail_for_memory("an array needs", bytes, left);
   std::memset(memory, 0xcd, bytes);
+  const std::lock_guard lock(mutex);
+  sizes[memory] = bytes;
+  used += bytes;
   return memory;
 }
 
-void release(void* memory) noexcept { std::free(memory); }
+void release(void* memory) noexcept {
+  if (memory == nullptr) return;
+  const std::lock_guard lock(mutex);
+  used -= sizes.extract(memory).mapped();
+  std::free(memory);
+}
 void upload(void* to, const void* from, size_t bytes) { std::memcpy(to, from, bytes); }
 void download(void* to, const void* from, size_t bytes) { std::memcpy(to, from, bytes); }
 void set_bytes(void* at, uint8_t value, size_t bytes) { std::memset(at, value, bytes); }
