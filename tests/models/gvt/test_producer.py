@@ -257,9 +257,9 @@ def teacher_of(objective):
 def test_what_is_asked_for_is_learned(objective, one_thread):
     producer = Gvt.fresh(TINY, seed=0)
     version = producer.version
-    log = fit(producer, stripes(), teacher_of(objective), objective, 120, 20, 3e-3, scale=(0.5, 1.0))
+    log = fit(producer, stripes(), teacher_of(objective), objective, 40, 20, 3e-3, scale=(0.5, 1.0))
     assert producer.version != version and not producer.network.training
-    assert len(log.loss) == 120 and log.seconds > 0
+    assert len(log.loss) == 40 and log.seconds > 0
     assert np.mean(log.loss[-10:]) < 0.6 * np.mean(log.loss[:3])
     assert all(parameter.requires_grad for parameter in producer.network.parameters())
 
