@@ -43,6 +43,8 @@ def shape_vectors(polygons: Tensor) -> Tensor:
     64 points at equal distances as complex numbers, less their mean, divided by their size: the absolute values of the
     63 Fourier coefficients that are left, and a 0. The outline runs clockwise first: mirrored shapes differ.
     """
+    if not len(polygons):  # a transform of nothing is an error
+        return polygons.new_zeros(0, SHAPE)
     points = resampled(polygons.double(), SHAPE)
     x, y = points.unbind(2)
     area = (x * y.roll(-1, 1) - x.roll(-1, 1) * y).sum(1)

@@ -181,6 +181,8 @@ def test_a_vector_is_of_look_shape_or_both(folder):
     assert len({look.version, shape.version, both.version}) == 3
     joined = np.concatenate([look.embed(shown), shape.embed(shown)], 1) / np.sqrt(2)
     assert np.allclose(both.embed(shown), joined, atol=1e-6)
+    both.least = 1.0  # which no score passes
+    assert both.objects(shown).vectors.shape == (0, 80)
     for option, value in (("vector", "colour"), ("least", 1), ("most", 0)):
         with pytest.raises(ValueError, match=rf"{option}.*: got"):
             models.load("boxsnake", weights=folder, **{option: value})
