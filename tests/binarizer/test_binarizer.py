@@ -59,6 +59,13 @@ def test_the_query_may_be_coded_too(models, vectors, queries):
     assert 0.6 < sdc < adc
 
 
+def test_the_margin_holds_for_queries_that_come_alone(bz, vectors, queries):
+    index = bebr.IVFIndex(bz, nlist=1)
+    index.add(vectors)
+    alone = np.concatenate([index.search(one, 10).ids for one in queries])
+    assert recall(alone, index.search(queries, 10, margin="exact").ids) > 0.98
+
+
 def test_widths_follow_the_spectrum_or_the_caller(vectors):
     ragged = bebr.train(vectors, bytes_per_vector=18, factor_bytes=2, rounds=1).widths
     assert sum(ragged) == 128 and list(ragged) == sorted(ragged, reverse=True) and len(ragged) > 1
