@@ -9,7 +9,7 @@ THREE := -n 3 --dist loadfile
 unexport PYTHONDONTWRITEBYTECODE
 SOURCES := CMakeLists.txt pyproject.toml $(shell find csrc cmake proto tests/cpp/emulate -name '*.cpp' -o -name '*.cu' -o -name '*.h' -o -name '*.cmake' -o -name '*.proto')
 
-.PHONY: demo demo-images test test-elsewhere elsewhere-scalar elsewhere-avx2 elsewhere-lowest lint types unit sanitize tsan fuzz bench format build clean
+.PHONY: demo demo-images test test-elsewhere elsewhere-scalar elsewhere-avx2 elsewhere-lowest lint types unit sanitize tsan arm fuzz bench format build clean
 
 demo: $(STAMP)
 	$(BIN)/python -m benchmarks.demo
@@ -81,6 +81,23 @@ tsan: $(STAMP)
 	build/tsan/bebr_tests
 	build/tsan/bebr_cuda_tests
 	@test ! -x build/tsan/bebr_front_tests || build/tsan/bebr_front_tests --fuzz 500 1
+
+# The C++ tests on ARM: built by a cross compiler, run by an emulator of all that the kernels know (NEON, dotprod, i8mm),
+# then the kernels' tests as machines without i8mm, and without dotprod, would choose.
+ARM_NEEDS := aarch64-linux-gnu-g++ qemu-aarch64-static
+QEMU := qemu-aarch64-static -L /usr/aarch64-linux-gnu -cpu
+arm: $(STAMP)
+	@for one in $(ARM_NEEDS); do command -v $$one >/dev/null || { echo "make arm is skipped: $$one is missing (apt-get install g++-aarch64-linux-gnu qemu-user-static)"; exit 0; }; done; \
+	$(MAKE) --no-print-directory arm-tests
+
+.PHONY: arm-tests
+arm-tests:
+	$(BIN)/cmake -S . -B build/arm -G Ninja -DCMAKE_MAKE_PROGRAM=$(abspath $(BIN)/ninja) -DCMAKE_TOOLCHAIN_FILE=cmake/aarch64-linux-gnu.cmake -DBEBR_PYTHON=OFF -DBEBR_TESTS=ON -DBEBR_WERROR=ON > build-arm.log || { cat build-arm.log; exit 1; }
+	@rm -f build-arm.log
+	$(BIN)/cmake --build build/arm --target bebr_tests
+	BEBR_REQUIRE_ISA=neon_i8mm $(QEMU) max,pauth-impdef=on build/arm/bebr_tests
+	BEBR_REQUIRE_ISA=neon_dot $(QEMU) neoverse-n1 build/arm/bebr_tests scan
+	BEBR_REQUIRE_ISA=neon $(QEMU) cortex-a72 build/arm/bebr_tests scan
 
 # Mutated connections to the server's front, under both sanitizers, and mutated messages.
 fuzz: sanitize tsan

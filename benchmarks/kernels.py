@@ -77,14 +77,17 @@ def cases(dims: int) -> Iterator[Case]:
 
 
 @cache
-def built(name: str) -> Path:
-    """A program of CMakeLists.txt, built where it is not there or not new. ``RuntimeError``: it cannot be built."""
-    build = ROOT / "build" / "bench"
+def built(name: str, *, arm: bool = False) -> Path:
+    """A program of CMakeLists.txt, for this machine or by the cross compiler for ARM, built where it is not there or
+    not new. ``RuntimeError``: it cannot be built."""
+    build = ROOT / "build" / ("bench-arm" if arm else "bench")
     tools = {name: shutil.which(name, path=Path(sys.executable).parent) or shutil.which(name) for name in _TOOLS}
     if missing := [name for name, found in tools.items() if found is None]:
         raise RuntimeError(f"{' and '.join(missing)} not found: pip install -e '.[dev]'")
     cmake = str(tools["cmake"])
     options = ["-G", "Ninja", f"-DCMAKE_MAKE_PROGRAM={tools['ninja']}", "-DBEBR_PYTHON=OFF", "-DBEBR_BENCH=ON"]
+    if arm:
+        options.append(f"-DCMAKE_TOOLCHAIN_FILE={ROOT / 'cmake' / 'aarch64-linux-gnu.cmake'}")
     for command in (
         [cmake, "-S", str(ROOT), "-B", str(build), *options],
         [cmake, "--build", str(build), "--target", name],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,10 @@ from pathlib import Path
 import pytest
 
 import bebr
+
+ARM = platform.machine() in ("aarch64", "arm64")
+# Of this machine's architecture, each containing those before it.
+ISAS = ("scalar", "neon", "neon_dot", "neon_i8mm") if ARM else ("scalar", "avx2", "avx512", "amx")
 
 
 def answers(code: str, *arguments: str) -> dict[str, list[str]]:

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import bebr
+from tests.isas import ARM, ISAS
 
 
 def test_import_loads_no_heavy_module():
@@ -52,7 +53,7 @@ def test_public_names_exist_and_are_documented():
 def test_info_names_the_machine():
     info = bebr.info()
     assert info["isa"] in info["runnable_isas"]
-    assert info["runnable_isas"][0] == "scalar"
+    assert info["runnable_isas"] == list(ISAS[: len(info["runnable_isas"])])
 
 
 def test_isa_is_capped_and_checked():
@@ -62,8 +63,10 @@ def test_isa_is_capped_and_checked():
         return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=env, check=False)
 
     assert run("scalar").stdout.strip() == "scalar"
-    wrong = run("sse9")
-    assert wrong.returncode != 0 and "BEBR_ISA is 'sse9': want scalar, avx2, avx512 or amx" in wrong.stderr
+    for unknown in ("sse9", "avx2" if ARM else "neon"):  # another architecture's is refused, and not taken for a cap
+        wrong = run(unknown)
+        want = f"BEBR_ISA is '{unknown}': want {', '.join(ISAS[:-1])} or {ISAS[-1]}"
+        assert wrong.returncode != 0 and want in wrong.stderr
 
 
 def test_what_packages_leave_out_is_named_from_the_root():

@@ -1,7 +1,7 @@
 #include "base/cpu.h"
 
+#include <algorithm>
 #include <cstdlib>
-#include <cstring>
 
 #include "base/error.h"
 
@@ -9,14 +9,20 @@
 #include <cpuid.h>
 #include <sys/syscall.h>
 #include <unistd.h>
+#elif defined(__aarch64__) && defined(__linux__)
+#include <sys/auxv.h>
+#elif defined(__aarch64__) && defined(__APPLE__)
+#include <sys/sysctl.h>
 #endif
 
 namespace bebr {
 namespace {
 
-constexpr const char* kNames[] = {"scalar", "avx2", "avx512", "amx"};
+constexpr const char* kNames[] = {"scalar", "avx2", "avx512", "amx", "neon", "neon_dot", "neon_i8mm"};
 
 #if defined(__x86_64__)
+
+constexpr Isa kBuilt[] = {Isa::Scalar, Isa::Avx2, Isa::Avx512, Isa::Amx};
 
 struct Registers {
   unsigned a = 0, b = 0, c = 0, d = 0;
@@ -65,7 +71,42 @@ Isa detect() {
   return amx && request_amx() ? Isa::Amx : Isa::Avx512;
 }
 
+#elif defined(__aarch64__)
+
+constexpr Isa kBuilt[] = {Isa::Scalar, Isa::Neon, Isa::NeonDot, Isa::NeonI8mm};
+
+#if defined(__linux__)
+
+// asm/hwcap.h of Linux; the names are missing from older headers.
+bool has_dot() { return (getauxval(AT_HWCAP) >> 20 & 1) != 0; }    // ASIMDDP
+bool has_i8mm() { return (getauxval(AT_HWCAP2) >> 13 & 1) != 0; }  // I8MM
+
+#elif defined(__APPLE__)
+
+bool has(const char* feature) {
+  int value = 0;
+  size_t size = sizeof value;
+  return sysctlbyname(feature, &value, &size, nullptr, 0) == 0 && value != 0;
+}
+bool has_dot() { return has("hw.optional.arm.FEAT_DotProd"); }
+bool has_i8mm() { return has("hw.optional.arm.FEAT_I8MM"); }
+
 #else
+
+bool has_dot() { return false; }
+bool has_i8mm() { return false; }
+
+#endif
+
+// NEON itself is part of the architecture.
+Isa detect() {
+  if (!has_dot()) return Isa::Neon;
+  return has_i8mm() ? Isa::NeonI8mm : Isa::NeonDot;
+}
+
+#else
+
+constexpr Isa kBuilt[] = {Isa::Scalar};
 
 Isa detect() { return Isa::Scalar; }
 
@@ -74,16 +115,23 @@ Isa detect() { return Isa::Scalar; }
 Isa choose() {
   const char* cap = std::getenv("BEBR_ISA");
   if (cap == nullptr || *cap == '\0') return detected_isa();
-  for (int i = 0; i < 4; ++i) {
-    if (std::strcmp(cap, kNames[i]) == 0)
-      return static_cast<Isa>(i) < detected_isa() ? static_cast<Isa>(i) : detected_isa();
-  }
-  fail(ErrorCode::InvalidArgument, std::string("BEBR_ISA is '") + cap + "': want scalar, avx2, avx512 or amx");
+  for (const Isa isa : kBuilt)
+    if (std::string(cap) == isa_name(isa)) return std::min(isa, detected_isa());
+  fail(ErrorCode::InvalidArgument, std::string("BEBR_ISA is '") + cap + "': want " + built_isa_names());
 }
 
 }  // namespace
 
 const char* isa_name(Isa isa) { return kNames[static_cast<int>(isa)]; }
+
+std::span<const Isa> built_isas() { return kBuilt; }
+
+std::string built_isa_names() {
+  std::string names = isa_name(kBuilt[0]);
+  for (size_t i = 1; i < std::size(kBuilt); ++i)
+    names += (i + 1 == std::size(kBuilt) ? " or " : ", ") + std::string(isa_name(kBuilt[i]));
+  return names;
+}
 
 Isa detected_isa() {
   static const Isa isa = detect();
@@ -97,8 +145,14 @@ Isa chosen_isa() {
 
 std::vector<Isa> runnable_isas() {
   std::vector<Isa> isas;
-  for (int i = 0; i <= static_cast<int>(detected_isa()); ++i) isas.push_back(static_cast<Isa>(i));
+  for (const Isa isa : kBuilt)
+    if (isa <= detected_isa()) isas.push_back(isa);
   return isas;
+}
+
+bool runs(Isa isa) {
+  const std::vector<Isa> isas = runnable_isas();
+  return std::find(isas.begin(), isas.end(), isa) != isas.end();
 }
 
 }  // namespace bebr

@@ -1,15 +1,21 @@
-// Which instruction bundle this process uses. Detected once: CPUID, the operating system's state (XGETBV) and, for AMX,
-// the kernel's permission; capped by BEBR_ISA.
+// Which instruction bundle this process uses. Detected once; capped by BEBR_ISA. On x86-64: CPUID, the operating
+// system's state (XGETBV) and, for AMX, the kernel's permission. On ARM: the auxiliary vector of Linux, sysctl of
+// macOS.
 #pragma once
 
+#include <span>
 #include <string>
 #include <vector>
 
 namespace bebr {
 
-enum class Isa { Scalar = 0, Avx2 = 1, Avx512 = 2, Amx = 3 };
+enum class Isa { Scalar, Avx2, Avx512, Amx, Neon, NeonDot, NeonI8mm };
 
 const char* isa_name(Isa isa);
+
+// The bundles of this build's architecture, scalar first; each contains those before it.
+std::span<const Isa> built_isas();
+std::string built_isa_names();  // "scalar, avx2, avx512 or amx"
 
 // The best bundle this machine can run, whatever BEBR_ISA says.
 Isa detected_isa();
@@ -17,7 +23,8 @@ Isa detected_isa();
 // The bundle in force: detected_isa() capped by BEBR_ISA. Throws Error(InvalidArgument) when BEBR_ISA names no bundle.
 Isa chosen_isa();
 
-// Every bundle that this build contains and this machine can run, scalar first.
+// Those of built_isas() that this machine can run.
 std::vector<Isa> runnable_isas();
+bool runs(Isa isa);
 
 }  // namespace bebr

@@ -1,7 +1,9 @@
 #include "base/threads.h"
 
 #include <pthread.h>
+#if defined(__linux__)
 #include <sched.h>
+#endif
 
 #include <algorithm>
 #include <atomic>
@@ -25,9 +27,11 @@ thread_local bool inside_piece = false;
 
 size_t hardware_threads() {
   size_t threads = std::max(1u, std::thread::hardware_concurrency());
+#if defined(__linux__)
   cpu_set_t set;
   CPU_ZERO(&set);
   if (sched_getaffinity(0, sizeof set, &set) == 0) threads = static_cast<size_t>(std::max(1, CPU_COUNT(&set)));
+#endif
   const double quota = cpu_quota();
   return quota > 0 ? std::clamp(static_cast<size_t>(std::ceil(quota)), size_t{1}, threads) : threads;
 }

@@ -1,5 +1,6 @@
 // The specification of the paper's kernels. A sum is at most 255 * 8192 sub-spaces: int32 holds it.
-#include <array>
+#include <algorithm>
+#include <vector>
 
 #include "bench/baselines.h"
 #include "kernels/kernels.h"
@@ -47,7 +48,7 @@ void popcount_sdc_scalar(const uint8_t* query, const uint8_t* rows, size_t count
   }
 }
 
-Baselines bind(Isa isa) {
+Baselines bind([[maybe_unused]] Isa isa) {
   Baselines table{lut_sdc_scalar, popcount_sdc_scalar};
 #if defined(__x86_64__)
   if (isa >= Isa::Avx2) bind_avx2(table);
@@ -56,12 +57,18 @@ Baselines bind(Isa isa) {
   return table;
 }
 
+std::vector<Baselines> bind_all() {
+  std::vector<Baselines> tables;
+  for (const Isa isa : built_isas()) tables.push_back(bind(isa));
+  return tables;
+}
+
 }  // namespace
 
 const Baselines& baselines(Isa isa) {
-  static const std::array<Baselines, 4> tables = {bind(Isa::Scalar), bind(Isa::Avx2), bind(Isa::Avx512),
-                                                  bind(Isa::Amx)};
-  return tables[static_cast<size_t>(kernels(isa).isa)];
+  static const std::vector<Baselines> tables = bind_all();
+  const auto isas = built_isas();
+  return tables[static_cast<size_t>(std::find(isas.begin(), isas.end(), kernels(isa).isa) - isas.begin())];
 }
 
 }  // namespace bebr

@@ -10,6 +10,7 @@
 #include "base/error.h"
 #include "bench/baselines.h"
 #include "bench/paper.h"
+#include "kernels/dense.h"
 #include "kernels/kernels.h"
 
 namespace bebr {
@@ -56,12 +57,18 @@ std::vector<double> time_kernel(Isa isa, const std::string& kernel, uint32_t dim
   const ScanView view{spec, codes.data(), codes.data() + blocks * block_bytes(spec), rows / kBlockRows * kBlockRows};
 
   const Buffer tables = random_bytes(queries * table_bytes(spec.groups()), 0x7f);
-  const Buffer y8 = random_bytes(queries * y8_stride(spec.groups()), 0x0f);
+  const auto code_bytes = static_cast<uint32_t>(row_bytes);
+  const Buffer y8 = random_bytes(std::max(queries * y8_stride(spec.groups()), bits_stride(code_bytes)), 0x0f);
   const Buffer bias(queries * sizeof(int32_t));
   const ScanQueries scanned{queries, spec.groups(), tables.data(), y8.as<int8_t>(), bias.as<int32_t>()};
-  const auto code_bytes = static_cast<uint32_t>(row_bytes);
   const Buffer y16 = random_bytes(std::max(y16_stride(dims), bits_stride(code_bytes)) * sizeof(int16_t), 0x03);
   const int32_t total = std::accumulate(y16.as<int16_t>(), y16.as<int16_t>() + bits_stride(code_bytes), 0);
+  Buffer expanded(expanded_bytes(spec.groups()));
+  const uint32_t size = kernel == "gemm" ? dims : 1;
+  const Buffer weights(size_t{size} * size * sizeof(float)), biases(size * sizeof(float)),
+      floats_in(rows * size * sizeof(float));
+  const Dense layer({weights.as<float>(), biases.as<float>(), size, size});
+  Buffer floats_out(rows * layer.out_stride() * sizeof(float));
   std::vector<uint32_t> order(256);
   Buffer sums(std::max<size_t>({queries * kChunkBlocks * kBlockRows, 32 * kChunkBlocks, 256}) * sizeof(int32_t));
   int32_t* out = sums.as<int32_t>();
@@ -93,6 +100,28 @@ std::vector<double> time_kernel(Isa isa, const std::string& kernel, uint32_t dim
         k.dot_bits16(codes.data(), row_bytes, code_bytes, y16.as<int16_t>(), total, order.data(), n, out);
       });
     };
+  } else if (kernel == "dot_bits8") {
+    if (code_bytes > 64) fail(ErrorCode::InvalidArgument, "dot_bits8 takes codes of 64 bytes at most");
+    pass = [&] {
+      over_rows([&](size_t n) {
+        k.dot_bits8(codes.data(), row_bytes, code_bytes, y8.as<int8_t>(), total, order.data(), n, out);
+      });
+    };
+  } else if (kernel == "dot_int8") {  // a row is a code's bytes
+    pass = [&] {
+      over_rows([&](size_t n) { k.dot_int8(codes.as<int8_t>(), codes.as<int8_t>(), row_bytes, order.data(), n, out); });
+    };
+  } else if (kernel == "expand") {
+    pass = [&] {
+      for (size_t b = 0; b < view.rows / kBlockRows; ++b) k.expand(view, b, 1, expanded.data());
+    };
+  } else if (kernel == "dot_expanded") {
+    pass = [&] {
+      for (size_t b = 0; b < view.rows / kBlockRows; ++b)
+        k.dot_expanded(expanded.data(), 1, spec.groups(), y8.as<int8_t>(), queries, out, kBlockRows);
+    };
+  } else if (kernel == "gemm") {  // from dims to dims
+    pass = [&] { layer.forward(k, floats_in.as<float>(), rows, dims, false, false, floats_out.as<float>()); };
   } else if (kernel == "lut_sdc") {
     const size_t paper_blocks = rows / kPaperBlockRows;
     pass = [&, paper_blocks] {

@@ -1,5 +1,5 @@
-#include <array>
 #include <string>
+#include <vector>
 
 #include "base/error.h"
 #include "kernels/kernels.h"
@@ -9,7 +9,7 @@ namespace {
 
 // Starts from scalar; each bundle the machine has overwrites what it improves.
 Kernels bind(Isa isa) {
-  Kernels table;
+  Kernels table{};  // null where no bundle has a kernel
   table.isa = isa;
   bind_scalar(table);
   bind_scalar_gemm(table);
@@ -37,18 +37,38 @@ Kernels bind(Isa isa) {
     bind_amx(table);
     bind_amx_gemm(table);
   }
+#elif defined(__aarch64__)
+  if (isa >= Isa::Neon) {
+    bind_neon(table);
+    bind_neon_score(table);
+    bind_neon_gemm(table);
+    bind_neon_descend(table);
+    bind_neon_graph(table);
+    bind_neon_raw(table);
+  }
+  if (isa >= Isa::NeonDot) {
+    bind_neon_dot(table);
+    bind_neon_dot_expand(table);
+  }
+  if (isa >= Isa::NeonI8mm) bind_neon_i8mm(table);
 #endif
   return table;
+}
+
+std::vector<Kernels> bind_all() {
+  std::vector<Kernels> tables;
+  for (const Isa isa : built_isas()) tables.push_back(bind(isa));
+  return tables;
 }
 
 }  // namespace
 
 const Kernels& kernels(Isa isa) {
-  static const std::array<Kernels, 4> tables = {bind(Isa::Scalar), bind(Isa::Avx2), bind(Isa::Avx512), bind(Isa::Amx)};
-  if (isa > detected_isa())
-    fail(ErrorCode::InvalidArgument, std::string("instruction set ") + isa_name(isa) +
-                                         " cannot run here: this machine has " + isa_name(detected_isa()));
-  return tables[static_cast<size_t>(isa)];
+  static const std::vector<Kernels> tables = bind_all();
+  for (const Kernels& table : tables)
+    if (table.isa == isa && runs(isa)) return table;
+  fail(ErrorCode::InvalidArgument, std::string("instruction set ") + isa_name(isa) +
+                                       " cannot run here: this machine has " + isa_name(detected_isa()));
 }
 
 const Kernels& kernels() {

@@ -184,6 +184,16 @@ void bind_avx512_raw(Kernels& table) noexcept;
 void bind_avx512_expand(Kernels& table) noexcept;
 void bind_amx(Kernels& table) noexcept;
 void bind_amx_gemm(Kernels& table) noexcept;
+#elif defined(__aarch64__)
+void bind_neon(Kernels& table) noexcept;
+void bind_neon_score(Kernels& table) noexcept;
+void bind_neon_gemm(Kernels& table) noexcept;
+void bind_neon_descend(Kernels& table) noexcept;
+void bind_neon_graph(Kernels& table) noexcept;
+void bind_neon_raw(Kernels& table) noexcept;
+void bind_neon_dot(Kernels& table) noexcept;
+void bind_neon_dot_expand(Kernels& table) noexcept;
+void bind_neon_i8mm(Kernels& table) noexcept;
 #endif
 
 }  // namespace bebr

@@ -10,8 +10,6 @@
 namespace bebr::test {
 namespace {
 
-constexpr Isa kIsas[] = {Isa::Scalar, Isa::Avx2, Isa::Avx512, Isa::Amx};
-
 struct Test {
   const char* name;
   void (*run)();
@@ -42,15 +40,15 @@ void attempt(const std::string& name, Count& count, Run run) {
 Isa required_isa() {
   const char* required = std::getenv("BEBR_REQUIRE_ISA");
   if (required == nullptr || *required == '\0') return Isa::Scalar;
-  for (const Isa isa : kIsas)
+  for (const Isa isa : built_isas())
     if (std::string(required) == isa_name(isa)) return isa;
-  throw Failure(std::string("BEBR_REQUIRE_ISA is '") + required + "': want scalar, avx2, avx512 or amx");
+  throw Failure(std::string("BEBR_REQUIRE_ISA is '") + required + "': want " + built_isa_names());
 }
 
 // The bundles to test. A skip that BEBR_REQUIRE_ISA forbids is a failure.
 std::vector<Isa> tested_isas(Count& count) {
   std::vector<Isa> isas;
-  for (const Isa isa : kIsas) {
+  for (const Isa isa : built_isas()) {
     if (isa <= detected_isa()) {
       isas.push_back(isa);
       continue;

@@ -1,0 +1,134 @@
+"""Instructions a code: NEON's kernels under an emulator beside AVX2's under callgrind.
+
+    python -m benchmarks.instructions --json results/instructions.json
+
+No ARM machine is needed, and no speed is measured: a count is an estimate of one. Each figure is the difference
+between a program's second and third pass over the same rows (bebr_bench of csrc/bench, built first, for this machine
+and by the cross compiler), so nothing of its start is in it. Needs valgrind, g++-aarch64-linux-gnu and
+qemu-user-static.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from rich.table import Table
+
+from benchmarks import machine, output
+from benchmarks.kernels import built
+
+NEEDS = ("valgrind", "aarch64-linux-gnu-g++", "qemu-aarch64-static")
+ISAS = ("avx2", "neon", "neon_dot", "neon_i8mm")
+ROWS = 256
+
+
+@dataclass(frozen=True)
+class Case:
+    """One kernel at one size, as bebr_bench takes it; ``pairs``: what a count is divided by."""
+
+    kernel: str
+    dims: int
+    planes: int
+    queries: int
+
+    @property
+    def pairs(self) -> int:
+        return ROWS * self.queries
+
+
+CASES = (
+    Case("scan_table", 384, 1, 1),
+    Case("scan_table", 384, 1, 4),
+    Case("scan_batch", 384, 1, 64),
+    Case("complete", 384, 4, 1),
+    Case("dot_bits8", 384, 1, 1),
+    Case("dot_bits16", 384, 4, 1),
+    Case("dot_int8", 384, 8, 1),
+    Case("expand", 384, 4, 1),
+    Case("dot_expanded", 384, 1, 32),
+    Case("gemm", 64, 1, 1),
+)
+
+
+@dataclass(frozen=True)
+class Row:
+    """Instructions a row and query; ``ratio`` to AVX2's, or None where AVX2 has no such kernel of its own."""
+
+    kernel: str
+    dims: int
+    planes: int
+    queries: int
+    isa: str
+    instructions: float
+    ratio: float | None
+
+
+def executed(isa: str, case: Case, passes: int) -> int:
+    """Instructions of the whole program. ``RuntimeError``: the tool said something else."""
+    arm = isa.startswith("neon")
+    program = str(built("bebr_bench", arm=arm))
+    task = [program, isa, case.kernel, *map(str, (case.dims, case.planes, ROWS, case.queries, passes))]
+    if arm:
+        with tempfile.NamedTemporaryFile() as log:
+            command = ["qemu-aarch64-static", "-L", "/usr/aarch64-linux-gnu", "-cpu", "max,pauth-impdef=on"]
+            command += ["-one-insn-per-tb", "-d", "exec,nochain", "-D", log.name]
+            subprocess.run([*command, *task], check=True, stdout=subprocess.PIPE)
+            return sum(line.startswith(b"Trace") for line in log)
+    command = ["valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null"]
+    said = subprocess.run([*command, *task], check=True, capture_output=True, text=True).stderr
+    if (found := re.search(r"Collected : (\d+)", said)) is None:
+        raise RuntimeError(f"callgrind printed no count:\n{said}")
+    return int(found[1])
+
+
+def measure(case: Case) -> Iterator[Row]:
+    """A row for each instruction set."""
+    avx2 = None
+    for isa in ISAS:
+        count = (executed(isa, case, 2) - executed(isa, case, 1)) / case.pairs
+        own = case.kernel not in ("expand", "dot_expanded")  # AVX2's are the specification's
+        avx2 = count if isa == "avx2" else avx2
+        ratio = None if avx2 is None or not own else count / avx2
+        yield Row(case.kernel, case.dims, case.planes, case.queries, isa, count, ratio)
+
+
+def table(rows: Sequence[Row]) -> Table:
+    """A line a kernel, a column an instruction set."""
+    shown = Table(title="Instructions a row and query (ratio to AVX2's)")
+    for name in ("kernel", "bits", "queries", *ISAS):
+        shown.add_column(name, justify="left" if name == "kernel" else "right")
+    for i in range(0, len(rows), len(ISAS)):
+        case = rows[i : i + len(ISAS)]
+        cells = [f"{r.instructions:,.1f}" + ("" if r.ratio is None else f" ({r.ratio:.2f})") for r in case]
+        shown.add_row(case[0].kernel, f"{case[0].dims} × {case[0].planes}", str(case[0].queries), *cells)
+    return shown
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Entry of ``python -m benchmarks.instructions``."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.instructions", description=__doc__.partition("\n")[0])
+    parser.add_argument("--only", help="kernels, with commas between")
+    parser.add_argument("--json", type=Path, help="write figures, machine and versions here")
+    options = parser.parse_args(arguments)
+    if missing := [name for name in NEEDS if shutil.which(name) is None]:
+        parser.error(
+            f"{' and '.join(missing)} not found: apt-get install valgrind g++-aarch64-linux-gnu qemu-user-static"
+        )
+    only = options.only.split(",") if options.only else None
+    rows = [row for case in CASES if only is None or case.kernel in only for row in measure(case)]
+    output.console().print(table(rows))
+    if options.json:
+        output.save(options.json, machine.facts(1), [asdict(row) for row in rows])
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
