@@ -116,7 +116,7 @@ class Load:
 
     def __init__(self, target: str, old: Producer, new: Producer, model: bebr.Binarizer, report: Report) -> None:
         self._target, self._old, self._new, self._model, self._report = target, old, new, model, report
-        self._done, self.quiet = threading.Event(), threading.Event()
+        self._done, self._written = threading.Event(), threading.Event()
         self._threads = [threading.Thread(target=work) for work in (self._search, self._write)]
         for thread in self._threads:
             thread.start()
@@ -160,7 +160,7 @@ class Load:
         chance = np.random.default_rng(1)
         with bebr.connect(self._target) as client:
             docs = client.collection(NAME)
-            while not self.quiet.is_set():
+            while not self._written.is_set():
                 ids = chance.choice(len(self._old.rows), 20, replace=False)
                 try:
                     self._report.written += docs.upsert(ids, self._old.rows[ids])
@@ -168,8 +168,13 @@ class Load:
                     self._report.away += 1
                 time.sleep(0.05)
 
+    def stop_writing(self) -> None:
+        """No write is under way once it returns."""
+        self._written.set()
+        self._threads[1].join()
+
     def close(self) -> None:
-        self.quiet.set()
+        self.stop_writing()
         self._done.set()
         for thread in self._threads:
             thread.join()
@@ -218,7 +223,7 @@ def run(folder: Path, old: Producer, new: Producer, first: bebr.Binarizer, model
                     _, pid = server.enter_context(started("-m", "bebr", "serve", str(folder), "--port", port))
                     report.kills += 1
                 if left < rows // 20:
-                    load.quiet.set()  # what is written is behind again
+                    load.stop_writing()  # what is written is behind again
 
             streamed(docs, new, model, report, between)
             docs.cutover()
