@@ -9,7 +9,7 @@ THREE := -n 3 --dist loadfile
 unexport PYTHONDONTWRITEBYTECODE
 SOURCES := CMakeLists.txt pyproject.toml $(shell find csrc cmake proto tests/cpp/emulate -name '*.cpp' -o -name '*.cu' -o -name '*.h' -o -name '*.cmake' -o -name '*.proto')
 
-.PHONY: demo demo-images test test-elsewhere elsewhere-scalar elsewhere-avx2 elsewhere-lowest lint types unit sanitize tsan arm fuzz bench format build clean
+.PHONY: demo demo-images demo-regions test test-elsewhere elsewhere-scalar elsewhere-avx2 elsewhere-lowest lint types unit sanitize tsan arm fuzz bench format build clean
 
 demo: $(STAMP)
 	$(BIN)/python -m benchmarks.demo
@@ -18,6 +18,11 @@ demo: $(STAMP)
 # make demo-images QUERY="'red heart' 'smiling cat'"
 demo-images: $(STAMP)
 	$(BIN)/python -m benchmarks.demo_images $(if $(QUERY),--query $(QUERY))
+
+# Things in scenes of emoji, found by words and by a drawing; leaves two pictures in demo/regions.
+# make demo-regions QUERY="'red fruit' vehicle"
+demo-regions: $(STAMP)
+	$(BIN)/python -m benchmarks.demo_regions $(if $(QUERY),--query $(QUERY))
 
 test: $(STAMP) lint types sanitize unit
 

@@ -24,6 +24,7 @@ _OWN = {
     "gvt": "bebr.models.gvt:load",
     "minilm": "bebr.models.minilm:MiniLM",
     "rils": "bebr.models.rils:load",
+    "sam": "bebr.models.caption_anything:load_sam",
     "sentence-transformers": "bebr.models.adapters:SentenceTransformers",
     "simcse": "bebr.models.simcse:load",
     "timm": "bebr.models.adapters:Timm",

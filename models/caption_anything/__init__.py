@@ -4,9 +4,10 @@ A segmenter finds what a click, a box or nothing in particular means; a captione
 that by length, tone and language. Each is a port: any model will do, and some that need none are here.
 
 ``port.py`` the interfaces, ``regions.py`` masks, crops and run lengths, ``segmenters.py`` by colour and by BoxSnake's
-outlines, ``captioners.py`` the nearest captioned picture, ``refiners.py`` rules or a language model, ``looks.py`` how a
-region looks, ``text.py`` text in pictures, ``producer.py`` all of it together; ``clip.py`` and ``clip_config.py`` what
-``bebr.models.load("clip")`` returns.
+outlines, ``figures.py`` what stands out from its ground, ``sam/`` the paper's segmenter, ``captioners.py`` the nearest
+captioned picture, ``refiners.py`` rules or a language model, ``looks.py`` how a region looks, ``text.py`` text in
+pictures, ``producer.py`` all of it together; ``clip.py`` and ``clip_config.py`` what ``bebr.models.load("clip")``
+returns.
 
 What differs from the released code: a prompt of negative points alone needs a box, and says so; captions keep their
 score; regions have vectors, by which they are searched. The paper reports cases only: there is no figure to reach.
@@ -18,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from bebr.models.caption_anything.captioners import Nearest
+from bebr.models.caption_anything.figures import Figures
 from bebr.models.caption_anything.port import (
     Captioner,
     Controls,
@@ -38,6 +40,7 @@ __all__ = [
     "CaptionAnything",
     "Captioner",
     "Controls",
+    "Figures",
     "Flood",
     "Line",
     "Look",
@@ -49,6 +52,7 @@ __all__ = [
     "Segmenter",
     "TextReader",
     "load_clip",
+    "load_sam",
 ]
 
 
@@ -66,3 +70,12 @@ def load_clip(
             f"the clip producer needs torch and tokenizers ({error}): pip install 'bebr[models]'"
         ) from error
     return Clip.load(weights, size, vocabulary, device)
+
+
+def load_sam(weights: str | Path | None = None, size: str | None = None, device: str = "cpu") -> Any:
+    """SAM, from a folder that ``save`` wrote or a published file: see ``sam.producer.Sam``."""
+    try:
+        from bebr.models.caption_anything.sam.producer import Sam
+    except ImportError as error:
+        raise ImportError(f"sam needs torch ({error}): pip install 'bebr[models]'") from error
+    return Sam.load(weights, size, device)

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from bebr.models.caption_anything.port import Masks
 
-__all__ = ["Rle", "box_of", "crop", "packed", "smoothed", "unpacked"]
+__all__ = ["Rle", "box_of", "connected", "crop", "packed", "smoothed", "unpacked", "within_box"]
 
 Rle = dict[str, list[int]]
 
@@ -22,6 +22,33 @@ def box_of(mask: Masks) -> tuple[int, int, int, int]:
     if not len(rows):
         raise ValueError("mask: is empty, wanted at least one pixel")
     return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
+
+
+def within_box(shape: tuple[int, ...], box: tuple[float, float, float, float]) -> Masks:
+    """The pixels whose middles lie in the box; the one nearest its middle where none does."""
+    height, width = shape[:2]
+    x, y = np.arange(width) + 0.5, np.arange(height) + 0.5
+    mask: Masks = ((y >= box[1]) & (y < box[3]))[:, None] & ((x >= box[0]) & (x < box[2]))
+    if not mask.any():
+        row, column = np.abs(y - (box[1] + box[3]) / 2).argmin(), np.abs(x - (box[0] + box[2]) / 2).argmin()
+        mask[row, column] = True
+    return mask
+
+
+def connected(allowed: Masks, seeds: list[tuple[int, int]]) -> Masks:
+    """The allowed pixels that hang together, side by side, with a seed (row, column) that is allowed."""
+    height, width = allowed.shape
+    free = np.zeros((height + 2, width + 2), np.bool_)
+    free[1:-1, 1:-1] = allowed
+    flat, out = free.reshape(-1), np.zeros((height + 2) * (width + 2), np.bool_)
+    steps = np.array([1, -1, width + 2, -width - 2])
+    front = np.unique(np.array([(row + 1) * (width + 2) + column + 1 for row, column in seeds], np.int64))
+    front = front[flat[front]]
+    while len(front):
+        flat[front], out[front] = False, True
+        near = np.unique(front[:, None] + steps)
+        front = near[flat[near]]
+    return out.reshape(height + 2, width + 2)[1:-1, 1:-1].copy()
 
 
 def crop(picture: Any, mask: Masks, background: str = "white") -> tuple[Any, Masks]:

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bebr.models.caption_anything.port import Masks, Prompt
-from bebr.models.caption_anything.regions import box_of, smoothed
+from bebr.models.caption_anything.regions import box_of, connected, smoothed, within_box
 
 __all__ = ["Flood", "Outlined"]
 
@@ -59,14 +59,14 @@ class Flood:
         if off:
             allowed &= near < _far(pixels, [pixels[place] for place in off])
         if prompt.box is not None:
-            allowed &= _inside(pixels, prompt.box)
+            allowed &= within_box(pixels.shape, prompt.box)
         for place in on:  # the clicks themselves, whatever else is said
             allowed[place] = True
-        return smoothed(_connected(allowed, on), self.brush)
+        return smoothed(connected(allowed, on), self.brush)
 
     def _boxed(self, pixels: _Colours, box: tuple[float, float, float, float] | None) -> Masks:
         assert box is not None
-        within = _inside(pixels, box)
+        within = within_box(pixels.shape, box)
         left, top, right, bottom = box_of(within)
         rows, columns = np.mgrid[top:bottom, left:right]
         sides = (rows == top) | (rows == bottom - 1) | (columns == left) | (columns == right - 1)
@@ -76,7 +76,7 @@ class Flood:
             pixels[place] for place in ((top, left), (top, right - 1), (bottom - 1, left), (bottom - 1, right - 1))
         ]
         ground = (_far(pixels, corners) <= self.tolerance) & within
-        mask = within & ~_connected(ground, [(int(y), int(x)) for y, x in ring])
+        mask = within & ~connected(ground, [(int(y), int(x)) for y, x in ring])
         return smoothed(mask, self.brush) if mask.any() else within
 
     def _everything(self, pixels: _Colours) -> Masks:
@@ -133,37 +133,10 @@ class Outlined:
         for number, mask in enumerate(drawn):
             if not mask.any():
                 left, top, right, bottom = boxes[number]
-                mask |= _inside(np.asarray(picture), (left, top, right, bottom)) if masks is None else masks[number]
+                mask |= within_box(mask.shape, (left, top, right, bottom)) if masks is None else masks[number]
         return drawn
 
 
 def _far(pixels: _Colours, colours: list[Any]) -> npt.NDArray[np.float32]:
     """The distance of each pixel's colour from the nearest of ``colours``."""
     return np.min([np.linalg.norm(pixels - colour, axis=2) for colour in colours], axis=0)
-
-
-def _inside(pixels: npt.NDArray[Any], box: tuple[float, float, float, float]) -> Masks:
-    """The pixels whose middles lie in the box; the one nearest its middle where none does."""
-    height, width = pixels.shape[:2]
-    x, y = np.arange(width) + 0.5, np.arange(height) + 0.5
-    mask: Masks = ((y >= box[1]) & (y < box[3]))[:, None] & ((x >= box[0]) & (x < box[2]))
-    if not mask.any():
-        row, column = np.abs(y - (box[1] + box[3]) / 2).argmin(), np.abs(x - (box[0] + box[2]) / 2).argmin()
-        mask[row, column] = True
-    return mask
-
-
-def _connected(allowed: Masks, seeds: list[tuple[int, int]]) -> Masks:
-    """The allowed pixels that hang together, side by side, with a seed that is allowed."""
-    height, width = allowed.shape
-    free = np.zeros((height + 2, width + 2), np.bool_)
-    free[1:-1, 1:-1] = allowed
-    flat, out = free.reshape(-1), np.zeros((height + 2) * (width + 2), np.bool_)
-    steps = np.array([1, -1, width + 2, -width - 2])
-    front = np.unique([(row + 1) * (width + 2) + column + 1 for row, column in seeds])
-    front = front[flat[front]]
-    while len(front):
-        flat[front], out[front] = False, True
-        near = np.unique(front[:, None] + steps)
-        front = near[flat[near]]
-    return out.reshape(height + 2, width + 2)[1:-1, 1:-1].copy()

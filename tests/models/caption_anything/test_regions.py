@@ -20,6 +20,7 @@ from bebr.models.caption_anything import (  # noqa: E402
     ByRules,
     CaptionAnything,
     Controls,
+    Figures,
     Flood,
     Line,
     Nearest,
@@ -82,12 +83,12 @@ def assembled(**options):
 
 
 def segmenters():
-    return [Flood(), Outlined(Flood(), steps=40)]
+    return [Flood(), Outlined(Flood(), steps=40), Figures()]
 
 
-@pytest.fixture(params=[0, 1], ids=["flood", "outlined"])
+@pytest.fixture(params=[0, 1, 2], ids=["flood", "outlined", "figures"])
 def segmenter(request):
-    if request.param:
+    if request.param == 1:
         torch = pytest.importorskip("torch", reason="torch is absent: pip install 'bebr[models]'")
         torch.set_num_threads(1)
     return segmenters()[request.param]
@@ -108,7 +109,7 @@ def test_segmenters_keep_their_port(segmenter):
     for prompt in (Prompt([(64, 3)]), Prompt(box=(70, 0, 90, 5))):
         with pytest.raises(ValueError, match=r"points\[0\]|box"):
             segmenter(picture, prompt)
-    assert segmenter.name and len({one.name for one in segmenters()}) == 2
+    assert segmenter.name and len({one.name for one in segmenters()}) == 3
     assert len(segmenter(image.new("RGB", (30, 20), "white"), Prompt())) == 0  # nothing is there
 
 
@@ -122,6 +123,29 @@ def test_a_click_takes_what_hangs_together():
     assert two.sum() == found.sum() + 200
     beside = Prompt([(50, 50)], [False], box=(30, 2, 64, 30))
     assert iou(Flood(brush=1)(picture, beside)[0], masks[1]) > 0.9
+
+
+def test_figures_are_whole_before_any_slow_ground():
+    y, x = np.mgrid[:60, :80]
+    pixels = np.stack([60 + x, 60 + 2 * y, 200 - x - y], 2) + np.random.default_rng(0).normal(0, 5, (60, 80, 1))
+    gold = np.zeros((2, 60, 80), bool)
+    gold[0, 10:30, 8:30], gold[1, 30:52, 40:70] = True, True
+    pixels[gold[0]], pixels[gold[1]] = (250, 20, 20), (20, 20, 20)
+    pixels[14:20, 12:20], pixels[40:52, 55:70] = (20, 250, 20), (250, 250, 250)  # objects of two colours
+    picture = image.fromarray(pixels.clip(0, 255).astype(np.uint8))
+    figures = Figures()
+    found = figures(picture, Prompt())
+    assert len(found) == 2 and iou(found[0], gold[1]) > 0.95 and iou(found[1], gold[0]) > 0.95
+    assert np.array_equal(figures(picture, Prompt([(15, 16)]))[0], found[1])
+    assert np.array_equal(figures(picture, Prompt([(15, 16), (60, 45)]))[0], found.any(0))
+    ground = figures(picture, Prompt([(2, 2)]))[0]
+    assert iou(ground, ~gold.any(0)) > 0.95
+    half = figures(picture, Prompt([(10, 20), (28, 20)], [True, False]))[0]
+    assert half[20, 10:19].all() and not half[20, 21:].any()
+    assert np.array_equal(figures(picture, Prompt(box=(30, 20, 80, 60)))[0], found[0])
+    assert figures(picture, Prompt([(60, 45)], [False], box=(30, 20, 80, 60)))[0].sum() == 50 * 40  # nothing is left
+    with pytest.raises(ValueError, match="tolerance, brush, knots, least_area: got"):
+        Figures(knots=1)
 
 
 def test_prompts_say_what_they_lack():
