@@ -60,7 +60,7 @@ def test_texts_to_answers_over_the_wire_alone(target, vectors):
 
 def test_a_call_too_large_for_a_message_goes_in_pieces(target):
     texts = [f"text number {i} " * 4 for i in range(600)]
-    with bebr.connect(target) as client:
+    with bebr.connect(target, timeout=600) as client:  # without vector instructions and on a busy machine it lasts
         got = client.embed(texts)
         # MiniLM runs in bfloat16: a text's vector depends on the company it is padded with, by less than a thousandth.
         np.testing.assert_allclose(got[[0, 599]], client.embed([texts[0], texts[599]]), atol=5e-3)
