@@ -202,7 +202,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.demo_regions", description=__doc__.partition("\n")[0])
     parser.add_argument("--query", nargs="+", default=list(QUERIES), help="phrases to look for, a row for each")
     parser.add_argument("--output", type=Path, default=Path("demo") / "regions", help="folder of pictures and index")
-    parser.add_argument("--scenes", type=int, default=40, help="of 4 to 7 things each")
+    parser.add_argument("--scenes", type=int, default=30, help="of 4 to 7 things each")
     parser.add_argument("--kinds", type=int, default=30, help="emoji of each of the eight groups, drawn and captioned")
     parser.add_argument("--seed", type=int, default=0, help="of the scenes")
     options = parser.parse_args(arguments)
