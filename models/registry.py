@@ -23,6 +23,7 @@ _OWN = {
     "flm": "bebr.models.flm:load",
     "gvt": "bebr.models.gvt:load",
     "minilm": "bebr.models.minilm:MiniLM",
+    "pi-tuning": "bebr.models.pi_tuning:load",
     "rils": "bebr.models.rils:load",
     "sam": "bebr.models.caption_anything:load_sam",
     "sentence-transformers": "bebr.models.adapters:SentenceTransformers",

@@ -56,6 +56,11 @@ class Pairs:
 
     def draw(self, rows: npt.NDArray[np.int64], side: int, random: np.random.Generator) -> tuple[Tensor, list[str]]:
         """Normalised pixels [n, 3, side, side] and a text for each of ``rows``."""
+        pixels, texts = self.seen(rows, side, random)
+        return normalised(pixels), texts
+
+    def seen(self, rows: npt.NDArray[np.int64], side: int, random: np.random.Generator) -> tuple[Tensor, list[str]]:
+        """As ``draw``, with pixels of values 0 to 1."""
         views = random.integers(0, self.pictures.shape[1], len(rows))
         picked = torch.from_numpy(self.pictures[rows, views]).permute(0, 3, 1, 2).float() / 255
         if picked.shape[1] == 3:
@@ -71,7 +76,7 @@ class Pairs:
         for row in rows:
             said = self.texts[row]
             texts.append(said[0 if len(said) == 1 or random.random() < 0.5 else int(random.integers(1, len(said)))])
-        return normalised(mixed.clamp(0, 1)), texts
+        return mixed.clamp(0, 1), texts
 
 
 def _placed(random: np.random.Generator, count: int, side: int) -> Tensor:
