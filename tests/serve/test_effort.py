@@ -74,7 +74,7 @@ def test_recall_is_measured_as_far_as_searches_look(start, tmp_path, bz, vectors
         docs.upsert(range(2500), vectors[:2500])
         docs.settle()
         few, usual, most = local = measured(docs)
-        assert few < usual <= most
+        assert few < usual <= most + 0.02  # codes' order is not the vectors': one more row may push out a right one
         with pytest.raises(ValueError, match=f"{what} is 0"):
             docs.measure_recall(queries, **{what: 0})
     with start(tmp_path) as server, server.connect() as client:
