@@ -15,7 +15,6 @@ joints tremble by 3 cm, or six of whose joints are missing. This is no reproduct
 from __future__ import annotations
 
 import argparse
-import hashlib
 import importlib
 import sys
 import time
@@ -57,13 +56,6 @@ FIGURES = {
     **{f"bytes_{size}": f"1-NN, {size} bytes" for size in BYTES},
 }
 _TREMBLE, _MISSING, _RIDGE = 0.03, 6, 1.0
-
-
-def code() -> str:
-    """A digest of what is measured: rows of other code are not taken for this one's."""
-    folder = Path(str(importlib.import_module("bebr.models.a2mc").__file__)).parent
-    files = [*sorted(folder.glob("*.py")), Path(__file__)]
-    return hashlib.sha256(b"\0".join(file.read_bytes() for file in files)).hexdigest()[:16]
 
 
 def clips_of(options: argparse.Namespace) -> Any:
@@ -207,7 +199,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         facts = machine.facts(options.threads)
         conditions = {
             **{"steps": options.steps, "batch": options.batch, "bank": options.bank, "threads": options.threads},
-            **{"data": f"{data.what}, {len(data.clips)}", "cpu": facts["cpu"], "code": code()},
+            **{
+                "data": f"{data.what}, {len(data.clips)}",
+                "cpu": facts["cpu"],
+                "code": experiment.code(__file__, "a2mc"),
+            },
             "torch": str(torch.__version__),
         }
         kept = Kept(options.json, conditions, facts, options.fresh)

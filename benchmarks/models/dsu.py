@@ -16,12 +16,10 @@ This is no reproduction: network, data and settings are ours.
 from __future__ import annotations
 
 import argparse
-import hashlib
 import importlib
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -47,13 +45,6 @@ FIGURES = {
     "seen": "mAP, trained styles ask",
     "adapted": "the style left out asks, statistics drawn back",
 }
-
-
-def code() -> str:
-    """A digest of what is measured: rows of other code are not taken for this one's."""
-    folder = Path(str(importlib.import_module("bebr.models.dsu").__file__)).parent
-    files = [*sorted(folder.glob("*.py")), Path(__file__), Path(__file__).with_name("emoji_tasks.py")]
-    return hashlib.sha256(b"\0".join(file.read_bytes() for file in files)).hexdigest()[:16]
 
 
 def embedded(producer: Any, data: EmojiSet, rows: Sequence[int]) -> HeldOut:
@@ -219,7 +210,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         facts = machine.facts(options.threads)
         conditions = {
             **{"steps": options.steps, "batch": options.batch, "rate": options.rate, "threads": options.threads},
-            **{"data": data.checksum, "cpu": facts["cpu"], "code": code(), "torch": str(torch.__version__)},
+            **{
+                "data": data.checksum,
+                "cpu": facts["cpu"],
+                "code": experiment.code(__file__, "dsu", tasks=["emoji_tasks.py"]),
+                "torch": str(torch.__version__),
+            },
         }
         kept = Kept(options.json, conditions, facts, options.fresh)
     except (MissingSource, ImportError, ValueError) as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import hashlib
 import importlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -13,7 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from benchmarks import machine
 
-__all__ = ["Report", "parser", "progress", "verdict"]
+__all__ = ["Report", "code", "parser", "progress", "verdict"]
 
 Report = Callable[[str], Callable[[int, int], None]]
 """A piece of work by name; what it returns is called with (done, total)."""
@@ -33,6 +34,16 @@ def parser(name: str, text: str, seeds: Sequence[int], of: str, goes_on: bool = 
     if goes_on:
         made.add_argument("--fresh", action="store_true", help="forget what the JSON holds")
     return made
+
+
+def code(file: str, *models: str, tasks: Sequence[str] = ()) -> str:
+    """A digest of what a benchmark ``file`` measures, with the ``models`` and this folder's ``tasks`` that it uses:
+    rows of other code are not taken for this one's."""
+    folders = [Path(str(importlib.import_module(f"bebr.models.{name}").__file__)).parent for name in models]
+    own = Path(file)
+    files = [one for folder in folders for one in sorted(folder.glob("*.py"))]
+    files += [own, *(own.with_name(name) for name in tasks)]
+    return hashlib.sha256(b"\0".join(one.read_bytes() for one in files)).hexdigest()[:16]
 
 
 @contextmanager

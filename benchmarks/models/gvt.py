@@ -19,7 +19,6 @@ model, data and settings are ours, a thousandth of the paper's.
 from __future__ import annotations
 
 import argparse
-import hashlib
 import importlib
 import statistics
 import sys
@@ -27,7 +26,6 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -117,14 +115,6 @@ class Data:
     def alone(self) -> Scenes:
         """What is looked for: as large as in the scenes."""
         return self.singles(self.sizes.alone, 3000, None)
-
-
-def code() -> str:
-    """A digest of what is measured: rows of other code are not taken for this one's."""
-    folders = [Path(str(importlib.import_module(f"bebr.models.{name}").__file__)).parent for name in ("gvt", "rils")]
-    tasks = [Path(__file__).with_name(name) for name in ("emoji_tasks.py", "scene_tasks.py")]
-    files = [*(file for folder in folders for file in sorted(folder.glob("*.py"))), Path(__file__), *tasks]
-    return hashlib.sha256(b"\0".join(file.read_bytes() for file in files)).hexdigest()[:16]
 
 
 def taught(data: Data, report: Callable[[str], Callable[[int, int], None]]) -> tuple[Any, Row]:
@@ -347,7 +337,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         facts = machine.facts(options.threads)
         conditions = {
             **{"steps": options.steps, "rate": options.rate, "sizes": repr(sizes), "threads": options.threads},
-            **{"data": data.checksum, "cpu": facts["cpu"], "code": code(), "torch": str(torch.__version__)},
+            **{
+                "data": data.checksum,
+                "cpu": facts["cpu"],
+                "code": experiment.code(__file__, "gvt", "rils", tasks=["emoji_tasks.py", "scene_tasks.py"]),
+                "torch": str(torch.__version__),
+            },
         }
         kept = Kept(options.json, conditions, facts, options.fresh)
     except (MissingSource, ImportError, ValueError) as error:

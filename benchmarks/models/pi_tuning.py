@@ -25,14 +25,12 @@ Steps are equal; seconds are printed. This is no reproduction: network, data, he
 from __future__ import annotations
 
 import argparse
-import hashlib
 import importlib
 import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -54,13 +52,6 @@ TARGETS = tuple(f"{what}/{style}" for what in ("group", "keyword") for style in 
 NEAR, SHOTS, KEYWORDS = 2, 16, 6
 BYTES, LEAST, RUNS, DEPTH = 100, 0.9, 40, 10
 VERSION = "version"
-
-
-def code() -> str:
-    """A digest of what is measured: rows of other code are not taken for this one's."""
-    folder = Path(str(importlib.import_module("bebr.models.pi_tuning").__file__)).parent
-    files = [*sorted(folder.glob("*.py")), Path(__file__), Path(__file__).with_name("emoji_tasks.py")]
-    return hashlib.sha256(b"\0".join(file.read_bytes() for file in files)).hexdigest()[:16]
 
 
 @dataclass(frozen=True)
@@ -297,7 +288,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         conditions = {
             **{name: getattr(options, name) for name in told},
             **{"data": data.checksum, "cpu": facts["cpu"], "torch": str(torch.__version__)},
-            "code": code(),
+            "code": experiment.code(__file__, "pi_tuning", tasks=["emoji_tasks.py"]),
         }
         kept = Kept(options.json, conditions, facts, options.fresh)
     except (MissingSource, ImportError, ValueError) as error:

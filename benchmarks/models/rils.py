@@ -14,13 +14,11 @@ never seen. This is no reproduction: model, data and settings are ours, a thousa
 from __future__ import annotations
 
 import argparse
-import hashlib
 import importlib
 import statistics
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -60,13 +58,6 @@ FIGURES = {
     "probe": "5-shot groups, seen styles",
     "probe_unseen": "the same, unseen style asked",
 }
-
-
-def code() -> str:
-    """A digest of what is measured: rows of other code are not taken for this one's."""
-    folder = Path(str(importlib.import_module("bebr.models.rils").__file__)).parent
-    files = [*sorted(folder.glob("*.py")), Path(__file__), Path(__file__).with_name("emoji_tasks.py")]
-    return hashlib.sha256(b"\0".join(file.read_bytes() for file in files)).hexdigest()[:16]
 
 
 def untrained(data: EmojiSet, rows: Sequence[int], seed: int, device: str) -> tuple[Any, Any]:
@@ -252,7 +243,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         facts = machine.facts(options.threads)
         conditions = {
             **{"steps": options.steps, "batch": options.batch, "rate": options.rate, "device": options.device},
-            **{"threads": options.threads, "data": data.checksum, "cpu": facts["cpu"], "code": code()},
+            **{
+                "threads": options.threads,
+                "data": data.checksum,
+                "cpu": facts["cpu"],
+                "code": experiment.code(__file__, "rils", tasks=["emoji_tasks.py"]),
+            },
             "torch": str(torch.__version__),
         }
         kept = Kept(options.json, conditions, facts, options.fresh)

@@ -18,7 +18,7 @@ from bebr.models.caption_anything.clip_config import SIZES, Config, manifest
 from bebr.models.clip import Block, text_vectors
 from bebr.models.networks import NetworkProducer, restored, sized
 from bebr.models.pixels import Resampling, by_channel, middles
-from bebr.models.rils.tokens import FILES, Tokens
+from bebr.models.rils.tokens import FILES, Tokens, vocabulary_of
 
 __all__ = ["Clip", "Network"]
 
@@ -105,14 +105,7 @@ class Clip(NetworkProducer):
         config = described or sized(path.parent, size, SIZES)
         state = {key: one for key, one in files.read(path, within="state_dict").items() if key not in _FACTS}
         files.compare(state, manifest(config), path)
-        if vocabulary is None:
-            beside = [path.parent / name for name in FILES if (path.parent / name).is_file()]
-            if not beside:
-                raise FileNotFoundError(
-                    f"vocabulary: {path.parent}: has none; wanted {' or '.join(FILES)}, or its path"
-                )
-            vocabulary = beside[0]
-        tokens = Tokens.read(Path(vocabulary).expanduser(), config.vocab_size, config.context)
+        tokens = Tokens.read(vocabulary_of(path.parent, vocabulary), config.vocab_size, config.context)
         return cls(restored(Network, config, state), tokens, device)
 
     def save(self, folder: str | Path, **more: Any) -> None:

@@ -13,22 +13,21 @@ import torch
 from torch import Tensor
 
 from bebr.models.flm.network import Marks
+from bebr.models.simcse.tokens import ROBERTA_MARKS, learn_roberta
 from bebr.models.simcse.tokens import Tokens as Roberta
 
 __all__ = ["Tokens", "sentence"]
-
-_MARKS = ("<s>", "<pad>", "</s>", "<unk>", "<mask>")
 
 
 class Tokens:
     """Captions to ids with RoBERTa's marks, padded to the longest of a batch, cut to ``max_tokens``."""
 
     def __init__(self, tokenizer: tokenizers.Tokenizer, max_tokens: int) -> None:
-        ids = {mark: found for mark in _MARKS if (found := tokenizer.token_to_id(mark)) is not None}
-        missing = [mark for mark in _MARKS if mark not in ids]
+        ids = {mark: found for mark in ROBERTA_MARKS if (found := tokenizer.token_to_id(mark)) is not None}
+        missing = [mark for mark in ROBERTA_MARKS if mark not in ids]
         if missing or ids["<pad>"] != 1:
             raise ValueError(f"vocabulary: has no {', '.join(missing) or '<pad>, id 1'}: not a RoBERTa vocabulary")
-        begin, padding, end, _, mask = (ids[mark] for mark in _MARKS)
+        begin, padding, end, _, mask = (ids[mark] for mark in ROBERTA_MARKS)
         self.marks = Marks(begin, end, mask, padding)
         self._roberta = Roberta(tokenizer, padding, max_tokens)
         self.size = self._roberta.size
@@ -41,14 +40,7 @@ class Tokens:
     @classmethod
     def learn(cls, texts: Sequence[str], size: int, max_tokens: int) -> Tokens:
         """A vocabulary of at most ``size``: the marks, the 256 bytes and merges of what occurs in ``texts`` twice."""
-        made = tokenizers.ByteLevelBPETokenizer()
-        made.train_from_iterator(
-            [sentence(text) for text in texts], size, min_frequency=2, show_progress=False, special_tokens=list(_MARKS)
-        )
-        inner = made._tokenizer
-        marks = [(mark, inner.token_to_id(mark)) for mark in ("<s>", "</s>")]
-        inner.post_processor = tokenizers.processors.TemplateProcessing("<s> $A </s>", special_tokens=marks)
-        return cls(inner, max_tokens)
+        return cls(learn_roberta([sentence(text) for text in texts], size), max_tokens)
 
     def save(self, folder: Path) -> None:
         """Write ``tokenizer.json``."""

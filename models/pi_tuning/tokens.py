@@ -12,10 +12,9 @@ from torch import Tensor
 
 from bebr.models.pi_tuning.network import PADDING
 from bebr.models.simcse.tokens import Tokens as Roberta
+from bebr.models.simcse.tokens import learn_roberta
 
 __all__ = ["Tokens"]
-
-_MARKS = ("<s>", "<pad>", "</s>", "<unk>", "<mask>")
 
 
 class Tokens:
@@ -35,14 +34,7 @@ class Tokens:
     @classmethod
     def learn(cls, texts: Sequence[str], size: int, context: int) -> Tokens:
         """A vocabulary of at most ``size``: the marks, the 256 bytes and merges of what occurs in ``texts`` twice."""
-        made = tokenizers.ByteLevelBPETokenizer()
-        made.train_from_iterator(
-            [_written(text) for text in texts], size, min_frequency=2, show_progress=False, special_tokens=list(_MARKS)
-        )
-        inner = made._tokenizer
-        marks = [(mark, inner.token_to_id(mark)) for mark in ("<s>", "</s>")]
-        inner.post_processor = tokenizers.processors.TemplateProcessing("<s> $A </s>", special_tokens=marks)
-        return cls(inner, context)
+        return cls(learn_roberta([_written(text) for text in texts], size), context)
 
     def save(self, folder: Path) -> None:
         """Write ``tokenizer.json``."""

@@ -16,7 +16,7 @@ from bebr.models.networks import NetworkProducer, check_vocabulary, restored, si
 from bebr.models.pixels import Resampling, by_channel, middles
 from bebr.models.rils.config import SIZES, Config, manifest, renamed
 from bebr.models.rils.network import Network
-from bebr.models.rils.tokens import BASE, FILES, Tokens, learn
+from bebr.models.rils.tokens import BASE, FILES, Tokens, learn, vocabulary_of
 
 __all__ = ["Rils", "normalised"]
 
@@ -67,14 +67,7 @@ class Rils(NetworkProducer):
         config = described or sized(path.parent, size, SIZES)
         state = renamed(files.read(path, within="state_dict"))
         files.compare(state, manifest(config), path)
-        if vocabulary is None:
-            beside = [path.parent / name for name in FILES if (path.parent / name).is_file()]
-            if not beside:
-                raise FileNotFoundError(
-                    f"vocabulary: {path.parent}: has none; wanted {' or '.join(FILES)}, or its path"
-                )
-            vocabulary = beside[0]
-        tokens = Tokens.read(Path(vocabulary).expanduser(), config.vocab_size, config.context)
+        tokens = Tokens.read(vocabulary_of(path.parent, vocabulary), config.vocab_size, config.context)
         return cls(restored(Network, config, state), tokens, device)
 
     def save(self, folder: str | Path, **more: Any) -> None:

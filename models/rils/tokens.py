@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 import tokenizers
 
-__all__ = ["BASE", "FILES", "Merge", "Tokens", "learn"]
+__all__ = ["BASE", "FILES", "Merge", "Tokens", "learn", "vocabulary_of"]
 
 Merge = tuple[str, str]
 BASE = 2 * 256 + 2  # ids that are no merges
@@ -100,6 +100,16 @@ class Tokens:
     def __call__(self, texts: Sequence[str]) -> npt.NDArray[np.int64]:
         """int64 [n, t]."""
         return np.array([one.ids for one in self._tokenizer.encode_batch(list(texts))], dtype=np.int64)
+
+
+def vocabulary_of(folder: Path, given: str | Path | None) -> Path:
+    """``given``, or the list of merges in ``folder``; FileNotFoundError naming what would do where there is none."""
+    if given is not None:
+        return Path(given).expanduser()
+    found = next((folder / name for name in FILES if (folder / name).is_file()), None)
+    if found is None:
+        raise FileNotFoundError(f"vocabulary: {folder}: has none; wanted {' or '.join(FILES)}, or its path")
+    return found
 
 
 def learn(texts: Iterable[str], count: int) -> list[Merge]:

@@ -11,7 +11,9 @@ import numpy as np
 import numpy.typing as npt
 import tokenizers
 
-__all__ = ["Tokens"]
+__all__ = ["ROBERTA_MARKS", "Tokens", "learn_roberta"]
+
+ROBERTA_MARKS = ("<s>", "<pad>", "</s>", "<unk>", "<mask>")
 
 
 class Tokens:
@@ -53,6 +55,17 @@ class Tokens:
         serial = json.loads(self.tokenizer.to_str())
         serial["truncation"] = serial["padding"] = None
         (folder / "tokenizer.json").write_text(json.dumps(serial, ensure_ascii=False), encoding="utf-8")
+
+
+def learn_roberta(texts: Sequence[str], size: int) -> tokenizers.Tokenizer:
+    """A vocabulary of RoBERTa's kind, of at most ``size``: the marks, the 256 bytes and merges of what occurs in
+    ``texts`` twice."""
+    made = tokenizers.ByteLevelBPETokenizer()
+    made.train_from_iterator(texts, size, min_frequency=2, show_progress=False, special_tokens=list(ROBERTA_MARKS))
+    inner = made._tokenizer
+    marks = [(mark, inner.token_to_id(mark)) for mark in ("<s>", "</s>")]
+    inner.post_processor = tokenizers.processors.TemplateProcessing("<s> $A </s>", special_tokens=marks)
+    return inner
 
 
 def _lowercase(folder: Path) -> bool:
