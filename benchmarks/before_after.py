@@ -3,12 +3,13 @@
     python -m benchmarks.before_after --before OTHER/.venv/bin/python glove fashion
 
 Both sides hold the same rows under the same models, one thread each. A case is timed on one side, then on the other,
-round by round, a tenth of a second each time; the ratio is that of the fastest calls of all rounds, before / after, so
-above 1 is faster now. On a shared machine what others do only adds, and medians of one program twice differed by up to
-a third. So a case under the aim is timed again, both sides alike, in three times as many rounds. Aim: no ratio under
-.97, and every answer equal to the bit. Cases: kernels, encoding, flat, IVF and graph search, filtered search; IVF and
-graph are files that the side before made. Cases that one side lacks are left out: kernels want ``python -m
-benchmarks.kernels`` to have been run in each checkout.
+round by round, a tenth of a second each time, on one processor; the ratio is that of the fastest calls of all rounds,
+before / after, so above 1 is faster now. On a shared machine what others do only adds, and one program twice differed
+by up to a third, by where its memory lay. So indexes are files that the side before made, of which both map the same
+pages, and a case under the aim is timed again, both sides in new processes, in three times as many rounds. Aim: no
+ratio under .97, and every answer equal to the bit. Cases: kernels, encoding, flat, IVF and graph search, filtered
+search. Cases that one side lacks are left out: kernels want ``python -m benchmarks.kernels`` to have been run in each
+checkout.
 """
 
 from __future__ import annotations
@@ -40,10 +41,10 @@ BITS, FACTOR = (1, 2, 4), 4
 class Side:
     """A worker, named by its file here, in the interpreter of one checkout."""
 
-    def __init__(self, python: Path, worker: str, folder: Path) -> None:
+    def __init__(self, python: Path, worker: str, *arguments: Path | str) -> None:
         # Isolated: neither this checkout's folder nor PYTHONPATH decides which bebr is imported.
         self._process = subprocess.Popen(
-            [python, "-I", Path(__file__).with_name(worker), folder],
+            [python, "-I", Path(__file__).with_name(worker), *arguments],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -104,29 +105,30 @@ def compare(data: datasets.Dataset, before: Path, after: Path, rounds: int, patt
         np.save(folder / "queries.npy", data.queries)
         for size in (math.ceil(data.base.shape[1] / 8) * bits + FACTOR for bits in BITS):
             bebr.train(data.train, bytes_per_vector=size, metric=data.metric).save(folder / f"{size}.safetensors")
-        sides = [
-            Side(python, "before_after_worker.py", folder) for python in (before, after)
-        ]  # one after the other: the first one's files are read
-        names = [name for name in sides[1].digests if pattern in name and name in sides[0].digests]
-        seconds: dict[str, list[tuple[float, float]]] = {name: [] for name in names}
+        seconds: dict[str, list[tuple[float, float]]] = {}
+        digests: list[dict[str, str]] = []
 
-        def take(names: list[str], rounds: int) -> None:
+        def take(pattern: str, names: Sequence[str], rounds: int) -> None:
+            # One after the other: the first one's files are read.
+            sides = [Side(python, "before_after_worker.py", folder, pattern) for python in (before, after)]
+            digests[:] = digests or [side.digests for side in sides]
             for turn in range(rounds):
-                for name in names:
+                for name in names or [name for name in digests[1] if name in digests[0]]:
                     first = turn % 2
                     pair = {first: sides[first].seconds(name)}
                     pair[1 - first] = sides[1 - first].seconds(name)
-                    seconds[name].append((pair[0], pair[1]))
+                    seconds.setdefault(name, []).append((pair[0], pair[1]))
+            for side in sides:
+                side.close()
 
-        take(names, rounds)
-        take([name for name, pairs in seconds.items() if ratio(pairs) < AIM], AGAIN * rounds)
-        for side in sides:
-            side.close()
+        take(pattern, (), rounds)
+        for name in [name for name, pairs in seconds.items() if ratio(pairs) < AIM]:
+            take(name, (name,), AGAIN * rounds)
     rows = []
     for name, pairs in seconds.items():
         was, now = (min(side) for side in zip(*pairs, strict=True))
         typical = statistics.median(one / other for one, other in pairs)
-        rows.append(Row(data.name, name, was, now, typical, sides[0].digests.get(name) == sides[1].digests[name]))
+        rows.append(Row(data.name, name, was, now, typical, digests[0][name] == digests[1][name]))
     return rows
 
 

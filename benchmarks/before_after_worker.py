@@ -12,6 +12,7 @@ import functools
 import hashlib
 import inspect
 import json
+import os
 import subprocess
 import sys
 import time
@@ -76,14 +77,20 @@ def encoding(model: bebr.Binarizer, x: Any, size: int) -> Iterator[tuple[str, Ca
 def searching(
     name: str, index: Callable[[], Any], queries: Any, **options: Any
 ) -> Iterator[tuple[str, Callable[[], Any]]]:
-    """A batch in one call, and queries one by one."""
-    options = named(index().search, **options)
-    yield f"{name} batch", lambda: index().search(queries[:BATCH], 10, **options)
-    yield f"{name} single", lambda: [index().search(one[None], 10, **options) for one in queries[:SINGLES]]
+    """A batch in one call, and queries one by one; the index is opened by the first of them."""
+
+    @functools.cache
+    def search() -> Callable[..., Any]:
+        found = index().search
+        return functools.partial(found, **named(found, **options))
+
+    yield f"{name} batch", lambda: search()(queries[:BATCH], 10)
+    yield f"{name} single", lambda: [search()(one[None], 10) for one in queries[:SINGLES]]
 
 
 def opened(path: Path, kind: Any, model: bebr.Binarizer, base: Any, **options: Any) -> Any:
-    """The index in that file, which the side before makes: both search the same one."""
+    """The index in that file, which the side before makes: both search the same one, at the same place in memory, for
+    where pages of codes lie decides up to 1.4 times of a batch's time."""
     if not path.exists():
         index = kind(model, **named(kind, **options))
         index.add(base)
@@ -91,36 +98,43 @@ def opened(path: Path, kind: Any, model: bebr.Binarizer, base: Any, **options: A
     return bebr.open_index(path)
 
 
-def cases(folder: Path, flats: dict[int, Any]) -> Iterator[tuple[str, Callable[[], Any]]]:
-    """Name and call of everything that is timed; ``flats``: filled with the flat index of every size."""
+def cases(folder: Path) -> Iterator[tuple[str, Callable[[], Any]]]:
+    """Name and call of everything that is timed."""
     yield from kernels()
     base, queries = np.load(folder / "base.npy"), np.load(folder / "queries.npy")
     sizes = sorted(int(path.stem) for path in folder.glob("*.safetensors"))
     models = {size: bebr.Binarizer.load(folder / f"{size}.safetensors") for size in sizes}
+
+    @functools.cache
+    def index(kind: str, size: int) -> Any:
+        graph: Any = getattr(bebr, "GraphIndex", None) or bebr.HNSWIndex
+        kinds: dict[str, tuple[Any, dict[str, int]]] = {
+            "flat": (bebr.FlatIndex, {}),
+            "ivf": (bebr.IVFIndex, {"nlist": NLIST}),
+            "graph": (graph, {"max_degree": 32}),
+        }
+        made, options = kinds[kind]
+        return opened(folder / f"{kind}{size}", made, models[size], base, **options)
+
     for size, model in models.items():
         yield from encoding(model, base[:ENCODED], size)
-        flats[size] = bebr.FlatIndex(model)
-        flats[size].add(base)
         for query in ("float", "code"):
             name = f"flat {size} {'ADC' if query == 'float' else 'SDC'}"
-            yield from searching(name, functools.partial(flats.__getitem__, size), queries, query=query)
+            yield from searching(name, functools.partial(index, "flat", size), queries, query=query)
     size = sizes[len(sizes) // 2]
-    middle = models[size]
-    graph_class: Any = getattr(bebr, "GraphIndex", None) or bebr.HNSWIndex
-    ivf = opened(folder / "ivf", bebr.IVFIndex, middle, base, nlist=NLIST)
-    graph = opened(folder / "graph", graph_class, middle, base, max_degree=32)
+    flat, ivf, graph = (functools.partial(index, kind, size) for kind in ("flat", "ivf", "graph"))
     for nprobe in (8, 32):
-        yield from searching(f"IVF{NLIST} {size} nprobe {nprobe}", lambda: ivf, queries, nprobe=nprobe)
-    yield from searching(f"graph {size} ef 64", lambda: graph, queries, ef_search=64)
+        yield from searching(f"IVF{NLIST} {size} nprobe {nprobe}", ivf, queries, nprobe=nprobe)
+    yield from searching(f"graph {size} ef 64", graph, queries, ef_search=64)
     order = np.random.default_rng(0).permutation(len(base))
     for share in SHARES:
         allow = np.sort(order[: round(share * len(base))])
-        for name, index, options in (
-            ("flat", lambda: flats[size], {}),
-            (f"IVF{NLIST}", lambda: ivf, {"nprobe": 32}),
-            ("graph", lambda: graph, {"ef_search": 64}),
+        for name, found, options in (
+            ("flat", flat, {}),
+            (f"IVF{NLIST}", ivf, {"nprobe": 32}),
+            ("graph", graph, {"ef_search": 64}),
         ):
-            yield from searching(f"{name} {size}, {share:.0%} allowed", index, queries, allow=allow, **options)
+            yield from searching(f"{name} {size}, {share:.0%} allowed", found, queries, allow=allow, **options)
 
 
 def arrays(result: Any) -> Iterator[Any]:
@@ -157,26 +171,17 @@ def timed(name: str, call: Callable[[], Any]) -> float:
             return best
 
 
-def placed_anew(flat: Any, folder: Path) -> Any:
-    """The same index in other memory: where the pages of codes lie decides up to 1.4 times of a batch's time."""
-    made = bebr.FlatIndex(flat.binarizer)
-    made.add(np.load(folder / "base.npy"))
-    return made
-
-
-def main(folder: Path) -> None:
+def main(folder: Path, pattern: str) -> None:
     bebr.set_num_threads(1)
-    flats: dict[int, Any] = {}
-    known = dict(cases(folder, flats))
+    if hasattr(os, "sched_setaffinity"):  # both sides on one processor: what disturbs another one disturbs neither
+        os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
+    known = {name: call for name, call in cases(folder) if pattern in name}
     taken = {name: digest(name, call) for name, call in known.items()}
     print(json.dumps(taken), flush=True)
     for line in sys.stdin:
         name = line.rstrip("\n")
-        if name.startswith("flat") and name.endswith("ADC batch"):  # the first of its size in a round
-            size = int(name.split()[1].rstrip(","))
-            flats[size] = placed_anew(flats[size], folder)
         print(json.dumps(timed(name, known[name])), flush=True)
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(Path(sys.argv[1]), sys.argv[2])
