@@ -9,7 +9,7 @@ THREE := -n 3 --dist loadfile
 unexport PYTHONDONTWRITEBYTECODE
 SOURCES := CMakeLists.txt pyproject.toml $(shell find csrc cmake proto tests/cpp/emulate -name '*.cpp' -o -name '*.cu' -o -name '*.h' -o -name '*.cmake' -o -name '*.proto')
 
-.PHONY: demo demo-images demo-regions test test-elsewhere elsewhere-scalar elsewhere-avx2 elsewhere-lowest lint types unit sanitize tsan arm fuzz bench format build clean
+.PHONY: demo demo-images demo-regions test test-elsewhere elsewhere-scalar elsewhere-avx2 elsewhere-lowest lint types unit wheel sanitize tsan arm fuzz bench format build clean
 
 demo: $(STAMP)
 	$(BIN)/python -m benchmarks.demo
@@ -24,7 +24,7 @@ demo-images: $(STAMP)
 demo-regions: $(STAMP)
 	$(BIN)/python -m benchmarks.demo_regions $(if $(QUERY),--query $(QUERY))
 
-test: $(STAMP) lint types sanitize unit
+test: $(STAMP) lint types sanitize wheel unit
 
 # The environment: everything that the demo, the tests and the benchmarks use. Rebuilt when C++ or the project file changes.
 $(VENV)/python-ready:
@@ -53,6 +53,15 @@ types: $(STAMP)
 
 unit: $(STAMP)
 	$(BIN)/pytest $(THREE)
+
+# What `pip install bebr` brings: a wheel of what the environment's own build compiled, without CUDA as in a release, tried
+# in an environment that has nothing else.
+WHEEL := build/wheel
+wheel: $(STAMP)
+	rm -rf $(WHEEL)
+	$(BIN)/pip wheel --quiet --progress-bar off --no-deps --no-build-isolation -w $(WHEEL) -C build-dir=$(WHEEL)/cmake \
+	  -C cmake.define.BEBR_BUILT=$$($(BIN)/python -c 'import bebr._core, pathlib; print(pathlib.Path(bebr._core.__file__).parent)') .
+	$(BIN)/python -m tests.packaging.wheel $(WHEEL)
 
 # The whole Python suite as other machines see it: by the scalar kernels, then by AVX2's, torch without vector
 # instructions both times; then with the oldest dependencies that pyproject.toml allows, in an environment of their own.

@@ -5,10 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
-import zipfile
 from pathlib import Path
-
-import pytest
 
 import bebr
 from tests.isas import ARM, ISAS
@@ -74,18 +71,6 @@ def test_what_packages_leave_out_is_named_from_the_root():
     settings = (Path(__file__).parents[1] / "pyproject.toml").read_text()
     [left_out] = re.findall(r"^sdist\.exclude = \[(.*)\]$", settings, re.MULTILINE)
     assert all(one.startswith("/") for one in re.findall(r'"([^"]+)"', left_out))
-
-
-def test_a_wheel_has_what_is_no_python(tmp_path):
-    """An editable installation finds the dashboard's files in the source tree; a wheel has to bring them."""
-    pytest.importorskip("scikit_build_core", reason="it builds wheels")
-    code = "import sys; from scikit_build_core import build; build.build_wheel(sys.argv[1], {'wheel.cmake': 'false'})"
-    root = Path(__file__).parents[1]
-    subprocess.run([sys.executable, "-c", code, tmp_path], cwd=root, check=True, stdout=subprocess.PIPE)
-    [wheel] = tmp_path.glob("*.whl")
-    packed = set(zipfile.ZipFile(wheel).namelist())
-    static = {str(path.relative_to(root)) for path in (root / "bebr" / "http" / "static").rglob("*") if path.is_file()}
-    assert len(static) >= 3 and static | {"bebr/py.typed", "bebr/serve/server.py"} <= packed
 
 
 def test_type_checkers_may_use_the_annotations():

@@ -319,8 +319,12 @@ class Binarizer(KnownAttributes):
         """The later half of :meth:`prepare`: queries float32[n, inner_dim] in the space of :meth:`vectors`."""
         q = np.ascontiguousarray(q)
         y, base, offset = self._queries.project(q)
-        stage = None if self._stage is None else self._queries.project_stage
+        stage = None if self._stage is None else self._project_stage
         return PreparedQueries(y, base, stage, offset, q, exact=None if self._decoder is None else q)
+
+    def _project_stage(self, q: Floats) -> tuple[Floats, Floats]:
+        """A method of this class, for queries that are pickled bring it along."""
+        return self._queries.project_stage(q)
 
     @property
     def query_model(self) -> core.QueryModel:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from abc import ABC, abstractmethod
 from typing import Any, Literal
 
@@ -58,6 +59,9 @@ class Index(KnownAttributes, ABC):
         )
         index._rows = rows
         return index
+
+    def __copy__(self) -> Index:
+        return copy.deepcopy(self)  # as bebr's own: rows are never shared
 
     @property
     def d(self) -> int:

@@ -48,7 +48,7 @@ class Index(KnownAttributes, ABC):
     """Rows of codes under int64 ids. Threads: any number may search while one adds or removes.
 
     Indexes are pickled and copied as the bytes of their files (:meth:`save`); a mapped index by the absolute path of
-    its file, unless rows were removed since it was opened.
+    its file, unless rows were removed since it was opened. Copies search on the CPU, wherever this index does.
     """
 
     _binarizer: Binarizer

@@ -7,6 +7,7 @@ distances.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -44,6 +45,9 @@ class MaxSimIndex(KnownAttributes):
     def __init__(self, index: Index) -> None:
         self._index = index
         self._sizes = _sizes(index.codes()[1])
+
+    def __copy__(self) -> MaxSimIndex:
+        return MaxSimIndex(copy.copy(self._index))
 
     @property
     def index(self) -> Index:

@@ -14,6 +14,7 @@ from pathlib import Path
 from bebr.errors import LimitExceeded
 
 _PAGE = os.sysconf("SC_PAGE_SIZE")
+_STATM = Path("/proc/self/statm")
 # Seconds for which the size of the folder is known; what writes ask for meanwhile is added to it.
 _KNOWN = 1.0
 
@@ -33,6 +34,8 @@ class Most:
             value = getattr(self, one.name)
             if value is not None and value < 1:
                 raise ValueError(f"max_{one.name} is {value}: want 1 or more, or None")
+        if self.process_bytes is not None and not _STATM.exists():
+            raise ValueError(f"max_process_bytes is {self.process_bytes}: want None on a system without {_STATM}")
 
 
 class Budgets:
@@ -125,5 +128,5 @@ def folder_bytes(folder: Path) -> int:
 
 def own_memory() -> int:
     """Bytes of memory that are this process's alone."""
-    _, resident, shared, *_ = Path("/proc/self/statm").read_text().split()
+    _, resident, shared, *_ = _STATM.read_text().split()
     return (int(resident) - int(shared)) * _PAGE

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import itertools
 import logging
 import os
 import re
 import secrets
 import shutil
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -145,7 +147,7 @@ class Reserve:
             self._held = file.tell()
             if self._held < wanted:
                 try:
-                    os.posix_fallocate(file.fileno(), 0, wanted)
+                    _extend(file.fileno(), self._held, wanted)
                     self._held = wanted
                 except OSError:
                     os.truncate(file.fileno(), self._held)
@@ -158,3 +160,11 @@ class Reserve:
                 os.truncate(self._path, 0)
                 return True
         return False
+
+
+def _extend(file: int, size: int, wanted: int) -> None:
+    """Gives an open file of ``size`` bytes the space of ``wanted``. ``OSError`` where there is not so much."""
+    if sys.platform == "linux":
+        os.posix_fallocate(file, 0, wanted)
+    elif os.write(file, bytes(wanted - size)) < wanted - size:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

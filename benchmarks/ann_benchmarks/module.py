@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """bebr for the ann-benchmarks project (erikbern/ann-benchmarks); README.md beside this file says how it gets there."""
 
 from __future__ import annotations
@@ -19,8 +20,8 @@ _SETTINGS = {"flat": ("oversampling",), "ivf": ("nprobe",), "graph": ("ef_search
 class Bebr(BaseANN):
     """One index of bebr over codes that it trains on the rows it is given.
 
-    metric: ``"angular"`` or ``"euclidean"``. index: ``"flat"``, ``"ivf"`` or ``"graph"``. params: ``bytes`` of a code,
-    for ivf ``nlist`` and for graph ``max_degree`` besides.
+    metric: ``"angular"`` or ``"euclidean"``. index: ``"flat"``, ``"ivf"`` or ``"graph"``. params: ``bits`` a dimension,
+    1 to 8, for ivf ``nlist`` (at most one for 16 rows is made) and for graph ``max_degree`` besides.
     """
 
     def __init__(self, metric: str, index: str, params: dict[str, int]) -> None:
@@ -28,10 +29,11 @@ class Bebr(BaseANN):
             raise ValueError(f"metric: got {metric!r}, wanted one of {', '.join(_METRICS)}")
         if index not in _SETTINGS:
             raise ValueError(f"index: got {index!r}, wanted one of {', '.join(_SETTINGS)}")
-        wanted = {"bytes"} | {"ivf": {"nlist"}, "graph": {"max_degree"}}.get(index, set())
+        wanted = {"bits"} | {"ivf": {"nlist"}, "graph": {"max_degree"}}.get(index, set())
         if set(params) != wanted:
             raise ValueError(f"params of {index}: got {sorted(params)}, wanted {sorted(wanted)}")
         self._metric, self._kind, self._params = _METRICS[metric], index, params
+        self._lists = params.get("nlist", 0)
         self._setting: dict[str, int] = {}
         self._index: Any = None
         self._found: list[Any] = []
@@ -40,11 +42,13 @@ class Bebr(BaseANN):
     def fit(self, X: Any) -> None:
         """Train on the rows, then store them."""
         rows = np.ascontiguousarray(X, dtype=np.float32)
-        model = bebr.train(rows, bytes_per_vector=self._params["bytes"], metric=self._metric, seed=0)
+        count, dim = rows.shape
+        model = bebr.train(rows, bytes_per_vector=_bytes(self._params["bits"], dim), metric=self._metric, seed=0)
         if self._kind == "flat":
             self._index = bebr.FlatIndex(model)
         elif self._kind == "ivf":
-            self._index = bebr.IVFIndex(model, nlist=self._params["nlist"], seed=0)
+            self._lists = min(self._params["nlist"], -(-count // 16))
+            self._index = bebr.IVFIndex(model, nlist=self._lists, seed=0)
         else:
             self._index = bebr.GraphIndex(model, max_degree=self._params["max_degree"])
         self._index.add(rows)
@@ -56,6 +60,8 @@ class Bebr(BaseANN):
             raise ValueError(f"query_args of {self._kind}: got {len(values)} numbers, wanted {', '.join(names)}")
         self._setting = {name: value for name, value in zip(names, values, strict=True) if value}
         self.name = f"bebr {self._kind} {self._params} {self._setting}"
+        if "nprobe" in self._setting:
+            self._setting["nprobe"] = min(self._setting["nprobe"], self._lists)
         bebr.set_num_threads(1)  # the project's rule for single queries
 
     def query(self, q: Any, n: int) -> Any:
@@ -78,6 +84,11 @@ class Bebr(BaseANN):
 
     def __str__(self) -> str:
         return self.name
+
+
+def _bytes(bits: int, dim: int) -> int:
+    """Of a code with so many bits for each of ``dim`` dimensions, and of its factor."""
+    return 2 + -(-dim * bits // 8)
 
 
 def _found(ids: Any) -> Any:

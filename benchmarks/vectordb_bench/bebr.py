@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A bebr server for VectorDBBench (zilliztech/VectorDBBench); README.md beside this file says how it gets there."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`vectordbbench bebr`."""
 
 # No `from __future__ import annotations`: the project reads these as objects.

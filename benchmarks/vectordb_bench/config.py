@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What VectorDBBench is told of a bebr server, and of a collection on it."""
 
 from __future__ import annotations

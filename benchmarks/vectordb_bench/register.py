@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Brings the client into an installed VectorDBBench, as a pull request there would.
 
 python -m benchmarks.vectordb_bench.register SITE_PACKAGES/vectordb_bench

@@ -10,6 +10,12 @@
 namespace bebr {
 namespace {
 
+#if defined(__linux__)
+using State = unsigned char;
+#else
+using State = char;  // what the BSDs' mincore takes
+#endif
+
 struct Pages {
   void* start;
   size_t size;
@@ -28,14 +34,14 @@ Pages pages_of(std::span<const uint8_t> bytes) {
 }  // namespace
 
 bool resident(std::span<const uint8_t> bytes) {
-  std::array<unsigned char, 256> states;
+  std::array<State, 256> states;
   const Pages pages = pages_of(bytes);
   for (size_t at = 0; at < pages.size; at += states.size() * page_size()) {
     const size_t size = std::min(pages.size - at, states.size() * page_size());
     // Without an answer (no such call, no such memory) nothing is read ahead.
     if (::mincore(static_cast<uint8_t*>(pages.start) + at, size, states.data()) != 0) return true;
     const auto end = states.begin() + static_cast<std::ptrdiff_t>((size + page_size() - 1) / page_size());
-    if (std::any_of(states.begin(), end, [](unsigned char state) { return (state & 1) == 0; })) return false;
+    if (std::any_of(states.begin(), end, [](State state) { return (state & 1) == 0; })) return false;
   }
   return true;
 }

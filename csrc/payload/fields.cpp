@@ -1,7 +1,14 @@
 #include "payload/fields.h"
 
+#if defined(__APPLE__)
+#include <xlocale.h>
+#endif
+
 #include <bit>
+#include <cerrno>
 #include <charconv>
+#include <cmath>
+#include <cstdlib>
 #include <system_error>
 
 namespace bebr {
@@ -17,6 +24,17 @@ struct Hash {
 };
 template <typename T>
 using TextMap = std::unordered_map<std::string, T, Hash, std::equal_to<>>;
+
+// What JSON takes for a number. std::from_chars reads no double in the libc++ that older macOS comes with.
+bool read_double(const char* begin, const char* end, double& value) {
+#if defined(__APPLE__)
+  errno = 0;
+  value = ::strtod_l(std::string(begin, end).c_str(), nullptr, nullptr);  // without a locale: C's
+  return std::isfinite(value) && (value != 0 || errno == 0);
+#else
+  return std::from_chars(begin, end, value).ec == std::errc();
+#endif
+}
 
 // A path: where its values go, and the paths of the keys below it.
 struct Name {
@@ -139,7 +157,7 @@ class Reader {
     }
     if (real) {
       double read = 0;
-      if (std::from_chars(begin, at_, read).ec != std::errc()) return false;
+      if (!read_double(begin, at_, read)) return false;
       add(name, ValueType::Float, std::bit_cast<int64_t>(read), in_list);
       return true;
     }

@@ -13,6 +13,7 @@ import pytest
 
 import bebr
 from bebr.exact import recall
+from bebr.training.linear.widths import check_bytes
 from benchmarks import datasets
 
 FOLDER = Path(__file__).parents[2] / "benchmarks" / "ann_benchmarks"
@@ -63,12 +64,26 @@ def test_the_constructor_and_the_setter_take_all_that_the_configuration_names(ad
     assert names == {"bebr-flat", "bebr-ivf", "bebr-graph"}
 
 
+def test_codes_have_a_size_that_data_of_any_dimensions_may_have(adapter):
+    bits = {arguments[2]["bits"] for _, _, arguments, _ in definitions()}
+    for dim in (1, 8, 20, 25, 100, 784, 960, 4096):
+        for one in bits:
+            check_bytes(adapter._bytes(one, dim), dim)
+
+
+def test_few_rows_get_few_lists(adapter, vectors):
+    made = adapter.Bebr("euclidean", "ivf", {"bits": 8, "nlist": 4096})
+    made.fit(vectors[:300, :20])
+    made.set_query_arguments(256)
+    assert made.query(vectors[7, :20], 3)[0] == 7
+
+
 def test_what_bebr_has_is_enabled_and_what_it_lacks_is_not():
     for _, definition, arguments, _ in definitions():
         assert definition["disabled"] is not AVAILABLE[arguments[1]], definition["name"]
 
 
-PARAMS = {"flat": {"bytes": 34}, "ivf": {"bytes": 34, "nlist": 16}, "graph": {"bytes": 34, "max_degree": 32}}
+PARAMS = {"flat": {"bits": 4}, "ivf": {"bits": 4, "nlist": 16}, "graph": {"bits": 4, "max_degree": 32}}
 EFFORT = {"flat": (20,), "ivf": (16,), "graph": (80,)}
 
 
@@ -90,7 +105,7 @@ def test_fit_and_query_find_neighbours_one_by_one_and_in_a_batch(adapter, vector
 
 
 def test_the_minus_ones_of_missing_results_are_left_out(adapter, vectors):
-    made = adapter.Bebr("angular", "flat", {"bytes": 34})
+    made = adapter.Bebr("angular", "flat", {"bits": 4})
     made.fit(vectors[:300])
     made.set_query_arguments(0)
     assert sorted(made.query(vectors[0], 400)) == list(range(300))
@@ -99,9 +114,9 @@ def test_the_minus_ones_of_missing_results_are_left_out(adapter, vectors):
 @pytest.mark.parametrize(
     "arguments, told",
     [
-        (("hamming", "flat", {"bytes": 34}), "metric: got 'hamming'"),
-        (("angular", "tree", {"bytes": 34}), "index: got 'tree'"),
-        (("angular", "ivf", {"bytes": 34}), "params of ivf"),
+        (("hamming", "flat", {"bits": 4}), "metric: got 'hamming'"),
+        (("angular", "tree", {"bits": 4}), "index: got 'tree'"),
+        (("angular", "ivf", {"bits": 4}), "params of ivf"),
     ],
 )
 def test_a_wrong_argument_is_named(adapter, arguments, told):

@@ -145,3 +145,10 @@ def test_deletes_and_drops_work_on_a_full_disk(start, tmp_path, bz, vectors):
             assert more.upsert(range(100, 200), vectors[100:200]) == 100  # there is room again
     finally:
         subprocess.run(["umount", place], check=True)
+
+
+def test_memory_is_no_budget_on_a_system_that_does_not_tell(monkeypatch, tmp_path):
+    monkeypatch.setattr("bebr.serve.budgets._STATM", tmp_path / "statm")
+    assert Most(rows=5).process_bytes is None
+    with pytest.raises(ValueError, match=r"max_process_bytes is 5: want None on a system without .*statm"):
+        Most(process_bytes=5)

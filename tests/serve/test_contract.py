@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import copy
-import pickle
-
 import numpy as np
 import pytest
 
@@ -278,14 +275,6 @@ def test_vectors_are_kept_as_what_there_is(db, name, bz):
     with pytest.raises(ValueError, match="keep is 'float32': want None, 'float16' or 'int8'"):
         db.create_collection(name, bz, keep="float32")
     assert name not in db.collections()
-
-
-@pytest.mark.parametrize("take", [pickle.dumps, copy.copy], ids=["pickle", "copy"])
-def test_an_open_folder_is_neither_pickled_nor_copied(tmp_path, bz, take):
-    with bebr.open(tmp_path) as db:
-        for handle in (db, db.create_collection("docs", bz)):
-            with pytest.raises(TypeError, match="cannot be pickled or copied: open it anew"):
-                take(handle)
 
 
 def test_models(db, bz):

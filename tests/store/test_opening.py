@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sqlite3
+import sys
 
 import numpy as np
 import pytest
@@ -192,7 +194,11 @@ def test_a_collection_is_read_outside_the_lock_of_the_others(folder, monkeypatch
         assert found[0] is found[1]
 
 
-def test_the_reserve_is_given_up_for_what_frees_space(tmp_path):
+@pytest.mark.parametrize("system", ["linux", "darwin"])
+def test_the_reserve_is_given_up_for_what_frees_space(tmp_path, monkeypatch, system):
+    monkeypatch.setattr(sys, "platform", system)
+    if system != "linux":
+        monkeypatch.delattr(os, "posix_fallocate")
     reserve = Folder(tmp_path).reserve
     assert not reserve.release()
     reserve.fill()
