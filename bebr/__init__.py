@@ -77,13 +77,21 @@ __all__ = [
 ]
 
 
-def open(path: str | Path) -> Database:
-    """Open the database in folder ``path``, made if absent. See :class:`bebr.store.database.Database`.
-    Needs the extra ``store``."""
+def open(
+    path: str | Path,
+    *,
+    segments: str | None = None,
+    cache: str | Path | None = None,
+    cache_bytes: int | None = None,
+    lease_seconds: float | None = None,
+) -> Database:
+    """Open the database in folder ``path``, made if absent; or, by a URL ``postgresql://…`` and that of an object store
+    for ``segments``, one that several processes share. See :class:`bebr.store.database.Database`.
+    Needs the extra ``store``, and ``cluster`` for a URL."""
     with needed("store", "bebr.open"):
         from bebr.store.database import Database
 
-    return Database(path)
+    return Database(path, segments=segments, cache=cache, cache_bytes=cache_bytes, lease_seconds=lease_seconds)
 
 
 def snapshots(source: str | Path) -> list[SnapshotInfo]:

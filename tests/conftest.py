@@ -93,3 +93,17 @@ def payloads_of(collection, ids) -> list[dict | None]:
 def recall(found: np.ndarray, truth: np.ndarray) -> float:
     """Mean share of ``truth``'s rows found."""
     return float(np.mean([len(np.intersect1d(a, b)) / len(b) for a, b in zip(found, truth, strict=True)]))
+
+
+@pytest.fixture(scope="session")
+def postgres():
+    """PostgreSQL's server (`tests.postgres.Server`), for all tests of a process."""
+    pytest.importorskip("psycopg", reason="needs psycopg: pip install 'bebr[cluster]'")
+    from tests.postgres import Server, programs
+
+    found = programs()
+    if found is None:
+        pytest.skip("needs PostgreSQL's server: apt-get install postgresql")
+    server = Server(found)
+    yield server
+    server.remove()

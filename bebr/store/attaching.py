@@ -6,7 +6,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
@@ -51,18 +51,20 @@ class Attaching:
         self._check()
         check_attachable(path, state.bz, state.keeping)
         with current.sealing:
-            row, copied = brought(path, current.shared.folder, state.number, state.bz)
+            files = current.shared.files
+            row, copied = brought(path, files.folder, state.number, state.bz)
             try:
                 segment = state.segment(row, state.bz, verify=copied, pending=True)
                 target = state.row.settings.target_recall
                 segment.effort = calibrated(segment, state.keeping, target, current.check_open)
                 # Most of what it replaces is looked for here, the rest in the writing thread.
                 dying = {view.part: replaced_rows(view.part, segment) for view in current.snapshot.segments}
+                files.publish(row)
                 self._rewriting.seal_memory(nothing)
                 current.run(lambda: self._take(segment, dying))
             except BaseException:
                 if not current.listed(row.file):
-                    forgotten(current.shared.folder, [row])
+                    files.discard(row.file)
                 raise
         return segment.rows
 
@@ -70,26 +72,25 @@ class Attaching:
         """Adds an attached segment, in the writing thread: what came since the last seal is written to a file first, so
         that no journal brings back what the segment replaces. `dying`: its rows, of some parts."""
         self._check()
-        state, folder = self._current.state, self._current.shared.folder
+        state, files = self._current.state, self._current.shared.files
         now = self._current.begin_seal()
         coding = Coding(state.target, state.keeping)
-        rest = write_segment(folder, state.number, coding, in_memory(now), "flat", state.text, nothing)
+        rest = write_segment(files.folder, state.number, coding, in_memory(now), "flat", state.text, nothing)
         views = [view for view in now.segments if view.part.row is not None]
         fresh = [segment]
         try:
             if rest is not None:
+                files.publish(rest)
                 made = state.segment(rest, state.target, verify=False, pending=True)
                 views.append(PartView(made, None, made.rows))
                 fresh.append(made)
             later = {view.part: replaced_rows(view.part, segment) for view in views if view.part not in dying}
             views = [*with_dead(views, {**dying, **later}), PartView(segment, None, segment.rows)]
-            for new in fresh:
-                pending_path(folder, new.row.file).rename(folder / new.row.file)
-            sync_folder(folder)
+            files.install([new.row.file for new in fresh])
             self._adopt(now, views, fresh)
         except BaseException:
             if rest is not None and not self._current.listed(rest.file):
-                forgotten(folder, [rest])
+                files.discard(rest.file)
             raise
 
     def _adopt(self, now: Snapshot, views: Sequence[PartView], fresh: Sequence[Segment]) -> None:
@@ -174,14 +175,6 @@ def replaced_rows(part: Part, by: Part) -> Ids:
         looked_up = [part.positions(by.index.ids[begin : begin + _PIECE]) for begin in range(0, by.rows, _PIECE)]
         found = [rows[rows >= 0] for rows in looked_up]
     return np.concatenate([np.empty(0, np.int64), *found])
-
-
-def forgotten(folder: Path, rows: Sequence[SegmentRow]) -> None:
-    """Removes files that were not installed."""
-    for row in rows:
-        for file in (folder / row.file, pending_path(folder, row.file)):
-            with suppress(FileNotFoundError):
-                file.unlink()
 
 
 def with_dead(views: Sequence[PartView], dying: Mapping[Part, Ids]) -> list[PartView]:

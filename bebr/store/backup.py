@@ -27,7 +27,7 @@ from bebr.collection.protocol import SnapshotInfo
 from bebr.errors import CorruptFile, LimitExceeded, limited
 from bebr.files import sync_folder
 from bebr.index.files import contents_digest
-from bebr.store.catalog import Catalog
+from bebr.store.catalog_file import FileCatalog
 from bebr.store.folder import Folder, Vanished
 from bebr.store.manifests import SNAPSHOT_NAME, FileEntry, Manifest
 from bebr.store.places import Place, pieces_of, place_of
@@ -125,7 +125,7 @@ class _Copying:
 
     def _contents(self) -> tuple[dict[str, int], list[str], list[SegmentRow]]:
         """The version of each collection, the digests of models, and the segments."""
-        catalog = Catalog(self._copy, settle=False)
+        catalog = FileCatalog(self._copy, settle=False)
         try:
             if catalog.damage is not None:
                 raise CorruptFile(str(catalog.damage).replace(str(self._copy.path), str(self._folder.path)))

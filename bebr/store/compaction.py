@@ -11,6 +11,8 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import accumulate
 from typing import Protocol
 
+from bebr.collection.protocol import DatabaseLocked
+
 _log = logging.getLogger("bebr.store")
 
 # A segment with more than this share of dead rows is rewritten.
@@ -104,6 +106,8 @@ class Compactor:
             self._work(collection, self._give_way)
         except Stopped:
             pass
+        except DatabaseLocked as error:  # another process writes the collection by now
+            _log.warning("collection %r: its background work ends here: %s", collection.name, error)
         except Exception:
             if not collection.closed:
                 self._retry(collection)

@@ -37,6 +37,7 @@ class Contents:
         self.rewriting = Rewriting(self.current)
         self.recoding = Recoding(self.current, self.succession.check_none)
         self.attaching = Attaching(self.current, self.rewriting, self._check_attachable)
+        self.current.on_replace = self.succession.follow
         self._seal_if_due()
         self.retrain_if_due()
         self._request()
@@ -77,13 +78,14 @@ class Contents:
 
     def draft(self) -> Draft:
         """The next snapshot. An error once it is closed."""
-        self.current.check_open()
+        self.current.own()
         return Draft(self.state.snapshot, self.state.tail)
 
     def give_up(self) -> None:
         """The draft will not be published."""
         # The tail may have rows of the writes that failed. It stays as a part that shows only those of the snapshot.
-        self.current.set_tail_apart()
+        if self.state.tail.rows > self.state.snapshot.tail.part.rows:
+            self.current.set_tail_apart()
 
     def publish(self, snapshot: Snapshot, rows: int) -> None:
         """Shows what was drafted and committed, a change of so many rows."""
@@ -108,13 +110,18 @@ class Contents:
 
     # Background work
 
+    @property
+    def _own(self) -> bool:
+        """Whether its background work is for this process to do."""
+        return self.current.shared.owners.holds(self.number)
+
     def _seal_if_due(self) -> None:
-        if self.state.unsealed >= self.current.shared.seal_rows:
+        if self._own and self.state.unsealed >= self.current.shared.seal_rows:
             self.current.shared.sealer.request(self)
 
     def retrain_if_due(self) -> None:
         """Asks for training where it is due."""
-        if self.recoding.training_due:
+        if self._own and self.recoding.training_due:
             self.current.shared.trainer.request(self)
 
     def seal(self, give_way: Callable[[], None] = nothing) -> None:
@@ -181,6 +188,8 @@ class Contents:
 
     def _request(self) -> None:
         """Has done what is due next: rows in memory re-encoded, files merged."""
+        if not self._own:
+            return
         waiting = self.recoding.waiting
         if any(view.part.row is None for view in waiting):
             self.current.shared.sealer.request(self)

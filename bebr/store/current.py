@@ -24,7 +24,7 @@ def _none() -> None:
 class Current:
     """`state`: replaced as a whole where another collection of the catalog takes its place. `sealing`, `merging`: one
     seal and one merge at a time. `companion`: what of a successor is seen with the next snapshot. `on_install`: called
-    in the writing thread once a seal or a merge shows."""
+    in the writing thread once a seal or a merge shows; `on_replace`: before `state` is another one, which was read."""
 
     def __init__(self, row: CollectionRow, shared: Shared) -> None:
         self.name, self.shared = row.name, shared
@@ -33,6 +33,7 @@ class Current:
         self.closed: Exception | None = None
         self.companion: Callable[[], Successor | None] = _none
         self.on_install: Callable[[], None] = nothing
+        self.on_replace: Callable[[State], None] = lambda _: None
         self._seen: Callable[[], None] | None = None
 
     @property
@@ -51,7 +52,7 @@ class Current:
         """What `work` returns, in the writing thread, between writes. An error if it is closed by then."""
 
         def checked() -> T:
-            self.check_open()
+            self.own()
             return work()
 
         return self.shared.writer.run(checked)
@@ -80,6 +81,27 @@ class Current:
 
     # In the writing thread
 
+    @property
+    def number(self) -> int:
+        """The catalog's number of the collection."""
+        return self.state.number
+
+    def own(self) -> None:
+        """Before something is written: an error if it is closed, or another process writes it."""
+        self.check_open()
+        self.shared.owners.own(self)
+
+    def reload(self, row: CollectionRow, version: int) -> None:
+        """Reads it anew, unless it is as the catalog says: of that row and version."""
+        if (row, version) != (self.state.row, self.state.snapshot.version):
+            self.replace(State(row, self.shared, self.state))
+
+    def replace(self, state: State) -> None:
+        """Has another state, which was read from the catalog; where that fails, the old one."""
+        self.on_replace(state)
+        self.state = state
+        self.show(state.snapshot)
+
     def put(self, snapshot: Snapshot) -> None:
         """What searches see from now on."""
         self.state.snapshot = snapshot
@@ -107,7 +129,7 @@ class Current:
 
     def empty(self) -> tuple[int, list[SegmentRow]]:
         """Removes all rows, their segments and their journal; how many there were, and files to be deleted."""
-        self.check_open()
+        self.own()
         state, before, tail = self.state, self.state.snapshot, self.state.new_tail()
         removed = files_of(before.segments)
         version = self.shared.catalog.install(state.number, [], [row.file for row in removed], {}, before.version)
@@ -130,5 +152,4 @@ class Current:
 
     def unlink(self, files: Sequence[str]) -> None:
         """Deletes segment files that the catalog does not list any more."""
-        for file in files:
-            (self.shared.folder / file).unlink(missing_ok=True)
+        self.shared.files.remove(files)

@@ -1,13 +1,11 @@
-"""`bebr.open`: a data directory with a catalog, segment files and a lock."""
+"""`bebr.open`: a catalog and segment files, in a folder or shared by several processes."""
 
 from __future__ import annotations
 
-import logging
 import os
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from types import TracebackType
 from typing import Any
 
@@ -17,24 +15,17 @@ from bebr.collection.checks import check_model, check_name
 from bebr.collection.creation import check_creation, check_existing
 from bebr.collection.handle import Handle
 from bebr.collection.protocol import TARGET_RECALL, AlreadyExists, IndexKind, Keep, Metric, ModelInfo, SnapshotInfo
-from bebr.errors import CorruptFile, LimitExceeded
-from bebr.store.backup import create
-from bebr.store.catalog import Catalog
+from bebr.extras import needed
 from bebr.store.collection import Collection
 from bebr.store.compaction import Compactor
 from bebr.store.contents import Contents
-from bebr.store.folder import Folder
-from bebr.store.locking import DirectoryLock
-from bebr.store.models import Models
+from bebr.store.home import FolderHome, Home
 from bebr.store.records import Settings
-from bebr.store.restoring import restore_collection
 from bebr.store.retraining import Trainer
 from bebr.store.shape import FLAT_ROWS
 from bebr.store.shared import SEAL_ROWS, Shared
 from bebr.store.writer import Writer
 from bebr.training.untrained import untrained
-
-_log = logging.getLogger("bebr.store")
 
 
 class _Busy:
@@ -46,7 +37,8 @@ class _Busy:
 
 
 class Database(Handle):
-    """Collections in the folder `path`, made if absent (`bebr.store.folder` has its layout).
+    """Collections in the folder `path`, made if absent (`bebr.store.folder` has its layout); or, where `path` is a URL
+    `postgresql://…`, in PostgreSQL and the object store `segments` (docs/cluster.md).
 
     One process at a time: a second opener gets DatabaseLocked. A collection is read when first asked for; a corrupt one
     raises CorruptFile then, and leaves the others alone. Opening deletes nothing but what was recorded as removed and
@@ -56,12 +48,24 @@ class Database(Handle):
     `seal_rows`: rows written since the last seal that make a write seal them into a segment file. `flat_rows`: files of
     more rows are in lists or a graph, as their collection has it. `verify`: check every byte of a segment against its
     checksum when its collection is read (False: sizes and structure only).
+
+    `segments`, with a URL: `s3://…`, another URL that fsspec knows, or `file://…`, a folder that all processes see.
+    Several may have such a database open: each collection is written by one of them, the one that wrote first, until it
+    closes the database or dies; the others get DatabaseLocked for a write, and their searches follow what it writes,
+    within a quarter of a second. `cache`: a folder of this process for segments, by default in the user's cache
+    folder, of at most `cache_bytes` (64 GiB). `lease_seconds`: how long after the death of its writer, or without an
+    answer from it, a collection may be written by another process (10). ConnectionError where PostgreSQL or the object
+    store cannot be reached.
     """
 
     def __init__(
         self,
         path: str | os.PathLike[str],
         *,
+        segments: str | None = None,
+        cache: str | os.PathLike[str] | None = None,
+        cache_bytes: int | None = None,
+        lease_seconds: float | None = None,
         seal_rows: int = SEAL_ROWS,
         flat_rows: int = FLAT_ROWS,
         verify: bool = True,
@@ -69,62 +73,43 @@ class Database(Handle):
         for what, rows in (("seal_rows", seal_rows), ("flat_rows", flat_rows)):
             if rows < 1:
                 raise ValueError(f"{what} is {rows}: want 1 or greater")
-        self.path = Path(path)
         self._collections: dict[str, Collection] = {}
         self._busy: dict[str, _Busy] = {}  # collections that are being read, made or dropped
         self._guard = threading.Lock()  # over _collections, _busy and _open; held for moments
         self._open = False
-        self._folder = Folder(self.path)
-        self.path.mkdir(parents=True, exist_ok=True)
-        self._dirlock = DirectoryLock(self.path)
-        try:
-            self._catalog = Catalog(self._folder)
-            self._models = Models(self._folder, self._catalog)
-            self._writer = Writer(self._catalog)
-            self._sealer = Compactor(
-                "seal", lambda it, rest: it.seal(rest), "sealing failed, its rows stay in the journal"
-            )
-            self._merger = Compactor(
-                "merge", lambda it, rest: it.merge(rest), "merging failed, its files stay as they are"
-            )
-            self._shared = Shared(
-                folder=self._folder.segments,
-                models=self._models,
-                catalog=self._catalog,
-                writer=self._writer,
-                sealer=self._sealer,
-                merger=self._merger,
-                trainer=Trainer(),
-                seal_rows=seal_rows,
-                flat_rows=flat_rows,
-                verify=verify,
-            )
-            self._folder.segments.mkdir(exist_ok=True)
-            self._tidy()
-        except BaseException:
-            self._dirlock.release()
-            raise
+        self._home = opened_home(path, segments, cache, cache_bytes, lease_seconds)
+        self.path = self._home.path
+        self._catalog, self._models = self._home.catalog, self._home.models
+        self._writer = Writer(self._catalog)
+        self._sealer = Compactor("seal", lambda it, rest: it.seal(rest), "sealing failed, its rows stay in the journal")
+        self._merger = Compactor("merge", lambda it, rest: it.merge(rest), "merging failed, its files stay as they are")
+        self._shared = Shared(
+            files=self._home.files,
+            owners=self._home.owners,
+            models=self._models,
+            catalog=self._catalog,
+            writer=self._writer,
+            sealer=self._sealer,
+            merger=self._merger,
+            trainer=Trainer(),
+            seal_rows=seal_rows,
+            flat_rows=flat_rows,
+            verify=verify,
+        )
         self._open = True
+        self._home.follow(self._contents, self._lost)
 
-    def _tidy(self) -> None:
-        """Deletes what is provably dead, and sets aside what nobody knows: a crash leaves segments that were never
-        committed, but so does an older catalog."""
-        for file in self._folder.temporaries():
-            file.unlink(missing_ok=True)
-        self._folder.drop_links()
-        if not self._catalog.sound:
-            return
-        try:
-            listed, removed = self._catalog.files(), self._catalog.removed()
-            for name in removed:
-                (self._folder.segments / name).unlink(missing_ok=True)
-            self._catalog.forget(removed)
-            for name in sorted(self._folder.segment_files() - listed):
-                self._folder.set_aside(self._folder.segments / name, "is listed by no collection")
-            self._models.adopt()
-        except (CorruptFile, LimitExceeded) as error:  # none of this is needed to serve
-            _log.error("%s", error)
-        self._folder.reserve.fill()
+    def _contents(self) -> dict[str, Contents]:
+        """Of the collections that are open."""
+        with self._guard:
+            return {name: collection._contents for name, collection in self._collections.items()}
+
+    def _lost(self, name: str) -> None:
+        """Another process dropped a collection."""
+        with self._guard:
+            found = self._collections.pop(name, None)
+        if found is not None:
+            found.close(_dropped(name))
 
     def create_collection(
         self,
@@ -234,9 +219,8 @@ class Database(Handle):
             with self._guard:
                 found = self._collections.pop(name, None)
             if found is not None:
-                found.close(KeyError(f"no collection {name!r}: it was dropped"))
-            for file in self._catalog.drop_collection(name):
-                (self._folder.segments / file).unlink(missing_ok=True)
+                found.close(_dropped(name))
+            self._home.files.remove(self._catalog.drop_collection(name))
 
     def set_alias(self, alias: str, collection: str) -> None:
         """Gives a collection another name, or moves that name to another collection: `collection(alias)` and clients
@@ -283,7 +267,7 @@ class Database(Handle):
 
     def info(self) -> dict[str, Any]:
         """`bebr.info()` of this process and the path of the data."""
-        return {**info(), "path": str(self.path)}
+        return {**info(), "path": self._home.name}
 
     def snapshot(self, target: str | os.PathLike[str]) -> SnapshotInfo:
         """Copies all collections and models, as they are at one moment, to a folder or a URL that fsspec knows; writes
@@ -294,7 +278,7 @@ class Database(Handle):
         damaged file; LimitExceeded where a disk is full.
         """
         self._check_open()
-        return create(self._folder, target)
+        return self._home.snapshot(target)
 
     def restore_collection(
         self,
@@ -312,7 +296,7 @@ class Database(Handle):
         """
         name = check_name(collection if name is None else name)
         with self._alone(name):
-            return restore_collection(self._folder, self._catalog, self._models, source, collection, name, snapshot)
+            return self._home.restore_collection(source, collection, name, snapshot)
 
     def close(self) -> None:
         """Waits for writes in progress and frees the folder for another process. Nothing needs saving. Repeating it is
@@ -323,6 +307,7 @@ class Database(Handle):
             self._open = False
             collections, self._collections = list(self._collections.values()), {}
             busy = list(self._busy.values())
+        self._home.unfollow()
         for collection in collections:
             collection.close(self._closed_error())
         for calls in busy:
@@ -331,8 +316,7 @@ class Database(Handle):
         self._sealer.close()
         self._merger.close()
         self._writer.close()
-        self._catalog.close()
-        self._dirlock.release()
+        self._home.close()
 
     def __enter__(self) -> Database:
         return self
@@ -343,11 +327,38 @@ class Database(Handle):
         self.close()
 
     def __repr__(self) -> str:
-        return f"Database({str(self.path)!r})"
+        return f"Database({self._home.name!r})"
 
     def _closed_error(self) -> ValueError:
-        return ValueError(f"the database {self.path} is closed: open it again")
+        return ValueError(f"the database {self._home.name} is closed: open it again")
 
     def _check_open(self) -> None:
         if not self._open:
             raise self._closed_error()
+
+
+def _dropped(name: str) -> KeyError:
+    return KeyError(f"no collection {name!r}: it was dropped")
+
+
+def opened_home(
+    path: str | os.PathLike[str],
+    segments: str | None,
+    cache: str | os.PathLike[str] | None,
+    cache_bytes: int | None,
+    lease_seconds: float | None,
+) -> Home:
+    """The place that the arguments of `Database` name."""
+    if not str(path).startswith(("postgresql://", "postgresql+psycopg://")):
+        shared = {"segments": segments, "cache": cache, "cache_bytes": cache_bytes, "lease_seconds": lease_seconds}
+        for what, got in shared.items():
+            if got is not None:
+                raise ValueError(f"{what} is {got!r}, but path is a folder: want a URL postgresql://… with it")
+        return FolderHome(path)
+    if segments is None:
+        raise ValueError("segments is None: want the URL of an object store, s3://… or file://…, beside postgresql://…")
+    with needed("cluster", "bebr.open of postgresql://…"):
+        import psycopg  # noqa: F401  SQLAlchemy would look for it only later
+    from bebr.store.home_shared import SharedHome
+
+    return SharedHome(str(path), segments, cache, cache_bytes, lease_seconds)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from bebr.collection.protocol import DatabaseLocked
 from bebr.errors import CorruptFile, Error
-from bebr.store.catalog import Catalog
+from bebr.store.catalog_file import FileCatalog
 from bebr.store.folder import Folder
 from bebr.store.kept import Keeping
 from bebr.store.log import damaged_frame
@@ -69,7 +69,7 @@ def _findings(folder: Folder, copy: Folder) -> Iterator[Finding]:
             shutil.copyfile(file, copy.path / file.name)
     try:
         folder.check_catalog()
-        catalog = Catalog(copy, settle=False)
+        catalog = FileCatalog(copy, settle=False)
     except CorruptFile as error:
         yield _of(error, "every collection", folder, copy)
         return
@@ -94,7 +94,7 @@ def _of(error: Error, costs: str, folder: Folder, copy: Folder) -> Finding:
     return Finding(problem, costs, rest.rpartition(": ")[2] or _RESTORE)
 
 
-def _of_catalog(catalog: Catalog, folder: Folder, copy: Folder) -> Iterator[Finding]:
+def _of_catalog(catalog: FileCatalog, folder: Folder, copy: Folder) -> Iterator[Finding]:
     names = {catalog.number(name): name for name in catalog.collections(hidden=True)}
     told = set()
     if catalog.damage is not None:
@@ -117,7 +117,7 @@ def _of_catalog(catalog: Catalog, folder: Folder, copy: Folder) -> Iterator[Find
                 yield _of(error, f"collection {name!r}", folder, copy)
 
 
-def _of_collection(catalog: Catalog, name: str, folder: Folder) -> Iterator[Finding]:
+def _of_collection(catalog: FileCatalog, name: str, folder: Folder) -> Iterator[Finding]:
     try:
         row = catalog.collection(name)
         segments = catalog.manifest(row.id).segments
@@ -127,12 +127,12 @@ def _of_collection(catalog: Catalog, name: str, folder: Folder) -> Iterator[Find
         yield from _of_segment(catalog, row, segment, folder)
 
 
-def _of_segment(catalog: Catalog, row: CollectionRow, segment: SegmentRow, folder: Folder) -> Iterator[Finding]:
+def _of_segment(catalog: FileCatalog, row: CollectionRow, segment: SegmentRow, folder: Folder) -> Iterator[Finding]:
     try:
         models = Models(folder, catalog)
         keeping = Keeping.of(row.settings.keep, models.get(row.model))
         model, text = models.get(segment.model or row.model), row.settings.text
-        Segment(folder.segments, segment, model, verify=True, keeping=keeping, text=text)
+        Segment(folder.segments / segment.file, segment, model, True, keeping, text)
     except Error as error:
         aside = sorted(folder.quarantine.glob(f"{segment.file}.*"))
         remedy = f"move {aside[0]} back to {folder.segments / segment.file}" if aside else _RESTORE
@@ -140,7 +140,7 @@ def _of_segment(catalog: Catalog, row: CollectionRow, segment: SegmentRow, folde
             yield Finding(str(error), f"collection {row.name!r}", remedy)
 
 
-def _of_models(catalog: Catalog, folder: Folder) -> Iterator[Finding]:
+def _of_models(catalog: FileCatalog, folder: Folder) -> Iterator[Finding]:
     models = Models(folder, catalog)
     users: dict[str, list[str]] = {}
     for name in catalog.collections(hidden=True):
@@ -156,7 +156,7 @@ def _of_models(catalog: Catalog, folder: Folder) -> Iterator[Finding]:
             yield Finding(str(error).partition(": register")[0], costs, "register the model again, from its file")
 
 
-def _of_leftovers(catalog: Catalog, folder: Folder) -> Iterator[Finding]:
+def _of_leftovers(catalog: FileCatalog, folder: Folder) -> Iterator[Finding]:
     for file in folder.temporaries():
         yield Finding(f"{file} was being written when its process died", "nothing", "opening deletes it", damage=False)
     for file in sorted(folder.quarantine.iterdir()) if folder.quarantine.is_dir() else ():

@@ -14,7 +14,7 @@ from bebr.errors import CorruptFile
 from bebr.store import schema as t
 from bebr.store.records import CollectionRow, Settings
 from bebr.store.sql import Sql
-from bebr.store.versions import Slot, Versions
+from bebr.store.versions import Slot, Slots
 
 LOST = "it costs this collection: restore the folder from a backup, or drop the collection"
 ALL = "it costs every collection: restore catalog.db from a backup"
@@ -51,7 +51,7 @@ class Listing:
         self.entries[row.name] = replace(self.entries[row.name], row=row)
 
 
-def read_listing(sql: Sql, versions: Versions) -> Listing:
+def read_listing(sql: Sql, versions: Slots) -> Listing:
     """Every collection and model. Later, names are looked up in this answer: an index of the database could be damaged
     where its table is not. CorruptFile where not even names are known."""
     listing = Listing({}, [], set(), [])
@@ -61,7 +61,7 @@ def read_listing(sql: Sql, versions: Versions) -> Listing:
             f"{versions.path}: slot {where} {problem}; it costs nothing, but commits of its collection that were lost "
             "before now cannot be noticed"
         )
-    if listing.entries and not versions.found:
+    if versions.expected and listing.entries and not versions.found:
         listing.notices.append(
             f"{versions.path} is missing or empty; it costs nothing, but commits that were lost before now cannot be "
             "noticed"
@@ -96,7 +96,7 @@ def _read_aliases(sql: Sql, listing: Listing) -> None:
         listing.notices.append(str(error))
 
 
-def _read_collections(sql: Sql, versions: Versions, listing: Listing) -> None:
+def _read_collections(sql: Sql, versions: Slots, listing: Listing) -> None:
     fault: CorruptFile | None = None
     seen = set()
     try:
@@ -116,7 +116,7 @@ def _read_collections(sql: Sql, versions: Versions, listing: Listing) -> None:
         fault = error
     for slot in versions.found.values():
         if slot.id not in seen and not slot.dropped:
-            lost = fault or behind(sql.path, slot, 0, versions.path)
+            lost = fault or behind(sql.name, slot, 0, versions.path)
             listing.entries.setdefault(slot.name, Entry(slot.id, error=lost))
 
 
@@ -129,15 +129,15 @@ def _entry(sql: Sql, row: sa.Row[Any], name: str, slot: Slot | None, path: Path)
     if good["dropped"]:
         return None
     if slot and (slot.dropped or slot.version > good["version"]):
-        return Entry(row.id, error=behind(sql.path, slot, good["version"], path))
+        return Entry(row.id, error=behind(sql.name, slot, good["version"], path))
     try:
         settings = Settings.of_json(good["settings"])
     except (ValueError, TypeError) as error:
-        return Entry(row.id, error=CorruptFile(f"{sql.path}: collection {name!r}: {error}; {LOST}"))
+        return Entry(row.id, error=CorruptFile(f"{sql.name}: collection {name!r}: {error}; {LOST}"))
     return Entry(row.id, CollectionRow(row.id, good["name"], good["model"], settings), good["version"])
 
 
-def behind(catalog: Path, slot: Slot, version: int, versions: Path) -> CorruptFile:
+def behind(catalog: str, slot: Slot, version: int, versions: Path) -> CorruptFile:
     """The error of a collection whose catalog is older than what was acknowledged."""
     missing = f"the last {slot.version - version} of {slot.version} acknowledged writes and seals"
     return CorruptFile(

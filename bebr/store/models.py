@@ -36,13 +36,16 @@ class Models:
         data = bz.to_bytes()
         if self._catalog.has_model(bz.digest) and self._intact(bz.digest):
             return bz.digest
+        self._write(bz.digest, data)
+        self._catalog.add_model(bz.digest)
+        return bz.digest
+
+    def _write(self, digest: str, data: bytes) -> None:
         with limited(f"no model can be written to {self._folder.models}"):
             if not self._folder.models.exists():
                 self._folder.models.mkdir()
                 sync_folder(self._folder.path)
-            write_atomically(self.path(bz.digest), data)
-        self._catalog.add_model(bz.digest)
-        return bz.digest
+            write_atomically(self.path(digest), data)
 
     def _intact(self, digest: str) -> bool:
         try:

@@ -12,7 +12,7 @@ from sqlalchemy.exc import IntegrityError
 from bebr.collection.protocol import AlreadyExists
 from bebr.errors import CorruptFile
 from bebr.store import schema as t
-from bebr.store.catalog_file import COUNTS, CatalogFile, note_removed, update_rows
+from bebr.store.catalog_tables import COUNTS, CatalogTables, note_removed, update_rows
 from bebr.store.listing import Entry
 from bebr.store.records import CollectionRow, Settings
 from bebr.store.versions import Slot
@@ -34,7 +34,7 @@ def aside_of(name: str) -> str:
     return f"{name}{_HIDDEN}aside"
 
 
-class Names(CatalogFile):
+class Names(CatalogTables):
     """Models, collections and aliases of a catalog."""
 
     _aliases_seen: Callable[[Mapping[str, str]], None] | None = None
@@ -46,8 +46,7 @@ class Names(CatalogFile):
             db.execute(sa.delete(t.models).where(t.models.c.digest == digest))
             db.execute(sa.insert(t.models).values(**t.signed(t.models, digest=digest)))
 
-        self._sql.write(work)
-        self._listing.models.add(digest)
+        self._write_names(work, lambda _: self._listing.models.add(digest))
 
     def models(self) -> list[str]:
         """Digests, sorted."""
@@ -65,7 +64,7 @@ class Names(CatalogFile):
             self._check_free(name)
             return self._insert(db, name, model, settings or Settings())
 
-        return self._sql.write(work, self._created)
+        return self._write_names(work, self._created)
 
     def _check_free(self, name: str) -> None:
         if name in self._listing.aliases:
@@ -107,7 +106,7 @@ class Names(CatalogFile):
         self._sql.write(lambda db: self._set(db, row), lambda _: self._listing.replace(row))
 
     def _set(self, db: sa.Connection, row: CollectionRow) -> None:
-        values = self._row(db, row.id)
+        values = self._own_row(db, row.id)
         update_rows(db, values | {"model": row.model, "settings": row.settings.to_json()})
 
     def number(self, name: str) -> int:
@@ -122,21 +121,22 @@ class Names(CatalogFile):
     def drop_collection(self, name: str) -> list[str]:
         """Removes the collection and everything of it; returns its segment files, now to be deleted. A damaged one goes
         too; files that damaged rows name stay. KeyError if there is none."""
-        found = self._listing.entries.get(name)
-        if found is None:
-            raise KeyError(f"no collection {name!r}")
-        gone = [each for each in (name, successor_of(name)) if each in self._listing.entries]
+        gone: list[str] = []
 
         def work(db: sa.Connection) -> list[str]:
-            db.execute(sa.delete(t.aliases).where(t.aliases.c.target == found.id))
-            return [file for each in gone for file in self._delete(db, self._listing.entries[each].id, each)]
+            entries = self._listing.entries
+            if name not in entries:
+                raise KeyError(f"no collection {name!r}")
+            gone[:] = [each for each in (name, successor_of(name)) if each in entries]
+            db.execute(sa.delete(t.aliases).where(t.aliases.c.target == entries[name].id))
+            return [file for each in gone for file in self._delete(db, entries[each].id, each)]
 
         def done(_: list[str]) -> None:
             for each in gone:
                 self._dropped(each)
             self._show_aliases({a: of for a, of in self._listing.aliases.items() if of != name})
 
-        return self._sql.write(work, done, frees_space=True)
+        return self._write_names(work, done, frees_space=True)
 
     def _delete(self, db: sa.Connection, id: int, name: str) -> list[str]:
         """Removes what there is of a collection, but its aliases, and remembers its number; returns its files."""
@@ -198,7 +198,7 @@ class Names(CatalogFile):
         def done(_: None) -> None:
             self._show_aliases({**self._listing.aliases, alias: name})
 
-        self._sql.write(work, done)
+        self._write_names(work, done)
 
     def drop_alias(self, alias: str) -> None:
         """KeyError if there is none."""
@@ -211,4 +211,4 @@ class Names(CatalogFile):
         def done(_: None) -> None:
             self._show_aliases({a: of for a, of in self._listing.aliases.items() if a != alias})
 
-        self._sql.write(work, done, frees_space=True)
+        self._write_names(work, done, frees_space=True)

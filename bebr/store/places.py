@@ -1,7 +1,9 @@
-"""Where snapshots are kept: a folder, or what fsspec reaches by URL. A file is there as a whole or not at all."""
+"""Where snapshots, or shared segments, are kept: a folder, or what fsspec reaches by URL. A file is there as a whole or
+not at all."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
 from collections.abc import Iterable, Iterator
@@ -28,6 +30,10 @@ class Place(Protocol):
 
     def write(self, name: str, pieces: Iterable[bytes]) -> None:
         """Makes a file of `pieces`, in the place of one of that name."""
+        ...
+
+    def remove(self, name: str) -> None:
+        """Deletes a file, if it is there."""
         ...
 
 
@@ -61,18 +67,20 @@ class FolderPlace:
             with replacing(path) as temporary, temporary.open("wb") as file:
                 file.writelines(pieces)
 
+    def remove(self, name: str) -> None:
+        (self._path / name).unlink(missing_ok=True)
+
 
 class UrlPlace:
     """A folder of a file system that fsspec knows."""
 
     def __init__(self, url: str) -> None:
-        with needed("remote", f"a snapshot at {url}"):
+        with needed("remote", f"reaching {url}"):
             from fsspec.core import url_to_fs
 
-            files, root = url_to_fs(url)
+            # A listing that is remembered would not show what another process wrote.
+            files, root = url_to_fs(url, use_listings_cache=False)
         self._url, self._files, self._root = url.rstrip("/"), files, root.rstrip("/")
-        # A listing that is remembered would not show what another process wrote.
-        self._files.invalidate_cache()
 
     def __str__(self) -> str:
         return self._url
@@ -104,6 +112,10 @@ class UrlPlace:
             if self._files.exists(temporary):
                 self._files.rm(temporary)
             raise
+
+    def remove(self, name: str) -> None:
+        with contextlib.suppress(FileNotFoundError):
+            self._files.rm_file(f"{self._root}/{name}")
 
 
 def pieces_of(path: Path) -> Iterator[bytes]:

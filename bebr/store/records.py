@@ -13,11 +13,12 @@ from numpy.typing import NDArray
 from bebr.collection.protocol import TARGET_RECALL, IndexKind
 from bebr.index.raw import RawType
 
-# A write is one transaction, but no blob of it gets near SQLite's limit of 1 GB: it is stored in parts of at most this
-# many rows and bytes of vectors, and with payloads ends once these have this many characters (at most four bytes each).
+# A write is one transaction, but no blob of it gets near SQLite's limit of 1 GB, or PostgreSQL's of half of that, since
+# it sends two digits a byte: it is stored in parts of at most this many rows and bytes of vectors, and with payloads
+# ends once these have this many characters (at most four bytes each).
 PART_ROWS = 65_536
-PART_PAYLOADS = 128 << 20
-PART_VECTORS = 256 << 20
+PART_PAYLOADS = 32 << 20
+PART_VECTORS = 64 << 20
 
 
 # Of the rows of a segment, by position: bit i % 64 of word i // 64, little-endian words of 64 bits. Empty: none.

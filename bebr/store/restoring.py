@@ -12,7 +12,7 @@ from bebr.collection.protocol import SnapshotInfo
 from bebr.errors import limited
 from bebr.files import sync_folder
 from bebr.store.backup import chosen, fetch
-from bebr.store.catalog import Catalog
+from bebr.store.catalog_file import FileCatalog
 from bebr.store.folder import Folder
 from bebr.store.models import Models
 from bebr.store.segment import new_file_name
@@ -20,7 +20,7 @@ from bebr.store.segment import new_file_name
 
 def restore_collection(
     folder: Folder,
-    catalog: Catalog,
+    catalog: FileCatalog,
     models: Models,
     source: str | os.PathLike[str],
     collection: str,
@@ -40,7 +40,7 @@ def restore_collection(
         for file, entry in manifest.files.items():
             if not file.startswith("segments/"):
                 fetch(place, entry, there.path / file)
-        with closing(Catalog(there, settle=False)) as old:
+        with closing(FileCatalog(there, settle=False)) as old:
             row, known = old.collection(collection), Models(there, old)
             segments = old.manifest(row.id).segments
             digests = {row.model, row.settings.target, *(segment.model for segment in segments)}

@@ -8,7 +8,6 @@ from dataclasses import replace
 import numpy as np
 
 from bebr.arrays import Ids
-from bebr.files import sync_folder
 from bebr.store import bitmaps
 from bebr.store.bitmaps import Bitmap
 from bebr.store.building import Coding
@@ -17,9 +16,9 @@ from bebr.store.columns.table import nothing
 from bebr.store.current import Current
 from bebr.store.migration import to_merge
 from bebr.store.part import Part, PartView
-from bebr.store.segment import Segment, pending_path
+from bebr.store.segment import Segment
 from bebr.store.snapshot import Snapshot
-from bebr.store.state import bitmap_bytes, files_of, in_memory
+from bebr.store.state import State, bitmap_bytes, files_of, in_memory
 from bebr.store.writing import write_segment
 
 
@@ -49,11 +48,16 @@ class Rewriting:
     def seal_memory(self, give_way: Callable[[], None]) -> None:
         """The same for a caller that holds `sealing`."""
         current = self._current
-        base = current.run(current.begin_seal)
-        memory = in_memory(base)
-        if memory or current.state.newly_dead(base):
-            self._rewrite(base, memory, give_way, base.version)
-            self.seals += 1
+        while True:
+            base, state = current.run(lambda: (current.begin_seal(), current.state))
+            memory = in_memory(base)
+            try:
+                if memory or state.newly_dead(base):
+                    self._rewrite(state, base, memory, give_way, base.version)
+                    self.seals += 1
+                return
+            except _Truncated:  # the collection was read anew meanwhile: its rows in memory are other ones
+                continue
 
     def merge(self, give_way: Callable[[], None] = nothing) -> bool:
         """Makes one file of those that `to_merge` names, if any, beside seals; False where the collection was closed,
@@ -62,53 +66,61 @@ class Rewriting:
         with current.merging:
             if current.closed is not None:
                 return False
-            base, state = current.state.snapshot, current.state
+            state = current.state
+            base = state.snapshot
             chosen = to_merge(base, state.target, state.shape)
             if chosen:
                 try:
-                    self._rewrite(base, chosen, give_way)
+                    self._rewrite(state, base, chosen, give_way)
                     self.merges += 1
                 except _Truncated:
                     return False
         return True
 
     def _rewrite(
-        self, base: Snapshot, views: Sequence[PartView], give_way: Callable[[], None], sealed: int | None = None
+        self,
+        state: State,
+        base: Snapshot,
+        views: Sequence[PartView],
+        give_way: Callable[[], None],
+        sealed: int | None = None,
     ) -> None:
-        """Puts one new file in the place of parts of `base`. `sealed`: of a seal, the last write that is in files
-        then."""
-        current, state = self._current, self._current.state
-        folder, target = current.shared.folder, state.target
+        """Puts one new file in the place of parts of `base`, a snapshot of `state`. `sealed`: of a seal, the last write
+        that is in files then."""
+        current = self._current
+        files, target = current.shared.files, state.target
 
         def pause() -> None:
             give_way()
             current.check_open()
-            if sealed is None and not _among(views, current.state.snapshot):
+            if state is not current.state or (sealed is None and not _among(views, current.state.snapshot)):
                 raise _Truncated
 
         kind = "flat" if sealed is not None else state.shape.kind(sum(view.live for view in views))
         coding = Coding(target, state.keeping)
-        made = write_segment(folder, state.number, coding, views, kind, state.text, pause)
+        made = write_segment(files.folder, state.number, coding, views, kind, state.text, pause)
         try:
             # Verified, so that its pages are there when it is searched first, and good before others are deleted.
             segment = None
             if made is not None:
                 segment = state.segment(made, target, verify=True, pending=True)
                 segment.effort = calibrated(segment, state.keeping, state.row.settings.target_recall, pause)
-            current.run(lambda: self._install(base, views, segment, sealed))
+            if made is not None:
+                files.publish(made)
+            current.run(lambda: self._install(state, base, views, segment, sealed))
         except BaseException:
             if made is not None and not current.listed(made.file):
-                (folder / made.file).unlink(missing_ok=True)
-                pending_path(folder, made.file).unlink(missing_ok=True)
+                files.discard(made.file)
             raise
         current.unlink([row.file for row in files_of(views)])
 
-    def _install(self, base: Snapshot, views: Sequence[PartView], segment: Segment | None, sealed: int | None) -> None:
+    def _install(
+        self, state: State, base: Snapshot, views: Sequence[PartView], segment: Segment | None, sealed: int | None
+    ) -> None:
         """Puts `segment` in the place of what it was made from, the parts `views` of `base`, in the writing thread.
-        `sealed`: as of `_rewrite`."""
-        state, folder = self._current.state, self._current.shared.folder
+        `state`, `sealed`: as of `_rewrite`."""
         now = state.snapshot
-        if not _among(views, now):
+        if state is not self._current.state or not _among(views, now):
             raise _Truncated
         replaced = {view.part: view.dead for view in views}
         kept = [view for view in now.segments if view.part not in replaced]
@@ -118,8 +130,7 @@ class Rewriting:
         added: list[PartView] = []
         if segment is not None:
             added.append(_without(segment, _died_since(now, replaced)))
-            pending_path(folder, segment.row.file).rename(folder / segment.row.file)
-            sync_folder(folder)
+            self._current.shared.files.install([segment.row.file])
         sealed = state.sealed if sealed is None else sealed
         version = self._current.shared.catalog.install(
             state.number,
@@ -137,7 +148,7 @@ class Rewriting:
 
 
 class _Truncated(Exception):
-    """What is being merged is there no more."""
+    """What is being sealed or merged is there no more."""
 
 
 def _among(views: Sequence[PartView], snapshot: Snapshot) -> bool:

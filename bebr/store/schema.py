@@ -1,14 +1,12 @@
-"""The catalog's tables, the checksum that every row carries, and an engine whose commits mean "on disk"."""
+"""The catalog's tables, in SQLite and PostgreSQL alike, and the checksum that every row carries."""
 
 from __future__ import annotations
 
 import zlib
 from collections.abc import Collection, Mapping
-from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy import event
 
 VERSION = 3
 
@@ -16,7 +14,7 @@ metadata = sa.MetaData()
 
 
 class _Blob(sa.LargeBinary):
-    """As SQLite has it: what is of another type is damage, for the checksum to find and not for a conversion."""
+    """As the driver has it: what is of another type is damage, for the checksum to find and not for a conversion."""
 
     cache_ok = True
 
@@ -119,34 +117,3 @@ def checksum(table: sa.Table, row: Mapping[str, Any], without: Collection[str] =
 def signed(table: sa.Table, **row: Any) -> dict[str, Any]:
     """`row` with its checksum, ready to be written."""
     return {**row, "crc": checksum(table, row)}
-
-
-def definitions(db: sa.Connection) -> str:
-    """What the database says its tables are, as a checksum."""
-    rows = db.exec_driver_sql("SELECT tbl_name, type, name, coalesce(sql, '') FROM sqlite_master ORDER BY name")
-    ours = [tuple(row) for row in rows if row[0] in metadata.tables]
-    return f"{zlib.crc32(repr(ours).encode()):08x}"
-
-
-# secure_delete, on by default in some builds, writes zeros over every page of the journal that a seal frees.
-_PRAGMAS = ("synchronous=FULL", "secure_delete=OFF", "cell_size_check=ON", "busy_timeout=60000")
-
-
-def open_engine(path: Path) -> sa.Engine:
-    """An engine on the SQLite file `path`. Transactions started with the execution option `writes=True` take the write
-    lock at their start, so that they cannot fail half way for want of it."""
-    # Threads are counted elsewhere: one that needs a connection gets one.
-    engine = sa.create_engine(sa.URL.create("sqlite", database=str(path)), max_overflow=-1)
-
-    @event.listens_for(engine, "connect")
-    def _connect(connection: Any, _record: Any) -> None:
-        connection.isolation_level = None  # sqlite3 would begin transactions by itself, and later than we need
-        for pragma in _PRAGMAS:
-            connection.execute(f"PRAGMA {pragma}")
-
-    @event.listens_for(engine, "begin")
-    def _begin(connection: sa.Connection) -> None:
-        writes = connection.get_execution_options().get("writes", False)
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
-
-    return engine

@@ -52,24 +52,22 @@ def pending_path(folder: Path, file: str) -> Path:
 
 
 class Segment:
-    """The rows of one file. Opening checks it against the catalog's `row`; `verify`: every byte of it too. `pending`:
-    it is not installed yet. `keeping`: of the vectors that it holds, None where its collection keeps none. `text`: the
-    fields that are searched by their words."""
+    """The rows of the file at `path`. Opening checks it against the catalog's `row`; `verify`: every byte of it too.
+    `keeping`: of the vectors that it holds, None where its collection keeps none. `text`: the fields that are searched
+    by their words."""
 
     effort: Effort | None = None
     """Of searches, where it is in lists or a graph: set before anybody searches it."""
 
     def __init__(
         self,
-        folder: Path,
+        path: Path,
         row: SegmentRow,
         bz: Binarizer,
         verify: bool,
-        pending: bool = False,
         keeping: Keeping | None = None,
         text: Sequence[str] = (),
     ) -> None:
-        path = pending_path(folder, row.file) if pending else folder / row.file
         if not path.exists():
             raise CorruptFile(f"{path} is missing: the catalog lists it with {row.rows} rows")
         size = path.stat().st_size

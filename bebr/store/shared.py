@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 from bebr.store.catalog import Catalog
 from bebr.store.compaction import Compactor
 from bebr.store.models import Models
+from bebr.store.owners import Owners
 from bebr.store.retraining import Trainer
+from bebr.store.segment_files import SegmentFiles
 from bebr.store.writer import Writer
 
 # Rows written or removed since the last seal that make a write ask for a seal. Fewer: each seal costs an fsync and a
@@ -18,9 +19,11 @@ SEAL_ROWS = 50_000
 
 @dataclass(frozen=True)
 class Shared:
-    """`folder`: of segment files; `seal_rows`, `flat_rows` and `verify` as of `Database`."""
+    """`files`: of segments; `owners`: which collections this process writes; `seal_rows`, `flat_rows` and `verify` as
+    of `Database`."""
 
-    folder: Path
+    files: SegmentFiles
+    owners: Owners
     models: Models
     catalog: Catalog
     writer: Writer

@@ -1,42 +1,38 @@
-"""Transactions on the catalog's file. What SQLite raises comes out as the errors of bebr."""
+"""Transactions on a catalog, whichever database it is in. What its driver raises comes out as the errors of bebr."""
 
 from __future__ import annotations
 
-import contextlib
-import errno
-import os
-import resource
-import sqlite3
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
-from pathlib import Path
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
-from sqlalchemy.exc import InterfaceError, ProgrammingError, SQLAlchemyError
+from sqlalchemy.exc import SQLAlchemyError
 
-from bebr.collection.protocol import DatabaseLocked
 from bebr.errors import CorruptFile, LimitExceeded
 from bebr.store import schema as t
-from bebr.store.folder import Reserve
 
 T = TypeVar("T")
 
 
-class Sql:
-    """Reads may come from any thread; writes are serialised here, since SQLite has one writer."""
+class Sql(ABC):
+    """Reads may come from any thread; writes of this process come one after the other. `name`: the database, as
+    messages have it."""
 
-    def __init__(self, path: Path, reserve: Reserve) -> None:
-        self.path = path
-        self._reserve = reserve
-        self._engine = t.open_engine(path)
-        self._writer = self._engine.execution_options(writes=True)
+    damage: CorruptFile | None = None
+    """What is wrong with the structure of the database. Then nothing is written any more: a page that is listed as
+    free and is not would be overwritten."""
+
+    most_bytes = 10**9
+    """Of a value."""
+
+    def __init__(self, name: str, reader: sa.Engine, writer: sa.Engine) -> None:
+        self.name = name
+        self._engine, self._writer = reader, writer
         self._write_lock = threading.Lock()
         self._closed = False
-        self.damage: CorruptFile | None = None
-        """What is wrong with the file's structure. Then nothing is written any more: a page that is listed as free and
-        is not would be overwritten."""
 
     @contextmanager
     def read(self, costs: str) -> Iterator[sa.Connection]:
@@ -53,18 +49,9 @@ class Sql:
     ) -> T:
         """`work` in one transaction, on disk when this returns; then `done`, before the next transaction begins.
 
-        `frees_space`: on a full disk it is tried again with the space of the reserve.
+        `frees_space`: a full disk is to let it through, where that can be.
         """
-        try:
-            return self._write_once(work, done)
-        except LimitExceeded:
-            if not frees_space or not self._reserve.release():
-                raise
-            self._empty_log()
-            return self._write_once(work, done)
-        finally:
-            if not frees_space:
-                self._reserve.fill(self._log_bytes())
+        return self._write_once(work, done)
 
     def _write_once(self, work: Callable[[sa.Connection], T], done: Callable[[T], None]) -> T:
         if self.damage is not None:
@@ -79,38 +66,11 @@ class Sql:
             done(result)
         return result
 
-    def _log_bytes(self) -> int:
-        try:
-            return self.path.with_name(self.path.name + "-wal").stat().st_size
-        except FileNotFoundError:
-            return 0
-
-    def _empty_log(self) -> None:
-        """Puts what the log has into the file, and gives its space back, unless somebody reads at this moment."""
-        with self._write_lock, contextlib.suppress(sqlite3.Error), closing(sqlite3.connect(self.path)) as db:
-            db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
-
-    def check_structure(self, costs: str) -> None:
-        """Looks whether every page is where it belongs, and sets `damage`."""
-        try:
-            with self._engine.begin() as db:
-                found = str(db.exec_driver_sql("PRAGMA quick_check(1)").scalar())
-            if found != "ok":
-                self.damage = CorruptFile(f"{self.path} is damaged: {' '.join(found.split())}; {costs}")
-        except SQLAlchemyError as error:
-            found_error = self._translated(error, costs)
-            if not isinstance(found_error, CorruptFile):
-                raise found_error from error
-            self.damage = found_error
-
-    def log_ahead(self) -> None:
-        """Sets the file to write-ahead logging, for good, and empties the log into it."""
-        try:
-            with closing(sqlite3.connect(self.path, isolation_level=None)) as db:  # neither goes in a transaction
-                for pragma in ("journal_mode=WAL", "wal_checkpoint(TRUNCATE)"):
-                    db.execute(f"PRAGMA {pragma}").fetchall()
-        except sqlite3.Error as error:
-            raise self._translated(error, "nothing was changed") from error
+    @contextmanager
+    def still(self) -> Iterator[None]:
+        """Holds back the writes of this process."""
+        with self._write_lock:
+            yield
 
     def close(self) -> None:
         """Waits for the write in progress."""
@@ -120,7 +80,7 @@ class Sql:
 
     def _check_open(self) -> None:
         if self._closed:  # the engine would connect again
-            raise ValueError(f"{self.path} is closed")
+            raise ValueError(f"{self.name} is closed")
 
     def verified(self, table: sa.Table, row: sa.Row[Any], what: str, costs: str) -> dict[str, Any]:
         """A row as a dict, once its checksum is found right. CorruptFile names the table, `what` and what it
@@ -129,35 +89,21 @@ class Sql:
         try:
             found = t.checksum(table, values)
         except (TypeError, UnicodeEncodeError) as error:
-            raise CorruptFile(f"{self.path}: table {table.name!r}, {what}: {error}; {costs}") from error
+            raise CorruptFile(f"{self.name}: table {table.name!r}, {what}: {error}; {costs}") from error
         if found != values["crc"]:
             expected = f"{values['crc']:08x}" if isinstance(values["crc"], int) else repr(values["crc"])
             raise CorruptFile(
-                f"{self.path}: table {table.name!r}, {what}: checksum expected {expected}, found {found:08x}; {costs}"
+                f"{self.name}: table {table.name!r}, {what}: checksum expected {expected}, found {found:08x}; {costs}"
             )
         return values
 
-    def _translated(self, error: SQLAlchemyError | sqlite3.Error, costs: str) -> Exception:
+    def check_blobs(self, columns: Mapping[str, Any]) -> None:
+        """LimitExceeded where one of these could not be written, or be written and then not be read."""
+        for name, value in columns.items():
+            if len(value) > self.most_bytes:
+                much = f"{len(value)} bytes of {name} in a row, at most {self.most_bytes}"
+                raise LimitExceeded(f"{self.name} cannot hold {much}: nothing was written")
+
+    @abstractmethod
+    def _translated(self, error: SQLAlchemyError, costs: str) -> Exception:
         """The error to raise for what a statement raised; a mistake of ours stays as it is."""
-        if isinstance(error, InterfaceError | ProgrammingError):
-            return error
-        text = str(getattr(error, "orig", None) or error)
-        if "is full" in text:
-            return LimitExceeded(f"no space left for {self.path}: {costs}; free some and repeat")
-        if "too big" in text:
-            return LimitExceeded(f"{self.path} cannot hold a value of 1 GB: {costs}; write smaller batches")
-        if "locked" in text:
-            return DatabaseLocked(f"{self.path} is locked by another program: close it there first")
-        if "disk I/O" in text or "unable to open" in text:
-            number = _reason(self.path)
-            return OSError(number, f"{text} ({os.strerror(number)}); {costs}", str(self.path))
-        return CorruptFile(f"{self.path} is damaged: {text}; {costs}")
-
-
-def _reason(path: Path) -> int:
-    """The errno behind a failure to open, read or write that SQLite does not tell."""
-    try:
-        os.close(os.open(path, os.O_RDWR))
-    except OSError as error:
-        return error.errno or errno.EIO
-    return errno.EIO if resource.getrlimit(resource.RLIMIT_FSIZE)[0] == resource.RLIM_INFINITY else errno.EFBIG

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
 
 from bebr.binarizer import Binarizer
+from bebr.errors import CorruptFile
 from bebr.index.segments import Effort
 from bebr.store import bitmaps
 from bebr.store.bitmaps import Bitmap
@@ -15,7 +16,7 @@ from bebr.store.change import Change, joined
 from bebr.store.draft import Draft
 from bebr.store.kept import Keeping
 from bebr.store.part import Part, PartView
-from bebr.store.records import CollectionRow, SegmentRow
+from bebr.store.records import CollectionRow, Manifest, Operation, SegmentRow
 from bebr.store.segment import Segment
 from bebr.store.shape import Shape
 from bebr.store.shared import Shared
@@ -27,7 +28,8 @@ class State:
     """Of the collection that the catalog's `row` is of. Any thread may read it; what changes is changed in the writing
     thread."""
 
-    def __init__(self, row: CollectionRow, shared: Shared) -> None:
+    def __init__(self, row: CollectionRow, shared: Shared, before: State | None = None) -> None:
+        """`before`: what was true, whose files need not be opened again."""
         self.row, self._shared = row, shared
         self.number = row.id
         self.bz = shared.models.get(row.model)
@@ -36,23 +38,41 @@ class State:
         self.keeping = Keeping.of(row.settings.keep, self.bz)
         self.text = row.settings.text
         self.shape = Shape(row.settings.index, shared.flat_rows)
-        self._load()
+        self._load({} if before is None else before.opened)
         made_cold = row.settings.bytes_per_vector > 0 and row.settings.trained_rows == 0
         self.unscaled = made_cold and self.bz.metric != "cosine" and self.snapshot.version == 0
         """Whether its codes are still for vectors of length 1, whatever the length of those that come."""
 
-    def _load(self) -> None:
+    def _load(self, opened: Mapping[str, Segment]) -> None:
         catalog = self._shared.catalog
-        manifest = catalog.manifest(self.number)
-        views = []
-        for row in manifest.segments:
-            dead = np.frombuffer(row.dead, "<u8") if row.dead else None
-            segment = self.segment(row, self._model(row.model), self._shared.verify)
-            by_k = self.row.settings.efforts.get(row.file)
-            segment.effort = None if by_k is None else Effort(by_k)
-            views.append(PartView(segment, dead, row.rows - bitmaps.count(dead)))
+        opened = dict(opened)
+        while True:
+            before = catalog.manifest(self.number)
+            try:
+                views = [self._view(row, opened) for row in before.segments]
+            except CorruptFile:
+                if catalog.manifest(self.number).segments == before.segments:
+                    raise
+                continue  # another process merged files and deleted these
+            # The journal is read once files are here, which may take long; by then it may follow on others.
+            with catalog.contents(self.number) as (manifest, operations):
+                if (manifest.sealed, manifest.segments) == (before.sealed, before.segments):
+                    self._replay(manifest, views, operations)
+                    return
+
+    def _view(self, row: SegmentRow, opened: dict[str, Segment]) -> PartView:
+        dead = np.frombuffer(row.dead, "<u8") if row.dead else None
+        if row.file not in opened:
+            opened[row.file] = self.segment(row, self.model(row.model), self._shared.verify)
+        segment, by_k = opened[row.file], self.row.settings.efforts.get(row.file)
+        segment.effort = None if by_k is None else Effort(by_k)
+        return PartView(segment, dead, row.rows - bitmaps.count(dead))
+
+    def _replay(self, manifest: Manifest, views: Sequence[PartView], operations: Iterable[Operation]) -> None:
         self.sealed = manifest.sealed
         """The last write that is in files: later ones are in the journal."""
+        self.listed = manifest.segments
+        """The files as they were read; not kept up by what this process does."""
         self.installed: dict[Part, Bitmap | None] = {view.part: view.dead for view in views}
         """The dead rows of segments that the catalog knows of."""
         self.tail = self.new_tail()
@@ -60,19 +80,26 @@ class State:
         """Rows written or removed since the tail was last set apart for a seal."""
         first = Snapshot(manifest.sealed, tuple(views), PartView(self.tail.part(), None, 0), self.bz, self.number)
         draft = Draft(first, self.tail)
-        operations = catalog.operations(self.number)
-        for change, _ in joined(Change.of(operation, self._model(operation.model)) for operation in operations):
+        for change, _ in joined(Change.of(operation, self.model(operation.model)) for operation in operations):
             change.apply(draft)
             self.unsealed += len(change.ids)
         self.snapshot = replace(draft.finish(), version=manifest.version)
 
-    def _model(self, digest: str) -> Binarizer:
+    @property
+    def opened(self) -> dict[str, Segment]:
+        """Its files by name."""
+        parts = (view.part for view in self.snapshot.segments)
+        return {part.row.file: part for part in parts if isinstance(part, Segment)}
+
+    def model(self, digest: str) -> Binarizer:
         """Of codes. `digest`: what the catalog says of it, empty for the collection's."""
         return self._shared.models.get(digest) if digest else self.bz
 
     def segment(self, row: SegmentRow, model: Binarizer, verify: bool, pending: bool = False) -> Segment:
         """A file of it."""
-        return Segment(self._shared.folder, row, model, verify, pending, self.keeping, self.text)
+        return self._shared.files.opened(
+            row, pending, lambda path: Segment(path, row, model, verify, self.keeping, self.text)
+        )
 
     def new_tail(self) -> Tail:
         """An empty one."""

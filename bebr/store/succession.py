@@ -15,6 +15,7 @@ from bebr.store.change import AnyChange
 from bebr.store.current import Current
 from bebr.store.kept import Keeping
 from bebr.store.records import CollectionRow, SegmentRow, Settings
+from bebr.store.state import State
 from bebr.store.streaming import Heir, Streaming, check_not_streaming, check_stream_target
 from bebr.store.writer import Target
 
@@ -91,6 +92,18 @@ class Succession:
             check_stream_target(self._streaming, current.state.bz, target)
 
         current.run(begin)
+
+    def follow(self, state: State) -> None:
+        """Has the successor that a `state` of the collection has, which was read anew, in the writing thread."""
+        name, heir = state.row.settings.successor, self.heir
+        if not name:
+            self._streaming = None
+            return
+        row = self._current.shared.catalog.collection(name)
+        if heir is None or heir.number != row.id:
+            self._accompany(row)
+        else:
+            heir.current.reload(row, self._current.shared.catalog.manifest(row.id).version)
 
     def _accompany(self, row: CollectionRow) -> None:
         heir = self._beside(row)

@@ -32,7 +32,7 @@ class Successors(Names):
             self._listing.replace(changed)
             self._created(made)
 
-        return changed, self._sql.write(work, done)
+        return changed, self._write_names(work, done)
 
     def drop_successor(self, row: CollectionRow) -> tuple[CollectionRow, list[str]]:
         """Removes it again, or what the collection took the place of; returns the collection's row, and files to be
@@ -48,7 +48,7 @@ class Successors(Names):
             self._listing.replace(changed)
             self._dropped(name)
 
-        return changed, self._sql.write(work, done, frees_space=True)
+        return changed, self._write_names(work, done, frees_space=True)
 
     def exchange(self, row: CollectionRow, settings: Settings, former: Settings) -> tuple[CollectionRow, CollectionRow]:
         """The successor of a collection takes its name, its aliases and `settings`, and the collection the place of the
@@ -59,7 +59,7 @@ class Successors(Names):
         second = CollectionRow(row.id, hidden, row.model, former)
 
         def work(db: sa.Connection) -> dict[int, int]:
-            found = {id: self._row(db, id) for id in (row.id, heir.id)}
+            found = {id: self._own_row(db, id) for id in sorted((row.id, heir.id))}
             for id, name, own in (
                 (row.id, aside_of(row.name), former),  # no two have one name, not for a moment
                 (heir.id, row.name, settings),
@@ -77,5 +77,5 @@ class Successors(Names):
                 self._listing.entries[each.name] = Entry(each.id, each, versions[each.id])
                 self._versions.record(Slot(each.id, each.name, versions[each.id]))
 
-        self._sql.write(work, done)
+        self._write_names(work, done)
         return first, second

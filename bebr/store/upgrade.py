@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import sqlalchemy as sa
 
 from bebr.errors import CorruptFile
 from bebr.store import schema as t
-from bebr.store.sql import Sql
+from bebr.store.sqlite import Sqlite, definitions
 
 # The columns that came with each version; they are empty in older rows.
 _ADDED = {
@@ -24,17 +22,17 @@ _ADDED = {
 _OLDEST = 2
 
 
-def check_readable(path: Path, schema: str | None) -> None:
-    """CorruptFile unless a catalog of version `schema` can be read, or upgraded."""
+def check_readable(database: object, schema: str | None) -> None:
+    """CorruptFile names `database` unless a catalog of version `schema` can be read, or upgraded."""
     if schema in [str(version) for version in range(_OLDEST, t.VERSION + 1)]:
         return
     newer = schema is not None and schema.isdecimal() and int(schema) > t.VERSION
     remedy = "it was written by a newer version: upgrade bebr" if newer else "write the collections anew"
     reads = f"this version of bebr reads schema {_OLDEST} to {t.VERSION}"
-    raise CorruptFile(f"{path} has schema {schema}, {reads}; {remedy}. Nothing was changed")
+    raise CorruptFile(f"{database} has schema {schema}, {reads}; {remedy}. Nothing was changed")
 
 
-def upgrade(sql: Sql, schema: int) -> None:
+def upgrade(sql: Sqlite, schema: int) -> None:
     """Brings a catalog of version `schema` to this one, whole or not at all. A damaged row stays one: it gets no new
     checksum. CorruptFile for a damaged file."""
     sql.check_structure("it is of an older version and cannot be upgraded: restore it from a backup")
@@ -53,7 +51,7 @@ def upgrade(sql: Sql, schema: int) -> None:
         for table in dict.fromkeys(column.table for column in added):
             _sign_anew(db, table, {column.name for column in added if column.table is table})
         _set(db, "schema", str(t.VERSION))
-        _set(db, "definitions", t.definitions(db))
+        _set(db, "definitions", definitions(db))
 
     sql.write(work)
 

@@ -11,9 +11,10 @@ import logging
 import os
 import struct
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from bebr.files import write_atomically
 
@@ -60,11 +61,49 @@ def read_slots(data: bytes) -> tuple[dict[int, Slot], dict[int, str]]:
     return slots, wrong
 
 
+class Slots(Protocol):
+    """Where acknowledged versions are written a second time. `expected`: whether there is such a place."""
+
+    @property
+    def path(self) -> Path: ...
+
+    @property
+    def expected(self) -> bool: ...
+
+    @property
+    def found(self) -> Mapping[int, Slot]: ...
+
+    @property
+    def wrong(self) -> Mapping[int, str]: ...
+
+    def record(self, slot: Slot) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class NoSlots:
+    """Of a database that notices by itself that its log is damaged, as PostgreSQL does."""
+
+    path, expected = Path(), False
+
+    def __init__(self) -> None:
+        self.found: dict[int, Slot] = {}
+        self.wrong: dict[int, str] = {}
+
+    def record(self, slot: Slot) -> None:
+        """Nothing: there is no such place."""
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
 class Versions:
     """The file `path` of slots, one a collection. It is made when there is something to write.
 
     `found`: the slots that were there, by collection. `wrong`: what is wrong with others, by place.
     """
+
+    expected = True
 
     def __init__(self, path: Path) -> None:
         self.path = path

@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import itertools
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 import bebr
+from bebr.store.database import Database
 from tests.conftest import model_of
 
 
@@ -44,3 +47,22 @@ def until():
             time.sleep(0.01)
 
     return wait
+
+
+class Shared:
+    """A database in PostgreSQL and a folder for its segments. `open`: as another process would, with a cache of its
+    own; `lease_seconds` is long, so that a lease ends only where a test says so."""
+
+    def __init__(self, url: str, folder: Path) -> None:
+        self.url, self._folder, self._caches = url, folder, itertools.count()
+        self.segments = f"file://{folder}/segments"
+
+    def open(self, **options) -> Database:
+        cache = self._folder / f"cache{next(self._caches)}"
+        given = {"segments": self.segments, "cache": cache, "lease_seconds": 600, **options}
+        return Database(self.url, **given)
+
+
+@pytest.fixture
+def shared(postgres, tmp_path) -> Shared:
+    return Shared(postgres.schema(), tmp_path)

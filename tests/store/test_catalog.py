@@ -1,4 +1,5 @@
-"""The catalog alone: transactions, what they count, and that no changed, lost or added row goes unnoticed."""
+"""The catalog in a file: that no changed, lost or added row goes unnoticed. What holds of every catalog:
+test_catalog_contract."""
 
 from __future__ import annotations
 
@@ -12,10 +13,8 @@ import numpy as np
 import pytest
 
 import bebr
-from bebr.collection.protocol import AlreadyExists
 from bebr.errors import CorruptFile, LimitExceeded
-from bebr.store import records
-from bebr.store.catalog import Catalog
+from bebr.store.catalog_file import FileCatalog
 from bebr.store.doctor import examine
 from bebr.store.folder import Folder
 from bebr.store.names import successor_of
@@ -45,7 +44,7 @@ def journal(catalog, id):
 @pytest.fixture
 def catalog(tmp_path):
     """Two collections, 1 and 2; the first with two segments, one with dead rows, and three writes."""
-    made = Catalog(Folder(tmp_path))
+    made = FileCatalog(Folder(tmp_path))
     made.add_model("00112233445566aa")
     for name in ("docs", "other"):
         made.create_collection(name, "00112233445566aa")
@@ -55,57 +54,6 @@ def catalog(tmp_path):
     made.commit([(1, upsert(10)), (1, delete(10)), (2, delete(1)), (1, upsert(20, payloads=["{}"] * 3))])
     yield made
     made.close()
-
-
-def test_writes_of_several_collections_share_a_transaction_and_come_back(catalog):
-    assert journal(catalog, 1) == [
-        (4, "upsert", [10, 11, 12], []),
-        (5, "delete", [10], []),
-        (6, "upsert", [20, 21, 22], ["{}"] * 3),
-    ]
-    assert journal(catalog, 2) == [(1, "upsert", [0, 1, 2], ["{}", "", '{"a": 1}']), (2, "delete", [1], [])]
-    operation = next(catalog.operations(1))
-    assert operation.planes.tolist() == [[10] * 8] * 3 and operation.factors.shape == (3, 2)
-    manifest = catalog.manifest(1)
-    assert (manifest.version, manifest.sealed, manifest.operations) == (6, 1, 3)
-    assert manifest.segments == (segment("a", b"\x07" + bytes(7)), segment("c"))
-    assert manifest.journal_bytes == 3 * (8 + 8 + 2) + 8 + 3 * (8 + 8 + 2) + 3 * (4 + 2)
-    assert catalog.files() == {"a.bebr", "c.bebr"} and catalog.removed() == ["b.bebr"]
-    with pytest.raises(KeyError, match="9"):
-        catalog.commit([(1, upsert(30)), (9, upsert(30))])
-    assert catalog.manifest(1) == manifest
-
-
-def test_writes_may_go_on_beside_a_seal(catalog):
-    assert catalog.install(1, [segment("d")], [], {}, through_version=5) == 7
-    assert journal(catalog, 1) == [(6, "upsert", [20, 21, 22], ["{}"] * 3)]
-    assert catalog.commit([(1, delete(20))]) == [8]
-    assert [version for version, *_ in journal(catalog, 1)] == [6, 8]
-    for wrong in ({"through_version": 4}, {"through_version": 9}, {"removed": ["x.bebr"]}, {"dead": {"x.bebr": b""}}):
-        with pytest.raises(ValueError, match=r"want 5 to 8|no segment"):
-            catalog.install(**{"collection": 1, "added": [], "removed": [], "dead": {}, "through_version": 8} | wrong)
-
-
-def test_a_write_of_many_rows_is_stored_in_parts(catalog, monkeypatch):
-    monkeypatch.setattr(records, "PART_ROWS", 4)
-    monkeypatch.setattr(records, "PART_PAYLOADS", 10)
-    assert catalog.commit([(2, upsert(100, 10)), (2, upsert(200, 5, ["123456", "", "12345678", "", "1"]))]) == [3, 4]
-    parts = [(version, ids, texts) for version, _, ids, texts in journal(catalog, 2)[2:]]
-    assert [(v, len(ids)) for v, ids, _ in parts] == [(3, 4), (3, 4), (3, 2), (4, 3), (4, 2)]
-    assert [ids for v, ids, _ in parts if v == 4] == [[200, 201, 202], [203, 204]]
-    assert [texts for v, _, texts in parts if v == 4] == [["123456", "", "12345678"], ["", "1"]]
-
-
-def test_names_are_taken_once_and_numbers_never_again(catalog):
-    with pytest.raises(AlreadyExists, match="'docs' already exists"):
-        catalog.create_collection("docs", "")
-    assert sorted(catalog.drop_collection("docs")) == ["a.bebr", "c.bebr"]
-    assert sorted(catalog.removed()) == ["a.bebr", "b.bebr", "c.bebr"]
-    for call in (lambda: catalog.manifest(1), lambda: next(catalog.operations(1)), lambda: catalog.collection("docs")):
-        with pytest.raises(KeyError):
-            call()
-    assert catalog.create_collection("docs", "").id == 3
-    assert journal(catalog, 3) == [] and catalog.files() == set()
 
 
 CHANGES = {
@@ -139,7 +87,7 @@ def changed(tmp_path, statement, *parameters):
     with sqlite3.connect(tmp_path / "catalog.db") as db:
         assert db.execute(statement, parameters).rowcount == 1
     db.close()
-    return Catalog(Folder(tmp_path))
+    return FileCatalog(Folder(tmp_path))
 
 
 @pytest.mark.parametrize(("table", "column"), COLUMNS, ids=lambda x: str(x))
@@ -192,7 +140,7 @@ def test_a_lost_collection_is_missed(catalog, tmp_path):
         opened.collection("docs")
     opened.drop_collection("docs")
     opened.close()
-    opened = Catalog(Folder(tmp_path))
+    opened = FileCatalog(Folder(tmp_path))
     assert opened.collections() == ["other"] and opened.sound
     opened.close()
 
@@ -218,7 +166,7 @@ def test_every_damage_of_the_log_is_noticed_and_names_what_was_lost(catalog, tmp
         for file, data in kept.items():
             (folder / file).write_bytes(data)
         log.write_bytes(whole[:at] + bytes([whole[at] ^ 4]) + whole[at + 1 :])
-        opened = Catalog(Folder(folder))
+        opened = FileCatalog(Folder(folder))
         lost = set()
         for name in opened.collections():
             try:
@@ -236,7 +184,7 @@ def test_every_damage_of_the_log_is_noticed_and_names_what_was_lost(catalog, tmp
 def test_a_missing_log_is_noticed(catalog, tmp_path):
     log = killed(catalog, tmp_path)
     log.unlink()
-    opened = Catalog(Folder(log.parent))
+    opened = FileCatalog(Folder(log.parent))
     assert opened.collections() == ["docs", "other"]
     with pytest.raises(CorruptFile, match="6 of 6"):
         opened.collection("docs")
@@ -251,20 +199,20 @@ def test_versions_may_be_older_than_the_catalog_but_damage_to_them_is_named(cata
         for data in (before[:256] + before[256:].replace(b"other", b"othes"), before[:300], before + b"x"):
             path.write_bytes(data)
             caplog.clear()
-            opened = Catalog(Folder(tmp_path))
+            opened = FileCatalog(Folder(tmp_path))
             read_all(opened)
             opened.close()
             assert re.search(r"catalog\.versions: slot [12] (checksum expected|has \d+ of 256)", caplog.text)
             assert path.read_bytes() == before
         path.unlink()
         caplog.clear()
-        opened = Catalog(Folder(tmp_path))
+        opened = FileCatalog(Folder(tmp_path))
         read_all(opened)
         opened.commit([(1, delete(1))])
         opened.close()
         assert "catalog.versions is missing or empty" in caplog.text and len(path.read_bytes()) == len(before)
     path.write_bytes(before)  # as after a power failure: it is not synced
-    opened = Catalog(Folder(tmp_path))
+    opened = FileCatalog(Folder(tmp_path))
     assert opened.sound and opened.manifest(1).version == 7
     opened.close()
 
@@ -279,7 +227,7 @@ def test_a_damaged_structure_is_read_as_far_as_possible_and_not_written(catalog,
     data = bytearray((tmp_path / "catalog.db").read_bytes())
     data[(root - 1) * 4096 : root * 4096] = bytes(4096)
     (tmp_path / "catalog.db").write_bytes(data)
-    opened = Catalog(Folder(tmp_path))
+    opened = FileCatalog(Folder(tmp_path))
     with pytest.raises(CorruptFile, match=r"catalog\.db is damaged: .*it costs this collection"):
         opened.manifest(1)
     assert len(journal(opened, 2)) == 42

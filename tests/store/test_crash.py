@@ -19,7 +19,7 @@ import os, sys
 import numpy as np
 import bebr
 from bebr.store import rewriting
-from bebr.store.catalog import Catalog
+from bebr.store.catalog_file import FileCatalog
 from bebr.store.contents import Contents
 from bebr.store.database import Database
 
@@ -41,8 +41,8 @@ def stepped(owner, name):
         return result
     setattr(owner, name, wrapper)
 
-stepped(Catalog, "commit")
-stepped(Catalog, "install")
+stepped(FileCatalog, "commit")
+stepped(FileCatalog, "install")
 stepped(rewriting, "write_segment")
 stepped(Contents, "publish")
 

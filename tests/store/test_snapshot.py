@@ -10,7 +10,7 @@ import pytest
 import bebr
 from bebr.collection.checks import check_ids
 from bebr.collection.options import SearchOptions
-from bebr.store.catalog import Catalog
+from bebr.store.catalog_file import FileCatalog
 from bebr.store.database import Database
 from bebr.store.payloads import PayloadColumn
 from tests.conftest import payloads_of
@@ -108,8 +108,8 @@ def test_a_search_waits_for_no_writer(tmp_path, bz, vectors, queries, monkeypatc
     with bebr.open(tmp_path) as db:
         docs = db.create_collection("docs", bz)
         docs.upsert([1, 2], vectors[:2], [{"a": 1}, None])
-        committing, original = threading.Event(), Catalog.commit
-        monkeypatch.setattr(Catalog, "commit", lambda self, items: committing.wait(30) and original(self, items))
+        committing, original = threading.Event(), FileCatalog.commit
+        monkeypatch.setattr(FileCatalog, "commit", lambda self, items: committing.wait(30) and original(self, items))
         write = docs.begin_upsert(check_ids([1]), vectors[5:6], [])
         assert docs.search(queries[0], 5, with_payloads=True).ids[0].tolist().count(-1) == 3
         assert payloads_of(docs, [1]) == [{"a": 1}] and len(docs) == 2 and docs.stats().rows == 2

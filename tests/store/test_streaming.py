@@ -10,7 +10,7 @@ import pytest
 
 import bebr
 from bebr.exact import exact
-from bebr.store.catalog import Catalog
+from bebr.store.catalog_file import FileCatalog
 from bebr.store.database import Database
 from bebr.store.doctor import examine
 from bebr.training.compat.compatible import make_compatible
@@ -354,7 +354,7 @@ def test_a_rollback_leaves_rows_without_what_nobody_knows(tmp_path, old, strange
 def test_a_kill_leaves_a_cutover_and_a_rollback_done_or_not(tmp_path, old, new, vectors, other, monkeypatch):
     """From copies of the folder after each transaction of the catalog."""
     copies = []
-    original = Catalog.commit, Catalog.exchange, Catalog.drop_successor
+    original = FileCatalog.commit, FileCatalog.exchange, FileCatalog.drop_successor
 
     def copying(function):
         def call(*args):
@@ -366,7 +366,7 @@ def test_a_kill_leaves_a_cutover_and_a_rollback_done_or_not(tmp_path, old, new, 
         return call
 
     for function in original:
-        monkeypatch.setattr(Catalog, function.__name__, copying(function))
+        monkeypatch.setattr(FileCatalog, function.__name__, copying(function))
     with Database(tmp_path / "a", seal_rows=10**9) as db:
         docs = db.create_collection("docs", old)
         db.set_alias("current", "docs")

@@ -12,7 +12,7 @@ import pytest
 
 import bebr
 from bebr.collection.checks import check_ids
-from bebr.store.catalog import Catalog
+from bebr.store.catalog_file import FileCatalog
 from bebr.store.tail import Tail
 from tests.conftest import payloads_of
 
@@ -25,18 +25,18 @@ def db(tmp_path):
 
 @pytest.fixture
 def held(monkeypatch):
-    """Catalog.commit waits until `held.set()`; `held.calls` are the operations of each call."""
+    """FileCatalog.commit waits until `held.set()`; `held.calls` are the operations of each call."""
 
     held = threading.Event()
     held.calls = []
-    original = Catalog.commit
+    original = FileCatalog.commit
 
     def commit(self, items):
         held.calls.append(items)
         held.wait(30)
         return original(self, items)
 
-    monkeypatch.setattr(Catalog, "commit", commit)
+    monkeypatch.setattr(FileCatalog, "commit", commit)
     return held
 
 
@@ -103,7 +103,7 @@ def test_writes_of_one_batch_are_made_in_order(db, bz, vectors, same_answers, he
 def test_a_write_that_the_catalog_refuses_fails_alone(db, tmp_path, bz, vectors, same_answers, monkeypatch):
     docs = db.create_collection("docs", bz)
     docs.upsert(range(10), vectors[:10])
-    original, gate = Catalog.commit, threading.Event()
+    original, gate = FileCatalog.commit, threading.Event()
 
     def commit(self, items):
         gate.wait(30)
@@ -111,7 +111,7 @@ def test_a_write_that_the_catalog_refuses_fails_alone(db, tmp_path, bz, vectors,
             raise bebr.LimitExceeded("no space left for 66")
         return original(self, items)
 
-    monkeypatch.setattr(Catalog, "commit", commit)
+    monkeypatch.setattr(FileCatalog, "commit", commit)
     good = [docs.begin_upsert(check_ids([i]), vectors[i : i + 1], []) for i in (3, 20)]
     bad = docs.begin_upsert(check_ids([66, 5]), vectors[66:68], [])
     good += [docs.begin_upsert(check_ids([5, 21]), vectors[40:42], []), docs.begin_delete(check_ids([9, 66]))]
