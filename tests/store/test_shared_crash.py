@@ -4,14 +4,14 @@ process goes on once the lease has ended, and the one that wakes up can write no
 from __future__ import annotations
 
 import signal
-import tempfile
+import subprocess
+import sys
 import time
 
 import pytest
 
 from bebr.collection.protocol import DatabaseLocked
 from tests.conftest import model_of
-from tests.serve.forking import Process
 
 SCRIPT = """
 import numpy as np
@@ -38,8 +38,8 @@ def test_another_process_goes_on(shared, tmp_path, vectors, same_answers, how):
     bz.save(tmp_path / "model")
     np.save(tmp_path / "vectors.npy", vectors)
     files = {"model": str(tmp_path / "model"), "vectors": str(tmp_path / "vectors.npy"), "cache": str(tmp_path / "w")}
-    with tempfile.TemporaryFile() as errors:
-        writer = Process(SCRIPT.format(url=shared.url, segments=shared.segments, **files), errors)
+    code = SCRIPT.format(url=shared.url, segments=shared.segments, **files)
+    writer = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
     try:
         for line in writer.stdout:
             if int(line) == 130:
