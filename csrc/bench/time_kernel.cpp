@@ -16,9 +16,10 @@
 namespace bebr {
 namespace {
 
-constexpr size_t kChunkBlocks = 64;  // as an index scans: the sums stay in L1
+constexpr size_t kChunkBlocks = 64;     // as an index scans: the sums stay in L1
+constexpr size_t kExpandedBlocks = 16;  // as an index expands (index/expanded.cpp)
 
-// Bits do not change a kernel's time, so one random page is enough and is copied.
+// Bits hardly change a kernel's time, so one random page is enough and is copied.
 Buffer random_bytes(size_t size, uint8_t mask = 0xff) {
   Buffer bytes(round_up(size, kAlignment));
   std::mt19937_64 random(1);
@@ -63,7 +64,8 @@ std::vector<double> time_kernel(Isa isa, const std::string& kernel, uint32_t dim
   const ScanQueries scanned{queries, spec.groups(), tables.data(), y8.as<int8_t>(), bias.as<int32_t>()};
   const Buffer y16 = random_bytes(std::max(y16_stride(dims), bits_stride(code_bytes)) * sizeof(int16_t), 0x03);
   const int32_t total = std::accumulate(y16.as<int16_t>(), y16.as<int16_t>() + bits_stride(code_bytes), 0);
-  Buffer expanded(expanded_bytes(spec.groups()));
+  Buffer expanded =
+      random_bytes(kExpandedBlocks * expanded_bytes(spec.groups()), static_cast<uint8_t>((1u << planes) - 1));
   const uint32_t size = kernel == "gemm" ? dims : 1;
   const Buffer weights(size_t{size} * size * sizeof(float)), biases(size * sizeof(float)),
       floats_in(rows * size * sizeof(float));
@@ -117,8 +119,9 @@ std::vector<double> time_kernel(Isa isa, const std::string& kernel, uint32_t dim
     };
   } else if (kernel == "dot_expanded") {
     pass = [&] {
-      for (size_t b = 0; b < view.rows / kBlockRows; ++b)
-        k.dot_expanded(expanded.data(), 1, spec.groups(), y8.as<int8_t>(), queries, out, kBlockRows);
+      for (size_t b = 0; b < view.rows / kBlockRows; b += kExpandedBlocks)
+        k.dot_expanded(expanded.data(), std::min(kExpandedBlocks, view.rows / kBlockRows - b), spec.groups(),
+                       y8.as<int8_t>(), queries, out, kExpandedBlocks * kBlockRows);
     };
   } else if (kernel == "gemm") {  // from dims to dims
     pass = [&] { layer.forward(k, floats_in.as<float>(), rows, dims, false, false, floats_out.as<float>()); };

@@ -25,19 +25,42 @@ namespace {
 
 constexpr size_t kScanAhead = 8192;    // bytes, into L2 (avx512.cpp)
 constexpr size_t kRowsAhead = 10;      // survivors prefetched ahead, into L2 (avx512_score.cpp)
-constexpr size_t kBatchBytes = 16384;  // documents of scan_batch that stay in L1 while all queries pass
+constexpr size_t kBatchBytes = 16384;  // nibbles of scan_batch that stay in L1 while all queries pass
+constexpr size_t kSortedQuad = 512;    // bytes of the nibbles of a quad of four blocks
+constexpr uint32_t kSortFrom = 4;      // queries that sorted nibbles are worth it for
 
 BEBR_INLINE __m256i load_avx2(const void* p) { return _mm256_loadu_si256(static_cast<const __m256i*>(p)); }
 BEBR_INLINE void store_avx2(void* p, __m256i v) { _mm256_storeu_si256(static_cast<__m256i*>(p), v); }
 
 // The two pairs of a quad: bytes to groups within 4 documents, then groups of 4 documents side by side.
-BEBR_INLINE void load_quad_avx2(const uint8_t* p, __m256i* first, __m256i* second) {
+BEBR_INLINE void pair_up_avx2(__m256i low, __m256i high, __m256i* first, __m256i* second) {
   const __m256i by_group = _mm256_setr_epi8(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15, 0, 4, 8, 12, 1, 5, 9,
                                             13, 2, 6, 10, 14, 3, 7, 11, 15);
   const __m256i in_order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
-  const __m256i a = _mm256_shuffle_epi8(load_avx2(p), by_group), b = _mm256_shuffle_epi8(load_avx2(p + 32), by_group);
+  const __m256i a = _mm256_shuffle_epi8(low, by_group), b = _mm256_shuffle_epi8(high, by_group);
   *first = _mm256_permutevar8x32_epi32(_mm256_unpacklo_epi32(a, b), in_order);
   *second = _mm256_permutevar8x32_epi32(_mm256_unpackhi_epi32(a, b), in_order);
+}
+
+BEBR_INLINE void load_quad_avx2(const uint8_t* p, __m256i* first, __m256i* second) {
+  pair_up_avx2(load_avx2(p), load_avx2(p + 32), first, second);
+}
+
+// The same of a last quad with 1 .. 3 bytes a document, spread to 4; the table is padded.
+BEBR_INLINE void load_tail_avx2(const uint8_t* p, uint32_t bytes, __m256i* first, __m256i* second) {
+  alignas(16) static constexpr int8_t kSpread[3][16] = {{0, -1, -1, -1, 1, -1, -1, -1, 2, -1, -1, -1, 3, -1, -1, -1},
+                                                        {0, 1, -1, -1, 2, 3, -1, -1, 4, 5, -1, -1, 6, 7, -1, -1},
+                                                        {0, 1, 2, -1, 3, 4, 5, -1, 6, 7, 8, -1, 9, 10, 11, -1}};
+  uint8_t all[kQuadBytes] = {};  // 4 documents are read as 16 bytes
+  if (bytes == 1) std::memcpy(all, p, kBlockRows);
+  if (bytes == 2) std::memcpy(all, p, 2 * kBlockRows);
+  if (bytes == 3) std::memcpy(all, p, 3 * kBlockRows);
+  const __m128i spread = _mm_load_si128(reinterpret_cast<const __m128i*>(kSpread[bytes - 1]));
+  __m128i four[4];
+#pragma GCC unroll 4
+  for (uint32_t i = 0; i < 4; ++i)
+    four[i] = _mm_shuffle_epi8(_mm_loadu_si128(reinterpret_cast<const __m128i*>(all + size_t{4} * bytes * i)), spread);
+  pair_up_avx2(_mm256_set_m128i(four[1], four[0]), _mm256_set_m128i(four[3], four[2]), first, second);
 }
 
 // One pair of nb blocks for nq queries. even/odd: 16-bit sums of document 2i (plus 256 times document 2i + 1, taken out
@@ -56,6 +79,8 @@ BEBR_INLINE void step_avx2(const int nq, const int nb, const __m256i* codes, con
           _mm256_add_epi8(_mm256_shuffle_epi8(load_avx2(table), low), _mm256_shuffle_epi8(load_avx2(table + 64), high));
       even[q * nb + b] = _mm256_add_epi16(even[q * nb + b], sum);
       odd[q * nb + b] = _mm256_add_epi16(odd[q * nb + b], _mm256_srli_epi16(sum, 8));
+      // One cell after the other: g++ would read all tables first and have no registers for the sums.
+      __asm__ volatile("" : "+x"(even[q * nb + b]), "+x"(odd[q * nb + b]));
     }
   }
 }
@@ -99,13 +124,8 @@ BEBR_INLINE void tile_avx2(const int nq, const int nb, const uint8_t* data, size
     step_avx2(nq, nb, first, tables + quad * 128, table_stride, even, odd);
     step_avx2(nq, nb, second, tables + quad * 128 + 32, table_stride, even, odd);
   }
-  if (tail != 0) {  // 1 .. 3 bytes a document, spread to 4; the table is padded
-    for (int b = 0; b < nb; ++b) {
-      uint8_t spread[kQuadBytes] = {};
-      for (uint32_t i = 0; i < kBlockRows; ++i)
-        std::memcpy(spread + 4 * i, block[b] + full * kQuadBytes + i * tail, tail);
-      load_quad_avx2(spread, &first[b], &second[b]);
-    }
+  if (tail != 0) {
+    for (int b = 0; b < nb; ++b) load_tail_avx2(block[b] + full * kQuadBytes, tail, &first[b], &second[b]);
     step_avx2(nq, nb, first, tables + full * 128, table_stride, even, odd);
     step_avx2(nq, nb, second, tables + full * 128 + 32, table_stride, even, odd);
   }
@@ -129,100 +149,228 @@ void scan_table_avx2(const uint8_t* data, size_t blocks, const ScanQueries& quer
   }
 }
 
-// Eight queries at a time over pieces of the documents that stay in L1.
-void scan_batch_avx2(const uint8_t* data, size_t blocks, const ScanQueries& queries, int32_t* sums,
-                     size_t stride) noexcept {
-  const size_t block_bytes = size_t{queries.groups} * kBlockRows;
-  const size_t piece = block_bytes * 4 < kBatchBytes ? kBatchBytes / block_bytes / 4 * 4 : 4;
-  for (size_t base = 0; base < blocks; base += piece) {
-    const size_t count = base + piece < blocks ? piece : blocks - base;
-    for (uint32_t q = 0; q < queries.count; q += 8) {
-      const ScanQueries eight = {queries.count - q < 8 ? queries.count - q : 8, queries.groups,
-                                 queries.tables + q * table_bytes(queries.groups),
-                                 queries.y8 + q * y8_stride(queries.groups), queries.bias + q};
-      scan_table_avx2(data + base * block_bytes, count, eight, sums + q * stride + base * kBlockRows, stride);
+// The nibbles of four blocks as lookups take them: of each pair of a quad, for each block its low nibbles, then its
+// high ones. Blocks past the end repeat the last.
+BEBR_INLINE void sort_nibbles_avx2(const uint8_t* data, size_t base, size_t blocks, uint32_t groups, uint8_t* out) {
+  const __m256i nibble = _mm256_set1_epi8(15);
+  const uint32_t quads = (groups + 3) / 4;
+#pragma GCC unroll 4
+  for (size_t b = 0; b < 4; ++b) {
+    const uint8_t* block = data + (base + b < blocks ? base + b : blocks - 1) * groups * kBlockRows;
+    for (uint32_t quad = 0; quad < quads; ++quad) {
+      __m256i pair[2];
+      if (groups - 4 * quad >= 4) {
+        load_quad_avx2(block + quad * kQuadBytes, &pair[0], &pair[1]);
+      } else {
+        load_tail_avx2(block + quad * kQuadBytes, groups % 4, &pair[0], &pair[1]);
+      }
+      _mm_prefetch(reinterpret_cast<const char*>(block + quad * kQuadBytes + kScanAhead), _MM_HINT_T1);
+#pragma GCC unroll 2
+      for (size_t half = 0; half < 2; ++half) {
+        uint8_t* to = out + quad * kSortedQuad + half * kSortedQuad / 2 + b * 64;
+        store_avx2(to, _mm256_and_si256(pair[half], nibble));
+        store_avx2(to + 32, _mm256_and_si256(_mm256_srli_epi16(pair[half], 4), nibble));
+      }
     }
   }
 }
 
-// Eight factors. Those of one byte are fp16 patterns.
-BEBR_INLINE __m256 factors_avx2(const FactorCode& code, const uint8_t* stored) {
-  if (code.bytes == 4) return _mm256_loadu_ps(reinterpret_cast<const float*>(stored));
-  if (code.bytes == 2) return _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(stored)));
-  const __m128i bytes = _mm_cvtepu8_epi16(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(stored)));
-  const __m128i steps = _mm_mullo_epi16(bytes, _mm_set1_epi16(static_cast<int16_t>(code.step)));
-  return _mm256_cvtph_ps(_mm_add_epi16(steps, _mm_set1_epi16(static_cast<int16_t>(code.low))));
+// Sums of one query over four blocks.
+BEBR_INLINE void tile_sorted_avx2(const uint8_t* sorted, uint32_t quads, const uint8_t* table, int32_t bias,
+                                  size_t there, int32_t* sums) {
+  __m256i even[4], odd[4];
+#pragma GCC unroll 4
+  for (int b = 0; b < 4; ++b) even[b] = odd[b] = _mm256_setzero_si256();
+  const uint8_t* end = sorted + quads * kSortedQuad;
+  do {
+#pragma GCC unroll 2
+    for (size_t half = 0; half < 2; ++half) {
+      const __m256i low = load_avx2(table + 32 * half), high = load_avx2(table + 64 + 32 * half);
+#pragma GCC unroll 4
+      for (int b = 0; b < 4; ++b) {
+        const uint8_t* nibbles = sorted + half * kSortedQuad / 2 + b * 64;
+        const __m256i sum = _mm256_add_epi8(_mm256_shuffle_epi8(low, load_avx2(nibbles)),
+                                            _mm256_shuffle_epi8(high, load_avx2(nibbles + 32)));
+        even[b] = _mm256_add_epi16(even[b], sum);
+        odd[b] = _mm256_add_epi16(odd[b], _mm256_srli_epi16(sum, 8));
+        __asm__ volatile("" : "+x"(even[b]), "+x"(odd[b]));  // as in step_avx2
+      }
+    }
+    sorted += kSortedQuad;
+    table += 128;
+  } while (sorted != end);
+#pragma GCC unroll 4
+  for (size_t b = 0; b < 4; ++b)
+    if (b < there) store_sums_avx2(even[b], odd[b], bias, sums + b * kBlockRows);
 }
 
-// Scores of 8 rows; which of them are above the threshold.
-BEBR_INLINE uint32_t score_avx2(const int32_t* sums, const uint8_t* factors, const FactorCode& code, const Factor mode,
-                                float base, float scale, float threshold, float* scores) {
-  const __m256 sum = _mm256_cvtepi32_ps(load_avx2(sums));
-  __m256 score = _mm256_add_ps(_mm256_set1_ps(base), _mm256_mul_ps(_mm256_set1_ps(scale), sum));
-  if (mode != Factor::None) {
-    const __m256 factor = factors_avx2(code, factors);
-    score = mode == Factor::Mul ? _mm256_mul_ps(score, factor) : _mm256_sub_ps(score, factor);
+// Nibbles are sorted once for all queries, in pieces that stay in L1.
+void scan_batch_avx2(const uint8_t* data, size_t blocks, const ScanQueries& queries, int32_t* sums,
+                     size_t stride) noexcept {
+  if (queries.count < kSortFrom) return scan_table_avx2(data, blocks, queries, sums, stride);
+  static thread_local struct alignas(64) Scratch {
+    uint8_t nibbles[kMaxDims / 32 * kSortedQuad];
+  } scratch;
+  const uint32_t quads = (queries.groups + 3) / 4;
+  const size_t four = quads * kSortedQuad, piece = four < kBatchBytes ? kBatchBytes / four * 4 : 4;
+  for (size_t base = 0; base < blocks; base += piece) {
+    const size_t end = base + piece < blocks ? base + piece : blocks;
+    for (size_t at = base; at < end; at += 4)
+      sort_nibbles_avx2(data, at, blocks, queries.groups, scratch.nibbles + (at - base) / 4 * four);
+    for (uint32_t q = 0; q < queries.count; ++q) {
+      const uint8_t* table = queries.tables + q * table_bytes(queries.groups);
+      for (size_t at = base; at < end; at += 4)
+        tile_sorted_avx2(scratch.nibbles + (at - base) / 4 * four, quads, table, queries.bias[q], end - at,
+                         sums + q * stride + at * kBlockRows);
+    }
   }
+}
+
+// What select compares and where it writes.
+struct Selection {
+  __m256 base, scale, threshold;
+  uint32_t first_row;
+  uint32_t* rows;
+  float* scores;
+  size_t kept;
+  __m128i low, step;  // of FactorCode
+};
+
+// Eight factors. Those of one byte are fp16 patterns.
+BEBR_INLINE __m256 factors_avx2(const uint32_t bytes, const Selection& to, const uint8_t* stored) {
+  if (bytes == 4) return _mm256_loadu_ps(reinterpret_cast<const float*>(stored));
+  if (bytes == 2) return _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(stored)));
+  const __m128i codes = _mm_cvtepu8_epi16(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(stored)));
+  return _mm256_cvtph_ps(_mm_add_epi16(to.low, _mm_mullo_epi16(codes, to.step)));
+}
+
+// Scores of 8 rows.
+BEBR_INLINE __m256 score_avx2(const Factor mode, const uint32_t bytes, const Selection& to, const int32_t* sums,
+                              const uint8_t* factors) {
+  const __m256 sum = _mm256_cvtepi32_ps(load_avx2(sums));
+  const __m256 score = _mm256_add_ps(to.base, _mm256_mul_ps(to.scale, sum));
+  if (mode == Factor::None) return score;
+  const __m256 factor = factors_avx2(bytes, to, factors);
+  return mode == Factor::Mul ? _mm256_mul_ps(score, factor) : _mm256_sub_ps(score, factor);
+}
+
+BEBR_INLINE __m256 above_avx2(const Selection& to, __m256 score) {
+  return _mm256_cmp_ps(score, to.threshold, _CMP_GT_OQ);
+}
+
+// Keeps those of rows i .. i + 7 that are above the threshold, `here` exist and the mask allows.
+BEBR_INLINE void keep_avx2(Selection& to, size_t i, __m256 score, size_t here, const uint16_t* mask) {
+  uint32_t keep = static_cast<uint32_t>(_mm256_movemask_ps(above_avx2(to, score))) & ((1u << here) - 1);
+  if (mask != nullptr) keep &= uint32_t{mask[i / 16]} >> (i % 16);
+  float scores[8];
   _mm256_storeu_ps(scores, score);
-  return static_cast<uint32_t>(_mm256_movemask_ps(_mm256_cmp_ps(score, _mm256_set1_ps(threshold), _CMP_GT_OQ)));
+  for (; keep != 0; keep &= keep - 1, ++to.kept) {
+    const uint32_t k = static_cast<uint32_t>(__builtin_ctz(keep));
+    to.rows[to.kept] = to.first_row + static_cast<uint32_t>(i) + k;
+    to.scores[to.kept] = scores[k];
+  }
+}
+
+// 32 rows to a branch: almost always none of them is kept.
+BEBR_INLINE size_t select_mode_avx2(const Factor mode, const uint32_t bytes, const int32_t* sums, size_t rows,
+                                    const uint8_t* factors, const uint16_t* mask, Selection to) {
+  size_t i = 0;
+  for (; i + 32 <= rows; i += 32) {
+    __m256 score[4], any = _mm256_setzero_ps();
+#pragma GCC unroll 4
+    for (size_t v = 0; v < 4; ++v) {
+      score[v] = score_avx2(mode, bytes, to, sums + i + 8 * v, factors + (i + 8 * v) * bytes);
+      any = _mm256_or_ps(any, above_avx2(to, score[v]));
+    }
+    if (_mm256_movemask_ps(any) == 0) continue;
+#pragma GCC unroll 4
+    for (size_t v = 0; v < 4; ++v) keep_avx2(to, i + 8 * v, score[v], 8, mask);
+  }
+  for (; i < rows; i += 8) {
+    const size_t here = rows - i < 8 ? rows - i : 8;
+    int32_t last_sums[8] = {};
+    uint8_t last_factors[8 * sizeof(float)] = {};  // the inputs end here
+    std::memcpy(last_sums, sums + i, here * sizeof(int32_t));
+    if (mode != Factor::None) std::memcpy(last_factors, factors + i * bytes, here * bytes);
+    keep_avx2(to, i, score_avx2(mode, bytes, to, last_sums, last_factors), here, mask);
+  }
+  return to.kept;
+}
+
+BEBR_INLINE size_t select_bytes_avx2(const Factor mode, uint32_t bytes, const int32_t* sums, size_t rows,
+                                     const uint8_t* factors, const uint16_t* mask, const Selection& to) {
+  if (bytes == 1) return select_mode_avx2(mode, 1, sums, rows, factors, mask, to);
+  if (bytes == 2) return select_mode_avx2(mode, 2, sums, rows, factors, mask, to);
+  return select_mode_avx2(mode, 4, sums, rows, factors, mask, to);
 }
 
 size_t select_avx2(const int32_t* sums, size_t rows, const uint8_t* factors, const FactorCode& code, Factor mode,
                    const uint16_t* mask, float base, float scale, float threshold, uint32_t first_row,
                    uint32_t* kept_rows, float* kept_scores) noexcept {
-  size_t kept = 0;
-  for (size_t i = 0; i < rows; i += 8) {
-    const size_t here = rows - i < 8 ? rows - i : 8;
-    const int32_t* sum = sums + i;
-    const uint8_t* factor = mode == Factor::None ? nullptr : factors + i * code.bytes;
-    int32_t last_sums[8] = {};
-    uint8_t last_factors[8 * sizeof(float)] = {};
-    if (here < 8) {  // the inputs end here
-      std::memcpy(last_sums, sum, here * sizeof(int32_t));
-      sum = last_sums;
-      if (factor != nullptr) std::memcpy(last_factors, factor, here * code.bytes);
-      if (factor != nullptr) factor = last_factors;
-    }
-    float scores[8];
-    uint32_t keep = score_avx2(sum, factor, code, mode, base, scale, threshold, scores) & ((1u << here) - 1);
-    if (mask != nullptr) keep &= uint32_t{mask[i / 16]} >> (i % 16);
-    for (; keep != 0; keep &= keep - 1, ++kept) {
-      const uint32_t k = static_cast<uint32_t>(__builtin_ctz(keep));
-      kept_rows[kept] = first_row + static_cast<uint32_t>(i) + k;
-      kept_scores[kept] = scores[k];
-    }
-  }
-  return kept;
+  const Selection to = {_mm256_set1_ps(base),
+                        _mm256_set1_ps(scale),
+                        _mm256_set1_ps(threshold),
+                        first_row,
+                        kept_rows,
+                        kept_scores,
+                        0,
+                        _mm_set1_epi16(static_cast<int16_t>(code.low)),
+                        _mm_set1_epi16(static_cast<int16_t>(code.step))};
+  if (mode == Factor::None) return select_mode_avx2(Factor::None, 0, sums, rows, nullptr, mask, to);
+  if (mode == Factor::Mul) return select_bytes_avx2(Factor::Mul, code.bytes, sums, rows, factors, mask, to);
+  return select_bytes_avx2(Factor::Sub, code.bytes, sums, rows, factors, mask, to);
 }
 
-// acc += weight * sum of the 16 entries of y16 whose bit is set.
-BEBR_INLINE __m256i add_bits_avx2(__m256i acc, uint32_t bits, const int16_t* y16, __m256i weight) {
-  const __m256i one_bit =
-      _mm256_setr_epi16(1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384, -32768);
-  const __m256i set =
-      _mm256_cmpeq_epi16(_mm256_and_si256(_mm256_set1_epi16(static_cast<int16_t>(bits)), one_bit), one_bit);
-  return _mm256_add_epi32(acc, _mm256_madd_epi16(_mm256_and_si256(set, load_avx2(y16)), weight));
-}
+// Negative sums of the entries of y16 whose bits are set: of the first 16 of 32 bits, and of the others.
+struct Halves {
+  __m256i first, second;
+};
 
-// The same for a whole plane of contiguous bytes.
-BEBR_INLINE __m256i add_plane_avx2(__m256i acc, const uint8_t* plane, uint32_t width, const int16_t* y16,
-                                   uint32_t shift) {
-  const __m256i weight = _mm256_set1_epi16(static_cast<int16_t>(1 << shift));
-  uint32_t j = 0;
-  for (; j + 16 <= width; j += 16)
-    acc = add_bits_avx2(acc, plane[j / 8] | uint32_t{plane[j / 8 + 1]} << 8, y16 + j, weight);
-  return j < width ? add_bits_avx2(acc, plane[j / 8], y16 + j, weight) : acc;
-}
-
-// acc += the planes first .. last - 1, contiguous from `plane` on. With bits b = (r + 1) / 2, a score is
-// 2 * (sum over set bits) - PlaneRange::ones.
-BEBR_INLINE __m256i add_planes_avx2(__m256i acc, const CodeSpec& spec, uint32_t first, uint32_t last,
-                                    const uint8_t* plane, const int16_t* y16) {
-  for (uint32_t t = first; t < last; ++t) {
-    acc = add_plane_avx2(acc, plane, spec.widths[t], y16, spec.planes - 1 - t);
-    plane += spec.widths[t] / 8;
-  }
+// 32 bits in every lane. Bytes of the mask are ordered so that doubling the low and the high ones keeps the order.
+BEBR_INLINE Halves add_bits_avx2(Halves acc, __m256i bits, const int16_t* y16) {
+  const __m256i byte_of_lane =
+      _mm256_setr_epi8(0, 0, 0, 0, 0, 0, 0, 0, 2, 2, 2, 2, 2, 2, 2, 2, 1, 1, 1, 1, 1, 1, 1, 1, 3, 3, 3, 3, 3, 3, 3, 3);
+  const __m256i one_bit = _mm256_set1_epi64x(static_cast<int64_t>(0x8040201008040201u));
+  const __m256i set = _mm256_cmpeq_epi8(_mm256_and_si256(_mm256_shuffle_epi8(bits, byte_of_lane), one_bit), one_bit);
+  acc.first = _mm256_add_epi32(acc.first, _mm256_madd_epi16(_mm256_unpacklo_epi8(set, set), load_avx2(y16)));
+  acc.second = _mm256_add_epi32(acc.second, _mm256_madd_epi16(_mm256_unpackhi_epi8(set, set), load_avx2(y16 + 16)));
+  __asm__("" : "+x"(acc.first), "+x"(acc.second));  // g++ would copy both in every step
   return acc;
+}
+
+BEBR_INLINE __m256i four_bytes_avx2(const uint8_t* p) {
+  int32_t bits;
+  std::memcpy(&bits, p, sizeof bits);
+  return _mm256_set1_epi32(bits);
+}
+
+// Fewer than 4 bytes, zeros above.
+BEBR_INLINE __m256i few_bytes_avx2(const uint8_t* p, uint32_t bytes) {
+  uint32_t bits = 0;
+  for (uint32_t k = 0; k < bytes; ++k) bits |= uint32_t{p[k]} << (8 * k);
+  return _mm256_set1_epi32(static_cast<int32_t>(bits));
+}
+
+// A plane of contiguous bytes. Its last ones are read with those before them, where there are enough.
+BEBR_INLINE Halves add_plane_avx2(Halves acc, const uint8_t* plane, uint32_t bytes, const int16_t* y16) {
+  uint32_t at = 0;
+#pragma GCC unroll 4
+  for (; at + 4 <= bytes; at += 4) acc = add_bits_avx2(acc, four_bytes_avx2(plane + at), y16 + 8 * at);
+  if (at == bytes) return acc;
+  if (bytes < 4) return add_bits_avx2(acc, few_bytes_avx2(plane, bytes), y16);
+  uint32_t bits;
+  std::memcpy(&bits, plane + bytes - 4, sizeof bits);
+  return add_bits_avx2(acc, _mm256_set1_epi32(static_cast<int32_t>(bits >> 8 * (at + 4 - bytes))), y16 + 8 * at);
+}
+
+// The sign plane of row `row` of a block: 32 dims are 4 adjacent bytes of a quad.
+BEBR_INLINE Halves add_sign_avx2(Halves acc, const uint8_t* block, uint32_t row, uint32_t groups, const int16_t* y16) {
+  uint32_t g = 0;
+#pragma GCC unroll 4
+  for (; g + 4 <= groups; g += 4)
+    acc = add_bits_avx2(acc, four_bytes_avx2(block + g * kBlockRows + 4 * row), y16 + 8 * g);
+  const uint32_t left = groups - g;
+  return left > 0 ? add_bits_avx2(acc, few_bytes_avx2(block + g * kBlockRows + left * row, left), y16 + 8 * g) : acc;
 }
 
 BEBR_INLINE uint32_t sum_lanes_avx2(__m256i v) {
@@ -235,32 +383,34 @@ BEBR_INLINE void prefetch_avx2(const uint8_t* p, size_t bytes) {
   for (size_t at = 0; at < bytes; at += 64) _mm_prefetch(reinterpret_cast<const char*>(p + at), _MM_HINT_T1);
 }
 
+// Planes join from the first to the last, each sum twice the one before plus the next plane. With bits b = (r + 1) / 2,
+// a score is 2 * (sum over set bits) - PlaneRange::ones.
 void complete_avx2(const ScanView& view, const int16_t* y16, const PlaneRange& range, const uint32_t* rows,
                    size_t count, int32_t* out) noexcept {
   const CodeSpec& spec = view.spec;
-  const uint32_t groups = spec.groups(), rest_bytes = spec.rest_bytes(), ones = static_cast<uint32_t>(range.ones);
-  uint32_t from = 0;  // bytes of the rest before the range
+  const uint32_t groups = spec.groups(), rest_bytes = spec.rest_bytes();
+  const uint32_t from_plane = range.first == 0 ? 1 : range.first;
+  uint32_t from = 0, bytes = 0;  // of the rest: where the range begins, and what it takes
   for (uint32_t t = 1; t < range.first; ++t) from += spec.widths[t] / 8;
+  for (uint32_t t = from_plane; t < range.last; ++t) bytes += spec.widths[t] / 8;
   const size_t sign_bytes = size_t{groups} * kBlockRows;
   for (size_t i = 0; i < count; ++i) {
     if (i + kRowsAhead < count) {
       const size_t next = rows[i + kRowsAhead];
-      prefetch_avx2(view.blocks + next / kBlockRows * sign_bytes, sign_bytes);
-      prefetch_avx2(view.rest + next * rest_bytes, rest_bytes);
+      if (range.first == 0) prefetch_avx2(view.blocks + next / kBlockRows * sign_bytes, sign_bytes);
+      prefetch_avx2(view.rest + next * rest_bytes + from, bytes);
     }
-    __m256i acc = _mm256_setzero_si256();
-    if (range.first == 0) {
-      const uint8_t* block = view.blocks + rows[i] / kBlockRows * sign_bytes;
-      uint8_t sign[kMaxDims / 8];
-      for (uint32_t g = 0; g < groups; g += 4) {
-        const uint32_t bytes = groups - g < 4 ? groups - g : 4;
-        std::memcpy(sign + g, block + g * kBlockRows + rows[i] % kBlockRows * bytes, bytes);
-      }
-      acc = add_plane_avx2(acc, sign, spec.widths[0], y16, spec.planes - 1);
+    Halves acc = {_mm256_setzero_si256(), _mm256_setzero_si256()};
+    if (range.first == 0)
+      acc = add_sign_avx2(acc, view.blocks + rows[i] / kBlockRows * sign_bytes, rows[i] % kBlockRows, groups, y16);
+    const uint8_t* plane = view.rest + size_t{rows[i]} * rest_bytes + from;
+    for (uint32_t t = from_plane; t < range.last; ++t) {
+      acc = {_mm256_add_epi32(acc.first, acc.first), _mm256_add_epi32(acc.second, acc.second)};
+      acc = add_plane_avx2(acc, plane, spec.widths[t] / 8, y16);
+      plane += spec.widths[t] / 8;
     }
-    const uint8_t* rest = view.rest + size_t{rows[i]} * rest_bytes + from;
-    acc = add_planes_avx2(acc, spec, range.first == 0 ? 1 : range.first, range.last, rest, y16);
-    out[i] = static_cast<int32_t>(2 * sum_lanes_avx2(acc) - ones);
+    const uint32_t set = sum_lanes_avx2(_mm256_add_epi32(acc.first, acc.second)) << (spec.planes - range.last);
+    out[i] = static_cast<int32_t>(0u - 2 * set - static_cast<uint32_t>(range.ones));
   }
 }
 

@@ -198,6 +198,7 @@ void bind_avx512_expand(Kernels& table) noexcept {
   table.expand = expand_avx512;
   table.dot_expanded = dot_expanded_avx512;
   table.expand_queries = 8;
+  table.expands_flat = true;
 }
 
 }  // namespace bebr

@@ -23,6 +23,7 @@ Kernels bind(Isa isa) {
     bind_avx2_descend(table);
     bind_avx2_graph(table);
     bind_avx2_raw(table);
+    bind_avx2_expand(table);
   }
   if (isa >= Isa::Avx512) {
     bind_avx512(table);

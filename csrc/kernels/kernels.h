@@ -157,6 +157,10 @@ struct Kernels {
   // amx).
   void (*gemm_bf16)(const float* x, size_t rows, size_t x_stride, const PackedWeights& w, bool relu, float* out,
                     size_t out_stride) noexcept;
+
+  // Whether expanding pays for flat rows too, of which sign planes alone rule out nearly all. An exact search expands
+  // them in any case.
+  bool expands_flat = true;
 };
 
 // The table of one bundle; chosen_isa()'s when none is named. Throws Error(InvalidArgument) if it cannot run here.
@@ -175,6 +179,7 @@ void bind_avx2_gemm(Kernels& table) noexcept;
 void bind_avx2_graph(Kernels& table) noexcept;
 void bind_avx2_descend(Kernels& table) noexcept;
 void bind_avx2_raw(Kernels& table) noexcept;
+void bind_avx2_expand(Kernels& table) noexcept;
 void bind_avx512(Kernels& table) noexcept;
 void bind_avx512_score(Kernels& table) noexcept;
 void bind_avx512_gemm(Kernels& table) noexcept;

@@ -79,6 +79,36 @@ BEBR_KERNEL_TEST(dot_expanded) {
   compare_products(tested, random, 512, 33, 3);
 }
 
+// A bundle may add products up in 16 bits for as long as they fit: entries and bytes of every size, of one sign and of
+// both, over few and many dims.
+BEBR_KERNEL_TEST(dot_expanded_of_entries_and_bytes_of_any_size) {
+  Random random(64);
+  for (const int largest : {1, 2, 5, 30, 64, 127}) {
+    for (const int byte : {0, 1, 15, 63, 127, 255}) {
+      for (const int kind : {0, 1, 2}) {  // any; all the largest; all the smallest
+        const uint32_t groups = kind == 0 ? 1 + below(random, 60) : largest == 1 ? 300 : 48;
+        const size_t count = 1 + below(random, 8), bytes = expanded_bytes(groups);
+        Exact<uint8_t> expanded(2 * bytes);
+        for (size_t i = 0; i < 2 * bytes; ++i)
+          if (i % bytes < 128 * groups)
+            expanded[i] = static_cast<uint8_t>(kind == 0 ? below(random, static_cast<uint32_t>(byte) + 1) : byte);
+        Exact<int8_t> y8(count * y8_stride(groups));
+        for (size_t i = 0; i < y8.size(); ++i) {
+          const int any = static_cast<int>(below(random, static_cast<uint32_t>(2 * largest + 1))) - largest;
+          if (i % y8_stride(groups) < 8 * groups)
+            y8[i] = static_cast<int8_t>(kind == 0 ? any : kind == 1 ? largest : -largest);
+        }
+        Exact<int32_t> want(count * 32), got(count * 32);
+        kernels(Isa::Scalar).dot_expanded(expanded.data(), 2, groups, y8.data(), count, want.data(), 32);
+        tested.dot_expanded(expanded.data(), 2, groups, y8.data(), count, got.data(), 32);
+        CHECK_SAME(got.data(), want.data(), count * 32,
+                   "groups " << groups << ", queries " << count << ", entries to " << largest << ", bytes to " << byte
+                             << ", kind " << kind);
+      }
+    }
+  }
+}
+
 // base + scale * sums is <y, v> but for what bound says, and the first dims may be large: their copies bear it.
 BEBR_TEST(byte_queries_round_within_their_bound_and_share_large_values_out) {
   Random random(63);

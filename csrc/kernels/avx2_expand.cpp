@@ -1,0 +1,287 @@
+// AVX2: whole codes as bytes, 16 rows side by side, and their products with many queries (kernels.h: expand,
+// dot_expanded).
+//
+// Layout: a register has 4 bytes of a plane for each of 8 rows. A shuffle repeats a byte for 4 dims of these rows and a
+// comparison makes masks of its bits. From the last plane to the first, vpavgb halves what there is and puts the mask's
+// bit above it: 4 dims of 8 rows, as they are stored.
+//
+// Bounds: a 16-bit lane takes the products of two dims a step. Quads are added up there for as long as neither the
+// positive nor the negative entries of any query could leave 16 bits with the largest byte there is: a run. Then they
+// join the sums in memory. A quad that is too large by itself is two halves, of entries of at most 64: 2 * 64 * 255.
+//
+// Instructions: vpshufb, vpcmpeqb, vpavgb; vpmaddubsw of 16 rows x 6 queries (12 sums in registers).
+#include <immintrin.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+
+#include "kernels/inline.h"
+#include "kernels/kernels.h"
+
+#pragma GCC target("avx2,fma,f16c,popcnt,bmi2")
+
+namespace bebr {
+namespace {
+
+BEBR_INLINE __m256i load_avx2_expand(const void* p) { return _mm256_loadu_si256(static_cast<const __m256i*>(p)); }
+BEBR_INLINE void store_avx2_expand(void* p, __m256i v) { _mm256_storeu_si256(static_cast<__m256i*>(p), v); }
+
+// Eight rows of a block. `there` of them are in the view, at least one.
+struct EightRows {
+  const uint8_t* sign;  // of the block
+  const uint8_t* rest;  // of the first of them
+  size_t rest_bytes, first, there;
+};
+
+// 4 bytes of each row at byte `at` of the rest; rows beyond the view repeat the last.
+BEBR_INLINE __m256i four_bytes_avx2(const EightRows& rows, size_t at) {
+  int32_t word[8];
+#pragma GCC unroll 8
+  for (size_t i = 0; i < 8; ++i)
+    std::memcpy(word + i, rows.rest + (i < rows.there ? i : rows.there - 1) * rows.rest_bytes + at, sizeof *word);
+  return _mm256_setr_epi32(word[0], word[1], word[2], word[3], word[4], word[5], word[6], word[7]);
+}
+
+// Up to 4 bytes of each row, zeros above: bytes 4 * quad .. of a plane that begins at byte `plane` of the rest and has
+// `width` bytes. Nothing is read that is not of the plane.
+BEBR_INLINE __m256i rest_bits_avx2(const EightRows& rows, size_t plane, uint32_t width, uint32_t quad) {
+  const uint32_t left = width - 4 * quad;
+  if (left >= 4) return four_bytes_avx2(rows, plane + 4 * size_t{quad});
+  if (width >= 4)
+    return _mm256_srl_epi32(four_bytes_avx2(rows, plane + width - 4),
+                            _mm_cvtsi32_si128(static_cast<int>(8 * (4 - left))));
+  uint8_t some[32] = {};
+  for (size_t i = 0; i < rows.there; ++i)
+    for (uint32_t k = 0; k < left; ++k) some[4 * i + k] = rows.rest[i * rows.rest_bytes + plane + k];
+  return load_avx2_expand(some);
+}
+
+BEBR_INLINE __m256i sign_bits_avx2(const EightRows& rows, uint32_t width, uint32_t quad) {
+  const uint32_t left = width - 4 * quad;
+  const uint8_t* p = rows.sign + size_t{quad} * kQuadBytes;
+  if (left >= 4) return load_avx2_expand(p + 4 * rows.first);
+  uint8_t some[32] = {};
+  for (size_t i = 0; i < 8; ++i)
+    for (uint32_t k = 0; k < left; ++k) some[4 * i + k] = p[(rows.first + i) * left + k];
+  return load_avx2_expand(some);
+}
+
+// 32 dims, from dim 32 * quad on. plane: where each plane of the rest begins. there: all bits of the rows in the view.
+BEBR_INLINE void expand_quad_avx2(const CodeSpec& spec, const EightRows& rows, const size_t* plane, uint32_t quad,
+                                  __m256i there, uint8_t* out) {
+  const __m256i low = _mm256_set1_epi32(0x08040201), high = _mm256_set1_epi32(static_cast<int32_t>(0x80402010u));
+  const __m256i first = _mm256_setr_epi8(0, 0, 0, 0, 4, 4, 4, 4, 8, 8, 8, 8, 12, 12, 12, 12, 0, 0, 0, 0, 4, 4, 4, 4, 8,
+                                         8, 8, 8, 12, 12, 12, 12);
+  __m256i u[8];
+#pragma GCC unroll 8
+  for (int d = 0; d < 8; ++d) u[d] = _mm256_setzero_si256();
+  uint32_t t = 0;
+  while (t < spec.planes && spec.widths[t] > 32 * quad) ++t;
+  while (t-- > 0) {
+    const uint32_t width = spec.widths[t] / 8;
+    const __m256i bits = t == 0 ? sign_bits_avx2(rows, width, quad) : rest_bits_avx2(rows, plane[t], width, quad);
+#pragma GCC unroll 4
+    for (int g = 0; g < 4; ++g) {
+      const __m256i byte = _mm256_shuffle_epi8(bits, _mm256_add_epi8(first, _mm256_set1_epi8(static_cast<char>(g))));
+      const __m256i set_low = _mm256_cmpeq_epi8(_mm256_and_si256(byte, low), low),
+                    set_high = _mm256_cmpeq_epi8(_mm256_and_si256(byte, high), high);
+      u[2 * g] = _mm256_avg_epu8(u[2 * g], set_low);  // even before: at most 7 bits have come
+      u[2 * g + 1] = _mm256_avg_epu8(u[2 * g + 1], set_high);
+    }
+  }
+  const __m128i below = _mm_cvtsi32_si128(static_cast<int>(8 - spec.planes));
+  const __m256i kept = _mm256_and_si256(_mm256_set1_epi8(static_cast<char>(0xff >> (8 - spec.planes))), there);
+#pragma GCC unroll 8
+  for (int d = 0; d < 8; ++d) store_avx2_expand(out + 64 * d, _mm256_and_si256(_mm256_srl_epi16(u[d], below), kept));
+}
+
+void expand_avx2(const ScanView& view, size_t first, size_t blocks, uint8_t* out) noexcept {
+  const CodeSpec& spec = view.spec;
+  const uint32_t groups = spec.groups(), quads = (groups + 3) / 4;
+  const __m256i lane = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+  size_t plane[kMaxPlanes] = {};
+  for (uint32_t t = 2; t < spec.planes; ++t) plane[t] = plane[t - 1] + spec.widths[t - 1] / 8;
+  for (size_t block = first; block < first + blocks; ++block, out += expanded_bytes(groups)) {
+    std::memset(out + size_t{quads} * 512, 0, expanded_bytes(groups) - size_t{quads} * 512);
+    for (size_t half = 0; half < kBlockRows; half += 8) {
+      const size_t row = block * kBlockRows + half, left = view.rows > row ? view.rows - row : 0;
+      if (left == 0) {
+        for (uint32_t q = 0; q < 8 * quads; ++q) store_avx2_expand(out + 64 * q + 4 * half, _mm256_setzero_si256());
+        continue;
+      }
+      const uint8_t *sign = view.blocks + block * block_bytes(spec), *rest = view.rest + row * spec.rest_bytes();
+      if (left >= 8) {
+        const EightRows rows = {sign, rest, spec.rest_bytes(), half, 8};
+        for (uint32_t q = 0; q < quads; ++q)
+          expand_quad_avx2(spec, rows, plane, q, _mm256_set1_epi8(-1), out + 512 * size_t{q} + 4 * half);
+      } else {
+        const EightRows rows = {sign, rest, spec.rest_bytes(), half, left};
+        const __m256i there = _mm256_cmpgt_epi32(_mm256_set1_epi32(static_cast<int32_t>(left)), lane);
+        for (uint32_t q = 0; q < quads; ++q)
+          expand_quad_avx2(spec, rows, plane, q, there, out + 512 * size_t{q} + 4 * half);
+      }
+    }
+  }
+}
+
+constexpr size_t kTile = 6;       // queries whose sums are in registers
+constexpr uint32_t kPiece = 128;  // quads whose runs are made at a time
+
+// Quads that are added up in 16 bits, and a tile's entries for them, one place of 8 queries a quad.
+struct Run {
+  uint32_t quad, steps;
+  const int32_t* entries;
+};
+
+struct Runs {
+  alignas(32) int32_t entries[2 * kPiece][8];
+  Run run[2 * kPiece];
+  size_t count = 0;
+};
+
+// The runs of `queries` queries over `quads` quads; `most`: the largest byte that they meet.
+BEBR_INLINE void make_runs_avx2(const size_t queries, const int8_t* y8, size_t y_row, uint32_t first, uint32_t quads,
+                                uint32_t most, Runs& runs) {
+  const __m256i ones = _mm256_set1_epi8(1), zero = _mm256_setzero_si256();
+  const __m256i limit = _mm256_set1_epi16(static_cast<int16_t>(most == 0 ? 32000 : 32000 / most));
+  __m256i plus = zero, minus = zero;  // of the run so far: sums of its positive entries, and of its negative ones
+  size_t step = 0;
+  bool open = false;
+  runs.count = 0;
+  for (uint32_t quad = first; quad < first + quads; ++quad, ++step) {
+    int32_t* entries = runs.entries[step];
+    int32_t four[8] = {};  // not written to `entries` one by one: a load of all would wait for these stores
+#pragma GCC unroll 6
+    for (size_t q = 0; q < queries; ++q) std::memcpy(four + q, y8 + q * y_row + 4 * size_t{quad}, sizeof *four);
+    const __m256i y = _mm256_setr_epi32(four[0], four[1], four[2], four[3], four[4], four[5], four[6], four[7]);
+    store_avx2_expand(entries, y);
+    const __m256i up = _mm256_max_epi8(y, zero), down = _mm256_sub_epi8(up, y);
+    const __m256i here_plus = _mm256_maddubs_epi16(up, ones), here_minus = _mm256_maddubs_epi16(down, ones);
+    plus = _mm256_add_epi16(plus, here_plus);
+    minus = _mm256_add_epi16(minus, here_minus);
+    const __m256i over = _mm256_cmpgt_epi16(_mm256_max_epi16(plus, minus), limit);
+    if (open && _mm256_testz_si256(over, over) != 0) {
+      ++runs.run[runs.count - 1].steps;
+      continue;
+    }
+    plus = here_plus;
+    minus = here_minus;
+    runs.run[runs.count++] = {quad, 1, entries};
+    const __m256i alone = _mm256_cmpgt_epi16(_mm256_max_epi16(plus, minus), limit);
+    open = _mm256_testz_si256(alone, alone) != 0;
+    if (open) continue;
+    ++step;  // two halves
+    int8_t both[2][32];
+    std::memcpy(both[0], entries, sizeof both[0]);
+    for (size_t i = 0; i < 32; ++i) {
+      const int entry = both[0][i];
+      both[0][i] = static_cast<int8_t>(entry / 2);
+      both[1][i] = static_cast<int8_t>(entry - entry / 2);
+    }
+    std::memcpy(entries, both[0], sizeof both[0]);
+    std::memcpy(runs.entries[step], both[1], sizeof both[1]);
+    runs.run[runs.count++] = {quad, 1, runs.entries[step]};
+  }
+}
+
+// Adds a run of one block to the sums, or writes it there.
+BEBR_INLINE void dot_run_avx2(const size_t queries, const uint8_t* expanded, const Run& run, bool add, int32_t* sums,
+                              size_t stride) {
+  __m256i acc[kTile][2];
+#pragma GCC unroll 6
+  for (size_t q = 0; q < queries; ++q) acc[q][0] = acc[q][1] = _mm256_setzero_si256();
+  const uint8_t* u = expanded + size_t{run.quad} * 64;
+  const int32_t *entries = run.entries, *end = entries + 8 * size_t{run.steps};
+  do {  // one step at least: with its test in front, g++ would copy all sums in every step
+    const __m256i u0 = load_avx2_expand(u), u1 = load_avx2_expand(u + 32);
+#pragma GCC unroll 6
+    for (size_t q = 0; q < queries; ++q) {
+      const __m256i y = _mm256_set1_epi32(entries[q]);
+      acc[q][0] = _mm256_add_epi16(acc[q][0], _mm256_maddubs_epi16(u0, y));
+      acc[q][1] = _mm256_add_epi16(acc[q][1], _mm256_maddubs_epi16(u1, y));
+      __asm__ volatile("" : "+x"(acc[q][0]), "+x"(acc[q][1]));  // one after the other: g++ would spill
+    }
+    entries += 8;
+    u += 64;
+  } while (entries != end);
+  const __m256i ones = _mm256_set1_epi16(1);
+#pragma GCC unroll 6
+  for (size_t q = 0; q < queries; ++q) {
+#pragma GCC unroll 2
+    for (size_t half = 0; half < 2; ++half) {
+      int32_t* to = sums + q * stride + 8 * half;
+      const __m256i sum = _mm256_madd_epi16(acc[q][half], ones);
+      store_avx2_expand(to, add ? _mm256_add_epi32(sum, load_avx2_expand(to)) : sum);
+    }
+  }
+}
+
+struct Products {
+  const uint8_t* expanded;
+  size_t blocks, block_bytes, y_row;
+  uint32_t first, quads;  // that are multiplied
+  uint32_t most;
+};
+
+BEBR_INLINE void dot_tile_avx2(const size_t queries, const Products& p, const int8_t* y8, int32_t* sums, size_t stride,
+                               Runs& runs) {
+  make_runs_avx2(queries, y8, p.y_row, p.first, p.quads, p.most, runs);
+  for (size_t b = 0; b < p.blocks; ++b)
+    for (size_t r = 0; r < runs.count; ++r)
+      dot_run_avx2(queries, p.expanded + b * p.block_bytes, runs.run[r], p.first + r > 0, sums + b * kBlockRows,
+                   stride);
+}
+
+// The largest of the bytes that are multiplied.
+uint32_t most_avx2(const uint8_t* expanded, size_t blocks, size_t block_bytes, size_t used) noexcept {
+  __m256i most[2] = {_mm256_setzero_si256(), _mm256_setzero_si256()};
+  for (size_t b = 0; b < blocks; ++b, expanded += block_bytes) {
+#pragma GCC unroll 4
+    for (size_t at = 0; at < used; at += 64) {
+      most[0] = _mm256_max_epu8(most[0], load_avx2_expand(expanded + at));
+      most[1] = _mm256_max_epu8(most[1], load_avx2_expand(expanded + at + 32));
+      __asm__("" : "+x"(most[0]), "+x"(most[1]));  // g++ would copy both in every step
+    }
+  }
+  uint8_t bytes[32];
+  store_avx2_expand(bytes, _mm256_max_epu8(most[0], most[1]));
+  uint8_t largest = 0;
+  for (const uint8_t byte : bytes) largest = byte > largest ? byte : largest;
+  return largest;
+}
+
+void dot_expanded_avx2(const uint8_t* expanded, size_t blocks, uint32_t groups, const int8_t* y8, size_t count,
+                       int32_t* sums, size_t stride) noexcept {
+  const uint32_t quads = 2 * groups;
+  const size_t y_row = y8_stride(groups), block = expanded_bytes(groups);
+  const uint32_t most = most_avx2(expanded, blocks, block, size_t{quads} * 64);
+  Runs runs;
+  for (uint32_t first = 0; first < quads; first += kPiece) {
+    const Products p = {expanded, blocks, block, y_row, first, quads - first < kPiece ? quads - first : kPiece, most};
+    const int8_t* y = y8;
+    int32_t* to = sums;
+    size_t left = count;
+    for (; left >= 6; left -= 6, y += 6 * y_row, to += 6 * stride) dot_tile_avx2(6, p, y, to, stride, runs);
+    if (left >= 4) {
+      dot_tile_avx2(4, p, y, to, stride, runs);
+      left -= 4, y += 4 * y_row, to += 4 * stride;
+    }
+    if (left >= 2) {
+      dot_tile_avx2(2, p, y, to, stride, runs);
+      left -= 2, y += 2 * y_row, to += 2 * stride;
+    }
+    if (left == 1) dot_tile_avx2(1, p, y, to, stride, runs);
+  }
+}
+
+}  // namespace
+
+void bind_avx2_expand(Kernels& table) noexcept {
+  table.expand = expand_avx2;
+  table.dot_expanded = dot_expanded_avx2;
+  table.expand_queries = 20;  // docs/experiments/avx2.md
+  table.expands_flat = false;
+}
+
+}  // namespace bebr
