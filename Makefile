@@ -9,7 +9,7 @@ THREE := -n 3 --dist loadfile
 unexport PYTHONDONTWRITEBYTECODE
 SOURCES := CMakeLists.txt pyproject.toml $(shell find csrc cmake proto tests/cpp/emulate -name '*.cpp' -o -name '*.cu' -o -name '*.h' -o -name '*.cmake' -o -name '*.proto')
 
-.PHONY: demo demo-images demo-regions test test-elsewhere elsewhere-scalar elsewhere-avx2 elsewhere-lowest lint types unit wheel sanitize tsan arm fuzz bench format build clean
+.PHONY: demo demo-images demo-regions test test-elsewhere elsewhere-scalar elsewhere-avx2 elsewhere-lowest lint types docs newcomer unit wheel sanitize tsan arm fuzz bench format build clean
 
 demo: $(STAMP)
 	$(BIN)/python -m benchmarks.demo
@@ -24,7 +24,7 @@ demo-images: $(STAMP)
 demo-regions: $(STAMP)
 	$(BIN)/python -m benchmarks.demo_regions $(if $(QUERY),--query $(QUERY))
 
-test: $(STAMP) lint types sanitize wheel unit
+test: $(STAMP) lint types docs sanitize wheel unit
 
 # The environment: everything that the demo, the tests and the benchmarks use. Rebuilt when C++ or the project file changes.
 $(VENV)/python-ready:
@@ -50,6 +50,14 @@ lint: $(STAMP)
 
 types: $(STAMP)
 	$(BIN)/mypy
+
+# The site, in site/: a link or a name that leads nowhere is an error.
+docs: $(STAMP)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
+# How long docs/index.md takes somebody who has nothing yet: a fresh clone, a fresh environment, the page's programs.
+newcomer: $(STAMP)
+	$(BIN)/python -m benchmarks.newcomer
 
 unit: $(STAMP)
 	$(BIN)/pytest $(THREE)
@@ -130,4 +138,4 @@ format: $(STAMP)
 	$(BIN)/clang-format -i $$(git ls-files 'csrc/*.h' 'csrc/*.cpp' 'csrc/*.cu' 'tests/cpp/*.h' 'tests/cpp/*.cpp')
 
 clean:
-	rm -rf build dist demo
+	rm -rf build dist demo site

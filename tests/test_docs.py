@@ -37,6 +37,23 @@ def test_links_of_pages_lead_somewhere() -> None:
     assert not missing
 
 
+def _slugs(page: Path) -> set[str]:
+    """The anchors of a page's headings."""
+    text = re.sub(r"^```.*?^```", "", page.read_text(), flags=re.DOTALL | re.MULTILINE)
+    headings = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).strip().replace(" ", "-") for heading in headings}
+
+
+def test_links_into_pages_lead_to_a_heading() -> None:
+    missing = [
+        f"{page.relative_to(ROOT)}: {target}#{anchor}"
+        for page in _pages()
+        for target, anchor in re.findall(r"\]\(([^)#\s:]*)#([^)\s]+)\)", page.read_text())
+        if anchor not in _slugs((page.parent / target) if target else page)
+    ]
+    assert not missing
+
+
 def test_files_named_in_pages_and_comments_exist() -> None:
     missing = [
         f"{path.relative_to(ROOT)}: {name}"
