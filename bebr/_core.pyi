@@ -321,9 +321,36 @@ class CollectionSnapshot(CodeSearcher):
 
 class FilteredSnapshot(CodeSearcher):
     """Rows of a snapshot that a filter lets through. parts: their codes, where they stand or copied; candidates: how
-    many of them the first stage keeps at least."""
+    many of them the first stage keeps at least; allow: a bitmap of them for each part of the whole."""
 
-    def __init__(self, whole: CollectionSnapshot, parts: list[CollectionPart], candidates: int) -> None: ...
+    def __init__(
+        self,
+        whole: CollectionSnapshot,
+        parts: list[CollectionPart],
+        candidates: int,
+        allow: list[NDArray[np.uint64]],
+    ) -> None: ...
+
+class GroupColumn:
+    """The values that the rows of a part have at a path of their payloads: numbers, int64, or places in `texts`, which
+    are JSON, "" for what is no value to group by. rows: of the values, ascending; None: each row has one."""
+
+    def __init__(
+        self,
+        values: NDArray[np.uint8] | NDArray[np.uint16] | NDArray[np.int64],
+        texts: list[str],
+        rows: NDArray[np.uint32] | None,
+    ) -> None: ...
+
+class GroupedSnapshot(CodeSearcher):
+    """`some`: the rows that have a value and that a filter lets through; columns: one a part of the whole."""
+
+    def __init__(self, some: FilteredSnapshot, columns: list[GroupColumn]) -> None: ...
+    def search_groups(
+        self, queries: NDArray[np.float32] | NDArray[np.int64], asked: CollectionSearch, size: int
+    ) -> tuple[NDArray[np.float32], NDArray[np.int64], list[str]]:
+        """asked.k groups of up to `size` rows for each query, or for each of some rows int64[n]: scores and ids
+        [n, k * size], and the values of all groups, "" where there are no more."""
 
 class Centroids:
     def __init__(self, values: NDArray[np.float32]) -> None: ...

@@ -3,7 +3,8 @@
 //   bebr_call_load HOST PORT COLLECTION DIM OUTSTANDING CONNECTIONS SECONDS PID
 //
 // prints one line of JSON: calls a second, quantiles of their latency in µs, and the CPU time in µs that the process PID
-// and this one took for a call.
+// and this one took for a call. With ROUNDS behind PID it makes so many times OUTSTANDING calls instead, those of a
+// round sent together and all awaited, and prints how many were "wrong".
 #include <arpa/inet.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -92,7 +93,7 @@ struct Connection {
 struct Load {
   std::vector<std::string> bodies;
   size_t next = 0, wrong = 0;
-  bool measuring = false, ended = false;
+  bool measuring = false, repeats = true;
   std::vector<double> latencies;
 
   void begin(Connection& on) {
@@ -140,7 +141,7 @@ nghttp2_session* session_of(Connection& of) {
         if (load.measuring)
           load.latencies.push_back(std::chrono::duration<double, std::micro>(Clock::now() - found->second.begin).count());
         on.calls.erase(found);
-        if (!load.ended) load.begin(on);
+        if (load.repeats) load.begin(on);
         return 0;
       });
   nghttp2_session* made = nullptr;
@@ -153,8 +154,8 @@ nghttp2_session* session_of(Connection& of) {
 }  // namespace
 
 int main(int count, char** arguments) {
-  if (count != 9) {
-    std::fprintf(stderr, "usage: bebr_call_load HOST PORT COLLECTION DIM OUTSTANDING CONNECTIONS SECONDS PID\n");
+  if (count != 9 && count != 10) {
+    std::fprintf(stderr, "usage: bebr_call_load HOST PORT COLLECTION DIM OUTSTANDING CONNECTIONS SECONDS PID [ROUNDS]\n");
     return 2;
   }
   const std::string pid = arguments[8];
@@ -176,7 +177,13 @@ int main(int count, char** arguments) {
     one.session = session_of(one);
     polled.push_back({one.socket, POLLIN, 0});
   }
-  for (int i = 0; i < std::atoi(arguments[5]); ++i) load.begin(connections[static_cast<size_t>(i) % connections.size()]);
+  int rounds = count == 10 ? std::atoi(arguments[9]) : 0;
+  load.repeats = rounds == 0;
+  const auto begin = [&] {
+    for (int i = 0; i < std::atoi(arguments[5]); ++i)
+      load.begin(connections[static_cast<size_t>(i) % connections.size()]);
+  };
+  begin();
   const auto warm = Clock::now() + std::chrono::milliseconds(500);
   const auto end = warm + std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(std::atof(arguments[7])));
   Clock::time_point begun;
@@ -184,13 +191,18 @@ int main(int count, char** arguments) {
   static uint8_t buffer[1 << 18];
   for (;;) {
     const auto now = Clock::now();
-    if (!load.measuring && now >= warm) {
+    if (load.repeats && !load.measuring && now >= warm) {
       load.measuring = true;
       begun = now;
       server = seconds_of(pid);
       own = own_seconds();
     }
-    if (now >= end) {
+    const auto waits = [](const Connection& one) { return !one.calls.empty(); };
+    if (!load.repeats && std::none_of(connections.begin(), connections.end(), waits)) {
+      if (--rounds == 0) return std::printf("{\"wrong\": %zu}\n", load.wrong) < 0;
+      begin();
+    }
+    if (load.repeats && now >= end) {
       wall = std::chrono::duration<double>(now - begun).count();
       server = seconds_of(pid) - server;
       own = own_seconds() - own;

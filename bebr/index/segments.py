@@ -144,15 +144,21 @@ def file_part(
     )
 
 
-def filtered_of(whole: core.CollectionSnapshot, views: Sequence[SegmentView], candidates: int) -> core.FilteredSnapshot:
-    """What searches the rows of a snapshot that views of it allow, in C++. candidates: as of `search_segments`."""
+def filtered_of(
+    whole: core.CollectionSnapshot,
+    views: Sequence[SegmentView],
+    candidates: int,
+    allow: Sequence[NDArray[np.uint64]],
+) -> core.FilteredSnapshot:
+    """What searches the rows of a snapshot that views of it allow, in C++. candidates: as of `search_segments`; allow:
+    bitmaps of the same rows where they stand, one a part."""
     parts = [
         core.CollectionPart(
             view.index._engine, view.dead, [], _efforts(view.index, view.effort), None, None, None, view.allow
         )
         for view in views
     ]
-    return core.FilteredSnapshot(whole, parts, candidates)
+    return core.FilteredSnapshot(whole, parts, candidates, list(allow))
 
 
 def _efforts(index: Index, effort: Effort | None) -> list[tuple[int, int]]:

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import grpc
 
@@ -33,6 +33,7 @@ from bebr.serve.tls import Tls
 from bebr.serve.tracing import Sampling
 from bebr.store.collection import Collection
 from bebr.store.matching import MOST_KEPT
+from bebr.store.plans import Grouped
 from bebr.store.snapshot import Snapshot
 
 _log = logging.getLogger("bebr.serve")
@@ -44,10 +45,29 @@ _MOST_LOOPS = 4
 _MOST_TEXT = 4096
 # The names of status codes.
 _CODES = {code.value[0]: code.name for code in grpc.StatusCode}
-# What the front tells of a call in the words of `Call`.
-_SAME = ("request_id", "peer", "collection", "elapsed", "queued", "searched", "traced")
 # Seconds between looks at what searches did, and of how many of them it is kept meanwhile.
 _TELL_EVERY, _MOST_FINISHED = 0.05, 100_000
+
+
+class Finished(NamedTuple):
+    """What a search did that the front answered: as of `Call` and `Search`. ``code``: its number; ``asked``: k, coded,
+    oversampling, exact, radius, rescore, nprobe, ef_search; ``filter``: its text; ``ended``: by the monotonic clock."""
+
+    request_id: str
+    peer: str
+    collection: str
+    code: int
+    elapsed: int
+    queued: int
+    searched: int
+    traced: bool
+    ended: int
+    queries: int
+    batch: int
+    asked: tuple[Any, ...]
+    filter: str | None
+    traceparent: str
+    tracestate: str
 
 
 def built() -> Any | None:
@@ -172,23 +192,25 @@ class Front:
         """Has searches of a snapshot with this filter, which was just searched for, answered in C++, as far as Python
         has settled what they read. text: the filter as callers write it; another text of the same is another filter
         here. Of as many as the snapshot keeps itself; the next write ends it for all. In the loop of the server."""
-        if snapshot.engine is None or len(text) > _MOST_TEXT:
+        self._show(name, snapshot, text, filter)
+
+    def show_groups(self, name: str, snapshot: Snapshot, text: str, groups: Grouped) -> None:
+        """The same of searches in groups; text "" where they are of all rows."""
+        self._show(name, snapshot, f"{text}\0{groups[1]}", groups)
+
+    def _show(self, name: str, snapshot: Snapshot, key: str, what: Filter | Grouped) -> None:
+        if snapshot.engine is None or len(key) > _MOST_TEXT:
             return
-
-        def settled(filter: Filter) -> core.FilteredSnapshot | None:
-            """Both find the same, of however many queries."""
-            return snapshot.filtered(filter, few=True) or snapshot.filtered(filter, few=False)
-
         shown = snapshot.plans.shown
-        gone = [known for known, of in shown.items() if settled(of) is None]
-        if text not in shown:
+        gone = [known for known, of in shown.items() if _settled(snapshot, of) is None]
+        if key not in shown:
             gone += list(shown)[: max(0, len(shown) - len(gone) + 1 - MOST_KEPT)]
         for known in gone:
             shown.pop(known, None)
             self._front.publish_filter(name, snapshot.engine, known, None)
-        rows = None if text in shown else settled(filter)
-        if rows is not None and self._front.publish_filter(name, snapshot.engine, text, rows):
-            shown[text] = filter
+        rows = None if key in shown else _settled(snapshot, what)
+        if rows is not None and self._front.publish_filter(name, snapshot.engine, key, rows):
+            shown[key] = what
 
     def batching(self, collection: str) -> BatchingStats:
         """What joining searches of a collection did here."""
@@ -214,24 +236,23 @@ class Front:
         for peer, method in self._front.take_denied():
             turned_away.note(peer, method)
         now, ticks = time.time_ns(), time.monotonic_ns()  # the front's clock is the second
-        for one in self._front.take_finished():
-            search = self._search(one) if one["queries"] else None  # one that was refused is none
-            about = {name: one[name] for name in _SAME}
-            trace = {name: one[name] for name in ("traceparent", "tracestate") if one[name]}
-            ended = now - (ticks - one["ended"])
+        for one in map(Finished._make, self._front.take_finished()):
+            search = self._search(one) if one.queries else None  # one that was refused is none
+            trace = {"traceparent": one.traceparent} if one.traceparent else {}
+            if one.tracestate:
+                trace["tracestate"] = one.tracestate
+            ended = now - (ticks - one.ended)
             calls.tell(
-                Call("Points/Search", code=_CODES[one["code"]], search=search, trace=trace, ended=ended, **about)
+                Call(
+                    *("Points/Search", one.request_id, one.peer, one.collection, _CODES[one.code]),
+                    *(one.elapsed, one.queued, one.searched, search, trace, one.traced, ended),
+                )
             )
 
-    def _search(self, one: dict[str, Any]) -> Search:
-        k, coded, oversampling, exact, radius, rescore, nprobe, ef_search = one["asked"]
-        filter = None if one["filter"] is None else _filter(one["filter"])
-        query: Query = "code" if coded else "float"
-        about = k, query, oversampling, exact, radius, rescore
-        options = SearchOptions(*about, filter=filter, nprobe=nprobe, ef_search=ef_search)
-        collection = self._shown.get(self._aliases.get(one["collection"], one["collection"]))
+    def _search(self, one: Finished) -> Search:
+        collection = self._shown.get(self._aliases.get(one.collection, one.collection))
         snapshot = None if collection is None or collection.closed else collection.snapshot
-        return Search(options, one["queries"], one["batch"], snapshot)
+        return Search(_options(one.asked, one.filter), one.queries, one.batch, snapshot)
 
     async def drain(self, grace: float) -> None:
         """Takes no more calls, and waits for those in progress, up to ``grace`` seconds."""
@@ -244,9 +265,25 @@ class Front:
         shutil.rmtree(self._folder, ignore_errors=True)
 
 
+def _settled(snapshot: Snapshot, what: Filter | Grouped) -> core.CodeSearcher | None:
+    """What answers in C++ as Python does, however many queries."""
+    if isinstance(what, tuple):
+        return snapshot.plans.groups(what)
+    return snapshot.filtered(what, few=True) or snapshot.filtered(what, few=False)
+
+
 @lru_cache(256)
 def _filter(text: str) -> Filter:
     return filter_of_text(text)
+
+
+@lru_cache(256)
+def _options(asked: tuple[Any, ...], text: str | None) -> SearchOptions:
+    """Kept, for most searches ask for the same, and to make one takes longer than all else that is done here."""
+    k, coded, oversampling, exact, radius, rescore, nprobe, ef_search = asked
+    query: Query = "code" if coded else "float"
+    about = k, query, oversampling, exact, radius, rescore
+    return SearchOptions(*about, filter=None if text is None else _filter(text), nprobe=nprobe, ef_search=ef_search)
 
 
 def _private_folder() -> Path:

@@ -104,6 +104,11 @@ class ServedCollection:
         if self._front is not None:
             self._front.show_filter(self.collection.name, snapshot, text, filter)
 
+    def show_groups(self, snapshot: Snapshot, text: str, filter: Filter | None, groups: Groups) -> None:
+        """The same of a search in groups; of all rows where the filter is None, its text "" then."""
+        if self._front is not None:
+            self._front.show_groups(self.collection.name, snapshot, text, (filter, groups.by))
+
     async def search(
         self,
         queries: Floats | Named | None,

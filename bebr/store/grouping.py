@@ -15,6 +15,7 @@ from bebr.collection.filter_tree import Condition, Filter, Not
 from bebr.collection.options import Groups, SearchOptions
 from bebr.collection.protocol import GroupValue
 from bebr.index import Hits
+from bebr.store.group_columns import with_value
 from bebr.store.snapshot import Snapshot
 
 _FEWEST_HITS = 64
@@ -61,7 +62,7 @@ class _Grouping:
         """The k best groups, with the scores and ids of their `size` best rows, where there are so many."""
         found: _Found = {}
         depth = max(_FEWEST_HITS, _DEEPER * self._k * self._size)
-        exists = Condition(self._path, "exists", None)
+        exists = with_value(".".join(self._path))
         whole = last = self._search(query, depth, exists)
         several = self._add(last, found)
         while len(found) < self._k and _more(last):
@@ -91,7 +92,7 @@ class _Grouping:
         return sorted(groups, key=lambda group: -self._sign * group[1][0][0])
 
     def _search(self, query: int, depth: int, condition: Filter) -> Hits:
-        wanted = condition if isinstance(condition, Condition) else Condition(self._path, "exists", None) & condition
+        wanted = condition if isinstance(condition, Condition) else with_value(".".join(self._path)) & condition
         given = self._options
         depth = min(depth, max(len(self._snapshot), 1))
         return self._find(

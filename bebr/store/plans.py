@@ -11,6 +11,9 @@ from bebr.index.segments import SegmentView
 from bebr.store.copies import Copies
 from bebr.store.matching import MOST_KEPT
 
+Grouped = tuple[Filter | None, str]
+"""Which rows, and by what field they are grouped."""
+
 Key = tuple[str, Filter, bool]
 """The digest of the model, the filter, and whether the queries are few."""
 
@@ -40,8 +43,9 @@ class Plans:
 
     def __init__(self) -> None:
         self._plans: dict[Key, _Plan] = {}
-        self.shown: dict[str, Filter] = {}
-        """Those that a server's front was told of, by how callers write them. For that alone."""
+        self._grouped: dict[Grouped, list[core.GroupedSnapshot | None]] = {}
+        self.shown: dict[str, Filter | Grouped] = {}
+        """What a server's front was told of, by what it calls it. For that alone."""
 
     def get(self, key: Key) -> Allowed | None:
         """None where copies are not whole yet, or were given up."""
@@ -59,6 +63,23 @@ class Plans:
         if plan.engine is None:
             plan.engine = make(plan.allowed)
         return plan.engine
+
+    def groups(self, key: Grouped) -> core.GroupedSnapshot | None:
+        """What `grouped` made, where it did."""
+        made = self._grouped.get(key)
+        return made[0] if made else None
+
+    def grouped(self, key: Grouped, make: Callable[[], core.GroupedSnapshot | None]) -> core.GroupedSnapshot | None:
+        """What `make` makes, once, when somebody asks for the second time."""
+        if key not in self._grouped:
+            if len(self._grouped) >= MOST_KEPT:
+                self._grouped.clear()
+            self._grouped[key] = []
+            return None
+        made = self._grouped[key]
+        if not made:
+            made.append(make())
+        return made[0]
 
     def put(self, key: Key, found: Allowed, copies: Sequence[Copies]) -> None:
         """`copies`: those that it reads."""

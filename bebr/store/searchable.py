@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import ArrayLike
 
-from bebr.arrays import Floats
+from bebr.arrays import Floats, Ids
 from bebr.binarizer import Binarizer
 from bebr.binarizer.codes import Query
 from bebr.collection.checks import load_payload
@@ -27,7 +27,7 @@ from bebr.store.contents import Contents
 from bebr.store.grouping import search_groups
 from bebr.store.keys import keys_of, resolve
 from bebr.store.ranking import FUSED, fused, search_text
-from bebr.store.searching import EXACT_ROWS, search_rows, search_vectors
+from bebr.store.searching import EXACT_ROWS, search_in_groups, search_rows, search_vectors
 from bebr.store.snapshot import Snapshot
 
 
@@ -195,26 +195,33 @@ class Searchable(Handle):
         """`search` of a snapshot with what `checks.check_query` returned, or `search_ids` with what
         `checks.check_query_ids` did; ids of the hits are the numbers of rows. `stop`: once it is set, the search ends
         soon with an error."""
+        self._check_cutover(snapshot, options)
+        allowed = None if allow is None else resolve(snapshot, allow)
+        if isinstance(queries, Named):
+            return search_rows(snapshot, snapshot.bz, self._rows(snapshot, queries), options, allowed, stop)
+        new = snapshot.successor
+        if options.model is not None and new is not None and options.model.digest == new.rows.bz.digest:
+            return search_both(snapshot, new, queries, options, allowed, stop)
+        return search_vectors(snapshot, snapshot.bz, queries, options, allowed, stop)
+
+    def _check_cutover(self, snapshot: Snapshot, options: SearchOptions) -> None:
         if options.collection not in (0, snapshot.collection):
             raise IncompatibleModel(
                 f"the queries are not for model {snapshot.bz.digest}, to which collection {self.name!r} was cut over: "
                 "embed them with the producer of that"
             )
-        allowed = None if allow is None else resolve(snapshot, allow)
-        if isinstance(queries, Named):
-            numbers = resolve(snapshot, queries)
-            missing = np.isin(numbers, snapshot.missing(numbers))
-            if missing.any():
-                raise KeyError(f"no row with id {queries.ids()[int(missing.argmax())]!r} in collection {self.name!r}")
-            distinct, places = np.unique(numbers, return_inverse=True)
-            bare = snapshot.bare(distinct)[places]
-            if bare.any():
-                raise ValueError(f"the row with id {queries.ids()[int(bare.argmax())]!r} has no vector to search with")
-            return search_rows(snapshot, snapshot.bz, numbers, options, allowed, stop)
-        new = snapshot.successor
-        if options.model is not None and new is not None and options.model.digest == new.rows.bz.digest:
-            return search_both(snapshot, new, queries, options, allowed, stop)
-        return search_vectors(snapshot, snapshot.bz, queries, options, allowed, stop)
+
+    def _rows(self, snapshot: Snapshot, ids: Named) -> Ids:
+        """The numbers of rows to search with. KeyError, ValueError."""
+        numbers = resolve(snapshot, ids)
+        missing = np.isin(numbers, snapshot.missing(numbers))
+        if missing.any():
+            raise KeyError(f"no row with id {ids.ids()[int(missing.argmax())]!r} in collection {self.name!r}")
+        distinct, places = np.unique(numbers, return_inverse=True)
+        bare = snapshot.bare(distinct)[places]
+        if bare.any():
+            raise ValueError(f"the row with id {ids.ids()[int(bare.argmax())]!r} has no vector to search with")
+        return numbers
 
     def search_text(
         self,
@@ -248,6 +255,12 @@ class Searchable(Handle):
         stop: StopFlag | None = None,
     ) -> tuple[Hits, list[list[GroupValue | None]]]:
         """`search_snapshot` by groups: hits [n, k * size], and the values of the k groups of each query."""
+        self._check_cutover(snapshot, options)
+        allowed = None if allow is None else resolve(snapshot, allow)
+        what = self._rows(snapshot, queries) if isinstance(queries, Named) else queries
+        found = search_in_groups(snapshot, snapshot.bz, what, groups, options, allowed, stop)
+        if found is not None:
+            return found
 
         def find(query: int, deeper: SearchOptions) -> Hits:
             return self.search_snapshot(snapshot, queries[query : query + 1], deeper, allow, stop)

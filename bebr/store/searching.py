@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
@@ -12,7 +13,8 @@ from bebr.arrays import Floats, Ids
 from bebr.binarizer import Binarizer
 from bebr.binarizer.codes import PreparedQueries
 from bebr.collection.filter_tree import Filter
-from bebr.collection.options import SearchOptions
+from bebr.collection.options import Groups, SearchOptions
+from bebr.collection.protocol import GroupValue
 from bebr.index import Hits
 from bebr.index.raw import check_rescore, default_candidates
 from bebr.index.segments import StopFlag, search_segments
@@ -61,17 +63,22 @@ def search_vectors(
     """The best live rows for each of checked `vectors` float32[n, query_dim]. `bz`: the collection's model; `allow`
     int64[m]: only these ids. `stop`: once it is set, the search ends soon with an error. IncompatibleModel."""
     foreign = options.model if options.model is not None and options.model.digest != bz.digest else None
-    rows = None if foreign is not None else _engine(snapshot, bz, options.filter, allow, len(vectors))
+    rows = None if foreign is not None else _engine(snapshot, bz, options.filter, len(vectors))
     if rows is not None:
         candidates(snapshot, options.k, options.rescore, False)  # its errors
-        if not (options.query == "code" or bz.has_decoder):
-            raise ValueError("this binarizer has no decoder, so query='float' has no meaning: use query='code'")
+        check_decoder(bz, options)
         return Hits(*rows.search(vectors, asked(options, allow, stop)))
 
     def prepared(model: Binarizer, some: Floats) -> PreparedQueries:
         return (foreign or model).prepare_for(model, some, options.query)
 
     return _search(snapshot, bz, vectors, prepared, options, allow, stop, foreign is not None)
+
+
+def check_decoder(bz: Binarizer, options: SearchOptions) -> None:
+    """ValueError where vectors have no scores with codes."""
+    if not (options.query == "code" or bz.has_decoder):
+        raise ValueError("this binarizer has no decoder, so query='float' has no meaning: use query='code'")
 
 
 def search_rows(
@@ -84,7 +91,7 @@ def search_rows(
 ) -> Hits:
     """The rows most like each of the rows `ids` int64[n], which are there and have vectors; itself left out."""
     candidates(snapshot, options.k, options.rescore, False)  # its errors
-    rows = _engine(snapshot, bz, options.filter, allow, len(ids))
+    rows = _engine(snapshot, bz, options.filter, len(ids))
     if rows is not None:
         return Hits(*rows.search_rows(ids, asked(options, allow, stop)))
     distinct, places = np.unique(ids, return_inverse=True)
@@ -102,12 +109,32 @@ def search_rows(
     return Hits(hits.scores[others].reshape(shape), hits.ids[others].reshape(shape))
 
 
-def _engine(
-    snapshot: Snapshot, bz: Binarizer, filter: Filter | None, allow: Ids | None, queries: int
-) -> core.CodeSearcher | None:
+def search_in_groups(
+    snapshot: Snapshot,
+    bz: Binarizer,
+    queries: Floats | Ids,
+    groups: Groups,
+    options: SearchOptions,
+    allow: Ids | None,
+    stop: StopFlag | None,
+) -> tuple[Hits, list[list[GroupValue | None]]] | None:
+    """`bebr.store.grouping.search_groups` in C++, of vectors, or of rows by their ids int64[n], which are there and
+    have vectors. None where columns of payloads do not tell the groups."""
+    if options.model is not None and options.model.digest != bz.digest:
+        return None
+    rows = snapshot.grouped(options.filter, groups.by)
+    if rows is None or snapshot.by_model[0][0].digest != bz.digest:
+        return None
+    candidates(snapshot, 1, options.rescore, False)  # its errors
+    if queries.dtype == np.float32:
+        check_decoder(bz, options)
+    scores, ids, texts = rows.search_groups(queries, asked(options, allow, stop), groups.size)
+    values: list[GroupValue | None] = [json.loads(text) if text else None for text in texts]
+    return Hits(scores, ids), [values[i : i + options.k] for i in range(0, len(values), options.k)]
+
+
+def _engine(snapshot: Snapshot, bz: Binarizer, filter: Filter | None, queries: int) -> core.CodeSearcher | None:
     """What answers so many queries of the rows' own model in C++. None: that is for the parts, one by one."""
-    if filter is not None and allow is not None:
-        return None  # of copies, ids that are allowed would have to be found anew
     rows: core.CodeSearcher | None = snapshot.engine
     if filter is not None:
         rows = snapshot.filtered(filter, queries <= FEW)

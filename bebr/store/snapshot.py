@@ -21,9 +21,10 @@ from bebr.collection.filter_tree import Filter
 from bebr.index.segments import filtered_of, snapshot_of
 from bebr.store import bitmaps
 from bebr.store.bitmaps import Bitmap
+from bebr.store.group_columns import grouped_of
 from bebr.store.kept import Keeping, Rows
 from bebr.store.part import Part, PartView
-from bebr.store.plans import Plans
+from bebr.store.plans import Allowed, Plans
 
 
 @dataclass(frozen=True)
@@ -90,8 +91,22 @@ class Snapshot:
         engine = self.engine
         if engine is None:
             return None
-        key = self.by_model[0][0].digest, filter, few
-        return self.plans.engine(key, lambda plan: filtered_of(engine, plan.views, plan.candidates))
+        model, views = self.by_model[0]
+
+        def made(plan: Allowed) -> core.FilteredSnapshot:
+            return filtered_of(engine, plan.views, plan.candidates, [view.part.matching(filter) for view in views])
+
+        return self.plans.engine((model.digest, filter, few), made)
+
+    def grouped(self, filter: Filter | None, by: str) -> core.GroupedSnapshot | None:
+        """What answers searches in groups by a field, of all rows or those that match. None where there is no `engine`,
+        where the columns of payloads do not say what values rows have there, and the first time that somebody asks: to
+        look at the columns of all rows costs more than at the payloads of one search's hits."""
+        engine = self.engine
+        if engine is None:
+            return None
+        views = self.by_model[0][1]
+        return self.plans.grouped((filter, by), lambda: grouped_of(engine, views, filter, by))
 
     def matching(self, filter: Filter) -> tuple[Bitmap, ...]:
         """The live rows of each of `parts` that match. Answers to the last filters are kept with the parts."""

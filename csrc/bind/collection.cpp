@@ -2,14 +2,15 @@
 #include <bit>
 
 #include "base/byte_budget.h"
+#include "bind/asked.h"
 #include "bind/held.h"
 #include "bind/raw.h"
-#include "bind/search.h"
 #include "collection/snapshot.h"
 
 namespace bebr {
 
 void bind_texts(py::module_& m);
+void bind_groups(py::module_& m);
 
 namespace {
 
@@ -119,27 +120,18 @@ std::shared_ptr<CollectionSnapshot> make_snapshot(std::shared_ptr<const QueryMod
 
 std::shared_ptr<FilteredSnapshot> make_filtered(std::shared_ptr<const CollectionSnapshot> whole,
                                                 const std::vector<std::shared_ptr<CollectionPart>>& parts,
-                                                size_t candidates) {
-  return std::make_shared<FilteredSnapshot>(
-      std::move(whole), std::vector<std::shared_ptr<const CollectionPart>>(parts.begin(), parts.end()), candidates);
-}
-
-// What a search is asked for, as Python says it.
-struct PyAsked {
-  size_t k;
-  bool coded;
-  std::optional<size_t> oversampling;
-  bool exact;
-  std::optional<double> radius;
-  std::optional<size_t> rescore, nprobe, ef_search;
-  std::shared_ptr<StopFlag> stop;
-  PyIds allow;
-
-  CollectionSearch view() const {
-    return {k,       coded,  exact,     oversampling,  radius,
-            rescore, nprobe, ef_search, ids_of(allow), stop ? &stop->set : nullptr};
+                                                size_t candidates, const std::vector<Array<uint64_t>>& allow) {
+  std::vector<BitmapView> bits;
+  std::vector<std::shared_ptr<const void>> owners;
+  for (const Array<uint64_t>& bitmap : allow) {
+    expect_shape(bitmap, "allow", {-1});
+    bits.push_back({bitmap.data(), 64 * static_cast<size_t>(bitmap.size())});
+    owners.push_back(held(bitmap));
   }
-};
+  return std::make_shared<FilteredSnapshot>(
+      std::move(whole), std::vector<std::shared_ptr<const CollectionPart>>(parts.begin(), parts.end()), candidates,
+      bits, std::move(owners));
+}
 
 // run(asked, scores, ids) without the GIL; what it finds for n queries.
 template <typename Run>
@@ -210,7 +202,8 @@ void bind_collection(py::module_& m) {
       .def(py::init(&make_snapshot), py::arg("model"), py::arg("parts"), py::arg("rows"), py::arg("first_stage_rows"),
            py::arg("margin"), py::arg("kept"));
   py::class_<FilteredSnapshot, CodeSearcher, std::shared_ptr<FilteredSnapshot>>(m, "FilteredSnapshot")
-      .def(py::init(&make_filtered), py::arg("whole"), py::arg("parts"), py::arg("candidates"));
+      .def(py::init(&make_filtered), py::arg("whole"), py::arg("parts"), py::arg("candidates"), py::arg("allow"));
+  bind_groups(m);
   m.attr("exact_rows") = kExactRows;
   m.def("default_candidates", &default_candidates, py::arg("k"));
 }

@@ -79,29 +79,16 @@ void set_keys(Front& front, const std::string& path, std::tuple<uint64_t, int64_
       std::make_shared<const KeyTable>(path, FileStamp{inode, modified, size}, std::move(made), missing, wrong));
 }
 
-// What `record` keeps; asked: k, coded, oversampling, exact, radius, rescore, nprobe, ef_search.
+// What `record` keeps, each as bebr.serve.front.Finished has it.
 py::list take_finished(Front& front) {
   py::list made;
   for (const Finished& one : front.take_finished()) {
     const CollectionSearch& asked = one.asked;
-    py::dict about;
-    about["collection"] = one.collection;
-    about["code"] = one.code;
-    about["elapsed"] = one.elapsed;
-    about["queued"] = one.queued;
-    about["searched"] = one.searched;
-    about["queries"] = one.queries;
-    about["batch"] = one.batch;
-    about["asked"] = py::make_tuple(asked.k, asked.coded, asked.oversampling, asked.exact, asked.radius, asked.rescore,
-                                    asked.nprobe, asked.ef_search);
-    about["filter"] = one.filter;
-    about["request_id"] = one.request_id;
-    about["peer"] = one.peer;
-    about["ended"] = one.ended;
-    about["traced"] = one.traced;
-    about["traceparent"] = one.traceparent;
-    about["tracestate"] = one.tracestate;
-    made.append(about);
+    made.append(py::make_tuple(one.request_id, one.peer, one.collection, one.code, one.elapsed, one.queued,
+                               one.searched, one.traced, one.ended, one.queries, one.batch,
+                               py::make_tuple(asked.k, asked.coded, asked.oversampling, asked.exact, asked.radius,
+                                              asked.rescore, asked.nprobe, asked.ef_search),
+                               one.filter, one.traceparent, one.tracestate));
   }
   return made;
 }
@@ -109,8 +96,9 @@ py::list take_finished(Front& front) {
 // Its fields, and its queries as bytes of floats.
 py::object read_message(const std::string& message) {
   const std::optional<SearchRequest> found = read_search(message);
-  std::vector<float> queries;
-  if (!found || (!found->by_ids && !read_queries(*found, queries))) return py::none();
+  if (!found || (!found->by_ids && !good_queries(*found))) return py::none();
+  std::vector<float> queries(found->by_ids ? 0 : found->count * found->dimension);
+  if (!found->by_ids) load_queries(found->values, found->half, queries.data());
   py::dict made;
   made["collection"] = py::bytes(found->collection.data(), found->collection.size());
   made["model"] = py::bytes(found->model.data(), found->model.size());
@@ -118,6 +106,9 @@ py::object read_message(const std::string& message) {
   made["dimension"] = found->dimension;
   made["count"] = found->count;
   made["k"] = found->asked.k;
+  made["group_by"] =
+      found->group_by ? py::object(py::bytes(found->group_by->data(), found->group_by->size())) : py::none();
+  made["group_size"] = found->group_size;
   made["offset"] = found->offset;
   made["payloads"] = found->payloads;
   made["filter"] = found->filter ? py::object(py::bytes(found->filter->data(), found->filter->size())) : py::none();

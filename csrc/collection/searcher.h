@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <optional>
 #include <span>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -41,6 +42,13 @@ struct RowTexts {
   std::vector<std::string_view> payloads, keys;  // one a row, or none at all
 };
 
+// Hits in groups by the value of a payload field, k a query, groups by their best row.
+struct RowGroups {
+  std::vector<float> scores;        // [n, k, size]
+  std::vector<int64_t> ids;         // -1 where a group has fewer rows
+  std::vector<std::string> values;  // [n, k], as JSON; "" where there are no more groups
+};
+
 class Searcher {
  public:
   Searcher() = default;
@@ -62,6 +70,13 @@ class Searcher {
   // not read. False, too, where one of them has no row with a vector.
   virtual bool try_search_rows(const int64_t* of, size_t n, const CollectionSearch& asked, float* scores,
                                int64_t* ids) const noexcept = 0;
+  // asked.k groups of up to `size` rows for queries [n, query_dim], or where these are null for the rows `of` [n].
+  // False as above, and where rows are not grouped here.
+  virtual bool try_search_groups(const float* /*queries*/, const int64_t* /*of*/, size_t /*n*/,
+                                 const CollectionSearch& /*asked*/, size_t /*size*/,
+                                 RowGroups& /*out*/) const noexcept {
+    return false;
+  }
   // Whether rows may have keys beside their numbers, which replies carry then.
   virtual bool keyed() const noexcept = 0;
   // The payloads of rows by their ids [n], -1 for none, and where it is keyed their keys. False where one is damaged.

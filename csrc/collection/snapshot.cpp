@@ -62,6 +62,23 @@ CollectionSnapshot::CollectionSnapshot(std::shared_ptr<const QueryModel> model,
   }
 }
 
+CodeReading CollectionSnapshot::in_place(std::span<const BitmapView> allow) const {
+  CodeReading made(reading_);
+  if (allow.size() != made.views.size())
+    fail(ErrorCode::InvalidArgument,
+         "allow is of " + std::to_string(allow.size()) + " parts: want " + std::to_string(made.views.size()));
+  for (size_t i = 0; i < allow.size(); ++i) {
+    const size_t rows = made.views[i].reader->rows();
+    if (allow[i].bits < rows)
+      fail(ErrorCode::InvalidArgument, "allow has " + std::to_string(allow[i].bits) + " bits for " +
+                                           std::to_string(rows) + " rows: want one for each");
+    made.views[i].filter.allow = allow[i];
+  }
+  made.whole = false;
+  made.has_filters = true;
+  return made;
+}
+
 size_t CollectionPart::effort(size_t k, const CollectionSearch& asked) const {
   if (efforts.empty()) return 0;
   const std::optional<size_t>& given = reader->kind() == SegmentKind::Ivf ? asked.nprobe : asked.ef_search;

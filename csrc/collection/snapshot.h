@@ -89,6 +89,12 @@ class CollectionSnapshot final : public CodeSearcher {
                      const Settings& settings);
 
   size_t rows() const noexcept override { return reading_.rows; }
+  size_t all_rows() const noexcept { return settings_.rows; }  // those without a vector, too
+  const std::vector<std::shared_ptr<const CollectionPart>>& parts() const noexcept { return parts_; }
+  Metric metric() const noexcept { return model_->metric(); }
+  // Of those of its rows that bitmaps, one a part, let through; they outlive it. Throws Error(InvalidArgument) for one
+  // that does not fit its rows, or another number of them.
+  CodeReading in_place(std::span<const BitmapView> allow) const;
   size_t query_dim() const noexcept override { return model_->query_dim(); }
   bool keeps_vectors() const noexcept override { return settings_.kept.has_value(); }
   bool has_decoder() const noexcept override { return model_->has_decoder(); }
@@ -134,10 +140,15 @@ class CollectionSnapshot final : public CodeSearcher {
 // The rows of a snapshot that a filter lets through.
 class FilteredSnapshot final : public CodeSearcher {
  public:
-  // parts: their codes, which is all of them that is read. Throws Error(InvalidArgument) as CodeReading.
+  // parts: their codes, which is all of them that is read; they may be copies. allow: the same rows where they stand, a
+  // bitmap for each part of the whole. Throws Error(InvalidArgument) as CodeReading and CollectionSnapshot::in_place.
   FilteredSnapshot(std::shared_ptr<const CollectionSnapshot> whole,
-                   std::vector<std::shared_ptr<const CollectionPart>> parts, size_t candidates)
-      : whole_(std::move(whole)), reading_(std::move(parts), false, candidates) {}
+                   std::vector<std::shared_ptr<const CollectionPart>> parts, size_t candidates,
+                   std::span<const BitmapView> allow, std::vector<std::shared_ptr<const void>> owners)
+      : whole_(std::move(whole)),
+        owners_(std::move(owners)),
+        reading_(std::move(parts), false, candidates),
+        in_place_(whole_->in_place(allow)) {}
 
   size_t rows() const noexcept override { return reading_.rows; }
   size_t query_dim() const noexcept override { return whole_->query_dim(); }
@@ -150,19 +161,22 @@ class FilteredSnapshot final : public CodeSearcher {
   bool try_texts(const int64_t* ids, size_t n, bool payloads, RowTexts& out) const noexcept override {
     return whole_->try_texts(ids, n, payloads, out);
   }
-  // As of the whole snapshot.
+  const CollectionSnapshot& whole() const noexcept { return *whole_; }
+  const CodeReading& in_place() const noexcept { return in_place_; }
+  // As of the whole snapshot. Ids that are allowed are found where rows stand, not in copies.
   void search(const float* queries, size_t n, const CollectionSearch& asked, float* scores,
               int64_t* ids) const override {
-    whole_->search(reading_, queries, n, asked, scores, ids);
+    whole_->search(asked.allow ? in_place_ : reading_, queries, n, asked, scores, ids);
   }
   void search_rows(const int64_t* of, size_t n, const CollectionSearch& asked, float* scores,
                    int64_t* ids) const override {
-    whole_->search_rows(reading_, of, n, asked, scores, ids);
+    whole_->search_rows(asked.allow ? in_place_ : reading_, of, n, asked, scores, ids);
   }
 
  private:
   std::shared_ptr<const CollectionSnapshot> whole_;
-  CodeReading reading_;
+  std::vector<std::shared_ptr<const void>> owners_;  // of the bitmaps
+  CodeReading reading_, in_place_;
 };
 
 }  // namespace bebr

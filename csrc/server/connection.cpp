@@ -20,9 +20,9 @@ Connection::Connection(Loop& loop, uint64_t id, int socket, Side side, std::uniq
     : loop_(loop), id_(id), socket_(socket), side_(side), transport_(std::move(transport)) {
   const Callbacks& callbacks = Callbacks::shared();
   if (side == Side::Client)
-    nghttp2_session_server_new2(&session_, callbacks.all, this, callbacks.options);
+    nghttp2_session_server_new3(&session_, callbacks.all, this, callbacks.options, loop.memory());
   else
-    nghttp2_session_client_new2(&session_, callbacks.all, this, callbacks.options);
+    nghttp2_session_client_new3(&session_, callbacks.all, this, callbacks.options, loop.memory());
   if (session_ == nullptr) throw std::bad_alloc();
   const nghttp2_settings_entry settings[] = {{NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, kStreams},
                                              {NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, kStreamWindow},
@@ -43,6 +43,17 @@ Stream* Connection::stream(int32_t id) noexcept {
   return found == streams_.end() ? nullptr : last_ = found->second.get();
 }
 
+Stream& Connection::begin(int32_t id) {
+  return *(last_ = streams_.insert(loop_.spare().take(*this, id)).position->second.get());
+}
+
+void Connection::end(SpareStreams::Streams::iterator stream, uint32_t code) {
+  SpareStreams::Streams::node_type ended = streams_.extract(stream);
+  last_ = nullptr;
+  let_go(*ended.mapped(), code);
+  loop_.spare().give(std::move(ended));
+}
+
 void Connection::set_dead() noexcept {
   dead_ = true;
   loop_.touch(*this);
@@ -57,6 +68,7 @@ void Connection::receive() {
     const Transport::Status status = transport_->read(buffer, sizeof buffer, taken);
     if (status == Transport::Status::Closed) return set_dead();
     if (status == Transport::Status::Later) break;
+    keys_.reset();
     const ssize_t read = nghttp2_session_mem_recv(session_, buffer, taken);
     if (read < 0) return set_dead();
   } while (transport_->buffered());
@@ -98,12 +110,7 @@ void Connection::go_away() {
 }
 
 void Connection::close() {
-  while (!streams_.empty()) {
-    const std::unique_ptr<Stream> stream = std::move(streams_.begin()->second);
-    last_ = nullptr;
-    streams_.erase(streams_.begin());
-    let_go(*stream, NGHTTP2_NO_ERROR);
-  }
+  while (!streams_.empty()) end(streams_.begin(), NGHTTP2_NO_ERROR);
 }
 
 }  // namespace bebr

@@ -5,10 +5,12 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
 #include <unordered_map>
+#include <vector>
 
 #include "server/headers.h"
 #include "server/job.h"
@@ -25,10 +27,8 @@ inline constexpr size_t kHeaderBytes = 16 << 10;
 
 // A call as one of the two connections sees it.
 struct Stream {
-  Stream(Connection& of, int32_t number) : connection(of), id(number) {}
-
-  Connection& connection;
-  const int32_t id;
+  Connection* connection = nullptr;
+  int32_t id = 0;
   Stream* peer = nullptr;  // of a forwarded call, on the other connection
   Headers headers, trailers;
   size_t header_bytes = 0;
@@ -44,6 +44,21 @@ struct Stream {
   std::string request_id;                // of a call that is answered here
   std::shared_ptr<Job> job;
   Lease lease, texts;  // until it has ended: of request and answers, and of the texts in the reply
+
+  // Lets go of everything but the memory of its texts, which the next call may use.
+  void end() noexcept;
+};
+
+// Calls that have ended, whose memory others take. Of one loop.
+class SpareStreams {
+ public:
+  using Streams = std::unordered_map<int32_t, std::unique_ptr<Stream>>;
+  SpareStreams();
+  Streams::node_type take(Connection& connection, int32_t id);
+  void give(Streams::node_type ended) noexcept;
+
+ private:
+  std::vector<Streams::node_type> kept_;
 };
 
 class Connection {
@@ -83,6 +98,8 @@ class Connection {
 
  private:
   friend struct Callbacks;
+  Stream& begin(int32_t id);
+  void end(SpareStreams::Streams::iterator stream, uint32_t code);
   int begin_headers(const nghttp2_frame& frame);
   int header(const nghttp2_frame& frame, std::string_view name, std::string_view value);
   void frame_received(const nghttp2_frame& frame);
@@ -107,11 +124,15 @@ class Connection {
   const Side side_;
   std::unique_ptr<Transport> transport_;
   nghttp2_session* session_ = nullptr;
-  std::unordered_map<int32_t, std::unique_ptr<Stream>> streams_;
+  SpareStreams::Streams streams_;
   Stream* last_ = nullptr;  // of these: the one that was asked for last, as a call's headers do one by one
   std::string out_;
   size_t out_at_ = 0;
   bool dead_ = false, greeted_ = false;
+  // The table of keys, null where its file has changed, and one of it. Looked at once for all calls of a read: they
+  // were sent before it, so that a key that was revoked before that does not count.
+  std::optional<std::shared_ptr<const KeyTable>> keys_;
+  KeyTable::Known known_;
 };
 
 }  // namespace bebr

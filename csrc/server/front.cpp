@@ -16,6 +16,7 @@
 
 #include "base/error.h"
 #include "server/loop.h"
+#include "server/wire.h"
 
 namespace bebr {
 namespace {
@@ -156,7 +157,7 @@ void Front::finished(const Job& job, int code, const Stream& stream) {
   made->collection = job.alias.empty() ? job.collection : job.alias;
   made->queries = job.count;
   made->asked = job.asked;
-  made->filter = job.filter;
+  made->filter = filter_of_key(job.filter);
   if (code == 0) {  // else its search may still be under way, in another thread
     made->queued = job.began - job.arrival;
     made->searched = job.searched;
@@ -173,7 +174,7 @@ std::optional<Finished> Front::told(const Stream& stream, int code) {
   made.ended = now_ns();
   made.elapsed = made.ended - stream.arrival;
   made.request_id = stream.request_id;
-  made.peer = stream.connection.peer;
+  made.peer = stream.connection->peer;
   made.traced = traced;
   if (const std::string_view parent = value_of(stream.headers, "traceparent"); traced && recorded(parent)) {
     made.traceparent = parent;

@@ -4,6 +4,17 @@
 
 namespace bebr {
 
+void Headers::add(std::string_view name, std::string_view value) {
+  marks_.push_back(
+      {static_cast<uint32_t>(text_.size()), static_cast<uint32_t>(name.size()), static_cast<uint32_t>(value.size())});
+  text_ += name;
+  text_ += value;
+}
+
+void Headers::remove(std::string_view name) {
+  std::erase_if(marks_, [&](const Mark& mark) { return std::string_view(text_).substr(mark.at, mark.name) == name; });
+}
+
 nghttp2_nv entry(std::string_view name, std::string_view value, uint8_t flags) noexcept {
   // Copied, but for lasting ones: whoever holds the text may be gone before it is sent.
   return {reinterpret_cast<uint8_t*>(const_cast<char*>(name.data())),
@@ -13,13 +24,13 @@ nghttp2_nv entry(std::string_view name, std::string_view value, uint8_t flags) n
 std::vector<nghttp2_nv> entries(const Headers& headers) {
   std::vector<nghttp2_nv> made;
   made.reserve(headers.size());
-  for (const auto& [name, value] : headers) made.push_back(entry(name, value));
+  for (size_t i = 0; i < headers.size(); ++i) made.push_back(entry(headers[i].name, headers[i].value));
   return made;
 }
 
 std::string_view value_of(const Headers& headers, std::string_view name) {
-  for (const auto& [key, value] : headers)
-    if (key == name) return value;
+  for (size_t i = 0; i < headers.size(); ++i)
+    if (const auto [key, value] = headers[i]; key == name) return value;
   return {};
 }
 

@@ -3,10 +3,10 @@
 
 #include <nghttp2/nghttp2.h>
 
+#include <cstddef>
 #include <cstdint>
 #include <string>
 #include <string_view>
-#include <utility>
 #include <vector>
 
 namespace bebr {
@@ -14,7 +14,33 @@ namespace bebr {
 // Of a forwarded call: who the client is (bebr/serve/peers.py).
 inline constexpr std::string_view kPeer = "x-bebr-peer";
 
-using Headers = std::vector<std::pair<std::string, std::string>>;
+// Headers in their order. Cleared, it keeps its memory for the next call's.
+class Headers {
+ public:
+  struct Entry {
+    std::string_view name, value;  // good until the next change
+  };
+  bool empty() const noexcept { return marks_.empty(); }
+  size_t size() const noexcept { return marks_.size(); }
+  Entry operator[](size_t i) const noexcept {
+    const auto& [at, name, value] = marks_[i];
+    const std::string_view text = text_;
+    return {text.substr(at, name), text.substr(at + name, value)};
+  }
+  void add(std::string_view name, std::string_view value);
+  void remove(std::string_view name);  // all of that name
+  void clear() noexcept {
+    text_.clear();
+    marks_.clear();
+  }
+
+ private:
+  struct Mark {
+    uint32_t at, name, value;  // where a name begins, and the sizes of both
+  };
+  std::string text_;
+  std::vector<Mark> marks_;
+};
 
 // The header that has a call's id: the caller's in the request, the same or one made here in the reply.
 inline constexpr const char* kRequestId = "x-request-id";

@@ -102,10 +102,14 @@ struct Job {
   CollectionSearch asked;  // k with the offset
   size_t offset = 0, count = 0;
   bool payloads = false;
-  std::optional<std::string> filter;
+  std::optional<std::string> filter;  // under what its rows are published
+  size_t group_size = 0;              // rows of a group; 0: hits do not come in groups
   std::optional<std::vector<int64_t>> allow;
-  size_t cost = 0;  // rows that it looks at
-  std::vector<float> queries;
+  size_t cost = 0;            // rows that it looks at
+  std::string message;        // as it came, framed
+  size_t values_at = 0;       // where in it the values of the queries are,
+  size_t values_size = 0;     // their bytes,
+  bool half = false;          // and whether they are float16
   std::vector<int64_t> rows;  // to search by, in place of queries
   uint64_t arrival = 0;
   // Whose it is: a stream of a connection of a loop.
@@ -118,13 +122,15 @@ struct Job {
   size_t batch = 0;
 
   Outcome outcome = Outcome::Failed;
-  std::string reply;  // of one that was answered, framed
+  std::string reply;  // of one that was answered, framed; in the memory of the message
   Lease texts;        // of the texts in it
+
+  std::string_view values() const noexcept { return std::string_view(message).substr(values_at, values_size); }
 
   // Whether one kernel call may answer both.
   bool alike(const Job& other) const noexcept {
     return collection == other.collection && filter == other.filter && asked.alike(other.asked) &&
-           rows.empty() == other.rows.empty() && allow == other.allow;
+           rows.empty() == other.rows.empty() && group_size == other.group_size && allow == other.allow;
   }
   // Nobody waits for it any more: once that is true of all its batch, the kernel call ends.
   void cancel() noexcept;

@@ -50,7 +50,12 @@ class KeyTable {
     const ApiKey* key = nullptr;
     const std::string* refusal = nullptr;
   };
-  Caller caller(const Headers& headers) const noexcept;
+  // One that was found, for others of the same token.
+  struct Known {
+    std::string token;
+    const ApiKey* key = nullptr;
+  };
+  Caller caller(const Headers& headers, Known& known) const;
 
  private:
   std::string path_;

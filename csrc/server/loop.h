@@ -16,6 +16,7 @@
 
 #include "server/connection.h"
 #include "server/front.h"
+#include "server/session_memory.h"
 
 namespace bebr {
 
@@ -34,6 +35,8 @@ class Loop {
 
   // For its connections.
   Front& front() noexcept { return front_; }
+  nghttp2_mem* memory() noexcept { return memory_.get(); }
+  SpareStreams& spare() noexcept { return spare_streams_; }
   void touch(Connection& connection);
   Connection* connection(uint64_t id) noexcept;
   // The connection to the server behind of a client's one; null where there is none to be had.
@@ -64,6 +67,8 @@ class Loop {
   const size_t number_;
   std::vector<int> listeners_;
   int epoll_ = -1, event_ = -1, spare_ = -1;
+  SessionMemory memory_;  // of the connections, which it outlives
+  SpareStreams spare_streams_;
   std::unordered_map<uint64_t, std::unique_ptr<Connection>> connections_;
   std::vector<uint64_t> touched_;
   std::deque<std::pair<uint64_t, uint64_t>> young_;  // when, connection: those that have not greeted yet

@@ -8,18 +8,13 @@ namespace bebr {
 namespace {
 
 constexpr size_t kOwnBytes = 64 << 10;  // of a message that is answered here
-constexpr size_t kUsualHeaders = 12;    // of a call
 constexpr std::string_view kOurs = "/bebr.v1.", kSearch = "/bebr.v1.Points/Search";
 
 }  // namespace
 
 int Connection::begin_headers(const nghttp2_frame& frame) {
   if (side_ == Side::Behind || frame.headers.cat != NGHTTP2_HCAT_REQUEST) return 0;
-  const int32_t id = frame.hd.stream_id;
-  auto made = std::make_unique<Stream>(*this, id);
-  made->arrival = now_ns();
-  made->headers.reserve(kUsualHeaders);
-  last_ = streams_.emplace(id, std::move(made)).first->second.get();
+  begin(frame.hd.stream_id).arrival = now_ns();
   ++loop_.front().calls_;
   return 0;
 }
@@ -30,7 +25,7 @@ int Connection::header(const nghttp2_frame& frame, std::string_view name, std::s
   stream->header_bytes += name.size() + value.size() + 32;  // RFC 9113, 6.5.2
   if (stream->header_bytes > 2 * kHeaderBytes) return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
   const bool first = side_ == Side::Client ? frame.headers.cat == NGHTTP2_HCAT_REQUEST : !stream->has_headers;
-  (first ? stream->headers : stream->trailers).emplace_back(name, value);
+  (first ? stream->headers : stream->trailers).add(name, value);
   return 0;
 }
 
@@ -48,7 +43,7 @@ void Connection::frame_received(const nghttp2_frame& frame) {
       if (client == nullptr) return;
       client->trailers = std::move(stream->trailers);
       client->out_ends = true;
-      client->connection.resume(*client);
+      client->connection->resume(*client);
     }
     return;
   }
@@ -68,9 +63,13 @@ void Connection::request(Stream& stream) {
   const bool ours = path.substr(0, kOurs.size()) == kOurs && value_of(stream.headers, ":method") == "POST" &&
                     value_of(stream.headers, "content-type").substr(0, 16) == "application/grpc";
   if (ours && !front.open_) {
-    stream.keys = front.keys();
-    if (stream.keys && !stream.keys->current()) stream.keys.reset();
-    const KeyTable::Caller caller = stream.keys ? stream.keys->caller(stream.headers) : KeyTable::Caller{};
+    if (!keys_) {
+      keys_ = front.keys();
+      if (*keys_ && !(*keys_)->current()) keys_->reset();
+      known_ = {};
+    }
+    stream.keys = *keys_;
+    const KeyTable::Caller caller = stream.keys ? stream.keys->caller(stream.headers, known_) : KeyTable::Caller{};
     if (caller.refusal != nullptr) {
       front.denied(peer, path);
       return fail(stream, "16", *caller.refusal);
@@ -85,7 +84,7 @@ void Connection::request(Stream& stream) {
 void Connection::end_of_input(Stream& stream) {
   if (stream.peer != nullptr) {
     stream.peer->out_ends = true;
-    stream.peer->connection.resume(*stream.peer);
+    stream.peer->connection->resume(*stream.peer);
   } else if (stream.own && !stream.answered) {
     const std::optional<size_t> length = framed_length(stream.in);
     if (!length || stream.in.size() != kFrameHead + *length || !loop_.search(stream)) forward(stream);
@@ -100,12 +99,15 @@ void Connection::data(int32_t id, std::string_view bytes) {
   }
   stream->unread += bytes.size();
   if (side_ == Side::Client && stream->own) {
+    if (stream->in.empty())
+      if (const std::optional<size_t> length = framed_length(bytes); length && *length <= kOwnBytes)
+        stream->in.reserve(kFrameHead + *length);
     stream->in.append(bytes);
     return own_data(*stream);
   }
   if (stream->peer == nullptr) return consume(*stream, stream->unread);  // nobody wants it any more
   stream->peer->out.append(bytes);
-  stream->peer->connection.resume(*stream->peer);
+  stream->peer->connection->resume(*stream->peer);
 }
 
 // A message that is compressed, too long, or not the only one is not answered here.
@@ -126,7 +128,7 @@ void Connection::response(Stream& stream, bool ended) {
   Stream* const client = stream.peer;
   if (client == nullptr) return;
   client->out_ends = ended;
-  client->connection.submit_response(*client, entries(stream.headers), !ended);
+  client->connection->submit_response(*client, entries(stream.headers), !ended);
   stream.headers.clear();
 }
 
@@ -141,11 +143,8 @@ void Connection::frame_sent(const nghttp2_frame& frame) {
 void Connection::closed(int32_t id, uint32_t code) {
   const auto found = streams_.find(id);
   if (found == streams_.end()) return;
-  const std::unique_ptr<Stream> stream = std::move(found->second);
-  last_ = nullptr;
-  streams_.erase(found);
-  if (stream->unread > 0) nghttp2_session_consume_connection(session_, stream->unread);
-  let_go(*stream, code);
+  if (found->second->unread > 0) nghttp2_session_consume_connection(session_, found->second->unread);
+  end(found, code);
   loop_.touch(*this);
 }
 
@@ -158,7 +157,7 @@ void Connection::let_go(Stream& stream, uint32_t code) {
   Stream* const peer = stream.peer;
   if (peer == nullptr) return;
   stream.peer = peer->peer = nullptr;
-  Connection& there = peer->connection;
+  Connection& there = *peer->connection;
   if (side_ == Side::Client) {
     there.reset(*peer, NGHTTP2_CANCEL);
   } else if (!peer->answered && code == NGHTTP2_NO_ERROR) {

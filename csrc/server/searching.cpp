@@ -10,15 +10,20 @@ namespace {
 
 constexpr size_t kOwnReply = 256 << 10;  // bytes of a reply that is made here
 constexpr size_t kInlineRows = 100'000;  // that this thread looks at itself between two events
+constexpr size_t kGroupSearches = 4;     // of one by groups, by guess: it goes on until it has enough groups
 constexpr size_t kFindRows = 64;         // that are looked at while one is found by its id
 constexpr size_t kAnswerBytes = 32;      // bebr/serve/services/points.py: an answer while its reply is made
 constexpr size_t kCopies = 4;            // bebr/serve/admission.py
 
-// The queries of a request, or the rows to search by; false where they do not fit what is searched.
-bool read_what(const SearchRequest& request, const Searcher& searcher, Job& job) {
-  if (!request.by_ids)
+// The rows to search by, or where in the message the queries are; false where they do not fit what is searched.
+bool read_what(const Stream& stream, const SearchRequest& request, const Searcher& searcher, Job& job) {
+  if (!request.by_ids) {
+    job.values_at = static_cast<size_t>(request.values.data() - stream.in.data());
+    job.values_size = request.values.size();
+    job.half = request.half;
     return request.dimension == searcher.query_dim() && (request.asked.coded || searcher.has_decoder()) &&
-           read_queries(request, job.queries);
+           good_queries(request);
+  }
   std::optional<std::vector<int64_t>> rows = read_ids(*request.by_ids, searcher.keyed());
   if (rows) job.rows = std::move(*rows);
   return rows.has_value();
@@ -32,40 +37,46 @@ bool Loop::search(Stream& stream) {
   if (stream.key != nullptr && !stream.key->granted(request->collection)) return refuse(stream, request->collection);
   const std::shared_ptr<const Published> shown = front_.shelf_.find(request->collection);
   if (!shown || (!request->model.empty() && request->model != shown->model)) return false;
-  const std::shared_ptr<const Searcher> found = shown->searcher(request->filter);
+  std::optional<std::string> key;
+  if (request->group_by) key = group_key(request->filter, *request->group_by);
+  if (!request->group_by && request->filter) key.emplace(*request->filter);
+  const std::shared_ptr<const Searcher> found = shown->searcher(key);
   if (!found) return false;
   const Searcher& searcher = *found;
-  if (request->allow && request->filter) return false;  // what filters leave may be copies, in which ids are not found
   const FrontOptions& limits = front_.options_;
   const size_t count = request->count, depth = request->asked.k + request->offset;
-  const size_t rescore = request->asked.rescore.value_or(0), rows = std::max(depth, rescore);
+  const size_t rescore = request->asked.rescore.value_or(0), shown_rows = depth * request->group_size;
+  const size_t rows = std::max(shown_rows, rescore * request->group_size);
   if (count < 1 || count > limits.most_batch || count > limits.queries) return false;
-  if (rows > limits.k || count * rows > limits.answers || count * depth > kOwnReply / 12) return false;
+  if (rows > limits.k || count * rows > limits.answers || count * shown_rows > kOwnReply / 12) return false;
   if (rescore > 0 && !searcher.keeps_vectors()) return false;
   auto job = std::make_shared<Job>();
-  if (!read_what(*request, searcher, *job)) return false;
+  if (!read_what(stream, *request, searcher, *job)) return false;
   if (request->allow && !(job->allow = read_ids(*request->allow, searcher.keyed()))) return false;
   if (std::max(job->rows.size(), job->allow ? job->allow->size() : 0) > limits.ids) return false;
   job->asked = request->asked;
   job->asked.k = depth;
-  const size_t answers = count * (rows + searcher.candidates(depth, job->asked.rescore));
+  const size_t answers = count * (rows + searcher.candidates(shown_rows, job->asked.rescore));
   if (!stream.lease.take(*front_.budget_, kAnswerBytes * answers + kCopies * stream.in.size())) return false;
   stream.request_id = front_.request_id(stream.headers);
   job->collection = shown->name;
   if (request->collection != shown->name) job->alias = request->collection;
   job->offset = request->offset;
   job->payloads = request->payloads;
-  if (request->filter) job->filter.emplace(*request->filter);
+  job->filter = std::move(key);
+  if (request->group_by) job->group_size = request->group_size;
   job->count = count;
   job->arrival = stream.arrival;
   job->cost = count * searcher.rows();
+  if (request->group_by) job->cost *= kGroupSearches;
   if (job->allow) job->cost = count * std::min(searcher.rows(), kFindRows * job->allow->size());
   job->loop = number_;
-  job->connection = stream.connection.id();
+  job->connection = stream.connection->id();
   job->stream = stream.id;
+  job->message = std::move(stream.in);  // of which the request is: it is of no use any more
   stream.job = job;
   ready_.push_back(std::move(job));
-  if (stream.deadline > 0) deadlines_.emplace(stream.deadline, stream.connection.id(), stream.id);
+  if (stream.deadline > 0) deadlines_.emplace(stream.deadline, stream.connection->id(), stream.id);
   return true;
 }
 
@@ -79,12 +90,12 @@ bool Loop::refuse(Stream& stream, std::string_view collection) {
     made->collection = collection;
     front_.tell(std::move(*made));
   }
-  stream.connection.fail(stream, "7", *text);
+  stream.connection->fail(stream, "7", *text);
   return true;
 }
 
 void Loop::forget(Stream& stream, int code) {
-  if (stream.deadline > 0) deadlines_.erase({stream.deadline, stream.connection.id(), stream.id});
+  if (stream.deadline > 0) deadlines_.erase({stream.deadline, stream.connection->id(), stream.id});
   if (!stream.job) return;
   stream.job->cancel();
   front_.finished(*stream.job, code, stream);
@@ -101,13 +112,14 @@ void Loop::run_ready() {
   for (const std::shared_ptr<Job>& job : ready) cost += job->cost;
   if (cost > kInlineRows || !front_.batcher_->idle()) return front_.batcher_->add(std::move(ready));
   for (size_t begin = 0; begin < ready.size();) {
-    Jobs alike{ready[begin]};
-    size_t queries = ready[begin]->count, kept = begin + 1;
+    Jobs alike;
+    alike.push_back(std::move(ready[begin]));
+    size_t queries = alike.front()->count, kept = begin + 1;
     for (size_t i = begin + 1; i < ready.size(); ++i) {
       const Job& one = *ready[i];
       if (one.alike(*alike.front()) && queries + one.count <= front_.options_.most_batch) {
         queries += one.count;
-        alike.push_back(ready[i]);
+        alike.push_back(std::move(ready[i]));
         std::swap(ready[i], ready[kept++]);
       }
     }
@@ -131,6 +143,7 @@ void Loop::finish(const Jobs& jobs) {
       found->reply(*stream, std::move(job->reply));
     } else if (job->outcome == Outcome::Failed) {  // whatever is wrong, the server behind has words for it
       stream->lease = {};
+      stream->in = std::move(job->message);
       found->forward(*stream);
     } else {
       found->fail(*stream, "14", "the server stops");

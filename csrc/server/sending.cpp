@@ -20,7 +20,7 @@ ssize_t Connection::read_out(int32_t id, uint8_t* to, size_t size, uint32_t* fla
   const size_t n = std::min(size, stream->out.size() - stream->out_at);
   std::memcpy(to, stream->out.data() + stream->out_at, n);
   stream->out_at += n;
-  if (n > 0 && stream->peer != nullptr) stream->peer->connection.consume(*stream->peer, n);
+  if (n > 0 && stream->peer != nullptr) stream->peer->connection->consume(*stream->peer, n);
   if (stream->out_at < stream->out.size()) return static_cast<ssize_t>(n);
   stream->out.clear();
   stream->out_at = 0;
@@ -75,7 +75,6 @@ void Connection::reset(Stream& stream, uint32_t code) {
 void Connection::reply(Stream& stream, std::string body) {
   static const nghttp2_nv head[] = {lasting(":status", "200"), lasting("content-type", "application/grpc")};
   consume(stream, stream.unread);
-  stream.in = {};
   stream.out = std::move(body);
   stream.out_ends = true;
   submit_response(stream, head, true);
@@ -83,12 +82,13 @@ void Connection::reply(Stream& stream, std::string body) {
 
 void Connection::fail(Stream& stream, const char* status, std::string_view text) {
   consume(stream, stream.unread);
-  stream.in = {};
-  Headers head = {{":status", "200"},
-                  {"content-type", "application/grpc"},
-                  {"grpc-status", status},
-                  {"grpc-message", std::string(text)}};
-  if (!stream.request_id.empty()) head.emplace_back(kRequestId, stream.request_id);
+  stream.in.clear();
+  Headers head;
+  head.add(":status", "200");
+  head.add("content-type", "application/grpc");
+  head.add("grpc-status", status);
+  head.add("grpc-message", text);
+  if (!stream.request_id.empty()) head.add(kRequestId, stream.request_id);
   submit_response(stream, entries(head), false);
 }
 
@@ -98,8 +98,8 @@ void Connection::forward(Stream& stream) {
   Connection* const behind = loop_.behind(*this);
   if (behind == nullptr) return fail(stream, "14", "the server behind this front does not take connections");
   // The server behind knows this front alone. What a client says of itself is not believed.
-  std::erase_if(stream.headers, [](const auto& one) { return one.first == kPeer; });
-  stream.headers.emplace_back(kPeer, peer);
+  stream.headers.remove(kPeer);
+  stream.headers.add(kPeer, peer);
   const std::vector<nghttp2_nv> headers = entries(stream.headers);
   nghttp2_data_provider provider{};
   provider.read_callback = &Callbacks::read;
@@ -107,13 +107,12 @@ void Connection::forward(Stream& stream) {
   const int32_t id = nghttp2_submit_request(behind->session_, nullptr, headers.data(), headers.size(),
                                             body ? &provider : nullptr, nullptr);
   if (id < 0) return fail(stream, "14", "the connection behind this one has had all the calls that it takes");
-  auto made = std::make_unique<Stream>(*behind, id);
-  made->peer = &stream;
-  made->out = std::move(stream.in);
-  made->out_ends = stream.in_ended;
-  stream.in = {};
-  stream.peer = made.get();
-  behind->streams_.emplace(id, std::move(made));
+  Stream& made = behind->begin(id);
+  made.peer = &stream;
+  made.out.swap(stream.in);
+  made.out_ends = stream.in_ended;
+  stream.in.clear();
+  stream.peer = &made;
   loop_.touch(*behind);
 }
 

@@ -1,5 +1,6 @@
 #include "server/wire.h"
 
+#include <algorithm>
 #include <bit>
 #include <cmath>
 #include <cstring>
@@ -10,10 +11,13 @@
 namespace bebr {
 namespace {
 
+constexpr char kKeyEnd = '\0';  // in a key: of the filter, which is JSON and has none
+
 static_assert(std::endian::native == std::endian::little, "columns are little-endian");
 
 constexpr size_t kTextHead = 6;  // bytes of a field and a length before a text
 constexpr int64_t kFirstPlace = int64_t{1} << 62;
+constexpr size_t kMostGroup = 1000;  // rows of a group
 constexpr uint64_t kMostK = (uint64_t{1} << 31) - 1;
 
 // Protobuf's wire format, in the shortest encoding only: what another writer does is left to protobuf.
@@ -103,6 +107,12 @@ void put_varint(std::string& out, uint64_t value) {
   out.push_back(static_cast<char>(value));
 }
 
+size_t varint_size(uint64_t value) noexcept {
+  size_t bytes = 1;
+  for (; value > 127; value >>= 7) ++bytes;
+  return bytes;
+}
+
 void put_number(std::string& out, uint64_t field, uint64_t value) {
   if (value == 0) return;
   put_varint(out, varint_field(field));
@@ -164,6 +174,7 @@ std::optional<SearchRequest> read_search(std::string_view message) noexcept {
       case bytes_field(10):
         if (request.filter) return std::nullopt;
         request.filter = in.bytes();
+        if (request.filter->find(kKeyEnd) != std::string_view::npos) return std::nullopt;
         break;
       case real_field(11):
         request.asked.radius = in.real();
@@ -173,6 +184,13 @@ std::optional<SearchRequest> read_search(std::string_view message) noexcept {
         break;
       case bytes_field(13):
         request.by_ids = in.bytes();
+        break;
+      case bytes_field(16):
+        if (request.group_by) return std::nullopt;
+        request.group_by = in.bytes();
+        break;
+      case varint_field(17):
+        request.group_size = std::max<size_t>(1, in.number());
         break;
       case varint_field(20):
         request.asked.rescore = in.number();
@@ -195,27 +213,56 @@ std::optional<SearchRequest> read_search(std::string_view message) noexcept {
   if (asked.radius && !std::isfinite(*asked.radius)) return std::nullopt;
   if (!fits(asked.nprobe, kMostLists, asked.exact) || !fits(asked.ef_search, kMostCandidates, asked.exact))
     return std::nullopt;
+  if (request.group_by ? request.group_size > kMostGroup || (request.filter && request.filter->empty())
+                       : request.group_size != 1)
+    return std::nullopt;
   if (rescore > kMostK || (rescore > 0 && rescore < depth)) return std::nullopt;
   return request;
 }
 
-bool read_queries(const SearchRequest& request, std::vector<float>& queries) {
+namespace {
+
+// Whether none of the numbers, each with all of `exponent` set where it is not finite, is such.
+template <typename Bits>
+bool finite(std::string_view values, Bits exponent) noexcept {
+  Bits bad = 0;
+  for (size_t at = 0; at < values.size(); at += sizeof(Bits)) {
+    Bits value = 0;
+    std::memcpy(&value, values.data() + at, sizeof value);
+    bad |= (value & exponent) == exponent ? 1 : 0;
+  }
+  return bad == 0;
+}
+
+}  // namespace
+
+bool good_queries(const SearchRequest& request) noexcept {
   const size_t values = request.count * request.dimension, size = request.half ? 2 : 4;
   if (request.values.size() / size != values || request.values.size() % size != 0) return false;
-  queries.resize(values);
-  if (request.half) {
-    for (size_t i = 0; i < values; ++i) {
-      uint16_t half = 0;
-      std::memcpy(&half, request.values.data() + 2 * i, sizeof half);
-      queries[i] = half_to_float(half);
-    }
-  } else if (values > 0) {
-    std::memcpy(queries.data(), request.values.data(), 4 * values);
+  return request.half ? finite<uint16_t>(request.values, 0x7c00) : finite<uint32_t>(request.values, 0x7f800000);
+}
+
+void load_queries(std::string_view values, bool half, float* queries) noexcept {
+  if (!half) {
+    if (!values.empty()) std::memcpy(queries, values.data(), values.size());
+    return;
   }
-  constexpr uint32_t kExponent = 0x7f800000;  // all of it is set where a value is not finite
-  uint32_t bad = 0;
-  for (const float value : queries) bad |= (std::bit_cast<uint32_t>(value) & kExponent) == kExponent ? 1 : 0;
-  return bad == 0;
+  for (size_t i = 0; 2 * i < values.size(); ++i) {
+    uint16_t one = 0;
+    std::memcpy(&one, values.data() + 2 * i, sizeof one);
+    queries[i] = half_to_float(one);
+  }
+}
+
+std::string group_key(const std::optional<std::string_view>& filter, std::string_view path) {
+  std::string key(filter.value_or(std::string_view{}));
+  key += kKeyEnd;
+  return key += path;
+}
+
+std::optional<std::string> filter_of_key(const std::optional<std::string>& key) {
+  if (!key || key->find(kKeyEnd) == 0) return std::nullopt;
+  return key->substr(0, key->find(kKeyEnd));
 }
 
 std::optional<std::vector<int64_t>> read_ids(std::string_view column, bool keyed) {
@@ -228,30 +275,34 @@ std::optional<std::vector<int64_t>> read_ids(std::string_view column, bool keyed
   return ids;
 }
 
+size_t Answers::count(size_t query) const noexcept {
+  const int64_t* const of = ids + query * depth;
+  size_t end = offset;
+  while (end < depth && of[end] >= 0) ++end;
+  return end - offset;
+}
+
 std::vector<int64_t> Answers::shown() const {
   std::vector<int64_t> found;
-  for (size_t q = 0; q < n; ++q)
-    for (size_t i = q * depth + offset; i < (q + 1) * depth && ids[i] >= 0; ++i) found.push_back(ids[i]);
+  for (size_t q = 0; q < n; ++q) {
+    const int64_t* const first = ids + q * depth + offset;
+    found.insert(found.end(), first, first + count(q));
+  }
   return found;
 }
 
-std::string write_reply(const Answers& answers, const RowTexts& texts) {
-  const int64_t* const ids = answers.ids;
-  const size_t n = answers.n, depth = answers.depth, offset = answers.offset;
-  std::vector<uint32_t> counts(n);
-  size_t total = 0, bytes = 0;
-  std::string packed;
-  for (size_t q = 0; q < n; ++q) {
-    size_t end = offset;
-    while (end < depth && ids[q * depth + end] >= 0) ++end;
-    counts[q] = static_cast<uint32_t>(end - offset);
-    total += counts[q];
-    put_varint(packed, counts[q]);
+void write_reply(const Answers& answers, const RowTexts& texts, std::string& out) {
+  size_t total = 0, packed = 0, bytes = 0;
+  for (size_t q = 0; q < answers.n; ++q) {
+    const size_t count = answers.count(q);
+    total += count;
+    packed += varint_size(count);
   }
   for (const std::vector<std::string_view>* column : {&texts.payloads, &texts.keys})
     for (const std::string_view text : *column) bytes += text.size() + kTextHead;
-  std::string out(kFrameHead, '\0');
-  out.reserve(kFrameHead + 12 * total + packed.size() + bytes + 48);
+  for (const std::string& value : answers.groups) bytes += value.size() + kTextHead;
+  out.assign(kFrameHead, '\0');
+  out.reserve(kFrameHead + 12 * total + packed + bytes + 48);
   const auto put_text = [&](uint64_t field, std::string_view text) {
     put_varint(out, bytes_field(field));
     put_varint(out, text.size());
@@ -261,19 +312,22 @@ std::string write_reply(const Answers& answers, const RowTexts& texts) {
     if (total == 0) return;
     put_varint(out, bytes_field(field));
     put_varint(out, total * sizeof *values);
-    for (size_t q = 0; q < n; ++q)
-      out.append(reinterpret_cast<const char*>(values + q * depth + offset), counts[q] * sizeof *values);
+    for (size_t q = 0; q < answers.n; ++q)
+      out.append(reinterpret_cast<const char*>(values + q * answers.depth + answers.offset),
+                 answers.count(q) * sizeof *values);
   };
-  column(1, ids);
+  column(1, answers.ids);
   column(2, answers.scores);
-  put_text(3, packed);
+  put_varint(out, bytes_field(3));
+  put_varint(out, packed);
+  for (size_t q = 0; q < answers.n; ++q) put_varint(out, answers.count(q));
   for (const std::string_view payload : texts.payloads) put_text(4, payload);
   put_number(out, 5, answers.elapsed_us);
   put_number(out, 6, answers.batch);
   for (const std::string_view key : texts.keys) put_text(7, key);
+  for (const std::string& value : answers.groups) put_text(8, value);
   const size_t length = out.size() - kFrameHead;
   for (size_t i = 1; i < kFrameHead; ++i) out[i] = static_cast<char>(length >> 8 * (kFrameHead - 1 - i));
-  return out;
 }
 
 }  // namespace bebr

@@ -28,7 +28,9 @@ struct SearchRequest {
   bool payloads = false;    // replies have them
   size_t dimension = 0, count = 0;
   size_t offset = 0;
-  std::optional<std::string_view> filter;         // as it is written
+  std::optional<std::string_view> filter;    // as it is written
+  std::optional<std::string_view> group_by;  // hits come in groups, of up to so many rows
+  size_t group_size = 1;
   std::optional<std::string_view> allow, by_ids;  // int64 each; by_ids: in place of queries, then `count` is theirs
   CollectionSearch asked;                         // k without the offset
 };
@@ -37,12 +39,19 @@ struct SearchRequest {
 // refuse it: then the message is Python's.
 std::optional<SearchRequest> read_search(std::string_view message) noexcept;
 
-// The queries as floats [count, dimension]; false where they do not fill these, or one is not finite.
-bool read_queries(const SearchRequest& request, std::vector<float>& queries);
+// Whether the values fill the queries, [count, dimension], and all of them are finite.
+bool good_queries(const SearchRequest& request) noexcept;
+// Values of queries as floats; half: they are float16.
+void load_queries(std::string_view values, bool half, float* queries) noexcept;
 
 // The ids of such a column; nothing where it is none of whole numbers, or one may stand for a row of another number: it
 // is negative, or a place of keys and the rows have some (bebr/collection/keys.py).
 std::optional<std::vector<int64_t>> read_ids(std::string_view column, bool keyed);
+
+// Under what the rows are published that a filter lets through and that have a value at a path to group by.
+std::string group_key(const std::optional<std::string_view>& filter, std::string_view path);
+// The filter of such a key, or of one that is a filter itself.
+std::optional<std::string> filter_of_key(const std::optional<std::string>& key);
 
 // What a reply is made of: the answers from `offset` on to n queries.
 struct Answers {
@@ -52,11 +61,15 @@ struct Answers {
   uint64_t elapsed_us = 0;
   uint32_t batch = 0;
 
+  std::span<const std::string> groups{};  // where n are groups: their values
+
+  // How many a query shows.
+  size_t count(size_t query) const noexcept;
   // The ids that are there, query after query.
   std::vector<int64_t> shown() const;
 };
 
-// A framed SearchResponse. texts: of the ids that are shown.
-std::string write_reply(const Answers& answers, const RowTexts& texts);
+// A framed SearchResponse in place of what `out` holds. texts: of the ids that are shown.
+void write_reply(const Answers& answers, const RowTexts& texts, std::string& out);
 
 }  // namespace bebr

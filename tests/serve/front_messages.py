@@ -12,11 +12,11 @@ import numpy as np
 from google.protobuf.message import DecodeError
 
 from bebr import _front
+from bebr.collection.checks import check_groups
 from bebr.serve import convert
 from bebr.v1 import bebr_pb2 as pb
 
-# What makes the front forward a request.
-FORWARDED = ("group_by",)
+# What makes the front forward a request, where there is one.
 REPEATED = ("by_keys", "allow_keys", "text")
 # Collections that are published, and the model of their queries.
 NAMES, DIGEST = (b"docs", b"a"), b"0123456789abcdef"
@@ -43,7 +43,7 @@ def request(rng: random.Random) -> bytes:
         "filter": lambda: "{}",
         "by_ids": lambda: rng.choice([b"", bytes(8), bytes(7), rng.randbytes(16)]),
         "group_by": lambda: "a",
-        "group_size": lambda: 2,
+        "group_size": lambda: rng.choice([0, 1, 2, 9999]),
         "fusion": lambda: 1,
     }
     for name in rng.sample(sorted(options), rng.choice([0, 0, 1, 2, 3])):
@@ -85,15 +85,15 @@ def check(data: bytes) -> bool:
     found = _front.read_search(data)
     if found is None or found["collection"] not in NAMES or found["model"] not in (b"", DIGEST):
         return False
-    if found["filter"] not in (None, b"{}"):  # one that was not published
+    if found["filter"] not in (None, b"{}") or found["group_by"] not in (None, b"a"):  # what was not published
         return False
     try:
         message = pb.SearchRequest.FromString(data)
     except DecodeError:
         raise AssertionError(f"the front reads what is no message: {data!r}") from None
-    assert not any(message.HasField(name) for name in FORWARDED), data
     assert not any(getattr(message, name) for name in REPEATED), data
-    assert message.group_size == 0 and message.fusion == 0, data
+    assert message.fusion == 0, data
+    groups = check_groups(message.group_by if message.HasField("group_by") else None, message.group_size or 1)
     options = convert.options_from_message(message, message.k + message.offset, None, None)
     by_ids = message.HasField("by_ids")
     assert by_ids != message.HasField("queries"), data
@@ -105,6 +105,8 @@ def check(data: bytes) -> bool:
         "dimension": message.queries.dimension,
         "count": len(message.by_ids) // 8 if by_ids else message.queries.count,
         "k": message.k,
+        "group_by": message.group_by.encode() if message.HasField("group_by") else None,
+        "group_size": 1 if groups is None else groups.size,
         "offset": message.offset,
         "payloads": message.with_payloads,
         "filter": message.filter.encode() if message.HasField("filter") else None,

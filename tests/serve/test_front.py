@@ -77,11 +77,13 @@ def test_what_it_does_not_answer_is_forwarded(fronted, bz, vectors):
         made.upsert(range(100), vectors[:100], [{"n": i} for i in range(100)])
         with answered(fronted, 0):
             assert made.search(vectors[3], 2, allow=[7], filter={"n": 7}).ids[0, 0] == 7
-            assert made.search(vectors[3], 2, group_by="n").ids[0, 0] == 3
+            for _ in range(2):  # the first time by the payloads of hits, then by a column, of which the front is told
+                assert made.search(vectors[3], 2, group_by="n").ids[0, 0] == 3
             with pytest.raises(ValueError, match="q has shape"):
                 made.search(vectors[:1, :5], 1)
-        with answered(fronted, 1):
+        with answered(fronted, 2):
             assert made.search(vectors[3], 1).ids[0, 0] == 3
+            assert made.search(vectors[3], 2, group_by="n").groups[0][0] == 3
         client.drop_collection("docs")
         with pytest.raises(KeyError), answered(fronted, 0):
             made.search(vectors[3], 1)

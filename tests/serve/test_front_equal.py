@@ -125,9 +125,12 @@ def requests(draw, digest: str, vectors: np.ndarray) -> pb.SearchRequest:
         "with_payloads": st.booleans(),
         "allow": st.builds(allowed, *[st.integers(0, 2**32)] * 2),
         "filter": st.sampled_from([json.dumps(one) for one in FILTERS] + ["{}", "broken"]),
+        "group_by": st.sampled_from(["n", "n", "tag", "id", "again", "none", "", "a..b"]),
     }
     for name in draw(st.sets(st.sampled_from(sorted(options)), max_size=4)):
         setattr(made, name, draw(options[name]))
+    if made.HasField("group_by") or draw(st.integers(0, 20)) == 0:
+        made.group_size = draw(st.sampled_from([0, 1, 2, 5]))
     return made
 
 
@@ -139,7 +142,8 @@ def test_answers_equal_those_of_python(both):
     def equal(data) -> None:
         request = data.draw(requests(both.digest, both.vectors))
         token = both.tokens[data.draw(st.sampled_from([2, 2, 2, 2, 2, 3, 0, 1]))]
-        for _ in range(3 if request.HasField("filter") else 1):  # a filter that came before is looked at by the front
+        again = request.HasField("filter") or request.HasField("group_by")
+        for _ in range(3 if again else 1):  # a filter or a field that came before is looked at by the front
             by_front, by_python = both.outcomes(request, token)
             assert by_front == by_python, request
         seen.append(by_front[0])

@@ -194,6 +194,8 @@ class Points(Reading):
         for i in range(0, count, step):
             some = None if queries is None else queries[i : i + step]
             parts.append(await served.search(some, options, allow, groups, (texts or ())[i : i + step]))
+        if groups is not None and parts:
+            served.show_groups(parts[-1].snapshot, request.filter, filter, groups)
         return Answer(tuple(parts), min(count, MAX_BATCH))
 
     async def _with_texts(self, served: ServedCollection, answer: Answer, with_payloads: bool) -> pb.SearchResponse:

@@ -98,6 +98,17 @@ bool FakeCollection::try_search_rows(const int64_t* of, size_t n, const Collecti
   return std::find(of, of + n, 13) == of + n && try_search(queries.data(), n, asked, scores, ids);
 }
 
+bool FakeCollection::try_search_groups(const float* queries, const int64_t* of, size_t n, const CollectionSearch& asked,
+                                       size_t size, RowGroups& out) const noexcept {
+  CollectionSearch deeper = asked;
+  deeper.k = asked.k * size;
+  out.scores.resize(n * deeper.k);
+  out.ids.resize(n * deeper.k);
+  for (size_t i = 0; i < n * asked.k; ++i) out.values.push_back("\"g" + std::to_string(i % asked.k) + "\"");
+  return of == nullptr ? try_search(queries, n, deeper, out.scores.data(), out.ids.data())
+                       : try_search_rows(of, n, deeper, out.scores.data(), out.ids.data());
+}
+
 bool FakeCollection::try_texts(const int64_t* ids, size_t n, bool payloads, RowTexts& out) const noexcept {
   static const std::string x(2'000'000, 'x'), k(1000, 'k');
   for (size_t i = 0; i < n; ++i) {

@@ -28,6 +28,9 @@ class FakeCollection final : public Searcher {
   // The rows after each; of row 13 there is none.
   bool try_search_rows(const int64_t* of, size_t n, const CollectionSearch& asked, float* scores,
                        int64_t* ids) const noexcept override;
+  // Groups of the rows that a search finds, in their order: "g0" of the first `size`, and so on.
+  bool try_search_groups(const float* queries, const int64_t* of, size_t n, const CollectionSearch& asked, size_t size,
+                         RowGroups& out) const noexcept override;
   bool keyed() const noexcept override { return keyed_; }
   // Payloads of as many x as the id says, keys of as many k; of id 13 one is damaged.
   bool try_texts(const int64_t* ids, size_t n, bool payloads, RowTexts& out) const noexcept override;

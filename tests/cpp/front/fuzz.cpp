@@ -105,6 +105,7 @@ void publish(Served& served) {
   served.front.publish("small", "m1", small);
   served.front.publish("keyed", "m1", std::make_shared<FakeCollection>(5, 0, true));
   served.front.publish_filter("small", *small, "{\"a\"}", std::make_shared<FakeCollection>(7));
+  served.front.publish_filter("small", *small, group_key({}, "n"), std::make_shared<FakeCollection>(7));
 }
 
 }  // namespace

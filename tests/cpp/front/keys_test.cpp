@@ -5,6 +5,8 @@
 
 #include <cstdio>
 #include <fstream>
+#include <utility>
+#include <vector>
 
 #include "../check.h"
 #include "keyed.h"
@@ -78,6 +80,35 @@ BEBR_TEST(a_file_of_keys_that_has_changed_is_for_the_server_behind) {
   CHECK(first_id(keyed.search("small", key)) == 40, "read again");
   unlink(keyed.keys.path().c_str());
   CHECK(keyed.search("small", key).body == "behind", "gone");
+}
+
+BEBR_TEST(calls_that_come_together_have_each_their_key) {
+  KeyedFront keyed;
+  keyed.publish();
+  HonestClient client(keyed.served.port);
+  const auto begin = [&](const char* collection, const char* token) {
+    return client.begin(kSearch, search_message(collection, 40, 1), {{"authorization", token}});
+  };
+  const auto all = [&] {
+    static constexpr std::pair<const char*, const char*> kinds[] = {{"small", "Bearer all"},
+                                                                    {"small", "Bearer alk"},
+                                                                    {"large", "Bearer some"},
+                                                                    {"small", "Bearer some"},
+                                                                    {"large", "Bearer all"}};
+    std::vector<int32_t> calls;
+    for (int i = 0; i < 10; ++i)
+      for (const auto& [collection, token] : kinds) calls.push_back(begin(collection, token));
+    std::vector<Reply> replies;
+    for (const int32_t call : calls) replies.push_back(client.wait(call));
+    return replies;
+  };
+  const std::vector<Reply> replies = all();
+  for (size_t i = 0; i < replies.size(); ++i) {
+    const char* const wanted[] = {"0", "16", "7", "0", "0"};
+    CHECK(replies[i].headers.at("grpc-status") == wanted[i % 5], i);
+  }
+  std::ofstream(keyed.keys.path()) << "changed";
+  for (const Reply& reply : all()) CHECK(reply.body == "behind", "the file has changed");
 }
 
 BEBR_TEST(a_refused_call_is_not_received) {

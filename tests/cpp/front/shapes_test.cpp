@@ -64,5 +64,51 @@ BEBR_TEST(a_row_that_is_missing_is_no_others_fault) {
   CHECK(first_id(client.wait(calls.back())) == 40, "a vector beside them");
 }
 
+BEBR_TEST(hits_come_in_groups) {
+  Served served;
+  const auto all = std::make_shared<FakeCollection>(100);
+  served.front.publish("docs", "m1", all);
+  for (const std::string& key : {group_key({}, "n"), group_key("{\"a\"}", "n")})
+    served.front.publish_filter("docs", *all, key, all);
+  HonestClient client(served.port);
+  const auto has = [](const Reply& reply, const char* text) { return reply.body.find(text) != std::string::npos; };
+  const std::string search = search_message("docs", 40, 2), filter = "\x52\x05{\"a\"}";
+  const Reply first = client.call(kSearch, with(search, grouped("n", 3)));
+  CHECK(first_id(first) == 40 && has(first, "\"g0\"") && has(first, "\"g1\"") && !has(first, "g2"), "two groups");
+  const Reply after = client.call(kSearch, with(search, grouped("n", 3) + std::string("\x60\x01")));
+  CHECK(first_id(after) == 43 && !has(after, "g0") && has(after, "\"g2\""), "after the first");
+  CHECK(first_id(client.call(kSearch, with(rows_message("docs", {7}, 2), grouped("n", 1)))) == 8, "by a row");
+  CHECK(first_id(client.call(kSearch, with(search, filter + grouped("n", 1)))) == 40, "beside a filter");
+  CHECK(served.front.counts().answered == 4, "answered here");
+  const std::vector<Finished> finished = served.front.take_finished();
+  CHECK(!finished[0].filter && finished[3].filter == "{\"a\"}", "the filter is told of, and nothing else");
+  const std::string forwarded[] = {grouped("m", 1),                               // by what was not published
+                                   grouped("n", 2).substr(4),                     // a size alone
+                                   grouped("n", 20'000),                          // too large
+                                   std::string("\x52\x00", 2) + grouped("n", 1),  // an empty filter is none
+                                   filter,                                        // in no groups
+                                   std::string("\x52\x02\x00n", 4),               // the key itself
+                                   grouped("n", 1) + grouped("n", 1)};
+  for (const std::string& fields : forwarded)
+    CHECK(client.call(kSearch, with(search, fields)).body == "behind", fields);
+  CHECK(client.call(kSearch, with(rows_message("docs", {13}, 2), grouped("n", 1))).body == "behind", "no such row");
+}
+
+BEBR_TEST(calls_of_many_sizes_leave_nothing_to_those_that_follow) {
+  Served served;
+  HonestClient client(served.port);
+  for (int round = 0; round < 3; ++round) {
+    std::vector<int32_t> calls;
+    for (int i = 0; i < 200; ++i) {
+      const std::string body = search_message("small", static_cast<float>(i), 1 + static_cast<uint32_t>(i % 50));
+      calls.push_back(i % 10 == 3 ? client.begin("/echo", "echo " + std::to_string(i)) : client.begin(kSearch, body));
+    }
+    for (int i = 0; i < 200; ++i) {
+      const Reply reply = client.wait(calls[static_cast<size_t>(i)]);
+      CHECK(i % 10 == 3 ? reply.body == "echo " + std::to_string(i) : first_id(reply) == i, i);
+    }
+  }
+}
+
 }  // namespace
 }  // namespace bebr::test

@@ -81,6 +81,7 @@ class Frames {
     if (one_in(3)) body = framed(body.substr(5) + "\x40\x01");         // payloads
     if (one_in(5)) body = framed(body.substr(5) + "\x52\x05{\"a\"}");  // a filter
     if (one_in(5)) body = with(body, allowed(std::vector<int64_t>(up_to(one_in(4) ? 9'000 : 20), one_in(9) ? -1 : 7)));
+    if (one_in(5)) body = with(body, grouped(one_in(9) ? "other" : "n", static_cast<uint32_t>(1 + up_to(4))));
     if (one_in(3))
       for (size_t i = 0; i <= up_to(3); ++i) body[up_to(body.size() - 1)] = static_cast<char>(random_());
     if (one_in(8)) body.resize(up_to(body.size()));
@@ -161,6 +162,14 @@ std::string column(const std::string& field, const std::vector<int64_t>& ids) {
 }  // namespace
 
 std::string allowed(const std::vector<int64_t>& ids) { return column("\x3a", ids); }
+
+std::string grouped(const std::string& by, uint32_t size) {
+  std::string out = "\x82\x01";
+  put_varint(out, by.size());
+  out += by + "\x88\x01";
+  put_varint(out, size);
+  return out;
+}
 
 std::string rows_message(const std::string& collection, const std::vector<int64_t>& ids, uint32_t k) {
   std::string message = "\x0a";

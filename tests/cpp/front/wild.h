@@ -18,6 +18,9 @@ std::string with(const std::string& message, const std::string& fields);
 // The field of the ids that it may be answered by.
 std::string allowed(const std::vector<int64_t>& ids);
 
+// The fields of hits in groups.
+std::string grouped(const std::string& by, uint32_t size);
+
 // The bytes of one search of "small", and of one connection that may be of any kind; in the pieces in which they are
 // sent.
 std::vector<std::string> honest_connection(std::mt19937& random, const std::string& authorization);
