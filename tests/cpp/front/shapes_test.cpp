@@ -52,7 +52,7 @@ BEBR_TEST(rows_are_searched_by_their_ids) {
 
 BEBR_TEST(a_row_that_is_missing_is_no_others_fault) {
   Served served;
-  served.front.publish("slow", "m1", std::make_shared<FakeCollection>(1'000'000, 50));
+  served.front.publish("slow", "m1", std::make_shared<FakeCollection>(1'000'000, 10));
   HonestClient client(served.port);
   std::vector<int32_t> calls;
   for (int64_t i = 0; i < 20; ++i) calls.push_back(client.begin(kSearch, rows_message("slow", {i}, 1)));
@@ -100,7 +100,7 @@ BEBR_TEST(calls_of_many_sizes_leave_nothing_to_those_that_follow) {
   for (int round = 0; round < 3; ++round) {
     std::vector<int32_t> calls;
     for (int i = 0; i < 200; ++i) {
-      const std::string body = search_message("small", static_cast<float>(i), 1 + static_cast<uint32_t>(i % 50));
+      const std::string body = search_message("small", static_cast<float>(i), 2 + static_cast<uint32_t>(i % 10));
       calls.push_back(i % 10 == 3 ? client.begin("/echo", "echo " + std::to_string(i)) : client.begin(kSearch, body));
     }
     for (int i = 0; i < 200; ++i) {
