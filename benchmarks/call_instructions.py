@@ -93,8 +93,8 @@ def profiled(command: Sequence[str], use: Callable[[subprocess.Popen[str]], None
 
 
 def _run(command: Sequence[str], use: Callable[[subprocess.Popen[str]], None]) -> None:
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    with subprocess.Popen(command, text=True, **pipes) as program:  # type: ignore[call-overload]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True) as program:
         use(program)
         _, said = program.communicate()
     if program.returncode:
