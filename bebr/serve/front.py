@@ -242,12 +242,10 @@ class Front:
             if one.tracestate:
                 trace["tracestate"] = one.tracestate
             ended = now - (ticks - one.ended)
-            calls.tell(
-                Call(
-                    *("Points/Search", one.request_id, one.peer, one.collection, _CODES[one.code]),
-                    *(one.elapsed, one.queued, one.searched, search, trace, one.traced, ended),
-                )
-            )
+            call = Call("Points/Search", one.request_id, one.peer, one.collection, _CODES[one.code], one.elapsed)
+            call.queued, call.searched, call.search = one.queued, one.searched, search
+            call.trace, call.traced, call.ended = trace, one.traced, ended
+            calls.tell(call)
 
     def _search(self, one: Finished) -> Search:
         collection = self._shown.get(self._aliases.get(one.collection, one.collection))
