@@ -108,12 +108,22 @@ def http_server(start, tmp_path_factory) -> Iterator[Running]:
         yield running
 
 
-@pytest.fixture(params=["local", "remote", "remote, without the front", "remote, awaited", "http"])
+@pytest.fixture(scope="session")
+def shared_db(postgres, tmp_path_factory) -> Iterator[bebr.store.database.Database]:
+    """A database in PostgreSQL, for all tests; each makes collections of its own."""
+    folder = tmp_path_factory.mktemp("shared")
+    with bebr.open(postgres.schema(), segments=f"file://{folder}/segments", cache=folder / "cache") as db:
+        yield db
+
+
+@pytest.fixture(params=["local", "shared", "remote", "remote, without the front", "remote, awaited", "http"])
 def db(request, tmp_path):
-    """A database in a folder, then one on a server: what holds of one holds of the other."""
+    """A database in a folder, then one in PostgreSQL, then one on a server: what holds of one holds of the other."""
     if request.param == "local":
         with bebr.open(tmp_path) as local:
             yield local
+    elif request.param == "shared":
+        yield request.getfixturevalue("shared_db")
     elif request.param == "remote":
         yield request.getfixturevalue("client")
     elif request.param == "remote, awaited":
