@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from bebr.files import replacing
-from bebr.tradeoff import Row
+from bebr.tradeoff import Row, Series, series
 
 # Colours that stay apart for most colour-blind readers: strong ones for bebr, muted ones and other shapes for peers
 _RECIPES = {"ragged": "#d1495b", "1 plane": "#00798c", "2 planes": "#30638e", "4 planes": "#edae49"}
@@ -22,16 +21,23 @@ _PEER_COLOURS = ("#6b7280", "#8d6e63", "#7e9a5b", "#7b6ba8")
 
 def draw_tradeoff(path: str | Path, rows: Sequence[Row], title: str) -> None:
     """Draw `rows` to a .png, .svg or .pdf file, without a display and without changing matplotlib's global state."""
+    figure = tradeoff_figure(rows, title)
+    with replacing(Path(path)) as temporary:
+        figure.savefig(temporary)
+
+
+def tradeoff_figure(rows: Sequence[Row], title: str) -> Figure:
+    """The picture of `rows`: recall against bytes, and against queries a second."""
     figure = Figure(figsize=(14, 6.2), dpi=130, layout="constrained")
     FigureCanvasAgg(figure)
     by_bytes, by_speed = figure.subplots(1, 2, sharey=True)
-    for label, members, style in _series(rows):
-        recall = [row.recall for row in members]
-        sizes = [row.bytes_per_vector for row in members]
-        by_bytes.plot(sizes, recall, label=label, **style)
+    for one, style in _styled(rows):
+        alone = {**style, "linestyle": "none"}
+        beside = [row for row in one.rows if row not in one.line]
+        by_bytes.plot(*_points(one.line, "bytes_per_vector"), label=one.label, **style)
+        by_bytes.plot(*_points(beside, "bytes_per_vector"), **alone)
         # a peer's bits and its speed are hardly related: a line through the points would only be in the way
-        line = style if members[0].system == "bebr" else {**style, "linestyle": "none"}
-        by_speed.plot([row.queries_per_second for row in members], recall, **line)
+        by_speed.plot(*_points(one.rows, "queries_per_second"), **(style if one.system == "bebr" else alone))
     by_bytes.set_title(title, loc="left", fontsize=10)
     by_bytes.set_ylabel(f"recall@{rows[0].k} of the exact top {rows[0].k}")
     by_bytes.set_xlabel("bytes a vector, factors included (left is smaller)")
@@ -42,9 +48,7 @@ def draw_tradeoff(path: str | Path, rows: Sequence[Row], title: str) -> None:
     steps = (1, 2, 5) if max(speeds) < 100 * min(speeds) else (1,)  # all three would run into each other
     _log_axis(by_speed, speeds, [step * 10**i for i in range(10) for step in steps])
     figure.legend(loc="outside right upper", fontsize=8.5, frameon=False)
-    path = Path(path)
-    with replacing(path) as temporary:
-        figure.savefig(temporary)
+    return figure
 
 
 def _log_axis(axes: Any, values: Sequence[float], ticks: Sequence[float]) -> None:
@@ -57,21 +61,20 @@ def _log_axis(axes: Any, values: Sequence[float], ticks: Sequence[float]) -> Non
     axes.grid(alpha=0.3)
 
 
-def _series(rows: Sequence[Row]) -> list[tuple[str, list[Row], dict[str, Any]]]:
-    """Group rows into lines (label, rows by bytes, style): a bebr recipe and query mode, or a family of peer codes."""
+def _points(rows: Sequence[Row], across: str) -> tuple[list[float], list[float]]:
+    return [getattr(row, across) for row in rows], [row.recall for row in rows]
+
+
+def _styled(rows: Sequence[Row]) -> list[tuple[Series, dict[str, Any]]]:
+    """Every curve with its colours and marks: a peer's library has a colour, each of its codes a mark."""
     libraries = sorted({row.system for row in rows} - {"bebr"})
-    groups: dict[str, list[Row]] = {}
-    for row in rows:
-        groups.setdefault(_label(row), []).append(row)
-    peers = 0
-    series = []
-    for label, members in groups.items():
-        members.sort(key=lambda row: row.bytes_per_vector)
-        if members[0].system == "bebr":
-            style = _bebr_style(members[0])
+    styled, peers = [], 0
+    for one in series(rows):
+        if one.system == "bebr":
+            style = _bebr_style(one.rows[0])
         else:
             style = {
-                "color": _PEER_COLOURS[libraries.index(members[0].system) % len(_PEER_COLOURS)],
+                "color": _PEER_COLOURS[libraries.index(one.system) % len(_PEER_COLOURS)],
                 "marker": _PEER_MARKERS[peers % len(_PEER_MARKERS)],
                 "markersize": 5,
                 "linewidth": 0.8,
@@ -79,8 +82,8 @@ def _series(rows: Sequence[Row]) -> list[tuple[str, list[Row], dict[str, Any]]]:
                 "zorder": 2,
             }
             peers += 1
-        series.append((label, members, style))
-    return series
+        styled.append((one, style))
+    return styled
 
 
 def _bebr_style(row: Row) -> dict[str, Any]:
@@ -95,11 +98,3 @@ def _bebr_style(row: Row) -> dict[str, Any]:
         "linewidth": 2.2 if lead else 1.1,
         "zorder": 4 if lead else 3,
     }
-
-
-def _label(row: Row) -> str:
-    if row.system == "bebr":
-        return f"bebr {row.recipe}, {'ADC' if row.query == 'float' else 'SDC'}"
-    # "faiss RaBitQ4" and "faiss PQ96x4fs" belong to the lines "faiss RaBitQ" and "faiss PQ"
-    family = re.sub(r"\d.*", "", row.recipe).strip()
-    return row.recipe if re.search(r" [a-z]$", family) else family  # "usearch b1" and "usearch i8" are no family

@@ -35,7 +35,8 @@ def find_chromium() -> str | None:
 
 
 class Page:
-    """One tab. `errors`: what its console said of mistakes and of what the policy has blocked."""
+    """One tab. `errors`: what its console said of mistakes and of what the policy has blocked; `requests`: addresses
+    that it asked for."""
 
     def __init__(self, read: int, write: int) -> None:
         self._read, self._write = read, write
@@ -43,9 +44,10 @@ class Page:
         self._number = 0
         self._session: str | None = None
         self.errors: list[str] = []
+        self.requests: list[str] = []
         target = self.call("Target.createTarget", url="about:blank")["targetId"]
         self._session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
-        for domain in ("Page", "Runtime", "Log"):
+        for domain in ("Page", "Runtime", "Log", "Network"):
             self.call(f"{domain}.enable")
 
     def call(self, method: str, **values: Any) -> dict[str, Any]:
@@ -78,6 +80,8 @@ class Page:
             self.errors.append(str(values["exceptionDetails"]))
         elif found.get("method") == "Log.entryAdded" and values["entry"]["level"] == "error":
             self.errors.append(f"{values['entry'].get('url', '')}: {values['entry']['text']}")
+        elif found.get("method") == "Network.requestWillBeSent":
+            self.requests.append(values["request"]["url"])
 
     def show(self, address: str, width: int, height: int = 900, dark: bool = False) -> None:
         """Loads a page at a width in CSS pixels."""

@@ -355,11 +355,6 @@ def test_a_source_that_ends_early(vectors, bz, tmp_path):
         bebr.build(lambda start: iter([vectors[start:]]), tmp_path / "o.bebr", rows=4000, nlist=LISTS, binarizer=bz)
 
 
-@pytest.mark.parametrize(("text", "size"), [("4GiB", 4 << 30), ("500 MB", 500_000_000), ("1.5k", 1500), (77, 77)])
-def test_sizes(text, size):
-    assert bebr.bulk.parse_size(text) == size
-
-
 # Centroids in two levels
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import os
 import pty
@@ -18,6 +19,7 @@ from bebr.cli import train as train_verb
 from bebr.cli.native_output import gathered_stderr
 from bebr.vectors import read_vectors, write_columns, write_vectors
 from tests.commands import done, run
+from tests.tradeoff.points import ours, theirs
 
 ROOT = Path(bebr.__file__).parents[1]
 
@@ -158,7 +160,11 @@ def test_tradeoff_leaves_table_json_csv_and_picture(work: Path, tmp_path: Path) 
     pytest.importorskip("matplotlib")
     out = tmp_path / "out"
     result = done("tradeoff", work / "x.npy", "--bytes", "4", "--limit", 600, "-k", 5, "-o", out)
-    assert "recall@5" in result.stdout and "bebr ragged ADC" in result.stdout
+    assert (
+        "recall@5" in result.stdout
+        and "bebr ragged, ADC" in result.stdout
+        and "bytes a vector: recall@5" in result.stdout
+    )
     document = json.loads((out / "tradeoff.json").read_text())
     assert (document["n"], document["queries"], document["d"], document["left_out"]) == (540, 60, 64, [])
     assert sorted(p.name for p in out.iterdir()) == ["tradeoff.csv", "tradeoff.json", "tradeoff.png"]
@@ -172,6 +178,21 @@ def test_tradeoff_says_how_to_get_the_picture(work: Path, tmp_path: Path, monkey
     result = done("tradeoff", work / "x.npy", *arguments)
     assert "no picture: matplotlib is not installed (pip install" in result.stderr
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["tradeoff.csv", "tradeoff.json"]
+
+
+def test_tradeoff_makes_a_page_that_says_how_it_was_made(
+    work: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bebr.tradeoff.sweep", lambda *_, **__: [ours(24, 0.7), theirs("faiss SQ8", 64, 0.99)])
+    monkeypatch.chdir(tmp_path)
+    arguments = ["--html", "a page.html", "--peers", "--limit", 600, "--target-recall", 0.6, "--metric", "ip"]
+    result = done("tradeoff", work / "x.npy", *arguments)
+    assert "a page.html: the page" in result.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["a page.html"]  # no folder beside it
+    page = Path("a page.html").read_text()
+    command = f"bebr tradeoff {work / 'x.npy'} --peers --metric ip --target-recall 0.6 --html 'a page.html' --limit 600"
+    assert html.escape(command) in page and "60 queries, held out" in page
+    assert "whose recall, less its standard error, is at least 0.6" in page
 
 
 def test_serve_answers_and_stops(work: Path, tmp_path: Path) -> None:
@@ -264,6 +285,9 @@ BAD = [
     ("search", "i.bebr", "q.fvecs", "-o", "hits.csv", "wanted one of .ivecs, .npy, .parquet"),
     ("tradeoff", "x.npy", "--bytes", "0", "-o", "o", "--bytes: got 0"),
     ("tradeoff", "x.npy", "-o", "x.npy", "got a file, wanted a folder"),
+    ("tradeoff", "x.npy", "--html", "o.htm", "'.htm', wanted one of .html"),
+    ("tradeoff", "x.npy", "--html", "nodir/o.html", "nodir does not exist"),
+    ("tradeoff", "x.npy", "--target-recall", "90", "--target-recall: got 90, wanted a number between 0 and 1"),
     ("tradeoff", "x.npy", "--threads", "0", "-o", "o", "threads: got 0"),
     ("tradeoff", "x.npy", "--queries", "narrow.npy", "-o", "o", "queries has shape"),
     ("serve", "data", "--port", "70000", "--port: got 70000"),
@@ -362,7 +386,7 @@ def test_help_names_every_verb_and_loads_nothing_heavy() -> None:
     assert rest == "", told
     for arguments, out in zip(asked, outs, strict=True):
         if len(arguments) < 2 and arguments != ["--version"]:
-            for verb in ("embed", "tag", "train", "encode", "build", "search", "tradeoff", "serve", "db", "info"):
+            for verb in ("embed", "tag", "train", "encode", "build", "search", "plan", "tradeoff", "serve", "info"):
                 assert f" {verb} " in out
 
 

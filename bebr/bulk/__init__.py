@@ -6,7 +6,6 @@ whose rows are in the order of their lists; pass 3 merges the chunks, list after
 
 from __future__ import annotations
 
-import math
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,7 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from bebr import core
 from bebr.arrays import Floats, Ids
 from bebr.binarizer import Binarizer
-from bebr.bulk.budget import Budget, check_disk, parse_size
+from bebr.bulk.budget import Budget, check_disk
 from bebr.bulk.passes import Encoding, gathered, sampled
 from bebr.bulk.work import FIRST_ROWS, Work, fingerprint
 from bebr.errors import LimitExceeded
@@ -26,15 +25,15 @@ from bebr.index import IVFIndex, open_index
 from bebr.index.base import row_format
 from bebr.index.kmeans import kmeans
 from bebr.index.raw import RawType, raw_bytes
+from bebr.index.sizes import MOST_LISTS, parse_size, usual_lists
 from bebr.training import train
 from bebr.training.linear.closed_form import Progress
 from bebr.vectors import Blocks, VectorStream, check_output, stream
 
-__all__ = ["build", "parse_size"]
+__all__ = ["build"]
 
 Source = str | Path | Sequence[str | Path] | NDArray[Any] | Blocks
 _MOST_ROWS = (1 << 32) - 32
-_MOST_LISTS = 1 << 20
 # Lists larger than this many times the mean are said aloud, unless they are so small that it does not matter.
 _MOST_UNEQUAL, _FEW_ROWS = 4, 4096
 
@@ -195,8 +194,8 @@ def _warn_of_unequal(index: IVFIndex) -> None:
 
 def _nlist(nlist: int | None, rows: int) -> int:
     if nlist is None:
-        return min(_MOST_LISTS, 1 << max(0, round(math.log2(4 * math.sqrt(rows)))), rows)
-    most = min(_MOST_LISTS, rows)
+        return usual_lists(rows)
+    most = min(MOST_LISTS, rows)
     if isinstance(nlist, bool) or not isinstance(nlist, int | np.integer) or not 1 <= nlist <= most:
         raise ValueError(f"nlist is {nlist!r}: want an integer from 1 to {most}")
     return int(nlist)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,9 +9,8 @@ from pathlib import Path
 from bebr.binarizer import Binarizer
 from bebr.errors import LimitExceeded
 from bebr.index.kmeans import SAMPLE_PER_LIST
+from bebr.index.sizes import index_bytes
 
-_UNITS = {"": 1} | {unit: 1000 ** (i + 1) for i, unit in enumerate("kmgt")}
-_UNITS |= {f"{unit}i": 1024 ** (i + 1) for i, unit in enumerate("kmgt")}
 FEWEST = 64 << 20
 # Rows a list below which its centroid is noise; above SAMPLE_PER_LIST more change nothing.
 FEWEST_PER_LIST = 16
@@ -20,18 +18,6 @@ MANY_LISTS, PER_LIST_OF_MANY = 4096, 64
 _MOST_CHUNK, _MOST_BLOCK = 1 << 22, 1 << 16
 _SCORES = 24 << 10
 _MOST_TRAINING = 65_536  # more raise no recall and take longer (docs/experiments/recipe-parts.md)
-
-
-def parse_size(size: int | str, name: str = "memory") -> int:
-    """Bytes of 4294967296, "4GiB" or "4 GB"; ``ValueError`` naming ``name``."""
-    if isinstance(size, bool) or not isinstance(size, int | str):
-        raise ValueError(f"{name} is {size!r}: want bytes, or a size as '4GiB'")
-    if isinstance(size, str):
-        found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(|[kmgt]i?)b?", size.strip().lower())
-        if found is None:
-            raise ValueError(f"{name} is {size!r}: want a size as '4GiB' or '500MB'")
-        size = int(float(found[1]) * _UNITS[found[2]])
-    return size
 
 
 @dataclass(frozen=True)
@@ -84,7 +70,7 @@ def check_disk(path: Path, rows: int, nlist: int, bz: Binarizer, raw: int, own_i
     beside its code; present: bytes of chunks that are there already."""
     stored = bz.bytes_per_vector
     chunks = rows * (stored + raw + 4 + 8 * own_ids)
-    index = (rows + 8 * nlist) * (stored + 8) + 4 * rows + nlist * (4 * bz.inner_dim + 16)
+    index = index_bytes("ivf", rows, stored, bz.inner_dim, nlist=nlist)
     index += rows * (raw + 12) if raw else 0
     need, free = chunks + index - present, shutil.disk_usage(path.parent).free
     if need > free:

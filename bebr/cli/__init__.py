@@ -1,8 +1,9 @@
-"""The command line: `bebr embed | train | encode | build | search | tradeoff | serve | db | keys | info`.
+"""The command line: `bebr embed | train | encode | build | search | plan | tradeoff | serve | db | keys | info`.
 
 A verb a file; app.py joins them.
 
-Exit codes: 0 done; 2 bad input, told in one line on stderr; 1 a bug, with its traceback; 130 interrupted.
+Exit codes: 0 done; 2 bad input, told in one line on stderr; 1 a bug, with its traceback, or a `plan` that does
+not hold all that was asked for; 130 interrupted.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ from typing import Annotated, Any, cast
 import typer
 from typer.core import TyperGroup
 
-from bebr.cli import build, db, doctor, embed, encode, info, keys, search, serve, snapshot, tag, tradeoff, train
+from bebr.cli import build, db, doctor, embed, encode, info, keys, plan, search, serve, snapshot, tag, tradeoff, train
 from bebr.cli.serve_settings import PREFIX
 from bebr.errors import Error
 
@@ -88,6 +88,7 @@ app.command("train")(train.run)
 app.command("encode")(encode.run)
 app.command("build")(build.run)
 app.command("search")(search.run)
+app.command("plan")(plan.run)
 app.command("tradeoff")(tradeoff.run)
 app.command("serve", context_settings={"auto_envvar_prefix": PREFIX})(serve.run)
 app.command("doctor")(doctor.run)

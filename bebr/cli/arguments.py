@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
@@ -98,3 +99,20 @@ def _named(given: list[str]) -> dict[str, Any]:
             raise ValueError(f"--option: got '{pair}', wanted NAME=VALUE, as max_tokens=64")
         options[name] = int(value) if value.removeprefix("-").isdecimal() else value
     return options
+
+
+def command(ctx: typer.Context) -> str:
+    """The line that asked for this, as a shell reads it; options under their long names."""
+    words = ["bebr", ctx.info_name or ""]
+    for parameter in ctx.command.params:
+        source = ctx.get_parameter_source(parameter.name or "")
+        if source is None or source.name != "COMMANDLINE":
+            continue
+        value = ctx.params[parameter.name or ""]
+        if parameter.param_type_name == "argument":
+            words.insert(2, str(value))
+        elif value is True:
+            words.append(parameter.opts[-1])
+        else:
+            words += [parameter.opts[-1], str(value.value if isinstance(value, Enum) else value)]
+    return shlex.join(words)

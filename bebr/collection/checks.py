@@ -23,8 +23,8 @@ from bebr.collection.keys import Id, IdsLike, Named, name_ids
 from bebr.collection.options import Groups
 from bebr.collection.protocol import OnConflict, OnDuplicate, Payload
 from bebr.index import check_integer, check_k, check_oversampling
-from bebr.index.ivf import MOST_LISTS
 from bebr.index.segments import MOST_CANDIDATES
+from bebr.index.sizes import MOST_LISTS
 
 # Queries of a measurement of recall.
 MOST_SAMPLE = 10_000

@@ -20,12 +20,12 @@ from bebr.index.calibration import calibrated
 from bebr.index.device import DeviceIndex
 from bebr.index.kmeans import kmeans
 from bebr.index.raw import RawType, RawVectors
+from bebr.index.sizes import MOST_LISTS
 
 Margin = float | Literal["exact"] | None
 
 # Lists probed by default, unless a target was calibrated.
 _NPROBE = 16
-MOST_LISTS = 1 << 20
 _FILE_NPROBE = "probes"  # its name in files, which is a format and stays
 # Tried by a calibration, beside the measured one: a smaller margin with more lists may be faster.
 _MARGINS = (2.0, 2.3, 2.6, 3.0, 3.5)

@@ -26,8 +26,9 @@ from bebr.index.base import (
 )
 from bebr.index.flat import FlatIndex, first_stage_rows
 from bebr.index.graph import EF_SEARCH
-from bebr.index.ivf import MOST_LISTS, IVFIndex
+from bebr.index.ivf import IVFIndex
 from bebr.index.raw import RawType
+from bebr.index.sizes import MOST_LISTS
 
 StopFlag = core.StopFlag
 MOST_CANDIDATES = (1 << 31) - 1

@@ -27,6 +27,7 @@ __all__ = [
     "flat",
     "missing",
     "prepared",
+    "versions",
 ]
 
 Face = Literal["flat", "approximate"]
@@ -82,6 +83,12 @@ def missing(face: Face = "flat") -> list[str]:
     if face == "approximate" and "faiss-cpu" in absent and "rabitqlib" not in absent:
         lines.append("rabitqlib's IVF and HNSW take centroids, which faiss finds: they end with an error without faiss")
     return lines + (svs.left_out() if "scalable-vs" not in absent else [])
+
+
+def versions(face: Face = "flat") -> dict[str, str]:
+    """The libraries that are installed and their versions, but bebr."""
+    found = {name: installed(name) for name in _LIBRARIES[face] if name != "bebr"}
+    return {name: version for name, version in found.items() if version is not None}
 
 
 def installed(distribution: str) -> str | None:

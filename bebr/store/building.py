@@ -25,9 +25,9 @@ from bebr.index.base import row_format
 from bebr.index.ivf import IVFIndex
 from bebr.index.kmeans import kmeans
 from bebr.index.segments import TailRows
+from bebr.index.sizes import Kind
 from bebr.store.kept import Keeping
 from bebr.store.live import LiveRows
-from bebr.store.shape import Kind
 
 # Vectors a list that k-means sees: so many, or what memory allows, but not fewer than it needs.
 _SAMPLE, _FEWEST = 64, 24

@@ -16,13 +16,13 @@ from bebr.collection.creation import check_creation, check_existing
 from bebr.collection.handle import Handle
 from bebr.collection.protocol import TARGET_RECALL, AlreadyExists, IndexKind, Keep, Metric, ModelInfo, SnapshotInfo
 from bebr.extras import needed
+from bebr.index.sizes import FLAT_ROWS
 from bebr.store.collection import Collection
 from bebr.store.compaction import Compactor
 from bebr.store.contents import Contents
 from bebr.store.home import FolderHome, Home
 from bebr.store.records import Settings
 from bebr.store.retraining import Trainer
-from bebr.store.shape import FLAT_ROWS
 from bebr.store.shared import SEAL_ROWS, Shared
 from bebr.store.writer import Writer
 from bebr.training.untrained import untrained

@@ -3,15 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 from bebr.collection.protocol import IndexKind
+from bebr.index.sizes import Kind
 
-Kind = Literal["flat", "ivf", "graph"]
-
-# Lists are faster from some 50,000 rows on (docs/experiments/segment-kinds.md), and pay for what making them costs
-# where files are merged: above the rows of one seal.
-FLAT_ROWS = 75_000
 # A graph is made in memory, of about a thousand bytes a row.
 GRAPH_ROWS = 1 << 20
 # A merge makes no larger file of another kind than this, so that it stays a matter of minutes.

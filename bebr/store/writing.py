@@ -13,6 +13,7 @@ import numpy as np
 from bebr.arrays import Ids
 from bebr.errors import limited
 from bebr.index.files import MODEL_DIGEST, contents_digest
+from bebr.index.sizes import Kind
 from bebr.store import bitmaps
 from bebr.store.building import Coding, built
 from bebr.store.columns.file import column_sections
@@ -21,7 +22,6 @@ from bebr.store.part import PartView
 from bebr.store.payloads import KeyColumn, PayloadWriter, mapped
 from bebr.store.records import SegmentRow
 from bebr.store.segment import BARE, MOVED, new_file_name, pending_path
-from bebr.store.shape import Kind
 from bebr.store.text.file import text_sections
 
 _Sections = dict[str, bytes | mmap]

@@ -18,7 +18,7 @@ from bebr.threads import blas_threads
 from bebr.training.linear.closed_form import GAUSSIAN_STEP, Floats64, allocate, random_rotation
 from bebr.training.linear.grid import depths
 from bebr.training.linear.shrinkage import NO_TRUST, TRUST
-from bebr.training.linear.widths import check_bytes
+from bebr.training.linear.widths import FACTOR_BYTES, check_bytes
 
 # Rows that a search completes after the sign plane: nothing is measured, so more than either set of
 # docs/experiments/few-rows.md needs.
@@ -55,7 +55,7 @@ def untrained(
         raise ValueError(f"norm is {norm!r}: want 1 with metric='cosine', which scales vectors to that length")
     size = check_bytes(bytes_per_vector, dim)
     whole = 8 * -(-dim // 8)
-    widths = allocate(np.ones(whole), 8 * (size - 2))
+    widths = untrained_widths(dim, size)
 
     with blas_threads(1):  # more of them wait for each other on a busy machine
         rotation = random_rotation(whole, np.random.default_rng(seed), widths[0])[:dim].T  # [m, d]
@@ -72,6 +72,11 @@ def untrained(
     if metric == "l2":
         config |= _squared_norms(norm, dim)
     return Binarizer(named, config)
+
+
+def untrained_widths(dim: int, bytes_per_vector: int) -> tuple[int, ...]:
+    """Planes of a code of so many bytes: equally many bits for every dimension, as far as the bytes go."""
+    return allocate(np.ones(8 * -(-dim // 8)), 8 * (bytes_per_vector - FACTOR_BYTES))
 
 
 def _squared_norms(norm: float, dim: int) -> dict[str, float]:

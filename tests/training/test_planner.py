@@ -105,6 +105,15 @@ def test_a_plan_reads_well_and_goes_through_json(planned: Callable[..., bebr.Pla
     assert read["trials"] == [{"bytes_per_vector": 12, "adc": read["adc"], "sdc": read["sdc"]}]
 
 
+def test_a_memory_takes_the_largest_code_that_fits(planned: Callable[..., bebr.Plan]) -> None:
+    p = planned(memory="40kB")  # 2,000 rows of 8 bytes of id
+    assert (p.bytes_per_vector, p.index, p.memory) == (12, "flat", 40_000)
+    assert p.adc == planned(bytes_per_vector=12).adc
+    many = planned(memory="300MB", rows=10**7)
+    assert (many.bytes_per_vector, many.index) == (17, "ivf") and 289 < many.memory / 1e6 <= 300
+    assert planned(memory="1GiB").bytes_per_vector == 34  # nothing is larger
+
+
 def test_training_takes_a_target(base: np.ndarray) -> None:
     x = base[:600]
     assert bebr.train(x, target_recall=0.8, rounds=1).widths == bebr.plan(x, target_recall=0.8).widths
@@ -151,7 +160,7 @@ def test_the_fewest_vectors(base: np.ndarray) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({}, "exactly one of bytes_per_vector and target_recall"),
+        ({}, "exactly one of bytes_per_vector, target_recall and memory"),
         ({"bytes_per_vector": 12, "target_recall": 0.9}, "exactly one of"),
         ({"target_recall": 1.0}, "target_recall is 1.0: want a number between 0 and 1"),
         ({"target_recall": float("nan")}, "target_recall is nan"),
@@ -160,6 +169,10 @@ def test_the_fewest_vectors(base: np.ndarray) -> None:
         ({"bytes_per_vector": 12, "query": "adc"}, "query is 'adc'"),
         ({"bytes_per_vector": 12, "k": 0}, "k is 0"),
         ({"bytes_per_vector": 12, "rows": 9}, "rows is 9: want at least k=10"),
+        ({"bytes_per_vector": 12, "memory": "1GiB"}, "exactly one of"),
+        ({"memory": "lots"}, "memory is 'lots': want a size"),
+        ({"memory": "10kB"}, "memory is 10,000 bytes: 2,000 rows of 3 bytes, the smallest code, take 22,000"),
+        ({"bytes_per_vector": 12, "index": "hnsw"}, "index is 'hnsw': want one of flat, ivf, graph"),
     ],
 )
 def test_wrong_arguments_are_named(base: np.ndarray, arguments: dict[str, object], message: str) -> None:

@@ -19,6 +19,7 @@ from numpy.typing import ArrayLike
 from bebr.binarizer.codes import Query
 from bebr.binarizer.config import METRICS
 from bebr.index import check_k
+from bebr.index.sizes import KINDS, Kind, index_bytes, largest_code, parse_size, usual_kind
 from bebr.threads import blas_threads
 from bebr.training.linear.closed_form import Progress, allocate
 from bebr.training.linear.widths import FACTOR_BYTES, check_bytes, most_bytes
@@ -34,6 +35,7 @@ class Plan:
     bytes_per_vector  stored bytes, ``factor_bytes`` of them for the factor
     adc, sdc          recall@k predicted for float and for coded queries, with its standard error
     rows              the number of vectors searched that this holds for
+    index, memory     the kind of index for so many rows, and the bytes that it takes: codes, ids, lists or links
     target_recall     what was asked for, of ``query`` ("float": ADC, "code": SDC); None when bytes were
     trials            (bytes_per_vector, ADC, SDC) of every model that was trained and measured
     """
@@ -45,6 +47,8 @@ class Plan:
     metric: str
     k: int
     rows: int
+    index: Kind
+    memory: int
     adc: Predicted
     sdc: Predicted
     query: Query
@@ -77,7 +81,7 @@ class Plan:
         return (
             f"Plan({self.input_dim} dims to {widths} = {self.bits} bits ({self.bits_per_dim:.2f} a dim), "
             f"{self.bytes_per_vector} bytes/vector with {self.factor_bytes} of factor; {self.metric} recall@{self.k} "
-            f"of {self.rows:,} vectors: ADC {self.adc}, SDC {self.sdc})"
+            f"of {self.rows:,} vectors: ADC {self.adc}, SDC {self.sdc}; {self.memory:,} bytes as {self.index} index)"
         )
 
 
@@ -86,10 +90,12 @@ def plan(
     *,
     bytes_per_vector: int | None = None,
     target_recall: float | None = None,
+    memory: int | str | None = None,
     query: Query = "float",
     metric: str = "cosine",
     k: int = 10,
     rows: int | None = None,
+    index: Kind | None = None,
     seed: int = 0,
     progress: Progress | None = None,
 ) -> Plan:
@@ -98,29 +104,38 @@ def plan(
     bytes_per_vector: bytes stored for a vector, factor included. Or
     target_recall: between 0 and 1; the fewest bytes whose predicted recall is at least this by one standard error, so
         that the target is met five times in six. Bytes are whole numbers: one more byte of a short code may add
-        several points, and the plan then lies that far above the target.
+        several points, and the plan then lies that far above the target. Or
+    memory: bytes, or "4GiB", that the index may take: the largest code that fits (:mod:`bebr.index.sizes`).
     query: of which queries the target is asked, ``"float"`` (ADC) or ``"code"`` (SDC).
     metric: ``"cosine"``, ``"ip"`` or ``"l2"``.
     rows: how many vectors will be searched; None: n. More rows are harder.
+    index: ``"flat"``, ``"ivf"`` or ``"graph"``; None: flat up to 75,000 rows, IVF above, as collections do. Recall is
+        that of the codes, all of them scored; an IVF or a graph finds as much of it as it is calibrated for.
     progress: called with (stage, done, total).
 
     Up to 2,000 vectors are held out as queries and up to 65,536 searched; the prediction is for queries like these.
     Raises ``ValueError``, which names the argument; for a target that no code reaches, the best recall there is.
     """
-    if (bytes_per_vector is None) == (target_recall is None):
-        raise ValueError("want exactly one of bytes_per_vector and target_recall")
+    if sum(way is not None for way in (bytes_per_vector, target_recall, memory)) != 1:
+        raise ValueError("want exactly one of bytes_per_vector, target_recall and memory")
     if target_recall is not None and not 0 < target_recall < 1:
         raise ValueError(f"target_recall is {target_recall}: want a number between 0 and 1")
     if query not in ("float", "code"):
         raise ValueError(f"query is {query!r}: want 'float' or 'code'")
     if metric not in METRICS:
         raise ValueError(f"metric is {metric!r}: want one of {', '.join(METRICS)}")
+    if index is not None and index not in KINDS:
+        raise ValueError(f"index is {index!r}: want one of {', '.join(KINDS)}")
+    room = None if memory is None else parse_size(memory)
     holdout = Holdout(x, metric, check_k(k), rows, seed)
+    kind, dim = index or usual_kind(holdout.rows), holdout.base.shape[1]
+    if room is not None:
+        bytes_per_vector = largest_code(kind, holdout.rows, dim, room, FACTOR_BYTES + 1, most_bytes(dim))
     with blas_threads(holdout.train.size * holdout.train.shape[1]):
         search = _Search(holdout, query, progress)
         if target_recall is None:
             assert bytes_per_vector is not None
-            size = check_bytes(bytes_per_vector, holdout.base.shape[1])
+            size = check_bytes(bytes_per_vector, dim)
             search.measure(size)
         else:
             size = search.fewest_bytes(float(target_recall))
@@ -129,10 +144,12 @@ def plan(
         widths=search.widths(size),
         bytes_per_vector=size,
         factor_bytes=FACTOR_BYTES,
-        input_dim=holdout.base.shape[1],
+        input_dim=dim,
         metric=metric,
         k=k,
         rows=holdout.rows,
+        index=kind,
+        memory=index_bytes(kind, holdout.rows, size, dim),
         adc=predicted["float"],
         sdc=predicted["code"],
         query=query,

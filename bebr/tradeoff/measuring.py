@@ -1,32 +1,23 @@
-"""Which bits do my data need? Recall, speed and cost of each (bytes, dims, planes, SDC or ADC), and of other engines.
-
-All systems get the same rows, the same held-out queries and the same exact answers; each result is one point. Beside
-each of bebr's stands what the planner, which sees the rows only, predicted for the same widths.
-"""
+"""Measuring every setting: train, encode, search, compare with the exact answers."""
 
 from __future__ import annotations
 
-import csv
-import json
-import platform
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
 from functools import partial
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from bebr.about import info
 from bebr.arrays import Floats, Ids, as_vectors
 from bebr.binarizer.codes import Query
-from bebr.exact import exact, recall
-from bebr.files import replacing
+from bebr.exact import exact, hits, recall
 from bebr.index import FlatIndex
 from bebr.threads import get_num_threads, set_num_threads
+from bebr.tradeoff.row import Row
 from bebr.training import train
+from bebr.training.linear.widths import most_bytes
 from bebr.training.planning.holdout import Holdout, Predicted, fewest
 
 if TYPE_CHECKING:
@@ -44,42 +35,6 @@ LATENCY_QUERIES = 50
 Progress = Callable[[str, int, int], None]
 Search = Callable[[Floats, int], Ids]
 T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class Row:
-    """One point of the trade-off.
-
-    system              "bebr" or the library of a peer
-    recipe              "ragged" (what `bebr.train` chooses), "B planes" (uniform), or the peer's own name
-    query               "float" (ADC) or "code" (SDC); "" for peers
-    widths, dims        dims of each plane, and of the first; () and 0 for peers
-    bytes_per_vector    stored bytes, factors included, ids not
-    recall              mean share of the exact top k among the k found
-    predicted           recall as :func:`bebr.plan` predicts it from the rows alone; None for peers and too few rows
-    predicted_error     standard error of ``predicted``
-    queries_per_second  all queries in one call
-    latency_ms          one query a call, median
-    encode_per_second   vectors encoded and added a second
-    train_seconds       on as many threads as training likes
-    threads             of the other three speeds
-    """
-
-    system: str
-    recipe: str
-    query: str
-    widths: tuple[int, ...]
-    dims: int
-    bytes_per_vector: float
-    k: int
-    recall: float
-    predicted: float | None
-    predicted_error: float | None
-    queries_per_second: float
-    latency_ms: float
-    encode_per_second: float
-    train_seconds: float
-    threads: int
 
 
 def split(x: ArrayLike, queries: int | None = None, seed: int = 0) -> tuple[Floats, Floats]:
@@ -106,7 +61,7 @@ def sweep(
     x: ArrayLike,
     queries: ArrayLike | None = None,
     *,
-    bytes: Sequence[int] = BYTES,
+    bytes: Sequence[int] | None = None,
     metric: Literal["cosine", "ip", "l2"] = "cosine",
     k: int = 10,
     peers: bool = False,
@@ -120,24 +75,31 @@ def sweep(
 
     x         float32[n, d], trained on and searched
     queries   float32[q, d]; None: a tenth of x, at most 1000, held out of training and index alike
+    bytes     budgets a vector, factors included; None: 24, 52, 100 and 196, those that codes of these dimensions have
     threads   of encoding and search
     predict   the recall of every row as well, which doubles the time
     progress  called with (what, done, total)
     left_out  called with a line for each peer that is missing or fails; None: a failure is raised
-    ValueError for wrong shapes, metric, k, or a budget that `bebr.train` refuses.
+    ValueError for wrong shapes, metric, k, or a budget that no code of these dimensions has.
     """
     report = progress or (lambda what, done, total: None)
     if metric not in ("cosine", "ip", "l2"):
         raise ValueError(f"metric: got '{metric}', wanted 'cosine', 'ip' or 'l2'")
     if threads < 1:
         raise ValueError(f"threads: got {threads}, wanted at least 1")
-    if not bytes:
+    if bytes is not None and not bytes:
         raise ValueError("bytes: got no budget, wanted at least one number of bytes a vector")
     if queries is None:
         base, q = split(x, seed=seed)
     else:
         base = as_vectors(x, "x", allow_empty=False)
         q = as_vectors(queries, "queries", base.shape[1], allow_empty=False)
+    most = most_bytes(base.shape[1])
+    if bytes is None:
+        bytes = [budget for budget in BYTES if budget <= most] or [most]
+    for budget in bytes:  # said now, not after minutes
+        if not 2 <= budget <= most:  # one is the factor's, and one is the shortest plane
+            raise ValueError(f"bytes: got {budget}, wanted 2 to {most} for {base.shape[1]} dimensions")
     report("exact answers", 0, 1)
     truth = exact(base, q, k, metric)
     report("planning", 0, 1)
@@ -193,7 +155,7 @@ def _measure_bebr(
         encode_seconds, _ = _timed(lambda: index.add(base))
         rows = []
         for query in QUERIES:
-            reached, speed, latency = _measure_search(_searcher(index, query), q, truth)
+            found = _measure_search(_searcher(index, query), q, truth)
             predicted = planned.get(query)
             rows.append(
                 Row(
@@ -204,11 +166,12 @@ def _measure_bebr(
                     dims=bz.dims,
                     bytes_per_vector=bz.bytes_per_vector,
                     k=truth.shape[1],
-                    recall=reached,
+                    recall=found.recall,
+                    recall_error=found.error,
                     predicted=None if predicted is None else predicted.recall,
                     predicted_error=None if predicted is None else predicted.error,
-                    queries_per_second=speed,
-                    latency_ms=latency,
+                    queries_per_second=found.queries_per_second,
+                    latency_ms=found.latency_ms,
                     encode_per_second=len(base) / encode_seconds,
                     train_seconds=train_seconds,
                     threads=threads,
@@ -222,7 +185,7 @@ def _measure_bebr(
 def _measure_peer(peer: Peer, base: Floats, q: Floats, truth: Ids, threads: int) -> Row:
     fit_seconds, _ = _timed(lambda: peer.fit(base))
     add_seconds, _ = _timed(lambda: peer.add(base))
-    reached, speed, latency = _measure_search(lambda v, k: peer.search(v, k, threads), q, truth)
+    found = _measure_search(lambda v, k: peer.search(v, k, threads), q, truth)
     return Row(
         system=peer.library,
         recipe=peer.name,
@@ -231,11 +194,12 @@ def _measure_peer(peer: Peer, base: Floats, q: Floats, truth: Ids, threads: int)
         dims=0,
         bytes_per_vector=peer.bytes_per_vector,
         k=truth.shape[1],
-        recall=reached,
+        recall=found.recall,
+        recall_error=found.error,
         predicted=None,
         predicted_error=None,
-        queries_per_second=speed,
-        latency_ms=latency,
+        queries_per_second=found.queries_per_second,
+        latency_ms=found.latency_ms,
         encode_per_second=len(base) / add_seconds,
         train_seconds=fit_seconds,
         threads=threads,
@@ -246,47 +210,24 @@ def _searcher(index: FlatIndex, query: Literal["float", "code"]) -> Search:
     return lambda q, k: index.search(q, k, query=query).ids
 
 
-def _measure_search(search: Search, q: Floats, truth: Ids) -> tuple[float, float, float]:
-    """Return (recall, queries a second, milliseconds of one query). The first call warms up and is not timed."""
+class _Found(NamedTuple):
+    recall: float
+    error: float
+    queries_per_second: float
+    latency_ms: float
+
+
+def _measure_search(search: Search, q: Floats, truth: Ids) -> _Found:
+    """Recall, and the speed of all queries in one call and of one a call. The first call warms up and is not timed."""
     k = truth.shape[1]
     found = search(q, k)
     batch = float(np.median([_timed(lambda: search(q, k))[0] for _ in range(3)]))
     single = float(np.median([_timed(partial(search, row, k))[0] for row in q[:LATENCY_QUERIES, None]]))
-    return recall(found, truth), len(q) / batch, 1e3 * single
+    error = float(hits(found, truth).std()) / len(q) ** 0.5
+    return _Found(recall(found, truth), error, len(q) / batch, 1e3 * single)
 
 
 def _timed(work: Callable[[], T]) -> tuple[float, T]:
     start = time.perf_counter()
     result = work()
     return time.perf_counter() - start, result
-
-
-def write_json(path: str | Path, rows: Sequence[Row], **facts: Any) -> None:
-    """Write {machine, facts, "rows": [...]}; `facts` are what the caller knows: n, d, metric, seed, left_out."""
-    document = {**machine(), **facts, "rows": [asdict(row) for row in rows]}
-    with replacing(Path(path)) as temporary:
-        temporary.write_text(json.dumps(document, indent=1) + "\n")
-
-
-def write_csv(path: str | Path, rows: Sequence[Row]) -> None:
-    """Write one line a row under the names of `Row`; widths as 240+112+32."""
-    with replacing(Path(path)) as temporary, temporary.open("w", newline="") as file:
-        writer = csv.DictWriter(file, list(Row.__dataclass_fields__))
-        writer.writeheader()
-        for row in rows:
-            writer.writerow({**asdict(row), "widths": "+".join(map(str, row.widths))})
-
-
-def machine() -> dict[str, Any]:
-    """Version, ISA and CPU: without them a speed says nothing."""
-    facts = info()
-    return {"version": facts["version"], "isa": facts["isa"], "cpu": _cpu(), "date": time.strftime("%Y-%m-%d")}
-
-
-def _cpu() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:  # not Linux
-        lines = []
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()

@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 
 import bebr
-from bebr import tradeoff
-from bebr.exact import exact
-from bebr.tradeoff import ROUNDS, Row, plans, split, sweep, write_csv, write_json
+from bebr.exact import exact, hits
+from bebr.tradeoff import ROUNDS, Row, files, plans, split, sweep, write_csv, write_json
+from tests.tradeoff.points import ours, theirs
 
 
 @pytest.fixture(scope="module")
@@ -99,6 +99,7 @@ def test_recall_is_that_of_a_search_by_hand(vectors: np.ndarray, queries: np.nda
     truth = np.argsort(-(queries @ base.T), axis=1)[:, :10]
     by_hand = np.mean([len(set(f) & set(t)) / 10 for f, t in zip(found.tolist(), truth.tolist(), strict=True)])
     assert row.recall == pytest.approx(by_hand, abs=1e-9)
+    assert row.recall_error == pytest.approx(hits(found, truth).std() / len(queries) ** 0.5, rel=1e-5)
 
 
 def test_the_plan_stands_beside_the_outcome(vectors: np.ndarray, rows: list[Row]) -> None:
@@ -109,6 +110,11 @@ def test_the_plan_stands_beside_the_outcome(vectors: np.ndarray, rows: list[Row]
         assert 0 < row.predicted_error < 0.03
     few = sweep(vectors[:15], vectors[15:20], bytes=(12,), k=13)
     assert {row.predicted for row in few} == {None}
+
+
+def test_budgets_that_no_code_of_the_vectors_has_are_left_out_by_default(vectors: np.ndarray) -> None:
+    rows = sweep(vectors[:100, :8], k=2, predict=False)  # eight dimensions have at most ten bytes
+    assert {row.bytes_per_vector for row in rows if row.recipe == "ragged"} == {10}
 
 
 def test_threads_are_given_back(little: Callable[..., list[Row]]) -> None:
@@ -135,15 +141,18 @@ def test_progress_reaches_every_plan(little: Callable[..., list[Row]]) -> None:
         ({"metric": "euclid"}, "metric: got 'euclid'"),
         ({"threads": 0}, "threads: got 0"),
         ({"bytes": ()}, "bytes: got no budget"),
-        ({"bytes": (1,)}, "bytes_per_vector is 1"),
+        ({"bytes": (1,)}, "bytes: got 1, wanted 2 to 66 for 64 dimensions"),
+        ({"bytes": (24, 67)}, "bytes: got 67, wanted 2 to 66"),
         ({"k": 0}, "k: got 0"),
         ({"k": 451}, "k: got 451, wanted 1 to 450"),
         ({"queries": np.ones((2, 32), np.float32)}, "queries has shape"),
     ],
 )
 def test_wrong_arguments_are_named(vectors: np.ndarray, arguments: dict[str, object], message: str) -> None:
+    begun: list[str] = []
     with pytest.raises(ValueError, match=message):
-        sweep(vectors[:500], **arguments)  # type: ignore[arg-type]
+        sweep(vectors[:500], progress=lambda what, done, total: begun.append(what), **arguments)  # type: ignore[arg-type]
+    assert not any("bytes" in what for what in begun)  # nothing was trained
 
 
 # Peers: two stand-ins, so that the test needs none installed
@@ -237,6 +246,19 @@ def test_the_picture_draws_every_system(tmp_path: Path, rows: list[Row]) -> None
     assert "RaBitQ4" not in labels
 
 
+def test_dotted_lines_of_the_picture_join_pareto_points_only() -> None:
+    pytest.importorskip("matplotlib")
+    from bebr.plot import tradeoff_figure
+
+    codes = [theirs("faiss PQ48x8", 48, 0.7), theirs("faiss PQ96x8", 96, 0.69), theirs("faiss PQ128x8", 128, 0.8)]
+    by_bytes, by_speed = tradeoff_figure([ours(24, 0.65), ours(52, 0.8), *codes], "a title").axes
+    dotted = [line for line in by_bytes.get_lines() if line.get_linestyle() == ":"]
+    assert [list(line.get_xdata()) for line in dotted] == [[48, 128]]
+    marked = {x for line in by_bytes.get_lines() for x in line.get_xdata()}
+    assert marked == {24, 52, 48, 96, 128}
+    assert not [line for line in by_speed.get_lines() if line.get_linestyle() == ":"]
+
+
 def test_importing_the_sweep_loads_neither_matplotlib_nor_peers() -> None:
     import subprocess
 
@@ -252,4 +274,4 @@ def test_cpu_is_named_where_proc_is_absent(monkeypatch: pytest.MonkeyPatch) -> N
         raise FileNotFoundError(self)
 
     monkeypatch.setattr(Path, "read_text", absent)
-    assert tradeoff._cpu()
+    assert files._cpu()
