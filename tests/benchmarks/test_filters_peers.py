@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import tempfile
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -10,15 +13,17 @@ from benchmarks.databases import MAKERS, Absent, Below, base
 
 
 @pytest.mark.parametrize("name", MAKERS)
-def test_a_database_finds_the_nearest_of_the_rows_that_match(tmp_path, name):
-    if name == "pgvector":  # its server may run as another user
-        for folder in (tmp_path, *tmp_path.parents[:2]):
-            folder.chmod(0o755)
+def test_a_database_finds_the_nearest_of_the_rows_that_match(name):
+    with tempfile.TemporaryDirectory() as place:  # pytest closes its own folder, and PostgreSQL may run as another user
+        Path(place).chmod(0o755)
+        check(name, Path(place) / "db")
+
+
+def check(name, folder):
     rng = np.random.default_rng(0)
     vectors = rng.standard_normal((500, 16)).astype(np.float32)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     year = rng.permutation(500)
-    folder = tmp_path / "db"
     folder.mkdir()
     try:
         database, version = MAKERS[name](folder, 16, ["year"])
