@@ -51,20 +51,21 @@ def kernels() -> Iterator[tuple[str, Callable[[], Any]]]:
     isa, dims = core.isa(), 384
     sign = dims // 8
     chosen = [("scan_table", 1, 1), ("scan_table", 1, 8), ("scan_batch", 1, 256), ("complete", 4, 1)]
-    for where, size in (("cache", 512 << 10), ("memory", 128 << 20)):
+    for where, size, repeats in (("cache", 512 << 10, 300), ("memory", 128 << 20, 3)):
         for kernel, planes, queries in chosen:
             if where == "memory" and kernel == "scan_batch":
                 continue  # it is far from reading's bound
             rows = size // (planes * sign) // 64 * 64
 
-            def run(kernel: str = kernel, planes: int = planes, rows: int = rows, queries: int = queries) -> Any:
-                arguments = (isa, kernel, dims, planes, rows, queries, 3)
+            def run(*about: Any) -> Any:
+                arguments = (isa, *about)
                 if inside is not None:
                     return inside(*arguments)
                 passes = subprocess.run([program, *map(str, arguments)], stdout=subprocess.PIPE, check=True)
                 return [float(line) for line in passes.stdout.split()]
 
-            yield f"kernel {kernel} {planes} x {queries}, {where}", run
+            about = kernel, dims, planes, rows, queries, repeats
+            yield f"kernel {kernel} {planes} x {queries}, {where}", functools.partial(run, *about)
 
 
 def encoding(model: bebr.Binarizer, x: Any, size: int) -> Iterator[tuple[str, Callable[[], Any]]]:
