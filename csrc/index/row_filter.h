@@ -33,23 +33,25 @@ inline BitmapView view_of(const std::vector<uint64_t>& words) {
 }
 
 struct RowFilter {
-  BitmapView allow;                             // absent: every row is allowed
-  const std::vector<uint32_t>* rows = nullptr;  // the allowed rows, ascending, each once; then `allow` is not read
-  BitmapView dead;                              // absent: none is
-  size_t dead_rows = kUncounted;                // how many are, where that is known
+  BitmapView allow;  // absent: every row is allowed
+  // The allowed rows, each once and ascending, to a graph in any order; then `allow` is not read.
+  const std::vector<uint32_t>* rows = nullptr;
+  BitmapView dead;                // absent: none is
+  size_t dead_rows = kUncounted;  // how many are, where that is known
 
   static constexpr size_t kUncounted = ~size_t{0};
   bool filtered() const noexcept { return rows != nullptr || allow.present(); }
   bool all() const noexcept { return !filtered() && !dead.present(); }
 
-  // fn(row) for every row of [first, first + count) that may be found, ascending.
+  // fn(row) for every row of [first, first + count) that may be found, in the order of `rows`, ascending without them.
   template <typename Fn>
   void each(size_t first, size_t count, const Fn& fn) const {
     if (rows == nullptr)
       return each_word(first, count, [&](size_t at, uint64_t bits) {
         for (; bits != 0; bits &= bits - 1) fn(at + static_cast<size_t>(std::countr_zero(bits)));
       });
-    for (auto at = std::lower_bound(rows->begin(), rows->end(), first); at != rows->end() && *at < first + count; ++at)
+    auto at = first == 0 ? rows->begin() : std::lower_bound(rows->begin(), rows->end(), first);
+    for (; at != rows->end() && *at < first + count; ++at)
       if (!dead[*at]) fn(size_t{*at});
   }
   // Of all `rows` rows of the segment, those that are not dead.
@@ -109,7 +111,7 @@ struct RowFilter {
 // The rows that a list of ids leaves.
 struct RowSet {
   bool listed = false;
-  std::vector<uint32_t> rows;  // ascending, each once, where listed
+  std::vector<uint32_t> rows;  // as RowFilter::rows, where listed
   std::vector<uint64_t> bits;  // a bit a row, where not
 
   void restrict(RowFilter& filter) const {

@@ -32,6 +32,7 @@ class WantedIds {
     std::vector<uint64_t> words;  // none where the ids lie too far apart
   };
   const Bits& bits();
+  bool ascending() const;  // each id once
 
   std::span<const int64_t> ids_;
   std::optional<Bits> bits_;  // made when a segment first asks for them

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import threading
 
 import numpy as np
@@ -183,6 +184,20 @@ def test_removed_rows_are_gone_and_their_space_is_used_again(trained, queries, t
     assert (index.search(queries, 3).ids == -1).all()
     index.add(x[:50])
     assert (index.search(x[:1], 50).ids[0] >= 1000).all()
+
+
+def test_few_ascending_ids_find_what_the_same_ids_in_another_order_find(built, queries):
+    index, _, x, ids = built
+    some = np.sort(ids[np.random.default_rng(5).permutation(len(x))[: len(x) // 80]])
+    assert len(some) > len(x) / 1024, "fewer would be sorted by row in any case"
+    fewer = copy.copy(index)
+    fewer.remove(some[3:4])
+    for graph, left in ((index, some), (fewer, np.delete(some, 3))):
+        for one in queries[:20]:
+            hits, other = (graph.search(one[None], len(some), allow=order) for order in (some, some[::-1]))
+            np.testing.assert_array_equal(hits.ids, other.ids)
+            np.testing.assert_array_equal(hits.scores, other.scores)
+            np.testing.assert_array_equal(np.sort(hits.ids[0, : len(left)]), left)
 
 
 @pytest.mark.parametrize("mmap", [False, True])
