@@ -73,7 +73,8 @@ RowSet WantedIds::found_in(const SegmentReader& segment, const Find& find) {
   set.rows.reserve(ids_.size());
   each_found([&](uint32_t row) { set.rows.push_back(row); });
   const bool sorted = std::is_sorted(set.rows.begin(), set.rows.end());
-  // A graph takes rows in any order, if each comes once. 3,990 of 399,000, one query: 190 -> 147 us.
+  // A graph takes rows in any order, if each comes once. 3,990 of 399,000, one query, the fastest of 400: 190 us
+  // before, 131 to 155 so.
   const bool any_order = segment.kind() == SegmentKind::Graph && ascending();
   set.listed = sorted || any_order || ids_.size() < all / 1024;
   if (!set.listed) {
