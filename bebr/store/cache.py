@@ -14,14 +14,13 @@ from bebr import core
 from bebr.binarizer import Binarizer
 from bebr.errors import CorruptFile, LimitExceeded, limited
 from bebr.files import replacing, sync_folder, write_atomically
-from bebr.index.files import contents_digest
 from bebr.store.catalog import Catalog
 from bebr.store.folder import SEGMENT_FILE, Folder
 from bebr.store.models import Models
 from bebr.store.object_store import MODELS, SEGMENTS, ObjectStore
 from bebr.store.places import pieces_of
 from bebr.store.records import SegmentRow
-from bebr.store.segment import Segment, pending_path
+from bebr.store.segment import Segment, check_file, pending_path
 
 _log = logging.getLogger("bebr.store")
 
@@ -137,12 +136,7 @@ class CachedFiles:
 
 def _check(path: Path, row: SegmentRow, source: str) -> None:
     """CorruptFile names `source` where a file is not what the catalog says, to the last byte."""
-    size = path.stat().st_size
-    if size != row.bytes:
-        raise CorruptFile(f"{source} has {size} bytes: the catalog says {row.bytes}")
-    digest = contents_digest(path)
-    if digest != row.digest:
-        raise CorruptFile(f"{source} has digest {digest}: the catalog says {row.digest}")
+    check_file(path, row, source)
     try:
         core.open_index(str(path), True, True)
     except CorruptFile as error:

@@ -51,6 +51,16 @@ def pending_path(folder: Path, file: str) -> Path:
     return folder / f"{file}.tmp.seal"
 
 
+def check_file(path: Path, row: SegmentRow, source: Path | str) -> None:
+    """CorruptFile names `source` where a file's size or digest is not what the catalog says."""
+    size = path.stat().st_size
+    if size != row.bytes:
+        raise CorruptFile(f"{source} has {size} bytes: the catalog says {row.bytes}")
+    digest = contents_digest(path)
+    if digest != row.digest:
+        raise CorruptFile(f"{source} has digest {digest}: the catalog says {row.digest}")
+
+
 class Segment:
     """The rows of the file at `path`. Opening checks it against the catalog's `row`; `verify`: every byte of it too.
     `keeping`: of the vectors that it holds, None where its collection keeps none. `text`: the fields that are searched
@@ -70,12 +80,7 @@ class Segment:
     ) -> None:
         if not path.exists():
             raise CorruptFile(f"{path} is missing: the catalog lists it with {row.rows} rows")
-        size = path.stat().st_size
-        if size != row.bytes:
-            raise CorruptFile(f"{path} has {size} bytes: the catalog says {row.bytes}")
-        digest = contents_digest(path)
-        if digest != row.digest:
-            raise CorruptFile(f"{path} has digest {digest}: the catalog says {row.digest}")
+        check_file(path, row, path)
         index, sections = open_sections(path, mmap=True, verify=verify, model=bz)
         if len(index) != row.rows:
             raise CorruptFile(f"{path} has {len(index)} rows: the catalog says {row.rows}")
