@@ -28,7 +28,7 @@ from rich.console import Console
 from rich.table import Table
 
 import bebr
-from benchmarks import machine, output
+from benchmarks import output
 from benchmarks.models import experiment
 from benchmarks.models.kept import Kept, Row
 from benchmarks.models.paired import Difference, difference, spread
@@ -194,19 +194,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     console = output.console()
     try:
-        torch: Any = importlib.import_module("torch")
         data = clips_of(options)
-        facts = machine.facts(options.threads)
-        conditions = {
-            **{"steps": options.steps, "batch": options.batch, "bank": options.bank, "threads": options.threads},
-            **{
-                "data": f"{data.what}, {len(data.clips)}",
-                "cpu": facts["cpu"],
-                "code": experiment.code(__file__, "a2mc"),
-            },
-            "torch": str(torch.__version__),
-        }
-        kept = Kept(options.json, conditions, facts, options.fresh)
+        told, code = ("steps", "batch", "bank"), experiment.code(__file__, "a2mc")
+        kept = Kept.of(options, told, f"{data.what}, {len(data.clips)}", code)
     except (ImportError, FileNotFoundError, ValueError) as error:
         console.print(str(error))
         return 1

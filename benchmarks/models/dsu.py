@@ -30,7 +30,7 @@ import bebr
 from bebr.models.data import MissingSource, emoji
 from bebr.models.data.emoji import STYLES, EmojiSet
 from bebr.models.items import picture
-from benchmarks import machine, output
+from benchmarks import output
 from benchmarks.models import experiment
 from benchmarks.models.emoji_tasks import Floats, HeldOut, cross_style, split
 from benchmarks.models.kept import Kept, Row
@@ -205,19 +205,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     console = output.console()
     try:
-        torch: Any = importlib.import_module("torch")
         data = emoji.load()
-        facts = machine.facts(options.threads)
-        conditions = {
-            **{"steps": options.steps, "batch": options.batch, "rate": options.rate, "threads": options.threads},
-            **{
-                "data": data.checksum,
-                "cpu": facts["cpu"],
-                "code": experiment.code(__file__, "dsu", tasks=["emoji_tasks.py"]),
-                "torch": str(torch.__version__),
-            },
-        }
-        kept = Kept(options.json, conditions, facts, options.fresh)
+        code = experiment.code(__file__, "dsu", tasks=["emoji_tasks.py"])
+        kept = Kept.of(options, ("steps", "batch", "rate"), data.checksum, code)
     except (MissingSource, ImportError, ValueError) as error:
         console.print(str(error))
         return 1

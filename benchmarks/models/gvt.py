@@ -35,7 +35,7 @@ from rich.table import Table
 import bebr
 from bebr.models.data import MissingSource, emoji
 from bebr.models.data.emoji import EmojiSet
-from benchmarks import machine, output
+from benchmarks import output
 from benchmarks.models import experiment
 from benchmarks.models.emoji_tasks import SEEN, UNSEEN, HeldOut, coded, cross_style, few_shot, ranked_first, split
 from benchmarks.models.kept import Kept, Row
@@ -332,19 +332,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     console = output.console()
     sizes = Sizes()
     try:
-        torch: Any = importlib.import_module("torch")
         data = emoji.load()
-        facts = machine.facts(options.threads)
-        conditions = {
-            **{"steps": options.steps, "rate": options.rate, "sizes": repr(sizes), "threads": options.threads},
-            **{
-                "data": data.checksum,
-                "cpu": facts["cpu"],
-                "code": experiment.code(__file__, "gvt", "rils", tasks=["emoji_tasks.py", "scene_tasks.py"]),
-                "torch": str(torch.__version__),
-            },
-        }
-        kept = Kept(options.json, conditions, facts, options.fresh)
+        code = experiment.code(__file__, "gvt", "rils", tasks=["emoji_tasks.py", "scene_tasks.py"])
+        kept = Kept.of(options, ("steps", "rate"), data.checksum, code, sizes=repr(sizes))
     except (MissingSource, ImportError, ValueError) as error:
         console.print(str(error))
         return 1

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import argparse
+import importlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks import output
+from benchmarks import machine, output
 
 __all__ = ["Kept", "Row"]
 
@@ -29,6 +31,16 @@ class Kept:
                     "give another path, or --fresh to forget it"
                 )
             self.rows, self.speeds = held["rows"], held["seconds_per_step"]
+
+    @classmethod
+    def of(cls, options: argparse.Namespace, told: Sequence[str], data: str, code: str, **more: Any) -> Kept:
+        """Of a command's ``options``. Rows are gone on from while those ``told``, ``threads``, ``data``, ``code`` (see
+        ``experiment.code``), ``more``, the processor and torch are the same."""
+        torch: Any = importlib.import_module("torch")
+        facts = machine.facts(options.threads)
+        conditions = {name: getattr(options, name) for name in (*told, "threads")}
+        conditions |= {"data": data, "code": code, "cpu": facts["cpu"], "torch": str(torch.__version__), **more}
+        return cls(options.json, conditions, facts, options.fresh)
 
     def find(self, arm: str, budget: str, seed: int) -> Row | None:
         wanted = (arm, budget, seed)

@@ -41,7 +41,7 @@ from rich.table import Table
 import bebr
 from bebr.models.data import MissingSource, emoji
 from bebr.models.data.emoji import STYLES, EmojiSet
-from benchmarks import machine, output
+from benchmarks import output
 from benchmarks.models import experiment
 from benchmarks.models.emoji_tasks import Floats, split
 from benchmarks.models.kept import Kept, Row
@@ -281,16 +281,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     console = output.console()
     try:
-        torch: Any = importlib.import_module("torch")
         data = emoji.load()
-        facts = machine.facts(options.threads)
-        told = ("trunk", "steps", "few", "further", "batch", "width", "rate", "threads")
-        conditions = {
-            **{name: getattr(options, name) for name in told},
-            **{"data": data.checksum, "cpu": facts["cpu"], "torch": str(torch.__version__)},
-            "code": experiment.code(__file__, "pi_tuning", tasks=["emoji_tasks.py"]),
-        }
-        kept = Kept(options.json, conditions, facts, options.fresh)
+        told = ("trunk", "steps", "few", "further", "batch", "width", "rate")
+        code = experiment.code(__file__, "pi_tuning", tasks=["emoji_tasks.py"])
+        kept = Kept.of(options, told, data.checksum, code)
     except (MissingSource, ImportError, ValueError) as error:
         console.print(str(error))
         return 1

@@ -28,7 +28,7 @@ from rich.table import Table
 import bebr
 from bebr.models.data import MissingSource, emoji
 from bebr.models.data.emoji import EmojiSet
-from benchmarks import machine, output
+from benchmarks import output
 from benchmarks.models import experiment
 from benchmarks.models.emoji_tasks import (
     SEEN,
@@ -238,20 +238,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error("--arms: rils has to be among them: it is what the others are compared with")
     console = output.console()
     try:
-        torch: Any = importlib.import_module("torch")
         data = emoji.load()
-        facts = machine.facts(options.threads)
-        conditions = {
-            **{"steps": options.steps, "batch": options.batch, "rate": options.rate, "device": options.device},
-            **{
-                "threads": options.threads,
-                "data": data.checksum,
-                "cpu": facts["cpu"],
-                "code": experiment.code(__file__, "rils", tasks=["emoji_tasks.py"]),
-            },
-            "torch": str(torch.__version__),
-        }
-        kept = Kept(options.json, conditions, facts, options.fresh)
+        code = experiment.code(__file__, "rils", tasks=["emoji_tasks.py"])
+        kept = Kept.of(options, ("steps", "batch", "rate", "device"), data.checksum, code)
     except (MissingSource, ImportError, ValueError) as error:
         console.print(str(error))
         return 1
