@@ -53,11 +53,11 @@ class Grouping {
         several = add(last) || several;
       }
     }
-    rank(groups_);
+    rank();
     if (groups_.size() > asked_.k) groups_.resize(asked_.k);  // the others are not shown, however few their rows are
     for (Group& group : groups_)
       if (more && group.rows.size() < size_) complete(group);
-    rank(groups_);
+    rank();
     return std::move(groups_);
   }
 
@@ -130,14 +130,14 @@ class Grouping {
   }
 
   // By their best rows, and the rows of each; equal scores by the smaller id.
-  void rank(std::vector<Group>& groups) const {
+  void rank() {
     const bool ascending = whole_.metric() == Metric::SquaredDistance;
     const auto before = [&](float a, float b) { return ascending ? a < b : a > b; };
-    for (Group& group : groups)
+    for (Group& group : groups_)
       std::stable_sort(group.rows.begin(), group.rows.end(), [&](const Hit& a, const Hit& b) {
         return before(a.score, b.score) || (a.score == b.score && a.id < b.id);
       });
-    std::stable_sort(groups.begin(), groups.end(), [&](const Group& a, const Group& b) {
+    std::stable_sort(groups_.begin(), groups_.end(), [&](const Group& a, const Group& b) {
       return before(a.rows.front().score, b.rows.front().score);
     });
     // The numbers of groups are no more what they were: nothing is added after this.
