@@ -27,7 +27,7 @@ from bebr.store.contents import Contents
 from bebr.store.grouping import search_groups
 from bebr.store.keys import keys_of, resolve
 from bebr.store.ranking import FUSED, fused, search_text
-from bebr.store.searching import EXACT_ROWS, search_in_groups, search_rows, search_vectors
+from bebr.store.searching import EXACT_ROWS, check_rescored, search_in_groups, search_rows, search_vectors
 from bebr.store.snapshot import Snapshot
 
 
@@ -211,6 +211,11 @@ class Searchable(Handle):
                 "embed them with the producer of that"
             )
 
+    def _check_rescored(self, snapshot: Snapshot, options: SearchOptions) -> None:
+        """Before a search asks for more than the caller did: an error names the caller's `rescore`. ValueError."""
+        models = [snapshot.bz.digest] + ([] if snapshot.successor is None else [snapshot.successor.rows.bz.digest])
+        check_rescored(snapshot, options.rescore, options.model is not None and options.model.digest not in models)
+
     def _rows(self, snapshot: Snapshot, ids: Named) -> Ids:
         """The numbers of rows to search with. KeyError, ValueError."""
         numbers = resolve(snapshot, ids)
@@ -239,6 +244,7 @@ class Searchable(Handle):
         allowed = None if allow is None else resolve(snapshot, allow)
         if vectors is None:
             return search_text(snapshot, texts, options.k, options.filter, allowed)
+        self._check_rescored(snapshot, options)
         depth = max(options.k, FUSED)
         deeper = replace(options, k=depth, rescore=options.rescore and max(options.rescore, depth))
         by_vector = self.search_snapshot(snapshot, vectors, deeper, allow, stop)
@@ -258,6 +264,7 @@ class Searchable(Handle):
         self._check_cutover(snapshot, options)
         allowed = None if allow is None else resolve(snapshot, allow)
         what = self._rows(snapshot, queries) if isinstance(queries, Named) else queries
+        self._check_rescored(snapshot, options)
         found = search_in_groups(snapshot, snapshot.bz, what, groups, options, allowed, stop)
         if found is not None:
             return found

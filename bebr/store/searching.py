@@ -35,21 +35,25 @@ def candidates(snapshot: Snapshot, k: int, rescore: int | None, foreign: bool) -
     """How many rows a query has to find by code; 0: k, and their scores by code are the answer's. `rescore`: as of
     `Collection.search`; `foreign`: the queries are of another model. ValueError for a rescore that cannot be."""
     wanted = check_rescore(rescore, k)
-    kept = snapshot.tail.part.keeping is not None
-    if wanted and not kept:
-        raise ValueError(
-            f"rescore is {rescore}, but this collection keeps no vectors: create it with keep='float16' or 'int8'"
-        )
-    if wanted and foreign:
-        raise ValueError(
-            f"rescore is {rescore}, but these queries are another model's, so they have no exact score with the "
-            "vectors kept here: search with rescore=0, by code alone"
-        )
-    if not kept or foreign or wanted == 0:
+    check_rescored(snapshot, wanted, foreign)
+    if snapshot.tail.part.keeping is None or foreign or wanted == 0:
         return 0
     if wanted is None:
         return max(k, len(snapshot)) if len(snapshot) <= EXACT_ROWS else default_candidates(k)
     return wanted
+
+
+def check_rescored(snapshot: Snapshot, rescore: int | None, foreign: bool) -> None:
+    """ValueError where vectors are wanted that are not kept, or that queries of another model have no scores with."""
+    if rescore and snapshot.tail.part.keeping is None:
+        raise ValueError(
+            f"rescore is {rescore}, but this collection keeps no vectors: create it with keep='float16' or 'int8'"
+        )
+    if rescore and foreign:
+        raise ValueError(
+            f"rescore is {rescore}, but these queries are another model's, so they have no exact score with the "
+            "vectors kept here: search with rescore=0, by code alone"
+        )
 
 
 def search_vectors(

@@ -95,3 +95,15 @@ def test_columns_are_looked_at_from_the_second_search_on(collection, vectors, mo
     monkeypatch.setattr(searchable, "search_groups", None)  # which would be called for what is not known
     _, values = collection.search_groups(snapshot, vectors[:1], Groups("few", 1), SearchOptions(3))
     assert set(values[0]) == {"a", "b", "ü"}
+
+
+def test_an_error_names_the_rescore_of_the_caller(tmp_path, bz, vectors):
+    """Not the deeper one by which groups and words are looked for."""
+    with Database(tmp_path) as db:
+        docs = db.create_collection("docs", bz, text=["t"], retrain=False)
+        docs.upsert(range(500), vectors[:500], [{"g": i, "t": "word"} for i in range(500)])
+        for _ in ("in Python", "by columns"):
+            with pytest.raises(ValueError, match="rescore is 20, but"):
+                docs.search(vectors[:1], 10, group_by="g", rescore=20)
+        with pytest.raises(ValueError, match="rescore is 20, but"):
+            docs.search(vectors[:1], 10, text="word", rescore=20)
