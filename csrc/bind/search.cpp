@@ -155,7 +155,7 @@ py::object looked_at(const Index& index, const PyQueries& queries, const PyOptio
     const Index::Reading now = index.reading();
     RowFilter filter{{}, nullptr, now.dead, now.dead_rows};
     std::optional<WantedIds> wanted;
-    if (ids) wanted.emplace(*ids);
+    if (ids) wanted.emplace(*ids, batch.size());
     const RowSet rows = wanted ? index.rows_of(*wanted) : RowSet{};
     if (ids) rows.restrict(filter);
     looked = static_cast<const IvfSegment&>(*now.segment).looked_at(batch, with, filter);

@@ -119,8 +119,8 @@ struct CollectionSnapshot::Prepared {
 
 // Of the rows of a reading, those that have some ids.
 struct CollectionSnapshot::Restricted {
-  Restricted(const CodeReading& all, std::span<const int64_t> ids) : reading(all) {
-    WantedIds wanted(ids);
+  Restricted(const CodeReading& all, std::span<const int64_t> ids, size_t queries) : reading(all) {
+    WantedIds wanted(ids, queries);
     sets.reserve(reading.views.size());
     for (size_t i = 0; i < reading.views.size(); ++i) {
       const CollectionPart& part = *reading.parts[i];
@@ -149,7 +149,7 @@ void CollectionSnapshot::search(const CodeReading& reading, const float* queries
 void CollectionSnapshot::search_all(const CodeReading& reading, const Vectors& vectors, size_t n,
                                     const CollectionSearch& asked, float* scores, int64_t* ids) const {
   if (asked.allow) {
-    const Restricted some(reading, *asked.allow);
+    const Restricted some(reading, *asked.allow, n);
     CollectionSearch any = asked;
     any.allow.reset();
     return search_all(some.reading, vectors, n, any, scores, ids);

@@ -171,7 +171,7 @@ Rows Index::rows(std::span<const int64_t> ids) const {
 void Index::search(QueryBatch& queries, const SearchOptions& options, const AllowedIds& allow, TopKBatch& tops) const {
   const Reading now = reading();
   std::optional<WantedIds> wanted;
-  if (allow) wanted.emplace(*allow);
+  if (allow) wanted.emplace(*allow, queries.size());
   const RowSet rows = wanted ? rows_of(*wanted) : RowSet{};
   SegmentView segment = {now.segment, {{}, nullptr, now.dead, now.dead_rows}};
   if (allow) rows.restrict(segment.filter);
@@ -182,7 +182,7 @@ std::vector<std::vector<Hit>> Index::range(QueryBatch& queries, const SearchOpti
                                            const AllowedIds& allow) const {
   const Reading now = reading();
   std::optional<WantedIds> wanted;
-  if (allow) wanted.emplace(*allow);
+  if (allow) wanted.emplace(*allow, queries.size());
   const RowSet rows = wanted ? rows_of(*wanted) : RowSet{};
   SegmentView segment = {now.segment, {{}, nullptr, now.dead, now.dead_rows}};
   if (allow) rows.restrict(segment.filter);

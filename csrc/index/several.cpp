@@ -25,7 +25,7 @@ void search(std::span<const IndexView> indexes, const AllowedIds& allow, QueryBa
   std::deque<std::vector<uint64_t>> bitmaps;
   std::deque<RowSet> sets;
   std::optional<WantedIds> wanted;
-  if (allow) wanted.emplace(*allow);
+  if (allow) wanted.emplace(*allow, queries.size());
   std::vector<SegmentView> segments;
   for (const IndexView& view : indexes) {
     readings.push_back(view.index->reading());

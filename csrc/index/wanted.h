@@ -15,7 +15,8 @@ namespace bebr {
 // Of one search, whatever it looks at. For one thread; the ids outlive it.
 class WantedIds {
  public:
-  explicit WantedIds(std::span<const int64_t> ids) : ids_(ids) {}
+  // `queries`: how many look at the rows.
+  WantedIds(std::span<const int64_t> ids, size_t queries) : ids_(ids), queries_(queries) {}
 
   // out[i]: the position of ids[i] in a segment; -1: it is not there. Of removed rows, too, where `dead` leaves them
   // out.
@@ -35,6 +36,7 @@ class WantedIds {
   bool ascending() const;  // each id once
 
   std::span<const int64_t> ids_;
+  size_t queries_;
   std::optional<Bits> bits_;  // made when a segment first asks for them
 };
 
