@@ -11,6 +11,7 @@ import threadpoolctl
 from bebr import peers
 from bebr.exact import exact, recall
 from bebr.peers import lvq, svs
+from bebr.peers.base import rows_of
 
 INSTALLED = [peer.name for peer in peers.flat(64, "cosine")]
 # Codes of a bit or so a dimension lose a lot on 64 dimensions; those of eight hardly anything.
@@ -21,6 +22,11 @@ def answers(peer, base, queries, k=10):
     peer.fit(base)
     peer.add(base)
     return peer.search(queries, k)
+
+
+def test_ids_that_a_peer_did_not_find_are_minus_one():
+    np.testing.assert_array_equal(rows_of(np.array([7, 3], np.uint32), 4), [[7, 3, -1, -1]])
+    np.testing.assert_array_equal(rows_of(np.array([[7, 3], [1, 2]]), 2), [[7, 3], [1, 2]])
 
 
 @pytest.mark.skipif(not INSTALLED, reason="no peer library is installed: pip install 'bebr[bench]'")

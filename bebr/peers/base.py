@@ -137,5 +137,9 @@ def size_of(path: str | Path) -> int:
 
 
 def rows_of(found: Any, k: int) -> Ids:
-    """``found`` as int64 ``[n, k]``: some libraries answer one query with a plain row."""
-    return np.asarray(found).astype(np.int64).reshape(-1, k)
+    """``found`` as int64 ``[n, k]``: some libraries answer one query with a plain row, of fewer ids if they found no
+    more, which are made up by -1."""
+    ids = np.asarray(found).astype(np.int64)
+    if ids.ndim == 1 and len(ids) < k:
+        ids = np.pad(ids, (0, k - len(ids)), constant_values=-1)
+    return ids.reshape(-1, k)
