@@ -24,7 +24,10 @@ demo-images: $(STAMP)
 demo-regions: $(STAMP)
 	$(BIN)/python -m benchmarks.demo_regions $(if $(QUERY),--query $(QUERY))
 
-test: $(STAMP) lint types docs sanitize wheel unit
+# Two at a time: what checks Python runs beside what compiles C++. The suite comes last, alone, in processes of its own.
+test: $(STAMP)
+	$(MAKE) --no-print-directory -j 2 -O lint types docs sanitize wheel
+	$(MAKE) --no-print-directory unit
 
 # The environment: everything that the demo, the tests and the benchmarks use. Rebuilt when C++ or the project file changes.
 $(VENV)/python-ready:
