@@ -98,17 +98,17 @@ def snapshots(source: str | Path) -> list[SnapshotInfo]:
     """What ``Database.snapshot`` made at ``source``, a path or a URL that fsspec knows; the oldest first.
     Needs the extra ``store``, and ``remote`` for a URL."""
     with needed("store", "bebr.snapshots"):
-        from bebr.store import backup
+        from bebr.store.backup import snapshots as backup
 
     return backup.snapshots(source)
 
 
 def restore(source: str | Path, target: str | Path, *, snapshot: str | None = None) -> SnapshotInfo:
     """Make the folder ``target`` of a snapshot at ``source``, the newest one unless it is named; open it with
-    :func:`open`. See :func:`bebr.store.backup.restore`.
+    :func:`open`. See :func:`bebr.store.backup.snapshots.restore`.
     Needs the extra ``store``, and ``remote`` for a URL."""
     with needed("store", "bebr.restore"):
-        from bebr.store import backup
+        from bebr.store.backup import snapshots as backup
 
     return backup.restore(source, target, snapshot=snapshot)
 

@@ -27,7 +27,7 @@ from bebr.serve.limits import Limits
 from bebr.serve.server import Server
 from bebr.store.collection import Collection
 from bebr.store.database import Database
-from bebr.store.searching import asked
+from bebr.store.search.searching import asked
 
 _QUERIES = 4000  # of which the CPU time is taken
 

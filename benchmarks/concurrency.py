@@ -30,7 +30,7 @@ import numpy as np
 
 import bebr
 from bebr.store.database import Database
-from bebr.store.shared import SEAL_ROWS
+from bebr.store.writes.shared import SEAL_ROWS
 from benchmarks import machine, servers
 
 K = 10

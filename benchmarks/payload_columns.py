@@ -111,8 +111,8 @@ def arrow_evaluations(path: Path) -> dict[str, Callable[[], int]]:
 
 
 def plain_evaluations(path: Path, rows: int) -> dict[str, Callable[[], int]]:
-    matching = importlib.import_module("bebr.store.matching")
-    bitmaps = importlib.import_module("bebr.store.bitmaps")
+    matching = importlib.import_module("bebr.store.snapshots.matching")
+    bitmaps = importlib.import_module("bebr.store.files.bitmaps")
     columns, f = open_plain(path, rows), bebr.F
     filters = {
         "whole numbers, a range": (f("year") >= 1950) & (f("year") < 2000),

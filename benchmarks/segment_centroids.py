@@ -21,7 +21,7 @@ from rich.table import Table
 from bebr.arrays import Floats
 from bebr.exact import exact
 from bebr.index.kmeans import kmeans, nearest
-from bebr.store.building import lists_for
+from bebr.store.segments.building import lists_for
 from benchmarks import datasets, machine, output
 from benchmarks.filters import mixture
 

@@ -22,8 +22,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 import bebr
-from bebr.store import rewriting, writing
 from bebr.store.database import Database
+from bebr.store.segments import writing
+from bebr.store.upkeep import rewriting
 from benchmarks.machine import facts
 
 Floats = NDArray[np.float32]

@@ -20,7 +20,7 @@ def run(
     Exit code 0: healthy; 1: damaged.
     """
     with needed("store", "bebr doctor"):
-        from bebr.store.doctor import examine
+        from bebr.store.backup.doctor import examine
 
     findings = examine(directory)
     for finding in findings:

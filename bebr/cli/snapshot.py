@@ -54,8 +54,8 @@ def create(
         if place is None:
             raise ValueError("PLACE: got none, wanted a folder of snapshots, or a URL that fsspec knows")
         with needed("store", "bebr snapshot"):
-            from bebr.store import backup
-            from bebr.store.folder import Folder
+            from bebr.store.backup import snapshots as backup
+            from bebr.store.files.folder import Folder
 
         info = backup.create(Folder(Path(source)), place)
     typer.echo(
@@ -79,7 +79,7 @@ def _listed(place: str) -> list[SnapshotInfo]:
         with bebr.connect(place) as client:
             return client.snapshots()
     with needed("store", "bebr snapshot"):
-        from bebr.store import backup
+        from bebr.store.backup import snapshots as backup
 
     return backup.snapshots(place)
 
@@ -120,7 +120,7 @@ def restore(
         where = place
     else:
         with needed("store", "bebr snapshot"):
-            from bebr.store import backup
+            from bebr.store.backup import snapshots as backup
             from bebr.store.database import Database
         where = str(directory)
         if collection is None:

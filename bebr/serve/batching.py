@@ -22,7 +22,7 @@ from bebr.collection.protocol import BatchingStats, GroupValue
 from bebr.core import StopFlag
 from bebr.index import Hits
 from bebr.serve.calls import note_queued, note_searched
-from bebr.store.snapshot import Snapshot
+from bebr.store.snapshots.snapshot import Snapshot
 
 # Queries of one kernel call. More do not make a query cheaper, and each would wait longer.
 MAX_BATCH = 256

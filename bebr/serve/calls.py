@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from bebr.collection.options import SearchOptions
-from bebr.store.snapshot import Snapshot
+from bebr.store.snapshots.snapshot import Snapshot
 
 # The metadata that has a call's id: the caller's in the request, the same or one made here in the reply.
 REQUEST_ID = "x-request-id"

@@ -32,9 +32,9 @@ from bebr.serve.peers import TurnedAway
 from bebr.serve.tls import Tls
 from bebr.serve.tracing import Sampling
 from bebr.store.collection import Collection
-from bebr.store.matching import MOST_KEPT
-from bebr.store.plans import Grouped
-from bebr.store.snapshot import Snapshot
+from bebr.store.snapshots.matching import MOST_KEPT
+from bebr.store.snapshots.plans import Grouped
+from bebr.store.snapshots.snapshot import Snapshot
 
 _log = logging.getLogger("bebr.serve")
 

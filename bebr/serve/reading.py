@@ -10,9 +10,9 @@ from bebr.serve import convert
 from bebr.serve.admission import Budget
 from bebr.serve.limits import Limits
 from bebr.serve.registry import CollectionRegistry, ServedCollection
-from bebr.store.keys import keys_of, resolve
-from bebr.store.reads import ids_after, read_vectors, vector_dim
-from bebr.store.snapshot import Snapshot
+from bebr.store.snapshots.keys import keys_of, resolve
+from bebr.store.snapshots.reads import ids_after, read_vectors, vector_dim
+from bebr.store.snapshots.snapshot import Snapshot
 from bebr.v1 import bebr_pb2 as pb
 
 # Bytes that a payload takes in a reply beside its text.

@@ -26,7 +26,7 @@ from bebr.serve.query_models import QueryModels
 from bebr.serve.queues import FairQueue, ended
 from bebr.store.collection import Collection
 from bebr.store.database import Database
-from bebr.store.snapshot import Snapshot
+from bebr.store.snapshots.snapshot import Snapshot
 
 T = TypeVar("T")
 

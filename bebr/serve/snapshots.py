@@ -7,7 +7,7 @@ import asyncio
 from bebr.collection.protocol import SnapshotInfo
 from bebr.serve import convert
 from bebr.serve.registry import CollectionRegistry
-from bebr.store import backup
+from bebr.store.backup import snapshots as backup
 from bebr.v1 import bebr_pb2 as pb
 
 

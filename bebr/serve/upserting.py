@@ -21,7 +21,7 @@ from bebr.serve.admission import COPIES, Budget
 from bebr.serve.queues import ended
 from bebr.serve.registry import CollectionRegistry, ServedCollection
 from bebr.store.collection import Collection
-from bebr.store.keys import resolve
+from bebr.store.snapshots.keys import resolve
 from bebr.v1 import bebr_pb2 as pb
 
 # Messages of a stream that its writer has and that are not on disk yet: one is coded while others are committed.

@@ -36,11 +36,11 @@ from bebr.collection.protocol import (
     Row,
     VectorStream,
 )
-from bebr.store.keys import resolve
-from bebr.store.measuring import measured_recall
-from bebr.store.reads import ids_after, read_rows
-from bebr.store.retraining import MOST_ROWS
-from bebr.store.searchable import Searchable
+from bebr.store.search.measuring import measured_recall
+from bebr.store.search.searchable import Searchable
+from bebr.store.snapshots.keys import resolve
+from bebr.store.snapshots.reads import ids_after, read_rows
+from bebr.store.workers.retraining import MOST_ROWS
 
 
 class Collection(Searchable):

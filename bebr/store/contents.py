@@ -8,20 +8,20 @@ from functools import partial
 from pathlib import Path
 
 from bebr.binarizer import Binarizer
-from bebr.store.attaching import Attaching
-from bebr.store.change import AnyChange
+from bebr.store.catalog.records import CollectionRow, SegmentRow
 from bebr.store.columns.table import nothing
-from bebr.store.current import Current
-from bebr.store.draft import Draft
-from bebr.store.intake import Intake
-from bebr.store.recoding import Recoding
-from bebr.store.records import CollectionRow, SegmentRow
-from bebr.store.rewriting import Rewriting
-from bebr.store.shared import Shared
-from bebr.store.snapshot import Snapshot
-from bebr.store.state import State
-from bebr.store.streaming import Heir
-from bebr.store.succession import Succession
+from bebr.store.snapshots.draft import Draft
+from bebr.store.snapshots.snapshot import Snapshot
+from bebr.store.upkeep.attaching import Attaching
+from bebr.store.upkeep.recoding import Recoding
+from bebr.store.upkeep.rewriting import Rewriting
+from bebr.store.upkeep.streaming import Heir
+from bebr.store.upkeep.succession import Succession
+from bebr.store.writes.change import AnyChange
+from bebr.store.writes.current import Current
+from bebr.store.writes.intake import Intake
+from bebr.store.writes.shared import Shared
+from bebr.store.writes.state import State
 
 _POLL = 0.02  # seconds between two looks at whether merges are done
 

@@ -17,14 +17,14 @@ from bebr.collection.handle import Handle
 from bebr.collection.protocol import TARGET_RECALL, AlreadyExists, IndexKind, Keep, Metric, ModelInfo, SnapshotInfo
 from bebr.extras import needed
 from bebr.index.sizes import FLAT_ROWS
+from bebr.store.catalog.records import Settings
 from bebr.store.collection import Collection
-from bebr.store.compaction import Compactor
 from bebr.store.contents import Contents
 from bebr.store.home import FolderHome, Home
-from bebr.store.records import Settings
-from bebr.store.retraining import Trainer
-from bebr.store.shared import SEAL_ROWS, Shared
-from bebr.store.writer import Writer
+from bebr.store.workers.compaction import Compactor
+from bebr.store.workers.retraining import Trainer
+from bebr.store.writes.shared import SEAL_ROWS, Shared
+from bebr.store.writes.writer import Writer
 from bebr.training.untrained import untrained
 
 
@@ -37,8 +37,8 @@ class _Busy:
 
 
 class Database(Handle):
-    """Collections in the folder `path`, made if absent (`bebr.store.folder` has its layout); or, where `path` is a URL
-    `postgresql://…`, in PostgreSQL and the object store `segments` (docs/cluster.md).
+    """Collections in the folder `path`, made if absent (`bebr.store.files.folder` has its layout); or, where `path` is
+    a URL `postgresql://…`, in PostgreSQL and the object store `segments` (docs/cluster.md).
 
     One process at a time: a second opener gets DatabaseLocked. A collection is read when first asked for; a corrupt one
     raises CorruptFile then, and leaves the others alone. Opening deletes nothing but what was recorded as removed and

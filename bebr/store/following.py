@@ -9,13 +9,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 
-from bebr.store.catalog_shared import SharedCatalog
-from bebr.store.change import Change, joined
+from bebr.store.catalog.records import CollectionRow
+from bebr.store.catalog.shared import SharedCatalog
 from bebr.store.contents import Contents
-from bebr.store.current import Current
-from bebr.store.draft import Draft
-from bebr.store.records import CollectionRow
-from bebr.store.state import State
+from bebr.store.snapshots.draft import Draft
+from bebr.store.writes.change import Change, joined
+from bebr.store.writes.current import Current
+from bebr.store.writes.state import State
 
 _log = logging.getLogger("bebr.store")
 

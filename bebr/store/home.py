@@ -10,16 +10,16 @@ from typing import Protocol
 
 from bebr.collection.protocol import SnapshotInfo
 from bebr.errors import CorruptFile, LimitExceeded
-from bebr.store.backup import create
-from bebr.store.catalog import Catalog
-from bebr.store.catalog_file import FileCatalog
+from bebr.store.backup.restoring import restore_collection
+from bebr.store.backup.snapshots import create
+from bebr.store.catalog.file import FileCatalog
+from bebr.store.catalog.owners import Alone, Owners
+from bebr.store.catalog.protocol import Catalog
 from bebr.store.contents import Contents
-from bebr.store.folder import Folder
-from bebr.store.locking import DirectoryLock
-from bebr.store.models import Models
-from bebr.store.owners import Alone, Owners
-from bebr.store.restoring import restore_collection
-from bebr.store.segment_files import LocalFiles, SegmentFiles
+from bebr.store.files.folder import Folder
+from bebr.store.files.locking import DirectoryLock
+from bebr.store.segments.models import Models
+from bebr.store.segments.segment_files import LocalFiles, SegmentFiles
 
 _log = logging.getLogger("bebr.store")
 

@@ -14,14 +14,14 @@ import sqlalchemy as sa
 
 from bebr.collection.protocol import DatabaseLocked, SnapshotInfo
 from bebr.errors import CorruptFile
-from bebr.store.cache import CachedFiles, CachedModels
-from bebr.store.catalog_shared import LEASE_SECONDS, SharedCatalog
+from bebr.store.catalog.leases import Leases
+from bebr.store.catalog.shared import LEASE_SECONDS, SharedCatalog
 from bebr.store.contents import Contents
-from bebr.store.folder import Folder
+from bebr.store.files.folder import Folder
+from bebr.store.files.locking import DirectoryLock
+from bebr.store.files.object_store import ObjectStore
 from bebr.store.following import Follower
-from bebr.store.leases import Leases
-from bebr.store.locking import DirectoryLock
-from bebr.store.object_store import ObjectStore
+from bebr.store.segments.cache import CachedFiles, CachedModels
 
 _log = logging.getLogger("bebr.store")
 

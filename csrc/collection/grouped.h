@@ -1,4 +1,4 @@
-// Hits in groups: the best rows of each value of a payload field. bebr/store/grouping.py is the specification.
+// Hits in groups: the best rows of each value of a payload field. bebr/store/search/grouping.py is the specification.
 #pragma once
 
 #include <memory>

@@ -17,7 +17,7 @@ import pytest
 import bebr
 from bebr.serve import serve
 from bebr.serve.limits import Limits
-from bebr.store.matching import MOST_KEPT
+from bebr.store.snapshots.matching import MOST_KEPT
 from bebr.v1 import bebr_pb2 as pb
 from bebr.v1 import bebr_pb2_grpc as rpc
 from tests.serve.fronted import Fronted, answered

@@ -7,7 +7,7 @@ import pytest
 
 import bebr
 from bebr.collection.protocol import AlreadyExists
-from bebr.store.doctor import examine
+from bebr.store.backup.doctor import examine
 from tests.commands import done, refused
 
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 import bebr
+from bebr.store.backup.doctor import examine
 from bebr.store.database import Database
-from bebr.store.doctor import examine
 from tests.conftest import recall
 
 
@@ -144,7 +144,7 @@ def test_a_kill_leaves_all_of_it_or_nothing(tmp_path, model, vectors, monkeypatc
 
         return call
 
-    from bebr.store import attaching
+    from bebr.store.upkeep import attaching
 
     for name in ["brought", "write_segment", "sync_folder"]:
         monkeypatch.setattr(attaching, name, copying(getattr(attaching, name)))

@@ -15,9 +15,10 @@ import numpy as np
 import pytest
 
 import bebr
-from bebr.store import backup, places
+from bebr.store.backup import snapshots as backup
+from bebr.store.backup.manifests import Manifest
 from bebr.store.database import Database
-from bebr.store.manifests import Manifest
+from bebr.store.files import places
 from tests.commands import done, run
 from tests.conftest import payloads_of
 

@@ -7,8 +7,8 @@ import pytest
 
 import bebr
 from bebr.exact import recall
-from bebr.store import calibrating
 from bebr.store.database import Database
+from bebr.store.segments import calibrating
 from tests.conftest import clustered
 
 

@@ -14,12 +14,12 @@ import pytest
 
 import bebr
 from bebr.errors import CorruptFile, LimitExceeded
-from bebr.store.catalog_file import FileCatalog
-from bebr.store.doctor import examine
-from bebr.store.folder import Folder
-from bebr.store.names import successor_of
-from bebr.store.records import Operation, SegmentRow
-from bebr.store.versions import Slot, read_slots
+from bebr.store.backup.doctor import examine
+from bebr.store.catalog.file import FileCatalog
+from bebr.store.catalog.names import successor_of
+from bebr.store.catalog.records import Operation, SegmentRow
+from bebr.store.catalog.versions import Slot, read_slots
+from bebr.store.files.folder import Folder
 
 
 def upsert(first, count=3, payloads=()):

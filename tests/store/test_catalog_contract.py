@@ -16,12 +16,12 @@ from hypothesis import strategies as st
 
 from bebr.collection.protocol import AlreadyExists
 from bebr.errors import CorruptFile
-from bebr.store import records
-from bebr.store.catalog import Catalog
-from bebr.store.catalog_file import FileCatalog
-from bebr.store.catalog_shared import SharedCatalog
-from bebr.store.folder import Folder
-from bebr.store.records import Operation, SegmentRow, Settings
+from bebr.store.catalog import records
+from bebr.store.catalog.file import FileCatalog
+from bebr.store.catalog.protocol import Catalog
+from bebr.store.catalog.records import Operation, SegmentRow, Settings
+from bebr.store.catalog.shared import SharedCatalog
+from bebr.store.files.folder import Folder
 
 
 def upsert(first, count=3, payloads=()):

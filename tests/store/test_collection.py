@@ -8,8 +8,8 @@ import threading
 import numpy as np
 import pytest
 
-from bebr.store import rewriting
 from bebr.store.database import Database
+from bebr.store.upkeep import rewriting
 from tests.conftest import payloads_of
 
 
@@ -166,11 +166,11 @@ def test_a_seal_that_fails_does_not_fail_the_write_and_is_tried_again(
     def no_space(*_args):
         raise OSError("no space left")
 
-    monkeypatch.setattr("bebr.store.compaction.FIRST_RETRY", 0.1)
+    monkeypatch.setattr("bebr.store.workers.compaction.FIRST_RETRY", 0.1)
     with Database(tmp_path, seal_rows=50) as db:
         collection = db.create_collection("docs", bz)
         with monkeypatch.context() as patch:
-            patch.setattr("bebr.store.rewriting.write_segment", no_space)
+            patch.setattr("bebr.store.upkeep.rewriting.write_segment", no_space)
             assert collection.upsert(range(60), vectors[:60]) == 60
             until(lambda: "no space left" in caplog.text)
             same_answers(collection, dict(enumerate(vectors[:60])))

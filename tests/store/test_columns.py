@@ -14,12 +14,12 @@ from bebr import _core
 from bebr.collection.checks import check_payload_texts, load_payload
 from bebr.collection.filter_form import as_filter
 from bebr.errors import CorruptFile
-from bebr.store import bitmaps
 from bebr.store.columns import making
 from bebr.store.columns.file import column_sections, read_columns
 from bebr.store.columns.table import Columns
-from bebr.store.growing import PIECE, GrowingColumns
-from bebr.store.matching import Answers, matching_rows
+from bebr.store.files import bitmaps
+from bebr.store.snapshots.growing import PIECE, GrowingColumns
+from bebr.store.snapshots.matching import Answers, matching_rows
 from tests.collection.payloads import FILTERS, PAYLOADS
 
 EXAMPLES = settings(max_examples=120, deadline=None, derandomize=True)

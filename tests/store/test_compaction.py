@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import bebr
-from bebr.store import rewriting
-from bebr.store.compaction import segments_to_merge
 from bebr.store.database import Database
+from bebr.store.upkeep import rewriting
+from bebr.store.workers.compaction import segments_to_merge
 
 
 @given(st.lists(st.integers(1, 100_000), min_size=1, max_size=200))

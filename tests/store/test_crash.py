@@ -18,8 +18,8 @@ STEPS = """
 import os, sys
 import numpy as np
 import bebr
-from bebr.store import rewriting
-from bebr.store.catalog_file import FileCatalog
+from bebr.store.upkeep import rewriting
+from bebr.store.catalog.file import FileCatalog
 from bebr.store.contents import Contents
 from bebr.store.database import Database
 

@@ -12,8 +12,8 @@ import pytest
 import bebr
 from bebr.collection.protocol import AlreadyExists, DatabaseLocked
 from bebr.index.files import contents_digest
+from bebr.store.catalog.records import SegmentRow
 from bebr.store.database import Database
-from bebr.store.records import SegmentRow
 from tests.conftest import model_of, payloads_of
 
 

@@ -13,7 +13,7 @@ import pytest
 
 import bebr
 from bebr.collection.protocol import DatabaseLocked
-from bebr.store.doctor import examine
+from bebr.store.backup.doctor import examine
 from tests.commands import run
 from tests.conftest import model_of
 

@@ -14,8 +14,8 @@ from bebr._core import CollectionSearch, StopFlag
 from bebr.arrays import normalized
 from bebr.collection.options import SearchOptions
 from bebr.errors import Cancelled
-from bebr.store import searching
 from bebr.store.database import Database
+from bebr.store.search import searching
 from tests.conftest import model_of
 
 DIM = 64

@@ -9,9 +9,10 @@ import pytest
 
 import bebr
 from bebr.collection.filter_form import as_filter
-from bebr.store import copies, growing, writing
 from bebr.store.columns import table
 from bebr.store.database import Database
+from bebr.store.segments import writing
+from bebr.store.snapshots import copies, growing
 
 PAYLOADS = [{"n": i, "tag": f"t{i % 10}", "deep": {"list": [i % 3, "x"]}} if i % 11 else None for i in range(1000)]
 FILTERS = [{"n": {"gte": 900}}, {"tag": "t3"}, {"deep.list": 2}, {"n": None}, {"tag": {"ne": "t1"}, "deep.list": "x"}]

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bebr.collection.options import Groups, SearchOptions
-from bebr.store import searchable
 from bebr.store.database import Database
+from bebr.store.search import searchable
 
 PATHS = ["few", "many", "list", "mixed", "inner.deep", "inner", "fraction", "nowhere"]
 NATIVE = [path for path in PATHS if path != "fraction"]

@@ -7,9 +7,9 @@ import pytest
 
 import bebr
 from bebr.exact import exact
+from bebr.store.backup.doctor import examine
 from bebr.store.database import Database
-from bebr.store.doctor import examine
-from bebr.store.kept import KeptBlocks
+from bebr.store.files.kept import KeptBlocks
 from tests.conftest import model_of, recall
 
 

@@ -160,7 +160,7 @@ def test_any_history_leaves_a_dict(vectors, collisions, hashes):
     collisions(hashes)
     # So few hashes for so many ids: every id finds a place all the same.
     keys_places = pytest.MonkeyPatch()
-    for module in ("bebr.collection.keys", "bebr.store.keys"):
+    for module in ("bebr.collection.keys", "bebr.store.snapshots.keys"):
         keys_places.setattr(f"{module}.PLACES", len(NAMES) + 1)
     try:
         bz = model_of(vectors, widths=[48, 16])

@@ -10,8 +10,8 @@ import pytest
 
 import bebr
 from bebr.exact import exact
+from bebr.store.backup.doctor import examine
 from bebr.store.database import Database
-from bebr.store.doctor import examine
 from tests.conftest import clustered, model_of, payloads_of, recall
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import bebr
-from bebr.store.folder import Folder
+from bebr.store.files.folder import Folder
 from tests.conftest import model_of
 
 

@@ -7,8 +7,8 @@ import pytest
 
 import bebr
 from bebr.exact import exact
+from bebr.store.backup.doctor import examine
 from bebr.store.database import Database
-from bebr.store.doctor import examine
 from tests.conftest import clustered
 
 ROWS = 4000

@@ -10,9 +10,9 @@ import pytest
 import bebr
 from bebr.collection.checks import check_ids
 from bebr.collection.options import SearchOptions
-from bebr.store.catalog_file import FileCatalog
+from bebr.store.catalog.file import FileCatalog
 from bebr.store.database import Database
-from bebr.store.payloads import PayloadColumn
+from bebr.store.files.payloads import PayloadColumn
 from tests.conftest import payloads_of
 
 

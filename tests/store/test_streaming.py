@@ -10,9 +10,9 @@ import pytest
 
 import bebr
 from bebr.exact import exact
-from bebr.store.catalog_file import FileCatalog
+from bebr.store.backup.doctor import examine
+from bebr.store.catalog.file import FileCatalog
 from bebr.store.database import Database
-from bebr.store.doctor import examine
 from bebr.training.compat.compatible import make_compatible
 from tests.conftest import model_of, payloads_of, recall
 

@@ -11,8 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import bebr
-from bebr.store.ranking import search_text
-from bebr.store.records import Settings
+from bebr.store.catalog.records import Settings
+from bebr.store.search.ranking import search_text
 from bebr.store.text.growing import GrowingText
 from bebr.store.text.words import words
 

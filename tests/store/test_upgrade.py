@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 import bebr
-from bebr.store import schema
-from bebr.store.doctor import examine
+from bebr.store.backup.doctor import examine
+from bebr.store.catalog import schema
 from tests.conftest import payloads_of
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -58,7 +58,7 @@ def test_a_damaged_row_of_an_older_version_stays_damaged(old):
 
 def test_an_upgrade_that_fails_changes_nothing(old, monkeypatch):
     with monkeypatch.context() as patch:
-        patch.setattr("bebr.store.upgrade._set", lambda *_: 1 / 0)
+        patch.setattr("bebr.store.catalog.upgrade._set", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             bebr.open(old)
     with closing(sqlite3.connect(old / "catalog.db")) as db:

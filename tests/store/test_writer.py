@@ -12,8 +12,8 @@ import pytest
 
 import bebr
 from bebr.collection.checks import check_ids
-from bebr.store.catalog_file import FileCatalog
-from bebr.store.tail import Tail
+from bebr.store.catalog.file import FileCatalog
+from bebr.store.snapshots.tail import Tail
 from tests.conftest import payloads_of
 
 
@@ -63,7 +63,7 @@ def test_writes_that_come_together_share_one_commit(db, bz, vectors, same_answer
 
 
 def test_writers_that_shared_a_commit_are_waited_for(db, bz, vectors, held, monkeypatch):
-    monkeypatch.setattr("bebr.store.writer._MOMENT", 2.0)
+    monkeypatch.setattr("bebr.store.writes.writer._MOMENT", 2.0)
     docs = db.create_collection("docs", bz)
 
     def begin(i):

@@ -12,7 +12,7 @@ from bebr.serve.batching import MAX_BATCH
 from bebr.serve.calls import elapsed_us
 from bebr.serve.limits import Limits
 from bebr.serve.registry import CollectionRegistry
-from bebr.store.measuring import MEASURING_BYTES
+from bebr.store.search.measuring import MEASURING_BYTES
 from bebr.v1 import bebr_pb2 as pb
 
 

@@ -31,8 +31,8 @@ from bebr.serve.limits import Limits
 from bebr.serve.reading import TEXT_BYTES, Reading
 from bebr.serve.registry import CollectionRegistry, ServedCollection
 from bebr.serve.upserting import StreamedUpsert, begin_upsert, check_room, spread_bytes
-from bebr.store.keys import keys_of
-from bebr.store.ranking import FUSED
+from bebr.store.search.ranking import FUSED
+from bebr.store.snapshots.keys import keys_of
 from bebr.v1 import bebr_pb2 as pb
 
 # Bytes of an answer with its payload in a reply, beside the text.

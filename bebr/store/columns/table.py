@@ -12,11 +12,11 @@ from bebr import core
 from bebr.arrays import Ids
 from bebr.collection.checks import load_payload
 from bebr.collection.filter_tree import Condition
-from bebr.store import bitmaps
-from bebr.store.bitmaps import Bitmap
 from bebr.store.columns.column import Column
 from bebr.store.columns.flatten import MOST_DEPTH, MOST_PATHS, Fields
 from bebr.store.columns.making import TypedField, column_of, joined, taken
+from bebr.store.files import bitmaps
+from bebr.store.files.bitmaps import Bitmap
 
 
 def nothing() -> None:

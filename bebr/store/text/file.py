@@ -17,7 +17,7 @@ import numpy as np
 from bebr.arrays import Ids
 from bebr.errors import CorruptFile
 from bebr.index.files import Sections
-from bebr.store.payloads import mapped
+from bebr.store.files.payloads import mapped
 from bebr.store.text.growing import ended
 from bebr.store.text.index import TextIndex
 from bebr.store.text.merging import merged

@@ -1,0 +1,1 @@
+"""Copies of a database in another place, their return, and what is wrong with one."""

@@ -1,0 +1,32 @@
+"""Who writes what of a database that several processes have open."""
+
+from __future__ import annotations
+
+from bebr.store.catalog.owners import Ownable
+from bebr.store.catalog.shared import SharedCatalog
+
+
+class Leases:
+    """By the leases of a catalog that several processes have open."""
+
+    def __init__(self, catalog: SharedCatalog) -> None:
+        self._catalog = catalog
+
+    def holds(self, collection: int) -> bool:
+        return self._catalog.holds(collection)
+
+    def own(self, collection: Ownable) -> None:
+        """Takes the lease, if need be, and then reads what was written until then."""
+        if self._catalog.holds(collection.number):
+            return
+        while True:
+            self._catalog.refresh()
+            row = self._catalog.collection(collection.name)
+            if self._catalog.holds(row.id):
+                break
+            self._catalog.take(row.id)  # after it, nobody else changes the row
+        try:
+            collection.reload(row, self._catalog.version(collection.name))
+        except BaseException:
+            self._catalog.lose(row.id)
+            raise

@@ -1,0 +1,297 @@
+"""The searches of a collection on disk."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from bebr.arrays import Floats, Ids
+from bebr.binarizer import Binarizer
+from bebr.binarizer.codes import Query
+from bebr.collection.checks import load_payload
+from bebr.collection.filter_form import FilterLike
+from bebr.collection.handle import Handle
+from bebr.collection.keys import IdsLike, Named, named_array
+from bebr.collection.options import Groups, SearchOptions
+from bebr.collection.protocol import CollectionHits, Fusion, GroupValue
+from bebr.collection.request import SearchRequest, check_search, check_search_ids
+from bebr.errors import IncompatibleModel
+from bebr.index import Hits
+from bebr.index.raw import default_candidates
+from bebr.index.segments import StopFlag
+from bebr.store.contents import Contents
+from bebr.store.search.bridging import search_both
+from bebr.store.search.grouping import search_groups
+from bebr.store.search.ranking import FUSED, fused, search_text
+from bebr.store.search.searching import EXACT_ROWS, check_rescored, search_in_groups, search_rows, search_vectors
+from bebr.store.snapshots.keys import keys_of, resolve
+from bebr.store.snapshots.snapshot import Snapshot
+
+
+class Searchable(Handle):
+    """Contents that are searched: each search holds one snapshot and waits for no writer."""
+
+    def __init__(self, contents: Contents) -> None:
+        self._contents = contents
+
+    @property
+    def name(self) -> str:
+        return self._contents.name
+
+    @property
+    def binarizer(self) -> Binarizer:
+        return self._contents.state.bz
+
+    @property
+    def closed(self) -> bool:
+        """Whether it was dropped, or its database closed."""
+        return self._contents.closed
+
+    def watch(self, seen: Callable[[], None]) -> None:
+        """Has `seen` called now and after every write, before that returns (`Current.watch`)."""
+        self._contents.current.watch(seen)
+
+    @property
+    def snapshot(self) -> Snapshot:
+        """What it holds now: rows and payloads that later writes do not change."""
+        return self._contents.snapshot
+
+    def search(
+        self,
+        q: ArrayLike | None,
+        k: int = 10,
+        *,
+        query: Query = "float",
+        oversampling: int | None = None,
+        exact: bool = False,
+        nprobe: int | None = None,
+        ef_search: int | None = None,
+        allow: IdsLike | None = None,
+        filter: FilterLike | None = None,
+        radius: float | None = None,
+        offset: int = 0,
+        group_by: str | None = None,
+        group_size: int = 1,
+        with_payloads: bool = False,
+        rescore: int | None = None,
+        binarizer: Binarizer | None = None,
+        text: str | Sequence[str] | None = None,
+        fusion: Fusion = "rrf",
+    ) -> CollectionHits:
+        """The k best rows for each query: Hits(scores float32[n, k], ids int64[n, k]), best first (metric "l2":
+        ascending distance); id −1 where there are fewer than k rows. `with_payloads`: also hits.payloads, a list of k
+        payloads per query, each that of the write which its row came from.
+
+        `q` float32[n, query_dim]; `query` "float" (asymmetric) or "code" (the query is coded too); `oversampling` and
+        `exact` as in `FlatIndex.search`, and every list or node of large files is looked at; `nprobe`: lists that are
+        looked at in each file that has some, and `ef_search`: candidates of a walk in each that is a graph, in place of
+        those measured for `target_recall`; flat files have neither.
+
+        `allow` int64[m]: only these ids; `filter`: only rows whose payload matches it, as `bebr.F` or a dict says; with
+        both, what both let through; never fewer than k, where so many match; `radius`: only rows at least this similar
+        (l2: at most this squared distance); `offset`: the first so many hits of each query are left out; `binarizer`:
+        the queries' model where it is a newer one than the rows', as in `FlatIndex.search`, or that of a migration by
+        streamed vectors. ValueError on bad input; IncompatibleModel.
+
+        `rescore`, where vectors are kept: how many of the best by code get exact scores, at least k; 0: scores by code.
+        None: 3 k + 20, and every row of a collection of up to 2,000, whose answers are exact then.
+
+        `group_by`, a field of the payloads ("meta.lang" for one inside another): hits come in k groups of up to
+        `group_size` rows that have one value there, groups by their best row (`CollectionHits.groups`); never fewer
+        groups than there are, up to k. A row whose field is a list is in the group of each element; one without a
+        value, or with an object for one, in none. `offset` counts groups then.
+
+        `text`, in a collection made with `text=` fields, a string or one per query: rows that have some of its words,
+        by BM25 (`bebr.store.search.ranking`), best first, in place of vectors where `q` is None; ids of −1 where fewer
+        rows have any. Beside vectors the two rankings, as far as 100 or offset + k, are fused ("rrf": scores are sums
+        of 1 / (60 + rank)). `filter` and `allow` hold for both; `radius` and `group_by` do not go with it.
+        """
+        snapshot = self.snapshot
+        request = check_search(
+            *(q, k, (binarizer or snapshot.bz).query_dim),
+            query=query,
+            oversampling=oversampling,
+            exact=exact,
+            nprobe=nprobe,
+            ef_search=ef_search,
+            allow=allow,
+            filter=filter,
+            radius=radius,
+            offset=offset,
+            group_by=group_by,
+            group_size=group_size,
+            with_payloads=with_payloads,
+            rescore=rescore,
+            binarizer=binarizer,
+            text=text,
+            fusion=fusion,
+        )
+        return self._answered(snapshot, request)
+
+    def search_ids(
+        self,
+        ids: IdsLike,
+        k: int = 10,
+        *,
+        oversampling: int | None = None,
+        exact: bool = False,
+        nprobe: int | None = None,
+        ef_search: int | None = None,
+        allow: IdsLike | None = None,
+        filter: FilterLike | None = None,
+        radius: float | None = None,
+        offset: int = 0,
+        group_by: str | None = None,
+        group_size: int = 1,
+        with_payloads: bool = False,
+        rescore: int | None = None,
+    ) -> CollectionHits:
+        """The k rows most like each row of `ids` int64[n], itself left out; else as `search`. The query is the row's
+        kept vector, or what its code stands for. KeyError names an id that is not there."""
+        request = check_search_ids(
+            *(ids, k),
+            oversampling=oversampling,
+            exact=exact,
+            nprobe=nprobe,
+            ef_search=ef_search,
+            allow=allow,
+            filter=filter,
+            radius=radius,
+            offset=offset,
+            group_by=group_by,
+            group_size=group_size,
+            with_payloads=with_payloads,
+            rescore=rescore,
+        )
+        return self._answered(self.snapshot, request)
+
+    def _answered(self, snapshot: Snapshot, request: SearchRequest) -> CollectionHits:
+        values = None
+        if request.texts is not None:
+            assert not isinstance(request.queries, Named)
+            hits = self.search_text(snapshot, request.queries, request.texts, request.options, request.allow)
+        elif request.groups is not None:
+            assert request.queries is not None
+            how = request.groups, request.options, request.allow
+            hits, values = self.search_groups(snapshot, request.queries, *how)
+            values = [row[request.offset :] for row in values]
+        else:
+            assert request.queries is not None
+            hits = self.search_snapshot(snapshot, request.queries, request.options, request.allow)
+        offset = request.offset * (request.groups.size if request.groups else 1)
+        return _window(snapshot, hits, offset, request.with_payloads, values)
+
+    def search_snapshot(
+        self,
+        snapshot: Snapshot,
+        queries: Floats | Named,
+        options: SearchOptions,
+        allow: Named | None = None,
+        stop: StopFlag | None = None,
+    ) -> Hits:
+        """`search` of a snapshot with what `checks.check_query` returned, or `search_ids` with what
+        `checks.check_query_ids` did; ids of the hits are the numbers of rows. `stop`: once it is set, the search ends
+        soon with an error."""
+        self._check_cutover(snapshot, options)
+        allowed = None if allow is None else resolve(snapshot, allow)
+        if isinstance(queries, Named):
+            return search_rows(snapshot, snapshot.bz, self._rows(snapshot, queries), options, allowed, stop)
+        new = snapshot.successor
+        if options.model is not None and new is not None and options.model.digest == new.rows.bz.digest:
+            return search_both(snapshot, new, queries, options, allowed, stop)
+        return search_vectors(snapshot, snapshot.bz, queries, options, allowed, stop)
+
+    def _check_cutover(self, snapshot: Snapshot, options: SearchOptions) -> None:
+        if options.collection not in (0, snapshot.collection):
+            raise IncompatibleModel(
+                f"the queries are not for model {snapshot.bz.digest}, to which collection {self.name!r} was cut over: "
+                "embed them with the producer of that"
+            )
+
+    def _check_rescored(self, snapshot: Snapshot, options: SearchOptions) -> None:
+        """Before a search asks for more than the caller did: an error names the caller's `rescore`. ValueError."""
+        models = [snapshot.bz.digest] + ([] if snapshot.successor is None else [snapshot.successor.rows.bz.digest])
+        check_rescored(snapshot, options.rescore, options.model is not None and options.model.digest not in models)
+
+    def _rows(self, snapshot: Snapshot, ids: Named) -> Ids:
+        """The numbers of rows to search with. KeyError, ValueError."""
+        numbers = resolve(snapshot, ids)
+        missing = np.isin(numbers, snapshot.missing(numbers))
+        if missing.any():
+            raise KeyError(f"no row with id {ids.ids()[int(missing.argmax())]!r} in collection {self.name!r}")
+        distinct, places = np.unique(numbers, return_inverse=True)
+        bare = snapshot.bare(distinct)[places]
+        if bare.any():
+            raise ValueError(f"the row with id {ids.ids()[int(bare.argmax())]!r} has no vector to search with")
+        return numbers
+
+    def search_text(
+        self,
+        snapshot: Snapshot,
+        vectors: Floats | None,
+        texts: Sequence[str],
+        options: SearchOptions,
+        allow: Named | None = None,
+        stop: StopFlag | None = None,
+    ) -> Hits:
+        """`search` of a snapshot by words, and by as many vectors where there are some. ValueError where no fields are
+        declared."""
+        if not self._contents.state.text:
+            raise ValueError(f"collection {self.name!r} has no text: create it with text= and its fields")
+        allowed = None if allow is None else resolve(snapshot, allow)
+        if vectors is None:
+            return search_text(snapshot, texts, options.k, options.filter, allowed)
+        self._check_rescored(snapshot, options)
+        depth = max(options.k, FUSED)
+        deeper = replace(options, k=depth, rescore=options.rescore and max(options.rescore, depth))
+        by_vector = self.search_snapshot(snapshot, vectors, deeper, allow, stop)
+        by_text = search_text(snapshot, texts, depth, options.filter, allowed)
+        return fused([by_vector, by_text], options.k)
+
+    def search_groups(
+        self,
+        snapshot: Snapshot,
+        queries: Floats | Named,
+        groups: Groups,
+        options: SearchOptions,
+        allow: Named | None = None,
+        stop: StopFlag | None = None,
+    ) -> tuple[Hits, list[list[GroupValue | None]]]:
+        """`search_snapshot` by groups: hits [n, k * size], and the values of the k groups of each query."""
+        self._check_cutover(snapshot, options)
+        allowed = None if allow is None else resolve(snapshot, allow)
+        what = self._rows(snapshot, queries) if isinstance(queries, Named) else queries
+        self._check_rescored(snapshot, options)
+        found = search_in_groups(snapshot, snapshot.bz, what, groups, options, allowed, stop)
+        if found is not None:
+            return found
+
+        def find(query: int, deeper: SearchOptions) -> Hits:
+            return self.search_snapshot(snapshot, queries[query : query + 1], deeper, allow, stop)
+
+        ascending = snapshot.bz.metric == "l2"
+        return search_groups(snapshot, find, len(queries), options.k, groups, options, ascending)
+
+    def candidates(self, k: int) -> int:
+        """The most rows that a search for `k` looks at a query to find them, by code."""
+        return k if self._contents.state.keeping is None else max(default_candidates(k), EXACT_ROWS)
+
+
+def _window(
+    snapshot: Snapshot,
+    hits: Hits,
+    offset: int,
+    with_payloads: bool,
+    groups: list[list[GroupValue | None]] | None = None,
+) -> CollectionHits:
+    """Hits without the first `offset` of each query, under the ids of their rows, with the payloads that the snapshot
+    has for them."""
+    scores, numbers = hits.scores[:, offset:], hits.ids[:, offset:]
+    payloads = None
+    if with_payloads:
+        texts = iter(snapshot.payload_texts(numbers.ravel()))
+        payloads = [[load_payload(next(texts)) for _ in row] for row in numbers]
+    return CollectionHits(scores, named_array(numbers, keys_of(snapshot, numbers.ravel())), payloads, groups)

@@ -1,0 +1,1 @@
+"""Files of rows that never change: made, opened, found again."""

@@ -1,0 +1,61 @@
+"""Where the segment files of a database are: in its folder, or in an object store with a cache (`cache`)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Protocol
+
+from bebr.files import sync_folder
+from bebr.store.catalog.records import SegmentRow
+from bebr.store.segments.segment import Segment, pending_path
+
+
+class SegmentFiles(Protocol):
+    """New ones are written to `folder` under a pending name, then published, then installed; only then does the catalog
+    list them."""
+
+    @property
+    def folder(self) -> Path: ...
+
+    def opened(self, row: SegmentRow, pending: bool, make: Callable[[Path], Segment]) -> Segment:
+        """What `make` returns for the path of a file, which stays there as long as that lives. CorruptFile where the
+        file is missing or not what `row` says."""
+
+    def publish(self, row: SegmentRow) -> None:
+        """Puts a pending file, which is complete, where whoever opens the database finds it."""
+
+    def install(self, files: Sequence[str]) -> None:
+        """Gives pending files their names, for good."""
+
+    def remove(self, files: Sequence[str]) -> None:
+        """Deletes files that the catalog lists no more."""
+
+    def discard(self, file: str) -> None:
+        """Deletes whatever there is of a file that the catalog never listed."""
+
+
+class LocalFiles:
+    """In the folder of a database that one process has open."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def opened(self, row: SegmentRow, pending: bool, make: Callable[[Path], Segment]) -> Segment:
+        return make(pending_path(self.folder, row.file) if pending else self.folder / row.file)
+
+    def publish(self, row: SegmentRow) -> None:
+        """Nothing: it is in the place where it stays."""
+
+    def install(self, files: Sequence[str]) -> None:
+        for file in files:
+            pending_path(self.folder, file).rename(self.folder / file)
+        sync_folder(self.folder)
+
+    def remove(self, files: Sequence[str]) -> None:
+        for file in files:
+            (self.folder / file).unlink(missing_ok=True)
+
+    def discard(self, file: str) -> None:
+        for path in (self.folder / file, pending_path(self.folder, file)):
+            path.unlink(missing_ok=True)

@@ -1,0 +1,1 @@
+"""A write from the caller to the commit, and what is true of a collection in memory."""
