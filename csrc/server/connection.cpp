@@ -1,5 +1,7 @@
 #include "server/connection.h"
 
+#include <linux/sockios.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include "server/callbacks.h"
@@ -13,6 +15,7 @@ constexpr uint32_t kStreamWindow = 256 << 10;    // more than such a message: it
 constexpr int32_t kConnectionWindow = 16 << 20;  // kStreams such messages fit, so that none waits for another
 constexpr size_t kFlushBytes = 64 << 10;
 constexpr size_t kReadBytes = 64 << 10;
+constexpr unsigned kMostLingers = 30;  // looks whether a client has taken what it was sent
 
 }  // namespace
 
@@ -62,6 +65,7 @@ void Connection::set_dead() noexcept {
 // --- bytes
 
 void Connection::receive() {
+  if (ending_) return discard();
   static thread_local uint8_t buffer[kReadBytes];
   do {
     size_t taken = 0;
@@ -100,7 +104,34 @@ void Connection::flush() {
     }
   }
   wants_write = false;
-  if (nghttp2_session_want_read(session_) == 0 && nghttp2_session_want_write(session_) == 0) dead_ = true;
+  if (nghttp2_session_want_read(session_) == 0 && nghttp2_session_want_write(session_) == 0) finish();
+}
+
+// A socket that is closed while bytes come in is reset, and what the client has not read yet is lost. So its end is
+// waited for.
+void Connection::finish() {
+  if (side_ == Side::Behind || !greeted_) {
+    dead_ = true;
+  } else if (!ending_) {
+    ending_ = true;
+    transport_->end();
+    loop_.linger(*this);
+  }
+}
+
+void Connection::discard() {
+  static thread_local uint8_t buffer[kReadBytes];
+  do {
+    size_t taken = 0;
+    const Transport::Status status = transport_->read(buffer, sizeof buffer, taken);
+    if (status == Transport::Status::Closed) return set_dead();
+    if (status == Transport::Status::Later) return;
+  } while (transport_->buffered());
+}
+
+bool Connection::lingers() noexcept {
+  int unacknowledged = 0;
+  return ++lingered_ < kMostLingers && ioctl(socket_, SIOCOUTQ, &unacknowledged) == 0 && unacknowledged > 0;
 }
 
 void Connection::go_away() {

@@ -85,6 +85,10 @@ class Connection {
   // Ends every call. The connection is of no further use.
   void close();
   void set_dead() noexcept;
+  // Whether a client may not have yet what it was sent.
+  bool owes() const noexcept { return greeted_ && (out_at_ < out_.size() || ending_); }
+  // Of one that waits for its client's end: whether it goes on waiting.
+  bool lingers() noexcept;
 
   // The answers to a call of a client.
   void reply(Stream& stream, std::string body);
@@ -114,6 +118,8 @@ class Connection {
   void end_of_input(Stream& stream);
   void resume(Stream& stream);
   void consume(Stream& stream, size_t bytes);
+  void finish();
+  void discard();
   void let_go(Stream& stream, uint32_t code);
   void reset(Stream& stream, uint32_t code);
   void submit_response(Stream& stream, std::span<const nghttp2_nv> sent, bool body);
@@ -129,6 +135,8 @@ class Connection {
   std::string out_;
   size_t out_at_ = 0;
   bool dead_ = false, greeted_ = false;
+  bool ending_ = false;  // nothing more is sent; what comes is thrown away until the client ends, too
+  unsigned lingered_ = 0;
   // The table of keys, null where its file has changed, and one of it. Looked at once for all calls of a read: they
   // were sent before it, so that a key that was revoked before that does not count.
   std::optional<std::shared_ptr<const KeyTable>> keys_;

@@ -18,6 +18,7 @@ namespace {
 
 constexpr uint64_t kWake = ~uint64_t{0};  // what an event is of: the loop's own, or a listener, or a connection
 constexpr uint64_t kListener = uint64_t{1} << 63;
+constexpr uint64_t kLinger = 1'000'000'000;  // ns between two looks whether a client has taken what it was sent
 
 }  // namespace
 
@@ -99,7 +100,7 @@ void Loop::run() {
     }
     if (told_ && !drained_) {
       const bool quiet = std::all_of(connections_.begin(), connections_.end(), [](const auto& one) {
-        return one.second->side() == Connection::Side::Behind || one.second->streams() == 0;
+        return one.second->side() == Connection::Side::Behind || (one.second->streams() == 0 && !one.second->owes());
       });
       if (quiet) {
         drained_ = true;
@@ -115,6 +116,7 @@ void Loop::wait() {
   uint64_t until = ~uint64_t{0};
   if (!deadlines_.empty()) until = std::get<0>(*deadlines_.begin());
   if (!young_.empty()) until = std::min(until, young_.front().first);
+  if (!lingering_.empty()) until = std::min(until, lingering_.front().first);
   int timeout = -1;
   if (until != ~uint64_t{0}) {
     const uint64_t now = now_ns();
@@ -156,6 +158,8 @@ void Loop::touch(Connection& connection) {
   connection.touched = true;
   touched_.push_back(connection.id());
 }
+
+void Loop::linger(Connection& connection) { lingering_.emplace_back(now_ns() + kLinger, connection.id()); }
 
 // Sends what is due. What one connection does may be for another.
 void Loop::settle() {

@@ -38,6 +38,7 @@ class Loop {
   nghttp2_mem* memory() noexcept { return memory_.get(); }
   SpareStreams& spare() noexcept { return spare_streams_; }
   void touch(Connection& connection);
+  void linger(Connection& connection);  // it has sent all, and waits for its client
   Connection* connection(uint64_t id) noexcept;
   // The connection to the server behind of a client's one; null where there is none to be had.
   Connection* behind(Connection& client);
@@ -71,7 +72,8 @@ class Loop {
   SpareStreams spare_streams_;
   std::unordered_map<uint64_t, std::unique_ptr<Connection>> connections_;
   std::vector<uint64_t> touched_;
-  std::deque<std::pair<uint64_t, uint64_t>> young_;  // when, connection: those that have not greeted yet
+  std::deque<std::pair<uint64_t, uint64_t>> young_;      // when, connection: those that have not greeted yet
+  std::deque<std::pair<uint64_t, uint64_t>> lingering_;  // when, connection
   std::set<Deadline> deadlines_;
   Jobs ready_;
   uint64_t next_ = 1;  // 0 is none

@@ -168,6 +168,15 @@ void Loop::expire() {
     young_.pop_front();
     if (found != nullptr && !found->greeted()) found->set_dead();
   }
+  while (!lingering_.empty() && lingering_.front().first <= now) {
+    Connection* const found = connection(lingering_.front().second);
+    lingering_.pop_front();
+    if (found == nullptr) continue;
+    if (found->lingers())
+      linger(*found);
+    else
+      found->set_dead();
+  }
 }
 
 }  // namespace bebr

@@ -30,6 +30,7 @@ class PlainTransport final : public Transport {
     taken = sent > 0 ? static_cast<size_t>(sent) : 0;
     return sent >= 0 ? Status::Done : failed();
   }
+  void end() override { ::shutdown(socket_, SHUT_WR); }
   bool buffered() const override { return false; }
 
  private:
@@ -112,7 +113,7 @@ namespace {
 
 class TlsTransport final : public Transport {
  public:
-  TlsTransport(const TlsContext& context, int socket) : ssl_(context.get()) {
+  TlsTransport(const TlsContext& context, int socket) : ssl_(context.get()), socket_(socket) {
     if (!ssl_ || SSL_set_fd(ssl_.get(), socket) != 1) fail(ErrorCode::LimitExceeded, "no memory for TLS");
     SSL_set_accept_state(ssl_.get());
   }
@@ -123,6 +124,10 @@ class TlsTransport final : public Transport {
   Status write(const uint8_t* from, size_t size, size_t& taken) override {
     taken = 0;
     return status(SSL_write_ex(ssl_.get(), from, size, &taken));
+  }
+  void end() override {
+    if (SSL_shutdown(ssl_.get()) < 0) ERR_clear_error();
+    ::shutdown(socket_, SHUT_WR);
   }
   bool buffered() const override { return SSL_pending(ssl_.get()) > 0; }
 
@@ -137,6 +142,7 @@ class TlsTransport final : public Transport {
     void operator()(SSL* it) const { SSL_free(it); }
   };
   std::unique_ptr<SSL, Free> ssl_;
+  int socket_;
 };
 
 }  // namespace

@@ -26,6 +26,8 @@ class Transport {
   // Up to `size` bytes; `taken`: how many. Later: none now; Closed: none ever.
   virtual Status read(uint8_t* to, size_t size, size_t& taken) = 0;
   virtual Status write(const uint8_t* from, size_t size, size_t& taken) = 0;
+  // No more is written: the other end is told so, after all that was.
+  virtual void end() = 0;
   // Whether bytes may be there that no event will tell of.
   virtual bool buffered() const = 0;
 };

@@ -89,6 +89,16 @@ int32_t HonestClient::begin(const std::string& path, std::string body, std::map<
 
 void HonestClient::cancel(int32_t id) { nghttp2_submit_rst_stream(session_, 0, id, NGHTTP2_CANCEL); }
 
+void HonestClient::ping() { nghttp2_submit_ping(session_, 0, nullptr); }
+
+void HonestClient::take_all() {
+  const nghttp2_settings_entry window = {NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, 1 << 20};
+  nghttp2_submit_settings(session_, 0, &window, 1);
+  nghttp2_session_set_local_window_size(session_, 0, 0, 1 << 20);
+  const int few = 32 << 10;
+  setsockopt(socket_, SOL_SOCKET, SO_RCVBUF, &few, sizeof few);
+}
+
 bool HonestClient::turn(int ms) {
   const uint8_t* bytes = nullptr;
   for (ssize_t n = 0; out_.size() < 65536 && (n = nghttp2_session_mem_send(session_, &bytes)) > 0;)

@@ -26,6 +26,9 @@ class HonestClient {
   // Begins a call; returns its number. extra: more headers.
   int32_t begin(const std::string& path, std::string body, std::map<std::string, std::string> extra = {});
   void cancel(int32_t id);
+  void ping();
+  // Whole answers come without it reading anything: they wait on the way.
+  void take_all();
   // Reads until the call has ended, at most so long.
   Reply wait(int32_t id, int ms = 5000);
   Reply call(const std::string& path, const std::string& body, std::map<std::string, std::string> extra = {}) {

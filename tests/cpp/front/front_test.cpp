@@ -206,6 +206,30 @@ BEBR_TEST(calls_in_progress_end_and_no_others_begin) {
   CHECK(other.slow->stopped == 1, "stopped");
 }
 
+BEBR_TEST(a_client_that_reads_late_has_its_answers) {
+  Served served;
+  auto client = std::make_unique<HonestClient>(served.port);
+  client->take_all();
+  CHECK(ok(client->call("/empty", "")), "before");
+  client->reading = false;
+  const int32_t call = client->begin("/big", "");
+  while (served.behind.calls < 2) client->turn(5);
+  std::thread stopping([&] {
+    CHECK(served.front.drain(10), "all ended");
+    served.front.stop();
+  });
+  for (int i = 0; i < 10; ++i) {  // what comes now would reset a socket that is closed
+    std::this_thread::sleep_for(std::chrono::milliseconds(30));
+    client->ping();
+    client->turn(5);
+  }
+  client->reading = true;
+  const Reply reply = client->wait(call);
+  client.reset();  // its end is what the front waits for
+  stopping.join();
+  CHECK(ok(reply) && reply.body.size() >= 300'000, "whole, not " + std::to_string(reply.body.size()));
+}
+
 BEBR_TEST(both_families_of_addresses) {
   ServerBehind behind;
   FrontOptions options;
