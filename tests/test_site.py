@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 from pathlib import Path
 from types import ModuleType
 
@@ -33,6 +34,23 @@ def test_links_to_files_become_links_of_the_site() -> None:
     ]
     benchmarks = pages.ROOT / "benchmarks" / "README.md"
     assert pages.relinked("[x](../docs/faq.md)", benchmarks, "benchmarks.md") == "[x](faq.md)"
+
+
+def test_the_readme_leads_to_every_page_or_to_its_folder() -> None:
+    pages = loaded("pages")
+    nav = (pages.ROOT / "mkdocs.yml").read_text(encoding="utf-8").partition("\nnav:\n")[2]
+    links = set(re.findall(r"\]\(([^)#]+)", (pages.ROOT / "README.md").read_text(encoding="utf-8")))
+    elsewhere = {site: name for name, site in pages.ELSEWHERE.items()}
+    names = [elsewhere.get(page, f"docs/{page}") for page in re.findall(r"[\w/.-]+\.md", nav)]
+    assert len(names) > 40
+    # A folder's own page leads on: docs/tutorials/README.md, or docs/producers.md to docs/producers/.
+    lost = [name for name in names if name not in links and not any(led(name, link) for link in links)]
+    assert not lost
+
+
+def led(name: str, link: str) -> bool:
+    folder = name.rpartition("/")[0]
+    return folder != "docs" and link in (f"{folder}/README.md", f"{folder}.md")
 
 
 def test_what_belongs_to_an_item_is_indented_by_four() -> None:

@@ -47,6 +47,7 @@ _MOST_TEXT = 4096
 _CODES = {code.value[0]: code.name for code in grpc.StatusCode}
 # Seconds between looks at what searches did, and of how many of them it is kept meanwhile.
 _TELL_EVERY, _MOST_FINISHED = 0.05, 100_000
+_WITHOUT = "this bebr was built without {0} (apt-get install {0}-dev pkg-config, then build it again)"
 
 
 class Finished(NamedTuple):
@@ -70,12 +71,14 @@ class Finished(NamedTuple):
     tracestate: str
 
 
-def built() -> Any | None:
-    """The extension; None where libnghttp2 was not there when bebr was built."""
+def loaded() -> tuple[Any, str]:
+    """The extension, and why there is none where it is None."""
     try:
-        return importlib.import_module("bebr._front")
-    except ImportError:
-        return None
+        return importlib.import_module("bebr._front"), ""
+    except ModuleNotFoundError:
+        return None, _WITHOUT.format("libnghttp2")
+    except ImportError as error:  # a wheel takes OpenSSL 3 from the system, which may have none
+        return None, f"the front cannot be loaded: {error}"
 
 
 def make_front(
@@ -83,14 +86,11 @@ def make_front(
 ) -> Front | None:
     """None, said in one line of the log, where there is none. ``keys``: who may call; None for anybody. ``sampling``:
     of which calls `Front.tell` tells in any case, since they are to have a span."""
-    extension = built()
-    missing = "libnghttp2" if extension is None else "libssl" if tls and not extension.tls else None
-    if missing is not None:
-        _log.warning(
-            "Python answers every call: this bebr was built without %s (apt-get install %s-dev pkg-config, then build "
-            "it again)",
-            *(missing, missing),
-        )
+    extension, reason = loaded()
+    if extension is not None and tls and not extension.tls:
+        reason = _WITHOUT.format("libssl")
+    if reason:
+        _log.warning("Python answers every call: %s", reason)
         return None
     return Front(extension, limits, budget, coalesce, tls, keys, sampling)
 

@@ -18,6 +18,7 @@ from benchmarks import datasets
 
 FOLDER = Path(__file__).parents[2] / "benchmarks" / "ann_benchmarks"
 PROJECT = "ann_benchmarks.algorithms"
+METRICS = ("angular", "euclidean")
 AVAILABLE = {"flat": True, "ivf": hasattr(bebr, "IVFIndex"), "graph": hasattr(bebr, "GraphIndex")}
 
 
@@ -41,8 +42,14 @@ def adapter(monkeypatch):
 
 def definitions():
     """(metric, definition, constructor arguments, query arguments), expanded as the project expands config.yml."""
-    config = pytest.importorskip("yaml").safe_load((FOLDER / "config.yml").read_text())
-    for metric, definition in itertools.product(("angular", "euclidean"), config["float"]["any"]):
+    load = pytest.importorskip("yaml").safe_load
+    configs = [load((FOLDER / name).read_text())["float"] for name in ("config.yml", "short/config.yml")]
+    every = [
+        (metric, one) for of in configs for metric in METRICS for name in ("any", metric) for one in of.get(name, [])
+    ]
+    for metric, definition in every:
+        if definition["constructor"] != "Bebr":
+            continue  # short/config.yml names peers, too
         base = [metric if value == "@metric" else value for value in definition["base_args"]]
         for group in definition["run_groups"].values():
             queries = list(itertools.product(*group["query_args"]))

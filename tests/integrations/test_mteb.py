@@ -69,3 +69,29 @@ def test_a_search_and_a_reranking_of_mteb(vectors, queries):
     again = search.search(asked, top_k=3, top_ranked=ranked, encode_kwargs={}, **task)
     best = [max(again[f"q{i}"], key=again[f"q{i}"].get) == f"d{truth[i, 0]}" for i in range(20)]
     assert all(len(of) == 3 for of in again.values()) and np.mean(best) > 0.8
+
+
+def test_tasks_of_our_own_are_scored_by_mteb(vectors, queries):
+    """What benchmarks.mteb_tasks does: exact search finds what is nearest, codes of many bytes the same."""
+    pytest.importorskip("mteb", reason="needs mteb: pip install 'bebr[mteb]'")
+    from bebr.models.data.relevance import Judged
+    from benchmarks import mteb_tasks
+
+    class Known:
+        """Texts are numbers of rows."""
+
+        name, version, asked = "known", "1", []
+
+        def embed(self, texts):
+            self.asked += texts
+            rows = [(queries if text.startswith("q") else vectors)[int(text[1:])] for text in texts]
+            return np.array([row / np.linalg.norm(row) for row in rows])
+
+    nearest = np.argsort(-queries[:20] @ vectors[:300].T, axis=1)[:, 0]
+    documents, asked = ({f"{of}{i}": f"{of}{i}" for i in range(n)} for of, n in (("d", 300), ("q", 21)))
+    judged = Judged(documents, asked, {f"q{i}": {f"d{row}": 1} for i, row in enumerate(nearest)}, "0")
+    encoder = mteb_tasks.Encoder(Known())
+    exact, coded = mteb_tasks.measured("rows", judged, encoder, [66])
+    assert exact["bytes"] is None and exact["queries"] == 20 and exact["ndcg_at_10"] == pytest.approx(1)
+    assert coded["bytes"] == 66 and 0.9 < coded["ndcg_at_10"] <= 1 and coded["recall_at_100"] == 1
+    assert sorted(Known.asked) == sorted([*documents, *list(asked)[:20]]), "each text is embedded once"

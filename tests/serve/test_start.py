@@ -11,6 +11,7 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 import bebr
+from bebr.serve.front import make_front
 
 
 @pytest.fixture
@@ -94,3 +95,20 @@ def register_unknown(db, bz) -> str:
             return bytes(data)
 
     return db._models.add(Foreign())
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (ModuleNotFoundError("No module named 'bebr._front'"), "this bebr was built without libnghttp2"),
+        (ImportError("libssl.so.3: cannot open shared object file"), "the front cannot be loaded: libssl.so.3: cannot"),
+    ],
+)
+def test_why_there_is_no_front_is_said(monkeypatch, caplog, error, told):
+    def absent(name):
+        raise error
+
+    monkeypatch.setattr("bebr.serve.front.importlib.import_module", absent)
+    assert make_front(None, None, True, None, None, None) is None
+    [record] = caplog.records
+    assert record.getMessage().startswith(f"Python answers every call: {told}")
