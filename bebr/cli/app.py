@@ -10,7 +10,24 @@ from typing import Annotated, Any, cast
 import typer
 from typer.core import TyperGroup
 
-from bebr.cli import build, db, doctor, embed, encode, info, keys, plan, search, serve, snapshot, tag, tradeoff, train
+from bebr.cli import (
+    build,
+    db,
+    doctor,
+    embed,
+    encode,
+    info,
+    keys,
+    leaf,
+    plan,
+    root,
+    search,
+    serve,
+    snapshot,
+    tag,
+    tradeoff,
+    train,
+)
 from bebr.cli.serve_settings import PREFIX
 from bebr.errors import Error
 
@@ -91,6 +108,8 @@ app.command("search")(search.run)
 app.command("plan")(plan.run)
 app.command("tradeoff")(tradeoff.run)
 app.command("serve", context_settings={"auto_envvar_prefix": PREFIX})(serve.run)
+app.command("leaf")(leaf.run)
+app.command("root")(root.run)
 app.command("doctor")(doctor.run)
 app.add_typer(db.app, name="db")
 app.add_typer(snapshot.app, name="snapshot")

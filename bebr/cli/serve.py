@@ -1,4 +1,4 @@
-"""bebr serve: a data folder over gRPC."""
+"""bebr serve: a data folder, or a shared database, over gRPC."""
 
 from __future__ import annotations
 
@@ -11,12 +11,38 @@ from bebr.cli.arguments import Device, ProducerOptions, Size, Threads, Weights, 
 from bebr.cli.serve_settings import config_lines, rereading, take_config
 from bebr.extras import needed
 
+# Of a database that several processes share, here and for `bebr leaf`.
+Segments = Annotated[
+    str | None, typer.Option(help="With a URL: where segments are, s3://… or file://….", show_default=False)
+]
+Cache = Annotated[
+    Path | None, typer.Option(help="With a URL: folder for segments of this process; by default the user's cache.")
+]
+CacheMb = Annotated[int | None, typer.Option(help="With a URL: MiB that this folder may have.", min=1)]
+LeaseSeconds = Annotated[
+    float | None,
+    typer.Option(help="With a URL: seconds after a writer's death until others may write in its place."),
+]
+KeyFolder = Annotated[
+    Path | None, typer.Option("--keys", help="Folder whose keys (`bebr keys create`) callers need; by default DIR.")
+]
+
 
 def run(
     ctx: typer.Context,
     directory: Annotated[
-        Path, typer.Argument(metavar="DIR", help="Data folder; created if it is not there.", show_default=False)
+        str,
+        typer.Argument(
+            metavar="DIR|URL",
+            help="Data folder, created if it is not there; or postgresql://…, with --segments.",
+            show_default=False,
+        ),
     ],
+    segments: Segments = None,
+    cache: Cache = None,
+    cache_mb: CacheMb = None,
+    lease_seconds: LeaseSeconds = None,
+    keys: KeyFolder = None,
     host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 for every interface.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port; 0 takes a free one.")] = 7777,
     threads: Threads = None,
@@ -77,7 +103,7 @@ def run(
         bool, typer.Option("--print-config", help="Print what holds and where it came from, and stop.")
     ] = False,
 ) -> None:
-    """Serve a folder of collections over gRPC, and with --http over HTTP, until interrupted.
+    """Serve a folder of collections, or a shared database, over gRPC, and with --http over HTTP, until interrupted.
 
     Options come from --config FILE, then the environment (BEBR_SERVE_PORT), then flags; the later one holds.
     """
@@ -130,4 +156,9 @@ def run(
         reread=rereading(ctx, config),
         snapshots=snapshots,
         beside=beside,
+        segments=segments,
+        cache=cache,
+        cache_bytes=None if cache_mb is None else cache_mb << 20,
+        lease_seconds=lease_seconds,
+        key_folder=keys,
     )

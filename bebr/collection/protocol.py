@@ -50,6 +50,8 @@ class CollectionHits(Hits):
     """With ``group_by=``: the values of the k groups of each query, the best first, None where there are no more; the
     hits of group g are ``[g * group_size : (g + 1) * group_size]`` of the query's, with ids of −1 where it has
     fewer."""
+    missing: tuple[int, ...]
+    """With ``allow_partial=True``, of a collection in shards: the numbers of those that did not answer."""
 
     def __new__(
         cls,
@@ -57,9 +59,10 @@ class CollectionHits(Hits):
         ids: NDArray[Any],
         payloads: list[list[Payload | None]] | None = None,
         groups: list[list[GroupValue | None]] | None = None,
+        missing: Iterable[int] = (),
     ) -> CollectionHits:
         hits = super().__new__(cls, scores, ids)
-        hits.payloads, hits.groups = payloads, groups
+        hits.payloads, hits.groups, hits.missing = payloads, groups, tuple(sorted(missing))
         return hits
 
 
@@ -228,6 +231,7 @@ class CollectionLike(Protocol):
         binarizer: Binarizer | None = None,
         text: str | Sequence[str] | None = None,
         fusion: Fusion = "rrf",
+        allow_partial: bool = False,
     ) -> CollectionHits: ...
 
     def search_ids(

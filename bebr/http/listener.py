@@ -15,7 +15,8 @@ from bebr.http.endpoint import Api
 from bebr.http.latency import Latency
 from bebr.serve.listening import is_loopback
 from bebr.serve.queues import FairQueue
-from bebr.serve.server import Server, address_of
+from bebr.serve.running import address_of
+from bebr.serve.server import Server
 
 # Large bodies and replies as text: two at a time, one of a collection.
 _THREADS, _SHARE = 2, 1

@@ -152,6 +152,18 @@ class KeyFile:
             os.close(folder)
 
 
+def keys_in(folder: str | os.PathLike[str] | None, data: str | os.PathLike[str]) -> KeyFile | None:
+    """Those of a folder that was named, or else of a data folder; None where it has none. ``ValueError`` for one that
+    was named and has none; ``CorruptFile`` for a file that cannot be read."""
+    file = KeyFile(data if folder is None else folder)
+    if not file.exists():
+        if folder is not None:
+            raise ValueError(f"key_folder is {os.fspath(folder)!r}, where no keys are: make some by `bebr keys create`")
+        return None
+    file.current()
+    return file
+
+
 def _digest(token: str) -> str:
     return hashlib.sha256(token.encode()).hexdigest()
 

@@ -8,7 +8,7 @@ import os
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from bebr.arrays import Floats
 from bebr.binarizer import Binarizer
@@ -37,6 +37,29 @@ _READERS = max(4, os.cpu_count() or 1)
 _WRITERS, _WRITERS_EACH = 64, 16
 # Seconds for which a collection that could not be opened is not tried again.
 _RETRY_AFTER = 5.0
+
+
+# Seconds between two looks for collections that other processes have made.
+_LOOK = 1.0
+
+
+class Taken(Protocol):
+    """Which collections a server serves. `texts`: as its starter wrote it, empty for all."""
+
+    @property
+    def texts(self) -> tuple[str, ...]: ...
+
+    def __call__(self, name: str) -> bool: ...
+
+
+class _All:
+    texts = ()
+
+    def __call__(self, name: str) -> bool:
+        return True
+
+
+ALL: Taken = _All()
 
 
 class Threads:
@@ -156,7 +179,8 @@ class ServedCollection:
 
 class CollectionRegistry:
     """Every collection being served, opened on first use. Belongs to one event loop. ``report`` is told of every
-    collection whether it works, and None once it is gone; ``front``: answers searches of them beside Python."""
+    collection whether it works, and None once it is gone; ``front``: answers searches of them beside Python;
+    ``taken``: which collections these are."""
 
     def __init__(
         self,
@@ -164,8 +188,9 @@ class CollectionRegistry:
         report: Callable[[str, bool | None], Awaitable[None]],
         front: Front | None = None,
         most: Most | None = None,
+        taken: Taken = ALL,
     ) -> None:
-        self.db = db
+        self.db, self.taken = db, taken
         self.budgets = Budgets(most or Most(), db.path, self._rows, lambda: len(db.collections()))
         self._front = front
         self._threads = Threads()
@@ -203,10 +228,16 @@ class CollectionRegistry:
         """Runs ``work``, which makes, flushes or drops the collection ``name``, in a thread."""
         return await self._threads.writes.run(name, work)
 
+    def names(self) -> list[str]:
+        """Of all that it serves, sorted, corrupt ones included."""
+        return [name for name in self.db.collections() if self.taken(name)]
+
     async def served(self, name: str) -> ServedCollection:
         """A collection, or that of an alias, opened if need be. ``KeyError`` if there is none, ``CorruptFile`` if it
         cannot be read."""
         name = self.db.resolved(name)
+        if not self.taken(name):
+            raise KeyError(f"no collection {name!r} among those of this server ({', '.join(self.taken.texts)})")
         served = self._served.get(name)
         if served is not None and not served.collection.closed:
             return served
@@ -253,12 +284,19 @@ class CollectionRegistry:
             done.exception()  # the calls that waited for it may all be cancelled
 
     async def open_all(self) -> None:
-        """Opens every collection, one after the other, so that damage is found before somebody asks."""
-        for name in await self.read(self.db.collections):
-            try:
-                await self.served(name)
-            except Exception:
-                continue  # logged; its own calls get the error
+        """Opens every collection, one after the other, so that damage is found before somebody asks; and where other
+        processes make and drop some, goes on with these."""
+        while True:
+            for name in await self.read(self.names):
+                try:
+                    await self.served(name)
+                except Exception:
+                    continue  # logged; its own calls get the error
+            if not self.db.shared:
+                return
+            for name in [name for name, served in self._served.items() if served.collection.closed]:
+                await self.forget(name)
+            await asyncio.sleep(_LOOK)
 
     async def forget(self, name: str) -> None:
         """The collection ``name`` is gone."""

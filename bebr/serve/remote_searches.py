@@ -76,6 +76,7 @@ class SearchCalls:
         binarizer: Binarizer | None = None,
         text: str | Sequence[str] | None = None,
         fusion: Fusion = "rrf",
+        allow_partial: bool = False,
     ) -> Steps[CollectionHits]:
         """The k best rows for each query, as locally: the same ids and the same scores, bit for bit. A ``binarizer``
         must be registered on the server (`Client.register_model`)."""
@@ -99,7 +100,7 @@ class SearchCalls:
             fusion=fusion,
         )
         message, vectors, texts, size = search_message(self._name, request), None, request.texts or [], 0
-        message.query = convert.QUERY_MODES[query]
+        message.query, message.allow_partial = convert.QUERY_MODES[query], allow_partial
         if request.queries is not None:
             assert not isinstance(request.queries, Named)
             vectors = as_sent(request.queries, q)
@@ -192,9 +193,11 @@ class SearchCalls:
         keys: list[list[bytes]] = []
         payloads: list[list[Payload | None]] = []
         groups: list[GroupValue | None] = []
+        missing: set[int] = set()
         for start in range(0, count, step):
             put(slice(start, start + step))
             reply = yield Ask("Points/Search", message)
+            missing |= set(range(reply.shards)) - set(reply.answered)
             groups += [json.loads(text) if text else None for text in reply.groups]
             ascending = self._model.metric == "l2" and not message.text
             hits, some = convert.hits_from_message(reply, width, ascending)
@@ -209,9 +212,9 @@ class SearchCalls:
             every = [key for some, hits in zip(keys, found, strict=True) for key in some or [b""] * hits.ids.size]
         ids = named_array(numbers, every)
         if not request.groups:
-            return CollectionHits(scores, ids, payloads if request.with_payloads else None)
+            return CollectionHits(scores, ids, payloads if request.with_payloads else None, missing=missing)
         rows = None
         if request.with_payloads:
             rows = [list(itertools.chain(*payloads[i : i + k])) for i in range(0, len(payloads), k)]
         values = [groups[i : i + k] for i in range(0, len(groups), k)]
-        return CollectionHits(scores.reshape(count, -1), ids.reshape(count, -1), rows, values)
+        return CollectionHits(scores.reshape(count, -1), ids.reshape(count, -1), rows, values, missing)

@@ -1,19 +1,16 @@
-"""`bebr serve`: a data folder over gRPC, until SIGTERM or Ctrl-C."""
+"""`bebr serve`: a data folder, or a shared database, over gRPC, until SIGTERM or Ctrl-C."""
 
 from __future__ import annotations
 
 import asyncio
 import gc
 import os
-import signal
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
-
-import grpc
 
 from bebr.extras import needed
 from bebr.serve.access import Access
@@ -22,33 +19,35 @@ from bebr.serve.budgets import Most
 from bebr.serve.calls import Calls
 from bebr.serve.front import make_front
 from bebr.serve.health import Health, add_standard_services
-from bebr.serve.keys import KeyFile
+from bebr.serve.keys import KeyFile, keys_in
 from bebr.serve.limits import Limits
 from bebr.serve.listening import check_host
 from bebr.serve.logs import CallLog, LogFormat, start_log
 from bebr.serve.producing import Producer, Producing
-from bebr.serve.registry import CollectionRegistry
+from bebr.serve.registry import ALL, CollectionRegistry, Taken
 from bebr.serve.rpc import Services, service_handler
+from bebr.serve.running import (
+    GRACE,
+    address_of,
+    end_at_next_signal,
+    grpc_server,
+    listen,
+    observed,
+    stop_signal,
+)
 from bebr.serve.services import Admin, Collections, Models, Points
 from bebr.serve.snapshots import Snapshots
 from bebr.serve.tls import Tls
-from bebr.serve.tracing import Tracing, configured, exporting, sampling
+from bebr.serve.tracing import sampling
 from bebr.store.database import Database
 from bebr.threads import set_num_threads
 
 if TYPE_CHECKING:
     from bebr.serve.metrics import Metrics
 
-# How long a stopping server lets calls in progress finish, in seconds.
-GRACE = 10.0
-
 # Seconds after which a thread that computes in Python lets another go on, by default 5 ms. A call changes threads
 # several times, and may wait so long each time.
 _SWITCH_INTERVAL = 0.001
-
-# Calls of one connection at once; more wait in the client. It bounds what one connection can have gRPC receive: no call
-# counts in the memory of calls before its message is complete.
-_STREAMS = 256
 
 
 class Beside(Protocol):
@@ -61,7 +60,8 @@ class Beside(Protocol):
 
 class Server:
     """Serves an open database. ``coalesce=False`` runs every search by itself, for comparison; ``front=False`` has
-    Python answer all of them. Belongs to one event loop. ``keys``: who may call; None for anybody."""
+    Python answer all of them. Belongs to one event loop. ``keys``: who may call; None for anybody. ``taken``: which
+    collections it serves."""
 
     def __init__(
         self,
@@ -74,6 +74,7 @@ class Server:
         snapshots: str | None = None,
         front: bool = True,
         most: Most | None = None,
+        taken: Taken = ALL,
     ) -> None:
         self.tls = tls
         self.limits = limits
@@ -81,19 +82,11 @@ class Server:
         self.budget = budget = Budget(limits.memory_bytes)
         self._front = make_front(limits, budget.shared, coalesce, tls, keys, sampling()) if front else None
         self._health = Health(self._served, access)
-        self.registry = CollectionRegistry(db, self._health.set_collection, self._front, most)
+        self.registry = CollectionRegistry(db, self._health.set_collection, self._front, most, taken)
         self._producing = Producing(producer, limits)
         self._opening: asyncio.Task[None] | None = None
         self._telling: asyncio.Task[None] | None = None
-        options = [
-            ("grpc.max_receive_message_length", limits.message_bytes),
-            ("grpc.max_send_message_length", -1),  # replies are checked by Limits, with a message that says what to do
-            ("grpc.max_concurrent_streams", _STREAMS),
-            ("grpc.so_reuseport", 0),  # a port in use is an error, not a second server behind it
-        ]
-        self._server = grpc.aio.server(
-            options=options, maximum_concurrent_rpcs=limits.calls, interceptors=access.interceptors
-        )
+        self._server = grpc_server(limits, access)
         self.calls = Calls()
         services = {
             "Collections": Collections(self.registry, budget),
@@ -140,16 +133,10 @@ class Server:
         Collections are opened when they are asked for, and one after the other in the background. A damaged one is
         logged, and answers DATA_LOSS; the others work.
         """
-        address = address_of(host, port)
-        try:
-            if self._front is not None:
-                bound = self._server.add_insecure_port(f"unix:{self._front.upstream}")
-            elif self.tls is not None:
-                bound = self._server.add_secure_port(address, self.tls.credentials())
-            else:
-                bound = self._server.add_insecure_port(address)
-        except RuntimeError as error:
-            raise OSError(f"cannot listen on {address}: in use, or not an address of this machine") from error
+        if self._front is not None:
+            bound = listen(self._server, f"unix:{self._front.upstream}", None)
+        else:
+            bound = listen(self._server, address_of(host, port), self.tls)
         await self._server.start()
         if self._front is not None:
             try:
@@ -186,10 +173,6 @@ class Server:
         await self._server.stop(max(0.0, end - time.monotonic()))
 
 
-def address_of(host: str, port: int) -> str:
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-
-
 def run(
     path: str | os.PathLike[str],
     host: str = "127.0.0.1",
@@ -218,8 +201,15 @@ def run(
     max_disk_bytes: int | None = None,
     max_process_bytes: int | None = None,
     beside: Sequence[Beside] = (),
+    segments: str | None = None,
+    cache: str | os.PathLike[str] | None = None,
+    cache_bytes: int | None = None,
+    lease_seconds: float | None = None,
+    key_folder: str | os.PathLike[str] | None = None,
+    taken: Taken = ALL,
 ) -> None:
-    """Serves the data folder ``path`` until SIGTERM or SIGINT. Prints "listening on host:port" when it is ready.
+    """Serves the data folder ``path``, or a shared database by its URL, until SIGTERM or SIGINT. Prints "listening on
+    host:port" when it is ready.
 
     ``port`` 0 takes a free one. ``threads``: of one kernel call, all cores by default. A second signal stops at once.
     ``max_message_bytes``: of one request or reply. ``max_memory_bytes``: what calls in progress may hold together, by
@@ -233,7 +223,9 @@ def run(
     clients may make snapshots, and list and restore them. ``front``: searches are answered in C++, where bebr was built
     with libnghttp2. ``beside``: what listens beside gRPC, such as `bebr.http.Http`. ``max_reply_bytes``: of one reply,
     by default as of a request. ``max_rows``, ``max_collections``, ``max_disk_bytes``, ``max_process_bytes``: what the
-    data may take (:class:`bebr.serve.budgets.Most`).
+    data may take (:class:`bebr.serve.budgets.Most`). ``segments``, ``cache``, ``cache_bytes``, ``lease_seconds``: with
+    a URL, as of `bebr.store.database.Database`. ``key_folder``: where the keys are, by default in the data folder.
+    ``taken``: which collections it serves, by default all.
     ``DatabaseLocked`` if another process has the folder open; ``OSError`` if the address cannot be used.
     """
     start_log(log_format, log_level)
@@ -242,21 +234,20 @@ def run(
     memory = default_budget() if max_memory_bytes is None else max_memory_bytes
     limits = Limits(message_bytes=max_message_bytes, memory_bytes=memory, reply_bytes=max_reply_bytes or 0)
     most = Most(max_rows, max_collections, max_disk_bytes, max_process_bytes)
-    keys = KeyFile(path) if KeyFile(path).exists() else None
-    if keys is not None:
-        keys.current()  # a file that cannot be read is told now
+    keys = keys_in(key_folder, path)
     check_host(host, keys is not None or tls_client_ca is not None, insecure)
     certificate, key, client_ca = (
         None if file is None else Path(file) for file in (tls_certificate, tls_key, tls_client_ca)
     )
     tls = Tls.of(certificate, key, client_ca)
     sys.setswitchinterval(_SWITCH_INTERVAL)
-    with Database(path) as db:
+    about = {"segments": segments, "cache": cache, "cache_bytes": cache_bytes, "lease_seconds": lease_seconds}
+    with Database(path, **about) as db:  # type: ignore[arg-type]
         # A full collection of garbage looks at all that was imported, and holds every call up for 50 ms and more.
         gc.collect()
         gc.freeze()
         log = CallLog(slow_ms, reread)
-        made = partial(Server, db, limits, coalesce, producer, keys, tls, snapshots, front, most)
+        made = partial(Server, db, limits, coalesce, producer, keys, tls, snapshots, front, most, taken)
         asyncio.run(_run(made, host, port, grace, metrics_port, log, beside))
 
 
@@ -269,16 +260,9 @@ async def _run(
     log: CallLog,
     beside: Sequence[Beside],
 ) -> None:
-    stopping = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stopping.set)
-    loop.add_signal_handler(signal.SIGHUP, log.reread)
+    stopping = stop_signal(log)
     server = make()  # in the loop that it belongs to
-    server.calls.listeners.append(log.note)
-    tracing = Tracing(exporting(), sampling()) if configured() else None
-    if tracing is not None:
-        server.calls.listeners.append(tracing.note)
+    finish = observed(server.calls, log)
     measured = None if metrics_port is None else server.serve_metrics(metrics_port)
     places = [await server.listen_beside(other, host) for other in beside]
     bound = await server.start(host, port, lambda: measured is not None or bool(beside) or log.wanted)
@@ -288,10 +272,8 @@ async def _run(
     if measured is not None:
         print(f"metrics at http://127.0.0.1:{measured[0]}/metrics", flush=True)
     await stopping.wait()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, lambda: os._exit(1))  # everything acknowledged is on disk
+    end_at_next_signal()
     await server.stop(grace)
-    if tracing is not None:
-        await asyncio.to_thread(tracing.close)
+    await asyncio.to_thread(finish)
     if measured is not None:
         await asyncio.to_thread(measured[1])

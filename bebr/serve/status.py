@@ -6,7 +6,7 @@ import os
 
 import grpc
 
-from bebr.collection.protocol import AlreadyExists
+from bebr.collection.protocol import AlreadyExists, DatabaseLocked
 from bebr.errors import CorruptFile, IncompatibleModel, LimitExceeded, is_exhausted
 
 # First match wins: subclasses before their bases.
@@ -15,6 +15,7 @@ _TABLE: tuple[tuple[type[Exception], grpc.StatusCode], ...] = (
     (IncompatibleModel, grpc.StatusCode.FAILED_PRECONDITION),
     (CorruptFile, grpc.StatusCode.DATA_LOSS),
     (LimitExceeded, grpc.StatusCode.RESOURCE_EXHAUSTED),
+    (DatabaseLocked, grpc.StatusCode.ABORTED),
     (KeyError, grpc.StatusCode.NOT_FOUND),
     (ValueError, grpc.StatusCode.INVALID_ARGUMENT),
     (MemoryError, grpc.StatusCode.RESOURCE_EXHAUSTED),
@@ -38,6 +39,8 @@ def status_of(error: Exception) -> tuple[grpc.StatusCode, str] | None:
         return error.code, error.message
     if isinstance(error, OSError) and is_exhausted(error):
         return grpc.StatusCode.RESOURCE_EXHAUSTED, f"the server has no more to give: {os.strerror(error.errno or 0)}"
+    if isinstance(error, ConnectionError) and error.errno is None:  # PostgreSQL, an object store, or a leaf is away
+        return grpc.StatusCode.UNAVAILABLE, str(error)
     for kind, code in _TABLE:
         if isinstance(error, kind):
             # str() of a KeyError is the repr of its message.

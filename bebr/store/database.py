@@ -269,6 +269,11 @@ class Database(Handle):
         """`bebr.info()` of this process and the path of the data."""
         return {**info(), "path": self._home.name}
 
+    @property
+    def shared(self) -> str:
+        """What tells a database that several processes have open from others; empty for a folder."""
+        return self._home.shared
+
     def snapshot(self, target: str | os.PathLike[str]) -> SnapshotInfo:
         """Copies all collections and models, as they are at one moment, to a folder or a URL that fsspec knows; writes
         and searches go on. Files that snapshots there have already are not copied again. `bebr.restore` is the way

@@ -72,7 +72,7 @@ def _show(current: Current) -> None:
 class Follower:
     """A thread that looks every so many `seconds` what other processes did to the collections that are open, and
     another one that renews the leases of this process, every `renewal` seconds. `dropped`: called with the name of a
-    collection that is there no more.
+    collection that is there no more; `tidy`: after each renewal.
 
     It asks, and is not told: a commit with NOTIFY takes a lock of the whole server, so that commits of all collections
     would wait for each other.
@@ -85,8 +85,9 @@ class Follower:
         dropped: Callable[[str], None],
         seconds: float,
         renewal: float,
+        tidy: Callable[[], None],
     ) -> None:
-        self._catalog, self._opened, self._dropped = catalog, opened, dropped
+        self._catalog, self._opened, self._dropped, self._tidy = catalog, opened, dropped, tidy
         self._stopping = threading.Event()
         self._looking = threading.Lock()
         self._failing: set[str] = set()  # collections, of which that was told
@@ -121,6 +122,7 @@ class Follower:
     def _renew(self) -> None:
         for number in self._catalog.renew():
             _log.warning("the lease of collection %d was lost: another process writes it", number)
+        self._tidy()
 
     def look(self) -> None:
         """Once."""

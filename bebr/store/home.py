@@ -25,10 +25,14 @@ _log = logging.getLogger("bebr.store")
 
 
 class Home(Protocol):
-    """Opened by its constructor. `name`: as messages have it; `path`: the folder of this process."""
+    """Opened by its constructor. `name`: as messages have it; `shared`: what tells a database that several processes
+    have open from others, empty for one of this process alone; `path`: the folder of this process."""
 
     @property
     def name(self) -> str: ...
+
+    @property
+    def shared(self) -> str: ...
 
     @property
     def path(self) -> Path: ...
@@ -66,7 +70,7 @@ class Home(Protocol):
 class FolderHome:
     """A folder, made if absent, which this process has alone: DatabaseLocked if another one has it."""
 
-    owners = Alone()
+    owners, shared = Alone(), ""
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)

@@ -21,6 +21,7 @@ from bebr.store.files.folder import Folder
 from bebr.store.files.locking import DirectoryLock
 from bebr.store.files.object_store import ObjectStore
 from bebr.store.following import Follower
+from bebr.store.leftovers import Leftovers
 from bebr.store.segments.cache import CachedFiles, CachedModels
 
 _log = logging.getLogger("bebr.store")
@@ -64,6 +65,7 @@ class SharedHome:
             self.models = CachedModels(folder, self.catalog, self._store)
             self.files = CachedFiles(folder.segments, self._store, cache_bytes)
             self.owners = Leases(self.catalog)
+            self._leftovers = Leftovers(self.catalog, self._store, self.files, self.owners)
             self._tidy()
             failed.pop_all()
 
@@ -71,8 +73,12 @@ class SharedHome:
     def name(self) -> str:
         return self.catalog.name
 
+    @property
+    def shared(self) -> str:
+        return self.catalog.database
+
     def _tidy(self) -> None:
-        """Deletes segments that were recorded as removed. What nobody lists may be on its way in: it stays."""
+        """Deletes segments that were recorded as removed. What nobody lists may be on its way in: see `Leftovers`."""
         try:
             self._store.identify(self.catalog.database, empty=not (self.catalog.models() or self.catalog.files()))
             removed = self.catalog.removed()
@@ -82,8 +88,9 @@ class SharedHome:
             _log.error("%s", error)
 
     def follow(self, opened: Callable[[], Mapping[str, Contents]], dropped: Callable[[str], None]) -> None:
-        """As of `Home`; the leases of this process are renewed from now on."""
-        self._follower = Follower(self.catalog, opened, dropped, self._seconds, self._renewal)
+        """As of `Home`; the leases of this process are renewed from now on, and what killed writers left is deleted."""
+        how = self._seconds, self._renewal, self._leftovers.tidy
+        self._follower = Follower(self.catalog, opened, dropped, *how)
 
     def unfollow(self) -> None:
         if self._follower is not None:

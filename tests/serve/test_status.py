@@ -7,6 +7,7 @@ import errno
 import grpc
 import pytest
 
+from bebr.collection.protocol import DatabaseLocked
 from bebr.serve.status import error_of, status_of
 
 
@@ -47,3 +48,18 @@ def test_what_the_system_runs_out_of_is_a_limit(number):
 
 def test_another_failure_of_the_system_is_a_fault_of_the_server():
     assert status_of(OSError(errno.EIO, "a failing disk")) is None
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (DatabaseLocked("another one writes it"), grpc.StatusCode.ABORTED),
+        (ConnectionError("PostgreSQL cannot be reached"), grpc.StatusCode.UNAVAILABLE),
+    ],
+)
+def test_what_others_are_the_reason_of_comes_back_as_it_was(error, code):
+    found, details = status_of(error)
+    assert found == code and details in str(error)
+    failed = Failed(code)
+    failed.details = lambda: details
+    assert type(error_of(failed, "host:1")) is type(error)

@@ -66,3 +66,10 @@ class Shared:
 @pytest.fixture
 def shared(postgres, tmp_path) -> Shared:
     return Shared(postgres.schema(), tmp_path)
+
+
+@pytest.fixture
+def two(shared):
+    """Two that have it open. Both know of a collection before there is anything in it, where a test lets them look."""
+    with shared.open(seal_rows=10_000) as first, shared.open() as second:
+        yield first, second

@@ -12,23 +12,12 @@ import bebr
 from bebr.collection.protocol import DatabaseLocked
 from bebr.store.home_shared import SharedHome
 from tests.conftest import model_of, payloads_of
+from tests.store.leases import expire, seen
 
 
 @pytest.fixture(scope="module")
 def bz(vectors):
     return model_of(vectors, widths=[48, 16])
-
-
-@pytest.fixture
-def two(shared):
-    """Both know of the collection before there is anything in it."""
-    with shared.open(seal_rows=10_000) as first, shared.open() as second:
-        yield first, second
-
-
-def seen(db) -> None:
-    """What the thread does every quarter of a second."""
-    db._home._follower.look()
 
 
 def test_another_process_follows_whatever_is_written(two, bz, vectors, queries):
@@ -140,11 +129,6 @@ def test_one_process_writes_a_collection_and_the_next_one_goes_on(shared, bz, ve
         # It is closed: nobody waits, and what was written last is not lost.
         assert there.upsert([60], vectors[60:61]) == 1
         same_answers(there, {i: vectors[i] for i in range(61)})
-
-
-def expire(postgres, shared) -> None:
-    """As if its holder had said nothing for so long."""
-    postgres.execute("UPDATE leases SET expires = now() - interval '1 second'", shared.url)
 
 
 def test_a_writer_that_lost_its_lease_can_commit_nothing(two, shared, postgres, bz, vectors, same_answers, tmp_path):

@@ -46,6 +46,8 @@ class Admin:
                 process_bytes=most.process_bytes,
             ),
             coalesce=self._coalesce,
+            taken=self._registry.taken.texts,
+            database=self._registry.db.shared,
         )
 
     async def Stats(self, request: pb.StatsRequest) -> pb.StatsResponse:

@@ -22,6 +22,9 @@ class Collections:
             bz = db.model(request.model) if request.model or not request.dim else None
             db.create_collection(request.name, bz, **convert.creation_from_message(request))
 
+        if not self._registry.taken(request.name):
+            texts = ", ".join(self._registry.taken.texts)
+            raise ValueError(f"name is {request.name!r}, which is none of those of this server ({texts})")
         there = await self._registry.read(self._registry.db.collections)
         with nullcontext() if request.name in there else self._registry.budgets.new_collection(len(there)):
             await self._registry.write(request.name, create)
@@ -37,7 +40,7 @@ class Collections:
         return pb.GetCollectionResponse(model=model, rows=rows, **about)
 
     async def List(self, request: pb.ListCollectionsRequest) -> pb.ListCollectionsResponse:
-        return pb.ListCollectionsResponse(names=await self._registry.read(self._registry.db.collections))
+        return pb.ListCollectionsResponse(names=await self._registry.read(self._registry.names))
 
     async def Drop(self, request: pb.DropCollectionRequest) -> pb.DropCollectionResponse:
         await self._registry.write(request.name, lambda: self._registry.db.drop_collection(request.name))

@@ -5,13 +5,14 @@ from __future__ import annotations
 import fcntl
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bebr.collection.protocol import DatabaseLocked
 from bebr.errors import CorruptFile, Error
+from bebr.store.catalog.by_sql import SqlCatalog
 from bebr.store.catalog.file import FileCatalog
 from bebr.store.catalog.log import damaged_frame
 from bebr.store.catalog.records import CollectionRow, SegmentRow
@@ -20,7 +21,7 @@ from bebr.store.files.kept import Keeping
 from bebr.store.segments.models import Models
 from bebr.store.segments.segment import Segment
 
-_RESTORE = "restore this file from a backup, or drop the collection and write it anew"
+RESTORE = "restore this file from a backup, or drop the collection and write it anew"
 
 
 @dataclass(frozen=True)
@@ -74,14 +75,14 @@ def _findings(folder: Folder, copy: Folder) -> Iterator[Finding]:
         yield _of(error, "every collection", folder, copy)
         return
     try:
-        lost = list(_of_catalog(catalog, folder, copy))
+        lost = list(of_catalog(catalog, folder, copy))
         yield from lost
         frame = damaged_frame(log) if lost else None
         if frame is not None:
             yield Finding(f"{log}: {frame}", "nothing more: it explains lost commits", "restore it from a backup")
         for name in catalog.collections(hidden=True):
             yield from _of_collection(catalog, name, folder)
-        yield from _of_models(catalog, folder)
+        yield from of_models(catalog, Models(folder, catalog), folder.model_digests())
         if catalog.sound:
             yield from _of_leftovers(catalog, folder)
     finally:
@@ -91,10 +92,11 @@ def _findings(folder: Folder, copy: Folder) -> Iterator[Finding]:
 def _of(error: Error, costs: str, folder: Folder, copy: Folder) -> Finding:
     """From an error's message: the problem, then what it costs and what to do."""
     problem, _, rest = str(error).replace(str(copy.path), str(folder.path)).partition("; ")
-    return Finding(problem, costs, rest.rpartition(": ")[2] or _RESTORE)
+    return Finding(problem, costs, rest.rpartition(": ")[2] or RESTORE)
 
 
-def _of_catalog(catalog: FileCatalog, folder: Folder, copy: Folder) -> Iterator[Finding]:
+def of_catalog(catalog: SqlCatalog, folder: Folder, copy: Folder) -> Iterator[Finding]:
+    """What is wrong with the rows of a catalog. `copy`: the folder that errors name in place of `folder`."""
     names = {catalog.number(name): name for name in catalog.collections(hidden=True)}
     told = set()
     if catalog.damage is not None:
@@ -135,20 +137,20 @@ def _of_segment(catalog: FileCatalog, row: CollectionRow, segment: SegmentRow, f
         Segment(folder.segments / segment.file, segment, model, True, keeping, text)
     except Error as error:
         aside = sorted(folder.quarantine.glob(f"{segment.file}.*"))
-        remedy = f"move {aside[0]} back to {folder.segments / segment.file}" if aside else _RESTORE
+        remedy = f"move {aside[0]} back to {folder.segments / segment.file}" if aside else RESTORE
         if segment.file in str(error):  # else it is the model's, which is told apart
             yield Finding(str(error), f"collection {row.name!r}", remedy)
 
 
-def _of_models(catalog: FileCatalog, folder: Folder) -> Iterator[Finding]:
-    models = Models(folder, catalog)
+def of_models(catalog: SqlCatalog, models: Models, there: Iterable[str]) -> Iterator[Finding]:
+    """What is wrong with models that collections have, or the catalog lists, or that are `there`."""
     users: dict[str, list[str]] = {}
     for name in catalog.collections(hidden=True):
         try:
             users.setdefault(catalog.collection(name).model, []).append(repr(name))
         except CorruptFile:
             continue
-    for digest in sorted({*users, *catalog.models(), *folder.model_digests()}):
+    for digest in sorted({*users, *catalog.models(), *there}):
         costs = f"collection {', '.join(users[digest])}" if digest in users else "nothing"
         try:
             models.read(digest)

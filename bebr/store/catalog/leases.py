@@ -11,6 +11,8 @@ class Leases:
 
     def __init__(self, catalog: SharedCatalog) -> None:
         self._catalog = catalog
+        self.taken: list[int] = []
+        """Collections whose leases were taken, and not yet looked at by `Leftovers`."""
 
     def holds(self, collection: int) -> bool:
         return self._catalog.holds(collection)
@@ -19,14 +21,16 @@ class Leases:
         """Takes the lease, if need be, and then reads what was written until then."""
         if self._catalog.holds(collection.number):
             return
+        another = False
         while True:
             self._catalog.refresh()
             row = self._catalog.collection(collection.name)
             if self._catalog.holds(row.id):
                 break
-            self._catalog.take(row.id)  # after it, nobody else changes the row
+            another |= self._catalog.take(row.id)  # after it, nobody else changes the row
+            self.taken.append(row.id)
         try:
-            collection.reload(row, self._catalog.version(collection.name))
+            collection.reload(row, -1 if another else self._catalog.version(collection.name))
         except BaseException:
             self._catalog.lose(row.id)
             raise

@@ -17,7 +17,8 @@ class Ownable(Protocol):
     def number(self) -> int: ...
 
     def reload(self, row: CollectionRow, version: int) -> None:
-        """Reads it anew, in the writing thread, unless it is as the catalog says: of that row and version."""
+        """Reads it anew, in the writing thread, unless it is as the catalog says: of that row and version
+        (-1: in any case)."""
 
 
 class Owners(Protocol):

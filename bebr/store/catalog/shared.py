@@ -47,13 +47,16 @@ _FENCE = sa.select(leases.c.token, leases.c.holder).where(leases.c.collection ==
 
 
 class SharedCatalog(SqlCatalog):
-    """Of the schema that `url` leads to, made if there is none. `database`: what tells it from any other.
+    """Of the schema that `url` leads to, made if there is none; with `make` False, FileNotFoundError then. `database`:
+    what tells it from any other.
 
     `lease_seconds`: how long a lease holds after it was taken or renewed (`renew`).
     """
 
-    def __init__(self, url: sa.URL, lease_seconds: float = LEASE_SECONDS) -> None:
+    def __init__(self, url: sa.URL, lease_seconds: float = LEASE_SECONDS, make: bool = True) -> None:
         self._tokens: dict[int, int] = {}  # of the leases that are held, by collection
+        self._last: dict[int, int] = {}  # and of those that were taken last
+        self._make = make
         # Where a commit may have been done or not, the collections are read anew before more is written to them.
         self._sql = Postgres(url, unsure=self._tokens.clear)
         self._versions = NoSlots()
@@ -70,6 +73,8 @@ class SharedCatalog(SqlCatalog):
         """Makes the tables unless they are there; what they say the database is."""
         lock_names(db)  # of two that open an empty schema, one makes them
         if is_empty(db):
+            if not self._make:
+                raise FileNotFoundError(f"{self._sql.name}: there is no database in this schema")
             _own.create_all(db)
             create_tables(db, definitions, database=uuid.uuid4().hex)
         check_readable(self._sql.name, self._meta(db, "schema", ALL))
@@ -105,6 +110,10 @@ class SharedCatalog(SqlCatalog):
 
         return self._sql.write(locked, done, frees_space)
 
+    def numbers(self) -> set[int]:
+        """Of all collections, hidden and damaged ones included, as of the last `refresh`."""
+        return {entry.id for entry in self._listing.entries.values()}
+
     def collection(self, name: str) -> CollectionRow:
         """As of `Catalog`; one that is not known may have been made a moment ago."""
         if name not in self._listing.entries:
@@ -123,9 +132,11 @@ class SharedCatalog(SqlCatalog):
         """Whether this process holds the lease, as far as it knows."""
         return collection in self._tokens
 
-    def take(self, collection: int) -> None:
-        """Takes the lease of a collection, or renews it. DatabaseLocked names who holds it; KeyError if it was
-        dropped."""
+    def take(self, collection: int) -> bool:
+        """Takes the lease of a collection, or renews it; whether another process had it since this one did: then what
+        this one was about to commit may be built on what is there no more, be the collection as it was. DatabaseLocked
+        names who holds it; KeyError if it was dropped."""
+        before = self._last.get(collection)
 
         def work(db: sa.Connection) -> int:
             name = self._row(db, collection, lock=True)["name"]
@@ -148,9 +159,9 @@ class SharedCatalog(SqlCatalog):
             return int(token)
 
         def done(token: int) -> None:
-            self._tokens[collection] = token
+            self._tokens[collection] = self._last[collection] = token
 
-        self._sql.write(work, done)
+        return self._sql.write(work, done) != (before or 0) + 1 and before is not None
 
     def _held_by_other(self, db: sa.Connection, collection: int, name: str) -> DatabaseLocked:
         left = sa.func.extract("epoch", leases.c.expires - sa.func.clock_timestamp())

@@ -31,6 +31,11 @@ class ObjectStore:
         with self._reached(f"{name} was not written"):
             self._place.write(name, pieces)
 
+    def names(self, folder: str) -> set[str]:
+        """Of the files in a folder."""
+        with self._reached(f"{folder} was not listed"):
+            return set(self._place.sizes(folder))
+
     def remove(self, name: str) -> None:
         """Deletes a file, if it is there."""
         with self._reached(f"{name} was not removed"):

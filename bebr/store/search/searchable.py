@@ -80,6 +80,7 @@ class Searchable(Handle):
         binarizer: Binarizer | None = None,
         text: str | Sequence[str] | None = None,
         fusion: Fusion = "rrf",
+        allow_partial: bool = False,
     ) -> CollectionHits:
         """The k best rows for each query: Hits(scores float32[n, k], ids int64[n, k]), best first (metric "l2":
         ascending distance); id −1 where there are fewer than k rows. `with_payloads`: also hits.payloads, a list of k
@@ -108,6 +109,9 @@ class Searchable(Handle):
         by BM25 (`bebr.store.search.ranking`), best first, in place of vectors where `q` is None; ids of −1 where fewer
         rows have any. Beside vectors the two rankings, as far as 100 or offset + k, are fused ("rrf": scores are sums
         of 1 / (60 + rank)). `filter` and `allow` hold for both; `radius` and `group_by` do not go with it.
+
+        `allow_partial`: of a collection in shards behind a root (docs/cluster.md), where some do not answer, what the
+        others have; `hits.missing` says which did not. A collection that is opened here has no shards.
         """
         snapshot = self.snapshot
         request = check_search(

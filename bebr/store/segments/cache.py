@@ -107,6 +107,10 @@ class CachedFiles:
             self._sizes.pop(file, None)
         (self.folder / file).unlink(missing_ok=True)
 
+    def has(self, file: str) -> bool:
+        """Whether it is here, complete or on its way to the store."""
+        return (self.folder / file).exists() or pending_path(self.folder, file).exists()
+
     def publish(self, row: SegmentRow) -> None:
         self._store.write(f"{SEGMENTS}/{row.file}", pieces_of(pending_path(self.folder, row.file)))
 

@@ -92,7 +92,7 @@ class Current:
         self.shared.owners.own(self)
 
     def reload(self, row: CollectionRow, version: int) -> None:
-        """Reads it anew, unless it is as the catalog says: of that row and version."""
+        """Reads it anew, unless it is as the catalog says: of that row and version (-1: in any case)."""
         if (row, version) != (self.state.row, self.state.snapshot.version):
             self.replace(State(row, self.shared, self.state))
 

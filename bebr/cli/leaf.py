@@ -1,0 +1,59 @@
+"""bebr leaf: shards of a shared database over gRPC."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import typer
+
+from bebr.cli.arguments import Threads
+from bebr.cli.serve import Cache, CacheMb, KeyFolder, LeaseSeconds, Segments
+from bebr.extras import needed
+
+
+def run(
+    url: Annotated[str, typer.Argument(metavar="URL", help="Of the database: postgresql://…, as bebr.open has it.")],
+    segments: Segments = None,
+    shards: Annotated[
+        str,
+        typer.Option(
+            help="Shards that it takes, with commas between: 0,2 of every collection, docs:0 of one; all if not given.",
+            show_default=False,
+        ),
+    ] = "",
+    host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 for every interface.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port; 0 takes a free one.")] = 7777,
+    threads: Threads = None,
+    cache: Cache = None,
+    cache_mb: CacheMb = None,
+    lease_seconds: LeaseSeconds = None,
+    keys: KeyFolder = None,
+    insecure: Annotated[
+        bool, typer.Option("--insecure", help="Listen beyond this machine without keys: whoever reaches it may do all.")
+    ] = False,
+    metrics: Annotated[int | None, typer.Option(help="Port of /metrics for Prometheus, on loopback.")] = None,
+    log_format: Annotated[Literal["text", "json"], typer.Option(help="Form of the log's lines, on stderr.")] = "text",
+    log_level: Annotated[
+        Literal["debug", "info", "warning", "error"], typer.Option(help="Least level of them; debug has every call.")
+    ] = "warning",
+    grace: Annotated[float, typer.Option(help="Seconds that calls in progress may take when it stops.", min=0)] = 10.0,
+) -> None:
+    """Serve shards of a shared database, for a root (`bebr root`): what `bebr serve URL` does, of some shards."""
+    with needed("server", "bebr leaf"):
+        from bebr.cluster.names import Taken
+        from bebr.serve import serve as run_server
+
+    run_server(
+        *(url, host, port, threads),
+        segments=segments,
+        cache=cache,
+        cache_bytes=None if cache_mb is None else cache_mb << 20,
+        lease_seconds=lease_seconds,
+        key_folder=keys,
+        insecure=insecure,
+        metrics_port=metrics,
+        log_format=log_format,
+        log_level=log_level,
+        grace=grace,
+        taken=Taken([text.strip() for text in shards.split(",") if text.strip()]),
+    )

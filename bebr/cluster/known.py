@@ -1,0 +1,184 @@
+"""The collections of a cluster as a root knows them: their shards, and what leaves say of these."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from google.protobuf.message import Message
+
+from bebr.cluster.leaf import ELSEWHERE
+from bebr.cluster.leaves import Leaves
+from bebr.cluster.names import Shard
+from bebr.cluster.racing import together
+from bebr.errors import CorruptFile
+from bebr.v1 import bebr_pb2 as pb
+
+M = TypeVar("M", bound=Message)
+
+# Seconds for which what leaves said of a collection is taken to be so.
+_FRESH = 1.0
+
+
+@dataclass(frozen=True)
+class Known:
+    """A collection of these shards, in order, and what was said of each."""
+
+    shards: tuple[Shard, ...]
+    said: tuple[pb.GetCollectionResponse, ...]
+
+    @property
+    def split(self) -> bool:
+        return len(self.shards) > 1
+
+    @property
+    def model(self) -> pb.ModelInfo:
+        """That of the first shard: models differ only while they are being changed, or where each shard trains one."""
+        return self.said[0].model
+
+    @property
+    def digests(self) -> set[str]:
+        """Of the models of all shards."""
+        return {one.model.digest for one in self.said}
+
+    @property
+    def id(self) -> int:
+        """That of the first shard: the collection's, to clients."""
+        return int(self.said[0].id)
+
+    @property
+    def rows(self) -> int:
+        return sum(one.rows for one in self.said)
+
+    def whole(self, what: str) -> Known:
+        """Itself. ``ValueError`` where it is split, and `what` is not there for shards."""
+        if self.split:
+            raise ValueError(
+                f"collection {self.shards[0].name!r} is split into {len(self.shards)} shards, over which there is no "
+                f"{what} yet: want a collection of one"
+            )
+        return self
+
+
+class Cluster:
+    """Of a root. Errors are the Python exceptions that a leaf's would be, and speak of the collection, not of the
+    shard."""
+
+    def __init__(self, leaves: Leaves) -> None:
+        self.leaves = leaves
+        self._known: dict[str, tuple[Known, float]] = {}
+
+    def names(self) -> list[str]:
+        """Sorted; one whose first shard is nowhere was not made to the end, or is being dropped."""
+        return sorted({shard.name for shard in self.leaves.shards() if shard.number == 0})
+
+    async def shards(self, name: str) -> tuple[Shard, ...]:
+        """Of a collection, or of an alias. ``KeyError`` if there is none."""
+        found = self._found(name)
+        if not found:
+            await self.leaves.look()  # it may have been made by way of another root
+            found = self._found(name)
+        if not found:
+            raise KeyError(f"no collection {name!r}")
+        return found
+
+    def _found(self, name: str) -> tuple[Shard, ...]:
+        name = self.leaves.aliases().get(name, name)
+        splits = sorted({shard.of for shard in self.leaves.shards() if shard.name == name and shard.number == 0})
+        if len(splits) > 1:
+            raise CorruptFile(f"collection {name!r} is split into {splits[0]} and into {splits[1]} shards: drop it")
+        return tuple(Shard(name, number, splits[0]) for number in range(splits[0])) if splits else ()
+
+    async def known(self, name: str) -> Known:
+        """What leaves say of a collection, or said within the last second. Of a shard that does not answer, it is what
+        another one says, without rows and number; `described` is for who wants to know of all."""
+        known, when = self._known.get(name, (None, 0.0))
+        if known is not None and time.monotonic() - when <= _FRESH:
+            return known
+        shards = await self.shards(name)
+        request = pb.GetCollectionRequest(name=name)
+        works = [self.read(shard, "Collections/Get", request) for shard in shards]
+        said = await asyncio.gather(*works, return_exceptions=True)
+        there = [one for one in said if not isinstance(one, BaseException)]
+        for error in said:
+            if isinstance(error, BaseException) and not (there and isinstance(error, ELSEWHERE)):
+                raise error
+        other = pb.GetCollectionResponse(model=there[0].model, text=there[0].text)
+        return self._kept(name, Known(shards, tuple(other if isinstance(one, BaseException) else one for one in said)))
+
+    async def described(self, name: str) -> Known:
+        """What leaves say of all shards of a collection, now."""
+        shards = await self.shards(name)
+        said = await self.read_all(shards, "Collections/Get", pb.GetCollectionRequest(name=name))
+        return self._kept(name, Known(shards, tuple(said)))
+
+    def _kept(self, name: str, known: Known) -> Known:
+        self._known[name] = known, time.monotonic()
+        return known
+
+    def forget(self, name: str) -> None:
+        """It was dropped, or is another one."""
+        self._known.pop(name, None)
+
+    async def read(self, shard: Shard, method: str, request: Message) -> Any:
+        with _said_of(shard):
+            return await self.leaves.read(shard, method, addressed(request, shard))
+
+    async def write(self, shard: Shard, method: str, request: Message) -> Any:
+        with _said_of(shard):
+            return await self.leaves.write(shard, method, addressed(request, shard))
+
+    async def read_all(self, shards: Sequence[Shard], method: str, request: Message) -> list[Any]:
+        """The replies of all shards to the same request."""
+        return await self.read_each(shards, method, [request] * len(shards))
+
+    async def read_each(self, shards: Sequence[Shard], method: str, requests: Sequence[Message]) -> list[Any]:
+        """The replies of shards to a request each; the first error cancels the others."""
+        pairs = zip(shards, requests, strict=True)
+        return await together([self.read(shard, method, request) for shard, request in pairs])
+
+    async def write_all(self, shards: Sequence[Shard], method: str, requests: Sequence[Message]) -> list[Any]:
+        """The replies of shards to a request each. All are waited for; the first error says which of them did it."""
+        results = await asyncio.gather(
+            *(self.write(shard, method, request) for shard, request in zip(shards, requests, strict=True)),
+            return_exceptions=True,
+        )
+        failed = [result for result in results if isinstance(result, BaseException)]
+        if failed:
+            pairs = zip(shards, results, strict=True)
+            raise _partly(failed[0], [shard.number for shard, result in pairs if not isinstance(result, BaseException)])
+        return list(results)
+
+
+def addressed(request: M, shard: Shard) -> M:
+    """The request, of a shard."""
+    field = "collection" if "collection" in request.DESCRIPTOR.fields_by_name else "name"
+    if getattr(request, field) == str(shard):
+        return request
+    other: M = type(request)()
+    other.CopyFrom(request)
+    setattr(other, field, str(shard))
+    return other
+
+
+@contextmanager
+def _said_of(shard: Shard) -> Iterator[None]:
+    """Errors name the collection in place of its shard."""
+    try:
+        yield
+    except Exception as error:
+        if shard.of == 1 or not (error.args and isinstance(error.args[0], str)) or isinstance(error, OSError):
+            raise
+        raise type(error)(error.args[0].replace(str(shard), shard.name)) from error
+
+
+def _partly(error: BaseException, done: list[int]) -> BaseException:
+    """The error of a write that some shards did."""
+    if not done or not error.args:
+        return error
+    shards = f"shard {done[0]}" if len(done) == 1 else f"shards {', '.join(map(str, done))}"
+    return type(error)(f"{error.args[0]} (what is of {shards} is done; repeat the call)")

@@ -1,0 +1,83 @@
+"""One leaf, as a root sees it: its address, what it said of itself, and calls of it."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import grpc
+from google.protobuf.message import Message
+
+from bebr.cluster.names import Shard, Taken, parsed
+from bebr.errors import CorruptFile
+from bebr.serve.calls import REQUEST_ID, current_call
+from bebr.serve.channel import Address, stubs_of
+from bebr.serve.status import error_of
+from bebr.v1 import bebr_pb2 as pb
+
+# What another leaf may answer where this one does not: it is away, too slow, damaged, or at fault.
+ELSEWHERE = (ConnectionError, TimeoutError, CorruptFile, RuntimeError)
+
+
+class Leaf:
+    """The leaf at an address. `alive`: it answered last time; `shards`: what it has; `taken`: what it may be given;
+    `limits`: of a call; `shared`: what tells its database from others, empty for a folder."""
+
+    def __init__(self, address: Address) -> None:
+        self.name = address.target
+        self._metadata = address.metadata
+        credentials, options = address.credentials(), address.options()
+        if credentials is None:
+            self._channel = grpc.aio.insecure_channel(address.target, options=options)
+        else:
+            self._channel = grpc.aio.secure_channel(address.target, credentials, options=options)
+        self._stubs = stubs_of(self._channel)
+        self.alive = False
+        self._looks = self._newest = 0
+        self.shards: frozenset[Shard] = frozenset()
+        self.aliases: dict[str, str] = {}
+        self.taken = Taken()
+        self.limits = pb.Limits()
+        self.shared = ""
+
+    async def call(self, method: str, request: Message, timeout: float | None = None) -> Any:
+        """The reply of "Points/Search"; its error as the Python exception that it was there."""
+        try:
+            return await self._stubs[method](request, timeout=timeout, metadata=self._said())
+        except grpc.RpcError as error:
+            raise error_of(error, self.name) from None
+
+    def _said(self) -> tuple[tuple[str, str], ...]:
+        """Who calls, and in which call and trace of the root."""
+        call = current_call()
+        if call is None:
+            return self._metadata
+        return (*self._metadata, *{**call.trace, REQUEST_ID: call.request_id}.items())
+
+    async def look(self, timeout: float) -> None:
+        """Asks it what it is and has. An answer that comes after that of a later question, or after `have`, is old."""
+        self._looks += 1
+        number = self._looks
+        try:
+            info, names, aliases = await asyncio.gather(
+                self.call("Admin/Info", pb.InfoRequest(), timeout),
+                self.call("Collections/List", pb.ListCollectionsRequest(), timeout),
+                self.call("Collections/ListAliases", pb.ListAliasesRequest(), timeout),
+            )
+        except ELSEWHERE:
+            self.alive = False
+            return
+        self.alive = True
+        if number < self._newest:
+            return
+        self._newest = number
+        self.limits, self.taken, self.shared = info.limits, Taken(info.taken), info.database
+        self.shards, self.aliases = frozenset(map(parsed, names.names)), dict(aliases.aliases)
+
+    def have(self, shards: frozenset[Shard]) -> None:
+        """It has these, since a moment ago."""
+        self.shards = shards
+        self._newest = self._looks + 1
+
+    async def close(self) -> None:
+        await self._channel.close()

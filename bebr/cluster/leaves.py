@@ -1,0 +1,209 @@
+"""The leaves of a cluster: which have a shard, which of them is asked, and what happens when one does not answer."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import logging
+import time
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from google.protobuf.message import Message
+
+from bebr.cluster.latencies import Latencies
+from bebr.cluster.leaf import ELSEWHERE, Leaf
+from bebr.cluster.names import Shard
+from bebr.cluster.racing import ended, first_answer
+from bebr.collection.protocol import DatabaseLocked
+from bebr.errors import CorruptFile
+
+_log = logging.getLogger("bebr.cluster")
+
+# Seconds between two looks at the leaves, and after which one that says nothing is taken to be away.
+_EVERY, _LOOK = 0.5, 2.0
+# Seconds after a write for which reads go to the leaf that did it: the others follow within a quarter of a second.
+_FOLLOWED = 1.0
+# Seconds for one try of a write: longer than a lease, so that another leaf may write by then.
+_WRITE = 20.0
+# Seconds for which writes wait for the lease of a leaf that is away, and between tries.
+_LEASE, _AGAIN = 30.0, 0.25
+
+
+class Leaves:
+    """Belongs to one event loop. `patience`: the seconds within which a replica of a shard must have answered a
+    read. `tried_twice`: reads for which a second replica was asked beside the first, since it took long."""
+
+    def __init__(self, leaves: Sequence[Leaf], patience: float) -> None:
+        self.all, self._patience = list(leaves), patience
+        self.tried_twice = 0
+        self._latencies: defaultdict[str, Latencies] = defaultdict(Latencies)  # by method
+        self._turns = itertools.count()
+        self._written: dict[Shard, tuple[Leaf, float]] = {}  # who wrote it last by way of this root, and when
+        self._dropped: dict[Shard, float] = {}  # when
+        self._aliases: tuple[dict[str, str], float] = {}, -float("inf")
+        self._looking: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """``ConnectionError`` where none of them answers."""
+        await self.look(max(_LOOK, self._patience))
+        if not any(leaf.alive for leaf in self.all):
+            raise ConnectionError(f"none of the leaves answers: {', '.join(leaf.name for leaf in self.all)}")
+        self._looking = asyncio.create_task(self._look_on())
+
+    async def close(self) -> None:
+        if self._looking is not None:
+            await ended([self._looking])
+        for leaf in self.all:
+            await leaf.close()
+
+    async def look(self, timeout: float = _LOOK) -> None:
+        """Asks all leaves what they have; who has not answered after so many seconds is taken to be away."""
+        before = {leaf: leaf.alive for leaf in self.all}
+        await asyncio.gather(*(leaf.look(timeout) for leaf in self.all))
+        for leaf, alive in before.items():
+            if alive != leaf.alive:
+                _log.warning("leaf %s %s", leaf.name, "answers" if leaf.alive else "does not answer")
+
+    async def _look_on(self) -> None:
+        while True:
+            await asyncio.sleep(_EVERY)
+            try:
+                await self.look()
+            except Exception:  # of one leaf, which may be of another version; it stays as it was
+                _log.exception("the leaves were not looked at")
+
+    # What there is
+
+    def shards(self) -> set[Shard]:
+        """All that some leaf has, or had before it went away."""
+        recent = time.monotonic() - _FOLLOWED
+        there = set().union(*(leaf.shards for leaf in self.all))
+        return {shard for shard in there if self._dropped.get(shard, recent) <= recent}
+
+    def aliases(self) -> dict[str, str]:
+        """The collection of each alias."""
+        aliases, when = self._aliases
+        if time.monotonic() - when < _FOLLOWED:
+            return aliases
+        found: dict[str, str] = {}
+        for leaf in sorted(self.all, key=lambda leaf: leaf.alive):
+            found |= leaf.aliases
+        return found
+
+    def note_aliases(self, aliases: dict[str, str]) -> None:
+        """They were changed by way of this root; leaves may say otherwise for a moment."""
+        self._aliases = aliases, time.monotonic()
+
+    def note_made(self, shard: Shard, leaf: Leaf) -> None:
+        """A leaf has made a shard."""
+        leaf.have(leaf.shards | {shard})
+        self._dropped.pop(shard, None)
+        self._written[shard] = leaf, time.monotonic()
+
+    def note_dropped(self, shard: Shard) -> None:
+        """A shard is gone, though leaves may say otherwise for a moment."""
+        self._dropped[shard] = time.monotonic()
+        self._written.pop(shard, None)
+        for leaf in self.all:
+            leaf.have(leaf.shards - {shard})
+
+    def takers(self, shard: Shard) -> list[Leaf]:
+        """Leaves that may be given a shard, those that answer first."""
+        taking = [leaf for leaf in self.all if leaf.taken.takes(shard)]
+        return sorted(_turned(taking, shard.number), key=lambda leaf: not leaf.alive)
+
+    def _having(self, shard: Shard) -> list[Leaf]:
+        having = [leaf for leaf in self.all if shard in leaf.shards]
+        if not having:
+            raise ConnectionError(f"no leaf has shard {shard}: start one that takes it")
+        if len(having) > 1 and (len({leaf.shared for leaf in having}) > 1 or not having[0].shared):
+            names = ", ".join(leaf.name for leaf in having)
+            raise CorruptFile(f"shard {shard} is at {names}, which share no database: drop it at all but one of them")
+        return having
+
+    # Calls
+
+    async def read(self, shard: Shard, method: str, request: Message) -> Any:
+        """The reply of one replica, the one that is first to answer; see `first_answer`."""
+        latencies = self._latencies[method]
+        replicas = self._readers(shard)
+
+        def tried(leaf: Leaf, number: int) -> Callable[[], Any]:
+            async def ask() -> Any:
+                begun = time.monotonic()
+                self.tried_twice += number > 0
+                try:
+                    reply = await self._asked(leaf, method, request, None)
+                except asyncio.CancelledError:  # it took longer than that
+                    latencies.note(time.monotonic() - begun)
+                    raise
+                latencies.note(time.monotonic() - begun)
+                return reply
+
+            return ask
+
+        tries = [tried(leaf, number) for number, leaf in enumerate(replicas)]
+        try:
+            return await asyncio.wait_for(first_answer(tries, latencies.delay, ELSEWHERE), self._patience)
+        except asyncio.TimeoutError:
+            names = ", ".join(leaf.name for leaf in replicas)
+            raise ConnectionError(f"shard {shard}: none of {names} answered within {self._patience:g} s") from None
+
+    def _readers(self, shard: Shard) -> list[Leaf]:
+        """In the order in which they are to be tried: by turns, but who wrote a moment ago first, and who is away
+        last."""
+        leaf, when = self._written.get(shard, (None, 0.0))
+        writer = leaf if time.monotonic() - when < _FOLLOWED else None
+        turned = _turned(self._having(shard), next(self._turns))
+        return sorted(turned, key=lambda leaf: (not leaf.alive, leaf is not writer))
+
+    async def write(self, shard: Shard, method: str, request: Message) -> Any:
+        """The reply of the leaf that writes the shard. Where that is away, another one does once its lease has ended;
+        until then the call waits."""
+        end = time.monotonic() + _LEASE
+        while True:
+            errors: list[Exception] = []
+            for leaf in self._writers(shard):
+                try:
+                    reply = await self._asked(leaf, method, request, _WRITE)
+                except (DatabaseLocked, ConnectionError, TimeoutError) as error:
+                    errors.append(error)
+                else:
+                    self._written[shard] = leaf, time.monotonic()
+                    return reply
+            locked = [error for error in errors if isinstance(error, DatabaseLocked)]
+            if not locked or time.monotonic() > end:
+                raise (locked or errors)[0]
+            await asyncio.sleep(_AGAIN)
+
+    def _writers(self, shard: Shard) -> list[Leaf]:
+        """In the order in which they are to be tried: who wrote last; who is away last. All roots begin with the same
+        one."""
+        last, _ = self._written.get(shard, (None, 0.0))
+        turned = _turned(self._having(shard), shard.number)
+        return sorted(turned, key=lambda leaf: (not leaf.alive, leaf is not last))
+
+    async def _asked(self, leaf: Leaf, method: str, request: Message, timeout: float | None) -> Any:
+        try:
+            return await leaf.call(method, request, timeout)
+        except (ConnectionError, TimeoutError):
+            leaf.alive = False  # until it answers the next look
+            raise
+
+    async def anywhere(self, method: str, request: Message, leaves: Sequence[Leaf] | None = None) -> tuple[Any, Leaf]:
+        """The reply of the first leaf that gives one, and which it was."""
+        failure: Exception | None = None
+        for leaf in sorted(self.all if leaves is None else leaves, key=lambda leaf: not leaf.alive):
+            try:
+                return await self._asked(leaf, method, request, _WRITE), leaf
+            except (ConnectionError, TimeoutError) as error:
+                failure = failure or error
+        raise failure or ConnectionError("there is no leaf for that: start one that takes the shard")
+
+
+def _turned(leaves: list[Leaf], by: int) -> list[Leaf]:
+    """The same, beginning with another one."""
+    at = by % len(leaves) if leaves else 0
+    return leaves[at:] + leaves[:at]

@@ -1,0 +1,148 @@
+"""`bebr root`: leaves behind one address, which speaks bebr.v1."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+
+from bebr.cluster.known import Cluster
+from bebr.cluster.leaf import Leaf
+from bebr.cluster.leaves import Leaves
+from bebr.cluster.names import MOST_SHARDS
+from bebr.cluster.services import Admin, Collections, Models, Points, Producer, Snapshots
+from bebr.errors import CorruptFile
+from bebr.serve.access import Access
+from bebr.serve.admission import Budget, default_budget
+from bebr.serve.calls import Calls
+from bebr.serve.channel import Address
+from bebr.serve.health import Health, add_standard_services
+from bebr.serve.keys import KeyFile, keys_in
+from bebr.serve.limits import Limits
+from bebr.serve.listening import check_host
+from bebr.serve.logs import CallLog, LogFormat, start_log
+from bebr.serve.rpc import service_handler
+from bebr.serve.running import GRACE, address_of, end_at_next_signal, grpc_server, listen, observed, stop_signal
+from bebr.serve.tls import Tls
+from bebr.tls import TLS
+
+
+class Root:
+    """Belongs to one event loop. `shards`: of collections that are made by way of it; `patience`: see `Leaves`;
+    `keys`: who may call, None for anybody."""
+
+    def __init__(
+        self,
+        leaves: Sequence[Address],
+        shards: int,
+        limits: Limits,
+        patience: float,
+        keys: KeyFile | None = None,
+        tls: Tls | None = None,
+    ) -> None:
+        self.leaves = Leaves([Leaf(address) for address in leaves], patience)
+        self._tls = tls
+        self.calls = Calls()
+        access, budget, cluster = Access(keys), Budget(limits.memory_bytes), Cluster(self.leaves)
+        self._cluster = cluster
+        self._health = Health(self._looked_at, access)
+        self._server = grpc_server(limits, access)
+        services = {
+            "Collections": Collections(cluster, shards),
+            "Models": Models(cluster),
+            "Points": Points(cluster, limits, budget),
+            "Producer": Producer(cluster),
+            "Snapshots": Snapshots(),
+            "Admin": Admin(cluster, limits),
+        }
+        handlers = [service_handler(name, service, budget, self.calls, access) for name, service in services.items()]
+        self._server.add_generic_rpc_handlers(handlers)
+        add_standard_services(self._server, self._health)
+
+    async def _looked_at(self, name: str) -> None:
+        """Says whether all shards of a collection answer."""
+        works: bool | None = True
+        try:
+            await self._cluster.described(name)
+        except KeyError:
+            works = None
+        except (ConnectionError, CorruptFile):
+            works = False
+        await self._health.set_collection(name, works)
+
+    async def start(self, host: str, port: int) -> int:
+        """Listens; the port. ``ConnectionError`` where no leaf answers; ``OSError`` if the address cannot be used."""
+        await self.leaves.start()
+        bound = listen(self._server, address_of(host, port), self._tls)
+        await self._server.start()
+        await self._health.set_serving()
+        return bound
+
+    async def stop(self, grace: float) -> None:
+        """Takes no more calls, and lets those in progress finish for `grace` seconds."""
+        await self._health.enter_graceful_shutdown()
+        await self._server.stop(grace)
+        await self.leaves.close()
+
+
+def run(
+    leaves: Sequence[str],
+    shards: int,
+    host: str = "127.0.0.1",
+    port: int = 7777,
+    *,
+    patience: float = 10.0,
+    max_message_bytes: int = Limits.message_bytes,
+    max_memory_bytes: int | None = None,
+    grace: float = GRACE,
+    keys: str | os.PathLike[str] | None = None,
+    insecure: bool = False,
+    tls_certificate: Path | None = None,
+    tls_key: Path | None = None,
+    tls_client_ca: Path | None = None,
+    token: str | None = None,
+    leaf_tls: TLS | bool | str | os.PathLike[str] | None = None,
+    log_format: LogFormat = "text",
+    log_level: str = "warning",
+    slow_ms: float | None = None,
+) -> None:
+    """Answers for the leaves at these addresses until SIGTERM or SIGINT; prints "listening on host:port".
+
+    `shards`: of collections that are made by way of it; all roots of a cluster are to have the same. `keys`: the folder
+    of keys that callers need; `token`, `leaf_tls`: of the leaves. Others are those of `bebr.serve.server.run`.
+    """
+    start_log(log_format, log_level)
+    if not leaves:
+        raise ValueError("leaves is empty: want the addresses of leaves, host:port")
+    if not 1 <= shards <= MOST_SHARDS:
+        raise ValueError(f"shards is {shards}: want 1 to {MOST_SHARDS}")
+    if not patience > 0:
+        raise ValueError(f"patience is {patience}: want seconds above 0")
+    addresses = [Address.of(leaf, None, 0, token, leaf_tls) for leaf in leaves]
+    if len({address.target for address in addresses}) < len(addresses):
+        raise ValueError(f"leaves names one twice: {', '.join(leaves)}")
+    memory = default_budget() if max_memory_bytes is None else max_memory_bytes
+    limits = Limits(message_bytes=max_message_bytes, memory_bytes=memory)
+    file = None if keys is None else keys_in(keys, keys)
+    check_host(host, file is not None or tls_client_ca is not None, insecure)
+    tls = Tls.of(tls_certificate, tls_key, tls_client_ca)
+    made = partial(Root, addresses, shards, limits, patience, file, tls)
+    asyncio.run(_run(made, host, port, grace, CallLog(slow_ms)))
+
+
+async def _run(make: Callable[[], Root], host: str, port: int, grace: float, log: CallLog) -> None:
+    stopping = stop_signal(log)
+    root = make()  # in the loop that it belongs to
+    finish = observed(root.calls, log)
+    try:
+        bound = await root.start(host, port)
+    except BaseException:
+        await root.leaves.close()
+        raise
+    print(f"listening on {address_of(host, bound)}", flush=True)
+    await stopping.wait()
+    end_at_next_signal()
+    await root.stop(grace)
+    await asyncio.to_thread(finish)
