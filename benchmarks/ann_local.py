@@ -119,6 +119,8 @@ class Project:
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder, "results.csv")
             self.python(_KNOWN, name, "data_export.py", "--output", str(file))
+            if not file.exists():  # the project stored nothing, of any set
+                return []
             with file.open(newline="") as told:
                 return [row for row in csv.DictReader(told) if row["dataset"] == name]
 
@@ -179,7 +181,7 @@ def losses(rows: Sequence[Row]) -> list[str]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Entry of ``python -m benchmarks.ann_local``; losing cells are printed, and no error."""
+    """Entry of ``python -m benchmarks.ann_local``; losing cells are printed, and no error; 1 where nothing ran."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.ann_local", description=__doc__.partition("\n")[0])
     parser.add_argument("tree", type=Path, help="a copy of erikbern/ann-benchmarks")
     parser.add_argument("--python", type=Path, default=Path(sys.executable), help="that runs it")
@@ -203,6 +205,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.batch:
             project.run(name, options.definitions.resolve(), options.runs, options.algorithm, batch=True)
         rows = rows_of(project.results(name), name, facts, options.runs)
+        if not rows:
+            console.print(f"{name}: the project stored no result; what it said stands above")
+            return 1
         console.print(f"{name}: {time.perf_counter() - start:.0f} s")
         for table in ann_report.tables(rows, LEVELS):
             console.print(table)

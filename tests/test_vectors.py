@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from bebr.vectors import VectorWriter, read_ids, read_vectors, write_columns, write_vectors
+from bebr.vectors import VectorWriter, read_ids, read_vectors, stream, write_columns, write_vectors
 
 SHAPES = hnp.array_shapes(min_dims=2, max_dims=2, min_side=1, max_side=40)
 DTYPES = {".npy": "<f4", ".fvecs": "<f4", ".bvecs": "u1", ".ivecs": "<i4", ".parquet": "<f4"}
@@ -59,6 +59,29 @@ def test_texmex_bytes_are_the_published_layout(tmp_path: Path) -> None:
     assert (tmp_path / "a.fvecs").read_bytes() == struct.pack("<iffiff", 2, 1.5, -2.0, 2, 3.0, 4.0)
     write_vectors(tmp_path / "a.bvecs", np.array([[1, 2, 255]]))
     assert (tmp_path / "a.bvecs").read_bytes() == struct.pack("<iBBB", 3, 1, 2, 255)
+
+
+@pytest.mark.parametrize(("suffix", "dtype"), [(".fbin", "<f4"), (".u8bin", "u1"), (".i8bin", "i1")])
+def test_files_of_the_big_ann_benchmarks_are_read(tmp_path: Path, suffix: str, dtype: str) -> None:
+    array = (np.arange(24).reshape(6, 4) - (0 if dtype == "u1" else 12)).astype(dtype)
+    path = tmp_path / f"base{suffix}"
+    path.write_bytes(struct.pack("<II", 6, 4) + array.tobytes())
+    for mmap in (True, False):
+        np.testing.assert_array_equal(read_vectors(path, mmap=mmap), array.astype(np.float32))
+    assert read_vectors(path, limit=2).shape == (2, 4)
+    assert isinstance(read_vectors(path), np.memmap) == (suffix == ".fbin")
+    blocks = list(stream(tmp_path).blocks(1, 6, 2))  # a folder of them
+    assert [len(block) for block in blocks] == [2, 2, 1]
+    np.testing.assert_array_equal(np.concatenate(blocks), array[1:].astype(np.float32))
+    for content, told in (
+        (path.read_bytes()[:-1], "wanted .* for 6 rows of 4 x . bytes. Truncated, or not"),
+        (path.read_bytes() + b"x", "wanted .* for 6 rows of 4 x . bytes"),
+        (b"1234", "got 4 bytes, wanted at least the 8"),
+        (struct.pack("<II", 0, 4), "got 0 rows of 4 dimensions"),
+    ):
+        path.write_bytes(content)
+        with pytest.raises(ValueError, match=told):
+            read_vectors(path)
 
 
 def test_large_float32_files_are_mapped_not_copied(tmp_path: Path, x: np.ndarray) -> None:

@@ -40,7 +40,12 @@ class Rescore(str, Enum):
         return None if self is Rescore.none else cast("RawType", self.value)
 
 
-Vectors = Annotated[Path, typer.Argument(help="Vectors: .npy, .fvecs, .bvecs, .ivecs or .parquet.", show_default=False)]
+Vectors = Annotated[
+    Path,
+    typer.Argument(
+        help="Vectors: .npy, .fvecs, .bvecs, .ivecs, .fbin, .u8bin, .i8bin or .parquet.", show_default=False
+    ),
+]
 Model = Annotated[Path, typer.Argument(help="A binarizer, as `bebr train` writes it.", show_default=False)]
 Column = Annotated[str | None, typer.Option(help="Parquet column that holds the vectors, if there are several.")]
 Limit = Annotated[int | None, typer.Option(help="Read the first rows only.")]

@@ -40,7 +40,8 @@ def run(
     vectors: Annotated[
         Path | None,
         typer.Argument(
-            help="Vectors: .npy, .fvecs, .bvecs, .ivecs or .parquet; for ivf also a folder of them.", show_default=False
+            help="Vectors: .npy, .fvecs, .bvecs, .fbin, .u8bin … or .parquet; for ivf also a folder of them.",
+            show_default=False,
         ),
     ] = None,
     *,

@@ -20,9 +20,9 @@ def run(
     """Print the version, ISA and threads of this build, or the facts of a model, index, data folder or vector file."""
     if path is None:
         import bebr
-        from bebr.vectors import SUFFIXES
+        from bebr.vectors import READABLE
 
-        facts = {**bebr.info(), "vector_files": SUFFIXES}
+        facts = {**bebr.info(), "vector_files": READABLE}
     else:
         facts = _facts(path)
     show(facts)
@@ -41,7 +41,7 @@ def show(facts: dict[str, Any]) -> None:
 
 def _facts(path: Path) -> dict[str, Any]:
     import bebr
-    from bebr.vectors import SUFFIXES, read_vectors
+    from bebr.vectors import READABLE, read_vectors
 
     if not path.exists():
         raise FileNotFoundError(f"{path}: no such file or folder")
@@ -54,10 +54,10 @@ def _facts(path: Path) -> dict[str, Any]:
         size = path.stat().st_size
         facts = {"kind": "index", "path": path, "vectors": len(index), "file_bytes": size}
         return {**facts, **_model_facts(index.binarizer)}
-    if path.suffix in SUFFIXES:
+    if path.suffix in READABLE:
         rows, dims = read_vectors(path).shape
         return {"kind": "vectors", "path": path, "vectors": rows, "dims": dims, "file_bytes": path.stat().st_size}
-    wanted = ", ".join((".safetensors", ".bebr", *SUFFIXES))
+    wanted = ", ".join((".safetensors", ".bebr", *READABLE))
     raise ValueError(f"{path}: got suffix '{path.suffix}', wanted {wanted} or a folder")
 
 

@@ -29,7 +29,9 @@ class Kind(str, Enum):
 def run(
     vectors: Annotated[
         Path | None,
-        typer.Argument(help="Vectors: .npy, .fvecs, .bvecs, .ivecs or .parquet; or --dim.", show_default=False),
+        typer.Argument(
+            help="Vectors: .npy, .fvecs, .bvecs, .fbin, .u8bin … or .parquet; or --dim.", show_default=False
+        ),
     ] = None,
     target_recall: Annotated[
         float | None, typer.Option(help="The fewest bytes with this recall@k.", show_default="0.9 without --memory")

@@ -7,6 +7,9 @@ suffix     content                                                     read with
 .fvecs     Texmex: each row is a little-endian int32 d, d float32      yes (rows are strided)
 .bvecs     the same with d uint8                                       no, converted
 .ivecs     the same with d int32                                       no, converted
+.fbin      big-ann: uint32 rows and dimensions, then float32 values    yes (not written)
+.u8bin     the same with uint8                                         no, converted
+.i8bin     the same with int8                                          no, converted
 .parquet   a list or fixed-size-list column of numbers                 no
 =========  ==========================================================  =======================
 
@@ -17,12 +20,13 @@ and rename it when all is on disk, so a reader never sees half a file.
 from __future__ import annotations
 
 from bebr.vectors.output import check_output
-from bebr.vectors.reader import read_ids, read_vectors
+from bebr.vectors.reader import READABLE, read_ids, read_vectors
 from bebr.vectors.rows import RowWriter
 from bebr.vectors.stream import Blocks, VectorStream, stream
 from bebr.vectors.writer import SUFFIXES, VectorWriter, write_columns, write_vectors
 
 __all__ = [
+    "READABLE",
     "SUFFIXES",
     "Blocks",
     "RowWriter",

@@ -8,11 +8,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bebr.vectors import npy, parquet, texmex
+from bebr.vectors import bigann, npy, parquet, texmex
 from bebr.vectors.convert import to_float32, to_int64
 from bebr.vectors.file import VectorFile
 from bebr.vectors.writer import SUFFIXES
 
+# Suffixes of what is read; SUFFIXES are of what is written, too.
+READABLE = (*SUFFIXES, *bigann.DTYPES)
 _BLOCK_ROWS = 8192
 
 
@@ -21,6 +23,8 @@ def open_file(path: str | Path, column: str | None = None) -> VectorFile:
     path = _existing(path, column)
     if path.suffix == ".parquet":
         return parquet.Parquet(path, column)
+    if path.suffix in bigann.DTYPES:
+        return bigann.BigAnn(path)
     return npy.Npy(path) if path.suffix == ".npy" else texmex.Texmex(path)
 
 
@@ -31,7 +35,7 @@ def read_vectors(
 
     column  Parquet only: the column to read; needed when more than one holds vectors.
     limit   read the first `limit` rows only.
-    mmap    map .npy (float32) and .fvecs instead of reading them: read-only, and rows of .fvecs are not contiguous.
+    mmap    map .npy (float32), .fvecs and .fbin instead of reading them: read-only; rows of .fvecs are not contiguous.
 
     float16 and small integers are widened; float64 and int32/64 are rounded to the nearest float32, and a finite value
     past its range is refused. NaN and infinity are passed on: whoever uses the vectors refuses them by row.
@@ -76,8 +80,8 @@ def read_ids(path: str | Path, column: str | None = None, limit: int | None = No
 
 def _existing(path: str | Path, column: str | None) -> Path:
     path = Path(path)
-    if path.suffix not in SUFFIXES:
-        raise ValueError(f"{path}: got suffix '{path.suffix}', wanted one of {', '.join(SUFFIXES)}")
+    if path.suffix not in READABLE:
+        raise ValueError(f"{path}: got suffix '{path.suffix}', wanted one of {', '.join(READABLE)}")
     if not path.exists():
         raise FileNotFoundError(f"{path}: no such file")
     if not path.is_file():

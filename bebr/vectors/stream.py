@@ -12,8 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bebr.vectors.convert import to_float32
-from bebr.vectors.reader import open_file
-from bebr.vectors.writer import SUFFIXES
+from bebr.vectors.reader import READABLE, open_file
 
 Floats = NDArray[np.float32]
 # Blocks float32[m, d] of any m from row ``start`` on, the same whenever it is asked.
@@ -52,9 +51,9 @@ def stream(
         return _Function(source, rows)
     paths = [Path(source)] if isinstance(source, str | Path) else [Path(path) for path in source]
     if len(paths) == 1 and paths[0].is_dir():
-        paths = sorted(path for path in paths[0].iterdir() if path.suffix in SUFFIXES)
+        paths = sorted(path for path in paths[0].iterdir() if path.suffix in READABLE)
     if not paths:
-        raise ValueError(f"{source}: no file of vectors, wanted {', '.join(SUFFIXES)}")
+        raise ValueError(f"{source}: no file of vectors, wanted {', '.join(READABLE)}")
     return _Files(paths, column, rows)
 
 

@@ -99,6 +99,8 @@ def test_a_run_makes_the_sets_asks_the_project_and_tells_its_figures(tmp_path, m
     said = capsys.readouterr().out
     assert "bebr-ivf 52 B" in said and "faiss-ivf 208 B" in said and "0 cells lost" in said
     assert '"engine": "bebr-ivf 22 B"' in (tmp_path / "points.json").read_text()
+    (tmp_path / "data_export.py").write_text("")
+    assert ann_local.main(arguments) == 1 and "the project stored no result" in capsys.readouterr().out
 
 
 def test_a_folder_that_is_not_the_project_is_named(tmp_path):
