@@ -1,8 +1,9 @@
 """A picture of the page that ``bebr tradeoff --html`` makes: a real set, every installed peer beside bebr.
 
-    python -m benchmarks.tradeoff_page docstrings
+    python -m benchmarks.tradeoff_page glove --limit 20000 --bytes 12,24,36,52
 
-Needs Chromium (apt-get install chromium). The picture is of the page's head: recommendation and curves.
+Needs Chromium (apt-get install chromium). The picture is of the page's head: recommendation and curves. Options that
+are not of this command go to ``bebr tradeoff``.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--output", type=Path, default=Path("docs/pictures/tradeoff.png"), help="the picture")
     parser.add_argument("--html", type=Path, help="keep the page, too")
     parser.add_argument("--height", type=int, default=_HEIGHT, help="of the picture")
-    options = parser.parse_args(arguments)
+    options, more = parser.parse_known_args(arguments)
     chromium = find_chromium()
     if chromium is None:
         print("no Chromium is installed: apt-get install chromium")
@@ -40,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with tempfile.TemporaryDirectory() as name, opened(chromium) as page:
         folder = Path(name)
         np.save(folder / f"{options.set}.npy", data.base)
-        command = ["tradeoff", f"{options.set}.npy", "--metric", data.metric, "--peers", "--html", "report.html"]
+        command = ["tradeoff", f"{options.set}.npy", "--metric", data.metric, *more, "--peers", "--html", "report.html"]
         subprocess.run([sys.executable, "-m", "bebr", *command], cwd=folder, check=True)
         report = folder / "report.html"
         page.show(report.as_uri(), _WIDTH)
