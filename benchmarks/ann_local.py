@@ -165,7 +165,7 @@ def rows_of(told: Sequence[Mapping[str, str]], name: str, facts: Mapping[str, ob
             rows[key] = Row(conditions, engine, library, "", f"best of {runs}", 0.0, 0, size, 1.0, [])
         row = rows[key]
         row.build_seconds = max(row.build_seconds, float(one["build"]))
-        row.figures.append(Figure({"": 0}, float(one["k-nn"]), 1 / float(one["qps"])))
+        row.figures.append(Figure({}, float(one["k-nn"]), 1 / float(one["qps"])))
     return list(rows.values())
 
 
