@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated, Literal
 
 import typer
@@ -23,6 +24,9 @@ def run(
     ] = "",
     host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 for every interface.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port; 0 takes a free one.")] = 7777,
+    advertise: Annotated[
+        str | None, typer.Option(help="Address by which roots reach it; by default where it listens.")
+    ] = None,
     threads: Threads = None,
     cache: Cache = None,
     cache_mb: CacheMb = None,
@@ -38,10 +42,18 @@ def run(
     ] = "warning",
     grace: Annotated[float, typer.Option(help="Seconds that calls in progress may take when it stops.", min=0)] = 10.0,
 ) -> None:
-    """Serve shards of a shared database, for a root (`bebr root`): what `bebr serve URL` does, of some shards."""
+    """Serve shards of a shared database, for a root (`bebr root`): what `bebr serve URL` does, of some shards. The
+    database has its address, as long as it runs."""
+    if host in ("0.0.0.0", "::") and advertise is None:
+        raise ValueError(f"--advertise is missing: roots do not reach {host}, want the address of this machine")
     with needed("server", "bebr leaf"):
         from bebr.cluster.names import Taken
         from bebr.serve import serve as run_server
+
+    def announced(where: str) -> Callable[[], None]:
+        from bebr.cluster.announcing import Announcing
+
+        return Announcing(url, advertise or where).close
 
     run_server(
         *(url, host, port, threads),
@@ -56,4 +68,5 @@ def run(
         log_level=log_level,
         grace=grace,
         taken=Taken([text.strip() for text in shards.split(",") if text.strip()]),
+        on_listening=announced,
     )

@@ -11,9 +11,13 @@ from bebr.extras import needed
 
 
 def run(
+    url: Annotated[
+        str | None,
+        typer.Argument(metavar="[URL]", help="Of a shared database, which has the addresses of its leaves."),
+    ] = None,
     leaves: Annotated[
-        str, typer.Option(help="Addresses of leaves, with commas between: host:port,host:port.", show_default=False)
-    ],
+        str | None, typer.Option(help="In its place: addresses of leaves, with commas between: host:port,host:port.")
+    ] = None,
     shards: Annotated[
         int, typer.Option(help="Into how many shards collections are split that are made through it.", min=1)
     ] = 1,
@@ -46,8 +50,11 @@ def run(
     with needed("server", "bebr root"):
         from bebr.cluster.root import run as run_root
 
+    if (url is None) == (leaves is None):
+        raise ValueError("want the URL of a database with leaves, or --leaves, and not both")
+    named = None if leaves is None else [leaf.strip() for leaf in leaves.split(",") if leaf.strip()]
     run_root(
-        *([leaf.strip() for leaf in leaves.split(",") if leaf.strip()], shards, host, port),
+        *(url or "" if named is None else named, shards, host, port),
         patience=patience,
         keys=keys,
         tls_certificate=tls_certificate,

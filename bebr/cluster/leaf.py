@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import Any
 
 import grpc
@@ -18,10 +19,14 @@ from bebr.v1 import bebr_pb2 as pb
 # What another leaf may answer where this one does not: it is away, too slow, damaged, or at fault.
 ELSEWHERE = (ConnectionError, TimeoutError, CorruptFile, RuntimeError)
 
+# What a leaf is, it is asked once it answers again, and at every so many looks: it may have been started anew.
+_INFO = 20
+
 
 class Leaf:
     """The leaf at an address. `alive`: it answered last time; `shards`: what it has; `taken`: what it may be given;
-    `limits`: of a call; `shared`: what tells its database from others, empty for a folder."""
+    `limits`: of a call; `shared`: what tells its database from others, empty for a folder. `versions` of its shards, as
+    they were after `looked`, by the monotonic clock."""
 
     def __init__(self, address: Address) -> None:
         self.name = address.target
@@ -34,6 +39,7 @@ class Leaf:
         self._stubs = stubs_of(self._channel)
         self.alive = False
         self._looks = self._newest = 0
+        self.looked, self.versions = 0.0, dict[Shard, int]()
         self.shards: frozenset[Shard] = frozenset()
         self.aliases: dict[str, str] = {}
         self.taken = Taken()
@@ -57,10 +63,12 @@ class Leaf:
     async def look(self, timeout: float) -> None:
         """Asks it what it is and has. An answer that comes after that of a later question, or after `have`, is old."""
         self._looks += 1
-        number = self._looks
+        number, begun = self._looks, time.monotonic()
         try:
-            info, names, aliases = await asyncio.gather(
-                self.call("Admin/Info", pb.InfoRequest(), timeout),
+            if not self.alive or number % _INFO == 0:
+                info = await self.call("Admin/Info", pb.InfoRequest(), timeout)
+                self.limits, self.taken, self.shared = info.limits, Taken(info.taken), info.database
+            names, aliases = await asyncio.gather(
                 self.call("Collections/List", pb.ListCollectionsRequest(), timeout),
                 self.call("Collections/ListAliases", pb.ListAliasesRequest(), timeout),
             )
@@ -71,8 +79,9 @@ class Leaf:
         if number < self._newest:
             return
         self._newest = number
-        self.limits, self.taken, self.shared = info.limits, Taken(info.taken), info.database
-        self.shards, self.aliases = frozenset(map(parsed, names.names)), dict(aliases.aliases)
+        shards = list(map(parsed, names.names))
+        self.shards, self.aliases = frozenset(shards), dict(aliases.aliases)
+        self.looked, self.versions = begun, dict(zip(shards, names.versions, strict=False))
 
     def have(self, shards: frozenset[Shard]) -> None:
         """It has these, since a moment ago."""

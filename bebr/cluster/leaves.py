@@ -23,7 +23,7 @@ _log = logging.getLogger("bebr.cluster")
 
 # Seconds between two looks at the leaves, and after which one that says nothing is taken to be away.
 _EVERY, _LOOK = 0.5, 2.0
-# Seconds after a write for which reads go to the leaf that did it: the others follow within a quarter of a second.
+# Seconds after which all leaves have heard of names that were made, changed or dropped.
 _FOLLOWED = 1.0
 # Seconds for one try of a write: longer than a lease, so that another leaf may write by then.
 _WRITE = 20.0
@@ -32,16 +32,26 @@ _LEASE, _AGAIN = 30.0, 0.25
 
 
 class Leaves:
-    """Belongs to one event loop. `patience`: the seconds within which a replica of a shard must have answered a
-    read. `tried_twice`: reads for which a second replica was asked beside the first, since it took long."""
+    """Belongs to one event loop. `found`: returns the addresses of those that there are, in a thread; `made`: of a new
+    one; without these, they are the `leaves` for good. `patience`: the seconds within which a replica of a shard must
+    have answered a read. `tried_twice`: reads for which a second replica was asked beside the first, since it took
+    long."""
 
-    def __init__(self, leaves: Sequence[Leaf], patience: float) -> None:
+    def __init__(
+        self,
+        leaves: Sequence[Leaf],
+        patience: float,
+        found: Callable[[], Sequence[str]] | None = None,
+        made: Callable[[str], Leaf] | None = None,
+    ) -> None:
         self.all, self._patience = list(leaves), patience
+        self._found, self._made = found, made
         self.tried_twice = 0
         self._latencies: defaultdict[str, Latencies] = defaultdict(Latencies)  # by method
         self._turns = itertools.count()
         self._written: dict[Shard, tuple[Leaf, float]] = {}  # who wrote it last by way of this root, and when
-        self._dropped: dict[Shard, float] = {}  # when
+        self._dropped: dict[Shard, float] = {}  # when; as of the next
+        self._made_at: dict[Shard, float] = {}
         self._aliases: tuple[dict[str, str], float] = {}, -float("inf")
         self._looking: asyncio.Task[None] | None = None
 
@@ -49,7 +59,8 @@ class Leaves:
         """``ConnectionError`` where none of them answers."""
         await self.look(max(_LOOK, self._patience))
         if not any(leaf.alive for leaf in self.all):
-            raise ConnectionError(f"none of the leaves answers: {', '.join(leaf.name for leaf in self.all)}")
+            names = ", ".join(leaf.name for leaf in self.all) or "the database has none"
+            raise ConnectionError(f"none of the leaves answers: {names}")
         self._looking = asyncio.create_task(self._look_on())
 
     async def close(self) -> None:
@@ -60,11 +71,29 @@ class Leaves:
 
     async def look(self, timeout: float = _LOOK) -> None:
         """Asks all leaves what they have; who has not answered after so many seconds is taken to be away."""
+        await self._find()
         before = {leaf: leaf.alive for leaf in self.all}
         await asyncio.gather(*(leaf.look(timeout) for leaf in self.all))
         for leaf, alive in before.items():
             if alive != leaf.alive:
                 _log.warning("leaf %s %s", leaf.name, "answers" if leaf.alive else "does not answer")
+
+    async def _find(self) -> None:
+        """Has those that there are by now; who is gone stays as long as it answers."""
+        if self._found is None or self._made is None:
+            return
+        try:
+            names = set(await asyncio.to_thread(self._found))
+        except (ConnectionError, DatabaseLocked) as error:
+            if not self.all:
+                raise
+            _log.debug("the leaves stay those that they were: %s", error)
+            return
+        self.all += [self._made(name) for name in sorted(names - {leaf.name for leaf in self.all})]
+        gone = [leaf for leaf in self.all if leaf.name not in names and not leaf.alive]
+        self.all = [leaf for leaf in self.all if leaf not in gone]
+        for leaf in gone:
+            await leaf.close()
 
     async def _look_on(self) -> None:
         while True:
@@ -100,6 +129,7 @@ class Leaves:
         """A leaf has made a shard."""
         leaf.have(leaf.shards | {shard})
         self._dropped.pop(shard, None)
+        self._made_at[shard] = time.monotonic()
         self._written[shard] = leaf, time.monotonic()
 
     def note_dropped(self, shard: Shard) -> None:
@@ -152,12 +182,21 @@ class Leaves:
             raise ConnectionError(f"shard {shard}: none of {names} answered within {self._patience:g} s") from None
 
     def _readers(self, shard: Shard) -> list[Leaf]:
-        """In the order in which they are to be tried: by turns, but who wrote a moment ago first, and who is away
-        last."""
-        leaf, when = self._written.get(shard, (None, 0.0))
-        writer = leaf if time.monotonic() - when < _FOLLOWED else None
+        """In the order in which they are to be tried: by turns, but those first that have what was written by way of
+        this root, and those last that are away."""
         turned = _turned(self._having(shard), next(self._turns))
-        return sorted(turned, key=lambda leaf: (not leaf.alive, leaf is not writer))
+        return sorted(turned, key=lambda leaf: (not leaf.alive, not self._has_written(leaf, shard)))
+
+    def _has_written(self, leaf: Leaf, shard: Shard) -> bool:
+        """Whether a leaf is known to have what this root wrote: it is the one that did it, or has a version that this
+        one had afterwards. Of a shard that was made anew a moment ago, it may still have the one before."""
+        writer, when = self._written.get(shard, (leaf, 0.0))
+        if leaf is writer:
+            return True
+        made = self._made_at.get(shard)
+        if made is not None and leaf.looked < made + _FOLLOWED:
+            return False
+        return writer.looked > when and 0 < writer.versions.get(shard, 0) <= leaf.versions.get(shard, 0)
 
     async def write(self, shard: Shard, method: str, request: Message) -> Any:
         """The reply of the leaf that writes the shard. Where that is away, another one does once its lease has ended;

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -44,39 +43,6 @@ def put_texts(reply: pb.SearchResponse, replies: Sequence[pb.SearchResponse], sh
             for one, size in zip(replies, sizes, strict=True):
                 every += getattr(one, field) or [nothing] * size
             getattr(reply, field).extend([every[i] for i in shown.tolist()])
-
-
-def merged_groups(replies: Sequence[pb.SearchResponse], k: int, offset: int, ascending: bool) -> pb.SearchResponse:
-    """The k best groups of each query after the first `offset`, each by its best row, from the offset + k best of each
-    shard. Any group that is among the best of all is so where its best row is."""
-    depth = offset + k
-    queries = len(replies[0].groups) // depth
-    best: list[dict[Any, tuple[float, int, int, str]]] = [{} for _ in range(queries)]
-    before = 0
-    for reply in replies:
-        scores, ids = np.frombuffer(reply.scores, "<f4").tolist(), np.frombuffer(reply.ids, "<i8").tolist()
-        at = 0
-        for place, (text, count) in enumerate(zip(reply.groups, reply.counts, strict=True)):
-            if count:
-                value = json.loads(text)
-                found = (scores[at] if ascending else -scores[at], ids[at], before + at, text)
-                of = best[place // depth]
-                key = isinstance(value, bool), value
-                of[key] = min(of.get(key, found), found)
-                at += count
-        before += len(ids)
-    shown: list[int] = []
-    merged = pb.SearchResponse()
-    for of in best:
-        some = sorted(of.values())[offset:depth]
-        shown += [place for _, _, place, _ in some]
-        merged.groups.extend([text for _, _, _, text in some] + [""] * (k - len(some)))
-        merged.counts.extend([1] * len(some) + [0] * (k - len(some)))
-    rows = np.array(shown, np.int64)
-    merged.ids = convert.ids_to_bytes(np.concatenate([np.frombuffer(reply.ids, "<i8") for reply in replies])[rows])
-    merged.scores = np.concatenate([np.frombuffer(reply.scores, "<f4") for reply in replies])[rows].tobytes()
-    put_texts(merged, replies, rows)
-    return merged
 
 
 def merged_rows(parts: Sequence[pb.Rows], most: int | None = None, below: int | None = None) -> pb.Rows:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from bebr.cluster.leaves import Leaves
 from bebr.cluster.names import MOST_SHARDS
 from bebr.cluster.services import Admin, Collections, Models, Points, Producer, Snapshots
 from bebr.errors import CorruptFile
+from bebr.extras import needed
 from bebr.serve.access import Access
 from bebr.serve.admission import Budget, default_budget
 from bebr.serve.calls import Calls
@@ -30,19 +32,28 @@ from bebr.tls import TLS
 
 
 class Root:
-    """Belongs to one event loop. `shards`: of collections that are made by way of it; `patience`: see `Leaves`;
+    """Belongs to one event loop. `leaves`: their addresses, or what returns those that there are, in a thread, for
+    `address` to complete. `shards`: of collections that are made by way of it; `patience`: see `Leaves`;
     `keys`: who may call, None for anybody."""
 
     def __init__(
         self,
-        leaves: Sequence[Address],
+        leaves: Sequence[str] | Callable[[], Sequence[str]],
+        address: Callable[[str], Address],
         shards: int,
         limits: Limits,
         patience: float,
         keys: KeyFile | None = None,
         tls: Tls | None = None,
     ) -> None:
-        self.leaves = Leaves([Leaf(address) for address in leaves], patience)
+
+        def made(leaf: str) -> Leaf:
+            return Leaf(address(leaf))
+
+        if callable(leaves):
+            self.leaves = Leaves([], patience, leaves, made)
+        else:
+            self.leaves = Leaves([made(leaf) for leaf in leaves], patience)
         self._tls = tls
         self.calls = Calls()
         access, budget, cluster = Access(keys), Budget(limits.memory_bytes), Cluster(self.leaves)
@@ -88,7 +99,7 @@ class Root:
 
 
 def run(
-    leaves: Sequence[str],
+    leaves: Sequence[str] | str,
     shards: int,
     host: str = "127.0.0.1",
     port: int = 7777,
@@ -108,7 +119,8 @@ def run(
     log_level: str = "warning",
     slow_ms: float | None = None,
 ) -> None:
-    """Answers for the leaves at these addresses until SIGTERM or SIGINT; prints "listening on host:port".
+    """Answers for the leaves at these addresses, or for those of the shared database at a URL, until SIGTERM or SIGINT;
+    prints "listening on host:port".
 
     `shards`: of collections that are made by way of it; all roots of a cluster are to have the same. `keys`: the folder
     of keys that callers need; `token`, `leaf_tls`: of the leaves. Others are those of `bebr.serve.server.run`.
@@ -120,16 +132,26 @@ def run(
         raise ValueError(f"shards is {shards}: want 1 to {MOST_SHARDS}")
     if not patience > 0:
         raise ValueError(f"patience is {patience}: want seconds above 0")
-    addresses = [Address.of(leaf, None, 0, token, leaf_tls) for leaf in leaves]
-    if len({address.target for address in addresses}) < len(addresses):
+
+    def address(leaf: str) -> Address:
+        return Address.of(leaf, None, 0, token, leaf_tls)
+
+    if not isinstance(leaves, str) and len({address(leaf).target for leaf in leaves}) < len(leaves):
         raise ValueError(f"leaves names one twice: {', '.join(leaves)}")
     memory = default_budget() if max_memory_bytes is None else max_memory_bytes
     limits = Limits(message_bytes=max_message_bytes, memory_bytes=memory)
     file = None if keys is None else keys_in(keys, keys)
     check_host(host, file is not None or tls_client_ca is not None, insecure)
     tls = Tls.of(tls_certificate, tls_key, tls_client_ca)
-    made = partial(Root, addresses, shards, limits, patience, file, tls)
-    asyncio.run(_run(made, host, port, grace, CallLog(slow_ms)))
+    about = address, shards, limits, patience, file, tls
+    log = CallLog(slow_ms)
+    if not isinstance(leaves, str):
+        asyncio.run(_run(partial(Root, leaves, *about), host, port, grace, log))
+        return
+    with needed("cluster", "bebr root of postgresql://…"):
+        from bebr.store.catalog.leaf_table import LeafTable
+    with closing(LeafTable(leaves)) as table:
+        asyncio.run(_run(partial(Root, table.addresses, *about), host, port, grace, log))
 
 
 async def _run(make: Callable[[], Root], host: str, port: int, grace: float, log: CallLog) -> None:

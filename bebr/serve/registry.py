@@ -232,6 +232,11 @@ class CollectionRegistry:
         """Of all that it serves, sorted, corrupt ones included."""
         return [name for name in self.db.collections() if self.taken(name)]
 
+    def version(self, name: str) -> int:
+        """Of a collection, as searches see it; 0 where it is not open."""
+        served = self._served.get(name)
+        return 0 if served is None or served.collection.closed else served.collection.snapshot.version
+
     async def served(self, name: str) -> ServedCollection:
         """A collection, or that of an alias, opened if need be. ``KeyError`` if there is none, ``CorruptFile`` if it
         cannot be read."""

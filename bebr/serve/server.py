@@ -207,6 +207,7 @@ def run(
     lease_seconds: float | None = None,
     key_folder: str | os.PathLike[str] | None = None,
     taken: Taken = ALL,
+    on_listening: Callable[[str], Callable[[], None]] | None = None,
 ) -> None:
     """Serves the data folder ``path``, or a shared database by its URL, until SIGTERM or SIGINT. Prints "listening on
     host:port" when it is ready.
@@ -225,7 +226,8 @@ def run(
     by default as of a request. ``max_rows``, ``max_collections``, ``max_disk_bytes``, ``max_process_bytes``: what the
     data may take (:class:`bebr.serve.budgets.Most`). ``segments``, ``cache``, ``cache_bytes``, ``lease_seconds``: with
     a URL, as of `bebr.store.database.Database`. ``key_folder``: where the keys are, by default in the data folder.
-    ``taken``: which collections it serves, by default all.
+    ``taken``: which collections it serves, by default all. ``on_listening``: called with "host:port" once it listens,
+    in a thread; what it returns is called when it stops.
     ``DatabaseLocked`` if another process has the folder open; ``OSError`` if the address cannot be used.
     """
     start_log(log_format, log_level)
@@ -248,7 +250,7 @@ def run(
         gc.freeze()
         log = CallLog(slow_ms, reread)
         made = partial(Server, db, limits, coalesce, producer, keys, tls, snapshots, front, most, taken)
-        asyncio.run(_run(made, host, port, grace, metrics_port, log, beside))
+        asyncio.run(_run(made, host, port, grace, metrics_port, log, beside, on_listening))
 
 
 async def _run(
@@ -259,6 +261,7 @@ async def _run(
     metrics_port: int | None,
     log: CallLog,
     beside: Sequence[Beside],
+    on_listening: Callable[[str], Callable[[], None]] | None,
 ) -> None:
     stopping = stop_signal(log)
     server = make()  # in the loop that it belongs to
@@ -266,6 +269,7 @@ async def _run(
     measured = None if metrics_port is None else server.serve_metrics(metrics_port)
     places = [await server.listen_beside(other, host) for other in beside]
     bound = await server.start(host, port, lambda: measured is not None or bool(beside) or log.wanted)
+    gone = None if on_listening is None else await asyncio.to_thread(on_listening, address_of(host, bound))
     print(f"listening on {address_of(host, bound)}", flush=True)
     for place in places:
         print(place, flush=True)
@@ -273,6 +277,8 @@ async def _run(
         print(f"metrics at http://127.0.0.1:{measured[0]}/metrics", flush=True)
     await stopping.wait()
     end_at_next_signal()
+    if gone is not None:
+        await asyncio.to_thread(gone)
     await server.stop(grace)
     await asyncio.to_thread(finish)
     if measured is not None:

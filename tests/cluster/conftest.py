@@ -7,13 +7,18 @@ import pytest
 import bebr
 from tests.cluster.running import loop
 from tests.conftest import model_of
-from tests.serve.conftest import any_bz  # noqa: F401
-from tests.serve.rows import stretched  # noqa: F401
+from tests.serve.rows import stretched
 
 
 @pytest.fixture(scope="session")
 def bz(vectors) -> bebr.Binarizer:
     return model_of(vectors, widths=[48, 16])
+
+
+@pytest.fixture(scope="session")
+def any_bz(vectors) -> bebr.Binarizer:
+    """One whose small scores are the best; those of `bz` are the others."""
+    return model_of(stretched(vectors), widths=[48, 16], metric="l2", factor_bytes=2)
 
 
 @pytest.fixture(scope="module")

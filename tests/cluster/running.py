@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -39,10 +39,9 @@ class Loop:
 
         return self._begun(*self.run(start()))
 
-    def root(self, leaves: Sequence[str], shards: int, patience: float = 10.0) -> str:
+    def root(self, leaves: Sequence[str] | Callable[[], Sequence[str]], shards: int, patience: float = 10.0) -> str:
         async def start() -> tuple[Root, int]:
-            addresses = [Address.of(leaf, None, 0, None, None) for leaf in leaves]
-            root = Root(addresses, shards, Limits(), patience)
+            root = Root(leaves, lambda leaf: Address.of(leaf, None, 0, None, None), shards, Limits(), patience)
             return root, await root.start("127.0.0.1", 0)
 
         return self._begun(*self.run(start()))

@@ -6,14 +6,18 @@ import json
 import uuid
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bebr.cluster.dividing import divided, shard_numbers
-from bebr.cluster.merging import merged_groups, merged_hits, merged_rows
+from bebr.cluster.grouping import Groups
+from bebr.cluster.merging import merged_hits, merged_rows
 from bebr.cluster.names import Shard, Taken, parsed, shards_of
 from bebr.collection.keys import name_ids
 from bebr.v1 import bebr_pb2 as pb
+
+# A busy machine takes its time.
+PATIENT = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 def test_where_rows_are_is_part_of_how_they_are_stored():
@@ -29,6 +33,7 @@ def test_ids_in_steps_are_spread_evenly():
         assert counts.min() > 850 and counts.max() < 1150
 
 
+@PATIENT
 @given(st.lists(st.one_of(st.integers(0, 50), st.text(min_size=1, max_size=2))), st.integers(1, 5))
 def test_each_id_is_in_one_shard(ids, shards):
     named = name_ids(ids, "ids")
@@ -71,7 +76,7 @@ def reply_of(queries: list[list[tuple[int, float]]], keyed: bool) -> pb.SearchRe
     )
 
 
-@settings(deadline=None)
+@PATIENT
 @given(st.lists(HITS, min_size=1, max_size=3), st.integers(1, 4), st.integers(1, 6), st.integers(0, 4), st.booleans())
 def test_the_best_of_the_best_are_the_best(queries, shards, k, offset, ascending):
     def ranked(rows):
@@ -93,28 +98,45 @@ def test_the_best_of_the_best_are_the_best(queries, shards, k, offset, ascending
         assert [key.decode() for key in merged.keys] == [f"s{id}" if id % shards == 1 else "" for id in ids]
 
 
-@settings(deadline=None)
-@given(st.dictionaries(st.integers(0, 40), st.tuples(SCORES, st.sampled_from(["a", "b", 1, True])), max_size=15))
-def test_the_best_groups_of_all_are_those_of_their_best_rows(rows):
-    shards, depth = 3, 4
+VALUES = st.sampled_from(["a", "b", 1, True, "c"])
+
+
+@PATIENT
+@given(
+    st.dictionaries(st.integers(0, 40), st.tuples(SCORES, VALUES), max_size=20),
+    *(st.integers(1, 3), st.integers(0, 2), st.integers(1, 3), st.booleans()),
+)
+def test_the_best_groups_of_all_have_their_best_rows(rows, k, offset, size, ascending):
+    shards, depth = 3, offset + k
+
+    def ranked(some):
+        return sorted(some, key=lambda row: (row[1] if ascending else -row[1], row[0]))
 
     def groups(some):
-        best = {}
-        for id, (score, value) in sorted(some, key=lambda row: (-row[1][0], row[0])):
-            best.setdefault(json.dumps(value), (score, id))
-        return sorted(best.items(), key=lambda group: (-group[1][0], group[1][1]))
+        by: dict[str, list[tuple[int, float]]] = {}
+        for id, score in ranked((id, score) for id, (score, _) in some):
+            by.setdefault(json.dumps(rows[id][1]), []).append((id, score))
+        return list(by.items())
 
     replies = []
     for shard in range(shards):
         own = groups(row for row in rows.items() if row[0] % shards == shard)[:depth]
-        reply = reply_of([[(id, score)] for _, (score, id) in own], keyed=False)
-        reply.counts[:] = [1] * len(own) + [0] * (depth - len(own))
+        reply = reply_of([best[:size] for _, best in own], keyed=False)
+        reply.counts[:] = [len(best[:size]) for _, best in own] + [0] * (depth - len(own))
         reply.groups[:] = [text for text, _ in own] + [""] * (depth - len(own))
         replies.append(reply)
-    merged, wanted = merged_groups(replies, depth - 1, 1, ascending=False), groups(rows.items())[1:depth]
-    assert [text for text in merged.groups if text] == [text for text, _ in wanted]
-    assert len(merged.groups) == len(merged.counts) == depth - 1
-    assert np.frombuffer(merged.ids, "<i8").tolist() == [id for _, (_, id) in wanted]
+    found = Groups(replies, depth, size, ascending)
+    for shard, query, group in list(found.lacking(offset)):
+        assert query == 0
+        wanted = ((id, rows[id][0]) for id in rows if id % shards == shard and json.dumps(rows[id][1]) == group.text)
+        found.add(group, reply_of([ranked(wanted)[:size]], keyed=False))
+    merged, wanted = found.reply(offset), groups(rows.items())[offset:depth]
+    assert list(merged.groups) == [text for text, _ in wanted] + [""] * (k - len(wanted))
+    assert list(merged.counts) == [len(best[:size]) for _, best in wanted] + [0] * (k - len(wanted))
+    ids = [id for _, best in wanted for id, _ in best[:size]]
+    assert np.frombuffer(merged.ids, "<i8").tolist() == ids
+    assert np.frombuffer(merged.scores, "<f4").tolist() == [rows[id][0] for id in ids]
+    assert [json.loads(text)["id"] for text in merged.payloads] == ids
 
 
 def test_rows_come_in_the_order_of_their_numbers_with_what_is_theirs():

@@ -82,7 +82,6 @@ def test_what_there_is_not_over_shards_is_refused_in_words(db, name, bz, vectors
     for call, words in (
         (lambda: docs.search(None, 3, text="a"), "search by words"),
         (lambda: docs.search_ids([1], 3), "search by rows"),
-        (lambda: docs.search(vectors[0], 3, group_by="t", group_size=2), "groups of more than one row"),
         (lambda: docs.measure_recall(5), "measurement of recall"),
         (lambda: docs.migrate(bebr.untrained(64, 16), vectors=[]), "migration by streamed vectors"),
         (docs.cutover, "cutover"),
@@ -215,6 +214,8 @@ def test_shards_that_no_leaf_takes_cannot_be_made(here, bz, tmp_path):
         (["--leaves", "a:1", "--host", "0.0.0.0"], "host is '0.0.0.0'"),
         (["--leaves", "127.0.0.1:1", "--port", "0"], "none of the leaves answers: 127.0.0.1:1"),
         (["--leaves", "a:1", "--patience", "0"], "patience is 0"),
+        ([], "want the URL of a database with leaves, or --leaves"),
+        (["postgresql://x", "--leaves", "a:1"], "or --leaves, and not both"),
     ],
 )
 def test_a_root_that_cannot_be_is_refused(arguments, message):

@@ -4,24 +4,35 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import numpy as np
 
 from bebr.cluster.dividing import shard_numbers
+from bebr.cluster.grouping import Groups
 from bebr.cluster.known import Cluster, Known
 from bebr.cluster.leaf import ELSEWHERE
-from bebr.cluster.merging import merged_groups, merged_hits
+from bebr.cluster.merging import merged_hits
+from bebr.cluster.names import Shard
 from bebr.cluster.racing import together
 from bebr.collection.checks import check_groups, check_window
+from bebr.collection.filter_tree import Condition
+from bebr.collection.options import Groups as GroupOptions
+from bebr.collection.protocol import GroupValue
+from bebr.errors import LimitExceeded
 from bebr.serve import convert
 from bebr.serve.admission import ANSWER_BYTES, Budget
 from bebr.serve.calls import elapsed_us
 from bebr.serve.limits import Limits
 from bebr.v1 import bebr_pb2 as pb
 
+R = TypeVar("R")
+
 # Answers of shards beyond which they are merged in a thread: it would hold up the event loop.
 _MANY = 4096
+# Searches of shards for rows of groups, of one call.
+_MOST_LACKING = 1000
 
 
 class Searching:
@@ -41,19 +52,43 @@ class Searching:
         depth = check_window(request.k, request.radius if request.HasField("radius") else None, request.offset)
         groups = check_groups(request.group_by if request.HasField("group_by") else None, request.group_size or 1)
         queries = request.queries.count
-        self._limits.check_search(queries, depth)
+        size = groups.size if groups else 1
+        self._limits.check_search(queries, depth * size)
         self._limits.check_ids(request.allow, "allow")
-        with self._budget.hold(ANSWER_BYTES * queries * depth * len(known.shards), "the replies of shards"):
-            replies = await self._replies(known, _parts(known, request, depth), partial)
-            self._limits.check_reply(sum(one.ByteSize() for one in replies.values()))
+        parts = _parts(known, request, depth)
+        with self._budget.hold(ANSWER_BYTES * queries * depth * size * len(known.shards), "the replies of shards"):
+            there = await self._replies(known, parts, partial)
+            numbers, replies = list(there), list(there.values())
+            self._limits.check_reply(sum(one.ByteSize() for one in replies))
             ascending = known.model.metric == pb.METRIC_L2
-            merge = merged_hits if groups is None else merged_groups
-            about = list(replies.values()), request.k, request.offset, ascending
-            many = queries * depth * len(known.shards) > _MANY
-            reply = await asyncio.to_thread(merge, *about) if many else merge(*about)
-        reply.elapsed_us, reply.batch_queries = elapsed_us(start), max(one.batch_queries for one in replies.values())
-        reply.shards, reply.answered[:] = len(known.shards), sorted(replies)
+            many = queries * depth * size * len(replies) > _MANY
+            if groups is not None:
+                found = await _run(many, Groups, replies, depth, size, ascending)
+                asked = [(known.shards[number], parts[number]) for number in numbers]
+                await self._complete(found, asked, request.offset, groups)
+                reply = await _run(many, found.reply, request.offset)
+                self._limits.check_reply(reply.ByteSize())
+            else:
+                reply = await _run(many, merged_hits, replies, request.k, request.offset, ascending)
+        reply.elapsed_us, reply.batch_queries = elapsed_us(start), max(one.batch_queries for one in replies)
+        reply.shards, reply.answered[:] = len(known.shards), numbers
         return reply
+
+    async def _complete(
+        self, found: Groups, asked: list[tuple[Shard, pb.SearchRequest]], offset: int, by: GroupOptions
+    ) -> None:
+        """Asks shards for rows of the groups after the first `offset` that other groups had left no room for.
+        `asked`: the shards that answered, and what they were asked for."""
+        lacking = list(found.lacking(offset))
+        if len(lacking) > _MOST_LACKING:
+            raise LimitExceeded(
+                f"rows of {len(lacking)} groups are to be looked up in shards, and a root looks up {_MOST_LACKING} a "
+                "call: send fewer queries, or a smaller k"
+            )
+        parts = [_of_group(asked[at][1], query, group.value, by) for at, query, group in lacking]
+        replies = await self._cluster.read_each([asked[at][0] for at, _, _ in lacking], "Points/Search", parts)
+        for (_, _, group), reply in zip(lacking, replies, strict=True):
+            found.add(group, reply)
 
     async def _replies(
         self, known: Known, parts: list[pb.SearchRequest], partial: bool
@@ -78,8 +113,6 @@ def _check_divisible(request: pb.SearchRequest, known: Known) -> None:
         known.whole("search by words, whose weights are of all rows,")
     if request.HasField("by_ids"):
         known.whole("search by rows (get their vectors, and search with these)")
-    if request.HasField("group_by") and request.group_size > 1:
-        known.whole("search in groups of more than one row")
 
 
 def _parts(known: Known, request: pb.SearchRequest, depth: int) -> list[pb.SearchRequest]:
@@ -104,3 +137,26 @@ def _parts(known: Known, request: pb.SearchRequest, depth: int) -> list[pb.Searc
             part.allow_keys.extend(own.keys or [])
         parts.append(part)
     return parts
+
+
+async def _run(many: bool, work: Callable[..., R], *arguments: object) -> R:
+    """What `work` returns; in a thread where it is about `many` answers."""
+    return await asyncio.to_thread(work, *arguments) if many else work(*arguments)
+
+
+def _of_group(request: pb.SearchRequest, query: int, value: GroupValue, by: GroupOptions) -> pb.SearchRequest:
+    """A search of a shard for the rows of one group, for one of the queries of its search for groups."""
+    part = pb.SearchRequest()
+    part.CopyFrom(request)
+    part.ClearField("group_by")
+    part.ClearField("group_size")
+    if request.rescore:
+        part.rescore = max(request.rescore, by.size)
+    part.k, wanted = by.size, Condition(tuple(by.by.split(".")), "eq", value)
+    given = convert.filter_from_message(request)
+    part.filter = (wanted if given is None else given & wanted).text
+    kind = part.queries.WhichOneof("data") or "f32"
+    row = part.queries.dimension * (4 if kind == "f32" else 2)
+    setattr(part.queries, kind, getattr(request.queries, kind)[query * row : (query + 1) * row])
+    part.queries.count = 1
+    return part

@@ -40,7 +40,8 @@ class Collections:
         return pb.GetCollectionResponse(model=model, rows=rows, **about)
 
     async def List(self, request: pb.ListCollectionsRequest) -> pb.ListCollectionsResponse:
-        return pb.ListCollectionsResponse(names=await self._registry.read(self._registry.names))
+        names = await self._registry.read(self._registry.names)
+        return pb.ListCollectionsResponse(names=names, versions=map(self._registry.version, names))
 
     async def Drop(self, request: pb.DropCollectionRequest) -> pb.DropCollectionResponse:
         await self._registry.write(request.name, lambda: self._registry.db.drop_collection(request.name))
