@@ -25,6 +25,18 @@ def found(kind: str = "cuda") -> list[str] | str:
     return devices or str(why)
 
 
+# Devices of DLPack's tensors that are CUDA's: memory of its own, and managed memory.
+_DLPACK_CUDA = (2, 13)
+
+
+def on_a_device(x: object) -> bool:
+    """Whether an array of another library says that it lies in the memory of a CUDA device."""
+    if hasattr(x, "__cuda_array_interface__"):
+        return True
+    where = getattr(x, "__dlpack_device__", None)
+    return where is not None and int(where()[0]) in _DLPACK_CUDA
+
+
 def extension_of(device: str) -> tuple[ModuleType, int]:
     """The extension for a device other than the CPU, and the device's number there. ``ValueError`` for a name that is
     none; :class:`DeviceUnavailable` says why it cannot be used here."""

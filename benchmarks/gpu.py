@@ -1,4 +1,4 @@
-"""Searches on a GPU: time, bytes and products by size, beside what docs/gpu-roofline.md predicts.
+"""Searches and encoding on a GPU: time, bytes and products by size, beside what docs/gpu-roofline.md predicts.
 
     python -m benchmarks.gpu --rows 100000000 --json results/gpu.json
 
@@ -33,7 +33,8 @@ _SIZES = {52: 256, 100: 320, 196: 384}  # bytes of a vector: its dimensions
 
 @dataclass(frozen=True)
 class Row:
-    """One search: milliseconds a batch (median), what it reads and multiplies, as rates a second."""
+    """One search, or vectors encoded: milliseconds a batch (median), what it reads and multiplies, as rates a
+    second."""
 
     kind: str
     rows: int
@@ -63,7 +64,7 @@ def main(argv: list[str] | None = None) -> int:
     console.print(f"{why[0]}; ceilings: {ceilings or 'not measured, for torch has no CUDA here'}")
     rows: list[Row] = []
     for size in args.bytes:
-        rows += searched(args, size)
+        rows += [*searched(args, size), *encoded(args, size)]
     table = Table(*(name.replace("_", " ") for name in Row.__dataclass_fields__))
     for row in rows:
         table.add_row(*(f"{value:,.3g}" if isinstance(value, float) else str(value) for value in asdict(row).values()))
@@ -109,6 +110,30 @@ def searched(args: argparse.Namespace, size: int) -> list[Row]:
                 )
             )
             (flat if kind == "flat" else lists).to("cpu")  # one of them at a time takes the device's memory
+    return found
+
+
+def encoded(args: argparse.Namespace, size: int) -> list[Row]:
+    """Vectors of the host, and where torch has CUDA of the device, to codes of one size, descent and factors
+    included: how many coordinates move depends on the data, here normal with a falling spectrum."""
+    dim = _SIZES[size]
+    x = np.random.default_rng(0).standard_normal((1 << 17, dim), dtype=np.float32)
+    x /= np.sqrt(np.arange(1, dim + 1, dtype=np.float32))
+    bz = bebr.train(x[:8192], bytes_per_vector=size)
+    there = bz.to(args.device)
+    sources: dict[str, Any] = {"encode from the host": x}
+    try:
+        import torch
+
+        if torch.cuda.is_available():
+            sources["encode on the device"] = torch.from_numpy(x).to(args.device)
+    except ImportError:
+        pass
+    found = []
+    for kind, source in sources.items():
+        seconds = timed(partial(there.encode, source), args.rounds)
+        rates = x.nbytes / seconds / 1e9, x.size * bz.dims / seconds / 1e12
+        found.append(Row(kind, len(x), bz.bytes_per_vector, len(x), seconds * 1e3, *rates))
     return found
 
 

@@ -11,7 +11,7 @@ BELOW = {
     "kernels": {"base", "code"},
     "binarizer": {"base", "code", "kernels"},
     "index": {"base", "code", "kernels"},
-    "cuda": {"base", "code", "kernels", "index"},
+    "cuda": {"base", "code", "kernels", "binarizer", "index"},
     "collection": {"base", "code", "kernels", "binarizer", "index"},
     "payload": {"base"},
     "server": {"base", "collection"},

@@ -22,6 +22,7 @@ from bebr.binarizer.codes import Codes, PreparedQueries, Query
 from bebr.binarizer.config import INPUT_ADAPTER, OPTIMIZE_GRAM, QUERY_ADAPTER, BinarizerConfig
 from bebr.binarizer.factors import Factors, factor_dtype, stored
 from bebr.binarizer.maps import BRIDGE, UPGRADE, Map, maps
+from bebr.binarizer.on_device import DeviceEncoder
 from bebr.errors import CorruptFile, IncompatibleModel
 
 _LARGEST_HALF = 65504.0
@@ -225,7 +226,20 @@ class Binarizer(KnownAttributes):
         has none. ``optimize=False``: the plain forward pass, without the descent that the model was trained with."""
         vectors = self._enter(as_vectors(x, "x", self.input_dim))
         planes = self._encoder.encode(vectors, bf16, optimize)
-        return Codes(planes, self._factors(vectors, planes))
+        return Codes(planes, self._stored(self.exact_factors(vectors, planes)))
+
+    def to(self, device: str) -> Binarizer | DeviceEncoder:
+        """What encodes on ``device``, such as ``"cuda:1"``: ``bz.to("cuda").encode(x)``. ``"cpu"``: this binarizer.
+
+        :class:`DeviceUnavailable` says why the device cannot be used. ``ValueError`` for a model that encodes on the
+        CPU alone: of recurrent architecture, or with an input adapter. :class:`LimitExceeded`: its memory is short.
+        """
+        if device == "cpu":
+            return self
+        return DeviceEncoder(device, self.settings, self._tensors, self._factors_of_device)
+
+    def _factors_of_device(self, planes: NDArray[np.uint8], squared: dict[str, Floats], norms: Floats) -> Factors:
+        return self._stored(self._exact_factors(planes, norms, squared))
 
     def vectors(self, x: ArrayLike) -> Floats:
         """``x`` float32[n, d] in the space that the engine scores in, float32[n, inner_dim].
@@ -259,8 +273,8 @@ class Binarizer(KnownAttributes):
         self._check_codes(codes)
         return self._need_decoder("decode").decode(codes.planes)
 
-    def _factors(self, vectors: Floats, planes: NDArray[np.uint8]) -> Factors:
-        exact = self.exact_factors(vectors, planes)
+    def _stored(self, exact: Floats) -> Factors:
+        """Factors float32[n, F] in ``factor_bytes``."""
         size, codes = self.settings.factor_bytes, self.settings.byte_codes()
         factors = np.empty(exact.shape, factor_dtype(size))
         for i in range(exact.shape[1]):
@@ -278,20 +292,27 @@ class Binarizer(KnownAttributes):
 
     def exact_factors(self, vectors: Floats, planes: NDArray[np.uint8]) -> Floats:
         """Factors float32[n, F] before they are stored in ``factor_bytes``. vectors: as the code sees them."""
-        factors = np.empty((len(planes), self.settings.factor_count), np.float32)
         norms = np.linalg.norm(vectors, axis=1) if self.metric == "ip" else np.ones(len(vectors), np.float32)
+        return self._exact_factors(planes, norms, {})
+
+    def _exact_factors(self, planes: NDArray[np.uint8], norms: Floats, known: dict[str, Floats]) -> Floats:
+        """norms: of the vectors. known: squared norms of what a decoder makes of the planes, where these are known."""
+        factors = np.empty((len(planes), self.settings.factor_count), np.float32)
         if self.settings.factor != "none":
-            factors[:, 0] = self._factor(self._decoder, planes, norms)
+            squared = self._squared(self._decoder, planes) if "decoder" not in known else known["decoder"]
+            factors[:, 0] = self._factor(squared, norms)
         if self.settings.stage_factor:
-            factors[:, -1] = self._factor(self._stage, planes[:, : self.dims // 8], norms)
+            signs = planes[:, : self.dims // 8]
+            squared = self._squared(self._stage, signs) if "stage" not in known else known["stage"]
+            factors[:, -1] = self._factor(squared, norms)
         return factors
 
-    def _factor(self, decoder: core.Decoder | None, planes: NDArray[np.uint8], norms: Floats) -> Floats:
-        squared = (
-            core.code_norms(planes, list(self.widths))
-            if decoder is None
-            else decoder.norms(np.ascontiguousarray(planes))
-        )
+    def _squared(self, decoder: core.Decoder | None, planes: NDArray[np.uint8]) -> Floats:
+        if decoder is None:
+            return core.code_norms(planes, list(self.widths))
+        return decoder.norms(np.ascontiguousarray(planes))
+
+    def _factor(self, squared: Floats, norms: Floats) -> Floats:
         if self.settings.factor == "sub":
             return np.asarray(self.settings.factor_scale * (squared - self.settings.factor_offset), np.float32)
         # A code that decodes to zero has no direction: factor 0, so it scores 0.
@@ -393,7 +414,7 @@ class Binarizer(KnownAttributes):
         if self.metric == "cosine":
             vectors = normalized(vectors)
         planes = self._encoder.encode(vectors)
-        return Codes(planes, self._factors(vectors, planes))
+        return Codes(planes, self._stored(self.exact_factors(vectors, planes)))
 
     def _scored(self, codes: Codes) -> Floats:
         """What the engine takes inner products with, float32[n, inner_dim] (code space without a decoder): the

@@ -20,10 +20,11 @@ from bebr.binarizer import Binarizer
 from bebr.bulk.budget import Budget, check_disk
 from bebr.bulk.passes import Encoding, gathered, sampled
 from bebr.bulk.work import FIRST_ROWS, Work, fingerprint
+from bebr.device import extension_of
 from bebr.errors import LimitExceeded
 from bebr.index import IVFIndex, open_index
 from bebr.index.base import row_format
-from bebr.index.kmeans import kmeans
+from bebr.index.kmeans import assigning_on, kmeans
 from bebr.index.raw import RawType, raw_bytes
 from bebr.index.sizes import MOST_LISTS, parse_size, usual_lists
 from bebr.training import train
@@ -54,6 +55,7 @@ def build(
     rescore: RawType | None = None,
     overwrite: bool = False,
     seed: int = 0,
+    device: str = "cpu",
     progress: Progress | None = None,
 ) -> IVFIndex:
     """Build the file of an :class:`IVFIndex` from vectors that need not fit in memory; returns it opened, mapped.
@@ -69,15 +71,21 @@ def build(
     memory: bytes, or "4GiB", beyond the 0.1 GB of the interpreter and its libraries.
     optimize: as :meth:`Binarizer.encode`; False encodes several times as fast, with lower recall.
     rescore: ``"float16"`` or ``"int8"`` keeps the vectors beside their codes, as :class:`IVFIndex` does.
+    device: ``"cpu"`` or, such as ``"cuda"``, where vectors are encoded and assigned to lists; the index searches on
+        the CPU (:meth:`IVFIndex.to`). Of more than 4,096 lists a device looks at all, the CPU at those in near groups.
     progress: called with (stage, done, total).
 
     A folder ``path + ".build"`` holds what is finished. A build that was killed goes on from there when called with the
     same arguments; it is deleted at the end, and ``path`` appears whole or not at all. The disk holds about twice the
-    index on the way, kept vectors included. The same source, arguments and seed make the same file, byte for byte.
+    index on the way, kept vectors included. The same source, arguments and seed make the same file, byte for byte, up
+    to 4,096 lists on a device too.
 
     ``FileExistsError`` where ``path`` is there and not ``overwrite``. ``ValueError`` names the argument, or file and
     row of a number that is not finite. :class:`LimitExceeded`: disk or memory will not do, said before the work begins.
+    :class:`DeviceUnavailable` says why a device cannot be used.
     """
+    if device != "cpu":
+        extension_of(device)  # no device: said before any work
     output = check_output(path, ".bebr")
     if output.exists() and not overwrite:
         raise FileExistsError(f"{output} is there already: delete it, or build with overwrite=True")
@@ -91,13 +99,16 @@ def build(
     if binarizer is not None and binarizer.input_dim != vectors.dim:
         raise ValueError(f"source has {vectors.dim} dimensions: the binarizer takes {binarizer.input_dim}")
     report: Progress = progress or (lambda stage, done, total: None)
-    made = _Build(output, vectors, _nlist(nlist, vectors.rows), memory, report)
+    made = _Build(output, vectors, _nlist(nlist, vectors.rows), memory, report, device)
     own_ids = _ids(ids, vectors.rows)
     return made.run(bytes_per_vector, binarizer, metric or "cosine", own_ids, optimize, rescore, int(seed))
 
 
 class _Build:
-    def __init__(self, output: Path, vectors: VectorStream, nlist: int, memory: int | str, progress: Progress) -> None:
+    def __init__(
+        self, output: Path, vectors: VectorStream, nlist: int, memory: int | str, progress: Progress, device: str
+    ) -> None:
+        self._device = device
         self._output, self._vectors, self._nlist, self._progress = output, vectors, nlist, progress
         self._budget = Budget(parse_size(memory), vectors.dim, nlist)
 
@@ -137,11 +148,13 @@ class _Build:
                     f"build with more: give that again to go on, or delete the folder to begin anew"
                 )
             bz = self._model(work, size, bz, metric, seed)
+            encoder = bz.to(self._device)  # a model that encodes on the CPU alone: said before centroids are found
             check_disk(self._output, self._vectors.rows, self._nlist, bz, kept, ids is not None, work.present())
             centroids = self._centroids(work, bz, seed)
             engine = core.IvfBuild(row_format(bz), centroids, bz.metric == "ip", rescore)
             chunk, block = began["chunk"], self._budget.block
-            encoding = Encoding(self._vectors, bz, engine, work, ids, chunk, block, optimize, kept)
+            assign = engine.assign if self._device == "cpu" else assigning_on(self._device, centroids)
+            encoding = Encoding(self._vectors, bz, engine, work, ids, chunk, block, optimize, kept, encoder, assign)
             encoding.run(self._progress)
             sections = IVFIndex(bz, self._nlist, seed)._sections()
 
@@ -176,7 +189,7 @@ class _Build:
         blocks = (bz.vectors(x) for x in sampled(self._vectors, count, self._budget.block))
         x = gathered(blocks, count)
         self._progress("finding centroids", 0, self._nlist)
-        centroids = kmeans(x, self._nlist, seed)
+        centroids = kmeans(x, self._nlist, seed, device=self._device)
         work.keep_centroids(centroids)
         return centroids
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
 import numpy as np
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from bebr import core
 from bebr.arrays import Floats, Ids
 from bebr.binarizer import Binarizer
+from bebr.binarizer.on_device import DeviceEncoder
 from bebr.bulk.work import Work
 from bebr.training.linear.closed_form import Progress
 from bebr.vectors import VectorStream
@@ -91,9 +92,11 @@ class Encoding:
         block: int,
         optimize: bool,
         raw: int,
+        encoder: Binarizer | DeviceEncoder,
+        assign: Callable[[Floats], NDArray[np.uint32]],
     ) -> None:
-        """raw: bytes of a vector that is kept beside its code; 0: none is."""
-        self._raw = raw
+        """raw: bytes of a vector that is kept beside its code; 0: none is. encoder, assign: on the CPU or a device."""
+        self._raw, self._encoder, self._assign = raw, encoder, assign
         self._stream, self._bz, self._engine, self._work, self._ids = stream, bz, engine, work, ids
         self._chunk, self._block, self._optimize = min(chunk, stream.rows), block, optimize
 
@@ -131,9 +134,9 @@ class Encoding:
         pending: Future[None] | None = None
         number, filled, row = run.start, 0, start
         for block in ahead(self._stream.blocks(start, end, self._block)):
-            codes = self._bz.encode(block, optimize=self._optimize)
+            codes = self._encoder.encode(block, optimize=self._optimize)
             vectors = self._bz.vectors(block)
-            assigned = self._engine.assign(vectors)
+            assigned = self._assign(vectors)
             stored = self._stored(vectors, row)
             rows = codes.factor_rows()
             at = 0

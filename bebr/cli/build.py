@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 BLOCK_ROWS = 4096
 # A log file gets a line this often, in seconds.
 _LINE_EVERY = 60.0
-_IVF = ("nlist", "bytes_", "memory", "metric", "optimize", "overwrite")
+_IVF = ("nlist", "bytes_", "memory", "metric", "optimize", "overwrite", "device")
 
 
 class Kind(str, Enum):
@@ -72,6 +72,7 @@ def run(
         Rescore, typer.Option(help="Keep the vectors too: searches score their best by them.")
     ] = Rescore.none,
     overwrite: Annotated[bool, typer.Option(help="ivf: replace OUTPUT if it is there.")] = False,
+    device: Annotated[str, typer.Option(help="ivf: where to encode and to assign: cpu, cuda or cuda:N.")] = "cpu",
     seed: Seed = 0,
     column: Column = None,
     limit: Limit = None,
@@ -111,6 +112,7 @@ def run(
         "optimize": optimize,
         "rescore": rescore.kind,
         "overwrite": overwrite,
+        "device": device,
         "seed": seed,
     }
     _ivf(None if vectors is None else model, source, output, options)

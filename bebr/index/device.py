@@ -12,7 +12,7 @@ from bebr import core
 from bebr.arrays import Floats, Ids, as_ids
 from bebr.binarizer import Binarizer
 from bebr.binarizer.codes import Codes, PreparedQueries
-from bebr.device import extension_of
+from bebr.device import extension_of, on_a_device
 from bebr.index.base import Hits, Index, check_k, core_queries, format_arguments, search_options
 
 Parts = tuple[NDArray[np.uint32], NDArray[np.uint32]]
@@ -52,6 +52,11 @@ class DeviceRows:
         """The engine's rows are others than before."""
         with self._lock:
             self._changes += 1
+
+    def brought(self, queries: Any, dim: int) -> Floats:
+        """Queries that lie on this device, as float32[n, d] of the host, where they are prepared."""
+        found: Floats = self._extension.brought(self._number, queries, dim)
+        return found
 
     def search(
         self,
@@ -123,6 +128,15 @@ class DeviceIndex(Index):
         if removed:
             self._changed()
         return removed
+
+    def _on_host(self, queries: Any, dim: int) -> Any:
+        """Queries where they can be prepared: those on this index's device are copied to the host. ``ValueError`` names
+        what is wrong with these, :meth:`Binarizer.prepare` says it of others."""
+        if isinstance(queries, np.ndarray) or not on_a_device(queries):
+            return queries
+        if self._device is None:
+            raise ValueError("queries are on a CUDA device, and this index searches on the CPU: to() moves it")
+        return self._device.brought(queries, dim)
 
     def _found_on(
         self,

@@ -71,7 +71,8 @@ class FlatIndex(DeviceIndex):
         binarizer: the model of the queries where it is a newer one than the codes'; the scores come out as on its own
         codes (:meth:`Binarizer.prepare_for`). Raises ``ValueError``; :class:`IncompatibleModel`.
         """
-        prepared = (binarizer or self._binarizer).prepare_for(self._binarizer, queries, query)
+        model = binarizer or self._binarizer
+        prepared = model.prepare_for(self._binarizer, self._on_host(queries, model.query_dim), query)
         return self.search_prepared(
             prepared, k, oversampling=oversampling, exact=exact, radius=radius, allow=allow, rescore=rescore
         )

@@ -190,7 +190,8 @@ class IVFIndex(DeviceIndex):
         allow: int64 ids; only these are considered. k results are found wherever k allowed rows exist.
         rescore, binarizer: as in :meth:`FlatIndex.search`. Raises ``ValueError``; :class:`IncompatibleModel`.
         """
-        prepared = (binarizer or self._binarizer).prepare_for(self._binarizer, queries, query)
+        model = binarizer or self._binarizer
+        prepared = model.prepare_for(self._binarizer, self._on_host(queries, model.query_dim), query)
         return self.search_prepared(
             prepared, k, nprobe=nprobe, margin=margin, radius=radius, allow=allow, rescore=rescore
         )

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bebr import core
 from bebr.arrays import Floats
+from bebr.device import extension_of
 
 # More rows a list than this move no centroid (116,000 MiniLM vectors, 256 lists: the same recall from 128 on).
 SAMPLE_PER_LIST = 256
@@ -26,7 +28,22 @@ _PIECE_PRODUCTS = 1 << 31
 Pause = Callable[[], None]
 
 
-def kmeans(x: Floats, nlist: int, seed: int, pause: Pause | None = None, most_direct: int = MOST_DIRECT) -> Floats:
+class Nearest(Protocol):
+    """:func:`nearest`, or what stands for it on a device."""
+
+    def __call__(
+        self, x: Floats, centroids: Floats, pause: Pause | None = None, roughly: bool = False
+    ) -> NDArray[np.uint32]: ...
+
+
+def kmeans(
+    x: Floats,
+    nlist: int,
+    seed: int,
+    pause: Pause | None = None,
+    most_direct: int = MOST_DIRECT,
+    device: str = "cpu",
+) -> Floats:
     """Centroids float32[nlist, d] of ``x`` float32[n, d], n >= nlist; at most 256 rows a list are used. ``pause`` is
     called between short pieces of work, and may raise.
 
@@ -35,11 +52,14 @@ def kmeans(x: Floats, nlist: int, seed: int, pause: Pause | None = None, most_di
 
     More than ``most_direct`` lists: k-means over about sqrt(nlist) groups, then in each group, with lists in proportion
     to its vectors; the centroids of a group follow one another.
+
+    device: where rows are assigned to centroids, most of the work. Errors as :func:`bebr.device.extension_of`.
     """
+    near = nearest if device == "cpu" else _nearest_on(device)
     rng = np.random.default_rng(seed)
     if len(x) > nlist * SAMPLE_PER_LIST:
         x = x[np.sort(rng.permutation(len(x))[: nlist * SAMPLE_PER_LIST])]
-    return _two_levels(x, nlist, rng, pause) if nlist > most_direct else _lloyd(x, nlist, rng, pause)
+    return _two_levels(x, nlist, rng, pause, near) if nlist > most_direct else _lloyd(x, nlist, rng, pause, near)
 
 
 def nearest(x: Floats, centroids: Floats, pause: Pause | None = None, roughly: bool = False) -> NDArray[np.uint32]:
@@ -56,10 +76,30 @@ def nearest(x: Floats, centroids: Floats, pause: Pause | None = None, roughly: b
     return of
 
 
-def _two_levels(x: Floats, nlist: int, rng: np.random.Generator, pause: Pause | None) -> Floats:
+def assigning_on(device: str, centroids: Floats) -> Callable[[Floats], NDArray[np.uint32]]:
+    """:func:`nearest` of these centroids on a device, where they stay. It looks at all of them, however many: up to
+    4,096 it finds what the CPU finds, and above that at times a nearer one. Errors as
+    :func:`bebr.device.extension_of`; :class:`LimitExceeded` where the device's memory is short."""
+    extension, number = extension_of(device)
+    return extension.Centroids(number, centroids).assign  # type: ignore[no-any-return]
+
+
+def _nearest_on(device: str) -> Nearest:
+    extension_of(device)  # a wrong name, or no device, is said before any work
+
+    def near(x: Floats, centroids: Floats, pause: Pause | None = None, roughly: bool = False) -> NDArray[np.uint32]:
+        of = assigning_on(device, centroids)(x)
+        if pause is not None:
+            pause()
+        return of
+
+    return near
+
+
+def _two_levels(x: Floats, nlist: int, rng: np.random.Generator, pause: Pause | None, near: Nearest) -> Floats:
     count = round(np.sqrt(nlist))
     few = np.sort(rng.permutation(len(x))[: count * SAMPLE_PER_LIST])
-    of = nearest(x, _lloyd(x[few], count, rng, pause), pause, roughly=True)
+    of = near(x, _lloyd(x[few], count, rng, pause, near), pause, roughly=True)
     order = np.argsort(of, kind="stable")
     sizes = np.bincount(of, minlength=count)
     ends = np.cumsum(sizes)
@@ -68,10 +108,10 @@ def _two_levels(x: Floats, nlist: int, rng: np.random.Generator, pause: Pause | 
     for group, wanted in enumerate(_shares(sizes, nlist).tolist()):
         if wanted:
             members = x[order[ends[group] - sizes[group] : ends[group]]]
-            centroids[done : done + wanted] = _lloyd(members, wanted, rng, pause)
+            centroids[done : done + wanted] = _lloyd(members, wanted, rng, pause, near)
             done += wanted
     for _ in range(_ACROSS):
-        centroids = core.list_means(x, nearest(x, centroids, pause, roughly=True), centroids)[1]
+        centroids = core.list_means(x, near(x, centroids, pause, roughly=True), centroids)[1]
     return centroids
 
 
@@ -86,11 +126,11 @@ def _shares(sizes: NDArray[np.int64], nlist: int) -> NDArray[np.int64]:
     return shares
 
 
-def _lloyd(x: Floats, nlist: int, rng: np.random.Generator, pause: Pause | None) -> Floats:
+def _lloyd(x: Floats, nlist: int, rng: np.random.Generator, pause: Pause | None, near: Nearest = nearest) -> Floats:
     centroids = x[np.sort(rng.permutation(len(x))[:nlist])].copy()
     spread = _SPREAD * np.sqrt(x.var(axis=0)).astype(np.float32)
     for iteration in range(_ITERATIONS):
-        of = nearest(x, centroids, pause)
+        of = near(x, centroids, pause)
         sizes, centroids = core.list_means(x, of, centroids)
         if iteration < _ITERATIONS - 3:
             _split(centroids, sizes, spread * np.sign(rng.standard_normal(x.shape[1])).astype(np.float32))

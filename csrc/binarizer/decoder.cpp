@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/threads.h"
+#include "binarizer/norm_layer.h"
 #include "code/planes.h"
 
 namespace bebr {
@@ -18,12 +19,6 @@ Dense transposed(const float* weight, const float* bias, uint32_t rows, uint32_t
   return Dense(Layer{turned.data(), bias, rows, columns});
 }
 
-float dot(const float* a, const float* b, size_t n) {
-  double sum = 0;
-  for (size_t k = 0; k < n; ++k) sum += double{a[k]} * double{b[k]};
-  return static_cast<float>(sum);
-}
-
 }  // namespace
 
 Decoder::Decoder(const CodeSpec& spec, const float* weight, const float* bias, uint32_t output_dim)
@@ -31,15 +26,10 @@ Decoder::Decoder(const CodeSpec& spec, const float* weight, const float* bias, u
       reconstruct_(transposed(weight, bias, spec.dims(), output_dim)),
       project_(Layer{weight, std::vector<float>(spec.dims()).data(), output_dim, spec.dims()}),
       mu_(bias, bias + output_dim) {
-  const size_t dims = spec.dims(), d = output_dim;
-  if (dims >= d) return;
-  std::vector<float> gram(dims * dims), twice(dims);
-  for (size_t i = 0; i < dims; ++i) {
-    for (size_t j = 0; j <= i; ++j) gram[i * dims + j] = gram[j * dims + i] = dot(weight + i * d, weight + j * d, d);
-    twice[i] = 2 * dot(weight + i * d, bias, d);
-  }
-  mu_norm_ = dot(bias, bias, d);
-  norm_.emplace(Layer{gram.data(), twice.data(), spec.dims(), spec.dims()});
+  const std::optional<NormLayer> norm = norm_layer(spec, weight, bias, output_dim);
+  if (!norm) return;
+  mu_norm_ = norm->constant;
+  norm_.emplace(Layer{norm->gram.data(), norm->twice.data(), spec.dims(), spec.dims()});
 }
 
 // take(first row, rows, v of these rows, layer(v)) for chunk after chunk, on all threads.

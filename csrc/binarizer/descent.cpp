@@ -2,9 +2,9 @@
 
 #include <algorithm>
 #include <cmath>
-#include <string>
+#include <utility>
 
-#include "base/error.h"
+#include "binarizer/descent_grid.h"
 #include "code/planes.h"
 
 namespace bebr {
@@ -32,21 +32,11 @@ Descent::Descent(const CodeSpec& spec, const float* gram, uint32_t sweeps, uint3
       sweeps_(sweeps),
       tries_(tries),
       product_(Layer{gram, std::vector<float>(spec.dims()).data(), spec.dims(), spec.dims()}) {
-  const size_t dims = spec.dims(), stride = descent_stride(spec.dims());
-  gram_.resize(dims * stride);
-  inverse_.resize(stride);
-  step_.assign(stride, 2.0f);
-  per_step_.assign(stride, 0.5f);
-  for (size_t j = 0; j < dims; ++j) {
-    const float own = gram[j * dims + j];
-    if (!(own > 0) || !std::isfinite(1 / own))
-      fail(ErrorCode::InvalidArgument,
-           "gram[" + std::to_string(j) + ", " + std::to_string(j) + "] is " + std::to_string(own) + ": want > 0");
-    std::copy_n(gram + j * dims, dims, gram_.begin() + static_cast<ptrdiff_t>(j * stride));
-    inverse_[j] = 1 / own;
-    step_[j] = std::ldexp(4.0f, -static_cast<int>(spec.depth(static_cast<uint32_t>(j))));
-    per_step_[j] = 1 / step_[j];
-  }
+  DescentNumbers numbers = descent_numbers(spec, gram);
+  gram_ = std::move(numbers.gram);
+  inverse_ = std::move(numbers.inverse);
+  step_ = std::move(numbers.step);
+  per_step_ = std::move(numbers.per_step);
 }
 
 void Descent::try_again(const Kernels& kernels, const DescentGrid& grid, const float* z, size_t rows, size_t z_stride,

@@ -6,6 +6,7 @@
 
 #include "base/threads.h"
 #include "bind/arrays.h"
+#include "bind/cuda_encode.h"
 #include "cuda/row_search.h"
 
 #if defined(BEBR_EMULATED)
@@ -110,4 +111,5 @@ PYBIND11_MODULE(BEBR_MODULE, m) {
       .def_property_readonly("bytes", [](const cuda::RowSearch& index) { return index.rows().bytes(); })
       .def("search", &search, py::arg("y"), py::arg("base"), py::arg("k"), py::arg("parts") = py::none(),
            py::arg("min_scores") = py::none(), py::arg("allow") = py::none());
+  bind_cuda_encode(m);
 }

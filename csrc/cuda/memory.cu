@@ -50,6 +50,20 @@ size_t multiprocessors() {
   return static_cast<size_t>(count);
 }
 
+std::optional<size_t> device_of(const void* address) {
+  cudaPointerAttributes about{};
+  if (cudaPointerGetAttributes(&about, address) != cudaSuccess) {
+    cudaGetLastError();  // the next launch must not find this one's error
+    return {};
+  }
+  if (about.type != cudaMemoryTypeDevice && about.type != cudaMemoryTypeManaged) return {};
+  return static_cast<size_t>(about.device);
+}
+
+void wait_for(uint64_t stream) {
+  check(cudaStreamSynchronize(reinterpret_cast<cudaStream_t>(stream)), "the stream of an array");
+}
+
 size_t free_memory() {
   size_t left = 0, all = 0;
   check(cudaMemGetInfo(&left, &all), "memory of a device");

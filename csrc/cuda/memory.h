@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <utility>
@@ -34,9 +35,19 @@ Status status();
 // device.
 void use_device(size_t ordinal);
 size_t multiprocessors();
-size_t free_memory();  // bytes
-#if defined(BEBR_EMULATED)
-void set_memory(size_t bytes);  // how much the emulated device has: for tests
+// The device whose memory lies there; none: the host's, or nobody's.
+std::optional<size_t> device_of(const void* address);
+// Until what is on a stream of another library, by its handle, has ended.
+void wait_for(uint64_t stream);
+size_t free_memory();           // bytes
+#if defined(BEBR_EMULATED)      // for tests
+void set_memory(size_t bytes);  // how much the emulated device has
+// Bytes that were copied to the device and from it so far.
+struct Copied {
+  size_t up = 0, down = 0;
+};
+Copied copied();
+std::vector<uint64_t> waited();  // streams that were waited for so far
 #endif
 
 // Throws Error(LimitExceeded): "`what` 110.00 GiB on the device, which has 75.20 GiB left".
@@ -61,6 +72,8 @@ class DevicePointer {
 #if defined(BEBR_DEVICE)
   BEBR_DEVICE operator T*() const { return at_; }
 #endif
+  // Memory of the device in use that somebody else owns.
+  static DevicePointer of_another(T* at) { return DevicePointer(at); }
 
  private:
   friend class DeviceArray<std::remove_const_t<T>>;
@@ -87,7 +100,8 @@ class DeviceArray {
 
   size_t size() const noexcept { return size_; }
   size_t bytes() const noexcept { return size_ * sizeof(T); }
-  DevicePointer<T> data() noexcept { return DevicePointer<T>(data_); }
+  const void* address() const noexcept { return data_; }  // for who shows this memory to another library
+  DevicePointer<T> data(size_t at = 0) noexcept { return DevicePointer<T>(data_ + at); }
   DevicePointer<const T> data() const noexcept { return DevicePointer<const T>(data_); }
 
   // `values` at entry `at` and behind.
@@ -97,8 +111,12 @@ class DeviceArray {
   std::vector<T> get() const { return get(size_); }
   std::vector<T> get(size_t count) const {
     std::vector<T> values(count);
-    if (count > 0) download(values.data(), data_, count * sizeof(T));
+    take(values.data(), count);
     return values;
+  }
+  // `count` values from entry `at` on.
+  void take(T* to, size_t count, size_t at = 0) const {
+    if (count > 0) download(to, data_ + at, count * sizeof(T));
   }
   void fill_bytes(uint8_t value) {
     if (size_ > 0) set_bytes(data_, value, bytes());

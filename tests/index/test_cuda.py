@@ -4,7 +4,9 @@ these alone, and ends with status 3 where there is no device."""
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
+import numpy as np
 import pytest
 
 import bebr
@@ -71,3 +73,39 @@ def test_what_does_not_fit_leaves_the_index_as_it_was() -> None:
     del held
     torch.cuda.empty_cache()
     same(want, index.to("cuda").search(q, 5))
+
+
+@pytest.mark.parametrize("metric", ["cosine", "ip", "l2"])
+@pytest.mark.parametrize("dim", [8, 100, 384, 1000])
+def test_codes_equal_the_cpus(metric: str, dim: int) -> None:
+    bz = bebr.train(clustered(3000, dim), bytes_per_vector=52, metric=metric)
+    for rows in (1, 127, 129, 40_000):
+        x = clustered(rows, dim, seed=rows)
+        here, there = bz.encode(x), bz.to("cuda").encode(x)
+        np.testing.assert_array_equal(there.planes, here.planes)
+        np.testing.assert_array_equal(there.factor_rows(), here.factor_rows())
+
+
+def test_tensors_on_the_device_are_encoded_where_they_lie() -> None:
+    torch = pytest.importorskip("torch")
+    if not torch.cuda.is_available():
+        pytest.skip("torch sees no device")
+    x = clustered(5000, 384)
+    bz = bebr.train(x[:3000], bytes_per_vector=52)
+    there, want = bz.to("cuda"), bz.encode(x)
+    wide = torch.zeros((5000, 400), device="cuda")
+    wide[:, :384] = torch.from_numpy(x).cuda()
+    with torch.cuda.stream(torch.cuda.Stream()):  # what is on it still is waited for
+        slow = wide[:, :384] + 0
+        np.testing.assert_array_equal(there.encode(slow).planes, want.planes)
+    np.testing.assert_array_equal(there.encode(wide[:, :384]).planes, want.planes)
+    with pytest.raises(ValueError, match="want float32 or float16"):
+        there.encode(slow.double())
+
+
+def test_a_build_on_the_device_is_the_cpus_file(tmp_path: Path) -> None:
+    x = clustered(100_000, 64)
+    bz = bebr.train(x[:3000], bytes_per_vector=24)
+    for where in ("cpu", "cuda"):
+        bebr.build(x, tmp_path / f"{where}.bebr", binarizer=bz, nlist=512, device=where)
+    assert (tmp_path / "cpu.bebr").read_bytes() == (tmp_path / "cuda.bebr").read_bytes()

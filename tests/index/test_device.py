@@ -12,6 +12,7 @@ import pytest
 
 import bebr
 from bebr import device
+from tests.binarizer.test_on_device import Shown
 from tests.conftest import clustered
 
 EMULATED = device.found("emulated")
@@ -87,6 +88,20 @@ def test_answers_equal_those_of_the_same_lists(lists: Lists) -> None:
         same(here.search(q, k, margin="exact", **options), there.search(q, k, **options))
     same(here.search(q[0], 5, margin="exact"), there.search(q[0], 5, margin="exact"))
     same(here.search_ids([0, 30], 5, margin="exact"), there.search_ids([0, 30], 5))
+
+
+@emulated
+def test_queries_may_lie_on_the_device(flats: Flats, lists: Lists) -> None:
+    import bebr._emulated as machine
+
+    q = clustered(4, 32, seed=9)
+    shown = Shown(machine, q)
+    for here, there in (flats, lists):
+        same(there.search(q, 5), there.search(shown, 5))
+        with pytest.raises(ValueError, match="queries are on a CUDA device, and this index searches on the CPU"):
+            here.search(shown, 5)
+        with pytest.raises(ValueError, match=r"queries has shape \(4, 31\): want \(n, 32\)"):
+            there.search(Shown(machine, q[:, :31]), 5)
 
 
 @emulated

@@ -7,6 +7,7 @@
 
 #include "base/buffer.h"
 #include "base/threads.h"
+#include "index/ivf/half_norm.h"
 #include "index/ivf/means.h"
 #include "index/topk.h"
 
@@ -25,12 +26,6 @@ constexpr size_t kGroupIterations = 10;  // of k-means over the centroids
 Dense dense(const float* values, const float* bias, size_t count, uint32_t dim) {
   const std::vector<float> nothing(count, 0.0f);
   return Dense({values, bias != nullptr ? bias : nothing.data(), dim, static_cast<uint32_t>(count)});
-}
-
-float half_norm(const float* values, uint32_t dim) {
-  double sum = 0;
-  for (uint32_t j = 0; j < dim; ++j) sum += double{values[j]} * double{values[j]};
-  return static_cast<float>(sum / 2);
 }
 
 struct Ranked {

@@ -24,8 +24,10 @@ class Bug(NamedTuple):
 
 
 _BEST = "complete_and_best"
+_ENCODE, _DESCEND, _ASSIGN = "encode_equals", "descend_equals", "assign_equals"
 _USED = "copy_wait<1>();\n      [[__syncthreads();]]"
 _FIRST = "[[load_step(0, 0, 0);]]"
+_OPEN = "mover == 31 ? 0 : [[kWholeWarp << (mover + 1)]]"
 BUGS = [
     Bug("no barrier before codes are used", "scan.cu", _USED, ";"),
     Bug("half a block waits", "scan.cu", _USED, "if (threadIdx.x < 64) __syncthreads();"),
@@ -93,6 +95,46 @@ BUGS = [
     ),
     Bug("the last candidate is lost", "complete.cu", "[[i - args.k < found]]", "i - args.k + 1 < found", _BEST),
     Bug("rows 8 apart are one", "complete.cu", "[[row % 16 < 8]] ?", "true", _BEST),
+    Bug(
+        "no barrier before a chunk is multiplied",
+        "multiply.h",
+        "copy_wait<0>();\n    [[__syncthreads();]]",
+        ";",
+        _ENCODE,
+    ),
+    Bug("columns that nobody waits for", "multiply.h", "[[copy_wait<0>();]]", ";", _ENCODE),
+    Bug("the next chunk goes where this one is", "multiply.h", "shared + ([[stage ^ 1]])", "stage", _ENCODE),
+    Bug(
+        "a product that is not fused",
+        "multiply.h",
+        "[[fmaf(a[i / 4].values[i % 4], b[j / 4].values[j % 4], sums[i][j])]]",
+        "a[i / 4].values[i % 4] * b[j / 4].values[j % 4] + sums[i][j]",
+        _ENCODE,
+    ),
+    Bug(
+        "a bias of another column",
+        "product.cu",
+        "float bias = [[args.layer.bias[first_column + tile_column(j)]]]",
+        "args.layer.bias[first_column + j]",
+        _ENCODE,
+    ),
+    Bug("rows behind the last one are written", "product.cu", "[[row >= args.x.rows]]", "false", _ENCODE),
+    Bug("those behind a mover lose their turn", "descend.cu", _OPEN, "0u", _DESCEND),
+    Bug("those before a mover move again", "descend.cu", _OPEN, "kWholeWarp", _DESCEND),
+    Bug("every lane moves", "descend.cu", "[[at.lane == mover]]", "true", _DESCEND),
+    Bug(
+        "a fused step",
+        "descend.cu",
+        "[[at.g[s] - move * row[s]]]",
+        "std::fma(-move, row[s], at.g[s])",
+        _DESCEND,
+    ),
+    Bug("a restart is kept that is no better", "descend.cu", "[[!(reached < best)]]", "false", _ENCODE),
+    Bug("sgn(0) is -1", "float_rows.cu", "[[values[j] >= v[j]]]", "values[j] > v[j]", _ENCODE),
+    Bug("a row of zeros is divided by its length", "float_rows.cu", "[[total > 0]] ?", "true", _ENCODE),
+    Bug("a row that is not finite passes", "float_rows.cu", "here && [[!finite]]", "false", "encode_reads"),
+    Bug("the larger of equal lists", "assign.cu", "[[other < list[i]]]", "other > list[i]", _ASSIGN),
+    Bug("half of a row's threads compare", "assign.cu", "int by = [[8]]", "4", _ASSIGN),
 ]
 
 

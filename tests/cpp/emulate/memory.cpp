@@ -15,6 +15,8 @@ namespace {
 std::mutex mutex;
 std::unordered_map<void*, size_t> sizes;  // of what was allocated
 size_t used = 0, all = size_t{1} << 36;
+Copied so_far;
+std::vector<uint64_t> streams;
 
 }  // namespace
 
@@ -25,6 +27,24 @@ void use_device(size_t ordinal) {
 }
 
 size_t multiprocessors() { return 2; }
+
+std::optional<size_t> device_of(const void* address) {
+  const std::lock_guard lock(mutex);
+  const auto at = reinterpret_cast<uintptr_t>(address);
+  for (const auto& [memory, bytes] : sizes)
+    if (const auto first = reinterpret_cast<uintptr_t>(memory); at >= first && at - first < bytes) return 0;
+  return {};
+}
+
+void wait_for(uint64_t stream) {
+  const std::lock_guard lock(mutex);
+  streams.push_back(stream);
+}
+
+std::vector<uint64_t> waited() {
+  const std::lock_guard lock(mutex);
+  return streams;
+}
 
 size_t free_memory() {
   const std::lock_guard lock(mutex);
@@ -53,8 +73,24 @@ void release(void* memory) noexcept {
   used -= sizes.extract(memory).mapped();
   std::free(memory);
 }
-void upload(void* to, const void* from, size_t bytes) { std::memcpy(to, from, bytes); }
-void download(void* to, const void* from, size_t bytes) { std::memcpy(to, from, bytes); }
+
+void upload(void* to, const void* from, size_t bytes) {
+  std::memcpy(to, from, bytes);
+  const std::lock_guard lock(mutex);
+  so_far.up += bytes;
+}
+
+void download(void* to, const void* from, size_t bytes) {
+  std::memcpy(to, from, bytes);
+  const std::lock_guard lock(mutex);
+  so_far.down += bytes;
+}
+
+Copied copied() {
+  const std::lock_guard lock(mutex);
+  return so_far;
+}
+
 void set_bytes(void* at, uint8_t value, size_t bytes) { std::memset(at, value, bytes); }
 
 }  // namespace bebr::cuda

@@ -15,6 +15,7 @@
 #define __host__
 #define __forceinline__ inline
 #define __launch_bounds__(...)
+#define __grid_constant__
 
 inline void __syncthreads(std::source_location at = std::source_location::current()) {
   emulate::Block::current()->barrier(at.line());
@@ -46,6 +47,13 @@ inline uint32_t __ballot_sync(uint32_t mask, bool vote) {
 inline int __ffs(int x) { return x == 0 ? 0 : std::countr_zero(static_cast<uint32_t>(x)) + 1; }
 inline uint32_t atomicAdd(uint32_t* at, uint32_t by) {
   return std::atomic_ref(*at).fetch_add(by, std::memory_order_relaxed);
+}
+inline uint32_t atomicMin(uint32_t* at, uint32_t value) {
+  const std::atomic_ref shared(*at);
+  uint32_t before = shared.load(std::memory_order_relaxed);
+  while (value < before && !shared.compare_exchange_weak(before, value, std::memory_order_relaxed)) {
+  }
+  return before;
 }
 
 namespace emulate {

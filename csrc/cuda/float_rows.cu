@@ -1,0 +1,119 @@
+// Sums of a row are taken as the CPU takes them: in 16 or 8 parts, a lane each, one after the other, then in double.
+#include "cuda/device.h"
+#include "cuda/float_rows.h"
+
+namespace bebr::cuda {
+namespace {
+
+constexpr uint32_t kThreads = 128, kLanes = 16;  // of a row
+constexpr float kLargest = 3.4028234663852886e38f;
+
+__device__ __forceinline__ uint32_t row_of_lanes() { return (blockIdx.x * kThreads + threadIdx.x) / kLanes; }
+
+// squared_length of binarizer/network.h. value(i): entry i of this lane's row. All lanes of a warp call it.
+template <typename Value>
+__device__ __forceinline__ double squared_length(uint32_t n, const Value& value) {
+  const uint32_t lane = threadIdx.x % kLanes, whole = n / kLanes * kLanes;
+  float sum = 0;
+  for (uint32_t i = lane; i < whole; i += kLanes) {
+    const float x = value(i);
+    sum += x * x;
+  }
+  double total = 0;
+  for (uint32_t i = 0; i < kLanes; ++i)
+    total += static_cast<double>(__shfl_sync(kWholeWarp, sum, static_cast<int>(threadIdx.x % kWarp - lane + i)));
+  for (uint32_t i = whole; i < n; ++i) {
+    const auto x = static_cast<double>(value(i));
+    total += x * x;
+  }
+  return total;
+}
+
+__global__ void __launch_bounds__(kThreads) enter_kernel(const EnterArgs args) {
+  const uint32_t lane = threadIdx.x % kLanes, row = row_of_lanes();
+  const bool here = row < args.rows;
+  const uint8_t* x = args.x + (here ? row : 0) * args.stride * (args.half ? 2 : 4);
+  const auto value = [&](uint32_t i) {
+    return args.half ? half_value(load<uint16_t>(x + i * 2)) : load<float>(x + static_cast<uint64_t>(i) * 4);
+  };
+  bool finite = true;
+  for (uint32_t i = lane; i < args.dim; i += kLanes) finite &= fabsf(value(i)) <= kLargest;
+  if (here && !finite) atomicMin(args.not_finite, row);
+  const double total = args.normalize || args.squares != nullptr ? squared_length(args.dim, value) : 0;
+  if (!here) return;
+  if (args.squares != nullptr && lane == 0) args.squares[row] = total;
+  if (args.out == nullptr) return;
+  const float scale = !args.normalize ? 1 : total > 0 ? static_cast<float>(1 / sqrt(total)) : 0;
+  float* out = args.out + static_cast<uint64_t>(row) * args.dim;
+  for (uint32_t i = lane; i < args.dim; i += kLanes) out[i] = args.normalize ? value(i) * scale : value(i);
+}
+
+__global__ void __launch_bounds__(kThreads) approximate_kernel(const __grid_constant__ ApproximateArgs args) {
+  const uint64_t at = static_cast<uint64_t>(blockIdx.x) * kThreads + threadIdx.x;
+  const uint32_t groups = args.stride / 8;
+  const auto row = static_cast<uint32_t>(at / groups), first = static_cast<uint32_t>(at % groups) * 8;
+  if (row >= args.rows) return;
+  const float* values = args.values + static_cast<uint64_t>(row) * args.stride + first;
+  uint32_t row_bytes = 0;
+  for (uint32_t t = 0; t < args.spec.planes; ++t) row_bytes += args.spec.widths[t] / 8;
+  float v[8];
+#pragma unroll
+  for (uint32_t j = 0; j < 8; ++j) v[j] = 0;
+  float weight = 1;
+  uint64_t offset = static_cast<uint64_t>(row) * row_bytes;
+  for (uint32_t t = 0; t < args.spec.planes && first < args.spec.widths[t]; ++t, weight /= 2) {
+    uint32_t byte = 0;
+#pragma unroll
+    for (uint32_t j = 0; j < 8; ++j) {
+      const bool above = values[j] >= v[j];
+      byte |= static_cast<uint32_t>(above) << j;
+      v[j] += above ? weight : -weight;
+    }
+    if (args.planes != nullptr) args.planes[offset + first / 8] = static_cast<uint8_t>(byte);
+    offset += args.spec.widths[t] / 8;
+  }
+  const bool beyond = first >= args.spec.widths[0];
+  if (args.v != nullptr) {
+#pragma unroll
+    for (uint32_t j = 0; j < 8; ++j) args.v[static_cast<uint64_t>(row) * args.stride + first + j] = beyond ? 1 : v[j];
+  }
+  if (args.error != nullptr) {
+#pragma unroll
+    for (uint32_t j = 0; j < 8; ++j)
+      args.error[static_cast<uint64_t>(row) * args.stride + first + j] = beyond ? 0 : values[j] - v[j];
+  }
+}
+
+__global__ void __launch_bounds__(kThreads) norms_kernel(const NormArgs args) {
+  const uint32_t lane = threadIdx.x % kLanes, row = row_of_lanes();
+  const uint64_t mine = row < args.rows ? row : 0;
+  const float* product = args.product + mine * args.stride;
+  double total = 0;
+  if (args.v == nullptr) {
+    total = squared_length(args.count, [&](uint32_t i) { return product[i]; });
+  } else {
+    const float* v = args.v + mine * args.v_stride;
+    float sum = 0;
+    for (uint32_t j = lane % 8; j < args.count; j += 8) sum += v[j] * product[j];
+    total = static_cast<double>(args.constant);
+    for (uint32_t i = 0; i < 8; ++i)
+      total += static_cast<double>(__shfl_sync(kWholeWarp, sum, static_cast<int>(threadIdx.x % kWarp - lane + i)));
+    total = total < 0 ? 0 : total;
+  }
+  if (row < args.rows && lane == 0) args.norms[row] = static_cast<float>(total);
+}
+
+dim3 blocks_of_rows(uint32_t rows) { return {(rows + kThreads / kLanes - 1) / (kThreads / kLanes), 1, 1}; }
+
+}  // namespace
+
+void enter(const EnterArgs& args) { launch(enter_kernel, blocks_of_rows(args.rows), kThreads, 0, args); }
+
+void approximate(const ApproximateArgs& args) {
+  const uint64_t threads = static_cast<uint64_t>(args.rows) * (args.stride / 8);
+  launch(approximate_kernel, dim3{static_cast<unsigned>((threads + kThreads - 1) / kThreads), 1, 1}, kThreads, 0, args);
+}
+
+void norms(const NormArgs& args) { launch(norms_kernel, blocks_of_rows(args.rows), kThreads, 0, args); }
+
+}  // namespace bebr::cuda

@@ -1,0 +1,45 @@
+// Weights of a layer on a device, and rows of floats that go through it.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "cuda/memory.h"
+#include "kernels/dense.h"
+
+namespace bebr::cuda {
+
+inline constexpr uint32_t kTileColumns = 128;  // of a layer's outputs, which a block of threads multiplies with
+
+// What a kernel sees of a layer: `in` rows of `columns` weights, zero beyond the outputs; as many biases.
+struct LayerView {
+  DevicePointer<const float> weights, bias;
+  uint32_t in = 0, columns = 0;
+};
+
+// Rows of floats, `stride` apart.
+struct MatrixView {
+  DevicePointer<const float> values;
+  uint32_t rows = 0, stride = 0;
+};
+
+class DeviceLayer {
+ public:
+  explicit DeviceLayer(const Layer& layer);
+
+  uint32_t in() const noexcept { return in_; }
+  uint32_t out() const noexcept { return out_; }
+  uint32_t out_stride() const noexcept { return out_stride_; }  // Dense::out_stride
+  size_t bytes() const noexcept { return weights_.bytes() + bias_.bytes(); }
+  LayerView view() const noexcept { return {weights_.data(), bias_.data(), in_, columns_}; }
+
+ private:
+  uint32_t in_, out_, out_stride_, columns_;
+  DeviceArray<float> weights_, bias_;
+};
+
+// out[i, o] = bias[o] + sum_k x[i, k] w[o, k], as Kernels::gemm without relu, to the bit. Rows of out are
+// layer.out_stride() floats apart.
+void product(const MatrixView& x, const DeviceLayer& layer, DevicePointer<float> out);
+
+}  // namespace bebr::cuda
