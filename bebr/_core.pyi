@@ -117,6 +117,7 @@ class Index:
         max_degree: int,
         ef_construction: int,
         seed: int,
+        inlined: int,
         gram: NDArray[np.float32],
         mean: NDArray[np.float32],
         mean_norm: float,
@@ -173,6 +174,8 @@ class Index:
     def assign(self, x: NDArray[np.float32]) -> NDArray[np.uint32]: ...
     @property
     def max_degree(self) -> int: ...
+    @property
+    def inlined(self) -> int: ...
     @property
     def node_bytes(self) -> int: ...
 

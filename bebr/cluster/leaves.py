@@ -76,7 +76,8 @@ class Leaves:
         await asyncio.gather(*(leaf.look(timeout) for leaf in self.all))
         for leaf, alive in before.items():
             if alive != leaf.alive:
-                _log.warning("leaf %s %s", leaf.name, "answers" if leaf.alive else "does not answer")
+                level, says = (logging.INFO, "answers") if leaf.alive else (logging.WARNING, "does not answer")
+                _log.log(level, "leaf %s %s", leaf.name, says)
 
     async def _find(self) -> None:
         """Has those that there are by now; who is gone stays as long as it answers."""

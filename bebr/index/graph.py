@@ -12,7 +12,7 @@ from bebr.index.base import Hits, Index, RangeHits, check_integer, row_format
 from bebr.index.raw import RawType, RawVectors
 
 EF_SEARCH = 64
-_MOST_LINKS = 512
+_MOST_LINKS, _MOST_INLINE = 512, 64
 
 
 class GraphIndex(Index):
@@ -22,6 +22,9 @@ class GraphIndex(Index):
     ef_construction: candidates kept while a row is linked, at least 1; more make a better graph, more slowly.
     seed: of the order in which the rows of a batch are linked. The same calls give the same graph, whatever the number
     of threads.
+    inline: bytes of each neighbour's code to keep beside the link, a multiple of 4 up to 64; all of a shorter code. A
+    step of a search then reads one node in sequence instead of a line of every neighbour: more queries a second
+    (docs/experiments/graph-inline.md) for about ``inline * max_degree`` bytes more a row. 32 is a good number, 0 none.
 
     The graph is one flat layer with pruned links, as in DiskANN's Vamana, chosen from the codes alone. ``HNSWIndex`` is
     another name of this class. Threads: any number may search while one adds or removes; a batch is found once ``add``
@@ -35,6 +38,7 @@ class GraphIndex(Index):
         ef_construction: int = 128,
         seed: int = 0,
         *,
+        inline: int = 0,
         rescore: RawType | None = None,
     ) -> None:
         self._binarizer = binarizer
@@ -45,6 +49,7 @@ class GraphIndex(Index):
             _check_max_degree(max_degree),
             check_integer("ef_construction", ef_construction, 1 << 20),
             check_integer("seed", seed, (1 << 63) - 1, least=0),
+            _check_inline(inline),
             gram,
             mean,
             mean_norm,
@@ -60,9 +65,14 @@ class GraphIndex(Index):
         return self._engine.max_degree
 
     @property
+    def inline(self) -> int:
+        """Bytes of each neighbour's code in a node."""
+        return self._engine.inlined
+
+    @property
     def bytes_per_vector(self) -> float:
-        """Bytes held for one vector: code, factors, links, rounded up to whole cache lines, and the raw vector; ids
-        not."""
+        """Bytes held for one vector: code, factors, links, neighbours' bytes, rounded up to whole cache lines, and the
+        raw vector; ids not."""
         return self._engine.node_bytes + self._raw_bytes
 
     def search(
@@ -145,4 +155,11 @@ def _check_max_degree(max_degree: int) -> int:
     value = check_integer("max_degree", max_degree, _MOST_LINKS, least=2)
     if value % 2:
         raise ValueError(f"max_degree is {max_degree}: want an even integer from 2 to {_MOST_LINKS}")
+    return value
+
+
+def _check_inline(inline: int) -> int:
+    value = check_integer("inline", inline, _MOST_INLINE, least=0)
+    if value % 4:
+        raise ValueError(f"inline is {inline}: want a multiple of 4 from 0 to {_MOST_INLINE}")
     return value

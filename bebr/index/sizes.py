@@ -34,15 +34,26 @@ def usual_lists(rows: int) -> int:
 
 
 def index_bytes(
-    kind: Kind, rows: int, bytes_per_vector: int, dim: int, *, nlist: int | None = None, max_degree: int = 32
+    kind: Kind,
+    rows: int,
+    bytes_per_vector: int,
+    dim: int,
+    *,
+    nlist: int | None = None,
+    max_degree: int = 32,
+    inline: int = 0,
 ) -> int:
     """Bytes of an index of ``rows`` codes with their ids.
 
     dim: of what centroids of lists are, at most the vectors'. nlist: of an IVF, None for :func:`usual_lists`, each
-    padded to whole blocks. max_degree: links of a node of a graph.
+    padded to whole blocks. max_degree: links of a node of a graph. inline: bytes of each neighbour's code in it, whose
+    factors are taken as 2 bytes.
     """
     if kind == "graph":
         node = -(-(4 + bytes_per_vector) // 4) * 4 + 4 * max_degree
+        if inline:
+            blocks = -(-max_degree // 16) * 16 * min(inline, bytes_per_vector - 2)
+            node = -(-(node + 2 * max_degree) // _LINE) * _LINE + blocks
         return rows * (-(-node // _LINE) * _LINE + _ID)
     row = bytes_per_vector + _ID
     if kind == "flat":

@@ -25,6 +25,11 @@ static_assert(std::endian::native == std::endian::little, "the file format is li
 constexpr char kMagic[8] = {'B', 'E', 'B', 'R', 'F', 'I', 'L', 'E'};
 constexpr size_t kHeader = 48, kEntry = 40, kName = 16, kMaxSections = 256;
 
+// Sections that software of an earlier version would pass over and then misread the others: files with one have the
+// version that brought it, all others one that older software knows too.
+constexpr uint32_t kNewestVersion = 3;
+constexpr std::pair<std::string_view, uint32_t> kSince[] = {{"inlined", 3}};  // records of a graph are laid out anew
+
 // Slicing by 8: eight table lookups retire eight bytes.
 constexpr auto kTables = [] {
   std::array<std::array<uint32_t, 256>, 8> t{};
@@ -159,7 +164,11 @@ void FileWriter::finish() {
     store<uint32_t>(entry + 32, e.crc);
   }
   std::memcpy(head.data(), kMagic, sizeof kMagic);
-  store<uint32_t>(head.data() + 8, kFileVersion);
+  uint32_t version = kFileVersion;
+  for (const auto& [section, since] : kSince)
+    for (const Entry& e : entries_)
+      if (e.planned.name == section) version = std::max(version, since);
+  store<uint32_t>(head.data() + 8, version);
   store<uint32_t>(head.data() + 12, static_cast<uint32_t>(entries_.size()));
   std::memcpy(head.data() + 16, kind_.data(), kind_.size());
   store<uint64_t>(head.data() + 32, size_);
@@ -210,9 +219,9 @@ std::shared_ptr<const File> File::open(const std::string& path, std::string_view
 
   if (std::memcmp(head, kMagic, sizeof kMagic) != 0) corrupt("not a bebr file (its first 8 bytes are not BEBRFILE)");
   const uint32_t version = load<uint32_t>(head + 8), count = load<uint32_t>(head + 12);
-  if (version > kFileVersion)
+  if (version > kNewestVersion)
     corrupt("format version " + std::to_string(version) + " is newer than this build reads (" +
-            std::to_string(kFileVersion) + "): update bebr");
+            std::to_string(kNewestVersion) + "): update bebr");
   const uint32_t expected = load<uint32_t>(head + 44), found = crc32c({head, 44});
   if (expected != found) corrupt("header: checksum expected " + hex(expected) + ", found " + hex(found));
   if (version == 0) corrupt("format version 0");

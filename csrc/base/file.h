@@ -18,7 +18,7 @@
 
 namespace bebr {
 
-inline constexpr uint32_t kFileVersion = 2;  // 2: factors of 1, 2 or 4 bytes
+inline constexpr uint32_t kFileVersion = 2;  // 2: factors of 1, 2 or 4 bytes; 3: a graph's `inlined`, only with that
 
 uint32_t crc32c(std::span<const uint8_t> bytes, uint32_t seed = 0);
 

@@ -31,18 +31,21 @@ std::unique_ptr<Index> make_ivf(const RowFormat& format, const Array<float>& cen
 }
 
 std::unique_ptr<Index> make_graph(const RowFormat& format, uint32_t max_degree, uint32_t ef_construction, uint64_t seed,
-                                  const Array<float>& gram, const Array<float>& mean, float mean_norm, float scale,
-                                  float offset, bool augment_norm) {
+                                  uint32_t inlined, const Array<float>& gram, const Array<float>& mean, float mean_norm,
+                                  float scale, float offset, bool augment_norm) {
   const auto dims = static_cast<py::ssize_t>(format.spec.dims());
   expect_shape(gram, "gram", {dims});
   expect_shape(mean, "mean", {dims});
   if (max_degree % 2 != 0 || max_degree < 2 || max_degree > kMostDegree)
     fail(ErrorCode::InvalidArgument, "max_degree is " + std::to_string(max_degree) +
                                          ": want an even number from 2 to " + std::to_string(kMostDegree));
+  if (inlined % 4 != 0 || inlined > kMostInlined)
+    fail(ErrorCode::InvalidArgument,
+         "inline is " + std::to_string(inlined) + ": want a multiple of 4 up to " + std::to_string(kMostInlined));
   CodeSpace space{
       {gram.data(), gram.data() + dims}, {mean.data(), mean.data() + dims}, mean_norm, scale, offset, augment_norm};
   return std::make_unique<Index>(
-      std::make_unique<GraphRows>(format, GraphParams{max_degree, ef_construction, seed}, std::move(space)));
+      std::make_unique<GraphRows>(format, GraphParams{max_degree, ef_construction, seed, inlined}, std::move(space)));
 }
 
 // An index of whatever kind the file holds, the sections that are not the index's own, in place, and its raw vectors or
@@ -252,8 +255,8 @@ void bind_index(py::module_& m) {
       .def_static("flat", &make_flat, py::arg("format"))
       .def_static("ivf", &make_ivf, py::arg("format"), py::arg("centroids"), py::arg("by_product"))
       .def_static("graph", &make_graph, py::arg("format"), py::arg("max_degree"), py::arg("ef_construction"),
-                  py::arg("seed"), py::arg("gram"), py::arg("mean"), py::arg("mean_norm"), py::arg("scale"),
-                  py::arg("offset"), py::arg("augment_norm"))
+                  py::arg("seed"), py::arg("inlined"), py::arg("gram"), py::arg("mean"), py::arg("mean_norm"),
+                  py::arg("scale"), py::arg("offset"), py::arg("augment_norm"))
       .def_property_readonly("kind", [](const Index& index) { return kind_name(index.kind()); })
       .def_property_readonly("format", &Index::format)
       .def_property_readonly("immutable", &Index::immutable)
@@ -278,6 +281,9 @@ void bind_index(py::module_& m) {
       .def_property_readonly(
           "max_degree",
           [](const Index& index) { return segment_of<GraphSegment>(index, SegmentKind::Graph)->params().max_degree; })
+      .def_property_readonly(
+          "inlined",
+          [](const Index& index) { return segment_of<GraphSegment>(index, SegmentKind::Graph)->params().inlined; })
       .def_property_readonly("node_bytes", [](const Index& index) {
         return segment_of<GraphSegment>(index, SegmentKind::Graph)->layout().stride;
       });

@@ -226,7 +226,7 @@ bool Index::owns_section(std::string_view kind, std::string_view name) {
   const auto in = [name](std::initializer_list<std::string_view> own) {
     return std::find(own.begin(), own.end(), name) != own.end();
   };
-  if (kind == "graph") return in({"gspec", "gram", "mean", "nodes", "ids"});
+  if (kind == "graph") return in({"gspec", "gram", "mean", "nodes", "ids", "inlined"});
   if (kind == "ivf" && in({"coarse", "centroids", "lists"})) return true;
   return in({"spec", "bytecode", "blocks", "rest", "factors", "stage", "ids", "by_id"});
 }

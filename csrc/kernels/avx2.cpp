@@ -99,9 +99,9 @@ BEBR_INLINE void store_sums_avx2(__m256i even, __m256i odd, int32_t bias, int32_
 }
 
 // Sums of nq queries from `query` on over nb blocks from `base` on. Blocks past the end repeat the last and are not
-// written.
-BEBR_INLINE void tile_avx2(const int nq, const int nb, const uint8_t* data, size_t base, size_t blocks,
-                           const ScanQueries& queries, uint32_t query, int32_t* sums, size_t stride) {
+// written. goes_on: as in avx512.cpp.
+BEBR_INLINE void tile_avx2(const int nq, const int nb, const bool goes_on, const uint8_t* data, size_t base,
+                           size_t blocks, const ScanQueries& queries, uint32_t query, int32_t* sums, size_t stride) {
   const size_t table_stride = table_bytes(queries.groups), block_bytes = size_t{queries.groups} * kBlockRows;
   const uint8_t* tables = queries.tables + query * table_stride;
   const uint32_t full = queries.groups / 4, tail = queries.groups % 4;
@@ -119,7 +119,8 @@ BEBR_INLINE void tile_avx2(const int nq, const int nb, const uint8_t* data, size
 #pragma GCC unroll 4
     for (int b = 0; b < nb; ++b) {
       load_quad_avx2(block[b] + quad * kQuadBytes, &first[b], &second[b]);
-      _mm_prefetch(reinterpret_cast<const char*>(ahead + (size_t{quad} * nb + b) * kQuadBytes), _MM_HINT_T1);
+      if (goes_on)
+        _mm_prefetch(reinterpret_cast<const char*>(ahead + (size_t{quad} * nb + b) * kQuadBytes), _MM_HINT_T1);
     }
     step_avx2(nq, nb, first, tables + quad * 128, table_stride, even, odd);
     step_avx2(nq, nb, second, tables + quad * 128 + 32, table_stride, even, odd);
@@ -137,15 +138,16 @@ BEBR_INLINE void tile_avx2(const int nq, const int nb, const uint8_t* data, size
   }
 }
 
-// Register tiles (queries x blocks): 4 x 1, 1 x 4.
+// Register tiles (queries x blocks): 4 x 1, 1 x 4, and 1 x 2 for the neighbours of a graph's node.
 void scan_table_avx2(const uint8_t* data, size_t blocks, const ScanQueries& queries, int32_t* sums,
                      size_t stride) noexcept {
+  if (queries.count == 1 && blocks <= 2) return tile_avx2(1, 2, false, data, 0, blocks, queries, 0, sums, stride);
   for (size_t base = 0; base < blocks; base += 4) {
     const size_t end = base + 4 < blocks ? base + 4 : blocks;
     uint32_t q = 0;
     for (; q + 4 <= queries.count; q += 4)
-      for (size_t at = base; at < end; ++at) tile_avx2(4, 1, data, at, blocks, queries, q, sums, stride);
-    for (; q < queries.count; ++q) tile_avx2(1, 4, data, base, blocks, queries, q, sums, stride);
+      for (size_t at = base; at < end; ++at) tile_avx2(4, 1, true, data, at, blocks, queries, q, sums, stride);
+    for (; q < queries.count; ++q) tile_avx2(1, 4, true, data, base, blocks, queries, q, sums, stride);
   }
 }
 

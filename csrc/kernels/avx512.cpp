@@ -65,9 +65,9 @@ BEBR_INLINE void step_avx512(const int nq, const int nb, const __m512i* codes, c
 }
 
 // Sums of nq queries from `query` on over nb blocks from `base` on; nq * nb <= 8. Blocks past the end repeat the
-// last and are not written.
-BEBR_INLINE void tile_avx512(const int nq, const int nb, const uint8_t* data, size_t base, size_t blocks,
-                             const ScanQueries& queries, uint32_t query, int32_t* sums, size_t stride) {
+// last and are not written. goes_on: more data are behind these blocks, worth asking for.
+BEBR_INLINE void tile_avx512(const int nq, const int nb, const bool goes_on, const uint8_t* data, size_t base,
+                             size_t blocks, const ScanQueries& queries, uint32_t query, int32_t* sums, size_t stride) {
   const size_t table_stride = table_bytes(queries.groups), block_bytes = size_t{queries.groups} * kBlockRows;
   const uint8_t* tables = queries.tables + query * table_stride;
   const uint8_t* block[4];
@@ -86,7 +86,8 @@ BEBR_INLINE void tile_avx512(const int nq, const int nb, const uint8_t* data, si
 #pragma GCC unroll 4
     for (int b = 0; b < nb; ++b) {
       codes[b] = _mm512_loadu_si512(block[b] + quad * kQuadBytes);
-      _mm_prefetch(reinterpret_cast<const char*>(ahead + (size_t{quad} * nb + b) * kQuadBytes), _MM_HINT_T1);
+      if (goes_on)
+        _mm_prefetch(reinterpret_cast<const char*>(ahead + (size_t{quad} * nb + b) * kQuadBytes), _MM_HINT_T1);
     }
     step_avx512(nq, nb, codes, tables + quad * 128, table_stride, sums_of);
   }
@@ -102,18 +103,20 @@ BEBR_INLINE void tile_avx512(const int nq, const int nb, const uint8_t* data, si
   }
 }
 
-// Four blocks at a time. Register tiles (queries x blocks): 8 x 1, 4 x 2, 2 x 4, 1 x 4.
+// Four blocks at a time. Register tiles (queries x blocks): 8 x 1, 4 x 2, 2 x 4, 1 x 4, and 1 x 2 for the neighbours
+// of a graph's node.
 void scan_table_avx512(const uint8_t* data, size_t blocks, const ScanQueries& queries, int32_t* sums,
                        size_t stride) noexcept {
+  if (queries.count == 1 && blocks <= 2) return tile_avx512(1, 2, false, data, 0, blocks, queries, 0, sums, stride);
   for (size_t base = 0; base < blocks; base += 4) {
     const size_t end = base + 4 < blocks ? base + 4 : blocks;
     uint32_t q = 0;
     for (; q + 8 <= queries.count; q += 8)
-      for (size_t at = base; at < end; ++at) tile_avx512(8, 1, data, at, blocks, queries, q, sums, stride);
+      for (size_t at = base; at < end; ++at) tile_avx512(8, 1, true, data, at, blocks, queries, q, sums, stride);
     for (; q + 4 <= queries.count; q += 4)
-      for (size_t at = base; at < end; at += 2) tile_avx512(4, 2, data, at, blocks, queries, q, sums, stride);
-    for (; q + 2 <= queries.count; q += 2) tile_avx512(2, 4, data, base, blocks, queries, q, sums, stride);
-    if (q < queries.count) tile_avx512(1, 4, data, base, blocks, queries, q, sums, stride);
+      for (size_t at = base; at < end; at += 2) tile_avx512(4, 2, true, data, at, blocks, queries, q, sums, stride);
+    for (; q + 2 <= queries.count; q += 2) tile_avx512(2, 4, true, data, base, blocks, queries, q, sums, stride);
+    if (q < queries.count) tile_avx512(1, 4, true, data, base, blocks, queries, q, sums, stride);
   }
 }
 

@@ -22,7 +22,7 @@ namespace bebr {
 // is
 //   sum_{i<4} (bit i of n ? +y8 : -y8) + sum_{i<4} |y8|   >= 0;
 // padding entries are 0. So sum over groups of the looked-up entries - bias = sum_j y8[j] r[j], with bias = sum_j
-// |y8[j]|.
+// |y8[j]|. scan_table reads neither y8 nor where entries come from: any bytes whose two sum to at most 254 will do.
 struct ScanQueries {
   uint32_t count = 0;
   uint32_t groups = 0;

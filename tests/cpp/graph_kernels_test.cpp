@@ -131,7 +131,7 @@ BEBR_TEST(a_query_has_a_rounded_entry_for_every_bit) {
         if (kind == 1) value = static_cast<float>(below(random, 41)) / 8 - 2.5f;
         if (kind == 2) value *= 1e-31f;
       }
-      const RecordLayout layout(spec, 2, 32, gram);
+      const RecordLayout layout(spec, 2, 32, 0, gram);
       query.set(layout, y.data(), 0.5f);
       const size_t bits = 8 * size_t{spec.row_bytes()}, seen = 8 * size_t{layout.prefix};
       int64_t total16 = 0, total8 = 0;
@@ -167,7 +167,7 @@ BEBR_KERNEL_TEST(first_lines_of_queries_with_a_few_large_values_keep_the_small_o
   const CodeSpec spec = CodeSpec::make(std::vector<uint32_t>{592, 440, 264, 136, 64, 32, 16, 8});
   std::vector<float> y(spec.dims()), flat(spec.dims()), gram(spec.dims(), 1.0f);
   std::fill_n(gram.begin(), 8, 300.0f);  // so all of their bits are in the first line
-  const RecordLayout layout(spec, 2, 32, gram);
+  const RecordLayout layout(spec, 2, 32, 0, gram);
   for (uint32_t j = 0; j < spec.dims(); ++j) {
     flat[j] = normal(random);
     y[j] = flat[j] * (j < 8 ? 300.0f : 1.0f);

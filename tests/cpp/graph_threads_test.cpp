@@ -14,13 +14,13 @@
 namespace bebr::test {
 namespace {
 
-std::unique_ptr<Index> make_index() {
+std::unique_ptr<Index> make_index(uint32_t inlined) {
   const uint32_t widths[] = {64, 32, 8};
   RowFormat format;
   format.spec = CodeSpec::make(widths);
   CodeSpace space{std::vector<float>(64), std::vector<float>(64, 0.01f), 0.1f, 1, 0, true};
   for (size_t j = 0; j < 64; ++j) space.gram[j] = 1.0f / static_cast<float>(1 + j);
-  return graph_index(format, {8, 16, 0}, space);
+  return graph_index(format, {8, 16, 0, inlined}, space);
 }
 
 struct Batch {
@@ -42,8 +42,8 @@ void add(Index& index, const Batch& batch) {
   index.add({batch.ids.size(), batch.planes.data(), batch.factors.data(), batch.ids.data(), nullptr});
 }
 
-BEBR_TEST(graph_takes_writers_and_readers_at_once) {
-  const std::unique_ptr<Index> index = make_index();
+void check_writers_and_readers(uint32_t inlined) {
+  const std::unique_ptr<Index> index = make_index(inlined);
   Random start(30);
   add(*index, make_batch(start, 1000000, 100));  // these stay
   std::atomic<int> wrong{0};
@@ -82,13 +82,18 @@ BEBR_TEST(graph_takes_writers_and_readers_at_once) {
   CHECK(index->size() == want && index->rows().ids.size() == want, index->size());
 }
 
+BEBR_TEST(graph_takes_writers_and_readers_at_once) { check_writers_and_readers(0); }
+
+// Links change with their neighbours' bytes.
+BEBR_TEST(graph_with_neighbours_bytes_takes_writers_and_readers_at_once) { check_writers_and_readers(8); }
+
 // Rounds, not locks: the graph is the same whatever the number of threads.
-BEBR_TEST(graph_does_not_depend_on_threads) {
+void check_threads(uint32_t inlined) {
   const size_t before = num_threads();
   std::vector<std::vector<int64_t>> found;
   for (const size_t threads : {1u, 4u}) {
     set_num_threads(threads);
-    const std::unique_ptr<Index> index = make_index();
+    const std::unique_ptr<Index> index = make_index(inlined);
     Random random(40);
     add(*index, make_batch(random, 0, 1500));
     std::vector<int64_t> gone;
@@ -100,7 +105,12 @@ BEBR_TEST(graph_does_not_depend_on_threads) {
     found.push_back(answer_of(*index, {50, y.data(), base.data(), nullptr, nullptr, nullptr}, {}).ids);
   }
   set_num_threads(before);
-  CHECK(found[0] == found[1], "1 and 4 threads");
+  CHECK(found[0] == found[1], "1 and 4 threads, inlined " << inlined);
+}
+
+BEBR_TEST(graph_does_not_depend_on_threads) {
+  check_threads(0);
+  check_threads(8);
 }
 
 }  // namespace

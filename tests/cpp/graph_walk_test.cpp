@@ -87,6 +87,17 @@ std::vector<Candidate> walked_plainly(const GraphView& view, const BitQuery& que
   for (size_t i = 0; i < std::min<size_t>(4, order.size()); ++i) starts.push_back(sample[order[i]]);
   for (const uint32_t slot : starts) seen[slot] = 1;
   complete(starts);
+  // By the neighbours' own codes: the bytes in the record must say the same.
+  const auto may_be_good = [&](uint32_t slot, float worst) {
+    const uint8_t* code = view.record(slot) + kCodeAt;
+    int32_t sum = 0;
+    for (size_t byte = 0; byte < layout.near; ++byte) {
+      const uint8_t* low = query.near.tables.data() + byte / 4 * 128 + byte % 4 * 16;
+      sum += low[code[byte] & 15] + low[64 + (code[byte] >> 4)];
+    }
+    const float raw = query.base - query.near.offset + margin * query.near.spread;
+    return view.score(raw + query.near.scale * static_cast<float>(sum), load_float(view.record(slot))) > worst;
+  };
   std::vector<uint32_t> links(layout.degree);
   while (true) {
     const auto next = std::find_if(found.begin(), found.end(), [&](const Candidate& c) { return been[c.node] == 0; });
@@ -94,20 +105,21 @@ std::vector<Candidate> walked_plainly(const GraphView& view, const BitQuery& que
     been[next->node] = 1;
     std::vector<uint32_t> near, passed;
     const size_t n = view.links(next->node, links.data());
+    const float worst = threshold();
     for (size_t i = 0; i < n; ++i) {
+      if (layout.near > 0 && !may_be_good(links[i], worst)) continue;
       if (seen[links[i]] == 0) near.push_back(links[i]);
       seen[links[i]] = 1;
     }
     const std::vector<float> lines = first_lines(near, margin * query.spread);
     for (size_t i = 0; i < near.size(); ++i)
-      if (lines[i] > threshold()) passed.push_back(near[i]);
+      if (layout.near > 0 || lines[i] > worst) passed.push_back(near[i]);
     complete(passed);
   }
 }
 
-BEBR_KERNEL_TEST(walks_in_turns_find_what_plain_ones_find) {
-  Random random(50);
-  GraphRows rows(format_of_test(), {16, 40, 0}, space_of_test());
+void check_walks_in_turns(const Kernels& tested, Random& random, const GraphParams& params) {
+  GraphRows rows(format_of_test(), params, space_of_test());
   const Batch batch(random, 0, 900);
   std::vector<RowPlace> places(900);
   rows.insert(batch.rows(), places.data());
@@ -119,13 +131,10 @@ BEBR_KERNEL_TEST(walks_in_turns_find_what_plain_ones_find) {
   for (size_t i = 0; i < 900; i += 3) set_bit(closed, i);
   for (const bool some_closed : {false, true}) {
     const GraphView all = segment->view({});
-    const GraphView view{all.layout,
-                         tested,
-                         all.mode,
-                         all.nodes,
-                         all.rows,
-                         all.entries,
-                         some_closed ? std::span<const uint64_t>(closed) : std::span<const uint64_t>()};
+    const GraphView view{all.layout,  tested,
+                         all.mode,    all.code,
+                         all.nodes,   all.rows,
+                         all.entries, some_closed ? std::span<const uint64_t>(closed) : std::span<const uint64_t>()};
     for (const size_t count : {1u, 2u, 3u, 4u, 5u, 6u, 7u, 8u, 9u, 23u}) {
       const size_t ef = 1 + below(random, 60);
       const float margin = static_cast<float>(below(random, 3));
@@ -147,11 +156,23 @@ BEBR_KERNEL_TEST(walks_in_turns_find_what_plain_ones_find) {
   }
 }
 
+BEBR_KERNEL_TEST(walks_in_turns_find_what_plain_ones_find) {
+  Random random(50);
+  check_walks_in_turns(tested, random, {16, 40, 0});
+}
+
+// One block of neighbours, two and three, the last ones not full; all of a code and some.
+BEBR_KERNEL_TEST(walks_by_neighbours_bytes_find_what_plain_ones_find) {
+  Random random(54);
+  check_walks_in_turns(tested, random, {16, 40, 0, 32});
+  check_walks_in_turns(tested, random, {22, 40, 0, 64});
+  check_walks_in_turns(tested, random, {40, 40, 0, 4});
+}
+
 // Batches of any size, filtered or not, over rows of which some were removed.
-BEBR_TEST(a_batch_of_a_graph_finds_what_its_queries_find_alone) {
-  Random random(51);
+void check_batches(Random& random, uint32_t inlined) {
   const size_t before = num_threads();
-  const auto index = graph_index(format_of_test(), {16, 40, 0}, space_of_test());
+  const auto index = graph_index(format_of_test(), {16, 40, 0, inlined}, space_of_test());
   SearchOptions options;
   options.ef_search = 20;
   const auto check = [&](const char* state) {
@@ -172,7 +193,8 @@ BEBR_TEST(a_batch_of_a_graph_finds_what_its_queries_find_alone) {
           set_num_threads(threads);
           const Answer batch =
               answer_of(*index, {count, y.data(), base.data(), nullptr, nullptr, nullptr}, options, allow);
-          CHECK(batch == alone, state << ", " << count << " queries, " << threads << " threads");
+          CHECK(batch == alone,
+                state << ", inlined " << inlined << ", " << count << " queries, " << threads << " threads");
         }
         set_num_threads(1);
       }
@@ -193,6 +215,12 @@ BEBR_TEST(a_batch_of_a_graph_finds_what_its_queries_find_alone) {
   index->remove(gone);
   check("removed, repaired");
   set_num_threads(before);
+}
+
+BEBR_TEST(a_batch_of_a_graph_finds_what_its_queries_find_alone) {
+  Random random(51);
+  check_batches(random, 0);
+  check_batches(random, 32);
 }
 
 // What a stopped walk leaves behind does not reach the next one.

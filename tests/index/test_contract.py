@@ -23,6 +23,7 @@ KINDS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
     "flat": (bebr.FlatIndex, {"exact": True}),
     "ivf": (lambda bz: bebr.IVFIndex(bz, nlist=5, seed=0), {"nprobe": 5, "margin": "exact"}),
     "graph": (lambda bz: bebr.GraphIndex(bz, max_degree=8, ef_construction=16), {"ef_search": 400}),
+    "inline": (lambda bz: bebr.GraphIndex(bz, max_degree=8, ef_construction=16, inline=32), {"ef_search": 400}),
 }
 N, D = 400, 16
 
@@ -279,6 +280,11 @@ class GraphMachine(Machine):
     kind = "graph"
 
 
-for machine in (Machine, IVFMachine, GraphMachine):
+class InlineMachine(Machine):
+    kind = "inline"
+
+
+for machine in (Machine, IVFMachine, GraphMachine, InlineMachine):
     machine.TestCase.settings = settings(max_examples=15, stateful_step_count=15, deadline=None)
 TestFlat, TestIVF, TestGraph = Machine.TestCase, IVFMachine.TestCase, GraphMachine.TestCase
+TestInline = InlineMachine.TestCase

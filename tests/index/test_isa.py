@@ -23,9 +23,10 @@ print(bebr.info()["isa"], taken.hexdigest())
 """
 
 
-@pytest.mark.parametrize("size", [40, 64])  # all of a code in the first line of a node, and not
-def test_a_graph_answers_the_same_on_every_instruction_set(vectors, queries, tmp_path, size):
-    index = bebr.GraphIndex(bebr.untrained(64, size))
+# All of a code in the first line of a node, and not; neighbours' bytes in it.
+@pytest.mark.parametrize(("size", "inline"), [(40, 0), (64, 0), (64, 32)])
+def test_a_graph_answers_the_same_on_every_instruction_set(vectors, queries, tmp_path, size, inline):
+    index = bebr.GraphIndex(bebr.untrained(64, size), inline=inline)
     index.add(vectors)
     index.save(tmp_path / "graph.bebr")
     np.save(tmp_path / "queries.npy", queries)

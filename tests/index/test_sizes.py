@@ -15,8 +15,8 @@ from tests.conftest import clustered
 
 
 @pytest.mark.parametrize(("dim", "size"), [(64, 20), (96, 53)])
-@pytest.mark.parametrize("kind", KINDS)
-def test_a_file_takes_what_was_said(kind: Kind, dim: int, size: int, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("kind", "inline"), [*((kind, 0) for kind in KINDS), ("graph", 32)])
+def test_a_file_takes_what_was_said(kind: Kind, inline: int, dim: int, size: int, tmp_path: Path) -> None:
     """The difference of two sizes: the model is the same in both."""
     bz, x = bebr.untrained(dim, size), clustered(2048, dim)
     files = []
@@ -24,12 +24,12 @@ def test_a_file_takes_what_was_said(kind: Kind, dim: int, size: int, tmp_path: P
         index = {
             "flat": lambda: bebr.FlatIndex(bz),
             "ivf": lambda: bebr.IVFIndex(bz, 16),
-            "graph": lambda: bebr.GraphIndex(bz, max_degree=16, ef_construction=16),
+            "graph": lambda: bebr.GraphIndex(bz, max_degree=16, ef_construction=16, inline=inline),
         }[kind]()
         index.add(x[:rows])
         index.save(tmp_path / f"{rows}.bebr")
         files.append((tmp_path / f"{rows}.bebr").stat().st_size)
-    said = [index_bytes(kind, rows, size, dim, nlist=16, max_degree=16) for rows in (512, 2048)]
+    said = [index_bytes(kind, rows, size, dim, nlist=16, max_degree=16, inline=inline) for rows in (512, 2048)]
     assert files[1] - files[0] == pytest.approx(said[1] - said[0], rel=0.03)
 
 

@@ -15,13 +15,25 @@ namespace {
 
 constexpr size_t kRoundShare = 50;  // a round adds at most one node to so many
 constexpr size_t kKeepShare = 64;   // fewer new rows than one in so many: vectors are made as they are needed
-constexpr float kBuildMargin = 2;
+constexpr float kBuildMargin = 2;   // standard deviations, of first lines and of neighbours' bytes alike
 constexpr float kNoFactor = std::numeric_limits<float>::quiet_NaN();  // no score, so no walk enters a free slot
 
-void store_links(const GraphView& view, uint8_t* record, std::span<const uint32_t> links) {
+// The links of a record from number `first` on. Bytes of a neighbour go before its link, and stay where that does.
+void store_links(const GraphView& view, uint8_t* record, std::span<const uint32_t> links, uint32_t first = 0) {
   const RecordLayout& layout = view.layout;
-  for (uint32_t i = 0; i < layout.degree; ++i)
-    store_link(record + layout.links + 4 * i, i < links.size() ? links[i] : kNoLink);
+  const auto count = static_cast<uint32_t>(links.size());
+  const auto changed = [&](uint32_t i) { return load_link(record + layout.links + 4 * i) != links[i]; };
+  if (layout.near > 0) {
+    for (uint32_t i = first; i < count; ++i) {
+      if (!changed(i)) continue;
+      __builtin_prefetch(view.record(links[i]));
+      __builtin_prefetch(view.record(links[i]) + layout.factors);
+    }
+    for (uint32_t i = first; i < count; ++i)
+      if (changed(i)) put_neighbour(layout, record, i, view.record(links[i]));
+  }
+  for (uint32_t i = first; i < layout.degree; ++i)
+    store_link(record + layout.links + 4 * i, i < count ? links[i] : kNoLink);
 }
 
 }  // namespace
@@ -105,7 +117,7 @@ void GraphRows::link_all(std::span<const uint32_t> slots, std::shared_mutex& mut
         const size_t old = links.size();
         for (size_t i = targets[t]; i < targets[t + 1]; ++i) links.push_back(back[i].second);
         if (links.size() <= layout_.degree) {
-          for (size_t i = old; i < links.size(); ++i) store_link(record(target) + layout_.links + 4 * i, links[i]);
+          store_links(grown, record(target), links, static_cast<uint32_t>(old));
           continue;
         }
         linker.prune(target, links, layout_.degree);

@@ -1,6 +1,7 @@
 // Graph files. Sections: gspec (fixed struct below), gram and mean (floats of CodeSpace), nodes
-// (records, as in memory), ids; a caller's own sections (the model) follow and are left alone. A file holds no removed
-// rows. Links are checked when they are followed, not when a file is opened.
+// (records, as in memory), ids, and inlined (bytes of a neighbour's code in a record) where there are any; a caller's
+// own sections (the model) follow and are left alone. A file holds no removed rows. Links are checked when they are
+// followed, not when a file is opened.
 #include <algorithm>
 #include <cmath>
 #include <cstring>
@@ -23,6 +24,14 @@ struct GraphSpec {
 };
 static_assert(sizeof(GraphSpec) == 96);
 
+uint32_t read_inlined(const File& file) {
+  if (!file.has("inlined")) return 0;
+  const auto inlined = read_struct<uint32_t>(file, "inlined");
+  if (inlined % 4 != 0 || inlined < 4 || inlined > kMostInlined)
+    fail(ErrorCode::Corrupt, file.path() + ": section 'inlined' names " + std::to_string(inlined) + " bytes");
+  return inlined;
+}
+
 }  // namespace
 
 std::shared_ptr<const GraphSegment> GraphSegment::open(std::shared_ptr<const File> file) {
@@ -40,8 +49,8 @@ std::shared_ptr<const GraphSegment> GraphSegment::open(std::shared_ptr<const Fil
                   s.scale,
                   s.offset,
                   s.augment_norm == 1};
-  auto segment =
-      std::make_shared<GraphSegment>(format, GraphParams{2 * s.neighbors, s.ef_construction, s.seed}, std::move(space));
+  const GraphParams params{2 * s.neighbors, s.ef_construction, s.seed, read_inlined(*file)};
+  auto segment = std::make_shared<GraphSegment>(format, params, std::move(space));
   expect_size(*file, "nodes", s.rows * segment->layout().stride);
   expect_size(*file, "ids", s.rows * sizeof(int64_t));
   segment->show(file->section("nodes").data(), reinterpret_cast<const int64_t*>(file->section("ids").data()), s.rows,
@@ -65,6 +74,7 @@ void GraphSegment::save(const std::string& path, std::span<const Section> extra,
       {"nodes", bytes_of(nodes_, rows_ * layout_.stride)},
       {"ids", bytes_of(ids_, rows_ * sizeof(int64_t))},
   };
+  if (params_.inlined > 0) sections.push_back({"inlined", bytes_of(&params_.inlined, sizeof params_.inlined)});
   sections.insert(sections.end(), extra.begin(), extra.end());
   write_file(path, "graph", sections);
 }
@@ -91,16 +101,18 @@ void GraphRows::compact() {
   uint32_t next = 0;
   for (size_t i = 0; i < rows_; ++i)
     if (live(i)) place[i] = next++;
-  std::vector<uint32_t> links(layout_.degree);
-  const GraphView graph = view({});
   for (size_t i = 0; i < rows_; ++i) {
     if (place[i] == kNoLink) continue;
-    const size_t n = graph.links(static_cast<uint32_t>(i), links.data());
     uint8_t* to = record(place[i]);  // at or before its own place
     if (place[i] != i) std::memcpy(to, record(static_cast<uint32_t>(i)), layout_.stride);
     uint32_t kept = 0;
-    for (size_t j = 0; j < n; ++j)
-      if (place[links[j]] != kNoLink) store_link(to + layout_.links + 4 * kept++, place[links[j]]);
+    for (uint32_t j = 0; j < layout_.degree; ++j) {
+      const uint32_t link = load_link(to + layout_.links + 4 * j);
+      if (link == kNoLink) break;
+      if (link >= rows_ || place[link] == kNoLink) continue;
+      if (kept != j) move_neighbour(layout_, to, j, kept);
+      store_link(to + layout_.links + 4 * kept++, place[link]);
+    }
     for (; kept < layout_.degree; ++kept) store_link(to + layout_.links + 4 * kept, kNoLink);
     ids_.as<int64_t>()[place[i]] = ids_.as<int64_t>()[i];
   }

@@ -5,7 +5,9 @@
 #include <cstring>
 #include <numeric>
 
+#include "code/layout.h"
 #include "code/planes.h"
+#include "index/graph/floats.h"
 #include "kernels/kernels.h"
 
 namespace bebr {
@@ -16,21 +18,7 @@ constexpr uint32_t kLine = 64;
 // scored with 16-bit entries (docs/experiments/large-values.md).
 constexpr float kMostLost = 0.25f;
 
-// Four floats, by the vector instructions that every machine of its kind has: of a query of 27 us this saves 4
-// (docs/experiments/graph-walk.md). Sums have a fixed order, so all machines agree to the bit.
-using Floats = float __attribute__((vector_size(16)));
-using Ints = int32_t __attribute__((vector_size(16)));
 constexpr size_t kPiece = 16;  // entries a step
-
-Floats load_floats(const float* p) noexcept {
-  Floats x;
-  std::memcpy(&x, p, sizeof x);
-  return x;
-}
-
-Ints nearest(Floats x) noexcept { return reinterpret_cast<Ints>(x + 12582912.0f) - 0x4b400000; }
-
-Floats size_of(Floats x) noexcept { return reinterpret_cast<Floats>(reinterpret_cast<Ints>(x) & 0x7fffffff); }
 
 // The largest size among n values, a multiple of 8.
 float largest_size(const float* x, size_t n) noexcept {
@@ -93,12 +81,17 @@ float squares(const float* x, size_t n) noexcept {
 }  // namespace
 
 // A byte contributes the variance that it brings to a score: y_j of a document taken as the query is about gram_j v_j.
-RecordLayout::RecordLayout(const CodeSpec& spec_, uint32_t factor_bytes_, uint32_t degree_, std::span<const float> gram)
+RecordLayout::RecordLayout(const CodeSpec& spec_, uint32_t factor_bytes_, uint32_t degree_, uint32_t inlined,
+                           std::span<const float> gram)
     : spec(spec_), degree(degree_), factor_bytes(factor_bytes_) {
   const uint32_t row = spec.row_bytes();
   factors = kCodeAt + row;
   links = static_cast<uint32_t>(round_up(factors + factor_bytes, 4));
-  stride = static_cast<uint32_t>(round_up(links + 4 * degree, kLine));
+  near = std::min(inlined, row);
+  near_factors = links + 4 * degree;
+  near_codes = static_cast<uint32_t>(round_up(near_factors + (near > 0 ? factor_bytes * degree : 0), kLine));
+  near_blocks = near > 0 ? static_cast<uint32_t>(block_count(degree)) : 0;
+  stride = static_cast<uint32_t>(round_up(near_codes + near_blocks * near * kBlockRows, kLine));
   prefix = std::min(row, kLine - kCodeAt);
   std::vector<double> tells;
   uint32_t at = 0;
@@ -163,6 +156,10 @@ void BitQuery::set(const RecordLayout& layout, const float* y, float base_) {
   total8 = line.total;
   const float unseen = squares(weighted_.data() + rounded, all - rounded);
   spread = std::sqrt(unseen);
+  if (layout.near > 0) {
+    const size_t inlined = 8 * size_t{layout.near}, further = round_up(inlined, kPiece);
+    near.set({weighted_.data(), inlined}, squares(weighted_.data() + further, all - further));
+  }
   wide = line.lost > kMostLost * unseen;
   if (!wide) return;
   first16.resize(seen_stride * sizeof(int16_t));

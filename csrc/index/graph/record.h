@@ -5,7 +5,11 @@
 //   4         row_bytes      the code's bytes in `order`; the first `prefix` of them share the line
 //   factors   factor_bytes   the factors as stored
 //   links     4 * degree     slots of neighbours; kNoLink ends the list early
-// and zeros up to a multiple of 64.
+// and zeros up to a multiple of 64. Where a graph keeps its neighbours' bytes inline, also
+//   near_factors   factor_bytes * degree     the neighbours' factors as stored
+//   near_codes     near_blocks * 16 * near   the first `near` bytes of their codes in blocks of the scan layout
+//                                            (code/layout.h), from a multiple of 64 on
+// so that a step of the walk reads one record in sequence (docs/experiments/graph-inline.md).
 #pragma once
 
 #include <atomic>
@@ -17,6 +21,7 @@
 
 #include "base/buffer.h"
 #include "code/spec.h"
+#include "index/graph/neighbours.h"
 
 namespace bebr {
 
@@ -40,12 +45,16 @@ struct RecordLayout {
     uint8_t plane;
   };
 
-  RecordLayout(const CodeSpec& spec, uint32_t factor_bytes, uint32_t degree, std::span<const float> gram);
+  // inlined: bytes of a neighbour's code to keep; of a shorter code all are.
+  RecordLayout(const CodeSpec& spec, uint32_t factor_bytes, uint32_t degree, uint32_t inlined,
+               std::span<const float> gram);
 
   CodeSpec spec;
   uint32_t degree, factor_bytes;
   uint32_t factors, links, stride;  // offsets
   uint32_t prefix;                  // code bytes in the first line
+  uint32_t near;                    // and of each neighbour in the record; 0: none, and no blocks
+  uint32_t near_factors, near_codes, near_blocks;
   std::vector<Byte> order;
   std::vector<uint16_t> place;  // of byte i of the row format in `order`
 
@@ -85,7 +94,8 @@ struct BitQuery {
   int32_t total16 = 0, total8 = 0;
   float scale16 = 1, scale8 = 1;
   float base = 0;
-  float spread = 0;  // standard deviation of what the bits beyond the first line add, if they were random
+  float spread = 0;     // standard deviation of what the bits beyond the first line add, if they were random
+  NeighbourQuery near;  // where the layout has neighbours' bytes
 
   // y: dims floats. Nothing is allocated once the buffers have their size.
   void set(const RecordLayout& layout, const float* y, float base);

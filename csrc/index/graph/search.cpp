@@ -11,7 +11,8 @@
 namespace bebr {
 namespace {
 
-constexpr float kMargin = 2;  // standard deviations (docs/experiments/graph-record.md)
+// Standard deviations, of first lines and of neighbours' bytes (docs/experiments/graph-record.md, graph-inline.md).
+constexpr float kMargin = 2;
 
 // Costs, in rows scored one by one: of a candidate of a walk; of a row of a flat index, by a batch large enough to
 // expand it and otherwise; of copying a row into one.

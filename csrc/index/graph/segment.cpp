@@ -10,7 +10,7 @@ GraphSegment::GraphSegment(const RowFormat& format, const GraphParams& params, C
     : SegmentReader(format),
       params_(params),
       space_(std::move(space)),
-      layout_(format.spec, format.factor_bytes(), params.max_degree, space_.gram),
+      layout_(format.spec, format.factor_bytes(), params.max_degree, params.inlined, space_.gram),
       kernels_(kernels()) {}
 
 void GraphSegment::show(const uint8_t* nodes, const int64_t* ids, size_t rows, size_t free) noexcept {
@@ -21,7 +21,7 @@ void GraphSegment::show(const uint8_t* nodes, const int64_t* ids, size_t rows, s
 }
 
 GraphView GraphSegment::view(std::span<const uint64_t> closed) const noexcept {
-  return {layout_, kernels_, format().factor == Factor::Sub ? Factor::Sub : Factor::Mul, nodes_, rows_,
+  return {layout_, kernels_, format().factor == Factor::Sub ? Factor::Sub : Factor::Mul, format().code, nodes_, rows_,
           linked_, closed};
 }
 

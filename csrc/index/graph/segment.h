@@ -17,12 +17,13 @@
 
 namespace bebr {
 
-inline constexpr uint32_t kMostDegree = 512;
+inline constexpr uint32_t kMostDegree = 512, kMostInlined = 64;
 
 struct GraphParams {
   uint32_t max_degree = 32;  // links of a node: an even number, up to kMostDegree
   uint32_t ef_construction = 128;
   uint64_t seed = 0;
+  uint32_t inlined = 0;  // bytes of each neighbour's code in a node: a multiple of 4, up to kMostInlined
   bool operator==(const GraphParams&) const = default;
 };
 

@@ -6,6 +6,7 @@
 #include <span>
 #include <vector>
 
+#include "code/factor.h"
 #include "index/graph/record.h"
 #include "kernels/kernels.h"
 
@@ -15,7 +16,8 @@ namespace bebr {
 struct GraphView {
   const RecordLayout& layout;
   const Kernels& kernels;
-  Factor mode;  // Mul where there is no factor: records hold 1
+  Factor mode;      // Mul where there is no factor: records hold 1
+  FactorCode code;  // of factors as stored
   const uint8_t* nodes;
   size_t rows;                       // slots; links beyond them are passed over
   size_t entries;                    // a walk begins at slots below this ..

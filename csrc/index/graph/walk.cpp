@@ -1,6 +1,9 @@
 #include "index/graph/walk.h"
 
 #include <algorithm>
+#include <cstring>
+
+#include "code/layout.h"
 
 namespace bebr {
 namespace {
@@ -30,7 +33,10 @@ void Walk::begin(const GraphView& view, std::span<const uint32_t> sample, size_t
   if (visited_.size() < words) visited_.resize(words);
   if (seen_.size() < room) seen_.resize(room);
   if (passed_.size() < room) passed_.resize(room);
-  if (sums_.size() < room) sums_.resize(room);
+  const size_t near_rows = view.layout.near_blocks * kBlockRows;
+  if (sums_.size() < std::max(room, near_rows)) sums_.resize(std::max(room, near_rows));
+  if (kept_.size() < near_rows) kept_.resize(near_rows);
+  if (kept_scores_.size() < near_rows) kept_scores_.resize(near_rows);
   margin_ = margin;
   sample_ = sample;
   next_ = Step::Enter;
@@ -44,9 +50,12 @@ bool Walk::step(const GraphView& view) {
       next_ = Step::Complete;
       return true;
     case Step::Hop:
-      if (!hop(view)) return false;
+      if (view.layout.near > 0) {
+        next_ = Step::Complete;
+        return hop_by_scan(view);
+      }
       next_ = Step::Judge;
-      return true;
+      return hop(view);
     case Step::Judge:
       judge(view);
       next_ = Step::Complete;
@@ -61,7 +70,7 @@ bool Walk::step(const GraphView& view) {
 
 // The best of the sample are the first to be completed.
 void Walk::enter(const GraphView& view) {
-  slack_ = margin_ * query.spread;
+  slack_ = margin_ * (view.layout.near > 0 ? query.near.spread : query.spread);
   const float scale = score_first_lines(view, sample_);
   std::array<Candidate, kStarts> best;
   size_t n = 0;
@@ -113,6 +122,69 @@ bool Walk::hop(const GraphView& view) {
   return true;
 }
 
+// The numbers of those neighbours that may be good enough by their bytes in the record. Two blocks at a time: that is
+// what kernels have registers for, and they ask for nothing beyond.
+std::span<const uint32_t> Walk::scan_neighbours(const GraphView& view, const uint8_t* record) {
+  constexpr size_t kTogether = 2;
+  constexpr int32_t kNoBias = 0;
+  const RecordLayout& layout = view.layout;
+#if defined(__SANITIZE_THREAD__)
+  // A word that changes while a kernel reads it does no harm (neighbours.h), which the sanitizer cannot know.
+  static thread_local std::vector<uint8_t> copy;
+  copy.resize(layout.stride);
+  for (size_t at = layout.near_factors; at < layout.stride; at += 4) {
+    const uint32_t word = load_link(record + at);
+    std::memcpy(copy.data() + at, &word, sizeof word);
+  }
+  record = copy.data();
+#endif
+  const ScanQueries tables{1, layout.near, query.near.tables.data(), nullptr, &kNoBias};
+  for (size_t block = 0; block < layout.near_blocks; block += kTogether)
+    view.kernels.scan_table(record + layout.near_codes + block * layout.near * kBlockRows,
+                            std::min(kTogether, layout.near_blocks - block), tables, sums_.data() + block * kBlockRows,
+                            kTogether * kBlockRows);
+  const Factor mode = layout.factor_bytes > 0 ? view.mode : Factor::None;
+  const size_t n = view.kernels.select(sums_.data(), layout.degree, record + layout.near_factors, view.code, mode,
+                                       nullptr, query.base - query.near.offset + slack_, query.near.scale,
+                                       found.threshold(), 0, kept_.data(), kept_scores_.data());
+  return {kept_.data(), n};
+}
+
+// The same by the bytes that the candidate's own record has of its neighbours: only those that may be good are told
+// from those seen before, so one that is bad is scanned again wherever it is met.
+bool Walk::hop_by_scan(const GraphView& view) {
+  uint32_t node;
+  if (!found.take(node)) {
+    end();
+    return false;
+  }
+  const RecordLayout& layout = view.layout;
+  const uint8_t* record = view.record(node);
+  const std::span<const uint32_t> near = scan_neighbours(view, record);
+  if (seen_.size() < seen_count_ + near.size()) seen_.resize(2 * seen_.size() + near.size());
+  size_t good = 0;
+  for (const uint32_t number : near) {
+    const uint32_t link = load_link(record + layout.links + 4 * size_t{number});
+    if (link >= view.rows) continue;  // there is none, too
+    uint64_t& word = visited_[link / 64];
+    passed_[good] = link;
+    good += ~word >> link % 64 & 1;
+    word |= uint64_t{1} << link % 64;
+  }
+  passed_count_ = good;
+  for (size_t i = 0; i < good; ++i) {
+    seen_[seen_count_++] = passed_[i];
+    ask(view.record(passed_[i]), 0, layout.factors);
+  }
+  return true;
+}
+
+// What a scan of the next candidate's neighbours will read.
+void Walk::ask_next(const GraphView& view) {
+  uint32_t node;
+  if (found.peek(node)) ask(view.record(node), view.layout.links / 64 * 64, view.layout.stride);
+}
+
 // By their first lines: who of them may be good enough?
 void Walk::judge(const GraphView& view) {
   const std::span<const uint32_t> near(seen_.data() + near_, seen_count_ - near_);
@@ -136,9 +208,10 @@ void Walk::complete(const GraphView& view) {
   for (size_t i = 0; i < passed_count_; ++i) {
     const uint8_t* record = view.record(passed_[i]);
     const float raw = query.base + query.scale16 * static_cast<float>(sums_[i]);
-    if (found.insert(view.score(raw, load_float(record)), passed_[i]))
+    if (found.insert(view.score(raw, load_float(record)), passed_[i]) && layout.near == 0)
       ask(record, layout.links / 64 * 64, layout.links + 4 * size_t{layout.degree});
   }
+  if (layout.near > 0) ask_next(view);
 }
 
 void Walk::end() {

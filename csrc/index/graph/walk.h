@@ -2,6 +2,9 @@
 //
 // A walk waits for memory more than it computes, so it is cut into steps: each ends by asking for what the next one
 // reads, and the walks of a batch take turns in one thread (walk_each). Each finds what it would find alone.
+//
+// A neighbour's own record is read in two steps, its first line and, where that is good enough, all of its code. Where
+// records hold their neighbours' bytes, a scan of them stands for the first lines.
 #pragma once
 
 #include <algorithm>
@@ -15,6 +18,7 @@
 #include "index/graph/candidates.h"
 #include "index/graph/view.h"
 #include "index/options.h"
+#include "kernels/kernels.h"
 
 namespace bebr {
 
@@ -24,7 +28,7 @@ class Walk {
   CandidateList found;  // by the last walk: the best ef nodes found for `query`
 
   // sample: slots to begin at the best of; it stays until the first step is made. margin: how many standard deviations
-  // of the unseen bits a neighbour's first line may fall short.
+  // of the unseen bits a neighbour's first line, or its bytes in the record, may fall short.
   void begin(const GraphView& view, std::span<const uint32_t> sample, size_t ef, float margin);
   // False once no candidate is left to go to.
   bool step(const GraphView& view);
@@ -34,6 +38,9 @@ class Walk {
 
   void enter(const GraphView& view);
   bool hop(const GraphView& view);
+  bool hop_by_scan(const GraphView& view);
+  std::span<const uint32_t> scan_neighbours(const GraphView& view, const uint8_t* record);
+  void ask_next(const GraphView& view);
   void judge(const GraphView& view);
   void complete(const GraphView& view);
   void end();
@@ -50,6 +57,8 @@ class Walk {
   std::vector<uint32_t> passed_;      // whose first lines are good enough
   size_t passed_count_ = 0;
   std::vector<int32_t> sums_;
+  std::vector<uint32_t> kept_;  // by a scan of neighbours: their numbers, and scores that nobody reads
+  std::vector<float> kept_scores_;
 };
 
 // Walks that take turns: how many was measured (docs/experiments/graph-walk.md).
