@@ -1,6 +1,6 @@
 // What `benchmarks.call_instructions` counts the instructions of.
 //
-//   bebr_call_counted front DIM                   a front whose searches cost nothing
+//   bebr_call_counted front DIM METRICS           a front whose searches cost nothing; METRICS 1: it counts calls
 //   bebr_call_counted search DIM ROWS N TIMES     as many searches of N queries over random rows, without a front
 //
 // The first prints the port that it listens at on 127.0.0.1, and stops where its input ends.
@@ -81,10 +81,13 @@ class Instant final : public Searcher {
   size_t dim_;
 };
 
-int serve(size_t dim) {
+int serve(size_t dim, bool metrics) {
   FrontOptions options;
   options.upstream = "/nowhere";  // nothing is forwarded
+  options.bounds = {{1e-4, 2e-4, 5e-4, 1e-3, 2e-3, 5e-3, 1e-2, 2e-2, 5e-2, .1, .2, .5, 1, 2, 5, 10, 30, 60},
+                    {1, 2, 4, 8, 16, 32, 64, 128, 256}};  // bebr/serve/calls.py
   Front front(options, std::make_shared<ByteBudget>(size_t{1} << 30));
+  if (metrics) front.count();
   front.publish("docs", "", std::make_shared<Instant>(dim));
   std::printf("%d\n", front.start());
   std::fflush(stdout);
@@ -111,8 +114,8 @@ int search(uint32_t dim, size_t rows, size_t queries, size_t times) {
 int main(int count, char** arguments) {
   const std::string what = count > 1 ? arguments[1] : "";
   const auto number = [&](int i) { return static_cast<size_t>(std::strtoul(arguments[i], nullptr, 10)); };
-  if (what == "front" && count == 3) return serve(number(2));
+  if (what == "front" && count == 4) return serve(number(2), number(3) == 1);
   if (what == "search" && count == 6) return search(static_cast<uint32_t>(number(2)), number(3), number(4), number(5));
-  std::fprintf(stderr, "usage: bebr_call_counted front DIM | search DIM ROWS N TIMES\n");
+  std::fprintf(stderr, "usage: bebr_call_counted front DIM METRICS | search DIM ROWS N TIMES\n");
   return 2;
 }

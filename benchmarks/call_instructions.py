@@ -7,7 +7,7 @@ run under callgrind, so nothing of a program's start is in it.
 
 * **front**: a front whose searches cost nothing (benchmarks/call_counted.cpp), 1, 8 and 64 calls sent together, all
   answered before the next are sent. What the system does for it is not counted; its calls of the system are, by
-  strace.
+  strace. Once more, 64 together, while it counts them for metrics.
 * **search**: the engine's search of 2,000 rows, 1 and 64 queries a kernel call. Callgrind knows no AVX-512: it is the
   AVX2 code that is counted.
 * **embedded** (only with `--embedded`; minutes): all that Python does for `Collection.search` of one query, the
@@ -50,7 +50,7 @@ PARTS = {
     "HTTP/2": r"nghttp2",
     "request and reply": r"read_(search|queries|vectors)|good_queries|load_queries|write_reply|put_varint|Answers::",
     "connections": r"bebr::(Connection|Callbacks|Headers|Stream|SpareStreams|value_of|entr|timeout_of)|Transport",
-    "searches": r"bebr::(Loop|answer|Job|Shelf|Published|Front|Batcher|Lease)",
+    "searches": r"bebr::(Loop|answer|Job|Shelf|Published|Front|Batcher|Lease|CollectionCounts|Histogram)",
     "locks": r"pthread|lll_|__lock|rwlock",
 }
 
@@ -140,8 +140,8 @@ def calling(outstanding: int, rounds: int) -> Callable[[subprocess.Popen[str]], 
     return use
 
 
-def front(outstanding: int) -> Row:
-    command = [str(built("bebr_call_counted")), "front", str(DIM)]
+def front(outstanding: int, metrics: bool = False) -> Row:
+    command = [str(built("bebr_call_counted")), "front", str(DIM), str(int(metrics))]
     few = max(1, 128 // outstanding)
     more = few + _CALLS // outstanding
     short, long = (profiled(command, calling(outstanding, rounds)).own for rounds in (few, more))
@@ -150,7 +150,8 @@ def front(outstanding: int) -> Row:
         part = next((name for name, words in PARTS.items() if re.search(words, function)), "other")
         parts[part] += long[function] - short[function]
     calls = (more - few) * outstanding
-    return Row("front", outstanding, sum(parts.values()) / calls, {name: n / calls for name, n in parts.items()})
+    what = "front, metrics" if metrics else "front"
+    return Row(what, outstanding, sum(parts.values()) / calls, {name: n / calls for name, n in parts.items()})
 
 
 def system_calls(outstanding: int) -> Row:
@@ -160,7 +161,8 @@ def system_calls(outstanding: int) -> Row:
     more = few + _CALLS // outstanding
     for rounds in (few, more):
         with tempfile.NamedTemporaryFile("r") as out:
-            command = ["strace", "-f", "-c", "-o", out.name, str(built("bebr_call_counted")), "front", str(DIM)]
+            counted = [str(built("bebr_call_counted")), "front", str(DIM), "0"]
+            command = ["strace", "-f", "-c", "-o", out.name, *counted]
             _run(command, calling(outstanding, rounds))
             lines = [line.split() for line in out.read().splitlines()]
         found.append(Counter({line[-1]: int(line[3]) for line in lines if len(line) >= 5 and line[3].isdigit()}))
@@ -230,7 +232,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     if missing := [name for name in NEEDS if shutil.which(name) is None]:
         parser.error(f"{' and '.join(missing)} not found: apt-get install {' '.join(missing)}")
-    rows = [one(n) for n in OUTSTANDING for one in (front, system_calls)] + [search(n) for n in BATCHES]
+    rows = [one(n) for n in OUTSTANDING for one in (front, system_calls)]
+    rows += [front(OUTSTANDING[-1], metrics=True), *(search(n) for n in BATCHES)]
     if options.embedded:
         rows.append(embedded())
     output.console().print(table(rows))

@@ -19,6 +19,10 @@ from bebr.store.snapshots.snapshot import Snapshot
 REQUEST_ID = "x-request-id"
 # What a caller may say of a call in its metadata.
 SAID = (REQUEST_ID, "traceparent", "tracestate")
+# Upper bounds of the histograms of metrics. Seconds: twice and 2.5 times in turns, from less than a small search takes
+# to a long write; queries of a kernel call.
+SECONDS = (1e-4, 2e-4, 5e-4, 1e-3, 2e-3, 5e-3, 1e-2, 2e-2, 5e-2, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60)
+QUERIES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 _NOTHING: Mapping[str, str] = MappingProxyType({})
 
 
@@ -40,7 +44,7 @@ class Call:
     it, which may be no collection. ``code``: the name of a status. Times in nanoseconds: ``elapsed`` of all, ``queued``
     of waiting for a thread or a batch, ``searched`` of kernels and what belongs to them. ``trace``: what the caller
     said of the trace that it belongs to (traceparent, tracestate); ``traced``: whether it is to have a span, None where
-    that is still to be decided. ``ended``: when, by `time.time_ns`; 0: now."""
+    that is still to be decided. ``ended``: when, by `time.time_ns`; 0: now. ``counted``: metrics have it already."""
 
     method: str
     request_id: str = ""
@@ -54,6 +58,7 @@ class Call:
     trace: Mapping[str, str] = field(default_factory=dict)
     traced: bool | None = None
     ended: int = 0
+    counted: bool = False
 
 
 # What a caller may send as an id: a line of a log stays one line.

@@ -13,9 +13,7 @@ import time
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, NamedTuple
-
-import grpc
+from typing import Any
 
 from bebr import core
 from bebr.binarizer.codes import Query
@@ -25,11 +23,12 @@ from bebr.collection.options import SearchOptions
 from bebr.collection.protocol import BatchingStats
 from bebr.serve.access import NO_KEY, WRONG_KEY, not_granted
 from bebr.serve.batching import MAX_BATCH
-from bebr.serve.calls import Call, Calls, Search
+from bebr.serve.calls import QUERIES, SECONDS, Call, Calls, Search
 from bebr.serve.keys import Key, KeyFile, Stamp
 from bebr.serve.limits import Limits
 from bebr.serve.peers import TurnedAway
 from bebr.serve.tls import Tls
+from bebr.serve.told import CODES, Counted, Figures, Finished
 from bebr.serve.tracing import Sampling
 from bebr.store.collection import Collection
 from bebr.store.snapshots.matching import MOST_KEPT
@@ -43,32 +42,9 @@ _MOST_PATH = 100
 _MOST_LOOPS = 4
 # Characters of a filter that is looked at here.
 _MOST_TEXT = 4096
-# The names of status codes.
-_CODES = {code.value[0]: code.name for code in grpc.StatusCode}
 # Seconds between looks at what searches did, and of how many of them it is kept meanwhile.
 _TELL_EVERY, _MOST_FINISHED = 0.05, 100_000
 _WITHOUT = "this bebr was built without {0} (apt-get install {0}-dev pkg-config, then build it again)"
-
-
-class Finished(NamedTuple):
-    """What a search did that the front answered: as of `Call` and `Search`. ``code``: its number; ``asked``: k, coded,
-    oversampling, exact, radius, rescore, nprobe, ef_search; ``filter``: its text; ``ended``: by the monotonic clock."""
-
-    request_id: str
-    peer: str
-    collection: str
-    code: int
-    elapsed: int
-    queued: int
-    searched: int
-    traced: bool
-    ended: int
-    queries: int
-    batch: int
-    asked: tuple[Any, ...]
-    filter: str | None
-    traceparent: str
-    tracestate: str
 
 
 def loaded() -> tuple[Any, str]:
@@ -113,6 +89,7 @@ class Front:
         self._batch = MAX_BATCH if coalesce else 1
         self._folder = _private_folder()
         self._front: Any = None
+        self._counting = False
         self._shown: dict[str, Collection] = {}
         self._aliases: Mapping[str, str] = {}
 
@@ -142,11 +119,15 @@ class Front:
             certificate=str(tls.certificate) if tls else "",
             key=str(tls.key) if tls else "",
             client_ca=str(tls.client_ca) if tls and tls.client_ca else "",
+            seconds=SECONDS,
+            batches=QUERIES,
         )
         front.set_open(self._keys is None)
         sampling = self._sampling
         front.set_sampling(sampling.roots, sampling.recorded, sampling.unrecorded)
         front.set_aliases(self._aliases)
+        if self._counting:
+            front.count()
         bound = int(front.start())
         self._front = front
         if self._keys is not None:
@@ -216,6 +197,23 @@ class Front:
         """What joining searches of a collection did here."""
         return BatchingStats(*self._front.batching(collection))
 
+    def forget(self, collection: str) -> None:
+        """It was dropped: what was counted of it is gone."""
+        if self._front is not None:
+            self._front.forget(collection)
+
+    def count(self) -> None:
+        """Counts searches from now on, for metrics."""
+        self._counting = True
+        if self._front is not None:
+            self._front.count()
+
+    def counted(self) -> list[Counted]:
+        """Of each collection that was searched since. From any thread."""
+        if self._front is None:
+            return []
+        return [Counted(name, codes, *map(Figures._make, four)) for name, codes, *four in self._front.counted()]
+
     def counts(self) -> dict[str, int]:
         """Calls so far: answered here, forwarded to Python, and denied for want of a right key."""
         counts = self._front.counts()
@@ -242,9 +240,9 @@ class Front:
             if one.tracestate:
                 trace["tracestate"] = one.tracestate
             ended = now - (ticks - one.ended)
-            call = Call("Points/Search", one.request_id, one.peer, one.collection, _CODES[one.code], one.elapsed)
+            call = Call("Points/Search", one.request_id, one.peer, one.collection, CODES[one.code], one.elapsed)
             call.queued, call.searched, call.search = one.queued, one.searched, search
-            call.trace, call.traced, call.ended = trace, one.traced, ended
+            call.trace, call.traced, call.ended, call.counted = trace, one.traced, ended, self._counting
             calls.tell(call)
 
     def _search(self, one: Finished) -> Search:

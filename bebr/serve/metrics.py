@@ -5,87 +5,28 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from prometheus_client import (
-    CollectorRegistry,
-    Counter,
-    Histogram,
-    ProcessCollector,
-    generate_latest,
-    start_http_server,
-)
+from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest, start_http_server
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
 from bebr.about import info
 from bebr.serve.admission import Budget
-from bebr.serve.calls import Call
+from bebr.serve.call_metrics import CallMetrics
 from bebr.serve.front import Front
 from bebr.serve.registry import CollectionRegistry
 
-# Seconds: twice and 2.5 times in turns, from less than a small search takes to a long write.
-_SECONDS = (1e-4, 2e-4, 5e-4, 1e-3, 2e-3, 5e-3, 1e-2, 2e-2, 5e-2, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60)
-_QUERIES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 HOST = "127.0.0.1"
 
 
 class Metrics:
-    """The metrics of one server. A collection is a label from its first use until it is dropped; a name that stands
-    for none is the label "", so that callers cannot make labels."""
+    """The metrics of one server. `count` is told of calls that have ended, in its event loop."""
 
     def __init__(self, collections: CollectionRegistry, budget: Budget, front: Front | None) -> None:
-        self._collections = collections
         self._all = CollectorRegistry()
-        of_call, of_collection = ("method", "collection"), ("collection",)
-        self._seconds = Histogram(
-            "bebr_call_seconds", "Time in the server.", of_call, buckets=_SECONDS, registry=self._all
-        )
-        self._errors = Counter(
-            "bebr_call_errors", "Calls that were not answered OK.", (*of_call, "code"), registry=self._all
-        )
-        self._queued = Histogram(
-            "bebr_search_queue_seconds",
-            "Time that a search waited.",
-            of_collection,
-            buckets=_SECONDS,
-            registry=self._all,
-        )
-        self._kernel = Histogram(
-            "bebr_search_seconds", "Time of its kernel call.", of_collection, buckets=_SECONDS, registry=self._all
-        )
-        self._batch = Histogram(
-            "bebr_search_batch_queries", "Queries of that.", of_collection, buckets=_QUERIES, registry=self._all
-        )
+        calls = CallMetrics(collections, front)
+        self.count = calls.count
+        self._all.register(calls)
         self._all.register(_Figures(collections, budget, front))
         ProcessCollector(registry=self._all)
-        # Looking a label up costs more than counting.
-        self._children: dict[tuple[str, str], Any] = {}
-        self._searches: dict[str, tuple[Any, Any, Any]] = {}
-        collections.on_forget.append(self._forget)
-
-    def count(self, call: Call) -> None:
-        """A call has ended."""
-        name = self._collections.label(call.collection)
-        key = call.method, name
-        child = self._children.get(key)
-        if child is None:
-            child = self._children[key] = self._seconds.labels(*key)
-        child.observe(call.elapsed * 1e-9)
-        if call.code != "OK":
-            self._errors.labels(*key, call.code).inc()
-        if call.search is not None and call.search.batch and name:
-            three = self._searches.get(name)
-            if three is None:
-                three = self._queued.labels(name), self._kernel.labels(name), self._batch.labels(name)
-                self._searches[name] = three
-            three[0].observe(call.queued * 1e-9)
-            three[1].observe(call.searched * 1e-9)
-            three[2].observe(call.search.batch)
-
-    def _forget(self, name: str) -> None:
-        """No series of a dropped collection stay."""
-        for family in (self._seconds, self._errors, self._queued, self._kernel, self._batch):
-            family.remove_by_labels({"collection": name})
-        self._searches.pop(name, None)
-        self._children = {key: child for key, child in self._children.items() if key[1] != name}
 
     def text(self) -> bytes:
         """What ``/metrics`` says. From any thread."""

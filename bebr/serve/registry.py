@@ -307,6 +307,8 @@ class CollectionRegistry:
         """The collection ``name`` is gone."""
         self._served.pop(name, None)
         self._failed.pop(name, None)
+        if self._front is not None:
+            self._front.forget(name)
         for tell in self.on_forget:
             tell(name)
         await self._report(name, None)

@@ -268,7 +268,7 @@ async def _run(
     finish = observed(server.calls, log)
     measured = None if metrics_port is None else server.serve_metrics(metrics_port)
     places = [await server.listen_beside(other, host) for other in beside]
-    bound = await server.start(host, port, lambda: measured is not None or bool(beside) or log.wanted)
+    bound = await server.start(host, port, lambda: bool(beside) or log.wanted)
     gone = None if on_listening is None else await asyncio.to_thread(on_listening, address_of(host, bound))
     print(f"listening on {address_of(host, bound)}", flush=True)
     for place in places:

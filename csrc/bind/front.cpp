@@ -26,7 +26,8 @@ void translate(std::exception_ptr thrown) {
 std::unique_ptr<Front> make(const std::string& host, uint16_t port, const std::string& upstream,
                             std::shared_ptr<ByteBudget> budget, size_t loops, size_t threads, size_t most_batch,
                             size_t queries, size_t k, size_t answers, size_t ids, size_t calls, size_t reply_bytes,
-                            const std::string& certificate, const std::string& key, const std::string& client_ca) {
+                            const std::string& certificate, const std::string& key, const std::string& client_ca,
+                            const std::vector<double>& seconds, const std::vector<double>& batches) {
   FrontOptions options;
   options.host = host;
   options.port = port;
@@ -41,6 +42,7 @@ std::unique_ptr<Front> make(const std::string& host, uint16_t port, const std::s
   options.ids = ids;
   options.calls = calls;
   options.reply_bytes = reply_bytes;
+  options.bounds = {seconds, batches};
   return std::make_unique<Front>(options, std::move(budget));
 }
 
@@ -58,7 +60,8 @@ py::dict counts(const Front& front) {
 }
 
 py::tuple batching(Front& front, const std::string& collection) {
-  const BatchingCounts& now = front.shelf().counts(collection);
+  const std::shared_ptr<CollectionCounts> counts = front.shelf().counts(collection);
+  const BatchingCounts& now = counts->batching;
   return py::make_tuple(now.requests.load(), now.queries.load(), now.batches.load(), now.largest.load());
 }
 
@@ -77,6 +80,16 @@ void set_keys(Front& front, const std::string& path, std::tuple<uint64_t, int64_
   const auto [inode, modified, size] = stamp;
   front.set_keys(
       std::make_shared<const KeyTable>(path, FileStamp{inode, modified, size}, std::move(made), missing, wrong));
+}
+
+// What `count` has counted, each as bebr.serve.front.Counted has it.
+py::list counted(Front& front) {
+  const auto histogram = [](const Figures& of) { return py::make_tuple(of.counts, of.sum); };
+  py::list made;
+  for (const CallFigures& one : front.shelf().figures())
+    made.append(py::make_tuple(one.collection, one.codes, histogram(one.seconds), histogram(one.queued),
+                               histogram(one.searched), histogram(one.batch)));
+  return made;
 }
 
 // What `record` keeps, each as bebr.serve.front.Finished has it.
@@ -135,7 +148,7 @@ PYBIND11_MODULE(_front, m) {
       .def(py::init(&make), py::kw_only(), py::arg("host"), py::arg("port"), py::arg("upstream"), py::arg("budget"),
            py::arg("loops"), py::arg("threads"), py::arg("most_batch"), py::arg("queries"), py::arg("k"),
            py::arg("answers"), py::arg("ids"), py::arg("calls"), py::arg("reply_bytes"), py::arg("certificate"),
-           py::arg("key"), py::arg("client_ca"))
+           py::arg("key"), py::arg("client_ca"), py::arg("seconds"), py::arg("batches"))
       .def("start", &Front::start, no_gil)
       .def("drain", &Front::drain, py::arg("grace"), no_gil)
       .def("stop", &Front::stop, no_gil)
@@ -159,6 +172,10 @@ PYBIND11_MODULE(_front, m) {
           py::arg("roots"), py::arg("recorded"), py::arg("unrecorded"))
       .def("set_keys", &set_keys, py::arg("path"), py::arg("stamp"), py::arg("keys"), py::arg("missing"),
            py::arg("wrong"))
+      .def(
+          "forget", [](Front& front, const std::string& name) { front.shelf().forget(name); }, py::arg("collection"))
+      .def("count", &Front::count)
+      .def("counted", &counted)
       .def("record", &Front::record, py::arg("most"))
       .def("take_finished", &take_finished)
       .def("take_denied", &Front::take_denied)

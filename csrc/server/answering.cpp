@@ -164,7 +164,7 @@ void answer(const Means& means, const Jobs& jobs) {
     return room.leave();
   }
   const uint64_t took = now_ns() - begin;
-  BatchingCounts& counts = means.shelf.counts(wanted.front()->collection);
+  BatchingCounts& counts = wanted.front()->counts->batching;
   counts.requests += wanted.size();
   counts.queries += queries;
   counts.batches += 1;

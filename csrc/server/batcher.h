@@ -24,19 +24,38 @@ using Aliases = std::map<std::string, std::string, std::less<>>;
 // What is published, by collection. Any number of threads.
 class Shelf {
  public:
+  // Of what is counted of collections, by so many loops. bounds: they outlive this.
+  Shelf(const Bounds& bounds, size_t loops)
+      : bounds_(bounds), loops_(loops), unnamed_(std::make_shared<CollectionCounts>(bounds, loops)) {}
+
   // searcher null: the collection is not to be answered any more.
   void publish(const std::string& collection, const std::string& model, std::shared_ptr<const Searcher> searcher);
   // The collection of each alias: all of them, in place of those before.
   void set_aliases(Aliases aliases);
   // By its name or an alias; null where there is none.
   std::shared_ptr<const Published> find(std::string_view collection) const;
-  BatchingCounts& counts(const std::string& collection);
+  // The collection was dropped: what was counted of it is forgotten.
+  void forget(const std::string& collection);
+  // Of the collection of this name or alias, whether it is published or not; where there is none, those of names that
+  // stand for nothing.
+  std::shared_ptr<CollectionCounts> counts(std::string_view collection) const;
+  // A call of a collection has ended, in the thread of this loop.
+  void count(CollectionCounts& of, size_t loop, Ended call) const;
+  // Of each collection that calls were counted of, those of no collection under the name "".
+  std::vector<CallFigures> figures() const;
 
  private:
+  // What a map of collections has of a name or an alias; its end where there is none. Under the lock.
+  template <typename Map>
+  auto at(const Map& map, std::string_view collection) const;
+
+  const Bounds& bounds_;
+  const size_t loops_;
+  const std::shared_ptr<CollectionCounts> unnamed_;
   mutable std::shared_mutex mutex_;
   std::map<std::string, std::shared_ptr<const Published>, std::less<>> published_;
   Aliases aliases_;
-  std::map<std::string, std::unique_ptr<BatchingCounts>, std::less<>> counts_;
+  std::map<std::string, std::shared_ptr<CollectionCounts>, std::less<>> counts_;
 };
 
 // What answers are made of, and what limits them.

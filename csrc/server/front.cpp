@@ -107,6 +107,7 @@ std::string random_word() {
 Front::Front(FrontOptions options, std::shared_ptr<ByteBudget> budget)
     : options_(std::move(options)),
       budget_(std::move(budget)),
+      shelf_(options_.bounds, options_.loops),
       run_(random_word()),
       means_{shelf_, *budget_, options_.reply_bytes} {
   if (options_.upstream.size() >= sizeof sockaddr_un{}.sun_path)
@@ -152,27 +153,38 @@ void Front::stop() {
 }
 
 void Front::finished(const Job& job, int code, const Stream& stream) {
-  std::optional<Finished> made = told(stream, code);
+  Ended ended{code, now_ns() - stream.arrival};
+  if (code == 0) {  // else its search may still be under way, in another thread
+    ended.queued = job.began - job.arrival;
+    ended.searched = job.searched;
+    ended.batch = job.batch;
+  }
+  if (counting_) shelf_.count(*job.counts, job.loop, ended);
+  std::optional<Finished> made = told(stream, ended);
   if (!made) return;
   made->collection = job.alias.empty() ? job.collection : job.alias;
   made->queries = job.count;
   made->asked = job.asked;
   made->filter = filter_of_key(job.filter);
-  if (code == 0) {  // else its search may still be under way, in another thread
-    made->queued = job.began - job.arrival;
-    made->searched = job.searched;
-    made->batch = job.batch;
-  }
   tell(std::move(*made));
 }
 
-std::optional<Finished> Front::told(const Stream& stream, int code) {
+void Front::refused(std::string_view collection, const Stream& stream, size_t loop) {
+  ++counts_.denied;
+  const Ended ended{7, now_ns() - stream.arrival};
+  if (counting_) shelf_.count(*shelf_.counts(collection), loop, ended);
+  if (std::optional<Finished> made = told(stream, ended)) {
+    made->collection = collection;
+    tell(std::move(*made));
+  }
+}
+
+std::optional<Finished> Front::told(const Stream& stream, const Ended& ended) {
   const bool traced = sampling_.on() && sampling_.chooses(value_of(stream.headers, "traceparent"));
   if (most_finished_ == 0 && !traced) return std::nullopt;
   Finished made;
-  made.code = code;
-  made.ended = now_ns();
-  made.elapsed = made.ended - stream.arrival;
+  static_cast<Ended&>(made) = ended;
+  made.ended = stream.arrival + ended.elapsed;
   made.request_id = stream.request_id;
   made.peer = stream.connection->peer;
   made.traced = traced;

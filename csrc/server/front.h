@@ -35,6 +35,7 @@ struct FrontOptions {
   size_t queries = 65536, k = 65536, answers = 4'000'000, ids = 1'000'000, calls = 4096;
   size_t reply_bytes = 64 << 20;
   size_t connections = 1024;
+  Bounds bounds;  // of what is counted of calls
 };
 
 struct FrontCounts {
@@ -72,6 +73,8 @@ class Front {
   // Which calls are to have a span. Before start().
   void set_sampling(const Sampling& sampling) noexcept { sampling_ = sampling; }
 
+  // Counts calls from now on (Shelf::figures).
+  void count() noexcept { counting_ = true; }
   // Keeps what searches did from now on, at most so many of them at a time; of those that are to have a span, always.
   void record(size_t most) noexcept { most_finished_ = most; }
   // Calls without a right key since the last call, the first thousand: who, and the path.
@@ -87,9 +90,11 @@ class Front {
   friend class Loop;
   friend class Connection;
   void finished(const Job& job, int code, const Stream& stream);
+  // Of a collection that the caller's key is not for. loop: whose call it was.
+  void refused(std::string_view collection, const Stream& stream, size_t loop);
   std::string request_id(const Headers& headers);  // the caller's, or another in place of one that is none
   // What is to be told of a call that ends now, so far; absent where nobody wants to know.
-  std::optional<Finished> told(const Stream& stream, int code);
+  std::optional<Finished> told(const Stream& stream, const Ended& ended);
   void tell(Finished one);
   void denied(const std::string& peer, std::string_view path);
 
@@ -108,6 +113,7 @@ class Front {
   const Means means_;
   std::vector<std::unique_ptr<Loop>> loops_;
   std::unique_ptr<Batcher> batcher_;
+  std::atomic<bool> counting_{false};
   std::atomic<size_t> most_finished_{0};
   std::vector<Finished> finished_;
   std::vector<std::pair<std::string, std::string>> denied_;

@@ -14,6 +14,7 @@
 
 #include "base/byte_budget.h"
 #include "collection/searcher.h"
+#include "server/counts.h"
 
 namespace bebr {
 
@@ -50,10 +51,12 @@ class Lease {
 // What one collection shows.
 class Published {
  public:
-  Published(std::string of, std::string digest, std::shared_ptr<const Searcher> all)
-      : name(std::move(of)), model(std::move(digest)), searcher_(std::move(all)) {}
+  Published(std::string of, std::string digest, std::shared_ptr<const Searcher> all,
+            std::shared_ptr<CollectionCounts> counted)
+      : name(std::move(of)), model(std::move(digest)), counts(std::move(counted)), searcher_(std::move(all)) {}
 
   const std::string name, model;  // model: the digest of its queries
+  const std::shared_ptr<CollectionCounts> counts;
 
   // Of all rows where there is no filter; null for one that is not known.
   std::shared_ptr<const Searcher> searcher(const std::optional<std::string_view>& filter) const;
@@ -66,10 +69,6 @@ class Published {
   mutable std::map<std::string, std::shared_ptr<const Searcher>, std::less<>> filtered_;
 };
 
-struct BatchingCounts {
-  std::atomic<uint64_t> requests{0}, queries{0}, batches{0}, largest{0};
-};
-
 // Searches of one kernel call.
 struct Batch {
   std::atomic<bool> stop{false};
@@ -80,12 +79,10 @@ struct Batch {
   }
 };
 
-// What a search did, for those who count them. Times in ns; code: of gRPC; queries: 0 where it was refused.
-struct Finished {
+// What a search did, for those who want to know of each. queries: 0 where it was refused.
+struct Finished : Ended {
   std::string collection;
-  int code = 0;
-  uint64_t elapsed = 0, queued = 0, searched = 0;
-  size_t queries = 0, batch = 0;
+  size_t queries = 0;
   CollectionSearch asked;
   std::optional<std::string> filter;
   std::string request_id, peer;         // peer: the caller's address
@@ -98,8 +95,9 @@ enum class Outcome { Answered, Failed, Cancelled };
 
 struct Job {
   std::string collection;
-  std::string alias;       // that it was asked for by; else empty
-  CollectionSearch asked;  // k with the offset
+  std::string alias;                         // that it was asked for by; else empty
+  std::shared_ptr<CollectionCounts> counts;  // of its collection
+  CollectionSearch asked;                    // k with the offset
   size_t offset = 0, count = 0;
   bool payloads = false;
   std::optional<std::string> filter;  // under what its rows are published

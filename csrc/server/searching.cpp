@@ -60,6 +60,7 @@ bool Loop::search(Stream& stream) {
   if (!stream.lease.take(*front_.budget_, kAnswerBytes * answers + kCopies * stream.in.size())) return false;
   stream.request_id = front_.request_id(stream.headers);
   job->collection = shown->name;
+  job->counts = shown->counts;
   if (request->collection != shown->name) job->alias = request->collection;
   job->offset = request->offset;
   job->payloads = request->payloads;
@@ -85,11 +86,7 @@ bool Loop::refuse(Stream& stream, std::string_view collection) {
   const std::optional<std::string> text = stream.key->refusal(collection);
   if (!text) return false;
   stream.request_id = front_.request_id(stream.headers);
-  ++front_.counts_.denied;
-  if (std::optional<Finished> made = front_.told(stream, 7)) {
-    made->collection = collection;
-    front_.tell(std::move(*made));
-  }
+  front_.refused(collection, stream, number_);
   stream.connection->fail(stream, "7", *text);
   return true;
 }

@@ -7,11 +7,13 @@ namespace bebr {
 
 void Shelf::publish(const std::string& collection, const std::string& model, std::shared_ptr<const Searcher> searcher) {
   std::shared_ptr<const Published> made;  // and the one before is let go outside of the lock
-  if (searcher) made = std::make_shared<const Published>(collection, model, std::move(searcher));
   const std::unique_lock lock(mutex_);
-  if (made)
+  std::shared_ptr<CollectionCounts>& counts = counts_[collection];
+  if (!counts) counts = std::make_shared<CollectionCounts>(bounds_, loops_);
+  if (searcher) {
+    made = std::make_shared<const Published>(collection, model, std::move(searcher), counts);
     published_[collection].swap(made);
-  else if (const auto found = published_.find(collection); found != published_.end()) {
+  } else if (const auto found = published_.find(collection); found != published_.end()) {
     made.swap(found->second);
     published_.erase(found);
   }
@@ -22,12 +24,51 @@ void Shelf::set_aliases(Aliases aliases) {
   aliases_.swap(aliases);  // and those before are let go outside of the lock
 }
 
+template <typename Map>
+auto Shelf::at(const Map& map, std::string_view collection) const {
+  const auto found = map.find(collection);
+  if (found != map.end() || aliases_.empty()) return found;
+  const auto alias = aliases_.find(collection);
+  return alias == aliases_.end() ? map.end() : map.find(alias->second);
+}
+
 std::shared_ptr<const Published> Shelf::find(std::string_view collection) const {
   const std::shared_lock lock(mutex_);
-  auto found = published_.find(collection);
-  if (found == published_.end() && !aliases_.empty())
-    if (const auto alias = aliases_.find(collection); alias != aliases_.end()) found = published_.find(alias->second);
+  const auto found = at(published_, collection);
   return found == published_.end() ? nullptr : found->second;
+}
+
+void Shelf::forget(const std::string& collection) {
+  const std::unique_lock lock(mutex_);
+  const auto found = counts_.find(collection);
+  if (found == counts_.end()) return;
+  found->second->gone = true;
+  counts_.erase(found);
+}
+
+std::shared_ptr<CollectionCounts> Shelf::counts(std::string_view collection) const {
+  const std::shared_lock lock(mutex_);
+  const auto found = at(counts_, collection);
+  return found == counts_.end() ? unnamed_ : found->second;
+}
+
+void Shelf::count(CollectionCounts& of, size_t loop, Ended call) const {
+  if (!of.gone) return of.add(loop, call);
+  call.batch = 0;  // searches of no collection are not counted
+  unnamed_->add(loop, call);
+}
+
+std::vector<CallFigures> Shelf::figures() const {
+  std::vector<CallFigures> made;
+  const auto add = [&](const std::string& name, const CollectionCounts& counts) {
+    CallFigures figures;
+    figures.collection = name;
+    if (counts.add_to(figures)) made.push_back(std::move(figures));
+  };
+  add("", *unnamed_);
+  const std::shared_lock lock(mutex_);
+  for (const auto& [name, counts] : counts_) add(name, *counts);
+  return made;
 }
 
 std::shared_ptr<const Searcher> Published::searcher(const std::optional<std::string_view>& filter) const {
@@ -47,17 +88,6 @@ bool Published::add(const Searcher& of, const std::string& filter, std::shared_p
     filtered_.erase(found);
   }
   return true;
-}
-
-BatchingCounts& Shelf::counts(const std::string& collection) {
-  {
-    const std::shared_lock lock(mutex_);
-    if (const auto found = counts_.find(collection); found != counts_.end()) return *found->second;
-  }
-  const std::unique_lock lock(mutex_);
-  std::unique_ptr<BatchingCounts>& kept = counts_[collection];
-  if (!kept) kept = std::make_unique<BatchingCounts>();
-  return *kept;
 }
 
 }  // namespace bebr

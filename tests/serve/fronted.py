@@ -27,7 +27,7 @@ class Fronted:
         with bebr.open(self._path) as db:
             server = Server(db, self._limits, **self._options)
             self.target = f"127.0.0.1:{await server.start('127.0.0.1', 0)}"
-            self.front, self.calls = server._front, server.calls
+            self.front, self.calls, self.metrics = server._front, server.calls, server.metrics
             self._ready.set()
             await self._stopping.wait()
             if self.front is not None:

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-import time
 import urllib.request
 
+import grpc
 import numpy as np
 import pytest
 
 import bebr
+from bebr.serve.calls import Call
+from bebr.serve.convert import vectors_to_message
+from bebr.serve.keys import KeyFile, Role
+from bebr.v1 import bebr_pb2 as pb
+from bebr.v1 import bebr_pb2_grpc as rpc
+from tests.serve.fronted import Fronted
 
 pytest.importorskip("prometheus_client")
 
@@ -20,7 +26,6 @@ def measured(start, tmp_path, bz, vectors):
         address = server.process.stdout.readline().split()[-1]
 
         def read() -> dict[str, float]:
-            time.sleep(0.2)  # what the front answered is told of every 50 ms
             with urllib.request.urlopen(address) as reply:
                 lines = reply.read().decode().splitlines()
             return {key: float(value) for key, value in (line.rsplit(" ", 1) for line in lines if line[0] != "#")}
@@ -97,3 +102,52 @@ def test_a_metrics_port_in_use_is_an_error_before_anything_is_served(start, tmp_
         start(tmp_path / "other", metrics_port=port),
     ):
         pass
+
+
+def test_calls_that_the_front_answers_have_the_series_of_those_that_python_does(tmp_path, bz, vectors):
+    pytest.importorskip("bebr._front", reason="built without libnghttp2")
+
+    def figures(served: Fronted) -> dict[str, float]:
+        lines = (line.rsplit(" ", 1) for line in served.metrics().text().decode().splitlines() if line[0] != "#")
+        return {key: float(value) for key, value in lines if key.startswith(("bebr_call", "bebr_search"))}
+
+    def after_calls(front: bool) -> tuple[dict[str, float], dict[str, float]]:
+        """What metrics say after the same calls, and once the collection is dropped."""
+        folder = tmp_path / str(front)
+        with bebr.open(folder) as db:
+            db.create_collection("docs", bz).upsert(range(50), vectors[:50], [{"n": i % 10} for i in range(50)])
+            db.create_collection("others", bz).upsert(range(50), vectors[:50])
+            db.set_alias("alias", "docs")
+        file = KeyFile(folder)
+        token, some = file.create("all", Role.ADMIN), file.create("some", Role.READ, ["others"])
+        served = Fronted(folder, keys=file, front=front)
+        try:
+            served.metrics()
+            with bebr.connect(served.target, token=token) as every:
+                for name, queries in (("docs", 1), ("docs", 3), ("alias", 2), ("others", 1)):
+                    every.collection(name).search(vectors[:queries], 3)
+                for _ in range(3):  # by Python first
+                    every.collection("docs").search(vectors[:1], 3, filter={"n": 1})
+                with pytest.raises(bebr.LimitExceeded):
+                    every.collection("docs").search(vectors[:1], 100_000)
+                with grpc.insecure_channel(served.target) as channel:
+                    search = rpc.PointsStub(channel).Search
+                    for name in ("docs", "nothing"):
+                        request = pb.SearchRequest(collection=name, queries=vectors_to_message(vectors[:1]), k=1)
+                        with pytest.raises(grpc.RpcError, match="PERMISSION_DENIED"):
+                            search(request, metadata=[("authorization", f"Bearer {some}")], timeout=10)
+                if front:
+                    assert served.counts()["answered"] >= 5
+                    served.calls.tell(Call("Points/Search", collection="docs", counted=True))  # as for a log
+                before = figures(served)
+                every.drop_collection("docs")
+                return before, figures(served)
+        finally:
+            served.stop()
+
+    for fronted, python in zip(after_calls(True), after_calls(False), strict=True):
+        assert fronted.keys() == python.keys()
+        for key, count in python.items():
+            if any(part in key for part in ("_count{", "_total{", "batch_queries_bucket{")):
+                assert fronted[key] == count, key
+        assert fronted['bebr_call_errors_total{code="PERMISSION_DENIED",collection="",method="Points/Search"}'] > 0

@@ -112,7 +112,7 @@ BEBR_TEST(searches_that_wait_are_joined) {
   std::vector<int32_t> calls;
   for (int i = 0; i < 40; ++i) calls.push_back(client.begin(kSearch, search_message("slow", static_cast<float>(i), 3)));
   for (int i = 0; i < 40; ++i) CHECK(first_id(client.wait(calls[static_cast<size_t>(i)])) == i, i);
-  const BatchingCounts& counts = served.front.shelf().counts("slow");
+  const BatchingCounts& counts = served.front.shelf().counts("slow")->batching;
   CHECK(counts.queries == 40 && counts.batches < 10, counts.batches);
 }
 

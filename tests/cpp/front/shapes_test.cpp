@@ -33,7 +33,7 @@ BEBR_TEST(searches_share_a_kernel_call_where_they_allow_the_same) {
   for (int i = 0; i < 40; ++i)
     calls.push_back(client.begin(kSearch, with(search_message("slow", 0, 1), allowed({i / 20, 9}))));
   for (int i = 0; i < 40; ++i) CHECK(first_id(client.wait(calls[static_cast<size_t>(i)])) == i / 20, i);
-  const BatchingCounts& counts = served.front.shelf().counts("slow");
+  const BatchingCounts& counts = served.front.shelf().counts("slow")->batching;
   CHECK(counts.queries == 40 && counts.batches >= 2 && counts.batches < 10, counts.batches);
 }
 
