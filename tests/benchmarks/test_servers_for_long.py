@@ -14,7 +14,7 @@ from tests.conftest import clustered
 
 def windows(memory, descriptors, p99) -> list[Window]:
     columns = zip(memory, descriptors, p99, strict=True)
-    return [Window(10.0 * i, m, d, 100, 1.0, p, 3, 1000) for i, (m, d, p) in enumerate(columns)]
+    return [Window(10.0 * i, m, d, d, 100, 1.0, p, 3, 1000) for i, (m, d, p) in enumerate(columns)]
 
 
 def test_what_stays_as_it_was_holds_and_what_grows_does_not():
@@ -23,6 +23,7 @@ def test_what_stays_as_it_was_holds_and_what_grows_does_not():
     worse = windows([100] * 9 + [120], [30] * 9 + [33], [5] * 9 + [7])
     found = soak.verdicts(worse, Counter({"plain: KeyError()": 2}))
     assert not any(holds for holds, _ in found.values())
+    assert found.keys() - soak.verdicts(worse, Counter(), level_alone=True).keys() == {"p99 is as it was"}
     assert found["memory is flat"][1].startswith("1.20") and "2 times plain" in found["no call failed"][1]
 
 
