@@ -7,15 +7,16 @@ import functools
 from typer import testing
 from typer.testing import CliRunner, Result
 
-from bebr.cli.app import app
+from bebr.cli.app import make_app
 
 # The runner makes the tree of commands anew for each call, which takes ten times as long as most of them.
 testing._get_command = functools.cache(testing._get_command)
+_APP = make_app()
 
 
 def run(*arguments: object) -> Result:
     """What `bebr ARGUMENTS` does and says; anything but an exit code is raised here."""
-    result = CliRunner().invoke(app, list(map(str, arguments)))
+    result = CliRunner().invoke(_APP, list(map(str, arguments)))
     if result.exception is not None and not isinstance(result.exception, SystemExit):
         raise result.exception
     return result

@@ -13,9 +13,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import typer
 
 import bebr
 from bebr.cli import train as train_verb
+from bebr.cli.app import VERBS, app_for
 from bebr.cli.native_output import gathered_stderr
 from bebr.vectors import read_vectors, write_columns, write_vectors
 from tests.commands import done, run
@@ -388,6 +390,14 @@ def test_help_names_every_verb_and_loads_nothing_heavy() -> None:
         if len(arguments) < 2 and arguments != ["--version"]:
             for verb in ("embed", "tag", "train", "encode", "build", "search", "plan", "tradeoff", "serve", "info"):
                 assert f" {verb} " in out
+
+
+def test_a_verb_is_made_without_the_others() -> None:
+    def made(*arguments: str) -> list[str]:
+        return sorted(typer.main.get_command(app_for(list(arguments))).commands)
+
+    assert made("serve", "data", "--port", "0") == ["serve"] and made("db", "list", "data") == ["db"]
+    assert made() == made("--help") == made("--traceback", "info") == made("search-for") == sorted(VERBS)
 
 
 @pytest.mark.parametrize(

@@ -169,9 +169,9 @@ def has_value(value: Any) -> bool:
 
 def test_commands_of_pages_have_the_options_that_they_are_given() -> None:
     typer = pytest.importorskip("typer", reason="the bebr command needs typer: pip install 'bebr[cli]'")
-    from bebr.cli.app import app
+    from bebr.cli.app import make_app
 
-    root = typer.main.get_command(app)
+    root = typer.main.get_command(make_app())
     told = [(page.relative_to(ROOT), line, words) for page in PAGES for line, words in commands(page)]
     assert len(told) > 40
     wrong = [f"{page}:{line}: {why}" for page, line, words in told if (why := mistake(root, words, typer.Context))]

@@ -8,6 +8,7 @@ not hold all that was asked for; 130 interrupted.
 
 from __future__ import annotations
 
+import gc
 import sys
 
 from bebr.extras import needed
@@ -15,11 +16,12 @@ from bebr.extras import needed
 
 def main() -> None:
     """Entry point of the `bebr` command."""
+    gc.disable()  # until the verb begins: imports make many objects and drop few
     try:
         with needed("cli", "the bebr command"):
-            from bebr.cli.app import app
+            from bebr.cli.app import app_for
     except ModuleNotFoundError as error:
         print("error:", error, file=sys.stderr)
         raise SystemExit(2) from None
 
-    app(prog_name="bebr")
+    app_for(sys.argv[1:])(prog_name="bebr")

@@ -2,34 +2,24 @@
 
 from __future__ import annotations
 
+import gc
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from importlib import import_module
 from typing import Annotated, Any, cast
 
 import typer
 from typer.core import TyperGroup
 
-from bebr.cli import (
-    build,
-    db,
-    doctor,
-    embed,
-    encode,
-    info,
-    keys,
-    leaf,
-    plan,
-    root,
-    search,
-    serve,
-    snapshot,
-    tag,
-    tradeoff,
-    train,
-)
 from bebr.cli.serve_settings import PREFIX
 from bebr.errors import Error
+
+# Each is a module of this package, with one command, `run`, or several, `app`.
+VERBS = (
+    *("embed", "tag", "train", "encode", "build", "search", "plan", "tradeoff", "serve", "leaf"),
+    *("root", "doctor", "db", "snapshot", "keys", "info"),
+)
 
 # typer brings its own copy of click from some version on; its UsageError has no other public name in both
 _UsageError = cast(type[Exception], typer.BadParameter.__base__)
@@ -43,6 +33,7 @@ class Verbs(TyperGroup):
             return super().make_context(*args, **kwargs)
 
     def invoke(self, ctx: Any) -> Any:
+        gc.enable()
         with _one_line_errors(traceback=ctx.params.get("traceback", False)):
             return super().invoke(ctx)
 
@@ -76,16 +67,32 @@ def _fail(message: str) -> None:
     raise typer.Exit(2)
 
 
-app = typer.Typer(
-    cls=Verbs,
-    help="Binary embedding-based retrieval: embed, tag, train a binarizer, encode, index, search, measure, serve.",
-    pretty_exceptions_enable=False,
-    add_completion=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
+def make_app(verbs: Iterable[str] = VERBS) -> typer.Typer:
+    """The command with some of its verbs: typer looks at every option of all that it is given before it begins, and at
+    those of all verbs for a tenth of a second."""
+    app = typer.Typer(
+        cls=Verbs,
+        help="Binary embedding-based retrieval: embed, tag, train a binarizer, encode, index, search, measure, serve.",
+        pretty_exceptions_enable=False,
+        add_completion=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    app.callback(invoke_without_command=True)(_start)
+    for verb in verbs:
+        module: Any = import_module(f"bebr.cli.{verb}")
+        if hasattr(module, "app"):
+            app.add_typer(module.app, name=verb)
+        else:
+            settings = {"auto_envvar_prefix": PREFIX} if verb == "serve" else None
+            app.command(verb, context_settings=settings)(module.run)
+    return app
 
 
-@app.callback(invoke_without_command=True)
+def app_for(arguments: list[str]) -> typer.Typer:
+    """What is enough of it for a command line."""
+    return make_app(arguments[:1] if arguments[:1] and arguments[0] in VERBS else VERBS)
+
+
 def _start(
     ctx: typer.Context,
     version: Annotated[bool, typer.Option("--version", help="Print the version and stop.")] = False,
@@ -97,21 +104,3 @@ def _start(
         typer.echo(f"bebr {__version__}")
     elif ctx.invoked_subcommand is None:
         typer.echo(ctx.get_help())
-
-
-app.command("embed")(embed.run)
-app.command("tag")(tag.run)
-app.command("train")(train.run)
-app.command("encode")(encode.run)
-app.command("build")(build.run)
-app.command("search")(search.run)
-app.command("plan")(plan.run)
-app.command("tradeoff")(tradeoff.run)
-app.command("serve", context_settings={"auto_envvar_prefix": PREFIX})(serve.run)
-app.command("leaf")(leaf.run)
-app.command("root")(root.run)
-app.command("doctor")(doctor.run)
-app.add_typer(db.app, name="db")
-app.add_typer(snapshot.app, name="snapshot")
-app.add_typer(keys.app, name="keys")
-app.command("info")(info.run)

@@ -7,7 +7,7 @@ from typing import Any
 
 import typer
 
-from bebr.cli.app import app
+from bebr.cli.app import make_app
 
 MARK = "<!-- commands -->"
 
@@ -33,4 +33,4 @@ def described(command: Any, name: str = "", level: int = 2) -> Iterator[str]:
 def on_page_markdown(markdown: str, **_: Any) -> str:
     if MARK not in markdown:
         return markdown
-    return markdown.replace(MARK, "\n".join(described(typer.main.get_command(app))))
+    return markdown.replace(MARK, "\n".join(described(typer.main.get_command(make_app()))))
