@@ -11,7 +11,7 @@ import bebr
 from bebr.collection.filter_form import as_filter
 from bebr.store.columns import table
 from bebr.store.database import Database
-from bebr.store.segments import writing
+from bebr.store.segments import segment, writing
 from bebr.store.snapshots import copies, growing
 
 PAYLOADS = [{"n": i, "tag": f"t{i % 10}", "deep": {"list": [i % 3, "x"]}} if i % 11 else None for i in range(1000)]
@@ -74,6 +74,19 @@ def test_a_file_without_columns_is_read_once(db, tmp_path, bz, vectors, monkeypa
         collection.settle()
     with Database(tmp_path) as again:
         assert again.collection("docs").count({"tag": "t2"}) == sum((p or {}).get("tag") == "t2" for p in PAYLOADS)
+
+
+def test_columns_of_a_file_are_read_by_the_first_filter(tmp_path, bz, vectors, monkeypatch):
+    with Database(tmp_path) as db:
+        db.create_collection("docs", bz).upsert(np.arange(1000), vectors[:1000], PAYLOADS)
+        db.collection("docs").settle()
+    read, read_columns = [], segment.read_columns
+    monkeypatch.setattr(segment, "read_columns", lambda *about: read.append(about) or read_columns(*about))
+    with Database(tmp_path) as db:
+        collection = db.collection("docs")
+        assert collection.get([1])[0].payload == PAYLOADS[1] and len(collection.search(vectors[:2], 5).ids) == 2
+        assert not read
+        assert counts(collection) == expected(PAYLOADS) and len(read) == 1
 
 
 class _no_sections:

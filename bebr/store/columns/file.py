@@ -21,7 +21,7 @@ from bebr.store.columns.column import DTYPES, Column, Values
 from bebr.store.columns.flatten import INNER
 from bebr.store.columns.table import Columns
 
-_SCHEMA, _DATA = "columns", "column_data"
+SECTIONS = _SCHEMA, _DATA = "columns", "column_data"
 _ALIGN = 64
 
 

@@ -18,7 +18,7 @@ from bebr.index import FlatIndex
 from bebr.index.files import Sections, contents_digest, open_sections
 from bebr.index.segments import Effort, file_part
 from bebr.store.catalog.records import SegmentRow
-from bebr.store.columns.file import read_columns
+from bebr.store.columns.file import SECTIONS, read_columns
 from bebr.store.columns.table import Columns, nothing
 from bebr.store.files import bitmaps
 from bebr.store.files.bitmaps import Bitmap
@@ -93,7 +93,9 @@ class Segment:
         own = keeping is not None and index.raw_type == keeping.kind  # of an attached file, in an order of their own
         self._kept = None if own or keeping is None else keeping.read(sections, row.rows, str(path))
         self._path = path
-        self._columns = read_columns(sections, row.rows, str(path))
+        # Read when somebody filters: a million titles take a tenth of a second, and are as many strings in memory.
+        self._column_sections = {name: sections[name] for name in SECTIONS if name in sections}
+        self._columns: Columns | None = None
         if self.payloads is None:
             self._columns = Columns(row.rows, {}, True)
         self._fields = text
@@ -158,6 +160,8 @@ class Segment:
         """Of all rows; of a file without columns, made of the payloads once. `pause` is called between pieces of
         work."""
         with self._making:
+            if self._columns is None:
+                self._columns = read_columns(self._column_sections, self.rows, str(self._path))
             if self._columns is None:
                 parts = []
                 for begin in range(0, self.rows, PIECE):
