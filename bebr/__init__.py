@@ -5,13 +5,14 @@
 >>> scores, ids = ix.search(q, 10)
 
 Importing this package loads numpy and the extension only; torch, grpc and sqlalchemy load with the first call that
-needs them.
+needs them. What trains and builds loads when its name is first used: a server starts without it.
 """
 
 from __future__ import annotations
 
+from importlib import import_module
 from pkgutil import extend_path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 # A source tree at the front of sys.path must still find the extension and the generated modules of an installed bebr.
 __path__ = extend_path(__path__, __name__)
@@ -19,7 +20,6 @@ __path__ = extend_path(__path__, __name__)
 from bebr.about import info, version
 from bebr.binarizer import Binarizer
 from bebr.binarizer.codes import Codes
-from bebr.bulk import build
 from bebr.collection.filter import F
 from bebr.collection.filter_tree import Filter
 from bebr.errors import CorruptFile, DeviceUnavailable, Error, IncompatibleModel, LimitExceeded
@@ -27,17 +27,18 @@ from bebr.extras import needed
 from bebr.index import FlatIndex, GraphIndex, Hits, Index, IVFIndex, MaxSimIndex, open_index
 from bebr.threads import get_num_threads, set_num_threads
 from bebr.tls import TLS
-from bebr.training import plan, train
-from bebr.training.released import load_released
-from bebr.training.untrained import untrained
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from bebr.bulk import build
     from bebr.collection.protocol import SnapshotInfo
     from bebr.serve.async_client import AsyncClient
     from bebr.serve.client import Client
     from bebr.store.database import Database
+    from bebr.training import plan, train
+    from bebr.training.released import load_released
+    from bebr.training.untrained import untrained
 
 __version__: str = version
 HNSWIndex = GraphIndex  # what users look for; it is one flat layer
@@ -75,6 +76,22 @@ __all__ = [
     "train",
     "untrained",
 ]
+
+
+_LATER = {
+    "build": "bebr.bulk",
+    "load_released": "bebr.training.released",
+    "plan": "bebr.training",
+    "train": "bebr.training",
+    "untrained": "bebr.training.untrained",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LATER:
+        raise AttributeError(f"module 'bebr' has no attribute {name!r}")
+    value = globals()[name] = getattr(import_module(_LATER[name]), name)
+    return value
 
 
 def open(

@@ -25,7 +25,6 @@ from bebr.store.workers.compaction import Compactor
 from bebr.store.workers.retraining import Trainer
 from bebr.store.writes.shared import SEAL_ROWS, Shared
 from bebr.store.writes.writer import Writer
-from bebr.training.untrained import untrained
 
 
 class _Busy:
@@ -144,6 +143,8 @@ class Database(Handle):
         the collection of that name is returned, if it is of the same model, or without one of the same dimensions and
         metric, and searches the same fields by their words.
         """
+        from bebr.training.untrained import untrained  # a server starts without what trains
+
         new = check_creation(name, bz, dim, metric, bytes_per_vector, keep, retrain, text, index, target_recall)
         model = new.bz or untrained(new.dim, new.bytes_per_vector, metric=new.metric)
         digest = self.register_model(model)

@@ -182,7 +182,7 @@ def test_a_call_may_have_less_time_than_the_others(client):
         ("import bebr; bebr.connect", ("grpc", "sqlalchemy", "google.protobuf")),
         ("import bebr.collection.checks, bebr.collection.protocol", ("grpc", "sqlalchemy", "google.protobuf")),
         ("import bebr.serve.client, bebr.serve.async_client", ("sqlalchemy", "bebr.store")),
-        ("import bebr.store", ("grpc", "google.protobuf", "bebr.serve")),
+        ("import bebr.store.database", ("grpc", "google.protobuf", "bebr.serve", "bebr.training", "bebr.bulk")),
     ],
     ids=["bebr", "collection", "clients", "store"],
 )

@@ -24,7 +24,7 @@ DIM = 64
 @pytest.fixture(scope="module")
 def models(vectors):
     return {metric: model_of(vectors, widths=[48, 16], metric=metric) for metric in ("cosine", "ip", "l2")} | {
-        "untrained": bebr.training.untrained.untrained(DIM, 16, metric="cosine")
+        "untrained": bebr.untrained(DIM, 16, metric="cosine")
     }
 
 
@@ -125,7 +125,7 @@ def test_what_it_refuses(collection, queries):
 def test_queries_are_scaled_as_documents_are_to_the_bit(dim):
     """Two implementations of one sum: numpy's, and that of a query on its way to a code."""
     rng = np.random.default_rng(dim)
-    bz = bebr.training.untrained.untrained(dim, 8, metric="cosine")
+    bz = bebr.untrained(dim, 8, metric="cosine")
     x = rng.standard_normal((7, dim)).astype(np.float32)
     x[1], x[2], x[3] = 0, x[2] * 1e30, x[3] * 1e-30
     np.testing.assert_array_equal(bz.query_model.vectors(x, False), normalized(x))

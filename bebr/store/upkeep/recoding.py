@@ -12,7 +12,6 @@ from bebr.store.snapshots.part import PartView
 from bebr.store.upkeep.migration import behind, check_target
 from bebr.store.workers.retraining import check_running, next_training, sample
 from bebr.store.writes.current import Current
-from bebr.training import train
 
 
 class Recoding:
@@ -52,6 +51,8 @@ class Recoding:
         def step(_stage: str, _done: int, _total: int) -> None:
             current.check_open()
             check_running()
+
+        from bebr.training import train  # a server starts without it
 
         model = train(vectors, bytes_per_vector=size, metric=state.bz.metric, progress=step)
         self.migrate(model, bytes_per_vector=size, trained_rows=snapshot.searched)

@@ -17,7 +17,6 @@ from bebr.arrays import Floats, Ids
 from bebr.binarizer import Binarizer
 from bebr.store.catalog.records import Settings
 from bebr.store.snapshots.snapshot import Snapshot
-from bebr.training.untrained import untrained
 
 _log = logging.getLogger("bebr.store")
 
@@ -49,6 +48,8 @@ def scaled(bz: Binarizer, vectors: Floats) -> Binarizer | None:
     length = float(np.sqrt(np.mean(np.square(lengths)))) if len(lengths) else 0.0
     if length == 0 or _NEAR[0] <= length <= _NEAR[1]:
         return None
+    from bebr.training.untrained import untrained  # a server starts without what trains
+
     return untrained(bz.input_dim, bz.bytes_per_vector, metric=bz.metric, norm=length)
 
 
