@@ -224,7 +224,11 @@ class Binarizer(KnownAttributes):
     def encode(self, x: ArrayLike, *, bf16: bool = False, optimize: bool = True) -> Codes:
         """Codes of vectors ``x`` float32[n, d]. ``bf16``: AMX bfloat16 arithmetic, ``ValueError`` where the machine
         has none. ``optimize=False``: the plain forward pass, without the descent that the model was trained with."""
-        vectors = self._enter(as_vectors(x, "x", self.input_dim))
+        return self._encode(as_vectors(x, "x", self.input_dim), bf16, optimize)
+
+    def _encode(self, x: Floats, bf16: bool = False, optimize: bool = True) -> Codes:
+        """The same of vectors that were checked."""
+        vectors = self._enter(x)
         planes = self._encoder.encode(vectors, bf16, optimize)
         return Codes(planes, self._stored(self.exact_factors(vectors, planes)))
 

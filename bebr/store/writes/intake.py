@@ -54,7 +54,7 @@ class Intake:
             # Copies: a write that was given up may still be encoded when its caller changes the arrays.
             change = Change(ids.numbers.copy(), None, texts, {}, *about, vectors.copy(), number)
         else:
-            change = self._located(ids, bz.encode(vectors), texts, bz.digest, kept, bare)
+            change = self._located(ids, bz._encode(vectors), texts, bz.digest, kept, bare)
             change = replace(change, collection=number)
         return self._submit(change if conflict == "replace" else InsertChange(change, conflict == "error"))
 
