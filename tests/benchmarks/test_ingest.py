@@ -31,7 +31,7 @@ def test_rows_that_are_not_held_are_made_again():
 
 def test_what_misses_an_aim_is_marked():
     slow = ingest.Load("stream", 1000, 1.0, 0.5, 0.5, 1, {"p50_ms": 9.0, "p99_ms": 9.0, "worst_ms": 200.0})
-    after = ingest.After(1, {"p50_ms": 1.0, "p99_ms": 1.0, "worst_ms": 1.0}, 0.8, 0.9, 2.0, 1.0)
+    after = ingest.After(1, {"p50_ms": 1.0, "p99_ms": 1.0, "worst_ms": 1.0}, 0.8, 0.9, 0.9, 2.0, 1.0)
     first, second = (["".join(column.cells) for column in table.columns] for table in ingest.tables([slow], after))
     assert sum("✗" in cell for cell in first) == 3
     assert sum("✗" in cell for cell in second) == 2
