@@ -6,7 +6,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <array>
 #include <bit>
 #include <cerrno>
 #include <cstdio>
@@ -15,6 +14,7 @@
 #include <utility>
 
 #include "base/buffer.h"
+#include "base/crc32c.h"
 #include "base/error.h"
 
 namespace bebr {
@@ -29,19 +29,6 @@ constexpr size_t kHeader = 48, kEntry = 40, kName = 16, kMaxSections = 256;
 // version that brought it, all others one that older software knows too.
 constexpr uint32_t kNewestVersion = 3;
 constexpr std::pair<std::string_view, uint32_t> kSince[] = {{"inlined", 3}};  // records of a graph are laid out anew
-
-// Slicing by 8: eight table lookups retire eight bytes.
-constexpr auto kTables = [] {
-  std::array<std::array<uint32_t, 256>, 8> t{};
-  for (uint32_t i = 0; i < 256; ++i) {
-    uint32_t c = i;
-    for (int k = 0; k < 8; ++k) c = (c & 1) != 0 ? (c >> 1) ^ 0x82F63B78u : c >> 1;
-    t[0][i] = c;
-  }
-  for (uint32_t i = 0; i < 256; ++i)
-    for (size_t s = 1; s < 8; ++s) t[s][i] = (t[s - 1][i] >> 8) ^ t[0][t[s - 1][i] & 255];
-  return t;
-}();
 
 template <typename T>
 void store(uint8_t* at, T value) {
@@ -102,18 +89,7 @@ void write_all(int fd, std::span<const uint8_t> bytes, uint64_t offset, const st
 
 }  // namespace
 
-uint32_t crc32c(std::span<const uint8_t> bytes, uint32_t seed) {
-  uint32_t c = ~seed;
-  const uint8_t* p = bytes.data();
-  size_t n = bytes.size();
-  for (; n >= 8; n -= 8, p += 8) {
-    const uint64_t w = load<uint64_t>(p) ^ c;
-    c = kTables[7][w & 255] ^ kTables[6][w >> 8 & 255] ^ kTables[5][w >> 16 & 255] ^ kTables[4][w >> 24 & 255] ^
-        kTables[3][w >> 32 & 255] ^ kTables[2][w >> 40 & 255] ^ kTables[1][w >> 48 & 255] ^ kTables[0][w >> 56];
-  }
-  for (; n > 0; --n, ++p) c = (c >> 8) ^ kTables[0][(c ^ *p) & 255];
-  return ~c;
-}
+uint32_t crc32c(std::span<const uint8_t> bytes, uint32_t seed) { return crc32c_by(chosen_isa(), bytes, seed); }
 
 FileWriter::FileWriter(const std::string& path, std::string_view kind, std::span<const Planned> sections)
     : path_(path), kind_(kind) {
