@@ -31,6 +31,11 @@ bool add(const char* name, void (*run)()) {
 
 }  // namespace bebr::test
 
+#ifdef __SANITIZE_THREAD__
+// OpenSSL is not instrumented: what it hands from thread to thread by atomics of its own looks like a race.
+extern "C" const char* __tsan_default_suppressions() { return "race:libcrypto.so"; }
+#endif
+
 int main(int count, char** arguments) {
   using namespace bebr::test;
   std::signal(SIGPIPE, SIG_IGN);  // as Python does
