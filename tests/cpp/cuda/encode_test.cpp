@@ -106,18 +106,19 @@ BEBR_TEST(encode_equals_the_cpu) {
   Random random(31);
   in_every_order(random, [&] {
     compare(random, {{8}, 1, 1, true, true, true});
-    compare(random, {{24, 16, 8}, 17, 300, true, true, true, 6, 2});
-    compare(random, {{72, 72, 40}, 100, 33, false, true, true});
+    compare(random, {{24, 16, 8}, 17, 150, true, true, true, 6, 2});
+    compare(random, {{72, 72, 40}, 100, 20, false, true, true});
     compare(random, {{136, 128, 64, 40, 40, 24, 16, 8}, 33, 5, true, true, false, 20, 1});
     compare(random, {{200}, 48, 130, true, false, true});
     compare(random, {{264, 256}, 31, 9, false, true, false, 1, 0});
-    compare(random, {{520, 264, 96}, 16, 6, true, true, false, 4, 1});
+    compare(random, {{520, 264, 96}, 16, 2, true, true, false, 4, 1});
   });
 }
 
-BEBR_TEST(encode_of_the_longest_code) {
+// Of 4,096 dims under the sanitizers, the same takes more than a minute.
+BEBR_TEST(encode_of_a_long_code) {
   Random random(36);
-  compare(random, {{4096, 2048, 8}, 24, 2, true, true, false, 2, 0});
+  compare(random, {{1096, 8}, 24, 2, true, true, false, 1, 0});
 }
 
 // descend alone, for grids and gradients that no encoder made: values at the ends of the grid, sweeps that are too few.

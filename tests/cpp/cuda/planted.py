@@ -167,7 +167,8 @@ def make(folder: Path) -> None:
 def run(binary: str) -> None:
     """Exits with 1 where a bug is missed, or the tests fail without one."""
     start, missed = time.monotonic(), []
-    for number, (what, test) in enumerate([("none", ""), *((bug.what, bug.test) for bug in BUGS)]):
+    whole = [(0, "none", test) for test in sorted({bug.test for bug in BUGS})]
+    for number, what, test in [*whole, *((number, bug.what, bug.test) for number, bug in enumerate(BUGS, 1))]:
         environment = dict(os.environ, BEBR_PLANTED=str(number))
         done = subprocess.run([binary, test], env=environment, capture_output=True, timeout=300)
         if (done.returncode == 0) != (number == 0):
