@@ -103,7 +103,7 @@ def test_when_training_is_due():
 
 def test_training_that_fails_leaves_the_collection_as_it_is(tmp_path, vectors, monkeypatch, caplog, until):
     monkeypatch.setattr(retraining, "FIRST_ROWS", 200)
-    monkeypatch.setattr("bebr.store.upkeep.recoding.train", lambda *_, **__: 1 / 0)
+    monkeypatch.setattr("bebr.training.train", lambda *_, **__: 1 / 0)
     with bebr.open(tmp_path) as db:
         docs = db.create_collection("docs", dim=64)
         docs.upsert(range(300), vectors[:300])
