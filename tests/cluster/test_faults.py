@@ -32,6 +32,7 @@ def test_with_another_replica_no_query_fails_and_no_write_is_lost(
             docs = client.create_collection("docs", bz)
             assert docs.upsert(range(400), vectors[:400]) == 400
             until(lambda: sum(len(direct.collection(f"docs.{i}of2")) for i in range(2)) == 400)
+            until(lambda: all(len(leaf.shards) == 2 for leaf in leaves.all))  # the root knows of both replicas
             wanted = docs.search(queries, 5, exact=True)
 
             def found() -> None:
