@@ -3,12 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
 from bebr.cli.arguments import Threads
-from bebr.cli.serve import Cache, CacheMb, KeyFolder, LeaseSeconds, Segments
+from bebr.cli.serve import (
+    Cache,
+    CacheMb,
+    Grace,
+    Host,
+    Insecure,
+    KeyFolder,
+    LeaseSeconds,
+    LogFormat,
+    LogLevel,
+    Port,
+    Segments,
+)
 from bebr.extras import needed
 
 
@@ -22,8 +34,8 @@ def run(
             show_default=False,
         ),
     ] = "",
-    host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 for every interface.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="Port; 0 takes a free one.")] = 7777,
+    host: Host = "127.0.0.1",
+    port: Port = 7777,
     advertise: Annotated[
         str | None, typer.Option(help="Address by which roots reach it; by default where it listens.")
     ] = None,
@@ -32,15 +44,11 @@ def run(
     cache_mb: CacheMb = None,
     lease_seconds: LeaseSeconds = None,
     keys: KeyFolder = None,
-    insecure: Annotated[
-        bool, typer.Option("--insecure", help="Listen beyond this machine without keys: whoever reaches it may do all.")
-    ] = False,
+    insecure: Insecure = False,
     metrics: Annotated[int | None, typer.Option(help="Port of /metrics for Prometheus, on loopback.")] = None,
-    log_format: Annotated[Literal["text", "json"], typer.Option(help="Form of the log's lines, on stderr.")] = "text",
-    log_level: Annotated[
-        Literal["debug", "info", "warning", "error"], typer.Option(help="Least level of them; debug has every call.")
-    ] = "warning",
-    grace: Annotated[float, typer.Option(help="Seconds that calls in progress may take when it stops.", min=0)] = 10.0,
+    log_format: LogFormat = "text",
+    log_level: LogLevel = "warning",
+    grace: Grace = 10.0,
 ) -> None:
     """Serve shards of a shared database, for a root (`bebr root`): what `bebr serve URL` does, of some shards. The
     database has its address, as long as it runs."""

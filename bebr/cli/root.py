@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
+from bebr.cli.serve import Grace, Host, Insecure, LogFormat, LogLevel, Port, TlsCertificate, TlsClientCa, TlsKey
 from bebr.extras import needed
 
 
@@ -21,30 +22,22 @@ def run(
     shards: Annotated[
         int, typer.Option(help="Into how many shards collections are split that are made through it.", min=1)
     ] = 1,
-    host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 for every interface.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="Port; 0 takes a free one.")] = 7777,
+    host: Host = "127.0.0.1",
+    port: Port = 7777,
     patience: Annotated[float, typer.Option(help="Seconds within which a replica of a shard must answer.")] = 10.0,
     keys: Annotated[Path | None, typer.Option(help="Folder whose keys (`bebr keys create`) callers need.")] = None,
-    tls_certificate: Annotated[
-        Path | None, typer.Option("--tls-cert", help="PEM file: calls come under TLS alone.")
-    ] = None,
-    tls_key: Annotated[Path | None, typer.Option(help="PEM file of the certificate's key.")] = None,
-    tls_client_ca: Annotated[
-        Path | None, typer.Option(help="PEM file: only clients with a certificate that this one signed.")
-    ] = None,
-    insecure: Annotated[
-        bool, typer.Option("--insecure", help="Listen beyond this machine without keys: whoever reaches it may do all.")
-    ] = False,
+    tls_certificate: TlsCertificate = None,
+    tls_key: TlsKey = None,
+    tls_client_ca: TlsClientCa = None,
+    insecure: Insecure = False,
     token: Annotated[str | None, typer.Option(envvar="BEBR_TOKEN", help="A key of the leaves, of role admin.")] = None,
     leaf_tls_ca: Annotated[
         Path | None, typer.Option(envvar="BEBR_TLS_CA", help="Leaves have TLS, by the authority of this PEM file.")
     ] = None,
-    log_format: Annotated[Literal["text", "json"], typer.Option(help="Form of the log's lines, on stderr.")] = "text",
-    log_level: Annotated[
-        Literal["debug", "info", "warning", "error"], typer.Option(help="Least level of them; debug has every call.")
-    ] = "warning",
+    log_format: LogFormat = "text",
+    log_level: LogLevel = "warning",
     slow_ms: Annotated[float | None, typer.Option(help="Log calls that take so many milliseconds.", min=0)] = None,
-    grace: Annotated[float, typer.Option(help="Seconds that calls in progress may take when it stops.", min=0)] = 10.0,
+    grace: Grace = 10.0,
 ) -> None:
     """Answer for leaves (`bebr leaf`) as one server would: searches ask all shards, writes go to who writes a shard."""
     with needed("server", "bebr root"):

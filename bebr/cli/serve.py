@@ -11,6 +11,22 @@ from bebr.cli.arguments import Device, ProducerOptions, Size, Threads, Weights, 
 from bebr.cli.serve_settings import config_lines, rereading, take_config
 from bebr.extras import needed
 
+# Of whatever listens: here, for `bebr leaf` and for `bebr root`.
+Host = Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 for every interface.")]
+Port = Annotated[int, typer.Option(help="Port; 0 takes a free one.")]
+TlsCertificate = Annotated[Path | None, typer.Option("--tls-cert", help="PEM file: calls come under TLS alone.")]
+TlsKey = Annotated[Path | None, typer.Option(help="PEM file of the certificate's key.")]
+TlsClientCa = Annotated[
+    Path | None, typer.Option(help="PEM file: only clients with a certificate that this one signed.")
+]
+Insecure = Annotated[
+    bool, typer.Option("--insecure", help="Listen beyond this machine without keys: whoever reaches it may do all.")
+]
+LogFormat = Annotated[Literal["text", "json"], typer.Option(help="Form of the log's lines, on stderr.")]
+LogLevel = Annotated[
+    Literal["debug", "info", "warning", "error"], typer.Option(help="Least level of them; debug has every call.")
+]
+Grace = Annotated[float, typer.Option(help="Seconds that calls in progress may take when it stops.", min=0)]
 # Of a database that several processes share, here and for `bebr leaf`.
 Segments = Annotated[
     str | None, typer.Option(help="With a URL: where segments are, s3://… or file://….", show_default=False)
@@ -43,8 +59,8 @@ def run(
     cache_mb: CacheMb = None,
     lease_seconds: LeaseSeconds = None,
     keys: KeyFolder = None,
-    host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 for every interface.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="Port; 0 takes a free one.")] = 7777,
+    host: Host = "127.0.0.1",
+    port: Port = 7777,
     threads: Threads = None,
     max_message_mb: Annotated[int, typer.Option(help="Largest message in MiB.")] = 64,
     max_memory_mb: Annotated[
@@ -63,20 +79,12 @@ def run(
         int | None,
         typer.Option(help="Port of the same API as JSON, with /metrics and a dashboard; 0 takes a free one."),
     ] = None,
-    tls_certificate: Annotated[
-        Path | None, typer.Option("--tls-cert", help="PEM file: calls come under TLS alone.")
-    ] = None,
-    tls_key: Annotated[Path | None, typer.Option(help="PEM file of the certificate's key.")] = None,
-    tls_client_ca: Annotated[
-        Path | None, typer.Option(help="PEM file: only clients with a certificate that this one signed.")
-    ] = None,
-    insecure: Annotated[
-        bool, typer.Option("--insecure", help="Listen beyond this machine without keys: whoever reaches it may do all.")
-    ] = False,
-    log_format: Annotated[Literal["text", "json"], typer.Option(help="Form of the log's lines, on stderr.")] = "text",
-    log_level: Annotated[
-        Literal["debug", "info", "warning", "error"], typer.Option(help="Least level of them; debug has every call.")
-    ] = "warning",
+    tls_certificate: TlsCertificate = None,
+    tls_key: TlsKey = None,
+    tls_client_ca: TlsClientCa = None,
+    insecure: Insecure = False,
+    log_format: LogFormat = "text",
+    log_level: LogLevel = "warning",
     slow_ms: Annotated[
         float | None, typer.Option(help="Log calls that take so many milliseconds, with what they did.", min=0)
     ] = None,
@@ -94,7 +102,7 @@ def run(
     size: Size = None,
     device: Device = "cpu",
     option: ProducerOptions = None,
-    grace: Annotated[float, typer.Option(help="Seconds that calls in progress may take when it stops.", min=0)] = 10.0,
+    grace: Grace = 10.0,
     config: Annotated[
         Path | None,
         typer.Option(help="File of these options (TOML); read again at SIGHUP.", is_eager=True, callback=take_config),
