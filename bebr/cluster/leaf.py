@@ -31,11 +31,7 @@ class Leaf:
     def __init__(self, address: Address) -> None:
         self.name = address.target
         self._metadata = address.metadata
-        credentials, options = address.credentials(), address.options()
-        if credentials is None:
-            self._channel = grpc.aio.insecure_channel(address.target, options=options)
-        else:
-            self._channel = grpc.aio.secure_channel(address.target, credentials, options=options)
+        self._channel = address.aio_channel()
         self._stubs = stubs_of(self._channel)
         self.alive = False
         self._looks = self._newest = 0

@@ -122,11 +122,7 @@ class _Connection:
     """A channel of one event loop, and what the server said of itself; made by the first call."""
 
     def __init__(self, address: Address) -> None:
-        credentials, options = address.credentials(), address.options()
-        if credentials is None:
-            self.channel = grpc.aio.insecure_channel(address.target, options=options)
-        else:
-            self.channel = grpc.aio.secure_channel(address.target, credentials, options=options)
+        self.channel = address.aio_channel()
         self.stubs = stubs_of(self.channel)
         self.calls = ClientCalls(address.target, address.retries)
 

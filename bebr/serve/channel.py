@@ -94,6 +94,13 @@ class Address:
         """None for plain text. ``OSError`` and ``ValueError`` for its files."""
         return None if self.tls is None else _credentials(self.tls)
 
+    def aio_channel(self) -> grpc.aio.Channel:
+        """Of the event loop that runs. Errors of `credentials`."""
+        credentials, options = self.credentials(), self.options()
+        if credentials is None:
+            return grpc.aio.insecure_channel(self.target, options=options)
+        return grpc.aio.secure_channel(self.target, credentials, options=options)
+
 
 def _unpickled(target: str, timeout: float | None, retries: int, token: bool, tls: TLS | None) -> Address:
     key = None
