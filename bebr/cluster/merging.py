@@ -34,7 +34,9 @@ def merged_hits(replies: Sequence[pb.SearchResponse], k: int, offset: int, ascen
     return reply
 
 
-def put_texts(reply: pb.SearchResponse, replies: Sequence[pb.SearchResponse], shown: Ids) -> None:
+def put_texts(
+    reply: pb.SearchResponse | pb.Rows, replies: Sequence[pb.SearchResponse] | Sequence[pb.Rows], shown: Ids
+) -> None:
     """Puts payloads and keys into a reply: of those answers of all `replies`, one after the other, that it shows."""
     sizes = [len(one.ids) // 8 for one in replies]
     for field, nothing in (("payloads", ""), ("keys", b"")):
@@ -53,12 +55,7 @@ def merged_rows(parts: Sequence[pb.Rows], most: int | None = None, below: int | 
         order = order[ids[order] <= below]
     order = order[:most]
     rows = pb.Rows(ids=convert.ids_to_bytes(ids[order]))
-    for field, nothing in (("payloads", ""), ("keys", b"")):
-        if any(getattr(part, field) for part in parts):
-            every: list[Any] = []
-            for part in parts:
-                every += getattr(part, field) or [nothing] * (len(part.ids) // 8)
-            getattr(rows, field).extend([every[i] for i in order.tolist()])
+    put_texts(rows, parts, order)
     if any(part.HasField("vectors") for part in parts):
         _put_vectors(rows, [part for part in parts if part.ids] or parts[:1], order)
     return rows
