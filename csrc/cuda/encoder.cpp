@@ -67,22 +67,24 @@ Encoder::Encoder(size_t device, const CodeSpec& spec, const Layer& layer, bool n
   }
 }
 
+size_t Encoder::widest() const noexcept {
+  size_t found = layer_->out_stride();
+  for (const Norm& decoder : decoders_) found = std::max<size_t>(found, decoder.layer.out_stride());
+  return found;
+}
+
 size_t Encoder::bytes_of_row(const Vectors& x) const noexcept {
-  size_t widest = layer_->out_stride();
-  for (const Norm& decoder : decoders_) widest = std::max<size_t>(widest, decoder.layer.out_stride());
-  const size_t floats = (x.on_device ? 1 : 2) * size_t{input_dim()} + 3 * layer_->out_stride() + widest;
+  const size_t floats = (x.on_device ? 1 : 2) * size_t{input_dim()} + 3 * layer_->out_stride() + widest();
   return floats * sizeof(float) + spec_.row_bytes() + decoders_.size() * sizeof(float) + sizeof(double);
 }
 
 Encoder::Room& Encoder::room_for(size_t rows, const Vectors& x, const EncodedNorms& wanted) const {
   const size_t stride = layer_->out_stride();
-  size_t widest = stride;
-  for (const Norm& decoder : decoders_) widest = std::max<size_t>(widest, decoder.layer.out_stride());
   Room& room = room_;
   if (!x.on_device) grow(room.x, rows * input_dim() * sizeof(float));
   grow(room.unit, rows * input_dim());
   for (DeviceArray<float>* array : {&room.z, &room.v, &room.error}) grow(*array, rows * stride);
-  grow(room.product, rows * widest);
+  grow(room.product, rows * widest());
   grow(room.planes, rows * spec_.row_bytes());
   if (wanted.reconstructed != nullptr) grow(room.norms, rows * decoders_.size());
   if (wanted.squares != nullptr) grow(room.squares, rows);

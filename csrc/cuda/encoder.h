@@ -66,6 +66,7 @@ class Encoder {
   };
   Room& room_for(size_t rows, const Vectors& x, const EncodedNorms& wanted) const;
   size_t bytes_of_row(const Vectors& x) const noexcept;
+  size_t widest() const noexcept;  // of the products of a row
   void make_codes(Room& room, uint32_t rows, bool optimize) const;
   void make_norms(Room& room, uint32_t rows) const;
 
