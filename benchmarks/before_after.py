@@ -17,12 +17,14 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import os
 import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -34,14 +36,15 @@ from benchmarks import datasets, machine, output
 AIM = 0.97
 # How many times the rounds are taken again of a case that lies under it.
 AGAIN = 3
+WORKER = "before_after_worker.py"
 # Bits a dimension of the models, and the bytes of a factor beside them.
 BITS, FACTOR = (1, 2, 4), 4
 
 
 class Side:
-    """A worker, named by its file here, in the interpreter of one checkout."""
+    """A worker, named by its file here, in the interpreter of one checkout; ``isa``: BEBR_ISA, where not this one's."""
 
-    def __init__(self, python: Path, worker: str, *arguments: Path | str) -> None:
+    def __init__(self, python: Path, worker: str, *arguments: Path | str, isa: str | None = None) -> None:
         # Isolated: neither this checkout's folder nor PYTHONPATH decides which bebr is imported.
         self._process = subprocess.Popen(
             [python, "-I", Path(__file__).with_name(worker), *arguments],
@@ -49,6 +52,7 @@ class Side:
             stdout=subprocess.PIPE,
             text=True,
             bufsize=1,
+            env=os.environ if isa is None else {**os.environ, "BEBR_ISA": isa},
         )
         self.digests: dict[str, str] = json.loads(self._line())
 
@@ -73,7 +77,7 @@ class Side:
 
 @dataclass(frozen=True)
 class Row:
-    """Seconds of the fastest calls; ``typical``: the median over rounds of before / after."""
+    """Seconds of the fastest calls; ``typical``: the median over rounds of before / after; ``aim``: of both ratios."""
 
     dataset: str
     case: str
@@ -81,6 +85,7 @@ class Row:
     after: float
     typical: float
     equal: bool
+    aim: float = AIM
 
     @property
     def ratio(self) -> float:
@@ -88,52 +93,60 @@ class Row:
 
     @property
     def fast(self) -> bool:
-        return max(self.ratio, self.typical) >= AIM
+        return max(self.ratio, self.typical) >= self.aim
 
     @property
     def kept(self) -> bool:
         return self.fast and self.equal
 
 
-def row(data: str, case: str, pairs: Sequence[tuple[float, float]], equal: bool = True) -> Row:
+def row(data: str, case: str, pairs: Sequence[tuple[float, float]], equal: bool = True, aim: float = AIM) -> Row:
     """Of the seconds of all rounds, before and after."""
     was, now = (min(side) for side in zip(*pairs, strict=True))
-    return Row(data, case, was, now, statistics.median(one / other for one, other in pairs), equal)
+    return Row(data, case, was, now, statistics.median(one / other for one, other in pairs), equal, aim)
 
 
-def compare(data: datasets.Dataset, before: Path, after: Path, rounds: int, pattern: str) -> list[Row]:
-    """Every case whose name holds ``pattern`` on one data set."""
+def compare(
+    data: datasets.Dataset,
+    sides: Sequence[Callable[[Path, str], Side]],
+    rounds: int,
+    pattern: str,
+    bits: Sequence[int] = BITS,
+    aim: float = AIM,
+) -> list[Row]:
+    """Every case whose name holds ``pattern`` on one data set. sides: what starts the one before and the one after, of
+    a folder of models and vectors, and a pattern. bits: a dimension, of each model."""
     with tempfile.TemporaryDirectory() as made:
         folder = Path(made)
         np.save(folder / "base.npy", data.base)
         np.save(folder / "queries.npy", data.queries)
-        for size in (math.ceil(data.base.shape[1] / 8) * bits + FACTOR for bits in BITS):
+        for size in (math.ceil(data.base.shape[1] / 8) * depth + FACTOR for depth in bits):
             bebr.train(data.train, bytes_per_vector=size, metric=data.metric).save(folder / f"{size}.safetensors")
         seconds: dict[str, list[tuple[float, float]]] = {}
         digests: list[dict[str, str]] = []
 
         def take(pattern: str, names: Sequence[str], rounds: int) -> None:
             # One after the other: the first one's files are read.
-            sides = [Side(python, "before_after_worker.py", folder, pattern) for python in (before, after)]
-            digests[:] = digests or [side.digests for side in sides]
+            started = [start(folder, pattern) for start in sides]
+            digests[:] = digests or [side.digests for side in started]
             for turn in range(rounds):
                 for name in names or [name for name in digests[1] if name in digests[0]]:
                     first = turn % 2
-                    pair = {first: sides[first].seconds(name)}
-                    pair[1 - first] = sides[1 - first].seconds(name)
+                    pair = {first: started[first].seconds(name)}
+                    pair[1 - first] = started[1 - first].seconds(name)
                     seconds.setdefault(name, []).append((pair[0], pair[1]))
-            for side in sides:
+            for side in started:
                 side.close()
 
         take(pattern, (), rounds)
-        for name in [name for name, pairs in seconds.items() if not row("", name, pairs).fast]:
+        for name in [name for name, pairs in seconds.items() if not row("", name, pairs, aim=aim).fast]:
             take(name, (name,), AGAIN * rounds)
-    return [row(data.name, name, pairs, digests[0][name] == digests[1][name]) for name, pairs in seconds.items()]
+    return [row(data.name, name, pairs, digests[0][name] == digests[1][name], aim) for name, pairs in seconds.items()]
 
 
-def table(rows: Sequence[Row]) -> Table:
-    made = Table(title="before / after; above 1: faster now")
-    for column in ("set", "case", "before ms", "after ms", "ratio", "median", "answers"):
+def table(rows: Sequence[Row], title: str, before: str = "before", after: str = "after") -> Table:
+    made = Table(title=title)
+    for column in ("set", "case", f"{before} ms", f"{after} ms", "ratio", "median", "answers"):
         made.add_column(column, justify="left" if column in ("set", "case", "answers") else "right")
     for row in rows:
         made.add_row(
@@ -165,8 +178,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         data = datasets.load_or_say(name, console.print)
         if data is None:
             return 1
-        rows += compare(data, options.before, options.after, options.rounds, options.cases)
-    console.print(table(rows))
+        sides = [partial(Side, python, WORKER) for python in (options.before, options.after)]
+        rows += compare(data, sides, options.rounds, options.cases)
+    console.print(table(rows, "before / after; above 1: faster now"))
     if options.json is not None:
         output.save(options.json, machine.facts(1), [{**asdict(row), "ratio": row.ratio} for row in rows])
     return 0 if all(row.kept for row in rows) else 1

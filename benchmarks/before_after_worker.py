@@ -25,6 +25,7 @@ import numpy as np
 import bebr
 import bebr._core as core
 
+# Queries of a batch, unless another number is asked for; calls of one query; rows that are encoded.
 BATCH, SINGLES, ENCODED = 128, 16, 2000
 SHARES = (0.5, 0.1, 0.01)
 NLIST = 256
@@ -78,14 +79,14 @@ def encoding(model: bebr.Binarizer, x: Any, size: int) -> Iterator[tuple[str, Ca
 def searching(
     name: str, index: Callable[[], Any], queries: Any, **options: Any
 ) -> Iterator[tuple[str, Callable[[], Any]]]:
-    """A batch in one call, and queries one by one; the index is opened by the first of them."""
+    """All queries in one call, and some one by one; the index is opened by the first of them."""
 
     @functools.cache
     def search() -> Callable[..., Any]:
         found = index().search
         return functools.partial(found, **named(found, **options))
 
-    yield f"{name} batch", lambda: search()(queries[:BATCH], 10)
+    yield f"{name} batch", lambda: search()(queries, 10)
     yield f"{name} single", lambda: [search()(one[None], 10) for one in queries[:SINGLES]]
 
 
@@ -99,10 +100,10 @@ def opened(path: Path, kind: Any, model: bebr.Binarizer, base: Any, **options: A
     return bebr.open_index(path)
 
 
-def cases(folder: Path) -> Iterator[tuple[str, Callable[[], Any]]]:
+def cases(folder: Path, batch: int) -> Iterator[tuple[str, Callable[[], Any]]]:
     """Name and call of everything that is timed."""
     yield from kernels()
-    base, queries = np.load(folder / "base.npy"), np.load(folder / "queries.npy")
+    base, queries = np.load(folder / "base.npy"), np.load(folder / "queries.npy")[:batch]
     sizes = sorted(int(path.stem) for path in folder.glob("*.safetensors"))
     models = {size: bebr.Binarizer.load(folder / f"{size}.safetensors") for size in sizes}
 
@@ -172,11 +173,11 @@ def timed(name: str, call: Callable[[], Any]) -> float:
             return best
 
 
-def main(folder: Path, pattern: str) -> None:
+def main(folder: Path, pattern: str, batch: int = BATCH) -> None:
     bebr.set_num_threads(1)
     if hasattr(os, "sched_setaffinity"):  # both sides on one processor: what disturbs another one disturbs neither
         os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
-    known = {name: call for name, call in cases(folder) if pattern in name}
+    known = {name: call for name, call in cases(folder, batch) if pattern in name}
     taken = {name: digest(name, call) for name, call in known.items()}
     print(json.dumps(taken), flush=True)
     for line in sys.stdin:
@@ -185,4 +186,4 @@ def main(folder: Path, pattern: str) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), sys.argv[2])
+    main(Path(sys.argv[1]), sys.argv[2], *map(int, sys.argv[3:]))

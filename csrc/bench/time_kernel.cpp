@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <chrono>
 #include <functional>
+#include <limits>
 #include <numeric>
 #include <random>
 
@@ -67,12 +68,12 @@ std::vector<double> time_kernel(Isa isa, const std::string& kernel, uint32_t dim
   Buffer expanded =
       random_bytes(kExpandedBlocks * expanded_bytes(spec.groups()), static_cast<uint8_t>((1u << planes) - 1));
   const uint32_t size = kernel == "gemm" ? dims : 1;
-  const Buffer weights(size_t{size} * size * sizeof(float)), biases(size * sizeof(float)),
+  const Buffer weights(size_t{dims} * size * sizeof(float)), biases(size * sizeof(float)),
       floats_in(rows * size * sizeof(float));
   const Dense layer({weights.as<float>(), biases.as<float>(), size, size});
   Buffer floats_out(rows * layer.out_stride() * sizeof(float));
   std::vector<uint32_t> order(256);
-  Buffer sums(std::max<size_t>({queries * kChunkBlocks * kBlockRows, 32 * kChunkBlocks, 256}) * sizeof(int32_t));
+  Buffer sums(std::max<size_t>({queries * kChunkBlocks * kBlockRows, 32 * kChunkBlocks, 512}) * sizeof(int32_t));
   int32_t* out = sums.as<int32_t>();
 
   volatile uint64_t sink = 0;
@@ -112,6 +113,27 @@ std::vector<double> time_kernel(Isa isa, const std::string& kernel, uint32_t dim
   } else if (kernel == "dot_int8") {  // a row is a code's bytes
     pass = [&] {
       over_rows([&](size_t n) { k.dot_int8(codes.as<int8_t>(), codes.as<int8_t>(), row_bytes, order.data(), n, out); });
+    };
+  } else if (kernel == "raw_dot_i8") {  // so is it here
+    pass = [&] {
+      over_rows([&](size_t n) {
+        k.raw_dot_i8(y16.as<int16_t>(), code_bytes, codes.data(), row_bytes, order.data(), n, out, out + order.size());
+      });
+    };
+  } else if (kernel == "raw_dot_f16" || kernel == "raw_l2_f16") {  // two bytes an entry
+    const auto scorer = kernel == "raw_dot_f16" ? k.raw_dot_f16 : k.raw_l2_f16;
+    pass = [&, scorer] {
+      over_rows([&](size_t n) {
+        scorer(weights.as<float>(), code_bytes / 2, codes.data(), row_bytes, order.data(), n, sums.as<float>());
+      });
+    };
+  } else if (kernel == "select") {  // a search keeps few rows; here none
+    const auto* factors = reinterpret_cast<const uint8_t*>(out + order.size());
+    pass = [&, factors] {
+      over_rows([&](size_t n) {
+        k.select(out, n, factors, {}, Factor::Mul, nullptr, 0, 1, std::numeric_limits<float>::infinity(), 0,
+                 order.data(), floats_out.as<float>());
+      });
     };
   } else if (kernel == "expand") {
     pass = [&] {
