@@ -29,7 +29,7 @@ size_t ExpandedScan::max_batch(size_t k) {
 }
 
 ExpandedScan::ExpandedScan(const RowFormat& format, const ByteQueries& queries, const float* base, size_t k,
-                           const float* min_scores, bool exact)
+                           Thresholds& thresholds, bool exact)
     : format_(format),
       spec_(format.spec),
       kernels_(kernels()),
@@ -37,12 +37,10 @@ ExpandedScan::ExpandedScan(const RowFormat& format, const ByteQueries& queries, 
       queries_(queries),
       base_(base, base + queries.scale.size()),
       raises_(base_.size()),
-      thresholds_(base_.size(), kLowest),
+      thresholds_(thresholds),
       lists_(base_.size()) {
-  for (size_t i = 0; i < base_.size(); ++i) {
+  for (size_t i = 0; i < base_.size(); ++i)
     raises_[i] = exact ? exact_raise(queries_, i, base[i]) : kDeviations * queries_.deviation[i];
-    if (min_scores != nullptr) thresholds_[i] = min_scores[i];
-  }
   expanded_.resize(kChunkRows / kBlockRows * expanded_bytes(queries_.groups));
   sums_.resize(kTogether * kChunkRows);
   rows_.resize(kChunkRows + 16);
@@ -71,7 +69,7 @@ void ExpandedScan::scan(const RowView& view, const uint16_t* mask, std::span<con
         const int32_t* mine = sums_.data() + i * kChunkRows;
         if (i + kAhead < some) __builtin_prefetch(&lists_[who[v + i + kAhead]]);
         size_t first = 0;
-        if (thresholds_[query] == kLowest && rows > kFirstRows) {  // a few set a threshold for the others
+        if (thresholds_.of(query) == kLowest && rows > kFirstRows) {  // a few set a threshold for the others
           select(query, mine, row, kFirstRows, allowed);
           first = kFirstRows;
         }
@@ -97,7 +95,7 @@ void ExpandedScan::select(uint32_t query, const int32_t* sums, size_t first, siz
   const size_t kept =
       kernels_.select(sums, rows, factors != nullptr ? factors + first * code.bytes : nullptr, code, format_.factor,
                       mask, base_[query] + queries_.base[query] + raises_[query], queries_.scale[query],
-                      thresholds_[query], static_cast<uint32_t>(first), rows_.data(), scores_.data());
+                      thresholds_.of(query), static_cast<uint32_t>(first), rows_.data(), scores_.data());
   if (kept > 0) collect(query, kept);
 }
 
@@ -134,13 +132,13 @@ void ExpandedScan::collect(uint32_t query, size_t rows) {
     if (list.lower_bounds.front() == worst) return;
   }
   // An upper bound that equals the k-th lower one may still belong to the answer.
-  thresholds_[query] = std::max(thresholds_[query], std::nextafter(list.lower_bounds.front(), kLowest));
+  thresholds_.raise(query, std::nextafter(list.lower_bounds.front(), kLowest));
   if (before == 0 || list.candidates.size() > 2 * k_ + kMostCandidates) drop(query);
 }
 
 // Drops candidates that cannot belong to the answer any more.
 void ExpandedScan::drop(uint32_t query) {
-  const float threshold = thresholds_[query];
+  const float threshold = thresholds_.of(query);
   std::erase_if(lists_[query].candidates, [threshold](const Candidate& c) { return !(c.upper > threshold); });
 }
 
@@ -168,6 +166,20 @@ void ExpandedScan::finalize(uint32_t query, const FineQuery& fine, TopK& top) {
     complete_rows(format_, views_[first.view], fine, base_[query], {rows, n}, top);
   }
   list.candidates.clear();
+}
+
+void raise_threshold(const std::vector<std::optional<ExpandedScan>>& scans, size_t k, uint32_t query,
+                     Thresholds& thresholds) {
+  if (scans.size() == 1) return;
+  std::vector<float> best;
+  for (const std::optional<ExpandedScan>& scan : scans) {
+    const std::span<const float> own = scan->best(query);
+    best.insert(best.end(), own.begin(), own.end());
+  }
+  if (best.size() < k) return;
+  const auto last = best.begin() + static_cast<ptrdiff_t>(k - 1);
+  std::nth_element(best.begin(), last, best.end(), std::greater<>());
+  thresholds.raise(query, std::nextafter(*last, kLowest));
 }
 
 }  // namespace bebr

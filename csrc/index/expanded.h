@@ -2,17 +2,37 @@
 // them (Kernels::expand, dot_expanded). For batches over flat rows and for IVF lists that many queries probe.
 #pragma once
 
-#include <algorithm>
+#include <atomic>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <vector>
 
 #include "base/buffer.h"
+#include "base/threads.h"
 #include "index/query.h"
 #include "index/rows.h"
 #include "index/topk.h"
 
 namespace bebr {
+
+// Of each query: what the upper bound of a candidate's score must be above. Scans of different rows for the same
+// queries share these, in several threads: what one of them has found rules out rows of all.
+class Thresholds {
+ public:
+  explicit Thresholds(size_t queries) : values_(queries) {
+    for (std::atomic<float>& value : values_) value.store(kLowest, std::memory_order_relaxed);
+  }
+  float of(uint32_t query) const noexcept { return values_[query].load(std::memory_order_relaxed); }
+  void raise(uint32_t query, float to) noexcept {
+    float now = of(query);
+    while (now < to && !values_[query].compare_exchange_weak(now, to, std::memory_order_relaxed)) {
+    }
+  }
+
+ private:
+  std::vector<std::atomic<float>> values_;
+};
 
 // Candidates of some queries, in one thread. Queries are rounded to bytes. A row stays a candidate while rounding may
 // hide that it belongs to the answer; the few candidates left at the end are completed with the fine query.
@@ -23,10 +43,10 @@ class ExpandedScan {
   static size_t max_batch(size_t k);
 
   // queries: must not change while this lives; several scans may read the same ones. base: of each query. k: results a
-  // query. min_scores: of each query, scores that do not count; null: none. exact: rounding is taken by its upper bound
-  // and nothing is lost; else by its standard deviation.
-  ExpandedScan(const RowFormat& format, const ByteQueries& queries, const float* base, size_t k,
-               const float* min_scores, bool exact);
+  // query. thresholds: at first, scores that do not count. exact: rounding is taken by its upper bound and nothing is
+  // lost; else by its standard deviation.
+  ExpandedScan(const RowFormat& format, const ByteQueries& queries, const float* base, size_t k, Thresholds& thresholds,
+               bool exact);
 
   // Scans the rows of `view` that `mask` allows (a bit a row; null: all) for queries `who`. The view must not change
   // until these queries are completed.
@@ -35,10 +55,8 @@ class ExpandedScan {
   // Prefetches a chunk of rows: what is scanned next.
   void prefetch_rows(const RowView& view, size_t first = 0) const;
 
-  // The k best lower bounds so far, in no order: fewer where there are fewer rows. Of several scans over parts
-  // of the rows, the k-th of all together is a threshold for each.
+  // The k best lower bounds so far, in no order: fewer where there are fewer rows, or where they are another scan's.
   std::span<const float> best(uint32_t query) const { return lists_[query].lower_bounds; }
-  void raise_threshold(uint32_t query, float to) { thresholds_[query] = std::max(thresholds_[query], to); }
 
   // Completes the candidates of a query into `top`, and forgets them. prefetch: prefetches their codes.
   void prefetch(uint32_t query);
@@ -65,7 +83,7 @@ class ExpandedScan {
   size_t k_;
   const ByteQueries& queries_;
   std::vector<float> base_, raises_;  // raises: of a score by bytes, before the factor
-  std::vector<float> thresholds_;     // a candidate's upper bound must be above
+  Thresholds& thresholds_;
   std::vector<QueryCandidates> lists_;
   std::vector<RowView> views_;
   // Of the view at hand.
@@ -74,5 +92,25 @@ class ExpandedScan {
   std::vector<uint32_t> rows_;
   std::vector<float> scores_;
 };
+
+// Of several scans over parts of the rows, the k-th best lower bound of all together is the threshold: the candidates
+// left are those of all rows, however these were shared out.
+void raise_threshold(const std::vector<std::optional<ExpandedScan>>& scans, size_t k, uint32_t query,
+                     Thresholds& thresholds);
+
+// Completes queries `who` of scans over parts of the rows, on all threads. fine, top: of a query.
+template <typename Fine, typename Top>
+void finalize_all(std::vector<std::optional<ExpandedScan>>& scans, size_t k, std::span<const uint32_t> who,
+                  Thresholds& thresholds, const Fine& fine, const Top& top) {
+  parallel_for(who.size(), 1, [&](size_t begin, size_t end) {
+    for (size_t i = begin; i < end; ++i) {
+      raise_threshold(scans, k, who[i], thresholds);
+      for (std::optional<ExpandedScan>& scan : scans) {
+        if (i + 1 < end) scan->prefetch(who[i + 1]);
+        scan->finalize(who[i], fine(who[i]), top(who[i]));
+      }
+    }
+  });
+}
 
 }  // namespace bebr

@@ -11,6 +11,7 @@ namespace bebr {
 namespace {
 
 constexpr size_t kFewestQueries = 32;  // fewer than these to round are not worth a thread
+constexpr size_t kFewestQuads = 16;
 constexpr float kNothing = 0x1p-100f;  // a step below it has no finite inverse; the query is as good as zero
 
 // Entry n of a nibble: sum (bit ? +y : -y) + sum |y|. Setting bit i adds 2 y[i].
@@ -112,14 +113,16 @@ std::vector<uint32_t> share_places(const float* y, size_t count, uint32_t dims, 
                                    std::vector<uint32_t>& copied) {
   const uint32_t quads = dims / 4;
   std::vector<double> sums(quads), squares(quads);
-  for (size_t q = 0; q < count; ++q, y += dims) {
-    for (uint32_t u = 0; u < quads; ++u) {
-      float largest = 0;
-      for (uint32_t j = 4 * u; j < 4 * u + 4; ++j) largest = std::max(largest, std::fabs(y[j]));
-      sums[u] += double{largest};
-      squares[u] += double{largest} * double{largest};
+  parallel_for(quads, count < kFewestQueries ? quads : kFewestQuads, [&](size_t begin, size_t end) {
+    for (size_t q = 0; q < count; ++q) {
+      for (size_t u = begin; u < end; ++u) {
+        float largest = 0;
+        for (size_t j = 4 * u; j < 4 * u + 4; ++j) largest = std::max(largest, std::fabs(y[q * dims + j]));
+        sums[u] += double{largest};
+        squares[u] += double{largest} * double{largest};
+      }
     }
-  }
+  });
   const auto n = static_cast<double>(count);
   std::vector<double> large(quads);
   for (uint32_t u = 0; u < quads; ++u)

@@ -71,6 +71,23 @@ def test_threads_do_not_change_an_exact_answer(trained, queries):
         bebr.set_num_threads(before)
 
 
+@pytest.mark.parametrize("share", [1.0, 0.6])
+def test_threads_share_the_rows_of_long_lists(vectors, queries, share):
+    """By whole codes, where the machine has a fast way, each takes pieces of 2,048 rows."""
+    bz = model_of(vectors, widths=[48, 24, 8], metric="cosine")
+    x = np.tile(vectors, (5, 1))
+    index = built(bz, x, nlist=2)
+    allowed = None if share == 1 else np.sort(np.random.default_rng(9).permutation(len(x))[: int(share * len(x))])
+    wanted = flat(bz, x).search(queries, 10, exact=True, allow=allowed)
+    before = bebr.get_num_threads()
+    try:
+        for threads in (1, 3):
+            bebr.set_num_threads(threads)
+            same(index.search(queries, 10, nprobe=2, margin="exact", allow=allowed), wanted)
+    finally:
+        bebr.set_num_threads(before)
+
+
 def test_the_measured_margin_loses_little(trained, queries):
     bz, x = trained
     index = built(bz, x)

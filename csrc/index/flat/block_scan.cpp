@@ -9,7 +9,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <functional>
 #include <numeric>
 #include <optional>
 #include <utility>
@@ -230,12 +229,12 @@ class BlockScan {
     // Made once for all shares: a thread of many scans little more than it would take to make the queries.
     const ByteQueries bytes =
         make_byte_queries(spec_, (options_.exact ? queries_.exact_y() : queries_.y()) + q0 * spec_.dims(), nq);
-    std::vector<float> min_scores(nq);
-    for (size_t i = 0; i < nq; ++i) min_scores[i] = tops_[q0 + i].threshold();
+    std::vector<uint32_t> who(nq);
+    std::iota(who.begin(), who.end(), 0u);
+    Thresholds thresholds(nq);
+    for (const uint32_t i : who) thresholds.raise(i, tops_[q0 + i].threshold());
     auto scans = by_shares<ExpandedScan>([&](size_t first, size_t last) {
-      ExpandedScan expanded(format_, bytes, queries_.base() + q0, options_.k, min_scores.data(), options_.exact);
-      std::vector<uint32_t> who(nq);
-      std::iota(who.begin(), who.end(), 0u);
+      ExpandedScan expanded(format_, bytes, queries_.base() + q0, options_.k, thresholds, options_.exact);
       std::vector<uint16_t> masks(kPieceBlocks);
       parts_.each_chunk(first, last, kPieceBlocks, 1, options_, [&](size_t p, size_t block, size_t blocks) {
         const FlatPart& part = parts_[p];
@@ -245,29 +244,9 @@ class BlockScan {
       });
       return expanded;
     });
-    parallel_for(nq, 1, [&](size_t begin, size_t end) {
-      for (auto i = static_cast<uint32_t>(begin); i < end; ++i) {
-        raise_thresholds(scans, i);
-        for (auto& scan : scans) {
-          if (i + 1 < end) scan->prefetch(i + 1);
-          scan->finalize(i, fine_[q0 + i], tops_[q0 + i]);
-        }
-      }
-    });
-  }
-
-  // Shares know the k best of their own rows; candidates are those of all rows together, however these were shared out.
-  void raise_thresholds(std::vector<std::optional<ExpandedScan>>& scans, uint32_t query) const {
-    if (scans.size() == 1) return;
-    std::vector<float> best;
-    for (const auto& scan : scans) {
-      const std::span<const float> own = scan->best(query);
-      best.insert(best.end(), own.begin(), own.end());
-    }
-    if (best.size() < options_.k) return;
-    const auto last = best.begin() + static_cast<ptrdiff_t>(options_.k - 1);
-    std::nth_element(best.begin(), last, best.end(), std::greater<>());
-    for (auto& scan : scans) scan->raise_threshold(query, std::nextafter(*last, kLowest));
+    finalize_all(
+        scans, options_.k, who, thresholds, [&](uint32_t i) -> const FineQuery& { return fine_[q0 + i]; },
+        [&](uint32_t i) -> TopK& { return tops_[q0 + i]; });
   }
 
   const RowFormat& format_;

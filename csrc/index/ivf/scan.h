@@ -6,7 +6,6 @@
 #pragma once
 
 #include <cstdint>
-#include <optional>
 #include <span>
 #include <vector>
 
@@ -81,7 +80,7 @@ struct Visits {
   }
 };
 
-// Some queries, in one thread; they are numbered from 0.
+// Some queries, numbered from 0; in one thread, but where they are scored by whole codes.
 class IvfScan::Group {
  public:
   Group(const IvfScan& scan, size_t first, size_t count) : scan_(scan), first_(first), count_(count) {}
@@ -100,16 +99,17 @@ class IvfScan::Group {
   void complete_allowed();
   void scan_expanded(const std::vector<uint32_t>& who, const Visits& visits);
   void probe_all();
-  void probe(const std::vector<uint32_t>& who, size_t nprobe, std::optional<Progressive>& progressive);
+  void probe(const std::vector<uint32_t>& who, size_t nprobe);
+  void scan_progressive(std::span<const uint32_t> who, const uint32_t* lists, size_t nprobe);
+  std::vector<uint32_t> nearest(std::span<const uint32_t> who, size_t nprobe) const;
   std::vector<uint32_t> set_apart(std::vector<uint32_t>& who, size_t nprobe, double wanted) const;
-  Visits visits(const std::vector<uint32_t>& who, const std::vector<uint32_t>& lists, size_t nprobe, size_t from,
-                size_t to) const;
+  Visits visits(std::span<const uint32_t> who, const uint32_t* lists, size_t nprobe, size_t from, size_t to) const;
 
   const IvfScan& scan_;
   size_t first_, count_;
 };
 
-// A list at a time, by the sign plane first.
+// A list at a time, by the sign plane first; for some queries of a group, in one thread.
 class IvfScan::Progressive {
  public:
   explicit Progressive(Group& group);

@@ -1,5 +1,6 @@
 // Search of an IvfSegment: which lists every query looks at, and by which of two ways (ivf/scan.h).
 #include <algorithm>
+#include <atomic>
 #include <cmath>
 #include <optional>
 
@@ -16,6 +17,14 @@ constexpr size_t kSharedVisits = 2;   // queries a list, on average, from which 
 constexpr double kCopyCost = 100;     // copying a row out costs as much as this many scanned
 constexpr double kCompleteCost = 20;  // a row completed costs as much as this many scanned, with what the scan keeps
 constexpr size_t kPiece = 64;         // rows that one call of a kernel completes
+constexpr size_t kPieceRows = 2048;   // of a list that a thread scans by whole codes before it looks for more to do
+constexpr size_t kNearest = 32;       // queries whose nearest lists are looked for together
+
+// Of n in so many parts, the largest.
+size_t part(size_t n, size_t parts) { return (n + parts - 1) / parts; }
+
+// Of n in as few equal parts as will do where none is above `most`.
+size_t largest_share(size_t n, size_t most) { return part(n, part(n, most)); }
 
 }  // namespace
 
@@ -41,11 +50,17 @@ void IvfScan::run() {
   const size_t count = queries_.size(), group = group_of(segment_, count, direct_ ? 0 : nprobe_, options_);
   // Before threads ask for it one after the other.
   if (options_.exact) queries_.exact_y();
-  if (!direct_ && !expands(segment_, std::min(group, count), nprobe_, options_))
+  if (!direct_ && !expands(segment_, group, nprobe_, options_))
     static_cast<void>(options_.exact ? queries_.exact_tables() : queries_.stage_tables());
-  parallel_for((count + group - 1) / group, 1, [&](size_t begin, size_t end) {
+  const auto run = [&](size_t begin, size_t end) {
     for (size_t g = begin; g < end; ++g) Group(*this, g * group, std::min(group, count - g * group)).run();
-  });
+  };
+  const size_t groups = (count + group - 1) / group;
+  // By whole codes threads share the lists of a group, for a row is expanded once for all of its queries.
+  if (!direct_ && expands(segment_, group, nprobe_, options_))
+    run(0, groups);
+  else
+    parallel_for(groups, 1, run);
 }
 
 // --- which rows may be found
@@ -140,9 +155,9 @@ bool IvfScan::expands(const IvfSegment& segment, size_t queries, size_t nprobe, 
 }
 
 size_t IvfScan::group_of(const IvfSegment& segment, size_t queries, size_t nprobe, const SearchOptions& options) {
-  const size_t each = (queries + num_threads() - 1) / num_threads();
-  const size_t most = expands(segment, each, nprobe, options) ? ExpandedScan::max_batch(options.k) : kGroup;
-  return std::clamp<size_t>(each, 1, most);
+  const size_t together = largest_share(queries, ExpandedScan::max_batch(options.k));
+  if (expands(segment, together, nprobe, options)) return together;
+  return std::min(kGroup, part(queries, num_threads()));
 }
 
 bool IvfScan::by_whole_codes(const IvfSegment& segment, size_t queries, const SearchOptions& options) {
@@ -168,7 +183,6 @@ void IvfScan::Group::probe_all() {
   size_t nprobe = scan_.nprobe_;
   std::vector<uint32_t> who(count_);
   for (uint32_t i = 0; i < who.size(); ++i) who[i] = i;
-  std::optional<Progressive> progressive;  // made once, where it is needed at all
   const bool widens = nprobe < all && options.min_scores == nullptr;
   double wanted = scan_.wanted_;
   std::vector<TopK> before;  // what other segments gave, to begin again with
@@ -176,7 +190,7 @@ void IvfScan::Group::probe_all() {
   while (true) {
     std::vector<uint32_t> later;  // these look at more lists
     if (widens && nprobe < all && !scan_.allowed_in_.empty()) later = set_apart(who, nprobe, wanted);
-    if (!who.empty()) probe(who, nprobe, progressive);
+    if (!who.empty()) probe(who, nprobe);
     if (!widens || nprobe == all) return;
     // Fewer than enough results only where fewer rows exist: look at more lists, from the start, for their order may
     // change.
@@ -195,39 +209,53 @@ void IvfScan::Group::probe_all() {
 
 // Takes those out of `who` whose nearest lists hold fewer than `wanted` allowed rows, and returns them.
 std::vector<uint32_t> IvfScan::Group::set_apart(std::vector<uint32_t>& who, size_t nprobe, double wanted) const {
-  const IvfSegment& segment = scan_.segment_;
-  const uint32_t dim = segment.centroids().dim();
-  std::vector<uint32_t> lists(nprobe), apart;
-  std::erase_if(who, [&](uint32_t i) {
-    segment.centroids().nearest(scan_.queries_.vectors() + (first_ + i) * dim, 1, nprobe, lists.data());
+  const std::vector<uint32_t> lists = nearest(who, nprobe);
+  std::vector<uint32_t> near, apart;
+  for (size_t i = 0; i < who.size(); ++i) {
     size_t held = 0;
-    for (const uint32_t list : lists) held += scan_.allowed_in_[list];
-    if (static_cast<double>(held) >= wanted) return false;
-    apart.push_back(i);
-    return true;
-  });
+    for (size_t p = 0; p < nprobe; ++p) held += scan_.allowed_in_[lists[i * nprobe + p]];
+    (static_cast<double>(held) >= wanted ? near : apart).push_back(who[i]);
+  }
+  who = std::move(near);
   return apart;
 }
 
-void IvfScan::Group::probe(const std::vector<uint32_t>& who, size_t nprobe, std::optional<Progressive>& progressive) {
-  const IvfSegment& segment = scan_.segment_;
-  const uint32_t dim = segment.centroids().dim();
-  std::vector<uint32_t> lists(who.size() * nprobe);
-  std::vector<float> gathered;
+// The nearest lists of each query, the nearest first.
+std::vector<uint32_t> IvfScan::Group::nearest(std::span<const uint32_t> who, size_t nprobe) const {
+  const Centroids& centroids = scan_.segment_.centroids();
+  const uint32_t dim = centroids.dim();
   const float* vectors = scan_.queries_.vectors() + first_ * dim;
-  if (who.size() < count_) {
-    for (const uint32_t i : who)
-      gathered.insert(gathered.end(), vectors + size_t{i} * dim, vectors + (size_t{i} + 1) * dim);
-    vectors = gathered.data();
-  }
-  segment.centroids().nearest(vectors, who.size(), nprobe, lists.data());
-  if (expands(segment, who.size(), nprobe, scan_.options_))
-    return scan_expanded(who, visits(who, lists, nprobe, 0, nprobe));
-  if (!progressive) progressive.emplace(*this);
+  std::vector<uint32_t> lists(who.size() * nprobe);
+  parallel_for(who.size(), kNearest, [&](size_t begin, size_t end) {
+    const float* some = vectors + begin * dim;
+    std::vector<float> gathered;
+    if (who.size() < count_) {
+      for (size_t i = begin; i < end; ++i)
+        gathered.insert(gathered.end(), vectors + size_t{who[i]} * dim, vectors + (size_t{who[i]} + 1) * dim);
+      some = gathered.data();
+    }
+    centroids.nearest(some, end - begin, nprobe, lists.data() + begin * nprobe);
+  });
+  return lists;
+}
+
+void IvfScan::Group::probe(const std::vector<uint32_t>& who, size_t nprobe) {
+  const std::vector<uint32_t> lists = nearest(who, nprobe);
+  if (expands(scan_.segment_, who.size(), nprobe, scan_.options_))
+    return scan_expanded(who, visits(who, lists.data(), nprobe, 0, nprobe));
+  parallel_for(who.size(), part(who.size(), num_threads()), [&](size_t begin, size_t end) {
+    scan_progressive(std::span(who).subspan(begin, end - begin), lists.data() + begin * nprobe, nprobe);
+  });
+}
+
+// lists: nprobe of each query.
+void IvfScan::Group::scan_progressive(std::span<const uint32_t> who, const uint32_t* lists, size_t nprobe) {
+  const IvfSegment& segment = scan_.segment_;
+  Progressive progressive(*this);
   // In the order of its own lists alone, a query's answer does not depend on the others.
   if (scan_.options_.batch_invariant || who.size() * nprobe < kSharedVisits * segment.lists()) {
     for (size_t i = 0; i < who.size(); ++i)
-      for (size_t p = 0; p < nprobe; ++p) progressive->scan_list(lists[i * nprobe + p], {&who[i], 1});
+      for (size_t p = 0; p < nprobe; ++p) progressive.scan_list(lists[i * nprobe + p], who.subspan(i, 1));
     return;
   }
   // The nearest lists of every query first: they set a threshold that rules out most of the others' rows.
@@ -237,14 +265,14 @@ void IvfScan::Group::probe(const std::vector<uint32_t>& who, size_t nprobe, std:
     for (size_t l = 0; l < segment.lists(); ++l) {
       const std::span<const uint32_t> visitors = slice.of(l);
       for (size_t v = 0; v < visitors.size(); v += batch)
-        progressive->scan_list(l, visitors.subspan(v, std::min(batch, visitors.size() - v)));
+        progressive.scan_list(l, visitors.subspan(v, std::min(batch, visitors.size() - v)));
     }
   }
 }
 
 // By the lists of ranks [from, to) of each query.
-Visits IvfScan::Group::visits(const std::vector<uint32_t>& who, const std::vector<uint32_t>& lists, size_t nprobe,
-                              size_t from, size_t to) const {
+Visits IvfScan::Group::visits(std::span<const uint32_t> who, const uint32_t* lists, size_t nprobe, size_t from,
+                              size_t to) const {
   Visits found;
   std::vector<uint32_t>& begin = found.begin;
   begin.resize(scan_.segment_.lists() + 1);
@@ -258,28 +286,42 @@ Visits IvfScan::Group::visits(const std::vector<uint32_t>& who, const std::vecto
   return found;
 }
 
+// Every thread scans pieces of lists until none is left, with candidates of its own.
 void IvfScan::Group::scan_expanded(const std::vector<uint32_t>& who, const Visits& visits) {
   const IvfSegment& segment = scan_.segment_;
   const ByteQueries bytes = make_byte_queries(scan_.format_.spec, y(), count_);
-  std::vector<float> min_scores(count_);
-  for (size_t i = 0; i < count_; ++i) min_scores[i] = top(i).threshold();
-  ExpandedScan expanded(scan_.format_, bytes, scan_.queries_.base() + first_, scan_.options_.k, min_scores.data(),
-                        scan_.options_.exact);
-  std::vector<uint16_t> room;
-  std::vector<size_t> seen;
-  const uint16_t* mask = nullptr;
+  Thresholds thresholds(count_);
+  for (const uint32_t i : who) thresholds.raise(i, top(i).threshold());
+  struct Piece {
+    size_t list, row;
+    RowView rows;
+  };
+  std::vector<Piece> pieces;
   for (size_t l = 0; l < segment.lists(); ++l)
-    if (!visits.of(l).empty() && segment.list(l).rows > 0) seen.push_back(l);
-  for (size_t at = 0; at < seen.size(); ++at) {
-    check_stop(scan_.options_);
-    if (at + 1 < seen.size()) expanded.prefetch_rows(segment.list(seen[at + 1]));
-    mask = nullptr;
-    if (scan_.masked(seen[at], room, mask)) expanded.scan(segment.list(seen[at]), mask, visits.of(seen[at]));
-  }
-  for (size_t i = 0; i < who.size(); ++i) {
-    if (i + 1 < who.size()) expanded.prefetch(who[i + 1]);
-    expanded.finalize(who[i], fine(who[i]), top(who[i]));
-  }
+    for (size_t row = 0; row < segment.list(l).rows && !visits.of(l).empty(); row += kPieceRows)
+      pieces.push_back(
+          {l, row, segment.list(l).part(scan_.format_, row, std::min(kPieceRows, segment.list(l).rows - row))});
+  std::vector<std::optional<ExpandedScan>> scans(std::clamp<size_t>(pieces.size(), 1, num_threads()));
+  std::atomic<size_t> next{0};
+  parallel_for(scans.size(), 1, [&](size_t begin, size_t end) {
+    for (size_t s = begin; s < end; ++s) {
+      ExpandedScan& expanded = scans[s].emplace(scan_.format_, bytes, scan_.queries_.base() + first_, scan_.options_.k,
+                                                thresholds, scan_.options_.exact);
+      std::vector<uint16_t> room;
+      for (size_t at = next++, then; at < pieces.size(); at = then) {
+        check_stop(scan_.options_);
+        then = next++;
+        if (then < pieces.size()) expanded.prefetch_rows(pieces[then].rows);
+        const Piece& piece = pieces[at];
+        const uint16_t* mask = nullptr;
+        if (!scan_.masked(piece.list, room, mask)) continue;
+        expanded.scan(piece.rows, mask != nullptr ? mask + piece.row / kBlockRows : nullptr, visits.of(piece.list));
+      }
+    }
+  });
+  finalize_all(
+      scans, scan_.options_.k, who, thresholds, [this](uint32_t i) -> const FineQuery& { return fine(i); },
+      [this](uint32_t i) -> TopK& { return top(i); });
 }
 
 void IvfScan::Group::complete_allowed() {
