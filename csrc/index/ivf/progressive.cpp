@@ -38,7 +38,8 @@ IvfScan::Progressive::Progressive(Group& group)
     if (two_steps_)
       raises_[i].second = options.margin * static_cast<float>(std::sqrt(unread_variance(spec_, y + i * dims, 2)));
   }
-  const size_t batch = scan_.kernels_.batch_queries;
+  // Room for no more queries than there are: for 32 it took longer to make than one query's search does.
+  const size_t batch = std::min<size_t>(scan_.kernels_.batch_queries, group.size());
   sums_.resize(batch * kChunkRows);
   rows_.resize(batch * kChunkRows + 16);
   scores_.resize(batch * kChunkRows + 16);
