@@ -24,12 +24,9 @@ namespace bebr {
 namespace {
 
 BEBR_INLINE uint64_t load_few_avx512_expand(const uint8_t* p, uint32_t bytes) {
-  uint64_t bits = 0;
-  if (bytes >= 8)
-    std::memcpy(&bits, p, 8);
-  else
-    for (uint32_t k = 0; k < bytes; ++k) bits |= uint64_t{p[k]} << (8 * k);
-  return bits;
+  // Bytes outside of the mask are not read. One by one they took twice as long as all else here (50 dims of 2 planes).
+  const __mmask16 there = static_cast<__mmask16>(bytes < 8 ? (1u << bytes) - 1 : 0xff);
+  return static_cast<uint64_t>(_mm_cvtsi128_si64(_mm_maskz_loadu_epi8(there, p)));
 }
 
 // Rows of a block, as far as the view has them; beyond, its last row again.

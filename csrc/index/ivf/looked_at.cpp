@@ -1,14 +1,64 @@
-// Which lists a search looks at (ivf/search.cpp), without looking at them: it finds as many rows as these hold, up to
-// k.
+// Which lists a search of an IvfSegment looks at (ivf/search.cpp).
 #include <algorithm>
 #include <numeric>
 
+#include "base/threads.h"
 #include "index/ivf/scan.h"
 
 namespace bebr {
 
+namespace {
+
+constexpr size_t kNearest = 32;  // queries whose nearest lists are looked for together
+
+}  // namespace
+
+IvfScan::Lists IvfScan::nearest_lists(size_t first, std::span<const uint32_t> who, std::vector<size_t> nprobe,
+                                      size_t enough) const {
+  const size_t all = segment_.lists();
+  const uint32_t dim = segment_.centroids().dim();
+  const bool widens = !allowed_in_.empty() && options_.min_scores == nullptr;
+  Lists of(who.size());
+  std::vector<size_t> left(who.size()), now;
+  std::iota(left.begin(), left.end(), size_t{0});
+  std::vector<float> vectors;
+  std::vector<uint32_t> lists;
+  while (!left.empty()) {
+    size_t least = all;  // those that look at the fewest, together
+    for (const size_t i : left) least = std::min(least, nprobe[i]);
+    now.clear();
+    std::erase_if(left, [&](size_t i) {
+      if (nprobe[i] == least) now.push_back(i);
+      return nprobe[i] == least;
+    });
+    vectors.clear();
+    for (const size_t i : now) {
+      const float* from = queries_.vectors() + (first + who[i]) * dim;
+      vectors.insert(vectors.end(), from, from + dim);
+    }
+    lists.resize(now.size() * least);
+    parallel_for(now.size(), kNearest, [&](size_t begin, size_t end) {
+      segment_.centroids().nearest(vectors.data() + begin * dim, end - begin, least, lists.data() + begin * least);
+    });
+    const double wanted = least > nprobe_ ? kApart * wanted_ : wanted_;
+    for (size_t at = 0; at < now.size(); ++at) {
+      const std::span<const uint32_t> mine(lists.data() + at * least, least);
+      size_t held = 0;
+      for (size_t p = 0; widens && p < least; ++p) held += allowed_in_[mine[p]];
+      if (widens && least < all && (held < enough || static_cast<double>(held) < wanted)) {
+        nprobe[now[at]] = std::min(all, 2 * least);
+        left.push_back(now[at]);
+      } else {
+        of[now[at]].assign(mine.begin(), mine.end());
+      }
+    }
+  }
+  return of;
+}
+
+// Without looking at them: a search finds as many rows as these hold, up to k.
 LookedAt IvfScan::looked_at() {
-  const size_t count = queries_.size(), all = segment_.lists(), live = filter_.live(segment_.rows());
+  const size_t count = queries_.size(), live = filter_.live(segment_.rows());
   LookedAt looked;
   looked.begin.resize(count + 1);
   const Way way = live > 0 ? choose(live) : Way::Nothing;
@@ -16,32 +66,10 @@ LookedAt IvfScan::looked_at() {
   if (way != Way::Lists) return looked;
   count_allowed();
 
-  const size_t enough = options_.enough > 0 ? options_.enough : options_.k;
-  const bool widens = options_.min_scores == nullptr;
-  const uint32_t dim = segment_.centroids().dim();
-  std::vector<std::vector<uint32_t>> of(count);
-  std::vector<uint32_t> who(count), later;
+  std::vector<uint32_t> who(count);
   std::iota(who.begin(), who.end(), 0u);
-  std::vector<float> vectors;
-  double wanted = wanted_;
-  for (size_t nprobe = nprobe_; !who.empty(); nprobe = std::min(all, 2 * nprobe), wanted = kApart * wanted_) {
-    vectors.clear();
-    for (const uint32_t i : who)
-      vectors.insert(vectors.end(), queries_.vectors() + size_t{i} * dim, queries_.vectors() + (size_t{i} + 1) * dim);
-    std::vector<uint32_t> lists(who.size() * nprobe);
-    segment_.centroids().nearest(vectors.data(), who.size(), nprobe, lists.data());
-    later.clear();
-    for (size_t at = 0; at < who.size(); ++at) {
-      const std::span<const uint32_t> mine(lists.data() + at * nprobe, nprobe);
-      size_t held = 0;
-      for (const uint32_t list : mine) held += allowed_in_[list];
-      if (widens && nprobe < all && (held < enough || static_cast<double>(held) < wanted))
-        later.push_back(who[at]);
-      else
-        of[who[at]].assign(mine.begin(), mine.end());
-    }
-    who.swap(later);
-  }
+  const size_t enough = options_.enough > 0 ? options_.enough : options_.k;
+  const Lists of = nearest_lists(0, who, std::vector<size_t>(count, nprobe_), enough);
   for (size_t i = 0; i < count; ++i) {
     looked.lists.insert(looked.lists.end(), of[i].begin(), of[i].end());
     looked.begin[i + 1] = static_cast<uint32_t>(looked.lists.size());

@@ -49,8 +49,13 @@ class IvfScan {
   void set_masks();
   // What select may keep of a list, null: all of it; false: nothing. room: where a mask may be put.
   bool masked(size_t list, std::vector<uint16_t>& room, const uint16_t*& mask) const;
-  // Whether so many queries that each look at so many lists are scored by whole codes.
-  static bool expands(const IvfSegment& segment, size_t queries, size_t nprobe, const SearchOptions& options);
+  // Lists of each query, the nearest first.
+  using Lists = std::vector<std::vector<uint32_t>>;
+  // Those that queries first + who[i] look at: nprobe[i] of them, then twice as many until they hold `enough` rows that
+  // the filter allows, and wanted_ of these.
+  Lists nearest_lists(size_t first, std::span<const uint32_t> who, std::vector<size_t> nprobe, size_t enough) const;
+  // Whether lists that are visited so often in all are scored by whole codes.
+  static bool expands(const IvfSegment& segment, size_t visits, const SearchOptions& options);
   // How many are taken together.
   static size_t group_of(const IvfSegment& segment, size_t queries, size_t nprobe, const SearchOptions& options);
 
@@ -99,11 +104,10 @@ class IvfScan::Group {
   void complete_allowed();
   void scan_expanded(const std::vector<uint32_t>& who, const Visits& visits);
   void probe_all();
-  void probe(const std::vector<uint32_t>& who, size_t nprobe);
-  void scan_progressive(std::span<const uint32_t> who, const uint32_t* lists, size_t nprobe);
-  std::vector<uint32_t> nearest(std::span<const uint32_t> who, size_t nprobe) const;
-  std::vector<uint32_t> set_apart(std::vector<uint32_t>& who, size_t nprobe, double wanted) const;
-  Visits visits(std::span<const uint32_t> who, const uint32_t* lists, size_t nprobe, size_t from, size_t to) const;
+  void probe(const std::vector<uint32_t>& who, const Lists& lists);
+  void scan_progressive(std::span<const uint32_t> who, std::span<const std::vector<uint32_t>> lists);
+  Visits visits(std::span<const uint32_t> who, std::span<const std::vector<uint32_t>> lists, size_t from,
+                size_t to) const;
 
   const IvfScan& scan_;
   size_t first_, count_;

@@ -12,13 +12,14 @@
 namespace bebr {
 namespace {
 
-constexpr size_t kGroup = 256;        // queries taken together: their integer forms stay in L2
-constexpr size_t kSharedVisits = 2;   // queries a list, on average, from which going list by list pays
-constexpr double kCopyCost = 100;     // copying a row out costs as much as this many scanned
-constexpr double kCompleteCost = 20;  // a row completed costs as much as this many scanned, with what the scan keeps
-constexpr size_t kPiece = 64;         // rows that one call of a kernel completes
-constexpr size_t kPieceRows = 2048;   // of a list that a thread scans by whole codes before it looks for more to do
-constexpr size_t kNearest = 32;       // queries whose nearest lists are looked for together
+constexpr size_t kGroup = 256;         // queries taken together: their integer forms stay in L2
+constexpr size_t kSharedVisits = 2;    // queries a list, on average, from which going list by list pays
+constexpr double kCopyCost = 100;      // copying a row out costs as much as this many scanned by tables
+constexpr double kCopyCostWhole = 20;  // the same by whole codes
+constexpr double kLooksMore = 1.5;     // of the lists that a filtered query begins with; half of them are apart
+constexpr double kCompleteCost = 20;   // a row completed costs as much as this many scanned, with what the scan keeps
+constexpr size_t kPiece = 64;          // rows that one call of a kernel completes
+constexpr size_t kPieceRows = 2048;    // of a list that a thread scans by whole codes before it looks for more to do
 
 // Of n in so many parts, the largest.
 size_t part(size_t n, size_t parts) { return (n + parts - 1) / parts; }
@@ -50,14 +51,14 @@ void IvfScan::run() {
   const size_t count = queries_.size(), group = group_of(segment_, count, direct_ ? 0 : nprobe_, options_);
   // Before threads ask for it one after the other.
   if (options_.exact) queries_.exact_y();
-  if (!direct_ && !expands(segment_, group, nprobe_, options_))
+  if (!direct_ && !expands(segment_, group * nprobe_, options_))
     static_cast<void>(options_.exact ? queries_.exact_tables() : queries_.stage_tables());
   const auto run = [&](size_t begin, size_t end) {
     for (size_t g = begin; g < end; ++g) Group(*this, g * group, std::min(group, count - g * group)).run();
   };
   const size_t groups = (count + group - 1) / group;
   // By whole codes threads share the lists of a group, for a row is expanded once for all of its queries.
-  if (!direct_ && expands(segment_, group, nprobe_, options_))
+  if (!direct_ && expands(segment_, group * nprobe_, options_))
     run(0, groups);
   else
     parallel_for(groups, 1, run);
@@ -77,7 +78,9 @@ IvfScan::Way IvfScan::choose(size_t live_rows) {
     nprobe_ = static_cast<size_t>(std::min(std::ceil(static_cast<double>(nprobe_) * std::sqrt(live / few)), all));
     const double scanned = live * static_cast<double>(nprobe_) / all;
     const double asking = options_.batch_invariant ? 1 : static_cast<double>(queries_.size());
-    if (allowed > options_.k && asking * (scanned - few) > kCopyCost * few) return Way::Copied;
+    const bool whole = expands(segment_, queries_.size() * nprobe_, options_);
+    const double copies = (whole ? kCopyCostWhole : kCopyCost) * few;
+    if (allowed > options_.k && asking * (kLooksMore * scanned - few) > copies) return Way::Copied;
     direct_ = few <= std::max(static_cast<double>(options_.k), scanned / kCompleteCost);
   }
   return direct_ ? Way::Direct : Way::Lists;
@@ -149,21 +152,21 @@ bool IvfScan::masked(size_t l, std::vector<uint16_t>& room, const uint16_t*& mas
 }
 
 // --- in which way
-bool IvfScan::expands(const IvfSegment& segment, size_t queries, size_t nprobe, const SearchOptions& options) {
+bool IvfScan::expands(const IvfSegment& segment, size_t visits, const SearchOptions& options) {
   const size_t from = kernels().expand_queries;
-  return (options.exact || !options.batch_invariant) && from > 0 && queries * nprobe >= from * segment.lists();
+  return (options.exact || !options.batch_invariant) && from > 0 && visits >= from * segment.lists();
 }
 
 size_t IvfScan::group_of(const IvfSegment& segment, size_t queries, size_t nprobe, const SearchOptions& options) {
   const size_t together = largest_share(queries, ExpandedScan::max_batch(options.k));
-  if (expands(segment, together, nprobe, options)) return together;
+  if (expands(segment, together * nprobe, options)) return together;
   return std::min(kGroup, part(queries, num_threads()));
 }
 
 bool IvfScan::by_whole_codes(const IvfSegment& segment, size_t queries, const SearchOptions& options) {
   const size_t nprobe = std::clamp<size_t>(options.nprobe, 1, segment.lists());
   const size_t group = group_of(segment, queries, nprobe, options), last = queries % group;
-  return expands(segment, group, nprobe, options) && (last == 0 || expands(segment, last, nprobe, options));
+  return expands(segment, group * nprobe, options) && (last == 0 || expands(segment, last * nprobe, options));
 }
 
 const float* IvfScan::Group::y() const {
@@ -177,91 +180,62 @@ void IvfScan::Group::run() {
     probe_all();
 }
 
+// All that are asked go through the lists together, each through its own: whole codes of a list are expanded once.
 void IvfScan::Group::probe_all() {
   const SearchOptions& options = scan_.options_;
   const size_t all = scan_.segment_.lists(), enough = options.enough > 0 ? options.enough : options.k;
-  size_t nprobe = scan_.nprobe_;
   std::vector<uint32_t> who(count_);
   for (uint32_t i = 0; i < who.size(); ++i) who[i] = i;
-  const bool widens = nprobe < all && options.min_scores == nullptr;
-  double wanted = scan_.wanted_;
+  std::vector<size_t> nprobe(count_, scan_.nprobe_);
+  const bool widens = scan_.nprobe_ < all && options.min_scores == nullptr;
   std::vector<TopK> before;  // what other segments gave, to begin again with
   for (size_t i = 0; widens && i < count_; ++i) before.push_back(top(i));
-  while (true) {
-    std::vector<uint32_t> later;  // these look at more lists
-    if (widens && nprobe < all && !scan_.allowed_in_.empty()) later = set_apart(who, nprobe, wanted);
-    if (!who.empty()) probe(who, nprobe);
-    if (!widens || nprobe == all) return;
+  while (!who.empty()) {
+    const Lists lists = scan_.nearest_lists(first_, who, nprobe, 0);
+    probe(who, lists);
+    if (!widens) return;
     // Fewer than enough results only where fewer rows exist: look at more lists, from the start, for their order may
     // change.
-    for (const uint32_t i : who) {
-      if (top(i).hits().size() >= enough) continue;
+    std::vector<uint32_t> later;
+    nprobe.clear();
+    for (size_t at = 0; at < who.size(); ++at) {
+      const uint32_t i = who[at];
+      if (top(i).hits().size() >= enough || lists[at].size() == all) continue;
       top(i) = before[i];
       later.push_back(i);
+      nprobe.push_back(std::min(all, 2 * lists[at].size()));
     }
-    if (later.empty()) return;
-    std::sort(later.begin(), later.end());
     who = std::move(later);
-    nprobe = std::min(all, 2 * nprobe);
-    wanted = kApart * scan_.wanted_;
   }
 }
 
-// Takes those out of `who` whose nearest lists hold fewer than `wanted` allowed rows, and returns them.
-std::vector<uint32_t> IvfScan::Group::set_apart(std::vector<uint32_t>& who, size_t nprobe, double wanted) const {
-  const std::vector<uint32_t> lists = nearest(who, nprobe);
-  std::vector<uint32_t> near, apart;
-  for (size_t i = 0; i < who.size(); ++i) {
-    size_t held = 0;
-    for (size_t p = 0; p < nprobe; ++p) held += scan_.allowed_in_[lists[i * nprobe + p]];
-    (static_cast<double>(held) >= wanted ? near : apart).push_back(who[i]);
-  }
-  who = std::move(near);
-  return apart;
-}
-
-// The nearest lists of each query, the nearest first.
-std::vector<uint32_t> IvfScan::Group::nearest(std::span<const uint32_t> who, size_t nprobe) const {
-  const Centroids& centroids = scan_.segment_.centroids();
-  const uint32_t dim = centroids.dim();
-  const float* vectors = scan_.queries_.vectors() + first_ * dim;
-  std::vector<uint32_t> lists(who.size() * nprobe);
-  parallel_for(who.size(), kNearest, [&](size_t begin, size_t end) {
-    const float* some = vectors + begin * dim;
-    std::vector<float> gathered;
-    if (who.size() < count_) {
-      for (size_t i = begin; i < end; ++i)
-        gathered.insert(gathered.end(), vectors + size_t{who[i]} * dim, vectors + (size_t{who[i]} + 1) * dim);
-      some = gathered.data();
-    }
-    centroids.nearest(some, end - begin, nprobe, lists.data() + begin * nprobe);
-  });
-  return lists;
-}
-
-void IvfScan::Group::probe(const std::vector<uint32_t>& who, size_t nprobe) {
-  const std::vector<uint32_t> lists = nearest(who, nprobe);
-  if (expands(scan_.segment_, who.size(), nprobe, scan_.options_))
-    return scan_expanded(who, visits(who, lists.data(), nprobe, 0, nprobe));
+void IvfScan::Group::probe(const std::vector<uint32_t>& who, const Lists& lists) {
+  size_t visited = 0;
+  for (const std::vector<uint32_t>& mine : lists) visited += mine.size();
+  if (expands(scan_.segment_, visited, scan_.options_)) return scan_expanded(who, visits(who, lists, 0, visited));
   parallel_for(who.size(), part(who.size(), num_threads()), [&](size_t begin, size_t end) {
-    scan_progressive(std::span(who).subspan(begin, end - begin), lists.data() + begin * nprobe, nprobe);
+    scan_progressive(std::span(who).subspan(begin, end - begin), std::span(lists).subspan(begin, end - begin));
   });
 }
 
-// lists: nprobe of each query.
-void IvfScan::Group::scan_progressive(std::span<const uint32_t> who, const uint32_t* lists, size_t nprobe) {
+void IvfScan::Group::scan_progressive(std::span<const uint32_t> who, std::span<const std::vector<uint32_t>> lists) {
   const IvfSegment& segment = scan_.segment_;
+  size_t most = 0, visited = 0;
+  for (const std::vector<uint32_t>& mine : lists) {
+    most = std::max(most, mine.size());
+    visited += mine.size();
+  }
   Progressive progressive(*this);
   // In the order of its own lists alone, a query's answer does not depend on the others.
-  if (scan_.options_.batch_invariant || who.size() * nprobe < kSharedVisits * segment.lists()) {
+  if (scan_.options_.batch_invariant || visited < kSharedVisits * segment.lists()) {
     for (size_t i = 0; i < who.size(); ++i)
-      for (size_t p = 0; p < nprobe; ++p) progressive.scan_list(lists[i * nprobe + p], who.subspan(i, 1));
+      for (const uint32_t list : lists[i]) progressive.scan_list(list, who.subspan(i, 1));
     return;
   }
   // The nearest lists of every query first: they set a threshold that rules out most of the others' rows.
   const size_t batch = scan_.kernels_.batch_queries;
-  for (size_t from = 0, to = 1; from < nprobe; from = to, to = std::min(nprobe, 4 * to)) {
-    const Visits slice = visits(who, lists, nprobe, from, std::min(to, nprobe));
+  for (size_t from = 0, to = 1; from < most; from = to, to = std::min(most, 4 * to)) {
+    const Visits slice = visits(who, lists, from, to);
     for (size_t l = 0; l < segment.lists(); ++l) {
       const std::span<const uint32_t> visitors = slice.of(l);
       for (size_t v = 0; v < visitors.size(); v += batch)
@@ -271,18 +245,18 @@ void IvfScan::Group::scan_progressive(std::span<const uint32_t> who, const uint3
 }
 
 // By the lists of ranks [from, to) of each query.
-Visits IvfScan::Group::visits(std::span<const uint32_t> who, const uint32_t* lists, size_t nprobe, size_t from,
+Visits IvfScan::Group::visits(std::span<const uint32_t> who, std::span<const std::vector<uint32_t>> lists, size_t from,
                               size_t to) const {
   Visits found;
   std::vector<uint32_t>& begin = found.begin;
   begin.resize(scan_.segment_.lists() + 1);
-  for (size_t i = 0; i < who.size(); ++i)
-    for (size_t p = from; p < to; ++p) ++begin[lists[i * nprobe + p] + 1];
+  for (const std::vector<uint32_t>& mine : lists)
+    for (size_t p = from; p < std::min(to, mine.size()); ++p) ++begin[mine[p] + 1];
   for (size_t l = 0; l < scan_.segment_.lists(); ++l) begin[l + 1] += begin[l];
   found.visitors.resize(begin.back());
   std::vector<uint32_t> next(begin.begin(), begin.end() - 1);
   for (size_t i = 0; i < who.size(); ++i)
-    for (size_t p = from; p < to; ++p) found.visitors[next[lists[i * nprobe + p]]++] = who[i];
+    for (size_t p = from; p < std::min(to, lists[i].size()); ++p) found.visitors[next[lists[i][p]]++] = who[i];
   return found;
 }
 
