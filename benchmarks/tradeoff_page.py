@@ -1,6 +1,6 @@
 """A picture of the page that ``bebr tradeoff --html`` makes: a real set, every installed peer beside bebr.
 
-    python -m benchmarks.tradeoff_page glove --limit 20000 --bytes 12,24,36,52
+    python -m benchmarks.tradeoff_page glove --limit 5000 --bytes 12,24,36,52
 
 Needs Chromium (apt-get install chromium). The picture is of the page's head: recommendation and curves. Options that
 are not of this command go to ``bebr tradeoff``.
