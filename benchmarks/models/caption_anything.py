@@ -18,6 +18,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import sys
+import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -35,9 +36,9 @@ from bebr.models.caption_anything.regions import crop, unpacked
 from bebr.models.data import MissingSource, emoji
 from bebr.models.data.emoji import EmojiSet
 from bebr.models.data.scenes import Scene, compose
-from benchmarks import machine, output
+from benchmarks import output
 from benchmarks.models import experiment
-from benchmarks.models.kept import Row
+from benchmarks.models.kept import Kept, Row
 from benchmarks.models.paired import Difference, difference, spread
 from benchmarks.models.scene_tasks import kinds_of
 
@@ -143,17 +144,22 @@ def searched(
     return out
 
 
-def run(data: EmojiSet, options: argparse.Namespace, report: Callable[[str], Callable[[int, int], None]]) -> list[Row]:
-    """All figures under every seed."""
+def run(
+    data: EmojiSet, kept: Kept, options: argparse.Namespace, report: Callable[[str], Callable[[int, int], None]]
+) -> None:
+    """All figures under every seed that the file does not hold yet."""
+    missing = [seed for seed in options.seeds if not kept.find("all", "scenes", seed)]
+    if not missing:
+        return
     kinds = kinds_of(data, data.split()["test"], 3)
     names = [data.emoji[kind].name for kind in kinds]
     captioner, words = named(data, kinds), load("minilm")
     drawn = [np.asarray(data.pictures[style][kinds]) for style in STYLES]
-    rows = []
     progress = report("scenes of each seed")
-    for done, seed in enumerate(options.seeds):
+    for done, seed in enumerate(missing):
+        start = time.process_time()
         scenes = [compose(drawn[n % len(STYLES)], names, n, seed, SIDE) for n in range(options.scenes)]
-        row: Row = {"seed": seed, **told(captioner, scenes, names)}
+        row: Row = {"arm": "all", "budget": "scenes", "seed": seed, **told(captioner, scenes, names)}
         row["click, flood"] = clicked(Flood(), scenes)
         row["click, outlined"] = clicked(Outlined(Flood()), scenes[: options.outlined])
         refined = [ByRules()(name, Controls(length=length)) for name in names for length in LENGTHS]
@@ -161,9 +167,10 @@ def run(data: EmojiSet, options: argparse.Namespace, report: Callable[[str], Cal
         row["length kept"] = float(np.mean([keeps_length(*one) for one in zip(refined, lengths, strict=True)]))
         cat = CaptionAnything(Flood(), captioner, Crops(Thumbnails()), words, vector="look+words")
         row["search"] = searched(cat, scenes, names, drawn[seed % len(STYLES)], seed)
-        rows.append(row)
-        progress(done + 1, len(options.seeds))
-    return rows
+        row["seconds"] = time.process_time() - start
+        kept.rows.append(row)
+        kept.save()
+        progress(done + 1, len(missing))
 
 
 def gaps(rows: Sequence[Row]) -> dict[str, Difference]:
@@ -208,21 +215,22 @@ def show(rows: Sequence[Row], console: Console) -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry of ``python -m benchmarks.models.caption_anything``; 1 where a part of the rule fails or a source is
     absent."""
-    parser = experiment.parser("caption_anything", __doc__, [0, 1, 2], "scenes")
+    parser = experiment.parser("caption_anything", __doc__, [0, 1, 2], "scenes", goes_on=True)
     parser.add_argument("--scenes", type=int, default=40, help="under each seed; 3 to 6 objects each")
     parser.add_argument("--outlined", type=int, default=4, help="scenes of them whose clicks are also outlined")
     options = parser.parse_args(arguments)
     console = output.console()
     try:
         data = emoji.load()
+        code = experiment.code(__file__, "caption_anything", tasks=["scene_tasks.py"])
+        kept = Kept.of(options, ("scenes", "outlined"), data.checksum, code)
         with experiment.progress(console, options.threads) as report:
-            rows = run(data, options, report)
-    except (MissingSource, ImportError) as error:
+            run(data, kept, options, report)
+    except (MissingSource, ImportError, ValueError) as error:
         console.print(str(error))
         return 1
+    rows = [row for seed in options.seeds if (row := kept.find("all", "scenes", seed))]
     show(rows, console)
-    if options.json:
-        output.save(options.json, machine.facts(options.threads), rows)
     return experiment.verdict(console, failures(rows), "the paper has cases only, and none of these parts is its own")
 
 

@@ -51,8 +51,13 @@ def test_a_pass_through_all_of_it(data, monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(caption_anything, "BYTES", (16,))
     monkeypatch.setattr(caption_anything.bebr, "train", untrained)  # training takes seconds each time
     out = tmp_path / "a.json"
-    assert caption_anything.main(["--seeds", "0", "--scenes", "3", "--outlined", "1", "--json", str(out)]) == 1
-    assert out.is_file() and "1 seeds, wanted at least 3" in capsys.readouterr().out
+    asked = ["--seeds", "0", "--scenes", "3", "--outlined", "1", "--json", str(out)]
+    assert caption_anything.main(asked) == 1
+    told = capsys.readouterr().out
+    assert "1 seeds, wanted at least 3" in told
+    monkeypatch.setattr(caption_anything, "kinds_of", lambda *_: pytest.fail("what the file holds is measured again"))
+    assert caption_anything.main(asked) == 1
+    assert capsys.readouterr().out.endswith(told[told.index("figure") :])
 
 
 def row(mask, box, whole, found, chance=0.1, kept=1.0):
