@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["close_up", "edge", "grid", "lines", "outlined"]
+__all__ = ["close_up", "edge", "grid", "label", "lines", "outlined"]
 
 Mask = npt.NDArray[np.bool_]
 Pixels = npt.NDArray[np.uint8]
@@ -35,6 +35,11 @@ def outlined(image: Pixels, parts: Sequence[tuple[Mask, str, bool]]) -> Any:
         place = (min(left, made.width - 6 * len(words[:22])), max(0, top - 14))
         draw.text(place, words[:22], RIGHT if right else WRONG, font, stroke_width=2, stroke_fill="white")
     return made
+
+
+def label(picture: Any, text: str) -> None:
+    """Writes words into the upper left corner of a PIL image."""
+    _drawing(picture).text((6, 4), text, "black", _font(15), stroke_width=3, stroke_fill="white")
 
 
 def close_up(image: Pixels, mask: Mask, right: bool) -> Any:

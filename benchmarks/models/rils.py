@@ -67,6 +67,11 @@ def untrained(data: EmojiSet, rows: Sequence[int], seed: int, device: str) -> tu
     return rils.fresh([text for texts in pairs.texts for text in texts], seed=seed, device=device), pairs
 
 
+def rils_speed(kept: Kept, start: float) -> float:
+    """Seconds a step of RILS on the mean of all steps, of which the share ``start`` is contrast alone."""
+    return start * kept.speeds["clip"] + (1 - start) * kept.speeds["rils"] if start else kept.speeds["rils"]
+
+
 def speeds(data: EmojiSet, arms: Sequence[str], options: argparse.Namespace) -> dict[str, float]:
     """Seconds a step of each arm: the median of five short runs in turns, after one to warm up."""
     fit = importlib.import_module("bebr.models.rils.training").fit
@@ -133,7 +138,8 @@ def run(
 ) -> None:
     """Every arm at every budget under every seed that the file does not hold yet."""
     fit = importlib.import_module("bebr.models.rils.training").fit
-    if missing := [arm for arm in options.arms if arm not in kept.speeds]:
+    timed_arms = dict.fromkeys([*options.arms, *(["clip"] if options.start else [])])
+    if missing := [arm for arm in timed_arms if arm not in kept.speeds]:
         timed = speeds(data, list(dict.fromkeys(["rils", *missing])), options)
         # what RILS took at first stays the measure: rows that are held already were given their steps by it
         scale = kept.speeds.get("rils", timed["rils"]) / timed["rils"]
@@ -146,17 +152,23 @@ def run(
                 if budget == "seconds":
                     if arm == "rils":
                         continue  # the measure of both
-                    steps = max(1, round(steps * kept.speeds["rils"] / kept.speeds[arm]))
+                    steps = max(1, round(steps * rils_speed(kept, options.start) / kept.speeds[arm]))
                 if budget not in options.budgets or kept.find(arm, budget, seed):
                     continue
                 producer, pairs = untrained(data, split(data, seed)[0], seed, options.device)
                 progress = report(f"{arm}, equal {budget}, seed {seed}")
-                log = fit(*(producer, pairs, arm, steps, options.batch, options.rate), seed=seed, progress=progress)
+                start = options.start if arm.startswith("rils") else 0.0
+                log = fit(
+                    *(producer, pairs, arm, steps, options.batch, options.rate),
+                    start=start,
+                    seed=seed,
+                    progress=progress,
+                )
                 last = slice(-max(1, steps // 20), None)
-                start = time.process_time()
+                judging = time.process_time()
                 row = {"arm": arm, "budget": budget, "seed": seed, "steps": steps, "seconds": log.seconds}
                 row |= measured(producer, data, seed, arm != "mae")
-                row["judging_seconds"] = time.process_time() - start
+                row["judging_seconds"] = time.process_time() - judging
                 for name in ("contrast", "reconstruction", "found"):
                     values = getattr(log, name)
                     row[f"last_{name}"] = float(np.mean(values[last])) if values else None
@@ -232,6 +244,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--steps", type=int, default=1500, help="of RILS, and of all at equal steps")
     parser.add_argument("--batch", type=int, default=256, help="emoji a step, and so prototypes")
     parser.add_argument("--rate", type=float, default=2e-3, help="learning rate at its height")
+    parser.add_argument("--start", type=float, default=0.0, help="share of RILS's steps by contrast alone, at first")
     parser.add_argument("--device", default="cpu", help="where the networks run")
     options = parser.parse_args(arguments)
     if "rils" not in options.arms:
@@ -240,7 +253,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         data = emoji.load()
         code = experiment.code(__file__, "rils", tasks=["emoji_tasks.py"])
-        kept = Kept.of(options, ("steps", "batch", "rate", "device"), data.checksum, code)
+        kept = Kept.of(options, ("steps", "batch", "rate", "start", "device"), data.checksum, code)
     except (MissingSource, ImportError, ValueError) as error:
         console.print(str(error))
         return 1

@@ -48,11 +48,13 @@ def fit(
     warmup: float = 0.1,
     mask: float = 0.75,
     uncertainty: float = 0.0,
+    start: float = 0.0,
     seed: int = 0,
     progress: Callable[[int, int], None] | None = None,
 ) -> Log:
     """Train the producer's network in place. One batch of different items a step; its texts are RILS's prototypes, so
     a small batch is a small set of them. ``mask`` is the share of patches hidden, ``warmup`` that of rising steps,
+    ``start`` that of steps by contrast alone, before RILS's reconstruction comes in (our addition; 0 as published),
     ``uncertainty`` the chance of DSU at each place of the picture encoder and batch (``bebr.models.dsu``): for pictures
     of styles that are not among these.
 
@@ -70,6 +72,8 @@ def fit(
         raise ValueError(f"batch_size: got {batch_size}, wanted 2 to {len(pairs)}, the number of items")
     if steps < 1 or not 0 <= warmup < 1:
         raise ValueError(f"steps, warmup: got {steps}, {warmup}, wanted at least 1, and 0 to below 1")
+    if not 0 <= start < 1 or (start and not objective.startswith("rils")):
+        raise ValueError(f"start: got {start} for {objective!r}, wanted 0 to below 1, and 0 where nothing comes later")
     config = producer.network.config
     keep = round(config.patches * (1 - mask))
     if not 1 <= keep < config.patches:
@@ -84,15 +88,16 @@ def fit(
     rows = batches(len(pairs), batch_size, random)
     log = Log()
     clock = clock_of(producer.device)
-    start = clock()
+    began = clock()
     with training(producer), plugged(places, perturb):
         for step in range(steps):
             pixels, texts = pairs.draw(next(rows), config.image_size, random)
+            objective_of.alone = step < start * steps
             descend(objective_of(pixels.to(producer.device), texts, log), rate(step, steps, warmup))
             producer.network.logit_scale.data.clamp_(0, math.log(100))
             if progress is not None:
                 progress(step + 1, steps)
-    log.seconds = clock() - start
+    log.seconds = clock() - began
     return log
 
 
@@ -103,6 +108,7 @@ class _Objective(nn.Module):
         super().__init__()
         self.network, self.tokens, self.objective, self.keep = producer.network, producer.tokens, objective, keep
         self.generator, self.device = generator, producer.device
+        self.alone = False  # contrast alone, for now
         config = producer.network.config
         if objective.startswith("mae"):
             # pixels are no part of the model's files: this layer goes when training ends
@@ -123,7 +129,7 @@ class _Objective(nn.Module):
             total, found = contrast(real.mean(1), spoken, network.logit_scale.exp())
             log.contrast.append(float(total.detach()))
             log.found.append(float(found.float().mean()))
-        if self.objective == "clip":
+        if self.objective == "clip" or self.alone:
             return total
         kept, places = (
             part.to(self.device) for part in shuffled(len(pixels), embedded.shape[1], self.keep, self.generator)

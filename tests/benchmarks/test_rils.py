@@ -166,8 +166,13 @@ def test_the_same_seed_gives_the_same_figures(emoji_of: SimpleNamespace, tmp_pat
     found = []
     for name in ("a.json", "b.json"):
         rils.main(
-            ["--steps", "2", "--batch", "8", "--seeds", "3", "--budgets", "steps", "--json", str(tmp_path / name)]
+            [
+                *("--steps", "2", "--batch", "8", "--seeds", "3", "--budgets", "steps", "--start", "0.5"),
+                *("--arms", "rils", "mae", "--json", str(tmp_path / name)),
+            ]
         )
-        held = json.loads((tmp_path / name).read_text())["rows"]
+        kept = json.loads((tmp_path / name).read_text())
+        held, speeds = kept["rows"], kept["seconds_per_step"]
+        assert rils.rils_speed(SimpleNamespace(speeds=speeds), 0.5) == (speeds["rils"] + speeds["clip"]) / 2
         found.append([{k: v for k, v in row.items() if "seconds" not in k and k != "time"} for row in held])
     assert found[0] == found[1]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+import bebr
 from bebr import models
 from bebr.models import items
 
@@ -108,6 +109,34 @@ def test_each_expert_is_a_version(trunk, kind, tmp_path):
             changed.with_expert(expert(kind, 1))
     with pytest.raises(ValueError, match="expert: is of 3 layers of width 16, the trunk has 2 of 16"):
         trunk.with_expert(Expert(kind, 3, 16, 3))
+
+
+def test_a_collection_goes_from_the_trunk_to_an_expert(trunk, tmp_path):
+    pytest.importorskip("sqlalchemy", reason="bebr.open needs SQLAlchemy: pip install 'bebr[store]'")
+    shown = dict(zip([f"{name} {n}" for name in NAMES for n in range(4)], pictures(), strict=True))
+    ids, asked = list(shown), pictures(8)
+    new = trunk.with_expert(Mixture([expert("adapter", 0), expert("adapter", 1)]).merged())
+    old_model, model = bebr.untrained(16, bytes_per_vector=6), bebr.untrained(16, bytes_per_vector=8)
+
+    def scores(producer, binarizer):
+        """Of all rows, by an index of the producer's vectors alone."""
+        index = bebr.FlatIndex(binarizer)
+        index.add(producer.embed(list(shown.values())))
+        return index.search(producer.embed(asked), 16).scores
+
+    with bebr.open(tmp_path) as db:
+        docs = db.create_collection("docs", old_model)
+        docs.upsert(ids, trunk.embed(list(shown.values())))
+        docs.migrate(model, vectors=())
+        with pytest.raises(bebr.IncompatibleModel):  # without a bridge (compatible_with=) not while rows are behind
+            docs.search(new.embed(asked), 16, binarizer=model)
+        while page := docs.scroll(limit=6, behind=True):
+            docs.migrate(model, vectors=[([row.id for row in page], new.embed([shown[row.id] for row in page]))])
+        assert np.array_equal(docs.search(trunk.embed(asked), 16).scores, scores(trunk, old_model))
+        assert np.array_equal(docs.search(new.embed(asked), 16, binarizer=model).scores, scores(new, model))
+        docs.cutover()
+        assert np.array_equal(docs.search(new.embed(asked), 16).scores, scores(new, model))
+        assert docs.binarizer.digest == model.digest
 
 
 # Tasks

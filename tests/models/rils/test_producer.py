@@ -234,6 +234,13 @@ def test_training_repeats_itself(objective, one_thread):
     assert torch.equal(torch.rand(1), expected)  # the caller's random numbers are left alone
 
 
+def test_reconstruction_comes_in_late(one_thread):
+    late = fit(untrained(), flags(), steps=4, batch_size=20, start=0.5)
+    alone = fit(untrained(), flags(), "clip", steps=4, batch_size=20)
+    assert len(late.contrast) == 4 and len(late.reconstruction) == 2
+    assert late.contrast[:3] == alone.contrast[:3]  # two steps by the same; the third batch is judged before its own
+
+
 def test_each_objective_trains_its_own_parts(one_thread):
     texts = ("transformer", "token_embedding", "positional_embedding", "ln_final")
     for objective, steps, still in (
@@ -256,6 +263,8 @@ def test_each_objective_trains_its_own_parts(one_thread):
         ({"objective": "dino"}, r"objective: got 'dino', wanted rils, rils-random, clip, mae, mae\+clip"),
         ({"batch_size": 31}, "batch_size: got 31, wanted 2 to 30, the number of items"),
         ({"steps": 0}, "steps, warmup: got 0, 0.1, wanted at least 1"),
+        ({"start": 1}, "start: got 1 for 'rils', wanted 0 to below 1"),
+        ({"start": 0.5, "objective": "clip"}, "start: got 0.5 for 'clip', wanted 0 to below 1, and 0"),
         ({"mask": 0.99}, "mask: got 0.99, which keeps 0 of 16 patches"),
     ],
 )
