@@ -36,7 +36,11 @@ NO_DEVICE = 3  # what `pytest -m cuda` ends with where there is none
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Tests marked `cuda` need a device: without one they are skipped, and asked for alone they are refused."""
+    """Tests marked `cuda` need a device: without one they are skipped, and asked for alone they are refused. Those
+    marked `cluster` start Ray, which takes a minute of processors: they run where they are asked for."""
+    for item in items:
+        if item.get_closest_marker("cluster") and config.option.markexpr != "cluster":
+            item.add_marker(pytest.mark.skip(reason="starts Ray: ask for it by -m cluster"))
     marked = [item for item in items if item.get_closest_marker("cuda")]
     if not marked:
         return

@@ -1,4 +1,4 @@
-"""The command line: `bebr embed | train | encode | build | search | plan | tradeoff | serve | db | keys | info`.
+"""The command line: `bebr embed | train | encode | build | search | serve | cluster | db | keys | info` and others.
 
 A verb a file; app.py joins them.
 

@@ -18,7 +18,7 @@ from bebr.errors import Error
 # Each is a module of this package, with one command, `run`, or several, `app`.
 VERBS = (
     *("embed", "tag", "train", "encode", "build", "search", "plan", "tradeoff", "serve", "leaf"),
-    *("root", "doctor", "db", "snapshot", "keys", "info"),
+    *("root", "cluster", "doctor", "db", "snapshot", "keys", "info"),
 )
 
 # typer brings its own copy of click from some version on; its UsageError has no other public name in both

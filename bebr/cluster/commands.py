@@ -1,0 +1,44 @@
+"""The command line of each process of a cluster."""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import dataclass
+
+from bebr.cluster.placing import Member
+
+
+@dataclass(frozen=True)
+class Commands:
+    """What all processes of a cluster are told: options of `bebr leaf` and `bebr root` by their names. `port`: of the
+    first root; others have those after it."""
+
+    url: str
+    segments: str
+    shards: int
+    port: int = 7777
+    lease_seconds: float | None = None
+    keys: str | None = None
+    insecure: bool = False
+
+    def __post_init__(self) -> None:
+        if "://" not in self.url:
+            raise ValueError(f"the database is {self.url!r}: want the URL of PostgreSQL, postgresql://…")
+        if "://" not in self.segments:
+            raise ValueError(f"segments is {self.segments!r}: want s3://… or file:///…")
+
+    def of(self, member: Member, host: str) -> list[str]:
+        """Of a member at a node with the address `host`, to be run by the process that watches it."""
+        command = [sys.executable, "-m", "bebr.cli.tied", str(os.getpid()), member.kind, self.url, "--host", host]
+        if member.kind == "leaf":
+            command += ["--segments", self.segments, "--shards", str(member.number), "--port", "0"]
+            if self.lease_seconds is not None:
+                command += ["--lease-seconds", str(self.lease_seconds)]
+        else:
+            command += ["--shards", str(self.shards), "--port", str(self.port + member.number)]
+        if self.keys is not None:
+            command += ["--keys", self.keys]
+        if self.insecure:
+            command += ["--insecure"]
+        return command

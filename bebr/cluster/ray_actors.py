@@ -1,0 +1,151 @@
+"""What runs on Ray: an actor for each process, which starts and watches it, and the keeper, which starts the actors.
+
+All are detached: they live as long as the cluster, not as long as who started them, and Ray starts them again where
+they die. Ray has no part in searches.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import ray
+from ray.exceptions import RayError
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from bebr.cluster.commands import Commands
+from bebr.cluster.keeping import Keeper, Running
+from bebr.cluster.placing import Member, Size
+from bebr.cluster.watching import State, Watched
+
+_log = logging.getLogger("bebr.cluster")
+
+KEEPER = "keeper"
+# Seconds between two looks of the keeper, and for which it waits for what actors say.
+_EVERY, _PATIENCE = 1.0, 1.0
+_DETACHED = {"lifetime": "detached", "max_restarts": -1, "num_cpus": 0}
+
+
+class Process:
+    """The actor of one process."""
+
+    def __init__(self, commands: Commands, member: Member) -> None:
+        self._watched = Watched(commands.of(member, ray.util.get_node_ip_address()))
+
+    def state(self) -> State:
+        return self._watched.state()
+
+    def stop(self) -> None:
+        self._watched.stop()
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A member that was started, and what its actor said last; None where it says nothing."""
+
+    member: str
+    node: str
+    state: State | None
+
+
+class RayFleet:
+    """The actors of this namespace, by their names: MEMBER@NODE#TIME."""
+
+    def __init__(self, commands: Commands, leaf_bytes: int) -> None:
+        self._commands, self._leaf_bytes = commands, leaf_bytes
+        self._actors: dict[str, Any] = {}
+        self.seen: list[Seen] = []
+
+    def nodes(self) -> Mapping[str, int]:
+        return nodes()
+
+    def running(self) -> Sequence[Running]:
+        names = [name for name in ray.util.list_named_actors() if "@" in name]
+        self._actors = {name: self._actors.get(name) or actor_of(name) for name in names}
+        states = _said({name: actor.state.remote() for name, actor in self._actors.items() if actor is not None})
+        running, seen = list[Running](), list[Seen]()
+        for name in names:
+            member, _, place = name.partition("@")
+            node, state = place.partition("#")[0], states.get(name)
+            running.append(Running(name, Member.parsed(member), node, state is not None and state.address != ""))
+            seen.append(Seen(member, node, state))
+        self.seen = seen
+        return running
+
+    def start(self, member: Member, node: str) -> None:
+        memory = {"memory": self._leaf_bytes} if member.kind == "leaf" and self._leaf_bytes else {}
+        _log.info("%s is started at node %s", member, node)
+        ray.remote(Process).options(
+            name=f"{member}@{node}#{time.time_ns():020d}",
+            scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=False),
+            **_DETACHED,
+            **memory,
+        ).remote(self._commands, member)
+
+    def end(self, running: Running) -> None:
+        _log.info("%s is ended at node %s", running.member, running.node)
+        actor = self._actors.get(running.name)
+        if actor is not None:
+            ray.kill(actor, no_restart=True)  # its process finds itself alone, and ends in peace
+
+
+class KeeperActor:
+    """The actor of the keeper. Its arguments are all that it knows beyond what runs: started again, it goes on."""
+
+    def __init__(self, size: Size, commands: Commands) -> None:
+        self._about = size, commands
+        self._fleet = RayFleet(commands, size.leaf_bytes)
+        self._keeper, self._looks = Keeper(self._fleet, size), 0
+        threading.Thread(target=self._go_on, name="bebr-keep", daemon=True).start()
+
+    def about(self) -> tuple[Size, Commands]:
+        return self._about
+
+    def seen(self) -> tuple[list[Seen], int]:
+        """What its last look has seen; and how many looks in turn there was nothing to do."""
+        return self._fleet.seen, self._looks
+
+    def _go_on(self) -> None:
+        while True:
+            try:
+                self._looks = self._looks + 1 if self._keeper.look() else 0
+            except Exception:  # of Ray, while its head is away: the next look may do
+                _log.exception("the cluster was not looked at")
+            time.sleep(_EVERY)
+
+
+def nodes() -> dict[str, int]:
+    """Those that are alive, each with its memory in bytes. One without processors is no place for anything, as Ray has
+    it."""
+    there = [node for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU", 0) > 0]
+    return {node["NodeID"]: int(node["Resources"].get("memory", 0)) for node in there}
+
+
+def start_keeper(size: Size, commands: Commands) -> Any:
+    """The actor, in this namespace."""
+    return ray.remote(KeeperActor).options(name=KEEPER, **_DETACHED).remote(size, commands)
+
+
+def actor_of(name: str) -> Any:
+    """Of this namespace; None where there is none."""
+    with contextlib.suppress(ValueError):
+        return ray.get_actor(name)
+    return None
+
+
+def _said(asked: dict[str, Any]) -> dict[str, State]:
+    """What those said that answered in time."""
+    if not asked:
+        return {}
+    done, _ = ray.wait(list(asked.values()), num_returns=len(asked), timeout=_PATIENCE)
+    said = {}
+    for name, reference in asked.items():
+        if reference in done:
+            with contextlib.suppress(RayError):
+                said[name] = ray.get(reference)
+    return said

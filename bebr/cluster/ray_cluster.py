@@ -1,0 +1,135 @@
+"""A cluster on Ray from without: it is begun, looked at, made larger or smaller, and ended."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+import ray
+from ray.exceptions import RayError
+
+from bebr.cluster.commands import Commands
+from bebr.cluster.placing import Member, Size
+from bebr.cluster.ray_actors import KEEPER, Seen, actor_of, nodes, start_keeper
+
+# Seconds for Ray to say something, for its processes to end in peace, and between two looks.
+_PATIENCE, _GRACE, _EVERY = 10.0, 20.0, 0.25
+
+
+@dataclass(frozen=True)
+class About:
+    """`nodes`: those that are alive; `seen`: the members that were started; `rest`: for how many looks of the keeper
+    all of them have taken calls where they are to be."""
+
+    size: Size
+    commands: Commands
+    nodes: Sequence[str]
+    seen: Sequence[Seen]
+    rest: int
+
+    @property
+    def lacking(self) -> list[Member]:
+        """Those that take no calls."""
+        ready = {one.member for one in self.seen if one.state is not None and one.state.address}
+        return [member for member in self.size.members() if str(member) not in ready]
+
+    def addresses(self, kind: str) -> list[str]:
+        """Of members of a kind that take calls."""
+        there = [one for one in self.seen if one.member.startswith(kind) and one.state is not None]
+        return sorted(one.state.address for one in there if one.state is not None and one.state.address)
+
+
+class RayCluster:
+    """The cluster of this name, in a Ray that this process is connected to; see `connected`."""
+
+    def nodes(self, exactly: int | None, seconds: float) -> int:
+        """How many there are; waits until there are so many. ``TimeoutError`` where that does not come about."""
+        end = time.monotonic() + seconds
+        while exactly is not None and len(nodes()) != exactly:
+            if time.monotonic() > end:
+                raise TimeoutError(f"after {seconds:g} s Ray has {len(nodes())} nodes: want {exactly}")
+            time.sleep(_EVERY)
+        return len(nodes())
+
+    def up(self, size: Size, commands: Commands) -> None:
+        """Begins it. ``ValueError`` where there is one."""
+        if self._keeper() is not None:
+            raise ValueError("the cluster is up already: `bebr cluster scale` makes it larger or smaller")
+        start_keeper(size, commands)
+
+    def about(self, seconds: float = _PATIENCE) -> About:
+        """``ConnectionError`` where Ray has no such cluster, or does not say."""
+        keeper = self._keeper()
+        if keeper is None:
+            raise ConnectionError("Ray has no cluster of this name: begin one by `bebr cluster up`")
+        try:
+            (size, commands), (seen, rest) = ray.get([keeper.about.remote(), keeper.seen.remote()], timeout=seconds)
+        except RayError as error:
+            raise ConnectionError(f"the keeper of the cluster does not answer: {error}") from error
+        return About(size, commands, list(nodes()), seen, rest)
+
+    def wait(self, seconds: float) -> About:
+        """Until all members have taken calls where they are to be, for two looks. ``TimeoutError`` names those that do
+        not in time."""
+        end = time.monotonic() + seconds
+        while True:
+            late = time.monotonic() > end
+            try:
+                about = self.about(max(seconds, _PATIENCE))
+            except ConnectionError:  # its node has died, perhaps: Ray starts it on another one
+                if late:
+                    raise
+            else:
+                if about.rest >= 2:
+                    return about
+                if late:
+                    names = ", ".join(map(str, about.lacking)) or "rest"
+                    raise TimeoutError(f"after {seconds:g} s there is still no {names}: see the logs of Ray's workers")
+            time.sleep(_EVERY)
+
+    def scale(self, **changes: int) -> None:
+        """Has another size: `replicas`, `roots` or `leaf_bytes`. Collections keep their number of shards."""
+        about = self.about()
+        size = replace(about.size, **changes)
+        self._end_keeper()
+        start_keeper(size, about.commands)
+
+    def down(self) -> None:
+        """Ends all processes, each in peace; the database is as it was."""
+        self._end_keeper()
+        actors = [actor for name in ray.util.list_named_actors() if (actor := actor_of(name)) is not None]
+        stops = [actor.stop.remote() for actor in actors]
+        if stops:
+            ray.wait(stops, num_returns=len(stops), timeout=_GRACE)
+        for actor in actors:
+            ray.kill(actor, no_restart=True)
+
+    def _keeper(self) -> Any:
+        return actor_of(KEEPER)
+
+    def _end_keeper(self) -> None:
+        """And waits until its name is free."""
+        keeper, end = self._keeper(), time.monotonic() + _PATIENCE
+        if keeper is not None:
+            ray.kill(keeper, no_restart=True)
+        while KEEPER in ray.util.list_named_actors():
+            if time.monotonic() > end:
+                raise ConnectionError("the keeper of the cluster does not end: is Ray's head away?")
+            time.sleep(_EVERY)
+
+
+@contextmanager
+def connected(address: str, name: str) -> Iterator[RayCluster]:
+    """For the length of the block, the cluster `name` in the Ray at an address, "auto" for the one of this machine.
+    ``ConnectionError`` where there is none."""
+    try:
+        ray.init(address, namespace=f"bebr-{name}", log_to_driver=False, logging_level="error")
+    except (ConnectionError, RayError, RuntimeError) as error:
+        raise ConnectionError(f"there is no Ray at {address}: {error}") from error
+    try:
+        yield RayCluster()
+    finally:
+        ray.shutdown()

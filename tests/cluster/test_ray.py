@@ -1,0 +1,96 @@
+"""A cluster on three nodes of Ray that are processes here: `pytest -m cluster`."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import threading
+import time
+
+import numpy as np
+import pytest
+
+import bebr
+from tests.cluster.running import until
+from tests.commands import done
+
+pytestmark = pytest.mark.cluster
+
+
+def status() -> dict:
+    return json.loads(done("cluster", "status", "--json").stdout)
+
+
+def pids() -> dict[str, int]:
+    """Of the members that take calls."""
+    return {one["member"]: one["pid"] for one in status()["members"] if one.get("address")}
+
+
+def alive(pid: int) -> bool:
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, 0)
+        return True
+    return False
+
+
+@pytest.fixture(scope="module")
+def cluster(postgres, tmp_path_factory):
+    """Three nodes, three shards, two replicas; the address of the root."""
+    pytest.importorskip("ray", reason="needs ray: pip install 'bebr[ray]'")
+    folder = tmp_path_factory.mktemp("ray")
+    with pytest.MonkeyPatch.context() as patch, socket.socket() as free:
+        patch.setenv("XDG_CACHE_HOME", str(folder))
+        free.bind(("127.0.0.2", 0))
+        port = free.getsockname()[1]
+        options = ("--segments", f"file://{folder}/segments", "--replicas", 2, "--port", port, "--lease-seconds", 2)
+        try:
+            done("cluster", "up", postgres.schema(), *options, "--local", 3, "--wait", 300)
+            yield next(one["address"] for one in status()["members"] if one["member"] == "root-0")
+        finally:
+            last = pids()
+            done("cluster", "down")
+            until(lambda: not any(map(alive, last.values())))
+
+
+def test_what_dies_is_replaced_while_queries_are_answered(cluster, bz, vectors, queries):
+    with bebr.connect(cluster, retries=0) as db:
+        docs = db.create_collection("docs", bz)
+        assert docs.upsert(range(600), vectors[:600]) == 600
+        wanted = docs.search(queries, 5, exact=True)
+        failed, answered, stop = [], [], threading.Event()
+
+        def ask() -> None:
+            while not stop.wait(0.03):
+                try:
+                    hits = docs.search(queries, 5, exact=True)
+                    assert np.array_equal(hits.ids, wanted.ids)
+                    answered.append(1)
+                except Exception as error:
+                    failed.append(error)
+
+        # All replicas have it: whoever dies, another one answers.
+        until(lambda: all(len(leaves) == 2 and min(leaves.values()) for leaves in status()["shards"].values()))
+        thread = threading.Thread(target=ask)
+        thread.start()
+        try:
+            first, begun = pids(), time.monotonic()
+            os.kill(first["leaf-1-0"], signal.SIGKILL)
+            until(lambda: pids().get("leaf-1-0", first["leaf-1-0"]) != first["leaf-1-0"])
+            print(f"killed, and replaced after {time.monotonic() - begun:.1f} s")
+            until(lambda: len({leaf for leaves in status()["shards"].values() for leaf in leaves}) == 6)
+        finally:
+            stop.set()
+            thread.join()
+        assert failed == [] and len(answered) > 4
+        assert docs.upsert(range(600, 660), vectors[600:660]) == 60 and docs.count() == 660
+
+
+def test_it_is_made_larger_and_smaller(cluster):
+    done("cluster", "scale", "--replicas", 3, "--wait", 300)
+    assert len(pids()) == 10
+    done("cluster", "scale", "--replicas", 2, "--local", 2, "--wait", 300)
+    members = status()["members"]
+    assert len(members) == 7 and len({one["node"] for one in members}) == 2
