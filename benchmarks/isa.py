@@ -14,7 +14,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 
@@ -30,6 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("sets", nargs="*", default=["glove"], choices=datasets.names(), metavar="SET")
     parser.add_argument("--isa", default="avx512,avx2", help="two, with a comma between")
     parser.add_argument("--bits", type=int, default=4, help="a dimension, of the model")
+    parser.add_argument("--rows", type=int, default=100_000, help="at most, the first of the set")
     parser.add_argument("--queries", type=int, default=datasets.QUERIES, help="in a call")
     parser.add_argument("--cases", default="batch", help="only cases whose name holds this text")
     parser.add_argument("--rounds", type=int, default=9)
@@ -52,6 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if data is None:
             return 1
         sides = [partial(side, isa) for isa in isas]
+        data = replace(data, base=data.base[: options.rows])
         rows += before_after.compare(data, sides, options.rounds, options.cases, (options.bits,), AIM)
     console.print(before_after.table(rows, f"{isas[1]}'s speed as a share of {isas[0]}'s", *isas))
     if options.json is not None:

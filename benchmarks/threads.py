@@ -24,7 +24,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -179,6 +179,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("dataset", nargs="?", default="glove", choices=datasets.names(), metavar="SET")
     parser.add_argument("--bits", type=int, default=4, help="a dimension, of the model")
+    parser.add_argument("--rows", type=int, default=100_000, help="at most, the first of the set")
     parser.add_argument("--threads", type=int, default=bebr.get_num_threads())
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--cases", default="", help="only cases whose name holds this text")
@@ -190,6 +191,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     data = datasets.load_or_say(options.dataset, console.print)
     if data is None:
         return 1
+    data = replace(data, base=data.base[: options.rows])
     size = -(-data.base.shape[1] // 8) * options.bits + 4
     with ThreadPoolExecutor(options.threads) as callers:
         rows = [

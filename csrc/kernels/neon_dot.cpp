@@ -1,5 +1,5 @@
 // NEON with dotprod: products of bits with a query's integers, and of int8 (kernels.h: complete, dot_bits8,
-// dot_bits16, dot_int8).
+// dot_bits16, dot_int8, raw_dot_i8).
 //
 // Layout: two bytes of a row stand in all 16-bit lanes, tested against bits 0 0 1 1 .. 7 7: a mask of 16 bytes, -1
 // where the bit is set. A query's entries are put into that order once a call: entry 0, 8, 1, 9 ... of every 16. Of
@@ -29,7 +29,9 @@
 namespace bebr {
 namespace {
 
-constexpr size_t kRowsAhead = 10;      // survivors prefetched ahead, into L2
+constexpr size_t kRowsAhead = 10;  // survivors prefetched ahead, into L2
+constexpr size_t kRawAhead = 4;    // raw rows prefetched ahead, into L1
+constexpr size_t kLineBytes = 64;
 constexpr uint32_t kPieceBytes = 512;  // of a row, whose entries are split at a time
 
 // All ones in the lanes whose bit is set, of two bytes in all 16-bit lanes.
@@ -224,6 +226,48 @@ void complete_neon_dot(const ScanView& view, const int16_t* y16, const PlaneRang
   }
 }
 
+BEBR_INLINE void ask_for_neon_dot(const uint8_t* row, size_t bytes) {
+  for (size_t at = 0; at < bytes; at += kLineBytes) __builtin_prefetch(row + at);
+  __builtin_prefetch(row + bytes - 1);
+}
+
+// Raw rows of int8. q = 256 high + low + 128, with low the low byte less 128, so <q, x> = 256 <high, x> + <low, x> +
+// 128 sum(x).
+struct RawSums {
+  int32x4_t high = vdupq_n_s32(0), low = vdupq_n_s32(0), all = vdupq_n_s32(0), squares = vdupq_n_s32(0);
+};
+
+BEBR_INLINE void add_sixteen_neon_dot(const int16_t* q, const uint8_t* row, RawSums* sums) {
+  const int8x16_t x = vreinterpretq_s8_u8(vld1q_u8(row));
+  const int8x16x2_t bytes = vld2q_s8(reinterpret_cast<const int8_t*>(q));
+  sums->high = vdotq_s32(sums->high, bytes.val[1], x);
+  sums->low = vdotq_s32(sums->low, veorq_s8(bytes.val[0], vdupq_n_s8(-128)), x);
+  sums->all = vdotq_s32(sums->all, vdupq_n_s8(1), x);
+  sums->squares = vdotq_s32(sums->squares, x, x);
+}
+
+void raw_dot_i8_neon_dot(const int16_t* q, uint32_t dim, const uint8_t* data, size_t stride, const uint32_t* rows,
+                         size_t count, int32_t* dots, int32_t* squares) noexcept {
+  const size_t whole = dim / 16 * 16, left = dim - whole;
+  int16_t q_end[16] = {};
+  if (left > 0) std::memcpy(q_end, q + whole, left * sizeof(int16_t));
+  for (size_t i = 0; i < kRawAhead && i < count; ++i) ask_for_neon_dot(data + rows[i] * stride, dim);
+  for (size_t i = 0; i < count; ++i) {
+    if (i + kRawAhead < count) ask_for_neon_dot(data + rows[i + kRawAhead] * stride, dim);
+    const uint8_t* row = data + rows[i] * stride;
+    RawSums sums;
+    for (size_t j = 0; j < whole; j += 16) add_sixteen_neon_dot(q + j, row + j, &sums);
+    if (left > 0) {
+      uint8_t end[16] = {};
+      std::memcpy(end, row + whole, left);
+      add_sixteen_neon_dot(q_end, end, &sums);
+    }
+    const auto high = static_cast<uint32_t>(vaddvq_s32(sums.high)), low = static_cast<uint32_t>(vaddvq_s32(sums.low));
+    dots[i] = static_cast<int32_t>(256 * high + low + 128 * static_cast<uint32_t>(vaddvq_s32(sums.all)));
+    squares[i] = vaddvq_s32(sums.squares);
+  }
+}
+
 }  // namespace
 
 void bind_neon_dot(Kernels& table) noexcept {
@@ -231,6 +275,7 @@ void bind_neon_dot(Kernels& table) noexcept {
   table.dot_bits8 = dot_bits8_neon_dot;
   table.dot_bits16 = dot_bits16_neon_dot;
   table.dot_int8 = dot_int8_neon_dot;
+  table.raw_dot_i8 = raw_dot_i8_neon_dot;
 }
 
 }  // namespace bebr

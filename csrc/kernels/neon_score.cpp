@@ -44,22 +44,25 @@ BEBR_INLINE void factors_neon(const FactorCode& code, const uint8_t* stored, flo
   }
 }
 
-// Scores of 16 rows; which of them are above the threshold.
+// Which of 16 rows have scores above the threshold, and all their scores if any has.
 BEBR_INLINE uint32_t score_neon(const int32_t* sums, const uint8_t* stored, const FactorCode& code, const Factor mode,
                                 float base, float scale, float threshold, float* scores) {
   const uint8x16_t one_bit = vreinterpretq_u8_u64(vdupq_n_u64(0x8040201008040201u));
   float32x4_t factors[4];
   if (mode != Factor::None) factors_neon(code, stored, factors);
+  float32x4_t score[4];
   uint32x4_t above[4];
 #pragma GCC unroll 4
   for (int k = 0; k < 4; ++k) {
     const float32x4_t product = vmulq_f32(vdupq_n_f32(scale), vcvtq_f32_s32(vld1q_s32(sums + 4 * k)));
-    float32x4_t score = vaddq_f32(vdupq_n_f32(base), product);
-    if (mode == Factor::Mul) score = vmulq_f32(score, factors[k]);
-    if (mode == Factor::Sub) score = vsubq_f32(score, factors[k]);
-    vst1q_f32(scores + 4 * k, score);
-    above[k] = vcgtq_f32(score, vdupq_n_f32(threshold));
+    score[k] = vaddq_f32(vdupq_n_f32(base), product);
+    if (mode == Factor::Mul) score[k] = vmulq_f32(score[k], factors[k]);
+    if (mode == Factor::Sub) score[k] = vsubq_f32(score[k], factors[k]);
+    above[k] = vcgtq_f32(score[k], vdupq_n_f32(threshold));
   }
+  if (vmaxvq_u32(vorrq_u32(vorrq_u32(above[0], above[1]), vorrq_u32(above[2], above[3]))) == 0) return 0;
+#pragma GCC unroll 4
+  for (int k = 0; k < 4; ++k) vst1q_f32(scores + 4 * k, score[k]);
   const uint16x8_t low = vuzp1q_u16(vreinterpretq_u16_u32(above[0]), vreinterpretq_u16_u32(above[1]));
   const uint16x8_t high = vuzp1q_u16(vreinterpretq_u16_u32(above[2]), vreinterpretq_u16_u32(above[3]));
   uint8x16_t bits = vandq_u8(vuzp1q_u8(vreinterpretq_u8_u16(low), vreinterpretq_u8_u16(high)), one_bit);
