@@ -118,19 +118,28 @@ std::vector<Candidate> walked_plainly(const GraphView& view, const BitQuery& que
   }
 }
 
-void check_walks_in_turns(const Kernels& tested, Random& random, const GraphParams& params) {
-  GraphRows rows(format_of_test(), params, space_of_test());
-  const Batch batch(random, 0, 900);
-  std::vector<RowPlace> places(900);
-  rows.insert(batch.rows(), places.data());
-  rows.changed();
-  std::shared_mutex mutex;
-  rows.finish_insert(mutex);
-  const auto segment = std::static_pointer_cast<const GraphSegment>(rows.reader());
+// A graph that the walks of all kernels go through: a view has kernels of its own.
+struct Walked {
+  GraphRows rows;
+  std::shared_ptr<const GraphSegment> segment;
+
+  explicit Walked(const GraphParams& params) : rows(format_of_test(), params, space_of_test()) {
+    Random random(50);
+    const Batch batch(random, 0, 900);
+    std::vector<RowPlace> places(900);
+    rows.insert(batch.rows(), places.data());
+    rows.changed();
+    std::shared_mutex mutex;
+    rows.finish_insert(mutex);
+    segment = std::static_pointer_cast<const GraphSegment>(rows.reader());
+  }
+};
+
+void check_walks_in_turns(const Kernels& tested, Random& random, const Walked& graph) {
   std::vector<uint64_t> closed(900 / 64 + 1);
   for (size_t i = 0; i < 900; i += 3) set_bit(closed, i);
   for (const bool some_closed : {false, true}) {
-    const GraphView all = segment->view({});
+    const GraphView all = graph.segment->view({});
     const GraphView view{all.layout,  tested,
                          all.mode,    all.code,
                          all.nodes,   all.rows,
@@ -157,16 +166,16 @@ void check_walks_in_turns(const Kernels& tested, Random& random, const GraphPara
 }
 
 BEBR_KERNEL_TEST(walks_in_turns_find_what_plain_ones_find) {
-  Random random(50);
-  check_walks_in_turns(tested, random, {16, 40, 0});
+  static const Walked graph({16, 40, 0});
+  Random random(51);
+  check_walks_in_turns(tested, random, graph);
 }
 
 // One block of neighbours, two and three, the last ones not full; all of a code and some.
 BEBR_KERNEL_TEST(walks_by_neighbours_bytes_find_what_plain_ones_find) {
+  static const Walked one({16, 40, 0, 32}), two({22, 40, 0, 64}), three({40, 40, 0, 4});
   Random random(54);
-  check_walks_in_turns(tested, random, {16, 40, 0, 32});
-  check_walks_in_turns(tested, random, {22, 40, 0, 64});
-  check_walks_in_turns(tested, random, {40, 40, 0, 4});
+  for (const Walked* graph : {&one, &two, &three}) check_walks_in_turns(tested, random, *graph);
 }
 
 // Batches of any size, filtered or not, over rows of which some were removed.
