@@ -1,8 +1,11 @@
 #include "emulate/block.h"
 
 #if defined(__SANITIZE_ADDRESS__)
-// The sanitizer would map a second stack for every fiber of every block: two thirds of a run's time.
-extern "C" const char* __asan_default_options() { return "detect_stack_use_after_return=0"; }
+// The sanitizer would map a second stack for every fiber of every block: two thirds of a run's time. Its library looks
+// for the name among those that a program shows.
+extern "C" __attribute__((visibility("default"))) const char* __asan_default_options() {
+  return "detect_stack_use_after_return=0";
+}
 #endif
 
 namespace emulate {
