@@ -111,13 +111,15 @@ BEBR_TEST(encode_equals_the_cpu) {
     compare(random, {{136, 128, 64, 40, 40, 24, 16, 8}, 33, 5, true, true, false, 20, 1});
     compare(random, {{200}, 48, 130, true, false, true});
     compare(random, {{264, 256}, 31, 9, false, true, false, 1, 0});
-    compare(random, {{520, 264, 96}, 16, 2, true, true, false, 4, 1});
   });
 }
 
-// Of 4,096 dims under the sanitizers, the same takes more than a minute.
+// Time goes with the square of the dims: 4,096 take more than a minute under the sanitizers. So long codes run in one
+// order; 264 dims have as many kinds of steps, and run in all.
 BEBR_TEST(encode_of_a_long_code) {
   Random random(36);
+  emulate::order = emulate::Order::Shuffled;
+  compare(random, {{520, 264, 96}, 16, 2, true, true, false, 4, 1});
   compare(random, {{1096, 8}, 24, 2, true, true, false, 1, 0});
 }
 
