@@ -9,7 +9,8 @@ THREE := -n 3 --dist loadfile
 unexport PYTHONDONTWRITEBYTECODE
 SOURCES := CMakeLists.txt pyproject.toml $(shell find csrc cmake proto tests/cpp/emulate -name '*.cpp' -o -name '*.cu' -o -name '*.h' -o -name '*.cmake' -o -name '*.proto')
 
-.PHONY: demo demo-images demo-regions test test-elsewhere elsewhere-scalar elsewhere-avx2 elsewhere-lowest lint types docs newcomer unit wheel sanitize tsan arm fuzz bench format build clean
+.PHONY: demo demo-images demo-regions test costs test-elsewhere elsewhere-scalar elsewhere-avx2 elsewhere-lowest lint types docs newcomer unit wheel tsan arm fuzz bench format build clean
+.PHONY: sanitize sanitize-build sanitize-engine sanitize-cuda sanitize-planted sanitize-front
 
 demo: $(STAMP)
 	$(BIN)/python -m benchmarks.demo
@@ -24,10 +25,19 @@ demo-images: $(STAMP)
 demo-regions: $(STAMP)
 	$(BIN)/python -m benchmarks.demo_regions $(if $(QUERY),--query $(QUERY))
 
-# Two at a time: what checks Python runs beside what compiles C++. The suite comes last, alone, in processes of its own.
-test: $(STAMP)
-	$(MAKE) --no-print-directory -j 2 -O lint types docs sanitize wheel
+# Two at a time, the longest first: C++ is compiled for the sanitizers while packages are fetched, and its tests run beside
+# what checks Python. The suite comes last, alone, in processes of its own.
+test: $(VENV)/python-ready
+	$(MAKE) --no-print-directory -j 2 -O sanitize lint types docs wheel
 	$(MAKE) --no-print-directory unit
+
+# Processor time of each piece of `make test`, one after the other: in a clone that has built nothing. CONTRIBUTING.md has
+# the table.
+costs:
+	@for piece in $(VENV)/python-ready $(VENV)/cuda-ready $(STAMP) sanitize-build sanitize-engine sanitize-cuda sanitize-planted sanitize-front lint types docs wheel unit; do \
+	  bash -c 'TIMEFORMAT="$$1: %U s and %S s in the system, took %R s"; time $(MAKE) --no-print-directory --silent $$1 > build-costs.log || cat build-costs.log' - $$piece; \
+	done
+	@rm -f build-costs.log
 
 # The environment: everything that the demo, the tests and the benchmarks use. Rebuilt when C++ or the project file changes.
 $(VENV)/python-ready:
@@ -35,11 +45,16 @@ $(VENV)/python-ready:
 	@command -v g++ >/dev/null || { echo "g++ is missing: apt-get install g++"; exit 1; }
 	$(PYTHON) -m venv $(VENV) || { echo "Python's venv module is missing: apt-get install python3-venv"; exit 1; }
 	$(BIN)/pip install --quiet --upgrade pip
+	$(BIN)/pip install --quiet --progress-bar off cmake ninja
+	touch $@
+
+$(VENV)/cuda-ready: $(VENV)/python-ready
 	$(BIN)/pip install --quiet --progress-bar off --group cuda || echo "built without bebr._cuda: the CUDA compiler cannot be installed here"
 	touch $@
 
-$(STAMP): $(VENV)/python-ready $(SOURCES)
-	$(BIN)/pip install --quiet --progress-bar off -C cmake.define.BEBR_WERROR=ON -C cmake.define.BEBR_EMULATED=ON -e '.[dev]'
+# --no-compile: Python compiles a module when it is first imported, and most of these 26,000 never are.
+$(STAMP): $(VENV)/cuda-ready $(SOURCES)
+	$(BIN)/pip install --quiet --progress-bar off --no-compile -C cmake.define.BEBR_WERROR=ON -C cmake.define.BEBR_EMULATED=ON -e '.[dev]'
 	@$(BIN)/python -c 'import bebr._front' 2>/dev/null || echo "built without the server's front, so Python answers every call: apt-get install libnghttp2-dev pkg-config libssl-dev"
 	touch $@
 
@@ -88,14 +103,25 @@ elsewhere-lowest: $(STAMP)
 	$(LOWEST)/bin/uv pip install --quiet --python $(LOWEST) --resolution lowest-direct -C build-dir=build/lowest -e '.[all,test,ecosystem]'
 	$(LOWEST)/bin/pytest $(THREE)
 
-# The C++ tests, without Python, under AddressSanitizer and UndefinedBehaviorSanitizer, on every ISA this machine has.
-sanitize: $(STAMP)
+# The C++ tests, without Python, under AddressSanitizer and UndefinedBehaviorSanitizer, on every ISA this machine has; the
+# emulated CUDA kernels, and the bugs planted in them; the server's front.
+sanitize: sanitize-cuda sanitize-engine sanitize-planted sanitize-front
+
+sanitize-build: $(VENV)/python-ready
 	$(BIN)/cmake -S . -B build/sanitize -G Ninja -DCMAKE_MAKE_PROGRAM=$(abspath $(BIN)/ninja) -DBEBR_PYTHON=OFF -DBEBR_TESTS=ON -DBEBR_SANITIZE=ON -DBEBR_WERROR=ON > build-sanitize.log || { cat build-sanitize.log; exit 1; }
 	@rm -f build-sanitize.log
 	$(BIN)/cmake --build build/sanitize
+
+sanitize-engine: sanitize-build
 	build/sanitize/bebr_tests
+
+sanitize-cuda: sanitize-build
 	build/sanitize/bebr_cuda_tests
+
+sanitize-planted: sanitize-build
 	$(BIN)/python tests/cpp/cuda/planted.py run build/sanitize/bebr_planted_tests
+
+sanitize-front: sanitize-build
 	@test ! -x build/sanitize/bebr_front_tests || build/sanitize/bebr_front_tests
 
 # The same under ThreadSanitizer: writers and readers of every index at once.
