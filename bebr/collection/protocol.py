@@ -31,7 +31,8 @@ Fusion = Literal["rrf"]
 Metric = Literal["cosine", "ip", "l2"]
 IndexKind = Literal["auto", "flat", "graph"]
 """What segments of many rows are: lists (IVF), flat like small ones, or graphs."""
-TARGET_RECALL = 0.95
+TARGET_RECALL = 0.98
+"""The share of what a scan of the codes finds, unless one is asked for (docs/experiments/segment-kinds.md)."""
 # What vectors are kept as; "auto": float16 in a collection that is made without a model, else None.
 Keep = RawType | Literal["auto"] | None
 

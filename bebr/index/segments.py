@@ -35,6 +35,10 @@ MOST_CANDIDATES = (1 << 31) - 1
 # Of fewer results, the last one soon rules out rows of lists that it should not, for sign planes alone say little: the
 # best of 4,000 rows was found by 97 of 100 searches for one row, and by 99.9 of 100 for ten.
 _LEAST_DEPTH = 10
+# Deviations of what the sign plane cannot see, at least, by which rows of lists are let through. Training's margin
+# loses .005 of what a scan finds; this one next to nothing, and the rows that it completes cost less than the lists
+# that would make good for it (docs/experiments/segment-kinds.md).
+_LEAST_MARGIN = 3.0
 Bitmap = NDArray[np.uint64]
 """A bit a row, by position: bit i % 64 of word i // 64; at least as many bits as there are rows."""
 
@@ -210,7 +214,8 @@ def search_segments(
         worst = np.inf if bz.metric == "l2" else -np.inf
         shape = (len(prepared.y), k)
         return Hits(np.full(shape, worst, np.float32), np.full(shape, -1, np.int64))
-    wanted, k = k, max(k, _LEAST_DEPTH) if any(isinstance(view.index, IVFIndex) for view in views) else k
+    listed = any(isinstance(view.index, IVFIndex) for view in views)
+    wanted, k = k, max(k, _LEAST_DEPTH) if listed else k
     rows = sum(view.live for view in views) if rows is None else rows
     efforts = [0 if exact else _effort(view, k, nprobe, ef_search) for view in views]
     how = search_options(
@@ -221,7 +226,7 @@ def search_segments(
             candidates, first_stage_rows(bz, rows, k) if times is None else min(times * k, max(rows, 1))
         ),
         nprobe=MOST_LISTS if exact else max(*efforts, 1),
-        margin=bz.settings.margin,
+        margin=max(bz.settings.margin, _LEAST_MARGIN) if listed else bz.settings.margin,
         min_scores=None if radius is None else bz.engine_min_scores(radius, prepared),
         stop=stop,
     )

@@ -90,6 +90,7 @@ class Contents:
     def publish(self, snapshot: Snapshot, rows: int) -> None:
         """Shows what was drafted and committed, a change of so many rows."""
         self.current.show(snapshot)
+        self.rewriting.written = time.monotonic()
         self.state.unsealed += rows
         self._seal_if_due()
         self.retrain_if_due()
@@ -193,8 +194,11 @@ class Contents:
         waiting = self.recoding.waiting
         if any(view.part.row is None for view in waiting):
             self.current.shared.sealer.request(self)
-        if self.rewriting.due or (self.state.migrating and not waiting):
+        due_in = self.rewriting.due_in
+        if due_in == 0 or (self.state.migrating and not waiting):
             self.current.shared.merger.request(self)
+        elif due_in is not None:
+            self.current.shared.merger.request_in(self, due_in)
 
     # Another model
 

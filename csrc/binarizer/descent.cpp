@@ -11,19 +11,8 @@ namespace bebr {
 namespace {
 
 constexpr int kMoved = 3;  // coordinates moved by a restart
-
-// (z - v)^T G (z - v), from g = G (z - v).
-float energy(const float* z, const float* v, const float* g, size_t dims) {
-  float sums[16] = {};
-  size_t j = 0;
-  for (; j + 16 <= dims; j += 16) {
-    for (size_t lane = 0; lane < 16; ++lane) sums[lane] += (z[j + lane] - v[j + lane]) * g[j + lane];
-  }
-  for (; j < dims; ++j) sums[j % 16] += (z[j] - v[j]) * g[j];
-  float total = 0;
-  for (const float sum : sums) total += sum;
-  return total;
-}
+// Vectors that go through all restarts before the next do: what these read and write stays in L1.
+constexpr size_t kTogether = 4;
 
 }  // namespace
 
@@ -42,8 +31,9 @@ Descent::Descent(const CodeSpec& spec, const float* gram, uint32_t sweeps, uint3
 void Descent::try_again(const Kernels& kernels, const DescentGrid& grid, const float* z, size_t rows, size_t z_stride,
                         float* v, float* g, float* trial) const {
   const size_t dims = grid.dims, stride = grid.stride, g_stride = product_.out_stride();
-  float *trial_v = trial, *trial_g = trial_v + rows * stride, *best = trial_g + rows * g_stride;
-  for (size_t i = 0; i < rows; ++i) best[i] = energy(z + i * z_stride, v + i * stride, g + i * g_stride, dims);
+  float *trial_v = trial, *trial_g = trial_v + rows * stride, best[kTogether];
+  for (size_t i = 0; i < rows; ++i)
+    best[i] = kernels.descent_energy(z + i * z_stride, v + i * stride, g + i * g_stride, dims);
   // Every vector sees the same sequence, so that a code does not depend on what is encoded beside it.
   uint32_t random = 0x9e3779b9u;
   const auto next = [&random] {
@@ -57,18 +47,17 @@ void Descent::try_again(const Kernels& kernels, const DescentGrid& grid, const f
     for (int n = 0; n < kMoved; ++n) {
       const uint32_t number = next(), j = static_cast<uint32_t>((uint64_t{number >> 1} * dims) >> 31);
       const float largest = 2 - 0.5f * grid.step[j];
-      const float* row = grid.gram + j * stride;
       for (size_t i = 0; i < rows; ++i) {
         float &moved = trial_v[i * stride + j], move = (number & 1) != 0 ? grid.step[j] : -grid.step[j];
         if (std::abs(moved + move) > largest) move = -move;
         moved += move;
-        float* follows = trial_g + i * g_stride;
-        for (size_t k = 0; k < stride; ++k) follows[k] -= move * row[k];
+        kernels.descent_follow(grid.gram + j * stride, move, stride, trial_g + i * g_stride);
       }
     }
     kernels.descend(grid, rows, trial_v, trial_g, g_stride, sweeps_);
     for (size_t i = 0; i < rows; ++i) {
-      const float reached = energy(z + i * z_stride, trial_v + i * stride, trial_g + i * g_stride, dims);
+      const float reached =
+          kernels.descent_energy(z + i * z_stride, trial_v + i * stride, trial_g + i * g_stride, dims);
       if (reached < best[i]) {
         best[i] = reached;
         std::copy_n(trial_v + i * stride, stride, v + i * stride);
@@ -92,8 +81,13 @@ void Descent::improve(const Kernels& kernels, const float* z, size_t rows, size_
   }
   product_.forward(kernels, error, rows, dims, false, false, g);
   const DescentGrid grid{spec_.dims(), stride, gram_.data(), inverse_.data(), step_.data(), per_step_.data()};
-  kernels.descend(grid, rows, v, g, g_stride, sweeps_);
-  if (tries_ > 0) try_again(kernels, grid, z, rows, z_stride, v, g, floats(work[3], rows * (stride + g_stride + 1)));
+  float* trial = floats(work[3], kTogether * (stride + g_stride));
+  for (size_t row = 0; row < rows; row += kTogether) {
+    const size_t some = std::min(kTogether, rows - row);
+    float *own_v = v + row * stride, *own_g = g + row * g_stride;
+    kernels.descend(grid, some, own_v, own_g, g_stride, sweeps_);
+    if (tries_ > 0) try_again(kernels, grid, z + row * z_stride, some, z_stride, own_v, own_g, trial);
+  }
   for (size_t i = 0; i < rows; ++i) pack_row(spec_, v + i * stride, planes + i * bytes);
 }
 

@@ -16,6 +16,8 @@ constexpr size_t kPieceCandidates = 4'000'000;  // of all queries at a time
 constexpr size_t kFewestCandidates = 64;        // fewer than this a query are not worth saving
 // Of fewer results, the last one soon rules out rows of lists that it should not (bebr/index/segments.py).
 constexpr size_t kLeastDepth = 10;
+// And of lists a wider margin than that of training costs less than it finds (the same place).
+constexpr float kLeastMargin = 3.0f;
 
 template <typename Work>
 bool done(const Work& work) noexcept {
@@ -184,7 +186,7 @@ void CollectionSnapshot::by_code(const CodeReading& reading, const Prepared& pre
   options.k = k;
   options.exact = asked.exact;
   options.batch_invariant = true;
-  options.margin = settings_.margin;
+  options.margin = reading.has_lists ? std::max(settings_.margin, kLeastMargin) : settings_.margin;
   options.nprobe = asked.exact ? kMostLists : 1;
   options.stop = asked.stop;
   options.first_stage_rows = std::max({settings_.first_stage_rows, kFewestCandidates, 4 * k});

@@ -11,13 +11,14 @@ namespace {
 
 void descend_one_avx2(const DescentGrid& grid, float* v, float* g, uint32_t sweeps) noexcept {
   const __m256 half = _mm256_set1_ps(0.5f), one = _mm256_set1_ps(1.0f);
+  size_t still = 0;  // coordinates that were tested since the last move: once these are all, nothing moves any more
   for (uint32_t sweep = 0; sweep < sweeps; ++sweep) {
-    bool changed = false;
     for (size_t j = 0; j < grid.stride; j += 8) {
       const __m256 inverse = _mm256_loadu_ps(grid.inverse + j), step = _mm256_loadu_ps(grid.step + j);
       const __m256 per_step = _mm256_loadu_ps(grid.per_step + j), most = _mm256_add_ps(per_step, per_step);
       const __m256 low = _mm256_sub_ps(_mm256_setzero_ps(), most), high = _mm256_sub_ps(most, one);
       unsigned ahead = 0xff;
+      still += 8;
       while (true) {
         const __m256 now = _mm256_loadu_ps(v + j);
         const __m256 target = _mm256_add_ps(now, _mm256_mul_ps(_mm256_loadu_ps(g + j), inverse));
@@ -36,10 +37,10 @@ void descend_one_avx2(const DescentGrid& grid, float* v, float* g, uint32_t swee
         const float* row = grid.gram + (j + lane) * grid.stride;
         for (size_t k = 0; k < grid.stride; k += 8)
           _mm256_storeu_ps(g + k, _mm256_sub_ps(_mm256_loadu_ps(g + k), _mm256_mul_ps(move, _mm256_loadu_ps(row + k))));
-        changed = true;
+        still = 0;
       }
+      if (still == grid.stride) return;
     }
-    if (!changed) return;
   }
 }
 

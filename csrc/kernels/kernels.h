@@ -152,6 +152,10 @@ struct Kernels {
   // coordinates changes nothing, or after `sweeps`. Rows of v are grid.stride floats apart, of g g_stride >=
   // grid.stride. Every product and every sum is rounded on its own, so all ISAs agree to the bit.
   void (*descend)(const DescentGrid& grid, size_t count, float* v, float* g, size_t g_stride, uint32_t sweeps) noexcept;
+  // g[k] -= by * row[k] for `stride` entries, a multiple of 16: what one move of a vector changes.
+  void (*descent_follow)(const float* row, float by, size_t stride, float* g) noexcept;
+  // (z - v)^T g: entry j is added to sum j % 16, then the 16 sums in their order. No entry beyond dims is read.
+  float (*descent_energy)(const float* z, const float* v, const float* g, size_t dims) noexcept;
 
   // bf16 inputs and weights, fp32 sums; compared with float64 to twice gemm's error. Null where the ISA has none (only
   // amx).

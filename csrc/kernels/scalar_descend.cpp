@@ -1,6 +1,7 @@
 // The specification of descend.
 #include <cmath>
 
+#include "kernels/descent_steps.h"
 #include "kernels/kernels.h"
 
 namespace bebr {
@@ -34,6 +35,10 @@ void descend_scalar(const DescentGrid& grid, size_t count, float* v, float* g, s
 
 }  // namespace
 
-void bind_scalar_descend(Kernels& table) noexcept { table.descend = descend_scalar; }
+void bind_scalar_descend(Kernels& table) noexcept {
+  table.descend = descend_scalar;
+  table.descent_follow = portable_descent_follow;
+  table.descent_energy = portable_descent_energy;
+}
 
 }  // namespace bebr

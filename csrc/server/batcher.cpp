@@ -3,11 +3,17 @@
 #include <algorithm>
 #include <utility>
 
+#include "base/slices.h"
+
 namespace bebr {
 
 Batcher::Batcher(const Means& means, size_t threads, size_t most_queries, Done done)
     : means_(means), most_queries_(most_queries), done_(std::move(done)) {
-  for (size_t i = 0; i < threads; ++i) threads_.emplace_back([this] { work(); });
+  for (size_t i = 0; i < threads; ++i)
+    threads_.emplace_back([this] {
+      ask_for_short_slices();
+      work();
+    });
 }
 
 Batcher::~Batcher() {

@@ -12,6 +12,7 @@
 #include <utility>
 
 #include "base/error.h"
+#include "base/slices.h"
 
 namespace bebr {
 namespace {
@@ -46,7 +47,10 @@ Loop::~Loop() {
 }
 
 void Loop::start() {
-  thread_ = std::thread([this] { run(); });
+  thread_ = std::thread([this] {
+    ask_for_short_slices();
+    run();
+  });
 }
 
 void Loop::wake() noexcept {

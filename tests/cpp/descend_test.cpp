@@ -1,4 +1,4 @@
-// descend: every bundle equals the specification to the bit; the specification ends where no single step helps.
+// descend and its restarts: every bundle equals the specification to the bit; the specification ends where no single step helps.
 #include <algorithm>
 #include <cmath>
 #include <vector>
@@ -70,6 +70,24 @@ BEBR_KERNEL_TEST(descend_equals_scalar) {
         CHECK_SAME(g.data(), a.g.data(), g.size(), "g, dims " << dims << " sweeps " << sweeps << " rows " << rows);
       }
     }
+  }
+}
+
+BEBR_KERNEL_TEST(restarts_equal_scalar) {
+  Random random(3);
+  for (const uint32_t dims : {8u, 16u, 40u, 200u, 224u}) {
+    Case a(dims, 1, random);
+    Exact<float> z(dims), v(dims), g(a.stride), row(a.stride);  // no entry beyond is there to be read
+    for (size_t j = 0; j < dims; ++j) z[j] = std::normal_distribution<float>()(random);
+    std::copy_n(a.v.data(), dims, v.data());
+    std::copy_n(a.g.data(), a.stride, g.data());
+    std::copy_n(a.gram.data(), a.stride, row.data());
+    const float same = kernels(Isa::Scalar).descent_energy(z.data(), v.data(), a.g.data(), dims);
+    const float energy = tested.descent_energy(z.data(), v.data(), g.data(), dims);
+    CHECK_SAME(&energy, &same, 1, "energy, dims " << dims);
+    kernels(Isa::Scalar).descent_follow(a.gram.data(), 0.7f, a.stride, a.g.data());
+    tested.descent_follow(row.data(), 0.7f, a.stride, g.data());
+    CHECK_SAME(g.data(), a.g.data(), a.stride, "g, dims " << dims);
   }
 }
 

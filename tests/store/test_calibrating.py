@@ -7,6 +7,7 @@ import pytest
 
 import bebr
 from bebr.exact import recall
+from bebr.index.segments import SegmentView
 from bebr.store.database import Database
 from bebr.store.segments import calibrating
 from tests.conftest import clustered
@@ -41,3 +42,23 @@ def test_the_least_effort_is_found_from_below(tmp_path, monkeypatch, index):
             scan = docs.search(queries, k, exact=True).ids
             assert recall(docs.search(queries, k).ids, scan) > 0.93
         assert len(np.unique(docs.search(queries, 10).ids)) > 500
+
+
+def test_lists_are_searched_by_a_wide_margin(tmp_path):
+    """Whatever a model's training found to be enough: rows that the sign plane rules out are lost in every list."""
+    made = bebr.untrained(64, 18)
+    narrow = bebr.Binarizer.from_tensors(made.tensors, made.config | {"margin": 0.1})
+    queries = clustered(100, 64, seed=3)
+    with Database(tmp_path, seal_rows=10**9, flat_rows=1000) as db:
+        docs = db.create_collection("docs", narrow)
+        docs.upsert(range(2000), clustered(2000, 64))
+        docs.settle()
+        (view,) = docs.snapshot.segments
+        scan = docs.search(queries, 10, exact=True).ids
+        prepared = narrow.prepare(queries)
+        every = len(view.part.index.list_sizes)
+        by_parts = calibrating.search_segments([SegmentView(view.part.index)], narrow, prepared, 10, nprobe=every)
+        for found in (docs.search(queries, 10, nprobe=every), by_parts):
+            assert recall(found.ids, scan) > 0.97
+        # An index by itself has the model's margin.
+        assert recall(view.part.index.search_prepared(prepared, 10, nprobe=every, batch_invariant=True).ids, scan) < 0.8

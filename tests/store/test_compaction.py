@@ -3,38 +3,46 @@
 from __future__ import annotations
 
 import math
+import queue
+import threading
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import bebr
 from bebr.store.database import Database
+from bebr.store.segments.shape import Shape
 from bebr.store.upkeep import rewriting
-from bebr.store.workers.compaction import segments_to_merge
+from bebr.store.upkeep.migration import to_merge
+from bebr.store.workers.compaction import CALM_RATIO, RATIO, Compactor, segments_to_merge
 
 
-@given(st.lists(st.integers(1, 100_000), min_size=1, max_size=200))
-def test_rows_are_rewritten_a_logarithm_of_times(seals):
-    """Whatever the sizes of the seals: a row's file at least doubles whenever the row is written again."""
+@pytest.mark.parametrize("ratio", [RATIO, CALM_RATIO])
+@settings(deadline=None)
+@given(seals=st.lists(st.integers(1, 100_000), min_size=1, max_size=200))
+def test_rows_are_rewritten_a_logarithm_of_times(seals, ratio):
+    """Whatever the sizes of the seals: a row's file at least doubles whenever the row is written again, or grows by a
+    quarter where merges are of files that are less alike."""
+    growth = 1 + 1 / ratio
     files: list[tuple[int, list[list[int]]]] = []  # rows, and of each seal's rows: the size and count of writes
     written = 0
     for size in seals:
         files.append((size, [[size, 1]]))
-        while chosen := segments_to_merge([(rows, rows) for rows, _ in files], 1 << 24):
+        while chosen := segments_to_merge([(rows, rows) for rows, _ in files], 1 << 24, ratio):
             merged = [files[i] for i in chosen]
             rows = sum(size for size, _ in merged)
             written += rows
-            assert all(2 * size <= rows for size, _ in merged)
+            assert all(growth * size <= rows for size, _ in merged)
             parts = [[first, count + 1] for _, seals in merged for first, count in seals]
             files = [file for i, file in enumerate(files) if i not in chosen] + [(rows, parts)]
     total = sum(seals)
     for _, parts in files:
-        assert all(count <= 2 + math.log2(total / first) for first, count in parts)
+        assert all(count <= 2 + math.log(total / first, growth) for first, count in parts)
     sizes = sorted(rows for rows, _ in files)
-    assert all(size > sum(sizes[:i]) for i, size in enumerate(sizes))  # so there are few
-    assert written <= total * (1 + math.log2(total / min(seals)))
+    assert all(size > ratio * sum(sizes[:i]) for i, size in enumerate(sizes))  # so there are few
+    assert written <= total * (1 + math.log(total / min(seals), growth))
 
 
 def test_half_dead_files_are_rewritten_and_large_ones_are_not_merged():
@@ -43,6 +51,8 @@ def test_half_dead_files_are_rewritten_and_large_ones_are_not_merged():
     assert segments_to_merge([(100, 0)], 1 << 24) == [0]
     assert segments_to_merge([(1000, 1000), (10, 10), (10, 10)], 1 << 24) == [1, 2]
     assert segments_to_merge([(1000, 1000), (10, 10), (900, 600)], 1 << 24) == [2]
+    assert segments_to_merge([(1000, 1000), (300, 300)], 1 << 24) == []
+    assert segments_to_merge([(1000, 1000), (300, 300)], 1 << 24, CALM_RATIO) == [1, 0]
     most = 1 << 24
     assert segments_to_merge([(most, most), (most, most)], 1 << 24) == []
 
@@ -60,6 +70,50 @@ def test_flush_waits_for_no_merge(tmp_path, vectors):
                 docs.settle(timeout=0.05)
         docs.settle(timeout=60)
         assert (docs.stats().segments, docs.stats().merging) == (1, False)
+
+
+def test_files_that_are_less_alike_are_merged_once_nothing_is_written(tmp_path, vectors, monkeypatch):
+    with Database(tmp_path, seal_rows=10**9, flat_rows=350) as db:
+        docs = db.create_collection("docs", bebr.untrained(64, 18))
+        for some in (slice(300), slice(300, 400)):
+            docs.upsert(range(some.start or 0, some.stop), vectors[some])
+            docs.settle()
+        assert (docs.stats().segments, docs.stats().merging) == (2, False)
+        contents = docs._contents
+        state, flat = contents.state, Shape("auto", 10**6)
+        assert len(to_merge(state.snapshot, state.target, state.shape, CALM_RATIO)) == 2
+        assert to_merge(state.snapshot, state.target, flat, CALM_RATIO) == []  # these are scanned as one
+        assert 0 < contents.rewriting.due_in <= 3600
+        contents.rewriting.written -= 3600
+        assert contents.rewriting.due_in == 0
+        docs.upsert([400], vectors[400:401])
+        assert contents.rewriting.due_in > 0  # it was written again
+        merged = threading.Event()
+        monkeypatch.setattr(contents, "_go_on", merged.set)
+        monkeypatch.setattr(rewriting, "CALM", 0.1)
+        contents._request()
+        assert merged.wait(60) and (docs.stats().segments, len(docs)) == (1, 401)
+        assert contents.rewriting.due_in is None
+
+
+def test_work_that_is_requested_for_later_is_done_then():
+    class Named:
+        def __init__(self, name):
+            self.name, self.closed = name, False
+
+    done: queue.SimpleQueue[str] = queue.SimpleQueue()
+    compactor = Compactor("test", lambda one, rest: done.put(one.name), "")
+    slow, soon = Named("slow"), Named("soon")
+    compactor.request_in(slow, 0.05)
+    compactor.request_in(soon, 0.0)  # the alarm is for the other: both are due by then
+    assert {done.get(timeout=60), done.get(timeout=60)} == {"slow", "soon"}
+    compactor.request_in(slow, 3600)
+    compactor.request_in(slow, 0.0)
+    assert done.get(timeout=60) == "slow"
+    compactor.request_in(slow, 3600)
+    compactor.close()
+    compactor.request_in(soon, 0)
+    assert done.empty()
 
 
 def test_a_long_ingest_writes_each_row_a_few_times(tmp_path, vectors, monkeypatch):

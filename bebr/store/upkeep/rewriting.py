@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
@@ -18,23 +19,41 @@ from bebr.store.segments.writing import write_segment
 from bebr.store.snapshots.part import Part, PartView
 from bebr.store.snapshots.snapshot import Snapshot
 from bebr.store.upkeep.migration import to_merge
+from bebr.store.workers.compaction import CALM, CALM_RATIO, RATIO
 from bebr.store.writes.current import Current
 from bebr.store.writes.state import State, bitmap_bytes, files_of, in_memory
 
 
 class Rewriting:
     """Of one collection. Searches and writes go on beside it; if it fails, nothing has changed. `give_way`, here and
-    there, is called between pieces of work, and may raise. `seals`, `merges`: done so far."""
+    there, is called between pieces of work, and may raise. `seals`, `merges`: done so far; `written`: when the
+    collection was written last, or opened, by the monotonic clock."""
 
     def __init__(self, current: Current) -> None:
         self._current = current
         self.seals = self.merges = 0
+        self.written = time.monotonic()
 
     @property
     def due(self) -> bool:
         """Whether there is something to merge."""
-        state = self._current.state
-        return bool(to_merge(state.snapshot, state.target, state.shape))
+        return bool(self._to_merge(self._current.state, self._ratio))
+
+    @property
+    def due_in(self) -> float | None:
+        """Seconds until there is, if nothing is written; None for never."""
+        if self.due:
+            return 0.0
+        calm = self._to_merge(self._current.state, CALM_RATIO)
+        return max(0.0, self.written + CALM - time.monotonic()) if calm else None
+
+    @property
+    def _ratio(self) -> int:
+        return CALM_RATIO if time.monotonic() >= self.written + CALM else RATIO
+
+    @staticmethod
+    def _to_merge(state: State, ratio: int) -> list[PartView]:
+        return to_merge(state.snapshot, state.target, state.shape, ratio)
 
     def seal(self, give_way: Callable[[], None] = nothing) -> bool:
         """Writes what is in memory to a segment file, beside a merge; False where the collection was closed."""
@@ -68,7 +87,7 @@ class Rewriting:
                 return False
             state = current.state
             base = state.snapshot
-            chosen = to_merge(base, state.target, state.shape)
+            chosen = to_merge(base, state.target, state.shape, self._ratio)
             if chosen:
                 try:
                     self._rewrite(state, base, chosen, give_way)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -17,23 +18,29 @@ _log = logging.getLogger("bebr.store")
 
 # A segment with more than this share of dead rows is rewritten.
 DEAD_SHARE = 0.25
+# Seconds without a write after which files are merged that are less alike: searches look into each.
+CALM = 5.0
+# In a file that a merge makes, the largest one it was made of has at most so many times the rows of the others: while
+# writes come, and once they do not.
+RATIO, CALM_RATIO = 1, 4
 # Seconds after which work that failed is tried again; twice as many after each further failure.
 FIRST_RETRY, LAST_RETRY = 1.0, 60.0
 
 
-def segments_to_merge(segments: Sequence[tuple[int, int]], most: int) -> list[int]:
+def segments_to_merge(segments: Sequence[tuple[int, int]], most: int, ratio: int = RATIO) -> list[int]:
     """Which of `segments` (rows as written, rows still live) are to become one of at most `most` rows, as numbers; none
     where all is well.
 
-    The smallest ones, as many as can be while the largest of them has no more rows than the others together. So a row
-    that is rewritten is in a file of twice the rows after it: n rows sealed by t are each written 1 + log2(n / t) times
-    at most, and lie in as many files, of which each is larger than all smaller ones together. Beside these, segments
-    with many dead rows, which the deletes pay for.
+    The smallest ones, as many as can be while the largest of them has at most `ratio` times the rows of the others
+    together. So a row that is rewritten is in a file of twice the rows after it, or of 5/4 where the ratio is 4: n rows
+    sealed by t are each written 1 + log2(n / t) times at most, or 1 + log(n / t) / log(5 / 4), and lie in as many
+    files, of which each is larger than all smaller ones together. Beside these, segments with many dead rows, which the
+    deletes pay for.
     """
     order = sorted(range(len(segments)), key=lambda i: segments[i][1])
     sums = [0, *accumulate(segments[i][1] for i in order)]
     count = max(
-        (n for n in range(2, len(order) + 1) if segments[order[n - 1]][1] <= sums[n - 1] and sums[n] <= most),
+        (n for n in range(2, len(order) + 1) if segments[order[n - 1]][1] <= ratio * sums[n - 1] and sums[n] <= most),
         default=0,
     )
     chosen = order[:count]
@@ -76,6 +83,9 @@ class Compactor:
         self._wanted: set[Compactable] = set()
         self._failures: dict[Compactable, int] = {}  # in a row
         self._timers: dict[Compactable, threading.Timer] = {}
+        self._later: dict[Compactable, float] = {}  # when work is to be requested, by the monotonic clock
+        self._alarm: threading.Timer | None = None  # for the first of these
+        self._alarm_at = math.inf
         self._worked_since = 0.0
 
     def request(self, collection: Compactable) -> None:
@@ -84,11 +94,38 @@ class Compactor:
             if collection not in self._wanted:
                 self._submit(collection)
 
+    def request_in(self, collection: Compactable, seconds: float) -> None:
+        """The same once so many seconds have passed; of several such requests the first counts."""
+        with self._lock:
+            due = time.monotonic() + seconds
+            self._later[collection] = min(due, self._later.get(collection, due))
+            self._set_alarm()
+
+    def _set_alarm(self) -> None:
+        first = min(self._later.values(), default=math.inf)
+        if first < self._alarm_at and not self._stopping.is_set():
+            if self._alarm is not None:
+                self._alarm.cancel()
+            self._alarm_at = first
+            self._alarm = threading.Timer(max(0.0, first - time.monotonic()), self._request_due)
+            self._alarm.daemon = True
+            self._alarm.start()
+
+    def _request_due(self) -> None:
+        with self._lock:
+            self._alarm_at = math.inf
+            now = time.monotonic()
+            for collection in [one for one, due in self._later.items() if due <= now]:
+                del self._later[collection]
+                if collection not in self._wanted:
+                    self._submit(collection)
+            self._set_alarm()
+
     def close(self) -> None:
         """Ends the work in progress at its next pause, and does no more."""
         with self._lock:
             self._stopping.set()
-            for timer in self._timers.values():
+            for timer in (*self._timers.values(), *([] if self._alarm is None else [self._alarm])):
                 timer.cancel()
         self._thread.shutdown(cancel_futures=True)
 
