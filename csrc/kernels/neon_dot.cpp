@@ -212,10 +212,9 @@ void complete_neon_dot(const ScanView& view, const int16_t* y16, const PlaneRang
       uint8_t sign[kMaxDims / 8];
       if (t == 0) {
         const uint8_t* block = view.blocks + rows[i] / kBlockRows * sign_bytes;
-        for (uint32_t g = 0; g < groups; g += 4) {
-          const uint32_t bytes = groups - g < 4 ? groups - g : 4;
-          std::memcpy(sign + g, block + g * kBlockRows + rows[i] % kBlockRows * bytes, bytes);
-        }
+        const uint32_t at = rows[i] % kBlockRows, whole = groups / 4 * 4, left = groups - whole;
+        for (uint32_t g = 0; g < whole; g += 4) std::memcpy(sign + g, block + g * kBlockRows + at * 4, 4);
+        if (left > 0) std::memcpy(sign + whole, block + whole * kBlockRows + at * left, left);
       }
       const uint8_t* plane = t == 0 ? sign : rest;
       add_bytes_neon_dot(1, &plane, spec.widths[t] / 8, entries, &sum);
