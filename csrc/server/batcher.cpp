@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <utility>
 
-#include "base/slices.h"
+#include "server/slices.h"
 
 namespace bebr {
 

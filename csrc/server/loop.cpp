@@ -12,7 +12,7 @@
 #include <utility>
 
 #include "base/error.h"
-#include "base/slices.h"
+#include "server/slices.h"
 
 namespace bebr {
 namespace {

@@ -1,19 +1,15 @@
 // The thread pool: after a fork, and the number of threads under the quota of a control group.
 #include "base/threads.h"
 
-#include <sched.h>
-#include <sys/utsname.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <atomic>
-#include <cstdio>
 #include <filesystem>
 #include <fstream>
 #include <string>
 
 #include "base/quota.h"
-#include "base/slices.h"
 #include "check.h"
 #include "short_memory.h"
 
@@ -66,18 +62,6 @@ BEBR_TEST(the_quota_of_a_control_group_is_found) {
   CHECK(cpu_quota(root.string()) == 2, "v1, a container");
   fs::remove_all(root);
 }
-
-#if defined(__linux__)
-BEBR_TEST(a_thread_may_ask_for_short_slices) {
-  utsname system{};
-  CHECK(uname(&system) == 0, "no name of the system");
-  int major = 0, minor = 0;
-  CHECK(std::sscanf(system.release, "%d.%d", &major, &minor) == 2, system.release);
-  const bool granted = ask_for_short_slices();
-  CHECK(granted == (major > 6 || (major == 6 && minor >= 12)), "Linux " << system.release << ", granted: " << granted);
-  CHECK(sched_getscheduler(0) == SCHED_OTHER, "another policy");
-}
-#endif
 
 // Work that cannot be handed out is done by the caller.
 BEBR_TEST(parallel_for_does_all_of_it_where_memory_is_short) {

@@ -1,15 +1,11 @@
-#include "base/slices.h"
+#include "server/slices.h"
 
-#if defined(__linux__)
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #include <cstdint>
-#endif
 
 namespace bebr {
-
-#if defined(__linux__)
 namespace {
 
 // As sched_setattr(2) has it; glibc declares neither the calls nor this before 2.41.
@@ -34,8 +30,5 @@ bool ask_for_short_slices() noexcept {
   if (syscall(SYS_sched_setattr, 0, &own, 0) != 0) return false;
   return syscall(SYS_sched_getattr, 0, &own, sizeof own, 0) == 0 && own.runtime == kShortest;
 }
-#else
-bool ask_for_short_slices() noexcept { return false; }
-#endif
 
 }  // namespace bebr
