@@ -25,10 +25,11 @@ demo-images: $(STAMP)
 demo-regions: $(STAMP)
 	$(BIN)/python -m benchmarks.demo_regions $(if $(QUERY),--query $(QUERY))
 
-# Two at a time, the longest first: C++ is compiled for the sanitizers while packages are fetched, and its tests run beside
-# what checks Python. The suite comes last, alone, in processes of its own.
+# Three at a time, for one of them waits for the network or a disk, compilers counted (ninja asks make); the longest first:
+# C++ is compiled for the sanitizers while packages are fetched, and its tests run beside what checks Python. The suite
+# comes last, alone, in processes of its own.
 test: $(VENV)/python-ready
-	$(MAKE) --no-print-directory -j 2 -O sanitize lint types docs wheel
+	$(MAKE) --no-print-directory -j 3 -O sanitize lint types docs wheel
 	$(MAKE) --no-print-directory unit
 
 # Processor time of each piece of `make test`, one after the other: in a clone that has built nothing. CONTRIBUTING.md has
