@@ -12,7 +12,8 @@ from bebr.cluster.placing import Member
 @dataclass(frozen=True)
 class Commands:
     """What all processes of a cluster are told: options of `bebr leaf` and `bebr root` by their names. `port`: of the
-    first root; others have those after it."""
+    first root; others have those after it. `keys`: those that callers of roots need; leaves are for roots alone, and
+    want `insecure` where other machines reach them."""
 
     url: str
     segments: str
@@ -37,8 +38,8 @@ class Commands:
                 command += ["--lease-seconds", str(self.lease_seconds)]
         else:
             command += ["--shards", str(self.shards), "--port", str(self.port + member.number)]
-        if self.keys is not None:
+        if member.kind == "root" and self.keys is not None:
             command += ["--keys", self.keys]
-        if self.insecure:
+        elif self.insecure:
             command += ["--insecure"]
         return command

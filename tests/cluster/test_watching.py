@@ -75,8 +75,9 @@ def test_command_lines():
     tied = ["-m", "bebr.cli.tied", str(os.getpid())]
     assert commands.of(Member("leaf", 3, 1), "10.0.0.7")[1:] == [
         *(*tied, "leaf", URL, "--host", "10.0.0.7", "--segments", "s3://bucket/x", "--shards", "3", "--port", "0"),
-        *("--lease-seconds", "2", "--keys", "/keys", "--insecure"),
+        *("--lease-seconds", "2", "--insecure"),
     ]
+    assert commands.of(Member("root", 0), "10.0.0.7")[-4:] == ["--port", "9000", "--keys", "/keys"]
     assert Commands(URL, "file:///x", shards=4).of(Member("root", 2), "127.0.0.2")[1:] == [
         *(*tied, "root", URL, "--host", "127.0.0.2", "--shards", "4", "--port", "7779")
     ]
