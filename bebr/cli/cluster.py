@@ -7,11 +7,12 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from bebr.cli.serve import Insecure, KeyFolder, LeaseSeconds
+from bebr.cli.serve import Insecure, LeaseSeconds
 from bebr.extras import needed
 
 if TYPE_CHECKING:
@@ -45,7 +46,9 @@ def up(
         int, typer.Option(help="MiB of memory that a leaf may need: no node gets more leaves than it has room for.")
     ] = 0,
     lease_seconds: LeaseSeconds = None,
-    keys: KeyFolder = None,
+    keys: Annotated[
+        Path | None, typer.Option(help="Folder whose keys (`bebr keys create`) callers of roots need.")
+    ] = None,
     insecure: Insecure = False,
     name: Name = "default",
     address: Ray = None,
@@ -64,7 +67,8 @@ def up(
     with _connected(name, address) as cluster:
         there = cluster.nodes(local, wait)
         of = shards or there
-        commands = Commands(url, segments, of, port, lease_seconds, None if keys is None else str(keys), insecure)
+        folder = None if keys is None else str(keys.absolute())
+        commands = Commands(url, segments, of, port, lease_seconds, folder, insecure)
         cluster.up(Size(of, replicas, roots, leaf_mb << 20), commands)
         _show(cluster.wait(wait))
 
@@ -73,7 +77,6 @@ def up(
 def status(
     name: Name = "default",
     address: Ray = None,
-    token: Annotated[str | None, typer.Option(envvar="BEBR_TOKEN", help="A key of the leaves.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="JSON in place of tables.")] = False,
 ) -> None:
     """Print which process runs where, and how many rows of which shards leaves have."""
@@ -81,7 +84,7 @@ def status(
 
     with _connected(name, address) as cluster:
         about = cluster.about()
-    rows = census(about.addresses("leaf"), token=token or None)
+    rows = census(about.addresses("leaf"))
     if as_json:
         shards = {str(shard): leaves for shard, leaves in rows.items()}
         typer.echo(json.dumps({"members": _members(about), "lacking": [*map(str, about.lacking)], "shards": shards}))
@@ -114,7 +117,7 @@ def scale(
         nodes.start(local)
     with _connected(name, address) as cluster:
         cluster.nodes(local, wait)
-        cluster.scale(**changes)
+        cluster.scale(**changes)  # without changes, too: what it says from now on is of the nodes that there are now
         _show(cluster.wait(wait))
 
 

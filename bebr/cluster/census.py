@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
 from bebr.cluster.names import Shard, parsed
 from bebr.errors import CorruptFile
@@ -13,13 +12,12 @@ from bebr.serve.client import Client
 _AT_ONCE = 32
 
 
-def census(addresses: Sequence[str], timeout: float = 5.0, **connecting: Any) -> dict[Shard, dict[str, int]]:
-    """The rows of each shard at each leaf that has it. A leaf that does not answer is left out; `connecting`: its token
-    and TLS, as of `bebr.connect`."""
+def census(addresses: Sequence[str], timeout: float = 5.0) -> dict[Shard, dict[str, int]]:
+    """The rows of each shard at each leaf that has it. A leaf that does not answer is left out."""
 
     def of(address: str) -> dict[Shard, int]:
         try:
-            with Client(address, timeout=timeout, retries=0, **connecting) as db:
+            with Client(address, timeout=timeout, retries=0) as db:
                 return {parsed(name): len(db.collection(name)) for name in db.collections()}
         except (ConnectionError, TimeoutError, CorruptFile, KeyError):
             return {}
