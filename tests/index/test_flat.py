@@ -78,6 +78,18 @@ def test_default_search_loses_little_against_exact(trained, queries):
     assert same.mean() > 0.97
 
 
+def test_a_batch_over_no_more_rows_than_the_first_stage_keeps_is_exact(trained, queries):
+    bz, x = trained
+    index = bebr.FlatIndex(bz)
+    index.add(x[:500])
+    index.remove(np.arange(0, 500, 7))
+    wanted = index.search(queries, 10, exact=True)
+    for few in (1, len(queries)):  # one by one, and by whole codes where the machine has a fast way
+        hits = index.search(queries[:few], 10, oversampling=50)
+        np.testing.assert_array_equal(hits.ids, wanted.ids[:few])
+        np.testing.assert_array_equal(hits.scores, wanted.scores[:few])
+
+
 def test_threads_do_not_change_the_answer(trained, queries):
     bz, x = trained
     index = bebr.FlatIndex(bz)

@@ -26,8 +26,9 @@ namespace {
 constexpr size_t kGroup = 256;             // queries scanned together: their integer forms stay in L2
 constexpr size_t kMostChunkRows = 1024;    // of a chunk, so that the first threshold does not come too late
 constexpr size_t kChunkBytes = 16 * 1024;  // of codes, and about as much of sums: L1, when tables are looked up
-constexpr size_t kFewestPartRows = 4096;   // less work than this is not worth a thread
-constexpr size_t kPieceBlocks = 4096;      // scanned by whole codes before `stop` is looked at
+constexpr size_t kFewestPartRows = 4096;   // less work than this is not worth a thread; of many queries, so many rows:
+constexpr size_t kManyQueries = 64, kFewestRowsOfMany = 512;
+constexpr size_t kPieceBlocks = 4096;  // scanned by whole codes before `stop` is looked at
 
 // A sample of every kSampleStep-th run of blocks guesses the score that the worst survivor will have.
 constexpr size_t kSampleBlocks = 4, kSampleStep = 16;
@@ -98,10 +99,11 @@ class BlockScan {
     return std::clamp(rows / (4 * kBlockRows) * 4, size_t{4}, kMostChunkRows / kBlockRows);
   }
 
-  // fn(first block, last block) for each thread's share of the blocks.
+  // fn(first block, last block) for each thread's share of the blocks, for nq queries.
   template <typename Result, typename Share>
-  std::vector<std::optional<Result>> by_shares(const Share& fn) const {
-    const size_t shares = std::clamp(parts_.rows() / kFewestPartRows, size_t{1}, num_threads());
+  std::vector<std::optional<Result>> by_shares(size_t nq, const Share& fn) const {
+    const size_t fewest = nq < kManyQueries ? kFewestPartRows : kFewestRowsOfMany;
+    const size_t shares = std::clamp(parts_.rows() / fewest, size_t{1}, num_threads());
     const size_t share = round_up((parts_.blocks() + shares - 1) / shares, FlatParts::kAlign);
     std::vector<std::optional<Result>> results(shares);
     parallel_for(shares, 1, [&](size_t begin, size_t end) {
@@ -116,7 +118,7 @@ class BlockScan {
   // --- progressive
   void run_progressive(size_t q0, size_t nq) {
     const std::vector<float> guess = guess_thresholds(q0, nq);
-    const auto kept = by_shares<Kept>([&](size_t first, size_t last) {
+    const auto kept = by_shares<Kept>(nq, [&](size_t first, size_t last) {
       return survivors(q0, nq, first, last, chunk_blocks(nq), 1, limit_, guess.data());
     });
     parallel_for(nq, 1, [&](size_t begin, size_t end) {
@@ -179,7 +181,7 @@ class BlockScan {
     const double expected = static_cast<double>(limit_) / kSampleStep;
     const size_t rank = static_cast<size_t>(expected + 3 * std::sqrt(expected)) + 4;
     const std::vector<float> any(nq, kLowest);
-    const auto kept = by_shares<Kept>([&](size_t first, size_t last) {
+    const auto kept = by_shares<Kept>(nq, [&](size_t first, size_t last) {
       return survivors(q0, nq, first, last, kSampleBlocks, kSampleStep, rank, any.data());
     });
     for (size_t i = 0; i < nq; ++i) guess[i] = merged(kept, i, rank).lists[0].nth_best(rank);
@@ -197,7 +199,7 @@ class BlockScan {
           static_cast<float>(base + scan_margin(spec_, fine_[q], y8, tables_->scale[q]) + 1e-5 * std::abs(base));
     }
     const auto found = by_shares<std::vector<TopK>>(
-        [&](size_t first, size_t last) { return exact_share(q0, raised, first, last, chunk_blocks(nq)); });
+        nq, [&](size_t first, size_t last) { return exact_share(q0, raised, first, last, chunk_blocks(nq)); });
     parallel_for(nq, 1, [&](size_t begin, size_t end) {
       for (size_t i = begin; i < end; ++i)
         for (const auto& share : found)
@@ -233,7 +235,7 @@ class BlockScan {
     std::iota(who.begin(), who.end(), 0u);
     Thresholds thresholds(nq);
     for (const uint32_t i : who) thresholds.raise(i, tops_[q0 + i].threshold());
-    auto scans = by_shares<ExpandedScan>([&](size_t first, size_t last) {
+    auto scans = by_shares<ExpandedScan>(nq, [&](size_t first, size_t last) {
       ExpandedScan expanded(format_, bytes, queries_.base() + q0, options_.k, thresholds, options_.exact);
       std::vector<uint16_t> masks(kPieceBlocks);
       parts_.each_chunk(first, last, kPieceBlocks, 1, options_, [&](size_t p, size_t block, size_t blocks) {

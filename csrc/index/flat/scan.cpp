@@ -26,6 +26,11 @@ class FlatScan {
     if (copied_) return scan_flat(format_, {&*copied_, 1}, queries_, copy_options_, tops_);
     if (eligible_ == 0) return;
     if (!direct_) return scan_blocks(format_, parts_, queries_, options_, first_stage_rows_, tops_);
+    SearchOptions exact = options_;
+    exact.exact = true;
+    // All rows for many queries: whole codes rule most of them out, and give the same scores.
+    if (!filtered_ && flat_expands(queries_.size(), exact))
+      return scan_blocks(format_, parts_, queries_, exact, first_stage_rows_, tops_);
     const std::vector<FineQuery>& fine = queries_.fine();
     parallel_for(queries_.size(), 1, [&](size_t begin, size_t end) {
       for (size_t q = begin; q < end; ++q)
