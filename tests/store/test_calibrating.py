@@ -42,6 +42,9 @@ def test_the_least_effort_is_found_from_below(tmp_path, monkeypatch, index):
             scan = docs.search(queries, k, exact=True).ids
             assert recall(docs.search(queries, k).ids, scan) > 0.93
         assert len(np.unique(docs.search(queries, 10).ids)) > 500
+        monkeypatch.setattr(calibrating, "_LOSS_OF_ROWS", 1.0)  # rows reach .995 for the .98 that queries are promised
+        rows_reach = {share: calibrating.calibrated(view.part, None, share, lambda: None) for share in (0.98, 0.995)}
+        assert rows_reach[0.995] == view.part.effort and rows_reach[0.98].at(10) < measured[10]
 
 
 def test_lists_are_searched_by_a_wide_margin(tmp_path):
