@@ -9,7 +9,7 @@ THREE := -n 3 --dist loadfile
 unexport PYTHONDONTWRITEBYTECODE
 SOURCES := CMakeLists.txt pyproject.toml $(shell find csrc cmake proto tests/cpp/emulate -name '*.cpp' -o -name '*.cu' -o -name '*.h' -o -name '*.cmake' -o -name '*.proto')
 
-.PHONY: demo demo-images demo-regions test costs test-elsewhere elsewhere-scalar elsewhere-avx2 elsewhere-lowest lint types docs newcomer unit wheel tsan arm fuzz bench format build clean
+.PHONY: demo demo-images demo-regions test costs test-elsewhere elsewhere-scalar elsewhere-avx2 elsewhere-lowest lint types docs newcomer unit wheel tsan gpu arm fuzz bench format build clean
 .PHONY: sanitize sanitize-build sanitize-engine sanitize-cuda sanitize-planted sanitize-front
 
 demo: $(STAMP)
@@ -133,6 +133,15 @@ tsan: $(STAMP)
 	build/tsan/bebr_tests
 	build/tsan/bebr_cuda_tests
 	@test ! -x build/tsan/bebr_front_tests || build/tsan/bebr_front_tests --fuzz 500 1
+
+# All that runs on a GPU: the kernels' tests by nvcc's kernels, then under compute-sanitizer; Python's; times. Each ends
+# with status 3 and "no CUDA device" where there is none.
+gpu: $(STAMP)
+	$(BIN)/cmake -S . -B build/gpu -G Ninja -DCMAKE_MAKE_PROGRAM=$(abspath $(BIN)/ninja) -DPython_EXECUTABLE=$(abspath $(BIN)/python) -DBEBR_PYTHON=OFF -DBEBR_CUDA=ON -DBEBR_DEVICE_TESTS=ON -DBEBR_WERROR=ON
+	$(BIN)/cmake --build build/gpu --target bebr_device_tests
+	sh tests/cpp/cuda/on_device.sh build/gpu/bebr_device_tests
+	$(BIN)/pytest -m cuda
+	$(BIN)/python -m benchmarks.gpu
 
 # The C++ tests on ARM: built by a cross compiler, run by an emulator of all that the kernels know (NEON, dotprod, i8mm),
 # then the kernels' tests as machines without i8mm, and without dotprod, would choose.

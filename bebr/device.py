@@ -5,12 +5,18 @@ from __future__ import annotations
 
 import importlib
 import re
+from collections.abc import Sequence
 from types import ModuleType
+
+import numpy as np
 
 from bebr.errors import DeviceUnavailable
 
 # "emulated" is for tests: kernels run on the CPU, some thousand times slower than the engine's own.
 _EXTENSIONS = {"cuda": "bebr._cuda", "emulated": "bebr._emulated"}
+Device = str | Sequence[str]
+"""``"cuda:1"``, or several that share the rows of an index: ``["cuda:0", "cuda:1"]``."""
+
 _NAME = re.compile(r"(cuda|emulated)(?::(\d{1,4}))?")
 
 
@@ -31,6 +37,8 @@ _DLPACK_CUDA = (2, 13)
 
 def on_a_device(x: object) -> bool:
     """Whether an array of another library says that it lies in the memory of a CUDA device."""
+    if isinstance(x, np.ndarray):
+        return False
     if hasattr(x, "__cuda_array_interface__"):
         return True
     where = getattr(x, "__dlpack_device__", None)
@@ -50,3 +58,15 @@ def extension_of(device: str) -> tuple[ModuleType, int]:
     if isinstance(devices, str):
         raise DeviceUnavailable(f"device={device!r}: {devices}. Use device='cpu', or see docs/gpu.md")
     return importlib.import_module(_EXTENSIONS[kind]), number
+
+
+def places_of(device: Device) -> list[tuple[ModuleType, int]]:
+    """:func:`extension_of` each of the devices. ``ValueError`` where one is named twice, the CPU is among several, or
+    there is none."""
+    names = [device] if isinstance(device, str) or not isinstance(device, Sequence) else list(device)
+    if len(names) != 1 and (not names or "cpu" in names):
+        raise ValueError(f"device is {device!r}: want one device, or several that are not the CPU")
+    places = [extension_of(name) for name in names]
+    if len({(extension.__name__, number) for extension, number in places}) < len(places):
+        raise ValueError(f"device is {device!r}: want each device once")
+    return places

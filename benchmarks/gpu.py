@@ -24,6 +24,7 @@ from rich.table import Table
 
 import bebr
 from bebr import device
+from bebr.index.kmeans import assigning_on
 from benchmarks import machine, output
 
 NO_DEVICE = 3
@@ -33,8 +34,8 @@ _SIZES = {52: 256, 100: 320, 196: 384}  # bytes of a vector: its dimensions
 
 @dataclass(frozen=True)
 class Row:
-    """One search, or vectors encoded: milliseconds a batch (median), what it reads and multiplies, as rates a
-    second."""
+    """One search, or vectors encoded or assigned to lists: milliseconds a batch (median), what it reads and multiplies,
+    as rates a second. Of lists, products as if with all of them."""
 
     kind: str
     rows: int
@@ -52,6 +53,10 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--bytes", type=int, nargs="+", default=list(_SIZES), choices=list(_SIZES))
     parser.add_argument("--nlist", type=int, default=4096)
     parser.add_argument("--nprobe", type=int, default=32)
+    parser.add_argument("--vectors", type=int, default=1 << 17, help="encoded, and assigned to lists")
+    parser.add_argument(
+        "--lists", type=int, nargs="+", default=[1024, 4096, 65536], help="that vectors are assigned to"
+    )
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--json", type=Path)
@@ -60,11 +65,12 @@ def main(argv: list[str] | None = None) -> int:
         print(f"no CUDA device: {why}", file=sys.stderr)
         return NO_DEVICE
     console = output.console()
-    ceilings = measured_ceilings()
+    ceilings = measured_ceilings() if args.device.startswith("cuda") else {}
     console.print(f"{why[0]}; ceilings: {ceilings or 'not measured, for torch has no CUDA here'}")
     rows: list[Row] = []
     for size in args.bytes:
         rows += [*searched(args, size), *encoded(args, size)]
+    rows += [assigned(args, lists) for lists in args.lists]
     table = Table(*(name.replace("_", " ") for name in Row.__dataclass_fields__))
     for row in rows:
         table.add_row(*(f"{value:,.3g}" if isinstance(value, float) else str(value) for value in asdict(row).values()))
@@ -81,7 +87,7 @@ def searched(args: argparse.Namespace, size: int) -> list[Row]:
     flat = bebr.FlatIndex(bz)
     lists = bebr.IVFIndex(bz, nlist=args.nlist)
     lists.train(rng.standard_normal((args.nlist, dim), dtype=np.float32))
-    sample = bz.encode(rng.standard_normal((_ADDED, dim), dtype=np.float32))
+    sample = bz.encode(rng.standard_normal((min(_ADDED, args.rows), dim), dtype=np.float32))
     for first in range(0, args.rows, _ADDED):
         part = sample[: min(_ADDED, args.rows - first)]
         ids = np.arange(first, first + len(part))
@@ -117,24 +123,45 @@ def encoded(args: argparse.Namespace, size: int) -> list[Row]:
     """Vectors of the host, and where torch has CUDA of the device, to codes of one size, descent and factors
     included: how many coordinates move depends on the data, here normal with a falling spectrum."""
     dim = _SIZES[size]
-    x = np.random.default_rng(0).standard_normal((1 << 17, dim), dtype=np.float32)
+    x = np.random.default_rng(0).standard_normal((args.vectors, dim), dtype=np.float32)
     x /= np.sqrt(np.arange(1, dim + 1, dtype=np.float32))
     bz = bebr.train(x[:8192], bytes_per_vector=size)
     there = bz.to(args.device)
     sources: dict[str, Any] = {"encode from the host": x}
-    try:
-        import torch
-
-        if torch.cuda.is_available():
-            sources["encode on the device"] = torch.from_numpy(x).to(args.device)
-    except ImportError:
-        pass
+    if args.device.startswith("cuda") and (torch := torch_with_cuda()) is not None:
+        sources["encode on the device"] = torch.from_numpy(x).to(args.device)
     found = []
     for kind, source in sources.items():
         seconds = timed(partial(there.encode, source), args.rounds)
         rates = x.nbytes / seconds / 1e9, x.size * bz.dims / seconds / 1e12
         found.append(Row(kind, len(x), bz.bytes_per_vector, len(x), seconds * 1e3, *rates))
     return found
+
+
+def assigned(args: argparse.Namespace, lists: int) -> Row:
+    """Vectors of 384 dimensions to the nearest of so many lists: of more than 4,096 in two levels."""
+    dim, rng = _SIZES[196], np.random.default_rng(0)
+    x = rng.standard_normal((args.vectors, dim), dtype=np.float32)
+    assign = assigning_on(args.device, rng.standard_normal((lists, dim), dtype=np.float32))
+    seconds = timed(partial(assign, x), args.rounds)
+    return Row(
+        f"assign to {lists:,}",
+        len(x),
+        4 * dim,
+        len(x),
+        seconds * 1e3,
+        x.nbytes / seconds / 1e9,
+        x.size * lists / seconds / 1e12,
+    )
+
+
+def torch_with_cuda() -> Any:
+    """torch, where it is installed and sees a device."""
+    try:
+        import torch
+    except ImportError:
+        return None
+    return torch if torch.cuda.is_available() else None
 
 
 def timed(search: Callable[[], Any], rounds: int) -> float:
@@ -150,11 +177,8 @@ def timed(search: Callable[[], Any], rounds: int) -> float:
 
 def measured_ceilings() -> dict[str, float]:
     """Bytes a second that a copy reads and writes, and int8 products a second of matrices; empty without torch."""
-    try:
-        import torch
-    except ImportError:
-        return {}
-    if not torch.cuda.is_available():
+    torch = torch_with_cuda()
+    if torch is None:
         return {}
 
     def synchronised(work: Callable[[], Any]) -> Callable[[], None]:

@@ -1,4 +1,4 @@
-# bebr._cuda, where there is nvcc 13: on PATH, named by CUDACXX, or beside the Python that builds (the packages of the
+# bebr_device, what bebr._cuda and the tests on a GPU are made of, where there is nvcc 13: on PATH, named by CUDACXX, or beside the Python that builds (the packages of the
 # dependency group "cuda" in pyproject.toml). Not by enable_language(CUDA): its test of the compiler fails with the
 # packages, which keep their libraries in lib/ where nvcc looks in lib64/.
 if(NOT BEBR_CUDA MATCHES "^(AUTO|ON|OFF)$")
@@ -32,7 +32,7 @@ if(REASON)
   message(STATUS "bebr._cuda is not built: ${REASON}")
   return()
 endif()
-message(STATUS "bebr._cuda is built by ${NVCC} for ${BEBR_CUDA_ARCHITECTURES}")
+message(STATUS "CUDA kernels are built by ${NVCC} for ${BEBR_CUDA_ARCHITECTURES}")
 
 # -fmad=false is the kernels' -ffp-contract=off. Registers that spill would be slow in silence: an error. Compressed, the
 # kernels take two thirds of the room.
@@ -56,6 +56,5 @@ foreach(SOURCE ${CUDA_SOURCES})
   list(APPEND CUDA_OBJECTS ${OBJECT})
 endforeach()
 file(GLOB CUDA_HOST CONFIGURE_DEPENDS csrc/cuda/*.cpp)
-pybind11_add_module(_cuda NO_EXTRAS ${CUDA_BINDING} ${CUDA_HOST} ${CUDA_OBJECTS})
-target_link_libraries(_cuda PRIVATE bebr_engine ${CUDART} ${CMAKE_DL_LIBS} rt)
-install(TARGETS _cuda LIBRARY DESTINATION bebr)
+add_library(bebr_device STATIC ${CUDA_HOST} ${CUDA_OBJECTS})
+target_link_libraries(bebr_device PUBLIC bebr_engine ${CUDART} ${CMAKE_DL_LIBS} rt)

@@ -25,13 +25,24 @@ MOST_REGISTERS = {
     "best_kernel": 48,
     "product_kernel": 128,
     "assign_kernel": 128,
+    "look_kernel": 128,
+    "choose_kernel": 48,
+    "place_kernel": 48,
+    "scatter_kernel": 48,
+    "answer_kernel": 48,
     "descend_kernel": 48,
     "enter_kernel": 48,
     "approximate_kernel": 48,
     "norms_kernel": 48,
 }
-# What may be fused: the float product, whose specification says so; and the division and the root of doubles.
-FUSED = {"product_kernel": "FFMA", "assign_kernel": "FFMA", "enter_kernel": "DFMA"}
+# What may be fused: the float product, whose specification says so; and the steps of a division or a root.
+FUSED = {
+    "product_kernel": "FFMA",
+    "assign_kernel": "FFMA",
+    "look_kernel": "FFMA",
+    "answer_kernel": "FFMA",
+    "enter_kernel": "DFMA",
+}
 
 
 def extension() -> str:

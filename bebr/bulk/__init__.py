@@ -72,7 +72,7 @@ def build(
     optimize: as :meth:`Binarizer.encode`; False encodes several times as fast, with lower recall.
     rescore: ``"float16"`` or ``"int8"`` keeps the vectors beside their codes, as :class:`IVFIndex` does.
     device: ``"cpu"`` or, such as ``"cuda"``, where vectors are encoded and assigned to lists; the index searches on
-        the CPU (:meth:`IVFIndex.to`). Of more than 4,096 lists a device looks at all, the CPU at those in near groups.
+        the CPU (:meth:`IVFIndex.to`). Of more than 4,096 lists both look at those in near groups, a device in float32.
     progress: called with (stage, done, total).
 
     A folder ``path + ".build"`` holds what is finished. A build that was killed goes on from there when called with the

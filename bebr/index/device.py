@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from threading import Lock
-from typing import Any, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -12,7 +15,7 @@ from bebr import core
 from bebr.arrays import Floats, Ids, as_ids
 from bebr.binarizer import Binarizer
 from bebr.binarizer.codes import Codes, PreparedQueries
-from bebr.device import extension_of, on_a_device
+from bebr.device import Device, on_a_device, places_of
 from bebr.index.base import Hits, Index, check_k, core_queries, format_arguments, search_options
 
 Parts = tuple[NDArray[np.uint32], NDArray[np.uint32]]
@@ -21,6 +24,9 @@ Parts = tuple[NDArray[np.uint32], NDArray[np.uint32]]
 
 class _Rows(Protocol):
     """Rows on a device, which do not change (csrc/bind/cuda.cpp)."""
+
+    resident: bool
+    """Whether all of them are in its memory."""
 
     def search(
         self,
@@ -32,17 +38,43 @@ class _Rows(Protocol):
         allow: NDArray[np.bool_] | None,
     ) -> tuple[Floats, Ids]: ...
 
+    def search_there(
+        self,
+        y: Floats,
+        base: Floats,
+        k: int,
+        parts: Parts | None,
+        min_scores: Floats | None,
+        allow: NDArray[np.bool_] | None,
+        offset: Floats | None,
+        scale: float,
+        calibration: tuple[float, float] | None,
+        radius: float | None,
+    ) -> tuple[Any, Any]: ...
+
+
+class _Shard(NamedTuple):
+    """What one device has of an index."""
+
+    rows: _Rows
+    ids: Ids
+
+    def allowed(self, allow: Ids | None) -> NDArray[np.bool_] | None:
+        """Whether each row is one of these; None: all are."""
+        return None if allow is None else np.isin(self.ids, allow)
+
 
 class DeviceRows:
-    """A copy of an engine's rows on a device, made anew by the first search after a change. Threads: any number."""
+    """A copy of an engine's rows on a device, or a part of them on each of several, made anew by the first search after
+    a change. Threads: any number."""
 
-    def __init__(self, device: str, bz: Binarizer) -> None:
-        self.device = device
-        self._extension, self._number = extension_of(device)
-        self._format = self._extension.RowFormat(*format_arguments(bz))
+    def __init__(self, device: Device, bz: Binarizer) -> None:
+        self._places = places_of(device)
+        self.device = device if isinstance(device, str) else tuple(device)
+        self._arguments = format_arguments(bz)
         self._lock = Lock()
         self._changes = 0
-        self._copy: tuple[core.Index, int, _Rows, Ids] | None = None
+        self._copy: tuple[core.Index, int, list[_Shard]] | None = None
 
     def load(self, engine: core.Index) -> None:
         """Copy the rows now. ``LimitExceeded`` where they do not fit."""
@@ -54,9 +86,21 @@ class DeviceRows:
             self._changes += 1
 
     def brought(self, queries: Any, dim: int) -> Floats:
-        """Queries that lie on this device, as float32[n, d] of the host, where they are prepared."""
-        found: Floats = self._extension.brought(self._number, queries, dim)
+        """Queries that lie on this device, or the first of several, as float32[n, d] of the host, where they are
+        prepared."""
+        extension, number = self._places[0]
+        found: Floats = extension.brought(number, queries, dim)
         return found
+
+    def put(self, hits: Hits) -> Hits:
+        """Answers of the host as arrays on this device, or the first of several."""
+        extension, number = self._places[0]
+        return Hits(*extension.put(number, hits.scores, hits.ids))
+
+    @property
+    def is_one(self) -> bool:
+        """Whether a single device has all rows."""
+        return len(self._places) == 1
 
     def search(
         self,
@@ -68,11 +112,37 @@ class DeviceRows:
         allow: Ids | None,
     ) -> tuple[Floats, Ids]:
         """The k best rows by (score, id), as the engine's exact search of all rows finds them, or of these parts."""
-        rows, ids = self._current(engine)
-        allowed = None if allow is None else np.isin(ids, allow)
-        return rows.search(prepared.y, prepared.base, k, parts, min_scores, allowed)
+        shards = self._current(engine)
 
-    def _current(self, engine: core.Index) -> tuple[_Rows, Ids]:
+        def found(shard: _Shard) -> tuple[Floats, Ids]:
+            return shard.rows.search(prepared.y, prepared.base, k, parts, min_scores, shard.allowed(allow))
+
+        if self.is_one:
+            return found(shards[0])
+        with ThreadPoolExecutor(len(shards)) as pool:
+            return _merged(list(pool.map(found, shards)), k)
+
+    def search_there(
+        self,
+        engine: core.Index,
+        prepared: PreparedQueries,
+        k: int,
+        parts: Parts | None,
+        min_scores: Floats | None,
+        allow: Ids | None,
+        scale: float | None,
+        radius: float | None,
+    ) -> Hits:
+        """The same on a single device, which the answer stays on, in the metric's own unit. scale: what distances are
+        divided by (:meth:`Binarizer.metric_scores`); None: scores are similarities."""
+        shard = self._current(engine)[0]
+        offset = None if scale is None else prepared.offset
+        calibration = None if prepared.calibration == (1.0, 0.0) else prepared.calibration
+        allowed = shard.allowed(allow)
+        asked = prepared.y, prepared.base, k, parts, min_scores, allowed, offset, scale or 1.0, calibration, radius
+        return Hits(*shard.rows.search_there(*asked))
+
+    def _current(self, engine: core.Index) -> list[_Shard]:
         with self._lock:
             if self._copy is None or self._copy[0] is not engine or self._copy[1] != self._changes:
                 self._copy = None  # gives its memory back
@@ -81,9 +151,51 @@ class DeviceRows:
                 else:
                     rows = engine.rows()
                     sizes = np.array([len(rows[2])], np.uint64)
-                made = self._extension.Rows(self._number, self._format, sizes, *rows)
-                self._copy = (engine, self._changes, made, rows[2])
-            return self._copy[2:]
+                shards = []
+                for (extension, number), (part, some) in zip(
+                    self._places, _divided(sizes, rows, len(self._places)), strict=True
+                ):
+                    made = extension.Rows(number, extension.RowFormat(*self._arguments), part, *some)
+                    shards.append(_Shard(made, some[2]))
+                if not all(shard.rows.resident for shard in shards):
+                    warnings.warn(
+                        f"device={self.device!r} has no room for all rows: they stay in the host's memory, and each "
+                        "batch of queries copies those that it looks at (docs/gpu.md)",
+                        stacklevel=4,
+                    )
+                self._copy = (engine, self._changes, shards)
+            return self._copy[2]
+
+
+_HostRows = tuple[NDArray[np.uint8], NDArray[np.uint8], Ids]
+
+
+def _divided(sizes: NDArray[np.uint64], rows: _HostRows, count: int) -> Iterator[tuple[NDArray[np.uint64], _HostRows]]:
+    """Rows in parts of these sizes, for ``count`` devices: each has as many rows of every part, within one."""
+    if count == 1:
+        yield sizes, rows
+        return
+    of = sizes.astype(np.int64)
+    part = np.repeat(np.arange(len(of)), of)
+    within = np.arange(len(part)) - np.repeat(np.cumsum(of) - of, of)
+    device = (within * count // np.repeat(of, of) + part) % count
+    for i in range(count):
+        mine = device == i
+        yield (
+            np.bincount(part[mine], minlength=len(of)).astype(np.uint64),
+            (
+                rows[0][mine],
+                rows[1][mine],
+                rows[2][mine],
+            ),
+        )
+
+
+def _merged(found: list[tuple[Floats, Ids]], k: int) -> tuple[Floats, Ids]:
+    """The k best of what several devices found, by (score, id)."""
+    scores, ids = (np.concatenate(arrays, axis=1) for arrays in zip(*found, strict=True))
+    best = np.lexsort((ids, -scores), axis=1)[:, :k]
+    return np.take_along_axis(scores, best, axis=1), np.take_along_axis(ids, best, axis=1)
 
 
 Self = TypeVar("Self", bound="DeviceIndex")
@@ -94,9 +206,9 @@ class DeviceIndex(Index):
 
     _device: DeviceRows | None = None
 
-    def to(self: Self, device: str) -> Self:
+    def to(self: Self, device: Device) -> Self:
         """Search on ``device`` from now on, such as ``"cuda:1"`` or ``"cpu"``; returns this index. The rows are there
-        when it returns.
+        when it returns. ``["cuda:0", "cuda:1"]``: each has a part of the rows, and what they find is merged.
 
         :class:`LimitExceeded` names what the rows need and what the device has left; :class:`DeviceUnavailable` says
         why it cannot be used. Then searches go on where they ran.
@@ -110,7 +222,7 @@ class DeviceIndex(Index):
         return self
 
     @property
-    def device(self) -> str:
+    def device(self) -> str | tuple[str, ...]:
         """Where searches run."""
         where = self._device
         return "cpu" if where is None else where.device
@@ -132,7 +244,7 @@ class DeviceIndex(Index):
     def _on_host(self, queries: Any, dim: int) -> Any:
         """Queries where they can be prepared: those on this index's device are copied to the host. ``ValueError`` names
         what is wrong with these, :meth:`Binarizer.prepare` says it of others."""
-        if isinstance(queries, np.ndarray) or not on_a_device(queries):
+        if not on_a_device(queries):
             return queries
         if self._device is None:
             raise ValueError("queries are on a CUDA device, and this index searches on the CPU: to() moves it")
@@ -146,10 +258,11 @@ class DeviceIndex(Index):
         candidates: int,
         radius: float | None,
         allow: ArrayLike | None,
+        there: bool,
         **options: Any,
     ) -> Hits:
-        """:meth:`_found` on a device, where every search is exact. options: of an IVF, those by which it chooses
-        lists."""
+        """:meth:`_found` on a device, where every search is exact. there: the answer is arrays on it. options: of an
+        IVF, those by which it chooses lists."""
         engine, wanted = self._engine, max(check_k(k), candidates)
         floors = None if radius is None or candidates else self._binarizer.engine_min_scores(radius, prepared)
         allowed = None if allow is None else as_ids(allow, "allow")
@@ -157,8 +270,17 @@ class DeviceIndex(Index):
         if engine.kind == "ivf":
             how = search_options(wanted, min_scores=floors, exact=True, **options)
             parts = engine.looked_at(core_queries(prepared, False), how, allowed)
+        if there and candidates == 0 and device.is_one:
+            scale = float(self._binarizer.settings.factor_scale) if self._binarizer.metric == "l2" else None
+            return device.search_there(engine, prepared, wanted, parts, floors, allowed, scale, radius)
         scores, ids = device.search(engine, prepared, wanted, parts, floors, allowed)
-        return self._within(radius, self._answer(prepared, k, candidates, scores, ids))
+        hits = self._within(radius, self._answer(prepared, k, candidates, scores, ids))
+        return device.put(hits) if there else hits
+
+    def _check_there(self, there: bool) -> None:
+        """``ValueError`` for an answer that is to stay on a device, of a search on the CPU."""
+        if there:
+            raise ValueError("there is True, and this index searches on the CPU: to() moves it")
 
     def _refuse(self, what: str) -> None:
         """``ValueError`` for what devices do not do."""

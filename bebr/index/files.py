@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from bebr import core
 from bebr.binarizer import Binarizer
+from bebr.device import Device
 from bebr.errors import CorruptFile, IncompatibleModel
 from bebr.index.base import Index
 from bebr.index.device import DeviceIndex
@@ -29,7 +30,12 @@ _KINDS: dict[str, type[Index]] = {"flat": FlatIndex, "ivf": IVFIndex, "graph": G
 
 
 def open_index(
-    path: str | Path, mmap: bool = True, verify: bool = False, *, model: Binarizer | None = None, device: str = "cpu"
+    path: str | Path,
+    mmap: bool = True,
+    verify: bool = False,
+    *,
+    model: Binarizer | None = None,
+    device: Device = "cpu",
 ) -> Index:
     """Open a file written by ``save`` of any index; the result is of the kind that was saved.
 

@@ -7,6 +7,7 @@ from numpy.typing import ArrayLike
 from bebr import core
 from bebr.binarizer import Binarizer
 from bebr.binarizer.codes import PreparedQueries, Query
+from bebr.device import Device, on_a_device
 from bebr.index.base import Hits, RangeHits, check_oversampling, row_format
 from bebr.index.device import DeviceIndex
 from bebr.index.raw import RawType, RawVectors
@@ -24,11 +25,11 @@ class FlatIndex(DeviceIndex):
 
     rescore: ``"float16"`` or ``"int8"``: the vectors are kept beside the codes, and the best by code get exact scores.
     device: ``"cuda"`` or ``"cuda:1"``: searches run there, over all planes of all rows, and find what ``exact=True``
-    finds on the CPU, to the bit (docs/gpu.md). Rows and kept vectors stay in the host's memory, too.
-    ``DeviceUnavailable`` says why a device cannot be used.
+    finds on the CPU, to the bit (docs/gpu.md). ``["cuda:0", "cuda:1"]``: each has a part of the rows. Rows and kept
+    vectors stay in the host's memory, too. ``DeviceUnavailable`` says why a device cannot be used.
     """
 
-    def __init__(self, binarizer: Binarizer, *, rescore: RawType | None = None, device: str = "cpu") -> None:
+    def __init__(self, binarizer: Binarizer, *, rescore: RawType | None = None, device: Device = "cpu") -> None:
         self._binarizer = binarizer
         self._raw = RawVectors.make(rescore, binarizer)
         self._engine = core.Index.flat(row_format(binarizer))
@@ -57,7 +58,8 @@ class FlatIndex(DeviceIndex):
     ) -> Hits:
         """The k best rows for each query.
 
-        queries: float32[n, d] or [d]. query: ``"float"`` (ADC) or ``"code"`` (SDC, the paper's mode).
+        queries: float32[n, d] or [d]; where they lie on this index's device, so does the answer (docs/gpu.md).
+        query: ``"float"`` (ADC) or ``"code"`` (SDC, the paper's mode).
         oversampling: candidates kept after the first stage, as a multiple of k. Larger is slower and recalls more.
         None: the number measured at training; large batches then score all planes of all rows, which is faster for
         them and finds no less.
@@ -74,7 +76,14 @@ class FlatIndex(DeviceIndex):
         model = binarizer or self._binarizer
         prepared = model.prepare_for(self._binarizer, self._on_host(queries, model.query_dim), query)
         return self.search_prepared(
-            prepared, k, oversampling=oversampling, exact=exact, radius=radius, allow=allow, rescore=rescore
+            prepared,
+            k,
+            oversampling=oversampling,
+            exact=exact,
+            radius=radius,
+            allow=allow,
+            rescore=rescore,
+            there=on_a_device(queries),
         )
 
     def search_prepared(
@@ -88,11 +97,13 @@ class FlatIndex(DeviceIndex):
         allow: ArrayLike | None = None,
         rescore: int | None = None,
         batch_invariant: bool = False,
+        there: bool = False,
     ) -> Hits:
         """:meth:`search` for queries that :meth:`Binarizer.prepare` has already projected into code space.
 
         batch_invariant: results do not depend on which queries share the batch. Servers set this, because they merge
         requests of different clients into one call. It costs up to half the throughput of large batches.
+        there: the answer is arrays on this index's device (docs/gpu.md).
         """
         candidates = self._candidates(prepared, k, rescore)
         if (device := self._device) is not None:
@@ -100,7 +111,8 @@ class FlatIndex(DeviceIndex):
                 raise ValueError(
                     f"oversampling is {oversampling!r} on {device.device!r}: want None, for all rows are scored"
                 )
-            return self._found_on(device, prepared, k, candidates, radius, allow)
+            return self._found_on(device, prepared, k, candidates, radius, allow, there)
+        self._check_there(there)
         return self._found(
             prepared,
             k,

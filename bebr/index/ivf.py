@@ -14,6 +14,7 @@ from bebr import core
 from bebr.arrays import Floats
 from bebr.binarizer import Binarizer
 from bebr.binarizer.codes import PreparedQueries, Query
+from bebr.device import Device, on_a_device
 from bebr.errors import CorruptFile
 from bebr.index.base import Hits, RangeHits, check_integer, check_k, row_format
 from bebr.index.calibration import calibrated
@@ -50,7 +51,7 @@ class IVFIndex(DeviceIndex):
         seed: int = 0,
         *,
         rescore: RawType | None = None,
-        device: str = "cpu",
+        device: Device = "cpu",
     ) -> None:
         self._binarizer = binarizer
         self._raw = RawVectors.make(rescore, binarizer)
@@ -178,7 +179,8 @@ class IVFIndex(DeviceIndex):
     ) -> Hits:
         """The k best rows for each query, among the ``nprobe`` lists nearest to it.
 
-        queries: float32[n, d] or [d]. query: ``"float"`` (ADC) or ``"code"`` (SDC, the paper's mode).
+        queries: float32[n, d] or [d]; where they lie on this index's device, so does the answer (docs/gpu.md).
+        query: ``"float"`` (ADC) or ``"code"`` (SDC, the paper's mode).
         nprobe: lists to probe, 1 to ``nlist``; None: :attr:`nprobe`. Larger is slower and recalls more. More lists are
         probed where these hold fewer than k rows, and where a filter leaves few.
         margin: standard deviations of what the sign plane cannot see. A row is completed over all planes when its first
@@ -193,7 +195,14 @@ class IVFIndex(DeviceIndex):
         model = binarizer or self._binarizer
         prepared = model.prepare_for(self._binarizer, self._on_host(queries, model.query_dim), query)
         return self.search_prepared(
-            prepared, k, nprobe=nprobe, margin=margin, radius=radius, allow=allow, rescore=rescore
+            prepared,
+            k,
+            nprobe=nprobe,
+            margin=margin,
+            radius=radius,
+            allow=allow,
+            rescore=rescore,
+            there=on_a_device(queries),
         )
 
     def search_prepared(
@@ -207,10 +216,11 @@ class IVFIndex(DeviceIndex):
         allow: ArrayLike | None = None,
         rescore: int | None = None,
         batch_invariant: bool = False,
+        there: bool = False,
     ) -> Hits:
         """:meth:`search` for queries that :meth:`Binarizer.prepare` has already projected into code space.
 
-        batch_invariant: as in :meth:`FlatIndex.search_prepared`.
+        batch_invariant, there: as in :meth:`FlatIndex.search_prepared`.
         """
         candidates = self._candidates(prepared, k, rescore)
         if (device := self._device) is not None:
@@ -224,10 +234,12 @@ class IVFIndex(DeviceIndex):
                 candidates,
                 radius,
                 allow,
+                there,
                 batch_invariant=batch_invariant,
                 enough=k,
                 nprobe=lists,
             )
+        self._check_there(there)
         return self._found(
             prepared,
             k,

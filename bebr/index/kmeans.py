@@ -77,8 +77,8 @@ def nearest(x: Floats, centroids: Floats, pause: Pause | None = None, roughly: b
 
 
 def assigning_on(device: str, centroids: Floats) -> Callable[[Floats], NDArray[np.uint32]]:
-    """:func:`nearest` of these centroids on a device, where they stay. It looks at all of them, however many: up to
-    4,096 it finds what the CPU finds, and above that at times a nearer one. Errors as
+    """:func:`nearest` of these centroids on a device, where they stay. Up to 4,096 it finds what the CPU finds; of more
+    it looks at those in near groups, as the CPU does, which may go by bf16 there. Errors as
     :func:`bebr.device.extension_of`; :class:`LimitExceeded` where the device's memory is short."""
     extension, number = extension_of(device)
     return extension.Centroids(number, centroids).assign  # type: ignore[no-any-return]

@@ -7,7 +7,17 @@
 
 namespace bebr {
 
-enum class ErrorCode { InvalidArgument, NotFound, UnknownId, Corrupt, LimitExceeded, ReadOnly, Io, Cancelled };
+enum class ErrorCode {
+  InvalidArgument,
+  NotFound,
+  UnknownId,
+  Corrupt,
+  LimitExceeded,
+  ReadOnly,
+  Io,
+  Cancelled,
+  DeviceUnavailable
+};
 
 class Error : public std::runtime_error {
  public:

@@ -3,10 +3,13 @@
 #include <algorithm>
 #include <numeric>
 #include <optional>
+#include <tuple>
 
 #include "base/threads.h"
+#include "bind/answer_arrays.h"
 #include "bind/arrays.h"
 #include "bind/cuda_encode.h"
+#include "bind/errors.h"
 #include "cuda/row_search.h"
 
 #if defined(BEBR_EMULATED)
@@ -18,18 +21,6 @@
 using namespace bebr;
 
 namespace {
-
-void translate(std::exception_ptr thrown) {
-  try {
-    if (thrown) std::rethrow_exception(thrown);
-  } catch (const Error& error) {
-    if (error.code() == ErrorCode::InvalidArgument) return PyErr_SetString(PyExc_ValueError, error.what());
-    const bool unavailable = dynamic_cast<const cuda::Unavailable*>(&error) != nullptr;
-    const py::object type =
-        py::module_::import("bebr.errors").attr(unavailable ? "DeviceUnavailable" : "LimitExceeded");
-    PyErr_SetString(type.ptr(), error.what());
-  }
-}
 
 std::unique_ptr<cuda::RowSearch> make(size_t device, const RowFormat& format, const Array<size_t>& sizes,
                                       const Array<uint8_t>& planes, const Array<uint8_t>& factors,
@@ -62,37 +53,73 @@ cuda::PartsOfQueries parts_of(const PyParts& parts, py::ssize_t queries, size_t 
   return {begin.data(), looked.data()};
 }
 
-py::tuple search(const cuda::RowSearch& index, const Array<float>& y, const Array<float>& base, size_t k,
-                 const std::optional<PyParts>& parts, const std::optional<Array<float>>& min_scores,
-                 const std::optional<Array<bool>>& allow) {
+// Checked arguments of a search, for as long as the arrays live.
+cuda::Asked asked_of(const cuda::RowSearch& index, const Array<float>& y, const Array<float>& base, size_t k,
+                     const std::optional<PyParts>& parts, const std::optional<Array<float>>& min_scores,
+                     const std::optional<Array<bool>>& allow) {
   expect_shape(y, "y", {-1, static_cast<py::ssize_t>(index.rows().format().spec.dims())});
   const py::ssize_t n = y.shape(0);
   expect_shape(base, "base", {n});
   if (min_scores) expect_shape(*min_scores, "min_scores", {n});
   if (allow) expect_shape(*allow, "allow", {static_cast<py::ssize_t>(index.rows().size())});
-  std::optional<cuda::PartsOfQueries> looked;
-  if (parts) looked = parts_of(*parts, n, index.rows().parts());
-  Queries queries;
-  queries.count = static_cast<size_t>(n);
-  queries.y = y.data();
-  queries.base = base.data();
-  py::array_t<float> scores({n, static_cast<py::ssize_t>(k)});
-  py::array_t<int64_t> ids({n, static_cast<py::ssize_t>(k)});
+  cuda::Asked asked;
+  asked.queries.count = static_cast<size_t>(n);
+  asked.queries.y = y.data();
+  asked.queries.base = base.data();
+  asked.k = k;
+  if (parts) asked.parts = parts_of(*parts, n, index.rows().parts());
+  if (min_scores) asked.min_scores = min_scores->data();
+  if (allow) asked.allow = allow->data();
+  return asked;
+}
+
+py::tuple search(const cuda::RowSearch& index, const Array<float>& y, const Array<float>& base, size_t k,
+                 const std::optional<PyParts>& parts, const std::optional<Array<float>>& min_scores,
+                 const std::optional<Array<bool>>& allow) {
+  const cuda::Asked asked = asked_of(index, y, base, k, parts, min_scores, allow);
+  py::array_t<float> scores({y.shape(0), static_cast<py::ssize_t>(k)});
+  py::array_t<int64_t> ids({y.shape(0), static_cast<py::ssize_t>(k)});
   float* scores_out = scores.mutable_data();
   int64_t* ids_out = ids.mutable_data();
   {
     const py::gil_scoped_release release;
-    index.search(queries, k, looked, min_scores ? min_scores->data() : nullptr, allow ? allow->data() : nullptr,
-                 scores_out, ids_out);
+    index.search(asked, scores_out, ids_out);
   }
   return py::make_tuple(scores, ids);
+}
+
+// offset [n] and scale: of l2, distances; none: scores. calibration: factor and summand.
+py::tuple search_there(const cuda::RowSearch& index, const Array<float>& y, const Array<float>& base, size_t k,
+                       const std::optional<PyParts>& parts, const std::optional<Array<float>>& min_scores,
+                       const std::optional<Array<bool>>& allow, const std::optional<Array<float>>& offset, float scale,
+                       const std::optional<std::pair<float, float>>& calibration, const std::optional<float>& radius) {
+  const cuda::Asked asked = asked_of(index, y, base, k, parts, min_scores, allow);
+  cuda::Unit unit;
+  if (offset) {
+    expect_shape(*offset, "offset", {y.shape(0)});
+    unit.distance = true;
+    unit.offset = offset->data();
+    unit.scale = scale;
+  }
+  if (calibration) {
+    unit.calibrated = true;
+    std::tie(unit.factor, unit.summand) = *calibration;
+  }
+  unit.limited = radius.has_value();
+  unit.radius = radius.value_or(0);
+  cuda::DeviceAnswers answers;
+  {
+    const py::gil_scoped_release release;
+    answers = index.search_there(asked, unit);
+  }
+  return shown(std::move(answers), index.device(), y.shape(0), static_cast<py::ssize_t>(k));
 }
 
 }  // namespace
 
 PYBIND11_MODULE(BEBR_MODULE, m) {
   m.doc() = "Indexes on a device. Use the bebr package, which checks and documents.";
-  py::register_local_exception_translator(&translate);
+  py::register_local_exception_translator(&raise_in_python);
   set_num_threads(1);  // of this extension's own pool: the device does the work
   m.def("status", [] {
     const cuda::Status found = cuda::status();
@@ -100,6 +127,7 @@ PYBIND11_MODULE(BEBR_MODULE, m) {
   });
 #if defined(BEBR_EMULATED)
   m.def("set_memory", &cuda::set_memory, py::arg("bytes"));
+  m.def("set_pinned", &cuda::set_pinned, py::arg("bytes"));
 #endif
   py::class_<RowFormat>(m, "RowFormat", py::module_local())
       .def(py::init(&format_of), py::arg("widths"), py::arg("factor"), py::arg("stage_factor"), py::arg("factor_bytes"),
@@ -109,7 +137,12 @@ PYBIND11_MODULE(BEBR_MODULE, m) {
            py::arg("factors"), py::arg("ids"))
       .def("__len__", [](const cuda::RowSearch& index) { return index.rows().size(); })
       .def_property_readonly("bytes", [](const cuda::RowSearch& index) { return index.rows().bytes(); })
+      .def_property_readonly("resident", [](const cuda::RowSearch& index) { return index.rows().resident(); })
       .def("search", &search, py::arg("y"), py::arg("base"), py::arg("k"), py::arg("parts") = py::none(),
-           py::arg("min_scores") = py::none(), py::arg("allow") = py::none());
+           py::arg("min_scores") = py::none(), py::arg("allow") = py::none())
+      .def("search_there", &search_there, py::arg("y"), py::arg("base"), py::arg("k"), py::arg("parts"),
+           py::arg("min_scores"), py::arg("allow"), py::arg("offset"), py::arg("scale"), py::arg("calibration"),
+           py::arg("radius"));
+  bind_answer_arrays(m);
   bind_cuda_encode(m);
 }

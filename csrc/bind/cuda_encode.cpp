@@ -97,13 +97,13 @@ void bind_cuda_encode(py::module_& m) {
       .def("encode", &encode, py::arg("x"), py::arg("optimize"))
       .def("encode_there", &encode_there, py::arg("x"), py::arg("optimize"));
   py::class_<cuda::Centroids>(m, "Centroids", py::module_local())
-      .def(py::init([](size_t device, const Array<float>& values) {
+      .def(py::init([](size_t device, const Array<float>& values, size_t most_direct) {
              expect_shape(values, "values", {-1, -1});
              if (values.size() == 0) fail(ErrorCode::InvalidArgument, "values is empty: want at least one centroid");
              return std::make_unique<cuda::Centroids>(device, static_cast<uint32_t>(values.shape(1)),
-                                                      static_cast<size_t>(values.shape(0)), values.data());
+                                                      static_cast<size_t>(values.shape(0)), values.data(), most_direct);
            }),
-           py::arg("device"), py::arg("values"))
+           py::arg("device"), py::arg("values"), py::arg("most_direct") = cuda::kMostDirect)
       .def("assign", &assign, py::arg("x"));
 #if defined(BEBR_EMULATED)
   // What tests take for another library's memory, and what they ask of the emulated device.
@@ -115,6 +115,7 @@ void bind_cuda_encode(py::module_& m) {
       .def_property_readonly("address", [](const cuda::DeviceArray<uint8_t>& memory) {
         return reinterpret_cast<uintptr_t>(memory.address());
       });
+  m.def("free_memory", &cuda::free_memory);  // of the device in use
   m.def("copied", [] { return std::pair(cuda::copied().up, cuda::copied().down); });
   m.def("waited", &cuda::waited);
 #endif

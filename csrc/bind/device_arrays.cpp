@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <optional>
 
+#include "bind/dlpack.h"
 #include "cuda/memory.h"
 
 namespace bebr {
@@ -15,17 +16,6 @@ struct Described {
   uintptr_t at = 0;
   std::string dtype;
   std::vector<int64_t> shape, strides;
-};
-
-// The first part of DLPack 0.x's tensors (dlpack.h).
-struct DlTensor {
-  void* data;
-  int32_t device_type, device;
-  int32_t ndim;
-  uint8_t code, bits;
-  uint16_t lanes;
-  const int64_t *shape, *strides;
-  uint64_t byte_offset;
 };
 
 // The name of the argument is put before it where it is caught.
@@ -89,10 +79,10 @@ Described by_interface(const py::object& x) {
 // https://dmlc.github.io/dlpack: for stream 1, the producer sees to it that the array is ready there.
 Described by_dlpack(const py::object& x, py::object& keep) {
   keep = x.attr("__dlpack__")(py::arg("stream") = 1);
-  const auto* tensor = static_cast<const DlTensor*>(PyCapsule_GetPointer(keep.ptr(), "dltensor"));
+  const auto* tensor = static_cast<const DlTensor*>(PyCapsule_GetPointer(keep.ptr(), kDlFresh));
   if (tensor == nullptr) throw py::error_already_set();
   Described array;
-  array.dtype = (tensor->code == 2 ? "float" : "type " + std::to_string(tensor->code) + " of ") +
+  array.dtype = (tensor->code == kDlFloat ? "float" : "type " + std::to_string(tensor->code) + " of ") +
                 std::to_string(tensor->bits) + (tensor->lanes == 1 ? "" : " x " + std::to_string(tensor->lanes));
   check_dtype(array.dtype);
   array.shape.assign(tensor->shape, tensor->shape + tensor->ndim);

@@ -11,6 +11,7 @@
 #include "binarizer/encoder.h"
 #include "binarizer/network.h"
 #include "bind/arrays.h"
+#include "bind/errors.h"
 #include "code/planes.h"
 
 using namespace bebr;
@@ -182,40 +183,6 @@ void bind_binarizer(py::module_& m) {
 // --- errors, machine
 // ----------------------------------------------------------------------------------------------------
 
-void translate(std::exception_ptr p) {
-  try {
-    if (p) std::rethrow_exception(p);
-  } catch (const Error& e) {
-    const char* name = nullptr;
-    switch (e.code()) {
-      case ErrorCode::Corrupt:
-        name = "CorruptFile";
-        break;
-      case ErrorCode::LimitExceeded:
-        name = "LimitExceeded";
-        break;
-      case ErrorCode::Cancelled:
-        name = "Cancelled";
-        break;
-      case ErrorCode::NotFound:
-        PyErr_SetString(PyExc_FileNotFoundError, e.what());
-        return;
-      case ErrorCode::Io:
-        PyErr_SetString(PyExc_OSError, e.what());
-        return;
-      case ErrorCode::UnknownId:
-        PyErr_SetString(PyExc_KeyError, e.what());
-        return;
-      case ErrorCode::InvalidArgument:
-      case ErrorCode::ReadOnly:
-        PyErr_SetString(PyExc_ValueError, e.what());
-        return;
-    }
-    const py::object type = py::module_::import("bebr.errors").attr(name);
-    PyErr_SetString(type.ptr(), e.what());
-  }
-}
-
 void bind_machine(py::module_& m) {
   m.def("isa", [] { return isa_name(chosen_isa()); });
   m.def("runnable_isas", [] {
@@ -233,7 +200,7 @@ void bind_machine(py::module_& m) {
 
 PYBIND11_MODULE(_core, m) {
   m.doc() = "The C++ engine of bebr: codes, kernels, indexes. Use the bebr package, which checks and documents.";
-  py::register_exception_translator(&translate);
+  py::register_exception_translator(&raise_in_python);
   bind_machine(m);
   bind_binarizer(m);
   bind_codes(m);

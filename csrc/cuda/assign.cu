@@ -1,7 +1,6 @@
 // A block 128 rows: it multiplies them with 128 centroids after 128, and each thread keeps the best of its 8 rows and
 // its columns, which it meets in ascending order. At the end the 16 threads of a row compare theirs. No product is
 // stored.
-#include "cuda/centroids.h"
 #include "cuda/multiply.h"
 
 namespace bebr::cuda {
@@ -31,7 +30,9 @@ __global__ void __launch_bounds__(kTileThreads, 2) assign_kernel(const AssignArg
 #pragma unroll
       for (uint32_t j = 0; j < 8; ++j) sums[i][j] = 0;
     }
-    multiply_tile(args.x, args.centroids, first_row, first, reinterpret_cast<float*>(shared), sums);
+    multiply_tile(
+        args.x, rows_from(args.x, first_row), [&](uint32_t i) { return first_row + i; }, args.centroids, first,
+        reinterpret_cast<float*>(shared), sums);
 #pragma unroll
     for (uint32_t j = 0; j < 8; ++j) {
       const uint32_t column = first + tile_column(j);

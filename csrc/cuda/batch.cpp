@@ -24,10 +24,9 @@ DeviceArray<T> each_query(size_t count, const Of& of) {
 
 }  // namespace
 
-Batch::Batch(const DeviceRows& rows, const Queries& queries, ScanTile tile, size_t k, size_t room, size_t shared,
-             const float* min_scores, DevicePointer<const uint16_t> mask)
+Batch::Batch(const CodeSpec& spec, const Queries& queries, ScanTile tile, size_t k, size_t room, size_t shared,
+             const float* min_scores)
     : count_(queries.count), room_(room) {
-  const CodeSpec& spec = rows.format().spec;
   QueryBatch forms(spec, queries);
   const std::vector<FineQuery>& fine = forms.fine();
   const ByteQueries bytes = make_byte_queries(spec, forms.exact_y(), count_);
@@ -53,9 +52,6 @@ Batch::Batch(const DeviceRows& rows, const Queries& queries, ScanTile tile, size
   best_scores_ = DeviceArray<float>(std::vector<float>(count_ * k, kLowest));
   best_ids_ = DeviceArray<int64_t>(std::vector<int64_t>(count_ * k, -1));
 
-  scan_.codes = rows.codes();
-  scan_.factors = rows.factors();
-  scan_.mask = mask;
   scan_.tile = tile;
   scan_.plan = std::as_const(words_).data();
   scan_.chunks = narrow(plan.chunks.size());
@@ -69,22 +65,19 @@ Batch::Batch(const DeviceRows& rows, const Queries& queries, ScanTile tile, size
   scan_.candidates = candidates_.data();
   scan_.room = narrow(room);
 
-  complete_ = {scan_.codes,
-               scan_.factors,
-               narrow(count_),
-               std::as_const(y16_).data(),
-               std::as_const(base_).data(),
-               std::as_const(fine_scale_).data(),
-               std::as_const(ones_).data(),
-               std::as_const(found_).data(),
-               candidates_.data(),
-               scan_.room};
+  complete_.count = narrow(count_);
+  complete_.y16 = std::as_const(y16_).data();
+  complete_.base = std::as_const(base_).data();
+  complete_.scale = std::as_const(fine_scale_).data();
+  complete_.ones = std::as_const(ones_).data();
+  complete_.found = std::as_const(found_).data();
+  complete_.candidates = candidates_.data();
+  complete_.room = scan_.room;
   best_.count = complete_.count;
   best_.k = narrow(k);
   best_.room = scan_.room;
   best_.found = complete_.found;
   best_.candidates = std::as_const(candidates_).data();
-  best_.ids = rows.ids();
   best_.floor = std::as_const(floor_).data();
   best_.best_scores = best_scores_.data();
   best_.best_ids = best_ids_.data();
@@ -95,6 +88,13 @@ size_t Batch::bytes_of_query(const CodeSpec& spec, size_t k, size_t room) {
   const size_t sorted = std::bit_ceil(k + room);
   return y8_stride(spec.groups()) + 2 * y16_stride(spec.dims()) + room * sizeof(Candidate) + 12 * k + 64 +
          (sorted > kMostSharedSort ? 12 * sorted : 0);
+}
+
+void Batch::look_at(const RowsOnDevice& rows, DevicePointer<const uint16_t> mask) {
+  complete_.codes = scan_.codes = rows.codes;
+  complete_.factors = scan_.factors = rows.factors;
+  best_.ids = rows.ids;
+  scan_.mask = mask;
 }
 
 size_t Batch::round(const std::vector<ScanItem>& items, const std::vector<uint32_t>& visitors) {

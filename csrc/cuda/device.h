@@ -108,9 +108,8 @@ __device__ __forceinline__ float infinity() { return float_of(0x7f800000u); }
 #if defined(__CUDACC__)
 inline void check(cudaError_t error, const char* what) {
   if (error == cudaSuccess) return;
-  const std::string why = std::string(what) + ": " + cudaGetErrorString(error);
-  if (error == cudaErrorMemoryAllocation) fail(ErrorCode::LimitExceeded, why);
-  throw Unavailable(why);
+  fail(error == cudaErrorMemoryAllocation ? ErrorCode::LimitExceeded : ErrorCode::DeviceUnavailable,
+       std::string(what) + ": " + cudaGetErrorString(error));
 }
 #endif
 

@@ -35,7 +35,7 @@ Encoder::Encoder(size_t device, const CodeSpec& spec, const Layer& layer, bool n
   if (layer.out != dims)
     fail(ErrorCode::InvalidArgument, "the encoder has " + std::to_string(layer.out) + " outputs: want " +
                                          std::to_string(dims) + ", the first width");
-  use_device(device);
+  const OnDevice there(device);
   layer_.emplace(layer);
   const std::vector<float> zeros(dims);
   if (descent.gram != nullptr) {
@@ -127,7 +127,7 @@ void Encoder::make_norms(Room& room, uint32_t rows) const {
 void Encoder::encode(const Vectors& x, bool optimize, uint8_t* planes, const EncodedNorms& wanted) const {
   if (x.rows == 0) return;
   const std::lock_guard lock(mutex_);
-  use_device(device_);
+  const OnDevice there(device_);
   const size_t needed = bytes_of_row(x), entry = x.half ? 2 : 4;
   const size_t left = free_memory() + room_rows_ * needed;
   const size_t batch = std::min({x.rows, kMostRows, left / 2 / needed});

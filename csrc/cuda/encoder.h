@@ -36,8 +36,8 @@ struct DecoderModel {
 
 class Encoder {
  public:
-  // As bebr::Encoder of one layer. Throws Unavailable where there is no such device, Error(LimitExceeded) where its
-  // memory is short.
+  // As bebr::Encoder of one layer. Throws Error(DeviceUnavailable) where there is no such device, Error(LimitExceeded)
+  // where its memory is short.
   Encoder(size_t device, const CodeSpec& spec, const Layer& layer, bool normalize, const DescentModel& descent,
           const std::vector<DecoderModel>& decoders);
 

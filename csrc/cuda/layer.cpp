@@ -11,7 +11,7 @@ DeviceLayer::DeviceLayer(const Layer& layer)
       out_stride_((layer.out + 31) / 32 * 32),
       columns_((layer.out + kTileColumns - 1) / kTileColumns * kTileColumns) {
   std::vector<float> weights(size_t{in_} * columns_), bias(columns_);
-  std::copy_n(layer.bias, out_, bias.data());
+  if (layer.bias != nullptr) std::copy_n(layer.bias, out_, bias.data());
   for (size_t o = 0; o < out_; ++o)
     for (size_t k = 0; k < in_; ++k) weights[k * columns_ + o] = layer.weight[o * in_ + k];
   weights_ = DeviceArray<float>(weights);

@@ -25,7 +25,7 @@ struct MatrixView {
 
 class DeviceLayer {
  public:
-  explicit DeviceLayer(const Layer& layer);
+  explicit DeviceLayer(const Layer& layer);  // its bias may be null: none
 
   uint32_t in() const noexcept { return in_; }
   uint32_t out() const noexcept { return out_; }
@@ -37,6 +37,10 @@ class DeviceLayer {
   uint32_t in_, out_, out_stride_, columns_;
   DeviceArray<float> weights_, bias_;
 };
+
+// lists[i]: where <x_i, c> - half_norms[c] is greatest.
+void nearest(const MatrixView& x, const DeviceLayer& centroids, DevicePointer<const float> half_norms,
+             DevicePointer<uint32_t> lists);
 
 // out[i, o] = bias[o] + sum_k x[i, k] w[o, k], as Kernels::gemm without relu, to the bit. Rows of out are
 // layer.out_stride() floats apart.

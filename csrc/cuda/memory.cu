@@ -1,6 +1,9 @@
 // The only file that asks CUDA for memory or for devices.
 #include <cuda_runtime.h>
 
+#include <mutex>
+#include <vector>
+
 #include "cuda/device.h"
 #include "cuda/memory.h"
 
@@ -12,6 +15,19 @@ constexpr int kOldestDevice = 8;      // compute capability
 
 std::string version_text(int version) {
   return std::to_string(version / 1000) + "." + std::to_string(version % 1000 / 10);
+}
+
+// Of the device in use. Not in step with the default stream, which kernels run on: else nothing would run beside them.
+cudaStream_t copy_stream() {
+  static std::mutex mutex;
+  static std::vector<cudaStream_t> streams;
+  int device = 0;
+  check(cudaGetDevice(&device), "the device in use");
+  const std::lock_guard lock(mutex);
+  if (streams.size() <= static_cast<size_t>(device)) streams.resize(static_cast<size_t>(device) + 1);
+  cudaStream_t& stream = streams[static_cast<size_t>(device)];
+  if (stream == nullptr) check(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking), "a stream for copies");
+  return stream;
 }
 
 }  // namespace
@@ -35,13 +51,19 @@ Status status() {
   return found;
 }
 
-void use_device(size_t ordinal) {
+OnDevice::OnDevice(size_t ordinal) {
   const Status found = status();
-  if (found.devices.empty()) throw Unavailable(found.why);
+  if (found.devices.empty()) fail(ErrorCode::DeviceUnavailable, found.why);
   if (ordinal >= found.devices.size())
-    throw Unavailable("there are " + std::to_string(found.devices.size()) + " devices, numbered from 0");
+    fail(ErrorCode::DeviceUnavailable,
+         "there are " + std::to_string(found.devices.size()) + " devices, numbered from 0");
+  int before = 0;
+  check(cudaGetDevice(&before), "the device in use");
+  before_ = static_cast<size_t>(before);
   check(cudaSetDevice(static_cast<int>(ordinal)), "the choice of a device");
 }
+
+OnDevice::~OnDevice() { cudaSetDevice(static_cast<int>(before_)); }
 
 size_t multiprocessors() {
   int device = 0, count = 0;
@@ -90,5 +112,24 @@ void download(void* to, const void* from, size_t bytes) {
 }
 
 void set_bytes(void* at, uint8_t value, size_t bytes) { check(cudaMemset(at, value, bytes), "filling device memory"); }
+
+void wait_for_kernels() { check(cudaStreamSynchronize(nullptr), "kernels"); }
+
+void* allocate_pinned(size_t bytes) {
+  void* memory = nullptr;
+  if (cudaMallocHost(&memory, bytes) == cudaSuccess) return memory;
+  cudaGetLastError();
+  fail_for_pinned(bytes);
+}
+
+void release_pinned(void* memory) noexcept {
+  if (memory != nullptr) cudaFreeHost(memory);
+}
+
+void upload_beside(void* to, const void* from, size_t bytes) {
+  check(cudaMemcpyAsync(to, from, bytes, cudaMemcpyHostToDevice, copy_stream()), "a copy to the device");
+}
+
+void wait_for_copies() { check(cudaStreamSynchronize(copy_stream()), "copies to the device"); }
 
 }  // namespace bebr::cuda

@@ -20,20 +20,24 @@
 
 namespace bebr::cuda {
 
-// A device that was asked for and cannot be used; the message says why.
-struct Unavailable : Error {
-  explicit Unavailable(const std::string& why) : Error(ErrorCode::Io, why) {}
-};
-
 // The devices that can be used; where there is none, why.
 struct Status {
   std::vector<std::string> devices;
   std::string why;
 };
 Status status();
-// What follows in this thread is on that device. Throws Unavailable with status().why, or where there is no such
-// device.
-void use_device(size_t ordinal);
+// What this thread does is on that device as long as this lives, and then on the one before: other libraries go by it
+// too. Throws Error(DeviceUnavailable) with status().why, or where there is no such device.
+class OnDevice {
+ public:
+  explicit OnDevice(size_t ordinal);
+  ~OnDevice();
+  OnDevice(const OnDevice&) = delete;
+  OnDevice& operator=(const OnDevice&) = delete;
+
+ private:
+  size_t before_;
+};
 size_t multiprocessors();
 // The device whose memory lies there; none: the host's, or nobody's.
 std::optional<size_t> device_of(const void* address);
@@ -41,7 +45,8 @@ std::optional<size_t> device_of(const void* address);
 void wait_for(uint64_t stream);
 size_t free_memory();           // bytes
 #if defined(BEBR_EMULATED)      // for tests
-void set_memory(size_t bytes);  // how much the emulated device has
+void set_memory(size_t bytes);  // how much an emulated device has
+void set_pinned(size_t bytes);  // and how much of the host's may be pinned
 // Bytes that were copied to the device and from it so far.
 struct Copied {
   size_t up = 0, down = 0;
@@ -50,15 +55,27 @@ Copied copied();
 std::vector<uint64_t> waited();  // streams that were waited for so far
 #endif
 
-// Throws Error(LimitExceeded): "`what` 110.00 GiB on the device, which has 75.20 GiB left".
+// "`what` 110.00 GiB on the device, which has 75.20 GiB left".
+std::string memory_text(const std::string& what, size_t needed, size_t left);
+// Throw Error(LimitExceeded) with that; "110.00 GiB of the host's memory cannot be pinned".
 [[noreturn]] void fail_for_memory(const std::string& what, size_t needed, size_t left);
+[[noreturn]] void fail_for_pinned(size_t bytes);
 // Throws Error(LimitExceeded) where memory is short. What is there at first is undefined.
 void* allocate(size_t bytes);
 void release(void* memory) noexcept;
-// These wait until kernels launched before have ended. Unavailable: the device is lost.
+// These wait until kernels launched before have ended. Throw Error(DeviceUnavailable): the device is lost.
 void upload(void* to, const void* from, size_t bytes);
 void download(void* to, const void* from, size_t bytes);
 void set_bytes(void* at, uint8_t value, size_t bytes);
+void wait_for_kernels();  // those launched before
+
+// Memory of the host that the device reads by itself. Throws Error(LimitExceeded) where the system gives none.
+void* allocate_pinned(size_t bytes);
+void release_pinned(void* memory) noexcept;
+// Begins a copy of such memory, beside kernels: nothing may touch `to` until wait_for_copies, which waits for all that
+// have begun on the device in use.
+void upload_beside(void* to, const void* from, size_t bytes);
+void wait_for_copies();
 
 template <typename T>
 class DeviceArray;
@@ -102,11 +119,15 @@ class DeviceArray {
   size_t bytes() const noexcept { return size_ * sizeof(T); }
   const void* address() const noexcept { return data_; }  // for who shows this memory to another library
   DevicePointer<T> data(size_t at = 0) noexcept { return DevicePointer<T>(data_ + at); }
-  DevicePointer<const T> data() const noexcept { return DevicePointer<const T>(data_); }
+  DevicePointer<const T> data(size_t at = 0) const noexcept { return DevicePointer<const T>(data_ + at); }
 
   // `values` at entry `at` and behind.
   void put(std::span<const T> values, size_t at = 0) {
     if (!values.empty()) upload(data_ + at, values.data(), values.size_bytes());
+  }
+  // The same from pinned memory, by upload_beside.
+  void put_beside(std::span<const T> values) {
+    if (!values.empty()) upload_beside(data_, values.data(), values.size_bytes());
   }
   std::vector<T> get() const { return get(size_); }
   std::vector<T> get(size_t count) const {

@@ -25,9 +25,17 @@ struct alignas(16) FourFloats {
   float values[4];
 };
 
-// Adds to the sums. All threads of the block call it.
-__device__ __forceinline__ void multiply_tile(const MatrixView& x, const LayerView& w, uint32_t first_row,
-                                              uint32_t first_column, float* shared, TileSums& sums) {
+// Rows of a tile that begins with this one, side by side in x.
+__device__ __forceinline__ uint32_t rows_from(const MatrixView& x, uint32_t first_row) {
+  return x.rows - first_row < kTileRows ? x.rows - first_row : kTileRows;
+}
+
+// Adds to the sums. All threads of the block call it. count: rows of the tile that there are; row_at(i): which one of x
+// the i-th of them is.
+template <typename RowAt>
+__device__ __forceinline__ void multiply_tile(const MatrixView& x, uint32_t count, const RowAt& row_at,
+                                              const LayerView& w, uint32_t first_column, float* shared,
+                                              TileSums& sums) {
   const uint32_t k_of = threadIdx.x % kTileDepth, row_of = threadIdx.x / kTileDepth;
   const auto load_columns = [&](uint32_t k0, float* stage) {
 #pragma unroll
@@ -42,8 +50,9 @@ __device__ __forceinline__ void multiply_tile(const MatrixView& x, const LayerVi
   const auto load_rows = [&](uint32_t k0, float (&values)[8]) {
 #pragma unroll
     for (uint32_t i = 0; i < 8; ++i) {
-      const uint32_t row = first_row + i * 16 + row_of;
-      values[i] = row < x.rows && k0 + k_of < w.in ? x.values[static_cast<uint64_t>(row) * x.stride + k0 + k_of] : 0;
+      const uint32_t row = i * 16 + row_of;
+      const bool there = row < count && k0 + k_of < w.in;
+      values[i] = there ? x.values[static_cast<uint64_t>(row_at(row)) * x.stride + k0 + k_of] : 0;
     }
   };
   const auto put_rows = [&](const float (&values)[8], float* stage) {
@@ -56,7 +65,7 @@ __device__ __forceinline__ void multiply_tile(const MatrixView& x, const LayerVi
   load_columns(0, shared);
   load_rows(0, values);
   put_rows(values, shared);
-  const bool live = first_row + threadIdx.x / kWarp * 8 < x.rows;  // of a warp: its rows begin with this one
+  const bool live = threadIdx.x / kWarp * 8 < count;  // of a warp: its rows begin with this one
   for (uint32_t k0 = 0, stage = 0; k0 < w.in; k0 += kTileDepth, stage ^= 1) {
     const bool more = k0 + kTileDepth < w.in;
     const float* now = shared + stage * kTileStage;

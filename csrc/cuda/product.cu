@@ -22,7 +22,9 @@ __global__ void __launch_bounds__(kTileThreads, 2) product_kernel(const ProductA
 #pragma unroll
     for (uint32_t i = 0; i < 8; ++i) sums[i][j] = bias;
   }
-  multiply_tile(args.x, args.layer, first_row, first_column, reinterpret_cast<float*>(shared), sums);
+  multiply_tile(
+      args.x, rows_from(args.x, first_row), [&](uint32_t i) { return first_row + i; }, args.layer, first_column,
+      reinterpret_cast<float*>(shared), sums);
 #pragma unroll
   for (uint32_t i = 0; i < 8; ++i) {
     const uint32_t row = first_row + tile_row(i);

@@ -5,10 +5,12 @@
 
 #include <algorithm>
 #include <bit>
+#include <numeric>
 #include <string>
 #include <utility>
 
 #include "base/error.h"
+#include "code/layout.h"
 #include "index/topk.h"
 
 namespace bebr::cuda {
@@ -45,21 +47,57 @@ Visits by_piece(std::vector<std::pair<uint32_t, uint32_t>>& seen) {
 
 RowSearch::RowSearch(size_t device, const RowFormat& format, const RowArrays& rows, const SearchLimits& limits)
     : device_(device), limits_(limits) {
-  use_device(device);
-  rows_.emplace(format, rows);
-  first_piece_.push_back(0);
-  for (size_t part = 0; part < rows_->parts(); ++part)
-    first_piece_.push_back(first_piece_.back() + narrow((rows_->size(part) + limits.piece - 1) / limits.piece));
+  const OnDevice there(device);
+  rows_.emplace(format, rows, limits.piece, limits.window);
 }
 
-void RowSearch::search(const Queries& queries, size_t k, const std::optional<PartsOfQueries>& parts,
-                       const float* min_scores, const bool* allow, float* scores, int64_t* ids) const {
+void RowSearch::search(const Asked& asked, float* scores, int64_t* ids) const {
+  const size_t k = asked.k;
+  std::fill_n(scores, asked.queries.count * k, kLowest);
+  std::fill_n(ids, asked.queries.count * k, int64_t{-1});
+  each_batch(asked, [&](const Batch& batch, size_t first, size_t most) {
+    const std::vector<float> best_scores = batch.scores().get();
+    const std::vector<int64_t> best_ids = batch.ids().get();
+    for (size_t q = 0; q < batch.size(); ++q) {
+      std::copy_n(best_scores.data() + q * most, most, scores + (first + q) * k);
+      std::copy_n(best_ids.data() + q * most, most, ids + (first + q) * k);
+    }
+  });
+}
+
+DeviceAnswers RowSearch::search_there(const Asked& asked, const Unit& unit) const {
+  const OnDevice there(device_);
+  const size_t count = asked.queries.count, k = asked.k;
+  DeviceAnswers answers{DeviceArray<float>(count * k), DeviceArray<int64_t>(count * k)};
+  DeviceArray<float> offset;
+  if (unit.distance) offset = DeviceArray<float>(std::span(unit.offset, count));
+  const auto put = [&](size_t first, size_t n, AnswerArgs args) {
+    args.unit = unit;
+    args.count = narrow(n);
+    args.k = narrow(k);
+    if (unit.distance) args.offset = std::as_const(offset).data(first);
+    args.scores = answers.scores.data(first * k);
+    args.ids = answers.ids.data(first * k);
+    answer(args);
+  };
+  if (rows_->size() == 0 && count > 0) put(0, count, {});
+  each_batch(asked, [&](const Batch& batch, size_t first, size_t most) {
+    AnswerArgs args;
+    args.most = narrow(most);
+    args.found_scores = batch.scores().data();
+    args.found_ids = batch.ids().data();
+    put(first, batch.size(), args);
+  });
+  wait_for_kernels();
+  return answers;
+}
+
+void RowSearch::each_batch(const Asked& asked, const TakeBest& take) const {
+  const auto& [queries, k, parts, min_scores, allow] = asked;
   if (k < 1) fail(ErrorCode::InvalidArgument, "k is 0: want k >= 1");
-  std::fill_n(scores, queries.count * k, kLowest);
-  std::fill_n(ids, queries.count * k, int64_t{-1});
   if (rows_->size() == 0) return;
   const std::lock_guard lock(mutex_);
-  use_device(device_);
+  const OnDevice there(device_);
   DeviceArray<uint16_t> mask;
   if (allow != nullptr || (!parts && rows_->parts() > 1)) mask = DeviceArray<uint16_t>(rows_->mask(allow));
   const size_t most = std::min(k, rows_->size());  // results a query
@@ -69,7 +107,7 @@ void RowSearch::search(const Queries& queries, size_t k, const std::optional<Par
   const CodeSpec& spec = rows_->format().spec;
   const size_t room = std::bit_ceil(std::max({limits_.room, 4 * most, kWholeTiles, limits_.piece}));
   const size_t batch = std::clamp(std::min(kBatchBytes, free_memory() / 2) / Batch::bytes_of_query(spec, most, room),
-                                  size_t{1}, limits_.batch);
+                                  size_t{1}, rows_->resident() ? limits_.batch : limits_.streamed);
   for (size_t first = 0; first < queries.count; first += batch) {
     Queries some = queries;
     some.count = std::min(batch, queries.count - first);
@@ -78,35 +116,41 @@ void RowSearch::search(const Queries& queries, size_t k, const std::optional<Par
     std::optional<PartsOfQueries> looked = parts;
     if (looked) looked->begin += first;
     const ScanTile tile = looked ? tile_for_parts(some.count, *looked) : tile_for(some.count);
-    Batch made(*rows_, some, tile, most, room, limits_.shared, min_scores != nullptr ? min_scores + first : nullptr,
-               std::as_const(mask).data());
-    looked ? search_parts(made, *looked) : search_all(made);
-    const std::vector<float> best_scores = made.scores();
-    const std::vector<int64_t> best_ids = made.ids();
-    for (size_t q = 0; q < some.count; ++q) {
-      std::copy_n(best_scores.data() + q * most, most, scores + (first + q) * k);
-      std::copy_n(best_ids.data() + q * most, most, ids + (first + q) * k);
-    }
+    Batch made(spec, some, tile, most, room, limits_.shared, min_scores != nullptr ? min_scores + first : nullptr);
+    looked ? search_parts(made, mask, *looked) : search_all(made, mask);
+    take(made, first, most);
   }
 }
 
 size_t RowSearch::side_by_side() const { return kBlocks * multiprocessors(); }
 
-void RowSearch::search_all(Batch& batch) const {
-  const size_t all = rows_->end(), least = batch.room();  // a power of two, and whole tiles
+void RowSearch::look_at(Batch& batch, const Window& window, const RowsOnDevice& rows,
+                        const DeviceArray<uint16_t>& mask) const {
+  batch.look_at(rows, mask.size() > 0 ? mask.data(window.first / kBlockRows) : DevicePointer<const uint16_t>());
+}
+
+void RowSearch::search_all(Batch& batch, const DeviceArray<uint16_t>& mask) const {
+  const size_t least = batch.room();  // a power of two, and whole tiles
   const size_t query_tiles = (batch.size() + batch.tile().queries - 1) / batch.tile().queries;
+  std::vector<size_t> windows(rows_->windows().size());
+  std::iota(windows.begin(), windows.end(), size_t{0});
   std::vector<ScanItem> items;
-  for (size_t first = 0; first < all;) {
-    size_t rows = std::min(std::max(least, first * limits_.growth / kWholeTiles * kWholeTiles), all - first);
-    while (true) {
-      items.clear();
-      add_items(batch.tile(), narrow(first), narrow(first + rows),
-                narrow(std::max(side_by_side() / query_tiles, size_t{1})), 0, narrow(batch.size()), items);
-      if (batch.round(items) <= batch.room()) break;
-      rows = std::max(rows / 2 / kWholeTiles * kWholeTiles, least);
+  rows_->each(windows, [&](const Window& window, const RowsOnDevice& there) {
+    look_at(batch, window, there, mask);
+    const size_t all = std::min(window.end, rows_->end()) - window.first;
+    for (size_t first = 0; first < all;) {
+      const size_t seen = window.first + first;
+      size_t rows = std::min(std::max(least, seen * limits_.growth / kWholeTiles * kWholeTiles), all - first);
+      while (true) {
+        items.clear();
+        add_items(batch.tile(), narrow(first), narrow(first + rows),
+                  narrow(std::max(side_by_side() / query_tiles, size_t{1})), 0, narrow(batch.size()), items);
+        if (batch.round(items) <= batch.room()) break;
+        rows = std::max(rows / 2 / kWholeTiles * kWholeTiles, least);
+      }
+      first += rows;
     }
-    first += rows;
-  }
+  });
 }
 
 // As many queries as look at a piece, of those that some look at.
@@ -114,7 +158,7 @@ ScanTile RowSearch::tile_for_parts(size_t queries, const PartsOfQueries& parts) 
   std::vector<bool> seen(rows_->parts());
   size_t visits = 0, pieces = 0;
   for (uint32_t i = parts.begin[0]; i < parts.begin[queries]; ++i) {
-    const uint32_t part = parts.parts[i], held = first_piece_[part + 1] - first_piece_[part];
+    const uint32_t part = parts.parts[i], held = rows_->first_piece(part + 1) - rows_->first_piece(part);
     visits += held;
     if (!seen[part]) pieces += held;
     seen[part] = true;
@@ -122,40 +166,48 @@ ScanTile RowSearch::tile_for_parts(size_t queries, const PartsOfQueries& parts) 
   return tile_for((visits + pieces) / std::max(pieces, size_t{1}));
 }
 
-// A round takes as many pieces of every query, in its own order.
-void RowSearch::search_parts(Batch& batch, const PartsOfQueries& parts) const {
-  std::vector<std::vector<uint32_t>> pieces(batch.size());  // of each query
-  std::vector<uint32_t> part_of;
-  size_t longest = 0;
-  for (size_t q = 0; q < batch.size(); ++q) {
+// A round takes as many pieces of every query, in its own order, window after window.
+void RowSearch::search_parts(Batch& batch, const DeviceArray<uint16_t>& mask, const PartsOfQueries& parts) const {
+  std::vector<std::vector<std::vector<uint32_t>>> pieces(rows_->windows().size());  // in each window, of each query
+  for (uint32_t q = 0; q < batch.size(); ++q)
     for (uint32_t i = parts.begin[q]; i < parts.begin[q + 1]; ++i)
-      for (uint32_t p = first_piece_[parts.parts[i]]; p < first_piece_[parts.parts[i] + 1]; ++p) pieces[q].push_back(p);
-    longest = std::max(longest, pieces[q].size());
-  }
+      for (uint32_t p = rows_->first_piece(parts.parts[i]); p < rows_->first_piece(parts.parts[i] + 1); ++p) {
+        auto& of_queries = pieces[rows_->window_of(p)];
+        of_queries.resize(batch.size());
+        of_queries[q].push_back(p);
+      }
+  std::vector<size_t> windows;
+  for (size_t w = 0; w < pieces.size(); ++w)
+    if (!pieces[w].empty()) windows.push_back(w);
   std::vector<std::pair<uint32_t, uint32_t>> seen;
   std::vector<ScanItem> items;
-  for (size_t first = 0; first < longest;) {
-    size_t count = std::max(first * limits_.growth, size_t{1});
-    while (true) {
-      seen.clear();
-      for (uint32_t q = 0; q < batch.size(); ++q)
-        for (size_t i = first; i < std::min(first + count, pieces[q].size()); ++i) seen.emplace_back(pieces[q][i], q);
-      const Visits visits = by_piece(seen);
-      items.clear();
-      for (size_t i = 0; i < visits.pieces.size(); ++i) {
-        const uint32_t piece = visits.pieces[i];
-        const auto part = static_cast<size_t>(std::upper_bound(first_piece_.begin(), first_piece_.end(), piece) -
-                                              first_piece_.begin() - 1);
-        const size_t from = size_t{piece - first_piece_[part]} * limits_.piece;
-        const size_t to = std::min(from + limits_.piece, rows_->size(part));
-        add_items(batch.tile(), narrow(rows_->first(part) + from), narrow(rows_->first(part) + to), 1, visits.begin[i],
-                  visits.begin[i + 1] - visits.begin[i], items);
+  size_t done = 0;  // pieces of a query
+  auto at = windows.begin();
+  rows_->each(windows, [&](const Window& window, const RowsOnDevice& there) {
+    look_at(batch, window, there, mask);
+    const auto& mine = pieces[*at++];
+    size_t longest = 0;
+    for (const auto& of : mine) longest = std::max(longest, of.size());
+    for (size_t first = 0; first < longest;) {
+      size_t count = std::max((done + first) * limits_.growth, size_t{1});
+      while (true) {
+        seen.clear();
+        for (uint32_t q = 0; q < batch.size(); ++q)
+          for (size_t i = first; i < std::min(first + count, mine[q].size()); ++i) seen.emplace_back(mine[q][i], q);
+        const Visits visits = by_piece(seen);
+        items.clear();
+        for (size_t i = 0; i < visits.pieces.size(); ++i) {
+          const auto [from, to] = rows_->slots_of(visits.pieces[i]);
+          add_items(batch.tile(), narrow(from - window.first), narrow(to - window.first), 1, visits.begin[i],
+                    visits.begin[i + 1] - visits.begin[i], items);
+        }
+        if (batch.round(items, visits.visitors) <= batch.room()) break;
+        count = std::max(std::min(count, longest - first) / 2, size_t{1});
       }
-      if (batch.round(items, visits.visitors) <= batch.room()) break;
-      count = std::max(std::min(count, longest - first) / 2, size_t{1});
+      first += count;
     }
-    first += count;
-  }
+    done += longest;
+  });
 }
 
 }  // namespace bebr::cuda

@@ -4,10 +4,12 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <mutex>
 #include <optional>
 #include <vector>
 
+#include "cuda/answers.h"
 #include "cuda/batch.h"
 #include "cuda/device_rows.h"
 #include "index/query_batch.h"
@@ -15,11 +17,13 @@
 namespace bebr::cuda {
 
 struct SearchLimits {
-  size_t batch = 1024;        // queries together
-  size_t room = 1024;         // candidates of a query at a time, at least; 4 k where that is more
-  size_t shared = 96 * 1024;  // bytes of shared memory a block: what sm_86 has, and a half of what sm_90 has
-  size_t growth = 4;          // a round scans so many times the rows of all rounds before
-  size_t piece = 1024;        // rows of a part that a block of threads scans; at most `room`
+  size_t batch = 1024;              // queries together
+  size_t streamed = 4096;           // the same where all rows come from the host for them
+  size_t room = 1024;               // candidates of a query at a time, at least; 4 k where that is more
+  size_t shared = 96 * 1024;        // bytes of shared memory a block: what sm_86 has, and a half of what sm_90 has
+  size_t growth = 4;                // a round scans so many times the rows of all rounds before
+  size_t piece = 1024;              // rows of a part that a block of threads scans; at most `room`
+  size_t window = size_t{1} << 28;  // bytes of rows that come from the host together: more come no faster
 };
 
 // Query i looks at parts[begin[i]] to parts[begin[i + 1]], each at most once, the nearest first.
@@ -27,29 +31,43 @@ struct PartsOfQueries {
   const uint32_t *begin, *parts;
 };
 
+// parts: none: all rows. min_scores: of each query, scores that do not count, nor any below; null: none. allow: whether
+// each row may be found, in the order in which they were given; null: all.
+struct Asked {
+  Queries queries;
+  size_t k = 0;
+  std::optional<PartsOfQueries> parts;
+  const float* min_scores = nullptr;
+  const bool* allow = nullptr;
+};
+
 class RowSearch {
  public:
-  // Throws Unavailable where there is no such device, Error(LimitExceeded) where its memory is short.
+  // Throws Error(DeviceUnavailable) where there is no such device, Error(LimitExceeded) where its memory is short.
   RowSearch(size_t device, const RowFormat& format, const RowArrays& rows, const SearchLimits& limits = {});
 
   const DeviceRows& rows() const noexcept { return *rows_; }
+  size_t device() const noexcept { return device_; }
 
-  // parts: none: all rows. min_scores: of each query, scores that do not count, nor any below; null: none. allow:
-  // whether each row may be found, in the order in which they were given; null: all. scores, ids: count * k, best
-  // first; missing results are -infinity and -1. Threads: one search at a time, the others wait.
-  void search(const Queries& queries, size_t k, const std::optional<PartsOfQueries>& parts, const float* min_scores,
-              const bool* allow, float* scores, int64_t* ids) const;
+  // scores, ids: count * k, best first; missing results are -infinity and -1. Threads: one search at a time, the others
+  // wait.
+  void search(const Asked& asked, float* scores, int64_t* ids) const;
+  // The same that stay on the device, in another unit. They are there when it returns, for every stream.
+  DeviceAnswers search_there(const Asked& asked, const Unit& unit) const;
 
  private:
-  void search_all(Batch& batch) const;
-  void search_parts(Batch& batch, const PartsOfQueries& parts) const;
+  // take(batch, its first query, results of each of its queries) for some queries after the others.
+  using TakeBest = std::function<void(const Batch&, size_t, size_t)>;
+  void each_batch(const Asked& asked, const TakeBest& take) const;
+  void search_all(Batch& batch, const DeviceArray<uint16_t>& mask) const;
+  void search_parts(Batch& batch, const DeviceArray<uint16_t>& mask, const PartsOfQueries& parts) const;
+  void look_at(Batch& batch, const Window& window, const RowsOnDevice& rows, const DeviceArray<uint16_t>& mask) const;
   ScanTile tile_for_parts(size_t queries, const PartsOfQueries& parts) const;
   size_t side_by_side() const;
 
   size_t device_;
   SearchLimits limits_;
-  std::optional<DeviceRows> rows_;
-  std::vector<uint32_t> first_piece_;  // of each part, and the number of all
+  mutable std::optional<DeviceRows> rows_;  // made on the device; windows of them come and go
   mutable std::mutex mutex_;
 };
 

@@ -6,7 +6,7 @@ namespace bebr::cuda {
 
 void bring(size_t device, const Vectors& x, uint32_t dim, float* to) {
   if (x.rows == 0) return;
-  use_device(device);
+  const OnDevice there(device);
   DeviceArray<float> gathered(x.rows * dim);
   DeviceArray<uint32_t> not_finite(1);  // who takes them on the host looks for himself
   not_finite.fill_bytes(0xff);

@@ -21,8 +21,7 @@ struct BestCase {
 
 std::ostream& operator<<(std::ostream& out, const BestCase& c) {
   out << "rows " << c.rows << ", queries " << c.count << ", k " << c.k << ", factor " << static_cast<int>(c.factor)
-      << " of " << c.factor_bytes << " bytes, equal " << c.equal_scores << ", order "
-      << static_cast<int>(emulate::order) << ", widths";
+      << " of " << c.factor_bytes << " bytes, equal " << c.equal_scores << ", " << how() << ", widths";
   for (const uint32_t w : c.widths) out << ' ' << w;
   return out;
 }

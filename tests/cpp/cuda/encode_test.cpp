@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <tuple>
 
 #include "binarizer/decoder.h"
 #include "binarizer/descent_grid.h"
@@ -13,6 +14,7 @@
 #include "cuda/encoder.h"
 #include "cuda/float_rows.h"
 #include "index/ivf/centroids.h"
+#include "index/ivf/half_norm.h"
 #include "rows.h"
 
 namespace bebr::test {
@@ -46,8 +48,7 @@ struct EncodeCase {
 
 std::ostream& operator<<(std::ostream& out, const EncodeCase& c) {
   out << "dim " << c.dim << ", rows " << c.rows << ", normalize " << c.normalize << ", descends " << c.descends
-      << ", decoded " << c.decoded << ", sweeps " << c.sweeps << ", tries " << c.tries << ", order "
-      << static_cast<int>(emulate::order) << ", eager " << emulate::eager << ", widths";
+      << ", decoded " << c.decoded << ", sweeps " << c.sweeps << ", tries " << c.tries << ", " << how() << ", widths";
   for (const uint32_t w : c.widths) out << ' ' << w;
   return out;
 }
@@ -170,7 +171,7 @@ BEBR_TEST(descend_equals_scalar) {
 // What is on the device is read where it lies: float32 and fp16, rows apart, and a row that is not finite is named.
 BEBR_TEST(encode_reads_the_device) {
   Random random(33);
-  emulate::order = emulate::Order::Shuffled;
+  shuffle_threads();
   const CodeSpec spec = CodeSpec::make(std::vector<uint32_t>{40, 24});
   constexpr uint32_t kDim = 19, kRows = 140, kStride = 23;
   const std::vector<float> weight = normals(random, size_t{40} * kDim, 0.2f), bias(40);
@@ -188,14 +189,18 @@ BEBR_TEST(encode_reads_the_device) {
   encoder.encode({x.data(), kRows, kDim, false, false}, true, want.data(), {});
   cuda::DeviceArray<float> floats(wide);
   const cuda::DeviceArray<uint16_t> fp16(halves);
+#if defined(BEBR_EMULATED)
   const cuda::Copied before = cuda::copied();
+#endif
   encoder.encode({floats.address(), kRows, kStride, true, false}, true, got.data(), {});
   CHECK_SAME(got.data(), want.data(), want.size(), "float32 on the device");
   encoder.encode({fp16.address(), kRows, kStride, true, true}, true, got.data(), {});
   CHECK_SAME(got.data(), want.data(), want.size(), "fp16 on the device");
+#if defined(BEBR_EMULATED)
   const cuda::Copied after = cuda::copied();
   CHECK(after.up == before.up, "vectors on the device were copied to it: " << after.up - before.up << " bytes");
   CHECK(after.down - before.down == 2 * (want.size() + 4), "copied to the host: " << after.down - before.down);
+#endif
   wide[77 * kStride + 18] = std::numeric_limits<float>::infinity();
   floats.put(wide);
   try {
@@ -206,6 +211,7 @@ BEBR_TEST(encode_reads_the_device) {
   }
 }
 
+#if defined(BEBR_EMULATED)
 BEBR_TEST(encode_in_batches_as_memory_allows) {
   Random random(34);
   const CodeSpec spec = CodeSpec::make(std::vector<uint32_t>{16, 8});
@@ -220,6 +226,7 @@ BEBR_TEST(encode_in_batches_as_memory_allows) {
   encoder.encode({x.data(), 900, 8, false, false}, true, want.data(), {});
   CHECK_SAME(got.data(), want.data(), want.size(), "in batches");
 }
+#endif
 
 BEBR_TEST(assign_equals_the_cpu) {
   Random random(35);
@@ -234,6 +241,50 @@ BEBR_TEST(assign_equals_the_cpu) {
       bebr::Centroids(dim, count, centroids.data(), false).assign(x.data(), rows, want.data());
       cuda::Centroids(0, dim, count, centroids.data()).assign(x.data(), rows, got.data());
       CHECK_SAME(got.data(), want.data(), rows, "dim " << dim << ", " << count << " centroids");
+    }
+  });
+}
+
+// The best list of a row by the specification: groups by their means, then lists in them.
+uint32_t looked_up(const cuda::GroupedCentroids& groups, const std::vector<float>& centroids, const float* x,
+                   uint32_t dim) {
+  const auto score = [&](const float* c) {
+    float sum = -half_norm(c, dim);
+    for (uint32_t k = 0; k < dim; ++k) sum = std::fma(x[k], c[k], sum);
+    return sum;
+  };
+  std::vector<std::pair<float, uint32_t>> order;  // what is worse is larger
+  for (uint32_t g = 0; g < groups.groups(); ++g) order.emplace_back(-score(groups.means().data() + g * dim), g);
+  std::sort(order.begin(), order.end());
+  std::pair<float, uint32_t> best(std::numeric_limits<float>::infinity(), 0);
+  for (size_t i = 0; i < std::min<size_t>(order.size(), cuda::kGroupsLooked); ++i)
+    for (const uint32_t list : groups.members()[order[i].second])
+      best = std::min(best, {-score(centroids.data() + size_t{list} * dim), list});
+  return best.second;
+}
+
+BEBR_TEST(assign_in_groups_equals_the_specification) {
+  Random random(39);
+  in_every_order(random, [&] {
+    for (const auto& [dim, count, rows, length] :
+         {std::tuple{3u, 20u, 40u, 1.0f}, {9u, 190u, 150u, 1.0f}, {17u, 150u, 9u, 0.1f}, {5u, 400u, 30u, 1.0f}}) {
+      std::vector<float> centroids = normals(random, size_t{count} * dim, 1),
+                         x = normals(random, size_t{rows} * dim, length);
+      for (uint32_t c = 3; c < count; c += 7)  // equal ones: the smaller number
+        std::copy_n(centroids.data() + c / 2 * dim, dim, centroids.data() + c * dim);
+      for (uint32_t c = 0; c < count && count == 400; ++c)  // one group with most of them
+        for (uint32_t k = 0; c % 20 != 0 && k < dim; ++k)
+          centroids[c * dim + k] = x[k] + 0.02f * (centroids[c * dim + k] - x[k]);
+      for (uint32_t i = 0; i < rows / 3; ++i) std::copy_n(x.data(), dim, x.data() + i * dim);  // a group with many
+      const cuda::Centroids there(0, dim, count, centroids.data(), 16);
+      const cuda::GroupedCentroids& groups = *there.grouped();
+      size_t held = 0;
+      for (const auto& members : groups.members()) held += members.size();
+      CHECK(held == count, held << " centroids in groups: want " << count);
+      std::vector<uint32_t> want(rows), got(rows);
+      for (uint32_t i = 0; i < rows; ++i) want[i] = looked_up(groups, centroids, x.data() + i * dim, dim);
+      there.assign(x.data(), rows, got.data());
+      CHECK_SAME(got.data(), want.data(), rows, "dim " << dim << ", " << count << " centroids in groups");
     }
   });
 }

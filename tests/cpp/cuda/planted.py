@@ -28,6 +28,7 @@ class Bug(NamedTuple):
 
 
 _BEST = "complete_and_best"
+_STREAM, _GROUPS = "search_streams", "assign_in_groups"
 _ENCODE, _DESCEND, _ASSIGN = "encode_equals", "descend_equals", "assign_equals"
 _USED = "copy_wait<1>();\n      [[__syncthreads();]]"
 _FIRST = "[[load_step(0, 0, 0);]]"
@@ -137,8 +138,66 @@ BUGS = [
     Bug("sgn(0) is -1", "float_rows.cu", "[[values[j] >= v[j]]]", "values[j] > v[j]", _ENCODE),
     Bug("a row of zeros is divided by its length", "float_rows.cu", "[[total > 0]] ?", "true", _ENCODE),
     Bug("a row that is not finite passes", "float_rows.cu", "here && [[!finite]]", "false", "encode_reads"),
+    Bug("a window that nobody waits for", "device_rows.cpp", "[[wait_for_copies();]]\n    if", ";", _STREAM),
+    Bug(
+        "the next window goes where this one is",
+        "device_rows.cpp",
+        "bring(windows_[windows[i]], [[i % 2]]);",
+        "0",
+        _STREAM,
+    ),
+    Bug("rows counted from the first window", "row_search.cpp", "narrow([[from - window.first]])", "from", _STREAM),
+    Bug("the mask of the first window", "row_search.cpp", "[[window.first / kBlockRows]]", "0", _STREAM),
+    Bug("a missing result is a row", "answers.cu", "[[i < args.most]]", "true", _STREAM),
+    Bug("an offset of another query", "answers.cu", "? [[args.offset[q]]] - score", "args.offset[0]", _STREAM),
+    Bug("nothing is beyond a radius", "answers.cu", "[[score > unit.radius]]", "false", _STREAM),
+    Bug(
+        "a unit's product fused with its sum",
+        "answers.cu",
+        "score = [[product + unit.summand]];",
+        "std::fma(unit.factor, score, unit.summand)",
+        _STREAM,
+    ),
     Bug("the larger of equal lists", "assign.cu", "[[other < list[i]]]", "other > list[i]", _ASSIGN),
     Bug("half of a row's threads compare", "assign.cu", "int by = [[8]]", "4", _ASSIGN),
+    Bug("a group is chosen twice", "grouped.cu", "[[score < last]] ||", "score <= last", _GROUPS),
+    Bug("sums of counts that are not there", "grouped.cu", "[[__syncthreads();]]  // counts", ";", _GROUPS),
+    Bug(
+        "a block of a group before",
+        "grouped.cu",
+        "[[args.first_block[middle] <= blockIdx.x]]",
+        "args.first_block[middle] < blockIdx.x",
+        _GROUPS,
+    ),
+    Bug(
+        "visitors of the next group",
+        "grouped.cu",
+        "count = [[left < kTileRows ? left : kTileRows]];",
+        "kTileRows",
+        _GROUPS,
+    ),
+    Bug(
+        "a group's first tile alone",
+        "grouped.cu",
+        "tile < [[args.first_tile[group + 1]]]; ++tile",
+        "args.first_tile[group] + 1",
+        _GROUPS,
+    ),
+    Bug(
+        "the last group's list",
+        "grouped.cu",
+        "[[atomicMax(args.best + rows[tile_row(i)], key_of(best[i], args.names[list[i]]));]]",
+        "args.best[rows[tile_row(i)]] = key_of(best[i], args.names[list[i]]);",
+        _GROUPS,
+    ),
+    Bug(
+        "a column of the first tile",
+        "grouped.cu",
+        "[[tile * kTileColumns + tile_column(j)]];",
+        "tile_column(j)",
+        _GROUPS,
+    ),
+    Bug("scores below 0 in another order", "grouped.cu", "bits >> 31 ? [[~bits]] :", "bits", _GROUPS),
 ]
 
 

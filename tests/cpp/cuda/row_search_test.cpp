@@ -1,4 +1,4 @@
-// RowSearch on the emulated device against an exact search of the CPU's flat index.
+// RowSearch against an exact search of the CPU's flat index.
 #include "cuda/row_search.h"
 
 #include <algorithm>
@@ -17,12 +17,13 @@ struct SearchCase {
   uint32_t rows, count, k, parts;  // parts: 0: one part, and every query looks at it
   Factor factor;
   bool stage_factor, masked, floored;
+  bool streamed = false;  // the device has no room for all rows
 };
 
 std::ostream& operator<<(std::ostream& out, const SearchCase& c) {
   out << "rows " << c.rows << ", queries " << c.count << ", k " << c.k << ", parts " << c.parts << ", factor "
       << static_cast<int>(c.factor) << ", stage " << c.stage_factor << ", mask " << c.masked << ", floor " << c.floored
-      << ", order " << static_cast<int>(emulate::order) << ", widths";
+      << ", streamed " << c.streamed << ", " << how() << ", widths";
   for (const uint32_t w : c.widths) out << ' ' << w;
   return out;
 }
@@ -54,6 +55,61 @@ Answer wanted(const Index& index, const Queries& queries, const SearchCase& c, c
     want.scores.insert(want.scores.end(), found.scores.begin(), found.scores.end());
   }
   return want;
+}
+
+[[maybe_unused]] constexpr size_t kMemory = size_t{1} << 36;  // what the emulated device has
+[[maybe_unused]] constexpr size_t kWork = size_t{1} << 20;    // that of DeviceRows
+
+// So many bytes of it, and those that a search works in; all again. A GPU has what it has.
+void leave([[maybe_unused]] size_t bytes) {
+#if defined(BEBR_EMULATED)
+  cuda::set_memory(kMemory);
+  cuda::set_memory(kMemory - cuda::free_memory() + kWork + bytes);
+#endif
+}
+void leave_all() {
+#if defined(BEBR_EMULATED)
+  cuda::set_memory(kMemory);
+  cuda::set_pinned(kMemory);
+#endif
+}
+
+// Of rows on the device.
+size_t bytes_of(const RowFormat& format, const std::vector<size_t>& sizes) {
+  size_t slots = 0;
+  for (const size_t size : sizes) slots += block_count(size) * kBlockRows;
+  return slots * (format.spec.row_bytes() + (format.factor != Factor::None ? format.code.bytes : 0) + sizeof(int64_t));
+}
+
+// Answers that stay on the device are the host's, as they are and as distances within a radius.
+void compare_there(const cuda::RowSearch& search, const cuda::Asked& asked, const std::vector<float>& scores,
+                   const std::vector<int64_t>& ids) {
+  cuda::Unit unit;
+  const cuda::DeviceAnswers same = search.search_there(asked, unit);
+  CHECK_SAME(same.scores.get().data(), scores.data(), scores.size(), "scores that stay");
+  CHECK_SAME(same.ids.get().data(), ids.data(), ids.size(), "ids that stay");
+  std::vector<float> offset(asked.queries.count), want(scores.size());
+  for (size_t q = 0; q < offset.size(); ++q) offset[q] = 0.3f + static_cast<float>(q % 7) / 3;
+  unit.distance = unit.calibrated = unit.limited = true;
+  unit.offset = offset.data();
+  unit.scale = 1.7f;
+  unit.factor = 0.9f;
+  unit.summand = 0.1f;
+  const auto in_unit = [&](size_t i) {
+    const float distance = offset[i / asked.k] - scores[i] / unit.scale;
+    const float product = unit.factor * distance;
+    return ids[i] < 0 ? std::numeric_limits<float>::infinity() : product + unit.summand;
+  };
+  if (ids[ids.size() / 2] >= 0) unit.radius = in_unit(ids.size() / 2);
+  std::vector<int64_t> within(ids);
+  for (size_t i = 0; i < ids.size(); ++i) {
+    const bool beyond = in_unit(i) > unit.radius;
+    want[i] = beyond ? std::numeric_limits<float>::infinity() : in_unit(i);
+    if (beyond) within[i] = -1;
+  }
+  const cuda::DeviceAnswers changed = search.search_there(asked, unit);
+  CHECK_SAME(changed.scores.get().data(), want.data(), want.size(), "distances that stay");
+  CHECK_SAME(changed.ids.get().data(), within.data(), within.size(), "ids within a radius");
 }
 
 void compare(Random& random, const SearchCase& c, const cuda::SearchLimits& limits) {
@@ -98,14 +154,20 @@ void compare(Random& random, const SearchCase& c, const cuda::SearchLimits& limi
   queries.base = base.data();
   const Answer want = wanted(*index, queries, c, floors.data(), allowed);
 
-  const cuda::RowSearch search(0, format, {sizes, rows.planes.data(), factors.data(), ids.data()}, limits);
+  const cuda::RowArrays arrays{sizes, rows.planes.data(), factors.data(), ids.data()};
+  if (c.streamed) leave(bytes_of(format, sizes) - 1);
+  const cuda::RowSearch search(0, format, arrays, limits);
+  leave_all();
+  CHECK(search.rows().resident() != c.streamed, c);
   std::vector<float> scores(size_t{c.count} * c.k);
   std::vector<int64_t> found(scores.size());
-  search.search(queries, c.k,
-                c.parts > 0 ? std::optional(cuda::PartsOfQueries{begin.data(), parts.data()}) : std::nullopt,
-                c.floored ? floors.data() : nullptr, c.masked ? allow.get() : nullptr, scores.data(), found.data());
+  const cuda::Asked asked{queries, c.k,
+                          c.parts > 0 ? std::optional(cuda::PartsOfQueries{begin.data(), parts.data()}) : std::nullopt,
+                          c.floored ? floors.data() : nullptr, c.masked ? allow.get() : nullptr};
+  search.search(asked, scores.data(), found.data());
   CHECK_SAME(found.data(), want.ids.data(), found.size(), c);
   CHECK_SAME(scores.data(), want.scores.data(), scores.size(), c);
+  if (c.streamed || c.rows <= 100) compare_there(search, asked, scores, found);
 }
 
 BEBR_TEST(search_equals_the_exact_search_of_the_cpu) {
@@ -132,10 +194,56 @@ BEBR_TEST(search_equals_the_exact_search_of_the_cpu) {
   });
 }
 
+#if defined(BEBR_EMULATED)
+// Rows that the device has no room for come window by window, whose copies land early and late.
+BEBR_TEST(search_streams_what_does_not_fit) {
+  Random random(37);
+  in_every_order(random, [&] {
+    compare(random, {{8}, 3, 4, 7, 0, Factor::None, false, false, false}, {});  // fewer rows than results, all there
+    for (const uint32_t parts : {0u, 9u}) {
+      SearchCase c{{72, 40},   300, 1 + below(random, 9), 1 + below(random, 9), parts, Factor::Mul, false, parts > 0,
+                   parts == 0, true};
+      cuda::SearchLimits limits;
+      limits.streamed = 4;
+      limits.room = 16;
+      limits.piece = 16u << below(random, 3);
+      limits.window = 1500;
+      compare(random, c, limits);
+    }
+  });
+}
+
+// What neither fits nor can be brought is refused by both sizes, and nothing of it stays on the device.
+BEBR_TEST(search_refuses_what_cannot_be_brought) {
+  Random random(38);
+  const CodeRows rows = make_rows(random, {64}, 4000, Factor::None, 2);
+  const RowFormat format{rows.spec, Factor::None, false, rows.code, rows.code};
+  const std::vector<int64_t> ids(rows.rows);
+  const std::vector<size_t> sizes{rows.rows};
+  const auto refused = [&](const std::string& why) {
+    const size_t before = cuda::free_memory();
+    try {
+      cuda::RowSearch(0, format, {sizes, rows.planes.data(), nullptr, ids.data()});
+      CHECK(false, "rows were taken: want " << why);
+    } catch (const Error& error) {
+      CHECK(error.code() == ErrorCode::LimitExceeded && error.what() == why, error.what());
+    }
+    CHECK(cuda::free_memory() == before, "memory is lost: " << before - cuda::free_memory());
+  };
+  leave(30000);
+  refused("even a piece at a time, the index's rows need 1.03 MiB on the device, which has 1.03 MiB left");
+  leave(40000);
+  cuda::set_pinned(1000);
+  refused(
+      "the index's rows need 1.06 MiB on the device, which has 1.04 MiB left, and 0.03 MiB of the host's memory "
+      "cannot be pinned");
+  leave_all();
+}
+#endif
+
 // Rows that get better one after the other: every round finds more than there is room for, and is run again.
 BEBR_TEST(search_divides_what_there_is_no_room_for) {
   Random random(31);
-  emulate::order = emulate::Order::Forward;
   const CodeSpec spec = CodeSpec::make(std::vector<uint32_t>{8, 8, 8, 8});
   const uint32_t rows = 1500;
   std::vector<uint8_t> planes(rows * spec.row_bytes());
@@ -169,7 +277,7 @@ BEBR_TEST(search_divides_what_there_is_no_room_for) {
        {std::optional<cuda::PartsOfQueries>(), std::optional(cuda::PartsOfQueries{begin.data(), parts.data()})}) {
     std::vector<float> scores(150);
     std::vector<int64_t> found(150);
-    search.search(queries, 150, looked, nullptr, nullptr, scores.data(), found.data());
+    search.search({queries, 150, looked}, scores.data(), found.data());
     CHECK_SAME(found.data(), want.ids.data(), found.size(), "rows that get better");
     CHECK_SAME(scores.data(), want.scores.data(), scores.size(), "rows that get better");
   }

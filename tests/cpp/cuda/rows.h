@@ -9,7 +9,7 @@
 #include "check.h"
 #include "code/layout.h"
 #include "cuda/codes.h"
-#include "emulate.h"
+#include "orders.h"
 
 namespace bebr::test {
 
@@ -60,17 +60,6 @@ inline CodeRows make_rows(Random& random, const std::vector<uint32_t>& widths, u
   made.device_groups = cuda::DeviceArray<uint32_t>(cuda::make_groups(spec));
   made.device_factors = cuda::DeviceArray<uint8_t>(made.factors);
   return made;
-}
-
-// Every way in which threads may run: calls fn() under each, with copies that land early and late.
-template <typename Fn>
-void in_every_order(Random& random, const Fn& fn) {
-  for (const emulate::Order order : {emulate::Order::Forward, emulate::Order::Backward, emulate::Order::Shuffled}) {
-    emulate::order = order;
-    emulate::eager = random() % 2 != 0;
-    emulate::seed = random();
-    fn();
-  }
 }
 
 }  // namespace bebr::test

@@ -28,8 +28,7 @@ struct ScanCase {
 std::ostream& operator<<(std::ostream& out, const ScanCase& c) {
   out << "rows " << c.first_row << " to " << c.rows << ", queries " << c.count << ", shares " << c.shares << ", factor "
       << static_cast<int>(c.factor) << " of " << c.factor_bytes << " bytes, mask " << c.masked << ", room " << c.room
-      << ", shared " << c.shared << ", visited " << c.visited << ", order " << static_cast<int>(emulate::order)
-      << ", eager " << emulate::eager << ", widths";
+      << ", shared " << c.shared << ", visited " << c.visited << ", " << how() << ", widths";
   for (const uint32_t w : c.widths) out << ' ' << w;
   return out;
 }
@@ -198,14 +197,11 @@ BEBR_TEST(scan_equals_scalar) {
 // Some tiles of one block: copies overlap with products, and stages are written over.
 BEBR_TEST(scan_of_many_tiles) {
   Random random(8);
-  for (const bool eager : {false, true})
-    for (const emulate::Order order : {emulate::Order::Forward, emulate::Order::Backward, emulate::Order::Shuffled}) {
-      emulate::order = order;
-      emulate::eager = eager;
-      compare(random, {{40, 24}, 1100, 3, 1, Factor::Mul, 2, true, 0, 1100, kShared});
-      compare(random, {{40, 40, 40, 40, 40, 32, 24}, 140, 3, 1, Factor::Mul, 1, false, 0, 140, kShared});
-      compare(random, {{136, 72}, 700, 9, 1, Factor::Sub, 4, false, 0, 700, 16 * 1024});  // in chunks
-    }
+  in_every_order_twice([&] {
+    compare(random, {{40, 24}, 1100, 3, 1, Factor::Mul, 2, true, 0, 1100, kShared});
+    compare(random, {{40, 40, 40, 40, 40, 32, 24}, 140, 3, 1, Factor::Mul, 1, false, 0, 140, kShared});
+    compare(random, {{136, 72}, 700, 9, 1, Factor::Sub, 4, false, 0, 700, 16 * 1024});  // in chunks
+  });
 }
 
 BEBR_TEST(scan_in_chunks) {

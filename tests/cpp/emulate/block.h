@@ -9,6 +9,7 @@
 #include <deque>
 #include <functional>
 #include <memory>
+#include <mutex>
 #include <random>
 #include <utility>
 #include <vector>
@@ -155,8 +156,15 @@ class Block {
 #endif
 };
 
+// One launch at a time, whichever device and thread it is of.
+inline std::mutex& launching() {
+  static std::mutex mutex;
+  return mutex;
+}
+
 template <typename Args>
 void launch(void (*kernel)(Args), dim3 grid, unsigned threads, size_t shared, const Args& args) {
+  const std::lock_guard lock(launching());
   gridDim = grid;
   blockDim = {threads, 1, 1};
   const std::function<void()> body = [&] { kernel(args); };  // outlives the block, whose end waits for all threads

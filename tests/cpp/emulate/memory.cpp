@@ -1,4 +1,4 @@
-// cuda/memory.h for emulated kernels: a device whose memory is the machine's own, and holds rubbish at first.
+// cuda/memory.h for emulated kernels: two devices whose memory is the machine's own, and holds rubbish at first.
 #include "cuda/memory.h"
 
 #include <algorithm>
@@ -8,31 +8,49 @@
 #include <unordered_map>
 
 #include "base/error.h"
+#include "emulate/block.h"
 
 namespace bebr::cuda {
 namespace {
 
+constexpr size_t kDevices = 2;
+
+struct Allocated {
+  size_t bytes, device;
+};
+struct Copy {
+  void* to;
+  const void* from;
+  size_t bytes;
+};
+
 std::mutex mutex;
-std::unordered_map<void*, size_t> sizes;  // of what was allocated
-size_t used = 0, all = size_t{1} << 36;
+std::unordered_map<void*, Allocated> allocated, pinned;
+size_t used[kDevices], all = size_t{1} << 36, all_pinned = size_t{1} << 36;
+std::vector<Copy> begun[kDevices];
 Copied so_far;
 std::vector<uint64_t> streams;
+thread_local size_t current = 0;
 
 }  // namespace
 
-Status status() { return {{"emulated on the CPU, for tests"}, ""}; }
+Status status() { return {{"emulated on the CPU, for tests", "another one"}, ""}; }
 
-void use_device(size_t ordinal) {
-  if (ordinal > 0) throw Unavailable("there is one emulated device, number 0");
+OnDevice::OnDevice(size_t ordinal) : before_(current) {
+  if (ordinal >= kDevices) fail(ErrorCode::DeviceUnavailable, "there are two emulated devices, numbered from 0");
+  current = ordinal;
 }
+
+OnDevice::~OnDevice() { current = before_; }
 
 size_t multiprocessors() { return 2; }
 
 std::optional<size_t> device_of(const void* address) {
   const std::lock_guard lock(mutex);
   const auto at = reinterpret_cast<uintptr_t>(address);
-  for (const auto& [memory, bytes] : sizes)
-    if (const auto first = reinterpret_cast<uintptr_t>(memory); at >= first && at - first < bytes) return 0;
+  for (const auto& [memory, about] : allocated)
+    if (const auto first = reinterpret_cast<uintptr_t>(memory); at >= first && at - first < about.bytes)
+      return about.device;
   return {};
 }
 
@@ -48,12 +66,17 @@ std::vector<uint64_t> waited() {
 
 size_t free_memory() {
   const std::lock_guard lock(mutex);
-  return all - std::min(all, used);
+  return all - std::min(all, used[current]);
 }
 
 void set_memory(size_t bytes) {
   const std::lock_guard lock(mutex);
   all = bytes;
+}
+
+void set_pinned(size_t bytes) {
+  const std::lock_guard lock(mutex);
+  all_pinned = bytes;
 }
 
 void* allocate(size_t bytes) {
@@ -62,15 +85,35 @@ void* allocate(size_t bytes) {
     fail_for_memory("an array needs", bytes, left);
   std::memset(memory, 0xcd, bytes);
   const std::lock_guard lock(mutex);
-  sizes[memory] = bytes;
-  used += bytes;
+  allocated[memory] = {bytes, current};
+  used[current] += bytes;
   return memory;
 }
 
 void release(void* memory) noexcept {
   if (memory == nullptr) return;
   const std::lock_guard lock(mutex);
-  used -= sizes.extract(memory).mapped();
+  const Allocated about = allocated.extract(memory).mapped();
+  used[about.device] -= about.bytes;
+  std::free(memory);
+}
+
+void* allocate_pinned(size_t bytes) {
+  const std::lock_guard lock(mutex);
+  size_t held = 0;
+  for (const auto& [memory, about] : pinned) held += about.bytes;
+  void* memory = nullptr;
+  if (bytes > all_pinned - std::min(all_pinned, held) || posix_memalign(&memory, 256, bytes) != 0)
+    fail_for_pinned(bytes);
+  std::memset(memory, 0xcd, bytes);
+  pinned[memory] = {bytes, 0};
+  return memory;
+}
+
+void release_pinned(void* memory) noexcept {
+  if (memory == nullptr) return;
+  const std::lock_guard lock(mutex);
+  pinned.erase(memory);
   std::free(memory);
 }
 
@@ -92,5 +135,22 @@ Copied copied() {
 }
 
 void set_bytes(void* at, uint8_t value, size_t bytes) { std::memset(at, value, bytes); }
+
+void wait_for_kernels() {}  // they have ended when launch returns
+
+// Lands now or when it is waited for: until then what was there is rubbish.
+void upload_beside(void* to, const void* from, size_t bytes) {
+  const std::lock_guard lock(mutex);
+  so_far.up += bytes;
+  if (emulate::eager) return void(std::memcpy(to, from, bytes));
+  std::memset(to, 0xcd, bytes);
+  begun[current].push_back({to, from, bytes});
+}
+
+void wait_for_copies() {
+  const std::lock_guard lock(mutex);
+  for (const Copy& copy : begun[current]) std::memcpy(copy.to, copy.from, copy.bytes);
+  begun[current].clear();
+}
 
 }  // namespace bebr::cuda

@@ -55,6 +55,13 @@ inline uint32_t atomicMin(uint32_t* at, uint32_t value) {
   }
   return before;
 }
+inline unsigned long long atomicMax(unsigned long long* at, unsigned long long value) {
+  const std::atomic_ref shared(*at);
+  unsigned long long before = shared.load(std::memory_order_relaxed);
+  while (value > before && !shared.compare_exchange_weak(before, value, std::memory_order_relaxed)) {
+  }
+  return before;
+}
 
 namespace emulate {
 
