@@ -119,7 +119,7 @@ BEBR_TEST(encode_equals_the_cpu) {
 // order; 264 dims have as many kinds of steps, and run in all.
 BEBR_TEST(encode_of_a_long_code) {
   Random random(36);
-  emulate::order = emulate::Order::Shuffled;
+  shuffle_threads();
   compare(random, {{520, 264, 96}, 16, 2, true, true, false, 4, 1});
   compare(random, {{1096, 8}, 24, 2, true, true, false, 1, 0});
 }
