@@ -41,10 +41,11 @@ def cluster(postgres, tmp_path_factory):
     """Three nodes, three shards, two replicas; the address of the root."""
     pytest.importorskip("ray", reason="needs ray: pip install 'bebr[ray]'")
     folder = tmp_path_factory.mktemp("ray")
-    with pytest.MonkeyPatch.context() as patch, socket.socket() as free:
-        patch.setenv("XDG_CACHE_HOME", str(folder))
+    with socket.socket() as free:
         free.bind(("127.0.0.2", 0))
         port = free.getsockname()[1]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(folder))
         options = ("--segments", f"file://{folder}/segments", "--replicas", 2, "--port", port, "--lease-seconds", 2)
         try:
             done("cluster", "up", postgres.schema(), *options, "--local", 3, "--wait", 300)
