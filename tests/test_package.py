@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import importlib
+import importlib.util
 import re
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
 
 import bebr
 from tests.isas import ARM, ISAS
@@ -75,3 +79,11 @@ def test_what_packages_leave_out_is_named_from_the_root():
 
 def test_type_checkers_may_use_the_annotations():
     assert (Path(bebr.__file__).parent / "py.typed").is_file()
+
+
+@pytest.mark.parametrize("name", ["_core", "_front", "_cuda"])
+def test_an_extension_that_was_built_can_be_loaded(name: str) -> None:
+    """Else the server would answer by Python alone, with a warning, and the tests of the front would be skipped."""
+    if importlib.util.find_spec(f"bebr.{name}") is None:
+        pytest.skip(f"bebr.{name} is not in this build")
+    importlib.import_module(f"bebr.{name}")
