@@ -1,4 +1,5 @@
-// descend and its restarts: every bundle equals the specification to the bit; the specification ends where no single step helps.
+// descend and its restarts: every bundle equals the specification to the bit; the specification ends where no single
+// step helps.
 #include <algorithm>
 #include <cmath>
 #include <vector>
