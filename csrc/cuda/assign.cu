@@ -1,6 +1,7 @@
 // A block 128 rows: it multiplies them with 128 centroids after 128, and each thread keeps the best of its 8 rows and
 // its columns, which it meets in ascending order. At the end the 16 threads of a row compare theirs. No product is
 // stored.
+#include "cuda/best.h"
 #include "cuda/multiply.h"
 
 namespace bebr::cuda {
@@ -48,13 +49,7 @@ __global__ void __launch_bounds__(kTileThreads, 2) assign_kernel(const AssignArg
   }
 #pragma unroll
   for (uint32_t i = 0; i < 8; ++i) {
-    for (int by = 8; by > 0; by /= 2) {
-      const float score = __shfl_xor_sync(kWholeWarp, best[i], by);
-      const uint32_t other = __shfl_xor_sync(kWholeWarp, list[i], by);
-      const bool better = score > best[i] || (score == best[i] && other < list[i]);
-      best[i] = better ? score : best[i];
-      list[i] = better ? other : list[i];
-    }
+    take_best(16, best[i], list[i]);
     const uint32_t row = first_row + tile_row(i);
     if (threadIdx.x % 16 == 0 && row < args.x.rows) args.lists[row] = list[i];
   }

@@ -1,3 +1,4 @@
+#include "cuda/best.h"
 #include "cuda/grouped.h"
 #include "cuda/multiply.h"
 
@@ -23,13 +24,7 @@ __global__ void __launch_bounds__(kThreads) choose_kernel(const ChooseArgs args)
       best = score;
       group = g;
     }
-    for (int by = 16; by > 0; by /= 2) {
-      const float score = __shfl_xor_sync(kWholeWarp, best, by);
-      const uint32_t other = __shfl_xor_sync(kWholeWarp, group, by);
-      const bool better = score > best || (score == best && other < group);
-      best = better ? score : best;
-      group = better ? other : group;
-    }
+    take_best(kWarp, best, group);
     if (lane == 0) {
       args.chosen[static_cast<uint64_t>(row) * kGroupsLooked + p] = group;
       if (group != kNoGroup) atomicAdd(args.counts + group, 1u);
@@ -123,13 +118,7 @@ __global__ void __launch_bounds__(kTileThreads, 2) look_kernel(const LookArgs ar
   }
 #pragma unroll
   for (uint32_t i = 0; i < 8; ++i) {
-    for (int by = 8; by > 0; by /= 2) {
-      const float score = __shfl_xor_sync(kWholeWarp, best[i], by);
-      const uint32_t other = __shfl_xor_sync(kWholeWarp, list[i], by);
-      const bool better = score > best[i] || (score == best[i] && other < list[i]);
-      best[i] = better ? score : best[i];
-      list[i] = better ? other : list[i];
-    }
+    take_best(16, best[i], list[i]);
     if (threadIdx.x % 16 == 0 && tile_row(i) < count && best[i] > -infinity())
       atomicMax(args.best + rows[tile_row(i)], key_of(best[i], args.names[list[i]]));
   }

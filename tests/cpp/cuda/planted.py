@@ -164,8 +164,8 @@ BUGS = [
         "std::fma(unit.factor, score, unit.summand)",
         _STREAM,
     ),
-    Bug("the larger of equal lists", "assign.cu", "[[other < list[i]]]", "other > list[i]", _ASSIGN),
-    Bug("half of a row's threads compare", "assign.cu", "int by = [[8]]", "4", _ASSIGN),
+    Bug("the larger of equal lists", "best.h", "[[other < number]]", "other > number", _ASSIGN),
+    Bug("half of a row's threads compare", "assign.cu", "take_best([[16]]", "8", _ASSIGN),
     Bug("a group is chosen twice", "grouped.cu", "[[score < last]] ||", "score <= last", _GROUPS),
     Bug("sums of counts that are not there", "grouped.cu", "[[__syncthreads();]]  // counts", ";", _GROUPS),
     Bug(
