@@ -143,8 +143,9 @@ def reached(row: Row, target: float) -> tuple[int, float, bool]:
 
 
 def at(row: Row, budget: str, most: float) -> float:
-    """Accuracy at the last point within ``most`` steps or seconds."""
-    return float([a for x, a in zip(row[budget], row["accuracy"], strict=True) if x <= most][-1])
+    """Accuracy at the last point within ``most`` steps or seconds; at the first, where all lie beyond."""
+    within = [a for x, a in zip(row[budget], row["accuracy"], strict=True) if x <= most]
+    return float(within[-1] if within else row["accuracy"][0])
 
 
 def targets(rows: Sequence[Row]) -> dict[int, float]:

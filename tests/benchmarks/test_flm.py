@@ -35,6 +35,11 @@ def arms(seed: int, steps: int, pace: float) -> list[dict[str, object]]:
     return [row("FLM", seed, [0.9] * 5), *(row(arm, seed, late, pace + 0.01 * seed) for arm in ("MLM-15", "MLM-40"))]
 
 
+def test_an_arm_slower_than_the_budget_counts_by_its_first_point() -> None:
+    row = {"seconds": [3.0, 5.0, 7.0], "accuracy": [0.1, 0.2, 0.3]}
+    assert [flm.at(row, "seconds", most) for most in (9.0, 5.0, 4.0, 2.0)] == [0.3, 0.2, 0.1, 0.1]
+
+
 @pytest.mark.parametrize(
     ("steps", "pace", "failed"),
     [(4, 1.0, 0), (4, 0.2, 2), (1, 0.5, 4)],  # sooner in both; sooner in steps alone; in neither
