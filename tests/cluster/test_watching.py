@@ -6,6 +6,8 @@ import os
 import signal
 import subprocess
 import sys
+import threading
+from types import SimpleNamespace
 
 import pytest
 
@@ -45,17 +47,19 @@ def test_one_that_does_not_end_in_peace_is_ended_by_force():
 def test_one_that_cannot_work_is_tried_ever_less_often(monkeypatch):
     waited = []
 
-    def wait(self, seconds):
-        waited.append(seconds)
-        return len(waited) == 7 or self.is_set()
+    class Event(threading.Event):
+        """Seven waits, each over at once."""
 
-    monkeypatch.setattr(watching.threading.Event, "wait", wait)
-    watched = Watched.__new__(Watched)
-    monkeypatch.setattr(watching.threading.Thread, "start", lambda thread: None)
-    watched.__init__(["false"])
-    started = iter([watched._started] * 7 + [lambda: None])
-    monkeypatch.setattr(watched, "_started", lambda: next(started)())
-    watched._go_on()
+        def wait(self, timeout=None):
+            waited.append(timeout)
+            if len(waited) == 7:
+                self.set()
+            return self.is_set()
+
+    own = SimpleNamespace(Event=Event, Lock=threading.Lock, Thread=threading.Thread)
+    monkeypatch.setattr(watching, "threading", own)  # other threads keep their events
+    watched = Watched(["false"])
+    watched._thread.join()
     assert waited == [0.5, 1.0, 2.0, 4.0, 8.0, 8.0, 8.0] and watched.state().starts == 7
 
 
