@@ -92,6 +92,7 @@ class _Figures:
                 "dead_rows": "Rows of segment files that were replaced or removed.",
                 "bytes_on_disk": "Segment files and journal.",
                 "migration_rows_behind": "Rows that wait for the model of a migration.",
+                "merging": "1 while files are merged, or are to be.",
             }.items()
         }
         counters = {
@@ -112,6 +113,7 @@ class _Figures:
             for key in ("rows", "segments", "tail_rows", "dead_rows", "bytes_on_disk"):
                 gauges[key].add_metric(name, getattr(stats, key))
             gauges["migration_rows_behind"].add_metric(name, stats.rows_behind)
+            gauges["merging"].add_metric(name, int(stats.merging))
             counters["seals"].add_metric(name, served.collection.seals)
             counters["merges"].add_metric(name, served.collection.merges)
             counters["kernel_calls"].add_metric(name, done.batches)

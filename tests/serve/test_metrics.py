@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import urllib.request
+from pathlib import Path
 
 import grpc
 import numpy as np
@@ -102,6 +104,30 @@ def test_a_metrics_port_in_use_is_an_error_before_anything_is_served(start, tmp_
         start(tmp_path / "other", metrics_port=port),
     ):
         pass
+
+
+def test_the_operators_page_lists_every_metric_with_its_labels(measured, queries):
+    client, read, _ = measured
+    docs = client.collection("docs")
+    docs.search(queries[:1], k=1)
+    docs.settle()  # into a file, which has a kind
+    with pytest.raises(KeyError):
+        client.collection("nothing")
+    page = (Path(__file__).parents[2] / "docs" / "operations.md").read_text()
+    lines = page.partition("| metric | labels | what |")[2].partition("\n\n")[0].splitlines()[2:]
+    told: dict[str, set[str]] = {}
+    for names, labels in (line.split("|")[1:3] for line in lines):
+        told |= {name: set(re.findall(r"\w+", labels)) for name in re.findall(r"`(bebr_\w+)`", names)}
+    there: dict[str, set[str]] = {}
+    for key in read():
+        name, _, labels = key.partition("{")
+        if name.startswith("bebr_") and not name.endswith("_created"):
+            name = re.sub(r"_(bucket|sum|count)$", "", name)
+            there[name] = there.get(name, set()) | set(re.findall(r'(\w+)="', labels)) - {"le"}
+    for name in ("bebr_budget_used", "bebr_budget_limit"):  # of budgets, of which this server has none: test_budgets.py
+        there[name] = {"budget"}
+    there.setdefault("bebr_front_calls_total", {"outcome"})  # built without libnghttp2
+    assert told == there
 
 
 def test_calls_that_the_front_answers_have_the_series_of_those_that_python_does(tmp_path, bz, vectors):
