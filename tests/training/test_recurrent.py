@@ -163,6 +163,7 @@ def test_progress_ends_where_it_said(vectors: np.ndarray) -> None:
         ({"hidden": 160, "blocks": 0}, "blocks is 0: want at least 1"),
         ({"epochs": -1}, "epochs is -1"),
         ({"batch": 1}, "batch is 1: want at least 8"),
+        ({"device": "abacus"}, "device is 'abacus': want 'cpu' or 'cuda'"),
         ({"metric": "l2"}, r"x\[0\] has length 2: architecture='recurrent' with metric='l2' wants unit vectors"),
         ({"pairs": (np.ones((40, 64)), np.ones((41, 64)))}, "pairs has 40 queries and 41 documents"),
         ({"pairs": (np.ones((40, 64)), np.ones((40, 63)))}, r"pairs\[1\] has shape \(40, 63\)"),
@@ -172,6 +173,18 @@ def test_progress_ends_where_it_said(vectors: np.ndarray) -> None:
 def test_bad_options_are_named(vectors: np.ndarray, options: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         train(vectors * 2, widths=(64,), **options)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
+def test_a_device_that_is_not_there_is_said(vectors: np.ndarray) -> None:
+    with pytest.raises(ValueError, match="device is 'cuda': torch finds no CUDA device here"):
+        bebr.train(vectors, architecture="recurrent", widths=(64,), device="cuda")
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_cuda_trains_as_well(vectors: np.ndarray) -> None:
+    heldout = train(vectors, widths=(64, 32), epochs=3, device="cuda").config["heldout"]
+    assert heldout["end"] >= heldout["start"]
 
 
 def tensors_of(bz: bebr.Binarizer) -> dict[str, np.ndarray]:

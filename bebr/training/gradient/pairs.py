@@ -20,6 +20,7 @@ from bebr.arrays import Floats, Ids, as_ids, as_vectors, normalized
 from bebr.binarizer import Binarizer
 from bebr.binarizer.config import INPUT_ADAPTER, QUERY_ADAPTER
 from bebr.training.gradient.contrastive import TrainingData, tune
+from bebr.training.gradient.device import torch_device
 from bebr.training.gradient.groups import joined, split
 from bebr.training.gradient.heldout import HeldOut
 from bebr.training.gradient.input_adapter import InputAdapter, InputAdapters, aligned
@@ -63,7 +64,7 @@ def train_pairs(
     mean of R@1 and R@10 among the documents of ``pairs`` and, without labels, ``x`` (8,192 beside those held out). The
     same seed, device and number of torch threads give the same bits. Raises ``ValueError``, which names the argument.
     """
-    where = _device(settings.device)
+    where = torch_device(settings.device)
     queries, documents = _checked(pairs, x.shape[1], settings.two_encoders)
     shared = joined(queries, documents)
     groups = shared if labels is None else joined(shared, as_ids(labels, "labels", len(shared)))
@@ -183,13 +184,3 @@ def _checked(pairs: tuple[ArrayLike, ArrayLike], dim: int, two_encoders: bool) -
     if len(queries) != len(documents):
         raise ValueError(f"pairs has {len(queries)} queries and {len(documents)} documents: want one each")
     return normalized(queries), normalized(documents)
-
-
-def _device(name: str) -> torch.device:
-    try:
-        device = torch.device(name)
-    except (RuntimeError, TypeError) as e:
-        raise ValueError(f"device is {name!r}: want 'cpu' or 'cuda'") from e
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise ValueError(f"device is {name!r}: torch finds no CUDA device here")
-    return device

@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike
 
 from bebr.arrays import Floats, as_vectors, normalized
 from bebr.binarizer import Binarizer
+from bebr.training.gradient.device import torch_device
 from bebr.training.gradient.groups import joined, split
 from bebr.training.gradient.heldout import neighbour_recall, pair_recall
 from bebr.training.gradient.loop import Checkpoint
@@ -51,6 +52,7 @@ def train_recurrent(
     progress: Progress | None = None,
     factor_bytes: int | None = None,
     checkpoint: str | Path | None = None,
+    device: str = "cpu",
 ) -> Binarizer:
     """Train on embeddings alone, or on pairs, and export with BatchNorm folded in.
 
@@ -67,13 +69,15 @@ def train_recurrent(
         there, to the same bits. It stays when training is done.
     learning_rate: relative to the size of each layer's weights; None: .02 from the closed form (.005 with
         hidden layers), .1 at random.
+    device: where torch trains the network, ``"cpu"`` or ``"cuda"``; it starts, and is judged, on the CPU.
 
     A tenth of the data (at most 4,000 rows or pairs) is held out. What is returned is the best state by recall on it,
     the start included: it never ends below where it began. ``config["heldout"]`` has that recall at the start, at the
-    end and of the plain closed form; a ``UserWarning`` says when the closed form is the better one. The same seed and
-    number of torch threads give the same bits. Raises ``ValueError``, which names the argument.
+    end and of the plain closed form; a ``UserWarning`` says when the closed form is the better one. The same seed,
+    device and number of torch threads give the same bits. Raises ``ValueError``, which names the argument.
     """
     report = progress or (lambda stage, done, total: None)
+    where = torch_device(device)
     _check(hidden, blocks, init, epochs, batch)
     vectors = _unit(as_vectors(x, "x"), "x", metric)
     sides = None if pairs is None else _checked_pairs(pairs, vectors.shape[1], metric)
@@ -92,8 +96,8 @@ def train_recurrent(
     else:
         training = vectors
         score = pair_recall(sides[0][held], sides[1][held])
-        queries, documents = (torch.from_numpy(side[kept]) for side in sides)
-        training_pairs = Pairs(queries, documents, torch.from_numpy(groups[kept]))
+        queries, documents = (torch.from_numpy(side[kept]).to(where) for side in sides)
+        training_pairs = Pairs(queries, documents, torch.from_numpy(groups[kept]).to(where))
 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -103,12 +107,12 @@ def train_recurrent(
     if init == "closed_form":
         start_from_closed_form(network, form, training)
     rate = learning_rate if learning_rate is not None else _RATES[init, hidden > 0]
-    model = with_decoder(network, torch.from_numpy(training[:_FITTED]))
+    model = with_decoder(network, torch.from_numpy(training[:_FITTED])).to(where)
     schedule = Schedule(epochs, batch, rate, weight_decay)
     generator = torch.Generator().manual_seed(seed)
     inputs = (vectors, *(sides or ()), tuple(widths), metric, hidden, blocks, init, schedule, seed)
     kept_in = None if checkpoint is None else Checkpoint(checkpoint, *inputs)
-    rows = torch.from_numpy(training)
+    rows = torch.from_numpy(training).to(where)
     first, best = train_network(model, rows, training_pairs, score, schedule, generator, report, kept_in)
     if best < plain:
         warnings.warn(
@@ -118,7 +122,7 @@ def train_recurrent(
         )
     heldout = {"closed_form": plain, "start": first, "end": best}
     config = {"architecture": "recurrent", "widths": list(widths), "metric": metric, "seed": seed}
-    return _export(model, vectors, config | {"heldout": heldout}, pairs is None, factor_bytes)
+    return _export(model.cpu(), vectors, config | {"heldout": heldout}, pairs is None, factor_bytes)
 
 
 def _export(model: Decoded, x: Floats, config: dict[str, Any], refit: bool, factor_bytes: int | None) -> Binarizer:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from bebr.arrays import Floats
+from bebr.training.gradient.device import device_of, on_cpu
 from bebr.training.gradient.loop import Checkpoint, Loop
 from bebr.training.gradient.losses import distillation, hard_negatives
 from bebr.training.linear.closed_form import Progress, ridge
@@ -82,8 +83,8 @@ def train_network(
     progress: Progress,
     checkpoint: Checkpoint | None = None,
 ) -> tuple[float, float]:
-    """Train ``model`` on embeddings ``x`` [n, d] by distillation, or on ``pairs``; afterwards it holds the best state
-    by ``score``.
+    """Train ``model`` on embeddings ``x`` [n, d] by distillation, or on ``pairs``, all on one device; afterwards it
+    holds the best state by ``score``, which is given it on the CPU.
 
     The state before the first step competes too, so the result never scores below it. Returns that first score and the
     best.
@@ -92,10 +93,10 @@ def train_network(
     rows = len(x) if pairs is None else len(pairs.queries)
     per_step = min(schedule.batch if pairs is None else schedule.batch // 2, rows)
     steps = schedule.epochs * (rows // per_step)
-    loop = Loop(model, optimizer, steps, per_step, lambda: score(model), generator, checkpoint)
+    loop = Loop(model, optimizer, steps, per_step, lambda: score(on_cpu(model)), generator, checkpoint)
     for _ in loop.epochs(schedule.epochs, "recurrent", progress):
         for chosen in _batches(rows, per_step, generator):
-            loop.step(_loss(model, x, pairs, chosen))
+            loop.step(_loss(model, x, pairs, chosen.to(device_of(model))))
     return loop.first, loop.best
 
 
