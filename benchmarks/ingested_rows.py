@@ -52,7 +52,8 @@ class Rows:
         for begin in range(0, self._count, _BLOCK):
             yield self.vectors(slice(begin, min(begin + _BLOCK, self._count))).astype(np.float32)
 
-    def payloads(self, rows: slice) -> list[dict[str, Any]]:
+    @staticmethod
+    def payloads(rows: slice) -> list[dict[str, Any]]:
         return [
             {
                 "title": f"Title of row {row}",

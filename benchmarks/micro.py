@@ -11,6 +11,8 @@ import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
 import bebr
+from bebr.collection.checks import dump_payloads
+from benchmarks.ingested_rows import Rows
 
 ROWS, DIMS = 50_000, 384
 
@@ -43,3 +45,10 @@ def test_search(
 def test_encode(benchmark: BenchmarkFixture, index: bebr.FlatIndex, vectors: np.ndarray) -> None:
     codes = benchmark(index.binarizer.encode, vectors[:1_000])
     assert len(codes) == 1_000
+
+
+def test_write_payloads(benchmark: BenchmarkFixture) -> None:
+    """1,000 payloads of `benchmarks.ingest` as JSON."""
+    payloads = Rows.payloads(slice(0, 1_000))
+    texts = benchmark(dump_payloads, payloads, 1_000)
+    assert len(texts) == 1_000

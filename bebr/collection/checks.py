@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from numbers import Real
 from typing import Any, get_args
 from uuid import UUID
@@ -259,18 +259,30 @@ def dump_payloads(payloads: Sequence[Payload | None] | None, rows: int) -> list[
         return []
     if len(payloads) != rows:
         raise ValueError(f"payloads has {len(payloads)} entries: want one per row ({rows}), None where there is none")
-    texts = []
+    texts, write = [], _payload_writer()
     for row, payload in enumerate(payloads):
         if payload is not None and not isinstance(payload, dict):
             raise ValueError(f"payloads[{row}] is a {type(payload).__name__}: want a dict or None")
         try:
-            text = "" if payload is None else _writer.encode(payload)
+            text = "" if payload is None else write(payload)
             if not text.isascii():
                 text.encode()  # lone surrogates are text to Python, but neither to SQL nor to gRPC
         except (TypeError, ValueError, RecursionError) as error:
             raise ValueError(f"payloads[{row}] cannot be written as JSON: {error}") from error
         texts.append(text)
     return texts
+
+
+def _payload_writer() -> Callable[[Payload], str]:
+    """What `_writer.encode` does, for many dicts. That makes json's encoder anew for each: 2.1 us for 100 bytes, where
+    one for all takes 1.2. The encoder knows what it is in the midst of, so that each caller has one."""
+    make: Any = getattr(json.encoder, "c_make_encoder", None)
+    strings: Any = getattr(json.encoder, "c_encode_basestring", None)
+    if make is None or strings is None:  # a Python that has no such encoder
+        return _writer.encode
+    separators = _writer.key_separator, _writer.item_separator
+    encode = make({}, _writer.default, strings, None, *separators, False, False, False)
+    return lambda payload: "".join(encode(payload, 0))
 
 
 def load_payload(text: str) -> Payload | None:

@@ -1,0 +1,42 @@
+"""Payloads on their way in: what is written of them, and what is refused."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from bebr.collection import checks
+from tests.collection.payloads import PAYLOADS
+
+STRANGE: list[Any] = [{"a": '"\\\n\x00', "ü": "\U0001f600\u2028"}, {1: 2, None: True, 0.5: [(), {}]}, {}, None]
+
+
+@settings(deadline=None, max_examples=50, suppress_health_check=[HealthCheck.too_slow])
+@given(st.lists(PAYLOADS) | st.just(STRANGE))
+def test_payloads_are_written_as_json_writes_each(payloads: list[Any]) -> None:
+    alone = ["" if one is None else json.dumps(one, ensure_ascii=False) for one in payloads]
+    assert checks.dump_payloads(payloads, len(payloads)) == alone
+
+
+def test_payloads_are_written_the_same_by_a_python_without_the_encoder(monkeypatch: pytest.MonkeyPatch) -> None:
+    written = checks.dump_payloads(STRANGE, len(STRANGE))
+    monkeypatch.setattr(json.encoder, "c_make_encoder", None)
+    assert checks.dump_payloads(STRANGE, len(STRANGE)) == written
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), {1, 2}, b"bytes", "\ud800"])
+def test_what_json_does_not_have_is_refused_with_its_row(value: object) -> None:
+    with pytest.raises(ValueError, match=r"payloads\[1\] cannot be written as JSON: "):
+        checks.dump_payloads([{"a": 1}, {"a": value}], 2)
+
+
+def test_a_payload_inside_itself_is_refused_and_one_that_comes_twice_is_not() -> None:
+    inner: dict[str, Any] = {"b": 1}
+    assert checks.dump_payloads([{"a": inner}, {"a": inner, "c": inner}], 2)[0] == '{"a": {"b": 1}}'
+    inner["b"] = {"a": inner}
+    with pytest.raises(ValueError, match=r"payloads\[0\] cannot be written as JSON: Circular"):
+        checks.dump_payloads([inner], 1)
