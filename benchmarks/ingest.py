@@ -5,11 +5,12 @@
 Rows of 384 dimensions with payloads of about 100 bytes, of a mixture of Gaussians, by one client beside the server. How
 they come: `embedded` (no server), `upserts` (a call for every message of some 2,500 rows), `stream` (calls of 50,000
 rows, which the client streams), `streams` (the same by two threads), `searched` (the same, while another process
-searches `--rate` times a second, one query each, with payloads). CPU seconds of client and server say what bounds a
-load. Then the last collection settles, until the server rests; searches are timed again, and recall@10 is compared with
-that of all codes. At last the server ends and starts again, and once more after kill -9 in the midst of a load: seconds
-until it has answered a search. Above two million rows, 10^7 say, the client makes rows again as it sends them: rows/s
-and its CPU are then not those of a load alone.
+searches `--rate` times a second, one query each, with payloads; beside what that process waited stands what share of
+them the server answered within so many ms, for the rest is its own wait for a processor). CPU seconds of client and
+server say what bounds a load. Then the last collection settles, until the server rests; searches are timed again, and
+recall@10 is compared with that of all codes. At last the server ends and starts again, and once more after kill -9 in
+the midst of a load: seconds until it has answered a search. Above two million rows, 10^7 say, the client makes rows
+again as it sends them: rows/s and its CPU are then not those of a load alone.
 
 Aims: 50,000 rows/s on two processors; p50 of a search 1.5 ms once settled, 3 times that while rows come, never 100 ms;
 1 s after a restart, 3 s after a kill.
@@ -20,11 +21,14 @@ from __future__ import annotations
 import argparse
 import multiprocessing
 import os
+import re
 import signal
+import socket
 import statistics
 import tempfile
 import threading
 import time
+import urllib.request
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -53,8 +57,9 @@ _TICK = os.sysconf("SC_CLK_TCK")
 
 @dataclass
 class Load:
-    """One way of loading; CPU in seconds. `settled`, of the last way: seconds until the server
-    rested; `peak`: the most memory that it had by then, `disk`: what is in its folder, in bytes."""
+    """One way of loading; CPU in seconds. `in_server`: the share of the searches beside it that the server answered
+    within so many ms of their arrival. `settled`, of the last way: seconds until the server rested; `peak`: the most
+    memory that it had by then, `disk`: what is in its folder, in bytes."""
 
     way: str
     rows: int
@@ -63,6 +68,7 @@ class Load:
     server_cpu: float
     segments: int
     searches: dict[str, float] = field(default_factory=dict)
+    in_server: dict[str, float] = field(default_factory=dict)
     settled: float = 0.0
     peak: int = 0
     disk: int = 0
@@ -177,11 +183,27 @@ def latencies(collection: Any, queries: Any, count: int) -> dict[str, float]:
     return percentiles(spent[20:])
 
 
+def free_port() -> int:
+    """Of loopback."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        return int(taken.getsockname()[1])
+
+
+def answered_within(metrics: int) -> dict[str, float]:
+    """The share of all searches so far that the server had answered within so many ms, by the `metrics` at a port."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{metrics}/metrics") as reply:
+        lines = reply.read().decode().splitlines()
+    of_searches = [line for line in lines if line.startswith("bebr_call_seconds_bucket{") and "Points/Search" in line]
+    counts = {float(re.findall(r'le="([^"]+)"', line)[0]): float(line.rsplit(" ", 1)[1]) for line in of_searches}
+    return {f"{1e3 * bound:g}": count / counts[float("inf")] for bound, count in counts.items() if bound <= 0.2}
+
+
 @contextmanager
-def serving(folder: Path) -> Iterator[tuple[Any, str, int, float]]:
-    """A client, address, process, and the seconds until the server listened."""
+def serving(folder: Path, metrics: int | None = None) -> Iterator[tuple[Any, str, int, float]]:
+    """A client, address, process, and the seconds until the server listened. `metrics`: a port for them."""
     start = time.perf_counter()
-    with started("-m", "bebr", "serve", str(folder), "--port", "0") as (target, process):
+    more = () if metrics is None else ("--metrics", str(metrics))
+    with started("-m", "bebr", "serve", str(folder), "--port", "0", *more) as (target, process):
         listening = time.perf_counter() - start
         with bebr.connect(target) as client:
             yield client, target, process, listening
@@ -224,12 +246,13 @@ def measure(options: argparse.Namespace, folder: Path, console: Console) -> tupl
                 loads.append(timed(way, db.create_collection(NAME, model, keep=options.keep), rows, os.getpid()))
                 loads[-1].server_cpu = 0.0
         else:
-            with serving(place) as (client, target, process, _):
+            metrics = free_port() if way == "searched" else None
+            with serving(place, metrics) as (client, target, process, _):
                 collection = client.create_collection(NAME, model, keep=options.keep)
-                if way == "searched":
+                if metrics is not None:
                     with searching(target, queries, options.rate) as spent:
                         loads.append(timed(way, collection, rows, process))
-                    loads[-1].searches = percentiles(spent)
+                    loads[-1].searches, loads[-1].in_server = percentiles(spent), answered_within(metrics)
                 else:
                     loads.append(timed(way, collection, rows, process))
                 if way == options.ways[-1]:
@@ -239,6 +262,9 @@ def measure(options: argparse.Namespace, folder: Path, console: Console) -> tupl
                     found = collection.search(queries, K).ids, collection.search(queries, K, exact=True).ids
                     segments = collection.stats().segments
         console.print(f"{way}: {loads[-1].rate:,.0f} rows/s")
+        if loads[-1].in_server:
+            shares = (f"{share:.1%} within {ms}" for ms, share in loads[-1].in_server.items())
+            console.print(f"of the searches beside it, the server answered {', '.join(shares)} ms")
     if options.ways[-1] == "embedded":
         return loads, None
     truth = best(map(normalized, rows.floats()), normalized(queries), K, "cosine")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 
 from benchmarks import ingest
@@ -17,7 +19,8 @@ def test_rows_are_loaded_and_found_after_a_kill(tmp_path, capsys, monkeypatch):
     assert ingest.main(options) == 0
     shown = capsys.readouterr().out
     assert "embedded" in shown and "searched" in shown and "after kill -9" in shown
-    assert file.is_file()
+    shares = list(json.loads(file.read_text())["rows"][1]["in_server"].values())
+    assert shares == sorted(shares) and shares[-1] > 0
 
 
 def test_rows_that_are_not_held_are_made_again():
