@@ -34,10 +34,14 @@ def run(
     leaf_tls_ca: Annotated[
         Path | None, typer.Option(envvar="BEBR_TLS_CA", help="Leaves have TLS, by the authority of this PEM file.")
     ] = None,
+    metrics: Annotated[int | None, typer.Option(help="Port of /metrics for Prometheus, on loopback.")] = None,
     log_format: LogFormat = "text",
     log_level: LogLevel = "warning",
     slow_ms: Annotated[float | None, typer.Option(help="Log calls that take so many milliseconds.", min=0)] = None,
     grace: Grace = 10.0,
+    share_port: Annotated[
+        bool, typer.Option(help="Another root of URL may have the port, too, so that one replaces the other.")
+    ] = False,
 ) -> None:
     """Answer for leaves (`bebr leaf`) as one server would: searches ask all shards, writes go to who writes a shard."""
     with needed("server", "bebr root"):
@@ -45,6 +49,8 @@ def run(
 
     if (url is None) == (leaves is None):
         raise ValueError("want the URL of a database with leaves, or --leaves, and not both")
+    if share_port and url is None:
+        raise ValueError("--share-port goes with a URL")
     named = None if leaves is None else [leaf.strip() for leaf in leaves.split(",") if leaf.strip()]
     run_root(
         *(url or "" if named is None else named, shards, host, port),
@@ -60,4 +66,6 @@ def run(
         log_level=log_level,
         slow_ms=slow_ms,
         grace=grace,
+        share_port=share_port,
+        metrics_port=metrics,
     )

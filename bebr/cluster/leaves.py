@@ -35,7 +35,8 @@ class Leaves:
     """Belongs to one event loop. `found`: returns the addresses of those that there are, in a thread; `made`: of a new
     one; without these, they are the `leaves` for good. `patience`: the seconds within which a replica of a shard must
     have answered a read. `tried_twice`: reads for which a second replica was asked beside the first, since it took
-    long."""
+    long; `partial`: answers without some shards. `told`: of every call to a leaf, its method, its seconds, and whether
+    it answered; `told_gone`: of leaves that are there no more."""
 
     def __init__(
         self,
@@ -46,7 +47,9 @@ class Leaves:
     ) -> None:
         self.all, self._patience = list(leaves), patience
         self._found, self._made = found, made
-        self.tried_twice = 0
+        self.tried_twice = self.partial = 0
+        self.told: Callable[[str, str, float, bool], None] = lambda leaf, method, seconds, answered: None
+        self.told_gone: Callable[[str], None] = lambda leaf: None
         self._latencies: defaultdict[str, Latencies] = defaultdict(Latencies)  # by method
         self._turns = itertools.count()
         self._written: dict[Shard, tuple[Leaf, float]] = {}  # who wrote it last by way of this root, and when
@@ -94,6 +97,7 @@ class Leaves:
         gone = [leaf for leaf in self.all if leaf.name not in names and not leaf.alive]
         self.all = [leaf for leaf in self.all if leaf not in gone]
         for leaf in gone:
+            self.told_gone(leaf.name)
             await leaf.close()
 
     async def _look_on(self) -> None:
@@ -226,11 +230,14 @@ class Leaves:
         return sorted(turned, key=lambda leaf: (not leaf.alive, leaf is not last))
 
     async def _asked(self, leaf: Leaf, method: str, request: Message, timeout: float | None) -> Any:
+        begun, answered = time.monotonic(), True
         try:
             return await leaf.call(method, request, timeout)
         except (ConnectionError, TimeoutError):
-            leaf.alive = False  # until it answers the next look
+            leaf.alive = answered = False  # until it answers the next look
             raise
+        finally:
+            self.told(leaf.name, method, time.monotonic() - begun, answered)
 
     async def anywhere(self, method: str, request: Message, leaves: Sequence[Leaf] | None = None) -> tuple[Any, Leaf]:
         """The reply of the first leaf that gives one, and which it was."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Callable, Sequence
-from contextlib import closing
+from contextlib import closing, nullcontext
 from functools import partial
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from bebr.cluster.known import Cluster
 from bebr.cluster.leaf import Leaf
 from bebr.cluster.leaves import Leaves
 from bebr.cluster.names import MOST_SHARDS
+from bebr.cluster.ports import held
 from bebr.cluster.services import Admin, Collections, Models, Points, Producer, Snapshots
 from bebr.errors import CorruptFile
 from bebr.extras import needed
@@ -34,7 +35,7 @@ from bebr.tls import TLS
 class Root:
     """Belongs to one event loop. `leaves`: their addresses, or what returns those that there are, in a thread, for
     `address` to complete. `shards`: of collections that are made by way of it; `patience`: see `Leaves`;
-    `keys`: who may call, None for anybody."""
+    `keys`: who may call, None for anybody; `shared`: other roots may have its port, too."""
 
     def __init__(
         self,
@@ -45,6 +46,7 @@ class Root:
         patience: float,
         keys: KeyFile | None = None,
         tls: Tls | None = None,
+        shared: bool = False,
     ) -> None:
 
         def made(leaf: str) -> Leaf:
@@ -59,7 +61,7 @@ class Root:
         access, budget, cluster = Access(keys), Budget(limits.memory_bytes), Cluster(self.leaves)
         self._cluster = cluster
         self._health = Health(self._looked_at, access)
-        self._server = grpc_server(limits, access)
+        self._server = grpc_server(limits, access, shared)
         services = {
             "Collections": Collections(cluster, shards),
             "Models": Models(cluster),
@@ -82,6 +84,17 @@ class Root:
         except (ConnectionError, CorruptFile):
             works = False
         await self._health.set_collection(name, works)
+
+    def serve_metrics(self, port: int) -> tuple[int, Callable[[], None]]:
+        """Counts calls from now on, and answers ``/metrics`` on loopback; the port, and what ends that."""
+        with needed("server", "--metrics"):
+            from bebr.cluster.metrics import RootMetrics
+            from bebr.serve.metrics import answered
+        made = RootMetrics(self.leaves)
+        bound, http = answered(made.registry, port)
+        self.leaves.told, self.leaves.told_gone = made.asked, made.forget
+        self.calls.listeners.append(made.count)
+        return bound, http.shutdown
 
     async def start(self, host: str, port: int) -> int:
         """Listens; the port. ``ConnectionError`` where no leaf answers; ``OSError`` if the address cannot be used."""
@@ -118,12 +131,16 @@ def run(
     log_format: LogFormat = "text",
     log_level: str = "warning",
     slow_ms: float | None = None,
+    share_port: bool = False,
+    metrics_port: int | None = None,
 ) -> None:
     """Answers for the leaves at these addresses, or for those of the shared database at a URL, until SIGTERM or SIGINT;
     prints "listening on host:port".
 
     `shards`: of collections that are made by way of it; all roots of a cluster are to have the same. `keys`: the folder
-    of keys that callers need; `token`, `leaf_tls`: of the leaves. Others are those of `bebr.serve.server.run`.
+    of keys that callers need; `token`, `leaf_tls`: of the leaves. `share_port`: another root of the same database may
+    have the port, until one of the two ends. `metrics_port`: of ``/metrics``, on loopback; 0 takes a free one. Others
+    are those of `bebr.serve.server.run`.
     """
     start_log(log_format, log_level)
     if not leaves:
@@ -143,28 +160,35 @@ def run(
     file = None if keys is None else keys_in(keys, keys)
     check_host(host, file is not None or tls_client_ca is not None, insecure)
     tls = Tls.of(tls_certificate, tls_key, tls_client_ca)
-    about = address, shards, limits, patience, file, tls
+    about = address, shards, limits, patience, file, tls, share_port
     log = CallLog(slow_ms)
     if not isinstance(leaves, str):
-        asyncio.run(_run(partial(Root, leaves, *about), host, port, grace, log))
+        asyncio.run(_run(partial(Root, leaves, *about), host, port, grace, log, metrics_port))
         return
     with needed("cluster", "bebr root of postgresql://…"):
         from bebr.store.catalog.leaf_table import LeafTable
-    with closing(LeafTable(leaves)) as table:
-        asyncio.run(_run(partial(Root, table.addresses, *about), host, port, grace, log))
+    with held(host, port, leaves) if share_port else nullcontext(), closing(LeafTable(leaves)) as table:
+        asyncio.run(_run(partial(Root, table.addresses, *about), host, port, grace, log, metrics_port))
 
 
-async def _run(make: Callable[[], Root], host: str, port: int, grace: float, log: CallLog) -> None:
+async def _run(
+    make: Callable[[], Root], host: str, port: int, grace: float, log: CallLog, metrics_port: int | None
+) -> None:
     stopping = stop_signal(log)
     root = make()  # in the loop that it belongs to
     finish = observed(root.calls, log)
+    measured = None if metrics_port is None else root.serve_metrics(metrics_port)
     try:
         bound = await root.start(host, port)
     except BaseException:
         await root.leaves.close()
         raise
     print(f"listening on {address_of(host, bound)}", flush=True)
+    if measured is not None:
+        print(f"metrics at http://127.0.0.1:{measured[0]}/metrics", flush=True)
     await stopping.wait()
     end_at_next_signal()
     await root.stop(grace)
     await asyncio.to_thread(finish)
+    if measured is not None:
+        await asyncio.to_thread(measured[1])

@@ -33,13 +33,18 @@ class Metrics:
         return bytes(generate_latest(self._all))
 
     def serve(self, port: int) -> tuple[int, Any]:
-        """Answers ``/metrics`` on loopback, in threads of its own; the port, and what `shutdown` ends. ``OSError`` if
-        the port is in use."""
-        try:
-            server, _ = start_http_server(port, addr=HOST, registry=self._all)
-        except OSError as error:
-            raise OSError(f"cannot serve metrics on {HOST}:{port}: {error.strerror}") from error
-        return server.server_port, server
+        """As `answered`."""
+        return answered(self._all, port)
+
+
+def answered(registry: CollectorRegistry, port: int) -> tuple[int, Any]:
+    """Answers ``/metrics`` on loopback, in threads of its own; the port, and what `shutdown` ends. ``OSError`` if the
+    port is in use."""
+    try:
+        server, _ = start_http_server(port, addr=HOST, registry=registry)
+    except OSError as error:
+        raise OSError(f"cannot serve metrics on {HOST}:{port}: {error.strerror}") from error
+    return server.server_port, server
 
 
 class _Figures:

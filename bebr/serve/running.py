@@ -24,13 +24,13 @@ GRACE = 10.0
 _STREAMS = 256
 
 
-def grpc_server(limits: Limits, access: Access) -> grpc.aio.Server:
-    """Without services so far."""
+def grpc_server(limits: Limits, access: Access, shared: bool = False) -> grpc.aio.Server:
+    """Without services so far. `shared`: others may listen on its port, too."""
     options = [
         ("grpc.max_receive_message_length", limits.message_bytes),
         ("grpc.max_send_message_length", -1),  # replies are checked by Limits, with a message that says what to do
         ("grpc.max_concurrent_streams", _STREAMS),
-        ("grpc.so_reuseport", 0),  # a port in use is an error, not a second server behind it
+        ("grpc.so_reuseport", int(shared)),  # else a port in use is an error, not a second server behind it
     ]
     return grpc.aio.server(options=options, maximum_concurrent_rpcs=limits.calls, interceptors=access.interceptors)
 

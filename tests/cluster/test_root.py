@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import urllib.request
 
 import numpy as np
 import pytest
@@ -142,6 +143,39 @@ def test_a_leaf_that_is_away_and_partial_answers(here, bz, vectors, queries, tmp
                 client.create_collection("more", bz)
             assert "more.2of4" not in even.collections()  # what was made of it is gone
         here.stop(root)
+
+
+def test_metrics_say_what_was_asked_which_leaf_took_how_long_and_what_was_missing(here, bz, vectors, queries, tmp_path):
+    with bebr.open(tmp_path / "even") as even, bebr.open(tmp_path / "odd") as odd:
+        leaves = [here.leaf(even, "0"), here.leaf(odd, "1")]
+        root = here.root(leaves, shards=2)
+        port, end = here.of(root).serve_metrics(0)
+
+        def figures() -> dict[str, float]:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics") as reply:
+                lines = reply.read().decode().splitlines()
+            return {name: float(value) for name, _, value in (line.rpartition(" ") for line in lines if line[0] != "#")}
+
+        with bebr.connect(root, retries=0) as client:
+            docs = client.create_collection("docs", bz)
+            docs.upsert(range(100), vectors[:100])
+            for _ in range(3):
+                docs.search(queries, 5)
+            here.stop(leaves[1])
+            assert docs.search(queries, 5, allow_partial=True).missing == (1,)
+            with pytest.raises(ConnectionError):
+                docs.search(queries, 5)
+        there = figures()
+        assert there['bebr_root_call_seconds_count{method="Points/Search"}'] == 5
+        assert there['bebr_root_call_errors_total{code="UNAVAILABLE",method="Points/Search"}'] == 1
+        for leaf, answers in zip(leaves, (5, 3), strict=True):
+            assert there[f'bebr_root_leaf_seconds_count{{leaf="{leaf}",method="Points/Search"}}'] == answers
+        assert there[f'bebr_root_leaf_failures_total{{leaf="{leaves[1]}"}}'] >= 2
+        assert there[f'bebr_root_leaf_up{{leaf="{leaves[0]}"}}'] == 1
+        assert there[f'bebr_root_leaf_up{{leaf="{leaves[1]}"}}'] == 0
+        assert there["bebr_root_partial_answers_total"] == 1 and there["bebr_root_second_tries_total"] == 0
+        here.stop(root)
+        end()
 
 
 def test_two_roots_agree_on_what_there_is(pair, here, bz, vectors):

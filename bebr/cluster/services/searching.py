@@ -72,6 +72,7 @@ class Searching:
                 reply = await _run(many, merged_hits, replies, request.k, request.offset, ascending)
         reply.elapsed_us, reply.batch_queries = elapsed_us(start), max(one.batch_queries for one in replies)
         reply.shards, reply.answered[:] = len(known.shards), numbers
+        self._cluster.leaves.partial += len(numbers) < len(known.shards)
         return reply
 
     async def _complete(
