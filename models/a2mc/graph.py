@@ -1,13 +1,17 @@
 """Channel-wise topology refinement (CTR-GCN, Chen et al. 2021, arXiv 2107.12213): a graph network over joints and time.
 
 Graph convolution of x [n, c, t, v]: for each of three graphs A, joints are compared in few channels,
-q = tanh(mean_t conv1(x)_u - mean_t conv2(x)_v), and out_u = sum_v (A_uv + alpha conv4(q)_uv) conv3(x)_v, each channel
+q = tanh(conv1(mean_t x)_u - conv2(mean_t x)_v), and out_u = sum_v (A_uv + alpha conv4(q)_uv) conv3(x)_v, each channel
 by its own graph; the three are added, a norm and the input (by a convolution where channels differ) follow, and relu.
+(Published: the mean after conv1 and conv2, which is the same, as they look at one frame, and costs every frame.)
 In time: four branches of a quarter of the channels: kernels of five frames, one or two apart, the largest of three
 frames, and nothing.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +23,14 @@ from bebr.models.norm import BatchNorm
 __all__ = ["GraphNetwork"]
 
 
+def pointwise(x: Tensor, convolutions: Sequence[nn.Conv2d]) -> Tensor:
+    """What several convolutions of 1 x 1 give, one behind the other, [n, outputs, t, v]: one product of matrices."""
+    weight = torch.cat([one.weight for one in convolutions]).flatten(1)
+    bias = torch.cat([one.bias for one in convolutions if one.bias is not None])
+    out = torch.baddbmm(bias[:, None], weight.expand(len(x), -1, -1), x.flatten(2))
+    return out.view(len(x), -1, *x.shape[2:])
+
+
 class _Refined(nn.Module):
     """One graph of a convolution."""
 
@@ -28,11 +40,11 @@ class _Refined(nn.Module):
         self.conv1, self.conv2 = nn.Conv2d(read, between, 1), nn.Conv2d(read, between, 1)
         self.conv3, self.conv4 = nn.Conv2d(read, out, 1), nn.Conv2d(between, out, 1)
 
-    def forward(self, x: Tensor, graph: Tensor, alpha: Tensor) -> Tensor:
-        first, second = self.conv1(x).mean(2), self.conv2(x).mean(2)  # [n, between, v]
-        apart = torch.tanh(first[..., :, None] - second[..., None, :])
-        refined = self.conv4(apart) * alpha + graph  # [n, out, u, v]
-        return self.conv3(x) @ refined.transpose(2, 3)
+    def forward(self, middle: Tensor, graph: Tensor, alpha: Tensor) -> Tensor:
+        """The graph of each channel, [n, out, u, v], of the mean over time [n, read, 1, v]."""
+        first, second = self.conv1(middle), self.conv2(middle)  # [n, between, 1, v]
+        apart = torch.tanh(first.transpose(2, 3) - second)
+        return pointwise(apart, [self.conv4]) * alpha + graph
 
 
 class _Graph(nn.Module):
@@ -46,8 +58,12 @@ class _Graph(nn.Module):
             self.down = nn.Sequential(nn.Conv2d(read, out, 1), BatchNorm(out))
 
     def forward(self, x: Tensor) -> Tensor:
-        parts = [conv(x, graph, self.alpha) for conv, graph in zip(self.convs, self.PA, strict=True)]
-        return relu(self.bn(sum(parts[1:], parts[0])) + self.down(x))
+        middle = x.mean(2, keepdim=True)
+        parts = pointwise(x, [conv.conv3 for conv in self.convs]).chunk(SUBSETS, 1)
+        graphs = [conv(middle, graph, self.alpha) for conv, graph in zip(self.convs, self.PA, strict=True)]
+        # the three side by side are one product: [n, out, t, 3 v] by [n, out, 3 v, u]
+        added = torch.cat(parts, 3) @ torch.cat(graphs, 3).transpose(2, 3)
+        return relu(self.bn(added) + self.down(x))
 
 
 class _Normed(nn.Module):
@@ -59,7 +75,7 @@ class _Normed(nn.Module):
         self.bn = BatchNorm(out)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.bn(self.conv(x))
+        return self.bn(self.conv(x) if self.conv.kernel_size[0] > 1 else pointwise(x, [self.conv]))
 
 
 class _Time(nn.Module):
@@ -79,7 +95,12 @@ class _Time(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        return torch.cat([branch(x) for branch in self.branches], 1)
+        branches: list[list[Any]] = [list(one) for one in self.branches]
+        parts = list(pointwise(x, [one[0] for one in branches]).chunk(len(branches), 1))
+        for number, branch in enumerate(branches):
+            for layer in branch[1:]:
+                parts[number] = layer(parts[number])
+        return torch.cat(parts, 1)
 
 
 class _Block(nn.Module):
