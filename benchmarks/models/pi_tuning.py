@@ -138,9 +138,9 @@ def run(
 ) -> None:
     """Every target under every seed that the file does not hold yet; a seed's trunk and sources are trained anew."""
     parts: Any = [
-        importlib.import_module(f"bebr.models.pi_tuning.{name}") for name in ("training", "fisher", "mixture")
+        importlib.import_module(f"bebr.models.pi_tuning.{name}") for name in ("training", "fisher", "mixture", "held")
     ]
-    training, fisher, mixture = parts
+    training, fisher, mixture, keeping = parts
     for seed in options.seeds:
         missing = [target for target in options.targets if any(not kept.find(arm, target, seed) for arm in ARMS)]
         if not missing and kept.find(VERSION, VERSION, seed):
@@ -151,13 +151,15 @@ def run(
         experts: dict[str, Any] = {}
         marks: dict[str, Any] = {}
         for name, task in every.items():
-            given = settings(options, task.items, options.steps, seed) | {"progress": report(f"{name}, seed {seed}")}
-            trained = training.fit(trunk, task.items, task.labels, size=options.width, **given)
+            items = keeping.Held(trunk, task.items)
+            given = settings(options, items, options.steps, seed) | {"progress": report(f"{name}, seed {seed}")}
+            trained = training.fit(trunk, items, task.labels, size=options.width, **given)
             experts[name] = trained.expert
-            marks[name] = fisher.embedding(trunk, trained, task.items, task.labels, seed)
+            marks[name] = fisher.embedding(trunk, trained, items, task.labels, seed)
         for target in options.targets:
             task = every[target]
-            few = task.few(seed)
+            chosen, labels = task.few(seed)
+            few, asked = (keeping.Held(trunk, chosen), labels), keeping.Held(trunk, task.asked)
             own = training.fit(trunk, *few, size=options.width, **settings(options, few[0], options.few, seed))
             others = {name: one for name, one in marks.items() if name != target}
             order = [name for name, _ in fisher.nearest(fisher.embedding(trunk, own, *few, seed), others)]
@@ -178,7 +180,7 @@ def run(
                     new = trunk.with_expert(mixed.expert)
                     add(kept, VERSION, VERSION, seed, versions(trunk, new, data, rows, held, seed))
                 if not kept.find(arm, target, seed):
-                    accuracy = float((mixed.predict(trunk, task.asked) == task.right).mean())
+                    accuracy = float((mixed.predict(trunk, asked) == task.right).mean())
                     figures = {"accuracy": accuracy, "sources": names[arm], "seconds": mixed.log.seconds}
                     add(kept, arm, target, seed, figures)
 

@@ -7,8 +7,8 @@ merged into one expert: it costs what one costs, and its vectors are another ver
 
 ``config.py`` sizes and files, ``positions.py`` buckets of distances, ``network.py`` the trunk, ``experts.py`` the three
 kinds of expert, ``mixture.py`` interpolation and merging, ``published.py`` experts' files, ``fisher.py`` which tasks
-are alike, ``training.py`` the loops, ``tokens.py`` texts, ``producer.py`` what ``bebr.models.load("pi-tuning")``
-returns.
+are alike, ``held.py`` what a frozen trunk computes once of each item, ``training.py`` the loops, ``tokens.py`` texts,
+``producer.py`` what ``bebr.models.load("pi-tuning")`` returns.
 
 Written from the method's equations. What is ours is marked so where it stands; nothing trained here is a reproduction.
 """

@@ -15,8 +15,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cosine_similarity, cross_entropy
 
+from bebr.models.pi_tuning.held import Held
 from bebr.models.pi_tuning.producer import PiTuning
-from bebr.models.pi_tuning.training import Trained, attached, drawn, numbered
+from bebr.models.pi_tuning.training import Trained, attached, numbered
 
 __all__ = ["embedding", "nearest", "similarity"]
 
@@ -26,7 +27,7 @@ _BATCH, _LEAST = 4, 1e-6
 def embedding(
     producer: PiTuning,
     trained: Trained,
-    items: Sequence[Any],
+    items: Sequence[Any] | Held,
     labels: Sequence[int] | npt.NDArray[np.int64],
     seed: int = 0,
 ) -> dict[str, Tensor]:
@@ -36,14 +37,14 @@ def embedding(
     Raises ValueError for a label that the task's expert was not trained with.
     """
     numbers = numbered(labels, items, trained.classes)
+    held = Held.of(producer, items)
     order = np.random.default_rng(seed).permutation(len(items))
     size = min(_BATCH, len(order))
     batches = [order[start : start + size] for start in range(0, len(order) - size + 1, size)]
     found = {name: torch.zeros_like(value) for name, value in trained.expert.named_parameters()}
     with attached(producer, trained.expert):
         for rows in batches:
-            kind, pixels, tokens = drawn(producer, items, rows)
-            logits = trained.head(producer.means(kind, pixels, tokens))
+            logits = trained.head(held.means(producer, rows))
             loss = cross_entropy(logits, torch.from_numpy(numbers[rows]).to(producer.device))
             names, values = zip(*trained.expert.named_parameters(), strict=True)
             for name, slope in zip(names, torch.autograd.grad(loss, values), strict=True):

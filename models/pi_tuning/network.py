@@ -120,6 +120,10 @@ class Network(nn.Module):
     def forward(self, pixels: Tensor | None, tokens: Tensor) -> tuple[Tensor, Tensor, int]:
         """Normalised pixels [n, 3, side, side] or None, and int64 [n, t] with ``PADDING`` behind each text's end. To
         states [n, p + t, d], a picture's p parts first; whether each is no padding, bool [n, p + t]; and p."""
+        return self.layered(*self.embedded(pixels, tokens))
+
+    def embedded(self, pixels: Tensor | None, tokens: Tensor) -> tuple[Tensor, Tensor, int]:
+        """As ``forward``, with what the layers get for the states: no expert changes it. Padding is 0."""
         x = self.layernorm_embedding(self.embed_tokens(tokens) + self.type_embedding.weight[0])
         seen, parts = tokens != PADDING, 0
         if pixels is not None:
@@ -127,8 +131,11 @@ class Network(nn.Module):
             shown = self.patch_layernorm_embedding(shown + self.type_embedding.weight[1])
             parts = shown.shape[1]
             x, seen = torch.cat([shown, x], 1), torch.cat([seen.new_ones(shown.shape[:2]), seen], 1)
-        x = x * seen[..., None]
-        places = self._places(parts, tokens.shape[1])
+        return x * seen[..., None], seen, parts
+
+    def layered(self, x: Tensor, seen: Tensor, parts: int) -> tuple[Tensor, Tensor, int]:
+        """What ``embedded`` gives through the layers, and the expert in them if there is one."""
+        places = self._places(parts, x.shape[1] - parts)
         blind = None if bool(seen.all()) else ~seen[:, None, None]
         for number, layer in enumerate(self.layers):
             bias = self._bias(places, parts, number)[None]

@@ -140,7 +140,11 @@ class PiTuning(NetworkProducer):
 
     def means(self, kind: str, pixels: Tensor | None, tokens: Tensor) -> Tensor:
         """The mean of states over what ``kind`` is about, [n, d], not normalised."""
-        states, seen, parts = self.network(pixels, tokens)
+        return self.averaged(kind, *self.network(pixels, tokens))
+
+    @staticmethod
+    def averaged(kind: str, states: Tensor, seen: Tensor, parts: int) -> Tensor:
+        """``means`` of what the network gives."""
         if kind == "image":
             return states[:, :parts].mean(1)
         return (states * seen[..., None]).sum(1) / seen.sum(1, keepdim=True)

@@ -20,8 +20,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from bebr.models import items as kinds
 from bebr.models.pi_tuning.experts import Expert
+from bebr.models.pi_tuning.held import Held
 from bebr.models.pi_tuning.mixture import Mixture
 from bebr.models.pi_tuning.producer import PiTuning, centred
 from bebr.models.producer import check_batch_size
@@ -29,7 +29,7 @@ from bebr.models.rils.data import Pairs
 from bebr.models.rils.loss import contrast
 from bebr.models.training import Descent, batches, clock_of, parameter_groups, rate, training
 
-__all__ = ["Log", "Trained", "attached", "drawn", "fit", "interpolate", "numbered", "pretrain"]
+__all__ = ["Log", "Trained", "attached", "fit", "interpolate", "numbered", "pretrain"]
 
 _SMOOTHING, _DECAY, _WARMUP = 0.1, 0.01, 0.06
 _SCALE = 1 / 0.07
@@ -54,15 +54,15 @@ class Trained:
     classes: npt.NDArray[np.int64]
     log: Log
 
-    def predict(self, producer: PiTuning, items: Sequence[Any], batch_size: int = 64) -> npt.NDArray[np.int64]:
+    def predict(self, producer: PiTuning, items: Sequence[Any] | Held, batch_size: int = 64) -> npt.NDArray[np.int64]:
         """Each item's label, int64 [n], by the trunk that the expert was trained on."""
-        kinds.check(items, producer.modality)
+        held = Held.of(producer, items)
         check_batch_size(batch_size)
         found: list[Tensor] = [torch.empty(0, dtype=torch.int64)]
         with attached(producer, self.expert), torch.inference_mode():
             for start in range(0, len(items), batch_size):
                 rows = np.arange(start, min(start + batch_size, len(items)))
-                found.append(self.head(producer.means(*drawn(producer, items, rows))).argmax(1).cpu())
+                found.append(self.head(held.means(producer, rows)).argmax(1).cpu())
         return self.classes[torch.cat(found).numpy()]
 
 
@@ -101,7 +101,7 @@ def pretrain(
 
 def fit(
     producer: PiTuning,
-    items: Sequence[Any],
+    items: Sequence[Any] | Held,
     labels: Labels,
     kind: str = "adapter",
     size: int = 128,
@@ -112,7 +112,7 @@ def fit(
     progress: Callable[[int, int], None] | None = None,
 ) -> Trained:
     """Train an expert for a task: ``items`` that ``embed`` takes, of one kind, and a label for each. The trunk stays as
-    it is.
+    it is. ``Held(trunk, items)`` instead of items keeps what the trunk computes of them for further calls.
 
     kind  ``adapter``, ``lora`` or ``prefix``
     size  an adapter's inner width, LoRA's rank, or a prefix's length; published: 128, 16 and 100
@@ -136,7 +136,7 @@ def interpolate(
     producer: PiTuning,
     own: Trained,
     others: Sequence[Expert],
-    items: Sequence[Any],
+    items: Sequence[Any] | Held,
     labels: Labels,
     alpha: Sequence[float] | None = None,
     steps: int = 100,
@@ -173,15 +173,7 @@ def attached(producer: PiTuning, expert: Expert | Mixture) -> Iterator[None]:
         network.requires_grad_(True)
 
 
-def drawn(producer: PiTuning, items: Sequence[Any], rows: npt.NDArray[np.int64]) -> tuple[str, Tensor | None, Tensor]:
-    """Some items, opened: their kind, pixels and ids, as ``means`` takes them."""
-    chosen = [items[row] for row in rows]
-    kind = kinds.check(chosen, producer.modality)
-    opened = [kinds.opened(kind, one, f"items[{row}]") for row, one in zip(rows, chosen, strict=True)]
-    return kind, *producer.read(kind, opened)
-
-
-def numbered(labels: Labels, items: Sequence[Any], classes: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+def numbered(labels: Labels, items: Sequence[Any] | Held, classes: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
     """Each label's place in ``classes``. ValueError for a label that is not there, or not one for each item."""
     given = np.asarray(labels, dtype=np.int64)
     if given.shape != (len(items),) or len(given) == 0:
@@ -201,7 +193,7 @@ def _descended(
     producer: PiTuning,
     expert: Expert | Mixture,
     head: nn.Linear,
-    items: Sequence[Any],
+    items: Sequence[Any] | Held,
     numbers: npt.NDArray[np.int64],
     steps: int,
     batch_size: int,
@@ -209,7 +201,7 @@ def _descended(
     seed: int,
     progress: Callable[[int, int], None] | None,
 ) -> Log:
-    kinds.check(items, producer.modality)
+    held = Held.of(producer, items)
     _check_steps(steps)
     if not 1 <= batch_size <= len(items):
         raise ValueError(f"batch_size: got {batch_size}, wanted 1 to {len(items)}, the number of items")
@@ -222,7 +214,7 @@ def _descended(
         expert.requires_grad_(True)
         for step in range(steps):
             chosen = next(rows)
-            logits = head(producer.means(*drawn(producer, items, chosen)))
+            logits = head(held.means(producer, chosen))
             wanted = torch.from_numpy(numbers[chosen]).to(producer.device)
             loss = cross_entropy(logits, wanted, label_smoothing=_SMOOTHING)
             log.loss.append(descend(loss, rate(step, steps, _WARMUP, "linear")))

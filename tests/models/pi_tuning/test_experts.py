@@ -16,6 +16,7 @@ pytest.importorskip("PIL.Image", reason="Pillow is absent: pip install 'bebr[mod
 from bebr.models.pi_tuning import fisher  # noqa: E402
 from bebr.models.pi_tuning.config import Config  # noqa: E402
 from bebr.models.pi_tuning.experts import Expert  # noqa: E402
+from bebr.models.pi_tuning.held import Held  # noqa: E402
 from bebr.models.pi_tuning.mixture import Mixture  # noqa: E402
 from bebr.models.pi_tuning.producer import PiTuning  # noqa: E402
 from bebr.models.pi_tuning.training import attached, fit, interpolate, pretrain  # noqa: E402
@@ -137,6 +138,45 @@ def test_a_collection_goes_from_the_trunk_to_an_expert(trunk, tmp_path):
         docs.cutover()
         assert np.array_equal(docs.search(new.embed(asked), 16).scores, scores(new, model))
         assert docs.binarizer.digest == model.digest
+
+
+# What a frozen trunk computes once
+
+
+@pytest.mark.parametrize("most", [0, 2**30], ids=["nothing kept", "all kept"])
+def test_items_are_held_as_the_trunk_reads_them(trunk, most):
+    member = expert("adapter", 3)
+    shown = pictures()
+    for some, kind in ((shown, "image"), (["red", "green blue yellow red", "blue"], "text")):
+        held = Held(trunk, some, most)
+        rows = np.array([2, 0, 1])
+        with attached(trunk, member), torch.inference_mode():
+            opened = [items.opened(kind, some[row], "x") for row in rows]
+            wanted = trunk.means(kind, *trunk.read(kind, opened))
+            for _ in range(2):  # read, and then remembered where there is room
+                assert torch.allclose(held.means(trunk, rows), wanted, atol=1e-6)
+    labels = np.array([0, 1] * 8)
+    held = Held(trunk, shown, most)
+    plain, kept = (fit(trunk, one, labels, size=3, steps=3, batch_size=8) for one in (shown, held))
+    assert np.allclose(plain.log.loss, kept.log.loss, atol=1e-5)
+    assert np.array_equal(plain.predict(trunk, shown), kept.predict(trunk, held))
+
+
+def test_each_held_item_is_read_once(trunk, monkeypatch):
+    read = []
+    real = trunk.read
+    monkeypatch.setattr(trunk, "read", lambda kind, batch: read.extend(batch) or real(kind, batch))
+    held = Held(trunk, pictures())
+    trained = fit(trunk, held, LABELS, size=3, steps=6, batch_size=8)
+    fisher.embedding(trunk, trained, held, LABELS)
+    trained.predict(trunk, held)
+    assert len(read) == 16
+
+
+def test_items_held_by_another_trunk_are_refused(trunk):
+    other = Held(PiTuning.fresh(NAMES, SMALL, seed=2), pictures())
+    with pytest.raises(ValueError, match=f"items: are held by version {other.version}"):
+        fit(trunk, other, LABELS, size=3, steps=1, batch_size=8)
 
 
 # Tasks
