@@ -96,8 +96,9 @@ class Encoder:
 
         self._producer = producer
         self._known: dict[str, Any] = {}
-        named = {"name": f"bebr/{producer.name}", "revision": producer.version}
-        self.mteb_model_meta = ModelMeta.create_empty({**named, "similarity_fn_name": ScoringFunction.COSINE})
+        unknown: dict[str, Any] = {name: None for name, field in ModelMeta.model_fields.items() if field.is_required()}
+        named = {"name": f"bebr/{producer.name}", "revision": producer.version, "framework": []}
+        self.mteb_model_meta = ModelMeta(**{**unknown, **named, "similarity_fn_name": ScoringFunction.COSINE})
 
     def encode(self, inputs: Any, **_: Any) -> Any:
         texts = [text for batch in inputs for text in batch["text"]]
