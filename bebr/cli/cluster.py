@@ -40,6 +40,9 @@ def up(
         int | None, typer.Option(help="Into how many shards collections are split; by default one a node.", min=1)
     ] = None,
     replicas: Annotated[int, typer.Option(help="Leaves for each shard, on different nodes.", min=1)] = 1,
+    most_replicas: Annotated[
+        int, typer.Option(help="By the load of leaves, up to so many; 0: always --replicas.", min=0)
+    ] = 0,
     roots: Annotated[int, typer.Option(help="Roots, on different nodes.", min=1)] = 1,
     port: Annotated[int, typer.Option(help="Of the first root; others have those after it.")] = 7777,
     leaf_mb: Annotated[
@@ -56,6 +59,7 @@ def up(
 ) -> None:
     """Begin a cluster, and wait until it takes calls. It stays when this command has ended."""
     from bebr.cluster.commands import Commands
+    from bebr.cluster.keeping import Plan
     from bebr.cluster.placing import Size
 
     if local is not None and address is not None:
@@ -69,7 +73,7 @@ def up(
         of = shards or there
         folder = None if keys is None else str(keys.absolute())
         commands = Commands(url, segments, of, port, lease_seconds, folder, insecure)
-        cluster.up(Size(of, replicas, roots, leaf_mb << 20), commands)
+        cluster.up(Plan(Size(of, replicas, roots, leaf_mb << 20), most=most_replicas), commands)
         _show(cluster.wait(wait))
 
 
@@ -102,6 +106,9 @@ def status(
 @app.command("scale")
 def scale(
     replicas: Annotated[int | None, typer.Option(help="Leaves for each shard.", min=1)] = None,
+    most_replicas: Annotated[
+        int | None, typer.Option(help="By the load of leaves, up to so many; 0: always --replicas.", min=0)
+    ] = None,
     roots: Annotated[int | None, typer.Option(help="Roots.", min=1)] = None,
     local: Annotated[int | None, typer.Option(help="Nodes on this machine; leaves move to new ones.", min=1)] = None,
     name: Name = "default",
@@ -109,15 +116,39 @@ def scale(
     wait: Wait = 120.0,
 ) -> None:
     """Have more or fewer replicas, roots or nodes. Collections keep their number of shards."""
-    changes = {key: value for key, value in (("replicas", replicas), ("roots", roots)) if value is not None}
+    given = {"replicas": replicas, "roots": roots, "most": most_replicas}
+    changes = {key: value for key, value in given.items() if value is not None}
     if not changes and local is None:
-        raise ValueError("got nothing to change, wanted --replicas, --roots or --local")
+        raise ValueError("got nothing to change, wanted --replicas, --most-replicas, --roots or --local")
     nodes = _local_nodes(name)
     if local is not None:
         nodes.start(local)
     with _connected(name, address) as cluster:
         cluster.nodes(local, wait)
         cluster.scale(**changes)  # without changes, too: what it says from now on is of the nodes that there are now
+        _show(cluster.wait(wait))
+
+
+@app.command("drain")
+def drain(
+    node: Annotated[str, typer.Argument(metavar="NODE", help="Its address, or the beginning of its name.")],
+    undo: Annotated[bool, typer.Option("--undo", help="It may have leaves and roots again.")] = False,
+    name: Name = "default",
+    address: Ray = None,
+    wait: Wait = 120.0,
+) -> None:
+    """Have leaves and roots on a node no more: each is started on another one first. Then the node may go."""
+    with _connected(name, address) as cluster:
+        (cluster.undrain if undo else cluster.drain)(node)
+        _show(cluster.wait(wait))
+
+
+@app.command("upgrade")
+def upgrade(name: Name = "default", address: Ray = None, wait: Wait = 600.0) -> None:
+    """Start leaves and roots anew, with the bebr that their nodes have by now, one after the other: a new one takes
+    calls before the old one ends."""
+    with _connected(name, address) as cluster:
+        cluster.upgrade()
         _show(cluster.wait(wait))
 
 
@@ -151,7 +182,10 @@ def _connected(name: str, address: str | None) -> Iterator[RayCluster]:
 
 def _members(about: About) -> list[dict[str, Any]]:
     return [
-        {"member": one.member, "node": one.node, **({} if one.state is None else vars(one.state))}
+        {
+            **{"member": one.member, "node": one.node, "cores": round(one.cores, 2), "mb": one.bytes >> 20},
+            **({} if one.state is None else vars(one.state)),
+        }
         for one in sorted(about.seen, key=lambda one: one.member)
     ]
 
@@ -163,14 +197,18 @@ def _show(about: About) -> None:
             one["node"][:8],
             one.get("address") or "starts",
             str(one.get("pid", "")),
+            f"{one['cores']:.2f}",
+            f"{one['mb']:,}",
             str(one.get("starts", "")),
         )
         for one in _members(about)
     ]
-    _print_table(("process", "node", "address", "pid", "starts"), lines)
+    _print_table(("process", "node", "address", "pid", "cores", "MiB", "starts"), lines)
     size = about.size
     what = f"{size.shards} shards x {size.replicas} replicas, {size.roots} roots, {len(about.nodes)} nodes"
     typer.echo(what + (f"; lacking: {', '.join(map(str, about.lacking))}" if about.lacking else ""))
+    if drained := [about.nodes[node] for node in about.plan.drained & about.nodes.keys()]:
+        typer.echo(f"drained: {' '.join(sorted(drained))}")
     if roots := about.addresses("root"):
         typer.echo(f"for clients: {' '.join(roots)}")
 

@@ -37,7 +37,7 @@ class Commands:
             if self.lease_seconds is not None:
                 command += ["--lease-seconds", str(self.lease_seconds)]
         else:
-            command += ["--shards", str(self.shards), "--port", str(self.port + member.number)]
+            command += ["--shards", str(self.shards), "--port", str(self.port + member.number), "--share-port"]
         if member.kind == "root" and self.keys is not None:
             command += ["--keys", self.keys]
         elif self.insecure:

@@ -19,8 +19,10 @@ from ray.exceptions import RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from bebr.cluster.commands import Commands
-from bebr.cluster.keeping import Keeper, Running
+from bebr.cluster.keeping import Keeper, Plan, Running
+from bebr.cluster.opened import opened
 from bebr.cluster.placing import Member, Size
+from bebr.cluster.used import Cores, memory
 from bebr.cluster.watching import State, Watched
 
 _log = logging.getLogger("bebr.cluster")
@@ -28,17 +30,35 @@ _log = logging.getLogger("bebr.cluster")
 KEEPER = "keeper"
 # Seconds between two looks of the keeper, and for which it waits for what actors say.
 _EVERY, _PATIENCE = 1.0, 1.0
+# Seconds after which roots have found a leaf that is new.
+_FOUND = 2.0
 _DETACHED = {"lifetime": "detached", "max_restarts": -1, "num_cpus": 0}
+
+
+@dataclass(frozen=True)
+class Said:
+    """What an actor says of its process. `settled`, `cores`, `bytes`: as of `Running`."""
+
+    state: State | None
+    settled: bool
+    cores: float
+    bytes: int
+
+
+_SILENT = Said(None, False, 0.0, 0)
 
 
 class Process:
     """The actor of one process."""
 
     def __init__(self, commands: Commands, member: Member) -> None:
-        self._watched = Watched(commands.of(member, ray.util.get_node_ip_address()))
+        command = commands.of(member, ray.util.get_node_ip_address())
+        self._watched, self._cores = Watched(command, opened=opened if member.kind == "leaf" else None), Cores()
 
-    def state(self) -> State:
-        return self._watched.state()
+    def said(self) -> Said:
+        state = self._watched.state()
+        settled = state.opened is not None and time.monotonic() - state.opened >= _FOUND
+        return Said(state, settled, self._cores.look(state.pid), memory(state.pid))
 
     def stop(self) -> None:
         self._watched.stop()
@@ -51,10 +71,13 @@ class Seen:
     member: str
     node: str
     state: State | None
+    generation: int = 0
+    cores: float = 0.0
+    bytes: int = 0
 
 
 class RayFleet:
-    """The actors of this namespace, by their names: MEMBER@NODE#TIME."""
+    """The actors of this namespace, by their names, MEMBER#TIME#GENERATION#NODE."""
 
     def __init__(self, commands: Commands, leaf_bytes: int) -> None:
         self._commands, self._leaf_bytes = commands, leaf_bytes
@@ -64,24 +87,29 @@ class RayFleet:
     def nodes(self) -> Mapping[str, int]:
         return nodes()
 
+    def cores(self) -> Mapping[str, float]:
+        return {node["NodeID"]: float(node["Resources"]["CPU"]) for node in _nodes()}
+
     def running(self) -> Sequence[Running]:
-        names = [name for name in ray.util.list_named_actors() if "@" in name]
+        names = [name for name in ray.util.list_named_actors() if "#" in name]
         self._actors = {name: self._actors.get(name) or actor_of(name) for name in names}
-        states = _said({name: actor.state.remote() for name, actor in self._actors.items() if actor is not None})
+        states = _said({name: actor.said.remote() for name, actor in self._actors.items() if actor is not None})
         running, seen = list[Running](), list[Seen]()
         for name in names:
-            member, _, place = name.partition("@")
-            node, state = place.partition("#")[0], states.get(name)
-            running.append(Running(name, Member.parsed(member), node, state is not None and state.address != ""))
-            seen.append(Seen(member, node, state))
+            member, _, generation, node = name.split("#")
+            said = states.get(name, _SILENT)
+            ready = said.state is not None and said.state.address != ""
+            about = int(generation), said.cores, said.bytes
+            running.append(Running(name, Member.parsed(member), node, ready, said.settled, *about))
+            seen.append(Seen(member, node, said.state, *about))
         self.seen = seen
         return running
 
-    def start(self, member: Member, node: str) -> None:
+    def start(self, member: Member, node: str, generation: int) -> None:
         memory = {"memory": self._leaf_bytes} if member.kind == "leaf" and self._leaf_bytes else {}
         _log.info("%s is started at node %s", member, node)
         ray.remote(Process).options(
-            name=f"{member}@{node}#{time.time_ns():020d}",
+            name=f"{member}#{time.time_ns():020d}#{generation}#{node}",
             scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=False),
             **_DETACHED,
             **memory,
@@ -97,18 +125,18 @@ class RayFleet:
 class KeeperActor:
     """The actor of the keeper. Its arguments are all that it knows beyond what runs: started again, it goes on."""
 
-    def __init__(self, size: Size, commands: Commands) -> None:
-        self._about = size, commands
-        self._fleet = RayFleet(commands, size.leaf_bytes)
-        self._keeper, self._looks = Keeper(self._fleet, size), 0
+    def __init__(self, plan: Plan, commands: Commands) -> None:
+        self._about = plan, commands
+        self._fleet = RayFleet(commands, plan.size.leaf_bytes)
+        self._keeper, self._looks = Keeper(self._fleet, plan), 0
         threading.Thread(target=self._go_on, name="bebr-keep", daemon=True).start()
 
-    def about(self) -> tuple[Size, Commands]:
+    def about(self) -> tuple[Plan, Commands]:
         return self._about
 
-    def seen(self) -> tuple[list[Seen], int]:
-        """What its last look has seen; and how many looks in turn there was nothing to do."""
-        return self._fleet.seen, self._looks
+    def seen(self) -> tuple[list[Seen], int, Size]:
+        """What its last look has seen; how many looks in turn there was nothing to do; and what there is to be."""
+        return self._fleet.seen, self._looks, self._keeper.size
 
     def _go_on(self) -> None:
         while True:
@@ -122,13 +150,21 @@ class KeeperActor:
 def nodes() -> dict[str, int]:
     """Those that are alive, each with its memory in bytes. One without processors is no place for anything, as Ray has
     it."""
-    there = [node for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU", 0) > 0]
-    return {node["NodeID"]: int(node["Resources"].get("memory", 0)) for node in there}
+    return {node["NodeID"]: int(node["Resources"].get("memory", 0)) for node in _nodes()}
 
 
-def start_keeper(size: Size, commands: Commands) -> Any:
+def addresses() -> dict[str, str]:
+    """The same nodes, each with its address."""
+    return {node["NodeID"]: node["NodeManagerAddress"] for node in _nodes()}
+
+
+def _nodes() -> list[dict[str, Any]]:
+    return [node for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU", 0) > 0]
+
+
+def start_keeper(plan: Plan, commands: Commands) -> Any:
     """The actor, in this namespace."""
-    return ray.remote(KeeperActor).options(name=KEEPER, **_DETACHED).remote(size, commands)
+    return ray.remote(KeeperActor).options(name=KEEPER, **_DETACHED).remote(plan, commands)
 
 
 def actor_of(name: str) -> Any:
@@ -138,7 +174,7 @@ def actor_of(name: str) -> Any:
     return None
 
 
-def _said(asked: dict[str, Any]) -> dict[str, State]:
+def _said(asked: dict[str, Any]) -> dict[str, Said]:
     """What those said that answered in time."""
     if not asked:
         return {}

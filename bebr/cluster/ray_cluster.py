@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -12,8 +12,9 @@ import ray
 from ray.exceptions import RayError
 
 from bebr.cluster.commands import Commands
+from bebr.cluster.keeping import Plan
 from bebr.cluster.placing import Member, Size
-from bebr.cluster.ray_actors import KEEPER, Seen, actor_of, nodes, start_keeper
+from bebr.cluster.ray_actors import KEEPER, Seen, actor_of, addresses, nodes, start_keeper
 
 # Seconds for Ray to say something, for its processes to end in peace, and between two looks.
 _PATIENCE, _GRACE, _EVERY = 10.0, 20.0, 0.25
@@ -21,14 +22,16 @@ _PATIENCE, _GRACE, _EVERY = 10.0, 20.0, 0.25
 
 @dataclass(frozen=True)
 class About:
-    """`nodes`: those that are alive; `seen`: the members that were started; `rest`: for how many looks of the keeper
-    all of them have taken calls where they are to be."""
+    """`nodes`: those that are alive, each with its address; `seen`: the members that were started; `rest`: for how many
+    looks of the keeper all of them have taken calls where they are to be; `size`: what
+    there is to be, replicas by the load among it."""
 
-    size: Size
+    plan: Plan
     commands: Commands
-    nodes: Sequence[str]
+    nodes: Mapping[str, str]
     seen: Sequence[Seen]
     rest: int
+    size: Size
 
     @property
     def lacking(self) -> list[Member]:
@@ -54,11 +57,11 @@ class RayCluster:
             time.sleep(_EVERY)
         return len(nodes())
 
-    def up(self, size: Size, commands: Commands) -> None:
+    def up(self, plan: Plan, commands: Commands) -> None:
         """Begins it. ``ValueError`` where there is one."""
         if self._keeper() is not None:
             raise ValueError("the cluster is up already: `bebr cluster scale` makes it larger or smaller")
-        start_keeper(size, commands)
+        start_keeper(plan, commands)
 
     def about(self, seconds: float = _PATIENCE) -> About:
         """``ConnectionError`` where Ray has no such cluster, or does not say."""
@@ -66,10 +69,11 @@ class RayCluster:
         if keeper is None:
             raise ConnectionError("Ray has no cluster of this name: begin one by `bebr cluster up`")
         try:
-            (size, commands), (seen, rest) = ray.get([keeper.about.remote(), keeper.seen.remote()], timeout=seconds)
+            asked = [keeper.about.remote(), keeper.seen.remote()]
+            (plan, commands), (seen, rest, size) = ray.get(asked, timeout=seconds)
         except RayError as error:
             raise ConnectionError(f"the keeper of the cluster does not answer: {error}") from error
-        return About(size, commands, list(nodes()), seen, rest)
+        return About(plan, commands, addresses(), seen, rest, size)
 
     def wait(self, seconds: float) -> About:
         """Until all members have taken calls where they are to be, for two looks. ``TimeoutError`` names those that do
@@ -90,12 +94,37 @@ class RayCluster:
                     raise TimeoutError(f"after {seconds:g} s there is still no {names}: see the logs of Ray's workers")
             time.sleep(_EVERY)
 
-    def scale(self, **changes: int) -> None:
-        """Has another size: `replicas`, `roots` or `leaf_bytes`. Collections keep their number of shards."""
+    def scale(self, most: int | None = None, **changes: int) -> None:
+        """Has another size: `replicas`, `roots` or `leaf_bytes`; or up to `most` replicas, as of `Plan`. Collections
+        keep their number of shards."""
         about = self.about()
-        size = replace(about.size, **changes)
+        size = replace(about.plan.size, **changes)
+        self._follow(replace(about.plan, size=size, most=about.plan.most if most is None else most), about.commands)
+
+    def drain(self, text: str) -> None:
+        """Has nothing on a node any more, by its address or the beginning of its name: what is there is started on
+        others first. ``ValueError`` where no node, or several, have it, or nothing else is left."""
+        about = self.about()
+        node = _the_node(text, about.nodes)
+        drained = about.plan.drained & about.nodes.keys() | {node}
+        if drained == about.nodes.keys():
+            raise ValueError(f"{text} is the last node that is not drained: want another one first")
+        self._follow(replace(about.plan, drained=drained), about.commands)
+
+    def undrain(self, text: str) -> None:
+        """Has members on a drained node again."""
+        about = self.about()
+        self._follow(replace(about.plan, drained=about.plan.drained - {_the_node(text, about.nodes)}), about.commands)
+
+    def upgrade(self) -> None:
+        """Starts every member anew, one after the other, each beside the one that it replaces."""
+        about = self.about()
+        self._follow(replace(about.plan, generation=about.plan.generation + 1), about.commands)
+
+    def _follow(self, plan: Plan, commands: Commands) -> None:
+        """Has another plan."""
         self._end_keeper()
-        start_keeper(size, about.commands)
+        start_keeper(plan, commands)
 
     def down(self) -> None:
         """Ends all processes, each in peace; the database is as it was."""
@@ -119,6 +148,14 @@ class RayCluster:
             if time.monotonic() > end:
                 raise ConnectionError("the keeper of the cluster does not end: is Ray's head away?")
             time.sleep(_EVERY)
+
+
+def _the_node(text: str, there: Mapping[str, str]) -> str:
+    found = [node for node, address in there.items() if text == address or (text and node.startswith(text))]
+    if len(found) != 1:
+        names = ", ".join(f"{node[:8]} ({address})" for node, address in there.items())
+        raise ValueError(f"node is {text!r}, which {len(found)} nodes have: want one of {names}")
+    return found[0]
 
 
 @contextmanager

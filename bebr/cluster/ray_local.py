@@ -23,7 +23,7 @@ ENVIRONMENT = {"RAY_worker_niceness": "0"}
 _MOST = 64
 _STORE_BYTES = 80 << 20  # of Ray's object store, which holds nothing here; less it does not take
 # Seconds for the head to take calls, and for nodes to end in peace.
-_START, _PATIENCE = 60.0, 30.0
+_START, _PATIENCE = 180.0, 30.0
 
 
 class LocalNodes:
@@ -38,6 +38,10 @@ class LocalNodes:
     def address(self) -> str | None:
         """Of Ray's head; None where nothing was started here."""
         return str(self._load()["address"]) if self._file.exists() else None
+
+    def pids(self) -> dict[int, int]:
+        """The first process of each node."""
+        return {int(number): int(pid) for number, pid in self._load()["pids"].items()}
 
     def start(self, nodes: int) -> None:
         """Has so many nodes in all, each with its part of half of the memory; how much that is stays as it was at

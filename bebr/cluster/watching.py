@@ -6,31 +6,38 @@ import logging
 import subprocess
 import threading
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 _log = logging.getLogger("bebr.cluster")
 
 # Seconds before a process is started again: LEAST where it had worked for STEADY seconds, else twice as long as before.
 _LEAST, _MOST, _STEADY = 0.25, 8.0, 5.0
+# Seconds between two looks at whether it has opened what it has.
+_LOOK = 0.5
 # What a server prints once it takes calls.
 _LISTENING = "listening on "
 
 
 @dataclass(frozen=True)
 class State:
-    """`address`: where it takes calls, empty while it does not; `starts`: how often it was started."""
+    """`address`: where it takes calls, empty while it does not; `starts`: how often it was started; `opened`: since
+    when it has opened all that it has, by the monotonic clock of its machine, None where it has not."""
 
     pid: int
     address: str
     starts: int
+    opened: float | None = None
 
 
 class Watched:
-    """A `bebr leaf` or `bebr root`, by its command. `grace`: seconds that it has to end in peace."""
+    """A `bebr leaf` or `bebr root`, by its command. `grace`: seconds that it has to end in peace; `opened`: whether the
+    one at an address has opened all that it has."""
 
-    def __init__(self, command: Sequence[str], grace: float = 15.0) -> None:
-        self._command, self._grace = list(command), grace
+    def __init__(
+        self, command: Sequence[str], grace: float = 15.0, opened: Callable[[str], bool] | None = None
+    ) -> None:
+        self._command, self._grace, self._opened = list(command), grace, opened
         self._state = State(0, "", 0)
         self._process: subprocess.Popen[str] | None = None
         self._lock, self._stopping = threading.Lock(), threading.Event()
@@ -81,5 +88,15 @@ class Watched:
             for line in process.stdout:
                 if line.startswith(_LISTENING):
                     begun = time.monotonic()
-                    self._state = State(process.pid, line.removeprefix(_LISTENING).strip(), self._state.starts)
+                    state = State(process.pid, line.removeprefix(_LISTENING).strip(), self._state.starts)
+                    self._state = state
+                    threading.Thread(target=self._look, args=(state,), name="bebr-opened", daemon=True).start()
         return begun
+
+    def _look(self, state: State) -> None:
+        """Until it has opened what it has, or is another one."""
+        while self._opened is not None and not self._opened(state.address):
+            if self._stopping.wait(_LOOK) or self._state is not state:
+                return
+        if self._state is state:
+            self._state = replace(state, opened=time.monotonic())

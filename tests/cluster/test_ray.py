@@ -15,7 +15,7 @@ import pytest
 
 import bebr
 from tests.cluster.running import until
-from tests.commands import done
+from tests.commands import done, refused
 
 pytestmark = pytest.mark.cluster
 
@@ -56,37 +56,72 @@ def cluster(postgres, tmp_path_factory):
             until(lambda: not any(map(alive, last.values())))
 
 
-def test_what_dies_is_replaced_while_queries_are_answered(cluster, bz, vectors, queries):
+@pytest.fixture(scope="module")
+def docs(cluster, bz, vectors):
+    """A collection that all replicas have."""
     with bebr.connect(cluster, retries=0) as db:
-        docs = db.create_collection("docs", bz)
-        assert docs.upsert(range(600), vectors[:600]) == 600
-        wanted = docs.search(queries, 5, exact=True)
-        failed, answered, stop = [], [], threading.Event()
-
-        def ask() -> None:
-            while not stop.wait(0.03):
-                try:
-                    hits = docs.search(queries, 5, exact=True)
-                    assert np.array_equal(hits.ids, wanted.ids)
-                    answered.append(1)
-                except Exception as error:
-                    failed.append(error)
-
-        # All replicas have it: whoever dies, another one answers.
+        made = db.create_collection("docs", bz)
+        assert made.upsert(range(600), vectors[:600]) == 600
         until(lambda: all(len(leaves) == 2 and min(leaves.values()) for leaves in status()["shards"].values()))
-        thread = threading.Thread(target=ask)
-        thread.start()
-        try:
-            first, begun = pids(), time.monotonic()
-            os.kill(first["leaf-1-0"], signal.SIGKILL)
-            until(lambda: pids().get("leaf-1-0", first["leaf-1-0"]) != first["leaf-1-0"])
-            print(f"killed, and replaced after {time.monotonic() - begun:.1f} s")
-            until(lambda: len({leaf for leaves in status()["shards"].values() for leaf in leaves}) == 6)
-        finally:
-            stop.set()
-            thread.join()
-        assert failed == [] and len(answered) > 4
-        assert docs.upsert(range(600, 660), vectors[600:660]) == 60 and docs.count() == 660
+        yield made
+
+
+@contextlib.contextmanager
+def asked(docs, queries):
+    """Searches some thirty times a second for the length of the block; none may fail, or find anything else."""
+    wanted = docs.search(queries, 5, exact=True)
+    failed, answered, stop = [], [], threading.Event()
+
+    def ask() -> None:
+        while not stop.wait(0.03):
+            try:
+                hits = docs.search(queries, 5, exact=True)
+                assert np.array_equal(hits.ids, wanted.ids)
+                answered.append(1)
+            except Exception as error:
+                failed.append(error)
+
+    thread = threading.Thread(target=ask)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+    print(f"{len(answered)} searches answered, {len(failed)} failed")
+    assert failed == [] and len(answered) > 4
+
+
+def test_what_dies_is_replaced_while_queries_are_answered(docs, queries, vectors):
+    with asked(docs, queries):
+        first, begun = pids(), time.monotonic()
+        os.kill(first["leaf-1-0"], signal.SIGKILL)
+        until(lambda: pids().get("leaf-1-0", first["leaf-1-0"]) != first["leaf-1-0"])
+        print(f"killed, and replaced after {time.monotonic() - begun:.1f} s")
+        until(lambda: len({leaf for leaves in status()["shards"].values() for leaf in leaves}) == 6)
+    assert docs.upsert(range(600, 660), vectors[600:660]) == 60 and docs.count() == 660
+    assert docs.delete(range(600, 660)) == 60
+
+
+def test_an_upgrade_starts_every_process_anew_and_no_query_fails(docs, queries):
+    before = pids()
+    with asked(docs, queries):
+        done("cluster", "upgrade", "--wait", 300)
+    after = pids()
+    assert before.keys() == after.keys() and not set(before.values()) & set(after.values())
+
+
+def test_a_node_is_drained_comes_back_and_no_query_fails(docs, queries):
+    members = status()["members"]
+    root = next(one["node"] for one in members if one["member"] == "root-0")
+    node = next(one["node"] for one in members if one["node"] != root)
+    with asked(docs, queries):
+        done("cluster", "drain", node[:12], "--wait", 300)
+        members = status()["members"]
+        assert len(members) == 7 and all(one["node"] != node and one["address"] for one in members)
+        done("cluster", "drain", node, "--undo", "--wait", 300)
+        assert any(one["node"] == node for one in status()["members"])
+    assert "which 0 nodes have" in refused("cluster", "drain", "10.1.1.1")
 
 
 def test_it_is_made_larger_and_smaller(cluster):

@@ -11,9 +11,11 @@ from types import SimpleNamespace
 
 import pytest
 
+import bebr
 from bebr.cli.app import app_for
-from bebr.cluster import watching
+from bebr.cluster import ports, watching
 from bebr.cluster.commands import Commands
+from bebr.cluster.opened import opened
 from bebr.cluster.placing import Member
 from bebr.cluster.watching import Watched
 from tests.cluster.running import until
@@ -81,9 +83,9 @@ def test_command_lines():
         *(*tied, "leaf", URL, "--host", "10.0.0.7", "--segments", "s3://bucket/x", "--shards", "3", "--port", "0"),
         *("--lease-seconds", "2", "--insecure"),
     ]
-    assert commands.of(Member("root", 0), "10.0.0.7")[-4:] == ["--port", "9000", "--keys", "/keys"]
+    assert commands.of(Member("root", 0), "10.0.0.7")[-5:] == ["--port", "9000", "--share-port", "--keys", "/keys"]
     assert Commands(URL, "file:///x", shards=4).of(Member("root", 2), "127.0.0.2")[1:] == [
-        *(*tied, "root", URL, "--host", "127.0.0.2", "--shards", "4", "--port", "7779")
+        *(*tied, "root", URL, "--host", "127.0.0.2", "--shards", "4", "--port", "7779", "--share-port")
     ]
 
 
@@ -93,7 +95,7 @@ def test_command_lines():
         (["up", "folder", "--segments", "file:///x"], "the database is 'folder': want the URL of PostgreSQL"),
         (["up", URL, "--segments", "x"], "segments is 'x': want s3://… or file:///…"),
         (["up", URL, "--segments", "file:///x", "--local", 2, "--address", "a:1"], "got --local and --address"),
-        (["scale"], "got nothing to change, wanted --replicas, --roots or --local"),
+        (["scale"], "got nothing to change, wanted --replicas, --most-replicas, --roots or --local"),
         (["status"], "bebr cluster needs ray: pip install 'bebr[ray]'"),
     ],
     ids=str,
@@ -103,3 +105,34 @@ def test_what_the_command_says_to_bad_input(arguments, message, monkeypatch):
     result = run("cluster", *arguments)
     assert result.exit_code == 2 and message in result.stderr
     assert app_for(["cluster"]) is not None
+
+
+def test_a_leaf_has_opened_what_it_takes_unless_it_is_damaged(here, bz, vectors, tmp_path):
+    with bebr.open(tmp_path) as db:
+        db.create_collection("empty", bz)
+        docs = db.create_collection("docs", bz)
+        docs.upsert(range(200), vectors[:200])
+        docs.flush()
+        leaf = here.leaf(db)
+        assert opened(leaf)
+        here.stop(leaf)
+        assert not opened(leaf)
+    for file in tmp_path.rglob("*.bebr"):
+        file.write_bytes(bytes(file.stat().st_size))
+    with bebr.open(tmp_path) as db:
+        leaf = here.leaf(db)
+        assert not opened(leaf)
+        here.stop(leaf)
+
+
+def test_a_port_is_for_roots_of_one_database(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(ports, "_TRIES", 2)
+    with ports.held("127.0.0.1", 7777, URL), ports.held("127.0.0.1", 7777, URL):
+        other = ports.held("127.0.0.1", 7777, "postgresql://db/other")
+        with pytest.raises(OSError, match=r"port 7777 of .* is that of a root of another database"), other:
+            pass
+        with ports.held("127.0.0.1", 7778, "postgresql://db/other"):
+            pass
+    with ports.held("127.0.0.1", 7777, "postgresql://db/other"):
+        pass
