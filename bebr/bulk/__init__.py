@@ -8,22 +8,22 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from bebr import core
 from bebr.arrays import Floats, Ids
 from bebr.binarizer import Binarizer
 from bebr.bulk.budget import Budget, check_disk
-from bebr.bulk.passes import Encoding, gathered, sampled
+from bebr.bulk.passes import Encoding, engine_of, gathered, sampled
 from bebr.bulk.work import FIRST_ROWS, Work, fingerprint
 from bebr.device import extension_of
 from bebr.errors import LimitExceeded
+from bebr.extras import needed
 from bebr.index import IVFIndex, open_index
-from bebr.index.base import row_format
 from bebr.index.kmeans import assigning_on, kmeans
 from bebr.index.raw import RawType, raw_bytes
 from bebr.index.sizes import MOST_LISTS, parse_size, usual_lists
@@ -37,6 +37,36 @@ Source = str | Path | Sequence[str | Path] | NDArray[Any] | Blocks
 _MOST_ROWS = (1 << 32) - 32
 # Lists larger than this many times the mean are said aloud, unless they are so small that it does not matter.
 _MOST_UNEQUAL, _FEW_ROWS = 4, 4096
+
+
+@overload
+def build(
+    source: Source,
+    path: str | Path,
+    *,
+    nlist: int | None = None,
+    bytes_per_vector: int | None = None,
+    binarizer: Binarizer | None = None,
+    metric: str | None = None,
+    ids: ArrayLike | None = None,
+    rows: int | None = None,
+    column: str | None = None,
+    memory: int | str = "4GiB",
+    optimize: bool = True,
+    rescore: RawType | None = None,
+    overwrite: bool = False,
+    seed: int = 0,
+    device: str = "cpu",
+    progress: Progress | None = None,
+    on: None = None,
+    shards: None = None,
+) -> IVFIndex: ...
+
+
+@overload
+def build(
+    source: Source, path: str | Path, *, on: Literal["ray"], shards: int | None = None, **options: Any
+) -> list[str]: ...
 
 
 def build(
@@ -57,7 +87,9 @@ def build(
     seed: int = 0,
     device: str = "cpu",
     progress: Progress | None = None,
-) -> IVFIndex:
+    on: str | None = None,
+    shards: int | None = None,
+) -> IVFIndex | list[str]:
     """Build the file of an :class:`IVFIndex` from vectors that need not fit in memory; returns it opened, mapped.
 
     source: a file of vectors (bebr.vectors), several, a folder of them, an array [n, d], or a function that yields
@@ -74,6 +106,10 @@ def build(
     device: ``"cpu"`` or, such as ``"cuda"``, where vectors are encoded and assigned to lists; the index searches on
         the CPU (:meth:`IVFIndex.to`). Of more than 4,096 lists both look at those in near groups, a device in float32.
     progress: called with (stage, done, total).
+    on: ``"ray"``: by the processes of a Ray cluster. ``source`` is then Parquet at a URL, a pattern, a list of such, or
+        what each process sees; ``path`` a URL that fsspec knows, or a folder's that all of them see. Returns the names
+        of the files beside ``path``, whose bytes are those of one machine's. ``memory`` is that of each process.
+    shards: with ``on``, so many files, docs.0of4.bebr to docs.3of4.bebr, each with the rows of a shard of a collection.
 
     A folder ``path + ".build"`` holds what is finished. A build that was killed goes on from there when called with the
     same arguments; it is deleted at the end, and ``path`` appears whole or not at all. The disk holds about twice the
@@ -84,6 +120,15 @@ def build(
     row of a number that is not finite. :class:`LimitExceeded`: disk or memory will not do, said before the work begins.
     :class:`DeviceUnavailable` says why a device cannot be used.
     """
+    if on is not None:
+        if device != "cpu":
+            raise ValueError(f"device is {device!r}: want cpu with on={on!r}")
+        options = {"nlist": nlist, "bytes_per_vector": bytes_per_vector, "binarizer": binarizer, "metric": metric}
+        options |= {"ids": ids, "rows": rows, "column": column, "memory": memory, "optimize": optimize}
+        options |= {"rescore": rescore, "overwrite": overwrite, "seed": int(seed), "progress": progress}
+        return _spread(on, source, path, shards or 1, options)
+    if shards is not None:
+        raise ValueError('shards goes with on="ray"')
     if device != "cpu":
         extension_of(device)  # no device: said before any work
     output = check_output(path, ".bebr")
@@ -99,9 +144,22 @@ def build(
     if binarizer is not None and binarizer.input_dim != vectors.dim:
         raise ValueError(f"source has {vectors.dim} dimensions: the binarizer takes {binarizer.input_dim}")
     report: Progress = progress or (lambda stage, done, total: None)
-    made = _Build(output, vectors, _nlist(nlist, vectors.rows), memory, report, device)
-    own_ids = _ids(ids, vectors.rows)
-    return made.run(bytes_per_vector, binarizer, metric or "cosine", own_ids, optimize, rescore, int(seed))
+    made = _Build(output, vectors, row_lists(nlist, vectors.rows), memory, report, device)
+    named = own_ids(ids, vectors.rows)
+    return made.run(bytes_per_vector, binarizer, metric or "cosine", named, optimize, rescore, int(seed))
+
+
+def _spread(on: str, source: Source, path: str | Path, shards: int, options: dict[str, Any]) -> list[str]:
+    """By what is above this package, and so is looked up by its name."""
+    if on != "ray":
+        raise ValueError(f"on is {on!r}: want 'ray', or None for this process")
+    if (options["bytes_per_vector"] is None) == (options["binarizer"] is None):
+        raise ValueError("want exactly one of bytes_per_vector and binarizer")
+    with needed("ray", 'bebr.build(…, on="ray")'):
+        tasks = import_module("bebr.cluster.ray_tasks").RayTasks()
+        building = import_module("bebr.cluster.building")
+    made: list[str] = building.build(source, str(path), tasks, shards=shards, **options)
+    return made
 
 
 class _Build:
@@ -151,7 +209,7 @@ class _Build:
             encoder = bz.to(self._device)  # a model that encodes on the CPU alone: said before centroids are found
             check_disk(self._output, self._vectors.rows, self._nlist, bz, kept, ids is not None, work.present())
             centroids = self._centroids(work, bz, seed)
-            engine = core.IvfBuild(row_format(bz), centroids, bz.metric == "ip", rescore)
+            engine = engine_of(bz, centroids, rescore)
             chunk, block = began["chunk"], self._budget.block
             assign = engine.assign if self._device == "cpu" else assigning_on(self._device, centroids)
             encoding = Encoding(self._vectors, bz, engine, work, ids, chunk, block, optimize, kept, encoder, assign)
@@ -205,7 +263,7 @@ def _warn_of_unequal(index: IVFIndex) -> None:
         )
 
 
-def _nlist(nlist: int | None, rows: int) -> int:
+def row_lists(nlist: int | None, rows: int) -> int:
     if nlist is None:
         return usual_lists(rows)
     most = min(MOST_LISTS, rows)
@@ -214,7 +272,7 @@ def _nlist(nlist: int | None, rows: int) -> int:
     return int(nlist)
 
 
-def _ids(ids: ArrayLike | None, rows: int) -> Ids | None:
+def own_ids(ids: ArrayLike | None, rows: int) -> Ids | None:
     """Checked in shape; a mapped array stays mapped."""
     if ids is None:
         return None

@@ -15,6 +15,8 @@ from bebr.arrays import Floats, Ids
 from bebr.binarizer import Binarizer
 from bebr.binarizer.on_device import DeviceEncoder
 from bebr.bulk.work import Work
+from bebr.index.base import row_format
+from bebr.index.raw import RawType
 from bebr.training.linear.closed_form import Progress
 from bebr.vectors import VectorStream
 
@@ -78,6 +80,11 @@ def ahead(blocks: Iterator[Floats]) -> Iterator[Floats]:
         reader.join()
 
 
+def engine_of(bz: Binarizer, centroids: Floats, rescore: RawType | None) -> core.IvfBuild:
+    """What assigns rows to lists, writes chunks and merges them."""
+    return core.IvfBuild(row_format(bz), centroids, bz.metric == "ip", rescore)
+
+
 class Encoding:
     """Pass 2: blocks are encoded and assigned to lists; a full chunk is written while the next one is filled."""
 
@@ -111,6 +118,11 @@ class Encoding:
         with ThreadPoolExecutor(1, "bebr-build-writer") as writer:
             for run in _runs(missing):
                 self._encode(run, writer, progress)
+
+    def only(self, number: int) -> None:
+        """Make this one."""
+        with ThreadPoolExecutor(1, "bebr-build-writer") as writer:
+            self._encode(range(number, number + 1), writer, lambda stage, done, total: None)
 
     def _span(self, number: int) -> tuple[int, int]:
         return number * self._chunk, min((number + 1) * self._chunk, self._stream.rows)

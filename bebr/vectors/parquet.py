@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from bebr.extras import needed
 from bebr.vectors.convert import to_int64
 from bebr.vectors.file import VectorFile
+from bebr.vectors.remote import opened
 
 if TYPE_CHECKING:  # pyarrow takes a third of a second to import: only those who read Parquet pay
     import pyarrow as pa
@@ -23,8 +24,9 @@ _BATCH_ROWS = 8192
 class Parquet(VectorFile):
     """The named, or the only, vector column; nulls and unequal lengths are refused by row."""
 
-    def __init__(self, path: Path, column: str | None) -> None:
-        super().__init__(path)
+    def __init__(self, path: str | Path, column: str | None) -> None:
+        super().__init__(Path(path))
+        self._place = path  # where it is a URL, no Path is it
         file = _open(path)
         schema = file.schema_arrow
         vectors = [field.name for field in schema if _holds_vectors(field.type)]
@@ -37,11 +39,11 @@ class Parquet(VectorFile):
         self.dim = _dense(self.name, first, 0, None).shape[1]
 
     def blocks(self, start: int, stop: int, size: int) -> Iterator[tuple[int, NDArray[Any]]]:
-        for row, array in _arrays(self.path, self._column, start, stop, size):
+        for row, array in _arrays(self._place, self._column, start, stop, size):
             yield row, _dense(self.name, array, row, self.dim)
 
 
-def read_ids(path: Path, column: str | None, limit: int | None) -> NDArray[np.int64]:
+def read_ids(path: str | Path, column: str | None, limit: int | None) -> NDArray[np.int64]:
     """Return int64[n] of the named, or the only, integer column."""
     file = _open(path)
     import pyarrow as pa
@@ -59,13 +61,13 @@ def read_ids(path: Path, column: str | None, limit: int | None) -> NDArray[np.in
     return out
 
 
-def _open(path: Path) -> pq.ParquetFile:
+def _open(path: str | Path) -> pq.ParquetFile:
     with needed("parquet", "a .parquet file"):
         import pyarrow as pa
         import pyarrow.parquet as pq
 
     try:
-        file = pq.ParquetFile(path, memory_map=True)
+        file = pq.ParquetFile(opened(path), memory_map=True)
         _ = file.schema_arrow.names  # decoded on each look; damage in a name must show here, not at the caller
         return file
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
@@ -74,7 +76,7 @@ def _open(path: Path) -> pq.ParquetFile:
         raise ValueError(f"{path}: not a readable Parquet file: {error}") from error
 
 
-def _arrays(path: Path, name: str, start: int, stop: int, size: int) -> Iterator[tuple[int, pa.Array]]:
+def _arrays(path: str | Path, name: str, start: int, stop: int, size: int) -> Iterator[tuple[int, pa.Array]]:
     """(first row, at most ``size`` values) of a column, rows start to stop; other row groups are not read.
 
     Damage found while decoding is told with the file's name.
@@ -82,7 +84,7 @@ def _arrays(path: Path, name: str, start: int, stop: int, size: int) -> Iterator
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    with pq.ParquetFile(path, memory_map=False, buffer_size=1 << 20) as file:
+    with pq.ParquetFile(opened(path), memory_map=False, buffer_size=1 << 20) as file:
         sizes = [file.metadata.row_group(i).num_rows for i in range(file.metadata.num_row_groups)]
         ends = np.cumsum(sizes)
         first, last = int(np.searchsorted(ends, start, "right")), int(np.searchsorted(ends, stop, "left"))
@@ -102,7 +104,7 @@ def _arrays(path: Path, name: str, start: int, stop: int, size: int) -> Iterator
             row += len(array)
 
 
-def _choose(path: Path, column: str | None, candidates: list[str], names: list[str], what: str) -> str:
+def _choose(path: str | Path, column: str | None, candidates: list[str], names: list[str], what: str) -> str:
     if column is not None:
         if column in candidates:
             return column

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from bebr.vectors import bigann, npy, parquet, texmex
 from bebr.vectors.convert import to_float32, to_int64
 from bebr.vectors.file import VectorFile
+from bebr.vectors.remote import is_url
 from bebr.vectors.writer import SUFFIXES
 
 # Suffixes of what is read; SUFFIXES are of what is written, too.
@@ -20,6 +21,8 @@ _BLOCK_ROWS = 8192
 
 def open_file(path: str | Path, column: str | None = None) -> VectorFile:
     """A file of vectors, by its suffix. Errors as :func:`read_vectors`."""
+    if is_url(path):
+        return parquet.Parquet(str(path), column)
     path = _existing(path, column)
     if path.suffix == ".parquet":
         return parquet.Parquet(path, column)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from bebr.vectors.convert import to_float32
 from bebr.vectors.reader import READABLE, open_file
+from bebr.vectors.remote import expanded, facts, is_url
 
 Floats = NDArray[np.float32]
 # Blocks float32[m, d] of any m from row ``start`` on, the same whenever it is asked.
@@ -49,7 +50,10 @@ def stream(
         return _Array(source, rows)
     if callable(source):
         return _Function(source, rows)
-    paths = [Path(source)] if isinstance(source, str | Path) else [Path(path) for path in source]
+    given = [source] if isinstance(source, str | Path) else list(source)
+    if given and all(map(is_url, given)):
+        return _Files([name for url in given for name in expanded(str(url))], column, rows)
+    paths = [Path(path) for path in given]
     if len(paths) == 1 and paths[0].is_dir():
         paths = sorted(path for path in paths[0].iterdir() if path.suffix in READABLE)
     if not paths:
@@ -111,8 +115,16 @@ class _Function(VectorStream):
         raise ValueError(f"source: it ended after {row} rows, wanted {self.rows}")
 
 
+def _facts(path: str | Path) -> list[Any]:
+    """What tells a file from what it is after a change."""
+    if isinstance(path, str):
+        return facts(path)
+    about = path.stat()
+    return [str(path.resolve()), about.st_size, about.st_mtime_ns]
+
+
 class _Files(VectorStream):
-    def __init__(self, paths: Sequence[Path], column: str | None, rows: int | None) -> None:
+    def __init__(self, paths: Sequence[str | Path], column: str | None, rows: int | None) -> None:
         self._files = [open_file(path, column) for path in paths]
         self.dim = self._files[0].dim
         for path, file in zip(paths, self._files, strict=True):
@@ -120,8 +132,7 @@ class _Files(VectorStream):
                 raise ValueError(f"{path}: got {file.dim} dimensions, wanted {self.dim} as in {paths[0]}")
         there = sum(file.rows for file in self._files)
         self.rows = there if rows is None else min(rows, there)
-        facts = [(str(path.resolve()), path.stat()) for path in paths]
-        self.mark = ["files", self.rows, self.dim, *([name, s.st_size, s.st_mtime_ns] for name, s in facts)]
+        self.mark = ["files", self.rows, self.dim, *map(_facts, paths)]
 
     def blocks(self, start: int, stop: int, size: int) -> Iterator[Floats]:
         first = 0

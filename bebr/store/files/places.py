@@ -36,6 +36,10 @@ class Place(Protocol):
         """Deletes a file, if it is there."""
         ...
 
+    def remove_folder(self, folder: str) -> None:
+        """Deletes a folder that is empty, where a place has folders."""
+        ...
+
 
 def place_of(where: str | os.PathLike[str]) -> Place:
     """The place at a path, or at a URL (``scheme://…``): that needs fsspec, and the package that fsspec names for its
@@ -69,6 +73,9 @@ class FolderPlace:
 
     def remove(self, name: str) -> None:
         (self._path / name).unlink(missing_ok=True)
+
+    def remove_folder(self, folder: str) -> None:
+        (self._path / folder).rmdir()
 
 
 class UrlPlace:
@@ -116,6 +123,10 @@ class UrlPlace:
     def remove(self, name: str) -> None:
         with contextlib.suppress(FileNotFoundError):
             self._files.rm_file(f"{self._root}/{name}")
+
+    def remove_folder(self, folder: str) -> None:
+        with contextlib.suppress(OSError):
+            self._files.rmdir(f"{self._root}/{folder}")
 
 
 def pieces_of(path: Path) -> Iterator[bytes]:
