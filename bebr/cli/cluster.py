@@ -68,7 +68,7 @@ def up(
     nodes = _local_nodes(name)
     if local is not None:
         nodes.start(local)
-    with _connected(name, address) as cluster:
+    with _connected(name, address, wait) as cluster:
         there = cluster.nodes(local, wait)
         of = shards or there
         folder = None if keys is None else str(keys.absolute())
@@ -172,11 +172,11 @@ def _local_nodes(name: str) -> LocalNodes:
 
 
 @contextmanager
-def _connected(name: str, address: str | None) -> Iterator[RayCluster]:
+def _connected(name: str, address: str | None, wait: float = 0.0) -> Iterator[RayCluster]:
     nodes = _local_nodes(name)
     from bebr.cluster.ray_cluster import connected
 
-    with connected(address or nodes.address or os.environ.get("RAY_ADDRESS", "auto"), name) as cluster:
+    with connected(address or nodes.address or os.environ.get("RAY_ADDRESS", "auto"), name, wait) as cluster:
         yield cluster
 
 

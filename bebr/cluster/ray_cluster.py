@@ -159,13 +159,18 @@ def _the_node(text: str, there: Mapping[str, str]) -> str:
 
 
 @contextmanager
-def connected(address: str, name: str) -> Iterator[RayCluster]:
+def connected(address: str, name: str, seconds: float = 0.0) -> Iterator[RayCluster]:
     """For the length of the block, the cluster `name` in the Ray at an address, "auto" for the one of this machine.
-    ``ConnectionError`` where there is none."""
-    try:
-        ray.init(address, namespace=f"bebr-{name}", log_to_driver=False, logging_level="error")
-    except (ConnectionError, RayError, RuntimeError) as error:
-        raise ConnectionError(f"there is no Ray at {address}: {error}") from error
+    ``ConnectionError`` where there is none, after `seconds`: a head that has just been started answers before a
+    node has joined it."""
+    end = time.monotonic() + seconds
+    while not ray.is_initialized():
+        try:
+            ray.init(address, namespace=f"bebr-{name}", log_to_driver=False, logging_level="error")
+        except (ConnectionError, RayError, RuntimeError) as error:
+            if time.monotonic() > end:
+                raise ConnectionError(f"there is no Ray at {address}: {error}") from error
+            time.sleep(_EVERY)
     try:
         yield RayCluster()
     finally:
