@@ -13,7 +13,7 @@ import pytest
 
 import bebr
 from bebr.cli.app import app_for
-from bebr.cluster import ports, watching
+from bebr.cluster import watching
 from bebr.cluster.commands import Commands
 from bebr.cluster.opened import opened
 from bebr.cluster.placing import Member
@@ -123,16 +123,3 @@ def test_a_leaf_has_opened_what_it_takes_unless_it_is_damaged(here, bz, vectors,
         leaf = here.leaf(db)
         assert not opened(leaf)
         here.stop(leaf)
-
-
-def test_a_port_is_for_roots_of_one_database(tmp_path, monkeypatch):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    monkeypatch.setattr(ports, "_TRIES", 2)
-    with ports.held("127.0.0.1", 7777, URL), ports.held("127.0.0.1", 7777, URL):
-        other = ports.held("127.0.0.1", 7777, "postgresql://db/other")
-        with pytest.raises(OSError, match=r"port 7777 of .* is that of a root of another database"), other:
-            pass
-        with ports.held("127.0.0.1", 7778, "postgresql://db/other"):
-            pass
-    with ports.held("127.0.0.1", 7777, "postgresql://db/other"):
-        pass
