@@ -34,7 +34,9 @@ from bebr.training import train
 from bebr.training.linear.closed_form import Progress
 from bebr.vectors import VectorStream, stream
 
-C, T, R = TypeVar("C"), TypeVar("T"), TypeVar("R")
+C = TypeVar("C")
+T = TypeVar("T")
+R = TypeVar("R")
 
 # Rows of a run at most: what is lost where a process dies.
 _RUN_ROWS = 1 << 18

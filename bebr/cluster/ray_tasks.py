@@ -11,7 +11,9 @@ from ray.exceptions import RayTaskError
 
 from bebr.errors import LimitExceeded
 
-C, T, R = TypeVar("C"), TypeVar("T"), TypeVar("R")
+C = TypeVar("C")
+T = TypeVar("T")
+R = TypeVar("R")
 
 
 class RayTasks:
