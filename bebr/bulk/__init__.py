@@ -65,7 +65,25 @@ def build(
 
 @overload
 def build(
-    source: Source, path: str | Path, *, on: Literal["ray"], shards: int | None = None, **options: Any
+    source: Source,
+    path: str | Path,
+    *,
+    nlist: int | None = None,
+    bytes_per_vector: int | None = None,
+    binarizer: Binarizer | None = None,
+    metric: str | None = None,
+    ids: ArrayLike | None = None,
+    rows: int | None = None,
+    column: str | None = None,
+    memory: int | str = "4GiB",
+    optimize: bool = True,
+    rescore: RawType | None = None,
+    overwrite: bool = False,
+    seed: int = 0,
+    device: str = "cpu",
+    progress: Progress | None = None,
+    on: Literal["ray"],
+    shards: int | None = None,
 ) -> list[str]: ...
 
 
@@ -123,7 +141,12 @@ def build(
     if on is not None:
         if device != "cpu":
             raise ValueError(f"device is {device!r}: want cpu with on={on!r}")
-        options = {"nlist": nlist, "bytes_per_vector": bytes_per_vector, "binarizer": binarizer, "metric": metric}
+        options: dict[str, Any] = {
+            "nlist": nlist,
+            "bytes_per_vector": bytes_per_vector,
+            "binarizer": binarizer,
+            "metric": metric,
+        }
         options |= {"ids": ids, "rows": rows, "column": column, "memory": memory, "optimize": optimize}
         options |= {"rescore": rescore, "overwrite": overwrite, "seed": int(seed), "progress": progress}
         return _spread(on, source, path, shards or 1, options)

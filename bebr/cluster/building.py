@@ -111,7 +111,7 @@ def build(
     named = own_ids(ids, vectors.rows)
     kept = raw_bytes(rescore, vectors.dim if binarizer is None else binarizer.inner_dim, binarizer)
     stored = ((bytes_per_vector if binarizer is None else binarizer.bytes_per_vector) or 0) + kept
-    about = {
+    about: dict[str, Any] = {
         "source": vectors.mark,
         "vectors": fingerprint(_first(vectors)),
         "nlist": lists,
