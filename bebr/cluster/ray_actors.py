@@ -63,6 +63,11 @@ class Process:
     def stop(self) -> None:
         self._watched.stop()
 
+    def end(self) -> None:
+        """Its process in peace, then itself."""
+        self.stop()
+        ray.actor.exit_actor()
+
 
 @dataclass(frozen=True)
 class Seen:
@@ -82,6 +87,7 @@ class RayFleet:
     def __init__(self, commands: Commands, leaf_bytes: int) -> None:
         self._commands, self._leaf_bytes = commands, leaf_bytes
         self._actors: dict[str, Any] = {}
+        self._ending: dict[str, Any] = {}
         self.seen: list[Seen] = []
 
     def nodes(self) -> Mapping[str, int]:
@@ -93,7 +99,9 @@ class RayFleet:
     def running(self) -> Sequence[Running]:
         names = [name for name in ray.util.list_named_actors() if "#" in name]
         self._actors = {name: self._actors.get(name) or actor_of(name) for name in names}
-        states = _said({name: actor.said.remote() for name, actor in self._actors.items() if actor is not None})
+        self._ending = {name: asked for name, asked in self._ending.items() if name in self._actors}
+        asked = {name: one for name, one in self._actors.items() if one is not None and name not in self._ending}
+        states = _said({name: actor.said.remote() for name, actor in asked.items()})
         running, seen = list[Running](), list[Seen]()
         for name in names:
             member, _, generation, node = name.split("#")
@@ -116,10 +124,16 @@ class RayFleet:
         ).remote(self._commands, member)
 
     def end(self, running: Running) -> None:
-        _log.info("%s is ended at node %s", running.member, running.node)
-        actor = self._actors.get(running.name)
-        if actor is not None:
-            ray.kill(actor, no_restart=True)  # its process finds itself alone, and ends in peace
+        """In peace where it takes calls: Ray kills, with an actor that it kills, the process that this one watches."""
+        actor, asked = self._actors.get(running.name), self._ending.get(running.name)
+        if actor is None:
+            return
+        there = running.node in nodes()
+        if asked is None and there and running.ready:
+            _log.info("%s is ended at node %s", running.member, running.node)
+            self._ending[running.name] = actor.end.remote()
+        elif asked is None or not there or ray.wait([asked], timeout=0)[0]:
+            ray.kill(actor, no_restart=True)
 
 
 class KeeperActor:
