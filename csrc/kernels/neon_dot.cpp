@@ -19,6 +19,7 @@
 
 #include "kernels/inline.h"
 #include "kernels/kernels.h"
+#include "kernels/neon_sign.h"
 
 #if defined(__clang__)
 #pragma clang attribute push(__attribute__((target("dotprod"))), apply_to = function)
@@ -189,40 +190,53 @@ void dot_int8_neon_dot(const int8_t* a, const int8_t* data, size_t dims, const u
   }
 }
 
+// nr rows. from: bytes of the rest before the range.
+BEBR_INLINE void complete_rows_neon_dot(const int nr, const ScanView& view, const Split* entries,
+                                        const PlaneRange& range, uint32_t from, const uint32_t* rows, int32_t* out) {
+  const CodeSpec& spec = view.spec;
+  const uint32_t groups = spec.groups(), rest_bytes = spec.rest_bytes();
+  Sum sums[4];
+  const uint8_t *rest[4], *plane[4];
+#pragma GCC unroll 4
+  for (int r = 0; r < nr; ++r) {
+    sums[r] = {vdupq_n_s32(0), vdupq_n_u32(0)};
+    rest[r] = view.rest + size_t{rows[r]} * rest_bytes + from;
+  }
+  for (uint32_t t = range.first; t < range.last; ++t) {
+    const uint32_t bytes = spec.widths[t] / 8;
+    uint8_t sign[4][kMaxDims / 8];
+#pragma GCC unroll 4
+    for (int r = 0; r < nr; ++r) {
+      sums[r] = {vshlq_n_s32(sums[r].high, 1), vshlq_n_u32(sums[r].low, 1)};
+      plane[r] = rest[r];
+      if (t > 0) {
+        rest[r] += bytes;
+        continue;
+      }
+      gather_sign_neon(view.blocks + rows[r] / kBlockRows * groups * kBlockRows, rows[r] % kBlockRows, groups, sign[r]);
+      plane[r] = sign[r];
+    }
+    add_bytes_neon_dot(nr, plane, bytes, entries, sums);
+  }
+#pragma GCC unroll 4
+  for (int r = 0; r < nr; ++r) {
+    const uint32_t set = negated_sum_neon_dot(sums[r]) << (spec.planes - range.last);
+    out[r] = static_cast<int32_t>(0u - 2 * set - static_cast<uint32_t>(range.ones));
+  }
+}
+
 void complete_neon_dot(const ScanView& view, const int16_t* y16, const PlaneRange& range, const uint32_t* rows,
                        size_t count, int32_t* out) noexcept {
-  const CodeSpec& spec = view.spec;
-  const uint32_t groups = spec.groups(), rest_bytes = spec.rest_bytes(), ones = static_cast<uint32_t>(range.ones);
   Split entries[kMaxDims / 16];
-  split_neon_dot(y16, (groups + 1) / 2, entries);
-  uint32_t from = 0;  // bytes of the rest before the range
-  for (uint32_t t = 1; t < range.first; ++t) from += spec.widths[t] / 8;
-  const size_t sign_bytes = size_t{groups} * kBlockRows;
-  for (size_t i = 0; i < count; ++i) {
-    if (i + kRowsAhead < count) {
-      const size_t next = rows[i + kRowsAhead];
-      const uint8_t *sign = view.blocks + next / kBlockRows * sign_bytes, *rest = view.rest + next * rest_bytes;
-      for (size_t at = 0; at < sign_bytes; at += 64) __builtin_prefetch(sign + at, 0, 2);
-      for (size_t at = 0; at < rest_bytes; at += 64) __builtin_prefetch(rest + at, 0, 2);
-    }
-    Sum sum = {vdupq_n_s32(0), vdupq_n_u32(0)};
-    const uint8_t* rest = view.rest + size_t{rows[i]} * rest_bytes + from;
-    for (uint32_t t = range.first; t < range.last; ++t) {
-      sum = {vshlq_n_s32(sum.high, 1), vshlq_n_u32(sum.low, 1)};
-      uint8_t sign[kMaxDims / 8];
-      if (t == 0) {
-        const uint8_t* block = view.blocks + rows[i] / kBlockRows * sign_bytes;
-        const uint32_t at = rows[i] % kBlockRows, whole = groups / 4 * 4, left = groups - whole;
-        for (uint32_t g = 0; g < whole; g += 4) std::memcpy(sign + g, block + g * kBlockRows + at * 4, 4);
-        if (left > 0) std::memcpy(sign + whole, block + whole * kBlockRows + at * left, left);
-      }
-      const uint8_t* plane = t == 0 ? sign : rest;
-      add_bytes_neon_dot(1, &plane, spec.widths[t] / 8, entries, &sum);
-      if (t > 0) rest += spec.widths[t] / 8;
-    }
-    const uint32_t set = negated_sum_neon_dot(sum) << (spec.planes - range.last);
-    out[i] = static_cast<int32_t>(0u - 2 * set - ones);
+  split_neon_dot(y16, (view.spec.groups() + 1) / 2, entries);
+  const uint32_t from = bytes_before_neon(view.spec, range);
+  size_t i = 0;
+  for (; i + 4 <= count; i += 4) {
+    for (size_t next = i + kRowsAhead; next < count && next < i + kRowsAhead + 4; ++next)
+      ask_for_row_neon(view, range, from, rows[next]);
+    complete_rows_neon_dot(4, view, entries, range, from, rows + i, out + i);
   }
+  for (; i < count; ++i) complete_rows_neon_dot(1, view, entries, range, from, rows + i, out + i);
 }
 
 BEBR_INLINE void ask_for_neon_dot(const uint8_t* row, size_t bytes) {

@@ -1,5 +1,5 @@
-// Raw rows in NEON: four sums of 4 entries (fp16), or two of 4 (int8). A row is prefetched kAhead rows early; the last
-// entries of a row are copied into 16 entries padded with zeros.
+// Raw rows in NEON: four rows at a time, two sums of 4 entries each (fp16), or a row with two of 4 (int8). A row is
+// prefetched kAhead rows early; the last entries of a row are copied into entries padded with zeros.
 //
 // Bounds: two squares of int8 are at most 32258; kernels.h for the sums.
 #include <arm_neon.h>
@@ -34,34 +34,67 @@ BEBR_INLINE float32x4_t add_neon(const bool l2, float32x4_t q, float32x4_t x, fl
 }
 
 // Eight entries into two sums.
-BEBR_INLINE void add_eight_neon(const bool l2, const float* q, const uint8_t* row, float32x4_t* sums) {
+BEBR_INLINE void add_eight_neon(const bool l2, float32x4_t q_first, float32x4_t q_second, const uint8_t* row,
+                                float32x4_t* sums) {
   const float16x8_t x = vreinterpretq_f16_u8(vld1q_u8(row));
-  sums[0] = add_neon(l2, vld1q_f32(q), vcvt_f32_f16(vget_low_f16(x)), sums[0]);
-  sums[1] = add_neon(l2, vld1q_f32(q + 4), vcvt_high_f32_f16(x), sums[1]);
+  sums[0] = add_neon(l2, q_first, vcvt_f32_f16(vget_low_f16(x)), sums[0]);
+  sums[1] = add_neon(l2, q_second, vcvt_high_f32_f16(x), sums[1]);
+}
+
+// nr rows, while the nr from `ahead` on are asked for: a line of them for a line of these. q_end: the last entries,
+// fewer than 8.
+BEBR_INLINE void rows_f16_neon(const int nr, const bool l2, const float* q, const float* q_end, uint32_t dim,
+                               const uint8_t* const* row, const uint8_t* const* ahead, float* out) {
+  const uint32_t whole = dim / 8 * 8, left = dim - whole;
+  float32x4_t sums[4][2];
+#pragma GCC unroll 4
+  for (int r = 0; r < nr; ++r) sums[r][0] = sums[r][1] = vdupq_n_f32(0);
+  uint32_t j = 0;
+  for (; j + 32 <= whole; j += 32) {
+#pragma GCC unroll 4
+    for (int r = 0; r < nr; ++r) __builtin_prefetch(ahead[r] + 2 * j);
+#pragma GCC unroll 4
+    for (int v = 0; v < 4; ++v) {
+      const float32x4_t first = vld1q_f32(q + j + 8 * v), second = vld1q_f32(q + j + 8 * v + 4);
+#pragma GCC unroll 4
+      for (int r = 0; r < nr; ++r) add_eight_neon(l2, first, second, row[r] + 2 * j + 16 * v, sums[r]);
+    }
+  }
+#pragma GCC unroll 4
+  for (int r = 0; r < nr; ++r) __builtin_prefetch(ahead[r] + 2 * size_t{dim} - 1);
+  for (; j < whole; j += 8) {
+    const float32x4_t first = vld1q_f32(q + j), second = vld1q_f32(q + j + 4);
+#pragma GCC unroll 4
+    for (int r = 0; r < nr; ++r) add_eight_neon(l2, first, second, row[r] + 2 * j, sums[r]);
+  }
+  for (int r = 0; left > 0 && r < nr; ++r) {
+    uint8_t end[16] = {};
+    std::memcpy(end, row[r] + 2 * whole, 2 * left);
+    add_eight_neon(l2, vld1q_f32(q_end), vld1q_f32(q_end + 4), end, sums[r]);
+  }
+#pragma GCC unroll 4
+  for (int r = 0; r < nr; ++r) out[r] = vaddvq_f32(vaddq_f32(sums[r][0], sums[r][1]));
 }
 
 BEBR_INLINE void score_f16_neon(const bool l2, const float* q, uint32_t dim, const uint8_t* data, size_t stride,
                                 const uint32_t* rows, size_t count, float* out) {
-  const size_t whole = dim / 8 * 8, left = dim - whole;
+  const size_t whole = dim / 8 * 8;
   float q_end[8] = {};
-  if (left > 0) std::memcpy(q_end, q + whole, left * sizeof(float));
+  if (whole < dim) std::memcpy(q_end, q + whole, (dim - whole) * sizeof(float));
   ask_for_first_neon(data, stride, rows, count, size_t{dim} * 2);
-  for (size_t i = 0; i < count; ++i) {
-    if (i + kAhead < count) ask_for_neon(data + rows[i + kAhead] * stride, size_t{dim} * 2);
-    const uint8_t* row = data + rows[i] * stride;
-    float32x4_t sums[4] = {vdupq_n_f32(0), vdupq_n_f32(0), vdupq_n_f32(0), vdupq_n_f32(0)};
-    size_t j = 0;
-    for (; j + 16 <= whole; j += 16) {
-      add_eight_neon(l2, q + j, row + 2 * j, sums);
-      add_eight_neon(l2, q + j + 8, row + 2 * j + 16, sums + 2);
+  const uint8_t *row[4], *ahead[4];
+  size_t i = 0;
+  for (; i + 4 <= count; i += 4) {
+#pragma GCC unroll 4
+    for (size_t r = 0; r < 4; ++r) {
+      row[r] = data + rows[i + r] * stride;
+      ahead[r] = data + rows[i + r + kAhead < count ? i + r + kAhead : i + r] * stride;
     }
-    for (; j < whole; j += 8) add_eight_neon(l2, q + j, row + 2 * j, sums);
-    if (left > 0) {
-      uint8_t end[16] = {};
-      std::memcpy(end, row + 2 * whole, 2 * left);
-      add_eight_neon(l2, q_end, end, sums + 2);
-    }
-    out[i] = vaddvq_f32(vaddq_f32(vaddq_f32(sums[0], sums[1]), vaddq_f32(sums[2], sums[3])));
+    rows_f16_neon(4, l2, q, q_end, dim, row, ahead, out + i);
+  }
+  for (; i < count; ++i) {
+    row[0] = data + rows[i] * stride;
+    rows_f16_neon(1, l2, q, q_end, dim, row, row, out + i);
   }
 }
 

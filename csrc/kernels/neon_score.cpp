@@ -1,7 +1,8 @@
 // NEON: which rows of a scan are kept, and the exact scores of survivors (kernels.h: select, complete).
 //
 // Layout: kernels.h, code/layout.h. Two bytes of a plane in every 16-bit lane are tested against eight bits, then
-// against the other eight; planes join from the first to the last, each sum twice the one before plus the next plane.
+// against the other eight, for two rows side by side; planes join from the first to the last, each sum twice the one
+// before plus the next plane.
 //
 // Bounds: y16 sums wrap modulo 2^32 and end below 2^31.
 //
@@ -14,28 +15,39 @@
 
 #include "kernels/inline.h"
 #include "kernels/kernels.h"
+#include "kernels/neon_sign.h"
 
 namespace bebr {
 namespace {
 
 constexpr size_t kRowsAhead = 10;  // survivors prefetched ahead, into L2
 
+// What select compares and where it writes.
+struct Selection {
+  float32x4_t base, scale, threshold;
+  uint32_t first_row;
+  uint32_t* rows;
+  float* scores;
+  size_t kept;
+  uint16_t low, step;  // of FactorCode
+};
+
 // Sixteen factors. Those of one byte are fp16 patterns.
-BEBR_INLINE void factors_neon(const FactorCode& code, const uint8_t* stored, float32x4_t* factors) {
-  if (code.bytes == 4) {
+BEBR_INLINE void factors_neon(const uint32_t bytes, const Selection& to, const uint8_t* stored, float32x4_t* factors) {
+  if (bytes == 4) {
 #pragma GCC unroll 4
     for (int k = 0; k < 4; ++k) factors[k] = vld1q_f32(reinterpret_cast<const float*>(stored) + 4 * k);
     return;
   }
   uint16x8_t halves[2];
-  if (code.bytes == 2) {
+  if (bytes == 2) {
     halves[0] = vreinterpretq_u16_u8(vld1q_u8(stored));
     halves[1] = vreinterpretq_u16_u8(vld1q_u8(stored + 16));
   } else {
-    const uint8x16_t bytes = vld1q_u8(stored);
-    const uint16x8_t low = vdupq_n_u16(code.low);
-    halves[0] = vmlaq_n_u16(low, vmovl_u8(vget_low_u8(bytes)), code.step);
-    halves[1] = vmlaq_n_u16(low, vmovl_high_u8(bytes), code.step);
+    const uint8x16_t codes = vld1q_u8(stored);
+    const uint16x8_t low = vdupq_n_u16(to.low);
+    halves[0] = vmlaq_n_u16(low, vmovl_u8(vget_low_u8(codes)), to.step);
+    halves[1] = vmlaq_n_u16(low, vmovl_high_u8(codes), to.step);
   }
 #pragma GCC unroll 2
   for (int k = 0; k < 2; ++k) {
@@ -44,130 +56,178 @@ BEBR_INLINE void factors_neon(const FactorCode& code, const uint8_t* stored, flo
   }
 }
 
-// Which of 16 rows have scores above the threshold, and all their scores if any has.
-BEBR_INLINE uint32_t score_neon(const int32_t* sums, const uint8_t* stored, const FactorCode& code, const Factor mode,
-                                float base, float scale, float threshold, float* scores) {
-  const uint8x16_t one_bit = vreinterpretq_u8_u64(vdupq_n_u64(0x8040201008040201u));
+// Scores of 16 rows; returns which are above the threshold, joined.
+BEBR_INLINE uint32x4_t score_neon(const Factor mode, const uint32_t bytes, const Selection& to, const int32_t* sums,
+                                  const uint8_t* stored, float32x4_t* score) {
   float32x4_t factors[4];
-  if (mode != Factor::None) factors_neon(code, stored, factors);
-  float32x4_t score[4];
+  if (mode != Factor::None) factors_neon(bytes, to, stored, factors);
   uint32x4_t above[4];
 #pragma GCC unroll 4
   for (int k = 0; k < 4; ++k) {
-    const float32x4_t product = vmulq_f32(vdupq_n_f32(scale), vcvtq_f32_s32(vld1q_s32(sums + 4 * k)));
-    score[k] = vaddq_f32(vdupq_n_f32(base), product);
+    score[k] = vaddq_f32(to.base, vmulq_f32(to.scale, vcvtq_f32_s32(vld1q_s32(sums + 4 * k))));
     if (mode == Factor::Mul) score[k] = vmulq_f32(score[k], factors[k]);
     if (mode == Factor::Sub) score[k] = vsubq_f32(score[k], factors[k]);
-    above[k] = vcgtq_f32(score[k], vdupq_n_f32(threshold));
+    above[k] = vcgtq_f32(score[k], to.threshold);
   }
-  if (vmaxvq_u32(vorrq_u32(vorrq_u32(above[0], above[1]), vorrq_u32(above[2], above[3]))) == 0) return 0;
+  return vorrq_u32(vorrq_u32(above[0], above[1]), vorrq_u32(above[2], above[3]));
+}
+
+// Keeps those of rows i .. i + 15 that are above the threshold, `here` exist and the mask allows.
+BEBR_INLINE void keep_neon(Selection& to, size_t i, const float32x4_t* score, size_t here, const uint16_t* mask) {
+  const uint8x16_t one_bit = vreinterpretq_u8_u64(vdupq_n_u64(0x8040201008040201u));
+  uint32x4_t above[4];
+  float scores[16];
 #pragma GCC unroll 4
-  for (int k = 0; k < 4; ++k) vst1q_f32(scores + 4 * k, score[k]);
+  for (int k = 0; k < 4; ++k) {
+    above[k] = vcgtq_f32(score[k], to.threshold);
+    vst1q_f32(scores + 4 * k, score[k]);
+  }
   const uint16x8_t low = vuzp1q_u16(vreinterpretq_u16_u32(above[0]), vreinterpretq_u16_u32(above[1]));
   const uint16x8_t high = vuzp1q_u16(vreinterpretq_u16_u32(above[2]), vreinterpretq_u16_u32(above[3]));
   uint8x16_t bits = vandq_u8(vuzp1q_u8(vreinterpretq_u8_u16(low), vreinterpretq_u8_u16(high)), one_bit);
   bits = vpaddq_u8(bits, bits);
   bits = vpaddq_u8(bits, bits);
   bits = vpaddq_u8(bits, bits);
-  return vgetq_lane_u16(vreinterpretq_u16_u8(bits), 0);
+  uint32_t keep = vgetq_lane_u16(vreinterpretq_u16_u8(bits), 0) & ((1u << here) - 1);
+  if (mask != nullptr) keep &= mask[i / 16];
+  for (; keep != 0; keep &= keep - 1, ++to.kept) {
+    const uint32_t k = static_cast<uint32_t>(__builtin_ctz(keep));
+    to.rows[to.kept] = to.first_row + static_cast<uint32_t>(i) + k;
+    to.scores[to.kept] = scores[k];
+  }
 }
 
-BEBR_INLINE size_t select_by_neon(const int32_t* sums, size_t rows, const uint8_t* factors, const FactorCode& code,
-                                  const Factor mode, const uint16_t* mask, float base, float scale, float threshold,
-                                  uint32_t first_row, uint32_t* kept_rows, float* kept_scores) {
-  size_t kept = 0;
-  for (size_t i = 0; i < rows; i += 16) {
-    const size_t here = rows - i < 16 ? rows - i : 16;
-    const int32_t* sum = sums + i;
-    const uint8_t* factor = mode == Factor::None ? nullptr : factors + i * code.bytes;
-    int32_t last_sums[16];
-    uint8_t last_factors[16 * sizeof(float)];
-    if (here < 16) {  // the inputs end here
-      std::memset(last_sums, 0, sizeof last_sums);
-      std::memset(last_factors, 0, sizeof last_factors);
-      std::memcpy(last_sums, sum, here * sizeof(int32_t));
-      sum = last_sums;
-      if (mode != Factor::None) std::memcpy(last_factors, factor, here * code.bytes);
-      factor = last_factors;
-    }
-    float scores[16];
-    uint32_t keep = score_neon(sum, factor, code, mode, base, scale, threshold, scores) & ((1u << here) - 1);
-    if (mask != nullptr) keep &= mask[i / 16];
-    for (; keep != 0; keep &= keep - 1, ++kept) {
-      const uint32_t k = static_cast<uint32_t>(__builtin_ctz(keep));
-      kept_rows[kept] = first_row + static_cast<uint32_t>(i) + k;
-      kept_scores[kept] = scores[k];
-    }
+// 32 rows to a branch: almost always none of them is kept.
+BEBR_INLINE size_t select_mode_neon(const Factor mode, const uint32_t bytes, const int32_t* sums, size_t rows,
+                                    const uint8_t* factors, const uint16_t* mask, Selection to) {
+  float32x4_t score[8];
+  size_t i = 0;
+  for (; i + 32 <= rows; i += 32) {
+    const uint32x4_t any = vorrq_u32(score_neon(mode, bytes, to, sums + i, factors + i * bytes, score),
+                                     score_neon(mode, bytes, to, sums + i + 16, factors + (i + 16) * bytes, score + 4));
+    if (vmaxvq_u32(any) == 0) continue;
+    keep_neon(to, i, score, 16, mask);
+    keep_neon(to, i + 16, score + 4, 16, mask);
   }
-  return kept;
+  for (; i < rows; i += 16) {
+    const size_t here = rows - i < 16 ? rows - i : 16;
+    int32_t last_sums[16] = {};
+    uint8_t last_factors[16 * sizeof(float)] = {};  // the inputs end here
+    std::memcpy(last_sums, sums + i, here * sizeof(int32_t));
+    if (mode != Factor::None) std::memcpy(last_factors, factors + i * bytes, here * bytes);
+    if (vmaxvq_u32(score_neon(mode, bytes, to, last_sums, last_factors, score)) != 0)
+      keep_neon(to, i, score, here, mask);
+  }
+  return to.kept;
+}
+
+BEBR_INLINE size_t select_bytes_neon(const Factor mode, uint32_t bytes, const int32_t* sums, size_t rows,
+                                     const uint8_t* factors, const uint16_t* mask, const Selection& to) {
+  if (bytes == 1) return select_mode_neon(mode, 1, sums, rows, factors, mask, to);
+  if (bytes == 2) return select_mode_neon(mode, 2, sums, rows, factors, mask, to);
+  return select_mode_neon(mode, 4, sums, rows, factors, mask, to);
 }
 
 size_t select_neon(const int32_t* sums, size_t rows, const uint8_t* factors, const FactorCode& code, Factor mode,
                    const uint16_t* mask, float base, float scale, float threshold, uint32_t first_row,
                    uint32_t* kept_rows, float* kept_scores) noexcept {
-  if (mode == Factor::Mul)
-    return select_by_neon(sums, rows, factors, code, Factor::Mul, mask, base, scale, threshold, first_row, kept_rows,
-                          kept_scores);
-  if (mode == Factor::Sub)
-    return select_by_neon(sums, rows, factors, code, Factor::Sub, mask, base, scale, threshold, first_row, kept_rows,
-                          kept_scores);
-  return select_by_neon(sums, rows, factors, code, Factor::None, mask, base, scale, threshold, first_row, kept_rows,
-                        kept_scores);
+  const Selection to = {vdupq_n_f32(base),
+                        vdupq_n_f32(scale),
+                        vdupq_n_f32(threshold),
+                        first_row,
+                        kept_rows,
+                        kept_scores,
+                        0,
+                        static_cast<uint16_t>(code.low),
+                        static_cast<uint16_t>(code.step)};
+  if (mode == Factor::None) return select_mode_neon(Factor::None, 0, sums, rows, nullptr, mask, to);
+  if (mode == Factor::Mul) return select_bytes_neon(Factor::Mul, code.bytes, sums, rows, factors, mask, to);
+  return select_bytes_neon(Factor::Sub, code.bytes, sums, rows, factors, mask, to);
 }
 
-// acc += sum of the 8 entries of y16 whose bit is set; `bits` in every lane, `one_bit` the bit of each.
-BEBR_INLINE int32x4_t add_bits_neon(int32x4_t acc, uint16x8_t bits, uint16x8_t one_bit, const int16_t* y16) {
-  return vpadalq_s16(acc, vandq_s16(vreinterpretq_s16_u16(vtstq_u16(bits, one_bit)), vld1q_s16(y16)));
-}
+// Sums of the entries of y16 whose bits are set: of the first 8 of every 16 bits, and of the others.
+struct Halves {
+  int32x4_t first, second;
+};
 
-// The same for a whole plane of contiguous bytes.
-BEBR_INLINE int32x4_t add_plane_neon(int32x4_t acc, const uint8_t* plane, uint32_t width, const int16_t* y16) {
+// 16 bits in every lane.
+BEBR_INLINE void add_bits_neon(Halves* acc, uint16x8_t bits, int16x8_t y_first, int16x8_t y_second) {
   const uint16x8_t low = {1, 2, 4, 8, 16, 32, 64, 128}, high = vshlq_n_u16(low, 8);
-  int32x4_t other = vdupq_n_s32(0);
-  uint32_t j = 0;
-  for (; j + 16 <= width; j += 16) {
-    uint16_t two;
-    std::memcpy(&two, plane + j / 8, sizeof two);
-    acc = add_bits_neon(acc, vdupq_n_u16(two), low, y16 + j);
-    other = add_bits_neon(other, vdupq_n_u16(two), high, y16 + j + 8);
+  acc->first = vpadalq_s16(acc->first, vandq_s16(vreinterpretq_s16_u16(vtstq_u16(bits, low)), y_first));
+  acc->second = vpadalq_s16(acc->second, vandq_s16(vreinterpretq_s16_u16(vtstq_u16(bits, high)), y_second));
+}
+
+// Contiguous bytes of nr rows.
+BEBR_INLINE void add_plane_neon(const int nr, Halves* acc, const uint8_t* const* plane, uint32_t bytes,
+                                const int16_t* y16) {
+  uint32_t at = 0;
+  for (; at + 16 <= bytes; at += 16) {
+    uint16x8_t bits[2];
+#pragma GCC unroll 2
+    for (int r = 0; r < nr; ++r) bits[r] = vreinterpretq_u16_u8(vld1q_u8(plane[r] + at));
+#pragma GCC unroll 8
+    for (int k = 0; k < 8; ++k) {
+      const int16x8_t first = vld1q_s16(y16 + 8 * at + 16 * k), second = vld1q_s16(y16 + 8 * at + 16 * k + 8);
+#pragma GCC unroll 2
+      for (int r = 0; r < nr; ++r) add_bits_neon(&acc[r], vdupq_n_u16(bits[r][k]), first, second);
+    }
   }
-  if (j < width) acc = add_bits_neon(acc, vdupq_n_u16(plane[j / 8]), low, y16 + j);
-  return vaddq_s32(acc, other);
+  for (; at < bytes; at += 2) {
+    const int16x8_t first = vld1q_s16(y16 + 8 * at), second = vld1q_s16(y16 + 8 * at + 8);  // y16 is padded
+#pragma GCC unroll 2
+    for (int r = 0; r < nr; ++r) {
+      uint16_t two = plane[r][at];
+      if (at + 2 <= bytes) std::memcpy(&two, plane[r] + at, sizeof two);
+      add_bits_neon(&acc[r], vdupq_n_u16(two), first, second);
+    }
+  }
+}
+
+// nr rows. from: bytes of the rest before the range.
+BEBR_INLINE void complete_rows_neon(const int nr, const ScanView& view, const int16_t* y16, const PlaneRange& range,
+                                    uint32_t from, const uint32_t* rows, int32_t* out) {
+  const CodeSpec& spec = view.spec;
+  const uint32_t groups = spec.groups(), rest_bytes = spec.rest_bytes();
+  Halves acc[2];
+  const uint8_t *rest[2], *plane[2];
+#pragma GCC unroll 2
+  for (int r = 0; r < nr; ++r) {
+    acc[r] = {vdupq_n_s32(0), vdupq_n_s32(0)};
+    rest[r] = view.rest + size_t{rows[r]} * rest_bytes + from;
+  }
+  for (uint32_t t = range.first; t < range.last; ++t) {
+    const uint32_t bytes = spec.widths[t] / 8;
+    uint8_t sign[2][kMaxDims / 8];
+#pragma GCC unroll 2
+    for (int r = 0; r < nr; ++r) {
+      acc[r] = {vshlq_n_s32(acc[r].first, 1), vshlq_n_s32(acc[r].second, 1)};
+      plane[r] = rest[r];
+      if (t > 0) {
+        rest[r] += bytes;
+        continue;
+      }
+      gather_sign_neon(view.blocks + rows[r] / kBlockRows * groups * kBlockRows, rows[r] % kBlockRows, groups, sign[r]);
+      plane[r] = sign[r];
+    }
+    add_plane_neon(nr, acc, plane, bytes, y16);
+  }
+#pragma GCC unroll 2
+  for (int r = 0; r < nr; ++r) {
+    const auto set = static_cast<uint32_t>(vaddvq_s32(vaddq_s32(acc[r].first, acc[r].second)));
+    out[r] = static_cast<int32_t>((2 * set << (spec.planes - range.last)) - static_cast<uint32_t>(range.ones));
+  }
 }
 
 void complete_neon(const ScanView& view, const int16_t* y16, const PlaneRange& range, const uint32_t* rows,
                    size_t count, int32_t* out) noexcept {
-  const CodeSpec& spec = view.spec;
-  const uint32_t groups = spec.groups(), rest_bytes = spec.rest_bytes(), ones = static_cast<uint32_t>(range.ones);
-  uint32_t from = 0;  // bytes of the rest before the range
-  for (uint32_t t = 1; t < range.first; ++t) from += spec.widths[t] / 8;
-  const size_t sign_bytes = size_t{groups} * kBlockRows;
-  for (size_t i = 0; i < count; ++i) {
-    if (i + kRowsAhead < count) {
-      const size_t next = rows[i + kRowsAhead];
-      const uint8_t *sign = view.blocks + next / kBlockRows * sign_bytes, *rest = view.rest + next * rest_bytes;
-      for (size_t at = 0; at < sign_bytes; at += 64) __builtin_prefetch(sign + at, 0, 2);
-      for (size_t at = 0; at < rest_bytes; at += 64) __builtin_prefetch(rest + at, 0, 2);
-    }
-    int32x4_t acc = vdupq_n_s32(0);
-    const uint8_t* rest = view.rest + size_t{rows[i]} * rest_bytes + from;
-    for (uint32_t t = range.first; t < range.last; ++t) {
-      acc = vshlq_n_s32(acc, 1);
-      if (t == 0) {
-        const uint8_t* block = view.blocks + rows[i] / kBlockRows * sign_bytes;
-        uint8_t sign[kMaxDims / 8];
-        const uint32_t at = rows[i] % kBlockRows, whole = groups / 4 * 4, left = groups - whole;
-        for (uint32_t g = 0; g < whole; g += 4) std::memcpy(sign + g, block + g * kBlockRows + at * 4, 4);
-        if (left > 0) std::memcpy(sign + whole, block + whole * kBlockRows + at * left, left);
-        acc = add_plane_neon(acc, sign, spec.widths[0], y16);
-        continue;
-      }
-      acc = add_plane_neon(acc, rest, spec.widths[t], y16);
-      rest += spec.widths[t] / 8;
-    }
-    const uint32_t set = static_cast<uint32_t>(vaddvq_s32(acc)) << (spec.planes - range.last);
-    out[i] = static_cast<int32_t>(2 * set - ones);
+  const uint32_t from = bytes_before_neon(view.spec, range);
+  size_t i = 0;
+  for (; i + 2 <= count; i += 2) {
+    for (size_t next = i + kRowsAhead; next < count && next < i + kRowsAhead + 2; ++next)
+      ask_for_row_neon(view, range, from, rows[next]);
+    complete_rows_neon(2, view, y16, range, from, rows + i, out + i);
   }
+  if (i < count) complete_rows_neon(1, view, y16, range, from, rows + i, out + i);
 }
 
 }  // namespace
