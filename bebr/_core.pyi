@@ -79,12 +79,18 @@ class Queries:
     ) -> None: ...
 
 class StopFlag:
-    """Set from any thread; a search that was given it raises bebr.errors.Cancelled soon after."""
+    """Set from any thread; a search that was given it raises bebr.errors.Cancelled soon after. And what these searches
+    did, a row once for each query: how many rows they looked at, and how many of these a part of the code did not rule
+    out, so that they were scored in full."""
 
     def __init__(self) -> None: ...
     def set(self) -> None: ...
     @property
     def is_set(self) -> bool: ...
+    @property
+    def scanned(self) -> int: ...
+    @property
+    def survivors(self) -> int: ...
 
 class SearchOptions:
     """What a search is asked for; each kind of index reads its own options (csrc/index/options.h)."""

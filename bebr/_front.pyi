@@ -1,7 +1,7 @@
 """Typed face of the extension that is a server's front. It is there where libnghttp2 was when bebr was built. Errors:
 ValueError, OSError."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bebr.core import ByteBudget, Searcher
@@ -9,7 +9,8 @@ from bebr.core import ByteBudget, Searcher
 tls: bool
 
 class Front:
-    """csrc/server/front.h. certificate, key, client_ca: paths of PEM files, empty for none."""
+    """csrc/server/front.h. certificate, key, client_ca: paths of PEM files, empty for none. seconds, batches: upper
+    bounds of histograms, ascending."""
 
     def __init__(
         self,
@@ -24,11 +25,14 @@ class Front:
         queries: int,
         k: int,
         answers: int,
+        ids: int,
         calls: int,
         reply_bytes: int,
         certificate: str,
         key: str,
         client_ca: str,
+        seconds: Sequence[float],
+        batches: Sequence[float],
     ) -> None: ...
     def start(self) -> int:
         """Listens; the port."""
@@ -39,6 +43,9 @@ class Front:
     def publish_filter(self, collection: str, of: Searcher, filter: str, rows: Searcher | None) -> bool:
         """The rows of what is published that a filter, written so, lets through; None: it is forwarded from now on.
         False where `of` is not what is published."""
+
+    def set_aliases(self, aliases: Mapping[str, str]) -> None:
+        """The collection of each alias: all of them, in place of those before."""
 
     def set_open(self, open: bool) -> None:
         """Whether anybody may call. Where not, a caller needs a key of the table that was set last."""
@@ -55,22 +62,31 @@ class Front:
         collections that it is for, and what it is told of another, "{}" in place of its name. missing, wrong: what a
         caller without a key is told, and one with another."""
 
-    def set_traced(self, traced: bool) -> None:
-        """Whether calls of a trace that is being recorded are forwarded: their spans are made in Python."""
+    def set_sampling(self, roots: float, recorded: bool, unrecorded: bool) -> None:
+        """Which calls are to have a span (bebr.serve.tracing.Sampling), before `start`."""
+
+    def forget(self, collection: str) -> None:
+        """What was counted of a collection."""
+
+    def count(self) -> None:
+        """Counts calls from now on."""
+
+    def counted(self) -> list[tuple[Any, ...]]:
+        """What it counted, each as bebr.serve.told.Counted has it, histograms as (counts, sum)."""
 
     def record(self, most: int) -> None:
         """Keeps what searches did from now on, at most so many at a time."""
 
-    def take_finished(self) -> list[dict[str, Any]]:
-        """Searches since the last call: collection; code, of the status; elapsed, queued and searched, in ns; queries,
-        0 of one that was refused; batch, queries of its kernel call; asked, (k, coded, oversampling, exact, radius,
-        rescore, nprobe, ef_search); filter, as it was written, or None; request_id; peer, the caller's address."""
+    def take_finished(self) -> list[tuple[Any, ...]]:
+        """Searches since the last call, each as bebr.serve.told.Finished has it."""
 
     def take_denied(self) -> list[tuple[str, str]]:
         """Calls without a right key since the last call, the first thousand: the caller's address, and the method."""
 
     def counts(self) -> dict[str, int]: ...
     def batching(self, collection: str) -> tuple[int, int, int, int]: ...
+    def work(self, collection: str) -> tuple[int, int]:
+        """Rows scanned and survivors of the searches of a collection (bebr.serve.calls.Work)."""
 
 def read_search(message: bytes) -> dict[str, object] | None:
     """What the front makes of a SearchRequest; None for one that it forwards."""

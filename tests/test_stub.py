@@ -1,5 +1,5 @@
-"""bebr/_core.pyi is kept by hand, for pybind11-stubgen loses the dtypes of arrays and what tuples hold. So it has to
-agree with what pybind11 says of the extension: names, arguments and their defaults."""
+"""bebr/_core.pyi and _front.pyi are kept by hand, for pybind11-stubgen loses the dtypes of arrays and what tuples hold.
+So they have to agree with what pybind11 says of the extensions: names, arguments and their defaults."""
 
 from __future__ import annotations
 
@@ -8,10 +8,14 @@ import re
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 import bebr
 from bebr import _core
 
-STUB = Path(bebr.__file__).parent / "_core.pyi"
+
+def _stub(name: str) -> list[ast.stmt]:
+    return ast.parse((Path(bebr.__file__).parent / f"{name}.pyi").read_text()).body
 
 
 def _arguments(function: ast.stmt) -> str:
@@ -45,4 +49,9 @@ def _differences(body: list[ast.stmt], bound: Any, where: str) -> list[str]:
 
 
 def test_the_stub_says_what_the_extension_has() -> None:
-    assert not _differences(ast.parse(STUB.read_text()).body, _core, "")
+    assert not _differences(_stub("_core"), _core, "")
+
+
+def test_the_stub_of_the_front_says_what_it_has() -> None:
+    front = pytest.importorskip("bebr._front", reason="built without libnghttp2")
+    assert not _differences(_stub("_front"), front, "")

@@ -21,7 +21,7 @@ from bebr.collection.options import SearchOptions
 from bebr.collection.protocol import BatchingStats, GroupValue
 from bebr.core import StopFlag
 from bebr.index import Hits
-from bebr.serve.calls import note_queued, note_searched
+from bebr.serve.calls import Work, note_queued, note_searched
 from bebr.store.snapshots.snapshot import Snapshot
 
 # Queries of one kernel call. More do not make a query cheaper, and each would wait longer.
@@ -31,11 +31,12 @@ MAX_BATCH = 256
 @dataclass(frozen=True)
 class Found:
     """``hits`` of a search of ``snapshot``; ``groups``: where they come in groups, the values of these, a list per
-    query."""
+    query; ``work``: what its kernel call did, for other searches too."""
 
     hits: Hits
     snapshot: Snapshot
     groups: Sequence[Sequence[GroupValue | None]] = ()
+    work: Work = field(default_factory=Work)
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,11 @@ class Answer:
 
     def _changed(self, change: Callable[[Hits], Hits]) -> Answer:
         return Answer(tuple(replace(found, hits=change(found.hits)) for found in self.parts), self.batch)
+
+    @property
+    def work(self) -> Work:
+        """Of these kernel calls."""
+        return sum((part.work for part in self.parts), Work())
 
     @cached_property
     def hits(self) -> Hits:
@@ -87,6 +93,7 @@ class Batcher:
         self._running: tuple[Sequence[_Waiting], StopFlag] = (), StopFlag()
         self._task: asyncio.Task[None] | None = None
         self._requests = self._queries = self._batches = self._largest = 0
+        self.work = Work()  # of all kernel calls
 
     @property
     def stats(self) -> BatchingStats:
@@ -157,12 +164,13 @@ class Batcher:
             return
         finally:
             self._running = (), stop
+        self.work += found.work
         start = 0
         for one in batch:
             end = start + len(one.vectors)
             if not one.answer.done():
                 hits = Hits(found.hits.scores[start:end], found.hits.ids[start:end])
-                one.answer.set_result(Answer((Found(hits, found.snapshot),), len(vectors)))
+                one.answer.set_result(Answer((Found(hits, found.snapshot, work=found.work),), len(vectors)))
             start = end
 
 

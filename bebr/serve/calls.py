@@ -26,15 +26,29 @@ QUERIES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 _NOTHING: Mapping[str, str] = MappingProxyType({})
 
 
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What kernel calls did; a row counts once for each query. ``scanned``: rows whose codes were looked at, or their
+    kept vectors alone; ``survivors``: those of them that a part of the code did not rule out, so that they were scored
+    in full."""
+
+    scanned: int = 0
+    survivors: int = 0
+
+    def __add__(self, other: Work) -> Work:
+        return Work(self.scanned + other.scanned, self.survivors + other.survivors)
+
+
 @dataclass(slots=True)
 class Search:
-    """The search of a call: what was asked, and once it has run, of which rows; ``batch``: queries of its kernel
-    call."""
+    """The search of a call: what was asked, and once it has run, of which rows; ``batch``: queries of its kernel call;
+    ``work``: what that did."""
 
     options: SearchOptions
     queries: int
     batch: int = 0
     snapshot: Snapshot | None = None
+    work: Work = Work()
 
 
 @dataclass(slots=True)
@@ -95,10 +109,10 @@ def note_search(options: SearchOptions, queries: int) -> None:
         call.search = Search(options, queries)
 
 
-def note_found(snapshot: Snapshot, batch: int) -> None:
+def note_found(snapshot: Snapshot, batch: int, work: Work) -> None:
     """The search of the current call has run."""
     if (call := _current.get()) is not None and call.search is not None:
-        call.search.snapshot, call.search.batch = snapshot, batch
+        call.search.snapshot, call.search.batch, call.search.work = snapshot, batch, work
 
 
 class Calls:

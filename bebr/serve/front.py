@@ -23,7 +23,7 @@ from bebr.collection.options import SearchOptions
 from bebr.collection.protocol import BatchingStats
 from bebr.serve.access import NO_KEY, WRONG_KEY, not_granted
 from bebr.serve.batching import MAX_BATCH
-from bebr.serve.calls import QUERIES, SECONDS, Call, Calls, Search
+from bebr.serve.calls import QUERIES, SECONDS, Call, Calls, Search, Work
 from bebr.serve.keys import Key, KeyFile, Stamp
 from bebr.serve.limits import Limits
 from bebr.serve.peers import TurnedAway
@@ -197,6 +197,10 @@ class Front:
         """What joining searches of a collection did here."""
         return BatchingStats(*self._front.batching(collection))
 
+    def work(self, collection: str) -> Work:
+        """What searches of a collection did that were answered here."""
+        return Work(*self._front.work(collection))
+
     def forget(self, collection: str) -> None:
         """It was dropped: what was counted of it is gone."""
         if self._front is not None:
@@ -248,7 +252,8 @@ class Front:
     def _search(self, one: Finished) -> Search:
         collection = self._shown.get(self._aliases.get(one.collection, one.collection))
         snapshot = None if collection is None or collection.closed else collection.snapshot
-        return Search(_options(one.asked, one.filter), one.queries, one.batch, snapshot)
+        work = Work(one.scanned, one.survivors)
+        return Search(_options(one.asked, one.filter), one.queries, one.batch, snapshot, work)
 
     async def drain(self, grace: float) -> None:
         """Takes no more calls, and waits for those in progress, up to ``grace`` seconds."""

@@ -97,7 +97,8 @@ def _searched(search: Search) -> dict[str, object]:
     fields: dict[str, object] = {"queries": search.queries, "k": options.k, "plan": _plan(search)}
     if snapshot is not None:
         rows = len(snapshot)
-        fields |= {"batch": search.batch, "rows": rows, "segments": len(snapshot.segments)}
+        fields |= {"batch": search.batch, "scanned": search.work.scanned, "survivors": search.work.survivors}
+        fields |= {"rows": rows, "segments": len(snapshot.segments)}
         if options.filter is not None:
             fields["filter_share"] = round(snapshot.count(options.filter) / max(rows, 1), 6)
     return fields

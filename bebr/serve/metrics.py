@@ -107,6 +107,8 @@ class _Figures:
                 "merges": "Segment files made of others.",
                 "kernel_calls": "Kernel calls of coalesced searches.",
                 "kernel_queries": "Their queries.",
+                "rows_scanned": "Rows that searches looked at, once for each query.",
+                "rows_survived": "Rows of these that a part of the code did not rule out.",
             }.items()
         }
         kinds = GaugeMetricFamily("bebr_index_rows", "Rows of files by index kind.", labels=(*one, "kind"))
@@ -123,6 +125,8 @@ class _Figures:
             counters["merges"].add_metric(name, served.collection.merges)
             counters["kernel_calls"].add_metric(name, done.batches)
             counters["kernel_queries"].add_metric(name, done.queries)
+            counters["rows_scanned"].add_metric(name, served.work.scanned)
+            counters["rows_survived"].add_metric(name, served.work.survivors)
             for kind, rows in stats.rows_by_kind.items():
                 kinds.add_metric([*name, kind], rows)
             model = stats.model

@@ -8,6 +8,7 @@ import os
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any, Protocol, TypeVar
 
 from bebr.arrays import Floats
@@ -20,7 +21,7 @@ from bebr.core import StopFlag
 from bebr.errors import CorruptFile, Error, IncompatibleModel
 from bebr.serve.batching import Batcher, Found
 from bebr.serve.budgets import Budgets, Most
-from bebr.serve.calls import note_searched
+from bebr.serve.calls import Work, note_searched
 from bebr.serve.front import Front
 from bebr.serve.query_models import QueryModels
 from bebr.serve.queues import FairQueue, ended
@@ -91,6 +92,7 @@ class ServedCollection:
         self._front = front
         self.collection = collection
         self.batcher = Batcher(self._search, threads.batches)
+        self._alone = Work()  # of searches that were not coalesced
         self._threads = threads
 
     @property
@@ -98,6 +100,12 @@ class ServedCollection:
         """What joining searches did, the front's included."""
         stats = self.batcher.stats
         return stats if self._front is None else stats.beside(self._front.batching(self.collection.name))
+
+    @property
+    def work(self) -> Work:
+        """What searches did, the front's included."""
+        work = self.batcher.work + self._alone
+        return work if self._front is None else work + self._front.work(self.collection.name)
 
     def _search(
         self,
@@ -107,6 +115,18 @@ class ServedCollection:
         allow: Named | None = None,
         groups: Groups | None = None,
         texts: Sequence[str] = (),
+    ) -> Found:
+        found = self._found(queries, options, stop, allow, groups, texts)
+        return replace(found, work=Work(stop.scanned, stop.survivors))
+
+    def _found(
+        self,
+        queries: Floats | Named | None,
+        options: SearchOptions,
+        stop: StopFlag,
+        allow: Named | None,
+        groups: Groups | None,
+        texts: Sequence[str],
     ) -> Found:
         snapshot = self.collection.snapshot
         if queries is None or (texts and not isinstance(queries, Named)):
@@ -149,6 +169,7 @@ class ServedCollection:
             return self._search(queries, options, stop, allow, groups, texts), begun
 
         found, begun = await self._threads.searches.run(self.collection.name, work, stop.set)
+        self._alone += found.work
         note_searched(begun, time.perf_counter_ns())
         return found
 

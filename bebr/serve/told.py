@@ -25,6 +25,8 @@ class Finished(NamedTuple):
     ended: int
     queries: int
     batch: int
+    scanned: int
+    survivors: int
     asked: tuple[Any, ...]
     filter: str | None
     traceparent: str

@@ -20,8 +20,17 @@ struct PyAsked {
   PyIds allow;
 
   CollectionSearch view() const {
-    return {k,       coded,  exact,     oversampling,  radius,
-            rescore, nprobe, ef_search, ids_of(allow), stop ? &stop->set : nullptr};
+    return {k,
+            coded,
+            exact,
+            oversampling,
+            radius,
+            rescore,
+            nprobe,
+            ef_search,
+            ids_of(allow),
+            stop ? &stop->set : nullptr,
+            stop ? &stop->work : nullptr};
   }
 };
 

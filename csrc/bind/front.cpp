@@ -65,6 +65,12 @@ py::tuple batching(Front& front, const std::string& collection) {
   return py::make_tuple(now.requests.load(), now.queries.load(), now.batches.load(), now.largest.load());
 }
 
+// Rows scanned and survivors, as of SearchWork.
+py::tuple work(Front& front, const std::string& collection) {
+  const std::shared_ptr<CollectionCounts> counts = front.shelf().counts(collection);
+  return py::make_tuple(counts->batching.work.scanned.load(), counts->batching.work.survivors.load());
+}
+
 // keys: a digest, the names of collections or None for all, and what is said of others, each.
 void set_keys(Front& front, const std::string& path, std::tuple<uint64_t, int64_t, int64_t> stamp,
               const std::vector<std::tuple<py::bytes, std::optional<std::vector<std::string>>, std::string>>& keys,
@@ -82,7 +88,7 @@ void set_keys(Front& front, const std::string& path, std::tuple<uint64_t, int64_
       std::make_shared<const KeyTable>(path, FileStamp{inode, modified, size}, std::move(made), missing, wrong));
 }
 
-// What `count` has counted, each as bebr.serve.front.Counted has it.
+// What `count` has counted, each as bebr.serve.told.Counted has it.
 py::list counted(Front& front) {
   const auto histogram = [](const Figures& of) { return py::make_tuple(of.counts, of.sum); };
   py::list made;
@@ -92,13 +98,13 @@ py::list counted(Front& front) {
   return made;
 }
 
-// What `record` keeps, each as bebr.serve.front.Finished has it.
+// What `record` keeps, each as bebr.serve.told.Finished has it.
 py::list take_finished(Front& front) {
   py::list made;
   for (const Finished& one : front.take_finished()) {
     const CollectionSearch& asked = one.asked;
     made.append(py::make_tuple(one.request_id, one.peer, one.collection, one.code, one.elapsed, one.queued,
-                               one.searched, one.traced, one.ended, one.queries, one.batch,
+                               one.searched, one.traced, one.ended, one.queries, one.batch, one.scanned, one.survivors,
                                py::make_tuple(asked.k, asked.coded, asked.oversampling, asked.exact, asked.radius,
                                               asked.rescore, asked.nprobe, asked.ef_search),
                                one.filter, one.traceparent, one.tracestate));
@@ -180,7 +186,8 @@ PYBIND11_MODULE(_front, m) {
       .def("take_finished", &take_finished)
       .def("take_denied", &Front::take_denied)
       .def("counts", &counts)
-      .def("batching", &batching, py::arg("collection"));
+      .def("batching", &batching, py::arg("collection"))
+      .def("work", &work, py::arg("collection"));
   m.def("read_search", &read_message, py::arg("message"));
   m.attr("tls") = tls_built();
 }

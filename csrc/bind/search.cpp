@@ -35,7 +35,10 @@ SearchOptions PyOptions::of(const Queries& queries) const {
     expect_shape(*min_scores, "min_scores", {static_cast<py::ssize_t>(queries.count)});
     with.min_scores = min_scores->data();
   }
-  if (stop) with.stop = &stop->set;
+  if (stop) {
+    with.stop = &stop->set;
+    with.work = &stop->work;
+  }
   return with;
 }
 
@@ -176,7 +179,9 @@ void bind_search(py::module_& m) {
   py::class_<StopFlag, std::shared_ptr<StopFlag>>(m, "StopFlag")
       .def(py::init<>())
       .def("set", [](StopFlag& flag) { flag.set = true; })
-      .def_property_readonly("is_set", [](const StopFlag& flag) { return flag.set.load(); });
+      .def_property_readonly("is_set", [](const StopFlag& flag) { return flag.set.load(); })
+      .def_property_readonly("scanned", [](const StopFlag& flag) { return flag.work.scanned.load(); })
+      .def_property_readonly("survivors", [](const StopFlag& flag) { return flag.work.survivors.load(); });
   py::class_<PyOptions>(m, "SearchOptions")
       .def(py::init(&make_options), py::arg("k"), py::kw_only(), py::arg("exact") = false,
            py::arg("batch_invariant") = true, py::arg("first_stage_rows") = 0, py::arg("nprobe") = 1,

@@ -23,9 +23,10 @@ struct PyQueries {
   Queries view(const Index& index) const;
 };
 
-// Set from any thread; a search that was given it ends with Error(Cancelled).
+// Set from any thread; a search that was given it ends with Error(Cancelled). work: what those searches did.
 struct StopFlag {
   std::atomic<bool> set{false};
+  SearchWork work;
 };
 
 // With what its pointers look at.

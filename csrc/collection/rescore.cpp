@@ -77,6 +77,9 @@ void CollectionSnapshot::rescore(const float* queries, size_t n, const Collectio
         best.write(k, asked.radius, scores + i * k, ids + i * k);
       }
     });
+    size_t all = 0;
+    for (const std::vector<uint32_t>& here : rows) all += here.size();
+    note_work(asked.work, n * all, n * all);
     return;
   }
   std::vector<std::vector<Place>> all(n);

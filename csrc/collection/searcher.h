@@ -11,6 +11,8 @@
 #include <string_view>
 #include <vector>
 
+#include "base/search_work.h"
+
 namespace bebr {
 
 // The most lists that a search may look at, and the most candidates of a walk (bebr/index).
@@ -29,6 +31,7 @@ struct CollectionSearch {
   std::optional<size_t> nprobe, ef_search;
   std::optional<std::span<const int64_t>> allow;  // only these ids; absent: any. They outlive the search
   const std::atomic<bool>* stop = nullptr;
+  SearchWork* work = nullptr;  // that is added to; null: nobody wants to know
 
   // Whether both find the same of a query where both allow the same ids.
   bool alike(const CollectionSearch& other) const noexcept {

@@ -189,6 +189,7 @@ void CollectionSnapshot::by_code(const CodeReading& reading, const Prepared& pre
   options.margin = reading.has_lists ? std::max(settings_.margin, kLeastMargin) : settings_.margin;
   options.nprobe = asked.exact ? kMostLists : 1;
   options.stop = asked.stop;
+  options.work = asked.work;
   options.first_stage_rows = std::max({settings_.first_stage_rows, kFewestCandidates, 4 * k});
   if (asked.oversampling) {  // as a multiple of k, of which `depth` may be one already
     const size_t times = std::max<size_t>(1, (*asked.oversampling * asked.k + depth - 1) / depth);

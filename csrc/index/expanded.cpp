@@ -153,7 +153,7 @@ void ExpandedScan::prefetch(uint32_t query) {
   }
 }
 
-void ExpandedScan::finalize(uint32_t query, const FineQuery& fine, TopK& top) {
+size_t ExpandedScan::finalize(uint32_t query, const FineQuery& fine, TopK& top) {
   QueryCandidates& list = lists_[query];
   drop(query);
   constexpr size_t kPiece = 64;
@@ -165,7 +165,9 @@ void ExpandedScan::finalize(uint32_t query, const FineQuery& fine, TopK& top) {
       rows[n++] = list.candidates[i].row;
     complete_rows(format_, views_[first.view], fine, base_[query], {rows, n}, top);
   }
+  const size_t completed = list.candidates.size();
   list.candidates.clear();
+  return completed;
 }
 
 void raise_threshold(const std::vector<std::optional<ExpandedScan>>& scans, size_t k, uint32_t query,

@@ -10,6 +10,7 @@
 
 #include "base/buffer.h"
 #include "base/threads.h"
+#include "index/options.h"
 #include "index/query.h"
 #include "index/rows.h"
 #include "index/topk.h"
@@ -58,9 +59,9 @@ class ExpandedScan {
   // The k best lower bounds so far, in no order: fewer where there are fewer rows, or where they are another scan's.
   std::span<const float> best(uint32_t query) const { return lists_[query].lower_bounds; }
 
-  // Completes the candidates of a query into `top`, and forgets them. prefetch: prefetches their codes.
+  // Completes the candidates of a query into `top`, and forgets them; how many. prefetch: prefetches their codes.
   void prefetch(uint32_t query);
-  void finalize(uint32_t query, const FineQuery& fine, TopK& top);
+  size_t finalize(uint32_t query, const FineQuery& fine, TopK& top);
 
  private:
   // Its final score lies between the two bounds.
@@ -100,16 +101,18 @@ void raise_threshold(const std::vector<std::optional<ExpandedScan>>& scans, size
 
 // Completes queries `who` of scans over parts of the rows, on all threads. fine, top: of a query.
 template <typename Fine, typename Top>
-void finalize_all(std::vector<std::optional<ExpandedScan>>& scans, size_t k, std::span<const uint32_t> who,
-                  Thresholds& thresholds, const Fine& fine, const Top& top) {
+void finalize_all(std::vector<std::optional<ExpandedScan>>& scans, const SearchOptions& options,
+                  std::span<const uint32_t> who, Thresholds& thresholds, const Fine& fine, const Top& top) {
   parallel_for(who.size(), 1, [&](size_t begin, size_t end) {
+    size_t survivors = 0;
     for (size_t i = begin; i < end; ++i) {
-      raise_threshold(scans, k, who[i], thresholds);
+      raise_threshold(scans, options.k, who[i], thresholds);
       for (std::optional<ExpandedScan>& scan : scans) {
         if (i + 1 < end) scan->prefetch(who[i + 1]);
-        scan->finalize(who[i], fine(who[i]), top(who[i]));
+        survivors += scan->finalize(who[i], fine(who[i]), top(who[i]));
       }
     }
+    note_work(options.work, 0, survivors);
   });
 }
 

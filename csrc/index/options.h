@@ -6,6 +6,7 @@
 #include <cstddef>
 
 #include "base/error.h"
+#include "base/search_work.h"
 
 namespace bebr {
 
@@ -33,6 +34,7 @@ struct SearchOptions {
 
   const float* min_scores = nullptr;        // of each query: only results that score above it. Null: any
   const std::atomic<bool>* stop = nullptr;  // looked at between pieces of work
+  SearchWork* work = nullptr;               // that is added to; null: nobody wants to know
 };
 
 // For a model that did not measure how many it needs.
@@ -43,5 +45,9 @@ inline void check_stop(const std::atomic<bool>* stop) {
   if (stop != nullptr && stop->load(std::memory_order_relaxed)) fail(ErrorCode::Cancelled, "the search was stopped");
 }
 inline void check_stop(const SearchOptions& options) { check_stop(options.stop); }
+
+inline void note_work(SearchWork* work, uint64_t scanned, uint64_t survivors) noexcept {
+  if (work != nullptr) work->add(scanned, survivors);
+}
 
 }  // namespace bebr

@@ -149,6 +149,8 @@ void answer(const Means& means, const Jobs& jobs) {
   if (!good) return;
   CollectionSearch asked = wanted.front()->asked;
   asked.stop = &batch->stop;
+  SearchWork work;
+  asked.work = &work;
   if (wanted.front()->allow) asked.allow = *wanted.front()->allow;
   const uint64_t begin = now_ns();
   const bool by_rows = !wanted.front()->rows.empty();
@@ -168,6 +170,7 @@ void answer(const Means& means, const Jobs& jobs) {
   counts.requests += wanted.size();
   counts.queries += queries;
   counts.batches += 1;
+  counts.work.add(work.scanned, work.survivors);
   uint64_t largest = counts.largest;
   while (largest < queries && !counts.largest.compare_exchange_weak(largest, queries)) {
   }
@@ -176,6 +179,8 @@ void answer(const Means& means, const Jobs& jobs) {
     job->began = begin;
     job->searched = took;
     job->batch = queries;
+    job->scanned = work.scanned;
+    job->survivors = work.survivors;
     job->outcome = Outcome::Cancelled;
     if (!job->cancelled()) reply(means, *searcher, *found, first, *job);
     first += job->count;

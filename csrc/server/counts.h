@@ -10,6 +10,8 @@
 #include <string>
 #include <vector>
 
+#include "base/search_work.h"
+
 namespace bebr {
 
 // Upper bounds of histograms, ascending: of times, and of the queries of a kernel call.
@@ -36,12 +38,13 @@ class Histogram {
   std::atomic<double> sum_{0};
 };
 
-// How a call ended. Times in ns; code: of gRPC; queued, searched and batch (queries of its kernel call): 0 where it was
-// not searched for, or that is not known.
+// How a call ended. Times in ns; code: of gRPC. The others are 0 where it was not searched for, or that is not known:
+// queued, searched, and of its kernel call the queries and what it did (SearchWork).
 struct Ended {
   int code = 0;
   uint64_t elapsed = 0, queued = 0, searched = 0;
   size_t batch = 0;
+  uint64_t scanned = 0, survivors = 0;
 };
 
 inline constexpr size_t kCodes = 17;  // of gRPC
@@ -56,6 +59,7 @@ struct CallFigures {
 // What joining searches did.
 struct BatchingCounts {
   std::atomic<uint64_t> requests{0}, queries{0}, batches{0}, largest{0};
+  SearchWork work;
 };
 
 class CollectionCounts {

@@ -158,6 +158,8 @@ void Front::finished(const Job& job, int code, const Stream& stream) {
     ended.queued = job.began - job.arrival;
     ended.searched = job.searched;
     ended.batch = job.batch;
+    ended.scanned = job.scanned;
+    ended.survivors = job.survivors;
   }
   if (counting_) shelf_.count(*job.counts, job.loop, ended);
   std::optional<Finished> made = told(stream, ended);

@@ -115,9 +115,10 @@ struct Job {
   uint64_t connection = 0;
   int32_t stream = 0;
 
-  // Of its search: when that began, how long it took, and how many queries were in it.
+  // Of its search: when that began, how long it took, how many queries were in it, and what it did.
   uint64_t began = 0, searched = 0;
   size_t batch = 0;
+  uint64_t scanned = 0, survivors = 0;
 
   Outcome outcome = Outcome::Failed;
   std::string reply;  // of one that was answered, framed; in the memory of the message

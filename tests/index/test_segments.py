@@ -199,6 +199,37 @@ def test_a_search_is_stopped_from_another_thread(bz, x, ids, queries):
             search_segments(views, bz, q, 3, stop=stop)
 
 
+def test_what_a_search_did_is_counted(bz, x, ids, queries):
+    """A row once for each query: all in a flat file, those of the lists that are looked at, those that a walk meets."""
+    codes, q = bz.encode(x), bz.prepare(queries[:3, :D])
+    lists = bebr.IVFIndex(bz, nlist=8)
+    lists.train(x)
+    lists.add(x, ids)
+    graph = bebr.GraphIndex(bz, max_degree=8)
+    graph.add_codes(codes, ids)
+
+    def did(index: bebr.FlatIndex | bebr.IVFIndex | bebr.GraphIndex, q=q, **how) -> tuple[int, int]:
+        stop = StopFlag()
+        search_segments([SegmentView(index)], bz, q, 3, stop=stop, **how)
+        return stop.scanned, stop.survivors
+
+    every, few, whole = 3 * N, ids[[3, 700, 900, 1400]], flat(bz, codes, ids)
+    scanned, survivors = did(whole)
+    assert scanned == every and 3 * 3 <= survivors < every
+    assert did(whole, allow=few) == (3 * 4, 3 * 4)  # too few for a first stage
+    assert did(whole, exact=True)[0] == every
+    one, all_of_them = did(lists, nprobe=1), did(lists, nprobe=8)
+    assert 3 * 3 <= one[1] <= one[0] < all_of_them[0] == every and one[1] <= all_of_them[1]
+    assert did(lists, exact=True)[0] == every
+    many = bz.prepare(queries[:40, :D])  # enough for a scan of whole codes
+    for index in (whole, lists):
+        scanned, survivors = did(index, many, exact=True)
+        assert scanned == 40 * N and 40 * 3 <= survivors < 40 * N
+    scanned, survivors = did(graph, ef_search=8)
+    assert 3 * 3 <= survivors <= scanned
+    assert did(graph, exact=True) == (every, every)
+
+
 def test_what_cannot_be_searched_is_refused(bz, x, ids, queries):
     index, q = flat(bz, bz.encode(x), ids), bz.prepare(queries[:, :D])
     other = model_of(x, widths=[24], metric=bz.metric)

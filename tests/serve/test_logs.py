@@ -53,6 +53,7 @@ def test_a_slow_search_says_what_it_did(start, tmp_path, bz, vectors, queries, c
     assert (search["level"], search["collection"], search["code"]) == ("warning", "docs", "OK")
     assert (search["queries"], search["k"], search["plan"]) == (3, 7, "filter oversampling=9")
     assert (search["rows"], search["segments"], search["filter_share"], search["batch"]) == (400, 1, 0.5, 3)
+    assert 3 * 7 <= search["survivors"] <= search["scanned"] <= 3 * 400
     assert 0 < search["search_ms"] <= search["ms"] and search["queue_ms"] >= 0
     failed = next(line for line in lines if line["request_id"] == "mine")
     assert (failed["method"], failed["code"], failed["collection"]) == ("Collections/Get", "NOT_FOUND", "nowhere")

@@ -54,6 +54,8 @@ def test_calls_are_counted_by_method_and_collection(measured, queries):
     )
     assert found['bebr_search_batch_queries_sum{collection="docs"}'] == 12
     assert found['bebr_kernel_queries_total{collection="docs"}'] == 12
+    assert found['bebr_rows_scanned_total{collection="docs"}'] == 12 * 300
+    assert 12 * 5 <= found['bebr_rows_survived_total{collection="docs"}'] <= 12 * 300
 
 
 def test_errors_have_their_code_and_names_of_nothing_make_no_label(measured, queries):

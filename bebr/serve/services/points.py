@@ -127,7 +127,7 @@ class Points(Reading):
         with self._budget.hold(ANSWER_BYTES * answers + scores, "the reply"):
             answer = await self._found(served, number, request, model, depth, groups, texts)
             if answer.parts:
-                note_found(answer.parts[-1].snapshot, answer.batch)
+                note_found(answer.parts[-1].snapshot, answer.batch, answer.work)
             answer = answer.after(request.offset * (groups.size if groups else 1))
             if groups is not None:
                 answer = answer.rows_of(groups.size)

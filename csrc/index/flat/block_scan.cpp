@@ -77,12 +77,14 @@ class BlockScan {
     const size_t bytes = block_bytes(spec_);
     std::vector<int32_t> sums(std::min<size_t>(nq, kernels_.batch_queries) * chunk * kBlockRows);
     uint16_t masks[kMostChunkRows / kBlockRows];
+    size_t looked_at = 0;
     parts_.each_chunk(first, last, chunk, step, options_, [&](size_t p, size_t block, size_t blocks) {
       const FlatPart& part = parts_[p];
       const size_t row = block * kBlockRows, stride = blocks * kBlockRows;
       const size_t rows = std::min(stride, part.rows.rows - row);
       const uint16_t* mask = part.filter.all() ? nullptr : masks;
       if (mask != nullptr && !part.filter.masks(part.first + row, rows, masks)) return;
+      looked_at += rows;
       for (size_t i = 0; i < nq; i += kernels_.batch_queries) {
         const size_t some = std::min<size_t>(kernels_.batch_queries, nq - i);
         const ScanQueries view = tables_->view(static_cast<uint32_t>(q0 + i), static_cast<uint32_t>(some));
@@ -91,6 +93,7 @@ class BlockScan {
         for (size_t j = 0; j < some; ++j) keep(i + j, sums.data() + j * stride, rows, row, mask, p);
       }
     });
+    note_work(options_.work, nq * looked_at, 0);
   }
 
   size_t chunk_blocks(size_t nq) const {
@@ -213,6 +216,7 @@ class BlockScan {
     for (size_t i = 0; i < raised.size(); ++i) found.emplace_back(options_.k, tops_[q0 + i].threshold());
     std::vector<uint32_t> rows_kept(chunk * kBlockRows + 16);
     std::vector<float> scores_kept(rows_kept.size());
+    size_t survivors = 0;
     scan(q0, raised.size(), first, last, chunk, 1,
          [&](size_t i, const int32_t* sums, size_t rows, size_t row, const uint16_t* mask, size_t p) {
            const RowView& view = parts_[p].rows;
@@ -222,7 +226,9 @@ class BlockScan {
                                format_.factor, mask, raised[i], tables_->scale[q0 + i], found[i].threshold(),
                                static_cast<uint32_t>(row), rows_kept.data(), scores_kept.data());
            complete_rows(format_, view, fine_[q0 + i], queries_.base()[q0 + i], {rows_kept.data(), n}, found[i]);
+           survivors += n;
          });
+    note_work(options_.work, 0, survivors);
     return found;
   }
 
@@ -243,11 +249,12 @@ class BlockScan {
         const size_t row = block * kBlockRows, rows = std::min(blocks * kBlockRows, part.rows.rows - row);
         if (!part.filter.all() && !part.filter.masks(part.first + row, rows, masks.data())) return;
         expanded.scan(part.rows.part(format_, row, rows), part.filter.all() ? nullptr : masks.data(), who);
+        note_work(options_.work, nq * rows, 0);
       });
       return expanded;
     });
     finalize_all(
-        scans, options_.k, who, thresholds, [&](uint32_t i) -> const FineQuery& { return fine_[q0 + i]; },
+        scans, options_, who, thresholds, [&](uint32_t i) -> const FineQuery& { return fine_[q0 + i]; },
         [&](uint32_t i) -> TopK& { return tops_[q0 + i]; });
   }
 

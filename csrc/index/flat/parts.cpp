@@ -19,6 +19,7 @@ void FlatParts::complete(const RowFormat& format, std::span<const uint32_t> rows
                          const SearchOptions& options, TopK& top) const {
   constexpr size_t kPiece = 1024;  // until `stop` is looked at
   uint32_t local[kPiece];
+  note_work(options.work, 0, rows.size());
   for (size_t i = 0; i < rows.size();) {
     check_stop(options);
     const size_t p = part_of(rows[i]);

@@ -31,6 +31,7 @@ class FlatScan {
     // All rows for many queries: whole codes rule most of them out, and give the same scores.
     if (!filtered_ && flat_expands(queries_.size(), exact))
       return scan_blocks(format_, parts_, queries_, exact, first_stage_rows_, tops_);
+    note_work(options_.work, queries_.size() * chosen_.size(), 0);
     const std::vector<FineQuery>& fine = queries_.fine();
     parallel_for(queries_.size(), 1, [&](size_t begin, size_t end) {
       for (size_t q = begin; q < end; ++q)

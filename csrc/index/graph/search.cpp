@@ -105,6 +105,7 @@ class GraphSegment::Search {
   void score_all(const BitQuery& query, std::span<const uint32_t> slots, TopK& top) const {
     constexpr size_t kPiece = 256;
     float piece[kPiece];
+    note_work(options_.work, slots.size(), slots.size());
     for (size_t i = 0; i < slots.size(); i += kPiece) {
       check_stop(options_);
       const size_t n = std::min(kPiece, slots.size() - i);
@@ -127,6 +128,7 @@ class GraphSegment::Search {
 
   // What a walk found, but for what the filter hides.
   void take(size_t q, const Walk& walk) const {
+    note_work(options_.work, walk.scanned, walk.survivors);
     TopK& results = tops_[q];
     TopK top(options_.k, results.threshold());
     size_t found = 0;

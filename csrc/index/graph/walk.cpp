@@ -24,6 +24,7 @@ WalkLanes& WalkLanes::mine() {
 
 void Walk::begin(const GraphView& view, std::span<const uint32_t> sample, size_t ef, float margin) {
   found.reset(ef);
+  scanned = survivors = 0;
   if (walking_) {  // stopped, or out of memory
     std::fill(visited_.begin(), visited_.end(), 0);
     seen_count_ = 0;
@@ -72,6 +73,7 @@ bool Walk::step(const GraphView& view) {
 void Walk::enter(const GraphView& view) {
   slack_ = margin_ * (view.layout.near > 0 ? query.near.spread : query.spread);
   const float scale = score_first_lines(view, sample_);
+  scanned += sample_.size();
   std::array<Candidate, kStarts> best;
   size_t n = 0;
   for (size_t i = 0; i < sample_.size(); ++i) {
@@ -161,6 +163,7 @@ bool Walk::hop_by_scan(const GraphView& view) {
   const RecordLayout& layout = view.layout;
   const uint8_t* record = view.record(node);
   const std::span<const uint32_t> near = scan_neighbours(view, record);
+  scanned += layout.degree;
   if (seen_.size() < seen_count_ + near.size()) seen_.resize(2 * seen_.size() + near.size());
   size_t good = 0;
   for (const uint32_t number : near) {
@@ -189,6 +192,7 @@ void Walk::ask_next(const GraphView& view) {
 void Walk::judge(const GraphView& view) {
   const std::span<const uint32_t> near(seen_.data() + near_, seen_count_ - near_);
   const float scale = score_first_lines(view, near), threshold = found.threshold();
+  scanned += near.size();
   uint32_t* passed = passed_.data();
   size_t good = 0;
   for (size_t i = 0; i < near.size(); ++i) {
@@ -205,6 +209,7 @@ void Walk::complete(const GraphView& view) {
   const RecordLayout& layout = view.layout;
   view.kernels.dot_bits16(view.nodes + kCodeAt, layout.stride, layout.spec.row_bytes(), query.y16.as<int16_t>(),
                           query.total16, passed_.data(), passed_count_, sums_.data());
+  survivors += passed_count_;
   for (size_t i = 0; i < passed_count_; ++i) {
     const uint8_t* record = view.record(passed_[i]);
     const float raw = query.base + query.scale16 * static_cast<float>(sums_[i]);

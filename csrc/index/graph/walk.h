@@ -25,7 +25,8 @@ namespace bebr {
 class Walk {
  public:
   BitQuery query;
-  CandidateList found;  // by the last walk: the best ef nodes found for `query`
+  CandidateList found;                // by the last walk: the best ef nodes found for `query`
+  size_t scanned = 0, survivors = 0;  // of the last walk, as of SearchWork
 
   // sample: slots to begin at the best of; it stays until the first step is made. margin: how many standard deviations
   // of the unseen bits a neighbour's first line, or its bytes in the record, may fall short.

@@ -78,6 +78,7 @@ void IvfScan::Progressive::scan_list(size_t l, std::span<const uint32_t> who) {
     const size_t stride = blocks * kBlockRows;
     (who.size() <= 8 ? scan_.kernels_.scan_table : scan_.kernels_.scan_batch)(list.blocks + row / kBlockRows * bytes,
                                                                               blocks, scanned, sums_.data(), stride);
+    scanned_ += rows * who.size();
     // Prefetches what every query keeps; it is completed afterwards.
     size_t room = 0;
     for (size_t i = 0; i < who.size(); ++i) {
@@ -92,6 +93,7 @@ void IvfScan::Progressive::scan_list(size_t l, std::span<const uint32_t> who) {
       if (top.full()) prefetch(list, {rows_.data() + room, n}, 0, after_two_);
       room += n;
     }
+    survivors_ += room;
     size_t left = 0;
     for (size_t i = 0; i < who.size(); ++i) left += narrow(who[i], list, kept_[i], left);
     for (size_t i = 0; i < who.size(); ++i) finish(who[i], list, kept_[i]);

@@ -117,6 +117,9 @@ class IvfScan::Group {
 class IvfScan::Progressive {
  public:
   explicit Progressive(Group& group);
+  ~Progressive() { note_work(scan_.options_.work, scanned_, survivors_); }
+  Progressive(const Progressive&) = delete;
+  Progressive& operator=(const Progressive&) = delete;
   // Scans a list for queries `who`: at most Kernels::batch_queries.
   void scan_list(size_t list, std::span<const uint32_t> who);
 
@@ -156,7 +159,8 @@ class IvfScan::Progressive {
   std::vector<float> scores_, order_;
   std::vector<Kept> kept_;
   std::vector<Left> left_;
-  size_t after_two_ = 0;  // bytes of the rest that the second plane takes
+  size_t after_two_ = 0;                // bytes of the rest that the second plane takes
+  size_t scanned_ = 0, survivors_ = 0;  // as of SearchWork
   Buffer gathered_, y8_;
 };
 

@@ -290,16 +290,18 @@ void IvfScan::Group::scan_expanded(const std::vector<uint32_t>& who, const Visit
         const uint16_t* mask = nullptr;
         if (!scan_.masked(piece.list, room, mask)) continue;
         expanded.scan(piece.rows, mask != nullptr ? mask + piece.row / kBlockRows : nullptr, visits.of(piece.list));
+        note_work(scan_.options_.work, visits.of(piece.list).size() * piece.rows.rows, 0);
       }
     }
   });
   finalize_all(
-      scans, scan_.options_.k, who, thresholds, [this](uint32_t i) -> const FineQuery& { return fine(i); },
+      scans, scan_.options_, who, thresholds, [this](uint32_t i) -> const FineQuery& { return fine(i); },
       [this](uint32_t i) -> TopK& { return top(i); });
 }
 
 void IvfScan::Group::complete_allowed() {
   const std::vector<Place>& allowed = scan_.allowed_;
+  note_work(scan_.options_.work, count_ * allowed.size(), count_ * allowed.size());
   uint32_t piece[kPiece];
   for (size_t i = 0; i < allowed.size();) {
     check_stop(scan_.options_);
