@@ -235,12 +235,12 @@ class Binarizer(KnownAttributes):
     def to(self, device: str) -> Binarizer | DeviceEncoder:
         """What encodes on ``device``, such as ``"cuda:1"``: ``bz.to("cuda").encode(x)``. ``"cpu"``: this binarizer.
 
-        :class:`DeviceUnavailable` says why the device cannot be used. ``ValueError`` for a model that encodes on the
-        CPU alone: of recurrent architecture, or with an input adapter. :class:`LimitExceeded`: its memory is short.
+        :class:`DeviceUnavailable` says why the device cannot be used; :class:`LimitExceeded`: its memory is short.
         """
         if device == "cpu":
             return self
-        return DeviceEncoder(device, self.settings, self._tensors, self._factors_of_device)
+        adapter = [] if self._adapter is None else self._stack(INPUT_ADAPTER)
+        return DeviceEncoder(device, self.settings, self._tensors, self._layers(), adapter, self._factors_of_device)
 
     def _factors_of_device(self, planes: NDArray[np.uint8], squared: dict[str, Floats], norms: Floats) -> Factors:
         return self._stored(self._exact_factors(planes, norms, squared))

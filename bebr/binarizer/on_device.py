@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol, cast
 
 import numpy as np
@@ -14,6 +14,8 @@ from bebr.binarizer.config import INPUT_ADAPTER, OPTIMIZE_GRAM, BinarizerConfig
 from bebr.binarizer.factors import Factors
 from bebr.device import extension_of, on_a_device
 
+Layers = list[tuple[Floats, Floats]]
+"""Weight [out, in] and bias [out] of each."""
 FactorsOf = Callable[[NDArray[np.uint8], dict[str, Floats], Floats], Factors]
 """Stored factors of planes, of the squared norms [n] of what each decoder (by name) makes of them, and of the vectors'
 own norms [n], which are ones unless the metric is ``"ip"``."""
@@ -29,37 +31,45 @@ def decoders_of_factors(settings: BinarizerConfig, tensors: Mapping[str, Floats]
 class _Encoder(Protocol):
     """The extension's (csrc/bind/cuda_encode.cpp)."""
 
-    def encode(self, x: Floats, optimize: bool) -> tuple[NDArray[np.uint8], Floats, NDArray[np.float64]]: ...
-    def encode_there(self, x: Any, optimize: bool) -> tuple[NDArray[np.uint8], Floats, NDArray[np.float64]]: ...
+    def encode(self, x: Floats, optimize: bool) -> tuple[NDArray[np.uint8], Floats, Floats]: ...
+    def encode_there(self, x: Any, optimize: bool) -> tuple[NDArray[np.uint8], Floats, Floats]: ...
 
 
 class DeviceEncoder:
     """Encodes as a binarizer does, on a device. Immutable. Threads: any number, whose calls wait for one another."""
 
     def __init__(
-        self, device: str, settings: BinarizerConfig, tensors: Mapping[str, Floats], factors_of: FactorsOf
+        self,
+        device: str,
+        settings: BinarizerConfig,
+        tensors: Mapping[str, Floats],
+        networks: Sequence[Layers],
+        adapter: Layers,
+        factors_of: FactorsOf,
     ) -> None:
-        """tensors: those of a binarizer, by name. factors_of: what makes its factors. Errors of
+        """tensors: those of a binarizer, by name. networks, adapter: their layers, of the encoder in the order of
+        ``core.Encoder``, of the input adapter none where there is none. factors_of: what makes its factors. Errors of
         :meth:`bebr.Binarizer.to`."""
         extension, number = extension_of(device)
-        if settings.architecture != "linear" or settings.entries.get(INPUT_ADAPTER) is not None:
-            kind = "of recurrent architecture" if settings.architecture != "linear" else "with an input adapter"
-            raise ValueError(f"device is {device!r}: a model {kind} encodes on the CPU alone")
         self._device, self._input_dim, self._factors_of = device, settings.input_dim, factors_of
         self._decoders, self._by_norm = decoders_of_factors(settings, tensors), settings.metric == "ip"
 
-        def layer(name: str, outputs: int) -> tuple[Floats, Floats]:
-            return tensors[f"{name}.weight"], tensors.get(f"{name}.bias", np.zeros(outputs, np.float32))
+        def decoder(name: str) -> tuple[Floats, Floats]:
+            weight = tensors[f"{name}.weight"]
+            return weight, tensors.get(f"{name}.bias", np.zeros(weight.shape[1], np.float32))
 
         made = extension.Encoder(
             number,
+            settings.architecture,
             list(settings.widths),
-            *layer("encoder.0", settings.dims),
+            list(networks),
             settings.metric == "cosine",
+            adapter,
+            settings.skip(INPUT_ADAPTER) if adapter else 0.0,
             tensors.get(OPTIMIZE_GRAM),
             settings.sweeps,
             settings.tries,
-            [(*layer(name, settings.input_dim), planes) for name, planes in self._decoders.items()],
+            [(*decoder(name), planes) for name, planes in self._decoders.items()],
         )
         self._encoder = cast("_Encoder", made)
 
@@ -73,18 +83,14 @@ class DeviceEncoder:
 
         x: an array of the host's; or one of this device's, float32 or float16, that shows itself by
         ``__cuda_array_interface__`` or DLPack (torch, cupy, JAX): it is read where it lies. Codes come back in the
-        host's memory. optimize: as of :meth:`bebr.Binarizer.encode`. Where the metric is ``"ip"``, the norm of a vector
-        on the device is summed in another order than numpy's: its factor may differ by one unit in the last place.
+        host's memory. optimize: as of :meth:`bebr.Binarizer.encode`.
 
         ``ValueError`` names what ``x`` has and what is wanted: dtype, shape, strides, device, a row that is not
         finite. :class:`LimitExceeded` where the device's memory is short.
         """
         if on_a_device(x):
-            planes, squared, squares = self._encoder.encode_there(x, optimize)
-            lengths = np.sqrt(squares).astype(np.float32)
+            planes, squared, lengths = self._encoder.encode_there(x, optimize)
         else:
-            vectors = as_vectors(x, "x", self._input_dim)
-            planes, squared, _ = self._encoder.encode(vectors, optimize)
-            lengths = np.linalg.norm(vectors, axis=1)
+            planes, squared, lengths = self._encoder.encode(as_vectors(x, "x", self._input_dim), optimize)
         norms = dict(zip(self._decoders, squared, strict=True))
         return Codes(planes, self._factors_of(planes, norms, lengths if self._by_norm else np.ones_like(lengths)))

@@ -5,6 +5,7 @@
 #include <tuple>
 
 #include "bind/device_arrays.h"
+#include "bind/layers.h"
 #include "cuda/centroids.h"
 #include "cuda/encoder.h"
 
@@ -13,14 +14,22 @@ namespace {
 
 using DecoderTuple = std::tuple<Array<float>, Array<float>, size_t>;  // weight [dims, d], bias [d], planes
 
-std::unique_ptr<cuda::Encoder> make_encoder(size_t device, const std::vector<uint32_t>& widths,
-                                            const Array<float>& weight, const Array<float>& bias, bool normalize,
+std::unique_ptr<cuda::Encoder> make_encoder(size_t device, const std::string& architecture,
+                                            const std::vector<uint32_t>& widths,
+                                            const std::vector<std::vector<PyLayer>>& networks, bool normalize,
+                                            const std::vector<PyLayer>& adapter, float skip,
                                             const std::optional<Array<float>>& gram, uint32_t sweeps, uint32_t tries,
                                             const std::vector<DecoderTuple>& decoders) {
   const CodeSpec spec = spec_of(widths);
   const auto dims = static_cast<py::ssize_t>(spec.dims());
-  expect_shape(weight, "weight", {dims, -1});
-  expect_shape(bias, "bias", {dims});
+  cuda::EncoderModel model{architecture_of(architecture),
+                           spec,
+                           networks_of(networks),
+                           normalize,
+                           layers_of(adapter, "adapter"),
+                           skip,
+                           {},
+                           {}};
   if (gram) expect_shape(*gram, "gram", {dims, dims});
   for (const auto& [of, mean, planes] : decoders) {
     expect_shape(of, "a decoder's weight", {dims, -1});
@@ -29,29 +38,27 @@ std::unique_ptr<cuda::Encoder> make_encoder(size_t device, const std::vector<uin
       fail(ErrorCode::InvalidArgument,
            "a decoder has " + std::to_string(planes) + " planes: want 1 to " + std::to_string(spec.planes));
   }
-  const py::gil_scoped_release release;
-  cuda::DescentModel descent;
-  if (gram) descent = {gram->data(), sweeps, tries};
-  std::vector<cuda::DecoderModel> made;
+  if (gram) model.descent = {gram->data(), sweeps, tries};
   for (const auto& [of, mean, planes] : decoders)
-    made.push_back({of.data(), mean.data(), static_cast<uint32_t>(mean.size()), static_cast<uint32_t>(planes)});
-  const Layer layer{weight.data(), bias.data(), static_cast<uint32_t>(weight.shape(1)), spec.dims()};
-  return std::make_unique<cuda::Encoder>(device, spec, layer, normalize, descent, made);
+    model.decoders.push_back(
+        {of.data(), mean.data(), static_cast<uint32_t>(mean.size()), static_cast<uint32_t>(planes)});
+  const py::gil_scoped_release release;
+  return std::make_unique<cuda::Encoder>(device, model);
 }
 
-// planes uint8 [n, row_bytes], norms float32 [decoders, n], squares float64 [n].
+// planes uint8 [n, row_bytes], norms float32 [decoders, n], lengths float32 [n].
 py::tuple encoded(const cuda::Encoder& encoder, const cuda::Vectors& x, bool optimize) {
   const auto n = static_cast<py::ssize_t>(x.rows);
   py::array_t<uint8_t> planes({n, static_cast<py::ssize_t>(encoder.spec().row_bytes())});
   py::array_t<float> norms({static_cast<py::ssize_t>(encoder.decoders()), n});
-  py::array_t<double> squares(n);
+  py::array_t<float> lengths(n);
   uint8_t* to = planes.mutable_data();
-  const cuda::EncodedNorms wanted{norms.mutable_data(), squares.mutable_data()};
+  const cuda::EncodedNorms wanted{norms.mutable_data(), lengths.mutable_data()};
   {
     const py::gil_scoped_release release;
     encoder.encode(x, optimize, to, wanted);
   }
-  return py::make_tuple(planes, norms, squares);
+  return py::make_tuple(planes, norms, lengths);
 }
 
 py::tuple encode(const cuda::Encoder& encoder, const Array<float>& x, bool optimize) {
@@ -92,8 +99,9 @@ py::array_t<uint32_t> assign(const cuda::Centroids& centroids, const Array<float
 void bind_cuda_encode(py::module_& m) {
   m.def("brought", &brought, py::arg("device"), py::arg("queries"), py::arg("dim"));
   py::class_<cuda::Encoder>(m, "Encoder", py::module_local())
-      .def(py::init(&make_encoder), py::arg("device"), py::arg("widths"), py::arg("weight"), py::arg("bias"),
-           py::arg("normalize"), py::arg("gram"), py::arg("sweeps"), py::arg("tries"), py::arg("decoders"))
+      .def(py::init(&make_encoder), py::arg("device"), py::arg("architecture"), py::arg("widths"), py::arg("networks"),
+           py::arg("normalize"), py::arg("adapter"), py::arg("skip"), py::arg("gram"), py::arg("sweeps"),
+           py::arg("tries"), py::arg("decoders"))
       .def("encode", &encode, py::arg("x"), py::arg("optimize"))
       .def("encode_there", &encode_there, py::arg("x"), py::arg("optimize"));
   py::class_<cuda::Centroids>(m, "Centroids", py::module_local())

@@ -12,6 +12,7 @@
 #include "binarizer/network.h"
 #include "bind/arrays.h"
 #include "bind/errors.h"
+#include "bind/layers.h"
 #include "code/planes.h"
 
 using namespace bebr;
@@ -64,34 +65,16 @@ void bind_codes(py::module_& m) {
 // --- binarizer
 // ----------------------------------------------------------------------------------------------------------
 
-using PyLayer = std::pair<Array<float>, Array<float>>;
-
-std::vector<Layer> layers_of(const std::vector<PyLayer>& layers, const std::string& name) {
-  std::vector<Layer> views;
-  for (const auto& [weight, bias] : layers) {
-    const std::string at = name + "[" + std::to_string(views.size()) + "]";
-    expect_shape(weight, (at + " weight").c_str(), {-1, -1});
-    expect_shape(bias, (at + " bias").c_str(), {weight.shape(0)});
-    views.push_back(
-        {weight.data(), bias.data(), static_cast<uint32_t>(weight.shape(1)), static_cast<uint32_t>(weight.shape(0))});
-  }
-  return views;
-}
-
 std::shared_ptr<Encoder> make_encoder(const std::string& architecture, const std::vector<uint32_t>& widths,
                                       const std::vector<std::vector<PyLayer>>& networks, bool normalize,
                                       const std::optional<Array<float>>& gram, uint32_t sweeps, uint32_t tries) {
-  if (architecture != "linear" && architecture != "recurrent")
-    fail(ErrorCode::InvalidArgument, "architecture is '" + architecture + "': want linear or recurrent");
+  const Architecture kind = architecture_of(architecture);
   const CodeSpec spec = spec_of(widths);
-  std::vector<std::vector<Layer>> views;
-  for (const std::vector<PyLayer>& layers : networks)
-    views.push_back(layers_of(layers, "layers[" + std::to_string(views.size()) + "]"));
+  const std::vector<std::vector<Layer>> views = networks_of(networks);
   const auto dims = static_cast<py::ssize_t>(spec.dims());
   if (gram) expect_shape(*gram, "gram", {dims, dims});
   py::gil_scoped_release release;
-  return std::make_shared<Encoder>(architecture == "linear" ? Architecture::Linear : Architecture::Recurrent, spec,
-                                   views, normalize, gram ? gram->data() : nullptr, sweeps, tries);
+  return std::make_shared<Encoder>(kind, spec, views, normalize, gram ? gram->data() : nullptr, sweeps, tries);
 }
 
 py::array_t<float> forward(const Network& network, const Array<float>& x) {

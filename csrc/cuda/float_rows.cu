@@ -29,6 +29,12 @@ __device__ __forceinline__ double squared_length(uint32_t n, const Value& value)
   return total;
 }
 
+template <typename Value>
+__device__ __forceinline__ float inverse_length(uint32_t n, const Value& value) {
+  const double total = squared_length(n, value);
+  return total > 0 ? static_cast<float>(1 / sqrt(total)) : 0;
+}
+
 __global__ void __launch_bounds__(kThreads) enter_kernel(const EnterArgs args) {
   const uint32_t lane = threadIdx.x % kLanes, row = row_of_lanes();
   const bool here = row < args.rows;
@@ -38,14 +44,118 @@ __global__ void __launch_bounds__(kThreads) enter_kernel(const EnterArgs args) {
   };
   bool finite = true;
   for (uint32_t i = lane; i < args.dim; i += kLanes) finite &= fabsf(value(i)) <= kLargest;
-  if (here && !finite) atomicMin(args.not_finite, row);
-  const double total = args.normalize || args.squares != nullptr ? squared_length(args.dim, value) : 0;
+  if (args.not_finite != nullptr && here && !finite) atomicMin(args.not_finite, row);
+  const float scale = args.normalize ? inverse_length(args.dim, value) : 1;
   if (!here) return;
-  if (args.squares != nullptr && lane == 0) args.squares[row] = total;
-  if (args.out == nullptr) return;
-  const float scale = !args.normalize ? 1 : total > 0 ? static_cast<float>(1 / sqrt(total)) : 0;
   float* out = args.out + static_cast<uint64_t>(row) * args.dim;
   for (uint32_t i = lane; i < args.dim; i += kLanes) out[i] = args.normalize ? value(i) * scale : value(i);
+}
+
+// sum_of_squares of binarizer/queries.cpp: halves, and halves of these, down to 128 entries, which are summed in 8
+// parts. All lanes of a warp call it, with one n; 8 of them are a row's, and get its sum.
+constexpr uint32_t kParts = 8, kWhole = 128, kMostLevels = 7;  // of up to 4,096 entries: 6
+
+template <typename Value>
+__device__ __forceinline__ float sum_of_few_squares(uint32_t first, uint32_t n, const Value& value) {
+  const uint32_t lane = threadIdx.x % kParts, whole = n / kParts * kParts;
+  float sum = 0;
+  if (whole > 0) {
+    const float one = value(first + lane);
+    sum = one * one;
+    for (uint32_t i = kParts + lane; i < whole; i += kParts) {
+      const float x = value(first + i);
+      sum += x * x;
+    }
+    for (int by = 1; by < static_cast<int>(kParts); by *= 2) sum += __shfl_xor_sync(kWholeWarp, sum, by);
+  }
+  for (uint32_t i = whole; i < n; ++i) {
+    const float x = value(first + i);
+    sum += x * x;
+  }
+  return sum;
+}
+
+template <typename Value>
+__device__ __forceinline__ float sum_of_squares(uint32_t n, const Value& value) {
+  float left[kMostLevels];  // sums of left halves on the way down to where it is
+#pragma unroll
+  for (uint32_t i = 0; i < kMostLevels; ++i) left[i] = 0;
+  for (uint32_t path = 0;;) {  // bit i: the right half at level i
+    uint32_t first = 0, count = n, level = 0;
+    for (; count > kWhole; ++level) {
+      const uint32_t half = count / 2 - count / 2 % 8, right = path >> level & 1;
+      first += right * half;
+      count = right != 0 ? count - half : half;
+    }
+    float sum = sum_of_few_squares(first, count, value);
+#pragma unroll
+    for (uint32_t i = kMostLevels; i-- > 0;) {
+      if (i + 1 != level || (path >> i & 1) == 0) continue;
+      sum = left[i] + sum;
+      level = i;
+      path &= ~(1u << i);
+    }
+    if (level == 0) return sum;
+#pragma unroll
+    for (uint32_t i = 0; i < kMostLevels; ++i) left[i] = i + 1 == level ? sum : left[i];
+    path |= 1u << (level - 1);
+  }
+}
+
+__global__ void __launch_bounds__(kThreads) measure_kernel(const LengthArgs args) {
+  const uint32_t lane = threadIdx.x % kParts, row = (blockIdx.x * kThreads + threadIdx.x) / kParts;
+  const uint64_t at = static_cast<uint64_t>(row < args.rows ? row : 0) * args.stride;
+  const float* x = args.values + at;
+  float length = sqrtf(sum_of_squares(args.dim, [&](uint32_t i) { return x[i]; }));
+  if (args.lengths != nullptr && row < args.rows && lane == 0) args.lengths[row] = length;
+  if (args.unit == nullptr) return;
+  float most = 1;
+  const bool far = !(length <= kLargest);
+  if (__ballot_sync(kWholeWarp, far) != 0) {  // squares of some row are too large for a float
+    float largest = 0;
+    for (uint32_t i = lane; i < args.dim; i += kParts) largest = fmaxf(largest, fabsf(x[i]));
+    for (int by = 1; by < static_cast<int>(kParts); by *= 2)
+      largest = fmaxf(largest, __shfl_xor_sync(kWholeWarp, largest, by));
+    most = far ? largest : 1;
+    const float again = sqrtf(sum_of_squares(args.dim, [&](uint32_t i) { return x[i] / most; }));
+    length = far ? again : length;
+  }
+  __syncwarp();  // before a row is written that another lane still reads
+  if (row >= args.rows) return;
+  const float by = length > 0 ? length : 1;
+  for (uint32_t i = lane; i < args.dim; i += kParts) args.unit[at + i] = x[i] / most / by;
+}
+
+__global__ void __launch_bounds__(kThreads) add_kernel(const AddArgs args) {
+  const uint32_t lane = threadIdx.x % kLanes, row = row_of_lanes();
+  const uint64_t mine = row < args.rows ? row : 0;
+  const float* x = args.x + mine * args.x_stride;
+  const float* y = args.y + mine * args.y_stride;
+  const float scale = args.away ? -inverse_length(args.dim, [&](uint32_t i) { return y[i]; }) : args.scale;
+  if (row >= args.rows) return;
+  float* out = args.out + mine * args.out_stride;
+  for (uint32_t i = lane; i < args.dim; i += kLanes) {
+    const float product = y[i] * scale;
+    out[i] = x[i] + product;
+  }
+}
+
+// A thread 8 dims.
+__global__ void __launch_bounds__(kThreads) plane_kernel(const PlaneArgs args) {
+  const uint64_t at = static_cast<uint64_t>(blockIdx.x) * kThreads + threadIdx.x;
+  const uint32_t groups = args.width / 8;
+  const auto row = static_cast<uint32_t>(at / groups), group = static_cast<uint32_t>(at % groups);
+  if (row >= args.rows) return;
+  const float* values = args.values + static_cast<uint64_t>(row) * args.stride + group * 8;
+  float* v = args.v + static_cast<uint64_t>(row) * args.v_stride + group * 8;
+  uint32_t byte = 0;
+#pragma unroll
+  for (uint32_t j = 0; j < 8; ++j) {
+    const bool above = values[j] >= 0;
+    byte |= static_cast<uint32_t>(above) << j;
+    v[j] += above ? args.weight : -args.weight;
+  }
+  args.planes[static_cast<uint64_t>(row) * args.row_bytes + args.offset + group] = static_cast<uint8_t>(byte);
 }
 
 __global__ void __launch_bounds__(kThreads) approximate_kernel(const __grid_constant__ ApproximateArgs args) {
@@ -112,6 +222,18 @@ void enter(const EnterArgs& args) { launch(enter_kernel, blocks_of_rows(args.row
 void approximate(const ApproximateArgs& args) {
   const uint64_t threads = static_cast<uint64_t>(args.rows) * (args.stride / 8);
   launch(approximate_kernel, dim3{static_cast<unsigned>((threads + kThreads - 1) / kThreads), 1, 1}, kThreads, 0, args);
+}
+
+void measure(const LengthArgs& args) {
+  constexpr uint32_t kRows = kThreads / kParts;
+  launch(measure_kernel, dim3{(args.rows + kRows - 1) / kRows, 1, 1}, kThreads, 0, args);
+}
+
+void add(const AddArgs& args) { launch(add_kernel, blocks_of_rows(args.rows), kThreads, 0, args); }
+
+void add_plane(const PlaneArgs& args) {
+  const uint64_t threads = static_cast<uint64_t>(args.rows) * (args.width / 8);
+  launch(plane_kernel, dim3{static_cast<unsigned>((threads + kThreads - 1) / kThreads), 1, 1}, kThreads, 0, args);
 }
 
 void norms(const NormArgs& args) { launch(norms_kernel, blocks_of_rows(args.rows), kThreads, 0, args); }

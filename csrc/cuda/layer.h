@@ -1,8 +1,11 @@
 // Weights of a layer on a device, and rows of floats that go through it.
 #pragma once
 
+#include <algorithm>
+#include <array>
 #include <cstddef>
 #include <cstdint>
+#include <vector>
 
 #include "cuda/memory.h"
 #include "kernels/dense.h"
@@ -42,8 +45,27 @@ class DeviceLayer {
 void nearest(const MatrixView& x, const DeviceLayer& centroids, DevicePointer<const float> half_norms,
              DevicePointer<uint32_t> lists);
 
-// out[i, o] = bias[o] + sum_k x[i, k] w[o, k], as Kernels::gemm without relu, to the bit. Rows of out are
-// layer.out_stride() floats apart.
-void product(const MatrixView& x, const DeviceLayer& layer, DevicePointer<float> out);
+// out[i, o] = bias[o] + sum_k x[i, k] w[o, k], as Kernels::gemm, to the bit; relu: what is not above 0 becomes 0. Rows
+// of out are layer.out_stride() floats apart.
+void product(const MatrixView& x, const DeviceLayer& layer, bool relu, DevicePointer<float> out);
+
+// Layers with ReLU between them, as binarizer/network.h.
+class DeviceNetwork {
+ public:
+  // Throws Error(InvalidArgument) where there is no layer, or one does not take what the one before it gives.
+  explicit DeviceNetwork(const std::vector<Layer>& layers);
+
+  uint32_t in() const noexcept { return layers_.front().in(); }
+  uint32_t out() const noexcept { return layers_.back().out(); }
+  uint32_t out_stride() const noexcept { return layers_.back().out_stride(); }
+  // Floats of a row between layers; 0: there is nothing between.
+  size_t widest() const noexcept;
+
+  // out: rows of out_stride() floats. between: room for rows of widest() floats each.
+  void forward(const MatrixView& x, std::array<DeviceArray<float>, 2>& between, DevicePointer<float> out) const;
+
+ private:
+  std::vector<DeviceLayer> layers_;
+};
 
 }  // namespace bebr::cuda

@@ -60,6 +60,8 @@ std::string memory_text(const std::string& what, size_t needed, size_t left);
 // Throw Error(LimitExceeded) with that; "110.00 GiB of the host's memory cannot be pinned".
 [[noreturn]] void fail_for_memory(const std::string& what, size_t needed, size_t left);
 [[noreturn]] void fail_for_pinned(size_t bytes);
+// The same where a caller allows `most` bytes.
+[[noreturn]] void fail_for_budget(const std::string& what, size_t needed, size_t most);
 // Throws Error(LimitExceeded) where memory is short. What is there at first is undefined.
 void* allocate(size_t bytes);
 void release(void* memory) noexcept;
@@ -120,6 +122,10 @@ class DeviceArray {
   const void* address() const noexcept { return data_; }  // for who shows this memory to another library
   DevicePointer<T> data(size_t at = 0) noexcept { return DevicePointer<T>(data_ + at); }
   DevicePointer<const T> data(size_t at = 0) const noexcept { return DevicePointer<const T>(data_ + at); }
+
+  DevicePointer<const uint8_t> as_bytes() const noexcept {
+    return DevicePointer<const uint8_t>::of_another(reinterpret_cast<const uint8_t*>(data_));
+  }
 
   // `values` at entry `at` and behind.
   void put(std::span<const T> values, size_t at = 0) {

@@ -10,6 +10,7 @@ struct ProductArgs {
   LayerView layer;
   DevicePointer<float> out;
   uint32_t out_stride = 0;
+  bool relu = false;
 };
 
 __global__ void __launch_bounds__(kTileThreads, 2) product_kernel(const ProductArgs args) {
@@ -33,7 +34,12 @@ __global__ void __launch_bounds__(kTileThreads, 2) product_kernel(const ProductA
     for (uint32_t half = 0; half < 2; ++half) {
       const uint32_t column = first_column + tile_column(4 * half);
       if (column >= args.out_stride) continue;
-      const FourFloats four{{sums[i][4 * half], sums[i][4 * half + 1], sums[i][4 * half + 2], sums[i][4 * half + 3]}};
+      FourFloats four;
+#pragma unroll
+      for (uint32_t j = 0; j < 4; ++j) {
+        const float sum = sums[i][4 * half + j];
+        four.values[j] = args.relu && !(sum > 0) ? 0 : sum;
+      }
       *reinterpret_cast<FourFloats*>(args.out + static_cast<uint64_t>(row) * args.out_stride + column) = four;
     }
   }
@@ -41,8 +47,8 @@ __global__ void __launch_bounds__(kTileThreads, 2) product_kernel(const ProductA
 
 }  // namespace
 
-void product(const MatrixView& x, const DeviceLayer& layer, DevicePointer<float> out) {
-  const ProductArgs args{x, layer.view(), out, layer.out_stride()};
+void product(const MatrixView& x, const DeviceLayer& layer, bool relu, DevicePointer<float> out) {
+  const ProductArgs args{x, layer.view(), out, layer.out_stride(), relu};
   launch(product_kernel, dim3{args.layer.columns / kTileColumns, (x.rows + kTileRows - 1) / kTileRows, 1}, kTileThreads,
          kTileShared, args);
 }

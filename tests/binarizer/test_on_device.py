@@ -118,9 +118,8 @@ def test_arrays_on_the_device_are_read_where_they_lie(bz: bebr.Binarizer) -> Non
         got = there.encode(array)
         after = machine.copied()
         assert after[0] == up, "vectors that were on the device went through the host"
-        assert after[1] - down == 40 * (bz.settings.code_bytes + 4 * len(there._decoders) + 8) + 4
-        np.testing.assert_array_equal(got.planes, want.planes)
-        np.testing.assert_allclose(got.factors.astype(float), want.factors.astype(float), rtol=2e-3, atol=1)
+        assert after[1] - down == 40 * (bz.settings.code_bytes + 4 * len(there._decoders) + 4) + 4
+        same(want, got)
     assert machine.waited()[waited:] == [0x7F00]
     assert arrays[5].streams == [1]
     same(bz.encode(x[:0]), there.encode(Shown(machine, x[:0], data=(0, False))))
@@ -157,18 +156,74 @@ def test_what_an_array_on_a_device_has_wrong_is_named() -> None:
             there.encode(array)
 
 
-@emulated
-def test_models_that_encode_on_the_cpu_alone() -> None:
-    rng = np.random.default_rng(0)
-    tensors = {
-        "encoder.0.weight": rng.standard_normal((16, 8), np.float32),
-        "reconstruct.0.0.weight": rng.standard_normal((8, 16), np.float32),
-        "residual.0.0.weight": rng.standard_normal((8, 8), np.float32),
+def stack(rng: np.random.Generator, prefix: str, *dims: int) -> dict[str, np.ndarray]:
+    """Layers between these numbers of dimensions."""
+    shapes = list(zip(dims[1:], dims[:-1], strict=True))
+    return {
+        f"{prefix}.{i}.{name}": rng.standard_normal(shape, np.float32) / np.float32(np.sqrt(wide))
+        for i, (high, wide) in enumerate(shapes)
+        for name, shape in (("weight", (high, wide)), ("bias", (high,)))
     }
-    config = {"architecture": "recurrent", "widths": [16, 8], "metric": "cosine", "input_dim": 8}
-    recurrent = bebr.Binarizer.from_tensors(tensors, config)
-    with pytest.raises(ValueError, match="'emulated': a model of recurrent architecture encodes on the CPU alone"):
-        recurrent.to("emulated")
+
+
+def decoders(rng: np.random.Generator, dims: int, dim: int) -> dict[str, np.ndarray]:
+    return {
+        f"{name}.{part}": rng.standard_normal(shape, np.float32)
+        for name in ("decoder", "stage")
+        for part, shape in (("weight", (dims, dim)), ("bias", (dim,)))
+    }
+
+
+@emulated
+@pytest.mark.parametrize("metric", ["cosine", "ip", "l2"])
+@pytest.mark.parametrize("hidden", [(), (40,), (24, 72)], ids=["linear maps", "one hidden layer", "two"])
+def test_the_papers_architecture_encodes_there(metric: str, hidden: tuple[int, ...]) -> None:
+    rng, widths, dim = np.random.default_rng(1), [48, 48, 16], 19
+    tensors = stack(rng, "encoder", dim, *hidden, 48) | decoders(rng, 48, dim)
+    for t in range(2):
+        tensors |= stack(rng, f"reconstruct.{t}", 48, *hidden, dim)
+        tensors |= stack(rng, f"residual.{t}", dim, *hidden, widths[t + 1])
+    config = {"architecture": "recurrent", "widths": widths, "metric": metric, "input_dim": dim, "stage_factor": True}
+    bz = bebr.Binarizer.from_tensors(tensors, config)
+    x = clustered(140, dim, seed=2)
+    x[5] = 0
+    same(bz.encode(x), bz.to("emulated").encode(x))
+    paper = {name: array for name, array in tensors.items() if name.split(".")[0] not in ("decoder", "stage")}
+    coded = bebr.Binarizer.from_tensors(paper, config | {"stage_factor": False})  # scored in code space
+    same(coded.encode(x), coded.to("emulated").encode(x))
+
+
+@emulated
+@pytest.mark.parametrize("metric", ["cosine", "ip", "l2"])
+@pytest.mark.parametrize(("skip", "inner"), [(0.7, 21), (0.0, 21), (0.0, 12), (0.0, 300)])
+def test_an_input_adapter_is_passed_there(metric: str, skip: float, inner: int) -> None:
+    rng, dim = np.random.default_rng(3), 21
+    tensors = stack(rng, "front", dim, 50, inner) | stack(rng, "encoder", inner, 32) | decoders(rng, 32, inner)
+    tensors["refine.gram"] = np.eye(32, dtype=np.float32) + np.float32(0.1)
+    config = {"architecture": "linear", "widths": [32, 24], "metric": metric, "input_dim": dim, "stage_factor": True}
+    config |= {"front": {"skip": skip}, "refine": {"sweeps": 4, "tries": 2}}
+    bz = bebr.Binarizer.from_tensors(tensors, config)
+    x = clustered(130, dim, seed=4)
+    x[3] = 0
+    for optimize in (True, False):
+        same(bz.encode(x, optimize=optimize), bz.to("emulated").encode(x, optimize=optimize))
+
+
+@emulated
+def test_lengths_are_those_of_numpy() -> None:
+    """They are in the factors of inner products, of 4 bytes here, and in what an input adapter is given."""
+    rng = np.random.default_rng(5)
+    for dim in (3, 8, 129, 260, 1111, 4096):
+        tensors = {"encoder.0.weight": rng.standard_normal((8, dim), np.float32)}
+        config = {"architecture": "linear", "widths": [8], "metric": "ip", "input_dim": dim, "factor_bytes": 4}
+        bz = bebr.Binarizer.from_tensors(tensors, config)
+        x = rng.standard_normal((9, dim), np.float32)
+        same(bz.encode(x), bz.to("emulated").encode(x))
+        tensors |= {"front.0.weight": rng.standard_normal((4, dim), np.float32)}
+        tensors["encoder.0.weight"] = rng.standard_normal((8, 4), np.float32)
+        far = bebr.Binarizer.from_tensors(tensors, config | {"metric": "cosine", "front": {"skip": 0.0}})
+        x[4] *= np.float32(1e30)  # whose squares no float holds
+        same(far.encode(x), far.to("emulated").encode(x))
 
 
 @emulated

@@ -7,6 +7,7 @@
 #include "binarizer/decoder.h"
 #include "binarizer/descent_grid.h"
 #include "binarizer/encoder.h"
+#include "binarizer/queries.h"
 #include "check.h"
 #include "code/planes.h"
 #include "cuda/centroids.h"
@@ -37,6 +38,15 @@ std::vector<float> gram_of(Random& random, uint32_t dims) {
     gram[i * dims + i] = 1 + std::abs(gram[i * dims + i]);
   }
   return gram;
+}
+
+// Squares as numpy sums them, of up to 128.
+float numpys_sum(const float* x, uint32_t n) {
+  float lanes[8] = {}, sum = 0;
+  for (uint32_t i = 0; i < n / 8 * 8; ++i) lanes[i % 8] += x[i] * x[i];
+  if (n >= 8) sum = ((lanes[0] + lanes[1]) + (lanes[2] + lanes[3])) + ((lanes[4] + lanes[5]) + (lanes[6] + lanes[7]));
+  for (uint32_t i = n / 8 * 8; i < n; ++i) sum += x[i] * x[i];
+  return sum;
 }
 
 struct EncodeCase {
@@ -78,16 +88,16 @@ void compare(Random& random, const EncodeCase& c) {
 
   const bebr::Encoder here(Architecture::Linear, spec, {{layer}}, c.normalize, c.descends ? gram.data() : nullptr,
                            c.sweeps, c.tries);
-  const cuda::Encoder there(0, spec, layer, c.normalize, descent, models);
+  const cuda::Encoder there(0, {Architecture::Linear, spec, {{layer}}, c.normalize, {}, 0, descent, models});
   for (const bool optimize : {true, false}) {
     if (!optimize && !c.descends) continue;
     const size_t bytes = spec.row_bytes();
     std::vector<uint8_t> want(c.rows * bytes), got(c.rows * bytes), signs;
     std::vector<float> norms(c.rows * 2, -1), want_norms(c.rows * 2, -1);
-    std::vector<double> squares(c.rows);
+    std::vector<float> lengths(c.rows);
     here.encode(x.data(), c.rows, false, optimize, want.data());
     cuda::EncodedNorms wanted;
-    if (c.decoded) wanted = {norms.data(), squares.data()};
+    if (c.decoded) wanted = {norms.data(), lengths.data()};
     there.encode({x.data(), c.rows, c.dim, false, false}, optimize, got.data(), wanted);
     CHECK_SAME(got.data(), want.data(), want.size(), "planes, optimize " << optimize << "; " << c);
     if (!c.decoded) continue;
@@ -95,11 +105,61 @@ void compare(Random& random, const EncodeCase& c) {
     for (uint32_t i = 0; i < c.rows; ++i) {
       signs.insert(signs.end(), want.begin() + static_cast<ptrdiff_t>(i * bytes),
                    want.begin() + static_cast<ptrdiff_t>(i * bytes + dims / 8));
-      CHECK(squares[i] == squared_length(x.data() + i * c.dim, c.dim), "row " << i << "; " << c);
+      if (c.normalize) continue;
+      const float* row = x.data() + i * c.dim;
+      CHECK(lengths[i] == std::sqrt(numpys_sum(row, c.dim)), "row " << i << "; " << c);
     }
     decoders[1].squared_norms(signs.data(), c.rows, want_norms.data() + c.rows);
     CHECK_SAME(norms.data(), want_norms.data(), norms.size(), "norms, optimize " << optimize << "; " << c);
   }
+}
+
+// Layers between these numbers of outputs, and the memory that they stand in.
+struct Stack {
+  std::vector<std::vector<float>> memory;
+  std::vector<Layer> layers;
+
+  Stack(Random& random, const std::vector<uint32_t>& dims) {
+    for (size_t i = 1; i < dims.size(); ++i) {
+      const float scale = 1 / std::sqrt(static_cast<float>(dims[i - 1]));
+      memory.push_back(normals(random, size_t{dims[i]} * dims[i - 1], scale));
+      memory.push_back(normals(random, dims[i], 0.1f));
+    }
+    for (size_t i = 1; i < dims.size(); ++i)
+      layers.push_back({memory[2 * i - 2].data(), memory[2 * i - 1].data(), dims[i - 1], dims[i]});
+  }
+};
+
+// The paper's architecture behind an input adapter, against what the CPU's classes give one after the other.
+BEBR_TEST(encode_recurrent_equals_the_cpu) {
+  Random random(40);
+  in_every_order(random, [&] {
+    for (const auto& [dim, inner, hidden, rows, skip] :
+         {std::tuple{24u, 24u, 40u, 30u, 0.5f}, {150u, 17u, 16u, 9u, 0.0f}, {9u, 140u, 33u, 130u, 0.0f}}) {
+      const CodeSpec spec = CodeSpec::make(std::vector<uint32_t>{40, 24, 8});
+      const Stack adapter(random, {dim, hidden, inner}), encoder(random, {inner, hidden, 40});
+      std::vector<Stack> stacks;
+      std::vector<std::vector<Layer>> networks{encoder.layers};
+      for (uint32_t t = 1; t < spec.planes; ++t) {
+        stacks.emplace_back(random, std::vector<uint32_t>{40, hidden, inner});
+        stacks.emplace_back(random, std::vector<uint32_t>{inner, hidden, spec.widths[t]});
+      }
+      for (const Stack& stack : stacks) networks.push_back(stack.layers);
+      std::vector<float> x = normals(random, size_t{rows} * dim, 1), given(x), entered(size_t{rows} * inner);
+      std::fill_n(x.begin(), dim, 0.0f);
+      std::fill_n(given.begin(), dim, 0.0f);
+      normalize_rows(given.data(), rows, dim);
+      Network(adapter.layers, "adapter").forward_all(given.data(), rows, entered.data());
+      for (size_t i = 0; skip != 0 && i < entered.size(); ++i) entered[i] += skip * given[i];
+      normalize_rows(entered.data(), rows, inner);
+      std::vector<uint8_t> want(rows * spec.row_bytes()), got(want.size());
+      bebr::Encoder(Architecture::Recurrent, spec, networks, true)
+          .encode(entered.data(), rows, false, true, want.data());
+      const cuda::Encoder there(0, {Architecture::Recurrent, spec, networks, true, adapter.layers, skip, {}, {}});
+      there.encode({x.data(), rows, dim, false, false}, true, got.data(), {});
+      CHECK_SAME(got.data(), want.data(), want.size(), "dim " << dim << ", inner " << inner << ", " << how());
+    }
+  });
 }
 
 // Dims below and beyond what registers hold, ragged planes, rows that fill no tile, inputs that fill no 16.
@@ -184,7 +244,7 @@ BEBR_TEST(encode_reads_the_device) {
       wide[i * kStride + k] = x[i * kDim + k] = half_to_float(half);
     }
   const Layer layer{weight.data(), bias.data(), kDim, 40};
-  const cuda::Encoder encoder(0, spec, layer, true, {}, {});
+  const cuda::Encoder encoder(0, {Architecture::Linear, spec, {{layer}}, true, {}, 0, {}, {}});
   std::vector<uint8_t> want(kRows * spec.row_bytes()), got(want.size());
   encoder.encode({x.data(), kRows, kDim, false, false}, true, want.data(), {});
   cuda::DeviceArray<float> floats(wide);
@@ -216,7 +276,8 @@ BEBR_TEST(encode_in_batches_as_memory_allows) {
   Random random(34);
   const CodeSpec spec = CodeSpec::make(std::vector<uint32_t>{16, 8});
   const std::vector<float> weight = normals(random, 16 * 8, 0.4f), bias(16), x = normals(random, 900 * 8, 1);
-  const cuda::Encoder encoder(0, spec, {weight.data(), bias.data(), 8, 16}, false, {}, {});
+  const Layer layer{weight.data(), bias.data(), 8, 16};
+  const cuda::Encoder encoder(0, {Architecture::Linear, spec, {{layer}}, false, {}, 0, {}, {}});
   std::vector<uint8_t> want(900 * 3), got(900 * 3);
   const size_t left = cuda::free_memory();
   cuda::set_memory((size_t{1} << 36) - left + 200 * 1024);
