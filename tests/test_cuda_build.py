@@ -22,6 +22,7 @@ needs_cuobjdump = pytest.mark.skipif(CUOBJDUMP is None, reason="no cuobjdump her
 MOST_REGISTERS = {
     "scan_kernel": 168,
     "complete_kernel": 48,
+    "complete_rest_kernel": 48,
     "best_kernel": 48,
     "product_kernel": 128,
     "assign_kernel": 128,
@@ -32,6 +33,9 @@ MOST_REGISTERS = {
     "answer_kernel": 48,
     "descend_kernel": 48,
     "enter_kernel": 48,
+    "measure_kernel": 48,
+    "add_kernel": 48,
+    "plane_kernel": 48,
     "approximate_kernel": 48,
     "norms_kernel": 48,
 }
@@ -42,6 +46,8 @@ FUSED = {
     "look_kernel": "FFMA",
     "answer_kernel": "FFMA",
     "enter_kernel": "DFMA",
+    "measure_kernel": "FFMA",
+    "add_kernel": "DFMA",
 }
 
 

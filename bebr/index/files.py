@@ -15,7 +15,7 @@ from bebr.binarizer import Binarizer
 from bebr.device import Device
 from bebr.errors import CorruptFile, IncompatibleModel
 from bebr.index.base import Index
-from bebr.index.device import DeviceIndex
+from bebr.index.device import DeviceIndex, Resident
 from bebr.index.flat import FlatIndex
 from bebr.index.graph import GraphIndex
 from bebr.index.ivf import IVFIndex
@@ -36,6 +36,7 @@ def open_index(
     *,
     model: Binarizer | None = None,
     device: Device = "cpu",
+    resident: Resident = None,
 ) -> Index:
     """Open a file written by ``save`` of any index; the result is of the kind that was saved.
 
@@ -44,11 +45,11 @@ def open_index(
     mmap=False reads all of it, checks every byte, and allows ``add``. ``FileNotFoundError``; ``CorruptFile`` names
     path and section.
     model: the binarizer of the codes, for a file that only names it; :class:`IncompatibleModel` if it names another.
-    device: where searches run, as of :class:`FlatIndex`; ``ValueError`` for an index of another kind.
+    device, resident: where searches run, as of :class:`FlatIndex`; ``ValueError`` for an index of another kind.
     """
     index = open_sections(path, mmap, verify, model=model)[0]
     if isinstance(index, DeviceIndex):
-        index.to(device)
+        index.to(device, resident=resident)
     elif device != "cpu":
         raise ValueError(f"device is {device!r}: {path} is of kind {index.kind!r}, which searches on the CPU alone")
     return index

@@ -9,7 +9,7 @@ from bebr.binarizer import Binarizer
 from bebr.binarizer.codes import PreparedQueries, Query
 from bebr.device import Device, on_a_device
 from bebr.index.base import Hits, RangeHits, check_oversampling, row_format
-from bebr.index.device import DeviceIndex
+from bebr.index.device import DeviceIndex, Resident
 from bebr.index.raw import RawType, RawVectors
 
 # Fewer candidates than this a query are not worth saving.
@@ -26,15 +26,23 @@ class FlatIndex(DeviceIndex):
     rescore: ``"float16"`` or ``"int8"``: the vectors are kept beside the codes, and the best by code get exact scores.
     device: ``"cuda"`` or ``"cuda:1"``: searches run there, over all planes of all rows, and find what ``exact=True``
     finds on the CPU, to the bit (docs/gpu.md). ``["cuda:0", "cuda:1"]``: each has a part of the rows. Rows and kept
-    vectors stay in the host's memory, too. ``DeviceUnavailable`` says why a device cannot be used.
+    vectors stay in the host's memory, too. ``DeviceUnavailable`` says why a device cannot be used. resident: as of
+    :meth:`to`.
     """
 
-    def __init__(self, binarizer: Binarizer, *, rescore: RawType | None = None, device: Device = "cpu") -> None:
+    def __init__(
+        self,
+        binarizer: Binarizer,
+        *,
+        rescore: RawType | None = None,
+        device: Device = "cpu",
+        resident: Resident = None,
+    ) -> None:
         self._binarizer = binarizer
         self._raw = RawVectors.make(rescore, binarizer)
         self._engine = core.Index.flat(row_format(binarizer))
         self._next_id = 0
-        self.to(device)
+        self.to(device, resident=resident)
 
     @classmethod
     def _of(cls, bz: Binarizer, engine: core.Index) -> FlatIndex:

@@ -18,7 +18,7 @@ from bebr.device import Device, on_a_device
 from bebr.errors import CorruptFile
 from bebr.index.base import Hits, RangeHits, check_integer, check_k, row_format
 from bebr.index.calibration import calibrated
-from bebr.index.device import DeviceIndex
+from bebr.index.device import DeviceIndex, Resident
 from bebr.index.kmeans import kmeans
 from bebr.index.raw import RawType, RawVectors
 from bebr.index.sizes import MOST_LISTS
@@ -38,8 +38,8 @@ class IVFIndex(DeviceIndex):
     Centroids come from :meth:`train`, or from the first vectors added. ``nlist`` of about 2 to 4 times the square root
     of the number of rows suits most data. ``mmap=True`` of :func:`open_index` gives an index that refuses ``add``.
 
-    rescore, device: as in :class:`FlatIndex`. On a device a search finds what ``margin="exact"`` finds on the CPU in
-    the same lists, to the bit; the lists are chosen on the CPU.
+    rescore, device, resident: as in :class:`FlatIndex`. On a device a search finds what ``margin="exact"`` finds on the
+    CPU in the same lists, to the bit; the lists are chosen on the CPU.
     """
 
     _placed_by_vector = True
@@ -52,6 +52,7 @@ class IVFIndex(DeviceIndex):
         *,
         rescore: RawType | None = None,
         device: Device = "cpu",
+        resident: Resident = None,
     ) -> None:
         self._binarizer = binarizer
         self._raw = RawVectors.make(rescore, binarizer)
@@ -62,7 +63,7 @@ class IVFIndex(DeviceIndex):
         # Until it is trained: no rows, and one list that stands for none.
         self._trained = False
         self._engine = self._with(np.zeros((1, binarizer.inner_dim), np.float32))
-        self.to(device)
+        self.to(device, resident=resident)
 
     def _opened(self, extra: dict[str, NDArray[np.uint8]], path: str) -> None:
         try:

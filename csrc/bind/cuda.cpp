@@ -24,7 +24,7 @@ namespace {
 
 std::unique_ptr<cuda::RowSearch> make(size_t device, const RowFormat& format, const Array<size_t>& sizes,
                                       const Array<uint8_t>& planes, const Array<uint8_t>& factors,
-                                      const Array<int64_t>& ids) {
+                                      const Array<int64_t>& ids, std::optional<size_t> most, const std::string& kind) {
   expect_shape(sizes, "sizes", {-1});
   expect_shape(ids, "ids", {-1});
   expect_shape(planes, "planes", {ids.size(), static_cast<py::ssize_t>(format.spec.row_bytes())});
@@ -33,8 +33,16 @@ std::unique_ptr<cuda::RowSearch> make(size_t device, const RowFormat& format, co
   if (std::accumulate(parts.begin(), parts.end(), size_t{0}) != static_cast<size_t>(ids.size()))
     fail(ErrorCode::InvalidArgument, "sizes do not add up to the " + std::to_string(ids.size()) + " rows");
   const cuda::RowArrays rows{parts, planes.data(), factors.data(), ids.data()};
+  cuda::Residency residency;
+  residency.most = most.value_or(residency.most);
+  if (kind == "whole")
+    residency.kind = cuda::Residency::Whole;
+  else if (kind == "sign")
+    residency.kind = cuda::Residency::Signs;
+  else if (kind != "any")
+    fail(ErrorCode::InvalidArgument, "kind is '" + kind + "': want any, whole or sign");
   const py::gil_scoped_release release;
-  return std::make_unique<cuda::RowSearch>(device, format, rows);
+  return std::make_unique<cuda::RowSearch>(device, format, rows, cuda::SearchLimits{}, residency);
 }
 
 using PyParts = std::pair<Array<uint32_t>, Array<uint32_t>>;
@@ -125,6 +133,10 @@ PYBIND11_MODULE(BEBR_MODULE, m) {
     const cuda::Status found = cuda::status();
     return py::make_tuple(found.devices, found.why);
   });
+  m.def("memory_left", [](size_t device) {
+    const cuda::OnDevice there(device);
+    return cuda::free_memory();
+  });
 #if defined(BEBR_EMULATED)
   m.def("set_memory", &cuda::set_memory, py::arg("bytes"));
   m.def("set_pinned", &cuda::set_pinned, py::arg("bytes"));
@@ -134,7 +146,7 @@ PYBIND11_MODULE(BEBR_MODULE, m) {
            py::arg("code") = PyFactorCode{0, 1}, py::arg("stage_code") = PyFactorCode{0, 1});
   py::class_<cuda::RowSearch>(m, "Rows", py::module_local())
       .def(py::init(&make), py::arg("device"), py::arg("format"), py::arg("sizes"), py::arg("planes"),
-           py::arg("factors"), py::arg("ids"))
+           py::arg("factors"), py::arg("ids"), py::arg("most") = py::none(), py::arg("kind") = "any")
       .def("__len__", [](const cuda::RowSearch& index) { return index.rows().size(); })
       .def_property_readonly("bytes", [](const cuda::RowSearch& index) { return index.rows().bytes(); })
       .def_property_readonly("resident", [](const cuda::RowSearch& index) { return index.rows().resident(); })

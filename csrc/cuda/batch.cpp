@@ -24,13 +24,13 @@ DeviceArray<T> each_query(size_t count, const Of& of) {
 
 }  // namespace
 
-Batch::Batch(const CodeSpec& spec, const Queries& queries, ScanTile tile, size_t k, size_t room, size_t shared,
-             const float* min_scores)
+Batch::Batch(const CodeSpec& spec, const CodeSpec& scanned, const Queries& queries, ScanTile tile, size_t k,
+             size_t room, size_t shared, const float* min_scores)
     : count_(queries.count), room_(room) {
   QueryBatch forms(spec, queries);
   const std::vector<FineQuery>& fine = forms.fine();
-  const ByteQueries bytes = make_byte_queries(spec, forms.exact_y(), count_);
-  const ScanPlan plan = make_plan(spec, bytes.copied, tile, shared);
+  const ByteQueries bytes = make_byte_queries(scanned, forms.exact_y(), count_);
+  const ScanPlan plan = make_plan(scanned, bytes.copied, tile, shared);
 
   const size_t stride = y16_stride(spec.dims());
   std::vector<int16_t> fine_entries(count_ * stride);
@@ -41,8 +41,12 @@ Batch::Batch(const CodeSpec& spec, const Queries& queries, ScanTile tile, size_t
   fine_scale_ = each_query<double>(count_, [&](size_t q) { return fine[q].scale; });
   ones_ = each_query<int32_t>(count_, [&](size_t q) { return fine[q].ones[spec.planes]; });
   y8_ = DeviceArray<int8_t>(arrange(plan, bytes.y8.as<int8_t>(), count_, y8_stride(spec.groups())));
-  raised_ = each_query<float>(
-      count_, [&](size_t q) { return queries.base[q] + bytes.base[q] + exact_raise(bytes, q, queries.base[q]); });
+  const auto unread = [&](size_t q) {  // as scan_margin
+    return scanned == spec ? 0 : static_cast<float>(unread_bound(spec, fine[q]) * (1 + 1e-5));
+  };
+  raised_ = each_query<float>(count_, [&](size_t q) {
+    return queries.base[q] + bytes.base[q] + (exact_raise(bytes, q, queries.base[q]) + unread(q));
+  });
   scale_ = DeviceArray<float>(bytes.scale);
   floor_ = each_query<float>(count_, floor);
   threshold_ = each_query<float>(count_, floor);
@@ -65,6 +69,7 @@ Batch::Batch(const CodeSpec& spec, const Queries& queries, ScanTile tile, size_t
   scan_.candidates = candidates_.data();
   scan_.room = narrow(room);
 
+  complete_.spec = spec;
   complete_.count = narrow(count_);
   complete_.y16 = std::as_const(y16_).data();
   complete_.base = std::as_const(base_).data();
@@ -93,6 +98,7 @@ size_t Batch::bytes_of_query(const CodeSpec& spec, size_t k, size_t room) {
 void Batch::look_at(const RowsOnDevice& rows, DevicePointer<const uint16_t> mask) {
   complete_.codes = scan_.codes = rows.codes;
   complete_.factors = scan_.factors = rows.factors;
+  complete_.rest = rows.rest;
   best_.ids = rows.ids;
   scan_.mask = mask;
 }

@@ -16,10 +16,10 @@ namespace bebr::cuda {
 
 class Batch {
  public:
-  // room: candidates of a query in a round. shared: bytes of shared memory that a block may take. min_scores: as of
-  // RowSearch::search, of these queries.
-  Batch(const CodeSpec& spec, const Queries& queries, ScanTile tile, size_t k, size_t room, size_t shared,
-        const float* min_scores);
+  // scanned: what the device has of codes of `spec`, these or their sign planes. room: candidates of a query in a
+  // round. shared: bytes of shared memory that a block may take. min_scores: as of RowSearch::search, of these queries.
+  Batch(const CodeSpec& spec, const CodeSpec& scanned, const Queries& queries, ScanTile tile, size_t k, size_t room,
+        size_t shared, const float* min_scores);
   // Bytes on the device of a query, about.
   static size_t bytes_of_query(const CodeSpec& spec, size_t k, size_t room);
 
@@ -29,10 +29,10 @@ class Batch {
 
   // What the rounds that follow look at. mask: whether each row may be found, 16 an entry; null: all.
   void look_at(const RowsOnDevice& rows, DevicePointer<const uint16_t> mask);
-  // Scans rows for those whose score by bytes, raised by a bound on what rounding the query to bytes can hide, lies
-  // above the k-th final score so far; completes them; and merges them into the k best. Returns the most candidates of
-  // a query: where these are more than there is room for, nothing has changed. visitors: of items; empty: visitor i is
-  // query i.
+  // Scans rows for those whose score by bytes, raised by a bound on what rounding the query to bytes and planes that
+  // are not scanned can hide, lies above the k-th final score so far; completes them; and merges them into the k best.
+  // Returns the most candidates of a query: where these are more than there is room for, nothing has changed. visitors:
+  // of items; empty: visitor i is query i.
   size_t round(const std::vector<ScanItem>& items, const std::vector<uint32_t>& visitors = {});
 
   // k of each query, best first; missing ones are -infinity and -1.

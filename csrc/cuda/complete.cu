@@ -12,6 +12,20 @@ namespace {
 
 constexpr uint32_t kWarps = 4, kThreads = kWarp * kWarps;
 
+__device__ __forceinline__ uint32_t sum_of_lanes(uint32_t sum) {
+  for (int by = 16; by > 0; by /= 2) sum += __shfl_xor_sync(kWholeWarp, sum, by);
+  return sum;
+}
+
+// sum: over all bits that are set, each plane's weighed.
+__device__ __forceinline__ float final_score(const CompleteArgs& args, uint32_t q, uint32_t row, uint32_t sum) {
+  const auto total = static_cast<int32_t>(2 * sum - static_cast<uint32_t>(args.ones[q]));
+  const double score = static_cast<double>(args.base[q]) + args.scale[q] * static_cast<double>(total);
+  if (args.factors.factor == Factor::None) return static_cast<float>(score);
+  const double factor = static_cast<double>(factor_value(args.factors, row));
+  return static_cast<float>(args.factors.factor == Factor::Mul ? score * factor : score - factor);
+}
+
 __global__ void __launch_bounds__(kThreads) complete_kernel(const CompleteArgs args) {
   const uint32_t q = blockIdx.x, warp = threadIdx.x / kWarp, lane = threadIdx.x % kWarp;
   const uint32_t found = args.found[q] < args.room ? args.found[q] : args.room;
@@ -30,16 +44,44 @@ __global__ void __launch_bounds__(kThreads) complete_kernel(const CompleteArgs a
       for (uint32_t j = 0; j < 4; ++j)
         sum += static_cast<uint32_t>(static_cast<int32_t>(y16[quad * 4 + j]) * static_cast<int32_t>(u >> 8 * j & 255));
     }
-    for (int by = 16; by > 0; by /= 2) sum += __shfl_xor_sync(kWholeWarp, sum, by);
-    if (lane != 0) continue;
-    const auto total = static_cast<int32_t>(2 * sum - static_cast<uint32_t>(args.ones[q]));
-    const double score = static_cast<double>(args.base[q]) + args.scale[q] * static_cast<double>(total);
-    if (args.factors.factor == Factor::None) {
-      candidate->score = static_cast<float>(score);
-    } else {
-      const double factor = static_cast<double>(factor_value(args.factors, row));
-      candidate->score = static_cast<float>(args.factors.factor == Factor::Mul ? score * factor : score - factor);
+    sum = sum_of_lanes(sum);
+    if (lane == 0) candidate->score = final_score(args, q, row, sum);
+  }
+}
+
+// The sum of y over the bits that are set.
+__device__ __forceinline__ uint32_t sum_of_set(uint32_t byte, const int16_t* y) {
+  uint32_t sum = 0;
+#pragma unroll
+  for (uint32_t j = 0; j < 8; ++j) sum += byte >> j & 1 ? static_cast<uint32_t>(static_cast<int32_t>(y[j])) : 0;
+  return sum;
+}
+
+// The same where the planes behind the first lie in the host's memory, row after row: what the bus moves for a
+// candidate lies side by side.
+__global__ void __launch_bounds__(kThreads) complete_rest_kernel(const __grid_constant__ CompleteArgs args) {
+  const uint32_t q = blockIdx.x, warp = threadIdx.x / kWarp, lane = threadIdx.x % kWarp;
+  const uint32_t found = args.found[q] < args.room ? args.found[q] : args.room;
+  const uint32_t stride = (args.codes.dims + 63) / 64 * 64, groups = args.codes.dims / 8;
+  const int16_t* y16 = args.y16 + static_cast<uint64_t>(q) * stride;
+  uint32_t rest_bytes = 0;
+  for (uint32_t t = 1; t < args.spec.planes; ++t) rest_bytes += args.spec.widths[t] / 8;
+  for (uint32_t i = blockIdx.y * kWarps + warp; i < found; i += gridDim.y * kWarps) {
+    Candidate* const candidate = args.candidates + static_cast<uint64_t>(q) * args.room + i;
+    const uint32_t row = candidate->row;
+    const uint8_t* signs = args.codes.blocks + static_cast<uint64_t>(row / 16) * 16 * groups;
+    const uint8_t* plane = args.rest + static_cast<uint64_t>(row) * rest_bytes;
+    uint32_t sum = 0;
+    for (uint32_t group = lane; group < groups; group += kWarp)
+      sum += sum_of_set(signs[group * 16 + row % 8 * 2 + row % 16 / 8], y16 + group * 8) << (args.spec.planes - 1);
+    for (uint32_t t = 1; t < args.spec.planes; ++t) {
+      const uint32_t bytes = args.spec.widths[t] / 8;
+      for (uint32_t group = lane; group < bytes; group += kWarp)
+        sum += sum_of_set(plane[group], y16 + group * 8) << (args.spec.planes - 1 - t);
+      plane += bytes;
     }
+    sum = sum_of_lanes(sum);
+    if (lane == 0) candidate->score = final_score(args, q, row, sum);
   }
 }
 
@@ -104,7 +146,7 @@ __global__ void __launch_bounds__(kThreads) best_kernel(const BestArgs args) {
 }  // namespace
 
 void complete(const CompleteArgs& args, uint32_t shares) {
-  launch(complete_kernel, dim3{args.count, shares, 1}, kThreads, 0, args);
+  launch(args.rest == nullptr ? complete_kernel : complete_rest_kernel, dim3{args.count, shares, 1}, kThreads, 0, args);
 }
 
 void best(const BestArgs& args) {

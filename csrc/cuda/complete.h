@@ -11,6 +11,9 @@ namespace bebr::cuda {
 
 struct CompleteArgs {
   CodeView codes;
+  // Where codes are sign planes: of the whole codes, and of each row the planes behind the first, in the host's memory.
+  CodeSpec spec;
+  DevicePointer<const uint8_t> rest;
   FactorView factors;
   uint32_t count = 0;
   DevicePointer<const int16_t> y16;   // count rows of y16_stride(dims)

@@ -26,6 +26,13 @@ std::vector<uint8_t> own_factors(const RowFormat& format, size_t n, const uint8_
   return own;
 }
 
+// Of each row of the row format: `count` bytes from `first` on.
+std::vector<uint8_t> bytes_from(const CodeSpec& spec, size_t n, const uint8_t* planes, uint32_t first, uint32_t count) {
+  std::vector<uint8_t> some(n * count);
+  for (size_t i = 0; i < n; ++i) std::copy_n(planes + i * spec.row_bytes() + first, count, some.data() + i * count);
+  return some;
+}
+
 // What begins to be copied lands before its buffers can go.
 struct Landed {
   ~Landed() {
@@ -38,8 +45,14 @@ struct Landed {
 
 }  // namespace
 
-DeviceRows::DeviceRows(const RowFormat& format, const RowArrays& rows, size_t piece, size_t window)
-    : format_(format), piece_(piece), sizes_(rows.sizes.begin(), rows.sizes.end()), first_(1), first_piece_(1) {
+DeviceRows::DeviceRows(const RowFormat& format, const RowArrays& rows, size_t piece, size_t window,
+                       const Residency& residency)
+    : format_(format),
+      scanned_(residency.kind == Residency::Signs ? CodeSpec::make(std::span(format.spec.widths, 1)) : format.spec),
+      piece_(piece),
+      sizes_(rows.sizes.begin(), rows.sizes.end()),
+      first_(1),
+      first_piece_(1) {
   size_t pieces = 0;
   for (const size_t size : sizes_) {
     rows_ += size;
@@ -50,13 +63,13 @@ DeviceRows::DeviceRows(const RowFormat& format, const RowArrays& rows, size_t pi
   if (slots() > kMostSlots)
     fail(ErrorCode::LimitExceeded, "the index has " + std::to_string(rows_) + " rows in " + std::to_string(parts()) +
                                        " parts: a device takes " + std::to_string(kMostSlots));
-  const size_t room = slots_of_buffer(std::min(whole_blocks(piece), slots()), window);
+  const size_t room = slots_of_buffer(std::min(whole_blocks(piece), slots()), window, residency);
   cut(room);
-  if (!resident()) pin();
-  groups_ = DeviceArray<uint32_t>(make_groups(format.spec));
+  pin();
+  groups_ = DeviceArray<uint32_t>(make_groups(scanned_));
   const size_t factor_bytes = format.factor != Factor::None ? format.code.bytes : 0;
   for (size_t i = 0; i < (resident() ? 1 : buffers_.size()); ++i) {
-    buffers_[i].blocks = DeviceArray<uint8_t>(room * format.spec.row_bytes());
+    buffers_[i].blocks = DeviceArray<uint8_t>(room * scanned_.row_bytes());
     buffers_[i].factors = DeviceArray<uint8_t>(room * factor_bytes);
     buffers_[i].ids = DeviceArray<int64_t>(room);
   }
@@ -64,17 +77,22 @@ DeviceRows::DeviceRows(const RowFormat& format, const RowArrays& rows, size_t pi
 }
 
 size_t DeviceRows::bytes_of_slot() const noexcept {
-  return format_.spec.row_bytes() + (format_.factor != Factor::None ? format_.code.bytes : 0) + sizeof(int64_t);
+  return scanned_.row_bytes() + (format_.factor != Factor::None ? format_.code.bytes : 0) + sizeof(int64_t);
 }
 
 // All slots where they fit. Else two buffers take at most half of what is left; the rest is the queries'.
-size_t DeviceRows::slots_of_buffer(size_t piece, size_t window) const {
-  const size_t needed = slots() * bytes_of_slot() + kWork, left = free_memory();
-  if (needed <= left) return slots();
-  const size_t least = 2 * piece * bytes_of_slot() + kWork;
-  if (least > left) fail_for_memory("even a piece at a time, the index's rows need", least, left);
-  const size_t room = std::min({window, left / 4, (left - kWork) / 2}) / bytes_of_slot() / kBlockRows * kBlockRows;
-  return std::max(room, piece);
+size_t DeviceRows::slots_of_buffer(size_t piece, size_t window, const Residency& residency) const {
+  const size_t bytes = slots() * bytes_of_slot(), least = 2 * piece * bytes_of_slot(), left = free_memory();
+  if (bytes <= residency.most && bytes + kWork <= left) return slots();
+  const bool any = residency.kind == Residency::Any;
+  const char* what = any                                  ? "even a piece at a time, the index's rows need"
+                     : residency.kind == Residency::Signs ? "the index's sign planes need"
+                                                          : "the index's rows need";
+  const size_t needed = any ? least : bytes;
+  if (needed > residency.most) fail_for_budget(what, needed, residency.most);
+  if (!any || needed + kWork > left) fail_for_memory(what, needed + kWork, left);
+  const size_t room = std::min({window, residency.most / 2, left / 4, (left - kWork) / 2});
+  return std::max(room / bytes_of_slot() / kBlockRows * kBlockRows, piece);
 }
 
 void DeviceRows::cut(size_t slots) {
@@ -87,21 +105,25 @@ void DeviceRows::cut(size_t slots) {
   }
 }
 
+// What the host keeps.
 void DeviceRows::pin() {
   try {
+    if (scanned_ != format_.spec) rest_ = PinnedArray<uint8_t>(slots() * format_.spec.rest_bytes());
+    if (resident()) return;
     host_.blocks = PinnedArray<uint8_t>(slots() * format_.spec.row_bytes());
     if (format_.factor != Factor::None) host_.factors = PinnedArray<uint8_t>(slots() * format_.code.bytes);
     host_.ids = PinnedArray<int64_t>(slots());
   } catch (const Error& error) {
     if (error.code() != ErrorCode::LimitExceeded) throw;
-    fail(ErrorCode::LimitExceeded,
-         memory_text("the index's rows need", slots() * bytes_of_slot() + kWork, free_memory()) + ", and " +
-             error.what());
+    const bool whole = scanned_ == format_.spec;
+    fail(ErrorCode::LimitExceeded, memory_text(whole ? "the index's rows need" : "the index's sign planes need",
+                                               slots() * bytes_of_slot() + kWork, free_memory()) +
+                                       ", and " + error.what());
   }
 }
 
 void DeviceRows::fill(const RowArrays& rows) {
-  const uint32_t row_bytes = format_.spec.row_bytes();
+  const CodeSpec& spec = format_.spec;
   const bool has_factor = format_.factor != Factor::None;
   const auto put = [&](const auto& values, size_t at, auto& there, auto& here) {
     resident() ? there.put(values, at) : void(std::copy(values.begin(), values.end(), here.data() + at));
@@ -110,8 +132,15 @@ void DeviceRows::fill(const RowArrays& rows) {
   for (size_t part = 0; part < parts(); ++part) {
     for (size_t from = 0; from < sizes_[part]; from += kSlab) {
       const size_t n = std::min(kSlab, sizes_[part] - from), slot = first_[part] + from;
-      const std::vector<uint8_t> blocks = make_blocks(format_.spec, rows.planes + row * row_bytes, n);
-      put(blocks, slot * row_bytes, buffers_[0].blocks, host_.blocks);
+      const uint8_t* planes = rows.planes + row * spec.row_bytes();
+      std::vector<uint8_t> first;
+      if (scanned_ != spec) {
+        const std::vector<uint8_t> rest = bytes_from(spec, n, planes, spec.groups(), spec.rest_bytes());
+        std::copy(rest.begin(), rest.end(), rest_.data() + slot * spec.rest_bytes());
+        first = bytes_from(spec, n, planes, 0, spec.groups());
+      }
+      const std::vector<uint8_t> blocks = make_blocks(scanned_, first.empty() ? planes : first.data(), n);
+      put(blocks, slot * scanned_.row_bytes(), buffers_[0].blocks, host_.blocks);
       if (has_factor) {
         const std::vector<uint8_t> own = own_factors(format_, n, rows.factors + row * format_.factor_bytes());
         put(own, slot * format_.code.bytes, buffers_[0].factors, host_.factors);
@@ -151,12 +180,12 @@ void DeviceRows::bring(const Window& window, size_t buffer) {
 }
 
 RowsOnDevice DeviceRows::view(const Window& window, size_t buffer) const {
-  const CodeSpec& spec = format_.spec;
   const Arrays<DeviceArray>& held = buffers_[buffer];
-  return {{held.blocks.data(), groups_.data(), static_cast<uint32_t>(window.end - window.first), spec.row_bytes(),
-           spec.dims(), spec.planes},
+  return {{held.blocks.data(), groups_.data(), static_cast<uint32_t>(window.end - window.first), scanned_.row_bytes(),
+           scanned_.dims(), scanned_.planes},
           {held.factors.data(), format_.factor, format_.code.bytes, format_.code.low, format_.code.step},
-          held.ids.data()};
+          held.ids.data(),
+          rest_.on_device()};
 }
 
 void DeviceRows::each(const std::vector<size_t>& windows, const SearchWindow& search) {

@@ -23,6 +23,11 @@ void fail_for_memory(const std::string& what, size_t needed, size_t left) {
   fail(ErrorCode::LimitExceeded, memory_text(what, needed, left));
 }
 
+void fail_for_budget(const std::string& what, size_t needed, size_t most) {
+  fail(ErrorCode::LimitExceeded,
+       what + " " + text(needed, needed) + " on the device, and may have " + text(most, needed) + " there");
+}
+
 void fail_for_pinned(size_t bytes) {
   fail(ErrorCode::LimitExceeded, text(bytes, bytes) + " of the host's memory cannot be pinned");
 }

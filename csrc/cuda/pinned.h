@@ -25,6 +25,8 @@ class PinnedArray {
   ~PinnedArray() { release_pinned(data_); }
 
   size_t size() const noexcept { return size_; }
+  // Where kernels read it, by the bus.
+  DevicePointer<const T> on_device() const noexcept { return DevicePointer<const T>::of_another(data_); }
   T* data() noexcept { return data_; }
   const T* data() const noexcept { return data_; }
 

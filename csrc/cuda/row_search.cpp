@@ -23,6 +23,21 @@ constexpr size_t kBlocks = 3;                      // of the scan side by side o
 
 uint32_t narrow(size_t n) { return static_cast<uint32_t>(n); }
 
+// How much a round looks at once one has found more than there is room for: where a bound rules out few rows, most of
+// what grows would be scanned in vain.
+struct Pace {
+  size_t most = ~size_t{0};
+
+  // Whether what a round over `looked` has found has room.
+  bool takes(size_t found, size_t room, size_t looked) noexcept {
+    if (found > room)
+      most = std::max(looked / 2, size_t{1});
+    else if (looked >= most && 4 * found < room)
+      most *= 2;
+    return found <= room;
+  }
+};
+
 // Pieces that some queries look at in a round, each with its visitors.
 struct Visits {
   std::vector<uint32_t> pieces, begin{0}, visitors;  // of pieces[i]: visitors begin[i] to begin[i + 1]
@@ -45,10 +60,11 @@ Visits by_piece(std::vector<std::pair<uint32_t, uint32_t>>& seen) {
 
 }  // namespace
 
-RowSearch::RowSearch(size_t device, const RowFormat& format, const RowArrays& rows, const SearchLimits& limits)
+RowSearch::RowSearch(size_t device, const RowFormat& format, const RowArrays& rows, const SearchLimits& limits,
+                     const Residency& residency)
     : device_(device), limits_(limits) {
   const OnDevice there(device);
-  rows_.emplace(format, rows, limits.piece, limits.window);
+  rows_.emplace(format, rows, limits.piece, limits.window, residency);
 }
 
 void RowSearch::search(const Asked& asked, float* scores, int64_t* ids) const {
@@ -105,7 +121,8 @@ void RowSearch::each_batch(const Asked& asked, const TakeBest& take) const {
     fail(ErrorCode::LimitExceeded,
          "k is " + std::to_string(k) + ": a device finds up to " + std::to_string(kMostResults) + " rows a query");
   const CodeSpec& spec = rows_->format().spec;
-  const size_t room = std::bit_ceil(std::max({limits_.room, 4 * most, kWholeTiles, limits_.piece}));
+  const size_t least = rows_->signs() ? limits_.room_of_signs : limits_.room;
+  const size_t room = std::bit_ceil(std::max({least, 4 * most, kWholeTiles, limits_.piece}));
   const size_t batch = std::clamp(std::min(kBatchBytes, free_memory() / 2) / Batch::bytes_of_query(spec, most, room),
                                   size_t{1}, rows_->resident() ? limits_.batch : limits_.streamed);
   for (size_t first = 0; first < queries.count; first += batch) {
@@ -116,7 +133,8 @@ void RowSearch::each_batch(const Asked& asked, const TakeBest& take) const {
     std::optional<PartsOfQueries> looked = parts;
     if (looked) looked->begin += first;
     const ScanTile tile = looked ? tile_for_parts(some.count, *looked) : tile_for(some.count);
-    Batch made(spec, some, tile, most, room, limits_.shared, min_scores != nullptr ? min_scores + first : nullptr);
+    Batch made(spec, rows_->scanned(), some, tile, most, room, limits_.shared,
+               min_scores != nullptr ? min_scores + first : nullptr);
     looked ? search_parts(made, mask, *looked) : search_all(made, mask);
     take(made, first, most);
   }
@@ -135,17 +153,19 @@ void RowSearch::search_all(Batch& batch, const DeviceArray<uint16_t>& mask) cons
   std::vector<size_t> windows(rows_->windows().size());
   std::iota(windows.begin(), windows.end(), size_t{0});
   std::vector<ScanItem> items;
+  Pace pace;
   rows_->each(windows, [&](const Window& window, const RowsOnDevice& there) {
     look_at(batch, window, there, mask);
     const size_t all = std::min(window.end, rows_->end()) - window.first;
     for (size_t first = 0; first < all;) {
       const size_t seen = window.first + first;
-      size_t rows = std::min(std::max(least, seen * limits_.growth / kWholeTiles * kWholeTiles), all - first);
+      const size_t wanted = std::min(seen * limits_.growth, pace.most) / kWholeTiles * kWholeTiles;
+      size_t rows = std::min(std::max(least, wanted), all - first);
       while (true) {
         items.clear();
         add_items(batch.tile(), narrow(first), narrow(first + rows),
                   narrow(std::max(side_by_side() / query_tiles, size_t{1})), 0, narrow(batch.size()), items);
-        if (batch.round(items) <= batch.room()) break;
+        if (pace.takes(batch.round(items), batch.room(), rows)) break;
         rows = std::max(rows / 2 / kWholeTiles * kWholeTiles, least);
       }
       first += rows;
@@ -182,6 +202,7 @@ void RowSearch::search_parts(Batch& batch, const DeviceArray<uint16_t>& mask, co
   std::vector<std::pair<uint32_t, uint32_t>> seen;
   std::vector<ScanItem> items;
   size_t done = 0;  // pieces of a query
+  Pace pace;
   auto at = windows.begin();
   rows_->each(windows, [&](const Window& window, const RowsOnDevice& there) {
     look_at(batch, window, there, mask);
@@ -189,7 +210,7 @@ void RowSearch::search_parts(Batch& batch, const DeviceArray<uint16_t>& mask, co
     size_t longest = 0;
     for (const auto& of : mine) longest = std::max(longest, of.size());
     for (size_t first = 0; first < longest;) {
-      size_t count = std::max((done + first) * limits_.growth, size_t{1});
+      size_t count = std::max(std::min((done + first) * limits_.growth, pace.most), size_t{1});
       while (true) {
         seen.clear();
         for (uint32_t q = 0; q < batch.size(); ++q)
@@ -201,8 +222,9 @@ void RowSearch::search_parts(Batch& batch, const DeviceArray<uint16_t>& mask, co
           add_items(batch.tile(), narrow(from - window.first), narrow(to - window.first), 1, visits.begin[i],
                     visits.begin[i + 1] - visits.begin[i], items);
         }
-        if (batch.round(items, visits.visitors) <= batch.room()) break;
-        count = std::max(std::min(count, longest - first) / 2, size_t{1});
+        count = std::min(count, longest - first);
+        if (pace.takes(batch.round(items, visits.visitors), batch.room(), count)) break;
+        count = std::max(count / 2, size_t{1});
       }
       first += count;
     }

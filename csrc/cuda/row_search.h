@@ -20,6 +20,7 @@ struct SearchLimits {
   size_t batch = 1024;              // queries together
   size_t streamed = 4096;           // the same where all rows come from the host for them
   size_t room = 1024;               // candidates of a query at a time, at least; 4 k where that is more
+  size_t room_of_signs = 16384;     // the same where sign planes are scanned, which rule out fewer rows
   size_t shared = 96 * 1024;        // bytes of shared memory a block: what sm_86 has, and a half of what sm_90 has
   size_t growth = 4;                // a round scans so many times the rows of all rounds before
   size_t piece = 1024;              // rows of a part that a block of threads scans; at most `room`
@@ -44,7 +45,8 @@ struct Asked {
 class RowSearch {
  public:
   // Throws Error(DeviceUnavailable) where there is no such device, Error(LimitExceeded) where its memory is short.
-  RowSearch(size_t device, const RowFormat& format, const RowArrays& rows, const SearchLimits& limits = {});
+  RowSearch(size_t device, const RowFormat& format, const RowArrays& rows, const SearchLimits& limits = {},
+            const Residency& residency = {});
 
   const DeviceRows& rows() const noexcept { return *rows_; }
   size_t device() const noexcept { return device_; }

@@ -6,6 +6,7 @@
 #include <cstring>
 
 #include "base/threads.h"
+#include "index/raise.h"
 
 namespace bebr {
 namespace {
@@ -223,19 +224,25 @@ void ByteQueries::copy_quads(size_t blocks, uint8_t* expanded) const {
 double scan_margin(const CodeSpec& spec, const FineQuery& fine, const int8_t* y8, float scale8) {
   const double step = fine.scale * (1u << (spec.planes - 1));
   const int16_t* y16 = fine.y16.as<int16_t>();
-  double rounding = 0, l1 = 0, y_squared = 0, v_squared = 0;
+  double rounding = 0;
+  for (uint32_t j = 0; j < spec.dims(); ++j) rounding += std::fabs(step * y16[j] - double{scale8} * y8[j]);
+  // One part in 10^5 more than the float arithmetic of select can lose.
+  return (rounding + unread_bound(spec, fine)) * (1 + 1e-5);
+}
+
+double unread_bound(const CodeSpec& spec, const FineQuery& fine) {
+  const double step = fine.scale * (1u << (spec.planes - 1));
+  double l1 = 0, y_squared = 0, v_squared = 0;
   for (uint32_t j = 0; j < spec.dims(); ++j) {
-    const double y = step * y16[j];
+    const double y = step * fine.y16.as<int16_t>()[j];
     const double unread = 1 - std::exp2(1 - static_cast<double>(spec.depth(j)));  // largest |v_j - r_0j|
-    rounding += std::fabs(y - double{scale8} * y8[j]);
     l1 += std::fabs(y) * unread;
     if (unread > 0) {
       y_squared += y * y;
       v_squared += unread * unread;
     }
   }
-  // One part in 10^5 more than the float arithmetic of select can lose.
-  return (rounding + std::min(l1, std::sqrt(y_squared * v_squared))) * (1 + 1e-5);
+  return std::min(l1, std::sqrt(y_squared * v_squared));
 }
 
 double unread_variance(const CodeSpec& spec, const float* y, uint32_t read) {

@@ -15,4 +15,8 @@ inline float exact_raise(const ByteQueries& bytes, size_t q, float base) {
   return bytes.bound[q] + 1e-5f * (std::fabs(base) + std::fabs(bytes.base[q]));
 }
 
+// An upper bound of what the planes behind the sign plane add to <fine query, v>: the smaller of the L1 and the
+// Cauchy-Schwarz bound.
+double unread_bound(const CodeSpec& spec, const FineQuery& fine);
+
 }  // namespace bebr

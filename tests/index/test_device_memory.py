@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -69,6 +70,55 @@ def test_rows_that_do_not_fit_come_window_by_window(indexes: tuple[bebr.Index, .
                 index.search(q, 20)
         same(want[0], index.search(q, 20))  # nothing is the worse for it
         index.to("cpu")
+
+
+def test_a_budget_is_kept(indexes: tuple[bebr.Index, ...], machine: Any) -> None:
+    """Of two MiB of rows half a one may be there, though there is room for all."""
+    q = clustered(3, DIM, seed=1)
+    for index in indexes:
+        want = index.search(q, 20, **exact(index))
+        free = machine.free_memory()
+        with pytest.warns(UserWarning, match="has no room for all rows"):
+            index.to("emulated", resident="220KiB")
+        assert free - machine.free_memory() < 225 << 10
+        same(want, index.search(q, 20))
+        index.to("emulated", resident=1 << 20)
+        assert free - machine.free_memory() > 3500 * 90
+        same(want, index.search(q, 20))
+        index.to("cpu")
+    with pytest.raises(
+        bebr.LimitExceeded, match=r"even a piece at a time, .* need 0\.19 MiB .*may have 0\.10 MiB there"
+    ):
+        indexes[0].to("emulated", resident=100 << 10)
+    for wrong, message in (("half", "resident is 'half': want None, 'sign', or bytes as '20GiB'"), (True, "is True")):
+        with pytest.raises(ValueError, match=message):
+            indexes[0].to("emulated", resident=wrong)
+    with pytest.raises(ValueError, match="resident is 'sign' on 'cpu': want None"):
+        indexes[0].to("cpu", resident="sign")
+
+
+def test_sign_planes_there_and_other_planes_here(indexes: tuple[bebr.Index, ...], machine: Any, tmp_path: Path) -> None:
+    """What the host keeps never goes up as a whole, and the answer is the exact one."""
+    q, allow = clustered(3, DIM, seed=1), np.arange(0, 3500, 5)
+    for index in indexes:
+        want = [index.search(q, 20, **exact(index)), index.search(q, 20, **exact(index), allow=allow)]
+        radius = float(want[0].scores[:, 9].mean())
+        near = index.search(q, 20, **exact(index), radius=radius)
+        up = machine.copied()[0]
+        index.to("emulated", resident="sign")
+        assert 3500 * (DIM // 8) < machine.copied()[0] - up < 3700 * (DIM // 8 + 12)  # factors and ids beside it
+        same(want[0], index.search(q, 20))
+        same(want[1], index.search(q, 20, allow=allow))
+        same(near, index.search(q, 20, radius=radius))
+        index.save(tmp_path / "index.bebr")
+        same(want[0], bebr.open_index(tmp_path / "index.bebr", device="emulated:1", resident="sign").search(q, 20))
+        index.to(["emulated:0", "emulated:1"], resident="sign")
+        same(want[0], index.search(q, 20))
+        index.to("cpu")
+        with short(machine, 1 << 20), pytest.raises(bebr.LimitExceeded, match="index's sign planes need"):
+            index.to("emulated", resident="sign")
+        with short(machine, 1 << 30, pinned=1000), pytest.raises(bebr.LimitExceeded, match="cannot be pinned"):
+            index.to("emulated", resident="sign")
 
 
 def test_what_neither_fits_nor_can_be_brought_is_refused(indexes: tuple[bebr.Index, ...], machine: Any) -> None:

@@ -30,6 +30,7 @@ class Bug(NamedTuple):
 _BEST = "complete_and_best"
 _STREAM, _GROUPS = "search_streams", "assign_in_groups"
 _ENCODE, _DESCEND, _ASSIGN = "encode_equals", "descend_equals", "assign_equals"
+_SIGNS, _NETWORKS = "search_of_sign_planes", "encode_recurrent"
 _USED = "copy_wait<1>();\n      [[__syncthreads();]]"
 _FIRST = "[[load_step(0, 0, 0);]]"
 _OPEN = "mover == 31 ? 0 : [[kWholeWarp << (mover + 1)]]"
@@ -138,6 +139,42 @@ BUGS = [
     Bug("sgn(0) is -1", "float_rows.cu", "[[values[j] >= v[j]]]", "values[j] > v[j]", _ENCODE),
     Bug("a row of zeros is divided by its length", "float_rows.cu", "[[total > 0]] ?", "true", _ENCODE),
     Bug("a row that is not finite passes", "float_rows.cu", "here && [[!finite]]", "false", "encode_reads"),
+    Bug("a row is written that another lane reads", "float_rows.cu", "[[__syncwarp();]]", ";", _NETWORKS),
+    Bug("the left half twice", "float_rows.cu", "first += [[right * half]];", "0", _NETWORKS),
+    Bug(
+        "half of the parts of a sum",
+        "float_rows.cu",
+        "for (int by = 1; by < [[static_cast<int>(kParts)]]; by *= 2) sum",
+        "4",
+        _NETWORKS,
+    ),
+    Bug("the length of a row of zeros", "float_rows.cu", "const float by = [[length > 0]] ?", "true", _NETWORKS),
+    Bug(
+        "a remainder fused with its product",
+        "float_rows.cu",
+        "out[i] = [[x[i] + product]];",
+        "std::fma(y[i], scale, x[i])",
+        _NETWORKS,
+    ),
+    Bug("a plane where the first one is", "float_rows.cu", "[[args.offset + group]]", "group", _NETWORKS),
+    Bug("planes weigh alike", "float_rows.cu", "above ? [[args.weight]] : -args.weight", "1.0f", _NETWORKS),
+    Bug("no ReLU between layers", "product.cu", "[[args.relu]] &&", "false", _NETWORKS),
+    Bug(
+        "a plane's weight of the next",
+        "complete.cu",
+        "[[(args.spec.planes - 1 - t)]]",
+        "(args.spec.planes - t)",
+        _SIGNS,
+    ),
+    Bug("the signs of a row's neighbour", "complete.cu", "[[row % 8 * 2 + row % 16 / 8]]", "row % 16", _SIGNS),
+    Bug("other planes of the first row", "complete.cu", "[[static_cast<uint64_t>(row) * rest_bytes]]", "0", _SIGNS),
+    Bug(
+        "planes that are not scanned add nothing",
+        "batch.cpp",
+        "? 0 : [[static_cast<float>(unread_bound(spec, fine[q]) * (1 + 1e-5))]]",
+        "0.0f",
+        _SIGNS,
+    ),
     Bug("a window that nobody waits for", "device_rows.cpp", "[[wait_for_copies();]]\n    if", ";", _STREAM),
     Bug(
         "the next window goes where this one is",

@@ -18,12 +18,13 @@ struct SearchCase {
   Factor factor;
   bool stage_factor, masked, floored;
   bool streamed = false;  // the device has no room for all rows
+  bool signs = false;     // it has sign planes alone
 };
 
 std::ostream& operator<<(std::ostream& out, const SearchCase& c) {
   out << "rows " << c.rows << ", queries " << c.count << ", k " << c.k << ", parts " << c.parts << ", factor "
       << static_cast<int>(c.factor) << ", stage " << c.stage_factor << ", mask " << c.masked << ", floor " << c.floored
-      << ", streamed " << c.streamed << ", " << how() << ", widths";
+      << ", streamed " << c.streamed << ", signs " << c.signs << ", " << how() << ", widths";
   for (const uint32_t w : c.widths) out << ' ' << w;
   return out;
 }
@@ -155,10 +156,13 @@ void compare(Random& random, const SearchCase& c, const cuda::SearchLimits& limi
   const Answer want = wanted(*index, queries, c, floors.data(), allowed);
 
   const cuda::RowArrays arrays{sizes, rows.planes.data(), factors.data(), ids.data()};
+  cuda::Residency residency;
+  if (c.signs) residency.kind = cuda::Residency::Signs;
   if (c.streamed) leave(bytes_of(format, sizes) - 1);
-  const cuda::RowSearch search(0, format, arrays, limits);
+  const cuda::RowSearch search(0, format, arrays, limits, residency);
   leave_all();
   CHECK(search.rows().resident() != c.streamed, c);
+  CHECK(search.rows().signs() == (c.signs && c.widths.size() > 1), c);
   std::vector<float> scores(size_t{c.count} * c.k);
   std::vector<int64_t> found(scores.size());
   const cuda::Asked asked{queries, c.k,
@@ -194,6 +198,30 @@ BEBR_TEST(search_equals_the_exact_search_of_the_cpu) {
   });
 }
 
+// Sign planes there, other planes in the host's memory: rounds find more than there is room for, and are divided.
+BEBR_TEST(search_of_sign_planes_is_exact) {
+  Random random(41);
+  in_every_order(random, [&] {
+    for (const auto& widths : std::vector<std::vector<uint32_t>>{{16}, {64, 64}, {136, 72, 40, 8}, {264, 264, 200}})
+      for (const uint32_t parts : {0u, 5u}) {
+        SearchCase c{widths,
+                     300 + below(random, 400),
+                     1 + below(random, 12),
+                     1 + below(random, 15),
+                     parts,
+                     static_cast<Factor>(below(random, 3)),
+                     below(random, 2) != 0,
+                     below(random, 2) != 0,
+                     below(random, 3) == 0};
+        c.signs = true;
+        cuda::SearchLimits limits;
+        limits.room_of_signs = 16;
+        limits.piece = 16u << below(random, 3);
+        compare(random, c, limits);
+      }
+  });
+}
+
 #if defined(BEBR_EMULATED)
 // Rows that the device has no room for come window by window, whose copies land early and late.
 BEBR_TEST(search_streams_what_does_not_fit) {
@@ -220,10 +248,10 @@ BEBR_TEST(search_refuses_what_cannot_be_brought) {
   const RowFormat format{rows.spec, Factor::None, false, rows.code, rows.code};
   const std::vector<int64_t> ids(rows.rows);
   const std::vector<size_t> sizes{rows.rows};
-  const auto refused = [&](const std::string& why) {
+  const auto refused = [&](const std::string& why, const cuda::Residency& residency = {}) {
     const size_t before = cuda::free_memory();
     try {
-      cuda::RowSearch(0, format, {sizes, rows.planes.data(), nullptr, ids.data()});
+      cuda::RowSearch(0, format, {sizes, rows.planes.data(), nullptr, ids.data()}, {}, residency);
       CHECK(false, "rows were taken: want " << why);
     } catch (const Error& error) {
       CHECK(error.code() == ErrorCode::LimitExceeded && error.what() == why, error.what());
@@ -237,7 +265,40 @@ BEBR_TEST(search_refuses_what_cannot_be_brought) {
   refused(
       "the index's rows need 1.06 MiB on the device, which has 1.04 MiB left, and 0.03 MiB of the host's memory "
       "cannot be pinned");
+  refused("the index's rows need 1.06 MiB on the device, which has 1.04 MiB left",
+          {.most = size_t{1} << 30, .kind = cuda::Residency::Whole});
   leave_all();
+  refused("the index's rows need 0.06 MiB on the device, and may have 0.05 MiB there",
+          {.most = 50000, .kind = cuda::Residency::Whole});
+  refused("even a piece at a time, the index's rows need 0.03 MiB on the device, and may have 0.02 MiB there",
+          {.most = 20000});
+  const RowFormat two{CodeSpec::make(std::vector<uint32_t>{32, 32}), Factor::None, false, rows.code, rows.code};
+  try {
+    cuda::RowSearch(0, two, {sizes, rows.planes.data(), nullptr, ids.data()}, {},
+                    {.most = 40000, .kind = cuda::Residency::Signs});
+    CHECK(false, "sign planes were taken");
+  } catch (const Error& error) {
+    CHECK(
+        std::string(error.what()) == "the index's sign planes need 0.05 MiB on the device, and may have 0.04 MiB there",
+        error.what());
+  }
+}
+
+// A budget below what there is: windows as large as it allows.
+BEBR_TEST(search_within_a_budget) {
+  Random random(42);
+  const CodeRows rows = make_rows(random, {64}, 4000, Factor::None, 2);
+  const RowFormat format{rows.spec, Factor::None, false, rows.code, rows.code};
+  const std::vector<int64_t> ids(rows.rows);
+  const std::vector<size_t> sizes{rows.rows};
+  const size_t all = bytes_of(format, sizes);
+  const auto made = [&](size_t most) {
+    return cuda::RowSearch(0, format, {sizes, rows.planes.data(), nullptr, ids.data()}, {}, {.most = most})
+        .rows()
+        .bytes();
+  };
+  CHECK(made(all) >= all, "what fits is there");
+  CHECK(made(all - 1) < all && made(all - 1) > all / 2, "windows of half the budget: " << made(all - 1));
 }
 #endif
 
