@@ -101,14 +101,25 @@ def open(
     cache: str | Path | None = None,
     cache_bytes: int | None = None,
     lease_seconds: float | None = None,
+    device: str = "cpu",
+    device_memory: int | str | None = None,
 ) -> Database:
     """Open the database in folder ``path``, made if absent; or, by a URL ``postgresql://…`` and that of an object store
-    for ``segments``, one that several processes share. See :class:`bebr.store.database.Database`.
+    for ``segments``, one that several processes share. ``device``: where settled rows are searched.
+    See :class:`bebr.store.database.Database`.
     Needs the extra ``store``, and ``cluster`` for a URL."""
     with needed("store", "bebr.open"):
         from bebr.store.database import Database
 
-    return Database(path, segments=segments, cache=cache, cache_bytes=cache_bytes, lease_seconds=lease_seconds)
+    return Database(
+        path,
+        segments=segments,
+        cache=cache,
+        cache_bytes=cache_bytes,
+        lease_seconds=lease_seconds,
+        device=device,
+        device_memory=device_memory,
+    )
 
 
 def snapshots(source: str | Path) -> list[SnapshotInfo]:

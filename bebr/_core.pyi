@@ -171,10 +171,15 @@ class Index:
     ) -> tuple[tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.int64]], NDArray[np.uint64]]:
         """All rows, list after list, and how many each list has."""
     def looked_at(
-        self, queries: Queries, options: SearchOptions, allow: NDArray[np.int64] | None = None
+        self,
+        queries: Queries,
+        options: SearchOptions,
+        allow: NDArray[np.int64] | None = None,
+        dead: NDArray[np.uint64] | None = None,
+        rows: NDArray[np.uint64] | None = None,
     ) -> tuple[NDArray[np.uint32], NDArray[np.uint32]] | None:
         """``(begin, lists)``: an exact search of query i looks at ``lists[begin[i] : begin[i + 1]]``; None: it looks at
-        all allowed rows."""
+        all allowed rows. dead, rows: bitmaps by position, of an index from which none were removed."""
     @property
     def centroids(self) -> NDArray[np.float32]: ...
     def assign(self, x: NDArray[np.float32]) -> NDArray[np.uint32]: ...

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from bebr.cli.arguments import Device, ProducerOptions, Size, Threads, Weights, load_producer
+from bebr.cli.arguments import ProducerOptions, Size, Threads, Weights, load_producer
 from bebr.cli.serve_settings import config_lines, rereading, take_config
 from bebr.extras import needed
 
@@ -62,6 +62,12 @@ def run(
     host: Host = "127.0.0.1",
     port: Port = 7777,
     threads: Threads = None,
+    device: Annotated[
+        str, typer.Option(help="Where settled files, flat or in lists, are searched: cpu, cuda or cuda:N.")
+    ] = "cpu",
+    device_memory_mb: Annotated[
+        int | None, typer.Option(help="MiB that rows may have there; by default all but what queries need.", min=1)
+    ] = None,
     max_message_mb: Annotated[int, typer.Option(help="Largest message in MiB.")] = 64,
     max_memory_mb: Annotated[
         int | None,
@@ -100,7 +106,7 @@ def run(
     ] = None,
     weights: Weights = None,
     size: Size = None,
-    device: Device = "cpu",
+    producer_device: Annotated[str, typer.Option(help="Where the producer's networks run, as torch names it.")] = "cpu",
     option: ProducerOptions = None,
     grace: Grace = 10.0,
     config: Annotated[
@@ -128,9 +134,9 @@ def run(
         raise ValueError(f"--max-message-mb: got {max_message_mb}, wanted 1 to 2047")
     if threads is not None and threads < 1:
         raise ValueError(f"--threads: got {threads}, wanted at least 1")
-    if producer is None and (weights, size, option, device) != (None, None, None, "cpu"):
-        raise ValueError("--weights, --size, --device and --option are of a producer: name it by --producer")
-    embedder = None if producer is None else load_producer(producer, weights, size, device, option)
+    if producer is None and (weights, size, option, producer_device) != (None, None, None, "cpu"):
+        raise ValueError("--weights, --size, --producer-device and --option are of a producer: name it by --producer")
+    embedder = None if producer is None else load_producer(producer, weights, size, producer_device, option)
     with needed("server", "bebr serve"):
         from bebr.serve import serve as run_server
 
@@ -168,5 +174,7 @@ def run(
         cache=cache,
         cache_bytes=None if cache_mb is None else cache_mb << 20,
         lease_seconds=lease_seconds,
+        device=device,
+        device_memory=None if device_memory_mb is None else device_memory_mb << 20,
         key_folder=keys,
     )

@@ -132,8 +132,9 @@ class CollectionStats:
     local collection. `kept_bytes`: of the vector kept beside each code, 0 where there is none. `target`: the digest of
     the model that rows are being migrated to, empty where they are not; `former`: of the model whose rows are kept
     since `cutover(keep_old=True)`; `rows_behind` have no code, or vector, of the one or the other.
-    `rows_by_kind`: rows in files that are "flat", "ivf" or "graph"; `merging`: whether files are being merged, or are
-    to be."""
+    `rows_by_kind`: rows in files that are "flat", "ivf" or "graph"; `rows_by_device`: how many are searched on "cpu",
+    and on a device such as "cuda:0", empty where no device was asked for; `merging`: whether files are being merged, or
+    are to be."""
 
     rows: int
     segments: int
@@ -146,6 +147,7 @@ class CollectionStats:
     target: str = ""
     rows_behind: int = 0
     rows_by_kind: Mapping[str, int] = field(default_factory=dict)
+    rows_by_device: Mapping[str, int] = field(default_factory=dict)
     former: str = ""
     merging: bool = False
 

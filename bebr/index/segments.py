@@ -11,9 +11,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from bebr import core
-from bebr.arrays import Ids, as_ids
+from bebr.arrays import Floats, Ids, as_ids
 from bebr.binarizer import Binarizer
 from bebr.binarizer.codes import Codes, PreparedQueries
+from bebr.errors import Cancelled
 from bebr.index.base import (
     Hits,
     Index,
@@ -24,9 +25,11 @@ from bebr.index.base import (
     row_format,
     search_options,
 )
+from bebr.index.device import Parts, Wanted, best_of
 from bebr.index.flat import FlatIndex, first_stage_rows
 from bebr.index.graph import EF_SEARCH
 from bebr.index.ivf import IVFIndex
+from bebr.index.pool import Placed
 from bebr.index.raw import RawType
 from bebr.index.sizes import MOST_LISTS
 
@@ -71,12 +74,14 @@ class Effort:
 @dataclass(frozen=True)
 class SegmentView:
     """A segment, which of its rows were removed, and which a search may find (None: all), as one search sees them. None
-    of these changes while it is used. ``effort``: of an IVF or a graph segment; None: the index's own."""
+    of these changes while it is used. ``effort``: of an IVF or a graph segment; None: the index's own. ``placed``: its
+    rows on a device; None: the CPU searches it."""
 
     index: Index
     dead: Bitmap | None = None
     allow: Bitmap | None = None
     effort: Effort | None = None
+    placed: Placed | None = None
 
     @cached_property
     def removed(self) -> int:
@@ -194,7 +199,8 @@ def search_segments(
     """The k best rows of all segments together for each query.
 
     Flat segments are scanned as one: the answer is the same, to the bit, however rows are divided among them. Segments
-    of other kinds follow, with the scores reached so far.
+    of other kinds follow, with the scores reached so far. Those that a device has are searched there, exactly: all of
+    flat ones, and of IVF as many lists as the CPU would look at.
     bz: the model of the codes; ``prepared``: queries for it (:meth:`Binarizer.prepare_for`).
     oversampling: candidates kept after the first-stage scan over sign bits, as a multiple of k. None: chosen during
     training. exact: score every row by all its bits that a bound on its score cannot rule out.
@@ -218,6 +224,7 @@ def search_segments(
     wanted, k = k, max(k, _LEAST_DEPTH) if listed else k
     rows = sum(view.live for view in views) if rows is None else rows
     efforts = [0 if exact else _effort(view, k, nprobe, ef_search) for view in views]
+    min_scores = None if radius is None else bz.engine_min_scores(radius, prepared)
     how = search_options(
         k,
         exact=exact,
@@ -227,17 +234,37 @@ def search_segments(
         ),
         nprobe=MOST_LISTS if exact else max(*efforts, 1),
         margin=max(bz.settings.margin, _LEAST_MARGIN) if listed else bz.settings.margin,
-        min_scores=None if radius is None else bz.engine_min_scores(radius, prepared),
+        min_scores=min_scores,
         stop=stop,
     )
-    filtered = allow is not None or any(view.allow is not None for view in views)
-    whole = all(view.index._engine.by_whole_codes(len(prepared.y), how, filtered) for view in views)
-    scores, ids = core.search(
-        [(v.index._engine, v.dead, v.removed, v.allow, effort) for v, effort in zip(views, efforts, strict=True)],
-        core_queries(prepared, not exact and not whole),
-        how,
-        None if allow is None else as_ids(allow, "allow"),
-    )
+    allowed = None if allow is None else as_ids(allow, "allow")
+    found: list[tuple[Floats, Ids]] = []
+    here: list[tuple[SegmentView, int]] = []
+    for view, effort in zip(views, efforts, strict=True):
+        rows_there = None if view.placed is None else view.placed.rows()
+        if rows_there is None:
+            here.append((view, effort))
+            continue
+        parts: Parts | None = None
+        let = Wanted(allowed, view.dead, view.allow)
+        if isinstance(view.index, IVFIndex) and not exact:
+            lists = search_options(k, exact=True, nprobe=max(effort, 1), min_scores=min_scores)
+            parts = view.index._engine.looked_at(core_queries(prepared, False), lists, *let)
+        if stop is not None and stop.is_set:
+            raise Cancelled("the search was stopped")
+        found.append(rows_there.search(view.index._engine, prepared, k, parts, min_scores, let))
+    if here:
+        filtered = allow is not None or any(view.allow is not None for view, _ in here)
+        whole = all(view.index._engine.by_whole_codes(len(prepared.y), how, filtered) for view, _ in here)
+        found.append(
+            core.search(
+                [(v.index._engine, v.dead, v.removed, v.allow, effort) for v, effort in here],
+                core_queries(prepared, not exact and not whole),
+                how,
+                allowed,
+            )
+        )
+    scores, ids = best_of(found, k)
     return Hits(bz.metric_scores(scores, prepared)[:, :wanted], ids[:, :wanted])
 
 

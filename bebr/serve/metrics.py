@@ -112,6 +112,7 @@ class _Figures:
             }.items()
         }
         kinds = GaugeMetricFamily("bebr_index_rows", "Rows of files by index kind.", labels=(*one, "kind"))
+        places = GaugeMetricFamily("bebr_device_rows", "Rows by where they are searched.", labels=(*one, "device"))
         models = GaugeMetricFamily("bebr_collection", "Its model.", labels=(*one, "model", "metric", "bytes", "target"))
         for served in self._collections.all_served():
             if served.collection.closed:
@@ -129,10 +130,13 @@ class _Figures:
             counters["rows_survived"].add_metric(name, served.work.survivors)
             for kind, rows in stats.rows_by_kind.items():
                 kinds.add_metric([*name, kind], rows)
+            for device, rows in stats.rows_by_device.items():
+                places.add_metric([*name, device], rows)
             model = stats.model
             labels = [model.digest, model.metric, str(stats.bytes_per_vector), stats.target]
             models.add_metric(name + labels, 1)
         yield from gauges.values()
         yield from counters.values()
         yield kinds
+        yield places
         yield models

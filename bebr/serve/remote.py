@@ -318,6 +318,7 @@ class CollectionCalls(SearchCalls):
             merging=reply.merging,
             rows_behind=reply.rows_behind,
             rows_by_kind=dict(reply.rows_by_kind),
+            rows_by_device=dict(reply.rows_by_device),
         )
 
     def flush(self) -> Steps[None]:

@@ -205,6 +205,8 @@ def run(
     cache: str | os.PathLike[str] | None = None,
     cache_bytes: int | None = None,
     lease_seconds: float | None = None,
+    device: str = "cpu",
+    device_memory: int | str | None = None,
     key_folder: str | os.PathLike[str] | None = None,
     taken: Taken = ALL,
     on_listening: Callable[[str], Callable[[], None]] | None = None,
@@ -225,7 +227,8 @@ def run(
     with libnghttp2. ``beside``: what listens beside gRPC, such as `bebr.http.Http`. ``max_reply_bytes``: of one reply,
     by default as of a request. ``max_rows``, ``max_collections``, ``max_disk_bytes``, ``max_process_bytes``: what the
     data may take (:class:`bebr.serve.budgets.Most`). ``segments``, ``cache``, ``cache_bytes``, ``lease_seconds``: with
-    a URL, as of `bebr.store.database.Database`. ``key_folder``: where the keys are, by default in the data folder.
+    a URL, as of `bebr.store.database.Database`. ``device``, ``device_memory``: as of it, too; Python answers searches
+    of collections with rows there. ``key_folder``: where the keys are, by default in the data folder.
     ``taken``: which collections it serves, by default all. ``on_listening``: called with "host:port" once it listens,
     in a thread; what it returns is called when it stops.
     ``DatabaseLocked`` if another process has the folder open; ``OSError`` if the address cannot be used.
@@ -244,6 +247,7 @@ def run(
     tls = Tls.of(certificate, key, client_ca)
     sys.setswitchinterval(_SWITCH_INTERVAL)
     about = {"segments": segments, "cache": cache, "cache_bytes": cache_bytes, "lease_seconds": lease_seconds}
+    about |= {"device": device, "device_memory": device_memory}
     with Database(path, **about) as db:  # type: ignore[arg-type]
         # A full collection of garbage looks at all that was imported, and holds every call up for 50 ms and more.
         gc.collect()

@@ -195,6 +195,10 @@ class Collection(Searchable):
         for view in snapshot.segments:
             if view.part.row is not None:
                 kinds[view.part.index.kind] = kinds.get(view.part.index.kind, 0) + view.live
+        places: dict[str, int] = {}
+        for view in snapshot.parts if any(view.part.placed is not None for view in snapshot.segments) else ():
+            where = "cpu" if view.part.placed is None else view.part.placed.device
+            places[where] = places.get(where, 0) + view.live
         return CollectionStats(
             rows=len(snapshot),
             segments=len(files),
@@ -207,6 +211,7 @@ class Collection(Searchable):
             merging=self._contents.merging,
             rows_behind=self._contents.rows_behind(),
             rows_by_kind=kinds,
+            rows_by_device=places,
             kept_bytes=0 if self._contents.state.keeping is None else self._contents.state.keeping.row_bytes,
         )
 

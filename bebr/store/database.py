@@ -16,6 +16,7 @@ from bebr.collection.creation import check_creation, check_existing
 from bebr.collection.handle import Handle
 from bebr.collection.protocol import TARGET_RECALL, AlreadyExists, IndexKind, Keep, Metric, ModelInfo, SnapshotInfo
 from bebr.extras import needed
+from bebr.index.pool import DevicePool
 from bebr.index.sizes import FLAT_ROWS
 from bebr.store.catalog.records import Settings
 from bebr.store.collection import Collection
@@ -48,6 +49,11 @@ class Database(Handle):
     more rows are in lists or a graph, as their collection has it. `verify`: check every byte of a segment against its
     checksum when its collection is read (False: sizes and structure only).
 
+    `device`: where segment files are searched that are flat or in lists, such as "cuda:0": exactly, a file in lists in
+    as many of them as on the CPU (docs/gpu.md). Rows that are not in a file yet, graphs, and files that have no room
+    there are searched on the CPU; the log and `stats().rows_by_device` say which. `device_memory`: bytes, or "20GiB",
+    that rows may have there; by default all but what queries need. DeviceUnavailable says why a device cannot be used.
+
     `segments`, with a URL: `s3://…`, another URL that fsspec knows, or `file://…`, a folder that all processes see.
     Several may have such a database open: each collection is written by one of them, the one that wrote first, until it
     closes the database or dies; the others get DatabaseLocked for a write, and their searches follow what it writes,
@@ -65,6 +71,8 @@ class Database(Handle):
         cache: str | os.PathLike[str] | None = None,
         cache_bytes: int | None = None,
         lease_seconds: float | None = None,
+        device: str = "cpu",
+        device_memory: int | str | None = None,
         seal_rows: int = SEAL_ROWS,
         flat_rows: int = FLAT_ROWS,
         verify: bool = True,
@@ -76,6 +84,9 @@ class Database(Handle):
         self._busy: dict[str, _Busy] = {}  # collections that are being read, made or dropped
         self._guard = threading.Lock()  # over _collections, _busy and _open; held for moments
         self._open = False
+        if device == "cpu" and device_memory is not None:
+            raise ValueError(f"device_memory is {device_memory!r} on 'cpu': want None, for it is of another device")
+        pool = None if device == "cpu" else DevicePool(device, device_memory)
         self._home = opened_home(path, segments, cache, cache_bytes, lease_seconds)
         self.path = self._home.path
         self._catalog, self._models = self._home.catalog, self._home.models
@@ -94,6 +105,7 @@ class Database(Handle):
             seal_rows=seal_rows,
             flat_rows=flat_rows,
             verify=verify,
+            pool=pool,
         )
         self._open = True
         self._home.follow(self._contents, self._lost)

@@ -275,7 +275,8 @@ void bind_index(py::module_& m) {
       .def("save", &save, py::arg("path"), py::arg("extra"), py::arg("raw") = py::none())
       .def_property_readonly("list_sizes", &list_sizes)
       .def("rows_in_lists", &rows_in_lists)
-      .def("looked_at", &looked_at, py::arg("queries"), py::arg("options"), py::arg("allow") = py::none())
+      .def("looked_at", &looked_at, py::arg("queries"), py::arg("options"), py::arg("allow") = py::none(),
+           py::arg("dead") = py::none(), py::arg("rows") = py::none())
       .def_property_readonly("centroids", &centroids)
       .def("assign", &assign, py::arg("x"))
       .def_property_readonly(

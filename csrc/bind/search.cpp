@@ -145,21 +145,29 @@ py::tuple range_of_index(const Index& index, const PyQueries& queries, const PyO
 
 // (begin, lists) of an ivf index: query i looks at lists[begin[i]] to lists[begin[i + 1]]; or None: at all allowed
 // rows.
-py::object looked_at(const Index& index, const PyQueries& queries, const PyOptions& options, const PyIds& allow) {
+py::object looked_at(const Index& index, const PyQueries& queries, const PyOptions& options, const PyIds& allow,
+                     const PyBitmap& dead, const PyBitmap& let) {
   if (index.kind() != SegmentKind::Ivf)
     fail(ErrorCode::InvalidArgument, std::string("this index is ") + kind_name(index.kind()) + ": want ivf");
   const Queries view = queries.view(index);
   const SearchOptions with = options.of(view);
   const AllowedIds ids = ids_of(allow);
+  const BitmapView gone = bitmap_of(dead, "dead"), through = bitmap_of(let, "rows");
   LookedAt looked;
   {
     const py::gil_scoped_release release;
     QueryBatch batch(index.format().spec, view);
     const Index::Reading now = index.reading();
-    RowFilter filter{{}, nullptr, now.dead, now.dead_rows};
+    RowFilter filter{through, nullptr, now.dead, now.dead_rows};
+    if (gone.present()) {
+      if (now.dead_rows > 0)
+        fail(ErrorCode::InvalidArgument, "dead is given, and rows were removed from the index too");
+      filter.dead = gone;
+      filter.dead_rows = RowFilter::kUncounted;
+    }
     std::optional<WantedIds> wanted;
     if (ids) wanted.emplace(*ids, batch.size());
-    const RowSet rows = wanted ? index.rows_of(*wanted) : RowSet{};
+    const RowSet rows = wanted ? index.rows_of(*wanted, through) : RowSet{};
     if (ids) rows.restrict(filter);
     looked = static_cast<const IvfSegment&>(*now.segment).looked_at(batch, with, filter);
   }

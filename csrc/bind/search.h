@@ -41,7 +41,9 @@ struct PyOptions {
 // bind/search.cpp, for bind/index.cpp.
 py::tuple search_index(const Index& index, const PyQueries& queries, const PyOptions& options, const PyIds& allow);
 py::tuple range_of_index(const Index& index, const PyQueries& queries, const PyOptions& options, const PyIds& allow);
-py::object looked_at(const Index& index, const PyQueries& queries, const PyOptions& options, const PyIds& allow);
+// dead, rows: bitmaps by position, of an index from which none were removed.
+py::object looked_at(const Index& index, const PyQueries& queries, const PyOptions& options, const PyIds& allow,
+                     const std::optional<Array<uint64_t>>& dead, const std::optional<Array<uint64_t>>& rows);
 bool by_whole_codes(const Index& index, size_t queries, const PyOptions& options, bool filtered);
 
 inline AllowedIds ids_of(const PyIds& ids) {

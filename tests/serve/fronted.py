@@ -15,8 +15,9 @@ from bebr.serve.server import Server
 class Fronted:
     """A server in this process, whose front can be looked into."""
 
-    def __init__(self, path, limits: Limits | None = None, **options) -> None:
+    def __init__(self, path, limits: Limits | None = None, database=None, **options) -> None:
         self._path, self._limits, self._options = path, limits or Limits(), options
+        self._database = database or {}
         self._ready, self._stopping = threading.Event(), None
         self._thread = threading.Thread(target=lambda: asyncio.run(self._run()))
         self._thread.start()
@@ -24,7 +25,7 @@ class Fronted:
 
     async def _run(self) -> None:
         self._loop, self._stopping = asyncio.get_running_loop(), asyncio.Event()
-        with bebr.open(self._path) as db:
+        with bebr.open(self._path, **self._database) as db:
             server = Server(db, self._limits, **self._options)
             self.target = f"127.0.0.1:{await server.start('127.0.0.1', 0)}"
             self.front, self.calls, self.metrics = server._front, server.calls, server.metrics

@@ -37,9 +37,10 @@ class Admin:
         if len(replies) == 1:
             reply: pb.StatsResponse = replies[0]
             return reply
-        first, kinds = replies[0], Counter[str]()
+        first, kinds, places = replies[0], Counter[str](), Counter[str]()
         for one in replies:
             kinds.update(one.rows_by_kind)
+            places.update(one.rows_by_device)
         summed = ("rows", "segments", "tail_rows", "dead_rows", "bytes_on_disk", "rows_behind")
         return pb.StatsResponse(
             model=first.model,
@@ -53,6 +54,7 @@ class Admin:
             kept_bytes=first.kept_bytes,
             target=next((one.target for one in replies if one.target), ""),
             rows_by_kind=kinds,
+            rows_by_device=places,
             merging=any(one.merging for one in replies),
         )
 

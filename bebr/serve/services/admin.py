@@ -66,6 +66,7 @@ class Admin:
             merging=stats.merging,
             rows_behind=stats.rows_behind,
             rows_by_kind=stats.rows_by_kind,
+            rows_by_device=stats.rows_by_device,
             batching=pb.Batching(
                 requests=batching.requests,
                 queries=batching.queries,

@@ -14,6 +14,7 @@ from bebr import core
 from bebr.arrays import Ids
 from bebr.collection.filter_tree import Filter
 from bebr.index import Index
+from bebr.index.pool import Placed
 from bebr.index.segments import Effort, SegmentView
 from bebr.store.catalog.records import SegmentRow
 from bebr.store.columns.table import Columns
@@ -41,6 +42,10 @@ class Part(Protocol):
     @property
     def effort(self) -> Effort | None:
         """Of searches, where it is in lists or a graph and that was measured."""
+
+    @property
+    def placed(self) -> Placed | None:
+        """Its rows on a device, where the database has one; None: the CPU searches it."""
 
     @property
     def origin(self) -> object:
@@ -121,7 +126,7 @@ class PartView:
     @cached_property
     def view(self) -> SegmentView:
         """What `search_segments` takes."""
-        return SegmentView(self.part.index, self.unsearched, effort=self.part.effort)
+        return SegmentView(self.part.index, self.unsearched, effort=self.part.effort, placed=self.part.placed)
 
     @cached_property
     def engine(self) -> core.CollectionPart:

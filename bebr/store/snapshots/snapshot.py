@@ -71,10 +71,13 @@ class Snapshot:
     @cached_property
     def engine(self) -> core.CollectionSnapshot | None:
         """What answers searches of the model of all rows, `by_model[0][0]`. None without rows and during a migration,
-        and where exact scores are taken in another space than the one vectors are kept in."""
+        where exact scores are taken in another space than the one vectors are kept in, and where a device searches some
+        of the rows."""
         if len(self.by_model) != 1:
             return None
         bz, views = self.by_model[0]
+        if any(view.part.placed is not None for view in views):
+            return None
         keeping = self.tail.part.keeping
         if keeping is not None and bz.has_adapter:
             return None

@@ -121,6 +121,7 @@ class TailPart:
     row = None  # it has no file
     copies = None
     effort = None
+    placed = None
 
     def __init__(self, tail: Tail, rows: int, index: FlatIndex) -> None:
         self._tail, self.rows, self.index = tail, rows, index

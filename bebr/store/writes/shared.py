@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from bebr.index.pool import DevicePool
 from bebr.store.catalog.owners import Owners
 from bebr.store.catalog.protocol import Catalog
 from bebr.store.segments.models import Models
@@ -20,7 +21,7 @@ SEAL_ROWS = 50_000
 @dataclass(frozen=True)
 class Shared:
     """`files`: of segments; `owners`: which collections this process writes; `seal_rows`, `flat_rows` and `verify` as
-    of `Database`."""
+    of `Database`; `pool`: of the device that settled segments are searched on, None for the CPU."""
 
     files: SegmentFiles
     owners: Owners
@@ -33,3 +34,4 @@ class Shared:
     seal_rows: int
     flat_rows: int
     verify: bool
+    pool: DevicePool | None = None

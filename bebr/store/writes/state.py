@@ -97,9 +97,12 @@ class State:
 
     def segment(self, row: SegmentRow, model: Binarizer, verify: bool, pending: bool = False) -> Segment:
         """A file of it."""
-        return self._shared.files.opened(
+        made = self._shared.files.opened(
             row, pending, lambda path: Segment(path, row, model, verify, self.keeping, self.text)
         )
+        if self._shared.pool is not None:
+            made.placed = self._shared.pool.place(made.index)
+        return made
 
     def new_tail(self) -> Tail:
         """An empty one."""
