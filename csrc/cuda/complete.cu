@@ -146,7 +146,7 @@ __global__ void __launch_bounds__(kThreads) best_kernel(const BestArgs args) {
 }  // namespace
 
 void complete(const CompleteArgs& args, uint32_t shares) {
-  launch(args.rest == nullptr ? complete_kernel : complete_rest_kernel, dim3{args.count, shares, 1}, kThreads, 0, args);
+  launch(args.rest.is_null() ? complete_kernel : complete_rest_kernel, dim3{args.count, shares, 1}, kThreads, 0, args);
 }
 
 void best(const BestArgs& args) {

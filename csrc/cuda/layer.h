@@ -1,7 +1,6 @@
 // Weights of a layer on a device, and rows of floats that go through it.
 #pragma once
 
-#include <algorithm>
 #include <array>
 #include <cstddef>
 #include <cstdint>

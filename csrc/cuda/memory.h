@@ -91,6 +91,7 @@ class DevicePointer {
 #if defined(BEBR_DEVICE)
   BEBR_DEVICE operator T*() const { return at_; }
 #endif
+  bool is_null() const noexcept { return at_ == nullptr; }  // for the host
   // Memory of the device in use that somebody else owns.
   static DevicePointer of_another(T* at) { return DevicePointer(at); }
 
