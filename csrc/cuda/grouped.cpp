@@ -84,7 +84,7 @@ void GroupedCentroids::assign(const MatrixView& x, uint32_t* lists) const {
   const uint32_t groups = narrow(members_.size()), visits = x.rows * kGroupsLooked;
   room_.counts.fill_bytes(0);
   room_.best.fill_bytes(0);
-  product(x, layers_[0], room_.scores.data());
+  product(x, layers_[0], false, room_.scores.data());
   choose_groups(
       {x.rows, groups, layers_[0].out_stride(), room.scores.data(), room_.chosen.data(), room_.counts.data()});
   sort_by_group({visits, groups, room.counts.data(), room.chosen.data(), room_.begin.data(), room_.first_block.data(),
