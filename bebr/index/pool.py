@@ -14,8 +14,8 @@ from bebr.index.sizes import parse_size
 
 _log = logging.getLogger("bebr.index")
 
-# Bytes that are left to the queries of a batch where nobody says how much rows may have.
-_LEAST_WORK = 512 << 20
+# Bytes that are left to the queries of a batch, at most, where nobody says how much rows may have.
+_MOST_WORK = 512 << 20
 
 
 class DevicePool:
@@ -55,7 +55,7 @@ class DevicePool:
         if self._memory is not None:
             return max(0, self._memory - self.held)
         left = min(extension.memory_left(number) for extension, number in self._places)
-        return int(left - min(left // 8, _LEAST_WORK))
+        return int(left - min(left // 8, _MOST_WORK))
 
 
 class Placed:
@@ -83,8 +83,8 @@ class Placed:
                 if self._rows is None:
                     self._rows = self._pool.load(self._index)
             except LimitExceeded as error:
-                if self._held is None:
-                    _log.warning("%d rows are searched on the CPU: %s", len(self._index), error)
+                if self._held is None:  # as text: the error's traceback holds this object
+                    _log.warning("%d rows are searched on the CPU: %s", len(self._index), str(error))
                 self._held = self._pool.held
             finally:
                 self._lock.release()

@@ -197,8 +197,9 @@ class Collection(Searchable):
                 kinds[view.part.index.kind] = kinds.get(view.part.index.kind, 0) + view.live
         places: dict[str, int] = {}
         for view in snapshot.parts if any(view.part.placed is not None for view in snapshot.segments) else ():
-            where = "cpu" if view.part.placed is None else view.part.placed.device
-            places[where] = places.get(where, 0) + view.live
+            if view.live:
+                where = "cpu" if view.part.placed is None else view.part.placed.device
+                places[where] = places.get(where, 0) + view.live
         return CollectionStats(
             rows=len(snapshot),
             segments=len(files),

@@ -129,6 +129,7 @@ def test_the_operators_page_lists_every_metric_with_its_labels(measured, queries
     for name in ("bebr_budget_used", "bebr_budget_limit"):  # of budgets, of which this server has none: test_budgets.py
         there[name] = {"budget"}
     there.setdefault("bebr_front_calls_total", {"outcome"})  # built without libnghttp2
+    there["bebr_device_rows"] = {"collection", "device"}  # of a server with --device: tests/serve/test_device.py
     assert told == there
 
 
