@@ -99,8 +99,18 @@ void compare(Random& random, const BestCase& c) {
     }
     candidates.put(listed);
     found.put(std::vector<uint32_t>(c.count, static_cast<uint32_t>(picked.size())));
-    cuda::complete({rows.view(), rows.factor_view(), c.count, device_y16.data(), device_base.data(),
-                    device_scale.data(), device_ones.data(), std::as_const(found).data(), candidates.data(), room},
+    cuda::complete({rows.view(),
+                    {},
+                    {},
+                    rows.factor_view(),
+                    c.count,
+                    device_y16.data(),
+                    device_base.data(),
+                    device_scale.data(),
+                    device_ones.data(),
+                    std::as_const(found).data(),
+                    candidates.data(),
+                    room},
                    2);
     cuda::best(merge);
   }

@@ -139,7 +139,6 @@ BUGS = [
     Bug("sgn(0) is -1", "float_rows.cu", "[[values[j] >= v[j]]]", "values[j] > v[j]", _ENCODE),
     Bug("a row of zeros is divided by its length", "float_rows.cu", "[[total > 0]] ?", "true", _ENCODE),
     Bug("a row that is not finite passes", "float_rows.cu", "here && [[!finite]]", "false", "encode_reads"),
-    Bug("a row is written that another lane reads", "float_rows.cu", "[[__syncwarp();]]", ";", _NETWORKS),
     Bug("the left half twice", "float_rows.cu", "first += [[right * half]];", "0", _NETWORKS),
     Bug(
         "half of the parts of a sum",
@@ -149,13 +148,6 @@ BUGS = [
         _NETWORKS,
     ),
     Bug("the length of a row of zeros", "float_rows.cu", "const float by = [[length > 0]] ?", "true", _NETWORKS),
-    Bug(
-        "a remainder fused with its product",
-        "float_rows.cu",
-        "out[i] = [[x[i] + product]];",
-        "std::fma(y[i], scale, x[i])",
-        _NETWORKS,
-    ),
     Bug("a plane where the first one is", "float_rows.cu", "[[args.offset + group]]", "group", _NETWORKS),
     Bug("planes weigh alike", "float_rows.cu", "above ? [[args.weight]] : -args.weight", "1.0f", _NETWORKS),
     Bug("no ReLU between layers", "product.cu", "[[args.relu]] &&", "false", _NETWORKS),
