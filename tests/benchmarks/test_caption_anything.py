@@ -27,7 +27,7 @@ class Codes(Producer):
         return np.stack([np.random.default_rng(seed).standard_normal(16) for seed in seeds]).astype(np.float32)
 
 
-def untrained(x, bytes_per_vector, metric, seed=0):
+def untrained(x, bytes_per_vector, metric, rounds=1, seed=0):
     return bebr.untrained(x.shape[1], bytes_per_vector=bytes_per_vector, metric=metric, seed=seed)
 
 
