@@ -91,7 +91,7 @@ def test_files_of_shards_are_those_of_a_collections_shards(here, parquet, vector
             flat.add(vectors)
             assert len(docs) == 3000 and docs.delete([5, 17]) == 2  # each row is where the root looks for it
             np.testing.assert_array_equal(docs.search(queries, 9, exact=True).scores[:, 0].shape, (50,))
-            hits, wanted = docs.search(queries, 5, exact=True), flat.search(queries, 7)
+            hits, wanted = docs.search(queries, 5, exact=True), flat.search(queries, 7, exact=True)
             for query in range(len(queries)):
                 rest = [id for id in wanted.ids[query].tolist() if id not in (5, 17)]
                 assert hits.ids[query].tolist() == rest[:5]
