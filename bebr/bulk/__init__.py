@@ -141,14 +141,21 @@ def build(
     if on is not None:
         if device != "cpu":
             raise ValueError(f"device is {device!r}: want cpu with on={on!r}")
-        options: dict[str, Any] = {
+        options = {
             "nlist": nlist,
             "bytes_per_vector": bytes_per_vector,
             "binarizer": binarizer,
             "metric": metric,
+            "ids": ids,
+            "rows": rows,
+            "column": column,
+            "memory": memory,
+            "optimize": optimize,
+            "rescore": rescore,
+            "overwrite": overwrite,
+            "seed": int(seed),
+            "progress": progress,
         }
-        options |= {"ids": ids, "rows": rows, "column": column, "memory": memory, "optimize": optimize}
-        options |= {"rescore": rescore, "overwrite": overwrite, "seed": int(seed), "progress": progress}
         return _spread(on, source, path, shards or 1, options)
     if shards is not None:
         raise ValueError('shards goes with on="ray"')
