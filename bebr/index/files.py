@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -106,6 +104,8 @@ def contents_digest(path: str | Path) -> str:
     with Path(path).open("rb") as file:
         head = file.read(_HEADER)
         table = file.read(_ENTRY * min(int.from_bytes(head[12:16], "little"), 256))
+    import hashlib
+
     return hashlib.sha256(head + table).hexdigest()[:16]
 
 
@@ -113,6 +113,8 @@ def reduced(index: Index) -> tuple[Any, ...]:
     """What pickles ``index``: the path of its file where it is mapped, else the file's bytes."""
     if index._file is not None:
         return _reopened, index._file, index._settings()
+    from tempfile import TemporaryDirectory
+
     with TemporaryDirectory(prefix="bebr-pickle-") as folder:
         path = Path(folder, "index.bebr")
         index.save(path)
@@ -127,6 +129,8 @@ def _reopened(path: str, digest: str) -> Index:
 
 
 def _restored(data: bytes) -> Index:
+    from tempfile import TemporaryDirectory
+
     with TemporaryDirectory(prefix="bebr-pickle-") as folder:
         path = Path(folder, "index.bebr")
         path.write_bytes(data)
