@@ -8,13 +8,13 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import grpc
+from google.protobuf.message import Message
 
 from bebr.serve.listening import is_loopback
 from bebr.serve.pem import read_certificates, read_pair
 from bebr.serve.target import host_of, parse_target
 from bebr.tls import TLS, as_tls
 from bebr.v1 import bebr_pb2 as pb
-from bebr.v1 import bebr_pb2_grpc as rpc
 
 TOKEN = "BEBR_TOKEN"
 """The variable that has the key."""
@@ -139,10 +139,19 @@ def _credentials(tls: TLS) -> grpc.ChannelCredentials:
 
 
 def stubs_of(channel: Any) -> dict[str, Any]:
-    """What makes the calls of each method, "Points/Search", over a channel, blocking or not."""
-    services = {name: getattr(rpc, f"{name}Stub")(channel) for name in pb.DESCRIPTOR.services_by_name}
-    return {
-        f"{name}/{method.name}": getattr(services[name], method.name)
-        for name, service in pb.DESCRIPTOR.services_by_name.items()
-        for method in service.methods
-    }
+    """What makes the calls of each method, "Points/Search", over a channel, blocking or not. A request is a message, or
+    its bytes."""
+    stubs = {}
+    for name, service in pb.DESCRIPTOR.services_by_name.items():
+        for method in service.methods:
+            make = channel.stream_unary if method.client_streaming else channel.unary_unary
+            stubs[f"{name}/{method.name}"] = make(
+                f"/{service.full_name}/{method.name}",
+                request_serializer=_sent,
+                response_deserializer=getattr(pb, method.output_type.name).FromString,
+            )
+    return stubs
+
+
+def _sent(request: Message | bytes) -> bytes:
+    return request if isinstance(request, bytes) else request.SerializeToString()

@@ -98,13 +98,15 @@ def named_from_message(data: bytes, keys: Sequence[bytes], name: str) -> Named:
     return of_keys(ids_from_bytes(data, name), keys, name)
 
 
+def vector_columns(vectors: NDArray[np.floating]) -> NDArray[np.floating]:
+    """float32 or float16 [n, d] as a message has it, row by row; the type is kept."""
+    return np.ascontiguousarray(vectors, "<f2" if vectors.dtype == np.float16 else "<f4")
+
+
 def vectors_to_message(vectors: NDArray[np.floating]) -> pb.Vectors:
     """A message from float32 or float16 [n, d]; the type is kept."""
     message = pb.Vectors(dimension=vectors.shape[1], count=vectors.shape[0])
-    if vectors.dtype == np.float16:
-        message.f16 = vectors.astype("<f2", copy=False).tobytes()
-    else:
-        message.f32 = vectors.astype("<f4", copy=False).tobytes()
+    setattr(message, "f16" if vectors.dtype == np.float16 else "f32", vector_columns(vectors).tobytes())
     return message
 
 

@@ -41,7 +41,7 @@ from bebr.errors import LimitExceeded
 from bebr.index import check_k
 from bebr.index.raw import check_rescore
 from bebr.serve import convert
-from bebr.serve.messages import put_rows
+from bebr.serve.messages import rows_on_wire
 from bebr.serve.remote_searches import SearchCalls
 from bebr.serve.steps import Ask, Pause, Steps
 from bebr.serve.wire import as_sent, key_sizes, sized_pieces, text_sizes
@@ -93,10 +93,8 @@ class CollectionCalls(SearchCalls):
             sizes += text_sizes(texts)
         pieces = list(sized_pieces(self._wire.limits, sizes))
 
-        def message(piece: slice) -> pb.UpsertRequest:
-            request = pb.UpsertRequest()
-            request.CopyFrom(head)
-            return put_rows(request, named[piece], vectors[piece], texts[piece])
+        def message(piece: slice) -> bytes:
+            return rows_on_wire(head, named[piece], vectors[piece], texts[piece])
 
         written = 0
         for start in range(0, len(pieces), _STREAM_PIECES):
@@ -108,7 +106,7 @@ class CollectionCalls(SearchCalls):
                 raise type(error)(f"{error.args[0]} (of this upsert, the first {written} rows are written)") from error
         return written
 
-    def _put(self, pieces: Sequence[slice], message: Callable[[slice], pb.UpsertRequest]) -> Steps[int]:
+    def _put(self, pieces: Sequence[slice], message: Callable[[slice], bytes]) -> Steps[int]:
         """Upserts a few pieces, in a stream; where that breaks off or has too little time, one by one: each of these
         calls has a time of its own and is repeated."""
         rows = int(sum(piece.stop - piece.start for piece in pieces))

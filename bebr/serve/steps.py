@@ -16,10 +16,10 @@ R = TypeVar("R")
 
 class Ask(NamedTuple):
     """A call of ``method`` ("Points/Search"); its reply comes back, or its error as a Python exception. A stream of
-    requests is an iterator."""
+    requests is an iterator; bytes are a request as it is sent."""
 
     method: str
-    request: Message | Iterator[Message]
+    request: Message | bytes | Iterator[Message | bytes]
 
 
 class Pause(NamedTuple):
