@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 
@@ -45,6 +47,36 @@ def test_the_least_effort_is_found_from_below(tmp_path, monkeypatch, index):
         monkeypatch.setattr(calibrating, "_LOSS_OF_ROWS", 1.0)  # rows reach .995 for the .98 that queries are promised
         rows_reach = {share: calibrating.calibrated(view.part, None, share, lambda: None) for share in (0.98, 0.995)}
         assert rows_reach[0.995] == view.part.effort and rows_reach[0.98].at(10) < measured[10]
+
+
+@pytest.mark.parametrize("power", [0.5, 1.0, 3.0])
+@pytest.mark.parametrize("wanted", [1, 2, 3, 34, 98, 700, 16_000])
+def test_the_least_effort_of_a_power_law_is_found_in_few_measurements(power, wanted):
+    asked = []
+
+    def lost(effort):
+        asked.append(effort)
+        return 0.01 * ((wanted - 0.5) / effort) ** power
+
+    found = calibrating.least_effort(lost, 1, 1 << 14, 0.01)
+    assert wanted <= found <= wanted + wanted // 32
+    assert len(asked) == len(set(asked)) <= 4 + math.log2(wanted) and max(asked) < 2 * max(wanted, 2)
+
+
+def test_an_effort_is_found_whatever_is_lost():
+    """Where less is not lost by more, where nothing or all is, and where chance decides."""
+    chance = np.random.default_rng(0)
+    for lost in (lambda _: 0.0, lambda _: 1.0, lambda effort: 1 / (1 + effort % 7), lambda _: chance.random()):
+        for first, most in ((1, 1), (1, 512), (11, 16_384), (512, 512)):
+            asked = []
+
+            def counted(effort, lost=lost, asked=asked):
+                asked.append(effort)
+                return lost(effort)
+
+            assert first <= calibrating.least_effort(counted, first, most, 0.05) <= most
+            assert all(first <= effort < most for effort in asked) and len(asked) <= 40
+            assert calibrating.least_effort(counted, first, most, 0.0) <= most  # nothing may be lost
 
 
 def test_lists_are_searched_by_a_wide_margin(tmp_path):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,12 +26,15 @@ _MOST_CANDIDATES = 1 << 14  # of a walk: beyond, a scan is faster
 # with it wants, and a graph that gave rows .99 gave other queries .976. Lists that gave rows .98 cost .0105 of recall,
 # for a loss of .0145 of what a scan finds (docs/experiments/segment-kinds.md).
 _LOSS_OF_ROWS = 0.25
+# An effort is known to a 32nd. Guesses of where it is, before halves alone are taken.
+_FINENESS, _MOST_GUESSES = 32, 6
+_FARTHEST = 40.0  # a logarithm above that of every effort
 
 
 def calibrated(part: Part, keeping: Keeping | None, target: float, pause: Callable[[], None]) -> Effort | None:
-    """The least lists or candidates by which searches with rows of the segment, themselves left out, find a share
-    `target` of what a scan finds, for each of some k; None for a flat segment. `pause` is called between pieces of
-    work.
+    """The least lists or candidates (`least_effort`) by which searches with rows of the segment, themselves left out,
+    find a share `target` of what a scan finds, for each of some k; None for a flat segment. `pause` is called between
+    pieces of work.
 
     By one standard error more than it is measured with, a share has to be reached that loses `_LOSS_OF_ROWS` of what
     `target` allows to be lost.
@@ -43,7 +48,7 @@ def calibrated(part: Part, keeping: Keeping | None, target: float, pause: Callab
     bz, own = index.binarizer, piece.ids()
     vectors = piece.vectors(bz, keeping)
     prepared = [bz.prepare_vectors(vectors[i : i + _TOGETHER]) for i in range(0, len(own), _TOGETHER)]
-    target = 1 - (1 - target) * _LOSS_OF_ROWS
+    loss = (1 - target) * _LOSS_OF_ROWS
     most = len(index.list_sizes) if isinstance(index, IVFIndex) else min(_MOST_CANDIDATES, part.rows)
 
     def found(k: int, effort: int | None) -> Ids:
@@ -62,23 +67,59 @@ def calibrated(part: Part, keeping: Keeping | None, target: float, pause: Callab
     measured: list[tuple[int, int]] = []
     depths = [k for k in KS if k < part.rows] if len(own) else []
     scanned = found(depths[-1], None) if depths else own
+
+    def lost(k: int, effort: int) -> float:
+        return _lost(found(k, effort), scanned[:, :k])
+
     for k in depths:
-        wanted = scanned[:, :k]
         fewest = 1 if isinstance(index, IVFIndex) else k + 1  # of which a walk keeps as many as are wanted anyway
-        low = high = max(fewest, measured[-1][1] if measured else 1)
-        # From few to many: a search of half of the lists costs what a scan does, and mostly few are enough.
-        while high < most and _reached(found(k, high), wanted) < target:
-            low, high = high + 1, min(2 * high, most)
-        while low < high:
-            middle = (low + high) // 2
-            low, high = (low, middle) if _reached(found(k, middle), wanted) >= target else (middle + 1, high)
-        measured.append((k, low))
+        first = max(fewest, measured[-1][1] if measured else 1)
+        measured.append((k, least_effort(partial(lost, k), first, most, loss)))
     return Effort(tuple(measured) or ((1, most),))
 
 
-def _reached(found: Ids, wanted: Ids) -> float:
-    """The share of `wanted` int64[n, k] that was found, less its standard error."""
+def least_effort(lost: Callable[[int], float], first: int, most: int, allowed: float) -> int:
+    """An effort from `first` to `most` by which searches lose at most `allowed`, and at most a 32nd above one by which
+    they lose more; `most`, which is not measured, where no other is enough.
+
+    From few to many, never more than twice what is too little: a search of half of the lists costs what a scan does,
+    and mostly few are enough. What is lost falls about as a power of the effort, so that two measurements say where to
+    look; a merge of 131,072 rows took half as long again by halves alone.
+    """
+    below, above, at, guesses = first - 1, most, first, 0
+    points: list[tuple[int, float]] = []
+    while above - below > max(1, above // _FINENESS):
+        points.append((at, lost(at)))
+        if points[-1][1] <= allowed:
+            above = at
+        else:
+            below = at
+        at = halves = min(2 * below, (below + above) // 2)
+        guess = _crossing(points[-2:], allowed) if guesses < _MOST_GUESSES else None
+        if guess is not None:
+            guess = min(guess, above)
+            step = max(1, guess // _FINENESS)
+            # Beside what was measured, so that the next measurement holds it from the other side.
+            at = min(max(guess, below + step), above - step, 2 * below if above == most else above)
+            guesses += at != halves
+        at = min(max(at, below + 1), above - 1)
+    return above
+
+
+def _crossing(points: Sequence[tuple[int, float]], allowed: float) -> int | None:
+    """Where the power law through two points falls to `allowed`; None where they say nothing."""
+    if len(points) < 2:
+        return None
+    (first, lost), (second, lost_then) = sorted(points)
+    if not (lost > lost_then > 0 and allowed > 0) or first == second:
+        return None
+    slope = math.log(lost_then / lost) / math.log(second / first)
+    return math.ceil(math.exp(min(math.log(second) + math.log(allowed / lost_then) / slope, _FARTHEST)))
+
+
+def _lost(found: Ids, wanted: Ids) -> float:
+    """The share of `wanted` int64[n, k] that was not found, and its standard error more."""
     there = wanted >= 0
     seen = (wanted[:, :, None] == found[:, None, :]).any(axis=2) & there
     shares: NDArray[np.float64] = seen.sum(axis=1) / np.maximum(there.sum(axis=1), 1)
-    return float(shares.mean() - shares.std() / np.sqrt(len(shares)))
+    return float(1 - shares.mean() + shares.std() / np.sqrt(len(shares)))
