@@ -118,7 +118,7 @@ class Segment:
 
     def keys(self, rows: Ids) -> list[bytes]:
         """The key of each row's id, b"" for an int."""
-        return [b"" if self._keys is None else self._keys.data(row) for row in rows.tolist()]
+        return [b""] * len(rows) if self._keys is None else self._keys.each(rows)
 
     def key_bytes(self, rows: Ids) -> Ids:
         """The lengths of these keys, int64[n]."""
@@ -139,7 +139,7 @@ class Segment:
         """The JSON text of each row's payload in UTF-8, b"" for none."""
         if self.payloads is None:
             return [b""] * len(rows)
-        return [self.payloads.data(row) for row in rows.tolist()]
+        return self.payloads.each(rows)
 
     def engine(self, hidden: Bitmap | None) -> core.CollectionPart:
         """Its rows but the `hidden` ones, for a search that is no Python."""
