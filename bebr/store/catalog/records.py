@@ -129,7 +129,7 @@ class Operation:
                 "ids": self.ids[rows].astype("<i8").tobytes(),
                 "planes": b"" if self.planes is None else self.planes[rows].tobytes(),
                 "factors": b"" if self.factors is None else self.factors[rows].tobytes(),
-                "payloads": _packed([text.encode() for text in self.payloads[rows]]),
+                "payloads": _packed_texts(self.payloads[rows]),
                 "id_keys": _packed(self.keys[rows]),
                 "bare": b"" if self.bare is None else np.packbits(self.bare[rows], bitorder="little").tobytes(),
                 "vectors": b"" if self.vectors is None else self.vectors[rows].tobytes(),
@@ -161,6 +161,9 @@ def _part_rows(width: int) -> int:
 
 
 def _pieces(rows: int, payloads: Sequence[str], most: int) -> Iterator[slice]:
+    if 0 < rows <= most and sum(map(len, payloads)) < PART_PAYLOADS:  # as nearly all are: rows one by one take time
+        yield slice(0, rows)
+        return
     begin = size = 0
     for end in range(1, rows + 1) if payloads else range(most, rows, most):
         size += len(payloads[end - 1]) if payloads else 0
@@ -173,7 +176,19 @@ def _pieces(rows: int, payloads: Sequence[str], most: int) -> Iterator[slice]:
 
 def _packed(data: Sequence[bytes]) -> bytes:
     """uint32[n] lengths, then the bytes of each; nothing where all are empty."""
-    return np.array([len(d) for d in data], "<u4").tobytes() + b"".join(data) if any(data) else b""
+    return _lengths(data) + b"".join(data) if any(data) else b""
+
+
+def _packed_texts(texts: Sequence[str]) -> bytes:
+    """The same of texts in UTF-8."""
+    joined = "".join(texts)
+    if joined.isascii():
+        return _lengths(texts) + joined.encode() if joined else b""
+    return _packed([text.encode() for text in texts])
+
+
+def _lengths(each: Sequence[bytes] | Sequence[str]) -> bytes:
+    return np.fromiter(map(len, each), "<u4", len(each)).tobytes()
 
 
 def _unpacked(data: bytes, rows: int) -> list[bytes]:
