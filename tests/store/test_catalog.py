@@ -8,6 +8,7 @@ import re
 import shutil
 import sqlite3
 import threading
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -305,3 +306,10 @@ def test_aliases_stay_and_a_damaged_one_costs_itself_only(tmp_path):
 def test_the_slot_of_a_successor_holds_the_longest_name() -> None:
     slot = Slot(7, successor_of("n" * 128), 3)
     assert read_slots(slot.packed(0)) == ({0: slot}, {})
+
+
+@pytest.mark.parametrize("texts", [[], ["", "", ""], ['{"a": 1}', "", "{}"], ['{"a": "ü"}', "", '{"b": "日本"}']])
+def test_payloads_of_a_write_come_back_from_the_bytes_of_the_journal(texts):
+    (part,) = upsert(0, payloads=texts).parts()
+    assert len(part["payloads"]) == (4 * 3 + len("".join(texts).encode()) if any(texts) else 0)
+    assert Operation.of_part(SimpleNamespace(**part, version=1)).payloads == (texts if any(texts) else [])
