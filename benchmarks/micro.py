@@ -61,6 +61,13 @@ def test_write_payloads(benchmark: BenchmarkFixture) -> None:
     assert len(texts) == 1_000
 
 
+@pytest.mark.parametrize("step", [1, -1], ids=["ascending", "descending"])
+def test_distinct_ids(benchmark: BenchmarkFixture, step: int) -> None:
+    """Whether 2,500 ids are different, which a client and its server look at."""
+    named = Named(np.arange(2_500)[::step].copy())
+    assert benchmark(named.last_of_each) is None
+
+
 @pytest.mark.parametrize("by", ["bytes", "protobuf"])
 def test_make_upsert(benchmark: BenchmarkFixture, vectors: np.ndarray, by: str) -> None:
     """A message of 2,500 rows with payloads: as a client sends it, and as protobuf makes it."""

@@ -61,6 +61,8 @@ class Named:
         if len(self) == 1:
             return None
         if self.keys is None:
+            if (self.numbers[1:] > self.numbers[:-1]).all():  # as they mostly come
+                return None
             if len(np.unique(self.numbers)) == len(self):
                 return None
             _, backwards = np.unique(self.numbers[::-1], return_index=True)

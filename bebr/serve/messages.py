@@ -37,7 +37,7 @@ def put_rows(
 
 def rows_on_wire(head: pb.UpsertRequest, named: Named, vectors: NDArray[np.floating], texts: list[str]) -> bytes:
     """What :func:`put_rows` makes of ``head``, as it is sent, without the copies of vectors that protobuf makes on the
-    way: CPU of .18 us a row of 384 dimensions at best instead of 2.6 (``pytest benchmarks/micro.py -k make_upsert``, on
+    way: CPU of .18 us a row of 384 dimensions at best instead of 2.5 (``pytest benchmarks/micro.py -k make_upsert``, on
     a busy machine)."""
     request = pb.UpsertRequest()
     request.CopyFrom(head)

@@ -29,6 +29,7 @@ def test_ids_become_numbers_and_keys_and_come_back():
     assert name_ids(np.array(["a", "b"]), "ids").ids() == ["a", "b"] and name_ids([1, 2], "ids").keys is None
     assert named[[1, 3]].ids() == ["five", "5"] and named[1:3].ids() == ["five", SOME]
     assert Named(np.array([3, 3, 4])).last_of_each().tolist() == [1, 2]
+    assert all(Named(np.array(ids, np.int64)).last_of_each() is None for ids in ([], [3], [3, 4, 9], [9, 3, 4]))
     assert name_ids(["a", 1, "a", 1, "b"], "ids").last_of_each().tolist() == [2, 3, 4]
 
 

@@ -65,7 +65,7 @@ class PayloadColumn:
         return self._text[begin:end].tobytes()
 
     def each(self, rows: Ids) -> list[bytes]:
-        """The bytes of each of `rows` int64[n]: `data` of many, in a fifth of its time."""
+        """The bytes of each of `rows` int64[n]: `data` of many, in a quarter of its time."""
         joined, ends = b"".join(self.pieces(rows)), np.cumsum(self.lengths(rows)).tolist()
         return [joined[begin:end] for begin, end in zip([0, *ends[:-1]], ends, strict=False)]
 
