@@ -151,10 +151,15 @@ def check_query(q: ArrayLike, k: int, query: str, oversampling: int | None, exac
     """The arguments of a search; returns ``q`` as float32[n, dim]. ``ValueError`` names what is wrong."""
     vectors = as_vectors(q, "q", dim, allow_empty=False)
     check_k(k)
+    check_mode(query, oversampling, exact)
+    return vectors
+
+
+def check_mode(query: str, oversampling: int | None, exact: bool) -> None:
+    """How a search compares. ``ValueError`` names what is wrong."""
     if query not in ("float", "code"):
         raise ValueError(f"query is {query!r}: want 'float' or 'code'")
     check_oversampling(oversampling, exact)
-    return vectors
 
 
 def check_effort(nprobe: int | None, ef_search: int | None, exact: bool) -> None:

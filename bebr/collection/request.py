@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import NamedTuple, ParamSpec, TypeVar, cast
 
 from numpy.typing import ArrayLike
 
-from bebr.arrays import Floats
+from bebr.arrays import Floats, as_vectors
 from bebr.binarizer import Binarizer
 from bebr.binarizer.codes import Query
 from bebr.collection.checks import (
@@ -15,7 +17,7 @@ from bebr.collection.checks import (
     check_effort,
     check_groups,
     check_ids,
-    check_query,
+    check_mode,
     check_query_ids,
     check_texts,
     check_window,
@@ -24,8 +26,11 @@ from bebr.collection.filter_form import FilterLike, as_filter
 from bebr.collection.keys import IdsLike, Named
 from bebr.collection.options import Groups, SearchOptions
 from bebr.collection.protocol import Fusion
-from bebr.index import check_k, check_oversampling
+from bebr.index import check_k
 from bebr.index.raw import check_rescore
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 @dataclass(frozen=True)
@@ -53,6 +58,50 @@ class SearchRequest:
         return self.options.k * (self.groups.size if self.groups else 1)
 
 
+class _Scalars(NamedTuple):
+    """The arguments of a search that are numbers or words, checked."""
+
+    options: SearchOptions
+    k: int
+    offset: int
+    groups: Groups | None
+
+
+def _once(check: Callable[P, R]) -> Callable[P, R]:
+    """The same check, whose results are kept: most searches ask for what those before them did."""
+    known = cast(Callable[P, R], lru_cache(256, typed=True)(check))
+
+    def checked(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return known(*args, **kwargs)
+        except TypeError:  # a list, say, cannot be kept: the check has words for it
+            return check(*args, **kwargs)
+
+    return checked
+
+
+@_once
+def _check_scalars(
+    k: int,
+    offset: int,
+    query: Query,
+    oversampling: int | None,
+    exact: bool,
+    nprobe: int | None,
+    ef_search: int | None,
+    radius: float | None,
+    group_by: str | None,
+    group_size: int,
+    rescore: int | None,
+) -> _Scalars:
+    depth, groups = check_window(k, radius, offset), check_groups(group_by, group_size)
+    check_mode(query, oversampling, exact)
+    check_effort(nprobe, ef_search, exact)
+    rescore = check_rescore(rescore, depth)
+    options = SearchOptions(depth, query, oversampling, exact, radius, rescore, nprobe=nprobe, ef_search=ef_search)
+    return _Scalars(options, check_k(k), offset, groups)
+
+
 def check_search(
     q: ArrayLike | None,
     k: int,
@@ -76,19 +125,21 @@ def check_search(
     fusion: Fusion,
 ) -> SearchRequest:
     """The arguments of `search`. `dim`: of queries. ``ValueError`` names what is wrong."""
-    depth, groups = check_window(k, radius, offset), check_groups(group_by, group_size)
-    texts = check_texts(text, fusion)
-    vectors = None if q is None else check_query(q, k, query, oversampling, exact, dim)
-    check_beside_text(texts, vectors, radius, groups)
-    check_effort(nprobe, ef_search, exact)
-    options = SearchOptions(
-        *(depth, query, oversampling, exact, radius, check_rescore(rescore, depth), binarizer),
-        filter=None if filter is None else as_filter(filter),
-        nprobe=nprobe,
-        ef_search=ef_search,
+    options, k, offset, groups = _check_scalars(
+        k, offset, query, oversampling, exact, nprobe, ef_search, radius, group_by, group_size, rescore
     )
+    texts = check_texts(text, fusion)
+    vectors = None if q is None else as_vectors(q, "q", dim, allow_empty=False)
+    check_beside_text(texts, vectors, radius, groups)
+    options = _with(options, binarizer, filter)
     allowed = None if allow is None else check_ids(allow, "allow")
-    return SearchRequest(vectors, options, check_k(k), offset, groups, texts, allowed, with_payloads)
+    return SearchRequest(vectors, options, k, offset, groups, texts, allowed, with_payloads)
+
+
+def _with(options: SearchOptions, model: Binarizer | None, filter: FilterLike | None) -> SearchOptions:
+    if model is None and filter is None:
+        return options
+    return replace(options, model=model, filter=None if filter is None else as_filter(filter))
 
 
 def check_search_ids(
@@ -109,15 +160,10 @@ def check_search_ids(
     rescore: int | None,
 ) -> SearchRequest:
     """The arguments of `search_ids`. ``ValueError`` names what is wrong."""
-    depth, groups = check_window(k, radius, offset), check_groups(group_by, group_size)
-    check_oversampling(oversampling, exact)
-    check_effort(nprobe, ef_search, exact)
-    options = SearchOptions(
-        *(depth, "float", oversampling, exact, radius, check_rescore(rescore, depth)),
-        filter=None if filter is None else as_filter(filter),
-        nprobe=nprobe,
-        ef_search=ef_search,
+    options, k, offset, groups = _check_scalars(
+        k, offset, "float", oversampling, exact, nprobe, ef_search, radius, group_by, group_size, rescore
     )
+    options = _with(options, None, filter)
     allowed = None if allow is None else check_ids(allow, "allow")
     rows = check_query_ids(check_ids(ids))
-    return SearchRequest(rows, options, check_k(k), offset, groups, allow=allowed, with_payloads=with_payloads)
+    return SearchRequest(rows, options, k, offset, groups, allow=allowed, with_payloads=with_payloads)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
-from contextlib import closing
 from functools import wraps
 from types import TracebackType
 from typing import Any, Concatenate, Generic, ParamSpec, TypeVar
@@ -159,19 +158,20 @@ class Client(_Blocking[ClientCalls]):
         return f"Client({self._address.target!r})"
 
     def _run(self, steps: Steps[R]) -> R:
-        with closing(steps):
-            try:
-                step = next(steps)
-                while True:
-                    try:
-                        reply = self._done(step)
-                    except Exception as error:
-                        step = steps.throw(error)
-                    else:
-                        step = steps.send(reply)
-            except StopIteration as end:
-                result: R = end.value
-                return result
+        try:
+            step = next(steps)
+            while True:
+                try:
+                    reply = self._done(step)
+                except Exception as error:
+                    step = steps.throw(error)
+                else:
+                    step = steps.send(reply)
+        except StopIteration as end:
+            result: R = end.value
+            return result
+        finally:
+            steps.close()
 
     def _done(self, step: Ask | Pause) -> Any:
         """One RPC, its failure as a Python exception; or a pause."""

@@ -111,8 +111,9 @@ class SearchCalls:
 
         def put(piece: slice) -> None:
             if vectors is not None:
-                message.queries.CopyFrom(convert.vectors_to_message(vectors[piece]))
-            message.text[:] = texts[piece]
+                convert.put_vectors(message.queries, vectors[piece])
+            if texts:
+                message.text[:] = texts[piece]
 
         if vectors is None:
             return (yield from self._answered(request, message, size, put))
@@ -197,14 +198,16 @@ class SearchCalls:
         for start in range(0, count, step):
             put(slice(start, start + step))
             reply = yield Ask("Points/Search", message)
-            missing |= set(range(reply.shards)) - set(reply.answered)
-            groups += [json.loads(text) if text else None for text in reply.groups]
+            if reply.shards:
+                missing |= set(range(reply.shards)) - set(reply.answered)
+            if request.groups:
+                groups += [json.loads(text) if text else None for text in reply.groups]
             ascending = self._model.metric == "l2" and not message.text
             hits, some = convert.hits_from_message(reply, width, ascending)
             found.append(hits)
             keys.append(some)
-            texts = iter(reply.payloads)
             if request.with_payloads:
+                texts = iter(reply.payloads)
                 payloads += [[load_payload(next(texts)) for _ in range(n)] + [None] * (width - n) for n in reply.counts]
         scores, numbers = (np.concatenate(parts) for parts in zip(*found, strict=True)) if len(found) > 1 else found[0]
         every = None
