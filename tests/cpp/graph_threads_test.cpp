@@ -113,5 +113,29 @@ BEBR_TEST(graph_does_not_depend_on_threads) {
   check_threads(8);
 }
 
+// Most rows are allowed, and many queries ask: a copy of the rows is scanned, which threads make in parts.
+BEBR_TEST(filtered_graph_answers_do_not_depend_on_threads) {
+  const size_t before = num_threads();
+  const std::unique_ptr<Index> index = make_index(0);
+  Random random(50);
+  add(*index, make_batch(random, 0, 1800));
+  std::vector<int64_t> allowed;
+  for (int64_t i = 0; i < 1800; ++i)
+    if (i % 9 != 0) allowed.push_back(i);
+  std::vector<float> y(64 * 50), base(50);
+  for (float& value : y) value = static_cast<float>(below(random, 2001)) / 1000 - 1;
+  SearchOptions options;
+  options.ef_search = 64;
+  options.batch_invariant = false;
+  std::vector<Answer> found;
+  for (const size_t threads : {1u, 4u}) {
+    set_num_threads(threads);
+    found.push_back(answer_of(*index, {50, y.data(), base.data(), nullptr, nullptr, nullptr}, options, allowed));
+  }
+  set_num_threads(before);
+  CHECK(found[0] == found[1], "1 and 4 threads");
+  CHECK(std::none_of(found[0].ids.begin(), found[0].ids.end(), [](int64_t id) { return id % 9 == 0 || id < 0; }), "");
+}
+
 }  // namespace
 }  // namespace bebr::test

@@ -29,15 +29,22 @@ SearchOptions flat_options(const SearchOptions& options, size_t rows) {
 
 }  // namespace
 
-RowStore GraphSegment::materialize_subset(std::span<const uint32_t> slots) const {
+std::vector<RowStore> GraphSegment::materialize_subset(std::span<const uint32_t> slots) const {
   constexpr size_t kPiece = 256;  // rows that stay in cache between the two layouts
-  RowStore store;
-  store.reserve(format(), slots.size());
-  for (size_t first = 0; first < slots.size(); first += kPiece) {
-    const Rows rows = copy_rows(slots.subspan(first, std::min(kPiece, slots.size() - first)));
-    store.append(format(), rows.ids.size(), rows.planes.data(), rows.factors.data(), rows.ids.data());
-  }
-  return store;
+  const size_t parts = std::clamp(slots.size() / (2 * kPiece), size_t{1}, num_threads());
+  const size_t each = (slots.size() + parts - 1) / parts;
+  std::vector<RowStore> stores(parts);
+  parallel_for(parts, 1, [&](size_t begin, size_t end) {
+    for (size_t p = begin; p < end; ++p) {
+      const std::span<const uint32_t> part = slots.subspan(p * each, std::min(each, slots.size() - p * each));
+      stores[p].reserve(format(), part.size());
+      for (size_t first = 0; first < part.size(); first += kPiece) {
+        const Rows rows = copy_rows(part.subspan(first, std::min(kPiece, part.size() - first)));
+        stores[p].append(format(), rows.ids.size(), rows.planes.data(), rows.factors.data(), rows.ids.data());
+      }
+    }
+  });
+  return stores;
 }
 
 class GraphSegment::Search {
@@ -67,9 +74,10 @@ class GraphSegment::Search {
     if (filtered && batch > 1 && !options_.exact) {
       const double row = flat_expands(queries_.size(), options_) ? kExpandedCost : kScannedCost;
       if (n * (row + kCopyCost / batch) < std::min(ef_ * kCandidateCost, n)) {
-        const RowStore copied = segment_.materialize_subset(slots());
-        const FlatPart part{copied.view(), {}, 0};
-        return scan_flat(segment_.format(), {&part, 1}, queries_, flat_options(options_, eligible_), tops_);
+        const std::vector<RowStore> copied = segment_.materialize_subset(slots());
+        std::vector<FlatPart> parts;
+        for (const RowStore& store : copied) parts.push_back({store.view(), {}, 0});
+        return scan_flat(segment_.format(), parts, queries_, flat_options(options_, eligible_), tops_);
       }
     }
     if (direct) {

@@ -57,8 +57,8 @@ class GraphSegment final : public SegmentReader {
 
  private:
   class Search;  // graph/search.cpp
-  // These slots alone, for a batch of queries that may find no others.
-  RowStore materialize_subset(std::span<const uint32_t> slots) const;
+  // These slots alone, for a batch of queries that may find no others; in parts, which threads copy side by side.
+  std::vector<RowStore> materialize_subset(std::span<const uint32_t> slots) const;
 
   GraphParams params_;
   CodeSpace space_;
