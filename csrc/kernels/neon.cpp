@@ -69,13 +69,13 @@ BEBR_INLINE void quad_neon(const int nq, const int nb, const uint8_t* const* qua
 
 // 16 documents.
 BEBR_INLINE void store_sums_neon(const uint16x8_t* cell, const bool first, int32_t bias, int32_t* sums) {
-  const int32x4_t minus = vdupq_n_s32(-bias);
+  const uint32x4_t minus = vreinterpretq_u32_s32(vdupq_n_s32(-bias));
 #pragma GCC unroll 2
   for (int half = 0; half < 2; ++half, sums += 8) {
-    const int32x4_t low = vreinterpretq_s32_u32(vmovl_u16(vget_low_u16(cell[half])));
-    const int32x4_t high = vreinterpretq_s32_u32(vmovl_high_u16(cell[half]));
-    vst1q_s32(sums, vaddq_s32(low, first ? minus : vld1q_s32(sums)));
-    vst1q_s32(sums + 4, vaddq_s32(high, first ? minus : vld1q_s32(sums + 4)));
+    const uint32x4_t low = first ? minus : vreinterpretq_u32_s32(vld1q_s32(sums));
+    const uint32x4_t high = first ? minus : vreinterpretq_u32_s32(vld1q_s32(sums + 4));
+    vst1q_s32(sums, vreinterpretq_s32_u32(vaddw_u16(low, vget_low_u16(cell[half]))));
+    vst1q_s32(sums + 4, vreinterpretq_s32_u32(vaddw_high_u16(high, cell[half])));
   }
 }
 
@@ -193,6 +193,8 @@ BEBR_INLINE void tile_sorted_neon(const int nq, const uint8_t* sorted, const Sca
           for (int h = 0; h < 4; ++h) {
             uint16x8_t& sum = cells[4 * q + h];
             sum = vpadalq_u8(sum, vaddq_u8(vqtbl2q_u8(of_low, low[h]), vqtbl2q_u8(of_high, high[h])));
+            // One cell after the other: g++ would look up for several, and have no registers for two of the sums.
+            __asm__ volatile("" : "+w"(sum));
           }
         }
         sorted += kSortedQuad / 2;

@@ -194,7 +194,7 @@ void dot_int8_neon_dot(const int8_t* a, const int8_t* data, size_t dims, const u
 BEBR_INLINE void complete_rows_neon_dot(const int nr, const ScanView& view, const Split* entries,
                                         const PlaneRange& range, uint32_t from, const uint32_t* rows, int32_t* out) {
   const CodeSpec& spec = view.spec;
-  const uint32_t groups = spec.groups(), rest_bytes = spec.rest_bytes();
+  const uint32_t rest_bytes = spec.rest_bytes();
   Sum sums[4];
   const uint8_t *rest[4], *plane[4];
 #pragma GCC unroll 4
@@ -205,17 +205,9 @@ BEBR_INLINE void complete_rows_neon_dot(const int nr, const ScanView& view, cons
   for (uint32_t t = range.first; t < range.last; ++t) {
     const uint32_t bytes = spec.widths[t] / 8;
     uint8_t sign[4][kMaxDims / 8];
+    planes_neon(nr, view, rows, t, rest, sign, plane);
 #pragma GCC unroll 4
-    for (int r = 0; r < nr; ++r) {
-      sums[r] = {vshlq_n_s32(sums[r].high, 1), vshlq_n_u32(sums[r].low, 1)};
-      plane[r] = rest[r];
-      if (t > 0) {
-        rest[r] += bytes;
-        continue;
-      }
-      gather_sign_neon(view.blocks + rows[r] / kBlockRows * groups * kBlockRows, rows[r] % kBlockRows, groups, sign[r]);
-      plane[r] = sign[r];
-    }
+    for (int r = 0; r < nr; ++r) sums[r] = {vshlq_n_s32(sums[r].high, 1), vshlq_n_u32(sums[r].low, 1)};
     add_bytes_neon_dot(nr, plane, bytes, entries, sums);
   }
 #pragma GCC unroll 4

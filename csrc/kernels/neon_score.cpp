@@ -6,7 +6,7 @@
 //
 // Bounds: y16 sums wrap modulo 2^32 and end below 2^31.
 //
-// Instructions: fcvtl (fp16 is exact), cmtst (bits to masks), sadalp (pairs of y16 into 32 bits).
+// Instructions: fcvtl (fp16 is exact), fmaxnm, cmtst (bits to masks), sadalp (pairs of y16 into 32 bits).
 #include <arm_neon.h>
 
 #include <cstddef>
@@ -24,7 +24,8 @@ constexpr size_t kRowsAhead = 10;  // survivors prefetched ahead, into L2
 
 // What select compares and where it writes.
 struct Selection {
-  float32x4_t base, scale, threshold;
+  float32x4_t base, scale;
+  float threshold;
   uint32_t first_row;
   uint32_t* rows;
   float* scores;
@@ -56,20 +57,19 @@ BEBR_INLINE void factors_neon(const uint32_t bytes, const Selection& to, const u
   }
 }
 
-// Scores of 16 rows; returns which are above the threshold, joined.
-BEBR_INLINE uint32x4_t score_neon(const Factor mode, const uint32_t bytes, const Selection& to, const int32_t* sums,
-                                  const uint8_t* stored, float32x4_t* score) {
+// Scores of 16 rows; returns the largest of each four. Of a NaN and a number the number, and no NaN is above a
+// threshold.
+BEBR_INLINE float32x4_t score_neon(const Factor mode, const uint32_t bytes, const Selection& to, const int32_t* sums,
+                                   const uint8_t* stored, float32x4_t* score) {
   float32x4_t factors[4];
   if (mode != Factor::None) factors_neon(bytes, to, stored, factors);
-  uint32x4_t above[4];
 #pragma GCC unroll 4
   for (int k = 0; k < 4; ++k) {
     score[k] = vaddq_f32(to.base, vmulq_f32(to.scale, vcvtq_f32_s32(vld1q_s32(sums + 4 * k))));
     if (mode == Factor::Mul) score[k] = vmulq_f32(score[k], factors[k]);
     if (mode == Factor::Sub) score[k] = vsubq_f32(score[k], factors[k]);
-    above[k] = vcgtq_f32(score[k], to.threshold);
   }
-  return vorrq_u32(vorrq_u32(above[0], above[1]), vorrq_u32(above[2], above[3]));
+  return vmaxnmq_f32(vmaxnmq_f32(score[0], score[1]), vmaxnmq_f32(score[2], score[3]));
 }
 
 // Keeps those of rows i .. i + 15 that are above the threshold, `here` exist and the mask allows.
@@ -79,7 +79,7 @@ BEBR_INLINE void keep_neon(Selection& to, size_t i, const float32x4_t* score, si
   float scores[16];
 #pragma GCC unroll 4
   for (int k = 0; k < 4; ++k) {
-    above[k] = vcgtq_f32(score[k], to.threshold);
+    above[k] = vcgtq_f32(score[k], vdupq_n_f32(to.threshold));
     vst1q_f32(scores + 4 * k, score[k]);
   }
   const uint16x8_t low = vuzp1q_u16(vreinterpretq_u16_u32(above[0]), vreinterpretq_u16_u32(above[1]));
@@ -103,9 +103,9 @@ BEBR_INLINE size_t select_mode_neon(const Factor mode, const uint32_t bytes, con
   float32x4_t score[8];
   size_t i = 0;
   for (; i + 32 <= rows; i += 32) {
-    const uint32x4_t any = vorrq_u32(score_neon(mode, bytes, to, sums + i, factors + i * bytes, score),
-                                     score_neon(mode, bytes, to, sums + i + 16, factors + (i + 16) * bytes, score + 4));
-    if (vmaxvq_u32(any) == 0) continue;
+    const float32x4_t first = score_neon(mode, bytes, to, sums + i, factors + i * bytes, score);
+    const float32x4_t second = score_neon(mode, bytes, to, sums + i + 16, factors + (i + 16) * bytes, score + 4);
+    if (!(vmaxnmvq_f32(vmaxnmq_f32(first, second)) > to.threshold)) continue;
     keep_neon(to, i, score, 16, mask);
     keep_neon(to, i + 16, score + 4, 16, mask);
   }
@@ -115,7 +115,7 @@ BEBR_INLINE size_t select_mode_neon(const Factor mode, const uint32_t bytes, con
     uint8_t last_factors[16 * sizeof(float)] = {};  // the inputs end here
     std::memcpy(last_sums, sums + i, here * sizeof(int32_t));
     if (mode != Factor::None) std::memcpy(last_factors, factors + i * bytes, here * bytes);
-    if (vmaxvq_u32(score_neon(mode, bytes, to, last_sums, last_factors, score)) != 0)
+    if (vmaxnmvq_f32(score_neon(mode, bytes, to, last_sums, last_factors, score)) > to.threshold)
       keep_neon(to, i, score, here, mask);
   }
   return to.kept;
@@ -133,7 +133,7 @@ size_t select_neon(const int32_t* sums, size_t rows, const uint8_t* factors, con
                    uint32_t* kept_rows, float* kept_scores) noexcept {
   const Selection to = {vdupq_n_f32(base),
                         vdupq_n_f32(scale),
-                        vdupq_n_f32(threshold),
+                        threshold,
                         first_row,
                         kept_rows,
                         kept_scores,
@@ -187,7 +187,7 @@ BEBR_INLINE void add_plane_neon(const int nr, Halves* acc, const uint8_t* const*
 BEBR_INLINE void complete_rows_neon(const int nr, const ScanView& view, const int16_t* y16, const PlaneRange& range,
                                     uint32_t from, const uint32_t* rows, int32_t* out) {
   const CodeSpec& spec = view.spec;
-  const uint32_t groups = spec.groups(), rest_bytes = spec.rest_bytes();
+  const uint32_t rest_bytes = spec.rest_bytes();
   Halves acc[2];
   const uint8_t *rest[2], *plane[2];
 #pragma GCC unroll 2
@@ -198,17 +198,9 @@ BEBR_INLINE void complete_rows_neon(const int nr, const ScanView& view, const in
   for (uint32_t t = range.first; t < range.last; ++t) {
     const uint32_t bytes = spec.widths[t] / 8;
     uint8_t sign[2][kMaxDims / 8];
+    planes_neon(nr, view, rows, t, rest, sign, plane);
 #pragma GCC unroll 2
-    for (int r = 0; r < nr; ++r) {
-      acc[r] = {vshlq_n_s32(acc[r].first, 1), vshlq_n_s32(acc[r].second, 1)};
-      plane[r] = rest[r];
-      if (t > 0) {
-        rest[r] += bytes;
-        continue;
-      }
-      gather_sign_neon(view.blocks + rows[r] / kBlockRows * groups * kBlockRows, rows[r] % kBlockRows, groups, sign[r]);
-      plane[r] = sign[r];
-    }
+    for (int r = 0; r < nr; ++r) acc[r] = {vshlq_n_s32(acc[r].first, 1), vshlq_n_s32(acc[r].second, 1)};
     add_plane_neon(nr, acc, plane, bytes, y16);
   }
 #pragma GCC unroll 2

@@ -17,6 +17,26 @@ BEBR_INLINE void gather_sign_neon(const uint8_t* block, uint32_t row, uint32_t g
   for (uint32_t k = 0; k < left; ++k) sign[whole + k] = block[whole * kBlockRows + row * left + k];
 }
 
+// Plane t of nr rows as contiguous bytes: sign planes are gathered into `sign`, others read where they lie. rest: of
+// each row from this plane on; moved behind it.
+BEBR_INLINE void planes_neon(const int nr, const ScanView& view, const uint32_t* rows, uint32_t t, const uint8_t** rest,
+                             uint8_t (*sign)[kMaxDims / 8], const uint8_t** plane) {
+  const uint32_t bytes = view.spec.widths[t] / 8;
+  if (t > 0) {
+#pragma GCC unroll 4
+    for (int r = 0; r < nr; ++r) {
+      plane[r] = rest[r];
+      rest[r] += bytes;
+    }
+    return;
+  }
+#pragma GCC unroll 4
+  for (int r = 0; r < nr; ++r) {
+    gather_sign_neon(view.blocks + rows[r] / kBlockRows * bytes * kBlockRows, rows[r] % kBlockRows, bytes, sign[r]);
+    plane[r] = sign[r];
+  }
+}
+
 // Bytes of a row's rest before the range.
 BEBR_INLINE uint32_t bytes_before_neon(const CodeSpec& spec, const PlaneRange& range) {
   uint32_t from = 0;
