@@ -7,7 +7,8 @@ run under callgrind, so nothing of a program's start is in it.
 
 * **front**: a front whose searches cost nothing (benchmarks/call_counted.cpp), 1, 8 and 64 calls sent together, all
   answered before the next are sent. What the system does for it is not counted; its calls of the system are, by
-  strace. Once more, 64 together, while it counts them for metrics.
+  strace. Once more, 64 together, while it counts them for metrics. "handed over": where they are of so many rows that
+  threads beside its loop search.
 * **search**: the engine's search of 2,000 rows, 1 and 64 queries a kernel call. Callgrind knows no AVX-512: it is the
   AVX2 code that is counted.
 * **embedded** (only with `--embedded`; minutes): all that Python does for `Collection.search` of one query, the
@@ -39,6 +40,7 @@ from benchmarks.kernels import built
 
 NEEDS = ("valgrind", "strace")
 DIM, ROWS = 384, 2000
+FEW, MANY = 1000, 1_000_000  # rows of a front's searches: its loop answers the ones, hands over the others
 OUTSTANDING, BATCHES = (1, 8, 64), (1, 64)
 _CALLS = 640  # more in the longer run
 _SEARCHES = 128
@@ -140,8 +142,8 @@ def calling(outstanding: int, rounds: int) -> Callable[[subprocess.Popen[str]], 
     return use
 
 
-def front(outstanding: int, metrics: bool = False) -> Row:
-    command = [str(built("bebr_call_counted")), "front", str(DIM), str(int(metrics))]
+def front(outstanding: int, metrics: bool = False, rows: int = FEW) -> Row:
+    command = [str(built("bebr_call_counted")), "front", str(DIM), str(int(metrics)), str(rows)]
     few = max(1, 128 // outstanding)
     more = few + _CALLS // outstanding
     short, long = (profiled(command, calling(outstanding, rounds)).own for rounds in (few, more))
@@ -150,18 +152,18 @@ def front(outstanding: int, metrics: bool = False) -> Row:
         part = next((name for name, words in PARTS.items() if re.search(words, function)), "other")
         parts[part] += long[function] - short[function]
     calls = (more - few) * outstanding
-    what = "front, metrics" if metrics else "front"
+    what = "front, metrics" if metrics else "front" if rows == FEW else "front, handed over"
     return Row(what, outstanding, sum(parts.values()) / calls, {name: n / calls for name, n in parts.items()})
 
 
-def system_calls(outstanding: int) -> Row:
+def system_calls(outstanding: int, rows: int = FEW) -> Row:
     """Calls of the system for a call, by name."""
     found = []
     few = max(1, 128 // outstanding)
     more = few + _CALLS // outstanding
     for rounds in (few, more):
         with tempfile.NamedTemporaryFile("r") as out:
-            counted = [str(built("bebr_call_counted")), "front", str(DIM), "0"]
+            counted = [str(built("bebr_call_counted")), "front", str(DIM), "0", str(rows)]
             command = ["strace", "-f", "-c", "-o", out.name, *counted]
             _run(command, calling(outstanding, rounds))
             lines = [line.split() for line in out.read().splitlines()]
@@ -169,7 +171,8 @@ def system_calls(outstanding: int) -> Row:
     short, long = found
     calls = (more - few) * outstanding
     parts = {name: (long[name] - short[name]) / calls for name in long if name != "total" and long[name] > short[name]}
-    return Row("system calls", outstanding, sum(parts.values()), parts)
+    what = "system calls" if rows == FEW else "system calls, handed over"
+    return Row(what, outstanding, sum(parts.values()), parts)
 
 
 def search(queries: int) -> Row:
@@ -211,7 +214,7 @@ def _search(folder: str, times: int) -> None:
 def table(rows: Sequence[Row]) -> Table:
     shown = Table("what", "calls", "in all", "by part")
     for row in rows:
-        digits = 2 if row.what == "system calls" else 0
+        digits = 2 if row.what.startswith("system calls") else 0
         parts = sorted(row.parts.items(), key=lambda part: -part[1])
         words = ", ".join(f"{name} {count:,.{digits}f}" for name, count in parts)
         shown.add_row(row.what, str(row.calls), f"{row.total:,.{digits}f}", words)
@@ -233,6 +236,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if missing := [name for name in NEEDS if shutil.which(name) is None]:
         parser.error(f"{' and '.join(missing)} not found: apt-get install {' '.join(missing)}")
     rows = [one(n) for n in OUTSTANDING for one in (front, system_calls)]
+    rows += [one(n, rows=MANY) for n in OUTSTANDING for one in (front, system_calls)]
     rows += [front(OUTSTANDING[-1], metrics=True), *(search(n) for n in BATCHES)]
     if options.embedded:
         rows.append(embedded())

@@ -8,7 +8,8 @@ A light client over HTTP/2 (benchmarks/call_load.cpp) asks for one query at a ti
 * **search** is CPU time, too, of a query in kernel calls as large as those that answer the load: the server's process
   counts them under a load of its own, since that costs time, and makes such calls in one thread (`call_server.py`).
 * **p50** is what `Collection.search` of the Python client waits, and in the same loop what it waits on the same rows in
-  this process.
+  this process. **gRPC's own** share of that: the same searches by its Python client alone, from bytes to bytes.
+* **echo** is CPU time of a server that only reads as many bytes and sends as many: what the system takes of a call.
 * **two cores**: calls/s of a server that has two cores over one that has one, four connections, the client on others.
   Where there are no others (fewer than four cores), twice the CPU of a call on one core over that on two: what is lost
   to more loops and smaller batches shows, waiting for locks does not.
@@ -26,7 +27,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -36,8 +37,9 @@ from rich.table import Table
 
 import bebr
 from bebr.arrays import Floats
-from bebr.collection.protocol import CollectionLike, Keep
+from bebr.collection.protocol import Keep
 from benchmarks import machine, output
+from benchmarks.call_floors import bare_search, echoed_us
 from benchmarks.call_server import Serving, serving
 from benchmarks.kernels import built
 
@@ -67,6 +69,15 @@ class Load:
     @property
     def beyond_us(self) -> float:
         return self.server_us - self.searched_us
+
+
+@dataclass(frozen=True)
+class Waits:
+    """p50 of a search, µs: by the Python client, by gRPC's alone, and in this process."""
+
+    client: float
+    bare: float
+    embedded: float
 
 
 def rows_of(rows: int) -> Floats:
@@ -108,15 +119,23 @@ def measured(server: Serving, kind: str, seconds: float, on: Sequence[int]) -> l
     return loads
 
 
-def waited(remote: CollectionLike, embedded: CollectionLike, x: Floats) -> tuple[float, float]:
-    """p50 of both, µs, one search of each in turn."""
-    times: tuple[list[float], list[float]] = [], []
-    for i in range(_WAITS):
-        for one, taken in zip((remote, embedded), times, strict=True):
-            begin = time.perf_counter()
-            one.search(x[i % len(x)], 10)
-            taken.append((time.perf_counter() - begin) * 1e6)
-    return float(np.median(times[0])), float(np.median(times[1]))
+def waited(target: str, path: Path, x: Floats) -> Waits:
+    """p50, each search beside an embedded one."""
+    times: dict[str, list[float]] = {"embedded": [], "client": [], "bare": []}
+    channel, bare = bare_search(target, NAME, x[:_WAITS])
+    with channel, bebr.connect(target) as client, bebr.open(path) as db:
+        remote, embedded = client.collection(NAME), db.collection(NAME)
+        searches: dict[str, Callable[[int], object]] = {
+            "client": lambda i: remote.search(x[i], 10),
+            "bare": bare,
+        }
+        for i in range(min(_WAITS, len(x))):
+            for kind, search in searches.items():
+                for name, one in (("embedded", lambda i: embedded.search(x[i], 10)), (kind, search)):
+                    begin = time.perf_counter()
+                    one(i)
+                    times[name].append((time.perf_counter() - begin) * 1e6)
+    return Waits(**{name: float(np.median(taken)) for name, taken in times.items()})
 
 
 def two_cores(folder: Path, seconds: float) -> float:
@@ -158,7 +177,9 @@ def verdicts(loads: Sequence[Load], client_us: float, cores: float) -> list[tupl
     return lines
 
 
-def tables(loads: Sequence[Load], lines: Sequence[tuple[str, float, float, bool]]) -> list[Table]:
+def tables(
+    loads: Sequence[Load], lines: Sequence[tuple[str, float, float, bool]], floors: dict[str, float]
+) -> list[Table]:
     table = Table("server", "outstanding", "calls/s", "p50 µs", "p99 µs", "server CPU µs", "search µs", "beyond µs")
     for load in sorted(loads, key=lambda load: (load.kind, load.outstanding)):
         figures = load.p50_us, load.p99_us, load.server_us, load.searched_us, load.beyond_us
@@ -166,6 +187,8 @@ def tables(loads: Sequence[Load], lines: Sequence[tuple[str, float, float, bool]
     aims = Table("aim", "asked", "reached", "")
     for words, aim, reached, met in lines:
         aims.add_row(words, f"{aim:g}", f"{reached:.2f}", "met" if met else "[bold]missed[/bold]")
+    for words, figure in floors.items():
+        aims.add_row(words, "", f"{figure:.2f}", "")
     return [table, aims]
 
 
@@ -181,27 +204,34 @@ def main() -> int:
     x = rows_of(options.rows)
     cores = sorted(os.sched_getaffinity(0))
     loads: list[Load] = []
-    waits: list[tuple[float, float]] = []
+    waits: list[Waits] = []
+    echoes: list[float] = []
     scaling: list[float] = []
     with tempfile.TemporaryDirectory() as path:
         served, here = Path(path) / "served", Path(path) / "here"
         for folder in (served, here):
             make(folder, x, options.keep)
-        with bebr.open(here) as db:
-            for _ in range(options.rounds):
-                for kind in ("front", "python"):
-                    with serving(str(served), kind, cores) as server:
-                        with bebr.connect(f"{server.host}:{server.port}") as client:
-                            times = waited(client.collection(NAME), db.collection(NAME), x)
-                        waits += [times] if kind == "front" else []
-                        loads += measured(server, kind, options.seconds, cores)
-                scaling.append(two_cores(served, options.seconds))
-    client_us = float(np.median([remote - embedded for remote, embedded in waits]))
+        for _ in range(options.rounds):
+            for kind in ("front", "python"):
+                with serving(str(served), kind, cores) as server:
+                    if kind == "front":
+                        waits.append(waited(f"{server.host}:{server.port}", here, x))
+                    loads += measured(server, kind, options.seconds, cores)
+            scaling.append(two_cores(served, options.seconds))
+            echoes.append(echoed_us(options.seconds))
+    client_us = float(np.median([wait.client - wait.embedded for wait in waits]))
     found = medians(loads)
     lines = verdicts(found, client_us, float(np.median(scaling)))
-    for table in tables(found, lines):
+    floors = {
+        "p50 of gRPC's Python client alone beyond embedded, µs": float(
+            np.median([wait.bare - wait.embedded for wait in waits])
+        ),
+        "CPU of an echo, 1 outstanding, µs": float(np.median(echoes)),
+    }
+    for table in tables(found, lines, floors):
         output.console().print(table)
-    about: dict[str, Any] = {"options": {**vars(options), "json": None}, "waits_us": waits, "two_cores": scaling}
+    about: dict[str, Any] = {"options": {**vars(options), "json": None}, "two_cores": scaling, "floors_us": floors}
+    about["waits_us"] = list(map(asdict, waits))
     if options.json:
         output.save(options.json, machine.facts(1), list(map(asdict, loads)), verdicts=lines, **about)
     return int(not all(met for *_, met in lines))
