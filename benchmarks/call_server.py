@@ -30,6 +30,7 @@ from bebr.store.database import Database
 from bebr.store.search.searching import asked
 
 _QUERIES = 4000  # of which the CPU time is taken
+_DIFFERENT = 256  # as call_load.cpp makes
 
 
 @dataclass(frozen=True)
@@ -72,16 +73,16 @@ def serving(folder: str, kind: str, cores: Sequence[int]) -> Iterator[Serving]:
 
 
 def searched_us(collection: Collection, batch: int) -> float:
-    """CPU time of a query, in calls of so many. No query comes twice: a processor learns the branches of one that is
-    repeated, and the search of it is cheaper than any that is served."""
+    """CPU time of a query, in calls of so many, of as many different queries as the load has: a processor learns the
+    branches of a few that come again and again, and searches them for less than any that is served."""
     engine = collection.snapshot.engine
     assert engine is not None
-    calls = max(2, _QUERIES // batch)
-    shape = calls, batch, collection.binarizer.query_dim
+    queries = np.random.default_rng(1).standard_normal((_DIFFERENT, collection.binarizer.query_dim), np.float32)
     taken = []
-    for queries in np.random.default_rng(1).standard_normal(shape, np.float32):
+    for call in range(max(2, _QUERIES // batch)):
+        some = queries[(call * batch + np.arange(batch)) % _DIFFERENT]
         begin = time.thread_time_ns()
-        engine.search(queries, asked(SearchOptions(10)))
+        engine.search(some, asked(SearchOptions(10)))
         taken.append((time.thread_time_ns() - begin) / batch / 1e3)
     return float(np.median(taken))
 
