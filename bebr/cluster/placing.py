@@ -65,14 +65,14 @@ def placed(size: Size, nodes: Mapping[str, int], before: Mapping[Member, str]) -
         node = before.get(member)
         if node is not None and places.fits(member, node):
             places.put(member, node)
-    for member in members:
-        if member not in places.of:
-            fitting = [node for node in nodes if places.fits(member, node)]
-            if fitting:
-                places.put(member, min(fitting, key=lambda node: (places.load(node, 1), node)))
-    while places.level():
-        pass
-    return places.of
+    while True:
+        for member in members:
+            if member not in places.of:
+                fitting = [node for node in nodes if places.fits(member, node)]
+                if fitting:
+                    places.put(member, min(fitting, key=lambda node: (places.load(node, 1), node)))
+        if not places.level():  # a move may have made room for another
+            return places.of
 
 
 class _Places:

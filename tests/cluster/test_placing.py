@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from bebr.cluster.placing import Member, Size, placed
@@ -27,6 +27,7 @@ def test_each_node_gets_its_part_and_replicas_are_apart():
 
 @settings(max_examples=60, deadline=None)
 @given(size=sizes, before=fleets, after=fleets)
+@example(Size(2, 3, 1, 10), {"a": 5, "b": 10}, {"a": 31, "c": 11, "b": 10, "d": 32})  # a move makes room for another
 def test_what_is_promised_holds_when_nodes_come_and_go(size, before, after):
     first = placed(size, before, {})
     places = placed(size, after, first)
