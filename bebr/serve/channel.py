@@ -28,7 +28,8 @@ _RETRY = {
     "initialBackoff": "0.1s",
     "maxBackoff": "3s",
     "backoffMultiplier": 3,
-    "retryableStatusCodes": ["UNAVAILABLE"],
+    # A server that stops cancels the calls that it has read and not begun.
+    "retryableStatusCodes": ["UNAVAILABLE", "CANCELLED"],
 }
 
 

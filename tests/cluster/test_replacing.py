@@ -38,7 +38,8 @@ def test_no_search_fails_while_a_root_is_replaced_at_its_port(postgres, here, bz
         old = Watched(command)
         stack.callback(old.stop)
         until(lambda: old.state().address)
-        clients = [stack.enter_context(bebr.connect(target, retries=0)) for _ in range(3)]
+        # With a client's own retries: a connection that waits to be accepted when the old root stops is reset.
+        clients = [stack.enter_context(bebr.connect(target)) for _ in range(3)]
         clients[0].create_collection("docs", bz).upsert(range(100), vectors[:100])
         threads = [threading.Thread(target=ask, args=(client,)) for client in clients]
         stack.callback(lambda: (stop.set(), [thread.join() for thread in threads if thread.ident]))
