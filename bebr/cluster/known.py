@@ -6,11 +6,12 @@ import asyncio
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from google.protobuf.message import Message
 
+from bebr.cluster.gate import Gate
 from bebr.cluster.leaf import ELSEWHERE
 from bebr.cluster.leaves import Leaves
 from bebr.cluster.names import Shard
@@ -26,10 +27,12 @@ _FRESH = 1.0
 
 @dataclass(frozen=True)
 class Known:
-    """A collection of these shards, in order, and what was said of each."""
+    """A collection of these shards, in order, and what was said of each. `earlier`: models that shards had before, of
+    the same vectors."""
 
     shards: tuple[Shard, ...]
     said: tuple[pb.GetCollectionResponse, ...]
+    earlier: frozenset[str] = frozenset()
 
     @property
     def split(self) -> bool:
@@ -40,10 +43,47 @@ class Known:
         """That of the first shard: models differ only while they are being changed, or where each shard trains one."""
         return self.said[0].model
 
+    # Shards are cut over to another producer's vectors one after the other. Until all are, each has both.
+
     @property
-    def digests(self) -> set[str]:
-        """Of the models of all shards."""
-        return {one.model.digest for one in self.said}
+    def _new(self) -> set[str]:
+        """The models of the vectors that are streamed, or were, while the old ones are there."""
+        return {one.model.digest if one.former else one.streamed for one in self.said if one.former or one.streamed}
+
+    def is_over(self, number: int) -> bool:
+        """Whether a shard was cut over, and others have both still."""
+        one = self.said[number]
+        return bool(one.former) or one.model.digest in self._new
+
+    def _old(self, number: int) -> str:
+        """The model of a shard's old vectors, or of all where none are streamed; empty where they were removed."""
+        one = self.said[number]
+        return str(one.former if self.is_over(number) else one.model.digest)
+
+    @property
+    def models(self) -> frozenset[str]:
+        """Of the old vectors, of all shards: each may have trained its own."""
+        return (self.earlier | {self._old(number) for number in range(len(self.shards))}) - self._new - {""}
+
+    def serves(self, model: str) -> bool:
+        """Whether shards, of several, are to answer queries of a model; empty for their own."""
+        return self.split and (not model or model in self.models | self._new)
+
+    def model_at(self, number: int, model: str) -> str:
+        """Under which model a shard is asked for what the collection is asked for under `model`. It says of which
+        producer the vectors are: a shard that was cut over since then finds them by it or refuses it."""
+        return (self._old(number) or model) if model in self.models else model
+
+    def id_at(self, number: int, id: int) -> int:
+        """The same of the collection's number. It has none of a shard that was cut over while the first one was not:
+        with it, that shard would take any vectors for its own."""
+        return int(self.said[number].id) if id == self.id and self.is_over(number) == self.is_over(0) else id
+
+    def follows(self, before: Known) -> Known:
+        """The same, which had the models before that it had in `before`, where that is of the same vectors."""
+        cut = any(one.former for one in (*self.said, *before.said))
+        same = (before.shards, before.id) == (self.shards, self.id) and not cut
+        return replace(self, earlier=before.models) if same else self
 
     @property
     def id(self) -> int:
@@ -71,6 +111,7 @@ class Cluster:
     def __init__(self, leaves: Leaves) -> None:
         self.leaves = leaves
         self._known: dict[str, tuple[Known, float]] = {}
+        self._gates: dict[tuple[Shard, ...], Gate] = {}
 
     def names(self) -> list[str]:
         """Sorted; one whose first shard is nowhere was not made to the end, or is being dropped."""
@@ -107,7 +148,9 @@ class Cluster:
         for error in said:
             if isinstance(error, BaseException) and not (there and isinstance(error, ELSEWHERE)):
                 raise error
-        other = pb.GetCollectionResponse(model=there[0].model, text=there[0].text)
+        other = pb.GetCollectionResponse()
+        other.CopyFrom(there[0])
+        other.rows = other.id = 0
         return self._kept(name, Known(shards, tuple(other if isinstance(one, BaseException) else one for one in said)))
 
     async def described(self, name: str) -> Known:
@@ -116,17 +159,45 @@ class Cluster:
         said = await self.read_all(shards, "Collections/Get", pb.GetCollectionRequest(name=name))
         return self._kept(name, Known(shards, tuple(said)))
 
+    async def decided(self, name: str) -> Known:
+        """The same of those that write the shards: nothing was done there that they have not heard of."""
+        shards = await self.shards(name)
+        said = await self.read_first(shards, "Collections/Get", pb.GetCollectionRequest(name=name))
+        return self._kept(name, Known(shards, tuple(said)))
+
     def _kept(self, name: str, known: Known) -> Known:
+        before, _ = self._known.get(name, (None, 0.0))
+        known = known if before is None else known.follows(before)
         self._known[name] = known, time.monotonic()
         return known
 
+    def gate(self, known: Known) -> Gate:
+        """What upserts of a collection pass."""
+        return self._gates.setdefault(known.shards, Gate())
+
+    def note_exchanged(self, name: str, shards: Sequence[Shard]) -> None:
+        """They have, or may have, the vectors of another producer."""
+        self.forget(name)
+        for shard in shards:
+            self.leaves.note_exchanged(shard)
+
     def forget(self, name: str) -> None:
-        """It was dropped, or is another one."""
-        self._known.pop(name, None)
+        """What is known is old: it was dropped, or changed."""
+        if name in self._known:
+            self._known[name] = self._known[name][0], -float("inf")
 
     async def read(self, shard: Shard, method: str, request: Message) -> Any:
         with _said_of(shard):
             return await self.leaves.read(shard, method, addressed(request, shard))
+
+    async def read_first(self, shards: Sequence[Shard], method: str, request: Message) -> list[Any]:
+        """The replies of all shards to the same request, each of the leaf that writes it (`Leaves.read_first`)."""
+
+        async def one(shard: Shard) -> Any:
+            with _said_of(shard):
+                return await self.leaves.read_first(shard, method, addressed(request, shard))
+
+        return await together([one(shard) for shard in shards])
 
     async def write(self, shard: Shard, method: str, request: Message) -> Any:
         with _said_of(shard):

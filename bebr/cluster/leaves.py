@@ -137,6 +137,10 @@ class Leaves:
         self._made_at[shard] = time.monotonic()
         self._written[shard] = leaf, time.monotonic()
 
+    def note_exchanged(self, shard: Shard) -> None:
+        """A shard is another collection from now on, whose versions say nothing of those before."""
+        self._made_at[shard] = time.monotonic()
+
     def note_dropped(self, shard: Shard) -> None:
         """A shard is gone, though leaves may say otherwise for a moment."""
         self._dropped[shard] = time.monotonic()
@@ -228,6 +232,11 @@ class Leaves:
         last, _ = self._written.get(shard, (None, 0.0))
         turned = _turned(self._having(shard), shard.number)
         return sorted(turned, key=lambda leaf: (not leaf.alive, leaf is not last))
+
+    async def read_first(self, shard: Shard, method: str, request: Message) -> Any:
+        """The reply of the leaf that writes a shard, as far as is known, which the others follow; of another one where
+        that is away."""
+        return (await self.anywhere(method, request, self._writers(shard)))[0]
 
     async def _asked(self, leaf: Leaf, method: str, request: Message, timeout: float | None) -> Any:
         begun, answered = time.monotonic(), True

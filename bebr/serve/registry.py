@@ -254,9 +254,12 @@ class CollectionRegistry:
         return [name for name in self.db.collections() if self.taken(name)]
 
     def version(self, name: str) -> int:
-        """Of a collection, as searches see it; 0 where it is not open."""
+        """Of a collection, as searches see it, and of vectors that are streamed to it; 0 where it is not open."""
         served = self._served.get(name)
-        return 0 if served is None or served.collection.closed else served.collection.snapshot.version
+        if served is None or served.collection.closed:
+            return 0
+        snapshot = served.collection.snapshot
+        return snapshot.version + (0 if snapshot.successor is None else snapshot.successor.rows.version)
 
     async def served(self, name: str) -> ServedCollection:
         """A collection, or that of an alias, opened if need be. ``KeyError`` if there is none, ``CorruptFile`` if it

@@ -6,6 +6,7 @@ import os
 from collections.abc import Sequence
 from concurrent.futures import Future
 from pathlib import Path
+from typing import Literal
 
 from numpy.typing import ArrayLike
 
@@ -293,6 +294,11 @@ class Collection(Searchable):
         (`scroll(behind=True)`, `stats().former`). A second call without it removes them.
         """
         self._contents.cutover(bare, keep_old)
+
+    def check_exchange(self, call: Literal["cutover", "rollback"], *, bare: bool = False) -> None:
+        """The ValueError that a `cutover`, or a `rollback` of one, would raise for rows that are behind; changes
+        nothing. For a root, which has all shards asked before one is changed."""
+        self._contents.check_exchange(bare, call)
 
     def rollback(self, *, bare: bool = False) -> None:
         """Ends a migration by streamed vectors before its cutover, and removes what was streamed. ValueError where

@@ -231,6 +231,10 @@ class Contents:
         old = self.succession.model
         return old.digest if old is not None and self.succession.cut_over else ""
 
+    def check_exchange(self, bare: bool, call: str) -> None:
+        """What a cutover, or its rollback, would raise for rows that are behind (`Succession.check_exchange`)."""
+        self.succession.check_exchange(bare, call)
+
     def cutover(self, bare: bool, keep_old: bool) -> None:
         """Another producer's vectors take the place of the old ones (`Succession.cutover`)."""
         self.succession.cutover(bare, keep_old)

@@ -84,9 +84,6 @@ def test_what_there_is_not_over_shards_is_refused_in_words(db, name, bz, vectors
         (lambda: docs.search(None, 3, text="a"), "search by words"),
         (lambda: docs.search_ids([1], 3), "search by rows"),
         (lambda: docs.measure_recall(5), "measurement of recall"),
-        (lambda: docs.migrate(bebr.untrained(64, 16), vectors=[]), "migration by streamed vectors"),
-        (docs.cutover, "cutover"),
-        (docs.rollback, "rollback"),
         (lambda: db.set_alias("short", name), "alias"),
     ):
         with pytest.raises(

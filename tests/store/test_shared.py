@@ -107,6 +107,23 @@ def test_another_producers_vectors_are_followed(two, bz, vectors, queries):
     assert len(there) == 101
 
 
+def test_another_process_cuts_over_what_one_has_streamed(shared, bz, vectors, queries):
+    other = model_of(vectors[:, ::-1], widths=[40, 16])
+    with shared.open() as first:
+        docs = first.create_collection("docs", bz)
+        docs.upsert(range(100), vectors[:100])
+        docs.migrate(other, vectors=[(range(100), vectors[:100, ::-1])])
+    with shared.open() as second:
+        docs = second.collection("docs")
+        docs.check_exchange("cutover")
+        docs.cutover()  # the first write of this process
+        assert docs.binarizer.digest == other.digest
+        index = bebr.FlatIndex(other)
+        index.add(vectors[:100, ::-1])
+        q = queries[:5, ::-1]
+        np.testing.assert_array_equal(docs.search(q, 5, exact=True).ids, index.search(q, 5, exact=True).ids)
+
+
 def test_one_process_writes_a_collection_and_the_next_one_goes_on(shared, bz, vectors, same_answers):
     with shared.open() as second:
         with shared.open() as first:

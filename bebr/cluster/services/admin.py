@@ -33,7 +33,7 @@ class Admin:
 
     async def Stats(self, request: pb.StatsRequest) -> pb.StatsResponse:
         shards = await self._cluster.shards(request.collection)
-        replies = await self._cluster.read_all(shards, "Admin/Stats", request)
+        replies = await self._cluster.read_first(shards, "Admin/Stats", request)  # who writes it merges its files, too
         if len(replies) == 1:
             reply: pb.StatsResponse = replies[0]
             return reply
@@ -53,6 +53,7 @@ class Admin:
             ),
             kept_bytes=first.kept_bytes,
             target=next((one.target for one in replies if one.target), ""),
+            former=next((one.former for one in replies if one.former), ""),
             rows_by_kind=kinds,
             rows_by_device=places,
             merging=any(one.merging for one in replies),

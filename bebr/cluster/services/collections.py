@@ -8,6 +8,7 @@ from typing import Any
 from bebr.cluster.known import Cluster, Known, addressed
 from bebr.cluster.leaf import Leaf
 from bebr.cluster.names import Shard, shards_of
+from bebr.cluster.succession import Succession
 from bebr.collection.protocol import AlreadyExists
 from bebr.v1 import bebr_pb2 as pb
 
@@ -60,7 +61,9 @@ class Collections:
 
     async def Get(self, request: pb.GetCollectionRequest) -> pb.GetCollectionResponse:
         known = await self._cluster.described(request.name)
-        return pb.GetCollectionResponse(model=known.model, rows=known.rows, id=known.id, text=known.said[0].text)
+        first = known.said[0]
+        about = {"text": first.text, "streamed": first.streamed, "former": first.former}
+        return pb.GetCollectionResponse(model=known.model, rows=known.rows, id=known.id, **about)
 
     async def List(self, request: pb.ListCollectionsRequest) -> pb.ListCollectionsResponse:
         return pb.ListCollectionsResponse(names=self._cluster.names())
@@ -111,9 +114,17 @@ class Collections:
         return pb.TruncateResponse(rows=sum(reply.rows for reply in replies))
 
     async def Migrate(self, request: pb.MigrateCollectionRequest) -> pb.MigrateCollectionResponse:
-        if request.streamed:
-            await self._whole(request.name, "migration by streamed vectors")
-        await self._each(request.name, "Collections/Migrate", request)
+        if not request.streamed:
+            await self._each(request.name, "Collections/Migrate", request)
+            return pb.MigrateCollectionResponse()
+        known = await self._cluster.decided(request.name)
+        self._cluster.forget(request.name)
+        models = {shard: known.model_at(shard.number, request.model) for shard in known.shards}
+        for shard in known.shards:
+            if known.is_over(shard.number) and known.said[shard.number].model.digest == models[shard]:
+                del models[shard]  # a cutover that was not ended has come to it: it has that model
+        parts = [pb.MigrateCollectionRequest(name=request.name, model=one, streamed=True) for one in models.values()]
+        await self._cluster.write_all(list(models), "Collections/Migrate", parts)
         return pb.MigrateCollectionResponse()
 
     async def Retrain(self, request: pb.RetrainCollectionRequest) -> pb.RetrainCollectionResponse:
@@ -121,15 +132,22 @@ class Collections:
         return pb.RetrainCollectionResponse()
 
     async def Cutover(self, request: pb.CutoverRequest) -> pb.CutoverResponse:
-        shard = (await self._whole(request.name, "cutover")).shards[0]
+        shards = await self._cluster.shards(request.name)
+        if len(shards) > 1:
+            return await Succession(self._cluster, request.name).cutover(request)
         self._cluster.forget(request.name)
-        reply: pb.CutoverResponse = await self._cluster.write(shard, "Collections/Cutover", request)
+        reply: pb.CutoverResponse = await self._cluster.write(shards[0], "Collections/Cutover", request)
         return reply
 
     async def Rollback(self, request: pb.RollbackRequest) -> pb.RollbackResponse:
-        shard = (await self._whole(request.name, "rollback")).shards[0]
+        known = await self._cluster.decided(request.name)
+        if known.split:
+            return await Succession(self._cluster, request.name).rollback(request)
         self._cluster.forget(request.name)
-        reply: pb.RollbackResponse = await self._cluster.write(shard, "Collections/Rollback", request)
+        request.to = (
+            request.to or known.said[0].former
+        )  # asked again, since an answer was lost, it goes no further back
+        reply: pb.RollbackResponse = await self._cluster.write(known.shards[0], "Collections/Rollback", request)
         return reply
 
     async def _each(self, name: str, method: str, request: Any) -> list[Any]:

@@ -31,10 +31,12 @@ class Points(Searching):
         if not known.split:
             reply: pb.UpsertResponse = await self._cluster.write(known.shards[0], "Points/Upsert", request)
             return reply
-        shards, parts = await asyncio.to_thread(_parts_of_upsert, known, request)
-        if request.conflict == pb.CONFLICT_ERROR:
-            await self._check_absent(request, known)
-        replies = await self._cluster.write_all(shards, "Points/Upsert", parts)
+        async with self._cluster.gate(known).passed():
+            known = await self._cluster.known(request.collection)  # it may have been cut over while this call waited
+            shards, parts = await asyncio.to_thread(_parts_of_upsert, known, request)
+            if request.conflict == pb.CONFLICT_ERROR:
+                await self._check_absent(request, known)
+            replies = await self._cluster.write_all(shards, "Points/Upsert", parts)
         rows, received = sum(reply.rows for reply in replies), len(request.ids) // 8
         return pb.UpsertResponse(rows=rows, elapsed_us=elapsed_us(start), received=received)
 
@@ -144,7 +146,10 @@ class Points(Searching):
         shards = await self._cluster.shards(request.collection)
         check_page(request.limit, request.after if request.HasField("after") else None)
         self._limits.check_rows(request.limit)
-        replies = await self._cluster.read_all(shards, "Points/Scroll", request)
+        if request.behind:  # what has come since then, leaves that follow may not have yet
+            replies = await self._cluster.read_first(shards, "Points/Scroll", request)
+        else:
+            replies = await self._cluster.read_all(shards, "Points/Scroll", request)
         if len(replies) == 1:
             reply: pb.ScrollResponse = replies[0]
             return reply
@@ -165,9 +170,9 @@ def _with_ids(request: Any, ids: Named) -> Any:
 def _parts_of_upsert(known: Known, request: pb.UpsertRequest) -> tuple[list[Any], list[pb.UpsertRequest]]:
     """The shards that some rows go to, and what each is to write. All of it is checked before: what is refused is
     written by none."""
-    if request.stream_model:
-        known.whole("migration by streamed vectors")
     ids = convert.named_from_message(request.ids, request.keys, "ids")
+    if request.stream_model:
+        return _parts_of_stream(known, request, ids)
     dim, none = known.model.input_dim, request.without_vector
     vectors, half = np.empty((0, dim), np.float32), request.vectors.WhichOneof("data") == "f16"
     if request.HasField("vectors") or not none:
@@ -181,9 +186,27 @@ def _parts_of_upsert(known: Known, request: pb.UpsertRequest) -> tuple[list[Any]
     for number, rows in divided(ids, len(known.shards)):
         part = pb.UpsertRequest(collection=request.collection, conflict=request.conflict)
         # Each shard has a number of its own, and where it trains, a model of its own of the same vectors.
-        own = request.model in known.digests
-        part.model = known.said[number].model.digest if own else request.model
-        part.collection_id = known.said[number].id if request.collection_id == known.id else request.collection_id
+        part.model = known.model_at(number, request.model)
+        part.collection_id = known.id_at(number, request.collection_id)
         shards.append(known.shards[number])
         parts.append(put_rows(part, ids[rows], sent[rows], [texts[i] for i in rows.tolist()] if texts else []))
+    return shards, parts
+
+
+def _parts_of_stream(known: Known, request: pb.UpsertRequest, ids: Named) -> tuple[list[Any], list[pb.UpsertRequest]]:
+    """The same of vectors of another producer."""
+    if request.payloads or request.without_vector:
+        raise ValueError("stream_model beside payloads or without_vector: want vectors alone")
+    vectors, half = (
+        convert.vectors_from_message(request.vectors, "vectors"),
+        request.vectors.WhichOneof("data") == "f16",
+    )
+    ids, vectors, _ = check_text_rows(ids, vectors, [], vectors.shape[1], "last")
+    sent = vectors.astype(np.float16) if half else vectors
+    shards, parts = [], []
+    for number, rows in divided(ids, len(known.shards)):
+        model = known.model_at(number, request.stream_model)
+        part = pb.UpsertRequest(collection=request.collection, stream_model=model)
+        shards.append(known.shards[number])
+        parts.append(put_rows(part, ids[rows], sent[rows], []))
     return shards, parts

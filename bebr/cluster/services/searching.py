@@ -20,7 +20,7 @@ from bebr.collection.checks import check_groups, check_window
 from bebr.collection.filter_tree import Condition
 from bebr.collection.options import Groups as GroupOptions
 from bebr.collection.protocol import GroupValue
-from bebr.errors import LimitExceeded
+from bebr.errors import IncompatibleModel, LimitExceeded
 from bebr.serve import convert
 from bebr.serve.admission import ANSWER_BYTES, Budget
 from bebr.serve.calls import elapsed_us
@@ -33,6 +33,9 @@ R = TypeVar("R")
 _MANY = 4096
 # Searches of shards for rows of groups, of one call.
 _MOST_LACKING = 1000
+# Seconds for which a search that a shard refuses for its model is tried again, and before the first of these tries,
+# each of which waits for twice as long: leaves follow each other within a quarter of a second.
+_FOLLOWED, _AGAIN = 1.0, 0.05
 
 
 class Searching:
@@ -41,9 +44,25 @@ class Searching:
 
     async def Search(self, request: pb.SearchRequest) -> pb.SearchResponse:
         start = time.perf_counter_ns()
-        known = await self._cluster.known(request.collection)
-        partial = request.allow_partial
+        partial, wait, end = request.allow_partial, _AGAIN, time.monotonic() + _FOLLOWED
         request.ClearField("allow_partial")
+        while True:
+            known = await self._cluster.known(request.collection)
+            try:
+                reply = await self._answered(request, known, partial)
+            except (
+                IncompatibleModel
+            ):  # a shard was changed a moment ago, and some leaf or this root has not heard of it
+                if not known.serves(request.model) or time.monotonic() + wait > end:
+                    raise
+            else:
+                reply.elapsed_us = elapsed_us(start) if known.split else reply.elapsed_us
+                return reply
+            await asyncio.sleep(wait)
+            wait *= 2
+            self._cluster.forget(request.collection)
+
+    async def _answered(self, request: pb.SearchRequest, known: Known, partial: bool) -> pb.SearchResponse:
         if not known.split:
             reply: pb.SearchResponse = await self._cluster.read(known.shards[0], "Points/Search", request)
             reply.shards, reply.answered[:] = 1, [0]
@@ -70,7 +89,7 @@ class Searching:
                 self._limits.check_reply(reply.ByteSize())
             else:
                 reply = await _run(many, merged_hits, replies, request.k, request.offset, ascending)
-        reply.elapsed_us, reply.batch_queries = elapsed_us(start), max(one.batch_queries for one in replies)
+        reply.batch_queries = max(one.batch_queries for one in replies)
         reply.shards, reply.answered[:] = len(known.shards), numbers
         self._cluster.leaves.partial += len(numbers) < len(known.shards)
         return reply
@@ -121,8 +140,6 @@ def _parts(known: Known, request: pb.SearchRequest, depth: int) -> list[pb.Searc
     common = pb.SearchRequest()
     common.CopyFrom(request)
     common.k, common.offset = depth, 0
-    if request.model in known.digests:  # each shard may have a model of its own, of the same vectors
-        common.ClearField("model")
     allow = None
     if request.HasField("allow"):
         allow = convert.named_from_message(request.allow, request.allow_keys, "allow")
@@ -132,6 +149,7 @@ def _parts(known: Known, request: pb.SearchRequest, depth: int) -> list[pb.Searc
     for shard in known.shards:
         part = pb.SearchRequest()
         part.CopyFrom(common)
+        part.model = known.model_at(shard.number, request.model or known.model.digest)
         if allow is not None:
             own = allow[np.flatnonzero(numbers == shard.number)]
             part.allow = convert.ids_to_bytes(own.numbers)

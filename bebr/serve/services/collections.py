@@ -34,10 +34,13 @@ class Collections:
 
     async def Get(self, request: pb.GetCollectionRequest) -> pb.GetCollectionResponse:
         served = await self._registry.served(request.name)
-        model = convert.model_to_message(ModelInfo.of(served.collection.binarizer))
-        rows = await served.read(served.collection.__len__)
-        about = {"id": served.collection.number, "text": served.collection.text}
-        return pb.GetCollectionResponse(model=model, rows=rows, **about)
+        snapshot, text = served.collection.snapshot, served.collection.text  # of one moment
+        model = convert.model_to_message(ModelInfo.of(snapshot.bz))
+        rows = await served.read(snapshot.__len__)
+        reply = pb.GetCollectionResponse(model=model, rows=rows, id=snapshot.collection, text=text)
+        if (beside := snapshot.successor) is not None:
+            setattr(reply, "former" if beside.former else "streamed", beside.rows.bz.digest)
+        return reply
 
     async def List(self, request: pb.ListCollectionsRequest) -> pb.ListCollectionsResponse:
         names = await self._registry.read(self._registry.names)
@@ -61,15 +64,28 @@ class Collections:
 
     async def Cutover(self, request: pb.CutoverRequest) -> pb.CutoverResponse:
         collection = (await self._registry.served(request.name)).collection
-        how = {"bare": request.bare, "keep_old": request.keep_old}
-        await self._registry.write(request.name, lambda: collection.cutover(**how))
+
+        def cutover() -> None:
+            if request.check:
+                collection.check_exchange("cutover", bare=request.bare)
+            else:
+                collection.cutover(bare=request.bare, keep_old=request.keep_old)
+
+        await self._registry.write(request.name, cutover)
         return pb.CutoverResponse(
             model=convert.model_to_message(ModelInfo.of(collection.binarizer)), id=collection.number
         )
 
     async def Rollback(self, request: pb.RollbackRequest) -> pb.RollbackResponse:
         collection = (await self._registry.served(request.name)).collection
-        await self._registry.write(request.name, lambda: collection.rollback(bare=request.bare))
+
+        def rollback() -> None:
+            if request.check:
+                collection.check_exchange("rollback", bare=request.bare)
+            elif not request.to or request.to != collection.binarizer.digest:
+                collection.rollback(bare=request.bare)
+
+        await self._registry.write(request.name, rollback)
         model = convert.model_to_message(ModelInfo.of(collection.binarizer))
         return pb.RollbackResponse(model=model, id=collection.number)
 

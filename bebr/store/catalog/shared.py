@@ -211,4 +211,5 @@ class SharedCatalog(SqlCatalog):
     def _delete(self, db: sa.Connection, id: int, name: str) -> list[str]:
         files = super()._delete(db, id, name)
         db.execute(sa.delete(leases).where(leases.c.collection == id))
+        self._tokens.pop(id, None)
         return files

@@ -231,7 +231,8 @@ class Snapshot:
 @dataclass(frozen=True)
 class Successor:
     """`rows`: those that have a vector of another producer, under their own numbers; `waiting(snapshot)`: the others of
-    a snapshot, as far as they have a vector at all."""
+    a snapshot, as far as they have a vector at all. `former`: they are those that a cutover kept."""
 
     rows: Snapshot
     waiting: Callable[[Snapshot], Snapshot]
+    former: bool = False

@@ -49,8 +49,8 @@ class Heir(Target, Protocol):
 
 
 class Streaming:
-    """The `heir` of a collection, and which of its rows that has. `now`, `followed` and `carried` are for the writing
-    thread."""
+    """The `heir` of a collection, and which of its rows that has. All but `bz`, `change` and `check` is for the
+    writing thread."""
 
     def __init__(self, heir: Heir) -> None:
         self.heir = heir
@@ -102,16 +102,20 @@ class Streaming:
         ids, keys = (change.ids, change.keys) if change.filter is None else (nothing, None)
         return [(self.heir, Change(ids, None, (), {}, filter=change.filter, keys=keys))]
 
-    def carried(self, snapshot: Snapshot, bare: bool, call: str, write: Callable[[StreamChange], int]) -> bool:
-        """Brings some rows over that the heir has not, without a vector; whether that was all. `bare`: without it, a
-        ValueError says how many have no vector of the heir's model, and how to `call` so that they need none."""
-        successor = self.now()
-        waiting = successor.waiting(snapshot)
+    def check_none_waits(self, snapshot: Snapshot, bare: bool, call: str) -> None:
+        """The ValueError of `carried`."""
+        waiting = self.now().waiting(snapshot)
         if len(waiting) and not bare:
             raise ValueError(
                 f"{len(waiting)} of {len(snapshot)} rows have no vector of model {self.bz.digest} yet: stream "
                 f"them (scroll(behind=True) names them), or {call}(bare=True), which leaves them without one"
             )
+
+    def carried(self, snapshot: Snapshot, bare: bool, call: str, write: Callable[[StreamChange], int]) -> bool:
+        """Brings some rows over that the heir has not, without a vector; whether that was all. `bare`: without it, a
+        ValueError says how many have no vector of the heir's model, and how to `call` so that they need none."""
+        successor = self.now()
+        self.check_none_waits(snapshot, bare, call)
         numbers = self._coverage.absent(snapshot, successor.rows, self._coverage.noted)
         some = numbers[:_PIECE]
         if len(some):

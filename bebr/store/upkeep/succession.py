@@ -13,6 +13,7 @@ from bebr.binarizer import Binarizer
 from bebr.collection.keys import Named
 from bebr.store.catalog.records import CollectionRow, SegmentRow, Settings
 from bebr.store.files.kept import Keeping
+from bebr.store.snapshots.snapshot import Successor
 from bebr.store.upkeep.streaming import Heir, Streaming, check_not_streaming, check_stream_target
 from bebr.store.writes.change import AnyChange
 from bebr.store.writes.current import Current
@@ -27,7 +28,7 @@ class Succession:
     def __init__(self, current: Current, target: Target, beside: Callable[[CollectionRow], Heir]) -> None:
         self._current, self._target, self._beside = current, target, beside
         self._streaming: Streaming | None = None
-        current.companion = lambda: None if self._streaming is None else self._streaming.now()
+        current.companion = self._companion
         if name := current.state.row.settings.successor:  # a migration that the catalog knows of
             self._accompany(current.shared.catalog.collection(name))
             current.show(current.state.snapshot)
@@ -43,6 +44,9 @@ class Succession:
         """The contents that are to take its place, or that it took the place of; None where there are none."""
         streaming = self._streaming
         return None if streaming is None else streaming.heir
+
+    def _companion(self) -> Successor | None:
+        return None if self._streaming is None else replace(self._streaming.now(), former=self.cut_over)
 
     def check_none(self) -> None:
         """ValueError while vectors of another producer are being streamed."""
@@ -129,6 +133,18 @@ class Succession:
         """Whether what was streamed is in its place already, and the old rows are kept for a way back."""
         return self._current.state.row.settings.cut_over
 
+    def check_exchange(self, bare: bool, call: str) -> None:
+        """The ValueError that a `call` of `cutover`, or of `rollback` after one, would raise for rows that are behind;
+        nothing is changed."""
+        migration = self._migration
+
+        def check() -> None:
+            migration.heir.current.own()
+            self._check_still(migration)
+            migration.check_none_waits(self._current.state.snapshot, bare, call)
+
+        self._current.run(check)
+
     def cutover(self, bare: bool, keep_old: bool) -> None:
         """The other producer's vectors take the place of the old ones, at one moment. `bare`: rows that have none yet
         stand without a vector then; else a ValueError says how many these are. `keep_old`: `rollback` leads back, until
@@ -160,6 +176,7 @@ class Succession:
         write = partial(current.shared.writer.within, self._target)
 
         def exchanged() -> bool:
+            heir.own()  # another process may have written both until now
             self._check_still(migration)
             if not migration.carried(current.state.snapshot, bare, call, write):
                 return False
