@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import shutil
 import signal
 import subprocess
 import sys
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 import bebr
+from bebr.bulk.options import Asked, Options
 from bebr.vectors import write_columns, write_vectors
 from tests.conftest import model_of
 
@@ -137,6 +140,12 @@ def test_the_first_rows_only_and_plain_codes(vectors, bz, tmp_path):
     np.testing.assert_array_equal(codes.planes, bz.encode(vectors[:1000], optimize=False).planes)
 
 
+def test_each_option_is_typed_and_shown():
+    shown = inspect.signature(bebr.build).parameters
+    assert set(Asked.__annotations__) == {field.name for field in fields(Options)} < set(shown)
+    assert list(shown)[:2] == ["source", "path"] and shown["memory"].default == "4GiB" and "options" not in shown
+
+
 # Kills
 
 CHILD = """
@@ -200,8 +209,7 @@ def interrupted(vectors, bz, path, after=2000, **options):
 
 
 def test_going_on_with_other_arguments_is_refused(vectors, bz, tmp_path, monkeypatch):
-    monkeypatch.setattr("bebr.bulk.passes.sampled", lambda stream, count, block: iter([vectors]))
-    monkeypatch.setattr("bebr.bulk.sampled", lambda stream, count, block: iter([vectors]))
+    monkeypatch.setattr("bebr.bulk.setup.sampled", lambda stream, count, block: iter([vectors]))
     out = tmp_path / "o.bebr"
     interrupted(vectors, bz, out)
     assert not out.exists() and len(list((tmp_path / "o.bebr.build").glob("chunk-*"))) == 2
@@ -216,7 +224,7 @@ def test_going_on_with_other_arguments_is_refused(vectors, bz, tmp_path, monkeyp
 
 
 def test_a_damaged_chunk_is_found_and_named(vectors, bz, tmp_path, monkeypatch):
-    monkeypatch.setattr("bebr.bulk.sampled", lambda stream, count, block: iter([vectors]))
+    monkeypatch.setattr("bebr.bulk.setup.sampled", lambda stream, count, block: iter([vectors]))
     out = tmp_path / "o.bebr"
     interrupted(vectors, bz, out)
     chunk = tmp_path / "o.bebr.build" / "chunk-000001.bebr"

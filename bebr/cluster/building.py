@@ -14,25 +14,22 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from bebr.arrays import Floats, Ids
 from bebr.binarizer import Binarizer
-from bebr.bulk import Source, own_ids, row_lists
-from bebr.bulk.budget import Budget
-from bebr.bulk.passes import Encoding, engine_of, gathered, sampled
-from bebr.bulk.work import FIRST_ROWS, Work, fingerprint
+from bebr.bulk.options import Options
+from bebr.bulk.passes import Encoding, engine_of
+from bebr.bulk.setup import Setup, Source
+from bebr.bulk.work import Work
 from bebr.cluster.dividing import divided
 from bebr.cluster.names import MOST_SHARDS, Shard
 from bebr.collection.keys import Named
 from bebr.index import IVFIndex
-from bebr.index.kmeans import kmeans
 from bebr.index.raw import RawType, raw_bytes
-from bebr.index.sizes import parse_size
 from bebr.store.files.places import Place, pieces_of, place_of
-from bebr.training import train
 from bebr.training.linear.closed_form import Progress
-from bebr.vectors import VectorStream, stream
+from bebr.vectors import VectorStream
 
 C = TypeVar("C")
 T = TypeVar("T")
@@ -78,71 +75,30 @@ class Job:
         return f"run-{number:06d}-{shard:04d}"
 
 
-def build(
-    source: Source,
-    url: str,
-    tasks: Tasks,
-    *,
-    shards: int = 1,
-    nlist: int | None = None,
-    bytes_per_vector: int | None = None,
-    binarizer: Binarizer | None = None,
-    metric: str | None = None,
-    ids: ArrayLike | None = None,
-    rows: int | None = None,
-    column: str | None = None,
-    memory: int | str = "4GiB",
-    optimize: bool = True,
-    rescore: RawType | None = None,
-    overwrite: bool = False,
-    seed: int = 0,
-    progress: Progress | None = None,
-) -> list[str]:
-    """As :func:`bebr.build`, by `tasks`; the names of the files, one a shard. `memory`: of each process."""
+def build(source: Source, url: str, tasks: Tasks, options: Options, shards: int = 1) -> list[str]:
+    """As :func:`bebr.build`, by `tasks`; the names of the files, one a shard. The memory is that of each process."""
     folder, _, output = url.rpartition("/")
     if not output.endswith(".bebr") or not folder:
         raise ValueError(f"path is {url!r}: want the URL, or the path, of a .bebr file")
     if not 1 <= shards <= MOST_SHARDS:
         raise ValueError(f"shards is {shards}: want 1 to {MOST_SHARDS}")
-    place, report = place_of(folder), progress or (lambda stage, done, total: None)
-    vectors = stream(source, column, rows)
-    lists, budget_bytes = row_lists(nlist, vectors.rows), parse_size(memory)
-    budget = Budget(budget_bytes, vectors.dim, lists)
-    named = own_ids(ids, vectors.rows)
-    kept = raw_bytes(rescore, vectors.dim if binarizer is None else binarizer.inner_dim, binarizer)
-    stored = ((bytes_per_vector if binarizer is None else binarizer.bytes_per_vector) or 0) + kept
-    about: dict[str, Any] = {
-        "source": vectors.mark,
-        "vectors": fingerprint(_first(vectors)),
-        "nlist": lists,
-        "bytes_per_vector": bytes_per_vector,
-        "binarizer": None if binarizer is None else binarizer.digest,
-        "metric": (metric or "cosine") if binarizer is None else binarizer.metric,
-        "ids": None if named is None else [len(named), *named[:4].tolist(), *named[-4:].tolist()],
-        "optimize": optimize,
-        "rescore": rescore,
-        "seed": seed,
-        "shards": shards,
-        "rows": min(_RUN_ROWS, budget.chunk(stored)),
-    }
+    place, setup = place_of(folder), Setup.of(source, options, shards)
+    about = {**setup.fixed(), "shards": shards, "rows": min(_RUN_ROWS, setup.chunk)}
     work, names = _Work(place, f"{output}.build"), [name_of(output, shard, shards) for shard in range(shards)]
     there = place.sizes("").keys() & set(names)
-    if there and not overwrite and not work.merging:
+    if there and not options.overwrite and not work.merging:
         raise FileExistsError(f"{folder} has {min(there)} already: delete it, or build with overwrite=True")
     began = work.begin(about)
-    bz = work.model() or _trained(vectors, budget, bytes_per_vector, binarizer, about["metric"], seed, report)
+    bz = work.model() or setup.model()
     work.keep_model(bz)
     centroids = work.centroids()
     if centroids is None:
-        report("finding centroids", 0, lists)
-        count = min(budget.sample, vectors.rows)
-        some = gathered((bz.vectors(x) for x in sampled(vectors, count, budget.block)), count)
-        work.keep_centroids(centroids := kmeans(some, lists, seed))
+        work.keep_centroids(centroids := setup.centroids(bz))
     job = Job(
-        *(folder, output, vectors, named, bz.to_bytes(), centroids, shards, began["rows"]),
-        *(budget.block, budget_bytes, optimize, rescore, seed),
+        *(folder, output, setup.vectors, setup.ids, bz.to_bytes(), centroids, shards, began["rows"]),
+        *(setup.budget.block, setup.budget.memory, options.optimize, options.rescore, options.seed),
     )
-    return _done(job, work, tasks, names, report)
+    return _done(job, work, tasks, names, options.report)
 
 
 def _done(job: Job, work: _Work, tasks: Tasks, names: list[str], report: Progress) -> list[str]:
@@ -289,24 +245,3 @@ class _Work:
             return b"".join(self._place.read(f"{self._folder}/{name}"))
         except FileNotFoundError:
             return None
-
-
-def _first(vectors: VectorStream) -> Floats:
-    count = min(FIRST_ROWS, vectors.rows)
-    return gathered(vectors.blocks(0, count, count), count)
-
-
-def _trained(
-    vectors: VectorStream,
-    budget: Budget,
-    size: int | None,
-    bz: Binarizer | None,
-    metric: str,
-    seed: int,
-    report: Progress,
-) -> Binarizer:
-    if bz is not None:
-        return bz
-    count = min(budget.training, vectors.rows)
-    some = gathered(sampled(vectors, count, budget.block), count)
-    return train(some, bytes_per_vector=size, metric=metric, seed=seed, progress=report)

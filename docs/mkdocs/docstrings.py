@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from griffe import Extension, Object
+from griffe import Extension, Module, Object, Parameter, ParameterKind
 
 _ARGUMENT = re.compile(r"^((?:[*`]{0,2}[a-z]\w*`{0,2})(?:(?:,| and| or) [*`]{0,2}[a-z]\w*`{0,2})*)(?:: | {2,})(?=\S)")
 _ROLE = re.compile(r":(?:class|func|meth|mod|data|attr|exc):`~?([\w.]+)`")
@@ -57,3 +57,13 @@ class Docstrings(Extension):
     def on_object(self, *, obj: Object, **_: Any) -> None:
         if obj.docstring is not None:
             obj.docstring.value = as_markdown(obj.docstring.value)
+
+    def on_package(self, *, pkg: Module, **_: Any) -> None:
+        """`bebr.build` takes its options under one name: the site has each of them, as help() has."""
+        build = pkg["bulk.build"]
+        del build.parameters["options"]
+        for one in pkg["bulk.options.Options"].attributes.values():
+            if "property" not in one.labels:
+                about = {"annotation": one.annotation, "default": one.value, "kind": ParameterKind.keyword_only}
+                build.parameters.add(Parameter(one.name, **about))
+        build.overloads = None

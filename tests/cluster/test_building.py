@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import bebr
+from bebr.bulk.options import Options
 from bebr.cluster import building
 from bebr.vectors import write_columns
 from tests.conftest import model_of
@@ -57,30 +58,30 @@ def parquet(vectors, tmp_path_factory):
 def test_the_bytes_are_those_of_one_machine(options, parquet, vectors, bz, tmp_path):
     about = {"nlist": LISTS, "binarizer": bz, **options}
     bebr.build(vectors, tmp_path / "plain.bebr", **about)
-    assert building.build(parquet, f"file://{tmp_path}/many.bebr", Here(), **about) == ["many.bebr"]
+    assert building.build(parquet, f"file://{tmp_path}/many.bebr", Here(), Options(**about)) == ["many.bebr"]
     assert (tmp_path / "many.bebr").read_bytes() == (tmp_path / "plain.bebr").read_bytes()
     assert not (tmp_path / "many.bebr.build").exists()
 
 
 @pytest.mark.parametrize("life", [0, 2, 5, 6])
 def test_what_a_driver_that_died_had_finished_is_not_done_again(life, parquet, vectors, tmp_path):
-    about = {"nlist": LISTS, "bytes_per_vector": 18, "shards": 2}
-    whole = building.build(f"{parquet}/*.parquet", str(tmp_path / "a.bebr"), Here(), **about)
+    about = Options(nlist=LISTS, bytes_per_vector=18)
+    whole = building.build(f"{parquet}/*.parquet", str(tmp_path / "a.bebr"), Here(), about, shards=2)
     with pytest.raises(Killed):
-        building.build(parquet, str(tmp_path / "b.bebr"), Here(life), **about)
+        building.build(parquet, str(tmp_path / "b.bebr"), Here(life), about, shards=2)
     with pytest.raises(ValueError, match="began with another shards"):
-        building.build(parquet, str(tmp_path / "b.bebr"), Here(), **{**about, "shards": 3})
+        building.build(parquet, str(tmp_path / "b.bebr"), Here(), about, shards=3)
     again = Here()
-    names = building.build(parquet, str(tmp_path / "b.bebr"), again, **about)
+    names = building.build(parquet, str(tmp_path / "b.bebr"), again, about, shards=2)
     assert again.done == 5 + 2 - min(life, 5)
     for one, other in zip(whole, names, strict=True):
         assert (tmp_path / one).read_bytes() == (tmp_path / other).read_bytes()
     with pytest.raises(FileExistsError, match="overwrite=True"):
-        building.build(parquet, str(tmp_path / "b.bebr"), Here(), **about)
+        building.build(parquet, str(tmp_path / "b.bebr"), Here(), about, shards=2)
 
 
 def test_files_of_shards_are_those_of_a_collections_shards(here, parquet, vectors, queries, bz, tmp_path):
-    names = building.build(parquet, str(tmp_path / "docs.bebr"), Here(), shards=3, nlist=LISTS, binarizer=bz)
+    names = building.build(parquet, str(tmp_path / "docs.bebr"), Here(), Options(nlist=LISTS, binarizer=bz), 3)
     assert names == ["docs.0of3.bebr", "docs.1of3.bebr", "docs.2of3.bebr"]
     with bebr.open(tmp_path / "db") as db:
         for shard, name in enumerate(names):
@@ -104,11 +105,11 @@ def test_what_cannot_be_built_is_refused_before_any_work(parquet, bz, tmp_path):
         ({"shards": 0}, "shards is 0: want 1 to 1024"),
         ({"ids": np.arange(5)}, "ids has 5 entries for 3000 vectors"),
     ):
-        about = {"path": str(tmp_path / "o.bebr"), "binarizer": bz, **change}
+        path, shards = change.pop("path", str(tmp_path / "o.bebr")), change.pop("shards", 1)
         with pytest.raises(ValueError, match=words):
-            building.build(parquet, about.pop("path"), Here(0), **about)
+            building.build(parquet, path, Here(0), Options(binarizer=bz, **change), shards)
     with pytest.raises(FileNotFoundError, match="there are no Parquet files"):
-        building.build(f"file://{tmp_path}/nothing", str(tmp_path / "o.bebr"), Here(0), binarizer=bz)
+        building.build(f"file://{tmp_path}/nothing", str(tmp_path / "o.bebr"), Here(0), Options(binarizer=bz))
     with pytest.raises(ValueError, match='shards goes with on="ray"'):
         bebr.build(np.ones((9, 64), np.float32), tmp_path / "o.bebr", binarizer=bz, shards=2)
     with pytest.raises(ValueError, match="on is 'spark': want 'ray'"):
