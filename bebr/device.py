@@ -45,13 +45,18 @@ def on_a_device(x: object) -> bool:
     return where is not None and int(where()[0]) in _DLPACK_CUDA
 
 
-def extension_of(device: str) -> tuple[ModuleType, int]:
-    """The extension for a device other than the CPU, and the device's number there. ``ValueError`` for a name that is
-    none; :class:`DeviceUnavailable` says why it cannot be used here."""
+def parsed(device: str) -> tuple[str, int]:
+    """Kind and number of a device other than the CPU, there or not. ``ValueError`` for a name that is none."""
     name = _NAME.fullmatch(device) if isinstance(device, str) else None
     if name is None:
         raise ValueError(f"device is {device!r}: want 'cpu', 'cuda' or 'cuda:N'")
-    kind, number = name[1], int(name[2] or 0)
+    return name[1], int(name[2] or 0)
+
+
+def extension_of(device: str) -> tuple[ModuleType, int]:
+    """The extension for a device other than the CPU, and the device's number there. ``ValueError`` for a name that is
+    none; :class:`DeviceUnavailable` says why it cannot be used here."""
+    kind, number = parsed(device)
     devices = found(kind)
     if isinstance(devices, list) and number >= len(devices):
         devices = f"there are {len(devices)} devices here, numbered from 0"

@@ -6,13 +6,14 @@ import json
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from bebr.cli.serve import Insecure, LeaseSeconds
+from bebr.cli.serve import DeviceMemoryMb, Insecure, LeaseSeconds, SearchDevice
 from bebr.extras import needed
 
 if TYPE_CHECKING:
@@ -48,6 +49,8 @@ def up(
     leaf_mb: Annotated[
         int, typer.Option(help="MiB of memory that a leaf may need: no node gets more leaves than it has room for.")
     ] = 0,
+    device: SearchDevice = "cpu",
+    device_memory_mb: DeviceMemoryMb = None,
     lease_seconds: LeaseSeconds = None,
     keys: Annotated[
         Path | None, typer.Option(help="Folder whose keys (`bebr keys create`) callers of roots need.")
@@ -64,16 +67,16 @@ def up(
 
     if local is not None and address is not None:
         raise ValueError("got --local and --address, wanted one of them")
-    Commands(url, segments, 1)  # looked at before anything is begun
+    folder = None if keys is None else str(keys.absolute())
+    told = Commands(url, segments, 1, port, lease_seconds, folder, insecure, device, device_memory_mb)
     nodes = _local_nodes(name)
     if local is not None:
         nodes.start(local)
     with _connected(name, address, wait) as cluster:
         there = cluster.nodes(local, wait)
         of = shards or there
-        folder = None if keys is None else str(keys.absolute())
-        commands = Commands(url, segments, of, port, lease_seconds, folder, insecure)
-        cluster.up(Plan(Size(of, replicas, roots, leaf_mb << 20), most=most_replicas), commands)
+        plan = Plan(Size(of, replicas, roots, leaf_mb << 20), most=most_replicas)
+        cluster.up(plan, replace(told, shards=of))
         _show(cluster.wait(wait))
 
 

@@ -11,6 +11,7 @@ from bebr.cli.arguments import Threads
 from bebr.cli.serve import (
     Cache,
     CacheMb,
+    DeviceMemoryMb,
     Grace,
     Host,
     Insecure,
@@ -19,6 +20,7 @@ from bebr.cli.serve import (
     LogFormat,
     LogLevel,
     Port,
+    SearchDevice,
     Segments,
 )
 from bebr.extras import needed
@@ -40,6 +42,8 @@ def run(
         str | None, typer.Option(help="Address by which roots reach it; by default where it listens.")
     ] = None,
     threads: Threads = None,
+    device: SearchDevice = "cpu",
+    device_memory_mb: DeviceMemoryMb = None,
     cache: Cache = None,
     cache_mb: CacheMb = None,
     lease_seconds: LeaseSeconds = None,
@@ -69,6 +73,8 @@ def run(
         cache=cache,
         cache_bytes=None if cache_mb is None else cache_mb << 20,
         lease_seconds=lease_seconds,
+        device=device,
+        device_memory=None if device_memory_mb is None else device_memory_mb << 20,
         key_folder=keys,
         insecure=insecure,
         metrics_port=metrics,

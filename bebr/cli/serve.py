@@ -39,6 +39,13 @@ LeaseSeconds = Annotated[
     float | None,
     typer.Option(help="With a URL: seconds after a writer's death until others may write in its place."),
 ]
+# Of whatever searches: here, for `bebr leaf` and, told to leaves, for `bebr cluster up`.
+SearchDevice = Annotated[
+    str, typer.Option("--device", help="Where settled files, flat or in lists, are searched: cpu, cuda or cuda:N.")
+]
+DeviceMemoryMb = Annotated[
+    int | None, typer.Option(help="MiB that rows may have there; by default all but what queries need.", min=1)
+]
 KeyFolder = Annotated[
     Path | None, typer.Option("--keys", help="Folder whose keys (`bebr keys create`) callers need; by default DIR.")
 ]
@@ -62,12 +69,8 @@ def run(
     host: Host = "127.0.0.1",
     port: Port = 7777,
     threads: Threads = None,
-    device: Annotated[
-        str, typer.Option(help="Where settled files, flat or in lists, are searched: cpu, cuda or cuda:N.")
-    ] = "cpu",
-    device_memory_mb: Annotated[
-        int | None, typer.Option(help="MiB that rows may have there; by default all but what queries need.", min=1)
-    ] = None,
+    device: SearchDevice = "cpu",
+    device_memory_mb: DeviceMemoryMb = None,
     max_message_mb: Annotated[int, typer.Option(help="Largest message in MiB.")] = 64,
     max_memory_mb: Annotated[
         int | None,

@@ -33,6 +33,8 @@ _EVERY, _PATIENCE = 1.0, 1.0
 # Seconds after which roots have found a leaf that is new.
 _FOUND = 2.0
 _DETACHED = {"lifetime": "detached", "max_restarts": -1, "num_cpus": 0}
+# Ray hides the GPUs of a node from actors that ask for none. A leaf is to see them by the numbers that they have there.
+_ALL_DEVICES = {"env_vars": {"RAY_EXPERIMENTAL_NOSET_CUDA_VISIBLE_DEVICES": "1"}}
 
 
 @dataclass(frozen=True)
@@ -114,13 +116,17 @@ class RayFleet:
         return running
 
     def start(self, member: Member, node: str, generation: int) -> None:
-        memory = {"memory": self._leaf_bytes} if member.kind == "leaf" and self._leaf_bytes else {}
+        needs: dict[str, Any] = {}
+        if member.kind == "leaf" and self._leaf_bytes:
+            needs["memory"] = self._leaf_bytes
+        if member.kind == "leaf" and self._commands.device != "cpu":
+            needs["runtime_env"] = _ALL_DEVICES
         _log.info("%s is started at node %s", member, node)
         ray.remote(Process).options(
             name=f"{member}#{time.time_ns():020d}#{generation}#{node}",
             scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=False),
             **_DETACHED,
-            **memory,
+            **needs,
         ).remote(self._commands, member)
 
     def end(self, running: Running) -> None:

@@ -83,6 +83,9 @@ def test_command_lines():
         *(*tied, "leaf", URL, "--host", "10.0.0.7", "--segments", "s3://bucket/x", "--shards", "3", "--port", "0"),
         *("--lease-seconds", "2", "--insecure"),
     ]
+    on_devices = Commands(URL, "file:///x", shards=4, device="cuda:1", device_memory_mb=900)
+    assert on_devices.of(Member("leaf", 0), "10.0.0.7")[-4:] == ["--device", "cuda:1", "--device-memory-mb", "900"]
+    assert "--device" not in on_devices.of(Member("root", 0), "10.0.0.7")
     assert commands.of(Member("root", 0), "10.0.0.7")[-5:] == ["--port", "9000", "--share-port", "--keys", "/keys"]
     assert Commands(URL, "file:///x", shards=4).of(Member("root", 2), "127.0.0.2")[1:] == [
         *(*tied, "root", URL, "--host", "127.0.0.2", "--shards", "4", "--port", "7779", "--share-port")
@@ -94,6 +97,8 @@ def test_command_lines():
     [
         (["up", "folder", "--segments", "file:///x"], "the database is 'folder': want the URL of PostgreSQL"),
         (["up", URL, "--segments", "x"], "segments is 'x': want s3://… or file:///…"),
+        (["up", URL, "--segments", "file:///x", "--device-memory-mb", 9], "--device-memory-mb is 9: want --device"),
+        (["up", URL, "--segments", "file:///x", "--device", "gpu"], "device is 'gpu': want 'cpu', 'cuda' or 'cuda:N'"),
         (["up", URL, "--segments", "file:///x", "--local", 2, "--address", "a:1"], "got --local and --address"),
         (["scale"], "got nothing to change, wanted --replicas, --most-replicas, --roots or --local"),
         (["status"], "bebr cluster needs ray: pip install 'bebr[ray]'"),
