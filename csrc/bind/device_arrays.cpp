@@ -94,7 +94,8 @@ Described by_dlpack(const py::object& x, py::object& keep) {
 
 cuda::Vectors described(const py::object& x, size_t device, uint32_t dim, py::object& keep) {
   keep = x;
-  Described array = py::hasattr(x, kInterface) ? by_interface(x) : by_dlpack(x, keep);
+  // torch offers both, and names no stream in its interface: only by DLPack is work on another stream waited for.
+  Described array = py::hasattr(x, "__dlpack__") ? by_dlpack(x, keep) : by_interface(x);
   if (array.shape.size() == 1) {
     array.shape.insert(array.shape.begin(), 1);
     array.strides.insert(array.strides.begin(), 0);

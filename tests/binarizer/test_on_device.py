@@ -95,6 +95,12 @@ class Packed:
         return make(ctypes.addressof(self.tensor), b"dltensor", None)
 
 
+class Both(Packed):
+    """By DLPack, and by an interface that names no stream, as torch's is: that would not be waited for."""
+
+    __cuda_array_interface__ = {"shape": (40, 20), "typestr": "<f4", "data": (0, False), "version": 2}  # noqa: RUF012
+
+
 @emulated
 def test_arrays_on_the_device_are_read_where_they_lie(bz: bebr.Binarizer) -> None:
     import bebr._emulated as machine
@@ -111,6 +117,7 @@ def test_arrays_on_the_device_are_read_where_they_lie(bz: bebr.Binarizer) -> Non
         Shown(machine, x, stream=0x7F00),
         Packed(machine, x),
         Packed(machine, np.vstack([x[:1], x]), offset=20),
+        Both(machine, x),
     ]
     waited = len(machine.waited())
     for array in arrays:
@@ -121,7 +128,7 @@ def test_arrays_on_the_device_are_read_where_they_lie(bz: bebr.Binarizer) -> Non
         assert after[1] - down == 40 * (bz.settings.code_bytes + 4 * len(there._decoders) + 4) + 4
         same(want, got)
     assert machine.waited()[waited:] == [0x7F00]
-    assert arrays[5].streams == [1]
+    assert arrays[5].streams == arrays[7].streams == [1]
     same(bz.encode(x[:0]), there.encode(Shown(machine, x[:0], data=(0, False))))
 
 
