@@ -289,7 +289,7 @@ def test_bad_options_are_named(options: dict[str, Any], message: str) -> None:
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
 def test_a_device_that_is_not_there_is_said() -> None:
-    with pytest.raises(ValueError, match="device is 'cuda': torch finds no CUDA device here"):
+    with pytest.raises(bebr.DeviceUnavailable, match="device='cuda': torch finds no CUDA device here"):
         train(TRAINING, device="cuda")
 
 

@@ -177,7 +177,7 @@ def test_bad_options_are_named(vectors: np.ndarray, options: dict[str, Any], mes
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
 def test_a_device_that_is_not_there_is_said(vectors: np.ndarray) -> None:
-    with pytest.raises(ValueError, match="device is 'cuda': torch finds no CUDA device here"):
+    with pytest.raises(bebr.DeviceUnavailable, match="device='cuda': torch finds no CUDA device here"):
         bebr.train(vectors, architecture="recurrent", widths=(64,), device="cuda")
 
 

@@ -7,15 +7,20 @@ import copy
 import torch
 from torch import nn
 
+from bebr.errors import DeviceUnavailable
+
 
 def torch_device(name: str) -> torch.device:
-    """``"cpu"``, ``"cuda"`` or ``"cuda:1"`` as torch's; ``ValueError`` for what is none, or is not here."""
+    """``"cpu"``, ``"cuda"`` or ``"cuda:1"`` as torch's. ``ValueError`` for what is none,
+    :class:`DeviceUnavailable` where it is not here."""
     try:
         device = torch.device(name)
     except (RuntimeError, TypeError) as e:
         raise ValueError(f"device is {name!r}: want 'cpu' or 'cuda'") from e
     if device.type == "cuda" and not torch.cuda.is_available():
-        raise ValueError(f"device is {name!r}: torch finds no CUDA device here")
+        raise DeviceUnavailable(f"device={name!r}: torch finds no CUDA device here")
+    if device.type == "cuda" and (device.index or 0) >= (count := torch.cuda.device_count()):
+        raise DeviceUnavailable(f"device={name!r}: torch finds {count} CUDA devices here, numbered from 0")
     return device
 
 
