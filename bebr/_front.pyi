@@ -83,6 +83,10 @@ class Front:
     def take_denied(self) -> list[tuple[str, str]]:
         """Calls without a right key since the last call, the first thousand: the caller's address, and the method."""
 
+    @property
+    def news(self) -> int:
+        """A file that may be read, 8 bytes, once there is something to take."""
+
     def counts(self) -> dict[str, int]: ...
     def batching(self, collection: str) -> tuple[int, int, int, int]: ...
     def work(self, collection: str) -> tuple[int, int]:

@@ -98,13 +98,14 @@ async def serve(folder: str, front: bool) -> None:
     with Database(folder) as db:
         server = Server(db, Limits(), front=front)
         server.calls.listeners.append(note)
-        port = await server.start("127.0.0.1", 0, lambda: noting)
+        port = await server.start("127.0.0.1", 0)
         print(f"listening on 127.0.0.1:{port}", flush=True)
         lines = asyncio.StreamReader()
         await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(lines), sys.stdin)
         while line := await lines.readline():
-            await asyncio.sleep(0.1)  # longer than between two looks at what the front did
+            await asyncio.sleep(0.1)  # longer than it takes until the front's searches are told of
             noting = line == b"note\n"
+            server.record(noting)
             taken = 0.0
             if not noting:
                 taken = searched_us(db.collection(db.collections()[0]), round(np.median(batches)))

@@ -10,7 +10,7 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -42,8 +42,9 @@ _MOST_PATH = 100
 _MOST_LOOPS = 4
 # Characters of a filter that is looked at here.
 _MOST_TEXT = 4096
-# Seconds between looks at what searches did, and of how many of them it is kept meanwhile.
-_TELL_EVERY, _MOST_FINISHED = 0.05, 100_000
+# Seconds from the first search that there is to tell of until it is told, with those that ended meanwhile: to wake
+# Python for each would hold the next ones up. And of how many it is kept.
+_TELL_PAUSE, _MOST_FINISHED = 0.05, 100_000
 _WITHOUT = "this bebr was built without {0} (apt-get install {0}-dev pkg-config, then build it again)"
 
 
@@ -89,7 +90,7 @@ class Front:
         self._batch = MAX_BATCH if coalesce else 1
         self._folder = _private_folder()
         self._front: Any = None
-        self._counting = False
+        self._counting = self._recording = False
         self._shown: dict[str, Collection] = {}
         self._aliases: Mapping[str, str] = {}
 
@@ -130,6 +131,7 @@ class Front:
             front.count()
         bound = int(front.start())
         self._front = front
+        self.record(self._recording)
         if self._keys is not None:
             self._keys.watch(self._tell_keys)
         return bound
@@ -223,13 +225,30 @@ class Front:
         counts = self._front.counts()
         return {outcome: counts[outcome] for outcome in ("answered", "forwarded", "denied")}
 
-    async def tell(self, calls: Calls, turned_away: TurnedAway, wanted: Callable[[], bool]) -> None:
+    def record(self, wanted: bool) -> None:
+        """Whether `tell` is to tell of every search from now on."""
+        self._recording = wanted
+        if self._front is not None:
+            self._front.record(_MOST_FINISHED if wanted else 0)
+
+    async def tell(self, calls: Calls, turned_away: TurnedAway) -> None:
         """Tells of searches that were answered here, as long as somebody wants to know, of those that are to have a
-        span in any case, and of callers without a right key, until it is cancelled."""
-        while True:
-            self._front.record(_MOST_FINISHED if wanted() else 0)
-            await asyncio.sleep(_TELL_EVERY)
-            self.tell_finished(calls, turned_away)
+        span in any case, and of callers without a right key, until it is cancelled. It sleeps while there are none."""
+        loop, news, file = asyncio.get_running_loop(), asyncio.Event(), self._front.news
+
+        def heard() -> None:
+            os.read(file, 8)
+            news.set()
+
+        loop.add_reader(file, heard)
+        try:
+            while True:
+                await news.wait()
+                await asyncio.sleep(_TELL_PAUSE)
+                news.clear()  # first: what ends from here on is news again
+                self.tell_finished(calls, turned_away)
+        finally:
+            loop.remove_reader(file)
 
     def tell_finished(self, calls: Calls, turned_away: TurnedAway) -> None:
         """Of those since the last time."""

@@ -28,11 +28,17 @@ class CallLog:
     def __init__(self, slow_ms: float | None, settings: Callable[[], Mapping[str, Any]] | None = None) -> None:
         self._slow_ms = slow_ms
         self._settings = settings
+        self._watcher: Callable[[bool], None] = lambda _: None
 
     @property
     def wanted(self) -> bool:
         """Whether it may say something of a call."""
         return self._slow_ms is not None or _log.isEnabledFor(logging.DEBUG)
+
+    def watch(self, watcher: Callable[[bool], None]) -> None:
+        """Has it told, now and whenever settings were read, whether the log may say something of a call."""
+        self._watcher = watcher
+        watcher(self.wanted)
 
     def note(self, call: Call) -> None:
         """A call has ended."""
@@ -57,6 +63,7 @@ class CallLog:
             _log.error("SIGHUP: settings stay as they were: %s", error)
             return
         self._slow_ms = slow_ms
+        self._watcher(self.wanted)
         _log.warning("SIGHUP: settings read", extra={"fields": dict(settings)})
 
 

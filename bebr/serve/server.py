@@ -126,9 +126,13 @@ class Server:
         self._beside.append(other)
         return where
 
-    async def start(self, host: str, port: int, told: Callable[[], bool] = lambda: False) -> int:
-        """Listens; returns the port (``port`` 0: a free one). ``told``: whether listeners of `calls` want to know of
-        searches that the front answers, too. ``OSError`` if the address cannot be used.
+    def record(self, wanted: bool) -> None:
+        """Whether listeners of `calls` want to know of searches that the front answers, too; at first they do not."""
+        if self._front is not None:
+            self._front.record(wanted)
+
+    async def start(self, host: str, port: int) -> int:
+        """Listens; returns the port (``port`` 0: a free one). ``OSError`` if the address cannot be used.
 
         Collections are opened when they are asked for, and one after the other in the background. A damaged one is
         logged, and answers DATA_LOSS; the others work.
@@ -145,7 +149,7 @@ class Server:
                 await self._server.stop(0)
                 await self._front.stop()
                 raise
-            self._telling = asyncio.create_task(self._front.tell(self.calls, self.access.turned_away, told))
+            self._telling = asyncio.create_task(self._front.tell(self.calls, self.access.turned_away))
         await self._health.set_serving()
         self._opening = asyncio.create_task(self.registry.open_all())
         return int(bound)
@@ -272,7 +276,8 @@ async def _run(
     finish = observed(server.calls, log)
     measured = None if metrics_port is None else server.serve_metrics(metrics_port)
     places = [await server.listen_beside(other, host) for other in beside]
-    bound = await server.start(host, port, lambda: bool(beside) or log.wanted)
+    log.watch(lambda wanted: server.record(bool(beside) or wanted))
+    bound = await server.start(host, port)
     gone = None if on_listening is None else await asyncio.to_thread(on_listening, address_of(host, bound))
     print(f"listening on {address_of(host, bound)}", flush=True)
     for place in places:

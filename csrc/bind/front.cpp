@@ -185,6 +185,7 @@ PYBIND11_MODULE(_front, m) {
       .def("record", &Front::record, py::arg("most"))
       .def("take_finished", &take_finished)
       .def("take_denied", &Front::take_denied)
+      .def_property_readonly("news", &Front::news)
       .def("counts", &counts)
       .def("batching", &batching, py::arg("collection"))
       .def("work", &work, py::arg("collection"));

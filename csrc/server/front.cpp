@@ -2,6 +2,7 @@
 
 #include <netdb.h>
 #include <netinet/in.h>
+#include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -115,9 +116,14 @@ Front::Front(FrontOptions options, std::shared_ptr<ByteBudget> budget)
                                          " bytes: want fewer than " + std::to_string(sizeof sockaddr_un{}.sun_path));
   if (options_.loops < 1 || options_.threads < 1 || options_.most_batch < 1)
     fail(ErrorCode::InvalidArgument, "loops, threads or most_batch is 0: want at least 1");
+  news_ = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+  if (news_ < 0) fail(ErrorCode::LimitExceeded, std::string("no event file: ") + std::strerror(errno));
 }
 
-Front::~Front() { stop(); }
+Front::~Front() {
+  stop();
+  close(news_);
+}
 
 uint16_t Front::start() {
   tls_ = make_tls(options_.tls);
@@ -202,7 +208,14 @@ std::optional<Finished> Front::told(const Stream& stream, const Ended& ended) {
 void Front::tell(Finished one) {
   const size_t most = std::max<size_t>(most_finished_, one.traced ? kMostSpans : 0);
   const std::lock_guard lock(finished_mutex_);
-  if (finished_.size() < most) finished_.push_back(std::move(one));
+  if (finished_.size() >= most) return;
+  if (finished_.empty()) announce();
+  finished_.push_back(std::move(one));
+}
+
+void Front::announce() noexcept {
+  const uint64_t one = 1;
+  [[maybe_unused]] const ssize_t written = write(news_, &one, sizeof one);
 }
 
 void Front::set_keys(std::shared_ptr<const KeyTable> keys) {
@@ -223,7 +236,9 @@ std::string Front::request_id(const Headers& headers) {
 void Front::denied(const std::string& peer, std::string_view path) {
   ++counts_.denied;
   const std::lock_guard lock(finished_mutex_);
-  if (denied_.size() < kMostDenied) denied_.emplace_back(peer, path);
+  if (denied_.size() >= kMostDenied) return;
+  if (denied_.empty()) announce();
+  denied_.emplace_back(peer, path);
 }
 
 std::vector<std::pair<std::string, std::string>> Front::take_denied() {

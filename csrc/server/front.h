@@ -81,6 +81,8 @@ class Front {
   std::vector<std::pair<std::string, std::string>> take_denied();
   // What was kept since the last call, in the order in which it ended.
   std::vector<Finished> take_finished();
+  // A file that may be read, 8 bytes, once there is something to take. It is open as long as this is there.
+  int news() const noexcept { return news_; }
 
   const FrontOptions& options() const noexcept { return options_; }
   const FrontCounts& counts() const noexcept { return counts_; }
@@ -97,6 +99,7 @@ class Front {
   std::optional<Finished> told(const Stream& stream, const Ended& ended);
   void tell(Finished one);
   void denied(const std::string& peer, std::string_view path);
+  void announce() noexcept;
 
   FrontOptions options_;
   std::shared_ptr<ByteBudget> budget_;
@@ -118,6 +121,7 @@ class Front {
   std::vector<Finished> finished_;
   std::vector<std::pair<std::string, std::string>> denied_;
   std::mutex finished_mutex_;
+  int news_ = -1;
   std::mutex mutex_;
   std::condition_variable drained_;
 };

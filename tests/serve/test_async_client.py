@@ -6,6 +6,7 @@ import asyncio
 import inspect
 import pickle
 import time
+import urllib.request
 
 import numpy as np
 import pytest
@@ -35,6 +36,13 @@ def docs(server, bz, vectors):
     with server.connect() as client:
         client.create_collection("awaited", bz).upsert(range(2000), vectors[:2000])
     return "awaited"
+
+
+def held_bytes(metrics: str) -> float:
+    """Of the memory of requests, what a server holds by its `/metrics`."""
+    with urllib.request.urlopen(metrics) as reply:
+        lines = reply.read().decode().splitlines()
+    return float(next(line.split()[1] for line in lines if line.startswith("bebr_memory_held_bytes ")))
 
 
 @pytest.mark.parametrize(("blocking", "awaited"), [(Client, AsyncClient), (RemoteCollection, AsyncCollection)])
@@ -74,23 +82,31 @@ def test_a_long_call_does_not_hold_up_the_loop(run, docs, vectors):
 
 
 def test_a_cancelled_task_cancels_its_call_on_the_server(start, tmp_path, bz, vectors):
-    async def work(target):
+    pytest.importorskip("prometheus_client")
+
+    async def held(metrics, wanted):
+        """Waits until the server holds memory for a request, or none."""
+        end = time.monotonic() + 60
+        while (held_bytes(metrics) > 0) != wanted:
+            assert time.monotonic() < end, "it did not come about"
+            await asyncio.sleep(0.01)
+
+    async def work(target, metrics):
         async with await bebr.connect_async(target) as client:
             collection = await client.create_collection("docs", bz)
             await collection.upsert(range(3000), vectors)
             allow = np.arange(3000)
             # Pieces of 256 queries that are searched one after the other: seconds.
             task = asyncio.create_task(collection.search(np.repeat(vectors, 20, axis=0), 100, allow=allow, exact=True))
-            await asyncio.sleep(0.3)
-            begin = time.monotonic()
+            await held(metrics, True)
             task.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await task
-            assert time.monotonic() - begin < 0.5
+            await held(metrics, False)
             assert (await collection.search(vectors[:1], 1)).ids[0, 0] == 0  # the connection goes on
 
-    with start(tmp_path, log_level="debug", front=False) as server:
-        asyncio.run(work(server.target))
+    with start(tmp_path, log_level="debug", front=False, metrics_port=0) as server:
+        asyncio.run(work(server.target, server.process.stdout.readline().split()[-1]))
         said = server.stop()
     assert any("Points/Search" in line and "CANCELLED" in line for line in said.splitlines())
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import socket
 import subprocess
@@ -9,6 +10,7 @@ import threading
 import time
 import uuid
 from collections.abc import Iterator
+from pathlib import Path
 
 import grpc
 import numpy as np
@@ -354,3 +356,18 @@ def test_mutated_messages():
 
     taken, forwarded = run(4000, 7)
     assert taken > 300 and forwarded > 300
+
+
+def test_an_idle_server_rests(start, tmp_path):
+    with start(tmp_path) as server, server.connect() as client:
+        client.collections()
+
+        def woken() -> int:
+            """How often the main thread, which is Python's, has waited so far."""
+            status = Path(f"/proc/{server.process.pid}/status").read_text()
+            return int(re.search(r"^voluntary_ctxt_switches:\s+(\d+)", status, re.MULTILINE)[1])
+
+        time.sleep(0.5)  # until it has opened its folder
+        before = woken()
+        time.sleep(1)
+        assert woken() - before <= 5
