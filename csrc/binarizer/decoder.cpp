@@ -10,6 +10,16 @@ namespace bebr {
 namespace {
 
 constexpr size_t kChunk = 96;
+constexpr size_t kTogether = 8;  // rows whose sums are taken side by side: each waits for its own last addition alone
+
+// <row i of q, mu> for `rows` rows, each summed in order.
+template <size_t rows>
+void products(const float* q, const float* mu, size_t d, float* out) {
+  double sums[rows] = {};
+  for (size_t k = 0; k < d; ++k)
+    for (size_t i = 0; i < rows; ++i) sums[i] += double{q[i * d + k]} * double{mu[k]};
+  for (size_t i = 0; i < rows; ++i) out[i] = static_cast<float>(sums[i]);
+}
 
 Dense transposed(const float* weight, const float* bias, uint32_t rows, uint32_t columns) {
   std::vector<float> turned(size_t{rows} * columns);
@@ -88,12 +98,11 @@ void Decoder::project(const float* q, size_t n, float* y, float* base) const {
     for (size_t row = begin; row < end; row += kChunk) {
       const size_t rows = std::min(kChunk, end - row);
       project_.forward(table, q + row * d, rows, d, false, false, out);
-      for (size_t i = 0; i < rows; ++i) {
-        std::copy_n(out + i * project_.out_stride(), dims, y + (row + i) * dims);
-        double sum = 0;
-        for (size_t k = 0; k < d; ++k) sum += double{q[(row + i) * d + k]} * mu_[k];
-        base[row + i] = static_cast<float>(sum);
-      }
+      for (size_t i = 0; i < rows; ++i) std::copy_n(out + i * project_.out_stride(), dims, y + (row + i) * dims);
+      size_t i = 0;
+      for (; i + kTogether <= rows; i += kTogether)
+        products<kTogether>(q + (row + i) * d, mu_.data(), d, base + row + i);
+      for (; i < rows; ++i) products<1>(q + (row + i) * d, mu_.data(), d, base + row + i);
     }
   });
 }

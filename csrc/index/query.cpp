@@ -15,25 +15,36 @@ constexpr size_t kFewestQueries = 32;  // fewer than these to round are not wort
 constexpr size_t kFewestQuads = 16;
 constexpr float kNothing = 0x1p-100f;  // a step below it has no finite inverse; the query is as good as zero
 
-// Entry n of a nibble: sum (bit ? +y : -y) + sum |y|. Setting bit i adds 2 y[i].
+// Entry n of a nibble: sum (bit ? +y : -y) + sum |y|. Setting bit i adds 2 y[i]; bytes wrap, and no entry is above 254.
+// The loop over n becomes vectors.
 void fill_nibble(const int8_t* y, uint8_t* table) {
+  static constexpr uint8_t kSet[4][16] = {
+      {0, 255, 0, 255, 0, 255, 0, 255, 0, 255, 0, 255, 0, 255, 0, 255},
+      {0, 0, 255, 255, 0, 0, 255, 255, 0, 0, 255, 255, 0, 0, 255, 255},
+      {0, 0, 0, 0, 255, 255, 255, 255, 0, 0, 0, 0, 255, 255, 255, 255},
+      {0, 0, 0, 0, 0, 0, 0, 0, 255, 255, 255, 255, 255, 255, 255, 255},
+  };
   int none = 0;
-  for (int i = 0; i < 4; ++i) none += std::abs(y[i]) - y[i];
-  table[0] = static_cast<uint8_t>(none);
-  for (int i = 0; i < 4; ++i)
-    for (int n = 0; n < 1 << i; ++n) table[n + (1 << i)] = static_cast<uint8_t>(table[n] + 2 * y[i]);
+  uint8_t twice[4];
+  for (int i = 0; i < 4; ++i) {
+    none += std::abs(y[i]) - y[i];
+    twice[i] = static_cast<uint8_t>(2 * y[i]);
+  }
+  const uint8_t first = static_cast<uint8_t>(none), a = twice[0], b = twice[1], c = twice[2], d = twice[3];
+  for (int n = 0; n < 16; ++n)
+    table[n] = static_cast<uint8_t>(first + (kSet[0][n] & a) + (kSet[1][n] & b) + (kSet[2][n] & c) + (kSet[3][n] & d));
 }
 
 // The nearest integer, ties to even, of |x| < 2^22: adding 1.5 * 2^23 leaves it in the low bits. A loop of it becomes
 // vectors, where lrint stays a call or an instruction a number.
 int32_t nearest_integer(float x) {
   const float raised = x + 12582912.0f;
-  int32_t bits;
+  uint32_t bits;
   std::memcpy(&bits, &raised, sizeof bits);
-  return bits - 0x4b400000;
+  return static_cast<int32_t>(bits - 0x4b400000u);
 }
 
-// Query q of `c` from y[dims].
+// Query q of `c` from y[dims], with its tables where there is room for them.
 void make_lut_query(const CodeSpec& spec, const float* y, size_t q, LutQueries& c) {
   float largest = 0;  // over byte groups, of sum |y|
   for (uint32_t g = 0; g < c.groups; ++g) {
@@ -46,17 +57,18 @@ void make_lut_query(const CodeSpec& spec, const float* y, size_t q, LutQueries& 
   int8_t* y8 = c.y8.as<int8_t>() + q * y8_stride(c.groups);
   int32_t bias = 0;
   for (uint32_t j = 0; j < spec.dims(); ++j) {
-    y8[j] = static_cast<int8_t>(std::lrint(y[j] / scale));
+    y8[j] = static_cast<int8_t>(nearest_integer(y[j] / scale));
     bias += std::abs(y8[j]);
   }
+  c.bias[q] = bias;
+  c.scale[q] = scale;
+  if (c.tables.size() == 0) return;
   uint8_t* table = c.tables.data() + q * table_bytes(c.groups);
   for (uint32_t g = 0; g < c.groups; ++g) {
     uint8_t* quad = table + g / 4 * 128 + g % 4 * 16;
     fill_nibble(y8 + 8 * g, quad);
     fill_nibble(y8 + 8 * g + 4, quad + 64);
   }
-  c.bias[q] = bias;
-  c.scale[q] = scale;
 }
 
 }  // namespace
@@ -93,10 +105,10 @@ void fine_values(const CodeSpec& spec, const FineQuery& fine, float* y) {
   for (uint32_t j = 0; j < spec.dims(); ++j) y[j] = static_cast<float>(step * fine.y16.as<int16_t>()[j]);
 }
 
-LutQueries make_lut_queries(const CodeSpec& spec, const float* y, size_t count, size_t stride) {
+LutQueries make_lut_queries(const CodeSpec& spec, const float* y, size_t count, size_t stride, bool tables) {
   LutQueries c;
   c.groups = spec.groups();
-  c.tables.resize(count * table_bytes(c.groups));
+  if (tables) c.tables.resize(count * table_bytes(c.groups));
   c.y8.resize(count * y8_stride(c.groups));
   c.bias.resize(count);
   c.scale.resize(count);

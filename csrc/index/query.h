@@ -31,11 +31,13 @@ struct LutQueries {
   std::vector<float> scale;
 
   ScanQueries view(uint32_t first, uint32_t n) const noexcept {
-    return {n, groups, tables.data() + first * table_bytes(groups), y8.as<int8_t>() + first * y8_stride(groups),
-            bias.data() + first};
+    return {n, groups, has_tables() ? tables.data() + first * table_bytes(groups) : nullptr,
+            y8.as<int8_t>() + first * y8_stride(groups), bias.data() + first};
   }
+  bool has_tables() const noexcept { return tables.size() > 0; }
 };
-LutQueries make_lut_queries(const CodeSpec& spec, const float* y, size_t count, size_t stride);
+// tables: else they are left out, and the queries are for a scan_batch that reads none (Kernels::batch_tables).
+LutQueries make_lut_queries(const CodeSpec& spec, const float* y, size_t count, size_t stride, bool tables = true);
 
 // Queries as bytes for products with whole codes (Kernels::dot_expanded): <y, v> ~ base[q] + scale[q] * sums.
 //

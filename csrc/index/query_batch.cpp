@@ -25,10 +25,15 @@ const float* QueryBatch::exact_y() {
 }
 
 const LutQueries& QueryBatch::stage_tables() {
-  std::call_once(stage_tables_made_, [this] {
-    stage_tables_ = make_lut_queries(spec_, own_stage() ? queries_.stage_y : queries_.y, size(), spec_.dims());
-  });
+  std::call_once(stage_tables_made_,
+                 [this] { stage_tables_ = make_lut_queries(spec_, stage_y(), size(), spec_.dims()); });
   return stage_tables_;
+}
+
+const LutQueries& QueryBatch::stage_bytes() {
+  std::call_once(stage_bytes_made_,
+                 [this] { stage_bytes_ = make_lut_queries(spec_, stage_y(), size(), spec_.dims(), false); });
+  return stage_bytes_;
 }
 
 const LutQueries& QueryBatch::exact_tables() {

@@ -36,19 +36,21 @@ class QueryBatch {
   const std::vector<FineQuery>& fine();
   // What the fine queries stand for: what an exact search reckons its bounds against.
   const float* exact_y();
-  // Tables for the sign plane: of the first stage's queries, or of exact_y.
+  // Tables for the sign plane: of the first stage's queries, or of exact_y. stage_bytes: without the tables.
   const LutQueries& stage_tables();
+  const LutQueries& stage_bytes();
   const LutQueries& exact_tables();
 
  private:
   bool own_stage() const noexcept { return queries_.stage_y != nullptr; }
+  const float* stage_y() const noexcept { return own_stage() ? queries_.stage_y : queries_.y; }
 
   CodeSpec spec_;
   Queries queries_;
-  std::once_flag fine_made_, exact_made_, stage_tables_made_, exact_tables_made_;
+  std::once_flag fine_made_, exact_made_, stage_tables_made_, stage_bytes_made_, exact_tables_made_;
   std::vector<FineQuery> fine_;
   std::vector<float> exact_y_;
-  LutQueries stage_tables_, exact_tables_;
+  LutQueries stage_tables_, stage_bytes_, exact_tables_;
 };
 
 }  // namespace bebr

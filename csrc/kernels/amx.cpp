@@ -253,6 +253,7 @@ void bind_amx(Kernels& table) noexcept {
   table.dot_expanded = dot_expanded_amx;
   table.expand_queries = 4;
   table.batch_queries = 256;
+  table.batch_tables = false;
 }
 
 }  // namespace bebr

@@ -86,6 +86,7 @@ struct Kernels {
   void (*scan_batch)(const uint8_t* data, size_t blocks, const ScanQueries& queries, int32_t* sums,
                      size_t stride) noexcept;
   uint32_t batch_queries = 8;
+  bool batch_tables = true;  // scan_batch reads the tables, else y8 alone
 
   // Keeps the rows whose score is > threshold. score = (base + scale * sums[i]) * f[i] (Mul), base + scale * sums[i] -
   // f[i] (Sub), base + scale * sums[i] (None), each operation rounded to float on its own (no fused multiply-add); f[i]

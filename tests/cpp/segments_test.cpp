@@ -4,7 +4,9 @@
 #include <atomic>
 #include <memory>
 #include <numeric>
+#include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "base/error.h"
@@ -259,11 +261,14 @@ BEBR_TEST(flat_answers_by_whole_codes_do_not_depend_on_how_rows_are_cut) {
 
 BEBR_TEST(a_batch_gets_the_answers_that_its_queries_get_alone) {
   Random random(4);
-  for (const double share : {-1.0, 0.3, 0.012, 0.002}) {
-    const Fixture f(random, random_format(random), 4000, 80);
+  // Of many survivors a batch makes the sums of all rows (flat/whole_sums.h); those of query 9 do not fit.
+  constexpr std::pair<double, size_t> kCases[] = {{-1, 20}, {-1, 600}, {.3, 20}, {.3, 600}, {.012, 20}, {.002, 20}};
+  for (const auto& [share, first_stage_rows] : kCases) {
+    Fixture f(random, random_format(random), 4000, 80);
+    f.y[9 * f.format.spec.dims()] = 1.999f;
     Case c;
     c.allow = random_bits(random, f.rows, share);
-    c.options.first_stage_rows = 20;
+    c.options.first_stage_rows = first_stage_rows;
     const Answer whole = searched(f, c, {0, 1000}, random);
     for (size_t q = 0; q < f.queries; q += 9) {
       Fixture one = f;
@@ -272,8 +277,11 @@ BEBR_TEST(a_batch_gets_the_answers_that_its_queries_get_alone) {
       one.y.assign(f.y.begin() + at * dims, f.y.begin() + (at + 1) * dims);
       one.base.assign(1, f.base[q]);
       const Answer alone = searched(one, c, {0}, random);
-      CHECK_SAME(alone.ids.data(), whole.ids.data() + q * c.options.k, c.options.k,
-                 "share " << share << ", query " << q);
+      const auto where = [&, share = share] {
+        return "share " + std::to_string(share) + ", query " + std::to_string(q);
+      };
+      CHECK_SAME(alone.ids.data(), whole.ids.data() + q * c.options.k, c.options.k, where());
+      CHECK_SAME(alone.scores.data(), whole.scores.data() + q * c.options.k, c.options.k, where());
     }
   }
 }

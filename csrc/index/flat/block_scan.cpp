@@ -19,11 +19,13 @@
 #include "index/complete.h"
 #include "index/expanded.h"
 #include "index/flat/survivors.h"
+#include "index/flat/whole_sums.h"
 
 namespace bebr {
 namespace {
 
 constexpr size_t kGroup = 256;             // queries scanned together: their integer forms stay in L2
+constexpr size_t kFewQueries = 8;          // up to which scan_table is the faster one
 constexpr size_t kMostChunkRows = 1024;    // of a chunk, so that the first threshold does not come too late
 constexpr size_t kChunkBytes = 16 * 1024;  // of codes, and about as much of sums: L1, when tables are looked up
 constexpr size_t kFewestPartRows = 4096;   // less work than this is not worth a thread; of many queries, so many rows:
@@ -62,7 +64,9 @@ class BlockScan {
 
   void run() {
     const bool expands = flat_expands(queries_.size(), options_);
-    if (!expands) tables_ = options_.exact ? &queries_.exact_tables() : &queries_.stage_tables();
+    const bool tables = kernels_.batch_tables || queries_.size() <= kFewQueries;
+    if (!expands)
+      tables_ = options_.exact ? &queries_.exact_tables() : tables ? &queries_.stage_tables() : &queries_.stage_bytes();
     const size_t group = expands ? ExpandedScan::max_batch(options_.k) : kGroup;
     for (size_t first = 0; first < queries_.size(); first += group) {
       const size_t count = std::min(group, queries_.size() - first);
@@ -88,8 +92,9 @@ class BlockScan {
       for (size_t i = 0; i < nq; i += kernels_.batch_queries) {
         const size_t some = std::min<size_t>(kernels_.batch_queries, nq - i);
         const ScanQueries view = tables_->view(static_cast<uint32_t>(q0 + i), static_cast<uint32_t>(some));
-        (some <= 8 ? kernels_.scan_table : kernels_.scan_batch)(part.rows.blocks + block * bytes, blocks, view,
-                                                                sums.data(), stride);
+        const bool by_table = some <= kFewQueries && tables_->has_tables();
+        (by_table ? kernels_.scan_table : kernels_.scan_batch)(part.rows.blocks + block * bytes, blocks, view,
+                                                               sums.data(), stride);
         for (size_t j = 0; j < some; ++j) keep(i + j, sums.data() + j * stride, rows, row, mask, p);
       }
     });
@@ -98,7 +103,7 @@ class BlockScan {
 
   size_t chunk_blocks(size_t nq) const {
     const size_t together = std::min<size_t>(nq, kernels_.batch_queries);
-    const size_t rows = together <= 8 ? kChunkBytes / spec_.groups() : 256;
+    const size_t rows = together <= kFewQueries ? kChunkBytes / spec_.groups() : 256;
     return std::clamp(rows / (4 * kBlockRows) * 4, size_t{4}, kMostChunkRows / kBlockRows);
   }
 
@@ -124,22 +129,25 @@ class BlockScan {
     const auto kept = by_shares<Kept>(nq, [&](size_t first, size_t last) {
       return survivors(q0, nq, first, last, chunk_blocks(nq), 1, limit_, guess.data());
     });
+    std::optional<WholeSums> sums;
+    if (WholeSums::pays(nq, limit_, parts_)) sums.emplace(format_, parts_, std::span(fine_ + q0, nq), options_);
     parallel_for(nq, 1, [&](size_t begin, size_t end) {
       for (size_t i = begin; i < end; ++i) {
         const size_t q = q0 + i;
+        const int32_t* known = sums ? sums->of(i) : nullptr;
         Kept all = merged(kept, i, limit_);
         if (all.lists[0].size() < limit_ && guess[i] > kLowest)  // guessed too high: again, without a guess
-          complete_best(q, survivors(q, 1, 0, parts_.blocks(), chunk_blocks(1), 1, limit_, &kLowest));
+          complete_best(q, survivors(q, 1, 0, parts_.blocks(), chunk_blocks(1), 1, limit_, &kLowest), known);
         else
-          complete_best(q, std::move(all));
+          complete_best(q, std::move(all), known);
       }
     });
   }
 
   // Exactly the best: an answer must not depend on how the rows were shared out.
-  void complete_best(size_t q, Kept kept) {
+  void complete_best(size_t q, Kept kept, const int32_t* sums) {
     kept.lists[0].cut([this](uint32_t row) { return parts_.id_of(row); });
-    parts_.complete(format_, kept.lists[0].rows(), fine_[q], queries_.base()[q], options_, tops_[q]);
+    parts_.complete(format_, kept.lists[0].rows(), fine_[q], queries_.base()[q], options_, tops_[q], sums);
   }
 
   Kept survivors(size_t q0, size_t nq, size_t first, size_t last, size_t chunk, size_t step, size_t limit,

@@ -16,7 +16,7 @@ FlatParts::FlatParts(std::span<const FlatPart> parts) : parts_(parts.begin(), pa
 }
 
 void FlatParts::complete(const RowFormat& format, std::span<const uint32_t> rows, const FineQuery& fine, float base,
-                         const SearchOptions& options, TopK& top) const {
+                         const SearchOptions& options, TopK& top, const int32_t* sums) const {
   constexpr size_t kPiece = 1024;  // until `stop` is looked at
   uint32_t local[kPiece];
   note_work(options.work, 0, rows.size());
@@ -25,6 +25,12 @@ void FlatParts::complete(const RowFormat& format, std::span<const uint32_t> rows
     const size_t p = part_of(rows[i]);
     size_t n = 0;
     for (; i < rows.size() && rows[i] < first_[p + 1] && n < kPiece; ++i) local[n++] = rows[i] - first_[p];
+    if (sums != nullptr) {
+      const RowView& view = parts_[p].rows;
+      for (const uint32_t row : std::span(local, n))
+        top.push({final_score(format, view.factors, base, fine, row, sums[first_[p] + row]), view.ids[row]});
+      continue;
+    }
     complete_rows(format, parts_[p].rows, fine, base, {local, n}, top);
   }
 }

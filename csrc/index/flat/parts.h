@@ -49,9 +49,10 @@ class FlatParts {
     }
   }
 
-  // Completes rows by their numbers, which stand part after part.
+  // Completes rows by their numbers, which stand part after part. sums: of each row by its number, where they are known
+  // (flat/whole_sums.h).
   void complete(const RowFormat& format, std::span<const uint32_t> rows, const FineQuery& fine, float base,
-                const SearchOptions& options, TopK& top) const;
+                const SearchOptions& options, TopK& top, const int32_t* sums = nullptr) const;
 
  private:
   std::vector<FlatPart> parts_;

@@ -5,11 +5,11 @@
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
-#include <functional>
 #include <limits>
 #include <span>
 #include <vector>
 
+#include "index/flat/nth_greatest.h"
 #include "index/topk.h"
 
 namespace bebr {
@@ -46,28 +46,25 @@ class Survivors {
   void cut(const IdOf& id_of) {
     if (size_ <= limit_) return;
     const std::span<const float> all(scores_, size_);
-    const float worst = nth(all, limit_);
+    const float worst = nth_greatest(all, limit_);
     size_t above = 0, equal = 0;
     for (const float score : all) {
       above += score > worst ? 1 : 0;
       equal += score == worst ? 1 : 0;
     }
     const size_t places = limit_ - above;
-    const int64_t last = places < equal ? nth_id(worst, places, id_of) : std::numeric_limits<int64_t>::max();
-    size_t kept = 0;
-    for (size_t i = 0; i < size_; ++i) {
-      const bool keep = scores_[i] > worst || (scores_[i] == worst && (places == equal || id_of(rows_[i]) <= last));
-      rows_[kept] = rows_[i];
-      scores_[kept] = scores_[i];
-      kept += keep ? 1 : 0;
+    if (places == equal) {
+      keep([&](size_t i) { return scores_[i] >= worst; });
+    } else {
+      const int64_t last = nth_id(worst, places, id_of);
+      keep([&](size_t i) { return scores_[i] > worst || (scores_[i] == worst && id_of(rows_[i]) <= last); });
     }
-    size_ = kept;
     // A row that comes later may have the same score and a smaller id.
     threshold_ = std::nextafter(worst, kLowest);
   }
 
   // The n-th best of the scores so far (n >= 1), or -inf when there are fewer.
-  float nth_best(size_t n) const { return size_ < n ? kLowest : nth({scores_, size_}, n); }
+  float nth_best(size_t n) const { return size_ < n ? kLowest : nth_greatest({scores_, size_}, n); }
 
   std::span<const uint32_t> rows() const { return {rows_, size_}; }
   std::span<const float> scores() const { return {scores_, size_}; }
@@ -75,11 +72,16 @@ class Survivors {
  private:
   static constexpr size_t kSlack = 256;  // a cut is worth its while once it drops this many
 
-  static float nth(std::span<const float> scores, size_t n) {
-    static thread_local std::vector<float> scratch;
-    scratch.assign(scores.begin(), scores.end());
-    std::nth_element(scratch.begin(), scratch.begin() + static_cast<ptrdiff_t>(n - 1), scratch.end(), std::greater<>());
-    return scratch[n - 1];
+  template <typename Wanted>
+  void keep(const Wanted& wanted) {
+    size_t kept = 0;
+    for (size_t i = 0; i < size_; ++i) {
+      const bool stays = wanted(i);
+      rows_[kept] = rows_[i];
+      scores_[kept] = scores_[i];
+      kept += stays ? 1 : 0;
+    }
+    size_ = kept;
   }
 
   // The n-th smallest id of the rows with this score.
