@@ -1,4 +1,5 @@
-"""Typed face of the extension that is a server's front. It is there where libnghttp2 was when bebr was built. Errors:
+"""Typed face of the extension that is the front of a server, and searches of its clients. It is there where libnghttp2
+was when bebr was built. Errors:
 ValueError, OSError."""
 
 from collections.abc import Mapping, Sequence
@@ -91,6 +92,20 @@ class Front:
     def batching(self, collection: str) -> tuple[int, int, int, int]: ...
     def work(self, collection: str) -> tuple[int, int]:
         """Rows scanned and survivors of the searches of a collection (bebr.serve.calls.Work)."""
+
+class Caller:
+    """csrc/client/caller.h: calls of one message each way, from any thread. ``host``, ``port``: of the server;
+    ``authority``: both, as they were written; ``headers``: of every call; ``most``: connections."""
+
+    def __init__(
+        self, *, host: str, port: str, authority: str, headers: Sequence[tuple[str, str]], most: int
+    ) -> None: ...
+    def call(self, path: str, message: bytes, seconds: float | None) -> tuple[str, int, bytes, bytes]:
+        """How it ended ("answered", "late", "broken", "busy", "closed"), the status, its message as it was sent, and
+        the reply. An exception of a signal's handler ends it."""
+
+    def close(self) -> None:
+        """Ends calls in progress; later ones are "closed"."""
 
 def read_search(message: bytes) -> dict[str, object] | None:
     """What the front makes of a SearchRequest; None for one that it forwards."""

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import importlib
 import socket
 import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import grpc
 
@@ -17,6 +20,7 @@ from benchmarks.kernels import built
 
 # Bytes of a search of one query of 384 floats and of its answer, HTTP/2's own included.
 _IN, _OUT = 1600, 200
+_PATH = "/bebr.v1.Points/Search"
 
 
 def echoed_us(seconds: float) -> float:
@@ -48,9 +52,28 @@ def bare_search(target: str, name: str, queries: Floats) -> tuple[grpc.Channel, 
     """The search of a query by its number through gRPC's Python client alone: bytes that were made before go out, and
     bytes come back. Close the channel after it."""
     channel = grpc.insecure_channel(target)
-    ask = channel.unary_unary("/bebr.v1.Points/Search")
-    requests = [
+    ask = channel.unary_unary(_PATH)
+    requests = _requests(name, queries)
+    return channel, lambda i: ask(requests[i], timeout=60)
+
+
+def direct_search(target: str, name: str, queries: Floats) -> tuple[Any, Callable[[int], bytes]]:
+    """The same by the connection that `bebr.connect` searches over, alone. Close the first after it."""
+    host, port = target.rsplit(":", 1)
+    caller = importlib.import_module("bebr._front").Caller(host=host, port=port, authority=target, headers=[], most=1)
+    requests = _requests(name, queries)
+
+    def ask(i: int) -> bytes:
+        outcome, status, message, body = caller.call(_PATH, requests[i], 60)
+        if outcome != "answered" or status:
+            raise RuntimeError(f"a search ended {outcome}, {status}: {message!r}")
+        return bytes(body)
+
+    return contextlib.closing(caller), ask
+
+
+def _requests(name: str, queries: Floats) -> list[bytes]:
+    return [
         pb.SearchRequest(collection=name, k=10, queries=vectors_to_message(one[None])).SerializeToString()
         for one in queries
     ]
-    return channel, lambda i: ask(requests[i], timeout=60)

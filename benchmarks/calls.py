@@ -8,7 +8,8 @@ A light client over HTTP/2 (benchmarks/call_load.cpp) asks for one query at a ti
 * **search** is CPU time, too, of a query in kernel calls as large as those that answer the load: the server's process
   counts them under a load of its own, since that costs time, and makes such calls in one thread (`call_server.py`).
 * **p50** is what `Collection.search` of the Python client waits, and in the same loop what it waits on the same rows in
-  this process. **gRPC's own** share of that: the same searches by its Python client alone, from bytes to bytes.
+  this process. **Its connection's** share of that: the same searches from bytes to bytes. **gRPC's**: so by its Python
+  client, which `bebr.connect` passes by where it can (`bebr.serve.direct`).
 * **echo** is CPU time of a server that only reads as many bytes and sends as many: what the system takes of a call.
 * **two cores**: calls/s of a server that has two cores over one that has one, four connections, the client on others.
   Where there are no others (fewer than four cores), twice the CPU of a call on one core over that on two: what is lost
@@ -39,7 +40,7 @@ import bebr
 from bebr.arrays import Floats
 from bebr.collection.protocol import Keep
 from benchmarks import machine, output
-from benchmarks.call_floors import bare_search, echoed_us
+from benchmarks.call_floors import bare_search, direct_search, echoed_us
 from benchmarks.call_server import Serving, serving
 from benchmarks.kernels import built
 
@@ -73,9 +74,11 @@ class Load:
 
 @dataclass(frozen=True)
 class Waits:
-    """p50 of a search, µs: by the Python client, by gRPC's alone, and in this process."""
+    """p50 of a search, µs: by the Python client, by its connection alone, by gRPC's client alone, and in this
+    process."""
 
     client: float
+    direct: float
     bare: float
     embedded: float
 
@@ -121,12 +124,14 @@ def measured(server: Serving, kind: str, seconds: float, on: Sequence[int]) -> l
 
 def waited(target: str, path: Path, x: Floats) -> Waits:
     """p50, each search beside an embedded one."""
-    times: dict[str, list[float]] = {"embedded": [], "client": [], "bare": []}
+    times: dict[str, list[float]] = {"embedded": [], "client": [], "direct": [], "bare": []}
     channel, bare = bare_search(target, NAME, x[:_WAITS])
-    with channel, bebr.connect(target) as client, bebr.open(path) as db:
+    connection, direct = direct_search(target, NAME, x[:_WAITS])
+    with channel, connection, bebr.connect(target) as client, bebr.open(path) as db:
         remote, embedded = client.collection(NAME), db.collection(NAME)
         searches: dict[str, Callable[[int], object]] = {
             "client": lambda i: remote.search(x[i], 10),
+            "direct": direct,
             "bare": bare,
         }
         for i in range(min(_WAITS, len(x))):
@@ -223,6 +228,9 @@ def main() -> int:
     found = medians(loads)
     lines = verdicts(found, client_us, float(np.median(scaling)))
     floors = {
+        "p50 of the client's connection alone beyond embedded, µs": float(
+            np.median([wait.direct - wait.embedded for wait in waits])
+        ),
         "p50 of gRPC's Python client alone beyond embedded, µs": float(
             np.median([wait.bare - wait.embedded for wait in waits])
         ),

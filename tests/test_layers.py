@@ -14,8 +14,9 @@ BELOW = {
     "cuda": {"base", "code", "kernels", "binarizer", "index"},
     "collection": {"base", "code", "kernels", "binarizer", "index"},
     "payload": {"base"},
+    "client": set(),
     "server": {"base", "collection"},
-    "bind": {"base", "code", "kernels", "binarizer", "index", "collection", "payload", "server", "cuda"},
+    "bind": {"base", "code", "kernels", "binarizer", "index", "collection", "payload", "client", "server", "cuda"},
     "bench": {"base", "code", "kernels"},
 }
 

@@ -20,6 +20,8 @@ TOKEN = "BEBR_TOKEN"
 """The variable that has the key."""
 
 MOST_RETRIES = 4  # gRPC makes at most five attempts
+# A server that stops cancels the calls that it has read and not begun.
+RETRIED = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED)
 # A first attempt may have succeeded unheard: `Client` looks before it goes on.
 _ONCE = ("Create", "Drop", "Cutover", "Rollback", "Restore")
 # gRPC leaves out messages of a stream that it sends again (seen with 1.85).
@@ -28,8 +30,7 @@ _RETRY = {
     "initialBackoff": "0.1s",
     "maxBackoff": "3s",
     "backoffMultiplier": 3,
-    # A server that stops cancels the calls that it has read and not begun.
-    "retryableStatusCodes": ["UNAVAILABLE", "CANCELLED"],
+    "retryableStatusCodes": [code.name for code in RETRIED],
 }
 
 

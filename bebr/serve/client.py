@@ -15,6 +15,7 @@ from bebr.binarizer import Binarizer
 from bebr.collection.handle import Handle
 from bebr.serve.channel import Address, stubs_of
 from bebr.serve.client_calls import ClientCalls
+from bebr.serve.direct import SEARCH, direct_searches
 from bebr.serve.remote import CollectionCalls
 from bebr.serve.status import error_of
 from bebr.serve.steps import Ask, Pause, Steps
@@ -139,10 +140,11 @@ class Client(_Blocking[ClientCalls]):
             self._channel = grpc.secure_channel(address.target, credentials, options=options)
         self._stubs = stubs_of(self._channel)
         self._calls = ClientCalls(address.target, address.retries)
+        self._direct, self._calls.searches = direct_searches(address)
         try:
             self._run(self._calls.connect())
         except BaseException:
-            self._channel.close()
+            self.close()
             raise
 
     def within(self, timeout: float | None) -> Client:
@@ -177,9 +179,15 @@ class Client(_Blocking[ClientCalls]):
         """One RPC, its failure as a Python exception; or a pause."""
         if isinstance(step, Pause):
             return time.sleep(step.seconds)
+        timeout = self._address.timeout
+        if step.method == SEARCH and self._direct is not None:
+            begun = time.monotonic()
+            found = self._direct.search(step.request, timeout)
+            if found is not None:
+                return found
+            timeout = timeout and max(timeout - (time.monotonic() - begun), 0.0)
         try:
-            method = self._stubs[step.method]
-            return method(step.request, timeout=self._address.timeout, metadata=self._address.metadata)
+            return self._stubs[step.method](step.request, timeout=timeout, metadata=self._address.metadata)
         except grpc.RpcError as error:
             raise error_of(error, self._address.target) from None
         except ValueError as error:
@@ -210,6 +218,8 @@ class Client(_Blocking[ClientCalls]):
 
     def close(self) -> None:
         """Closes the connection. Repeating it is harmless."""
+        if self._direct is not None:
+            self._direct.close()
         self._channel.close()
 
     def __enter__(self) -> Client:

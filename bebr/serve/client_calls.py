@@ -30,6 +30,7 @@ class ClientCalls:
     def __init__(self, target: str, retries: int) -> None:
         self._target = target
         self._retries = retries
+        self.searches = "by gRPC"  # how they go
         self.limits = pb.Limits()
 
     def connect(self) -> Steps[None]:
@@ -189,7 +190,8 @@ class ClientCalls:
         return np.concatenate(parts)
 
     def info(self) -> Steps[dict[str, Any]]:
-        """The server's version, kernels ("isa"), threads, uptime in seconds, limits, and the address."""
+        """The server's version, kernels ("isa"), threads, uptime in seconds, limits, the address, and how this client's
+        searches go there."""
         reply = yield from self._info()
         return {
             "version": reply.version,
@@ -199,6 +201,7 @@ class ClientCalls:
             "limits": {field.name: getattr(reply.limits, field.name) for field in pb.Limits.DESCRIPTOR.fields},
             "coalesce": reply.coalesce,
             "target": self._target,
+            "searches": self.searches,
         }
 
     def _held(self, name: str, made: _Made) -> CollectionCalls:

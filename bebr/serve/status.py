@@ -56,7 +56,11 @@ def status_code(name: str) -> int:
 
 def error_of(error: grpc.RpcError, target: str) -> Exception:
     """What the client raises for a failed call: the exception that the same mistake raises locally."""
-    code, message = error.code(), error.details() or ""
+    return error_of_status(error.code(), error.details() or "", target)
+
+
+def error_of_status(code: grpc.StatusCode, message: str, target: str) -> Exception:
+    """`error_of` a status and its message."""
     if code == grpc.StatusCode.UNAVAILABLE:
         return ConnectionError(f"no answer from a bebr server at {target}: {message}")
     if code == grpc.StatusCode.CANCELLED:

@@ -37,3 +37,12 @@ def host_of(target: str) -> str | None:
     host = re.sub(r"^(dns:(//[^/]*/)?|ipv4:|ipv6:)", "", target)
     bracketed = re.fullmatch(r"\[(.*)\](:\d+)?", host)
     return bracketed[1] if bracketed else host.rpartition(":")[0] or host
+
+
+def socket_address(target: str) -> tuple[str, str] | None:
+    """The host and the port of a target that `parse_target` has returned, as a socket takes them; None where gRPC is to
+    resolve it."""
+    if target.startswith(_SCHEMES):
+        return None
+    host, _, port = target.rpartition(":")
+    return host.removeprefix("[").removesuffix("]"), port

@@ -8,6 +8,7 @@
 #include <algorithm>
 
 #include "base/error.h"
+#include "client/caller.h"
 #include "server/wire.h"
 
 namespace py = pybind11;
@@ -143,10 +144,27 @@ py::object read_message(const std::string& message) {
   return made;
 }
 
+// How it ended, in a word, the status and its message, and the reply. An exception of a signal's handler ends it.
+py::tuple call(Caller& caller, const std::string& path, const py::bytes& message, std::optional<double> seconds) {
+  constexpr const char* kOutcomes[] = {"answered", "late", "broken", "busy", "stopped", "closed"};
+  const std::string_view bytes = message;
+  Reply reply;
+  {
+    const py::gil_scoped_release released;
+    reply = caller.call(path, bytes, seconds, [] {
+      const py::gil_scoped_acquire held;
+      return PyErr_CheckSignals() == 0;
+    });
+  }
+  if (reply.outcome == Reply::Outcome::Stopped) throw py::error_already_set();
+  return py::make_tuple(kOutcomes[static_cast<size_t>(reply.outcome)], reply.status, py::bytes(reply.message),
+                        py::bytes(reply.body));
+}
+
 }  // namespace
 
 PYBIND11_MODULE(_front, m) {
-  m.doc() = "The HTTP/2 front of a bebr server. Used by bebr.serve.";
+  m.doc() = "The HTTP/2 front of a bebr server, and a client. Used by bebr.serve.";
   py::module_::import("bebr._core");  // which has the types of budget and searchers
   py::register_local_exception_translator(&translate);
   const py::call_guard<py::gil_scoped_release> no_gil;
@@ -189,6 +207,11 @@ PYBIND11_MODULE(_front, m) {
       .def("counts", &counts)
       .def("batching", &batching, py::arg("collection"))
       .def("work", &work, py::arg("collection"));
+  py::class_<Caller>(m, "Caller", py::release_gil_before_calling_cpp_dtor())
+      .def(py::init<std::string, std::string, std::string, Caller::Headers, size_t>(), py::kw_only(), py::arg("host"),
+           py::arg("port"), py::arg("authority"), py::arg("headers"), py::arg("most"))
+      .def("call", &call, py::arg("path"), py::arg("message"), py::arg("seconds").none(true))
+      .def("close", &Caller::close, no_gil);
   m.def("read_search", &read_message, py::arg("message"));
   m.attr("tls") = tls_built();
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import socket
 import threading
@@ -152,19 +153,14 @@ def test_waiting_searches_are_coalesced(client, server, bz, vectors, queries):
     collection.upsert(range(3000), vectors)
     expected = collection.search(queries, 10)
     before = collection.stats().batching
-    answers: dict[int, np.ndarray] = {}
 
-    def ask(n: int) -> None:
-        for i in range(n, 50, 16):
-            answers[i] = collection.search(queries[i], 10).ids[0]
+    async def ask_at_once():
+        async with await bebr.connect_async(server.target) as crowd:
+            docs = await crowd.collection("crowd")
+            return await asyncio.gather(*(docs.search(query, 10) for query in queries[:50]))
 
-    threads = [threading.Thread(target=ask, args=[n]) for n in range(16)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    for i in range(50):
-        np.testing.assert_array_equal(answers[i], expected.ids[i])
+    for found, wanted in zip(asyncio.run(ask_at_once()), expected.ids, strict=True):
+        np.testing.assert_array_equal(found.ids[0], wanted)
     after = collection.stats().batching
     assert after.requests - before.requests == after.queries - before.queries == 50
     assert after.batches - before.batches < 50  # joined, at least some
