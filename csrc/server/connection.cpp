@@ -15,7 +15,7 @@ constexpr uint32_t kStreamWindow = 256 << 10;    // more than such a message: it
 constexpr int32_t kConnectionWindow = 16 << 20;  // kStreams such messages fit, so that none waits for another
 constexpr size_t kFlushBytes = 64 << 10;
 constexpr size_t kReadBytes = 64 << 10;
-constexpr unsigned kMostLingers = 30;  // looks whether a client has taken what it was sent
+constexpr unsigned kMostLingers = 600;  // looks whether a client has taken what it was sent
 
 }  // namespace
 

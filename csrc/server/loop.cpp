@@ -19,7 +19,7 @@ namespace {
 
 constexpr uint64_t kWake = ~uint64_t{0};  // what an event is of: the loop's own, or a listener, or a connection
 constexpr uint64_t kListener = uint64_t{1} << 63;
-constexpr uint64_t kLinger = 1'000'000'000;  // ns between two looks whether a client has taken what it was sent
+constexpr uint64_t kLinger = 50'000'000;  // ns between two looks whether a client has taken what it was sent
 
 }  // namespace
 

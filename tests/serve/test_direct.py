@@ -122,8 +122,9 @@ def test_the_time_limit_ends_a_call_here_and_there(server):
     made = direct(server.target)
     begin = time.monotonic()
     with pytest.raises(TimeoutError):
-        made.search(REQUEST, 0.2)
-    assert 0.2 <= time.monotonic() - begin < 10 and server.ended.wait(10)
+        made.search(REQUEST, 0.5)
+    assert 0.5 <= time.monotonic() - begin < 10
+    assert server.ended.wait(10) or not server.begun.is_set()  # a busy machine may not have come to it
     server.answer = lambda context: pb.SearchResponse(counts=[1])
     assert made.search(REQUEST, None).counts == [1]
 
@@ -146,13 +147,13 @@ def test_a_signal_is_heard_while_a_call_waits(server):
     server.answer = server.late
     before = signal.signal(signal.SIGALRM, heard)
     try:
-        signal.setitimer(signal.ITIMER_REAL, 0.2)
+        signal.setitimer(signal.ITIMER_REAL, 0.5)
         with pytest.raises(KeyboardInterrupt):
             direct(server.target).search(REQUEST, None)
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
-    assert server.ended.wait(10)
+    assert server.ended.wait(10) or not server.begun.is_set()
 
 
 def test_a_connection_that_the_server_ended_is_not_used_again(tmp_path, bz, vectors):
