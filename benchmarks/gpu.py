@@ -3,8 +3,9 @@
     python -m benchmarks.gpu --rows 100000000 --json results/gpu.json
 
 Codes are random bits, so answers mean nothing and times do not depend on data but by the number of candidates. The
-device's own ceilings come first, by torch where it is installed with CUDA: a copy of 4 GiB, and products of int8
-matrices. Ends with status 3 and "no CUDA device" where there is none.
+device's own ceilings come first, by torch where it is installed with CUDA: a copy of 4 GiB, and products of int8 and
+of float32 matrices; each row then has its shares of them. benchmarks.gpu_peers has other libraries beside it. Ends with
+status 3 and "no CUDA device" where there is none.
 """
 
 from __future__ import annotations
@@ -12,9 +13,10 @@ from __future__ import annotations
 import argparse
 import statistics
 import sys
+import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -34,8 +36,10 @@ _SIZES = {52: 256, 100: 320, 196: 384}  # bytes of a vector: its dimensions
 
 @dataclass(frozen=True)
 class Row:
-    """One search, or vectors encoded or assigned to lists: milliseconds a batch (median), what it reads and multiplies,
-    as rates a second. Of lists, products as if with all of them."""
+    """One search, or vectors encoded, assigned to lists or built into a file: milliseconds a batch (median), what it
+    reads and multiplies, as rates a second. Of lists, products as if with all of them. of_copies, of_products: these
+    rates as shares of the device's ceilings, None where these were not measured; products are of int8 in a search, else
+    of float32."""
 
     kind: str
     rows: int
@@ -44,6 +48,8 @@ class Row:
     milliseconds: float
     gigabytes_per_second: float
     tera_products_per_second: float
+    of_copies: float | None = None
+    of_products: float | None = None
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -71,13 +77,22 @@ def main(argv: list[str] | None = None) -> int:
     for size in args.bytes:
         rows += [*searched(args, size), *encoded(args, size)]
     rows += [assigned(args, lists) for lists in args.lists]
+    rows.append(built(args))
+    rows = [shared(row, ceilings) for row in rows]
     table = Table(*(name.replace("_", " ") for name in Row.__dataclass_fields__))
     for row in rows:
-        table.add_row(*(f"{value:,.3g}" if isinstance(value, float) else str(value) for value in asdict(row).values()))
+        table.add_row(*map(cell, asdict(row).values()))
     console.print(table)
     if args.json:
         output.save(args.json, machine.facts(1), [asdict(row) for row in rows], devices=why, ceilings=ceilings)
     return 0
+
+
+def cell(value: object) -> str:
+    """Of a table."""
+    if value is None:
+        return "–"
+    return f"{value:,.3g}" if isinstance(value, float) else str(value)
 
 
 def searched(args: argparse.Namespace, size: int) -> list[Row]:
@@ -155,6 +170,30 @@ def assigned(args: argparse.Namespace, lists: int) -> Row:
     )
 
 
+def built(args: argparse.Namespace) -> Row:
+    """Vectors in memory, to the file of an IVF of codes of the last size: all passes of a build."""
+    size = args.bytes[-1]
+    x = np.random.default_rng(0).standard_normal((args.vectors, _SIZES[size]), dtype=np.float32)
+    bz = bebr.untrained(_SIZES[size], bytes_per_vector=size)
+    with tempfile.TemporaryDirectory() as folder:
+        options = {"binarizer": bz, "nlist": args.nlist, "device": args.device, "overwrite": True}
+        seconds = timed(partial(bebr.build, x, Path(folder, "x.bebr"), **options), args.rounds)
+    products = x.size * (bz.dims + args.nlist)
+    return Row("build", len(x), size, len(x), seconds * 1e3, x.nbytes / seconds / 1e9, products / seconds / 1e12)
+
+
+def shared(row: Row, ceilings: dict[str, float]) -> Row:
+    """With its shares of the ceilings, where these were measured."""
+    if not ceilings:
+        return row
+    most = ceilings["int8_tera_products" if row.kind in ("flat", "ivf") else "float32_tera_products"]
+    return replace(
+        row,
+        of_copies=row.gigabytes_per_second / ceilings["copied_gigabytes_per_second"],
+        of_products=row.tera_products_per_second / most,
+    )
+
+
 def torch_with_cuda() -> Any:
     """torch, where it is installed and sees a device."""
     try:
@@ -176,7 +215,8 @@ def timed(search: Callable[[], Any], rounds: int) -> float:
 
 
 def measured_ceilings() -> dict[str, float]:
-    """Bytes a second that a copy reads and writes, and int8 products a second of matrices; empty without torch."""
+    """Bytes a second that a copy reads and writes, and products a second of matrices of int8 and of float32; empty
+    without torch."""
     torch = torch_with_cuda()
     if torch is None:
         return {}
@@ -194,7 +234,14 @@ def measured_ceilings() -> dict[str, float]:
     side = 8192
     factor = torch.ones((side, side), dtype=torch.int8, device="cuda")
     multiplied = timed(synchronised(lambda: torch._int_mm(factor, factor)), 7)  # noqa: SLF001  no public name
-    return {"copied_gigabytes_per_second": 2 * 4.295 / copied, "int8_tera_products": side**3 / multiplied / 1e12}
+    torch.backends.cuda.matmul.allow_tf32 = False
+    factor = torch.ones((side, side), device="cuda")
+    in_floats = timed(synchronised(lambda: factor @ factor), 7)
+    return {
+        "copied_gigabytes_per_second": 2 * source.nbytes / copied / 1e9,
+        "int8_tera_products": side**3 / multiplied / 1e12,
+        "float32_tera_products": side**3 / in_floats / 1e12,
+    }
 
 
 if __name__ == "__main__":

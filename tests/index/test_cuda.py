@@ -3,7 +3,9 @@ these alone, and ends with status 3 where there is no device."""
 
 from __future__ import annotations
 
+import multiprocessing
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -39,6 +41,35 @@ def test_a_million_rows_and_a_thousand_queries() -> None:
 
 def test_threads_search_at_once() -> None:
     on_a_gpu.threads_search_at_once("cuda", 50_000, 32)
+
+
+def test_queries_of_several_streams_at_once(torch: Any) -> None:
+    """Each thread has a stream of its own, on which its queries come after work that takes a while."""
+    bz = bebr.untrained(64, bytes_per_vector=24)
+    indexes = [bebr.FlatIndex(bz, device="cuda"), bebr.IVFIndex(bz, nlist=64, device="cuda")]
+    for index in indexes:
+        index.add(clustered(20_000, 64))
+
+    def ask(number: int) -> None:
+        index, q = indexes[number % 2], clustered(33, 64, seed=number)
+        want = index.search(q, 10)
+        with torch.cuda.stream(torch.cuda.Stream()):
+            work = torch.ones((4096, 4096), device="cuda")
+            for _ in range(20):
+                work = work @ work * 0
+            got = index.search(torch.from_numpy(q).cuda() + work[0, 0], 10)
+            scores, ids = (torch.from_dlpack(array).cpu().numpy() for array in (got.scores, got.ids))
+        same(want, bebr.Hits(scores, ids))
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(ask, range(16)))
+
+
+def test_processes_search_at_once() -> None:
+    """Each has a context of its own on the device."""
+    with ProcessPoolExecutor(2, multiprocessing.get_context("spawn")) as pool:
+        for done in [pool.submit(on_a_gpu.threads_search_at_once, "cuda", 20_000, 8) for _ in range(2)]:
+            done.result(300)
 
 
 def test_what_does_not_fit(torch: Any) -> None:
@@ -85,6 +116,37 @@ def test_answers_are_torchs_without_a_copy(torch: Any) -> None:
     del index, got, array
     with torch.cuda.stream(torch.cuda.Stream()):  # ready on any
         same(want, bebr.Hits((scores + 0).cpu().numpy(), (ids + 0).cpu().numpy()))
+
+
+def test_cupys_arrays_come_in_and_go_out() -> None:
+    cupy = pytest.importorskip("cupy")
+    index, bz, q, want = _small()
+    got = index.search(cupy.asarray(q), 10)
+    same(want, bebr.Hits(cupy.asarray(got.scores).get(), cupy.asarray(got.ids).get()))
+    np.testing.assert_array_equal(bz.to("cuda").encode(cupy.asarray(q)).planes, bz.encode(q).planes)
+
+
+def test_jaxs_arrays_come_in_and_go_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+    jax = pytest.importorskip("jax")
+    try:
+        place = jax.devices("cuda")[0]
+    except RuntimeError:
+        pytest.skip("jax sees no device")
+    index, bz, q, want = _small()
+    there = jax.device_put(q, place)
+    got = index.search(there, 10)
+    np.testing.assert_array_equal(np.asarray(jax.dlpack.from_dlpack(got.scores)), want.scores)
+    np.testing.assert_array_equal(np.asarray(got.ids), want.ids)  # JAX has int64 only where it is told to
+    np.testing.assert_array_equal(bz.to("cuda").encode(there).planes, bz.encode(q).planes)
+
+
+def _small() -> tuple[bebr.FlatIndex, bebr.Binarizer, np.ndarray, bebr.Hits]:
+    """An index on the device, its model, queries, and what it finds for them."""
+    bz, q = bebr.untrained(64, bytes_per_vector=24), clustered(50, 64, seed=4)
+    index = bebr.FlatIndex(bz, device="cuda")
+    index.add(clustered(20_000, 64))
+    return index, bz, q, index.search(q, 10)
 
 
 def test_several_devices_find_what_one_finds() -> None:

@@ -3,14 +3,16 @@ it; and what both say where there is no GPU."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import threadpoolctl
 
 from bebr import device
-from benchmarks import gpu
+from benchmarks import gpu, gpu_peers
 from tests import conftest
 from tests.index import on_a_gpu
 from tests.index.test_device import emulated
@@ -42,15 +44,43 @@ def test_the_benchmark_runs(
     small = "--rows 60 --queries 3 --bytes 8 --nlist 6 --nprobe 2 --rounds 1 --vectors 30 --lists 9 --device emulated"
     assert gpu.main([*small.split(), "--json", str(tmp_path / "x.json")]) == 0
     said = capsys.readouterr().out
-    assert all(kind in said for kind in ("flat", "ivf", "encode", "assign"))
+    assert all(kind in said for kind in ("flat", "ivf", "encode", "assign", "build"))
     assert (tmp_path / "x.json").stat().st_size > 200
 
 
+def test_rates_are_shares_of_what_the_device_does() -> None:
+    ceilings = {"copied_gigabytes_per_second": 3000, "int8_tera_products": 500, "float32_tera_products": 30}
+    search = gpu.shared(gpu.Row("ivf", 1, 52, 1, 1.0, 1500, 100), ceilings)
+    encoding = gpu.shared(gpu.Row("encode on the device", 1, 52, 1, 1.0, 300, 24), ceilings)
+    assert (search.of_copies, search.of_products) == (0.5, 0.2)
+    assert (encoding.of_copies, encoding.of_products) == (0.1, 0.8)
+    assert gpu.shared(encoding, {}) is encoding  # without torch none is measured
+
+
+@emulated
+def test_the_benchmark_of_peers_runs(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("torch")
+    pytest.importorskip("faiss")
+    monkeypatch.setattr(gpu_peers, "_FAISS_PARTS", (1,))  # of 256 centroids each
+    monkeypatch.setattr(gpu_peers, "_CENTERS", 5)
+    small = "--rows 260 --dim 16 --bytes 8 --queries 3 --nlist 3 --nprobes 1 3 --rounds 1 --device emulated"
+    with threadpoolctl.threadpool_limits(1):  # more of them wait busily for a processor that others have
+        assert gpu_peers.main([*small.split(), "--json", str(tmp_path / "x.json")]) == 0
+    rows = json.loads((tmp_path / "x.json").read_text())["rows"]
+    recall = {(row["system"], row["setting"]): row["recall"] for row in rows}
+    assert min(recall["torch", "matmul and topk"], recall["faiss", "flat"]) > 0.9
+    assert recall["bebr", "IVF, nprobe 1"] <= recall["bebr", "IVF, nprobe 3"] == recall["bebr", "flat"] > 0.3
+    assert "cuVS: not installed" in capsys.readouterr().out
+
+
 @pytest.mark.skipif(isinstance(CUDA, list), reason="there is a CUDA device")
-def test_without_a_device_both_end_with_status_3(capsys: pytest.CaptureFixture[str]) -> None:
+def test_without_a_device_all_end_with_status_3(capsys: pytest.CaptureFixture[str]) -> None:
     said = f"no CUDA device: {CUDA}"
-    assert gpu.main([]) == 3
-    assert capsys.readouterr().err == said + "\n"
+    for benchmark in (gpu, gpu_peers):
+        assert benchmark.main([]) == 3
+        assert capsys.readouterr().err == said + "\n"
     asked = SimpleNamespace(option=SimpleNamespace(markexpr="cuda"))  # pytest -m cuda
     item = SimpleNamespace(get_closest_marker=lambda name: name == "cuda")
     with pytest.raises(pytest.exit.Exception) as left:

@@ -204,6 +204,14 @@ BEBR_TEST(scan_of_many_tiles) {
   });
 }
 
+// More queries than two tiles of them have, some of which look at some rows each.
+BEBR_TEST(scan_of_many_queries) {
+  Random random(11);
+  in_every_order(random, [&] {
+    compare(random, {{40, 24, 8}, 1000, 130, 2, Factor::Mul, 2, true, 0, 1000, kShared, below(random, 2) != 0});
+  });
+}
+
 BEBR_TEST(scan_in_chunks) {
   Random random(9);
   in_every_order(random, [&] {
