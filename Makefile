@@ -81,7 +81,7 @@ newcomer: $(STAMP)
 unit: $(STAMP)
 	$(BIN)/pytest $(THREE)
 
-# What `pip install bebr` brings: a wheel of what the environment's own build compiled, without CUDA as in a release, tried
+# What `pip install bebr` brings: a wheel of what the environment's own build compiled, tried
 # in an environment that has nothing else.
 WHEEL := build/wheel
 wheel: $(STAMP)
@@ -142,6 +142,7 @@ gpu: $(STAMP)
 	sh tests/cpp/cuda/on_device.sh build/gpu/bebr_device_tests
 	$(BIN)/pytest -m cuda
 	$(BIN)/python -m benchmarks.gpu
+	$(BIN)/python -m benchmarks.gpu_peers
 
 # The C++ tests on ARM: built by a cross compiler, run by an emulator of all that the kernels know (NEON, dotprod, i8mm),
 # then the kernels' tests as machines without i8mm, and without dotprod, would choose.

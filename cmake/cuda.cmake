@@ -11,7 +11,8 @@ endif()
 # site-packages of the environment itself: a build in isolation does not see it on sys.path.
 execute_process(COMMAND ${Python_EXECUTABLE} -c "import sysconfig; print(sysconfig.get_path('purelib'))"
                 OUTPUT_VARIABLE PACKAGES OUTPUT_STRIP_TRAILING_WHITESPACE)
-find_program(NVCC nvcc HINTS ENV CUDACXX ${PACKAGES}/nvidia/cu13/bin PATHS /usr/local/cuda/bin)
+get_filename_component(NAMED "$ENV{CUDACXX}" DIRECTORY)
+find_program(NVCC nvcc HINTS ${NAMED} ${PACKAGES}/nvidia/cu13/bin PATHS /usr/local/cuda/bin)
 get_filename_component(CUDA_HOME "${NVCC}/../.." ABSOLUTE)
 find_library(CUDART cudart_static HINTS ${CUDA_HOME}/lib ${CUDA_HOME}/lib64 NO_DEFAULT_PATH)
 set(REASON "")

@@ -1,6 +1,6 @@
 """What runs in an environment that has bebr's wheel and its run-time dependencies, and nothing else: no test runner.
 
-python -W error tests/packaging/smoke.py [--front]      --front: the wheel must have the server's front, with TLS
+python -W error tests/packaging/smoke.py [--front] [--cuda]      the wheel must have: the front, with TLS; bebr._cuda
 """
 
 from __future__ import annotations
@@ -49,6 +49,9 @@ def main() -> None:
         from bebr import _front
 
         assert _front.tls, "the server's front is without TLS"
+    if "--cuda" in sys.argv:
+        why = bebr.info()["cuda"]  # the devices, or why none can be used
+        assert why != "not in this build" and "cannot be loaded" not in why, why
     print(f"bebr {bebr.__version__} works: {bebr.info()}")
 
 

@@ -16,7 +16,7 @@ from tests.packaging import smoke
 
 ROOT = Path(__file__).parents[2]
 MEGABYTE = 1e6
-MOST_WHEEL, MOST_INSTALLED = 3 * MEGABYTE, 120 * MEGABYTE
+MOST_WHEEL, MOST_INSTALLED = 4 * MEGABYTE, 120 * MEGABYTE
 # The goal is 60 ms of an idle machine (benchmarks/README.md has the figure); a busy one takes up to twice as long.
 MOST_IMPORT = 0.120
 _IMPORT = """
@@ -43,7 +43,7 @@ def packed(wheel: Path) -> set[str]:
     tops = {name.partition("/")[0] for name in names}
     assert {top for top in tops if not top.endswith((".dist-info", ".libs"))} == {"bebr"}, f"in the wheel: {tops}"
     extensions = {Path(name).name.partition(".")[0] for name in names if name.endswith(".so")}
-    assert {"_core"} <= extensions <= {"_core", "_front"}, f"extensions in the wheel: {extensions}"
+    assert {"_core"} <= extensions <= {"_core", "_front", "_cuda"}, f"extensions in the wheel: {extensions}"
     return names
 
 
@@ -72,7 +72,7 @@ def import_costs(python: Path, folder: Path) -> tuple[float, list[str]]:
 def main() -> None:
     [wheel] = Path(sys.argv[1]).glob("bebr-*.whl")
     names = packed(wheel)
-    assert wheel.stat().st_size < MOST_WHEEL, f"{wheel.name} has {wheel.stat().st_size} bytes: want less than 3 MB"
+    assert wheel.stat().st_size < MOST_WHEEL, f"{wheel.name} has {wheel.stat().st_size} bytes: want less than 4 MB"
     with tempfile.TemporaryDirectory(prefix="bebr-wheel-") as place:
         folder = Path(place)
         python = installed(wheel, folder / "venv")
@@ -85,8 +85,8 @@ def main() -> None:
         assert took < MOST_IMPORT, (
             f"import bebr takes {took * 1e3:.0f} ms of CPU: want less than {MOST_IMPORT * 1e3:.0f}"
         )
-        front = ["--front"] if any("/_front." in name for name in names) else []
-        subprocess.run([python, "-I", "-W", "error", smoke.__file__, *front], cwd=folder, check=True)
+        parts = [f"--{part}" for part in ("front", "cuda") if any(f"/_{part}." in name for name in names)]
+        subprocess.run([python, "-I", "-W", "error", smoke.__file__, *parts], cwd=folder, check=True)
     print(
         f"{wheel.name}: {wheel.stat().st_size / MEGABYTE:.2f} MB, installed with its dependencies "
         f"{size / MEGABYTE:.1f} MB, import bebr {took * 1e3:.0f} ms of CPU beside numpy's"
