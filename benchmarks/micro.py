@@ -49,6 +49,15 @@ def test_search(
     assert hits.ids.shape == (batch, 10)
 
 
+@pytest.mark.parametrize("batch", [64, 256])
+def test_search_of_few_allowed(
+    benchmark: BenchmarkFixture, index: bebr.FlatIndex, vectors: np.ndarray, batch: int
+) -> None:
+    """A twentieth of the rows, which are copied out first."""
+    hits = benchmark(index.search, vectors[:batch], 10, allow=np.arange(0, ROWS, 20))
+    assert hits.ids.shape == (batch, 10)
+
+
 def test_encode(benchmark: BenchmarkFixture, index: bebr.FlatIndex, vectors: np.ndarray) -> None:
     codes = benchmark(index.binarizer.encode, vectors[:1_000])
     assert len(codes) == 1_000

@@ -259,6 +259,25 @@ BEBR_TEST(flat_answers_by_whole_codes_do_not_depend_on_how_rows_are_cut) {
   set_num_threads(before);
 }
 
+// So many queries that the allowed rows are copied out, and so many of these that each thread copies a part.
+BEBR_TEST(flat_answers_from_copied_rows_do_not_depend_on_threads) {
+  const size_t before = num_threads();
+  Random random(5);
+  const Fixture f(random, random_format(random), 12000, 40);
+  Case c;
+  c.allow = random_bits(random, f.rows, 0.15);
+  c.dead = random_bits(random, f.rows, 0.05);
+  c.options.first_stage_rows = 50;
+  set_num_threads(1);
+  const Answer want = searched(f, c, {0}, random);
+  for (const size_t threads : {2, 3, 8}) {
+    set_num_threads(threads);
+    c.as_lists = threads == 3;
+    CHECK(searched(f, c, random_cuts(random, f.rows), random) == want, threads << " threads");
+  }
+  set_num_threads(before);
+}
+
 BEBR_TEST(a_batch_gets_the_answers_that_its_queries_get_alone) {
   Random random(4);
   // Of many survivors a batch makes the sums of all rows (flat/whole_sums.h); those of query 9 do not fit.

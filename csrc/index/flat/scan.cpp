@@ -3,7 +3,6 @@
 #include "index/flat/scan.h"
 
 #include <algorithm>
-#include <optional>
 #include <vector>
 
 #include "base/threads.h"
@@ -12,8 +11,9 @@
 namespace bebr {
 namespace {
 
-constexpr size_t kExpandedFrom = 8;  // of Kernels::expand_queries: sign planes alone rule out nearly all rows
-constexpr size_t kCopyCost = 150;    // copying a row out costs about as much as passing over this many in a scan
+constexpr size_t kExpandedFrom = 8;    // of Kernels::expand_queries: sign planes alone rule out nearly all rows
+constexpr size_t kCopyCost = 150;      // copying a row out costs about as much as passing over this many in a scan
+constexpr size_t kCopiedAtOnce = 512;  // rows for which another thread pays
 
 class FlatScan {
  public:
@@ -23,7 +23,7 @@ class FlatScan {
 
   void run() {
     choose();
-    if (copied_) return scan_flat(format_, {&*copied_, 1}, queries_, copy_options_, tops_);
+    if (!copied_.empty()) return scan_flat(format_, copied_, queries_, copy_options_, tops_);
     if (eligible_ == 0) return;
     if (!direct_) return scan_blocks(format_, parts_, queries_, options_, first_stage_rows_, tops_);
     SearchOptions exact = options_;
@@ -57,7 +57,7 @@ class FlatScan {
     const size_t few = options_.exact ? 0 : first_stage_rows_;
     direct_ = eligible_ <= few || (filtered_ && eligible_ <= live_ / kCompleteCost);
     if (filtered_ && queries_.size() * (live_ - eligible_) >= kCopyCost * eligible_) copy(few);
-    if (copied_) return;
+    if (!copied_.empty()) return;
     if (direct_) {
       chosen_.reserve(eligible_);
       each_eligible([&](size_t p, size_t row) { chosen_.push_back(parts_.first(p) + static_cast<uint32_t>(row)); });
@@ -66,7 +66,7 @@ class FlatScan {
     make_bitmaps();
   }
 
-  // A batch that may find few rows pays for a copy of them alone.
+  // A batch that may find few rows pays for a copy of them alone; in parts, which threads copy side by side.
   void copy(size_t few) {
     copy_options_ = options_;
     copy_options_.first_stage_rows = first_stage_rows_;
@@ -75,16 +75,27 @@ class FlatScan {
       if (queries_.size() < kCopyCost / kCompleteCost) return;
       copy_options_.exact = true;
     }
-    store_.reserve(format_, eligible_);
-    std::vector<uint32_t> rows;
-    for (size_t p = 0; p < parts_.parts().size(); ++p) {
-      rows.clear();
-      const FlatPart& part = parts_[p];
-      part.filter.each(part.first, part.rows.rows,
-                       [&](size_t at) { rows.push_back(static_cast<uint32_t>(at - part.first)); });
-      store_.append(format_, part.rows, rows);
+    std::vector<std::vector<uint32_t>> rows(parts_.parts().size());
+    each_eligible([&](size_t p, size_t row) { rows[p].push_back(static_cast<uint32_t>(row)); });
+    const size_t count = std::clamp(eligible_ / kCopiedAtOnce, size_t{1}, num_threads());
+    const size_t each = (eligible_ + count - 1) / count;
+    stores_.resize(count);
+    parallel_for(count, 1, [&](size_t begin, size_t end) {
+      for (size_t i = begin; i < end; ++i)
+        copy_some(rows, std::min(eligible_, i * each), std::min(eligible_, (i + 1) * each), stores_[i]);
+    });
+    for (const RowStore& store : stores_) copied_.push_back({store.view(), {}, 0});
+  }
+
+  // Those from number `first` to `end` of all the rows, which are listed by part.
+  void copy_some(const std::vector<std::vector<uint32_t>>& rows, size_t first, size_t end, RowStore& store) const {
+    store.reserve(format_, end - first);
+    size_t before = 0;
+    for (size_t p = 0; p < rows.size(); ++p) {
+      const size_t from = std::max(first, before), to = std::min(end, before + rows[p].size());
+      if (from < to) store.append(format_, parts_[p].rows, std::span(rows[p]).subspan(from - before, to - from));
+      before += rows[p].size();
     }
-    copied_ = FlatPart{store_.view(), {}, 0};
   }
 
   template <typename Fn>
@@ -115,8 +126,8 @@ class FlatScan {
   bool direct_ = false;  // few rows to look at: all of chosen_ are completed, nothing is scanned
   std::vector<uint32_t> chosen_;
   std::vector<std::vector<uint64_t>> bitmaps_;  // of filters that came as lists
-  RowStore store_;                              // the eligible rows alone
-  std::optional<FlatPart> copied_;              // what is searched instead
+  std::vector<RowStore> stores_;                // the eligible rows alone
+  std::vector<FlatPart> copied_;                // what is searched instead
   SearchOptions copy_options_;
 };
 
