@@ -136,10 +136,11 @@ class Cluster:
 
     async def known(self, name: str) -> Known:
         """What leaves say of a collection, or said within the last second. Of a shard that does not answer, it is what
-        another one says, without rows and number; `described` is for who wants to know of all."""
-        known, when = self._known.get(name, (None, 0.0))
-        if known is not None and time.monotonic() - when <= _FRESH:
-            return known
+        it said before, or else what another one says, without rows and number; `described` is for who wants to know of
+        all."""
+        before, when = self._known.get(name, (None, 0.0))
+        if before is not None and time.monotonic() - when <= _FRESH:
+            return before
         shards = await self.shards(name)
         request = pb.GetCollectionRequest(name=name)
         works = [self.read(shard, "Collections/Get", request) for shard in shards]
@@ -151,7 +152,9 @@ class Cluster:
         other = pb.GetCollectionResponse()
         other.CopyFrom(there[0])
         other.rows = other.id = 0
-        return self._kept(name, Known(shards, tuple(other if isinstance(one, BaseException) else one for one in said)))
+        instead = before.said if before is not None and before.shards == shards else (other,) * len(shards)
+        pairs = zip(said, instead, strict=True)
+        return self._kept(name, Known(shards, tuple(b if isinstance(one, BaseException) else one for one, b in pairs)))
 
     async def described(self, name: str) -> Known:
         """What leaves say of all shards of a collection, now."""

@@ -20,6 +20,8 @@ from typing import Any
 _FIRST = 2
 # Ray gives what it starts the priority of work that may wait. Leaves would inherit it.
 ENVIRONMENT = {"RAY_worker_niceness": "0"}
+# Where Ray's head keeps what it knows, host:port, as Ray has it: with that, a head that died is started again.
+_REDIS = "RAY_REDIS_ADDRESS"
 _MOST = 64
 _STORE_BYTES = 80 << 20  # of Ray's object store, which holds nothing here; less it does not take
 # Seconds for the head to take calls, and for nodes to end in peace.
@@ -53,7 +55,15 @@ class LocalNodes:
         about = self._load()
         pids = about["pids"] = {number: pid for number, pid in about["pids"].items() if _is_ray(pid)}
         if "0" not in pids:
-            raise ChildProcessError("the first node has died, and Ray with it: `bebr cluster down`, then begin anew")
+            if not about.get("redis"):
+                raise ChildProcessError(
+                    "the first node has died, and Ray with it: `bebr cluster down`, then begin anew"
+                )
+            # What the dead one left there says that it runs still.
+            shutil.rmtree(Path(about["folder"]) / "0", ignore_errors=True)
+            pids["0"] = self._started(about["head"], 0, about)
+            self._keep(about)
+            self._until_listening(about)
         for number in range(1, _MOST):
             if len(pids) < nodes and str(number) not in pids:
                 pids[str(number)] = self._started([f"--address={about['address']}"], number, about)
@@ -78,9 +88,10 @@ class LocalNodes:
         memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2 // nodes
         port, client = _free_port(), _free_port()
         folder = tempfile.mkdtemp(prefix="bebr-ray-", dir="/tmp")  # a short name: sockets are in it
-        about = {"address": f"{_host(0)}:{port}", "folder": folder, "memory": memory, "pids": {}}
-        head = ["--head", f"--port={port}", f"--ray-client-server-port={client}"]
-        about["pids"] = {"0": self._started([*head, "--include-dashboard=false"], 0, about)}
+        head = ["--head", f"--port={port}", f"--ray-client-server-port={client}", "--include-dashboard=false"]
+        about = {"address": f"{_host(0)}:{port}", "folder": folder, "memory": memory, "head": head, "pids": {}}
+        about["redis"] = os.environ.get(_REDIS, "")
+        about["pids"] = {"0": self._started(head, 0, about)}
         self._keep(about)
         self._until_listening(about)
 
@@ -90,6 +101,9 @@ class LocalNodes:
         common += [f"--temp-dir={about['folder']}/{number}"]
         common += [f"--object-store-memory={_STORE_BYTES}", "--disable-usage-stats", "--include-log-monitor=false"]
         command = [sys.executable, "-m", "ray.scripts.scripts", "start", *common, *arguments]
+        environment = {name: value for name, value in os.environ.items() if name != _REDIS} | ENVIRONMENT
+        if number == 0 and about["redis"]:
+            environment[_REDIS] = about["redis"]
         with (Path(about["folder"]) / "start.log").open("ab") as log:
             process = subprocess.Popen(
                 command,
@@ -98,7 +112,7 @@ class LocalNodes:
                 stderr=log,
                 start_new_session=True,
                 cwd="/",
-                env={**os.environ, **ENVIRONMENT},
+                env=environment,
             )
         return process.pid
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 import urllib.request
 
 import numpy as np
@@ -12,6 +13,7 @@ import bebr
 from bebr.cluster.names import Shard
 from bebr.cluster.root import run as run_root
 from bebr.collection.protocol import AlreadyExists
+from tests.cluster.running import until
 from tests.commands import run
 
 
@@ -139,6 +141,24 @@ def test_a_leaf_that_is_away_and_partial_answers(here, bz, vectors, queries, tmp
             with pytest.raises(ConnectionError):
                 client.create_collection("more", bz)
             assert "more.2of4" not in even.collections()  # what was made of it is gone
+        here.stop(root)
+
+
+def test_shards_that_trained_by_themselves_answer_without_the_first_one(here, vectors, queries, tmp_path):
+    with bebr.open(tmp_path / "even") as even, bebr.open(tmp_path / "odd") as odd:
+        leaves = [here.leaf(even, "0"), here.leaf(odd, "1")]
+        root = here.root(leaves, shards=2)
+        with bebr.connect(root, retries=0) as client:
+            client.create_collection("docs", dim=64).upsert(range(3000), vectors)
+            shards = even.collection("docs.0of2"), odd.collection("docs.1of2")
+            until(lambda: not any(shard.stats().target for shard in shards))
+            until(lambda: shards[0].binarizer.digest != shards[1].binarizer.digest)
+            docs = client.collection("docs")
+            assert docs.search(queries, 5, allow_partial=True).missing == ()
+            here.stop(leaves[0])
+            end = time.monotonic() + 1.5  # longer than a root takes what it knows to be so
+            while time.monotonic() < end:
+                assert docs.search(queries, 5, allow_partial=True).missing == (0,)
         here.stop(root)
 
 
