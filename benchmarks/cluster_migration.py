@@ -3,12 +3,14 @@
     python -m benchmarks.cluster_migration [--rows 20000] [--leaves 2] [--kills 1] [--json FILE]
 
 PostgreSQL, leaves and two roots, each a process of its own; every leaf has all four shards, so there are as many
-replicas. The two producers are a mixture of Gaussians and a map of it. One client searches by old vectors and one by
-new ones, each 15 times a second and without retries of its own, and one rewrites rows. The new vectors are streamed
-for the rows that are behind, until none is; then the collection is cut over and keeps the old ones, the clients get it
-anew, and the old ones are removed. Each `--kills` time, evenly on the way, a leaf is killed by kill -9 and started
-again. Aims: no search fails, and no write is lost; exits with 1 where one is missed. `share`: of queries whose own row
-is among the first ten; `share_alone`: in an index of the new vectors.
+replicas. The two producers are a mixture of Gaussians and a map of it; neither model reads the other's codes. A client
+searches by old vectors, 15 times a second and without retries of its own, and one rewrites rows. The new vectors are
+streamed for the rows that are behind. Then writes are held until none is, another client searches by the new vectors,
+too, and the collection is cut over and keeps the old ones. Searches and then writes go over to the new vectors, and the
+old ones are removed. Each `--kills` time, evenly on the way, a leaf is killed by kill -9 and started again.
+
+Aims: no search fails, and no write is lost; exits with 1 where one is missed. `share`: of queries whose own row is
+among the first ten; `share_alone`: in an index of the new vectors.
 """
 
 from __future__ import annotations
@@ -22,7 +24,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
@@ -150,22 +152,27 @@ class Writes:
 
 def streamed(docs: Any, new: Producer, model: bebr.Binarizer, left: int, between: Callable[[int], None]) -> None:
     """Streams what is behind until no more than `left` rows are. `between`: called with how many there are."""
-    while True:
-        with suppress(ConnectionError, TimeoutError):
+
+    def batches() -> Iterator[tuple[Any, Floats]]:
+        while True:
             page = docs.scroll(limit=BATCH, behind=True, payloads=False)
             if len(page) <= left:
                 return
             ids = np.array([row.id for row in page])
-            docs.migrate(model, vectors=[(ids, new.rows[ids])])
+            yield ids, new.rows[ids]
             between(int(docs.stats().rows_behind))
+
+    while True:
+        with suppress(ConnectionError, TimeoutError):
+            docs.migrate(model, vectors=batches())
+            return
 
 
 def run(stack: ExitStack, folder: Path, options: argparse.Namespace, old: Producer, new: Producer) -> dict[str, Any]:
     """The migration, and what clients saw."""
     rows, seconds, kills = len(old.rows), dict[str, float](), 0
     first = bebr.train(old.train, bytes_per_vector=options.bytes, seed=0)
-    size = options.bytes
-    model = bebr.train(new.train, bytes_per_vector=size, compatible_with=first, old_vectors=old.train, seed=0)
+    model = bebr.train(new.train, bytes_per_vector=options.bytes, seed=0)
     postgres = Postgres(folder / "pg")
     stack.callback(postgres.stop)
     with bebr.open(postgres.url, segments=f"file://{folder}/segments"):
@@ -185,20 +192,22 @@ def run(stack: ExitStack, folder: Path, options: argparse.Namespace, old: Produc
                 kills += 1
 
         with Writes(roots[0], old.rows, new.rows) as writes:
-            with Searches(roots[1], old.queries) as by_old:
+            with ExitStack() as searches:
+                by_old = searches.enter_context(Searches(roots[1], old.queries))
                 start = time.monotonic()
-                docs.migrate(model, vectors=())
-                with Searches(roots[0], new.queries, model) as by_both:
-                    streamed(docs, new, model, 20, between)
-                    with writes.still():  # what is written is behind again
-                        streamed(docs, new, model, 0, between)
-                        seconds["streamed"] = time.monotonic() - start
-                        start = time.monotonic()
-                        docs.cutover(keep_old=True)
-                        seconds["cutover"] = time.monotonic() - start
-                        writes.turn()
-                    time.sleep(2.0)  # searches of both models go on
+                streamed(docs, new, model, 20, between)
+                searches.enter_context(writes.still())  # what is written by old vectors is behind again
+                streamed(docs, new, model, 0, between)
+                seconds["streamed"] = time.monotonic() - start
+                by_both = searches.enter_context(Searches(roots[0], new.queries, model))
+                time.sleep(1.0)
+                start = time.monotonic()
+                docs.cutover(keep_old=True)
+                seconds["cutover"] = time.monotonic() - start
+                writes.turn()
+                time.sleep(2.0)  # searches of both models go on
             with Searches(roots[1], new.queries) as by_new:  # the clients have got it anew
+                time.sleep(2.0)
                 start = time.monotonic()
                 docs.cutover()
                 seconds["old ones removed"] = time.monotonic() - start
@@ -225,13 +234,15 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, default=20_000)
     parser.add_argument("--queries", type=int, default=500)
+    parser.add_argument("--train", type=int, default=5000, help="rows to train on")
     parser.add_argument("--dim", type=int, default=128)
     parser.add_argument("--bytes", type=int, default=52)
     parser.add_argument("--leaves", type=int, default=2)
     parser.add_argument("--kills", type=int, default=1)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
-    old, new = generated(options.rows, options.queries, options.dim)
+    both = generated(options.rows, options.queries, options.dim)
+    old, new = (Producer(one.rows, one.queries, one.train[: options.train]) for one in both)
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bebr-migration-", dir="/tmp")))
         (folder / "pg").mkdir()
