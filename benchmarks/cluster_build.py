@@ -24,7 +24,6 @@ from pathlib import Path
 from rich.table import Table
 
 import bebr
-from bebr.bulk import row_lists
 from bebr.cluster.ray_local import LocalNodes
 from bebr.vectors import write_columns
 from benchmarks.cluster_faults.running import descended
@@ -37,8 +36,9 @@ _NAME = "cluster-build"
 _BUILD = """
 import sys, bebr
 where, source, output, size, lists, memory = sys.argv[1:]
-on = {"on": "ray"} if where == "ray" else {}
-bebr.build(source, output, bytes_per_vector=int(size), nlist=int(lists), memory=memory, **on)
+about = {"on": "ray"} if where == "ray" else {}
+about |= {"nlist": int(lists)} if int(lists) else {}
+bebr.build(source, output, bytes_per_vector=int(size), memory=memory, **about)
 """
 _PATIENCE = 7200.0  # seconds for a build
 
@@ -52,8 +52,7 @@ def written(folder: Path, rows: int, dim: int) -> None:
 
 def begun(where: str, source: Path, output: Path, options: argparse.Namespace, env: dict[str, str]) -> subprocess.Popen:
     """A build."""
-    lists = row_lists(options.lists, int(options.rows))
-    about = (where, str(source), str(output), str(options.bytes), str(lists), options.memory)
+    about = (where, str(source), str(output), str(options.bytes), str(options.lists), options.memory)
     return subprocess.Popen([sys.executable, "-c", _BUILD, *about], env={**os.environ, **env})
 
 
@@ -118,8 +117,11 @@ def run(options: argparse.Namespace, folder: Path, stack: ExitStack) -> dict[str
     deaths = killed(build, nodes, folder / "many.bebr.build", options.kills)
     ended(build)
     seconds["ray"] = round(time.monotonic() - start, 1)
+    index = bebr.open_index(plain)
+    assert isinstance(index, bebr.IVFIndex)
+    lists = index.nlist
     return {
-        **{"rows": rows, "dim": options.dim, "bytes": options.bytes, "lists": row_lists(options.lists, rows)},
+        **{"rows": rows, "dim": options.dim, "bytes": options.bytes, "lists": lists},
         **{"nodes": options.nodes, "seconds": seconds, "killed_after_runs": deaths},
         **{"same_bytes": same(plain, many), "file_bytes": plain.stat().st_size},
     }
@@ -130,7 +132,7 @@ def main() -> int:
     parser.add_argument("--rows", type=float, default=1e6)
     parser.add_argument("--dim", type=int, default=96)
     parser.add_argument("--bytes", type=int, default=24, help="of a code")
-    parser.add_argument("--lists", type=int, help="by default as many as bebr.build makes")
+    parser.add_argument("--lists", type=int, default=0, help="0: as many as bebr.build makes")
     parser.add_argument("--nodes", type=int, default=3)
     parser.add_argument("--kills", type=int, default=1)
     parser.add_argument("--memory", default="1GiB", help="of each process, as of bebr.build")

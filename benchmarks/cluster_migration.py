@@ -192,14 +192,14 @@ def run(stack: ExitStack, folder: Path, options: argparse.Namespace, old: Produc
                 kills += 1
 
         with Writes(roots[0], old.rows, new.rows) as writes:
-            with ExitStack() as searches:
-                by_old = searches.enter_context(Searches(roots[1], old.queries))
+            with ExitStack() as clients:
+                by_old = clients.enter_context(Searches(roots[1], old.queries))
                 start = time.monotonic()
                 streamed(docs, new, model, 20, between)
-                searches.enter_context(writes.still())  # what is written by old vectors is behind again
+                clients.enter_context(writes.still())  # what is written by old vectors is behind again
                 streamed(docs, new, model, 0, between)
                 seconds["streamed"] = time.monotonic() - start
-                by_both = searches.enter_context(Searches(roots[0], new.queries, model))
+                by_both = clients.enter_context(Searches(roots[0], new.queries, model))
                 time.sleep(1.0)
                 start = time.monotonic()
                 docs.cutover(keep_old=True)

@@ -139,7 +139,7 @@ class Follower:
             try:
                 current, heir = contents.current, contents.succession.heir
                 self._follow(current)
-                if heir is not None and heir.current.name in there and self._follow(heir.current):
+                if heir is not None and heir.current.name in there and self._follow(heir.current, of=heir.number):
                     current.shared.writer.run(partial(_show, current))  # searches cover both
                 self._failing.discard(name)
             except Exception as error:  # it shows what it has; others go on
@@ -147,12 +147,15 @@ class Follower:
                     _log.warning("collection %r is not followed at the moment: %s", name, error)
                 self._failing.add(name)
 
-    def _follow(self, current: Current) -> bool:
-        """Whether there was something new."""
+    def _follow(self, current: Current, of: int = 0) -> bool:
+        """Whether there was something new. `of`: the number that it must have still: where a cutover came after the
+        collection was looked at, a successor's name is that of the old rows."""
         state = current.state
         if self._catalog.holds(state.number) or current.closed is not None:
             return False
         row, version = self._catalog.collection(current.name), self._catalog.version(current.name)
+        if of not in (0, row.id):
+            return False
         if (row, version) != (state.row, state.snapshot.version):
             news = news_of(current, row)
             return current.shared.writer.run(lambda: take_news(current, news))

@@ -107,6 +107,33 @@ def test_another_producers_vectors_are_followed(two, bz, vectors, queries):
     assert len(there) == 101
 
 
+def test_a_cutover_while_somebody_looks_shows_no_old_rows_as_new_ones(two, bz, vectors, queries, monkeypatch):
+    first, second = two
+    other = bebr.untrained(64, 16)
+    docs = first.create_collection("docs", bz)
+    docs.upsert(range(100), vectors[:100])
+    docs.migrate(other, vectors=[(range(100), vectors[:100])])
+    seen(second)
+    there, follower, cut = second.collection("docs"), second._home._follower, []
+    follow = follower._follow
+
+    def and_then(current, **how):
+        found = follow(current, **how)
+        if current is there._contents.current and not cut:  # before its successor is looked at
+            cut.append(docs.cutover(keep_old=True))
+            second._home.catalog.refresh()
+        return found
+
+    monkeypatch.setattr(follower, "_follow", and_then)
+    seen(second)
+    assert cut
+    hits, wanted = there.search(queries, 5, binarizer=other), docs.search(queries, 5)
+    np.testing.assert_array_equal(hits.ids, wanted.ids)
+    np.testing.assert_array_equal(hits.scores, wanted.scores)
+    seen(second)
+    assert there.binarizer.digest == other.digest and there.stats().former == bz.digest
+
+
 def test_another_process_cuts_over_what_one_has_streamed(shared, bz, vectors, queries):
     other = model_of(vectors[:, ::-1], widths=[40, 16])
     with shared.open() as first:
