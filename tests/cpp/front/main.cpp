@@ -1,4 +1,5 @@
-// bebr_front_tests [--fuzz CONNECTIONS SEED]: the tests of the front, or as many mutated connections.
+// bebr_front_tests [--fuzz CONNECTIONS SEED]: the tests of the front, or as many mutated connections, and
+// a tenth as many of the client of searches.
 #include <csignal>
 #include <cstdlib>
 #include <cstring>
@@ -10,6 +11,7 @@
 namespace bebr::test {
 
 void fuzz(size_t connections, uint32_t seed);
+void fuzz_caller(size_t calls, uint32_t seed);
 
 namespace {
 
@@ -49,7 +51,12 @@ int main(int count, char** arguments) {
       ++failed;
     }
   }
-  if (tests().empty()) fuzz(std::strtoul(arguments[2], nullptr, 10), static_cast<uint32_t>(std::atoi(arguments[3])));
+  if (tests().empty()) {
+    const size_t connections = std::strtoul(arguments[2], nullptr, 10);
+    const auto seed = static_cast<uint32_t>(std::atoi(arguments[3]));
+    fuzz(connections, seed);
+    fuzz_caller(connections / 10, seed);
+  }
   std::cout << tests().size() - static_cast<size_t>(failed) << " tests of the front passed, " << failed << " failed\n";
   return failed == 0 ? 0 : 1;
 }
