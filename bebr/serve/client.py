@@ -116,6 +116,9 @@ class Client(_Blocking[ClientCalls]):
     is missing or not enough. ``tls``: a `TLS`, the path of the certificate that signed the server's, or True where one
     of the authorities that gRPC knows did.
 
+    Searches have connections of their own, past gRPC's client, where that can be (docs/serving.md): ``info()`` says how
+    they go.
+
     Pickled, it is an address: where it is unpickled a new connection is made. The token is left out, for pickles are
     kept and sent; where there was one, the variable BEBR_TOKEN must have it there.
     """
