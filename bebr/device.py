@@ -21,7 +21,7 @@ _NAME = re.compile(r"(cuda|emulated)(?::(\d{1,4}))?")
 
 
 def found(kind: str = "cuda") -> list[str] | str:
-    """What each device is, such as ``"NVIDIA H100 80GB HBM3, sm_90, 79 GiB"``; where there is none, why."""
+    """What each device is, such as ``"NVIDIA H100 80GB HBM3, sm_90 with wgmma, 79 GiB"``; where there is none, why."""
     try:
         devices, why = importlib.import_module(_EXTENSIONS[kind]).status()
     except ModuleNotFoundError:

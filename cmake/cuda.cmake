@@ -41,11 +41,12 @@ set(NVCC_FLAGS -std=c++20 -O3 -fmad=false --compress-mode=size -Xcompiler=-fPIC,
 if(BEBR_WERROR)
   list(APPEND NVCC_FLAGS -Werror=all-warnings -Xptxas=-Werror)
 endif()
+set(NVCC_TARGETS "")
 foreach(ARCHITECTURE ${BEBR_CUDA_ARCHITECTURES})
   if(ARCHITECTURE MATCHES "^compute_")  # PTX, which a driver compiles for devices that are newer than nvcc
-    list(APPEND NVCC_FLAGS -gencode=arch=${ARCHITECTURE},code=${ARCHITECTURE})
+    list(APPEND NVCC_TARGETS -gencode=arch=${ARCHITECTURE},code=${ARCHITECTURE})
   else()
-    list(APPEND NVCC_FLAGS -gencode=arch=compute_${ARCHITECTURE},code=sm_${ARCHITECTURE})
+    list(APPEND NVCC_TARGETS -gencode=arch=compute_${ARCHITECTURE},code=sm_${ARCHITECTURE})
   endif()
 endforeach()
 file(GLOB CUDA_SOURCES CONFIGURE_DEPENDS csrc/cuda/*.cu)
@@ -53,10 +54,14 @@ set(CUDA_OBJECTS "")
 foreach(SOURCE ${CUDA_SOURCES})
   get_filename_component(NAME ${SOURCE} NAME_WE)
   set(OBJECT ${CMAKE_CURRENT_BINARY_DIR}/cuda/${NAME}.o)
+  set(TARGETS ${NVCC_TARGETS})
+  if(NAME MATCHES "_sm90$")  # instructions that one architecture has, and none after it
+    set(TARGETS -gencode=arch=compute_90a,code=sm_90a)
+  endif()
   add_custom_command(
     OUTPUT ${OBJECT}
     COMMAND ${CMAKE_COMMAND} -E make_directory ${CMAKE_CURRENT_BINARY_DIR}/cuda
-    COMMAND ${NVCC} ${NVCC_FLAGS} -I${CMAKE_CURRENT_SOURCE_DIR}/csrc -MD -MF ${OBJECT}.d -c ${SOURCE} -o ${OBJECT}
+    COMMAND ${NVCC} ${NVCC_FLAGS} ${TARGETS} -I${CMAKE_CURRENT_SOURCE_DIR}/csrc -MD -MF ${OBJECT}.d -c ${SOURCE} -o ${OBJECT}
     DEPENDS ${SOURCE} DEPFILE ${OBJECT}.d VERBATIM)
   list(APPEND CUDA_OBJECTS ${OBJECT})
 endforeach()

@@ -21,6 +21,7 @@ needs_cuobjdump = pytest.mark.skipif(CUOBJDUMP is None, reason="no cuobjdump her
 # Registers that a kernel may take on any architecture: with more, fewer blocks run side by side.
 MOST_REGISTERS = {
     "scan_kernel": 168,
+    "scan_wide_kernel": 255,  # a block has a multiprocessor to itself
     "complete_kernel": 48,
     "complete_rest_kernel": 48,
     "best_kernel": 48,
@@ -76,6 +77,7 @@ def test_the_scan_multiplies_on_tensor_cores_and_nothing_else_is_fused() -> None
     for function in code.split("Function : ")[1:]:
         name = function.split()[0]
         assert ("IMMA" in function) == ("scan_kernel" in name), name
+        assert ("IGMMA" in function) == ("scan_wide_kernel" in name), name
         allowed = {word for kernel, word in FUSED.items() if kernel in name}
         assert {word for word in ("FFMA", "DFMA") if word in function} == allowed, name
 
@@ -85,3 +87,10 @@ def test_it_is_small_and_needs_no_library_of_cuda() -> None:
     if ldd := shutil.which("ldd"):
         needed = subprocess.run([ldd, extension()], capture_output=True, text=True, check=True).stdout
         assert "cuda" not in needed.replace(extension(), "").lower().replace("_cuda", "")
+
+
+@needs_cuobjdump
+def test_products_by_wgmma_overlap() -> None:
+    """Where ptxas cannot follow registers, it waits for each product at once, and says so in a remark alone."""
+    code = next(text for text in dump("-sass").split("Function : ")[1:] if "scan_wide_kernel" in text.split()[0])
+    assert code.count("gsb0, 0x1") == code.count("IGMMA") / 2 == 2 * code.count("gsb0, 0x0")

@@ -140,6 +140,8 @@ PYBIND11_MODULE(BEBR_MODULE, m) {
 #if defined(BEBR_EMULATED)
   m.def("set_memory", &cuda::set_memory, py::arg("bytes"));
   m.def("set_pinned", &cuda::set_pinned, py::arg("bytes"));
+  m.def("set_wgmma", &cuda::set_wgmma, py::arg("has"));
+  m.def("products_by_wgmma", &cuda::products_by_wgmma);
 #endif
   py::class_<RowFormat>(m, "RowFormat", py::module_local())
       .def(py::init(&format_of), py::arg("widths"), py::arg("factor"), py::arg("stage_factor"), py::arg("factor_bytes"),

@@ -68,6 +68,130 @@ __device__ __forceinline__ void copy_wait() {
 #endif
 }
 
+// Products by warpgroups, 4 warps that begin at a multiple of 4, of devices of compute capability 9.0 alone. They run
+// beside what follows. In this order: fence_registers; products; commit_products; wait_products. From a product's begin
+// until it is waited for, nobody may touch its sums, overwrite its left operand's registers, or its right operand's
+// shared memory. All threads of a warpgroup do the same.
+inline constexpr uint32_t kWarpgroup = 4 * kWarp;
+
+// A left operand, and sums, as they are now are seen by the products that follow.
+__device__ __forceinline__ void fence_registers([[maybe_unused]] uint32_t (&left)[4]) {
+#if defined(__CUDACC__)
+  asm volatile("wgmma.fence.sync.aligned;" : "+r"(left[0]), "+r"(left[1]), "+r"(left[2]), "+r"(left[3])::"memory");
+#else
+  emulate::fence_registers();
+#endif
+}
+
+// Shared memory that this thread's copies have written, and which have been waited for, is seen by products behind a
+// barrier.
+__device__ __forceinline__ void fence_copies() {
+#if defined(__CUDACC__)
+  asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
+#else
+  emulate::Block::current()->fence_copies();
+#endif
+}
+
+__device__ __forceinline__ void commit_products() {
+#if defined(__CUDACC__)
+  asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory");
+#else
+  emulate::commit_products();
+#endif
+}
+
+// All but the last n groups are done.
+template <int kBehind>
+__device__ __forceinline__ void wait_products() {
+#if defined(__CUDACC__)
+  asm volatile("wgmma.wait_group.sync.aligned %0;" ::"n"(kBehind) : "memory");
+#else
+  emulate::wait_products(kBehind);
+#endif
+}
+
+// Behind the wait for sums and before they are read: else the compiler may read them before it.
+template <uint32_t kColumns>
+__device__ __forceinline__ void take_sums([[maybe_unused]] int32_t (&sums)[kColumns][4]) {
+#if defined(__CUDACC__)
+#pragma unroll
+  for (uint32_t n = 0; n < kColumns; ++n) {
+#pragma unroll
+    for (uint32_t i = 0; i < 4; ++i) asm volatile("" : "+r"(sums[n][i])::"memory");
+  }
+#endif
+}
+
+// Where 128 columns of 32 bytes lie in shared memory: 8 columns' first 16 bytes side by side, 128 bytes; the other 16
+// of these columns `to_depth` bytes further; the next 8 columns `to_columns` further. All multiples of 16 (PTX ISA,
+// matrix descriptor, without swizzle).
+struct Matrix {
+  uint32_t low, high;
+};
+__device__ __forceinline__ Matrix matrix_at(const void* shared, uint32_t to_depth, uint32_t to_columns) {
+#if defined(__CUDACC__)
+  const auto address = static_cast<uint32_t>(__cvta_generic_to_shared(shared));
+#else
+  const uint32_t address = emulate::Block::current()->address_of(shared);
+  if ((address | to_depth | to_columns) % 16 != 0) emulate::misuse("a matrix in shared memory is not aligned");
+#endif
+  return {address >> 4 | to_depth >> 4 << 16, to_columns >> 4};
+}
+// That of the same form so many bytes further.
+__device__ __forceinline__ Matrix matrix_behind(const Matrix& matrix, uint32_t bytes) {
+  return {matrix.low + (bytes >> 4), matrix.high};
+}
+
+// c = a b, or c += a b: 64 x 32 bytes without sign by 32 x 128 bytes with sign (PTX ISA, wgmma.m64n128k32). Each warp
+// holds 16 rows of a and c as in mma_u8s8; its c, 16 times 8 columns, are c[kFirst] and those behind.
+template <uint32_t kFirst, uint32_t kColumns>
+__device__ __forceinline__ void begin_product_u8s8(int32_t (&c)[kColumns][4], const uint32_t (&a)[4], const Matrix& b,
+                                                   bool add) {
+  static_assert(kFirst + 16 <= kColumns);
+#if defined(__CUDACC__)
+#define BEBR_SUMS(n) "+r"(c[kFirst + n][0]), "+r"(c[kFirst + n][1]), "+r"(c[kFirst + n][2]), "+r"(c[kFirst + n][3])
+  asm volatile(
+      "{\n"
+      ".reg .pred adds;\n"
+      ".reg .b64 right;\n"
+      "mov.b64 right, {%68, %69};\n"
+      "setp.ne.b32 adds, %70, 0;\n"
+      "wgmma.mma_async.sync.aligned.m64n128k32.s32.u8.s8 "
+      "{%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, "
+      "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31, "
+      "%32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47, "
+      "%48, %49, %50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, %61, %62, %63}, "
+      "{%64, %65, %66, %67}, right, adds;\n"
+      "}\n"
+      : BEBR_SUMS(0), BEBR_SUMS(1), BEBR_SUMS(2), BEBR_SUMS(3), BEBR_SUMS(4), BEBR_SUMS(5), BEBR_SUMS(6), BEBR_SUMS(7),
+        BEBR_SUMS(8), BEBR_SUMS(9), BEBR_SUMS(10), BEBR_SUMS(11), BEBR_SUMS(12), BEBR_SUMS(13), BEBR_SUMS(14),
+        BEBR_SUMS(15)
+      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b.low), "r"(b.high), "r"(static_cast<int32_t>(add)));
+#undef BEBR_SUMS
+#else
+  emulate::begin_product_u8s8(c + kFirst, a, b.low | static_cast<uint64_t>(b.high) << 32, add);
+#endif
+}
+
+// All threads of the block, which may be in different places of the kernel.
+__device__ __forceinline__ void sync_apart() {
+#if defined(__CUDACC__)
+  asm volatile("bar.sync 15;" ::: "memory");
+#else
+  emulate::Block::current()->barrier_apart();
+#endif
+}
+
+// All threads of this thread's warpgroup.
+__device__ __forceinline__ void sync_warpgroup() {
+#if defined(__CUDACC__)
+  asm volatile("bar.sync %0, %1;" ::"r"(1 + threadIdx.x / kWarpgroup), "n"(kWarpgroup) : "memory");
+#else
+  emulate::Block::current()->barrier_of_warpgroup();
+#endif
+}
+
 // Of any memory, aligned to its size.
 template <typename T>
 __device__ __forceinline__ T load(const void* at) {
@@ -100,6 +224,17 @@ __device__ __forceinline__ uint32_t bits_of(float value) {
   return __float_as_uint(value);
 #else
   return std::bit_cast<uint32_t>(value);
+#endif
+}
+
+// 1 / x, off by its last bit or two.
+__device__ __forceinline__ float about_inverse(float x) {
+#if defined(__CUDACC__)
+  float inverse;
+  asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(inverse) : "f"(x));
+  return inverse;
+#else
+  return 1 / x;
 #endif
 }
 

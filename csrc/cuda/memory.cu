@@ -44,9 +44,10 @@ Status status() {
     cudaDeviceProp about{};
     check(cudaGetDeviceProperties(&about, i), "properties of a device");
     const std::string sm = "sm_" + std::to_string(about.major) + std::to_string(about.minor);
+    const bool wgmma = about.major == 9 && about.minor == 0;
     if (about.major < kOldestDevice) return {{}, std::string(about.name) + " is " + sm + ": want sm_80 or newer"};
-    found.devices.push_back(std::string(about.name) + ", " + sm + ", " + std::to_string(about.totalGlobalMem >> 30) +
-                            " GiB");
+    found.devices.push_back(std::string(about.name) + ", " + sm + (wgmma ? " with wgmma, " : ", ") +
+                            std::to_string(about.totalGlobalMem >> 30) + " GiB");
   }
   return found;
 }
@@ -70,6 +71,14 @@ size_t multiprocessors() {
   check(cudaGetDevice(&device), "the device in use");
   check(cudaDeviceGetAttribute(&count, cudaDevAttrMultiProcessorCount, device), "multiprocessors of a device");
   return static_cast<size_t>(count);
+}
+
+bool has_wgmma() {
+  int device = 0, major = 0, minor = 0;
+  check(cudaGetDevice(&device), "the device in use");
+  check(cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device), "a device's compute capability");
+  check(cudaDeviceGetAttribute(&minor, cudaDevAttrComputeCapabilityMinor, device), "a device's compute capability");
+  return major == 9 && minor == 0;
 }
 
 std::optional<size_t> device_of(const void* address) {

@@ -39,6 +39,7 @@ class OnDevice {
   size_t before_;
 };
 size_t multiprocessors();
+bool has_wgmma();  // the device in use: products by warpgroups, which compute capability 9.0 alone has
 // The device whose memory lies there; none: the host's, or nobody's.
 std::optional<size_t> device_of(const void* address);
 // Until what is on a stream of another library, by its handle, has ended.
@@ -47,6 +48,8 @@ size_t free_memory();           // bytes
 #if defined(BEBR_EMULATED)      // for tests
 void set_memory(size_t bytes);  // how much an emulated device has
 void set_pinned(size_t bytes);  // and how much of the host's may be pinned
+void set_wgmma(bool has);       // and what its has_wgmma() is: false at first
+size_t products_by_wgmma();     // that an emulated device began so far
 // Bytes that were copied to the device and from it so far.
 struct Copied {
   size_t up = 0, down = 0;

@@ -17,7 +17,8 @@ uint32_t stage_bytes(ScanTile tile, uint32_t steps, uint32_t bytes) {
 ScanRoom room_for(ScanTile tile, uint32_t chunks, uint32_t steps, const ScanChunk& only, uint32_t stage) {
   ScanRoom room;
   room.numbers = ((4 * chunks + (1 + kQuads) * steps) * 4 + 15) / 16 * 16;
-  room.stages = room.numbers + tile.queries * static_cast<uint32_t>(sizeof(QueryNumbers));
+  const auto of_query = static_cast<uint32_t>(sizeof(QueryNumbers) + (tile.wide() ? kWideWarps * sizeof(int32_t) : 0));
+  room.stages = (room.numbers + tile.queries * of_query + 127) / 128 * 128;
   room.query_stage = chunks > 1 ? stage : 0;
   room.code_stage = chunks > 1 ? stage : tile.rows * only.bytes;
   room.bytes = room.stages + (chunks > 1 ? 2 * stage : stage_bytes(tile, only.steps, 2 * only.bytes));
@@ -67,21 +68,24 @@ struct Maker {
 
 }  // namespace
 
-ScanTile tile_for(size_t queries) {
+ScanTile tile_for(size_t queries, bool wgmma) {
   for (const ScanTile& tile : kScanTiles)
     if (queries <= tile.queries) return tile;
-  return std::end(kScanTiles)[-1];
+  // Half of a wide tile would take as long as two of 64 queries do without wgmma.
+  return wgmma && queries > kWideTile.queries / 2 ? kWideTile : std::end(kScanTiles)[-1];
 }
 
 ScanPlan make_plan(const CodeSpec& spec, std::span<const uint32_t> copied, ScanTile tile, size_t shared) {
   const Maker make{spec, copied};
   ScanPlan whole;
+  whole.wide = tile.wide();
   make.add(0, spec.groups(), whole);
   whole.room = room_of(tile, whole);
   if (whole.room.bytes <= shared) return whole;
   // Chunks of as many groups as fit beside the tables of `expected` chunks, at least one.
   for (uint32_t expected = 2;; expected *= 2) {
     ScanPlan plan;
+    plan.wide = tile.wide();
     const auto fits = [&](uint32_t first, uint32_t last) {
       const auto steps = static_cast<uint32_t>((make.quads_of(first, last).size() + kQuads - 1) / kQuads);
       const uint32_t bytes = make.first_byte(last) - make.first_byte(first);
@@ -101,7 +105,11 @@ ScanPlan make_plan(const CodeSpec& spec, std::span<const uint32_t> copied, ScanT
 std::vector<uint32_t> plan_words(const ScanPlan& plan) {
   std::vector<uint32_t> words;
   for (const ScanChunk& c : plan.chunks) words.insert(words.end(), {c.first_step, c.steps, c.first_byte, c.bytes});
-  words.insert(words.end(), plan.depths.begin(), plan.depths.end());
+  for (const ScanChunk& c : plan.chunks)
+    for (uint32_t k = c.first_step, end = k; k < c.first_step + c.steps; ++k) {
+      while (end == k || (end < c.first_step + c.steps && plan.depths[end] == plan.depths[k])) ++end;
+      words.push_back(plan.wide ? (end - k) << 4 | plan.depths[k] : plan.depths[k]);
+    }
   words.insert(words.end(), plan.quads.begin(), plan.quads.end());
   return words;
 }
@@ -111,7 +119,8 @@ std::vector<int8_t> arrange(const ScanPlan& plan, const int8_t* y8, size_t count
   int8_t* to = out.data();
   for (size_t q = 0; q < count; ++q, y8 += stride)
     for (size_t i = 0; i < plan.from.size(); ++i, to += 4) {
-      const uint32_t quad = plan.from[i / kQuads * kQuads + i % 2 * (kQuads / 2) + i % kQuads / 2];
+      const size_t at = plan.wide ? i : i / kQuads * kQuads + i % 2 * (kQuads / 2) + i % kQuads / 2;
+      const uint32_t quad = plan.from[at];
       if (quad != kNoQuad) std::memcpy(to, y8 + size_t{quad} * 4, 4);
     }
   return out;

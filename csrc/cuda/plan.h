@@ -15,10 +15,13 @@ namespace bebr::cuda {
 // it, so few queries come with many rows (docs/gpu-roofline.md).
 struct ScanTile {
   uint32_t rows, queries;
+  constexpr bool wide() const noexcept { return queries > 128; }  // multiplied by wgmma
 };
 inline constexpr ScanTile kScanTiles[] = {{256, 8}, {256, 32}, {128, 64}};
-// For so many queries that meet the same rows.
-ScanTile tile_for(size_t queries);
+inline constexpr ScanTile kWideTile = {128, 256};
+inline constexpr uint32_t kWideWarps = 8;  // of a block that multiplies it
+// For so many queries that meet the same rows. wgmma: whether the device has it.
+ScanTile tile_for(size_t queries, bool wgmma);
 
 inline constexpr uint32_t kQuads = 8;     // a k-step
 inline constexpr uint32_t kNoQuad = ~0u;  // of the query, where a k-step is filled up with zeros
@@ -31,11 +34,12 @@ struct ScanChunk {
 
 // What a kernel must know of a query beside its bytes.
 struct alignas(16) QueryNumbers {
-  float base, scale, threshold, unused;
+  float base, scale, threshold, by_scale;  // by_scale: 1 / scale, where a kernel asks for it
 };
 
-// Shared memory of a block of threads: the plan, numbers of queries, then queries and behind them codes. There are two
-// stages, one for what is multiplied and one for what comes next; queries of a single chunk stay.
+// Shared memory of a block of threads: the plan, numbers of queries, of a wide tile each warp's least sums of them,
+// then queries and behind them codes. There are two stages, one for what is multiplied and one for what comes next;
+// queries of a single chunk stay.
 struct ScanRoom {
   uint32_t numbers = 0, stages = 0, query_stage = 0, code_stage = 0, bytes = 0;
 };
@@ -53,6 +57,7 @@ struct ScanPlan {
   std::vector<uint32_t> quads;
   std::vector<uint32_t> depths;  // of each k-step, where its quads have one; else 0
   std::vector<uint32_t> from;    // of each quad: which one of the query's
+  bool wide = false;             // ScanTile::wide()
   ScanRoom room;
   uint32_t steps() const noexcept { return static_cast<uint32_t>(depths.size()); }
 };
@@ -60,11 +65,13 @@ struct ScanPlan {
 // copied: as of ByteQueries. shared: bytes of shared memory that a block may take.
 ScanPlan make_plan(const CodeSpec& spec, std::span<const uint32_t> copied, ScanTile tile, size_t shared);
 
-// What the device is told: chunks, depths of k-steps, quads.
+// What the device is told: chunks, depths of k-steps, quads. For wgmma a depth comes with how many steps of the chunk
+// from this one on have it, << 4.
 std::vector<uint32_t> plan_words(const ScanPlan& plan);
 
 // Queries of make_byte_queries, rows of `stride` bytes, in the plan's order: rows of 32 * steps bytes. In a k-step,
-// what one lane multiplies stands together: quads 0, 4, 1, 5, 2, 6, 3, 7.
+// what one lane multiplies stands together, quads 0, 4, 1, 5, 2, 6, 3, 7; for wgmma, which reads shared memory by
+// itself, all are in order.
 std::vector<int8_t> arrange(const ScanPlan& plan, const int8_t* y8, size_t count, size_t stride);
 
 // Rows that some queries look at: the work of a block of threads, which ends with its rows. first_row: a multiple

@@ -19,7 +19,9 @@ namespace {
 constexpr size_t kBatchBytes = size_t{256} << 20;  // of all queries of a batch, or half of what memory is left
 constexpr size_t kMostResults = size_t{1} << 20;   // of a query
 constexpr size_t kWholeTiles = 256;                // rows
-constexpr size_t kBlocks = 3;                      // of the scan side by side on a multiprocessor
+
+// Blocks of the scan that run together.
+size_t side_by_side(ScanTile tile) { return (tile.wide() ? 1 : 3) * multiprocessors(); }
 
 uint32_t narrow(size_t n) { return static_cast<uint32_t>(n); }
 
@@ -64,6 +66,7 @@ RowSearch::RowSearch(size_t device, const RowFormat& format, const RowArrays& ro
                      const Residency& residency)
     : device_(device), limits_(limits) {
   const OnDevice there(device);
+  wgmma_ = has_wgmma();
   rows_.emplace(format, rows, limits.piece, limits.window, residency);
 }
 
@@ -132,15 +135,13 @@ void RowSearch::each_batch(const Asked& asked, const TakeBest& take) const {
     some.base += first;
     std::optional<PartsOfQueries> looked = parts;
     if (looked) looked->begin += first;
-    const ScanTile tile = looked ? tile_for_parts(some.count, *looked) : tile_for(some.count);
-    Batch made(spec, rows_->scanned(), some, tile, most, room, limits_.shared,
+    const ScanTile tile = looked ? tile_for_parts(some.count, *looked) : tile_for(some.count, wgmma_);
+    Batch made(spec, rows_->scanned(), some, tile, most, room, tile.wide() ? limits_.wide_shared : limits_.shared,
                min_scores != nullptr ? min_scores + first : nullptr);
     looked ? search_parts(made, mask, *looked) : search_all(made, mask);
     take(made, first, most);
   }
 }
-
-size_t RowSearch::side_by_side() const { return kBlocks * multiprocessors(); }
 
 void RowSearch::look_at(Batch& batch, const Window& window, const RowsOnDevice& rows,
                         const DeviceArray<uint16_t>& mask) const {
@@ -164,7 +165,8 @@ void RowSearch::search_all(Batch& batch, const DeviceArray<uint16_t>& mask) cons
       while (true) {
         items.clear();
         add_items(batch.tile(), narrow(first), narrow(first + rows),
-                  narrow(std::max(side_by_side() / query_tiles, size_t{1})), 0, narrow(batch.size()), items);
+                  narrow(std::max(side_by_side(batch.tile()) / query_tiles, size_t{1})), 0, narrow(batch.size()),
+                  items);
         if (pace.takes(batch.round(items), batch.room(), rows)) break;
         rows = std::max(rows / 2 / kWholeTiles * kWholeTiles, least);
       }
@@ -183,7 +185,7 @@ ScanTile RowSearch::tile_for_parts(size_t queries, const PartsOfQueries& parts) 
     if (!seen[part]) pieces += held;
     seen[part] = true;
   }
-  return tile_for((visits + pieces) / std::max(pieces, size_t{1}));
+  return tile_for((visits + pieces) / std::max(pieces, size_t{1}), wgmma_);
 }
 
 // A round takes as many pieces of every query, in its own order, window after window.

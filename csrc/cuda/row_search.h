@@ -22,6 +22,7 @@ struct SearchLimits {
   size_t room = 1024;               // candidates of a query at a time, at least; 4 k where that is more
   size_t room_of_signs = 16384;     // the same where sign planes are scanned, which rule out fewer rows
   size_t shared = 96 * 1024;        // bytes of shared memory a block: what sm_86 has, and a half of what sm_90 has
+  size_t wide_shared = 227 * 1024;  // the same of a wide tile: all that sm_90 has
   size_t growth = 4;                // a round scans so many times the rows of all rounds before
   size_t piece = 1024;              // rows of a part that a block of threads scans; at most `room`
   size_t window = size_t{1} << 28;  // bytes of rows that come from the host together: more come no faster
@@ -65,9 +66,9 @@ class RowSearch {
   void search_parts(Batch& batch, const DeviceArray<uint16_t>& mask, const PartsOfQueries& parts) const;
   void look_at(Batch& batch, const Window& window, const RowsOnDevice& rows, const DeviceArray<uint16_t>& mask) const;
   ScanTile tile_for_parts(size_t queries, const PartsOfQueries& parts) const;
-  size_t side_by_side() const;
 
   size_t device_;
+  bool wgmma_ = false;
   SearchLimits limits_;
   mutable std::optional<DeviceRows> rows_;  // made on the device; windows of them come and go
   mutable std::mutex mutex_;

@@ -131,6 +131,7 @@ void launch_scan(const ScanArgs& args, size_t items) {
 }  // namespace
 
 void scan_codes(const ScanArgs& args, size_t items) {
+  if (args.tile.wide()) return scan_codes_wide(args, items);
   if (args.tile.queries == kScanTiles[0].queries) return launch_scan<0>(args, items);
   if (args.tile.queries == kScanTiles[1].queries) return launch_scan<1>(args, items);
   return launch_scan<2>(args, items);

@@ -22,7 +22,7 @@ struct ScanArgs {
   DevicePointer<const ScanItem> items;
   DevicePointer<const uint32_t> visitors;  // queries, by the numbers of items; null: query i is visitor i
 
-  ScanTile tile;                       // one of kScanTiles
+  ScanTile tile;                       // one of kScanTiles or, where has_wgmma(), kWideTile
   DevicePointer<const uint32_t> plan;  // plan_words
   uint32_t chunks = 0, steps = 0;
   ScanRoom shared;
@@ -37,5 +37,7 @@ struct ScanArgs {
 };
 
 void scan_codes(const ScanArgs& args, size_t items);
+// What it calls for kWideTile.
+void scan_codes_wide(const ScanArgs& args, size_t items);
 
 }  // namespace bebr::cuda

@@ -7,6 +7,7 @@
 //   as
 //     it can before others do;
 //   * asynchronous copies land at once or only when they are waited for, and shared memory starts as rubbish;
+//   * products by warpgroups are done at once or only when they are waited for (emulate/products.h);
 //   * under ThreadSanitizer every CUDA thread is a thread of its own, ordered by barriers and operations of its warp
 //     alone: a missing __syncthreads is a data race. Under AddressSanitizer shared memory ends where it ends.
 #pragma once

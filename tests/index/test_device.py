@@ -91,6 +91,24 @@ def test_answers_equal_those_of_the_same_lists(lists: Lists) -> None:
 
 
 @emulated
+def test_many_queries_by_wgmma(bz: bebr.Binarizer) -> None:
+    """What devices of compute capability 9.0 run for more than 128 queries (csrc/cuda/scan_sm90.cu)."""
+    import bebr._emulated as machine
+
+    x, q = clustered(150, 32), clustered(130, 32, seed=5)
+    machine.set_wgmma(True)
+    try:
+        here, there = bebr.FlatIndex(bz), bebr.FlatIndex(bz, device="emulated")
+        for index in (here, there):
+            index.add(x)
+        before = machine.products_by_wgmma()
+        same(here.search(q, 5, exact=True), there.search(q, 5))
+        assert machine.products_by_wgmma() > before
+    finally:
+        machine.set_wgmma(False)
+
+
+@emulated
 def test_queries_may_lie_on_the_device(flats: Flats, lists: Lists) -> None:
     import bebr._emulated as machine
 

@@ -27,12 +27,14 @@ class Bug(NamedTuple):
     test: str = "scan_of_many_tiles"  # part of the names of the tests that must fail
 
 
-_BEST = "complete_and_best"
+_BEST, _WGMMA = "complete_and_best", "scan_by_wgmma_of"
 _STREAM, _GROUPS = "search_streams", "assign_in_groups"
 _ENCODE, _DESCEND, _ASSIGN = "encode_equals", "descend_equals", "assign_equals"
 _SIGNS, _NETWORKS = "search_of_sign_planes", "encode_recurrent"
 _USED = "copy_wait<1>();\n      [[__syncthreads();]]"
 _FIRST = "[[load_step(0, 0, 0);]]"
+_HALF = "if (threadIdx.x % 128 < 64) commit_products();"
+_FAR = "k * kStepBytes + (200u << 10)"
 _OPEN = "mover == 31 ? 0 : [[kWholeWarp << (mover + 1)]]"
 BUGS = [
     Bug("no barrier before codes are used", "scan.cu", _USED, ";"),
@@ -76,6 +78,60 @@ BUGS = [
     ),
     Bug("a visitor is taken for a query", "scan_tile.h", "? [[args.visitors[visitor]]] :", "visitor", "scan_equals"),
     Bug("more candidates than there is room for", "scan_tile.h", "[[at < args.room]]", "true", "scan_counts"),
+    Bug("no fence of registers before a product", "scan_sm90.cu", "[[fence_registers(a[0]);]]", ";", _WGMMA),
+    Bug("copies that products may not see", "scan_sm90.cu", "[[fence_copies();]]", ";", _WGMMA),
+    Bug("products that are in no group", "scan_sm90.cu", "[[commit_products();]]", ";", _WGMMA),
+    Bug("sums that nobody waits for", "scan_sm90.cu", "[[wait_products<0>();]]", ";", _WGMMA),
+    Bug("sums but the last are waited for", "scan_sm90.cu", "[[wait_products<0>();]]", "wait_products<1>();", _WGMMA),
+    Bug(
+        "a left operand is overwritten while it is read",
+        "scan_sm90.cu",
+        "[[wait_products<1>();]]  // the other",
+        ";",
+        _WGMMA,
+    ),
+    Bug("one left operand for two products", "scan_sm90.cu", "(k + 1, [[odd]])", "even", _WGMMA),
+    Bug("half of a warpgroup multiplies", "scan_sm90.cu", "[[commit_products();]]", _HALF, _WGMMA),
+    Bug("sums of the tile before stay", "scan_sm90.cu", "const bool add = [[c + k > 0]];", "true", _WGMMA),
+    Bug("groups of 8 queries lie nearer", "scan_sm90.cu", "kCore, [[8 * pitch]])", "8 * pitch - 16", _WGMMA),
+    Bug("halves of a step lie further apart", "scan_sm90.cu", "query_stage, [[kCore]],", "2 * kCore", _WGMMA),
+    Bug("a matrix behind shared memory", "scan_sm90.cu", "matrix_behind(queries, [[k * kStepBytes]])", _FAR, _WGMMA),
+    Bug("a matrix that is not aligned", "scan_sm90.cu", "kCore, [[8 * pitch]])", "8 * pitch + 4", _WGMMA),
+    Bug("the first 128 queries twice", "scan_sm90.cu", "matrix_behind(b, [[128 * pitch]])", "0", _WGMMA),
+    Bug(
+        "a run of steps that ends late",
+        "plan.cpp",
+        "words.push_back(plan.wide ? [[(end - k)]]",
+        "(end - k + 1)",
+        _WGMMA,
+    ),
+    Bug("the quads of another k-step", "scan_sm90.cu", "bytes, quads + [[kQuads * (first_step + k)]]", "0", _WGMMA),
+    Bug("quads as without wgmma", "plan.cpp", "at = [[plan.wide]] ?", "false", _WGMMA),
+    Bug("codes of the other warpgroup", "scan_sm90.cu", "[[group * kGroupRows * chunk[3]]];", "0", _WGMMA),
+    Bug("both warpgroups take the same rows", "scan_sm90.cu", "(tile * kGroups + [[group]])", "0", _WGMMA),
+    Bug(
+        "queries of the first chunk stay",
+        "scan_sm90.cu",
+        "if ([[args.chunks > 1]] || tile == 0)\n      load",
+        "false",
+        _WGMMA,
+    ),
+    Bug("the next tile where wgmma reads", "scan_sm90.cu", "plan : chunk + 4, [[stage ^ 1]]", "stage", _WGMMA),
+    Bug("a warpgroup's stage is used at once", "scan_sm90.cu", "[[sync_warpgroup();]]\n      const", ";", _WGMMA),
+    Bug(
+        "no barrier before wgmma's chunk is written over",
+        "scan_sm90.cu",
+        "over\n        [[__syncthreads();]]",
+        ";",
+        _WGMMA,
+    ),
+    Bug(
+        "least sums by the least factor",
+        "scan_sm90.cu",
+        "high = [[fmaxf(factors[0][0], factors[0][1])]];",
+        "low",
+        _WGMMA,
+    ),
     Bug("rows of two fields overlap", "expand.h", "[[group += 64;]]", "group += 32;"),
     Bug("shallow groups weigh as deep ones", "expand.h", "up = [[planes - depth]];", "0"),
     Bug("4 bytes of a factor read as 2", "expand.h", "[[factors.bytes == 2]]", "factors.bytes >= 2"),

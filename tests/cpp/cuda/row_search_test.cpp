@@ -198,6 +198,28 @@ BEBR_TEST(search_equals_the_exact_search_of_the_cpu) {
   });
 }
 
+// Enough queries for wgmma: of all rows, and of parts that most of them look at.
+BEBR_TEST(search_by_wgmma_is_exact) {
+  Random random(43);
+#if defined(BEBR_EMULATED)
+  cuda::set_wgmma(true);
+  const size_t before = cuda::products_by_wgmma();
+#endif
+  in_every_order(random, [&] {
+    for (const uint32_t count : {150u})
+      for (const uint32_t parts : {0u, 2u}) {
+        cuda::SearchLimits limits;
+        limits.room = 16;
+        compare(random, {{72, 40, 8}, 200, parts > 0 ? 2 * count : count, 5, parts, Factor::Mul, false, false, false},
+                limits);
+      }
+  });
+#if defined(BEBR_EMULATED)
+  CHECK(cuda::products_by_wgmma() > before, "nothing was multiplied by wgmma");
+  cuda::set_wgmma(false);
+#endif
+}
+
 // Sign planes there, other planes in the host's memory: rounds find more than there is room for, and are divided.
 BEBR_TEST(search_of_sign_planes_is_exact) {
   Random random(41);

@@ -1,4 +1,5 @@
-// The scan of cuda/scan.cu against the engine's specification: expand, dot_expanded and select of scalar*.cpp.
+// The scans of cuda/scan.cu and scan_sm90.cu against the engine's specification: expand, dot_expanded and select of
+// scalar*.cpp.
 #include "cuda/scan.h"
 
 #include <algorithm>
@@ -6,6 +7,9 @@
 #include <limits>
 #include <numeric>
 
+#if defined(BEBR_EMULATED)
+#include "cuda/least_sum.h"
+#endif
 #include "index/query.h"
 #include "rows.h"
 
@@ -23,12 +27,13 @@ struct ScanCase {
   uint32_t first_row, room;
   size_t shared;         // of a block: less than the whole plan takes cuts it into chunks
   bool visited = false;  // each query looks at some ranges of rows; else all look at all
+  bool wide = false;     // by wgmma
 };
 
 std::ostream& operator<<(std::ostream& out, const ScanCase& c) {
   out << "rows " << c.first_row << " to " << c.rows << ", queries " << c.count << ", shares " << c.shares << ", factor "
       << static_cast<int>(c.factor) << " of " << c.factor_bytes << " bytes, mask " << c.masked << ", room " << c.room
-      << ", shared " << c.shared << ", visited " << c.visited << ", " << how() << ", widths";
+      << ", shared " << c.shared << ", visited " << c.visited << ", wide " << c.wide << ", " << how() << ", widths";
   for (const uint32_t w : c.widths) out << ' ' << w;
   return out;
 }
@@ -106,7 +111,7 @@ void compare(Random& random, const ScanCase& c) {
   const std::vector<Range> ranges = ranges_of(random, c);
   const Wanted wanted = specified(random, c, rows, queries, mask, ranges);
 
-  const cuda::ScanTile tile = cuda::tile_for(c.count);
+  const cuda::ScanTile tile = c.wide ? cuda::kWideTile : cuda::tile_for(c.count, false);
   std::vector<cuda::ScanItem> listed;
   std::vector<uint32_t> who;
   for (const Range& range : ranges) {
@@ -227,6 +232,91 @@ BEBR_TEST(scan_counts_more_than_there_is_room_for) {
   Random random(10);
   in_every_order(random, [&] { compare(random, {{64, 32}, 300, 7, 2, Factor::Mul, 2, false, 0, 20, kShared}); });
 }
+
+// The same by wgmma, of tiles of 256 queries, most of which do not exist.
+constexpr size_t kWideShared = 227 * 1024;
+
+BEBR_TEST(scan_by_wgmma_equals_scalar) {
+  if (!can_run_wgmma()) return;
+  const std::vector<std::vector<uint32_t>> all = {{8},
+                                                  {24, 16, 8},
+                                                  {72, 72, 72},
+                                                  {136, 128, 64, 40, 40, 24, 16, 8},
+                                                  {104, 96, 88, 88, 80},
+                                                  {96, 96, 96, 96, 96, 96},
+                                                  {40, 40, 40, 40, 40, 40, 40, 40},
+                                                  {200, 160, 120, 80}};
+  Random random(12);
+  in_every_order(random, [&] {
+    for (const auto& widths : all)
+      for (const uint32_t rows : {1 + below(random, 140), 300u}) {
+        const auto factor = static_cast<Factor>(below(random, 3));
+        const uint32_t most[] = {8, 40, 260};
+        compare(random, {widths, rows, 1 + below(random, most[below(random, 3)]), 1 + below(random, 3), factor,
+                         1u << below(random, 3), below(random, 2) != 0,
+                         rows > 256 && below(random, 2) != 0 ? 16 * below(random, 16) : 0u, rows, kWideShared,
+                         below(random, 2) != 0, true});
+      }
+  });
+}
+
+BEBR_TEST(scan_by_wgmma_of_many_tiles) {
+  if (!can_run_wgmma()) return;
+  Random random(13);
+  in_every_order_twice([&] {
+    compare(random, {{72, 40}, 400, 3, 1, Factor::Mul, 2, true, 0, 400, kWideShared, false, true});
+    compare(random, {{24, 16}, 270, 140, 1, Factor::Sub, 4, false, 0, 270, kWideShared, false, true});
+    compare(random, {{136, 72}, 270, 9, 1, Factor::None, 2, false, 0, 270, 64 * 1024, false, true});  // in chunks
+  });
+}
+
+BEBR_TEST(scan_by_wgmma_in_chunks) {
+  if (!can_run_wgmma()) return;
+  Random random(14);
+  in_every_order(random, [&] {
+    compare(random, {{520, 256, 8}, 140, 5, 2, Factor::Mul, 1, false, 0, 140, 80 * 1024, false, true});
+  });
+}
+
+#if defined(BEBR_EMULATED)
+float score_of(const cuda::QueryNumbers& numbers, int32_t sum, Factor factor, float value) {
+  const float product = numbers.scale * static_cast<float>(sum);
+  const float score = numbers.base + product;
+  return factor == Factor::None ? score : factor == Factor::Mul ? score * value : score - value;
+}
+
+// No sum below the least one passes with any factor of the range; with the best of them, one a little above it does.
+BEBR_TEST(least_sum_is_below_all_that_pass) {
+  Random random(15);
+  const auto value = [&](float size) { return (static_cast<float>(random() % 2001) / 1000 - 1) * size; };
+  for (int i = 0; i < 20000; ++i) {
+    const auto factor = static_cast<Factor>(i % 3);
+    const float size = std::ldexp(1.0f, static_cast<int>(below(random, 40)) - 20);
+    const float low = (0.01f + std::abs(value(3))) * (factor == Factor::Sub ? size : 1);
+    const float scale = size * (0.001f + std::abs(value(0.02f)));
+    const cuda::QueryNumbers numbers{value(size), scale, value(8 * size), cuda::safe_inverse(scale)};
+    const float high = low * (1 + std::abs(value(1)));
+    const int32_t least = cuda::least_sum(numbers, cuda::range_of(factor, low, high));
+    const float best = factor == Factor::Mul && numbers.threshold > 0 ? high : low;
+    for (const int32_t less : {1, 2, 10, 1000})
+      for (const float of : {low, high})
+        CHECK(!(score_of(numbers, least - less, factor, of) > numbers.threshold),
+              "sum " << least - less << " passes, " << i);
+    const int32_t enough = least + 4 + std::abs(least) / 10000 + static_cast<int32_t>(size / scale / 1000);
+    CHECK(score_of(numbers, enough, factor, best) > numbers.threshold, "sum " << enough << " does not pass, " << i);
+  }
+  const auto of = [](float scale, float threshold, float low) {
+    return cuda::least_sum({0.5f, scale, threshold, cuda::safe_inverse(scale)}, cuda::range_of(Factor::Mul, low, 2));
+  };
+  constexpr float kInfinity = std::numeric_limits<float>::infinity();
+  constexpr int32_t kAll = -cuda::kMostSum - 1;
+  CHECK(of(0.1f, kInfinity, 1) == cuda::kMostSum - 1, "nothing passes");
+  CHECK(of(0.1f, kLowest, 1) == kAll, "everything passes");
+  for (const float threshold : {-1.0f, 1.0f})
+    CHECK(of(0, threshold, 1) == kAll && of(0.1f, threshold, 0) == kAll && of(0.1f, threshold, -1) == kAll,
+          "what a division could not tell is looked at");
+}
+#endif
 
 }  // namespace
 }  // namespace bebr::test

@@ -33,13 +33,17 @@ void Block::run(dim3 at, const std::function<void()>& kernel) {
   for (Thread& t : threads_) {
     t.at = At::Ready;
     t.turn = 0;
+    t.products.fenced = false;
+    t.products.way = 0;
 #if defined(__SANITIZE_ADDRESS__)
     __asan_unpoison_memory_region(t.stack.get(), kStack);  // what the block before left, whose functions never returned
 #endif
     prepare(t.context, t.stack.get(), kStack, &Block::enter);
   }
   for (Warp& w : warps_) w.arrived = 0;
-  arrived_ = 0;
+  for (Barrier& b : warpgroups_) b.arrived = 0;
+  barrier_.arrived = apart_.arrived = 0;
+  std::fill(unfenced_.begin(), unfenced_.end(), uint16_t{0});
   std::vector<uint32_t> warps(warps_.size()), ready;
   for (uint32_t w = 0; w < warps.size(); ++w) warps[w] = w;
   if (order == Order::Backward) std::reverse(warps.begin(), warps.end());
@@ -62,6 +66,8 @@ void Block::run(dim3 at, const std::function<void()>& kernel) {
   }
   for (const Thread& t : threads_)
     if (t.at != At::Done) misuse("threads wait at a barrier or an operation of a warp that others never reach");
+  for (size_t i = 0; i < count_; ++i)
+    if (all_[i].products.way != all_[i / 128 * 128].products.way) misuse("warps of a warpgroup multiply differently");
 #if !defined(__SANITIZE_ADDRESS__)
   for (size_t i = 0; i < kGuard; ++i)
     if (start_[bytes_ + i] != kUntouched) misuse("a write behind shared memory");
@@ -69,20 +75,20 @@ void Block::run(dim3 at, const std::function<void()>& kernel) {
   current() = nullptr;
 }
 
-void Block::barrier(uint32_t line) {
-  if (arrived_ > 0 && line_ != line) misuse("threads meet at different barriers");
-  line_ = line;
-  happens_before(&barrier_sync_[phase_ & 1]);
-  const uint32_t phase = phase_;
-  if (++arrived_ == count_) {
-    arrived_ = 0;
-    ++phase_;
-    for (size_t i = 0; i < count_; ++i) all_[i].at = At::Ready;
+void Block::wait_at(Barrier& barrier, size_t first, size_t count, uint32_t line) {
+  if (barrier.arrived > 0 && barrier.line != line) misuse("threads meet at different barriers");
+  barrier.line = line;
+  const uint32_t phase = barrier.phase;
+  happens_before(&barrier.sync[phase & 1]);
+  if (++barrier.arrived == count) {
+    barrier.arrived = 0;
+    ++barrier.phase;
+    for (size_t i = first; i < first + count; ++i) all_[i].at = At::Ready;
   } else {
     all_[now_].at = At::Barrier;
     leave(false);
   }
-  happens_after(&barrier_sync_[phase & 1]);
+  happens_after(&barrier.sync[phase & 1]);
 }
 
 uint64_t (*Block::meet(uint32_t mask, uint32_t operation, const uint64_t* bring, size_t count))[8] {
@@ -152,6 +158,9 @@ void Block::enter() {
   (*block.kernel_)();
   Thread& t = block.all_[block.now_];
   if (!t.issued.empty() || !t.groups.empty()) misuse("a thread ends with asynchronous copies that it never waited for");
+  if (!t.products.begun.empty() || !t.products.groups.empty())
+    misuse("a thread ends with products that it never waited for");
+  t.landed.clear();
   t.at = At::Done;
   happens_before(&block.ended_);
   block.leave(true);

@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "emulate/fiber.h"
+#include "emulate/products.h"
 
 struct dim3 {
   unsigned x = 1, y = 1, z = 1;
@@ -38,6 +39,13 @@ struct Warp {
   uint32_t arrived = 0, mask = 0, operation = 0;
   uint64_t slots[2][32][8] = {};  // what lanes exchange, of alternate operations
   uint64_t sync[2] = {};          // addresses for ThreadSanitizer
+};
+
+// Where some threads meet.
+struct Barrier {
+  size_t arrived = 0;
+  uint32_t phase = 0, line = 0;  // line: of the call, where it matters
+  uint64_t sync[2] = {};         // addresses for ThreadSanitizer
 };
 
 enum class At { Ready, Barrier, Warp, Done };
@@ -79,6 +87,8 @@ struct Thread {
   uint32_t turn = 0;  // of this lane's operations
   std::vector<Copy> issued;
   std::deque<std::vector<Copy>> groups;
+  std::vector<void*> landed;  // what copies that were waited for have written since the last fence_copies
+  Products products;
 #if defined(__SANITIZE_THREAD__)
   void* tsan = __tsan_create_fiber(0);
 #endif
@@ -92,7 +102,12 @@ class Block {
   }
 
   Block(unsigned threads, size_t shared)
-      : threads_(threads), warps_((threads + 31) / 32), bytes_(shared), random_(seed) {}
+      : threads_(threads),
+        warps_((threads + 31) / 32),
+        warpgroups_(threads / 128),
+        bytes_(shared),
+        unfenced_(shared / 16 + 1),
+        random_(seed) {}
   Block(const Block&) = delete;
   Block& operator=(const Block&) = delete;
   ~Block() { happens_after(&ended_); }
@@ -101,7 +116,11 @@ class Block {
   BEBR_UNSEEN void run(dim3 at, const std::function<void()>& kernel);
 
   BEBR_UNSEEN void* shared() { return start_; }
-  BEBR_UNSEEN void barrier(uint32_t line);
+  BEBR_UNSEEN size_t threads() const { return count_; }
+  BEBR_UNSEEN Thread& thread() { return all_[now_]; }
+  BEBR_UNSEEN void barrier(uint32_t line) { wait_at(barrier_, 0, count_, line); }
+  BEBR_UNSEEN void barrier_apart() { wait_at(apart_, 0, count_, 0); }
+  BEBR_UNSEEN void barrier_of_warpgroup() { wait_at(group_[now_ / 128], now_ / 128 * 128, 128, 0); }
   // All lanes of `mask` meet. Returns the slots with what each brought. One meeting an operation is enough: who brings
   // something to the operation after the next has passed the next, where all had read this one's.
   BEBR_UNSEEN uint64_t (*meet(uint32_t mask, uint32_t operation, const uint64_t* bring, size_t count))[8];
@@ -111,6 +130,7 @@ class Block {
       misuse("an asynchronous copy of 16 bytes is not aligned");
     if (eager) std::memcpy(to, from, 16);
     thread().issued.push_back({to, from});
+    count_unfenced(to, 1);
   }
   void copy_commit() {
     thread().groups.push_back(std::move(thread().issued));
@@ -119,15 +139,41 @@ class Block {
   void copy_wait(size_t behind) {
     auto& groups = thread().groups;
     for (; groups.size() > behind; groups.pop_front())
-      for (const Copy& copy : groups.front())
+      for (const Copy& copy : groups.front()) {
         if (!eager) std::memcpy(copy.to, copy.from, 16);
+        thread().landed.push_back(copy.to);
+      }
+  }
+
+  // Shared memory as products by warpgroups see it: by addresses of its own, and what was copied there only behind a
+  // fence of the thread that did.
+  BEBR_UNSEEN uint32_t address_of(const void* shared) const {
+    return kBase + static_cast<uint32_t>(static_cast<const uint8_t*>(shared) - start_);
+  }
+  void fence_copies() {
+    for (void* to : thread().landed) count_unfenced(to, -1);
+    thread().landed.clear();
+  }
+  // 16 bytes of a product's operand.
+  BEBR_UNSEEN const void* operand(uint32_t address) const {
+    if (address < kBase || address - kBase + 16 > bytes_) misuse("a product reads beyond shared memory");
+    if (slot_[(address - kBase) / 16] != 0)
+      misuse("a product reads what a copy has not brought, or without a fence of copies behind it");
+    return start_ + (address - kBase);
   }
 
  private:
   static constexpr size_t kGuard = 64;  // bytes behind shared memory, looked at when a block has ended
   static constexpr uint8_t kRubbish = 0xcd, kUntouched = 0xa5;
+  static constexpr uint32_t kBase = 1024;  // address of the first byte: the first ones belong to the system
 
-  BEBR_UNSEEN Thread& thread() { return all_[now_]; }
+  // count threads from `first` on meet.
+  BEBR_UNSEEN void wait_at(Barrier& barrier, size_t first, size_t count, uint32_t line);
+  BEBR_UNSEEN void count_unfenced(const void* to, int by) {
+    const uint8_t* at = static_cast<const uint8_t*>(to);
+    if (at >= start_ && at < start_ + bytes_)
+      slot_[(at - start_) / 16] = static_cast<uint16_t>(slot_[(at - start_) / 16] + by);
+  }
   BEBR_UNSEEN void make_shared_memory();
   BEBR_UNSEEN void resume(uint32_t i);
   BEBR_UNSEEN void leave(bool forever);
@@ -135,18 +181,22 @@ class Block {
 
   std::vector<Thread> threads_;
   std::vector<Warp> warps_;
+  std::vector<Barrier> warpgroups_;
   Thread* const all_ = threads_.data();  // what runs unseen by ThreadSanitizer calls no function of the library
   Warp* const warp_ = warps_.data();
+  Barrier* const group_ = warpgroups_.data();
   const size_t count_ = threads_.size();
   std::vector<std::unique_ptr<uint8_t, void (*)(void*)>> memory_;
   size_t bytes_;
   uint8_t* start_ = nullptr;
+  std::vector<uint16_t> unfenced_;  // copies to each 16 bytes of shared memory that no fence follows
+  uint16_t* const slot_ = unfenced_.data();
   std::mt19937_64 random_;
   const std::function<void()>* kernel_ = nullptr;
   Context main_;
-  uint32_t now_ = 0, phase_ = 0, line_ = 0;  // line_: of the barrier at hand
-  size_t arrived_ = 0;
-  uint64_t barrier_sync_[2] = {}, launched_ = 0, ended_ = 0;
+  uint32_t now_ = 0;
+  Barrier barrier_, apart_;  // of all threads
+  uint64_t launched_ = 0, ended_ = 0;
 #if defined(__SANITIZE_ADDRESS__)
   const void* main_bottom_ = nullptr;
   size_t main_bytes_ = 0;

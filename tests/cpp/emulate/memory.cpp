@@ -30,6 +30,7 @@ size_t used[kDevices], all = size_t{1} << 36, all_pinned = size_t{1} << 36;
 std::vector<Copy> begun[kDevices];
 Copied so_far;
 std::vector<uint64_t> streams;
+bool wgmma = false;
 thread_local size_t current = 0;
 
 }  // namespace
@@ -44,6 +45,21 @@ OnDevice::OnDevice(size_t ordinal) : before_(current) {
 OnDevice::~OnDevice() { current = before_; }
 
 size_t multiprocessors() { return 2; }
+
+bool has_wgmma() {
+  const std::lock_guard lock(mutex);
+  return wgmma;
+}
+
+void set_wgmma(bool has) {
+  const std::lock_guard lock(mutex);
+  wgmma = has;
+}
+
+size_t products_by_wgmma() {
+  const std::lock_guard lock(emulate::launching());
+  return emulate::products_begun;
+}
 
 std::optional<size_t> device_of(const void* address) {
   const std::lock_guard lock(mutex);
