@@ -33,7 +33,7 @@ class Leaf:
         self._metadata = address.metadata
         self._channel = address.aio_channel()
         self._stubs = stubs_of(self._channel)
-        self.alive = False
+        self.alive = self._closed = False
         self._looks = self._newest = 0
         self.looked, self.versions = 0.0, dict[Shard, int]()
         self.shards: frozenset[Shard] = frozenset()
@@ -48,6 +48,10 @@ class Leaf:
             return await self._stubs[method](request, timeout=timeout, metadata=self._said())
         except grpc.RpcError as error:
             raise error_of(error, self.name) from None
+        except (grpc.aio.UsageError, asyncio.CancelledError):
+            if not self._closed:
+                raise
+            raise ConnectionError(f"leaf {self.name} is there no more") from None
 
     def _said(self) -> tuple[tuple[str, str], ...]:
         """Who calls, and in which call and trace of the root."""
@@ -85,4 +89,6 @@ class Leaf:
         self._newest = self._looks + 1
 
     async def close(self) -> None:
+        """It is gone: calls of it, those in progress too, find nobody."""
+        self._closed = True
         await self._channel.close()

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
+import socket
 import time
 from types import SimpleNamespace
 
 import pytest
 
+from bebr.cluster.leaf import Leaf
 from bebr.cluster.leaves import Leaves
 from bebr.cluster.names import Shard, Taken
+from bebr.serve.channel import Address
+from bebr.v1 import bebr_pb2 as pb
 
 DOCS = Shard("docs", 0, 2)
 
@@ -55,6 +60,21 @@ def test_one_that_was_made_anew_is_read_where_it_was_made():
     assert leaves.shards() == {DOCS} and {readers(leaves)[0] for _ in range(2)} == {"a"}
     b.looked += 10
     assert {readers(leaves)[0] for _ in range(2)} == {"a", "b"}
+
+
+def test_calls_of_a_leaf_that_is_gone_are_tried_elsewhere():
+    async def asked(address: str) -> None:
+        gone = Leaf(Address.of(address, None, 0, None, None))
+        waiting = asyncio.ensure_future(gone.call("Admin/Info", pb.InfoRequest()))
+        await asyncio.sleep(0.1)
+        assert not waiting.done()
+        await gone.close()
+        for call in (waiting, gone.call("Admin/Info", pb.InfoRequest())):
+            with pytest.raises(ConnectionError, match="is there no more"):
+                await call
+
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        asyncio.run(asked(f"127.0.0.1:{silent.getsockname()[1]}"))
 
 
 def test_writes_go_to_who_wrote_last_and_roots_begin_with_the_same_one():
