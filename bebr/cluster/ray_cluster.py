@@ -18,6 +18,8 @@ from bebr.cluster.ray_actors import KEEPER, Seen, actor_of, addresses, nodes, st
 
 # Seconds for Ray to say something, for its processes to end in peace, and between two looks.
 _PATIENCE, _GRACE, _EVERY = 10.0, 20.0, 0.25
+# Within which Ray has seen that a node is lost, and started its actors elsewhere.
+_RESTART = 60.0
 
 
 @dataclass(frozen=True)
@@ -94,17 +96,28 @@ class RayCluster:
                     raise TimeoutError(f"after {seconds:g} s there is still no {names}: see the logs of Ray's workers")
             time.sleep(_EVERY)
 
+    def _about_at_last(self) -> About:
+        """The same of a keeper whose node has died, perhaps: Ray starts it again once it has seen that."""
+        end = time.monotonic() + _RESTART
+        while True:
+            try:
+                return self.about()
+            except ConnectionError:
+                if self._keeper() is None or time.monotonic() > end:
+                    raise
+            time.sleep(_EVERY)
+
     def scale(self, most: int | None = None, **changes: int) -> None:
         """Has another size: `replicas`, `roots` or `leaf_bytes`; or up to `most` replicas, as of `Plan`. Collections
         keep their number of shards."""
-        about = self.about()
+        about = self._about_at_last()
         size = replace(about.plan.size, **changes)
         self._follow(replace(about.plan, size=size, most=about.plan.most if most is None else most), about.commands)
 
     def drain(self, text: str) -> None:
         """Has nothing on a node any more, by its address or the beginning of its name: what is there is started on
         others first. ``ValueError`` where no node, or several, have it, or nothing else is left."""
-        about = self.about()
+        about = self._about_at_last()
         node = _the_node(text, about.nodes)
         drained = about.plan.drained & about.nodes.keys() | {node}
         if drained == about.nodes.keys():
@@ -113,12 +126,12 @@ class RayCluster:
 
     def undrain(self, text: str) -> None:
         """Has members on a drained node again."""
-        about = self.about()
+        about = self._about_at_last()
         self._follow(replace(about.plan, drained=about.plan.drained - {_the_node(text, about.nodes)}), about.commands)
 
     def upgrade(self) -> None:
         """Starts every member anew, one after the other, each beside the one that it replaces."""
-        about = self.about()
+        about = self._about_at_last()
         self._follow(replace(about.plan, generation=about.plan.generation + 1), about.commands)
 
     def _follow(self, plan: Plan, commands: Commands) -> None:
