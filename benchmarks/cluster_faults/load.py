@@ -103,10 +103,12 @@ class Load:
                 threads.submit(self._one, self._queries[number % len(self._queries)])
 
     def _one(self, query: Floats) -> None:
-        begun, failure, again, missing = time.monotonic(), "there is no root", -1, ()
-        for again, root in enumerate(self._roots.turned()[:2]):
+        begun, failure, asked, missing = time.monotonic(), "there is no root", 0, ()
+        there = self._roots.turned()[:2]
+        for root in there:
+            asked += 1
             try:
-                docs = self._roots.collection(root, _SECOND if again else _FIRST)
+                docs = self._roots.collection(root, _SECOND if root == there[-1] else _FIRST)
                 missing = docs.search(query[None], 5, allow_partial=self._partial).missing
                 failure = ""
                 break
@@ -115,7 +117,7 @@ class Load:
         with self._lock:
             self._flying -= 1
             self.searched += 1
-            self.again += again > 0
+            self.again += asked > 1
             self.slowest = max(self.slowest, time.monotonic() - begun)
             if failure:
                 self.failures.append(failure)
