@@ -106,6 +106,10 @@ void ExpandedScan::collect(uint32_t query, size_t rows) {
   const FactorCode& code = format_.code;
   const auto at = static_cast<uint32_t>(views_.size() - 1);
   const size_t before = list.candidates.size();
+  if (list.candidates.capacity() == 0) {  // at once: nearly all grow to this
+    list.candidates.reserve(2 * kFirstRows);
+    list.lower_bounds.reserve(std::min(k_, 2 * kFirstRows) + rows);
+  }
   const float raise = 2 * raises_[query];
   const bool multiplies = format_.factor == Factor::Mul;
   for (size_t i = 0; i < rows; ++i) {
