@@ -191,8 +191,15 @@ class Database(Handle):
             return self._collections.get(name)
 
     def _read(self, name: str) -> Collection:
-        row = self._catalog.collection(name)
-        made = Collection(Contents(row, self._shared))
+        row, made = self._catalog.collection(name), None
+        while made is None:
+            try:
+                made = Collection(Contents(row, self._shared))
+            except KeyError:  # another process has exchanged or dropped it, or its successor, since somebody looked
+                newer = self._home.newer(row)
+                if newer is None:
+                    raise
+                row = newer
         with self._guard:
             if self._open:
                 self._collections[name] = made

@@ -15,6 +15,7 @@ from bebr.store.backup.snapshots import create
 from bebr.store.catalog.file import FileCatalog
 from bebr.store.catalog.owners import Alone, Owners
 from bebr.store.catalog.protocol import Catalog
+from bebr.store.catalog.records import CollectionRow
 from bebr.store.contents import Contents
 from bebr.store.files.folder import Folder
 from bebr.store.files.locking import DirectoryLock
@@ -48,6 +49,10 @@ class Home(Protocol):
 
     @property
     def owners(self) -> Owners: ...
+
+    def newer(self, row: CollectionRow) -> CollectionRow | None:
+        """What the catalog says by now of a collection of which it said `row`; None where that is the same. KeyError
+        where it was dropped."""
 
     def follow(self, opened: Callable[[], Mapping[str, Contents]], dropped: Callable[[str], None]) -> None:
         """From now on brings what other processes write into the collections that are `opened`; calls `dropped` with
@@ -109,6 +114,10 @@ class FolderHome:
         except (CorruptFile, LimitExceeded) as error:  # none of this is needed to serve
             _log.error("%s", error)
         self._folder.reserve.fill()
+
+    def newer(self, row: CollectionRow) -> CollectionRow | None:
+        """None: no other process writes."""
+        return None
 
     def follow(self, opened: Callable[[], Mapping[str, Contents]], dropped: Callable[[str], None]) -> None:
         """Nothing: no other process writes."""

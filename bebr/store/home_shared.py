@@ -15,6 +15,7 @@ import sqlalchemy as sa
 from bebr.collection.protocol import DatabaseLocked, SnapshotInfo
 from bebr.errors import CorruptFile
 from bebr.store.catalog.leases import Leases
+from bebr.store.catalog.records import CollectionRow
 from bebr.store.catalog.shared import LEASE_SECONDS, SharedCatalog
 from bebr.store.contents import Contents
 from bebr.store.files.folder import Folder
@@ -86,6 +87,12 @@ class SharedHome:
             self.catalog.forget(removed)
         except (CorruptFile, ConnectionError) as error:  # what is here can be served
             _log.error("%s", error)
+
+    def newer(self, row: CollectionRow) -> CollectionRow | None:
+        """As of `Home`; PostgreSQL is asked."""
+        self.catalog.refresh()
+        found = self.catalog.collection(row.name)
+        return None if found == row else found
 
     def follow(self, opened: Callable[[], Mapping[str, Contents]], dropped: Callable[[str], None]) -> None:
         """As of `Home`; the leases of this process are renewed from now on, and what killed writers left is deleted."""

@@ -107,6 +107,17 @@ def test_another_producers_vectors_are_followed(two, bz, vectors, queries):
     assert len(there) == 101
 
 
+def test_a_collection_opens_though_its_successor_was_dropped_since_somebody_looked(two, bz, vectors, queries):
+    first, second = two
+    second._home.unfollow()  # from now on it looks where the test says so
+    docs = first.create_collection("docs", bz)
+    docs.upsert(range(100), vectors[:100])
+    docs.migrate(bebr.untrained(64, 16), vectors=[(range(100), vectors[:100])])
+    seen(second)
+    docs.rollback()
+    np.testing.assert_array_equal(second.collection("docs").search(queries, 5).ids, docs.search(queries, 5).ids)
+
+
 def test_a_cutover_while_somebody_looks_shows_no_old_rows_as_new_ones(two, bz, vectors, queries, monkeypatch):
     first, second = two
     other = bebr.untrained(64, 16)
