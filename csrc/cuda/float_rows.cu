@@ -104,7 +104,9 @@ __device__ __forceinline__ float sum_of_squares(uint32_t n, const Value& value) 
 
 __global__ void __launch_bounds__(kThreads) measure_kernel(const LengthArgs args) {
   const uint32_t lane = threadIdx.x % kParts, row = (blockIdx.x * kThreads + threadIdx.x) / kParts;
-  const uint64_t at = static_cast<uint64_t>(row < args.rows ? row : 0) * args.stride;
+  if (row - threadIdx.x % kWarp / kParts >= args.rows) return;  // the whole warp
+  // Lanes of no row read the last one, their own warp's: others may be written by now.
+  const uint64_t at = static_cast<uint64_t>(row < args.rows ? row : args.rows - 1) * args.stride;
   const float* x = args.values + at;
   float length = sqrtf(sum_of_squares(args.dim, [&](uint32_t i) { return x[i]; }));
   if (args.lengths != nullptr && row < args.rows && lane == 0) args.lengths[row] = length;
