@@ -14,13 +14,15 @@ from tests.conftest import clustered
 
 def windows(memory, descriptors, p99) -> list[Window]:
     columns = zip(memory, descriptors, p99, strict=True)
-    return [Window(10.0 * i, m, d, d, 100, 1.0, p, 3, 1000) for i, (m, d, p) in enumerate(columns)]
+    models = ["one"] + ["other"] * 4 + ["one"] * 5
+    return [Window(10.0 * i, m, d, d, 100, 1.0, p, 3, 1000, models[i]) for i, (m, d, p) in enumerate(columns)]
 
 
 def test_what_stays_as_it_was_holds_and_what_grows_does_not():
     warm = windows([50, 70, *[100] * 8], [9, 20, *[30] * 8], [50, 9, *[5] * 8])  # the first fifth does not count
     assert all(holds for holds, _ in soak.verdicts(warm, Counter()).values())
     worse = windows([100] * 9 + [120], [30] * 9 + [33], [5] * 9 + [7])
+    worse[9].model = "third"
     found = soak.verdicts(worse, Counter({"plain: KeyError()": 2}))
     assert not any(holds for holds, _ in found.values())
     assert found.keys() - soak.verdicts(worse, Counter(), level_alone=True).keys() == {"p99 is as it was"}
