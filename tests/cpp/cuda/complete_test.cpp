@@ -125,6 +125,7 @@ void compare(Random& random, const BestCase& c) {
       CHECK(std::memcmp(&scores[q * c.k + i], &hit.score, 4) == 0, "query " << q << " place " << i << "; " << c);
     }
   }
+  ++cases.count;
 }
 
 BEBR_TEST(complete_and_best_equal_the_engine) {

@@ -112,6 +112,7 @@ void compare(Random& random, const EncodeCase& c) {
     decoders[1].squared_norms(signs.data(), c.rows, want_norms.data() + c.rows);
     CHECK_SAME(norms.data(), want_norms.data(), norms.size(), "norms, optimize " << optimize << "; " << c);
   }
+  ++cases.count;
 }
 
 // Layers between these numbers of outputs, and the memory that they stand in.
@@ -158,6 +159,7 @@ BEBR_TEST(encode_recurrent_equals_the_cpu) {
       const cuda::Encoder there(0, {Architecture::Recurrent, spec, networks, true, adapter.layers, skip, {}, {}});
       there.encode({x.data(), rows, dim, false, false}, true, got.data(), {});
       CHECK_SAME(got.data(), want.data(), want.size(), "dim " << dim << ", inner " << inner << ", " << how());
+      ++cases.count;
     }
   });
 }
@@ -224,6 +226,7 @@ BEBR_TEST(descend_equals_scalar) {
           CHECK_SAME(got_v.data() + i * stride, v.data() + i * grid.stride, dims, "v, dims " << dims << " row " << i);
           CHECK_SAME(got_g.data() + i * stride, g.data() + i * grid.stride, dims, "g, dims " << dims << " row " << i);
         }
+        ++cases.count;
       }
   });
 }
@@ -302,6 +305,7 @@ BEBR_TEST(assign_equals_the_cpu) {
       bebr::Centroids(dim, count, centroids.data(), false).assign(x.data(), rows, want.data());
       cuda::Centroids(0, dim, count, centroids.data()).assign(x.data(), rows, got.data());
       CHECK_SAME(got.data(), want.data(), rows, "dim " << dim << ", " << count << " centroids");
+      ++cases.count;
     }
   });
 }
@@ -346,6 +350,7 @@ BEBR_TEST(assign_in_groups_equals_the_specification) {
       for (uint32_t i = 0; i < rows; ++i) want[i] = looked_up(groups, centroids, x.data() + i * dim, dim);
       there.assign(x.data(), rows, got.data());
       CHECK_SAME(got.data(), want.data(), rows, "dim " << dim << ", " << count << " centroids in groups");
+      ++cases.count;
     }
   });
 }

@@ -1,6 +1,7 @@
 // How the threads of a kernel run: on the emulated device in every way in which they may, on a GPU as they do.
 #pragma once
 
+#include <cstddef>
 #include <cstdio>
 #include <string>
 
@@ -11,6 +12,19 @@
 #endif
 
 namespace bebr::test {
+
+// How many shapes were compared with the specification, each order of threads counted; said when the program ends.
+struct Cases {
+  Cases() = default;
+  Cases(const Cases&) = delete;
+  Cases& operator=(const Cases&) = delete;
+  ~Cases() {
+    if (count != 0) std::printf("%zu cases equal the specification\n", count);
+  }
+
+  size_t count = 0;
+};
+inline Cases cases;
 
 #if defined(BEBR_EMULATED)
 

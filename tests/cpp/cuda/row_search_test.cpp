@@ -172,6 +172,7 @@ void compare(Random& random, const SearchCase& c, const cuda::SearchLimits& limi
   CHECK_SAME(found.data(), want.ids.data(), found.size(), c);
   CHECK_SAME(scores.data(), want.scores.data(), scores.size(), c);
   if (c.streamed || c.rows <= 100) compare_there(search, asked, scores, found);
+  ++cases.count;
 }
 
 BEBR_TEST(search_equals_the_exact_search_of_the_cpu) {

@@ -170,6 +170,7 @@ void compare(Random& random, const ScanCase& c) {
                                                                           << "; " << c);
     }
   }
+  ++cases.count;
 }
 
 constexpr size_t kShared = 96 * 1024;
