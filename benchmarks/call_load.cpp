@@ -1,10 +1,14 @@
-// A client of a bebr server that costs less than what it measures: searches of one query over HTTP/2, so many at a time.
+// A client of a bebr server that costs less than what it measures: searches of one query over HTTP/2, so many at a
+// time.
 //
 //   bebr_call_load HOST PORT COLLECTION DIM OUTSTANDING CONNECTIONS SECONDS PID
 //
-// prints one line of JSON: calls a second, quantiles of their latency in µs, and the CPU time in µs that the process PID
-// and this one took for a call. With ROUNDS behind PID it makes so many times OUTSTANDING calls instead, those of a
-// round sent together and all awaited, and prints how many were "wrong".
+// prints one line of JSON: calls a second, the quantiles 0, .001, … 1 of their latency in µs, and the CPU time in µs
+// that the process PID and this one took for a call. With ROUNDS behind PID it makes so many times OUTSTANDING calls
+// instead, those of a round sent together and all awaited, and prints how many were "wrong".
+//
+// PORT, COLLECTION and PID may be lists with commas between: connections take the ports and collections by turns, and
+// the CPU time is that of each of the processes.
 #include <arpa/inet.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -19,7 +23,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
-#include <fstream>
+#include <ctime>
 #include <random>
 #include <sstream>
 #include <string>
@@ -30,23 +34,30 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
+constexpr size_t kQuantiles = 1001;
+
+// CPU time of a process; 0 where there is none.
 double seconds_of(const std::string& pid) {
-  std::ifstream file("/proc/" + pid + "/stat");
-  std::string line;
-  std::getline(file, line);
-  std::istringstream fields(line.substr(line.rfind(')') + 2));
-  std::string skipped;
-  for (int i = 3; i < 14; ++i) fields >> skipped;
-  double user = 0, system = 0;
-  fields >> user >> system;
-  return (user + system) / static_cast<double>(sysconf(_SC_CLK_TCK));
+  clockid_t clock{};
+  timespec used{};
+  if (clock_getcpuclockid(std::stoi(pid), &clock) != 0 || clock_gettime(clock, &used) != 0) return 0;
+  return static_cast<double>(used.tv_sec) + 1e-9 * static_cast<double>(used.tv_nsec);
 }
 
 double own_seconds() {
   rusage used{};
   getrusage(RUSAGE_SELF, &used);
-  const auto of = [](const timeval& t) { return static_cast<double>(t.tv_sec) + 1e-6 * static_cast<double>(t.tv_usec); };
+  const auto of = [](const timeval& t) {
+    return static_cast<double>(t.tv_sec) + 1e-6 * static_cast<double>(t.tv_usec);
+  };
   return of(used.ru_utime) + of(used.ru_stime);
+}
+
+std::vector<std::string> split(const std::string& text) {
+  std::vector<std::string> parts;
+  std::istringstream from(text);
+  for (std::string part; std::getline(from, part, ',');) parts.push_back(part);
+  return parts;
 }
 
 void put_varint(std::string& out, uint64_t value) {
@@ -84,6 +95,7 @@ struct Call {
 struct Load;
 struct Connection {
   Load* load = nullptr;
+  const std::vector<std::string>* bodies = nullptr;
   int socket = -1;
   nghttp2_session* session = nullptr;
   std::string out;
@@ -91,7 +103,6 @@ struct Connection {
 };
 
 struct Load {
-  std::vector<std::string> bodies;
   size_t next = 0, wrong = 0;
   bool measuring = false, repeats = true;
   std::vector<double> latencies;
@@ -102,9 +113,12 @@ struct Load {
                         reinterpret_cast<uint8_t*>(const_cast<char*>(value)), std::strlen(name), std::strlen(value),
                         NGHTTP2_NV_FLAG_NONE};
     };
-    static const nghttp2_nv headers[] = {nv(":method", "POST"),    nv(":scheme", "http"),
-                                         nv(":path", "/bebr.v1.Points/Search"), nv(":authority", "localhost"),
-                                         nv("te", "trailers"),     nv("content-type", "application/grpc"),
+    static const nghttp2_nv headers[] = {nv(":method", "POST"),
+                                         nv(":scheme", "http"),
+                                         nv(":path", "/bebr.v1.Points/Search"),
+                                         nv(":authority", "localhost"),
+                                         nv("te", "trailers"),
+                                         nv("content-type", "application/grpc"),
                                          nv("user-agent", "grpc-c++/1.80.0")};
     nghttp2_data_provider provider{};
     provider.read_callback = [](nghttp2_session*, int32_t id, uint8_t* to, size_t size, uint32_t* flags,
@@ -117,7 +131,7 @@ struct Load {
       return static_cast<ssize_t>(n);
     };
     const int32_t id = nghttp2_submit_request(on.session, nullptr, headers, 7, &provider, nullptr);
-    on.calls[id] = {&bodies[next++ % bodies.size()], 0, Clock::now(), false};
+    on.calls[id] = {&(*on.bodies)[next++ % on.bodies->size()], 0, Clock::now(), false};
   }
 };
 
@@ -131,19 +145,19 @@ nghttp2_session* session_of(Connection& of) {
           static_cast<Connection*>(user)->calls[frame->hd.stream_id].good = value_size == 1 && *value == '0';
         return 0;
       });
-  nghttp2_session_callbacks_set_on_stream_close_callback(
-      callbacks, [](nghttp2_session*, int32_t id, uint32_t, void* user) {
-        Connection& on = *static_cast<Connection*>(user);
-        Load& load = *on.load;
-        const auto found = on.calls.find(id);
-        if (found == on.calls.end()) return 0;
-        if (!found->second.good) ++load.wrong;
-        if (load.measuring)
-          load.latencies.push_back(std::chrono::duration<double, std::micro>(Clock::now() - found->second.begin).count());
-        on.calls.erase(found);
-        if (load.repeats) load.begin(on);
-        return 0;
-      });
+  nghttp2_session_callbacks_set_on_stream_close_callback(callbacks, [](nghttp2_session*, int32_t id, uint32_t,
+                                                                       void* user) {
+    Connection& on = *static_cast<Connection*>(user);
+    Load& load = *on.load;
+    const auto found = on.calls.find(id);
+    if (found == on.calls.end()) return 0;
+    if (!found->second.good) ++load.wrong;
+    if (load.measuring)
+      load.latencies.push_back(std::chrono::duration<double, std::micro>(Clock::now() - found->second.begin).count());
+    on.calls.erase(found);
+    if (load.repeats) load.begin(on);
+    return 0;
+  });
   nghttp2_session* made = nullptr;
   nghttp2_session_client_new(&made, callbacks, &of);
   nghttp2_session_callbacks_del(callbacks);
@@ -155,21 +169,30 @@ nghttp2_session* session_of(Connection& of) {
 
 int main(int count, char** arguments) {
   if (count != 9 && count != 10) {
-    std::fprintf(stderr, "usage: bebr_call_load HOST PORT COLLECTION DIM OUTSTANDING CONNECTIONS SECONDS PID [ROUNDS]\n");
+    std::fprintf(stderr,
+                 "usage: bebr_call_load HOST PORT COLLECTION DIM OUTSTANDING CONNECTIONS SECONDS PID [ROUNDS]\n");
     return 2;
   }
-  const std::string pid = arguments[8];
+  const std::vector<std::string> ports = split(arguments[2]), collections = split(arguments[3]),
+                                 pids = split(arguments[8]);
+  if (ports.empty() || collections.empty()) return 2;
   Load load;
-  std::mt19937 random(1);
-  for (int i = 0; i < 256; ++i) load.bodies.push_back(request(arguments[3], std::strtoul(arguments[4], nullptr, 10), random));
+  std::vector<std::vector<std::string>> bodies;
+  for (const std::string& collection : collections) {
+    std::mt19937 random(1);  // the same queries of each
+    std::vector<std::string>& of = bodies.emplace_back();
+    for (int i = 0; i < 256; ++i) of.push_back(request(collection, std::strtoul(arguments[4], nullptr, 10), random));
+  }
   std::vector<Connection> connections(std::strtoul(arguments[6], nullptr, 10));
   std::vector<pollfd> polled;
   for (Connection& one : connections) {
+    const size_t number = polled.size();
     one.load = &load;
+    one.bodies = &bodies[number % bodies.size()];
     one.socket = socket(AF_INET, SOCK_STREAM, 0);
     sockaddr_in address{};
     address.sin_family = AF_INET;
-    address.sin_port = htons(static_cast<uint16_t>(std::atoi(arguments[2])));
+    address.sin_port = htons(static_cast<uint16_t>(std::stoi(ports[number % ports.size()])));
     inet_pton(AF_INET, arguments[1], &address.sin_addr);
     if (connect(one.socket, reinterpret_cast<sockaddr*>(&address), sizeof address) != 0) return 1;
     const int on = 1;
@@ -185,16 +208,18 @@ int main(int count, char** arguments) {
   };
   begin();
   const auto warm = Clock::now() + std::chrono::milliseconds(500);
-  const auto end = warm + std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(std::atof(arguments[7])));
+  const auto end =
+      warm + std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(std::atof(arguments[7])));
   Clock::time_point begun;
-  double server = 0, own = 0, wall = 0;
+  std::vector<double> servers;
+  double own = 0, wall = 0;
   static uint8_t buffer[1 << 18];
   for (;;) {
     const auto now = Clock::now();
     if (load.repeats && !load.measuring && now >= warm) {
       load.measuring = true;
       begun = now;
-      server = seconds_of(pid);
+      for (const std::string& pid : pids) servers.push_back(seconds_of(pid));
       own = own_seconds();
     }
     const auto waits = [](const Connection& one) { return !one.calls.empty(); };
@@ -204,7 +229,7 @@ int main(int count, char** arguments) {
     }
     if (load.repeats && now >= end) {
       wall = std::chrono::duration<double>(now - begun).count();
-      server = seconds_of(pid) - server;
+      for (size_t i = 0; i < servers.size(); ++i) servers[i] = seconds_of(pids[i]) - servers[i];
       own = own_seconds() - own;
       break;
     }
@@ -230,10 +255,15 @@ int main(int count, char** arguments) {
   if (all.empty()) return 1;
   std::sort(all.begin(), all.end());
   const auto calls = static_cast<double>(all.size());
-  std::printf(
-      "{\"calls_per_second\": %.0f, \"p50_us\": %.1f, \"p99_us\": %.1f, \"server_us\": %.2f, \"client_us\": %.2f, "
-      "\"wrong\": %zu}\n",
-      calls / wall, all[all.size() / 2], all[static_cast<size_t>(calls * .99)], server / calls * 1e6, own / calls * 1e6,
-      load.wrong);
+  const auto list = [](const char* name, size_t n, const auto& of) {
+    std::printf("\"%s\": [", name);
+    for (size_t i = 0; i < n; ++i) std::printf(i == 0 ? "%.2f" : ", %.2f", of(i));
+    std::printf("], ");
+  };
+  std::printf("{\"calls_per_second\": %.1f, \"client_us\": %.2f, \"wrong\": %zu, ", calls / wall, own / calls * 1e6,
+              load.wrong);
+  list("quantiles_us", kQuantiles, [&](size_t i) { return all[(all.size() - 1) * i / (kQuantiles - 1)]; });
+  list("each_us", servers.size(), [&](size_t i) { return servers[i] / calls * 1e6; });
+  std::printf("\"calls\": %zu}\n", all.size());
   return 0;
 }

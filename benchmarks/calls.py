@@ -21,10 +21,7 @@ Exit 1 on a missed aim.
 from __future__ import annotations
 
 import argparse
-import json
 import os
-import shutil
-import subprocess
 import sys
 import tempfile
 import time
@@ -39,10 +36,10 @@ from rich.table import Table
 import bebr
 from bebr.arrays import Floats
 from bebr.collection.protocol import Keep
-from benchmarks import machine, output
+from benchmarks import call_load, machine, output
 from benchmarks.call_floors import bare_search, direct_search, echoed_us
+from benchmarks.call_load import Answered
 from benchmarks.call_server import Serving, serving
-from benchmarks.kernels import built
 
 # µs of server CPU beyond the search, by calls outstanding.
 AIMS = {1: 60.0, 8: 25.0, 64: 20.0}
@@ -97,17 +94,10 @@ def make(path: Path, x: Floats, keep: Keep) -> None:
         made.settle()
 
 
-def loaded(server: Serving, outstanding: int, connections: int, seconds: float, on: Sequence[int]) -> dict[str, float]:
-    """What the light client on these cores says of a server under its load. ``RuntimeError``: a call failed."""
-    about = [server.host, server.port, NAME, DIM, outstanding, connections, seconds, server.process.pid]
-    command = [str(part) for part in [built("bebr_call_load"), *about]]
-    pin = ["taskset", "-c", ",".join(map(str, on))] if shutil.which("taskset") else []
-    found: dict[str, float] = json.loads(
-        subprocess.run([*pin, *command], stdout=subprocess.PIPE, text=True, check=True).stdout
-    )
-    if found.pop("wrong"):
-        raise RuntimeError(f"calls were not answered OK: {found}")
-    return found
+def loaded(server: Serving, outstanding: int, connections: int, seconds: float, on: Sequence[int]) -> Answered:
+    """What the light client on these cores says of a server under its load."""
+    address, pids = f"{server.host}:{server.port}", [server.process.pid]
+    return call_load.loaded([address], [NAME], pids, DIM, outstanding, connections, seconds, on)
 
 
 def measured(server: Serving, kind: str, seconds: float, on: Sequence[int]) -> list[Load]:
@@ -117,7 +107,8 @@ def measured(server: Serving, kind: str, seconds: float, on: Sequence[int]) -> l
         found = loaded(server, outstanding, 1, seconds, on)
         server.note()
         loaded(server, outstanding, 1, _NOTED_SECONDS, on)
-        loads.append(Load(kind, outstanding, **found, searched_us=server.searched_us()))
+        waits = found.calls_per_second, found.p50_us, found.p99_us
+        loads.append(Load(kind, outstanding, *waits, found.server_us, found.client_us, server.searched_us()))
         print(loads[-1], file=sys.stderr, flush=True)
     return loads
 
@@ -153,8 +144,8 @@ def two_cores(folder: Path, seconds: float) -> float:
             found.append(loaded(server, 64, 4, seconds, others))
     one, two = found
     if len(cores) >= 4:
-        return two["calls_per_second"] / one["calls_per_second"]
-    return 2 * one["server_us"] / two["server_us"]
+        return two.calls_per_second / one.calls_per_second
+    return 2 * one.server_us / two.server_us
 
 
 def medians(loads: Sequence[Load]) -> list[Load]:
