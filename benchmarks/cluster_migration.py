@@ -24,10 +24,11 @@ import sys
 import tempfile
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -38,6 +39,8 @@ from benchmarks.machine import facts
 from benchmarks.migration_streamed import Producer, generated
 from benchmarks.output import save
 from benchmarks.servers import started
+
+B = TypeVar("B", bound="Beside")
 
 NAME, K, SHARDS, BATCH, RATE = "docs", 10, 4, 1000, 15.0
 
@@ -61,22 +64,33 @@ class Leaves:
         self._pids[number] = self._begun(number)
 
 
-class Searches:
-    """One query at a time, so many a second, from the beginning of its block to the end. `model`: of the queries, where
-    it is not the collection's own. `share`: of queries whose own row was found, of all answers."""
+class Beside(ABC):
+    """Work in a thread of its own, from the beginning of its block to the end."""
 
-    def __init__(self, root: str, q: Floats, model: bebr.Binarizer | None = None) -> None:
-        self._root, self._q, self._model, self._stop = root, q, model, threading.Event()
-        self.answered, self.found, self.slowest, self.failed = 0, 0, 0.0, list[str]()
+    def __init__(self) -> None:
+        self._stop, self._thread = threading.Event(), threading.Thread(target=self._go_on)
 
-    def __enter__(self) -> Searches:
-        self._thread = threading.Thread(target=self._go_on)
+    def __enter__(self: B) -> B:
         self._thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
         self._stop.set()
         self._thread.join()
+
+    @abstractmethod
+    def _go_on(self) -> None:
+        """Until it is to stop."""
+
+
+class Searches(Beside):
+    """One query at a time, so many a second, from the beginning of its block to the end. `model`: of the queries, where
+    it is not the collection's own. `share`: of queries whose own row was found, of all answers."""
+
+    def __init__(self, root: str, q: Floats, model: bebr.Binarizer | None = None) -> None:
+        super().__init__()
+        self._root, self._q, self._model = root, q, model
+        self.answered, self.found, self.slowest, self.failed = 0, 0, 0.0, list[str]()
 
     def _go_on(self) -> None:
         with bebr.connect(self._root, retries=0) as client:
@@ -102,24 +116,16 @@ class Searches:
         return {"answered": self.answered, "share": share, "slowest": round(self.slowest, 2), **failed}
 
 
-class Writes:
+class Writes(Beside):
     """Rewrites ten rows, again and again: by old vectors until `turn` is called, by new ones after it. Each is tried
     until it is acknowledged."""
 
     def __init__(self, root: str, old: Floats, new: Floats) -> None:
-        self._root, self._old, self._new, self._stop = root, old, new, threading.Event()
+        super().__init__()
+        self._root, self._old, self._new = root, old, new
         self._over, self._lock = False, threading.Lock()
         self.written = self.refused = 0
         self.last = dict[int, int]()  # of each row, the number of its last write
-
-    def __enter__(self) -> Writes:
-        self._thread = threading.Thread(target=self._go_on)
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        self._thread.join()
 
     def still(self) -> threading.Lock:
         """While it is held, nothing is written."""

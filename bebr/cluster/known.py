@@ -135,12 +135,16 @@ class Cluster:
         return tuple(Shard(name, number, splits[0]) for number in range(splits[0])) if splits else ()
 
     async def known(self, name: str) -> Known:
-        """What leaves say of a collection, or said within the last second. Of a shard that does not answer, it is what
-        it said before, or else what another one says, without rows and number; `described` is for who wants to know of
-        all."""
+        """What leaves say of a collection, or said within the last second; see `there`."""
         before, when = self._known.get(name, (None, 0.0))
         if before is not None and time.monotonic() - when <= _FRESH:
             return before
+        return await self.there(name)
+
+    async def there(self, name: str) -> Known:
+        """What leaves say of a collection, now. Of a shard that does not answer, it is what it said before, or else
+        what another one says, without rows and number; `described` is for who wants to know of all."""
+        before, _ = self._known.get(name, (None, 0.0))
         shards = await self.shards(name)
         request = pb.GetCollectionRequest(name=name)
         works = [self.read(shard, "Collections/Get", request) for shard in shards]

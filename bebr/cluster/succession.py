@@ -8,12 +8,13 @@ that dies on the way is repeated: what is done already is passed over.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import Sequence
 from typing import Any
 
 from bebr.cluster.known import Cluster, Known
-from bebr.cluster.racing import together
+from bebr.collection.checks import check_none_behind
 from bebr.v1 import bebr_pb2 as pb
 
 _CUTOVER, _ROLLBACK = "Collections/Cutover", "Collections/Rollback"
@@ -70,10 +71,23 @@ class Succession:
         return known
 
     async def _checked(self, known: Known, numbers: Sequence[int], method: str, bare: bool) -> None:
-        """Has all owners say whether they would refuse, before one does it."""
+        """Has all owners say whether they would refuse, before one does it. What is refused for rows that are behind is
+        said of those of all shards."""
         kind = pb.CutoverRequest if method == _CUTOVER else pb.RollbackRequest
         request = kind(name=self._name, bare=bare, check=True)
-        await together([self._cluster.write(known.shards[number], method, request) for number in numbers])
+        works = [self._cluster.write(known.shards[number], method, request) for number in numbers]
+        said = await asyncio.gather(*works, return_exceptions=True)
+        errors = [one for one in said if isinstance(one, BaseException)]
+        errors.sort(key=lambda one: type(one) is ValueError)
+        if not errors:
+            return
+        if not bare and type(errors[0]) is ValueError:
+            stats = await self._cluster.read_first(known.shards, "Admin/Stats", pb.StatsRequest(collection=self._name))
+            behind, rows = sum(stats[number].rows_behind for number in numbers), sum(one.rows for one in stats)
+            one = known.said[numbers[0]]
+            model, call = (one.streamed, "cutover") if method == _CUTOVER else (one.former, "rollback")
+            check_none_behind(behind, rows, model, call)
+        raise errors[0]
 
     async def _cut_over(self, known: Known, left: Sequence[int], bare: bool) -> Any:
         """All that are left, which keep their old vectors, or none."""

@@ -147,6 +147,16 @@ def check_delete(ids: IdsLike | None, filter: FilterLike | None) -> Named | Filt
     return as_filter(filter) if filter is not None else check_ids(ids if ids is not None else ())
 
 
+def check_none_behind(behind: int, rows: int, model: str, call: str) -> None:
+    """What `cutover` and `rollback` want unless they are told otherwise: ``ValueError`` where `behind` of the rows have
+    no vector of the model that they lead to, which says how to `call` so that they need none."""
+    if behind:
+        raise ValueError(
+            f"{behind} of {rows} rows have no vector of model {model} yet: stream them (scroll(behind=True) names "
+            f"them), or {call}(bare=True), which leaves them without one"
+        )
+
+
 def check_query(q: ArrayLike, k: int, query: str, oversampling: int | None, exact: bool, dim: int) -> Floats:
     """The arguments of a search; returns ``q`` as float32[n, dim]. ``ValueError`` names what is wrong."""
     vectors = as_vectors(q, "q", dim, allow_empty=False)

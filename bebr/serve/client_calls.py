@@ -89,8 +89,9 @@ class ClientCalls:
         return found
 
     def collection(self, name: str) -> Steps[CollectionCalls]:
-        """The collection ``name``. ``KeyError`` if there is none; ``CorruptFile`` if a file of it is damaged."""
-        reply = yield Ask("Collections/Get", pb.GetCollectionRequest(name=name))
+        """The collection ``name``, for which one of its shards has to answer where it has several. ``KeyError`` if
+        there is none; ``CorruptFile`` if a file of it is damaged."""
+        reply = yield Ask("Collections/Get", pb.GetCollectionRequest(name=name, allow_partial=True))
         return self._held(name, reply)
 
     def collections(self) -> Steps[list[str]]:

@@ -9,6 +9,8 @@ from collections.abc import Callable, Coroutine, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
+
 from bebr.cluster.names import Taken
 from bebr.cluster.root import Root
 from bebr.serve.channel import Address
@@ -76,6 +78,33 @@ def loop():
         yield made
     finally:
         made.close()
+
+
+@contextmanager
+def asked(docs, q, wanted, pause=0.0, **how):
+    """Searches for the length of the block, `pause` seconds apart, each of which has to find just `wanted`: ids as
+    lists, and scores. Yields what grows by one with every answer."""
+    failed, answered, stop = [], [], threading.Event()
+
+    def ask() -> None:
+        while not stop.wait(pause):
+            try:
+                hits = docs.search(q, 5, exact=True, **how)
+                assert hits.ids.tolist() == wanted[0]
+                np.testing.assert_array_equal(hits.scores, wanted[1])
+                answered.append(1)
+            except Exception as error:
+                failed.append(error)
+
+    thread = threading.Thread(target=ask)
+    thread.start()
+    try:
+        yield answered
+    finally:
+        stop.set()
+        thread.join()
+    print(f"{len(answered)} searches answered, {len(failed)} failed")
+    assert failed == [] and answered
 
 
 def until(condition) -> None:

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import signal
-import threading
-
-import numpy as np
 
 import bebr
-from tests.cluster.running import until
+from tests.cluster.running import asked, until
 from tests.serve.conftest import start  # noqa: F401
 
 
@@ -33,44 +30,22 @@ def test_with_another_replica_no_query_fails_and_no_write_is_lost(
             assert docs.upsert(range(400), vectors[:400]) == 400
             until(lambda: sum(len(direct.collection(f"docs.{i}of2")) for i in range(2)) == 400)
             until(lambda: all(len(leaf.shards) == 2 for leaf in leaves.all))  # the root knows of both replicas
-            wanted = docs.search(queries, 5, exact=True)
-
-            def found() -> None:
-                hits = docs.search(queries, 5, exact=True)
-                np.testing.assert_array_equal(hits.ids, wanted.ids)
-                np.testing.assert_array_equal(hits.scores, wanted.scores)
+            hits = docs.search(queries, 5, exact=True)
+            wanted = hits.ids.tolist(), hits.scores
 
             first.process.send_signal(signal.SIGSTOP)
             before = leaves.tried_twice
-            for _ in range(4):
-                found()
+            with asked(docs, queries, wanted) as answered:
+                until(lambda: len(answered) > 4)
             assert leaves.tried_twice > before
             first.process.send_signal(signal.SIGCONT)
             until(lambda: leaves.all[0].alive)
 
-            failed, answered, stop = [], [], threading.Event()
-
-            def ask() -> None:
-                while not stop.is_set():
-                    try:
-                        found()
-                        answered.append(1)
-                    except Exception as error:
-                        failed.append(error)
-
-            threads = [threading.Thread(target=ask) for _ in range(2)]
-            for thread in threads:
-                thread.start()
-            try:
-                until(lambda: len(answered) > 4)
+            with asked(docs, queries, wanted) as one, asked(docs, queries, wanted) as other:
+                until(lambda: len(one) > 4 and len(other) > 4)
                 first.kill()
-                after = len(answered)
-                until(lambda: len(answered) > after + 4 or failed)
-            finally:
-                stop.set()
-                for thread in threads:
-                    thread.join()
-            assert failed == []
+                after = len(one)
+                until(lambda: len(one) > after + 4)
             assert docs.upsert(range(400, 440), vectors[400:440]) == 40  # once the lease of the first has ended
             assert docs.count() == 440 and None not in docs.get(range(440))
             with start(url, cache=str(tmp_path / "a"), port=int(first.target.rpartition(":")[2]), **about) as again:

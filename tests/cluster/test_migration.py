@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import threading
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 
-import numpy as np
 import pytest
 
 import bebr
 from bebr.collection.protocol import DatabaseLocked
 from bebr.store.database import Database
-from tests.cluster.running import until
+from tests.cluster.running import asked, until
 from tests.store.test_streaming import new, old, other, stranger  # noqa: F401
 
 ROWS, SHARDS = 600, 3
@@ -41,31 +39,6 @@ def rows_of(x):
         return [[IDS[i] for i in row] for row in hits.ids.tolist()], hits.scores
 
     return made
-
-
-@contextmanager
-def asked(docs, q, wanted, **how):
-    """Searches without rest for the length of the block, each of which has to find just that."""
-    failed, answered, stop = [], [], threading.Event()
-
-    def ask() -> None:
-        while not stop.is_set():
-            try:
-                hits = docs.search(q, 5, exact=True, **how)
-                assert hits.ids.tolist() == wanted[0]
-                np.testing.assert_array_equal(hits.scores, wanted[1])
-                answered.append(1)
-            except Exception as error:
-                failed.append(error)
-
-    thread = threading.Thread(target=ask)
-    thread.start()
-    try:
-        yield answered
-    finally:
-        stop.set()
-        thread.join()
-    assert failed == [] and answered
 
 
 def digest(client) -> str:
@@ -139,14 +112,14 @@ def test_refused_by_one_shard_it_changes_none_and_it_leads_back(cluster, old, ne
     docs = first.create_collection("docs", old)
     docs.upsert(IDS, vectors[:ROWS])
     docs.migrate(new, vectors=[(IDS, other[:ROWS])])
-    docs.upsert([IDS[7]], vectors[7:8])
-    with pytest.raises(ValueError, match=r"^1 of \d+ rows have no vector of model"):
-        docs.cutover()
+    docs.upsert(IDS[7:19], vectors[7:19])
+    with pytest.raises(ValueError, match=f"^12 of {ROWS} rows have no vector of model {new.digest} yet: stream them"):
+        docs.cutover()  # of all shards, not of the first that says so
     assert (docs.stats().target, docs.stats().former, digest(first)) == (new.digest, "", old.digest)
-    docs.migrate(new, vectors=[([IDS[7]], other[7:8])])
+    docs.migrate(new, vectors=[(IDS[7:19], other[7:19])])
     docs.cutover(keep_old=True)
     assert docs.upsert([IDS[8]], other[8:9]) == 1
-    with pytest.raises(ValueError, match=r"^1 of \d+ rows have no vector of model"):
+    with pytest.raises(ValueError, match=f"^1 of {ROWS} rows have no vector of model {old.digest} yet: stream them"):
         docs.rollback()
     docs.migrate(old, vectors=[([IDS[8]], vectors[8:9])])
     docs.rollback()

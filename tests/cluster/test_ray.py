@@ -7,17 +7,17 @@ import json
 import os
 import signal
 import socket
-import threading
 import time
 
-import numpy as np
 import pytest
 
 import bebr
-from tests.cluster.running import until
+from tests.cluster.running import asked, until
 from tests.commands import done, refused
 
 pytestmark = pytest.mark.cluster
+
+PAUSE = 0.03  # seconds between searches: some thirty a second
 
 
 def status() -> dict:
@@ -66,34 +66,15 @@ def docs(cluster, bz, vectors):
         yield made
 
 
-@contextlib.contextmanager
-def asked(docs, queries):
-    """Searches some thirty times a second for the length of the block; none may fail, or find anything else."""
-    wanted = docs.search(queries, 5, exact=True)
-    failed, answered, stop = [], [], threading.Event()
-
-    def ask() -> None:
-        while not stop.wait(0.03):
-            try:
-                hits = docs.search(queries, 5, exact=True)
-                assert np.array_equal(hits.ids, wanted.ids)
-                answered.append(1)
-            except Exception as error:
-                failed.append(error)
-
-    thread = threading.Thread(target=ask)
-    thread.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        thread.join()
-    print(f"{len(answered)} searches answered, {len(failed)} failed")
-    assert failed == [] and len(answered) > 4
+@pytest.fixture(scope="module")
+def wanted(docs, queries):
+    """What every search is to find."""
+    hits = docs.search(queries, 5, exact=True)
+    return hits.ids.tolist(), hits.scores
 
 
-def test_what_dies_is_replaced_while_queries_are_answered(docs, queries, vectors):
-    with asked(docs, queries):
+def test_what_dies_is_replaced_while_queries_are_answered(docs, queries, vectors, wanted):
+    with asked(docs, queries, wanted, PAUSE):
         first, begun = pids(), time.monotonic()
         os.kill(first["leaf-1-0"], signal.SIGKILL)
         until(lambda: pids().get("leaf-1-0", first["leaf-1-0"]) != first["leaf-1-0"])
@@ -103,19 +84,19 @@ def test_what_dies_is_replaced_while_queries_are_answered(docs, queries, vectors
     assert docs.delete(range(600, 660)) == 60
 
 
-def test_an_upgrade_starts_every_process_anew_and_no_query_fails(docs, queries):
+def test_an_upgrade_starts_every_process_anew_and_no_query_fails(docs, queries, wanted):
     before = pids()
-    with asked(docs, queries):
+    with asked(docs, queries, wanted, PAUSE):
         done("cluster", "upgrade", "--wait", 300)
     after = pids()
     assert before.keys() == after.keys() and not set(before.values()) & set(after.values())
 
 
-def test_a_node_is_drained_comes_back_and_no_query_fails(docs, queries):
+def test_a_node_is_drained_comes_back_and_no_query_fails(docs, queries, wanted):
     members = status()["members"]
     root = next(one["node"] for one in members if one["member"] == "root-0")
     node = next(one["node"] for one in members if one["node"] != root)
-    with asked(docs, queries):
+    with asked(docs, queries, wanted, PAUSE):
         done("cluster", "drain", node[:12], "--wait", 300)
         members = status()["members"]
         assert len(members) == 7 and all(one["node"] != node and one["address"] for one in members)

@@ -132,6 +132,10 @@ def test_a_leaf_that_is_away_and_partial_answers(here, bz, vectors, queries, tmp
             left = even.collection("docs.0of4").scroll() + even.collection("docs.2of4").scroll()
             some = docs.search(queries, 500, exact=True, allow_partial=True)
             assert some.missing == (1, 3)
+            late = client.collection("docs")  # it is opened by what there is, and counted by all of it
+            assert late.search(queries, 5, allow_partial=True).missing == (1, 3)
+            with pytest.raises(ConnectionError):
+                len(late)
             for query in range(len(queries)):
                 there = np.isin(whole.ids[query], [row.id for row in left])
                 np.testing.assert_array_equal(some.ids[query][: len(left)], whole.ids[query][there])
@@ -160,6 +164,26 @@ def test_shards_that_trained_by_themselves_answer_without_the_first_one(here, ve
             while time.monotonic() < end:
                 assert docs.search(queries, 5, allow_partial=True).missing == (0,)
         here.stop(root)
+
+
+def test_a_root_that_is_new_opens_a_collection_though_its_first_shard_is_away(here, bz, vectors, queries, tmp_path):
+    with bebr.open(tmp_path / "even") as even, bebr.open(tmp_path / "odd") as odd:
+        leaves = [here.leaf(even, "0"), here.leaf(odd, "1")]
+        first, second = here.root(leaves, shards=2), here.root(leaves, shards=2)
+        with bebr.connect(first) as client, bebr.connect(second, retries=0) as other:
+            client.create_collection("docs", bz).upsert(range(300), vectors[:300])
+            here.look(second)
+            here.stop(leaves[0])
+            docs = other.collection("docs")
+            hits = docs.search(queries, 5, exact=True, allow_partial=True)
+            assert hits.missing == (0,) and hits.ids.shape == (len(queries), 5)
+            with pytest.raises(ConnectionError):
+                docs.search(queries, 5)
+            with pytest.raises(KeyError):
+                other.collection("other")
+        for root in (first, second):
+            here.stop(root)
+        here.stop(leaves[1])
 
 
 def test_metrics_say_what_was_asked_which_leaf_took_how_long_and_what_was_missing(here, bz, vectors, queries, tmp_path):

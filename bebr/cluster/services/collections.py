@@ -60,7 +60,8 @@ class Collections:
             ) from error
 
     async def Get(self, request: pb.GetCollectionRequest) -> pb.GetCollectionResponse:
-        known = await self._cluster.described(request.name)
+        cluster = self._cluster
+        known = await (cluster.there(request.name) if request.allow_partial else cluster.described(request.name))
         first = known.said[0]
         about = {"text": first.text, "streamed": first.streamed, "former": first.former}
         return pb.GetCollectionResponse(model=known.model, rows=known.rows, id=known.id, **about)

@@ -17,6 +17,7 @@ import numpy as np
 
 from bebr.arrays import Floats
 from bebr.binarizer import Binarizer
+from bebr.collection.checks import check_none_behind
 from bebr.collection.keys import Named
 from bebr.store.snapshots.snapshot import Snapshot, Successor
 from bebr.store.upkeep.coverage import Coverage
@@ -105,11 +106,8 @@ class Streaming:
     def check_none_waits(self, snapshot: Snapshot, bare: bool, call: str) -> None:
         """The ValueError of `carried`."""
         waiting = self.now().waiting(snapshot)
-        if len(waiting) and not bare:
-            raise ValueError(
-                f"{len(waiting)} of {len(snapshot)} rows have no vector of model {self.bz.digest} yet: stream "
-                f"them (scroll(behind=True) names them), or {call}(bare=True), which leaves them without one"
-            )
+        if not bare:
+            check_none_behind(len(waiting), len(snapshot), self.bz.digest, call)
 
     def carried(self, snapshot: Snapshot, bare: bool, call: str, write: Callable[[StreamChange], int]) -> bool:
         """Brings some rows over that the heir has not, without a vector; whether that was all. `bare`: without it, a
