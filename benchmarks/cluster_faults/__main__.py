@@ -13,7 +13,8 @@ The table of docs/cluster.md: a part of a cluster is killed or frozen while it i
 
 Each event has its turn in every round, until there were so many rounds, or the minutes are over; what there is by then
 is in the table, and after every run in FILE. An event that fails is noted, and what it left is put in order; where that
-cannot be done, it ends. Needs Linux, `pip install 'bebr[ray,test,bench]'` and PostgreSQL's server.
+cannot be done, it ends. The object store is SeaweedFS; `--store moto` takes moto's server, which only acts like one.
+Needs Linux, `pip install 'bebr[ray,test,bench]'` and PostgreSQL's server.
 """
 
 from __future__ import annotations
@@ -36,19 +37,21 @@ from rich.table import Table
 
 import bebr
 from benchmarks.cluster_faults.load import Load
-from benchmarks.cluster_faults.running import Nodes, Postgres, Redis, Store, frozen, send
+from benchmarks.cluster_faults.running import Nodes, Postgres, Redis, frozen, send
 from benchmarks.datasets import Floats
 from benchmarks.machine import facts
+from benchmarks.object_stores import KINDS, ObjectStore
 from benchmarks.output import console, save
 
 ROWS, DIM, REPLICAS = 20_000, 64, 2
+BUCKET = "bebr"
 FROZEN, AWAY, HEADLESS = 30.0, 60.0, 5.0  # seconds
 
 
 class Faults:
     """Each method of an event's name harms something; what does not come back by itself, `restore` brings back."""
 
-    def __init__(self, nodes: Nodes, postgres: Postgres, store: Store) -> None:
+    def __init__(self, nodes: Nodes, postgres: Postgres, store: ObjectStore) -> None:
         self._nodes, self._postgres, self._store = nodes, postgres, store
 
     def leaf(self) -> None:
@@ -181,6 +184,7 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=24.0, help="after which no run is begun")
     parser.add_argument("--rate", type=float, default=30.0, help="searches a second")
     parser.add_argument("--wait", type=float, default=120.0, help="seconds for the cluster, and for full replicas")
+    parser.add_argument("--store", choices=KINDS, default=KINDS[0], help="what speaks S3")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     events = options.events.split(",")
@@ -197,13 +201,14 @@ def main() -> None:
         os.environ["XDG_CACHE_HOME"] = str(folder / "cache")
         (folder / "pg").mkdir()
         folder.chmod(0o755)
-        store = Store()
-        stack.callback(store.process.kill)
+        store = ObjectStore(options.store, folder, BUCKET)
+        stack.callback(store.close)
+        os.environ.update(store.environment)
         if Redis.is_there():
             stack.callback(Redis(folder).process.kill)
         postgres = Postgres(folder / "pg")
         stack.enter_context(_ended(postgres))
-        nodes = Nodes(postgres, store, options.wait)
+        nodes = Nodes(postgres, f"s3://{BUCKET}/faults", options.wait)
         stack.callback(nodes.down)
         with bebr.connect(nodes.roots()[0], timeout=600) as db:
             docs = db.create_collection("docs", dim=DIM)
@@ -220,7 +225,7 @@ def main() -> None:
             runs.append(found)
             print(found, flush=True)
             if options.json:
-                save(options.json, facts(1), runs, load=os.getloadavg())
+                save(options.json, facts(1), runs, load=os.getloadavg(), store=options.store)
         console().print(table(runs))
 
 

@@ -18,7 +18,6 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -30,10 +29,6 @@ from bebr.store.catalog.leaf_table import LeafTable
 _NAME = "faults"
 _SERVERS = Path("/usr/lib/postgresql")
 _USER = "postgres"
-# moto's server: no real S3 installs from PyPI or Debian. Its process can be frozen and killed.
-_STORE = (
-    "from moto.server import ThreadedMotoServer as S; s = S('127.0.0.1', {port}, False); s.start(); s._thread.join()"
-)
 SHARDS = 3
 
 
@@ -70,22 +65,6 @@ class Postgres:
         subprocess.run([self._programs / program, *arguments], check=True, timeout=120, **self._as_user)
 
 
-class Store:
-    """What speaks S3, in a process of its own; its environment is that of everything started from here on."""
-
-    url = "s3://bebr/faults"
-
-    def __init__(self) -> None:
-        port = _free_port("127.0.0.1")
-        os.environ.update(AWS_ENDPOINT_URL=f"http://127.0.0.1:{port}", AWS_DEFAULT_REGION="us-east-1")
-        os.environ.update(AWS_ACCESS_KEY_ID="testing", AWS_SECRET_ACCESS_KEY="testing")
-        command, nowhere = [sys.executable, "-c", _STORE.format(port=port)], subprocess.DEVNULL
-        self.process = subprocess.Popen(command, stdout=nowhere, stderr=nowhere)
-        s3fs: Any = import_module("s3fs")
-        _until_listening("127.0.0.1", port)
-        s3fs.S3FileSystem().mkdir("bebr")
-
-
 class Redis:
     """Behind Ray's head, by the environment of everything started from here on. None of it is kept on disk."""
 
@@ -114,13 +93,13 @@ class Member:
 class Nodes:
     """The cluster: three nodes, three shards, two replicas, two roots."""
 
-    def __init__(self, postgres: Postgres, store: Store, wait: float) -> None:
+    def __init__(self, postgres: Postgres, segments: str, wait: float) -> None:
         self._wait, self._url = wait, postgres.url
         self._nodes = LocalNodes(_NAME)
         port = _free_port("127.0.0.2")
         about = ("--shards", str(SHARDS), "--replicas", "2", "--roots", "2", "--port", str(port))
         try:
-            self._bebr("up", self._url, "--segments", store.url, "--local", "3", *about, "--lease-seconds", "5")
+            self._bebr("up", self._url, "--segments", segments, "--local", "3", *about, "--lease-seconds", "5")
             self._leaves = LeafTable(self._url)
         except BaseException:
             self.down()

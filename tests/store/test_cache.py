@@ -10,6 +10,7 @@ import pytest
 import bebr
 from bebr.errors import CorruptFile, LimitExceeded
 from bebr.store.database import Database
+from benchmarks.object_stores import KINDS, ObjectStore, is_there
 from tests.conftest import model_of
 
 
@@ -124,21 +125,17 @@ def test_an_index_file_is_attached(shared, bz, vectors, tmp_path, same_answers):
         same_answers(db.collection("docs"), rows)
 
 
-def test_s3(postgres, tmp_path, monkeypatch, bz, vectors, same_answers):
-    """By moto's server, which is no real S3: no object store installs here from PyPI or Debian."""
-    pytest.importorskip("s3fs", reason="needs s3fs: pip install s3fs")
-    server = pytest.importorskip("moto.server", reason="needs moto: pip install 'moto[s3]' flask flask-cors")
-    running = server.ThreadedMotoServer(port=0, verbose=False)
-    running.start()
+@pytest.mark.parametrize("kind", KINDS)
+def test_s3(kind, postgres, tmp_path, monkeypatch, bz, vectors, same_answers):
+    """By SeaweedFS, an object store, and by moto's server, which only acts like one."""
+    s3fs = pytest.importorskip("s3fs", reason="needs s3fs: pip install s3fs")
+    if not is_there(kind):
+        pytest.skip(f"needs {kind}: pip install 'bebr[test]'")
+    store = ObjectStore(kind, tmp_path, "bebr")
     try:
-        _, port = running.get_host_and_port()
-        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{port}")
-        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-            monkeypatch.setenv(name, "testing")
-        monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-        import s3fs
-
-        s3fs.S3FileSystem().mkdir("bebr")
+        for name, value in store.environment.items():
+            monkeypatch.setenv(name, value)
+        s3fs.S3FileSystem.clear_instance_cache()  # of another store
         url = postgres.schema()
         with Database(url, segments="s3://bebr/data", cache=tmp_path / "one") as db:
             docs = db.create_collection("docs", bz)
@@ -152,6 +149,6 @@ def test_s3(postgres, tmp_path, monkeypatch, bz, vectors, same_answers):
             same_answers(db.collection("docs"), dict(enumerate(vectors[:600])))
             assert len(s3fs.S3FileSystem().ls("bebr/data/segments", refresh=True)) == 1
     finally:
-        running.stop()
+        store.close()
     with Database(url, segments="s3://bebr/data", cache=tmp_path / "three") as db:  # the store is away
         same_answers(db.collection("docs"), dict(enumerate(vectors[:600])))
