@@ -17,7 +17,8 @@ over codes before and after FLM looks again at the first 100, by its ranking hea
 the head was trained); what 24, 48 and 96 bytes keep of its vectors of pairs.
 
 All arms start from the same weights under one seed, read the same batches and the same frozen picture encoder, taught
-once on other scenes. This is no reproduction: model, data and settings are ours, a thousandth of the paper's.
+once on other scenes. With --mlm-batch the others have batches of their own: then seconds compare, and steps do not.
+This is no reproduction: model, data and settings are ours, a thousandth of the paper's.
 """
 
 from __future__ import annotations
@@ -86,7 +87,7 @@ def trained(
         scenes.train,
         what.objective,
         most,
-        options.batch,
+        options.batch if arm == "FLM" else options.mlm_batch or options.batch,
         options.rate,
         what.corruption,
         warmup=0.01 * options.steps / most,
@@ -246,6 +247,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--steps", type=int, default=240, help="of FLM; the others take as many or more")
     parser.add_argument("--every", type=int, default=20, help="steps between two points of a curve")
     parser.add_argument("--batch", type=int, default=32, help="pairs a step")
+    parser.add_argument("--mlm-batch", type=int, help="pairs a step of the arms that hide tokens (default: --batch)")
     parser.add_argument("--rate", type=float, default=2e-3, help="learning rate")
     parser.add_argument("--scenes", type=int, default=6000, help="to train on")
     parser.add_argument("--asked", type=int, default=100, help="captions of the cloze")

@@ -109,3 +109,17 @@ def test_one_pass_through_all_of_it(small_world: None, tmp_path, capsys) -> None
     assert rows[1]["accuracy"][:2] == again[1]["accuracy"][:2]
     told = capsys.readouterr().out
     assert "not measured under three seeds" in told and "not a reproduction" in told
+
+
+def test_arms_that_hide_tokens_may_have_batches_of_their_own(small_world: None, monkeypatch) -> None:
+    from bebr.models.flm import training
+
+    given = []
+
+    def fit(*settings, watch, **_) -> None:
+        given.append((settings[2], settings[4]))
+        watch(4, 0.0)
+
+    monkeypatch.setattr(training, "fit", fit)
+    assert flm.main([*ROUNDS.split(), *SIZES.split(), "--seeds", "5", "--mlm-batch", "16"]) == 1
+    assert given == [("flm", 8), ("mlm", 16), ("mlm", 16)]
