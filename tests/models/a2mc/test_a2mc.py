@@ -30,6 +30,7 @@ from bebr.models.a2mc.views import hidden_joints, view, views  # noqa: E402
 pytestmark = pytest.mark.usefixtures("one_thread")
 SMALL = Config("kinect", 16, 2, 4, 8, 4, 16, 2)
 KINECT = SKELETONS["kinect"]
+UTD = [3, 2, 1, 0, *range(4, 20)]  # there the head is first, the hips fourth
 
 
 def generated(config, seed=0):
@@ -125,9 +126,7 @@ def test_files_of_both_sets_are_read_into_one_order(tmp_path):
     found = nw_ucla(tmp_path)
     assert found.what == "NW-UCLA" and found.labels.tolist() == [1] and found.held_out.tolist() == [True]
     scipy = pytest.importorskip("scipy.io")
-    utd = np.empty_like(body)
-    utd[:, [3, 2, 1, 0, *range(4, 20)]] = body  # there the head is first, the hips fourth
-    scipy.savemat(tmp_path / "a1_s3_t1_skeleton.mat", {"d_skel": utd.transpose(1, 2, 0)})
+    scipy.savemat(tmp_path / "a1_s3_t1_skeleton.mat", {"d_skel": body[:, UTD].transpose(1, 2, 0)})
     assert np.array_equal(files_of_clips.clip(tmp_path / "a1_s3_t1_skeleton.mat", "x"), read)
     assert utd_mhad(tmp_path).part(False)[1].tolist() == [1]
     with pytest.raises(FileNotFoundError, match="no such folder; wanted the files of NW-UCLA"):
@@ -217,6 +216,7 @@ def test_a_published_file_loads_by_its_keys(tmp_path, monkeypatch):
 
 
 def test_clips_become_vectors_on_the_command_line(tmp_path):
+    scipy = pytest.importorskip("scipy.io")
     A2mc.fresh(SMALL).save(tmp_path / "weights")
     producer = models.load("a2mc", weights=tmp_path / "weights")
     clips = made(5).clips
@@ -224,8 +224,10 @@ def test_clips_become_vectors_on_the_command_line(tmp_path):
     assert x.shape == (5, 32) and np.allclose(np.linalg.norm(x, axis=1), 1, atol=1e-6)
     assert np.abs(producer.embed([clip[:, 0] for clip in clips]) - x).max() < 1e-5
     (tmp_path / "clips").mkdir()
-    for number, clip in enumerate(clips):
-        np.save(tmp_path / "clips" / f"{number}.npy", clip)
+    (tmp_path / "clips" / "0.json").write_text(json.dumps({"skeletons": clips[0][:, 0].tolist()}))
+    scipy.savemat(tmp_path / "clips" / "1.mat", {"d_skel": clips[1][:, 0, UTD].transpose(1, 2, 0)})
+    for number in range(2, 5):
+        np.save(tmp_path / "clips" / f"{number}.npy", clips[number])
     done("embed", tmp_path / "clips", "-p", "a2mc", "--weights", tmp_path / "weights", "-o", tmp_path / "x.npy")
     assert np.abs(np.load(tmp_path / "x.npy") - x).max() < 1e-5
     with pytest.raises(
