@@ -17,7 +17,8 @@ over codes before and after FLM looks again at the first 100, by its ranking hea
 the head was trained); what 24, 48 and 96 bytes keep of its vectors of pairs.
 
 All arms start from the same weights under one seed, read the same batches and the same frozen picture encoder, taught
-once on other scenes. With --mlm-batch the others have batches of their own: then seconds compare, and steps do not.
+once on other scenes. With --mlm-batch (and --mlm-rate) the others have batches of their own: then seconds compare, and
+steps do not. --ranking 0 leaves out what has no rule.
 This is no reproduction: model, data and settings are ours, a thousandth of the paper's.
 """
 
@@ -88,7 +89,7 @@ def trained(
         what.objective,
         most,
         options.batch if arm == "FLM" else options.mlm_batch or options.batch,
-        options.rate,
+        options.rate if arm == "FLM" else options.mlm_rate or options.rate,
         what.corruption,
         warmup=0.01 * options.steps / most,
         fall=False,
@@ -114,6 +115,7 @@ def run(data: EmojiSet, options: Any, report: Report, keep: Callable[[Row], None
             row: Row = {"arm": arm, "seed": seed, "steps": steps, "seconds": spent, "accuracy": found}
             if arm == "FLM":
                 seconds = spent[-1]
+            if arm == "FLM" and options.ranking:
                 row["pairs"] = coded(producer, _first(scenes.train, 2000), scenes.asked, scenes.gallery)
                 untouched, told = copy.deepcopy(producer), report(f"ranking, seed {seed}")
                 ranking.fit(
@@ -249,12 +251,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--batch", type=int, default=32, help="pairs a step")
     parser.add_argument("--mlm-batch", type=int, help="pairs a step of the arms that hide tokens (default: --batch)")
     parser.add_argument("--rate", type=float, default=2e-3, help="learning rate")
+    parser.add_argument("--mlm-rate", type=float, help="learning rate of the arms that hide tokens (default: --rate)")
     parser.add_argument("--scenes", type=int, default=6000, help="to train on")
     parser.add_argument("--asked", type=int, default=100, help="captions of the cloze")
     parser.add_argument("--gallery", type=int, default=1000, help="pictures that are searched")
     parser.add_argument("--queries", type=int, default=60, help="captions that search")
     parser.add_argument("--eyes", type=int, default=1000, help="steps of the picture encoder")
-    parser.add_argument("--ranking", type=int, default=120, help="steps of the ranking head and the projections")
+    parser.add_argument("--ranking", type=int, default=120, help="steps of the ranking head and the projections, or 0")
     parser.add_argument("--device", default="cpu", help="where the networks run")
     options = parser.parse_args(arguments)
     console = output.console()

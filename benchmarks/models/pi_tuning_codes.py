@@ -1,4 +1,4 @@
-"""What codes keep of π-Tuning's trunk, of an expert's version of it, and of that version's queries on the trunk's codes.
+"""What codes keep of π-Tuning's trunk, of an expert's version, and of that version's queries on the trunk's codes.
 
 python -m benchmarks.models.pi_tuning_codes --seeds 0 1 2 --json codes.json
 

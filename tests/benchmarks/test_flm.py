@@ -111,15 +111,16 @@ def test_one_pass_through_all_of_it(small_world: None, tmp_path, capsys) -> None
     assert "not measured under three seeds" in told and "not a reproduction" in told
 
 
-def test_arms_that_hide_tokens_may_have_batches_of_their_own(small_world: None, monkeypatch) -> None:
+def test_arms_that_hide_tokens_may_have_batches_and_a_rate_of_their_own(small_world: None, monkeypatch) -> None:
     from bebr.models.flm import training
 
     given = []
 
     def fit(*settings, watch, **_) -> None:
-        given.append((settings[2], settings[4]))
-        watch(4, 0.0)
+        given.append((settings[2], settings[4], settings[5]))
+        watch(4, 1.0)
 
     monkeypatch.setattr(training, "fit", fit)
-    assert flm.main([*ROUNDS.split(), *SIZES.split(), "--seeds", "5", "--mlm-batch", "16"]) == 1
-    assert given == [("flm", 8), ("mlm", 16), ("mlm", 16)]
+    own = "--seeds 5 --mlm-batch 16 --rate 0.001 --mlm-rate 0.002 --ranking 0"
+    assert flm.main([*ROUNDS.split(), *SIZES.split(), *own.split()]) == 1
+    assert given == [("flm", 8, 0.001), ("mlm", 16, 0.002), ("mlm", 16, 0.002)]
