@@ -1,11 +1,14 @@
-"""What the command about π-Tuning's codes measures and shows, on vectors of our own; nothing is trained on pictures."""
+"""What the command about π-Tuning's codes measures and shows, on vectors of our own: no network."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 import pytest
 from rich.console import Console
 
+import bebr
 from bebr.models.data.emoji import STYLES, EmojiSet
 from benchmarks.models import pi_tuning_codes
 from benchmarks.models.kept import Kept
@@ -32,13 +35,20 @@ def data() -> EmojiSet:
 
 
 def test_codes_stand_beside_the_floats_of_both_versions(data: EmojiSet, monkeypatch: pytest.MonkeyPatch) -> None:
+    def train(x: np.ndarray, compatible_with: Any = None, old_vectors: Any = None, **settings: Any) -> Any:
+        """A compatible model takes a minute: the old one stands in for it, and finds little by other vectors."""
+        assert compatible_with is None or (len(old_vectors) == len(x) == 800 and x is not old_vectors)
+        return compatible_with or trained(x, **settings)
+
+    trained = bebr.train
+    monkeypatch.setattr(bebr, "train", train)
     monkeypatch.setattr(pi_tuning_codes, "BYTES", (8,))
     turn = np.linalg.qr(RNG.standard_normal((32, 32)))[0]
     producers = {"trunk": Turned(0.1, np.eye(32)), "expert": Turned(3.0, turn)}
     found = pi_tuning_codes.measured(producers, data, range(200), range(200, 260), 0)
     assert found["trunk"]["floats"] > 0.99 > 0.9 > found["expert"]["floats"] > 10 / 60  # noise costs, chance is less
     assert found["trunk"]["8"]["ADC"] > 0.9 and 0 < found["expert"]["8"]["SDC"] < found["trunk"]["8"]["SDC"]
-    assert set(found["expert on trunk"]) == {"8"} and found["expert on trunk"]["8"]["ADC"] < found["trunk"]["8"]["ADC"]
+    assert set(found["expert on trunk"]) == {"8"} and found["expert on trunk"]["8"]["ADC"] < 0.4  # by chance .17
 
 
 def test_what_is_shown_names_every_arm_and_way_of_asking(capsys: pytest.CaptureFixture[str]) -> None:
