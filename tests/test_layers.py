@@ -14,9 +14,13 @@ BELOW = {
     "cuda": {"base", "code", "kernels", "binarizer", "index"},
     "collection": {"base", "code", "kernels", "binarizer", "index"},
     "payload": {"base"},
+    "messages": set(),
     "client": set(),
-    "server": {"base", "collection"},
-    "bind": {"base", "code", "kernels", "binarizer", "index", "collection", "payload", "client", "server", "cuda"},
+    "server": {"base", "collection", "messages"},
+    "bind": {
+        *("base", "code", "kernels", "binarizer", "index", "collection", "payload", "messages", "client", "server"),
+        "cuda",
+    },
     "bench": {"base", "code", "kernels"},
 }
 

@@ -42,7 +42,6 @@ async def _search(asked: Asked) -> Any:
         if made.queries is not None:
             assert not isinstance(made.queries, Named)
             message.queries.CopyFrom(convert.vectors_to_message(made.queries))
-        message.query = convert.QUERY_MODES[asked["query"]]
         message.text.extend(made.texts or [])
         if digest is not None:
             message.model = digest

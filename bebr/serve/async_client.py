@@ -13,7 +13,7 @@ import grpc
 
 from bebr.binarizer import Binarizer
 from bebr.collection.handle import Handle
-from bebr.serve.channel import Address, stubs_of
+from bebr.serve.channel import SEARCH, Address, stubs_of
 from bebr.serve.client_calls import ClientCalls
 from bebr.serve.remote import CollectionCalls
 from bebr.serve.status import error_of
@@ -123,7 +123,7 @@ class _Connection:
 
     def __init__(self, address: Address) -> None:
         self.channel = address.aio_channel()
-        self.stubs = stubs_of(self.channel)
+        self.stubs = stubs_of(self.channel, as_bytes=[SEARCH])
         self.calls = ClientCalls(address.target, address.retries)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Container
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -15,6 +16,8 @@ from bebr.serve.pem import read_certificates, read_pair
 from bebr.serve.target import host_of, parse_target
 from bebr.tls import TLS, as_tls
 from bebr.v1 import bebr_pb2 as pb
+
+SEARCH = "Points/Search"
 
 TOKEN = "BEBR_TOKEN"
 """The variable that has the key."""
@@ -140,17 +143,18 @@ def _credentials(tls: TLS) -> grpc.ChannelCredentials:
     return grpc.ssl_channel_credentials(ca, key, certificate)
 
 
-def stubs_of(channel: Any) -> dict[str, Any]:
+def stubs_of(channel: Any, as_bytes: Container[str] = ()) -> dict[str, Any]:
     """What makes the calls of each method, "Points/Search", over a channel, blocking or not. A request is a message, or
-    its bytes."""
+    its bytes; ``as_bytes``: of which methods replies are bytes, too."""
     stubs = {}
-    for name, service in pb.DESCRIPTOR.services_by_name.items():
+    for service_name, service in pb.DESCRIPTOR.services_by_name.items():
         for method in service.methods:
+            name = f"{service_name}/{method.name}"
             make = channel.stream_unary if method.client_streaming else channel.unary_unary
-            stubs[f"{name}/{method.name}"] = make(
+            stubs[name] = make(
                 f"/{service.full_name}/{method.name}",
                 request_serializer=_sent,
-                response_deserializer=getattr(pb, method.output_type.name).FromString,
+                response_deserializer=None if name in as_bytes else getattr(pb, method.output_type.name).FromString,
             )
     return stubs
 

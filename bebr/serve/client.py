@@ -13,9 +13,9 @@ import grpc
 
 from bebr.binarizer import Binarizer
 from bebr.collection.handle import Handle
-from bebr.serve.channel import Address, stubs_of
+from bebr.serve.channel import SEARCH, Address, stubs_of
 from bebr.serve.client_calls import ClientCalls
-from bebr.serve.direct import SEARCH, direct_searches
+from bebr.serve.direct import direct_searches
 from bebr.serve.remote import CollectionCalls
 from bebr.serve.status import error_of
 from bebr.serve.steps import Ask, Pause, Steps
@@ -141,7 +141,7 @@ class Client(_Blocking[ClientCalls]):
             self._channel = grpc.insecure_channel(address.target, options=options)
         else:
             self._channel = grpc.secure_channel(address.target, credentials, options=options)
-        self._stubs = stubs_of(self._channel)
+        self._stubs = stubs_of(self._channel, as_bytes=[SEARCH])
         self._calls = ClientCalls(address.target, address.retries)
         self._direct, self._calls.searches = direct_searches(address)
         try:
@@ -184,6 +184,7 @@ class Client(_Blocking[ClientCalls]):
             return time.sleep(step.seconds)
         timeout = self._address.timeout
         if step.method == SEARCH and self._direct is not None:
+            assert isinstance(step.request, bytes)
             begun = time.monotonic()
             found = self._direct.search(step.request, timeout)
             if found is not None:

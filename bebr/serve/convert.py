@@ -22,7 +22,7 @@ from bebr.index import Hits
 from bebr.index.raw import check_rescore
 from bebr.v1 import bebr_pb2 as pb
 
-_F4, _I8 = np.dtype("<f4"), np.dtype("<i8")
+_F2, _F4 = np.dtype("<f2"), np.dtype("<f4")
 METRICS = {"cosine": pb.METRIC_COSINE, "ip": pb.METRIC_IP, "l2": pb.METRIC_L2}
 QUERY_MODES = {"float": pb.QUERY_MODE_FLOAT, "code": pb.QUERY_MODE_CODE}
 FUSIONS = {"rrf": pb.FUSION_RRF}
@@ -101,7 +101,7 @@ def named_from_message(data: bytes, keys: Sequence[bytes], name: str) -> Named:
 
 def vector_columns(vectors: NDArray[np.floating]) -> NDArray[np.floating]:
     """float32 or float16 [n, d] as a message has it, row by row; the type is kept."""
-    return np.ascontiguousarray(vectors, "<f2" if vectors.dtype == np.float16 else "<f4")
+    return np.ascontiguousarray(vectors, _F2 if vectors.itemsize == 2 else _F4)
 
 
 def vectors_to_message(vectors: NDArray[np.floating]) -> pb.Vectors:
@@ -187,28 +187,6 @@ def hits_to_message(
     if keys is not None:
         reply.keys.extend(itertools.compress(keys, real))
     return reply
-
-
-def hits_from_message(reply: pb.SearchResponse, k: int, ascending: bool) -> tuple[Hits, list[bytes]]:
-    """Back to [n, k], with id -1 and the worst score where answers are missing, as a local search gives them; and a key
-    for each of the n * k, b"" for none."""
-    n, numbers, distances = len(reply.counts), reply.ids, reply.scores
-    if len(numbers) == 8 * n * k == 2 * len(distances):  # none is missing, as a rule
-        whole = _table(distances, _F4, (n, k)), _table(numbers, _I8, (n, k))
-        return Hits(whole[0].astype(np.float32, copy=False), whole[1].astype(np.int64, copy=False)), list(reply.keys)
-    counts = np.fromiter(reply.counts, np.int64, n)
-    there = np.arange(k) < counts[:, None]
-    ids = np.full(there.shape, -1, np.int64)
-    scores = np.full(there.shape, np.inf if ascending else -np.inf, np.float32)
-    ids[there] = np.frombuffer(numbers, _I8)
-    scores[there] = np.frombuffer(distances, _F4)
-    keys = iter(reply.keys)
-    return Hits(scores, ids), [next(keys) if real else b"" for real in there.ravel().tolist()] if reply.keys else []
-
-
-def _table(data: bytes, dtype: np.dtype[Any], shape: tuple[int, int]) -> NDArray[Any]:
-    """Of a copy that may be written."""
-    return np.ndarray(shape, dtype, bytearray(data))
 
 
 def rows_from_message(message: pb.Rows) -> list[Row]:

@@ -11,13 +11,11 @@ from urllib.parse import unquote
 
 import grpc
 
-from bebr.serve.channel import RETRIED, Address
+from bebr.serve.channel import RETRIED, SEARCH, Address
 from bebr.serve.status import error_of_status
 from bebr.serve.target import socket_address
-from bebr.v1 import bebr_pb2 as pb
 
-SEARCH = "Points/Search"
-_PATH = "/bebr.v1.Points/Search"
+_PATH = f"/bebr.v1.{SEARCH}"
 # Searches of one client at a time; gRPC has one connection for all others.
 _MOST = 32
 _CODES = {code.value[0]: code for code in grpc.StatusCode}
@@ -47,16 +45,15 @@ class Direct:
         self._caller, self._target, self._repeats = caller, address.target, address.retries > 0
         self._process = os.getpid()
 
-    def search(self, request: pb.SearchRequest, timeout: float | None) -> pb.SearchResponse | None:
-        """The reply. None: it is to be asked by gRPC. Errors of `error_of_status`, among them those that the server
-        answered; an exception of a signal's handler."""
+    def search(self, request: bytes, timeout: float | None) -> bytes | None:
+        """The reply to a SearchRequest. None: it is to be asked by gRPC. Errors of `error_of_status`, among them those
+        that the server answered; an exception of a signal's handler."""
         if os.getpid() != self._process:
             return None
-        data = request.SerializeToString()
-        outcome, status, message, body = self._caller.call(_PATH, data, timeout)
+        outcome, status, message, body = self._caller.call(_PATH, request, timeout)
         if outcome == "answered":
             if status == 0:
-                return pb.SearchResponse.FromString(body)
+                return body  # type: ignore[no-any-return]
             code = _CODES.get(status, grpc.StatusCode.UNKNOWN)
             if code in RETRIED and self._repeats:
                 return None

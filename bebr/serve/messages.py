@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 from google.protobuf.message import Message
 from numpy.typing import NDArray
 
+from bebr.binarizer.codes import Query
 from bebr.collection.bare import bare_rows
 from bebr.collection.creation import Creation
 from bebr.collection.keys import Named
+from bebr.collection.options import Groups
+from bebr.collection.protocol import Fusion
 from bebr.collection.request import SearchRequest
 from bebr.serve import convert
 from bebr.v1 import bebr_pb2 as pb
@@ -42,10 +47,8 @@ def rows_on_wire(head: pb.UpsertRequest, named: Named, vectors: NDArray[np.float
     request = pb.UpsertRequest()
     request.CopyFrom(head)
     columns = convert.vector_columns(_put_all_but_vectors(request, named, vectors, texts))
-    before = pb.Vectors(dimension=columns.shape[1], count=columns.shape[0]).SerializeToString()
-    data = _head_of(pb.Vectors, "f16" if columns.dtype == np.float16 else "f32", columns.nbytes)
-    field = _head_of(pb.UpsertRequest, "vectors", len(before) + len(data) + columns.nbytes)
-    return b"".join((request.SerializeToString(), field, before, data, columns.data))
+    before = _before_vectors(pb.UpsertRequest, "vectors", *columns.shape, columns.itemsize)
+    return b"".join((request.SerializeToString(), before, columns.data))
 
 
 def _put_all_but_vectors(
@@ -62,6 +65,15 @@ def _put_all_but_vectors(
     return vectors[~bare]
 
 
+@lru_cache(256)
+def _before_vectors(kind: type[Message], name: str, count: int, dimension: int, itemsize: int) -> bytes:
+    """What stands before the numbers of a field that is a `Vectors`, which end it."""
+    before: bytes = pb.Vectors(dimension=dimension, count=count).SerializeToString()
+    size = count * dimension * itemsize
+    data = _head_of(pb.Vectors, "f16" if itemsize == 2 else "f32", size)
+    return _head_of(kind, name, len(before) + len(data) + size) + before + data
+
+
 def _head_of(kind: type[Message], name: str, size: int) -> bytes:
     """What stands before a field of so many bytes: its number, with 2 for "bytes follow", and their number, each 7 bits
     a byte (protobuf.dev, "Encoding")."""
@@ -76,26 +88,83 @@ def _head_of(kind: type[Message], name: str, size: int) -> bytes:
 
 def search_message(collection: str, request: SearchRequest) -> pb.SearchRequest:
     """All of a search but its queries and what they are for."""
+    return pb.SearchRequest.FromString(search_on_wire(collection, request))
+
+
+def search_on_wire(
+    collection: str, request: SearchRequest, model: str | None = None, allow_partial: bool = False
+) -> bytes:
+    """A search as it is sent, but its queries, which may follow: pieces of a message one after another are the message.
+    ``model``: the digest of that of the queries."""
     options = request.options
+    effort = options.query, options.oversampling, options.exact, options.rescore, options.nprobe, options.ef_search
+    shown = request.k, request.offset, options.radius, request.groups, request.with_payloads
+    head: bytes = _search_head(collection, model, allow_partial, *effort, *shown)
+    if request.allow is None and options.filter is None:
+        return head
+    among = pb.SearchRequest(filter=None if options.filter is None else options.filter.text)
+    if request.allow is not None:
+        among.allow = convert.ids_to_bytes(request.allow.numbers)
+        among.allow_keys.extend(request.allow.keys or [])
+    return head + _bytes(among)
+
+
+@lru_cache(256)
+def _search_head(
+    collection: str,
+    model: str | None,
+    allow_partial: bool,
+    query: Query,
+    oversampling: int | None,
+    exact: bool,
+    rescore: int | None,
+    nprobe: int | None,
+    ef_search: int | None,
+    k: int,
+    offset: int,
+    radius: float | None,
+    groups: Groups | None,
+    with_payloads: bool,
+) -> bytes:
+    """What most searches have in common with those before them."""
     message = pb.SearchRequest(
         collection=collection,
-        k=request.k,
-        radius=options.radius,
-        offset=request.offset,
-        with_payloads=request.with_payloads,
-        rescore=options.rescore,
-        nprobe=options.nprobe,
-        ef_search=options.ef_search,
+        model=model,
+        allow_partial=allow_partial,
+        query=convert.QUERY_MODES[query],
+        rescore=rescore,
+        nprobe=nprobe,
+        ef_search=ef_search,
+        k=k,
+        offset=offset,
+        radius=radius,
+        with_payloads=with_payloads,
     )
-    if options.exact:
+    if exact:
         message.exact = True
-    elif options.oversampling is not None:
-        message.oversampling = options.oversampling
-    if request.allow is not None:
-        message.allow = convert.ids_to_bytes(request.allow.numbers)
-        message.allow_keys.extend(request.allow.keys or [])
-    if options.filter is not None:
-        message.filter = options.filter.text
-    if request.groups is not None:
-        message.group_by, message.group_size = request.groups.by, request.groups.size
-    return message
+    elif oversampling is not None:
+        message.oversampling = oversampling
+    if groups is not None:
+        message.group_by, message.group_size = groups.by, groups.size
+    return _bytes(message)
+
+
+def queries_on_wire(vectors: NDArray[np.floating]) -> bytes:
+    """The queries of a search as they are sent: float32 or float16 [n, d]."""
+    columns = convert.vector_columns(vectors)
+    return _before_vectors(pb.SearchRequest, "queries", *columns.shape, columns.itemsize) + columns.data
+
+
+def texts_on_wire(texts: list[str], fusion: Fusion) -> bytes:
+    """Words that a search asks for as they are sent, one text a query."""
+    return _bytes(pb.SearchRequest(text=texts, fusion=convert.FUSIONS[fusion]))
+
+
+def rows_asked_on_wire(rows: Named) -> bytes:
+    """Rows that are the queries of a search as they are sent."""
+    return _bytes(pb.SearchRequest(by_ids=convert.ids_to_bytes(rows.numbers), by_keys=rows.keys))
+
+
+def _bytes(message: Message) -> bytes:
+    sent: bytes = message.SerializeToString()
+    return sent

@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import itertools
-import json
 from collections.abc import Callable, Sequence
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from bebr.binarizer import Binarizer
 from bebr.binarizer.codes import Query
-from bebr.collection.checks import load_payload
 from bebr.collection.filter_form import FilterLike
-from bebr.collection.keys import IdsLike, Named, named_array
-from bebr.collection.protocol import CollectionHits, Fusion, GroupValue, ModelInfo, Payload
+from bebr.collection.keys import IdsLike, Named
+from bebr.collection.protocol import CollectionHits, Fusion, ModelInfo
 from bebr.collection.request import SearchRequest, check_search, check_search_ids
 from bebr.errors import IncompatibleModel
-from bebr.index import Hits
 from bebr.serve import convert
-from bebr.serve.messages import search_message
+from bebr.serve.answers import joined, read_answer
+from bebr.serve.channel import SEARCH
+from bebr.serve.messages import queries_on_wire, rows_asked_on_wire, search_on_wire, texts_on_wire
 from bebr.serve.steps import Ask, Steps
 from bebr.serve.wire import OVERHEAD, Wire, as_sent, key_sizes
 from bebr.v1 import bebr_pb2 as pb
@@ -99,32 +97,29 @@ class SearchCalls:
             text=text,
             fusion=fusion,
         )
-        message, vectors, texts, size = search_message(self._name, request), None, request.texts or [], 0
-        message.query, message.allow_partial = convert.QUERY_MODES[query], allow_partial
+        texts, model = request.texts or [], None
+        vectors: NDArray[np.floating] | None = None
         if request.queries is not None:
             assert not isinstance(request.queries, Named)
-            vectors = as_sent(request.queries, q)
-            size = vectors.itemsize * vectors.shape[1]
+            vectors, model = as_sent(request.queries, q), (binarizer or self._model).digest
+        size = 0 if vectors is None else vectors.itemsize * vectors.shape[1]
         if texts:
-            message.fusion = convert.FUSIONS[fusion]
             size += max(len(one.encode()) + _TEXT_BYTES for one in texts)
 
-        def put(piece: slice) -> None:
-            if vectors is not None:
-                convert.put_vectors(message.queries, vectors[piece])
-            if texts:
-                message.text[:] = texts[piece]
+        def queries(piece: slice) -> bytes:
+            sent = b"" if vectors is None else queries_on_wire(vectors[piece])
+            return sent + texts_on_wire(texts[piece], fusion) if texts else sent
 
-        if vectors is None:
-            return (yield from self._answered(request, message, size, put))
-        message.model = (binarizer or self._model).digest
+        def asked(digest: str | None) -> Steps[CollectionHits]:
+            head = search_on_wire(self._name, request, digest, allow_partial)
+            return self._answered(request, head, size, queries)
+
         try:
-            return (yield from self._answered(request, message, size, put))
+            return (yield from asked(model))
         except (IncompatibleModel, ValueError):  # or rescore= beside queries of what is another model by now
-            if binarizer is not None or not (yield from self._migrated()):
+            if model is None or binarizer is not None or not (yield from self._migrated()):
                 raise
-        message.model = self._model.digest
-        return (yield from self._answered(request, message, size, put))
+        return (yield from asked(self._model.digest))
 
     def _migrated(self) -> Steps[bool]:
         """Whether it is still the same collection, but has got another model meanwhile, which is known then."""
@@ -170,54 +165,32 @@ class SearchCalls:
             with_payloads=with_payloads,
             rescore=rescore,
         )
-        message, named = search_message(self._name, request), request.queries
+        named = request.queries
         assert isinstance(named, Named)
 
-        def put(piece: slice) -> None:
-            message.by_ids = convert.ids_to_bytes(named.numbers[piece])
-            message.by_keys[:] = named[piece].keys or []
+        def queries(piece: slice) -> bytes:
+            return rows_asked_on_wire(named[piece])
 
-        return (yield from self._answered(request, message, 8 + int(key_sizes(named).max()), put))
+        head = search_on_wire(self._name, request)
+        return (yield from self._answered(request, head, 8 + int(key_sizes(named).max()), queries))
 
     def _answered(
-        self, request: SearchRequest, message: pb.SearchRequest, query_bytes: int, put: Callable[[slice], None]
+        self, request: SearchRequest, head: bytes, query_bytes: int, queries: Callable[[slice], bytes]
     ) -> Steps[CollectionHits]:
-        """The hits of a search, in as many calls as it needs. ``put`` sets the queries of one call, of so many bytes
-        each."""
-        limits, count, k = self._wire.limits, len(request), request.k
-        size = request.groups.size if request.groups else 1
-        width = size if request.groups else k  # of a row of hits: one group's, or one query's
-        by_size = (limits.message_bytes - OVERHEAD - message.ByteSize()) // query_bytes
-        most = limits.answers // (max(request.options.k, message.rescore) * size)
-        step = max(1, min(limits.queries, most, by_size))
-        found: list[Hits] = []
-        keys: list[list[bytes]] = []
-        payloads: list[list[Payload | None]] = []
-        groups: list[GroupValue | None] = []
-        missing: set[int] = set()
+        """The hits of a search, in as many calls as it needs. ``queries``: those of one call as they are sent after
+        ``head``, so many bytes each."""
+        count, ascending = len(request), self._model.metric == "l2" and request.texts is None
+        step = 1 if count == 1 else self._step(request, len(head), query_bytes)
+        answers = []
         for start in range(0, count, step):
-            put(slice(start, start + step))
-            reply = yield Ask("Points/Search", message)
-            if reply.shards:
-                missing |= set(range(reply.shards)) - set(reply.answered)
-            if request.groups:
-                groups += [json.loads(text) if text else None for text in reply.groups]
-            ascending = self._model.metric == "l2" and not message.text
-            hits, some = convert.hits_from_message(reply, width, ascending)
-            found.append(hits)
-            keys.append(some)
-            if request.with_payloads:
-                texts = iter(reply.payloads)
-                payloads += [[load_payload(next(texts)) for _ in range(n)] + [None] * (width - n) for n in reply.counts]
-        scores, numbers = (np.concatenate(parts) for parts in zip(*found, strict=True)) if len(found) > 1 else found[0]
-        every = None
-        if any(keys):  # a row may have got the first one meanwhile
-            every = [key for some, hits in zip(keys, found, strict=True) for key in some or [b""] * hits.ids.size]
-        ids = named_array(numbers, every)
-        if not request.groups:
-            return CollectionHits(scores, ids, payloads if request.with_payloads else None, missing=missing)
-        rows = None
-        if request.with_payloads:
-            rows = [list(itertools.chain(*payloads[i : i + k])) for i in range(0, len(payloads), k)]
-        values = [groups[i : i + k] for i in range(0, len(groups), k)]
-        return CollectionHits(scores.reshape(count, -1), ids.reshape(count, -1), rows, values, missing)
+            reply = yield Ask(SEARCH, head + queries(slice(start, start + step)))
+            answers.append(read_answer(reply, request, ascending))
+        return joined(answers, request)
+
+    def _step(self, request: SearchRequest, head_bytes: int, query_bytes: int) -> int:
+        """How many queries a call may have."""
+        limits, options = self._wire.limits, request.options
+        by_size: int = (limits.message_bytes - OVERHEAD - head_bytes) // query_bytes
+        group = request.groups.size if request.groups else 1
+        by_answers: int = limits.answers // (max(options.k, options.rescore or 0) * group)
+        return max(1, min(int(limits.queries), by_answers, by_size))

@@ -15,8 +15,8 @@ R = TypeVar("R")
 
 
 class Ask(NamedTuple):
-    """A call of ``method`` ("Points/Search"); its reply comes back, or its error as a Python exception. A stream of
-    requests is an iterator; bytes are a request as it is sent."""
+    """A call of ``method`` ("Points/Upsert"); its reply comes back, or its error as a Python exception. A stream of
+    requests is an iterator; bytes are a request as it is sent. Of "Points/Search" request and reply are bytes."""
 
     method: str
     request: Message | bytes | Iterator[Message | bytes]

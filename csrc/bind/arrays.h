@@ -116,6 +116,7 @@ py::array_t<uint32_t> assigned(const Centroids& centroids, const Array<float>& x
 void bind_build(py::module_& m);
 void bind_collection(py::module_& m);
 void bind_index(py::module_& m);
+void bind_messages(py::module_& m);
 void bind_payload(py::module_& m);
 void bind_raw(py::module_& m);
 void bind_search(py::module_& m);

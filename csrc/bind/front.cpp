@@ -145,7 +145,7 @@ py::object read_message(const std::string& message) {
 }
 
 // How it ended, in a word, the status and its message, and the reply. An exception of a signal's handler ends it.
-py::tuple call(Caller& caller, const std::string& path, const py::bytes& message, std::optional<double> seconds) {
+py::tuple call(Caller& caller, std::string_view path, const py::bytes& message, std::optional<double> seconds) {
   constexpr const char* kOutcomes[] = {"answered", "late", "broken", "busy", "stopped", "closed"};
   const std::string_view bytes = message;
   Reply reply;

@@ -192,5 +192,6 @@ PYBIND11_MODULE(_core, m) {
   bind_index(m);
   bind_collection(m);
   bind_payload(m);
+  bind_messages(m);
   bind_build(m);
 }

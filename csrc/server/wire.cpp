@@ -7,6 +7,7 @@
 #include <limits>
 
 #include "base/half.h"
+#include "messages/reader.h"
 
 namespace bebr {
 namespace {
@@ -19,55 +20,6 @@ constexpr size_t kTextHead = 6;  // bytes of a field and a length before a text
 constexpr int64_t kFirstPlace = int64_t{1} << 62;
 constexpr size_t kMostGroup = 1000;  // rows of a group
 constexpr uint64_t kMostK = (uint64_t{1} << 31) - 1;
-
-// Protobuf's wire format, in the shortest encoding only: what another writer does is left to protobuf.
-class Reader {
- public:
-  explicit Reader(std::string_view bytes) : bytes_(bytes) {}
-
-  bool more() const noexcept { return good_ && at_ < bytes_.size(); }
-  bool good() const noexcept { return good_; }
-
-  uint64_t varint(uint64_t most) noexcept {
-    uint64_t value = 0;
-    for (int shift = 0; shift < 64; shift += 7) {
-      if (at_ == bytes_.size()) return bad();
-      const auto byte = static_cast<uint8_t>(bytes_[at_++]);
-      if (shift == 63 && byte > 1) return bad();
-      value |= uint64_t{byte & 127u} << shift;
-      if (byte < 128) return byte == 0 && shift > 0 ? bad() : value > most ? bad() : value;
-    }
-    return bad();
-  }
-  uint32_t number() noexcept { return static_cast<uint32_t>(varint(UINT32_MAX)); }
-  bool flag() noexcept { return varint(1) != 0; }
-  std::string_view bytes() noexcept {
-    const uint64_t size = varint(UINT32_MAX);
-    if (!good_ || size > bytes_.size() - at_) return bad(), std::string_view{};
-    at_ += size;
-    return bytes_.substr(at_ - size, size);
-  }
-  double real() noexcept {
-    double value = 0;
-    if (bytes_.size() - at_ < sizeof value) return bad(), value;
-    std::memcpy(&value, bytes_.data() + at_, sizeof value);
-    at_ += sizeof value;
-    return value;
-  }
-  uint64_t bad() noexcept {
-    good_ = false;
-    return 0;
-  }
-
- private:
-  std::string_view bytes_;
-  size_t at_ = 0;
-  bool good_ = true;
-};
-
-constexpr uint64_t varint_field(uint64_t number) { return number << 3; }
-constexpr uint64_t real_field(uint64_t number) { return number << 3 | 1; }
-constexpr uint64_t bytes_field(uint64_t number) { return number << 3 | 2; }
 
 bool read_vectors(std::string_view message, SearchRequest& request) noexcept {
   Reader in(message);
@@ -94,7 +46,7 @@ bool read_vectors(std::string_view message, SearchRequest& request) noexcept {
         return false;
     }
   }
-  return in.good() && given;
+  return in.good() && in.shortest() && given;
 }
 
 // Whether lists or candidates of a search, where they are given, are what Python takes.
@@ -208,7 +160,8 @@ std::optional<SearchRequest> read_search(std::string_view message) noexcept {
   const CollectionSearch& asked = request.asked;
   const size_t depth = asked.k + request.offset, rescore = asked.rescore.value_or(0);
   if (request.by_ids) request.count = request.by_ids->size() / sizeof(int64_t);
-  if (!in.good() || queries == request.by_ids.has_value() || asked.k < 1 || depth > kMostK) return std::nullopt;
+  if (!in.good() || !in.shortest()) return std::nullopt;  // numbers longer than they need be are left to protobuf
+  if (queries == request.by_ids.has_value() || asked.k < 1 || depth > kMostK) return std::nullopt;
   if (asked.oversampling && (*asked.oversampling < 1 || *asked.oversampling > kMostK)) return std::nullopt;
   if (asked.radius && !std::isfinite(*asked.radius)) return std::nullopt;
   if (!fits(asked.nprobe, kMostLists, asked.exact) || !fits(asked.ef_search, kMostCandidates, asked.exact))
