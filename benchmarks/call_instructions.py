@@ -1,6 +1,6 @@
 """Instructions of a call, by part: in the front, in the search itself, and of `Collection.search` in this process.
 
-    python -m benchmarks.call_instructions [--embedded] [--json FILE]
+    python -m benchmarks.call_instructions [--python] [--json FILE]
 
 No speed is measured, so a busy machine does not matter. Each figure is the difference between a longer and a shorter
 run under callgrind, so nothing of a program's start is in it.
@@ -11,8 +11,10 @@ run under callgrind, so nothing of a program's start is in it.
   threads beside its loop search.
 * **search**: the engine's search of 2,000 rows, 1 and 64 queries a kernel call. Callgrind knows no AVX-512: it is the
   AVX2 code that is counted.
-* **embedded** (only with `--embedded`; minutes): all that Python does for `Collection.search` of one query, the
+* **embedded** (only with `--python`; minutes): all that Python does for `Collection.search` of one query, the
   engine's search left out.
+* **client** (only with `--python`): all that the process of `bebr.connect` does for a search of one query, by library.
+  The server beside it is not counted.
 
 Needs valgrind and strace.
 """
@@ -21,6 +23,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -35,6 +38,7 @@ from rich.table import Table
 
 import bebr
 from benchmarks import machine, output
+from benchmarks.call_server import serving
 from benchmarks.calls import NAME, make, rows_of
 from benchmarks.kernels import built
 
@@ -43,7 +47,7 @@ DIM, ROWS = 384, 2000
 FEW, MANY = 1000, 1_000_000  # rows of a front's searches: its loop answers the ones, hands over the others
 OUTSTANDING, BATCHES = (1, 8, 64), (1, 64)
 _CALLS = 640  # more in the longer run
-_SEARCHES = 128
+_SEARCHES, _ASKED = 128, 2048
 # By names of functions and, where these say nothing, of libraries: the part that a function belongs to. The first one
 # counts.
 PARTS = {
@@ -193,7 +197,7 @@ def embedded() -> Row:
     """Of one query."""
     with tempfile.TemporaryDirectory() as folder:
         make(Path(folder) / "db", rows_of(ROWS), None)
-        command = [sys.executable, "-m", __name__, "--search", str(Path(folder) / "db")]
+        command = [sys.executable, "-m", "benchmarks.call_instructions", "--search", str(Path(folder) / "db")]
         short, long = (profiled([*command, str(times)]) for times in (64, 64 + _SEARCHES))
     engine = "bebr::CollectionSnapshot::search(float const*"
     searched = (long.inside(engine) - short.inside(engine)) / _SEARCHES
@@ -201,11 +205,27 @@ def embedded() -> Row:
     return Row("embedded", 1, total - searched, {"Python": total - searched, "the engine beside it": searched})
 
 
-def _search(folder: str, times: int) -> None:
-    """What is counted of `embedded`."""
+def client() -> Row:
+    """Of one query."""
+    cores = sorted(os.sched_getaffinity(0))
+    with tempfile.TemporaryDirectory() as folder:
+        make(Path(folder) / "db", rows_of(ROWS), None)
+        with serving(str(Path(folder) / "db"), "front", cores) as server:
+            command = [sys.executable, "-m", "benchmarks.call_instructions", "--search", f"{server.host}:{server.port}"]
+            short, long = (profiled([*command, str(times)]) for times in (64, 64 + _ASKED))
+    parts: Counter[str] = Counter()
+    for function in long.own | short.own:
+        library = function.rpartition("[")[2].removesuffix("]")
+        parts[library.partition(".")[0]] += long.own[function] - short.own[function]
+    shown = {name: n / _ASKED for name, n in parts.items() if n > 100 * _ASKED}
+    return Row("client", 1, sum(parts.values()) / _ASKED, shown)
+
+
+def _search(place: str, times: int) -> None:
+    """What is counted of `embedded`, in a folder, and of `client`, at a server's address."""
     bebr.set_num_threads(1)
     queries = rows_of(64)
-    with bebr.open(folder) as db:
+    with bebr.open(place) if Path(place).is_dir() else bebr.connect(place) as db:
         docs = db.collection(NAME)
         for i in range(times):
             docs.search(queries[i % len(queries)], 10)
@@ -226,8 +246,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.call_instructions", description=__doc__.partition("\n")[0]
     )
-    parser.add_argument("--embedded", action="store_true", help="Collection.search in Python, too")
-    parser.add_argument("--search", nargs=2, metavar=("FOLDER", "TIMES"), help=argparse.SUPPRESS)
+    parser.add_argument("--python", action="store_true", help="what Python does for a search, too")
+    parser.add_argument("--search", nargs=2, metavar=("PLACE", "TIMES"), help=argparse.SUPPRESS)
     parser.add_argument("--json", type=Path, help="write figures, machine and versions here")
     options = parser.parse_args(arguments)
     if options.search:
@@ -238,8 +258,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     rows = [one(n) for n in OUTSTANDING for one in (front, system_calls)]
     rows += [one(n, rows=MANY) for n in OUTSTANDING for one in (front, system_calls)]
     rows += [front(OUTSTANDING[-1], metrics=True), *(search(n) for n in BATCHES)]
-    if options.embedded:
-        rows.append(embedded())
+    if options.python:
+        os.environ["PYTHONHASHSEED"] = "0"  # so that both runs of a figure start alike
+        rows += [embedded(), client()]
     output.console().print(table(rows))
     if options.json:
         output.save(options.json, machine.facts(1), [asdict(row) for row in rows])
