@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -28,7 +28,7 @@ class Absent(Exception):
 
 class Database(Protocol):
     """Rows of one table. `add` as often as wanted, `finish` once, then `search`. Vectors are of length 1 and are
-    compared by cosine."""
+    compared by cosine. ``efforts``, where it has them: settings in small steps, the least first."""
 
     settings: Sequence[Setting]
 
@@ -45,6 +45,11 @@ class Database(Protocol):
         ...
 
     def close(self) -> None: ...
+
+
+Door = Callable[[], Database]
+"""Another connection to the same server, from whichever process or thread: `Database.door` of those that are servers.
+It can be pickled."""
 
 
 class Maker(Protocol):

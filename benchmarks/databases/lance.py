@@ -17,6 +17,7 @@ class Lance:
     """Codes of a bit a dimension, as bebr's smallest are about; the best by code get exact scores (`refine_factor`)."""
 
     settings: Sequence[Setting] = ({"nprobes": 20, "refine_factor": 4}, {"nprobes": 50, "refine_factor": 10})
+    efforts = tuple({"nprobes": n, "refine_factor": m} for n in (5, 10, 20, 50, 100) for m in (2, 4, 10))
 
     def __init__(self, folder: Path, dim: int, fields: Sequence[str]) -> None:
         self._db: Any = importlib.import_module("lancedb").connect(str(folder))

@@ -16,6 +16,7 @@ _PIECE = 4096
 
 class Milvus:
     settings: Sequence[Setting] = ({"ef": 64}, {"ef": 256})
+    efforts = tuple({"ef": ef} for ef in (16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512))
 
     def __init__(self, folder: Path, dim: int, fields: Sequence[str]) -> None:
         milvus: Any = importlib.import_module("pymilvus")

@@ -9,12 +9,13 @@ import os
 import shutil
 import subprocess
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from benchmarks.databases.base import Absent, Below, Setting, version
+from benchmarks.databases.base import Absent, Below, Door, Setting, version
 from benchmarks.datasets import Floats, Ids
 
 _HEADER = b"PGCOPY\n\xff\r\n\0" + bytes(8)
@@ -28,6 +29,7 @@ class Pgvector:
     """`strict_order`: a scan that found fewer than k goes on, and the order is that of the distances."""
 
     settings: Sequence[Setting] = ({"ef_search": 64}, {"ef_search": 256})
+    efforts = tuple({"ef_search": ef} for ef in (16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 1000))
 
     def __init__(self, programs: Path, folder: Path, dim: int, fields: Sequence[str]) -> None:
         self._psycopg: Any = importlib.import_module("psycopg")
@@ -53,14 +55,20 @@ class Pgvector:
         self._connection: Any = self._psycopg.connect(host=str(self._place), user="postgres", autocommit=True)
         self._width = 0
 
-    def again(self) -> Pgvector:
-        """Another connection to the same server, for another thread."""
-        other = object.__new__(Pgvector)
-        other.__dict__.update(self.__dict__, _owner=False)
+    @classmethod
+    def at(cls, place: Path, dim: int) -> Pgvector:
+        """A connection to a server that has its rows."""
+        other = object.__new__(cls)
+        other._psycopg = importlib.import_module("psycopg")
+        other._place, other._dim, other._owner = place, dim, False
         other._connect()
         other._send_vectors()
         other._execute(_SCAN)
         return other
+
+    @property
+    def door(self) -> Door:
+        return partial(Pgvector.at, self._place, self._dim)
 
     @property
     def pid(self) -> int:

@@ -17,6 +17,7 @@ class Qdrant:
     """Vectors in float32. Links, candidates while building and the scan of few rows are its defaults."""
 
     settings: Sequence[Setting] = ({"hnsw_ef": 64}, {"hnsw_ef": 256})
+    efforts = tuple({"hnsw_ef": ef} for ef in (16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512))
 
     def __init__(self, folder: Path, dim: int, fields: Sequence[str]) -> None:
         edge = self._edge = importlib.import_module("qdrant_edge")

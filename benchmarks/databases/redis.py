@@ -7,10 +7,11 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from benchmarks.databases.base import Absent, Below, Setting
+from benchmarks.databases.base import Absent, Below, Door, Setting
 from benchmarks.datasets import Floats, Ids
 
 _KEY = b"rows"
@@ -54,7 +55,8 @@ class Talk:
 class Redis:
     """Vectors in 8 bits, Redis's default."""
 
-    settings: Sequence[Setting] = ({"ef": 64}, {"ef": 128}, {"ef": 256}, {"ef": 512}, {"ef": 1024})
+    settings: Sequence[Setting] = ({"ef": 64}, {"ef": 256})
+    efforts = tuple({"ef": ef} for ef in (16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 1024))
 
     def __init__(self, program: str, folder: Path) -> None:
         self._path = folder / "redis.sock"
@@ -67,11 +69,16 @@ class Redis:
             time.sleep(0.05)
         self._own = Talk(self._path)
 
-    def again(self) -> Redis:
-        """Another connection to the same server, for another thread."""
-        other = object.__new__(Redis)
-        other._own, other._process = Talk(self._path), None
+    @classmethod
+    def at(cls, path: Path) -> Redis:
+        """A connection to a server that has its rows."""
+        other = object.__new__(cls)
+        other._own, other._process = Talk(path), None
         return other
+
+    @property
+    def door(self) -> Door:
+        return partial(Redis.at, self._path)
 
     @property
     def pid(self) -> int | None:

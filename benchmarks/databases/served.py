@@ -5,13 +5,14 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
 import bebr
-from benchmarks.databases.base import Below, Setting
+from benchmarks.databases.base import Below, Door, Setting
 from benchmarks.datasets import Floats, Ids
 
 _TRAIN = 65_536
@@ -32,13 +33,18 @@ class Served:
         self._keep: Literal["int8"] | None = keep
         self._rows: Any = None
 
-    def again(self) -> Served:
-        """Another connection to the same server, for another thread."""
-        other = object.__new__(Served)
+    @classmethod
+    def at(cls, target: str) -> Served:
+        """A connection to a server that has its rows."""
+        other = object.__new__(cls)
         other._process = None
-        other._client = bebr.connect(self._target)
+        other._client = bebr.connect(target)
         other._rows = other._client.collection("rows")
         return other
+
+    @property
+    def door(self) -> Door:
+        return partial(Served.at, self._target)
 
     @property
     def pid(self) -> int | None:

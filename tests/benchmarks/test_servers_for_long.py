@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
+from functools import partial
 
 import numpy as np
+import pytest
 
 from benchmarks import serve_peers, soak, stalled
+from benchmarks.peer_clients import loaded
 from benchmarks.serve_peers import Row
 from benchmarks.soak import Window
 from tests.conftest import clustered
@@ -60,7 +64,39 @@ def test_servers_are_compared_at_the_least_effort_that_recalls_enough(tmp_path):
     assert ready.setting == {"effort": 2} and ready.recall == 1.0 and ready.memory == 0
     row = serve_peers.load(ready, queries, 4, 0.2)
     assert row.clients == 4 and row.per_second > 0 and row.p50 <= row.p99
-    assert serve_peers.middle([Row("a", 1, n, n, n) for n in (1.0, 5.0, 3.0)]) == Row("a", 1, 3.0, 3.0, 3.0)
+    assert row.client_us > 0 and row.server_us == 0
+    rows = [Row("a", 1, n, n, n, n, n) for n in (1.0, 5.0, 3.0)]
+    assert serve_peers.middle(rows) == Row("a", 1, *[3.0] * 5)
+
+
+def one_more(database: Exact) -> Exact:
+    return database
+
+
+def test_clients_of_a_server_are_processes_and_both_sides_are_counted():
+    database = Exact()
+    database.add(None, clustered(500, 16), None)
+    database.finish()
+    queries = clustered(20, 16, seed=9)
+    found = loaded(database, partial(one_more, database), os.getpid(), queries, 3, 0.3, {"effort": 2})
+    assert found.per_second > 0 and found.p50 <= found.p99 and found.client_us > 0 and found.server_us >= 0
+    with pytest.raises(RuntimeError, match="a process of clients ended early"):
+        loaded(database, partial(one_more, database), None, queries, 2, 0.1, {})
+
+
+def of(engine: str, clients: int, per_second: float) -> Row:
+    return Row(engine, clients, per_second, 1.0, 1.0, 1.0, 1.0)
+
+
+def test_one_row_of_ours_is_set_against_the_best_peer_that_recalls_enough():
+    rows = [of("bebr, a", 64, 90), of("bebr, b", 64, 70), of("redis", 64, 30), of("fast and wrong", 64, 500)]
+    rows += [of("bebr, a", 1, 9), of("bebr, b", 1, 20), of("redis", 1, 4), of("pgvector", 1, 10)]
+    good = {row.engine for row in rows} - {"fast and wrong"}
+    most, alone = serve_peers.verdicts(good, rows)
+    assert (most.ours, most.peer, most.times, most.held) == ("bebr, a", "redis", 3.0, True)
+    assert (alone.ours, alone.peer, alone.times, alone.held) == ("bebr, a", "pgvector", 0.9, False)
+    assert str(alone).startswith("missed: ahead of the best peer at 1 client; bebr, a, has 0.90 times")
+    assert not serve_peers.verdicts({"bebr, a"}, rows)
 
 
 def test_headers_are_literals_that_no_table_keeps():
