@@ -18,6 +18,7 @@ import ray
 from ray.exceptions import RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from bebr.cluster import ray_nodes
 from bebr.cluster.commands import Commands
 from bebr.cluster.keeping import Keeper, Plan, Running
 from bebr.cluster.opened import opened
@@ -93,10 +94,10 @@ class RayFleet:
         self.seen: list[Seen] = []
 
     def nodes(self) -> Mapping[str, int]:
-        return nodes()
+        return ray_nodes.memory(ray.nodes())
 
     def cores(self) -> Mapping[str, float]:
-        return {node["NodeID"]: float(node["Resources"]["CPU"]) for node in _nodes()}
+        return ray_nodes.cores(ray.nodes())
 
     def running(self) -> Sequence[Running]:
         names = [name for name in ray.util.list_named_actors() if "#" in name]
@@ -134,7 +135,7 @@ class RayFleet:
         actor, asked = self._actors.get(running.name), self._ending.get(running.name)
         if actor is None:
             return
-        there = running.node in nodes()
+        there = running.node in self.nodes()
         if asked is None and there and running.ready:
             _log.info("%s is ended at node %s", running.member, running.node)
             self._ending[running.name] = actor.end.remote()
@@ -167,24 +168,13 @@ class KeeperActor:
             time.sleep(_EVERY)
 
 
-def nodes() -> dict[str, int]:
-    """Those that are alive, each with its memory in bytes. One without processors is no place for anything, as Ray has
-    it."""
-    return {node["NodeID"]: int(node["Resources"].get("memory", 0)) for node in _nodes()}
-
-
-def addresses() -> dict[str, str]:
-    """The same nodes, each with its address."""
-    return {node["NodeID"]: node["NodeManagerAddress"] for node in _nodes()}
-
-
-def _nodes() -> list[dict[str, Any]]:
-    return [node for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU", 0) > 0]
-
-
 def start_keeper(plan: Plan, commands: Commands) -> Any:
-    """The actor, in this namespace."""
-    return ray.remote(KeeperActor).options(name=KEEPER, **_DETACHED).remote(plan, commands)
+    """The actor, in this namespace: at the node of Ray's head, without which it can do nothing. So the loss of another
+    node never waits until Ray has started the keeper again."""
+    options: dict[str, Any] = dict(_DETACHED)
+    if (node := ray_nodes.head(ray.nodes())) is not None:
+        options["scheduling_strategy"] = NodeAffinitySchedulingStrategy(node, soft=True)
+    return ray.remote(KeeperActor).options(name=KEEPER, **options).remote(plan, commands)
 
 
 def actor_of(name: str) -> Any:

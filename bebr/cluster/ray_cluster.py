@@ -14,7 +14,8 @@ from ray.exceptions import RayError
 from bebr.cluster.commands import Commands
 from bebr.cluster.keeping import Plan
 from bebr.cluster.placing import Member, Size
-from bebr.cluster.ray_actors import KEEPER, Seen, actor_of, addresses, nodes, start_keeper
+from bebr.cluster.ray_actors import KEEPER, Seen, actor_of, start_keeper
+from bebr.cluster.ray_nodes import addresses
 
 # Seconds for Ray to say something, for its processes to end in peace, and between two looks.
 _PATIENCE, _GRACE, _EVERY = 10.0, 20.0, 0.25
@@ -53,11 +54,11 @@ class RayCluster:
     def nodes(self, exactly: int | None, seconds: float) -> int:
         """How many there are; waits until there are so many. ``TimeoutError`` where that does not come about."""
         end = time.monotonic() + seconds
-        while exactly is not None and len(nodes()) != exactly:
+        while exactly is not None and (there := len(addresses(ray.nodes()))) != exactly:
             if time.monotonic() > end:
-                raise TimeoutError(f"after {seconds:g} s Ray has {len(nodes())} nodes: want {exactly}")
+                raise TimeoutError(f"after {seconds:g} s Ray has {there} nodes: want {exactly}")
             time.sleep(_EVERY)
-        return len(nodes())
+        return len(addresses(ray.nodes()))
 
     def up(self, plan: Plan, commands: Commands) -> None:
         """Begins it. ``ValueError`` where there is one."""
@@ -75,7 +76,7 @@ class RayCluster:
             (plan, commands), (seen, rest, size) = ray.get(asked, timeout=seconds)
         except RayError as error:
             raise ConnectionError(f"the keeper of the cluster does not answer: {error}") from error
-        return About(plan, commands, addresses(), seen, rest, size)
+        return About(plan, commands, addresses(ray.nodes()), seen, rest, size)
 
     def wait(self, seconds: float) -> About:
         """Until all members have taken calls where they are to be, for two looks. ``TimeoutError`` names those that do

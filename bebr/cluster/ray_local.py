@@ -18,9 +18,14 @@ from typing import Any
 # Each node has an address of the loopback of its own, from this one on, as machines have. The first would not do: Ray
 # takes that of the network for it.
 _FIRST = 2
-# Ray gives what it starts the priority of work that may wait, which leaves would inherit. And a node is lost once it
-# was asked five times and was not there, with so many milliseconds between; Ray's own are 3,000.
-ENVIRONMENT = {"RAY_worker_niceness": "0", "RAY_health_check_period_ms": "1000"}
+# Ray gives what it starts the priority of work that may wait, which leaves would inherit. A node is lost once it was
+# asked five times and was not there, with so many milliseconds between; Ray's own are 3,000. Here a process that is not
+# there is dead: no network is between. And a node starts so many workers at once; Ray's own are its processors, here 1.
+ENVIRONMENT = {
+    "RAY_worker_niceness": "0",
+    "RAY_health_check_period_ms": "400",
+    "RAY_worker_maximum_startup_concurrency": "4",
+}
 # Where Ray's head keeps what it knows, host:port, as Ray has it: with that, a head that died is started again.
 _REDIS = "RAY_REDIS_ADDRESS"
 _MOST = 64

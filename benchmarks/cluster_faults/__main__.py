@@ -88,21 +88,27 @@ class Faults:
         self._nodes.scale("--local", "3", "--replicas", str(REPLICAS))
         self.until_full(REPLICAS, wait)
 
-    def until_full(self, replicas: int, wait: float) -> None:
-        end = time.monotonic() + wait
-        while not self._nodes.are_full(replicas, ROWS):
-            if time.monotonic() > end:
+    def until_full(self, replicas: int, wait: float) -> tuple[float, float]:
+        """When, by the monotonic clock, all leaves were there, and all roots, since when they are."""
+        begun = time.monotonic()
+        since = [begun, begun]
+        while not all(full := self._nodes.are_full(replicas, ROWS)):
+            now = time.monotonic()
+            since = [there if one else now for there, one in zip(since, full, strict=True)]
+            if now > begun + wait:
                 raise TimeoutError(
                     f"after {wait:g} s not all shards had {replicas} replicas, or not all roots answered"
                 )
             time.sleep(0.25)
+        return since[0], since[1]
 
 
 EVENTS = ("leaf", "root", "postgres", "head", "node", "frozen", "store", "single")
 
 
 def one_run(event: str, faults: Faults, nodes: Nodes, q: Floats, rate: float, wait: float) -> dict[str, Any]:
-    """An event while searches and writes go on, until replicas are full again; `seconds`: since the harm has ended."""
+    """An event while searches and writes go on, until replicas are full again; `seconds`: since the harm has ended;
+    `leaves_lacked`, `roots_lacked`: until when some were seen to be away."""
     replicas = 1 if event == "single" else REPLICAS
     if event == "single":
         nodes.scale("--replicas", "1")
@@ -113,11 +119,12 @@ def one_run(event: str, faults: Faults, nodes: Nodes, q: Floats, rate: float, wa
         getattr(faults, event)()
         ended = time.monotonic()
         time.sleep(1.0)  # what was lost is seen by then
-        faults.until_full(replicas, wait)
+        leaves, roots = (since - ended for since in faults.until_full(replicas, wait))
         seconds = time.monotonic() - ended
         time.sleep(2.0)
         found = {
             **{"event": event, "harmed": round(ended - begun, 1), "seconds": round(seconds, 1)},
+            **{"leaves_lacked": round(leaves, 1), "roots_lacked": round(roots, 1)},
             **{"searches": load.searched, "failed": len(load.failures), "in_flight": flying},
             **{"again": load.again, "slowest": round(load.slowest, 2), "missing": _counts(load.missing)},
             **{"acknowledged": len(load.acknowledged), "refused": load.refused, "lost": load.lost()},

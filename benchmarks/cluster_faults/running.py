@@ -132,18 +132,24 @@ class Nodes:
         """Their addresses."""
         return [one.address for one in self.members() if one.kind == "root"]
 
-    def are_full(self, replicas: int, rows: int) -> bool:
-        """Whether every shard has so many leaves that have its rows, and both roots answer."""
+    def are_full(self, replicas: int, rows: int) -> tuple[bool, bool]:
+        """Whether every shard has so many leaves that have its rows, and whether both roots answer."""
         try:
             said = census(self._leaves.addresses())
-            there = [sorted(leaves.values()) for shard, leaves in said.items() if shard.name == "docs"]
+        except Exception:  # of what is being harmed
+            said = {}
+        there = [sorted(leaves.values()) for shard, leaves in said.items() if shard.name == "docs"]
+        leaves = len(there) == SHARDS and all(len(one) == replicas for one in there)
+        return leaves and sum(one[0] for one in there) >= rows, self._roots_answer()
+
+    def _roots_answer(self) -> bool:
+        try:
             for root in (roots := self.roots()):
                 with bebr.connect(root, retries=0, timeout=5) as db:
                     len(db.collection("docs"))
-        except Exception:  # of what is being harmed
+        except Exception:
             return False
-        leaves = len(there) == SHARDS and all(len(one) == replicas for one in there)
-        return leaves and len(roots) == 2 and sum(one[0] for one in there) >= rows
+        return len(roots) == 2
 
     def scale(self, *options: str) -> None:
         self._bebr("scale", *options)
