@@ -1,9 +1,10 @@
-"""The model: queries that wait for processors, on the way from a client by a root to leaves and back (SimPy)."""
+"""The model: queries that wait for processes and processors, on the way from a client by a root to leaves and back
+(SimPy)."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,26 +13,47 @@ import simpy
 
 from bebr.cluster.latencies import Latencies
 
-__all__ = ["Layout", "Measured", "simulate"]
+__all__ = ["LOOKS", "Layout", "Measured", "simulate"]
 
 _LEAST_POWER = 0.5
+_MANY = 1 << 20
+LOOKS = 0.5  # seconds between two looks of a root at its leaves
 
 Steps = Generator[simpy.Event, Any, Any]
+# Seconds of a processor, and what is done after them.
+Part = tuple[float, Callable[[], object] | None]
 
 
 @dataclass(frozen=True)
 class Measured:
-    """Of one real leaf and a root; times in seconds. `rows`, `service`: processor time of a leaf for one query, at
-    several sizes; `noise`: how long single queries took, over their median; `wire`: of a call, where no processor of
-    ours works; `root`, `root_leaf`: processor time of a root for one query, and for each leaf that it asks;
-    `client`: that of a client; `row_bytes`: of a file, a row; `start`: of a leaf, until it takes calls."""
+    """Of real leaves and a real root; times in seconds.
+
+    Of a leaf: `rows`, `service`: processor time for one query of a root, at several sizes; `noise`: at each of them, by
+    how much single queries, asked directly, took longer than all did in the mean, of `noise_per` seconds of processor
+    time of both sides; `leaf_look`: processor time for a look of a root.
+
+    Of a root: `leaves`, `root`, `look`: processor time for one query, and for a look at its leaves, by their number;
+    `root_wait`: of a query, where it waits for itself; where that is negative, so much of its processor time comes
+    after the answer; `root_threads`: how many of its threads compute at once; `looks_apart`: looks
+    are another one's.
+
+    `wake`: until a processor that sleeps begins; `beside`: processor time while all of them compute, over that of one
+    alone; `client`: processor time of a client for one query; `row_bytes`: of a file, a row; `start`: of a leaf, until
+    it takes calls."""
 
     rows: Sequence[int]
     service: Sequence[float]
-    noise: Sequence[float]
-    wire: float
-    root: float
-    root_leaf: float
+    noise: Sequence[Sequence[float]]
+    noise_per: Sequence[float]
+    leaf_look: float
+    leaves: Sequence[int]
+    root: Sequence[float]
+    look: Sequence[float]
+    root_wait: float
+    root_threads: int
+    looks_apart: bool
+    wake: float
+    beside: float
     client: float
     row_bytes: float
     start: float
@@ -46,51 +68,143 @@ class Measured:
         power = max(math.log(y1 / y0) / math.log(x1 / x0), _LEAST_POWER if rows > x1 else 0.0)
         return float(y1 * (rows / x1) ** power)
 
+    def nearest(self, rows: float) -> int:
+        """The number of the size that was measured and is nearest."""
+        return int(np.argmin(np.abs(np.log(np.asarray(self.rows) / rows))))
+
+    def root_of(self, leaves: int) -> float:
+        """Of a root over so many leaves; beyond the most that were measured, by the line through the last two."""
+        return _on_line(self.leaves, self.root, leaves)
+
+    def look_of(self, leaves: int) -> float:
+        return _on_line(self.leaves, self.look, leaves)
+
+    def each(self, leaves: int) -> float:
+        """That part of `root_of` which is for one leaf, of several: a root over one passes calls on."""
+        return max(self.root_of(leaves + 1) - self.root_of(leaves), 0.0) if leaves > 1 else 0.0
+
+
+def _on_line(xs: Sequence[int], ys: Sequence[float], x: int) -> float:
+    if x <= xs[-1] or len(xs) == 1:
+        return float(np.interp(x, xs, ys))
+    return ys[-1] + max(ys[-1] - ys[-2], 0.0) / (xs[-1] - xs[-2]) * (x - xs[-1])
+
 
 @dataclass(frozen=True)
 class Layout:
-    """`shards` with `replicas` each, `cores` a leaf. `together`: all of it and clients share these cores, as on one
-    machine. `network`: seconds of one way between machines, beside `wire`. `lost`: so many replicas of the first shard
-    are away."""
+    """`shards` with `replicas` each, `cores` of each machine, a thread of a leaf for each of them. `together`: all of
+    it and clients are on one machine, and leaves have one thread. `roots`: on machines of their own; `network`: seconds
+    of one way between machines; `lost`: so many replicas of the first shard are away."""
 
     shards: int
     replicas: int = 1
     cores: int = 1
     together: bool = False
+    roots: int = 1
     network: float = 0.0
     lost: int = 0
 
 
+class _Cores:
+    """Processors of a machine, first come, first served."""
+
+    def __init__(self, env: simpy.Environment, count: int, wake: float, beside: float) -> None:
+        self._env, self._cores, self._wake, self._beside = env, simpy.Resource(env, count), wake, beside
+
+    def compute(self, *parts: Part, awake: bool = False) -> Steps:
+        """One part after the other. `awake`: it goes on with what it has just done."""
+        sleeps = not awake and self._cores.count < self._cores.capacity
+        with self._cores.request() as turn:
+            yield turn
+            yield self._env.timeout(self._wake if sleeps else 0.0)
+            others = (self._cores.count - 1) / max(self._cores.capacity - 1, 1)
+            for seconds, then in parts:
+                yield self._env.timeout(seconds * (1.0 + (self._beside - 1.0) * others))
+                if then is not None:
+                    then()
+
+
+class _Noise:
+    """What comes to some seconds of processor time by chance: what was measured of `per` seconds, once for each of
+    these."""
+
+    def __init__(self, seconds: Sequence[float], per: float, rng: np.random.Generator) -> None:
+        self._seconds, self._per, self._rng = np.asarray(seconds), per, rng
+
+    def with_it(self, seconds: float) -> float:
+        whole, part = divmod(seconds / self._per, 1.0)
+        times = int(whole) + int(self._rng.random() < part)
+        return max(seconds + float(self._rng.choice(self._seconds, times).sum()), 0.0) if times else seconds
+
+
+class _Process:
+    """So many threads, on the processors of a machine."""
+
+    def __init__(self, env: simpy.Environment, threads: int, cores: _Cores, noise: _Noise) -> None:
+        self._threads, self._cores, self._noise = simpy.Resource(env, threads), cores, noise
+
+    def compute(self, *parts: Part, awake: bool = False) -> Steps:
+        awake = awake or self._threads.count == self._threads.capacity  # it goes on with what waits for it
+        with self._threads.request() as turn:
+            yield turn
+            noisy = [(self._noise.with_it(seconds), then) for seconds, then in parts]
+            yield from self._cores.compute(*noisy, awake=awake)
+
+
 class _Model:
     def __init__(self, measured: Measured, layout: Layout, rows: float, seed: int) -> None:
-        self.env = simpy.Environment()
-        self._m, self._layout = measured, layout
+        self.env = env = simpy.Environment()
+        m = self._m = measured
+        self._layout = layout
         self._rng = np.random.default_rng(seed)
-        self._service = measured.service_of(rows / layout.shards)
-        self._noise = np.asarray(measured.noise)
-        shared = simpy.Resource(self.env, layout.cores)
-        self._client = shared if layout.together else None
-        self._root = shared if layout.together else simpy.Resource(self.env, 64)
+        self._service = m.service_of(rows / layout.shards)
+        size = m.nearest(rows / layout.shards)
+        noise, of_leaf = (_Noise(m.noise[at], m.noise_per[at], self._rng) for at in (0, size))
+        shared = _Cores(env, layout.cores, m.wake, m.beside)
+
+        def machine(cores: int) -> _Cores:
+            return shared if layout.together else _Cores(env, cores, m.wake, m.beside)
+
+        self._client = _Process(env, _MANY, shared, noise)
+        machines = [machine(max(m.root_threads, 2)) for _ in range(layout.roots)]
+        self._roots = [_Process(env, m.root_threads, cores, noise) for cores in machines]
+        apart = [_Process(env, 1, cores, noise) for cores in machines]
+        self._looking = apart if m.looks_apart else self._roots
+        threads = 1 if layout.together else layout.cores
         self._leaves = [
-            [shared if layout.together else simpy.Resource(self.env, layout.cores) for _ in range(layout.replicas)]
+            [_Process(env, threads, machine(layout.cores), of_leaf) for _ in range(layout.replicas)]
             for _ in range(layout.shards)
         ]
+        each = m.each(layout.shards)
+        whole = m.root_of(layout.shards)
+        self._each, base = each / 2, max(whole - each * layout.shards, 0.0)
+        self._after = min(max(-m.root_wait, 0.0), base)
+        self._half = (base - self._after) / 2
         self._latencies = Latencies()
         self.seconds: list[float] = []
+        self.left = 0
 
-    def query(self) -> Steps:
-        begun = self.env.now
-        yield from self._computes(self._client, self._m.client)
-        yield self.env.timeout(self._m.wire / 2 + self._layout.network)
-        root = self._m.root + self._m.root_leaf * self._layout.shards
-        yield from self._computes(self._root, root / 2)
-        yield self.env.all_of([self.env.process(self._shard(number)) for number in range(self._layout.shards)])
-        yield from self._computes(self._root, root / 2)
-        yield self.env.timeout(self._m.wire / 2 + self._layout.network)
-        self.seconds.append(self.env.now - begun)
+    def _answered(self) -> Steps:
+        """From when a client has sent a query until the answer is at its machine."""
+        root = self._roots[int(self._rng.integers(len(self._roots)))]
+        asked: list[simpy.Process] = []
 
-    def _shard(self, number: int) -> Steps:
-        """The first answer of its replicas: a second one is asked once the first takes long, as `bebr root` does."""
+        def sent(number: int) -> Callable[[], object]:
+            return lambda: asked.append(self.env.process(self._shard(root, number)))
+
+        yield self.env.timeout(self._layout.network)
+        parts = [(self._each, sent(number)) for number in range(self._layout.shards)]
+        yield from root.compute((self._half, None), *parts)
+        yield self.env.all_of(asked)
+        yield self.env.timeout(max(self._m.root_wait, 0.0))
+        yield from root.compute((self._half, None), awake=True)
+        if self._after:
+            self.env.process(root.compute((self._after, None), awake=True))
+        yield self.env.timeout(self._layout.network)
+
+    def _shard(self, root: _Process, number: int) -> Steps:
+        """The first answer of its replicas, as the root has read it: a second one is asked once the first takes long,
+        as `bebr root` does."""
         replicas = self._leaves[number][self._layout.lost if number == 0 else 0 :]
         turn = int(self._rng.integers(len(replicas)))
         begun = self.env.now
@@ -102,31 +216,62 @@ class _Model:
                 tries.append(self.env.process(self._leaf(replicas[(turn + 1) % len(replicas)])))
         if not any(one.triggered for one in tries):
             yield self.env.any_of(tries)
+        yield from root.compute((self._each, None))
         self._latencies.note(self.env.now - begun)
 
-    def _leaf(self, cores: simpy.Resource) -> Steps:
-        yield self.env.timeout(self._m.wire / 2 + self._layout.network)
-        yield from self._computes(cores, self._service * float(self._rng.choice(self._noise)))
-        yield self.env.timeout(self._m.wire / 2 + self._layout.network)
+    def _leaf(self, leaf: _Process) -> Steps:
+        yield self.env.timeout(self._layout.network)
+        yield from leaf.compute((self._service, None))
+        yield self.env.timeout(self._layout.network)
 
-    def _computes(self, cores: simpy.Resource | None, seconds: float) -> Steps:
-        if cores is None:
-            yield self.env.timeout(seconds)
-            return
-        with cores.request() as turn:
-            yield turn
-            yield self.env.timeout(seconds)
-
-    def clients(self, queries: int) -> Steps:
+    def client(self, queries: int) -> Steps:
         """One that asks, waits for its answer, and asks again."""
+        half, begun = self._m.client / 2, self.env.now
+
+        def answered() -> None:
+            nonlocal begun
+            self.seconds.append(self.env.now - begun)
+            begun = self.env.now
+
+        yield from self._client.compute((half, None), awake=True)
         for _ in range(queries):
-            yield from self.query()
+            yield from self._answered()
+            yield from self._client.compute((half, answered), (half, None))
+        self.left -= 1
 
     def arriving(self, rate: float, queries: int) -> Steps:
-        """Queries of many clients that know nothing of each other."""
+        """Queries of many clients that know nothing of each other, each with a machine that has nothing else to do."""
+
+        def one() -> Steps:
+            begun = self.env.now
+            yield self.env.timeout(self._m.client / 2)
+            yield from self._answered()
+            yield self.env.timeout(self._m.wake + self._m.client / 2)
+            self.seconds.append(self.env.now - begun)
+
+        asked = []
         for _ in range(queries):
             yield self.env.timeout(float(self._rng.exponential(1 / rate)))
-            self.env.process(self.query())
+            asked.append(self.env.process(one()))
+        yield self.env.all_of(asked)
+        self.left -= 1
+
+    def looks(self) -> Steps:
+        """Roots look at their leaves, at all of them at the same time."""
+        number = self._layout.shards * self._layout.replicas
+        each = self._m.look_of(number) / number / 2
+
+        def look(root: _Process, leaf: _Process) -> Steps:
+            yield from root.compute((each, None))
+            yield from leaf.compute((self._m.leaf_look, None))
+            yield from root.compute((each, None))
+
+        yield self.env.timeout(float(self._rng.uniform(0, LOOKS)))
+        while self.left:
+            for root in self._looking:
+                for leaf in (leaf for replicas in self._leaves for leaf in replicas):
+                    self.env.process(look(root, leaf))
+            yield self.env.timeout(LOOKS)
 
 
 def simulate(
@@ -143,11 +288,12 @@ def simulate(
     ask one after the other, or queries that arrive by chance, so that the cores of leaves work for `load` of the time
     where all replicas are there."""
     model = _Model(measured, layout, rows, seed)
-    rate = load * layout.replicas * layout.cores / measured.service_of(rows / layout.shards)
-    if clients:
-        for _ in range(clients):
-            model.env.process(model.clients(queries // clients))
-    else:
+    model.left = clients or 1
+    for _ in range(clients):
+        model.env.process(model.client(queries // clients))
+    if not clients:
+        rate = load * layout.replicas * layout.cores / measured.service_of(rows / layout.shards)
         model.env.process(model.arriving(rate, queries))
+    model.env.process(model.looks())
     model.env.run()
     return np.asarray(model.seconds[len(model.seconds) // 10 :])

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
+import statistics
 import tempfile
-import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,13 +15,15 @@ import numpy as np
 
 import bebr
 from benchmarks import servers
-from benchmarks.cluster_simulation.model import Measured
+from benchmarks.call_load import Answered, loaded
+from benchmarks.cluster_simulation.model import LOOKS, Measured
 from benchmarks.datasets import Floats
 
-__all__ = ["NAME", "ask", "cluster", "measure", "rows_of"]
+__all__ = ["Running", "cluster", "measure"]
 
 NAME = "docs"
-_WARM = 50
+_IDLE = 5.0  # seconds for which processes are watched while nobody asks
+_SEVERAL = (2, 4)  # leaves behind a root, beside one
 
 
 def rows_of(n: int, dims: int) -> Floats:
@@ -37,8 +39,23 @@ class Running:
 
     leaves: Sequence[tuple[str, int]]
     root: tuple[str, int]
+    dims: int
     row_bytes: float
     start: float
+
+    def through_root(self, seconds: float, clients: int = 1) -> Answered:
+        """What so many clients of the root see; CPU time is that of the leaves, and then of the root."""
+        address, root = self.root
+        pids = [*(pid for _, pid in self.leaves), root]
+        return loaded([address], [NAME], pids, self.dims, clients, clients, seconds)
+
+    def directly(self, seconds: float, first: int = 0, count: int = 1) -> Answered:
+        """What a client of each of these leaves sees, which asks for its shard."""
+        of = len(self.leaves)
+        some = range(first, first + count)
+        names = [NAME if of == 1 else f"{NAME}.{number}of{of}" for number in some]
+        addresses, pids = zip(*(self.leaves[number] for number in some), strict=True)
+        return loaded(addresses, names, pids, self.dims, count, count, seconds)
 
 
 @contextmanager
@@ -62,65 +79,113 @@ def cluster(leaves: int, rows: int, dims: int) -> Iterator[Running]:
             x = rows_of(rows, dims)
             for first in range(0, rows, 20_000):
                 docs.upsert(range(first, min(first + 20_000, rows)), x[first : first + 20_000])
-            docs.flush()
-            while docs.stats().merging:
-                time.sleep(0.1)
+            docs.settle()
             size = docs.stats().bytes_on_disk / rows
-        yield Running(started, root, size, start)
+        yield Running(started, root, dims, size, start)
 
 
-def ask(address: str, name: str, queries: Floats, clients: int) -> tuple[list[float], float]:
-    """The seconds of each query, by so many threads at once, and the processor time of this process for each."""
-    seconds: list[float] = []
-
-    def one(some: Floats) -> None:
-        with bebr.connect(address) as db:
-            docs = db.collection(name)
-            for query in some[:_WARM]:
-                docs.search(query[None], 10)
-            for query in some:
-                begun = time.perf_counter()
-                docs.search(query[None], 10)
-                seconds.append(time.perf_counter() - begun)
-
-    threads = [threading.Thread(target=one, args=(some,)) for some in np.array_split(queries, clients)]
-    begun = time.process_time()
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    return seconds, (time.process_time() - begun) / (len(queries) + _WARM * clients)
+def computed(pid: int) -> float:
+    """Seconds of processor time of a process so far."""
+    return time.clock_gettime(~pid << 3 | 2)  # as clock_getcpuclockid(3) makes it
 
 
-def _processor(pid: int) -> float:
-    """Seconds that a process has computed."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+def _threads(pid: int) -> dict[str, int]:
+    """Nanoseconds that each of its threads has computed."""
+    return {
+        path.parent.name: int(path.read_text().split()[0]) for path in Path(f"/proc/{pid}/task").glob("*/schedstat")
+    }
 
 
-def measure(sizes: Sequence[int], dims: int, queries: int) -> Measured:
-    """By one leaf at each size, asked directly and by way of a root, and a root over four leaves."""
-    service, walls = list[float](), list[float]()
-    asked = rows_of(queries, dims)
-    total = queries + _WARM
+def at_once(before: dict[str, int], after: dict[str, int]) -> int:
+    """How many threads computed at once at most, as far as the busiest one tells: those of Python take turns."""
+    each = [nanoseconds - before.get(thread, 0) for thread, nanoseconds in after.items()]
+    return max(round(sum(each) / max(max(each), 1)), 1)
+
+
+def _median(asked: Sequence[Answered], of: Callable[[Answered], float]) -> float:
+    return statistics.median(map(of, asked))
+
+
+def _mean(asked: Sequence[Answered]) -> float:
+    """Seconds of a query in the mean, of one client."""
+    return _median(asked, lambda one: 1 / one.calls_per_second)
+
+
+def _computing(asked: Sequence[Answered], process: int) -> float:
+    """Seconds of processor time for a query, of one of the processes."""
+    return _median(asked, lambda one: one.each_us[process]) / 1e6
+
+
+def _looks(there: Running) -> tuple[float, float]:
+    """Processor time for a look of a root, and of a leaf for one."""
+    pids = [there.root[1], *(pid for _, pid in there.leaves)]
+    before = [computed(pid) for pid in pids]
+    time.sleep(_IDLE)
+    root, *leaves = [(computed(pid) - seconds) / _IDLE * LOOKS for pid, seconds in zip(pids, before, strict=True)]
+    return root, statistics.mean(leaves)
+
+
+def _noise(asked: Sequence[Answered]) -> list[float]:
+    """By how many seconds single queries took longer than all did in the mean."""
+    quantiles = np.median([one.quantiles_us for one in asked], axis=0) / 1e6
+    return [float(one) for one in quantiles - (quantiles[:-1] + quantiles[1:]).mean() / 2]
+
+
+def _busiest(before: dict[str, int], after: dict[str, int]) -> str:
+    """The thread that computed most."""
+    return max(after, key=lambda thread: after[thread] - before.get(thread, 0))
+
+
+def measure(sizes: Sequence[int], dims: int, seconds: float, rounds: int) -> Measured:
+    """By one leaf at each size, asked directly and by way of a root in turns, and by roots over several leaves."""
+    service, noise, per = list[float](), list[list[float]](), list[float]()
     for rows in sizes:
         with cluster(1, rows, dims) as there:
-            (address, leaf), (root, root_process) = there.leaves[0], there.root
-            before = _processor(leaf)
-            walls, client = ask(address, NAME, asked, 1)
-            service.append((_processor(leaf) - before) / total)
-            before = _processor(root_process)
-            ask(root, NAME, asked, 1)
-            one = (_processor(root_process) - before) / total
-    with cluster(4, sizes[0], dims) as four_leaves:
-        before = _processor(four_leaves.root[1])
-        ask(four_leaves.root[0], NAME, asked, 1)
-        four = (_processor(four_leaves.root[1]) - before) / total
-    median = float(np.median(walls))
-    wire = max(median - service[-1] - client, 0.0)
-    noise = np.maximum(np.asarray(walls) - wire - client, 0.0)
-    each = max(four - one, 0.0) / 3
+            pairs = [(there.directly(seconds), there.through_root(seconds)) for _ in range(rounds)]
+            direct, through = [one for one, _ in pairs], [one for _, one in pairs]
+            service.append(_computing(through, 0))
+            noise.append(_noise(direct))
+            clients = _median(direct, lambda one: one.client_us) / 1e6
+            per.append(_computing(direct, 0) + clients)
+            if rows != sizes[0]:
+                continue
+            client, wake = clients, max(_mean(direct) - per[0], 0.0) / 2
+            roots = [_computing(through, 1)]
+            wait = _mean(through) - (client + 4 * wake + service[0] + roots[0])
+            row_bytes, start = there.row_bytes, there.start
+            idle = _threads(there.root[1])
+            look, leaf_look = _looks(there)
+            looks, busy = [look], _threads(there.root[1])
+            there.through_root(seconds, len(os.sched_getaffinity(0)))
+            after = _threads(there.root[1])
+            threads, apart = at_once(busy, after), _busiest(idle, busy) != _busiest(busy, after)
+    for leaves in _SEVERAL:
+        with cluster(leaves, sizes[0] * leaves, dims) as there:
+            several = [there.through_root(seconds) for _ in range(rounds)]
+            roots.append(_computing(several, leaves))
+            looks.append(_looks(there)[0])
+            if leaves == _SEVERAL[-1]:
+                count = min(len(os.sched_getaffinity(0)), leaves)
+                ratios = [
+                    there.directly(seconds, 0, count).server_us
+                    / statistics.mean(there.directly(seconds, number).server_us for number in range(count))
+                    for _ in range(rounds)
+                ]
     return Measured(
-        *(list(sizes), service, (noise / max(float(np.median(noise)), 1e-9)).tolist(), wire),
-        *(max(one - each, 0.0), each, client, there.row_bytes, there.start),
+        rows=list(sizes),
+        service=service,
+        noise=noise,
+        noise_per=per,
+        leaf_look=leaf_look,
+        leaves=[1, *_SEVERAL],
+        root=roots,
+        look=looks,
+        root_wait=wait,
+        root_threads=threads,
+        looks_apart=apart,
+        wake=wake,
+        beside=max(statistics.median(ratios), 1.0),
+        client=client,
+        row_bytes=row_bytes,
+        start=start,
     )
