@@ -1,8 +1,8 @@
 """Who sees what in FLM (arXiv 2303.14038, section 3): the two streams' masks and the reconstructor's.
 
 The streams stand one behind the other in one sequence of 2 t: forward states at 0 ... t-1, reverse ones at t ... 2t-1.
-Neither sees the other, so each attends to itself as a sequence of t. Row 0 of each sees its whole text and is seen by
-row 0 alone; so nothing leaks through it. Masks are bool, True where a row (the last axis but one) may look.
+Row 0 of each sees its whole text and is seen by row 0 alone; so nothing leaks through it. Masks are bool, True where a
+row (the last axis but one) may look.
 """
 
 from __future__ import annotations
@@ -14,14 +14,16 @@ __all__ = ["reconstructor", "spans", "streams"]
 
 
 def streams(real: Tensor) -> Tensor:
-    """Of texts whose tokens are ``real`` (bool [n, t], padding at the end): [n, 2, t, t], forward and reverse.
+    """Of texts whose tokens are ``real`` (bool [n, t], padding at the end): [n, 2t, 2t].
 
-    Row i sees columns 1 ... i in the forward stream, i and those behind it in the reverse one.
+    Row i sees columns 1 ... i in the forward stream, i and those behind it in the reverse one; neither sees the other.
     """
     row, column = _places(real)
     whole = (row == 0) & real[:, None, :]
     inner = (row >= 1) & (column >= 1) & real[:, None, :]
-    return torch.stack([whole | (inner & (column <= row)), whole | (inner & (column >= row))], 1)
+    forward, backward = whole | (inner & (column <= row)), whole | (inner & (column >= row))
+    none = torch.zeros_like(forward)
+    return torch.cat([torch.cat([forward, none], 2), torch.cat([none, backward], 2)], 1)
 
 
 def reconstructor(real: Tensor, hidden: tuple[Tensor, Tensor] | None = None) -> Tensor:

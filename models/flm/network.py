@@ -37,7 +37,7 @@ class Marks:
 @dataclass(frozen=True)
 class Reading:
     """Texts on their way: ``states`` [n, 2t, d] of both streams, ``queries`` [n, t, d], ``real`` bool [n, t] and what
-    may be seen, bool: by the ``streams`` [n, 2, t, t] of themselves, by queries [n, 1, t, 2t] of both."""
+    may be seen, bool [n, 1, 2t, 2t] and [n, 1, t, 2t]."""
 
     states: Tensor
     queries: Tensor
@@ -63,13 +63,9 @@ class CrossLayer(bert.FeedForward):
         self.crossattention = bert.attending(*shape)
 
     def forward(self, x: Tensor, memory: Tensor, seen: Tensor | None, inner: Tensor | None = None) -> Tensor:
-        """x [n, t, d], memory [n, s, d]; ``seen`` of the memory and ``inner`` of x itself, both as ``Attention``'s.
-
-        ``inner`` of k n sequences: every x is k of t / k each, one behind the other, none of which sees another.
-        """
+        """x [n, t, d], memory [n, s, d]; ``seen`` of the memory and ``inner`` of x itself, both as ``Attention``'s."""
         if self.within:
-            own = x if inner is None else x.view(len(inner), -1, x.shape[2])
-            x = self.attention["output"](self.attention["self"](own, inner), own).view(x.shape)
+            x = self.attention["output"](self.attention["self"](x, inner), x)
         return self.feed(self.crossattention["output"](self.crossattention["self"](x, seen, memory), x))
 
 
@@ -115,7 +111,7 @@ class Network(nn.Module):
         last from that for the end, as published: so the end is no token to be foretold.
         """
         real = tokens != marks.padding
-        seen, streams = masks.reconstructor(real, hidden)[:, None], masks.streams(real)
+        seen, streams = masks.reconstructor(real, hidden)[:, None], masks.streams(real)[:, None]
         kept = (tokens == marks.end) | ~real
         kept[:, 0] = True
         embed = self.text_transformer["embeddings"]
@@ -123,8 +119,7 @@ class Network(nn.Module):
         states = torch.cat([x, x], 1)
         queries = embed(torch.where(kept, tokens, marks.mask), real.long())
         for layer, fusion in zip(self.text_transformer["encoder"]["layer"], self.fusion_layers_bottom, strict=True):
-            own = states.view(-1, *x.shape[1:])  # a text's two streams as two sequences: half of the attention
-            states = layer(own, streams.flatten(0, 1)[:, None]).view(states.shape)
+            states = layer(states, streams)
             queries = fusion(queries, states, seen)
         return Reading(states, queries, real, streams, seen)
 
@@ -136,9 +131,8 @@ class Network(nn.Module):
         states = self.cross_modal_text_transform(reading.states) + direction
         queries = self.cross_modal_text_transform(reading.queries) + ours[1]
         image = self.cross_modal_image_transform(picture) + types[1]
-        streams = reading.streams.flatten(0, 1)[:, None]
         for layer, fusion in zip(self.cross_modal_text_layers, self.fusion_layers_top, strict=True):
-            states = layer(states, image, None, streams)
+            states = layer(states, image, None, reading.streams)
             queries = fusion(queries, states, reading.seen)
         return Reading(states, queries, reading.real, reading.streams, reading.seen)
 

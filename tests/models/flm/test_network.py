@@ -119,8 +119,9 @@ def test_masks_are_those_of_the_equations(reference):
     for row, text in enumerate(TEXTS):
         length = len(text)
         for i in range(length):
-            for stream, sees in enumerate((reference.forward_sees, reference.reverse_sees)):
-                assert streams[row, stream, i].nonzero()[:, 0].tolist() == list(sees(i, length))
+            for half, sees in ((0, reference.forward_sees), (8, reference.reverse_sees)):
+                found = streams[row, half + i].nonzero()[:, 0].tolist()
+                assert found == [half + j for j in sees(i, length)]
             for mask, hidden in ((seen, (0, 0)), (less, (int(before[row, i]), int(behind[row, i])))):
                 first, second = reference.query_sees(i, length, *hidden)
                 assert mask[row, i].nonzero()[:, 0].tolist() == first + [8 + j for j in second]
