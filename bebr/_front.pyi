@@ -11,7 +11,7 @@ tls: bool
 
 class Front:
     """csrc/server/front.h. certificate, key, client_ca: paths of PEM files, empty for none. seconds, batches: upper
-    bounds of histograms, ascending."""
+    bounds of histograms, ascending. shared: others may listen on the port, too."""
 
     def __init__(
         self,
@@ -34,6 +34,7 @@ class Front:
         client_ca: str,
         seconds: Sequence[float],
         batches: Sequence[float],
+        shared: bool,
     ) -> None: ...
     def start(self) -> int:
         """Listens; the port."""
@@ -47,6 +48,22 @@ class Front:
 
     def set_aliases(self, aliases: Mapping[str, str]) -> None:
         """The collection of each alias: all of them, in place of those before."""
+
+    def set_route(self, collection: str, route: tuple[Any, ...], renew: int, until: int) -> None:
+        """Where the shards of a collection are: a bebr.serve.routing.Route. In ns of the monotonic clock, from when on
+        another one is wanted, and searches are forwarded."""
+
+    def end_route(self, collection: str) -> None:
+        """Its searches are forwarded from now on."""
+
+    def set_delay(self, ns: int) -> None:
+        """After which another leaf is asked beside one that has not answered."""
+
+    def take_asked(self) -> list[tuple[str, int, bool]]:
+        """Calls of leaves since the last call: whose, ns, and whether it answered, or another one was faster."""
+
+    def take_stale(self) -> list[str]:
+        """Collections whose routes are to be renewed, since the last call."""
 
     def set_open(self, open: bool) -> None:
         """Whether anybody may call. Where not, a caller needs a key of the table that was set last."""
@@ -109,3 +126,9 @@ class Caller:
 
 def read_search(message: bytes) -> dict[str, object] | None:
     """What the front makes of a SearchRequest; None for one that it forwards."""
+
+def part_message(message: bytes, collection: str, model: str, number: int, shards: int) -> bytes | None:
+    """The SearchRequest of a shard for that of a collection; None as of `read_search`."""
+
+def merge_parts(replies: Sequence[bytes], queries: int, k: int, offset: int, ascending: bool) -> bytes | None:
+    """From the SearchResponses of all shards that of the collection; None where one is none that a shard may give."""

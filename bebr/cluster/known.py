@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
@@ -22,7 +22,7 @@ from bebr.v1 import bebr_pb2 as pb
 M = TypeVar("M", bound=Message)
 
 # Seconds for which what leaves said of a collection is taken to be so.
-_FRESH = 1.0
+FRESH = 1.0
 
 
 @dataclass(frozen=True)
@@ -106,10 +106,12 @@ class Known:
 
 class Cluster:
     """Of a root. Errors are the Python exceptions that a leaf's would be, and speak of the collection, not of the
-    shard."""
+    shard. `learned`: told of what all shards of a collection say, and when; or of None, where some did not say, or it
+    is old."""
 
     def __init__(self, leaves: Leaves) -> None:
         self.leaves = leaves
+        self.learned: Callable[[str, Known | None, float], None] = lambda name, known, when: None
         self._known: dict[str, tuple[Known, float]] = {}
         self._gates: dict[tuple[Shard, ...], Gate] = {}
 
@@ -137,7 +139,7 @@ class Cluster:
     async def known(self, name: str) -> Known:
         """What leaves say of a collection, or said within the last second; see `there`."""
         before, when = self._known.get(name, (None, 0.0))
-        if before is not None and time.monotonic() - when <= _FRESH:
+        if before is not None and time.monotonic() - when <= FRESH:
             return before
         return await self.there(name)
 
@@ -158,7 +160,8 @@ class Cluster:
         other.rows = other.id = 0
         instead = before.said if before is not None and before.shards == shards else (other,) * len(shards)
         pairs = zip(said, instead, strict=True)
-        return self._kept(name, Known(shards, tuple(b if isinstance(one, BaseException) else one for one, b in pairs)))
+        known = Known(shards, tuple(b if isinstance(one, BaseException) else one for one, b in pairs))
+        return self._kept(name, known, len(there) == len(said))
 
     async def described(self, name: str) -> Known:
         """What leaves say of all shards of a collection, now."""
@@ -172,10 +175,12 @@ class Cluster:
         said = await self.read_first(shards, "Collections/Get", pb.GetCollectionRequest(name=name))
         return self._kept(name, Known(shards, tuple(said)))
 
-    def _kept(self, name: str, known: Known) -> Known:
+    def _kept(self, name: str, known: Known, whole: bool = True) -> Known:
+        """`whole`: all shards have said so."""
         before, _ = self._known.get(name, (None, 0.0))
         known = known if before is None else known.follows(before)
         self._known[name] = known, time.monotonic()
+        self.learned(name, known if whole else None, time.monotonic())
         return known
 
     def gate(self, known: Known) -> Gate:
@@ -192,6 +197,7 @@ class Cluster:
         """What is known is old: it was dropped, or changed."""
         if name in self._known:
             self._known[name] = self._known[name][0], -float("inf")
+        self.learned(name, None, 0.0)
 
     async def read(self, shard: Shard, method: str, request: Message) -> Any:
         with _said_of(shard):

@@ -21,10 +21,10 @@ class Latencies:
         self._seconds: deque[float] = deque(maxlen=_KEPT)
         self._new = 0
 
-    def note(self, seconds: float) -> None:
-        """A call took so long."""
-        self._seconds.append(seconds)
-        self._new += 1
+    def note(self, *seconds: float) -> None:
+        """Calls took so long."""
+        self._seconds.extend(seconds)
+        self._new += len(seconds)
         if self._new >= _FEWEST:
             self._new = 0
             self.delay = min(max(float(np.quantile(self._seconds, 0.95)), LEAST), MOST)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 import time
 from typing import Any
 
@@ -13,7 +14,9 @@ from bebr.cluster.names import Shard, Taken, parsed
 from bebr.errors import CorruptFile
 from bebr.serve.calls import REQUEST_ID, current_call
 from bebr.serve.channel import Address, stubs_of
+from bebr.serve.routing import Place
 from bebr.serve.status import error_of
+from bebr.serve.target import socket_address
 from bebr.v1 import bebr_pb2 as pb
 
 # What another leaf may answer where this one does not: it is away, too slow, damaged, or at fault.
@@ -26,10 +29,11 @@ _INFO = 20
 class Leaf:
     """The leaf at an address. `alive`: it answered last time; `shards`: what it has; `taken`: what it may be given;
     `limits`: of a call; `shared`: what tells its database from others, empty for a folder. `versions` of its shards, as
-    they were after `looked`, by the monotonic clock."""
+    they were after `looked`, by the monotonic clock. `place`: where the front of a root may call it, None under TLS."""
 
     def __init__(self, address: Address) -> None:
-        self.name = address.target
+        self.name, self._address = address.target, address
+        self.place: Place | None = None
         self._metadata = address.metadata
         self._channel = address.aio_channel()
         self._stubs = stubs_of(self._channel)
@@ -68,6 +72,7 @@ class Leaf:
             if not self.alive or number % _INFO == 0:
                 info = await self.call("Admin/Info", pb.InfoRequest(), timeout)
                 self.limits, self.taken, self.shared = info.limits, Taken(info.taken), info.database
+                self.place = await self._found(timeout)
             names, aliases = await asyncio.gather(
                 self.call("Collections/List", pb.ListCollectionsRequest(), timeout),
                 self.call("Collections/ListAliases", pb.ListAliasesRequest(), timeout),
@@ -82,6 +87,24 @@ class Leaf:
         shards = list(map(parsed, names.names))
         self.shards, self.aliases = frozenset(shards), dict(aliases.aliases)
         self.looked, self.versions = begun, dict(zip(shards, names.versions, strict=False))
+
+    async def _found(self, timeout: float) -> Place | None:
+        """Its place, by a connection where its address is a name, for a name may stand for several."""
+        where = socket_address(self._address.target)
+        if where is None or self._address.tls is not None:
+            return None
+        host, port = where
+        try:
+            ipaddress.ip_address(host)
+        except ValueError:
+            try:
+                _, writer = await asyncio.wait_for(asyncio.open_connection(host, port), timeout)
+            except (OSError, asyncio.TimeoutError):
+                return None
+            host = writer.get_extra_info("peername")[0]
+            writer.close()
+        said = dict(self._metadata)
+        return Place(self.name, host, int(port), said.get("authorization", ""))
 
     def have(self, shards: frozenset[Shard]) -> None:
         """It has these, since a moment ago."""

@@ -21,6 +21,8 @@ from bebr.errors import CorruptFile
 
 _log = logging.getLogger("bebr.cluster")
 
+SEARCH = "Points/Search"
+
 # Seconds between two looks at the leaves, and after which one that says nothing is taken to be away.
 _EVERY, _LOOK = 0.5, 2.0
 # Seconds after which all leaves have heard of names that were made, changed or dropped.
@@ -36,7 +38,9 @@ class Leaves:
     one; without these, they are the `leaves` for good. `patience`: the seconds within which a replica of a shard must
     have answered a read. `tried_twice`: reads for which a second replica was asked beside the first, since it took
     long; `partial`: answers without some shards. `told`: of every call to a leaf, its method, its seconds, and whether
-    it answered; `told_gone`: of leaves that are there no more."""
+    it answered; `told_gone`: of leaves that are there no more. `changed`: told of a collection, or None for any, some
+    leaf of which is to be asked rather than another one, or no more; `tried_there`: second tries that were made
+    elsewhere."""
 
     def __init__(
         self,
@@ -47,9 +51,12 @@ class Leaves:
     ) -> None:
         self.all, self._patience = list(leaves), patience
         self._found, self._made = found, made
-        self.tried_twice = self.partial = 0
+        self.partial = 0
+        self._tried_twice = 0
         self.told: Callable[[str, str, float, bool], None] = lambda leaf, method, seconds, answered: None
         self.told_gone: Callable[[str], None] = lambda leaf: None
+        self.changed: Callable[[str | None], None] = lambda name: None
+        self.tried_there: Callable[[], int] = lambda: 0
         self._latencies: defaultdict[str, Latencies] = defaultdict(Latencies)  # by method
         self._turns = itertools.count()
         self._written: dict[Shard, tuple[Leaf, float]] = {}  # who wrote it last by way of this root, and when
@@ -81,6 +88,7 @@ class Leaves:
             if alive != leaf.alive:
                 level, says = (logging.INFO, "answers") if leaf.alive else (logging.WARNING, "does not answer")
                 _log.log(level, "leaf %s %s", leaf.name, says)
+        self.changed(None)
 
     async def _find(self) -> None:
         """Has those that there are by now; who is gone stays as long as it answers."""
@@ -136,10 +144,12 @@ class Leaves:
         self._dropped.pop(shard, None)
         self._made_at[shard] = time.monotonic()
         self._written[shard] = leaf, time.monotonic()
+        self.changed(shard.name)
 
     def note_exchanged(self, shard: Shard) -> None:
         """A shard is another collection from now on, whose versions say nothing of those before."""
         self._made_at[shard] = time.monotonic()
+        self.changed(shard.name)
 
     def note_dropped(self, shard: Shard) -> None:
         """A shard is gone, though leaves may say otherwise for a moment."""
@@ -147,6 +157,7 @@ class Leaves:
         self._written.pop(shard, None)
         for leaf in self.all:
             leaf.have(leaf.shards - {shard})
+        self.changed(shard.name)
 
     def takers(self, shard: Shard) -> list[Leaf]:
         """Leaves that may be given a shard, those that answer first."""
@@ -164,6 +175,20 @@ class Leaves:
 
     # Calls
 
+    @property
+    def tried_twice(self) -> int:
+        return self._tried_twice + self.tried_there()
+
+    def delay(self, method: str) -> float:
+        """Seconds after which another replica is asked beside one that has not answered."""
+        return self._latencies[method].delay
+
+    def note(self, method: str, calls: Sequence[tuple[str, float, bool]]) -> None:
+        """Leaves were called elsewhere, for reads: which, seconds, and whether they answered."""
+        self._latencies[method].note(*(seconds for _, seconds, answered in calls if answered))
+        for leaf, seconds, answered in calls:
+            self.told(leaf, method, seconds, answered)
+
     async def read(self, shard: Shard, method: str, request: Message) -> Any:
         """The reply of one replica, the one that is first to answer; see `first_answer`."""
         latencies = self._latencies[method]
@@ -172,7 +197,7 @@ class Leaves:
         def tried(leaf: Leaf, number: int) -> Callable[[], Any]:
             async def ask() -> Any:
                 begun = time.monotonic()
-                self.tried_twice += number > 0
+                self._tried_twice += number > 0
                 try:
                     reply = await self._asked(leaf, method, request, None)
                 except asyncio.CancelledError:  # it took longer than that
@@ -191,10 +216,18 @@ class Leaves:
             raise ConnectionError(f"shard {shard}: none of {names} answered within {self._patience:g} s") from None
 
     def _readers(self, shard: Shard) -> list[Leaf]:
-        """In the order in which they are to be tried: by turns, but those first that have what was written by way of
-        this root, and those last that are away."""
-        turned = _turned(self._having(shard), next(self._turns))
-        return sorted(turned, key=lambda leaf: (not leaf.alive, not self._has_written(leaf, shard)))
+        """In the order in which they are to be tried, the first ones by turns."""
+        ordered, alike = self.order(shard)
+        return _turned(ordered[:alike], next(self._turns)) + ordered[alike:]
+
+    def order(self, shard: Shard) -> tuple[list[Leaf], int]:
+        """Those that have a shard, those first that have what was written by way of this root, and those last that are
+        away; and how many of the first are as good as each other. ``ConnectionError`` and ``CorruptFile`` where there
+        is nobody to ask."""
+        having = self._having(shard)
+        ranked = [((not leaf.alive, not self._has_written(leaf, shard)), i) for i, leaf in enumerate(having)]
+        ranked.sort()
+        return [having[i] for _, i in ranked], sum(rank == ranked[0][0] for rank, _ in ranked)
 
     def _has_written(self, leaf: Leaf, shard: Shard) -> bool:
         """Whether a leaf is known to have what this root wrote: it is the one that did it, or has a version that this
@@ -220,6 +253,7 @@ class Leaves:
                     errors.append(error)
                 else:
                     self._written[shard] = leaf, time.monotonic()
+                    self.changed(shard.name)
                     return reply
             locked = [error for error in errors if isinstance(error, DatabaseLocked)]
             if not locked or time.monotonic() > end:
@@ -244,6 +278,7 @@ class Leaves:
             return await leaf.call(method, request, timeout)
         except (ConnectionError, TimeoutError):
             leaf.alive = answered = False  # until it answers the next look
+            self.changed(None)
             raise
         finally:
             self.told(leaf.name, method, time.monotonic() - begun, answered)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector
@@ -14,10 +14,11 @@ from bebr.serve.calls import SECONDS, Call
 
 class RootMetrics:
     """All of `registry`. `count` is told of calls that have ended, `asked` of those to leaves, both in the event loop
-    of the root. No label is one that callers can make."""
+    of the root. No label is one that callers can make. `tell`: has both told of all calls so far."""
 
-    def __init__(self, leaves: Leaves) -> None:
+    def __init__(self, leaves: Leaves, tell: Callable[[], None]) -> None:
         self.registry = registry = CollectorRegistry()
+        registry.register(_Told(tell))
         self._seconds = Histogram(
             "bebr_root_call_seconds", "Time in the root.", ("method",), buckets=SECONDS, registry=registry
         )
@@ -50,6 +51,20 @@ class RootMetrics:
         """No series of a leaf that is gone stay."""
         for family in (self._leaf, self._failed):
             family.remove_by_labels({"leaf": leaf})
+
+
+class _Told:
+    """Has no figures, and comes before all others."""
+
+    def __init__(self, tell: Callable[[], None]) -> None:
+        self._tell = tell
+
+    def describe(self) -> tuple[()]:
+        return ()
+
+    def collect(self) -> tuple[()]:
+        self._tell()
+        return ()
 
 
 class _OfLeaves:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
+import threading
+import time
 from collections.abc import Callable, Sequence
 from contextlib import closing, nullcontext
 from functools import partial
@@ -14,6 +16,7 @@ from bebr.cluster.leaf import Leaf
 from bebr.cluster.leaves import Leaves
 from bebr.cluster.names import MOST_SHARDS
 from bebr.cluster.ports import held
+from bebr.cluster.routes import Routes
 from bebr.cluster.services import Admin, Collections, Models, Points, Producer, Snapshots
 from bebr.errors import CorruptFile
 from bebr.extras import needed
@@ -21,6 +24,7 @@ from bebr.serve.access import Access
 from bebr.serve.admission import Budget, default_budget
 from bebr.serve.calls import Calls
 from bebr.serve.channel import Address
+from bebr.serve.front import make_front
 from bebr.serve.health import Health, add_standard_services
 from bebr.serve.keys import KeyFile, keys_in
 from bebr.serve.limits import Limits
@@ -29,13 +33,18 @@ from bebr.serve.logs import CallLog, LogFormat, start_log
 from bebr.serve.rpc import service_handler
 from bebr.serve.running import GRACE, address_of, end_at_next_signal, grpc_server, listen, observed, stop_signal
 from bebr.serve.tls import Tls
+from bebr.serve.tracing import sampling
 from bebr.tls import TLS
+
+# Seconds for which figures wait for those of the last calls.
+_TOLD = 1.0
 
 
 class Root:
     """Belongs to one event loop. `leaves`: their addresses, or what returns those that there are, in a thread, for
     `address` to complete. `shards`: of collections that are made by way of it; `patience`: see `Leaves`;
-    `keys`: who may call, None for anybody; `shared`: other roots may have its port, too."""
+    `keys`: who may call, None for anybody; `shared`: other roots may have its port, too; `front`: searches go to leaves
+    without Python where they can, where bebr was built with libnghttp2."""
 
     def __init__(
         self,
@@ -47,6 +56,7 @@ class Root:
         keys: KeyFile | None = None,
         tls: Tls | None = None,
         shared: bool = False,
+        front: bool = True,
     ) -> None:
 
         def made(leaf: str) -> Leaf:
@@ -56,10 +66,16 @@ class Root:
             self.leaves = Leaves([], patience, leaves, made)
         else:
             self.leaves = Leaves([made(leaf) for leaf in leaves], patience)
-        self._tls = tls
+        self._tls, self._shared = tls, shared
         self.calls = Calls()
-        access, budget, cluster = Access(keys), Budget(limits.memory_bytes), Cluster(self.leaves)
+        self._access = access = Access(keys)
+        budget, cluster = Budget(limits.memory_bytes), Cluster(self.leaves)
         self._cluster = cluster
+        self.front = make_front(limits, budget.shared, True, tls, keys, sampling()) if front else None
+        self._routes = None if self.front is None else Routes(self.front, cluster, patience)
+        self._loop = asyncio.get_running_loop()
+        self._telling: asyncio.Task[None] | None = None
+        self._measured = self._logged = False
         self._health = Health(self._looked_at, access)
         self._server = grpc_server(limits, access, shared)
         services = {
@@ -90,25 +106,65 @@ class Root:
         with needed("server", "--metrics"):
             from bebr.cluster.metrics import RootMetrics
             from bebr.serve.metrics import answered
-        made = RootMetrics(self.leaves)
+        made = RootMetrics(self.leaves, self._tell)
         bound, http = answered(made.registry, port)
         self.leaves.told, self.leaves.told_gone = made.asked, made.forget
         self.calls.listeners.append(made.count)
+        self._measured = True
+        self._record()
         return bound, http.shutdown
+
+    def record(self, wanted: bool) -> None:
+        """Whether the log wants to know of searches that the front answers."""
+        self._logged = wanted
+        self._record()
+
+    def _record(self) -> None:
+        if self.front is not None:
+            self.front.record(self._measured or self._logged)
+
+    def _tell(self) -> None:
+        """Has figures be those of all calls so far; from another thread."""
+        front, told = self.front, threading.Event()
+        if front is None:
+            return
+
+        def tell() -> None:
+            front.tell_finished(self.calls, self._access.turned_away)
+            told.set()
+
+        self._loop.call_soon_threadsafe(tell)
+        told.wait(_TOLD)
 
     async def start(self, host: str, port: int) -> int:
         """Listens; the port. ``ConnectionError`` where no leaf answers; ``OSError`` if the address cannot be used."""
         await self.leaves.start()
-        bound = listen(self._server, address_of(host, port), self._tls)
-        await self._server.start()
+        if self.front is None:
+            bound = listen(self._server, address_of(host, port), self._tls)
+            await self._server.start()
+        else:
+            listen(self._server, f"unix:{self.front.upstream}", None)
+            await self._server.start()
+            bound = await asyncio.to_thread(self.front.start, host, port, self._shared)
+            self._telling = asyncio.create_task(self.front.tell(self.calls, self._access.turned_away))
         await self._health.set_serving()
         return bound
 
     async def stop(self, grace: float) -> None:
         """Takes no more calls, and lets those in progress finish for `grace` seconds."""
+        end = time.monotonic() + grace
         await self._health.enter_graceful_shutdown()
-        await self._server.stop(grace)
+        if self.front is not None:
+            await self.front.drain(grace)
+        await self._server.stop(max(0.0, end - time.monotonic()))
         await self.leaves.close()
+        if self._telling is not None:
+            self._telling.cancel()
+        if self.front is not None:
+            await self.front.stop()
+            self.front.tell_finished(self.calls, self._access.turned_away)
+        if self._routes is not None:
+            await self._routes.close()
 
 
 def run(
@@ -177,11 +233,12 @@ async def _run(
     stopping = stop_signal(log)
     root = make()  # in the loop that it belongs to
     finish = observed(root.calls, log)
+    log.watch(root.record)
     measured = None if metrics_port is None else root.serve_metrics(metrics_port)
     try:
         bound = await root.start(host, port)
     except BaseException:
-        await root.leaves.close()
+        await root.stop(0)
         raise
     print(f"listening on {address_of(host, bound)}", flush=True)
     if measured is not None:

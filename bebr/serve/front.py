@@ -10,7 +10,7 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ from bebr.serve.calls import QUERIES, SECONDS, Call, Calls, Search, Work
 from bebr.serve.keys import Key, KeyFile, Stamp
 from bebr.serve.limits import Limits
 from bebr.serve.peers import TurnedAway
+from bebr.serve.routing import Route
 from bebr.serve.tls import Tls
 from bebr.serve.told import CODES, Counted, Figures, Finished
 from bebr.serve.tracing import Sampling
@@ -73,7 +74,9 @@ def make_front(
 
 
 class Front:
-    """Made before the server behind it, started after it. `show` may be called from any thread."""
+    """Made before the server behind it, started after it. `show` may be called from any thread. `asked`: told of
+    calls of leaves: whose, their ns, and whether they were answered, or another one was faster; `stale`: of a
+    collection that is to be shown another route."""
 
     def __init__(
         self,
@@ -92,6 +95,8 @@ class Front:
         self._front: Any = None
         self._counting = self._recording = False
         self._shown: dict[str, Collection] = {}
+        self.asked: Callable[[list[tuple[str, int, bool]]], None] = lambda calls: None
+        self.stale: Callable[[str], None] = lambda collection: None
         self._aliases: Mapping[str, str] = {}
 
     @property
@@ -99,8 +104,9 @@ class Front:
         """Where the server behind it is to listen."""
         return str(self._folder / "grpc.sock")
 
-    def start(self, host: str, port: int) -> int:
-        """Listens; the port. ``OSError`` if the address cannot be used; ``ValueError`` for a file of TLS."""
+    def start(self, host: str, port: int, shared: bool = False) -> int:
+        """Listens; the port. ``shared``: others may have it, too. ``OSError`` if the address cannot be used;
+        ``ValueError`` for a file of TLS."""
         cores = len(os.sched_getaffinity(0))
         tls = self._tls
         front = self._extension.Front(
@@ -122,6 +128,7 @@ class Front:
             client_ca=str(tls.client_ca) if tls and tls.client_ca else "",
             seconds=SECONDS,
             batches=QUERIES,
+            shared=shared,
         )
         front.set_open(self._keys is None)
         sampling = self._sampling
@@ -195,6 +202,27 @@ class Front:
         if rows is not None and self._front.publish_filter(name, snapshot.engine, key, rows):
             shown[key] = what
 
+    def show_route(self, collection: str, route: Route, renew: int, until: int) -> None:
+        """Has searches of a collection in shards answered by leaves without Python. From ``renew`` on, in ns of the
+        monotonic clock, `stale` is told once; from ``until`` on its searches come to Python."""
+        if self._front is not None:
+            self._front.set_route(collection, route, renew, until)
+
+    def end_route(self, collection: str) -> None:
+        """Its searches come to Python."""
+        if self._front is not None:
+            self._front.end_route(collection)
+
+    def set_delay(self, ns: int) -> None:
+        """After which another leaf is asked beside one that has not answered."""
+        if self._front is not None:
+            self._front.set_delay(ns)
+
+    @property
+    def second_tries(self) -> int:
+        """Shards for which another leaf was asked beside the first."""
+        return 0 if self._front is None else int(self._front.counts()["second_tries"])
+
     def batching(self, collection: str) -> BatchingStats:
         """What joining searches of a collection did here."""
         return BatchingStats(*self._front.batching(collection))
@@ -256,6 +284,10 @@ class Front:
             return
         for peer, method in self._front.take_denied():
             turned_away.note(peer, method)
+        if calls_of_leaves := self._front.take_asked():
+            self.asked(calls_of_leaves)
+        for collection in self._front.take_stale():
+            self.stale(collection)
         now, ticks = time.time_ns(), time.monotonic_ns()  # the front's clock is the second
         for one in map(Finished._make, self._front.take_finished()):
             search = self._search(one) if one.queries else None  # one that was refused is none

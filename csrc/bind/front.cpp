@@ -9,6 +9,8 @@
 
 #include "base/error.h"
 #include "client/caller.h"
+#include "server/parts.h"
+#include "server/scatter.h"
 #include "server/wire.h"
 
 namespace py = pybind11;
@@ -28,8 +30,9 @@ std::unique_ptr<Front> make(const std::string& host, uint16_t port, const std::s
                             std::shared_ptr<ByteBudget> budget, size_t loops, size_t threads, size_t most_batch,
                             size_t queries, size_t k, size_t answers, size_t ids, size_t calls, size_t reply_bytes,
                             const std::string& certificate, const std::string& key, const std::string& client_ca,
-                            const std::vector<double>& seconds, const std::vector<double>& batches) {
+                            const std::vector<double>& seconds, const std::vector<double>& batches, bool shared) {
   FrontOptions options;
+  options.shared = shared;
   options.host = host;
   options.port = port;
   options.upstream = upstream;
@@ -57,6 +60,8 @@ py::dict counts(const Front& front) {
   made["late"] = now.late.load();
   made["connections"] = now.connections.load();
   made["refused"] = now.refused.load();
+  made["given_up"] = now.given_up.load();
+  made["second_tries"] = now.second_tries.load();
   return made;
 }
 
@@ -87,6 +92,41 @@ void set_keys(Front& front, const std::string& path, std::tuple<uint64_t, int64_
   const auto [inode, modified, size] = stamp;
   front.set_keys(
       std::make_shared<const KeyTable>(path, FileStamp{inode, modified, size}, std::move(made), missing, wrong));
+}
+
+using LeafTuple = std::tuple<std::string, std::string, uint16_t, std::string>;
+using ShardTuple = std::tuple<std::string, std::string, std::vector<LeafTuple>, size_t>;
+
+// As bebr.serve.routing.Route has it.
+void set_route(Front& front, const std::string& collection,
+               const std::tuple<std::vector<ShardTuple>, std::vector<std::string>, bool, uint64_t>& route,
+               uint64_t renew, uint64_t until) {
+  const auto made = std::make_shared<Route>();
+  const auto& [shards, models, ascending, patience] = route;
+  for (const auto& [name, model, leaves, alike] : shards) {
+    Shard& shard = made->shards.emplace_back(Shard{name, model, {}, alike});
+    for (const auto& [leaf, host, port, authorization] : leaves) {
+      std::optional<Leaf> found = Leaf::of(leaf, host, port, authorization);
+      if (!found) fail(ErrorCode::InvalidArgument, "leaf " + leaf + " is at " + host + ": want an address in figures");
+      shard.leaves.push_back(std::make_shared<const Leaf>(std::move(*found)));
+    }
+    if (alike < 1 || alike > leaves.size()) fail(ErrorCode::InvalidArgument, "alike: want 1 to as many as the leaves");
+  }
+  if (shards.empty()) fail(ErrorCode::InvalidArgument, "shards is empty: want one at least");
+  made->models = models;
+  std::sort(made->models.begin(), made->models.end());
+  made->ascending = ascending;
+  made->patience = patience;
+  made->renew = renew;
+  made->until = until;
+  front.routes().set(collection, made);
+}
+
+// Of calls of leaves that have ended: the name, ns, and whether it answered.
+py::list take_asked(Front& front) {
+  py::list made;
+  for (const LeafCall& one : front.take_asked()) made.append(py::make_tuple(one.leaf->name, one.took, one.answered));
+  return made;
 }
 
 // What `count` has counted, each as bebr.serve.told.Counted has it.
@@ -144,6 +184,37 @@ py::object read_message(const std::string& message) {
   return made;
 }
 
+// What a shard is asked for, without the frame.
+py::object read_part(const std::string& message, const std::string& collection, const std::string& model, size_t number,
+                     size_t shards) {
+  const std::optional<SearchRequest> found = read_search(message);
+  if (!found) return py::none();
+  std::vector<std::string> allow;
+  PartFields fields{collection, {}, 0, std::nullopt};
+  if (shards > 1) {
+    fields.model = model;
+    fields.depth = found->asked.k + found->offset;
+    if (found->allow) {
+      const std::optional<std::vector<int64_t>> ids = read_ids(*found->allow, true);
+      if (!ids) return py::none();
+      allow = divide(*ids, shards);
+      fields.allow = allow[number];
+    }
+  }
+  const std::string part = part_message(common_fields(message, shards > 1), fields);
+  return py::bytes(part.data() + kFrameHead, part.size() - kFrameHead);
+}
+
+py::object merge(std::vector<std::string> replies, size_t queries, size_t k, size_t offset, bool ascending) {
+  for (std::string& reply : replies) {
+    reply.insert(0, kFrameHead, '\0');
+    put_length(reply);
+  }
+  std::string out;
+  if (!merge_parts({queries, k, offset, ascending, 0}, replies, out)) return py::none();
+  return py::bytes(out.data() + kFrameHead, out.size() - kFrameHead);
+}
+
 // How it ended, in a word, the status and its message, and the reply. An exception of a signal's handler ends it.
 py::tuple call(Caller& caller, std::string_view path, const py::bytes& message, std::optional<double> seconds) {
   constexpr const char* kOutcomes[] = {"answered", "late", "broken", "busy", "stopped", "closed"};
@@ -172,7 +243,7 @@ PYBIND11_MODULE(_front, m) {
       .def(py::init(&make), py::kw_only(), py::arg("host"), py::arg("port"), py::arg("upstream"), py::arg("budget"),
            py::arg("loops"), py::arg("threads"), py::arg("most_batch"), py::arg("queries"), py::arg("k"),
            py::arg("answers"), py::arg("ids"), py::arg("calls"), py::arg("reply_bytes"), py::arg("certificate"),
-           py::arg("key"), py::arg("client_ca"), py::arg("seconds"), py::arg("batches"))
+           py::arg("key"), py::arg("client_ca"), py::arg("seconds"), py::arg("batches"), py::arg("shared"))
       .def("start", &Front::start, no_gil)
       .def("drain", &Front::drain, py::arg("grace"), no_gil)
       .def("stop", &Front::stop, no_gil)
@@ -187,6 +258,14 @@ PYBIND11_MODULE(_front, m) {
              std::shared_ptr<Searcher> rows) { return front.publish_filter(collection, of, filter, std::move(rows)); },
           py::arg("collection"), py::arg("of"), py::arg("filter"), py::arg("rows").none(true))
       .def("set_aliases", &Front::set_aliases, py::arg("aliases"))
+      .def("set_route", &set_route, py::arg("collection"), py::arg("route"), py::arg("renew"), py::arg("until"))
+      .def(
+          "end_route", [](Front& front, const std::string& collection) { front.routes().set(collection, nullptr); },
+          py::arg("collection"))
+      .def(
+          "set_delay", [](Front& front, uint64_t ns) { front.routes().delay = ns; }, py::arg("ns"))
+      .def("take_asked", &take_asked)
+      .def("take_stale", &Front::take_stale)
       .def("set_open", &Front::set_open, py::arg("open"))
       .def(
           "set_sampling",
@@ -213,5 +292,9 @@ PYBIND11_MODULE(_front, m) {
       .def("call", &call, py::arg("path"), py::arg("message"), py::arg("seconds").none(true))
       .def("close", &Caller::close, no_gil);
   m.def("read_search", &read_message, py::arg("message"));
+  m.def("part_message", &read_part, py::arg("message"), py::arg("collection"), py::arg("model"), py::arg("number"),
+        py::arg("shards"));
+  m.def("merge_parts", &merge, py::arg("replies"), py::arg("queries"), py::arg("k"), py::arg("offset"),
+        py::arg("ascending"));
   m.attr("tls") = tls_built();
 }

@@ -20,6 +20,7 @@ class Reader {
 
   bool more() const noexcept { return good_ && at_ < bytes_.size(); }
   bool good() const noexcept { return good_; }
+  size_t at() const noexcept { return at_; }  // of what is read next
   // Whether each number so far was of as few bytes as it can be. Protobuf reads others, too, and never writes them.
   bool shortest() const noexcept { return shortest_; }
 

@@ -20,7 +20,15 @@ namespace {
 
 constexpr uint64_t kGreeting = 20'000'000'000;  // ns that a connection has for its first frame
 
-void set_option(int socket, int level, int name, int value) { setsockopt(socket, level, name, &value, sizeof value); }
+constexpr int kClientSilence = 120'000, kLeafSilence = 20'000;  // ms that what was sent may lie unread
+
+void set_options(int socket, int silence) {
+  const auto set = [&](int level, int name, int value) { setsockopt(socket, level, name, &value, sizeof value); };
+  set(IPPROTO_TCP, TCP_NODELAY, 1);
+  set(SOL_SOCKET, SO_KEEPALIVE, 1);
+  set(IPPROTO_TCP, TCP_KEEPIDLE, 60);
+  set(IPPROTO_TCP, TCP_USER_TIMEOUT, silence);
+}
 
 }  // namespace
 
@@ -53,10 +61,7 @@ void Loop::accept_from(int listener) {
 }
 
 void Loop::add(int socket) {
-  set_option(socket, IPPROTO_TCP, TCP_NODELAY, 1);
-  set_option(socket, SOL_SOCKET, SO_KEEPALIVE, 1);
-  set_option(socket, IPPROTO_TCP, TCP_KEEPIDLE, 60);
-  set_option(socket, IPPROTO_TCP, TCP_USER_TIMEOUT, 120'000);  // ms that what was sent may lie unread
+  set_options(socket, kClientSilence);
   try {
     Connection& made = adopt(socket, Connection::Side::Client,
                              front_.tls_ ? tls_transport(*front_.tls_, socket) : plain_transport(socket));
@@ -116,6 +121,27 @@ Connection* Loop::behind(Connection& client) {
   return made;
 }
 
+Connection* Loop::to_leaf(const Leaf& leaf) {
+  uint64_t& known = leaves_[leaf.key];
+  if (Connection* const found = known == 0 ? nullptr : connection(known); found != nullptr && found->open())
+    return found;
+  const int socket = ::socket(leaf.address.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+  if (socket < 0) return nullptr;
+  set_options(socket, kLeafSilence);
+  if (connect(socket, reinterpret_cast<const sockaddr*>(&leaf.address), leaf.size) != 0 && errno != EINPROGRESS) {
+    close(socket);
+    return nullptr;
+  }
+  try {
+    Connection& made = adopt(socket, Connection::Side::Leaf, plain_transport(socket));
+    known = made.id();
+    return &made;
+  } catch (const std::exception&) {
+    close(socket);
+    return nullptr;
+  }
+}
+
 void Loop::drop(uint64_t id) {
   const auto found = connections_.find(id);
   const std::unique_ptr<Connection> gone = std::move(found->second);
@@ -125,6 +151,7 @@ void Loop::drop(uint64_t id) {
     --front_.open_connections_;
     if (Connection* const other = connection(gone->other); other != nullptr && other->other == id) other->set_dead();
   }
+  if (gone->side() == Connection::Side::Leaf) std::erase_if(leaves_, [&](const auto& one) { return one.second == id; });
   epoll_ctl(epoll_, EPOLL_CTL_DEL, gone->socket(), nullptr);
 }
 

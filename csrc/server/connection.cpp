@@ -29,8 +29,9 @@ Connection::Connection(Loop& loop, uint64_t id, int socket, Side side, std::uniq
   if (session_ == nullptr) throw std::bad_alloc();
   const nghttp2_settings_entry settings[] = {{NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, kStreams},
                                              {NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, kStreamWindow},
-                                             {NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, kHeaderBytes}};
-  nghttp2_submit_settings(session_, NGHTTP2_FLAG_NONE, settings, 3);
+                                             {NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, kHeaderBytes},
+                                             {NGHTTP2_SETTINGS_ENABLE_PUSH, 0}};  // of a client alone
+  nghttp2_submit_settings(session_, NGHTTP2_FLAG_NONE, settings, side == Side::Leaf ? 4 : 3);
   nghttp2_session_set_local_window_size(session_, NGHTTP2_FLAG_NONE, 0, kConnectionWindow);
 }
 
@@ -110,7 +111,7 @@ void Connection::flush() {
 // A socket that is closed while bytes come in is reset, and what the client has not read yet is lost. So its end is
 // waited for.
 void Connection::finish() {
-  if (side_ == Side::Behind || !greeted_) {
+  if (side_ != Side::Client || !greeted_) {
     dead_ = true;
   } else if (!ending_) {
     ending_ = true;

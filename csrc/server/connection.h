@@ -1,4 +1,5 @@
-// One HTTP/2 connection: of a client, or the one to the server behind that carries what the client's forwards.
+// One HTTP/2 connection: of a client, the one to the server behind that carries what the client's forwards, or one to a
+// leaf.
 #pragma once
 
 #include <nghttp2/nghttp2.h>
@@ -15,6 +16,7 @@
 #include "server/headers.h"
 #include "server/job.h"
 #include "server/keys.h"
+#include "server/scatter.h"
 #include "server/transport.h"
 
 namespace bebr {
@@ -43,7 +45,10 @@ struct Stream {
   const ApiKey* key = nullptr;           // whose call it is, where that was looked at
   std::string request_id;                // of a call that is answered here
   std::shared_ptr<Job> job;
-  Lease lease, texts;  // until it has ended: of request and answers, and of the texts in the reply
+  std::shared_ptr<Scatter> scatter;  // of a client's call, or of that for which a leaf is called,
+  size_t part = 0;                   // of which this one is,
+  std::shared_ptr<const Leaf> leaf;  // by this leaf
+  Lease lease, texts;                // until it has ended: of request and answers, and of the texts in the reply
 
   // Lets go of everything but the memory of its texts, which the next call may use.
   void end() noexcept;
@@ -63,7 +68,7 @@ class SpareStreams {
 
 class Connection {
  public:
-  enum class Side { Client, Behind };  // who is at the other end
+  enum class Side { Client, Behind, Leaf };  // who is at the other end
   Connection(Loop& loop, uint64_t id, int socket, Side side, std::unique_ptr<Transport> transport);
   ~Connection();
   Connection(const Connection&) = delete;
@@ -94,6 +99,12 @@ class Connection {
   void reply(Stream& stream, std::string body);
   void fail(Stream& stream, const char* status, std::string_view text);
   void forward(Stream& stream);
+  // A call of a leaf, of one framed message. Null where this connection takes no more now.
+  Stream* ask(std::span<const nghttp2_nv> headers, std::string message);
+  // Whether calls may begin here, now or later.
+  bool open() const noexcept { return !dead_ && nghttp2_session_check_request_allowed(session_) != 0; }
+  // Its answer is not wanted any more.
+  void cancel(Stream& stream) { reset(stream, NGHTTP2_CANCEL); }
 
   std::string peer;                     // of a client: who it is (peer_name)
   bool wants_write = false;             // after a flush

@@ -23,7 +23,7 @@ namespace bebr {
 namespace {
 
 constexpr int kBacklog = 1024;
-constexpr size_t kMostDenied = 1000, kMostSpans = 10'000;  // that are told of at a time
+constexpr size_t kMostDenied = 1000, kMostSpans = 10'000, kMostAsked = 100'000;  // that are told of at a time
 
 struct Listeners {
   std::vector<int> sockets;
@@ -42,13 +42,14 @@ uint16_t port_of(int socket) {
 }
 
 // A socket that listens at the address; -1, with errno.
-int listening(const addrinfo& at, uint16_t port) {
+int listening(const addrinfo& at, uint16_t port, bool shared) {
   const int socket = ::socket(at.ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
   if (socket < 0) return -1;
   sockaddr_storage address{};
   std::memcpy(&address, at.ai_addr, at.ai_addrlen);
   const int on = 1, off = 0;
   setsockopt(socket, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+  if (shared) setsockopt(socket, SOL_SOCKET, SO_REUSEPORT, &on, sizeof on);
   if (at.ai_family == AF_INET6) {
     auto& six = reinterpret_cast<sockaddr_in6&>(address);
     six.sin6_port = htons(port);
@@ -67,7 +68,7 @@ int listening(const addrinfo& at, uint16_t port) {
 }
 
 // At every address that the host stands for; those that this machine has not are passed over.
-Listeners listen_at(const std::string& host, uint16_t port) {
+Listeners listen_at(const std::string& host, uint16_t port, bool shared) {
   addrinfo hints{};
   hints.ai_family = AF_UNSPEC;
   hints.ai_socktype = SOCK_STREAM;
@@ -80,7 +81,7 @@ Listeners listen_at(const std::string& host, uint16_t port) {
   Listeners listeners;
   int last = EADDRNOTAVAIL;
   for (const addrinfo* at = addresses.get(); at != nullptr; at = at->ai_next) {
-    const int socket = listening(*at, port);
+    const int socket = listening(*at, port, shared);
     if (socket >= 0) {
       listeners.sockets.push_back(socket);
       port = port_of(socket);  // the others get the same
@@ -127,7 +128,7 @@ Front::~Front() {
 
 uint16_t Front::start() {
   tls_ = make_tls(options_.tls);
-  Listeners listeners = listen_at(options_.host, options_.port);
+  Listeners listeners = listen_at(options_.host, options_.port, options_.shared);
   const uint16_t port = port_of(listeners.sockets.front());
   const auto done = [this](Jobs jobs) {
     std::vector<Jobs> of(loops_.size());
@@ -177,9 +178,8 @@ void Front::finished(const Job& job, int code, const Stream& stream) {
   tell(std::move(*made));
 }
 
-void Front::refused(std::string_view collection, const Stream& stream, size_t loop) {
-  ++counts_.denied;
-  const Ended ended{7, now_ns() - stream.arrival};
+void Front::ended(std::string_view collection, int code, const Stream& stream, size_t loop) {
+  const Ended ended{code, now_ns() - stream.arrival};
   if (counting_) shelf_.count(*shelf_.counts(collection), loop, ended);
   if (std::optional<Finished> made = told(stream, ended)) {
     made->collection = collection;
@@ -211,6 +211,29 @@ void Front::tell(Finished one) {
   if (finished_.size() >= most) return;
   if (finished_.empty()) announce();
   finished_.push_back(std::move(one));
+}
+
+void Front::tell(std::vector<LeafCall> some) {
+  const std::lock_guard lock(finished_mutex_);
+  if (asked_.empty()) announce();
+  some.resize(std::min(some.size(), kMostAsked - asked_.size()));
+  asked_.insert(asked_.end(), std::make_move_iterator(some.begin()), std::make_move_iterator(some.end()));
+}
+
+std::vector<LeafCall> Front::take_asked() {
+  const std::lock_guard lock(finished_mutex_);
+  return std::exchange(asked_, {});
+}
+
+void Front::stale(std::string_view collection) {
+  const std::lock_guard lock(finished_mutex_);
+  if (stale_.empty()) announce();
+  stale_.emplace_back(collection);
+}
+
+std::vector<std::string> Front::take_stale() {
+  const std::lock_guard lock(finished_mutex_);
+  return std::exchange(stale_, {});
 }
 
 void Front::announce() noexcept {

@@ -18,6 +18,7 @@
 #include "base/byte_budget.h"
 #include "server/batcher.h"
 #include "server/keys.h"
+#include "server/route.h"
 #include "server/sampling.h"
 #include "server/transport.h"
 
@@ -27,6 +28,7 @@ struct FrontOptions {
   std::string host = "127.0.0.1";
   uint16_t port = 0;     // 0: a free one
   std::string upstream;  // path of the socket of the server behind
+  bool shared = false;   // others may listen on the port, too
   TlsFiles tls;
   size_t loops = 1;         // event loops, each in a thread of its own
   size_t threads = 1;       // that search, beside the loops
@@ -40,8 +42,11 @@ struct FrontOptions {
 
 struct FrontCounts {
   std::atomic<uint64_t> answered{0}, forwarded{0}, denied{0}, cancelled{0}, late{0}, connections{0}, refused{0};
+  // Searches that were begun by a route and forwarded after all; shards for which a second leaf was asked.
+  std::atomic<uint64_t> given_up{0}, second_tries{0};
 };
 
+struct LeafCall;
 class Loop;
 struct Stream;
 
@@ -65,6 +70,8 @@ class Front {
                       std::shared_ptr<const Searcher> rows);
   // The collection of each alias: all of them, in place of those before.
   void set_aliases(Aliases aliases) { shelf_.set_aliases(std::move(aliases)); }
+  // Of collections in shards: of a root.
+  Routes& routes() noexcept { return routes_; }
   // Whether anybody may call. Where not, a caller needs a key of the table that was set last; while that is out of date
   // all calls are forwarded: the server behind reads its keys anew.
   void set_open(bool open) noexcept { open_ = open; }
@@ -81,6 +88,10 @@ class Front {
   std::vector<std::pair<std::string, std::string>> take_denied();
   // What was kept since the last call, in the order in which it ended.
   std::vector<Finished> take_finished();
+  // Calls of leaves that have ended since the last call, the first hundred thousand.
+  std::vector<LeafCall> take_asked();
+  // Collections whose routes are to be renewed, since the last call.
+  std::vector<std::string> take_stale();
   // A file that may be read, 8 bytes, once there is something to take. It is open as long as this is there.
   int news() const noexcept { return news_; }
 
@@ -92,12 +103,14 @@ class Front {
   friend class Loop;
   friend class Connection;
   void finished(const Job& job, int code, const Stream& stream);
-  // Of a collection that the caller's key is not for. loop: whose call it was.
-  void refused(std::string_view collection, const Stream& stream, size_t loop);
+  // Of a call that no searcher here had. loop: whose it was.
+  void ended(std::string_view collection, int code, const Stream& stream, size_t loop);
   std::string request_id(const Headers& headers);  // the caller's, or another in place of one that is none
   // What is to be told of a call that ends now, so far; absent where nobody wants to know.
   std::optional<Finished> told(const Stream& stream, const Ended& ended);
   void tell(Finished one);
+  void tell(std::vector<LeafCall> some);
+  void stale(std::string_view collection);
   void denied(const std::string& peer, std::string_view path);
   void announce() noexcept;
 
@@ -105,6 +118,7 @@ class Front {
   std::shared_ptr<ByteBudget> budget_;
   FrontCounts counts_;
   Shelf shelf_;
+  Routes routes_;
   std::atomic<bool> open_{true};
   Sampling sampling_;
   std::shared_ptr<const KeyTable> keys_;
@@ -119,6 +133,8 @@ class Front {
   std::atomic<bool> counting_{false};
   std::atomic<size_t> most_finished_{0};
   std::vector<Finished> finished_;
+  std::vector<LeafCall> asked_;
+  std::vector<std::string> stale_;
   std::vector<std::pair<std::string, std::string>> denied_;
   std::mutex finished_mutex_;
   int news_ = -1;

@@ -1,6 +1,7 @@
 #include "server/headers.h"
 
 #include <algorithm>
+#include <utility>
 
 namespace bebr {
 
@@ -59,6 +60,13 @@ uint64_t timeout_of(std::string_view text) {
     default:
       return kBad;
   }
+}
+
+std::string timeout_text(uint64_t ns) {
+  constexpr uint64_t kMost = 99'999'999;  // eight digits
+  for (const auto& [unit, size] : {std::pair{'u', uint64_t{1'000}}, std::pair{'m', uint64_t{1'000'000}}})
+    if (ns / size <= kMost) return std::to_string(std::max<uint64_t>(1, ns / size)) + unit;
+  return std::to_string(std::min(ns / 1'000'000'000, kMost)) + 'S';
 }
 
 bool good_request_id(std::string_view id) {

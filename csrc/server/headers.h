@@ -14,6 +14,8 @@ namespace bebr {
 // Of a forwarded call: who the client is (bebr/serve/peers.py).
 inline constexpr std::string_view kPeer = "x-bebr-peer";
 
+inline constexpr std::string_view kSearchPath = "/bebr.v1.Points/Search";
+
 // Headers in their order. Cleared, it keeps its memory for the next call's.
 class Headers {
  public:
@@ -57,6 +59,8 @@ inline nghttp2_nv lasting(std::string_view name, std::string_view value) noexcep
 std::string_view value_of(const Headers& headers, std::string_view name);
 // Nanoseconds of a grpc-timeout; 0 for none, ~0 for one that cannot be read.
 uint64_t timeout_of(std::string_view text);
+// The same the other way round, at least 1 us.
+std::string timeout_text(uint64_t ns);
 // Whether a caller's id may be written down: a word of up to 128 characters (bebr/serve/calls.py).
 bool good_request_id(std::string_view id);
 

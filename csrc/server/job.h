@@ -20,6 +20,9 @@ namespace bebr {
 
 uint64_t now_ns() noexcept;  // of a clock that never goes back
 
+// bebr/serve/admission.py: an answer while its reply is made, and copies of a request.
+inline constexpr size_t kAnswerBytes = 32, kCopies = 4;
+
 // Bytes counted in a budget for as long as this lives.
 class Lease {
  public:
@@ -39,6 +42,13 @@ class Lease {
     if (!budget.take(size, size <= kSmallBytes ? total : total - total / 4)) return false;
     budget_ = &budget;
     size_ = size;
+    return true;
+  }
+  // The same of `size` more, where some were taken.
+  bool grow(size_t size) noexcept {
+    Lease more;
+    if (budget_ == nullptr || !more.take(*budget_, size)) return false;
+    size_ += std::exchange(more.size_, 0);
     return true;
   }
 

@@ -91,7 +91,9 @@ void Loop::run() {
       wait();
       expire();  // nobody searches for those whose time is over
       run_ready();
+      tell_asked();  // before any reply that it is about
       settle();
+      tell_asked();
     } catch (const std::exception&) {  // of memory: what was being done is lost with its connection, others go on
       settle();
     }
@@ -104,7 +106,7 @@ void Loop::run() {
     }
     if (told_ && !drained_) {
       const bool quiet = std::all_of(connections_.begin(), connections_.end(), [](const auto& one) {
-        return one.second->side() == Connection::Side::Behind || (one.second->streams() == 0 && !one.second->owes());
+        return one.second->side() != Connection::Side::Client || (one.second->streams() == 0 && !one.second->owes());
       });
       if (quiet) {
         drained_ = true;
@@ -113,6 +115,11 @@ void Loop::run() {
       }
     }
   }
+  // Those of clients first: a search of theirs that loses a leaf would be forwarded.
+  std::vector<uint64_t> clients;
+  for (const auto& [id, one] : connections_)
+    if (one->side() == Connection::Side::Client) clients.push_back(id);
+  for (const uint64_t id : clients) drop(id);
   while (!connections_.empty()) drop(connections_.begin()->first);
 }
 
@@ -120,6 +127,7 @@ void Loop::wait() {
   uint64_t until = ~uint64_t{0};
   if (!deadlines_.empty()) until = std::get<0>(*deadlines_.begin());
   if (!young_.empty()) until = std::min(until, young_.front().first);
+  if (!due_.empty()) until = std::min(until, std::get<0>(*due_.begin()));
   if (!lingering_.empty()) until = std::min(until, lingering_.front().first);
   int timeout = -1;
   if (until != ~uint64_t{0}) {
@@ -155,6 +163,10 @@ void Loop::mail() {
   }
   for (const int socket : sockets) add(socket);
   finish(done);
+}
+
+void Loop::tell_asked() {
+  if (!asked_.empty()) front_.tell(std::exchange(asked_, {}));
 }
 
 void Loop::touch(Connection& connection) {

@@ -17,6 +17,7 @@
 #include "server/connection.h"
 #include "server/front.h"
 #include "server/session_memory.h"
+#include "server/wire.h"
 
 namespace bebr {
 
@@ -45,6 +46,9 @@ class Loop {
   // A search whose message is complete; false: it is not to be answered here.
   bool search(Stream& stream);
   void forget(Stream& stream, int code);  // its job is not waited for any more; code: of gRPC
+  // Of the call of a leaf: bytes of its answer came; it has ended, with the whole answer or not.
+  void leaf_came(Stream& leaf, size_t bytes);
+  void leaf_ended(Stream& leaf, bool whole);
 
  private:
   using Deadline = std::tuple<uint64_t, uint64_t, int32_t>;  // when, connection, stream
@@ -55,6 +59,16 @@ class Loop {
   void add(int socket);
   Connection& adopt(int socket, Connection::Side side, std::unique_ptr<Transport> transport);
   bool refuse(Stream& stream, std::string_view collection);
+  bool scatter(Stream& stream, const SearchRequest& request, std::shared_ptr<const Route> route);
+  bool ask(const std::shared_ptr<Scatter>& of, size_t number);
+  Connection* to_leaf(const Leaf& leaf);
+  void gather(Scatter& of);
+  void give_up(Scatter& of);
+  void ask_beside(uint64_t now);
+  void withdraw(Stream& leaf);
+  std::shared_ptr<Scatter> take_back(Stream& client);
+  void note(const Stream& leaf, bool answered);
+  void tell_asked();
   void run_ready();
   void finish(const Jobs& jobs);
   void expire();
@@ -75,6 +89,10 @@ class Loop {
   std::deque<std::pair<uint64_t, uint64_t>> young_;      // when, connection: those that have not greeted yet
   std::deque<std::pair<uint64_t, uint64_t>> lingering_;  // when, connection
   std::set<Deadline> deadlines_;
+  std::set<Deadline> due_;                            // of searches of shards (Scatter::due)
+  std::unordered_map<std::string, uint64_t> leaves_;  // by their key: the connections to them
+  size_t turns_ = 0;
+  std::vector<LeafCall> asked_;  // since they were told of
   Jobs ready_;
   uint64_t next_ = 1;  // 0 is none
   size_t next_loop_ = 0;

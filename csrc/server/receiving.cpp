@@ -7,13 +7,14 @@
 namespace bebr {
 namespace {
 
-constexpr size_t kOwnBytes = 64 << 10;  // of a message that is answered here
-constexpr std::string_view kOurs = "/bebr.v1.", kSearch = "/bebr.v1.Points/Search";
+constexpr size_t kOwnBytes = 64 << 10;    // of a message that is answered here,
+constexpr size_t kRootBytes = 240 << 10;  // or by leaves: as much as comes without an update of the window
+constexpr std::string_view kOurs = "/bebr.v1.";
 
 }  // namespace
 
 int Connection::begin_headers(const nghttp2_frame& frame) {
-  if (side_ == Side::Behind || frame.headers.cat != NGHTTP2_HCAT_REQUEST) return 0;
+  if (side_ != Side::Client || frame.headers.cat != NGHTTP2_HCAT_REQUEST) return 0;
   begin(frame.hd.stream_id).arrival = now_ns();
   ++loop_.front().calls_;
   return 0;
@@ -35,8 +36,9 @@ void Connection::frame_received(const nghttp2_frame& frame) {
   Stream* const stream = this->stream(frame.hd.stream_id);
   if (stream == nullptr) return;
   const bool ended = (frame.hd.flags & NGHTTP2_FLAG_END_STREAM) != 0;
-  if (side_ == Side::Behind) {
+  if (side_ != Side::Client) {
     if (frame.hd.type == NGHTTP2_HEADERS && !stream->has_headers) return response(*stream, ended);
+    if (side_ == Side::Leaf) return ended ? loop_.leaf_ended(*stream, true) : void();
     if (ended) {
       Stream* const client = stream->peer;
       stream->in_ended = true;
@@ -77,7 +79,7 @@ void Connection::request(Stream& stream) {
     stream.key = caller.key;
   }
   stream.own = ours && !stream.in_ended && (front.open_ || stream.key != nullptr) &&
-               front.calls_ <= front.options_.calls && timeout != ~uint64_t{0} && path == kSearch;
+               front.calls_ <= front.options_.calls && timeout != ~uint64_t{0} && path == kSearchPath;
   if (!stream.own) forward(stream);
 }
 
@@ -105,6 +107,11 @@ void Connection::data(int32_t id, std::string_view bytes) {
     stream->in.append(bytes);
     return own_data(*stream);
   }
+  if (side_ == Side::Leaf && stream->scatter) {
+    stream->in.append(bytes);
+    consume(*stream, stream->unread);
+    return loop_.leaf_came(*stream, bytes.size());
+  }
   if (stream->peer == nullptr) return consume(*stream, stream->unread);  // nobody wants it any more
   stream->peer->out.append(bytes);
   stream->peer->connection->resume(*stream->peer);
@@ -114,7 +121,8 @@ void Connection::data(int32_t id, std::string_view bytes) {
 void Connection::own_data(Stream& stream) {
   if (stream.in.size() < kFrameHead) return;
   const std::optional<size_t> length = framed_length(stream.in);
-  if (!length || *length > kOwnBytes || stream.in.size() > kFrameHead + *length) forward(stream);
+  const size_t most = loop_.front().routes_.used ? kRootBytes : kOwnBytes;
+  if (!length || *length > most || stream.in.size() > kFrameHead + *length) forward(stream);
 }
 
 void Connection::response(Stream& stream, bool ended) {
@@ -125,6 +133,7 @@ void Connection::response(Stream& stream, bool ended) {
   }
   stream.has_headers = true;
   stream.in_ended = ended;
+  if (side_ == Side::Leaf) return ended ? loop_.leaf_ended(stream, true) : void();
   Stream* const client = stream.peer;
   if (client == nullptr) return;
   client->out_ends = ended;
@@ -134,7 +143,7 @@ void Connection::response(Stream& stream, bool ended) {
 
 // What was sent whole while the client still sends is told so: it need not go on.
 void Connection::frame_sent(const nghttp2_frame& frame) {
-  if (side_ == Side::Behind || (frame.hd.flags & NGHTTP2_FLAG_END_STREAM) == 0) return;
+  if (side_ != Side::Client || (frame.hd.flags & NGHTTP2_FLAG_END_STREAM) == 0) return;
   if (frame.hd.type != NGHTTP2_DATA && frame.hd.type != NGHTTP2_HEADERS) return;
   Stream* const stream = this->stream(frame.hd.stream_id);
   if (stream != nullptr && !stream->in_ended) reset(*stream, NGHTTP2_NO_ERROR);
@@ -152,8 +161,9 @@ void Connection::closed(int32_t id, uint32_t code) {
 void Connection::let_go(Stream& stream, uint32_t code) {
   if (side_ == Side::Client) {
     --loop_.front().calls_;
-    if (stream.job) loop_.forget(stream, 1);
+    if (stream.job || stream.scatter) loop_.forget(stream, 1);
   }
+  if (side_ == Side::Leaf) return loop_.leaf_ended(stream, false);
   Stream* const peer = stream.peer;
   if (peer == nullptr) return;
   stream.peer = peer->peer = nullptr;

@@ -12,8 +12,6 @@ constexpr size_t kOwnReply = 256 << 10;  // bytes of a reply that is made here
 constexpr size_t kInlineRows = 100'000;  // that this thread looks at itself between two events
 constexpr size_t kGroupSearches = 4;     // of one by groups, by guess: it goes on until it has enough groups
 constexpr size_t kFindRows = 64;         // that are looked at while one is found by its id
-constexpr size_t kAnswerBytes = 32;      // bebr/serve/services/points.py: an answer while its reply is made
-constexpr size_t kCopies = 4;            // bebr/serve/admission.py
 
 // The rows to search by, or where in the message the queries are; false where they do not fit what is searched.
 bool read_what(const Stream& stream, const SearchRequest& request, const Searcher& searcher, Job& job) {
@@ -35,6 +33,9 @@ bool Loop::search(Stream& stream) {
   const std::optional<SearchRequest> request = read_search(std::string_view(stream.in).substr(kFrameHead));
   if (!request) return false;
   if (stream.key != nullptr && !stream.key->granted(request->collection)) return refuse(stream, request->collection);
+  if (front_.routes_.used)
+    if (std::shared_ptr<const Route> route = front_.routes_.find(request->collection))
+      return scatter(stream, *request, std::move(route));
   const std::shared_ptr<const Published> shown = front_.shelf_.find(request->collection);
   if (!shown || (!request->model.empty() && request->model != shown->model)) return false;
   std::optional<std::string> key;
@@ -86,14 +87,19 @@ bool Loop::refuse(Stream& stream, std::string_view collection) {
   const std::optional<std::string> text = stream.key->refusal(collection);
   if (!text) return false;
   stream.request_id = front_.request_id(stream.headers);
-  front_.refused(collection, stream, number_);
+  ++front_.counts_.denied;
+  front_.ended(collection, 7, stream, number_);
   stream.connection->fail(stream, "7", *text);
   return true;
 }
 
 void Loop::forget(Stream& stream, int code) {
-  if (stream.deadline > 0) deadlines_.erase({stream.deadline, stream.connection->id(), stream.id});
+  if (const std::shared_ptr<Scatter> of = take_back(stream)) {
+    ++front_.counts_.cancelled;
+    return front_.ended(of->collection, code, stream, number_);
+  }
   if (!stream.job) return;
+  if (stream.deadline > 0) deadlines_.erase({stream.deadline, stream.connection->id(), stream.id});
   stream.job->cancel();
   front_.finished(*stream.job, code, stream);
   stream.job.reset();
@@ -155,11 +161,12 @@ void Loop::expire() {
     deadlines_.erase(deadlines_.begin());
     Connection* const found = connection(id);
     Stream* const stream = found == nullptr ? nullptr : found->stream(number);
-    if (stream == nullptr || !stream->job) continue;
+    if (stream == nullptr || (!stream->job && !stream->scatter)) continue;
     forget(*stream, 4);
     ++front_.counts_.late;
     found->fail(*stream, "4", "Deadline Exceeded");
   }
+  ask_beside(now);
   while (!young_.empty() && young_.front().first <= now) {
     Connection* const found = connection(young_.front().second);
     young_.pop_front();

@@ -11,6 +11,7 @@ namespace {
 
 // Of a header whose value is another each time: the other side need not keep it for the next.
 constexpr uint8_t kAnother = NGHTTP2_NV_FLAG_NO_COPY_NAME | NGHTTP2_NV_FLAG_NO_INDEX;
+constexpr size_t kMostAsked = 1024;  // calls of a leaf in progress; those beyond its own limit wait here
 
 }  // namespace
 
@@ -90,6 +91,19 @@ void Connection::fail(Stream& stream, const char* status, std::string_view text)
   head.add("grpc-message", text);
   if (!stream.request_id.empty()) head.add(kRequestId, stream.request_id);
   submit_response(stream, entries(head), false);
+}
+
+Stream* Connection::ask(std::span<const nghttp2_nv> headers, std::string message) {
+  if (!open() || streams_.size() >= kMostAsked) return nullptr;
+  nghttp2_data_provider provider{};
+  provider.read_callback = &Callbacks::read;
+  const int32_t id = nghttp2_submit_request(session_, nullptr, headers.data(), headers.size(), &provider, nullptr);
+  if (id < 0) return nullptr;
+  Stream& made = begin(id);
+  made.out = std::move(message);
+  made.out_ends = true;
+  loop_.touch(*this);
+  return &made;
 }
 
 void Connection::forward(Stream& stream) {

@@ -8,6 +8,7 @@
 
 #include "base/half.h"
 #include "messages/reader.h"
+#include "messages/writer.h"
 
 namespace bebr {
 namespace {
@@ -52,23 +53,6 @@ bool read_vectors(std::string_view message, SearchRequest& request) noexcept {
 // Whether lists or candidates of a search, where they are given, are what Python takes.
 bool fits(const std::optional<size_t>& effort, size_t most, bool exact) noexcept {
   return !effort || (!exact && *effort >= 1 && *effort <= most);
-}
-
-void put_varint(std::string& out, uint64_t value) {
-  for (; value > 127; value >>= 7) out.push_back(static_cast<char>(value | 128));
-  out.push_back(static_cast<char>(value));
-}
-
-size_t varint_size(uint64_t value) noexcept {
-  size_t bytes = 1;
-  for (; value > 127; value >>= 7) ++bytes;
-  return bytes;
-}
-
-void put_number(std::string& out, uint64_t field, uint64_t value) {
-  if (value == 0) return;
-  put_varint(out, varint_field(field));
-  put_varint(out, value);
 }
 
 }  // namespace
@@ -152,6 +136,9 @@ std::optional<SearchRequest> read_search(std::string_view message) noexcept {
         break;
       case varint_field(24):
         request.asked.ef_search = in.number();
+        break;
+      case varint_field(25):
+        request.partial = in.flag();
         break;
       default:
         return std::nullopt;
@@ -256,11 +243,6 @@ void write_reply(const Answers& answers, const RowTexts& texts, std::string& out
   for (const std::string& value : answers.groups) bytes += value.size() + kTextHead;
   out.assign(kFrameHead, '\0');
   out.reserve(kFrameHead + 12 * total + packed + bytes + 48);
-  const auto put_text = [&](uint64_t field, std::string_view text) {
-    put_varint(out, bytes_field(field));
-    put_varint(out, text.size());
-    out += text;
-  };
   const auto column = [&](uint64_t field, const auto* values) {
     if (total == 0) return;
     put_varint(out, bytes_field(field));
@@ -274,13 +256,25 @@ void write_reply(const Answers& answers, const RowTexts& texts, std::string& out
   put_varint(out, bytes_field(3));
   put_varint(out, packed);
   for (size_t q = 0; q < answers.n; ++q) put_varint(out, answers.count(q));
-  for (const std::string_view payload : texts.payloads) put_text(4, payload);
+  for (const std::string_view payload : texts.payloads) put_bytes(out, 4, payload);
   put_number(out, 5, answers.elapsed_us);
   put_number(out, 6, answers.batch);
-  for (const std::string_view key : texts.keys) put_text(7, key);
-  for (const std::string& value : answers.groups) put_text(8, value);
-  const size_t length = out.size() - kFrameHead;
-  for (size_t i = 1; i < kFrameHead; ++i) out[i] = static_cast<char>(length >> 8 * (kFrameHead - 1 - i));
+  for (const std::string_view key : texts.keys) put_bytes(out, 7, key);
+  for (const std::string& value : answers.groups) put_bytes(out, 8, value);
+  if (answers.shards > 0) {
+    put_number(out, 9, answers.shards);
+    size_t numbers = 0;
+    for (uint32_t shard = 0; shard < answers.shards; ++shard) numbers += varint_size(shard);
+    put_varint(out, bytes_field(10));
+    put_varint(out, numbers);
+    for (uint32_t shard = 0; shard < answers.shards; ++shard) put_varint(out, shard);
+  }
+  put_length(out);
+}
+
+void put_length(std::string& frame) noexcept {
+  const size_t length = frame.size() - kFrameHead;
+  for (size_t i = 1; i < kFrameHead; ++i) frame[i] = static_cast<char>(length >> 8 * (kFrameHead - 1 - i));
 }
 
 }  // namespace bebr

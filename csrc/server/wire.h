@@ -19,6 +19,8 @@ namespace bebr {
 inline constexpr size_t kFrameHead = 5;
 // The length that the first bytes of a frame announce; absent: too few bytes, or a compressed message.
 std::optional<size_t> framed_length(std::string_view frame) noexcept;
+// Writes the length of the message of a frame, before which kFrameHead zeros stand.
+void put_length(std::string& frame) noexcept;
 
 // Views of a message that stays where it is.
 struct SearchRequest {
@@ -26,6 +28,7 @@ struct SearchRequest {
   std::string_view values;  // of all queries
   bool half = false;        // they are float16
   bool payloads = false;    // replies have them
+  bool partial = false;     // of a collection in shards, what those that answer have
   size_t dimension = 0, count = 0;
   size_t offset = 0;
   std::optional<std::string_view> filter;    // as it is written
@@ -62,6 +65,7 @@ struct Answers {
   uint32_t batch = 0;
 
   std::span<const std::string> groups{};  // where n are groups: their values
+  uint32_t shards = 0;                    // of a collection in shards: so many, all of which have answered
 
   // How many a query shows.
   size_t count(size_t query) const noexcept;

@@ -41,9 +41,16 @@ class Loop:
 
         return self._begun(*self.run(start()))
 
-    def root(self, leaves: Sequence[str] | Callable[[], Sequence[str]], shards: int, patience: float = 10.0) -> str:
+    def root(
+        self,
+        leaves: Sequence[str] | Callable[[], Sequence[str]],
+        shards: int,
+        patience: float = 10.0,
+        front: bool = FRONT,
+    ) -> str:
         async def start() -> tuple[Root, int]:
-            root = Root(leaves, lambda leaf: Address.of(leaf, None, 0, None, None), shards, Limits(), patience)
+            made = Address.of
+            root = Root(leaves, lambda leaf: made(leaf, None, 0, None, None), shards, Limits(), patience, front=front)
             return root, await root.start("127.0.0.1", 0)
 
         return self._begun(*self.run(start()))

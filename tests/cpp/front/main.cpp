@@ -1,5 +1,5 @@
 // bebr_front_tests [--fuzz CONNECTIONS SEED]: the tests of the front, or as many mutated connections, and
-// a tenth as many of the client of searches.
+// a tenth as many of the client of searches, and answers of leaves.
 #include <csignal>
 #include <cstdlib>
 #include <cstring>
@@ -12,6 +12,7 @@ namespace bebr::test {
 
 void fuzz(size_t connections, uint32_t seed);
 void fuzz_caller(size_t calls, uint32_t seed);
+void fuzz_scatter(size_t calls, uint32_t seed);
 
 namespace {
 
@@ -56,6 +57,7 @@ int main(int count, char** arguments) {
     const auto seed = static_cast<uint32_t>(std::atoi(arguments[3]));
     fuzz(connections, seed);
     fuzz_caller(connections / 10, seed);
+    fuzz_scatter(connections / 10, seed);
   }
   std::cout << tests().size() - static_cast<size_t>(failed) << " tests of the front passed, " << failed << " failed\n";
   return failed == 0 ? 0 : 1;

@@ -1,0 +1,53 @@
+// A search of all shards of a collection, from the request to the reply. In one loop.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "server/parts.h"
+#include "server/route.h"
+
+namespace bebr {
+
+struct Stream;
+
+// What one shard is asked for.
+struct Part {
+  std::vector<Stream*> asked;  // calls of leaves in progress: one, or two where the first takes long
+  size_t tried = 0;            // leaves so far
+  bool answered = false;
+};
+
+struct Scatter {
+  Stream* client = nullptr;  // whose search it is
+  std::shared_ptr<const Route> route;
+  std::vector<std::string> allow;         // of shards, in order; none where all rows are allowed
+  std::string collection, model, common;  // model: of its queries, empty for the collection's; common: common_fields
+  Whole asked;
+  size_t turn = 0;                   // which of the leaves that take turns is first
+  uint64_t due = 0;                  // when it is looked at whether a second leaf is to be asked, or patience has ended
+  bool beside = false;               // second leaves were asked, where there are some
+  size_t left = 0;                   // parts without an answer
+  size_t bytes = 0, most = 0;        // of answers so far, and of those that are taken here
+  std::vector<Part> parts;           // of the shards, in order
+  std::vector<std::string> replies;  // framed
+  bool partial = false;              // answers without some shards are the server's behind
+
+  // The one of a shard that is asked when so many have been.
+  const std::shared_ptr<const Leaf>& leaf(size_t shard, size_t tried) const noexcept {
+    const Shard& of = route->shards[shard];
+    return of.leaves[tried < of.alike ? (turn + shard + tried) % of.alike : tried];
+  }
+};
+
+// A call of a leaf that has ended, for those who measure. answered: or another leaf was faster.
+struct LeafCall {
+  std::shared_ptr<const Leaf> leaf;
+  uint64_t took = 0;  // ns
+  bool answered = false;
+};
+
+}  // namespace bebr
