@@ -42,7 +42,7 @@ class Lance:
             self._table.create_index("vector", config=kinds.IvfRq(distance_type="cosine"))
 
     def search(self, query: Floats, k: int, below: Below | None, setting: Setting) -> Iterable[int]:
-        asked = self._table.search(query).distance_type("cosine").limit(k).select(["id"])
+        asked = self._table.search(query).distance_type("cosine").limit(k).select(["id", "_distance"])
         asked = asked.nprobes(setting["nprobes"]).refine_factor(setting["refine_factor"])
         if below is not None:
             asked = asked.where(f"{below.field} < {below.bound}", prefilter=True)

@@ -28,8 +28,8 @@ class Qdrant:
             self._shard.update(edge.UpdateOperation.create_field_index(name, edge.PayloadSchemaType.Integer))
 
     def add(self, ids: Ids, vectors: Floats, fields: Mapping[str, Ids]) -> None:
-        columns = [fields[name].tolist() for name in fields]
-        payloads = [dict(zip(fields, row, strict=True)) for row in zip(*columns, strict=True)]
+        columns = {name: values.tolist() for name, values in fields.items()}
+        payloads = [{name: values[row] for name, values in columns.items()} for row in range(len(ids))]
         for begin in range(0, len(ids), _PIECE):
             some = slice(begin, begin + _PIECE)
             rows = zip(ids[some].tolist(), vectors[some].tolist(), payloads[some], strict=True)
