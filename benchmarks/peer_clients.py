@@ -85,6 +85,8 @@ def loaded(
 def _load(told: Sequence[tuple[list[float], float]], server: float, seconds: float) -> Load:
     ms = np.concatenate([times for times, _ in told])
     calls, client = len(ms), sum(cpu for _, cpu in told)
+    if not calls:  # none ended in time: each takes longer
+        return Load(0.0, 1e3 * seconds, 1e3 * seconds, 0.0, 0.0)
     middle, slow = np.quantile(ms, [0.5, 0.99])
     return Load(calls / seconds, float(middle), float(slow), 1e6 * client / calls, 1e6 * server / calls)
 

@@ -21,7 +21,9 @@ each round.
 from __future__ import annotations
 
 import argparse
+import itertools
 import re
+import sys
 import tempfile
 import time
 from collections.abc import Collection, Mapping, Sequence
@@ -162,10 +164,12 @@ def run(options: argparse.Namespace, console: Console) -> tuple[list[Ready], lis
             stack.callback(ready.database.close)
             opened.append(ready)
             console.print(f"{name} {ready.version}: {options.rows:,} rows in {ready.ingest:.1f} s")
-        rounds = [
-            [load(ready, queries, clients, options.seconds) for clients in options.clients for ready in opened]
-            for _ in range(options.rounds)
-        ]
+        rounds: list[list[Row]] = []
+        for _ in range(options.rounds):
+            rounds.append([])
+            for clients, ready in itertools.product(options.clients, opened):
+                rounds[-1].append(load(ready, queries, clients, options.seconds))
+                print(rounds[-1][-1], file=sys.stderr, flush=True)
     return opened, [middle(rows) for rows in zip(*rounds, strict=True)]
 
 
