@@ -138,7 +138,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with experiment.progress(console, options.threads) as report:
         run(data, kept, options, report)
     show(kept, console, options.seeds)
-    return experiment.verdict(console, [], "a network, data and heads of our own, small")
+    console.print("not a reproduction: a network, data and heads of our own, small")
+    return 0
 
 
 if __name__ == "__main__":
