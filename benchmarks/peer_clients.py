@@ -16,7 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -28,6 +28,15 @@ Span = tuple[float, float]
 
 _HEAD_START = 0.3  # seconds until clients begin that were told to
 _STEP = 61  # between queries of one client
+
+
+class _Told(NamedTuple):
+    """Of the clients of one process: ms of each call that ended in the span; CPU seconds of these, and of the one call
+    that each client ended after it."""
+
+    ms: list[float]
+    clients: int
+    cpu: float
 
 
 @dataclass(frozen=True)
@@ -82,13 +91,14 @@ def loaded(
             process.kill()
 
 
-def _load(told: Sequence[tuple[list[float], float]], server: float, seconds: float) -> Load:
-    ms = np.concatenate([times for times, _ in told])
-    calls, client = len(ms), sum(cpu for _, cpu in told)
+def _load(told: Sequence[_Told], server: float, seconds: float) -> Load:
+    ms = np.concatenate([one.ms for one in told])
+    calls, made = len(ms), sum(len(one.ms) + one.clients for one in told)
+    client_us = 1e6 * sum(one.cpu for one in told) / made
     if not calls:  # none ended in time: each takes longer
-        return Load(0.0, 1e3 * seconds, 1e3 * seconds, 0.0, 0.0)
+        return Load(0.0, 1e3 * seconds, 1e3 * seconds, client_us, 0.0)
     middle, slow = np.quantile(ms, [0.5, 0.99])
-    return Load(calls / seconds, float(middle), float(slow), 1e6 * client / calls, 1e6 * server / calls)
+    return Load(calls / seconds, float(middle), float(slow), client_us, 1e6 * server / calls)
 
 
 def _span(seconds: float) -> Span:
@@ -123,9 +133,8 @@ def _ask(
     numbers: Sequence[int],
     setting: Setting,
     span: Callable[[], Span],
-) -> tuple[list[float], float]:
-    """A thread for each connection, one call outstanding. ms of each call that ended in the span, and CPU time of this
-    process. ``span`` is asked for once each has had an answer."""
+) -> _Told:
+    """A thread for each connection, one call outstanding. ``span`` is asked for once each has had an answer."""
     warm, told, at_once = threading.Barrier(len(connections) + 1), list[Span](), threading.Event()
 
     def client(connection: Database, at: int) -> list[float]:
@@ -155,9 +164,10 @@ def _ask(
             told.append(span())
         except threading.BrokenBarrierError:
             pass  # the client that broke it says why
+        before = time.process_time()  # clients rest; among them this thread might not get its turn at once
         at_once.set()
-        cpu = _between(told[0], time.process_time) if told else 0.0
-        return [ms for one in waiting for ms in one.result()], cpu
+        times = [ms for one in waiting for ms in one.result()]
+        return _Told(times, len(connections), time.process_time() - before)
 
 
 def tree(pid: int) -> list[int]:

@@ -10,8 +10,9 @@ training and indexing. What is not installed is said.
 
 Clients share the machine with the server, each with a connection and one call outstanding. They are Python: bebr's and
 PostgreSQL's own clients, and a bare one of Redis's protocol. So that no interpreter's lock bounds what a server shows,
-they are spread over as many processes as there are cores; of a database inside a process they are its threads. What
-bounds a figure, the columns of CPU time say: where clients take most of it, servers differ more than their calls/s.
+they are spread over as many processes as there are cores; of a database inside a process they are its threads, which
+its calls may hold up. The columns of CPU time say what bounds a figure: on cores that both sides share, a client's part
+of a call is lost to its server, so servers differ by more than their calls/s.
 
 Aims, of bebr's row with the most calls/s at 64 clients: 3 times the best peer's at 64, more than the best peer's at 1.
 Exit 1 on a missed aim. For the record: --rows 200000 --seconds 5 --rounds 3 on a quiet machine; databases take turns in
