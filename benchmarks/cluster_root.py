@@ -97,7 +97,7 @@ def fill(address: str, name: str, rows: int, dim: int) -> None:
     source = mixture(dim, 0)
     bz = bebr.train(next(source.blocks(0))[:_TRAINED], bytes_per_vector=52, metric="cosine", seed=0)
     with bebr.connect(address, timeout=600) as db:
-        docs = db.create_collection(name, bz)
+        docs = db.create_collection(name, bz, retrain=False)
         for first, block in blocks(source, rows):
             docs.upsert(range(first, first + len(block)), block)
         docs.settle()
