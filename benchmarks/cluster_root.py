@@ -29,6 +29,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -92,13 +93,19 @@ def leaf(url: str, folder: Path, shards: str) -> list[str]:
     return ["-m", "bebr", "leaf", url, "--shards", shards, *about]
 
 
+@cache
+def model(dim: int) -> bebr.Binarizer:
+    """Of the rows of `fill`."""
+    x = next(mixture(dim, 0).blocks(0))[:_TRAINED]
+    return bebr.train(x, bytes_per_vector=52, metric="cosine", seed=0)
+
+
 def fill(address: str, name: str, rows: int, dim: int) -> None:
-    """A collection of these rows, which has nothing left to merge; by the same model, whoever serves it."""
-    source = mixture(dim, 0)
-    bz = bebr.train(next(source.blocks(0))[:_TRAINED], bytes_per_vector=52, metric="cosine", seed=0)
+    """A collection of these rows, which has nothing left to merge and trains nothing; by the same model, whoever serves
+    it."""
     with bebr.connect(address, timeout=600) as db:
-        docs = db.create_collection(name, bz, retrain=False)
-        for first, block in blocks(source, rows):
+        docs = db.create_collection(name, model(dim), retrain=False)
+        for first, block in blocks(mixture(dim, 0), rows):
             docs.upsert(range(first, first + len(block)), block)
         docs.settle()
 

@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -17,27 +16,13 @@ import numpy as np
 import bebr
 from benchmarks import servers
 from benchmarks.call_load import Answered, loaded
+from benchmarks.cluster_root import NAME, fill
 from benchmarks.cluster_simulation.model import LOOKS, Measured
-from benchmarks.datasets import Floats
 
 __all__ = ["Running", "cluster", "measure"]
 
-NAME = "docs"
-_TRAINED = 20_000  # rows
 _IDLE = 5.0  # seconds for which processes are watched while nobody asks
 _SEVERAL = (2, 4)  # leaves behind a root, beside one
-
-
-def rows_of(n: int, dims: int) -> Floats:
-    """Around as many centres as an index has lists, so that searches are no scans of noise."""
-    rng = np.random.default_rng(0)
-    centres = rng.standard_normal((max(int(n**0.5), 8), dims), dtype=np.float32)
-    return centres[rng.integers(len(centres), size=n)] + 0.5 * rng.standard_normal((n, dims), dtype=np.float32)
-
-
-@cache
-def _model(dims: int) -> bebr.Binarizer:
-    return bebr.train(rows_of(_TRAINED, dims), bytes_per_vector=52, metric="cosine", seed=0)
 
 
 @dataclass(frozen=True)
@@ -81,13 +66,9 @@ def cluster(leaves: int, rows: int, dims: int) -> Iterator[Running]:
         root = stack.enter_context(
             servers.started("-m", "bebr", "root", "--leaves", names, "--shards", str(leaves), "--port", "0")
         )
-        with bebr.connect(root[0], timeout=600) as db:
-            x = rows_of(rows, dims)
-            docs = db.create_collection(NAME, _model(dims), retrain=False)  # it would train while it is measured
-            for first in range(0, rows, 20_000):
-                docs.upsert(range(first, min(first + 20_000, rows)), x[first : first + 20_000])
-            docs.settle()
-            size = docs.stats().bytes_on_disk / rows
+        fill(root[0], NAME, rows, dims)
+        with bebr.connect(root[0]) as db:
+            size = db.collection(NAME).stats().bytes_on_disk / rows
         yield Running(started, root, dims, size, start)
 
 
