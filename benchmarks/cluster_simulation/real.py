@@ -8,7 +8,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -17,10 +17,11 @@ import bebr
 from benchmarks import servers
 from benchmarks.call_load import Answered, loaded
 from benchmarks.cluster_root import NAME, fill
-from benchmarks.cluster_simulation.model import LOOKS, Measured
+from benchmarks.cluster_simulation.model import LOOKS, Layout, Measured, simulate
 
 __all__ = ["Running", "cluster", "measure"]
 
+_SIMULATED = 4000  # queries
 _IDLE = 5.0  # seconds for which processes are watched while nobody asks
 _SEVERAL = (2, 4)  # leaves behind a root, beside one
 
@@ -139,7 +140,7 @@ def measure(sizes: Sequence[int], dims: int, seconds: float, rounds: int) -> Mea
                 continue
             client, wake = clients, max(_mean(direct) - per[0], 0.0) / 2
             roots = [_computing(through, 1)]
-            wait = _mean(through) - (client + 4 * wake + service[0] + roots[0])
+            passed_on = _median(through, lambda one: one.p50_us) / 1e6
             row_bytes, start = there.row_bytes, there.start
             idle = _threads(there.root[1])
             look, leaf_look = _looks(there)
@@ -159,7 +160,7 @@ def measure(sizes: Sequence[int], dims: int, seconds: float, rounds: int) -> Mea
                     / statistics.mean(there.directly(seconds, number).server_us for number in range(count))
                     for _ in range(rounds)
                 ]
-    return Measured(
+    measured = Measured(
         rows=list(sizes),
         service=service,
         noise=noise,
@@ -168,7 +169,7 @@ def measure(sizes: Sequence[int], dims: int, seconds: float, rounds: int) -> Mea
         leaves=[1, *_SEVERAL],
         root=roots,
         look=looks,
-        root_wait=wait,
+        root_wait=0.0,
         root_threads=threads,
         looks_apart=apart,
         wake=wake,
@@ -177,3 +178,6 @@ def measure(sizes: Sequence[int], dims: int, seconds: float, rounds: int) -> Mea
         row_bytes=row_bytes,
         start=start,
     )
+    layout = Layout(1, cores=len(os.sched_getaffinity(0)), together=True)
+    known = simulate(measured, layout, sizes[0], _SIMULATED, clients=1)
+    return replace(measured, root_wait=passed_on - float(np.median(known)))
