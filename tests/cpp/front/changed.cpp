@@ -1,6 +1,5 @@
 #include "changed.h"
 
-#include <arpa/inet.h>
 #include <poll.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -10,15 +9,9 @@
 namespace bebr::test {
 
 Changed::Changed(uint16_t front, uint32_t seed) : front_(front), random_(seed) {
-  listener_ = socket(AF_INET, SOCK_STREAM, 0);
-  sockaddr_in address{};
-  address.sin_family = AF_INET;
-  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  socklen_t size = sizeof address;
-  bind(listener_, reinterpret_cast<sockaddr*>(&address), size);
-  listen(listener_, 8);
-  getsockname(listener_, reinterpret_cast<sockaddr*>(&address), &size);
-  port = ntohs(address.sin_port);
+  const Listening listening = listen_on_loopback();
+  listener_ = listening.socket;
+  port = listening.port;
   thread_ = std::thread([this] {
     for (int client = 0; (client = accept(listener_, nullptr, nullptr)) >= 0;) serve(client);
   });

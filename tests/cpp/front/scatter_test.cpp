@@ -1,7 +1,5 @@
 // The front of a root between clients and leaves, which are fronts here: shards made one, leaves that are slow, away or
 // at fault, and answers that somebody has changed on their way.
-#include <arpa/inet.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -51,20 +49,9 @@ std::vector<int64_t> ids_of(const Reply& reply) {
 }
 
 // A socket that takes connections and says nothing.
-struct Silent {
-  Silent() : socket(::socket(AF_INET, SOCK_STREAM, 0)) {
-    sockaddr_in address{};
-    address.sin_family = AF_INET;
-    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    socklen_t size = sizeof address;
-    bind(socket, reinterpret_cast<sockaddr*>(&address), size);
-    listen(socket, 8);
-    getsockname(socket, reinterpret_cast<sockaddr*>(&address), &size);
-    port = ntohs(address.sin_port);
-  }
+struct Silent : Listening {
+  Silent() : Listening(listen_on_loopback()) {}
   ~Silent() { close(socket); }
-  int socket;
-  uint16_t port = 0;
 };
 
 using Ids = std::vector<int64_t>;
