@@ -21,8 +21,6 @@ from bebr.errors import CorruptFile
 
 _log = logging.getLogger("bebr.cluster")
 
-SEARCH = "Points/Search"
-
 # Seconds between two looks at the leaves, and after which one that says nothing is taken to be away.
 _EVERY, _LOOK = 0.5, 2.0
 # Seconds after which all leaves have heard of names that were made, changed or dropped.

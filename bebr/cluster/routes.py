@@ -8,9 +8,9 @@ import time
 from contextlib import suppress
 
 from bebr.cluster.known import FRESH, Cluster, Known
-from bebr.cluster.leaves import SEARCH
 from bebr.cluster.racing import ended
 from bebr.errors import CorruptFile
+from bebr.serve.channel import SEARCH
 from bebr.serve.front import Front
 from bebr.serve.routing import Route, ShardRoute
 from bebr.v1 import bebr_pb2 as pb
