@@ -8,11 +8,12 @@ bebr[peers]), which run inside a process. Rows are of a mixture of Gaussians, co
 least effort whose recall@10 reaches .95; one that reaches it at none is marked, and wins nothing. Ingest counts
 training and indexing. What is not installed is said.
 
-Clients share the machine with the server, each with a connection and one call outstanding. They are Python: bebr's and
-PostgreSQL's own clients, and a bare one of Redis's protocol. So that no interpreter's lock bounds what a server shows,
-they are spread over as many processes as there are cores; of a database inside a process they are its threads, which
-its calls may hold up. The columns of CPU time say what bounds a figure: on cores that both sides share, a client's part
-of a call is lost to its server, so servers differ by more than their calls/s.
+Clients share the machine with the server, each with a connection and one call outstanding. Of servers they are one loop
+(benchmarks/light_client.py), the same for all: request bytes made before the clock starts, replies read whole and kept,
+some of them compared afterwards with what the database's own client gets. Not equal: bebr is reached by TCP, the others
+by Unix sockets, which cost less. Databases inside a process are asked by its threads, which its calls may hold up. The
+columns of CPU time say what bounds a figure: on cores that both sides share, a client's part of a call is lost to its
+server.
 
 Aims, of bebr's row with the most calls/s at 64 clients: 3 times the best peer's at 64, more than the best peer's at 1.
 Exit 1 on a missed aim. For the record: --rows 200000 --seconds 5 --rounds 3 on a quiet machine; databases take turns in
@@ -38,11 +39,11 @@ from rich.console import Console
 from rich.table import Table
 
 import bebr
-from benchmarks import machine, output
+from benchmarks import light_client, machine, output, peer_clients
 from benchmarks.databases import Absent, Maker, Setting, lance, milvus, pgvector, qdrant, redis, served
 from benchmarks.datasets import Floats, Ids
 from benchmarks.filters import blocks, mixture, recall
-from benchmarks.peer_clients import loaded, tree
+from benchmarks.peer_clients import tree
 
 MAKERS: Mapping[str, Maker] = {
     "bebr, codes and int8": served.kept,
@@ -132,9 +133,8 @@ def prepare(name: str, maker: Maker, folder: Path, x: Floats, queries: Floats, t
 
 
 def load(ready: Ready, queries: Floats, clients: int, seconds: float) -> Row:
-    database = ready.database
-    about = getattr(database, "door", None), getattr(database, "pid", None)
-    found = loaded(database, *about, queries, clients, seconds, ready.setting)
+    client = light_client if hasattr(ready.database, "wire") else peer_clients
+    found = client.loaded(ready.database, queries, clients, seconds, ready.setting)
     return Row(ready.name, clients, **asdict(found))
 
 

@@ -29,26 +29,11 @@ from bebr.v1 import bebr_pb2 as pb
 from benchmarks import machine, output, servers
 from benchmarks.datasets import Floats
 from benchmarks.filters import blocks, mixture
+from benchmarks.wires.http2 import HEADERS, INITIAL_WINDOW, PREFACE, SETTINGS, call, frame, on_stream
 
 _NAME = "docs"
 _MOST = 1.2
-_PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
-_DATA, _HEADERS, _SETTINGS = 0, 1, 4
-_NO_WINDOW = struct.pack(">HI", 4, 0)  # SETTINGS_INITIAL_WINDOW_SIZE
-
-
-def frame(kind: int, flags: int, stream: int, payload: bytes) -> bytes:
-    return struct.pack(">I", len(payload))[1:] + bytes([kind, flags]) + struct.pack(">I", stream) + payload
-
-
-def headers(path: str) -> bytes:
-    """Of a call, as literals that no table keeps (RFC 7541, 6.2.2)."""
-    fields = {":method": "POST", ":scheme": "http", ":path": path, ":authority": "x", "te": "trailers"}
-    fields["content-type"] = "application/grpc"
-    return b"".join(
-        b"\0" + bytes([len(name)]) + name.encode() + bytes([len(value)]) + value.encode()
-        for name, value in fields.items()
-    )
+_NO_WINDOW = struct.pack(">HI", INITIAL_WINDOW, 0)
 
 
 @contextlib.contextmanager
@@ -57,13 +42,11 @@ def not_reading(target: str, count: int, pages: int) -> Iterator[None]:
     does not begin to answer: then nothing lies in it."""
     host, port = target.rsplit(":", 1)
     request = pb.ScrollRequest(collection=_NAME, limit=pages, with_vectors=True).SerializeToString()
-    message = b"\0" + struct.pack(">I", len(request)) + request
+    asked = call("/bebr.v1.Points/Scroll", request)
     with socket.create_connection((host, int(port))) as connection:
-        connection.sendall(_PREFACE + frame(_SETTINGS, 0, 0, _NO_WINDOW))
+        connection.sendall(PREFACE + frame(SETTINGS, 0, 0, _NO_WINDOW))
         for number in range(count):
-            stream = 2 * number + 1
-            connection.sendall(frame(_HEADERS, 4, stream, headers("/bebr.v1.Points/Scroll")))
-            connection.sendall(frame(_DATA, 1, stream, message))
+            connection.sendall(on_stream(asked, 2 * number + 1))
         begun = _begun(connection, count)
         if begun < count:
             raise RuntimeError(f"the server began to answer {begun} of {count} calls that are not read")
@@ -78,7 +61,7 @@ def _begun(connection: socket.socket, count: int) -> int:
         while begun < count and (some := connection.recv(1 << 16)):
             data += some
             while len(data) >= 9 + (length := int.from_bytes(data[:3], "big")) and len(data) >= 9:
-                begun += data[3] == _HEADERS
+                begun += data[3] == HEADERS
                 data = data[9 + length :]
     return begun
 

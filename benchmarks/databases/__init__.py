@@ -6,9 +6,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from benchmarks.databases import lance, milvus, ours, pgvector, qdrant
-from benchmarks.databases.base import Absent, Below, Database, Door, Maker, Setting
+from benchmarks.databases.base import Absent, Below, Database, Maker, Setting, Wired
 
-__all__ = ["MAKERS", "Absent", "Below", "Database", "Door", "Maker", "Setting"]
+__all__ = ["MAKERS", "Absent", "Below", "Database", "Maker", "Setting", "Wired"]
 
 MAKERS: Mapping[str, Maker] = {
     "bebr, codes": ours.codes,

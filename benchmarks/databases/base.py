@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import importlib.metadata
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 from benchmarks.datasets import Floats, Ids
+from benchmarks.wires import Wire
 
 Setting = Mapping[str, Any]
 """Effort of a search, by the names of the database itself."""
@@ -47,9 +48,15 @@ class Database(Protocol):
     def close(self) -> None: ...
 
 
-Door = Callable[[], Database]
-"""Another connection to the same server, from whichever process or thread: `Database.door` of those that are servers.
-It can be pickled."""
+class Wired(Database, Protocol):
+    """A database that is a server, whose protocol a light client speaks. ``pid``: of its process."""
+
+    @property
+    def pid(self) -> int: ...
+
+    def wire(self, k: int, setting: Setting) -> Wire:
+        """Of searches for the k nearest rows."""
+        ...
 
 
 class Maker(Protocol):

@@ -9,20 +9,28 @@ import os
 import shutil
 import subprocess
 from collections.abc import Iterable, Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from benchmarks.databases.base import Absent, Below, Door, Setting, version
+from benchmarks.databases.base import Absent, Below, Setting, version
 from benchmarks.datasets import Floats, Ids
+from benchmarks.wires import Wire, postgres
 
 _HEADER = b"PGCOPY\n\xff\r\n\0" + bytes(8)
 _END = b"\xff\xff"
 _SERVERS = Path("/usr/lib/postgresql")
 _USER = "postgres"
 _SCAN = "SET hnsw.iterative_scan = strict_order"
+
+
+def _width(setting: Setting) -> str:
+    return f"SET hnsw.ef_search = {setting['ef_search']}"
+
+
+def _nearest(where: str, query: str, k: int) -> str:
+    return f"SELECT id FROM rows {where} ORDER BY vector <=> {query} LIMIT {k}"
 
 
 class Pgvector:
@@ -38,37 +46,22 @@ class Pgvector:
         if os.geteuid() == 0:
             shutil.chown(folder, _USER)
             self._as_user["user"] = _USER
-        self._run("initdb", "--no-sync", "--auth=trust", "--username=postgres", "-D", str(self._folder))
+        self._run("initdb", "--no-sync", "--auth=trust", f"--username={_USER}", "-D", str(self._folder))
         options = f"-c listen_addresses='' -c unix_socket_directories='{folder}' -c shared_buffers=4GB"
         options += " -c maintenance_work_mem=4GB -c max_wal_size=8GB -c max_parallel_maintenance_workers=2"
         log = str(folder / "log")
         self._run("pg_ctl", "start", "--wait", "-D", str(self._folder), "-l", log, "-o", options)
-        self._place, self._dim, self._owner = folder, dim, True
-        self._connect()
-        self._fields = fields
+        self._place, self._dim, self._fields = folder, dim, fields
+        self._connection: Any = self._psycopg.connect(host=str(folder), user=_USER, autocommit=True)
+        self._asked: Setting = {}
         self._execute("CREATE EXTENSION vector")
         columns = "".join(f", {name} bigint" for name in fields)
         self._execute(f"CREATE TABLE rows (id bigint{columns}, vector vector({dim}))")
         self._send_vectors()
 
-    def _connect(self) -> None:
-        self._connection: Any = self._psycopg.connect(host=str(self._place), user="postgres", autocommit=True)
-        self._width = 0
-
-    @classmethod
-    def at(cls, place: Path, dim: int) -> Pgvector:
-        """A connection to a server that has its rows."""
-        other = object.__new__(cls)
-        other._psycopg = importlib.import_module("psycopg")
-        other._place, other._dim, other._owner = place, dim, False
-        other._connect()
-        other._send_vectors()
-        other._execute(_SCAN)
-        return other
-
-    @property
-    def door(self) -> Door:
-        return partial(Pgvector.at, self._place, self._dim)
+    def wire(self, k: int, setting: Setting) -> Wire:
+        before = [_SCAN, _width(setting)]
+        return postgres.Postgres(str(self._place), _USER, before, _nearest("", "$1", k))
 
     @property
     def pid(self) -> int:
@@ -117,18 +110,16 @@ class Pgvector:
         self._execute(_SCAN)
 
     def search(self, query: Floats, k: int, below: Below | None, setting: Setting) -> Iterable[int]:
-        if setting["ef_search"] != self._width:
-            self._width = setting["ef_search"]
-            self._execute(f"SET hnsw.ef_search = {self._width}")
-        where = "" if below is None else f"WHERE {below.field} < {below.bound}"
-        asked = f"SELECT id FROM rows {where} ORDER BY vector <=> %s LIMIT {k}"
-        sent = self._vectors(query[None]).tobytes()
+        if setting != self._asked:
+            self._asked = setting
+            self._execute(_width(setting))
+        asked = _nearest("" if below is None else f"WHERE {below.field} < {below.bound}", "%s", k)
+        sent = postgres.vector(query)
         return [number for (number,) in self._connection.execute(asked, [sent], prepare=True).fetchall()]
 
     def close(self) -> None:
         self._connection.close()
-        if self._owner:
-            self._run("pg_ctl", "stop", "--mode=immediate", "-D", str(self._folder))
+        self._run("pg_ctl", "stop", "--mode=immediate", "-D", str(self._folder))
 
 
 def make(folder: Path, dim: int, fields: Sequence[str]) -> tuple[Pgvector, str]:

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import shutil
-import socket
 import subprocess
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-from benchmarks.databases.base import Absent, Below, Door, Setting
+from benchmarks.databases.base import Absent, Below, Setting
 from benchmarks.datasets import Floats, Ids
+from benchmarks.wires import Wire, resp
+from benchmarks.wires.base import unix
 
 _KEY = b"rows"
 _PIPELINE = 256
@@ -22,18 +22,12 @@ class Talk:
     """A connection of one thread."""
 
     def __init__(self, path: Path) -> None:
-        self._socket = socket.socket(socket.AF_UNIX)
-        self._socket.connect(str(path))
+        self._socket = unix(str(path))
         self._file = self._socket.makefile("rb")
 
     def ask(self, *commands: Sequence[bytes]) -> list[Any]:
         """The answers to a few commands that are sent at once. ``RuntimeError`` where one is an error."""
-        sent = bytearray()
-        for parts in commands:
-            sent += b"*%d\r\n" % len(parts)
-            for part in parts:
-                sent += b"$%d\r\n%b\r\n" % (len(part), part)
-        self._socket.sendall(sent)
+        self._socket.sendall(b"".join(map(resp.command, commands)))
         return [self._answer() for _ in commands]
 
     def _answer(self) -> Any:
@@ -61,7 +55,7 @@ class Redis:
     def __init__(self, program: str, folder: Path) -> None:
         self._path = folder / "redis.sock"
         options = ["--port", "0", "--unixsocket", str(self._path), "--save", "", "--dir", str(folder)]
-        self._process: subprocess.Popen[bytes] | None = subprocess.Popen([program, *options], stdout=subprocess.DEVNULL)
+        self._process = subprocess.Popen([program, *options], stdout=subprocess.DEVNULL)
         deadline = time.monotonic() + 20
         while not self._path.exists():
             if time.monotonic() > deadline:
@@ -69,20 +63,12 @@ class Redis:
             time.sleep(0.05)
         self._own = Talk(self._path)
 
-    @classmethod
-    def at(cls, path: Path) -> Redis:
-        """A connection to a server that has its rows."""
-        other = object.__new__(cls)
-        other._own, other._process = Talk(path), None
-        return other
+    def wire(self, k: int, setting: Setting) -> Wire:
+        return resp.Resp(str(self._path), _KEY, k, setting["ef"])
 
     @property
-    def door(self) -> Door:
-        return partial(Redis.at, self._path)
-
-    @property
-    def pid(self) -> int | None:
-        return None if self._process is None else self._process.pid
+    def pid(self) -> int:
+        return self._process.pid
 
     def add(self, ids: Ids, vectors: Floats, fields: Mapping[str, Ids]) -> None:
         """Fields are left out: no filter is asked of it."""
@@ -94,15 +80,13 @@ class Redis:
     def finish(self) -> None: ...
 
     def search(self, query: Floats, k: int, below: Below | None, setting: Setting) -> Iterable[int]:
-        command = [b"VSIM", _KEY, b"FP32", query.astype("<f4").tobytes(), b"COUNT", b"%d" % k]
-        (found,) = self._own.ask([*command, b"EF", b"%d" % setting["ef"]])
+        (found,) = self._own.ask(resp.search(_KEY, query, k, setting["ef"]))
         return list(map(int, found))
 
     def close(self) -> None:
         self._own.close()
-        if self._process is not None:
-            self._process.terminate()
-            self._process.wait(30)
+        self._process.terminate()
+        self._process.wait(30)
 
 
 def make(folder: Path, dim: int, fields: Sequence[str]) -> tuple[Redis, str]:

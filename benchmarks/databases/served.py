@@ -5,15 +5,16 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
 import bebr
-from benchmarks.databases.base import Below, Door, Setting
+from benchmarks.databases.base import Below, Setting
 from benchmarks.datasets import Floats, Ids
+from benchmarks.wires import Wire
+from benchmarks.wires.points import Points
 
 _TRAIN = 65_536
 
@@ -26,29 +27,19 @@ class Served:
     def __init__(self, folder: Path, keep: Literal["int8"] | None) -> None:
         script = f"from bebr.serve import serve; serve({str(folder / 'data')!r}, port=0)"
         command = [sys.executable, "-c", script]
-        self._process: subprocess.Popen[str] | None = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        self._process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         assert self._process.stdout is not None
         self._target = self._process.stdout.readline().split()[-1]
         self._client = bebr.connect(self._target, timeout=None)
         self._keep: Literal["int8"] | None = keep
         self._rows: Any = None
 
-    @classmethod
-    def at(cls, target: str) -> Served:
-        """A connection to a server that has its rows."""
-        other = object.__new__(cls)
-        other._process = None
-        other._client = bebr.connect(target)
-        other._rows = other._client.collection("rows")
-        return other
+    def wire(self, k: int, setting: Setting) -> Wire:
+        return Points(self._target, "rows", k, setting)
 
     @property
-    def door(self) -> Door:
-        return partial(Served.at, self._target)
-
-    @property
-    def pid(self) -> int | None:
-        return None if self._process is None else self._process.pid
+    def pid(self) -> int:
+        return self._process.pid
 
     def add(self, ids: Ids, vectors: Floats, fields: Mapping[str, Ids]) -> None:
         if self._rows is None:
@@ -64,9 +55,8 @@ class Served:
 
     def close(self) -> None:
         self._client.close()
-        if self._process is not None:
-            self._process.terminate()
-            self._process.wait(60)
+        self._process.terminate()
+        self._process.wait(60)
 
 
 def kept(folder: Path, dim: int, fields: Sequence[str]) -> tuple[Served, str]:

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
-from functools import partial
 
 import numpy as np
 import pytest
 
-from benchmarks import serve_peers, soak, stalled
-from benchmarks.peer_clients import loaded
+from benchmarks import peer_clients, serve_peers, soak
 from benchmarks.serve_peers import Row
 from benchmarks.soak import Window
 from tests.conftest import clustered
@@ -69,19 +66,10 @@ def test_servers_are_compared_at_the_least_effort_that_recalls_enough(tmp_path):
     assert serve_peers.middle(rows) == Row("a", 1, *[3.0] * 5)
 
 
-def one_more(database: Exact) -> Exact:
-    return database
-
-
-def test_clients_of_a_server_are_processes_and_both_sides_are_counted():
+def test_what_stops_a_client_is_what_is_raised():
     database = Exact()
-    database.add(None, clustered(500, 16), None)
-    database.finish()
-    queries = clustered(20, 16, seed=9)
-    found = loaded(database, partial(one_more, database), os.getpid(), queries, 3, 0.3, {"effort": 2})
-    assert found.per_second > 0 and found.p50 <= found.p99 and found.client_us > 0 and found.server_us >= 0
-    with pytest.raises(RuntimeError, match="a process of clients ended early"):
-        loaded(database, partial(one_more, database), None, queries, 2, 0.1, {})
+    with pytest.raises(KeyError, match="effort"):
+        peer_clients.loaded(database, clustered(20, 16), 2, 0.1, {})
 
 
 def of(engine: str, clients: int, per_second: float) -> Row:
@@ -97,8 +85,3 @@ def test_one_row_of_ours_is_set_against_the_best_peer_that_recalls_enough():
     assert (alone.ours, alone.peer, alone.times, alone.held) == ("bebr, a", "pgvector", 0.9, False)
     assert str(alone).startswith("missed: ahead of the best peer at 1 client; bebr, a, has 0.90 times")
     assert not serve_peers.verdicts({"bebr, a"}, rows)
-
-
-def test_headers_are_literals_that_no_table_keeps():
-    sent = stalled.headers("/bebr.v1.Points/Scroll")
-    assert sent.startswith(b"\0\x07:method\x04POST") and b"\x16/bebr.v1.Points/Scroll" in sent
