@@ -33,11 +33,11 @@ from typing import Any, TypeVar
 import numpy as np
 
 import bebr
-from benchmarks.cluster_faults.running import Postgres
 from benchmarks.datasets import Floats
 from benchmarks.machine import facts
 from benchmarks.migration_streamed import Producer, generated
 from benchmarks.output import save
+from benchmarks.postgres import Postgres
 from benchmarks.servers import started
 
 B = TypeVar("B", bound="Beside")

@@ -39,8 +39,8 @@ from rich.table import Table
 import bebr
 from benchmarks import machine, output
 from benchmarks.call_load import Answered, loaded
-from benchmarks.cluster_faults.running import Postgres
 from benchmarks.filters import blocks, mixture
+from benchmarks.postgres import Postgres
 from benchmarks.servers import started
 
 NAME, ALL, SHARDS = "docs", "all", 4

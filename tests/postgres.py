@@ -30,10 +30,8 @@ class Server:
 
     def __init__(self, bin: Path) -> None:
         self._bin, self._folder = bin, Path(tempfile.mkdtemp(prefix="bebr-pg-"))
-        self._as_user: dict[str, Any] = {"cwd": self._folder, "stdout": subprocess.DEVNULL}
         if os.geteuid() == 0:
             shutil.chown(self._folder, _USER)
-            self._as_user["user"] = _USER
         self._schemas = itertools.count()
         options = (
             "--no-sync",
@@ -47,7 +45,10 @@ class Server:
         self.start()
 
     def _run(self, program: str, *arguments: str) -> None:
-        subprocess.run([self._bin / program, *arguments], check=True, **self._as_user)
+        # Not by `user=` of subprocess, which forks: gRPC's handlers of forks have crashed children that did.
+        user = ["runuser", "-u", _USER, "--"] if os.geteuid() == 0 else []
+        command = [*user, str(self._bin / program), *arguments]
+        subprocess.run(command, check=True, cwd=self._folder, stdout=subprocess.DEVNULL)
 
     def start(self) -> None:
         """And waits until it answers."""

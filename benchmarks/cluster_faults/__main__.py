@@ -37,11 +37,12 @@ from rich.table import Table
 
 import bebr
 from benchmarks.cluster_faults.load import Load
-from benchmarks.cluster_faults.running import Nodes, Postgres, Redis, frozen, send
+from benchmarks.cluster_faults.running import Nodes, Redis, frozen, send
 from benchmarks.datasets import Floats
 from benchmarks.machine import facts
 from benchmarks.object_stores import KINDS, ObjectStore
 from benchmarks.output import console, save
+from benchmarks.postgres import Postgres
 
 ROWS, DIM, REPLICAS = 20_000, 64, 2
 BUCKET = "bebr"

@@ -19,50 +19,15 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import bebr
 from bebr.cluster.census import census
 from bebr.cluster.ray_local import LocalNodes
 from bebr.store.catalog.leaf_table import LeafTable
+from benchmarks.postgres import Postgres
 
 _NAME = "faults"
-_SERVERS = Path("/usr/lib/postgresql")
-_USER = "postgres"
 SHARDS = 3
-
-
-class Postgres:
-    """Debian's server, over a socket in its folder."""
-
-    def __init__(self, folder: Path) -> None:
-        found = [path for path in _SERVERS.glob("*/bin") if path.parent.name.isdigit()]
-        if not found:
-            raise FileNotFoundError("PostgreSQL's server is missing: apt-get install postgresql")
-        self._programs = max(found, key=lambda path: int(path.parent.name))
-        self._folder, self._as_user = folder, dict[str, Any](cwd=folder, stdout=subprocess.DEVNULL)
-        if os.geteuid() == 0:
-            shutil.chown(folder, _USER)
-            self._as_user["user"] = _USER
-        self._run("initdb", "--auth=trust", f"--username={_USER}", "-D", str(folder / "data"))
-        self.start()
-
-    @property
-    def url(self) -> str:
-        return f"postgresql://{_USER}@/postgres?host={self._folder}"
-
-    def start(self) -> None:
-        """Unless it runs."""
-        if not (self._folder / "data" / "postmaster.pid").exists():
-            options = f"-c listen_addresses='' -c max_connections=100 -c unix_socket_directories='{self._folder}'"
-            self._run("pg_ctl", "start", "--wait", "-D", str(self._folder / "data"), "-l", "log", "-o", options)
-
-    def stop(self) -> None:
-        """As if it had been killed: the next start recovers."""
-        self._run("pg_ctl", "stop", "--mode=immediate", "-D", str(self._folder / "data"))
-
-    def _run(self, program: str, *arguments: str) -> None:
-        subprocess.run([self._programs / program, *arguments], check=True, timeout=120, **self._as_user)
 
 
 class Redis:

@@ -1,13 +1,8 @@
-"""pgvector in a PostgreSQL server of its own, over a socket in its folder: HNSW with iterative scans, and a b-tree of
-each field. The newest server under /usr/lib/postgresql, as Debian has it, runs as the user "postgres" where this
-process is root's, since it refuses to be."""
+"""pgvector in a PostgreSQL server of its own: HNSW with iterative scans, and a b-tree of each field."""
 
 from __future__ import annotations
 
 import importlib
-import os
-import shutil
-import subprocess
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,12 +11,17 @@ import numpy as np
 
 from benchmarks.databases.base import Absent, Below, Setting, version
 from benchmarks.datasets import Floats, Ids
+from benchmarks.postgres import USER, Postgres, programs
 from benchmarks.wires import Wire, postgres
 
 _HEADER = b"PGCOPY\n\xff\r\n\0" + bytes(8)
 _END = b"\xff\xff"
-_SERVERS = Path("/usr/lib/postgresql")
-_USER = "postgres"
+_SETTINGS = (
+    "shared_buffers=4GB",
+    "maintenance_work_mem=4GB",
+    "max_wal_size=8GB",
+    "max_parallel_maintenance_workers=2",
+)
 _SCAN = "SET hnsw.iterative_scan = strict_order"
 
 
@@ -39,20 +39,11 @@ class Pgvector:
     settings: Sequence[Setting] = ({"ef_search": 64}, {"ef_search": 256})
     efforts = tuple({"ef_search": ef} for ef in (16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 1000))
 
-    def __init__(self, programs: Path, folder: Path, dim: int, fields: Sequence[str]) -> None:
+    def __init__(self, folder: Path, dim: int, fields: Sequence[str]) -> None:
         self._psycopg: Any = importlib.import_module("psycopg")
-        self._programs, self._folder = programs, folder / "cluster"
-        self._as_user: dict[str, Any] = {"cwd": folder, "stdout": subprocess.DEVNULL}
-        if os.geteuid() == 0:
-            shutil.chown(folder, _USER)
-            self._as_user["user"] = _USER
-        self._run("initdb", "--no-sync", "--auth=trust", f"--username={_USER}", "-D", str(self._folder))
-        options = f"-c listen_addresses='' -c unix_socket_directories='{folder}' -c shared_buffers=4GB"
-        options += " -c maintenance_work_mem=4GB -c max_wal_size=8GB -c max_parallel_maintenance_workers=2"
-        log = str(folder / "log")
-        self._run("pg_ctl", "start", "--wait", "-D", str(self._folder), "-l", log, "-o", options)
-        self._place, self._dim, self._fields = folder, dim, fields
-        self._connection: Any = self._psycopg.connect(host=str(folder), user=_USER, autocommit=True)
+        self._server = Postgres(folder, _SETTINGS)
+        self._dim, self._fields = dim, fields
+        self._connection: Any = self._psycopg.connect(self._server.url, autocommit=True)
         self._asked: Setting = {}
         self._execute("CREATE EXTENSION vector")
         columns = "".join(f", {name} bigint" for name in fields)
@@ -61,14 +52,11 @@ class Pgvector:
 
     def wire(self, k: int, setting: Setting) -> Wire:
         before = [_SCAN, _width(setting)]
-        return postgres.Postgres(str(self._place), _USER, before, _nearest("", "$1", k))
+        return postgres.Postgres(str(self._server.folder), USER, before, _nearest("", "$1", k))
 
     @property
     def pid(self) -> int:
-        return int((self._folder / "postmaster.pid").read_text().split()[0])
-
-    def _run(self, program: str, *arguments: str) -> None:
-        subprocess.run([self._programs / program, *arguments], check=True, **self._as_user)
+        return self._server.pid
 
     def _execute(self, command: str) -> None:
         self._connection.execute(command)
@@ -119,16 +107,15 @@ class Pgvector:
 
     def close(self) -> None:
         self._connection.close()
-        self._run("pg_ctl", "stop", "--mode=immediate", "-D", str(self._folder))
+        self._server.stop()
 
 
 def make(folder: Path, dim: int, fields: Sequence[str]) -> tuple[Pgvector, str]:
     version("psycopg")
-    found = [path for path in _SERVERS.glob("*/bin/postgres") if path.parents[1].name.isdigit()]
-    programs = max((path.parent for path in found), key=lambda path: int(path.parent.name), default=_SERVERS)
-    number = programs.parent.name
+    found = programs()
+    number = "17" if found is None else found.parent.name
     control = Path(f"/usr/share/postgresql/{number}/extension/vector.control")
     if not control.is_file():
         raise Absent("pgvector is not installed (apt install postgresql-17-pgvector): left out")
     installed = control.read_text().partition("default_version = '")[2].partition("'")[0]
-    return Pgvector(programs, folder, dim, fields), f"{installed}, PostgreSQL {number}"
+    return Pgvector(folder, dim, fields), f"{installed}, PostgreSQL {number}"
