@@ -22,7 +22,11 @@ class Announcing:
     def __init__(self, url: str, address: str) -> None:
         self._address = parse_target(address)
         self._table = LeafTable(url)
-        self._table.announce(self._address)
+        try:
+            self._table.announce(self._address)
+        except BaseException:
+            self._table.close()
+            raise
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._go_on, name="bebr-announce")
         self._thread.start()

@@ -116,22 +116,35 @@ class Cluster:
         self._gates: dict[tuple[Shard, ...], Gate] = {}
 
     def names(self) -> list[str]:
-        """Sorted; one whose first shard is nowhere was not made to the end, or is being dropped."""
-        return sorted({shard.name for shard in self.leaves.shards() if shard.number == 0})
+        """Sorted; one whose first shard is nowhere was not made to the end, or is being dropped. ``ConnectionError``
+        where no leaf has said what it has."""
+        self.leaves.check_heard()
+        there = self.leaves.shards()
+        first = {shard.name for shard in there if shard.number == 0}
+        rest = {shard.name for shard in there} - first
+        return sorted(first | {name for name in rest if not self.leaves.are_all(name)})
 
     async def shards(self, name: str) -> tuple[Shard, ...]:
-        """Of a collection, or of an alias. ``KeyError`` if there is none."""
+        """Of a collection, or of an alias. ``KeyError`` if there is none; ``ConnectionError`` where that is not known,
+        since leaves are away."""
         found = self._found(name)
         if not found:
             await self.leaves.look()  # it may have been made by way of another root
             found = self._found(name)
         if not found:
+            if not self.leaves.are_all(self.leaves.aliases().get(name, name)):
+                raise ConnectionError(f"whether there is a collection {name!r} is not known: {self.leaves.silence}")
             raise KeyError(f"no collection {name!r}")
         return found
 
     def _found(self, name: str) -> tuple[Shard, ...]:
+        """Where its first shard is away, and not known to be nowhere, the others say how many there are."""
         name = self.leaves.aliases().get(name, name)
-        splits = sorted({shard.of for shard in self.leaves.shards() if shard.name == name and shard.number == 0})
+        there = [shard for shard in self.leaves.shards() if shard.name == name]
+        first = [shard for shard in there if shard.number == 0]
+        if there and not first and not self.leaves.are_all(name):
+            first = there
+        splits = sorted({shard.of for shard in first})
         if len(splits) > 1:
             raise CorruptFile(f"collection {name!r} is split into {splits[0]} and into {splits[1]} shards: drop it")
         return tuple(Shard(name, number, splits[0]) for number in range(splits[0])) if splits else ()

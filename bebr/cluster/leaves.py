@@ -23,6 +23,8 @@ _log = logging.getLogger("bebr.cluster")
 
 # Seconds between two looks at the leaves, and after which one that says nothing is taken to be away.
 _EVERY, _LOOK = 0.5, 2.0
+# Seconds for which a root that begins waits for the first look: then it takes calls, and goes on looking.
+_FIRST = 3.0
 # Seconds after which all leaves have heard of names that were made, changed or dropped.
 _FOLLOWED = 1.0
 # Seconds for one try of a write: longer than a lease, so that another leaf may write by then.
@@ -62,14 +64,14 @@ class Leaves:
         self._made_at: dict[Shard, float] = {}
         self._aliases: tuple[dict[str, str], float] = {}, -float("inf")
         self._looking: asyncio.Task[None] | None = None
+        self._unfound = self._waits = ""  # why the database does not say which there are; what was logged last
 
     async def start(self) -> None:
-        """``ConnectionError`` where none of them answers."""
-        await self.look(max(_LOOK, self._patience))
-        if not any(leaf.alive for leaf in self.all):
-            names = ", ".join(leaf.name for leaf in self.all) or "the database has none"
-            raise ConnectionError(f"none of the leaves answers: {names}")
-        self._looking = asyncio.create_task(self._look_on())
+        """Looks at them from now on. Where none answers, that is logged, and calls get ``ConnectionError`` until one
+        does."""
+        first = asyncio.create_task(self.look(max(_LOOK, self._patience)))
+        self._looking = asyncio.create_task(self._look_on(first))
+        await asyncio.wait([first], timeout=_FIRST)
 
     async def close(self) -> None:
         if self._looking is not None:
@@ -86,6 +88,10 @@ class Leaves:
             if alive != leaf.alive:
                 level, says = (logging.INFO, "answers") if leaf.alive else (logging.WARNING, "does not answer")
                 _log.log(level, "leaf %s %s", leaf.name, says)
+        waits = "" if any(leaf.alive for leaf in self.all) else self.silence
+        if waits and waits != self._waits:
+            _log.warning("no call can be answered yet: %s", waits)
+        self._waits = waits
         self.changed(None)
 
     async def _find(self) -> None:
@@ -94,11 +100,11 @@ class Leaves:
             return
         try:
             names = set(await asyncio.to_thread(self._found))
-        except (ConnectionError, DatabaseLocked) as error:
-            if not self.all:
-                raise
+        except (OSError, DatabaseLocked) as error:
             _log.debug("the leaves stay those that they were: %s", error)
+            self._unfound = str(error)
             return
+        self._unfound = ""
         self.all += [self._made(name) for name in sorted(names - {leaf.name for leaf in self.all})]
         gone = [leaf for leaf in self.all if leaf.name not in names and not leaf.alive]
         self.all = [leaf for leaf in self.all if leaf not in gone]
@@ -106,13 +112,15 @@ class Leaves:
             self.told_gone(leaf.name)
             await leaf.close()
 
-    async def _look_on(self) -> None:
+    async def _look_on(self, look: asyncio.Task[None]) -> None:
+        """After this one, and each after another."""
         while True:
-            await asyncio.sleep(_EVERY)
             try:
-                await self.look()
+                await look
             except Exception:  # of one leaf, which may be of another version; it stays as it was
                 _log.exception("the leaves were not looked at")
+            await asyncio.sleep(_EVERY)
+            look = asyncio.create_task(self.look())
 
     # What there is
 
@@ -121,6 +129,29 @@ class Leaves:
         recent = time.monotonic() - _FOLLOWED
         there = set().union(*(leaf.shards for leaf in self.all))
         return {shard for shard in there if self._dropped.get(shard, recent) <= recent}
+
+    def are_all(self, name: str) -> bool:
+        """Whether a collection whose first shard no leaf has does not exist. Of a database that they share, that says
+        a leaf that answers and takes this shard; of folders, all have to have said what they have."""
+        if any(leaf.shared for leaf in self.all):
+            return any(leaf.alive and leaf.shared and leaf.taken.takes(Shard(name, 0, 1)) for leaf in self.all)
+        return self._found is None and all(leaf.looked for leaf in self.all)
+
+    def check_heard(self) -> None:
+        """``ConnectionError`` where none of them has said anything yet."""
+        if not any(leaf.looked for leaf in self.all):
+            raise ConnectionError(self.silence)
+
+    @property
+    def silence(self) -> str:
+        """Who does not answer, in words."""
+        silent = [leaf.name for leaf in self.all if not leaf.alive]
+        if silent:
+            which = "none of the leaves answers" if len(silent) == len(self.all) else "not all of the leaves answer"
+            return f"{which}: {', '.join(silent)}"
+        if self.all:
+            return "no leaf takes its first shard"
+        return self._unfound or "the database has no leaves: start one"
 
     def aliases(self) -> dict[str, str]:
         """The collection of each alias."""

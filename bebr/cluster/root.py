@@ -137,7 +137,7 @@ class Root:
         told.wait(_TOLD)
 
     async def start(self, host: str, port: int) -> int:
-        """Listens; the port. ``ConnectionError`` where no leaf answers; ``OSError`` if the address cannot be used."""
+        """Listens; the port. ``OSError`` if the address cannot be used. Leaves may come later."""
         await self.leaves.start()
         if self.front is None:
             bound = listen(self._server, address_of(host, port), self._tls)
@@ -191,7 +191,8 @@ def run(
     metrics_port: int | None = None,
 ) -> None:
     """Answers for the leaves at these addresses, or for those of the shared database at a URL, until SIGTERM or SIGINT;
-    prints "listening on host:port".
+    prints "listening on host:port". Where no leaf or no database is there, it logs that, and calls get
+    ``ConnectionError`` until they are.
 
     `shards`: of collections that are made by way of it; all roots of a cluster are to have the same. `keys`: the folder
     of keys that callers need; `token`, `leaf_tls`: of the leaves. `share_port`: another root of the same database may

@@ -15,18 +15,23 @@ from tests.cluster.running import until
 
 def test_a_root_finds_the_leaves_that_there_are(postgres, here, bz, vectors, tmp_path):
     url, segments = postgres.schema(), f"file://{tmp_path}/segments"
-    with pytest.raises(FileNotFoundError, match="there is no database in this schema"):
-        LeafTable(url)
+    with (
+        closing(LeafTable(url)) as table,
+        pytest.raises(FileNotFoundError, match="there is no database in this schema"),
+    ):
+        table.addresses()
     with (
         Database(url, segments=segments, cache=tmp_path / "a", lease_seconds=600) as db,
         closing(LeafTable(url)) as table,
     ):
-        with pytest.raises(ConnectionError, match="none of the leaves answers: the database has none"):
-            here.root(table.addresses, shards=2)
-        first = here.leaf(db)
-        one = Announcing(url, first)
         root = here.root(table.addresses, shards=2)
         leaves = here.of(root).leaves
+        early = pytest.raises(ConnectionError, match="the database has no leaves: start one")
+        with bebr.connect(root, retries=0) as client, early:
+            client.collections()
+        first = here.leaf(db)
+        one = Announcing(url, first)
+        until(lambda: [leaf.alive for leaf in leaves.all] == [True])
         with bebr.connect(root) as client, Database(url, segments=segments, cache=tmp_path / "b") as other:
             docs = client.create_collection("docs", bz)
             assert docs.upsert(range(100), vectors[:100]) == 100

@@ -91,3 +91,16 @@ def test_writes_go_to_who_wrote_last_and_roots_begin_with_the_same_one():
     assert one._writers(DOCS)[0] is a
     with pytest.raises(ConnectionError, match=r"no leaf has shard x\.0of2: start one that takes it"):
         one._writers(Shard("x", 0, 2))
+
+
+def test_who_answers_says_whether_a_collection_is_nowhere():
+    first, second = leaf("a", taken=Taken(["0"])), leaf("b", taken=Taken(["1"]))
+    leaves = Leaves([first, second], 1.0)
+    assert leaves.are_all("other")
+    first.alive = False  # the first shard of another collection would be there
+    assert not leaves.are_all("other")
+    first.alive, first.shared, second.shared = True, "", ""  # folders: each has its own collections
+    assert not leaves.are_all("other")
+    first.looked = second.looked = 1.0
+    first.alive = False
+    assert leaves.are_all("other")

@@ -74,7 +74,12 @@ class Collections:
         await self._cluster.leaves.look()
         self._cluster.forget(request.name)
         shards = sorted((one for one in self._cluster.leaves.shards() if one.name == request.name), key=str)
+        if shards and shards[0].number and not self._cluster.leaves.are_all(request.name):
+            raise ConnectionError(
+                f"the first shard of {request.name!r} is away, nothing was dropped: {self._cluster.leaves.silence}"
+            )
         if not shards:
+            await self._cluster.shards(request.name)  # which says why
             raise KeyError(f"no collection {request.name!r}")
         for shard in sorted(shards, key=lambda one: one.number):
             await self._drop(shard)
@@ -106,6 +111,7 @@ class Collections:
         return pb.DropAliasResponse()
 
     async def ListAliases(self, request: pb.ListAliasesRequest) -> pb.ListAliasesResponse:
+        self._cluster.leaves.check_heard()
         return pb.ListAliasesResponse(aliases=self._cluster.leaves.aliases())
 
     # Changes

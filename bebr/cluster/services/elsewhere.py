@@ -15,6 +15,7 @@ class Models:
 
     async def Register(self, request: pb.RegisterModelRequest) -> pb.RegisterModelResponse:
         """At all leaves that answer: they may be servers of folders, which share no models."""
+        self._leaves.check_heard()
         work = [self._leaves.anywhere("Models/Register", request, [leaf]) for leaf in self._leaves.all]
         results = await asyncio.gather(*work, return_exceptions=True)
         failed = [result for result in results if isinstance(result, BaseException)]

@@ -20,15 +20,18 @@ _COSTS = "the leaves are not known"
 
 
 class LeafTable:
-    """Of the database at a URL. FileNotFoundError where there is none; ConnectionError for what cannot be reached."""
+    """Of the database at a URL, which is asked by each call: FileNotFoundError where there is none; ConnectionError
+    where it cannot be reached."""
 
     def __init__(self, url: str) -> None:
         self._sql = Postgres(sa.make_url(url), unsure=lambda: None)
-        try:
+        self._there = False
+
+    def _make(self) -> None:
+        """Makes the table unless it is there."""
+        if not self._there:
             self._sql.write(self._made)
-        except BaseException:
-            self.close()
-            raise
+            self._there = True
 
     def _made(self, db: sa.Connection) -> None:
         lock_names(db)
@@ -38,16 +41,19 @@ class LeafTable:
 
     def announce(self, address: str) -> None:
         """A leaf is there; to be said again every few seconds."""
+        self._make()
         new = insert(leaves).values(address=address, seen=sa.func.clock_timestamp())
         again = new.on_conflict_do_update(index_elements=[leaves.c.address], set_={"seen": new.excluded.seen})
         self._sql.write(lambda db: db.execute(again))
 
     def retire(self, address: str) -> None:
         """It is there no more."""
+        self._make()
         self._sql.write(lambda db: db.execute(sa.delete(leaves).where(leaves.c.address == address)))
 
     def addresses(self) -> list[str]:
         """Of the leaves that are there, sorted."""
+        self._make()
         recent = sa.select(leaves.c.address).where(leaves.c.seen > sa.func.now() - _LIVE).order_by(leaves.c.address)
         with self._sql.read(_COSTS) as db:
             return list(db.scalars(recent))
