@@ -73,10 +73,7 @@ class Leaf:
                 info = await self.call("Admin/Info", pb.InfoRequest(), timeout)
                 self.limits, self.taken, self.shared = info.limits, Taken(info.taken), info.database
                 self.place = await self._found(timeout)
-            names, aliases = await asyncio.gather(
-                self.call("Collections/List", pb.ListCollectionsRequest(), timeout),
-                self.call("Collections/ListAliases", pb.ListAliasesRequest(), timeout),
-            )
+            names = await self.call("Collections/List", pb.ListCollectionsRequest(with_aliases=True), timeout)
         except ELSEWHERE:
             self.alive = False
             return
@@ -85,7 +82,7 @@ class Leaf:
             return
         self._newest = number
         shards = list(map(parsed, names.names))
-        self.shards, self.aliases = frozenset(shards), dict(aliases.aliases)
+        self.shards, self.aliases = frozenset(shards), dict(names.aliases.aliases)
         self.looked, self.versions = begun, dict(zip(shards, names.versions, strict=False))
 
     async def _found(self, timeout: float) -> Place | None:

@@ -233,7 +233,8 @@ class Access(grpc.aio.ServerInterceptor):  # type: ignore[misc]
         if key is None or key.collections is None:
             return reply
         if isinstance(reply, pb.ListCollectionsResponse):
-            return pb.ListCollectionsResponse(names=filter(key.granted, reply.names))
+            aliases = self.shown(reply.aliases) if reply.HasField("aliases") else None
+            return pb.ListCollectionsResponse(names=filter(key.granted, reply.names), aliases=aliases)
         if isinstance(reply, pb.ListAliasesResponse):
             granted = {alias: name for alias, name in reply.aliases.items() if key.granted(alias)}
             return pb.ListAliasesResponse(aliases=granted)

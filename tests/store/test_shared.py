@@ -10,6 +10,7 @@ import pytest
 
 import bebr
 from bebr.collection.protocol import DatabaseLocked
+from bebr.store.catalog import shared as shared_catalog
 from bebr.store.home_shared import SharedHome
 from tests.conftest import model_of, payloads_of
 from tests.store.leases import expire, seen
@@ -83,6 +84,33 @@ def test_models_and_names_are_followed_too(two, bz, vectors, queries):
     assert first.collections() == ["more"] and first.aliases() == {}
     with pytest.raises(KeyError, match="no collection 'docs'"):
         first.collection("docs")
+
+
+def test_a_look_reads_the_catalog_where_it_has_changed(two, bz, vectors, monkeypatch):
+    first, second = two
+    first.create_collection("docs", bz)
+    seen(second)
+    read, reads = shared_catalog.read_listing, []
+
+    def noted(sql, versions):
+        reads.append(sql)
+        return read(sql, versions)
+
+    monkeypatch.setattr(shared_catalog, "read_listing", noted)
+    for done, change in enumerate(
+        (
+            lambda: None,
+            lambda: first.collection("docs").upsert([1], vectors[:1]),
+            lambda: first.set_alias("live", "docs"),
+            lambda: first.register_model(model_of(vectors, widths=[64, 32])),
+            lambda: first.drop_collection("docs"),
+        )
+    ):
+        change()
+        for _ in range(2):
+            seen(second)
+        assert reads.count(second._home.catalog._sql) == done
+    assert second.collections() == [] and second.aliases() == {}
 
 
 def test_another_producers_vectors_are_followed(two, bz, vectors, queries):

@@ -43,8 +43,12 @@ class Collections:
         return reply
 
     async def List(self, request: pb.ListCollectionsRequest) -> pb.ListCollectionsResponse:
-        names = await self._registry.read(self._registry.names)
-        return pb.ListCollectionsResponse(names=names, versions=map(self._registry.version, names))
+        registry = self._registry
+        names, aliases = await registry.read(lambda: (registry.names(), registry.db.aliases()))
+        reply = pb.ListCollectionsResponse(names=names, versions=map(registry.version, names))
+        if request.with_aliases:
+            reply.aliases.CopyFrom(pb.ListAliasesResponse(aliases=aliases))
+        return reply
 
     async def Drop(self, request: pb.DropCollectionRequest) -> pb.DropCollectionResponse:
         await self._registry.write(request.name, lambda: self._registry.db.drop_collection(request.name))

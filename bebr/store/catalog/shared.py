@@ -43,6 +43,12 @@ leases = sa.Table(
     sa.Column("token", sa.BigInteger, nullable=False),
     sa.Column("expires", sa.DateTime(timezone=True), nullable=False),
 )
+# Another text after every change to what there is: the system has another xmin for each version of a row.
+_MARK = sa.text(
+    "SELECT md5(coalesce(string_agg(what, ',' ORDER BY what), '')) FROM (SELECT 'c' || id || ' ' || xmin AS what "
+    "FROM collections UNION ALL SELECT 'a' || name || ' ' || xmin FROM aliases UNION ALL SELECT 'm' || digest || ' ' "
+    "|| xmin FROM models) AS each"
+)
 _FENCE = sa.select(leases.c.token, leases.c.holder).where(leases.c.collection == sa.bindparam("number"))
 
 
@@ -64,6 +70,7 @@ class SharedCatalog(SqlCatalog):
         self._holder, self._address = uuid.uuid4().hex, f"{socket.gethostname()}:{os.getpid()}"
         try:
             self.database = self._sql.write(self._opened)
+            self._mark = self._read_mark()  # of a listing that is as old as this, or newer
             self._listing = read_listing(self._sql, self._versions)
         except BaseException:
             self.close()
@@ -90,11 +97,21 @@ class SharedCatalog(SqlCatalog):
     # What other processes did
 
     def refresh(self) -> None:
-        """Reads anew what there is."""
+        """Reads anew what there is, if it has changed."""
         with self._sql.still():  # what a write of this process adds to the listing is not to get lost
-            before, self._listing = self._listing, read_listing(self._sql, self._versions)
+            mark = self._read_mark()
+            if mark != self._mark:
+                self._read_anew()
+                self._mark = mark
+
+    def _read_anew(self) -> None:
+        before, self._listing = self._listing, read_listing(self._sql, self._versions)
         if self._aliases_seen is not None and self._listing.aliases != before.aliases:
             self._aliases_seen(self._listing.aliases)
+
+    def _read_mark(self) -> str:
+        with self._sql.read(ALL) as db:
+            return str(db.scalar(_MARK))
 
     def version(self, name: str) -> int:
         """Of a collection, as of the last `refresh`. KeyError where there was none."""
@@ -105,7 +122,7 @@ class SharedCatalog(SqlCatalog):
     ) -> T:
         def locked(db: sa.Connection) -> T:
             lock_names(db)
-            self._listing = read_listing(self._sql, self._versions)
+            self._read_anew()
             return work(db)
 
         return self._sql.write(locked, done, frees_space)
