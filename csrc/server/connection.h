@@ -47,7 +47,8 @@ struct Stream {
   std::shared_ptr<Job> job;
   std::shared_ptr<Scatter> scatter;  // of a client's call, or of that for which a leaf is called,
   size_t part = 0;                   // of which this one is,
-  std::shared_ptr<const Leaf> leaf;  // by this leaf
+  std::shared_ptr<const Leaf> leaf;  // by this leaf,
+  LeafQueue* queue = nullptr;        // which others wait for; null once it has ended
   Lease lease, texts;                // until it has ended: of request and answers, and of the texts in the reply
 
   // Lets go of everything but the memory of its texts, which the next call may use.

@@ -91,6 +91,7 @@ void Loop::run() {
       wait();
       expire();  // nobody searches for those whose time is over
       run_ready();
+      send_due();
       tell_asked();  // before any reply that it is about
       settle();
       tell_asked();
@@ -124,8 +125,8 @@ void Loop::run() {
 }
 
 void Loop::wait() {
-  uint64_t until = ~uint64_t{0};
-  if (!deadlines_.empty()) until = std::get<0>(*deadlines_.begin());
+  uint64_t until = due_queues_.empty() ? ~uint64_t{0} : 0;  // of a connection that was lost while it was flushed
+  if (!deadlines_.empty()) until = std::min(until, std::get<0>(*deadlines_.begin()));
   if (!young_.empty()) until = std::min(until, young_.front().first);
   if (!due_.empty()) until = std::min(until, std::get<0>(*due_.begin()));
   if (!lingering_.empty()) until = std::min(until, lingering_.front().first);

@@ -61,6 +61,10 @@ class Loop {
   bool refuse(Stream& stream, std::string_view collection);
   bool scatter(Stream& stream, const SearchRequest& request, std::shared_ptr<const Route> route);
   bool ask(const std::shared_ptr<Scatter>& of, size_t number);
+  void make_due(LeafQueue& queue);
+  void send_due();
+  bool send(const LeafQueue::Waiting& one, LeafQueue& queue);
+  void landed(LeafQueue& queue);
   Connection* to_leaf(const Leaf& leaf);
   void gather(Scatter& of);
   void give_up(Scatter& of);
@@ -89,8 +93,11 @@ class Loop {
   std::deque<std::pair<uint64_t, uint64_t>> young_;      // when, connection: those that have not greeted yet
   std::deque<std::pair<uint64_t, uint64_t>> lingering_;  // when, connection
   std::set<Deadline> deadlines_;
-  std::set<Deadline> due_;                            // of searches of shards (Scatter::due)
-  std::unordered_map<std::string, uint64_t> leaves_;  // by their key: the connections to them
+  std::set<Deadline> due_;                             // of searches of shards (Scatter::due)
+  std::unordered_map<std::string, uint64_t> leaves_;   // by their key: the connections to them
+  std::unordered_map<std::string, LeafQueue> queues_;  // those that are not empty; by leaf, collection and kind
+  std::vector<LeafQueue*> due_queues_;
+  std::string queue_key_;  // of the one that was looked for last
   size_t turns_ = 0;
   std::vector<LeafCall> asked_;  // since they were told of
   Jobs ready_;

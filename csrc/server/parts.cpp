@@ -15,8 +15,9 @@
 namespace bebr {
 namespace {
 
-constexpr uint64_t kCollection = bytes_field(1), kK = varint_field(3), kModel = bytes_field(9),
-                   kOffset = varint_field(12), kAllow = bytes_field(7), kPartial = varint_field(25);
+constexpr uint64_t kCollection = bytes_field(1), kQueries = bytes_field(2), kK = varint_field(3),
+                   kModel = bytes_field(9), kOffset = varint_field(12), kAllow = bytes_field(7),
+                   kPartial = varint_field(25);
 
 // Views of a message that stays where it is.
 struct PartReply {
@@ -104,20 +105,33 @@ struct Hit {
   }
 };
 
-}  // namespace
-
-std::string common_fields(std::string_view message, bool several) {
+// The fields of a message for which `wanted` holds, as they are.
+template <typename Wanted>
+std::string fields_of(std::string_view message, size_t most, const Wanted& wanted) {
   std::string out;
-  out.reserve(message.size());
+  out.reserve(most);
   Reader in(message);
   while (in.more()) {
     const size_t begin = in.at();
     const uint64_t field = in.varint(UINT32_MAX);
     in.skip(field);
-    const bool own = field == kK || field == kModel || field == kOffset || field == kAllow;
-    if (field != kCollection && field != kPartial && !(own && several)) out += message.substr(begin, in.at() - begin);
+    if (wanted(field)) out += message.substr(begin, in.at() - begin);
   }
   return out;
+}
+
+}  // namespace
+
+std::string common_fields(std::string_view message, bool several) {
+  return fields_of(message, message.size(), [several](uint64_t field) {
+    const bool own = field == kK || field == kModel || field == kOffset || field == kAllow;
+    return field != kCollection && field != kPartial && !(own && several);
+  });
+}
+
+std::string kind_fields(std::string_view message) {
+  return fields_of(message, 0,
+                   [](uint64_t field) { return field != kCollection && field != kQueries && field != kPartial; });
 }
 
 std::string part_message(std::string_view common, const PartFields& fields) {

@@ -16,6 +16,10 @@ namespace bebr {
 // what is for a root alone, and where there are several shards not its model, k, the offset and the allowed ids.
 std::string common_fields(std::string_view message, bool several);
 
+// Of one without ids, what has to be the same for a leaf to answer two of them by one kernel call: all but the
+// collection, the queries and what is for a root alone.
+std::string kind_fields(std::string_view message);
+
 // The others, of one shard.
 struct PartFields {
   std::string_view collection, model;  // model: empty where it is among the common ones

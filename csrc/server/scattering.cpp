@@ -55,6 +55,9 @@ bool Loop::scatter(Stream& stream, const SearchRequest& request, std::shared_ptr
   of->collection = request.collection;
   of->model = request.model;
   of->common = common_fields(std::string_view(stream.in).substr(kFrameHead), shards > 1);
+  // What has ids is unlike any other one.
+  of->kind = request.allow || request.by_ids ? std::to_string(turns_)
+                                             : kind_fields(std::string_view(stream.in).substr(kFrameHead));
   if (allow) of->allow = divide(*allow, shards);
   of->asked = {count, request.asked.k, request.offset, route->ascending};
   of->partial = request.partial;
@@ -70,54 +73,95 @@ bool Loop::scatter(Stream& stream, const SearchRequest& request, std::shared_ptr
   stream.scatter = of;
   due_.emplace(of->due, stream.connection->id(), stream.id);
   if (stream.deadline > 0) deadlines_.emplace(stream.deadline, stream.connection->id(), stream.id);
-  for (size_t number = 0; number < shards; ++number) {
-    if (ask(of, number)) continue;
-    take_back(stream);
-    stream.lease = {};
-    return false;
-  }
+  for (size_t number = 0; number < shards; ++number) ask(of, number);
   return true;
 }
 
-// Whether another leaf of a shard was asked.
+// Whether there is another leaf of a shard: it is asked when its queue is sent.
 bool Loop::ask(const std::shared_ptr<Scatter>& of, size_t number) {
-  const Stream& client = *of->client;
   const Shard& shard = of->route->shards[number];
   Part& part = of->parts[number];
+  if (part.tried == shard.leaves.size()) return false;
+  const std::shared_ptr<const Leaf>& leaf = of->leaf(number, part.tried++);
+  queue_key_.assign(leaf->key).append(1, '\0').append(shard.collection).append(1, '\0').append(of->kind);
+  const auto at = queues_.try_emplace(queue_key_).first;
+  LeafQueue& queue = at->second;
+  queue.key = &at->first;
+  queue.waiting.push_back({of, number, leaf, now_ns()});
+  if (queue.sent == 0) make_due(queue);
+  return true;
+}
+
+void Loop::make_due(LeafQueue& queue) {
+  if (std::exchange(queue.due, true)) return;
+  due_queues_.push_back(&queue);
+}
+
+// A call of it has ended, and perhaps it has, too.
+void Loop::landed(LeafQueue& queue) {
+  if (--queue.sent > 0) return;
+  if (!queue.waiting.empty())
+    make_due(queue);
+  else if (!queue.due)
+    queues_.erase(queues_.find(*queue.key));
+}
+
+void Loop::send_due() {
+  while (!due_queues_.empty()) {
+    LeafQueue& queue = *due_queues_.back();
+    due_queues_.pop_back();
+    queue.due = false;
+    ++queue.sent;  // as long as some are still to be sent, none of them is the last one
+    try {
+      for (const LeafQueue::Waiting& one : std::exchange(queue.waiting, {})) {
+        if (one.of->ended || one.of->parts[one.part].answered || send(one, queue)) continue;
+        if (!ask(one.of, one.part) && one.of->parts[one.part].asked.empty()) give_up(*one.of);
+      }
+    } catch (const std::exception&) {  // of memory: no later call is to wait for one that was not sent
+      landed(queue);
+      throw;
+    }
+    landed(queue);
+  }
+}
+
+// False where the leaf takes no calls.
+bool Loop::send(const LeafQueue::Waiting& one, LeafQueue& queue) {
+  const Scatter& of = *one.of;
+  const Stream& client = *of.client;
+  const Shard& shard = of.route->shards[one.part];
+  Connection* const to = to_leaf(*one.leaf);
+  if (to == nullptr) return false;
   std::string timeout;
   if (client.deadline > 0) timeout = timeout_text(client.deadline - std::min(client.deadline, now_ns()));
-  while (part.tried < shard.leaves.size()) {
-    const std::shared_ptr<const Leaf>& leaf = of->leaf(number, part.tried++);
-    Connection* const to = to_leaf(*leaf);
-    if (to == nullptr) continue;
-    std::vector<nghttp2_nv> sent = {lasting(":method", "POST"),
-                                    lasting(":scheme", "http"),
-                                    lasting(":path", kSearchPath),
-                                    entry(":authority", leaf->name),
-                                    lasting("te", "trailers"),
-                                    lasting("content-type", "application/grpc"),
-                                    entry(kRequestId, client.request_id, kAnother)};
-    if (!leaf->authorization.empty()) sent.push_back(entry("authorization", leaf->authorization));
-    if (!timeout.empty()) sent.push_back(entry("grpc-timeout", timeout, kAnother));
-    for (const std::string_view name : {"traceparent", "tracestate"})
-      if (const std::string_view value = value_of(client.headers, name); !value.empty())
-        sent.push_back(entry(name, value, kAnother));
-    PartFields fields{shard.collection, {}, 0, std::nullopt};
-    if (of->parts.size() > 1) {
-      fields.model = of->route->model_at(shard, of->model);
-      fields.depth = of->asked.k + of->asked.offset;
-      if (!of->allow.empty()) fields.allow = of->allow[number];
-    }
-    Stream* const asked = to->ask(sent, part_message(of->common, fields));
-    if (asked == nullptr) continue;
-    asked->arrival = now_ns();
-    asked->scatter = of;
-    asked->part = number;
-    asked->leaf = leaf;
-    part.asked.push_back(asked);
-    return true;
+  std::vector<nghttp2_nv> sent = {lasting(":method", "POST"),
+                                  lasting(":scheme", "http"),
+                                  lasting(":path", kSearchPath),
+                                  entry(":authority", one.leaf->name),
+                                  lasting("te", "trailers"),
+                                  lasting("content-type", "application/grpc"),
+                                  entry(kRequestId, client.request_id, kAnother)};
+  if (!one.leaf->authorization.empty()) sent.push_back(entry("authorization", one.leaf->authorization));
+  if (!timeout.empty()) sent.push_back(entry("grpc-timeout", timeout, kAnother));
+  for (const std::string_view name : {"traceparent", "tracestate"})
+    if (const std::string_view value = value_of(client.headers, name); !value.empty())
+      sent.push_back(entry(name, value, kAnother));
+  PartFields fields{shard.collection, {}, 0, std::nullopt};
+  if (of.parts.size() > 1) {
+    fields.model = of.route->model_at(shard, of.model);
+    fields.depth = of.asked.k + of.asked.offset;
+    if (!of.allow.empty()) fields.allow = of.allow[one.part];
   }
-  return false;
+  Stream* const asked = to->ask(sent, part_message(of.common, fields));
+  if (asked == nullptr) return false;
+  asked->arrival = one.since;
+  asked->scatter = one.of;
+  asked->part = one.part;
+  asked->leaf = one.leaf;
+  asked->queue = &queue;
+  ++queue.sent;
+  one.of->parts[one.part].asked.push_back(asked);
+  return true;
 }
 
 void Loop::leaf_came(Stream& leaf, size_t bytes) {
@@ -127,6 +171,7 @@ void Loop::leaf_came(Stream& leaf, size_t bytes) {
 }
 
 void Loop::leaf_ended(Stream& leaf, bool whole) {
+  if (LeafQueue* const queue = std::exchange(leaf.queue, nullptr)) landed(*queue);
   const std::shared_ptr<Scatter> of = std::exchange(leaf.scatter, nullptr);
   if (!of) return;  // nobody waits for it
   Part& part = of->parts[leaf.part];
@@ -172,6 +217,7 @@ void Loop::give_up(Scatter& of) {
 std::shared_ptr<Scatter> Loop::take_back(Stream& client) {
   const std::shared_ptr<Scatter> of = std::exchange(client.scatter, nullptr);
   if (!of) return of;
+  of->ended = true;
   due_.erase({of->due, client.connection->id(), client.id});
   if (client.deadline > 0) deadlines_.erase({client.deadline, client.connection->id(), client.id});
   for (Part& part : of->parts)
@@ -180,6 +226,7 @@ std::shared_ptr<Scatter> Loop::take_back(Stream& client) {
 }
 
 void Loop::withdraw(Stream& leaf) {
+  if (LeafQueue* const queue = std::exchange(leaf.queue, nullptr)) landed(*queue);
   leaf.scatter.reset();
   leaf.connection->cancel(leaf);
 }

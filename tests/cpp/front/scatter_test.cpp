@@ -1,5 +1,6 @@
 // The front of a root between clients and leaves, which are fronts here: shards made one, leaves that are slow, away or
 // at fault, and answers that somebody has changed on their way.
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -52,6 +53,28 @@ std::vector<int64_t> ids_of(const Reply& reply) {
 struct Silent : Listening {
   Silent() : Listening(listen_on_loopback()) {}
   ~Silent() { close(socket); }
+};
+
+// One that counts the messages that come by its first connection.
+struct Heard : Silent {
+  int connection = -1;
+  std::string bytes;
+  ~Heard() {
+    if (connection >= 0) close(connection);
+  }
+  size_t messages() {
+    if (connection < 0) connection = accept4(socket, nullptr, nullptr, SOCK_NONBLOCK);
+    char some[4096];
+    for (ssize_t n = 0; connection >= 0 && (n = recv(connection, some, sizeof some, 0)) > 0;)
+      bytes.append(some, static_cast<size_t>(n));
+    size_t found = 0;
+    const auto byte = [&](size_t at) { return static_cast<size_t>(static_cast<uint8_t>(bytes[at])); };
+    for (size_t at = 24; at + 9 <= bytes.size();) {  // after the preface: RFC 9113, 4.1
+      if (byte(at + 3) == 0) ++found;                // a frame of DATA
+      at += 9 + (byte(at) << 16 | byte(at + 1) << 8 | byte(at + 2));
+    }
+    return found;
+  }
 };
 
 using Ids = std::vector<int64_t>;
@@ -154,6 +177,29 @@ BEBR_TEST(a_second_leaf_answers_for_a_slow_one) {
         "all are told of");
   for (const LeafCall& call : calls)
     CHECK(call.answered && (call.took > 15 * kMs || call.leaf->name == leaf_at(fast.port)->name), call.took);
+}
+
+BEBR_TEST(searches_that_are_alike_wait_for_the_answer_to_those_before_and_go_out_together) {
+  Served root;
+  Heard leaf;
+  root.front.routes().set("docs", route_to("small", {{leaf.port}}));
+  HonestClient client(root.port);
+  const auto heard = [&](size_t messages) {
+    return soon([&] {
+      client.turn(1);
+      return leaf.messages() >= messages;
+    });
+  };
+  const int32_t first = client.begin(kSearch, search_message("docs", 40, 3));
+  CHECK(heard(1), "one that is alone waits for none");
+  for (int i = 0; i < 2; ++i) client.begin(kSearch, search_message("docs", 41, 3));
+  client.begin(kSearch, search_message("docs", 42, 2));
+  CHECK(heard(2) && leaf.messages() == 2, "one for more rows does not, others do: " << leaf.messages());
+  client.begin(kSearch, with(search_message("docs", 43, 3), allowed({7})));
+  CHECK(heard(3) && leaf.messages() == 3, "nor does one of some rows: " << leaf.messages());
+  client.cancel(first);
+  client.ping();
+  CHECK(heard(5), leaf.messages());
 }
 
 BEBR_TEST(leaves_that_are_alike_take_turns) {
