@@ -15,6 +15,9 @@ root and for a leaf, and one process of it asks all of them.
   same searches through both roots, at equal calls outstanding at each leaf. So 1 is a root that costs nothing.
   **Wall**: searches of shards in a second through the roots, over those directly. Where there are fewer cores than
   processes they share these with each other and with the client, which asks four times as often directly.
+  **Batch**: queries that a leaf searched for by one kernel call, in the mean; a leaf needs less for each of several.
+* **Idle**: CPU of processes while nobody searches: roots look at leaves, and leaves at PostgreSQL. It is in all figures
+  of CPU.
 
 Needs `pip install 'bebr[cluster,server,bench]'` and PostgreSQL's server. Exit 1 on a missed aim.
 """
@@ -22,6 +25,7 @@ Needs `pip install 'bebr[cluster,server,bench]'` and PostgreSQL's server. Exit 1
 from __future__ import annotations
 
 import argparse
+import itertools
 import os
 import sys
 import tempfile
@@ -41,7 +45,7 @@ from benchmarks import machine, output
 from benchmarks.call_load import Answered, loaded
 from benchmarks.filters import blocks, mixture
 from benchmarks.postgres import Postgres
-from benchmarks.servers import started
+from benchmarks.servers import computed, started
 
 NAME, ALL, SHARDS = "docs", "all", 4
 BEYOND_MS, CPU_SHARE = 1.0, 0.8
@@ -64,7 +68,7 @@ class Waits:
 class Work:
     """Of one round. `outstanding`: calls at each root; µs of CPU time: `alone_us` of a leaf for a search of its shard,
     asked directly; `leaves_us` and `roots_us` of all for one query through a root. `alone_s`, `through_s`: searches of
-    shards in a second."""
+    shards in a second. `alone_batch`, `through_batch`: queries that a leaf searched for by one kernel call."""
 
     outstanding: int
     alone_us: float
@@ -72,6 +76,8 @@ class Work:
     roots_us: float
     alone_s: float
     through_s: float
+    alone_batch: float
+    through_batch: float
 
     @property
     def share(self) -> float:
@@ -79,11 +85,19 @@ class Work:
         return SHARDS * self.alone_us / (self.leaves_us + self.roots_us)
 
     @classmethod
-    def of(cls, outstanding: int, direct: Answered, through: Answered) -> Work:
+    def of(cls, outstanding: int, direct: Answered, through: Answered, batches: tuple[float, float]) -> Work:
         """`through`: its CPU time is that of the leaves, and then of the roots."""
         leaves, roots = sum(through.each_us[:SHARDS]), sum(through.each_us[SHARDS:])
         rates = direct.calls_per_second, SHARDS * through.calls_per_second
-        return cls(outstanding, direct.server_us, leaves, roots, *rates)
+        return cls(outstanding, direct.server_us, leaves, roots, *rates, *batches)
+
+
+@dataclass(frozen=True)
+class Idle:
+    """ms of CPU time in a second, of one leaf and of one root."""
+
+    leaf: float
+    root: float
 
 
 def leaf(url: str, folder: Path, shards: str) -> list[str]:
@@ -142,6 +156,28 @@ def waited(root: tuple[str, int], leaves: Servers, whole: tuple[str, int], dim: 
     return found
 
 
+def idle(leaves: Servers, roots: Servers, seconds: float) -> Idle:
+    """While nobody searches."""
+
+    def used(servers: Servers) -> float:
+        return sum(computed(pid) for _, pid in servers)
+
+    before = used(leaves), used(roots)
+    time.sleep(seconds)
+    each = len(leaves) * seconds, len(roots) * seconds
+    return Idle(*(1e3 * (used(of) - b) / n for of, b, n in zip((leaves, roots), before, each, strict=True)))
+
+
+def batched(leaves: Servers) -> tuple[int, int]:
+    """Queries so far, and kernel calls for them, of all shards."""
+    queries = calls = 0
+    for (address, _), name in zip(leaves, shard_names(), strict=True):
+        with bebr.connect(address) as db:
+            said = db.collection(name).stats().batching
+        queries, calls = queries + said.queries, calls + said.batches
+    return queries, calls
+
+
 def worked(leaves: Servers, roots: Servers, dim: int, options: Any) -> list[Work]:
     """Of each round, at every number of calls outstanding."""
     found = []
@@ -149,11 +185,13 @@ def worked(leaves: Servers, roots: Servers, dim: int, options: Any) -> list[Work
     for _ in range(options.rounds):
         for outstanding in OUTSTANDING:
             each = len(roots) * outstanding  # at each leaf, as each query asks all
-            addresses = [address for address, _ in leaves]
+            addresses, first = [address for address, _ in leaves], batched(leaves)
             direct = loaded(addresses, shard_names(), pids[0], dim, SHARDS * each, SHARDS, options.seconds)
-            addresses = [address for address, _ in roots]
+            addresses, between = [address for address, _ in roots], batched(leaves)
             through = loaded(addresses, [NAME], pids[1], dim, each, len(roots), options.seconds)
-            found.append(Work.of(outstanding, direct, through))
+            said = (first, between, batched(leaves))
+            batches = [(b[0] - a[0]) / (b[1] - a[1]) for a, b in itertools.pairwise(said)]
+            found.append(Work.of(outstanding, direct, through, (batches[0], batches[1])))
             print(found[-1], file=sys.stderr, flush=True)
     return found
 
@@ -181,16 +219,20 @@ def verdicts(waits: Waits, works: Sequence[Work], rows: int) -> list[tuple[str, 
     return lines
 
 
-def tables(waits: Waits, works: Sequence[Work], lines: Sequence[tuple[str, float, float, bool]]) -> list[Table]:
+def tables(
+    waits: Waits, works: Sequence[Work], rest: Idle, lines: Sequence[tuple[str, float, float, bool]]
+) -> list[Table]:
     cores = len(os.sched_getaffinity(0))
     table = Table(
         *("outstanding at a root", "leaf alone, µs", "4 leaves, µs", "roots, µs", "CPU share"),
         *("searches of shards/s, direct", "through roots", f"wall share, {cores} cores"),
+        *("queries a kernel call, direct", "through roots"),
     )
     for one in works:
         table.add_row(
             *(str(one.outstanding), f"{one.alone_us:.1f}", f"{one.leaves_us:.1f}", f"{one.roots_us:.1f}"),
             *(f"{one.share:.3f}", f"{one.alone_s:,.0f}", f"{one.through_s:,.0f}", f"{one.through_s / one.alone_s:.2f}"),
+            *(f"{one.alone_batch:.1f}", f"{one.through_batch:.1f}"),
         )
     aims = Table("aim", "asked", "reached", "")
     for words, aim, reached, met in lines:
@@ -200,6 +242,8 @@ def tables(waits: Waits, works: Sequence[Work], lines: Sequence[tuple[str, float
         "p50 of a leaf of one shard, ms": waits.shard,
         "p50 of a leaf of all rows, ms": waits.all,
         f"of a root's: its leaves wait for each other, {SHARDS} on {cores} cores, ms": held_up(works[0], cores),
+        "idle: CPU of a leaf, ms a second": rest.leaf,
+        "idle: CPU of a root, ms a second": rest.root,
     }
     for words, figure in floors.items():
         aims.add_row(words, "", f"{figure:.3f}", "")
@@ -226,14 +270,16 @@ def main() -> int:
             print(f"filled in {time.monotonic() - begun:.0f} s", file=sys.stderr, flush=True)
             waits = waited(roots[0], leaves, whole, options.dim, options)
         works = worked(leaves, roots, options.dim, options)
+        rest = idle(leaves, roots, 2 * options.seconds)
     middle = medians(waits)
     of = [medians([one for one in works if one.outstanding == outstanding]) for outstanding in OUTSTANDING]
     lines = verdicts(middle, of, options.rows)
-    for table in tables(middle, of, lines):
+    for table in tables(middle, of, rest, lines):
         output.console().print(table)
     print(f"load before: {before[0]:.1f}")
     if options.json:
         about: dict[str, Any] = {"options": {**vars(options), "json": None}, "load": before, "verdicts": lines}
+        about["idle"] = asdict(rest)
         rows = [*map(asdict, waits), *map(asdict, works)]
         output.save(options.json, machine.facts(1), rows, **about)
     return int(not all(met for *_, met in lines))

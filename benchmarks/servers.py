@@ -5,10 +5,16 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-__all__ = ["started"]
+__all__ = ["computed", "started"]
+
+
+def computed(pid: int) -> float:
+    """Seconds of processor time of a process so far."""
+    return time.clock_gettime(~pid << 3 | 2)  # as clock_getcpuclockid(3) makes it
 
 
 @contextmanager

@@ -73,11 +73,6 @@ def cluster(leaves: int, rows: int, dims: int) -> Iterator[Running]:
         yield Running(started, root, dims, size, start)
 
 
-def computed(pid: int) -> float:
-    """Seconds of processor time of a process so far."""
-    return time.clock_gettime(~pid << 3 | 2)  # as clock_getcpuclockid(3) makes it
-
-
 def _threads(pid: int) -> dict[str, int]:
     """Nanoseconds that each of its threads has computed."""
     return {
@@ -108,9 +103,10 @@ def _computing(asked: Sequence[Answered], process: int) -> float:
 def _looks(there: Running) -> tuple[float, float]:
     """Processor time for a look of a root, and of a leaf for one."""
     pids = [there.root[1], *(pid for _, pid in there.leaves)]
-    before = [computed(pid) for pid in pids]
+    before = [servers.computed(pid) for pid in pids]
     time.sleep(_IDLE)
-    root, *leaves = [(computed(pid) - seconds) / _IDLE * LOOKS for pid, seconds in zip(pids, before, strict=True)]
+    after = [servers.computed(pid) for pid in pids]
+    root, *leaves = [(b - a) / _IDLE * LOOKS for a, b in zip(before, after, strict=True)]
     return root, statistics.mean(leaves)
 
 

@@ -11,7 +11,7 @@ from benchmarks.cluster_root import Waits, Work, held_up, medians, verdicts
 def work(outstanding: int, roots_us: float, alone_us: float = 100.0) -> Work:
     direct = Answered(4000.0, [1.0] * 1001, [alone_us / 4] * 4, 5.0, 8000)
     through = Answered(800.0, [1.0] * 1001, [100.0] * 4 + [roots_us / 2] * 2, 5.0, 1600)
-    return Work.of(outstanding, direct, through)
+    return Work.of(outstanding, direct, through, (16.0, 8.0))
 
 
 def test_the_share_is_of_what_leaves_alone_need_for_as_many_searches():
