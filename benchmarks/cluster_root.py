@@ -174,6 +174,7 @@ def batched(leaves: Servers) -> tuple[int, int]:
     for (address, _), name in zip(leaves, shard_names(), strict=True):
         with bebr.connect(address) as db:
             said = db.collection(name).stats().batching
+        assert said is not None, "servers say it"
         queries, calls = queries + said.queries, calls + said.batches
     return queries, calls
 
