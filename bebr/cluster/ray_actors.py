@@ -30,7 +30,7 @@ _log = logging.getLogger("bebr.cluster")
 
 KEEPER = "keeper"
 # Seconds between two looks of the keeper, and for which it waits for what actors say.
-_EVERY, _PATIENCE = 1.0, 1.0
+_EVERY, _PATIENCE = 0.5, 1.0
 # Seconds after which roots have found a leaf that is new.
 _FOUND = 2.0
 _DETACHED = {"lifetime": "detached", "max_restarts": -1, "num_cpus": 0}
@@ -103,11 +103,17 @@ class RayFleet:
         names = [name for name in ray.util.list_named_actors() if "#" in name]
         self._actors = {name: self._actors.get(name) or actor_of(name) for name in names}
         self._ending = {name: asked for name, asked in self._ending.items() if name in self._actors}
-        asked = {name: one for name, one in self._actors.items() if one is not None and name not in self._ending}
+        there = self.nodes()  # those of a node that is lost would be waited for in vain, before they are replaced
+        asked = {
+            name: one
+            for name, one in self._actors.items()
+            if one is not None and name not in self._ending and _node_of(name) in there
+        }
         states = _said({name: actor.said.remote() for name, actor in asked.items()})
         running, seen = list[Running](), list[Seen]()
         for name in names:
-            member, _, generation, node = name.split("#")
+            member, _, generation, _ = name.split("#")
+            node = _node_of(name)
             said = states.get(name, _SILENT)
             ready = said.state is not None and said.state.address != ""
             about = int(generation), said.cores, said.bytes
@@ -175,6 +181,11 @@ def start_keeper(plan: Plan, commands: Commands) -> Any:
     if (node := ray_nodes.head(ray.nodes())) is not None:
         options["scheduling_strategy"] = NodeAffinitySchedulingStrategy(node, soft=True)
     return ray.remote(KeeperActor).options(name=KEEPER, **options).remote(plan, commands)
+
+
+def _node_of(name: str) -> str:
+    """Of a member's actor."""
+    return name.rpartition("#")[2]
 
 
 def actor_of(name: str) -> Any:
