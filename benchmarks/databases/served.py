@@ -20,9 +20,11 @@ _TRAIN = 65_536
 
 
 class Served:
-    """The model is trained on the first rows that are added."""
+    """The model is trained on the first rows that are added. Few rows are in a flat file, and scanned whatever
+    ``nprobe`` says."""
 
     settings: Sequence[Setting] = ({}, {"oversampling": 20}, {"oversampling": 50})
+    efforts = tuple({"nprobe": lists} for lists in (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 256))
 
     def __init__(self, folder: Path, keep: Literal["int8"] | None) -> None:
         script = f"from bebr.serve import serve; serve({str(folder / 'data')!r}, port=0)"

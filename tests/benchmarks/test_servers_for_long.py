@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from benchmarks import peer_clients, serve_peers, soak
-from benchmarks.serve_peers import Row
+from benchmarks.serve_peers import Asked, Row, exact
 from benchmarks.soak import Window
 from tests.conftest import clustered
 
@@ -55,13 +55,16 @@ class Exact:
 
 def test_servers_are_compared_at_the_least_effort_that_recalls_enough(tmp_path):
     x, queries = clustered(500, 16), clustered(20, 16, seed=9)
-    database = Exact()
-    maker = lambda folder, dim, fields: (database, "1.0")  # noqa: E731
-    ready = serve_peers.prepare("exact", maker, tmp_path, x, queries, serve_peers.exact(x, queries, 10))
+    maker = lambda folder, dim, fields: (Exact(), "1.0")  # noqa: E731
+    tried, timed = (Asked(some, exact(x, some, 10)) for some in np.split(queries, 2))
+    ready = serve_peers.prepare("exact", maker, tmp_path, x, tried, timed)
     assert ready.setting == {"effort": 2} and ready.recall == 1.0 and ready.memory == 0
     row = serve_peers.load(ready, queries, 4, 0.2)
     assert row.clients == 4 and row.per_second > 0 and row.p50 <= row.p99
     assert row.client_us > 0 and row.server_us == 0
+    others = Asked(timed.queries, timed.truth + 500)
+    ready = serve_peers.prepare("exact", maker, tmp_path, x, tried, others)
+    assert ready.setting == {"effort": 2} and ready.recall == 0.0  # what is timed chooses nothing
     rows = [Row("a", 1, n, n, n, n, n) for n in (1.0, 5.0, 3.0)]
     assert serve_peers.middle(rows) == Row("a", 1, *[3.0] * 5)
 
