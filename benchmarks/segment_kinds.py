@@ -131,6 +131,9 @@ def collections(rows: Sequence[int], dim: int, size: int, k: int) -> None:
                         "by_kind": dict(docs.stats().rows_by_kind),
                         "flat_p50_p99_ms": [round(ms, 3) for ms in both[0]],
                         "auto_p50_p99_ms": [round(ms, 3) for ms in both[1]],
+                        "lists_by_k": [
+                            dict(view.part.effort.by_k) for view in docs.snapshot.segments if view.part.effort
+                        ],
                         "recall_of_scan": round(agreement(found, wanted), 4),
                         "writes_per_row": round(written[0] / n, 2),
                         "rows_per_s_in_upserts": round(n / busy),

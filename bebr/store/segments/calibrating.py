@@ -36,6 +36,8 @@ def calibrated(part: Part, keeping: Keeping | None, target: float, pause: Callab
     find a share `target` of what a scan finds, for each of some k; None for a flat segment. `pause` is called between
     pieces of work.
 
+    Of lists, a scan is a search of all of them: what a sign plane rules out there, no number of lists makes good for.
+
     By one standard error more than it is measured with, a share has to be reached that loses `_LOSS_OF_ROWS` of what
     `target` allows to be lost.
     """
@@ -49,7 +51,8 @@ def calibrated(part: Part, keeping: Keeping | None, target: float, pause: Callab
     vectors = piece.vectors(bz, keeping)
     prepared = [bz.prepare_vectors(vectors[i : i + _TOGETHER]) for i in range(0, len(own), _TOGETHER)]
     loss = (1 - target) * _LOSS_OF_ROWS
-    most = len(index.list_sizes) if isinstance(index, IVFIndex) else min(_MOST_CANDIDATES, part.rows)
+    lists = len(index.list_sizes) if isinstance(index, IVFIndex) else None
+    most = min(_MOST_CANDIDATES, part.rows) if lists is None else lists
 
     def found(k: int, effort: int | None) -> Ids:
         """The ids of each query's k best others, int64[n, k]; `effort` None: by a scan."""
@@ -66,15 +69,16 @@ def calibrated(part: Part, keeping: Keeping | None, target: float, pause: Callab
 
     measured: list[tuple[int, int]] = []
     depths = [k for k in KS if k < part.rows] if len(own) else []
-    scanned = found(depths[-1], None) if depths else own
+    scanned = found(depths[-1], None) if depths and lists is None else own
 
-    def lost(k: int, effort: int) -> float:
-        return _lost(found(k, effort), scanned[:, :k])
+    def lost(k: int, wanted: Ids, effort: int) -> float:
+        return _lost(found(k, effort), wanted)
 
     for k in depths:
-        fewest = 1 if isinstance(index, IVFIndex) else k + 1  # of which a walk keeps as many as are wanted anyway
+        # of candidates, a walk keeps as many as are wanted anyway
+        fewest, wanted = (k + 1, scanned[:, :k]) if lists is None else (1, found(k, lists))
         first = max(fewest, measured[-1][1] if measured else 1)
-        measured.append((k, least_effort(partial(lost, k), first, most, loss)))
+        measured.append((k, least_effort(partial(lost, k, wanted), first, most, loss)))
     return Effort(tuple(measured) or ((1, most),))
 
 
