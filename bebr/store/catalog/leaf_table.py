@@ -55,8 +55,7 @@ class LeafTable:
         """Of the leaves that are there, sorted."""
         self._make()
         recent = sa.select(leaves.c.address).where(leaves.c.seen > sa.func.now() - _LIVE).order_by(leaves.c.address)
-        with self._sql.read(_COSTS) as db:
-            return list(db.scalars(recent))
+        return self._sql.glance(recent, _COSTS)
 
     def close(self) -> None:
         self._sql.close()

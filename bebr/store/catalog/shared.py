@@ -59,6 +59,8 @@ class SharedCatalog(SqlCatalog):
     `lease_seconds`: how long a lease holds after it was taken or renewed (`renew`).
     """
 
+    _sql: Postgres
+
     def __init__(self, url: sa.URL, lease_seconds: float = LEASE_SECONDS, make: bool = True) -> None:
         self._tokens: dict[int, int] = {}  # of the leases that are held, by collection
         self._last: dict[int, int] = {}  # and of those that were taken last
@@ -110,8 +112,7 @@ class SharedCatalog(SqlCatalog):
             self._aliases_seen(self._listing.aliases)
 
     def _read_mark(self) -> str:
-        with self._sql.read(ALL) as db:
-            return str(db.scalar(_MARK))
+        return str(self._sql.glance(_MARK, ALL)[0])
 
     def version(self, name: str) -> int:
         """Of a collection, as of the last `refresh`. KeyError where there was none."""
