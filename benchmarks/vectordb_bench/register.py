@@ -48,8 +48,8 @@ def _replaced(text: str, old: str, new: str) -> str:
     return head + new + rest[len(old) :]
 
 
-def main() -> None:
-    root = Path(sys.argv[1])
+def into(root: Path) -> None:
+    """Brings the client there; once is enough."""
     folder = root / "backend" / "clients" / "bebr"
     folder.mkdir(exist_ok=True)
     (folder / "__init__.py").touch()
@@ -65,4 +65,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    into(Path(sys.argv[1]))

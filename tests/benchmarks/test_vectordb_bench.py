@@ -10,7 +10,7 @@ from types import ModuleType, SimpleNamespace
 import numpy as np
 import pytest
 
-from benchmarks.vectordb_bench import register
+from benchmarks.vectordb_bench import register, run
 from tests.serve.fronted import Fronted
 
 FOLDER = Path(register.__file__).parent
@@ -84,3 +84,17 @@ def test_it_is_registered_once_in_each_place():
         'from .batch_cli import BatchCli\n\ncli.add_command(A)\n\n\nif __name__ == "__main__":\n'
     )
     assert "clients.bebr.cli import Bebr\n" in command and "cli.add_command(Bebr)\n\n\nif" in command
+
+
+def test_a_label_has_its_own_nearest_rows(tmp_path):
+    parquet = pytest.importorskip("pyarrow.parquet")
+    run.write(tmp_path, 3000, 8)
+    read = lambda name: parquet.read_table(tmp_path / f"{name}.parquet").to_pydict()  # noqa: E731
+    rows, labels = np.array(read("train")["emb"]), np.array(read("scalar_labels")["labels"])
+    query = np.array(read("test")["emb"][5])
+    order = np.argsort(-(rows @ query) / np.linalg.norm(rows, axis=1))
+    assert read("neighbors")["neighbors_id"][5][:10] == order[:10].tolist()
+    for label, share in run.LABELS.items():
+        assert abs((labels == label).mean() - share) < 0.01
+        found = read(f"neighbors_labels_{label}")["neighbors_id"][5]
+        assert found[:10] == order[labels[order] == label][:10].tolist()
