@@ -6,7 +6,7 @@ from collections import deque
 
 import numpy as np
 
-_KEPT = 256
+KEPT = 256
 # So many are measured before they tell anything; until then the delay is FIRST.
 _FEWEST = 32
 FIRST, LEAST, MOST = 0.15, 0.005, 1.0
@@ -18,7 +18,7 @@ class Latencies:
 
     def __init__(self) -> None:
         self.delay = FIRST
-        self._seconds: deque[float] = deque(maxlen=_KEPT)
+        self._seconds: deque[float] = deque(maxlen=KEPT)
         self._new = 0
 
     def note(self, *seconds: float) -> None:

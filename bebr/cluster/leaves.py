@@ -12,7 +12,7 @@ from typing import Any
 
 from google.protobuf.message import Message
 
-from bebr.cluster.latencies import Latencies
+from bebr.cluster.latencies import KEPT, Latencies
 from bebr.cluster.leaf import ELSEWHERE, Leaf
 from bebr.cluster.names import Shard
 from bebr.cluster.racing import ended, first_answer
@@ -53,7 +53,7 @@ class Leaves:
         self._found, self._made = found, made
         self.partial = 0
         self._tried_twice = 0
-        self.told: Callable[[str, str, float, bool], None] = lambda leaf, method, seconds, answered: None
+        self.told: Callable[[str, str, float, bool], None] = _nobody
         self.told_gone: Callable[[str], None] = lambda leaf: None
         self.changed: Callable[[str | None], None] = lambda name: None
         self.tried_there: Callable[[], int] = lambda: 0
@@ -90,7 +90,7 @@ class Leaves:
                 _log.log(level, "leaf %s %s", leaf.name, says)
         waits = "" if any(leaf.alive for leaf in self.all) else self.silence
         if waits and waits != self._waits:
-            _log.warning("no call can be answered yet: %s", waits)
+            _log.warning("no call can be answered: %s", waits)
         self._waits = waits
         self.changed(None)
 
@@ -212,11 +212,12 @@ class Leaves:
         """Seconds after which another replica is asked beside one that has not answered."""
         return self._latencies[method].delay
 
-    def note(self, method: str, calls: Sequence[tuple[str, float, bool]]) -> None:
-        """Leaves were called elsewhere, for reads: which, seconds, and whether they answered."""
-        self._latencies[method].note(*(seconds for _, seconds, answered in calls if answered))
-        for leaf, seconds, answered in calls:
-            self.told(leaf, method, seconds, answered)
+    def note(self, method: str, calls: Sequence[tuple[str, int, bool]]) -> None:
+        """Leaves were called elsewhere, for reads: which, ns, and whether they answered."""
+        self._latencies[method].note(*[ns / 1e9 for _, ns, answered in calls[-KEPT:] if answered])
+        if self.told is not _nobody:
+            for leaf, ns, answered in calls:
+                self.told(leaf, method, ns / 1e9, answered)
 
     async def read(self, shard: Shard, method: str, request: Message) -> Any:
         """The reply of one replica, the one that is first to answer; see `first_answer`."""
@@ -321,6 +322,10 @@ class Leaves:
             except (ConnectionError, TimeoutError) as error:
                 failure = failure or error
         raise failure or ConnectionError("there is no leaf for that: start one that takes the shard")
+
+
+def _nobody(leaf: str, method: str, seconds: float, answered: bool) -> None:
+    """Is told."""
 
 
 def _turned(leaves: list[Leaf], by: int) -> list[Leaf]:

@@ -45,7 +45,9 @@ class Routes:
         self._show(name)
 
     def _changed(self, name: str | None) -> None:
-        """Which leaves a collection has, or whose turn it is; None: those of any."""
+        """Which leaves a collection has, or whose turn it is; None: those of any, which is told twice a second."""
+        if name is None:
+            self._front.tell_asked()
         old = time.monotonic() - FRESH - _AGAIN
         for gone in [one for one, (_, when) in self._known.items() if when < old]:
             del self._known[gone]
@@ -88,7 +90,7 @@ class Routes:
 
     def _asked(self, calls: list[tuple[str, int, bool]]) -> None:
         """The front has called leaves."""
-        self._leaves.note(SEARCH, [(leaf, ns / _SECOND, answered) for leaf, ns, answered in calls])
+        self._leaves.note(SEARCH, calls)
         delay = self._leaves.delay(SEARCH)
         if delay != self._delay:
             self._delay = delay

@@ -284,8 +284,7 @@ class Front:
             return
         for peer, method in self._front.take_denied():
             turned_away.note(peer, method)
-        if calls_of_leaves := self._front.take_asked():
-            self.asked(calls_of_leaves)
+        self.tell_asked()
         for collection in self._front.take_stale():
             self.stale(collection)
         now, ticks = time.time_ns(), time.monotonic_ns()  # the front's clock is the second
@@ -299,6 +298,11 @@ class Front:
             call.queued, call.searched, call.search = one.queued, one.searched, search
             call.trace, call.traced, call.ended, call.counted = trace, one.traced, ended, self._counting
             calls.tell(call)
+
+    def tell_asked(self) -> None:
+        """Has `asked` told of calls of leaves since the last time."""
+        if self._front is not None and (calls := self._front.take_asked()):
+            self.asked(calls)
 
     def _search(self, one: Finished) -> Search:
         collection = self._shown.get(self._aliases.get(one.collection, one.collection))

@@ -215,7 +215,6 @@ void Front::tell(Finished one) {
 
 void Front::tell(std::vector<LeafCall> some) {
   const std::lock_guard lock(finished_mutex_);
-  if (asked_.empty()) announce();
   some.resize(std::min(some.size(), kMostAsked - asked_.size()));
   asked_.insert(asked_.end(), std::make_move_iterator(some.begin()), std::make_move_iterator(some.end()));
 }

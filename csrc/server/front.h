@@ -88,7 +88,8 @@ class Front {
   std::vector<std::pair<std::string, std::string>> take_denied();
   // What was kept since the last call, in the order in which it ended.
   std::vector<Finished> take_finished();
-  // Calls of leaves that have ended since the last call, the first hundred thousand.
+  // Calls of leaves that have ended since the last call, the first hundred thousand. They are no news: each root would
+  // wake its Python twenty times a second, which was a quarter of what it computed.
   std::vector<LeafCall> take_asked();
   // Collections whose routes are to be renewed, since the last call.
   std::vector<std::string> take_stale();

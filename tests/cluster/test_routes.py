@@ -125,6 +125,9 @@ class Shown:
     def end_route(self, name) -> None:
         del self.routes[name]
 
+    def tell_asked(self) -> None:
+        """Of nothing."""
+
     def order(self) -> list[tuple[list[str], int]]:
         return [([place.name for place in shard.leaves], shard.alike) for shard in self.routes["docs"].shards]
 

@@ -19,7 +19,7 @@ def test_a_root_waits_and_says_what_for(here, bz, vectors, tmp_path, caplog):
         return there
 
     root = here.root(found, shards=2)
-    assert "no call can be answered yet: PostgreSQL cannot be reached" in caplog.text
+    assert "no call can be answered: PostgreSQL cannot be reached" in caplog.text
     with bebr.connect(root, retries=0) as client, bebr.open(tmp_path) as folder:
         for call in (
             client.collections,
@@ -73,4 +73,4 @@ def test_the_program_begins_without_its_database(tmp_path):
         finally:
             program.terminate()
             said = program.communicate(timeout=60)[1]
-    assert program.returncode == 0 and "no call can be answered yet: postgresql" in said
+    assert program.returncode == 0 and "no call can be answered: postgresql" in said
