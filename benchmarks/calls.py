@@ -1,6 +1,6 @@
 """What a call costs a server beyond its search: with the native front and without it, in turns.
 
-    python -m benchmarks.calls [--rows 2000] [--rounds 3] [--seconds 2] [--json calls.json]
+    python -m benchmarks.calls [--client] [--rows 2000] [--rounds 3] [--seconds 2] [--json calls.json]
 
 A light client over HTTP/2 (benchmarks/call_load.cpp) asks for one query at a time, 1, 8 and 64 calls outstanding.
 
@@ -15,7 +15,7 @@ A light client over HTTP/2 (benchmarks/call_load.cpp) asks for one query at a ti
   Where there are no others (fewer than four cores), twice the CPU of a call on one core over that on two: what is lost
   to more loops and smaller batches shows, waiting for locks does not.
 
-Exit 1 on a missed aim.
+``--client``: only what the Python client waits. Exit 1 on a missed aim.
 """
 
 from __future__ import annotations
@@ -161,35 +161,57 @@ def medians(loads: Sequence[Load]) -> list[Load]:
     return found
 
 
-def verdicts(loads: Sequence[Load], client_us: float, cores: float) -> list[tuple[str, float, float, bool]]:
-    """Each aim in words, what it asks, what was reached, and whether that is met."""
+Verdict = tuple[str, float, float, bool]
+"""An aim in words, what it asks, what was reached, and whether that is met."""
+
+
+def client_verdict(waits: Sequence[Waits]) -> Verdict:
+    us = float(np.median([wait.client - wait.embedded for wait in waits]))
+    return "p50 of the Python client beyond embedded, µs", CLIENT_US, us, us <= CLIENT_US
+
+
+def client_floors(waits: Sequence[Waits]) -> dict[str, float]:
+    return {
+        "p50 of the client's connection alone beyond embedded, µs": float(
+            np.median([wait.direct - wait.embedded for wait in waits])
+        ),
+        "p50 of gRPC's Python client alone beyond embedded, µs": float(
+            np.median([wait.bare - wait.embedded for wait in waits])
+        ),
+    }
+
+
+def verdicts(loads: Sequence[Load], cores: float) -> list[Verdict]:
+    """Of each aim of a server."""
     of = {(load.kind, load.outstanding): load for load in loads}
     found = [(f"CPU beyond the search, {n} outstanding, µs", aim, of["front", n].beyond_us) for n, aim in AIMS.items()]
     lines = [(*line, line[2] <= line[1]) for line in found]
     times = of["front", 64].calls_per_second / of["python", 64].calls_per_second
     lines.append(("calls/s over the Python server's, 64 outstanding", TIMES_PYTHON, times, times >= TIMES_PYTHON))
-    lines.append(("p50 of the Python client beyond embedded, µs", CLIENT_US, client_us, client_us <= CLIENT_US))
     lines.append(("two cores over one", TWO_CORES, cores, cores >= TWO_CORES))
     return lines
 
 
-def tables(
-    loads: Sequence[Load], lines: Sequence[tuple[str, float, float, bool]], floors: dict[str, float]
-) -> list[Table]:
+def load_table(loads: Sequence[Load]) -> Table:
     table = Table("server", "outstanding", "calls/s", "p50 µs", "p99 µs", "server CPU µs", "search µs", "beyond µs")
     for load in sorted(loads, key=lambda load: (load.kind, load.outstanding)):
         figures = load.p50_us, load.p99_us, load.server_us, load.searched_us, load.beyond_us
         table.add_row(load.kind, str(load.outstanding), f"{load.calls_per_second:,.0f}", *(f"{f:.1f}" for f in figures))
-    aims = Table("aim", "asked", "reached", "")
+    return table
+
+
+def aim_table(lines: Sequence[Verdict], floors: dict[str, float]) -> Table:
+    table = Table("aim", "asked", "reached", "")
     for words, aim, reached, met in lines:
-        aims.add_row(words, f"{aim:g}", f"{reached:.2f}", "met" if met else "[bold]missed[/bold]")
+        table.add_row(words, f"{aim:g}", f"{reached:.2f}", "met" if met else "[bold]missed[/bold]")
     for words, figure in floors.items():
-        aims.add_row(words, "", f"{figure:.2f}", "")
-    return [table, aims]
+        table.add_row(words, "", f"{figure:.2f}", "")
+    return table
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--client", action="store_true", help="only what the Python client waits")
     parser.add_argument("--rows", type=int, default=2000)
     parser.add_argument("--keep", choices=["float16", "int8"])
     parser.add_argument("--rounds", type=int, default=3)
@@ -208,26 +230,23 @@ def main() -> int:
         for folder in (served, here):
             make(folder, x, options.keep)
         for _ in range(options.rounds):
-            for kind in ("front", "python"):
+            for kind in ("front",) if options.client else ("front", "python"):
                 with serving(str(served), kind, cores) as server:
                     if kind == "front":
                         waits.append(waited(f"{server.host}:{server.port}", here, x))
-                    loads += measured(server, kind, options.seconds, cores)
-            scaling.append(two_cores(served, options.seconds))
-            echoes.append(echoed_us(options.seconds))
-    client_us = float(np.median([wait.client - wait.embedded for wait in waits]))
-    found = medians(loads)
-    lines = verdicts(found, client_us, float(np.median(scaling)))
-    floors = {
-        "p50 of the client's connection alone beyond embedded, µs": float(
-            np.median([wait.direct - wait.embedded for wait in waits])
-        ),
-        "p50 of gRPC's Python client alone beyond embedded, µs": float(
-            np.median([wait.bare - wait.embedded for wait in waits])
-        ),
-        "CPU of an echo, 1 outstanding, µs": float(np.median(echoes)),
-    }
-    for table in tables(found, lines, floors):
+                    if not options.client:
+                        loads += measured(server, kind, options.seconds, cores)
+            if not options.client:
+                scaling.append(two_cores(served, options.seconds))
+                echoes.append(echoed_us(options.seconds))
+    lines, floors = [client_verdict(waits)], client_floors(waits)
+    shown: list[Table] = []
+    if not options.client:
+        found = medians(loads)
+        lines += verdicts(found, float(np.median(scaling)))
+        floors["CPU of an echo, 1 outstanding, µs"] = float(np.median(echoes))
+        shown.append(load_table(found))
+    for table in (*shown, aim_table(lines, floors)):
         output.console().print(table)
     about: dict[str, Any] = {"options": {**vars(options), "json": None}, "two_cores": scaling, "floors_us": floors}
     about["waits_us"] = list(map(asdict, waits))

@@ -7,6 +7,7 @@ import warnings
 import numpy as np
 import pytest
 
+from bebr import _core
 from bebr.arrays import as_vectors, normalized
 
 
@@ -41,3 +42,50 @@ def test_what_is_not_finite_is_an_error_and_no_warning():
         for bad in ([np.inf, -np.inf], [np.nan, 0]):
             with pytest.raises(ValueError, match="want finite numbers"):
                 as_vectors(np.array([bad * 8], np.float32), "x")
+
+
+PLAIN = np.arange(12, dtype=np.float32).reshape(3, 4)
+
+
+@pytest.mark.parametrize(("x", "rows"), [(PLAIN[1], [1]), (PLAIN, [0, 1, 2]), (PLAIN[1:], [1, 2])])
+def test_a_few_plain_vectors_are_taken_without_a_copy(x, rows):
+    taken = _core.few_vectors(x, 4)
+    assert np.shares_memory(taken, x)
+    np.testing.assert_array_equal(taken, PLAIN[rows])
+    np.testing.assert_array_equal(as_vectors(x, "x", 4), taken)
+
+
+def misaligned() -> np.ndarray:
+    return np.frombuffer(b"." + PLAIN[1].tobytes(), np.float32, offset=1)
+
+
+@pytest.mark.parametrize(
+    "x",
+    [
+        *(PLAIN[1].astype(kind) for kind in ("f2", "f8", "i4", ">f4")),
+        *(np.asfortranarray(PLAIN), np.repeat(PLAIN, 2, axis=1)[1, ::2], misaligned(), PLAIN[1].tolist()),
+    ],
+    ids=["half", "double", "whole", "swapped", "fortran", "strided", "misaligned", "list"],
+)
+def test_what_is_laid_out_otherwise_is_copied(x):
+    assert _core.few_vectors(x, 4) is None
+    found = as_vectors(x, "x", 4)
+    assert found.flags.c_contiguous and found.dtype == np.float32
+    np.testing.assert_array_equal(found, np.atleast_2d(np.asarray(x)))
+
+
+@pytest.mark.parametrize("bad", [np.nan, -np.nan, np.inf, -np.inf])
+def test_numbers_that_are_not_finite_are_found_wherever_they_are(bad):
+    for at in range(12):
+        x = np.full(12, np.finfo(np.float32).max, np.float32)
+        assert _core.few_vectors(x, 12) is not None
+        x[at] = bad
+        assert _core.few_vectors(x, 12) is None
+
+
+MANY = np.zeros((2049, 4), np.float32)
+
+
+@pytest.mark.parametrize("x", [np.float32(1), PLAIN[None], PLAIN[:, :3], PLAIN[:0], MANY, None])
+def test_what_has_another_shape_is_not_taken(x):
+    assert _core.few_vectors(x, 4) is None

@@ -46,12 +46,12 @@ class CollectionHits(Hits):
     asked for. Of a collection with strings or UUIDs among its ids, ``ids`` is an object array [n, k], and None in it
     where there are fewer than k rows."""
 
-    payloads: list[list[Payload | None]] | None
-    groups: list[list[GroupValue | None]] | None
+    payloads: list[list[Payload | None]] | None = None
+    groups: list[list[GroupValue | None]] | None = None
     """With ``group_by=``: the values of the k groups of each query, the best first, None where there are no more; the
     hits of group g are ``[g * group_size : (g + 1) * group_size]`` of the query's, with ids of −1 where it has
     fewer."""
-    missing: tuple[int, ...]
+    missing: tuple[int, ...] = ()
     """With ``allow_partial=True``, of a collection in shards: the numbers of those that did not answer."""
 
     def __new__(
@@ -62,8 +62,13 @@ class CollectionHits(Hits):
         groups: list[list[GroupValue | None]] | None = None,
         missing: Iterable[int] = (),
     ) -> CollectionHits:
-        hits = super().__new__(cls, scores, ids)
-        hits.payloads, hits.groups, hits.missing = payloads, groups, tuple(sorted(missing))
+        hits = tuple.__new__(cls, (scores, ids))
+        if payloads is not None:
+            hits.payloads = payloads
+        if groups is not None:
+            hits.groups = groups
+        if missing:
+            hits.missing = tuple(sorted(missing))
         return hits
 
 

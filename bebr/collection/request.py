@@ -33,7 +33,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)  # frozen, it would take eight times as long to make as to check
 class SearchRequest:
     """`queries`: float32[n, query_dim], ids of rows, or None: by `texts` alone, one a query. `options.k` reaches as far
     as hits are wanted: the first `offset` of each query, of groups where there are `groups`, are left out. `allow`:
@@ -106,7 +106,6 @@ def check_search(
     q: ArrayLike | None,
     k: int,
     dim: int,
-    *,
     query: Query,
     oversampling: int | None,
     exact: bool,
@@ -124,7 +123,9 @@ def check_search(
     text: str | Sequence[str] | None,
     fusion: Fusion,
 ) -> SearchRequest:
-    """The arguments of `search`. `dim`: of queries. ``ValueError`` names what is wrong."""
+    """The arguments of `search`. `dim`: of queries. ``ValueError`` names what is wrong.
+
+    Searches give them by place: by name, this call would cost ten times as much (docs/experiments/call-cost.md)."""
     options, k, offset, groups = _check_scalars(
         k, offset, query, oversampling, exact, nprobe, ef_search, radius, group_by, group_size, rescore
     )
@@ -145,7 +146,6 @@ def _with(options: SearchOptions, model: Binarizer | None, filter: FilterLike | 
 def check_search_ids(
     ids: IdsLike,
     k: int,
-    *,
     oversampling: int | None,
     exact: bool,
     nprobe: int | None,
@@ -159,7 +159,7 @@ def check_search_ids(
     with_payloads: bool,
     rescore: int | None,
 ) -> SearchRequest:
-    """The arguments of `search_ids`. ``ValueError`` names what is wrong."""
+    """The arguments of `search_ids`, by place as those of `check_search`. ``ValueError`` names what is wrong."""
     options, k, offset, groups = _check_scalars(
         k, offset, "float", oversampling, exact, nprobe, ef_search, radius, group_by, group_size, rescore
     )

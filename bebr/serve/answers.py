@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 from collections.abc import Sequence
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import numpy as np
 from google.protobuf.message import DecodeError
@@ -19,7 +19,8 @@ from bebr.collection.request import SearchRequest
 from bebr.v1 import bebr_pb2 as pb
 
 
-class Answer(NamedTuple):
+@dataclass(slots=True)
+class Answer:
     """Of some queries of a search: scores float32 and ids int64 [n, width], as a local search gives them, a row for
     each query, or for each group of one; ``message``: all that was answered, where that is more."""
 
@@ -44,9 +45,10 @@ def _width(request: SearchRequest) -> int:
 
 def joined(answers: Sequence[Answer], request: SearchRequest) -> CollectionHits:
     """The hits of all queries of a search, in the order of its answers."""
-    scores, ids, message = answers[0]
+    first = answers[0]
+    scores, ids, message = first.scores, first.ids, first.message
     if len(answers) > 1:
-        scores, ids = (np.concatenate([answer[column] for answer in answers]) for column in (0, 1))
+        scores, ids = (np.concatenate([getattr(answer, name) for answer in answers]) for name in ("scores", "ids"))
         message = next((answer.message for answer in answers if answer.message is not None), None)
     if message is None:
         return CollectionHits(scores, ids)

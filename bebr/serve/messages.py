@@ -149,10 +149,15 @@ def _search_head(
     return _bytes(message)
 
 
-def queries_on_wire(vectors: NDArray[np.floating]) -> bytes:
-    """The queries of a search as they are sent: float32 or float16 [n, d]."""
+def queries_on_wire(vectors: NDArray[np.floating], head: bytes = b"") -> bytes:
+    """The queries of a search as they are sent, after ``head``: float32 or float16 [n, d]."""
     columns = convert.vector_columns(vectors)
-    return _before_vectors(pb.SearchRequest, "queries", *columns.shape, columns.itemsize) + columns.data
+    return b"".join((head, _before_queries(columns.shape, columns.itemsize), columns))
+
+
+@lru_cache(256)
+def _before_queries(shape: tuple[int, ...], itemsize: int) -> bytes:
+    return _before_vectors(pb.SearchRequest, "queries", *shape, itemsize)
 
 
 def texts_on_wire(texts: list[str], fusion: Fusion) -> bytes:

@@ -79,47 +79,43 @@ class SearchCalls:
         """The k best rows for each query, as locally: the same ids and the same scores, bit for bit. A ``binarizer``
         must be registered on the server (`Client.register_model`)."""
         request = check_search(
-            *(q, k, (binarizer or self._model).query_dim),
-            query=query,
-            oversampling=oversampling,
-            exact=exact,
-            nprobe=nprobe,
-            ef_search=ef_search,
-            allow=allow,
-            filter=filter,
-            radius=radius,
-            offset=offset,
-            group_by=group_by,
-            group_size=group_size,
-            with_payloads=with_payloads,
-            rescore=rescore,
-            binarizer=binarizer,
-            text=text,
-            fusion=fusion,
+            q,
+            k,
+            (binarizer or self._model).query_dim,
+            query,
+            oversampling,
+            exact,
+            nprobe,
+            ef_search,
+            allow,
+            filter,
+            radius,
+            offset,
+            group_by,
+            group_size,
+            with_payloads,
+            rescore,
+            binarizer,
+            text,
+            fusion,
         )
-        texts, model = request.texts or [], None
+        texts, model = request.texts, None
         vectors: NDArray[np.floating] | None = None
         if request.queries is not None:
             assert not isinstance(request.queries, Named)
             vectors, model = as_sent(request.queries, q), (binarizer or self._model).digest
-        size = 0 if vectors is None else vectors.itemsize * vectors.shape[1]
-        if texts:
-            size += max(len(one.encode()) + _TEXT_BYTES for one in texts)
-
-        def queries(piece: slice) -> bytes:
-            sent = b"" if vectors is None else queries_on_wire(vectors[piece])
-            return sent + texts_on_wire(texts[piece], fusion) if texts else sent
-
-        def asked(digest: str | None) -> Steps[CollectionHits]:
-            head = search_on_wire(self._name, request, digest, allow_partial)
-            return self._answered(request, head, size, queries)
-
-        try:
-            return (yield from asked(model))
-        except (IncompatibleModel, ValueError):  # or rescore= beside queries of what is another model by now
-            if model is None or binarizer is not None or not (yield from self._migrated()):
-                raise
-        return (yield from asked(self._model.digest))
+        repeated = False
+        while True:
+            head = search_on_wire(self._name, request, model, allow_partial)
+            try:
+                if texts is None and vectors is not None and len(vectors) == 1:  # as most searches: no parts, no loop
+                    reply = yield Ask(SEARCH, queries_on_wire(vectors, head))
+                    return joined([read_answer(reply, request, self._model.metric == "l2")], request)
+                return (yield from self._answered(request, head, *_in_parts(vectors, texts, fusion)))
+            except (IncompatibleModel, ValueError):  # or rescore= beside queries of what is another model by now
+                if repeated or model is None or binarizer is not None or not (yield from self._migrated()):
+                    raise
+                repeated, model = True, self._model.digest
 
     def _migrated(self) -> Steps[bool]:
         """Whether it is still the same collection, but has got another model meanwhile, which is known then."""
@@ -151,19 +147,20 @@ class SearchCalls:
         """The k rows most like each row of ``ids`` int64[n], itself left out; see
         `bebr.store.collection.Collection.search_ids`."""
         request = check_search_ids(
-            *(ids, k),
-            oversampling=oversampling,
-            exact=exact,
-            nprobe=nprobe,
-            ef_search=ef_search,
-            allow=allow,
-            filter=filter,
-            radius=radius,
-            offset=offset,
-            group_by=group_by,
-            group_size=group_size,
-            with_payloads=with_payloads,
-            rescore=rescore,
+            ids,
+            k,
+            oversampling,
+            exact,
+            nprobe,
+            ef_search,
+            allow,
+            filter,
+            radius,
+            offset,
+            group_by,
+            group_size,
+            with_payloads,
+            rescore,
         )
         named = request.queries
         assert isinstance(named, Named)
@@ -194,3 +191,18 @@ class SearchCalls:
         group = request.groups.size if request.groups else 1
         by_answers: int = limits.answers // (max(options.k, options.rescore or 0) * group)
         return max(1, min(int(limits.queries), by_answers, by_size))
+
+
+def _in_parts(
+    vectors: NDArray[np.floating] | None, texts: list[str] | None, fusion: Fusion
+) -> tuple[int, Callable[[slice], bytes]]:
+    """The bytes that one query takes, and some of them as they are sent."""
+    size = 0 if vectors is None else vectors.itemsize * vectors.shape[1]
+    if texts is not None:
+        size += max(len(one.encode()) + _TEXT_BYTES for one in texts)
+
+    def queries(piece: slice) -> bytes:
+        sent = b"" if vectors is None else queries_on_wire(vectors[piece])
+        return sent if texts is None else sent + texts_on_wire(texts[piece], fusion)
+
+    return size, queries

@@ -7,14 +7,16 @@ back. So what is asked, in which order, and what comes of errors stands once for
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator
-from typing import Any, NamedTuple, TypeAlias, TypeVar
+from dataclasses import dataclass
+from typing import Any, TypeAlias, TypeVar
 
 from google.protobuf.message import Message
 
 R = TypeVar("R")
 
 
-class Ask(NamedTuple):
+@dataclass(slots=True)
+class Ask:
     """A call of ``method`` ("Points/Upsert"); its reply comes back, or its error as a Python exception. A stream of
     requests is an iterator; bytes are a request as it is sent. Of "Points/Search" request and reply are bytes."""
 
@@ -22,7 +24,8 @@ class Ask(NamedTuple):
     request: Message | bytes | Iterator[Message | bytes]
 
 
-class Pause(NamedTuple):
+@dataclass(slots=True)
+class Pause:
     """Nothing is asked for so many seconds."""
 
     seconds: float

@@ -15,6 +15,8 @@ from bebr.errors import LimitExceeded
 from bebr.serve.steps import Steps
 from bebr.v1 import bebr_pb2 as pb
 
+_HALF = np.dtype(np.float16)
+
 OVERHEAD = 4096
 """Room in a message for everything that is not a column."""
 
@@ -66,4 +68,4 @@ def text_sizes(texts: Sequence[str]) -> NDArray[np.int64]:
 
 def as_sent(floats: NDArray[np.float32], given: VectorsLike) -> NDArray[np.floating]:
     """float16 that was given is sent as such; it became float32 and comes back without loss."""
-    return floats.astype(np.float16) if getattr(given, "dtype", None) == np.float16 else floats
+    return floats.astype(np.float16) if getattr(given, "dtype", None) == _HALF else floats

@@ -13,6 +13,7 @@
 #include "bind/arrays.h"
 #include "bind/errors.h"
 #include "bind/layers.h"
+#include "bind/vectors.h"
 #include "code/planes.h"
 
 using namespace bebr;
@@ -189,6 +190,7 @@ PYBIND11_MODULE(_core, m) {
   bind_codes(m);
   bind_raw(m);
   bind_search(m);
+  bind_vectors(m);
   bind_index(m);
   bind_collection(m);
   bind_payload(m);

@@ -83,7 +83,8 @@ def test_a_search_on_the_wire_is_the_message_that_protobuf_makes(asked, wanted, 
         head = search_on_wire("docs", request, "a model")
         assert pb.SearchRequest.FromString(head) == message
     message.queries.CopyFrom(convert.vectors_to_message(q))
-    assert pb.SearchRequest.FromString(head + queries_on_wire(q)) == message
+    assert pb.SearchRequest.FromString(queries_on_wire(q, head)) == message
+    assert queries_on_wire(q, head) == head + queries_on_wire(q)
     message.ClearField("queries")
     message.ClearField("model")
     assert search_message("docs", request) == message
