@@ -5,6 +5,9 @@ ValueError, OSError."""
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from bebr.core import ByteBudget, Searcher
 
 tls: bool
@@ -117,9 +120,21 @@ class Caller:
     def __init__(
         self, *, host: str, port: str, authority: str, headers: Sequence[tuple[str, str]], most: int
     ) -> None: ...
-    def call(self, path: str, message: bytes, seconds: float | None) -> tuple[str, int, bytes, bytes]:
-        """How it ended ("answered", "late", "broken", "busy", "closed"), the status, its message as it was sent, and
-        the reply. An exception of a signal's handler ends it."""
+    def search(
+        self,
+        path: str,
+        head: bytes,
+        queries: NDArray[np.floating] | None,
+        seconds: float | None,
+        width: int,
+        ascending: bool,
+        whole: bool,
+    ) -> tuple[tuple[str, int, bytes] | None, NDArray[np.float32] | None, NDArray[np.int64] | None, bytes | None]:
+        """Sends ``head`` and the numbers of ``queries``. What failed, scores and ids, both [n, width], and the reply.
+
+        What failed: how it ended ("answered", "late", "broken", "busy", "closed"), the status and its message as it was
+        sent. The reply: where it is wanted ``whole`` or has more than hits; it comes without scores where it is none.
+        An exception of a signal's handler ends it."""
 
     def close(self) -> None:
         """Ends calls in progress; later ones are "closed"."""

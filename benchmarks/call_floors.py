@@ -64,10 +64,10 @@ def direct_search(target: str, name: str, queries: Floats) -> tuple[Any, Callabl
     requests = _requests(name, queries)
 
     def ask(i: int) -> bytes:
-        outcome, status, message, body = caller.call(_PATH, requests[i], 60)
-        if outcome != "answered" or status:
-            raise RuntimeError(f"a search ended {outcome}, {status}: {message!r}")
-        return bytes(body)
+        failed, _, _, reply = caller.search(_PATH, requests[i], None, 60, 10, False, True)
+        if failed is not None:
+            raise RuntimeError(f"a search ended {failed}")
+        return bytes(reply)
 
     return contextlib.closing(caller), ask
 

@@ -16,6 +16,7 @@ from bebr.collection.checks import load_payload
 from bebr.collection.keys import named_array
 from bebr.collection.protocol import CollectionHits, GroupValue, Payload
 from bebr.collection.request import SearchRequest
+from bebr.serve.steps import Search
 from bebr.v1 import bebr_pb2 as pb
 
 
@@ -29,17 +30,29 @@ class Answer:
     message: pb.SearchResponse | None
 
 
-def read_answer(reply: bytes, request: SearchRequest, ascending: bool) -> Answer:
-    """``ascending``: scores are distances. ``ConnectionError`` for bytes that are no answer."""
+def read_answer(reply: bytes, asked: Search) -> Answer:
+    """``ConnectionError`` for bytes that are no answer."""
     try:
-        scores, ids, more = core.read_hits(reply, _width(request), ascending)
-        more = more or request.with_payloads or request.groups is not None
-        return Answer(scores, ids, pb.SearchResponse.FromString(reply) if more else None)
-    except (ValueError, DecodeError) as error:
-        raise ConnectionError(f"a search was answered by bytes that are no answer: {error}") from None
+        scores, ids, more = core.read_hits(reply, asked.width, asked.ascending)
+        return Answer(scores, ids, message_of(reply) if more or asked.whole else None)
+    except ValueError as error:
+        raise _no_answer(error) from None
 
 
-def _width(request: SearchRequest) -> int:
+def message_of(reply: bytes) -> pb.SearchResponse:
+    """All of it. ``ConnectionError`` for bytes that are no answer."""
+    try:
+        return pb.SearchResponse.FromString(reply)
+    except DecodeError as error:
+        raise _no_answer(error) from None
+
+
+def _no_answer(error: Exception) -> ConnectionError:
+    return ConnectionError(f"a search was answered by bytes that are no answer: {error}")
+
+
+def width_of(request: SearchRequest) -> int:
+    """Hits of each query, or of each group of one, in an answer."""
     return request.groups.size if request.groups else request.k
 
 
@@ -57,7 +70,7 @@ def joined(answers: Sequence[Answer], request: SearchRequest) -> CollectionHits:
     for answer in answers:
         if answer.message is not None:
             missing |= set(range(answer.message.shards)) - set(answer.message.answered)
-    payloads = _payloads(answers, _width(request)) if request.with_payloads else None
+    payloads = _payloads(answers, width_of(request)) if request.with_payloads else None
     if not request.groups:
         return CollectionHits(scores, named, payloads, missing=missing)
     k, n = request.k, len(request)

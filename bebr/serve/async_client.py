@@ -13,11 +13,12 @@ import grpc
 
 from bebr.binarizer import Binarizer
 from bebr.collection.handle import Handle
+from bebr.serve.answers import read_answer
 from bebr.serve.channel import SEARCH, Address, stubs_of
 from bebr.serve.client_calls import ClientCalls
 from bebr.serve.remote import CollectionCalls
 from bebr.serve.status import error_of
-from bebr.serve.steps import Ask, Pause, Steps
+from bebr.serve.steps import Pause, Search, Step, Steps
 
 C = TypeVar("C", covariant=True)
 P = ParamSpec("P")
@@ -177,13 +178,19 @@ class AsyncClient(_Awaited[ClientCalls]):
                 result: R = end.value
                 return result
 
-    async def _done(self, step: Ask | Pause) -> Any:
+    async def _done(self, step: Step) -> Any:
         """One RPC, its failure as a Python exception; or a pause."""
         if isinstance(step, Pause):
             return await asyncio.sleep(step.seconds)
+        if isinstance(step, Search):
+            return read_answer(await self._asked(SEARCH, step.message()), step)
+        return await self._asked(step.method, step.request)
+
+    async def _asked(self, method: str, request: Any) -> Any:
+        """What gRPC's client says."""
         try:
-            method = self._connection().stubs[step.method]
-            return await method(step.request, timeout=self._address.timeout, metadata=self._address.metadata)
+            ask = self._connection().stubs[method]
+            return await ask(request, timeout=self._address.timeout, metadata=self._address.metadata)
         except grpc.RpcError as error:
             raise error_of(error, self._address.target) from None
         except grpc.aio.UsageError:

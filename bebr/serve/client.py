@@ -13,12 +13,13 @@ import grpc
 
 from bebr.binarizer import Binarizer
 from bebr.collection.handle import Handle
+from bebr.serve.answers import Answer, read_answer
 from bebr.serve.channel import SEARCH, Address, stubs_of
 from bebr.serve.client_calls import ClientCalls
 from bebr.serve.direct import direct_searches
 from bebr.serve.remote import CollectionCalls
 from bebr.serve.status import error_of
-from bebr.serve.steps import Ask, Pause, Steps
+from bebr.serve.steps import Pause, Search, Step, Steps
 from bebr.tls import TLS
 
 C = TypeVar("C", covariant=True)
@@ -178,20 +179,28 @@ class Client(_Blocking[ClientCalls]):
         finally:
             steps.close()
 
-    def _done(self, step: Ask | Pause) -> Any:
+    def _done(self, step: Step) -> Any:
         """One RPC, its failure as a Python exception; or a pause."""
+        if isinstance(step, Search):
+            return self._found(step)
         if isinstance(step, Pause):
             return time.sleep(step.seconds)
+        return self._asked(step.method, step.request, self._address.timeout)
+
+    def _found(self, step: Search) -> Answer:
         timeout = self._address.timeout
-        if step.method == SEARCH and self._direct is not None:
-            assert isinstance(step.request, bytes)
+        if self._direct is not None:
             begun = time.monotonic()
-            found = self._direct.search(step.request, timeout)
+            found = self._direct.search(step, timeout)
             if found is not None:
                 return found
             timeout = timeout and max(timeout - (time.monotonic() - begun), 0.0)
+        return read_answer(self._asked(SEARCH, step.message(), timeout), step)
+
+    def _asked(self, method: str, request: Any, timeout: float | None) -> Any:
+        """What gRPC's client says."""
         try:
-            return self._stubs[step.method](step.request, timeout=timeout, metadata=self._address.metadata)
+            return self._stubs[method](request, timeout=timeout, metadata=self._address.metadata)
         except grpc.RpcError as error:
             raise error_of(error, self._address.target) from None
         except ValueError as error:

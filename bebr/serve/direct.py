@@ -11,8 +11,10 @@ from urllib.parse import unquote
 
 import grpc
 
+from bebr.serve.answers import Answer, message_of, read_answer
 from bebr.serve.channel import RETRIED, SEARCH, Address
 from bebr.serve.status import error_of_status
+from bebr.serve.steps import Search
 from bebr.serve.target import socket_address
 
 _PATH = f"/bebr.v1.{SEARCH}"
@@ -45,15 +47,19 @@ class Direct:
         self._caller, self._target, self._repeats = caller, address.target, address.retries > 0
         self._process = os.getpid()
 
-    def search(self, request: bytes, timeout: float | None) -> bytes | None:
-        """The reply to a SearchRequest. None: it is to be asked by gRPC. Errors of `error_of_status`, among them those
-        that the server answered; an exception of a signal's handler."""
+    def search(self, asked: Search, timeout: float | None) -> Answer | None:
+        """None: it is to be asked by gRPC. Errors of `error_of_status`, among them those that the server answered, and
+        of `read_answer`; an exception of a signal's handler."""
         if os.getpid() != self._process:
             return None
-        outcome, status, message, body = self._caller.call(_PATH, request, timeout)
+        how = asked.width, asked.ascending, asked.whole
+        failed, scores, ids, reply = self._caller.search(_PATH, asked.head, asked.queries, timeout, *how)
+        if failed is None:
+            if scores is None:
+                return read_answer(reply, asked)
+            return Answer(scores, ids, None if reply is None else message_of(reply))
+        outcome, status, message = failed
         if outcome == "answered":
-            if status == 0:
-                return body  # type: ignore[no-any-return]
             code = _CODES.get(status, grpc.StatusCode.UNKNOWN)
             if code in RETRIED and self._repeats:
                 return None

@@ -149,10 +149,10 @@ def _search_head(
     return _bytes(message)
 
 
-def queries_on_wire(vectors: NDArray[np.floating], head: bytes = b"") -> bytes:
-    """The queries of a search as they are sent, after ``head``: float32 or float16 [n, d]."""
-    columns = convert.vector_columns(vectors)
-    return b"".join((head, _before_queries(columns.shape, columns.itemsize), columns))
+def before_queries(vectors: NDArray[np.floating]) -> bytes:
+    """What stands before the numbers of a search's queries, float32 or float16 [n, d], which end the request: their
+    bytes in C order."""
+    return _before_queries(vectors.shape, vectors.itemsize)
 
 
 @lru_cache(256)

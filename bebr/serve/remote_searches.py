@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -15,13 +16,13 @@ from bebr.collection.protocol import CollectionHits, Fusion, ModelInfo
 from bebr.collection.request import SearchRequest, check_search, check_search_ids
 from bebr.errors import IncompatibleModel
 from bebr.serve import convert
-from bebr.serve.answers import joined, read_answer
-from bebr.serve.channel import SEARCH
-from bebr.serve.messages import queries_on_wire, rows_asked_on_wire, search_on_wire, texts_on_wire
-from bebr.serve.steps import Ask, Steps
+from bebr.serve.answers import joined, width_of
+from bebr.serve.messages import before_queries, rows_asked_on_wire, search_on_wire, texts_on_wire
+from bebr.serve.steps import Ask, Search, Steps
 from bebr.serve.wire import OVERHEAD, Wire, as_sent, key_sizes
 from bebr.v1 import bebr_pb2 as pb
 
+_Queries: TypeAlias = Callable[[slice], tuple[bytes, NDArray[np.floating] | None]]
 # Bytes that a text takes in a request beside its own.
 _TEXT_BYTES = 6
 
@@ -109,8 +110,8 @@ class SearchCalls:
             head = search_on_wire(self._name, request, model, allow_partial)
             try:
                 if texts is None and vectors is not None and len(vectors) == 1:  # as most searches: no parts, no loop
-                    reply = yield Ask(SEARCH, queries_on_wire(vectors, head))
-                    return joined([read_answer(reply, request, self._model.metric == "l2")], request)
+                    answer = yield self._call(request, head + before_queries(vectors), vectors)
+                    return joined([answer], request)
                 return (yield from self._answered(request, head, *_in_parts(vectors, texts, fusion)))
             except (IncompatibleModel, ValueError):  # or rescore= beside queries of what is another model by now
                 if repeated or model is None or binarizer is not None or not (yield from self._migrated()):
@@ -165,24 +166,29 @@ class SearchCalls:
         named = request.queries
         assert isinstance(named, Named)
 
-        def queries(piece: slice) -> bytes:
-            return rows_asked_on_wire(named[piece])
+        def queries(piece: slice) -> tuple[bytes, None]:
+            return rows_asked_on_wire(named[piece]), None
 
         head = search_on_wire(self._name, request)
         return (yield from self._answered(request, head, 8 + int(key_sizes(named).max()), queries))
 
     def _answered(
-        self, request: SearchRequest, head: bytes, query_bytes: int, queries: Callable[[slice], bytes]
+        self, request: SearchRequest, head: bytes, query_bytes: int, queries: _Queries
     ) -> Steps[CollectionHits]:
-        """The hits of a search, in as many calls as it needs. ``queries``: those of one call as they are sent after
-        ``head``, so many bytes each."""
-        count, ascending = len(request), self._model.metric == "l2" and request.texts is None
+        """The hits of a search, in as many calls as it needs. ``queries``: those of one call, so many bytes each: what
+        is sent of them after ``head``, and vectors whose numbers end the request."""
+        count = len(request)
         step = 1 if count == 1 else self._step(request, len(head), query_bytes)
         answers = []
         for start in range(0, count, step):
-            reply = yield Ask(SEARCH, head + queries(slice(start, start + step)))
-            answers.append(read_answer(reply, request, ascending))
+            sent, vectors = queries(slice(start, start + step))
+            answers.append((yield self._call(request, head + sent, vectors)))
         return joined(answers, request)
+
+    def _call(self, request: SearchRequest, head: bytes, vectors: NDArray[np.floating] | None) -> Search:
+        ascending = self._model.metric == "l2" and request.texts is None
+        whole = request.with_payloads or request.groups is not None
+        return Search(head, vectors, width_of(request), ascending, whole)
 
     def _step(self, request: SearchRequest, head_bytes: int, query_bytes: int) -> int:
         """How many queries a call may have."""
@@ -193,16 +199,16 @@ class SearchCalls:
         return max(1, min(int(limits.queries), by_answers, by_size))
 
 
-def _in_parts(
-    vectors: NDArray[np.floating] | None, texts: list[str] | None, fusion: Fusion
-) -> tuple[int, Callable[[slice], bytes]]:
-    """The bytes that one query takes, and some of them as they are sent."""
+def _in_parts(vectors: NDArray[np.floating] | None, texts: list[str] | None, fusion: Fusion) -> tuple[int, _Queries]:
+    """What `SearchCalls._answered` is given of queries by vectors, by words, or both."""
     size = 0 if vectors is None else vectors.itemsize * vectors.shape[1]
     if texts is not None:
         size += max(len(one.encode()) + _TEXT_BYTES for one in texts)
 
-    def queries(piece: slice) -> bytes:
-        sent = b"" if vectors is None else queries_on_wire(vectors[piece])
-        return sent if texts is None else sent + texts_on_wire(texts[piece], fusion)
+    def queries(piece: slice) -> tuple[bytes, NDArray[np.floating] | None]:
+        sent = b"" if texts is None else texts_on_wire(texts[piece], fusion)
+        if vectors is None:
+            return sent, None
+        return sent + before_queries(vectors[piece]), vectors[piece]
 
     return size, queries

@@ -8,6 +8,7 @@
 #include <algorithm>
 
 #include "base/error.h"
+#include "bind/hits.h"
 #include "client/caller.h"
 #include "server/parts.h"
 #include "server/scatter.h"
@@ -215,21 +216,41 @@ py::object merge(std::vector<std::string> replies, size_t queries, size_t k, siz
   return py::bytes(out.data() + kFrameHead, out.size() - kFrameHead);
 }
 
-// How it ended, in a word, the status and its message, and the reply. An exception of a signal's handler ends it.
-py::tuple call(Caller& caller, std::string_view path, const py::bytes& message, std::optional<double> seconds) {
+// The bytes of an array's numbers.
+std::string_view numbers_of(const py::array& array) {
+  if ((array.flags() & py::array::c_style) == 0)
+    fail(ErrorCode::InvalidArgument, "queries are not in C order: want rows one after another");
+  return {static_cast<const char*>(array.data()), static_cast<size_t>(array.nbytes())};
+}
+
+// A search, sent and read. Returns what failed, scores and ids, both [n, width], and the reply. What failed: how it
+// ended in a word, the status and its message, or None. The reply: where it is wanted whole or has more than hits; it
+// comes without scores where it is none. An exception of a signal's handler ends it.
+py::tuple search(Caller& caller, std::string_view path, std::string_view head, const std::optional<py::array>& queries,
+                 std::optional<double> seconds, py::ssize_t width, bool ascending, bool whole) {
   constexpr const char* kOutcomes[] = {"answered", "late", "broken", "busy", "stopped", "closed"};
-  const std::string_view bytes = message;
+  const std::string_view numbers = queries ? numbers_of(*queries) : std::string_view();
+  std::string message;
+  message.reserve(head.size() + numbers.size());
+  message.append(head).append(numbers);
   Reply reply;
   {
     const py::gil_scoped_release released;
-    reply = caller.call(path, bytes, seconds, [] {
+    reply = caller.call(path, message, seconds, [] {
       const py::gil_scoped_acquire held;
       return PyErr_CheckSignals() == 0;
     });
   }
   if (reply.outcome == Reply::Outcome::Stopped) throw py::error_already_set();
-  return py::make_tuple(kOutcomes[static_cast<size_t>(reply.outcome)], reply.status, py::bytes(reply.message),
-                        py::bytes(reply.body));
+  const py::none none;
+  if (reply.outcome != Reply::Outcome::Answered || reply.status != 0) {
+    const char* const outcome = kOutcomes[static_cast<size_t>(reply.outcome)];
+    return py::make_tuple(py::make_tuple(outcome, reply.status, py::bytes(reply.message)), none, none, none);
+  }
+  const auto found = hit_arrays(reply.body, width, ascending);
+  if (!found) return py::make_tuple(none, none, none, py::bytes(reply.body));
+  if (!whole && !found->more) return py::make_tuple(none, found->scores, found->ids, none);
+  return py::make_tuple(none, found->scores, found->ids, py::bytes(reply.body));
 }
 
 }  // namespace
@@ -289,7 +310,8 @@ PYBIND11_MODULE(_front, m) {
   py::class_<Caller>(m, "Caller", py::release_gil_before_calling_cpp_dtor())
       .def(py::init<std::string, std::string, std::string, Caller::Headers, size_t>(), py::kw_only(), py::arg("host"),
            py::arg("port"), py::arg("authority"), py::arg("headers"), py::arg("most"))
-      .def("call", &call, py::arg("path"), py::arg("message"), py::arg("seconds").none(true))
+      .def("search", &search, py::arg("path"), py::arg("head"), py::arg("queries").none(true),
+           py::arg("seconds").none(true), py::arg("width"), py::arg("ascending"), py::arg("whole"))
       .def("close", &Caller::close, no_gil);
   m.def("read_search", &read_message, py::arg("message"));
   m.def("part_message", &read_part, py::arg("message"), py::arg("collection"), py::arg("model"), py::arg("number"),

@@ -8,20 +8,29 @@ import socket
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import grpc
 import numpy as np
 import pytest
 
 import bebr
+from bebr.serve.answers import Answer
 from bebr.serve.channel import Address
+from bebr.serve.convert import vectors_from_message
 from bebr.serve.direct import direct_searches
+from bebr.serve.messages import before_queries
+from bebr.serve.steps import Search
 from bebr.v1 import bebr_pb2 as pb
 from tests.serve.fronted import Fronted, answered
 
 pytest.importorskip("bebr._front", reason="built without libnghttp2")
 
-REQUEST = pb.SearchRequest(collection="docs", k=3).SerializeToString()
+ASKED = Search(pb.SearchRequest(collection="docs", k=9).SerializeToString(), None, 9, ascending=False, whole=False)
+
+
+def response(count: int, **beside) -> pb.SearchResponse:
+    return pb.SearchResponse(counts=[count], ids=bytes(8 * count), scores=bytes(4 * count), **beside)
 
 
 class Scripted(grpc.GenericRpcHandler):
@@ -30,11 +39,12 @@ class Scripted(grpc.GenericRpcHandler):
     def __init__(self) -> None:
         self.calls = 0
         self.begun, self.ended = threading.Event(), threading.Event()
-        self.answer = lambda context: pb.SearchResponse(counts=[7])
+        self.answer = lambda context: response(7)
 
     def service(self, details):
         def answer(request: bytes, context) -> bytes:
             self.calls += 1
+            self.request = request
             context.add_callback(self.ended.set)
             self.begun.set()
             return self.answer(context).SerializeToString()
@@ -64,8 +74,8 @@ def direct(target: str, **about):
     return made
 
 
-def counts(reply: bytes) -> list[int]:
-    return list(pb.SearchResponse.FromString(reply).counts)
+def counts(answer: Answer) -> list[int]:
+    return (answer.ids >= 0).sum(axis=1).tolist()
 
 
 def test_a_client_searches_past_grpc_and_says_so(tmp_path, bz, vectors, monkeypatch):
@@ -100,24 +110,47 @@ def test_an_answer_and_the_token_that_came_with_it(server):
     def answer(context):
         assert dict(context.invocation_metadata())["authorization"] == "Bearer secret"
         assert 50 < context.time_remaining() < 61
-        return pb.SearchResponse(counts=[7])
+        return response(7)
 
     server.answer = answer
     made = direct(server.target, token="secret")
-    assert [counts(made.search(REQUEST, 60)) for _ in range(3)] == [[7]] * 3
+    assert [counts(made.search(ASKED, 60)) for _ in range(3)] == [[7]] * 3
+
+
+def test_an_answer_that_is_more_than_hits_comes_with_all_of_it(server):
+    made = direct(server.target)
+    assert made.search(ASKED, 60).message is None
+    assert made.search(replace(ASKED, whole=True), 60).message == response(7)
+    server.answer = lambda context: response(2, payloads=["{}", ""])
+    assert made.search(ASKED, 60).message.payloads == ["{}", ""]
+
+
+def test_bytes_that_are_no_answer(server):
+    server.answer = lambda context: response(10)
+    with pytest.raises(ConnectionError, match="bytes that are no answer: reply is no SearchResponse of up to 9 hits"):
+        direct(server.target).search(ASKED, 60)
+
+
+def test_queries_follow_what_stands_before_them(server):
+    made, q = direct(server.target), np.arange(12, dtype=np.float32).reshape(3, 4)
+    for sent in (q, q.astype(np.float16), q[1:2]):
+        made.search(Search(before_queries(sent), sent, 9, ascending=False, whole=False), 60)
+        assert vectors_from_message(pb.SearchRequest.FromString(server.request).queries, "q").tolist() == sent.tolist()
+    with pytest.raises(ValueError, match="not in C order"):
+        made.search(Search(b"", q.T, 9, ascending=False, whole=False), 60)
 
 
 def test_an_error_has_the_words_of_the_server(server):
     server.answer = lambda context: context.abort(grpc.StatusCode.NOT_FOUND, "no Käse: 100 % of it\nis gone")
     with pytest.raises(KeyError, match="no Käse: 100 % of it\\\\nis gone"):
-        direct(server.target).search(REQUEST, 60)
+        direct(server.target).search(ASKED, 60)
 
 
 def test_a_server_that_is_away_is_asked_again_by_grpc_where_calls_are_repeated(server):
     server.answer = lambda context: context.abort(grpc.StatusCode.UNAVAILABLE, "away")
-    assert direct(server.target).search(REQUEST, 60) is None
+    assert direct(server.target).search(ASKED, 60) is None
     with pytest.raises(ConnectionError, match="away"):
-        direct(server.target, retries=0).search(REQUEST, 60)
+        direct(server.target, retries=0).search(ASKED, 60)
     assert server.calls == 2
 
 
@@ -126,22 +159,22 @@ def test_the_time_limit_ends_a_call_here_and_there(server):
     made = direct(server.target)
     begin = time.monotonic()
     with pytest.raises(TimeoutError):
-        made.search(REQUEST, 0.5)
+        made.search(ASKED, 0.5)
     assert 0.5 <= time.monotonic() - begin < 10
     assert server.ended.wait(10) or not server.begun.is_set()  # a busy machine may not have come to it
-    server.answer = lambda context: pb.SearchResponse(counts=[1])
-    assert counts(made.search(REQUEST, None)) == [1]
+    server.answer = lambda context: response(1)
+    assert counts(made.search(ASKED, None)) == [1]
 
 
 def test_closing_ends_calls_in_progress(server):
     server.answer = server.late
     made = direct(server.target)
     with ThreadPoolExecutor(1) as thread:
-        waits = thread.submit(made.search, REQUEST, None)
+        waits = thread.submit(made.search, ASKED, None)
         assert server.begun.wait(10)
         made.close()
         assert waits.result(10) is None  # and gRPC has words for it
-    assert server.ended.wait(10) and made.search(REQUEST, None) is None
+    assert server.ended.wait(10) and made.search(ASKED, None) is None
 
 
 def test_a_signal_is_heard_while_a_call_waits(server):
@@ -153,7 +186,7 @@ def test_a_signal_is_heard_while_a_call_waits(server):
     try:
         signal.setitimer(signal.ITIMER_REAL, 0.5)
         with pytest.raises(KeyboardInterrupt):
-            direct(server.target).search(REQUEST, None)
+            direct(server.target).search(ASKED, None)
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
@@ -167,7 +200,7 @@ def test_a_connection_that_the_server_ended_is_not_used_again(tmp_path, bz, vect
         docs.upsert(range(10), vectors[:10])
         assert docs.search(vectors[3], 1).ids.tolist() == [[3]]
         served.stop()
-        assert client._direct.search(REQUEST, 5) is None
+        assert client._direct.search(ASKED, 5) is None
 
 
 @pytest.mark.parametrize("said", [b"", b"HTTP/1.1 400 Bad Request\r\n\r\n", bytes(200)], ids=["end", "http1", "zeros"])
@@ -182,15 +215,15 @@ def test_a_server_of_something_else(said):
 
         with ThreadPoolExecutor(1) as thread:
             done = thread.submit(once)
-            assert direct(f"127.0.0.1:{listener.getsockname()[1]}").search(REQUEST, 10) is None
+            assert direct(f"127.0.0.1:{listener.getsockname()[1]}").search(ASKED, 10) is None
             done.result(10)
 
 
 def test_the_child_of_a_fork_leaves_the_connections_to_its_parent(server, monkeypatch):
     made = direct(server.target)
-    assert counts(made.search(REQUEST, 60)) == [7]
+    assert counts(made.search(ASKED, 60)) == [7]
     monkeypatch.setattr(os, "getpid", lambda: 1)
-    assert made.search(REQUEST, 60) is None
+    assert made.search(ASKED, 60) is None
     made.close()
     monkeypatch.undo()
-    assert counts(made.search(REQUEST, 60)) == [7]
+    assert counts(made.search(ASKED, 60)) == [7]

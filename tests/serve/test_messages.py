@@ -16,8 +16,8 @@ from bebr.collection.keys import name_ids
 from bebr.collection.request import check_search
 from bebr.serve import convert
 from bebr.serve.messages import (
+    before_queries,
     put_rows,
-    queries_on_wire,
     rows_asked_on_wire,
     rows_on_wire,
     search_message,
@@ -83,8 +83,7 @@ def test_a_search_on_the_wire_is_the_message_that_protobuf_makes(asked, wanted, 
         head = search_on_wire("docs", request, "a model")
         assert pb.SearchRequest.FromString(head) == message
     message.queries.CopyFrom(convert.vectors_to_message(q))
-    assert pb.SearchRequest.FromString(queries_on_wire(q, head)) == message
-    assert queries_on_wire(q, head) == head + queries_on_wire(q)
+    assert pb.SearchRequest.FromString(head + before_queries(q) + q.tobytes()) == message
     message.ClearField("queries")
     message.ClearField("model")
     assert search_message("docs", request) == message
