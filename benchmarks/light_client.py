@@ -10,7 +10,7 @@ import gc
 import select
 import time
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack, closing
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -92,9 +92,10 @@ def loaded(database: Wired, queries: Floats, clients: int, seconds: float, setti
     wire = database.wire(K, setting)
     requests = [wire.request(query) for query in queries]
     with ExitStack() as stack:
-        lines = [wire.connect() for _ in range(clients)]
-        for line in lines:
-            stack.enter_context(closing(line.socket))
+        lines = list[Line]()
+        for _ in range(clients):
+            lines.append(wire.connect())
+            stack.enter_context(lines[-1].socket)
         server = partial(cpu_seconds, database.pid)
         ask(lines, requests, 0.0, server)  # once on each connection, which is warm then
         gc.disable()  # nothing here goes in circles
