@@ -9,8 +9,8 @@ THREE := -n 3 --dist loadfile
 unexport PYTHONDONTWRITEBYTECODE
 SOURCES := CMakeLists.txt pyproject.toml $(shell find csrc cmake proto tests/cpp/emulate -name '*.cpp' -o -name '*.cu' -o -name '*.h' -o -name '*.cmake' -o -name '*.proto')
 
-.PHONY: demo demo-images demo-regions test costs test-elsewhere elsewhere-scalar elsewhere-avx2 elsewhere-lowest lint types docs newcomer unit wheel tsan gpu arm fuzz bench format build clean
-.PHONY: sanitize sanitize-build sanitize-engine sanitize-cuda sanitize-planted sanitize-front
+.PHONY: demo demo-images demo-regions test costs test-elsewhere elsewhere-scalar elsewhere-avx2 elsewhere-lowest lint types docs newcomer unit wheel tsan gpu arm messages bench format build clean
+.PHONY: tsan-cmake tsan-front sanitize sanitize-build sanitize-engine sanitize-cuda sanitize-planted sanitize-front
 
 demo: $(STAMP)
 	$(BIN)/python -m benchmarks.demo
@@ -29,13 +29,13 @@ demo-regions: $(STAMP)
 # C++ is compiled for the sanitizers while packages are fetched, and its tests run beside what checks Python. The suite
 # comes last, alone, in processes of its own.
 test: $(VENV)/python-ready
-	$(MAKE) --no-print-directory -j 3 -O sanitize lint types docs wheel
+	$(MAKE) --no-print-directory -j 3 -O sanitize tsan-front lint types docs wheel messages
 	$(MAKE) --no-print-directory unit
 
 # Processor time of each piece of `make test`, one after the other: in a clone that has built nothing. CONTRIBUTING.md has
 # the table.
 costs:
-	@for piece in $(VENV)/python-ready $(VENV)/cuda-ready $(STAMP) sanitize-build sanitize-engine sanitize-cuda sanitize-planted sanitize-front lint types docs wheel unit; do \
+	@for piece in $(VENV)/python-ready $(VENV)/cuda-ready $(STAMP) sanitize-build sanitize-engine sanitize-cuda sanitize-planted sanitize-front tsan-front lint types docs wheel messages unit; do \
 	  bash -c 'TIMEFORMAT="$$1: %U s and %S s in the system, took %R s"; time $(MAKE) --no-print-directory --silent $$1 > build-costs.log || cat build-costs.log' - $$piece; \
 	done
 	@rm -f build-costs.log
@@ -123,16 +123,23 @@ sanitize-planted: sanitize-build
 	$(BIN)/python tests/cpp/cuda/planted.py run build/sanitize/bebr_planted_tests
 
 sanitize-front: sanitize-build
-	@test ! -x build/sanitize/bebr_front_tests || build/sanitize/bebr_front_tests
+	@test ! -x build/sanitize/bebr_front_tests || { build/sanitize/bebr_front_tests && build/sanitize/bebr_front_tests --fuzz 20000 1; }
 
 # The same under ThreadSanitizer: writers and readers of every index at once.
-tsan: $(STAMP)
-	$(BIN)/cmake -S . -B build/tsan -G Ninja -DCMAKE_MAKE_PROGRAM=$(abspath $(BIN)/ninja) -DBEBR_PYTHON=OFF -DBEBR_TESTS=ON -DBEBR_SANITIZE_THREADS=ON -DBEBR_WERROR=ON > build-tsan.log || { cat build-tsan.log; exit 1; }
-	@rm -f build-tsan.log
+tsan: tsan-front
 	$(BIN)/cmake --build build/tsan
 	build/tsan/bebr_tests
 	build/tsan/bebr_cuda_tests
-	@test ! -x build/tsan/bebr_front_tests || build/tsan/bebr_front_tests --fuzz 500 1
+
+tsan-cmake: $(VENV)/python-ready
+	$(BIN)/cmake -S . -B build/tsan -G Ninja -DCMAKE_MAKE_PROGRAM=$(abspath $(BIN)/ninja) -DBEBR_PYTHON=OFF -DBEBR_TESTS=ON -DBEBR_SANITIZE_THREADS=ON -DBEBR_WERROR=ON > build-tsan.log || { cat build-tsan.log; exit 1; }
+	@rm -f build-tsan.log
+
+# Where libnghttp2 is missing there is no front.
+tsan-front: tsan-cmake
+	@if $(BIN)/ninja -C build/tsan -t targets all | grep -q '^bebr_front_tests:'; then \
+	  $(BIN)/cmake --build build/tsan --target bebr_front_tests && build/tsan/bebr_front_tests && build/tsan/bebr_front_tests --fuzz 5000 1; \
+	fi
 
 # All that runs on a GPU: the kernels' tests by nvcc's kernels, then under compute-sanitizer; Python's; times. Each ends
 # with status 3 and "no CUDA device" where there is none.
@@ -162,11 +169,10 @@ arm-tests:
 	BEBR_REQUIRE_ISA=neon_dot $(QEMU) neoverse-n1 build/arm/bebr_tests scan
 	BEBR_REQUIRE_ISA=neon $(QEMU) cortex-a72 build/arm/bebr_tests scan
 
-# Mutated connections to the server's front, under both sanitizers, and mutated messages.
-fuzz: sanitize tsan
-	build/sanitize/bebr_front_tests --fuzz 20000 1
-	build/tsan/bebr_front_tests --fuzz 5000 1
-	$(BIN)/python -m tests.serve.front_messages 100000 1
+# Mutated messages, which the front has to read as protobuf does; calls with wrong keys, or none.
+messages: $(STAMP)
+	@! $(BIN)/python -c 'import bebr._front' 2>/dev/null || $(BIN)/python -m tests.serve.front_messages 100000 1
+	BEBR_KEY_REQUESTS=10000 $(BIN)/pytest -q tests/serve/test_keys.py -k reach_no_handler
 
 # Kernels alone, beside faiss's and a plain read of memory.
 bench: $(STAMP)
