@@ -207,6 +207,8 @@ void Loop::gather(Scatter& of) {
 
 void Loop::give_up(Scatter& of) {
   Stream& client = *of.client;
+  // Its time may be over where a leaf has said so first: `expire`, which comes next, ends it.
+  if (client.deadline > 0 && now_ns() >= client.deadline) return;
   take_back(client);
   client.lease = {};
   ++front_.counts_.given_up;
