@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from google.protobuf.message import Message
 
 from bebr.cluster.gate import Gate
-from bebr.cluster.leaf import ELSEWHERE
+from bebr.cluster.leaf import ELSEWHERE, Leaf
 from bebr.cluster.leaves import Leaves
 from bebr.cluster.names import Shard
 from bebr.cluster.racing import together
@@ -113,6 +113,7 @@ class Cluster:
         self.leaves = leaves
         self.learned: Callable[[str, Known | None, float], None] = lambda name, known, when: None
         self._known: dict[str, tuple[Known, float]] = {}
+        self._states: dict[str, dict[Leaf, int]] = {}  # of the leaves of what is known, from before they said it
         self._gates: dict[tuple[Shard, ...], Gate] = {}
 
     def names(self) -> list[str]:
@@ -150,17 +151,35 @@ class Cluster:
         return tuple(Shard(name, number, splits[0]) for number in range(splits[0])) if splits else ()
 
     async def known(self, name: str) -> Known:
-        """What leaves say of a collection, or said within the last second; see `there`."""
+        """What leaves say of a collection, or said within the last second, or since when none of them has changed; see
+        `there`."""
         before, when = self._known.get(name, (None, 0.0))
-        if before is not None and time.monotonic() - when <= FRESH:
+        if before is not None and (time.monotonic() - when <= FRESH or self._is_so(name, before)):
             return before
         return await self.there(name)
+
+    def _is_so(self, name: str, known: Known) -> bool:
+        """Whether what is known was still so at the last look, within the last second."""
+        states = self._states_of(known.shards)
+        if not states or 0 in states.values() or states != self._states.get(name):
+            return False
+        looked = min(leaf.looked for leaf in states)
+        if time.monotonic() - looked > FRESH or not all(leaf.alive for leaf in states):
+            return False
+        self._known[name] = known, looked
+        self.learned(name, known, looked)
+        return True
+
+    def _states_of(self, shards: Sequence[Shard]) -> dict[Leaf, int]:
+        """Of all leaves that have some of these, at their last looks."""
+        return {leaf: leaf.state for leaf in self.leaves.all if not leaf.shards.isdisjoint(shards)}
 
     async def there(self, name: str) -> Known:
         """What leaves say of a collection, now. Of a shard that does not answer, it is what it said before, or else
         what another one says, without rows and number; `described` is for who wants to know of all."""
         before, _ = self._known.get(name, (None, 0.0))
         shards = await self.shards(name)
+        states = self._states_of(shards)
         request = pb.GetCollectionRequest(name=name)
         works = [self.read(shard, "Collections/Get", request) for shard in shards]
         said = await asyncio.gather(*works, return_exceptions=True)
@@ -174,25 +193,28 @@ class Cluster:
         instead = before.said if before is not None and before.shards == shards else (other,) * len(shards)
         pairs = zip(said, instead, strict=True)
         known = Known(shards, tuple(b if isinstance(one, BaseException) else one for one, b in pairs))
-        return self._kept(name, known, len(there) == len(said))
+        return self._kept(name, known, states, len(there) == len(said))
 
     async def described(self, name: str) -> Known:
         """What leaves say of all shards of a collection, now."""
         shards = await self.shards(name)
+        states = self._states_of(shards)
         said = await self.read_all(shards, "Collections/Get", pb.GetCollectionRequest(name=name))
-        return self._kept(name, Known(shards, tuple(said)))
+        return self._kept(name, Known(shards, tuple(said)), states)
 
     async def decided(self, name: str) -> Known:
         """The same of those that write the shards: nothing was done there that they have not heard of."""
         shards = await self.shards(name)
+        states = self._states_of(shards)
         said = await self.read_first(shards, "Collections/Get", pb.GetCollectionRequest(name=name))
-        return self._kept(name, Known(shards, tuple(said)))
+        return self._kept(name, Known(shards, tuple(said)), states)
 
-    def _kept(self, name: str, known: Known, whole: bool = True) -> Known:
-        """`whole`: all shards have said so."""
+    def _kept(self, name: str, known: Known, states: dict[Leaf, int], whole: bool = True) -> Known:
+        """`states`: from before they were asked; `whole`: all shards have said so."""
         before, _ = self._known.get(name, (None, 0.0))
         known = known if before is None else known.follows(before)
         self._known[name] = known, time.monotonic()
+        self._states[name] = states if whole else {}
         self.learned(name, known if whole else None, time.monotonic())
         return known
 
@@ -208,6 +230,7 @@ class Cluster:
 
     def forget(self, name: str) -> None:
         """What is known is old: it was dropped, or changed."""
+        self._states.pop(name, None)
         if name in self._known:
             self._known[name] = self._known[name][0], -float("inf")
         self.learned(name, None, 0.0)

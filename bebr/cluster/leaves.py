@@ -7,13 +7,15 @@ import itertools
 import logging
 import time
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from google.protobuf.message import Message
 
 from bebr.cluster.latencies import KEPT, Latencies
-from bebr.cluster.leaf import ELSEWHERE, Leaf
+from bebr.cluster.leaf import ELSEWHERE, EVERY, LOOK, Leaf
+from bebr.cluster.looking import Watch
 from bebr.cluster.names import Shard
 from bebr.cluster.racing import ended, first_answer
 from bebr.collection.protocol import DatabaseLocked
@@ -21,8 +23,9 @@ from bebr.errors import CorruptFile
 
 _log = logging.getLogger("bebr.cluster")
 
-# Seconds between two looks at the leaves, and after which one that says nothing is taken to be away.
-_EVERY, _LOOK = 0.5, 2.0
+# Seconds between two looks by gRPC at leaves that are looked at past it, for what they are may have changed; and, while
+# all of them are, between two questions to the database which there are.
+_ANEW, _FIND = 60.0, 2.0
 # Seconds for which a root that begins waits for the first look: then it takes calls, and goes on looking.
 _FIRST = 3.0
 # Seconds after which all leaves have heard of names that were made, changed or dropped.
@@ -64,26 +67,37 @@ class Leaves:
         self._made_at: dict[Shard, float] = {}
         self._aliases: tuple[dict[str, str], float] = {}, -float("inf")
         self._looking: asyncio.Task[None] | None = None
+        self._watch: Watch | None = None
+        self._unwatched, self._anew = asyncio.Event(), time.monotonic() + _ANEW
         self._unfound = self._waits = ""  # why the database does not say which there are; what was logged last
 
     async def start(self) -> None:
         """Looks at them from now on. Where none answers, that is logged, and calls get ``ConnectionError`` until one
         does."""
-        first = asyncio.create_task(self.look(max(_LOOK, self._patience)))
+        first = asyncio.create_task(self.look(max(LOOK, self._patience)))
         self._looking = asyncio.create_task(self._look_on(first))
         await asyncio.wait([first], timeout=_FIRST)
 
     async def close(self) -> None:
         if self._looking is not None:
             await ended([self._looking])
+        if self._watch is not None:
+            self._watch.stop()
         for leaf in self.all:
             await leaf.close()
 
-    async def look(self, timeout: float = _LOOK) -> None:
-        """Asks all leaves what they have; who has not answered after so many seconds is taken to be away."""
+    async def look(self, timeout: float = LOOK, anew: bool = False, watched: bool = True) -> None:
+        """Asks all leaves what they have, by gRPC, and with `anew` what they are; who has not answered after so many
+        seconds is taken to be away. `watched`: those too that are looked at past gRPC."""
         await self._find()
         before = {leaf: leaf.alive for leaf in self.all}
-        await asyncio.gather(*(leaf.look(timeout) for leaf in self.all))
+        asked = [leaf for leaf in self.all if watched or leaf.watched is None]
+        await asyncio.gather(*(leaf.look(timeout, anew) for leaf in asked))
+        self._noted(before)
+        self._watch_all()
+
+    def _noted(self, before: Mapping[Leaf, bool]) -> None:
+        """What was seen. `before`: which of them answered last time."""
         for leaf, alive in before.items():
             if alive != leaf.alive:
                 level, says = (logging.INFO, "answers") if leaf.alive else (logging.WARNING, "does not answer")
@@ -93,6 +107,26 @@ class Leaves:
             _log.warning("no call can be answered: %s", waits)
         self._waits = waits
         self.changed(None)
+
+    def _watch_all(self) -> None:
+        """Has those that answer, and can be, looked at past gRPC."""
+        wanted = {leaf: leaf.caller for leaf in self.all if leaf.alive and leaf.caller is not None}
+        there = {} if self._watch is None else self._watch.leaves
+        if wanted == there and all(leaf.watched is not None for leaf in wanted):
+            return
+        if self._watch is not None:
+            self._watch.stop()
+        self._watch = Watch(list(wanted), self._told) if wanted else None
+
+    def _told(self, leaf: Leaf, asked: float, answer: bytes | None, late: bool) -> None:
+        """Past gRPC."""
+        before = {leaf: leaf.alive}
+        if answer is not None:
+            leaf.heard(asked, answer)
+        else:
+            leaf.alive, leaf.watched = leaf.alive and not late, None
+            self._unwatched.set()
+        self._noted(before)
 
     async def _find(self) -> None:
         """Has those that there are by now; who is gone stays as long as it answers."""
@@ -119,8 +153,22 @@ class Leaves:
                 await look
             except Exception:  # of one leaf, which may be of another version; it stays as it was
                 _log.exception("the leaves were not looked at")
-            await asyncio.sleep(_EVERY)
-            look = asyncio.create_task(self.look())
+            anew = await self._paused()
+            look = asyncio.create_task(self.look(anew=anew, watched=anew))
+
+    async def _paused(self) -> bool:
+        """After it, whether all leaves are to be asked, and what they are, too."""
+        if not self.all or any(leaf.watched is None for leaf in self.all):
+            await asyncio.sleep(EVERY)
+        else:
+            self._unwatched.clear()
+            left = max(self._anew - time.monotonic(), 0.0)
+            with suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(self._unwatched.wait(), left if self._found is None else min(left, _FIND))
+        if time.monotonic() < self._anew:
+            return False
+        self._anew = time.monotonic() + _ANEW
+        return True
 
     # What there is
 

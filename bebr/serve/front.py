@@ -202,6 +202,17 @@ class Front:
         if rows is not None and self._front.publish_filter(name, snapshot.engine, key, rows):
             shown[key] = what
 
+    @property
+    def state(self) -> int:
+        """Another number after every change to what there is and what is shown of it."""
+        return 0 if self._front is None else int(self._front.state())
+
+    def keep_listing(self, state: int, request: bytes, reply: bytes) -> None:
+        """Has this request to list collections answered in C++ as it was just answered here, until anything changes;
+        state: `state` before the reply was made, for it may be old already."""
+        if self._front is not None:
+            self._front.keep_listing(state, request, reply)
+
     def show_route(self, collection: str, route: Route, renew: int, until: int) -> None:
         """Has searches of a collection in shards answered by leaves without Python. From ``renew`` on, in ns of the
         monotonic clock, `stale` is told once; from ``until`` on its searches come to Python."""

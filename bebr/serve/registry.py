@@ -213,7 +213,7 @@ class CollectionRegistry:
     ) -> None:
         self.db, self.taken = db, taken
         self.budgets = Budgets(most or Most(), db.path, self._rows, lambda: len(db.collections()))
-        self._front = front
+        self.front = front
         self._threads = Threads()
         self._report = report
         self._served: dict[str, ServedCollection] = {}
@@ -297,14 +297,14 @@ class CollectionRegistry:
             await self._report(name, False)
             raise found from error
         self._failed.pop(name, None)
-        served = self._served[name] = ServedCollection(collection, self._threads, self._front)
+        served = self._served[name] = ServedCollection(collection, self._threads, self.front)
         await self._report(name, True)
         return served
 
     def _found(self, name: str) -> Collection:
         collection = self.db.collection(name)
-        if self._front is not None:
-            self._front.show(collection)
+        if self.front is not None:
+            self.front.show(collection)
         return collection
 
     def _opened(self, name: str, done: asyncio.Task[Any]) -> None:
@@ -331,8 +331,8 @@ class CollectionRegistry:
         """The collection ``name`` is gone."""
         self._served.pop(name, None)
         self._failed.pop(name, None)
-        if self._front is not None:
-            self._front.forget(name)
+        if self.front is not None:
+            self.front.forget(name)
         for tell in self.on_forget:
             tell(name)
         await self._report(name, None)

@@ -260,8 +260,8 @@ class Database(Handle):
         return self._catalog.aliases()
 
     def watch_aliases(self, seen: Callable[[Mapping[str, str]], None]) -> None:
-        """Has `seen` called with `aliases()`: now, and whenever they are others, before the call that did it returns.
-        It must not fail. Before others use this database."""
+        """Has `seen` called with `aliases()`: now, and whenever these or the names of collections are others, before
+        the call that did it returns. It must not fail. Before others use this database."""
         self._check_open()
         self._catalog.watch_aliases(seen)
 

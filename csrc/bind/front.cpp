@@ -10,6 +10,7 @@
 #include "base/error.h"
 #include "bind/hits.h"
 #include "client/caller.h"
+#include "client/lookout.h"
 #include "server/parts.h"
 #include "server/scatter.h"
 #include "server/wire.h"
@@ -63,6 +64,7 @@ py::dict counts(const Front& front) {
   made["refused"] = now.refused.load();
   made["given_up"] = now.given_up.load();
   made["second_tries"] = now.second_tries.load();
+  made["listed"] = now.listed.load();
   return made;
 }
 
@@ -76,6 +78,13 @@ py::tuple batching(Front& front, const std::string& collection) {
 py::tuple work(Front& front, const std::string& collection) {
   const std::shared_ptr<CollectionCounts> counts = front.shelf().counts(collection);
   return py::make_tuple(counts->batching.work.scanned.load(), counts->batching.work.survivors.load());
+}
+
+// request, reply: messages, without the frame.
+void keep_listing(Front& front, uint64_t state, const std::string& request, std::string reply) {
+  reply.insert(0, kFrameHead, '\0');
+  put_length(reply);
+  front.shelf().keep_listing(state, request, std::move(reply));
 }
 
 // keys: a digest, the names of collections or None for all, and what is said of others, each.
@@ -253,6 +262,20 @@ py::tuple search(Caller& caller, std::string_view path, std::string_view head, c
   return py::make_tuple(none, found->scores, found->ids, py::bytes(reply.body));
 }
 
+// Of each: which, when it was asked in ns, its answer or None, and whether that was too late.
+py::list news_of(Lookout& lookout) {
+  std::vector<Lookout::News> news;
+  {
+    const py::gil_scoped_release released;
+    news = lookout.news();
+  }
+  py::list made;
+  for (const Lookout::News& one : news)
+    made.append(py::make_tuple(one.which, one.asked,
+                               one.answer ? py::object(py::bytes(*one.answer)) : py::object(py::none()), one.late));
+  return made;
+}
+
 }  // namespace
 
 PYBIND11_MODULE(_front, m) {
@@ -296,6 +319,8 @@ PYBIND11_MODULE(_front, m) {
           py::arg("roots"), py::arg("recorded"), py::arg("unrecorded"))
       .def("set_keys", &set_keys, py::arg("path"), py::arg("stamp"), py::arg("keys"), py::arg("missing"),
            py::arg("wrong"))
+      .def("state", [](Front& front) { return front.shelf().state(); })
+      .def("keep_listing", &keep_listing, py::arg("state"), py::arg("request"), py::arg("reply"))
       .def(
           "forget", [](Front& front, const std::string& name) { front.shelf().forget(name); }, py::arg("collection"))
       .def("count", &Front::count)
@@ -307,12 +332,19 @@ PYBIND11_MODULE(_front, m) {
       .def("counts", &counts)
       .def("batching", &batching, py::arg("collection"))
       .def("work", &work, py::arg("collection"));
-  py::class_<Caller>(m, "Caller", py::release_gil_before_calling_cpp_dtor())
+  py::class_<Caller, std::shared_ptr<Caller>>(m, "Caller", py::release_gil_before_calling_cpp_dtor())
       .def(py::init<std::string, std::string, std::string, Caller::Headers, size_t>(), py::kw_only(), py::arg("host"),
            py::arg("port"), py::arg("authority"), py::arg("headers"), py::arg("most"))
       .def("search", &search, py::arg("path"), py::arg("head"), py::arg("queries").none(true),
            py::arg("seconds").none(true), py::arg("width"), py::arg("ascending"), py::arg("whole"))
       .def("close", &Caller::close, no_gil);
+  py::class_<Lookout>(m, "Lookout", py::release_gil_before_calling_cpp_dtor())
+      .def(py::init<std::vector<std::shared_ptr<Caller>>, std::string, std::string, double, double>(), py::kw_only(),
+           py::arg("callers"), py::arg("path"), py::arg("message"), py::arg("every"), py::arg("patience"))
+      .def("news", &news_of)
+      .def("stop", &Lookout::stop)
+      .def("forget", &Lookout::forget, py::arg("which"))
+      .def("answered", &Lookout::answered, py::arg("which"));
   m.def("read_search", &read_message, py::arg("message"));
   m.def("part_message", &read_part, py::arg("message"), py::arg("collection"), py::arg("model"), py::arg("number"),
         py::arg("shards"));

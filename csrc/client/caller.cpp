@@ -67,8 +67,8 @@ class Caller::Connection {
     return false;
   }
 
-  // headers: all of the request.
-  Reply call(const std::vector<nghttp2_nv>& headers, std::string_view message, const Limit& limit) {
+  // Sends what the socket takes at once. headers: all of the request; message: is there until the call is finished.
+  void begin(const std::vector<nghttp2_nv>& headers, std::string_view message) {
     reply_ = {};
     status_ = {};
     ended_ = http_ok_ = false;
@@ -82,7 +82,14 @@ class Caller::Connection {
       return static_cast<Connection*>(user)->read(to, size, flags);
     };
     stream_ = nghttp2_submit_request(session_, nullptr, headers.data(), headers.size(), &provider, nullptr);
-    if (stream_ < 0) return broken();
+    if (stream_ < 0 || !send()) broken_ = true;
+  }
+
+  // came: what is there already is taken first, be it late, since others were waited for.
+  Reply finish(const Limit& limit, bool came) {
+    for (int i = 0; came && i < kCame && !broken_ && !ended_ && receive() > 0; ++i) {
+    }
+    if (broken_) return broken();
     while (!ended_) {
       if (!send()) return broken();
       if (const auto failed = limit.wait(socket_, static_cast<short>(POLLIN | (out_.empty() ? 0 : POLLOUT)))) {
@@ -94,7 +101,7 @@ class Caller::Connection {
       const ssize_t got = receive();
       if (got == 0 || (got < 0 && errno != EAGAIN && errno != EWOULDBLOCK)) return broken();
     }
-    if (sent_ < kHead + message.size()) broken_ = true;  // answered before it had all: the rest is not worth sending
+    if (sent_ < kHead + message_.size()) broken_ = true;  // answered before it had all: the rest is not worth sending
     return finished();
   }
 
@@ -206,6 +213,7 @@ class Caller::Connection {
   }
 
   static constexpr size_t kMostOut = 256 << 10;
+  static constexpr int kCame = 16;  // reads
 
   const int socket_;
   nghttp2_session* session_ = nullptr;
@@ -246,25 +254,54 @@ std::optional<Outcome> Caller::Limit::wait(int socket, short events) const {
   }
 }
 
-Reply Caller::call(std::string_view path, std::string_view message, std::optional<double> seconds,
-                   const std::function<bool()>& goes_on) {
+Caller::Limit Caller::limit_of(std::optional<double> seconds, const std::function<bool()>& goes_on) {
   Limit limit{std::nullopt, goes_on};
   constexpr double kLongest = 1e8;  // a clock of nanoseconds ends after 292 years
   if (seconds)
     limit.until = Clock::now() + std::chrono::duration_cast<Clock::duration>(
                                      std::chrono::duration<double>(std::min(*seconds, kLongest)));
-  Reply reply;
-  std::unique_ptr<Connection> on = take(limit, reply.outcome);
-  if (!on) return reply;
+  return limit;
+}
+
+std::unique_ptr<Caller::Connection> Caller::begin(std::string_view path, std::string_view message,
+                                                  std::optional<double> seconds, const Limit& limit, Reply& failed) {
+  std::unique_ptr<Connection> on = take(limit, failed.outcome);
+  if (!on) return on;
   const std::string timeout = seconds ? timeout_text(*seconds) : "";
   std::vector<nghttp2_nv> headers = {header(":method", "POST"), header(":scheme", "http"),
                                      header(":path", path),     header(":authority", authority_),
                                      header("te", "trailers"),  header("content-type", "application/grpc")};
   for (const auto& [name, value] : headers_) headers.push_back(header(name, value));
   if (seconds) headers.push_back(header("grpc-timeout", timeout));
-  reply = on->call(headers, message, limit);
+  on->begin(headers, message);
+  return on;
+}
+
+Reply Caller::finish(std::unique_ptr<Connection> on, const Limit& limit, bool came) {
+  Reply reply = on->finish(limit, came);
   if (!give(std::move(on)) && reply.outcome == Outcome::Broken) reply.outcome = Outcome::Closed;
   return reply;
+}
+
+Reply Caller::call(std::string_view path, std::string_view message, std::optional<double> seconds,
+                   const std::function<bool()>& goes_on) {
+  const Limit limit = limit_of(seconds, goes_on);
+  Reply failed;
+  std::unique_ptr<Connection> on = begin(path, message, seconds, limit, failed);
+  return on ? finish(std::move(on), limit, false) : failed;
+}
+
+std::vector<Reply> Caller::call_all(std::span<Caller* const> callers, std::string_view path, std::string_view message,
+                                    double seconds) {
+  const std::function<bool()> goes_on = [] { return true; };
+  const Limit limit = limit_of(seconds, goes_on);
+  std::vector<Reply> replies(callers.size());
+  std::vector<std::unique_ptr<Connection>> begun;
+  for (size_t i = 0; i < callers.size(); ++i)
+    begun.push_back(callers[i]->begin(path, message, seconds, limit, replies[i]));
+  for (size_t i = 0; i < callers.size(); ++i)
+    if (begun[i]) replies[i] = callers[i]->finish(std::move(begun[i]), limit, true);
+  return replies;
 }
 
 std::unique_ptr<Caller::Connection> Caller::take(const Limit& limit, Outcome& failed) {

@@ -9,6 +9,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -38,6 +39,10 @@ class Caller {
   // path: "/package.Service/Method". seconds: of the whole call. goes_on: asked several times a second while it waits.
   Reply call(std::string_view path, std::string_view message, std::optional<double> seconds,
              const std::function<bool()>& goes_on);
+  // The same message to each of them at the same time, by this thread alone. seconds: of all of it. No two are the
+  // same.
+  static std::vector<Reply> call_all(std::span<Caller* const> callers, std::string_view path, std::string_view message,
+                                     double seconds);
   // Ends all connections, and calls in progress with them. Repeating it is harmless.
   void close();
 
@@ -50,6 +55,11 @@ class Caller {
     // Whether the socket got ready for these events of poll; else why not.
     std::optional<Reply::Outcome> wait(int socket, short events) const;
   };
+  static Limit limit_of(std::optional<double> seconds, const std::function<bool()>& goes_on);
+  // On a connection of its own; null, and why, where there is none.
+  std::unique_ptr<Connection> begin(std::string_view path, std::string_view message, std::optional<double> seconds,
+                                    const Limit& limit, Reply& failed);
+  Reply finish(std::unique_ptr<Connection> on, const Limit& limit, bool came);
   std::unique_ptr<Connection> take(const Limit& limit, Reply::Outcome& failed);
   int connected(const Limit& limit, Reply::Outcome& failed) const;
   // Back from a call. Whether this is still open.

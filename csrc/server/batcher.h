@@ -25,8 +25,7 @@ using Aliases = std::map<std::string, std::string, std::less<>>;
 class Shelf {
  public:
   // Of what is counted of collections, by so many loops. bounds: they outlive this.
-  Shelf(const Bounds& bounds, size_t loops)
-      : bounds_(bounds), loops_(loops), unnamed_(std::make_shared<CollectionCounts>(bounds, loops)) {}
+  Shelf(const Bounds& bounds, size_t loops);
 
   // searcher null: the collection is not to be answered any more.
   void publish(const std::string& collection, const std::string& model, std::shared_ptr<const Searcher> searcher);
@@ -39,12 +38,20 @@ class Shelf {
   // Of the collection of this name or alias, whether it is published or not; where there is none, those of names that
   // stand for nothing.
   std::shared_ptr<CollectionCounts> counts(std::string_view collection) const;
+  // A reply to a request that lists collections, framed; it says what is published, and is kept until anything of that
+  // changes. state: what `state` said before the reply was made: where it has changed since, the reply may be old.
+  void keep_listing(uint64_t state, const std::string& request, std::string reply);
+  uint64_t state() const;  // never 0; unlike any of another run of the server
+  // Null where none is kept.
+  std::shared_ptr<const std::string> listing(std::string_view request) const;
   // A call of a collection has ended, in the thread of this loop.
   void count(CollectionCounts& of, size_t loop, Ended call) const;
   // Of each collection that calls were counted of, those of no collection under the name "".
   std::vector<CallFigures> figures() const;
 
  private:
+  // Under the lock: what is published is another now.
+  void changed() noexcept;
   // What a map of collections has of a name or an alias; its end where there is none. Under the lock.
   template <typename Map>
   auto at(const Map& map, std::string_view collection) const;
@@ -55,6 +62,8 @@ class Shelf {
   mutable std::shared_mutex mutex_;
   std::map<std::string, std::shared_ptr<const Published>, std::less<>> published_;
   Aliases aliases_;
+  std::map<std::string, std::shared_ptr<const std::string>, std::less<>> listings_;  // by request
+  uint64_t state_;
   std::map<std::string, std::shared_ptr<CollectionCounts>, std::less<>> counts_;
 };
 

@@ -44,6 +44,7 @@ struct FrontCounts {
   std::atomic<uint64_t> answered{0}, forwarded{0}, denied{0}, cancelled{0}, late{0}, connections{0}, refused{0};
   // Searches that were begun by a route and forwarded after all; shards for which a second leaf was asked.
   std::atomic<uint64_t> given_up{0}, second_tries{0};
+  std::atomic<uint64_t> listed{0};  // listings that were answered here
 };
 
 struct LeafCall;

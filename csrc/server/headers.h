@@ -15,6 +15,7 @@ namespace bebr {
 inline constexpr std::string_view kPeer = "x-bebr-peer";
 
 inline constexpr std::string_view kSearchPath = "/bebr.v1.Points/Search";
+inline constexpr std::string_view kListPath = "/bebr.v1.Collections/List";
 
 // Headers in their order. Cleared, it keeps its memory for the next call's.
 class Headers {

@@ -43,14 +43,16 @@ class Loop {
   Connection* connection(uint64_t id) noexcept;
   // The connection to the server behind of a client's one; null where there is none to be had.
   Connection* behind(Connection& client);
-  // A search whose message is complete; false: it is not to be answered here.
-  bool search(Stream& stream);
+  // A call whose message is complete; false: it is not to be answered here.
+  bool answers(Stream& stream);
   void forget(Stream& stream, int code);  // its job is not waited for any more; code: of gRPC
   // Of the call of a leaf: bytes of its answer came; it has ended, with the whole answer or not.
   void leaf_came(Stream& leaf, size_t bytes);
   void leaf_ended(Stream& leaf, bool whole);
 
  private:
+  bool search(Stream& stream);
+  bool list(Stream& stream);
   using Deadline = std::tuple<uint64_t, uint64_t, int32_t>;  // when, connection, stream
   void run();
   void wait();

@@ -79,7 +79,8 @@ void Connection::request(Stream& stream) {
     stream.key = caller.key;
   }
   stream.own = ours && !stream.in_ended && (front.open_ || stream.key != nullptr) &&
-               front.calls_ <= front.options_.calls && timeout != ~uint64_t{0} && path == kSearchPath;
+               front.calls_ <= front.options_.calls && timeout != ~uint64_t{0} &&
+               (path == kSearchPath || path == kListPath);
   if (!stream.own) forward(stream);
 }
 
@@ -89,7 +90,7 @@ void Connection::end_of_input(Stream& stream) {
     stream.peer->connection->resume(*stream.peer);
   } else if (stream.own && !stream.answered) {
     const std::optional<size_t> length = framed_length(stream.in);
-    if (!length || stream.in.size() != kFrameHead + *length || !loop_.search(stream)) forward(stream);
+    if (!length || stream.in.size() != kFrameHead + *length || !loop_.answers(stream)) forward(stream);
   }
 }
 

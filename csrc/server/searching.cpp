@@ -1,4 +1,4 @@
-// The searches of a loop: from a message that is complete to the reply.
+// The searches of a loop, and listings: from a message that is complete to the reply.
 #include <algorithm>
 #include <utility>
 
@@ -28,6 +28,21 @@ bool read_what(const Stream& stream, const SearchRequest& request, const Searche
 }
 
 }  // namespace
+
+bool Loop::answers(Stream& stream) {
+  return value_of(stream.headers, ":path") == kListPath ? list(stream) : search(stream);
+}
+
+// Roots look at their leaves in this way, twice a second each.
+bool Loop::list(Stream& stream) {
+  if (stream.key != nullptr && stream.key->collections) return false;  // who is shown not all of them
+  const std::shared_ptr<const std::string> kept = front_.shelf_.listing(std::string_view(stream.in).substr(kFrameHead));
+  if (!kept) return false;
+  stream.request_id = front_.request_id(stream.headers);
+  ++front_.counts_.listed;
+  stream.connection->reply(stream, *kept);
+  return true;
+}
 
 bool Loop::search(Stream& stream) {
   const std::optional<SearchRequest> request = read_search(std::string_view(stream.in).substr(kFrameHead));

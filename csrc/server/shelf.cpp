@@ -1,13 +1,49 @@
 // What is published, by collection.
+#include <random>
 #include <utility>
 
 #include "server/batcher.h"
 
 namespace bebr {
+namespace {
+
+constexpr size_t kMostListings = 4, kListingBytes = 64 << 10;  // that are kept; of one
+
+}  // namespace
+
+Shelf::Shelf(const Bounds& bounds, size_t loops)
+    : bounds_(bounds),
+      loops_(loops),
+      unnamed_(std::make_shared<CollectionCounts>(bounds, loops)),
+      state_((uint64_t{std::random_device()()} << 31) + 1) {}
+
+void Shelf::changed() noexcept {
+  ++state_;
+  listings_.clear();
+}
+
+uint64_t Shelf::state() const {
+  const std::shared_lock lock(mutex_);
+  return state_;
+}
+
+void Shelf::keep_listing(uint64_t state, const std::string& request, std::string reply) {
+  if (reply.size() > kListingBytes) return;
+  auto made = std::make_shared<const std::string>(std::move(reply));
+  const std::unique_lock lock(mutex_);
+  if (state == state_ && listings_.size() < kMostListings) listings_[request] = std::move(made);
+}
+
+std::shared_ptr<const std::string> Shelf::listing(std::string_view request) const {
+  const std::shared_lock lock(mutex_);
+  const auto found = listings_.find(request);
+  return found == listings_.end() ? nullptr : found->second;
+}
 
 void Shelf::publish(const std::string& collection, const std::string& model, std::shared_ptr<const Searcher> searcher) {
   std::shared_ptr<const Published> made;  // and the one before is let go outside of the lock
   const std::unique_lock lock(mutex_);
+  changed();
   std::shared_ptr<CollectionCounts>& counts = counts_[collection];
   if (!counts) counts = std::make_shared<CollectionCounts>(bounds_, loops_);
   if (searcher) {
@@ -21,6 +57,7 @@ void Shelf::publish(const std::string& collection, const std::string& model, std
 
 void Shelf::set_aliases(Aliases aliases) {
   const std::unique_lock lock(mutex_);
+  changed();
   aliases_.swap(aliases);  // and those before are let go outside of the lock
 }
 
@@ -40,6 +77,7 @@ std::shared_ptr<const Published> Shelf::find(std::string_view collection) const 
 
 void Shelf::forget(const std::string& collection) {
   const std::unique_lock lock(mutex_);
+  changed();
   const auto found = counts_.find(collection);
   if (found == counts_.end()) return;
   found->second->gone = true;

@@ -32,12 +32,12 @@ class Loop:
     def run(self, work: Coroutine[Any, Any, Any]) -> Any:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result(60)
 
-    def leaf(self, db: Database, *shards: str) -> str:
+    def leaf(self, db: Database, *shards: str, port: int = 0) -> str:
         """A leaf that takes these shards of an open database; its address."""
 
         async def start() -> tuple[Server, int]:
             server = Server(db, Limits(), front=FRONT, taken=Taken(shards))
-            return server, await server.start("127.0.0.1", 0)
+            return server, await server.start("127.0.0.1", port)
 
         return self._begun(*self.run(start()))
 

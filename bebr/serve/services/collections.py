@@ -43,11 +43,14 @@ class Collections:
         return reply
 
     async def List(self, request: pb.ListCollectionsRequest) -> pb.ListCollectionsResponse:
-        registry = self._registry
+        registry, front = self._registry, self._registry.front
+        state = 0 if front is None else front.state
         names, aliases = await registry.read(lambda: (registry.names(), registry.db.aliases()))
-        reply = pb.ListCollectionsResponse(names=names, versions=map(registry.version, names))
+        reply = pb.ListCollectionsResponse(names=names, versions=map(registry.version, names), state=state)
         if request.with_aliases:
             reply.aliases.CopyFrom(pb.ListAliasesResponse(aliases=aliases))
+        if front is not None:
+            front.keep_listing(state, request.SerializeToString(), reply.SerializeToString())
         return reply
 
     async def Drop(self, request: pb.DropCollectionRequest) -> pb.DropCollectionResponse:

@@ -91,6 +91,7 @@ class Names(CatalogTables):
     def _created(self, row: CollectionRow, version: int = 0) -> None:
         self._versions.record(Slot(row.id, row.name, version))
         self._listing.entries[row.name] = Entry(row.id, row, version)
+        self._show_aliases(self._listing.aliases)
 
     def collection(self, name: str) -> CollectionRow:
         """KeyError if there is none, CorruptFile if what the catalog says of it is damaged."""
@@ -169,8 +170,8 @@ class Names(CatalogTables):
         return dict(sorted(self._listing.aliases.items()))
 
     def watch_aliases(self, seen: Callable[[Mapping[str, str]], None]) -> None:
-        """Has `seen` called with the collection of each alias: now, and whenever it is another, before the write that
-        did it returns. Before there are other writers."""
+        """Has `seen` called with the collection of each alias: now, and whenever names of collections or aliases are
+        others, before the write that did it returns. Before there are other writers."""
         self._aliases_seen = seen
         seen(self._listing.aliases)
 

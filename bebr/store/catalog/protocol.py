@@ -58,7 +58,8 @@ class Catalog(Protocol):
     def drop_alias(self, alias: str) -> None: ...
 
     def watch_aliases(self, seen: Callable[[Mapping[str, str]], None]) -> None:
-        """Has `seen` called with the collection of each alias: now, and whenever it is another."""
+        """Has `seen` called with the collection of each alias: now, and whenever names of collections or aliases are
+        others."""
 
     # Successors (`bebr.store.catalog.successors`)
 

@@ -107,9 +107,8 @@ class SharedCatalog(SqlCatalog):
                 self._mark = mark
 
     def _read_anew(self) -> None:
-        before, self._listing = self._listing, read_listing(self._sql, self._versions)
-        if self._aliases_seen is not None and self._listing.aliases != before.aliases:
-            self._aliases_seen(self._listing.aliases)
+        self._listing = read_listing(self._sql, self._versions)
+        self._show_aliases(self._listing.aliases)
 
     def _read_mark(self) -> str:
         return str(self._sql.glance(_MARK, ALL)[0])
