@@ -1,4 +1,5 @@
-"""bebr's own indexes as peers: flat, inverted lists, graph; each at every size of code, and lists with float16 rows.
+"""bebr's own indexes as peers: flat, inverted lists, graph with neighbours' bytes in its nodes and without; each at
+every size of code, lists and graphs also with float16 rows.
 
 A model of one size is trained once a run, by the first index that needs it; its seconds and its memory are counted for
 every index that uses it.
@@ -26,6 +27,8 @@ __all__ = ["indexes", "kept_models"]
 _FLAT: list[Setting] = [{"oversampling": times} for times in (4, 6, 10, 20, 50, 100, 200)]
 # Rows that get exact scores; 50 is what an index takes for k = 10 by default.
 _RESCORE = (20, 50, 100)
+# Bytes of each neighbour's code in a node: what docs/experiments/graph-inline.md found to be a good number.
+_INLINE = 32
 # Beside what training measured, which loses next to nothing: fewer rows completed, in more lists.
 _MARGINS = (2.2, 2.6, 3.0, 3.5)
 
@@ -93,11 +96,16 @@ class _IVF(_Ours):
 
 
 class _Graph(_Ours):
-    def __init__(self, size: int, case: Case, folder: Path) -> None:
-        super().__init__(f"Graph{case.max_degree}", size, case, folder, [by_ef_search()])
+    def __init__(self, inline: int, size: int, case: Case, folder: Path, rescored: bool) -> None:
+        fixed = [{"rescore": rows} for rows in _RESCORE] if rescored else [{}]
+        name = f"Graph{case.max_degree}{' inline' if inline else ''}{' rescore' if rescored else ''}"
+        super().__init__(name, size, case, folder, [by_ef_search(**one) for one in fixed])
+        self._inline = inline
+        self._rescore: RawType | None = "float16" if rescored else None
 
     def _empty(self, binarizer: bebr.Binarizer) -> Any:
-        return bebr.GraphIndex(binarizer, max_degree=self._case.max_degree)
+        degree = self._case.max_degree
+        return bebr.GraphIndex(binarizer, max_degree=degree, inline=self._inline, rescore=self._rescore)
 
 
 def indexes(case: Case, sizes: Sequence[int], folder: Path) -> Iterator[Peer]:
@@ -108,7 +116,9 @@ def indexes(case: Case, sizes: Sequence[int], folder: Path) -> Iterator[Peer]:
         for nlist in case.nlist:
             for rescored in (False, True):
                 yield _IVF(nlist, size, case, folder, rescored)
-        yield _Graph(size, case, folder)
+        for inline in (0, _INLINE):
+            for rescored in (False, True):
+                yield _Graph(inline, size, case, folder, rescored)
 
 
 def kept_models(folder: Path) -> list[str]:
