@@ -22,6 +22,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 import numpy as np
 from rich.table import Table
@@ -29,7 +30,7 @@ from rich.table import Table
 from benchmarks import machine, output
 from benchmarks.call_load import Answered
 from benchmarks.cluster_simulation import real
-from benchmarks.cluster_simulation.model import LOOKS, Layout, Measured, simulate
+from benchmarks.cluster_simulation.model import Idle, Layout, Measured, simulate
 
 CLIENTS = (1, 2)
 SIMULATED = 8000  # queries
@@ -127,10 +128,16 @@ def predict(measured: Measured, queries: int) -> None:
 
 def roots_for(measured: Measured, leaves: int, rate: float) -> int:
     """So many that they compute for `_LOAD` of the time, looks at two replicas of each leaf among it."""
-    free = _LOAD * measured.root_threads - measured.look_of(2 * leaves) / LOOKS
+    free = _LOAD * measured.root_threads - measured.root_idle_of(2 * leaves).share
     if free <= 0:
         raise ValueError(f"a root that looks at {2 * leaves} leaves has no time left for queries")
     return max(math.ceil(rate * measured.root_of(leaves) / free), 2)
+
+
+def read(told: dict[str, Any]) -> Measured:
+    """As `measure` has saved it."""
+    idle = {"leaf_idle": Idle(**told["leaf_idle"]), "root_idle": [Idle(**one) for one in told["root_idle"]]}
+    return Measured(**{**told, **idle})
 
 
 def main() -> int:
@@ -152,7 +159,7 @@ def main() -> int:
         print({key: value for key, value in dataclasses.asdict(measured).items() if key != "noise"})
         return 0
     about = json.loads(options.measured.read_text())
-    measured = Measured(**about["measured"])
+    measured = read(about["measured"])
     if options.what == "check":
         load = os.getloadavg()
         cells = check(measured, options.leaves, about["dims"], options.seconds, options.rounds)

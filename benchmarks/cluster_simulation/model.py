@@ -13,15 +13,23 @@ import simpy
 
 from bebr.cluster.latencies import Latencies
 
-__all__ = ["LOOKS", "Layout", "Measured", "simulate"]
+__all__ = ["Idle", "Layout", "Measured", "simulate"]
 
 _LEAST_POWER = 0.5
 _MANY = 1 << 20
-LOOKS = 0.5  # seconds between two looks of a root at its leaves
 
 Steps = Generator[simpy.Event, Any, Any]
 # Seconds of a processor, and what is done after them.
 Part = tuple[float, Callable[[], object] | None]
+
+
+@dataclass(frozen=True)
+class Idle:
+    """What a process computes while nobody asks it, looks among it: `share` of a processor, in pieces of so many
+    seconds."""
+
+    share: float
+    piece: float
 
 
 @dataclass(frozen=True)
@@ -30,12 +38,11 @@ class Measured:
 
     Of a leaf: `rows`, `service`: processor time for one query of a root, at several sizes; `noise`: at each of them, by
     how much single queries, asked directly, took longer than all did in the mean, of `noise_per` seconds of processor
-    time of both sides; `leaf_look`: processor time for a look of a root.
+    time of both sides; `leaf_idle`.
 
-    Of a root: `leaves`, `root`, `look`: processor time for one query, and for a look at its leaves, by their number;
-    `root_wait`: of a query, where it waits for itself; where that is negative, so much of its processor time comes
-    after the answer; `root_threads`: how many of its threads compute at once; `looks_apart`: looks
-    are another one's.
+    Of a root: `leaves`, `root`, `root_idle`: processor time for one query, and what it computes besides, by the number
+    of its leaves; `root_wait`: of a query, where it waits for itself; where that is negative, so much of its processor
+    time comes after the answer; `root_threads`: how many of its threads compute at once.
 
     `wake`: until a processor that sleeps begins; `beside`: processor time while all of them compute, over that of one
     alone; `client`: processor time of a client for one query; `row_bytes`: of a file, a row; `start`: of a leaf, until
@@ -45,13 +52,12 @@ class Measured:
     service: Sequence[float]
     noise: Sequence[Sequence[float]]
     noise_per: Sequence[float]
-    leaf_look: float
+    leaf_idle: Idle
     leaves: Sequence[int]
     root: Sequence[float]
-    look: Sequence[float]
+    root_idle: Sequence[Idle]
     root_wait: float
     root_threads: int
-    looks_apart: bool
     wake: float
     beside: float
     client: float
@@ -76,8 +82,9 @@ class Measured:
         """Of a root over so many leaves; beyond the most that were measured, by the line through the last two."""
         return _on_line(self.leaves, self.root, leaves)
 
-    def look_of(self, leaves: int) -> float:
-        return _on_line(self.leaves, self.look, leaves)
+    def root_idle_of(self, leaves: int) -> Idle:
+        share = _on_line(self.leaves, [one.share for one in self.root_idle], leaves)
+        return Idle(share, _on_line(self.leaves, [one.piece for one in self.root_idle], min(leaves, self.leaves[-1])))
 
     def each(self, leaves: int) -> float:
         """That part of `root_of` which is for one leaf, of several: a root over one passes calls on."""
@@ -93,7 +100,7 @@ def _on_line(xs: Sequence[int], ys: Sequence[float], x: int) -> float:
 @dataclass(frozen=True)
 class Layout:
     """`shards` with `replicas` each, `cores` of each machine, a thread of a leaf for each of them. `together`: all of
-    it and clients are on one machine, and leaves have one thread. `roots`: on machines of their own; `network`: seconds
+    it and clients are on one machine. `roots`: on machines of their own; `network`: seconds
     of one way between machines; `lost`: so many replicas of the first shard are away."""
 
     shards: int
@@ -168,13 +175,11 @@ class _Model:
         self._client = _Process(env, _MANY, shared, noise)
         machines = [machine(max(m.root_threads, 2)) for _ in range(layout.roots)]
         self._roots = [_Process(env, m.root_threads, cores, noise) for cores in machines]
-        apart = [_Process(env, 1, cores, noise) for cores in machines]
-        self._looking = apart if m.looks_apart else self._roots
-        threads = 1 if layout.together else layout.cores
-        self._leaves = [
-            [_Process(env, threads, machine(layout.cores), of_leaf) for _ in range(layout.replicas)]
-            for _ in range(layout.shards)
-        ]
+        of_leaves = [[machine(layout.cores) for _ in range(layout.replicas)] for _ in range(layout.shards)]
+        self._leaves = [[_Process(env, layout.cores, cores, of_leaf) for cores in each] for each in of_leaves]
+        root_idle = m.root_idle_of(layout.shards * layout.replicas)
+        self._idle = [(cores, root_idle) for cores in machines]
+        self._idle += [(cores, m.leaf_idle) for each in of_leaves for cores in each]
         each = m.each(layout.shards)
         whole = m.root_of(layout.shards)
         self._each, base = each / 2, max(whole - each * layout.shards, 0.0)
@@ -256,22 +261,16 @@ class _Model:
         yield self.env.all_of(asked)
         self.left -= 1
 
-    def looks(self) -> Steps:
-        """Roots look at their leaves, at all of them at the same time."""
-        number = self._layout.shards * self._layout.replicas
-        each = self._m.look_of(number) / number / 2
+    def beside(self) -> None:
+        """All that processes do besides, looks among it."""
+        for cores, idle in self._idle:
+            if idle.share:
+                self.env.process(self._pieces(cores, idle))
 
-        def look(root: _Process, leaf: _Process) -> Steps:
-            yield from root.compute((each, None))
-            yield from leaf.compute((self._m.leaf_look, None))
-            yield from root.compute((each, None))
-
-        yield self.env.timeout(float(self._rng.uniform(0, LOOKS)))
+    def _pieces(self, cores: _Cores, idle: Idle) -> Steps:
         while self.left:
-            for root in self._looking:
-                for leaf in (leaf for replicas in self._leaves for leaf in replicas):
-                    self.env.process(look(root, leaf))
-            yield self.env.timeout(LOOKS)
+            yield self.env.timeout(float(self._rng.exponential(idle.piece / idle.share)))
+            self.env.process(cores.compute((idle.piece, None)))
 
 
 def simulate(
@@ -294,6 +293,6 @@ def simulate(
     if not clients:
         rate = load * layout.replicas * layout.cores / measured.service_of(rows / layout.shards)
         model.env.process(model.arriving(rate, queries))
-    model.env.process(model.looks())
+    model.beside()
     model.env.run()
     return np.asarray(model.seconds[len(model.seconds) // 10 :])

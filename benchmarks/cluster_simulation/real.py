@@ -17,7 +17,7 @@ import bebr
 from benchmarks import servers
 from benchmarks.call_load import Answered, loaded
 from benchmarks.cluster_root import NAME, fill
-from benchmarks.cluster_simulation.model import LOOKS, Layout, Measured, simulate
+from benchmarks.cluster_simulation.model import Idle, Layout, Measured, simulate
 
 __all__ = ["Running", "cluster", "measure"]
 
@@ -100,25 +100,31 @@ def _computing(asked: Sequence[Answered], process: int) -> float:
     return _median(asked, lambda one: one.each_us[process]) / 1e6
 
 
-def _looks(there: Running) -> tuple[float, float]:
-    """Processor time for a look of a root, and of a leaf for one."""
+def _turns(pid: int) -> tuple[int, int]:
+    """Nanoseconds that a process has computed, and in how many turns of its threads."""
+    fields = [path.read_text().split() for path in Path(f"/proc/{pid}/task").glob("*/schedstat")]
+    return sum(int(each[0]) for each in fields), sum(int(each[2]) for each in fields)
+
+
+def _idle(there: Running) -> tuple[Idle, Idle]:
+    """Of the root, and of a leaf in the mean, while nobody asks."""
     pids = [there.root[1], *(pid for _, pid in there.leaves)]
-    before = [servers.computed(pid) for pid in pids]
+    before = [_turns(pid) for pid in pids]
     time.sleep(_IDLE)
-    after = [servers.computed(pid) for pid in pids]
-    root, *leaves = [(b - a) / _IDLE * LOOKS for a, b in zip(before, after, strict=True)]
-    return root, statistics.mean(leaves)
+    after = [_turns(pid) for pid in pids]
+    passed = [(b[0] - a[0], b[1] - a[1]) for a, b in zip(before, after, strict=True)]
+
+    def of(some: Sequence[tuple[int, int]]) -> Idle:
+        computed, turns = sum(ns for ns, _ in some) / 1e9, sum(count for _, count in some)
+        return Idle(computed / len(some) / _IDLE, computed / max(turns, 1))
+
+    return of(passed[:1]), of(passed[1:])
 
 
 def _noise(asked: Sequence[Answered]) -> list[float]:
     """By how many seconds single queries took longer than all did in the mean."""
     quantiles = np.median([one.quantiles_us for one in asked], axis=0) / 1e6
     return [float(one) for one in quantiles - (quantiles[:-1] + quantiles[1:]).mean() / 2]
-
-
-def _busiest(before: dict[str, int], after: dict[str, int]) -> str:
-    """The thread that computed most."""
-    return max(after, key=lambda thread: after[thread] - before.get(thread, 0))
 
 
 def measure(sizes: Sequence[int], dims: int, seconds: float, rounds: int) -> Measured:
@@ -138,17 +144,15 @@ def measure(sizes: Sequence[int], dims: int, seconds: float, rounds: int) -> Mea
             roots = [_computing(through, 1)]
             passed_on = _median(through, lambda one: one.p50_us) / 1e6
             row_bytes, start = there.row_bytes, there.start
-            idle = _threads(there.root[1])
-            look, leaf_look = _looks(there)
-            looks, busy = [look], _threads(there.root[1])
+            idle, leaf_idle = _idle(there)
+            idles, busy = [idle], _threads(there.root[1])
             there.through_root(seconds, len(os.sched_getaffinity(0)))
-            after = _threads(there.root[1])
-            threads, apart = at_once(busy, after), _busiest(idle, busy) != _busiest(busy, after)
+            threads = at_once(busy, _threads(there.root[1]))
     for leaves in _SEVERAL:
         with cluster(leaves, sizes[0] * leaves, dims) as there:
             several = [there.through_root(seconds) for _ in range(rounds)]
             roots.append(_computing(several, leaves))
-            looks.append(_looks(there)[0])
+            idles.append(_idle(there)[0])
             if leaves == _SEVERAL[-1]:
                 count = min(len(os.sched_getaffinity(0)), leaves)
                 ratios = [
@@ -161,13 +165,12 @@ def measure(sizes: Sequence[int], dims: int, seconds: float, rounds: int) -> Mea
         service=service,
         noise=noise,
         noise_per=per,
-        leaf_look=leaf_look,
+        leaf_idle=leaf_idle,
         leaves=[1, *_SEVERAL],
         root=roots,
-        look=looks,
+        root_idle=idles,
         root_wait=0.0,
         root_threads=threads,
-        looks_apart=apart,
         wake=wake,
         beside=max(statistics.median(ratios), 1.0),
         client=client,
