@@ -15,7 +15,7 @@ from google.protobuf.message import Message
 
 from bebr.cluster.latencies import KEPT, Latencies
 from bebr.cluster.leaf import ELSEWHERE, EVERY, LOOK, Leaf
-from bebr.cluster.looking import Watch
+from bebr.cluster.looking import News, Watch
 from bebr.cluster.names import Shard
 from bebr.cluster.racing import ended, first_answer
 from bebr.collection.protocol import DatabaseLocked
@@ -118,14 +118,15 @@ class Leaves:
             self._watch.stop()
         self._watch = Watch(list(wanted), self._told) if wanted else None
 
-    def _told(self, leaf: Leaf, asked: float, answer: bytes | None, late: bool) -> None:
+    def _told(self, news: Sequence[News]) -> None:
         """Past gRPC."""
-        before = {leaf: leaf.alive}
-        if answer is not None:
-            leaf.heard(asked, answer)
-        else:
-            leaf.alive, leaf.watched = leaf.alive and not late, None
-            self._unwatched.set()
+        before = {one.leaf: one.leaf.alive for one in news}
+        for leaf, asked, said, late in news:
+            if said is not None:
+                leaf.heard(asked, said)
+            else:
+                leaf.alive, leaf.watched = leaf.alive and not late, None
+                self._unwatched.set()
         self._noted(before)
 
     async def _find(self) -> None:

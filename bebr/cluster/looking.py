@@ -9,19 +9,25 @@ import importlib
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import Any
+from typing import Any, NamedTuple
 
 from bebr.cluster.leaf import EVERY, LIST_PATH, LISTED, LOOK, Leaf
 
-# Of a leaf: when it was asked, by the monotonic clock, and what it said, None where it did not answer, or `late`.
-Told = Callable[[Leaf, float, "bytes | None", bool], None]
+
+class News(NamedTuple):
+    """`asked`: when, by the monotonic clock; `said`: None where it did not answer, or too late."""
+
+    leaf: Leaf
+    asked: float
+    said: bytes | None
+    late: bool
 
 
 class Watch:
-    """Of leaves that have a `caller`, from now until it is stopped; belongs to the event loop in which `told` is
-    called."""
+    """Of leaves that have a `caller`, from now until it is stopped; belongs to the event loop in which `told` is called
+    with the news of one look."""
 
-    def __init__(self, leaves: Sequence[Leaf], told: Told) -> None:
+    def __init__(self, leaves: Sequence[Leaf], told: Callable[[Sequence[News]], None]) -> None:
         self.leaves = {leaf: leaf.caller for leaf in leaves}
         self._told, self._loop = told, asyncio.get_running_loop()
         extension = importlib.import_module("bebr._front")
@@ -47,9 +53,8 @@ class Watch:
 
     def _tell(self, news: Sequence[tuple[int, int, bytes | None, bool]]) -> None:
         leaves = list(self.leaves)
-        for which, asked, answer, late in news:
-            if not self._stopped:
-                self._told(leaves[which], asked / 1e9, answer, late)
+        if not self._stopped:
+            self._told([News(leaves[which], asked / 1e9, said, late) for which, asked, said, late in news])
 
 
 class Watched:
