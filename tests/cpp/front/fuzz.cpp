@@ -106,6 +106,8 @@ void publish(Served& served) {
   served.front.publish("keyed", "m1", std::make_shared<FakeCollection>(5, 0, true));
   served.front.publish_filter("small", *small, "{\"a\"}", std::make_shared<FakeCollection>(7));
   served.front.publish_filter("small", *small, group_key({}, "n"), std::make_shared<FakeCollection>(7));
+  Shelf& shelf = served.front.shelf();
+  shelf.keep_listing(shelf.state(), "", std::string(5, '\0') + std::string(20'000, 'x'));
 }
 
 }  // namespace
@@ -158,6 +160,7 @@ void fuzz(size_t connections, uint32_t seed) {
     CHECK(first_id(client.call(kSearch, search_message("small", 40, 10), key)) == 40, "answered after all that");
     CHECK(client.call("/echo", "again").body == "again", "forwarded after all that");
   }
+  CHECK(connections < 400 || open.front.counts().listed > 0, "listings among them");
 #ifdef BEBR_TLS
   const size_t answered = secret.served.front.counts().answered;
   const int socket = connect_to(secret.served.port);

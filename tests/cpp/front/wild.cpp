@@ -58,6 +58,7 @@ class Frames {
     static const char* const paths[] = {"/bebr.v1.Points/Search",
                                         "/bebr.v1.Points/Search",
                                         "/bebr.v1.Points/Search",
+                                        "/bebr.v1.Collections/List",
                                         "/echo",
                                         "/empty",
                                         "/big",
@@ -65,7 +66,7 @@ class Frames {
                                         "/reset",
                                         "/early",
                                         "/gone"};
-    const std::string path = paths[random_() % (one_in(8) ? 10 : 9)];
+    const std::string path = paths[random_() % (one_in(8) ? 11 : 10)];
     std::string headers = literal(":method", "POST") + literal(":scheme", "http") + literal(":path", path) +
                           literal(":authority", "x") + literal("te", "trailers") +
                           literal("content-type", "application/grpc");
@@ -78,6 +79,7 @@ class Frames {
     std::string body = search_message(names[random_() % 5], static_cast<float>(up_to(1000)),
                                       static_cast<uint32_t>(1 + up_to(one_in(10) ? 40'000 : 20)));
     if (one_in(5)) body = rows_message(names[random_() % 5], std::vector<int64_t>(up_to(4), one_in(3) ? 13 : 8), 3);
+    if (path == "/bebr.v1.Collections/List" && !one_in(3)) body = framed("");
     if (one_in(3)) body = framed(body.substr(5) + "\x40\x01");         // payloads
     if (one_in(5)) body = framed(body.substr(5) + "\x52\x05{\"a\"}");  // a filter
     if (one_in(5)) body = with(body, allowed(std::vector<int64_t>(up_to(one_in(4) ? 9'000 : 20), one_in(9) ? -1 : 7)));
