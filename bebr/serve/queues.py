@@ -10,6 +10,7 @@ from collections.abc import Callable, Hashable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
+from bebr import core
 from bebr.serve.calls import note_queued
 
 T = TypeVar("T")
@@ -23,10 +24,11 @@ class _Job:
 
 
 class FairQueue:
-    """Runs blocking work in ``threads`` threads, at most ``share`` of them for one party. Belongs to one event loop."""
+    """Runs blocking work in ``threads`` threads, at most ``share`` of them for one party. Belongs to one event loop.
+    ``background``: other threads go before these where processors are short."""
 
-    def __init__(self, threads: int, share: int, name: str) -> None:
-        self._pool = ThreadPoolExecutor(threads, name)
+    def __init__(self, threads: int, share: int, name: str, background: bool = False) -> None:
+        self._pool = ThreadPoolExecutor(threads, name, core.enter_background if background else None)
         self._free = threads
         self._share = share
         self._running: Counter[Hashable] = Counter()

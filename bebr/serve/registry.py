@@ -65,13 +65,14 @@ ALL: Taken = _All()
 
 class Threads:
     """The threads of a server, in kinds, so that nothing waits for work that takes longer: coalesced searches, other
-    searches, reads of payloads, models and figures, writes, and the opening of collections."""
+    searches, reads of payloads, models and figures, writes, and the opening of collections. Searches go before writes,
+    whose threads code rows (docs/experiments/searches-beside-loads.md)."""
 
     def __init__(self) -> None:
         self.batches = ThreadPoolExecutor(_READERS, "bebr-batch")
         self.searches = FairQueue(_READERS, _READERS // 2, "bebr-search")
         self.reads = FairQueue(_READERS, _READERS // 2, "bebr-read")
-        self.writes = FairQueue(_WRITERS, _WRITERS_EACH, "bebr-write")
+        self.writes = FairQueue(_WRITERS, _WRITERS_EACH, "bebr-write", background=True)
         self.opening = FairQueue(_READERS, 1, "bebr-open")
 
     def waiting(self) -> dict[str, int]:

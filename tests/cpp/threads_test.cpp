@@ -1,13 +1,19 @@
-// The thread pool: after a fork, and the number of threads under the quota of a control group.
+// The thread pool: after a fork, the priority of its threads, and the number of threads under the quota of a control
+// group.
 #include "base/threads.h"
 
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <filesystem>
 #include <fstream>
+#include <mutex>
+#include <set>
 #include <string>
+#include <thread>
 
 #include "base/quota.h"
 #include "check.h"
@@ -38,6 +44,47 @@ BEBR_TEST(a_forked_child_has_threads_of_its_own) {
   CHECK(::waitpid(child, &status, 0) == child && WIFEXITED(status) && WEXITSTATUS(status) == 0, "status " << status);
   CHECK(sum_of(1000) == 499500, "the parent, again");
   set_num_threads(before);
+}
+#endif
+
+#if defined(__linux__)  // where a thread has a priority of its own
+// Of the threads that do some work for this one, this one among them: their nice values. Each has a piece.
+std::set<int> nice_values(size_t threads) {
+  std::mutex mutex;
+  std::set<int> seen;
+  std::atomic<size_t> here{0};
+  parallel_for(threads, 1, [&](size_t, size_t) {
+    ++here;
+    while (here < threads) std::this_thread::yield();
+    const std::lock_guard lock(mutex);
+    seen.insert(::getpriority(PRIO_PROCESS, 0));
+  });
+  return seen;
+}
+
+BEBR_TEST(what_nobody_waits_for_has_a_lower_priority_and_threads_of_its_own) {
+  const size_t before = num_threads();
+  set_num_threads(3);
+  const int own = ::getpriority(PRIO_PROCESS, 0), lower = std::min(own + 5, 19);
+  const std::set<int> first = nice_values(3);
+  std::set<int> background, started_there;
+  std::thread([&] {
+    enter_background();
+    background = nice_values(3);
+    std::thread([&] {
+      enter_background();  // which is as low already
+      started_there = nice_values(3);
+    }).join();
+  }).join();
+  const std::set<int> beside = nice_values(3);
+  set_num_threads(before);
+  const auto check = [](const std::set<int>& seen, int wanted, const char* what) {
+    CHECK(seen == std::set<int>{wanted}, what << ": " << *seen.begin() << " to " << *seen.rbegin());
+  };
+  check(first, own, "at first");
+  check(background, lower, "in the background");
+  check(started_there, lower, "started by a thread of the background");
+  check(beside, own, "beside it");
 }
 #endif
 

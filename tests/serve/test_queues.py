@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import sys
 import threading
 
 import pytest
 
 from bebr.serve.queues import FairQueue
+from bebr.serve.registry import Threads
 
 
 class Work:
@@ -124,3 +127,16 @@ def test_errors_reach_the_caller_and_free_the_thread():
         assert await queue.run("a", lambda: 5) == 5
 
     play(scenario, threads=1)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a thread has no priority of its own")
+def test_writes_of_a_server_have_a_lower_priority_than_its_searches():
+    async def main() -> list[int]:
+        threads = Threads()
+        queues = threads.searches, threads.reads, threads.writes
+        found = [await queue.run("party", lambda: os.getpriority(os.PRIO_PROCESS, 0)) for queue in queues]
+        await threads.close()
+        return found
+
+    own = os.getpriority(os.PRIO_PROCESS, 0)
+    assert asyncio.run(main()) == [own, own, min(own + 5, 19)]

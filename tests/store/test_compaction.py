@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import math
+import os
 import queue
+import sys
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -114,6 +117,30 @@ def test_work_that_is_requested_for_later_is_done_then():
     compactor.close()
     compactor.request_in(soon, 0)
     assert done.empty()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a thread has no priority of its own")
+def test_seals_and_merges_have_a_lower_priority_than_searches(tmp_path, vectors, monkeypatch):
+    seen: dict[str, int] = {}
+
+    def write_segment(*args):
+        seen[threading.current_thread().name.partition("_")[0]] = os.getpriority(os.PRIO_PROCESS, 0)
+        return original(*args)
+
+    original = rewriting.write_segment
+    monkeypatch.setattr(rewriting, "write_segment", write_segment)
+    with Database(tmp_path, seal_rows=100) as db:
+        docs = db.create_collection("docs", bebr.untrained(64, 18))
+        docs.upsert(range(100), vectors[:100])
+        docs.flush()
+        docs.upsert(range(100, 200), vectors[100:200])
+        deadline = time.monotonic() + 60
+        while docs.merges == 0 and time.monotonic() < deadline:
+            time.sleep(0.01)
+    own = os.getpriority(os.PRIO_PROCESS, 0)
+    assert {name: seen.get(name) for name in ("bebr-seal", "bebr-merge")} == dict.fromkeys(
+        ("bebr-seal", "bebr-merge"), min(own + 5, 19)
+    )
 
 
 def test_a_long_ingest_writes_each_row_a_few_times(tmp_path, vectors, monkeypatch):

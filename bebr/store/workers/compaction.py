@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import accumulate
 from typing import Protocol
 
+from bebr import core
 from bebr.collection.protocol import DatabaseLocked
 
 _log = logging.getLogger("bebr.store")
@@ -72,12 +73,13 @@ class Stopped(Exception):
 
 
 class Compactor:
-    """A thread of a database that does one kind of `work`: `Compactable.seal` or `merge`. It works in pieces and rests
-    as long as it worked, so that searches have the machine. `costs`: what a failure comes to."""
+    """A thread of a database that does one kind of `work`: `Compactable.seal` or `merge`. It works in pieces, rests as
+    long as it worked, and has a lower priority than others, so that searches have the machine. `costs`: what a failure
+    comes to."""
 
     def __init__(self, name: str, work: Callable[[Compactable, Callable[[], None]], None], costs: str) -> None:
         self._work, self._costs = work, costs
-        self._thread = ThreadPoolExecutor(1, f"bebr-{name}")
+        self._thread = ThreadPoolExecutor(1, f"bebr-{name}", core.enter_background)
         self._stopping = threading.Event()
         self._lock = threading.Lock()  # over the rest
         self._wanted: set[Compactable] = set()
