@@ -63,7 +63,9 @@ std::vector<double> time_kernel(Isa isa, const std::string& kernel, uint32_t dim
   const Buffer y8 = random_bytes(std::max(queries * y8_stride(spec.groups()), bits_stride(code_bytes)), 0x0f);
   const Buffer bias(queries * sizeof(int32_t));
   const ScanQueries scanned{queries, spec.groups(), tables.data(), y8.as<int8_t>(), bias.as<int32_t>()};
-  const Buffer y16 = random_bytes(std::max(y16_stride(dims), bits_stride(code_bytes)) * sizeof(int16_t), 0x03);
+  Buffer y16 =
+      random_bytes(std::max(y16_stride(dims) * sizeof(int16_t), entries16_bytes(bits_stride(code_bytes))), 0x03);
+  split_entries16(y16.as<int16_t>(), bits_stride(code_bytes));
   const int32_t total = std::accumulate(y16.as<int16_t>(), y16.as<int16_t>() + bits_stride(code_bytes), 0);
   Buffer expanded =
       random_bytes(kExpandedBlocks * expanded_bytes(spec.groups()), static_cast<uint8_t>((1u << planes) - 1));

@@ -2,10 +2,11 @@
 //
 // Layout: 64 bits of a row are one mask, which picks the entries of y that are added. The walk's caller prefetches.
 //
-// Bounds: sums of set entries stay below 2^31 in size; twice them wraps modulo 2^32 and the difference is exact.
+// Bounds: sums of set entries, and of their halves, stay below 2^31 in size; twice them wraps modulo 2^32 and the
+// difference is exact.
 //
-// Instructions: kmovq from memory, masked vmovdqu8/16 (y stays in registers for dot_bits8, in L1 for dot_bits16),
-// vpdpbusd and vpdpwssd against ones.
+// Instructions: kmovq from memory, masked vmovdqu8 (y stays in registers for dot_bits8, in L1 for dot_bits16), vpdpbusd
+// against ones.
 #include <immintrin.h>
 
 #include <cstddef>
@@ -98,28 +99,61 @@ void dot_bits8_avx512(const uint8_t* data, size_t stride, uint32_t bytes, const 
   }
 }
 
-BEBR_INLINE __m512i add_set_avx512_graph(__m512i acc, uint32_t bits, const int16_t* y) {
-  return _mm512_dpwssd_epi32(acc, _mm512_maskz_loadu_epi16(bits, y), _mm512_set1_epi16(1));
+// The sums of nr rows' set entries: halves apart, so that the bits of a mask are spread once for both.
+BEBR_INLINE void add_rows16_avx512(const int nr, const uint8_t* data, size_t stride, uint32_t bytes, const int8_t* low,
+                                   const int8_t* high, const uint32_t* rows, __m512i* sum) {
+  const __m512i one = _mm512_set1_epi8(1);
+  const uint32_t whole = (bytes - 1) / 8 * 8;
+  const uint8_t* row[4];
+  __m512i lows[4], highs[4];
+#pragma GCC unroll 4
+  for (int r = 0; r < nr; ++r) {
+    row[r] = data + rows[r] * stride;
+    const __m512i set = _mm512_maskz_mov_epi8(load_last_avx512_graph(row[r], bytes), one);
+    lows[r] = _mm512_dpbusd_epi32(_mm512_setzero_si512(), set, _mm512_loadu_si512(low + 8 * size_t{whole}));
+    highs[r] = _mm512_dpbusd_epi32(_mm512_setzero_si512(), set, _mm512_loadu_si512(high + 8 * size_t{whole}));
+  }
+#pragma GCC unroll 2
+  for (uint32_t at = 0; at < whole; at += 8) {
+    const __m512i l = _mm512_loadu_si512(low + 8 * size_t{at}), h = _mm512_loadu_si512(high + 8 * size_t{at});
+#pragma GCC unroll 4
+    for (int r = 0; r < nr; ++r) {
+      const __m512i set = _mm512_maskz_mov_epi8(load_mask_avx512_graph(row[r] + at), one);
+      lows[r] = _mm512_dpbusd_epi32(lows[r], set, l);
+      highs[r] = _mm512_dpbusd_epi32(highs[r], set, h);
+    }
+  }
+#pragma GCC unroll 4
+  for (int r = 0; r < nr; ++r) sum[r] = _mm512_add_epi32(lows[r], _mm512_slli_epi32(highs[r], 8));
 }
 
 void dot_bits16_avx512(const uint8_t* data, size_t stride, uint32_t bytes, const int16_t* y, int32_t total,
                        const uint32_t* rows, size_t count, int32_t* out) noexcept {
-  const uint32_t whole = bytes == 0 ? 0 : (bytes - 1) / 8 * 8;
-  for (size_t i = 0; i < count; ++i) {
-    const uint8_t* row = data + rows[i] * stride;
-    __m512i even = _mm512_setzero_si512(), odd = _mm512_setzero_si512();
-    for (uint32_t at = 0; at < whole; at += 8) {
-      const uint64_t bits = load_mask_avx512_graph(row + at);
-      even = add_set_avx512_graph(even, static_cast<uint32_t>(bits), y + 8 * at);
-      odd = add_set_avx512_graph(odd, static_cast<uint32_t>(bits >> 32), y + 8 * at + 32);
-    }
-    if (bytes > 0) {
-      const uint64_t bits = load_last_avx512_graph(row, bytes);
-      even = add_set_avx512_graph(even, static_cast<uint32_t>(bits), y + 8 * whole);
-      odd = add_set_avx512_graph(odd, static_cast<uint32_t>(bits >> 32), y + 8 * whole + 32);
-    }
-    const auto set = static_cast<uint32_t>(_mm512_reduce_add_epi32(_mm512_add_epi32(even, odd)));
-    out[i] = static_cast<int32_t>(2 * set - static_cast<uint32_t>(total));
+  if (bytes == 0) {
+    for (size_t i = 0; i < count; ++i) out[i] = 0;
+    return;
+  }
+  const auto *low = reinterpret_cast<const int8_t*>(y + bits_stride(bytes)), *high = low + bits_stride(bytes);
+  const __m128i totals = _mm_set1_epi32(total);
+  __m512i sum[4];
+  size_t i = 0;
+  for (; i + 4 <= count; i += 4) {
+    add_rows16_avx512(4, data, stride, bytes, low, high, rows + i, sum);
+    const __m128i set = sum_four_avx512_graph(sum[0], sum[1], sum[2], sum[3]);
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(out + i), _mm_sub_epi32(_mm_slli_epi32(set, 1), totals));
+  }
+  const auto result = [total](__m512i of) {
+    return static_cast<int32_t>(2 * static_cast<uint32_t>(_mm512_reduce_add_epi32(of)) - static_cast<uint32_t>(total));
+  };
+  if (i + 2 <= count) {
+    add_rows16_avx512(2, data, stride, bytes, low, high, rows + i, sum);
+    out[i] = result(sum[0]);
+    out[i + 1] = result(sum[1]);
+    i += 2;
+  }
+  if (i < count) {
+    add_rows16_avx512(1, data, stride, bytes, low, high, rows + i, sum);
+    out[i] = result(sum[0]);
   }
 }
 

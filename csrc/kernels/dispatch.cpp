@@ -16,6 +16,7 @@ Kernels bind(Isa isa) {
   bind_scalar_descend(table);
   bind_scalar_raw(table);
   bind_scalar_expand(table);
+  bind_query(table);
 #if defined(__x86_64__)
   if (isa >= Isa::Avx2) {
     bind_avx2(table);
@@ -31,6 +32,7 @@ Kernels bind(Isa isa) {
     bind_avx512_gemm(table);
     bind_avx512_descend(table);
     bind_avx512_graph(table);
+    bind_avx512_query(table);
     bind_avx512_raw(table);
     bind_avx512_expand(table);
   }

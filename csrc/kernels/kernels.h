@@ -42,6 +42,24 @@ inline constexpr size_t y16_stride(uint32_t dims) { return (size_t{dims} + 63) /
 // Entries of a query that dot_bits reads.
 inline constexpr size_t bits_stride(uint32_t bytes) { return (size_t{bytes} + 7) / 8 * 64; }
 
+// What rounding made: the sum of the entries, and the squares of what it took away.
+struct Rounding {
+  int32_t total;
+  float lost;
+};
+
+// The entries of dot_bits16, n of them, lie before their own halves: first all low ones, then all high ones, as int8
+// with y[b] = low[b] + 256 * high[b]. So no entry is larger than kMostEntry16 in size.
+inline constexpr int32_t kMostEntry16 = 32639;
+inline constexpr size_t entries16_bytes(size_t n) { return 2 * n * sizeof(int16_t); }
+inline void split_entries16(int16_t* y, size_t n) noexcept {
+  auto *low = reinterpret_cast<int8_t*>(y + n), *high = low + n;
+  for (size_t b = 0; b < n; ++b) {
+    low[b] = static_cast<int8_t>(y[b]);
+    high[b] = static_cast<int8_t>((y[b] + 128) >> 8);
+  }
+}
+
 // A weight matrix [out, in] packed for gemm: panels of 32 outputs, each panel `in` rows of 32 floats (output o of panel
 // p at
 // [(p * in + i) * 32 + o % 32]), zero-padded outputs. bias has round_up(out, 32) entries. bf16: the same panels, but
@@ -116,11 +134,25 @@ struct Kernels {
   // included:
   // out[i] = sum_{b < 8 * bytes} (bit b of row i ? +y[b] : -y[b]), row i at data + rows[i] * stride, its bit b in byte
   // b / 8, bit b % 8. y is padded with zeros to bits_stride(bytes) entries; total = sum of y. dot_bits8: bytes <= 64.
-  // dot_bits16: bytes <= 4096.
+  // dot_bits16: bytes <= 4096, and y went through split_entries16.
   void (*dot_bits8)(const uint8_t* data, size_t stride, uint32_t bytes, const int8_t* y, int32_t total,
                     const uint32_t* rows, size_t count, int32_t* out) noexcept;
   void (*dot_bits16)(const uint8_t* data, size_t stride, uint32_t bytes, const int16_t* y, int32_t total,
                      const uint32_t* rows, size_t count, int32_t* out) noexcept;
+
+  // What makes such a query. Entries: x[i] * (1 / step), below 2^22 in size, to the nearest integer, ties to even. n is
+  // a multiple of 16 (largest: of 8), and floats are added up in 16 sums, x[i] to number i % 16, then these by halves.
+  //   weigh: out[8 * i + b] = weights[i] * y[8 * groups[i] + b] for `bytes` bytes.
+  //   round16, with split_entries16; returns the sum of the entries. round8: as bytes.
+  //   squares, largest: the sum of x[i]^2; the largest |x[i]|.
+  //   fill_tables: of scan_table, for bytes whose bits have the entries v = 8 of x each: entry n of a nibble is
+  //   (sum_{i<4} (bit i of n ? +v : -v) + |v| + 128) >> 8. Returns the sum of |v|.
+  void (*weigh)(const float* y, const uint16_t* groups, const float* weights, size_t bytes, float* out) noexcept;
+  int32_t (*round16)(const float* x, size_t n, float step, int16_t* to) noexcept;
+  Rounding (*round8)(const float* x, size_t n, float step, int8_t* to) noexcept;
+  float (*squares)(const float* x, size_t n) noexcept;
+  float (*largest)(const float* x, size_t n) noexcept;
+  int32_t (*fill_tables)(const float* x, uint32_t bytes, float step, uint8_t* tables) noexcept;
 
   // to[i] = from[at[i]] for `bytes` bytes; every at[i] < bytes. A record's code in the order of the row format.
   void (*permute)(const uint8_t* from, const uint16_t* at, size_t bytes, uint8_t* to) noexcept;
@@ -177,6 +209,7 @@ void bind_scalar(Kernels& table) noexcept;
 void bind_scalar_gemm(Kernels& table) noexcept;
 void bind_scalar_descend(Kernels& table) noexcept;
 void bind_scalar_raw(Kernels& table) noexcept;
+void bind_query(Kernels& table) noexcept;
 void bind_scalar_expand(Kernels& table) noexcept;
 #if defined(__x86_64__)
 void bind_avx2(Kernels& table) noexcept;
@@ -189,6 +222,7 @@ void bind_avx512(Kernels& table) noexcept;
 void bind_avx512_score(Kernels& table) noexcept;
 void bind_avx512_gemm(Kernels& table) noexcept;
 void bind_avx512_graph(Kernels& table) noexcept;
+void bind_avx512_query(Kernels& table) noexcept;
 void bind_avx512_descend(Kernels& table) noexcept;
 void bind_avx512_raw(Kernels& table) noexcept;
 void bind_avx512_expand(Kernels& table) noexcept;

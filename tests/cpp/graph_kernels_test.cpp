@@ -29,6 +29,14 @@ int32_t total(const Exact<Entry>& entries) {
   return sum;
 }
 
+// The same entries before their halves.
+Exact<int16_t> with_halves(const Exact<int16_t>& entries) {
+  Exact<int16_t> both(2 * entries.size());
+  std::copy_n(entries.data(), entries.size(), both.data());
+  split_entries16(both.data(), entries.size());
+  return both;
+}
+
 Exact<uint32_t> pick(Random& random, size_t count, uint32_t rows) {
   Exact<uint32_t> picked(count);
   for (size_t i = 0; i < count; ++i) picked[i] = below(random, rows);
@@ -41,8 +49,11 @@ BEBR_TEST(scalar_graph_kernels_by_hand) {
   const uint32_t rows[] = {1, 0};
   int8_t y8[64] = {1, 2, 3, 4, 5, 6, 7, -8};
   y8[15] = 100;
-  int16_t y16[64];
+  int16_t y16[128];
   for (int i = 0; i < 64; ++i) y16[i] = static_cast<int16_t>(300 * y8[i]);
+  split_entries16(y16, 64);
+  const auto *low = reinterpret_cast<const int8_t*>(y16 + 64), *high = low + 64;
+  for (int i = 0; i < 64; ++i) CHECK(low[i] + 256 * high[i] == y16[i], i << ": " << y16[i]);
   int32_t got[2];
   scalar.dot_bits8(data, 2, 2, y8, 120, rows, 2, got);
   CHECK(got[0] == -28 - 8 - 100 && got[1] == 1 - 19 + 100, got[0] << ", " << got[1]);
@@ -75,10 +86,11 @@ BEBR_KERNEL_TEST(dot_bits_equal_scalar) {
         tested.dot_bits8(data.data(), stride, bytes, y.data(), total(y), picked.data(), count, got.data());
         CHECK_SAME(got.data(), want.data(), count, "dot_bits8, bytes " << bytes << ", kind " << kind);
       }
-      const Exact<int16_t> y = make_entries<int16_t>(random, 8 * bytes, bits_stride(bytes), kind, 32767);
+      const Exact<int16_t> y = make_entries<int16_t>(random, 8 * bytes, bits_stride(bytes), kind, kMostEntry16);
+      const Exact<int16_t> both = with_halves(y);
       kernels(Isa::Scalar)
-          .dot_bits16(data.data(), stride, bytes, y.data(), total(y), picked.data(), count, want.data());
-      tested.dot_bits16(data.data(), stride, bytes, y.data(), total(y), picked.data(), count, got.data());
+          .dot_bits16(data.data(), stride, bytes, both.data(), total(y), picked.data(), count, want.data());
+      tested.dot_bits16(data.data(), stride, bytes, both.data(), total(y), picked.data(), count, got.data());
       CHECK_SAME(got.data(), want.data(), count, "dot_bits16, bytes " << bytes << ", kind " << kind);
     }
   }

@@ -80,24 +80,25 @@ std::vector<Candidate> walked_plainly(const GraphView& view, const BitQuery& que
       found.insert(at, {scores[i], slots[i]});
     }
   };
+  // By the leading bytes of a slot's own code: blocks of entries and bytes in a record must say the same.
+  const auto by_leading_bytes = [&](uint32_t slot, float more) {
+    const uint8_t* code = view.record(slot) + kCodeAt;
+    int32_t sum = 0;
+    for (size_t byte = 0; byte < layout.lead; ++byte) {
+      const uint8_t* low = query.near.tables.data() + byte / 4 * 128 + byte % 4 * 16;
+      sum += low[code[byte] & 15] + low[64 + (code[byte] >> 4)];
+    }
+    const float raw = query.base - query.near.offset + more;
+    return view.score(raw + query.near.scale * static_cast<float>(sum), load_float(view.record(slot)));
+  };
   std::vector<uint32_t> order(sample.size()), starts;
   std::iota(order.begin(), order.end(), 0u);
-  const std::vector<float> scores = first_lines(sample, 0);
+  std::vector<float> scores;
+  for (const uint32_t slot : sample) scores.push_back(by_leading_bytes(slot, 0));
   std::stable_sort(order.begin(), order.end(), [&](uint32_t a, uint32_t b) { return scores[a] > scores[b]; });
   for (size_t i = 0; i < std::min<size_t>(4, order.size()); ++i) starts.push_back(sample[order[i]]);
   for (const uint32_t slot : starts) seen[slot] = 1;
   complete(starts);
-  // By the neighbours' own codes: the bytes in the record must say the same.
-  const auto may_be_good = [&](uint32_t slot, float worst) {
-    const uint8_t* code = view.record(slot) + kCodeAt;
-    int32_t sum = 0;
-    for (size_t byte = 0; byte < layout.near; ++byte) {
-      const uint8_t* low = query.near.tables.data() + byte / 4 * 128 + byte % 4 * 16;
-      sum += low[code[byte] & 15] + low[64 + (code[byte] >> 4)];
-    }
-    const float raw = query.base - query.near.offset + margin * query.near.spread;
-    return view.score(raw + query.near.scale * static_cast<float>(sum), load_float(view.record(slot))) > worst;
-  };
   std::vector<uint32_t> links(layout.degree);
   while (true) {
     const auto next = std::find_if(found.begin(), found.end(), [&](const Candidate& c) { return been[c.node] == 0; });
@@ -107,7 +108,7 @@ std::vector<Candidate> walked_plainly(const GraphView& view, const BitQuery& que
     const size_t n = view.links(next->node, links.data());
     const float worst = threshold();
     for (size_t i = 0; i < n; ++i) {
-      if (layout.near > 0 && !may_be_good(links[i], worst)) continue;
+      if (layout.near > 0 && !(by_leading_bytes(links[i], margin * query.near.spread) > worst)) continue;
       if (seen[links[i]] == 0) near.push_back(links[i]);
       seen[links[i]] = 1;
     }

@@ -6,33 +6,16 @@
 #include <cstring>
 
 #include "code/layout.h"
-#include "index/graph/floats.h"
 #include "index/graph/record.h"
+#include "kernels/floats.h"
 #include "kernels/kernels.h"
 
 namespace bebr {
 namespace {
 
-using Words = uint16_t __attribute__((vector_size(16)));
-using EightBytes = uint8_t __attribute__((vector_size(8)));
-
 // Tables are made in steps of 1 / 256 of an entry, then rounded. The two entries of a byte must not exceed 254
 // (kernels.h): 253 before rounding, less what rounding eight values to steps can add.
 constexpr float kMostSteps = 253 * 256 - 64;
-
-// The 16 entries of a nibble: none, and twice each value whose bit is set.
-void fill_nibble(Ints values, int32_t none, uint8_t* table) noexcept {
-  constexpr uint16_t kAll = 0xffff;
-  constexpr Words kSet[3] = {
-      {0, kAll, 0, kAll, 0, kAll, 0, kAll}, {0, 0, kAll, kAll, 0, 0, kAll, kAll}, {0, 0, 0, 0, kAll, kAll, kAll, kAll}};
-  Words low = Words{} + static_cast<uint16_t>(none);
-  for (int i = 0; i < 3; ++i) low += kSet[i] & (Words{} + static_cast<uint16_t>(2 * values[i]));
-  const Words high = low + static_cast<uint16_t>(2 * values[3]);
-  const EightBytes first = __builtin_convertvector((low + uint16_t{128}) >> 8, EightBytes);
-  const EightBytes second = __builtin_convertvector((high + uint16_t{128}) >> 8, EightBytes);
-  std::memcpy(table, &first, sizeof first);
-  std::memcpy(table + sizeof first, &second, sizeof second);
-}
 
 template <typename Word>
 void store_word(uint8_t* to, const uint8_t* from) noexcept {
@@ -46,18 +29,12 @@ void store_word(uint8_t* to, const uint8_t* from) noexcept {
 void NeighbourQuery::set(std::span<const float> seen, float unseen) {
   const auto bytes = static_cast<uint32_t>(seen.size() / 8);
   tables.resize(table_bytes(bytes));
-  float largest = 0;  // over bytes, of the sum of sizes
+  if (bytes % 4 != 0) std::memset(tables.data() + tables.size() - 128, 0, 128);  // no byte has these entries
+  float largest = 0;                                                             // over bytes, of the sum of sizes
   for (const float* w = seen.data(); w != seen.data() + seen.size(); w += 8)
     largest = std::max(largest, sum_of(size_of(load_floats(w)) + size_of(load_floats(w + 4))));
-  const float step = largest > 1e-30f ? 2 * largest / kMostSteps : 1, per = 1 / step;
-  int32_t sizes = 0;
-  for (uint32_t nibble = 0; nibble < 2 * bytes; ++nibble) {
-    const Ints values = nearest(load_floats(seen.data() + 4 * size_t{nibble}) * per);
-    const int32_t size = sum_of(values < 0 ? -values : values);
-    const uint32_t byte = nibble / 2;
-    fill_nibble(values, size - sum_of(values), tables.data() + byte / 4 * 128 + nibble % 2 * 64 + byte % 4 * 16);
-    sizes += size;
-  }
+  const float step = largest > 1e-30f ? 2 * largest / kMostSteps : 1;
+  const int32_t sizes = kernels().fill_tables(seen.data(), bytes, step, tables.data());
   scale = 256 * step;
   offset = step * static_cast<float>(sizes);
   spread = std::sqrt(unseen + static_cast<float>(2 * bytes) * scale * scale / 12);

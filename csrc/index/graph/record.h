@@ -53,9 +53,12 @@ struct RecordLayout {
   uint32_t degree, factor_bytes;
   uint32_t factors, links, stride;  // offsets
   uint32_t prefix;                  // code bytes in the first line
+  uint32_t lead;                    // of them, those by which walks choose where to begin
   uint32_t near;                    // and of each neighbour in the record; 0: none, and no blocks
   uint32_t near_factors, near_codes, near_blocks;
   std::vector<Byte> order;
+  std::vector<uint16_t> groups;  // of `order`, and what a bit's entry of a query is multiplied with
+  std::vector<float> weights;
   std::vector<uint16_t> place;  // of byte i of the row format in `order`
 
   void put_code(const uint8_t* row, uint8_t* record) const noexcept;
@@ -87,7 +90,7 @@ inline void store_link(uint8_t* p, uint32_t value) noexcept {
 
 // A query with an entry for every bit of a record's code, plane weights within.
 struct BitQuery {
-  Buffer y16, y8;  // of all bits, and of the first line's
+  Buffer y16, y8;  // of all bits, with their halves (kernels.h), and of the first line's
   Buffer first16;  // of the first line's, where bytes would round too much of it away
   bool wide = false;
   int32_t total_first16 = 0;
@@ -95,7 +98,7 @@ struct BitQuery {
   float scale16 = 1, scale8 = 1;
   float base = 0;
   float spread = 0;     // standard deviation of what the bits beyond the first line add, if they were random
-  NeighbourQuery near;  // where the layout has neighbours' bytes
+  NeighbourQuery near;  // of the leading bytes
 
   // y: dims floats. Nothing is allocated once the buffers have their size.
   void set(const RecordLayout& layout, const float* y, float base);

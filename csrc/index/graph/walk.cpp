@@ -22,7 +22,7 @@ WalkLanes& WalkLanes::mine() {
   return lanes;
 }
 
-void Walk::begin(const GraphView& view, std::span<const uint32_t> sample, size_t ef, float margin) {
+void Walk::begin(const GraphView& view, size_t ef, float margin) {
   found.reset(ef);
   scanned = survivors = 0;
   if (walking_) {  // stopped, or out of memory
@@ -30,7 +30,7 @@ void Walk::begin(const GraphView& view, std::span<const uint32_t> sample, size_t
     seen_count_ = 0;
   }
   walking_ = true;
-  const size_t words = (view.rows + 63) / 64, room = std::max<size_t>(sample.size(), view.layout.degree) + kStarts;
+  const size_t words = (view.rows + 63) / 64, room = view.layout.degree + kStarts;
   if (visited_.size() < words) visited_.resize(words);
   if (seen_.size() < room) seen_.resize(room);
   if (passed_.size() < room) passed_.resize(room);
@@ -39,17 +39,10 @@ void Walk::begin(const GraphView& view, std::span<const uint32_t> sample, size_t
   if (kept_.size() < near_rows) kept_.resize(near_rows);
   if (kept_scores_.size() < near_rows) kept_scores_.resize(near_rows);
   margin_ = margin;
-  sample_ = sample;
-  next_ = Step::Enter;
-  for (const uint32_t slot : sample) ask(view.record(slot), 0, 64);
 }
 
 bool Walk::step(const GraphView& view) {
   switch (next_) {
-    case Step::Enter:
-      enter(view);
-      next_ = Step::Complete;
-      return true;
     case Step::Hop:
       if (view.layout.near > 0) {
         next_ = Step::Complete;
@@ -69,28 +62,20 @@ bool Walk::step(const GraphView& view) {
   return false;
 }
 
-// The best of the sample are the first to be completed.
-void Walk::enter(const GraphView& view) {
+// The best entries are the first to be completed.
+void Walk::enter(const GraphView& view, EntrySample& entries) {
   slack_ = margin_ * (view.layout.near > 0 ? query.near.spread : query.spread);
-  const float scale = score_first_lines(view, sample_);
-  scanned += sample_.size();
   std::array<Candidate, kStarts> best;
-  size_t n = 0;
-  for (size_t i = 0; i < sample_.size(); ++i) {
-    const float raw = query.base + scale * static_cast<float>(sums_[i]);
-    const float score = view.score(raw, load_float(view.record(sample_[i])));
-    if (!(score > (n < kStarts ? kLowest : best[n - 1].score))) continue;  // nor NaN: a free slot
-    size_t at = n < kStarts ? n++ : n - 1;
-    for (; at > 0 && score > best[at - 1].score; --at) best[at] = best[at - 1];
-    best[at] = {score, sample_[i]};
-  }
+  const size_t n = entries.choose(view, query, best);
+  scanned += entries.size();
   for (size_t i = 0; i < n; ++i) {
     const uint32_t node = best[i].node;
     visited_[node / 64] |= uint64_t{1} << node % 64;
     seen_[seen_count_++] = passed_[i] = node;
-    ask(view.record(node), 64, view.layout.factors);
+    ask(view.record(node), 0, view.layout.factors);
   }
   passed_count_ = n;
+  next_ = Step::Complete;
 }
 
 // To the best candidate: who of its neighbours is new?
@@ -114,13 +99,13 @@ bool Walk::hop(const GraphView& view) {
     }
     // About half are new, which no processor foresees, so this has no branch: 15 to 20 % faster
     // (docs/experiments/graph-walk.md). The same goes for judge().
+    ask(view.record(link), 0, 64);
     uint64_t& word = visited_[link / 64];
     seen[n] = link;
     n += ~word >> link % 64 & 1;
     word |= uint64_t{1} << link % 64;
   }
   seen_count_ = n;
-  for (size_t i = near_; i < n; ++i) ask(view.record(seen[i]), 0, 64);
   return true;
 }
 

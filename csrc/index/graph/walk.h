@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "index/graph/candidates.h"
+#include "index/graph/entries.h"
 #include "index/graph/view.h"
 #include "index/options.h"
 #include "kernels/kernels.h"
@@ -28,16 +29,17 @@ class Walk {
   CandidateList found;                // by the last walk: the best ef nodes found for `query`
   size_t scanned = 0, survivors = 0;  // of the last walk, as of SearchWork
 
-  // sample: slots to begin at the best of; it stays until the first step is made. margin: how many standard deviations
-  // of the unseen bits a neighbour's first line, or its bytes in the record, may fall short.
-  void begin(const GraphView& view, std::span<const uint32_t> sample, size_t ef, float margin);
+  // margin: how many standard deviations of the unseen bits a neighbour's first line, or its bytes in the record, may
+  // fall short.
+  void begin(const GraphView& view, size_t ef, float margin);
+  // To the best of `entries`, once `query` is set.
+  void enter(const GraphView& view, EntrySample& entries);
   // False once no candidate is left to go to.
   bool step(const GraphView& view);
 
  private:
-  enum class Step { Enter, Hop, Judge, Complete };
+  enum class Step { Hop, Judge, Complete };
 
-  void enter(const GraphView& view);
   bool hop(const GraphView& view);
   bool hop_by_scan(const GraphView& view);
   std::span<const uint32_t> scan_neighbours(const GraphView& view, const uint8_t* record);
@@ -48,10 +50,9 @@ class Walk {
   // Sums over the first lines of some slots, into sums_; returns what they are to be multiplied with.
   float score_first_lines(const GraphView& view, std::span<const uint32_t> slots);
 
-  Step next_ = Step::Enter;
+  Step next_ = Step::Complete;
   bool walking_ = false;  // the last walk did not end, so bits are left in visited_
   float margin_ = 0, slack_ = 0;
-  std::span<const uint32_t> sample_;
   std::vector<uint64_t> visited_;     // a bit a slot
   std::vector<uint32_t> seen_;        // slots with a bit there: the first seen_count_ ..
   size_t seen_count_ = 0, near_ = 0;  // .. and from near_ on, those that this hop found
@@ -68,7 +69,7 @@ inline constexpr size_t kLanes = 4;
 // What walking needs; every thread keeps its own, so that a query allocates nothing.
 struct WalkLanes {
   std::array<Walk, kLanes> walks;
-  std::vector<uint32_t> sample;
+  EntrySample entries;
 
   static WalkLanes& mine();
 };
@@ -86,14 +87,15 @@ template <typename Set, typename Take>
 void walk_each(const GraphView& view, size_t begin, size_t end, const WalkOptions& options, const Set& set,
                const Take& take) {
   WalkLanes& lanes = WalkLanes::mine();
-  view.sample(lanes.sample);
+  lanes.entries.take(view);
   std::array<size_t, kLanes> query;  // of each lane that walks: the first `walking` ones
   std::array<Walk*, kLanes> walk;
   size_t next = begin, walking = 0;
   const auto start = [&](size_t lane) {
     query[lane] = next++;
-    walk[lane]->begin(view, lanes.sample, options.ef, options.margin);
+    walk[lane]->begin(view, options.ef, options.margin);
     set(query[lane], walk[lane]->query);
+    walk[lane]->enter(view, lanes.entries);
   };
   for (; walking < kLanes && next < end; ++walking) {
     walk[walking] = &lanes.walks[walking];
