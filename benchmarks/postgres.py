@@ -31,7 +31,8 @@ class Postgres:
         self._settings = ["listen_addresses=''", f"unix_socket_directories='{folder}'", *settings]
         if os.geteuid() == 0:
             shutil.chown(folder, USER)
-        self._run("initdb", "--no-sync", "--auth=trust", f"--username={USER}", "-D", str(self._data))
+        options = ("--no-sync", "--no-instructions", "--auth=trust", "--locale=C", "--encoding=UTF8")
+        self._run("initdb", *options, f"--username={USER}", "-D", str(self._data))
         self.start()
 
     @property

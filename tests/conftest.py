@@ -103,11 +103,11 @@ def recall(found: np.ndarray, truth: np.ndarray) -> float:
 def postgres():
     """PostgreSQL's server (`tests.postgres.Server`), for all tests of a process."""
     pytest.importorskip("psycopg", reason="needs psycopg: pip install 'bebr[cluster]'")
-    from tests.postgres import Server, programs
+    from benchmarks.postgres import programs
+    from tests.postgres import Server
 
-    found = programs()
-    if found is None:
+    if programs() is None:
         pytest.skip("needs PostgreSQL's server: apt-get install postgresql")
-    server = Server(found)
+    server = Server()
     yield server
     server.remove()
