@@ -18,10 +18,11 @@ namespace {
 
 constexpr uint32_t kDims = 256, kRowBytes = 88;  // more than a first line holds
 
-RowFormat format_of_test() {
+RowFormat format_of_test(bool stage_factor = false) {
   const uint32_t widths[] = {kDims, 256, 128, 64};
   RowFormat format;
   format.spec = CodeSpec::make(widths);
+  format.stage_factor = stage_factor;
   return format;
 }
 
@@ -124,9 +125,15 @@ struct Walked {
   GraphRows rows;
   std::shared_ptr<const GraphSegment> segment;
 
-  explicit Walked(const GraphParams& params) : rows(format_of_test(), params, space_of_test()) {
+  // stage_factor: rows have one beside their own, and all of them differ.
+  explicit Walked(const GraphParams& params, bool stage_factor = false)
+      : rows(format_of_test(stage_factor), params, space_of_test()) {
     Random random(50);
-    const Batch batch(random, 0, 900);
+    Batch batch(random, 0, 900);
+    if (stage_factor) {
+      batch.factors.clear();
+      for (size_t i = 0; i < 2 * 900; ++i) batch.factors.insert(batch.factors.end(), {uint8_t(random()), 0x3c});
+    }
     std::vector<RowPlace> places(900);
     rows.insert(batch.rows(), places.data());
     rows.changed();
@@ -174,9 +181,9 @@ BEBR_KERNEL_TEST(walks_in_turns_find_what_plain_ones_find) {
 
 // One block of neighbours, two and three, the last ones not full; all of a code and some.
 BEBR_KERNEL_TEST(walks_by_neighbours_bytes_find_what_plain_ones_find) {
-  static const Walked one({16, 40, 0, 32}), two({22, 40, 0, 64}), three({40, 40, 0, 4});
+  static const Walked one({16, 40, 0, 32}), two({22, 40, 0, 64}), three({40, 40, 0, 4}), staged({22, 40, 0, 32}, true);
   Random random(54);
-  for (const Walked* graph : {&one, &two, &three}) check_walks_in_turns(tested, random, *graph);
+  for (const Walked* graph : {&one, &two, &three, &staged}) check_walks_in_turns(tested, random, *graph);
 }
 
 // Batches of any size, filtered or not, over rows of which some were removed.

@@ -15,6 +15,19 @@ void ask(const uint8_t* p, size_t from, size_t to) {
   for (size_t at = from; at < to; at += 64) __builtin_prefetch(p + at, 0, 2);
 }
 
+// The first `bytes` of every `stride` bytes.
+template <uint32_t bytes>
+void gather_factors(const uint8_t* from, uint32_t stride, uint32_t count, uint8_t* to) {
+  for (uint32_t i = 0; i < count; ++i) std::memcpy(to + size_t{i} * bytes, from + size_t{i} * stride, bytes);
+}
+
+void gather_factors(const uint8_t* from, uint32_t stride, uint32_t bytes, uint32_t count, uint8_t* to) {
+  if (bytes == 1 && stride == 2) return gather_factors<1>(from, 2, count, to);
+  if (bytes == 1) return gather_factors<1>(from, stride, count, to);
+  if (bytes == 2) return gather_factors<2>(from, stride, count, to);
+  gather_factors<4>(from, stride, count, to);
+}
+
 }  // namespace
 
 WalkLanes& WalkLanes::mine() {
@@ -37,6 +50,7 @@ void Walk::begin(const GraphView& view, size_t ef, float margin) {
   const size_t near_rows = view.layout.near_blocks * kBlockRows;
   if (sums_.size() < std::max(room, near_rows)) sums_.resize(std::max(room, near_rows));
   if (kept_.size() < near_rows) kept_.resize(near_rows);
+  if (near_factors_.size() < near_rows * sizeof(float)) near_factors_.resize(near_rows * sizeof(float));
   if (kept_scores_.size() < near_rows) kept_scores_.resize(near_rows);
   margin_ = margin;
 }
@@ -131,9 +145,14 @@ std::span<const uint32_t> Walk::scan_neighbours(const GraphView& view, const uin
                             std::min(kTogether, layout.near_blocks - block), tables, sums_.data() + block * kBlockRows,
                             kTogether * kBlockRows);
   const Factor mode = layout.factor_bytes > 0 ? view.mode : Factor::None;
-  const size_t n = view.kernels.select(sums_.data(), layout.degree, record + layout.near_factors, view.code, mode,
-                                       nullptr, query.base - query.near.offset + slack_, query.near.scale,
-                                       found.threshold(), 0, kept_.data(), kept_scores_.data());
+  const uint8_t* factors = record + layout.near_factors;
+  if (layout.factor_bytes > view.code.bytes) {  // the first stage's own lies between them
+    gather_factors(factors, layout.factor_bytes, view.code.bytes, layout.degree, near_factors_.data());
+    factors = near_factors_.data();
+  }
+  const size_t n = view.kernels.select(sums_.data(), layout.degree, factors, view.code, mode, nullptr,
+                                       query.base - query.near.offset + slack_, query.near.scale, found.threshold(), 0,
+                                       kept_.data(), kept_scores_.data());
   return {kept_.data(), n};
 }
 

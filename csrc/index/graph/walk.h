@@ -61,6 +61,7 @@ class Walk {
   std::vector<int32_t> sums_;
   std::vector<uint32_t> kept_;  // by a scan of neighbours: their numbers, and scores that nobody reads
   std::vector<float> kept_scores_;
+  std::vector<uint8_t> near_factors_;  // without those of the first stage
 };
 
 // Walks that take turns: how many was measured (docs/experiments/graph-walk.md).
