@@ -27,6 +27,8 @@ __all__ = ["indexes", "kept_models"]
 _FLAT: list[Setting] = [{"oversampling": times} for times in (4, 6, 10, 20, 50, 100, 200)]
 # Rows that get exact scores; 50 is what an index takes for k = 10 by default.
 _RESCORE = (20, 50, 100)
+# A walk keeps as many candidates as are rescored, so its recall is in these steps.
+_RESCORE_GRAPH = (15, 20, 25, 30, 35, 40, 50, 70, 100)
 # Bytes of each neighbour's code in a node: what docs/experiments/graph-inline.md found to be a good number.
 _INLINE = 32
 # Beside what training measured, which loses next to nothing: fewer rows completed, in more lists.
@@ -97,7 +99,7 @@ class _IVF(_Ours):
 
 class _Graph(_Ours):
     def __init__(self, inline: int, size: int, case: Case, folder: Path, rescored: bool) -> None:
-        fixed = [{"rescore": rows} for rows in _RESCORE] if rescored else [{}]
+        fixed = [{"rescore": rows} for rows in _RESCORE_GRAPH] if rescored else [{}]
         name = f"Graph{case.max_degree}{' inline' if inline else ''}{' rescore' if rescored else ''}"
         super().__init__(name, size, case, folder, [by_ef_search(**one) for one in fixed])
         self._inline = inline
