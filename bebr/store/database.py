@@ -91,8 +91,11 @@ class Database(Handle):
         self.path = self._home.path
         self._catalog, self._models = self._home.catalog, self._home.models
         self._writer = Writer(self._catalog)
+        # Seals are not of the background: on a busy machine rows in memory and the journal would grow without end.
         self._sealer = Compactor("seal", lambda it, rest: it.seal(rest), "sealing failed, its rows stay in the journal")
-        self._merger = Compactor("merge", lambda it, rest: it.merge(rest), "merging failed, its files stay as they are")
+        self._merger = Compactor(
+            *("merge", lambda it, rest: it.merge(rest), "merging failed, its files stay as they are"), background=True
+        )
         self._shared = Shared(
             files=self._home.files,
             owners=self._home.owners,

@@ -120,7 +120,7 @@ def test_work_that_is_requested_for_later_is_done_then():
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a thread has no priority of its own")
-def test_seals_and_merges_have_a_lower_priority_than_searches(tmp_path, vectors, monkeypatch):
+def test_merges_have_a_lower_priority_than_searches_and_seals(tmp_path, vectors, monkeypatch):
     seen: dict[str, int] = {}
 
     def write_segment(*args):
@@ -138,9 +138,8 @@ def test_seals_and_merges_have_a_lower_priority_than_searches(tmp_path, vectors,
         while docs.merges == 0 and time.monotonic() < deadline:
             time.sleep(0.01)
     own = os.getpriority(os.PRIO_PROCESS, 0)
-    assert {name: seen.get(name) for name in ("bebr-seal", "bebr-merge")} == dict.fromkeys(
-        ("bebr-seal", "bebr-merge"), min(own + 5, 19)
-    )
+    seen.pop("MainThread", None)  # a flush seals in its caller's thread
+    assert seen == {"bebr-seal": own, "bebr-merge": min(own + 5, 19)}
 
 
 def test_a_long_ingest_writes_each_row_a_few_times(tmp_path, vectors, monkeypatch):

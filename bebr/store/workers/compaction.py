@@ -73,13 +73,19 @@ class Stopped(Exception):
 
 
 class Compactor:
-    """A thread of a database that does one kind of `work`: `Compactable.seal` or `merge`. It works in pieces, rests as
-    long as it worked, and has a lower priority than others, so that searches have the machine. `costs`: what a failure
-    comes to."""
+    """A thread of a database that does one kind of `work`: `Compactable.seal` or `merge`. It works in pieces and rests
+    as long as it worked, so that searches have the machine. `costs`: what a failure comes to. `background`: other
+    threads go before it where processors are short."""
 
-    def __init__(self, name: str, work: Callable[[Compactable, Callable[[], None]], None], costs: str) -> None:
+    def __init__(
+        self,
+        name: str,
+        work: Callable[[Compactable, Callable[[], None]], None],
+        costs: str,
+        background: bool = False,
+    ) -> None:
         self._work, self._costs = work, costs
-        self._thread = ThreadPoolExecutor(1, f"bebr-{name}", core.enter_background)
+        self._thread = ThreadPoolExecutor(1, f"bebr-{name}", core.enter_background if background else None)
         self._stopping = threading.Event()
         self._lock = threading.Lock()  # over the rest
         self._wanted: set[Compactable] = set()
