@@ -86,6 +86,12 @@ class Front:
     def set_sampling(self, roots: float, recorded: bool, unrecorded: bool) -> None:
         """Which calls are to have a span (bebr.serve.tracing.Sampling), before `start`."""
 
+    def state(self) -> int:
+        """Another number after every change to what is published and to which names there are."""
+
+    def keep_listing(self, state: int, request: bytes, reply: bytes) -> None:
+        """Answers this request to list collections so until anything changes; ``state``: before the reply was made."""
+
     def forget(self, collection: str) -> None:
         """What was counted of a collection."""
 
@@ -138,6 +144,26 @@ class Caller:
 
     def close(self) -> None:
         """Ends calls in progress; later ones are "closed"."""
+
+class Lookout:
+    """csrc/client/lookout.h: asks servers the same again and again. ``every``: seconds from one look to the next;
+    ``patience``: for which all answers of a look are waited for."""
+
+    def __init__(
+        self, *, callers: Sequence[Caller], path: str, message: bytes, every: float, patience: float
+    ) -> None: ...
+    def news(self) -> list[tuple[int, int, bytes | None, bool]]:
+        """Looks until there is some; empty once it is stopped. Which caller, when it was asked in ns of the monotonic
+        clock, its answer, other than before, or None where it did not answer, and whether that was for lateness."""
+
+    def stop(self) -> None:
+        """Ends ``news``, now and later."""
+
+    def forget(self, which: int) -> None:
+        """The next answer of this one is news."""
+
+    def answered(self, which: int) -> int:
+        """When it was last asked, ns, of those times that it answered as before; 0 for never."""
 
 def read_search(message: bytes) -> dict[str, object] | None:
     """What the front makes of a SearchRequest; None for one that it forwards."""
