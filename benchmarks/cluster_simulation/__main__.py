@@ -74,8 +74,8 @@ def check(measured: Measured, leaves: Sequence[int], dims: int, seconds: float, 
                     found.setdefault((number, clients), []).append(there.through_root(seconds, clients))
             number, there = list(each.items())[turn % len(each)]
             alone.append(1 / there.directly(seconds).calls_per_second)
-    before = 2 * measured.wake + measured.noise_per[0]
-    print(f"a leaf alone, mean: {median(alone) * 1e6:.0f} µs, {before * 1e6:.0f} when it was measured", flush=True)
+    before = measured.alone * 1e6
+    print(f"a leaf alone, mean: {median(alone) * 1e6:.0f} µs, {before:.0f} when it was measured", flush=True)
     cells = []
     for (number, clients), asked in found.items():
         layout = Layout(number, cores=len(os.sched_getaffinity(0)), together=True)

@@ -36,9 +36,9 @@ class Idle:
 class Measured:
     """Of real leaves and a real root; times in seconds.
 
-    Of a leaf: `rows`, `service`: processor time for one query of a root, at several sizes; `noise`: at each of them, by
-    how much single queries, asked directly, took longer than all did in the mean, of `noise_per` seconds of processor
-    time of both sides; `leaf_idle`.
+    Of a leaf: `rows`, `service`: processor time for one query of a root, at several sizes; `alone`: of the first, the
+    mean of a query that it is asked directly; `noise`: at each of them, by how much single queries through a root took
+    longer than all did in the mean, of `noise_per` seconds of processor time of all; `leaf_idle`.
 
     Of a root: `leaves`, `root`, `root_idle`: processor time for one query, and what it computes besides, by the number
     of its leaves; `root_wait`: of a query, where it waits for itself; where that is negative, so much of its processor
@@ -50,6 +50,7 @@ class Measured:
 
     rows: Sequence[int]
     service: Sequence[float]
+    alone: float
     noise: Sequence[Sequence[float]]
     noise_per: Sequence[float]
     leaf_idle: Idle

@@ -135,12 +135,13 @@ def measure(sizes: Sequence[int], dims: int, seconds: float, rounds: int) -> Mea
             pairs = [(there.directly(seconds), there.through_root(seconds)) for _ in range(rounds)]
             direct, through = [one for one, _ in pairs], [one for _, one in pairs]
             service.append(_computing(through, 0))
-            noise.append(_noise(direct))
+            noise.append(_noise(through))
             clients = _median(direct, lambda one: one.client_us) / 1e6
-            per.append(_computing(direct, 0) + clients)
+            per.append(_computing(through, 0) + _computing(through, 1) + clients)
             if rows != sizes[0]:
                 continue
-            client, wake = clients, max(_mean(direct) - per[0], 0.0) / 2
+            client, alone = clients, _mean(direct)
+            wake = max(alone - _computing(direct, 0) - clients, 0.0) / 2
             roots = [_computing(through, 1)]
             passed_on = _median(through, lambda one: one.p50_us) / 1e6
             row_bytes, start = there.row_bytes, there.start
@@ -163,6 +164,7 @@ def measure(sizes: Sequence[int], dims: int, seconds: float, rounds: int) -> Mea
     measured = Measured(
         rows=list(sizes),
         service=service,
+        alone=alone,
         noise=noise,
         noise_per=per,
         leaf_idle=leaf_idle,

@@ -19,7 +19,7 @@ STEADY = Measured(
     **{"rows": [100, 400], "service": [1 * MS, 2 * MS], "noise": [[0.0], [0.0]], "noise_per": [1 * MS, 1 * MS]},
     **{"leaves": [1, 2, 4], "root": [0.3 * MS, 0.7 * MS, 0.9 * MS], "root_idle": [REST] * 3, "root_wait": 0.0},
     **{"leaf_idle": REST, "root_threads": 1, "wake": 0.1 * MS, "beside": 1.0, "client": 0.2 * MS},
-    **{"row_bytes": 80.0, "start": 1.0},
+    **{"row_bytes": 80.0, "start": 1.0, "alone": 1.4 * MS},
 )
 FREE = replace(STEADY, rows=[100], service=[1 * MS], noise=[[0.0]], root=[0.0] * 3, wake=0.0, client=0.0)
 
