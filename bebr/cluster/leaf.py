@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import importlib
 import ipaddress
 import time
 from collections.abc import Sequence
@@ -16,6 +15,7 @@ from bebr.cluster.names import Shard, Taken, parsed
 from bebr.errors import CorruptFile
 from bebr.serve.calls import REQUEST_ID, current_call
 from bebr.serve.channel import Address, stubs_of
+from bebr.serve.front import loaded
 from bebr.serve.routing import Place
 from bebr.serve.status import error_of
 from bebr.serve.target import socket_address
@@ -161,9 +161,8 @@ class Leaf:
 
 def caller_at(place: Place, metadata: Sequence[tuple[str, str]]) -> Any:
     """None where bebr was built without libnghttp2."""
-    try:
-        extension = importlib.import_module("bebr._front")
-    except ImportError:
+    extension, _ = loaded()
+    if extension is None:
         return None
     about = {"authority": place.name, "headers": list(metadata)}
     return extension.Caller(host=place.host, port=str(place.port), most=2, **about)

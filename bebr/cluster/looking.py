@@ -5,13 +5,13 @@ of it (docs/experiments/cluster-simulation.md)."""
 from __future__ import annotations
 
 import asyncio
-import importlib
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any, NamedTuple
 
 from bebr.cluster.leaf import EVERY, LIST_PATH, LISTED, LOOK, Leaf
+from bebr.serve.front import loaded
 
 
 class News(NamedTuple):
@@ -30,7 +30,7 @@ class Watch:
     def __init__(self, leaves: Sequence[Leaf], told: Callable[[Sequence[News]], None]) -> None:
         self.leaves = {leaf: leaf.caller for leaf in leaves}
         self._told, self._loop = told, asyncio.get_running_loop()
-        extension = importlib.import_module("bebr._front")
+        extension, _ = loaded()  # which made their callers
         callers = list(self.leaves.values())
         about = {"path": LIST_PATH, "message": LISTED, "every": EVERY, "patience": LOOK}
         self._lookout = extension.Lookout(callers=callers, **about)
