@@ -73,11 +73,15 @@ def cluster(leaves: int, rows: int, dims: int) -> Iterator[Running]:
         yield Running(started, root, dims, size, start)
 
 
-def _threads(pid: int) -> dict[str, int]:
-    """Nanoseconds that each of its threads has computed."""
-    return {
-        path.parent.name: int(path.read_text().split()[0]) for path in Path(f"/proc/{pid}/task").glob("*/schedstat")
-    }
+def _threads(pid: int) -> dict[str, tuple[int, int]]:
+    """Of each of its threads: nanoseconds that it has computed, and in how many turns."""
+    fields = {path.parent.name: path.read_text().split() for path in Path(f"/proc/{pid}/task").glob("*/schedstat")}
+    return {thread: (int(each[0]), int(each[2])) for thread, each in fields.items()}
+
+
+def _computed(pid: int) -> dict[str, int]:
+    """Nanoseconds of each of its threads."""
+    return {thread: computed for thread, (computed, _) in _threads(pid).items()}
 
 
 def at_once(before: dict[str, int], after: dict[str, int]) -> int:
@@ -102,8 +106,8 @@ def _computing(asked: Sequence[Answered], process: int) -> float:
 
 def _turns(pid: int) -> tuple[int, int]:
     """Nanoseconds that a process has computed, and in how many turns of its threads."""
-    fields = [path.read_text().split() for path in Path(f"/proc/{pid}/task").glob("*/schedstat")]
-    return sum(int(each[0]) for each in fields), sum(int(each[2]) for each in fields)
+    each = _threads(pid).values()
+    return sum(computed for computed, _ in each), sum(turns for _, turns in each)
 
 
 def _idle(there: Running) -> tuple[Idle, Idle]:
@@ -146,9 +150,9 @@ def measure(sizes: Sequence[int], dims: int, seconds: float, rounds: int) -> Mea
             passed_on = _median(through, lambda one: one.p50_us) / 1e6
             row_bytes, start = there.row_bytes, there.start
             idle, leaf_idle = _idle(there)
-            idles, busy = [idle], _threads(there.root[1])
+            idles, busy = [idle], _computed(there.root[1])
             there.through_root(seconds, len(os.sched_getaffinity(0)))
-            threads = at_once(busy, _threads(there.root[1]))
+            threads = at_once(busy, _computed(there.root[1]))
     for leaves in _SEVERAL:
         with cluster(leaves, sizes[0] * leaves, dims) as there:
             several = [there.through_root(seconds) for _ in range(rounds)]
