@@ -36,9 +36,13 @@ struct BlockRows {
   size_t rest_bytes, last;
 };
 
-// The 64 bits of row i at byte `at` of a plane in the rest, or of the sign plane at group `at`.
-BEBR_INLINE uint64_t rest_bits_avx512(const BlockRows& rows, size_t i, uint32_t at, uint32_t bytes) {
-  return load_few_avx512_expand(rows.rest + (i < rows.last ? i : rows.last) * rows.rest_bytes + at, bytes);
+// The bits of one row: `bytes` bytes at p. Of fewer than 8 the 8 that end with them are read, where `before` says that
+// those before them are the same block's: half the time of the masked load.
+BEBR_INLINE uint64_t bits_avx512(const uint8_t* p, uint32_t bytes, const bool before) {
+  if (!before) return load_few_avx512_expand(p, bytes);
+  uint64_t bits;
+  std::memcpy(&bits, p + bytes - 8, 8);
+  return bits >> (64 - 8 * bytes);
 }
 BEBR_INLINE uint64_t sign_bits_avx512(const BlockRows& rows, size_t i, uint32_t at, uint32_t bytes) {
   const uint8_t* quad = rows.sign + at * kBlockRows;
@@ -46,11 +50,13 @@ BEBR_INLINE uint64_t sign_bits_avx512(const BlockRows& rows, size_t i, uint32_t 
   return load_few_avx512_expand(quad + i * low, low) | load_few_avx512_expand(quad + 4 * kBlockRows + i * high, high)
                                                            << 32;
 }
-BEBR_INLINE uint64_t sign_whole_avx512(const BlockRows& rows, size_t i, uint32_t at) {
+// Of 5 to 8 bytes.
+BEBR_INLINE uint64_t sign_most_avx512(const BlockRows& rows, size_t i, uint32_t at, uint32_t bytes) {
+  const uint32_t left = bytes - 4;
   uint32_t low, high;
   std::memcpy(&low, rows.sign + at * kBlockRows + 4 * i, 4);
-  std::memcpy(&high, rows.sign + (at + 4) * kBlockRows + 4 * i, 4);
-  return low | uint64_t{high} << 32;
+  std::memcpy(&high, rows.sign + (at + 4) * kBlockRows + left * (i + 1) - 4, 4);
+  return low | uint64_t{high >> (32 - 8 * left)} << 32;
 }
 
 // r[i] = dwords i of the 16 rows r.
@@ -83,29 +89,44 @@ BEBR_INLINE void transpose_avx512(__m512i* r) {
   for (int i = 0; i < 16; ++i) r[i] = a[i];
 }
 
-// 64 dims of 16 rows, from dim 64 * step on.
-BEBR_INLINE void expand_step_avx512(const CodeSpec& spec, const BlockRows& rows, uint32_t step, uint8_t* out) {
+// u[i] += weight where row i has a set bit, for `bytes` bytes of a plane, of the first row at p.
+BEBR_INLINE void add_plane_avx512(const bool full, const BlockRows& rows, const uint8_t* p, uint32_t bytes,
+                                  const bool before, __m512i weight, __m512i* u) {
+#pragma GCC unroll 16
+  for (size_t i = 0; i < 16; ++i) {
+    u[i] = _mm512_mask_add_epi8(u[i], bits_avx512(p, bytes, before), u[i], weight);
+    if (full || i < rows.last) p += rows.rest_bytes;
+  }
+}
+
+// 64 dims of 16 rows, from dim 64 * step on. full: the view has all 16.
+BEBR_INLINE void expand_step_avx512(const bool full, const CodeSpec& spec, const BlockRows& rows, uint32_t step,
+                                    uint8_t* out) {
   __m512i u[16];
+  const uint32_t at = 8 * step, groups = spec.groups() - at;
+  const __m512i most = _mm512_set1_epi8(static_cast<char>(1 << (spec.planes - 1)));
+  if (groups >= 8) {
 #pragma GCC unroll 16
-  for (int i = 0; i < 16; ++i) u[i] = _mm512_setzero_si512();
+    for (size_t i = 0; i < 16; ++i) u[i] = _mm512_maskz_mov_epi8(sign_most_avx512(rows, i, at, 8), most);
+  } else if (groups > 4) {
+#pragma GCC unroll 16
+    for (size_t i = 0; i < 16; ++i) u[i] = _mm512_maskz_mov_epi8(sign_most_avx512(rows, i, at, groups), most);
+  } else {
+#pragma GCC unroll 16
+    for (size_t i = 0; i < 16; ++i) u[i] = _mm512_maskz_mov_epi8(sign_bits_avx512(rows, i, at, groups), most);
+  }
   uint32_t plane = 0;  // where plane t begins in the rest
-  for (uint32_t t = 0; t < spec.planes && spec.widths[t] > 64 * step; ++t) {
-    const uint32_t at = 8 * step, left = spec.widths[t] / 8 - at;
+  for (uint32_t t = 1; t < spec.planes && spec.widths[t] > 64 * step; ++t) {
+    const uint32_t left = spec.widths[t] / 8 - at;
     const __m512i weight = _mm512_set1_epi8(static_cast<char>(1 << (spec.planes - 1 - t)));
-    if (t == 0 && left >= 8) {
-#pragma GCC unroll 16
-      for (size_t i = 0; i < 16; ++i) u[i] = _mm512_maskz_mov_epi8(sign_whole_avx512(rows, i, at), weight);
-    } else if (t == 0) {
-      for (size_t i = 0; i < 16; ++i) u[i] = _mm512_maskz_mov_epi8(sign_bits_avx512(rows, i, at, left), weight);
-    } else if (left >= 8) {
-#pragma GCC unroll 16
-      for (size_t i = 0; i < 16; ++i)
-        u[i] = _mm512_mask_add_epi8(u[i], rest_bits_avx512(rows, i, plane + at, 8), u[i], weight);
-    } else {
-      for (size_t i = 0; i < 16; ++i)
-        u[i] = _mm512_mask_add_epi8(u[i], rest_bits_avx512(rows, i, plane + at, left), u[i], weight);
-    }
-    if (t > 0) plane += spec.widths[t] / 8;
+    const uint8_t* p = rows.rest + plane + at;
+    if (left >= 8)
+      add_plane_avx512(full, rows, p, 8, true, weight, u);
+    else if (plane + at + left >= 8)
+      add_plane_avx512(full, rows, p, left, true, weight, u);
+    else
+      add_plane_avx512(full, rows, p, left, false, weight, u);
+    plane += spec.widths[t] / 8;
   }
   transpose_avx512(u);
   const __mmask16 there = static_cast<__mmask16>((2u << rows.last) - 1);
@@ -120,7 +141,12 @@ void expand_avx512(const ScanView& view, size_t first, size_t blocks, uint8_t* o
     const size_t row = block * kBlockRows, left = view.rows - row;
     const BlockRows rows = {view.blocks + block * block_bytes(spec), view.rest + row * spec.rest_bytes(),
                             spec.rest_bytes(), (left < kBlockRows ? left : kBlockRows) - 1};
-    for (uint32_t step = 0; step < steps; ++step, out += 64 * kBlockRows) expand_step_avx512(spec, rows, step, out);
+    for (uint32_t step = 0; step < steps; ++step, out += 64 * kBlockRows) {
+      if (rows.last == kBlockRows - 1)
+        expand_step_avx512(true, spec, rows, step, out);
+      else
+        expand_step_avx512(false, spec, rows, step, out);
+    }
   }
 }
 
@@ -160,24 +186,43 @@ BEBR_INLINE void dot_few_avx512(const int blocks, const int queries, const Produ
   }
 }
 
+BEBR_INLINE void dot_some_avx512(const int blocks, size_t queries, const Product& p) {
+  switch (queries) {
+    case 1:
+      return dot_few_avx512(blocks, 1, p);
+    case 2:
+      return dot_few_avx512(blocks, 2, p);
+    case 3:
+      return dot_few_avx512(blocks, 3, p);
+    case 4:
+      return dot_few_avx512(blocks, 4, p);
+    case 5:
+      return dot_few_avx512(blocks, 5, p);
+    case 6:
+      return dot_few_avx512(blocks, 6, p);
+    case 7:
+      return dot_few_avx512(blocks, 7, p);
+    case 8:
+      return dot_few_avx512(blocks, 8, p);
+    case 9:
+      return dot_few_avx512(blocks, 9, p);
+    case 10:
+      return dot_few_avx512(blocks, 10, p);
+    case 11:
+      return dot_few_avx512(blocks, 11, p);
+    default:
+      return dot_few_avx512(blocks, 12, p);
+  }
+}
+
+// In shares of up to 12 and about equal: a few left over would wait for their own sums.
 BEBR_INLINE void dot_blocks_avx512(const int blocks, Product p, size_t count) {
-  while (count > 0) {
-    size_t done = 1;
-    if (count >= 12) {
-      dot_few_avx512(blocks, 12, p);
-      done = 12;
-    } else if (count >= 6) {
-      dot_few_avx512(blocks, 6, p);
-      done = 6;
-    } else if (count >= 3) {
-      dot_few_avx512(blocks, 3, p);
-      done = 3;
-    } else {
-      dot_few_avx512(blocks, 1, p);
-    }
-    count -= done;
-    p.y8 += done * p.y8_row;
-    p.sums += done * p.stride;
+  for (size_t shares = (count + 11) / 12; shares > 0; --shares) {
+    const size_t some = (count + shares - 1) / shares;
+    dot_some_avx512(blocks, some, p);
+    count -= some;
+    p.y8 += some * p.y8_row;
+    p.sums += some * p.stride;
   }
 }
 
