@@ -7,6 +7,7 @@
 
 #include "base/threads.h"
 #include "index/raise.h"
+#include "kernels/floats.h"
 
 namespace bebr {
 namespace {
@@ -33,6 +34,22 @@ void fill_nibble(const int8_t* y, uint8_t* table) {
   const uint8_t first = static_cast<uint8_t>(none), a = twice[0], b = twice[1], c = twice[2], d = twice[3];
   for (int n = 0; n < 16; ++n)
     table[n] = static_cast<uint8_t>(first + (kSet[0][n] & a) + (kSet[1][n] & b) + (kSet[2][n] & c) + (kSet[3][n] & d));
+}
+
+constexpr uint32_t kLanes = 8;  // dims are a multiple of it
+
+// The largest |y[j]|, or |y[j]| * by[j] where there is a `by`.
+float largest_size(const float* y, const float* by, uint32_t dims) {
+  Floats largest[2] = {};
+  for (uint32_t j = 0; j < dims; j += kLanes) {
+    for (uint32_t v = 0; v < 2; ++v) {
+      Floats size = size_of(load_floats(y + j + 4 * v));
+      if (by != nullptr) size *= load_floats(by + j + 4 * v);
+      largest[v] = size > largest[v] ? size : largest[v];
+    }
+  }
+  const Floats most = largest[0] > largest[1] ? largest[0] : largest[1];
+  return std::max(std::max(most[0], most[1]), std::max(most[2], most[3]));
 }
 
 // The nearest integer, ties to even, of |x| < 2^22: adding 1.5 * 2^23 leaves it in the low bits. A loop of it becomes
@@ -75,13 +92,16 @@ void make_lut_query(const CodeSpec& spec, const float* y, size_t q, LutQueries& 
 
 FineQuery make_fine_query(const CodeSpec& spec, const float* y) {
   constexpr double kLargest = 32767, kLargestSum = 2.0e9;  // 2^31 less what rounding 4096 entries can add
-  double largest = 0, sum = 0;
-  for (uint32_t j = 0; j < spec.dims(); ++j) {
-    largest = std::max(largest, std::fabs(double{y[j]}));
-    sum += std::fabs(double{y[j]});
-  }
+  const double largest = double{largest_size(y, nullptr, spec.dims())};
+  double sums[kLanes] = {};  // side by side, for each addition waits for the one before
+  for (uint32_t j = 0; j < spec.dims(); j += kLanes)
+    for (uint32_t lane = 0; lane < kLanes; ++lane) sums[lane] += double{std::fabs(y[j + lane])};
+  double sum = 0;
+  for (const double one : sums) sum += one;
   const double smallest = std::max(largest / kLargest, sum * ((1u << spec.planes) - 1) / kLargestSum);
-  const double step = smallest > kNothing ? std::exp2(std::ceil(std::log2(smallest))) : 1;
+  int exponent = 0;  // smallest <= 2^exponent
+  if (smallest > kNothing && std::frexp(smallest, &exponent) == 0.5) --exponent;
+  const double step = std::ldexp(1, exponent);
 
   FineQuery fine;
   fine.y16.resize(y16_stride(spec.dims()) * sizeof(int16_t));
@@ -125,14 +145,20 @@ namespace {
 std::vector<uint32_t> share_places(const float* y, size_t count, uint32_t dims, size_t places,
                                    std::vector<uint32_t>& copied) {
   const uint32_t quads = dims / 4;
+  std::vector<float> largest(quads);  // of a query
   std::vector<double> sums(quads), squares(quads);
   parallel_for(quads, count < kFewestQueries ? quads : kFewestQuads, [&](size_t begin, size_t end) {
     for (size_t q = 0; q < count; ++q) {
+      for (size_t u = begin; u < end; u += 2) {
+        const Floats a = size_of(load_floats(y + q * dims + 4 * u)), b = size_of(load_floats(y + q * dims + 4 * u + 4));
+        const Floats even = __builtin_shufflevector(a, b, 0, 2, 4, 6), odd = __builtin_shufflevector(a, b, 1, 3, 5, 7);
+        const Floats pairs = even > odd ? even : odd;
+        largest[u] = std::max(pairs[0], pairs[1]);
+        largest[u + 1] = std::max(pairs[2], pairs[3]);
+      }
       for (size_t u = begin; u < end; ++u) {
-        float largest = 0;
-        for (size_t j = 4 * u; j < 4 * u + 4; ++j) largest = std::max(largest, std::fabs(y[q * dims + j]));
-        sums[u] += double{largest};
-        squares[u] += double{largest} * double{largest};
+        sums[u] += double{largest[u]};
+        squares[u] += double{largest[u]} * double{largest[u]};
       }
     }
   });
@@ -156,8 +182,7 @@ void make_byte_query(const CodeSpec& spec, const float* y, const std::vector<uin
                      const std::vector<float>& inverse, size_t q, ByteQueries& bytes, std::vector<int32_t>& whole,
                      std::vector<uint32_t>& seen) {
   const uint32_t dims = spec.dims();
-  float largest = 0;  // of a place
-  for (uint32_t j = 0; j < dims; ++j) largest = std::max(largest, std::fabs(y[j]) * inverse[j]);
+  const float largest = largest_size(y, inverse.data(), dims);  // of a place
   const float step = largest > 127 * kNothing ? largest / 127 : 1, per_step = 1 / step;
   int8_t* y8 = bytes.y8.as<int8_t>() + q * y8_stride(bytes.groups);
   for (uint32_t j = 0; j < dims; ++j) whole[j] = nearest_integer(y[j] * per_step);
@@ -184,17 +209,21 @@ void make_byte_query(const CodeSpec& spec, const float* y, const std::vector<uin
   for (uint32_t t = spec.planes; t-- > 0;) {  // dims that planes 0 .. t cover and no more
     const uint32_t from = j;
     int64_t sum = 0;
-    float lost = 0, squares = 0;
-    for (; j < spec.widths[t]; ++j) {
-      const float off = y[j] - step * static_cast<float>(whole[j]);
-      sum += whole[j];
-      lost += std::fabs(off);
-      squares += off * off;
+    Floats lost[2] = {}, squares[2] = {};
+    for (; j < spec.widths[t]; j += kLanes) {
+      for (uint32_t v = 0; v < 2; ++v) {
+        Ints entries;
+        std::memcpy(&entries, whole.data() + j + 4 * v, sizeof entries);
+        const Floats off = load_floats(y + j + 4 * v) - step * __builtin_convertvector(entries, Floats);
+        lost[v] += size_of(off);
+        squares[v] += off * off;
+      }
     }
+    for (uint32_t i = from; i < j; ++i) sum += whole[i];
     if (j == from) continue;
     ones += sum * ((int64_t{1} << spec.planes) - (int64_t{1} << (spec.planes - 1 - t)));
-    bound += double{lost} * (2 - std::exp2(-static_cast<double>(t)));
-    variance += double{squares} * (4 - std::exp2(-2 * static_cast<double>(t))) / 3;
+    bound += double{sum_of(lost[0] + lost[1])} * (2 - std::exp2(-static_cast<double>(t)));
+    variance += double{sum_of(squares[0] + squares[1])} * (4 - std::exp2(-2 * static_cast<double>(t))) / 3;
   }
   const double unit = double{step} * std::exp2(1 - static_cast<double>(spec.planes));
   bytes.base[q] = static_cast<float>(-unit * static_cast<double>(ones));
