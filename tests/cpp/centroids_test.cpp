@@ -42,6 +42,25 @@ BEBR_TEST(rows_are_assigned_to_the_nearest_of_many_centroids_nearly_always) {
   CHECK(nearest > kRows * 9 / 10, nearest << " of " << kRows);
 }
 
+BEBR_TEST(equal_centroids_are_in_the_order_of_their_numbers) {
+  Random random(8);
+  for (const size_t distinct : {3, 40, 300}) {
+    std::vector<float> c = values(random, 300);
+    for (size_t i = distinct; i < 300; ++i) std::copy_n(c.data() + i % distinct * kDim, kDim, c.data() + i * kDim);
+    const Centroids centroids(kDim, 300, c.data(), false);
+    const std::vector<float> x = values(random, 1);
+    std::vector<uint32_t> every(300);
+    centroids.nearest(x.data(), 1, 300, every.data());
+    for (size_t p = 1; p < 300; ++p)
+      CHECK(every[p - 1] % distinct != every[p] % distinct || every[p - 1] < every[p], distinct << ", rank " << p);
+    for (const size_t probes : {1, 2, 16, 30, 100}) {
+      std::vector<uint32_t> lists(probes);
+      centroids.nearest(x.data(), 1, probes, lists.data());
+      CHECK(std::equal(lists.begin(), lists.end(), every.begin()), distinct << ", " << probes << " probes");
+    }
+  }
+}
+
 BEBR_TEST(probes_through_groups_are_in_order_and_differ) {
   Random random(6);
   const std::vector<float> c = values(random, kCount), x = values(random, 20);

@@ -7,6 +7,7 @@
 
 #include "base/buffer.h"
 #include "base/threads.h"
+#include "index/floor_of_best.h"
 #include "index/ivf/half_norm.h"
 #include "index/ivf/means.h"
 #include "index/topk.h"
@@ -20,6 +21,7 @@ constexpr size_t kAssignChunk = 4096;    // and where rows are assigned: enough 
 constexpr size_t kMostDirect = 4096;     // more centroids than this are searched through groups
 constexpr size_t kGroupsLooked = 12;     // of about sqrt(count), by a query (docs/experiments/many-centroids.md)
 constexpr size_t kGroupsAssigned = 6;    // by a row that is assigned
+constexpr size_t kCounted = 48;          // of so many, counting who is better is faster than a sort
 constexpr size_t kGroupIterations = 10;  // of k-means over the centroids
 
 // x -> <x, c> + bias; bias null: 0.
@@ -33,35 +35,23 @@ struct Ranked {
   uint32_t list;
 };
 bool better_list(const Ranked& a, const Ranked& b) {
-  return a.score > b.score || (a.score == b.score && a.list < b.list);
+  return (a.score > b.score) | ((a.score == b.score) & (a.list < b.list));
 }
 
 // Infinities of unlike signs, of products beyond a float's range, add up to no number: the worst score there is.
 float number(float score) { return score > kLowest ? score : kLowest; }
 
-// A value that the `nprobe` best of `values` reach, and few others: of lanes apart, so that the maximum of each is a
-// vector operation, the nprobe-th best. A selection among all values would take four times as long.
-float floor_of_best(std::span<const float> values, size_t nprobe, std::vector<float>& best) {
-  size_t lanes = 64;
-  while (lanes < 2 * nprobe) lanes *= 2;
-  const size_t count = values.size();
-  if (count <= 2 * lanes) {
-    best.assign(values.begin(), values.end());
-  } else {
-    best.assign(values.begin(), values.begin() + static_cast<ptrdiff_t>(lanes));
-    size_t at = lanes;
-    for (; at + lanes <= count; at += lanes)
-      for (size_t lane = 0; lane < lanes; ++lane) best[lane] = std::max(best[lane], values[at + lane]);
-    for (size_t lane = 0; at + lane < count; ++lane) best[lane] = std::max(best[lane], values[at + lane]);
-  }
-  const auto last = best.begin() + static_cast<ptrdiff_t>(nprobe - 1);
-  std::nth_element(best.begin(), last, best.end(), std::greater<>());
-  return *last;
-}
-
-void take_best(std::vector<Ranked>& all, size_t nprobe, uint32_t* lists) {
+void take_best(std::span<Ranked> all, size_t nprobe, uint32_t* lists) {
   if (nprobe == 1) {
     *lists = std::min_element(all.begin(), all.end(), better_list)->list;
+    return;
+  }
+  if (all.size() <= kCounted) {
+    for (size_t i = 0; i < all.size(); ++i) {
+      size_t better = 0;
+      for (size_t j = 0; j < all.size(); ++j) better += better_list(all[j], all[i]) ? 1 : 0;
+      if (better < nprobe) lists[better] = all[i].list;
+    }
     return;
   }
   const auto end = all.begin() + static_cast<ptrdiff_t>(nprobe);
@@ -188,6 +178,7 @@ void Centroids::rank_all(const float* x, size_t n, size_t nprobe, bool by_produc
   const size_t stride = groups_.front().weights.out_stride();
   static thread_local std::vector<Ranked> ranked;
   static thread_local std::vector<float> order;
+  ranked.resize(count_);
   for (size_t row = 0; row < n; row += kChunk) {
     const size_t rows = std::min(kChunk, n - row);
     const float* scores = score_all(x + row * dim_, rows, by_product, roughly);
@@ -198,14 +189,16 @@ void Centroids::rank_all(const float* x, size_t n, size_t nprobe, bool by_produc
         continue;
       }
       const float least = floor_of_best(values, nprobe, order);
-      ranked.clear();
-      for (uint32_t c = 0; c < count_; ++c)
-        if (values[c] >= least) ranked.push_back({values[c], c});
-      if (ranked.size() < nprobe) {  // some are no numbers: x is near the limit of a float
-        ranked.clear();
-        for (uint32_t c = 0; c < count_; ++c) ranked.push_back({number(values[c]), c});
+      size_t few = 0;
+      for (uint32_t c = 0; c < count_; ++c) {  // without a branch, which cannot be foreseen
+        ranked[few] = {values[c], c};
+        few += values[c] >= least ? 1 : 0;
       }
-      take_best(ranked, nprobe, lists + (row + i) * nprobe);
+      if (few < nprobe) {  // some are no numbers: x is near the limit of a float
+        few = count_;
+        for (uint32_t c = 0; c < count_; ++c) ranked[c] = {number(values[c]), c};
+      }
+      take_best({ranked.data(), few}, nprobe, lists + (row + i) * nprobe);
     }
   }
 }
