@@ -5,26 +5,29 @@
 #include <functional>
 
 #include "index/complete.h"
+#include "index/floor_of_best.h"
 #include "index/raise.h"
 
 namespace bebr {
 namespace {
 
-constexpr size_t kChunkRows = 256;  // rows expanded at a time: 96 KB at 384 dims. 64, 128: 3 to 6 % slower
-constexpr size_t kTogether = 64;    // visitors whose sums over a chunk stand in memory at a time: 64 KB
+constexpr size_t kChunkRows = 256;           // rows expanded at a time: 96 KB at 384 dims. 64, 128: 3 to 6 % slower
+constexpr size_t kStride = kChunkRows + 16;  // of sums: a power of two would put all of a column into few sets of L1
+constexpr size_t kTogether = 64;             // visitors whose sums over a chunk stand in memory at a time: 64 KB
 // Rounding a query to bytes gives every score an error. A row is dropped when its score, plus this many standard
 // deviations of the error, stays below the k-th best score minus as many. So a row of the answer is lost only where the
 // errors of the two rows differ by 4 deviations: 2.8 (4 / sqrt 2) of the difference of two independent errors.
 constexpr float kDeviations = 2;
-constexpr size_t kMostCandidates = 256;  // more than 2 k that wait before those that cannot matter any more go
-constexpr size_t kListBytes = 64 << 20;  // of the candidates of all queries taken together
-constexpr size_t kFirstRows = 32;        // of a query's first chunk
-constexpr size_t kAhead = 4;             // visitors whose lists are asked for from memory ahead
+constexpr size_t kMostCandidates = 256;   // more than 2 k that wait before those that cannot matter any more go
+constexpr size_t kListBytes = 64 << 20;   // of the candidates of all queries taken together
+constexpr size_t kFirstCandidates = 128;  // that there is room for at once: nearly all queries have as many
+constexpr size_t kAhead = 4;              // visitors whose candidates are asked for from memory ahead
 
 }  // namespace
 
 size_t ExpandedScan::max_batch(size_t k) {
-  const double each = (2.0 * static_cast<double>(k) + kMostCandidates) * sizeof(Candidate);
+  const double each =
+      (2.0 * static_cast<double>(k) + kMostCandidates) * sizeof(Candidate) + static_cast<double>(k) * sizeof(float);
   return std::clamp(static_cast<size_t>(kListBytes / each), size_t{32}, size_t{1024});
 }
 
@@ -38,16 +41,17 @@ ExpandedScan::ExpandedScan(const RowFormat& format, const ByteQueries& queries, 
       base_(base, base + queries.scale.size()),
       raises_(base_.size()),
       thresholds_(thresholds),
+      best_(base_.size(), k),
       lists_(base_.size()) {
   for (size_t i = 0; i < base_.size(); ++i)
     raises_[i] = exact ? exact_raise(queries_, i, base[i]) : kDeviations * queries_.deviation[i];
   expanded_.resize(kChunkRows / kBlockRows * expanded_bytes(queries_.groups));
-  sums_.resize(kTogether * kChunkRows);
+  sums_.resize(kTogether * kStride);
   rows_.resize(kChunkRows + 16);
   scores_.resize(kChunkRows + 16);
 }
 
-void ExpandedScan::scan(const RowView& view, const uint16_t* mask, std::span<const uint32_t> who) {
+void ExpandedScan::scan(const RowView& view, const uint16_t* mask, std::span<const uint32_t> who, const RowView* next) {
   views_.push_back(view);
   const size_t query_bytes = y8_stride(queries_.groups);
   if (y8_.size() < who.size() * query_bytes) y8_.resize(who.size() * query_bytes);
@@ -59,91 +63,87 @@ void ExpandedScan::scan(const RowView& view, const uint16_t* mask, std::span<con
     if (allowed != nullptr && std::all_of(allowed, allowed + blocks, [](uint16_t m) { return m == 0; })) continue;
     kernels_.expand(view.scan(spec_), row / kBlockRows, blocks, expanded_.data());
     queries_.copy_quads(blocks, expanded_.data());
-    prefetch_rows(view, row + kChunkRows);  // while these are multiplied
+    Lines ahead = row + kChunkRows < view.rows ? lines(view, row + kChunkRows)
+                  : next != nullptr            ? lines(*next, 0)
+                                               : Lines{};
+    const size_t each = ahead.count() / who.size() + 1;
     for (size_t v = 0; v < who.size(); v += kTogether) {
       const size_t some = std::min(kTogether, who.size() - v);
       kernels_.dot_expanded(expanded_.data(), blocks, queries_.all_groups(), y8_.as<int8_t>() + v * query_bytes, some,
-                            sums_.data(), kChunkRows);
+                            sums_.data(), kStride);
       for (size_t i = 0; i < some; ++i) {
         const uint32_t query = who[v + i];
-        const int32_t* mine = sums_.data() + i * kChunkRows;
-        if (i + kAhead < some) __builtin_prefetch(&lists_[who[v + i + kAhead]]);
-        size_t first = 0;
-        if (thresholds_.of(query) == kLowest && rows > kFirstRows) {  // a few set a threshold for the others
-          select(query, mine, row, kFirstRows, allowed);
-          first = kFirstRows;
-        }
-        select(query, mine + first, row + first, rows - first,
-               allowed != nullptr ? allowed + first / kBlockRows : nullptr);
+        const int32_t* mine = sums_.data() + i * kStride;
+        if (i + 2 * kAhead < some) prefetch_list(who[v + i + 2 * kAhead]);
+        if (i + kAhead < some) lists_[who[v + i + kAhead]].prefetch_end();
+        ahead.prefetch(each);
+        if (thresholds_.of(query) == kLowest) set_threshold(query, mine, row, rows, allowed);
+        collect(query, select(query, raises_[query], thresholds_.of(query), mine, row, rows, allowed));
       }
     }
   }
 }
 
-void ExpandedScan::prefetch_rows(const RowView& view, size_t first) const {
-  if (first >= view.rows) return;
+ExpandedScan::Lines ExpandedScan::lines(const RowView& view, size_t first) const {
   const size_t rows = std::min(kChunkRows, view.rows - first);
   const uint8_t* sign = view.blocks + first / kBlockRows * block_bytes(spec_);
-  for (size_t at = 0; at < block_count(rows) * block_bytes(spec_); at += 64) __builtin_prefetch(sign + at, 0, 2);
   const uint8_t* rest = view.rest + first * spec_.rest_bytes();
-  for (size_t at = 0; at < rows * spec_.rest_bytes(); at += 64) __builtin_prefetch(rest + at, 0, 2);
+  return {{sign, sign + block_count(rows) * block_bytes(spec_)}, {rest, rest + rows * spec_.rest_bytes()}};
 }
 
-void ExpandedScan::select(uint32_t query, const int32_t* sums, size_t first, size_t rows, const uint16_t* mask) {
+// The rows whose scores, raised by `raise`, are above `threshold`: into rows_ and scores_; how many.
+size_t ExpandedScan::select(uint32_t query, float raise, float threshold, const int32_t* sums, size_t first,
+                            size_t rows, const uint16_t* mask) {
   const uint8_t* factors = views_.back().factors;
   const FactorCode& code = format_.code;
-  const size_t kept =
-      kernels_.select(sums, rows, factors != nullptr ? factors + first * code.bytes : nullptr, code, format_.factor,
-                      mask, base_[query] + queries_.base[query] + raises_[query], queries_.scale[query],
-                      thresholds_.of(query), static_cast<uint32_t>(first), rows_.data(), scores_.data());
-  if (kept > 0) collect(query, kept);
+  return kernels_.select(sums, rows, factors != nullptr ? factors + first * code.bytes : nullptr, code, format_.factor,
+                         mask, base_[query] + queries_.base[query] + raise, queries_.scale[query], threshold,
+                         static_cast<uint32_t>(first), rows_.data(), scores_.data());
+}
+
+// By the lower bounds of a query's first rows: nearly all of these would else become candidates.
+void ExpandedScan::set_threshold(uint32_t query, const int32_t* sums, size_t first, size_t rows, const uint16_t* mask) {
+  const size_t seen = select(query, -raises_[query], kLowest, sums, first, rows, mask);
+  if (seen > k_) thresholds_.raise(query, std::nextafter(floor_of_best({scores_.data(), seen}, k_, order_), kLowest));
 }
 
 // Adds the rows in rows_, whose upper bounds are in scores_, to the candidates.
 void ExpandedScan::collect(uint32_t query, size_t rows) {
-  QueryCandidates& list = lists_[query];
+  if (rows == 0) return;
+  std::vector<Candidate>& candidates = lists_[query].candidates;
   const uint8_t* factors = views_.back().factors;
   const FactorCode& code = format_.code;
-  const auto at = static_cast<uint32_t>(views_.size() - 1);
-  const size_t before = list.candidates.size();
-  if (list.candidates.capacity() == 0) {  // at once: nearly all grow to this
-    list.candidates.reserve(2 * kFirstRows);
-    list.lower_bounds.reserve(std::min(k_, 2 * kFirstRows) + rows);
-  }
+  const auto view = static_cast<uint32_t>(views_.size() - 1);
+  const size_t before = candidates.size();
+  if (candidates.capacity() == 0) candidates.reserve(std::max(kFirstCandidates, rows));
+  candidates.resize(before + rows);
   const float raise = 2 * raises_[query];
   const bool multiplies = format_.factor == Factor::Mul;
   for (size_t i = 0; i < rows; ++i) {
-    const float spread = multiplies ? raise * code.value(factors + rows_[i] * code.bytes) : raise;
-    list.candidates.push_back({scores_[i] - spread, scores_[i], at, rows_[i]});
+    Candidate& candidate = candidates[before + i];
+    candidate.upper = scores_[i];
+    candidate.view = view;
+    candidate.row = rows_[i];
+    const float lower = scores_[i] - (multiplies ? raise * code.value(factors + rows_[i] * code.bytes) : raise);
+    scores_[i] = lower > kLowest ? lower : kLowest;  // nor a NaN
   }
-  const std::span<const Candidate> fresh = std::span(list.candidates).subspan(before);
-  if (list.lower_bounds.size() <
-      k_) {  // all of the first rows get here: one selection instead of as many steps of a heap
-    for (const Candidate& c : fresh) list.lower_bounds.push_back(c.lower);
-    if (list.lower_bounds.size() < k_) return;
-    const auto end = list.lower_bounds.begin() + static_cast<ptrdiff_t>(k_);
-    std::nth_element(list.lower_bounds.begin(), end - 1, list.lower_bounds.end(), std::greater<>());
-    list.lower_bounds.erase(end, list.lower_bounds.end());
-    std::make_heap(list.lower_bounds.begin(), list.lower_bounds.end(), std::greater<>());
-  } else {
-    const float worst = list.lower_bounds.front();
-    for (const Candidate& c : fresh) {
-      if (!(c.lower > list.lower_bounds.front())) continue;
-      std::pop_heap(list.lower_bounds.begin(), list.lower_bounds.end(), std::greater<>());
-      list.lower_bounds.back() = c.lower;
-      std::push_heap(list.lower_bounds.begin(), list.lower_bounds.end(), std::greater<>());
-    }
-    if (list.lower_bounds.front() == worst) return;
-  }
+  const float worst = best_.add(query, {scores_.data(), rows});
   // An upper bound that equals the k-th lower one may still belong to the answer.
-  thresholds_.raise(query, std::nextafter(list.lower_bounds.front(), kLowest));
-  if (before == 0 || list.candidates.size() > 2 * k_ + kMostCandidates) drop(query);
+  if (worst > kLowest) thresholds_.raise(query, std::nextafter(worst, kLowest));
+  if (candidates.size() > 2 * k_ + kMostCandidates) drop(query);
 }
 
 // Drops candidates that cannot belong to the answer any more.
 void ExpandedScan::drop(uint32_t query) {
   const float threshold = thresholds_.of(query);
-  std::erase_if(lists_[query].candidates, [threshold](const Candidate& c) { return !(c.upper > threshold); });
+  std::vector<Candidate>& candidates = lists_[query].candidates;
+  size_t left = 0;
+  for (size_t i = 0; i < candidates.size(); ++i) {  // without a branch: which of them stay cannot be foreseen
+    const Candidate c = candidates[i];
+    candidates[left] = c;
+    left += c.upper > threshold ? 1 : 0;
+  }
+  candidates.resize(left);
 }
 
 void ExpandedScan::prefetch(uint32_t query) {
@@ -151,9 +151,13 @@ void ExpandedScan::prefetch(uint32_t query) {
   for (const Candidate& c : lists_[query].candidates) {
     const RowView& view = views_[c.view];
     for (uint32_t g = 0; g < spec_.groups(); g += 4)
-      __builtin_prefetch(view.blocks + sign_offset(spec_.groups(), c.row, g));
+      __builtin_prefetch(view.blocks + sign_offset(spec_.groups(), c.row, g), 0, 2);
     const uint8_t* rest = view.rest + size_t{c.row} * spec_.rest_bytes();
-    for (uint32_t at = 0; at < spec_.rest_bytes(); at += 64) __builtin_prefetch(rest + at);
+    for (uint32_t at = 0; at < spec_.rest_bytes(); at += 64) __builtin_prefetch(rest + at, 0, 2);
+    if (spec_.rest_bytes() > 0)
+      __builtin_prefetch(rest + spec_.rest_bytes() - 1, 0, 2);  // a row begins anywhere in a line
+    if (view.factors != nullptr) __builtin_prefetch(view.factors + size_t{c.row} * format_.code.bytes, 0, 2);
+    __builtin_prefetch(view.ids + c.row, 0, 2);
   }
 }
 

@@ -10,6 +10,7 @@
 
 #include "base/buffer.h"
 #include "base/threads.h"
+#include "index/best_bounds.h"
 #include "index/options.h"
 #include "index/query.h"
 #include "index/rows.h"
@@ -51,31 +52,53 @@ class ExpandedScan {
 
   // Scans the rows of `view` that `mask` allows (a bit a row; null: all) for queries `who`. The view must not change
   // until these queries are completed.
-  void scan(const RowView& view, const uint16_t* mask, std::span<const uint32_t> who);
-
-  // Prefetches a chunk of rows: what is scanned next.
-  void prefetch_rows(const RowView& view, size_t first = 0) const;
+  // `next`: what is scanned after it, null: nothing that is known.
+  void scan(const RowView& view, const uint16_t* mask, std::span<const uint32_t> who, const RowView* next = nullptr);
 
   // The k best lower bounds so far, in no order: fewer where there are fewer rows, or where they are another scan's.
-  std::span<const float> best(uint32_t query) const { return lists_[query].lower_bounds; }
+  std::span<const float> best(uint32_t query) const { return best_.of(query); }
 
   // Completes the candidates of a query into `top`, and forgets them; how many. prefetch: prefetches their codes.
   void prefetch(uint32_t query);
   size_t finalize(uint32_t query, const FineQuery& fine, TopK& top);
 
  private:
-  // Its final score lies between the two bounds.
   struct Candidate {
-    float lower, upper;
+    Candidate() noexcept {}  // whatever was there: nothing to write before it is filled
+    float upper;             // bound of its final score
     uint32_t view, row;
   };
   struct QueryCandidates {
     std::vector<Candidate> candidates;
-    std::vector<float> lower_bounds;  // the k best ones, worst in front
+    void prefetch_end() const { __builtin_prefetch(candidates.data() + candidates.size(), 1); }
   };
 
-  void select(uint32_t query, const int32_t* sums, size_t first, size_t rows, const uint16_t* mask);
+  // Memory to ask for, a little at a time: a chunk's lines asked for at once wait for each other.
+  struct Bytes {
+    const uint8_t *at = nullptr, *end = nullptr;
+    size_t lines() const noexcept { return (static_cast<size_t>(end - at) + 63) / 64; }
+    void prefetch(size_t& some) noexcept {
+      for (; some > 0 && at < end; --some, at += 64) __builtin_prefetch(at, 0, 2);
+    }
+  };
+  struct Lines {
+    Bytes sign, rest;
+    size_t count() const noexcept { return sign.lines() + rest.lines(); }
+    void prefetch(size_t some) noexcept {
+      sign.prefetch(some);
+      rest.prefetch(some);
+    }
+  };
+  // Of the chunk that begins with row `first`.
+  Lines lines(const RowView& view, size_t first) const;
+  size_t select(uint32_t query, float raise, float threshold, const int32_t* sums, size_t first, size_t rows,
+                const uint16_t* mask);
+  void set_threshold(uint32_t query, const int32_t* sums, size_t first, size_t rows, const uint16_t* mask);
   void collect(uint32_t query, size_t rows);
+  void prefetch_list(uint32_t query) const {
+    best_.prefetch(query);
+    __builtin_prefetch(&lists_[query]);
+  }
   void drop(uint32_t query);
 
   const RowFormat& format_;
@@ -85,13 +108,14 @@ class ExpandedScan {
   const ByteQueries& queries_;
   std::vector<float> base_, raises_;  // raises: of a score by bytes, before the factor
   Thresholds& thresholds_;
+  BestBounds best_;  // of lower bounds
   std::vector<QueryCandidates> lists_;
   std::vector<RowView> views_;
   // Of the view at hand.
   Buffer y8_, expanded_;
   std::vector<int32_t> sums_;
   std::vector<uint32_t> rows_;
-  std::vector<float> scores_;
+  std::vector<float> scores_, order_;
 };
 
 // Of several scans over parts of the rows, the k-th best lower bound of all together is the threshold: the candidates

@@ -285,11 +285,11 @@ void IvfScan::Group::scan_expanded(const std::vector<uint32_t>& who, const Visit
       for (size_t at = next++, then; at < pieces.size(); at = then) {
         check_stop(scan_.options_);
         then = next++;
-        if (then < pieces.size()) expanded.prefetch_rows(pieces[then].rows);
         const Piece& piece = pieces[at];
         const uint16_t* mask = nullptr;
         if (!scan_.masked(piece.list, room, mask)) continue;
-        expanded.scan(piece.rows, mask != nullptr ? mask + piece.row / kBlockRows : nullptr, visits.of(piece.list));
+        expanded.scan(piece.rows, mask != nullptr ? mask + piece.row / kBlockRows : nullptr, visits.of(piece.list),
+                      then < pieces.size() ? &pieces[then].rows : nullptr);
         note_work(scan_.options_.work, visits.of(piece.list).size() * piece.rows.rows, 0);
       }
     }
