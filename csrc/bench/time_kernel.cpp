@@ -138,7 +138,7 @@ std::vector<double> time_kernel(Isa isa, const std::string& kernel, uint32_t dim
     };
   } else if (kernel == "expand") {
     pass = [&] {
-      for (size_t b = 0; b < view.rows / kBlockRows; ++b) k.expand(view, b, 1, expanded.data());
+      for (size_t b = 0; b < view.rows / kBlockRows; ++b) k.expand(view, b, 1, spec.groups(), expanded.data());
     };
   } else if (kernel == "dot_expanded") {
     pass = [&] {

@@ -22,6 +22,14 @@ constexpr size_t kMostCandidates = 256;   // more than 2 k that wait before thos
 constexpr size_t kListBytes = 64 << 20;   // of the candidates of all queries taken together
 constexpr size_t kFirstCandidates = 128;  // that there is room for at once: nearly all queries have as many
 constexpr size_t kAhead = 4;              // visitors whose candidates are asked for from memory ahead
+constexpr size_t kPiece = 64;             // rows that one call of a kernel takes
+// By leading dims: a row is dropped when its score, plus what the other dims may add, stays below the k-th best: the
+// most that they have added to any row that was among the k best, and two standard deviations; no less than five
+// (docs/experiments/leading-dims.md).
+constexpr float kLeadDeviations = 2, kLeastDeviations = 5;
+constexpr size_t kFewestRows = 1 << 13;  // of a scan that reads leading dims alone: the first rows need all
+constexpr size_t kFirstChoice = 1024;    // rows until the number of tiles is looked at again; then twice as many
+constexpr double kSaved = .75;           // by a tile more: of the rows that the others were added to for nothing
 
 }  // namespace
 
@@ -31,7 +39,11 @@ size_t ExpandedScan::max_batch(size_t k) {
   return std::clamp(static_cast<size_t>(kListBytes / each), size_t{32}, size_t{1024});
 }
 
-ExpandedScan::ExpandedScan(const RowFormat& format, const ByteQueries& queries, const float* base, size_t k,
+bool ExpandedScan::leads(size_t rows, const SearchOptions& options) {
+  return kernels().tail_tiles > 0 && rows >= kFewestRows && !options.exact && options.min_scores == nullptr;
+}
+
+ExpandedScan::ExpandedScan(const RowFormat& format, const ByteQueries& queries, const float* base, size_t k, size_t rows,
                            Thresholds& thresholds, bool exact)
     : format_(format),
       spec_(format.spec),
@@ -40,36 +52,66 @@ ExpandedScan::ExpandedScan(const RowFormat& format, const ByteQueries& queries, 
       queries_(queries),
       base_(base, base + queries.scale.size()),
       raises_(base_.size()),
+      unseen_(base_.size()),
+      expected_rows_(rows),
+      next_choice_(kFirstChoice * base_.size()),
       thresholds_(thresholds),
       best_(base_.size(), k),
       lists_(base_.size()) {
   for (size_t i = 0; i < base_.size(); ++i)
     raises_[i] = exact ? exact_raise(queries_, i, base[i]) : kDeviations * queries_.deviation[i];
+  read(std::max(queries.least_tiles, (queries.tiles() + 1) / 2));
   expanded_.resize(kChunkRows / kBlockRows * expanded_bytes(queries_.groups));
   sums_.resize(kTogether * kStride);
   rows_.resize(kChunkRows + 16);
   scores_.resize(kChunkRows + 16);
 }
 
+// Reads so many tiles from now on.
+void ExpandedScan::read(uint32_t tiles) {
+  tiles_ = tiles;
+  if (tiles == queries_.tiles()) return;
+  const size_t tail_bytes = 64 * size_t{queries_.tiles() - queries_.tail_tile(tiles)};
+  tails_.resize(base_.size() * tail_bytes);
+  for (uint32_t i = 0; i < base_.size(); ++i) {
+    const float rest = queries_.lead(tiles, i).rest, rounding = queries_.deviation[i];
+    unseen_[i] = std::sqrt(rest * rest + rounding * rounding);
+    queries_.copy_tail(i, tiles, tails_.as<int8_t>() + i * tail_bytes);
+  }
+}
+
+// As rows come, ever fewer of them are above the k best so far, or near: about as many each time that rows have
+// doubled. A tile more is read where that costs less than what it saves of the rows to come.
+void ExpandedScan::choose_tiles() {
+  const auto count = static_cast<double>(base_.size()), seen = static_cast<double>(pairs_) / count;
+  const double left = static_cast<double>(expected_rows_) - seen, wasted = static_cast<double>(wasted_) / count;
+  next_choice_ = 2 * pairs_;
+  wasted_ = 0;
+  if (left > 0 && tiles_ < queries_.tiles() &&
+      kSaved * wasted * std::log2(1 + left / seen) * kernels_.tail_tiles > left)
+    read(tiles_ + 1);
+}
+
 void ExpandedScan::scan(const RowView& view, const uint16_t* mask, std::span<const uint32_t> who, const RowView* next) {
+  if (pairs_ >= next_choice_) choose_tiles();
+  pairs_ += view.rows * who.size();
   views_.push_back(view);
-  const size_t query_bytes = y8_stride(queries_.groups);
+  const size_t query_bytes = 64 * size_t{tiles_};
   if (y8_.size() < who.size() * query_bytes) y8_.resize(who.size() * query_bytes);
-  for (size_t i = 0; i < who.size(); ++i)
-    std::copy_n(queries_.y8.as<int8_t>() + who[i] * query_bytes, query_bytes, y8_.as<int8_t>() + i * query_bytes);
+  for (size_t i = 0; i < who.size(); ++i) queries_.copy_query(who[i], tiles_, y8_.as<int8_t>() + i * query_bytes);
   for (size_t row = 0; row < view.rows; row += kChunkRows) {
     const size_t rows = std::min(kChunkRows, view.rows - row), blocks = block_count(rows);
     const uint16_t* allowed = mask != nullptr ? mask + row / kBlockRows : nullptr;
     if (allowed != nullptr && std::all_of(allowed, allowed + blocks, [](uint16_t m) { return m == 0; })) continue;
-    kernels_.expand(view.scan(spec_), row / kBlockRows, blocks, expanded_.data());
-    queries_.copy_quads(blocks, expanded_.data());
+    kernels_.expand(view.scan(spec_), row / kBlockRows, blocks, queries_.groups_in(tiles_), expanded_.data());
+    queries_.copy_quads(blocks, tiles_, expanded_.data());
     Lines ahead = row + kChunkRows < view.rows ? lines(view, row + kChunkRows)
                   : next != nullptr            ? lines(*next, 0)
                                                : Lines{};
     const size_t each = ahead.count() / who.size() + 1;
     for (size_t v = 0; v < who.size(); v += kTogether) {
       const size_t some = std::min(kTogether, who.size() - v);
-      kernels_.dot_expanded(expanded_.data(), blocks, queries_.all_groups(), y8_.as<int8_t>() + v * query_bytes, some,
+      kernels_.dot_expanded(expanded_.data(), blocks, queries_.all_groups_in(tiles_), y8_.as<int8_t>() + v * query_bytes, some,
                             sums_.data(), kStride);
       for (size_t i = 0; i < some; ++i) {
         const uint32_t query = who[v + i];
@@ -78,7 +120,8 @@ void ExpandedScan::scan(const RowView& view, const uint16_t* mask, std::span<con
         if (i + kAhead < some) lists_[who[v + i + kAhead]].prefetch_end();
         ahead.prefetch(each);
         if (thresholds_.of(query) == kLowest) set_threshold(query, mine, row, rows, allowed);
-        collect(query, select(query, raises_[query], thresholds_.of(query), mine, row, rows, allowed));
+        const size_t kept = select(query, raise_of(query), thresholds_.of(query), mine, row, rows, allowed);
+        collect(query, tiles_ < queries_.tiles() ? add_tails(query, mine, row, kept) : kept);
       }
     }
   }
@@ -97,14 +140,68 @@ size_t ExpandedScan::select(uint32_t query, float raise, float threshold, const 
   const uint8_t* factors = views_.back().factors;
   const FactorCode& code = format_.code;
   return kernels_.select(sums, rows, factors != nullptr ? factors + first * code.bytes : nullptr, code, format_.factor,
-                         mask, base_[query] + queries_.base[query] + raise, queries_.scale[query], threshold,
+                         mask, base_[query] + queries_.lead(tiles_, query).base + raise, queries_.scale[query], threshold,
                          static_cast<uint32_t>(first), rows_.data(), scores_.data());
 }
 
 // By the lower bounds of a query's first rows: nearly all of these would else become candidates.
 void ExpandedScan::set_threshold(uint32_t query, const int32_t* sums, size_t first, size_t rows, const uint16_t* mask) {
-  const size_t seen = select(query, -raises_[query], kLowest, sums, first, rows, mask);
-  if (seen > k_) thresholds_.raise(query, std::nextafter(floor_of_best({scores_.data(), seen}, k_, order_), kLowest));
+  const bool leads = tiles_ < queries_.tiles();
+  const size_t seen = select(query, leads ? 0 : -raises_[query], kLowest, sums, first, rows, mask);
+  if (seen <= k_) return;
+  float floor = floor_of_best({scores_.data(), seen}, k_, order_);
+  if (leads) {  // the k best by leading dims: all dims of these
+    const size_t best = select(query, 0, std::nextafter(floor, kLowest), sums, first, rows, mask);
+    add_tails(query, sums, first, best);
+    floor = lower_bound(query, 0);
+    for (size_t i = 1; i < best; ++i) floor = std::min(floor, lower_bound(query, i));
+  }
+  thresholds_.raise(query, std::nextafter(floor, kLowest));
+}
+
+// What the score of a row so far has to be raised by.
+float ExpandedScan::raise_of(uint32_t query) const {
+  if (tiles_ == queries_.tiles()) return raises_[query];
+  return std::max(thresholds_.tail(query) + kLeadDeviations, kLeastDeviations) * unseen_[query];
+}
+
+// Of the i-th of the rows in rows_, whose upper bounds are in scores_.
+float ExpandedScan::lower_bound(uint32_t query, size_t i) const {
+  const float raise = 2 * raises_[query];
+  if (format_.factor != Factor::Mul) return scores_[i] - raise;
+  return scores_[i] - raise * format_.code.value(views_.back().factors + size_t{rows_[i]} * format_.code.bytes);
+}
+
+// Of the rows in rows_, of which sums[row - first] are those of the leading dims, leaves those that stay above the
+// threshold with all dims; how many.
+size_t ExpandedScan::add_tails(uint32_t query, const int32_t* sums, size_t first, size_t rows) {
+  const RowView& view = views_.back();
+  const FactorCode& code = format_.code;
+  const uint32_t tile = queries_.tail_tile(tiles_);
+  const int8_t* tail = tails_.as<int8_t>() + query * 64 * size_t{queries_.tiles() - tile};
+  const float scale = queries_.scale[query], threshold = thresholds_.of(query);
+  const float whole = base_[query] + queries_.base[query] + raises_[query];
+  const float apart = queries_.base[query] - queries_.lead(tiles_, query).base;
+  int32_t added[kPiece];
+  size_t left = 0;
+  float most = 0;
+  for (size_t i = 0; i < rows; i += kPiece) {
+    const size_t some = std::min(kPiece, rows - i);
+    kernels_.dot_tail(view.scan(spec_), tile, tail, rows_.data() + i, some, added);
+    for (size_t j = 0; j < some; ++j) {
+      const uint32_t row = rows_[i + j];
+      float score = whole + scale * static_cast<float>(sums[row - first] + added[j]);
+      if (format_.factor == Factor::Mul) score *= code.value(view.factors + size_t{row} * code.bytes);
+      if (format_.factor == Factor::Sub) score -= code.value(view.factors + size_t{row} * code.bytes);
+      if (!(score > threshold)) continue;
+      most = std::max(most, apart + scale * static_cast<float>(added[j]));
+      rows_[left] = row;
+      scores_[left++] = score;
+    }
+  }
+  wasted_ += rows - left;
+  if (unseen_[query] > 0) thresholds_.raise_tail(query, most / unseen_[query]);
+  return left;
 }
 
 // Adds the rows in rows_, whose upper bounds are in scores_, to the candidates.

@@ -22,18 +22,25 @@ namespace bebr {
 // queries share these, in several threads: what one of them has found rules out rows of all.
 class Thresholds {
  public:
-  explicit Thresholds(size_t queries) : values_(queries) {
+  explicit Thresholds(size_t queries) : values_(queries), tails_(queries) {
     for (std::atomic<float>& value : values_) value.store(kLowest, std::memory_order_relaxed);
+    for (std::atomic<float>& tail : tails_) tail.store(0, std::memory_order_relaxed);
   }
   float of(uint32_t query) const noexcept { return values_[query].load(std::memory_order_relaxed); }
-  void raise(uint32_t query, float to) noexcept {
-    float now = of(query);
-    while (now < to && !values_[query].compare_exchange_weak(now, to, std::memory_order_relaxed)) {
+  void raise(uint32_t query, float to) noexcept { raise(values_[query], to); }
+  // The most that the dims behind the leading ones have added to a row whose score was above the threshold then, in
+  // standard deviations of what they add. To be raised before the threshold.
+  float tail(uint32_t query) const noexcept { return tails_[query].load(std::memory_order_relaxed); }
+  void raise_tail(uint32_t query, float to) noexcept { raise(tails_[query], to); }
+
+ private:
+  static void raise(std::atomic<float>& value, float to) noexcept {
+    float now = value.load(std::memory_order_relaxed);
+    while (now < to && !value.compare_exchange_weak(now, to, std::memory_order_relaxed)) {
     }
   }
 
- private:
-  std::vector<std::atomic<float>> values_;
+  std::vector<std::atomic<float>> values_, tails_;
 };
 
 // Candidates of some queries, in one thread. Queries are rounded to bytes. A row stays a candidate while rounding may
@@ -44,11 +51,16 @@ class ExpandedScan {
   // must fit in memory.
   static size_t max_batch(size_t k);
 
+  // Whether a scan of so many rows may read the leading dims of most rows alone (leads of make_byte_queries). It learns
+  // from the k best so far what the other dims add to rows like these, so these have to be its own: no floor, and no
+  // thresholds at first.
+  static bool leads(size_t rows, const SearchOptions& options);
+
   // queries: must not change while this lives; several scans may read the same ones. base: of each query. k: results a
-  // query. thresholds: at first, scores that do not count. exact: rounding is taken by its upper bound and nothing is
-  // lost; else by its standard deviation.
-  ExpandedScan(const RowFormat& format, const ByteQueries& queries, const float* base, size_t k, Thresholds& thresholds,
-               bool exact);
+  // query. rows: that a query is going to look at, more or less. thresholds: at first, scores that do not count. exact:
+  // rounding is taken by its upper bound and nothing is lost; else by its standard deviation.
+  ExpandedScan(const RowFormat& format, const ByteQueries& queries, const float* base, size_t k, size_t rows,
+               Thresholds& thresholds, bool exact);
 
   // Scans the rows of `view` that `mask` allows (a bit a row; null: all) for queries `who`. The view must not change
   // until these queries are completed.
@@ -94,6 +106,11 @@ class ExpandedScan {
   size_t select(uint32_t query, float raise, float threshold, const int32_t* sums, size_t first, size_t rows,
                 const uint16_t* mask);
   void set_threshold(uint32_t query, const int32_t* sums, size_t first, size_t rows, const uint16_t* mask);
+  void read(uint32_t tiles);
+  void choose_tiles();
+  float raise_of(uint32_t query) const;
+  float lower_bound(uint32_t query, size_t i) const;
+  size_t add_tails(uint32_t query, const int32_t* sums, size_t first, size_t rows);
   void collect(uint32_t query, size_t rows);
   void prefetch_list(uint32_t query) const {
     best_.prefetch(query);
@@ -107,6 +124,14 @@ class ExpandedScan {
   size_t k_;
   const ByteQueries& queries_;
   std::vector<float> base_, raises_;  // raises: of a score by bytes, before the factor
+  // Of a score by leading dims: the tiles that are read, and the standard deviation of what they do not see, rounding
+  // included.
+  uint32_t tiles_ = 0;
+  std::vector<float> unseen_;
+  Buffer tails_;                    // of all queries (ByteQueries::copy_tail)
+  size_t expected_rows_;            // of a query
+  size_t pairs_ = 0, next_choice_;  // of rows and queries so far; when tiles are chosen again
+  size_t wasted_ = 0;               // since then: tails of rows that are no candidates
   Thresholds& thresholds_;
   BestBounds best_;  // of lower bounds
   std::vector<QueryCandidates> lists_;

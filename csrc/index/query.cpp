@@ -232,9 +232,44 @@ void make_byte_query(const CodeSpec& spec, const float* y, const std::vector<uin
   bytes.deviation[q] = static_cast<float>(std::sqrt(variance));
 }
 
+// What a dim adds to the base for each unit of its entry, and the variance of its value: of dims of depth t + 1.
+struct DimWeights {
+  std::vector<int32_t> ones;
+  std::vector<float> variance;
+};
+DimWeights dim_weights(const CodeSpec& spec) {
+  DimWeights found{std::vector<int32_t>(spec.dims()), std::vector<float>(spec.dims())};
+  uint32_t j = 0;
+  for (uint32_t t = spec.planes; t-- > 0;) {
+    for (; j < spec.widths[t]; ++j) {
+      found.ones[j] = (1 << spec.planes) - (1 << (spec.planes - 1 - t));
+      found.variance[j] = static_cast<float>((4 - std::exp2(-2 * static_cast<double>(t))) / 3);
+    }
+  }
+  return found;
+}
+
+// The leads of query q: y[dims] and its entries.
+void make_leads(const CodeSpec& spec, const DimWeights& weights, const float* y, const std::vector<int32_t>& whole,
+                size_t q, ByteQueries& bytes) {
+  const size_t count = bytes.base.size();
+  const double unit = double{bytes.scale[q]} / 2;
+  float rest = 0;
+  for (uint32_t tiles = bytes.tiles(), end = spec.dims(); tiles >= bytes.least_tiles; --tiles) {
+    const uint32_t dims = bytes.dims_in(tiles);
+    float sums[16] = {};  // side by side: one after the other they would wait for each other
+    for (uint32_t j = dims; j < end; ++j) sums[j % 16] += y[j] * y[j] * weights.variance[j];
+    for (const float sum : sums) rest += sum;
+    end = dims;
+    int64_t ones = 0;
+    for (uint32_t j = 0; j < dims; ++j) ones += int64_t{whole[j]} * weights.ones[j];
+    bytes.leads[tiles * count + q] = {static_cast<float>(-unit * static_cast<double>(ones)), std::sqrt(rest)};
+  }
+}
+
 }  // namespace
 
-ByteQueries make_byte_queries(const CodeSpec& spec, const float* y, size_t count) {
+ByteQueries make_byte_queries(const CodeSpec& spec, const float* y, size_t count, bool leads) {
   const uint32_t dims = spec.dims();
   ByteQueries bytes;
   bytes.groups = spec.groups();
@@ -244,17 +279,43 @@ ByteQueries make_byte_queries(const CodeSpec& spec, const float* y, size_t count
   const std::vector<uint32_t> times = share_places(y, count, dims, places, bytes.copied);
   std::vector<float> inverse(dims);
   for (uint32_t j = 0; j < dims; ++j) inverse[j] = 1 / static_cast<float>(times[j / 4]);
+  // All that is repeated has to be read.
+  const uint32_t repeated = bytes.copied.empty() ? 0 : *std::ranges::max_element(bytes.copied) + 1;
+  bytes.least_tiles =
+      leads ? std::min(bytes.tiles(), static_cast<uint32_t>(repeated + bytes.copied.size()) / 16 + 1) : bytes.tiles();
+  DimWeights weights;
+  if (bytes.least_tiles < bytes.tiles()) {
+    bytes.leads.resize((bytes.tiles() + 1) * count);
+    weights = dim_weights(spec);
+  }
   parallel_for(count, kFewestQueries, [&](size_t first, size_t last) {
     std::vector<int32_t> whole(dims);
     std::vector<uint32_t> seen(dims / 4);
-    for (size_t q = first; q < last; ++q) make_byte_query(spec, y + q * dims, times, inverse, q, bytes, whole, seen);
+    for (size_t q = first; q < last; ++q) {
+      make_byte_query(spec, y + q * dims, times, inverse, q, bytes, whole, seen);
+      if (!bytes.leads.empty()) make_leads(spec, weights, y + q * dims, whole, q, bytes);
+    }
   });
   return bytes;
 }
 
-void ByteQueries::copy_quads(size_t blocks, uint8_t* expanded) const {
-  for (size_t block = 0; block < blocks; ++block, expanded += expanded_bytes(groups)) {
-    uint8_t* to = expanded + size_t{groups} * 2 * kQuadBytes;
+void ByteQueries::copy_query(size_t q, uint32_t tiles, int8_t* to) const {
+  const int8_t* from = y8.as<int8_t>() + q * y8_stride(groups);
+  const size_t repeated = 4 * copied.size(), leading = 64 * size_t{tiles} - repeated;
+  std::copy_n(from, leading, to);
+  std::copy_n(from + y8_stride(groups) - repeated, repeated, to + leading);
+}
+
+void ByteQueries::copy_tail(size_t q, uint32_t tiles, int8_t* to) const {
+  const int8_t* from = y8.as<int8_t>() + q * y8_stride(groups);
+  const uint32_t first = 64 * tail_tile(tiles), dims = dims_in(tiles), all = 8 * groups;
+  std::fill_n(to, 64 * size_t{this->tiles()} - first, int8_t{0});
+  std::copy(from + dims, from + all, to + (dims - first));
+}
+
+void ByteQueries::copy_quads(size_t blocks, uint32_t tiles, uint8_t* expanded) const {
+  for (size_t block = 0; block < blocks; ++block, expanded += size_t{tiles} * 64 * kBlockRows) {
+    uint8_t* to = expanded + (16 * size_t{tiles} - copied.size()) * kQuadBytes;
     for (const uint32_t quad : copied) {
       std::memcpy(to, expanded + size_t{quad} * kQuadBytes, kQuadBytes);
       to += kQuadBytes;

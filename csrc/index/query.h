@@ -1,6 +1,7 @@
 // A float query in the integer forms that the kernels take.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <vector>
 
@@ -49,18 +50,40 @@ struct ByteQueries {
   std::vector<uint32_t> copied;  // quads that are repeated behind the last one of the code
   Buffer y8;                     // count * y8_stride(groups)
 
-  // Writes the repeated quads into what expand wrote.
-  void copy_quads(size_t blocks, uint8_t* expanded) const;
-  // Byte groups, repeated quads included, for dot_expanded.
-  uint32_t all_groups() const noexcept {
-    return copied.empty() ? groups : static_cast<uint32_t>(y8_stride(groups) / 8);
+  // Tiles of 64 bytes that a query takes. The leading `tiles` of them hold the first dims, and the repeated quads last.
+  uint32_t tiles() const noexcept { return static_cast<uint32_t>(y8_stride(groups) / 64); }
+  uint32_t dims_in(uint32_t tiles) const noexcept {
+    return std::min(8 * groups, 64 * tiles - 4 * static_cast<uint32_t>(copied.size()));
   }
+  // Byte groups of so many tiles: what expand writes, and with repeated quads what dot_expanded reads.
+  uint32_t groups_in(uint32_t tiles) const noexcept { return std::min(groups, 8 * tiles); }
+  uint32_t all_groups_in(uint32_t tiles) const noexcept { return copied.empty() ? groups_in(tiles) : 8 * tiles; }
+  uint32_t all_groups() const noexcept { return all_groups_in(tiles()); }
+  // Writes the repeated quads into what expand wrote for so many tiles.
+  void copy_quads(size_t blocks, uint32_t tiles, uint8_t* expanded) const;
+  // The query's bytes in so many tiles; and those of the dims that these lack, zeros before, from their tile on
+  // (Kernels::dot_tail).
+  void copy_query(size_t q, uint32_t tiles, int8_t* to) const;
+  uint32_t tail_tile(uint32_t tiles) const noexcept { return dims_in(tiles) / 64; }
+  void copy_tail(size_t q, uint32_t tiles, int8_t* to) const;
   std::vector<float> base, scale;
   // Of the score error by rounding to bytes: an upper bound over every code, and the standard deviation, assuming the
   // codes' bits are independent and equally likely.
   std::vector<float> bound, deviation;
+
+  // Scores by the leading dims, which most of a score's spread comes from: <y, v> ~ lead.base + scale * sums over
+  // `tiles` tiles, for least_tiles and more; lead.rest is the standard deviation of what the other dims add, assumed as
+  // above. Number tiles * count + q. Where they are not asked for, least_tiles is tiles().
+  struct Lead {
+    float base, rest;
+  };
+  uint32_t least_tiles = 0;
+  std::vector<Lead> leads;
+  Lead lead(uint32_t tiles, size_t q) const noexcept {
+    return leads.empty() ? Lead{base[q], 0} : leads[tiles * base.size() + q];
+  }
 };
-ByteQueries make_byte_queries(const CodeSpec& spec, const float* y, size_t count);
+ByteQueries make_byte_queries(const CodeSpec& spec, const float* y, size_t count, bool leads = false);
 
 // An upper bound of |<fine query, v> - scale8 * sums| over every code of the spec: what the scan of the sign plane
 // cannot see. Rounding of the 8-bit query, plus the planes it does not read (the smaller of the L1 and the

@@ -252,6 +252,7 @@ void bind_amx(Kernels& table) noexcept {
   table.scan_batch = scan_batch_amx;
   table.dot_expanded = dot_expanded_amx;
   table.expand_queries = 4;
+  table.tail_tiles = 0;  // a product of 64 bytes is cheaper than what it takes to leave it out
   table.batch_queries = 256;
   table.batch_tables = false;
 }

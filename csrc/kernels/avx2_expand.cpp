@@ -96,9 +96,9 @@ BEBR_INLINE void expand_quad_avx2(const CodeSpec& spec, const EightRows& rows, c
   for (int d = 0; d < 8; ++d) store_avx2_expand(out + 64 * d, _mm256_and_si256(_mm256_srl_epi16(u[d], below), kept));
 }
 
-void expand_avx2(const ScanView& view, size_t first, size_t blocks, uint8_t* out) noexcept {
+void expand_avx2(const ScanView& view, size_t first, size_t blocks, uint32_t groups, uint8_t* out) noexcept {
   const CodeSpec& spec = view.spec;
-  const uint32_t groups = spec.groups(), quads = (groups + 3) / 4;
+  const uint32_t quads = (groups + 3) / 4;
   const __m256i lane = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
   size_t plane[kMaxPlanes] = {};
   for (uint32_t t = 2; t < spec.planes; ++t) plane[t] = plane[t - 1] + spec.widths[t - 1] / 8;
@@ -275,13 +275,63 @@ void dot_expanded_avx2(const uint8_t* expanded, size_t blocks, uint32_t groups, 
   }
 }
 
+// Up to 32 bits, zeros above.
+BEBR_INLINE uint32_t row_bits_avx2(const uint8_t* p, uint32_t bytes) {
+  uint32_t bits = 0;
+  if (bytes >= 4)
+    std::memcpy(&bits, p, sizeof bits);
+  else
+    for (uint32_t k = 0; k < bytes; ++k) bits |= uint32_t{p[k]} << (8 * k);
+  return bits;
+}
+
+void dot_tail_avx2(const ScanView& view, uint32_t tile, const int8_t* y8, const uint32_t* rows, size_t count,
+                   int32_t* out) noexcept {
+  const CodeSpec& spec = view.spec;
+  const uint32_t groups = spec.groups(), quads = (groups + 3) / 4;
+  // Each byte of 32 bits for 8 dims, and the bit of each.
+  const __m256i repeated =
+      _mm256_setr_epi8(0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1, 2, 2, 2, 2, 2, 2, 2, 2, 3, 3, 3, 3, 3, 3, 3, 3);
+  const __m256i bit = _mm256_set1_epi64x(static_cast<int64_t>(0x8040201008040201u));
+  for (size_t i = 0; i < count; ++i) {
+    const uint8_t *block = view.blocks + rows[i] / kBlockRows * block_bytes(spec),
+                  *rest = view.rest + rows[i] * spec.rest_bytes();
+    __m256i sum = _mm256_setzero_si256();
+    for (uint32_t quad = 2 * tile; quad < quads; ++quad) {
+      const uint32_t at = 4 * quad, left = groups - at < 4 ? groups - at : 4;
+      uint32_t bits = row_bits_avx2(block + at * kBlockRows + rows[i] % kBlockRows * left, left);
+      __m256i u = _mm256_setzero_si256();
+      const uint8_t* plane = rest;
+      for (uint32_t t = 0;;) {
+        const __m256i bytes = _mm256_shuffle_epi8(_mm256_set1_epi32(static_cast<int32_t>(bits)), repeated);
+        const __m256i set = _mm256_cmpeq_epi8(_mm256_and_si256(bytes, bit), bit);
+        u = _mm256_or_si256(u, _mm256_and_si256(set, _mm256_set1_epi8(static_cast<char>(1 << (spec.planes - 1 - t)))));
+        if (++t == spec.planes || spec.widths[t] <= 32 * quad) break;
+        bits = row_bits_avx2(plane + at, spec.widths[t] / 8 - at);
+        plane += spec.widths[t] / 8;
+      }
+      // In 16 bits: a product of two bytes may leave what vpmaddubsw adds up.
+      const __m256i y = load_avx2_expand(y8 + 32 * size_t{quad - 2 * tile});
+      const __m256i low = _mm256_madd_epi16(_mm256_cvtepu8_epi16(_mm256_castsi256_si128(u)),
+                                            _mm256_cvtepi8_epi16(_mm256_castsi256_si128(y)));
+      const __m256i high = _mm256_madd_epi16(_mm256_cvtepu8_epi16(_mm256_extracti128_si256(u, 1)),
+                                             _mm256_cvtepi8_epi16(_mm256_extracti128_si256(y, 1)));
+      sum = _mm256_add_epi32(sum, _mm256_add_epi32(low, high));
+    }
+    const __m128i four = _mm_add_epi32(_mm256_castsi256_si128(sum), _mm256_extracti128_si256(sum, 1));
+    const __m128i two = _mm_add_epi32(four, _mm_shuffle_epi32(four, 0x4e));
+    out[i] = _mm_cvtsi128_si32(_mm_add_epi32(two, _mm_shuffle_epi32(two, 0xb1)));
+  }
+}
+
 }  // namespace
 
 void bind_avx2_expand(Kernels& table) noexcept {
   table.expand = expand_avx2;
   table.dot_expanded = dot_expanded_avx2;
   table.expand_queries = 20;  // docs/experiments/avx2.md
-  table.expands_flat = false;
+  table.dot_tail = dot_tail_avx2;
+  table.tail_tiles = 100;
 }
 
 }  // namespace bebr

@@ -134,9 +134,9 @@ BEBR_INLINE void expand_step_avx512(const bool full, const CodeSpec& spec, const
   for (int i = 0; i < 16; ++i) _mm512_storeu_si512(out + 64 * i, _mm512_maskz_mov_epi32(there, u[i]));
 }
 
-void expand_avx512(const ScanView& view, size_t first, size_t blocks, uint8_t* out) noexcept {
+void expand_avx512(const ScanView& view, size_t first, size_t blocks, uint32_t groups, uint8_t* out) noexcept {
   const CodeSpec& spec = view.spec;
-  const uint32_t groups = spec.groups(), steps = (groups + 7) / 8;
+  const uint32_t steps = (groups + 7) / 8;
   for (size_t block = first; block < first + blocks; ++block) {
     const size_t row = block * kBlockRows, left = view.rows - row;
     const BlockRows rows = {view.blocks + block * block_bytes(spec), view.rest + row * spec.rest_bytes(),
@@ -234,13 +234,48 @@ void dot_expanded_avx512(const uint8_t* expanded, size_t blocks, uint32_t groups
   if (blocks == 1) dot_blocks_avx512(1, p, count);
 }
 
+// Of one row, up to 64 bits at byte `at` of a plane that has `left` of them there.
+BEBR_INLINE uint64_t row_bits_avx512(const uint8_t* row, size_t at, uint32_t left) {
+  uint64_t bits;
+  if (left < 8) return load_few_avx512_expand(row + at, left);
+  std::memcpy(&bits, row + at, sizeof bits);
+  return bits;
+}
+
+void dot_tail_avx512(const ScanView& view, uint32_t tile, const int8_t* y8, const uint32_t* rows, size_t count,
+                     int32_t* out) noexcept {
+  const CodeSpec& spec = view.spec;
+  const uint32_t groups = spec.groups(), tiles = (groups + 7) / 8;
+  for (size_t i = 0; i < count; ++i) {
+    const size_t document = rows[i] % kBlockRows;
+    const BlockRows row = {view.blocks + rows[i] / kBlockRows * block_bytes(spec),
+                           view.rest + rows[i] * spec.rest_bytes(), spec.rest_bytes(), kBlockRows - 1};
+    __m512i sum = _mm512_setzero_si512();
+    for (uint32_t step = tile; step < tiles; ++step) {
+      const uint32_t at = 8 * step, left = groups - at;
+      const uint64_t sign =
+          left >= 8 ? sign_whole_avx512(row, document, at) : sign_bits_avx512(row, document, at, left);
+      __m512i u = _mm512_maskz_mov_epi8(sign, _mm512_set1_epi8(static_cast<char>(1 << (spec.planes - 1))));
+      const uint8_t* plane = row.rest;
+      for (uint32_t t = 1; t < spec.planes && spec.widths[t] > 64 * step; ++t) {
+        const __m512i weight = _mm512_set1_epi8(static_cast<char>(1 << (spec.planes - 1 - t)));
+        u = _mm512_mask_add_epi8(u, row_bits_avx512(plane, at, spec.widths[t] / 8 - at), u, weight);
+        plane += spec.widths[t] / 8;
+      }
+      sum = _mm512_dpbusd_epi32(sum, u, _mm512_loadu_si512(y8 + 64 * (step - tile)));
+    }
+    out[i] = _mm512_reduce_add_epi32(sum);
+  }
+}
+
 }  // namespace
 
 void bind_avx512_expand(Kernels& table) noexcept {
   table.expand = expand_avx512;
   table.dot_expanded = dot_expanded_avx512;
   table.expand_queries = 8;
-  table.expands_flat = true;
+  table.dot_tail = dot_tail_avx512;
+  table.tail_tiles = 80;
 }
 
 }  // namespace bebr

@@ -122,13 +122,19 @@ struct Kernels {
 
   // Whole codes for many queries at once. expand: the rows of blocks [first, first + blocks) as bytes, dim j of row i
   //   u_i[j] = sum over the planes t that cover j of 2^(planes-1-t) bit[t, j],
+  // for the dims of the first `groups` byte groups: all of the code, or a multiple of 8,
   // 16 rows side by side by 4 dims: at out + expanded_bytes(groups) * block + j / 4 * 64 + i * 4 + j % 4, zero beyond
-  // the code and in rows that the view does not have. dot_expanded: sums[q * stride + i] = sum_j y8_q[j] u_i[j] over
+  // these dims and in rows that the view does not have. dot_expanded: sums[q * stride + i] = sum_j y8_q[j] u_i[j] over
   // what expand wrote, for `count` rows of y8_stride(groups) bytes, any int8, zero beyond 8 * groups.
-  void (*expand)(const ScanView& view, size_t first, size_t blocks, uint8_t* out) noexcept;
+  void (*expand)(const ScanView& view, size_t first, size_t blocks, uint32_t groups, uint8_t* out) noexcept;
   void (*dot_expanded)(const uint8_t* expanded, size_t blocks, uint32_t groups, const int8_t* y8, size_t count,
                        int32_t* sums, size_t stride) noexcept;
   uint32_t expand_queries = 0;  // expanding a row pays from this many queries on; 0: never
+  // out[i] = sum_{j >= 64 * tile} y8[j - 64 * tile] u_i[j] of row rows[i], y8 zero beyond the code: of few rows, what
+  // dot_expanded left out.
+  void (*dot_tail)(const ScanView& view, uint32_t tile, const int8_t* y8, const uint32_t* rows, size_t count,
+                   int32_t* out) noexcept;
+  uint32_t tail_tiles = 0;  // a row takes it as long as this many products of 64 bytes take dot_expanded; 0: too long
 
   // A graph's record has its own order of bits (index/graph/record.h), and a query one entry a bit, plane weights
   // included:
@@ -194,10 +200,6 @@ struct Kernels {
   // amx).
   void (*gemm_bf16)(const float* x, size_t rows, size_t x_stride, const PackedWeights& w, bool relu, float* out,
                     size_t out_stride) noexcept;
-
-  // Whether expanding pays for flat rows too, of which sign planes alone rule out nearly all. An exact search expands
-  // them in any case.
-  bool expands_flat = true;
 };
 
 // The table of one bundle; chosen_isa()'s when none is named. Throws Error(InvalidArgument) if it cannot run here.

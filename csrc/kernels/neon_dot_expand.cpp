@@ -90,9 +90,9 @@ BEBR_INLINE void expand_four_neon(const bool whole, const CodeSpec& spec, const 
   for (int d = 0; d < 8; ++d) vst1q_u8(out + d * 64, vshlq_u8(u[d], uncovered));
 }
 
-void expand_neon_dot(const ScanView& view, size_t first, size_t blocks, uint8_t* out) noexcept {
+void expand_neon_dot(const ScanView& view, size_t first, size_t blocks, uint32_t groups, uint8_t* out) noexcept {
   const CodeSpec& spec = view.spec;
-  const uint32_t groups = spec.groups(), quads = (groups + 3) / 4;
+  const uint32_t quads = (groups + 3) / 4;
   const size_t rest_bytes = spec.rest_bytes();
   uint32_t plane[kMaxPlanes] = {};
   for (uint32_t t = 2; t < spec.planes; ++t) plane[t] = plane[t - 1] + spec.widths[t - 1] / 8;

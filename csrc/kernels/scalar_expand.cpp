@@ -10,17 +10,16 @@
 namespace bebr {
 namespace {
 
-void expand_scalar(const ScanView& view, size_t first, size_t blocks, uint8_t* out) noexcept {
+void expand_scalar(const ScanView& view, size_t first, size_t blocks, uint32_t groups, uint8_t* out) noexcept {
   const CodeSpec& spec = view.spec;
-  const uint32_t groups = spec.groups();
   for (size_t block = first; block < first + blocks; ++block, out += expanded_bytes(groups)) {
     std::memset(out, 0, expanded_bytes(groups));
     for (size_t i = 0; i < kBlockRows && block * kBlockRows + i < view.rows; ++i) {
       const size_t row = block * kBlockRows + i;
       const uint8_t* plane = view.rest + row * spec.rest_bytes();
       for (uint32_t t = 0; t < spec.planes; ++t) {
-        for (uint32_t j = 0; j < spec.widths[t]; ++j) {
-          const uint8_t byte = t == 0 ? view.blocks[sign_offset(groups, row, j / 8)] : plane[j / 8];
+        for (uint32_t j = 0; j < spec.widths[t] && j < 8 * groups; ++j) {
+          const uint8_t byte = t == 0 ? view.blocks[sign_offset(spec.groups(), row, j / 8)] : plane[j / 8];
           uint8_t& u = out[j / 4 * 64 + i * 4 + j % 4];
           u = static_cast<uint8_t>(u | (byte >> (j % 8) & 1) << (spec.planes - 1 - t));
         }
@@ -43,11 +42,29 @@ void dot_expanded_scalar(const uint8_t* expanded, size_t blocks, uint32_t groups
   }
 }
 
+void dot_tail_scalar(const ScanView& view, uint32_t tile, const int8_t* y8, const uint32_t* rows, size_t count,
+                     int32_t* out) noexcept {
+  const CodeSpec& spec = view.spec;
+  for (size_t i = 0; i < count; ++i) {
+    const uint8_t* plane = view.rest + rows[i] * spec.rest_bytes();
+    int32_t sum = 0;
+    for (uint32_t t = 0; t < spec.planes; ++t) {
+      for (uint32_t j = 64 * tile; j < spec.widths[t]; ++j) {
+        const uint8_t byte = t == 0 ? view.blocks[sign_offset(spec.groups(), rows[i], j / 8)] : plane[j / 8];
+        sum += y8[j - 64 * tile] * ((byte >> (j % 8) & 1) << (spec.planes - 1 - t));
+      }
+      if (t > 0) plane += spec.widths[t] / 8;
+    }
+    out[i] = sum;
+  }
+}
+
 }  // namespace
 
 void bind_scalar_expand(Kernels& table) noexcept {
   table.expand = expand_scalar;
   table.dot_expanded = dot_expanded_scalar;
+  table.dot_tail = dot_tail_scalar;
 }
 
 }  // namespace bebr

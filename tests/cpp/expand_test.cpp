@@ -2,6 +2,7 @@
 // specification.
 #include <algorithm>
 #include <cmath>
+#include <numeric>
 #include <vector>
 
 #include "base/buffer.h"
@@ -38,7 +39,7 @@ BEBR_TEST(scalar_expanded_product_is_the_score) {
     const Codes codes(random, widths, 21, 0);
     const uint32_t groups = codes.spec.groups();
     Exact<uint8_t> expanded(2 * expanded_bytes(groups));
-    scalar.expand(codes.view, 0, 2, expanded.data());
+    scalar.expand(codes.view, 0, 2, groups, expanded.data());
     const Exact<int8_t> y8 = any_queries(random, groups, 1);
     Exact<int32_t> sums(32), want(21);
     scalar.dot_expanded(expanded.data(), 2, groups, y8.data(), 1, sums.data(), 32);
@@ -61,13 +62,57 @@ BEBR_KERNEL_TEST(expand) {
     for (const size_t rows : {1, 15, 16, 17, 40, 64}) {
       const Codes codes(random, widths, rows, static_cast<int>(below(random, 4)));
       const size_t all = block_count(rows), first = below(random, static_cast<uint32_t>(all));
-      const size_t bytes = (all - first) * expanded_bytes(codes.spec.groups());
-      Exact<uint8_t> want(bytes), got(bytes);
-      std::fill_n(got.data(), bytes, uint8_t{0xa5});
-      kernels(Isa::Scalar).expand(codes.view, first, all - first, want.data());
-      tested.expand(codes.view, first, all - first, got.data());
-      CHECK_SAME(got.data(), want.data(), bytes, "dims " << widths[0] << ", rows " << rows << ", first " << first);
+      for (uint32_t groups = codes.spec.groups();; groups = 8 * below(random, groups / 8 + 1)) {
+        const size_t bytes = (all - first) * expanded_bytes(groups);
+        Exact<uint8_t> want(bytes), got(bytes);
+        std::fill_n(got.data(), bytes, uint8_t{0xa5});
+        kernels(Isa::Scalar).expand(codes.view, first, all - first, groups, want.data());
+        tested.expand(codes.view, first, all - first, groups, got.data());
+        CHECK_SAME(got.data(), want.data(), bytes,
+                   "dims " << widths[0] << ", rows " << rows << ", first " << first << ", groups " << groups);
+        if (groups == 0) break;
+      }
     }
+  }
+}
+
+// What a product with the leading tiles leaves out.
+BEBR_KERNEL_TEST(dot_tail) {
+  Random random(65);
+  for (const auto& widths : kWidths) {
+    const Codes codes(random, widths, 37, static_cast<int>(below(random, 4)));
+    const uint32_t groups = codes.spec.groups(), tiles = (groups + 7) / 8;
+    for (uint32_t tile = 0; tile <= tiles; tile += 1 + below(random, tiles / 4 + 1)) {
+      const Exact<int8_t> y8 = any_queries(random, groups, 1);
+      Exact<int8_t> tail((tiles - tile) * 64);
+      std::copy_n(y8.data() + tile * 64, tail.size(), tail.data());
+      Exact<uint32_t> rows(11);
+      for (size_t i = 0; i < rows.size(); ++i) rows[i] = i == 0 ? 36 : below(random, 37);
+      Exact<int32_t> want(rows.size()), got(rows.size());
+      kernels(Isa::Scalar).dot_tail(codes.view, tile, tail.data(), rows.data(), rows.size(), want.data());
+      tested.dot_tail(codes.view, tile, tail.data(), rows.data(), rows.size(), got.data());
+      CHECK_SAME(got.data(), want.data(), rows.size(), "dims " << widths[0] << ", tile " << tile);
+    }
+  }
+}
+
+BEBR_TEST(scalar_leading_and_tail_products_are_the_whole) {
+  Random random(66);
+  const Kernels& scalar = kernels(Isa::Scalar);
+  for (const auto& widths : kWidths) {
+    const Codes codes(random, widths, 16, 0);
+    const uint32_t groups = codes.spec.groups(), tile = groups / 16;
+    const Exact<int8_t> y8 = any_queries(random, groups, 1);
+    Exact<uint8_t> all(expanded_bytes(groups)), some(expanded_bytes(8 * tile));
+    scalar.expand(codes.view, 0, 1, groups, all.data());
+    scalar.expand(codes.view, 0, 1, 8 * tile, some.data());
+    int32_t whole[16], leading[16], rest[16];
+    uint32_t rows[16];
+    std::iota(rows, rows + 16, 0u);
+    scalar.dot_expanded(all.data(), 1, groups, y8.data(), 1, whole, 16);
+    scalar.dot_expanded(some.data(), 1, 8 * tile, y8.data(), 1, leading, 16);
+    scalar.dot_tail(codes.view, tile, y8.data() + 64 * tile, rows, 16, rest);
+    for (int i = 0; i < 16; ++i) CHECK(leading[i] + rest[i] == whole[i], "dims " << widths[0] << ", row " << i);
   }
 }
 
@@ -125,8 +170,8 @@ BEBR_TEST(byte_queries_round_within_their_bound_and_share_large_values_out) {
     const uint32_t groups = spec.groups(), all = queries.all_groups();
     CHECK(all % 8 == 0 || (all == groups && queries.copied.empty()), "whole tiles");
     Exact<uint8_t> expanded(2 * expanded_bytes(groups));
-    scalar.expand(codes.view, 0, 2, expanded.data());
-    queries.copy_quads(2, expanded.data());
+    scalar.expand(codes.view, 0, 2, groups, expanded.data());
+    queries.copy_quads(2, queries.tiles(), expanded.data());
     std::vector<int32_t> sums(count * 32);
     scalar.dot_expanded(expanded.data(), 2, all, queries.y8.as<int8_t>(), count, sums.data(), 32);
     std::vector<float> v(spec.dims());

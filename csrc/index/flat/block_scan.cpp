@@ -243,14 +243,17 @@ class BlockScan {
   // --- by whole codes
   void run_expanded(size_t q0, size_t nq) {
     // Made once for all shares: a thread of many scans little more than it would take to make the queries.
+    const bool leads = ExpandedScan::leads(parts_.rows(), options_);
     const ByteQueries bytes =
-        make_byte_queries(spec_, (options_.exact ? queries_.exact_y() : queries_.y()) + q0 * spec_.dims(), nq);
+        make_byte_queries(spec_, (options_.exact ? queries_.exact_y() : queries_.y()) + q0 * spec_.dims(), nq, leads);
     std::vector<uint32_t> who(nq);
     std::iota(who.begin(), who.end(), 0u);
     Thresholds thresholds(nq);
-    for (const uint32_t i : who) thresholds.raise(i, tops_[q0 + i].threshold());
+    if (!leads)
+      for (const uint32_t i : who) thresholds.raise(i, tops_[q0 + i].threshold());
     auto scans = by_shares<ExpandedScan>(nq, [&](size_t first, size_t last) {
-      ExpandedScan expanded(format_, bytes, queries_.base() + q0, options_.k, thresholds, options_.exact);
+      ExpandedScan expanded(format_, bytes, queries_.base() + q0, options_.k, (last - first) * kBlockRows, thresholds,
+                            options_.exact);
       std::vector<uint16_t> masks(kPieceBlocks);
       parts_.each_chunk(first, last, kPieceBlocks, 1, options_, [&](size_t p, size_t block, size_t blocks) {
         const FlatPart& part = parts_[p];

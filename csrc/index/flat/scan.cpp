@@ -137,7 +137,7 @@ bool flat_expands(size_t queries, const SearchOptions& options) {
   const size_t from = kernels().expand_queries;
   if (from == 0) return false;
   if (options.exact) return queries >= from;  // bounds of sign planes rule out few rows
-  return !options.batch_invariant && kernels().expands_flat && queries >= kExpandedFrom * from;
+  return !options.batch_invariant && queries >= kExpandedFrom * from;
 }
 
 void scan_flat(const RowFormat& format, std::span<const FlatPart> parts, QueryBatch& queries,

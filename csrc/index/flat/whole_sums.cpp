@@ -53,7 +53,7 @@ WholeSums::WholeSums(const RowFormat& format, const FlatParts& parts, std::span<
       for (size_t chunk = begin; chunk < end; ++chunk) {
         check_stop(options);
         const size_t block = chunk * kChunkBlocks, some = std::min(kChunkBlocks, blocks - block);
-        kernel.expand(view, block, some, expanded.data());
+        kernel.expand(view, block, some, spec.groups(), expanded.data());
         kernel.dot_expanded(expanded.data(), some, spec.groups(), y8.as<int8_t>(), 2 * n, products.data(), kStride);
         for (size_t i = 0; i < n; ++i) {
           const int32_t *high = products.data() + i * kStride, *low = high + n * kStride;

@@ -280,7 +280,7 @@ void IvfScan::Group::scan_expanded(const std::vector<uint32_t>& who, const Visit
   parallel_for(scans.size(), 1, [&](size_t begin, size_t end) {
     for (size_t s = begin; s < end; ++s) {
       ExpandedScan& expanded = scans[s].emplace(scan_.format_, bytes, scan_.queries_.base() + first_, scan_.options_.k,
-                                                thresholds, scan_.options_.exact);
+                                                segment.rows(), thresholds, scan_.options_.exact);
       std::vector<uint16_t> room;
       for (size_t at = next++, then; at < pieces.size(); at = then) {
         check_stop(scan_.options_);

@@ -71,8 +71,8 @@ Wanted specified(Random& random, const ScanCase& c, const CodeRows& rows, const 
   const Kernels& scalar = kernels(Isa::Scalar);
   const size_t blocks = block_count(c.rows), padded = blocks * kBlockRows;
   std::vector<uint8_t> expanded(blocks * expanded_bytes(rows.spec.groups()));
-  scalar.expand(rows.scan(), 0, blocks, expanded.data());
-  queries.copy_quads(blocks, expanded.data());
+  scalar.expand(rows.scan(), 0, blocks, rows.spec.groups(), expanded.data());
+  queries.copy_quads(blocks, queries.tiles(), expanded.data());
   std::vector<int32_t> sums(c.count * padded);
   scalar.dot_expanded(expanded.data(), blocks, queries.all_groups(), queries.y8.as<int8_t>(), c.count, sums.data(),
                       padded);

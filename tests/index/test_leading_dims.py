@@ -1,0 +1,66 @@
+"""A large batch over many rows: most of them are ruled out by the leading dims of their codes (docs/experiments/
+leading-dims.md). What is found is what scoring all dims of all rows finds."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import bebr
+
+# The others scan sign planes first, and lose what a margin loses.
+pytestmark = pytest.mark.skipif(
+    bebr.info()["isa"] not in ("avx2", "avx512", "amx"), reason="this instruction set does not score whole codes"
+)
+
+ROWS, QUERIES, DIM, K = 12_000, 160, 256, 10
+
+
+def falling(rng, rows):
+    return rng.standard_normal((rows, DIM), np.float32) / np.sqrt(np.arange(1, DIM + 1, dtype=np.float32))
+
+
+@pytest.fixture(scope="module")
+def spread():
+    """Rows and queries of a falling spectrum, as of embeddings."""
+    rng = np.random.default_rng(1)
+    return falling(rng, ROWS), falling(rng, QUERIES)
+
+
+@pytest.fixture(scope="module")
+def crowded():
+    """The same, but every query has 30 rows so near that their last dims are nearly its own, after all others."""
+    rng = np.random.default_rng(2)
+    queries = falling(rng, QUERIES)
+    near = np.repeat(queries, 30, axis=0) + 0.1 * falling(rng, 30 * QUERIES)
+    return np.concatenate([falling(rng, ROWS - len(near)), near]), queries
+
+
+@pytest.fixture(scope="module")
+def trained(spread):
+    return bebr.train(spread[0][:3000], bytes_per_vector=84, metric="cosine", seed=0)
+
+
+def found(model, data):
+    rows, queries = data
+    index = bebr.FlatIndex(model)
+    index.add(rows)
+    return index.search(queries, K), index.search(queries, K, exact=True)
+
+
+@pytest.mark.parametrize("data", ["spread", "crowded"])
+@pytest.mark.parametrize("metric", ["cosine", "l2"])
+def test_leading_dims_lose_nothing(request, data, metric, trained):
+    model = trained if metric == "cosine" else bebr.untrained(DIM, 84, metric="l2", seed=0)
+    some, all_dims = found(model, request.getfixturevalue(data))
+    assert (some.ids == all_dims.ids).mean() > 0.998
+    same = some.ids == all_dims.ids
+    np.testing.assert_array_equal(some.scores[same], all_dims.scores[same])
+
+
+def test_rows_above_a_radius_are_all_found(spread, trained):
+    rows, queries = spread
+    index = bebr.FlatIndex(trained)
+    index.add(rows)
+    some, all_dims = index.search(queries, K, radius=0.3), index.search(queries, K, radius=0.3, exact=True)
+    assert (some.ids == all_dims.ids).mean() > 0.998
