@@ -43,8 +43,8 @@ bool ExpandedScan::leads(size_t rows, const SearchOptions& options) {
   return kernels().tail_tiles > 0 && rows >= kFewestRows && !options.exact && options.min_scores == nullptr;
 }
 
-ExpandedScan::ExpandedScan(const RowFormat& format, const ByteQueries& queries, const float* base, size_t k, size_t rows,
-                           Thresholds& thresholds, bool exact)
+ExpandedScan::ExpandedScan(const RowFormat& format, const ByteQueries& queries, const float* base, size_t k,
+                           size_t rows, Thresholds& thresholds, bool exact)
     : format_(format),
       spec_(format.spec),
       kernels_(kernels()),
@@ -111,8 +111,8 @@ void ExpandedScan::scan(const RowView& view, const uint16_t* mask, std::span<con
     const size_t each = ahead.count() / who.size() + 1;
     for (size_t v = 0; v < who.size(); v += kTogether) {
       const size_t some = std::min(kTogether, who.size() - v);
-      kernels_.dot_expanded(expanded_.data(), blocks, queries_.all_groups_in(tiles_), y8_.as<int8_t>() + v * query_bytes, some,
-                            sums_.data(), kStride);
+      kernels_.dot_expanded(expanded_.data(), blocks, queries_.all_groups_in(tiles_),
+                            y8_.as<int8_t>() + v * query_bytes, some, sums_.data(), kStride);
       for (size_t i = 0; i < some; ++i) {
         const uint32_t query = who[v + i];
         const int32_t* mine = sums_.data() + i * kStride;
@@ -140,8 +140,8 @@ size_t ExpandedScan::select(uint32_t query, float raise, float threshold, const 
   const uint8_t* factors = views_.back().factors;
   const FactorCode& code = format_.code;
   return kernels_.select(sums, rows, factors != nullptr ? factors + first * code.bytes : nullptr, code, format_.factor,
-                         mask, base_[query] + queries_.lead(tiles_, query).base + raise, queries_.scale[query], threshold,
-                         static_cast<uint32_t>(first), rows_.data(), scores_.data());
+                         mask, base_[query] + queries_.lead(tiles_, query).base + raise, queries_.scale[query],
+                         threshold, static_cast<uint32_t>(first), rows_.data(), scores_.data());
 }
 
 // By the lower bounds of a query's first rows: nearly all of these would else become candidates.

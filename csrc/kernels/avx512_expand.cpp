@@ -234,14 +234,6 @@ void dot_expanded_avx512(const uint8_t* expanded, size_t blocks, uint32_t groups
   if (blocks == 1) dot_blocks_avx512(1, p, count);
 }
 
-// Of one row, up to 64 bits at byte `at` of a plane that has `left` of them there.
-BEBR_INLINE uint64_t row_bits_avx512(const uint8_t* row, size_t at, uint32_t left) {
-  uint64_t bits;
-  if (left < 8) return load_few_avx512_expand(row + at, left);
-  std::memcpy(&bits, row + at, sizeof bits);
-  return bits;
-}
-
 void dot_tail_avx512(const ScanView& view, uint32_t tile, const int8_t* y8, const uint32_t* rows, size_t count,
                      int32_t* out) noexcept {
   const CodeSpec& spec = view.spec;
@@ -252,15 +244,16 @@ void dot_tail_avx512(const ScanView& view, uint32_t tile, const int8_t* y8, cons
                            view.rest + rows[i] * spec.rest_bytes(), spec.rest_bytes(), kBlockRows - 1};
     __m512i sum = _mm512_setzero_si512();
     for (uint32_t step = tile; step < tiles; ++step) {
-      const uint32_t at = 8 * step, left = groups - at;
+      const uint32_t at = 8 * step, left = groups - at < 8 ? groups - at : 8;
       const uint64_t sign =
-          left >= 8 ? sign_whole_avx512(row, document, at) : sign_bits_avx512(row, document, at, left);
+          left > 4 ? sign_most_avx512(row, document, at, left) : sign_bits_avx512(row, document, at, left);
       __m512i u = _mm512_maskz_mov_epi8(sign, _mm512_set1_epi8(static_cast<char>(1 << (spec.planes - 1))));
-      const uint8_t* plane = row.rest;
+      uint32_t plane = 0;  // where plane t begins in the rest
       for (uint32_t t = 1; t < spec.planes && spec.widths[t] > 64 * step; ++t) {
+        const uint32_t width = spec.widths[t] / 8, bytes = width - at < 8 ? width - at : 8;
         const __m512i weight = _mm512_set1_epi8(static_cast<char>(1 << (spec.planes - 1 - t)));
-        u = _mm512_mask_add_epi8(u, row_bits_avx512(plane, at, spec.widths[t] / 8 - at), u, weight);
-        plane += spec.widths[t] / 8;
+        u = _mm512_mask_add_epi8(u, bits_avx512(row.rest + plane + at, bytes, plane + at + bytes >= 8), u, weight);
+        plane += width;
       }
       sum = _mm512_dpbusd_epi32(sum, u, _mm512_loadu_si512(y8 + 64 * (step - tile)));
     }
