@@ -13,7 +13,7 @@ namespace bebr {
 namespace {
 
 constexpr size_t kFewestQueries = 32;  // fewer than these to round are not worth a thread
-constexpr size_t kFewestQuads = 16;
+constexpr size_t kFewestPairs = 8;  // of quads
 constexpr float kNothing = 0x1p-100f;  // a step below it has no finite inverse; the query is as good as zero
 
 // Entry n of a nibble: sum (bit ? +y : -y) + sum |y|. Setting bit i adds 2 y[i]; bytes wrap, and no entry is above 254.
@@ -147,7 +147,9 @@ std::vector<uint32_t> share_places(const float* y, size_t count, uint32_t dims, 
   const uint32_t quads = dims / 4;
   std::vector<float> largest(quads);  // of a query
   std::vector<double> sums(quads), squares(quads);
-  parallel_for(quads, count < kFewestQueries ? quads : kFewestQuads, [&](size_t begin, size_t end) {
+  // By pairs of quads: dims are a multiple of 8.
+  parallel_for(quads / 2, count < kFewestQueries ? quads / 2 : kFewestPairs, [&](size_t first, size_t last) {
+    const size_t begin = 2 * first, end = 2 * last;
     for (size_t q = 0; q < count; ++q) {
       for (size_t u = begin; u < end; u += 2) {
         const Floats a = size_of(load_floats(y + q * dims + 4 * u)), b = size_of(load_floats(y + q * dims + 4 * u + 4));
