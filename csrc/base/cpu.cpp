@@ -150,6 +150,14 @@ std::vector<Isa> runnable_isas() {
   return isas;
 }
 
+bool has_gfni() {
+#if defined(__x86_64__)
+  return has(cpuid(7, 0).c, 8);
+#else
+  return false;
+#endif
+}
+
 bool runs(Isa isa) {
   const std::vector<Isa> isas = runnable_isas();
   return std::find(isas.begin(), isas.end(), isa) != isas.end();

@@ -27,4 +27,7 @@ Isa chosen_isa();
 std::vector<Isa> runnable_isas();
 bool runs(Isa isa);
 
+// Beside avx512: nearly every such processor has it, but a hypervisor may hide it.
+bool has_gfni();
+
 }  // namespace bebr

@@ -67,6 +67,7 @@ std::vector<double> time_kernel(Isa isa, const std::string& kernel, uint32_t dim
       random_bytes(std::max(y16_stride(dims) * sizeof(int16_t), entries16_bytes(bits_stride(code_bytes))), 0x03);
   split_entries16(y16.as<int16_t>(), bits_stride(code_bytes));
   const int32_t total = std::accumulate(y16.as<int16_t>(), y16.as<int16_t>() + bits_stride(code_bytes), 0);
+  const Buffer bits = random_bytes(bits_stride(code_bytes), 0x07);
   Buffer expanded =
       random_bytes(kExpandedBlocks * expanded_bytes(spec.groups()), static_cast<uint8_t>((1u << planes) - 1));
   const uint32_t size = kernel == "gemm" ? dims : 1;
@@ -102,7 +103,7 @@ std::vector<double> time_kernel(Isa isa, const std::string& kernel, uint32_t dim
   } else if (kernel == "dot_bits16") {
     pass = [&] {
       over_rows([&](size_t n) {
-        k.dot_bits16(codes.data(), row_bytes, code_bytes, y16.as<int16_t>(), total, order.data(), n, out);
+        k.dot_bits16(codes.data(), row_bytes, code_bytes, bits.data(), y16.as<int16_t>(), total, order.data(), n, out);
       });
     };
   } else if (kernel == "dot_bits8") {

@@ -1,12 +1,13 @@
 // AVX2: the dot products of a graph (kernels.h: dot_bits8, dot_bits16 for its walk, dot_int8 for its links).
 //
 // Layout: 32 bits of a row are spread over 32 bytes by a shuffle and an and. Against bytes of a query these become 0 or
-// 1; against words a comparison makes 0 or -1, doubled to 16 bits, and the sum of products is negative. Four rows at a
-// time share the loop and the last steps of their sums.
+// 1; against words 0 or the bit's weight, which vpsignb picks (the last bit of a byte is a negative number, so its
+// weight is made one before) and zeros widen to 16 bits. Four rows at a time share the loop, the weights and the last
+// steps of their sums.
 //
 // Bounds: a 16-bit lane of dot_bits8 takes 2 entries of at most 128 in size for every 32 bits, 16 times: 4096.
 //
-// Instructions: vpbroadcastd, vpshufb, vpminub, vpmaddubsw; vpcmpeqb, vpunpckl/hbw, vpmaddwd.
+// Instructions: vpbroadcastd, vpshufb, vpminub, vpmaddubsw; vpsignb, vpunpckl/hbw, vpmaddwd.
 #include <immintrin.h>
 
 #include <cstddef>
@@ -68,29 +69,40 @@ BEBR_INLINE __m256i add_avx2_graph(__m256i acc, __m256i bits, const int8_t* y) {
   return _mm256_add_epi16(acc, _mm256_maddubs_epi16(set, _mm256_loadu_si256(reinterpret_cast<const __m256i*>(y))));
 }
 
-// acc + negative sums of pairs of the entries whose bits are set. Bytes of the mask are ordered so that doubling the
-// low and the high ones keeps the order.
-BEBR_INLINE __m256i add_avx2_graph(__m256i acc, __m256i bits, const int16_t* y) {
-  const __m256i byte_of_lane =
-      _mm256_setr_epi8(0, 0, 0, 0, 0, 0, 0, 0, 2, 2, 2, 2, 2, 2, 2, 2, 1, 1, 1, 1, 1, 1, 1, 1, 3, 3, 3, 3, 3, 3, 3, 3);
-  const __m256i one_bit = _mm256_set1_epi64x(static_cast<int64_t>(0x8040201008040201u));
-  const __m256i set = _mm256_cmpeq_epi8(spread_avx2_graph(bits, byte_of_lane), one_bit);
-  const __m256i *first = reinterpret_cast<const __m256i*>(y), *second = first + 1;
-  acc = _mm256_add_epi32(acc, _mm256_madd_epi16(_mm256_unpacklo_epi8(set, set), _mm256_loadu_si256(first)));
-  return _mm256_add_epi32(acc, _mm256_madd_epi16(_mm256_unpackhi_epi8(set, set), _mm256_loadu_si256(second)));
+// Weights of 32 bits as the next function takes them: in the order of its bytes, with the sign of each byte's last bit.
+BEBR_INLINE __m256i weights_avx2_graph(const uint8_t* weights) {
+  const __m256i sign = _mm256_set1_epi64x(static_cast<int64_t>(0xff01010101010101u));
+  const __m256i natural = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(weights));
+  return _mm256_sign_epi8(_mm256_permute4x64_epi64(natural, 0xd8), sign);
 }
 
-// What the bits of nr rows add up to: of bytes in 16-bit lanes, of words in 32-bit ones.
-template <typename Entry>
-BEBR_INLINE void add_rows_avx2_graph(const int nr, const uint8_t* data, size_t stride, uint32_t bytes, const Entry* y,
-                                     const uint32_t* rows, __m256i* acc) {
-  const uint32_t whole = bytes / 4 * 4;
-  const uint8_t* row[4];
+// acc + sums of pairs of the entries whose bits are set, times their weights. Bytes of the mask are ordered so that
+// widening the low and the high ones keeps the order.
+BEBR_INLINE __m256i add_avx2_graph(__m256i acc, __m256i bits, __m256i weights, const int16_t* y) {
+  const __m256i byte_of_lane =
+      _mm256_setr_epi8(0, 0, 0, 0, 0, 0, 0, 0, 2, 2, 2, 2, 2, 2, 2, 2, 1, 1, 1, 1, 1, 1, 1, 1, 3, 3, 3, 3, 3, 3, 3, 3);
+  const __m256i set = _mm256_sign_epi8(weights, spread_avx2_graph(bits, byte_of_lane)), zero = _mm256_setzero_si256();
+  const __m256i *first = reinterpret_cast<const __m256i*>(y), *second = first + 1;
+  acc = _mm256_add_epi32(acc, _mm256_madd_epi16(_mm256_unpacklo_epi8(set, zero), _mm256_loadu_si256(first)));
+  return _mm256_add_epi32(acc, _mm256_madd_epi16(_mm256_unpackhi_epi8(set, zero), _mm256_loadu_si256(second)));
+}
+
+// Where the nr rows are.
+BEBR_INLINE void find_rows_avx2_graph(const int nr, const uint8_t* data, size_t stride, const uint32_t* rows,
+                                      const uint8_t** row, __m256i* acc) {
 #pragma GCC unroll 4
   for (int r = 0; r < nr; ++r) {
     row[r] = data + rows[r] * stride;
     acc[r] = _mm256_setzero_si256();
   }
+}
+
+// What the bits of nr rows add up to, in 16-bit lanes.
+BEBR_INLINE void add_rows_avx2_graph(const int nr, const uint8_t* data, size_t stride, uint32_t bytes, const int8_t* y,
+                                     const uint32_t* rows, __m256i* acc) {
+  const uint32_t whole = bytes / 4 * 4;
+  const uint8_t* row[4];
+  find_rows_avx2_graph(nr, data, stride, rows, row, acc);
   for (uint32_t at = 0; at < whole; at += 4) {
 #pragma GCC unroll 4
     for (int r = 0; r < nr; ++r) acc[r] = add_avx2_graph(acc[r], broadcast_avx2_graph(row[r] + at), y + 8 * at);
@@ -98,6 +110,24 @@ BEBR_INLINE void add_rows_avx2_graph(const int nr, const uint8_t* data, size_t s
   if (whole == bytes) return;
 #pragma GCC unroll 4
   for (int r = 0; r < nr; ++r) acc[r] = add_avx2_graph(acc[r], broadcast_last_avx2_graph(row[r], bytes), y + 8 * whole);
+}
+
+// The same with weights, in 32-bit lanes.
+BEBR_INLINE void add_rows_avx2_graph(const int nr, const uint8_t* data, size_t stride, uint32_t bytes,
+                                     const uint8_t* weights, const int16_t* y, const uint32_t* rows, __m256i* acc) {
+  const uint32_t whole = bytes / 4 * 4;
+  const uint8_t* row[4];
+  find_rows_avx2_graph(nr, data, stride, rows, row, acc);
+  for (uint32_t at = 0; at < whole; at += 4) {
+    const __m256i here = weights_avx2_graph(weights + 8 * at);
+#pragma GCC unroll 4
+    for (int r = 0; r < nr; ++r) acc[r] = add_avx2_graph(acc[r], broadcast_avx2_graph(row[r] + at), here, y + 8 * at);
+  }
+  if (whole == bytes) return;
+  const __m256i here = weights_avx2_graph(weights + 8 * whole);
+#pragma GCC unroll 4
+  for (int r = 0; r < nr; ++r)
+    acc[r] = add_avx2_graph(acc[r], broadcast_last_avx2_graph(row[r], bytes), here, y + 8 * whole);
 }
 
 void dot_bits8_avx2(const uint8_t* data, size_t stride, uint32_t bytes, const int8_t* y, int32_t total,
@@ -119,19 +149,19 @@ void dot_bits8_avx2(const uint8_t* data, size_t stride, uint32_t bytes, const in
   }
 }
 
-void dot_bits16_avx2(const uint8_t* data, size_t stride, uint32_t bytes, const int16_t* y, int32_t total,
-                     const uint32_t* rows, size_t count, int32_t* out) noexcept {
+void dot_bits16_avx2(const uint8_t* data, size_t stride, uint32_t bytes, const uint8_t* weights, const int16_t* y,
+                     int32_t total, const uint32_t* rows, size_t count, int32_t* out) noexcept {
   __m256i acc[4];
   size_t i = 0;
   for (; i + 4 <= count; i += 4) {
-    add_rows_avx2_graph(4, data, stride, bytes, y, rows + i, acc);
+    add_rows_avx2_graph(4, data, stride, bytes, weights, y, rows + i, acc);
     const __m128i set = sum_four_avx2_graph(acc), twice = _mm_add_epi32(set, set);
-    _mm_storeu_si128(reinterpret_cast<__m128i*>(out + i), _mm_sub_epi32(_mm_set1_epi32(-total), twice));
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(out + i), _mm_sub_epi32(twice, _mm_set1_epi32(total)));
   }
   for (; i < count; ++i) {
-    add_rows_avx2_graph(1, data, stride, bytes, y, rows + i, acc);
+    add_rows_avx2_graph(1, data, stride, bytes, weights, y, rows + i, acc);
     const auto set = static_cast<uint32_t>(sum_lanes_avx2_graph(acc[0]));
-    out[i] = static_cast<int32_t>(0u - 2 * set - static_cast<uint32_t>(total));
+    out[i] = static_cast<int32_t>(2 * set - static_cast<uint32_t>(total));
   }
 }
 

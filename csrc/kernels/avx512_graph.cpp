@@ -101,24 +101,25 @@ void dot_bits8_avx512(const uint8_t* data, size_t stride, uint32_t bytes, const 
 
 // The sums of nr rows' set entries: halves apart, so that the bits of a mask are spread once for both.
 BEBR_INLINE void add_rows16_avx512(const int nr, const uint8_t* data, size_t stride, uint32_t bytes, const int8_t* low,
-                                   const int8_t* high, const uint32_t* rows, __m512i* sum) {
-  const __m512i one = _mm512_set1_epi8(1);
+                                   const int8_t* high, const uint8_t* weights, const uint32_t* rows, __m512i* sum) {
   const uint32_t whole = (bytes - 1) / 8 * 8;
+  const __m512i last = _mm512_loadu_si512(weights + 8 * size_t{whole});
   const uint8_t* row[4];
   __m512i lows[4], highs[4];
 #pragma GCC unroll 4
   for (int r = 0; r < nr; ++r) {
     row[r] = data + rows[r] * stride;
-    const __m512i set = _mm512_maskz_mov_epi8(load_last_avx512_graph(row[r], bytes), one);
+    const __m512i set = _mm512_maskz_mov_epi8(load_last_avx512_graph(row[r], bytes), last);
     lows[r] = _mm512_dpbusd_epi32(_mm512_setzero_si512(), set, _mm512_loadu_si512(low + 8 * size_t{whole}));
     highs[r] = _mm512_dpbusd_epi32(_mm512_setzero_si512(), set, _mm512_loadu_si512(high + 8 * size_t{whole}));
   }
 #pragma GCC unroll 2
   for (uint32_t at = 0; at < whole; at += 8) {
     const __m512i l = _mm512_loadu_si512(low + 8 * size_t{at}), h = _mm512_loadu_si512(high + 8 * size_t{at});
+    const __m512i weight = _mm512_loadu_si512(weights + 8 * size_t{at});
 #pragma GCC unroll 4
     for (int r = 0; r < nr; ++r) {
-      const __m512i set = _mm512_maskz_mov_epi8(load_mask_avx512_graph(row[r] + at), one);
+      const __m512i set = _mm512_maskz_mov_epi8(load_mask_avx512_graph(row[r] + at), weight);
       lows[r] = _mm512_dpbusd_epi32(lows[r], set, l);
       highs[r] = _mm512_dpbusd_epi32(highs[r], set, h);
     }
@@ -127,8 +128,8 @@ BEBR_INLINE void add_rows16_avx512(const int nr, const uint8_t* data, size_t str
   for (int r = 0; r < nr; ++r) sum[r] = _mm512_add_epi32(lows[r], _mm512_slli_epi32(highs[r], 8));
 }
 
-void dot_bits16_avx512(const uint8_t* data, size_t stride, uint32_t bytes, const int16_t* y, int32_t total,
-                       const uint32_t* rows, size_t count, int32_t* out) noexcept {
+void dot_bits16_avx512(const uint8_t* data, size_t stride, uint32_t bytes, const uint8_t* weights, const int16_t* y,
+                       int32_t total, const uint32_t* rows, size_t count, int32_t* out) noexcept {
   if (bytes == 0) {
     for (size_t i = 0; i < count; ++i) out[i] = 0;
     return;
@@ -138,7 +139,7 @@ void dot_bits16_avx512(const uint8_t* data, size_t stride, uint32_t bytes, const
   __m512i sum[4];
   size_t i = 0;
   for (; i + 4 <= count; i += 4) {
-    add_rows16_avx512(4, data, stride, bytes, low, high, rows + i, sum);
+    add_rows16_avx512(4, data, stride, bytes, low, high, weights, rows + i, sum);
     const __m128i set = sum_four_avx512_graph(sum[0], sum[1], sum[2], sum[3]);
     _mm_storeu_si128(reinterpret_cast<__m128i*>(out + i), _mm_sub_epi32(_mm_slli_epi32(set, 1), totals));
   }
@@ -146,13 +147,13 @@ void dot_bits16_avx512(const uint8_t* data, size_t stride, uint32_t bytes, const
     return static_cast<int32_t>(2 * static_cast<uint32_t>(_mm512_reduce_add_epi32(of)) - static_cast<uint32_t>(total));
   };
   if (i + 2 <= count) {
-    add_rows16_avx512(2, data, stride, bytes, low, high, rows + i, sum);
+    add_rows16_avx512(2, data, stride, bytes, low, high, weights, rows + i, sum);
     out[i] = result(sum[0]);
     out[i + 1] = result(sum[1]);
     i += 2;
   }
   if (i < count) {
-    add_rows16_avx512(1, data, stride, bytes, low, high, rows + i, sum);
+    add_rows16_avx512(1, data, stride, bytes, low, high, weights, rows + i, sum);
     out[i] = result(sum[0]);
   }
 }

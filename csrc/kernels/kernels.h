@@ -60,6 +60,19 @@ inline void split_entries16(int16_t* y, size_t n) noexcept {
   }
 }
 
+// The digits of a row: four planes of a dim are one of 0 .. 15, and 8 dims a unit, whose four bytes may lie anywhere
+// among the first `bytes` of the row. 16 units make a vector of 128 entries, and 64 bytes are gathered for it: bytes
+// 8 k + 4 .. 8 k + 7 are the planes of unit k, largest first, and bytes 8 k .. 8 k + 3 those of unit 8 + k, for k < 8.
+struct DigitOrder {
+  static constexpr uint32_t kSources = 4;  // 64 bytes of a row each
+  uint32_t bytes = 0;                      // 1 .. 64 * kSources
+  uint32_t vectors = 0;
+  const uint8_t* from = nullptr;    // 64 a vector: which byte of the row
+  const uint64_t* masks = nullptr;  // kSources a vector: the bytes that come from this source; in none: zero
+
+  size_t entries() const noexcept { return 128 * size_t{vectors}; }
+};
+
 // A weight matrix [out, in] packed for gemm: panels of 32 outputs, each panel `in` rows of 32 floats (output o of panel
 // p at
 // [(p * in + i) * 32 + o % 32]), zero-padded outputs. bias has round_up(out, 32) entries. bf16: the same panels, but
@@ -140,10 +153,17 @@ struct Kernels {
   // included:
   // out[i] = sum_{b < 8 * bytes} (bit b of row i ? +y[b] : -y[b]), row i at data + rows[i] * stride, its bit b in byte
   // b / 8, bit b % 8. y is padded with zeros to bits_stride(bytes) entries; total = sum of y. dot_bits8: bytes <= 64.
-  // dot_bits16: bytes <= 4096, and y went through split_entries16.
+  // dot_bits16: weights[b] y[b] in place of y[b], weights of 1 .. 8 padded as y is, sum_b weights[b] |y[b]| < 2^31;
+  // bytes <= 4096, and y went through split_entries16.
   void (*dot_bits8)(const uint8_t* data, size_t stride, uint32_t bytes, const int8_t* y, int32_t total,
                     const uint32_t* rows, size_t count, int32_t* out) noexcept;
-  void (*dot_bits16)(const uint8_t* data, size_t stride, uint32_t bytes, const int16_t* y, int32_t total,
+  void (*dot_bits16)(const uint8_t* data, size_t stride, uint32_t bytes, const uint8_t* weights, const int16_t* y,
+                     int32_t total, const uint32_t* rows, size_t count, int32_t* out) noexcept;
+
+  // The same by digits: out[i] = 2 * sum_n y[n] digit_n(row i) - total, over order.entries() digits, y split likewise.
+  // Equal to dot_bits16 where all bits of a digit have its entry, and weights of 8, 4, 2, 1. Null where the ISA has
+  // none, and faster where it has.
+  void (*dot_digits)(const uint8_t* data, size_t stride, const DigitOrder& order, const int16_t* y, int32_t total,
                      const uint32_t* rows, size_t count, int32_t* out) noexcept;
 
   // What makes such a query. Entries: x[i] * (1 / step), below 2^22 in size, to the nearest integer, ties to even. n is
@@ -225,6 +245,7 @@ void bind_avx512_score(Kernels& table) noexcept;
 void bind_avx512_gemm(Kernels& table) noexcept;
 void bind_avx512_graph(Kernels& table) noexcept;
 void bind_avx512_query(Kernels& table) noexcept;
+void bind_avx512_digits(Kernels& table) noexcept;  // where has_gfni()
 void bind_avx512_descend(Kernels& table) noexcept;
 void bind_avx512_raw(Kernels& table) noexcept;
 void bind_avx512_expand(Kernels& table) noexcept;

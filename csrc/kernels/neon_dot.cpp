@@ -5,8 +5,9 @@
 // where the bit is set. A query's entries are put into that order once a call: entry 0, 8, 1, 9 ... of every 16. Of
 // int16, the low bytes and the high bytes stand apart, which is what trn1 and trn2 of 16 entries make.
 //
-// Bounds: all sums are taken modulo 2^32. sdot adds up -(high byte), udot 255 * (low byte), over set bits; 255 has the
-// inverse -0x01010101 modulo 2^32, so the sum is -(256 * signed + 0x01010101 * unsigned).
+// Bounds: all sums are taken modulo 2^32. Of dot_bits16, masks become weights. Of complete, sdot adds up -(high byte),
+// udot 255 * (low byte), over set bits; 255 has the inverse -0x01010101 modulo 2^32, so the sum is -(256 * signed +
+// 0x01010101 * unsigned).
 //
 // Instructions: dup of a lane, cmtst, sdot, udot.
 //
@@ -147,9 +148,9 @@ BEBR_INLINE void add_bytes_neon_dot(const int nr, const uint8_t* const* row, uin
   }
 }
 
-// nr rows of one piece of dot_bits16; out: the negated sums so far.
+// nr rows of one piece of dot_bits16; out: the sums so far. weights: in the order of masks.
 BEBR_INLINE void rows16_neon_dot(const int nr, const uint8_t* data, size_t stride, uint32_t bytes, const Split* entries,
-                                 const uint32_t* rows, const bool first, int32_t* out) {
+                                 const uint8x16_t* weights, const uint32_t* rows, const bool first, int32_t* out) {
   const uint8_t* row[4];
   Sum sums[4];
 #pragma GCC unroll 4
@@ -157,24 +158,41 @@ BEBR_INLINE void rows16_neon_dot(const int nr, const uint8_t* data, size_t strid
     row[r] = data + rows[r] * stride;
     sums[r] = {vdupq_n_s32(0), vdupq_n_u32(0)};
   }
-  add_bytes_neon_dot(nr, row, bytes, entries, sums);
+  for (uint32_t at = 0; at < bytes; at += 2) {
+    const Split here = entries[at / 2];
+    const uint8x16_t weight = weights[at / 2];
 #pragma GCC unroll 4
-  for (int r = 0; r < nr; ++r)
-    out[r] = static_cast<int32_t>(negated_sum_neon_dot(sums[r]) + (first ? 0 : static_cast<uint32_t>(out[r])));
+    for (int r = 0; r < nr; ++r) {
+      const uint8x16_t set = vandq_u8(mask_neon_dot(two_bytes_neon_dot(row[r] + at, bytes - at)), weight);
+      sums[r].high = vdotq_s32(sums[r].high, vreinterpretq_s8_u8(set), here.high);
+      sums[r].low = vdotq_u32(sums[r].low, set, here.low);
+    }
+  }
+#pragma GCC unroll 4
+  for (int r = 0; r < nr; ++r) {
+    const uint32_t sum = vaddvq_u32(vaddq_u32(vshlq_n_u32(vreinterpretq_u32_s32(sums[r].high), 8), sums[r].low));
+    out[r] = static_cast<int32_t>(sum + (first ? 0 : static_cast<uint32_t>(out[r])));
+  }
 }
 
-void dot_bits16_neon_dot(const uint8_t* data, size_t stride, uint32_t bytes, const int16_t* y, int32_t total,
-                         const uint32_t* rows, size_t count, int32_t* out) noexcept {
+void dot_bits16_neon_dot(const uint8_t* data, size_t stride, uint32_t bytes, const uint8_t* weights, const int16_t* y,
+                         int32_t total, const uint32_t* rows, size_t count, int32_t* out) noexcept {
   Split entries[kPieceBytes / 2];
+  uint8x16_t mixed[kPieceBytes / 2];
   for (uint32_t from = 0; from < bytes; from += kPieceBytes) {
     const uint32_t here = bytes - from < kPieceBytes ? bytes - from : kPieceBytes;
     split_neon_dot(y + 8 * size_t{from}, (here + 1) / 2, entries);
+    for (uint32_t w = 0; w < (here + 1) / 2; ++w) {
+      const uint8x16_t natural = vld1q_u8(weights + 8 * size_t{from} + 16 * w);
+      mixed[w] = vzip1q_u8(natural, vextq_u8(natural, natural, 8));
+    }
     size_t i = 0;
-    for (; i + 4 <= count; i += 4) rows16_neon_dot(4, data + from, stride, here, entries, rows + i, from == 0, out + i);
-    for (; i < count; ++i) rows16_neon_dot(1, data + from, stride, here, entries, rows + i, from == 0, out + i);
+    for (; i + 4 <= count; i += 4)
+      rows16_neon_dot(4, data + from, stride, here, entries, mixed, rows + i, from == 0, out + i);
+    for (; i < count; ++i) rows16_neon_dot(1, data + from, stride, here, entries, mixed, rows + i, from == 0, out + i);
   }
   for (size_t i = 0; i < count; ++i)
-    out[i] = static_cast<int32_t>(0u - 2 * static_cast<uint32_t>(out[i]) - static_cast<uint32_t>(total));
+    out[i] = static_cast<int32_t>(2 * static_cast<uint32_t>(out[i]) - static_cast<uint32_t>(total));
 }
 
 void dot_int8_neon_dot(const int8_t* a, const int8_t* data, size_t dims, const uint32_t* rows, size_t count,

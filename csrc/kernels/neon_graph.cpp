@@ -51,25 +51,35 @@ void dot_bits8_neon(const uint8_t* data, size_t stride, uint32_t bytes, const in
   }
 }
 
-// Entries of 16 bits from y on.
-BEBR_INLINE int32x4_t add16_neon_graph(int32x4_t acc, uint16x8_t bits, const int16_t* y) {
-  const uint16x8_t low = {1, 2, 4, 8, 16, 32, 64, 128}, high = vshlq_n_u16(low, 8);
-  acc = vpadalq_s16(acc, vandq_s16(vreinterpretq_s16_u16(vtstq_u16(bits, low)), vld1q_s16(y)));
-  return vpadalq_s16(acc, vandq_s16(vreinterpretq_s16_u16(vtstq_u16(bits, high)), vld1q_s16(y + 8)));
+// Entries of 8 bits from y on, times their weights.
+BEBR_INLINE int32x4_t add8_of16_neon_graph(int32x4_t acc, uint16x8_t bits, uint16x8_t of_bits, const uint8_t* weights,
+                                           const int16_t* y) {
+  const uint16x8_t weight = vandq_u16(vtstq_u16(bits, of_bits), vmovl_u8(vld1_u8(weights)));
+  const int16x8_t set = vreinterpretq_s16_u16(weight), entries = vld1q_s16(y);
+  return vmlal_high_s16(vmlal_s16(acc, vget_low_s16(set), vget_low_s16(entries)), set, entries);
 }
 
-void dot_bits16_neon(const uint8_t* data, size_t stride, uint32_t bytes, const int16_t* y, int32_t total,
-                     const uint32_t* rows, size_t count, int32_t* out) noexcept {
+// Of 16 bits.
+BEBR_INLINE int32x4_t add16_neon_graph(int32x4_t acc, uint16x8_t bits, const uint8_t* weights, const int16_t* y) {
+  const uint16x8_t low = {1, 2, 4, 8, 16, 32, 64, 128}, high = vshlq_n_u16(low, 8);
+  return add8_of16_neon_graph(add8_of16_neon_graph(acc, bits, low, weights, y), bits, high, weights + 8, y + 8);
+}
+
+void dot_bits16_neon(const uint8_t* data, size_t stride, uint32_t bytes, const uint8_t* weights, const int16_t* y,
+                     int32_t total, const uint32_t* rows, size_t count, int32_t* out) noexcept {
   for (size_t i = 0; i < count; ++i) {
     const uint8_t* row = data + rows[i] * stride;
     int32x4_t even = vdupq_n_s32(0), odd = even;
     uint32_t at = 0;
     for (; at + 4 <= bytes; at += 4) {
-      even = add16_neon_graph(even, two_bytes_neon_graph(row + at, 2), y + 8 * size_t{at});
-      odd = add16_neon_graph(odd, two_bytes_neon_graph(row + at + 2, 2), y + 8 * size_t{at} + 16);
+      const size_t bit = 8 * size_t{at};
+      even = add16_neon_graph(even, two_bytes_neon_graph(row + at, 2), weights + bit, y + bit);
+      odd = add16_neon_graph(odd, two_bytes_neon_graph(row + at + 2, 2), weights + bit + 16, y + bit + 16);
     }
-    for (; at < bytes; at += 2)
-      even = add16_neon_graph(even, two_bytes_neon_graph(row + at, bytes - at), y + 8 * size_t{at});
+    for (; at < bytes; at += 2) {
+      const size_t bit = 8 * size_t{at};
+      even = add16_neon_graph(even, two_bytes_neon_graph(row + at, bytes - at), weights + bit, y + bit);
+    }
     const auto set = static_cast<uint32_t>(vaddvq_s32(vaddq_s32(even, odd)));
     out[i] = static_cast<int32_t>(2 * set - static_cast<uint32_t>(total));
   }

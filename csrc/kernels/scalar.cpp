@@ -77,14 +77,26 @@ void permute_scalar(const uint8_t* from, const uint16_t* at, size_t bytes, uint8
   for (size_t i = 0; i < bytes; ++i) to[i] = from[at[i]];
 }
 
-// Sums of any two int16, and of 2^15 of them, fit in int32. `total` only spares the fast versions a pass over y.
-template <typename Entry>
-void dot_bits_scalar(const uint8_t* data, size_t stride, uint32_t bytes, const Entry* y, int32_t, const uint32_t* rows,
-                     size_t count, int32_t* out) noexcept {
+// `total` only spares the fast versions a pass over y.
+void dot_bits8_scalar(const uint8_t* data, size_t stride, uint32_t bytes, const int8_t* y, int32_t,
+                      const uint32_t* rows, size_t count, int32_t* out) noexcept {
   for (size_t i = 0; i < count; ++i) {
     const uint8_t* row = data + rows[i] * stride;
     int32_t sum = 0;
     for (uint32_t b = 0; b < 8 * bytes; ++b) sum += (row[b / 8] >> (b % 8) & 1) != 0 ? y[b] : -y[b];
+    out[i] = sum;
+  }
+}
+
+void dot_bits16_scalar(const uint8_t* data, size_t stride, uint32_t bytes, const uint8_t* weights, const int16_t* y,
+                       int32_t, const uint32_t* rows, size_t count, int32_t* out) noexcept {
+  for (size_t i = 0; i < count; ++i) {
+    const uint8_t* row = data + rows[i] * stride;
+    int32_t sum = 0;
+    for (uint32_t b = 0; b < 8 * bytes; ++b) {
+      const int32_t entry = weights[b] * y[b];
+      sum += (row[b / 8] >> (b % 8) & 1) != 0 ? entry : -entry;
+    }
     out[i] = sum;
   }
 }
@@ -107,8 +119,8 @@ void bind_scalar(Kernels& table) noexcept {
   table.select = select_scalar;
   table.complete = complete_scalar;
   table.permute = permute_scalar;
-  table.dot_bits8 = dot_bits_scalar<int8_t>;
-  table.dot_bits16 = dot_bits_scalar<int16_t>;
+  table.dot_bits8 = dot_bits8_scalar;
+  table.dot_bits16 = dot_bits16_scalar;
   table.dot_int8 = dot_int8_scalar;
 }
 

@@ -57,8 +57,10 @@ BEBR_TEST(scalar_graph_kernels_by_hand) {
   int32_t got[2];
   scalar.dot_bits8(data, 2, 2, y8, 120, rows, 2, got);
   CHECK(got[0] == -28 - 8 - 100 && got[1] == 1 - 19 + 100, got[0] << ", " << got[1]);
-  scalar.dot_bits16(data, 2, 2, y16, 36000, rows, 2, got);
-  CHECK(got[0] == 300 * -136 && got[1] == 300 * 82, got[0] << ", " << got[1]);
+  uint8_t weights[64] = {};
+  for (int i = 0; i < 16; ++i) weights[i] = i < 8 ? 4 : 1;
+  scalar.dot_bits16(data, 2, 2, weights, y16, 300 * 180, rows, 2, got);
+  CHECK(got[0] == 300 * (4 * (-28 - 8) - 100) && got[1] == 300 * (4 * (1 - 19) + 100), got[0] << ", " << got[1]);
   int8_t a[64] = {2, -3}, b[128] = {};
   b[0] = 10;
   b[1] = 1;
@@ -88,10 +90,57 @@ BEBR_KERNEL_TEST(dot_bits_equal_scalar) {
       }
       const Exact<int16_t> y = make_entries<int16_t>(random, 8 * bytes, bits_stride(bytes), kind, kMostEntry16);
       const Exact<int16_t> both = with_halves(y);
+      Exact<uint8_t> weights(bits_stride(bytes));
+      int32_t sum = 0;
+      for (size_t b = 0; b < 8 * bytes; ++b) {
+        weights[b] = static_cast<uint8_t>(bytes > 1000 ? 1 : 1u << (kind == 0 ? below(random, 4) : 3));
+        sum += weights[b] * y[b];
+      }
       kernels(Isa::Scalar)
-          .dot_bits16(data.data(), stride, bytes, both.data(), total(y), picked.data(), count, want.data());
-      tested.dot_bits16(data.data(), stride, bytes, both.data(), total(y), picked.data(), count, got.data());
+          .dot_bits16(data.data(), stride, bytes, weights.data(), both.data(), sum, picked.data(), count, want.data());
+      tested.dot_bits16(data.data(), stride, bytes, weights.data(), both.data(), sum, picked.data(), count, got.data());
       CHECK_SAME(got.data(), want.data(), count, "dot_bits16, bytes " << bytes << ", kind " << kind);
+    }
+  }
+}
+
+// Bytes of units anywhere in a row; some units lack planes. The same sums by bits are the specification.
+BEBR_KERNEL_TEST(digits_have_the_sums_of_their_bits) {
+  if (tested.dot_digits == nullptr) return;
+  Random random(23);
+  for (const std::vector<uint32_t>& widths :
+       std::vector<std::vector<uint32_t>>{{376, 376, 376, 376, 64},
+                                          {64, 64, 64, 64, 64, 64, 64, 56},
+                                          {384, 384},
+                                          {128, 120, 104, 96, 8},
+                                          {256, 256, 256, 256, 256, 256, 256, 216},
+                                          {16, 16, 8}}) {
+    for (const int kind : {0, 1, 2}) {
+      const CodeSpec spec = CodeSpec::make(widths);
+      std::vector<float> gram(spec.dims());
+      for (float& value : gram) value = static_cast<float>(1 + below(random, 1000));
+      const RecordLayout layout(spec, 2, 32, 0, gram);
+      if (!layout.digits.by_kernel()) continue;
+      const size_t n = layout.digits.entries(), bits = bits_stride(spec.row_bytes());
+      Exact<int16_t> digits = make_entries<int16_t>(random, n, n, kind, kMostEntry16), y(bits);
+      int32_t sum = 0;
+      for (size_t b = 0; b < 8 * size_t{spec.row_bytes()}; ++b) {
+        y[b] = digits[layout.digits.entry[b / 8] + b % 8];
+        sum += layout.digits.bits[b] * y[b];
+      }
+      const Exact<int16_t> by_digit = with_halves(digits), by_bit = with_halves(y);
+      const DigitOrder order = layout.digits.order();
+      const size_t stride = order.bytes + below(random, 5);
+      for (size_t count = 0; count < 10; ++count) {
+        const Exact<uint8_t> data = make_bytes(random, 8 * stride + order.bytes, kind == 0 ? 0 : 1);
+        const Exact<uint32_t> picked = pick(random, count, 9);
+        Exact<int32_t> want(count), got(count);
+        kernels(Isa::Scalar)
+            .dot_bits16(data.data() + kCodeAt, stride, spec.row_bytes(), layout.digits.bits.data(), by_bit.data(), sum,
+                        picked.data(), count, want.data());
+        tested.dot_digits(data.data(), stride, order, by_digit.data(), sum, picked.data(), count, got.data());
+        CHECK_SAME(got.data(), want.data(), count, widths.size() << " planes of " << widths[0] << ", kind " << kind);
+      }
     }
   }
 }
@@ -144,7 +193,7 @@ BEBR_TEST(a_query_has_a_rounded_entry_for_every_bit) {
         if (kind == 2) value *= 1e-31f;
       }
       const RecordLayout layout(spec, 2, 32, 0, gram);
-      query.set(layout, y.data(), 0.5f);
+      query.set(layout, y.data(), 0.5f, kernels(Isa::Scalar));
       const size_t bits = 8 * size_t{spec.row_bytes()}, seen = 8 * size_t{layout.prefix};
       int64_t total16 = 0, total8 = 0;
       double unseen = 0;
@@ -152,8 +201,11 @@ BEBR_TEST(a_query_has_a_rounded_entry_for_every_bit) {
         const RecordLayout::Byte& byte = layout.order[b / 8];
         const float entry = std::ldexp(y[8 * byte.group + b % 8], -byte.plane);
         const int16_t got16 = query.y16.as<int16_t>()[b];
-        CHECK(got16 == std::lrint(entry / query.scale16), "bit " << b << " of " << bits << ", kind " << kind);
-        total16 += got16;
+        const int weight = layout.digits.bits[b];
+        CHECK(weight == 8 >> byte.plane % 4, "bit " << b << " of " << bits << ": " << weight);
+        CHECK(got16 == std::lrint(entry / static_cast<float>(weight) / query.scale16),
+              "bit " << b << " of " << bits << ", kind " << kind);
+        total16 += weight * got16;
         if (b >= seen) {
           unseen += double{entry} * entry;
           continue;
@@ -185,9 +237,9 @@ BEBR_KERNEL_TEST(first_lines_of_queries_with_a_few_large_values_keep_the_small_o
     y[j] = flat[j] * (j < 8 ? 300.0f : 1.0f);
   }
   BitQuery query;
-  query.set(layout, flat.data(), 0);
+  query.set(layout, flat.data(), 0, tested);
   CHECK(!query.wide, "bytes do for values of a size");
-  query.set(layout, y.data(), 0);
+  query.set(layout, y.data(), 0, tested);
   CHECK(query.wide, "bytes do not do for these");
   const size_t rows = 7;
   Exact<uint8_t> codes(rows * layout.prefix);
@@ -195,8 +247,8 @@ BEBR_KERNEL_TEST(first_lines_of_queries_with_a_few_large_values_keep_the_small_o
   std::vector<uint32_t> all(rows);
   std::iota(all.begin(), all.end(), 0u);
   std::vector<int32_t> sums(rows);
-  tested.dot_bits16(codes.data(), layout.prefix, layout.prefix, query.first16.as<int16_t>(), query.total_first16,
-                    all.data(), rows, sums.data());
+  tested.dot_bits16(codes.data(), layout.prefix, layout.prefix, layout.digits.bits.data(), query.first16.as<int16_t>(),
+                    query.total_first16, all.data(), rows, sums.data());
   for (size_t i = 0; i < rows; ++i) {
     double want = 0, size = 0;
     for (size_t b = 0; b < 8 * size_t{layout.prefix}; ++b) {

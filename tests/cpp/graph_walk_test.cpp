@@ -113,9 +113,13 @@ std::vector<Candidate> walked_plainly(const GraphView& view, const BitQuery& que
       if (seen[links[i]] == 0) near.push_back(links[i]);
       seen[links[i]] = 1;
     }
-    const std::vector<float> lines = first_lines(near, margin * query.spread);
-    for (size_t i = 0; i < near.size(); ++i)
-      if (layout.near > 0 || lines[i] > worst) passed.push_back(near[i]);
+    if (layout.near == 0) {
+      const std::vector<float> lines = first_lines(near, margin * query.spread);
+      for (size_t i = 0; i < near.size(); ++i)
+        if (lines[i] > worst) passed.push_back(near[i]);
+    } else {
+      passed = near;
+    }
     complete(passed);
   }
 }
@@ -156,7 +160,9 @@ void check_walks_in_turns(const Kernels& tested, Random& random, const Walked& g
       const size_t ef = 1 + below(random, 60);
       const float margin = static_cast<float>(below(random, 3));
       const std::vector<float> y = random_floats(random, count * kDims), base = random_floats(random, count);
-      const auto set = [&](size_t q, BitQuery& query) { query.set(view.layout, y.data() + q * kDims, base[q]); };
+      const auto set = [&](size_t q, BitQuery& query) {
+        query.set(view.layout, y.data() + q * kDims, base[q], view.kernels);
+      };
       size_t taken = 0;
       walk_each(view, 0, count, {ef, margin}, set, [&](size_t q, const Walk& walk) {
         BitQuery query;
@@ -267,7 +273,7 @@ BEBR_TEST(a_walk_after_a_stopped_one_finds_everything) {
   try {
     walk_each(
         view, 0, 9, {30, 2, &stop},
-        [&](size_t q, BitQuery& query) { query.set(view.layout, y.data() + q * kDims, base[q]); },
+        [&](size_t q, BitQuery& query) { query.set(view.layout, y.data() + q * kDims, base[q], view.kernels); },
         [&](size_t, const Walk&) { stop = true; });  // the others are under way
   } catch (const Error& error) {
     stopped = error.code() == ErrorCode::Cancelled;

@@ -88,7 +88,7 @@ void Linker::as_query(uint32_t slot, BitQuery& query) {
     base = space_.scale * (2 * base - space_.offset);
   }
   for (uint32_t j = 0; j < dims; ++j) v_[j] *= scale;
-  query.set(layout, v_.data(), base);
+  query.set(layout, v_.data(), base, view_.kernels);
 }
 
 void Linker::gather(std::span<const uint32_t> nodes) {

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
-#include <numeric>
 
 #include "code/layout.h"
 #include "code/planes.h"
@@ -52,6 +51,12 @@ RecordLayout::RecordLayout(const CodeSpec& spec_, uint32_t factor_bytes_, uint32
     groups.push_back(byte.group);
     weights.push_back(1.0f / static_cast<float>(1u << byte.plane));
   }
+  std::vector<CodeDigits::Byte> bytes;
+  for (const Byte& byte : order) bytes.push_back({byte.group, byte.plane});
+  digits = CodeDigits(bytes, kCodeAt, spec.groups());
+  unseen.resize(spec.groups());
+  for (size_t i = near > 0 ? near : prefix; i < order.size(); ++i) unseen[groups[i]] += weights[i] * weights[i];
+  for (float& root : unseen) root = std::sqrt(root);
   place.resize(row);
   for (size_t i = 0; i < order.size(); ++i) place[order[i].source] = static_cast<uint16_t>(i);
 }
@@ -74,38 +79,65 @@ void RecordLayout::unpack(const uint8_t* record, float* v) const noexcept {
   }
 }
 
-void BitQuery::set(const RecordLayout& layout, const float* y, float base_) {
-  const size_t bytes = layout.order.size(), all = bits_stride(static_cast<uint32_t>(bytes));
-  const size_t seen = 8 * size_t{layout.prefix}, seen_stride = bits_stride(layout.prefix);
+void BitQuery::set(const RecordLayout& layout, const float* y, float base_, const Kernels& kernels) {
+  const CodeDigits& code = layout.digits;
+  const size_t n = code.entries(), lines = layout.near > 0 ? layout.near : layout.prefix;
+  const size_t seen = std::max<size_t>(layout.lead, lines), groups = layout.unseen.size();
   base = base_;
-  const Kernels& table = kernels();
-  weighted_.resize(all);
-  table.weigh(y, layout.groups.data(), layout.weights.data(), bytes, weighted_.data());
-  std::fill(weighted_.begin() + static_cast<ptrdiff_t>(8 * bytes), weighted_.end(), 0.0f);
-  const float largest = table.largest(y, layout.spec.dims());
+  weighted_.resize(round_up(std::max({n, 8 * seen, 8 * groups}), kPiece));
+  const float largest = kernels.largest(y, layout.spec.dims());
   // A power of two, so that dyadic y (the paper's symmetric case) stays exact.
-  scale16 = largest > 1e-30f ? std::exp2(std::ceil(std::log2(largest / kMostEntry16))) : 1;
-  y16.resize(entries16_bytes(all));
-  total16 = table.round16(weighted_.data(), all, scale16, y16.as<int16_t>());
+  constexpr float kLeast = 0.125f;  // what the lowest plane of a first digit weighs
+  scale16 = largest > 1e-30f ? std::exp2(std::ceil(std::log2(kLeast * largest / kMostEntry16))) : kLeast;
+  kernels.weigh(y, code.groups.data(), code.weights.data(), code.groups.size(), weighted_.data());
+  digits.resize(entries16_bytes(n));
+  kernels.round16(weighted_.data(), n, scale16, digits.as<int16_t>());
+  total16 = 0;
+  for (size_t i = 0; i < n; ++i) total16 += int32_t{code.most[i]} * digits.as<int16_t>()[i];
+  by_digits = kernels.dot_digits != nullptr && code.by_kernel();
+  if (!by_digits) set_bits(layout);
 
-  const float largest8 = table.largest(weighted_.data(), seen);
+  kernels.weigh(y, code.every.data(), layout.unseen.data(), groups, weighted_.data());
+  std::fill_n(weighted_.begin() + static_cast<ptrdiff_t>(8 * groups), round_up(8 * groups, kPiece) - 8 * groups, 0.0f);
+  const float unseen = kernels.squares(weighted_.data(), round_up(8 * groups, kPiece));
+  kernels.weigh(y, layout.groups.data(), layout.weights.data(), seen, weighted_.data());
+  near.set({weighted_.data(), 8 * size_t{layout.lead}}, unseen);
+  if (layout.near == 0) set_line(layout, kernels, unseen);
+}
+
+// All bits of a digit have its entry.
+void BitQuery::set_bits(const RecordLayout& layout) {
+  const CodeDigits& code = layout.digits;
+  const size_t bytes = layout.order.size(), all = bits_stride(static_cast<uint32_t>(bytes));
+  y16.resize(entries16_bytes(all));
+  const int16_t* from = digits.as<int16_t>();
+  int16_t* to = y16.as<int16_t>();
+  for (size_t i = 0; i < bytes; ++i) std::memcpy(to + 8 * i, from + code.entry[i], 8 * sizeof(int16_t));
+  std::fill(to + 8 * bytes, to + all, int16_t{0});
+  split_entries16(to, all);
+}
+
+void BitQuery::set_line(const RecordLayout& layout, const Kernels& kernels, float unseen) {
+  const size_t seen = 8 * size_t{layout.prefix}, seen_stride = bits_stride(layout.prefix);
+  const size_t rounded = std::min(round_up(seen, kPiece), seen_stride);
+  std::fill(weighted_.begin() + static_cast<ptrdiff_t>(seen), weighted_.begin() + static_cast<ptrdiff_t>(rounded),
+            0.0f);
+  const float largest8 = kernels.largest(weighted_.data(), seen);
   scale8 = largest8 > 1e-30f ? largest8 / 127 : 1;
   y8.resize(seen_stride);
-  const size_t rounded = std::min(round_up(seen, kPiece), seen_stride);
-  const Rounding line = table.round8(weighted_.data(), rounded, scale8, y8.as<int8_t>());
+  const Rounding line = kernels.round8(weighted_.data(), rounded, scale8, y8.as<int8_t>());
   std::fill(y8.as<int8_t>() + rounded, y8.as<int8_t>() + seen_stride, int8_t{0});
   total8 = line.total;
-  const float unseen = table.squares(weighted_.data() + rounded, all - rounded);
   spread = std::sqrt(unseen);
-  const size_t leading = 8 * size_t{layout.lead}, further = round_up(leading, kPiece);
-  near.set({weighted_.data(), leading}, table.squares(weighted_.data() + further, all - further));
   wide = line.lost > kMostLost * unseen;
   if (!wide) return;
+  if (by_digits) set_bits(layout);
   first16.resize(entries16_bytes(seen_stride));
   int16_t* behind = std::copy_n(y16.as<int16_t>(), seen, first16.as<int16_t>());
   std::fill(behind, first16.as<int16_t>() + seen_stride, int16_t{0});
   split_entries16(first16.as<int16_t>(), seen_stride);
-  total_first16 = std::accumulate(y16.as<int16_t>(), y16.as<int16_t>() + seen, int32_t{0});
+  total_first16 = 0;
+  for (size_t b = 0; b < seen; ++b) total_first16 += layout.digits.bits[b] * y16.as<int16_t>()[b];
 }
 
 }  // namespace bebr

@@ -21,7 +21,9 @@
 
 #include "base/buffer.h"
 #include "code/spec.h"
+#include "index/graph/digits.h"
 #include "index/graph/neighbours.h"
+#include "kernels/kernels.h"
 
 namespace bebr {
 
@@ -60,6 +62,8 @@ struct RecordLayout {
   std::vector<uint16_t> groups;  // of `order`, and what a bit's entry of a query is multiplied with
   std::vector<float> weights;
   std::vector<uint16_t> place;  // of byte i of the row format in `order`
+  CodeDigits digits;
+  std::vector<float> unseen;  // a group: root of the squared weights of its bits beyond the line, or the near bytes
 
   void put_code(const uint8_t* row, uint8_t* record) const noexcept;
   void get_code(const uint8_t* record, uint8_t* row) const noexcept;
@@ -88,9 +92,12 @@ inline void store_link(uint8_t* p, uint32_t value) noexcept {
   std::atomic_ref<uint32_t>(*reinterpret_cast<uint32_t*>(p)).store(value, std::memory_order_relaxed);
 }
 
-// A query with an entry for every bit of a record's code, plane weights within.
+// A query with an entry for every digit of a record's code (index/graph/digits.h).
 struct BitQuery {
-  Buffer y16, y8;  // of all bits, with their halves (kernels.h), and of the first line's
+  Buffer digits;  // with halves (kernels.h)
+  Buffer y16;     // the same for all bits: where digits have no kernel, or where the line is scored by them
+  Buffer y8;      // of the first line's, where neighbours have no bytes in records
+  bool by_digits = false;
   Buffer first16;  // of the first line's, where bytes would round too much of it away
   bool wide = false;
   int32_t total_first16 = 0;
@@ -100,10 +107,13 @@ struct BitQuery {
   float spread = 0;     // standard deviation of what the bits beyond the first line add, if they were random
   NeighbourQuery near;  // of the leading bytes
 
-  // y: dims floats. Nothing is allocated once the buffers have their size.
-  void set(const RecordLayout& layout, const float* y, float base);
+  // y: dims floats. Nothing is allocated once the buffers have their size. kernels: those of the walk.
+  void set(const RecordLayout& layout, const float* y, float base, const Kernels& kernels = bebr::kernels());
 
  private:
+  void set_bits(const RecordLayout& layout);
+  void set_line(const RecordLayout& layout, const Kernels& kernels, float unseen);
+
   std::vector<float> weighted_;
 };
 

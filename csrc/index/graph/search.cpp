@@ -128,7 +128,7 @@ class GraphSegment::Search {
     const float* y = queries_.y() + q * dims;
     if (q + 1 < queries_.size())
       for (size_t j = dims; j < 2 * dims; j += 16) __builtin_prefetch(y + j, 0, 2);
-    query.set(segment_.layout_, y, queries_.base()[q]);
+    query.set(segment_.layout_, y, queries_.base()[q], graph_.kernels);
   }
 
   void score_each(size_t begin, size_t end) const {

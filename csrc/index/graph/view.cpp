@@ -11,8 +11,7 @@ void GraphView::score_rows(const BitQuery& query, const uint32_t* some, size_t c
     const size_t n = std::min(kPiece, count - i);
     for (size_t j = i + n; j < std::min(count, i + n + kPiece); ++j)
       for (size_t at = 0; at < layout.factors; at += 64) __builtin_prefetch(record(some[j]) + at);
-    kernels.dot_bits16(nodes + kCodeAt, layout.stride, layout.spec.row_bytes(), query.y16.as<int16_t>(), query.total16,
-                       some + i, n, sums);
+    dot_codes(query, some + i, n, sums);
     for (size_t j = 0; j < n; ++j)
       scores[i + j] = score(query.base + query.scale16 * static_cast<float>(sums[j]), load_float(record(some[i + j])));
   }

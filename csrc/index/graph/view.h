@@ -28,7 +28,14 @@ struct GraphView {
     return slot / 64 >= closed.size() || (closed[slot / 64] >> slot % 64 & 1) == 0;
   }
   float score(float raw, float factor) const noexcept { return mode == Factor::Sub ? raw - factor : raw * factor; }
-  // Exact scores of `count` rows over all their bits.
+  // Exact sums of `count` rows over all their bits, to be multiplied with query.scale16; and their scores.
+  void dot_codes(const BitQuery& query, const uint32_t* rows, size_t count, int32_t* sums) const {
+    if (query.by_digits)
+      return kernels.dot_digits(nodes, layout.stride, layout.digits.order(), query.digits.as<int16_t>(), query.total16,
+                                rows, count, sums);
+    kernels.dot_bits16(nodes + kCodeAt, layout.stride, layout.spec.row_bytes(), layout.digits.bits.data(),
+                       query.y16.as<int16_t>(), query.total16, rows, count, sums);
+  }
   void score_rows(const BitQuery& query, const uint32_t* rows, size_t count, float* scores) const;
   // The links of a slot that lead somewhere; room for layout.degree.
   size_t links(uint32_t slot, uint32_t* to) const noexcept;

@@ -211,8 +211,7 @@ void Walk::judge(const GraphView& view) {
 // By all their bits: who is?
 void Walk::complete(const GraphView& view) {
   const RecordLayout& layout = view.layout;
-  view.kernels.dot_bits16(view.nodes + kCodeAt, layout.stride, layout.spec.row_bytes(), query.y16.as<int16_t>(),
-                          query.total16, passed_.data(), passed_count_, sums_.data());
+  view.dot_codes(query, passed_.data(), passed_count_, sums_.data());
   survivors += passed_count_;
   for (size_t i = 0; i < passed_count_; ++i) {
     const uint8_t* record = view.record(passed_[i]);
@@ -232,8 +231,8 @@ void Walk::end() {
 float Walk::score_first_lines(const GraphView& view, std::span<const uint32_t> slots) {
   const RecordLayout& layout = view.layout;
   if (query.wide) {
-    view.kernels.dot_bits16(view.nodes + kCodeAt, layout.stride, layout.prefix, query.first16.as<int16_t>(),
-                            query.total_first16, slots.data(), slots.size(), sums_.data());
+    view.kernels.dot_bits16(view.nodes + kCodeAt, layout.stride, layout.prefix, layout.digits.bits.data(),
+                            query.first16.as<int16_t>(), query.total_first16, slots.data(), slots.size(), sums_.data());
     return query.scale16;
   }
   view.kernels.dot_bits8(view.nodes + kCodeAt, layout.stride, layout.prefix, query.y8.as<int8_t>(), query.total8,
