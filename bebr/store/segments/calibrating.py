@@ -10,17 +10,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bebr.arrays import Ids
+from bebr.binarizer.codes import PreparedQueries
 from bebr.index import FlatIndex
+from bebr.index.base import core_queries, search_options
 from bebr.index.ivf import IVFIndex
 from bebr.index.segments import Effort, SegmentView, search_segments
 from bebr.store.files import bitmaps
+from bebr.store.files.bitmaps import Bools
 from bebr.store.files.kept import Keeping
 from bebr.store.snapshots.live import Piece, Run
 from bebr.store.snapshots.part import Part
 
 # Rows that are queries, and the numbers of results that are measured: between them and above, a power law holds.
 QUERIES, KS = 400, (10, 100)
-_TOGETHER = 16  # queries between two pauses
+_FEW_QUERIES = 100  # that say whether an effort is known already
+_TOGETHER = 32  # queries between two pauses: a scan of lists expands a row once for all of them
 _MOST_CANDIDATES = 1 << 14  # of a walk: beyond, a scan is faster
 # So much of the allowed loss may rows lose: other queries lose more. A row is a node, whose links lead to what a search
 # with it wants, and a graph that gave rows .99 gave other queries .976. Lists that gave rows .98 cost .0105 of recall,
@@ -31,55 +35,100 @@ _FINENESS, _MOST_GUESSES = 32, 6
 _FARTHEST = 40.0  # a logarithm above that of every effort
 
 
-def calibrated(part: Part, keeping: Keeping | None, target: float, pause: Callable[[], None]) -> Effort | None:
+def calibrated(
+    part: Part, keeping: Keeping | None, target: float, pause: Callable[[], None], known: Effort | None = None
+) -> Effort | None:
     """The least lists or candidates (`least_effort`) by which searches with rows of the segment, themselves left out,
     find a share `target` of what a scan finds, for each of some k; None for a flat segment. `pause` is called between
     pieces of work.
 
-    Of lists, a scan is a search of all of them: what a sign plane rules out there, no number of lists makes good for.
-
     By one standard error more than it is measured with, a share has to be reached that loses `_LOSS_OF_ROWS` of what
     `target` allows to be lost.
-    """
-    index = part.index
-    if isinstance(index, FlatIndex):
-        return None
-    chosen = np.random.default_rng(0).choice(part.rows, min(part.rows, 2 * QUERIES), replace=False)
-    rows = np.sort(chosen[~bitmaps.has(part.bare, chosen)][:QUERIES])
-    piece = Piece([Run(part, rows, np.arange(len(rows)))], len(rows))
-    bz, own = index.binarizer, piece.ids()
-    vectors = piece.vectors(bz, keeping)
-    prepared = [bz.prepare_vectors(vectors[i : i + _TOGETHER]) for i in range(0, len(own), _TOGETHER)]
-    loss = (1 - target) * _LOSS_OF_ROWS
-    lists = len(index.list_sizes) if isinstance(index, IVFIndex) else None
-    most = min(_MOST_CANDIDATES, part.rows) if lists is None else lists
 
-    def found(k: int, effort: int | None) -> Ids:
-        """The ids of each query's k best others, int64[n, k]; `effort` None: by a scan."""
-        view = SegmentView(index, part.bare, effort=None if effort is None else Effort(((k, effort),)))
-        pieces = []
-        for some in prepared:
-            pieces.append(search_segments([view], bz, some, k + 1, exact=effort is None).ids)
-            pause()
-        ids = np.concatenate(pieces)
-        others = ids != own[:, None]
-        others[others.all(axis=1), -1] = False
-        kept: Ids = ids[others]
-        return kept.reshape(len(own), k)
+    known: what other rows in the same lists need. It is the answer where a few rows of this segment lose no more by it
+    than that, and a standard error: a quarter of the work.
+    """
+    if isinstance(part.index, FlatIndex):
+        return None
+    loss = (1 - target) * _LOSS_OF_ROWS
+    if known is not None:
+        few = _Trial(part, keeping, _FEW_QUERIES, pause)
+        lost = [few.lost(k, known.at(k)) for k in few.depths]
+        if all(share - error <= loss for share, error in lost):
+            return known
+    trial = _Trial(part, keeping, QUERIES, pause)
+
+    def lost_of(k: int, effort: int) -> float:
+        return sum(trial.lost(k, effort))
 
     measured: list[tuple[int, int]] = []
-    depths = [k for k in KS if k < part.rows] if len(own) else []
-    scanned = found(depths[-1], None) if depths and lists is None else own
+    for k in trial.depths:
+        first = max(trial.fewest(k), measured[-1][1] if measured else 1)
+        measured.append((k, least_effort(partial(lost_of, k), first, trial.most, loss)))
+    return Effort(tuple(measured) or ((1, trial.most),))
 
-    def lost(k: int, wanted: Ids, effort: int) -> float:
-        return _lost(found(k, effort), wanted)
 
-    for k in depths:
-        # of candidates, a walk keeps as many as are wanted anyway
-        fewest, wanted = (k + 1, scanned[:, :k]) if lists is None else (1, found(k, lists))
-        first = max(fewest, measured[-1][1] if measured else 1)
-        measured.append((k, least_effort(partial(lost, k, wanted), first, most, loss)))
-    return Effort(tuple(measured) or ((1, most),))
+class _Trial:
+    """Searches of a segment with some of its rows. `depths`: the k at which they are compared; `most`: the lists or
+    candidates that are ever looked at.
+
+    Of lists, a search of all of them says which rows are wanted, and the rest is which lists these are in. What a sign
+    plane rules out, no number of lists makes good for.
+    """
+
+    def __init__(self, part: Part, keeping: Keeping | None, count: int, pause: Callable[[], None]) -> None:
+        index, self._bare, self._pause = part.index, part.bare, pause
+        chosen = np.random.default_rng(0).choice(part.rows, min(part.rows, 2 * count), replace=False)
+        rows = np.sort(chosen[~bitmaps.has(part.bare, chosen)][:count])
+        piece = Piece([Run(part, rows, np.arange(len(rows)))], len(rows))
+        bz, self._own = index.binarizer, piece.ids()
+        vectors = piece.vectors(bz, keeping)
+        self._index = index
+        self._prepared = [bz.prepare_vectors(vectors[i : i + _TOGETHER]) for i in range(0, len(rows), _TOGETHER)]
+        self._lists = len(index.list_sizes) if isinstance(index, IVFIndex) else None
+        self.most = min(_MOST_CANDIDATES, part.rows) if self._lists is None else self._lists
+        self.depths = [k for k in KS if k < part.rows] if len(rows) else []
+        if self.depths:
+            self._wanted = self._found(self.depths[-1], None)
+            self._there = self._wanted >= 0
+        if self.depths and isinstance(index, IVFIndex):
+            self._holding = np.zeros(self._wanted.shape, np.int64)
+            positions = index.positions(self._wanted[self._there])
+            self._holding[self._there] = np.searchsorted(np.cumsum(index.list_sizes), positions, side="right")
+
+    def fewest(self, k: int) -> int:
+        """Lists or candidates: of these, a walk keeps as many as are wanted anyway."""
+        return k + 1 if self._lists is None else 1
+
+    def lost(self, k: int, effort: int) -> tuple[float, float]:
+        """The share of the k best others that is not found, and its standard error."""
+        if isinstance(self._index, IVFIndex):
+            looked = []
+            for some in self._prepared:
+                looked.append(looked_at(self._index, some, effort))
+                self._pause()
+            seen = np.take_along_axis(np.concatenate(looked), self._holding[:, :k], axis=1)
+        else:
+            seen = (self._wanted[:, :k, None] == self._found(k, effort)[:, None, :]).any(axis=2)
+        there = self._there[:, :k]
+        shares: NDArray[np.float64] = (seen & there).sum(axis=1) / np.maximum(there.sum(axis=1), 1)
+        return float(1 - shares.mean()), float(shares.std() / np.sqrt(len(shares)))
+
+    def _found(self, k: int, effort: int | None) -> Ids:
+        """The ids of each query's k best others, int64[n, k]; `effort` None: by a scan, or of all lists."""
+        scan, exact = effort is None, effort is None and self._lists is None
+        looks = None if exact else Effort(((k, self.most if effort is None else effort),))
+        view = SegmentView(self._index, self._bare, effort=looks)
+        pieces = []
+        for some in self._prepared:
+            hits = search_segments([view], self._index.binarizer, some, k + 1, exact=exact, batch_invariant=not scan)
+            pieces.append(hits.ids)
+            self._pause()
+        ids = np.concatenate(pieces)
+        others = ids != self._own[:, None]
+        others[others.all(axis=1), -1] = False
+        kept: Ids = ids[others]
+        return kept.reshape(len(ids), k)
 
 
 def least_effort(lost: Callable[[int], float], first: int, most: int, allowed: float) -> int:
@@ -121,9 +170,11 @@ def _crossing(points: Sequence[tuple[int, float]], allowed: float) -> int | None
     return math.ceil(math.exp(min(math.log(second) + math.log(allowed / lost_then) / slope, _FARTHEST)))
 
 
-def _lost(found: Ids, wanted: Ids) -> float:
-    """The share of `wanted` int64[n, k] that was not found, and its standard error more."""
-    there = wanted >= 0
-    seen = (wanted[:, :, None] == found[:, None, :]).any(axis=2) & there
-    shares: NDArray[np.float64] = seen.sum(axis=1) / np.maximum(there.sum(axis=1), 1)
-    return float(1 - shares.mean() + shares.std() / np.sqrt(len(shares)))
+def looked_at(index: IVFIndex, prepared: PreparedQueries, nprobe: int) -> Bools:
+    """Whether a search of each query for `nprobe` lists looks at each list, bool[n, lists]."""
+    found = index._engine.looked_at(core_queries(prepared, False), search_options(1, exact=True, nprobe=nprobe))
+    assert found is not None  # nothing is filtered
+    begin, lists = found
+    looked = np.zeros((len(begin) - 1, len(index.list_sizes)), np.bool_)
+    looked[np.repeat(np.arange(len(looked)), begin[1:] - begin[:-1]), lists] = True
+    return looked
