@@ -2,12 +2,16 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <mutex>
+#include <span>
 #include <vector>
 
 #include "index/query.h"
 
 namespace bebr {
+
+class Centroids;
 
 // Float queries in code space. stage_y, stage_base: for the sign plane alone, with the first stage's own decoder; null:
 // the first stage shares y and base. vectors: in the centroids' space; null where no IVF is searched.
@@ -24,7 +28,8 @@ struct Queries {
 class QueryBatch {
  public:
   // The arrays stay where they are while this lives.
-  QueryBatch(const CodeSpec& spec, const Queries& queries) : spec_(spec), queries_(queries) {}
+  QueryBatch(const CodeSpec& spec, const Queries& queries)
+      : spec_(spec), queries_(queries), rankings_(queries.vectors != nullptr ? queries.count : 0) {}
 
   size_t size() const noexcept { return queries_.count; }
   const CodeSpec& spec() const noexcept { return spec_; }
@@ -41,7 +46,24 @@ class QueryBatch {
   const LutQueries& stage_bytes();
   const LutQueries& exact_tables();
 
+  // The nearest lists of a query, kept for the next segment with the same centroids: to rank 512 of 384 dimensions for
+  // each file of 50,000 rows was a quarter of a search (docs/experiments/searches-beside-loads.md). One thread at a
+  // time may ask for a query. Empty: not ranked by these centroids yet, or to another depth.
+  std::span<const uint32_t> ranking(size_t query, const Centroids& by, size_t nprobe) const {
+    const Ranking& kept = rankings_[query];
+    if (kept.by != &by || kept.lists.size() != nprobe) return {};
+    return kept.lists;
+  }
+  void keep_ranking(size_t query, const Centroids& by, std::span<const uint32_t> lists) {
+    rankings_[query].by = &by;
+    rankings_[query].lists.assign(lists.begin(), lists.end());
+  }
+
  private:
+  struct Ranking {
+    const Centroids* by = nullptr;
+    std::vector<uint32_t> lists;
+  };
   bool own_stage() const noexcept { return queries_.stage_y != nullptr; }
   const float* stage_y() const noexcept { return own_stage() ? queries_.stage_y : queries_.y; }
 
@@ -51,6 +73,7 @@ class QueryBatch {
   std::vector<FineQuery> fine_;
   std::vector<float> exact_y_;
   LutQueries stage_tables_, stage_bytes_, exact_tables_;
+  std::vector<Ranking> rankings_;
 };
 
 }  // namespace bebr

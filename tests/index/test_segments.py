@@ -10,7 +10,7 @@ import pytest
 
 import bebr
 from bebr.errors import Cancelled
-from bebr.index.segments import SegmentView, StopFlag, TailRows, search_segments
+from bebr.index.segments import Effort, SegmentView, StopFlag, TailRows, search_segments
 from tests.conftest import clustered, model_of
 
 N, D = 1500, 32
@@ -130,6 +130,33 @@ def test_segments_of_all_kinds_are_searched_together(bz, ids, queries, kinds, sh
     assert np.mean([len(np.intersect1d(a, b)) / 10 for a, b in zip(near.ids, got.ids, strict=True)]) > 0.85
     one = [search_segments(kinds, bz, alone, 10, allow=allow).ids[0] for alone in q]
     np.testing.assert_array_equal(near.ids, one)  # whatever the batch
+
+
+@pytest.mark.parametrize("count", [1, 40])
+def test_files_in_the_same_lists_are_searched_as_each_alone(bz, x, queries, tmp_path, count):
+    """What one file's centroids were ranked for is taken over by those with the same centroids, and by no others."""
+    every = bebr.Binarizer.from_tensors(bz.tensors, bz.config | {"margin": 1e6})  # no row of a list is ruled out
+    first, other = (bebr.IVFIndex(every, 8, seed) for seed in (0, 1))
+    first.add(x[:500])
+    other.add(x[500:1000], np.arange(500, 1000))
+    second = first.emptied()
+    second.add(x[1000:], np.arange(1000, N))
+    opened = []
+    for n, index in enumerate((first, second, other)):
+        index.save(tmp_path / f"{n}.bebr")
+        opened.append(bebr.open_index(tmp_path / f"{n}.bebr"))
+    prepared = every.prepare(queries[:count, :D])
+
+    def found(*views: SegmentView) -> list[set[tuple[int, float]]]:
+        hits = search_segments(views, every, prepared, 10)
+        return [set(zip(*both, strict=True)) for both in zip(hits.ids.tolist(), hits.scores.tolist(), strict=True)]
+
+    sign = -1 if bz.metric == "l2" else 1
+    for nprobes in ([3, 3, 3], [2, 5, 2], [8, 2, 8]):
+        views = [SegmentView(one, effort=Effort(((1, n),))) for one, n in zip(opened, nprobes, strict=True)]
+        for together, *each in zip(found(*views), *map(found, views), strict=True):
+            best = sorted(set().union(*each), key=lambda hit: (-sign * hit[1], hit[0]))
+            assert together == set(best[:10])
 
 
 def test_positions_of_all_kinds_number_their_ids(ids, kinds):

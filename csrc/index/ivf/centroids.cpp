@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <functional>
+#include <mutex>
 #include <numeric>
 
 #include "base/buffer.h"
@@ -76,6 +78,30 @@ Centroids::Centroids(uint32_t dim, size_t count, const float* values, bool by_pr
     std::iota(all.begin(), all.end(), 0u);
     rough_ = made_rough(values, all, by_product_);
   }
+}
+
+std::shared_ptr<const Centroids> Centroids::shared(uint32_t dim, size_t count, const float* values, bool by_product) {
+  static std::mutex mutex;
+  static std::vector<std::weak_ptr<const Centroids>> all;
+  const auto same = [&](const Centroids& one) {
+    return one.dim_ == dim && one.count_ == count && one.by_product_ == by_product &&
+           std::memcmp(one.values_.data(), values, count * dim * sizeof(float)) == 0;
+  };
+  const auto find = [&]() -> std::shared_ptr<const Centroids> {
+    std::erase_if(all, [](const auto& one) { return one.expired(); });
+    for (const auto& one : all)
+      if (auto there = one.lock(); there && same(*there)) return there;
+    return nullptr;
+  };
+  {
+    const std::lock_guard lock(mutex);
+    if (auto there = find()) return there;
+  }
+  auto made = std::make_shared<const Centroids>(dim, count, values, by_product);  // milliseconds: not under the lock
+  const std::lock_guard lock(mutex);
+  if (auto there = find()) return there;
+  all.push_back(made);
+  return made;
 }
 
 void Centroids::find_centre() {

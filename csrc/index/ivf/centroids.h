@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <span>
 #include <vector>
@@ -15,6 +16,9 @@ class Centroids {
  public:
   // values: count rows of dim floats. Rows rank by <x, c> - ||c||^2 / 2, the nearest first, or, by_product, by <x, c>.
   Centroids(uint32_t dim, size_t count, const float* values, bool by_product);
+  // The one object of these values, as long as somebody has it: files that were written to the same lists share it, and
+  // what a search ranks by it.
+  static std::shared_ptr<const Centroids> shared(uint32_t dim, size_t count, const float* values, bool by_product);
 
   uint32_t dim() const noexcept { return dim_; }
   size_t size() const noexcept { return count_; }

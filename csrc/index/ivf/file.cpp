@@ -46,7 +46,7 @@ std::shared_ptr<const IvfSegment> IvfSegment::open(std::shared_ptr<const File> f
     corrupt("section 'lists' ends at slot " + std::to_string(next) + ": want " + std::to_string(slots));
   expect_size(*file, "by_id", rows * sizeof(uint32_t));
   const std::vector<float> values = read_floats(*file, "centroids", uint64_t{head.dim} * head.count);
-  auto centroids = std::make_shared<const Centroids>(head.dim, head.count, values.data(), head.by_product == 1);
+  auto centroids = Centroids::shared(head.dim, head.count, values.data(), head.by_product == 1);
   auto segment = std::make_shared<IvfSegment>(format, std::move(centroids), std::move(lists));
   segment->first_slot_ = std::move(first_slot);
   segment->by_slot_ =

@@ -16,13 +16,14 @@ constexpr size_t kNearest = 32;  // queries whose nearest lists are looked for t
 IvfScan::Lists IvfScan::nearest_lists(size_t first, std::span<const uint32_t> who, std::vector<size_t> nprobe,
                                       size_t enough) const {
   const size_t all = segment_.lists();
-  const uint32_t dim = segment_.centroids().dim();
+  const Centroids& centroids = segment_.centroids();
+  const uint32_t dim = centroids.dim();
   const bool widens = !allowed_in_.empty() && options_.min_scores == nullptr;
   Lists of(who.size());
-  std::vector<size_t> left(who.size()), now;
+  std::vector<size_t> left(who.size()), now, fresh;
   std::iota(left.begin(), left.end(), size_t{0});
   std::vector<float> vectors;
-  std::vector<uint32_t> lists;
+  std::vector<uint32_t> lists, ranked;
   while (!left.empty()) {
     size_t least = all;  // those that look at the fewest, together
     for (const size_t i : left) least = std::min(least, nprobe[i]);
@@ -32,14 +33,26 @@ IvfScan::Lists IvfScan::nearest_lists(size_t first, std::span<const uint32_t> wh
       return nprobe[i] == least;
     });
     vectors.clear();
-    for (const size_t i : now) {
-      const float* from = queries_.vectors() + (first + who[i]) * dim;
-      vectors.insert(vectors.end(), from, from + dim);
-    }
+    fresh.clear();
     lists.resize(now.size() * least);
-    parallel_for(now.size(), kNearest, [&](size_t begin, size_t end) {
-      segment_.centroids().nearest(vectors.data() + begin * dim, end - begin, least, lists.data() + begin * least);
+    for (size_t at = 0; at < now.size(); ++at) {
+      const size_t query = first + who[now[at]];
+      if (const auto kept = queries_.ranking(query, centroids, least); !kept.empty()) {
+        std::copy(kept.begin(), kept.end(), lists.begin() + static_cast<ptrdiff_t>(at * least));
+        continue;
+      }
+      fresh.push_back(at);
+      vectors.insert(vectors.end(), queries_.vectors() + query * dim, queries_.vectors() + (query + 1) * dim);
+    }
+    ranked.resize(fresh.size() * least);
+    parallel_for(fresh.size(), kNearest, [&](size_t begin, size_t end) {
+      centroids.nearest(vectors.data() + begin * dim, end - begin, least, ranked.data() + begin * least);
     });
+    for (size_t i = 0; i < fresh.size(); ++i) {
+      const std::span<const uint32_t> mine(ranked.data() + i * least, least);
+      std::copy(mine.begin(), mine.end(), lists.begin() + static_cast<ptrdiff_t>(fresh[i] * least));
+      if (segment_.shares_centroids()) queries_.keep_ranking(first + who[now[fresh[i]]], centroids, mine);
+    }
     const double wanted = least > nprobe_ ? kApart * wanted_ : wanted_;
     for (size_t at = 0; at < now.size(); ++at) {
       const std::span<const uint32_t> mine(lists.data() + at * least, least);

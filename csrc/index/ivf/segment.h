@@ -46,6 +46,7 @@ class IvfSegment final : public SegmentReader {
 
   const Centroids& centroids() const noexcept { return *centroids_; }
   std::shared_ptr<const Centroids> shared_centroids() const noexcept { return centroids_; }
+  bool shares_centroids() const noexcept { return centroids_.use_count() > 1; }
   size_t lists() const noexcept { return lists_.size(); }
   const RowView& list(size_t l) const noexcept { return lists_[l]; }
   size_t first(size_t l) const noexcept { return first_[l]; }  // position of the list's first row
