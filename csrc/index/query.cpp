@@ -13,7 +13,7 @@ namespace bebr {
 namespace {
 
 constexpr size_t kFewestQueries = 32;  // fewer than these to round are not worth a thread
-constexpr size_t kFewestPairs = 8;  // of quads
+constexpr size_t kFewestPairs = 8;     // of quads
 constexpr float kNothing = 0x1p-100f;  // a step below it has no finite inverse; the query is as good as zero
 
 // Entry n of a nibble: sum (bit ? +y : -y) + sum |y|. Setting bit i adds 2 y[i]; bytes wrap, and no entry is above 254.
