@@ -48,7 +48,7 @@ stepped(Contents, "publish")
 
 
 def life(path):
-    with Database(path, flat_rows=50) as db:  # seals are in lists
+    with Database(path) as db:
         docs = db.create_collection("docs", model)
         for i in range(4):
             docs.upsert(range(i * 40, i * 40 + 60), vectors[i * 40 : i * 40 + 60], [{"n": i}] * 60)

@@ -46,12 +46,10 @@ _LINKED = 512
 
 @dataclass(frozen=True)
 class Coding:
-    """`bz`: the model of the new codes; `keeping`: of the vectors that rows have, None where they have none;
-    `centroids`: float32[nlist, d] of the lists that they go to, None: to be found by k-means where lists are made."""
+    """`bz`: the model of the new codes; `keeping`: of the vectors that rows have, None where they have none."""
 
     bz: Binarizer
     keeping: Keeping | None
-    centroids: Floats | None = None
 
 
 class Build(Protocol):
@@ -122,20 +120,17 @@ def lists_for(rows: int) -> int:
 
 
 class _IVF:
-    """Centroids of a sample, unless they are given; then all rows, chunk by chunk, each a file in the order of the
-    lists."""
+    """Centroids of a sample; then all rows, chunk by chunk, each a file in the order of the lists."""
 
     def __init__(self, live: LiveRows, coding: Coding, path: Path, pause: Callable[[], None]) -> None:
         self._live, self._coding, self._path, self._pause = live, coding, path, pause
-        self._nlist = lists_for(len(live)) if coding.centroids is None else len(coding.centroids)
+        self._nlist = lists_for(len(live))
         self._chunks: list[Path] = []
         self.order = np.empty(0, np.int64)
 
     def encode(self) -> None:
         bz, keeping = self._coding.bz, self._coding.keeping
-        centroids = self._coding.centroids
-        if centroids is None:
-            centroids = kmeans(self._sample(), self._nlist, 0, self._pause, _MOST_DIRECT)
+        centroids = kmeans(self._sample(), self._nlist, 0, self._pause, _MOST_DIRECT)
         self._engine = core.IvfBuild(row_format(bz), np.ascontiguousarray(centroids), bz.metric == "ip")
         lists = np.empty(len(self._live), np.uint32)
         filled: list[tuple[NDArray[np.uint8], NDArray[np.uint8], Ids]] = []

@@ -23,7 +23,6 @@ from bebr.store.snapshots.part import Part
 
 # Rows that are queries, and the numbers of results that are measured: between them and above, a power law holds.
 QUERIES, KS = 400, (10, 100)
-_FEW_QUERIES = 100  # that say whether an effort is known already
 _TOGETHER = 32  # queries between two pauses: a scan of lists expands a row once for all of them
 _MOST_CANDIDATES = 1 << 14  # of a walk: beyond, a scan is faster
 # So much of the allowed loss may rows lose: other queries lose more. A row is a node, whose links lead to what a search
@@ -35,36 +34,23 @@ _FINENESS, _MOST_GUESSES = 32, 6
 _FARTHEST = 40.0  # a logarithm above that of every effort
 
 
-def calibrated(
-    part: Part, keeping: Keeping | None, target: float, pause: Callable[[], None], known: Effort | None = None
-) -> Effort | None:
+def calibrated(part: Part, keeping: Keeping | None, target: float, pause: Callable[[], None]) -> Effort | None:
     """The least lists or candidates (`least_effort`) by which searches with rows of the segment, themselves left out,
     find a share `target` of what a scan finds, for each of some k; None for a flat segment. `pause` is called between
     pieces of work.
 
     By one standard error more than it is measured with, a share has to be reached that loses `_LOSS_OF_ROWS` of what
     `target` allows to be lost.
-
-    known: what other rows in the same lists need. It is the answer where a few rows of this segment lose no more by it
-    than that, and a standard error: a quarter of the work.
     """
     if isinstance(part.index, FlatIndex):
         return None
     loss = (1 - target) * _LOSS_OF_ROWS
-    if known is not None:
-        few = _Trial(part, keeping, _FEW_QUERIES, pause)
-        lost = [few.lost(k, known.at(k)) for k in few.depths]
-        if all(share - error <= loss for share, error in lost):
-            return known
-    trial = _Trial(part, keeping, QUERIES, pause)
-
-    def lost_of(k: int, effort: int) -> float:
-        return sum(trial.lost(k, effort))
+    trial = _Trial(part, keeping, pause)
 
     measured: list[tuple[int, int]] = []
     for k in trial.depths:
         first = max(trial.fewest(k), measured[-1][1] if measured else 1)
-        measured.append((k, least_effort(partial(lost_of, k), first, trial.most, loss)))
+        measured.append((k, least_effort(partial(trial.lost, k), first, trial.most, loss)))
     return Effort(tuple(measured) or ((1, trial.most),))
 
 
@@ -76,10 +62,10 @@ class _Trial:
     plane rules out, no number of lists makes good for.
     """
 
-    def __init__(self, part: Part, keeping: Keeping | None, count: int, pause: Callable[[], None]) -> None:
+    def __init__(self, part: Part, keeping: Keeping | None, pause: Callable[[], None]) -> None:
         index, self._bare, self._pause = part.index, part.bare, pause
-        chosen = np.random.default_rng(0).choice(part.rows, min(part.rows, 2 * count), replace=False)
-        rows = np.sort(chosen[~bitmaps.has(part.bare, chosen)][:count])
+        chosen = np.random.default_rng(0).choice(part.rows, min(part.rows, 2 * QUERIES), replace=False)
+        rows = np.sort(chosen[~bitmaps.has(part.bare, chosen)][:QUERIES])
         piece = Piece([Run(part, rows, np.arange(len(rows)))], len(rows))
         bz, self._own = index.binarizer, piece.ids()
         vectors = piece.vectors(bz, keeping)
@@ -100,8 +86,8 @@ class _Trial:
         """Lists or candidates: of these, a walk keeps as many as are wanted anyway."""
         return k + 1 if self._lists is None else 1
 
-    def lost(self, k: int, effort: int) -> tuple[float, float]:
-        """The share of the k best others that is not found, and its standard error."""
+    def lost(self, k: int, effort: int) -> float:
+        """The share of the k best others that is not found, and its standard error more."""
         if isinstance(self._index, IVFIndex):
             looked = []
             for some in self._prepared:
@@ -112,7 +98,7 @@ class _Trial:
             seen = (self._wanted[:, :k, None] == self._found(k, effort)[:, None, :]).any(axis=2)
         there = self._there[:, :k]
         shares: NDArray[np.float64] = (seen & there).sum(axis=1) / np.maximum(there.sum(axis=1), 1)
-        return float(1 - shares.mean()), float(shares.std() / np.sqrt(len(shares)))
+        return float(1 - shares.mean() + shares.std() / np.sqrt(len(shares)))
 
     def _found(self, k: int, effort: int | None) -> Ids:
         """The ids of each query's k best others, int64[n, k]; `effort` None: by a scan, or of all lists."""

@@ -11,8 +11,6 @@ from bebr.index.sizes import Kind
 GRAPH_ROWS = 1 << 20
 # A merge makes no larger file of another kind than this, so that it stays a matter of minutes.
 MERGE_ROWS = 1 << 24
-# Of `flat_rows`: fewer are scanned in the time that lists of them take.
-LISTED_SHARE = 0.25
 
 
 @dataclass(frozen=True)
@@ -27,12 +25,6 @@ class Shape:
         if self.index == "flat" or rows <= self.flat_rows:
             return "flat"
         return "graph" if self.index == "graph" else "ivf"
-
-    def sealed_kind(self, rows: int, among: int) -> Kind:
-        """Of a segment of so many rows that a seal writes, `among` all rows of the collection: a seal makes lists where
-        a merge of all would."""
-        lists = self.kind(among) == "ivf" and rows >= LISTED_SHARE * self.flat_rows
-        return "ivf" if lists else "flat"
 
     @property
     def most_rows(self) -> int:

@@ -9,13 +9,11 @@ from dataclasses import replace
 import numpy as np
 
 from bebr.arrays import Ids
-from bebr.index.sizes import Kind
 from bebr.store.columns.table import nothing
 from bebr.store.files import bitmaps
 from bebr.store.files.bitmaps import Bitmap
 from bebr.store.segments.building import Coding
 from bebr.store.segments.calibrating import calibrated
-from bebr.store.segments.lists import Lists, earlier_lists
 from bebr.store.segments.segment import Segment
 from bebr.store.segments.writing import write_segment
 from bebr.store.snapshots.part import Part, PartView
@@ -117,19 +115,15 @@ class Rewriting:
             if state is not current.state or (sealed is None and not _among(views, current.state.snapshot)):
                 raise _Truncated
 
-        rows = sum(view.live for view in views)
-        kind, lists = state.shape.kind(rows), None
-        if sealed is not None:
-            kind, lists = _for_seal(state, base, rows)
-        coding = Coding(target, state.keeping, None if lists is None else lists.centroids)
+        kind = "flat" if sealed is not None else state.shape.kind(sum(view.live for view in views))
+        coding = Coding(target, state.keeping)
         made = write_segment(files.folder, state.number, coding, views, kind, state.text, pause)
         try:
             # Verified, so that its pages are there when it is searched first, and good before others are deleted.
             segment = None
             if made is not None:
                 segment = state.segment(made, target, verify=True, pending=True)
-                known = None if lists is None else lists.effort
-                segment.effort = calibrated(segment, state.keeping, state.row.settings.target_recall, pause, known)
+                segment.effort = calibrated(segment, state.keeping, state.row.settings.target_recall, pause)
             if made is not None:
                 files.publish(made)
             current.run(lambda: self._install(state, base, views, segment, sealed))
@@ -170,14 +164,6 @@ class Rewriting:
         state.installed = {view.part: known.get(view.part) for view in (*kept, *added)}
         self._current.show(replace(now, version=version, segments=(*kept, *added)))
         self._current.on_install()
-
-
-def _for_seal(state: State, base: Snapshot, rows: int) -> tuple[Kind, Lists | None]:
-    """Of what kind a file is that a seal writes of `rows` rows of `base`, and to which lists; None: to its own, if it
-    is in lists."""
-    kind = state.shape.sealed_kind(rows, sum(view.live for view in base.segments))
-    lists = earlier_lists(base.segments, state.target.digest, rows) if kind == "ivf" else None
-    return (kind, lists) if lists is None or lists.worth else ("flat", None)
 
 
 class _Truncated(Exception):
