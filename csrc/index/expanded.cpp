@@ -151,8 +151,9 @@ void ExpandedScan::set_threshold(uint32_t query, const int32_t* sums, size_t fir
   if (seen <= k_) return;
   float floor = floor_of_best({scores_.data(), seen}, k_, order_);
   if (leads) {  // the k best by leading dims: all dims of these
-    const size_t best = select(query, 0, std::nextafter(floor, kLowest), sums, first, rows, mask);
-    add_tails(query, sums, first, best);
+    size_t best = select(query, 0, std::nextafter(floor, kLowest), sums, first, rows, mask);
+    best = add_tails(query, sums, first, best);
+    if (best < k_) return;  // some scores are no numbers
     floor = lower_bound(query, 0);
     for (size_t i = 1; i < best; ++i) floor = std::min(floor, lower_bound(query, i));
   }
@@ -208,20 +209,16 @@ size_t ExpandedScan::add_tails(uint32_t query, const int32_t* sums, size_t first
 void ExpandedScan::collect(uint32_t query, size_t rows) {
   if (rows == 0) return;
   std::vector<Candidate>& candidates = lists_[query].candidates;
-  const uint8_t* factors = views_.back().factors;
-  const FactorCode& code = format_.code;
   const auto view = static_cast<uint32_t>(views_.size() - 1);
   const size_t before = candidates.size();
   if (candidates.capacity() == 0) candidates.reserve(std::max(kFirstCandidates, rows));
   candidates.resize(before + rows);
-  const float raise = 2 * raises_[query];
-  const bool multiplies = format_.factor == Factor::Mul;
   for (size_t i = 0; i < rows; ++i) {
     Candidate& candidate = candidates[before + i];
     candidate.upper = scores_[i];
     candidate.view = view;
     candidate.row = rows_[i];
-    const float lower = scores_[i] - (multiplies ? raise * code.value(factors + rows_[i] * code.bytes) : raise);
+    const float lower = lower_bound(query, i);
     scores_[i] = lower > kLowest ? lower : kLowest;  // nor a NaN
   }
   const float worst = best_.add(query, {scores_.data(), rows});
