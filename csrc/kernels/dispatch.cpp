@@ -33,6 +33,7 @@ Kernels bind(Isa isa) {
     bind_avx512_descend(table);
     bind_avx512_graph(table);
     bind_avx512_query(table);
+    bind_avx512_candidates(table);
     if (has_gfni()) bind_avx512_digits(table);
     bind_avx512_raw(table);
     bind_avx512_expand(table);

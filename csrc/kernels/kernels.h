@@ -60,6 +60,12 @@ inline void split_entries16(int16_t* y, size_t n) noexcept {
   }
 }
 
+// What put_candidates did: how many found a place, and the first of these places, or `limit`.
+struct PutCandidates {
+  size_t count, first;
+};
+inline constexpr size_t kMostPut = 64;
+
 // The digits of a row: four planes of a dim are one of 0 .. 15, and 8 dims a unit, whose four bytes may lie anywhere
 // among the first `bytes` of the row. 16 units make a vector of 128 entries, and 64 bytes are gathered for it: bytes
 // 8 k + 4 .. 8 k + 7 are the planes of unit k, largest first, and bytes 8 k .. 8 k + 3 those of unit 8 + k, for k < 8.
@@ -166,6 +172,13 @@ struct Kernels {
   void (*dot_digits)(const uint8_t* data, size_t stride, const DigitOrder& order, const int16_t* y, int32_t total,
                      const uint32_t* rows, size_t count, int32_t* out) noexcept;
 
+  // New candidates among those of a walk (index/graph/candidates.h), best first, at most `limit` of them: 1 ..
+  // kMostPut. Each of `count` in turn is put behind all that score at least as much, the others move up by one, and
+  // what is beyond `limit` falls out; a NaN is put nowhere. Scores behind the last one are -inf, before and after, up
+  // to a multiple of 16 entries. put: the nodes that found a place, in their order. Null where the ISA has none.
+  PutCandidates (*put_candidates)(float* scores, uint32_t* nodes, size_t limit, const float* new_scores,
+                                  const uint32_t* new_nodes, size_t count, uint32_t* put) noexcept;
+
   // What makes such a query. Entries: x[i] * (1 / step), below 2^22 in size, to the nearest integer, ties to even. n is
   // a multiple of 16 (largest: of 8), and floats are added up in 16 sums, x[i] to number i % 16, then these by halves.
   //   weigh: out[8 * i + b] = weights[i] * y[8 * groups[i] + b] for `bytes` bytes.
@@ -245,6 +258,7 @@ void bind_avx512_score(Kernels& table) noexcept;
 void bind_avx512_gemm(Kernels& table) noexcept;
 void bind_avx512_graph(Kernels& table) noexcept;
 void bind_avx512_query(Kernels& table) noexcept;
+void bind_avx512_candidates(Kernels& table) noexcept;
 void bind_avx512_digits(Kernels& table) noexcept;  // where has_gfni()
 void bind_avx512_descend(Kernels& table) noexcept;
 void bind_avx512_raw(Kernels& table) noexcept;

@@ -1,11 +1,13 @@
-// dot_bits8, dot_bits16 and dot_int8: the specification by hand, and every bundle against the specification.
+// Kernels of a graph's walk and links: the specification by hand, and every bundle against the specification.
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <numeric>
 #include <random>
 #include <vector>
 
 #include "check.h"
+#include "index/graph/candidates.h"
 #include "index/graph/record.h"
 
 namespace bebr::test {
@@ -141,6 +143,37 @@ BEBR_KERNEL_TEST(digits_have_the_sums_of_their_bits) {
         tested.dot_digits(data.data(), stride, order, by_digit.data(), sum, picked.data(), count, got.data());
         CHECK_SAME(got.data(), want.data(), count, widths.size() << " planes of " << widths[0] << ", kind " << kind);
       }
+    }
+  }
+}
+
+// Scores that are equal, missing (NaN) and the worst there is; lists longer than put_candidates takes, too.
+BEBR_KERNEL_TEST(candidates_put_at_once_are_those_put_one_by_one) {
+  Random random(61);
+  for (const size_t limit : {1u, 15u, 16u, 17u, 31u, 33u, 63u, 64u, 65u}) {
+    CandidateList list, plain;
+    list.reset(limit);
+    plain.reset(limit);
+    uint32_t node = 0;
+    for (uint32_t step = 0; step < 60; ++step) {
+      const size_t count = below(random, 36);
+      std::vector<float> scores(count);
+      std::vector<uint32_t> nodes(count), inserted(count), want;
+      for (size_t i = 0; i < count; ++i) {
+        nodes[i] = node++;
+        scores[i] = static_cast<float>(step + below(random, 40));
+        if (below(random, 20) == 0) scores[i] = std::numeric_limits<float>::quiet_NaN();
+        if (below(random, 20) == 0) scores[i] = kLowest;
+        if (plain.insert(scores[i], nodes[i])) want.push_back(nodes[i]);
+      }
+      inserted.resize(list.insert(tested, scores.data(), nodes.data(), count, inserted.data()));
+      CHECK(inserted == want, "limit " << limit << ", step " << step);
+      CHECK(list.size() == plain.size() && list.threshold() == plain.threshold(), "limit " << limit);
+      for (size_t i = 0; i < plain.size(); ++i)
+        CHECK(list[i].node == plain[i].node && list[i].score == plain[i].score, "limit " << limit << ", at " << i);
+      uint32_t taken = 0, taken_plain = 0;
+      const bool more = list.take(taken);
+      CHECK(more == plain.take(taken_plain) && taken == taken_plain, "limit " << limit << ", step " << step);
     }
   }
 }

@@ -47,6 +47,8 @@ void Walk::begin(const GraphView& view, size_t ef, float margin) {
   if (visited_.size() < words) visited_.resize(words);
   if (seen_.size() < room) seen_.resize(room);
   if (passed_.size() < room) passed_.resize(room);
+  if (inserted_.size() < room) inserted_.resize(room);
+  if (scores_.size() < room) scores_.resize(room);
   const size_t near_rows = view.layout.near_blocks * kBlockRows;
   if (sums_.size() < std::max(room, near_rows)) sums_.resize(std::max(room, near_rows));
   if (kept_.size() < near_rows) kept_.resize(near_rows);
@@ -214,12 +216,13 @@ void Walk::complete(const GraphView& view) {
   view.dot_codes(query, passed_.data(), passed_count_, sums_.data());
   survivors += passed_count_;
   for (size_t i = 0; i < passed_count_; ++i) {
-    const uint8_t* record = view.record(passed_[i]);
     const float raw = query.base + query.scale16 * static_cast<float>(sums_[i]);
-    if (found.insert(view.score(raw, load_float(record)), passed_[i]) && layout.near == 0)
-      ask(record, layout.links / 64 * 64, layout.links + 4 * size_t{layout.degree});
+    scores_[i] = view.score(raw, load_float(view.record(passed_[i])));
   }
-  if (layout.near > 0) ask_next(view);
+  const size_t inserted = found.insert(view.kernels, scores_.data(), passed_.data(), passed_count_, inserted_.data());
+  if (layout.near > 0) return ask_next(view);
+  for (size_t i = 0; i < inserted; ++i)
+    ask(view.record(inserted_[i]), layout.links / 64 * 64, layout.links + 4 * size_t{layout.degree});
 }
 
 void Walk::end() {

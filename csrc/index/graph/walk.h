@@ -59,7 +59,9 @@ class Walk {
   std::vector<uint32_t> passed_;      // whose first lines are good enough
   size_t passed_count_ = 0;
   std::vector<int32_t> sums_;
-  std::vector<uint32_t> kept_;  // by a scan of neighbours: their numbers, and scores that nobody reads
+  std::vector<float> scores_;       // of those that passed
+  std::vector<uint32_t> inserted_;  // of them, those that entered `found`
+  std::vector<uint32_t> kept_;      // by a scan of neighbours: their numbers, and scores that nobody reads
   std::vector<float> kept_scores_;
   std::vector<uint8_t> near_factors_;  // without those of the first stage
 };
