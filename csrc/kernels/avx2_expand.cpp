@@ -1,21 +1,23 @@
 // AVX2: whole codes as bytes, 16 rows side by side, and their products with many queries (kernels.h: expand,
 // dot_expanded).
 //
-// Layout: a register has 4 bytes of a plane for each of 8 rows. A shuffle repeats a byte for 4 dims of these rows and a
-// comparison makes masks of its bits. From the last plane to the first, vpavgb halves what there is and puts the mask's
-// bit above it: 4 dims of 8 rows, as they are stored.
+// Layout: a register has 4 bytes of a plane for each of 8 rows, by group. Each nibble looks up where its 4 bits go: to
+// one bit of digits of four planes, two digits in a byte. Unpacking then brings 4 dims of a row together, as they are
+// stored.
 //
 // Bounds: a 16-bit lane takes the products of two dims a step. Quads are added up there for as long as neither the
 // positive nor the negative entries of any query could leave 16 bits with the largest byte there is: a run. Then they
 // join the sums in memory. A quad that is too large by itself is two halves, of entries of at most 64: 2 * 64 * 255.
 //
-// Instructions: vpshufb, vpcmpeqb, vpavgb; vpmaddubsw of 16 rows x 6 queries (12 sums in registers).
+// Instructions: vpshufb, of which 4 serve 256 bits of a plane; vpmaddubsw of 16 rows x 6 queries (12 sums in
+// registers).
 #include <immintrin.h>
 
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
 
+#include "kernels/avx2_rows.h"
 #include "kernels/inline.h"
 #include "kernels/kernels.h"
 
@@ -27,99 +29,117 @@ namespace {
 BEBR_INLINE __m256i load_avx2_expand(const void* p) { return _mm256_loadu_si256(static_cast<const __m256i*>(p)); }
 BEBR_INLINE void store_avx2_expand(void* p, __m256i v) { _mm256_storeu_si256(static_cast<__m256i*>(p), v); }
 
-// Eight rows of a block. `there` of them are in the view, at least one.
-struct EightRows {
-  const uint8_t* sign;  // of the block
-  const uint8_t* rest;  // of the first of them
-  size_t rest_bytes, first, there;
+// What a nibble of plane t gives its 4 dims, for a digit whose bit w is this plane's: dims 0 and 2 in the halves of a
+// byte, and 1 and 3.
+struct Spread {
+  alignas(16) uint8_t even[4][16], odd[4][16];
 };
-
-// 4 bytes of each row at byte `at` of the rest; rows beyond the view repeat the last.
-BEBR_INLINE __m256i four_bytes_avx2(const EightRows& rows, size_t at) {
-  int32_t word[8];
-#pragma GCC unroll 8
-  for (size_t i = 0; i < 8; ++i)
-    std::memcpy(word + i, rows.rest + (i < rows.there ? i : rows.there - 1) * rows.rest_bytes + at, sizeof *word);
-  return _mm256_setr_epi32(word[0], word[1], word[2], word[3], word[4], word[5], word[6], word[7]);
-}
-
-// Up to 4 bytes of each row, zeros above: bytes 4 * quad .. of a plane that begins at byte `plane` of the rest and has
-// `width` bytes. Nothing is read that is not of the plane.
-BEBR_INLINE __m256i rest_bits_avx2(const EightRows& rows, size_t plane, uint32_t width, uint32_t quad) {
-  const uint32_t left = width - 4 * quad;
-  if (left >= 4) return four_bytes_avx2(rows, plane + 4 * size_t{quad});
-  if (width >= 4)
-    return _mm256_srl_epi32(four_bytes_avx2(rows, plane + width - 4),
-                            _mm_cvtsi32_si128(static_cast<int>(8 * (4 - left))));
-  uint8_t some[32] = {};
-  for (size_t i = 0; i < rows.there; ++i)
-    for (uint32_t k = 0; k < left; ++k) some[4 * i + k] = rows.rest[i * rows.rest_bytes + plane + k];
-  return load_avx2_expand(some);
-}
-
-BEBR_INLINE __m256i sign_bits_avx2(const EightRows& rows, uint32_t width, uint32_t quad) {
-  const uint32_t left = width - 4 * quad;
-  const uint8_t* p = rows.sign + size_t{quad} * kQuadBytes;
-  if (left >= 4) return load_avx2_expand(p + 4 * rows.first);
-  uint8_t some[32] = {};
-  for (size_t i = 0; i < 8; ++i)
-    for (uint32_t k = 0; k < left; ++k) some[4 * i + k] = p[(rows.first + i) * left + k];
-  return load_avx2_expand(some);
-}
-
-// 32 dims, from dim 32 * quad on. plane: where each plane of the rest begins. there: all bits of the rows in the view.
-BEBR_INLINE void expand_quad_avx2(const CodeSpec& spec, const EightRows& rows, const size_t* plane, uint32_t quad,
-                                  __m256i there, uint8_t* out) {
-  const __m256i low = _mm256_set1_epi32(0x08040201), high = _mm256_set1_epi32(static_cast<int32_t>(0x80402010u));
-  const __m256i first = _mm256_setr_epi8(0, 0, 0, 0, 4, 4, 4, 4, 8, 8, 8, 8, 12, 12, 12, 12, 0, 0, 0, 0, 4, 4, 4, 4, 8,
-                                         8, 8, 8, 12, 12, 12, 12);
-  __m256i u[8];
-#pragma GCC unroll 8
-  for (int d = 0; d < 8; ++d) u[d] = _mm256_setzero_si256();
-  uint32_t t = 0;
-  while (t < spec.planes && spec.widths[t] > 32 * quad) ++t;
-  while (t-- > 0) {
-    const uint32_t width = spec.widths[t] / 8;
-    const __m256i bits = t == 0 ? sign_bits_avx2(rows, width, quad) : rest_bits_avx2(rows, plane[t], width, quad);
-#pragma GCC unroll 4
-    for (int g = 0; g < 4; ++g) {
-      const __m256i byte = _mm256_shuffle_epi8(bits, _mm256_add_epi8(first, _mm256_set1_epi8(static_cast<char>(g))));
-      const __m256i set_low = _mm256_cmpeq_epi8(_mm256_and_si256(byte, low), low),
-                    set_high = _mm256_cmpeq_epi8(_mm256_and_si256(byte, high), high);
-      u[2 * g] = _mm256_avg_epu8(u[2 * g], set_low);  // even before: at most 7 bits have come
-      u[2 * g + 1] = _mm256_avg_epu8(u[2 * g + 1], set_high);
+constexpr Spread make_spread() {
+  Spread spread{};
+  for (uint32_t w = 0; w < 4; ++w) {
+    for (uint32_t n = 0; n < 16; ++n) {
+      spread.even[w][n] = static_cast<uint8_t>(((n & 1) | (n >> 2 & 1) << 4) << w);
+      spread.odd[w][n] = static_cast<uint8_t>(((n >> 1 & 1) | (n >> 3) << 4) << w);
     }
   }
-  const __m128i below = _mm_cvtsi32_si128(static_cast<int>(8 - spec.planes));
-  const __m256i kept = _mm256_and_si256(_mm256_set1_epi8(static_cast<char>(0xff >> (8 - spec.planes))), there);
-#pragma GCC unroll 8
-  for (int d = 0; d < 8; ++d) store_avx2_expand(out + 64 * d, _mm256_and_si256(_mm256_srl_epi16(u[d], below), kept));
+  return spread;
+}
+constexpr Spread kSpread = make_spread();
+
+BEBR_INLINE __m256i twice_avx2(const uint8_t* p) {
+  return _mm256_broadcastsi128_si256(_mm_load_si128(reinterpret_cast<const __m128i*>(p)));
+}
+
+// Digits of up to four planes, two in a byte, of 4 groups of 8 rows: of the first 4 dims of the groups and of the last.
+struct Digits {
+  __m256i even[2], odd[2];
+};
+
+// Of planes `first` to `end`; the last of a digit's four is plane `last`.
+BEBR_INLINE Digits digits_avx2(const __m256i (*plane)[4], uint32_t quad, uint32_t first, uint32_t end, uint32_t last) {
+  const __m256i by_group = _mm256_setr_epi8(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15, 0, 4, 8, 12, 1, 5, 9,
+                                            13, 2, 6, 10, 14, 3, 7, 11, 15);
+  const __m256i nibble = _mm256_set1_epi8(15), zero = _mm256_setzero_si256();
+  Digits digits = {{zero, zero}, {zero, zero}};
+  for (uint32_t t = first; t < end; ++t) {
+    const __m256i bits = _mm256_shuffle_epi8(plane[t][quad], by_group);
+    const __m256i low = _mm256_and_si256(bits, nibble), high = _mm256_and_si256(_mm256_srli_epi16(bits, 4), nibble);
+    const __m256i even = twice_avx2(kSpread.even[last - t]), odd = twice_avx2(kSpread.odd[last - t]);
+    digits.even[0] = _mm256_or_si256(digits.even[0], _mm256_shuffle_epi8(even, low));
+    digits.odd[0] = _mm256_or_si256(digits.odd[0], _mm256_shuffle_epi8(odd, low));
+    digits.even[1] = _mm256_or_si256(digits.even[1], _mm256_shuffle_epi8(even, high));
+    digits.odd[1] = _mm256_or_si256(digits.odd[1], _mm256_shuffle_epi8(odd, high));
+  }
+  return digits;
+}
+
+// 32 dims of eight rows. end: of the planes that reach them. few: 4 planes at most have one digit.
+BEBR_INLINE void expand_quad_avx2(const bool few, uint32_t planes, const __m256i (*plane)[4], uint32_t quad,
+                                  uint32_t end, uint8_t* out) {
+  const __m256i lower = _mm256_set1_epi8(15), upper = _mm256_set1_epi8(static_cast<char>(0xf0));
+  const uint32_t above = few ? 0 : planes - 4;  // planes of the upper digit
+  const Digits low = digits_avx2(plane, quad, above, end, planes - 1);
+  Digits high = {};
+  if (!few) high = digits_avx2(plane, quad, 0, end < above ? end : above, above - 1);
+#pragma GCC unroll 2
+  for (size_t half = 0; half < 2; ++half, out += 64) {
+#pragma GCC unroll 2
+    for (size_t two = 0; two < 2; ++two) {  // groups 2 * two and the next
+      const __m256i l = two == 0 ? _mm256_unpacklo_epi8(low.even[half], low.odd[half])
+                                 : _mm256_unpackhi_epi8(low.even[half], low.odd[half]);
+      __m256i first = _mm256_and_si256(l, lower), second = _mm256_and_si256(_mm256_srli_epi16(l, 4), lower);
+      if (!few) {
+        const __m256i h = two == 0 ? _mm256_unpacklo_epi8(high.even[half], high.odd[half])
+                                   : _mm256_unpackhi_epi8(high.even[half], high.odd[half]);
+        first = _mm256_or_si256(first, _mm256_and_si256(_mm256_slli_epi16(h, 4), upper));
+        second = _mm256_or_si256(second, _mm256_and_si256(h, upper));
+      }
+      store_avx2_expand(out + 256 * two, _mm256_unpacklo_epi16(first, second));
+      store_avx2_expand(out + 256 * two + 128, _mm256_unpackhi_epi16(first, second));
+    }
+  }
+}
+
+// Groups `at` on, `quads` times four of them, at most 16.
+BEBR_INLINE void expand_tile_avx2(const bool few, const CodeSpec& spec, const EightRows& rows, uint32_t at,
+                                  uint32_t quads, uint8_t* out) {
+  __m256i plane[8][4];
+  size_t from = at;
+  uint32_t reach = 0;  // planes that reach the tile
+  for (; reach < spec.planes && spec.widths[reach] / 8 > at; ++reach) {
+    const uint32_t width = spec.widths[reach] / 8;
+    if (reach == 0) {
+      sign_quads_avx2(rows, width, at, plane[0]);
+      continue;
+    }
+    rest_rows_avx2(rows, from, width - at, plane[reach]);
+    transpose_rows_avx2(plane[reach]);
+    from += width;
+  }
+  for (uint32_t quad = 0; quad < quads; ++quad, out += 512) {
+    while (reach > 0 && spec.widths[reach - 1] / 8 <= at + 4 * quad) --reach;
+    expand_quad_avx2(few, spec.planes, plane, quad, reach, out);
+  }
 }
 
 void expand_avx2(const ScanView& view, size_t first, size_t blocks, uint32_t groups, uint8_t* out) noexcept {
   const CodeSpec& spec = view.spec;
-  const uint32_t quads = (groups + 3) / 4;
-  const __m256i lane = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
-  size_t plane[kMaxPlanes] = {};
-  for (uint32_t t = 2; t < spec.planes; ++t) plane[t] = plane[t - 1] + spec.widths[t - 1] / 8;
+  const uint32_t quads = (groups + 7) / 8 * 2;
   for (size_t block = first; block < first + blocks; ++block, out += expanded_bytes(groups)) {
-    std::memset(out + size_t{quads} * 512, 0, expanded_bytes(groups) - size_t{quads} * 512);
     for (size_t half = 0; half < kBlockRows; half += 8) {
       const size_t row = block * kBlockRows + half, left = view.rows > row ? view.rows - row : 0;
+      uint8_t* to = out + 4 * half;
       if (left == 0) {
-        for (uint32_t q = 0; q < 8 * quads; ++q) store_avx2_expand(out + 64 * q + 4 * half, _mm256_setzero_si256());
+        for (uint32_t d = 0; d < 8 * quads; ++d) store_avx2_expand(to + 64 * size_t{d}, _mm256_setzero_si256());
         continue;
       }
-      const uint8_t *sign = view.blocks + block * block_bytes(spec), *rest = view.rest + row * spec.rest_bytes();
-      if (left >= 8) {
-        const EightRows rows = {sign, rest, spec.rest_bytes(), half, 8};
-        for (uint32_t q = 0; q < quads; ++q)
-          expand_quad_avx2(spec, rows, plane, q, _mm256_set1_epi8(-1), out + 512 * size_t{q} + 4 * half);
-      } else {
-        const EightRows rows = {sign, rest, spec.rest_bytes(), half, left};
-        const __m256i there = _mm256_cmpgt_epi32(_mm256_set1_epi32(static_cast<int32_t>(left)), lane);
-        for (uint32_t q = 0; q < quads; ++q)
-          expand_quad_avx2(spec, rows, plane, q, there, out + 512 * size_t{q} + 4 * half);
+      const EightRows rows = eight_rows_avx2(view, row, left < 8 ? left : 8);
+      for (uint32_t quad = 0; quad < quads; quad += 4, to += 4 * 512) {
+        const uint32_t some = quads - quad < 4 ? quads - quad : 4;
+        if (spec.planes <= 4)
+          expand_tile_avx2(true, spec, rows, 4 * quad, some, to);
+        else
+          expand_tile_avx2(false, spec, rows, 4 * quad, some, to);
       }
     }
   }
@@ -273,16 +293,6 @@ void dot_expanded_avx2(const uint8_t* expanded, size_t blocks, uint32_t groups, 
     }
     if (left == 1) dot_tile_avx2(1, p, y, to, stride, runs);
   }
-}
-
-// Up to 32 bits, zeros above.
-BEBR_INLINE uint32_t row_bits_avx2(const uint8_t* p, uint32_t bytes) {
-  uint32_t bits = 0;
-  if (bytes >= 4)
-    std::memcpy(&bits, p, sizeof bits);
-  else
-    for (uint32_t k = 0; k < bytes; ++k) bits |= uint32_t{p[k]} << (8 * k);
-  return bits;
 }
 
 void dot_tail_avx2(const ScanView& view, uint32_t tile, const int8_t* y8, const uint32_t* rows, size_t count,
