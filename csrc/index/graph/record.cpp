@@ -105,16 +105,23 @@ void BitQuery::set(const RecordLayout& layout, const float* y, float base_, cons
   if (layout.near == 0) set_line(layout, kernels, unseen);
 }
 
-// All bits of a digit have its entry.
+// All bits of a digit have its entry, and its halves.
 void BitQuery::set_bits(const RecordLayout& layout) {
   const CodeDigits& code = layout.digits;
   const size_t bytes = layout.order.size(), all = bits_stride(static_cast<uint32_t>(bytes));
   y16.resize(entries16_bytes(all));
   const int16_t* from = digits.as<int16_t>();
+  const auto *low = reinterpret_cast<const int8_t*>(from + code.entries()), *high = low + code.entries();
   int16_t* to = y16.as<int16_t>();
-  for (size_t i = 0; i < bytes; ++i) std::memcpy(to + 8 * i, from + code.entry[i], 8 * sizeof(int16_t));
+  auto *to_low = reinterpret_cast<int8_t*>(to + all), *to_high = to_low + all;
+  for (size_t i = 0; i < bytes; ++i) {
+    std::memcpy(to + 8 * i, from + code.entry[i], 8 * sizeof(int16_t));
+    std::memcpy(to_low + 8 * i, low + code.entry[i], 8);
+    std::memcpy(to_high + 8 * i, high + code.entry[i], 8);
+  }
   std::fill(to + 8 * bytes, to + all, int16_t{0});
-  split_entries16(to, all);
+  std::fill(to_low + 8 * bytes, to_high, int8_t{0});
+  std::fill(to_high + 8 * bytes, to_high + all, int8_t{0});
 }
 
 void BitQuery::set_line(const RecordLayout& layout, const Kernels& kernels, float unseen) {
