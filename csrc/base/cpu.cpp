@@ -18,11 +18,11 @@
 namespace bebr {
 namespace {
 
-constexpr const char* kNames[] = {"scalar", "avx2", "avx512", "amx", "neon", "neon_dot", "neon_i8mm"};
+constexpr const char* kNames[] = {"scalar", "avx2", "avxvnni", "avx512", "amx", "neon", "neon_dot", "neon_i8mm"};
 
 #if defined(__x86_64__)
 
-constexpr Isa kBuilt[] = {Isa::Scalar, Isa::Avx2, Isa::Avx512, Isa::Amx};
+constexpr Isa kBuilt[] = {Isa::Scalar, Isa::Avx2, Isa::AvxVnni, Isa::Avx512, Isa::Amx};
 
 struct Registers {
   unsigned a = 0, b = 0, c = 0, d = 0;
@@ -41,6 +41,9 @@ unsigned long long enabled_state() {
 }
 
 bool has(unsigned word, int bit) { return ((word >> bit) & 1u) != 0; }
+
+// Every processor with the first has the second; a hypervisor may hide one.
+bool has_avxvnni() { return has(cpuid(7, 1).a, 4) /*AVX-VNNI*/ && has_gfni(); }
 
 // Linux hands out the 8 KB of tile state only on request (arch_prctl ARCH_REQ_XCOMP_PERM, XFEATURE 18).
 bool request_amx() {
@@ -66,7 +69,7 @@ Isa detect() {
   const bool avx512 = avx512_state && has(seven.b, 16) /*F*/ && has(seven.b, 17) /*DQ*/ && has(seven.b, 30) /*BW*/ &&
                       has(seven.b, 31) /*VL*/ && has(seven.c, 1) /*VBMI*/ && has(seven.c, 11) /*VNNI*/ &&
                       has(seven.c, 12) /*BITALG*/ && has(seven.c, 14) /*VPOPCNTDQ*/;
-  if (!avx512) return Isa::Avx2;
+  if (!avx512) return has_avxvnni() ? Isa::AvxVnni : Isa::Avx2;
   const bool amx = tile_state && has(seven.d, 22) /*BF16*/ && has(seven.d, 24) /*TILE*/ && has(seven.d, 25) /*INT8*/;
   return amx && request_amx() ? Isa::Amx : Isa::Avx512;
 }
@@ -112,11 +115,26 @@ Isa detect() { return Isa::Scalar; }
 
 #endif
 
+// Whether a machine that has detected_isa() has this one as well.
+bool contains(Isa isa) {
+#if defined(__x86_64__)
+  if (isa == Isa::AvxVnni && !has_avxvnni()) return false;
+#endif
+  return isa <= detected_isa();
+}
+
+Isa best_up_to(Isa cap) {
+  Isa best = Isa::Scalar;
+  for (const Isa isa : kBuilt)
+    if (isa <= cap && contains(isa)) best = isa;
+  return best;
+}
+
 Isa choose() {
   const char* cap = std::getenv("BEBR_ISA");
   if (cap == nullptr || *cap == '\0') return detected_isa();
   for (const Isa isa : kBuilt)
-    if (std::string(cap) == isa_name(isa)) return std::min(isa, detected_isa());
+    if (std::string(cap) == isa_name(isa)) return best_up_to(isa);
   fail(ErrorCode::InvalidArgument, std::string("BEBR_ISA is '") + cap + "': want " + built_isa_names());
 }
 
@@ -146,7 +164,7 @@ Isa chosen_isa() {
 std::vector<Isa> runnable_isas() {
   std::vector<Isa> isas;
   for (const Isa isa : kBuilt)
-    if (isa <= detected_isa()) isas.push_back(isa);
+    if (contains(isa)) isas.push_back(isa);
   return isas;
 }
 

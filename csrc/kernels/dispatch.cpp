@@ -26,6 +26,10 @@ Kernels bind(Isa isa) {
     bind_avx2_raw(table);
     bind_avx2_expand(table);
   }
+  if (isa == Isa::AvxVnni) {  // not below avx512, which many machines have without it
+    bind_avxvnni_graph(table);
+    bind_avxvnni_expand(table);
+  }
   if (isa >= Isa::Avx512) {
     bind_avx512(table);
     bind_avx512_score(table);

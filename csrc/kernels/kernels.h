@@ -253,6 +253,8 @@ void bind_avx2_graph(Kernels& table) noexcept;
 void bind_avx2_descend(Kernels& table) noexcept;
 void bind_avx2_raw(Kernels& table) noexcept;
 void bind_avx2_expand(Kernels& table) noexcept;
+void bind_avxvnni_graph(Kernels& table) noexcept;
+void bind_avxvnni_expand(Kernels& table) noexcept;
 void bind_avx512(Kernels& table) noexcept;
 void bind_avx512_score(Kernels& table) noexcept;
 void bind_avx512_gemm(Kernels& table) noexcept;
