@@ -11,20 +11,20 @@
 #include "base/threads.h"
 #include "index/floor_of_best.h"
 #include "index/ivf/half_norm.h"
-#include "index/ivf/means.h"
+#include "index/ivf/near_groups.h"
 #include "index/topk.h"
 
 namespace bebr {
 namespace {
 
-constexpr size_t kChunk = 64;            // rows of x at a time: their scores stay in cache
-constexpr size_t kGroupChunk = 1024;     // the same through groups: a group's centroids are read once for all of them
-constexpr size_t kAssignChunk = 4096;    // and where rows are assigned: enough of them a group for whole tiles
-constexpr size_t kMostDirect = 4096;     // more centroids than this are searched through groups
-constexpr size_t kGroupsLooked = 12;     // of about sqrt(count), by a query (docs/experiments/many-centroids.md)
-constexpr size_t kGroupsAssigned = 6;    // by a row that is assigned
-constexpr size_t kCounted = 48;          // of so many, counting who is better is faster than a sort
-constexpr size_t kGroupIterations = 10;  // of k-means over the centroids
+constexpr size_t kChunk = 64;           // rows of x at a time: their scores stay in cache
+constexpr size_t kGroupChunk = 1024;    // the same through groups: a group's centroids are read once for all of them
+constexpr size_t kAssignChunk = 4096;   // and where rows are assigned: enough of them a group for whole tiles
+constexpr size_t kMostDirect = 4096;    // more centroids than this are searched through groups
+constexpr size_t kGroupsLooked = 32;    // of about 4 sqrt(count), by a query (docs/experiments/many-centroids.md)
+constexpr size_t kHeldTimes = 6;        // or more, until they hold so many times the lists that are wanted
+constexpr size_t kGroupsAssigned = 8;  // by a row that is assigned
+constexpr size_t kCounted = 48;         // of so many, counting who is better is faster than a sort
 
 // x -> <x, c> + bias; bias null: 0.
 Dense dense(const float* values, const float* bias, size_t count, uint32_t dim) {
@@ -124,47 +124,30 @@ Dense Centroids::made_rough(const float* values, std::span<const uint32_t> which
   return made;
 }
 
-// k-means over the centroids from evenly spaced ones, the same every time.
 void Centroids::make_groups() {
-  const size_t groups = static_cast<size_t>(std::sqrt(static_cast<double>(count_)));
-  std::vector<float> means(groups * dim_);
-  for (size_t g = 0; g < groups; ++g)
-    std::copy_n(values_.data() + g * count_ / groups * dim_, dim_, means.data() + g * dim_);
-  std::vector<uint32_t> of(count_);
-  for (size_t iteration = 0;; ++iteration) {
-    const Centroids nearest_mean(dim_, groups, means.data(), false);
-    nearest_mean.assign(values_.data(), count_, of.data());
-    if (iteration == kGroupIterations) break;
-    std::vector<size_t> sizes(groups);
-    list_means(values_.data(), dim_, of, sizes, means.data());
-  }
-  std::vector<std::vector<uint32_t>> members(groups);
-  for (size_t i = 0; i < count_; ++i) members[of[i]].push_back(static_cast<uint32_t>(i));
+  NearGroups near = near_groups(values_.data(), count_, dim_);
+  const size_t groups = near.members.size();
   std::vector<float> bias, rows;
-  std::vector<uint32_t> kept;
-  for (size_t g = 0; g < groups; ++g) {
-    if (members[g].empty()) continue;
+  for (std::vector<uint32_t>& members : near.members) {
     rows.clear();
     bias.clear();
-    for (const uint32_t i : members[g]) {
+    for (const uint32_t i : members) {
       rows.insert(rows.end(), values_.begin() + static_cast<ptrdiff_t>(size_t{i} * dim_),
                   values_.begin() + static_cast<ptrdiff_t>((size_t{i} + 1) * dim_));
       bias.push_back(by_product_ ? 0 : -half_norms_[i]);
     }
-    Group group{dense(rows.data(), bias.data(), members[g].size(), dim_), std::move(members[g]), {}};
+    Group group{dense(rows.data(), bias.data(), members.size(), dim_), std::move(members), {}};
     if (!centre_.empty()) group.rough = made_rough(values_.data(), group.lists, false);
     groups_.push_back(std::move(group));
-    kept.push_back(static_cast<uint32_t>(g));
   }
-  if (!centre_.empty()) rough_heads_ = made_rough(means.data(), kept, false);
-  bias.clear();
-  rows.clear();
-  for (const uint32_t g : kept) {
-    rows.insert(rows.end(), means.begin() + static_cast<ptrdiff_t>(size_t{g} * dim_),
-                means.begin() + static_cast<ptrdiff_t>((size_t{g} + 1) * dim_));
-    bias.push_back(-half_norm(means.data() + size_t{g} * dim_, dim_));
+  if (!centre_.empty()) {
+    std::vector<uint32_t> all(groups);
+    std::iota(all.begin(), all.end(), 0u);
+    rough_heads_ = made_rough(near.means.data(), all, false);
   }
-  heads_ = dense(rows.data(), bias.data(), kept.size(), dim_);
+  bias.resize(groups);
+  for (size_t g = 0; g < groups; ++g) bias[g] = -half_norm(near.means.data() + g * dim_, dim_);
+  heads_ = dense(near.means.data(), bias.data(), groups, dim_);
 }
 
 void Centroids::nearest(const float* x, size_t n, size_t nprobe, uint32_t* lists) const {
@@ -298,7 +281,7 @@ void Centroids::rank_groups(const float* x, size_t n, size_t nprobe, uint32_t* l
     for (size_t i = 0; i < rows; ++i) {
       for (uint32_t g = 0; g < groups_.size(); ++g) order[g] = {number(head_scores[i * heads.out_stride() + g]), g};
       size_t looked = 0, held = 0, known = 0;
-      while (looked < best.size() && (looked < kGroupsLooked || held < 4 * nprobe)) {
+      while (looked < best.size() && (looked < kGroupsLooked || held < kHeldTimes * nprobe)) {
         if (looked == known) {  // few of them are needed in order
           known = std::min(best.size(), std::max(kGroupsLooked, 4 * known));
           take_best(order, known, best.data());

@@ -55,8 +55,8 @@ class Centroids {
   size_t count_;
   bool by_product_;
   std::vector<float> values_, half_norms_;
-  // Many centroids are searched through groups of near ones (k-means over the centroids): first the best groups, then
-  // every centroid in them. Otherwise one group holds all.
+  // Many centroids are searched through groups of near ones (near_groups.h): first the best groups, then every centroid
+  // in them. Otherwise one group holds all.
   std::vector<Group> groups_;
   // Where bf16 is fast, queries rank a single group by it, and rows are assigned through groups by it. Products are
   // taken around the centroids' mean, so that rounding is of the size of the differences, not of the vectors
