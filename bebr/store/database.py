@@ -152,7 +152,8 @@ class Database(Handle):
 
         `index`: files of more than 75,000 rows are in lists ("auto", as in `IVFIndex`), flat like smaller ones, or a
         graph ("graph", as in `GraphIndex`). `target_recall`: how much of what a scan of their codes finds a search of
-        these finds at least, whatever their size: merges measure what it takes, with rows as queries.
+        these finds at least, whatever their size: merges measure what it takes, with rows as queries. Where vectors are
+        kept, both are what is best by exact scores.
 
         ValueError names the argument that is wrong; AlreadyExists (a ValueError) for a name that is taken. `exist_ok`:
         the collection of that name is returned, if it is of the same model, or without one of the same dimensions and

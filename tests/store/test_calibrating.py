@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 import bebr
-from bebr.exact import recall
+from bebr.exact import exact, recall
 from bebr.index import segments
+from bebr.index.raw import default_candidates
 from bebr.index.segments import SegmentView
 from bebr.store.database import Database
 from bebr.store.segments import calibrating
@@ -119,3 +120,23 @@ def test_lists_are_searched_by_a_wide_margin(tmp_path):
             assert recall(found.ids, scan) > 0.97
         # An index by itself has the model's margin.
         assert recall(view.part.index.search_prepared(prepared, 10, nprobe=every, batch_invariant=True).ids, scan) < 0.8
+
+
+def test_where_vectors_are_kept_lists_have_to_hold_the_best_by_exact_scores(tmp_path):
+    """Not the best by code, which are neighbours by chance where codes are small, and lie in any list."""
+    rows, queries = clustered(6000, 64), clustered(200, 64, seed=3)
+    nearest = exact(rows, queries, 10, "cosine")
+    efforts = {}
+    with Database(tmp_path, seal_rows=10**9, flat_rows=1000) as db:
+        for keep in (None, "int8"):
+            docs = db.create_collection(f"docs-{keep}", bebr.untrained(64, 6), keep=keep)
+            docs.upsert(range(6000), rows)
+            docs.settle()
+            (view,) = docs.snapshot.segments
+            efforts[keep] = view.part.effort
+            every = docs.search(queries, 10, nprobe=len(view.part.index.list_sizes)).ids
+            assert recall(docs.search(queries, 10).ids, nearest) > 0.95 * recall(every, nearest)
+    asked = {10: default_candidates(10), 100: default_candidates(100)}
+    assert [k for k, _ in efforts[None].by_k] == list(asked)
+    assert [k for k, _ in efforts["int8"].by_k] == list(asked.values())
+    assert efforts["int8"].at(asked[10]) < efforts[None].at(10)

@@ -18,6 +18,7 @@ from bebr import core
 from bebr.arrays import Floats, Ids, normalized
 from bebr.binarizer import Binarizer
 from bebr.errors import CorruptFile
+from bebr.index import Hits
 from bebr.index.files import Sections
 from bebr.index.raw import RawType
 
@@ -63,6 +64,15 @@ class Keeping:
     def vectors(self, rows: Rows) -> Floats:
         """What is stored, float32[n, dim]."""
         return core.load_raw(rows, self.kind)
+
+    def best(self, bz: Binarizer, rows: Rows, ids: Ids, queries: Floats, which: Ids, k: int) -> Hits:
+        """The k best by exact scores for each of `queries` float32[n, inner_dim], in the space that `bz` scores in: of
+        the rows numbered `which` int64[n, c] (−1: none) among the stored `rows`, which have the distinct `ids`."""
+        kind = self.kind
+        if bz.has_adapter:
+            rows, kind = core.store_raw(bz.vectors(self.vectors(rows)), "float16"), "float16"
+        found = core.raw_best(rows, kind, ids, np.ascontiguousarray(queries), which, k, bz.metric == "l2")
+        return Hits(*found)
 
     def read(self, sections: Sections, rows: int, source: str) -> Rows:
         """Of a segment file, in place. CorruptFile where they are missing, or of another number."""

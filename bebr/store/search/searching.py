@@ -239,11 +239,8 @@ def rescored(snapshot: Snapshot, keeping: Keeping, bz: Binarizer, queries: Float
 def _scored(snapshot: Snapshot, keeping: Keeping, bz: Binarizer, queries: Floats, ids: Ids, k: int) -> Hits:
     distinct, places = np.unique(ids, return_inverse=True)
     rows, there = snapshot.kept(distinct)
-    kind = keeping.kind
-    if bz.has_adapter:
-        rows, kind = core.store_raw(bz.vectors(keeping.vectors(rows)), "float16"), "float16"
     which = np.where(there[places], places, -1).reshape(ids.shape)
-    return Hits(*core.raw_best(rows, kind, distinct, np.ascontiguousarray(queries), which, k, bz.metric == "l2"))
+    return keeping.best(bz, rows, distinct, queries, which, k)
 
 
 def joined(found: Sequence[Hits]) -> Hits:

@@ -1,9 +1,13 @@
-"""How far a search of a segment has to look, so that it finds what a scan of the segment's codes would."""
+"""How far a search of a segment has to look, so that it finds what a scan of the segment would.
+
+Where vectors are kept, that is the best of the scan's candidates by exact scores: most of the ten best by code of 10^8
+rows of 24 bytes are no neighbours, and lie in lists where no neighbour is (docs/experiments/segment-kinds.md).
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
 import numpy as np
@@ -14,6 +18,7 @@ from bebr.binarizer.codes import PreparedQueries
 from bebr.index import FlatIndex
 from bebr.index.base import core_queries, search_options
 from bebr.index.ivf import IVFIndex
+from bebr.index.raw import default_candidates
 from bebr.index.segments import Effort, SegmentView, search_segments
 from bebr.store.files import bitmaps
 from bebr.store.files.bitmaps import Bools
@@ -36,8 +41,8 @@ _FARTHEST = 40.0  # a logarithm above that of every effort
 
 def calibrated(part: Part, keeping: Keeping | None, target: float, pause: Callable[[], None]) -> Effort | None:
     """The least lists or candidates (`least_effort`) by which searches with rows of the segment, themselves left out,
-    find a share `target` of what a scan finds, for each of some k; None for a flat segment. `pause` is called between
-    pieces of work.
+    find a share `target` of what a scan finds, for each of some k, or for as many candidates as these take where
+    vectors are kept (`keeping`); None for a flat segment. `pause` is called between pieces of work.
 
     By one standard error more than it is measured with, a share has to be reached that loses `_LOSS_OF_ROWS` of what
     `target` allows to be lost.
@@ -50,7 +55,7 @@ def calibrated(part: Part, keeping: Keeping | None, target: float, pause: Callab
     measured: list[tuple[int, int]] = []
     for k in trial.depths:
         first = max(trial.fewest(k), measured[-1][1] if measured else 1)
-        measured.append((k, least_effort(partial(trial.lost, k), first, trial.most, loss)))
+        measured.append((trial.asked(k), least_effort(partial(trial.lost, k), first, trial.most, loss)))
     return Effort(tuple(measured) or ((1, trial.most),))
 
 
@@ -63,58 +68,87 @@ class _Trial:
     """
 
     def __init__(self, part: Part, keeping: Keeping | None, pause: Callable[[], None]) -> None:
-        index, self._bare, self._pause = part.index, part.bare, pause
+        index, self._part, self._keeping, self._pause = part.index, part, keeping, pause
         chosen = np.random.default_rng(0).choice(part.rows, min(part.rows, 2 * QUERIES), replace=False)
         rows = np.sort(chosen[~bitmaps.has(part.bare, chosen)][:QUERIES])
         piece = Piece([Run(part, rows, np.arange(len(rows)))], len(rows))
         bz, self._own = index.binarizer, piece.ids()
-        vectors = piece.vectors(bz, keeping)
+        self._vectors = piece.vectors(bz, keeping)
         self._index = index
-        self._prepared = [bz.prepare_vectors(vectors[i : i + _TOGETHER]) for i in range(0, len(rows), _TOGETHER)]
+        self._prepared = [bz.prepare_vectors(self._vectors[i]) for i in self._pieces()]
         self._lists = len(index.list_sizes) if isinstance(index, IVFIndex) else None
         self.most = min(_MOST_CANDIDATES, part.rows) if self._lists is None else self._lists
-        self.depths = [k for k in KS if k < part.rows] if len(rows) else []
+        self.depths = [k for k in KS if self.asked(k) < part.rows] if len(rows) else []
         if self.depths:
-            self._wanted = self._found(self.depths[-1], None)
-            self._there = self._wanted >= 0
-        if self.depths and isinstance(index, IVFIndex):
-            self._holding = np.zeros(self._wanted.shape, np.int64)
-            positions = index.positions(self._wanted[self._there])
-            self._holding[self._there] = np.searchsorted(np.cumsum(index.list_sizes), positions, side="right")
+            found = self._found(self.asked(self.depths[-1]), None)
+            self._wanted = {k: self._best(found[:, : self.asked(k)], k) for k in self.depths}
+        if isinstance(index, IVFIndex):
+            ends = np.cumsum(index.list_sizes)
+            self._holding = {
+                k: np.searchsorted(ends, index.positions(ids.ravel()), side="right").reshape(ids.shape)
+                for k, ids in (self._wanted.items() if self.depths else ())
+            }
+
+    def _pieces(self) -> Iterator[slice]:
+        """Of the queries."""
+        return (slice(begin, begin + _TOGETHER) for begin in range(0, len(self._own), _TOGETHER))
+
+    def asked(self, k: int) -> int:
+        """How many results by code a search for k asks for: those that get exact scores, where vectors are kept."""
+        return k if self._keeping is None else default_candidates(k)
 
     def fewest(self, k: int) -> int:
         """Lists or candidates: of these, a walk keeps as many as are wanted anyway."""
-        return k + 1 if self._lists is None else 1
+        return self.asked(k) + 1 if self._lists is None else 1
 
     def lost(self, k: int, effort: int) -> float:
         """The share of the k best others that is not found, and its standard error more."""
+        wanted = self._wanted[k]
         if isinstance(self._index, IVFIndex):
             looked = []
             for some in self._prepared:
                 looked.append(looked_at(self._index, some, effort))
                 self._pause()
-            seen = np.take_along_axis(np.concatenate(looked), self._holding[:, :k], axis=1)
+            seen = np.take_along_axis(np.concatenate(looked), self._holding[k], axis=1)
         else:
-            seen = (self._wanted[:, :k, None] == self._found(k, effort)[:, None, :]).any(axis=2)
-        there = self._there[:, :k]
+            found = self._best(self._found(self.asked(k), effort), k)
+            seen = (wanted[:, :, None] == found[:, None, :]).any(axis=2)
+        there = wanted >= 0
         shares: NDArray[np.float64] = (seen & there).sum(axis=1) / np.maximum(there.sum(axis=1), 1)
         return float(1 - shares.mean() + shares.std() / np.sqrt(len(shares)))
 
-    def _found(self, k: int, effort: int | None) -> Ids:
-        """The ids of each query's k best others, int64[n, k]; `effort` None: by a scan, or of all lists."""
+    def _found(self, depth: int, effort: int | None) -> Ids:
+        """The ids of each query's `depth` best others by code, int64[n, depth], the best first; `effort` None: by a
+        scan, or of all lists."""
         scan, exact = effort is None, effort is None and self._lists is None
-        looks = None if exact else Effort(((k, self.most if effort is None else effort),))
-        view = SegmentView(self._index, self._bare, effort=looks)
+        looks = None if exact else Effort(((depth, self.most if effort is None else effort),))
+        view = SegmentView(self._index, self._part.bare, effort=looks)
         pieces = []
         for some in self._prepared:
-            hits = search_segments([view], self._index.binarizer, some, k + 1, exact=exact, batch_invariant=not scan)
+            hits = search_segments(
+                *([view], self._index.binarizer, some, depth + 1), exact=exact, batch_invariant=not scan
+            )
             pieces.append(hits.ids)
             self._pause()
         ids = np.concatenate(pieces)
         others = ids != self._own[:, None]
         others[others.all(axis=1), -1] = False
         kept: Ids = ids[others]
-        return kept.reshape(len(ids), k)
+        return kept.reshape(len(ids), depth)
+
+    def _best(self, ids: Ids, k: int) -> Ids:
+        """The k best of these, int64[n, c] as `_found` has them: by exact scores where vectors are kept."""
+        if self._keeping is None:
+            return ids[:, :k]
+        pieces = []
+        for some in self._pieces():
+            distinct, which = np.unique(ids[some], return_inverse=True)
+            rows = self._part.kept(np.maximum(self._index.positions(distinct), 0))
+            which = np.where(ids[some] < 0, -1, which.reshape(ids[some].shape))
+            hits = self._keeping.best(self._index.binarizer, rows, distinct, self._vectors[some], which, k)
+            pieces.append(hits.ids)
+            self._pause()
+        return np.concatenate(pieces)
 
 
 def least_effort(lost: Callable[[int], float], first: int, most: int, allowed: float) -> int:
