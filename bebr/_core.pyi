@@ -468,4 +468,10 @@ def payload_fields(
     together, whether some are elements of lists, and some not, the row of each value, its kind (`ValueType` of
     csrc/payload/fields.h), its data, and distinct texts."""
 
+class FileCheck:
+    """The checksums of a file, piece by piece (csrc/base/file_check.h)."""
+
+    def __init__(self, path: str) -> None: ...
+    def step(self, most: int) -> bool: ...
+
 def open_index(path: str, map: bool, verify: bool) -> tuple[Index, dict[str, NDArray[np.uint8]], RawVectors | None]: ...

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -15,6 +16,7 @@ from bebr.collection.checks import check_model, check_name
 from bebr.collection.creation import check_creation, check_existing
 from bebr.collection.handle import Handle
 from bebr.collection.protocol import TARGET_RECALL, AlreadyExists, IndexKind, Keep, Metric, ModelInfo, SnapshotInfo
+from bebr.errors import CorruptFile
 from bebr.extras import needed
 from bebr.index.pool import DevicePool
 from bebr.index.sizes import FLAT_ROWS
@@ -22,10 +24,13 @@ from bebr.store.catalog.records import Settings
 from bebr.store.collection import Collection
 from bebr.store.contents import Contents
 from bebr.store.home import FolderHome, Home
+from bebr.store.workers.checking import Checker
 from bebr.store.workers.compaction import Compactor
 from bebr.store.workers.retraining import Trainer
 from bebr.store.writes.shared import SEAL_ROWS, Shared
 from bebr.store.writes.writer import Writer
+
+_log = logging.getLogger("bebr.store")
 
 
 class _Busy:
@@ -47,7 +52,8 @@ class Database(Handle):
 
     `seal_rows`: rows written since the last seal that make a write seal them into a segment file. `flat_rows`: files of
     more rows are in lists or a graph, as their collection has it. `verify`: check every byte of a segment against its
-    checksum when its collection is read (False: sizes and structure only).
+    checksum when its collection is read; of one of 64 MiB and more that was checked before and not written since, in
+    the background afterwards (False: sizes and structure only).
 
     `device`: where segment files are searched that are flat or in lists, such as "cuda:0": exactly, a file in lists in
     as many of them as on the CPU (docs/gpu.md). Rows that are not in a file yet, graphs, and files that have no room
@@ -82,7 +88,8 @@ class Database(Handle):
                 raise ValueError(f"{what} is {rows}: want 1 or greater")
         self._collections: dict[str, Collection] = {}
         self._busy: dict[str, _Busy] = {}  # collections that are being read, made or dropped
-        self._guard = threading.Lock()  # over _collections, _busy and _open; held for moments
+        self._damaged: dict[str, CorruptFile] = {}  # files that were found to be, until their collection is closed
+        self._guard = threading.Lock()  # over _collections, _busy, _damaged and _open; held for moments
         self._open = False
         if device == "cpu" and device_memory is not None:
             raise ValueError(f"device_memory is {device_memory!r} on 'cpu': want None, for it is of another device")
@@ -96,6 +103,7 @@ class Database(Handle):
         self._merger = Compactor(
             *("merge", lambda it, rest: it.merge(rest), "merging failed, its files stay as they are"), background=True
         )
+        self._checker = Checker(self._found_damaged)
         self._shared = Shared(
             files=self._home.files,
             owners=self._home.owners,
@@ -105,6 +113,7 @@ class Database(Handle):
             sealer=self._sealer,
             merger=self._merger,
             trainer=Trainer(),
+            checker=self._checker,
             seal_rows=seal_rows,
             flat_rows=flat_rows,
             verify=verify,
@@ -124,6 +133,23 @@ class Database(Handle):
             found = self._collections.pop(name, None)
         if found is not None:
             found.close(_dropped(name))
+
+    def _found_damaged(self, file: str, error: CorruptFile) -> None:
+        """A file that was opened unread is not as it was written."""
+        self._home.files.note_damaged(file)
+        with self._guard:
+            self._damaged[file] = error
+        self._close_damaged()
+
+    def _close_damaged(self) -> None:
+        """Closes the collections that have such a file: whoever asks for one has it read anew, and gets the error."""
+        for name, contents in self._contents().items():
+            with self._guard:
+                error = next((self._damaged.pop(file) for file in contents.state.opened if file in self._damaged), None)
+                found = None if error is None else self._collections.pop(name, None)
+            if error is not None and found is not None:
+                _log.error("collection %r is closed: %s", name, error)
+                found.close(error)
 
     def create_collection(
         self,
@@ -205,11 +231,14 @@ class Database(Handle):
                     raise
                 row = newer
         with self._guard:
-            if self._open:
+            still = self._open
+            if still:
                 self._collections[name] = made
-                return made
-        made.close(self._closed_error())  # meanwhile
-        raise self._closed_error()
+        if not still:
+            made.close(self._closed_error())
+            raise self._closed_error()
+        self._close_damaged()  # its files are read since they were opened
+        return made
 
     @contextmanager
     def _alone(self, name: str) -> Iterator[None]:
@@ -344,6 +373,7 @@ class Database(Handle):
                 pass
         self._sealer.close()
         self._merger.close()
+        self._checker.close()
         self._writer.close()
         self._home.close()
 

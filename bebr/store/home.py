@@ -17,6 +17,7 @@ from bebr.store.catalog.owners import Alone, Owners
 from bebr.store.catalog.protocol import Catalog
 from bebr.store.catalog.records import CollectionRow
 from bebr.store.contents import Contents
+from bebr.store.files.checked import Checked
 from bebr.store.files.folder import Folder
 from bebr.store.files.locking import DirectoryLock
 from bebr.store.segments.models import Models
@@ -86,7 +87,7 @@ class FolderHome:
             self.catalog = FileCatalog(self._folder)
             self.models = Models(self._folder, self.catalog)
             self._folder.segments.mkdir(exist_ok=True)
-            self.files = LocalFiles(self._folder.segments)
+            self.files = LocalFiles(self._folder.segments, Checked(self._folder.checked))
             self._tidy()
         except BaseException:
             self._lock.release()

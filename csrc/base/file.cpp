@@ -229,10 +229,14 @@ std::shared_ptr<const File> File::open(const std::string& path, std::string_view
 void File::verify() const {
   for (const Entry& e : entries_) {
     const uint32_t found = crc32c({data_ + e.offset, e.size});
-    if (found != e.crc)
-      fail(ErrorCode::Corrupt,
-           path_ + ": section '" + e.name + "': checksum expected " + hex(e.crc) + ", found " + hex(found));
+    if (found != e.crc) fail_checksum(e.name, found);
   }
+}
+
+void File::fail_checksum(std::string_view name, uint32_t found) const {
+  const Entry& e = entry(name);
+  fail(ErrorCode::Corrupt,
+       path_ + ": section '" + e.name + "': checksum expected " + hex(e.crc) + ", found " + hex(found));
 }
 
 bool File::has(std::string_view section) const {
@@ -251,6 +255,8 @@ std::span<const uint8_t> File::section(std::string_view name) const {
 }
 
 uint32_t File::checksum(std::string_view name) const { return entry(name).crc; }
+
+uint64_t File::offset(std::string_view name) const { return entry(name).offset; }
 
 void File::release(std::span<const uint8_t> bytes) const {
   const size_t page = static_cast<size_t>(::sysconf(_SC_PAGESIZE));

@@ -74,6 +74,8 @@ class File {
   const std::string& kind() const { return kind_; }
   void verify() const;
   uint32_t checksum(std::string_view name) const;  // of a section as it was written; throws Corrupt if absent
+  uint64_t offset(std::string_view name) const;    // of a section in the file; the same
+  [[noreturn]] void fail_checksum(std::string_view name, uint32_t found) const;
   // Gives the whole pages among these bytes of a section back: they are read again from disk when next touched.
   void release(std::span<const uint8_t> bytes) const;
   ~File();

@@ -3,6 +3,7 @@
 
 #include <pybind11/operators.h>
 
+#include "base/file_check.h"
 #include "bind/raw.h"
 #include "bind/search.h"
 #include "index/flat/rows.h"
@@ -297,6 +298,9 @@ void bind_index(py::module_& m) {
           "freeze", [](const TailRows& tail) { return std::make_unique<Index>(tail.freeze(), "frozen"); }, kNoGil)
       .def("positions", &positions<TailRows>, py::arg("ids"));
   m.def("join_texts", &join_texts, py::arg("at"), py::arg("text"), py::arg("rows"));
+  py::class_<FileCheck>(m, "FileCheck")
+      .def(py::init<const std::string&>(), py::arg("path"))
+      .def("step", &FileCheck::step, py::arg("most"), kNoGil);
   m.def("open_index", &open_index, py::arg("path"), py::arg("map"), py::arg("verify"));
 }
 

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "base/file_check.h"
 #include "check.h"
 #include "index/ivf/chunk.h"
 #include "index/ivf/merge.h"
@@ -234,6 +235,40 @@ BEBR_TEST(a_chunk_with_any_byte_changed_is_refused) {
     CHECK(!error.empty() || contents(folder.file("merged")) == build.in_memory(folder), "byte " << at);
     std::filesystem::remove(folder.file("merged"));
   }
+}
+
+// Whatever the steps, across the borders of sections.
+BEBR_TEST(a_file_that_is_read_piece_by_piece_names_the_section_that_changed) {
+  Random random(11);
+  const Folder folder;
+  const std::string path = folder.file("x.bebr");
+  const std::vector<uint8_t> a = random_bytes(random, 1000), b = random_bytes(random, 1), c = random_bytes(random, 300);
+  const std::vector<Section> sections{{"a", a}, {"none", {}}, {"b", b}, {"c", c}};
+  const auto check = [&](size_t step) {
+    FileCheck file(path);
+    size_t steps = 1;
+    while (file.step(step)) ++steps;
+    CHECK(!file.step(step), "read again");
+    return steps;
+  };
+  for (const size_t step : {size_t{1}, size_t{7}, size_t{300}, size_t{1} << 20}) {
+    write_file(path, "test", sections);
+    CHECK(check(step) <= (1301 + step - 1) / step, "steps of " << step);
+    for (const char* name : {"a", "b", "c"}) {
+      write_file(path, "test", sections);
+      const uint64_t at = File::open(path, "", true)->offset(name);
+      {
+        std::fstream file(path, std::ios::binary | std::ios::in | std::ios::out);
+        file.seekg(static_cast<std::streamoff>(at));
+        const int byte = file.get();
+        file.seekp(static_cast<std::streamoff>(at));
+        file.put(static_cast<char>(byte ^ 4));
+      }
+      const std::string found = error_of([&] { check(step); });
+      CHECK(found.find(std::string("section '") + name + "': checksum") != std::string::npos, found);
+    }
+  }
+  CHECK(error_of([&] { FileCheck(folder.file("none.bebr")); }).find("none.bebr") != std::string::npos, "no file");
 }
 
 }  // namespace

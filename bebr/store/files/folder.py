@@ -37,7 +37,8 @@ class Vanished(CorruptFile):
 
 
 class Folder:
-    """The layout: catalog.db (SQLite), catalog.versions, models/, segments/, reserve, lock, quarantine/."""
+    """The layout: catalog.db (SQLite), catalog.versions, models/, segments/, checked.json, reserve, lock,
+    quarantine/."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -45,6 +46,7 @@ class Folder:
         self.versions = path / "catalog.versions"
         self.models = path / "models"
         self.segments = path / "segments"
+        self.checked = path / "checked.json"
         self.quarantine = path / "quarantine"
         self.reserve = Reserve(path / "reserve")
 

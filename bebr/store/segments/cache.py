@@ -52,6 +52,16 @@ class CachedFiles:
         weakref.finalize(segment, self._let_go.append, row.file).atexit = False
         return segment
 
+    def known(self, row: SegmentRow) -> Path | None:
+        """None: a use changes when a file of a cache was written, and what is damaged is fetched anew."""
+        return None
+
+    def note_checked(self, row: SegmentRow, pending: bool) -> None:
+        """Nothing."""
+
+    def note_damaged(self, file: str) -> None:
+        """Nothing."""
+
     def _made(self, row: SegmentRow, make: Callable[[Path], Segment]) -> Segment:
         path = self.folder / row.file
         if path.exists():

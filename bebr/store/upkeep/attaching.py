@@ -55,6 +55,7 @@ class Attaching:
             row, copied = brought(path, files.folder, state.number, state.bz)
             try:
                 segment = state.segment(row, state.bz, verify=copied, pending=True)
+                files.note_checked(row, True)  # where it is a link, the file itself was, above
                 target = state.row.settings.target_recall
                 segment.effort = calibrated(segment, state.keeping, target, current.check_open)
                 # Most of what it replaces is looked for here, the rest in the writing thread.

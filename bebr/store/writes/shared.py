@@ -9,6 +9,7 @@ from bebr.store.catalog.owners import Owners
 from bebr.store.catalog.protocol import Catalog
 from bebr.store.segments.models import Models
 from bebr.store.segments.segment_files import SegmentFiles
+from bebr.store.workers.checking import Checker
 from bebr.store.workers.compaction import Compactor
 from bebr.store.workers.retraining import Trainer
 from bebr.store.writes.writer import Writer
@@ -31,6 +32,7 @@ class Shared:
     sealer: Compactor
     merger: Compactor
     trainer: Trainer
+    checker: Checker
     seal_rows: int
     flat_rows: int
     verify: bool

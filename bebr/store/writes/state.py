@@ -96,10 +96,15 @@ class State:
         return self._shared.models.get(digest) if digest else self.bz
 
     def segment(self, row: SegmentRow, model: Binarizer, verify: bool, pending: bool = False) -> Segment:
-        """A file of it."""
-        made = self._shared.files.opened(
-            row, pending, lambda path: Segment(path, row, model, verify, self.keeping, self.text)
-        )
+        """A file of it. `verify`: every byte is checked: of a large file that is as it was when it last was, later."""
+        files = self._shared.files
+        known = files.known(row) if verify and not pending else None
+        here = verify and known is None
+        made = files.opened(row, pending, lambda path: Segment(path, row, model, here, self.keeping, self.text))
+        if known is not None:
+            self._shared.checker.request(known)
+        elif verify:
+            files.note_checked(row, pending)
         if self._shared.pool is not None:
             made.placed = self._shared.pool.place(made.index)
         return made
