@@ -59,15 +59,7 @@ struct RowFilter {
     if (!dead.present()) return rows;
     return dead_rows != kUncounted ? rows - dead_rows : RowFilter{{}, nullptr, dead, kUncounted}.count(0, rows);
   }
-  size_t count(size_t first, size_t count) const {
-    size_t n = 0;
-    if (all()) return count;
-    if (rows != nullptr)
-      each(first, count, [&](size_t) { ++n; });
-    else
-      each_word(first, count, [&](size_t, uint64_t bits) { n += static_cast<size_t>(std::popcount(bits)); });
-    return n;
-  }
+  size_t count(size_t first, size_t count) const;
   // The same as Kernels::select takes it, 16 rows a mask; out: room for `count` rounded up to 64. Whether any bit is
   // set. Not where `rows` is.
   bool masks(size_t first, size_t count, uint16_t* out) const noexcept {

@@ -29,10 +29,6 @@ def allowed(parts: Sequence[PartView], filter: Filter | None, queries: int, plan
     live = sum(part.count(filter) for part in parts)
     # Rows so few are all completed, without a scan (csrc/index/flat/scan.cpp). So it is to be of copies too.
     each = live <= rows // core.complete_cost
-    if each and queries > FEW:
-        found = Allowed(in_place, rows)
-        plans.put(key, found, ())
-        return found
     views, last, used = [], True, []
     for part, rows_here, view in zip(parts, matching, in_place, strict=True):
         copies = part.part.copies
