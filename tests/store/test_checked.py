@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -135,6 +137,24 @@ def test_closing_does_not_wait_for_a_check(folder, monkeypatch):
     start = time.monotonic()
     db.close()
     assert time.monotonic() - start < 5
+
+
+def test_a_program_ends_without_waiting_for_a_check(folder):
+    """Whether or not it closes its database."""
+    file_of(folder, "docs")
+    program = (
+        "import sys, bebr\n"
+        "from bebr.store.files import checked\n"
+        "from bebr.store.segments import segment_files\n"
+        "from bebr.store.workers import checking\n"
+        "checked.LARGE = segment_files.LARGE = 1\n"
+        "checking._PIECE, checking.RATE = 64, 320\n"  # a fifth of a second each, some 400 of them
+        "db = bebr.open(sys.argv[1])\n"
+        "db.collection('docs')\n"
+        "print(db._checker._thread is not None)\n"
+    )
+    ended = subprocess.run([sys.executable, "-c", program, folder], capture_output=True, text=True, timeout=30)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "True\n", "")
 
 
 def test_an_attached_file_is_not_read_again_by_the_next_start(tmp_path, bz, vectors, read):

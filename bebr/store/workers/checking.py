@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import threading
+from collections import deque
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from bebr import core
@@ -19,28 +18,50 @@ _PIECE, RATE = 4 << 20, 64 << 20
 
 
 class Checker:
-    """A thread of a database. `damaged` gets a file's name and what is wrong with it."""
+    """Of a database. `damaged` gets a file's name and what is wrong with it. Its thread is there while there is work,
+    and ends with the program, which need not close the database."""
 
     def __init__(self, damaged: Callable[[str, CorruptFile], None]) -> None:
         self._damaged = damaged
-        self._thread = ThreadPoolExecutor(1, "bebr-check", core.enter_background)
         self._stopping = threading.Event()
+        self._lock = threading.Lock()  # over the rest
+        self._waiting: deque[Path] = deque()
+        self._thread: threading.Thread | None = None
 
     def request(self, path: Path) -> None:
         """Has every byte of a file compared with its checksums."""
-        with contextlib.suppress(RuntimeError):  # it is closed
-            self._thread.submit(self._check, path)
+        with self._lock:
+            if self._stopping.is_set():
+                return
+            self._waiting.append(path)
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="bebr-check")
+                self._thread.start()
 
     def close(self) -> None:
         """Ends the check in progress."""
-        self._stopping.set()
-        self._thread.shutdown(cancel_futures=True)
+        with self._lock:
+            self._stopping.set()
+            thread = self._thread
+        if thread is not None:
+            thread.join()
+
+    def _run(self) -> None:
+        core.enter_background()
+        while True:
+            with self._lock:
+                if self._stopping.is_set() or not self._waiting:
+                    self._thread = None
+                    return
+                path = self._waiting.popleft()
+            self._check(path)
 
     def _check(self, path: Path) -> None:
         try:
             check = core.FileCheck(str(path))
             while check.step(_PIECE):
-                if self._stopping.wait(_PIECE / RATE):
+                if self._stopping.wait(_PIECE / RATE) or not threading.main_thread().is_alive():
+                    self._stopping.set()
                     return
             _log.info("%s is as it was written", path)
         except FileNotFoundError:
