@@ -68,7 +68,8 @@ class FlatIndex(DeviceIndex):
 
         queries: float32[n, d] or [d]; where they lie on this index's device, so does the answer (docs/gpu.md).
         query: ``"float"`` (ADC) or ``"code"`` (SDC, the paper's mode).
-        oversampling: candidates kept after the first stage, as a multiple of k. Larger is slower and recalls more.
+        oversampling: candidates kept after the first stage at least, as a multiple of k. Larger is slower and recalls
+        more.
         None: the number measured at training; large batches then score all planes of all rows, which is faster for
         them and finds no less.
         exact: the result equals scoring all planes of all rows, because a row is ruled out only by an upper bound on

@@ -202,8 +202,8 @@ def search_segments(
     of other kinds follow, with the scores reached so far. Those that a device has are searched there, exactly: all of
     flat ones, and of IVF as many lists as the CPU would look at.
     bz: the model of the codes; ``prepared``: queries for it (:meth:`Binarizer.prepare_for`).
-    oversampling: candidates kept after the first-stage scan over sign bits, as a multiple of k. None: chosen during
-    training. exact: score every row by all its bits that a bound on its score cannot rule out.
+    oversampling: candidates kept after the first-stage scan over sign bits at least, as a multiple of k. None: chosen
+    during training. exact: score every row by all its bits that a bound on its score cannot rule out.
     allow: int64 ids; only these rows are considered, of those that the views allow. radius: only rows at least this
     similar (l2: at most this squared distance). nprobe: lists looked at in an IVF segment, ef_search: candidates kept
     while walking a graph segment; None: by the view's effort, else the index's own. exact looks at every row of these,

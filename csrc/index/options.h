@@ -19,7 +19,7 @@ struct SearchOptions {
   // once, which is faster for it and finds no less.
   bool batch_invariant = true;
 
-  size_t first_stage_rows = 0;  // flat: candidates that the first stage keeps; 0: default_first_stage_rows
+  size_t first_stage_rows = 0;  // flat: candidates that the first stage keeps at least; 0: default_first_stage_rows
 
   size_t nprobe = 1;  // IVF: lists looked at
   // IVF: a row is completed over all planes if its sign plane's score, raised by this many standard deviations of what

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstdlib>
 #include <cstring>
+#include <utility>
 
 #include "base/threads.h"
 #include "index/raise.h"
@@ -14,6 +15,7 @@ namespace {
 
 constexpr size_t kFewestQueries = 32;  // fewer than these to round are not worth a thread
 constexpr size_t kFewestPairs = 8;     // of quads
+constexpr double kLeftOut = 1.0 / 24;  // of the variance that a scan of signs cannot see: leading_groups
 constexpr float kNothing = 0x1p-100f;  // a step below it has no finite inverse; the query is as good as zero
 
 // Entry n of a nibble: sum (bit ? +y : -y) + sum |y|. Setting bit i adds 2 y[i]; bytes wrap, and no entry is above 254.
@@ -62,9 +64,10 @@ int32_t nearest_integer(float x) {
 }
 
 // Query q of `c` from y[dims], with its tables where there is room for them.
-void make_lut_query(const CodeSpec& spec, const float* y, size_t q, LutQueries& c) {
+void make_lut_query(const float* y, size_t q, LutQueries& c) {
+  const uint32_t groups = c.leading.empty() ? c.groups : c.leading[q];
   float largest = 0;  // over byte groups, of sum |y|
-  for (uint32_t g = 0; g < c.groups; ++g) {
+  for (uint32_t g = 0; g < groups; ++g) {
     float sum = 0;
     for (uint32_t j = 8 * g; j < 8 * g + 8; ++j) sum += std::fabs(y[j]);
     largest = std::max(largest, sum);
@@ -73,7 +76,7 @@ void make_lut_query(const CodeSpec& spec, const float* y, size_t q, LutQueries& 
   const float scale = largest > 0 ? largest / 123 : 1;
   int8_t* y8 = c.y8.as<int8_t>() + q * y8_stride(c.groups);
   int32_t bias = 0;
-  for (uint32_t j = 0; j < spec.dims(); ++j) {
+  for (uint32_t j = 0; j < 8 * groups; ++j) {
     y8[j] = static_cast<int8_t>(nearest_integer(y[j] / scale));
     bias += std::abs(y8[j]);
   }
@@ -81,7 +84,7 @@ void make_lut_query(const CodeSpec& spec, const float* y, size_t q, LutQueries& 
   c.scale[q] = scale;
   if (c.tables.size() == 0) return;
   uint8_t* table = c.tables.data() + q * table_bytes(c.groups);
-  for (uint32_t g = 0; g < c.groups; ++g) {
+  for (uint32_t g = 0; g < groups; ++g) {
     uint8_t* quad = table + g / 4 * 128 + g % 4 * 16;
     fill_nibble(y8 + 8 * g, quad);
     fill_nibble(y8 + 8 * g + 4, quad + 64);
@@ -125,15 +128,17 @@ void fine_values(const CodeSpec& spec, const FineQuery& fine, float* y) {
   for (uint32_t j = 0; j < spec.dims(); ++j) y[j] = static_cast<float>(step * fine.y16.as<int16_t>()[j]);
 }
 
-LutQueries make_lut_queries(const CodeSpec& spec, const float* y, size_t count, size_t stride, bool tables) {
+LutQueries make_lut_queries(const CodeSpec& spec, const float* y, size_t count, size_t stride, bool tables,
+                            std::vector<uint32_t> leading) {
   LutQueries c;
   c.groups = spec.groups();
+  c.leading = std::move(leading);
   if (tables) c.tables.resize(count * table_bytes(c.groups));
   c.y8.resize(count * y8_stride(c.groups));
   c.bias.resize(count);
   c.scale.resize(count);
   parallel_for(count, kFewestQueries, [&](size_t begin, size_t end) {
-    for (size_t q = begin; q < end; ++q) make_lut_query(spec, y + q * stride, q, c);
+    for (size_t q = begin; q < end; ++q) make_lut_query(y + q * stride, q, c);
   });
   return c;
 }
@@ -358,6 +363,26 @@ double unread_variance(const CodeSpec& spec, const float* y, uint32_t read) {
     variance += double{sum} * std::exp2(-2 * static_cast<double>(t));
   }
   return variance;
+}
+
+uint32_t leading_groups(const CodeSpec& spec, const float* y, const float* stage_y) {
+  const auto variance = [&](const float* of, uint32_t from, uint32_t to) {
+    float sum = 0;
+    for (uint32_t j = from; j < to; ++j) sum += of[j] * of[j];
+    return double{sum};
+  };
+  // As a share of it, for a decoder of signs alone has a scale of its own.
+  const double seen = variance(y, 0, spec.dims());
+  if (!(seen > 0)) return spec.groups();
+  double left = kLeftOut * unread_variance(spec, y, 1) / seen * variance(stage_y, 0, spec.dims());
+  uint32_t groups = spec.groups();
+  while (groups > kFewestLeading) {
+    const uint32_t fewer = (groups - 1) / 4 * 4;
+    left -= variance(stage_y, 8 * fewer, 8 * groups);
+    if (!(left > 0)) break;
+    groups = fewer;
+  }
+  return groups;
 }
 
 double scan_deviation(const CodeSpec& spec, const float* y, float scale8) {

@@ -30,15 +30,30 @@ struct LutQueries {
   Buffer tables, y8;
   std::vector<int32_t> bias;
   std::vector<float> scale;
+  // Byte groups that count, of each query; the others have no entries. Empty: all.
+  std::vector<uint32_t> leading;
 
   ScanQueries view(uint32_t first, uint32_t n) const noexcept {
-    return {n, groups, has_tables() ? tables.data() + first * table_bytes(groups) : nullptr,
-            y8.as<int8_t>() + first * y8_stride(groups), bias.data() + first};
+    const uint32_t most = leading.empty() ? groups : *std::max_element(&leading[first], &leading[first] + n);
+    return {n,
+            groups,
+            has_tables() ? tables.data() + first * table_bytes(groups) : nullptr,
+            y8.as<int8_t>() + first * y8_stride(groups),
+            bias.data() + first,
+            most < groups ? most : 0};
   }
   bool has_tables() const noexcept { return tables.size() > 0; }
 };
 // tables: else they are left out, and the queries are for a scan_batch that reads none (Kernels::batch_tables).
-LutQueries make_lut_queries(const CodeSpec& spec, const float* y, size_t count, size_t stride, bool tables = true);
+// leading: LutQueries::leading.
+LutQueries make_lut_queries(const CodeSpec& spec, const float* y, size_t count, size_t stride, bool tables = true,
+                            std::vector<uint32_t> leading = {});
+
+// How many byte groups of the sign plane tell rows apart nearly as well as all do: those behind have a small share of
+// the variance that the scan of the sign plane cannot see anyway. y: the query; stage_y: what that scan multiplies
+// signs with. All of them, or a multiple of 4 that is kFewestLeading at least.
+inline constexpr uint32_t kFewestLeading = 4;
+uint32_t leading_groups(const CodeSpec& spec, const float* y, const float* stage_y);
 
 // Queries as bytes for products with whole codes (Kernels::dot_expanded): <y, v> ~ base[q] + scale[q] * sums.
 //

@@ -35,6 +35,7 @@ class QueryBatch {
   const CodeSpec& spec() const noexcept { return spec_; }
   const float* y() const noexcept { return queries_.y; }
   const float* base() const noexcept { return queries_.base; }
+  const float* stage_y() const noexcept { return own_stage() ? queries_.stage_y : queries_.y; }
   const float* stage_base() const noexcept { return own_stage() ? queries_.stage_base : queries_.base; }
   const float* vectors() const noexcept { return queries_.vectors; }
 
@@ -65,7 +66,6 @@ class QueryBatch {
     std::vector<uint32_t> lists;
   };
   bool own_stage() const noexcept { return queries_.stage_y != nullptr; }
-  const float* stage_y() const noexcept { return own_stage() ? queries_.stage_y : queries_.y; }
 
   CodeSpec spec_;
   Queries queries_;

@@ -104,7 +104,8 @@ BEBR_INLINE void tile_avx2(const int nq, const int nb, const bool goes_on, const
                            size_t blocks, const ScanQueries& queries, uint32_t query, int32_t* sums, size_t stride) {
   const size_t table_stride = table_bytes(queries.groups), block_bytes = size_t{queries.groups} * kBlockRows;
   const uint8_t* tables = queries.tables + query * table_stride;
-  const uint32_t full = queries.groups / 4, tail = queries.groups % 4;
+  const uint32_t full = (queries.leading != 0 ? queries.leading : queries.groups) / 4;
+  const uint32_t tail = queries.leading != 0 ? 0 : queries.groups % 4;
   const uint8_t* block[4];
   __m256i first[4], second[4], even[4], odd[4];
 #pragma GCC unroll 4
@@ -153,9 +154,9 @@ void scan_table_avx2(const uint8_t* data, size_t blocks, const ScanQueries& quer
 
 // The nibbles of four blocks as lookups take them: of each pair of a quad, for each block its low nibbles, then its
 // high ones. Blocks past the end repeat the last.
-BEBR_INLINE void sort_nibbles_avx2(const uint8_t* data, size_t base, size_t blocks, uint32_t groups, uint8_t* out) {
+BEBR_INLINE void sort_nibbles_avx2(const uint8_t* data, size_t base, size_t blocks, uint32_t groups, uint32_t quads,
+                                   uint8_t* out) {
   const __m256i nibble = _mm256_set1_epi8(15);
-  const uint32_t quads = (groups + 3) / 4;
 #pragma GCC unroll 4
   for (size_t b = 0; b < 4; ++b) {
     const uint8_t* block = data + (base + b < blocks ? base + b : blocks - 1) * groups * kBlockRows;
@@ -213,12 +214,12 @@ void scan_batch_avx2(const uint8_t* data, size_t blocks, const ScanQueries& quer
   static thread_local struct alignas(64) Scratch {
     uint8_t nibbles[kMaxDims / 32 * kSortedQuad];
   } scratch;
-  const uint32_t quads = (queries.groups + 3) / 4;
+  const uint32_t quads = ((queries.leading != 0 ? queries.leading : queries.groups) + 3) / 4;
   const size_t four = quads * kSortedQuad, piece = four < kBatchBytes ? kBatchBytes / four * 4 : 4;
   for (size_t base = 0; base < blocks; base += piece) {
     const size_t end = base + piece < blocks ? base + piece : blocks;
     for (size_t at = base; at < end; at += 4)
-      sort_nibbles_avx2(data, at, blocks, queries.groups, scratch.nibbles + (at - base) / 4 * four);
+      sort_nibbles_avx2(data, at, blocks, queries.groups, quads, scratch.nibbles + (at - base) / 4 * four);
     for (uint32_t q = 0; q < queries.count; ++q) {
       const uint8_t* table = queries.tables + q * table_bytes(queries.groups);
       for (size_t at = base; at < end; at += 4)

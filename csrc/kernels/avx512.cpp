@@ -76,8 +76,11 @@ BEBR_INLINE void tile_avx512(const int nq, const int nb, const bool goes_on, con
     const size_t at = base + static_cast<size_t>(b);
     block[b] = data + (at < blocks ? at : blocks - 1) * block_bytes;
   }
-  const uint32_t full = queries.groups / 4;
-  // Blocks are prefetched in the order of memory, not of use: 10 % faster from DRAM.
+  const uint32_t full = (queries.leading != 0 ? queries.leading : queries.groups) / 4;
+  const uint32_t tail = queries.leading != 0 ? 0 : queries.groups % 4;
+  // Blocks are prefetched in the order of memory, not of use: 10 % faster from DRAM. Leading groups are not: the memory
+  // between them would come along.
+  const bool in_order = queries.leading == 0;
   const uint8_t* ahead = block[0] + kScanAhead;
   __m512i sums_of[8], codes[4];
 #pragma GCC unroll 8
@@ -86,14 +89,16 @@ BEBR_INLINE void tile_avx512(const int nq, const int nb, const bool goes_on, con
 #pragma GCC unroll 4
     for (int b = 0; b < nb; ++b) {
       codes[b] = _mm512_loadu_si512(block[b] + quad * kQuadBytes);
-      if (goes_on)
+      if (goes_on && in_order)
         _mm_prefetch(reinterpret_cast<const char*>(ahead + (size_t{quad} * nb + b) * kQuadBytes), _MM_HINT_T1);
+      if (goes_on && !in_order)
+        _mm_prefetch(reinterpret_cast<const char*>(block[b] + 4 * block_bytes + quad * kQuadBytes), _MM_HINT_T0);
     }
     step_avx512(nq, nb, codes, tables + quad * 128, table_stride, sums_of);
   }
-  if (queries.groups % 4 != 0) {
+  if (tail != 0) {
 #pragma GCC unroll 4
-    for (int b = 0; b < nb; ++b) codes[b] = load_tail_avx512(block[b] + full * kQuadBytes, queries.groups % 4);
+    for (int b = 0; b < nb; ++b) codes[b] = load_tail_avx512(block[b] + full * kQuadBytes, tail);
     step_avx512(nq, nb, codes, tables + full * 128, table_stride, sums_of);
   }
 #pragma GCC unroll 8
@@ -128,9 +133,12 @@ void scan_batch_avx512(const uint8_t* data, size_t blocks, const ScanQueries& qu
   for (size_t base = 0; base < blocks; base += piece) {
     const size_t count = base + piece < blocks ? piece : blocks - base;
     for (uint32_t q = 0; q < queries.count; q += 8) {
-      const ScanQueries eight = {queries.count - q < 8 ? queries.count - q : 8, queries.groups,
+      const ScanQueries eight = {queries.count - q < 8 ? queries.count - q : 8,
+                                 queries.groups,
                                  queries.tables + q * table_bytes(queries.groups),
-                                 queries.y8 + q * y8_stride(queries.groups), queries.bias + q};
+                                 queries.y8 + q * y8_stride(queries.groups),
+                                 queries.bias + q,
+                                 queries.leading};
       scan_table_avx512(data + base * block_bytes, count, eight, sums + q * stride + base * kBlockRows, stride);
     }
   }

@@ -23,12 +23,16 @@ namespace bebr {
 //   sum_{i<4} (bit i of n ? +y8 : -y8) + sum_{i<4} |y8|   >= 0;
 // padding entries are 0. So sum over groups of the looked-up entries - bias = sum_j y8[j] r[j], with bias = sum_j
 // |y8[j]|. scan_table reads neither y8 nor where entries come from: any bytes whose two sum to at most 254 will do.
+//
+// leading: where it is not 0, a multiple of 4, and all entries from this byte group on are 0: a kernel need not read
+// them.
 struct ScanQueries {
   uint32_t count = 0;
   uint32_t groups = 0;
   const uint8_t* tables = nullptr;  // count * table_bytes(groups)
   const int8_t* y8 = nullptr;       // count rows of y8_stride(groups) bytes, zero beyond 8 * groups
   const int32_t* bias = nullptr;    // count
+  uint32_t leading = 0;
 };
 inline constexpr size_t table_bytes(uint32_t groups) { return size_t{(groups + 3) / 4} * 128; }
 inline constexpr size_t y8_stride(uint32_t groups) { return size_t{(groups + 7) / 8} * 64; }

@@ -31,13 +31,14 @@ inline void fill_group(Random& random, int kind, int8_t* y8) {
   }
 }
 
-inline Queries make_queries(Random& random, uint32_t groups, uint32_t count, int kind) {
+// leading: where it is not 0, the byte groups from it on have no entries.
+inline Queries make_queries(Random& random, uint32_t groups, uint32_t count, int kind, uint32_t leading = 0) {
   Queries queries{
       Exact<uint8_t>(count * table_bytes(groups)), Exact<int8_t>(count * y8_stride(groups)), Exact<int32_t>(count), {}};
   for (uint32_t q = 0; q < count; ++q) {
     int8_t* y8 = queries.y8.data() + q * y8_stride(groups);
     uint8_t* table = queries.tables.data() + q * table_bytes(groups);
-    for (uint32_t g = 0; g < groups; ++g) {
+    for (uint32_t g = 0; g < (leading != 0 ? leading : groups); ++g) {
       fill_group(random, kind, y8 + g * 8);
       for (uint32_t half = 0; half < 2; ++half) {
         for (uint32_t nibble = 0; nibble < 16; ++nibble) {
@@ -52,7 +53,7 @@ inline Queries make_queries(Random& random, uint32_t groups, uint32_t count, int
       for (uint32_t i = 0; i < 8; ++i) queries.bias[q] += std::abs(y8[g * 8 + i]);
     }
   }
-  queries.view = {count, groups, queries.tables.data(), queries.y8.data(), queries.bias.data()};
+  queries.view = {count, groups, queries.tables.data(), queries.y8.data(), queries.bias.data(), leading};
   return queries;
 }
 
@@ -60,17 +61,18 @@ struct ScanCase {
   uint32_t groups, count;
   size_t blocks;
   int kind;
+  uint32_t leading = 0;
 };
 
 inline std::ostream& operator<<(std::ostream& out, const ScanCase& where) {
   return out << "dims " << where.groups * 8 << ", queries " << where.count << ", blocks " << where.blocks << ", kind "
-             << where.kind;
+             << where.kind << ", leading " << where.leading;
 }
 
 // Runs one case through both of the bundle's scans and compares with scalar; gaps between queries' sums must stay
 // untouched.
 inline void compare_scans(const Kernels& tested, Random& random, const ScanCase& where) {
-  const Queries queries = make_queries(random, where.groups, where.count, where.kind);
+  const Queries queries = make_queries(random, where.groups, where.count, where.kind, where.leading);
   const Exact<uint8_t> data = make_bytes(random, where.blocks * where.groups * kBlockRows,
                                          where.kind == 0 ? 0 : static_cast<int>(below(random, 4)));
   const size_t rows = where.blocks * kBlockRows, stride = rows + below(random, 3);

@@ -40,6 +40,18 @@ BEBR_KERNEL_TEST(scan_few_queries) {
   }
 }
 
+// What is left out has no entries, whatever the rows hold there.
+BEBR_KERNEL_TEST(scan_leading_groups) {
+  Random random(6);
+  for (const uint32_t groups : {5u, 8u, 9u, 15u, 48u, 47u}) {
+    for (uint32_t leading = 4; leading < groups; leading += 4) {
+      for (const uint32_t count : {1u, 2u, 3u, 5u, 8u, 13u, 33u})
+        compare_scans(tested, random,
+                      {groups, count, 1 + below(random, 9), static_cast<int>(below(random, 3)), leading});
+    }
+  }
+}
+
 // 2056 dims are the first at which 16-bit sums overflow; kind 2 with all bits set reaches every bound.
 BEBR_KERNEL_TEST(scan_many_dims) {
   Random random(3);

@@ -1,7 +1,8 @@
 // Scan the sign plane chunk by chunk with integer sums (kernels scan_table, scan_batch), turn sums into scores and keep
 // what passes a rising threshold (select), complete the kept rows over all planes (complete).
 //
-// Progressive: keep the best survivors by the sign plane's score, complete those at the end.
+// Progressive: keep the best survivors by the sign plane's score, complete those at the end. Where trailing dims hardly
+// change that score, their signs are not read, and some more rows are kept.
 // Many queries at once: whole codes (expanded.h), which is faster from some dozens of them on.
 // Exact: scores are raised by a bound on what the sign plane cannot see (scan_margin); rows whose bound still reaches
 // the k-th final score are completed at once, and the k-th score rises. Nothing that belongs to the answer is lost.
@@ -32,6 +33,11 @@ constexpr size_t kFewestPartRows = 4096;   // less work than this is not worth a
 constexpr size_t kManyQueries = 64, kFewestRowsOfMany = 512;
 constexpr size_t kPieceBlocks = 4096;  // scanned by whole codes before `stop` is looked at
 
+// Signs of the leading dims alone rank rows nearly as well (leading_groups): with a kMoreKept-th more rows kept, as
+// many of the answer are found. Completing one takes as long as scanning 32 dims' signs of 1,000 rows, and of the dims
+// left out only half of the time is saved (docs/experiments/scan-details.md).
+constexpr size_t kMoreKept = 3, kQuadsOfKept = 2000;
+
 // A sample of every kSampleStep-th run of blocks guesses the score that the worst survivor will have.
 constexpr size_t kSampleBlocks = 4, kSampleStep = 16;
 
@@ -40,18 +46,25 @@ struct Kept {
   Scratch memory;
   std::vector<Survivors> lists;
 
-  Kept(size_t queries, size_t limit, size_t chunk, const float* thresholds)
-      : memory(queries * Survivors::bytes(limit, chunk)) {
-    lists.reserve(queries);
-    for (size_t i = 0; i < queries; ++i)
-      lists.emplace_back(limit, chunk, memory.data() + i * Survivors::bytes(limit, chunk), thresholds[i]);
+  Kept(std::span<const size_t> limits, size_t chunk, const float* thresholds) : memory(bytes(limits, chunk)) {
+    lists.reserve(limits.size());
+    uint8_t* at = memory.data();
+    for (size_t i = 0; i < limits.size(); ++i) {
+      lists.emplace_back(limits[i], chunk, at, thresholds[i]);
+      at += Survivors::bytes(limits[i], chunk);
+    }
+  }
+  static size_t bytes(std::span<const size_t> limits, size_t chunk) {
+    size_t sum = 0;
+    for (const size_t limit : limits) sum += Survivors::bytes(limit, chunk);
+    return sum;
   }
 };
 
 class BlockScan {
  public:
   BlockScan(const RowFormat& format, const FlatParts& parts, QueryBatch& queries, const SearchOptions& options,
-            size_t first_stage_rows, TopKBatch& tops)
+            size_t eligible, size_t first_stage_rows, TopKBatch& tops)
       : format_(format),
         spec_(format.spec),
         parts_(parts),
@@ -59,6 +72,7 @@ class BlockScan {
         options_(options),
         tops_(tops),
         kernels_(kernels()),
+        eligible_(eligible),
         limit_(first_stage_rows),
         fine_(queries.fine().data()) {}
 
@@ -66,7 +80,10 @@ class BlockScan {
     const bool expands = flat_expands(queries_.size(), options_);
     const bool tables = kernels_.batch_tables || queries_.size() <= kFewQueries;
     if (!expands)
-      tables_ = options_.exact ? &queries_.exact_tables() : tables ? &queries_.stage_tables() : &queries_.stage_bytes();
+      tables_ = options_.exact ? &queries_.exact_tables()
+                : lead(tables) ? &leading_
+                : tables       ? &queries_.stage_tables()
+                               : &queries_.stage_bytes();
     const size_t group = expands ? ExpandedScan::max_batch(options_.k) : kGroup;
     for (size_t first = 0; first < queries_.size(); first += group) {
       const size_t count = std::min(group, queries_.size() - first);
@@ -124,10 +141,37 @@ class BlockScan {
   }
 
   // --- progressive
+  // Whether some query's signs are read in part only. It is asked for each query alone, and of the rows that may be
+  // found: neither who shares the batch nor whether these rows were copied out for it (flat/scan.cpp) may change an
+  // answer.
+  bool lead(bool tables) {
+    const uint32_t all = spec_.groups(), dims = spec_.dims();
+    const auto pays = [&](uint32_t groups) {
+      return (all - groups + 3) / 4 * eligible_ > kQuadsOfKept * (led_limit() - limit_);
+    };
+    if (all <= kFewestLeading || !pays(kFewestLeading)) return false;
+    std::vector<uint32_t> groups(queries_.size());
+    bool fewer = false;
+    for (size_t q = 0; q < groups.size(); ++q) {
+      groups[q] = leading_groups(spec_, queries_.y() + q * dims, queries_.stage_y() + q * dims);
+      if (!pays(groups[q])) groups[q] = all;
+      fewer = fewer || groups[q] < all;
+    }
+    if (fewer) leading_ = make_lut_queries(spec_, queries_.stage_y(), queries_.size(), dims, tables, std::move(groups));
+    return fewer;
+  }
+
+  size_t led_limit() const { return limit_ + (limit_ + kMoreKept - 1) / kMoreKept; }
+  size_t limit(size_t q) const {
+    return tables_->leading.empty() || tables_->leading[q] == spec_.groups() ? limit_ : led_limit();
+  }
+
   void run_progressive(size_t q0, size_t nq) {
-    const std::vector<float> guess = guess_thresholds(q0, nq);
+    std::vector<size_t> limits(nq);
+    for (size_t i = 0; i < nq; ++i) limits[i] = limit(q0 + i);
+    const std::vector<float> guess = guess_thresholds(q0, limits);
     const auto kept = by_shares<Kept>(nq, [&](size_t first, size_t last) {
-      return survivors(q0, nq, first, last, chunk_blocks(nq), 1, limit_, guess.data());
+      return survivors(q0, limits, first, last, chunk_blocks(nq), 1, guess.data());
     });
     std::optional<WholeSums> sums;
     if (WholeSums::pays(nq, limit_, parts_)) sums.emplace(format_, parts_, std::span(fine_ + q0, nq), options_);
@@ -135,9 +179,9 @@ class BlockScan {
       for (size_t i = begin; i < end; ++i) {
         const size_t q = q0 + i;
         const int32_t* known = sums ? sums->of(i) : nullptr;
-        Kept all = merged(kept, i, limit_);
-        if (all.lists[0].size() < limit_ && guess[i] > kLowest)  // guessed too high: again, without a guess
-          complete_best(q, survivors(q, 1, 0, parts_.blocks(), chunk_blocks(1), 1, limit_, &kLowest), known);
+        Kept all = merged(kept, i, limits[i]);
+        if (all.lists[0].size() < limits[i] && guess[i] > kLowest)  // guessed too high: again, without a guess
+          complete_best(q, survivors(q, {&limits[i], 1}, 0, parts_.blocks(), chunk_blocks(1), 1, &kLowest), known);
         else
           complete_best(q, std::move(all), known);
       }
@@ -150,11 +194,11 @@ class BlockScan {
     parts_.complete(format_, kept.lists[0].rows(), fine_[q], queries_.base()[q], options_, tops_[q], sums);
   }
 
-  Kept survivors(size_t q0, size_t nq, size_t first, size_t last, size_t chunk, size_t step, size_t limit,
+  Kept survivors(size_t q0, std::span<const size_t> limits, size_t first, size_t last, size_t chunk, size_t step,
                  const float* thresholds) const {
-    Kept kept(nq, limit, chunk * kBlockRows, thresholds);
+    Kept kept(limits, chunk * kBlockRows, thresholds);
     const float* base = queries_.stage_base() + q0;
-    scan(q0, nq, first, last, chunk, step,
+    scan(q0, limits.size(), first, last, chunk, step,
          [&](size_t i, const int32_t* sums, size_t rows, size_t row, const uint16_t* mask, size_t p) {
            Survivors& s = kept.lists[i];
            const RowView& view = parts_[p].rows;
@@ -174,7 +218,7 @@ class BlockScan {
   static Kept merged(const std::vector<std::optional<Kept>>& shares, size_t i, size_t limit) {
     size_t total = 0;
     for (const auto& share : shares) total += share->lists[i].size();
-    Kept all(1, limit, total, &kLowest);
+    Kept all({&limit, 1}, total, &kLowest);
     for (const auto& share : shares) {
       const Survivors& from = share->lists[i];
       std::copy_n(from.rows().begin(), from.size(), all.lists[0].next_rows());
@@ -186,16 +230,20 @@ class BlockScan {
 
   // A score below that of the worst survivor, nearly always: the sample's rank, raised by three standard deviations.
   // Without it the threshold climbs from nothing, and ten times as many rows are kept and cut again.
-  std::vector<float> guess_thresholds(size_t q0, size_t nq) const {
+  std::vector<float> guess_thresholds(size_t q0, std::span<const size_t> limits) const {
+    const size_t nq = limits.size();
     std::vector<float> guess(nq, kLowest);
     if (parts_.rows() < 4 * limit_ || parts_.rows() < 8 * kSampleBlocks * kSampleStep * kBlockRows) return guess;
-    const double expected = static_cast<double>(limit_) / kSampleStep;
-    const size_t rank = static_cast<size_t>(expected + 3 * std::sqrt(expected)) + 4;
+    std::vector<size_t> ranks(nq);
+    for (size_t i = 0; i < nq; ++i) {
+      const double expected = static_cast<double>(limits[i]) / kSampleStep;
+      ranks[i] = static_cast<size_t>(expected + 3 * std::sqrt(expected)) + 4;
+    }
     const std::vector<float> any(nq, kLowest);
     const auto kept = by_shares<Kept>(nq, [&](size_t first, size_t last) {
-      return survivors(q0, nq, first, last, kSampleBlocks, kSampleStep, rank, any.data());
+      return survivors(q0, ranks, first, last, kSampleBlocks, kSampleStep, any.data());
     });
-    for (size_t i = 0; i < nq; ++i) guess[i] = merged(kept, i, rank).lists[0].nth_best(rank);
+    for (size_t i = 0; i < nq; ++i) guess[i] = merged(kept, i, ranks[i]).lists[0].nth_best(ranks[i]);
     return guess;
   }
 
@@ -276,16 +324,18 @@ class BlockScan {
   const SearchOptions& options_;
   TopKBatch& tops_;
   const Kernels& kernels_;
-  size_t limit_;  // rows that the first stage keeps
+  size_t eligible_;  // rows that the filters let through
+  size_t limit_;     // of them the first stage keeps, where it reads all signs
   const FineQuery* fine_;
   const LutQueries* tables_ = nullptr;
+  LutQueries leading_;
 };
 
 }  // namespace
 
 void scan_blocks(const RowFormat& format, const FlatParts& parts, QueryBatch& queries, const SearchOptions& options,
-                 size_t first_stage_rows, TopKBatch& tops) {
-  BlockScan(format, parts, queries, options, first_stage_rows, tops).run();
+                 size_t eligible, size_t first_stage_rows, TopKBatch& tops) {
+  BlockScan(format, parts, queries, options, eligible, first_stage_rows, tops).run();
 }
 
 }  // namespace bebr

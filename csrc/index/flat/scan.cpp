@@ -25,12 +25,12 @@ class FlatScan {
     choose();
     if (!copied_.empty()) return scan_flat(format_, copied_, queries_, copy_options_, tops_);
     if (eligible_ == 0) return;
-    if (!direct_) return scan_blocks(format_, parts_, queries_, options_, first_stage_rows_, tops_);
+    if (!direct_) return scan_blocks(format_, parts_, queries_, options_, eligible_, first_stage_rows_, tops_);
     SearchOptions exact = options_;
     exact.exact = true;
     // All rows for many queries: whole codes rule most of them out, and give the same scores.
     if (!filtered_ && flat_expands(queries_.size(), exact))
-      return scan_blocks(format_, parts_, queries_, exact, first_stage_rows_, tops_);
+      return scan_blocks(format_, parts_, queries_, exact, eligible_, first_stage_rows_, tops_);
     note_work(options_.work, queries_.size() * chosen_.size(), 0);
     const std::vector<FineQuery>& fine = queries_.fine();
     parallel_for(queries_.size(), 1, [&](size_t begin, size_t end) {
