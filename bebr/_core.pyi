@@ -160,6 +160,16 @@ class Index:
     def search(
         self, queries: Queries, options: SearchOptions, allow: NDArray[np.int64] | None = None
     ) -> tuple[NDArray[np.float32], NDArray[np.int64]]: ...
+    def search_given(
+        self,
+        model: QueryModel,
+        x: NDArray[np.float32],
+        coded: bool,
+        options: SearchOptions,
+        allow: NDArray[np.int64] | None = None,
+    ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        """Of queries as they are given, x float32[n, query_dim], finite; scores in the metric's own unit."""
+
     def range(
         self, queries: Queries, options: SearchOptions, allow: NDArray[np.int64] | None = None
     ) -> tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.int64]]: ...

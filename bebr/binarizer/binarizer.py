@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from bebr import core
 from bebr.arrays import Floats, Ids, as_vectors, normalized
 from bebr.attributes import KnownAttributes
-from bebr.binarizer.codes import Codes, PreparedQueries, Query
+from bebr.binarizer.codes import Codes, GivenQueries, PreparedQueries, Query
 from bebr.binarizer.config import INPUT_ADAPTER, OPTIMIZE_GRAM, QUERY_ADAPTER, BinarizerConfig
 from bebr.binarizer.factors import Factors, factor_dtype, stored
 from bebr.binarizer.maps import BRIDGE, UPGRADE, Map, maps
@@ -334,12 +334,16 @@ class Binarizer(KnownAttributes):
 
     def _query_vectors(self, queries: ArrayLike, query: Query) -> Floats:
         """Queries as float32[n, inner_dim], the space of the decoder; without a decoder, code values float32[n, m]."""
+        return self._queries.vectors(self._check_queries(queries, query), query == "code")
+
+    def _check_queries(self, queries: ArrayLike, query: Query) -> Floats:
+        """Queries as float32[n, query_dim], of which codes can be scored in this way; else ``ValueError``."""
         if query not in ("float", "code"):
             raise ValueError(f"query is {query!r}: want 'float' or 'code'")
         q = as_vectors(queries, "queries", self.query_dim, allow_empty=False)
         if self._decoder is None and query == "float":
             raise ValueError("this binarizer has no decoder, so query='float' has no meaning: use query='code'")
-        return self._queries.vectors(q, query == "code")
+        return q
 
     def prepare_vectors(self, q: Floats) -> PreparedQueries:
         """The later half of :meth:`prepare`: queries float32[n, inner_dim] in the space of :meth:`vectors`."""
@@ -408,6 +412,13 @@ class Binarizer(KnownAttributes):
             q = normalized(q)
         a, b = self.settings.entries["compatible"][old.digest]["calibration"][query]
         return replace(old.prepare_vectors(q), calibration=(float(a), float(b)), exact=None)
+
+    def _given(self, old: Binarizer, queries: ArrayLike, query: Query) -> PreparedQueries:
+        """:meth:`prepare_for` for one search, which may do it itself. What is wrong with the queries is said here."""
+        if old is not self and old.digest != self.digest:
+            return self.prepare_for(old, queries, query)
+        x = self._check_queries(queries, query)
+        return GivenQueries(self._queries, x, query == "code", lambda: self.prepare(x, query))
 
     def upgrade(self, codes: Codes, old: Binarizer) -> Codes:
         """Codes of ``old`` as codes of this model, without the vectors they came from: decoded, mapped, encoded.

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields, replace
+from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from bebr import core
 from bebr.arrays import Floats
 from bebr.binarizer.factors import Factors, factor_dtype
 
@@ -92,3 +94,32 @@ class PreparedQueries:
                 if isinstance(value := getattr(self, field.name), np.ndarray)
             }
             yield replace(self, **rows)
+
+
+class GivenQueries(PreparedQueries):
+    """Queries of one search on codes of their own model, prepared once somebody reads what that gives. Most searches
+    leave it to the extension, which holds nothing of it in arrays of Python (``core.Index.search_given``).
+
+    x: float32[n, query_dim], checked. coded: they are to be coded, too. prepare: makes the rest.
+    """
+
+    model: core.QueryModel
+    x: Floats
+    coded: bool
+
+    def __init__(self, model: core.QueryModel, x: Floats, coded: bool, prepare: Callable[[], PreparedQueries]) -> None:
+        self.__dict__.update(model=model, x=x, coded=coded, prepare=prepare)
+
+    @cached_property
+    def prepared(self) -> PreparedQueries:
+        made: PreparedQueries = self.__dict__["prepare"]()
+        return made
+
+    def __getattr__(self, name: str) -> Any:
+        if name not in ("y", "base", "stage", "offset", "vectors"):
+            raise AttributeError(name)
+        return getattr(self.prepared, name)
+
+    @property
+    def exact(self) -> Floats | None:
+        return self.prepared.exact

@@ -18,7 +18,7 @@ from bebr import core
 from bebr.arrays import Floats, Ids, as_ids, as_vectors
 from bebr.attributes import KnownAttributes
 from bebr.binarizer import Binarizer
-from bebr.binarizer.codes import Codes, PreparedQueries
+from bebr.binarizer.codes import Codes, GivenQueries, PreparedQueries
 from bebr.binarizer.factors import ByteCode
 from bebr.index.raw import RawType, RawVectors, check_rescore, default_candidates
 
@@ -203,8 +203,10 @@ class Index(KnownAttributes, ABC):
         how = search_options(
             max(k, candidates), min_scores=min_scores, exact=exact, batch_invariant=batch_invariant, **options
         )
-        first_stage = not exact and not self._engine.by_whole_codes(len(prepared.y), how, allow is not None)
         allowed = None if allow is None else as_ids(allow, "allow")
+        if isinstance(prepared, GivenQueries) and not candidates and radius is None:
+            return Hits(*self._engine.search_given(prepared.model, prepared.x, prepared.coded, how, allowed))
+        first_stage = not exact and not self._engine.by_whole_codes(len(prepared.y), how, allow is not None)
         scores, ids = self._engine.search(core_queries(prepared, first_stage), how, allowed)
         return self._within(radius, self._answer(prepared, k, candidates, scores, ids))
 

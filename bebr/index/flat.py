@@ -83,7 +83,7 @@ class FlatIndex(DeviceIndex):
         codes (:meth:`Binarizer.prepare_for`). Raises ``ValueError``; :class:`IncompatibleModel`.
         """
         model = binarizer or self._binarizer
-        prepared = model.prepare_for(self._binarizer, self._on_host(queries, model.query_dim), query)
+        prepared = model._given(self._binarizer, self._on_host(queries, model.query_dim), query)
         return self.search_prepared(
             prepared,
             k,

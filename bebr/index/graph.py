@@ -97,7 +97,7 @@ class GraphIndex(Index):
         binarizer: the model of the queries where it is a newer one than the codes' (:meth:`Binarizer.prepare_for`).
         Raises ``ValueError``; :class:`IncompatibleModel`.
         """
-        prepared = (binarizer or self._binarizer).prepare_for(self._binarizer, queries, query)
+        prepared = (binarizer or self._binarizer)._given(self._binarizer, queries, query)
         return self.search_prepared(prepared, k, ef_search=ef_search, radius=radius, allow=allow, rescore=rescore)
 
     def search_prepared(

@@ -194,7 +194,7 @@ class IVFIndex(DeviceIndex):
         rescore, binarizer: as in :meth:`FlatIndex.search`. Raises ``ValueError``; :class:`IncompatibleModel`.
         """
         model = binarizer or self._binarizer
-        prepared = model.prepare_for(self._binarizer, self._on_host(queries, model.query_dim), query)
+        prepared = model._given(self._binarizer, self._on_host(queries, model.query_dim), query)
         return self.search_prepared(
             prepared,
             k,

@@ -271,6 +271,8 @@ void bind_index(py::module_& m) {
       .def("following", &following, py::arg("after"), py::arg("skip"), py::arg("count"))
       .def("rows", &rows, py::arg("ids") = py::none())
       .def("search", &search_index, py::arg("queries"), py::arg("options"), py::arg("allow") = py::none())
+      .def("search_given", &search_given, py::arg("model"), py::arg("x"), py::arg("coded"), py::arg("options"),
+           py::arg("allow") = py::none())
       .def("range", &range_of_index, py::arg("queries"), py::arg("options"), py::arg("allow") = py::none())
       .def("by_whole_codes", &by_whole_codes, py::arg("queries"), py::arg("options"), py::arg("filtered"), kNoGil)
       .def("save", &save, py::arg("path"), py::arg("extra"), py::arg("raw") = py::none())

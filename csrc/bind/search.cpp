@@ -4,6 +4,7 @@
 #include <bit>
 #include <numeric>
 
+#include "collection/projected.h"
 #include "index/flat/scan.h"
 #include "index/ivf/segment.h"
 
@@ -60,22 +61,30 @@ PyOptions make_options(size_t k, bool exact, bool batch_invariant, size_t first_
   return made;
 }
 
-// run(batch, tops) without the GIL; (scores, ids) of what it finds, n rows of k.
-template <typename Run>
-py::tuple found_by(const Queries& queries, const CodeSpec& spec, const SearchOptions& options, const Run& run) {
-  const auto n = static_cast<py::ssize_t>(queries.count), k = static_cast<py::ssize_t>(options.k);
+// find(scores, ids) without the GIL; what it wrote, n rows of k each.
+template <typename Find>
+py::tuple arrays_of(size_t queries, size_t wanted, const Find& find) {
+  const auto n = static_cast<py::ssize_t>(queries), k = static_cast<py::ssize_t>(wanted);
   py::array_t<float> scores({n, k});
   py::array_t<int64_t> ids({n, k});
   float* scores_out = scores.mutable_data();
   int64_t* ids_out = ids.mutable_data();
   {
     const py::gil_scoped_release release;
+    find(scores_out, ids_out);
+  }
+  return py::make_tuple(scores, ids);
+}
+
+// run(batch, tops) without the GIL; (scores, ids) of what it finds, n rows of k.
+template <typename Run>
+py::tuple found_by(const Queries& queries, const CodeSpec& spec, const SearchOptions& options, const Run& run) {
+  return arrays_of(queries.count, options.k, [&](float* scores, int64_t* ids) {
     QueryBatch batch(spec, queries);
     TopKBatch tops(queries.count, options.k, options.min_scores);
     run(batch, tops);
-    tops.write(scores_out, ids_out);
-  }
-  return py::make_tuple(scores, ids);
+    tops.write(scores, ids);
+  });
 }
 
 using PyBitmap = std::optional<Array<uint64_t>>;
@@ -118,6 +127,31 @@ py::tuple search_index(const Index& index, const PyQueries& queries, const PyOpt
   const AllowedIds ids = ids_of(allow);
   return found_by(view, index.format().spec, with,
                   [&](QueryBatch& batch, TopKBatch& tops) { index.search(batch, with, ids, tops); });
+}
+
+py::tuple search_given(const Index& index, const QueryModel& model, const Array<float>& x, bool coded,
+                       const PyOptions& options, const PyIds& allow) {
+  expect_shape(x, "x", {-1, static_cast<py::ssize_t>(model.query_dim())});
+  if (!(index.format().spec == model.spec()) || (index.vector_dim() > 0 && index.vector_dim() != model.inner_dim()))
+    fail(ErrorCode::InvalidArgument, "model is not that of the index's codes");
+  if (!coded && !model.has_decoder())
+    fail(ErrorCode::InvalidArgument, "coded is False, and this model has no decoder: want True");
+  if (options.min_scores) fail(ErrorCode::InvalidArgument, "min_scores are given: want them with Queries");
+  const SearchOptions with = options.of({});
+  const AllowedIds ids = ids_of(allow);
+  const auto n = static_cast<size_t>(x.shape(0));
+  const float* from = x.data();
+  return arrays_of(n, with.k, [&](float* scores, int64_t* found) {
+    std::vector<float> vectors(n * model.inner_dim());
+    model.vectors(from, n, coded, vectors.data());
+    ProjectedQueries queries(model, std::move(vectors), n);
+    if (!with.exact && !by_whole_codes(index, n, options, ids.has_value())) queries.project_stage();
+    QueryBatch batch(model.spec(), queries.view());
+    TopKBatch tops(n, with.k, with.min_scores);
+    index.search(batch, with, ids, tops);
+    tops.write(scores, found);
+    model.to_metric(scores, n, with.k, queries.offset().data());
+  });
 }
 
 // (offsets, scores, ids): those of query i stand between offsets i and i + 1.

@@ -5,6 +5,7 @@
 #include <optional>
 #include <vector>
 
+#include "binarizer/queries.h"
 #include "bind/arrays.h"
 #include "index/index.h"
 
@@ -40,6 +41,9 @@ struct PyOptions {
 
 // bind/search.cpp, for bind/index.cpp.
 py::tuple search_index(const Index& index, const PyQueries& queries, const PyOptions& options, const PyIds& allow);
+// Queries as they are given, x [n, query_dim], finite; scores are in the metric's own unit.
+py::tuple search_given(const Index& index, const QueryModel& model, const Array<float>& x, bool coded,
+                       const PyOptions& options, const PyIds& allow);
 py::tuple range_of_index(const Index& index, const PyQueries& queries, const PyOptions& options, const PyIds& allow);
 // dead, rows: bitmaps by position, of an index from which none were removed.
 py::object looked_at(const Index& index, const PyQueries& queries, const PyOptions& options, const PyIds& allow,

@@ -109,16 +109,6 @@ bool CodeSearcher::try_search_rows(const int64_t* of, size_t n, const Collection
   return done([&] { search_rows(of, n, asked, scores, ids); });
 }
 
-// A batch in the forms that searches take.
-struct CollectionSnapshot::Prepared {
-  Prepared(const QueryModel& model, std::vector<float> in_its_space, size_t n)
-      : count(n), vectors(std::move(in_its_space)), y(n * model.dims()), base(n), offset(n) {
-    model.project(vectors.data(), n, y.data(), base.data(), offset.data());
-  }
-  size_t count;
-  std::vector<float> vectors, y, base, offset, stage_y, stage_base;
-};
-
 // Of the rows of a reading, those that have some ids.
 struct CollectionSnapshot::Restricted {
   Restricted(const CodeReading& all, std::span<const int64_t> ids, size_t queries) : reading(all) {
@@ -170,18 +160,18 @@ void CollectionSnapshot::search_piece(const CodeReading& reading, const Vectors&
   };
   if (wanted > 0 && reading.whole && wanted >= reading.rows)  // every row is a candidate
     return rescored(vectors(first, n, false), nullptr, 0);
-  const Prepared prepared(*model_, vectors(first, n, asked.coded), n);
-  if (wanted == 0) return by_code(reading, prepared, asked, asked.k, false, scores, ids);
+  ProjectedQueries queries(*model_, vectors(first, n, asked.coded), n);
+  if (wanted == 0) return by_code(reading, queries, asked, asked.k, false, scores, ids);
   std::vector<float> unused(n * wanted);
   std::vector<int64_t> found(n * wanted);
-  by_code(reading, prepared, asked, wanted, true, unused.data(), found.data());
+  by_code(reading, queries, asked, wanted, true, unused.data(), found.data());
   const std::vector<float> uncoded = asked.coded ? vectors(first, n, false) : std::vector<float>();
-  rescored(asked.coded ? uncoded : prepared.vectors, found.data(), wanted);
+  rescored(asked.coded ? uncoded : queries.vectors(), found.data(), wanted);
 }
 
-void CollectionSnapshot::by_code(const CodeReading& reading, const Prepared& prepared, const CollectionSearch& asked,
+void CollectionSnapshot::by_code(const CodeReading& reading, ProjectedQueries& queries, const CollectionSearch& asked,
                                  size_t depth, bool exact_follows, float* scores, int64_t* ids) const {
-  const size_t n = prepared.count, k = reading.has_lists ? std::max(depth, kLeastDepth) : depth;
+  const size_t n = queries.size(), k = reading.has_lists ? std::max(depth, kLeastDepth) : depth;
   SearchOptions options;
   options.k = k;
   options.exact = asked.exact;
@@ -203,22 +193,14 @@ void CollectionSnapshot::by_code(const CodeReading& reading, const Prepared& pre
   }
   std::vector<float> least;
   if (asked.radius && !exact_follows) {  // exact scores are not those that the codes go by
-    for (size_t i = 0; i < n; ++i) least.push_back(model_->min_score(*asked.radius, prepared.offset[i]));
+    for (size_t i = 0; i < n; ++i) least.push_back(model_->min_score(*asked.radius, queries.offset()[i]));
     options.min_scores = least.data();
   }
-  Queries queries{n, prepared.y.data(), prepared.base.data(), nullptr, nullptr, prepared.vectors.data()};
-  std::vector<float> stage_y, stage_base;
   const auto whole = [&](const SegmentView& view) {
     return view.reader->by_whole_codes(n, options, reading.has_filters);
   };
-  if (model_->has_stage() && !asked.exact && !std::all_of(views.begin(), views.end(), whole)) {
-    stage_y.resize(n * model_->dims());
-    stage_base.resize(n);
-    model_->project_stage(prepared.vectors.data(), n, stage_y.data(), stage_base.data());
-    queries.stage_y = stage_y.data();
-    queries.stage_base = stage_base.data();
-  }
-  QueryBatch batch(model_->spec(), queries);
+  if (!asked.exact && !std::all_of(views.begin(), views.end(), whole)) queries.project_stage();
+  QueryBatch batch(model_->spec(), queries.view());
   TopKBatch tops(n, k, options.min_scores);
   bebr::search(views, batch, options, tops);
   if (k == depth) {
@@ -232,7 +214,7 @@ void CollectionSnapshot::by_code(const CodeReading& reading, const Prepared& pre
       std::copy_n(all_ids.data() + i * k, depth, ids + i * depth);
     }
   }
-  model_->to_metric(scores, n, depth, prepared.offset.data());
+  model_->to_metric(scores, n, depth, queries.offset().data());
 }
 
 }  // namespace bebr

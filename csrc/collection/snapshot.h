@@ -9,7 +9,7 @@
 #include <utility>
 #include <vector>
 
-#include "binarizer/queries.h"
+#include "collection/projected.h"
 #include "collection/searcher.h"
 #include "collection/texts.h"
 #include "index/flat/tail.h"
@@ -116,7 +116,6 @@ class CollectionSnapshot final : public CodeSearcher {
                    float* scores, int64_t* ids) const;
 
  private:
-  struct Prepared;
   struct Restricted;
   // Of queries from `first` on, so many, in the model's space: what they are, or what their codes stand for.
   using Vectors = std::function<std::vector<float>(size_t first, size_t count, bool coded)>;
@@ -125,7 +124,7 @@ class CollectionSnapshot final : public CodeSearcher {
   void search_piece(const CodeReading& reading, const Vectors& vectors, size_t first, size_t n,
                     const CollectionSearch& asked, size_t wanted, float* scores, int64_t* ids) const;
   std::vector<float> vectors_of(const int64_t* of, size_t n) const;
-  void by_code(const CodeReading& reading, const Prepared& prepared, const CollectionSearch& asked, size_t depth,
+  void by_code(const CodeReading& reading, ProjectedQueries& queries, const CollectionSearch& asked, size_t depth,
                bool exact_follows, float* scores, int64_t* ids) const;
   void rescore(const float* queries, size_t n, const CollectionSearch& asked, const int64_t* found, size_t depth,
                float* scores, int64_t* ids) const;

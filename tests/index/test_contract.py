@@ -94,6 +94,17 @@ def test_the_best_are_those_of_the_flat_index(index, kind, bz, x):
     np.testing.assert_allclose(got.scores, want.scores, rtol=1e-3, atol=1e-4)  # a graph rounds its queries otherwise
 
 
+@pytest.mark.parametrize("query", ["float", "code"])
+@pytest.mark.parametrize("count", [1, 60])
+def test_a_search_finds_what_one_of_prepared_queries_finds(index, bz, query, count):
+    """To the bit: the extension prepares the queries of a search itself."""
+    q = clustered(count, D, seed=8)
+    for options in ({}, {"allow": np.arange(N, step=3) + 7}, {"radius": 1e9 if bz.metric == "l2" else -1e9}):
+        got = index.search(q, 6, query=query, **options)
+        want = index.search_prepared(bz.prepare(q, query), 6, **options)
+        assert (got.ids == want.ids).all() and (got.scores == want.scores).all()
+
+
 def test_a_row_does_not_find_itself_by_its_id(index):
     ids = np.array([12, 24, 12])
     hits = index.search_ids(ids, 10)
