@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 import bebr
-from bebr import core
+from bebr.index import files
 from bebr.store.files import checked
 from bebr.store.segments import segment, segment_files
 from bebr.store.workers import checking
@@ -22,7 +22,7 @@ from bebr.store.workers import checking
 def read(monkeypatch):
     """Every file is large. The names of those that were read to the last byte when they were opened."""
     names: list[str] = []
-    opened = core.open_index
+    opened = files.core.open_index
 
     def spied(path, map, verify):
         if verify:
@@ -31,7 +31,7 @@ def read(monkeypatch):
 
     for module in (checked, segment_files):
         monkeypatch.setattr(module, "LARGE", 1)
-    monkeypatch.setattr("bebr.index.files.core.open_index", spied)
+    monkeypatch.setattr(files.core, "open_index", spied)
     return names
 
 
