@@ -5,10 +5,12 @@
 Rows of 128 dimensions of a mixture of Gaussians: codes of 24 bytes, vectors as int8 beside them. A build that was
 interrupted goes on, and one that is finished, or attached, is used again. Then over gRPC: seconds from the start of the
 server until it has answered a search; single searches with exact scores of `--rescore` candidates (a search takes 50
-unless told, too few for codes this small among so many), their recall@10 against exact answers; `--more` rows upserted,
-each of which has to be found at once; recall among all rows; a start again.
+unless told, too few for codes this small among so many), a first time, when their pages are new to the server and may
+come from disk, and again, and their recall@10 against exact answers; `--more` rows upserted, each of which has to be
+found at once; recall among all rows; a start again.
 
-Aims: p50 of a search at most 4 ms at a recall of .9 or more, a start of at most 2 s, every new row found.
+Aims: p50 of a search, the second time, at most 4 ms at a recall of .9 or more, a start of at most 2 s, every new row
+found.
 The folder takes about 350 bytes a row on the way.
 """
 
@@ -110,15 +112,19 @@ def attach(path: Path, data: Path) -> float:
 
 
 def searched(docs: Any, queries: Floats, rescore: int | None) -> tuple[dict[str, float], np.ndarray]:
-    """Latencies of single searches, and the ids that they found."""
+    """Latencies of single searches, the median of a first round, `first_ms`, beside those of a second, and the ids that
+    they found."""
     for q in queries[:20]:
-        docs.search(q, K, rescore=rescore)
-    spent, found = [], []
-    for q in queries:
-        start = time.perf_counter()
-        found.append(docs.search(q, K, rescore=rescore).ids[0])
-        spent.append(time.perf_counter() - start)
-    return percentiles(spent), np.stack(found)
+        docs.search(q, K)
+    times: list[dict[str, float]] = []
+    for _ in range(2):
+        spent, found = [], []
+        for q in queries:
+            start = time.perf_counter()
+            found.append(docs.search(q, K, rescore=rescore).ids[0])
+            spent.append(time.perf_counter() - start)
+        times.append(percentiles(spent))
+    return {**times[1], "first_ms": times[0]["p50_ms"]}, np.stack(found)
 
 
 def upserted(docs: Any, source: Mixture, truth: Truth, rows: int, more: int) -> tuple[float, float]:
@@ -179,10 +185,10 @@ def measure(options: argparse.Namespace, bar: Progress) -> Report:
 
 def table(report: Report) -> Table:
     """The steps of a run."""
-    made = Table("rows", "seconds", "p50, ms", "p99", "worst", f"recall@{K}")
+    made = Table("rows", "seconds", "first p50, ms", "p50", "p99", "worst", f"recall@{K}")
 
     def searches(times: dict[str, float], reached: float) -> tuple[str, ...]:
-        return (*(f"{times[name]:.2f}" for name in ("p50_ms", "p99_ms", "worst_ms")), f"{reached:.4f}")
+        return (*(f"{times[name]:.2f}" for name in ("first_ms", "p50_ms", "p99_ms", "worst_ms")), f"{reached:.4f}")
 
     made.add_row(f"{report.rows:,} built", f"{report.build:.0f}")
     made.add_row("attached", f"{report.attach:.1f}")
