@@ -17,6 +17,7 @@
 #include <cstdint>
 #include <cstring>
 
+#include "kernels/avx2_bits.h"
 #include "kernels/avx2_rows.h"
 #include "kernels/inline.h"
 #include "kernels/kernels.h"
@@ -328,9 +329,7 @@ void dot_tail_avx2(const ScanView& view, uint32_t tile, const int8_t* y8, const 
                                              _mm256_cvtepi8_epi16(_mm256_extracti128_si256(y, 1)));
       sum = _mm256_add_epi32(sum, _mm256_add_epi32(low, high));
     }
-    const __m128i four = _mm_add_epi32(_mm256_castsi256_si128(sum), _mm256_extracti128_si256(sum, 1));
-    const __m128i two = _mm_add_epi32(four, _mm_shuffle_epi32(four, 0x4e));
-    out[i] = _mm_cvtsi128_si32(_mm_add_epi32(two, _mm_shuffle_epi32(two, 0xb1)));
+    out[i] = sum_lanes_avx2(sum);
   }
 }
 

@@ -12,8 +12,8 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <cstring>
 
+#include "kernels/avx2_bits.h"
 #include "kernels/inline.h"
 #include "kernels/kernels.h"
 
@@ -21,39 +21,6 @@
 
 namespace bebr {
 namespace {
-
-BEBR_INLINE __m256i broadcast_avx2_graph(const uint8_t* p) {
-  int32_t bits;
-  std::memcpy(&bits, p, sizeof bits);
-  return _mm256_set1_epi32(bits);
-}
-
-// The last 1 to 3 of `bytes` bytes, zeros above: read with those before them where there are enough.
-BEBR_INLINE __m256i broadcast_last_avx2_graph(const uint8_t* row, uint32_t bytes) {
-  const uint32_t left = bytes % 4;
-  uint32_t bits = 0;
-  if (bytes >= 4) {
-    std::memcpy(&bits, row + bytes - 4, sizeof bits);
-    bits >>= 8 * (4 - left);
-  } else {
-    for (uint32_t k = 0; k < left; ++k) bits |= uint32_t{row[k]} << (8 * k);
-  }
-  return _mm256_set1_epi32(static_cast<int32_t>(bits));
-}
-
-BEBR_INLINE int32_t sum_lanes_avx2_graph(__m256i v) {
-  __m128i sum = _mm_add_epi32(_mm256_castsi256_si128(v), _mm256_extracti128_si256(v, 1));
-  sum = _mm_add_epi32(sum, _mm_shuffle_epi32(sum, 0x4e));
-  return _mm_cvtsi128_si32(_mm_add_epi32(sum, _mm_shuffle_epi32(sum, 0xb1)));
-}
-
-// Sums of the lanes of four vectors.
-BEBR_INLINE __m128i sum_four_avx2_graph(const __m256i* v) {
-  const __m256i ab = _mm256_add_epi32(_mm256_unpacklo_epi32(v[0], v[1]), _mm256_unpackhi_epi32(v[0], v[1]));
-  const __m256i cd = _mm256_add_epi32(_mm256_unpacklo_epi32(v[2], v[3]), _mm256_unpackhi_epi32(v[2], v[3]));
-  const __m256i all = _mm256_add_epi32(_mm256_unpacklo_epi64(ab, cd), _mm256_unpackhi_epi64(ab, cd));
-  return _mm_add_epi32(_mm256_castsi256_si128(all), _mm256_extracti128_si256(all, 1));
-}
 
 // Each of 32 bits, which every lane has, where its entry is.
 BEBR_INLINE __m256i spread_avx2_graph(__m256i bits, __m256i byte_of_lane) {
@@ -105,11 +72,11 @@ BEBR_INLINE void add_rows_avx2_graph(const int nr, const uint8_t* data, size_t s
   find_rows_avx2_graph(nr, data, stride, rows, row, acc);
   for (uint32_t at = 0; at < whole; at += 4) {
 #pragma GCC unroll 4
-    for (int r = 0; r < nr; ++r) acc[r] = add_avx2_graph(acc[r], broadcast_avx2_graph(row[r] + at), y + 8 * at);
+    for (int r = 0; r < nr; ++r) acc[r] = add_avx2_graph(acc[r], broadcast_avx2(row[r] + at), y + 8 * at);
   }
   if (whole == bytes) return;
 #pragma GCC unroll 4
-  for (int r = 0; r < nr; ++r) acc[r] = add_avx2_graph(acc[r], broadcast_last_avx2_graph(row[r], bytes), y + 8 * whole);
+  for (int r = 0; r < nr; ++r) acc[r] = add_avx2_graph(acc[r], broadcast_last_avx2(row[r], bytes), y + 8 * whole);
 }
 
 // The same with weights, in 32-bit lanes.
@@ -121,13 +88,12 @@ BEBR_INLINE void add_rows_avx2_graph(const int nr, const uint8_t* data, size_t s
   for (uint32_t at = 0; at < whole; at += 4) {
     const __m256i here = weights_avx2_graph(weights + 8 * at);
 #pragma GCC unroll 4
-    for (int r = 0; r < nr; ++r) acc[r] = add_avx2_graph(acc[r], broadcast_avx2_graph(row[r] + at), here, y + 8 * at);
+    for (int r = 0; r < nr; ++r) acc[r] = add_avx2_graph(acc[r], broadcast_avx2(row[r] + at), here, y + 8 * at);
   }
   if (whole == bytes) return;
   const __m256i here = weights_avx2_graph(weights + 8 * whole);
 #pragma GCC unroll 4
-  for (int r = 0; r < nr; ++r)
-    acc[r] = add_avx2_graph(acc[r], broadcast_last_avx2_graph(row[r], bytes), here, y + 8 * whole);
+  for (int r = 0; r < nr; ++r) acc[r] = add_avx2_graph(acc[r], broadcast_last_avx2(row[r], bytes), here, y + 8 * whole);
 }
 
 void dot_bits8_avx2(const uint8_t* data, size_t stride, uint32_t bytes, const int8_t* y, int32_t total,
@@ -139,13 +105,13 @@ void dot_bits8_avx2(const uint8_t* data, size_t stride, uint32_t bytes, const in
     add_rows_avx2_graph(4, data, stride, bytes, y, rows + i, acc);
 #pragma GCC unroll 4
     for (int r = 0; r < 4; ++r) acc[r] = _mm256_madd_epi16(acc[r], ones);
-    const __m128i set = sum_four_avx2_graph(acc);
+    const __m128i set = sum_four_avx2(acc);
     _mm_storeu_si128(reinterpret_cast<__m128i*>(out + i),
                      _mm_sub_epi32(_mm_add_epi32(set, set), _mm_set1_epi32(total)));
   }
   for (; i < count; ++i) {
     add_rows_avx2_graph(1, data, stride, bytes, y, rows + i, acc);
-    out[i] = 2 * sum_lanes_avx2_graph(_mm256_madd_epi16(acc[0], ones)) - total;
+    out[i] = 2 * sum_lanes_avx2(_mm256_madd_epi16(acc[0], ones)) - total;
   }
 }
 
@@ -155,12 +121,12 @@ void dot_bits16_avx2(const uint8_t* data, size_t stride, uint32_t bytes, const u
   size_t i = 0;
   for (; i + 4 <= count; i += 4) {
     add_rows_avx2_graph(4, data, stride, bytes, weights, y, rows + i, acc);
-    const __m128i set = sum_four_avx2_graph(acc), twice = _mm_add_epi32(set, set);
+    const __m128i set = sum_four_avx2(acc), twice = _mm_add_epi32(set, set);
     _mm_storeu_si128(reinterpret_cast<__m128i*>(out + i), _mm_sub_epi32(twice, _mm_set1_epi32(total)));
   }
   for (; i < count; ++i) {
     add_rows_avx2_graph(1, data, stride, bytes, weights, y, rows + i, acc);
-    const auto set = static_cast<uint32_t>(sum_lanes_avx2_graph(acc[0]));
+    const auto set = static_cast<uint32_t>(sum_lanes_avx2(acc[0]));
     out[i] = static_cast<int32_t>(2 * set - static_cast<uint32_t>(total));
   }
 }
@@ -175,7 +141,7 @@ void dot_int8_avx2(const int8_t* a, const int8_t* data, size_t dims, const uint3
       const __m256i right = _mm256_cvtepi8_epi16(_mm_loadu_si128(reinterpret_cast<const __m128i*>(row + j)));
       acc = _mm256_add_epi32(acc, _mm256_madd_epi16(left, right));
     }
-    out[i] = sum_lanes_avx2_graph(acc);
+    out[i] = sum_lanes_avx2(acc);
   }
 }
 

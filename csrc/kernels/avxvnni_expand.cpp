@@ -15,6 +15,7 @@
 #include <cstdint>
 #include <cstring>
 
+#include "kernels/avx2_bits.h"
 #include "kernels/avx2_rows.h"
 #include "kernels/inline.h"
 #include "kernels/kernels.h"
@@ -190,9 +191,7 @@ void dot_tail_avxvnni(const ScanView& view, uint32_t tile, const int8_t* y8, con
       }
       sum = _mm256_dpbusd_avx_epi32(sum, u, load_avxvnni_expand(y8 + 32 * size_t{quad - 2 * tile}));
     }
-    const __m128i four = _mm_add_epi32(_mm256_castsi256_si128(sum), _mm256_extracti128_si256(sum, 1));
-    const __m128i two = _mm_add_epi32(four, _mm_shuffle_epi32(four, 0x4e));
-    out[i] = _mm_cvtsi128_si32(_mm_add_epi32(two, _mm_shuffle_epi32(two, 0xb1)));
+    out[i] = sum_lanes_avx2(sum);
   }
 }
 

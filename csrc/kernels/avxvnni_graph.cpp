@@ -12,8 +12,8 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <cstring>
 
+#include "kernels/avx2_bits.h"
 #include "kernels/inline.h"
 #include "kernels/kernels.h"
 
@@ -23,39 +23,6 @@ namespace bebr {
 namespace {
 
 BEBR_INLINE __m256i load_avxvnni_graph(const void* p) { return _mm256_loadu_si256(static_cast<const __m256i*>(p)); }
-
-BEBR_INLINE __m256i broadcast_avxvnni_graph(const uint8_t* p) {
-  int32_t bits;
-  std::memcpy(&bits, p, sizeof bits);
-  return _mm256_set1_epi32(bits);
-}
-
-// The last 1 to 3 of `bytes` bytes, zeros above: read with those before them where there are enough.
-BEBR_INLINE __m256i broadcast_last_avxvnni_graph(const uint8_t* row, uint32_t bytes) {
-  const uint32_t left = bytes % 4;
-  uint32_t bits = 0;
-  if (bytes >= 4) {
-    std::memcpy(&bits, row + bytes - 4, sizeof bits);
-    bits >>= 8 * (4 - left);
-  } else {
-    for (uint32_t k = 0; k < left; ++k) bits |= uint32_t{row[k]} << (8 * k);
-  }
-  return _mm256_set1_epi32(static_cast<int32_t>(bits));
-}
-
-BEBR_INLINE int32_t sum_lanes_avxvnni_graph(__m256i v) {
-  __m128i sum = _mm_add_epi32(_mm256_castsi256_si128(v), _mm256_extracti128_si256(v, 1));
-  sum = _mm_add_epi32(sum, _mm_shuffle_epi32(sum, 0x4e));
-  return _mm_cvtsi128_si32(_mm_add_epi32(sum, _mm_shuffle_epi32(sum, 0xb1)));
-}
-
-// Sums of the lanes of four vectors.
-BEBR_INLINE __m128i sum_four_avxvnni_graph(const __m256i* v) {
-  const __m256i ab = _mm256_add_epi32(_mm256_unpacklo_epi32(v[0], v[1]), _mm256_unpackhi_epi32(v[0], v[1]));
-  const __m256i cd = _mm256_add_epi32(_mm256_unpacklo_epi32(v[2], v[3]), _mm256_unpackhi_epi32(v[2], v[3]));
-  const __m256i all = _mm256_add_epi32(_mm256_unpacklo_epi64(ab, cd), _mm256_unpackhi_epi64(ab, cd));
-  return _mm_add_epi32(_mm256_castsi256_si128(all), _mm256_extracti128_si256(all, 1));
-}
 
 // Of 32 bits, which every lane has: 1 in each of the bytes whose bit is set.
 BEBR_INLINE __m256i ones_avxvnni_graph(__m256i bits) {
@@ -87,13 +54,13 @@ BEBR_INLINE void add_rows_avxvnni_graph(const int nr, const uint8_t* data, size_
     const __m256i here = load_avxvnni_graph(y + 8 * at);
 #pragma GCC unroll 4
     for (int r = 0; r < nr; ++r)
-      acc[r] = _mm256_dpbusd_avx_epi32(acc[r], ones_avxvnni_graph(broadcast_avxvnni_graph(row[r] + at)), here);
+      acc[r] = _mm256_dpbusd_avx_epi32(acc[r], ones_avxvnni_graph(broadcast_avx2(row[r] + at)), here);
   }
   if (whole == bytes) return;
   const __m256i here = load_avxvnni_graph(y + 8 * whole);
 #pragma GCC unroll 4
   for (int r = 0; r < nr; ++r)
-    acc[r] = _mm256_dpbusd_avx_epi32(acc[r], ones_avxvnni_graph(broadcast_last_avxvnni_graph(row[r], bytes)), here);
+    acc[r] = _mm256_dpbusd_avx_epi32(acc[r], ones_avxvnni_graph(broadcast_last_avx2(row[r], bytes)), here);
 }
 
 // A query's entries and weights, for 32 bits.
@@ -127,13 +94,12 @@ BEBR_INLINE void add_rows16_avxvnni_graph(const int nr, const uint8_t* data, siz
   for (uint32_t at = 0; at < whole; at += 4) {
     const Entries16 y = entries_avxvnni_graph(weights, low, high, at);
 #pragma GCC unroll 4
-    for (int r = 0; r < nr; ++r) add16_avxvnni_graph(y, broadcast_avxvnni_graph(row[r] + at), &lows[r], &highs[r]);
+    for (int r = 0; r < nr; ++r) add16_avxvnni_graph(y, broadcast_avx2(row[r] + at), &lows[r], &highs[r]);
   }
   if (whole != bytes) {
     const Entries16 y = entries_avxvnni_graph(weights, low, high, whole);
 #pragma GCC unroll 4
-    for (int r = 0; r < nr; ++r)
-      add16_avxvnni_graph(y, broadcast_last_avxvnni_graph(row[r], bytes), &lows[r], &highs[r]);
+    for (int r = 0; r < nr; ++r) add16_avxvnni_graph(y, broadcast_last_avx2(row[r], bytes), &lows[r], &highs[r]);
   }
 #pragma GCC unroll 4
   for (int r = 0; r < nr; ++r) acc[r] = _mm256_add_epi32(lows[r], _mm256_slli_epi32(highs[r], 8));
@@ -141,12 +107,12 @@ BEBR_INLINE void add_rows16_avxvnni_graph(const int nr, const uint8_t* data, siz
 
 // Twice the sums less the total, modulo 2^32.
 BEBR_INLINE void store_four_avxvnni_graph(const __m256i* acc, int32_t total, int32_t* out) {
-  const __m128i set = sum_four_avxvnni_graph(acc);
+  const __m128i set = sum_four_avx2(acc);
   _mm_storeu_si128(reinterpret_cast<__m128i*>(out), _mm_sub_epi32(_mm_add_epi32(set, set), _mm_set1_epi32(total)));
 }
 
 BEBR_INLINE int32_t result_avxvnni_graph(__m256i acc, int32_t total) {
-  const auto set = static_cast<uint32_t>(sum_lanes_avxvnni_graph(acc));
+  const auto set = static_cast<uint32_t>(sum_lanes_avx2(acc));
   return static_cast<int32_t>(2 * set - static_cast<uint32_t>(total));
 }
 
@@ -192,7 +158,7 @@ void dot_int8_avxvnni(const int8_t* a, const int8_t* data, size_t dims, const ui
         acc[half] = _mm256_dpbusd_avx_epi32(acc[half], _mm256_abs_epi8(x), _mm256_sign_epi8(y, x));
       }
     }
-    out[i] = sum_lanes_avxvnni_graph(_mm256_add_epi32(acc[0], acc[1]));
+    out[i] = sum_lanes_avx2(_mm256_add_epi32(acc[0], acc[1]));
   }
 }
 

@@ -1,7 +1,6 @@
 #include "index/ivf/centroids.h"
 
 #include <algorithm>
-#include <cmath>
 #include <cstring>
 #include <functional>
 #include <mutex>
