@@ -54,13 +54,13 @@ def check_dim(dim: int, name: str) -> int:
     return int(dim)
 
 
-def as_ids(ids: ArrayLike, name: str, count: int | None = None) -> Ids:
-    """``ids`` as int64[n]; ``count``: the length that is wanted."""
+def as_ids(ids: ArrayLike, name: str, count: int | None = None, *, wanted: str = "int64 (n,)") -> Ids:
+    """``ids`` as int64[n]; ``count``: the length that is wanted; ``wanted``: what an error calls for."""
     array: NDArray[Any] = np.asarray(ids)
     if array.size == 0 and array.ndim == 1:
         array = array.astype(np.int64)
     if array.dtype.kind not in "iu" or array.ndim != 1:
-        raise ValueError(f"{name} has dtype {array.dtype} and shape {array.shape}: want int64 (n,)")
+        raise ValueError(f"{name} has dtype {array.dtype} and shape {array.shape}: want {wanted}")
     if array.dtype == np.uint64 and array.size and array.max() > np.iinfo(np.int64).max:
         raise ValueError(f"{name} holds {array.max()}: want ids below 2^63")
     if count is not None and len(array) != count:

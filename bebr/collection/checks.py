@@ -7,6 +7,7 @@ import json
 import math
 import re
 from collections.abc import Callable, Sequence
+from datetime import date
 from numbers import Real
 from typing import Any, get_args
 from uuid import UUID
@@ -350,6 +351,21 @@ def _finite(text: str) -> float:
     return number
 
 
-_writer = json.JSONEncoder(ensure_ascii=False, allow_nan=False)
+def _plain(value: object) -> object:
+    """What stands for a value that JSON has not: ISO text for a date or a time, as filters read it; text for a UUID;
+    numbers and lists for numpy's. ``TypeError`` for any other."""
+    if isinstance(value, date):  # a datetime is one
+        return value.isoformat()
+    if isinstance(value, UUID):
+        return str(value)
+    if isinstance(value, np.datetime64):
+        return str(value)
+    if isinstance(value, np.generic | np.ndarray):
+        return value.tolist()
+    kind = type(value).__name__
+    raise TypeError(f"it holds a {kind}: want None, bools, numbers, text, dates, UUIDs, lists and dicts of these")
+
+
+_writer = json.JSONEncoder(ensure_ascii=False, allow_nan=False, default=_plain)
 _reader = json.JSONDecoder(parse_constant=_refuse)
 _strict_reader = json.JSONDecoder(parse_constant=_refuse, parse_float=_finite)

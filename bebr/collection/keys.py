@@ -80,11 +80,16 @@ class Named:
 def name_ids(ids: IdsLike, name: str) -> Named:
     """Ids as callers write them. ``ValueError`` unless they are ints of 0 or greater, strings of 1 to 1024 bytes, or
     UUIDs, in a flat sequence."""
-    if isinstance(ids, np.ndarray) and ids.dtype.kind not in "OUS":
-        return Named(_whole(ids, name))
-    values = ids.tolist() if isinstance(ids, np.ndarray) else ids
+    if isinstance(ids, str | UUID):
+        raise ValueError(f"{name} is {ids!r}: want a sequence of ids, such as [{ids!r}]")
+    values: Any = ids
+    if not isinstance(ids, list | tuple):
+        array: NDArray[Any] = np.asarray(ids)  # a column of a data frame, too
+        if array.dtype.kind not in "OUST":
+            return Named(_whole(array, name))
+        values = array.tolist()
     if not isinstance(values, list | tuple) or not any(isinstance(value, str | UUID) for value in values):
-        return Named(_whole(cast("ArrayLike", ids), name))
+        return Named(_whole(cast("ArrayLike", values), name))
     keys = _text_keys(values) or [_checked_key(value, f"{name}[{row}]", name) for row, value in enumerate(values)]
     numbers = places_of(keys)
     if not all(keys):
@@ -114,7 +119,12 @@ def _checked_key(value: Any, place: str, name: str) -> bytes:
 
 
 def _whole(ids: ArrayLike, name: str) -> Ids:
-    array = as_ids(ids, name)
+    try:
+        array = as_ids(ids, name, wanted="ints, strings or UUIDs (n,)")
+    except ValueError:
+        for row, value in enumerate(ids if isinstance(ids, list | tuple) else ()):
+            _checked_key(value, f"{name}[{row}]", name)  # the error of the first that is no id
+        raise
     if len(array) and int(array.min()) < 0:
         raise ValueError(f"{name} holds {array.min()}: want ids of 0 or greater")
     return array

@@ -22,6 +22,8 @@ from bebr.index import Hits
 from bebr.index.raw import RawType
 
 Payload = dict[str, Any]
+"""What a row says beside its vector, kept as JSON: None, bools, finite numbers, text, lists and dicts of these. Dates
+and times are written as ISO text, which filters compare as points in time, UUIDs as text, numpy's values as plain."""
 GroupValue = str | int | float | bool
 OnDuplicate = Literal["last", "error"]
 """What an upsert does with an id that comes several times in one call: keep the last row, or refuse all of them."""

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+from datetime import date, datetime, timezone
 from typing import Any
+from uuid import UUID
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -32,6 +35,26 @@ def test_payloads_are_written_the_same_by_a_python_without_the_encoder(monkeypat
 def test_what_json_does_not_have_is_refused_with_its_row(value: object) -> None:
     with pytest.raises(ValueError, match=r"payloads\[1\] cannot be written as JSON: "):
         checks.dump_payloads([{"a": 1}, {"a": value}], 2)
+
+
+def test_dates_uuids_and_values_of_numpy_are_written_as_json_has_them() -> None:
+    at = datetime(2026, 11, 28, 12, 30, tzinfo=timezone.utc)
+    one = {"at": at, "day": date(2020, 1, 2), "then": np.datetime64("2020-01-02T03:04"), "by": UUID(int=7)}
+    two = {
+        "n": np.int64(3),
+        "f": np.float32(0.5),
+        "yes": np.bool_(True),
+        "tags": np.array(["a", "b"]),
+        "in": [{"at": at}],
+    }
+    assert [json.loads(text) for text in checks.dump_payloads([one, two], 2)] == [
+        {"at": at.isoformat(), "day": "2020-01-02", "then": "2020-01-02T03:04", "by": str(UUID(int=7))},
+        {"n": 3, "f": 0.5, "yes": True, "tags": ["a", "b"], "in": [{"at": at.isoformat()}]},
+    ]
+    with pytest.raises(ValueError, match=r"payloads\[0\] .*: it holds a complex: want None, bools, numbers"):
+        checks.dump_payloads([{"a": 1j}], 1)
+    with pytest.raises(ValueError, match=r"payloads\[0\] cannot be written as JSON"):
+        checks.dump_payloads([{"a": np.float32("nan")}], 1)
 
 
 def test_a_payload_inside_itself_is_refused_and_one_that_comes_twice_is_not() -> None:

@@ -20,6 +20,16 @@ from tests.conftest import model_of
 SOME = UUID("12345678-1234-5678-1234-567812345678")
 
 
+class Column:
+    """As a column of a data frame: no list, but what numpy makes an array of objects from."""
+
+    def __init__(self, values: list[object]) -> None:
+        self._values = values
+
+    def __array__(self, dtype: object = None, copy: object = None) -> np.ndarray:
+        return np.array(self._values, object)
+
+
 def test_ids_become_numbers_and_keys_and_come_back():
     ids = [5, "five", SOME, "5", str(SOME), 2**63 - 1]
     named = name_ids(ids, "ids")
@@ -27,6 +37,7 @@ def test_ids_become_numbers_and_keys_and_come_back():
     assert named.numbers[0] == 5 and named.keys[0] == b"" and (named.numbers[1:] >= FIRST_PLACE).all()
     assert of_keys(np.zeros(6, np.int64) + named.numbers[0], [*named.keys[:5], b""], "ids").ids()[:5] == ids[:5]
     assert name_ids(np.array(["a", "b"]), "ids").ids() == ["a", "b"] and name_ids([1, 2], "ids").keys is None
+    assert name_ids(Column(["a", 7]), "ids").ids() == ["a", 7] and name_ids(Column([7]), "ids").ids() == [7]
     assert named[[1, 3]].ids() == ["five", "5"] and named[1:3].ids() == ["five", SOME]
     assert Named(np.array([3, 3, 4])).last_of_each().tolist() == [1, 2]
     assert all(Named(np.array(ids, np.int64)).last_of_each() is None for ids in ([], [3], [3, 4, 9], [9, 3, 4]))
@@ -43,8 +54,13 @@ def test_ids_become_numbers_and_keys_and_come_back():
         (["a", True], r"ids\[1\] is a bool"),
         (["a", -1], "ids holds -1"),
         (["a", 2**63], "ids holds 9223372036854775808"),
-        ("text", "int64"),
-        ([b"bytes"], "int64"),
+        ("text", r"ids is 'text': want a sequence of ids, such as \['text'\]"),
+        ([b"bytes"], r"ids\[0\] is a bytes: want an int, a string or a UUID"),
+        ([None], r"ids\[0\] is a NoneType: want an int, a string or a UUID"),
+        ([1, 2**70], "ids holds 1180591620717411303424: want ids from 0"),
+        ([[1], [2, 3]], r"ids\[0\] is a list"),
+        (np.array([1.5]), r"ids has dtype float64 and shape \(1,\): want ints, strings or UUIDs \(n,\)"),
+        (7, r"ids has dtype int64 and shape \(\): want ints, strings or UUIDs"),
     ],
 )
 def test_what_is_no_id_is_refused(ids, words):
