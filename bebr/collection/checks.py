@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import date
 from numbers import Real
 from typing import Any, get_args
@@ -273,6 +273,8 @@ def dump_payloads(payloads: Sequence[Payload | None] | None, rows: int) -> list[
     object."""
     if payloads is None:
         return []
+    if isinstance(payloads, Mapping | str):
+        raise ValueError(f"payloads is a {type(payloads).__name__}: want a list with a dict or None per row")
     if len(payloads) != rows:
         raise ValueError(f"payloads has {len(payloads)} entries: want one per row ({rows}), None where there is none")
     texts, write = [], _payload_writer()

@@ -57,6 +57,11 @@ def test_dates_uuids_and_values_of_numpy_are_written_as_json_has_them() -> None:
         checks.dump_payloads([{"a": np.float32("nan")}], 1)
 
 
+def test_one_payload_is_no_list_of_them() -> None:
+    with pytest.raises(ValueError, match="payloads is a dict: want a list with a dict or None per row"):
+        checks.dump_payloads({"lang": "de"}, 1)  # type: ignore[arg-type]
+
+
 def test_a_payload_inside_itself_is_refused_and_one_that_comes_twice_is_not() -> None:
     inner: dict[str, Any] = {"b": 1}
     assert checks.dump_payloads([{"a": inner}, {"a": inner, "c": inner}], 2)[0] == '{"a": {"b": 1}}'
