@@ -69,26 +69,30 @@ void Int8Vectors::keep_all(const GraphView& view) {
   });
 }
 
-void Linker::as_query(uint32_t slot, BitQuery& query) {
-  const RecordLayout& layout = view_.layout;
-  const uint8_t* record = view_.record(slot);
-  const uint32_t dims = layout.spec.dims();
-  v_.resize(dims);
-  layout.unpack(record, v_.data());
-  float base = space_.mean_norm, scale = 1;
+float document_as_query(const GraphView& view, const CodeSpace& space, uint32_t slot, std::vector<float>& y) {
+  const uint8_t* record = view.record(slot);
+  const uint32_t dims = view.layout.spec.dims();
+  y.resize(dims);
+  view.layout.unpack(record, y.data());
+  float base = space.mean_norm, scale = 1;
   for (uint32_t j = 0; j < dims; ++j) {
-    base += space_.mean[j] * v_[j];
-    v_[j] = space_.gram[j] * v_[j] + space_.mean[j];
+    base += space.mean[j] * y[j];
+    y[j] = space.gram[j] * y[j] + space.mean[j];
   }
-  if (view_.mode == Factor::Mul) {
+  if (view.mode == Factor::Mul) {
     scale = load_float(record);
     base *= scale;
   } else {
-    scale = 2 * space_.scale;
-    base = space_.scale * (2 * base - space_.offset);
+    scale = 2 * space.scale;
+    base = space.scale * (2 * base - space.offset);
   }
-  for (uint32_t j = 0; j < dims; ++j) v_[j] *= scale;
-  query.set(layout, v_.data(), base, view_.kernels);
+  for (uint32_t j = 0; j < dims; ++j) y[j] *= scale;
+  return base;
+}
+
+void Linker::as_query(uint32_t slot, BitQuery& query) {
+  const float base = document_as_query(view_, space_, slot, v_);
+  query.set(view_.layout, v_.data(), base, view_.kernels);
 }
 
 void Linker::gather(std::span<const uint32_t> nodes) {

@@ -46,6 +46,9 @@ class Int8Vectors {
   std::vector<Measures> measures_;
 };
 
+// The document in `slot` as a query of the walk: y, dims floats. Returns its base.
+float document_as_query(const GraphView& view, const CodeSpace& space, uint32_t slot, std::vector<float>& y);
+
 // One thread's memory for linking.
 class Linker {
  public:

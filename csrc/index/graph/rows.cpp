@@ -12,6 +12,8 @@
 namespace bebr {
 namespace {
 
+constexpr size_t kAnewShare = 16;  // a margin is learned anew when one row in so many is new
+
 void clear_bit(std::vector<uint64_t>& bits, size_t at) { bits[at / 64] &= ~(uint64_t{1} << at % 64); }
 
 }  // namespace
@@ -93,6 +95,10 @@ void GraphRows::finish_insert(std::shared_mutex& mutex) {
   std::unique_lock lock(mutex);
   for (const uint32_t slot : inserted_) clear_bit(hidden_, slot);
   live_ += inserted_.size();
+  new_ += inserted_.size();
+  if (new_ < live_ / kAnewShare) return;
+  segment_->forget_margin();
+  new_ = 0;
 }
 
 // Rows that could not be linked leave like removed ones: a walk may pass through them until they are repaired away.

@@ -66,6 +66,7 @@ class GraphRows final : public GrowingRows {
 
   size_t rows_ = 0;  // slots in use, whatever their state
   size_t live_ = 0;  // of them, found by searches
+  size_t new_ = 0;   // added since a margin was learned
   Buffer nodes_, ids_;
   std::vector<uint64_t> hidden_;    // a bit a slot: not found by searches
   float reach_ = -1;                // the largest norm there was; below 0: not known yet

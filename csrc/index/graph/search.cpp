@@ -11,8 +11,7 @@
 namespace bebr {
 namespace {
 
-// Standard deviations, of first lines and of neighbours' bytes (docs/experiments/graph-record.md, graph-inline.md).
-constexpr float kMargin = 2;
+constexpr float kMargin = 2;  // standard deviations, of first lines (docs/experiments/graph-record.md)
 
 // Costs, in rows scored one by one: of a candidate of a walk; of a row of a flat index, by a batch large enough to
 // expand it and otherwise; of copying a row into one.
@@ -88,9 +87,11 @@ class GraphSegment::Search {
       filter_ = {view_of(allowed_), nullptr, filter_.dead, filter_.dead_rows};
     }
     const size_t piece = std::clamp(queries_.size() / num_threads(), size_t{1}, kLanes);
+    const bool inlined = segment_.layout_.near > 0 && !direct;
+    const float margin = inlined ? segment_.margin_.of(segment_.view({}), segment_.space_) : kMargin;
     parallel_for(queries_.size(), piece, [&](size_t begin, size_t end) {
       if (direct) return score_each(begin, end);
-      const WalkOptions walk{static_cast<size_t>(std::ceil(ef_)), kMargin, options_.stop};
+      const WalkOptions walk{static_cast<size_t>(std::ceil(ef_)), margin, options_.stop};
       walk_each(
           graph_, begin, end, walk, [&](size_t q, BitQuery& query) { set_query(q, query); },
           [&](size_t q, const Walk& done) { take(q, done); });

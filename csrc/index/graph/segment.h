@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "base/file.h"
+#include "index/graph/margin.h"
 #include "index/graph/record.h"
 #include "index/graph/view.h"
 #include "index/rows.h"
@@ -54,6 +55,8 @@ class GraphSegment final : public SegmentReader {
   void show(const uint8_t* nodes, const int64_t* ids, size_t rows, size_t free) noexcept;
   // Slots below this are linked, or hold no row; may grow while others read.
   std::atomic<size_t>& linked() noexcept { return linked_; }
+  // Many links are new; while nobody searches.
+  void forget_margin() noexcept { margin_.forget(); }
 
  private:
   class Search;  // graph/search.cpp
@@ -68,6 +71,7 @@ class GraphSegment final : public SegmentReader {
   const int64_t* ids_ = nullptr;
   size_t rows_ = 0, free_ = 0;
   std::atomic<size_t> linked_ = 0;
+  LearnedMargin margin_;
   std::shared_ptr<const File> file_;
 };
 
