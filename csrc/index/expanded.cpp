@@ -11,9 +11,11 @@
 namespace bebr {
 namespace {
 
-constexpr size_t kChunkRows = 256;           // rows expanded at a time: 96 KB at 384 dims. 64, 128: 3 to 6 % slower
-constexpr size_t kStride = kChunkRows + 16;  // of sums: a power of two would put all of a column into few sets of L1
-constexpr size_t kTogether = 64;             // visitors whose sums over a chunk stand in memory at a time: 64 KB
+// Rows expanded at a time: 96 KB at 384 dims. 64, 128: 3 to 6 % slower. By leading dims twice as many are 3 to 4 %
+// faster, lists of an IVF slower.
+constexpr size_t kChunkRows = 256, kLeadChunkRows = 512;
+constexpr size_t kApart = 16;  // more than a chunk's rows from sums to sums: a power of two would fill few sets of L1
+constexpr size_t kTogether = 64;  // visitors whose sums over a chunk stand in memory at a time: 64 or 128 KB
 // Rounding a query to bytes gives every score an error. A row is dropped when its score, plus this many standard
 // deviations of the error, stays below the k-th best score minus as many. So a row of the answer is lost only where the
 // errors of the two rows differ by 4 deviations: 2.8 (4 / sqrt 2) of the difference of two independent errors.
@@ -23,6 +25,7 @@ constexpr size_t kListBytes = 64 << 20;   // of the candidates of all queries ta
 constexpr size_t kFirstCandidates = 128;  // that there is room for at once: nearly all queries have as many
 constexpr size_t kAhead = 4;              // visitors whose candidates are asked for from memory ahead
 constexpr size_t kPiece = 64;             // rows that one call of a kernel takes
+constexpr size_t kFloatsFrom = 8;         // queries for which a factor is worth keeping as a float
 // By leading dims: a row is dropped when its score, plus what the other dims may add, stays below the k-th best: the
 // most that they have added to any row that was among the k best, and two standard deviations; no less than five
 // (docs/experiments/leading-dims.md).
@@ -50,6 +53,7 @@ ExpandedScan::ExpandedScan(const RowFormat& format, const ByteQueries& queries, 
       kernels_(kernels()),
       k_(k),
       queries_(queries),
+      chunk_rows_(queries.least_tiles < queries.tiles() ? kLeadChunkRows : kChunkRows),
       base_(base, base + queries.scale.size()),
       raises_(base_.size()),
       unseen_(base_.size()),
@@ -61,10 +65,12 @@ ExpandedScan::ExpandedScan(const RowFormat& format, const ByteQueries& queries, 
   for (size_t i = 0; i < base_.size(); ++i)
     raises_[i] = exact ? exact_raise(queries_, i, base[i]) : kDeviations * queries_.deviation[i];
   read(std::max(queries.least_tiles, (queries.tiles() + 1) / 2));
-  expanded_.resize(kChunkRows / kBlockRows * expanded_bytes(queries_.groups));
-  sums_.resize(kTogether * kStride);
-  rows_.resize(kChunkRows + 16);
-  scores_.resize(kChunkRows + 16);
+  has_tail_.resize(chunk_rows_);
+  floats_.resize(chunk_rows_ + 16);
+  expanded_.resize(chunk_rows_ / kBlockRows * expanded_bytes(queries_.groups));
+  sums_.resize(kTogether * (chunk_rows_ + kApart));
+  rows_.resize(chunk_rows_ + 16);
+  scores_.resize(chunk_rows_ + 16);
 }
 
 // Reads so many tiles from now on.
@@ -73,6 +79,7 @@ void ExpandedScan::read(uint32_t tiles) {
   if (tiles == queries_.tiles()) return;
   const size_t tail_bytes = 64 * size_t{queries_.tiles() - queries_.tail_tile(tiles)};
   tails_.resize(base_.size() * tail_bytes);
+  row_tails_.resize(chunk_rows_ * tail_bytes);
   for (uint32_t i = 0; i < base_.size(); ++i) {
     const float rest = queries_.lead(tiles, i).rest, rounding = queries_.deviation[i];
     unseen_[i] = std::sqrt(rest * rest + rounding * rounding);
@@ -96,26 +103,28 @@ void ExpandedScan::scan(const RowView& view, const uint16_t* mask, std::span<con
   if (pairs_ >= next_choice_) choose_tiles();
   pairs_ += view.rows * who.size();
   views_.push_back(view);
-  const size_t query_bytes = 64 * size_t{tiles_};
+  const size_t query_bytes = 64 * size_t{tiles_}, stride = chunk_rows_ + kApart;
   if (y8_.size() < who.size() * query_bytes) y8_.resize(who.size() * query_bytes);
   for (size_t i = 0; i < who.size(); ++i) queries_.copy_query(who[i], tiles_, y8_.as<int8_t>() + i * query_bytes);
-  for (size_t row = 0; row < view.rows; row += kChunkRows) {
-    const size_t rows = std::min(kChunkRows, view.rows - row), blocks = block_count(rows);
+  for (size_t row = 0; row < view.rows; row += chunk_rows_) {
+    const size_t rows = std::min(chunk_rows_, view.rows - row), blocks = block_count(rows);
     const uint16_t* allowed = mask != nullptr ? mask + row / kBlockRows : nullptr;
     if (allowed != nullptr && std::all_of(allowed, allowed + blocks, [](uint16_t m) { return m == 0; })) continue;
     kernels_.expand(view.scan(spec_), row / kBlockRows, blocks, queries_.groups_in(tiles_), expanded_.data());
     queries_.copy_quads(blocks, tiles_, expanded_.data());
-    Lines ahead = row + kChunkRows < view.rows ? lines(view, row + kChunkRows)
-                  : next != nullptr            ? lines(*next, 0)
-                                               : Lines{};
+    if (tiles_ < queries_.tiles()) std::ranges::fill(has_tail_, uint8_t{0});
+    read_factors(row, rows, who.size());
+    Lines ahead = row + chunk_rows_ < view.rows ? lines(view, row + chunk_rows_)
+                  : next != nullptr             ? lines(*next, 0)
+                                                : Lines{};
     const size_t each = ahead.count() / who.size() + 1;
     for (size_t v = 0; v < who.size(); v += kTogether) {
       const size_t some = std::min(kTogether, who.size() - v);
       kernels_.dot_expanded(expanded_.data(), blocks, queries_.all_groups_in(tiles_),
-                            y8_.as<int8_t>() + v * query_bytes, some, sums_.data(), kStride);
+                            y8_.as<int8_t>() + v * query_bytes, some, sums_.data(), stride);
       for (size_t i = 0; i < some; ++i) {
         const uint32_t query = who[v + i];
-        const int32_t* mine = sums_.data() + i * kStride;
+        const int32_t* mine = sums_.data() + i * stride;
         if (i + 2 * kAhead < some) prefetch_list(who[v + i + 2 * kAhead]);
         if (i + kAhead < some) lists_[who[v + i + kAhead]].prefetch_end();
         ahead.prefetch(each);
@@ -128,7 +137,7 @@ void ExpandedScan::scan(const RowView& view, const uint16_t* mask, std::span<con
 }
 
 ExpandedScan::Lines ExpandedScan::lines(const RowView& view, size_t first) const {
-  const size_t rows = std::min(kChunkRows, view.rows - first);
+  const size_t rows = std::min(chunk_rows_, view.rows - first);
   const uint8_t* sign = view.blocks + first / kBlockRows * block_bytes(spec_);
   const uint8_t* rest = view.rest + first * spec_.rest_bytes();
   return {{sign, sign + block_count(rows) * block_bytes(spec_)}, {rest, rest + rows * spec_.rest_bytes()}};
@@ -137,11 +146,21 @@ ExpandedScan::Lines ExpandedScan::lines(const RowView& view, size_t first) const
 // The rows whose scores, raised by `raise`, are above `threshold`: into rows_ and scores_; how many.
 size_t ExpandedScan::select(uint32_t query, float raise, float threshold, const int32_t* sums, size_t first,
                             size_t rows, const uint16_t* mask) {
-  const uint8_t* factors = views_.back().factors;
+  return kernels_.select(sums, rows, factors_.at, factors_.code, format_.factor, mask,
+                         base_[query] + queries_.lead(tiles_, query).base + raise, queries_.scale[query], threshold,
+                         static_cast<uint32_t>(first), rows_.data(), scores_.data());
+}
+
+// Of many queries each would read a factor again: once, as a float, is half of select's instructions. With a base of 1
+// and a scale of 0 a score is the factor itself, whatever the sums. A factor that is no number would be left out.
+void ExpandedScan::read_factors(size_t first, size_t rows, size_t queries) {
+  const uint8_t* stored = views_.back().factors;
   const FactorCode& code = format_.code;
-  return kernels_.select(sums, rows, factors != nullptr ? factors + first * code.bytes : nullptr, code, format_.factor,
-                         mask, base_[query] + queries_.lead(tiles_, query).base + raise, queries_.scale[query],
-                         threshold, static_cast<uint32_t>(first), rows_.data(), scores_.data());
+  factors_ = {stored != nullptr ? stored + first * code.bytes : nullptr, code, first};
+  if (stored == nullptr || code.bytes == sizeof(float) || queries < kFloatsFrom) return;
+  const size_t numbers = kernels_.select(sums_.data(), rows, factors_.at, code, Factor::Mul, nullptr, 1, 0, kLowest, 0,
+                                         rows_.data(), floats_.data());
+  if (numbers == rows) factors_ = {reinterpret_cast<const uint8_t*>(floats_.data()), {sizeof(float), 0, 0}, first};
 }
 
 // By the lower bounds of a query's first rows: nearly all of these would else become candidates.
@@ -170,16 +189,15 @@ float ExpandedScan::raise_of(uint32_t query) const {
 float ExpandedScan::lower_bound(uint32_t query, size_t i) const {
   const float raise = 2 * raises_[query];
   if (format_.factor != Factor::Mul) return scores_[i] - raise;
-  return scores_[i] - raise * format_.code.value(views_.back().factors + size_t{rows_[i]} * format_.code.bytes);
+  return scores_[i] - raise * factors_.of(rows_[i]);
 }
 
 // Of the rows in rows_, of which sums[row - first] are those of the leading dims, leaves those that stay above the
 // threshold with all dims; how many.
 size_t ExpandedScan::add_tails(uint32_t query, const int32_t* sums, size_t first, size_t rows) {
-  const RowView& view = views_.back();
-  const FactorCode& code = format_.code;
   const uint32_t tile = queries_.tail_tile(tiles_);
-  const int8_t* tail = tails_.as<int8_t>() + query * 64 * size_t{queries_.tiles() - tile};
+  const size_t tail_bytes = 64 * size_t{queries_.tiles() - tile};
+  const int8_t* tail = tails_.as<int8_t>() + query * tail_bytes;
   const float scale = queries_.scale[query], threshold = thresholds_.of(query);
   const float whole = base_[query] + queries_.base[query] + raises_[query];
   const float apart = queries_.base[query] - queries_.lead(tiles_, query).base;
@@ -188,12 +206,23 @@ size_t ExpandedScan::add_tails(uint32_t query, const int32_t* sums, size_t first
   float most = 0;
   for (size_t i = 0; i < rows; i += kPiece) {
     const size_t some = std::min(kPiece, rows - i);
-    kernels_.dot_tail(view.scan(spec_), tile, tail, rows_.data() + i, some, added);
+    const uint32_t* these = rows_.data() + i;
+    uint32_t fresh[kPiece];  // without a tail so far; without a branch: which ones cannot be foreseen
+    size_t missing = 0;
+    for (size_t j = 0; j < some; ++j) {
+      fresh[missing] = these[j];
+      missing += 1 - has_tail_[these[j] - first];
+      has_tail_[these[j] - first] = 1;
+    }
+    if (missing > 0)
+      kernels_.expand_tail(views_.back().scan(spec_), tile, fresh, missing, static_cast<uint32_t>(first),
+                           row_tails_.data());
+    kernels_.dot_tail(row_tails_.data(), tail_bytes, tail, these, some, static_cast<uint32_t>(first), added);
     for (size_t j = 0; j < some; ++j) {
       const uint32_t row = rows_[i + j];
       float score = whole + scale * static_cast<float>(sums[row - first] + added[j]);
-      if (format_.factor == Factor::Mul) score *= code.value(view.factors + size_t{row} * code.bytes);
-      if (format_.factor == Factor::Sub) score -= code.value(view.factors + size_t{row} * code.bytes);
+      if (format_.factor == Factor::Mul) score *= factors_.of(row);
+      if (format_.factor == Factor::Sub) score -= factors_.of(row);
       if (!(score > threshold)) continue;
       most = std::max(most, apart + scale * static_cast<float>(added[j]));
       rows_[left] = row;

@@ -101,6 +101,15 @@ class ExpandedScan {
       rest.prefetch(some);
     }
   };
+  // Of a chunk's rows from number `first` on; null where the format has none.
+  struct Factors {
+    const uint8_t* at = nullptr;
+    FactorCode code;
+    size_t first = 0;
+    float of(size_t row) const noexcept { return code.value(at + (row - first) * code.bytes); }
+  };
+  void read_factors(size_t first, size_t rows, size_t queries);
+
   // Of the chunk that begins with row `first`.
   Lines lines(const RowView& view, size_t first) const;
   size_t select(uint32_t query, float raise, float threshold, const int32_t* sums, size_t first, size_t rows,
@@ -123,12 +132,15 @@ class ExpandedScan {
   const Kernels& kernels_;
   size_t k_;
   const ByteQueries& queries_;
+  size_t chunk_rows_;                 // that are expanded at a time
   std::vector<float> base_, raises_;  // raises: of a score by bytes, before the factor
   // Of a score by leading dims: the tiles that are read, and the standard deviation of what they do not see, rounding
   // included.
   uint32_t tiles_ = 0;
   std::vector<float> unseen_;
-  Buffer tails_;                    // of all queries (ByteQueries::copy_tail)
+  Buffer tails_;      // of all queries (ByteQueries::copy_tail)
+  Buffer row_tails_;  // of a chunk's rows (Kernels::expand_tail), of those that have one
+  std::vector<uint8_t> has_tail_;
   size_t expected_rows_;            // of a query
   size_t pairs_ = 0, next_choice_;  // of rows and queries so far; when tiles are chosen again
   size_t wasted_ = 0;               // since then: tails of rows that are no candidates
@@ -136,8 +148,10 @@ class ExpandedScan {
   BestBounds best_;  // of lower bounds
   std::vector<QueryCandidates> lists_;
   std::vector<RowView> views_;
-  // Of the view at hand.
+  // Of the view at hand, and of its chunk.
   Buffer y8_, expanded_;
+  Factors factors_;
+  std::vector<float> floats_;  // factors
   std::vector<int32_t> sums_;
   std::vector<uint32_t> rows_;
   std::vector<float> scores_, order_;

@@ -296,10 +296,11 @@ void dot_expanded_avx2(const uint8_t* expanded, size_t blocks, uint32_t groups, 
   }
 }
 
-void dot_tail_avx2(const ScanView& view, uint32_t tile, const int8_t* y8, const uint32_t* rows, size_t count,
-                   int32_t* out) noexcept {
+void expand_tail_avx2(const ScanView& view, uint32_t tile, const uint32_t* rows, size_t count, uint32_t first,
+                      uint8_t* out) noexcept {
   const CodeSpec& spec = view.spec;
   const uint32_t groups = spec.groups(), quads = (groups + 3) / 4;
+  const size_t tail = y8_stride(groups) - 64 * size_t{tile};
   // Each byte of 32 bits for 8 dims, and the bit of each.
   const __m256i repeated =
       _mm256_setr_epi8(0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1, 2, 2, 2, 2, 2, 2, 2, 2, 3, 3, 3, 3, 3, 3, 3, 3);
@@ -307,8 +308,8 @@ void dot_tail_avx2(const ScanView& view, uint32_t tile, const int8_t* y8, const 
   for (size_t i = 0; i < count; ++i) {
     const uint8_t *block = view.blocks + rows[i] / kBlockRows * block_bytes(spec),
                   *rest = view.rest + rows[i] * spec.rest_bytes();
-    __m256i sum = _mm256_setzero_si256();
-    for (uint32_t quad = 2 * tile; quad < quads; ++quad) {
+    uint8_t* to = out + (rows[i] - first) * tail;
+    for (uint32_t quad = 2 * tile; quad < quads; ++quad, to += 32) {
       const uint32_t at = 4 * quad, left = groups - at < 4 ? groups - at : 4;
       uint32_t bits = row_bits_avx2(block + at * kBlockRows + rows[i] % kBlockRows * left, left);
       __m256i u = _mm256_setzero_si256();
@@ -321,8 +322,19 @@ void dot_tail_avx2(const ScanView& view, uint32_t tile, const int8_t* y8, const 
         bits = row_bits_avx2(plane + at, spec.widths[t] / 8 - at);
         plane += spec.widths[t] / 8;
       }
+      store_avx2_expand(to, u);
+    }
+    if (quads % 2 != 0 && quads > 2 * tile) store_avx2_expand(to, _mm256_setzero_si256());
+  }
+}
+
+void dot_tail_avx2(const uint8_t* tails, size_t bytes, const int8_t* y8, const uint32_t* rows, size_t count,
+                   uint32_t first, int32_t* out) noexcept {
+  for (size_t i = 0; i < count; ++i) {
+    __m256i sum = _mm256_setzero_si256();
+    for (size_t j = 0; j < bytes; j += 32) {
       // In 16 bits: a product of two bytes may leave what vpmaddubsw adds up.
-      const __m256i y = load_avx2_expand(y8 + 32 * size_t{quad - 2 * tile});
+      const __m256i u = load_avx2_expand(tails + (rows[i] - first) * bytes + j), y = load_avx2_expand(y8 + j);
       const __m256i low = _mm256_madd_epi16(_mm256_cvtepu8_epi16(_mm256_castsi256_si128(u)),
                                             _mm256_cvtepi8_epi16(_mm256_castsi256_si128(y)));
       const __m256i high = _mm256_madd_epi16(_mm256_cvtepu8_epi16(_mm256_extracti128_si256(u, 1)),
@@ -339,8 +351,9 @@ void bind_avx2_expand(Kernels& table) noexcept {
   table.expand = expand_avx2;
   table.dot_expanded = dot_expanded_avx2;
   table.expand_queries = 20;  // docs/experiments/avx2.md
+  table.expand_tail = expand_tail_avx2;
   table.dot_tail = dot_tail_avx2;
-  table.tail_tiles = 100;
+  table.tail_tiles = 40;
 }
 
 }  // namespace bebr

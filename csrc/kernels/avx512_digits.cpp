@@ -13,6 +13,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "kernels/avx512_sums.h"
 #include "kernels/inline.h"
 #include "kernels/kernels.h"
 
@@ -21,15 +22,6 @@
 
 namespace bebr {
 namespace {
-
-// Sums of the lanes of four vectors.
-BEBR_INLINE __m128i sum_four_avx512_digits(__m512i a, __m512i b, __m512i c, __m512i d) {
-  const __m512i ab = _mm512_add_epi32(_mm512_unpacklo_epi32(a, b), _mm512_unpackhi_epi32(a, b));
-  const __m512i cd = _mm512_add_epi32(_mm512_unpacklo_epi32(c, d), _mm512_unpackhi_epi32(c, d));
-  const __m512i all = _mm512_add_epi32(_mm512_unpacklo_epi64(ab, cd), _mm512_unpackhi_epi64(ab, cd));
-  const __m256i half = _mm256_add_epi32(_mm512_castsi512_si256(all), _mm512_extracti64x4_epi64(all, 1));
-  return _mm_add_epi32(_mm256_castsi256_si128(half), _mm256_extracti128_si256(half, 1));
-}
 
 // The sums of nr rows' digits; of four, where fewer are asked for the last ones are those of the first row.
 BEBR_INLINE void add_rows_digits(const int nr, const int sources, const uint8_t* data, size_t stride,
@@ -88,7 +80,7 @@ BEBR_INLINE void dot_digits_sources(const int sources, const uint8_t* data, size
       add_rows_digits(1, sources, data, stride, order, low, high, rows + i, sum);
       sum[1] = sum[2] = sum[3] = sum[0];
     }
-    const __m128i set = sum_four_avx512_digits(sum[0], sum[1], sum[2], sum[3]);
+    const __m128i set = sum_four_avx512(sum[0], sum[1], sum[2], sum[3]);
     const __mmask8 here = left < 4 ? static_cast<__mmask8>((1u << left) - 1) : __mmask8{15};
     _mm_mask_storeu_epi32(out + i, here, _mm_sub_epi32(_mm_slli_epi32(set, 1), totals));
   }

@@ -1,5 +1,5 @@
 // AVX-512: whole codes as bytes, 16 rows side by side, and their products with many queries (kernels.h: expand,
-// dot_expanded).
+// dot_expanded, expand_tail, dot_tail).
 //
 // Layout: 64 bits of a row's plane are one mask that adds the plane's weight to 64 bytes; 16 rows are then transposed
 // by dwords, so that one vpdpbusd multiplies 4 dims of 16 rows with 4 bytes of a query.
@@ -14,6 +14,7 @@
 #include <cstdint>
 #include <cstring>
 
+#include "kernels/avx512_sums.h"
 #include "kernels/inline.h"
 #include "kernels/kernels.h"
 
@@ -234,16 +235,16 @@ void dot_expanded_avx512(const uint8_t* expanded, size_t blocks, uint32_t groups
   if (blocks == 1) dot_blocks_avx512(1, p, count);
 }
 
-void dot_tail_avx512(const ScanView& view, uint32_t tile, const int8_t* y8, const uint32_t* rows, size_t count,
-                     int32_t* out) noexcept {
+void expand_tail_avx512(const ScanView& view, uint32_t tile, const uint32_t* rows, size_t count, uint32_t first,
+                        uint8_t* out) noexcept {
   const CodeSpec& spec = view.spec;
   const uint32_t groups = spec.groups(), tiles = (groups + 7) / 8;
   for (size_t i = 0; i < count; ++i) {
     const size_t document = rows[i] % kBlockRows;
     const BlockRows row = {view.blocks + rows[i] / kBlockRows * block_bytes(spec),
                            view.rest + rows[i] * spec.rest_bytes(), spec.rest_bytes(), kBlockRows - 1};
-    __m512i sum = _mm512_setzero_si512();
-    for (uint32_t step = tile; step < tiles; ++step) {
+    uint8_t* to = out + (rows[i] - first) * size_t{64} * (tiles - tile);
+    for (uint32_t step = tile; step < tiles; ++step, to += 64) {
       const uint32_t at = 8 * step, left = groups - at < 8 ? groups - at : 8;
       const uint64_t sign =
           left > 4 ? sign_most_avx512(row, document, at, left) : sign_bits_avx512(row, document, at, left);
@@ -255,8 +256,34 @@ void dot_tail_avx512(const ScanView& view, uint32_t tile, const int8_t* y8, cons
         u = _mm512_mask_add_epi8(u, bits_avx512(row.rest + plane + at, bytes, plane + at + bytes >= 8), u, weight);
         plane += width;
       }
-      sum = _mm512_dpbusd_epi32(sum, u, _mm512_loadu_si512(y8 + 64 * (step - tile)));
+      _mm512_storeu_si512(to, u);
     }
+  }
+}
+
+void dot_tail_avx512(const uint8_t* tails, size_t bytes, const int8_t* y8, const uint32_t* rows, size_t count,
+                     uint32_t first, int32_t* out) noexcept {
+  size_t i = 0;
+  for (; i + 4 <= count; i += 4) {
+    const uint8_t* u[4];
+    __m512i sum[4];
+#pragma GCC unroll 4
+    for (size_t r = 0; r < 4; ++r) {
+      u[r] = tails + (rows[i + r] - first) * bytes;
+      sum[r] = _mm512_setzero_si512();
+    }
+    for (size_t j = 0; j < bytes; j += 64) {
+      const __m512i y = _mm512_loadu_si512(y8 + j);
+#pragma GCC unroll 4
+      for (size_t r = 0; r < 4; ++r) sum[r] = _mm512_dpbusd_epi32(sum[r], _mm512_loadu_si512(u[r] + j), y);
+    }
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(out + i), sum_four_avx512(sum[0], sum[1], sum[2], sum[3]));
+  }
+  for (; i < count; ++i) {
+    const uint8_t* u = tails + (rows[i] - first) * bytes;
+    __m512i sum = _mm512_setzero_si512();
+    for (size_t j = 0; j < bytes; j += 64)
+      sum = _mm512_dpbusd_epi32(sum, _mm512_loadu_si512(u + j), _mm512_loadu_si512(y8 + j));
     out[i] = _mm512_reduce_add_epi32(sum);
   }
 }
@@ -267,8 +294,9 @@ void bind_avx512_expand(Kernels& table) noexcept {
   table.expand = expand_avx512;
   table.dot_expanded = dot_expanded_avx512;
   table.expand_queries = 8;
+  table.expand_tail = expand_tail_avx512;
   table.dot_tail = dot_tail_avx512;
-  table.tail_tiles = 80;
+  table.tail_tiles = 40;
 }
 
 }  // namespace bebr

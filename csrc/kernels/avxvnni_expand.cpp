@@ -164,10 +164,11 @@ void dot_expanded_avxvnni(const uint8_t* expanded, size_t blocks, uint32_t group
   }
 }
 
-void dot_tail_avxvnni(const ScanView& view, uint32_t tile, const int8_t* y8, const uint32_t* rows, size_t count,
-                      int32_t* out) noexcept {
+void expand_tail_avxvnni(const ScanView& view, uint32_t tile, const uint32_t* rows, size_t count, uint32_t first,
+                         uint8_t* out) noexcept {
   const CodeSpec& spec = view.spec;
   const uint32_t groups = spec.groups(), quads = (groups + 3) / 4;
+  const size_t tail = y8_stride(groups) - 64 * size_t{tile};
   // Each byte of 32 bits for 8 dims.
   const __m256i repeated =
       _mm256_setr_epi8(0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1, 2, 2, 2, 2, 2, 2, 2, 2, 3, 3, 3, 3, 3, 3, 3, 3);
@@ -175,8 +176,8 @@ void dot_tail_avxvnni(const ScanView& view, uint32_t tile, const int8_t* y8, con
   for (size_t i = 0; i < count; ++i) {
     const uint8_t *block = view.blocks + rows[i] / kBlockRows * block_bytes(spec),
                   *rest = view.rest + rows[i] * spec.rest_bytes();
-    __m256i sum = _mm256_setzero_si256();
-    for (uint32_t quad = 2 * tile; quad < quads; ++quad) {
+    uint8_t* to = out + (rows[i] - first) * tail;
+    for (uint32_t quad = 2 * tile; quad < quads; ++quad, to += 32) {
       const uint32_t at = 4 * quad, left = groups - at < 4 ? groups - at : 4;
       uint32_t bits = row_bits_avx2(block + at * kBlockRows + rows[i] % kBlockRows * left, left);
       __m256i u = _mm256_setzero_si256();
@@ -189,8 +190,19 @@ void dot_tail_avxvnni(const ScanView& view, uint32_t tile, const int8_t* y8, con
         bits = row_bits_avx2(plane + at, spec.widths[t] / 8 - at);
         plane += spec.widths[t] / 8;
       }
-      sum = _mm256_dpbusd_avx_epi32(sum, u, load_avxvnni_expand(y8 + 32 * size_t{quad - 2 * tile}));
+      store_avxvnni_expand(to, u);
     }
+    if (quads % 2 != 0 && quads > 2 * tile) store_avxvnni_expand(to, _mm256_setzero_si256());
+  }
+}
+
+void dot_tail_avxvnni(const uint8_t* tails, size_t bytes, const int8_t* y8, const uint32_t* rows, size_t count,
+                      uint32_t first, int32_t* out) noexcept {
+  for (size_t i = 0; i < count; ++i) {
+    const uint8_t* u = tails + (rows[i] - first) * bytes;
+    __m256i sum = _mm256_setzero_si256();
+    for (size_t j = 0; j < bytes; j += 32)
+      sum = _mm256_dpbusd_avx_epi32(sum, load_avxvnni_expand(u + j), load_avxvnni_expand(y8 + j));
     out[i] = sum_lanes_avx2(sum);
   }
 }
@@ -201,6 +213,7 @@ void bind_avxvnni_expand(Kernels& table) noexcept {
   table.expand = expand_avxvnni;
   table.dot_expanded = dot_expanded_avxvnni;
   table.expand_queries = 8;
+  table.expand_tail = expand_tail_avxvnni;
   table.dot_tail = dot_tail_avxvnni;
 }
 

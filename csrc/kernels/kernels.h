@@ -153,11 +153,14 @@ struct Kernels {
   void (*dot_expanded)(const uint8_t* expanded, size_t blocks, uint32_t groups, const int8_t* y8, size_t count,
                        int32_t* sums, size_t stride) noexcept;
   uint32_t expand_queries = 0;  // expanding a row pays from this many queries on; 0: never
-  // out[i] = sum_{j >= 64 * tile} y8[j - 64 * tile] u_i[j] of row rows[i], y8 zero beyond the code: of few rows, what
-  // dot_expanded left out.
-  void (*dot_tail)(const ScanView& view, uint32_t tile, const int8_t* y8, const uint32_t* rows, size_t count,
-                   int32_t* out) noexcept;
-  uint32_t tail_tiles = 0;  // a row takes it as long as this many products of 64 bytes take dot_expanded; 0: too long
+  // What dot_expanded leaves out of few rows: the dims from 64 * tile on, `bytes` of them, up to a whole tile.
+  // expand_tail: u_i[64 * tile + j] of row rows[i] at out + (rows[i] - first) * bytes + j, zero beyond the code.
+  // dot_tail: out[i] = sum_j y8[j] tails[(rows[i] - first) * bytes + j], any int8, `bytes` a multiple of 64.
+  void (*expand_tail)(const ScanView& view, uint32_t tile, const uint32_t* rows, size_t count, uint32_t first,
+                      uint8_t* out) noexcept;
+  void (*dot_tail)(const uint8_t* tails, size_t bytes, const int8_t* y8, const uint32_t* rows, size_t count,
+                   uint32_t first, int32_t* out) noexcept;
+  uint32_t tail_tiles = 0;  // a tail takes as long as this many products of 64 bytes take dot_expanded; 0: too long
 
   // A graph's record has its own order of bits (index/graph/record.h), and a query one entry a bit, plane weights
   // included:

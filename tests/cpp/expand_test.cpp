@@ -77,7 +77,7 @@ BEBR_KERNEL_TEST(expand) {
 }
 
 // What a product with the leading tiles leaves out.
-BEBR_KERNEL_TEST(dot_tail) {
+BEBR_KERNEL_TEST(expand_tail_and_dot_tail) {
   Random random(65);
   for (const auto& widths : kWidths) {
     const Codes codes(random, widths, 37, static_cast<int>(below(random, 4)));
@@ -87,11 +87,18 @@ BEBR_KERNEL_TEST(dot_tail) {
       Exact<int8_t> tail((tiles - tile) * 64);
       std::copy_n(y8.data() + tile * 64, tail.size(), tail.data());
       Exact<uint32_t> rows(11);
-      for (size_t i = 0; i < rows.size(); ++i) rows[i] = i == 0 ? 36 : below(random, 37);
+      for (size_t i = 0; i < rows.size(); ++i) rows[i] = i == 0 ? 36 : 7 + below(random, 30);
+      const size_t bytes = tail.size();
+      Exact<uint8_t> want_tails(30 * bytes), tails(30 * bytes);
+      kernels(Isa::Scalar).expand_tail(codes.view, tile, rows.data(), rows.size(), 7, want_tails.data());
+      tested.expand_tail(codes.view, tile, rows.data(), rows.size(), 7, tails.data());
+      CHECK_SAME(tails.data(), want_tails.data(), tails.size(), "dims " << widths[0] << ", tile " << tile);
       Exact<int32_t> want(rows.size()), got(rows.size());
-      kernels(Isa::Scalar).dot_tail(codes.view, tile, tail.data(), rows.data(), rows.size(), want.data());
-      tested.dot_tail(codes.view, tile, tail.data(), rows.data(), rows.size(), got.data());
-      CHECK_SAME(got.data(), want.data(), rows.size(), "dims " << widths[0] << ", tile " << tile);
+      for (size_t count = 0; count <= rows.size(); ++count) {
+        kernels(Isa::Scalar).dot_tail(tails.data(), bytes, tail.data(), rows.data(), count, 7, want.data());
+        tested.dot_tail(tails.data(), bytes, tail.data(), rows.data(), count, 7, got.data());
+        CHECK_SAME(got.data(), want.data(), count, "dims " << widths[0] << ", tile " << tile);
+      }
     }
   }
 }
@@ -111,7 +118,10 @@ BEBR_TEST(scalar_leading_and_tail_products_are_the_whole) {
     std::iota(rows, rows + 16, 0u);
     scalar.dot_expanded(all.data(), 1, groups, y8.data(), 1, whole, 16);
     scalar.dot_expanded(some.data(), 1, 8 * tile, y8.data(), 1, leading, 16);
-    scalar.dot_tail(codes.view, tile, y8.data() + 64 * tile, rows, 16, rest);
+    const size_t bytes = y8_stride(groups) - 64 * size_t{tile};
+    Exact<uint8_t> tails(16 * bytes);
+    scalar.expand_tail(codes.view, tile, rows, 16, 0, tails.data());
+    scalar.dot_tail(tails.data(), bytes, y8.data() + 64 * tile, rows, 16, 0, rest);
     for (int i = 0; i < 16; ++i) CHECK(leading[i] + rest[i] == whole[i], "dims " << widths[0] << ", row " << i);
   }
 }

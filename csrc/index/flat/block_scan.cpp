@@ -31,7 +31,7 @@ constexpr size_t kMostChunkRows = 1024;    // of a chunk, so that the first thre
 constexpr size_t kChunkBytes = 16 * 1024;  // of codes, and about as much of sums: L1, when tables are looked up
 constexpr size_t kFewestPartRows = 4096;   // less work than this is not worth a thread; of many queries, so many rows:
 constexpr size_t kManyQueries = 64, kFewestRowsOfMany = 512;
-constexpr size_t kPieceBlocks = 4096;  // scanned by whole codes before `stop` is looked at
+constexpr size_t kPieceBlocks = 512;  // scanned by whole codes before `stop` and the number of tiles are looked at
 
 // Signs of the leading dims alone rank rows nearly as well (leading_groups): with a kMoreKept-th more rows kept, as
 // many of the answer are found. Completing one takes as long as scanning 32 dims' signs of 1,000 rows, and of the dims
