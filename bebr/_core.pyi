@@ -201,6 +201,15 @@ class Index:
     @property
     def node_bytes(self) -> int: ...
 
+class ListCopy:
+    """Some rows of an ivf index that was opened, ``rows`` int64[n], ascending positions; copied bit by bit."""
+
+    def __init__(self, index: Index, rows: NDArray[np.int64]) -> None: ...
+    def grow(self, rows: int) -> bool:
+        """Copy so many more, or those that are left; whether these are all."""
+    def freeze(self) -> Index:
+        """All of them, in the same lists. ``ValueError`` before they are copied."""
+
 class TailRows:
     """Rows that are only appended; ids may be there already."""
 

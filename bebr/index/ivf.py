@@ -165,6 +165,14 @@ class IVFIndex(DeviceIndex):
         made._nprobe, made._margin = self._nprobe, self._margin
         return made
 
+    def _of(self, engine: core.Index) -> IVFIndex:
+        """An index of rows in the lists of this one, without vectors beside them."""
+        made = type(self).__new__(type(self))
+        made._binarizer, made._engine, made._next_id, made._raw = self._binarizer, engine, 0, None
+        made._nlist, made._seed, made._trained = self._nlist, self._seed, True
+        made._nprobe, made._margin = self._nprobe, self._margin
+        return made
+
     def search(
         self,
         queries: ArrayLike,

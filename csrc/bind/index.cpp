@@ -9,6 +9,7 @@
 #include "index/flat/rows.h"
 #include "index/flat/tail.h"
 #include "index/graph/rows.h"
+#include "index/ivf/copy.h"
 #include "index/ivf/rows.h"
 
 namespace bebr {
@@ -238,6 +239,18 @@ py::array centroids(const Index& index) {
       .reshape({static_cast<py::ssize_t>(kept->size()), static_cast<py::ssize_t>(kept->dim())});
 }
 
+std::unique_ptr<IvfCopy> make_copy(const Index& index, const Array<int64_t>& rows) {
+  expect_shape(rows, "rows", {-1});
+  if (!index.immutable()) fail(ErrorCode::InvalidArgument, "this index may change: want one that was opened");
+  const auto from = segment_of<IvfSegment>(index, SegmentKind::Ivf);
+  std::vector<uint32_t> positions;
+  positions.reserve(static_cast<size_t>(rows.size()));
+  for (const int64_t row : std::span(rows.data(), static_cast<size_t>(rows.size())))
+    positions.push_back(row < 0 || row > UINT32_MAX ? UINT32_MAX : static_cast<uint32_t>(row));  // no row's position
+  const py::gil_scoped_release release;
+  return std::make_unique<IvfCopy>(from, std::move(positions));
+}
+
 py::array_t<uint32_t> assign(const Index& index, const Array<float>& x) {
   const auto kept = segment_of<IvfSegment>(index, SegmentKind::Ivf)->shared_centroids();
   return assigned(*kept, x, false);
@@ -299,6 +312,10 @@ void bind_index(py::module_& m) {
       .def(
           "freeze", [](const TailRows& tail) { return std::make_unique<Index>(tail.freeze(), "frozen"); }, kNoGil)
       .def("positions", &positions<TailRows>, py::arg("ids"));
+  py::class_<IvfCopy>(m, "ListCopy", py::release_gil_before_calling_cpp_dtor())
+      .def(py::init(&make_copy), py::arg("index"), py::arg("rows"))
+      .def("grow", &IvfCopy::grow, py::arg("rows"), kNoGil)
+      .def("freeze", [](const IvfCopy& copy) { return std::make_unique<Index>(copy.whole(), "copied"); }, kNoGil);
   m.def("join_texts", &join_texts, py::arg("at"), py::arg("text"), py::arg("rows"));
   py::class_<FileCheck>(m, "FileCheck")
       .def(py::init<const std::string&>(), py::arg("path"))

@@ -186,7 +186,7 @@ def test_copies_have_a_bound(db, bz, vectors, queries, soon_copied):
             collection.search(queries[0], 10, filter={"n": n})
             collection.search(queries[0], 10, filter={"n": {"ne": n}})
     copied = collection.snapshot.segments[0].part.copies._copies
-    assert sum(len(copy.rows) for copy in copied.values()) <= 0.6 * 2000
+    assert 0 < sum(len(copy.rows) for copy in copied.values() if copy.begun) <= 0.6 * 2000
 
 
 def test_a_copy_that_was_given_up_is_made_again(db, bz, vectors, queries, soon_copied, monkeypatch):

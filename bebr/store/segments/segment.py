@@ -14,7 +14,6 @@ from bebr.arrays import Ids
 from bebr.binarizer import Binarizer
 from bebr.collection.filter_tree import Filter
 from bebr.errors import CorruptFile
-from bebr.index import FlatIndex
 from bebr.index.files import Sections, contents_digest, open_sections
 from bebr.index.pool import Placed
 from bebr.index.segments import Effort, file_part
@@ -25,7 +24,7 @@ from bebr.store.files import bitmaps
 from bebr.store.files.bitmaps import Bitmap
 from bebr.store.files.kept import Keeping, Rows
 from bebr.store.files.payloads import KeyColumn, PayloadColumn
-from bebr.store.snapshots.copies import MOST_SHARE, MOST_SHARE_OF_LISTS, Copies
+from bebr.store.snapshots.copies import Copies
 from bebr.store.snapshots.matching import Answers, matching_rows
 from bebr.store.text.file import read_text
 from bebr.store.text.growing import GrowingText
@@ -105,7 +104,7 @@ class Segment:
         self._words = read_text(sections, text, row.rows, str(path))
         self._making = threading.Lock()  # over _columns and _words
         self._answers = Answers()
-        self.copies = Copies(index, MOST_SHARE if isinstance(index, FlatIndex) else MOST_SHARE_OF_LISTS)
+        self.copies = Copies(index)
 
     @property
     def origin(self) -> object:

@@ -33,8 +33,9 @@ def allowed(parts: Sequence[PartView], filter: Filter | None, queries: int, plan
     for part, rows_here, view in zip(parts, matching, in_place, strict=True):
         copies = part.part.copies
         copied = None
-        if copies is not None:
-            copied, same = copies.view(filter, rows_here, part.unsearched, queries, each)
+        # A device that has the rows searches them as fast.
+        if copies is not None and (part.part.placed is None or not copies.in_lists(part.count(filter))):
+            copied, same = copies.view(filter, rows_here, part.unsearched, queries, each, part.part.effort)
             last = last and same
             used += [copies] if copied is not None else []
         views.append(view if copied is None else copied)

@@ -35,9 +35,10 @@ struct Ranked {
   float score;
   uint32_t list;
 };
-bool better_list(const Ranked& a, const Ranked& b) {
+// No function, which a sort would call by its address.
+constexpr auto better_list = [](const Ranked& a, const Ranked& b) {
   return (a.score > b.score) | ((a.score == b.score) & (a.list < b.list));
-}
+};
 
 // Infinities of unlike signs, of products beyond a float's range, add up to no number: the worst score there is.
 float number(float score) { return score > kLowest ? score : kLowest; }

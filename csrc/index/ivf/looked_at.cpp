@@ -1,6 +1,7 @@
 // Which lists a search of an IvfSegment looks at (ivf/search.cpp).
 #include <algorithm>
 #include <numeric>
+#include <optional>
 
 #include "base/threads.h"
 #include "index/ivf/scan.h"
@@ -9,16 +10,47 @@ namespace bebr {
 
 namespace {
 
-constexpr size_t kNearest = 32;  // queries whose nearest lists are looked for together
+constexpr size_t kNearest = 32;     // queries whose nearest lists are looked for together
+constexpr double kRanksMore = 1.5;  // lists ranked at first, of those that are expected to be looked at
+constexpr size_t kDeeper = 16;      // and after that, of those ranked before
 
 }  // namespace
 
+// Whether lists are enough that hold so many rows: `found` that may be found, of `seen`, where a search of all rows
+// would look at `unfiltered`. The k nearest of a share s of the rows around a query lie among unfiltered / sqrt(s)
+// rows: where a filter leaves all of them, a search looks at no more than one without it. Far from most of what it
+// leaves, the nearest lie in many lists, for all are about as far: these are to hold nearly the share that all rows
+// have.
+bool IvfScan::enough(size_t found, double seen, double unfiltered) const {
+  if (!some_) return true;
+  if (found < std::min(few_, kRowsAResult * options_.k)) return false;
+  const auto held = static_cast<double>(found);
+  return held * seen >= unfiltered * unfiltered &&
+         held >= share_ * std::min(kNearShare * seen, kApart * more_ * unfiltered);
+}
+
 IvfScan::Lists IvfScan::nearest_lists(size_t first, std::span<const uint32_t> who, std::vector<size_t> nprobe,
-                                      size_t enough) const {
+                                      size_t results) const {
   const size_t all = segment_.lists();
   const Centroids& centroids = segment_.centroids();
   const uint32_t dim = centroids.dim();
-  const bool widens = !allowed_in_.empty() && options_.min_scores == nullptr;
+  const bool widens = (some_ || results > 0) && !options_.range && options_.min_scores == nullptr;
+  // How many of `ranked` lists a query looks at, at least so many of them; none: too few are ranked.
+  const auto looks_at = [&](std::span<const uint32_t> ranked, size_t fewest) -> std::optional<size_t> {
+    size_t found = 0;
+    double seen = 0, unfiltered = 0;
+    for (size_t p = 0; widens && p < ranked.size(); ++p) {
+      found += allowed_of(ranked[p]);
+      seen += static_cast<double>(segment_.whole().list(ranked[p]).rows);
+      if (p < nprobe_) unfiltered = seen;
+      if (p + 1 >= fewest && found >= results && enough(found, seen, unfiltered)) return p + 1;
+    }
+    return !widens || ranked.size() == all ? std::optional(ranked.size()) : std::nullopt;
+  };
+  std::vector<size_t> depth = nprobe;  // lists that are ranked
+  const double first_depth = (widens ? kRanksMore : 1) * static_cast<double>(expected_);
+  if (some_ && !options_.range)
+    for (size_t& d : depth) d = std::clamp(static_cast<size_t>(first_depth), d, all);
   Lists of(who.size());
   std::vector<size_t> left(who.size()), now, fresh;
   std::iota(left.begin(), left.end(), size_t{0});
@@ -26,11 +58,11 @@ IvfScan::Lists IvfScan::nearest_lists(size_t first, std::span<const uint32_t> wh
   std::vector<uint32_t> lists, ranked;
   while (!left.empty()) {
     size_t least = all;  // those that look at the fewest, together
-    for (const size_t i : left) least = std::min(least, nprobe[i]);
+    for (const size_t i : left) least = std::min(least, depth[i]);
     now.clear();
     std::erase_if(left, [&](size_t i) {
-      if (nprobe[i] == least) now.push_back(i);
-      return nprobe[i] == least;
+      if (depth[i] == least) now.push_back(i);
+      return depth[i] == least;
     });
     vectors.clear();
     fresh.clear();
@@ -53,16 +85,13 @@ IvfScan::Lists IvfScan::nearest_lists(size_t first, std::span<const uint32_t> wh
       std::copy(mine.begin(), mine.end(), lists.begin() + static_cast<ptrdiff_t>(fresh[i] * least));
       if (segment_.shares_centroids()) queries_.keep_ranking(first + who[now[fresh[i]]], centroids, mine);
     }
-    const double wanted = least > nprobe_ ? kApart * wanted_ : wanted_;
     for (size_t at = 0; at < now.size(); ++at) {
       const std::span<const uint32_t> mine(lists.data() + at * least, least);
-      size_t held = 0;
-      for (size_t p = 0; widens && p < least; ++p) held += allowed_in_[mine[p]];
-      if (widens && least < all && (held < enough || static_cast<double>(held) < wanted)) {
-        nprobe[now[at]] = std::min(all, 2 * least);
-        left.push_back(now[at]);
+      if (const auto looked = looks_at(mine, nprobe[now[at]])) {
+        of[now[at]].assign(mine.begin(), mine.begin() + static_cast<ptrdiff_t>(*looked));
       } else {
-        of[now[at]].assign(mine.begin(), mine.end());
+        depth[now[at]] = std::min(all, kDeeper * least);
+        left.push_back(now[at]);
       }
     }
   }

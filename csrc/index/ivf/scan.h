@@ -27,11 +27,11 @@ class IvfScan {
   static bool by_whole_codes(const IvfSegment& segment, size_t queries, const SearchOptions& options);
 
  private:
-  // A query whose nearest lists hold too few allowed rows lies outside of where these lie, and the nearest of them are
-  // in more lists than those of a query among them: it looks at lists until they hold so many times the rows that are
-  // wanted (120,000 rows, 512 lists, the half nearest to some vector allowed, queries far from it: .934 with 1, .972
-  // with 2).
-  static constexpr double kApart = 2;
+  // What enough() asks of a query that few allowed rows are near to. 10^6 rows in 2,048 lists, the tenth nearest to
+  // some vector allowed, queries far from it: .85 of what a scan finds with a bound of 4, .93 with 8, .965 with 12; .98
+  // with 16, of 1.2 times the rows. Nearly: of rows allowed by chance, that share goes up and down.
+  static constexpr double kApart = 12, kNearShare = 0.75;
+  static constexpr size_t kRowsAResult = 8;  // that the lists hold at least
 
   class Group;
   class Progressive;
@@ -45,15 +45,18 @@ class IvfScan {
   void prepare_filter();
   std::vector<Place> places() const;
   void count_allowed();
+  bool enough(size_t found, double seen, double unfiltered) const;
+  // Rows of a list that may be found.
+  size_t allowed_of(size_t list) const;
   void search_copied(const std::vector<Place>& few);
   void set_masks();
   // What select may keep of a list, null: all of it; false: nothing. room: where a mask may be put.
   bool masked(size_t list, std::vector<uint16_t>& room, const uint16_t*& mask) const;
   // Lists of each query, the nearest first.
   using Lists = std::vector<std::vector<uint32_t>>;
-  // Those that queries first + who[i] look at: nprobe[i] of them, then twice as many until they hold `enough` rows that
-  // the filter allows, and wanted_ of these.
-  Lists nearest_lists(size_t first, std::span<const uint32_t> who, std::vector<size_t> nprobe, size_t enough) const;
+  // Those that queries first + who[i] look at: nprobe[i] of them, and so many more that these are enough() and hold as
+  // many rows as there are to be results.
+  Lists nearest_lists(size_t first, std::span<const uint32_t> who, std::vector<size_t> nprobe, size_t results) const;
   // Whether lists that are visited so often in all are scored by whole codes.
   static bool expands(const IvfSegment& segment, size_t visits, const SearchOptions& options);
   // How many are taken together.
@@ -67,12 +70,15 @@ class IvfScan {
   TopKBatch& tops_;
   const Kernels& kernels_;
   const FineQuery* fine_ = nullptr;
+  bool some_;  // a part of all rows may be found: a filter's, or those of a copy
   size_t nprobe_ = 1;
+  size_t expected_ = 1;                       // lists that a query looks at, of rows allowed by chance
   std::vector<std::vector<uint16_t>> masks_;  // where the filter is a list: of each list of rows; empty: no row of it
   bool direct_ = false;                       // all of allowed_ are completed, nothing is scanned
-  size_t few_ = 0;                            // rows that a filter allows
-  std::vector<size_t> allowed_in_;            // of each list, where rows are filtered and lists are scanned
-  double wanted_ = 0;                         // a query's lists are to hold so many of these
+  size_t few_ = 0;                            // rows that may be found, where these are some
+  std::vector<size_t> allowed_in_;            // of each list, where that was counted beforehand
+  double share_ = 1;                          // these, of all
+  double more_ = 1;                           // times the rows are looked at for them, if they are allowed by chance
   std::vector<Place> allowed_;
 };
 

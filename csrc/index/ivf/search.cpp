@@ -16,7 +16,6 @@ constexpr size_t kGroup = 256;         // queries taken together: their integer 
 constexpr size_t kSharedVisits = 2;    // queries a list, on average, from which going list by list pays
 constexpr double kCopyCost = 100;      // copying a row out costs as much as this many scanned by tables
 constexpr double kCopyCostWhole = 20;  // the same by whole codes
-constexpr double kLooksMore = 1.5;     // of the lists that a filtered query begins with; half of them are apart
 constexpr double kCompleteCost = 20;   // a row completed costs as much as this many scanned, with what the scan keeps
 constexpr size_t kPiece = 64;          // rows that one call of a kernel completes
 constexpr size_t kPieceRows = 2048;    // of a list that a thread scans by whole codes before it looks for more to do
@@ -38,7 +37,9 @@ IvfScan::IvfScan(const IvfSegment& segment, QueryBatch& queries, const SearchOpt
       filter_(filter),
       tops_(tops),
       kernels_(kernels()),
-      nprobe_(std::clamp<size_t>(options.nprobe, 1, segment.lists())) {}
+      some_(filter.filtered() || &segment.whole() != &segment),
+      nprobe_(std::clamp<size_t>(options.nprobe, 1, segment.lists())),
+      expected_(nprobe_) {}
 
 void IvfScan::run() {
   const size_t live = filter_.live(segment_.rows());
@@ -46,19 +47,19 @@ void IvfScan::run() {
   const Way way = choose(live);
   if (way == Way::Nothing) return;
   if (way == Way::Copied) return search_copied(places());
-  if (filter_.filtered()) prepare_filter();
+  if (some_) prepare_filter();
   fine_ = queries_.fine().data();
-  const size_t count = queries_.size(), group = group_of(segment_, count, direct_ ? 0 : nprobe_, options_);
+  const size_t count = queries_.size(), group = group_of(segment_, count, direct_ ? 0 : expected_, options_);
   // Before threads ask for it one after the other.
   if (options_.exact) queries_.exact_y();
-  if (!direct_ && !expands(segment_, group * nprobe_, options_))
+  if (!direct_ && !expands(segment_, group * expected_, options_))
     static_cast<void>(options_.exact ? queries_.exact_tables() : queries_.stage_tables());
   const auto run = [&](size_t begin, size_t end) {
     for (size_t g = begin; g < end; ++g) Group(*this, g * group, std::min(group, count - g * group)).run();
   };
   const size_t groups = (count + group - 1) / group;
   // By whole codes threads share the lists of a group, for a row is expanded once for all of its queries.
-  if (!direct_ && expands(segment_, group * nprobe_, options_))
+  if (!direct_ && expands(segment_, group * expected_, options_))
     run(0, groups);
   else
     parallel_for(groups, 1, run);
@@ -66,21 +67,24 @@ void IvfScan::run() {
 
 // --- which rows may be found
 IvfScan::Way IvfScan::choose(size_t live_rows) {
-  if (!filter_.filtered()) return Way::Lists;
-  const size_t allowed = few_ = filter_.count(0, segment_.rows());
-  if (allowed == 0) return Way::Nothing;
+  if (!some_) return Way::Lists;
+  few_ = filter_.filtered() ? filter_.count(0, segment_.rows()) : live_rows;
+  if (few_ == 0) return Way::Nothing;
   if (!options_.range) {
     // The k nearest of fewer rows lie in more lists. Of rows allowed by chance the cube root keeps recall level; of
     // rows that lie together the square root does (40,000 rows, 256 lists, nprobe 6, a tenth allowed: .985 unfiltered;
     // by chance .990 and .996, together .968 and .98).
-    const auto live = static_cast<double>(live_rows), few = static_cast<double>(allowed);
+    const auto rows = static_cast<double>(segment_.whole().rows()), few = static_cast<double>(few_);
     const auto all = static_cast<double>(segment_.lists());
-    nprobe_ = static_cast<size_t>(std::min(std::ceil(static_cast<double>(nprobe_) * std::sqrt(live / few)), all));
-    const double scanned = live * static_cast<double>(nprobe_) / all;
+    share_ = few / rows;
+    more_ = std::sqrt(rows / few);
+    expected_ = static_cast<size_t>(std::min(std::ceil(static_cast<double>(nprobe_) * more_), all));
+    if (!filter_.filtered()) return Way::Lists;
+    const double scanned = static_cast<double>(live_rows) * static_cast<double>(expected_) / all;
     const double asking = options_.batch_invariant ? 1 : static_cast<double>(queries_.size());
-    const bool whole = expands(segment_, queries_.size() * nprobe_, options_);
+    const bool whole = expands(segment_, queries_.size() * expected_, options_);
     const double copies = (whole ? kCopyCostWhole : kCopyCost) * few;
-    if (allowed > options_.k && asking * (kLooksMore * scanned - few) > copies) return Way::Copied;
+    if (few_ > options_.k && asking * (scanned - few) > copies) return Way::Copied;
     direct_ = few <= std::max(static_cast<double>(options_.k), scanned / kCompleteCost);
   }
   return direct_ ? Way::Direct : Way::Lists;
@@ -89,16 +93,19 @@ IvfScan::Way IvfScan::choose(size_t live_rows) {
 void IvfScan::prepare_filter() {
   if (direct_ || filter_.rows != nullptr) allowed_ = places();
   if (!direct_ && filter_.rows != nullptr) set_masks();
-  if (!direct_ && !options_.range) count_allowed();
+  if (!direct_ && !options_.range && !filter_.all()) count_allowed();
 }
 
-// A filter that goes with where rows lie leaves few of them near a query, or all: lists are looked at until these hold
-// as many allowed rows as they would of rows allowed by chance.
+// Of few queries the lists that they come by are counted as they come.
 void IvfScan::count_allowed() {
+  if (filter_.rows == nullptr && queries_.size() * expected_ < segment_.lists()) return;
   allowed_in_.resize(segment_.lists());
   for (size_t l = 0; l < segment_.lists(); ++l)
     allowed_in_[l] = filter_.count(segment_.first(l), segment_.list(l).rows);
-  wanted_ = static_cast<double>(few_) * static_cast<double>(nprobe_) / static_cast<double>(segment_.lists());
+}
+
+size_t IvfScan::allowed_of(size_t l) const {
+  return allowed_in_.empty() ? filter_.count(segment_.first(l), segment_.list(l).rows) : allowed_in_[l];
 }
 
 // The rows that may be found, in order.

@@ -28,7 +28,9 @@ class IvfSegment final : public SegmentReader {
   // The rows of a file written by save, or by merge_chunks, mapped.
   static std::shared_ptr<const IvfSegment> open(std::shared_ptr<const File> file);
   // Lists that the caller keeps in memory, and may change while nobody reads: then it calls lists_changed().
-  IvfSegment(const RowFormat& format, std::shared_ptr<const Centroids> centroids, std::vector<RowView> lists);
+  // copied_from: the segment that some rows are copies of, in the same lists (ivf/copy.h).
+  IvfSegment(const RowFormat& format, std::shared_ptr<const Centroids> centroids, std::vector<RowView> lists,
+             std::shared_ptr<const IvfSegment> copied_from = nullptr);
 
   SegmentKind kind() const noexcept override { return SegmentKind::Ivf; }
   size_t vector_dim() const noexcept override { return centroids_->dim(); }
@@ -47,6 +49,7 @@ class IvfSegment final : public SegmentReader {
   const Centroids& centroids() const noexcept { return *centroids_; }
   std::shared_ptr<const Centroids> shared_centroids() const noexcept { return centroids_; }
   bool shares_centroids() const noexcept { return centroids_.use_count() > 1; }
+  const IvfSegment& whole() const noexcept { return copied_from_ ? *copied_from_ : *this; }
   size_t lists() const noexcept { return lists_.size(); }
   const RowView& list(size_t l) const noexcept { return lists_[l]; }
   size_t first(size_t l) const noexcept { return first_[l]; }  // position of the list's first row
@@ -63,6 +66,7 @@ class IvfSegment final : public SegmentReader {
   std::shared_ptr<const Centroids> centroids_;
   std::vector<RowView> lists_;
   std::vector<size_t> first_;  // and the number of all rows
+  std::shared_ptr<const IvfSegment> copied_from_;
   mutable std::mutex ids_mutex_;
   mutable std::vector<int64_t> ids_;
   mutable bool ids_made_ = false;

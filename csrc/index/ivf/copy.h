@@ -1,0 +1,34 @@
+// Some rows of an IvfSegment, copied list by list: what a search for these rows alone reads, in place of all with a
+// mask.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <span>
+#include <vector>
+
+#include "index/ivf/segment.h"
+#include "index/rows.h"
+
+namespace bebr {
+
+// Threads: any number of callers at once.
+class IvfCopy {
+ public:
+  // rows: positions in `from`, ascending, each once. Throws Error(InvalidArgument) for others.
+  IvfCopy(std::shared_ptr<const IvfSegment> from, std::vector<uint32_t> rows);
+  // Copies so many rows more, or those that are left; whether these are all.
+  bool grow(size_t rows);
+  // All rows, in the same lists, for ever. Throws Error(InvalidArgument) before they are copied.
+  std::shared_ptr<const IvfSegment> whole() const;
+
+ private:
+  std::shared_ptr<const IvfSegment> from_;
+  std::vector<uint32_t> rows_;
+  size_t done_ = 0;
+  std::shared_ptr<std::vector<RowStore>> lists_;
+  mutable std::mutex mutex_;
+};
+
+}  // namespace bebr
