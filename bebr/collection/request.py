@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -23,11 +24,15 @@ from bebr.collection.checks import (
     check_window,
 )
 from bebr.collection.filter_form import FilterLike, as_filter
+from bebr.collection.filter_tree import Filter
 from bebr.collection.keys import IdsLike, Named
 from bebr.collection.options import Groups, SearchOptions
 from bebr.collection.protocol import Fusion
 from bebr.index import check_k
 from bebr.index.raw import check_rescore
+
+# Options with a filter whose JSON is longer are not kept.
+_MOST_KEPT_TEXT = 4096
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -140,7 +145,17 @@ def check_search(
 def _with(options: SearchOptions, model: Binarizer | None, filter: FilterLike | None) -> SearchOptions:
     if model is None and filter is None:
         return options
+    if model is None and isinstance(filter, Filter):
+        with contextlib.suppress(RecursionError):  # of a filter that is nested too deep: the check has words for it
+            if len(filter.text) <= _MOST_KEPT_TEXT:
+                return _filtered(options, filter)
     return replace(options, model=model, filter=None if filter is None else as_filter(filter))
+
+
+@lru_cache(64)
+def _filtered(options: SearchOptions, filter: Filter) -> SearchOptions:
+    """The same options, kept: to make them anew took a quarter of a search of 100 rows."""
+    return replace(options, filter=as_filter(filter))
 
 
 def check_search_ids(

@@ -49,16 +49,21 @@ class Plans:
 
     def get(self, key: Key) -> Allowed | None:
         """None where copies are not whole yet, or were given up."""
+        plan = self._plan(key)
+        return None if plan is None else plan.allowed
+
+    def _plan(self, key: Key) -> _Plan | None:
         plan = self._plans.get(key)
-        if plan is None or not all(copies.keeps(key[1]) for copies in plan.copies):
-            return None
-        return plan.allowed
+        if plan is not None:
+            for copies in plan.copies:
+                if not copies.keeps(key[1]):
+                    return None
+        return plan
 
     def engine(self, key: Key, make: Callable[[Allowed], core.FilteredSnapshot]) -> core.FilteredSnapshot | None:
         """What `make` makes, once, of what `get` returns; None where that is None."""
-        found = self.get(key)
-        plan = self._plans.get(key)
-        if found is None or plan is None:
+        plan = self._plan(key)
+        if plan is None:
             return None
         if plan.engine is None:
             plan.engine = make(plan.allowed)
