@@ -202,11 +202,12 @@ class Index:
     def node_bytes(self) -> int: ...
 
 class ListCopy:
-    """Some rows of an ivf index that was opened, ``rows`` int64[n], ascending positions; copied bit by bit."""
+    """Some rows of an ivf index that was opened, copied bit by bit. rows: a bitmap by position; ``ValueError`` for one
+    of fewer bits than there are rows."""
 
-    def __init__(self, index: Index, rows: NDArray[np.int64]) -> None: ...
+    def __init__(self, index: Index, rows: NDArray[np.uint64]) -> None: ...
     def grow(self, rows: int) -> bool:
-        """Copy so many more, or those that are left; whether these are all."""
+        """Copy so many more, up to the end of a list, or those that are left; whether these are all."""
     def freeze(self) -> Index:
         """All of them, in the same lists. ``ValueError`` before they are copied."""
 

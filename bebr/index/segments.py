@@ -136,24 +136,17 @@ class TailRows:
         return FlatIndex._of(self._binarizer, self._core.freeze())
 
 
-class SomeRows:
-    """Rows of an index that never changes, at ascending positions int64[n], copied a few at a time: in its lists, or
-    flat. Threads: one at a time."""
+class ListRows:
+    """Rows of an index that never changes, a bit each, copied to the same lists, a few at a time. ``ValueError`` for a
+    bitmap with too few words. Threads: any number at once."""
 
-    def __init__(self, index: Index, rows: Ids, in_lists: bool) -> None:
-        self._from, self._positions = index, rows
-        self._lists = core.ListCopy(index._engine, rows) if in_lists else None
-        self._flat = None if in_lists else TailRows(index.binarizer)
+    def __init__(self, index: IVFIndex, rows: Bitmap) -> None:
+        self._from = index
+        self._core = core.ListCopy(index._engine, rows)
 
-    def grow(self, rows: int) -> Index | None:
+    def grow(self, rows: int) -> IVFIndex | None:
         """Copies so many more; all of them, once they are copied."""
-        if self._lists is not None:
-            assert isinstance(self._from, IVFIndex)
-            return self._from._of(self._lists.freeze()) if self._lists.grow(rows) else None
-        assert self._flat is not None
-        done = len(self._flat)
-        self._flat.append(*self._from.codes(self._from.ids[self._positions[done : done + rows]]))
-        return self._flat.freeze() if len(self._flat) == len(self._positions) else None
+        return self._from._of(self._core.freeze()) if self._core.grow(rows) else None
 
 
 def file_part(

@@ -239,16 +239,12 @@ py::array centroids(const Index& index) {
       .reshape({static_cast<py::ssize_t>(kept->size()), static_cast<py::ssize_t>(kept->dim())});
 }
 
-std::unique_ptr<IvfCopy> make_copy(const Index& index, const Array<int64_t>& rows) {
+std::unique_ptr<IvfCopy> make_copy(const Index& index, const Array<uint64_t>& rows) {
   expect_shape(rows, "rows", {-1});
   if (!index.immutable()) fail(ErrorCode::InvalidArgument, "this index may change: want one that was opened");
   const auto from = segment_of<IvfSegment>(index, SegmentKind::Ivf);
-  std::vector<uint32_t> positions;
-  positions.reserve(static_cast<size_t>(rows.size()));
-  for (const int64_t row : std::span(rows.data(), static_cast<size_t>(rows.size())))
-    positions.push_back(row < 0 || row > UINT32_MAX ? UINT32_MAX : static_cast<uint32_t>(row));  // no row's position
-  const py::gil_scoped_release release;
-  return std::make_unique<IvfCopy>(from, std::move(positions));
+  std::vector<uint64_t> words(rows.data(), rows.data() + rows.size());
+  return std::make_unique<IvfCopy>(from, std::move(words));
 }
 
 py::array_t<uint32_t> assign(const Index& index, const Array<float>& x) {

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 import bebr
-from bebr.index.segments import SegmentView, SomeRows, search_segments
+from bebr.index.segments import ListRows, SegmentView, search_segments
+from bebr.store.files import bitmaps
 
 
 @pytest.fixture(scope="module")
@@ -21,7 +22,9 @@ def opened(tmp_path_factory, vectors):
 
 
 def grown(index, rows, at_once):
-    some = SomeRows(index, rows, True)
+    wanted = bitmaps.resized(None, 3000)
+    bitmaps.add(wanted, rows)
+    some = ListRows(index, wanted)
     for _ in range(len(rows) + 1):
         if (whole := some.grow(at_once)) is not None:
             return whole
@@ -56,12 +59,11 @@ def test_a_search_of_all_lists_finds_what_a_filter_does(opened, queries):
     np.testing.assert_array_equal(hits.scores, expected.scores)
 
 
-@pytest.mark.parametrize("rows", [[5, 4], [7, 7], [-1, 5], [0, 3000], [2**40]], ids=str)
-def test_other_rows_are_refused(opened, rows):
-    with pytest.raises(ValueError, match=r"rows\["):
-        SomeRows(opened, np.array(rows), True)
+def test_a_short_bitmap_is_refused(opened):
+    with pytest.raises(ValueError, match="rows has 46 words for 3000 rows: want at least 47"):
+        ListRows(opened, np.zeros(46, np.uint64))
 
 
 def test_an_index_that_may_change_is_refused(opened):
     with pytest.raises(ValueError, match="may change"):
-        SomeRows(opened.emptied(), np.arange(0), True)
+        ListRows(opened.emptied(), np.zeros(47, np.uint64))

@@ -17,7 +17,7 @@ from bebr.arrays import Ids
 from bebr.collection.filter_tree import Filter
 from bebr.index import FlatIndex, Index
 from bebr.index.ivf import IVFIndex
-from bebr.index.segments import Effort, SegmentView, SomeRows
+from bebr.index.segments import Effort, ListRows, SegmentView, TailRows
 from bebr.store.files import bitmaps
 from bebr.store.files.bitmaps import Bitmap
 
@@ -117,14 +117,26 @@ class _Copy:
         return bitmaps.members(self._matching)
 
     @cached_property
-    def _some(self) -> SomeRows:
-        return SomeRows(self._from, self.rows, self.in_lists)
+    def _lists(self) -> ListRows:
+        assert isinstance(self._from, IVFIndex)
+        return ListRows(self._from, self._matching)
+
+    @cached_property
+    def _flat(self) -> TailRows:
+        return TailRows(self._from.binarizer)
 
     def grow(self, rows: int) -> None:
         """Copies so many rows more."""
         self.begun = True
-        if self._whole is None:
-            self._whole = self._some.grow(rows)
+        if self._whole is not None:
+            return
+        if self.in_lists:
+            self._whole = self._lists.grow(rows)
+            return
+        done = len(self._flat)
+        self._flat.append(*self._from.codes(self._from.ids[self.rows[done : done + rows]]))
+        if len(self._flat) == self.size:
+            self._whole = self._flat.freeze()
 
     def view(self, dead: Bitmap | None, effort: Effort | None) -> SegmentView | None:
         """Without the rows that are `dead` of those where they were copied from; None until all are copied."""

@@ -1,10 +1,10 @@
 #include "index/ivf/copy.h"
 
-#include <algorithm>
 #include <string>
 #include <utility>
 
 #include "base/error.h"
+#include "index/row_filter.h"
 
 namespace bebr {
 namespace {
@@ -25,37 +25,36 @@ struct Held {
 
 }  // namespace
 
-IvfCopy::IvfCopy(std::shared_ptr<const IvfSegment> from, std::vector<uint32_t> rows)
+IvfCopy::IvfCopy(std::shared_ptr<const IvfSegment> from, std::vector<uint64_t> rows)
     : from_(std::move(from)), rows_(std::move(rows)), lists_(std::make_shared<std::vector<RowStore>>(from_->lists())) {
-  for (size_t i = 0; i < rows_.size(); ++i)
-    if (rows_[i] >= from_->rows() || (i > 0 && rows_[i] <= rows_[i - 1]))
-      fail(ErrorCode::InvalidArgument, "rows[" + std::to_string(i) + "] is " + std::to_string(rows_[i]) +
-                                           ": want ascending positions below " + std::to_string(from_->rows()));
+  if (rows_.size() < words_for(from_->rows()))
+    fail(ErrorCode::InvalidArgument, "rows has " + std::to_string(rows_.size()) + " words for " +
+                                         std::to_string(from_->rows()) + " rows: want at least " +
+                                         std::to_string(words_for(from_->rows())));
 }
 
 bool IvfCopy::grow(size_t rows) {
   const std::lock_guard lock(mutex_);
-  const size_t end = done_ + std::min(rows, rows_.size() - done_);
+  const RowFilter wanted{view_of(rows_), nullptr, {}, RowFilter::kUncounted};
   std::vector<uint32_t> some;
-  while (done_ < end) {
-    const size_t l = from_->list_of(rows_[done_]), first = from_->first(l), next = from_->first(l + 1);
-    RowStore& store = (*lists_)[l];
-    // A list at a time, so that its store is made once, in the size that it keeps.
-    const auto last = std::lower_bound(rows_.begin() + static_cast<ptrdiff_t>(done_), rows_.end(), next);
-    some.assign(rows_.begin() + static_cast<ptrdiff_t>(done_), last);
-    for (uint32_t& row : some) row -= static_cast<uint32_t>(first);
+  for (size_t copied = 0; copied < rows && done_ < lists_->size(); ++done_) {
+    const size_t first = from_->first(done_);
+    some.clear();
+    wanted.each(first, from_->list(done_).rows, [&](size_t at) { some.push_back(static_cast<uint32_t>(at - first)); });
+    if (some.empty()) continue;
+    RowStore& store = (*lists_)[done_];
     store.reserve(from_->format(), some.size());
-    store.append(from_->format(), from_->list(l), some);
-    done_ += some.size();
+    store.append(from_->format(), from_->list(done_), some);
+    copied += some.size();
   }
-  return done_ == rows_.size();
+  return done_ == lists_->size();
 }
 
 std::shared_ptr<const IvfSegment> IvfCopy::whole() const {
   const std::lock_guard lock(mutex_);
-  if (done_ < rows_.size())
+  if (done_ < lists_->size())
     fail(ErrorCode::InvalidArgument,
-         std::to_string(done_) + " of " + std::to_string(rows_.size()) + " rows are copied: want all of them");
+         std::to_string(done_) + " of " + std::to_string(lists_->size()) + " lists are copied: want all of them");
   const auto held = std::make_shared<Held>(lists_, from_);
   return {held, &held->segment};
 }

@@ -16,17 +16,17 @@ namespace bebr {
 // Threads: any number of callers at once.
 class IvfCopy {
  public:
-  // rows: positions in `from`, ascending, each once. Throws Error(InvalidArgument) for others.
-  IvfCopy(std::shared_ptr<const IvfSegment> from, std::vector<uint32_t> rows);
-  // Copies so many rows more, or those that are left; whether these are all.
+  // rows: bit i % 64 of word i / 64 is that of position i. Throws Error(InvalidArgument) for fewer bits than rows.
+  IvfCopy(std::shared_ptr<const IvfSegment> from, std::vector<uint64_t> rows);
+  // Copies so many rows more, up to the end of a list, or those that are left; whether these are all.
   bool grow(size_t rows);
   // All rows, in the same lists, for ever. Throws Error(InvalidArgument) before they are copied.
   std::shared_ptr<const IvfSegment> whole() const;
 
  private:
   std::shared_ptr<const IvfSegment> from_;
-  std::vector<uint32_t> rows_;
-  size_t done_ = 0;
+  std::vector<uint64_t> rows_;
+  size_t done_ = 0;  // lists
   std::shared_ptr<std::vector<RowStore>> lists_;
   mutable std::mutex mutex_;
 };
