@@ -23,9 +23,9 @@ constexpr size_t kDeeper = 16;      // and after that, of those ranked before
 // have.
 bool IvfScan::enough(size_t found, double seen, double unfiltered) const {
   if (!some_) return true;
-  if (found < std::min(few_, kRowsAResult * options_.k)) return false;
   const auto held = static_cast<double>(found);
-  return held * seen >= unfiltered * unfiltered &&
+  const auto least = static_cast<double>(std::min(few_, kRowsAResult * options_.k));
+  return held >= std::min(least, unfiltered) && held * seen >= unfiltered * unfiltered &&
          held >= share_ * std::min(kNearShare * seen, kApart * more_ * unfiltered);
 }
 

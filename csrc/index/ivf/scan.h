@@ -31,7 +31,7 @@ class IvfScan {
   // some vector allowed, queries far from it: .85 of what a scan finds with a bound of 4, .93 with 8, .965 with 12; .98
   // with 16, of 1.2 times the rows. Nearly: of rows allowed by chance, that share goes up and down.
   static constexpr double kApart = 12, kNearShare = 0.75;
-  static constexpr size_t kRowsAResult = 8;  // that the lists hold at least
+  static constexpr size_t kRowsAResult = 8;  // that the lists hold at least, as far as they do without a filter
 
   class Group;
   class Progressive;
