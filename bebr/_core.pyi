@@ -340,9 +340,18 @@ class CodeSearcher(Searcher):
     ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
         """The rows most like each of some rows, itself left out."""
 
+class Candidates:
+    """How many of the best by code get exact scores where a search does not say. rows: of each file, how many are
+    searched, and by k how many of their best by code hold their k best by exact scores; none where that was not
+    measured."""
+
+    def __init__(self, rows: list[tuple[int, list[tuple[int, int]]]]) -> None: ...
+    def at(self, k: int) -> int:
+        """Of a search for k among all of them: 3 k + 20 at least, and else 4,096 at most."""
+
 class CollectionSnapshot(CodeSearcher):
     """Parts of one model. rows: how many are live; first_stage_rows: as training measured it for so many; kept: the
-    type of the vectors beside the codes."""
+    type of the vectors beside the codes; candidates: of searches, where there are some."""
 
     def __init__(
         self,
@@ -352,6 +361,7 @@ class CollectionSnapshot(CodeSearcher):
         first_stage_rows: int,
         margin: float,
         kept: str | None,
+        candidates: Candidates,
     ) -> None: ...
 
 class FilteredSnapshot(CodeSearcher):

@@ -47,13 +47,22 @@ Bitmap = NDArray[np.uint64]
 
 
 def snapshot_of(
-    bz: Binarizer, parts: Sequence[core.CollectionPart], rows: int, kept: RawType | None
+    bz: Binarizer,
+    parts: Sequence[core.CollectionPart],
+    rows: int,
+    kept: RawType | None,
+    candidates: core.Candidates,
 ) -> core.CollectionSnapshot:
     """What searches parts of one model as one, in C++ from the queries to the answer. rows: how many are live, those
-    without a vector included; kept: what the vectors beside the codes are kept in."""
+    without a vector included; kept: what the vectors beside the codes are kept in; candidates: how many get exact
+    scores where a search does not say."""
     return core.CollectionSnapshot(
-        bz.query_model, list(parts), rows, bz.settings.first_stage_rows(rows), bz.settings.margin, kept
+        bz.query_model, list(parts), rows, bz.settings.first_stage_rows(rows), bz.settings.margin, kept, candidates
     )
+
+
+ByK = tuple[tuple[int, int], ...]
+"""What was measured for some k, ascending, and for each of these."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +70,7 @@ class Effort:
     """What a segment needs to reach a recall: lists (``nprobe``) or candidates (``ef_search``), as measured for some k,
     ascending. Between and above two of these it is the power law through both."""
 
-    by_k: tuple[tuple[int, int], ...]
+    by_k: ByK
 
     def at(self, k: int) -> int:
         (below, low), (above, high) = self.by_k[0], self.by_k[-1]

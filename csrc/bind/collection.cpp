@@ -66,8 +66,7 @@ py::tuple project_stage(const QueryModel& model, const Array<float>& q) {
 }
 
 std::shared_ptr<CollectionPart> make_part(const Index& index, const std::optional<Array<uint64_t>>& hidden,
-                                          const std::vector<Array<uint8_t>>& kept,
-                                          std::vector<std::pair<size_t, size_t>> efforts,
+                                          const std::vector<Array<uint8_t>>& kept, ByK efforts,
                                           std::shared_ptr<const TailRows> tail, std::shared_ptr<TextColumn> payloads,
                                           std::shared_ptr<TextColumn> keys, const std::optional<Array<uint64_t>>& allow,
                                           std::shared_ptr<const RawVectors> apart) {
@@ -108,11 +107,18 @@ std::shared_ptr<CollectionPart> make_part(const Index& index, const std::optiona
   return part;
 }
 
+Candidates make_candidates(std::vector<std::pair<size_t, ByK>> rows) {
+  std::vector<Candidates::Rows> made;
+  for (auto& [count, needed] : rows) made.push_back({count, std::move(needed)});
+  return Candidates(std::move(made));
+}
+
 std::shared_ptr<CollectionSnapshot> make_snapshot(std::shared_ptr<const QueryModel> model,
                                                   std::vector<std::shared_ptr<CollectionPart>> parts, size_t rows,
                                                   size_t first_stage_rows, float margin,
-                                                  const std::optional<std::string>& kept) {
-  CollectionSnapshot::Settings settings{rows, first_stage_rows, margin, {}};
+                                                  const std::optional<std::string>& kept,
+                                                  const Candidates& candidates) {
+  CollectionSnapshot::Settings settings{rows, first_stage_rows, margin, {}, candidates};
   if (kept) settings.kept = RawFormat{static_cast<uint32_t>(model->inner_dim()), raw_type_of(*kept)};
   return std::make_shared<CollectionSnapshot>(
       std::move(model), std::vector<std::shared_ptr<const CollectionPart>>(parts.begin(), parts.end()), settings);
@@ -198,9 +204,12 @@ void bind_collection(py::module_& m) {
   py::class_<CodeSearcher, Searcher, std::shared_ptr<CodeSearcher>>(m, "CodeSearcher")
       .def("search", &search_snapshot, py::arg("queries"), py::arg("asked"))
       .def("search_rows", &search_rows, py::arg("of"), py::arg("asked"));
+  py::class_<Candidates>(m, "Candidates")
+      .def(py::init(&make_candidates), py::arg("rows"))
+      .def("at", &Candidates::at, py::arg("k"));
   py::class_<CollectionSnapshot, CodeSearcher, std::shared_ptr<CollectionSnapshot>>(m, "CollectionSnapshot")
       .def(py::init(&make_snapshot), py::arg("model"), py::arg("parts"), py::arg("rows"), py::arg("first_stage_rows"),
-           py::arg("margin"), py::arg("kept"));
+           py::arg("margin"), py::arg("kept"), py::arg("candidates"));
   py::class_<FilteredSnapshot, CodeSearcher, std::shared_ptr<FilteredSnapshot>>(m, "FilteredSnapshot")
       .def(py::init(&make_filtered), py::arg("whole"), py::arg("parts"), py::arg("candidates"), py::arg("allow"));
   bind_groups(m);

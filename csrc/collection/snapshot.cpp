@@ -86,17 +86,13 @@ size_t CollectionPart::effort(size_t k, const CollectionSearch& asked) const {
   const std::optional<size_t>& given = reader->kind() == SegmentKind::Ivf ? asked.nprobe : asked.ef_search;
   if (given) return *given;
   const auto [below, low] = efforts.front();
-  const auto [above, high] = efforts.back();
-  if (k <= below || high <= low) return low;
-  const auto of = [](size_t a, size_t b) { return static_cast<double>(a) / static_cast<double>(b); };
-  const double power = std::log(of(high, low)) / std::log(of(above, below));
-  return static_cast<size_t>(std::ceil(static_cast<double>(low) * std::pow(of(k, below), power)));
+  return k <= below ? low : static_cast<size_t>(std::ceil(power_law(efforts, static_cast<double>(k))));
 }
 
 size_t CollectionSnapshot::candidates(size_t k, std::optional<size_t> rescore) const noexcept {
   if (!settings_.kept) return 0;
   if (rescore) return *rescore;
-  return settings_.rows <= kExactRows ? std::max(k, settings_.rows) : default_candidates(k);
+  return settings_.rows <= kExactRows ? std::max(k, settings_.rows) : settings_.candidates.at(k);
 }
 
 bool CodeSearcher::try_search(const float* queries, size_t n, const CollectionSearch& asked, float* scores,

@@ -6,9 +6,9 @@
 #include <memory>
 #include <optional>
 #include <span>
-#include <utility>
 #include <vector>
 
+#include "collection/candidates.h"
 #include "collection/projected.h"
 #include "collection/searcher.h"
 #include "collection/texts.h"
@@ -38,7 +38,7 @@ struct CollectionPart {
   std::shared_ptr<const TailRows> tail;
   // What it takes to reach a recall, by k ascending: lists of IVF, candidates of a graph. Between and above two of
   // these it is the power law through both. Empty where every row is looked at.
-  std::vector<std::pair<size_t, size_t>> efforts;
+  ByK efforts;
   std::shared_ptr<const TextColumn> payloads, keys;  // null: no row has one
   std::vector<std::shared_ptr<const void>> owners;   // of what the views look at
 
@@ -83,6 +83,7 @@ class CollectionSnapshot final : public CodeSearcher {
     size_t first_stage_rows = 0;  // that the first stage keeps for these, as training measured it
     float margin = 3;             // SearchOptions
     std::optional<RawFormat> kept;
+    Candidates candidates;  // where vectors are kept
   };
   // Of one model. Throws Error(InvalidArgument) for a bitmap or vectors that do not fit their rows, or no parts.
   CollectionSnapshot(std::shared_ptr<const QueryModel> model, std::vector<std::shared_ptr<const CollectionPart>> parts,

@@ -55,7 +55,9 @@ def test_the_least_effort_is_found_from_below(tmp_path, monkeypatch, index):
             assert recall(docs.search(queries, k).ids, scan) > 0.93
         assert len(np.unique(docs.search(queries, 10).ids)) > 500
         monkeypatch.setattr(calibrating, "_LOSS_OF_ROWS", 1.0)  # rows reach .995 for the .98 that queries are promised
-        rows_reach = {share: calibrating.calibrated(view.part, None, share, lambda: None) for share in (0.98, 0.995)}
+        rows_reach = {
+            share: calibrating.calibrated(view.part, None, share, lambda: None).effort for share in (0.98, 0.995)
+        }
         assert rows_reach[0.995] == view.part.effort and rows_reach[0.98].at(10) < measured[10]
 
 
@@ -126,17 +128,18 @@ def test_where_vectors_are_kept_lists_have_to_hold_the_best_by_exact_scores(tmp_
     """Not the best by code, which are neighbours by chance where codes are small, and lie in any list."""
     rows, queries = clustered(6000, 64), clustered(200, 64, seed=3)
     nearest = exact(rows, queries, 10, "cosine")
-    efforts = {}
+    efforts, measured = {}, {}
     with Database(tmp_path, seal_rows=10**9, flat_rows=1000) as db:
         for keep in (None, "int8"):
-            docs = db.create_collection(f"docs-{keep}", bebr.untrained(64, 6), keep=keep)
+            docs = db.create_collection(f"docs-{keep}", bebr.untrained(64, 10), keep=keep)
             docs.upsert(range(6000), rows)
             docs.settle()
             (view,) = docs.snapshot.segments
             efforts[keep] = view.part.effort
             every = docs.search(queries, 10, nprobe=len(view.part.index.list_sizes)).ids
             assert recall(docs.search(queries, 10).ids, nearest) > 0.95 * recall(every, nearest)
-    asked = {10: default_candidates(10), 100: default_candidates(100)}
-    assert [k for k, _ in efforts[None].by_k] == list(asked)
-    assert [k for k, _ in efforts["int8"].by_k] == list(asked.values())
-    assert efforts["int8"].at(asked[10]) < efforts[None].at(10)
+            measured[keep] = view.part.rescored
+    assert [k for k, _ in efforts[None].by_k] == [10, 100] and measured[None] is None
+    asked = [max(default_candidates(k), many) for k, many in measured["int8"]]
+    assert [k for k, _ in efforts["int8"].by_k] == asked
+    assert efforts["int8"].at(asked[0]) < efforts[None].at(10)

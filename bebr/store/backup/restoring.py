@@ -48,8 +48,11 @@ def restore_collection(
             for digest in digests - {""}:
                 models.add(known.get(digest))
             files = {segment.file: new_file_name(0) for segment in segments}
-            efforts = {files[file]: effort for file, effort in row.settings.efforts.items() if file in files}
-            settings = replace(row.settings, successor="", cut_over=False, efforts=efforts)
+            efforts, rescored = (
+                {files[file]: by_k for file, by_k in measured.items() if file in files}
+                for measured in (row.settings.efforts, row.settings.rescored)
+            )
+            settings = replace(row.settings, successor="", cut_over=False, efforts=efforts, rescored=rescored)
             named = replace(row, name=name, settings=settings)
             try:
                 for file, new in files.items():

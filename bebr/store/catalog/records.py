@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from bebr.collection.protocol import TARGET_RECALL, IndexKind
 from bebr.index.raw import RawType
+from bebr.index.segments import ByK
 
 # A write is one transaction, but no blob of it gets near SQLite's limit of 1 GB, or PostgreSQL's of half of that, since
 # it sends two digits a byte: it is stored in parts of at most this many rows and bytes of vectors, and with payloads
@@ -35,7 +36,7 @@ class Settings:
     another producer are being streamed to; empty where they are not. `cut_over`: that collection rather has the old
     rows, which this one took the place of. `index`: what large segments are; `target_recall`:
     of what a scan of their codes finds; `efforts`: of each of these files, lists or candidates by k that reach it
-    (`bebr.index.segments.Effort`)."""
+    (`bebr.index.segments.Effort`), and `rescored`: how many of its best by code get exact scores for that."""
 
     keep: RawType | None = None
     target: str = ""
@@ -46,7 +47,8 @@ class Settings:
     successor: str = ""
     index: IndexKind = "auto"
     target_recall: float = TARGET_RECALL
-    efforts: Mapping[str, tuple[tuple[int, int], ...]] = field(default_factory=dict)
+    efforts: Mapping[str, ByK] = field(default_factory=dict)
+    rescored: Mapping[str, ByK] = field(default_factory=dict)
     cut_over: bool = False
 
     def to_json(self) -> str:
@@ -61,8 +63,11 @@ class Settings:
         given = json.loads(text) if text else {}
         if unknown := set(given) - {f.name for f in fields(Settings)}:
             raise ValueError(f"its setting {min(unknown)!r} is of a newer version of bebr: upgrade bebr")
-        efforts = {file: tuple((k, effort) for k, effort in by_k) for file, by_k in given.get("efforts", {}).items()}
-        return Settings(**{**given, "text": tuple(given.get("text", ())), "efforts": efforts})
+        measured = {
+            name: {file: tuple((k, many) for k, many in by_k) for file, by_k in given.get(name, {}).items()}
+            for name in ("efforts", "rescored")
+        }
+        return Settings(**{**given, "text": tuple(given.get("text", ())), **measured})
 
 
 @dataclass(frozen=True)

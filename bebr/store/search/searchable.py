@@ -20,7 +20,6 @@ from bebr.collection.protocol import CollectionHits, Fusion, GroupValue
 from bebr.collection.request import SearchRequest, check_search, check_search_ids
 from bebr.errors import IncompatibleModel
 from bebr.index import Hits
-from bebr.index.raw import default_candidates
 from bebr.index.segments import StopFlag
 from bebr.store.contents import Contents
 from bebr.store.search.bridging import search_both
@@ -284,7 +283,7 @@ class Searchable(Handle):
 
     def candidates(self, k: int) -> int:
         """The most rows that a search for `k` looks at a query to find them, by code."""
-        return k if self._contents.state.keeping is None else max(default_candidates(k), EXACT_ROWS)
+        return k if self._contents.state.keeping is None else max(self.snapshot.candidates.at(k), EXACT_ROWS)
 
 
 def _window(

@@ -16,7 +16,7 @@ from bebr.collection.filter_tree import Filter
 from bebr.collection.options import Groups, SearchOptions
 from bebr.collection.protocol import GroupValue
 from bebr.index import Hits
-from bebr.index.raw import check_rescore, default_candidates
+from bebr.index.raw import check_rescore
 from bebr.index.segments import StopFlag, search_segments
 from bebr.store.files.kept import Keeping
 from bebr.store.snapshots.allowed import FEW, allowed
@@ -39,7 +39,7 @@ def candidates(snapshot: Snapshot, k: int, rescore: int | None, foreign: bool) -
     if snapshot.tail.part.keeping is None or foreign or wanted == 0:
         return 0
     if wanted is None:
-        return max(k, len(snapshot)) if len(snapshot) <= EXACT_ROWS else default_candidates(k)
+        return max(k, len(snapshot)) if len(snapshot) <= EXACT_ROWS else snapshot.candidates.at(k)
     return wanted
 
 

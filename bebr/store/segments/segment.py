@@ -16,7 +16,7 @@ from bebr.collection.filter_tree import Filter
 from bebr.errors import CorruptFile
 from bebr.index.files import Sections, contents_digest, open_sections
 from bebr.index.pool import Placed
-from bebr.index.segments import Effort, file_part
+from bebr.index.segments import ByK, Effort, file_part
 from bebr.store.catalog.records import SegmentRow
 from bebr.store.columns.file import SECTIONS, read_columns
 from bebr.store.columns.table import Columns, nothing
@@ -68,6 +68,8 @@ class Segment:
 
     effort: Effort | None = None
     """Of searches, where it is in lists or a graph: set before anybody searches it."""
+    rescored: ByK | None = None
+    """How many of its best by code hold its k best by exact scores, where that was measured; set then too."""
     placed: Placed | None = None
     """Its rows on a device, set then too."""
 

@@ -15,7 +15,7 @@ from bebr.arrays import Ids
 from bebr.collection.filter_tree import Filter
 from bebr.index import Index
 from bebr.index.pool import Placed
-from bebr.index.segments import Effort, SegmentView
+from bebr.index.segments import ByK, Effort, SegmentView
 from bebr.store.catalog.records import SegmentRow
 from bebr.store.columns.table import Columns
 from bebr.store.files import bitmaps
@@ -42,6 +42,10 @@ class Part(Protocol):
     @property
     def effort(self) -> Effort | None:
         """Of searches, where it is in lists or a graph and that was measured."""
+
+    @property
+    def rescored(self) -> ByK | None:
+        """How many of its best by code hold its k best by exact scores, where that was measured."""
 
     @property
     def placed(self) -> Placed | None:

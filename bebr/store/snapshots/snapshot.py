@@ -86,7 +86,14 @@ class Snapshot:
             [view.engine for view in views],
             sum(view.live for view in views),
             None if keeping is None else keeping.kind,
+            self.candidates,
         )
+
+    @cached_property
+    def candidates(self) -> core.Candidates:
+        """How many rows get exact scores where a search does not say, as far as that was measured of its files."""
+        needed = [(view.searched, view.part.rescored) for view in self.parts]
+        return core.Candidates([(rows, [] if by_k is None else list(by_k)) for rows, by_k in needed])
 
     def filtered(self, filter: Filter, few: bool) -> core.FilteredSnapshot | None:
         """What answers searches of the rows that match, of few queries or of many, as Python does: what it reads is

@@ -120,7 +120,7 @@ class TailPart:
 
     row = None  # it has no file
     copies = None
-    effort = None
+    effort = rescored = None
     placed = None
 
     def __init__(self, tail: Tail, rows: int, index: FlatIndex) -> None:

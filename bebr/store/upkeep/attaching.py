@@ -57,7 +57,7 @@ class Attaching:
                 segment = state.segment(row, state.bz, verify=copied, pending=True)
                 files.note_checked(row, True)  # where it is a link, the file itself was, above
                 target = state.row.settings.target_recall
-                segment.effort = calibrated(segment, state.keeping, target, current.check_open)
+                segment.effort, segment.rescored = calibrated(segment, state.keeping, target, current.check_open)
                 # Most of what it replaces is looked for here, the rest in the writing thread.
                 dying = {view.part: replaced_rows(view.part, segment) for view in current.snapshot.segments}
                 files.publish(row)

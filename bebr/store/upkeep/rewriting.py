@@ -123,7 +123,9 @@ class Rewriting:
             segment = None
             if made is not None:
                 segment = state.segment(made, target, verify=True, pending=True)
-                segment.effort = calibrated(segment, state.keeping, state.row.settings.target_recall, pause)
+                segment.effort, segment.rescored = calibrated(
+                    segment, state.keeping, state.row.settings.target_recall, pause
+                )
             if made is not None:
                 files.publish(made)
             current.run(lambda: self._install(state, base, views, segment, sealed))

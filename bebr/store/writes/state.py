@@ -66,6 +66,7 @@ class State:
             opened[row.file] = self.segment(row, self.model(row.model), self._shared.verify)
         segment, by_k = opened[row.file], self.row.settings.efforts.get(row.file)
         segment.effort = None if by_k is None else Effort(by_k)
+        segment.rescored = self.row.settings.rescored.get(row.file)
         return PartView(segment, dead, row.rows - bitmaps.count(dead))
 
     def _replay(self, manifest: Manifest, views: Sequence[PartView], operations: Iterable[Operation]) -> None:
@@ -132,11 +133,12 @@ class State:
         }
 
     def row_with(self, views: Sequence[PartView]) -> CollectionRow | None:
-        """The catalog's row with the efforts of these segments alone; None where that changes nothing."""
-        efforts = {view.part.row.file: view.part.effort.by_k for view in views if view.part.row and view.part.effort}
-        if efforts == self.row.settings.efforts:
-            return None
-        return replace(self.row, settings=replace(self.row.settings, efforts=efforts))
+        """The catalog's row with what was measured of these segments alone; None where that changes nothing."""
+        files = {row.file: view.part for view in views if (row := view.part.row) is not None}
+        efforts = {file: part.effort.by_k for file, part in files.items() if part.effort}
+        rescored = {file: part.rescored for file, part in files.items() if part.rescored}
+        settings = replace(self.row.settings, efforts=efforts, rescored=rescored)
+        return None if settings == self.row.settings else replace(self.row, settings=settings)
 
 
 def files_of(views: Sequence[PartView]) -> list[SegmentRow]:

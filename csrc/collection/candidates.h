@@ -1,0 +1,37 @@
+// How many of the best by code get exact scores where a search does not say: what was measured of each file, put
+// together for all of them.
+#pragma once
+
+#include <cstddef>
+#include <span>
+#include <utility>
+#include <vector>
+
+namespace bebr {
+
+// What it takes to reach a recall, as measured for some k, ascending.
+using ByK = std::vector<std::pair<size_t, size_t>>;
+
+// The power law through the first and the last of these at k; that of one alone is flat. by_k is not empty.
+double power_law(const ByK& by_k, double k) noexcept;
+
+class Candidates {
+ public:
+  // Rows that are searched together, and how many of their best by code hold their k best by exact scores; none where
+  // that was not measured.
+  struct Rows {
+    size_t count = 0;
+    ByK needed;
+  };
+  Candidates() = default;
+  explicit Candidates(std::vector<Rows> rows);
+
+  // Of a search for k rows among all of them.
+  size_t at(size_t k) const noexcept;
+
+ private:
+  std::vector<Rows> rows_;
+  size_t count_ = 0;
+};
+
+}  // namespace bebr
