@@ -124,20 +124,24 @@ class _Trial:
             found = self._found(most, None)
             return {k: found[:, :k] for k in self.depths}
         usual = default_candidates(most)
-        best, places = self._scanned(2 * usual, _FEW)
-        self.rescored = self._needed(best, places, loss)
-        enough = all(self.asked(k) == default_candidates(k) for k in self.depths)
-        if enough and isinstance(self._index, FlatIndex):
-            return {}
-        best, places = self._scanned(usual if enough else _POOL, QUERIES)
-        if not enough:
+        few = self._scan(2 * usual, queries=_FEW)
+        self.rescored = self._needed(*self._ranked(few), loss)
+        flat = isinstance(self._index, FlatIndex)  # soon merged into others, and nothing else is measured of it
+        if all(self.asked(k) == default_candidates(k) for k in self.depths):
+            if flat:
+                return {}
+            best, places = self._ranked(np.concatenate([few[:, :usual], self._scan(usual, first=_FEW)]))
+        else:
+            best, places = self._ranked(self._scan(_POOL, queries=_FEW if flat else QUERIES))
             self.rescored = self._needed(best, places, loss)
         return {k: np.where(places[:, :k] < self.asked(k), best[:, :k], -1) for k in self.depths}
 
-    def _scanned(self, pool: int, queries: int) -> tuple[Ids, Ids]:
-        """Of so many queries, the best by exact scores among their `pool` best others by code, int64[n, k], and their
-        places among these."""
-        found = self._found(min(pool, self._part.rows - 1), None, queries)
+    def _scan(self, pool: int, first: int = 0, queries: int = QUERIES) -> Ids:
+        """Of some of the queries, the `pool` best others by code, or all there are, int64[n, c]."""
+        return self._found(min(pool, self._part.rows - 1), None, first, queries)
+
+    def _ranked(self, found: Ids) -> tuple[Ids, Ids]:
+        """The best by exact scores, int64[n, k], among what the first n queries found, and their places there."""
         best = self._best(found, self.depths[-1])
         return best, _places(found, best)
 
@@ -175,21 +179,21 @@ class _Trial:
             seen = (wanted[:, :, None] == found[:, None, :]).any(axis=2)
         return _share_lost(seen, wanted >= 0)
 
-    def _found(self, depth: int, effort: int | None, queries: int = QUERIES) -> Ids:
+    def _found(self, depth: int, effort: int | None, first: int = 0, queries: int = QUERIES) -> Ids:
         """The ids of each query's `depth` best others by code, int64[n, depth], the best first; `effort` None: by a
-        scan, or of all lists; `queries`: only the first so many, which fill pieces."""
+        scan, or of all lists; from the query `first` on to that many, which both fill pieces."""
         scan, graph = effort is None, isinstance(self._index, GraphIndex)
         looks = None if scan and graph else Effort(((depth, self.most if effort is None else effort),))
         view = SegmentView(self._index, self._part.bare, effort=looks)
-        pieces = []
-        for some in self._prepared[: -(-queries // _TOGETHER)]:
+        pieces = [np.empty((0, depth + 1), np.int64)]
+        for some in self._prepared[first // _TOGETHER : -(-queries // _TOGETHER)]:
             hits = search_segments(
                 *([view], self._index.binarizer, some, depth + 1), exact=scan and graph, batch_invariant=not scan
             )
             pieces.append(hits.ids)
             self._pause()
         ids = np.concatenate(pieces)
-        others = ids != self._own[: len(ids), None]
+        others = ids != self._own[first : first + len(ids), None]
         others[others.all(axis=1), -1] = False
         kept: Ids = ids[others]
         return kept.reshape(len(ids), depth)
