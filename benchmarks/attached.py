@@ -4,10 +4,10 @@
 
 Rows of 128 dimensions of a mixture of Gaussians: codes of 24 bytes, vectors as int8 beside them. A build that was
 interrupted goes on, and one that is finished, or attached, is used again. Then over gRPC: seconds from the start of the
-server until it has answered a search; single searches with exact scores of `--rescore` candidates (a search takes 50
-unless told, too few for codes this small among so many), a first time, when their pages are new to the server and may
-come from disk, and again, and their recall@10 against exact answers; `--more` rows upserted, each of which has to be
-found at once; recall among all rows; a start again.
+server until it has answered a search; single searches with exact scores of `--rescore` candidates (unless told, a
+search takes as many as were measured when the file was attached), a first time, when their pages are new to the server
+and may come from disk, and again, and their recall@10 against exact answers; `--more` rows upserted, each of which has
+to be found at once; recall among all rows; a start again.
 
 Aims: p50 of a search, the second time, at most 4 ms at a recall of .9 or more, a start of at most 2 s, every new row
 found.
