@@ -131,8 +131,10 @@ class _Trial:
             if flat:
                 return {}
             best, places = self._ranked(np.concatenate([few[:, :usual], self._scan(usual, first=_FEW)]))
+            known = self._needed(best, places, loss)  # by more queries, but of the last k among too few candidates
+            self.rescored |= {k: many for k, many in known.items() if k != most}
         else:
-            best, places = self._ranked(self._scan(_POOL, queries=_FEW if flat else QUERIES))
+            best, places = self._ranked(self._scan(_POOL, queries=2 * _FEW if flat else QUERIES))
             self.rescored = self._needed(best, places, loss)
         return {k: np.where(places[:, :k] < self.asked(k), best[:, :k], -1) for k in self.depths}
 
