@@ -179,7 +179,9 @@ class Database(Handle):
         `index`: files of more than 75,000 rows are in lists ("auto", as in `IVFIndex`), flat like smaller ones, or a
         graph ("graph", as in `GraphIndex`). `target_recall`: how much of what a scan of their codes finds a search of
         these finds at least, whatever their size: merges measure what it takes, with rows as queries. Where vectors are
-        kept, both are what is best by exact scores.
+        kept, both are what is best by exact scores, and how many of the best by code get these is measured, too, also
+        of flat files of 10,000 rows or more: searches without `rescore=` take that many. What is not among the best
+        1,024 by code counts for nothing there.
 
         ValueError names the argument that is wrong; AlreadyExists (a ValueError) for a name that is taken. `exist_ok`:
         the collection of that name is returned, if it is of the same model, or without one of the same dimensions and

@@ -97,7 +97,9 @@ class Searchable(Handle):
         streamed vectors. ValueError on bad input; IncompatibleModel.
 
         `rescore`, where vectors are kept: how many of the best by code get exact scores, at least k; 0: scores by code.
-        None: 3 k + 20, and every row of a collection of up to 2,000, whose answers are exact then.
+        None: as many as reach the collection's `target_recall` of the best by exact scores, as its files were measured
+        when they were made: 3 k + 20 at least, and else 4,096 at most; and every row of a collection of up to 2,000,
+        whose answers are exact then.
 
         `group_by`, a field of the payloads ("meta.lang" for one inside another): hits come in k groups of up to
         `group_size` rows that have one value there, groups by their best row (`CollectionHits.groups`); never fewer
