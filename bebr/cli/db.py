@@ -42,11 +42,13 @@ def create(
     ] = None,
     index: Annotated[str, typer.Option(help="What files of many rows are: auto (in lists), flat or graph.")] = "auto",
     target_recall: Annotated[
-        float, typer.Option(help="What searches of these find at least of what a scan of the codes finds.")
-    ] = 0.95,
+        float | None,
+        typer.Option(help="What searches of these find of what a scan of the codes finds.", show_default="0.98"),
+    ] = None,
 ) -> None:
     """Make an empty collection: of a model, or for vectors of so many dimensions. A folder is made if need be."""
     import bebr
+    from bebr.collection.protocol import TARGET_RECALL
 
     if (model is None) == (dim is None):
         raise ValueError(f"got {'neither --model nor' if dim is None else '--model and'} --dim, wanted one of them")
@@ -61,7 +63,7 @@ def create(
             keep="auto" if keep is None else keep.kind,
             text=None if text is None else text.split(","),
             index=index,  # type: ignore[arg-type]  # checked there
-            target_recall=target_recall,
+            target_recall=TARGET_RECALL if target_recall is None else target_recall,
         )
         typer.echo(f"{name}: {_described(made)}")
 
