@@ -39,7 +39,7 @@ BAD = {
     "field of groups": (lambda c, x: c.search(x[:1], group_by="a..b"), "group_by: 'a..b' is no field"),
     "no query by id": (lambda c, x: c.search_ids([]), "at least one"),
     "id too large": (lambda c, x: c.upsert(np.array([2**63], np.uint64), x[:1]), "2^63"),
-    "ids of float": (lambda c, x: c.upsert([0.5], x[:1]), "int64"),
+    "ids of float": (lambda c, x: c.upsert([0.5], x[:1]), "ids[0] is a float"),
     "fewer ids than rows": (lambda c, x: c.upsert([1], x[:2]), "one id per row"),
     "fewer payloads than rows": (lambda c, x: c.upsert([1, 2], x[:2], [{}]), "one per row"),
     "payload with nan": (lambda c, x: c.upsert([1], x[:1], [{"a": float("nan")}]), "payloads[0]"),
@@ -52,7 +52,7 @@ BAD = {
     "empty id": (lambda c, x: c.upsert(["a", ""], x[:2]), "ids[1] has 0 bytes"),
     "id of another kind": (lambda c, x: c.get(["a", 1.5]), "ids[1] is a float"),
     "string twice": (lambda c, x: c.upsert(["a", "a"], x[:2], on_duplicate="error"), "'a' more than once"),
-    "delete of float": (lambda c, x: c.delete([0.5]), "int64"),
+    "delete of float": (lambda c, x: c.delete([0.5]), "ids[0] is a float"),
     "delete of nothing": (lambda c, x: c.delete(), "neither ids nor filter"),
     "delete of both": (lambda c, x: c.delete([1], filter={"a": 1}), "both ids and filter"),
     "filter": (

@@ -35,7 +35,8 @@ IvfScan::Lists IvfScan::nearest_lists(size_t first, std::span<const uint32_t> wh
   const Centroids& centroids = segment_.centroids();
   const uint32_t dim = centroids.dim();
   const bool widens = (some_ || results > 0) && !options_.range && options_.min_scores == nullptr;
-  // How many of `ranked` lists a query looks at, at least so many of them; none: too few are ranked.
+  // How many of `ranked` lists a query looks at, at least so many of them; none: too few are ranked. Where these hold
+  // too few results, twice as many at least, as searches do (Group::probe_all).
   const auto looks_at = [&](std::span<const uint32_t> ranked, size_t fewest) -> std::optional<size_t> {
     size_t found = 0;
     double seen = 0, unfiltered = 0;
@@ -43,7 +44,9 @@ IvfScan::Lists IvfScan::nearest_lists(size_t first, std::span<const uint32_t> wh
       found += allowed_of(ranked[p]);
       seen += static_cast<double>(segment_.whole().list(ranked[p]).rows);
       if (p < nprobe_) unfiltered = seen;
-      if (p + 1 >= fewest && found >= results && enough(found, seen, unfiltered)) return p + 1;
+      if (p + 1 < fewest || !enough(found, seen, unfiltered)) continue;
+      if (found >= results) return p + 1;
+      fewest = std::min(all, 2 * (p + 1));
     }
     return !widens || ranked.size() == all ? std::optional(ranked.size()) : std::nullopt;
   };
