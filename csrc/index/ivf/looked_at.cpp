@@ -26,7 +26,7 @@ bool IvfScan::enough(size_t found, double seen, double unfiltered) const {
   const auto held = static_cast<double>(found);
   const auto least = static_cast<double>(std::min(few_, kRowsAResult * options_.k));
   return held >= std::min(least, unfiltered) && held * seen >= unfiltered * unfiltered &&
-         held >= share_ * std::min(kNearShare * seen, kApart * more_ * unfiltered);
+         held >= std::min(share_ * kNearShare * seen, std::max(share_ * kApart * more_ * unfiltered, kFewestApart));
 }
 
 IvfScan::Lists IvfScan::nearest_lists(size_t first, std::span<const uint32_t> who, std::vector<size_t> nprobe,

@@ -29,8 +29,9 @@ class IvfScan {
  private:
   // What enough() asks of a query that few allowed rows are near to. 10^6 rows in 2,048 lists, the tenth nearest to
   // some vector allowed, queries far from it: .85 of what a scan finds with a bound of 4, .93 with 8, .965 with 12; .98
-  // with 16, of 1.2 times the rows. Nearly: of rows allowed by chance, that share goes up and down.
-  static constexpr double kApart = 12, kNearShare = 0.75;
+  // with 16, of 1.2 times the rows. Nearly: of rows allowed by chance, that share goes up and down. And no fewer than
+  // kFewestApart rows: of the hundredth nearest, a bound of 12 lets a fifth be held, of .82 of what a scan finds.
+  static constexpr double kApart = 12, kNearShare = 0.75, kFewestApart = 8192;
   static constexpr size_t kRowsAResult = 8;  // that the lists hold at least, as far as they do without a filter
 
   class Group;
