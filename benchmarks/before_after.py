@@ -75,6 +75,17 @@ class Side:
         return line
 
 
+def in_turns(sides: Sequence[Side], cases: Sequence[str], rounds: int) -> dict[str, list[list[float]]]:
+    """Seconds of every case: one list a round, an entry a side. Every other round the sides are asked backwards."""
+    taken: dict[str, list[list[float]]] = {case: [] for case in cases}
+    for turn in range(rounds):
+        for case, seconds in taken.items():
+            order = range(len(sides)) if turn % 2 == 0 else range(len(sides) - 1, -1, -1)
+            now = {side: sides[side].seconds(case) for side in order}
+            seconds.append([now[side] for side in range(len(sides))])
+    return taken
+
+
 @dataclass(frozen=True)
 class Row:
     """Seconds of the fastest calls; ``typical``: the median over rounds of before / after; ``aim``: of both ratios."""

@@ -25,9 +25,9 @@ from rich.table import Table
 
 import bebr
 from benchmarks import datasets, machine, output
-from benchmarks.before_after import Side
+from benchmarks.before_after import Side, in_turns
 
-WORKER = "pages_worker.py"
+WORKER = "search_worker.py"
 WAYS = {"memory": "in memory, 2 MB", "small": "in memory, 4 KB", "mapped": "mapped file"}
 # Of each kind of index, its option of a search and the values asked for.
 KINDS: dict[str, tuple[str, tuple[int, ...]]] = {
@@ -71,12 +71,7 @@ def compare(kind: str, sides: Sequence[Side], rounds: int) -> list[Row]:
     """Every case in turns; sides in the order of WAYS."""
     names = [name for name in sides[0].digests if name != "pages"]
     held = [json.loads(side.digests["pages"]) for side in sides]
-    taken: dict[str, list[list[float]]] = {name: [] for name in names}
-    for turn in range(rounds):
-        for name in names:
-            order = range(len(sides)) if turn % 2 == 0 else range(len(sides) - 1, -1, -1)
-            now = {side: sides[side].seconds(name) for side in order}
-            taken[name].append([now[side] for side in range(len(sides))])
+    taken = in_turns(sides, names, rounds)
     return [
         Row(
             kind,

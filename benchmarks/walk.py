@@ -30,10 +30,10 @@ from rich.table import Table
 
 import bebr
 from benchmarks import datasets, machine, output
-from benchmarks.before_after import Side
+from benchmarks.before_after import Side, in_turns
 
 EF = (16, 24, 32, 48, 64, 100)
-WORKER = "walk_worker.py"
+WORKER = "search_worker.py"
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,6 @@ def prepare(
         (folder / "built.json").write_text(json.dumps(built))
         index.save(path)
     np.save(folder / "queries.npy", data.queries)
-    (folder / "ef.json").write_text(json.dumps(list(efs)))
     graph = bebr.open_index(path)
     return {ef: data.recall(graph.search(data.queries, 10, ef_search=ef).ids) for ef in efs}
 
@@ -84,12 +83,7 @@ def at_recall(cases: Sequence[tuple[float, float]], recall: float) -> float | No
 
 def compare(sides: Sequence[Side], recalls: Sequence[dict[int, float]], rounds: int) -> list[Row]:
     """Every case in turns: the last side is this build, one before it the other. recalls: of each side."""
-    taken: dict[str, list[list[float]]] = {name: [] for name in sides[-1].digests}
-    for turn in range(rounds):
-        for name, seconds in taken.items():
-            order = range(len(sides)) if turn % 2 == 0 else range(len(sides) - 1, -1, -1)
-            now = {side: sides[side].seconds(name) for side in order}
-            seconds.append([now[side] for side in range(len(sides))])
+    taken = in_turns(sides, [name for name in sides[-1].digests if name != "pages"], rounds)
     other = len(sides) == 2
     fastest = {name: [min(side) for side in zip(*seconds, strict=True)] for name, seconds in taken.items()}
     curves: dict[str, list[tuple[float, float]]] = {}  # of the first side
@@ -166,7 +160,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.inline:
             asked.append((here, folder / f"inline-{options.inline}"))
             recalls.append(prepare(data, inlined, asked[-1][1], options.ef))
-        sides = [Side(python, WORKER, graph) for python, graph in asked]
+        how = "memory", "ef_search", json.dumps(options.ef)
+        sides = [Side(python, WORKER, graph / "graph.bebr", graph / "queries.npy", *how) for python, graph in asked]
         rows = compare(sides, recalls, options.rounds)
         for side in sides:
             side.close()

@@ -1,7 +1,9 @@
-"""One side of ``benchmarks.pages``: opens an index in one way, and searches it.
+"""One side of ``benchmarks.pages`` and ``benchmarks.walk``: opens an index in one way, and searches it in its own
+interpreter, with whatever bebr that imports.
 
-It answers on standard output: first the digest of every case and, as ``pages``, what part of the process's memory lies
-in pages of 2 MB; then, for each case that a line on standard input names, the seconds a query of the fastest call.
+It needs numpy and bebr only. It answers on standard output: first the digest of every case and, on Linux, as ``pages``,
+what part of the process's memory lies in pages of 2 MB; then, for each case that a line on standard input names, the
+seconds a query of the fastest call.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ import bebr
 
 SINGLES, LEAST = 100, 0.15
 PR_SET_THP_DISABLE = 41
+MAPS = Path("/proc/self/smaps_rollup")
 
 
 def small_pages() -> None:
@@ -32,7 +35,7 @@ def small_pages() -> None:
 def held() -> tuple[int, int]:
     """Bytes of this process in memory, and those of them in pages of 2 MB."""
     sizes = dict.fromkeys(("Rss:", "AnonHugePages:", "FilePmdMapped:"), 0)
-    for line in Path("/proc/self/smaps_rollup").read_text().splitlines()[1:]:
+    for line in MAPS.read_text().splitlines()[1:]:
         name, size, *_ = line.split()
         if name in sizes:
             sizes[name] = int(size) << 10
@@ -61,7 +64,7 @@ def digest(hits: list[Any]) -> str:
 
 
 def seconds_a_query(count: int, call: Callable[[], Any]) -> float:
-    """Of the fastest call, in processor time: what others do on a shared machine only adds."""
+    """Of the fastest call, in processor time: on a shared machine, what others do only adds, and a pause is no time."""
     best, end = float("inf"), time.process_time() + LEAST
     while True:
         start = time.process_time()
@@ -78,7 +81,9 @@ def main(path: Path, queries: Path, way: str, option: str, values: list[int]) ->
         small_pages()
     known = cases(bebr.open_index(path, mmap=way == "mapped"), np.load(queries), option, values)
     digests = {name: digest(call()) for name, (_, call) in known.items()}
-    print(json.dumps({**digests, "pages": json.dumps(held())}), flush=True)
+    if MAPS.exists():
+        digests["pages"] = json.dumps(held())
+    print(json.dumps(digests), flush=True)
     for line in sys.stdin:
         print(json.dumps(seconds_a_query(*known[line.rstrip("\n")])), flush=True)
 
