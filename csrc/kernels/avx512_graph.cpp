@@ -13,6 +13,7 @@
 #include <cstdint>
 #include <cstring>
 
+#include "kernels/avx512_sums.h"
 #include "kernels/inline.h"
 #include "kernels/kernels.h"
 
@@ -35,15 +36,6 @@ BEBR_INLINE uint64_t load_last_avx512_graph(const uint8_t* row, uint32_t bytes) 
   uint64_t bits = 0;
   for (uint32_t k = 0; k < left; ++k) bits |= uint64_t{row[k]} << (8 * k);
   return bits;
-}
-
-// Sums of the lanes of four vectors.
-BEBR_INLINE __m128i sum_four_avx512_graph(__m512i a, __m512i b, __m512i c, __m512i d) {
-  const __m512i ab = _mm512_add_epi32(_mm512_unpacklo_epi32(a, b), _mm512_unpackhi_epi32(a, b));
-  const __m512i cd = _mm512_add_epi32(_mm512_unpacklo_epi32(c, d), _mm512_unpackhi_epi32(c, d));
-  const __m512i all = _mm512_add_epi32(_mm512_unpacklo_epi64(ab, cd), _mm512_unpackhi_epi64(ab, cd));
-  const __m256i half = _mm256_add_epi32(_mm512_castsi512_si256(all), _mm512_extracti64x4_epi64(all, 1));
-  return _mm_add_epi32(_mm256_castsi256_si128(half), _mm256_extracti128_si256(half, 1));
 }
 
 // Four rows at a time, whose sums share their last steps; where fewer are left, the last one stands for them.
@@ -69,7 +61,7 @@ BEBR_INLINE void dot_bits8_words_avx512(const int words, const uint8_t* data, si
         sum[r] = _mm512_dpbusd_epi32(sum[r], ones, set);
       }
     }
-    const __m128i set = sum_four_avx512_graph(sum[0], sum[1], sum[2], sum[3]);
+    const __m128i set = sum_four_avx512(sum[0], sum[1], sum[2], sum[3]);
     const __mmask8 here = left < 4 ? static_cast<__mmask8>((1u << left) - 1) : __mmask8{15};
     _mm_mask_storeu_epi32(out + i, here, _mm_sub_epi32(_mm_slli_epi32(set, 1), totals));
   }
@@ -140,7 +132,7 @@ void dot_bits16_avx512(const uint8_t* data, size_t stride, uint32_t bytes, const
   size_t i = 0;
   for (; i + 4 <= count; i += 4) {
     add_rows16_avx512(4, data, stride, bytes, low, high, weights, rows + i, sum);
-    const __m128i set = sum_four_avx512_graph(sum[0], sum[1], sum[2], sum[3]);
+    const __m128i set = sum_four_avx512(sum[0], sum[1], sum[2], sum[3]);
     _mm_storeu_si128(reinterpret_cast<__m128i*>(out + i), _mm_sub_epi32(_mm_slli_epi32(set, 1), totals));
   }
   const auto result = [total](__m512i of) {
