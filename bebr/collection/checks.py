@@ -358,9 +358,7 @@ def _plain(value: object) -> object:
     numbers and lists for numpy's. ``TypeError`` for any other."""
     if isinstance(value, date):  # a datetime is one
         return value.isoformat()
-    if isinstance(value, UUID):
-        return str(value)
-    if isinstance(value, np.datetime64):
+    if isinstance(value, UUID | np.datetime64):
         return str(value)
     if isinstance(value, np.generic | np.ndarray):
         return value.tolist()

@@ -159,17 +159,13 @@ class IVFIndex(DeviceIndex):
 
     def emptied(self) -> IVFIndex:
         """A new index without rows, of this one's binarizer, lists and settings."""
-        made = IVFIndex(self._binarizer, self._nlist, self._seed, rescore=self.raw_type)
-        if self._trained:
-            made._engine, made._trained = self._with(self._engine.centroids), True
-        made._nprobe, made._margin = self._nprobe, self._margin
-        return made
+        return self._of(self._with(self._engine.centroids) if self._trained else None, self.raw_type)
 
-    def _of(self, engine: core.Index) -> IVFIndex:
-        """An index of rows in the lists of this one, without vectors beside them."""
-        made = type(self).__new__(type(self))
-        made._binarizer, made._engine, made._next_id, made._raw = self._binarizer, engine, 0, None
-        made._nlist, made._seed, made._trained = self._nlist, self._seed, True
+    def _of(self, engine: core.Index | None, rescore: RawType | None = None) -> IVFIndex:
+        """An index of what is in the lists of this one, with its settings; ``engine`` None: without lists so far."""
+        made = IVFIndex(self._binarizer, self._nlist, self._seed, rescore=rescore)
+        if engine is not None:
+            made._engine, made._trained = engine, True
         made._nprobe, made._margin = self._nprobe, self._margin
         return made
 
