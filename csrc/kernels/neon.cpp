@@ -29,6 +29,11 @@ constexpr uint32_t kSortFrom = 4;      // queries that sorted nibbles are worth 
 
 BEBR_INLINE uint8x16x2_t load_two_neon(const uint8_t* p) { return {{vld1q_u8(p), vld1q_u8(p + 16)}}; }
 
+// Byte groups that a scan reads.
+BEBR_INLINE uint32_t groups_read_neon(const ScanQueries& queries) {
+  return queries.leading != 0 ? queries.leading : queries.groups;
+}
+
 // A last quad of 1 .. 3 bytes a document, spread to 4; the table is padded.
 BEBR_INLINE void spread_neon(const uint8_t* p, uint32_t bytes, uint8_t* quad) {
   for (uint32_t i = 0; i < kBlockRows; ++i)
@@ -84,7 +89,8 @@ BEBR_INLINE void store_sums_neon(const uint16x8_t* cell, const bool first, int32
 BEBR_INLINE void tile_neon(const int nq, const int nb, const uint8_t* data, size_t base, size_t blocks,
                            const ScanQueries& queries, uint32_t query, int32_t* sums, size_t stride) {
   const size_t table_stride = table_bytes(queries.groups), block_bytes = size_t{queries.groups} * kBlockRows;
-  const uint32_t full = queries.groups / 4, tail = queries.groups % 4, quads = full + (tail != 0 ? 1 : 0);
+  const uint32_t read = groups_read_neon(queries);
+  const uint32_t full = read / 4, tail = read % 4, quads = full + (tail != 0 ? 1 : 0);
   const uint8_t *here[2], *tables[4];
 #pragma GCC unroll 2
   for (int b = 0; b < nb; ++b) {
@@ -133,11 +139,12 @@ void scan_table_neon(const uint8_t* data, size_t blocks, const ScanQueries& quer
   }
 }
 
-// The nibbles of two blocks as lookups take them: of each pair of groups of a quad, for each half of a block its low
-// ones, then its high ones. A block past the end repeats the last.
-BEBR_INLINE void sort_nibbles_neon(const uint8_t* data, size_t base, size_t blocks, uint32_t groups, uint8_t* out) {
+// The nibbles of two blocks as lookups take them, of the first `read` of their groups: of each pair of groups of a
+// quad, for each half of a block its low ones, then its high ones. A block past the end repeats the last.
+BEBR_INLINE void sort_nibbles_neon(const uint8_t* data, size_t base, size_t blocks, uint32_t groups, uint32_t read,
+                                   uint8_t* out) {
   const uint8x16_t nibble = vdupq_n_u8(15), second = vreinterpretq_u8_u16(vdupq_n_u16(0x1000));
-  const uint32_t full = groups / 4, tail = groups % 4, quads = full + (tail != 0 ? 1 : 0);
+  const uint32_t full = read / 4, tail = read % 4, quads = full + (tail != 0 ? 1 : 0);
   for (size_t b = 0; b < 2; ++b) {
     const uint8_t* quad = data + (base + b < blocks ? base + b : blocks - 1) * groups * kBlockRows;
     uint8_t* to = out + b * 64;
@@ -165,7 +172,7 @@ BEBR_INLINE void sort_nibbles_neon(const uint8_t* data, size_t base, size_t bloc
 // Sums of nq queries from `query` on over two sorted blocks, `there` of which are written.
 BEBR_INLINE void tile_sorted_neon(const int nq, const uint8_t* sorted, const ScanQueries& queries, uint32_t query,
                                   size_t there, int32_t* sums, size_t stride) {
-  const uint32_t quads = (queries.groups + 3) / 4;
+  const uint32_t quads = (groups_read_neon(queries) + 3) / 4;
   const uint8_t* tables[4];
 #pragma GCC unroll 4
   for (int q = 0; q < nq; ++q)
@@ -219,11 +226,12 @@ void scan_batch_neon(const uint8_t* data, size_t blocks, const ScanQueries& quer
   static thread_local struct alignas(64) Scratch {
     uint8_t nibbles[kBatchBytes < kMaxDims / 32 * kSortedQuad ? kMaxDims / 32 * kSortedQuad : kBatchBytes];
   } scratch;
-  const size_t two = (queries.groups + 3) / 4 * kSortedQuad, piece = two < kBatchBytes ? kBatchBytes / two * 2 : 2;
+  const uint32_t read = groups_read_neon(queries);
+  const size_t two = (read + 3) / 4 * kSortedQuad, piece = two < kBatchBytes ? kBatchBytes / two * 2 : 2;
   for (size_t base = 0; base < blocks; base += piece) {
     const size_t end = base + piece < blocks ? base + piece : blocks;
     for (size_t at = base; at < end; at += 2)
-      sort_nibbles_neon(data, at, blocks, queries.groups, scratch.nibbles + (at - base) / 2 * two);
+      sort_nibbles_neon(data, at, blocks, queries.groups, read, scratch.nibbles + (at - base) / 2 * two);
     uint32_t q = 0;
     for (; q + 4 <= queries.count; q += 4)
       for (size_t at = base; at < end; at += 2)
