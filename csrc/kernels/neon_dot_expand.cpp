@@ -31,7 +31,8 @@ constexpr size_t kTogether = 64;  // queries whose sums are kept while a block p
 BEBR_INLINE uint32x4_t put_word_neon(const uint8_t* p, uint32x4_t words, const int lane) {
   uint32_t word;
   std::memcpy(&word, p, sizeof word);
-  return vsetq_lane_u32(word, words, lane);
+  words[lane] = word;  // clang takes no parameter for the lane of vsetq_lane
+  return words;
 }
 
 // 4 bytes of each of 4 rows that stand `stride` bytes apart.
