@@ -28,8 +28,8 @@ from benchmarks.kernels import built
 NEEDS = ("valgrind", "aarch64-linux-gnu-g++", "qemu-aarch64-static")
 ISAS = ("avx2", "neon", "neon_dot", "neon_i8mm")
 ROWS = 2048
-# Without dotprod these two are the specification's, and no search takes them.
-NOT_OF_NEON = ("expand", "dot_expanded")
+# Without dotprod these are the specification's, and no search takes them.
+NOT_OF_NEON = ("expand", "dot_expanded", "expand_tail", "dot_tail")
 
 
 @dataclass(frozen=True)
@@ -62,6 +62,8 @@ CASES = (
     Case("select", 384, 1, 1, rows=10 * ROWS),
     Case("expand", 384, 4, 1),
     Case("dot_expanded", 384, 1, 32),
+    Case("expand_tail", 384, 4, 1),
+    Case("dot_tail", 384, 4, 1),
     Case("gemm", 64, 1, 1),
 )
 

@@ -76,6 +76,7 @@ std::vector<double> time_kernel(Isa isa, const std::string& kernel, uint32_t dim
   const Dense layer({weights.as<float>(), biases.as<float>(), size, size});
   Buffer floats_out(rows * layer.out_stride() * sizeof(float));
   std::vector<uint32_t> order(256);
+  std::vector<uint8_t> tails;
   Buffer sums(std::max<size_t>({queries * kChunkBlocks * kBlockRows, 32 * kChunkBlocks, 512}) * sizeof(int32_t));
   int32_t* out = sums.as<int32_t>();
 
@@ -146,6 +147,18 @@ std::vector<double> time_kernel(Isa isa, const std::string& kernel, uint32_t dim
       for (size_t b = 0; b < view.rows / kBlockRows; b += kExpandedBlocks)
         k.dot_expanded(expanded.data(), std::min(kExpandedBlocks, view.rows / kBlockRows - b), spec.groups(),
                        y8.as<int8_t>(), queries, out, kExpandedBlocks * kBlockRows);
+    };
+  } else if (kernel == "expand_tail" || kernel == "dot_tail") {  // the second half of the tiles
+    const uint32_t tiles = (spec.groups() + 7) / 8, tile = tiles / 2;
+    const size_t bytes = size_t{64} * (tiles - tile);
+    tails.resize(order.size() * bytes);
+    pass = [&, tile, bytes] {
+      over_rows([&](size_t n) {
+        if (kernel == "expand_tail")
+          k.expand_tail(view, tile, order.data(), n, order[0], tails.data());
+        else
+          k.dot_tail(tails.data(), bytes, y8.as<int8_t>(), order.data(), n, order[0], out);
+      });
     };
   } else if (kernel == "gemm") {  // from dims to dims
     pass = [&] { layer.forward(k, floats_in.as<float>(), rows, dims, false, false, floats_out.as<float>()); };

@@ -58,6 +58,7 @@ Kernels bind(Isa isa) {
   if (isa >= Isa::NeonDot) {
     bind_neon_dot(table);
     bind_neon_dot_expand(table);
+    bind_neon_dot_tail(table);
   }
   if (isa >= Isa::NeonI8mm) bind_neon_i8mm(table);
 #endif

@@ -283,6 +283,7 @@ void bind_neon_graph(Kernels& table) noexcept;
 void bind_neon_raw(Kernels& table) noexcept;
 void bind_neon_dot(Kernels& table) noexcept;
 void bind_neon_dot_expand(Kernels& table) noexcept;
+void bind_neon_dot_tail(Kernels& table) noexcept;
 void bind_neon_i8mm(Kernels& table) noexcept;
 #endif
 

@@ -1,11 +1,11 @@
-// NEON with i8mm: products of whole codes with many queries (kernels.h: dot_expanded).
+// NEON with i8mm: products of whole codes with many queries, and of tails (kernels.h: dot_expanded, dot_tail).
 //
 // Layout: usmmla multiplies 8 dims of two rows with those of two queries. zip of two quads makes them out of what
 // expand wrote: dims 0 .. 3 and 4 .. 7 of a row side by side.
 //
 // Bounds: scalar_expand.cpp; bytes of a code are unsigned here, a query's signed.
 //
-// Instructions: usmmla, of 16 rows x 4 queries (16 sums in registers).
+// Instructions: usmmla, of 16 rows x 4 queries (16 sums in registers); usdot of four tails side by side.
 #include <arm_neon.h>
 
 #include <cstddef>
@@ -89,9 +89,45 @@ void dot_expanded_neon_i8mm(const uint8_t* expanded, size_t blocks, uint32_t gro
   }
 }
 
+// The sums of nr rows' tails, each in four lanes.
+BEBR_INLINE void dot_rows_neon_i8mm(const int nr, const uint8_t* tails, size_t bytes, const int8_t* y8,
+                                    const uint32_t* rows, uint32_t first, int32x4_t* acc) {
+  const uint8_t* u[4];
+#pragma GCC unroll 4
+  for (int r = 0; r < nr; ++r) {
+    u[r] = tails + (rows[r] - first) * bytes;
+    acc[r] = vdupq_n_s32(0);
+  }
+  for (size_t j = 0; j < bytes; j += 64) {
+#pragma GCC unroll 4
+    for (size_t k = j; k < j + 64; k += 16) {
+      const int8x16_t y = vld1q_s8(y8 + k);
+#pragma GCC unroll 4
+      for (int r = 0; r < nr; ++r) acc[r] = vusdotq_s32(acc[r], vld1q_u8(u[r] + k), y);
+    }
+  }
+}
+
+void dot_tail_neon_i8mm(const uint8_t* tails, size_t bytes, const int8_t* y8, const uint32_t* rows, size_t count,
+                        uint32_t first, int32_t* out) noexcept {
+  int32x4_t acc[4];
+  size_t i = 0;
+  for (; i + 4 <= count; i += 4) {
+    dot_rows_neon_i8mm(4, tails, bytes, y8, rows + i, first, acc);
+    vst1q_s32(out + i, vpaddq_s32(vpaddq_s32(acc[0], acc[1]), vpaddq_s32(acc[2], acc[3])));
+  }
+  for (; i < count; ++i) {
+    dot_rows_neon_i8mm(1, tails, bytes, y8, rows + i, first, acc);
+    out[i] = vaddvq_s32(acc[0]);
+  }
+}
+
 }  // namespace
 
-void bind_neon_i8mm(Kernels& table) noexcept { table.dot_expanded = dot_expanded_neon_i8mm; }
+void bind_neon_i8mm(Kernels& table) noexcept {
+  table.dot_expanded = dot_expanded_neon_i8mm;
+  table.dot_tail = dot_tail_neon_i8mm;
+}
 
 }  // namespace bebr
 

@@ -10,7 +10,7 @@ import bebr
 
 # The others scan sign planes first, and lose what a margin loses.
 pytestmark = pytest.mark.skipif(
-    bebr.info()["isa"] not in ("avx2", "avxvnni", "avx512", "amx"),
+    bebr.info()["isa"] not in ("avx2", "avxvnni", "avx512", "amx", "neon_dot", "neon_i8mm"),
     reason="this instruction set does not score whole codes",
 )
 
