@@ -4,6 +4,7 @@
 #include <chrono>
 #include <functional>
 #include <limits>
+#include <memory>
 #include <numeric>
 #include <random>
 
@@ -40,6 +41,25 @@ uint64_t read_all(const uint8_t* data, size_t size) {
   }
   return std::accumulate(sums, sums + 32, uint64_t{0});
 }
+
+// Digits of codes of four planes of equal widths, plane after plane (kernels.h: DigitOrder).
+struct Digits {
+  std::vector<uint8_t> from;
+  std::vector<uint64_t> masks;
+  DigitOrder order;
+
+  explicit Digits(const CodeSpec& spec) {
+    const uint32_t groups = spec.groups(), vectors = (groups + 15) / 16;
+    from.resize(64 * size_t{vectors});
+    masks.resize(DigitOrder::kSources * size_t{vectors});
+    for (uint32_t byte = 0; byte < 4 * groups; ++byte) {
+      const uint32_t group = byte % groups, unit = group % 16, to = unit % 8 * 8 + (unit < 8 ? 4 : 0) + byte / groups;
+      from[group / 16 * 64 + to] = static_cast<uint8_t>(byte % 64);
+      masks[group / 16 * DigitOrder::kSources + byte / 64] |= uint64_t{1} << to;
+    }
+    order = {4 * groups, vectors, from.data(), masks.data()};
+  }
+};
 
 }  // namespace
 
@@ -101,7 +121,16 @@ std::vector<double> time_kernel(Isa isa, const std::string& kernel, uint32_t dim
     pass = [&] {
       over_rows([&](size_t n) { k.complete(view, y16.as<int16_t>(), {0, spec.planes, 0}, order.data(), n, out); });
     };
-  } else if (kernel == "dot_bits16") {
+  } else if (kernel == "dot_digits" && k.dot_digits != nullptr) {
+    if (planes != 4 || code_bytes > 64 * DigitOrder::kSources)
+      fail(ErrorCode::InvalidArgument, "dot_digits takes four planes, and codes of 256 bytes at most");
+    const auto digits = std::make_shared<Digits>(spec);
+    pass = [&, digits] {
+      over_rows([&](size_t n) {
+        k.dot_digits(codes.data(), row_bytes, digits->order, y16.as<int16_t>(), total, order.data(), n, out);
+      });
+    };
+  } else if (kernel == "dot_bits16" || kernel == "dot_digits") {
     pass = [&] {
       over_rows([&](size_t n) {
         k.dot_bits16(codes.data(), row_bytes, code_bytes, bits.data(), y16.as<int16_t>(), total, order.data(), n, out);

@@ -53,10 +53,12 @@ Kernels bind(Isa isa) {
     bind_neon_gemm(table);
     bind_neon_descend(table);
     bind_neon_graph(table);
+    bind_neon_digits(table);
     bind_neon_raw(table);
   }
   if (isa >= Isa::NeonDot) {
     bind_neon_dot(table);
+    bind_neon_dot_digits(table);
     bind_neon_dot_expand(table);
     bind_neon_dot_tail(table);
   }
