@@ -148,6 +148,15 @@ BEBR_INLINE void add_bytes_neon_dot(const int nr, const uint8_t* const* row, uin
   }
 }
 
+// Weights stand in place of masks.
+BEBR_INLINE void add_weighted_neon_dot(Sum* sum, uint16_t two, uint8x16_t weight, const Split& entries) {
+  uint8x16_t mask = mask_neon_dot(two);
+  __asm__("" : "+w"(mask));  // g++ would take three instructions for cmtst and the next one
+  const uint8x16_t set = vandq_u8(mask, weight);
+  sum->high = vdotq_s32(sum->high, vreinterpretq_s8_u8(set), entries.high);
+  sum->low = vdotq_u32(sum->low, set, entries.low);
+}
+
 // nr rows of one piece of dot_bits16; out: the sums so far. weights: in the order of masks.
 BEBR_INLINE void rows16_neon_dot(const int nr, const uint8_t* data, size_t stride, uint32_t bytes, const Split* entries,
                                  const uint8x16_t* weights, const uint32_t* rows, const bool first, int32_t* out) {
@@ -158,15 +167,25 @@ BEBR_INLINE void rows16_neon_dot(const int nr, const uint8_t* data, size_t strid
     row[r] = data + rows[r] * stride;
     sums[r] = {vdupq_n_s32(0), vdupq_n_u32(0)};
   }
-  for (uint32_t at = 0; at < bytes; at += 2) {
-    const Split here = entries[at / 2];
-    const uint8x16_t weight = weights[at / 2];
+  uint32_t at = 0;
+  for (; at + 16 <= bytes; at += 16) {
+    uint16x8_t bits[4];
 #pragma GCC unroll 4
-    for (int r = 0; r < nr; ++r) {
-      const uint8x16_t set = vandq_u8(mask_neon_dot(two_bytes_neon_dot(row[r] + at, bytes - at)), weight);
-      sums[r].high = vdotq_s32(sums[r].high, vreinterpretq_s8_u8(set), here.high);
-      sums[r].low = vdotq_u32(sums[r].low, set, here.low);
+    for (int r = 0; r < nr; ++r) bits[r] = sixteen_bytes_neon_dot(row[r] + at);
+#pragma GCC unroll 8
+    for (int k = 0; k < 8; ++k) {
+      const Split here = entries[k];
+      const uint8x16_t weight = weights[k];
+#pragma GCC unroll 4
+      for (int r = 0; r < nr; ++r) add_weighted_neon_dot(&sums[r], bits[r][k], weight, here);
     }
+    entries += 8;
+    weights += 8;
+  }
+  for (; at < bytes; at += 2, ++entries, ++weights) {
+#pragma GCC unroll 4
+    for (int r = 0; r < nr; ++r)
+      add_weighted_neon_dot(&sums[r], two_bytes_neon_dot(row[r] + at, bytes - at), *weights, *entries);
   }
 #pragma GCC unroll 4
   for (int r = 0; r < nr; ++r) {
