@@ -48,4 +48,12 @@ void copy_rows(const ScanView& from, const uint32_t* rows, size_t count, size_t 
   }
 }
 
+void copy_signs(const ScanView& from, size_t first, size_t count, size_t at, uint8_t* blocks) {
+  const uint32_t groups = from.spec.groups();
+  for (size_t i = 0; i < count; ++i)
+    each_quad(groups, at + i, [&](uint32_t g, size_t to, size_t bytes) {
+      std::memcpy(blocks + to, from.blocks + sign_offset(groups, first + i, g), bytes);
+    });
+}
+
 }  // namespace bebr

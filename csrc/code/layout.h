@@ -42,5 +42,7 @@ void put_row(const CodeSpec& spec, const uint8_t* row, size_t at, uint8_t* block
 void get_row(const ScanView& view, size_t at, uint8_t* row);
 // Copies `count` rows of a scan layout into another one, to rows `at`, `at` + 1, ...
 void copy_rows(const ScanView& from, const uint32_t* rows, size_t count, size_t at, uint8_t* blocks, uint8_t* rest);
+// Copies the sign planes of `count` rows from row `first` on, to rows `at`, `at` + 1, ...
+void copy_signs(const ScanView& from, size_t first, size_t count, size_t at, uint8_t* blocks);
 
 }  // namespace bebr

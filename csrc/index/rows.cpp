@@ -10,8 +10,14 @@
 namespace bebr {
 
 RowView RowView::part(const RowFormat& format, size_t first, size_t count) const noexcept {
+  RowView part = rows_from(format, first, count);
+  part.blocks = blocks + first / kBlockRows * block_bytes(format.spec);
+  return part;
+}
+
+RowView RowView::rows_from(const RowFormat& format, size_t first, size_t count) const noexcept {
   RowView part = *this;
-  part.blocks += first / kBlockRows * block_bytes(format.spec);
+  part.blocks = nullptr;
   part.rest += first * format.spec.rest_bytes();
   if (factors != nullptr) part.factors += first * format.code.bytes;
   if (stage_factors != nullptr) part.stage_factors += first * format.code.bytes;

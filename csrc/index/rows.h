@@ -33,7 +33,9 @@ struct RowView {
   size_t rows = 0;
 
   ScanView scan(const CodeSpec& spec) const noexcept { return {spec, blocks, rest, rows}; }
-  // `count` rows from `first` on, which begins a block.
+  // `count` rows from `first` on, but for their sign planes.
+  RowView rows_from(const RowFormat& format, size_t first, size_t count) const noexcept;
+  // The same of a `first` that begins a block, sign planes too.
   RowView part(const RowFormat& format, size_t first, size_t count) const noexcept;
 };
 

@@ -98,6 +98,22 @@ def test_a_filter_costs_no_recall(docs, queries, field, below):
         assert recall(docs.search(asked, 10, filter=never_copied(filter), **plain), every) > unfiltered - 0.03
 
 
+@pytest.mark.parametrize("below", [1500, 600, 120])
+def test_a_batch_gets_what_its_queries_get_alone(docs, queries, below):
+    """Near what matches, and far from it, where a batch shares what it reads: lists, or all rows of a small copy."""
+    filter = {"near": {"lt": below}}
+    searched_often(docs, queries, filter)
+    asked = np.concatenate([queries, -queries])
+    for removed in (False, True):
+        batch = docs.search(asked, 10, filter=filter, nprobe=3)
+        for at, query in enumerate(asked):
+            alone = docs.search(query, 10, filter=filter, nprobe=3)
+            np.testing.assert_array_equal(alone.ids[0], batch.ids[at])
+            np.testing.assert_array_equal(alone.scores[0], batch.scores[at])
+        if not removed:
+            docs.delete(np.unique(batch.ids[:, 0]))
+
+
 def test_copies_in_lists_have_a_bound(docs, queries, monkeypatch):
     part = docs.snapshot.segments[0].part
     part.copies._most_rows = 700

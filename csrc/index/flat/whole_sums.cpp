@@ -4,6 +4,7 @@
 
 #include "base/buffer.h"
 #include "base/threads.h"
+#include "index/fine_bytes.h"
 
 namespace bebr {
 namespace {
@@ -12,19 +13,6 @@ constexpr size_t kChunkBlocks = 16;     // expanded at a time, as by ExpandedSca
 constexpr size_t kMostBytes = 4 << 20;  // of sums
 // Completing a row takes some 60 cycles, its two products in AVX-512 some 4, in AMX less than one.
 constexpr size_t kShare = 8;
-
-// y = 256 high + low, both of one byte. False where a value is too large for that.
-bool split(const CodeSpec& spec, const FineQuery& query, int8_t* high, int8_t* low) {
-  constexpr int32_t kMost = 127 * 256 + 127;
-  const int16_t* y = query.y16.as<int16_t>();
-  bool fits = true;
-  for (uint32_t j = 0; j < spec.dims(); ++j) {
-    low[j] = static_cast<int8_t>(y[j]);  // its low byte
-    high[j] = static_cast<int8_t>((y[j] - low[j]) / 256);
-    fits = fits && y[j] <= kMost;
-  }
-  return fits;
-}
 
 }  // namespace
 
@@ -42,7 +30,7 @@ WholeSums::WholeSums(const RowFormat& format, const FlatParts& parts, std::span<
   const size_t n = queries.size(), query_bytes = y8_stride(spec.groups());
   Buffer y8(2 * n * query_bytes);
   for (size_t i = 0; i < n; ++i)
-    fits_[i] = split(spec, queries[i], y8.as<int8_t>() + i * query_bytes, y8.as<int8_t>() + (n + i) * query_bytes);
+    fits_[i] = split_fine(spec, queries[i], y8.as<int8_t>() + i * query_bytes, y8.as<int8_t>() + (n + i) * query_bytes);
   for (size_t p = 0; p < parts.parts().size(); ++p) {
     const ScanView view = parts[p].rows.scan(spec);
     const size_t blocks = block_count(parts[p].rows.rows);
@@ -57,12 +45,8 @@ WholeSums::WholeSums(const RowFormat& format, const FlatParts& parts, std::span<
         kernel.dot_expanded(expanded.data(), some, spec.groups(), y8.as<int8_t>(), 2 * n, products.data(), kStride);
         for (size_t i = 0; i < n; ++i) {
           const int32_t *high = products.data() + i * kStride, *low = high + n * kStride;
-          int32_t* to = sums() + i * stride_ + parts.first(p) + block * kBlockRows;
-          const auto ones = static_cast<uint32_t>(queries[i].planes(0, spec.planes).ones);
-          // Modulo 2^32: the end result fits.
-          for (size_t row = 0; row < some * kBlockRows; ++row)
-            to[row] = static_cast<int32_t>(
-                2 * (256 * static_cast<uint32_t>(high[row]) + static_cast<uint32_t>(low[row])) - ones);
+          join_products(spec, queries[i], high, low, some * kBlockRows,
+                        sums() + i * stride_ + parts.first(p) + block * kBlockRows);
         }
       }
     });

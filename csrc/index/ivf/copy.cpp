@@ -7,26 +7,47 @@
 #include "index/row_filter.h"
 
 namespace bebr {
-namespace {
 
-// What a segment of copies looks at, and itself.
-struct Held {
-  Held(std::shared_ptr<const std::vector<RowStore>> stores, const std::shared_ptr<const IvfSegment>& from)
-      : lists(std::move(stores)), segment(from->format(), from->shared_centroids(), views(), from) {}
-  std::vector<RowView> views() const {
+// What a segment of copies looks at. Rows stand one after the other; a list begins a block, and so has sign planes of
+// its own.
+struct IvfCopy::Copied {
+  RowStore rows;
+  Buffer signs;
+  std::vector<size_t> sizes;  // of the lists so far
+
+  void append(const RowFormat& format, const RowView& from, std::span<const uint32_t> some) {
+    const size_t first = rows.size(), block = signs.size() / block_bytes(format.spec);
+    rows.append(format, from, some);
+    signs.resize(signs.size() + block_count(some.size()) * block_bytes(format.spec));
+    copy_signs(rows.view().scan(format.spec), first, some.size(), block * kBlockRows, signs.data());
+    sizes.push_back(some.size());
+  }
+  std::vector<RowView> lists(const RowFormat& format) const {
     std::vector<RowView> found;
-    for (const RowStore& list : *lists) found.push_back(list.size() > 0 ? list.view() : RowView{});
+    size_t first = 0, block = 0;
+    for (const size_t size : sizes) {
+      RowView list = rows.view().rows_from(format, first, size);
+      list.blocks = signs.data() + block * block_bytes(format.spec);
+      found.push_back(size > 0 ? list : RowView{});
+      first += size;
+      block += block_count(size);
+    }
     return found;
   }
+};
 
-  std::shared_ptr<const std::vector<RowStore>> lists;
+// A segment, and the rows that it looks at.
+struct IvfCopy::Held {
+  Held(std::shared_ptr<const Copied> copied, const std::shared_ptr<const IvfSegment>& from)
+      : rows(std::move(copied)),
+        segment(from->format(), from->shared_centroids(), rows->lists(from->format()), from, rows->rows.view()) {}
+
+  std::shared_ptr<const Copied> rows;
   IvfSegment segment;
 };
 
-}  // namespace
-
 IvfCopy::IvfCopy(std::shared_ptr<const IvfSegment> from, std::vector<uint64_t> rows)
-    : from_(std::move(from)), rows_(std::move(rows)), lists_(std::make_shared<std::vector<RowStore>>(from_->lists())) {
+    : from_(std::move(from)), rows_(std::move(rows)), copied_(std::make_shared<Copied>()) {
   if (rows_.size() < words_for(from_->rows()))
     fail(ErrorCode::InvalidArgument, "rows has " + std::to_string(rows_.size()) + " words for " +
                                          std::to_string(from_->rows()) + " rows: want at least " +
@@ -36,26 +57,31 @@ IvfCopy::IvfCopy(std::shared_ptr<const IvfSegment> from, std::vector<uint64_t> r
 bool IvfCopy::grow(size_t rows) {
   const std::lock_guard lock(mutex_);
   const RowFilter wanted{view_of(rows_), nullptr, {}, RowFilter::kUncounted};
-  std::vector<uint32_t> some;
-  for (size_t copied = 0; copied < rows && done_ < lists_->size(); ++done_) {
-    const size_t first = from_->first(done_);
-    some.clear();
-    wanted.each(first, from_->list(done_).rows, [&](size_t at) { some.push_back(static_cast<uint32_t>(at - first)); });
-    if (some.empty()) continue;
-    RowStore& store = (*lists_)[done_];
-    store.reserve(from_->format(), some.size());
-    store.append(from_->format(), from_->list(done_), some);
-    copied += some.size();
+  const RowFormat& format = from_->format();
+  std::vector<size_t>& done = copied_->sizes;
+  if (done.empty()) {  // room for all of them: what a search copies is not to move again
+    const size_t all = wanted.count(0, from_->rows());
+    done.reserve(from_->lists());
+    copied_->rows.reserve(format, all);
+    copied_->signs.reserve((all / kBlockRows + std::min(all, from_->lists())) * block_bytes(format.spec));
   }
-  return done_ == lists_->size();
+  std::vector<uint32_t> some;
+  for (size_t copied = 0; copied < rows && done.size() < from_->lists(); copied += some.size()) {
+    const size_t list = done.size(), first = from_->first(list);
+    some.clear();
+    wanted.each(first, from_->list(list).rows, [&](size_t at) { some.push_back(static_cast<uint32_t>(at - first)); });
+    copied_->append(format, from_->list(list), some);
+  }
+  return done.size() == from_->lists();
 }
 
 std::shared_ptr<const IvfSegment> IvfCopy::whole() const {
   const std::lock_guard lock(mutex_);
-  if (done_ < lists_->size())
+  const size_t done = copied_->sizes.size();
+  if (done < from_->lists())
     fail(ErrorCode::InvalidArgument,
-         std::to_string(done_) + " of " + std::to_string(lists_->size()) + " lists are copied: want all of them");
-  const auto held = std::make_shared<Held>(lists_, from_);
+         std::to_string(done) + " of " + std::to_string(from_->lists()) + " lists are copied: want all of them");
+  const auto held = std::make_shared<Held>(copied_, from_);
   return {held, &held->segment};
 }
 

@@ -1,5 +1,5 @@
 // Some rows of an IvfSegment, copied list by list: what a search for these rows alone reads, in place of all with a
-// mask.
+// mask. They also stand one after the other, for searches to which that many short lists cost more than all rows.
 #pragma once
 
 #include <cstdint>
@@ -24,10 +24,12 @@ class IvfCopy {
   std::shared_ptr<const IvfSegment> whole() const;
 
  private:
+  struct Copied;
+  struct Held;
+
   std::shared_ptr<const IvfSegment> from_;
   std::vector<uint64_t> rows_;
-  size_t done_ = 0;  // lists
-  std::shared_ptr<std::vector<RowStore>> lists_;
+  std::shared_ptr<Copied> copied_;
   mutable std::mutex mutex_;
 };
 

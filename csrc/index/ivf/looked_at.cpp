@@ -13,6 +13,9 @@ namespace {
 constexpr size_t kNearest = 32;     // queries whose nearest lists are looked for together
 constexpr double kRanksMore = 1.5;  // lists ranked at first, of those that are expected to be looked at
 constexpr size_t kDeeper = 16;      // and after that, of those ranked before
+constexpr size_t kMost = 4;         // all lists, where a kMost-th of them would be ranked
+constexpr size_t kListCost = 1;     // a list costs as much as so many blocks of 16 rows, beside its own
+constexpr double kRankCost = .25;   // and that again where it is ranked among all
 
 }  // namespace
 
@@ -26,7 +29,31 @@ bool IvfScan::enough(size_t found, double seen, double unfiltered) const {
   const auto held = static_cast<double>(found);
   const auto least = static_cast<double>(std::min(few_, kRowsAResult * options_.k));
   return held >= std::min(least, unfiltered) && held * seen >= unfiltered * unfiltered &&
-         held >= std::min(share_ * kNearShare * seen, std::max(share_ * kApart * more_ * unfiltered, kFewestApart));
+         held >= std::min(share_ * kNearShare * seen, apart_rows(unfiltered));
+}
+
+double IvfScan::apart_rows(double unfiltered) const {
+  return std::max(share_ * kApart * more_, kFewestApart) * unfiltered;
+}
+
+bool IvfScan::may_scan_together() const {
+  return segment_.together().rows > 0 && kernels_.expand_queries > 0 && filter_.rows == nullptr;
+}
+
+bool IvfScan::all_pay(std::span<const uint32_t> lists) const {
+  if (!may_scan_together()) return false;
+  size_t blocks = kListCost * lists.size();
+  for (const uint32_t l : lists) blocks += block_count(segment_.list(l).rows);
+  return blocks >= block_count(segment_.rows());
+}
+
+// To rank all lists, and to read as many rows as a query does that is far from them.
+bool IvfScan::all_pay_unranked() const {
+  const auto lists = static_cast<double>(segment_.lists());
+  const double unfiltered = static_cast<double>(segment_.whole().rows()) * static_cast<double>(nprobe_) / lists;
+  const double rows = std::min(apart_rows(unfiltered), static_cast<double>(segment_.rows()));
+  return may_scan_together() &&
+         static_cast<double>(block_count(segment_.rows())) <= kRankCost * lists + rows / kBlockRows;
 }
 
 IvfScan::Lists IvfScan::nearest_lists(size_t first, std::span<const uint32_t> who, std::vector<size_t> nprobe,
@@ -37,7 +64,11 @@ IvfScan::Lists IvfScan::nearest_lists(size_t first, std::span<const uint32_t> wh
   const bool widens = (some_ || results > 0) && !options_.range && options_.min_scores == nullptr;
   // How many of `ranked` lists a query looks at, at least so many of them; none: too few are ranked. Where these hold
   // too few results, twice as many at least, as searches do (Group::probe_all).
-  const auto looks_at = [&](std::span<const uint32_t> ranked, size_t fewest) -> std::optional<size_t> {
+  struct Looked {
+    size_t lists;
+    bool apart;
+  };
+  const auto looks_at = [&](std::span<const uint32_t> ranked, size_t fewest) -> std::optional<Looked> {
     size_t found = 0;
     double seen = 0, unfiltered = 0;
     for (size_t p = 0; widens && p < ranked.size(); ++p) {
@@ -45,10 +76,10 @@ IvfScan::Lists IvfScan::nearest_lists(size_t first, std::span<const uint32_t> wh
       seen += static_cast<double>(segment_.whole().list(ranked[p]).rows);
       if (p < nprobe_) unfiltered = seen;
       if (p + 1 < fewest || !enough(found, seen, unfiltered)) continue;
-      if (found >= results) return p + 1;
+      if (found >= results) return Looked{p + 1, static_cast<double>(found) * seen >= kFar * unfiltered * unfiltered};
       fewest = std::min(all, 2 * (p + 1));
     }
-    return !widens || ranked.size() == all ? std::optional(ranked.size()) : std::nullopt;
+    return !widens || ranked.size() == all ? std::optional(Looked{ranked.size(), widens && some_}) : std::nullopt;
   };
   std::vector<size_t> depth = nprobe;  // lists that are ranked
   const double first_depth = (widens ? kRanksMore : 1) * static_cast<double>(expected_);
@@ -90,10 +121,14 @@ IvfScan::Lists IvfScan::nearest_lists(size_t first, std::span<const uint32_t> wh
     }
     for (size_t at = 0; at < now.size(); ++at) {
       const std::span<const uint32_t> mine(lists.data() + at * least, least);
-      if (const auto looked = looks_at(mine, nprobe[now[at]])) {
-        of[now[at]].assign(mine.begin(), mine.begin() + static_cast<ptrdiff_t>(*looked));
-      } else {
-        depth[now[at]] = std::min(all, kDeeper * least);
+      Looks& looks = of[now[at]];
+      const auto looked = looks_at(mine, nprobe[now[at]]);
+      if (looked) looks = {{mine.begin(), mine.begin() + static_cast<ptrdiff_t>(looked->lists)}, looked->apart};
+      if (widens && (looked ? all_pay(looks.lists) : all_pay_unranked())) {
+        looks = {std::vector<uint32_t>(all), true};
+        std::iota(looks.lists.begin(), looks.lists.end(), 0u);
+      } else if (!looked) {
+        depth[now[at]] = kMost * kDeeper * least < all ? kDeeper * least : all;
         left.push_back(now[at]);
       }
     }
@@ -116,7 +151,7 @@ LookedAt IvfScan::looked_at() {
   const size_t enough = options_.enough > 0 ? options_.enough : options_.k;
   const Lists of = nearest_lists(0, who, std::vector<size_t>(count, nprobe_), enough);
   for (size_t i = 0; i < count; ++i) {
-    looked.lists.insert(looked.lists.end(), of[i].begin(), of[i].end());
+    looked.lists.insert(looked.lists.end(), of[i].lists.begin(), of[i].lists.end());
     looked.begin[i + 1] = static_cast<uint32_t>(looked.lists.size());
   }
   return looked;

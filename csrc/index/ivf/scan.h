@@ -1,7 +1,8 @@
-// One search of an IvfSegment, inside: which lists a query looks at (ivf/search.cpp), and the two ways through them.
+// One search of an IvfSegment, inside: which lists a query looks at (ivf/search.cpp), and the three ways through them.
 //
 // ivf/progressive.cpp: sign planes by lookup tables, then the other planes of what they leave over. A list may have one
 // visitor or many.
+// ivf/whole.cpp: whole codes, of which no row is lost; where sign planes rule out few rows.
 // expanded.cpp: whole codes by all visitors of a list at once; worth it from Kernels::expand_queries visitors on.
 #pragma once
 
@@ -27,15 +28,17 @@ class IvfScan {
   static bool by_whole_codes(const IvfSegment& segment, size_t queries, const SearchOptions& options);
 
  private:
-  // What enough() asks of a query that few allowed rows are near to. 10^6 rows in 2,048 lists, the tenth nearest to
-  // some vector allowed, queries far from it: .85 of what a scan finds with a bound of 4, .93 with 8, .965 with 12; .98
-  // with 16, of 1.2 times the rows. Nearly: of rows allowed by chance, that share goes up and down. And no fewer than
-  // kFewestApart rows: of the hundredth nearest, a bound of 12 lets a fifth be held, of .82 of what a scan finds.
-  static constexpr double kApart = 12, kNearShare = 0.75, kFewestApart = 8192;
+  // What enough() asks of a query that few allowed rows are near to. 10^6 rows in 2,048 lists, a share s nearest to
+  // some vector allowed, queries far from it: lists that hold kApart sqrt(s) times the rows that a search of all looks
+  // at find .98 of what a scan does, of a half as of a tenth; of a tenth kFewestApart times these rows find .996.
+  // Nearly the share of all: of rows allowed by chance, that goes up and down.
+  static constexpr double kApart = 12, kNearShare = 0.75, kFewestApart = 10;
+  static constexpr double kFar = 8;          // times what is enough() of rows that are near: all of them are far
   static constexpr size_t kRowsAResult = 8;  // that the lists hold at least, as far as they do without a filter
 
   class Group;
   class Progressive;
+  class Whole;
   struct Place {
     uint32_t list, row;
   };
@@ -47,16 +50,30 @@ class IvfScan {
   std::vector<Place> places() const;
   void count_allowed();
   bool enough(size_t found, double seen, double unfiltered) const;
+  // Rows that lists are to hold for a query that is far from all of them.
+  double apart_rows(double unfiltered) const;
+  // Whether to scan all rows one after the other, by whole codes, takes no longer than these lists; than what is left
+  // to do for a query to which the lists ranked so far are not enough().
+  bool all_pay(std::span<const uint32_t> lists) const;
+  bool all_pay_unranked() const;
+  bool may_scan_together() const;
+  // Whether a query that looks at these does so.
+  bool together(std::span<const uint32_t> lists) const { return lists.size() == segment_.lists() && all_pay(lists); }
   // Rows of a list that may be found.
   size_t allowed_of(size_t list) const;
   void search_copied(const std::vector<Place>& few);
   void set_masks();
   // What select may keep of a list, null: all of it; false: nothing. room: where a mask may be put.
   bool masked(size_t list, std::vector<uint16_t>& room, const uint16_t*& mask) const;
-  // Lists of each query, the nearest first.
-  using Lists = std::vector<std::vector<uint32_t>>;
+  bool masked(size_t first, size_t rows, std::vector<uint16_t>& room, const uint16_t*& mask) const;
+  // Lists that a query looks at, the nearest first. apart: many more than one that is near to what it may find.
+  struct Looks {
+    std::vector<uint32_t> lists;
+    bool apart = false;
+  };
+  using Lists = std::vector<Looks>;  // of each query
   // Those that queries first + who[i] look at: nprobe[i] of them, and so many more that these are enough() and hold as
-  // many rows as there are to be results.
+  // many rows as there are to be results; all of them where these are together() and that takes no longer.
   Lists nearest_lists(size_t first, std::span<const uint32_t> who, std::vector<size_t> nprobe, size_t results) const;
   // Whether lists that are visited so often in all are scored by whole codes.
   static bool expands(const IvfSegment& segment, size_t visits, const SearchOptions& options);
@@ -81,6 +98,11 @@ class IvfScan {
   double share_ = 1;                          // these, of all
   double more_ = 1;                           // times the rows are looked at for them, if they are allowed by chance
   std::vector<Place> allowed_;
+};
+
+// Lists [from, to) of a query, the nearest first.
+struct Ranks {
+  size_t from, to;
 };
 
 // Which queries probe which list.
@@ -111,10 +133,10 @@ class IvfScan::Group {
   void complete_allowed();
   void scan_expanded(const std::vector<uint32_t>& who, const Visits& visits);
   void probe_all();
-  void probe(const std::vector<uint32_t>& who, const Lists& lists);
-  void scan_progressive(std::span<const uint32_t> who, std::span<const std::vector<uint32_t>> lists);
-  Visits visits(std::span<const uint32_t> who, std::span<const std::vector<uint32_t>> lists, size_t from,
-                size_t to) const;
+  void probe(const std::vector<uint32_t>& who, const Lists& looks);
+  void scan_progressive(std::span<const uint32_t> who, std::span<const Looks> looks);
+  void scan_whole(std::span<const uint32_t> who, std::span<const Looks> looks, std::span<const Ranks> left);
+  Visits visits(std::span<const uint32_t> who, std::span<const Looks> looks, std::span<const Ranks> ranks) const;
 
   const IvfScan& scan_;
   size_t first_, count_;
@@ -129,6 +151,8 @@ class IvfScan::Progressive {
   Progressive& operator=(const Progressive&) = delete;
   // Scans a list for queries `who`: at most Kernels::batch_queries.
   void scan_list(size_t list, std::span<const uint32_t> who);
+  // Whether whole codes are the faster way through a query's other lists, by what sign planes ruled out of late.
+  bool gives_up(uint32_t query) const;
 
  private:
   struct Raise {
@@ -146,7 +170,14 @@ class IvfScan::Progressive {
     int32_t sum;  // over the first two planes
   };
 
+  // Rows of a query that were scanned of late, while it had k results, and what it cost to complete some of them.
+  struct Late {
+    size_t scanned = 0, cost = 0;
+    bool settled = false;  // there were others before these
+  };
+
   ScanQueries gather(std::span<const uint32_t> who);
+  void note(Late& late, size_t scanned, size_t kept) const;
   void prefetch(const RowView& list, std::span<const uint32_t> rows, size_t from, size_t to) const;
   size_t narrow(uint32_t query, const RowView& list, Kept& kept, size_t at);
   size_t best_first(uint32_t* rows, float* scores, size_t n);
@@ -159,6 +190,7 @@ class IvfScan::Progressive {
   bool two_steps_ = false, stage_factors_ = false;
   const LutQueries& tables_;  // of all queries, not of the group's alone
   std::vector<Raise> raises_;
+  std::vector<Late> late_;
   // Of the list at hand.
   std::vector<int32_t> sums_, bias_;
   std::vector<uint16_t> mask_;
@@ -169,6 +201,42 @@ class IvfScan::Progressive {
   size_t after_two_ = 0;                // bytes of the rest that the second plane takes
   size_t scanned_ = 0, survivors_ = 0;  // as of SearchWork
   Buffer gathered_, y8_;
+};
+
+// A list at a time, by whole codes: every row has its final score. In one thread.
+class IvfScan::Whole {
+ public:
+  explicit Whole(Group& group);
+  ~Whole() { note_work(scan_.options_.work, scanned_, survivors_); }
+  Whole(const Whole&) = delete;
+  Whole& operator=(const Whole&) = delete;
+  void scan_list(size_t list, std::span<const uint32_t> who);
+  // All rows of the segment, which are together().
+  void scan_together(std::span<const uint32_t> who);
+
+ private:
+  enum class Split : uint8_t { No, Done, TooLarge };
+
+  bool split(uint32_t query);
+  void scan(const RowView& rows, const uint16_t* mask, std::span<const uint32_t> who);
+  void push(uint32_t query, const RowView& list, size_t row, size_t rows, const uint16_t* mask);
+
+  Group& group_;
+  const IvfScan& scan_;
+  const RowFormat& format_;
+  const CodeSpec& spec_;
+  // Of all queries of the group, as far as they came.
+  size_t query_bytes_;
+  std::vector<Split> split_;
+  std::vector<float> error_;  // of a score as a float, before the factor
+  Buffer y8_;                 // both of split_fine, one behind the other
+  // Of the chunk at hand.
+  Buffer expanded_, visitors_;
+  std::vector<uint16_t> mask_;
+  std::vector<int32_t> products_, sums_;
+  std::vector<uint32_t> rows_;
+  std::vector<float> scores_;
+  size_t scanned_ = 0, survivors_ = 0;  // as of SearchWork
 };
 
 }  // namespace bebr

@@ -105,6 +105,7 @@ void IvfScan::count_allowed() {
 }
 
 size_t IvfScan::allowed_of(size_t l) const {
+  if (filter_.all()) return segment_.list(l).rows;
   return allowed_in_.empty() ? filter_.count(segment_.first(l), segment_.list(l).rows) : allowed_in_[l];
 }
 
@@ -153,9 +154,15 @@ bool IvfScan::masked(size_t l, std::vector<uint16_t>& room, const uint16_t*& mas
     mask = masks_[l].data();
     return !masks_[l].empty();
   }
+  return masked(segment_.first(l), rows, room, mask);
+}
+
+// The same of rows that stand one after the other, where the filter is no list.
+bool IvfScan::masked(size_t first, size_t rows, std::vector<uint16_t>& room, const uint16_t*& mask) const {
+  if (filter_.all()) return true;
   room.resize(round_up(rows, 64) / 16);
   mask = room.data();
-  return filter_.masks(segment_.first(l), rows, room.data());
+  return filter_.masks(first, rows, room.data());
 }
 
 // --- in which way
@@ -198,8 +205,8 @@ void IvfScan::Group::probe_all() {
   std::vector<TopK> before;  // what other segments gave, to begin again with
   for (size_t i = 0; widens && i < count_; ++i) before.push_back(top(i));
   while (!who.empty()) {
-    const Lists lists = scan_.nearest_lists(first_, who, nprobe, 0);
-    probe(who, lists);
+    const Lists looks = scan_.nearest_lists(first_, who, nprobe, 0);
+    probe(who, looks);
     if (!widens) return;
     // Fewer than enough results only where fewer rows exist: look at more lists, from the start, for their order may
     // change.
@@ -207,63 +214,99 @@ void IvfScan::Group::probe_all() {
     nprobe.clear();
     for (size_t at = 0; at < who.size(); ++at) {
       const uint32_t i = who[at];
-      if (top(i).hits().size() >= enough || lists[at].size() == all) continue;
+      if (top(i).hits().size() >= enough || looks[at].lists.size() == all) continue;
       top(i) = before[i];
       later.push_back(i);
-      nprobe.push_back(std::min(all, 2 * lists[at].size()));
+      nprobe.push_back(std::min(all, 2 * looks[at].lists.size()));
     }
     who = std::move(later);
   }
 }
 
-void IvfScan::Group::probe(const std::vector<uint32_t>& who, const Lists& lists) {
+void IvfScan::Group::probe(const std::vector<uint32_t>& who, const Lists& looks) {
   size_t visited = 0;
-  for (const std::vector<uint32_t>& mine : lists) visited += mine.size();
-  if (expands(scan_.segment_, visited, scan_.options_)) return scan_expanded(who, visits(who, lists, 0, visited));
+  std::vector<Ranks> every;
+  for (const Looks& mine : looks) {
+    visited += mine.lists.size();
+    every.push_back({0, mine.lists.size()});
+  }
+  if (expands(scan_.segment_, visited, scan_.options_)) return scan_expanded(who, visits(who, looks, every));
   parallel_for(who.size(), part(who.size(), num_threads()), [&](size_t begin, size_t end) {
-    scan_progressive(std::span(who).subspan(begin, end - begin), std::span(lists).subspan(begin, end - begin));
+    scan_progressive(std::span(who).subspan(begin, end - begin), std::span(looks).subspan(begin, end - begin));
   });
 }
 
-void IvfScan::Group::scan_progressive(std::span<const uint32_t> who, std::span<const std::vector<uint32_t>> lists) {
+void IvfScan::Group::scan_progressive(std::span<const uint32_t> who, std::span<const Looks> looks) {
   const IvfSegment& segment = scan_.segment_;
   size_t most = 0, visited = 0;
-  for (const std::vector<uint32_t>& mine : lists) {
-    most = std::max(most, mine.size());
-    visited += mine.size();
+  for (const Looks& mine : looks) {
+    most = std::max(most, mine.lists.size());
+    visited += mine.lists.size();
   }
   Progressive progressive(*this);
-  // In the order of its own lists alone, a query's answer does not depend on the others.
+  // Of each query the lists of which sign planes rule out too few rows: of one far from all rows, in the first place.
+  // Of many rows with a mask whole codes would be read in vain.
+  const bool whole = scan_.kernels_.expand_queries > 0 && !scan_.filter_.filtered();
+  std::vector<Ranks> left;
+  for (const Looks& mine : looks) left.push_back({mine.apart && whole ? 0 : mine.lists.size(), mine.lists.size()});
   if (scan_.options_.batch_invariant || visited < kSharedVisits * segment.lists()) {
-    for (size_t i = 0; i < who.size(); ++i)
-      for (const uint32_t list : lists[i]) progressive.scan_list(list, who.subspan(i, 1));
-    return;
-  }
-  // The nearest lists of every query first: they set a threshold that rules out most of the others' rows.
-  const size_t batch = scan_.kernels_.batch_queries;
-  for (size_t from = 0, to = 1; from < most; from = to, to = std::min(most, 4 * to)) {
-    const Visits slice = visits(who, lists, from, to);
-    for (size_t l = 0; l < segment.lists(); ++l) {
-      const std::span<const uint32_t> visitors = slice.of(l);
-      for (size_t v = 0; v < visitors.size(); v += batch)
-        progressive.scan_list(l, visitors.subspan(v, std::min(batch, visitors.size() - v)));
+    // In the order of its own lists alone, a query's answer does not depend on the others.
+    for (size_t i = 0; i < who.size(); ++i) {
+      size_t rank = 0;
+      for (; rank < left[i].from && !progressive.gives_up(who[i]); ++rank)
+        progressive.scan_list(looks[i].lists[rank], who.subspan(i, 1));
+      left[i].from = rank;
+    }
+  } else {
+    // The nearest lists of every query first: they set a threshold that rules out most of the others' rows.
+    const size_t batch = scan_.kernels_.batch_queries;
+    std::vector<Ranks> slice(who.size());
+    for (size_t from = 0, to = 1; from < most; from = to, to = std::min(most, 4 * to)) {
+      for (size_t i = 0; i < who.size(); ++i) {
+        if (left[i].from > from && progressive.gives_up(who[i])) left[i].from = from;
+        slice[i] = {std::min(from, left[i].from), std::min(to, left[i].from)};
+      }
+      const Visits now = visits(who, looks, slice);
+      for (size_t l = 0; l < segment.lists(); ++l) {
+        const std::span<const uint32_t> visitors = now.of(l);
+        for (size_t v = 0; v < visitors.size(); v += batch)
+          progressive.scan_list(l, visitors.subspan(v, std::min(batch, visitors.size() - v)));
+      }
     }
   }
+  scan_whole(who, looks, left);
 }
 
-// By the lists of ranks [from, to) of each query.
-Visits IvfScan::Group::visits(std::span<const uint32_t> who, std::span<const std::vector<uint32_t>> lists, size_t from,
-                              size_t to) const {
+// Of these lists no row is lost, so that their order does not matter; nor whether rows are together().
+void IvfScan::Group::scan_whole(std::span<const uint32_t> who, std::span<const Looks> looks,
+                                std::span<const Ranks> left) {
+  if (std::all_of(left.begin(), left.end(), [](const Ranks& ranks) { return ranks.from == ranks.to; })) return;
+  Whole whole(*this);
+  std::vector<uint32_t> every;
+  std::vector<Ranks> some(left.begin(), left.end());
+  for (size_t i = 0; i < who.size(); ++i) {
+    if (left[i].from > 0 || !scan_.together(looks[i].lists)) continue;
+    every.push_back(who[i]);
+    some[i].from = some[i].to;
+  }
+  whole.scan_together(every);
+  const Visits rest = visits(who, looks, some);
+  for (size_t l = 0; l < scan_.segment_.lists(); ++l) whole.scan_list(l, rest.of(l));
+}
+
+// By the lists of these ranks of each query.
+Visits IvfScan::Group::visits(std::span<const uint32_t> who, std::span<const Looks> looks,
+                              std::span<const Ranks> ranks) const {
   Visits found;
   std::vector<uint32_t>& begin = found.begin;
   begin.resize(scan_.segment_.lists() + 1);
-  for (const std::vector<uint32_t>& mine : lists)
-    for (size_t p = from; p < std::min(to, mine.size()); ++p) ++begin[mine[p] + 1];
+  for (size_t i = 0; i < who.size(); ++i)
+    for (size_t p = ranks[i].from; p < ranks[i].to; ++p) ++begin[looks[i].lists[p] + 1];
   for (size_t l = 0; l < scan_.segment_.lists(); ++l) begin[l + 1] += begin[l];
   found.visitors.resize(begin.back());
   std::vector<uint32_t> next(begin.begin(), begin.end() - 1);
   for (size_t i = 0; i < who.size(); ++i)
-    for (size_t p = from; p < std::min(to, lists[i].size()); ++p) found.visitors[next[lists[i][p]]++] = who[i];
+    for (size_t p = ranks[i].from; p < ranks[i].to; ++p) found.visitors[next[looks[i].lists[p]]++] = who[i];
   return found;
 }
 

@@ -28,9 +28,10 @@ class IvfSegment final : public SegmentReader {
   // The rows of a file written by save, or by merge_chunks, mapped.
   static std::shared_ptr<const IvfSegment> open(std::shared_ptr<const File> file);
   // Lists that the caller keeps in memory, and may change while nobody reads: then it calls lists_changed().
-  // copied_from: the segment that some rows are copies of, in the same lists (ivf/copy.h).
+  // copied_from: the segment that some rows are copies of, in the same lists (ivf/copy.h). together: all of these, one
+  // list after the other.
   IvfSegment(const RowFormat& format, std::shared_ptr<const Centroids> centroids, std::vector<RowView> lists,
-             std::shared_ptr<const IvfSegment> copied_from = nullptr);
+             std::shared_ptr<const IvfSegment> copied_from = nullptr, const RowView& together = {});
 
   SegmentKind kind() const noexcept override { return SegmentKind::Ivf; }
   size_t vector_dim() const noexcept override { return centroids_->dim(); }
@@ -49,6 +50,7 @@ class IvfSegment final : public SegmentReader {
   const Centroids& centroids() const noexcept { return *centroids_; }
   std::shared_ptr<const Centroids> shared_centroids() const noexcept { return centroids_; }
   bool shares_centroids() const noexcept { return centroids_.use_count() > 1; }
+  const RowView& together() const noexcept { return together_; }  // no rows: they stand in their lists alone
   const IvfSegment& whole() const noexcept { return copied_from_ ? *copied_from_ : *this; }
   size_t lists() const noexcept { return lists_.size(); }
   const RowView& list(size_t l) const noexcept { return lists_[l]; }
@@ -67,6 +69,7 @@ class IvfSegment final : public SegmentReader {
   std::vector<RowView> lists_;
   std::vector<size_t> first_;  // and the number of all rows
   std::shared_ptr<const IvfSegment> copied_from_;
+  RowView together_;
   mutable std::mutex ids_mutex_;
   mutable std::vector<int64_t> ids_;
   mutable bool ids_made_ = false;
