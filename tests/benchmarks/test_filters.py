@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
+import numpy as np
 import pytest
 
 from benchmarks import filters
@@ -17,10 +20,27 @@ def test_every_filter_is_answered_in_full(capsys, monkeypatch):
 
 
 def test_what_misses_a_bound_is_marked():
-    good = filters.Row("random", 0.1, 0.9, 0.9, 0.9, 12.0, 10.0, 1.2, 1.0, 0)
-    bad = filters.Row("far", 0.1, 0.8, 0.9, 0.9, 14.0, 10.0, 1.4, 1.0, 3)
+    recalls = {"recall_apart": 0.7, "recall_level": 0.9, "unfiltered": 0.95, "ceiling": 0.9}
+    shared = {"lists": 4, "one_apart": 5.0, "one_level": 10.0, "batch_apart": 0.5, "batch_level": 1.0}
+    good = filters.Row(kind="random", share=0.1, recall=0.9, one=12.0, batch=1.2, short=0, **recalls, **shared)
+    bad = filters.Row(kind="far", share=0.1, recall=0.89, one=14.0, batch=1.4, short=3, **recalls, **shared)
     searched, evaluated = filters.tables([good, bad], [filters.Evaluation("all", 10, 1.0)], "t")
     rows = list(zip(*(column.cells for column in searched.columns), strict=True))
     assert not any("✗" in cell for cell in rows[0])
     assert sum("✗" in cell for cell in rows[1]) == 4
-    assert len(list(evaluated.columns[0].cells)) == 1 and good.recall == pytest.approx(0.9)
+    assert len(list(evaluated.columns[0].cells)) == 1
+
+
+def test_equal_recall_takes_as_few_lists_as_it_can():
+    truth = np.arange(40).reshape(4, 10)
+
+    class Apart:
+        """Each list but the first finds one more, up to eight."""
+
+        def search(self, q, k, nprobe):
+            found = truth.copy()
+            found[:, min(nprobe - 1, 8) :] = -1
+            return SimpleNamespace(ids=found)
+
+    assert filters.level(Apart(), truth, 10, truth, 0.5) == (6, pytest.approx(0.5))
+    assert filters.level(Apart(), truth, 10, truth, 0.9) == (10, pytest.approx(0.8))
