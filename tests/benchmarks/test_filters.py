@@ -35,12 +35,13 @@ def test_equal_recall_takes_as_few_lists_as_it_can():
     truth = np.arange(40).reshape(4, 10)
 
     class Apart:
-        """Each list but the first finds one more, up to eight."""
+        """Each list but the first finds one more, up to eight. By itself it looks at four."""
 
-        def search(self, q, k, nprobe):
+        def search(self, q, k, nprobe=4):
             found = truth.copy()
             found[:, min(nprobe - 1, 8) :] = -1
             return SimpleNamespace(ids=found)
 
+    assert filters.level(Apart(), truth, 10, truth, 0.3) == (0, pytest.approx(0.3))
     assert filters.level(Apart(), truth, 10, truth, 0.5) == (6, pytest.approx(0.5))
     assert filters.level(Apart(), truth, 10, truth, 0.9) == (10, pytest.approx(0.8))
