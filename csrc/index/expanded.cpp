@@ -64,7 +64,7 @@ ExpandedScan::ExpandedScan(const RowFormat& format, const ByteQueries& queries, 
       lists_(base_.size()) {
   for (size_t i = 0; i < base_.size(); ++i)
     raises_[i] = exact ? exact_raise(queries_, i, base[i]) : kDeviations * queries_.deviation[i];
-  read(std::max(queries.least_tiles, (queries.tiles() + 1) / 2));
+  read(queries.tiles());
   has_tail_.resize(chunk_rows_);
   floats_.resize(chunk_rows_ + 16);
   expanded_.resize(chunk_rows_ / kBlockRows * expanded_bytes(queries_.groups));
@@ -85,6 +85,36 @@ void ExpandedScan::read(uint32_t tiles) {
     unseen_[i] = std::sqrt(rest * rest + rounding * rounding);
     queries_.copy_tail(i, tiles, tails_.as<int8_t>() + i * tail_bytes);
   }
+}
+
+void ExpandedScan::lead() {
+  read(std::max(queries_.least_tiles, (queries_.tiles() + 1) / 2));
+  if (tiles_ == queries_.tiles()) return;
+  for (uint32_t query = 0; query < base_.size(); ++query) {
+    if (query + 1 < base_.size()) prefetch(query + 1);
+    learn_tail(query);
+  }
+}
+
+// Of the candidates so far, which all dims were read of.
+void ExpandedScan::learn_tail(uint32_t query) {
+  drop(query);
+  const uint32_t tile = queries_.tail_tile(tiles_);
+  const size_t tail_bytes = 64 * size_t{queries_.tiles() - tile};
+  for (const Candidate& candidate : lists_[query].candidates) {
+    int32_t added;
+    kernels_.expand_tail(views_[candidate.view].scan(spec_), tile, &candidate.row, 1, candidate.row, row_tails_.data());
+    kernels_.dot_tail(row_tails_.data(), tail_bytes, tails_.as<int8_t>() + query * tail_bytes, &candidate.row, 1,
+                      candidate.row, &added);
+    raise_tail(query, added);
+  }
+}
+
+// By a row that the dims of the tail have added so much to.
+void ExpandedScan::raise_tail(uint32_t query, int32_t added) {
+  const float apart = queries_.base[query] - queries_.lead(tiles_, query).base;
+  if (unseen_[query] > 0)
+    thresholds_.raise_tail(query, (apart + queries_.scale[query] * static_cast<float>(added)) / unseen_[query]);
 }
 
 // As rows come, ever fewer of them are above the k best so far, or near: about as many each time that rows have
@@ -200,10 +230,8 @@ size_t ExpandedScan::add_tails(uint32_t query, const int32_t* sums, size_t first
   const int8_t* tail = tails_.as<int8_t>() + query * tail_bytes;
   const float scale = queries_.scale[query], threshold = thresholds_.of(query);
   const float whole = base_[query] + queries_.base[query] + raises_[query];
-  const float apart = queries_.base[query] - queries_.lead(tiles_, query).base;
-  int32_t added[kPiece];
+  int32_t added[kPiece], most = INT32_MIN;
   size_t left = 0;
-  float most = 0;
   for (size_t i = 0; i < rows; i += kPiece) {
     const size_t some = std::min(kPiece, rows - i);
     const uint32_t* these = rows_.data() + i;
@@ -224,13 +252,13 @@ size_t ExpandedScan::add_tails(uint32_t query, const int32_t* sums, size_t first
       if (format_.factor == Factor::Mul) score *= factors_.of(row);
       if (format_.factor == Factor::Sub) score -= factors_.of(row);
       if (!(score > threshold)) continue;
-      most = std::max(most, apart + scale * static_cast<float>(added[j]));
+      most = std::max(most, added[j]);
       rows_[left] = row;
       scores_[left++] = score;
     }
   }
   wasted_ += rows - left;
-  if (unseen_[query] > 0) thresholds_.raise_tail(query, most / unseen_[query]);
+  if (left > 0) raise_tail(query, most);
   return left;
 }
 

@@ -62,6 +62,9 @@ class ExpandedScan {
   ExpandedScan(const RowFormat& format, const ByteQueries& queries, const float* base, size_t k, size_t rows,
                Thresholds& thresholds, bool exact);
 
+  // From now on reads the leading dims of most rows alone, where the queries have leads; all dims at first.
+  void lead();
+
   // Scans the rows of `view` that `mask` allows (a bit a row; null: all) for queries `who`. The view must not change
   // until these queries are completed.
   // `next`: what is scanned after it, null: nothing that is known.
@@ -116,6 +119,8 @@ class ExpandedScan {
                 const uint16_t* mask);
   void set_threshold(uint32_t query, const int32_t* sums, size_t first, size_t rows, const uint16_t* mask);
   void read(uint32_t tiles);
+  void learn_tail(uint32_t query);
+  void raise_tail(uint32_t query, int32_t added);
   void choose_tiles();
   float raise_of(uint32_t query) const;
   float lower_bound(uint32_t query, size_t i) const;

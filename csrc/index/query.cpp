@@ -16,6 +16,8 @@ namespace {
 constexpr size_t kFewestQueries = 32;  // fewer than these to round are not worth a thread
 constexpr size_t kFewestPairs = 8;     // of quads
 constexpr double kLeftOut = 1.0 / 24;  // of the variance that a scan of signs cannot see: leading_groups
+constexpr int32_t kLeastEntry8 =
+    31;  // that the largest entry of a query may be: coarser ones tell rows apart too badly
 constexpr float kNothing = 0x1p-100f;  // a step below it has no finite inverse; the query is as good as zero
 
 // Entry n of a nibble: sum (bit ? +y : -y) + sum |y|. Setting bit i adds 2 y[i]; bytes wrap, and no entry is above 254.
@@ -184,13 +186,14 @@ std::vector<uint32_t> share_places(const float* y, size_t count, uint32_t dims, 
   return times;
 }
 
-// Query q of `bytes` from y[dims]. inverse: 1 / the copies of each dim. whole, seen: room for dims and quads.
+// Query q of `bytes` from y[dims]. inverse: 1 / the copies of each dim. most: of an entry. whole, seen: room for dims
+// and quads.
 void make_byte_query(const CodeSpec& spec, const float* y, const std::vector<uint32_t>& times,
-                     const std::vector<float>& inverse, size_t q, ByteQueries& bytes, std::vector<int32_t>& whole,
-                     std::vector<uint32_t>& seen) {
+                     const std::vector<float>& inverse, float most, size_t q, ByteQueries& bytes,
+                     std::vector<int32_t>& whole, std::vector<uint32_t>& seen) {
   const uint32_t dims = spec.dims();
   const float largest = largest_size(y, inverse.data(), dims);  // of a place
-  const float step = largest > 127 * kNothing ? largest / 127 : 1, per_step = 1 / step;
+  const float step = largest > most * kNothing ? largest / most : 1, per_step = 1 / step;
   int8_t* y8 = bytes.y8.as<int8_t>() + q * y8_stride(bytes.groups);
   for (uint32_t j = 0; j < dims; ++j) whole[j] = nearest_integer(y[j] * per_step);
   for (uint32_t j = 0; j < dims; ++j) y8[j] = static_cast<int8_t>(whole[j]);
@@ -276,7 +279,12 @@ void make_leads(const CodeSpec& spec, const DimWeights& weights, const float* y,
 
 }  // namespace
 
-ByteQueries make_byte_queries(const CodeSpec& spec, const float* y, size_t count, bool leads) {
+int32_t most_entry(const CodeSpec& spec, const Kernels& kernels) {
+  if (kernels.small_product == 0) return kMostEntry8;
+  return std::clamp(kernels.small_product / ((1 << spec.planes) - 1), kLeastEntry8, kMostEntry8);
+}
+
+ByteQueries make_byte_queries(const CodeSpec& spec, const float* y, size_t count, bool leads, int32_t most) {
   const uint32_t dims = spec.dims();
   ByteQueries bytes;
   bytes.groups = spec.groups();
@@ -299,7 +307,7 @@ ByteQueries make_byte_queries(const CodeSpec& spec, const float* y, size_t count
     std::vector<int32_t> whole(dims);
     std::vector<uint32_t> seen(dims / 4);
     for (size_t q = first; q < last; ++q) {
-      make_byte_query(spec, y + q * dims, times, inverse, q, bytes, whole, seen);
+      make_byte_query(spec, y + q * dims, times, inverse, static_cast<float>(most), q, bytes, whole, seen);
       if (!bytes.leads.empty()) make_leads(spec, weights, y + q * dims, whole, q, bytes);
     }
   });

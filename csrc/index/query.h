@@ -98,7 +98,12 @@ struct ByteQueries {
     return leads.empty() ? Lead{base[q], 0} : leads[tiles * base.size() + q];
   }
 };
-ByteQueries make_byte_queries(const CodeSpec& spec, const float* y, size_t count, bool leads = false);
+// most: of the entries, in size; 127 at most.
+inline constexpr int32_t kMostEntry8 = 127;
+ByteQueries make_byte_queries(const CodeSpec& spec, const float* y, size_t count, bool leads = false,
+                              int32_t most = kMostEntry8);
+// The entries' size that suits an approximate search.
+int32_t most_entry(const CodeSpec& spec, const Kernels& kernels);
 
 // An upper bound of |<fine query, v> - scale8 * sums| over every code of the spec: what the scan of the sign plane
 // cannot see. Rounding of the 8-bit query, plus the planes it does not read (the smaller of the L1 and the

@@ -328,21 +328,41 @@ void expand_tail_avx2(const ScanView& view, uint32_t tile, const uint32_t* rows,
   }
 }
 
+// The products of 32 bytes with 32 entries, in 8 sums. small: entries of at most 64, so that two products with any
+// bytes stay in 16 bits.
+BEBR_INLINE __m256i dot32_avx2(const bool small, const uint8_t* bytes, const int8_t* entries) {
+  const __m256i u = load_avx2_expand(bytes), y = load_avx2_expand(entries);
+  if (small) return _mm256_madd_epi16(_mm256_maddubs_epi16(u, y), _mm256_set1_epi16(1));
+  const __m256i low = _mm256_madd_epi16(_mm256_cvtepu8_epi16(_mm256_castsi256_si128(u)),
+                                        _mm256_cvtepi8_epi16(_mm256_castsi256_si128(y)));
+  const __m256i high = _mm256_madd_epi16(_mm256_cvtepu8_epi16(_mm256_extracti128_si256(u, 1)),
+                                         _mm256_cvtepi8_epi16(_mm256_extracti128_si256(y, 1)));
+  return _mm256_add_epi32(low, high);
+}
+
+BEBR_INLINE void dot_tails_avx2(const bool small, const uint8_t* tails, size_t bytes, const int8_t* y8,
+                                const uint32_t* rows, size_t count, uint32_t first, int32_t* out) {
+  for (size_t i = 0; i < count; ++i) {
+    const uint8_t* tail = tails + (rows[i] - first) * bytes;
+    __m256i sum = _mm256_setzero_si256(), other = sum;
+    for (size_t j = 0; j < bytes; j += 64) {
+      sum = _mm256_add_epi32(sum, dot32_avx2(small, tail + j, y8 + j));
+      other = _mm256_add_epi32(other, dot32_avx2(small, tail + j + 32, y8 + j + 32));
+    }
+    out[i] = sum_lanes_avx2(_mm256_add_epi32(sum, other));
+  }
+}
+
 void dot_tail_avx2(const uint8_t* tails, size_t bytes, const int8_t* y8, const uint32_t* rows, size_t count,
                    uint32_t first, int32_t* out) noexcept {
-  for (size_t i = 0; i < count; ++i) {
-    __m256i sum = _mm256_setzero_si256();
-    for (size_t j = 0; j < bytes; j += 32) {
-      // In 16 bits: a product of two bytes may leave what vpmaddubsw adds up.
-      const __m256i u = load_avx2_expand(tails + (rows[i] - first) * bytes + j), y = load_avx2_expand(y8 + j);
-      const __m256i low = _mm256_madd_epi16(_mm256_cvtepu8_epi16(_mm256_castsi256_si128(u)),
-                                            _mm256_cvtepi8_epi16(_mm256_castsi256_si128(y)));
-      const __m256i high = _mm256_madd_epi16(_mm256_cvtepu8_epi16(_mm256_extracti128_si256(u, 1)),
-                                             _mm256_cvtepi8_epi16(_mm256_extracti128_si256(y, 1)));
-      sum = _mm256_add_epi32(sum, _mm256_add_epi32(low, high));
-    }
-    out[i] = sum_lanes_avx2(sum);
-  }
+  // |-128| is 128 without a sign.
+  __m256i most = _mm256_setzero_si256();
+  for (size_t j = 0; j < bytes; j += 32) most = _mm256_max_epu8(most, _mm256_abs_epi8(load_avx2_expand(y8 + j)));
+  const __m256i small = _mm256_set1_epi8(64), within = _mm256_cmpeq_epi8(_mm256_max_epu8(most, small), small);
+  if (_mm256_movemask_epi8(within) == -1)
+    dot_tails_avx2(true, tails, bytes, y8, rows, count, first, out);
+  else
+    dot_tails_avx2(false, tails, bytes, y8, rows, count, first, out);
 }
 
 }  // namespace
@@ -350,10 +370,12 @@ void dot_tail_avx2(const uint8_t* tails, size_t bytes, const int8_t* y8, const u
 void bind_avx2_expand(Kernels& table) noexcept {
   table.expand = expand_avx2;
   table.dot_expanded = dot_expanded_avx2;
-  table.expand_queries = 20;  // docs/experiments/avx2.md
+  table.small_product = 4000;  // of those 8 fit into 16 bits: a run has four quads and more
+  table.expand_queries = 20;   // docs/experiments/avx2.md
   table.expand_tail = expand_tail_avx2;
   table.dot_tail = dot_tail_avx2;
   table.tail_tiles = 40;
+  table.lead_lists = 24;
 }
 
 }  // namespace bebr

@@ -293,10 +293,12 @@ void dot_tail_avx512(const uint8_t* tails, size_t bytes, const int8_t* y8, const
 void bind_avx512_expand(Kernels& table) noexcept {
   table.expand = expand_avx512;
   table.dot_expanded = dot_expanded_avx512;
+  table.small_product = 0;  // sums are of 32 bits from the start
   table.expand_queries = 8;
   table.expand_tail = expand_tail_avx512;
   table.dot_tail = dot_tail_avx512;
   table.tail_tiles = 40;
+  table.lead_lists = 48;
 }
 
 }  // namespace bebr

@@ -212,6 +212,7 @@ void dot_tail_avxvnni(const uint8_t* tails, size_t bytes, const int8_t* y8, cons
 void bind_avxvnni_expand(Kernels& table) noexcept {
   table.expand = expand_avxvnni;
   table.dot_expanded = dot_expanded_avxvnni;
+  table.small_product = 0;  // sums are of 32 bits from the start
   table.expand_queries = 8;
   table.expand_tail = expand_tail_avxvnni;
   table.dot_tail = dot_tail_avxvnni;

@@ -152,6 +152,8 @@ struct Kernels {
   void (*expand)(const ScanView& view, size_t first, size_t blocks, uint32_t groups, uint8_t* out) noexcept;
   void (*dot_expanded)(const uint8_t* expanded, size_t blocks, uint32_t groups, const int8_t* y8, size_t count,
                        int32_t* sums, size_t stride) noexcept;
+  // dot_expanded is faster for queries whose entries times any byte are no larger than this; 0: it makes no difference.
+  int32_t small_product = 0;
   uint32_t expand_queries = 0;  // expanding a row pays from this many queries on; 0: never
   // What dot_expanded leaves out of few rows: the dims from 64 * tile on, `bytes` of them, up to a whole tile.
   // expand_tail: u_i[64 * tile + j] of row rows[i] at out + (rows[i] - first) * bytes + j, zero beyond the code.
@@ -161,6 +163,7 @@ struct Kernels {
   void (*dot_tail)(const uint8_t* tails, size_t bytes, const int8_t* y8, const uint32_t* rows, size_t count,
                    uint32_t first, int32_t* out) noexcept;
   uint32_t tail_tiles = 0;  // a tail takes as long as this many products of 64 bytes take dot_expanded; 0: too long
+  uint32_t lead_lists = 0;  // leading dims pay in an IVF where a query looks at so many lists on average
 
   // A graph's record has its own order of bits (index/graph/record.h), and a query one entry a bit, plane weights
   // included:

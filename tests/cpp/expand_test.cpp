@@ -103,6 +103,30 @@ BEBR_KERNEL_TEST(expand_tail_and_dot_tail) {
   }
 }
 
+// Small entries may be added up in 16 bits.
+BEBR_KERNEL_TEST(dot_tail_of_entries_and_bytes_of_any_size) {
+  Random random(67);
+  for (const int largest : {31, 64, 65, 127, 128}) {
+    for (const int kind : {0, 1, 2}) {  // any; all the largest; all the smallest
+      for (const size_t bytes : {0, 64, 192, 1024}) {
+        Exact<int8_t> y8(bytes);
+        for (size_t i = 0; i < bytes; ++i) {
+          const int any = static_cast<int>(below(random, static_cast<uint32_t>(2 * largest))) - largest;
+          y8[i] = static_cast<int8_t>(kind == 0 ? any : kind == 1 ? std::min(largest, 127) : -largest);
+        }
+        Exact<uint8_t> tails(5 * bytes);
+        for (size_t i = 0; i < tails.size(); ++i) tails[i] = static_cast<uint8_t>(kind == 0 ? below(random, 256) : 255);
+        Exact<uint32_t> rows(3);
+        for (uint32_t i = 0; i < 3; ++i) rows[i] = 9 - 2 * i;
+        Exact<int32_t> want(3), got(3);
+        kernels(Isa::Scalar).dot_tail(tails.data(), bytes, y8.data(), rows.data(), 3, 5, want.data());
+        tested.dot_tail(tails.data(), bytes, y8.data(), rows.data(), 3, 5, got.data());
+        CHECK_SAME(got.data(), want.data(), 3, "largest " << largest << ", kind " << kind << ", bytes " << bytes);
+      }
+    }
+  }
+}
+
 BEBR_TEST(scalar_leading_and_tail_products_are_the_whole) {
   Random random(66);
   const Kernels& scalar = kernels(Isa::Scalar);
@@ -170,42 +194,45 @@ BEBR_TEST(byte_queries_round_within_their_bound_and_share_large_values_out) {
   const Kernels& scalar = kernels(Isa::Scalar);
   std::normal_distribution<float> normal;
   for (const auto& widths : kWidths) {
-    const size_t rows = 21, count = 5;
-    const Codes codes(random, widths, rows, 0);
-    const CodeSpec& spec = codes.spec;
-    std::vector<float> y(count * spec.dims());
-    for (size_t i = 0; i < y.size(); ++i) y[i] = normal(random) * (i % spec.dims() < 6 ? 60.0f : 1.0f);
-    std::fill_n(y.begin(), spec.dims(), 0.0f);  // a query of nothing
-    const ByteQueries queries = make_byte_queries(spec, y.data(), count);
-    const uint32_t groups = spec.groups(), all = queries.all_groups();
-    CHECK(all % 8 == 0 || (all == groups && queries.copied.empty()), "whole tiles");
-    Exact<uint8_t> expanded(2 * expanded_bytes(groups));
-    scalar.expand(codes.view, 0, 2, groups, expanded.data());
-    queries.copy_quads(2, queries.tiles(), expanded.data());
-    std::vector<int32_t> sums(count * 32);
-    scalar.dot_expanded(expanded.data(), 2, all, queries.y8.as<int8_t>(), count, sums.data(), 32);
-    std::vector<float> v(spec.dims());
-    Exact<uint8_t> row(spec.row_bytes());
-    for (size_t i = 0; i < rows; ++i) {
-      get_row(codes.view, i, row.data());
-      unpack_row(spec, row.data(), v.data());
-      for (size_t q = 0; q < count; ++q) {
-        double want = 0, size = 0;
-        for (uint32_t j = 0; j < spec.dims(); ++j) {
-          want += double{y[q * spec.dims() + j]} * double{v[j]};
-          size += std::fabs(double{y[q * spec.dims() + j]}) * 2;
+    for (const int32_t most : {kMostEntry8, 31}) {
+      const size_t rows = 21, count = 5;
+      const Codes codes(random, widths, rows, 0);
+      const CodeSpec& spec = codes.spec;
+      std::vector<float> y(count * spec.dims());
+      for (size_t i = 0; i < y.size(); ++i) y[i] = normal(random) * (i % spec.dims() < 6 ? 60.0f : 1.0f);
+      std::fill_n(y.begin(), spec.dims(), 0.0f);  // a query of nothing
+      const ByteQueries queries = make_byte_queries(spec, y.data(), count, false, most);
+      for (size_t i = 0; i < queries.y8.size(); ++i) CHECK(std::abs(queries.y8.as<int8_t>()[i]) <= most, "entry " << i);
+      const uint32_t groups = spec.groups(), all = queries.all_groups();
+      CHECK(all % 8 == 0 || (all == groups && queries.copied.empty()), "whole tiles");
+      Exact<uint8_t> expanded(2 * expanded_bytes(groups));
+      scalar.expand(codes.view, 0, 2, groups, expanded.data());
+      queries.copy_quads(2, queries.tiles(), expanded.data());
+      std::vector<int32_t> sums(count * 32);
+      scalar.dot_expanded(expanded.data(), 2, all, queries.y8.as<int8_t>(), count, sums.data(), 32);
+      std::vector<float> v(spec.dims());
+      Exact<uint8_t> row(spec.row_bytes());
+      for (size_t i = 0; i < rows; ++i) {
+        get_row(codes.view, i, row.data());
+        unpack_row(spec, row.data(), v.data());
+        for (size_t q = 0; q < count; ++q) {
+          double want = 0, size = 0;
+          for (uint32_t j = 0; j < spec.dims(); ++j) {
+            want += double{y[q * spec.dims() + j]} * double{v[j]};
+            size += std::fabs(double{y[q * spec.dims() + j]}) * 2;
+          }
+          const double got = double{queries.base[q]} + double{queries.scale[q]} * sums[q * 32 + i];
+          CHECK(std::fabs(got - want) <= double{queries.bound[q]} + 1e-6 * size,
+                "dims " << spec.dims() << ", row " << i << ", query " << q << ": " << got << " for " << want);
         }
-        const double got = double{queries.base[q]} + double{queries.scale[q]} * sums[q * 32 + i];
-        CHECK(std::fabs(got - want) <= double{queries.bound[q]} + 1e-6 * size,
-              "dims " << spec.dims() << ", row " << i << ", query " << q << ": " << got << " for " << want);
       }
-    }
-    if (queries.copied.size() < 8) continue;  // with places to spare the step is less than half of what it would be
-    for (size_t q = 1; q < count; ++q) {
-      float largest = 0;
-      for (uint32_t j = 0; j < spec.dims(); ++j) largest = std::max(largest, std::fabs(y[q * spec.dims() + j]));
-      const double step = double{queries.scale[q]} * std::exp2(static_cast<int>(spec.planes) - 2);
-      CHECK(step < double{largest} / 127 / 2, "dims " << spec.dims() << ", step " << step);
+      if (queries.copied.size() < 8) continue;  // with places to spare the step is less than half of what it would be
+      for (size_t q = 1; q < count; ++q) {
+        float largest = 0;
+        for (uint32_t j = 0; j < spec.dims(); ++j) largest = std::max(largest, std::fabs(y[q * spec.dims() + j]));
+        const double step = double{queries.scale[q]} * std::exp2(static_cast<int>(spec.planes) - 2);
+        CHECK(step < double{largest} / most / 2, "dims " << spec.dims() << ", step " << step);
+      }
     }
   }
 }

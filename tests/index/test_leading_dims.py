@@ -59,6 +59,21 @@ def test_leading_dims_lose_nothing(request, data, metric, trained):
     np.testing.assert_array_equal(some.scores[same], all_dims.scores[same])
 
 
+@pytest.mark.parametrize("data", ["spread", "crowded"])
+@pytest.mark.parametrize("allowed", [None, 0.95])
+def test_leading_dims_lose_nothing_of_many_lists(request, data, allowed, trained):
+    """The nearest lists are read whole, and what they teach has to do for the others."""
+    rows, queries = request.getfixturevalue(data)
+    index = bebr.IVFIndex(trained, nlist=64)
+    index.add(rows)
+    allow = None if allowed is None else np.arange(round(allowed * ROWS))
+    some = index.search(queries, K, nprobe=56, allow=allow)
+    all_dims = index.search(queries, K, nprobe=56, allow=allow, margin="exact")
+    assert (some.ids == all_dims.ids).mean() > 0.998
+    same = some.ids == all_dims.ids
+    np.testing.assert_array_equal(some.scores[same], all_dims.scores[same])
+
+
 def test_rows_above_a_radius_are_all_found(spread, trained):
     rows, queries = spread
     index = bebr.FlatIndex(trained)

@@ -293,7 +293,8 @@ class BlockScan {
     // Made once for all shares: a thread of many scans little more than it would take to make the queries.
     const bool leads = ExpandedScan::leads(parts_.rows(), options_);
     const ByteQueries bytes =
-        make_byte_queries(spec_, (options_.exact ? queries_.exact_y() : queries_.y()) + q0 * spec_.dims(), nq, leads);
+        make_byte_queries(spec_, (options_.exact ? queries_.exact_y() : queries_.y()) + q0 * spec_.dims(), nq, leads,
+                          options_.exact ? kMostEntry8 : most_entry(spec_, kernels_));
     std::vector<uint32_t> who(nq);
     std::iota(who.begin(), who.end(), 0u);
     Thresholds thresholds(nq);
@@ -302,6 +303,7 @@ class BlockScan {
     auto scans = by_shares<ExpandedScan>(nq, [&](size_t first, size_t last) {
       ExpandedScan expanded(format_, bytes, queries_.base() + q0, options_.k, (last - first) * kBlockRows, thresholds,
                             options_.exact);
+      expanded.lead();
       std::vector<uint16_t> masks(kPieceBlocks);
       parts_.each_chunk(first, last, kPieceBlocks, 1, options_, [&](size_t p, size_t block, size_t blocks) {
         const FlatPart& part = parts_[p];

@@ -3,14 +3,17 @@
 // ivf/progressive.cpp: sign planes by lookup tables, then the other planes of what they leave over. A list may have one
 // visitor or many.
 // ivf/whole.cpp: whole codes, of which no row is lost; where sign planes rule out few rows.
-// expanded.cpp: whole codes by all visitors of a list at once; worth it from Kernels::expand_queries visitors on.
+// ivf/expanded_lists.cpp: whole codes by all visitors of a list at once; worth it from Kernels::expand_queries visitors
+// on.
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <vector>
 
 #include "base/buffer.h"
+#include "index/expanded.h"
 #include "index/ivf/segment.h"
 #include "index/query_batch.h"
 #include "index/row_filter.h"
@@ -130,8 +133,11 @@ class IvfScan::Group {
   const float* y() const;
 
  private:
+  using Scans = std::vector<std::optional<ExpandedScan>>;  // of a thread each
+
   void complete_allowed();
-  void scan_expanded(const std::vector<uint32_t>& who, const Visits& visits);
+  void scan_expanded(const std::vector<uint32_t>& who, const Lists& looks, size_t visited);
+  void scan_round(const Visits& visits, Scans& scans);
   void probe_all();
   void probe(const std::vector<uint32_t>& who, const Lists& looks);
   void scan_progressive(std::span<const uint32_t> who, std::span<const Looks> looks);

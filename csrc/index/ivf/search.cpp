@@ -1,8 +1,6 @@
 // Search of an IvfSegment: which lists every query looks at, and by which of two ways (ivf/scan.h).
 #include <algorithm>
-#include <atomic>
 #include <cmath>
-#include <optional>
 
 #include "base/threads.h"
 #include "index/complete.h"
@@ -18,7 +16,6 @@ constexpr double kCopyCost = 100;      // copying a row out costs as much as thi
 constexpr double kCopyCostWhole = 20;  // the same by whole codes
 constexpr double kCompleteCost = 20;   // a row completed costs as much as this many scanned, with what the scan keeps
 constexpr size_t kPiece = 64;          // rows that one call of a kernel completes
-constexpr size_t kPieceRows = 2048;    // of a list that a thread scans by whole codes before it looks for more to do
 
 // Of n in so many parts, the largest.
 size_t part(size_t n, size_t parts) { return (n + parts - 1) / parts; }
@@ -225,12 +222,8 @@ void IvfScan::Group::probe_all() {
 
 void IvfScan::Group::probe(const std::vector<uint32_t>& who, const Lists& looks) {
   size_t visited = 0;
-  std::vector<Ranks> every;
-  for (const Looks& mine : looks) {
-    visited += mine.lists.size();
-    every.push_back({0, mine.lists.size()});
-  }
-  if (expands(scan_.segment_, visited, scan_.options_)) return scan_expanded(who, visits(who, looks, every));
+  for (const Looks& mine : looks) visited += mine.lists.size();
+  if (expands(scan_.segment_, visited, scan_.options_)) return scan_expanded(who, looks, visited);
   parallel_for(who.size(), part(who.size(), num_threads()), [&](size_t begin, size_t end) {
     scan_progressive(std::span(who).subspan(begin, end - begin), std::span(looks).subspan(begin, end - begin));
   });
@@ -308,45 +301,6 @@ Visits IvfScan::Group::visits(std::span<const uint32_t> who, std::span<const Loo
   for (size_t i = 0; i < who.size(); ++i)
     for (size_t p = ranks[i].from; p < ranks[i].to; ++p) found.visitors[next[looks[i].lists[p]]++] = who[i];
   return found;
-}
-
-// Every thread scans pieces of lists until none is left, with candidates of its own.
-void IvfScan::Group::scan_expanded(const std::vector<uint32_t>& who, const Visits& visits) {
-  const IvfSegment& segment = scan_.segment_;
-  const ByteQueries bytes = make_byte_queries(scan_.format_.spec, y(), count_);
-  Thresholds thresholds(count_);
-  for (const uint32_t i : who) thresholds.raise(i, top(i).threshold());
-  struct Piece {
-    size_t list, row;
-    RowView rows;
-  };
-  std::vector<Piece> pieces;
-  for (size_t l = 0; l < segment.lists(); ++l)
-    for (size_t row = 0; row < segment.list(l).rows && !visits.of(l).empty(); row += kPieceRows)
-      pieces.push_back(
-          {l, row, segment.list(l).part(scan_.format_, row, std::min(kPieceRows, segment.list(l).rows - row))});
-  std::vector<std::optional<ExpandedScan>> scans(std::clamp<size_t>(pieces.size(), 1, num_threads()));
-  std::atomic<size_t> next{0};
-  parallel_for(scans.size(), 1, [&](size_t begin, size_t end) {
-    for (size_t s = begin; s < end; ++s) {
-      ExpandedScan& expanded = scans[s].emplace(scan_.format_, bytes, scan_.queries_.base() + first_, scan_.options_.k,
-                                                segment.rows(), thresholds, scan_.options_.exact);
-      std::vector<uint16_t> room;
-      for (size_t at = next++, then; at < pieces.size(); at = then) {
-        check_stop(scan_.options_);
-        then = next++;
-        const Piece& piece = pieces[at];
-        const uint16_t* mask = nullptr;
-        if (!scan_.masked(piece.list, room, mask)) continue;
-        expanded.scan(piece.rows, mask != nullptr ? mask + piece.row / kBlockRows : nullptr, visits.of(piece.list),
-                      then < pieces.size() ? &pieces[then].rows : nullptr);
-        note_work(scan_.options_.work, visits.of(piece.list).size() * piece.rows.rows, 0);
-      }
-    }
-  });
-  finalize_all(
-      scans, scan_.options_, who, thresholds, [this](uint32_t i) -> const FineQuery& { return fine(i); },
-      [this](uint32_t i) -> TopK& { return top(i); });
 }
 
 void IvfScan::Group::complete_allowed() {
