@@ -34,10 +34,13 @@ void IvfScan::Group::scan_expanded(const std::vector<uint32_t>& who, const Lists
   Thresholds thresholds(count_);
   if (!leads)
     for (const uint32_t i : who) thresholds.raise(i, top(i).threshold());
-  Scans scans(num_threads());
-  for (std::optional<ExpandedScan>& scan : scans)
-    scan.emplace(scan_.format_, bytes, scan_.queries_.base() + first_, options.k, rows / scans.size(), thresholds,
-                 options.exact);
+  // No more than there may be pieces of lists.
+  Scans scans(std::min(num_threads(), segment.lists() + segment.rows() / kPieceRows));
+  parallel_for(scans.size(), 1, [&](size_t begin, size_t end) {
+    for (size_t s = begin; s < end; ++s)
+      scans[s].emplace(scan_.format_, bytes, scan_.queries_.base() + first_, options.k, rows / scans.size(), thresholds,
+                       options.exact);
+  });
   std::vector<Ranks> first, rest;
   for (const Looks& mine : looks) {
     first.push_back({0, leads ? std::min(kNearest, mine.lists.size()) : mine.lists.size()});
