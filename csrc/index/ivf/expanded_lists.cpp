@@ -27,7 +27,8 @@ void IvfScan::Group::scan_expanded(const std::vector<uint32_t>& who, const Lists
   const size_t rows = segment.rows() * visited / (segment.lists() * who.size());  // that a query looks at
   // Of a query that looks at lists in the order of the segment, the first ones are not the nearest.
   const bool ranked = std::none_of(looks.begin(), looks.end(), [](const Looks& mine) { return mine.apart; });
-  const bool many = ranked && visited >= scan_.kernels_.lead_lists * who.size() && visited >= kFewestVisits * segment.lists();
+  const bool many =
+      ranked && visited >= scan_.kernels_.lead_lists * who.size() && visited >= kFewestVisits * segment.lists();
   const ByteQueries bytes = make_byte_queries(spec, y(), count_, many && ExpandedScan::leads(rows, options),
                                               options.exact ? kMostEntry8 : most_entry(spec, scan_.kernels_));
   const bool leads = bytes.least_tiles < bytes.tiles();
