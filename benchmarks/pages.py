@@ -69,7 +69,7 @@ def kept_model(data: datasets.Dataset, size: int, folder: Path) -> bebr.Binarize
 
 def compare(kind: str, sides: Sequence[Side], rounds: int) -> list[Row]:
     """Every case in turns; sides in the order of WAYS."""
-    names = [name for name in sides[0].digests if name != "pages"]
+    names = [name for name in sides[0].digests if name not in ("found", "pages")]
     held = [json.loads(side.digests["pages"]) for side in sides]
     taken = in_turns(sides, names, rounds)
     return [

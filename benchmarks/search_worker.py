@@ -1,9 +1,9 @@
 """One side of ``benchmarks.pages`` and ``benchmarks.walk``: opens an index in one way, and searches it in its own
 interpreter, with whatever bebr that imports.
 
-It needs numpy and bebr only. It answers on standard output: first the digest of every case and, on Linux, as ``pages``,
-what part of the process's memory lies in pages of 2 MB; then, for each case that a line on standard input names, the
-seconds a query of the fastest call.
+It needs numpy and bebr only. It answers on standard output: first the digest of every case, as ``found`` the ids that
+the batches found and, on Linux, as ``pages``, what part of the process's memory lies in pages of 2 MB; then, for each
+case that a line on standard input names, the seconds a query of the fastest call.
 """
 
 from __future__ import annotations
@@ -80,7 +80,9 @@ def main(path: Path, queries: Path, way: str, option: str, values: list[int]) ->
     if way == "small":
         small_pages()
     known = cases(bebr.open_index(path, mmap=way == "mapped"), np.load(queries), option, values)
-    digests = {name: digest(call()) for name, (_, call) in known.items()}
+    hits = {name: call() for name, (_, call) in known.items()}
+    digests = {name: digest(some) for name, some in hits.items()}
+    digests["found"] = json.dumps({name: some[0].ids.tolist() for name, some in hits.items() if len(some) == 1})
     if MAPS.exists():
         digests["pages"] = json.dumps(held())
     print(json.dumps(digests), flush=True)

@@ -5,9 +5,9 @@
 
 Both sides open the same file, with one thread each, and are asked case by case: all queries in one call ("batch"), and
 a hundred one by one ("single"), at every ``--ef``. Printed: recall@10, queries a second of processor time in the
-fastest calls of all rounds, and the ratio's median over the rounds, after / before. Answers must be equal to the bit.
-``--inline``: before is the graph without neighbours' bytes in its nodes, after the one with, of the same codes; their
-recalls differ, so the ratio is also told against what the former would do at the latter's recall, read between its
+fastest calls of all rounds, and the ratio's median over the rounds, after / before. Two builds are to answer the same
+to the bit. ``--inline``: before is the graph without neighbours' bytes in its nodes, after the one with, of the same
+codes. Where recalls differ, the ratio is also told against what before would do at after's recall, read between its
 cases. Without either, one build is timed alone. ``--folder`` keeps model and graphs for the next run.
 """
 
@@ -51,10 +51,8 @@ class Row:
     equal: bool
 
 
-def prepare(
-    data: datasets.Dataset, make: Callable[[], bebr.GraphIndex], folder: Path, efs: Sequence[int]
-) -> dict[int, float]:
-    """Leave the graph and the queries in ``folder`` where they are not there yet; recall by ``ef_search``."""
+def prepare(data: datasets.Dataset, make: Callable[[], bebr.GraphIndex], folder: Path) -> None:
+    """Leave the graph and the queries in ``folder`` where they are not there yet."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "graph.bebr"
     if not path.is_file():
@@ -66,8 +64,12 @@ def prepare(
         (folder / "built.json").write_text(json.dumps(built))
         index.save(path)
     np.save(folder / "queries.npy", data.queries)
-    graph = bebr.open_index(path)
-    return {ef: data.recall(graph.search(data.queries, 10, ef_search=ef).ids) for ef in efs}
+
+
+def recalls_of(data: datasets.Dataset, side: Side) -> dict[int, float]:
+    """Recall@10 of a side's batches, by ``ef_search``."""
+    found = json.loads(side.digests["found"])
+    return {int(name.split()[1]): data.recall(np.array(ids)) for name, ids in found.items()}
 
 
 def at_recall(cases: Sequence[tuple[float, float]], recall: float) -> float | None:
@@ -83,7 +85,7 @@ def at_recall(cases: Sequence[tuple[float, float]], recall: float) -> float | No
 
 def compare(sides: Sequence[Side], recalls: Sequence[dict[int, float]], rounds: int) -> list[Row]:
     """Every case in turns: the last side is this build, one before it the other. recalls: of each side."""
-    taken = in_turns(sides, [name for name in sides[-1].digests if name != "pages"], rounds)
+    taken = in_turns(sides, [name for name in sides[-1].digests if name not in ("found", "pages")], rounds)
     other = len(sides) == 2
     fastest = {name: [min(side) for side in zip(*seconds, strict=True)] for name, seconds in taken.items()}
     curves: dict[str, list[tuple[float, float]]] = {}  # of the first side
@@ -154,15 +156,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         def inlined() -> bebr.GraphIndex:
             return bebr.GraphIndex(bebr.open_index(folder / "graph.bebr").binarizer, inline=options.inline)
 
-        recalls = [prepare(data, plain, folder, options.ef)]
+        prepare(data, plain, folder)
         asked = [(options.before, folder)] if options.before else []
         asked.append((here, folder))
         if options.inline:
             asked.append((here, folder / f"inline-{options.inline}"))
-            recalls.append(prepare(data, inlined, asked[-1][1], options.ef))
+            prepare(data, inlined, asked[-1][1])
         how = "memory", "ef_search", json.dumps(options.ef)
         sides = [Side(python, WORKER, graph / "graph.bebr", graph / "queries.npy", *how) for python, graph in asked]
-        rows = compare(sides, recalls, options.rounds)
+        rows = compare(sides, [recalls_of(data, side) for side in sides], options.rounds)
         for side in sides:
             side.close()
         built = [json.loads(path.read_text()) for _, graph in asked if (path := graph / "built.json").is_file()]
