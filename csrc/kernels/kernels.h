@@ -68,7 +68,7 @@ inline void split_entries16(int16_t* y, size_t n) noexcept {
 struct PutCandidates {
   size_t count, first;
 };
-inline constexpr size_t kMostPut = 64;
+inline constexpr size_t kMostPut = 128;
 
 // The digits of a row: four planes of a dim are one of 0 .. 15, and 8 dims a unit, whose four bytes may lie anywhere
 // among the first `bytes` of the row. 16 units make a vector of 128 entries, and 64 bytes are gathered for it: bytes

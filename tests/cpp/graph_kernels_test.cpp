@@ -151,7 +151,7 @@ BEBR_KERNEL_TEST(digits_have_the_sums_of_their_bits) {
 // Scores that are equal, missing (NaN) and the worst there is; lists longer than put_candidates takes, too.
 BEBR_KERNEL_TEST(candidates_put_at_once_are_those_put_one_by_one) {
   Random random(61);
-  for (const size_t limit : {1u, 15u, 16u, 17u, 31u, 33u, 63u, 64u, 65u}) {
+  for (const size_t limit : {1u, 15u, 16u, 17u, 31u, 33u, 63u, 64u, 65u, 80u, 81u, 96u, 97u, 128u, 129u}) {
     CandidateList list, plain;
     list.reset(limit);
     plain.reset(limit);
