@@ -90,7 +90,8 @@ class GraphIndex(Index):
         """The k best rows found for each query; fewer only where there are fewer.
 
         queries: float32[n, d] or [d]. query: ``"float"`` (ADC) or ``"code"`` (SDC, the paper's mode).
-        ef_search: candidates kept during the walk, at least k. Larger is slower and recalls more. None: 64, or k if
+        ef_search: candidates that a walk goes to in the mean, at least k; to more where a query's rows crowd, to fewer
+        where they lie apart (docs/experiments/graph-reach.md). Larger is slower and recalls more. None: 64, or k if
         that is more.
         radius: only rows at least this similar (l2: at most this squared distance).
         allow: int64 ids; only these are found. rescore: as in :meth:`FlatIndex.search`.

@@ -72,18 +72,5 @@ BEBR_TEST(where_few_bytes_are_beside_the_links_their_margin_is_as_of_first_lines
   }
 }
 
-BEBR_TEST(margins_are_learned_anew_once_forgotten) {
-  Random random(82);
-  Graph one(kInlined), other(kInlined);
-  add(one.rows, random, false, 0, 600);
-  add(other.rows, random, true, 0, 600);
-  LearnedMargin margin;
-  const auto of = [&](const Graph& graph) { return margin.of(graph.segment->view({}), graph.segment->space()); };
-  CHECK(of(one) == one.learned(), of(one));
-  CHECK(of(other) == one.learned(), "kept: " << of(other));
-  margin.forget();
-  CHECK(of(other) == other.learned(), of(other));
-}
-
 }  // namespace
 }  // namespace bebr::test

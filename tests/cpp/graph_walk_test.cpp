@@ -9,6 +9,7 @@
 #include "base/error.h"
 #include "base/threads.h"
 #include "check.h"
+#include "index/graph/margin.h"
 #include "index/graph/rows.h"
 #include "index/graph/walk.h"
 #include "indexes.h"
@@ -53,7 +54,8 @@ struct Batch {
 };
 
 // Best first, in the plainest words: one candidate after the other, no steps, no turns.
-std::vector<Candidate> walked_plainly(const GraphView& view, const BitQuery& query, size_t ef, float margin) {
+std::vector<Candidate> walked_plainly(const GraphView& view, const BitQuery& query, size_t ef, const WalkBound& bound,
+                                      float margin) {
   const RecordLayout& layout = view.layout;
   std::vector<uint32_t> sample;
   view.sample(sample);
@@ -70,12 +72,17 @@ std::vector<Candidate> walked_plainly(const GraphView& view, const BitQuery& que
   };
   std::vector<Candidate> found;
   std::vector<uint8_t> seen(view.rows), been(view.rows);
-  const auto threshold = [&] { return found.size() < ef ? kLowest : found.back().score; };
+  const auto nth = [&](size_t n) { return found.size() < n ? kLowest : found[n - 1].score; };
+  const auto threshold = [&] {
+    if (bound.k == 0) return nth(ef);
+    const float kth = nth(bound.k), short_of = std::max(bound.best - kth, 0.0f);
+    return std::max(nth(ef), std::min(nth(bound.fewest), kth - bound.more * short_of));
+  };
   const auto complete = [&](const std::vector<uint32_t>& slots) {
     std::vector<float> scores(slots.size());
     view.score_rows(query, slots.data(), slots.size(), scores.data());
     for (size_t i = 0; i < slots.size(); ++i) {
-      if (!(scores[i] > threshold())) continue;
+      if (!(scores[i] > nth(ef))) continue;
       if (found.size() == ef) found.pop_back();
       const auto at = std::find_if(found.begin(), found.end(), [&](const Candidate& c) { return c.score < scores[i]; });
       found.insert(at, {scores[i], slots[i]});
@@ -98,12 +105,32 @@ std::vector<Candidate> walked_plainly(const GraphView& view, const BitQuery& que
   for (const uint32_t slot : sample) scores.push_back(by_leading_bytes(slot, 0));
   std::stable_sort(order.begin(), order.end(), [&](uint32_t a, uint32_t b) { return scores[a] > scores[b]; });
   for (size_t i = 0; i < std::min<size_t>(4, order.size()); ++i) starts.push_back(sample[order[i]]);
+  std::vector<uint32_t> links(layout.degree);
+  const bool descends = layout.near > 0 && margin < kUsualMargin;
+  if (descends && !starts.empty()) {
+    const float luck = 0.5f * query.near.spread;
+    uint32_t at = starts[0];
+    float least = by_leading_bytes(at, 0) - luck;
+    for (size_t moves = 0; moves <= 4; ++moves) {
+      uint32_t best = at;
+      float highest = least;
+      const size_t n = view.links(at, links.data());
+      for (size_t i = 0; i < n; ++i) {
+        const float score = by_leading_bytes(links[i], 0);
+        if (score > highest) best = links[i];
+        highest = std::max(highest, score);
+      }
+      if (best == at || moves == 4) break;
+      at = best;
+      least = highest - luck;
+    }
+    if (std::find(starts.begin(), starts.end(), at) == starts.end()) starts.push_back(at);
+  }
   for (const uint32_t slot : starts) seen[slot] = 1;
   complete(starts);
-  std::vector<uint32_t> links(layout.degree);
   while (true) {
     const auto next = std::find_if(found.begin(), found.end(), [&](const Candidate& c) { return been[c.node] == 0; });
-    if (next == found.end()) return found;
+    if (next == found.end() || next->score < threshold()) return found;
     been[next->node] = 1;
     std::vector<uint32_t> near, passed;
     const size_t n = view.links(next->node, links.data());
@@ -117,6 +144,19 @@ std::vector<Candidate> walked_plainly(const GraphView& view, const BitQuery& que
       const std::vector<float> lines = first_lines(near, margin * query.spread);
       for (size_t i = 0; i < near.size(); ++i)
         if (lines[i] > worst) passed.push_back(near[i]);
+    } else if (descends && 4 * near.size() > 3 * layout.degree) {
+      float sum = 0, best = kLowest;
+      for (const uint32_t link : near) {
+        const float score = by_leading_bytes(link, margin * query.near.spread);
+        sum += score;
+        best = std::max(best, score);
+      }
+      const float mean = std::min(sum / static_cast<float>(near.size()), best);
+      for (const uint32_t link : near) {
+        const bool stays = by_leading_bytes(link, margin * query.near.spread) >= mean;
+        if (stays) passed.push_back(link);
+        seen[link] = stays ? 1 : 0;
+      }
     } else {
       passed = near;
     }
@@ -160,14 +200,20 @@ void check_walks_in_turns(const Kernels& tested, Random& random, const Walked& g
       const size_t ef = 1 + below(random, 60);
       const float margin = static_cast<float>(below(random, 3));
       const std::vector<float> y = random_floats(random, count * kDims), base = random_floats(random, count);
+      WalkBound bound;
+      if (below(random, 2) == 0) {
+        bound = {1 + below(random, ef), 1 + below(random, ef), static_cast<float>(below(random, 10)) / 20,
+                 static_cast<float>(below(random, 20))};
+      }
       const auto set = [&](size_t q, BitQuery& query) {
         query.set(view.layout, y.data() + q * kDims, base[q], view.kernels);
+        return bound;
       };
       size_t taken = 0;
       walk_each(view, 0, count, {ef, margin}, set, [&](size_t q, const Walk& walk) {
         BitQuery query;
         set(q, query);
-        const std::vector<Candidate> want = walked_plainly(view, query, ef, margin);
+        const std::vector<Candidate> want = walked_plainly(view, query, ef, bound, margin);
         CHECK(walk.found.size() == want.size(), count << " walks, number " << q << ", ef " << ef);
         for (size_t i = 0; i < want.size(); ++i)
           CHECK(walk.found[i].node == want[i].node && walk.found[i].score == want[i].score,
@@ -273,7 +319,10 @@ BEBR_TEST(a_walk_after_a_stopped_one_finds_everything) {
   try {
     walk_each(
         view, 0, 9, {30, 2, &stop},
-        [&](size_t q, BitQuery& query) { query.set(view.layout, y.data() + q * kDims, base[q], view.kernels); },
+        [&](size_t q, BitQuery& query) {
+          query.set(view.layout, y.data() + q * kDims, base[q], view.kernels);
+          return WalkBound{};
+        },
         [&](size_t, const Walk&) { stop = true; });  // the others are under way
   } catch (const Error& error) {
     stopped = error.code() == ErrorCode::Cancelled;

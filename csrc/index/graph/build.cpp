@@ -78,7 +78,10 @@ void GraphRows::link_all(std::span<const uint32_t> slots, std::shared_mutex& mut
       std::vector<uint32_t> candidates;
       walk_each(
           graph, begin, end, {params_.ef_construction, kBuildMargin},
-          [&](size_t i, BitQuery& query) { linker.as_query(now[i], query); },
+          [&](size_t i, BitQuery& query) {
+            linker.as_query(now[i], query);
+            return WalkBound{};
+          },
           [&](size_t i, const Walk& walk) {
             const uint32_t slot = now[i];
             candidates.clear();

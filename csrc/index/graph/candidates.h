@@ -19,25 +19,35 @@ struct Candidate {
   uint32_t node;
 };
 
+// Where a walk ends before its list is full. A candidate does not matter that falls short of `best` by more than 1 +
+// more times what the k-th does, unless it is among the first `fewest`. k 0: nothing of this.
+struct WalkBound {
+  size_t k = 0, fewest = 0;
+  float more = 0, best = 0;
+};
+
 // The best `limit` candidates so far, best first, and which of them the walk has not been to yet.
 //
 // Before all entries is the best score there can be, behind them the worst, so that vectors of entries are compared
 // with a new one, and moved, without a branch.
 class CandidateList {
  public:
-  void reset(size_t limit) {
+  // k, fewest: at most `limit`.
+  void reset(size_t limit, const WalkBound& bound = {}) {
     limit_ = limit;
+    bound_ = bound;
     size_ = next_ = 0;
     const size_t room = kBefore + round_up(limit, kBefore) + kBefore;
     scores_.resize(std::max(scores_.size(), room * sizeof(float)));
     nodes_.resize(std::max(nodes_.size(), room * sizeof(uint32_t)));
     scores()[-1] = std::numeric_limits<float>::infinity();
     std::fill_n(scores(), room - kBefore, kLowest);
+    threshold_ = kLowest;
   }
   // A score must be above this to matter.
-  float threshold() const noexcept { return scores()[limit_ - 1]; }
+  float threshold() const noexcept { return threshold_; }
   bool insert(float score, uint32_t node) {
-    if (!(score > threshold())) return false;  // nor NaN
+    if (!(score > scores()[limit_ - 1])) return false;  // nor NaN
     const size_t at = size_ <= kShort ? put(score, node) : put_far(score, node);
     grow(1, at);
     return true;
@@ -56,7 +66,7 @@ class CandidateList {
       if (insert(new_scores[i], new_nodes[i])) inserted[n++] = new_nodes[i];
     return n;
   }
-  // The best one not yet taken; false when all are.
+  // The best one not yet taken; false when all that matter are.
   bool take(uint32_t& node) {
     if (!peek(node)) return false;
     nodes()[next_++] |= kTaken;
@@ -65,7 +75,7 @@ class CandidateList {
   // The same, and it stays.
   bool peek(uint32_t& node) {
     while (next_ < size_ && (nodes()[next_] & kTaken) != 0) ++next_;
-    if (next_ == size_) return false;
+    if (next_ == size_ || scores()[next_] < threshold_) return false;
     node = nodes()[next_];
     return true;
   }
@@ -88,6 +98,10 @@ class CandidateList {
   void grow(size_t count, size_t first) noexcept {
     size_ = std::min(size_ + count, limit_);
     next_ = std::min(next_, first);
+    threshold_ = scores()[limit_ - 1];
+    if (bound_.k == 0) return;
+    const float kth = scores()[bound_.k - 1], short_of = std::max(bound_.best - kth, 0.0f);
+    threshold_ = std::max(threshold_, std::min(scores()[bound_.fewest - 1], kth - bound_.more * short_of));
   }
 
   // Behind all that score at least as much; returns where that is.
@@ -140,6 +154,8 @@ class CandidateList {
   }
 
   Buffer scores_, nodes_;
+  WalkBound bound_;
+  float threshold_ = kLowest;
   size_t limit_ = 0, size_ = 0, next_ = 0;
 };
 

@@ -10,8 +10,8 @@
 namespace bebr {
 namespace {
 
-constexpr float kUsual = 2, kLeast = 0.5f;  // below that nothing was measured
-constexpr uint32_t kLeastNear = 32;         // with fewer bytes, less than the usual margin finds too little
+constexpr float kLeast = 0.5f;       // below that nothing was measured
+constexpr uint32_t kLeastNear = 32;  // with fewer bytes, less than the usual margin finds too little
 // The nearest link is passed over: it may be a copy, whose bits are all the same. Pruning leaves no second one.
 constexpr size_t kDocuments = 64, kFirstLink = 1, kLastLink = 5, kLeastPairs = 64;
 constexpr float kShare = 0.75f;  // of these links, how many the margin lets pass
@@ -44,7 +44,7 @@ float spread_beyond(const RecordLayout& layout, const std::vector<float>& y) {
 
 float learn_margin(const GraphView& view, const CodeSpace& space) {
   const RecordLayout& layout = view.layout;
-  if (layout.near < kLeastNear) return kUsual;
+  if (layout.near < kLeastNear) return kUsualMargin;
   std::vector<uint32_t> slots, links(layout.degree);
   std::vector<float> added, y;
   view.sample(slots);
@@ -58,10 +58,10 @@ float learn_margin(const GraphView& view, const CodeSpace& space) {
       if (std::isfinite(deviations)) added.push_back(deviations);
     }
   }
-  if (added.size() < kLeastPairs) return kUsual;
+  if (added.size() < kLeastPairs) return kUsualMargin;
   const auto at = added.begin() + static_cast<ptrdiff_t>(kShare * static_cast<float>(added.size()));
   std::nth_element(added.begin(), at, added.end());
-  return std::clamp(*at, kLeast, kUsual);
+  return std::clamp(*at, kLeast, kUsualMargin);
 }
 
 }  // namespace bebr

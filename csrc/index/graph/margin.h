@@ -5,34 +5,15 @@
 // they are to find (docs/experiments/graph-inline.md).
 #pragma once
 
-#include <atomic>
-#include <limits>
-
 #include "index/graph/record.h"
 #include "index/graph/view.h"
 
 namespace bebr {
 
+inline constexpr float kUsualMargin = 2;
+
 // In standard deviations of random bits, between a half and two; of some documents that are linked, the same ones for
 // the same nodes. Two where there are too few of them, or their bytes are few.
 float learn_margin(const GraphView& view, const CodeSpace& space);
-
-// What was learned of nodes that change. Threads: forget() while nobody asks.
-class LearnedMargin {
- public:
-  float of(const GraphView& view, const CodeSpace& space) const {
-    float known = known_.load(std::memory_order_relaxed);
-    if (known == kUnknown) {  // others may learn the same beside this one
-      known = learn_margin(view, space);
-      known_.store(known, std::memory_order_relaxed);
-    }
-    return known;
-  }
-  void forget() noexcept { known_.store(kUnknown, std::memory_order_relaxed); }
-
- private:
-  static constexpr float kUnknown = std::numeric_limits<float>::infinity();
-  mutable std::atomic<float> known_{kUnknown};
-};
 
 }  // namespace bebr

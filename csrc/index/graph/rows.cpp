@@ -97,7 +97,7 @@ void GraphRows::finish_insert(std::shared_mutex& mutex) {
   live_ += inserted_.size();
   new_ += inserted_.size();
   if (new_ < live_ / kAnewShare) return;
-  segment_->forget_margin();
+  segment_->forget_learned();
   new_ = 0;
 }
 

@@ -11,8 +11,6 @@
 namespace bebr {
 namespace {
 
-constexpr float kMargin = 2;  // standard deviations, of first lines (docs/experiments/graph-record.md)
-
 // Costs, in rows scored one by one: of a candidate of a walk; of a row of a flat index, by a batch large enough to
 // expand it and otherwise; of copying a row into one.
 constexpr double kCandidateCost = 12, kExpandedCost = 0.015, kScannedCost = 0.15, kCopyCost = 2;
@@ -67,7 +65,8 @@ class GraphSegment::Search {
     const auto k = static_cast<double>(options_.k), n = static_cast<double>(eligible_);
     const size_t ef = std::max({options_.ef_search, options_.k, size_t{1}});
     const double share = n / static_cast<double>(rows - segment_.free_);
-    ef_ = std::max(static_cast<double>(ef) * std::pow(share, -0.75), k * (2 / share - 1));
+    const double wanted = k * (2 / share - 1);
+    ef_ = std::max(static_cast<double>(ef) * std::pow(share, -0.75), wanted);
     const bool direct = options_.exact || ef_ * kCandidateCost >= n;
     const double batch = options_.batch_invariant ? 1 : static_cast<double>(queries_.size());
     if (filtered && batch > 1 && !options_.exact) {
@@ -87,13 +86,18 @@ class GraphSegment::Search {
       filter_ = {view_of(allowed_), nullptr, filter_.dead, filter_.dead_rows};
     }
     const size_t piece = std::clamp(queries_.size() / num_threads(), size_t{1}, kLanes);
-    const bool inlined = segment_.layout_.near > 0 && !direct;
-    const float margin = inlined ? segment_.margin_.of(segment_.view({}), segment_.space_) : kMargin;
+    if (direct) return parallel_for(queries_.size(), piece, [&](size_t begin, size_t end) { score_each(begin, end); });
+    const Learned learned = segment_.learned_.of(segment_.view({}), segment_.space_, segment_.best_);
+    // What a filter leaves may all lie far from a query's nearest rows: such walks go to as many candidates as ever.
+    const WalkReach reach(learned, ef_, filtered ? ef_ : wanted);
     parallel_for(queries_.size(), piece, [&](size_t begin, size_t end) {
-      if (direct) return score_each(begin, end);
-      const WalkOptions walk{static_cast<size_t>(std::ceil(ef_)), margin, options_.stop};
       walk_each(
-          graph_, begin, end, walk, [&](size_t q, BitQuery& query) { set_query(q, query); },
+          graph_, begin, end, {reach.limit(), learned.margin, options_.stop},
+          [&](size_t q, BitQuery& query) {
+            set_query(q, query);
+            const float* y = queries_.y() + q * segment_.format().spec.dims();
+            return reach.bound(segment_.best_.of(y, queries_.base()[q], learned.longest));
+          },
           [&](size_t q, const Walk& done) { take(q, done); });
     });
   }

@@ -11,7 +11,8 @@ GraphSegment::GraphSegment(const RowFormat& format, const GraphParams& params, C
       params_(params),
       space_(std::move(space)),
       layout_(format.spec, format.factor_bytes(), params.max_degree, params.inlined, space_.gram),
-      kernels_(kernels()) {}
+      kernels_(kernels()),
+      best_(space_, format.factor == Factor::Sub ? Factor::Sub : Factor::Mul) {}
 
 void GraphSegment::show(const uint8_t* nodes, const int64_t* ids, size_t rows, size_t free) noexcept {
   nodes_ = nodes;

@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "base/file.h"
-#include "index/graph/margin.h"
+#include "index/graph/learned.h"
 #include "index/graph/record.h"
 #include "index/graph/view.h"
 #include "index/rows.h"
@@ -56,7 +56,7 @@ class GraphSegment final : public SegmentReader {
   // Slots below this are linked, or hold no row; may grow while others read.
   std::atomic<size_t>& linked() noexcept { return linked_; }
   // Many links are new; while nobody searches.
-  void forget_margin() noexcept { margin_.forget(); }
+  void forget_learned() { learned_.forget(); }
 
  private:
   class Search;  // graph/search.cpp
@@ -71,7 +71,8 @@ class GraphSegment final : public SegmentReader {
   const int64_t* ids_ = nullptr;
   size_t rows_ = 0, free_ = 0;
   std::atomic<size_t> linked_ = 0;
-  LearnedMargin margin_;
+  BestScore best_;
+  KeptLearned learned_;
   std::shared_ptr<const File> file_;
 };
 

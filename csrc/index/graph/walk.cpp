@@ -4,16 +4,12 @@
 #include <cstring>
 
 #include "code/layout.h"
+#include "index/graph/margin.h"
 
 namespace bebr {
 namespace {
 
 constexpr size_t kStarts = 4;
-
-// Into L2: more lines can be under way than L1 has room to wait for (docs/experiments/graph-walk.md).
-void ask(const uint8_t* p, size_t from, size_t to) {
-  for (size_t at = from; at < to; at += 64) __builtin_prefetch(p + at, 0, 2);
-}
 
 // The first `bytes` of every `stride` bytes.
 template <uint32_t bytes>
@@ -35,15 +31,15 @@ WalkLanes& WalkLanes::mine() {
   return lanes;
 }
 
-void Walk::begin(const GraphView& view, size_t ef, float margin) {
-  found.reset(ef);
+void Walk::begin(const GraphView& view, size_t ef, const WalkBound& bound, float margin) {
+  found.reset(ef, bound);
   scanned = survivors = 0;
   if (walking_) {  // stopped, or out of memory
     std::fill(visited_.begin(), visited_.end(), 0);
     seen_count_ = 0;
   }
   walking_ = true;
-  const size_t words = (view.rows + 63) / 64, room = view.layout.degree + kStarts;
+  const size_t words = (view.rows + 63) / 64, room = view.layout.degree + kStarts + 1;
   if (visited_.size() < words) visited_.resize(words);
   if (seen_.size() < room) seen_.resize(room);
   if (passed_.size() < room) passed_.resize(room);
@@ -55,10 +51,14 @@ void Walk::begin(const GraphView& view, size_t ef, float margin) {
   if (near_factors_.size() < near_rows * sizeof(float)) near_factors_.resize(near_rows * sizeof(float));
   if (kept_scores_.size() < near_rows) kept_scores_.resize(near_rows);
   margin_ = margin;
+  descends_ = view.layout.near > 0 && margin < kUsualMargin;
 }
 
 bool Walk::step(const GraphView& view) {
   switch (next_) {
+    case Step::Descend:
+      descend(view);
+      return true;
     case Step::Hop:
       if (view.layout.near > 0) {
         next_ = Step::Complete;
@@ -92,6 +92,7 @@ void Walk::enter(const GraphView& view, EntrySample& entries) {
   }
   passed_count_ = n;
   next_ = Step::Complete;
+  if (n > 0 && descends_) begin_descent(view, best[0]);
 }
 
 // To the best candidate: who of its neighbours is new?
@@ -127,7 +128,8 @@ bool Walk::hop(const GraphView& view) {
 
 // The numbers of those neighbours that may be good enough by their bytes in the record. Two blocks at a time: that is
 // what kernels have registers for, and they ask for nothing beyond.
-std::span<const uint32_t> Walk::scan_neighbours(const GraphView& view, const uint8_t* record) {
+std::span<const uint32_t> Walk::scan_neighbours(const GraphView& view, const uint8_t* record, float slack,
+                                                float threshold) {
   constexpr size_t kTogether = 2;
   constexpr int32_t kNoBias = 0;
   const RecordLayout& layout = view.layout;
@@ -153,7 +155,7 @@ std::span<const uint32_t> Walk::scan_neighbours(const GraphView& view, const uin
     factors = near_factors_.data();
   }
   const size_t n = view.kernels.select(sums_.data(), layout.degree, factors, view.code, mode, nullptr,
-                                       query.base - query.near.offset + slack_, query.near.scale, found.threshold(), 0,
+                                       query.base - query.near.offset + slack, query.near.scale, threshold, 0,
                                        kept_.data(), kept_scores_.data());
   return {kept_.data(), n};
 }
@@ -168,18 +170,20 @@ bool Walk::hop_by_scan(const GraphView& view) {
   }
   const RecordLayout& layout = view.layout;
   const uint8_t* record = view.record(node);
-  const std::span<const uint32_t> near = scan_neighbours(view, record);
+  const std::span<const uint32_t> near = scan_neighbours(view, record, slack_, found.threshold());
   scanned += layout.degree;
   if (seen_.size() < seen_count_ + near.size()) seen_.resize(2 * seen_.size() + near.size());
   size_t good = 0;
-  for (const uint32_t number : near) {
-    const uint32_t link = load_link(record + layout.links + 4 * size_t{number});
+  for (size_t i = 0; i < near.size(); ++i) {
+    const uint32_t link = load_link(record + layout.links + 4 * size_t{near[i]});
     if (link >= view.rows) continue;  // there is none, too
     uint64_t& word = visited_[link / 64];
     passed_[good] = link;
+    kept_scores_[good] = kept_scores_[i];
     good += ~word >> link % 64 & 1;
     word |= uint64_t{1} << link % 64;
   }
+  if (descends_ && 4 * good > 3 * size_t{layout.degree}) good = better_half(good);
   passed_count_ = good;
   for (size_t i = 0; i < good; ++i) {
     seen_[seen_count_++] = passed_[i];

@@ -31,18 +31,24 @@ class Walk {
 
   // margin: how many standard deviations of the unseen bits a neighbour's first line, or its bytes in the record, may
   // fall short.
-  void begin(const GraphView& view, size_t ef, float margin);
+  void begin(const GraphView& view, size_t ef, const WalkBound& bound, float margin);
   // To the best of `entries`, once `query` is set.
   void enter(const GraphView& view, EntrySample& entries);
   // False once no candidate is left to go to.
   bool step(const GraphView& view);
 
  private:
-  enum class Step { Hop, Judge, Complete };
+  enum class Step { Descend, Hop, Judge, Complete };
+
+  // Down to where the query's rows are (graph/descent.cpp).
+  void begin_descent(const GraphView& view, const Candidate& entry);
+  void descend(const GraphView& view);
+  void arrive(const GraphView& view);
+  size_t better_half(size_t count);
 
   bool hop(const GraphView& view);
   bool hop_by_scan(const GraphView& view);
-  std::span<const uint32_t> scan_neighbours(const GraphView& view, const uint8_t* record);
+  std::span<const uint32_t> scan_neighbours(const GraphView& view, const uint8_t* record, float slack, float threshold);
   void ask_next(const GraphView& view);
   void judge(const GraphView& view);
   void complete(const GraphView& view);
@@ -51,6 +57,9 @@ class Walk {
   float score_first_lines(const GraphView& view, std::span<const uint32_t> slots);
 
   Step next_ = Step::Complete;
+  bool descends_ = false;
+  size_t moves_ = 0;      // of the descent
+  Candidate at_;          // where it is, and what a better node has to score more than
   bool walking_ = false;  // the last walk did not end, so bits are left in visited_
   float margin_ = 0, slack_ = 0;
   std::vector<uint64_t> visited_;     // a bit a slot
@@ -61,13 +70,18 @@ class Walk {
   std::vector<int32_t> sums_;
   std::vector<float> scores_;       // of those that passed
   std::vector<uint32_t> inserted_;  // of them, those that entered `found`
-  std::vector<uint32_t> kept_;      // by a scan of neighbours: their numbers, and scores that nobody reads
+  std::vector<uint32_t> kept_;      // by a scan of neighbours: their numbers, and scores by their bytes
   std::vector<float> kept_scores_;
   std::vector<uint8_t> near_factors_;  // without those of the first stage
 };
 
 // Walks that take turns: how many was measured (docs/experiments/graph-walk.md).
 inline constexpr size_t kLanes = 4;
+
+// Into L2: more lines can be under way than L1 has room to wait for (docs/experiments/graph-walk.md).
+inline void ask(const uint8_t* p, size_t from, size_t to) {
+  for (size_t at = from; at < to; at += 64) __builtin_prefetch(p + at, 0, 2);
+}
 
 // What walking needs; every thread keeps its own, so that a query allocates nothing.
 struct WalkLanes {
@@ -84,8 +98,8 @@ struct WalkOptions {
   const std::atomic<bool>* stop = nullptr;
 };
 
-// Walks for the queries of [begin, end). set(q, query) fills in one; take(q, walk) gets what was found for it, in the
-// order in which the walks end.
+// Walks for the queries of [begin, end). set(q, query) fills in one, and says where its walk ends; take(q, walk) gets
+// what was found for it, in the order in which the walks end.
 template <typename Set, typename Take>
 void walk_each(const GraphView& view, size_t begin, size_t end, const WalkOptions& options, const Set& set,
                const Take& take) {
@@ -96,8 +110,8 @@ void walk_each(const GraphView& view, size_t begin, size_t end, const WalkOption
   size_t next = begin, walking = 0;
   const auto start = [&](size_t lane) {
     query[lane] = next++;
-    walk[lane]->begin(view, options.ef, options.margin);
-    set(query[lane], walk[lane]->query);
+    const WalkBound bound = set(query[lane], walk[lane]->query);
+    walk[lane]->begin(view, options.ef, bound, options.margin);
     walk[lane]->enter(view, lanes.entries);
   };
   for (; walking < kLanes && next < end; ++walking) {
