@@ -23,4 +23,13 @@ inline float final_score(const RowFormat& format, const uint8_t* factors, float 
 void complete_rows(const RowFormat& format, const RowView& view, const FineQuery& fine, float base,
                    std::span<const uint32_t> rows, TopK& top);
 
+// What rounding a score to float before its factor may take, in size; for push_known.
+float float_error(const CodeSpec& spec, const FineQuery& fine, float base);
+
+// Hands rows [first, first + count) of a view to `top`, whose sums over all planes are known; mask: a bit a row, null:
+// all. error: float_error. rows, scores: room for count + 16. Returns how many got a final score.
+size_t push_known(const RowFormat& format, const RowView& view, const FineQuery& fine, float base, float error,
+                  const int32_t* sums, size_t first, size_t count, const uint16_t* mask, uint32_t* rows, float* scores,
+                  TopK& top);
+
 }  // namespace bebr

@@ -18,7 +18,9 @@ FlatParts::FlatParts(std::span<const FlatPart> parts) : parts_(parts.begin(), pa
 void FlatParts::complete(const RowFormat& format, std::span<const uint32_t> rows, const FineQuery& fine, float base,
                          const SearchOptions& options, TopK& top, const int32_t* sums) const {
   constexpr size_t kPiece = 1024;  // until `stop` is looked at
-  uint32_t local[kPiece];
+  uint32_t local[kPiece], kept[kPiece + 16];
+  float scores[kPiece + 16];
+  const float error = sums != nullptr ? float_error(format.spec, fine, base) : 0;
   note_work(options.work, 0, rows.size());
   for (size_t i = 0; i < rows.size();) {
     check_stop(options);
@@ -27,6 +29,11 @@ void FlatParts::complete(const RowFormat& format, std::span<const uint32_t> rows
     for (; i < rows.size() && rows[i] < first_[p + 1] && n < kPiece; ++i) local[n++] = rows[i] - first_[p];
     if (sums != nullptr) {
       const RowView& view = parts_[p].rows;
+      if (local[n - 1] - local[0] == n - 1) {  // side by side
+        push_known(format, view, fine, base, error, sums + first_[p] + local[0], local[0], n, nullptr, kept, scores,
+                   top);
+        continue;
+      }
       for (const uint32_t row : std::span(local, n))
         top.push({final_score(format, view.factors, base, fine, row, sums[first_[p] + row]), view.ids[row]});
       continue;

@@ -3,16 +3,19 @@
 #include "index/flat/scan.h"
 
 #include <algorithm>
+#include <optional>
 #include <vector>
 
 #include "base/threads.h"
 #include "index/flat/block_scan.h"
+#include "index/flat/whole_sums.h"
 
 namespace bebr {
 namespace {
 
 constexpr size_t kExpandedFrom = 8;    // of Kernels::expand_queries: sign planes alone rule out nearly all rows
 constexpr size_t kCopyCost = 150;      // copying a row out costs about as much as passing over this many in a scan
+constexpr size_t kDirect = 2;          // all rows are completed where signs are to leave one of so many
 constexpr size_t kCopiedAtOnce = 512;  // rows for which another thread pays
 
 class FlatScan {
@@ -33,9 +36,12 @@ class FlatScan {
       return scan_blocks(format_, parts_, queries_, exact, eligible_, first_stage_rows_, tops_);
     note_work(options_.work, queries_.size() * chosen_.size(), 0);
     const std::vector<FineQuery>& fine = queries_.fine();
+    std::optional<WholeSums> sums;
+    if (WholeSums::pays(queries_.size(), chosen_.size(), parts_)) sums.emplace(format_, parts_, fine, options_);
     parallel_for(queries_.size(), 1, [&](size_t begin, size_t end) {
       for (size_t q = begin; q < end; ++q)
-        parts_.complete(format_, chosen_, fine[q], queries_.base()[q], options_, tops_[q]);
+        parts_.complete(format_, chosen_, fine[q], queries_.base()[q], options_, tops_[q],
+                        sums ? sums->of(q) : nullptr);
     });
   }
 
@@ -55,7 +61,8 @@ class FlatScan {
     first_stage_rows_ = std::max({first_stage_rows_, options_.first_stage_rows, options_.k});
     if (eligible_ == 0) return;
     const size_t few = options_.exact ? 0 : first_stage_rows_;
-    direct_ = eligible_ <= few || (filtered_ && eligible_ <= live_ / kCompleteCost);
+    const size_t nearly = flat_expands(queries_.size(), options_) ? few : kDirect * few;
+    direct_ = eligible_ <= nearly || (filtered_ && eligible_ <= live_ / kCompleteCost);
     if (filtered_ && queries_.size() * (live_ - eligible_) >= kCopyCost * eligible_) copy(few);
     if (!copied_.empty()) return;
     if (direct_) {

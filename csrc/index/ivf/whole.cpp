@@ -13,8 +13,6 @@ namespace {
 constexpr size_t kChunkBlocks = 16;  // expanded at a time, as by ExpandedScan
 constexpr size_t kTogether = 16;     // visitors whose sums over a chunk stand in memory at a time: 48 KB
 constexpr size_t kStride = kChunkBlocks * kBlockRows;
-// Of the size of a score before its factor, what rounding it to float in four steps may take: 2^-24 each.
-constexpr double kFloatError = 1e-6;
 
 }  // namespace
 
@@ -42,10 +40,7 @@ bool IvfScan::Whole::split(uint32_t i) {
   const FineQuery& fine = group_.fine(i);
   int8_t* high = y8_.as<int8_t>() + i * query_bytes_;
   split_[i] = split_fine(spec_, fine, high, high + query_bytes_ / 2) ? Split::Done : Split::TooLarge;
-  const int16_t* y = fine.y16.as<int16_t>();
-  double most = 0;  // of a sum
-  for (uint32_t j = 0; j < spec_.dims(); ++j) most += ((1u << spec_.planes) - 1) * std::abs(y[j]);
-  error_[i] = static_cast<float>(kFloatError * (std::abs(double{group_.base(i)}) + fine.scale * most));
+  error_[i] = float_error(spec_, fine, group_.base(i));
   return split_[i] == Split::Done;
 }
 
@@ -89,19 +84,15 @@ void IvfScan::Whole::push(uint32_t query, const RowView& list, size_t row, size_
   const FineQuery& fine = group_.fine(query);
   const float base = group_.base(query);
   TopK& top = group_.top(query);
-  const FactorCode& code = format_.code;
-  const bool known = split_[query] == Split::Done;
-  // As floats scores may be off by so much; those that are pushed are final.
-  const float threshold =
-      known ? top.threshold() - static_cast<float>(kFloatError) * std::abs(top.threshold()) : kLowest;
-  const size_t kept =
-      scan_.kernels_.select(sums_.data(), rows, list.factors != nullptr ? list.factors + row * code.bytes : nullptr,
-                            code, format_.factor, mask, base + error_[query], static_cast<float>(fine.scale), threshold,
-                            static_cast<uint32_t>(row), rows_.data(), scores_.data());
+  if (split_[query] == Split::Done) {
+    survivors_ += push_known(format_, list, fine, base, error_[query], sums_.data(), row, rows, mask, rows_.data(),
+                             scores_.data(), top);
+    return;
+  }
+  const size_t kept = scan_.kernels_.select(sums_.data(), rows, nullptr, format_.code, Factor::None, mask, 0, 0,
+                                            kLowest, static_cast<uint32_t>(row), rows_.data(), scores_.data());
   survivors_ += kept;
-  if (!known) return complete_rows(format_, list, fine, base, {rows_.data(), kept}, top);
-  for (const uint32_t at : std::span(rows_.data(), kept))
-    top.push({final_score(format_, list.factors, base, fine, at, sums_[at - row]), list.ids[at]});
+  complete_rows(format_, list, fine, base, {rows_.data(), kept}, top);
 }
 
 }  // namespace bebr
