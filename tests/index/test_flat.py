@@ -90,17 +90,6 @@ def test_a_batch_over_no_more_rows_than_the_first_stage_keeps_is_exact(trained, 
         np.testing.assert_array_equal(hits.scores, wanted.scores[:few])
 
 
-def test_one_query_completes_all_rows_where_the_first_stage_is_to_leave_half_of_them(trained, queries):
-    bz, x = trained
-    index = bebr.FlatIndex(bz)
-    index.add(x[:700])
-    index.remove(np.arange(5, 700, 9))  # rows that stand apart, and some side by side
-    for q in queries[:8]:
-        exact, some = index.search(q, 10, exact=True), index.search(q, 10, oversampling=35)
-        np.testing.assert_array_equal(some.ids, exact.ids)
-        np.testing.assert_array_equal(some.scores, exact.scores)
-
-
 def test_threads_do_not_change_the_answer(trained, queries):
     bz, x = trained
     index = bebr.FlatIndex(bz)

@@ -15,7 +15,6 @@ namespace {
 
 constexpr size_t kExpandedFrom = 8;    // of Kernels::expand_queries: sign planes alone rule out nearly all rows
 constexpr size_t kCopyCost = 150;      // copying a row out costs about as much as passing over this many in a scan
-constexpr size_t kDirect = 2;          // all rows are completed where signs are to leave one of so many
 constexpr size_t kCopiedAtOnce = 512;  // rows for which another thread pays
 
 class FlatScan {
@@ -61,8 +60,7 @@ class FlatScan {
     first_stage_rows_ = std::max({first_stage_rows_, options_.first_stage_rows, options_.k});
     if (eligible_ == 0) return;
     const size_t few = options_.exact ? 0 : first_stage_rows_;
-    const size_t nearly = flat_expands(queries_.size(), options_) ? few : kDirect * few;
-    direct_ = eligible_ <= nearly || (filtered_ && eligible_ <= live_ / kCompleteCost);
+    direct_ = eligible_ <= few || (filtered_ && eligible_ <= live_ / kCompleteCost);
     if (filtered_ && queries_.size() * (live_ - eligible_) >= kCopyCost * eligible_) copy(few);
     if (!copied_.empty()) return;
     if (direct_) {
