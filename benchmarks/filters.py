@@ -207,10 +207,8 @@ def measure(options: argparse.Namespace, folder: Path) -> tuple[list[Row], list[
     made: list[Row] = []
     # Nothing is sealed before all rows are there: how fast they came does not decide on the files.
     with Database(folder, verify=False, seal_rows=rows + 1) as db:
-        fill(db.create_collection("everything", binarizer), source, rows, orders, None)
-    # Opened anew: what a million rows in memory leave behind made searches up to 1.6 times as slow.
-    with Database(folder, verify=False, seal_rows=rows + 1) as db:
-        everything = db.collection("everything")
+        everything = db.create_collection("everything", binarizer)
+        fill(everything, source, rows, orders, None)
         evaluations = evaluate(everything, options.rounds)
         plain = {
             kind: recall(everything.search(q, k).ids, truths[kind].best["random", rows][1]) for kind, q in asked.items()
