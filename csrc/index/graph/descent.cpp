@@ -16,10 +16,14 @@ constexpr float kLuck = 0.5f;
 }  // namespace
 
 void Walk::begin_descent(const GraphView& view, const Candidate& entry) {
-  at_ = {entry.score - kLuck * query.near.spread, entry.node};
   moves_ = 0;
-  ask(view.record(at_.node), view.layout.links / 64 * 64, view.layout.stride);
   next_ = Step::Descend;
+  move(view, entry);
+}
+
+void Walk::move(const GraphView& view, const Candidate& to) {
+  at_ = {to.score - kLuck * query.near.spread, to.node};
+  ask(view.record(at_.node), view.layout.links / 64 * 64, view.layout.stride);
 }
 
 void Walk::descend(const GraphView& view) {
@@ -34,8 +38,7 @@ void Walk::descend(const GraphView& view) {
   scanned += layout.degree;
   if (best.node == at_.node || moves_ == kMostMoves) return arrive(view);
   ++moves_;
-  at_ = {best.score - kLuck * query.near.spread, best.node};
-  ask(view.record(at_.node), layout.links / 64 * 64, layout.stride);
+  move(view, best);
 }
 
 // To all bits of this node, and of the entries.

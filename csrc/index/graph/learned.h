@@ -28,6 +28,7 @@ class WalkReach {
  public:
   WalkReach(const Learned& learned, double ef, double k);
   size_t limit() const noexcept { return limit_; }
+  bool bounded() const noexcept { return k_ > 0; }
   // best: of the query, BestScore::of.
   WalkBound bound(float best) const noexcept { return {k_, fewest_, more_, best}; }
 

@@ -95,6 +95,7 @@ class GraphSegment::Search {
           graph_, begin, end, {reach.limit(), learned.margin, options_.stop},
           [&](size_t q, BitQuery& query) {
             set_query(q, query);
+            if (!reach.bounded()) return WalkBound{};
             const float* y = queries_.y() + q * segment_.format().spec.dims();
             return reach.bound(segment_.best_.of(y, queries_.base()[q], learned.longest));
           },

@@ -5,6 +5,12 @@
 #include <utility>
 
 namespace bebr {
+namespace {
+
+// Of records, which hold a factor of 1 where there is none.
+Factor mode_of(const RowFormat& format) { return format.factor == Factor::Sub ? Factor::Sub : Factor::Mul; }
+
+}  // namespace
 
 GraphSegment::GraphSegment(const RowFormat& format, const GraphParams& params, CodeSpace space)
     : SegmentReader(format),
@@ -12,7 +18,7 @@ GraphSegment::GraphSegment(const RowFormat& format, const GraphParams& params, C
       space_(std::move(space)),
       layout_(format.spec, format.factor_bytes(), params.max_degree, params.inlined, space_.gram),
       kernels_(kernels()),
-      best_(space_, format.factor == Factor::Sub ? Factor::Sub : Factor::Mul) {}
+      best_(space_, mode_of(format)) {}
 
 void GraphSegment::show(const uint8_t* nodes, const int64_t* ids, size_t rows, size_t free) noexcept {
   nodes_ = nodes;
@@ -22,8 +28,7 @@ void GraphSegment::show(const uint8_t* nodes, const int64_t* ids, size_t rows, s
 }
 
 GraphView GraphSegment::view(std::span<const uint64_t> closed) const noexcept {
-  return {layout_, kernels_, format().factor == Factor::Sub ? Factor::Sub : Factor::Mul, format().code, nodes_, rows_,
-          linked_, closed};
+  return {layout_, kernels_, mode_of(format()), format().code, nodes_, rows_, linked_, closed};
 }
 
 Rows GraphSegment::copy_rows(std::span<const uint32_t> slots) const {

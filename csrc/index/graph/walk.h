@@ -42,6 +42,7 @@ class Walk {
 
   // Down to where the query's rows are (graph/descent.cpp).
   void begin_descent(const GraphView& view, const Candidate& entry);
+  void move(const GraphView& view, const Candidate& to);
   void descend(const GraphView& view);
   void arrive(const GraphView& view);
   size_t better_half(size_t count);
