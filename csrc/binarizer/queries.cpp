@@ -12,7 +12,17 @@
 namespace bebr {
 namespace {
 
-constexpr size_t kGrain = 64;  // rows
+constexpr size_t kGrain = 64;    // rows
+constexpr size_t kTogether = 8;  // rows whose sums are taken side by side: each waits for its own last addition alone
+
+// ||x||^2 of each of `rows` rows, summed in order.
+template <size_t rows>
+void squares_of_rows(const float* x, size_t dim, float* out) {
+  double sums[rows] = {};
+  for (size_t j = 0; j < dim; ++j)
+    for (size_t i = 0; i < rows; ++i) sums[i] += double{x[i * dim + j]} * double{x[i * dim + j]};
+  for (size_t i = 0; i < rows; ++i) out[i] = static_cast<float>(sums[i]);
+}
 
 // Of squares, in the order in which numpy sums: a vector's length must be the same in Python and here.
 float sum_of_squares(const float* x, size_t n) {
@@ -106,11 +116,11 @@ void QueryModel::project(const float* q, size_t n, float* y, float* base, float*
   }
   if (parts_.metric == Metric::SquaredDistance) {
     const size_t dim = inner_dim();
-    for (size_t i = 0; i < n; ++i) {
-      double sum = 0;
-      for (size_t j = 0; j < dim; ++j) sum += double{q[i * dim + j]} * double{q[i * dim + j]};
-      offset[i] = static_cast<float>(sum);
-    }
+    parallel_for(n, kGrain, [&](size_t begin, size_t end) {
+      size_t i = begin;
+      for (; i + kTogether <= end; i += kTogether) squares_of_rows<kTogether>(q + i * dim, dim, offset + i);
+      for (; i < end; ++i) squares_of_rows<1>(q + i * dim, dim, offset + i);
+    });
   }
   parts_.decoder->project(q, n, y, base);
   scale(y, base, n);
