@@ -132,6 +132,36 @@ def test_segments_of_all_kinds_are_searched_together(bz, ids, queries, kinds, sh
     np.testing.assert_array_equal(near.ids, one)  # whatever the batch
 
 
+@pytest.mark.parametrize("share", [None, 0.8])
+def test_many_flat_rows_beside_lists_are_scanned_for_what_beats_the_best_of_lists(bz, queries, tmp_path, share):
+    """Lists come first then, and answers still depend neither on how the flat rows are divided nor on the batch."""
+    n, listed = 7000, 3000
+    rng = np.random.default_rng(7)
+    x, ids = clustered(n, D, seed=8), rng.permutation(10 * n)[:n]
+    dead = rng.random(n) < 0.1
+    allow = None if share is None else rng.permutation(ids)[: int(share * n)]
+    lists = bebr.IVFIndex(bz, nlist=16)
+    lists.add(x[:listed], ids[:listed])
+    beside = [SegmentView(lists, bitmap(np.isin(lists.ids, ids[dead])))]
+    codes, flat_ids, flat_dead = bz.encode(x[listed:]), ids[listed:], dead[listed:]
+    q = bz.prepare(np.concatenate([queries[:, :D], x[listed + 5 : n : 100]]))
+    answers = []
+    for round, cuts in enumerate([[0], [0, 100, 2500], [0, 1999, 2000, 3960]]):
+        folder = tmp_path / str(round)
+        folder.mkdir()
+        views = beside + divided(bz, codes, flat_ids, flat_dead, cuts, folder)
+        answers.append(search_segments(views, bz, q, 10, nprobe=16, allow=allow))
+    for got in answers[1:]:
+        np.testing.assert_array_equal(got.ids, answers[0].ids)
+        np.testing.assert_array_equal(got.scores, answers[0].scores)
+    one = [search_segments(views, bz, alone, 10, nprobe=16, allow=allow).ids[0] for alone in q]
+    np.testing.assert_array_equal(answers[0].ids, one)
+    exact = search_segments(views, bz, q, 10, exact=True, allow=allow)
+    assert np.mean([len(np.intersect1d(a, b)) / 10 for a, b in zip(one, exact.ids, strict=True)]) > 0.99
+    assert not np.isin(one, ids[dead]).any()
+    assert allow is None or np.isin(one, allow).all()
+
+
 @pytest.mark.parametrize("count", [1, 40])
 def test_files_in_the_same_lists_are_searched_as_each_alone(bz, x, queries, tmp_path, count):
     """What one file's centroids were ranked for is taken over by those with the same centroids, and by no others."""

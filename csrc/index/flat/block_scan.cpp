@@ -41,22 +41,29 @@ constexpr size_t kMoreKept = 3, kQuadsOfKept = 2000;
 // A sample of every kSampleStep-th run of blocks guesses the score that the worst survivor will have.
 constexpr size_t kSampleBlocks = 4, kSampleStep = 16;
 
+// How a query's scan begins: what is added to every sum, the score that a row must lie above, the most rows that are
+// kept.
+struct Start {
+  float base = 0, floor = kLowest;
+  size_t limit = 0;
+};
+
 // The survivors of some queries, and the memory they stand in.
 struct Kept {
   Scratch memory;
   std::vector<Survivors> lists;
 
-  Kept(std::span<const size_t> limits, size_t chunk, const float* thresholds) : memory(bytes(limits, chunk)) {
-    lists.reserve(limits.size());
+  Kept(std::span<const Start> starts, size_t chunk, const float* thresholds) : memory(bytes(starts, chunk)) {
+    lists.reserve(starts.size());
     uint8_t* at = memory.data();
-    for (size_t i = 0; i < limits.size(); ++i) {
-      lists.emplace_back(limits[i], chunk, at, thresholds[i]);
-      at += Survivors::bytes(limits[i], chunk);
+    for (size_t i = 0; i < starts.size(); ++i) {
+      lists.emplace_back(starts[i].limit, chunk, at, thresholds[i]);
+      at += Survivors::bytes(starts[i].limit, chunk);
     }
   }
-  static size_t bytes(std::span<const size_t> limits, size_t chunk) {
+  static size_t bytes(std::span<const Start> starts, size_t chunk) {
     size_t sum = 0;
-    for (const size_t limit : limits) sum += Survivors::bytes(limit, chunk);
+    for (const Start& start : starts) sum += Survivors::bytes(start.limit, chunk);
     return sum;
   }
 };
@@ -64,7 +71,7 @@ struct Kept {
 class BlockScan {
  public:
   BlockScan(const RowFormat& format, const FlatParts& parts, QueryBatch& queries, const SearchOptions& options,
-            size_t eligible, size_t first_stage_rows, TopKBatch& tops)
+            size_t eligible, size_t first_stage_rows, bool follows, TopKBatch& tops)
       : format_(format),
         spec_(format.spec),
         parts_(parts),
@@ -74,6 +81,7 @@ class BlockScan {
         kernels_(kernels()),
         eligible_(eligible),
         limit_(first_stage_rows),
+        follows_(follows),
         fine_(queries.fine().data()) {}
 
   void run() {
@@ -154,7 +162,7 @@ class BlockScan {
     bool fewer = false;
     for (size_t q = 0; q < groups.size(); ++q) {
       groups[q] = leading_groups(spec_, queries_.y() + q * dims, queries_.stage_y() + q * dims);
-      if (!pays(groups[q])) groups[q] = all;
+      if (knows_floor(q) || !pays(groups[q])) groups[q] = all;
       fewer = fewer || groups[q] < all;
     }
     if (fewer) leading_ = make_lut_queries(spec_, queries_.stage_y(), queries_.size(), dims, tables, std::move(groups));
@@ -166,22 +174,38 @@ class BlockScan {
     return tables_->leading.empty() || tables_->leading[q] == spec_.groups() ? limit_ : led_limit();
   }
 
+  // Whether the k-th result of other segments rules rows out, which is asked for each query alone, too.
+  bool knows_floor(size_t q) const { return follows_ && tops_[q].full(); }
+
+  // With a floor, scores are raised by what the sign plane cannot see, as those of rows in lists are.
+  Start start(size_t q) const {
+    Start start{queries_.stage_base()[q], kLowest, limit(q)};
+    if (!knows_floor(q)) return start;
+    const double deviation = scan_deviation(spec_, queries_.y() + q * spec_.dims(), tables_->scale[q]);
+    start.base += options_.margin * static_cast<float>(deviation);
+    start.floor = tops_[q].threshold();
+    return start;
+  }
+
   void run_progressive(size_t q0, size_t nq) {
-    std::vector<size_t> limits(nq);
-    for (size_t i = 0; i < nq; ++i) limits[i] = limit(q0 + i);
-    const std::vector<float> guess = guess_thresholds(q0, limits);
+    std::vector<Start> starts(nq);
+    for (size_t i = 0; i < nq; ++i) starts[i] = start(q0 + i);
+    const std::vector<float> thresholds = guess_thresholds(q0, starts);
     const auto kept = by_shares<Kept>(nq, [&](size_t first, size_t last) {
-      return survivors(q0, limits, first, last, chunk_blocks(nq), 1, guess.data());
+      return survivors(q0, starts, first, last, chunk_blocks(nq), 1, thresholds.data());
     });
     std::optional<WholeSums> sums;
-    if (WholeSums::pays(nq, limit_, parts_)) sums.emplace(format_, parts_, std::span(fine_ + q0, nq), options_);
+    if (!follows_ && WholeSums::pays(nq, limit_, parts_))
+      sums.emplace(format_, parts_, std::span(fine_ + q0, nq), options_);
     parallel_for(nq, 1, [&](size_t begin, size_t end) {
       for (size_t i = begin; i < end; ++i) {
         const size_t q = q0 + i;
         const int32_t* known = sums ? sums->of(i) : nullptr;
-        Kept all = merged(kept, i, limits[i]);
-        if (all.lists[0].size() < limits[i] && guess[i] > kLowest)  // guessed too high: again, without a guess
-          complete_best(q, survivors(q, {&limits[i], 1}, 0, parts_.blocks(), chunk_blocks(1), 1, &kLowest), known);
+        Kept all = merged(kept, i, starts[i].limit);
+        const bool guessed = thresholds[i] > starts[i].floor;
+        if (guessed && all.lists[0].size() < starts[i].limit)  // too high: again, without a guess
+          complete_best(q, survivors(q, {&starts[i], 1}, 0, parts_.blocks(), chunk_blocks(1), 1, &starts[i].floor),
+                        known);
         else
           complete_best(q, std::move(all), known);
       }
@@ -194,11 +218,10 @@ class BlockScan {
     parts_.complete(format_, kept.lists[0].rows(), fine_[q], queries_.base()[q], options_, tops_[q], sums);
   }
 
-  Kept survivors(size_t q0, std::span<const size_t> limits, size_t first, size_t last, size_t chunk, size_t step,
+  Kept survivors(size_t q0, std::span<const Start> starts, size_t first, size_t last, size_t chunk, size_t step,
                  const float* thresholds) const {
-    Kept kept(limits, chunk * kBlockRows, thresholds);
-    const float* base = queries_.stage_base() + q0;
-    scan(q0, limits.size(), first, last, chunk, step,
+    Kept kept(starts, chunk * kBlockRows, thresholds);
+    scan(q0, starts.size(), first, last, chunk, step,
          [&](size_t i, const int32_t* sums, size_t rows, size_t row, const uint16_t* mask, size_t p) {
            Survivors& s = kept.lists[i];
            const RowView& view = parts_[p].rows;
@@ -207,7 +230,7 @@ class BlockScan {
            const uint8_t* factors = own ? view.stage_factors : view.factors;
            const size_t n =
                kernels_.select(sums, rows, factors != nullptr ? factors + row * code.bytes : nullptr, code,
-                               format_.factor, mask, base[i], tables_->scale[q0 + i], s.threshold(),
+                               format_.factor, mask, starts[i].base, tables_->scale[q0 + i], s.threshold(),
                                parts_.first(p) + static_cast<uint32_t>(row), s.next_rows(), s.next_scores());
            s.grow(n, [this](uint32_t at) { return parts_.id_of(at); });
          });
@@ -218,7 +241,8 @@ class BlockScan {
   static Kept merged(const std::vector<std::optional<Kept>>& shares, size_t i, size_t limit) {
     size_t total = 0;
     for (const auto& share : shares) total += share->lists[i].size();
-    Kept all({&limit, 1}, total, &kLowest);
+    const Start start{0, kLowest, limit};
+    Kept all({&start, 1}, total, &kLowest);
     for (const auto& share : shares) {
       const Survivors& from = share->lists[i];
       std::copy_n(from.rows().begin(), from.size(), all.lists[0].next_rows());
@@ -228,22 +252,26 @@ class BlockScan {
     return all;
   }
 
-  // A score below that of the worst survivor, nearly always: the sample's rank, raised by three standard deviations.
-  // Without it the threshold climbs from nothing, and ten times as many rows are kept and cut again.
-  std::vector<float> guess_thresholds(size_t q0, std::span<const size_t> limits) const {
-    const size_t nq = limits.size();
-    std::vector<float> guess(nq, kLowest);
-    if (parts_.rows() < 4 * limit_ || parts_.rows() < 8 * kSampleBlocks * kSampleStep * kBlockRows) return guess;
-    std::vector<size_t> ranks(nq);
-    for (size_t i = 0; i < nq; ++i) {
-      const double expected = static_cast<double>(limits[i]) / kSampleStep;
-      ranks[i] = static_cast<size_t>(expected + 3 * std::sqrt(expected)) + 4;
+  // Each query's floor or, if that is higher, a score below that of its worst survivor, nearly always: the sample's
+  // rank, raised by three standard deviations. Without it the threshold climbs from nothing, and ten times as many rows
+  // are kept and cut again.
+  std::vector<float> guess_thresholds(size_t q0, std::span<const Start> starts) const {
+    const size_t nq = starts.size();
+    std::vector<float> floors(nq), guess(nq);
+    for (size_t i = 0; i < nq; ++i) floors[i] = starts[i].floor;
+    if (parts_.rows() < 4 * limit_ || parts_.rows() < 8 * kSampleBlocks * kSampleStep * kBlockRows) return floors;
+    std::vector<Start> sampled(starts.begin(), starts.end());
+    for (Start& one : sampled) {
+      const double expected = static_cast<double>(one.limit) / kSampleStep;
+      one.limit = static_cast<size_t>(expected + 3 * std::sqrt(expected)) + 4;
     }
-    const std::vector<float> any(nq, kLowest);
     const auto kept = by_shares<Kept>(nq, [&](size_t first, size_t last) {
-      return survivors(q0, ranks, first, last, kSampleBlocks, kSampleStep, any.data());
+      return survivors(q0, sampled, first, last, kSampleBlocks, kSampleStep, floors.data());
     });
-    for (size_t i = 0; i < nq; ++i) guess[i] = merged(kept, i, ranks[i]).lists[0].nth_best(ranks[i]);
+    for (size_t i = 0; i < nq; ++i) {
+      const size_t rank = sampled[i].limit;
+      guess[i] = std::max(floors[i], merged(kept, i, rank).lists[0].nth_best(rank));
+    }
     return guess;
   }
 
@@ -328,6 +356,7 @@ class BlockScan {
   const Kernels& kernels_;
   size_t eligible_;  // rows that the filters let through
   size_t limit_;     // of them the first stage keeps, where it reads all signs
+  bool follows_;
   const FineQuery* fine_;
   const LutQueries* tables_ = nullptr;
   LutQueries leading_;
@@ -336,8 +365,8 @@ class BlockScan {
 }  // namespace
 
 void scan_blocks(const RowFormat& format, const FlatParts& parts, QueryBatch& queries, const SearchOptions& options,
-                 size_t eligible, size_t first_stage_rows, TopKBatch& tops) {
-  BlockScan(format, parts, queries, options, eligible, first_stage_rows, tops).run();
+                 size_t eligible, size_t first_stage_rows, bool follows, TopKBatch& tops) {
+  BlockScan(format, parts, queries, options, eligible, first_stage_rows, follows, tops).run();
 }
 
 }  // namespace bebr

@@ -20,19 +20,20 @@ constexpr size_t kCopiedAtOnce = 512;  // rows for which another thread pays
 class FlatScan {
  public:
   FlatScan(const RowFormat& format, std::span<const FlatPart> parts, QueryBatch& queries, const SearchOptions& options,
-           TopKBatch& tops)
-      : format_(format), parts_(parts), queries_(queries), options_(options), tops_(tops) {}
+           bool follows, TopKBatch& tops)
+      : format_(format), parts_(parts), queries_(queries), options_(options), follows_(follows), tops_(tops) {}
 
   void run() {
     choose();
-    if (!copied_.empty()) return scan_flat(format_, copied_, queries_, copy_options_, tops_);
+    if (!copied_.empty()) return scan_flat(format_, copied_, queries_, copy_options_, follows_, tops_);
     if (eligible_ == 0) return;
-    if (!direct_) return scan_blocks(format_, parts_, queries_, options_, eligible_, first_stage_rows_, tops_);
+    if (!direct_)
+      return scan_blocks(format_, parts_, queries_, options_, eligible_, first_stage_rows_, follows_, tops_);
     SearchOptions exact = options_;
     exact.exact = true;
     // All rows for many queries: whole codes rule most of them out, and give the same scores.
     if (!filtered_ && flat_expands(queries_.size(), exact))
-      return scan_blocks(format_, parts_, queries_, exact, eligible_, first_stage_rows_, tops_);
+      return scan_blocks(format_, parts_, queries_, exact, eligible_, first_stage_rows_, follows_, tops_);
     note_work(options_.work, queries_.size() * chosen_.size(), 0);
     const std::vector<FineQuery>& fine = queries_.fine();
     std::optional<WholeSums> sums;
@@ -59,7 +60,7 @@ class FlatScan {
     if (options_.first_stage_rows == 0) first_stage_rows_ = default_first_stage_rows(options_.k, live_);
     first_stage_rows_ = std::max({first_stage_rows_, options_.first_stage_rows, options_.k});
     if (eligible_ == 0) return;
-    const size_t few = options_.exact ? 0 : first_stage_rows_;
+    const size_t few = options_.exact || follows_ ? 0 : first_stage_rows_;
     direct_ = eligible_ <= few || (filtered_ && eligible_ <= live_ / kCompleteCost);
     if (filtered_ && queries_.size() * (live_ - eligible_) >= kCopyCost * eligible_) copy(few);
     if (!copied_.empty()) return;
@@ -125,6 +126,7 @@ class FlatScan {
   FlatParts parts_;
   QueryBatch& queries_;
   const SearchOptions& options_;
+  bool follows_;
   TopKBatch& tops_;
   size_t live_ = 0, eligible_ = 0, first_stage_rows_ = 0;
   bool filtered_ = false;
@@ -146,8 +148,8 @@ bool flat_expands(size_t queries, const SearchOptions& options) {
 }
 
 void scan_flat(const RowFormat& format, std::span<const FlatPart> parts, QueryBatch& queries,
-               const SearchOptions& options, TopKBatch& tops) {
-  if (queries.size() > 0) FlatScan(format, parts, queries, options, tops).run();
+               const SearchOptions& options, bool follows, TopKBatch& tops) {
+  if (queries.size() > 0) FlatScan(format, parts, queries, options, follows, tops).run();
 }
 
 }  // namespace bebr

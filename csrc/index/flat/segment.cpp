@@ -25,7 +25,7 @@ void FlatSegment::search(QueryBatch& queries, const SearchOptions& options, cons
                          TopKBatch& tops) const {
   std::vector<FlatPart> parts;
   add_parts(filter, parts);
-  scan_flat(format(), parts, queries, options, tops);
+  scan_flat(format(), parts, queries, options, false, tops);
 }
 
 bool FlatSegment::by_whole_codes(size_t queries, const SearchOptions& options, bool) const {

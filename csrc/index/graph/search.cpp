@@ -75,7 +75,7 @@ class GraphSegment::Search {
         const std::vector<RowStore> copied = segment_.materialize_subset(slots());
         std::vector<FlatPart> parts;
         for (const RowStore& store : copied) parts.push_back({store.view(), {}, 0});
-        return scan_flat(segment_.format(), parts, queries_, flat_options(options_, eligible_), tops_);
+        return scan_flat(segment_.format(), parts, queries_, flat_options(options_, eligible_), false, tops_);
       }
     }
     if (direct) {
