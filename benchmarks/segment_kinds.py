@@ -1,10 +1,11 @@
 """Flat or in lists: how a search of one query goes by the number of rows, and what a collection's merges cost.
 
     python -m benchmarks.segment_kinds indexes [--rows 30000 100000 300000]
-    python -m benchmarks.segment_kinds collections [--rows 100000 300000 1000000]
+    python -m benchmarks.segment_kinds collections [--rows 100000 300000 1000000] [--more 17000]
 
 Rows come from a mixture of 1,000 Gaussians with a falling spectrum, codes from a model trained on 20,000 of them.
 Recall is of what a scan of all codes finds, of queries that are no rows. Timings of one size are taken in turns.
+`--more`: rows that come to a settled collection, and are not in lists yet when it is searched again.
 """
 
 from __future__ import annotations
@@ -93,7 +94,7 @@ def indexes(rows: Sequence[int], dim: int, size: int, k: int) -> None:
             print(json.dumps({"rows": n, **what, "p50_ms": round(half, 3), "p99_ms": round(most, 3)}), flush=True)
 
 
-def collections(rows: Sequence[int], dim: int, size: int, k: int) -> None:
+def collections(rows: Sequence[int], dim: int, size: int, k: int, more: int) -> None:
     queries = vectors(200, dim, 3)
     bz = bebr.train(vectors(20_000, dim, 2), bytes_per_vector=size, metric="cosine", seed=0)
     written = [0]
@@ -142,6 +143,25 @@ def collections(rows: Sequence[int], dim: int, size: int, k: int) -> None:
                 ),
                 flush=True,
             )
+            if more == 0:
+                continue
+            docs.upsert(range(n, n + more), vectors(more, dim, 9))
+            (p50, p99), *_ = milliseconds([partial(docs.search, k=k)], queries[:60])
+            start = time.process_time()
+            found = docs.search(queries, k).ids
+            batch = (time.process_time() - start) / len(queries)
+            print(
+                json.dumps(
+                    {
+                        "rows": n + more,
+                        "by_kind": dict(docs.stats().rows_by_kind),
+                        "auto_p50_p99_ms": [round(p50, 3), round(p99, 3)],
+                        "batch_ms": round(1e3 * batch, 3),
+                        "recall_of_scan": round(agreement(found, docs.search(queries, k, exact=True).ids), 4),
+                    }
+                ),
+                flush=True,
+            )
 
 
 def main() -> None:
@@ -151,10 +171,13 @@ def main() -> None:
     parser.add_argument("--dim", type=int, default=128)
     parser.add_argument("--bytes", type=int, default=52)
     parser.add_argument("-k", type=int, default=10)
+    parser.add_argument("--more", type=int, default=0, help="rows that come to a settled collection")
     options = parser.parse_args()
     print(json.dumps(facts(bebr.get_num_threads())))
-    run = indexes if options.what == "indexes" else collections
-    run(options.rows, options.dim, options.bytes, options.k)
+    if options.what == "indexes":
+        indexes(options.rows, options.dim, options.bytes, options.k)
+    else:
+        collections(options.rows, options.dim, options.bytes, options.k, options.more)
 
 
 if __name__ == "__main__":
