@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 from weakref import WeakValueDictionary
 
 import numpy as np
@@ -17,14 +17,13 @@ from numpy.typing import ArrayLike, NDArray
 from bebr import core
 from bebr.arrays import Floats, Ids, as_vectors, normalized
 from bebr.attributes import KnownAttributes
+from bebr.binarizer.code_factors import CodeFactors
 from bebr.binarizer.codes import Codes, GivenQueries, PreparedQueries, Query
 from bebr.binarizer.config import INPUT_ADAPTER, OPTIMIZE_GRAM, QUERY_ADAPTER, BinarizerConfig
-from bebr.binarizer.factors import Factors, factor_dtype, stored
 from bebr.binarizer.maps import BRIDGE, UPGRADE, Map, maps
 from bebr.binarizer.on_device import DeviceEncoder
+from bebr.binarizer.parts import Parts
 from bebr.errors import CorruptFile, IncompatibleModel
-
-_LARGEST_HALF = 65504.0
 
 _held: WeakValueDictionary[str, Binarizer] = WeakValueDictionary()  # those made from bytes, by digest of these
 _holding = threading.Lock()
@@ -42,12 +41,13 @@ class Binarizer(KnownAttributes):
     def __init__(self, tensors: Mapping[str, NDArray[Any]], config: Mapping[str, Any]) -> None:
         self._tensors = {k: np.ascontiguousarray(v, dtype=np.float32) for k, v in sorted(tensors.items())}
         self._settings = BinarizerConfig.parse(config, self._tensors)
-        self._adapter = self._make_adapter(INPUT_ADAPTER, self.input_dim)
-        self._query_adapter = self._make_adapter(QUERY_ADAPTER, self.query_dim) or self._adapter
+        self._parts = parts = Parts(self._tensors, self._settings)
+        self._adapter = parts.adapter(INPUT_ADAPTER, self.input_dim)
+        query_adapter = parts.adapter(QUERY_ADAPTER, self.query_dim) or self._adapter
         self._encoder = core.Encoder(
             self.architecture,
             list(self.widths),
-            self._layers(),
+            parts.encoder(),
             self.metric == "cosine",
             self._tensors.get(OPTIMIZE_GRAM),
             self.settings.sweeps,
@@ -55,19 +55,20 @@ class Binarizer(KnownAttributes):
         )
         if self._encoder.input_dim != self.inner_dim:
             raise ValueError(f"encoder.0.weight takes {self._encoder.input_dim} inputs: want {self.inner_dim}")
-        self._decoder = self._make_decoder("decoder", list(self.widths))
-        self._stage = self._make_decoder("stage", [self.dims])
+        self._decoder = parts.decoder("decoder", list(self.widths), self.inner_dim)
+        self._stage = parts.decoder("stage", [self.dims], self.inner_dim)
+        self._factors = CodeFactors(self._settings, self._decoder, self._stage)
         self._queries = core.QueryModel(
             self.metric,
             self._encoder,
             self._decoder,
             self._stage,
-            self._query_adapter,
-            self.settings.skip(QUERY_ADAPTER) if self._query_adapter is not None else 0.0,
+            None if query_adapter is None else query_adapter.network,
+            0.0 if query_adapter is None else query_adapter.skip,
             self.settings.factor_scale,
             self.settings.factor_offset,
         )
-        self._maps = maps(self.settings.entries, set(self._tensors), self._stack, self.inner_dim)
+        self._maps = maps(self.settings.entries, set(self._tensors), parts.stack, self.inner_dim)
 
     @staticmethod
     def from_tensors(tensors: Mapping[str, NDArray[Any]], config: Mapping[str, Any]) -> Binarizer:
@@ -90,52 +91,9 @@ class Binarizer(KnownAttributes):
         """
         return Binarizer(tensors, config)
 
-    def _stack(self, prefix: str) -> list[tuple[Floats, Floats]]:
-        layers: list[tuple[Floats, Floats]] = []
-        while (weight := self._tensors.get(f"{prefix}.{len(layers)}.weight")) is not None:
-            bias = self._tensors.get(f"{prefix}.{len(layers)}.bias")
-            layers.append((weight, np.zeros(len(weight), np.float32) if bias is None else bias))
-        if not layers:
-            raise ValueError(f"tensor {prefix}.0.weight is missing")
-        return layers
-
-    def _layers(self) -> list[list[tuple[Floats, Floats]]]:
-        stacks = [self._stack("encoder")]
-        if self.architecture == "recurrent":
-            for t in range(len(self.widths) - 1):
-                stacks += [self._stack(f"reconstruct.{t}"), self._stack(f"residual.{t}")]
-        return stacks
-
-    def _make_adapter(self, name: str, inputs: int) -> core.Network | None:
-        if self.settings.entries.get(name) is None:
-            return None
-        network = core.Network(self._stack(name), name)
-        if network.input_dim != inputs:
-            raise ValueError(f"{name}.0.weight takes {network.input_dim} inputs: want {inputs}")
-        if self.settings.skip(name) and network.input_dim != network.output_dim:
-            raise ValueError(f"{name} has a skip and maps {inputs} to {network.output_dim} dimensions: want equal ones")
-        return network
-
     def _enter(self, x: Floats) -> Floats:
-        """Documents as the code sees them: through the input adapter, if there is one; unit length for cosine."""
-        if self._adapter is None:
-            return x
-        if self.metric == "cosine":
-            x = normalized(x)
-        skip = self.settings.skip(INPUT_ADAPTER)
-        inner = self._adapter.forward(x)
-        if skip:
-            inner += np.float32(skip) * x
-        return normalized(inner) if self.metric == "cosine" else inner
-
-    def _make_decoder(self, prefix: str, widths: list[int]) -> core.Decoder | None:
-        weight = self._tensors.get(f"{prefix}.weight")
-        if weight is None:
-            return None
-        bias = self._tensors.get(f"{prefix}.bias", np.zeros(self.inner_dim, np.float32))
-        if weight.shape != (self.dims, self.inner_dim) or bias.shape != (self.inner_dim,):
-            raise ValueError(f"{prefix}.weight has shape {weight.shape}: want {(self.dims, self.inner_dim)}")
-        return core.Decoder(weight, bias, widths)
+        """Documents as the code sees them: through the input adapter, if there is one."""
+        return x if self._adapter is None else self._adapter(x)
 
     @property
     def settings(self) -> BinarizerConfig:
@@ -231,7 +189,7 @@ class Binarizer(KnownAttributes):
         """The same of vectors that were checked."""
         vectors = self._enter(x)
         planes = self._encoder.encode(vectors, bf16, optimize)
-        return Codes(planes, self._stored(self.exact_factors(vectors, planes)))
+        return Codes(planes, self._factors.stored(self.exact_factors(vectors, planes)))
 
     def to(self, device: str) -> Binarizer | DeviceEncoder:
         """What encodes on ``device``, such as ``"cuda:1"``: ``bz.to("cuda").encode(x)``. ``"cpu"``: this binarizer.
@@ -240,11 +198,9 @@ class Binarizer(KnownAttributes):
         """
         if device == "cpu":
             return self
-        adapter = [] if self._adapter is None else self._stack(INPUT_ADAPTER)
-        return DeviceEncoder(device, self.settings, self._tensors, self._layers(), adapter, self._factors_of_device)
-
-    def _factors_of_device(self, planes: NDArray[np.uint8], squared: dict[str, Floats], norms: Floats) -> Factors:
-        return self._stored(self._exact_factors(planes, norms, squared))
+        adapter = [] if self._adapter is None else self._parts.stack(INPUT_ADAPTER)
+        networks, factors = self._parts.encoder(), self._factors.of_device
+        return DeviceEncoder(device, self.settings, self._tensors, networks, adapter, factors)
 
     def vectors(self, x: ArrayLike) -> Floats:
         """``x`` float32[n, d] in the space that the engine scores in, float32[n, inner_dim].
@@ -278,52 +234,13 @@ class Binarizer(KnownAttributes):
         self._check_codes(codes)
         return self._need_decoder("decode").decode(codes.planes)
 
-    def _stored(self, exact: Floats) -> Factors:
-        """Factors float32[n, F] in ``factor_bytes``."""
-        size, codes = self.settings.factor_bytes, self.settings.byte_codes()
-        factors = np.empty(exact.shape, factor_dtype(size))
-        for i in range(exact.shape[1]):
-            factors[:, i] = stored(exact[:, i], size, codes[i] if codes else None)
-        return cast("Factors", factors)
-
     def factor_values(self, codes: Codes) -> Floats:
         """The values of the stored factors of ``codes``: float32[n, F]."""
-        self._check_codes(codes)
-        byte_codes = self.settings.byte_codes()
-        if not byte_codes:
-            return codes.factors.astype(np.float32)
-        columns = [code.values[codes.factors[:, i]] for i, code in enumerate(byte_codes)]
-        return np.stack(columns, axis=1)
+        return self._factors.values(codes)
 
     def exact_factors(self, vectors: Floats, planes: NDArray[np.uint8]) -> Floats:
         """Factors float32[n, F] before they are stored in ``factor_bytes``. vectors: as the code sees them."""
-        norms = np.linalg.norm(vectors, axis=1) if self.metric == "ip" else np.ones(len(vectors), np.float32)
-        return self._exact_factors(planes, norms, {})
-
-    def _exact_factors(self, planes: NDArray[np.uint8], norms: Floats, known: dict[str, Floats]) -> Floats:
-        """norms: of the vectors. known: squared norms of what a decoder makes of the planes, where these are known."""
-        factors = np.empty((len(planes), self.settings.factor_count), np.float32)
-        if self.settings.factor != "none":
-            squared = self._squared(self._decoder, planes) if "decoder" not in known else known["decoder"]
-            factors[:, 0] = self._factor(squared, norms)
-        if self.settings.stage_factor:
-            signs = planes[:, : self.dims // 8]
-            squared = self._squared(self._stage, signs) if "stage" not in known else known["stage"]
-            factors[:, -1] = self._factor(squared, norms)
-        return factors
-
-    def _squared(self, decoder: core.Decoder | None, planes: NDArray[np.uint8]) -> Floats:
-        if decoder is None:
-            return core.code_norms(planes, list(self.widths))
-        return decoder.norms(np.ascontiguousarray(planes))
-
-    def _factor(self, squared: Floats, norms: Floats) -> Floats:
-        if self.settings.factor == "sub":
-            return np.asarray(self.settings.factor_scale * (squared - self.settings.factor_offset), np.float32)
-        # A code that decodes to zero has no direction: factor 0, so it scores 0.
-        factor = np.where(squared > 0, norms / np.sqrt(np.where(squared > 0, squared, 1)), 0)
-        # Of unit vectors, one that decodes to nearly nothing has no direction worth a larger factor.
-        return np.asarray(np.minimum(factor, _LARGEST_HALF) if self.metric == "cosine" else factor, np.float32)
+        return self._factors.exact(vectors, planes)
 
     def prepare(self, queries: ArrayLike, query: Query = "float") -> PreparedQueries:
         """Queries float32[n, d] in code space. ``query="float"`` is ADC, ``"code"`` SDC: the query is binarized too."""
@@ -430,7 +347,7 @@ class Binarizer(KnownAttributes):
         if self.metric == "cosine":
             vectors = normalized(vectors)
         planes = self._encoder.encode(vectors)
-        return Codes(planes, self._stored(self.exact_factors(vectors, planes)))
+        return Codes(planes, self._factors.stored(self.exact_factors(vectors, planes)))
 
     def _scored(self, codes: Codes) -> Floats:
         """What the engine takes inner products with, float32[n, inner_dim] (code space without a decoder): the
@@ -457,18 +374,7 @@ class Binarizer(KnownAttributes):
         return self._decoder
 
     def _check_codes(self, codes: Codes) -> None:
-        size, count, factors = self.settings.code_bytes, self.settings.factor_count, codes.factors
-        if codes.planes.shape[1:] != (size,) or factors.shape != (len(codes), count):
-            raise ValueError(
-                f"codes have {codes.planes.shape[1:]} code bytes and {factors.shape[1:]} factors: "
-                f"want ({size},) and ({count},)"
-            )
-        wanted = factor_dtype(self.settings.factor_bytes)
-        if factors.dtype != wanted:
-            raise ValueError(
-                f"codes have factors of {factors.dtype}: want {wanted}, of this binarizer's factor_bytes "
-                f"{self.settings.factor_bytes}"
-            )
+        self._factors.check(codes)
 
     def to_bytes(self) -> bytes:
         """The safetensors file as bytes."""

@@ -12,10 +12,9 @@ from bebr.arrays import Floats, as_vectors
 from bebr.binarizer.codes import Codes
 from bebr.binarizer.config import INPUT_ADAPTER, OPTIMIZE_GRAM, BinarizerConfig
 from bebr.binarizer.factors import Factors
+from bebr.binarizer.parts import Layers
 from bebr.device import extension_of, on_a_device
 
-Layers = list[tuple[Floats, Floats]]
-"""Weight [out, in] and bias [out] of each."""
 FactorsOf = Callable[[NDArray[np.uint8], dict[str, Floats], Floats], Factors]
 """Stored factors of planes, of the squared norms [n] of what each decoder (by name) makes of them, and of the vectors'
 own norms [n], which are ones unless the metric is ``"ip"``."""
