@@ -6,9 +6,11 @@
 from __future__ import annotations
 
 import json
+import marshal
 import math
 from collections.abc import Iterable, Mapping
 from datetime import date
+from functools import lru_cache
 from numbers import Integral, Real
 from typing import Any
 
@@ -24,6 +26,8 @@ MOST_DEPTH = 64
 """Levels of $and, $or and $not."""
 MOST_BYTES = 1 << 20
 """Of a filter as JSON."""
+MOST_KEPT_TEXT = 4096
+"""Of a filter that is kept for searches that come with it again."""
 
 _OPERATORS = (*VALUE_TESTS, *OPPOSITES)
 _DATE = "$date"
@@ -46,6 +50,24 @@ def as_filter(given: FilterLike, name: str = "filter") -> Filter:
     if size > MOST_BYTES:
         raise ValueError(f"{name} has {size} bytes as JSON: want at most {MOST_BYTES}")
     return made
+
+
+def known_filter(given: Mapping[str, Any]) -> Filter | None:
+    """What `as_filter` makes of a dict, the same object for the same dict where it is kept; None: `as_filter` has to
+    look at it."""
+    value: Any = given
+    try:
+        data = marshal.dumps(value)
+        return _filter_of(data) if len(data) <= MOST_KEPT_TEXT else None
+    except ValueError:  # holds what marshal cannot write, or is no filter: the check has words for it
+        return None
+
+
+@lru_cache(256)
+def _filter_of(data: bytes) -> Filter:
+    """To read a small dict takes ten times as long as to write it by marshal. That keeps types apart: 1, 1.0 and True
+    are three filters. What it takes for bytes, numpy's scalars say, `as_filter` refuses."""
+    return as_filter(marshal.loads(data))
 
 
 def filter_of_text(text: str) -> Filter:

@@ -10,6 +10,8 @@ from typing import Any
 
 from bebr.collection.field_values import VALUE_TESTS, Moment, Scalar, values_at
 
+_writer = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+
 
 class Filter:
     """A condition on payloads, immutable: made by `F`, by a dict (`as_filter`), and from others by ``&``, ``|`` and
@@ -36,7 +38,7 @@ class Filter:
     @cached_property
     def text(self) -> str:
         """That form as JSON: what goes over the wire, and what identifies the filter."""
-        return json.dumps(self.to_dict(), ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+        return _writer.encode(self.to_dict())
 
     def __and__(self, other: Filter) -> Filter:
         return All((*_parts(All, self), *_parts(All, other))) if isinstance(other, Filter) else NotImplemented

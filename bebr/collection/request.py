@@ -23,7 +23,7 @@ from bebr.collection.checks import (
     check_texts,
     check_window,
 )
-from bebr.collection.filter_form import FilterLike, as_filter
+from bebr.collection.filter_form import MOST_KEPT_TEXT, FilterLike, as_filter, known_filter
 from bebr.collection.filter_tree import Filter
 from bebr.collection.keys import IdsLike, Named
 from bebr.collection.options import Groups, SearchOptions
@@ -31,8 +31,8 @@ from bebr.collection.protocol import Fusion
 from bebr.index import check_k
 from bebr.index.raw import check_rescore
 
-# Options with a filter whose JSON is longer are not kept.
-_MOST_KEPT_TEXT = 4096
+# So many options with filters are kept of one set of other arguments.
+_MOST_FILTERS = 64
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -64,12 +64,14 @@ class SearchRequest:
 
 
 class _Scalars(NamedTuple):
-    """The arguments of a search that are numbers or words, checked."""
+    """The arguments of a search that are numbers or words, checked. `filtered`: the options with filters that came
+    beside them."""
 
     options: SearchOptions
     k: int
     offset: int
     groups: Groups | None
+    filtered: dict[Filter, SearchOptions]
 
 
 def _once(check: Callable[P, R]) -> Callable[P, R]:
@@ -104,7 +106,7 @@ def _check_scalars(
     check_effort(nprobe, ef_search, exact)
     rescore = check_rescore(rescore, depth)
     options = SearchOptions(depth, query, oversampling, exact, radius, rescore, nprobe=nprobe, ef_search=ef_search)
-    return _Scalars(options, check_k(k), offset, groups)
+    return _Scalars(options, check_k(k), offset, groups, {})
 
 
 def check_search(
@@ -131,31 +133,39 @@ def check_search(
     """The arguments of `search`. `dim`: of queries. ``ValueError`` names what is wrong.
 
     Searches give them by place: by name, this call would cost ten times as much (docs/experiments/call-cost.md)."""
-    options, k, offset, groups = _check_scalars(
+    scalars = _check_scalars(
         k, offset, query, oversampling, exact, nprobe, ef_search, radius, group_by, group_size, rescore
     )
+    groups = scalars.groups
     texts = check_texts(text, fusion)
     vectors = None if q is None else as_vectors(q, "q", dim, allow_empty=False)
     check_beside_text(texts, vectors, radius, groups)
-    options = _with(options, binarizer, filter)
+    options = _with(scalars, binarizer, filter)
     allowed = None if allow is None else check_ids(allow, "allow")
-    return SearchRequest(vectors, options, k, offset, groups, texts, allowed, with_payloads)
+    return SearchRequest(vectors, options, scalars.k, scalars.offset, groups, texts, allowed, with_payloads)
 
 
-def _with(options: SearchOptions, model: Binarizer | None, filter: FilterLike | None) -> SearchOptions:
-    if model is None and filter is None:
-        return options
-    if model is None and isinstance(filter, Filter):
-        with contextlib.suppress(RecursionError):  # of a filter that is nested too deep: the check has words for it
-            if len(filter.text) <= _MOST_KEPT_TEXT:
-                return _filtered(options, filter)
-    return replace(options, model=model, filter=None if filter is None else as_filter(filter))
+def _with(scalars: _Scalars, model: Binarizer | None, filter: FilterLike | None) -> SearchOptions:
+    if filter is None:
+        return scalars.options if model is None else replace(scalars.options, model=model)
+    read = filter if isinstance(filter, Filter) else known_filter(filter)
+    if model is not None or read is None:
+        return replace(scalars.options, model=model, filter=as_filter(filter))
+    with contextlib.suppress(RecursionError):  # of a filter that is nested too deep: the check has words for it
+        found = scalars.filtered.get(read)
+        if found is not None:
+            return found
+        if len(read.text) <= MOST_KEPT_TEXT:
+            return _kept(scalars, read)
+    return replace(scalars.options, filter=as_filter(read))
 
 
-@lru_cache(64)
-def _filtered(options: SearchOptions, filter: Filter) -> SearchOptions:
+def _kept(scalars: _Scalars, filter: Filter) -> SearchOptions:
     """The same options, kept: to make them anew took a quarter of a search of 100 rows."""
-    return replace(options, filter=as_filter(filter))
+    if len(scalars.filtered) >= _MOST_FILTERS:
+        scalars.filtered.clear()
+    made = scalars.filtered[filter] = replace(scalars.options, filter=as_filter(filter))
+    return made
 
 
 def check_search_ids(
@@ -175,10 +185,11 @@ def check_search_ids(
     rescore: int | None,
 ) -> SearchRequest:
     """The arguments of `search_ids`, by place as those of `check_search`. ``ValueError`` names what is wrong."""
-    options, k, offset, groups = _check_scalars(
+    scalars = _check_scalars(
         k, offset, "float", oversampling, exact, nprobe, ef_search, radius, group_by, group_size, rescore
     )
-    options = _with(options, None, filter)
+    options = _with(scalars, None, filter)
     allowed = None if allow is None else check_ids(allow, "allow")
     rows = check_query_ids(check_ids(ids))
-    return SearchRequest(rows, options, k, offset, groups, allow=allowed, with_payloads=with_payloads)
+    offset, groups = scalars.offset, scalars.groups
+    return SearchRequest(rows, options, scalars.k, offset, groups, allow=allowed, with_payloads=with_payloads)

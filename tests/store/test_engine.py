@@ -121,6 +121,15 @@ def test_what_it_refuses(collection, queries):
         )
 
 
+def test_what_is_asked_again_is_made_once():
+    options = [SearchOptions(3), SearchOptions(4, filter=bebr.F("a") == 1)]
+    first = [searching.asked(one) for one in options]
+    assert [searching.asked(one) for one in options] == first and first[0] is not first[1]
+    for one in (SearchOptions(3, filter=bebr.F("a") == "x" * 5000), SearchOptions(3, model=bebr.untrained(8, 8))):
+        assert searching.asked(one) is not searching.asked(one)  # held by nobody
+    assert searching.asked(options[0], allow=np.arange(3)) is not first[0]
+
+
 @pytest.mark.parametrize("dim", [*range(1, 20), 63, 127, 128, 129, 200, 256, 257, 384, 768, 1000, 1537])
 def test_queries_are_scaled_as_documents_are_to_the_bit(dim):
     """Two implementations of one sum: numpy's, and that of a query on its way to a code."""

@@ -201,7 +201,7 @@ def test_a_copy_that_was_given_up_is_made_again(db, bz, vectors, queries, soon_c
             for _ in range(3):
                 found = collection.search(queries[:1], 10, filter={"n": n}).ids
                 np.testing.assert_array_equal(found, expected[n - 3])
-            assert kept.keeps(bebr.F("n") == n) and not kept.keeps(bebr.F("n") == 7 - n)
+            assert kept.held(bebr.F("n") == n).whole and kept.held(bebr.F("n") == 7 - n) is None
 
 
 def test_answers_that_are_kept_do_not_grow_old(db, bz, vectors):

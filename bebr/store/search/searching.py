@@ -12,6 +12,7 @@ from bebr import core
 from bebr.arrays import Floats, Ids
 from bebr.binarizer import Binarizer
 from bebr.binarizer.codes import PreparedQueries
+from bebr.collection.filter_form import MOST_KEPT_TEXT
 from bebr.collection.filter_tree import Filter
 from bebr.collection.options import Groups, SearchOptions
 from bebr.collection.protocol import GroupValue
@@ -147,6 +148,26 @@ def _engine(snapshot: Snapshot, bz: Binarizer, filter: Filter | None, queries: i
 
 def asked(options: SearchOptions, allow: Ids | None = None, stop: StopFlag | None = None) -> core.CollectionSearch:
     """What `Snapshot.engine` takes; its filter and model left out."""
+    if allow is not None or stop is not None:
+        return _made(options, allow, stop)
+    known = _asked.get(id(options))
+    if known is not None and known[0] is options:
+        return known[1]
+    made = _made(options, allow, stop)
+    if options.model is None and (options.filter is None or len(options.filter.text) <= MOST_KEPT_TEXT):
+        if len(_asked) >= _MOST_ASKED:
+            _asked.clear()
+        _asked[id(options)] = options, made
+    return made
+
+
+# By the identity of options, which stand beside it: checked ones that come again are the same object, and to hash one
+# would cost half of what is saved.
+_asked: dict[int, tuple[SearchOptions, core.CollectionSearch]] = {}
+_MOST_ASKED = 256
+
+
+def _made(options: SearchOptions, allow: Ids | None, stop: StopFlag | None) -> core.CollectionSearch:
     return core.CollectionSearch(
         options.k,
         coded=options.query == "code",

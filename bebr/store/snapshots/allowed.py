@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from bebr import core
 from bebr.collection.filter_tree import Filter
+from bebr.store.snapshots.copies import Copy
 from bebr.store.snapshots.part import PartView
 from bebr.store.snapshots.plans import Allowed, Plans
 
@@ -29,15 +30,16 @@ def allowed(parts: Sequence[PartView], filter: Filter | None, queries: int, plan
     live = sum(part.count(filter) for part in parts)
     # Rows so few are all completed, without a scan (csrc/index/flat/scan.cpp). So it is to be of copies too.
     each = live <= rows // core.complete_cost
-    views, last, used = [], True, []
+    views, last, used = [], True, list[Copy]()
     for part, rows_here, view in zip(parts, matching, in_place, strict=True):
         copies = part.part.copies
         copied = None
         # A device that has the rows searches them as fast.
         if copies is not None and (part.part.placed is None or not copies.in_lists(part.count(filter))):
             copied, same = copies.view(filter, rows_here, part.unsearched, queries, each, part.part.effort)
-            last = last and same
-            used += [copies] if copied is not None else []
+            held = copies.held(filter) if copied is not None else None
+            last = last and same and (copied is None or held is not None)
+            used += [] if held is None else [held]
         views.append(view if copied is None else copied)
     found = Allowed(views, rows, live if each else 0)
     if last:

@@ -8,10 +8,9 @@ stand differs; of lists, what they find in the same ones.
 
 from __future__ import annotations
 
-import contextlib
 import threading
-from collections import OrderedDict
 from functools import cached_property
+from itertools import count
 
 from bebr.arrays import Ids
 from bebr.collection.filter_tree import Filter
@@ -48,7 +47,7 @@ class Copies:
         self._most_rows = share * len(index)
         if isinstance(index, IVFIndex):
             self._most_rows = min(self._most_rows, _MOST_IN_LISTS)
-        self._copies: OrderedDict[Filter, _Copy] = OrderedDict()
+        self._copies: dict[Filter, Copy] = {}
         self._lock = threading.Lock()
 
     def view(
@@ -60,34 +59,31 @@ class Copies:
         if not self._lock.acquire(blocking=False):
             return None, False  # another search is copying
         try:
-            copy = self._copies.pop(filter, None)
+            copy = self._copies.get(filter)
             if copy is None:
                 size = bitmaps.count(matching)
                 if size > self._most_rows:
                     return None, True
-                copy = _Copy(self._index, matching, size, self.in_lists(size))
+                copy = self._copies[filter] = Copy(self._index, matching, size, self.in_lists(size))
             else:
+                copy.used = next(_uses)
                 passed = len(self._index) - copy.size
                 due = copy.size // 4 if each else queries * passed // _COPY_COST
                 if copy.in_lists:
                     due = queries * _DUE_OF_LISTS
                 copy.grow(min(max(due, _LEAST_AT_ONCE), _MOST_AT_ONCE))
-            self._copies[filter] = copy
             while len(self._copies) > MOST_COPIES or self._copied_rows() > self._most_rows:
-                self._copies.popitem(last=False)
+                oldest, given_up = min(self._copies.items(), key=lambda one: one[1].used)
+                given_up.kept = False
+                del self._copies[oldest]
             view = copy.view(dead, effort)
             return view, view is not None
         finally:
             self._lock.release()
 
-    def keeps(self, filter: Filter) -> bool:
-        """Whether there is a whole copy. It then counts as used last."""
-        copy = self._copies.get(filter)
-        if copy is None or not copy.whole:
-            return False
-        with contextlib.suppress(KeyError):  # another thread takes it out for a moment
-            self._copies.move_to_end(filter)
-        return True
+    def held(self, filter: Filter) -> Copy | None:
+        """The copy of what a filter lets through, as far as it came; None where there is none."""
+        return self._copies.get(filter)
 
     def in_lists(self, rows: int) -> bool:
         """Whether a copy of so many rows is in the lists that the index has."""
@@ -97,14 +93,24 @@ class Copies:
         return sum(copy.size for copy in self._copies.values() if copy.begun)
 
 
-class _Copy:
-    """Of the rows `matching`, `size` of them. Nothing is held for a filter that came once."""
+_uses = count()
+
+
+class Copy:
+    """Of the rows `matching`, `size` of them. Nothing is held for a filter that came once. `kept`: it is among the
+    copies that are held; `used`: of those used before, it is greater."""
 
     def __init__(self, index: Index, matching: Bitmap, size: int, in_lists: bool) -> None:
         self._from, self._matching = index, matching
         self.size, self.in_lists, self.begun = size, in_lists, False
+        self.kept, self.used = True, next(_uses)
         self._whole: Index | None = None
         self._last: tuple[Bitmap | None, SegmentView] | None = None
+
+    def keeps(self) -> bool:
+        """Whether it is still held. It counts as used last."""
+        self.used = next(_uses)
+        return self.kept
 
     @property
     def whole(self) -> bool:
@@ -128,10 +134,12 @@ class _Copy:
     def grow(self, rows: int) -> None:
         """Copies so many rows more."""
         self.begun = True
-        if self._whole is not None:
+        if self.whole:
             return
         if self.in_lists:
             self._whole = self._lists.grow(rows)
+            if self.whole:
+                del self._lists
             return
         done = len(self._flat)
         self._flat.append(*self._from.codes(self._from.ids[self.rows[done : done + rows]]))

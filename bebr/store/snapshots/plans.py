@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from bebr import core
 from bebr.collection.filter_tree import Filter
 from bebr.index.segments import SegmentView
-from bebr.store.snapshots.copies import Copies
+from bebr.store.snapshots.copies import Copy
 from bebr.store.snapshots.matching import MOST_KEPT
 
 Grouped = tuple[Filter | None, str]
@@ -34,8 +34,15 @@ class _Plan:
     answers these in C++, once somebody asked for it."""
 
     allowed: Allowed
-    copies: Sequence[Copies]
+    copies: Sequence[Copy]
     engine: core.FilteredSnapshot | None = None
+
+    def holds(self) -> bool:
+        """Whether all copies are kept. They then count as used last."""
+        for copy in self.copies:  # noqa: SIM110 - a generator costs a fiftieth of a search of 100 rows
+            if not copy.keeps():
+                return False
+        return True
 
 
 class Plans:
@@ -43,6 +50,7 @@ class Plans:
 
     def __init__(self) -> None:
         self._plans: dict[Key, _Plan] = {}
+        self._ready: dict[tuple[Filter, bool], _Plan] = {}
         self._grouped: dict[Grouped, list[core.GroupedSnapshot | None]] = {}
         self.shown: dict[str, Filter | Grouped] = {}
         """What a server's front was told of, by what it calls it. For that alone."""
@@ -54,19 +62,22 @@ class Plans:
 
     def _plan(self, key: Key) -> _Plan | None:
         plan = self._plans.get(key)
-        if plan is not None:
-            for copies in plan.copies:
-                if not copies.keeps(key[1]):
-                    return None
-        return plan
+        return plan if plan is not None and plan.holds() else None
+
+    def ready(self, filter: Filter, few: bool) -> core.FilteredSnapshot | None:
+        """What `engine` gave of the filter for few queries or for many, whose copies are kept. All that a search asks
+        where a filter comes again: between two that read 100 rows nothing else is to be looked up."""
+        plan = self._ready.get((filter, few))
+        return plan.engine if plan is not None and plan.holds() else None
 
     def engine(self, key: Key, make: Callable[[Allowed], core.FilteredSnapshot]) -> core.FilteredSnapshot | None:
-        """What `make` makes, once, of what `get` returns; None where that is None."""
+        """What `make` makes, once, of what `get` returns; None where that is None. Of the model of all rows."""
         plan = self._plan(key)
         if plan is None:
             return None
         if plan.engine is None:
             plan.engine = make(plan.allowed)
+        self._ready[key[1:]] = plan
         return plan.engine
 
     def groups(self, key: Grouped) -> core.GroupedSnapshot | None:
@@ -86,8 +97,9 @@ class Plans:
             made.append(make())
         return made[0]
 
-    def put(self, key: Key, found: Allowed, copies: Sequence[Copies]) -> None:
+    def put(self, key: Key, found: Allowed, copies: Sequence[Copy]) -> None:
         """`copies`: those that it reads."""
         if len(self._plans) >= MOST_KEPT:
             self._plans.clear()
+            self._ready.clear()
         self._plans[key] = _Plan(found, copies)

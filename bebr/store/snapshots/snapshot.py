@@ -101,6 +101,9 @@ class Snapshot:
         engine = self.engine
         if engine is None:
             return None
+        ready = self.plans.ready(filter, few)
+        if ready is not None:
+            return ready
         model, views = self.by_model[0]
 
         def made(plan: Allowed) -> core.FilteredSnapshot:
