@@ -208,8 +208,9 @@ class ListCopy:
     def __init__(self, index: Index, rows: NDArray[np.uint64]) -> None: ...
     def grow(self, rows: int) -> bool:
         """Copy so many more, up to the end of a list, or those that are left; whether these are all."""
-    def freeze(self) -> Index:
-        """All of them, in the same lists. ``ValueError`` before they are copied."""
+    def freeze(self, model: QueryModel) -> Index:
+        """All of them, in the same lists, which queries far from them rank by what these rows' codes stand for. model:
+        of the codes. ``ValueError`` before they are copied."""
 
 class TailRows:
     """Rows that are only appended; ids may be there already."""

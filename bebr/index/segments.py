@@ -155,7 +155,7 @@ class ListRows:
 
     def grow(self, rows: int) -> IVFIndex | None:
         """Copies so many more; all of them, once they are copied."""
-        return self._from._of(self._core.freeze()) if self._core.grow(rows) else None
+        return self._from._of(self._core.freeze(self._from.binarizer.query_model)) if self._core.grow(rows) else None
 
 
 def file_part(

@@ -67,6 +67,19 @@ void Decoder::decode(const uint8_t* planes, size_t n, float* x) const {
   });
 }
 
+void Decoder::decode_values(const float* v, size_t n, float* x) const {
+  const size_t d = output_dim(), dims = spec_.dims();
+  parallel_for(n, kChunk, [&](size_t begin, size_t end) {
+    static thread_local Buffer buffer;
+    float* out = floats(buffer, kChunk * reconstruct_.out_stride());
+    for (size_t row = begin; row < end; row += kChunk) {
+      const size_t rows = std::min(kChunk, end - row);
+      reconstruct_.forward(kernels(), v + row * dims, rows, dims, false, false, out);
+      for (size_t i = 0; i < rows; ++i) std::copy_n(out + i * reconstruct_.out_stride(), d, x + (row + i) * d);
+    }
+  });
+}
+
 void Decoder::squared_norms(const uint8_t* planes, size_t n, float* norms) const {
   const size_t d = output_dim(), dims = spec_.dims();
   if (norm_) {

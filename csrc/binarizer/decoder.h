@@ -19,6 +19,8 @@ class Decoder {
 
   // planes [n, row_bytes] -> x̂ [n, output_dim].
   void decode(const uint8_t* planes, size_t n, float* x) const;
+  // The same of values v [n, dims], which no code need have.
+  void decode_values(const float* v, size_t n, float* x) const;
 
   // planes [n, row_bytes] -> ||x̂||^2 [n]; x̂ never exists as a whole.
   void squared_norms(const uint8_t* planes, size_t n, float* norms) const;

@@ -107,6 +107,15 @@ void QueryModel::reconstruct(const uint8_t* planes, size_t n, float* out) const 
   if (parts_.metric == Metric::Cosine) normalize_rows(out, n, inner_dim());
 }
 
+void QueryModel::means(const float* values, const float* weights, size_t n, float* out) const {
+  if (parts_.decoder)
+    parts_.decoder->decode_values(values, n, out);
+  else
+    std::copy_n(values, n * dims(), out);
+  for (size_t i = 0; i < n; ++i)
+    for (size_t j = 0; j < inner_dim(); ++j) out[i * inner_dim() + j] *= weights[i];
+}
+
 void QueryModel::project(const float* q, size_t n, float* y, float* base, float* offset) const {
   std::fill_n(offset, n, 0.0f);
   if (!parts_.decoder) {

@@ -42,6 +42,8 @@ class QueryModel {
   void vectors(const float* x, size_t n, bool coded, float* out) const;
   // What codes stand for in that space, planes [n, row_bytes] -> out [n, inner_dim]; for cosine of unit length.
   void reconstruct(const uint8_t* planes, size_t n, float* out) const;
+  // The means of what rows stand for there: of their code values [n, dims] and factors [n], as CodeMeans has them.
+  void means(const float* values, const float* weights, size_t n, float* out) const;
   // q [n, inner_dim] -> y [n, dims], base [n]: the score of a code v is base + <y, v>, with its factor; offset [n]:
   // what turns it into a squared distance, else 0.
   void project(const float* q, size_t n, float* y, float* base, float* offset) const;

@@ -4,6 +4,7 @@
 #include <pybind11/operators.h>
 
 #include "base/file_check.h"
+#include "binarizer/queries.h"
 #include "bind/raw.h"
 #include "bind/search.h"
 #include "index/flat/rows.h"
@@ -247,6 +248,16 @@ std::unique_ptr<IvfCopy> make_copy(const Index& index, const Array<uint64_t>& ro
   return std::make_unique<IvfCopy>(from, std::move(words));
 }
 
+std::unique_ptr<Index> freeze_copy(const IvfCopy& copy, const QueryModel& model) {
+  const CodeMeans means = copy.means();
+  if (means.values.size() != means.lists.size() * model.dims())
+    fail(ErrorCode::InvalidArgument,
+         "model has codes of " + std::to_string(model.dims()) + " dims, and these have not");
+  std::vector<float> vectors(means.lists.size() * model.inner_dim());
+  model.means(means.values.data(), means.weights.data(), means.lists.size(), vectors.data());
+  return std::make_unique<Index>(copy.whole(vectors), "copied");
+}
+
 py::array_t<uint32_t> assign(const Index& index, const Array<float>& x) {
   const auto kept = segment_of<IvfSegment>(index, SegmentKind::Ivf)->shared_centroids();
   return assigned(*kept, x, false);
@@ -311,7 +322,7 @@ void bind_index(py::module_& m) {
   py::class_<IvfCopy>(m, "ListCopy", py::release_gil_before_calling_cpp_dtor())
       .def(py::init(&make_copy), py::arg("index"), py::arg("rows"))
       .def("grow", &IvfCopy::grow, py::arg("rows"), kNoGil)
-      .def("freeze", [](const IvfCopy& copy) { return std::make_unique<Index>(copy.whole(), "copied"); }, kNoGil);
+      .def("freeze", &freeze_copy, py::arg("model"), kNoGil);
   m.def("join_texts", &join_texts, py::arg("at"), py::arg("text"), py::arg("rows"));
   py::class_<FileCheck>(m, "FileCheck")
       .def(py::init<const std::string&>(), py::arg("path"))

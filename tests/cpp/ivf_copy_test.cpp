@@ -1,13 +1,16 @@
 // Copies of some rows in lists: the same rows, and searches far from all of them, which read whole codes.
 #include <algorithm>
+#include <cmath>
 #include <memory>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "base/error.h"
 #include "base/threads.h"
 #include "check.h"
 #include "code/layout.h"
+#include "code/planes.h"
 #include "index/complete.h"
 #include "index/ivf/copy.h"
 #include "indexes.h"
@@ -76,12 +79,17 @@ std::vector<uint64_t> wanted(const IvfSegment& segment, Random& random, size_t f
   return bits;
 }
 
+// own: its lists are ranked by vectors of their own, in the order that is not that of the line.
 std::shared_ptr<const IvfSegment> copied(const std::shared_ptr<const IvfSegment>& from, std::vector<uint64_t> bits,
-                                         size_t at_once) {
+                                         size_t at_once, bool own = false) {
   IvfCopy copy(from, std::move(bits));
   while (!copy.grow(at_once)) {
   }
-  return copy.whole();
+  if (!own) return copy.whole();
+  const CodeMeans means = copy.means();
+  std::vector<float> vectors(means.lists.size() * kDim);
+  for (size_t i = 0; i < means.lists.size(); ++i) vectors[i * kDim] = static_cast<float>(kLists - means.lists[i]);
+  return copy.whole(vectors);
 }
 
 Answer answer(const IvfSegment& segment, const Fixture& f, size_t first, size_t count, const SearchOptions& options,
@@ -134,6 +142,10 @@ BEBR_TEST(rows_of_a_copy_stand_in_lists_and_together) {
   }
 }
 
+// In whole lists, and together; ranked as the lists that they were copied from, and by vectors of their own.
+constexpr std::pair<uint32_t, bool> kCopies[] = {{100, false}, {40, false}, {8, false}, {2, false},
+                                                 {100, true},  {40, true},  {8, true},  {2, true}};
+
 // margin 0: sign planes lose what they can.
 BEBR_TEST(a_query_far_from_all_rows_of_a_copy_loses_none_of_its_lists) {
   const size_t before = num_threads();
@@ -141,8 +153,8 @@ BEBR_TEST(a_query_far_from_all_rows_of_a_copy_loses_none_of_its_lists) {
   for (const RowFormat& format : formats()) {
     const Fixture f(random, format);
     const auto from = f.segment();
-    for (const uint32_t percent : {100u, 40u, 8u, 2u}) {  // in whole lists, and together
-      const auto copy = copied(from, wanted(*from, random, 20, percent), kRows);
+    for (const auto& [percent, own] : kCopies) {
+      const auto copy = copied(from, wanted(*from, random, 20, percent), kRows, own);
       std::vector<uint64_t> gone(words_for(copy->rows()));
       for (size_t at = 0; at < copy->rows(); at += 7) set_bit(gone, at);
       for (const BitmapView& dead : {BitmapView{}, view_of(gone)}) {
@@ -173,6 +185,100 @@ BEBR_TEST(a_query_far_from_all_rows_of_a_copy_loses_none_of_its_lists) {
     }
   }
   set_num_threads(before);
+}
+
+// The rows of list `l` that are wanted, as CodeMeans sees them: all of few, else 32 that are evenly spaced.
+void check_means(const RowFormat& format, const IvfSegment& from, const std::vector<uint64_t>& bits,
+                 const CodeMeans& means) {
+  const RowFilter filter{view_of(bits), nullptr, {}, RowFilter::kUncounted};
+  size_t at = 0;
+  for (size_t l = 0; l < from.lists(); ++l) {
+    std::vector<uint32_t> rows;
+    filter.each(from.first(l), from.list(l).rows, [&](size_t row) { rows.push_back(static_cast<uint32_t>(row)); });
+    if (rows.empty()) continue;
+    CHECK(at < means.lists.size() && means.lists[at] == l, "list " << l);
+    std::vector<double> sum(format.spec.dims());
+    double total = 0;
+    const size_t count = std::min<size_t>(rows.size(), 32);
+    for (size_t i = 0; i < count; ++i) {
+      const Rows row = from.copy_rows({&rows[i * rows.size() / count], 1});
+      std::vector<float> v(format.spec.dims());
+      unpack_row(format.spec, row.planes.data(), v.data());
+      const double f = format.factor == Factor::Mul ? double{format.code.value(row.factors.data())} : 1;
+      for (size_t j = 0; j < v.size(); ++j) sum[j] += f * double{v[j]};
+      total += f;
+    }
+    CHECK(std::abs(double{means.weights[at]} - total / static_cast<double>(count)) < 1e-5, "list " << l);
+    for (size_t j = 0; j < sum.size(); ++j)
+      CHECK(std::abs(double{means.values[at * sum.size() + j]} - sum[j] / total) < 1e-5, "list " << l << ", " << j);
+    ++at;
+  }
+  CHECK(at == means.lists.size() && at == means.weights.size(), at << " of " << means.lists.size());
+}
+
+BEBR_TEST(lists_of_a_copy_have_the_means_of_its_rows) {
+  Random random(4);
+  for (const RowFormat& format : formats()) {
+    const Fixture f(random, format);
+    const auto from = f.segment();
+    for (const uint32_t percent : {100u, 10u, 3u}) {
+      const std::vector<uint64_t> bits = wanted(*from, random, 3, percent);
+      IvfCopy copy(from, bits);
+      while (!copy.grow(500)) {
+      }
+      if (percent == 3)  // fewer than 8 rows a list: who is far from them reads them all
+        CHECK(copy.means().lists.empty(), copy.means().lists.size());
+      else
+        check_means(format, *from, bits, copy.means());
+      std::string refused;
+      try {
+        static_cast<void>(copy.whole(std::vector<float>(3)));
+      } catch (const Error& error) {
+        refused = error.what();
+      }
+      CHECK(refused.find("own has 3 floats: want ") != std::string::npos, refused);
+    }
+  }
+}
+
+// Far from all rows: those lists that are nearest by what they hold, until they hold enough. Near them as ever.
+BEBR_TEST(far_queries_go_by_the_rows_that_lists_hold) {
+  Random random(5);
+  const Fixture f(random, formats()[1]);
+  const auto from = f.segment();
+  const std::vector<uint64_t> bits = wanted(*from, random, 20, 40);
+  const auto plain = copied(from, bits, kRows), own = copied(from, bits, kRows, true);
+  SearchOptions options;
+  options.k = 2;
+  options.nprobe = 1;
+  const auto looked = [&](const IvfSegment& segment) {
+    QueryBatch batch(f.format.spec, f.queries(0, kQueries));
+    return segment.looked_at(batch, options, {{}, nullptr, {}});
+  };
+  const LookedAt by_line = looked(*plain), by_rows = looked(*own);
+  const double share = static_cast<double>(own->rows()) / static_cast<double>(from->rows());
+  for (size_t q = 0; q < kQueries; ++q) {
+    const auto of = [&](const LookedAt& all) {
+      return std::vector<uint32_t>(all.lists.begin() + all.begin[q], all.lists.begin() + all.begin[q + 1]);
+    };
+    const std::vector<uint32_t> mine = of(by_rows);
+    if (q % 2 == 0) {
+      CHECK(mine == of(by_line), "query " << q);
+      continue;
+    }
+    // The query is at -1, and nearest to it by the lists' own vectors is the last one.
+    const double enough = 8 * std::sqrt(share) * static_cast<double>(from->list(0).rows);
+    size_t held = 0, p = 0;
+    for (; p < mine.size() && static_cast<double>(held) < enough; ++p) {
+      CHECK(mine[p] == kLists - 1 - p, "query " << q << ", list " << p << " is " << mine[p]);
+      held += own->list(mine[p]).rows;
+    }
+    CHECK(p == mine.size() && static_cast<double>(held) >= enough && p > 1 && p < 20, p << " of " << mine.size());
+  }
+  options.k = own->rows();  // none is enough
+  const LookedAt every = looked(*own);
+  for (size_t q = 1; q < kQueries; q += 2)
+    CHECK(every.begin[q + 1] - every.begin[q] == kLists, every.begin[q + 1] - every.begin[q]);
 }
 
 // Nearly all rows are kept where a row's sign plane says nothing of its score: its queries go on by whole codes.

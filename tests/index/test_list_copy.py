@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 
 import bebr
+from bebr._core import ListCopy
 from bebr.index.segments import ListRows, SegmentView, search_segments
 from bebr.store.files import bitmaps
+from tests.conftest import model_of
 
 
 @pytest.fixture(scope="module")
@@ -21,8 +23,8 @@ def opened(tmp_path_factory, vectors):
     return bebr.open_index(path, mmap=True)
 
 
-def grown(index, rows, at_once):
-    wanted = bitmaps.resized(None, 3000)
+def grown(index, rows, at_once, of=3000):
+    wanted = bitmaps.resized(None, of)
     bitmaps.add(wanted, rows)
     some = ListRows(index, wanted)
     for _ in range(len(rows) + 1):
@@ -67,3 +69,33 @@ def test_a_short_bitmap_is_refused(opened):
 def test_an_index_that_may_change_is_refused(opened):
     with pytest.raises(ValueError, match="may change"):
         ListRows(opened.emptied(), np.zeros(47, np.uint64))
+
+
+@pytest.mark.parametrize("metric", ["cosine", "ip", "l2"])
+def test_a_query_far_from_all_rows_begins_with_the_lists_of_the_nearest(metric, tmp_path):
+    """3,000 of 12,000 rows, near one of them, and queries on the other side. In lists that are ranked by nothing, as
+    many rows have .31 to .39."""
+    rng = np.random.default_rng(0)
+    middles = rng.standard_normal((40, 64)).astype(np.float32)
+    x = (middles[rng.integers(0, 40, 12_000)] + 0.7 * rng.standard_normal((12_000, 64))).astype(np.float32)
+    ivf = bebr.IVFIndex(model_of(x, widths=[64, 32], metric=metric), 128)
+    ivf.train(x)
+    ivf.add(x)
+    ivf.save(tmp_path / "a.bebr")
+    opened = bebr.open_index(tmp_path / "a.bebr", mmap=True)
+    distance = ((x - x[0]) ** 2).sum(axis=1) if metric == "l2" else -(x @ x[0])
+    near = np.argsort(distance)[:3000]
+    far = x[np.argsort(distance)[-60:]] if metric == "l2" else -x[rng.integers(0, len(x), 60)]
+    view = SegmentView(grown(opened, np.flatnonzero(np.isin(opened.ids, near)), 700, len(x)))
+    prepared = opened.binarizer.prepare(far)
+    found = search_segments([view], opened.binarizer, prepared, 10, nprobe=1).ids
+    wanted = search_segments([view], opened.binarizer, prepared, 10, exact=True).ids
+    shared = [len(set(one) & set(other)) for one, other in zip(found.tolist(), wanted.tolist(), strict=True)]
+    assert np.mean(shared) > 6.5
+
+
+def test_a_model_of_other_codes_is_refused(opened, vectors):
+    copy = ListCopy(opened._engine, np.full(47, ~np.uint64(0)))
+    assert copy.grow(3000)
+    with pytest.raises(ValueError, match="model has codes of 48 dims"):
+        copy.freeze(model_of(vectors, widths=[48]).query_model)

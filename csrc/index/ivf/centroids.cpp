@@ -20,7 +20,6 @@ namespace {
 constexpr size_t kChunk = 64;          // rows of x at a time: their scores stay in cache
 constexpr size_t kGroupChunk = 1024;   // the same through groups: a group's centroids are read once for all of them
 constexpr size_t kAssignChunk = 4096;  // and where rows are assigned: enough of them a group for whole tiles
-constexpr size_t kMostDirect = 4096;   // more centroids than this are searched through groups
 constexpr size_t kGroupsLooked = 64;   // of about 4 sqrt(count), by a query (docs/experiments/many-centroids.md)
 constexpr size_t kHeldTimes = 6;       // or more, until they hold so many times the lists that are wanted
 constexpr size_t kGroupsAssigned = 8;  // by a row that is assigned

@@ -14,6 +14,7 @@ namespace bebr {
 
 class Centroids {
  public:
+  static constexpr size_t kMostDirect = 4096;  // more than this are searched through groups
   // values: count rows of dim floats. Rows rank by <x, c> - ||c||^2 / 2, the nearest first, or, by_product, by <x, c>.
   Centroids(uint32_t dim, size_t count, const float* values, bool by_product);
   // The one object of these values, as long as somebody has it: files that were written to the same lists share it, and

@@ -8,6 +8,7 @@
 #include <span>
 #include <vector>
 
+#include "index/ivf/code_means.h"
 #include "index/ivf/segment.h"
 #include "index/rows.h"
 
@@ -20,8 +21,12 @@ class IvfCopy {
   IvfCopy(std::shared_ptr<const IvfSegment> from, std::vector<uint64_t> rows);
   // Copies so many rows more, up to the end of a list, or those that are left; whether these are all.
   bool grow(size_t rows);
-  // All rows, in the same lists, for ever. Throws Error(InvalidArgument) before they are copied.
-  std::shared_ptr<const IvfSegment> whole() const;
+  // Of the lists copied so far, where it pays to rank them by the rows that they hold; else of none.
+  CodeMeans means() const;
+  // All rows, in the same lists, for ever. own: vectors that stand for the rows of each list in means(), in the space
+  // of the centroids; empty: there are none. Throws Error(InvalidArgument) before the rows are copied, and for another
+  // number of floats.
+  std::shared_ptr<const IvfSegment> whole(std::span<const float> own = {}) const;
 
  private:
   struct Copied;
@@ -30,6 +35,8 @@ class IvfCopy {
   std::shared_ptr<const IvfSegment> from_;
   std::vector<uint64_t> rows_;
   std::shared_ptr<Copied> copied_;
+  bool ranks_ = false;
+  CodeMeans means_;
   mutable std::mutex mutex_;
 };
 

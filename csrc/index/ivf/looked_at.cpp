@@ -1,7 +1,6 @@
 // Which lists a search of an IvfSegment looks at (ivf/search.cpp).
 #include <algorithm>
 #include <numeric>
-#include <optional>
 
 #include "base/threads.h"
 #include "index/ivf/scan.h"
@@ -32,6 +31,10 @@ bool IvfScan::enough(size_t found, double seen, double unfiltered) const {
          held >= std::min(share_ * kNearShare * seen, apart_rows(unfiltered));
 }
 
+double IvfScan::own_rows(double unfiltered) const {
+  return std::max(share_ * kApartOwn * more_, kFewestOwn) * unfiltered;
+}
+
 double IvfScan::apart_rows(double unfiltered) const {
   return std::max(share_ * kApart * more_, kFewestApart) * unfiltered;
 }
@@ -51,7 +54,8 @@ bool IvfScan::all_pay(std::span<const uint32_t> lists) const {
 bool IvfScan::all_pay_unranked() const {
   const auto lists = static_cast<double>(segment_.lists());
   const double unfiltered = static_cast<double>(segment_.whole().rows()) * static_cast<double>(nprobe_) / lists;
-  const double rows = std::min(apart_rows(unfiltered), static_cast<double>(segment_.rows()));
+  const double read = ranks_own() ? own_rows(unfiltered) : apart_rows(unfiltered);
+  const double rows = std::min(read, static_cast<double>(segment_.rows()));
   return may_scan_together() &&
          static_cast<double>(block_count(segment_.rows())) <= kRankCost * lists + rows / kBlockRows;
 }
@@ -62,13 +66,14 @@ IvfScan::Lists IvfScan::nearest_lists(size_t first, std::span<const uint32_t> wh
   const Centroids& centroids = segment_.centroids();
   const uint32_t dim = centroids.dim();
   const bool widens = (some_ || results > 0) && !options_.range && options_.min_scores == nullptr;
-  // How many of `ranked` lists a query looks at, at least so many of them; none: too few are ranked. Where these hold
-  // too few results, twice as many at least, as searches do (Group::probe_all).
+  // How many of `ranked` lists a query looks at, at least so many of them; 0: too few are ranked. Where these hold too
+  // few results, twice as many at least, as searches do (Group::probe_all).
   struct Looked {
-    size_t lists;
-    bool apart;
+    size_t lists = 0;
+    bool apart = false;
+    double found = 0, seen = 0, unfiltered = 0;  // rows of those ranked
   };
-  const auto looks_at = [&](std::span<const uint32_t> ranked, size_t fewest) -> std::optional<Looked> {
+  const auto looks_at = [&](std::span<const uint32_t> ranked, size_t fewest) -> Looked {
     size_t found = 0;
     double seen = 0, unfiltered = 0;
     for (size_t p = 0; widens && p < ranked.size(); ++p) {
@@ -76,10 +81,11 @@ IvfScan::Lists IvfScan::nearest_lists(size_t first, std::span<const uint32_t> wh
       seen += static_cast<double>(segment_.whole().list(ranked[p]).rows);
       if (p < nprobe_) unfiltered = seen;
       if (p + 1 < fewest || !enough(found, seen, unfiltered)) continue;
-      if (found >= results) return Looked{p + 1, static_cast<double>(found) * seen >= kFar * unfiltered * unfiltered};
+      if (found >= results) return {p + 1, static_cast<double>(found) * seen >= kFar * unfiltered * unfiltered};
       fewest = std::min(all, 2 * (p + 1));
     }
-    return !widens || ranked.size() == all ? std::optional(Looked{ranked.size(), widens && some_}) : std::nullopt;
+    const size_t looked = !widens || ranked.size() == all ? ranked.size() : 0;
+    return {looked, widens && some_, static_cast<double>(found), seen, unfiltered};
   };
   std::vector<size_t> depth = nprobe;  // lists that are ranked
   const double first_depth = (widens ? kRanksMore : 1) * static_cast<double>(expected_);
@@ -87,6 +93,7 @@ IvfScan::Lists IvfScan::nearest_lists(size_t first, std::span<const uint32_t> wh
     for (size_t& d : depth) d = std::clamp(static_cast<size_t>(first_depth), d, all);
   Lists of(who.size());
   std::vector<size_t> left(who.size()), now, fresh;
+  std::vector<Far> far;
   std::iota(left.begin(), left.end(), size_t{0});
   std::vector<float> vectors;
   std::vector<uint32_t> lists, ranked;
@@ -122,17 +129,19 @@ IvfScan::Lists IvfScan::nearest_lists(size_t first, std::span<const uint32_t> wh
     for (size_t at = 0; at < now.size(); ++at) {
       const std::span<const uint32_t> mine(lists.data() + at * least, least);
       Looks& looks = of[now[at]];
-      const auto looked = looks_at(mine, nprobe[now[at]]);
-      if (looked) looks = {{mine.begin(), mine.begin() + static_cast<ptrdiff_t>(looked->lists)}, looked->apart};
-      if (widens && (looked ? all_pay(looks.lists) : all_pay_unranked())) {
-        looks = {std::vector<uint32_t>(all), true};
-        std::iota(looks.lists.begin(), looks.lists.end(), 0u);
-      } else if (!looked) {
+      const Looked looked = looks_at(mine, nprobe[now[at]]);
+      if (looked.lists > 0) looks = {{mine.begin(), mine.begin() + static_cast<ptrdiff_t>(looked.lists)}, looked.apart};
+      if (widens && (looked.lists > 0 ? all_pay(looks.lists) : all_pay_unranked())) {
+        looks = all_lists();
+      } else if (looked.lists == 0 && ranks_own() && looked.found < kNearShare * share_ * looked.seen) {
+        far.push_back({now[at], nprobe[now[at]], own_rows(looked.unfiltered)});
+      } else if (looked.lists == 0) {
         depth[now[at]] = kMost * kDeeper * least < all ? kDeeper * least : all;
         left.push_back(now[at]);
       }
     }
   }
+  rank_own(first, who, far, results, of);
   return of;
 }
 

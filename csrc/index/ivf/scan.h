@@ -36,6 +36,8 @@ class IvfScan {
   // at find .98 of what a scan does, of a half as of a tenth; of a tenth kFewestApart times these rows find .996.
   // Nearly the share of all: of rows allowed by chance, that goes up and down.
   static constexpr double kApart = 12, kNearShare = 0.75, kFewestApart = 10;
+  // The same where a copy's lists are ranked by the rows that they hold: .98 to .99, of a half as of 2 %.
+  static constexpr double kApartOwn = 8, kFewestOwn = 2.5;
   static constexpr double kFar = 8;          // times what is enough() of rows that are near: all of them are far
   static constexpr size_t kRowsAResult = 8;  // that the lists hold at least, as far as they do without a filter
 
@@ -55,6 +57,7 @@ class IvfScan {
   bool enough(size_t found, double seen, double unfiltered) const;
   // Rows that lists are to hold for a query that is far from all of them.
   double apart_rows(double unfiltered) const;
+  double own_rows(double unfiltered) const;
   // Whether to scan all rows one after the other, by whole codes, takes no longer than these lists; than what is left
   // to do for a query to which the lists ranked so far are not enough().
   bool all_pay(std::span<const uint32_t> lists) const;
@@ -75,9 +78,18 @@ class IvfScan {
     bool apart = false;
   };
   using Lists = std::vector<Looks>;  // of each query
+  Looks all_lists() const;
   // Those that queries first + who[i] look at: nprobe[i] of them, and so many more that these are enough() and hold as
   // many rows as there are to be results; all of them where these are together() and that takes no longer.
   Lists nearest_lists(size_t first, std::span<const uint32_t> who, std::vector<size_t> nprobe, size_t results) const;
+  // Of queries far from what they may find, by the rows of each list of a copy (ivf/own_lists.cpp).
+  bool ranks_own() const { return segment_.own().centroids != nullptr; }
+  struct Far {
+    size_t at;        // who[at], and of[at]
+    size_t fewest;    // lists
+    double rows = 0;  // that these are to hold
+  };
+  void rank_own(size_t first, std::span<const uint32_t> who, std::span<const Far> far, size_t results, Lists& of) const;
   // Whether lists that are visited so often in all are scored by whole codes.
   static bool expands(const IvfSegment& segment, size_t visits, const SearchOptions& options);
   // How many are taken together.

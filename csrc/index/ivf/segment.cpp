@@ -8,13 +8,14 @@
 namespace bebr {
 
 IvfSegment::IvfSegment(const RowFormat& format, std::shared_ptr<const Centroids> centroids, std::vector<RowView> lists,
-                       std::shared_ptr<const IvfSegment> copied_from, const RowView& together)
+                       std::shared_ptr<const IvfSegment> copied_from, const RowView& together, OwnLists own)
     : SegmentReader(format),
       centroids_(std::move(centroids)),
       lists_(std::move(lists)),
       first_(lists_.size() + 1),
       copied_from_(std::move(copied_from)),
-      together_(together) {
+      together_(together),
+      own_(std::move(own)) {
   lists_changed();
 }
 

@@ -23,6 +23,13 @@ struct LookedAt {
   std::vector<uint32_t> begin, lists;
 };
 
+// The lists of a copy that have rows, by vectors that stand for just these; none: they are ranked as the lists that
+// they were copied from alone.
+struct OwnLists {
+  std::shared_ptr<const Centroids> centroids;
+  std::vector<uint32_t> lists;  // that the centroids are of
+};
+
 class IvfSegment final : public SegmentReader {
  public:
   // The rows of a file written by save, or by merge_chunks, mapped.
@@ -31,7 +38,7 @@ class IvfSegment final : public SegmentReader {
   // copied_from: the segment that some rows are copies of, in the same lists (ivf/copy.h). together: all of these, one
   // list after the other.
   IvfSegment(const RowFormat& format, std::shared_ptr<const Centroids> centroids, std::vector<RowView> lists,
-             std::shared_ptr<const IvfSegment> copied_from = nullptr, const RowView& together = {});
+             std::shared_ptr<const IvfSegment> copied_from = nullptr, const RowView& together = {}, OwnLists own = {});
 
   SegmentKind kind() const noexcept override { return SegmentKind::Ivf; }
   size_t vector_dim() const noexcept override { return centroids_->dim(); }
@@ -51,6 +58,7 @@ class IvfSegment final : public SegmentReader {
   std::shared_ptr<const Centroids> shared_centroids() const noexcept { return centroids_; }
   bool shares_centroids() const noexcept { return centroids_.use_count() > 1; }
   const RowView& together() const noexcept { return together_; }  // no rows: they stand in their lists alone
+  const OwnLists& own() const noexcept { return own_; }
   const IvfSegment& whole() const noexcept { return copied_from_ ? *copied_from_ : *this; }
   size_t lists() const noexcept { return lists_.size(); }
   const RowView& list(size_t l) const noexcept { return lists_[l]; }
@@ -70,6 +78,7 @@ class IvfSegment final : public SegmentReader {
   std::vector<size_t> first_;  // and the number of all rows
   std::shared_ptr<const IvfSegment> copied_from_;
   RowView together_;
+  OwnLists own_;
   mutable std::mutex ids_mutex_;
   mutable std::vector<int64_t> ids_;
   mutable bool ids_made_ = false;
