@@ -11,9 +11,9 @@ from them it finds less, and is faster for it; at equal recall it then looks at 
 search does, to LEVEL. Marks go by equal recall. These lists are chosen by the very queries that are timed, which
 favours the collection apart; so where it finds as much by itself, it is not made to find less. Recall of 128 queries
 and 10 neighbours has a standard deviation of .01 from queries to queries, and half of that is left between two searches
-of the same ones: LEVEL. Calls of all take turns, and the fastest counts. Every collection is one file. Each
-filter comes WARM times first, as one does that is used. Vectors are a mixture of Gaussians whose spectrum falls as 1/i,
-as that of real embeddings does.
+of the same ones: LEVEL. Calls of all take turns, each after one that is not timed, and the fastest counts. Every
+collection is one file. Each filter comes WARM times first, as one does that is used. Vectors are a mixture of Gaussians
+whose spectrum falls as 1/i, as that of real embeddings does.
 """
 
 from __future__ import annotations
@@ -105,10 +105,12 @@ def blocks(source: Mixture, rows: int) -> Iterator[tuple[int, Floats]]:
 
 
 def microseconds(calls: Sequence[Callable[[], Any]], rounds: int) -> list[float]:
-    """The fastest of each, in turns."""
+    """The fastest of each, in turns, each right after a call of its own: what another left in the caches, over the same
+    rows or over others, is not to count."""
     best = [np.inf] * len(calls)
-    for _ in range(rounds + 1):  # the first warms up
+    for _ in range(rounds):
         for number, call in enumerate(calls):
+            call()
             start = time.perf_counter()
             call()
             best[number] = min(best[number], time.perf_counter() - start)
