@@ -6,7 +6,7 @@
 // Bounds: joined table entries <= 254; a 16-bit accumulator takes one a pair, at most 256 pairs: 65024 < 2^16. y16 sums
 // wrap modulo 2^32 and end below 2^31.
 //
-// Instructions: vpshufb (lookup), vpcmpeqw (bits to masks), vpmaddwd (y16 sums), vcvtph2ps.
+// Instructions: vpshufb (lookup), vpcmpeqw (bits to masks), vpmaddwd (y16 sums).
 //
 // Source: docs/method.md, "Progressive search".
 #include <immintrin.h>
@@ -229,101 +229,6 @@ void scan_batch_avx2(const uint8_t* data, size_t blocks, const ScanQueries& quer
   }
 }
 
-// What select compares and where it writes.
-struct Selection {
-  __m256 base, scale, threshold;
-  uint32_t first_row;
-  uint32_t* rows;
-  float* scores;
-  size_t kept;
-  __m128i low, step;  // of FactorCode
-};
-
-// Eight factors. Those of one byte are fp16 patterns.
-BEBR_INLINE __m256 factors_avx2(const uint32_t bytes, const Selection& to, const uint8_t* stored) {
-  if (bytes == 4) return _mm256_loadu_ps(reinterpret_cast<const float*>(stored));
-  if (bytes == 2) return _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(stored)));
-  const __m128i codes = _mm_cvtepu8_epi16(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(stored)));
-  return _mm256_cvtph_ps(_mm_add_epi16(to.low, _mm_mullo_epi16(codes, to.step)));
-}
-
-// Scores of 8 rows.
-BEBR_INLINE __m256 score_avx2(const Factor mode, const uint32_t bytes, const Selection& to, const int32_t* sums,
-                              const uint8_t* factors) {
-  const __m256 sum = _mm256_cvtepi32_ps(load_avx2(sums));
-  const __m256 score = _mm256_add_ps(to.base, _mm256_mul_ps(to.scale, sum));
-  if (mode == Factor::None) return score;
-  const __m256 factor = factors_avx2(bytes, to, factors);
-  return mode == Factor::Mul ? _mm256_mul_ps(score, factor) : _mm256_sub_ps(score, factor);
-}
-
-BEBR_INLINE __m256 above_avx2(const Selection& to, __m256 score) {
-  return _mm256_cmp_ps(score, to.threshold, _CMP_GT_OQ);
-}
-
-// Keeps those of rows i .. i + 7 that are above the threshold, `here` exist and the mask allows.
-BEBR_INLINE void keep_avx2(Selection& to, size_t i, __m256 score, size_t here, const uint16_t* mask) {
-  uint32_t keep = static_cast<uint32_t>(_mm256_movemask_ps(above_avx2(to, score))) & ((1u << here) - 1);
-  if (mask != nullptr) keep &= uint32_t{mask[i / 16]} >> (i % 16);
-  float scores[8];
-  _mm256_storeu_ps(scores, score);
-  for (; keep != 0; keep &= keep - 1, ++to.kept) {
-    const uint32_t k = static_cast<uint32_t>(__builtin_ctz(keep));
-    to.rows[to.kept] = to.first_row + static_cast<uint32_t>(i) + k;
-    to.scores[to.kept] = scores[k];
-  }
-}
-
-// 32 rows to a branch: almost always none of them is kept.
-BEBR_INLINE size_t select_mode_avx2(const Factor mode, const uint32_t bytes, const int32_t* sums, size_t rows,
-                                    const uint8_t* factors, const uint16_t* mask, Selection to) {
-  size_t i = 0;
-  for (; i + 32 <= rows; i += 32) {
-    __m256 score[4], any = _mm256_setzero_ps();
-#pragma GCC unroll 4
-    for (size_t v = 0; v < 4; ++v) {
-      score[v] = score_avx2(mode, bytes, to, sums + i + 8 * v, factors + (i + 8 * v) * bytes);
-      any = _mm256_or_ps(any, above_avx2(to, score[v]));
-    }
-    if (_mm256_movemask_ps(any) == 0) continue;
-#pragma GCC unroll 4
-    for (size_t v = 0; v < 4; ++v) keep_avx2(to, i + 8 * v, score[v], 8, mask);
-  }
-  for (; i < rows; i += 8) {
-    const size_t here = rows - i < 8 ? rows - i : 8;
-    int32_t last_sums[8] = {};
-    uint8_t last_factors[8 * sizeof(float)] = {};  // the inputs end here
-    std::memcpy(last_sums, sums + i, here * sizeof(int32_t));
-    if (mode != Factor::None) std::memcpy(last_factors, factors + i * bytes, here * bytes);
-    keep_avx2(to, i, score_avx2(mode, bytes, to, last_sums, last_factors), here, mask);
-  }
-  return to.kept;
-}
-
-BEBR_INLINE size_t select_bytes_avx2(const Factor mode, uint32_t bytes, const int32_t* sums, size_t rows,
-                                     const uint8_t* factors, const uint16_t* mask, const Selection& to) {
-  if (bytes == 1) return select_mode_avx2(mode, 1, sums, rows, factors, mask, to);
-  if (bytes == 2) return select_mode_avx2(mode, 2, sums, rows, factors, mask, to);
-  return select_mode_avx2(mode, 4, sums, rows, factors, mask, to);
-}
-
-size_t select_avx2(const int32_t* sums, size_t rows, const uint8_t* factors, const FactorCode& code, Factor mode,
-                   const uint16_t* mask, float base, float scale, float threshold, uint32_t first_row,
-                   uint32_t* kept_rows, float* kept_scores) noexcept {
-  const Selection to = {_mm256_set1_ps(base),
-                        _mm256_set1_ps(scale),
-                        _mm256_set1_ps(threshold),
-                        first_row,
-                        kept_rows,
-                        kept_scores,
-                        0,
-                        _mm_set1_epi16(static_cast<int16_t>(code.low)),
-                        _mm_set1_epi16(static_cast<int16_t>(code.step))};
-  if (mode == Factor::None) return select_mode_avx2(Factor::None, 0, sums, rows, nullptr, mask, to);
-  if (mode == Factor::Mul) return select_bytes_avx2(Factor::Mul, code.bytes, sums, rows, factors, mask, to);
-  return select_bytes_avx2(Factor::Sub, code.bytes, sums, rows, factors, mask, to);
-}
-
 // Negative sums of the entries of y16 whose bits are set: of the first 16 of 32 bits, and of the others.
 struct Halves {
   __m256i first, second;
@@ -422,7 +327,6 @@ void complete_avx2(const ScanView& view, const int16_t* y16, const PlaneRange& r
 void bind_avx2(Kernels& table) noexcept {
   table.scan_table = scan_table_avx2;
   table.scan_batch = scan_batch_avx2;
-  table.select = select_avx2;
   table.complete = complete_avx2;
 }
 

@@ -20,6 +20,7 @@ Kernels bind(Isa isa) {
 #if defined(__x86_64__)
   if (isa >= Isa::Avx2) {
     bind_avx2(table);
+    bind_avx2_select(table);
     bind_avx2_gemm(table);
     bind_avx2_descend(table);
     bind_avx2_graph(table);

@@ -258,6 +258,7 @@ void bind_query(Kernels& table) noexcept;
 void bind_scalar_expand(Kernels& table) noexcept;
 #if defined(__x86_64__)
 void bind_avx2(Kernels& table) noexcept;
+void bind_avx2_select(Kernels& table) noexcept;
 void bind_avx2_gemm(Kernels& table) noexcept;
 void bind_avx2_graph(Kernels& table) noexcept;
 void bind_avx2_descend(Kernels& table) noexcept;

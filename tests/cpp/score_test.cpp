@@ -138,6 +138,30 @@ BEBR_KERNEL_TEST(select_equals_scalar) {
   }
 }
 
+// A bundle may write some rows of a group before it knows whether they are kept.
+BEBR_KERNEL_TEST(select_of_few_rows) {
+  Random random(12);
+  const FactorCode code = FactorCode::make(4, 0, 0);
+  const Exact<uint8_t> factors(0);
+  for (const size_t rows : {63, 64, 65, 128, 200}) {
+    for (size_t few = 0; few <= 5; ++few) {
+      for (const bool masked : {false, true}) {
+        Exact<int32_t> sums(rows);
+        Exact<uint16_t> mask((rows + 15) / 16);
+        for (size_t i = 0; i < rows; ++i) sums[i] = static_cast<int32_t>(below(random, 50));
+        const auto last = static_cast<uint32_t>(few % 2 == 0 ? rows : 64);  // all of them, or those of the first group
+        for (size_t i = 0; i < few; ++i) sums[std::min<size_t>(rows - 1, below(random, last))] = 100;
+        for (size_t i = 0; i < mask.size(); ++i) mask[i] = static_cast<uint16_t>(random());
+        const SelectCase c{sums, factors, code, mask, Factor::None, masked, 0, 1, 99};
+        const Selected got = select(tested, c), want = select(kernels(Isa::Scalar), c);
+        CHECK(got.count == want.count && want.count <= few, "rows " << rows << ", got " << got.count);
+        CHECK_SAME(got.rows.data(), want.rows.data(), got.count, "rows " << rows << ", kept " << few);
+        CHECK_SAME(got.scores.data(), want.scores.data(), got.count, "rows " << rows << ", kept " << few);
+      }
+    }
+  }
+}
+
 // Random non-increasing widths, or uniform ones.
 CodeSpec make_spec(Random& random, uint32_t dims, uint32_t planes, bool ragged) {
   std::vector<uint32_t> widths(planes, dims);
