@@ -328,11 +328,20 @@ void expand_tail_avx2(const ScanView& view, uint32_t tile, const uint32_t* rows,
   }
 }
 
-// The products of 32 bytes with 32 entries, in 8 sums. small: entries of at most 64, so that two products with any
-// bytes stay in 16 bits.
-BEBR_INLINE __m256i dot32_avx2(const bool small, const uint8_t* bytes, const int8_t* entries) {
-  const __m256i u = load_avx2_expand(bytes), y = load_avx2_expand(entries);
-  if (small) return _mm256_madd_epi16(_mm256_maddubs_epi16(u, y), _mm256_set1_epi16(1));
+// How many products of two bytes of any size with entries no larger than these add up in 16 bits: 0, 2 or 4.
+BEBR_INLINE int products_avx2(const int8_t* y8, size_t bytes) {
+  // |-128| is 128 without a sign.
+  __m256i most = _mm256_setzero_si256();
+  for (size_t j = 0; j < bytes; j += 32) most = _mm256_max_epu8(most, _mm256_abs_epi8(load_avx2_expand(y8 + j)));
+  const auto within = [&](char largest) {
+    const __m256i limit = _mm256_set1_epi8(largest);
+    return _mm256_movemask_epi8(_mm256_cmpeq_epi8(_mm256_max_epu8(most, limit), limit)) == -1;
+  };
+  return within(32) ? 4 : within(64) ? 2 : 0;
+}
+
+// The products of 32 bytes with 32 entries of any size, in 8 sums.
+BEBR_INLINE __m256i dot32_avx2(__m256i u, __m256i y) {
   const __m256i low = _mm256_madd_epi16(_mm256_cvtepu8_epi16(_mm256_castsi256_si128(u)),
                                         _mm256_cvtepi8_epi16(_mm256_castsi256_si128(y)));
   const __m256i high = _mm256_madd_epi16(_mm256_cvtepu8_epi16(_mm256_extracti128_si256(u, 1)),
@@ -340,29 +349,48 @@ BEBR_INLINE __m256i dot32_avx2(const bool small, const uint8_t* bytes, const int
   return _mm256_add_epi32(low, high);
 }
 
-BEBR_INLINE void dot_tails_avx2(const bool small, const uint8_t* tails, size_t bytes, const int8_t* y8,
+// The products of 64 bytes with 64 entries, in 8 sums.
+BEBR_INLINE __m256i dot64_avx2(const int products, const uint8_t* bytes, __m256i y0, __m256i y1) {
+  const __m256i u0 = load_avx2_expand(bytes), u1 = load_avx2_expand(bytes + 32), ones = _mm256_set1_epi16(1);
+  if (products == 0) return _mm256_add_epi32(dot32_avx2(u0, y0), dot32_avx2(u1, y1));
+  const __m256i first = _mm256_maddubs_epi16(u0, y0), second = _mm256_maddubs_epi16(u1, y1);
+  if (products == 4) return _mm256_madd_epi16(_mm256_add_epi16(first, second), ones);
+  return _mm256_add_epi32(_mm256_madd_epi16(first, ones), _mm256_madd_epi16(second, ones));
+}
+
+// Four rows side by side, of which the last ones may be the same.
+BEBR_INLINE void dot_tails_avx2(const int products, const uint8_t* tails, size_t bytes, const int8_t* y8,
                                 const uint32_t* rows, size_t count, uint32_t first, int32_t* out) {
-  for (size_t i = 0; i < count; ++i) {
-    const uint8_t* tail = tails + (rows[i] - first) * bytes;
-    __m256i sum = _mm256_setzero_si256(), other = sum;
-    for (size_t j = 0; j < bytes; j += 64) {
-      sum = _mm256_add_epi32(sum, dot32_avx2(small, tail + j, y8 + j));
-      other = _mm256_add_epi32(other, dot32_avx2(small, tail + j + 32, y8 + j + 32));
+  for (size_t i = 0; i < count; i += 4) {
+    const size_t some = count - i < 4 ? count - i : 4;
+    const uint8_t* u[4];
+    __m256i sum[4];
+#pragma GCC unroll 4
+    for (size_t r = 0; r < 4; ++r) {
+      u[r] = tails + (rows[i + (r < some ? r : some - 1)] - first) * bytes;
+      sum[r] = _mm256_setzero_si256();
     }
-    out[i] = sum_lanes_avx2(_mm256_add_epi32(sum, other));
+    for (size_t j = 0; j < bytes; j += 64) {
+      const __m256i y0 = load_avx2_expand(y8 + j), y1 = load_avx2_expand(y8 + j + 32);
+#pragma GCC unroll 4
+      for (size_t r = 0; r < 4; ++r) sum[r] = _mm256_add_epi32(sum[r], dot64_avx2(products, u[r] + j, y0, y1));
+    }
+    alignas(16) int32_t four[4];
+    _mm_store_si128(reinterpret_cast<__m128i*>(four), sum_four_avx2(sum));
+    for (size_t r = 0; r < some; ++r) out[i + r] = four[r];
   }
 }
 
 void dot_tail_avx2(const uint8_t* tails, size_t bytes, const int8_t* y8, const uint32_t* rows, size_t count,
                    uint32_t first, int32_t* out) noexcept {
-  // |-128| is 128 without a sign.
-  __m256i most = _mm256_setzero_si256();
-  for (size_t j = 0; j < bytes; j += 32) most = _mm256_max_epu8(most, _mm256_abs_epi8(load_avx2_expand(y8 + j)));
-  const __m256i small = _mm256_set1_epi8(64), within = _mm256_cmpeq_epi8(_mm256_max_epu8(most, small), small);
-  if (_mm256_movemask_epi8(within) == -1)
-    dot_tails_avx2(true, tails, bytes, y8, rows, count, first, out);
-  else
-    dot_tails_avx2(false, tails, bytes, y8, rows, count, first, out);
+  switch (products_avx2(y8, bytes)) {
+    case 4:
+      return dot_tails_avx2(4, tails, bytes, y8, rows, count, first, out);
+    case 2:
+      return dot_tails_avx2(2, tails, bytes, y8, rows, count, first, out);
+    default:
+      return dot_tails_avx2(0, tails, bytes, y8, rows, count, first, out);
+  }
 }
 
 }  // namespace

@@ -106,7 +106,7 @@ BEBR_KERNEL_TEST(expand_tail_and_dot_tail) {
 // Small entries may be added up in 16 bits.
 BEBR_KERNEL_TEST(dot_tail_of_entries_and_bytes_of_any_size) {
   Random random(67);
-  for (const int largest : {31, 64, 65, 127, 128}) {
+  for (const int largest : {31, 32, 33, 64, 65, 127, 128}) {
     for (const int kind : {0, 1, 2}) {  // any; all the largest; all the smallest
       for (const size_t bytes : {0, 64, 192, 1024}) {
         Exact<int8_t> y8(bytes);
@@ -114,14 +114,15 @@ BEBR_KERNEL_TEST(dot_tail_of_entries_and_bytes_of_any_size) {
           const int any = static_cast<int>(below(random, static_cast<uint32_t>(2 * largest))) - largest;
           y8[i] = static_cast<int8_t>(kind == 0 ? any : kind == 1 ? std::min(largest, 127) : -largest);
         }
-        Exact<uint8_t> tails(5 * bytes);
+        constexpr size_t kRows = 7;
+        Exact<uint8_t> tails(13 * bytes);
         for (size_t i = 0; i < tails.size(); ++i) tails[i] = static_cast<uint8_t>(kind == 0 ? below(random, 256) : 255);
-        Exact<uint32_t> rows(3);
-        for (uint32_t i = 0; i < 3; ++i) rows[i] = 9 - 2 * i;
-        Exact<int32_t> want(3), got(3);
-        kernels(Isa::Scalar).dot_tail(tails.data(), bytes, y8.data(), rows.data(), 3, 5, want.data());
-        tested.dot_tail(tails.data(), bytes, y8.data(), rows.data(), 3, 5, got.data());
-        CHECK_SAME(got.data(), want.data(), 3, "largest " << largest << ", kind " << kind << ", bytes " << bytes);
+        Exact<uint32_t> rows(kRows);
+        for (uint32_t i = 0; i < kRows; ++i) rows[i] = 17 - 2 * i;
+        Exact<int32_t> want(kRows), got(kRows);
+        kernels(Isa::Scalar).dot_tail(tails.data(), bytes, y8.data(), rows.data(), kRows, 5, want.data());
+        tested.dot_tail(tails.data(), bytes, y8.data(), rows.data(), kRows, 5, got.data());
+        CHECK_SAME(got.data(), want.data(), kRows, "largest " << largest << ", kind " << kind << ", bytes " << bytes);
       }
     }
   }
