@@ -30,9 +30,8 @@ constexpr size_t kFloatsFrom = 8;         // queries for which a factor is worth
 // most that they have added to any row that was among the k best, and two standard deviations; no less than five
 // (docs/experiments/leading-dims.md).
 constexpr float kLeadDeviations = 2, kLeastDeviations = 5;
-constexpr size_t kFewestRows = 1 << 13;  // of a scan that reads leading dims alone: the first rows need all
-constexpr size_t kFirstChoice = 1024;    // rows until the number of tiles is looked at again; then twice as many
-constexpr double kSaved = .75;           // by a tile more: of the rows that the others were added to for nothing
+constexpr size_t kFirstChoice = 1024;  // rows until the number of tiles is looked at again; then twice as many
+constexpr double kSaved = .75;         // by a tile more: of the rows that the others were added to for nothing
 
 }  // namespace
 
@@ -43,7 +42,8 @@ size_t ExpandedScan::max_batch(size_t k) {
 }
 
 bool ExpandedScan::leads(size_t rows, const SearchOptions& options) {
-  return kernels().tail_tiles > 0 && rows >= kFewestRows && !options.exact && options.min_scores == nullptr;
+  const Kernels& kernel = kernels();
+  return kernel.tail_tiles > 0 && rows >= kernel.lead_rows && !options.exact && options.min_scores == nullptr;
 }
 
 ExpandedScan::ExpandedScan(const RowFormat& format, const ByteQueries& queries, const float* base, size_t k,

@@ -27,8 +27,11 @@ void IvfScan::Group::scan_expanded(const std::vector<uint32_t>& who, const Lists
   const size_t rows = segment.rows() * visited / (segment.lists() * who.size());  // that a query looks at
   // Of a query that looks at lists in the order of the segment, the first ones are not the nearest.
   const bool ranked = std::none_of(looks.begin(), looks.end(), [](const Looks& mine) { return mine.apart; });
-  const bool many =
-      ranked && visited >= scan_.kernels_.lead_lists * who.size() && visited >= kFewestVisits * segment.lists();
+  // Rows of a single list, such as a copy of the allowed ones, are no nearer than flat rows: leading dims from the
+  // start.
+  const bool single = segment.lists() == 1;
+  const bool many = visited >= kFewestVisits * segment.lists() &&
+                    (single || (ranked && visited >= scan_.kernels_.lead_lists * who.size()));
   const ByteQueries bytes = make_byte_queries(spec, y(), count_, many && ExpandedScan::leads(rows, options),
                                               options.exact ? kMostEntry8 : most_entry(spec, scan_.kernels_));
   const bool leads = bytes.least_tiles < bytes.tiles();
@@ -44,14 +47,18 @@ void IvfScan::Group::scan_expanded(const std::vector<uint32_t>& who, const Lists
   });
   std::vector<Ranks> first, rest;
   for (const Looks& mine : looks) {
-    first.push_back({0, leads ? std::min(kNearest, mine.lists.size()) : mine.lists.size()});
+    first.push_back({0, leads && !single ? std::min(kNearest, mine.lists.size()) : mine.lists.size()});
     rest.push_back({first.back().to, mine.lists.size()});
   }
-  scan_round(visits(who, looks, first), scans);
-  if (leads) {
+  const auto lead = [&] {
     parallel_for(scans.size(), 1, [&](size_t begin, size_t end) {
       for (size_t s = begin; s < end; ++s) scans[s]->lead();
     });
+  };
+  if (leads && single) lead();
+  scan_round(visits(who, looks, first), scans);
+  if (leads && !single) {
+    lead();
     scan_round(visits(who, looks, rest), scans);
   }
   finalize_all(
