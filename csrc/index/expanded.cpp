@@ -30,8 +30,7 @@ constexpr size_t kFloatsFrom = 8;         // queries for which a factor is worth
 // most that they have added to any row that was among the k best, and two standard deviations; no less than five
 // (docs/experiments/leading-dims.md).
 constexpr float kLeadDeviations = 2, kLeastDeviations = 5;
-constexpr size_t kFirstChoice = 1024;  // rows until the number of tiles is looked at again; then twice as many
-constexpr double kSaved = .75;         // by a tile more: of the rows that the others were added to for nothing
+constexpr double kSaved = .75;  // by a tile more: of the rows that the others were added to for nothing
 
 }  // namespace
 
@@ -58,7 +57,6 @@ ExpandedScan::ExpandedScan(const RowFormat& format, const ByteQueries& queries, 
       raises_(base_.size()),
       unseen_(base_.size()),
       expected_rows_(rows),
-      next_choice_(kFirstChoice * base_.size()),
       thresholds_(thresholds),
       best_(base_.size(), k),
       lists_(base_.size()) {
@@ -89,6 +87,8 @@ void ExpandedScan::read(uint32_t tiles) {
 
 void ExpandedScan::lead() {
   read(std::max(queries_.least_tiles, (queries_.tiles() + 1) / 2));
+  last_choice_ = std::max(pairs_, base_.size() * chunk_rows_);
+  next_choice_ = 2 * last_choice_;
   if (tiles_ == queries_.tiles()) return;
   for (uint32_t query = 0; query < base_.size(); ++query) {
     if (query + 1 < base_.size()) prefetch(query + 1);
@@ -121,16 +121,17 @@ void ExpandedScan::raise_tail(uint32_t query, int32_t added) {
 // doubled. A tile more is read where that costs less than what it saves of the rows to come.
 void ExpandedScan::choose_tiles() {
   const auto count = static_cast<double>(base_.size()), seen = static_cast<double>(pairs_) / count;
-  const double left = static_cast<double>(expected_rows_) - seen, wasted = static_cast<double>(wasted_) / count;
+  const double left = static_cast<double>(expected_rows_) - seen;
+  const double doublings = std::log2(static_cast<double>(pairs_) / static_cast<double>(last_choice_));
+  const double wasted = static_cast<double>(wasted_) / count / doublings;
+  last_choice_ = pairs_;
   next_choice_ = 2 * pairs_;
   wasted_ = 0;
-  if (left > 0 && tiles_ < queries_.tiles() &&
-      kSaved * wasted * std::log2(1 + left / seen) * kernels_.tail_tiles > left)
-    read(tiles_ + 1);
+  if (left > 0 && kSaved * wasted * std::log2(1 + left / seen) * kernels_.tail_tiles > left) read(tiles_ + 1);
 }
 
 void ExpandedScan::scan(const RowView& view, const uint16_t* mask, std::span<const uint32_t> who, const RowView* next) {
-  if (pairs_ >= next_choice_) choose_tiles();
+  if (tiles_ < queries_.tiles() && pairs_ >= next_choice_) choose_tiles();
   pairs_ += view.rows * who.size();
   views_.push_back(view);
   const size_t query_bytes = 64 * size_t{tiles_}, stride = chunk_rows_ + kApart;

@@ -146,9 +146,10 @@ class ExpandedScan {
   Buffer tails_;      // of all queries (ByteQueries::copy_tail)
   Buffer row_tails_;  // of a chunk's rows (Kernels::expand_tail), of those that have one
   std::vector<uint8_t> has_tail_;
-  size_t expected_rows_;            // of a query
-  size_t pairs_ = 0, next_choice_;  // of rows and queries so far; when tiles are chosen again
-  size_t wasted_ = 0;               // since then: tails of rows that are no candidates
+  size_t expected_rows_;  // of a query
+  // Of rows and queries: so far; when tiles were chosen, or the second chunk began; when they are chosen again.
+  size_t pairs_ = 0, last_choice_ = 0, next_choice_ = 0;
+  size_t wasted_ = 0;  // since tiles were chosen: tails of rows that are no candidates
   Thresholds& thresholds_;
   BestBounds best_;  // of lower bounds
   std::vector<QueryCandidates> lists_;
