@@ -50,15 +50,18 @@ Kernels bind(Isa isa) {
 #elif defined(__aarch64__)
   if (isa >= Isa::Neon) {
     bind_neon(table);
-    bind_neon_score(table);
+    bind_neon_select(table);
+    bind_neon_complete(table);
     bind_neon_gemm(table);
     bind_neon_descend(table);
     bind_neon_graph(table);
     bind_neon_digits(table);
+    bind_neon_expand(table);
     bind_neon_raw(table);
   }
   if (isa >= Isa::NeonDot) {
     bind_neon_dot(table);
+    bind_neon_dot_complete(table);
     bind_neon_dot_digits(table);
     bind_neon_dot_expand(table);
     bind_neon_dot_tail(table);

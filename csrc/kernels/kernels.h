@@ -281,13 +281,16 @@ void bind_amx(Kernels& table) noexcept;
 void bind_amx_gemm(Kernels& table) noexcept;
 #elif defined(__aarch64__)
 void bind_neon(Kernels& table) noexcept;
-void bind_neon_score(Kernels& table) noexcept;
+void bind_neon_select(Kernels& table) noexcept;
+void bind_neon_complete(Kernels& table) noexcept;
 void bind_neon_gemm(Kernels& table) noexcept;
 void bind_neon_descend(Kernels& table) noexcept;
 void bind_neon_digits(Kernels& table) noexcept;
+void bind_neon_expand(Kernels& table) noexcept;
 void bind_neon_graph(Kernels& table) noexcept;
 void bind_neon_raw(Kernels& table) noexcept;
 void bind_neon_dot(Kernels& table) noexcept;
+void bind_neon_dot_complete(Kernels& table) noexcept;
 void bind_neon_dot_digits(Kernels& table) noexcept;
 void bind_neon_dot_expand(Kernels& table) noexcept;
 void bind_neon_dot_tail(Kernels& table) noexcept;

@@ -16,6 +16,7 @@
 
 #include "kernels/inline.h"
 #include "kernels/kernels.h"
+#include "kernels/neon_planes.h"
 
 namespace bebr {
 
@@ -63,12 +64,6 @@ BEBR_INLINE void gather_digits_neon(const uint8_t* row, uint32_t row_bytes, cons
 #pragma GCC unroll 4
     for (int m = 0; m < 4; ++m) bytes[m] = vqtbx4q_u8(bytes[m], table, source->index[m]);
   }
-}
-
-// The bits of `from` where those of the mask are set. g++ would copy a mask, or one of both, for most of them.
-BEBR_INLINE uint8x16_t insert_bits_neon(uint8x16_t x, uint8x16_t from, uint8x16_t mask) {
-  __asm__("bit %0.16b, %1.16b, %2.16b" : "+w"(x) : "w"(from), "w"(mask));
-  return x;
 }
 
 // Two digits of each of 16 gathered bytes: of units k and k + 1, and of units 8 + k and 9 + k.

@@ -1,13 +1,11 @@
-// NEON with dotprod: products of bits with a query's integers, and of int8 (kernels.h: complete, dot_bits8,
-// dot_bits16, dot_int8, raw_dot_i8).
+// NEON with dotprod: products of bits with a query's integers, and of int8 (kernels.h: dot_bits8, dot_bits16,
+// dot_int8, raw_dot_i8).
 //
 // Layout: two bytes of a row stand in all 16-bit lanes, tested against bits 0 0 1 1 .. 7 7: a mask of 16 bytes, -1
 // where the bit is set. A query's entries are put into that order once a call: entry 0, 8, 1, 9 ... of every 16. Of
 // int16, the low bytes and the high bytes stand apart, which is what trn1 and trn2 of 16 entries make.
 //
-// Bounds: all sums are taken modulo 2^32. Of dot_bits16, masks become weights. Of complete, sdot adds up -(high byte),
-// udot 255 * (low byte), over set bits; 255 has the inverse -0x01010101 modulo 2^32, so the sum is -(256 * signed +
-// 0x01010101 * unsigned).
+// Bounds: all sums are taken modulo 2^32. Of dot_bits16, masks become weights.
 //
 // Instructions: dup of a lane, cmtst, sdot, udot.
 //
@@ -20,7 +18,6 @@
 
 #include "kernels/inline.h"
 #include "kernels/kernels.h"
-#include "kernels/neon_sign.h"
 
 #if defined(__clang__)
 #pragma clang attribute push(__attribute__((target("dotprod"))), apply_to = function)
@@ -31,8 +28,7 @@
 namespace bebr {
 namespace {
 
-constexpr size_t kRowsAhead = 10;  // survivors prefetched ahead, into L2
-constexpr size_t kRawAhead = 4;    // raw rows prefetched ahead, into L1
+constexpr size_t kRawAhead = 4;  // raw rows prefetched ahead, into L1
 constexpr size_t kLineBytes = 64;
 constexpr uint32_t kPieceBytes = 512;  // of a row, whose entries are split at a time
 
@@ -115,39 +111,6 @@ struct Sum {
   uint32x4_t low;
 };
 
-BEBR_INLINE void add_neon_dot(Sum* sum, uint16_t two, const Split& entries) {
-  const uint8x16_t mask = mask_neon_dot(two);
-  sum->high = vdotq_s32(sum->high, vreinterpretq_s8_u8(mask), entries.high);
-  sum->low = vdotq_u32(sum->low, mask, entries.low);
-}
-
-// What the entries of the set bits sum up to, negated.
-BEBR_INLINE uint32_t negated_sum_neon_dot(const Sum& sum) {
-  const uint32x4_t high = vshlq_n_u32(vreinterpretq_u32_s32(sum.high), 8);
-  return vaddvq_u32(vmlaq_n_u32(high, sum.low, 0x01010101u));
-}
-
-// nr sums over contiguous bytes.
-BEBR_INLINE void add_bytes_neon_dot(const int nr, const uint8_t* const* row, uint32_t bytes, const Split* entries,
-                                    Sum* sums) {
-  uint32_t at = 0;
-  for (; at + 16 <= bytes; at += 16) {
-    uint16x8_t bits[4];
-#pragma GCC unroll 4
-    for (int r = 0; r < nr; ++r) bits[r] = sixteen_bytes_neon_dot(row[r] + at);
-#pragma GCC unroll 8
-    for (int k = 0; k < 8; ++k) {
-      const Split here = entries[at / 2 + static_cast<uint32_t>(k)];
-#pragma GCC unroll 4
-      for (int r = 0; r < nr; ++r) add_neon_dot(&sums[r], bits[r][k], here);
-    }
-  }
-  for (; at < bytes; at += 2) {
-#pragma GCC unroll 4
-    for (int r = 0; r < nr; ++r) add_neon_dot(&sums[r], two_bytes_neon_dot(row[r] + at, bytes - at), entries[at / 2]);
-  }
-}
-
 // Weights stand in place of masks.
 BEBR_INLINE void add_weighted_neon_dot(Sum* sum, uint16_t two, uint8x16_t weight, const Split& entries) {
   uint8x16_t mask = mask_neon_dot(two);
@@ -227,47 +190,6 @@ void dot_int8_neon_dot(const int8_t* a, const int8_t* data, size_t dims, const u
   }
 }
 
-// nr rows. from: bytes of the rest before the range.
-BEBR_INLINE void complete_rows_neon_dot(const int nr, const ScanView& view, const Split* entries,
-                                        const PlaneRange& range, uint32_t from, const uint32_t* rows, int32_t* out) {
-  const CodeSpec& spec = view.spec;
-  const uint32_t rest_bytes = spec.rest_bytes();
-  Sum sums[4];
-  const uint8_t *rest[4], *plane[4];
-#pragma GCC unroll 4
-  for (int r = 0; r < nr; ++r) {
-    sums[r] = {vdupq_n_s32(0), vdupq_n_u32(0)};
-    rest[r] = view.rest + size_t{rows[r]} * rest_bytes + from;
-  }
-  for (uint32_t t = range.first; t < range.last; ++t) {
-    const uint32_t bytes = spec.widths[t] / 8;
-    uint8_t sign[4][kMaxDims / 8];
-    planes_neon(nr, view, rows, t, rest, sign, plane);
-#pragma GCC unroll 4
-    for (int r = 0; r < nr; ++r) sums[r] = {vshlq_n_s32(sums[r].high, 1), vshlq_n_u32(sums[r].low, 1)};
-    add_bytes_neon_dot(nr, plane, bytes, entries, sums);
-  }
-#pragma GCC unroll 4
-  for (int r = 0; r < nr; ++r) {
-    const uint32_t set = negated_sum_neon_dot(sums[r]) << (spec.planes - range.last);
-    out[r] = static_cast<int32_t>(0u - 2 * set - static_cast<uint32_t>(range.ones));
-  }
-}
-
-void complete_neon_dot(const ScanView& view, const int16_t* y16, const PlaneRange& range, const uint32_t* rows,
-                       size_t count, int32_t* out) noexcept {
-  Split entries[kMaxDims / 16];
-  split_neon_dot(y16, (view.spec.groups() + 1) / 2, entries);
-  const uint32_t from = bytes_before_neon(view.spec, range);
-  size_t i = 0;
-  for (; i + 4 <= count; i += 4) {
-    for (size_t next = i + kRowsAhead; next < count && next < i + kRowsAhead + 4; ++next)
-      ask_for_row_neon(view, range, from, rows[next]);
-    complete_rows_neon_dot(4, view, entries, range, from, rows + i, out + i);
-  }
-  for (; i < count; ++i) complete_rows_neon_dot(1, view, entries, range, from, rows + i, out + i);
-}
-
 BEBR_INLINE void ask_for_neon_dot(const uint8_t* row, size_t bytes) {
   for (size_t at = 0; at < bytes; at += kLineBytes) __builtin_prefetch(row + at);
   __builtin_prefetch(row + bytes - 1);
@@ -313,7 +235,6 @@ void raw_dot_i8_neon_dot(const int16_t* q, uint32_t dim, const uint8_t* data, si
 }  // namespace
 
 void bind_neon_dot(Kernels& table) noexcept {
-  table.complete = complete_neon_dot;
   table.dot_bits8 = dot_bits8_neon_dot;
   table.dot_bits16 = dot_bits16_neon_dot;
   table.dot_int8 = dot_int8_neon_dot;

@@ -1,12 +1,6 @@
-// NEON: which rows of a scan are kept, and the exact scores of survivors (kernels.h: select, complete).
+// NEON: which rows of a scan are kept (kernels.h: select).
 //
-// Layout: kernels.h, code/layout.h. Two bytes of a plane in every 16-bit lane are tested against eight bits, then
-// against the other eight, for two rows side by side; planes join from the first to the last, each sum twice the one
-// before plus the next plane.
-//
-// Bounds: y16 sums wrap modulo 2^32 and end below 2^31.
-//
-// Instructions: fcvtl (fp16 is exact), fmaxnm, cmtst (bits to masks), sadalp (pairs of y16 into 32 bits).
+// Instructions: fcvtl (fp16 is exact), fmaxnm.
 #include <arm_neon.h>
 
 #include <cstddef>
@@ -15,12 +9,9 @@
 
 #include "kernels/inline.h"
 #include "kernels/kernels.h"
-#include "kernels/neon_sign.h"
 
 namespace bebr {
 namespace {
-
-constexpr size_t kRowsAhead = 10;  // survivors prefetched ahead, into L2
 
 // What select compares and where it writes.
 struct Selection {
@@ -145,88 +136,8 @@ size_t select_neon(const int32_t* sums, size_t rows, const uint8_t* factors, con
   return select_bytes_neon(Factor::Sub, code.bytes, sums, rows, factors, mask, to);
 }
 
-// Sums of the entries of y16 whose bits are set: of the first 8 of every 16 bits, and of the others.
-struct Halves {
-  int32x4_t first, second;
-};
-
-// 16 bits in every lane.
-BEBR_INLINE void add_bits_neon(Halves* acc, uint16x8_t bits, int16x8_t y_first, int16x8_t y_second) {
-  const uint16x8_t low = {1, 2, 4, 8, 16, 32, 64, 128}, high = vshlq_n_u16(low, 8);
-  acc->first = vpadalq_s16(acc->first, vandq_s16(vreinterpretq_s16_u16(vtstq_u16(bits, low)), y_first));
-  acc->second = vpadalq_s16(acc->second, vandq_s16(vreinterpretq_s16_u16(vtstq_u16(bits, high)), y_second));
-}
-
-// Contiguous bytes of nr rows.
-BEBR_INLINE void add_plane_neon(const int nr, Halves* acc, const uint8_t* const* plane, uint32_t bytes,
-                                const int16_t* y16) {
-  uint32_t at = 0;
-  for (; at + 16 <= bytes; at += 16) {
-    uint16x8_t bits[2];
-#pragma GCC unroll 2
-    for (int r = 0; r < nr; ++r) bits[r] = vreinterpretq_u16_u8(vld1q_u8(plane[r] + at));
-#pragma GCC unroll 8
-    for (int k = 0; k < 8; ++k) {
-      const int16x8_t first = vld1q_s16(y16 + 8 * at + 16 * k), second = vld1q_s16(y16 + 8 * at + 16 * k + 8);
-#pragma GCC unroll 2
-      for (int r = 0; r < nr; ++r) add_bits_neon(&acc[r], vdupq_n_u16(bits[r][k]), first, second);
-    }
-  }
-  for (; at < bytes; at += 2) {
-    const int16x8_t first = vld1q_s16(y16 + 8 * at), second = vld1q_s16(y16 + 8 * at + 8);  // y16 is padded
-#pragma GCC unroll 2
-    for (int r = 0; r < nr; ++r) {
-      uint16_t two = plane[r][at];
-      if (at + 2 <= bytes) std::memcpy(&two, plane[r] + at, sizeof two);
-      add_bits_neon(&acc[r], vdupq_n_u16(two), first, second);
-    }
-  }
-}
-
-// nr rows. from: bytes of the rest before the range.
-BEBR_INLINE void complete_rows_neon(const int nr, const ScanView& view, const int16_t* y16, const PlaneRange& range,
-                                    uint32_t from, const uint32_t* rows, int32_t* out) {
-  const CodeSpec& spec = view.spec;
-  const uint32_t rest_bytes = spec.rest_bytes();
-  Halves acc[2];
-  const uint8_t *rest[2], *plane[2];
-#pragma GCC unroll 2
-  for (int r = 0; r < nr; ++r) {
-    acc[r] = {vdupq_n_s32(0), vdupq_n_s32(0)};
-    rest[r] = view.rest + size_t{rows[r]} * rest_bytes + from;
-  }
-  for (uint32_t t = range.first; t < range.last; ++t) {
-    const uint32_t bytes = spec.widths[t] / 8;
-    uint8_t sign[2][kMaxDims / 8];
-    planes_neon(nr, view, rows, t, rest, sign, plane);
-#pragma GCC unroll 2
-    for (int r = 0; r < nr; ++r) acc[r] = {vshlq_n_s32(acc[r].first, 1), vshlq_n_s32(acc[r].second, 1)};
-    add_plane_neon(nr, acc, plane, bytes, y16);
-  }
-#pragma GCC unroll 2
-  for (int r = 0; r < nr; ++r) {
-    const auto set = static_cast<uint32_t>(vaddvq_s32(vaddq_s32(acc[r].first, acc[r].second)));
-    out[r] = static_cast<int32_t>((2 * set << (spec.planes - range.last)) - static_cast<uint32_t>(range.ones));
-  }
-}
-
-void complete_neon(const ScanView& view, const int16_t* y16, const PlaneRange& range, const uint32_t* rows,
-                   size_t count, int32_t* out) noexcept {
-  const uint32_t from = bytes_before_neon(view.spec, range);
-  size_t i = 0;
-  for (; i + 2 <= count; i += 2) {
-    for (size_t next = i + kRowsAhead; next < count && next < i + kRowsAhead + 2; ++next)
-      ask_for_row_neon(view, range, from, rows[next]);
-    complete_rows_neon(2, view, y16, range, from, rows + i, out + i);
-  }
-  if (i < count) complete_rows_neon(1, view, y16, range, from, rows + i, out + i);
-}
-
 }  // namespace
 
-void bind_neon_score(Kernels& table) noexcept {
-  table.select = select_neon;
-  table.complete = complete_neon;
-}
+void bind_neon_select(Kernels& table) noexcept { table.select = select_neon; }
 
 }  // namespace bebr
