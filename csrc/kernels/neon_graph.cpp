@@ -1,18 +1,19 @@
 // NEON: the dot products of a graph (kernels.h: dot_bits8, dot_bits16 for its walk, dot_int8 for its links). Machines
 // with dotprod take those of neon_dot.cpp.
 //
-// Layout: two bytes of a row stand in all 16-bit lanes. For dot_bits8 the query's entries are put into the order of
-// bytes there once a call: bit 0 of the first byte, bit 0 of the second, bit 1 of the first ...
+// Layout: tbl repeats two bytes of a row for their 8 bits each, and cmtst makes masks of them. Four rows share a
+// query's entries.
 //
-// Bounds: a 16-bit lane of dot_bits8 takes 2 entries of at most 128 in size for every 16 bits, 32 times: 8192. Two
-// products of dot_int8 are at most 32258.
+// Bounds: a 16-bit lane of dot_bits8 takes 2 entries of at most 128 in size for every 16 bits, 32 times: 8192. One of
+// dot_bits16 takes two products of a weight and half of an entry for every 16 bits, each from -1024 to 1016, 16 times:
+// -32768 to 32512. Two products of dot_int8 are at most 32258.
 //
-// Instructions: dup, cmtst (bits to masks), sadalp; smull and smlal.
+// Instructions: tbl, cmtst, sadalp; smull and smlal.
 #include <arm_neon.h>
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
-#include <cstring>
 
 #include "kernels/inline.h"
 #include "kernels/kernels.h"
@@ -20,69 +21,166 @@
 namespace bebr {
 namespace {
 
-// Two bytes, or one and zeros.
-BEBR_INLINE uint16x8_t two_bytes_neon_graph(const uint8_t* p, uint32_t bytes) {
-  uint16_t bits = *p;
-  if (bytes >= 2) std::memcpy(&bits, p, sizeof bits);
-  return vdupq_n_u16(bits);
+// The 16 bytes of a row that are tested two by two, and the index of the first two.
+struct Sixteen {
+  uint8x16_t bytes, index;
+};
+
+// From byte `at` on, of a row of `bytes` bytes. Fewer than 16 are read with those before them; zeros follow them.
+BEBR_INLINE Sixteen sixteen_neon_graph(const uint8_t* row, uint32_t at, uint32_t bytes) {
+  const uint8x16_t first = {0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1};
+  if (at + 16 <= bytes) return {vld1q_u8(row + at), first};
+  if (bytes >= 16)
+    return {vld1q_u8(row + bytes - 16), vaddq_u8(first, vdupq_n_u8(static_cast<uint8_t>(at + 16 - bytes)))};
+  uint8_t some[16] = {};
+  for (uint32_t k = 0; k < bytes; ++k) some[k] = row[k];
+  return {vld1q_u8(some), first};
 }
 
-BEBR_INLINE int16x8_t add8_neon_graph(int16x8_t acc, uint16x8_t bits, int8x16_t entries) {
-  const uint8x16_t one_bit = {1, 1, 2, 2, 4, 4, 8, 8, 16, 16, 32, 32, 64, 64, 128, 128};
-  return vpadalq_s8(acc, vandq_s8(vreinterpretq_s8_u8(vtstq_u8(vreinterpretq_u8_u16(bits), one_bit)), entries));
+// Of nr rows; the index is the same for all.
+BEBR_INLINE uint8x16_t read_rows_neon_graph(const int nr, const uint8_t* const* row, uint32_t at, uint32_t bytes,
+                                            uint8x16_t* to) {
+  Sixteen read{};
+#pragma GCC unroll 4
+  for (int r = 0; r < nr; ++r) {
+    read = sixteen_neon_graph(row[r], at, bytes);
+    to[r] = read.bytes;
+  }
+  return read.index;
+}
+
+// All ones for the bits that are set.
+BEBR_INLINE uint8x16_t mask_neon_graph(uint8x16_t bytes, uint8x16_t index) {
+  uint8x16_t mask = vtstq_u8(vqtbl1q_u8(bytes, index), vreinterpretq_u8_u64(vdupq_n_u64(0x8040201008040201u)));
+  __asm__("" : "+w"(mask));  // g++ would take three instructions for cmtst and the next one
+  return mask;
+}
+
+// Writes twice the sums of nr rows' lanes, less the total.
+BEBR_INLINE void write_sums_neon_graph(const int nr, const int32x4_t* sums, int32_t total, int32_t* out) {
+  if (nr == 4) {
+    const int32x4_t set = vpaddq_s32(vpaddq_s32(sums[0], sums[1]), vpaddq_s32(sums[2], sums[3]));
+    vst1q_s32(out, vsubq_s32(vaddq_s32(set, set), vdupq_n_s32(total)));
+    return;
+  }
+  out[0] = static_cast<int32_t>(2 * vaddvq_u32(vreinterpretq_u32_s32(sums[0])) - static_cast<uint32_t>(total));
+}
+
+// `steps` times two bytes of nr rows.
+BEBR_INLINE void add8_neon_graph(const int nr, const uint32_t steps, const uint8x16_t* bytes, uint8x16_t index,
+                                 const int8_t* y, int16x8_t* acc) {
+#pragma GCC unroll 8
+  for (uint32_t k = 0; k < steps; ++k, index = vaddq_u8(index, vdupq_n_u8(2))) {
+    const int8x16_t entries = vld1q_s8(y + 16 * k);
+#pragma GCC unroll 4
+    for (int r = 0; r < nr; ++r)
+      acc[r] = vpadalq_s8(acc[r], vandq_s8(vreinterpretq_s8_u8(mask_neon_graph(bytes[r], index)), entries));
+  }
+}
+
+BEBR_INLINE void rows8_neon_graph(const int nr, const uint8_t* data, size_t stride, uint32_t bytes, const int8_t* y,
+                                  int32_t total, const uint32_t* rows, int32_t* out) {
+  const uint8_t* row[4];
+  uint8x16_t read[4];
+  int16x8_t acc[4];
+  int32x4_t sums[4];
+#pragma GCC unroll 4
+  for (int r = 0; r < nr; ++r) {
+    row[r] = data + rows[r] * stride;
+    acc[r] = vdupq_n_s16(0);
+  }
+  uint32_t at = 0;
+  for (; at + 16 <= bytes; at += 16) {
+    const uint8x16_t index = read_rows_neon_graph(nr, row, at, bytes, read);
+    add8_neon_graph(nr, 8, read, index, y + 8 * at, acc);
+  }
+  if (at < bytes) {
+    const uint8x16_t index = read_rows_neon_graph(nr, row, at, bytes, read);
+    add8_neon_graph(nr, (bytes - at + 1) / 2, read, index, y + 8 * at, acc);
+  }
+#pragma GCC unroll 4
+  for (int r = 0; r < nr; ++r) sums[r] = vpaddlq_s16(acc[r]);
+  write_sums_neon_graph(nr, sums, total, out);
 }
 
 void dot_bits8_neon(const uint8_t* data, size_t stride, uint32_t bytes, const int8_t* y, int32_t total,
                     const uint32_t* rows, size_t count, int32_t* out) noexcept {
-  const uint32_t steps = (bytes + 1) / 2;
-  int8x16_t entries[32];
-  for (uint32_t w = 0; w < steps; ++w) {
-    const int8x8x2_t both = {{vld1_s8(y + 16 * w), vld1_s8(y + 16 * w + 8)}};
-    const int8x8x2_t mixed = vzip_s8(both.val[0], both.val[1]);
-    entries[w] = vcombine_s8(mixed.val[0], mixed.val[1]);
-  }
-  for (size_t i = 0; i < count; ++i) {
-    const uint8_t* row = data + rows[i] * stride;
-    int16x8_t acc = vdupq_n_s16(0);
-    uint32_t w = 0;
-    for (; 2 * w + 2 <= bytes; ++w) acc = add8_neon_graph(acc, two_bytes_neon_graph(row + 2 * w, 2), entries[w]);
-    if (w < steps) acc = add8_neon_graph(acc, two_bytes_neon_graph(row + 2 * w, 1), entries[w]);
-    out[i] = 2 * vaddlvq_s16(acc) - total;
+  size_t i = 0;
+  for (; i + 4 <= count; i += 4) rows8_neon_graph(4, data, stride, bytes, y, total, rows + i, out + i);
+  for (; i < count; ++i) rows8_neon_graph(1, data, stride, bytes, y, total, rows + i, out + i);
+}
+
+// A query of dot_bits16.
+struct Weighted {
+  const uint8_t* weights;
+  const int8_t *low, *high;
+  int32_t total;
+};
+
+// `steps` times two bytes of nr rows, from bit `bit` on.
+BEBR_INLINE void add16_neon_graph(const int nr, const uint32_t steps, const uint8x16_t* bytes, uint8x16_t index,
+                                  const Weighted& query, size_t bit, int16x8_t* low, int16x8_t* high) {
+  const uint8_t* weights = query.weights + bit;
+  const int8_t *lows = query.low + bit, *highs = query.high + bit;
+#pragma GCC unroll 8
+  for (uint32_t k = 0; k < steps; ++k, index = vaddq_u8(index, vdupq_n_u8(2))) {
+    const uint8x16_t weight = vld1q_u8(weights + 16 * k);
+    const int8x16_t y_low = vld1q_s8(lows + 16 * k), y_high = vld1q_s8(highs + 16 * k);
+    __asm__("" : "+w"(index));  // g++ would load each as a constant, by two instructions
+#pragma GCC unroll 4
+    for (int r = 0; r < nr; ++r) {
+      const int8x16_t x = vreinterpretq_s8_u8(vandq_u8(mask_neon_graph(bytes[r], index), weight));
+      low[r] = vmlal_high_s8(vmlal_s8(low[r], vget_low_s8(x), vget_low_s8(y_low)), x, y_low);
+      high[r] = vmlal_high_s8(vmlal_s8(high[r], vget_low_s8(x), vget_low_s8(y_high)), x, y_high);
+      __asm__ volatile("" : "+w"(low[r]), "+w"(high[r]));  // one after the other: g++ would copy sums
+    }
   }
 }
 
-// Entries of 8 bits from y on, times their weights.
-BEBR_INLINE int32x4_t add8_of16_neon_graph(int32x4_t acc, uint16x8_t bits, uint16x8_t of_bits, const uint8_t* weights,
-                                           const int16_t* y) {
-  const uint16x8_t weight = vandq_u16(vtstq_u16(bits, of_bits), vmovl_u8(vld1_u8(weights)));
-  const int16x8_t set = vreinterpretq_s16_u16(weight), entries = vld1q_s16(y);
-  return vmlal_high_s16(vmlal_s16(acc, vget_low_s16(set), vget_low_s16(entries)), set, entries);
+// 32 bytes of nr rows from byte `at` on, or, where these are not `whole`, those that there are.
+BEBR_INLINE void add_piece_neon_graph(const int nr, const bool whole, const uint8_t* const* row, uint32_t at,
+                                      uint32_t bytes, const Weighted& query, int32x4_t* low, int32x4_t* high) {
+  int16x8_t few_low[4], few_high[4];
+#pragma GCC unroll 4
+  for (int r = 0; r < nr; ++r) few_low[r] = few_high[r] = vdupq_n_s16(0);
+  for (const uint32_t end = whole ? at + 32 : bytes; at < end; at += 16) {
+    uint8x16_t read[4];
+    const uint8x16_t index = read_rows_neon_graph(nr, row, at, whole ? at + 16 : bytes, read);
+    add16_neon_graph(nr, whole ? 8 : std::min((bytes - at + 1) / 2, 8u), read, index, query, 8 * size_t{at}, few_low,
+                     few_high);
+  }
+#pragma GCC unroll 4
+  for (int r = 0; r < nr; ++r) {
+    low[r] = vpadalq_s16(low[r], few_low[r]);
+    high[r] = vpadalq_s16(high[r], few_high[r]);
+  }
 }
 
-// Of 16 bits.
-BEBR_INLINE int32x4_t add16_neon_graph(int32x4_t acc, uint16x8_t bits, const uint8_t* weights, const int16_t* y) {
-  const uint16x8_t low = {1, 2, 4, 8, 16, 32, 64, 128}, high = vshlq_n_u16(low, 8);
-  return add8_of16_neon_graph(add8_of16_neon_graph(acc, bits, low, weights, y), bits, high, weights + 8, y + 8);
+BEBR_INLINE void rows16_neon_graph(const int nr, const uint8_t* data, size_t stride, uint32_t bytes,
+                                   const Weighted& query, const uint32_t* rows, int32_t* out) {
+  const uint8_t* row[4];
+  int32x4_t low[4], high[4];
+#pragma GCC unroll 4
+  for (int r = 0; r < nr; ++r) {
+    row[r] = data + rows[r] * stride;
+    low[r] = high[r] = vdupq_n_s32(0);
+  }
+  uint32_t at = 0;
+  for (; at + 32 <= bytes; at += 32) add_piece_neon_graph(nr, true, row, at, bytes, query, low, high);
+  if (at < bytes) add_piece_neon_graph(nr, false, row, at, bytes, query, low, high);
+#pragma GCC unroll 4
+  for (int r = 0; r < nr; ++r) low[r] = vaddq_s32(low[r], vshlq_n_s32(high[r], 8));
+  write_sums_neon_graph(nr, low, query.total, out);
 }
 
 void dot_bits16_neon(const uint8_t* data, size_t stride, uint32_t bytes, const uint8_t* weights, const int16_t* y,
                      int32_t total, const uint32_t* rows, size_t count, int32_t* out) noexcept {
-  for (size_t i = 0; i < count; ++i) {
-    const uint8_t* row = data + rows[i] * stride;
-    int32x4_t even = vdupq_n_s32(0), odd = even;
-    uint32_t at = 0;
-    for (; at + 4 <= bytes; at += 4) {
-      const size_t bit = 8 * size_t{at};
-      even = add16_neon_graph(even, two_bytes_neon_graph(row + at, 2), weights + bit, y + bit);
-      odd = add16_neon_graph(odd, two_bytes_neon_graph(row + at + 2, 2), weights + bit + 16, y + bit + 16);
-    }
-    for (; at < bytes; at += 2) {
-      const size_t bit = 8 * size_t{at};
-      even = add16_neon_graph(even, two_bytes_neon_graph(row + at, bytes - at), weights + bit, y + bit);
-    }
-    const auto set = static_cast<uint32_t>(vaddvq_s32(vaddq_s32(even, odd)));
-    out[i] = static_cast<int32_t>(2 * set - static_cast<uint32_t>(total));
-  }
+  const size_t n = bits_stride(bytes);
+  const auto* low = reinterpret_cast<const int8_t*>(y + n);
+  const Weighted query = {weights, low, low + n, total};
+  size_t i = 0;
+  for (; i + 4 <= count; i += 4) rows16_neon_graph(4, data, stride, bytes, query, rows + i, out + i);
+  for (; i < count; ++i) rows16_neon_graph(1, data, stride, bytes, query, rows + i, out + i);
 }
 
 void dot_int8_neon(const int8_t* a, const int8_t* data, size_t dims, const uint32_t* rows, size_t count,
