@@ -97,6 +97,8 @@ std::vector<double> time_kernel(Isa isa, const std::string& kernel, uint32_t dim
   Buffer floats_out(rows * layer.out_stride() * sizeof(float));
   std::vector<uint32_t> order(256);
   std::vector<uint8_t> tails;
+  std::vector<uint16_t> places;
+  std::vector<float> descent;
   Buffer sums(std::max<size_t>({queries * kChunkBlocks * kBlockRows, 32 * kChunkBlocks, 512}) * sizeof(int32_t));
   int32_t* out = sums.as<int32_t>();
 
@@ -191,6 +193,32 @@ std::vector<double> time_kernel(Isa isa, const std::string& kernel, uint32_t dim
     };
   } else if (kernel == "gemm") {  // from dims to dims
     pass = [&] { layer.forward(k, floats_in.as<float>(), rows, dims, false, false, floats_out.as<float>()); };
+  } else if (kernel == "permute") {
+    places.resize(code_bytes);
+    for (uint32_t i = 0; i < code_bytes; ++i) places[i] = static_cast<uint16_t>(code_bytes - 1 - i);
+    pass = [&] {
+      for (size_t i = 0; i < view.rows; ++i)
+        k.permute(codes.data() + i * row_bytes, places.data(), code_bytes, expanded.data());
+    };
+  } else if (kernel == "descend" || kernel == "descent_follow" || kernel == "descent_energy") {
+    // Entries as beyond a grid's dims: none of them moves.
+    const size_t stride = descent_stride(dims);
+    descent.resize(5 * stride);
+    std::fill_n(descent.data(), stride, 1.0f);               // v, and z
+    std::fill_n(descent.data() + stride, stride, 2.0f);      // steps
+    std::fill_n(descent.data() + 2 * stride, stride, 0.5f);  // of one
+    float *v = descent.data(), *g = v + 3 * stride;
+    const DescentGrid grid{dims, stride, nullptr, v + 4 * stride, v + stride, v + 2 * stride};
+    pass = [&, stride, v, g, grid] {
+      for (size_t i = 0; i < view.rows; ++i) {
+        if (kernel == "descend")
+          k.descend(grid, 1, v, g, stride, 2);
+        else if (kernel == "descent_follow")
+          k.descent_follow(v, 0.5f, stride, g);
+        else
+          sums.as<float>()[0] = k.descent_energy(v, v, g, dims);
+      }
+    };
   } else if (kernel == "lut_sdc") {
     const size_t paper_blocks = rows / kPaperBlockRows;
     pass = [&, paper_blocks] {
