@@ -17,7 +17,7 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from rich.table import Table
@@ -29,7 +29,8 @@ NEEDS = ("valgrind", "aarch64-linux-gnu-g++", "qemu-aarch64-static")
 ISAS = ("avx2", "neon", "neon_dot", "neon_i8mm")
 ROWS = 2048
 # Without dotprod these are the specification's, and no search takes them.
-NOT_OF_NEON = ("expand", "dot_expanded", "expand_tail", "dot_tail")
+NOT_OF_NEON = ("dot_expanded", "expand_tail", "dot_tail")
+ANY_PLANES = ("expand", "complete")
 
 
 @dataclass(frozen=True)
@@ -156,6 +157,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Entry of ``python -m benchmarks.instructions``."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.instructions", description=__doc__.partition("\n")[0])
     parser.add_argument("--only", help="kernels, with commas between")
+    parser.add_argument("--planes", type=int, help="in place of four, of expand and complete")
     parser.add_argument("--json", type=Path, help="write figures, machine and versions here")
     options = parser.parse_args(arguments)
     if missing := [name for name in NEEDS if shutil.which(name) is None]:
@@ -163,7 +165,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             f"{' and '.join(missing)} not found: apt-get install valgrind g++-aarch64-linux-gnu qemu-user-static"
         )
     only = options.only.split(",") if options.only else None
-    rows = [row for case in CASES if only is None or case.kernel in only for row in measure(case)]
+    cases = [case for case in CASES if only is None or case.kernel in only]
+    if options.planes:
+        cases = [replace(case, planes=options.planes) for case in cases if case.kernel in ANY_PLANES]
+    rows = [row for case in cases for row in measure(case)]
     output.console().print(table(rows))
     if options.json:
         output.save(options.json, machine.facts(1), [asdict(row) for row in rows])

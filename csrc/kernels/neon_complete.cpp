@@ -1,5 +1,4 @@
-// NEON: the exact scores of survivors (kernels.h: complete). Machines with dotprod take that
-// of neon_dot_complete.cpp.
+// NEON: the exact scores of survivors (kernels.h: complete). Machines with dotprod take that of neon_dot_complete.cpp.
 //
 // Layout: kernels.h, code/layout.h; neon_complete.h. Digits of four planes are multiplied with the low and the high
 // bytes of entries; further planes join as the next digits, each sum shifted by as many bits.
