@@ -122,6 +122,28 @@ def test_equal_vectors_are_all_found(trained):
             assert (hits // 200 == row).all()
 
 
+@pytest.mark.parametrize("inline", [0, 8])
+def test_rows_of_one_code_among_others_are_all_found(trained, inline):
+    """Groups of equal rows that come together, as texts from one template do, and some of which come again later."""
+    bz, x = trained
+    if bz.metric == "ip":
+        pytest.skip("a longer vector may beat the vector itself")
+    times = np.ones(len(x), int)
+    times[::25] = 6
+    again = np.arange(0, len(x), 50)
+    group = np.concatenate([np.repeat(np.arange(len(x)), times), again, again])  # of each row
+    index = GraphIndex(bz, inline=inline)
+    index.add(x[group[: -2 * len(again)]])
+    index.add(x[group[-2 * len(again) :]])
+    gone = np.flatnonzero(group % 75 == 0)[::3]
+    index.remove(gone)
+    group[gone] = -1
+    wanted = np.arange(0, len(x), 25)
+    found = index.search(x[wanted], 10, ef_search=64).ids
+    lost = [row for row, ids in zip(wanted, found, strict=True) if not np.isin(np.flatnonzero(group == row), ids).all()]
+    assert len(lost) <= len(wanted) // 50, lost
+
+
 def half_replaced(bz: bebr.Binarizer, x: np.ndarray, seed: int) -> tuple[GraphIndex, np.ndarray]:
     """An index of the second half of x and all of the first, the first half removed and added again in pieces."""
     index = GraphIndex(bz)

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "base/threads.h"
+#include "index/graph/duplicates.h"
 #include "index/graph/link.h"
 #include "index/graph/rows.h"
 #include "index/graph/walk.h"
@@ -73,6 +74,7 @@ void GraphRows::link_all(std::span<const uint32_t> slots, std::shared_mutex& mut
     const size_t round = std::min(std::max<size_t>(before / kRoundShare, 1), slots.size() - done);
     const std::span<const uint32_t> now = slots.subspan(done, round);
     const GraphView graph = view(closed);
+    const Duplicates same(graph, now, Linker::most_duplicates(layout_.degree));
     parallel_for(round, 8, [&](size_t begin, size_t end) {
       Linker linker(graph, space_, vectors);
       std::vector<uint32_t> candidates;
@@ -89,6 +91,7 @@ void GraphRows::link_all(std::span<const uint32_t> slots, std::shared_mutex& mut
               const uint32_t node = walk.found[c].node;
               if (node != slot && !gone(node)) candidates.push_back(node);
             }
+            same.append(i, candidates);
             linker.prune(slot, candidates, layout_.degree);
             store_links(graph, record(slot), candidates);
           });

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <bit>
 #include <cmath>
+#include <cstddef>
 
 #include "base/threads.h"
 
@@ -130,6 +131,24 @@ void Linker::measure(uint32_t from, std::span<const uint32_t> to) {
   }
 }
 
+// Keeps the neighbours by slot among the candidates of the node's own code, which stand first in near_; returns how
+// many these candidates are. Each would drop the others, and all rows link to the same one of them: groups of three and
+// more had rows that nothing linked to (docs/experiments/graph-pruning.md).
+size_t Linker::keep_duplicates(uint32_t slot, std::span<const uint32_t> nodes, size_t degree) {
+  constexpr float kSame = 1e-6f;  // of the norm: less than the least step of one entry
+  const float most = kSame * measures_[nodes.size()].norm;
+  same_.clear();
+  for (size_t i = 0; i < near_.size() && near_[i].distance <= most; ++i) same_.push_back(nodes[near_[i].at]);
+  std::sort(same_.begin(), same_.end());
+  const auto after = std::lower_bound(same_.begin(), same_.end(), slot), before = after;
+  const auto each = static_cast<std::ptrdiff_t>(most_duplicates(degree));
+  const auto first = before - std::min(each, before - same_.begin());
+  const auto last = after + std::min(each, same_.end() - after);
+  kept_.assign(first, last);
+  if (kept_.size() > degree) kept_.resize(degree);
+  return same_.size();
+}
+
 void Linker::prune(uint32_t slot, std::vector<uint32_t>& nodes, size_t degree) {
   const auto count = static_cast<uint32_t>(nodes.size());
   nodes.push_back(slot);
@@ -149,7 +168,8 @@ void Linker::prune(uint32_t slot, std::vector<uint32_t>& nodes, size_t degree) {
     rest[i] = near_[i].at;
     own_[near_[i].at] = near_[i].distance;
   }
-  kept_.clear();
+  const size_t same = keep_duplicates(slot, nodes, degree);
+  rest.erase(rest.begin(), rest.begin() + static_cast<std::ptrdiff_t>(same));
   for (size_t first = 0; first < rest.size() && kept_.size() < degree;) {
     const uint32_t next = rest[first++];
     kept_.push_back(nodes[next]);

@@ -1,6 +1,7 @@
 // Choosing links: the distances of codes, and robust pruning.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <span>
 #include <vector>
@@ -55,12 +56,15 @@ class Linker {
   Linker(const GraphView& view, const CodeSpace& space, const Int8Vectors& vectors)
       : view_(view), space_(space), vectors_(vectors) {}
   static constexpr float kAlpha = 1.15f;  // of squared distances
+  // Links to rows of the same code on each side, by slots.
+  static size_t most_duplicates(size_t degree) { return std::max<size_t>(1, degree / 8); }
 
   // The document in `slot` as a query of the walk.
   void as_query(uint32_t slot, BitQuery& query);
   // Robust pruning of the candidates for links of `slot`: the nearest is kept, and every candidate that is kAlpha times
-  // nearer to it than to `slot` is dropped; then the next, up to `degree`. nodes: in any order, `slot` not among them;
-  // afterwards the kept ones, nearest first.
+  // nearer to it than to `slot` is dropped; then the next, up to `degree`. Of candidates with the code of `slot` itself
+  // the next slots on both sides are kept, so that all rows of one code hang together: others link to one of them.
+  // nodes: in any order, `slot` not among them; afterwards the kept ones, nearest first.
   void prune(uint32_t slot, std::vector<uint32_t>& nodes, size_t degree);
 
  private:
@@ -69,6 +73,7 @@ class Linker {
     uint32_t at;  // in the list of candidates
   };
   void gather(std::span<const uint32_t> nodes);
+  size_t keep_duplicates(uint32_t slot, std::span<const uint32_t> nodes, size_t degree);
   void measure(uint32_t from, std::span<const uint32_t> to);
 
   const GraphView view_;
@@ -82,7 +87,7 @@ class Linker {
   std::vector<int32_t> dots_;
   std::vector<float> distances_;
   std::vector<Near> near_;
-  std::vector<uint32_t> rest_, kept_;
+  std::vector<uint32_t> rest_, kept_, same_;
   std::vector<float> own_;  // distance of each candidate from the node itself
 };
 
