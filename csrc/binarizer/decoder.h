@@ -29,6 +29,8 @@ class Decoder {
   void project(const float* q, size_t n, float* y, float* base) const;
 
  private:
+  template <typename Values, typename Take>
+  void apply(const Dense& layer, size_t n, const Values& values, const Take& take) const;
   template <typename Take>
   void apply(const Dense& layer, const uint8_t* planes, size_t n, const Take& take) const;
 

@@ -7,22 +7,13 @@
 #include <vector>
 
 #include "base/threads.h"
+#include "binarizer/row_products.h"
 #include "code/planes.h"
 
 namespace bebr {
 namespace {
 
-constexpr size_t kGrain = 64;    // rows
-constexpr size_t kTogether = 8;  // rows whose sums are taken side by side: each waits for its own last addition alone
-
-// ||x||^2 of each of `rows` rows, summed in order.
-template <size_t rows>
-void squares_of_rows(const float* x, size_t dim, float* out) {
-  double sums[rows] = {};
-  for (size_t j = 0; j < dim; ++j)
-    for (size_t i = 0; i < rows; ++i) sums[i] += double{x[i * dim + j]} * double{x[i * dim + j]};
-  for (size_t i = 0; i < rows; ++i) out[i] = static_cast<float>(sums[i]);
-}
+constexpr size_t kGrain = 64;  // rows
 
 // Of squares, in the order in which numpy sums: a vector's length must be the same in Python and here.
 float sum_of_squares(const float* x, size_t n) {
@@ -126,9 +117,8 @@ void QueryModel::project(const float* q, size_t n, float* y, float* base, float*
   if (parts_.metric == Metric::SquaredDistance) {
     const size_t dim = inner_dim();
     parallel_for(n, kGrain, [&](size_t begin, size_t end) {
-      size_t i = begin;
-      for (; i + kTogether <= end; i += kTogether) squares_of_rows<kTogether>(q + i * dim, dim, offset + i);
-      for (; i < end; ++i) squares_of_rows<1>(q + i * dim, dim, offset + i);
+      const float* x = q + begin * dim;
+      row_products(x, end - begin, dim, [&](size_t i, size_t k) { return x[i * dim + k]; }, offset + begin);
     });
   }
   parts_.decoder->project(q, n, y, base);

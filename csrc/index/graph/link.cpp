@@ -140,12 +140,9 @@ size_t Linker::keep_duplicates(uint32_t slot, std::span<const uint32_t> nodes, s
   same_.clear();
   for (size_t i = 0; i < near_.size() && near_[i].distance <= most; ++i) same_.push_back(nodes[near_[i].at]);
   std::sort(same_.begin(), same_.end());
-  const auto after = std::lower_bound(same_.begin(), same_.end(), slot), before = after;
+  const auto next = std::lower_bound(same_.begin(), same_.end(), slot);
   const auto each = static_cast<std::ptrdiff_t>(most_duplicates(degree));
-  const auto first = before - std::min(each, before - same_.begin());
-  const auto last = after + std::min(each, same_.end() - after);
-  kept_.assign(first, last);
-  if (kept_.size() > degree) kept_.resize(degree);
+  kept_.assign(next - std::min(each, next - same_.begin()), next + std::min(each, same_.end() - next));
   return same_.size();
 }
 

@@ -56,7 +56,7 @@ class Linker {
   Linker(const GraphView& view, const CodeSpace& space, const Int8Vectors& vectors)
       : view_(view), space_(space), vectors_(vectors) {}
   static constexpr float kAlpha = 1.15f;  // of squared distances
-  // Links to rows of the same code on each side, by slots.
+  // Links to rows of the same code on each side, by slots: no more than a degree of 2 has.
   static size_t most_duplicates(size_t degree) { return std::max<size_t>(1, degree / 8); }
 
   // The document in `slot` as a query of the walk.
