@@ -22,9 +22,8 @@ class Groups:
 class SearchOptions:
     """Checked arguments of a search beside its queries and the ids it is limited to; `k` reaches as far as hits are
     wanted, an offset included. `nprobe`, `ef_search`: lists, or candidates of a walk, of files that have them; None:
-    what was measured. `model`: of the queries, where it is not the collection's own. `collection`: the number
-    that it had when this was looked up, 0 where it was not. Searches whose options are equal may be joined; models are
-    alike if they are one object."""
+    what was measured. `model`: of the queries; None: the collection's own. Searches whose options are equal may be
+    joined; models are alike if they are one object."""
 
     k: int
     query: Query = "float"
@@ -34,6 +33,5 @@ class SearchOptions:
     rescore: int | None = None
     model: Binarizer | None = None
     filter: Filter | None = None
-    collection: int = 0
     nprobe: int | None = None
     ef_search: int | None = None

@@ -338,12 +338,12 @@ class CollectionRegistry:
             tell(name)
         await self._report(name, None)
 
-    async def query_model(self, served: ServedCollection, digest: str) -> Binarizer | None:
-        """The model ``digest`` of queries to a collection; None where it is the collection's own. ``IncompatibleModel``
-        if it is not registered; whether it was trained compatible, the search finds out."""
-        own = served.collection.binarizer.digest
-        if digest == own:
-            return None
+    async def query_model(self, served: ServedCollection, digest: str) -> Binarizer:
+        """The model ``digest`` of queries to a collection. ``IncompatibleModel`` if it is not registered; whether it is
+        the collection's own, or was trained compatible, the search finds out: a cutover may come before it."""
+        own = served.collection.binarizer
+        if digest == own.digest:
+            return own
         model = self._models.get(digest)
         if model is None:
             try:
@@ -351,7 +351,7 @@ class CollectionRegistry:
             except KeyError as error:
                 raise IncompatibleModel(
                     f"the queries are for model {digest}, which is not registered; collection "
-                    f"{served.collection.name!r} has model {own}: embed the queries with the producer of that "
+                    f"{served.collection.name!r} has model {own.digest}: embed the queries with the producer of that "
                     "model, or register one that was trained compatible with it"
                 ) from error
         return model

@@ -6,7 +6,6 @@ import json
 import time
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import Future
-from dataclasses import replace
 
 from bebr.arrays import Floats
 from bebr.binarizer import Binarizer
@@ -109,7 +108,6 @@ class Points(Reading):
     async def Search(self, request: pb.SearchRequest) -> pb.SearchResponse:
         start = time.perf_counter_ns()
         served = await self._registry.served(request.collection)
-        number = served.collection.number if request.HasField("model") else 0  # before its model is looked at
         model = await self._registry.query_model(served, request.model) if request.HasField("model") else None
         by_ids = request.HasField("by_ids")
         self._limits.check_ids(request.by_ids, "by_ids")
@@ -125,7 +123,7 @@ class Points(Reading):
         answers = queries * rows + min(queries, MAX_BATCH) * candidates
         scores = _SCORE_BYTES * len(served.collection) if texts else 0
         with self._budget.hold(ANSWER_BYTES * answers + scores, "the reply"):
-            answer = await self._found(served, number, request, model, depth, groups, texts)
+            answer = await self._found(served, request, model, depth, groups, texts)
             if answer.parts:
                 note_found(answer.parts[-1].snapshot, answer.batch, answer.work)
             answer = answer.after(request.offset * (groups.size if groups else 1))
@@ -147,19 +145,17 @@ class Points(Reading):
     async def _found(
         self,
         served: ServedCollection,
-        number: int,
         request: pb.SearchRequest,
         model: Binarizer | None,
         depth: int,
         groups: Groups | None,
         texts: list[str] | None,
     ) -> Answer:
-        """The hits of a search, those before its offset included. `number`: the collection's when its model was
-        looked up, or 0."""
+        """The hits of a search, those before its offset included."""
         filter = None
         if request.HasField("filter"):  # looked at before its search has its turn: others need not wait for that
             filter = await served.read(lambda: served.matched(convert.filter_from_message(request)))
-        options = replace(convert.options_from_message(request, depth, model, filter), collection=number)
+        options = convert.options_from_message(request, depth, model, filter)
         note_search(options, len(request.by_ids) // 8 or max(request.queries.count, len(request.text)))
         dim = (model or served.collection.binarizer).query_dim
 

@@ -18,7 +18,6 @@ from bebr.collection.keys import IdsLike, Named, named_array
 from bebr.collection.options import Groups, SearchOptions
 from bebr.collection.protocol import CollectionHits, Fusion, GroupValue
 from bebr.collection.request import SearchRequest, check_search, check_search_ids
-from bebr.errors import IncompatibleModel
 from bebr.index import Hits
 from bebr.index.segments import StopFlag
 from bebr.store.contents import Contents
@@ -203,7 +202,6 @@ class Searchable(Handle):
         """`search` of a snapshot with what `checks.check_query` returned, or `search_ids` with what
         `checks.check_query_ids` did; ids of the hits are the numbers of rows. `stop`: once it is set, the search ends
         soon with an error."""
-        self._check_cutover(snapshot, options)
         allowed = None if allow is None else resolve(snapshot, allow)
         if isinstance(queries, Named):
             return search_rows(snapshot, snapshot.bz, self._rows(snapshot, queries), options, allowed, stop)
@@ -211,13 +209,6 @@ class Searchable(Handle):
         if options.model is not None and new is not None and options.model.digest == new.rows.bz.digest:
             return search_both(snapshot, new, queries, options, allowed, stop)
         return search_vectors(snapshot, snapshot.bz, queries, options, allowed, stop)
-
-    def _check_cutover(self, snapshot: Snapshot, options: SearchOptions) -> None:
-        if options.collection not in (0, snapshot.collection):
-            raise IncompatibleModel(
-                f"the queries are not for model {snapshot.bz.digest}, to which collection {self.name!r} was cut over: "
-                "embed them with the producer of that"
-            )
 
     def _check_rescored(self, snapshot: Snapshot, options: SearchOptions) -> None:
         """Before a search asks for more than the caller did: an error names the caller's `rescore`. ValueError."""
@@ -269,7 +260,6 @@ class Searchable(Handle):
         stop: StopFlag | None = None,
     ) -> tuple[Hits, list[list[GroupValue | None]]]:
         """`search_snapshot` by groups: hits [n, k * size], and the values of the k groups of each query."""
-        self._check_cutover(snapshot, options)
         allowed = None if allow is None else resolve(snapshot, allow)
         what = self._rows(snapshot, queries) if isinstance(queries, Named) else queries
         self._check_rescored(snapshot, options)
