@@ -14,6 +14,7 @@
 #include "bench/paper.h"
 #include "kernels/dense.h"
 #include "kernels/kernels.h"
+#include "kernels/projection.h"
 
 namespace bebr {
 namespace {
@@ -90,10 +91,11 @@ std::vector<double> time_kernel(Isa isa, const std::string& kernel, uint32_t dim
   const Buffer bits = random_bytes(bits_stride(code_bytes), 0x07);
   Buffer expanded =
       random_bytes(kExpandedBlocks * expanded_bytes(spec.groups()), static_cast<uint8_t>((1u << planes) - 1));
-  const uint32_t size = kernel == "gemm" ? dims : 1;
+  const uint32_t size = kernel == "gemm" || kernel == "project" ? dims : 1;
   const Buffer weights(size_t{dims} * size * sizeof(float)), biases(size * sizeof(float)),
       floats_in(rows * size * sizeof(float));
   const Dense layer({weights.as<float>(), biases.as<float>(), size, size});
+  const Projection projection(weights.as<float>(), size, size);
   Buffer floats_out(rows * layer.out_stride() * sizeof(float));
   std::vector<uint32_t> order(256);
   std::vector<uint8_t> tails;
@@ -193,6 +195,8 @@ std::vector<double> time_kernel(Isa isa, const std::string& kernel, uint32_t dim
     };
   } else if (kernel == "gemm") {  // from dims to dims
     pass = [&] { layer.forward(k, floats_in.as<float>(), rows, dims, false, false, floats_out.as<float>()); };
+  } else if (kernel == "project") {  // so does this
+    pass = [&] { projection.forward(k, floats_in.as<float>(), rows, floats_out.as<float>()); };
   } else if (kernel == "permute") {
     places.resize(code_bytes);
     for (uint32_t i = 0; i < code_bytes; ++i) places[i] = static_cast<uint16_t>(code_bytes - 1 - i);

@@ -4,7 +4,7 @@
 
 #include "base/threads.h"
 #include "binarizer/norm_layer.h"
-#include "binarizer/row_products.h"
+#include "binarizer/row_product.h"
 #include "code/planes.h"
 
 namespace bebr {
@@ -31,7 +31,7 @@ auto into(float* x, size_t d) {
 Decoder::Decoder(const CodeSpec& spec, const float* weight, const float* bias, uint32_t output_dim)
     : spec_(spec),
       reconstruct_(transposed(weight, bias, spec.dims(), output_dim)),
-      project_(Layer{weight, std::vector<float>(spec.dims()).data(), output_dim, spec.dims()}),
+      project_(weight, output_dim, spec.dims()),
       mu_(bias, bias + output_dim) {
   const std::optional<NormLayer> norm = norm_layer(spec, weight, bias, output_dim);
   if (!norm) return;
@@ -103,14 +103,8 @@ void Decoder::project(const float* q, size_t n, float* y, float* base) const {
   const Kernels& table = kernels();
   const size_t d = output_dim(), dims = spec_.dims();
   parallel_for(n, 16, [&](size_t begin, size_t end) {
-    static thread_local Buffer buffer;
-    float* out = floats(buffer, kChunk * project_.out_stride());
-    for (size_t row = begin; row < end; row += kChunk) {
-      const size_t rows = std::min(kChunk, end - row);
-      project_.forward(table, q + row * d, rows, d, false, false, out);
-      for (size_t i = 0; i < rows; ++i) std::copy_n(out + i * project_.out_stride(), dims, y + (row + i) * dims);
-      row_products(q + row * d, rows, d, [&](size_t, size_t k) { return mu_[k]; }, base + row);
-    }
+    project_.forward(table, q + begin * d, end - begin, y + begin * dims);
+    for (size_t i = begin; i < end; ++i) base[i] = row_product(q + i * d, mu_.data(), d);
   });
 }
 

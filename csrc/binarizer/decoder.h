@@ -6,6 +6,7 @@
 
 #include "binarizer/network.h"
 #include "code/spec.h"
+#include "kernels/projection.h"
 
 namespace bebr {
 
@@ -25,7 +26,7 @@ class Decoder {
   // planes [n, row_bytes] -> ||x̂||^2 [n]; x̂ never exists as a whole.
   void squared_norms(const uint8_t* planes, size_t n, float* norms) const;
 
-  // q [n, output_dim] -> y = A^T q [n, dims] and base = <q, mu> [n].
+  // q [n, output_dim] -> y = A^T q [n, dims], by integers (Projection), and base = <q, mu> [n].
   void project(const float* q, size_t n, float* y, float* base) const;
 
  private:
@@ -35,8 +36,8 @@ class Decoder {
   void apply(const Dense& layer, const uint8_t* planes, size_t n, const Take& take) const;
 
   CodeSpec spec_;
-  Dense reconstruct_;  // A, mu
-  Dense project_;      // A^T
+  Dense reconstruct_;   // A, mu
+  Projection project_;  // A^T
   std::vector<float> mu_;
   // Where dims < output_dim: ||x̂||^2 = ||mu||^2 + v . (G v + 2 A^T mu) with G = A^T A, fewer products than x̂ itself.
   std::optional<Dense> norm_;

@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "base/threads.h"
-#include "binarizer/row_products.h"
+#include "binarizer/row_product.h"
 #include "code/planes.h"
 
 namespace bebr {
@@ -117,8 +117,7 @@ void QueryModel::project(const float* q, size_t n, float* y, float* base, float*
   if (parts_.metric == Metric::SquaredDistance) {
     const size_t dim = inner_dim();
     parallel_for(n, kGrain, [&](size_t begin, size_t end) {
-      const float* x = q + begin * dim;
-      row_products(x, end - begin, dim, [&](size_t i, size_t k) { return x[i * dim + k]; }, offset + begin);
+      for (size_t i = begin; i < end; ++i) offset[i] = row_product(q + i * dim, q + i * dim, dim);
     });
   }
   parts_.decoder->project(q, n, y, base);

@@ -13,6 +13,7 @@ Kernels bind(Isa isa) {
   table.isa = isa;
   bind_scalar(table);
   bind_scalar_gemm(table);
+  bind_scalar_project(table);
   bind_scalar_descend(table);
   bind_scalar_raw(table);
   bind_scalar_expand(table);
@@ -22,6 +23,7 @@ Kernels bind(Isa isa) {
     bind_avx2(table);
     bind_avx2_select(table);
     bind_avx2_gemm(table);
+    bind_avx2_project(table);
     bind_avx2_descend(table);
     bind_avx2_graph(table);
     bind_avx2_raw(table);
@@ -35,6 +37,7 @@ Kernels bind(Isa isa) {
     bind_avx512(table);
     bind_avx512_score(table);
     bind_avx512_gemm(table);
+    bind_avx512_project(table);
     bind_avx512_descend(table);
     bind_avx512_graph(table);
     bind_avx512_query(table);

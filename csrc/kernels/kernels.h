@@ -95,6 +95,15 @@ struct PackedWeights {
   const float* bias = nullptr;
 };
 
+// A matrix [out, in] of integers for project: panels of 32 outputs, each ceil(in / 2) rows of 32 pairs of inputs (those
+// of output o: pairs[((o / 32) * ceil(in / 2) + i / 2) * 64 + (o % 32) * 2 + i % 2]), zeros where there is none. scale
+// has round_up(out, 32) entries.
+struct PackedProjection {
+  uint32_t in = 0, out = 0;
+  const int16_t* pairs = nullptr;
+  const float* scale = nullptr;
+};
+
 // The grid and the metric of a coordinate descent. stride = round_up(dims, 16); entries beyond dims are zero in gram
 // and inverse and 2 in step (and v there must be 1), so that they never move.
 struct DescentGrid {
@@ -228,6 +237,13 @@ struct Kernels {
   // of k, fused (std::fma), so all ISAs agree to the bit: codes and trained models are the same on each.
   void (*gemm)(const float* x, size_t rows, size_t x_stride, const PackedWeights& w, bool relu, float* out,
                size_t out_stride) noexcept;
+  // out[i, o] = float(sum_k x[i, k] w[o, k]) scale[o] by[i], each of the three rounded on its own. Rows of x are
+  // x_stride
+  // >= 2 ceil(w.in / 2) entries apart, and zero at an entry w.in that makes a pair whole; out has room for
+  // round_up(w.out, 32) columns. Rows of x and of w are at most 2^15 long (the root of their entries' squares), so that
+  // a sum of any of the products is at most 2^30 in size. A pair of entries of -2^15 is none of these.
+  void (*project)(const int16_t* x, size_t rows, size_t x_stride, const float* by, const PackedProjection& w,
+                  float* out, size_t out_stride) noexcept;
   // The position of the greatest of n > 0 values; the first of equal ones. Where one is a NaN: any position below n.
   size_t (*first_greatest)(const float* values, size_t n) noexcept;
   // Lowers (z - v)^T G (z - v) over the grid for `count` vectors, one coordinate after the other: v_j becomes the
@@ -253,6 +269,7 @@ const Kernels& kernels(Isa isa);
 // Each ISA file overwrites what it improves; called in order from scalar up.
 void bind_scalar(Kernels& table) noexcept;
 void bind_scalar_gemm(Kernels& table) noexcept;
+void bind_scalar_project(Kernels& table) noexcept;
 void bind_scalar_descend(Kernels& table) noexcept;
 void bind_scalar_raw(Kernels& table) noexcept;
 void bind_query(Kernels& table) noexcept;
@@ -261,6 +278,7 @@ void bind_scalar_expand(Kernels& table) noexcept;
 void bind_avx2(Kernels& table) noexcept;
 void bind_avx2_select(Kernels& table) noexcept;
 void bind_avx2_gemm(Kernels& table) noexcept;
+void bind_avx2_project(Kernels& table) noexcept;
 void bind_avx2_graph(Kernels& table) noexcept;
 void bind_avx2_descend(Kernels& table) noexcept;
 void bind_avx2_raw(Kernels& table) noexcept;
@@ -270,6 +288,7 @@ void bind_avxvnni_expand(Kernels& table) noexcept;
 void bind_avx512(Kernels& table) noexcept;
 void bind_avx512_score(Kernels& table) noexcept;
 void bind_avx512_gemm(Kernels& table) noexcept;
+void bind_avx512_project(Kernels& table) noexcept;
 void bind_avx512_graph(Kernels& table) noexcept;
 void bind_avx512_query(Kernels& table) noexcept;
 void bind_avx512_candidates(Kernels& table) noexcept;

@@ -1,0 +1,29 @@
+// Products of vectors with a matrix by 16-bit integers, packed once (PackedProjection of kernels.h). A vector, and a
+// row of the matrix, becomes integers of one length: their products fit into 32 bits whatever the entries are, and all
+// machines give the same bits. What rounding adds to a product is about 10^-5 of both lengths.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "base/buffer.h"
+#include "kernels/kernels.h"
+
+namespace bebr {
+
+class Projection {
+ public:
+  // weight [out, in] row-major; in <= 2^20.
+  Projection(const float* weight, uint32_t in, uint32_t out);
+
+  uint32_t out() const noexcept { return out_; }
+
+  // x [rows, in] -> y [rows, out], products with each row of the matrix.
+  void forward(const Kernels& kernels, const float* x, size_t rows, float* y) const;
+
+ private:
+  uint32_t in_, out_;
+  Buffer pairs_, scale_;
+};
+
+}  // namespace bebr
