@@ -238,7 +238,7 @@ def test_a_broken_chain_of_layers_is_named() -> None:
 @pytest.mark.parametrize("widths", [[8], [64, 64], [104, 40, 8]])
 @pytest.mark.parametrize("dim", [8, 33, 200])
 def test_decoder_is_affine_in_the_code(widths: list[int], dim: int) -> None:
-    """decode, norms and project against float64: errors of a few float32 roundings, of project those of its integers."""
+    """decode, norms and project against float64: errors of a few float32 roundings, of project its integers."""
     rng = np.random.default_rng(dim)
     weight, mean = rng.standard_normal((widths[0], dim)).astype(np.float32), rng.standard_normal(dim).astype(np.float32)
     decoder = _core.Decoder(weight, mean, widths)
