@@ -196,7 +196,7 @@ std::vector<double> time_kernel(Isa isa, const std::string& kernel, uint32_t dim
   } else if (kernel == "gemm") {  // from dims to dims
     pass = [&] { layer.forward(k, floats_in.as<float>(), rows, dims, false, false, floats_out.as<float>()); };
   } else if (kernel == "project") {  // so does this
-    pass = [&] { projection.forward(k, floats_in.as<float>(), rows, floats_out.as<float>()); };
+    pass = [&] { projection.forward(k, floats_in.as<float>(), rows, floats_out.as<float>(), layer.out_stride()); };
   } else if (kernel == "permute") {
     places.resize(code_bytes);
     for (uint32_t i = 0; i < code_bytes; ++i) places[i] = static_cast<uint16_t>(code_bytes - 1 - i);

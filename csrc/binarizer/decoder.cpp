@@ -103,7 +103,7 @@ void Decoder::project(const float* q, size_t n, float* y, float* base) const {
   const Kernels& table = kernels();
   const size_t d = output_dim(), dims = spec_.dims();
   parallel_for(n, 16, [&](size_t begin, size_t end) {
-    project_.forward(table, q + begin * d, end - begin, y + begin * dims);
+    project_.forward(table, q + begin * d, end - begin, y + begin * dims, dims);
     for (size_t i = begin; i < end; ++i) base[i] = row_product(q + i * d, mu_.data(), d);
   });
 }

@@ -62,13 +62,14 @@ Projection::Projection(const float* weight, uint32_t in, uint32_t out) : in_(in)
   }
 }
 
-void Projection::forward(const Kernels& kernels, const float* x, size_t rows, float* y) const {
+void Projection::forward(const Kernels& kernels, const float* x, size_t rows, float* y, size_t y_stride) const {
   static thread_local Buffer integers_buffer, out_buffer;  // kept by the thread
   // An odd number of cache lines: rows that are a power of two apart would all fall into one set.
   const size_t stride = (round_up(in_, 32) / 32 | 1) * 32, out_stride = round_up(out_, kPanel);
   const size_t needed = std::min(rows, kChunk);
+  const bool direct = y_stride >= out_stride;
   integers_buffer.resize(std::max(integers_buffer.size(), needed * stride * sizeof(int16_t)));
-  out_buffer.resize(std::max(out_buffer.size(), needed * out_stride * sizeof(float)));
+  if (!direct) out_buffer.resize(std::max(out_buffer.size(), needed * out_stride * sizeof(float)));
   auto* entries = integers_buffer.as<int16_t>();
   float *out = out_buffer.as<float>(), by[kChunk];
   const PackedProjection packed{in_, out_, pairs_.as<int16_t>(), scale_.as<float>()};
@@ -78,8 +79,13 @@ void Projection::forward(const Kernels& kernels, const float* x, size_t rows, fl
       by[i] = integers(x + (row + i) * in_, in_, entries + i * stride);
       if (in_ % 2 != 0) entries[i * stride + in_] = 0;  // makes the last pair whole
     }
+    float* to = y + row * y_stride;
+    if (direct) {
+      kernels.project(entries, count, stride, by, packed, to, y_stride);
+      continue;
+    }
     kernels.project(entries, count, stride, by, packed, out, out_stride);
-    for (size_t i = 0; i < count; ++i) std::copy_n(out + i * out_stride, out_, y + (row + i) * out_);
+    for (size_t i = 0; i < count; ++i) std::copy_n(out + i * out_stride, out_, to + i * y_stride);
   }
 }
 

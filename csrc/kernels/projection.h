@@ -18,8 +18,9 @@ class Projection {
 
   uint32_t out() const noexcept { return out_; }
 
-  // x [rows, in] -> y [rows, out], products with each row of the matrix.
-  void forward(const Kernels& kernels, const float* x, size_t rows, float* y) const;
+  // x [rows, in] -> y, products with each row of the matrix: rows y_stride >= out floats apart. What lies between them
+  // may be written to where that is round_up(out, 32) or more.
+  void forward(const Kernels& kernels, const float* x, size_t rows, float* y, size_t y_stride) const;
 
  private:
   uint32_t in_, out_;

@@ -98,7 +98,7 @@ BEBR_KERNEL_TEST(a_projection_is_a_product_of_floats) {
           x[i * s.in + k] = i % 5 == 4 || (i % 5 == 3 && k != only) ? 0 : normal(random) * length;
       }
       for (float& value : weight) value = normal(random);
-      Projection(weight.data(), s.in, s.out).forward(tested, x.data(), s.rows, y.data());
+      Projection(weight.data(), s.in, s.out).forward(tested, x.data(), s.rows, y.data(), s.out);
       for (size_t i = 0; i < s.rows; ++i) {
         for (size_t o = 0; o < s.out; ++o) {
           double want = 0, a = 0, b = 0;

@@ -27,12 +27,6 @@ constexpr size_t kCounted = 48;        // of so many, counting who is better is 
 constexpr size_t kMost = 4;            // all are sorted where more than a kMost-th are wanted
 constexpr size_t kByDigits = 256;      // from so many on, a sort by digits is faster than one by comparisons
 
-// x -> <x, c> + bias; bias null: 0.
-Dense dense(const float* values, const float* bias, size_t count, uint32_t dim) {
-  const std::vector<float> nothing(count, 0.0f);
-  return Dense({values, bias != nullptr ? bias : nothing.data(), dim, static_cast<uint32_t>(count)});
-}
-
 struct Ranked {
   float score;
   uint32_t list;
@@ -86,19 +80,18 @@ void sort_by_digits(std::vector<Ranked>& ranked, std::vector<Ranked>& room) {
 }  // namespace
 
 Centroids::Centroids(uint32_t dim, size_t count, const float* values, bool by_product)
-    : dim_(dim), count_(count), by_product_(by_product), values_(values, values + count * dim), half_norms_(count) {
-  for (size_t i = 0; i < count; ++i) half_norms_[i] = half_norm(values + i * dim, dim);
-  if (kernels().gemm_bf16 != nullptr) find_centre();
+    : dim_(dim), count_(count), by_product_(by_product), values_(values, values + count * dim) {
+  find_centre();
   if (count > kMostDirect) {
     make_groups();
     return;
   }
-  groups_.push_back({dense(values, nullptr, count, dim), {}, {}});
-  if (!centre_.empty()) {
-    std::vector<uint32_t> all(count);
-    std::iota(all.begin(), all.end(), 0u);
-    rough_ = made_rough(values, all, by_product_);
-  }
+  exact_.emplace(Layer{values, std::vector<float>(count).data(), dim, static_cast<uint32_t>(count)});
+  half_norms_.resize(count);
+  for (size_t i = 0; i < count; ++i) half_norms_[i] = half_norm(values + i * dim, dim);
+  std::vector<uint32_t> all(count);
+  std::iota(all.begin(), all.end(), 0u);
+  all_.emplace(around(values, all));
 }
 
 std::shared_ptr<const Centroids> Centroids::shared(uint32_t dim, size_t count, const float* values, bool by_product) {
@@ -134,41 +127,24 @@ void Centroids::find_centre() {
   }
 }
 
-Dense Centroids::made_rough(const float* values, std::span<const uint32_t> which, bool by_product) const {
-  std::vector<float> rows(which.size() * dim_), bias(which.size());
+Centroids::Around Centroids::around(const float* values, std::span<const uint32_t> which) const {
+  std::vector<float> rows(which.size() * dim_), half_norms(which.size());
   for (size_t i = 0; i < which.size(); ++i) {
     for (uint32_t j = 0; j < dim_; ++j) rows[i * dim_ + j] = values[size_t{which[i]} * dim_ + j] - centre_[j];
-    if (!by_product) bias[i] = -half_norm(rows.data() + i * dim_, dim_);
+    half_norms[i] = half_norm(rows.data() + i * dim_, dim_);
   }
-  Dense made = dense(rows.data(), bias.data(), which.size(), dim_);
-  made.keep_bf16_only();
-  return made;
+  return {RoughProducts(rows.data(), which.size(), dim_), std::move(half_norms)};
 }
 
 void Centroids::make_groups() {
   NearGroups near = near_groups(values_.data(), count_, dim_);
-  const size_t groups = near.members.size();
-  std::vector<float> bias, rows;
   for (std::vector<uint32_t>& members : near.members) {
-    rows.clear();
-    bias.clear();
-    for (const uint32_t i : members) {
-      rows.insert(rows.end(), values_.begin() + static_cast<ptrdiff_t>(size_t{i} * dim_),
-                  values_.begin() + static_cast<ptrdiff_t>((size_t{i} + 1) * dim_));
-      bias.push_back(by_product_ ? 0 : -half_norms_[i]);
-    }
-    Group group{dense(rows.data(), bias.data(), members.size(), dim_), std::move(members), {}};
-    if (!centre_.empty()) group.rough = made_rough(values_.data(), group.lists, false);
-    groups_.push_back(std::move(group));
+    Around centroids = around(values_.data(), members);
+    groups_.push_back({std::move(centroids), std::move(members)});
   }
-  if (!centre_.empty()) {
-    std::vector<uint32_t> all(groups);
-    std::iota(all.begin(), all.end(), 0u);
-    rough_heads_ = made_rough(near.means.data(), all, false);
-  }
-  bias.resize(groups);
-  for (size_t g = 0; g < groups; ++g) bias[g] = -half_norm(near.means.data() + g * dim_, dim_);
-  heads_ = dense(near.means.data(), bias.data(), groups, dim_);
+  std::vector<uint32_t> all(groups_.size());
+  std::iota(all.begin(), all.end(), 0u);
+  heads_.emplace(around(near.means.data(), all));
 }
 
 void Centroids::nearest(const float* x, size_t n, size_t nprobe, uint32_t* lists) const {
@@ -187,25 +163,29 @@ void Centroids::assign(const float* x, size_t n, uint32_t* lists, bool roughly) 
   });
 }
 
+const float* Centroids::score(const Around& some, const float* x, size_t rows, bool by_product, Buffer& work) const {
+  const size_t stride = some.products.out_stride();
+  float* scores = floats(work, rows * stride);
+  some.products.forward(x, rows, scores);
+  for (size_t i = 0; !by_product && i < rows; ++i)
+    for (size_t c = 0; c < some.half_norms.size(); ++c) scores[i * stride + c] -= some.half_norms[c];
+  return scores;
+}
+
 const float* Centroids::score_all(const float* x, size_t rows, bool by_product, bool roughly) const {
   static thread_local Buffer work, shifted;
-  const size_t stride = groups_.front().weights.out_stride();
+  if (roughly) return score(*all_, by_product ? x : around_centre(x, rows, shifted), rows, by_product, work);
+  const size_t stride = exact_->out_stride();
   float* scores = floats(work, rows * stride);
-  if (!roughly) {
-    groups_.front().weights.forward(kernels(), x, rows, dim_, false, false, scores);
-    for (size_t i = 0; !by_product && i < rows; ++i)
-      for (size_t c = 0; c < count_; ++c) scores[i * stride + c] -= half_norms_[c];
-    return scores;
-  }
-  if (!by_product) x = around_centre(x, rows, shifted);
-  rough_->forward(kernels(), x, rows, dim_, false, true, scores);
+  exact_->forward(kernels(), x, rows, dim_, false, false, scores);
+  for (size_t i = 0; !by_product && i < rows; ++i)
+    for (size_t c = 0; c < count_; ++c) scores[i * stride + c] -= half_norms_[c];
   return scores;
 }
 
 void Centroids::rank_all(const float* x, size_t n, size_t nprobe, bool by_product, bool roughly,
                          uint32_t* lists) const {
-  roughly = roughly && by_product == by_product_ && rough_;
-  const size_t stride = groups_.front().weights.out_stride();
+  const size_t stride = exact_->out_stride();
   static thread_local std::vector<Ranked> ranked, room;
   static thread_local std::vector<float> order;
   for (size_t row = 0; row < n; row += kChunk) {
@@ -248,23 +228,20 @@ const float* Centroids::around_centre(const float* x, size_t rows, Buffer& work)
 }
 
 void Centroids::assign_by_groups(const float* x, size_t n, uint32_t* lists) const {
-  const bool roughly = rough_heads_.has_value();
-  const Dense& heads = roughly ? *rough_heads_ : *heads_;
-  const size_t looked = std::min(kGroupsAssigned, groups_.size());
+  const size_t looked = std::min(kGroupsAssigned, groups_.size()), stride = heads_->products.out_stride();
   const Kernels& table = kernels();
   static thread_local Buffer shifted, work, gathered;
   std::vector<Ranked> best(kAssignChunk);
   std::vector<std::vector<uint32_t>> visits(groups_.size());  // rows that search a group
   for (size_t row = 0; row < n; row += kAssignChunk) {
     const size_t rows = std::min(kAssignChunk, n - row);
-    const float* from = roughly ? around_centre(x + row * dim_, rows, shifted) : x + row * dim_;
+    const float* from = around_centre(x + row * dim_, rows, shifted);
     for (auto& visit : visits) visit.clear();
     for (size_t begin = 0; begin < rows; begin += kChunk) {
       const size_t count = std::min(kChunk, rows - begin);
-      float* scores = floats(work, count * heads.out_stride());
-      heads.forward(table, from + begin * dim_, count, dim_, false, roughly, scores);
+      score(*heads_, from + begin * dim_, count, false, work);
       for (size_t i = 0; i < count; ++i) {
-        float* values = scores + i * heads.out_stride();
+        float* values = work.as<float>() + i * stride;
         for (size_t seen = 0; seen < looked; ++seen) {
           const size_t g = table.first_greatest(values, groups_.size());
           visits[g].push_back(static_cast<uint32_t>(begin + i));
@@ -276,16 +253,12 @@ void Centroids::assign_by_groups(const float* x, size_t n, uint32_t* lists) cons
     for (size_t g = 0; g < groups_.size(); ++g) {
       if (visits[g].empty()) continue;
       const Group& group = groups_[g];
-      const Dense& weights = roughly ? *group.rough : group.weights;
       const size_t count = visits[g].size();
       float* mine = floats(gathered, count * dim_);
       for (size_t v = 0; v < count; ++v) std::copy_n(from + visits[g][v] * dim_, dim_, mine + v * dim_);
-      float* scores = floats(work, count * weights.out_stride());
-      weights.forward(table, mine, count, dim_, false, roughly, scores);
+      const float* scores = score(group.centroids, mine, count, false, work);
       for (size_t v = 0; v < count; ++v) {
-        float* values = scores + v * weights.out_stride();
-        for (size_t c = 0; !roughly && by_product_ && c < group.lists.size(); ++c)
-          values[c] -= half_norms_[group.lists[c]];
+        const float* values = scores + v * group.centroids.products.out_stride();
         const size_t c = table.first_greatest(values, group.lists.size());
         const Ranked found{values[c], group.lists[c]};
         if (better_list(found, best[visits[g][v]])) best[visits[g][v]] = found;
@@ -296,18 +269,18 @@ void Centroids::assign_by_groups(const float* x, size_t n, uint32_t* lists) cons
 }
 
 void Centroids::rank_groups(const float* x, size_t n, size_t nprobe, uint32_t* lists) const {
-  const Dense& heads = *heads_;
-  static thread_local Buffer work;
+  const size_t stride = heads_->products.out_stride();
+  static thread_local Buffer work, shifted;
   std::vector<Ranked> order(groups_.size());
   std::vector<uint32_t> best(groups_.size());
   std::vector<std::vector<uint32_t>> visits(groups_.size());  // rows that look at a group
   for (size_t row = 0; row < n; row += kGroupChunk) {
     const size_t rows = std::min(kGroupChunk, n - row);
-    const float* head_scores = floats(work, rows * heads.out_stride());
-    heads.forward(kernels(), x + row * dim_, rows, dim_, false, false, work.as<float>());
+    const float* around = around_centre(x + row * dim_, rows, shifted);
+    const float* head_scores = score(*heads_, around, rows, false, work);
     for (auto& visit : visits) visit.clear();
     for (size_t i = 0; i < rows; ++i) {
-      for (uint32_t g = 0; g < groups_.size(); ++g) order[g] = {number(head_scores[i * heads.out_stride() + g]), g};
+      for (uint32_t g = 0; g < groups_.size(); ++g) order[g] = {number(head_scores[i * stride + g]), g};
       size_t looked = 0, held = 0, known = 0;
       while (looked < best.size() && (looked < kGroupsLooked || held < kHeldTimes * nprobe)) {
         if (looked == known) {  // few of them are needed in order
@@ -320,19 +293,18 @@ void Centroids::rank_groups(const float* x, size_t n, size_t nprobe, uint32_t* l
     }
     std::vector<std::vector<Ranked>> found(rows);
     std::vector<float> gathered;
-    Buffer scores;
+    const float* from = by_product_ ? x + row * dim_ : around;
     for (size_t g = 0; g < groups_.size(); ++g) {
       if (visits[g].empty()) continue;
       gathered.resize(visits[g].size() * dim_);
       for (size_t v = 0; v < visits[g].size(); ++v)
-        std::copy_n(x + (row + visits[g][v]) * dim_, dim_, gathered.data() + v * dim_);
-      const Dense& weights = groups_[g].weights;
-      float* out = floats(scores, visits[g].size() * weights.out_stride());
-      weights.forward(kernels(), gathered.data(), visits[g].size(), dim_, false, false, out);
+        std::copy_n(from + visits[g][v] * dim_, dim_, gathered.data() + v * dim_);
+      const Around& centroids = groups_[g].centroids;
+      const float* out = score(centroids, gathered.data(), visits[g].size(), by_product_, work);
       for (size_t v = 0; v < visits[g].size(); ++v) {
         std::vector<Ranked>& all = found[visits[g][v]];
         for (size_t c = 0; c < groups_[g].lists.size(); ++c)
-          all.push_back({number(out[v * weights.out_stride() + c]), groups_[g].lists[c]});
+          all.push_back({number(out[v * centroids.products.out_stride() + c]), groups_[g].lists[c]});
       }
     }
     for (size_t i = 0; i < rows; ++i) take_best(found[i], nprobe, lists + (row + i) * nprobe);

@@ -8,6 +8,7 @@
 #include <span>
 #include <vector>
 
+#include "index/ivf/rough_products.h"
 #include "kernels/dense.h"
 
 namespace bebr {
@@ -29,42 +30,48 @@ class Centroids {
   // x: n rows. lists: the `nprobe` best of each (at most size()), best first, nprobe apart; equal: the smaller number.
   void nearest(const float* x, size_t n, size_t nprobe, uint32_t* lists) const;
   // The nearest list of each row, by distance even where by_product: where a row belongs. On all threads. `roughly`: by
-  // bf16 where that is fast, and seldom the next nearest then.
+  // RoughProducts, and seldom the next nearest then.
   void assign(const float* x, size_t n, uint32_t* lists, bool roughly = false) const;
 
  private:
-  // One Dense over some centroids, and what they are called.
-  struct Group {
-    Dense weights;
-    std::vector<uint32_t> lists;  // empty: 0, 1, 2, ..
-    std::optional<Dense> rough;   // with half norms taken off: what rows are assigned by
+  // Vectors around centre_, and half of the squared norms of these.
+  struct Around {
+    RoughProducts products;
+    std::vector<float> half_norms;
   };
-  // By rough_ if `roughly` and there is one for that ranking.
+  struct Group {
+    Around centroids;
+    std::vector<uint32_t> lists;  // what they are called
+  };
+  // Exactly, or by all_ if `roughly`; of few centroids.
   void rank_all(const float* x, size_t n, size_t nprobe, bool by_product, bool roughly, uint32_t* lists) const;
   // Scores of all centroids for `rows` rows, the half norms taken off unless by_product; out_stride apart.
   const float* score_all(const float* x, size_t rows, bool by_product, bool roughly) const;
-  void find_centre();
-  // The rows `which` of values around centre_, as rough_ and Group::rough hold them.
-  Dense made_rough(const float* values, std::span<const uint32_t> which, bool by_product) const;
-  const float* around_centre(const float* x, size_t rows, Buffer& work) const;
+  // The same of some centroids; x around centre_ unless by_product.
+  const float* score(const Around& some, const float* x, size_t rows, bool by_product, Buffer& work) const;
   void rank_groups(const float* x, size_t n, size_t nprobe, uint32_t* lists) const;
-  void make_groups();
-  // The nearest list of rows through groups, by bf16 where it is fast.
+  // The nearest list of rows through groups.
   void assign_by_groups(const float* x, size_t n, uint32_t* lists) const;
+  void find_centre();
+  Around around(const float* values, std::span<const uint32_t> which) const;  // the rows `which` of values
+  const float* around_centre(const float* x, size_t rows, Buffer& work) const;
+  void make_groups();
 
   uint32_t dim_;
   size_t count_;
   bool by_product_;
-  std::vector<float> values_, half_norms_;
-  // Many centroids are searched through groups of near ones (near_groups.h): first the best groups, then every centroid
-  // in them. Otherwise one group holds all.
-  std::vector<Group> groups_;
-  // Where bf16 is fast, queries rank a single group by it, and rows are assigned through groups by it. Products are
-  // taken around the centroids' mean, so that rounding is of the size of the differences, not of the vectors
-  // (docs/experiments/bf16-centroids.md).
-  std::optional<Dense> rough_;
+  std::vector<float> values_;
+  // Rough products are taken around the centroids' mean, so that rounding is of the size of the differences, not of the
+  // vectors (docs/experiments/bf16-centroids.md).
   std::vector<float> centre_;
-  std::optional<Dense> heads_, rough_heads_;  // the groups' means; none: a single group
+  // Few centroids: queries rank all, roughly; exactly, with half_norms_ taken off, where the nearest alone is wanted.
+  std::optional<Dense> exact_;
+  std::vector<float> half_norms_;
+  std::optional<Around> all_;
+  // Many are searched through groups of near ones (near_groups.h): first the best groups by their means, then every
+  // centroid in them.
+  std::optional<Around> heads_;
+  std::vector<Group> groups_;
 };
 
 }  // namespace bebr

@@ -90,7 +90,7 @@ CodeMeans IvfCopy::means() const {
   // To make groups of more centroids would take as long as many searches. Values and packed weights are to take no
   // more memory than the rows.
   const RowFormat& format = from_->format();
-  const size_t vectors = 2 * sizeof(float) * from_->centroids().dim() * means_.lists.size();
+  const size_t vectors = (2 * sizeof(float) + sizeof(int16_t)) * from_->centroids().dim() * means_.lists.size();
   const size_t row = format.spec.row_bytes() + format.factor_bytes() + sizeof(int64_t);
   const bool pays = means_.lists.size() <= Centroids::kMostDirect && vectors <= row * copied_->rows.size();
   return pays ? means_ : CodeMeans{};
