@@ -63,6 +63,7 @@ CASES = (
     Case("raw_l2_f16", 384, 8, 1),
     # Of more rows: a pass's own work, the clock and a line of output, is as much as this kernel's over 2,048.
     Case("select", 384, 1, 1, rows=10 * ROWS),
+    Case("select_few", 384, 1, 1, rows=10 * ROWS),
     Case("expand", 384, 4, 1),
     Case("dot_expanded", 384, 1, 32),
     Case("expand_tail", 384, 4, 1),

@@ -164,11 +164,12 @@ std::vector<double> time_kernel(Isa isa, const std::string& kernel, uint32_t dim
         scorer(weights.as<float>(), code_bytes / 2, codes.data(), row_bytes, order.data(), n, sums.as<float>());
       });
     };
-  } else if (kernel == "select") {  // a search keeps few rows; here none
+  } else if (kernel == "select" || kernel == "select_few") {  // a search keeps few rows; here none
     const auto* factors = reinterpret_cast<const uint8_t*>(out + order.size());
-    pass = [&, factors] {
-      for (size_t i = 0; i < view.rows; i += order.size())
-        k.select(out, std::min(order.size(), view.rows - i), factors, {}, Factor::Mul, nullptr, 0, 1,
+    const size_t some = kernel == "select" ? order.size() : 32;  // as many as a graph's node has neighbours
+    pass = [&, factors, some] {
+      for (size_t i = 0; i < view.rows; i += some)
+        k.select(out, std::min(some, view.rows - i), factors, {}, Factor::Mul, nullptr, 0, 1,
                  std::numeric_limits<float>::infinity(), 0, order.data(), floats_out.as<float>());
     };
   } else if (kernel == "expand") {

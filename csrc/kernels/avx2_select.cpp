@@ -112,8 +112,9 @@ BEBR_INLINE size_t select_mode_avx2(const Factor mode, const uint32_t bytes, con
     }
     for (; keep != 0; keep &= keep - 1, ++to.kept) put();
   }
-  for (; i < rows; i += 8) {
-    const size_t here = rows - i < 8 ? rows - i : 8;
+  for (; i + 8 <= rows; i += 8) keep_avx2(to, i, score_avx2(mode, bytes, to, sums + i, factors + i * bytes), 8, mask);
+  if (i < rows) {
+    const size_t here = rows - i;
     int32_t last_sums[8] = {};
     uint8_t last_factors[8 * sizeof(float)] = {};  // the inputs end here
     std::memcpy(last_sums, sums + i, here * sizeof(int32_t));
