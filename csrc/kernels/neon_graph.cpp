@@ -110,22 +110,20 @@ void dot_bits8_neon(const uint8_t* data, size_t stride, uint32_t bytes, const in
   for (; i < count; ++i) rows8_neon_graph(1, data, stride, bytes, y, total, rows + i, out + i);
 }
 
-// A query of dot_bits16.
+// A query of dot_bits16; in the course of a row, what of it is left.
 struct Weighted {
   const uint8_t* weights;
   const int8_t *low, *high;
   int32_t total;
 };
 
-// `steps` times two bytes of nr rows, from bit `bit` on.
+// `steps` times two bytes of nr rows. Pointers that move: from one place on g++ would add up each load's address.
 BEBR_INLINE void add16_neon_graph(const int nr, const uint32_t steps, const uint8x16_t* bytes, uint8x16_t index,
-                                  const Weighted& query, size_t bit, int16x8_t* low, int16x8_t* high) {
-  const uint8_t* weights = query.weights + bit;
-  const int8_t *lows = query.low + bit, *highs = query.high + bit;
+                                  Weighted& query, int16x8_t* low, int16x8_t* high) {
 #pragma GCC unroll 8
   for (uint32_t k = 0; k < steps; ++k, index = vaddq_u8(index, vdupq_n_u8(2))) {
-    const uint8x16_t weight = vld1q_u8(weights + 16 * k);
-    const int8x16_t y_low = vld1q_s8(lows + 16 * k), y_high = vld1q_s8(highs + 16 * k);
+    const uint8x16_t weight = vld1q_u8(query.weights + 16 * k);
+    const int8x16_t y_low = vld1q_s8(query.low + 16 * k), y_high = vld1q_s8(query.high + 16 * k);
     __asm__("" : "+w"(index));  // g++ would load each as a constant, by two instructions
 #pragma GCC unroll 4
     for (int r = 0; r < nr; ++r) {
@@ -135,19 +133,21 @@ BEBR_INLINE void add16_neon_graph(const int nr, const uint32_t steps, const uint
       __asm__ volatile("" : "+w"(low[r]), "+w"(high[r]));  // one after the other: g++ would copy sums
     }
   }
+  query.weights += 16 * steps;
+  query.low += 16 * steps;
+  query.high += 16 * steps;
 }
 
 // 32 bytes of nr rows from byte `at` on, or, where these are not `whole`, those that there are.
 BEBR_INLINE void add_piece_neon_graph(const int nr, const bool whole, const uint8_t* const* row, uint32_t at,
-                                      uint32_t bytes, const Weighted& query, int32x4_t* low, int32x4_t* high) {
+                                      uint32_t bytes, Weighted& query, int32x4_t* low, int32x4_t* high) {
   int16x8_t few_low[4], few_high[4];
 #pragma GCC unroll 4
   for (int r = 0; r < nr; ++r) few_low[r] = few_high[r] = vdupq_n_s16(0);
   for (const uint32_t end = whole ? at + 32 : bytes; at < end; at += 16) {
     uint8x16_t read[4];
     const uint8x16_t index = read_rows_neon_graph(nr, row, at, whole ? at + 16 : bytes, read);
-    add16_neon_graph(nr, whole ? 8 : std::min((bytes - at + 1) / 2, 8u), read, index, query, 8 * size_t{at}, few_low,
-                     few_high);
+    add16_neon_graph(nr, whole ? 8 : std::min((bytes - at + 1) / 2, 8u), read, index, query, few_low, few_high);
   }
 #pragma GCC unroll 4
   for (int r = 0; r < nr; ++r) {
@@ -156,8 +156,8 @@ BEBR_INLINE void add_piece_neon_graph(const int nr, const bool whole, const uint
   }
 }
 
-BEBR_INLINE void rows16_neon_graph(const int nr, const uint8_t* data, size_t stride, uint32_t bytes,
-                                   const Weighted& query, const uint32_t* rows, int32_t* out) {
+BEBR_INLINE void rows16_neon_graph(const int nr, const uint8_t* data, size_t stride, uint32_t bytes, Weighted query,
+                                   const uint32_t* rows, int32_t* out) {
   const uint8_t* row[4];
   int32x4_t low[4], high[4];
 #pragma GCC unroll 4
