@@ -1,4 +1,6 @@
-// bebr_tests [PART OF A NAME]: runs every test, or those with such a name, and closes with "N passed, N failed".
+// bebr_tests [--kernels | --kernels=BUNDLE | --others] [PART OF A NAME]: runs every test, or those of kernels alone, or
+// of one bundle's, or the others, with such a name, and closes with "N passed, N failed".
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <exception>
@@ -73,12 +75,43 @@ bool add(const char* name, void (*run)(const Kernels&)) {
   return true;
 }
 
-// filter: part of the names of the tests to run.
-int run_all(const std::string& filter) {
+// Which tests run: of kernels, of one bundle if it is named, others, and those with this part in their names.
+struct Wanted {
+  bool kernels = true, others = true;
+  std::string bundle, part;
+
+  bool has(const Test& test) const {
+    return (test.run == nullptr ? kernels : others) && std::string(test.name).find(part) != std::string::npos;
+  }
+};
+
+Wanted wanted_of(int count, char** arguments) {
+  Wanted wanted;
+  for (int i = 1; i < count; ++i) {
+    const std::string said = arguments[i];
+    const std::string of = "--kernels=";
+    if (said == "--others")
+      wanted.kernels = false;
+    else if (said == "--kernels" || said.starts_with(of)) {
+      wanted.others = false;
+      wanted.bundle = said.substr(std::min(said.size(), of.size()));
+    } else if (said.starts_with("--"))
+      throw Failure(said + ": want --kernels, --kernels=BUNDLE, --others or a part of a name");
+    else
+      wanted.part = said;
+  }
+  return wanted;
+}
+
+int run_all(const Wanted& wanted) {
   Count count;
-  const std::vector<Isa> isas = tested_isas(count);
+  std::vector<Isa> isas = tested_isas(count);
+  if (!wanted.bundle.empty()) {
+    std::erase_if(isas, [&](Isa isa) { return wanted.bundle != isa_name(isa); });
+    if (isas.empty()) throw Failure(wanted.bundle + ": no such bundle, or not on this machine");
+  }
   for (const Test& test : tests()) {
-    if (std::string(test.name).find(filter) == std::string::npos) continue;
+    if (!wanted.has(test)) continue;
     if (test.run != nullptr) {
       attempt(test.name, count, test.run);
       continue;
@@ -94,7 +127,7 @@ int run_all(const std::string& filter) {
 
 int main(int count, char** arguments) {
   try {
-    return bebr::test::run_all(count > 1 ? arguments[1] : "");
+    return bebr::test::run_all(bebr::test::wanted_of(count, arguments));
   } catch (const std::exception& error) {
     std::printf("failed: %s\n", error.what());
     return 1;

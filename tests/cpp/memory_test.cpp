@@ -159,7 +159,7 @@ BEBR_TEST(ivf_adds_all_or_nothing) {
 // Every row makes allocations of its own, and every allocation a graph anew. So there are few rows; the last ones of
 // the add have slots in another word of the graph's bits.
 BEBR_TEST(graph_adds_all_or_nothing) {
-  check_index("graph", false, {56, 12}, [] {
+  check_index("graph", false, {60, 6}, [] {
     const CodeSpace space{std::vector<float>(kDims, 1.0f), std::vector<float>(kDims), 0, 1, 0, false};
     return graph_index(format_of_test(), {8, 16, 0}, space);
   });
