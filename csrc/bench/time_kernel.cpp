@@ -92,8 +92,9 @@ std::vector<double> time_kernel(Isa isa, const std::string& kernel, uint32_t dim
   Buffer expanded =
       random_bytes(kExpandedBlocks * expanded_bytes(spec.groups()), static_cast<uint8_t>((1u << planes) - 1));
   const uint32_t size = kernel == "gemm" || kernel == "project" ? dims : 1;
-  const Buffer weights(size_t{dims} * size * sizeof(float)), biases(size * sizeof(float)),
-      floats_in(rows * size * sizeof(float));
+  const Buffer weights(size_t{dims} * size * sizeof(float)), biases(size * sizeof(float));
+  Buffer floats_in(rows * size * sizeof(float));
+  std::fill_n(floats_in.as<float>(), rows * size, 1.0f);  // vectors of zeros are told apart
   const Dense layer({weights.as<float>(), biases.as<float>(), size, size});
   const Projection projection(weights.as<float>(), size, size);
   Buffer floats_out(rows * layer.out_stride() * sizeof(float));

@@ -45,6 +45,9 @@ struct Part {
 #pragma GCC unroll 4
       for (unsigned v = 0; v < vectors; ++v)
         acc[r * vectors + v] = _mm256_add_epi32(acc[r * vectors + v], _mm256_madd_epi16(value, weight[v]));
+      // One row after the other: g++ would take all rows' products first, and keep sums in memory.
+#pragma GCC unroll 4
+      for (unsigned v = 0; v < vectors; ++v) __asm__ volatile("" : "+x"(acc[r * vectors + v]));
     }
   }
 #pragma GCC unroll 6
