@@ -70,6 +70,7 @@ CASES = (
     Case("dot_tail", 384, 4, 1),
     Case("gemm", 64, 1, 1),
     Case("project", 64, 1, 1),
+    Case("project", 384, 1, 1, rows=1),
     Case("descend", 384, 1, 1),
     # Of neither set: what compilers make of portable loops.
     Case("descent_follow", 384, 1, 1),

@@ -56,6 +56,7 @@ Kernels bind(Isa isa) {
     bind_neon_select(table);
     bind_neon_complete(table);
     bind_neon_gemm(table);
+    bind_neon_project(table);
     bind_neon_descend(table);
     bind_neon_graph(table);
     bind_neon_digits(table);

@@ -303,6 +303,7 @@ void bind_neon(Kernels& table) noexcept;
 void bind_neon_select(Kernels& table) noexcept;
 void bind_neon_complete(Kernels& table) noexcept;
 void bind_neon_gemm(Kernels& table) noexcept;
+void bind_neon_project(Kernels& table) noexcept;
 void bind_neon_descend(Kernels& table) noexcept;
 void bind_neon_digits(Kernels& table) noexcept;
 void bind_neon_expand(Kernels& table) noexcept;
