@@ -1,12 +1,10 @@
-// NEON: project (kernels.h), in tiles of 5 rows x 16 outputs, whose sums are 20
-// of the 32 registers.
+// NEON: project (kernels.h), in tiles of 5 rows x 16 outputs, whose sums are 20 of the 32 registers.
 //
-// Layout: pairs of inputs lie together for each output; ld2 parts them, eight
-// outputs at a time. Eight inputs of a row are a register, and smlal multiplies
-// by one of its lanes.
+// Layout: pairs of inputs lie together for each output; ld2 parts them, eight outputs at a time. Eight inputs of a row
+// are a register, and smlal multiplies by one of its lanes.
 //
-// Instructions: smlal, four products each, where vpmaddwd and vpaddd add
-// sixteen. Sums of |products| stay below 2^30 (kernels.h).
+// Instructions: smlal, four products each, where vpmaddwd and vpaddd add sixteen. Sums of |products| stay below 2^30
+// (kernels.h).
 #include <arm_neon.h>
 
 #include <cassert>
@@ -33,9 +31,8 @@ struct Part {
   size_t out_stride;
 };
 
-// Adds lanes kLane and kLane + 1 of nr rows times the pairs of eight outputs,
-// `groups` times. The address of the pairs moves on to the next input's, after
-// the last one past their end: so it is a number.
+// Adds lanes kLane and kLane + 1 of nr rows times the pairs of eight outputs, `groups` times. The address of the pairs
+// moves on to the next input's, after the last one past their end: so it is a number.
 template <int kLane>
 BEBR_INLINE void add_pair_neon_project(const unsigned nr, const unsigned groups, const int16x8_t* x, uintptr_t& pairs,
                                        int32x4_t* acc) {
@@ -55,8 +52,7 @@ BEBR_INLINE void add_pair_neon_project(const unsigned nr, const unsigned groups,
   }
 }
 
-// nr rows x (8 * groups) outputs; both are constants at every call, so the
-// arrays below are registers.
+// nr rows x (8 * groups) outputs; both are constants at every call, so the arrays below are registers.
 BEBR_INLINE void tile_neon_project(const unsigned nr, const unsigned groups, const Part& part) {
   int32x4_t acc[20];
   int16x8_t x[5];

@@ -94,8 +94,8 @@ BEBR_KERNEL_TEST(lut_sdc_any_table) {
 
 BEBR_KERNEL_TEST(every_kernel_can_be_timed) {
   for (const char* kernel : {"read", "scan_table", "scan_batch", "complete", "dot_bits16", "select", "select_few",
-                             "raw_dot_i8", "raw_dot_f16", "raw_l2_f16", "descend", "descent_follow", "descent_energy",
-                             "permute", "lut_sdc", "popcount_sdc"}) {
+                             "raw_dot_i8", "raw_dot_f16", "raw_l2_f16", "gemm", "project", "descend", "descent_follow",
+                             "descent_energy", "permute", "lut_sdc", "popcount_sdc"}) {
     const std::vector<double> seconds = time_kernel(tested.isa, kernel, 64, 2, 1030, 5, 2);
     CHECK(seconds.size() == 2 && seconds[0] > 0, kernel);
   }
