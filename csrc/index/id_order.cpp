@@ -58,7 +58,7 @@ int64_t IdOrder::find(int64_t id) const noexcept {
 
 void IdOrder::find_all(std::span<const int64_t> ids, int64_t* out) const noexcept {
   constexpr size_t kTogether = 16;
-  const int64_t first = size() > 0 ? id_at(0) : 0;
+  const int64_t first = size() > 0 ? id_at(0) : 0, last = size() > 0 ? id_at(size() - 1) : -1;
   size_t i = 0;
   // Numbered from some id on without a gap, as rows mostly are, an id's place is known.
   const auto guessed = [&](int64_t id, int64_t& row) {
@@ -68,7 +68,9 @@ void IdOrder::find_all(std::span<const int64_t> ids, int64_t* out) const noexcep
     return true;
   };
   while (i < ids.size()) {
-    if (guessed(ids[i], out[i])) {
+    if (ids[i] < first || ids[i] > last) {  // new rows mostly have numbers beyond those of every file
+      out[i++] = -1;
+    } else if (guessed(ids[i], out[i])) {
       ++i;
     } else if (i + kTogether <= ids.size()) {
       find_some<kTogether>(ids.data() + i, out + i);
