@@ -126,15 +126,16 @@ void bind_build(py::module_& m) {
   m.def("list_means", &means_of_lists, py::arg("x"), py::arg("lists"), py::arg("before"));
   py::class_<IvfBuild>(m, "IvfBuild")
       .def(py::init([](const RowFormat& format, const Array<float>& centroids, bool by_product,
-                       const std::optional<std::string>& raw) {
+                       const std::optional<std::string>& raw, size_t most_direct) {
              expect_shape(centroids, "centroids", {-1, -1});
              Centroids made(static_cast<uint32_t>(centroids.shape(1)), static_cast<size_t>(centroids.shape(0)),
-                            centroids.data(), by_product);
+                            centroids.data(), by_product, most_direct);
              return std::make_unique<IvfBuild>(
                  format, std::move(made),
                  raw ? RawFormat{static_cast<uint32_t>(centroids.shape(1)), raw_type_of(*raw)} : RawFormat{});
            }),
-           py::arg("format"), py::arg("centroids"), py::arg("by_product"), py::arg("raw") = py::none())
+           py::arg("format"), py::arg("centroids"), py::arg("by_product"), py::arg("raw") = py::none(),
+           py::arg("most_direct") = Centroids::kMostDirect)
       .def("raw_rows", &IvfBuild::raw_rows, py::arg("x"))
       .def("assign", &IvfBuild::assign, py::arg("x"), py::arg("roughly") = false)
       .def("write_chunk", &IvfBuild::write_chunk, py::arg("path"), py::arg("first_row"), py::arg("planes"),

@@ -26,20 +26,31 @@ float distance(const float* a, const float* b) {
   return sum;
 }
 
-BEBR_TEST(rows_are_assigned_to_the_nearest_of_many_centroids_nearly_always) {
-  Random random(5);
-  const std::vector<float> c = values(random, kCount), x = values(random, kRows);
-  const Centroids centroids(kDim, kCount, c.data(), false);
+// How many of x are assigned to their nearest of the first `count` of c.
+size_t assigned_to_the_nearest(const std::vector<float>& c, size_t count, size_t most_direct,
+                               const std::vector<float>& x) {
+  const Centroids centroids(kDim, count, c.data(), false, most_direct);
   std::vector<uint32_t> lists(kRows);
   centroids.assign(x.data(), kRows, lists.data());
   size_t nearest = 0;
   for (size_t i = 0; i < kRows; ++i) {
     const float* row = x.data() + i * kDim;
     float best = distance(row, c.data());
-    for (size_t l = 1; l < kCount; ++l) best = std::min(best, distance(row, c.data() + l * kDim));
+    for (size_t l = 1; l < count; ++l) best = std::min(best, distance(row, c.data() + l * kDim));
     nearest += distance(row, c.data() + size_t{lists[i]} * kDim) <= best * 1.0001f ? 1 : 0;
   }
-  CHECK(nearest > kRows * 9 / 10, nearest << " of " << kRows);
+  return nearest;
+}
+
+BEBR_TEST(rows_are_assigned_to_the_nearest_of_many_centroids_nearly_always) {
+  Random random(5);
+  const std::vector<float> c = values(random, kCount), x = values(random, kRows);
+  const size_t of_all = assigned_to_the_nearest(c, kCount, Centroids::kMostDirect, x);
+  CHECK(of_all > kRows * 9 / 10, of_all << " of " << kRows);
+  const size_t few = assigned_to_the_nearest(c, 1000, 999, x);
+  CHECK(few > kRows * 97 / 100 && few < kRows, few << " of " << kRows);  // fewer than all: through groups
+  const size_t directly = assigned_to_the_nearest(c, 1000, 1000, x);
+  CHECK(directly == kRows, directly << " of " << kRows);
 }
 
 BEBR_TEST(equal_centroids_are_in_the_order_of_their_numbers) {

@@ -40,6 +40,9 @@ _ASSIGNED = 1 << 31
 # Centroids from which on k-means goes in two levels: a third of the time, recall the same for as many rows looked at
 # (docs/experiments/segment-kinds.md).
 _MOST_DIRECT = 256
+# More centroids than this are looked at through groups of near ones when a row is assigned: of 4,096, without AMX, that
+# takes 8 us a row for 24 (docs/experiments/segment-kinds.md).
+_MOST_RANKED = 2048
 # Rows that are linked between two pauses.
 _LINKED = 512
 
@@ -131,7 +134,9 @@ class _IVF:
     def encode(self) -> None:
         bz, keeping = self._coding.bz, self._coding.keeping
         centroids = kmeans(self._sample(), self._nlist, 0, self._pause, _MOST_DIRECT)
-        self._engine = core.IvfBuild(row_format(bz), np.ascontiguousarray(centroids), bz.metric == "ip")
+        self._engine = core.IvfBuild(
+            row_format(bz), np.ascontiguousarray(centroids), bz.metric == "ip", most_direct=_MOST_RANKED
+        )
         lists = np.empty(len(self._live), np.uint32)
         filled: list[tuple[NDArray[np.uint8], NDArray[np.uint8], Ids]] = []
         first = done = 0

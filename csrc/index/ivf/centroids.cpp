@@ -22,7 +22,7 @@ constexpr size_t kGroupChunk = 1024;   // the same through groups: a group's cen
 constexpr size_t kAssignChunk = 4096;  // and where rows are assigned: enough of them a group for whole tiles
 constexpr size_t kGroupsLooked = 64;   // of about 4 sqrt(count), by a query (docs/experiments/many-centroids.md)
 constexpr size_t kHeldTimes = 6;       // or more, until they hold so many times the lists that are wanted
-constexpr size_t kGroupsAssigned = 8;  // by a row that is assigned
+constexpr size_t kGroupsAssigned = 8;  // by a row that is assigned; of few lists twice as many, for groups are smaller
 constexpr size_t kCounted = 48;        // of so many, counting who is better is faster than a sort
 constexpr size_t kMost = 4;            // all are sorted where more than a kMost-th are wanted
 constexpr size_t kByDigits = 256;      // from so many on, a sort by digits is faster than one by comparisons
@@ -79,10 +79,10 @@ void sort_by_digits(std::vector<Ranked>& ranked, std::vector<Ranked>& room) {
 
 }  // namespace
 
-Centroids::Centroids(uint32_t dim, size_t count, const float* values, bool by_product)
+Centroids::Centroids(uint32_t dim, size_t count, const float* values, bool by_product, size_t most_direct)
     : dim_(dim), count_(count), by_product_(by_product), values_(values, values + count * dim) {
   find_centre();
-  if (count > kMostDirect) {
+  if (count > most_direct) {
     make_groups();
     return;
   }
@@ -228,7 +228,8 @@ const float* Centroids::around_centre(const float* x, size_t rows, Buffer& work)
 }
 
 void Centroids::assign_by_groups(const float* x, size_t n, uint32_t* lists) const {
-  const size_t looked = std::min(kGroupsAssigned, groups_.size()), stride = heads_->products.out_stride();
+  const size_t looked = std::min(count_ > kMostDirect ? kGroupsAssigned : 2 * kGroupsAssigned, groups_.size()),
+               stride = heads_->products.out_stride();
   const Kernels& table = kernels();
   static thread_local Buffer shifted, work, gathered;
   std::vector<Ranked> best(kAssignChunk);

@@ -17,7 +17,8 @@ class Centroids {
  public:
   static constexpr size_t kMostDirect = 4096;  // more than this are searched through groups
   // values: count rows of dim floats. Rows rank by <x, c> - ||c||^2 / 2, the nearest first, or, by_product, by <x, c>.
-  Centroids(uint32_t dim, size_t count, const float* values, bool by_product);
+  // More than most_direct of them are looked at through groups.
+  Centroids(uint32_t dim, size_t count, const float* values, bool by_product, size_t most_direct = kMostDirect);
   // The one object of these values, as long as somebody has it: files that were written to the same lists share it, and
   // what a search ranks by it.
   static std::shared_ptr<const Centroids> shared(uint32_t dim, size_t count, const float* values, bool by_product);
