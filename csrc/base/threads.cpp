@@ -28,6 +28,7 @@ namespace {
 
 thread_local bool inside_piece = false;
 thread_local bool in_background = false;
+std::atomic<uint64_t> calls_of_foreground{0};
 
 // A third of the processor time of a thread that others wait for, where both want it. Not less: what is held up here
 // may hold Python's lock, and files have to be merged as fast as rows come. Searches beside a load of 400,000 rows:
@@ -176,6 +177,7 @@ void set_num_threads(size_t n) {
 
 void parallel_for(size_t n, size_t grain, const std::function<void(size_t, size_t)>& fn) {
   if (n == 0) return;
+  if (!inside_piece && !in_background) calls_of_foreground.fetch_add(1, std::memory_order_relaxed);
   grain = std::max<size_t>(1, grain);
   const size_t threads = std::min(num_threads(), (n + grain - 1) / grain);
   if (threads <= 1 || inside_piece) {
@@ -188,6 +190,8 @@ void parallel_for(size_t n, size_t grain, const std::function<void(size_t, size_
   own_pool().run(job, threads - 1);
   if (job.error) std::rethrow_exception(job.error);
 }
+
+uint64_t foreground_calls() noexcept { return calls_of_foreground.load(std::memory_order_relaxed); }
 
 void enter_background() noexcept {
   if (std::exchange(in_background, true)) return;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <functional>
 
 namespace bebr {
@@ -16,6 +17,9 @@ void set_num_threads(size_t n);  // throws Error(InvalidArgument) unless 1 <= n 
 // thread alone. After fork() the child starts threads of its own.
 // A thread of the background is helped by threads of the background alone, which others do not wait for.
 void parallel_for(size_t n, size_t grain, const std::function<void(size_t begin, size_t end)>& fn);
+
+// How often threads that others wait for have begun a parallel_for so far: where it stays, nobody asks for anything.
+uint64_t foreground_calls() noexcept;
 
 // Makes the calling thread one of the background, for good: it does what nobody waits for. Where processors are short,
 // the threads of all programs go before it (on Linux its nice value rises by 5).

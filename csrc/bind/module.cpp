@@ -177,6 +177,7 @@ void bind_machine(py::module_& m) {
   m.def("num_threads", &num_threads);
   m.def("set_num_threads", &set_num_threads, py::arg("n"));
   m.def("enter_background", &enter_background);
+  m.def("foreground_calls", &foreground_calls);
   m.attr("version") = BEBR_VERSION;
   m.attr("file_version") = kFileVersion;
 }

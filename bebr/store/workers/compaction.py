@@ -73,9 +73,9 @@ class Stopped(Exception):
 
 
 class Compactor:
-    """A thread of a database that does one kind of `work`: `Compactable.seal` or `merge`. It works in pieces and rests
-    as long as it worked, so that searches have the machine. `costs`: what a failure comes to. `background`: other
-    threads go before it where processors are short."""
+    """A thread of a database that does one kind of `work`: `Compactable.seal` or `merge`. It works in pieces, and where
+    somebody searched or wrote meanwhile it rests as long as it computed, so that these have the machine. `costs`: what
+    a failure comes to. `background`: other threads go before it where processors are short."""
 
     def __init__(
         self,
@@ -94,7 +94,8 @@ class Compactor:
         self._later: dict[Compactable, float] = {}  # when work is to be requested, by the monotonic clock
         self._alarm: threading.Timer | None = None  # for the first of these
         self._alarm_at = math.inf
-        self._worked_since = 0.0
+        self._worked_since = 0.0  # by the clock of the thread: what it waited for a processor is rest enough
+        self._calls = 0  # of others, as of then
 
     def request(self, collection: Compactable) -> None:
         """Has the work done for the collection soon. Repeating it before that is harmless."""
@@ -146,7 +147,7 @@ class Compactor:
     def _run(self, collection: Compactable) -> None:
         with self._lock:
             self._wanted.discard(collection)
-        self._worked_since = time.monotonic()
+        self._begin_piece()
         try:
             self._work(collection, self._give_way)
         except Stopped:
@@ -179,7 +180,11 @@ class Compactor:
             self._submit(collection)
 
     def _give_way(self) -> None:
-        self._stopping.wait(time.monotonic() - self._worked_since)
+        if core.foreground_calls() != self._calls:
+            self._stopping.wait(time.thread_time() - self._worked_since)
         if self._stopping.is_set():
             raise Stopped
-        self._worked_since = time.monotonic()
+        self._begin_piece()
+
+    def _begin_piece(self) -> None:
+        self._worked_since, self._calls = time.thread_time(), core.foreground_calls()
