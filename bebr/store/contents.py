@@ -153,6 +153,7 @@ class Contents:
         """Seals, and merges until nothing is due, a successor too; with a `timeout` in seconds, waits until the
         background did, at most so long: TimeoutError."""
         self.flush()
+        self.end_load()
         if timeout is None:
             self.merge_all()
             return
@@ -162,6 +163,13 @@ class Contents:
             if time.monotonic() >= end:
                 raise TimeoutError(f"files of collection {self.name!r} are still being merged after {timeout} s")
             time.sleep(_POLL)
+
+    def end_load(self) -> None:
+        """As of `Rewriting.end_load`, of a successor too."""
+        self.rewriting.end_load()
+        self._request()
+        if (heir := self.succession.heir) is not None:
+            heir.end_load()
 
     @property
     def merging(self) -> bool:

@@ -17,8 +17,9 @@ from hypothesis import strategies as st
 import bebr
 from bebr.store.database import Database
 from bebr.store.segments.shape import Shape
-from bebr.store.upkeep import rewriting
+from bebr.store.upkeep import migration, rewriting
 from bebr.store.upkeep.migration import to_merge
+from bebr.store.workers import compaction
 from bebr.store.workers.compaction import CALM_RATIO, RATIO, Compactor, segments_to_merge
 
 
@@ -97,6 +98,73 @@ def test_files_that_are_less_alike_are_merged_once_nothing_is_written(tmp_path, 
         contents._request()
         assert merged.wait(60) and (docs.stats().segments, len(docs)) == (1, 401)
         assert contents.rewriting.due_in is None
+
+
+def test_large_merges_wait_while_rows_come_fast(tmp_path, vectors, monkeypatch, until):
+    monkeypatch.setattr(migration, "LOAD_ROWS", 300)
+    monkeypatch.setattr(rewriting, "LOAD_SECONDS", 3600.0)
+    with Database(tmp_path, seal_rows=10**9) as db:
+        docs = db.create_collection("docs", bebr.untrained(64, 18))
+        contents = docs._contents
+
+        def sizes() -> list[int]:
+            return sorted(view.live for view in contents.snapshot.segments)
+
+        for begin in range(0, 2000, 100):
+            docs.upsert(range(begin, begin + 100), vectors[np.arange(begin, begin + 100) % len(vectors)])
+            docs.flush()
+            until(lambda: not docs.stats().merging)
+            # Two seals become a file of 200 rows; two of these, with 400 rows, do not become one.
+            assert sizes() == sorted([200] * ((begin + 100) // 200) + [100] * ((begin + 100) % 200 // 100))
+        about = contents.snapshot, contents.state.target, contents.state.shape
+        assert len(to_merge(*about)) == 10 and to_merge(*about, loading=True) == []
+        monkeypatch.setattr(migration, "LOAD_SHARE", 0.5)  # of 2,000
+        assert sum(view.live for view in to_merge(*about, loading=True)) == 1000
+        docs.settle(timeout=60)
+        assert sizes() == [2000]
+        docs.upsert(range(2000, 2100), vectors[:100])  # one seal is no load
+        docs.flush()
+        assert not contents.rewriting._loading
+
+
+def test_large_merges_go_on_where_rows_come_slowly(tmp_path, vectors, monkeypatch, until):
+    monkeypatch.setattr(migration, "LOAD_ROWS", 300)
+    monkeypatch.setattr(rewriting, "LOAD_SECONDS", 0.0)
+    with Database(tmp_path, seal_rows=10**9) as db:
+        docs = db.create_collection("docs", bebr.untrained(64, 18))
+        for begin in range(0, 800, 100):
+            docs.upsert(range(begin, begin + 100), vectors[begin : begin + 100])
+            docs.flush()
+            until(lambda: not docs.stats().merging)
+        assert docs.stats().segments < 4 and max(view.live for view in docs._contents.snapshot.segments) > 300
+
+
+def test_work_rests_only_where_somebody_else_computes(monkeypatch):
+    class Waits(threading.Event):
+        def wait(self, timeout=None):
+            waits.append(timeout)
+            return False
+
+    def work(_, give_way):
+        for others in (0, 3, 0):
+            begin = time.thread_time()
+            calls[0] += others
+            while time.thread_time() < begin + 0.02:
+                pass
+            give_way()
+        done.set()
+
+    class Named:
+        name, closed = "docs", False
+
+    waits, calls, done = [], [0], threading.Event()
+    monkeypatch.setattr(compaction.core, "foreground_calls", lambda: calls[0])
+    compactor = Compactor("test", work, "")
+    compactor._stopping = Waits()
+    compactor.request(Named())
+    assert done.wait(60)
+    compactor.close()
+    assert len(waits) == 1 and waits[0] >= 0.02  # as long as it computed
 
 
 def test_work_that_is_requested_for_later_is_done_then():

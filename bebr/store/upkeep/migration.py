@@ -13,7 +13,7 @@ from bebr.store.files.kept import Keeping
 from bebr.store.segments.shape import Shape
 from bebr.store.snapshots.part import PartView
 from bebr.store.snapshots.snapshot import Snapshot
-from bebr.store.workers.compaction import RATIO, segments_to_merge
+from bebr.store.workers.compaction import LOAD_ROWS, LOAD_SHARE, RATIO, segments_to_merge
 
 
 def check_target(keeping: Keeping | None, bz: Binarizer, target: Binarizer) -> None:
@@ -35,15 +35,21 @@ def behind(snapshot: Snapshot, target: Binarizer) -> list[PartView]:
     return [view for view in snapshot.parts if view.live and view.part.index.binarizer.digest != target.digest]
 
 
-def to_merge(snapshot: Snapshot, target: Binarizer, shape: Shape, ratio: int = RATIO) -> list[PartView]:
+def to_merge(
+    snapshot: Snapshot, target: Binarizer, shape: Shape, ratio: int = RATIO, loading: bool = False
+) -> list[PartView]:
     """The files that a merge makes one of: those of `segments_to_merge` by that `ratio`, and the smallest of those that
     are to be re-encoded; or one that is flat and has too many rows for that. Empty where nothing is due. Files that
-    would be flat together are scanned as one anyway: for these the ratio is `RATIO`."""
+    would be flat together are scanned as one anyway: for these the ratio is `RATIO`. `loading`: rows come so fast that
+    a large merge is for later."""
     files = [view for view in snapshot.segments if view.part.row is not None]
     sizes = [(view.part.rows, view.live) for view in files]
-    chosen = [files[i] for i in segments_to_merge(sizes, shape.most_rows, ratio)]
+    most = shape.most_rows
+    if loading:
+        most = min(most, max(LOAD_ROWS, int(LOAD_SHARE * len(snapshot))))
+    chosen = [files[i] for i in segments_to_merge(sizes, most, ratio)]
     if ratio > RATIO and shape.kind(sum(view.live for view in chosen)) == "flat":
-        chosen = [files[i] for i in segments_to_merge(sizes, shape.most_rows, RATIO)]
+        chosen = [files[i] for i in segments_to_merge(sizes, most, RATIO)]
     waiting = [view for view in behind(snapshot, target) if view.part.row is not None]
     if waiting and not any(view in chosen for view in waiting):
         chosen.append(min(waiting, key=lambda view: view.live))

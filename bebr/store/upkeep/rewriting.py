@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import time
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
@@ -19,7 +21,7 @@ from bebr.store.segments.writing import write_segment
 from bebr.store.snapshots.part import Part, PartView
 from bebr.store.snapshots.snapshot import Snapshot
 from bebr.store.upkeep.migration import to_merge
-from bebr.store.workers.compaction import CALM, CALM_RATIO, RATIO
+from bebr.store.workers.compaction import CALM, CALM_RATIO, LOAD_SECONDS, RATIO
 from bebr.store.writes.current import Current
 from bebr.store.writes.state import State, bitmap_bytes, files_of, in_memory
 
@@ -33,27 +35,38 @@ class Rewriting:
         self._current = current
         self.seals = self.merges = 0
         self.written = time.monotonic()
+        self._sealed = deque([-math.inf, -math.inf], 2)  # when the last two seals ended, by that clock
 
     @property
     def due(self) -> bool:
         """Whether there is something to merge."""
-        return bool(self._to_merge(self._current.state, self._ratio))
+        state = self._current.state
+        return bool(self._to_merge(state, state.snapshot, self._ratio))
 
     @property
     def due_in(self) -> float | None:
         """Seconds until there is, if nothing is written; None for never."""
         if self.due:
             return 0.0
-        calm = self._to_merge(self._current.state, CALM_RATIO)
+        state = self._current.state
+        calm = self._to_merge(state, state.snapshot, CALM_RATIO)
         return max(0.0, self.written + CALM - time.monotonic()) if calm else None
 
     @property
     def _ratio(self) -> int:
         return CALM_RATIO if time.monotonic() >= self.written + CALM else RATIO
 
-    @staticmethod
-    def _to_merge(state: State, ratio: int) -> list[PartView]:
-        return to_merge(state.snapshot, state.target, state.shape, ratio)
+    def _to_merge(self, state: State, base: Snapshot, ratio: int) -> list[PartView]:
+        return to_merge(base, state.target, state.shape, ratio, self._loading and ratio == RATIO)
+
+    @property
+    def _loading(self) -> bool:
+        """Whether there were two seals of late."""
+        return time.monotonic() < self._sealed[0] + LOAD_SECONDS
+
+    def end_load(self) -> None:
+        """Somebody waits for merges, however many rows came of late: large ones are due at once."""
+        self._sealed.extend([-math.inf, -math.inf])
 
     def seal(self, give_way: Callable[[], None] = nothing) -> bool:
         """Writes what is in memory to a segment file, beside a merge; False where the collection was closed."""
@@ -74,6 +87,7 @@ class Rewriting:
                 if memory or state.newly_dead(base):
                     self._rewrite(state, base, memory, give_way, base.version)
                     self.seals += 1
+                    self._sealed.append(time.monotonic())
                 return
             except _Truncated:  # the collection was read anew meanwhile: its rows in memory are other ones
                 continue
@@ -87,7 +101,7 @@ class Rewriting:
                 return False
             state = current.state
             base = state.snapshot
-            chosen = to_merge(base, state.target, state.shape, self._ratio)
+            chosen = self._to_merge(state, base, self._ratio)
             if chosen:
                 try:
                     self._rewrite(state, base, chosen, give_way)

@@ -42,6 +42,9 @@ class Heir(Target, Protocol):
     def flush(self) -> None:
         """Seals its rows in memory."""
 
+    def end_load(self) -> None:
+        """Has large merges done at once, however many rows came of late."""
+
     def merge_all(self) -> None:
         """Merges its files until nothing is due."""
 

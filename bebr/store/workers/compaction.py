@@ -24,6 +24,10 @@ CALM = 5.0
 # In a file that a merge makes, the largest one it was made of has at most so many times the rows of the others: while
 # writes come, and once they do not.
 RATIO, CALM_RATIO = 1, 4
+# While rows come so fast that two seals lie within so many seconds, a merge makes no file of more rows than these, or
+# than such a share of all. A file that doubles takes as long as all before it did: of 10^7 rows, millions stood in flat
+# files then, which every search scans (docs/experiments/segment-kinds.md).
+LOAD_SECONDS, LOAD_ROWS, LOAD_SHARE = 20.0, 1 << 19, 1 / 16
 # Seconds after which work that failed is tried again; twice as many after each further failure.
 FIRST_RETRY, LAST_RETRY = 1.0, 60.0
 
