@@ -9,8 +9,8 @@ searches `--rate` times a second, one query each, with payloads; beside what tha
 them the server answered within so many ms, for the rest is its own wait for a processor). CPU seconds of client and
 server say what bounds a load. Then the last collection settles, until the server rests; searches are timed again, and
 recall@10 is compared with that of all codes. At last the server ends and starts again, and once more after kill -9 in
-the midst of a load: seconds until it has answered a search. Above two million rows, 10^7 say, the client makes rows
-again as it sends them: rows/s and its CPU are then not those of a load alone.
+the midst of a load: seconds until it has answered a search. Rows are made before they come; more than two million
+lie in a file of the temporary folder (TMPDIR), 8 GB of 10^7 rows.
 
 Aims: 50,000 rows/s on two processors; p50 of a search 1.5 ms once settled, 3 times that while rows come, never 100 ms;
 1 s after a restart, 3 s after a kill.
@@ -43,6 +43,7 @@ from rich.table import Table
 import bebr
 from bebr.arrays import normalized
 from bebr.exact import best, recall
+from bebr.store.workers.compaction import CALM
 from benchmarks import machine, output
 from benchmarks.concurrency import percentiles
 from benchmarks.filters import mixture
@@ -156,13 +157,15 @@ def disk_of(folder: Path) -> int:
 
 
 def settle(process: int, most: float = 600.0) -> float:
-    """Seconds until a process has used less than a twentieth of a processor for two seconds."""
-    start, calm = time.perf_counter(), 0
-    while calm < 4 and time.perf_counter() - start < most:
+    """Seconds until a process uses less than a twentieth of a processor, and did so for longer than a merge waits for
+    the last write."""
+    start = busy = time.perf_counter()
+    while (now := time.perf_counter()) < min(busy + CALM + 2, start + most):
         before = cpu_of(process)
         time.sleep(0.5)
-        calm = calm + 1 if cpu_of(process) - before < 0.025 else 0
-    return time.perf_counter() - start
+        if cpu_of(process) - before >= 0.025:
+            busy = now + 0.5
+    return busy - start
 
 
 def timed(way: str, collection: Any, rows: Rows, process: int) -> Load:
@@ -231,7 +234,7 @@ def killed(folder: Path, rows: Rows, seconds: float) -> None:
 
 def measure(options: argparse.Namespace, folder: Path, console: Console) -> tuple[list[Load], After | None]:
     source = mixture(options.dim, options.seed)
-    rows = Rows(source, options.rows, np.float16 if options.float16 else np.float32)
+    rows = Rows(source, options.rows, np.float16 if options.float16 else np.float32, folder)
     queries = np.asarray(source.queries(options.queries), np.float32)
     if options.model is not None:
         model = bebr.Binarizer.load(options.model)

@@ -23,13 +23,28 @@ def test_rows_are_loaded_and_found_after_a_kill(tmp_path, capsys, monkeypatch):
     assert shares == sorted(shares) and shares[-1] > 0
 
 
-def test_rows_that_are_not_held_are_made_again():
+def test_rows_in_a_file_are_those_of_the_mixture(tmp_path):
     source = mixture(16, 0, centers=20)
-    held, made = Rows(source, 40_000, np.float32), Rows(source, 40_000, np.float32, most_held=0)
-    assert held.held and not made.held and len(made) == 40_000
-    for some in (slice(0, 10), slice(4090, 4100), slice(39_990, 40_000)):
-        np.testing.assert_array_equal(made.vectors(some), held.vectors(some))
-    np.testing.assert_array_equal(np.concatenate(list(made.floats())), np.concatenate(list(held.floats())))
+    made = np.concatenate([next(source.blocks(0)), next(source.blocks(65_536))])[:70_000].astype(np.float16)
+    for most_held in (0, 70_000):
+        rows = Rows(source, 70_000, np.float32, tmp_path, most_held)
+        assert len(rows) == 70_000 and (tmp_path / "rows.npy").exists() == (most_held == 0)
+        for some in (slice(0, 10), slice(65_530, 65_540), slice(69_990, 70_000)):
+            np.testing.assert_array_equal(rows.vectors(some), made[some].astype(np.float32))
+        np.testing.assert_array_equal(np.concatenate(list(rows.floats())), made.astype(np.float32))
+        (tmp_path / "rows.npy").unlink(missing_ok=True)
+
+
+def test_a_server_that_pauses_before_a_merge_has_not_settled(monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr(ingest.time, "perf_counter", lambda: now[0])
+    monkeypatch.setattr(ingest.time, "sleep", lambda seconds: now.__setitem__(0, now[0] + seconds))
+    busy = [(0.0, 3.0), (8.0, 20.0)]  # the pause is that before a merge of files that are less alike
+    monkeypatch.setattr(ingest, "cpu_of", lambda _: sum(min(max(now[0], begin), end) - begin for begin, end in busy))
+    assert ingest.settle(1) == 20.0
+    assert now[0] == 20.0 + ingest.CALM + 2
+    now[0] = 0.0
+    assert ingest.settle(1, most=10.0) == 10.0
 
 
 def test_what_misses_an_aim_is_marked():
