@@ -143,7 +143,8 @@ class _IVF:
         for piece in self._live.pieces():
             codes = piece.codes(bz, keeping)
             vectors = piece.vectors(bz, keeping) if keeping is not None else bz.reconstructed(codes)
-            step = max(64, _ASSIGNED // centroids.size)
+            # Through groups the whole piece: a group's centroids are multiplied with all rows that look at it.
+            step = max(64, _ASSIGNED // centroids.size) if self._nlist <= _MOST_RANKED else piece.size
             for begin in range(0, piece.size, step):
                 some = vectors[begin : begin + step]
                 lists[done : done + len(some)] = self._engine.assign(np.ascontiguousarray(some), roughly=True)
