@@ -25,8 +25,8 @@ CALM = 5.0
 # writes come, and once they do not.
 RATIO, CALM_RATIO = 1, 4
 # While rows come so fast that two seals lie within so many seconds, a merge makes no file of more rows than these, or
-# than such a share of all. A file that doubles takes as long as all before it did: of 10^7 rows, millions stood in flat
-# files then, which every search scans (docs/experiments/segment-kinds.md).
+# than such a share of all. A merge that doubles a file takes as long as all before it did, and rows that come meanwhile
+# stand in flat files, which every search scans (docs/experiments/segment-kinds.md).
 LOAD_SECONDS, LOAD_ROWS, LOAD_SHARE = 20.0, 1 << 19, 1 / 16
 # Seconds after which work that failed is tried again; twice as many after each further failure.
 FIRST_RETRY, LAST_RETRY = 1.0, 60.0
