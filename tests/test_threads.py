@@ -9,7 +9,7 @@ import pytest
 import threadpoolctl
 
 import bebr
-from bebr import core, exact, threads
+from bebr import _core, exact, threads
 from bebr.training.compat.compatible import make_compatible
 from tests.conftest import clustered
 
@@ -130,16 +130,16 @@ def test_calls_of_the_foreground_are_counted():
     x = np.random.default_rng(0).standard_normal((50, 16)).astype(np.float32)
     index = bebr.FlatIndex(bz)
     index.add(x)
-    before = core.foreground_calls()
+    before = _core.foreground_calls()
     index.search(x[0], 3)
-    searched = core.foreground_calls()
+    searched = _core.foreground_calls()
     assert searched > before
 
     def background() -> None:
-        core.enter_background()
+        _core.enter_background()
         bz.encode(x)
 
     thread = threading.Thread(target=background)
     thread.start()
     thread.join()
-    assert core.foreground_calls() == searched
+    assert _core.foreground_calls() == searched
