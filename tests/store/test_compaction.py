@@ -164,7 +164,7 @@ def test_work_rests_only_where_somebody_else_computes(monkeypatch):
     compactor.request(Named())
     assert done.wait(60)
     compactor.close()
-    assert len(waits) == 1 and waits[0] >= 0.02  # as long as it computed
+    assert len(waits) == 1 and waits[0] >= 0.02  # as long as it worked
 
 
 def test_work_that_is_requested_for_later_is_done_then():

@@ -78,8 +78,8 @@ class Stopped(Exception):
 
 class Compactor:
     """A thread of a database that does one kind of `work`: `Compactable.seal` or `merge`. It works in pieces, and where
-    somebody searched or wrote meanwhile it rests as long as it computed, so that these have the machine. `costs`: what
-    a failure comes to. `background`: other threads go before it where processors are short."""
+    somebody searched or wrote meanwhile it rests as long as it worked, so that these have the machine. `costs`: what a
+    failure comes to. `background`: other threads go before it where processors are short."""
 
     def __init__(
         self,
@@ -98,7 +98,7 @@ class Compactor:
         self._later: dict[Compactable, float] = {}  # when work is to be requested, by the monotonic clock
         self._alarm: threading.Timer | None = None  # for the first of these
         self._alarm_at = math.inf
-        self._worked_since = 0.0  # by the clock of the thread: what it waited for a processor is rest enough
+        self._worked_since = 0.0
         self._calls = 0  # of others, as of then
 
     def request(self, collection: Compactable) -> None:
@@ -185,10 +185,10 @@ class Compactor:
 
     def _give_way(self) -> None:
         if core.foreground_calls() != self._calls:
-            self._stopping.wait(time.thread_time() - self._worked_since)
+            self._stopping.wait(time.monotonic() - self._worked_since)
         if self._stopping.is_set():
             raise Stopped
         self._begin_piece()
 
     def _begin_piece(self) -> None:
-        self._worked_since, self._calls = time.thread_time(), core.foreground_calls()
+        self._worked_since, self._calls = time.monotonic(), core.foreground_calls()
