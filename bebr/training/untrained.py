@@ -65,8 +65,11 @@ def untrained(
     scale = np.array(GAUSSIAN_STEP)[depth] * deviation / np.exp2(2.0 - depth)
     named: dict[str, Floats64] = {"encoder.0.weight": rotation / scale[:, None], "encoder.0.bias": np.zeros(widths[0])}
     named |= {"decoder.weight": rotation * scale[:, None], "decoder.bias": np.zeros(dim)}
-    if len(widths) > 1:  # the mean of a Gaussian of known sign is sqrt(2 / pi) deviations
-        named |= {"stage.weight": rotation * (math.sqrt(2 / math.pi) * deviation)[:, None], "stage.bias": np.zeros(dim)}
+    if len(widths) > 1:
+        # A vector's product with its signs is sqrt(2 / pi) of its length, and is to be about that with its whole code:
+        # the sign plane must not score near rows too low. Where signs stood for the mean, sqrt(2 / pi) deviations,
+        # single queries of lists lost .1 to .25 of the ten best (docs/experiments/few-rows.md).
+        named |= {"stage.weight": rotation * (math.sqrt(math.pi / 2) * deviation)[:, None], "stage.bias": np.zeros(dim)}
     config: dict[str, Any] = {"architecture": "linear", "widths": widths, "metric": metric, "input_dim": dim}
     config |= {"seed": seed, TRUST: NO_TRUST.to_json(), FIRST_STAGE_ROWS: _FIRST_STAGE, "margin": _MARGIN}
     if metric == "l2":

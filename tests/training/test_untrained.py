@@ -51,6 +51,20 @@ def test_a_larger_budget_recalls_more(vectors, queries):
     assert reached[-1] > 0.95
 
 
+@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("size", [34, 66])
+def test_the_sign_plane_lets_near_rows_through(metric, size):
+    """Lists of one query at a time find what a scan of whole codes does."""
+    x = clustered(20_060, 128)
+    base, queries = x[:20_000], x[20_000:]
+    index = bebr.IVFIndex(bebr.untrained(128, size, metric=metric), nlist=16)
+    index.train(base)
+    index.add(base)
+    whole = index.search(queries, 10, nprobe=16, margin="exact").ids
+    single = np.concatenate([index.search(q[None], 10, nprobe=16).ids for q in queries])
+    assert recall(single, whole) > 0.98
+
+
 def test_every_dimension_has_equally_many_bits_as_far_as_they_go():
     assert bebr.untrained(384, 52).widths == (384, 16)
     assert bebr.untrained(300, 100).widths == (304, 304, 176)
