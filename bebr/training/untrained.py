@@ -66,9 +66,9 @@ def untrained(
     named: dict[str, Floats64] = {"encoder.0.weight": rotation / scale[:, None], "encoder.0.bias": np.zeros(widths[0])}
     named |= {"decoder.weight": rotation * scale[:, None], "decoder.bias": np.zeros(dim)}
     if len(widths) > 1:
-        # A vector's product with its signs is sqrt(2 / pi) of its length, and is to be about that with its whole code:
-        # the sign plane must not score near rows too low. Where signs stood for the mean, sqrt(2 / pi) deviations,
-        # single queries of lists lost .1 to .25 of the ten best (docs/experiments/few-rows.md).
+        # A vector's product with its signs is to be about that with its whole code, so that the sign plane does not
+        # score near rows too low. Signs that stand for the mean of a Gaussian, sqrt(2 / pi) deviations, have 2 / pi of
+        # it, and single queries of lists lost .1 to .55 of the ten best by them (docs/experiments/few-rows.md).
         named |= {"stage.weight": rotation * (math.sqrt(math.pi / 2) * deviation)[:, None], "stage.bias": np.zeros(dim)}
     config: dict[str, Any] = {"architecture": "linear", "widths": widths, "metric": metric, "input_dim": dim}
     config |= {"seed": seed, TRUST: NO_TRUST.to_json(), FIRST_STAGE_ROWS: _FIRST_STAGE, "margin": _MARGIN}

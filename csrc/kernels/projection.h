@@ -16,8 +16,6 @@ class Projection {
   // weight [out, in] row-major; in <= 2^20.
   Projection(const float* weight, uint32_t in, uint32_t out);
 
-  uint32_t out() const noexcept { return out_; }
-
   // x [rows, in] -> y, products with each row of the matrix: rows y_stride >= out floats apart. What lies between them
   // may be written to where that is round_up(out, 32) or more.
   void forward(const Kernels& kernels, const float* x, size_t rows, float* y, size_t y_stride) const;
