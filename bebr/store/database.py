@@ -23,6 +23,7 @@ from bebr.index.sizes import FLAT_ROWS
 from bebr.store.catalog.records import Settings
 from bebr.store.collection import Collection
 from bebr.store.contents import Contents
+from bebr.store.files.opener import Opener
 from bebr.store.home import FolderHome, Home
 from bebr.store.workers.checking import Checker
 from bebr.store.workers.compaction import Compactor
@@ -48,7 +49,8 @@ class Database(Handle):
     One process at a time: a second opener gets DatabaseLocked. A collection is read when first asked for; a corrupt one
     raises CorruptFile then, and leaves the others alone. Opening deletes nothing but what was recorded as removed and
     what a killed process was writing; unknown segment files are moved to quarantine/. A folder whose catalog is missing
-    is refused with CorruptFile. Safe to use from many threads.
+    is refused with CorruptFile. Safe to use from many threads. A fork of the process can read what there was when it
+    began; its writes get DatabaseLocked.
 
     `seal_rows`: rows written since the last seal that make a write seal them into a segment file. `flat_rows`: files of
     more rows are in lists or a graph, as their collection has it. `verify`: check every byte of a segment against its
@@ -90,7 +92,7 @@ class Database(Handle):
         self._busy: dict[str, _Busy] = {}  # collections that are being read, made or dropped
         self._damaged: dict[str, CorruptFile] = {}  # files that were found to be, until their collection is closed
         self._guard = threading.Lock()  # over _collections, _busy, _damaged and _open; held for moments
-        self._open = False
+        self._open, self._opener = False, Opener()
         if device == "cpu" and device_memory is not None:
             raise ValueError(f"device_memory is {device_memory!r} on 'cpu': want None, for it is of another device")
         pool = None if device == "cpu" else DevicePool(device, device_memory)
@@ -189,6 +191,7 @@ class Database(Handle):
         """
         from bebr.training.untrained import untrained  # a server starts without what trains
 
+        self._opener.check()
         new = check_creation(name, bz, dim, metric, bytes_per_vector, keep, retrain, text, index, target_recall)
         model = new.bz or untrained(new.dim, new.bytes_per_vector, metric=new.metric)
         digest = self.register_model(model)
@@ -270,6 +273,7 @@ class Database(Handle):
 
     def drop_collection(self, name: str) -> None:
         """Deletes a collection with its rows, payloads and files, corrupt or not. KeyError if there is none."""
+        self._opener.check()
         with self._alone(name):
             with self._guard:
                 found = self._collections.pop(name, None)
@@ -338,6 +342,7 @@ class Database(Handle):
         damaged file; LimitExceeded where a disk is full.
         """
         self._check_open()
+        self._opener.check()
         return self._home.snapshot(target)
 
     def restore_collection(
@@ -354,19 +359,22 @@ class Database(Handle):
         KeyError for a snapshot or a collection that is not in the place `source`; AlreadyExists (a ValueError) for a
         name that is taken; CorruptFile names a damaged file; LimitExceeded where the disk is full.
         """
+        self._opener.check()
         name = check_name(collection if name is None else name)
         with self._alone(name):
             return self._home.restore_collection(source, collection, name, snapshot)
 
     def close(self) -> None:
         """Waits for writes in progress and frees the folder for another process. Nothing needs saving. Repeating it is
-        harmless."""
+        harmless, and so is a call in a fork."""
         with self._guard:
             if not self._open:
                 return
             self._open = False
             collections, self._collections = list(self._collections.values()), {}
             busy = list(self._busy.values())
+        if not self._opener.here:  # the threads to wait for, and the lock, are those of the process that opened it
+            return
         self._home.unfollow()
         for collection in collections:
             collection.close(self._closed_error())

@@ -13,6 +13,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from bebr.errors import CorruptFile, LimitExceeded
 from bebr.store.catalog import schema as t
+from bebr.store.files.opener import Opener
 
 T = TypeVar("T")
 
@@ -33,6 +34,7 @@ class Sql(ABC):
         self._engine, self._writer = reader, writer
         self._write_lock = threading.Lock()
         self._closed = False
+        self._opener = Opener()
 
     @contextmanager
     def read(self, costs: str) -> Iterator[sa.Connection]:
@@ -54,6 +56,7 @@ class Sql(ABC):
         return self._write_once(work, done)
 
     def _write_once(self, work: Callable[[sa.Connection], T], done: Callable[[T], None]) -> T:
+        self._opener.check()
         if self.damage is not None:
             raise CorruptFile(f"nothing more is written to a damaged catalog: {self.damage}")
         with self._write_lock:

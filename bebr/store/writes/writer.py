@@ -15,6 +15,7 @@ from typing import Any, Protocol, TypeVar, cast
 
 from bebr.store.catalog.protocol import Catalog
 from bebr.store.catalog.records import Operation
+from bebr.store.files.opener import Opener
 from bebr.store.snapshots.draft import Draft
 from bebr.store.snapshots.snapshot import Snapshot
 from bebr.store.writes.change import AnyChange, InsertChange, joined
@@ -69,7 +70,7 @@ class Writer:
     """Does all writes to a catalog, in the order of their submission."""
 
     def __init__(self, catalog: Catalog) -> None:
-        self._catalog = catalog
+        self._catalog, self._opener = catalog, Opener()
         self._waiting: deque[_Write | _Task] = deque()
         self._lock = threading.Lock()  # over _waiting, _busy and _expected
         self._busy = False
@@ -108,6 +109,7 @@ class Writer:
         self._thread.shutdown()
 
     def _enqueue(self, item: _Write | _Task) -> None:
+        self._opener.check()
         with self._lock:
             self._waiting.append(item)
             if self._busy:
