@@ -27,6 +27,7 @@ FIRST_PLACE = 1 << 62
 PLACES = 4
 MOST_BYTES = 1024
 _INT, _TEXT, _UUID = b"i", b"s", b"u"
+_BOOLS = {bool, np.bool_}
 _MASK = FIRST_PLACE - 1
 
 
@@ -119,6 +120,11 @@ def _checked_key(value: Any, place: str, name: str) -> bytes:
 
 
 def _whole(ids: ArrayLike, name: str) -> Ids:
+    if isinstance(ids, list | tuple) and ((kinds := set(map(type, ids))) & _BOOLS or len(kinds) > 1):
+        # numpy takes a bool beside an int for one, and ints of several of its own types for floats.
+        for row, value in enumerate(ids):
+            _checked_key(value, f"{name}[{row}]", name)
+        return np.fromiter(map(int, ids), np.int64, len(ids))
     try:
         array = as_ids(ids, name, wanted="ints, strings or UUIDs (n,)")
     except ValueError:

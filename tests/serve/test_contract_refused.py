@@ -39,6 +39,8 @@ BAD = {
     "field of groups": (lambda c, x: c.search(x[:1], group_by="a..b"), "group_by: 'a..b' is no field"),
     "no query by id": (lambda c, x: c.search_ids([]), "at least one"),
     "id too large": (lambda c, x: c.upsert(np.array([2**63], np.uint64), x[:1]), "2^63"),
+    "bool among ids": (lambda c, x: c.upsert([5, True], x[:2]), "ids[1] is a bool"),
+    "delete of a bool": (lambda c, x: c.delete([True, 5]), "ids[0] is a bool"),
     "ids of float": (lambda c, x: c.upsert([0.5], x[:1]), "ids[0] is a float"),
     "fewer ids than rows": (lambda c, x: c.upsert([1], x[:2]), "one id per row"),
     "fewer payloads than rows": (lambda c, x: c.upsert([1, 2], x[:2], [{}]), "one per row"),

@@ -234,6 +234,8 @@ def test_ids_reach_to_the_end_of_int64(db, name, bz, vectors):
     collection.upsert(ids, vectors[:3], [{"id": int(i)} for i in ids])
     assert collection.search(vectors[:3], 1).ids[:, 0].tolist() == ids.tolist()
     assert payloads_of(collection, ids) == [{"id": int(i)} for i in ids]
+    mixed = [np.uint64(2**63 - 1), 2**53 + 1, np.int8(0)]
+    assert [row.id for row in collection.get(mixed)] == [2**63 - 1, 2**53 + 1, 0]
 
 
 @pytest.mark.parametrize("keep", [None, "float16", "int8"])
