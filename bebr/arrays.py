@@ -23,18 +23,25 @@ def as_vectors(x: ArrayLike, name: str, dim: int | None = None, allow_empty: boo
     # Every query comes by here: of a few float32 the extension says in a fifth of the time that they are as wanted.
     if dim is not None and (few := core.few_vectors(x, dim)) is not None:
         return few
-    array: NDArray[Any] = np.asarray(x)
+    wanted = f"(n, {'d' if dim is None else dim})"
+    try:
+        array: NDArray[Any] = np.asarray(x)
+    except ValueError as error:
+        if "inhomogeneous" not in str(error):
+            raise
+        raise ValueError(f"{name} has rows of different lengths: want {wanted}") from error
     if array.dtype.kind not in "fiu":
         raise ValueError(f"{name} has dtype {array.dtype}: want float32")
     if array.ndim == 1 and dim is not None:
         array = array[None, :] if array.size else np.empty((0, dim), np.float32)
     if array.ndim != 2 or (dim is not None and array.shape[1] != dim):
-        raise ValueError(f"{name} has shape {array.shape}: want (n, {'d' if dim is None else dim})")
+        raise ValueError(f"{name} has shape {array.shape}: want {wanted}")
     if dim is None and not 1 <= array.shape[1] <= _MAX_DIM:
         raise ValueError(f"{name} has {array.shape[1]} dimensions: want 1 to {_MAX_DIM}")
     if not allow_empty and array.shape[0] == 0:
         raise ValueError(f"{name} is empty: want at least one vector")
-    floats = np.ascontiguousarray(array, dtype=np.float32)
+    with np.errstate(over="ignore"):  # what is too large for a float32 is refused below
+        floats = np.ascontiguousarray(array, dtype=np.float32)
     if core.few_vectors(floats, floats.shape[1]) is not None:
         return floats
     # The sum of a row is finite unless an entry is not (or the sum overflows, which the second look settles).

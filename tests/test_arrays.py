@@ -39,9 +39,9 @@ def test_a_row_alone_is_scaled_as_among_others_to_the_bit(scale):
 def test_what_is_not_finite_is_an_error_and_no_warning():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        for bad in ([np.inf, -np.inf], [np.nan, 0]):
+        for bad, dtype in ([np.inf, -np.inf], "f4"), ([np.nan, 0], "f4"), ([1e39, 0], "f8"):
             with pytest.raises(ValueError, match="want finite numbers"):
-                as_vectors(np.array([bad * 8], np.float32), "x")
+                as_vectors(np.array([bad * 8], dtype), "x")
 
 
 PLAIN = np.arange(12, dtype=np.float32).reshape(3, 4)

@@ -8,6 +8,9 @@ import pytest
 BAD = {
     "dimension of x": (lambda c, x: c.upsert([1, 2], x[:2, :-1]), "want (n, 64)"),
     "dimension of q": (lambda c, x: c.search(x[:2, :-1]), "want (n, 64)"),
+    "rows of different lengths": (lambda c, x: c.upsert([1, 2], [[0.5] * 64, [0.5] * 63]), "x has rows of"),
+    "None and a short row": (lambda c, x: c.upsert([1, 2], [None, [0.5] * 63]), "x has rows of"),
+    "too large for float32": (lambda c, x: c.upsert([1], [[1e39] * 64]), "x[0, 0] is inf"),
     "three axes": (lambda c, x: c.search(x[None, :2]), "want (n, 64)"),
     "no query": (lambda c, x: c.search(x[:0]), "at least one"),
     "text": (lambda c, x: c.search([["a"] * 64]), "want float32"),
