@@ -356,12 +356,18 @@ def _finite(text: str) -> float:
 def _plain(value: object) -> object:
     """What stands for a value that JSON has not: ISO text for a date or a time, as filters read it; text for a UUID;
     numbers and lists for numpy's. ``TypeError`` for any other."""
-    if isinstance(value, date):  # a datetime is one
+    if isinstance(value, date) and value == value:  # a datetime is one, and so is pandas' NaT, which equals nothing
         return value.isoformat()
-    if isinstance(value, UUID | np.datetime64):
+    if isinstance(value, UUID):
         return str(value)
-    if isinstance(value, np.generic | np.ndarray):
-        return value.tolist()
+    if isinstance(value, np.generic | np.ndarray) and value.dtype.kind != "m":
+        if value.dtype.kind != "M":
+            plain = value.tolist()
+            if not isinstance(plain, np.generic):  # a long double has nothing plain
+                return plain
+        elif not np.isnat(value).any():
+            times: NDArray[np.datetime64] = np.asarray(value)
+            return np.datetime_as_string(times).tolist()
     kind = type(value).__name__
     raise TypeError(f"it holds a {kind}: want None, bools, numbers, text, dates, UUIDs, lists and dicts of these")
 

@@ -12,9 +12,12 @@ from datetime import date, datetime, timedelta, timezone
 from typing import Any
 
 _ISO = re.compile(
-    r"(\d{4})-(\d\d)-(\d\d)(?:[T ](\d\d):(\d\d)(?::(\d\d)(?:[.,](\d{1,9}))?)?\s?(Z|z|[+-]\d\d(?::?\d\d)?)?)?"
+    r"(\d{4})-(\d\d)-(\d\d)(?:[T ](\d\d):(\d\d)(?::(\d\d)(?:[.,](\d{1,9}))?)?\s?(Z|z|[+-]\d\d(?::?\d\d(?::?\d\d)?)?)?)?"
 )
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
+_FIRST = datetime.min.replace(tzinfo=timezone.utc) - _EPOCH
+_LAST = datetime.max.replace(tzinfo=timezone.utc) - _EPOCH
+_FURTHEST = timedelta(hours=99, minutes=99, seconds=99)  # that a zone may be from UTC
 _MICROSECOND = timedelta(microseconds=1)
 
 
@@ -51,11 +54,15 @@ class Moment:
         offset = 0
         if zone and zone not in "Zz":
             digits = zone[1:].replace(":", "")
-            offset = (60 * int(digits[:2]) + int(digits[2:] or 0)) * (1 if zone[0] == "+" else -1)
-        return Moment((at - _EPOCH) // _MICROSECOND - 60_000_000 * offset)
+            offset = 3600 * int(digits[:2]) + 60 * int(digits[2:4] or 0) + int(digits[4:] or 0)
+            offset *= 1 if zone[0] == "+" else -1
+        return Moment((at - _EPOCH) // _MICROSECOND - 1_000_000 * offset)
 
     def __str__(self) -> str:
-        return (_EPOCH + timedelta(microseconds=self.microseconds)).isoformat().replace("+00:00", "Z")
+        at, zone = timedelta(microseconds=self.microseconds), "Z"
+        if not _FIRST <= at <= _LAST:  # in UTC it is in no year from 1 to 9999; in a zone far from it, it is
+            at, zone = (at + _FURTHEST, "+99:99:99") if at < _FIRST else (at - _FURTHEST, "-99:99:99")
+        return (_EPOCH + at).isoformat().replace("+00:00", zone)
 
 
 Scalar = bool | int | float | str | Moment

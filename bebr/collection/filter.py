@@ -16,7 +16,7 @@ What they mean, where users of Qdrant and MongoDB may expect something else:
 * Types do not mix: a bool is no number, "1" is not 1, and nothing of one type is less than something of another.
   1 and 1.0 are equal.
 * Text is compared by code points. A ``datetime`` or ``date`` is compared with text that is an ISO date or time, as
-  points in time (UTC where there is no zone).
+  points in time (UTC where there is no zone), a UUID with its text.
 * ``contains`` asks of a list whether an element equals, and of text whether it has the operand inside.
 """
 
@@ -33,7 +33,7 @@ class F:
     """The field of payloads at ``path``; comparing it makes a `Filter`: ``F("year") >= 2000``.
 
     ``F("a") == None`` holds where there is no value. ValueError for an operand of another kind than a bool, a finite
-    number, text, a datetime or a date.
+    number, text, a UUID, a datetime or a date.
     """
 
     __hash__ = None  # type: ignore[assignment]

@@ -13,13 +13,14 @@ from datetime import date
 from functools import lru_cache
 from numbers import Integral, Real
 from typing import Any
+from uuid import UUID
 
 import numpy as np
 
 from bebr.collection.field_values import VALUE_TESTS, Moment, Scalar
 from bebr.collection.filter_tree import OPPOSITES, All, Condition, Either, Filter, Not
 
-Operand = bool | int | float | str | date
+Operand = bool | int | float | str | date | np.datetime64 | UUID
 FilterLike = Filter | Mapping[str, Any]
 
 MOST_DEPTH = 64
@@ -172,8 +173,12 @@ def _operand(value: Any, name: str, ordered: bool = False) -> Scalar:
             made = int(value)
         case Real() if math.isfinite(float(value)):
             made = float(value)
-        case date():
+        case UUID():
+            made = str(value)  # as payloads have it
+        case date() if value == value:  # pandas' NaT, which is a date, does not equal itself
             made = Moment.of(value)
+        case np.datetime64() if isinstance(at := value.astype("datetime64[us]").item(), date):
+            made = Moment.of(at)
         case Mapping() if set(value) == {_DATE}:
             read = Moment.read(value[_DATE]) if isinstance(value[_DATE], str) else None
             if read is None:

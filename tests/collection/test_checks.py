@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bebr.collection import checks
+from bebr.collection.filter_form import as_filter
 from tests.collection.payloads import PAYLOADS
 
 STRANGE: list[Any] = [{"a": '"\\\n\x00', "ü": "\U0001f600\u2028"}, {1: 2, None: True, 0.5: [(), {}]}, {}, None]
@@ -31,7 +32,15 @@ def test_payloads_are_written_the_same_by_a_python_without_the_encoder(monkeypat
     assert checks.dump_payloads(STRANGE, len(STRANGE)) == written
 
 
-@pytest.mark.parametrize("value", [float("nan"), float("inf"), {1, 2}, b"bytes", "\ud800"])
+NONE_IN_JSON = [
+    *(float("nan"), float("inf"), {1, 2}, b"bytes", "\ud800"),
+    *(np.longdouble(1.5), np.array([np.longdouble(1.5)])),
+    *(np.datetime64("NaT"), np.array(["2020-01-01", "NaT"], "M8[ns]")),
+    *(np.timedelta64(5, "ns"), np.array([5], "m8[ns]")),
+]
+
+
+@pytest.mark.parametrize("value", NONE_IN_JSON, ids=repr)
 def test_what_json_does_not_have_is_refused_with_its_row(value: object) -> None:
     with pytest.raises(ValueError, match=r"payloads\[1\] cannot be written as JSON: "):
         checks.dump_payloads([{"a": 1}, {"a": value}], 2)
@@ -46,15 +55,33 @@ def test_dates_uuids_and_values_of_numpy_are_written_as_json_has_them() -> None:
         "yes": np.bool_(True),
         "tags": np.array(["a", "b"]),
         "in": [{"at": at}],
+        "days": np.array(["2020-01-02", "2020-01-03"], "M8[ns]"),
     }
+    days = ["2020-01-02T00:00:00.000000000", "2020-01-03T00:00:00.000000000"]
     assert [json.loads(text) for text in checks.dump_payloads([one, two], 2)] == [
         {"at": at.isoformat(), "day": "2020-01-02", "then": "2020-01-02T03:04", "by": str(UUID(int=7))},
-        {"n": 3, "f": 0.5, "yes": True, "tags": ["a", "b"], "in": [{"at": at.isoformat()}]},
+        {"n": 3, "f": 0.5, "yes": True, "tags": ["a", "b"], "in": [{"at": at.isoformat()}], "days": days},
     ]
     with pytest.raises(ValueError, match=r"payloads\[0\] .*: it holds a complex: want None, bools, numbers"):
         checks.dump_payloads([{"a": 1j}], 1)
     with pytest.raises(ValueError, match=r"payloads\[0\] cannot be written as JSON"):
         checks.dump_payloads([{"a": np.float32("nan")}], 1)
+
+
+class NoTime(datetime):
+    """Like pandas' NaT: a datetime that equals nothing."""
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __eq__(self, other: object) -> bool:
+        return False
+
+
+def test_a_time_that_is_none_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"payloads\[0\] cannot be written as JSON: it holds a NoTime"):
+        checks.dump_payloads([{"at": NoTime(2020, 1, 1)}], 1)
+    with pytest.raises(ValueError, match=r"filter\.at\.gt is .*NoTime.*: want a bool, a finite number"):
+        as_filter({"at": {"gt": NoTime(2020, 1, 1)}})
 
 
 def test_one_payload_is_no_list_of_them() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import date, datetime, timedelta, timezone
+from uuid import UUID
 
 import numpy as np
 import pytest
@@ -25,6 +26,10 @@ BOOK = {
     "parts": [{"title": "One", "at": 1}, {"title": "Two"}, None],
     "grid": [[1, 2], [3]],
     "seen": "2024-05-01T12:00:00Z",
+    "by": "00000000-0000-0000-0000-000000000007",
+    "built": "1850-01-01T00:00:00+00:19:32",
+    "until": "9999-12-31T23:59:59.999999-12:00",
+    "since": "0001-01-01T00:00:00+14:00",
 }
 
 HOLDS = [
@@ -68,6 +73,20 @@ HOLDS = [
     {"seen": {"lt": date(2024, 5, 2)}},
     {"seen": {"gte": {"$date": "2024-05-01"}}},
     {"seen": {"gt": "2024-05-01"}},
+    {"seen": {"gt": np.datetime64("2024-05")}},
+    {"seen": np.datetime64("2024-05-01T12:00:00.000000000")},
+    # a zone of old has seconds
+    {"built": datetime(1849, 12, 31, 23, 40, 28)},
+    {"built": datetime(1850, 1, 1, tzinfo=timezone(timedelta(minutes=19, seconds=32)))},
+    # in UTC it is no time that a datetime has
+    {"until": {"gt": datetime.max}},
+    {"until": datetime.max.replace(tzinfo=timezone(-timedelta(hours=12)))},
+    {"until": {"lt": {"$date": "9999-12-31T23:59:59.999999-13:00"}}},
+    {"since": {"lt": datetime.min}},
+    {"since": {"eq": {"$date": "0001-01-01T00:00:00+14:00"}}},
+    # text that is a UUID
+    {"by": UUID(int=7)},
+    {"by": {"in": [UUID(int=6), UUID(int=7)]}},
 ]
 
 FAILS = [
@@ -90,12 +109,15 @@ FAILS = [
     {"lang.x": {"exists": True}},
     {"seen": {"lt": date(2024, 5, 1)}},
     {"lang": {"lt": date(2024, 5, 1)}},
+    {"by": {"ne": UUID(int=7)}},
+    {"since": {"gt": {"$date": "0001-01-01T00:00:00+14:00"}}},
 ]
 
 
 @pytest.mark.parametrize("filter", HOLDS, ids=str)
 def test_holds(filter):
     assert as_filter(filter).matches(BOOK)
+    assert filter_of_text(as_filter(filter).text).matches(BOOK)
     assert not (~as_filter(filter)).matches(BOOK)
 
 
@@ -163,6 +185,7 @@ BAD = [
     ("lang = 'de'", "filter is .*: want a dict"),
     ({"a": {"gte": None}}, r"filter\.a\.gte is None: want a bool, a finite number, text, a datetime or a date"),
     ({"a": {"eq": float("nan")}}, r"filter\.a\.eq is nan"),
+    ({"a": {"lt": np.datetime64("NaT")}}, r"filter\.a\.lt is .*NaT"),
     ({"a": {"gt": True}}, r"filter\.a\.gt is True: want a number, text"),
     ({"a": [1, 2]}, r'filter\.a is a list: want \{"in": '),
     ({"a": {}}, r"filter\.a is \{\}: want at least one of exists, eq"),

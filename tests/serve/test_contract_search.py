@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+from datetime import date, datetime, timedelta, timezone
+from uuid import UUID
 
 import numpy as np
 import pytest
@@ -132,6 +134,21 @@ def test_filters(db, name, any_bz, vectors, queries):
         both = collection.search(queries[0], 600, filter=filter, allow=np.arange(100, 550), with_payloads=True)
         assert set(both.ids[both.ids >= 0].tolist()) == {row for row in rows if 100 <= row < 550}
         assert all(payload is None or wanted.matches(payload) for payload in both.payloads[0])
+
+
+def test_filters_by_what_payloads_are_written_from(db, name, bz, vectors):
+    """UUIDs and times, those that UTC has no year for among them."""
+    collection = db.create_collection(name, bz)
+    by, west, far = UUID(int=7), timezone(-timedelta(hours=12)), datetime.max.replace(microsecond=0)
+    times = [far.replace(tzinfo=west), far, datetime(1850, 1, 1, tzinfo=timezone(timedelta(minutes=19, seconds=32)))]
+    payloads = [{"by": str(UUID(int=6 + i)), "at": at.isoformat()} for i, at in enumerate(times)]
+    collection.upsert(range(3), vectors[:3], payloads)
+    for _ in range(2):  # in memory, then from a file
+        assert [row.id for row in collection.scroll(filter=bebr.F("by") == by)] == [1]
+        assert [row.id for row in collection.scroll(filter=bebr.F("at") == far.replace(tzinfo=west))] == [0]
+        assert [row.id for row in collection.scroll(filter=bebr.F("at") > far)] == [0]
+        assert [row.id for row in collection.scroll(filter=bebr.F("at") < date(1900, 1, 1))] == [2]
+        collection.flush()
 
 
 def test_radius_and_offset_show_a_part_of_the_ranking(db, name, any_bz, vectors, queries):
