@@ -104,6 +104,7 @@ class Contents:
             rows, removed = self.current.empty()
             return rows, [*removed, *after]
 
+        self.current.check_open()
         with self.succession.still():
             rows, removed = self.current.run(empty)
         self.current.unlink([row.file for row in removed])

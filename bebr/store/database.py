@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -32,6 +33,8 @@ from bebr.store.writes.shared import SEAL_ROWS, Shared
 from bebr.store.writes.writer import Writer
 
 _log = logging.getLogger("bebr.store")
+
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 
 
 class _Busy:
@@ -419,6 +422,10 @@ def opened_home(
 ) -> Home:
     """The place that the arguments of `Database` name."""
     if not str(path).startswith(("postgresql://", "postgresql+psycopg://")):
+        if path == "":
+            raise ValueError("path is '': want a folder, '.' for the one that this process is in")
+        if (scheme := _SCHEME.match(str(path))) is not None:  # it would be made, as a folder
+            raise ValueError(f"path is a URL {scheme[0]}…: want a folder, or postgresql://…; a server: bebr.connect")
         shared = {"segments": segments, "cache": cache, "cache_bytes": cache_bytes, "lease_seconds": lease_seconds}
         for what, got in shared.items():
             if got is not None:

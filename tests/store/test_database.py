@@ -129,9 +129,21 @@ def test_a_closed_database_and_a_dropped_collection_say_so(tmp_path, bz, vectors
     assert payloads_of(again, [1]) == [None]
     db.close()
     db.close()
-    for call in (lambda: again.search(queries[:1]), lambda: again.upsert([1], vectors[:1]), db.collections, db.models):
-        with pytest.raises(ValueError, match="closed"):
+    for call in (
+        *(lambda: again.search(queries[:1]), lambda: again.upsert([1], vectors[:1]), db.collections, db.models),
+        *(again.truncate, again.flush, again.stats, again.cutover, again.rollback),
+    ):
+        with pytest.raises(ValueError, match=f"the database {tmp_path} is closed"):
             call()
+
+
+@pytest.mark.parametrize("path", ["http://localhost:7777", "postgres://ann:secret@db/search", "file:///data", ""])
+def test_what_is_no_folder_is_not_made_one(path, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ValueError, match=r"path is .*: want a folder") as error:
+        bebr.open(path)
+    assert "secret" not in str(error.value)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_seal_rows_is_checked(tmp_path):

@@ -124,6 +124,7 @@ class Succession:
 
     @property
     def _migration(self) -> Streaming:
+        self._current.check_open()
         if self._streaming is None:
             raise ValueError(f"collection {self._current.name!r} is not being migrated by streamed vectors")
         return self._streaming
