@@ -15,7 +15,7 @@ from uuid import UUID
 import numpy as np
 
 import bebr
-from bebr.collection.checks import check_timeout
+from bebr.collection.checks import check_model, check_timeout
 from bebr.collection.filter_tree import Filter
 from bebr.collection.keys import FIRST_PLACE
 from bebr.collection.protocol import (
@@ -146,7 +146,7 @@ class HttpCollection:
 
     def search(self, q: Any, k: Any = 10, *, binarizer: Any = None, **how: Any) -> CollectionHits:
         if binarizer is not None:
-            how["binarizer"] = binarizer.digest
+            how["binarizer"] = check_model(binarizer).digest
         return self._hits(self._call("search", q=_vectors(q), k=k, **_named(how)), k, how)
 
     def search_ids(self, ids: Any, k: Any = 10, **how: Any) -> CollectionHits:

@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date
 from numbers import Real
 from typing import Any, get_args
@@ -42,10 +42,10 @@ def check_name(name: str) -> str:
     return name
 
 
-def check_model(bz: Binarizer) -> Binarizer:
+def check_model(bz: Binarizer, name: str = "bz") -> Binarizer:
     """``ValueError`` unless ``bz`` is a Binarizer."""
     if not isinstance(bz, Binarizer):
-        raise ValueError(f"bz is {bz!r}: want a bebr.Binarizer, as bebr.train makes it")
+        raise ValueError(f"{name} is {bz!r}: want a bebr.Binarizer, as bebr.train makes it")
     return bz
 
 
@@ -203,6 +203,8 @@ def check_texts(text: str | Sequence[str] | None, fusion: str) -> list[str] | No
         raise ValueError(f"fusion is {fusion!r}: want 'rrf'")
     if text is None:
         return None
+    if not isinstance(text, Iterable):
+        raise ValueError(f"text is {text!r}: want a string, or one per query")
     texts = [text] if isinstance(text, str) else list(text)
     if not texts:
         raise ValueError("text is empty: want one text per query")
@@ -237,6 +239,8 @@ def check_text_fields(text: str | Sequence[str] | None) -> tuple[str, ...]:
     """The payload fields that are searched by their words. ``ValueError`` unless they are distinct dotted paths."""
     if text is None:
         return ()
+    if not isinstance(text, Iterable):
+        raise ValueError(f"text is {text!r}: want the name of a field, or a list of them")
     fields = (text,) if isinstance(text, str) else tuple(text)
     for field in fields:
         check_path(field, "text")

@@ -10,7 +10,10 @@ from bebr.arrays import check_dim
 from bebr.binarizer import Binarizer
 from bebr.collection.checks import check_model, check_name, check_text_fields
 from bebr.collection.protocol import TARGET_RECALL, AlreadyExists, IndexKind, Keep, Metric, ModelInfo
+from bebr.index import check_integer
 from bebr.index.raw import RawType
+
+_MOST_BYTES = (1 << 31) - 1
 
 
 @dataclass(frozen=True)
@@ -107,4 +110,6 @@ def _metric(metric: Metric | None) -> Metric:
 
 def _size(bytes_per_vector: int | None, dim: int) -> int:
     """By default two bits a dimension and the factor."""
-    return 2 + 2 * -(-dim // 8) if bytes_per_vector is None else bytes_per_vector
+    if bytes_per_vector is None:
+        return 2 + 2 * -(-dim // 8)
+    return check_integer("bytes_per_vector", bytes_per_vector, _MOST_BYTES)

@@ -19,6 +19,7 @@ from bebr.collection.checks import (
     check_groups,
     check_ids,
     check_mode,
+    check_model,
     check_query_ids,
     check_texts,
     check_window,
@@ -27,7 +28,7 @@ from bebr.collection.filter_form import MOST_KEPT_TEXT, FilterLike, as_filter, k
 from bebr.collection.filter_tree import Filter
 from bebr.collection.keys import IdsLike, Named
 from bebr.collection.options import Groups, SearchOptions
-from bebr.collection.protocol import Fusion
+from bebr.collection.protocol import Fusion, ModelInfo
 from bebr.index import check_k
 from bebr.index.raw import check_rescore
 
@@ -143,6 +144,11 @@ def check_search(
     options = _with(scalars, binarizer, filter)
     allowed = None if allow is None else check_ids(allow, "allow")
     return SearchRequest(vectors, options, scalars.k, scalars.offset, groups, texts, allowed, with_payloads)
+
+
+def query_dim(binarizer: Binarizer | None, own: Binarizer | ModelInfo) -> int:
+    """Dimensions of the queries of a search with ``binarizer``, None for the collection's ``own`` model."""
+    return own.query_dim if binarizer is None else check_model(binarizer, "binarizer").query_dim
 
 
 def _with(scalars: _Scalars, model: Binarizer | None, filter: FilterLike | None) -> SearchOptions:

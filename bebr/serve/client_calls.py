@@ -91,7 +91,7 @@ class ClientCalls:
     def collection(self, name: str) -> Steps[CollectionCalls]:
         """The collection ``name``, for which one of its shards has to answer where it has several. ``KeyError`` if
         there is none; ``CorruptFile`` if a file of it is damaged."""
-        reply = yield Ask("Collections/Get", pb.GetCollectionRequest(name=name, allow_partial=True))
+        reply = yield Ask("Collections/Get", pb.GetCollectionRequest(name=_text(name), allow_partial=True))
         return self._held(name, reply)
 
     def collections(self) -> Steps[list[str]]:
@@ -109,7 +109,7 @@ class ClientCalls:
         has created meanwhile. ``ConnectionError`` then means that a collection of this name is there.
         """
         try:
-            yield Ask("Collections/Drop", pb.DropCollectionRequest(name=name))
+            yield Ask("Collections/Drop", pb.DropCollectionRequest(name=_text(name)))
         except ConnectionError:
             if not self._retries or name in (yield from self.collections()):
                 raise
@@ -119,12 +119,12 @@ class ClientCalls:
         the alias are the new one from their next call on; where it has another model, searches of them are refused
         with ``IncompatibleModel`` until they are got anew, since their queries may be another producer's. ``KeyError``
         if there is no such collection; ``AlreadyExists`` where ``alias`` is the name of one."""
-        request = pb.SetAliasRequest(alias=check_name(alias), collection=collection)
+        request = pb.SetAliasRequest(alias=check_name(alias), collection=_text(collection))
         yield Ask("Collections/SetAlias", request)
 
     def drop_alias(self, alias: str) -> Steps[None]:
         """Removes an alias and leaves its collection. ``KeyError`` if there is none."""
-        yield Ask("Collections/DropAlias", pb.DropAliasRequest(alias=alias))
+        yield Ask("Collections/DropAlias", pb.DropAliasRequest(alias=_text(alias, "alias")))
 
     def aliases(self) -> Steps[dict[str, str]]:
         """The collection of each alias, in the order of their names."""
@@ -148,8 +148,9 @@ class ClientCalls:
     ) -> Steps[SnapshotInfo]:
         """Brings a collection back as it was in a snapshot of that place, the newest one unless it is named, under
         ``name``, by default its own. ``KeyError`` if there is none, ``AlreadyExists`` for a name that is taken."""
-        what = {"collection": collection, "name": check_name(name or collection), "snapshot": snapshot}
-        made = yield Ask("Snapshots/Restore", pb.RestoreSnapshotRequest(**what))
+        name = check_name(collection if name is None else name)
+        request = pb.RestoreSnapshotRequest(collection=collection, name=name, snapshot=snapshot)
+        made = yield Ask("Snapshots/Restore", request)
         return convert.snapshot_from_message(made.snapshot)
 
     def register_model(self, bz: Binarizer) -> Steps[str]:
@@ -212,3 +213,10 @@ class ClientCalls:
     def _info(self) -> Steps[pb.InfoResponse]:
         reply: pb.InfoResponse = yield Ask("Admin/Info", pb.InfoRequest())
         return reply
+
+
+def _text(name: str, what: str = "collection") -> str:
+    """``KeyError``, as locally, for what is no name of anything: a message would take bytes for text, None for none."""
+    if not isinstance(name, str):
+        raise KeyError(f"no {what} {name!r}")
+    return name

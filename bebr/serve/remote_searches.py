@@ -13,7 +13,7 @@ from bebr.binarizer.codes import Query
 from bebr.collection.filter_form import FilterLike
 from bebr.collection.keys import IdsLike, Named
 from bebr.collection.protocol import CollectionHits, Fusion, ModelInfo
-from bebr.collection.request import SearchRequest, check_search, check_search_ids
+from bebr.collection.request import SearchRequest, check_search, check_search_ids, query_dim
 from bebr.errors import IncompatibleModel
 from bebr.serve import convert
 from bebr.serve.answers import joined, width_of
@@ -82,7 +82,7 @@ class SearchCalls:
         request = check_search(
             q,
             k,
-            (binarizer or self._model).query_dim,
+            query_dim(binarizer, self._model),
             query,
             oversampling,
             exact,

@@ -9,6 +9,7 @@ import bebr
 from bebr.collection.protocol import AlreadyExists
 from bebr.training.compat.compatible import make_compatible
 from tests.conftest import payloads_of, recall
+from tests.http_client import Http
 
 
 @pytest.fixture(scope="module")
@@ -108,12 +109,44 @@ def test_flush_seals_and_settle_waits_for_merges(db, name, bz, vectors):
         docs.settle(timeout=-1)
 
 
+@pytest.mark.parametrize("wrong", [None, 5, b"docs", ""])
+def test_what_is_no_name_is_the_name_of_nothing(db, name, bz, wrong):
+    if isinstance(db, Http) and not isinstance(wrong, str):
+        pytest.skip("a path is text")
+    there = db.create_collection(name, bz)
+    wrong = name.encode() if isinstance(wrong, bytes) else wrong
+    for call in (db.collection, db.drop_collection, db.drop_alias, lambda wrong: db.set_alias("other", wrong)):
+        with pytest.raises(KeyError):
+            call(wrong)
+    assert wrong not in db and name in db and len(there) == 0
+
+
+@pytest.mark.parametrize(
+    "how, words",
+    [
+        ({"dim": 8, "bytes_per_vector": 0}, "bytes_per_vector is 0"),
+        ({"dim": 8, "bytes_per_vector": "6"}, "bytes_per_vector is"),
+        ({"dim": 8, "text": 5}, "text is"),
+    ],
+    ids=str,
+)
+def test_what_cannot_be_made_is_refused_in_words(db, name, how, words):
+    with pytest.raises(ValueError, match=words):
+        db.create_collection(name, **how)
+    assert name not in db
+
+
 @pytest.mark.parametrize("bz", [5, None, "model.bebr", b"bytes"])
 def test_what_is_no_model_is_refused(db, name, bz):
     for call in (lambda: db.create_collection(name, bz), lambda: db.register_model(bz)):
         with pytest.raises(ValueError, match=r"bz is .*: want a bebr\.Binarizer"):
             call()
     assert name not in db.collections()
+    if bz is None:
+        return
+    docs = db.create_collection(name, dim=2)
+    with pytest.raises(ValueError, match=r"(binarizer|bz) is .*: want a bebr\.Binarizer"):
+        docs.search([1, 0], binarizer=bz)
 
 
 def test_an_alias_moves_from_one_collection_to_another(db, name, bz, vectors):

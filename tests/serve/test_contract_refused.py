@@ -18,6 +18,7 @@ BAD = {
     "infinity": (lambda c, x: c.upsert([1], np.full((1, 64), np.inf)), "finite"),
     "k": (lambda c, x: c.search(x[:1], 0), "k is 0"),
     "k is no number": (lambda c, x: c.search(x[:1], 1.5), "k is 1.5"),
+    "text to search for": (lambda c, x: c.search(None, text=5), "text is 5"),
     "query": (lambda c, x: c.search(x[:1], query="exact"), "query is 'exact'"),
     "oversampling": (lambda c, x: c.search(x[:1], oversampling=0), "oversampling is 0"),
     "rescore": (lambda c, x: c.search(x[:1], rescore=20), "keeps no vectors"),

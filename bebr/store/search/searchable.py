@@ -17,7 +17,7 @@ from bebr.collection.handle import Handle
 from bebr.collection.keys import IdsLike, Named, named_array
 from bebr.collection.options import Groups, SearchOptions
 from bebr.collection.protocol import CollectionHits, Fusion, GroupValue
-from bebr.collection.request import SearchRequest, check_search, check_search_ids
+from bebr.collection.request import SearchRequest, check_search, check_search_ids, query_dim
 from bebr.index import Hits
 from bebr.index.segments import StopFlag
 from bebr.store.contents import Contents
@@ -117,7 +117,7 @@ class Searchable(Handle):
         request = check_search(
             q,
             k,
-            (binarizer or snapshot.bz).query_dim,
+            query_dim(binarizer, snapshot.bz),
             query,
             oversampling,
             exact,
