@@ -243,7 +243,10 @@ class Front:
         return Work(*self._front.work(collection))
 
     def forget(self, collection: str) -> None:
-        """It was dropped: what was counted of it is gone."""
+        """It was dropped: what was counted of it is gone, and so are its rows in memory."""
+        shown = self._shown.get(collection)
+        if shown is not None and shown.closed:  # not one that was made since
+            del self._shown[collection]
         if self._front is not None:
             self._front.forget(collection)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import re
 import shutil
 import socket
@@ -9,6 +10,7 @@ import subprocess
 import threading
 import time
 import uuid
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -89,6 +91,21 @@ def test_what_it_does_not_answer_is_forwarded(fronted, bz, vectors):
         client.drop_collection("docs")
         with pytest.raises(KeyError), answered(fronted, 0):
             made.search(vectors[3], 1)
+
+
+def test_a_dropped_collection_leaves_no_rows_in_memory(fronted, bz, vectors):
+    with bebr.connect(fronted.target) as client:
+        made = client.create_collection("docs", bz)
+        made.upsert(range(100), vectors[:100])
+        with answered(fronted, 1):
+            assert made.search(vectors[3], 1).ids[0, 0] == 3
+        rows = weakref.ref(fronted.front._shown["docs"])
+        client.drop_collection("docs")
+        until = time.monotonic() + 20
+        while rows() is not None and time.monotonic() < until:  # a thread may be about to let go
+            gc.collect()
+            time.sleep(0.01)
+        assert rows() is None
 
 
 def test_allowed_ids_and_rows_to_search_by(fronted, bz, vectors):
