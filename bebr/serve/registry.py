@@ -268,6 +268,16 @@ class CollectionRegistry:
         name = self.db.resolved(name)
         if not self.taken(name):
             raise KeyError(f"no collection {name!r} among those of this server ({', '.join(self.taken.texts)})")
+        early = self._opening.get(name)
+        try:
+            return await self._joined(name)
+        except KeyError:
+            if early is None:
+                raise
+        return await self._joined(name)  # the other call had looked before this one, and it may have been made since
+
+    async def _joined(self, name: str) -> ServedCollection:
+        """It, opened once for all calls that wait for it."""
         served = self._served.get(name)
         if served is not None and not served.collection.closed:
             return served
