@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import subprocess
 import sys
@@ -89,11 +90,11 @@ def test_a_foreign_or_newer_catalog_is_refused(tmp_path):
 
 def test_the_folder_belongs_to_one_opener_at_a_time(tmp_path):
     with bebr.open(tmp_path):
-        with pytest.raises(DatabaseLocked, match="open in process"):
+        with pytest.raises(DatabaseLocked, match=f"is open in process {os.getpid()}, which is this one: close it"):
             bebr.open(tmp_path)
         script = f"import bebr; bebr.open({str(tmp_path)!r})"
         child = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
-        assert child.returncode == 1 and "DatabaseLocked" in child.stderr
+        assert child.returncode == 1 and f"is open in process {os.getpid()}: close it there" in child.stderr
     bebr.open(tmp_path).close()
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from bebr.collection.protocol import DatabaseLocked
 from bebr.store.files.opener import Opener
 
-_held: set[int] = set()  # file descriptors
+_held: dict[int, tuple[int, int]] = {}  # file descriptors, and the device and the inode of each
 
 
 def _let_go() -> None:
@@ -31,16 +31,23 @@ class DirectoryLock:
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
-            holder = os.read(self._file, 32).decode(errors="replace").strip()
+            holder = os.read(self._file, 32).decode(errors="replace").strip() or "unknown"
+            if _identity(self._file) in _held.values():  # equal numbers may be of two containers
+                holder += ", which is this one"
             os.close(self._file)
-            raise DatabaseLocked(f"{folder} is open in process {holder or 'unknown'}: close it there first") from error
+            raise DatabaseLocked(f"{folder} is open in process {holder}: close it there first") from error
         self._opener = Opener()
-        _held.add(self._file)
+        _held[self._file] = _identity(self._file)
         os.ftruncate(self._file, 0)
         os.pwrite(self._file, f"{os.getpid()}\n".encode(), 0)
 
     def release(self) -> None:
         if self._opener.here:  # in a fork the number is perhaps that of another file by now
             fcntl.flock(self._file, fcntl.LOCK_UN)  # a fork may be about to let go
-            _held.discard(self._file)
+            del _held[self._file]
             os.close(self._file)
+
+
+def _identity(file: int) -> tuple[int, int]:
+    found = os.fstat(file)
+    return found.st_dev, found.st_ino
