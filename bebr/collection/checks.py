@@ -32,13 +32,14 @@ MOST_SAMPLE = 10_000
 
 _MOST_GROUP = 10_000
 _MOST_ROWS = (1 << 31) - 1
-_NAME = re.compile(r"[A-Za-z0-9_.-]{1,128}")
+_NAME = re.compile(r"(?!\.{1,2}\Z)[A-Za-z0-9_.-]{1,128}")
 
 
 def check_name(name: str) -> str:
-    """A collection's name. ``ValueError`` unless it is 1 to 128 characters of A-Z a-z 0-9 _ . -"""
+    """A collection's name. ``ValueError`` unless it is 1 to 128 characters of A-Z a-z 0-9 _ . -, but for
+    "." and "..", which are no last part of an address: clients of HTTP take them for a step."""
     if not isinstance(name, str) or not _NAME.fullmatch(name):
-        raise ValueError(f"name is {name!r}: want 1 to 128 characters of A-Z a-z 0-9 _ . -")
+        raise ValueError(f"name is {name!r}: want 1 to 128 characters of A-Z a-z 0-9 _ . -, and neither . nor ..")
     return name
 
 

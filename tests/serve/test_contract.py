@@ -121,6 +121,19 @@ def test_what_is_no_name_is_the_name_of_nothing(db, name, bz, wrong):
     assert wrong not in db and name in db and len(there) == 0
 
 
+@pytest.mark.parametrize("wrong", [".", "..", "a/b", "a b", "x" * 129, "ü"])
+def test_what_is_no_part_of_an_address_is_no_name(db, name, wrong):
+    there = db.collections()
+    if not isinstance(db, Http) or "/" not in wrong:  # there it is another address
+        with pytest.raises(ValueError, match="want 1 to 128 characters"):
+            db.create_collection(wrong, dim=2)
+        db.create_collection(name, dim=2)
+        with pytest.raises(ValueError, match="want 1 to 128 characters"):
+            db.set_alias(wrong, name)
+        db.drop_collection(name)
+    assert db.collections() == there
+
+
 @pytest.mark.parametrize(
     "how, words",
     [
