@@ -11,7 +11,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection, reflection_pb2
 
 from bebr.serve.access import Access
-from bebr.serve.status import Refused
+from bebr.serve.status import Refused, told
 from bebr.v1 import bebr_pb2 as pb
 
 _Status = health_pb2.HealthCheckResponse
@@ -49,7 +49,7 @@ class Health(health.aio.HealthServicer):  # type: ignore[misc]
             try:
                 self._access.check_grant(request.service.removeprefix(_COLLECTION))
             except Refused as refused:
-                await context.abort(refused.code, refused.message)
+                await context.abort(refused.code, told(refused.message))
 
     async def set_serving(self) -> None:
         for name in ("", *SERVICES):

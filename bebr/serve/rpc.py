@@ -15,7 +15,7 @@ from bebr.serve.access import RULES, Access
 from bebr.serve.admission import COPIES, Budget
 from bebr.serve.calls import REQUEST_ID, SAID, Call, Calls, current_call
 from bebr.serve.peers import peer_of
-from bebr.serve.status import status_of
+from bebr.serve.status import status_of, told
 from bebr.v1 import bebr_pb2 as pb
 
 _log = logging.getLogger("bebr.serve")
@@ -105,7 +105,7 @@ def _answering(work: Handler, name: str, calls: Calls) -> Handler:
                 code, message = _status(error, call)
                 call.code = code.name
         # It is counted by now: who is told of an error finds it in the metrics.
-        await context.abort(code, message)
+        await context.abort(code, told(message))
         raise AssertionError("abort raises")
 
     return handle

@@ -22,6 +22,11 @@ _TABLE: tuple[tuple[type[Exception], grpc.StatusCode], ...] = (
 )
 
 
+# Bytes of a message. gRPC writes each of them as up to three in a header, and refuses headers of more than 8 to 16 KiB;
+# behind the front one of more than 64 KiB would end all calls of the caller's connection.
+_MOST_TOLD = 2048
+
+
 class Refused(Exception):
     """UNAUTHENTICATED or PERMISSION_DENIED. The message says what would be right, and never repeats a key."""
 
@@ -46,6 +51,17 @@ def status_of(error: Exception) -> tuple[grpc.StatusCode, str] | None:
             # str() of a KeyError is the repr of its message.
             return code, str(error.args[0]) if error.args else str(code.name)
     return None
+
+
+def told(message: str) -> str:
+    """A message as a status of gRPC takes it: without its middle, where it repeats much of a request."""
+    data = message.encode(errors="replace")
+    if len(data) <= _MOST_TOLD:
+        return message
+    mark = " … ".encode()
+    end = _MOST_TOLD // 4
+    parts = data[: _MOST_TOLD - end - len(mark)], mark, data[-end:]
+    return b"".join(parts).decode(errors="ignore")
 
 
 def status_code(name: str) -> int:
