@@ -12,6 +12,7 @@ import typer
 
 if TYPE_CHECKING:
     from bebr.collection.protocol import DatabaseLike
+    from bebr.serve.client import Client
 
 Place = Annotated[
     str,
@@ -44,15 +45,24 @@ def is_server(place: str) -> bool:
 
 
 @contextmanager
+def connected(server: str, **options: Any) -> Iterator[Client]:
+    """A connection to a server for the length of the block, with the key and the TLS that the command was given."""
+    import bebr
+
+    with bebr.connect(server, **_connecting.get({}), **options) as client:
+        yield client
+
+
+@contextmanager
 def opened(place: str, *, make: bool = False) -> Iterator[DatabaseLike]:
     """The database at `place` for the length of the block. `make`: a folder that is not there is made; without it,
     ValueError or FileNotFoundError."""
-    import bebr
-
     if is_server(place):
-        with bebr.connect(place, **_connecting.get({})) as client:
+        with connected(place) as client:
             yield client
         return
+    import bebr
+
     folder = Path(place)
     if not make:
         if not folder.exists():

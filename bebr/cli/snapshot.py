@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bebr.cli.place import is_server, opened
+from bebr.cli.place import connected, connecting, is_server, opened
+from bebr.cli.progress import say
 from bebr.extras import needed
 
 if TYPE_CHECKING:
     from bebr.collection.protocol import SnapshotInfo
 
 app = typer.Typer(help="Copy a data folder to another place, consistently and incrementally, and back.")
+app.callback()(connecting)
 
 _Place = Annotated[
     str,
@@ -23,6 +25,11 @@ _Place = Annotated[
         show_default=False,
     ),
 ]
+
+
+def _has_server(place: str) -> bool:
+    """Whether snapshots are at the place of a server, not at a folder or a URL. A URL of gRPC's names a server."""
+    return is_server(place) and ("://" not in place or place.startswith(("dns://", "unix://")))
 
 
 @app.command("create")
@@ -46,9 +53,7 @@ def create(
     if is_server(source):
         if place is not None:
             raise ValueError(f"PLACE: got {place}, wanted none beside a server, which has its own")
-        import bebr
-
-        with bebr.connect(source, timeout=None) as client:
+        with connected(source, timeout=None) as client:
             info = client.snapshot()
     else:
         if place is None:
@@ -67,16 +72,17 @@ def create(
 @app.command("list")
 def list_(place: _Place) -> None:
     """Say which snapshots a place has, the oldest first, with the version of each collection."""
-    for info in _listed(place):
+    found = _listed(place)
+    if not found:
+        say(f"{place}: no snapshots")
+    for info in found:
         collections = ", ".join(f"{name} at {version}" for name, version in sorted(info.collections.items()))
         typer.echo(f"{info.name}  {info.bytes:,} bytes in {info.files} files  {collections or 'no collections'}")
 
 
 def _listed(place: str) -> list[SnapshotInfo]:
-    if is_server(place):
-        import bebr
-
-        with bebr.connect(place) as client:
+    if _has_server(place):
+        with connected(place) as client:
             return client.snapshots()
     with needed("store", "bebr snapshot"):
         from bebr.store.backup import snapshots as backup
@@ -107,15 +113,14 @@ def restore(
 ) -> None:
     """Make a data folder of a snapshot, or bring one collection back. Every byte is checked; it is there as a whole or
     not at all."""
-    if collection is None and (is_server(place) or name is not None):
+    from_server = _has_server(place)
+    if collection is None and (from_server or name is not None):
         raise ValueError("--collection: wanted with --as and for a server, whose other collections go on")
-    if is_server(place) != (directory is None):
+    if from_server != (directory is None):
         raise ValueError("DIR: wanted, and none for a server, which has its own")
-    if is_server(place):
-        import bebr
-
+    if from_server:
         assert collection is not None
-        with bebr.connect(place, timeout=None) as client:
+        with connected(place, timeout=None) as client:
             info = client.restore_collection(collection, name, snapshot=snapshot)
         where = place
     else:

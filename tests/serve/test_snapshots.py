@@ -7,6 +7,7 @@ import pytest
 
 import bebr
 from bebr.collection.protocol import AlreadyExists
+from bebr.serve.keys import KeyFile, Role
 from bebr.store.backup.doctor import examine
 from tests.commands import done, refused
 
@@ -83,6 +84,20 @@ def test_a_server_without_a_place_refuses(start, tmp_path):
         for call in (client.snapshot, client.snapshots, lambda: client.restore_collection("docs")):
             with pytest.raises(KeyError, match="start it with --snapshots"):
                 call()
+
+
+def test_the_shell_has_a_key(start, tmp_path, monkeypatch, bz):
+    token = KeyFile(tmp_path / "data").create("ops", Role.ADMIN)
+    with start(tmp_path / "data", snapshots=str(tmp_path / "place")) as running:
+        with bebr.connect(running.target, token=token) as client:
+            client.create_collection("docs", bz)
+        assert "asks for a key" in refused("snapshot", "create", running.target)
+        assert "1 collections" in done("snapshot", "--token", token, "create", running.target).stdout
+        monkeypatch.setenv("BEBR_TOKEN", token)
+        assert "docs at" in done("snapshot", "list", running.target).stdout
+        done("snapshot", "restore", running.target, "--collection", "docs", "--as", "back")
+        with bebr.connect(running.target, token=token) as client:
+            assert client.collections() == ["back", "docs"]
 
 
 def test_damage_in_the_place_brings_nothing_back(server, place, bz, vectors):
