@@ -19,7 +19,7 @@ from bebr.store.backup import snapshots as backup
 from bebr.store.backup.manifests import Manifest
 from bebr.store.database import Database
 from bebr.store.files import places
-from tests.commands import done, run
+from tests.commands import done, refused, run
 from tests.conftest import payloads_of
 
 
@@ -315,6 +315,53 @@ def test_a_url_is_read_like_a_folder(db, tmp_path):
     pytest.importorskip("fsspec")
     made = db.snapshot((tmp_path / "place").as_uri())
     assert bebr.snapshots(tmp_path / "place") == [made]
+
+
+def test_the_shell_takes_urls(db, tmp_path):
+    pytest.importorskip("fsspec")
+    url = (tmp_path / "place").as_uri()
+    assert f"{url}: no snapshots" in done("snapshot", "list", url).stderr
+    made = db.snapshot(url)
+    assert made.name in done("snapshot", "list", url).stdout
+    assert made.name in done("snapshot", "restore", url, tmp_path / "back").stdout
+    assert made.name in done("snapshot", "restore", url, tmp_path / "back", "--collection", "docs", "--as", "2").stdout
+
+
+def test_a_url_that_cannot_be_reached_is_named(db, tmp_path, monkeypatch):
+    memory = pytest.importorskip("fsspec.implementations.memory")
+
+    def away(*arguments: object, **options: object) -> None:
+        raise RuntimeError("no credentials")
+
+    url = f"memory://{tmp_path.name}"
+    monkeypatch.setattr(memory.MemoryFileSystem, "ls", away)
+    said = f"{url} cannot be reached: RuntimeError('no credentials')"
+    assert said in refused("snapshot", "list", url)
+    with pytest.raises(ConnectionError) as error:
+        db.snapshot(url)
+    assert str(error.value) == said
+
+
+def test_a_url_whose_package_is_missing_is_said_in_one_line(monkeypatch):
+    pytest.importorskip("fsspec")
+    monkeypatch.setitem(sys.modules, "gcsfs", None)
+    assert refused("snapshot", "list", "gs://bucket/x").startswith("error: reaching gs://bucket/x: ")
+
+
+def test_a_restore_makes_the_folder_that_one_is_in_or_a_link_leads_to(db, tmp_path, queries, monkeypatch):
+    db.snapshot(tmp_path / "place")
+    for name in ("here", "there"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "there")
+    monkeypatch.chdir(tmp_path / "here")
+    done("snapshot", "restore", tmp_path / "place", ".")
+    done("snapshot", "restore", tmp_path / "place", tmp_path / "link")
+    for name in ("here", "there"):
+        with bebr.open(tmp_path / name) as back:
+            assert answers(back, queries) == answers(db, queries)
+    monkeypatch.setattr(Path, "is_mount", lambda path: path.name == "mounted")
+    (tmp_path / "mounted").mkdir()
+    assert "where a file system is mounted" in refused("snapshot", "restore", tmp_path / "place", tmp_path / "mounted")
 
 
 def test_bad_input_is_named(db, tmp_path):

@@ -179,9 +179,12 @@ def restore(
     `target` must be empty or not be there; it is there as a whole, every byte checked, or not at all. ValueError;
     KeyError for a name that is not there; CorruptFile names a damaged file; LimitExceeded where the disk is full.
     """
-    path = Path(target)
+    path = Path(os.path.realpath(target))  # neither "." nor a link can give way to a folder
+    said = f"target is {os.fspath(target)!r}"
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
-        raise ValueError(f"target is {str(path)!r}, which is there: want a folder that is empty, or that is not there")
+        raise ValueError(f"{said}, which is there: want a folder that is empty, or that is not there")
+    if path.is_mount():
+        raise ValueError(f"{said}, where a file system is mounted, which cannot give way: want a folder in it")
     place, manifest = chosen(source, snapshot)
     temporary = path.with_name(f"{path.name}.tmp{secrets.token_hex(8)}")
     try:

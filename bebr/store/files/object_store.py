@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
-from bebr.errors import Error
-from bebr.store.files.places import Place, place_of
+from bebr.store.files.places import Place, Unreachable, place_of, reached
 
 MODELS, SEGMENTS = "models", "segments"
 _IDENTITY = "database/identity"
@@ -57,8 +56,7 @@ class ObjectStore:
     @contextmanager
     def _reached(self, costs: str) -> Iterator[None]:
         try:
-            yield
-        except (FileNotFoundError, Error):
-            raise
-        except Exception as error:
-            raise ConnectionError(f"{self.url} cannot be reached: {error!r}; {costs}") from error
+            with reached(self.url):
+                yield
+        except Unreachable as error:
+            raise Unreachable(f"{error}; {costs}") from error

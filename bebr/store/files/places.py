@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Protocol
 
-from bebr.errors import limited
+from bebr.errors import Error, limited
 from bebr.extras import needed
 from bebr.files import replacing
 
@@ -46,6 +46,21 @@ def place_of(where: str | os.PathLike[str]) -> Place:
     scheme."""
     text = os.fspath(where)
     return UrlPlace(text) if "://" in text else FolderPlace(Path(text))
+
+
+class Unreachable(ConnectionError):
+    """What a driver of a place raised, other than FileNotFoundError; the message names the place."""
+
+
+@contextlib.contextmanager
+def reached(place: object) -> Iterator[None]:
+    """Around calls of the driver of `place`: each has errors of its own. Unreachable."""
+    try:
+        yield
+    except (FileNotFoundError, Error, Unreachable):
+        raise
+    except Exception as error:
+        raise Unreachable(f"{place} cannot be reached: {error!r}") from error
 
 
 class FolderPlace:
@@ -95,33 +110,35 @@ class UrlPlace:
     def sizes(self, folder: str) -> dict[str, int]:
         path = f"{self._root}/{folder}"
         try:
-            entries: list[dict[str, Any]] = self._files.ls(path, detail=True)
+            with reached(self):
+                entries: list[dict[str, Any]] = self._files.ls(path, detail=True)
         except FileNotFoundError:
             return {}
         return {entry["name"].rpartition("/")[2]: entry["size"] for entry in entries if entry["type"] == "file"}
 
     def read(self, name: str) -> Iterator[bytes]:
-        with self._files.open(f"{self._root}/{name}", "rb") as file:
+        with reached(self), self._files.open(f"{self._root}/{name}", "rb") as file:
             while piece := file.read(PIECE):
                 yield piece
 
     def write(self, name: str, pieces: Iterable[bytes]) -> None:
         path = f"{self._root}/{name}"
         temporary = f"{path}.tmp{secrets.token_hex(8)}"
-        self._files.makedirs(path.rpartition("/")[0], exist_ok=True)
-        try:
-            # Closing a file that was cut short keeps its beginning: only a whole one gets its name.
-            with self._files.open(temporary, "wb") as file:
-                for piece in pieces:
-                    file.write(piece)
-            self._files.mv(temporary, path)
-        except BaseException:
-            if self._files.exists(temporary):
-                self._files.rm(temporary)
-            raise
+        with reached(self), limited(f"{self}/{name} cannot be written"):
+            self._files.makedirs(path.rpartition("/")[0], exist_ok=True)
+            try:
+                # Closing a file that was cut short keeps its beginning: only a whole one gets its name.
+                with self._files.open(temporary, "wb") as file:
+                    for piece in pieces:
+                        file.write(piece)
+                self._files.mv(temporary, path)
+            except BaseException:
+                if self._files.exists(temporary):
+                    self._files.rm(temporary)
+                raise
 
     def remove(self, name: str) -> None:
-        with contextlib.suppress(FileNotFoundError):
+        with contextlib.suppress(FileNotFoundError), reached(self):
             self._files.rm_file(f"{self._root}/{name}")
 
     def remove_folder(self, folder: str) -> None:
