@@ -68,12 +68,17 @@ class CallLog:
 
 
 def start_log(form: LogFormat, level: str) -> None:
-    """Writes bebr's log to stderr, the audit log too."""
+    """Writes bebr's log to stderr, the audit log too; in its form also what libraries warn of, as uvicorn does of what
+    is no HTTP, unless the program has a handler for them."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_Json() if form == "json" else _Text())
     log = logging.getLogger("bebr")
     log.handlers[:] = [handler]
     log.propagate = False
+    logging.captureWarnings(True)
+    others = logging.getLogger()
+    if not others.handlers:
+        others.addHandler(handler)
     audit.log.setLevel(logging.INFO)  # whatever the others' level
     set_level(level)
 

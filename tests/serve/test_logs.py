@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import socket
+from urllib.parse import urlsplit
 
 import grpc
 import numpy as np
@@ -66,6 +68,17 @@ def test_text_has_time_level_logger_id_and_fields(start, tmp_path, call):
         line = server.stop().splitlines()[0]
     assert line[10] == "T" and " WARNING bebr.serve.calls mine slow call " in line
     assert 'method="Collections/List"' in line and 'code="OK"' in line
+
+
+def test_what_libraries_warn_of_has_the_form_of_the_log(start, tmp_path):
+    pytest.importorskip("uvicorn", reason="HTTP needs uvicorn: pip install 'bebr[http]'")
+    with start(tmp_path, http=True, log_format="json") as server:
+        address = urlsplit(server.http)
+        with socket.create_connection((address.hostname, address.port), timeout=10) as connection:
+            connection.sendall(bytes(100) + b"\r\n\r\n")
+            assert connection.recv(100).startswith(b"HTTP/1.1 400")
+        (line,) = map(json.loads, server.stop().splitlines())
+    assert (line["level"], line["logger"]) == ("warning", "uvicorn.error")
 
 
 def test_calls_that_are_not_slow_are_not_logged(start, tmp_path, call):
