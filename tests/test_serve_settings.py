@@ -45,12 +45,13 @@ def test_a_flag_holds_over_the_environment_and_that_over_the_file(file, tmp_path
         ("prot = 1", "'prot' names no option: did you mean port?"),
         ("slow-ms = 1", "'slow-ms' names no option: did you mean slow_ms?"),
         ("port = ", "is not TOML"),
+        (b"\xff\xfe", "bebr.toml is not TOML: 'utf-8' codec"),
         ("[port]\na = 1", "port is a table: want a value"),
         ('port = "x"', "--port"),
     ],
 )
 def test_a_file_with_a_mistake_is_refused_in_one_line(text, said, tmp_path):
-    (tmp_path / "bebr.toml").write_text(text)
+    (tmp_path / "bebr.toml").write_bytes(text if isinstance(text, bytes) else text.encode())
     refused = run("serve", tmp_path / "data", "--config", tmp_path / "bebr.toml")
     assert refused.exit_code == 2 and refused.stderr.count("\n") == 1
     assert refused.stderr.startswith("error: ") and said in refused.stderr, refused.stderr

@@ -112,7 +112,7 @@ def numbered_lines(path: Path) -> Iterator[tuple[int, str]]:
     """The lines of a text file and their numbers from 1 on. ValueError for what is not UTF-8."""
     number = 0
     try:
-        with path.open(encoding="utf-8") as file:
+        with path.open(encoding="utf-8-sig") as file:  # as Windows writes it, perhaps
             for number, line in enumerate(file, 1):
                 yield number, line.rstrip("\n")
     except UnicodeDecodeError as error:
@@ -128,7 +128,7 @@ def json_lines(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
         where = f"{path}: line {number}"
         try:
             record = json.loads(line)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise ValueError(f"{where}: not JSON: {error}") from error
         if not isinstance(record, dict):
             raise ValueError(f"{where}: got {type(record).__name__}, wanted an object")

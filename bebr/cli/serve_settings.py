@@ -74,8 +74,8 @@ def rereading(ctx: typer.Context, path: Path | None) -> Callable[[], dict[str, A
 def _load(path: Path, names: Iterable[str]) -> dict[str, Any]:
     names = list(names)
     try:
-        values = tomllib.loads(path.read_text())
-    except tomllib.TOMLDecodeError as error:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"{path} is not TOML: {error}") from error
     for name, value in values.items():
         if name not in names:

@@ -174,7 +174,7 @@ def _read(path: Path) -> tuple[Key, ...]:
         if content["format"] != _FORMAT:
             raise CorruptFile(f"{path} has format {content['format']}: this bebr reads {_FORMAT}, upgrade it")
         return tuple(_key(entry) for entry in content["keys"])
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise CorruptFile(f"{path} is no file of keys ({error}): restore it, or remove it and make new keys") from error
 
 

@@ -127,6 +127,8 @@ def test_json_lines_and_their_keys(tmp_path):
     x, items = embedded("words", tmp_path / "a.jsonl")
     assert items == TEXTS and np.array_equal(x, words(TEXTS))
     assert embedded("words", tmp_path / "a.jsonl", "--text-column", "title")[1] == [text * 2 for text in TEXTS]
+    (tmp_path / "windows.jsonl").write_bytes(b"\xef\xbb\xbf" + "\r\n".join(lines).encode())
+    assert embedded("words", tmp_path / "windows.jsonl")[1] == TEXTS
 
 
 def test_parquet_texts(tmp_path):

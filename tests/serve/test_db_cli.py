@@ -192,6 +192,7 @@ BAD = [
     (("load", "data", "docs", "x.npy", "--payloads", "x.npy"), "wanted .jsonl or .parquet"),
     (("load", "data", "docs", "x.npy", "--ids", "few.npy"), "got 7 ids, wanted one for each of the 300"),
     (("load", "data", "docs", "x.npy", "--ids", "few.npy", "--id-column", "id"), "--ids and --id-column"),
+    (("load", "data", "docs", "x.npy", "--payloads", "deep.jsonl"), "deep.jsonl: line 2: not JSON: maximum recursion"),
     (("query", "data", "docs"), "got no QUERIES, --text or --ids"),
     (("query", "data", "docs", "q.npy", "--ids", "3"), "got --ids beside QUERIES or --text"),
     (("query", "data", "docs", "q.npy", "--text", "a word"), "q has 3 rows and text 1 entries"),
@@ -214,6 +215,8 @@ def test_bad_input_is_one_line(files, monkeypatch):
     np.save("wide.npy", np.ones((3, 65), np.float32))
     np.save("few.npy", np.arange(7))
     (files / "few.jsonl").write_text("{}\n{}\n")
+    deep = '{"a": ' + "[" * 100_000 + "]" * 100_000 + "}"
+    (files / "deep.jsonl").write_text("\n".join(["{}", deep, *["{}"] * 298]))
     done("create", "data", "docs", "--dim", 64)
     for arguments, message in BAD:
         error = refused(*arguments)

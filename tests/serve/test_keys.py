@@ -174,10 +174,11 @@ def test_a_file_of_keys_that_is_damaged_or_gone_lets_nobody_in(guarded):
     good = path.read_bytes()
     aside = path.with_name("aside")
     with connect(guarded, "read") as client:
-        aside.write_bytes(b"{")
-        aside.replace(path)
-        with pytest.raises(PermissionError, match="cannot read its keys"):
-            client.collections()
+        for damaged in (b"{", good.replace(b'"read"', b"1")):
+            aside.write_bytes(damaged)
+            aside.replace(path)
+            with pytest.raises(PermissionError, match="cannot read its keys"):
+                client.collections()
         path.unlink()
         with pytest.raises(PermissionError, match="no key of this server"):
             client.collections()
