@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -17,6 +18,8 @@ from bebr.v1 import bebr_pb2 as pb
 _Status = health_pb2.HealthCheckResponse
 _COLLECTION = "collection/"
 _REFLECTION = "grpc.reflection.v1.ServerReflection"
+# Seconds in which those who watch are told that the server stops.
+_LAST_WORD = 0.05
 SERVICES = [service.full_name for service in pb.DESCRIPTOR.services_by_name.values()]
 
 
@@ -29,6 +32,8 @@ class Health(health.aio.HealthServicer):  # type: ignore[misc]
         super().__init__()
         self._look = look
         self._access = access
+        self._over = asyncio.Event()
+        self._watching = 0
 
     async def Check(self, request: health_pb2.HealthCheckRequest, context: Any) -> health_pb2.HealthCheckResponse:
         await self._admit(request, context)
@@ -42,7 +47,25 @@ class Health(health.aio.HealthServicer):  # type: ignore[misc]
 
     async def Watch(self, request: health_pb2.HealthCheckRequest, context: Any) -> None:
         await self._admit(request, context)
-        await super().Watch(request, context)
+        watching = asyncio.ensure_future(super().Watch(request, context))
+        over = asyncio.ensure_future(self._over.wait())
+        self._watching += 1
+        try:
+            await asyncio.wait({watching, over}, return_when=asyncio.FIRST_COMPLETED)
+            if watching.done():
+                watching.result()
+        finally:
+            self._watching -= 1
+            watching.cancel()
+            over.cancel()
+        await context.abort(grpc.StatusCode.UNAVAILABLE, "the server stops")
+
+    async def enter_graceful_shutdown(self) -> None:
+        """Has everybody who watches told so, and ends that: it is no call that a stopping server should wait for."""
+        await super().enter_graceful_shutdown()
+        if self._watching:
+            await asyncio.sleep(_LAST_WORD)
+        self._over.set()
 
     async def _admit(self, request: health_pb2.HealthCheckRequest, context: Any) -> None:
         if request.service.startswith(_COLLECTION):

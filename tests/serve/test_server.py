@@ -20,6 +20,7 @@ import bebr
 from bebr.training.compat.compatible import make_compatible
 from bebr.v1 import bebr_pb2 as pb
 from bebr.v1 import bebr_pb2_grpc as rpc
+from tests.serve.conftest import FRONT
 
 SERVICES = {f"bebr.v1.{name}" for name in ("Collections", "Models", "Points", "Admin")}
 
@@ -235,6 +236,25 @@ def test_stop_finishes_calls_in_progress_and_frees_the_folder(start, tmp_path, b
     with bebr.open(tmp_path) as db:
         assert len(db.collection("docs")) in (len(written), len(written) + 1)
         assert None not in db.collection("docs").get(written)
+
+
+@pytest.mark.parametrize("front", [True, False] if FRONT else [False])
+def test_who_watches_its_health_is_told_that_it_stops_and_not_waited_for(start, tmp_path, front):
+    with start(tmp_path, front=front) as server, grpc.insecure_channel(server.target) as channel:
+        stub = health_pb2_grpc.HealthStub(channel)
+        watches = [stub.Watch(health_pb2.HealthCheckRequest(service=name)) for name in ("", "collection/none")]
+        assert [next(watch).status for watch in watches] == [
+            health_pb2.HealthCheckResponse.SERVING,
+            health_pb2.HealthCheckResponse.SERVICE_UNKNOWN,
+        ]
+        server.process.terminate()
+        server.process.communicate(timeout=8)  # the grace period has ten seconds
+        assert (server.process.returncode, server.errors()) == (0, "")
+        assert next(watches[0]).status == health_pb2.HealthCheckResponse.NOT_SERVING
+        for watch in watches:
+            with pytest.raises(grpc.RpcError) as error:
+                next(watch)
+            assert error.value.code() is grpc.StatusCode.UNAVAILABLE
 
 
 def test_an_address_or_a_folder_in_use_is_an_error(start, server, tmp_path):
