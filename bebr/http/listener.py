@@ -24,6 +24,8 @@ _THREADS, _SHARE = 2, 1
 _LOOK = 0.01
 # A connection that says nothing is closed after so many seconds.
 _KEEP_ALIVE = 30
+# Connections that may wait to be accepted.
+_BACKLOG = 2048
 
 
 class _Uvicorn(uvicorn.Server):
@@ -61,6 +63,7 @@ class Http:
             proxy_headers=False,
             timeout_keep_alive=_KEEP_ALIVE,
             limit_concurrency=server.limits.calls,
+            backlog=1,  # how often asyncio accepts at a time; without open files it tries each second, for each of them
             ssl_certfile=None if tls is None else tls.certificate,
             ssl_keyfile=None if tls is None else tls.key,
             ssl_ca_certs=None if tls is None or tls.client_ca is None else str(tls.client_ca),
@@ -75,6 +78,7 @@ class Http:
         self._serving = asyncio.create_task(self._uvicorn.serve([listening]))
         while not self._uvicorn.started and not self._serving.done():
             await asyncio.sleep(_LOOK)
+        listening.listen(_BACKLOG)
         port = listening.getsockname()[1]
         return f"http at {'http' if tls is None else 'https'}://{address_of(host, port)}/"
 

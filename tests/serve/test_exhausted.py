@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import resource
+import time
+from http.client import HTTPConnection
+from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
@@ -42,3 +45,16 @@ def test_no_more_open_files(start, tmp_path, bz):
         with limited(server, resource.RLIMIT_NOFILE, 3), pytest.raises(bebr.LimitExceeded, match="open files"):
             client.register_model(other)
         assert client.register_model(other) == other.digest
+
+
+def test_connections_of_http_wait_for_open_files_and_do_not_fill_the_log(start, tmp_path):
+    pytest.importorskip("uvicorn", reason="HTTP needs uvicorn: pip install 'bebr[http]'")
+    with start(tmp_path, http=True) as server:
+        address = urlsplit(server.http)
+        with limited(server, resource.RLIMIT_NOFILE, 3):
+            waiting = HTTPConnection(address.hostname, address.port, timeout=20)
+            waiting.request("GET", "/v1/health")
+            time.sleep(1.5)  # asyncio tries again after a second
+        assert waiting.getresponse().status == 200
+        waiting.close()
+        assert 1 <= server.stop().count("accept() out of system resource") <= 2
