@@ -36,8 +36,10 @@ void Loop::accept_from(int listener) {
   for (;;) {
     const int socket = accept4(listener, nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC);
     if (socket < 0) {
-      if ((errno != EMFILE && errno != ENFILE) || spare_ < 0) return;
+      if (errno != EMFILE && errno != ENFILE) return;
       // Without a descriptor for it, the connection would wait for ever, and wake this loop for ever.
+      if (spare_ < 0) spare_ = open("/dev/null", O_RDONLY | O_CLOEXEC);
+      if (spare_ < 0) return rest();  // another thread took it, the last time
       close(spare_);
       ++front_.counts_.refused;  // before its client may know
       const int refused = accept(listener, nullptr, nullptr);

@@ -19,6 +19,7 @@ namespace {
 
 constexpr uint64_t kWake = ~uint64_t{0};  // what an event is of: the loop's own, or a listener, or a connection
 constexpr uint64_t kListener = uint64_t{1} << 63;
+constexpr uint64_t kRest = 50'000'000;    // ns until connections are accepted again, where there was no descriptor
 constexpr uint64_t kLinger = 50'000'000;  // ns between two looks whether a client has taken what it was sent
 
 }  // namespace
@@ -130,6 +131,7 @@ void Loop::wait() {
   if (!young_.empty()) until = std::min(until, young_.front().first);
   if (!due_.empty()) until = std::min(until, std::get<0>(*due_.begin()));
   if (!lingering_.empty()) until = std::min(until, lingering_.front().first);
+  if (rests_until_ != 0) until = std::min(until, rests_until_);
   int timeout = -1;
   if (until != ~uint64_t{0}) {
     const uint64_t now = now_ns();
@@ -137,6 +139,10 @@ void Loop::wait() {
   }
   epoll_event events[64];
   const int n = epoll_wait(epoll_, events, 64, timeout);
+  if (rests_until_ != 0 && now_ns() >= rests_until_) {
+    rests_until_ = 0;
+    listen(EPOLLIN);
+  }
   for (int i = 0; i < n; ++i) {
     const uint64_t of = events[i].data.u64;
     if (of == kWake) {
@@ -149,6 +155,21 @@ void Loop::wait() {
       else
         touch(*found);
     }
+  }
+}
+
+// Takes no connections for a while.
+void Loop::rest() {
+  rests_until_ = now_ns() + kRest;
+  listen(0);
+}
+
+void Loop::listen(uint32_t events) {
+  epoll_event event{};
+  event.events = events;
+  for (size_t i = 0; i < listeners_.size(); ++i) {
+    event.data.u64 = kListener | i;
+    epoll_ctl(epoll_, EPOLL_CTL_MOD, listeners_[i], &event);
   }
 }
 

@@ -58,6 +58,8 @@ class Loop {
   void wait();
   void mail();
   void accept_from(int listener);
+  void rest();
+  void listen(uint32_t events);
   void add(int socket);
   Connection& adopt(int socket, Connection::Side side, std::unique_ptr<Transport> transport);
   bool refuse(Stream& stream, std::string_view collection);
@@ -87,6 +89,7 @@ class Loop {
   Front& front_;
   const size_t number_;
   std::vector<int> listeners_;
+  uint64_t rests_until_ = 0;  // 0: it listens
   int epoll_ = -1, event_ = -1, spare_ = -1;
   SessionMemory memory_;  // of the connections, which it outlives
   SpareStreams spare_streams_;

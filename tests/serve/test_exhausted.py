@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import resource
+import socket
 import time
 from http.client import HTTPConnection
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
 
 import bebr
+from tests.serve.conftest import FRONT
 
 
 @contextlib.contextmanager
@@ -58,3 +61,22 @@ def test_connections_of_http_wait_for_open_files_and_do_not_fill_the_log(start, 
         assert waiting.getresponse().status == 200
         waiting.close()
         assert 1 <= server.stop().count("accept() out of system resource") <= 2
+
+
+@pytest.mark.skipif(not FRONT, reason="needs the front")
+def test_a_front_without_open_files_rests_and_refuses_connections_later(start, tmp_path):
+    with start(tmp_path) as server, server.connect() as client:
+        assert client.collections() == []
+        host, port = server.target.rsplit(":", 1)
+
+        def computed() -> float:
+            """Seconds of processor time."""
+            return sum(map(int, Path(f"/proc/{server.process.pid}/stat").read_text().split()[13:15])) / 100
+
+        with limited(server, resource.RLIMIT_NOFILE, 3):
+            before = computed()
+            with socket.create_connection((host, int(port)), timeout=20):
+                time.sleep(1)
+            assert computed() - before < 0.3
+        with server.connect() as other:
+            assert other.collections() == []
