@@ -48,7 +48,10 @@ def create(
 @app.command("list")
 def list_(directory: _Folder, json_lines: Json = False) -> None:
     """Say which keys there are, what each may do and where."""
-    for key in KeyFile(directory).current():
+    keys = KeyFile(directory).current()
+    if not keys:
+        say(f"{directory}: no keys")
+    for key in keys:
         if json_lines:
             facts = {"name": key.name, "role": key.role.name.lower(), "collections": key.collections}
             typer.echo(json.dumps({**facts, "created": key.created}))

@@ -260,4 +260,5 @@ def test_keys_by_the_command_line(tmp_path):
     assert listed.startswith("app  write  docs  since 20") and made.stdout.strip() not in listed
     assert '"collections": ["docs"]' in commands.done("keys", "list", tmp_path / "data", "--json").stdout
     assert commands.done("keys", "revoke", tmp_path / "data", "app").stdout == "app: revoked\n"
+    assert commands.done("keys", "list", tmp_path / "elsewhere").stderr == f"{tmp_path / 'elsewhere'}: no keys\n"
     assert commands.refused("keys", "revoke", tmp_path / "data", "app") == "error: no key 'app'\n"
