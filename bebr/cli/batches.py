@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bebr.cli.progress import say
 from bebr.cli.records import Records
 
 if TYPE_CHECKING:
@@ -61,14 +62,19 @@ def _batches(source: VectorStream, records: Records | None, ids: Path | None, id
     size = max(1, min(_BATCH_ROWS, _BATCH_BYTES // (4 * source.dim)))
     remaining = iter(records) if records is not None else None
     with_payloads = records is not None and records.columns != [id_column]
+    unseen = set(records.columns or ()) - {id_column} if records is not None else set()
     start = 0
     for x in source.blocks(0, source.rows, size):
         named: Any = numbers[start : start + len(x)]
         rows = None if remaining is None else list(itertools.islice(remaining, len(x)))
+        if unseen and rows:
+            unseen.difference_update(*rows)
         if rows is not None and records is not None and id_column is not None:
             named = [_id(row, id_column, f"{records.path}: row {start + i}") for i, row in enumerate(rows)]
         yield named, x, rows if with_payloads else None
         start += len(x)
+    if records is not None and unseen:  # misspelt, perhaps; lines of JSON need not have it
+        say(f"{records.path}: no row has {', '.join(map(repr, sorted(unseen)))}")
 
 
 def _id(record: dict[str, Any], column: str, where: str) -> Any:

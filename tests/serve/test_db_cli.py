@@ -106,6 +106,16 @@ def test_ids_and_payloads_of_parquet_columns(place, name, files):
     assert json.loads(done("stats", place, name, "--json"))["rows"] == 605
 
 
+def test_a_column_that_no_row_has_is_said(place, name, files):
+    done("create", place, name, "--dim", 64)
+    arguments = ("load", place, name, files / "x.npy", "--payloads", files / "p.jsonl", "--id-column", "id")
+    assert "no row has" not in run(*arguments, "--payload-columns", "lang").stderr
+    assert (
+        f"{files / 'p.jsonl'}: no row has 'lagn', 'year'\n"
+        in run(*arguments, "--payload-columns", "n,year,lagn").stderr
+    )
+
+
 def test_words_find_rows_alone_and_beside_vectors(place, name, files):
     done("create", place, name, "--dim", 64, "--text", "title,lang")
     lines = [{"title": f"the story of {'whales' if i == 42 else 'birds'}", "lang": "en"} for i in range(300)]
