@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import queue
+import subprocess
 import sys
 import threading
 import time
@@ -185,6 +186,21 @@ def test_work_that_is_requested_for_later_is_done_then():
     compactor.close()
     compactor.request_in(soon, 0)
     assert done.empty()
+
+
+def test_a_program_that_closes_nothing_ends_without_complaint(tmp_path):
+    program = """
+import sys
+import numpy as np
+from bebr.store.database import Database
+docs = Database(sys.argv[1], seal_rows=100).create_collection("docs", dim=16)
+for first in range(0, 4_000, 100):  # seals and merges are under way when the last one returns
+    docs.upsert(range(first, first + 100), np.ones((100, 16)))
+"""
+    done = subprocess.run([sys.executable, "-c", program, tmp_path], capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stderr) == (0, "")
+    with Database(tmp_path) as db:
+        assert len(db.collection("docs")) == 4_000
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a thread has no priority of its own")

@@ -14,6 +14,7 @@ from typing import Protocol
 
 from bebr import core
 from bebr.collection.protocol import DatabaseLocked
+from bebr.store.workers.retraining import Ending
 
 _log = logging.getLogger("bebr.store")
 
@@ -154,7 +155,7 @@ class Compactor:
         self._begin_piece()
         try:
             self._work(collection, self._give_way)
-        except Stopped:
+        except (Stopped, Ending):  # a program that ends without close(): the next one seals and merges
             pass
         except DatabaseLocked as error:  # another process writes the collection by now
             _log.warning("collection %r: its background work ends here: %s", collection.name, error)

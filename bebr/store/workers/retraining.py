@@ -82,8 +82,8 @@ class Retrainable(Protocol):
         """Asks for training where it is due."""
 
 
-class Ending(Exception):
-    """The program is: what is being trained would come too late."""
+class Ending(RuntimeError):
+    """The program is: what is being done would come too late."""
 
 
 def check_running() -> None:

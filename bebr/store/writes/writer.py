@@ -18,6 +18,7 @@ from bebr.store.catalog.records import Operation
 from bebr.store.files.opener import Opener
 from bebr.store.snapshots.draft import Draft
 from bebr.store.snapshots.snapshot import Snapshot
+from bebr.store.workers.retraining import Ending
 from bebr.store.writes.change import AnyChange, InsertChange, joined
 
 T = TypeVar("T")
@@ -120,7 +121,7 @@ class Writer:
                 self._thread.submit(self._drain)
             except RuntimeError:  # it was shut down
                 self._waiting.remove(item)
-                raise
+                raise Ending("nothing is written any more: the database is closed, or the program is ending") from None
             self._busy = True
 
     def _drain(self) -> None:
