@@ -1,4 +1,4 @@
-"""Where collections are: a data folder, or a server at host:port; and what the verbs of `bebr db` take alike."""
+"""Where collections are: a data folder, or a server at host:port; and what verbs that reach servers take alike."""
 
 from __future__ import annotations
 

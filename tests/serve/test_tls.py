@@ -105,6 +105,21 @@ def test_the_command_line_takes_token_and_authority_from_options_or_variables(se
     assert "no key of this server" in said and "bebr_wrong" not in said
 
 
+def test_snapshots_of_a_server_with_keys_and_tls_are_made_from_the_command_line(start, tmp_path, pem, bz, monkeypatch):
+    for name in ("BEBR_TOKEN", "BEBR_TLS_CA"):
+        monkeypatch.delenv(name, raising=False)
+    with bebr.open(tmp_path / "data") as db:
+        db.create_collection("docs", bz)
+    token = KeyFile(tmp_path / "data").create("ops", Role.ADMIN)
+    files = {"tls_certificate": str(pem / "server.pem"), "tls_key": str(pem / "server.key")}
+    with start(tmp_path / "data", snapshots=str(tmp_path / "place"), **files) as server:
+        options = ("snapshot", "--tls-ca", pem / "ca.pem", "--token", token)
+        assert "1 collections" in commands.done(*options, "create", server.target).stdout
+        assert "docs at" in commands.done(*options, "list", server.target).stdout
+        commands.done(*options, "restore", server.target, "--collection", "docs", "--as", "back")
+        assert "back" in commands.done("db", *options[1:], "list", server.target).stdout
+
+
 @pytest.fixture(scope="module")
 def wrong(pem):
     """Files that are not what they should be, by name, with what is said of each."""
