@@ -135,10 +135,10 @@ class BatchingStats:
 @dataclass(frozen=True)
 class CollectionStats:
     """Figures of a collection. `tail_rows` are not yet in a segment file; `dead_rows` are rows of segment files that
-    were replaced or removed; `bytes_on_disk` counts segment files and journal, not payloads; `batching` is None for a
-    local collection. `kept_bytes`: of the vector kept beside each code, 0 where there is none. `target`: the digest of
-    the model that rows are being migrated to, empty where they are not; `former`: of the model whose rows are kept
-    since `cutover(keep_old=True)`; `rows_behind` have no code, or vector, of the one or the other.
+    were replaced or removed; `bytes_on_disk` counts segment files and journal, with their payloads; `batching` is None
+    for a local collection. `kept_bytes`: of the vector kept beside each code, 0 where there is none. `target`: the
+    digest of the model that rows are being migrated to, empty where they are not; `former`: of the model whose rows are
+    kept since `cutover(keep_old=True)`; `rows_behind` have no code, or vector, of the one or the other.
     `rows_by_kind`: rows in files that are "flat", "ivf" or "graph"; `rows_by_device`: how many are searched on "cpu",
     and on a device such as "cuda:0", empty where no device was asked for; `merging`: whether files are being merged, or
     are to be."""
