@@ -4,6 +4,7 @@
 #include <bit>
 #include <utility>
 
+#include "index/byte_queries.h"
 #include "index/query.h"
 #include "index/raise.h"
 #include "index/topk.h"

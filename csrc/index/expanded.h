@@ -11,6 +11,7 @@
 #include "base/buffer.h"
 #include "base/threads.h"
 #include "index/best_bounds.h"
+#include "index/byte_queries.h"
 #include "index/options.h"
 #include "index/query.h"
 #include "index/rows.h"

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstddef>
 
+#include "index/byte_queries.h"
 #include "index/query.h"
 
 namespace bebr {

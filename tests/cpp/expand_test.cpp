@@ -8,6 +8,7 @@
 #include "base/buffer.h"
 #include "check.h"
 #include "code/planes.h"
+#include "index/byte_queries.h"
 #include "index/query.h"
 #include "queries.h"
 

@@ -10,6 +10,7 @@
 #if defined(BEBR_EMULATED)
 #include "cuda/least_sum.h"
 #endif
+#include "index/byte_queries.h"
 #include "index/query.h"
 #include "rows.h"
 
