@@ -41,7 +41,7 @@ Batch::Batch(const CodeSpec& spec, const CodeSpec& scanned, const Queries& queri
   base_ = DeviceArray<float>(std::span(queries.base, count_));
   fine_scale_ = each_query<double>(count_, [&](size_t q) { return fine[q].scale; });
   ones_ = each_query<int32_t>(count_, [&](size_t q) { return fine[q].ones[spec.planes]; });
-  y8_ = DeviceArray<int8_t>(arrange(plan, bytes.y8.as<int8_t>(), count_, y8_stride(spec.groups())));
+  y8_ = DeviceArray<int8_t>(arrange(plan, bytes.y8.as<int8_t>(), count_, bytes.stride()));
   const auto unread = [&](size_t q) {  // as scan_margin
     return scanned == spec ? 0 : static_cast<float>(unread_bound(spec, fine[q]) * (1 + 1e-5));
   };

@@ -62,7 +62,7 @@ void make_byte_query(const CodeSpec& spec, const float* y, const std::vector<uin
   const uint32_t dims = spec.dims();
   const float largest = largest_size(y, inverse.data(), dims);  // of a place
   const float step = largest > most * kNothing ? largest / most : 1, per_step = 1 / step;
-  int8_t* y8 = bytes.y8.as<int8_t>() + q * y8_stride(bytes.groups);
+  int8_t* y8 = bytes.y8.as<int8_t>() + q * bytes.stride();
   for (uint32_t j = 0; j < dims; ++j) whole[j] = nearest_integer(y[j] * per_step);
   for (uint32_t j = 0; j < dims; ++j) y8[j] = static_cast<int8_t>(whole[j]);
   // A value with several copies is divided equally; the first copies take the remainder.
@@ -152,14 +152,15 @@ int32_t most_entry(const CodeSpec& spec, const Kernels& kernels) {
   return std::clamp(kernels.small_product / ((1 << spec.planes) - 1), kLeastEntry8, kMostEntry8);
 }
 
-ByteQueries make_byte_queries(const CodeSpec& spec, const float* y, size_t count, bool leads, int32_t most) {
+ByteQueries make_byte_queries(const CodeSpec& spec, const float* y, size_t count, bool leads, int32_t most,
+                              uint32_t more) {
   const uint32_t dims = spec.dims();
   ByteQueries bytes;
   bytes.groups = spec.groups();
-  bytes.y8.resize(count * y8_stride(bytes.groups));
   for (std::vector<float>* values : {&bytes.base, &bytes.scale, &bytes.bound, &bytes.deviation}) values->resize(count);
-  const size_t places = (y8_stride(bytes.groups) - dims) / 4;
+  const size_t places = (y8_stride(bytes.groups) + 64 * size_t{more} - dims) / 4;
   const std::vector<uint32_t> times = share_places(y, count, dims, places, bytes.copied);
+  bytes.y8.resize(count * bytes.stride());
   std::vector<float> inverse(dims);
   for (uint32_t j = 0; j < dims; ++j) inverse[j] = 1 / static_cast<float>(times[j / 4]);
   // All that is repeated has to be read.
@@ -183,16 +184,16 @@ ByteQueries make_byte_queries(const CodeSpec& spec, const float* y, size_t count
 }
 
 void ByteQueries::copy_query(size_t q, uint32_t tiles, int8_t* to) const {
-  const int8_t* from = y8.as<int8_t>() + q * y8_stride(groups);
+  const int8_t* from = y8.as<int8_t>() + q * stride();
   const size_t repeated = 4 * copied.size(), leading = 64 * size_t{tiles} - repeated;
   std::copy_n(from, leading, to);
-  std::copy_n(from + y8_stride(groups) - repeated, repeated, to + leading);
+  std::copy_n(from + stride() - repeated, repeated, to + leading);
 }
 
 void ByteQueries::copy_tail(size_t q, uint32_t tiles, int8_t* to) const {
-  const int8_t* from = y8.as<int8_t>() + q * y8_stride(groups);
+  const int8_t* from = y8.as<int8_t>() + q * stride();
   const uint32_t first = 64 * tail_tile(tiles), dims = dims_in(tiles), all = 8 * groups;
-  std::fill_n(to, 64 * size_t{this->tiles()} - first, int8_t{0});
+  std::fill_n(to, tail_bytes(tiles), int8_t{0});
   std::copy(from + dims, from + all, to + (dims - first));
 }
 

@@ -19,10 +19,11 @@ namespace bebr {
 struct ByteQueries {
   uint32_t groups = 0;           // of the code
   std::vector<uint32_t> copied;  // quads that are repeated behind the last one of the code
-  Buffer y8;                     // count * y8_stride(groups)
+  Buffer y8;                     // count * stride()
 
   // Tiles of 64 bytes that a query takes. The leading `tiles` of them hold the first dims, and the repeated quads last.
-  uint32_t tiles() const noexcept { return static_cast<uint32_t>(y8_stride(groups) / 64); }
+  uint32_t tiles() const noexcept { return (8 * groups + 4 * static_cast<uint32_t>(copied.size()) + 63) / 64; }
+  size_t stride() const noexcept { return 64 * size_t{tiles()}; }
   uint32_t dims_in(uint32_t tiles) const noexcept {
     return std::min(8 * groups, 64 * tiles - 4 * static_cast<uint32_t>(copied.size()));
   }
@@ -36,6 +37,7 @@ struct ByteQueries {
   // (Kernels::dot_tail).
   void copy_query(size_t q, uint32_t tiles, int8_t* to) const;
   uint32_t tail_tile(uint32_t tiles) const noexcept { return dims_in(tiles) / 64; }
+  size_t tail_bytes(uint32_t tiles) const noexcept { return y8_stride(groups) - 64 * size_t{tail_tile(tiles)}; }
   void copy_tail(size_t q, uint32_t tiles, int8_t* to) const;
   std::vector<float> base, scale;
   // Of the score error by rounding to bytes: an upper bound over every code, and the standard deviation, assuming the
@@ -54,10 +56,10 @@ struct ByteQueries {
     return leads.empty() ? Lead{base[q], 0} : leads[tiles * base.size() + q];
   }
 };
-// most: of the entries, in size; 127 at most.
+// most: of the entries, in size; 127 at most. more: tiles beyond those that the code takes, for repeated quads.
 inline constexpr int32_t kMostEntry8 = 127;
 ByteQueries make_byte_queries(const CodeSpec& spec, const float* y, size_t count, bool leads = false,
-                              int32_t most = kMostEntry8);
+                              int32_t most = kMostEntry8, uint32_t more = 0);
 // The entries' size that suits an approximate search.
 int32_t most_entry(const CodeSpec& spec, const Kernels& kernels);
 

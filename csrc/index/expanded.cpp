@@ -65,7 +65,7 @@ ExpandedScan::ExpandedScan(const RowFormat& format, const ByteQueries& queries, 
   read(queries.tiles());
   has_tail_.resize(chunk_rows_);
   floats_.resize(chunk_rows_ + 16);
-  expanded_.resize(chunk_rows_ / kBlockRows * expanded_bytes(queries_.groups));
+  expanded_.resize(chunk_rows_ / kBlockRows * expanded_bytes(queries_.all_groups()));
   sums_.resize(kTogether * (chunk_rows_ + kApart));
   rows_.resize(chunk_rows_ + 16);
   scores_.resize(chunk_rows_ + 16);
@@ -75,7 +75,7 @@ ExpandedScan::ExpandedScan(const RowFormat& format, const ByteQueries& queries, 
 void ExpandedScan::read(uint32_t tiles) {
   tiles_ = tiles;
   if (tiles == queries_.tiles()) return;
-  const size_t tail_bytes = 64 * size_t{queries_.tiles() - queries_.tail_tile(tiles)};
+  const size_t tail_bytes = queries_.tail_bytes(tiles);
   tails_.resize(base_.size() * tail_bytes);
   row_tails_.resize(chunk_rows_ * tail_bytes);
   for (uint32_t i = 0; i < base_.size(); ++i) {
@@ -100,7 +100,7 @@ void ExpandedScan::lead() {
 void ExpandedScan::learn_tail(uint32_t query) {
   drop(query);
   const uint32_t tile = queries_.tail_tile(tiles_);
-  const size_t tail_bytes = 64 * size_t{queries_.tiles() - tile};
+  const size_t tail_bytes = queries_.tail_bytes(tiles_);
   for (const Candidate& candidate : lists_[query].candidates) {
     int32_t added;
     kernels_.expand_tail(views_[candidate.view].scan(spec_), tile, &candidate.row, 1, candidate.row, row_tails_.data());
@@ -141,8 +141,7 @@ void ExpandedScan::scan(const RowView& view, const uint16_t* mask, std::span<con
     const size_t rows = std::min(chunk_rows_, view.rows - row), blocks = block_count(rows);
     const uint16_t* allowed = mask != nullptr ? mask + row / kBlockRows : nullptr;
     if (allowed != nullptr && std::all_of(allowed, allowed + blocks, [](uint16_t m) { return m == 0; })) continue;
-    kernels_.expand(view.scan(spec_), row / kBlockRows, blocks, queries_.groups_in(tiles_), expanded_.data());
-    queries_.copy_quads(blocks, tiles_, expanded_.data());
+    expand(view, row / kBlockRows, blocks);
     if (tiles_ < queries_.tiles()) std::ranges::fill(has_tail_, uint8_t{0});
     read_factors(row, rows, who.size());
     Lines ahead = row + chunk_rows_ < view.rows ? lines(view, row + chunk_rows_)
@@ -165,6 +164,15 @@ void ExpandedScan::scan(const RowView& view, const uint16_t* mask, std::span<con
       }
     }
   }
+}
+
+// Blocks [first, first + blocks), as wide as the queries: a block at a time where these take more tiles than the code.
+void ExpandedScan::expand(const RowView& view, size_t first, size_t blocks) {
+  const uint32_t groups = queries_.groups_in(tiles_);
+  const size_t bytes = kBlockRows * 64 * size_t{tiles_}, together = bytes > expanded_bytes(groups) ? 1 : blocks;
+  for (size_t block = 0; block < blocks; block += together)
+    kernels_.expand(view.scan(spec_), first + block, together, groups, expanded_.data() + block * bytes);
+  queries_.copy_quads(blocks, tiles_, expanded_.data());
 }
 
 ExpandedScan::Lines ExpandedScan::lines(const RowView& view, size_t first) const {
@@ -227,7 +235,7 @@ float ExpandedScan::lower_bound(uint32_t query, size_t i) const {
 // threshold with all dims; how many.
 size_t ExpandedScan::add_tails(uint32_t query, const int32_t* sums, size_t first, size_t rows) {
   const uint32_t tile = queries_.tail_tile(tiles_);
-  const size_t tail_bytes = 64 * size_t{queries_.tiles() - tile};
+  const size_t tail_bytes = queries_.tail_bytes(tiles_);
   const int8_t* tail = tails_.as<int8_t>() + query * tail_bytes;
   const float scale = queries_.scale[query], threshold = thresholds_.of(query);
   const float whole = base_[query] + queries_.base[query] + raises_[query];
@@ -296,6 +304,11 @@ void ExpandedScan::drop(uint32_t query) {
     left += c.upper > threshold ? 1 : 0;
   }
   candidates.resize(left);
+}
+
+size_t ExpandedScan::candidates(uint32_t query) {
+  drop(query);
+  return lists_[query].candidates.size();
 }
 
 void ExpandedScan::prefetch(uint32_t query) {

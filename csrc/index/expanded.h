@@ -74,6 +74,9 @@ class ExpandedScan {
   // The k best lower bounds so far, in no order: fewer where there are fewer rows, or where they are another scan's.
   std::span<const float> best(uint32_t query) const { return best_.of(query); }
 
+  // Rows that may belong to the answer of a query, by what is known so far.
+  size_t candidates(uint32_t query);
+
   // Completes the candidates of a query into `top`, and forgets them; how many. prefetch: prefetches their codes.
   void prefetch(uint32_t query);
   size_t finalize(uint32_t query, const FineQuery& fine, TopK& top);
@@ -114,6 +117,7 @@ class ExpandedScan {
   };
   void read_factors(size_t first, size_t rows, size_t queries);
 
+  void expand(const RowView& view, size_t first, size_t blocks);
   // Of the chunk that begins with row `first`.
   Lines lines(const RowView& view, size_t first) const;
   size_t select(uint32_t query, float raise, float threshold, const int32_t* sums, size_t first, size_t rows,

@@ -298,6 +298,7 @@ void bind_avx512_expand(Kernels& table) noexcept {
   table.expand_tail = expand_tail_avx512;
   table.dot_tail = dot_tail_avx512;
   table.tail_tiles = 40;
+  table.completed_tiles = 1000;
   table.lead_rows = 1 << 14;
   table.lead_lists = 48;
 }

@@ -172,8 +172,9 @@ struct Kernels {
   void (*dot_tail)(const uint8_t* tails, size_t bytes, const int8_t* y8, const uint32_t* rows, size_t count,
                    uint32_t first, int32_t* out) noexcept;
   uint32_t tail_tiles = 0;  // a tail takes as long as this many products of 64 bytes take dot_expanded; 0: too long
-  uint32_t lead_rows = 1 << 13;  // of a scan that reads leading dims alone: the first rows need all
-  uint32_t lead_lists = 0;       // leading dims pay in an IVF where a query looks at so many lists on average
+  uint32_t completed_tiles = 400;  // and a row completed, which may have to come from memory
+  uint32_t lead_rows = 1 << 13;    // of a scan that reads leading dims alone: the first rows need all
+  uint32_t lead_lists = 0;         // leading dims pay in an IVF where a query looks at so many lists on average
 
   // A graph's record has its own order of bits (index/graph/record.h), and a query one entry a bit, plane weights
   // included:

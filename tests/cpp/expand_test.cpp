@@ -196,19 +196,21 @@ BEBR_TEST(byte_queries_round_within_their_bound_and_share_large_values_out) {
   const Kernels& scalar = kernels(Isa::Scalar);
   std::normal_distribution<float> normal;
   for (const auto& widths : kWidths) {
-    for (const int32_t most : {kMostEntry8, 31}) {
+    for (const auto& [most, more] : {std::pair{kMostEntry8, 0u}, {31, 0u}, {kMostEntry8, 1u}}) {
       const size_t rows = 21, count = 5;
       const Codes codes(random, widths, rows, 0);
       const CodeSpec& spec = codes.spec;
       std::vector<float> y(count * spec.dims());
       for (size_t i = 0; i < y.size(); ++i) y[i] = normal(random) * (i % spec.dims() < 6 ? 60.0f : 1.0f);
       std::fill_n(y.begin(), spec.dims(), 0.0f);  // a query of nothing
-      const ByteQueries queries = make_byte_queries(spec, y.data(), count, false, most);
+      const ByteQueries queries = make_byte_queries(spec, y.data(), count, false, most, more);
+      CHECK(queries.tiles() == (spec.groups() + 7) / 8 + more, "tiles");
       for (size_t i = 0; i < queries.y8.size(); ++i) CHECK(std::abs(queries.y8.as<int8_t>()[i]) <= most, "entry " << i);
       const uint32_t groups = spec.groups(), all = queries.all_groups();
       CHECK(all % 8 == 0 || (all == groups && queries.copied.empty()), "whole tiles");
-      Exact<uint8_t> expanded(2 * expanded_bytes(groups));
-      scalar.expand(codes.view, 0, 2, groups, expanded.data());
+      Exact<uint8_t> expanded(2 * expanded_bytes(all));
+      for (size_t block = 0; block < 2; ++block)
+        scalar.expand(codes.view, block, 1, groups, expanded.data() + block * expanded_bytes(all));
       queries.copy_quads(2, queries.tiles(), expanded.data());
       std::vector<int32_t> sums(count * 32);
       scalar.dot_expanded(expanded.data(), 2, all, queries.y8.as<int8_t>(), count, sums.data(), 32);

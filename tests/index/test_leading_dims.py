@@ -43,6 +43,17 @@ def trained(spread):
     return bebr.train(spread[0][:3000], bytes_per_vector=84, metric="cosine", seed=0)
 
 
+@pytest.fixture(scope="module")
+def steep():
+    """Rows, queries and a model whose first dims are many times as large as the others, and fill whole tiles of 64."""
+    rng = np.random.default_rng(3)
+    scale = np.where(np.arange(DIM) < 4, 30, 1).astype(np.float32)
+    rows, queries = falling(rng, ROWS) * scale, falling(rng, QUERIES) * scale
+    model = bebr.train(rows[:3000], bytes_per_vector=128, metric="l2", seed=0)
+    assert model.dims == DIM
+    return rows, queries, model
+
+
 def found(model, data):
     rows, queries = data
     index = bebr.FlatIndex(model)
@@ -85,6 +96,19 @@ def test_leading_dims_lose_nothing_of_a_copy_of_allowed_rows(request, data, trai
     some = index.search(queries, K, allow=allow)
     all_dims = index.search(queries, K, allow=allow, nprobe=16, margin="exact")
     assert (some.ids == all_dims.ids).mean() > 0.998
+
+
+def test_nothing_is_lost_where_queries_take_a_tile_more(steep):
+    """Rounding would leave twenty times the rows undecided (tests/cpp/tile_choice_test.cpp)."""
+    rows, queries, model = steep
+    some, all_dims = found(model, (rows, queries))
+    assert (some.ids == all_dims.ids).mean() > 0.998
+    index = bebr.IVFIndex(model, nlist=64)
+    index.add(rows)
+    for nprobe in (8, 56):
+        some = index.search(queries, K, nprobe=nprobe)
+        all_dims = index.search(queries, K, nprobe=nprobe, margin="exact")
+        assert (some.ids == all_dims.ids).mean() > 0.998
 
 
 def test_rows_above_a_radius_are_all_found(spread, trained):

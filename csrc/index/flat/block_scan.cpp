@@ -21,6 +21,7 @@
 #include "index/expanded.h"
 #include "index/flat/survivors.h"
 #include "index/flat/whole_sums.h"
+#include "index/tile_choice.h"
 
 namespace bebr {
 namespace {
@@ -320,9 +321,10 @@ class BlockScan {
   void run_expanded(size_t q0, size_t nq) {
     // Made once for all shares: a thread of many scans little more than it would take to make the queries.
     const bool leads = ExpandedScan::leads(parts_.rows(), options_);
-    const ByteQueries bytes =
-        make_byte_queries(spec_, (options_.exact ? queries_.exact_y() : queries_.y()) + q0 * spec_.dims(), nq, leads,
-                          options_.exact ? kMostEntry8 : most_entry(spec_, kernels_));
+    const float* y = (options_.exact ? queries_.exact_y() : queries_.y()) + q0 * spec_.dims();
+    const ByteSearch search{y, queries_.base() + q0, nq, options_.k, parts_.rows(), options_.exact};
+    const ByteQueries bytes = make_byte_queries(
+        spec_, y, nq, leads, options_.exact ? kMostEntry8 : most_entry(spec_, kernels_), more_tiles(search));
     std::vector<uint32_t> who(nq);
     std::iota(who.begin(), who.end(), 0u);
     Thresholds thresholds(nq);
@@ -345,6 +347,15 @@ class BlockScan {
     finalize_all(
         scans, options_, who, thresholds, [&](uint32_t i) -> const FineQuery& { return fine_[q0 + i]; },
         [&](uint32_t i) -> TopK& { return tops_[q0 + i]; });
+  }
+
+  uint32_t more_tiles(const ByteSearch& search) const {
+    size_t all = 0;
+    for (const FlatPart& part : parts_.parts()) all += part.rows.rows;
+    if (!may_take_more_tiles(search, all)) return 0;
+    SampledRows sample(all);
+    for (const FlatPart& part : parts_.parts()) sample.add(format_, part.rows);
+    return bebr::more_tiles(format_, search, sample);
   }
 
   const RowFormat& format_;

@@ -10,6 +10,7 @@
 #include "base/threads.h"
 #include "index/expanded.h"
 #include "index/ivf/scan.h"
+#include "index/tile_choice.h"
 
 namespace bebr {
 namespace {
@@ -32,8 +33,9 @@ void IvfScan::Group::scan_expanded(const std::vector<uint32_t>& who, const Lists
   const bool single = segment.lists() == 1;
   const bool many = visited >= kFewestVisits * segment.lists() &&
                     (single || (ranked && visited >= scan_.kernels_.lead_lists * who.size()));
-  const ByteQueries bytes = make_byte_queries(spec, y(), count_, many && ExpandedScan::leads(rows, options),
-                                              options.exact ? kMostEntry8 : most_entry(spec, scan_.kernels_));
+  const ByteQueries bytes =
+      make_byte_queries(spec, y(), count_, many && ExpandedScan::leads(rows, options),
+                        options.exact ? kMostEntry8 : most_entry(spec, scan_.kernels_), more_tiles(rows));
   const bool leads = bytes.least_tiles < bytes.tiles();
   Thresholds thresholds(count_);
   if (!leads)
@@ -64,6 +66,17 @@ void IvfScan::Group::scan_expanded(const std::vector<uint32_t>& who, const Lists
   finalize_all(
       scans, options, who, thresholds, [this](uint32_t i) -> const FineQuery& { return fine(i); },
       [this](uint32_t i) -> TopK& { return top(i); });
+}
+
+// rows: that a query looks at.
+uint32_t IvfScan::Group::more_tiles(size_t rows) const {
+  const SearchOptions& options = scan_.options_;
+  const ByteSearch search{y(), scan_.queries_.base() + first_, count_, options.k, rows, options.exact};
+  const IvfSegment& segment = scan_.segment_;
+  if (!may_take_more_tiles(search, segment.rows())) return 0;
+  SampledRows sample(segment.rows());
+  for (size_t l = 0; l < segment.lists(); ++l) sample.add(scan_.format_, segment.list(l));
+  return bebr::more_tiles(scan_.format_, search, sample);
 }
 
 // Every thread scans pieces of lists until none is left, with candidates of its own.

@@ -150,6 +150,7 @@ class IvfScan::Group {
   void complete_allowed();
   void scan_expanded(const std::vector<uint32_t>& who, const Lists& looks, size_t visited);
   void scan_round(const Visits& visits, Scans& scans);
+  uint32_t more_tiles(size_t rows) const;
   void probe_all();
   void probe(const std::vector<uint32_t>& who, const Lists& looks);
   void scan_progressive(std::span<const uint32_t> who, std::span<const Looks> looks);
