@@ -295,6 +295,7 @@ void bind_avx512_expand(Kernels& table) noexcept {
   table.dot_expanded = dot_expanded_avx512;
   table.small_product = 0;  // sums are of 32 bits from the start
   table.expand_queries = 8;
+  table.expand_bytes = 240'000;
   table.expand_tail = expand_tail_avx512;
   table.dot_tail = dot_tail_avx512;
   table.tail_tiles = 40;

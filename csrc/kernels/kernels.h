@@ -163,7 +163,8 @@ struct Kernels {
                        int32_t* sums, size_t stride) noexcept;
   // dot_expanded is faster for queries whose entries times any byte are no larger than this; 0: it makes no difference.
   int32_t small_product = 0;
-  uint32_t expand_queries = 0;  // expanding a row pays from this many queries on; 0: never
+  uint32_t expand_queries = 0;      // expanding a row pays from this many queries on; 0: never
+  uint32_t expand_bytes = 140'000;  // in an IVF, of fewer, too, up to so many bytes of codes a query
   // What dot_expanded leaves out of few rows: the dims from 64 * tile on, `bytes` of them, up to a whole tile.
   // expand_tail: u_i[64 * tile + j] of row rows[i] at out + (rows[i] - first) * bytes + j, zero beyond the code.
   // dot_tail: out[i] = sum_j y8[j] tails[(rows[i] - first) * bytes + j], any int8, `bytes` a multiple of 64.

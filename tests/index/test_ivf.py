@@ -361,3 +361,18 @@ def test_queries_far_from_all_that_a_filter_allows_lose_no_recall():
         for share in (0.5, 0.3, 0.1):
             allow = np.sort(along[: int(share * len(x))])
             assert found(nprobe, allow) > found(nprobe) - 0.03
+
+
+@pytest.mark.skipif(
+    bebr.info()["isa"] not in ("avx2", "avxvnni", "avx512", "amx", "neon_dot", "neon_i8mm"),
+    reason="this instruction set does not score whole codes",
+)
+def test_a_batch_that_looks_at_few_rows_loses_nothing_to_a_margin(trained, queries):
+    """Two visitors a list: whole codes are scored all the same, for few bytes of them are expanded a query."""
+    bz, x = trained
+    index = built(bz, x)
+    few = queries[:20]
+    exact = index.search(few, 10, nprobe=2, margin="exact")
+    assert recall(index.search(few, 10, nprobe=2, margin=0.0).ids, exact.ids) > 0.999
+    alone = np.concatenate([index.search(q, 10, nprobe=2, margin=0.0).ids for q in few])
+    assert recall(alone, exact.ids) < 0.95

@@ -3,8 +3,7 @@
 // ivf/progressive.cpp: sign planes by lookup tables, then the other planes of what they leave over. A list may have one
 // visitor or many.
 // ivf/whole.cpp: whole codes, of which no row is lost; where sign planes rule out few rows.
-// ivf/expanded_lists.cpp: whole codes by all visitors of a list at once; worth it from Kernels::expand_queries visitors
-// on.
+// ivf/expanded_lists.cpp: whole codes by all visitors of a list at once; where that pays: IvfScan::expands.
 #pragma once
 
 #include <cstdint>
@@ -90,8 +89,8 @@ class IvfScan {
     double rows = 0;  // that these are to hold
   };
   void rank_own(size_t first, std::span<const uint32_t> who, std::span<const Far> far, size_t results, Lists& of) const;
-  // Whether lists that are visited so often in all are scored by whole codes.
-  static bool expands(const IvfSegment& segment, size_t visits, const SearchOptions& options);
+  // Whether lists that so many queries visit so often in all are scored by whole codes.
+  static bool expands(const IvfSegment& segment, size_t queries, size_t visits, const SearchOptions& options);
   // How many are taken together.
   static size_t group_of(const IvfSegment& segment, size_t queries, size_t nprobe, const SearchOptions& options);
 

@@ -15,6 +15,7 @@ constexpr size_t kSharedVisits = 2;    // queries a list, on average, from which
 constexpr double kCopyCost = 100;      // copying a row out costs as much as this many scanned by tables
 constexpr double kCopyCostWhole = 20;  // the same by whole codes
 constexpr double kCompleteCost = 20;   // a row completed costs as much as this many scanned, with what the scan keeps
+constexpr double kRowBytes = 4;        // to expand these takes as long as to scan a row by its sign plane
 constexpr size_t kPiece = 64;          // rows that one call of a kernel completes
 
 // Of n in so many parts, the largest.
@@ -49,14 +50,14 @@ void IvfScan::run() {
   const size_t count = queries_.size(), group = group_of(segment_, count, direct_ ? 0 : expected_, options_);
   // Before threads ask for it one after the other.
   if (options_.exact) queries_.exact_y();
-  if (!direct_ && !expands(segment_, group * expected_, options_))
+  if (!direct_ && !expands(segment_, group, group * expected_, options_))
     static_cast<void>(options_.exact ? queries_.exact_tables() : queries_.stage_tables());
   const auto run = [&](size_t begin, size_t end) {
     for (size_t g = begin; g < end; ++g) Group(*this, g * group, std::min(group, count - g * group)).run();
   };
   const size_t groups = (count + group - 1) / group;
   // By whole codes threads share the lists of a group, for a row is expanded once for all of its queries.
-  if (!direct_ && expands(segment_, group * expected_, options_))
+  if (!direct_ && expands(segment_, group, group * expected_, options_))
     run(0, groups);
   else
     parallel_for(groups, 1, run);
@@ -79,7 +80,7 @@ IvfScan::Way IvfScan::choose(size_t live_rows) {
     if (!filter_.filtered()) return Way::Lists;
     const double scanned = static_cast<double>(live_rows) * static_cast<double>(expected_) / all;
     const double asking = options_.batch_invariant ? 1 : static_cast<double>(queries_.size());
-    const bool whole = expands(segment_, queries_.size() * expected_, options_);
+    const bool whole = expands(segment_, queries_.size(), queries_.size() * expected_, options_);
     const double copies = (whole ? kCopyCostWhole : kCopyCost) * few;
     if (few_ > options_.k && asking * (scanned - few) > copies) return Way::Copied;
     direct_ = few <= std::max(static_cast<double>(options_.k), scanned / kCompleteCost);
@@ -163,21 +164,31 @@ bool IvfScan::masked(size_t first, size_t rows, std::vector<uint16_t>& room, con
 }
 
 // --- in which way
-bool IvfScan::expands(const IvfSegment& segment, size_t visits, const SearchOptions& options) {
-  const size_t from = kernels().expand_queries;
-  return (options.exact || !options.batch_invariant) && from > 0 && visits >= from * segment.lists();
+// What a search by sign planes takes longer for a query is more or less the same for any number of lists: the rows of
+// its nearest ones, of which few are ruled out. So a query pays for so many bytes of codes to be expanded
+// (docs/experiments/whole-codes.md).
+bool IvfScan::expands(const IvfSegment& segment, size_t queries, size_t visits, const SearchOptions& options) {
+  const Kernels& kernel = kernels();
+  if (kernel.expand_queries == 0 || queries < kernel.expand_queries) return false;
+  if (options.batch_invariant && !options.exact) return false;
+  if (visits >= kernel.expand_queries * segment.lists()) return true;
+  const auto rows = static_cast<double>(segment.rows());
+  const double visitors = static_cast<double>(visits) / static_cast<double>(segment.lists());  // of a list
+  const double bytes = std::min(1.0, visitors) * rows * segment.format().spec.row_bytes();     // that are expanded
+  return bytes <= static_cast<double>(queries) * kernel.expand_bytes + kRowBytes * visitors * rows;
 }
 
 size_t IvfScan::group_of(const IvfSegment& segment, size_t queries, size_t nprobe, const SearchOptions& options) {
   const size_t together = largest_share(queries, ExpandedScan::max_batch(options.k));
-  if (expands(segment, together * nprobe, options)) return together;
+  if (expands(segment, together, together * nprobe, options)) return together;
   return std::min(kGroup, part(queries, num_threads()));
 }
 
 bool IvfScan::by_whole_codes(const IvfSegment& segment, size_t queries, const SearchOptions& options) {
   const size_t nprobe = std::clamp<size_t>(options.nprobe, 1, segment.lists());
   const size_t group = group_of(segment, queries, nprobe, options), last = queries % group;
-  return expands(segment, group * nprobe, options) && (last == 0 || expands(segment, last * nprobe, options));
+  return expands(segment, group, group * nprobe, options) &&
+         (last == 0 || expands(segment, last, last * nprobe, options));
 }
 
 const float* IvfScan::Group::y() const {
@@ -223,7 +234,7 @@ void IvfScan::Group::probe_all() {
 void IvfScan::Group::probe(const std::vector<uint32_t>& who, const Lists& looks) {
   size_t visited = 0;
   for (const Looks& mine : looks) visited += mine.lists.size();
-  if (expands(scan_.segment_, visited, scan_.options_)) return scan_expanded(who, looks, visited);
+  if (expands(scan_.segment_, who.size(), visited, scan_.options_)) return scan_expanded(who, looks, visited);
   parallel_for(who.size(), part(who.size(), num_threads()), [&](size_t begin, size_t end) {
     scan_progressive(std::span(who).subspan(begin, end - begin), std::span(looks).subspan(begin, end - begin));
   });
