@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from bebr.bulk import build
-    from bebr.collection.protocol import SnapshotInfo
+    from bebr.collection.protocol import AlreadyExists, DatabaseLocked, SnapshotInfo
     from bebr.serve.async_client import AsyncClient
     from bebr.serve.client import Client
     from bebr.store.database import Database
@@ -45,9 +45,11 @@ HNSWIndex = GraphIndex  # what users look for; it is one flat layer
 
 __all__ = [
     "TLS",
+    "AlreadyExists",
     "Binarizer",
     "Codes",
     "CorruptFile",
+    "DatabaseLocked",
     "DeviceUnavailable",
     "Error",
     "F",
@@ -79,6 +81,8 @@ __all__ = [
 
 
 _LATER = {
+    "AlreadyExists": "bebr.collection.protocol",
+    "DatabaseLocked": "bebr.collection.protocol",
     "build": "bebr.bulk",
     "load_released": "bebr.training.released",
     "plan": "bebr.training",
