@@ -214,6 +214,7 @@ void bind_collection(py::module_& m) {
       .def(py::init(&make_filtered), py::arg("whole"), py::arg("parts"), py::arg("candidates"), py::arg("allow"));
   bind_groups(m);
   m.attr("exact_rows") = kExactRows;
+  m.def("scores_all", &scores_all, py::arg("rows"), py::arg("row_bytes"));
   m.def("default_candidates", &default_candidates, py::arg("k"));
 }
 

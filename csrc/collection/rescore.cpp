@@ -45,43 +45,49 @@ class Scored {
 
 }  // namespace
 
+// Of the rows of a reading of parts_.
+void CollectionSnapshot::score_all(const CodeReading& reading, const float* queries, size_t n,
+                                   const CollectionSearch& asked, float* scores, int64_t* ids) const {
+  const bool squared = model_->metric() == Metric::SquaredDistance;
+  const size_t dim = model_->inner_dim(), k = asked.k;
+  const auto ready = [&](size_t i) { return Scored(*settings_.kept, squared, k, queries + i * dim); };
+  std::vector<std::vector<uint32_t>> rows;  // that are searched, by block of each part
+  for (size_t p = 0; p < parts_.size(); ++p) {
+    const auto& part = parts_[p];
+    const RowFilter& filter = reading.views[p].filter;
+    for (size_t first = 0; first < part->reader->rows(); first += part->kept.block_rows) {
+      std::vector<uint32_t>& here = rows.emplace_back();
+      filter.each(first, std::min(part->kept.block_rows, part->reader->rows() - first), [&](size_t row) {
+        uint32_t at = static_cast<uint32_t>(row - first);
+        if (part->kept.apart == nullptr || part->kept.apart->find(part->reader->ids()[row], at)) here.push_back(at);
+      });
+    }
+  }
+  parallel_for(n, 1, [&](size_t begin, size_t end) {
+    for (size_t i = begin; i < end; ++i) {
+      check_stop(asked.stop);
+      Scored best = ready(i);
+      size_t block = 0;
+      for (const auto& part : parts_) {
+        const int64_t* of = part->kept.apart ? part->kept.apart->row_ids() : part->reader->ids().data();
+        for (size_t first = 0, b = 0; first < part->reader->rows(); first += part->kept.block_rows, ++b, ++block) {
+          const std::vector<uint32_t>& here = rows[block];
+          best.add(part->kept.blocks[b], here, [&](size_t j) { return of[first + here[j]]; });
+        }
+      }
+      best.write(k, asked.radius, scores + i * k, ids + i * k);
+    }
+  });
+  size_t all = 0;
+  for (const std::vector<uint32_t>& here : rows) all += here.size();
+  note_work(asked.work, n * all, n * all);
+}
+
 void CollectionSnapshot::rescore(const float* queries, size_t n, const CollectionSearch& asked, const int64_t* found,
                                  size_t depth, float* scores, int64_t* ids) const {
   const bool squared = model_->metric() == Metric::SquaredDistance;
   const size_t dim = model_->inner_dim(), k = asked.k;
   const auto ready = [&](size_t i) { return Scored(*settings_.kept, squared, k, queries + i * dim); };
-  if (found == nullptr) {
-    std::vector<std::vector<uint32_t>> rows;  // that are searched, by block of each part
-    for (const auto& part : parts_) {
-      const RowFilter filter{{}, nullptr, part->hidden, part->hidden_rows};
-      for (size_t first = 0; first < part->reader->rows(); first += part->kept.block_rows) {
-        std::vector<uint32_t>& here = rows.emplace_back();
-        filter.each(first, std::min(part->kept.block_rows, part->reader->rows() - first), [&](size_t row) {
-          uint32_t at = static_cast<uint32_t>(row - first);
-          if (part->kept.apart == nullptr || part->kept.apart->find(part->reader->ids()[row], at)) here.push_back(at);
-        });
-      }
-    }
-    parallel_for(n, 1, [&](size_t begin, size_t end) {
-      for (size_t i = begin; i < end; ++i) {
-        check_stop(asked.stop);
-        Scored best = ready(i);
-        size_t block = 0;
-        for (const auto& part : parts_) {
-          const int64_t* of = part->kept.apart ? part->kept.apart->row_ids() : part->reader->ids().data();
-          for (size_t first = 0, b = 0; first < part->reader->rows(); first += part->kept.block_rows, ++b, ++block) {
-            const std::vector<uint32_t>& here = rows[block];
-            best.add(part->kept.blocks[b], here, [&](size_t j) { return of[first + here[j]]; });
-          }
-        }
-        best.write(k, asked.radius, scores + i * k, ids + i * k);
-      }
-    });
-    size_t all = 0;
-    for (const std::vector<uint32_t>& here : rows) all += here.size();
-    note_work(asked.work, n * all, n * all);
-    return;
-  }
   std::vector<std::vector<Place>> all(n);
   parallel_for(n, 8, [&](size_t begin, size_t end) {
     for (size_t i = begin; i < end; ++i) {

@@ -32,7 +32,7 @@ bool done(const Work& work) noexcept {
 }  // namespace
 
 CodeReading::CodeReading(std::vector<std::shared_ptr<const CollectionPart>> of, bool all, size_t least)
-    : parts(std::move(of)), whole(all), candidates(least) {
+    : parts(std::move(of)), whole(all), in_place(all), candidates(least) {
   if (parts.empty()) fail(ErrorCode::InvalidArgument, "parts is empty: want at least one");
   for (const auto& part : parts) {
     const size_t count = part->reader->rows();
@@ -92,7 +92,8 @@ size_t CollectionPart::effort(size_t k, const CollectionSearch& asked) const {
 size_t CollectionSnapshot::candidates(size_t k, std::optional<size_t> rescore) const noexcept {
   if (!settings_.kept) return 0;
   if (rescore) return *rescore;
-  return settings_.rows <= kExactRows ? std::max(k, settings_.rows) : settings_.candidates.at(k);
+  const bool all = scores_all(settings_.rows, settings_.kept->stride());
+  return all ? std::max(k, settings_.rows) : settings_.candidates.at(k);
 }
 
 bool CodeSearcher::try_search(const float* queries, size_t n, const CollectionSearch& asked, float* scores,
@@ -151,18 +152,16 @@ void CollectionSnapshot::search_all(const CodeReading& reading, const Vectors& v
 
 void CollectionSnapshot::search_piece(const CodeReading& reading, const Vectors& vectors, size_t first, size_t n,
                                       const CollectionSearch& asked, size_t wanted, float* scores, int64_t* ids) const {
-  const auto rescored = [&](const std::vector<float>& exact, const int64_t* found, size_t depth) {
-    rescore(exact.data(), n, asked, found, depth, scores, ids);
-  };
-  if (wanted > 0 && reading.whole && wanted >= reading.rows)  // every row is a candidate
-    return rescored(vectors(first, n, false), nullptr, 0);
+  if (wanted > 0 && reading.in_place && wanted >= reading.rows)  // every row is a candidate
+    return score_all(reading, vectors(first, n, false).data(), n, asked, scores, ids);
   ProjectedQueries queries(*model_, vectors(first, n, asked.coded), n);
   if (wanted == 0) return by_code(reading, queries, asked, asked.k, false, scores, ids);
   std::vector<float> unused(n * wanted);
   std::vector<int64_t> found(n * wanted);
   by_code(reading, queries, asked, wanted, true, unused.data(), found.data());
   const std::vector<float> uncoded = asked.coded ? vectors(first, n, false) : std::vector<float>();
-  rescored(asked.coded ? uncoded : queries.vectors(), found.data(), wanted);
+  const std::vector<float>& exact = asked.coded ? uncoded : queries.vectors();
+  rescore(exact.data(), n, asked, found.data(), wanted, scores, ids);
 }
 
 void CollectionSnapshot::by_code(const CodeReading& reading, ProjectedQueries& queries, const CollectionSearch& asked,

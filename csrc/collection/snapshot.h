@@ -57,6 +57,7 @@ struct CodeReading {
   std::vector<std::shared_ptr<const CollectionPart>> parts;
   std::vector<SegmentView> views;  // of these
   bool whole;                      // all rows of the snapshot
+  bool in_place;                   // parts are the snapshot's, which have its vectors
   bool has_lists = false, has_filters = false;
   size_t candidates;
   size_t rows = 0;  // that it looks at
@@ -127,6 +128,8 @@ class CollectionSnapshot final : public CodeSearcher {
   std::vector<float> vectors_of(const int64_t* of, size_t n) const;
   void by_code(const CodeReading& reading, ProjectedQueries& queries, const CollectionSearch& asked, size_t depth,
                bool exact_follows, float* scores, int64_t* ids) const;
+  void score_all(const CodeReading& reading, const float* queries, size_t n, const CollectionSearch& asked,
+                 float* scores, int64_t* ids) const;
   void rescore(const float* queries, size_t n, const CollectionSearch& asked, const int64_t* found, size_t depth,
                float* scores, int64_t* ids) const;
 
@@ -163,17 +166,23 @@ class FilteredSnapshot final : public CodeSearcher {
   }
   const CollectionSnapshot& whole() const noexcept { return *whole_; }
   const CodeReading& in_place() const noexcept { return in_place_; }
-  // As of the whole snapshot. Ids that are allowed are found where rows stand, not in copies.
+  // As of the whole snapshot.
   void search(const float* queries, size_t n, const CollectionSearch& asked, float* scores,
               int64_t* ids) const override {
-    whole_->search(asked.allow ? in_place_ : reading_, queries, n, asked, scores, ids);
+    whole_->search(reading(asked), queries, n, asked, scores, ids);
   }
   void search_rows(const int64_t* of, size_t n, const CollectionSearch& asked, float* scores,
                    int64_t* ids) const override {
-    whole_->search_rows(asked.allow ? in_place_ : reading_, of, n, asked, scores, ids);
+    whole_->search_rows(reading(asked), of, n, asked, scores, ids);
   }
 
  private:
+  // Ids that are allowed are found where rows stand, not in copies; so are vectors, where every row gets its score.
+  const CodeReading& reading(const CollectionSearch& asked) const noexcept {
+    const bool all = keeps_vectors() && candidates(asked.k, asked.rescore) >= in_place_.rows;
+    return asked.allow || all ? in_place_ : reading_;
+  }
+
   std::shared_ptr<const CollectionSnapshot> whole_;
   std::vector<std::shared_ptr<const void>> owners_;  // of the bitmaps
   CodeReading reading_, in_place_;

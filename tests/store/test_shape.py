@@ -82,8 +82,9 @@ def test_recall_is_measured_and_a_snapshot_restored(tmp_path, rows, index):
         kind = "graph" if index == "graph" else "ivf"
         whole = [i for i in range(ROWS) if i % 97]  # those that have a vector
         ids = np.array([i if i % 3 else f"s{i}" for i in whole], object)
-        found, true = docs.search(queries, 10).ids, ids[exact(rows[whole], queries, 10, "cosine")]
-        measured = docs.measure_recall(queries, 10)
+        found = docs.search(queries, 10, rescore=20).ids
+        true = ids[exact(rows[whole], queries, 10, "cosine")]
+        measured = docs.measure_recall(queries, 10, rescore=20)
         assert abs(measured.recall - agreement(found, true)) < 0.005 and measured.low < measured.recall < measured.high
         assert docs.measure_recall(queries, 10, rescore=0).recall < measured.recall
         assert docs.measure_recall(200, 10).recall > 0.8

@@ -24,7 +24,7 @@ from bebr.store.contents import Contents
 from bebr.store.search.bridging import search_both
 from bebr.store.search.grouping import search_groups
 from bebr.store.search.ranking import FUSED, fused, search_text
-from bebr.store.search.searching import EXACT_ROWS, check_rescored, search_in_groups, search_rows, search_vectors
+from bebr.store.search.searching import by_default, check_rescored, search_in_groups, search_rows, search_vectors
 from bebr.store.snapshots.keys import keys_of, resolve
 from bebr.store.snapshots.snapshot import Snapshot
 
@@ -97,8 +97,8 @@ class Searchable(Handle):
 
         `rescore`, where vectors are kept: how many of the best by code get exact scores, at least k; 0: scores by code.
         None: as many as reach the collection's `target_recall` of the best by exact scores, as its files were measured
-        when they were made: 3 k + 20 at least, and else 4,096 at most; and every row of a collection of up to 2,000,
-        whose answers are exact then.
+        when they were made, and rows in memory soon after: 3 k + 20 at least, and else 4,096 at most; and every row of
+        a collection of up to 2,000, or of 10,000 whose vectors are no more than 1.5 MiB: its answers are exact then.
 
         `group_by`, a field of the payloads ("meta.lang" for one inside another): hits come in k groups of up to
         `group_size` rows that have one value there, groups by their best row (`CollectionHits.groups`); never fewer
@@ -275,7 +275,7 @@ class Searchable(Handle):
 
     def candidates(self, k: int) -> int:
         """The most rows that a search for `k` looks at a query to find them, by code."""
-        return k if self._contents.state.keeping is None else max(self.snapshot.candidates.at(k), EXACT_ROWS)
+        return k if self._contents.state.keeping is None else by_default(self.snapshot, k)
 
 
 def _window(

@@ -24,9 +24,6 @@ from bebr.store.snapshots.allowed import FEW, allowed
 from bebr.store.snapshots.reads import read_vectors
 from bebr.store.snapshots.snapshot import Snapshot
 
-# A collection of so few rows answers from kept vectors alone: every row gets its exact score.
-EXACT_ROWS = core.exact_rows
-
 # Candidates of all queries at a time, and bytes of kept vectors.
 _PIECE = 4_000_000
 _PIECE_BYTES = 16 << 20
@@ -39,9 +36,12 @@ def candidates(snapshot: Snapshot, k: int, rescore: int | None, foreign: bool) -
     check_rescored(snapshot, wanted, foreign)
     if snapshot.tail.part.keeping is None or foreign or wanted == 0:
         return 0
-    if wanted is None:
-        return max(k, len(snapshot)) if len(snapshot) <= EXACT_ROWS else snapshot.candidates.at(k)
-    return wanted
+    return by_default(snapshot, k) if wanted is None else wanted
+
+
+def by_default(snapshot: Snapshot, k: int) -> int:
+    """The same where a search does not say and vectors are kept: all rows, where these are few."""
+    return max(k, len(snapshot)) if snapshot.all_scored else snapshot.candidates.at(k)
 
 
 def check_rescored(snapshot: Snapshot, rescore: int | None, foreign: bool) -> None:

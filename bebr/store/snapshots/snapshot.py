@@ -95,6 +95,13 @@ class Snapshot:
         needed = [(view.searched, view.part.rescored) for view in self.parts]
         return core.Candidates([(rows, [] if by_k is None else list(by_k)) for rows, by_k in needed])
 
+    @cached_property
+    def all_scored(self) -> bool:
+        """Whether rows that keep vectors are so few that all of them get exact scores, where a search does not say. To
+        look for each in the parts, one by one, takes longer, so that these have to be fewer."""
+        rows = len(self)
+        return rows <= core.exact_rows if self.engine is None else core.scores_all(rows, self.keeping.row_bytes)
+
     def filtered(self, filter: Filter, few: bool) -> core.FilteredSnapshot | None:
         """What answers searches of the rows that match, of few queries or of many, as Python does: what it reads is
         what they read. None as long as that is not settled, where it was given up, and where there is no `engine`."""
