@@ -2,10 +2,11 @@
 
     python -m benchmarks.default_candidates glove --bytes 12 24
     python -m benchmarks.default_candidates wordnet --bytes 24 52
+    python -m benchmarks.default_candidates glove --metric l2 --bytes 16 --rows 40000 --memory
 
-Of each size of codes a collection that keeps float16 vectors, settled. By k: the candidates that its files were
-measured to want beside 3 k + 20, recall against exact search, and milliseconds of a search of one query: the median of
-the queries, each by the least of its rounds, in turns.
+Of each size of codes a collection that keeps float16 vectors, settled or with its rows in memory. By k: the candidates
+that these were measured to want beside 3 k + 20, recall against exact search, and milliseconds of a search of one
+query: the median of the queries, each by the least of its rounds, in turns.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -23,9 +24,13 @@ from rich.table import Table
 
 import bebr
 from bebr.exact import exact, recall
+from bebr.store.database import Database
+from bebr.store.search.searching import by_default
+from bebr.store.writes.shared import SEAL_ROWS
 from benchmarks import datasets, machine, output
 
 ROUNDS, KS = 5, (1, 10, 100)
+MOMENT = 2.0  # seconds in which rows in memory are measured in the background
 
 
 @dataclass(frozen=True)
@@ -44,14 +49,17 @@ class Row:
     usual_ms: float
 
 
-def measured(data: datasets.Dataset, size: int, queries: int, folder: Path) -> Iterator[Row]:
+def measured(data: datasets.Dataset, size: int, queries: int, folder: Path, memory: bool = False) -> Iterator[Row]:
     bz = bebr.train(data.train, bytes_per_vector=size, metric=data.metric)
-    with bebr.open(folder) as db:
+    with Database(folder, seal_rows=len(data.base) + 1 if memory else SEAL_ROWS) as db:
         docs = db.create_collection("docs", bz, keep="float16")
         for begin in range(0, len(data.base), 50_000):
             docs.upsert(range(begin, min(begin + 50_000, len(data.base))), data.base[begin : begin + 50_000])
-        docs.settle()
-        files = ", ".join(f"{rows:,} {kind}" for kind, rows in docs.stats().rows_by_kind.items())
+        if memory:
+            time.sleep(MOMENT)
+        else:
+            docs.settle()
+        files = ", ".join(f"{rows:,} {kind}" for kind, rows in docs.stats().rows_by_kind.items()) or "memory"
         some = data.queries[:queries]
         true = exact(data.base, some, max(KS), data.metric)
         for k in KS:
@@ -62,7 +70,7 @@ def measured(data: datasets.Dataset, size: int, queries: int, folder: Path) -> I
                     times.append([_seconds(docs, q, k, rescore) for q in some])
             found = {rescore: recall(docs.search(some, k, rescore=rescore).ids, true[:, :k]) for rescore in spent}
             ms = {rescore: 1000 * float(np.median(np.min(times, axis=0))) for rescore, times in spent.items()}
-            wanted = docs.snapshot.candidates.at(k)
+            wanted = by_default(docs.snapshot, k)
             yield Row(
                 *(bz.bytes_per_vector, len(docs), files, k, wanted, found[None], ms[None]),
                 *(usual, found[usual], ms[usual]),
@@ -80,13 +88,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("data")
     parser.add_argument("--bytes", type=int, nargs="+", default=[24, 52])
     parser.add_argument("--queries", type=int, default=400)
+    parser.add_argument("--rows", type=int, help="only the first so many")
+    parser.add_argument("--metric", choices=("cosine", "ip", "l2"), help="another than the set's own")
+    parser.add_argument("--memory", action="store_true", help="rows stay in memory")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args(arguments)
     data = datasets.load(options.data)
+    data = replace(data, base=data.base[: options.rows], metric=options.metric or data.metric)
     rows = []
     for size in options.bytes:
         with tempfile.TemporaryDirectory() as folder:
-            rows += [asdict(row) for row in measured(data, size, options.queries, Path(folder))]
+            rows += [asdict(row) for row in measured(data, size, options.queries, Path(folder), options.memory)]
     table = Table(*rows[0])
     for row in rows:
         table.add_row(*(f"{value:.4f}" if isinstance(value, float) else str(value) for value in row.values()))

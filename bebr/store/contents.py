@@ -13,6 +13,7 @@ from bebr.store.columns.table import nothing
 from bebr.store.snapshots.draft import Draft
 from bebr.store.snapshots.snapshot import Snapshot
 from bebr.store.upkeep.attaching import Attaching
+from bebr.store.upkeep.measuring import measure_memory, measuring_due
 from bebr.store.upkeep.recoding import Recoding
 from bebr.store.upkeep.rewriting import Rewriting
 from bebr.store.upkeep.streaming import Heir
@@ -39,6 +40,7 @@ class Contents:
         self.attaching = Attaching(self.current, self.rewriting, self._check_attachable)
         self.current.on_replace = self.succession.follow
         self._seal_if_due()
+        self._measure_if_due()
         self.retrain_if_due()
         self._request()
 
@@ -93,6 +95,7 @@ class Contents:
         self.rewriting.written = time.monotonic()
         self.state.unsealed += rows
         self._seal_if_due()
+        self._measure_if_due()
         self.retrain_if_due()
 
     def truncate(self) -> int:
@@ -121,6 +124,10 @@ class Contents:
         if self._own and self.state.unsealed >= self.current.shared.seal_rows:
             self.current.shared.sealer.request(self)
 
+    def _measure_if_due(self) -> None:
+        if self._own and measuring_due(self.current):
+            self.current.shared.merger.request(self)
+
     def retrain_if_due(self) -> None:
         """Asks for training where it is due."""
         if self._own and self.recoding.training_due:
@@ -132,9 +139,10 @@ class Contents:
             self._go_on()
 
     def merge(self, give_way: Callable[[], None] = nothing) -> None:
-        """Makes one of some files, where that is due (`Rewriting.merge`)."""
+        """Makes one of some files, where that is due (`Rewriting.merge`); measures rows in memory after that."""
         if self.rewriting.merge(give_way):
             self._go_on()
+        measure_memory(self.current, give_way)
 
     def flush(self) -> None:
         """Seals, a successor too."""

@@ -23,7 +23,7 @@ from bebr.index.ivf import IVFIndex
 from bebr.index.raw import default_candidates
 from bebr.index.segments import ByK, Effort, SegmentView, search_segments
 from bebr.store.files import bitmaps
-from bebr.store.files.bitmaps import Bools
+from bebr.store.files.bitmaps import Bitmap, Bools
 from bebr.store.files.kept import Keeping
 from bebr.store.snapshots.live import Piece, Run
 from bebr.store.snapshots.part import Part
@@ -42,8 +42,8 @@ _POOL, _FEW = 1024, 3 * _TOGETHER
 _LOSS_OF_ROWS = 0.25
 # Depths that a power law of efforts goes through are so many times apart.
 _APART = 2
-# A flat segment of fewer rows is not measured: it would take longer than the scan of its searches is worth.
-_FEWEST_FLAT = 10_000
+# Fewer flat rows are not measured: a collection of no more is answered from its vectors alone.
+FEWEST_FLAT = 2_000
 # An effort is known to a 32nd. Guesses of where it is, before halves alone are taken.
 _FINENESS, _MOST_GUESSES = 32, 6
 _FARTHEST = 40.0  # a logarithm above that of every effort
@@ -56,20 +56,23 @@ class Calibration(NamedTuple):
     rescored: ByK | None = None
 
 
-def calibrated(part: Part, keeping: Keeping | None, target: float, pause: Callable[[], None]) -> Calibration:
+def calibrated(
+    part: Part, keeping: Keeping | None, target: float, pause: Callable[[], None], hidden: Bitmap | None = None
+) -> Calibration:
     """The least lists or candidates (`least_effort`) by which searches with rows of the segment, themselves left out,
     find a share `target` of what a scan finds, for each of some k; no effort for a flat segment. Where vectors are kept
     (`keeping`), before that: of how many of the best by code the best by exact scores are such a share of those of very
-    many. `pause` is called between pieces of work.
+    many. `pause` is called between pieces of work; `hidden`: the rows that no search finds, those of `part.bare` among
+    them, where these are not all.
 
     By one standard error more than it is measured with, a share has to be reached that loses `_LOSS_OF_ROWS` of what
     `target` allows to be lost.
     """
     flat = isinstance(part.index, FlatIndex)
-    if flat and (keeping is None or part.rows < _FEWEST_FLAT):
+    if flat and (keeping is None or part.rows < FEWEST_FLAT):
         return Calibration()
     loss = (1 - target) * _LOSS_OF_ROWS
-    trial = _Trial(part, keeping, loss, pause)
+    trial = _Trial(part, keeping, loss, pause, part.bare if hidden is None else hidden)
     rescored = tuple(trial.rescored.items()) or None
     if flat:
         return Calibration(None, rescored)
@@ -94,10 +97,12 @@ class _Trial:
     plane rules out, no number of lists makes good for.
     """
 
-    def __init__(self, part: Part, keeping: Keeping | None, loss: float, pause: Callable[[], None]) -> None:
-        index, self._part, self._keeping, self._pause = part.index, part, keeping, pause
+    def __init__(
+        self, part: Part, keeping: Keeping | None, loss: float, pause: Callable[[], None], hidden: Bitmap | None
+    ) -> None:
+        index, self._part, self._keeping, self._pause, self._hidden = part.index, part, keeping, pause, hidden
         chosen = np.random.default_rng(0).choice(part.rows, min(part.rows, 2 * QUERIES), replace=False)
-        rows = np.sort(chosen[~bitmaps.has(part.bare, chosen)][:QUERIES])
+        rows = np.sort(chosen[~bitmaps.has(hidden, chosen)][:QUERIES])
         piece = Piece([Run(part, rows, np.arange(len(rows)))], len(rows))
         # The first few are of all lists.
         mixed = np.argsort(np.arange(len(rows)) % max(1, len(rows) // _FEW), kind="stable")
@@ -186,7 +191,7 @@ class _Trial:
         scan, or of all lists; from the query `first` on to that many, which both fill pieces."""
         scan, graph = effort is None, isinstance(self._index, GraphIndex)
         looks = None if scan and graph else Effort(((depth, self.most if effort is None else effort),))
-        view = SegmentView(self._index, self._part.bare, effort=looks)
+        view = SegmentView(self._index, self._hidden, effort=looks)
         pieces = [np.empty((0, depth + 1), np.int64)]
         for some in self._prepared[first // _TOGETHER : -(-queries // _TOGETHER)]:
             hits = search_segments(

@@ -18,7 +18,7 @@ from bebr.binarizer.codes import Codes
 from bebr.collection.filter_tree import Filter
 from bebr.collection.keys import places_of
 from bebr.index import FlatIndex
-from bebr.index.segments import TailRows
+from bebr.index.segments import ByK, TailRows
 from bebr.store.columns.table import Columns, nothing
 from bebr.store.files import bitmaps
 from bebr.store.files.bitmaps import Bitmap, Bools
@@ -44,6 +44,10 @@ class Tail:
         """The rows without a vector. Replaced, never changed."""
         self.keyed = self.moved = False
         """Whether a row has a key; whether one is not at the first place of its id."""
+        self.measured = 0
+        """Of how many rows `rescored` was measured last."""
+        self.rescored: ByK | None = None
+        """How many of the best by code get exact scores (`Part.rescored`)."""
 
     @property
     def rows(self) -> int:
@@ -120,13 +124,12 @@ class TailPart:
 
     row = None  # it has no file
     copies = None
-    effort = rescored = None
-    placed = None
+    effort = placed = None
 
     def __init__(self, tail: Tail, rows: int, index: FlatIndex) -> None:
         self._tail, self.rows, self.index = tail, rows, index
         self.keeping, self.keyed, self.moved = tail.keeping, tail.keyed, tail.moved
-        self.bare = tail.bare
+        self.bare, self.rescored = tail.bare, tail.rescored
 
     @property
     def origin(self) -> object:
