@@ -94,7 +94,7 @@ inline constexpr size_t default_candidates(size_t k) { return 3 * k + 20; }
 inline constexpr size_t kMostByDefault = 4096;
 
 // A collection of so few rows answers from kept vectors alone: every row gets its exact score. That of vectors of so
-// few bytes takes no longer than a search by code (docs/experiments/rescoring-candidates.md).
+// few bytes takes about as long as a search by code (docs/experiments/rescoring-candidates.md).
 inline constexpr size_t kExactRows = 2000, kMostExactRows = 10'000;
 inline constexpr size_t kExactBytes = size_t{3} << 19;
 inline constexpr bool scores_all(size_t rows, size_t row_bytes) {
