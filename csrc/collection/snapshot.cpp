@@ -31,8 +31,8 @@ bool done(const Work& work) noexcept {
 
 }  // namespace
 
-CodeReading::CodeReading(std::vector<std::shared_ptr<const CollectionPart>> of, bool all, size_t least)
-    : parts(std::move(of)), whole(all), in_place(all), candidates(least) {
+CodeReading::CodeReading(std::vector<std::shared_ptr<const CollectionPart>> of, bool own, size_t least)
+    : parts(std::move(of)), in_place(own), candidates(least) {
   if (parts.empty()) fail(ErrorCode::InvalidArgument, "parts is empty: want at least one");
   for (const auto& part : parts) {
     const size_t count = part->reader->rows();
@@ -76,7 +76,6 @@ CodeReading CollectionSnapshot::in_place(std::span<const BitmapView> allow) cons
                                            std::to_string(rows) + " rows: want one for each");
     made.views[i].filter.allow = allow[i];
   }
-  made.whole = false;
   made.has_filters = true;
   return made;
 }
@@ -118,7 +117,6 @@ struct CollectionSnapshot::Restricted {
       sets.push_back(wanted.rows_of(*part.reader, filter.allow, find));
       sets.back().restrict(filter);
     }
-    reading.whole = false;
     reading.has_filters = true;
   }
   std::vector<RowSet> sets;  // that the reading's views look at

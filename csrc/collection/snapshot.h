@@ -52,11 +52,10 @@ struct CollectionPart {
 struct CodeReading {
   // Throws Error(InvalidArgument) for a bitmap that does not fit its rows, or no parts. candidates: how many rows the
   // first stage keeps at least.
-  CodeReading(std::vector<std::shared_ptr<const CollectionPart>> parts, bool whole, size_t candidates);
+  CodeReading(std::vector<std::shared_ptr<const CollectionPart>> parts, bool in_place, size_t candidates);
 
   std::vector<std::shared_ptr<const CollectionPart>> parts;
   std::vector<SegmentView> views;  // of these
-  bool whole;                      // all rows of the snapshot
   bool in_place;                   // parts are the snapshot's, which have its vectors
   bool has_lists = false, has_filters = false;
   size_t candidates;
