@@ -54,11 +54,18 @@ def hidden(count: int, patches: int, share: float, generator: torch.Generator) -
 
 
 def rils_teacher(producer: Rils) -> Teacher:
-    """RILS's picture encoder (or its rivals', trained by the same loop) as a teacher."""
+    """RILS's picture encoder (or its rivals', trained by the same loop) as a teacher of students whose pictures are of
+    its own size: ``fit`` raises ValueError for others."""
     from bebr.models.rils.producer import normalised as prepared
 
-    visual = producer.network.visual
-    return lambda pixels: visual.encode(visual.embed(prepared(pixels)))
+    visual, side = producer.network.visual, producer.network.config.image_size
+
+    def teach(pixels: Tensor) -> Tensor:
+        if pixels.shape[-1] != side:
+            raise ValueError(f"teacher: reads pictures of {side} pixels, the student's have {pixels.shape[-1]}")
+        return visual.encode(visual.embed(prepared(pixels)))
+
+    return teach
 
 
 class Objective(nn.Module):

@@ -342,6 +342,8 @@ def test_rils_teaches(one_thread):
     version = rils.version
     tokens = rils_teacher(rils)(torch.zeros(2, 3, 16, 16))
     assert tokens.shape == (2, 17, 24)
+    with pytest.raises(ValueError, match="reads pictures of 16 pixels, the student's have 64"):
+        fit(Gvt.fresh(), stripes(), rils_teacher(rils), steps=1, batch_size=10)
     log = fit(Gvt.fresh(TINY), stripes(), rils_teacher(rils), steps=20, batch_size=10, learning_rate=3e-3)
     rils.refresh()
     assert log.loss[-1] < log.loss[0] and rils.version == version
