@@ -108,10 +108,17 @@ def open(
     device: str = "cpu",
     device_memory: int | str | None = None,
 ) -> Database:
-    """Open the database in folder ``path``, made if absent; or, by a URL ``postgresql://…`` and that of an object store
-    for ``segments``, one that several processes share. ``device``: where settled rows are searched.
-    See :class:`bebr.store.database.Database`.
-    Needs the extra ``store``, and ``cluster`` for a URL."""
+    """Open a database: a folder, created if absent, or a URL ``postgresql://…`` that several processes share.
+
+    >>> db = bebr.open("data/")
+    >>> docs = db.create_collection("docs", dim=384)
+
+    segments, cache, cache_bytes, lease_seconds: for a URL only: where segment files are (``s3://…``, ``file://…``), and
+        this process's cache and lease. See :class:`bebr.store.database.Database`.
+    device, device_memory: where settled rows are searched, ``"cpu"`` or ``"cuda:0"``, and the memory for them there.
+    Raises :class:`DatabaseLocked` if another process has the folder open; :class:`CorruptFile`. Needs the extra
+    ``store``, and ``cluster`` for a URL.
+    """
     with needed("store", "bebr.open"):
         from bebr.store.database import Database
 
@@ -127,7 +134,7 @@ def open(
 
 
 def snapshots(source: str | Path) -> list[SnapshotInfo]:
-    """What ``Database.snapshot`` made at ``source``, a path or a URL that fsspec knows; the oldest first.
+    """The snapshots at ``source`` (a path, or a URL that fsspec knows) that ``Database.snapshot`` made, oldest first.
     Needs the extra ``store``, and ``remote`` for a URL."""
     with needed("store", "bebr.snapshots"):
         from bebr.store.backup import snapshots as backup
@@ -136,8 +143,8 @@ def snapshots(source: str | Path) -> list[SnapshotInfo]:
 
 
 def restore(source: str | Path, target: str | Path, *, snapshot: str | None = None) -> SnapshotInfo:
-    """Make the folder ``target`` of a snapshot at ``source``, the newest one unless it is named; open it with
-    :func:`open`. See :func:`bebr.store.backup.snapshots.restore`.
+    """Restore a snapshot at ``source``, by default the newest, into the new folder ``target``; then :func:`open` it.
+    See :func:`bebr.store.backup.snapshots.restore`.
     Needs the extra ``store``, and ``remote`` for a URL."""
     with needed("store", "bebr.restore"):
         from bebr.store.backup import snapshots as backup
@@ -153,9 +160,12 @@ def connect(
     token: str | None = None,
     tls: TLS | bool | str | Path | None = None,
 ) -> Client:
-    """Connect to a server, ``"host:port"`` or ``"host"`` (port 7777). The result offers what :func:`open` offers, over
-    the wire. See :class:`bebr.serve.client.Client` for ``timeout`` (seconds of one call), ``retries``,
-    ``token`` (a key of the server) and ``tls``.
+    """Connect to a server, ``"host:port"`` or ``"host"`` (port 7777). The client has the methods of a local database.
+
+    >>> docs = bebr.connect("localhost:7777").collection("docs")
+
+    timeout: seconds of one call. retries: of calls that failed because the server was unavailable. token: a key of the
+    server. tls: True, the path of a CA's certificate, or a :class:`TLS`. See :class:`bebr.serve.client.Client`.
     Needs the extra ``server``."""
     with needed("server", "bebr.connect"):
         from bebr.serve.client import Client

@@ -11,8 +11,8 @@ version: str = core.version
 
 
 def info() -> dict[str, Any]:
-    """Version, instruction sets (chosen, runnable here), threads, the file format version, and CUDA's devices or why
-    there are none, as ``bebr info`` prints."""
+    """Facts about this build and machine, as ``bebr info`` prints them: version, the instruction set in use and those
+    that can run here, threads, file format version, and CUDA devices or the reason why there are none."""
     return {
         "version": version,
         "isa": core.isa(),

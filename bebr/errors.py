@@ -16,24 +16,24 @@ class Error(Exception):
 
 
 class IncompatibleModel(Error):
-    """A query's model is not the model of the codes it was to search, nor compatible with it."""
+    """The queries' model is neither the model of the codes nor compatible with it."""
 
 
 class CorruptFile(Error):
-    """A file is damaged, truncated, foreign or newer than this build reads. The message names path, section and
-    checksums."""
+    """A file is damaged, truncated, of another kind, or newer than this build can read. The message names path, section
+    and checksums."""
 
 
 class Cancelled(Error):
-    """The search was stopped by the flag that it was given."""
+    """The search was stopped through its stop flag."""
 
 
 class LimitExceeded(Error):
-    """A limit (message size, k, batch, memory, disk) would be passed; nothing was written."""
+    """A limit (message size, k, batch, memory, disk) would be exceeded; nothing was written."""
 
 
 class DeviceUnavailable(Error):
-    """A device was asked for that cannot be used here. The message says why."""
+    """The requested device cannot be used here. The message says why."""
 
 
 # What the system says where it has no more to give: disk, size of a file, open files, memory.

@@ -1,4 +1,4 @@
-"""How a client makes sure that it talks to its server, and that nobody listens."""
+"""TLS of clients: how they verify the server and encrypt calls."""
 
 from __future__ import annotations
 
@@ -8,9 +8,12 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class TLS:
-    """PEM files: ``ca`` signed the server's certificate (None: one of the authorities that gRPC knows);
-    ``certificate`` and ``key`` are the client's own, where the server asks for them. ``server_name``: what the server's
-    certificate must name, where that is not the host of the target."""
+    """TLS settings of a client, as paths of PEM files.
+
+    ca: the authority that signed the server's certificate; None: the authorities that gRPC knows.
+    certificate, key: the client's own, if the server asks for them.
+    server_name: the name in the server's certificate, if it is not the host of the target.
+    """
 
     ca: str | os.PathLike[str] | None = None
     certificate: str | os.PathLike[str] | None = None

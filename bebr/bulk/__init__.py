@@ -49,35 +49,39 @@ def build(
 def build(
     source: Source, path: str | Path, *, on: str | None = None, shards: int | None = None, **options: Unpack[Asked]
 ) -> IVFIndex | list[str]:
-    """Build the file of an :class:`IVFIndex` from vectors that need not fit in memory; returns it opened, mapped.
+    """Build the file of an :class:`IVFIndex` from vectors that need not fit in memory, and return it opened and mapped.
+
+    >>> index = bebr.build("vectors.npy", "x.bebr", bytes_per_vector=52, memory="4GiB")
 
     source: a file of vectors (bebr.vectors), several, a folder of them, an array [n, d], or a function that yields
         blocks float32[m, d] from a given row on, the same each time, with ``rows`` in all.
-    nlist: None: the power of two nearest to four times the square root of the rows.
-        A warning where one ends with over four times the mean.
+    nlist: number of lists; None: the power of two nearest to four times the square root of the rows. A warning says if
+        a list ends up with more than four times the mean.
     bytes_per_vector or binarizer: the code; a binarizer is trained on a sample, for ``metric`` (None: cosine).
-    ids: int64[n], a mapped array perhaps; None: the numbers of the rows. Ids that do not ascend are put in order within
-        ``memory``.
-    rows: the first rows only. column: of Parquet files that hold several of vectors.
+    ids: int64[n], possibly a mapped array; None: row numbers. Ids that do not ascend are sorted within ``memory``.
+    rows: use only the first rows.
+    column: the column of vectors in Parquet files that have several.
     memory: bytes, or "4GiB", beyond the 0.1 GB of the interpreter and its libraries.
     optimize: as :meth:`Binarizer.encode`; False encodes several times as fast, with lower recall.
-    rescore: ``"float16"`` or ``"int8"`` keeps the vectors beside their codes, as :class:`IVFIndex` does.
-    device: ``"cpu"`` or, such as ``"cuda"``, where vectors are encoded and assigned to lists; the index searches on
-        the CPU (:meth:`IVFIndex.to`). Of more than 4,096 lists both look at those in near groups, a device in float32.
+    rescore: ``"float16"`` or ``"int8"`` keeps the vectors with their codes, as :class:`IVFIndex` does.
+    device: where vectors are encoded and assigned to lists, ``"cpu"`` or for example ``"cuda"``. The index searches on
+        the CPU (:meth:`IVFIndex.to`). Above 4,096 lists both compare only lists in near groups, a device in float32.
     progress: called with (stage, done, total).
-    on: ``"ray"``: by the processes of a Ray cluster. ``source`` is then Parquet at a URL, a pattern, a list of such, or
-        what each process sees; ``path`` a URL that fsspec knows, or a folder's that all of them see. Returns the names
-        of the files beside ``path``, whose bytes are those of one machine's. ``memory`` is that of each process.
-    shards: with ``on``, so many files, docs.0of4.bebr to docs.3of4.bebr, each with the rows of a shard of a collection.
+    on: ``"ray"``: build with the processes of a Ray cluster. ``source`` is then Parquet: a URL, a pattern, a list of
+        these, or a path that every process sees; ``path`` is a URL that fsspec knows or a path in a shared folder.
+        Returns the names of the files at ``path``, which have the same bytes as built on one machine. ``memory`` is
+        per process.
+    shards: with ``on``: number of files, docs.0of4.bebr to docs.3of4.bebr, each with the rows of one shard of a
+        collection.
 
-    A folder ``path + ".build"`` holds what is finished. A build that was killed goes on from there when called with the
-    same arguments; it is deleted at the end, and ``path`` appears whole or not at all. The disk holds about twice the
-    index on the way, kept vectors included. The same source, arguments and seed make the same file, byte for byte, up
-    to 4,096 lists on a device too.
+    The folder ``path + ".build"`` has the finished parts. A killed build continues from there when called with the same
+    arguments; the folder is deleted at the end, and ``path`` appears only when complete. The build needs about twice
+    the index's disk space, kept vectors included. The same source, arguments and seed make the same file, byte for
+    byte; on a device too, up to 4,096 lists.
 
-    ``FileExistsError`` where ``path`` is there and not ``overwrite``. ``ValueError`` names the argument, or file and
-    row of a number that is not finite. :class:`LimitExceeded`: disk or memory will not do, said before the work begins.
-    :class:`DeviceUnavailable` says why a device cannot be used.
+    Raises ``FileExistsError`` if ``path`` exists, without ``overwrite``; ``ValueError``, which names the argument, or
+    file and row of a number that is not finite; :class:`LimitExceeded`, before the work begins, if disk or memory will
+    not suffice; :class:`DeviceUnavailable`, which says why a device cannot be used.
     """
     if on is not None:
         return _spread(on, source, str(path), shards or 1, Options(**options))

@@ -36,14 +36,15 @@ def open_index(
     device: Device = "cpu",
     resident: Resident = None,
 ) -> Index:
-    """Open a file written by ``save`` of any index; the result is of the kind that was saved.
+    """Open a file that ``save`` of an index wrote; the result has the class that was saved.
 
-    mmap: rows stay in the file, read on demand; header, sizes and section table are checked, contents only with
-    ``verify``.
-    mmap=False reads all of it, checks every byte, and allows ``add``. ``FileNotFoundError``; ``CorruptFile`` names
-    path and section.
+    >>> index = bebr.open_index("x.bebr")
+
+    mmap: True: rows stay in the file and are read on demand; header, sizes and section table are checked, contents only
+        with ``verify``. False: the whole file is read, every byte is checked, and ``add`` is possible.
     model: the binarizer of the codes, for a file that only names it; :class:`IncompatibleModel` if it names another.
-    device, resident: where searches run, as of :class:`FlatIndex`; ``ValueError`` for an index of another kind.
+    device, resident: where searches run, as in :class:`FlatIndex`; ``ValueError`` for an index of another kind.
+    Raises ``FileNotFoundError``; ``CorruptFile``, which names path and section.
     """
     index = open_sections(path, mmap, verify, model=model)[0]
     if isinstance(index, DeviceIndex):

@@ -17,17 +17,20 @@ _FEWEST_CANDIDATES = 64
 
 
 class FlatIndex(DeviceIndex):
-    """Every code is scored; nothing is missed but what the codes themselves lose.
+    """An index that scores every code, so it misses only what the codes themselves lose.
 
-    search() reads the sign plane of every row and all planes of the best few (``oversampling``).
-    Threads: any number may search while one adds or removes. ``mmap=True`` of :func:`open_index` gives an index that
-    refuses ``add``.
+    >>> index = bebr.FlatIndex(bebr.train(x, bytes_per_vector=52))
+    >>> index.add(x)
+    >>> scores, ids = index.search(queries, 10)
 
-    rescore: ``"float16"`` or ``"int8"``: the vectors are kept beside the codes, and the best by code get exact scores.
+    A search reads the sign plane of every row, and all planes of the best few (``oversampling``). Any number of threads
+    may search while one adds or removes. An index opened by :func:`open_index` with ``mmap=True`` refuses ``add``.
+
+    rescore: ``"float16"`` or ``"int8"`` keeps the vectors with the codes; the best by code then get exact scores.
     device: ``"cuda"`` or ``"cuda:1"``: searches run there, over all planes of all rows, and find what ``exact=True``
-    finds on the CPU, to the bit (docs/gpu.md). ``["cuda:0", "cuda:1"]``: each has a part of the rows. Rows and kept
-    vectors stay in the host's memory, too. ``DeviceUnavailable`` says why a device cannot be used. resident: as of
-    :meth:`to`.
+        finds on the CPU, to the bit (docs/gpu.md). ``["cuda:0", "cuda:1"]``: each has a part of the rows. Host memory
+        keeps rows and vectors as well. ``DeviceUnavailable`` says why a device cannot be used.
+    resident: as in :meth:`to`.
     """
 
     def __init__(
@@ -66,19 +69,18 @@ class FlatIndex(DeviceIndex):
     ) -> Hits:
         """The k best rows for each query.
 
-        queries: float32[n, d] or [d]; where they lie on this index's device, so does the answer (docs/gpu.md).
+        queries: float32[n, d] or [d]. If they are on this index's device, so is the answer (docs/gpu.md).
         query: ``"float"`` (ADC) or ``"code"`` (SDC, the paper's mode).
-        oversampling: candidates kept after the first stage at least, as a multiple of k. Larger is slower and recalls
-        more.
-        None: the number measured at training; large batches then score all planes of all rows, which is faster for
-        them and finds no less.
-        exact: the result equals scoring all planes of all rows, because a row is ruled out only by an upper bound on
-        its score. It excludes ``oversampling``. On a device every search is exact.
+        oversampling: fewest candidates kept after the first stage, as a multiple of k. Larger is slower and recalls
+            more. None: as many as training measured. Large batches then score all planes of all rows, which is faster
+            for them and finds no less.
+        exact: the result equals scoring all planes of all rows: a row is ruled out only by an upper bound on its score.
+            Not together with ``oversampling``. On a device every search is exact.
         radius: only rows at least this similar (l2: at most this squared distance).
         allow: int64 ids; only these are considered.
         rescore: how many of the best by code get exact scores from the kept vectors, at least k; the k best of these
-        are returned with those scores. 0: scores by code. None: 3 k + 20 if vectors are kept
-        (docs/experiments/rescoring-candidates.md). The exact score is always that of the float query.
+            are returned with those scores. 0: scores by code. None: 3 k + 20 if vectors are kept
+            (docs/experiments/rescoring-candidates.md). The exact score is always that of the float query.
         binarizer: the model of the queries where it is a newer one than the codes'; the scores come out as on its own
         codes (:meth:`Binarizer.prepare_for`). Raises ``ValueError``; :class:`IncompatibleModel`.
         """

@@ -16,19 +16,24 @@ _MOST_LINKS, _MOST_INLINE = 512, 64
 
 
 class GraphIndex(Index):
-    """The best rows found by walking a graph whose nodes are codes (docs/architecture.md).
+    """An index that finds rows by walking a graph whose nodes are codes (docs/architecture.md).
+
+    >>> index = bebr.GraphIndex(bz)
+    >>> index.add(x)
+    >>> scores, ids = index.search(queries, 10, ef_search=64)
 
     max_degree: the largest number of links of a node, even, 2 to 512; each costs 4 bytes.
     ef_construction: candidates kept while a row is linked, at least 1; more make a better graph, more slowly.
-    seed: of the order in which the rows of a batch are linked. The same calls give the same graph, whatever the number
-    of threads.
-    inline: bytes of each neighbour's code to keep beside the link, a multiple of 4 up to 64; all of a shorter code. A
-    step of a search then reads one node in sequence instead of a line of every neighbour: more queries a second
-    (docs/experiments/graph-inline.md) for about ``inline * max_degree`` bytes more a row. 32 is a good number, 0 none.
+    seed: of the order in which the rows of a batch are linked. The same calls give the same graph with any number of
+        threads.
+    inline: bytes of each neighbour's code to store in the node, a multiple of 4 up to 64; 0, the default, stores none.
+        A search step then reads one node in sequence instead of a line of every neighbour. That takes about
+        ``inline * max_degree`` bytes more per row, and is faster on some machines; try 32
+        (docs/experiments/graph-inline.md).
 
-    The graph is one flat layer with pruned links, as in DiskANN's Vamana, chosen from the codes alone. ``HNSWIndex`` is
-    another name of this class. Threads: any number may search while one adds or removes; a batch is found once ``add``
-    returns. ``mmap=True`` of :func:`bebr.open_index` gives an index that refuses ``add``.
+    The graph is one flat layer with pruned links, as in DiskANN's Vamana, computed from the codes alone.
+    ``HNSWIndex`` is another name of this class. Any number of threads may search while one adds or removes; a batch can
+    be found when ``add`` returns. An index opened by :func:`bebr.open_index` with ``mmap=True`` refuses ``add``.
     """
 
     def __init__(
@@ -90,9 +95,9 @@ class GraphIndex(Index):
         """The k best rows found for each query; fewer only where there are fewer.
 
         queries: float32[n, d] or [d]. query: ``"float"`` (ADC) or ``"code"`` (SDC, the paper's mode).
-        ef_search: candidates that a walk goes to in the mean, at least k; to more where a query's rows crowd, to fewer
-        where they lie apart (docs/experiments/graph-reach.md). Larger is slower and recalls more. None: 64, or k if
-        that is more.
+        ef_search: mean number of candidates that a walk visits, at least k: more where rows are dense, fewer where they
+            are sparse (docs/experiments/graph-reach.md). Larger is slower and recalls more. None: 64, or k if that is
+            more.
         radius: only rows at least this similar (l2: at most this squared distance).
         allow: int64 ids; only these are found. rescore: as in :meth:`FlatIndex.search`.
         binarizer: the model of the queries where it is a newer one than the codes' (:meth:`Binarizer.prepare_for`).

@@ -33,13 +33,19 @@ _MARGINS = (2.0, 2.3, 2.6, 3.0, 3.5)
 
 
 class IVFIndex(DeviceIndex):
-    """An inverted file over codes (IVF): k-means lists, each scanned by sign planes with the kernels of FlatIndex.
+    """An inverted file (IVF): rows are in k-means lists, and a search scans the lists nearest to the query.
 
-    Centroids come from :meth:`train`, or from the first vectors added. ``nlist`` of about 2 to 4 times the square root
-    of the number of rows suits most data. ``mmap=True`` of :func:`open_index` gives an index that refuses ``add``.
+    >>> index = bebr.IVFIndex(bz, nlist=1024)
+    >>> index.add(x)
+    >>> index.calibrate(queries, target_recall=0.95)  # sets nprobe and margin
+    >>> scores, ids = index.search(queries, 10)
 
+    Centroids come from :meth:`train`, or from the first vectors added. An index opened by :func:`open_index` with
+    ``mmap=True`` refuses ``add``.
+
+    nlist: number of lists. About 2 to 4 times the square root of the number of rows suits most data.
     rescore, device, resident: as in :class:`FlatIndex`. On a device a search finds what ``margin="exact"`` finds on the
-    CPU in the same lists, to the bit; the lists are chosen on the CPU.
+        CPU in the same lists, to the bit; the lists are chosen on the CPU.
     """
 
     _placed_by_vector = True
@@ -184,16 +190,16 @@ class IVFIndex(DeviceIndex):
     ) -> Hits:
         """The k best rows for each query, among the ``nprobe`` lists nearest to it.
 
-        queries: float32[n, d] or [d]; where they lie on this index's device, so does the answer (docs/gpu.md).
+        queries: float32[n, d] or [d]. If they are on this index's device, so is the answer (docs/gpu.md).
         query: ``"float"`` (ADC) or ``"code"`` (SDC, the paper's mode).
         nprobe: lists to probe, 1 to ``nlist``; None: :attr:`nprobe`. Larger is slower and recalls more. More lists are
-        probed where these hold fewer than k rows, and where a filter leaves few.
-        margin: standard deviations of what the sign plane cannot see. A row is completed over all planes when its first
-        score, raised by these, reaches the k-th result so far. Larger is slower and recalls more; None: what training
-        measured; ``"exact"``: raised by an upper bound, so that the result equals scoring all planes of all rows of
-        these lists. Where many queries probe a list, its rows are scored over all planes and only ``"exact"`` matters.
-        radius: only rows at least this similar (l2: at most this squared distance), by exact scores where these are
-        taken.
+            probed if these hold fewer than k rows, or if a filter leaves few.
+        margin: number of standard deviations of the planes not yet read. A row is scored over all planes if its first
+            score, raised by these, reaches the k-th result so far. Larger is slower and recalls more. None: what
+            training measured. ``"exact"``: an upper bound instead, so the result equals scoring all planes of all rows
+            of these lists. If many queries probe a list, its rows are scored over all planes, and only ``"exact"``
+            matters.
+        radius: only rows at least this similar (l2: at most this squared distance), by exact scores if there are any.
         allow: int64 ids; only these are considered. k results are found wherever k allowed rows exist.
         rescore, binarizer: as in :meth:`FlatIndex.search`. Raises ``ValueError``; :class:`IncompatibleModel`.
         """

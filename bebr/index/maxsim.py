@@ -35,11 +35,15 @@ _FEWEST_CANDIDATES = 64
 class MaxSimIndex(KnownAttributes):
     """Documents, each of one or more vectors, under int64 ids from 0 to 2^46 - 1.
 
-    index: any :class:`Index`, empty or with the rows of an earlier MaxSimIndex; they belong to this one from then on.
+    >>> index = bebr.MaxSimIndex(bebr.FlatIndex(bz))
+    >>> index.add(documents)  # a list of float32[v, d]
+    >>> scores, ids = index.search(query, 10)  # float32[v, d]
 
-    search() asks the index for the rows nearest to each vector of the query, and scores every document that has one of
-    them by all codes of all its vectors. Threads: any number may search at once; ``add`` and ``remove`` want no search
-    beside them.
+    index: any :class:`Index`, empty or with the rows of an earlier MaxSimIndex. It belongs to this one from then on.
+
+    A search finds the rows nearest to each vector of the query, and scores every document that has one of these rows by
+    all codes of all its vectors. Any number of threads may search at once; ``add`` and ``remove`` must not run during a
+    search.
     """
 
     def __init__(self, index: Index) -> None:

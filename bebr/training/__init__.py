@@ -59,36 +59,37 @@ def train(
     progress: Progress | None = None,
     **options: Any,
 ) -> Binarizer:
-    """Train a binarizer on embeddings.
+    """Train a binarizer, the model that turns vectors into codes, on embeddings ``x``.
 
-    x: float32[n, d], n >= 1, 1 <= d <= 4096. At most 131,072 of the vectors are used, drawn with ``seed``. Of fewer
-        than 4 d, mean and covariance are shrunk towards those of unknown data (:func:`bebr.untrained`), and
+    >>> bz = bebr.train(x, bytes_per_vector=52, metric="cosine")
+    >>> index = bebr.FlatIndex(bz)
+
+    x: float32[n, d], n >= 1, 1 <= d <= 4096. At most 131,072 of the vectors are used, drawn with ``seed``. With fewer
+        than 4 d vectors, mean and covariance are shrunk towards those of unknown data (:func:`bebr.untrained`);
         ``config["trust"]`` says how far (:class:`bebr.training.linear.shrinkage.Trust`).
-    bytes_per_vector: bytes stored for a vector, factors included; dims and planes follow from the data's spectrum, or
-        are of equal width where that recalls more on held-out vectors.
-        Or name them: ``dims`` (multiple of 8) with ``bits`` (planes of equal width, 1 to 8), or ``widths``, the bits
-        of each plane. Or ``target_recall``: the fewest bytes with that recall@10 for float queries among all of x, as
-        :func:`plan` finds them.
+    bytes_per_vector: bytes stored per vector, factors included. Dims and planes follow from the data's spectrum; planes
+        have equal widths if that recalls more on held-out vectors. Instead of bytes you can give ``dims`` (a multiple
+        of 8) with ``bits`` (number of planes of equal width, 1 to 8), or ``widths`` (bits of each plane), or:
+    target_recall: the fewest bytes with this recall@10 for float queries among all of x, as :func:`plan` finds them.
     metric: ``"cosine"``, ``"ip"`` or ``"l2"``.
-    architecture: ``"linear"``, the default: closed form, then alternating least squares (docs/method.md), with
-        ``options`` of :func:`bebr.training.linear.fitting.fit_linear`; ``"recurrent"``, the network of the paper
-        (section 3.2), with ``options`` of :func:`bebr.training.gradient.recurrent.train_recurrent`, needs torch.
-    pairs: (queries, documents), float32[p, d] each, row i of one belonging to row i of the other
-        (docs/method.md, "Pairs"): training then moves queries to their documents. ``options`` of
-        :class:`bebr.training.gradient.settings.PairSettings`, ``labels``, ``scores`` with ``candidates``, and
-        ``checkpoint`` (:func:`bebr.training.gradient.pairs.train_pairs`) beside those of the recipe. Needs torch.
-    factor_bytes: bytes of the factor stored beside a code. None, with ``bytes_per_vector``: 1 or 2, whichever recalls
-        more on held-out vectors at equal bytes in all. None otherwise: 2. Either way 4 where fp16 does not
-        hold the factors (inner product and l2 of vectors whose lengths differ by orders of magnitude).
+    architecture: ``"linear"`` (default): closed form, then alternating least squares (docs/method.md), with the
+        ``options`` of :func:`bebr.training.linear.fitting.fit_linear`. ``"recurrent"``: the paper's network (section
+        3.2), with the ``options`` of :func:`bebr.training.gradient.recurrent.train_recurrent`; needs torch.
+    pairs: (queries, documents), float32[p, d] each; row i of one belongs to row i of the other (docs/method.md,
+        "Pairs"). Training then moves queries towards their documents. Further ``options``: those of
+        :class:`bebr.training.gradient.settings.PairSettings`, and ``labels``, ``scores`` with ``candidates``, and
+        ``checkpoint`` of :func:`bebr.training.gradient.pairs.train_pairs`. Needs torch.
+    factor_bytes: bytes of the factor stored with each code. None, with ``bytes_per_vector``: 1 or 2, whichever recalls
+        more on held-out vectors at equal total bytes; otherwise 2. In both cases 4 if fp16 cannot represent the
+        factors (inner product and l2 of vectors whose lengths differ by orders of magnitude).
     stage_factor: whether the sign plane has its own factor, of as many bytes, taken from the planes. A search then
         completes a tenth to two thirds fewer rows after its first stage (docs/experiments/stage-factor.md). None:
         from 100 ``bytes_per_vector`` on, where it costs no recall. Only for ``"linear"``.
-    compatible_with, old_vectors: an older model and its producer's vectors float32[n, d_old] of the same items: row i
-        of ``x`` and of ``old_vectors`` are one item. Queries of the new model then search codes of the old one
-        (:func:`bebr.training.compat.compatible.make_compatible`); the new model's own codes are what they would be
-        without.
-    seed: of every random choice. The same data, options and seed give the same model, to the bit, on every instruction
-        set (``BEBR_ISA``); another machine's BLAS may round otherwise.
+    compatible_with, old_vectors: an older model, and its producer's vectors float32[n, d_old] of the same items as
+        ``x``, row by row. Queries of the new model can then search codes of the old one
+        (:func:`bebr.training.compat.compatible.make_compatible`). The new model's own codes do not change.
+    seed: of all random choices. The same data, options and seed give the same model, to the bit, on every instruction
+        set (``BEBR_ISA``). The BLAS of another machine may round differently.
     progress: called with (stage, done, total).
     Raises ``ValueError``, which names the argument.
     """

@@ -29,10 +29,12 @@ Affine = tuple[NDArray[np.float64], NDArray[np.float64]]  # weight [out, in], bi
 
 
 def load_released(source: str | Path | Mapping[str, ArrayLike]) -> Binarizer:
-    """A published network as a binarizer in code space: no decoder, factor 1/||v||, searched with ``query="code"``.
+    """Load a network published with the BEBR paper as a binarizer; search its codes with ``query="code"``.
 
-    source: the state dict (name -> array), or a path to it as ``.safetensors``, ``.pt`` or ``.pth``, bare or under the
-        key ``model``, as the public training script saves it.
+    It has no decoder, so scores are computed in code space, with the factor 1/||v||.
+
+    source: the state dict (name -> array), or the path of a ``.safetensors``, ``.pt`` or ``.pth`` file that holds it,
+        directly or under the key ``model``, as the public training script saves it.
     Raises ``ValueError`` naming a missing or ill-shaped tensor, ``FileNotFoundError``, ``CorruptFile``.
     """
     weights = _read(Path(source)) if isinstance(source, str | Path) else source

@@ -29,22 +29,21 @@ _MARGIN = 4.0  # for the same reason
 def untrained(
     dim: int, bytes_per_vector: int, *, metric: str = "cosine", norm: float = 1.0, seed: int = 0
 ) -> Binarizer:
-    """A binarizer for vectors that nobody has seen yet, in milliseconds.
-
-    :func:`bebr.train` recalls more from a few dozen vectors on, and is never worse
-    (docs/experiments/few-rows.md).
-
-    dim: d, 1 to 4096. Where it is no multiple of 8, the rotation leads into the next wider space.
-    bytes_per_vector: bytes stored for a vector, its factor of two included; every dimension gets equally many bits, as
-        far as the bytes go.
-    metric: ``"cosine"``, ``"ip"`` or ``"l2"``.
-    norm: for ``"ip"`` and ``"l2"``, the length that vectors are expected to have. Steps are set for it: vectors ten
-        times as long are clipped, of vectors a tenth as long only signs are left. For l2 take the length around the
-        data's mean where it has one. ``"cosine"`` scales vectors to length 1.
-    seed: of the rotation.
-    Raises ``ValueError``, which names the argument.
+    """A binarizer without training data, in milliseconds: a random rotation and uniform steps.
 
     >>> bz = bebr.untrained(384, 52)
+
+    From a few dozen vectors on, :func:`bebr.train` recalls more; it is never worse (docs/experiments/few-rows.md).
+
+    dim: d, 1 to 4096. If it is not a multiple of 8, vectors are rotated into the next wider space.
+    bytes_per_vector: bytes stored per vector, two bytes of factor included. All dimensions get equally many bits, as
+        far as the bytes suffice.
+    metric: ``"cosine"``, ``"ip"`` or ``"l2"``.
+    norm: for ``"ip"`` and ``"l2"``, the expected length of vectors, which sets the steps. Vectors ten times as long are
+        clipped; of vectors a tenth as long only the signs remain. For l2 give the length around the data's mean, if
+        known. ``"cosine"`` scales vectors to length 1.
+    seed: of the rotation.
+    Raises ``ValueError``, which names the argument.
     """
     dim = check_dim(dim, "dim")
     if metric not in METRICS:

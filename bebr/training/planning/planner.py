@@ -99,22 +99,27 @@ def plan(
     seed: int = 0,
     progress: Progress | None = None,
 ) -> Plan:
-    """Choose dims and planes for vectors x float32[n, d], and predict the recall@k that they reach.
+    """A plan for vectors x float32[n, d]: dims and planes of a code, and the recall@k that it will reach.
 
-    bytes_per_vector: bytes stored for a vector, factor included. Or
-    target_recall: between 0 and 1; the fewest bytes whose predicted recall is at least this by one standard error, so
-        that the target is met five times in six. Bytes are whole numbers: one more byte of a short code may add
-        several points, and the plan then lies that far above the target. Or
+    >>> plan = bebr.plan(x, target_recall=0.9)
+    >>> bz = bebr.train(x, widths=plan.widths)
+
+    Give one of the first three, or ``target_recall`` and ``memory`` together:
+
+    bytes_per_vector: bytes stored per vector, factor included.
+    target_recall: between 0 and 1: the fewest bytes whose predicted recall, minus one standard error, reaches it. So
+        the target is met five times in six. With short codes one more byte may add several points of recall, and the
+        plan then exceeds the target by as much.
     memory: bytes, or "4GiB", that the index may take: the largest code that fits (:mod:`bebr.index.sizes`).
-    query: of which queries the target is asked, ``"float"`` (ADC) or ``"code"`` (SDC).
+    query: queries that the target is for, ``"float"`` (ADC) or ``"code"`` (SDC).
     metric: ``"cosine"``, ``"ip"`` or ``"l2"``.
-    rows: how many vectors will be searched; None: n. More rows are harder.
-    index: ``"flat"``, ``"ivf"`` or ``"graph"``; None: flat up to 75,000 rows, IVF above, as collections do. Recall is
-        that of the codes, all of them scored; an IVF or a graph finds as much of it as it is calibrated for.
+    rows: number of vectors to be searched; None: n. Recall falls with more rows.
+    index: ``"flat"``, ``"ivf"`` or ``"graph"``; None: flat up to 75,000 rows, IVF above, as in collections. Recall is
+        that of the codes when all are scored; an IVF or a graph finds as much of it as it is calibrated for.
     progress: called with (stage, done, total).
 
-    Up to 2,000 vectors are held out as queries and up to 65,536 searched; the prediction is for queries like these.
-    Raises ``ValueError``, which names the argument; for a target that no code reaches, the best recall there is.
+    Up to 2,000 vectors are held out as queries and up to 65,536 are searched. The prediction is for queries like these.
+    Raises ``ValueError``, which names the argument or, if no code reaches the target, the best recall.
     """
     if sum(way is not None for way in (bytes_per_vector, target_recall, memory)) != 1:
         raise ValueError("want exactly one of bytes_per_vector, target_recall and memory")
