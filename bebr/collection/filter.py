@@ -30,7 +30,7 @@ from bebr.collection.filter_tree import Filter
 
 
 class F:
-    """The field of payloads at ``path``; comparing it makes a `Filter`: ``F("year") >= 2000``.
+    """The payload field at ``path``. Comparing it makes a `Filter`: ``F("year") >= 2000``.
 
     ``F("a") == None`` holds where there is no value. ValueError for an operand of another kind than a bool, a finite
     number, text, a UUID, a datetime or a date.
@@ -60,15 +60,15 @@ class F:
         return self._condition("lte", operand)
 
     def isin(self, operands: Iterable[Operand]) -> Filter:
-        """A value equals one of these; none of them: no row. ``~F("a").isin(...)`` is "nin"."""
+        """Matches if a value equals one of these; an empty list matches no row. ``~F("a").isin(...)`` is "nin"."""
         return self._condition("in", operands)
 
     def exists(self, wanted: bool = True) -> Filter:
-        """It has a value: it is there, and neither null nor ``[]``."""
+        """Matches if the field has a value: it exists and is neither null nor ``[]``."""
         return self._condition("exists", wanted)
 
     def contains(self, operand: Operand) -> Filter:
-        """It is a list with an element that equals, or text with ``operand`` inside."""
+        """Matches a list with an element equal to ``operand``, or a text that contains it."""
         return self._condition("contains", operand)
 
     def _condition(self, operator: str, operand: Any) -> Filter:

@@ -14,15 +14,15 @@ _writer = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",",
 
 
 class Filter:
-    """A condition on payloads, immutable: made by `F`, by a dict (`as_filter`), and from others by ``&``, ``|`` and
-    ``~``."""
+    """An immutable condition on payloads. Made from `F`, from a dict (`as_filter`), or from other filters with ``&``,
+    ``|`` and ``~``."""
 
     def matches(self, payload: Mapping[str, Any] | None) -> bool:
-        """Whether it holds of one payload: what every faster evaluation equals."""
+        """Whether one payload matches. Every faster evaluation gives the same result."""
         raise NotImplementedError
 
     def to_dict(self) -> dict[str, Any]:
-        """Its form of dicts, which JSON can hold; `as_filter` reads it."""
+        """The filter as a dict for JSON; `as_filter` is the inverse."""
         raise NotImplementedError
 
     def under(self, *keys: str) -> Filter:
@@ -32,7 +32,7 @@ class Filter:
 
     @property
     def depth(self) -> int:
-        """Levels of it, 1 for a condition alone."""
+        """The number of nested levels, 1 for a single condition."""
         return 1
 
     @cached_property

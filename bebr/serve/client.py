@@ -110,18 +110,19 @@ def _opening(
 class Client(_Blocking[ClientCalls]):
     """A connection to the server at ``target``: "host:port", or "host" for port 7777. Safe to use from many threads.
 
-    Errors are those of the local database, and: ``ConnectionError`` when the server cannot be reached or stops,
-    ``TimeoutError`` when a call takes longer than ``timeout`` seconds (None: no limit), its retries included. A call
-    that finds the server away is repeated up to ``retries`` times (0 to 4), with a growing pause. A write that ended in
-    an error may be repeated safely. ``token``: a key of the server (`bebr keys create`); ``PermissionError`` where it
-    is missing or not enough. ``tls``: a `TLS`, the path of the certificate that signed the server's, or True where one
-    of the authorities that gRPC knows did.
+    timeout: seconds until a call raises ``TimeoutError``, its retries included; None: no limit.
+    retries: how often a call is repeated, with growing pauses, if the server cannot be reached: 0 to 4. Writes that
+        ended in an error may be repeated safely.
+    token: a key of the server (`bebr keys create`). ``PermissionError`` if it is missing or lacks the needed role.
+    tls: a `TLS`, the path of the certificate that signed the server's, or True if one of the authorities that gRPC
+        knows did.
+    Errors are those of a local database, and ``ConnectionError`` if the server cannot be reached or stops.
 
-    Searches have connections of their own, past gRPC's client, where that can be (docs/serving.md): ``info()`` says how
-    they go.
+    Where possible, searches use their own connections instead of gRPC's client (docs/serving.md); ``info()`` says
+    which.
 
-    Pickled, it is an address: where it is unpickled a new connection is made. The token is left out, for pickles are
-    kept and sent; where there was one, the variable BEBR_TOKEN must have it there.
+    A pickled client is an address: unpickling it makes a new connection. The token is left out, because pickles are
+    stored and sent; the variable BEBR_TOKEN must then have it.
     """
 
     def __init__(

@@ -45,10 +45,10 @@ from bebr.store.workers.retraining import MOST_ROWS
 
 
 class Collection(Searchable):
-    """A named set of rows on disk that share one binarizer. Made by `Database`; safe to use from many threads at once.
+    """A named set of rows on disk with one binarizer, from `Database`. Safe to use from many threads.
 
-    A write is in the catalog, on disk, when its call returns, and every later search sees it. A search sees all of a
-    write or nothing, and waits for no writer.
+    A row has an id, a vector and a payload. When a write returns, it is on disk and every later search sees it. A
+    search sees all of a write or nothing, and waits for no writer.
     """
 
     @property
@@ -86,15 +86,19 @@ class Collection(Searchable):
         on_duplicate: OnDuplicate = "last",
         on_conflict: OnConflict = "replace",
     ) -> int:
-        """Inserts rows, replacing rows of the same id as a whole, payload included; returns how many rows were written.
+        """Insert rows, or replace rows of the same id completely, payload included; returns how many were written.
 
-        `ids` n ints of 0 or greater, strings of 1 to 1024 bytes or UUIDs, mixed as you like; `x` float32[n, input_dim];
-        `payloads` one dict (or None) per row, written as JSON. None in a list `x`, or for `x`: rows without a vector,
-        which no search by vector finds; all else does. Of an id that comes several times the last row is written;
-        `on_duplicate="error"`: ValueError. `on_conflict="skip"`: rows whose id is there already are left as they are,
-        and only the others written; "error": AlreadyExists (a ValueError) names such an id, and none is written. What
-        is there is decided when the write has its turn: of two that insert an id at the same time, one does. All rows
-        are written, or none. ValueError on bad input; LimitExceeded when the disk is full.
+        >>> docs.upsert(["a", "b"], x, [{"lang": "en"}, {"lang": "de"}])
+
+        ids: n ints of 0 or greater, strings of 1 to 1024 bytes or UUIDs, mixed freely.
+        x: float32[n, input_dim]. None in a list `x`, or for `x`: rows without a vector, which no search by vector
+            finds.
+        payloads: one dict (or None) per row, stored as JSON.
+        on_duplicate: if an id comes several times: "last": its last row is written; "error": ValueError.
+        on_conflict: if an id exists: "replace"; "skip": the existing row stays, only the others are written; "error":
+            AlreadyExists (a ValueError) names such an id, and nothing is written. This is decided when the write has
+            its turn, so of two concurrent inserts of an id one succeeds.
+        Either all rows are written, or none. ValueError on bad input; LimitExceeded if the disk is full.
         """
         conflict = check_conflict(on_conflict)
         rows = check_rows(ids, x, payloads, self.binarizer.input_dim, on_duplicate)
@@ -113,13 +117,13 @@ class Collection(Searchable):
         return self._contents.intake.upsert(ids, vectors, payloads, on_conflict)
 
     def set_payloads(self, ids: IdsLike, payloads: Sequence[Payload | None], *, merge: bool = False) -> int:
-        """Replaces the payloads of rows and leaves their codes; returns how many rows there were. `ids` int64[n], each
-        once; ids not present are passed over: no row comes to be. `payloads` one dict per row, None: it is to have
-        none.
+        """Replace the payloads of existing rows and keep their vectors; returns how many of the ids existed.
 
-        `merge`: the keys of each dict are set in the payload that is there, whose other keys stay; None changes
-        nothing. It is applied to the row as it is when its turn to be written comes, so a write beside it is neither
-        undone nor lost. Durable like an upsert. ValueError on bad input.
+        ids: n ids, each once. Ids that do not exist are ignored; no row is created.
+        payloads: one dict per row; None: no payload.
+        merge: set only the keys of each dict and keep the others; None changes nothing. The dict is merged into the row
+            as it is when the write has its turn, so concurrent writes are neither undone nor lost.
+        Durable like an upsert. ValueError on bad input.
         """
         return _result(self.begin_set_payloads(*check_new_payloads(ids, payloads), merge))
 
@@ -128,14 +132,14 @@ class Collection(Searchable):
         return self._contents.intake.set_payloads(ids, texts, merge)
 
     def truncate(self) -> int:
-        """Removes all rows; returns how many there were. Takes no longer for many rows than for few, but waits for a
+        """Remove all rows; returns how many there were. It takes no longer for many rows than for few, but waits for a
         seal in progress."""
         return self._contents.truncate()
 
     def delete(self, ids: IdsLike | None = None, *, filter: FilterLike | None = None) -> int:
-        """Removes rows and their payloads; returns how many there were. `ids` int64[n]; ids not present are passed
-        over. Or `filter`: all rows that match it (`bebr.F`) when the delete has its turn among the writes, and
-        no others. ValueError for both or neither."""
+        """Delete rows and their payloads; returns how many existed. Give `ids`, of which unknown ones are ignored, or
+        `filter` (`bebr.F`): all rows that match when the delete has its turn among the writes. ValueError for both or
+        neither."""
         which = check_delete(ids, filter)
         return _result(self.begin_delete_matching(which) if isinstance(which, Filter) else self.begin_delete(which))
 
@@ -148,15 +152,15 @@ class Collection(Searchable):
         return self._contents.intake.delete_matching(filter)
 
     def count(self, filter: FilterLike | None = None) -> int:
-        """How many rows match a filter (`bebr.F`); without one, how many there are."""
+        """The number of rows that match a filter (`bebr.F`); without one, of all rows."""
         return self.snapshot.count(None if filter is None else as_filter(filter))
 
     def get(self, ids: IdsLike, *, payloads: bool = True, vectors: bool = False) -> list[Row | None]:
-        """The row of each of `ids` int64[n], None for an id that is not there.
+        """The row of each id, None for an id that does not exist.
 
-        `vectors`: each row's vector, for cosine of unit length: as it is kept, float32[input_dim]; in a collection that
-        keeps none, as its code gives it back (`Binarizer.reconstructed`), float32[inner_dim], which is the space behind
-        the model's input adapter where it has one; None where a row has none.
+        vectors: also return each row's vector; for cosine of unit length. It is the kept vector, float32[input_dim], or
+            without kept vectors the decoded code (`Binarizer.reconstructed`), float32[inner_dim], in the space after
+            the model's input adapter if it has one. None if a row has no vector.
         """
         snapshot = self.snapshot
         wanted = resolve(snapshot, check_ids(ids))
@@ -174,12 +178,12 @@ class Collection(Searchable):
         vectors: bool = False,
         behind: bool = False,
     ) -> list[Row]:
-        """The next `limit` rows in ascending order of ids, above the id `after` (None: from the start); fewer at the
-        end, and then none. `filter`: only those that match. `behind`: only those that have no vector yet of the other
-        producer that `migrate` takes them from. Rows as in `get`.
+        """The next `limit` rows in ascending order of ids, after the id `after` (None: from the start); fewer at the
+        end, and then none. Rows as in `get`.
 
-        Going on from each page's last id shows every row that is there throughout exactly once, whatever is written
-        meanwhile; a page's cost does not grow with the collection.
+        filter: only rows that match. behind: only rows that have no vector yet of the producer that `migrate` moves to.
+        If each page starts after the last id of the previous one, every row that exists throughout is returned exactly
+        once, whatever is written meanwhile. The cost of a page does not grow with the collection.
         """
         snapshot = self.snapshot
         last = check_page(limit, after)
@@ -218,48 +222,51 @@ class Collection(Searchable):
         )
 
     def flush(self) -> None:
-        """Seals the rows since the last seal into a segment file. Not needed for durability, nor ever: it makes the
-        next open faster. Merges that it makes due go on in the background (`settle`)."""
+        """Seal the rows since the last seal into a segment file. Never needed, not even for durability: it makes the
+        next open faster. Merges that become due run in the background (`settle`)."""
         self._contents.current.check_open()
         self._contents.flush()
 
     def settle(self, timeout: float | None = None) -> None:
-        """Seals as `flush` does, and merges files until none is due: every row is in as few files as there will be, of
-        the kind that their size asks for, and the space of dead rows is returned. A matter of minutes where there are
-        millions of rows; searches and writes go on. Never needed: the background does it, too, with rests for searches.
-        Vectors that are streamed for another producer's model (`migrate`) are settled with them.
+        """Seal as `flush` does, and merge files until none is due: rows are then in as few files as possible, of the
+        kind that fits their size, and the space of dead rows is free. Takes minutes with millions of rows; searches and
+        writes continue. Never needed: the background does it too, with pauses for searches. It also settles vectors
+        that are streamed for another producer's model (`migrate`).
 
-        `timeout`: waits for the background to do it, so many seconds at most, then raises TimeoutError.
-        Where writes never rest it may not end without one.
+        timeout: let the background do it, and wait at most so many seconds, then raise TimeoutError. If writes never
+            pause, it may not end without one.
         """
         self._contents.current.check_open()
         self._contents.settle(check_timeout(timeout))
 
     def attach(self, path: str | os.PathLike[str]) -> int:
-        """Takes the file of an index (`save`, `bebr.build`) of this collection's model as it is, whatever its kind;
-        returns how many rows it has. A row that is there already is replaced, as by an upsert; rows of the file have no
-        payload. Every byte is checked first; where the file system allows it is linked, not copied, so it is not to be
-        written to. It is there as a whole or not at all, after a kill too.
+        """Add the rows of an index file (`save`, `bebr.build`) of this collection's model, of any kind; returns how
+        many there are. Existing rows are replaced, as by an upsert; rows of the file have no payload. Every byte is
+        checked first. If the file system allows it, the file is linked, not copied, so do not write to it afterwards.
+        Atomic, also if the process is killed.
 
-        A collection that keeps vectors needs a file with the same (`rescore=` "float16" or "int8"). ValueError;
+        A collection that keeps vectors needs a file that keeps the same (`rescore=` "float16" or "int8"). ValueError;
         IncompatibleModel for another model; CorruptFile; FileNotFoundError.
         """
         return self._contents.attach(Path(path))
 
     def migrate(self, bz: Binarizer, *, vectors: VectorStream | None = None, wait: bool = False) -> None:
-        """Has every row coded by another model: of the same vectors, from those that are kept, or of `vectors`.
+        """Re-encode all rows with another model: from the kept vectors, or from `vectors`.
 
-        What is written from now on is coded by it; what is there is re-encoded in the background, a segment at a time,
-        and after a crash from where it stopped. Searches cover both meanwhile; then it is the collection's model
-        (`binarizer`, `stats().target`). `wait`: until then. A second call changes the direction. ValueError where no
-        vectors are kept, or for a model of another metric or dimension.
+        New writes are encoded with it at once. Existing rows are re-encoded in the background, a segment at a time,
+        also after a crash. Searches cover both meanwhile. At the end it is the collection's model (`binarizer`,
+        `stats().target`).
 
-        `vectors`: those of another producer, as batches (ids, float32[n, bz.input_dim]), of rows in any order; ids that
-        are not there are passed over. Each batch is on disk once the next is asked for; the call returns after the
-        last, and may be repeated with more. Until `cutover` the old vectors serve all searches but those with
-        `binarizer=bz`, which find each row by its new vector, and the others by old codes where `bz` was trained
-        compatible with them. `scroll(behind=True)` gives the rows that have no new vector: an upsert of a row takes it
-        away. ValueError for a model of another metric, or while there is another such migration. docs/migration.md.
+        bz: the new model. A second call with another one changes the direction. ValueError if no vectors are kept, or
+            for a model of another metric or dimension.
+        wait: return when it is done.
+        vectors: vectors of another producer, as batches (ids, float32[n, bz.input_dim]), in any order; unknown ids are
+            ignored. Each batch is on disk when the next one is requested. The call returns after the last batch and may
+            be repeated with more. Until `cutover` the old vectors serve all searches except those with
+            `binarizer=bz`: these find rows by their new vectors, and rows without one by old codes, if `bz` was trained
+            to be compatible with them. `scroll(behind=True)` returns the rows without a new vector; an upsert of a row
+            removes it. ValueError for a model of another metric, or during another such migration. See
+            docs/migration.md.
         """
         if vectors is None:
             self._contents.migrate(check_model(bz))
@@ -285,13 +292,13 @@ class Collection(Searchable):
         return self._contents.succession.model
 
     def cutover(self, *, bare: bool = False, keep_old: bool = False) -> None:
-        """Ends a migration by streamed vectors: from one moment on they, and their model, are the collection's, for
-        every search; the old ones are removed. ValueError where there is no such migration, or while rows have no new
-        vector: with `bare` such rows stand without one.
+        """End a migration by streamed vectors: the new vectors and their model atomically become the collection's, and
+        the old ones are removed. ValueError if there is no such migration, or if rows lack a new vector.
 
-        `keep_old`: the old vectors stay, so that `rollback` leads back to them; until then they serve searches with
-        `binarizer=` the old model, and a write of a row takes away its old vector, as it took away its new one before
-        (`scroll(behind=True)`, `stats().former`). A second call without it removes them.
+        bare: allow rows without a new vector; they then have none.
+        keep_old: keep the old vectors, so that `rollback` can restore them. Until then they serve searches with
+            `binarizer=` the old model. A write of a row removes its old vector (`scroll(behind=True)`,
+            `stats().former`). A second call without `keep_old` removes all of them.
         """
         self._contents.cutover(bare, keep_old)
 
@@ -301,21 +308,22 @@ class Collection(Searchable):
         self._contents.check_exchange(bare, call)
 
     def rollback(self, *, bare: bool = False) -> None:
-        """Ends a migration by streamed vectors before its cutover, and removes what was streamed. ValueError where
-        there is none.
+        """Cancel a migration by streamed vectors before its cutover, and remove what was streamed. ValueError if there
+        is none.
 
-        After `cutover(keep_old=True)` it takes the cutover back: every row there is by then is searched by its old
-        vector again, and what was streamed is kept, to be cut over to once more or removed by another call. A row
-        written since has no old vector: ValueError says how many these are, unless they are streamed
-        (`migrate(old_model, vectors=)`), or with `bare` stand without one.
+        After `cutover(keep_old=True)` it reverts the cutover: every row is searched by its old vector again. The
+        streamed vectors are kept, for another cutover, or to be removed by another call. Rows written since then have
+        no old vector: ValueError says how many, unless they are streamed (`migrate(old_model, vectors=)`), or `bare`
+        allows rows without one.
         """
         self._contents.rollback(bare)
 
     def retrain(self, bytes_per_vector: int | None = None, *, wait: bool = False) -> None:
-        """Trains a model on a sample of the kept vectors, of at most 65,536, and migrates to it.
+        """Train a model on a sample of at most 65,536 kept vectors, and migrate to it.
 
-        `bytes_per_vector`: of the new codes; by default as many as now. Without `wait` it returns once the model is
-        trained. ValueError where no vectors are kept, or there are no rows.
+        bytes_per_vector: of the new codes; by default as many as now.
+        wait: False: return when the model is trained, before the migration ends.
+        ValueError if no vectors are kept, or there are no rows.
         """
         self._contents.retrain(bytes_per_vector)
         if wait:
@@ -335,13 +343,13 @@ class Collection(Searchable):
         nprobe: int | None = None,
         ef_search: int | None = None,
     ) -> RecallEstimate:
-        """The share of the `k` best rows that searches find, against exact scores of all kept vectors, with an interval
-        that holds the true share in 95 of 100 measurements.
+        """Measure the share of the `k` best rows that searches find, against exact scores of all kept vectors, with a
+        95 % confidence interval.
 
-        `sample`: queries float32[n, d], or how many rows are drawn as queries, which are then not counted as their own
-        results; at most 10,000. `rescore`, `nprobe`, `ef_search`: as in `search`, so that what more or fewer lists find
-        is measured before searches are given them. Time grows with rows times queries. ValueError where no vectors are
-        kept, or the model scores in a space of its own.
+        sample: queries float32[n, d], or the number of rows to draw as queries, which are then not counted as their own
+            results; at most 10,000.
+        rescore, nprobe, ef_search: as in `search`, to measure the effect of other settings.
+        Time grows with rows times queries. ValueError if no vectors are kept, or if the model scores in another space.
         """
         snapshot = self.snapshot
         return measured_recall(snapshot, snapshot.bz, sample, k, rescore, nprobe, ef_search)

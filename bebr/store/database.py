@@ -46,32 +46,33 @@ class _Busy:
 
 
 class Database(Handle):
-    """Collections in the folder `path`, made if absent (`bebr.store.files.folder` has its layout); or, where `path` is
-    a URL `postgresql://…`, in PostgreSQL and the object store `segments` (docs/cluster.md).
+    """A database of collections: the folder `path`, created if absent, or, with a URL `postgresql://…`, PostgreSQL and
+    the object store `segments` (docs/cluster.md). Safe to use from many threads.
 
-    One process at a time: a second opener gets DatabaseLocked. A collection is read when first asked for; a corrupt one
-    raises CorruptFile then, and leaves the others alone. Opening deletes nothing but what was recorded as removed and
-    what a killed process was writing; unknown segment files are moved to quarantine/. A folder whose catalog is missing
-    is refused with CorruptFile. Safe to use from many threads. A fork of the process can read what there was when it
-    began; its writes get DatabaseLocked.
+    One process at a time may have a folder open: a second one gets DatabaseLocked. A fork of the process can read what
+    existed when it began; its writes get DatabaseLocked. A collection is read when it is first asked for. A damaged one
+    then raises CorruptFile, and the others work. Opening deletes only files that were recorded as removed or that a
+    killed process was writing; unknown segment files are moved to quarantine/. A folder without its catalog is refused
+    with CorruptFile. `bebr.store.files.folder` has the layout.
 
-    `seal_rows`: rows written since the last seal that make a write seal them into a segment file. `flat_rows`: files of
-    more rows are in lists or a graph, as their collection has it. `verify`: check every byte of a segment against its
-    checksum when its collection is read; of one of 64 MiB and more that was checked before and not written since, in
-    the background afterwards (False: sizes and structure only).
-
-    `device`: where segment files are searched that are flat or in lists, such as "cuda:0": exactly, a file in lists in
-    as many of them as on the CPU (docs/gpu.md). Rows that are not in a file yet, graphs, and files that have no room
-    there are searched on the CPU; the log and `stats().rows_by_device` say which. `device_memory`: bytes, or "20GiB",
-    that rows may have there; by default all but what queries need. DeviceUnavailable says why a device cannot be used.
-
-    `segments`, with a URL: `s3://…`, another URL that fsspec knows, or `file://…`, a folder that all processes see.
-    Several may have such a database open: each collection is written by one of them, the one that wrote first, until it
-    closes the database or dies; the others get DatabaseLocked for a write, and their searches follow what it writes,
-    within a quarter of a second. `cache`: a folder of this process for segments, by default in the user's cache
-    folder, of at most `cache_bytes` (64 GiB). `lease_seconds`: how long after the death of its writer, or without an
-    answer from it, a collection may be written by another process (10). ConnectionError where PostgreSQL or the object
-    store cannot be reached.
+    seal_rows: rows since the last seal after which a write seals them into a segment file.
+    flat_rows: files of more rows are in lists or a graph, as their collection says.
+    verify: check every byte of a segment when its collection is read. Files of 64 MiB and more that were checked before
+        and not written since are checked in the background. False: check sizes and structure only.
+    device: where segment files are searched, for example "cuda:0" (docs/gpu.md). Searches there are exact; of a file in
+        lists they look at as many lists as on the CPU. Rows in no file yet, graphs, and files without room there are
+        searched on the CPU; the log and `stats().rows_by_device` say which. DeviceUnavailable says why a device cannot
+        be used.
+    device_memory: bytes, or "20GiB", that rows may take there; by default all but what queries need.
+    segments: for a URL only: `s3://…` or another URL that fsspec knows, or `file://…`, a folder that all processes see.
+        Several processes may have such a database open. The first one that writes a collection is its writer until it
+        closes the database or dies; writes of others get DatabaseLocked. Their searches see its writes within a quarter
+        of a second.
+    cache, cache_bytes: for a URL only: this process's folder for segments, by default in the user's cache folder, and
+        its size, by default 64 GiB.
+    lease_seconds: for a URL only: seconds after the writer's death, or its last answer, until another process may write
+        (10).
+    ConnectionError if PostgreSQL or the object store cannot be reached.
     """
 
     def __init__(
@@ -171,26 +172,29 @@ class Database(Handle):
         target_recall: float = TARGET_RECALL,
         exist_ok: bool = False,
     ) -> Collection:
-        """A new, empty collection: with the model `bz`, which is registered on the way, or for vectors of `dim`
-        dimensions.
+        """Create an empty collection, for vectors of `dim` dimensions or with the model `bz`, which is then registered.
 
-        `metric`: "cosine", the default, "ip" or "l2"; `bytes_per_vector`: of a code, by default two bits a dimension.
-        `keep`: "float16" or "int8": vectors are kept beside the codes, and the best by code get exact scores; None:
-        codes alone; "auto": float16 without a model, None with one. `retrain`: whether it trains a model on its own
-        rows as they come, at 1,000 and whenever there are four times as many, up to 65,536; by default without a model.
-        Up to 2,000 rows of kept vectors are answered exactly, whatever the model. `text`: a payload field, or several,
-        that `search(text=)` finds by their words. Example: docs/collections.md.
+        >>> docs = db.create_collection("docs", dim=384, text="body")
 
-        `index`: files of more than 75,000 rows are in lists ("auto", as in `IVFIndex`), flat like smaller ones, or a
-        graph ("graph", as in `GraphIndex`). `target_recall`: how much of what a scan of their codes finds a search of
-        these finds at least, whatever their size: merges measure what it takes, with rows as queries. Where vectors are
-        kept, both are what is best by exact scores, and how many of the best by code get these is measured, too, also
-        of flat files of 10,000 rows or more: searches without `rescore=` take that many. What is not among the best
-        1,024 by code counts for nothing there.
-
-        ValueError names the argument that is wrong; AlreadyExists (a ValueError) for a name that is taken. `exist_ok`:
-        the collection of that name is returned, if it is of the same model, or without one of the same dimensions and
-        metric, and searches the same fields by their words.
+        bz, dim: give one. Without a model the collection trains its own (`retrain`).
+        metric: "cosine" (default), "ip" or "l2".
+        bytes_per_vector: of a code, by default two bits per dimension.
+        keep: "float16" or "int8": keep vectors with the codes, so that the best by code get exact scores; None: codes
+            alone; "auto": float16 without a model, None with one.
+        retrain: whether it trains a model on its own rows, at 1,000 rows and whenever their number has grown fourfold,
+            on up to 65,536 of them; by default only without a model. Up to 2,000 rows of kept vectors, searches are
+            exact whatever the model.
+        text: a payload field, or several, that `search(text=)` finds by words.
+        index: kind of files with more than 75,000 rows: "auto": lists, as in `IVFIndex`; "flat"; "graph", as in
+            `GraphIndex`.
+        target_recall: the least share of a full scan's results that searches of these files find, whatever their size.
+            Merges measure what that takes, with rows as queries. With kept vectors, both sides are the best by exact
+            scores, and merges also measure how many of the best by code need exact scores, for flat files of 10,000
+            rows or more too; searches without `rescore=` use that number. Rows beyond the best 1,024 by code are not
+            considered.
+        exist_ok: return the existing collection of that name if it has the same model (or, without one, the same
+            dimensions and metric) and the same text fields.
+        ValueError names the wrong argument; AlreadyExists (a ValueError) if the name is taken.
         """
         from bebr.training.untrained import untrained  # a server starts without what trains
 

@@ -80,38 +80,38 @@ class Searchable(Handle):
         fusion: Fusion = "rrf",
         allow_partial: bool = False,
     ) -> CollectionHits:
-        """The k best rows for each query: Hits(scores float32[n, k], ids int64[n, k]), best first (metric "l2":
-        ascending distance); id −1 where there are fewer than k rows. `with_payloads`: also hits.payloads, a list of k
-        payloads per query, each that of the write which its row came from.
+        """The k best rows for each query: Hits(scores float32[n, k], ids int64[n, k]), best first (l2: ascending
+        distance); id −1 where there are fewer than k rows.
 
-        `q` float32[n, query_dim]; `query` "float" (asymmetric) or "code" (the query is coded too); `oversampling` and
-        `exact` as in `FlatIndex.search`, and every list or node of large files is looked at; `nprobe`: lists that are
-        looked at in each file that has some, and `ef_search`: candidates of a walk in each that is a graph, in place of
-        those measured for `target_recall`; flat files have neither.
+        >>> hits = docs.search(q, k=5, filter={"lang": "de"}, with_payloads=True)
 
-        `allow` int64[m]: only these ids; `filter`: only rows whose payload matches it, as `bebr.F` or a dict says; with
-        both, what both let through; never fewer than k, where so many match; `radius`: only rows at least this similar
-        (l2: at most this squared distance); `offset`: the first so many hits of each query are left out; `binarizer`:
-        the queries' model where it is a newer one than the rows', as in `FlatIndex.search`, or that of a migration by
-        streamed vectors. ValueError on bad input; IncompatibleModel.
-
-        `rescore`, where vectors are kept: how many of the best by code get exact scores, at least k; 0: scores by code.
-        None: as many as reach the collection's `target_recall` of the best by exact scores, as its files were measured
-        when they were made, and rows in memory soon after: 3 k + 20 at least, and else 4,096 at most; and every row of
-        a collection of up to 2,000, or of 10,000 whose vectors are no more than 1.5 MiB: its answers are exact then.
-
-        `group_by`, a field of the payloads ("meta.lang" for one inside another): hits come in k groups of up to
-        `group_size` rows that have one value there, groups by their best row (`CollectionHits.groups`); never fewer
-        groups than there are, up to k. A row whose field is a list is in the group of each element; one without a
-        value, or with an object for one, in none. `offset` counts groups then.
-
-        `text`, in a collection made with `text=` fields, a string or one per query: rows that have some of its words,
-        by BM25 (`bebr.store.search.ranking`), best first, in place of vectors where `q` is None; ids of −1 where fewer
-        rows have any. Beside vectors the two rankings, as far as 100 or offset + k, are fused ("rrf": scores are sums
-        of 1 / (60 + rank)). `filter` and `allow` hold for both; `radius` and `group_by` do not go with it.
-
-        `allow_partial`: of a collection in shards behind a root (docs/cluster.md), where some do not answer, what the
-        others have; `hits.missing` says which did not. A collection that is opened here has no shards.
+        q: float32[n, query_dim]; None with `text` alone.
+        with_payloads: also hits.payloads, a list of k payloads per query, from the same write as the row found.
+        filter: only rows whose payload matches (`bebr.F` or a dict). There are k hits if k rows match.
+        allow: only these ids. With `filter` as well, a row must pass both.
+        offset: leave out the first hits of each query.
+        radius: only rows at least this similar (l2: at most this squared distance).
+        text: a string, or one per query: rows that contain some of its words, ranked by BM25
+            (`bebr.store.search.ranking`), in a collection created with `text=` fields; id −1 where fewer rows contain
+            any. With `q` as well, both rankings are fused, each as far as 100 or offset + k ("rrf": scores are sums of
+            1 / (60 + rank)). Not together with `radius` or `group_by`.
+        group_by, group_size: k groups of up to `group_size` rows that have the same value in this payload field
+            ("meta.lang" for a nested one), ordered by their best row (`CollectionHits.groups`). A row whose field is a
+            list belongs to the group of each element; one without a value, or with an object, to none. There are k
+            groups if so many exist, and `offset` counts groups.
+        rescore: with kept vectors: how many of the best by code get exact scores, at least k; 0: scores by code. None:
+            as many as reach the collection's `target_recall`, measured for its files and, a little later, for rows in
+            memory: at least 3 k + 20, at most 4,096. All rows get exact scores up to 2,000 rows, and up to 10,000 whose
+            vectors take no more than 1.5 MiB, so answers are exact then.
+        nprobe, ef_search: lists per file with lists, and candidates per file with a graph, instead of those measured
+            for `target_recall`. Flat files use neither.
+        exact, oversampling: as in `FlatIndex.search`; `exact` also looks at all lists and nodes.
+        query: "float" (asymmetric) or "code" (the query is encoded too).
+        binarizer: the queries' model, if it is a newer one than the rows', as in `FlatIndex.search`, or that of a
+            migration by streamed vectors.
+        allow_partial: for a sharded collection behind a root (docs/cluster.md): if some shards do not answer, return
+            the results of the others; `hits.missing` lists the missing shards.
+        ValueError on bad input; IncompatibleModel.
         """
         snapshot = self.snapshot
         request = check_search(
@@ -155,8 +155,8 @@ class Searchable(Handle):
         with_payloads: bool = False,
         rescore: int | None = None,
     ) -> CollectionHits:
-        """The k rows most like each row of `ids` int64[n], itself left out; else as `search`. The query is the row's
-        kept vector, or what its code stands for. KeyError names an id that is not there."""
+        """The k rows most similar to each row of `ids`, without that row itself; otherwise as `search`. The query is
+        the row's kept vector, or its decoded code. KeyError names an id that does not exist."""
         request = check_search_ids(
             ids,
             k,
