@@ -42,13 +42,13 @@ def names() -> list[str]:
 def load(name: str, weights: Any = None, size: str | None = None, device: str = "cpu", **options: Any) -> Producer:
     """Load the producer called ``name``.
 
-    weights  a file or folder of weights, for those that do not bring their own
-    size     which of the published sizes, for those that have several
-    device   ``"cpu"``, ``"cuda"``, ...: where its network runs
-    options  whatever else the producer takes
+    weights  a file or folder of weights, for producers without their own
+    size     one of the published sizes, for producers with several
+    device   where its network runs: ``"cpu"``, ``"cuda"``, ...
+    options  further options of the producer
 
-    Raises KeyError for an unknown name, ValueError for an option that this producer does not take or a producer that
-    is not one, FileNotFoundError for weights that are not there, ImportError naming the packages to install.
+    Raises KeyError for an unknown name, ValueError for an option that this producer does not take or an entry point
+    that is no producer, FileNotFoundError for missing weights, ImportError naming the packages to install.
     """
     factory = _factory(name)
     given = dict(options)

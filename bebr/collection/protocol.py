@@ -44,9 +44,9 @@ VectorStream = Iterable[tuple[IdsLike, ArrayLike]]
 
 
 class CollectionHits(Hits):
-    """`bebr.Hits` (it unpacks into scores and ids) with ``payloads``: k of them per query, or None if they were not
-    asked for. Of a collection with strings or UUIDs among its ids, ``ids`` is an object array [n, k], and None in it
-    where there are fewer than k rows."""
+    """`bebr.Hits` (it unpacks into scores and ids) with ``payloads``: k per query, or None if they were not requested.
+    If a collection has strings or UUIDs among its ids, ``ids`` is an object array [n, k], with None where there are
+    fewer than k rows."""
 
     payloads: list[list[Payload | None]] | None = None
     groups: list[list[GroupValue | None]] | None = None
@@ -76,8 +76,8 @@ class CollectionHits(Hits):
 
 @dataclass(frozen=True, eq=False)
 class Row:
-    """A row as `get` and `scroll` return it: `payload` None where it has none or it was not asked for; `vector`
-    float32[d], None likewise."""
+    """A row, as `get` and `scroll` return it. `payload` is None if the row has none or it was not requested; so is
+    `vector`, float32[d]."""
 
     id: Id
     payload: Payload | None = None
@@ -89,7 +89,8 @@ class AlreadyExists(Error, ValueError):
 
 
 class DatabaseLocked(Error, RuntimeError):
-    """Another process (or another `Database` of this one) has the data directory open."""
+    """Another process, or another `Database` of this one, has the data folder open; or, in a shared database, another
+    process writes the collection. Over gRPC: ABORTED."""
 
 
 @dataclass(frozen=True)
@@ -134,14 +135,21 @@ class BatchingStats:
 
 @dataclass(frozen=True)
 class CollectionStats:
-    """Figures of a collection. `tail_rows` are not yet in a segment file; `dead_rows` are rows of segment files that
-    were replaced or removed; `bytes_on_disk` counts segment files and journal, with their payloads; `batching` is None
-    for a local collection. `kept_bytes`: of the vector kept beside each code, 0 where there is none. `target`: the
-    digest of the model that rows are being migrated to, empty where they are not; `former`: of the model whose rows are
-    kept since `cutover(keep_old=True)`; `rows_behind` have no code, or vector, of the one or the other.
-    `rows_by_kind`: rows in files that are "flat", "ivf" or "graph"; `rows_by_device`: how many are searched on "cpu",
-    and on a device such as "cuda:0", empty where no device was asked for; `merging`: whether files are being merged, or
-    are to be."""
+    """Figures of a collection.
+
+    rows, segments: live rows, and segment files.
+    tail_rows: rows that are not in a segment file yet.
+    dead_rows: rows in segment files that were replaced or removed.
+    bytes_on_disk: of segment files and journal, payloads included.
+    model, target, former: the collection's model; the digest of the model that rows are being migrated to; that of the
+        model whose vectors are kept since `cutover(keep_old=True)`. Empty if there is none.
+    rows_behind: rows without a code, or vector, of `target` or `former`.
+    kept_bytes: of the vector kept with each code; 0 without.
+    rows_by_kind: rows in files that are "flat", "ivf" or "graph".
+    rows_by_device: rows that are searched on "cpu", and on a device such as "cuda:0"; empty if no device was requested.
+    merging: whether files are being merged, or will be.
+    batching: how a server merged searches into calls; None for a local collection.
+    """
 
     rows: int
     segments: int
@@ -166,8 +174,8 @@ class CollectionStats:
 
 @dataclass(frozen=True)
 class RecallEstimate:
-    """A measured `recall`, at `k`, over so many `queries`; `low` to `high` holds the true one in 95 of 100
-    measurements."""
+    """A measured `recall` at `k`, over `queries` queries. The interval from `low` to `high` contains the true recall in
+    95 of 100 measurements."""
 
     recall: float
     low: float
@@ -178,9 +186,14 @@ class RecallEstimate:
 
 @dataclass(frozen=True)
 class SnapshotInfo:
-    """A snapshot. `name`: unique, in the order of time; `created`: ISO 8601, UTC; `collections`: the version of each;
-    `files` and `bytes`: of all that it consists of; `new_files` and `new_bytes`: of what was copied for it, since
-    earlier snapshots had the rest."""
+    """A snapshot of a database.
+
+    name: unique, ordered by time.
+    created: ISO 8601, UTC.
+    collections: the version of each collection.
+    files, bytes: everything that the snapshot consists of.
+    new_files, new_bytes: what was copied for it; earlier snapshots had the rest.
+    """
 
     name: str
     created: str
