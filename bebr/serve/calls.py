@@ -122,6 +122,12 @@ class Calls:
         self._numbers = itertools.count(1)
         self._run = os.urandom(4).hex()  # ids of two runs differ
         self.listeners: list[Callable[[Call], None]] = []
+        self.unanswered = 0
+        """Calls of gRPC whose replies it has not sent off."""
+
+    def answered(self, context: object) -> None:
+        """gRPC has sent a reply off, or nobody waits for it any more."""
+        self.unanswered -= 1
 
     @contextmanager
     def noted(self, method: str, said: Mapping[str, str] = _NOTHING, peer: str = "") -> Iterator[Call]:

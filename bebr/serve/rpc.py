@@ -95,6 +95,8 @@ def _method(
 
 def _answering(work: Handler, name: str, calls: Calls) -> Handler:
     async def handle(request: Any, context: Any) -> bytes:
+        calls.unanswered += 1
+        context.add_done_callback(calls.answered)
         metadata = context.invocation_metadata() or ()
         said = {key: value for key, value in metadata if key in SAID and isinstance(value, str)}
         with calls.noted(name, said, peer_of(context)) as call:

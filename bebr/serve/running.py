@@ -23,6 +23,9 @@ GRACE = 10.0
 # counts in the memory of calls before its message is complete.
 _STREAMS = 256
 
+# Seconds between two looks whether all calls are answered.
+_STOP_PAUSE = 0.05
+
 
 def grpc_server(limits: Limits, access: Access, shared: bool = False) -> grpc.aio.Server:
     """Without services so far. `shared`: others may listen on its port, too."""
@@ -43,6 +46,19 @@ def listen(server: grpc.aio.Server, address: str, tls: Tls | None) -> int:
         return int(server.add_insecure_port(address))
     except RuntimeError as error:
         raise OSError(f"cannot listen on {address}: in use, or not an address of this machine") from error
+
+
+async def stop_answered(server: grpc.aio.Server, calls: Calls, grace: float) -> None:
+    """Takes no more calls, and waits up to ``grace`` seconds until replies to those in progress are sent. gRPC's own
+    stop also waits for each client to say good-bye, which one that asks nothing just now may not do. A request that has
+    not come as a whole is cancelled once nothing else is waited for; clients repeat it."""
+    stopping = asyncio.ensure_future(server.stop(grace))
+    while True:  # a pause first, for calls that gRPC has read and not begun
+        await asyncio.wait({stopping}, timeout=_STOP_PAUSE)
+        if stopping.done() or not calls.unanswered:
+            break
+    await server.stop(0)
+    await stopping
 
 
 def address_of(host: str, port: int) -> str:

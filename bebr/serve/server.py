@@ -33,6 +33,7 @@ from bebr.serve.running import (
     grpc_server,
     listen,
     observed,
+    stop_answered,
     stop_signal,
 )
 from bebr.serve.services import Admin, Collections, Models, Points
@@ -174,7 +175,7 @@ class Server:
         """Takes no more calls of gRPC, and lets those in progress finish until ``end``."""
         if self._front is not None:
             await self._front.drain(max(0.0, end - time.monotonic()))
-        await self._server.stop(max(0.0, end - time.monotonic()))
+        await stop_answered(self._server, self.calls, max(0.0, end - time.monotonic()))
 
 
 def run(

@@ -257,6 +257,17 @@ def test_who_watches_its_health_is_told_that_it_stops_and_not_waited_for(start, 
             assert error.value.code() is grpc.StatusCode.UNAVAILABLE
 
 
+@pytest.mark.parametrize("front", [True, False] if FRONT else [False])
+def test_a_client_that_asks_nothing_just_now_is_not_waited_for(start, tmp_path, bz, vectors, front):
+    with start(tmp_path, front=front) as server, server.connect() as client:
+        collection = client.create_collection("docs", bz)
+        collection.upsert([1], vectors[:1])
+        collection.search(vectors[:1], k=1)  # over a connection that nobody looks at until the next search
+        server.process.terminate()
+        server.process.communicate(timeout=8)  # the grace period has ten seconds
+        assert server.process.returncode == 0
+
+
 def test_an_address_or_a_folder_in_use_is_an_error(start, server, tmp_path):
     port = int(server.target.split(":")[1])
     with pytest.raises(RuntimeError, match=f"OSError: cannot listen on 127.0.0.1:{port}"), start(tmp_path, port=port):
