@@ -8,6 +8,7 @@ import threading
 import numpy as np
 import pytest
 
+import bebr
 from bebr.store.database import Database
 from bebr.store.upkeep import rewriting
 from tests.conftest import payloads_of
@@ -56,6 +57,22 @@ def test_batches_and_single_queries_give_the_same_bits(tmp_path, bz, vectors, qu
                 one = collection.search(q, 10, query=query)
                 np.testing.assert_array_equal(one.ids[0], batch.ids[i])
                 np.testing.assert_array_equal(one.scores[0], batch.scores[i])
+
+
+def test_answers_that_would_be_of_no_row_have_a_limit(tmp_path, bz, vectors, queries):
+    with bebr.open(tmp_path) as db:
+        docs = db.create_collection("docs", bz)
+        docs.upsert(range(20), vectors[:20], [{"lang": "de"}] * 20)
+        hits = docs.search(queries[:2], 1000)
+        assert hits.ids.shape == (2, 1000) and (hits.ids[:, :20] >= 0).all() and (hits.ids[:, 20:] == -1).all()
+        for search in (
+            lambda: docs.search(queries[:1], 2**31 - 1),
+            lambda: docs.search(queries[:1], 1, offset=2**31 - 2),
+            lambda: docs.search(queries[:1], 10**6, group_by="lang", group_size=100),
+            lambda: docs.search_ids([3], 2**31 - 1),
+        ):
+            with pytest.raises(bebr.LimitExceeded, match=r"of a collection of 20 rows: .* would be of no row"):
+                search()
 
 
 def test_writes_seal_the_tail_in_the_background_and_merging_bounds_the_number_of_segments(

@@ -18,6 +18,7 @@ from bebr.collection.keys import IdsLike, Named, named_array
 from bebr.collection.options import Groups, SearchOptions
 from bebr.collection.protocol import CollectionHits, Fusion, GroupValue
 from bebr.collection.request import SearchRequest, check_search, check_search_ids, query_dim
+from bebr.errors import LimitExceeded
 from bebr.index import Hits
 from bebr.index.segments import StopFlag
 from bebr.store.contents import Contents
@@ -27,6 +28,9 @@ from bebr.store.search.ranking import FUSED, fused, search_text
 from bebr.store.search.searching import by_default, check_rescored, search_in_groups, search_rows, search_vectors
 from bebr.store.snapshots.keys import keys_of, resolve
 from bebr.store.snapshots.snapshot import Snapshot
+
+# Hits of one call that may be of no row: 600 MB.
+_MOST_PADDED = 50_000_000
 
 
 class Searchable(Handle):
@@ -111,7 +115,8 @@ class Searchable(Handle):
             migration by streamed vectors.
         allow_partial: for a sharded collection behind a root (docs/cluster.md): if some shards do not answer, return
             the results of the others; `hits.missing` lists the missing shards.
-        ValueError on bad input; IncompatibleModel.
+        ValueError on bad input; IncompatibleModel; LimitExceeded for an answer with more than 50 million places that no
+        row fills.
         """
         snapshot = self.snapshot
         request = check_search(
@@ -176,6 +181,8 @@ class Searchable(Handle):
         return self._answered(self.snapshot, request)
 
     def _answered(self, snapshot: Snapshot, request: SearchRequest) -> CollectionHits:
+        if len(request) * request.width > _MOST_PADDED:
+            _check_padding(len(snapshot), request)
         values = None
         if request.texts is not None:
             assert not isinstance(request.queries, Named)
@@ -276,6 +283,16 @@ class Searchable(Handle):
     def candidates(self, k: int) -> int:
         """The most rows that a search for `k` looks at a query to find them, by code."""
         return k if self._contents.state.keeping is None else by_default(self.snapshot, k)
+
+
+def _check_padding(rows: int, request: SearchRequest) -> None:
+    """LimitExceeded where most of a large answer would be of no row: it would be allocated all the same."""
+    padded = len(request) * (request.width - rows)
+    if padded > _MOST_PADDED:
+        raise LimitExceeded(
+            f"{len(request)} queries for {request.width} hits each, of a collection of {rows} rows: {padded} of the "
+            f"hits would be of no row; ask for as many as there are rows, or for up to {_MOST_PADDED} hits in a call"
+        )
 
 
 def _window(
