@@ -86,7 +86,8 @@ class Root:
             "Snapshots": Snapshots(),
             "Admin": Admin(cluster, limits),
         }
-        handlers = [service_handler(name, service, budget, self.calls, access) for name, service in services.items()]
+        about = limits, budget, self.calls, access
+        handlers = [service_handler(name, service, *about) for name, service in services.items()]
         self._server.add_generic_rpc_handlers(handlers)
         add_standard_services(self._server, self._health)
 

@@ -8,11 +8,12 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import grpc
-from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_health.v1 import health, health_pb2
 from grpc_reflection.v1alpha import reflection, reflection_pb2
 
 from bebr.serve.access import Access
 from bebr.serve.status import Refused, told
+from bebr.serve.unpacking import standard
 from bebr.v1 import bebr_pb2 as pb
 
 _Status = health_pb2.HealthCheckResponse
@@ -86,11 +87,17 @@ class Health(health.aio.HealthServicer):  # type: ignore[misc]
 
 def add_standard_services(server: grpc.aio.Server, checks: Health) -> None:
     """Health and reflection, the latter as v1 and as v1alpha, which are the same but for the name."""
-    health_pb2_grpc.add_HealthServicer_to_server(checks, server)
+    said = health_pb2.HealthCheckResponse.SerializeToString
+    asked = standard(health_pb2.HealthCheckRequest)
+    handlers = {
+        "Check": grpc.unary_unary_rpc_method_handler(checks.Check, asked, said),
+        "Watch": grpc.unary_stream_rpc_method_handler(checks.Watch, asked, said),
+    }
+    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(health.SERVICE_NAME, handlers),))
     names = [*SERVICES, health.SERVICE_NAME, reflection.SERVICE_NAME, _REFLECTION]
     describe = grpc.stream_stream_rpc_method_handler(
         reflection.aio.ReflectionServicer(names).ServerReflectionInfo,
-        reflection_pb2.ServerReflectionRequest.FromString,
+        standard(reflection_pb2.ServerReflectionRequest),
         reflection_pb2.ServerReflectionResponse.SerializeToString,
     )
     for name in (reflection.SERVICE_NAME, _REFLECTION):

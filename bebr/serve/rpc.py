@@ -14,8 +14,10 @@ from google.protobuf.message import DecodeError, Message
 from bebr.serve.access import RULES, Access
 from bebr.serve.admission import COPIES, Budget
 from bebr.serve.calls import REQUEST_ID, SAID, Call, Calls, current_call
+from bebr.serve.limits import Limits
 from bebr.serve.peers import peer_of
 from bebr.serve.status import status_of, told
+from bebr.serve.unpacking import Unpacking
 from bebr.v1 import bebr_pb2 as pb
 
 _log = logging.getLogger("bebr.serve")
@@ -40,14 +42,17 @@ class Services:
         return self.access.shown(reply)
 
 
-def service_handler(name: str, service: object, budget: Budget, calls: Calls, access: Access) -> grpc.GenericRpcHandler:
+def service_handler(
+    name: str, service: object, limits: Limits, budget: Budget, calls: Calls, access: Access
+) -> grpc.GenericRpcHandler:
     """The handler of the service ``name`` of bebr.v1, from an object that has its methods.
 
     Requests are parsed here: where gRPC parses them, one that cannot be parsed is answered UNKNOWN.
     """
     descriptor: ServiceDescriptor = pb.DESCRIPTOR.services_by_name[name]
+    unpacking = Unpacking(limits.message_bytes, budget)
     methods = {
-        method.name: _method(getattr(service, method.name), method, budget, calls, access)
+        method.name: _method(getattr(service, method.name), method, unpacking, budget, calls, access)
         for method in descriptor.methods
     }
     return grpc.method_handlers_generic_handler(descriptor.full_name, methods)
@@ -56,6 +61,7 @@ def service_handler(name: str, service: object, budget: Budget, calls: Calls, ac
 def _method(
     work: Callable[..., Awaitable[Message]],
     method: MethodDescriptor,
+    unpacking: Unpacking,
     budget: Budget,
     calls: Calls,
     access: Access,
@@ -73,7 +79,8 @@ def _method(
             call.collection = call.collection or getattr(request, named)  # a stream names it in its first message
         return request
 
-    async def one(data: bytes, context: Any) -> bytes:
+    async def one(received: bytes, context: Any) -> bytes:
+        data = await unpacking.message(received)
         with budget.hold(COPIES * len(data), "the request"):
             request = parsed(data)
             with access.admitted(name, request):
@@ -86,7 +93,7 @@ def _method(
             access.check_grants(name, request)
             return request
 
-        return bytes((await work(messages, granted)).SerializeToString())
+        return bytes((await work(unpacking.messages(messages), granted)).SerializeToString())
 
     if method.client_streaming:
         return grpc.stream_unary_rpc_method_handler(_answering(several, name, calls))

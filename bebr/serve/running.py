@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 import grpc
 
+from bebr.serve import unpacking
 from bebr.serve.access import Access
 from bebr.serve.calls import Calls
 from bebr.serve.limits import Limits
@@ -34,6 +35,7 @@ def grpc_server(limits: Limits, access: Access, shared: bool = False) -> grpc.ai
         ("grpc.max_send_message_length", -1),  # replies are checked by Limits, with a message that says what to do
         ("grpc.max_concurrent_streams", _STREAMS),
         ("grpc.so_reuseport", int(shared)),  # else a port in use is an error, not a second server behind it
+        *unpacking.OPTIONS,
     ]
     return grpc.aio.server(options=options, maximum_concurrent_rpcs=limits.calls, interceptors=access.interceptors)
 

@@ -100,7 +100,8 @@ class Server:
         self.services = Services(services, access)
         self._metrics: Metrics | None = None
         self._beside: list[Beside] = []
-        handlers = [service_handler(name, service, budget, self.calls, access) for name, service in services.items()]
+        about = limits, budget, self.calls, access
+        handlers = [service_handler(name, service, *about) for name, service in services.items()]
         self._server.add_generic_rpc_handlers(handlers)
         add_standard_services(self._server, self._health)
 
