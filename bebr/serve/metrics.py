@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+import socket
+import threading
+import time
 from collections.abc import Iterable, Iterator
+from socketserver import ThreadingMixIn
 from typing import Any
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
-from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest, start_http_server
+from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest, make_wsgi_app
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
 from bebr.about import info
+from bebr.errors import is_exhausted
 from bebr.serve.admission import Budget
 from bebr.serve.call_metrics import CallMetrics
 from bebr.serve.front import Front
 from bebr.serve.registry import CollectionRegistry
 
 HOST = "127.0.0.1"
+
+# Seconds until connections are accepted again, where there was no file for one.
+_REST = 0.1
 
 
 class Metrics:
@@ -41,10 +50,28 @@ def answered(registry: CollectorRegistry, port: int) -> tuple[int, Any]:
     """Answers ``/metrics`` on loopback, in threads of its own; the port, and what `shutdown` ends. ``OSError`` if the
     port is in use."""
     try:
-        server, _ = start_http_server(port, addr=HOST, registry=registry)
+        server = make_server(HOST, port, make_wsgi_app(registry), _Server, _Handler)
     except OSError as error:
         raise OSError(f"cannot serve metrics on {HOST}:{port}: {error.strerror}") from error
+    threading.Thread(target=server.serve_forever, daemon=True).start()
     return server.server_port, server
+
+
+class _Server(ThreadingMixIn, WSGIServer):
+    daemon_threads = True
+
+    def get_request(self) -> tuple[socket.socket, Any]:
+        try:
+            return super().get_request()
+        except OSError as error:
+            if is_exhausted(error):
+                time.sleep(_REST)  # else the connection that waits would be tried again at once, and for ever
+            raise
+
+
+class _Handler(WSGIRequestHandler):
+    def log_message(self, format: str, *args: object) -> None:
+        """Scrapes are not for the log."""
 
 
 class _Figures:

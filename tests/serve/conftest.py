@@ -3,6 +3,7 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import itertools
+import os
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -42,6 +43,11 @@ class Running:
         """What it has written to stderr."""
         self._errors.seek(0)
         return self._errors.read().decode(errors="replace")
+
+    def computed(self) -> float:
+        """Seconds of processor that it has had."""
+        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rsplit(")", 1)[1].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     def connect(self) -> bebr.serve.client.Client:
         return bebr.connect(self.target)
