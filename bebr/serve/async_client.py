@@ -16,6 +16,7 @@ from bebr.collection.handle import Handle
 from bebr.serve.answers import read_answer
 from bebr.serve.channel import SEARCH, Address, stubs_of
 from bebr.serve.client_calls import ClientCalls
+from bebr.serve.mismatch import mismatch
 from bebr.serve.remote import CollectionCalls
 from bebr.serve.status import error_of
 from bebr.serve.steps import Pause, Search, Step, Steps
@@ -160,7 +161,13 @@ class AsyncClient(_Awaited[ClientCalls]):
     async def _known(self) -> ClientCalls:
         connection = self._connection()
         if not connection.calls.limits.message_bytes:
-            await self._run(connection.calls.connect())
+            try:
+                await self._run(connection.calls.connect())
+            except ConnectionError as error:
+                why = await asyncio.to_thread(mismatch, self._address)
+                if why is not None:
+                    raise ConnectionError(why) from error
+                raise
         return connection.calls
 
     async def _run(self, steps: Steps[R]) -> R:

@@ -17,6 +17,7 @@ from bebr.serve.answers import Answer, read_answer
 from bebr.serve.channel import SEARCH, Address, stubs_of
 from bebr.serve.client_calls import ClientCalls
 from bebr.serve.direct import direct_searches
+from bebr.serve.mismatch import mismatch
 from bebr.serve.remote import CollectionCalls
 from bebr.serve.status import error_of
 from bebr.serve.steps import Pause, Search, Step, Steps
@@ -148,8 +149,10 @@ class Client(_Blocking[ClientCalls]):
         self._direct, self._calls.searches = direct_searches(address)
         try:
             self._run(self._calls.connect())
-        except BaseException:
+        except BaseException as error:
             self.close()
+            if isinstance(error, ConnectionError) and (why := mismatch(address)) is not None:
+                raise ConnectionError(why) from error
             raise
 
     def within(self, timeout: float | None) -> Client:

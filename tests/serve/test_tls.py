@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import pickle
 import shutil
 import subprocess
@@ -13,6 +14,7 @@ import bebr
 from bebr.serve.keys import KeyFile, Role
 from bebr.serve.tls import Tls
 from tests import commands
+from tests.serve.conftest import FRONT
 
 pytestmark = pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl is not installed")
 
@@ -55,10 +57,38 @@ def test_the_authority_that_signed_the_servers_certificate_is_named_by_its_file(
             assert client.collections() == []
 
 
-@pytest.mark.parametrize("tls", [None, True, "stranger.pem"], ids=["none", "known authorities", "another"])
+@pytest.mark.parametrize("tls", [True, "stranger.pem"], ids=["known authorities", "another"])
 def test_a_server_that_is_not_trusted_is_not_talked_to(secured, pem, tls):
-    with pytest.raises(ConnectionError):
+    with pytest.raises(ConnectionError) as error:
         bebr.connect(secured.target, tls=pem / tls if isinstance(tls, str) else tls, token=secured.token, retries=0)
+    assert "speak" not in str(error.value)
+
+
+@pytest.mark.parametrize("awaited", [False, True])
+@pytest.mark.parametrize("front", [True, False] if FRONT else [False])
+def test_a_client_without_tls_of_a_server_with_it_is_told_so_and_the_other_way_round(
+    start, tmp_path, pem, front, awaited
+):
+    def refused(target: str, **tls: object) -> str:
+        with pytest.raises(ConnectionError) as error:
+            if awaited:
+                asyncio.run(bebr.connect_async(target, retries=0, **tls))
+            else:
+                bebr.connect(target, retries=0, **tls)
+        return str(error.value)
+
+    files = {"tls_certificate": str(pem / "server.pem"), "tls_key": str(pem / "server.key")}
+    with start(tmp_path / "tls", front=front, **files) as server:
+        said = "it speaks TLS: connect with tls= (--tls-ca), the certificate of the authority that signed its own"
+        assert refused(server.target) == f"no answer from the server at {server.target}, for {said}"
+    with start(tmp_path / "mutual", front=front, **files, tls_client_ca=str(pem / "ca.pem")) as server:
+        assert said in refused(server.target)
+    with start(tmp_path / "plain", front=front) as server:
+        said = (
+            f"no answer from the server at {server.target}, for it does not speak TLS: connect without tls= (--tls-ca)"
+        )
+        assert refused(server.target, tls=pem / "ca.pem") == said
+    assert "TLS" not in refused(server.target)  # it is gone
 
 
 def test_a_certificate_of_another_name_needs_that_name(start, tmp_path, pem):
