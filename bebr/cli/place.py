@@ -40,8 +40,10 @@ def connecting(
 
 
 def is_server(place: str) -> bool:
-    """Whether `place` is an address; a folder that is there is a folder, whatever its name."""
-    return ":" in place and not Path(place).is_dir()
+    """Whether `place` is an address, be it a URL of gRPC's; a folder that is there is a folder, whatever its name."""
+    if ":" not in place or Path(place).is_dir():
+        return False
+    return "://" not in place or place.startswith(("dns://", "unix://"))
 
 
 @contextmanager
@@ -63,6 +65,8 @@ def opened(place: str, *, make: bool = False) -> Iterator[DatabaseLike]:
         return
     import bebr
 
+    if "://" in place:
+        raise ValueError(f"{place}: got a URL, wanted a data folder, or a server as HOST:PORT")
     folder = Path(place)
     if not make:
         if not folder.exists():

@@ -27,11 +27,6 @@ _Place = Annotated[
 ]
 
 
-def _has_server(place: str) -> bool:
-    """Whether snapshots are at the place of a server, not at a folder or a URL. A URL of gRPC's names a server."""
-    return is_server(place) and ("://" not in place or place.startswith(("dns://", "unix://")))
-
-
 @app.command("create")
 def create(
     source: Annotated[
@@ -81,7 +76,7 @@ def list_(place: _Place) -> None:
 
 
 def _listed(place: str) -> list[SnapshotInfo]:
-    if _has_server(place):
+    if is_server(place):
         with connected(place) as client:
             return client.snapshots()
     with needed("store", "bebr snapshot"):
@@ -113,7 +108,7 @@ def restore(
 ) -> None:
     """Make a data folder of a snapshot, or bring one collection back. Every byte is checked; it is there as a whole or
     not at all."""
-    from_server = _has_server(place)
+    from_server = is_server(place)
     if collection is None and (from_server or name is not None):
         raise ValueError("--collection: wanted with --as and for a server, whose other collections go on")
     if from_server != (directory is None):
