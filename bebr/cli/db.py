@@ -48,23 +48,25 @@ def create(
 ) -> None:
     """Make an empty collection: of a model, or for vectors of so many dimensions. A folder is made if need be."""
     import bebr
+    from bebr.collection.creation import check_creation
     from bebr.collection.protocol import TARGET_RECALL
 
     if (model is None) == (dim is None):
         raise ValueError(f"got {'neither --model nor' if dim is None else '--model and'} --dim, wanted one of them")
     bz = None if model is None else bebr.Binarizer.load(model)
+    about: dict[str, Any] = {
+        "dim": dim,
+        "metric": None if metric is None else metric.value,
+        "bytes_per_vector": size,
+        "keep": "auto" if keep is None else keep.kind,
+        "retrain": None,
+        "text": None if text is None else text.split(","),
+        "index": index,
+        "target_recall": TARGET_RECALL if target_recall is None else target_recall,
+    }
+    check_creation(name, bz, **about)  # before a folder is made
     with opened(place, make=True) as db:
-        made = db.create_collection(
-            name,
-            bz,
-            dim=dim,
-            metric=None if metric is None else metric.value,
-            bytes_per_vector=size,
-            keep="auto" if keep is None else keep.kind,
-            text=None if text is None else text.split(","),
-            index=index,  # type: ignore[arg-type]  # checked there
-            target_recall=TARGET_RECALL if target_recall is None else target_recall,
-        )
+        made = db.create_collection(name, bz, **about)
         typer.echo(f"{name}: {_described(made)}")
 
 

@@ -188,6 +188,9 @@ def test_ids_are_read_as_they_are_meant():
 BAD = [
     (("list", "none"), "none: no such folder; a server is HOST:PORT"),
     (("list", "."), "without catalog.db"),
+    (("create", "http://localhost:7777", "docs", "--dim", 64), "got a URL, wanted a data folder, or a server as HOST"),
+    (("create", "new", "a b", "--dim", 64), "name is 'a b'"),
+    (("create", "new", "docs", "--dim", 64, "--index", "tree"), "index is 'tree'"),
     (("create", "new", "docs"), "neither --model nor --dim"),
     (("create", "new", "docs", "--model", "m.safetensors", "--dim", 64), "--model and --dim"),
     (("create", "data", "docs", "--model", "m.safetensors", "--metric", "ip"), "metric is 'ip' beside a model"),
