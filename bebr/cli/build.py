@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from bebr.cli.arguments import Column, Limit, Metric, Rescore, Seed, Threads, use_threads
+from bebr.cli.counts import counted
 from bebr.cli.progress import Report
 
 if TYPE_CHECKING:
@@ -144,7 +145,7 @@ def _in_memory(
             report("", stop, len(x))
     index.save(output)
     each = f"{index.bytes_per_vector:.0f} bytes each, {output.stat().st_size:,} bytes in all"
-    say(f"{output}: {len(index):,} vectors, {each}, model {bz.digest}")
+    say(f"{output}: {counted(len(index), 'vector')}, {each}, model {bz.digest}")
 
 
 def _ivf(model: Path | None, vectors: Path, output: Path, options: dict[str, Any]) -> None:
@@ -155,7 +156,8 @@ def _ivf(model: Path | None, vectors: Path, output: Path, options: dict[str, Any
     with _paced() as report:
         index = bebr.build(vectors, output, binarizer=bz, progress=report, **options)
     each = f"{index.bytes_per_vector:.0f} bytes each, {output.stat().st_size:,} bytes in all"
-    say(f"{output}: {len(index):,} vectors in {index.nlist:,} lists, {each}, model {index.binarizer.digest}")
+    rows = f"{counted(len(index), 'vector')} in {counted(index.nlist, 'list')}"
+    say(f"{output}: {rows}, {each}, model {index.binarizer.digest}")
 
 
 def _ids(vectors: Path, ids: Path | None, id_column: str | None, limit: int | None) -> Ids | None:

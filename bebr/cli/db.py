@@ -12,6 +12,7 @@ import typer
 
 from bebr.cli import db_load, db_migrate, db_query
 from bebr.cli.arguments import Metric, Rescore
+from bebr.cli.counts import counted
 from bebr.cli.place import Json, Name, Place, connecting, opened
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ def _described(collection: CollectionLike) -> str:
     stats = collection.stats()
     kept = f" and {stats.kept_bytes} of the kept vector" if stats.kept_bytes else ""
     model = stats.model
-    return f"{model.input_dim} dimensions, {model.metric}, {model.bytes_per_vector} bytes a code{kept}"
+    return f"{counted(model.input_dim, 'dimension')}, {model.metric}, {model.bytes_per_vector} bytes a code{kept}"
 
 
 @app.command("list")
@@ -90,7 +91,7 @@ def list_(place: Place, json_lines: Json = False) -> None:
         return
     for row in rows:
         facts = row.get("damage") or (
-            f"{row['rows']:,} rows, {row['dim']} dimensions, {row['metric']}, "
+            f"{counted(row['rows'], 'row')}, {counted(row['dim'], 'dimension')}, {row['metric']}, "
             f"{row['bytes_per_vector']} bytes a vector, {row['bytes_on_disk']:,} on disk"
         )
         typer.echo(f"{row['name']}  {facts}")
@@ -143,7 +144,7 @@ def attach(
     with opened(place) as db:
         collection = db.collection(name)
         rows = collection.attach(file)
-        typer.echo(f"{name}: {rows:,} rows attached, {len(collection):,} in all")
+        typer.echo(f"{name}: {counted(rows, 'row')} attached, {len(collection):,} in all")
 
 
 @app.command("drop")

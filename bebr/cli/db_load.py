@@ -11,6 +11,7 @@ import typer
 
 from bebr.cli.arguments import Column, Limit
 from bebr.cli.batches import Batch, read_batches
+from bebr.cli.counts import counted
 from bebr.cli.place import Name, Place, opened
 
 if TYPE_CHECKING:
@@ -79,6 +80,6 @@ def _write(collection: CollectionLike, batches: Iterator[Batch], rows: int, go_o
         raise kind(f"{where}: {error}" if done else str(error)) from error
     seconds = time.perf_counter() - start
     say(
-        f"{collection.name}: {written:,} rows written in {seconds:.1f} s ({written / seconds:,.0f} a second), "
+        f"{collection.name}: {counted(written, 'row')} written in {seconds:.1f} s ({written / seconds:,.0f} a second), "
         f"{len(collection):,} in all"
     )

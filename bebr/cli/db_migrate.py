@@ -11,6 +11,7 @@ import typer
 
 from bebr.cli.arguments import Column, Limit, Model
 from bebr.cli.batches import Batch, read_batches
+from bebr.cli.counts import counted
 from bebr.cli.place import Name, Place, is_server, opened
 
 if TYPE_CHECKING:
@@ -84,7 +85,8 @@ def _recode(collection: CollectionLike, bz: Binarizer, background: bool) -> None
             report("", now.rows - now.rows_behind, now.rows)
             time.sleep(_POLL)
             now = collection.stats()
-    say(f"{name}: {now.rows:,} rows have model {now.model.digest}, {now.model.bytes_per_vector} bytes a code")
+    rows = counted(now.rows, "row has", "rows have")
+    say(f"{name}: {rows} model {now.model.digest}, {now.model.bytes_per_vector} bytes a code")
 
 
 def _stream(collection: CollectionLike, bz: Binarizer, batches: Iterator[Batch]) -> None:
@@ -107,8 +109,10 @@ def _stream(collection: CollectionLike, bz: Binarizer, batches: Iterator[Batch])
         say(f"{done:,} of {len(waiting):,} vectors are streamed: the same command goes on after them")
         raise
     left = collection.stats().rows_behind
-    rest = f"{left:,} rows have none yet" if left else f"every row has one: `bebr db cutover` or `rollback` {name}"
-    say(f"{name}: {done:,} vectors of model {bz.digest} streamed, {rest}")
+    rest = f"every row has one: `bebr db cutover` or `rollback` {name}"
+    if left:
+        rest = f"{counted(left, 'row has', 'rows have')} none yet"
+    say(f"{name}: {counted(done, 'vector')} of model {bz.digest} streamed, {rest}")
 
 
 def _behind(collection: CollectionLike) -> set[Any]:
@@ -154,4 +158,4 @@ def _tell(collection: CollectionLike) -> None:
     now = collection.stats()
     more = f", rows of model {now.former} are kept" if now.former else ""
     more += f", vectors of model {now.target} wait" if now.target else ""
-    typer.echo(f"{collection.name}: {now.rows:,} rows have model {now.model.digest}{more}")
+    typer.echo(f"{collection.name}: {counted(now.rows, 'row has', 'rows have')} model {now.model.digest}{more}")

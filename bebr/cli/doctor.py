@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from bebr.cli.counts import counted
 from bebr.cli.serve import Segments
 from bebr.extras import needed
 
@@ -48,6 +49,6 @@ def run(
         typer.echo(f"  to do: {finding.remedy}")
     damages = sum(finding.damage for finding in findings)
     place = re.sub(r"(?<=://)([^:@/]*):[^@/]*@", r"\1:***@", directory)  # without a password
-    typer.echo(f"{place}: {f'{damages} damages' if damages else 'healthy'}")
+    typer.echo(f"{place}: {counted(damages, 'damage') if damages else 'healthy'}")
     if damages:
         raise typer.Exit(1)

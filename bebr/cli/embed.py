@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from bebr.cli.arguments import Device, Limit, Producer, ProducerOptions, Size, Weights, load_producer
+from bebr.cli.counts import counted
 
 if TYPE_CHECKING:
     from bebr.cli.items import Source
@@ -118,5 +119,5 @@ def _objects(encoder: ObjectProducer, source: Source, output: Path, batch_size: 
             pictures += len(chosen)
             empty += counts.count(0)
             report("", pictures, source.rows)
-    what = f"{writer.rows:,} objects of {pictures:,} pictures ({empty:,} show none)"
+    what = f"{counted(writer.rows, 'object')} of {counted(pictures, 'picture')} ({empty:,} without any)"
     say(f"{output}: {what}, {encoder.dim} dims, {encoder.metric}, {encoder.name} {encoder.version}")

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from bebr.cli.arguments import Column, Limit, Model, Threads, Vectors, use_threads
+from bebr.cli.counts import counted
 
 BLOCK_ROWS = 4096
 
@@ -44,4 +45,4 @@ def run(
             rows = np.frombuffer(bz.encode(x[start:stop]).to_bytes(), np.uint8)
             writer.append(rows.reshape(-1, bz.bytes_per_vector))
             report("", stop, len(x))
-    say(f"{output}: {len(x):,} codes of {bz.bytes_per_vector} bytes, model {bz.digest}")
+    say(f"{output}: {counted(len(x), 'code')} of {bz.bytes_per_vector} bytes, model {bz.digest}")

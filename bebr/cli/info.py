@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from bebr.cli.counts import counted
+
 if TYPE_CHECKING:
     from bebr.binarizer import Binarizer
 
@@ -71,8 +73,9 @@ def _folder_facts(path: Path) -> dict[str, Any]:
         for name in db.collections():
             stats = db.collection(name).stats()
             facts[f"collection {name}"] = (
-                f"{stats.rows:,} rows, {stats.segments} segments, {stats.tail_rows:,} rows in the tail, "
-                f"{stats.bytes_on_disk:,} bytes, model {stats.model.digest}"
+                f"{counted(stats.rows, 'row')}, {counted(stats.segments, 'segment')}, "
+                f"{counted(stats.tail_rows, 'row')} in the tail, {stats.bytes_on_disk:,} bytes, "
+                f"model {stats.model.digest}"
             )
     return facts
 

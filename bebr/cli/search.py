@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from bebr.cli.arguments import Column, Limit, QueryMode, Threads, use_threads
+from bebr.cli.counts import counted
 
 if TYPE_CHECKING:
     import numpy as np
@@ -82,7 +83,7 @@ def run(
         _show(ids, scores)
     else:
         _write(output, ids, scores)
-        say(f"{output}: {len(q):,} queries, {k} hits each")
+        say(f"{output}: {counted(len(q), 'query', 'queries')}, {counted(k, 'hit')} each")
 
 
 def _options(index: bebr.Index, given: dict[str, Any]) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from bebr.cli.counts import counted
 from bebr.cli.place import connected, connecting, is_server, opened
 from bebr.cli.progress import say
 from bebr.extras import needed
@@ -59,8 +60,8 @@ def create(
 
         info = backup.create(Folder(Path(source)), place)
     typer.echo(
-        f"{info.name}: {len(info.collections)} collections in {info.files} files of {info.bytes:,} bytes, "
-        f"{info.new_files} of them new ({info.new_bytes:,} bytes)"
+        f"{info.name}: {counted(len(info.collections), 'collection')} in {counted(info.files, 'file')} of "
+        f"{info.bytes:,} bytes, {info.new_files} of them new ({info.new_bytes:,} bytes)"
     )
 
 
@@ -72,7 +73,8 @@ def list_(place: _Place) -> None:
         say(f"{place}: no snapshots")
     for info in found:
         collections = ", ".join(f"{name} at {version}" for name, version in sorted(info.collections.items()))
-        typer.echo(f"{info.name}  {info.bytes:,} bytes in {info.files} files  {collections or 'no collections'}")
+        files = counted(info.files, "file")
+        typer.echo(f"{info.name}  {info.bytes:,} bytes in {files}  {collections or 'no collections'}")
 
 
 def _listed(place: str) -> list[SnapshotInfo]:
@@ -129,5 +131,5 @@ def restore(
             with opened(where) as db:
                 assert isinstance(db, Database)
                 info = db.restore_collection(place, collection, name, snapshot=snapshot)
-    what = f"{len(info.collections)} collections" if collection is None else f"collection {name or collection}"
+    what = counted(len(info.collections), "collection") if collection is None else f"collection {name or collection}"
     typer.echo(f"{where}: {what} of snapshot {info.name}, {info.bytes:,} bytes")

@@ -23,6 +23,7 @@ from bebr.cli.arguments import (
     load_producer,
     use_threads,
 )
+from bebr.cli.counts import counted
 
 if TYPE_CHECKING:
     from bebr.cli.progress import Report
@@ -130,7 +131,7 @@ def run(
             tags = build(text_fields, speaker, encoder, matching, least=least, radius=merge, progress=told, **asking)
         if save_vocabulary is not None:
             tags.save(save_vocabulary)
-            say(f"{save_vocabulary}: {len(tags):,} tags")
+            say(f"{save_vocabulary}: {counted(len(tags), 'tag')}")
     if tagger is Tagger.generative:
         chooser: Any = GenerativeTagger(speaker, encoder, tags, matching, radius=match, **asking)
     else:
@@ -143,7 +144,8 @@ def run(
             rows += len(chunk)
             bare += sum(not some for some in chosen)
             report("", rows, source.rows)
-    say(f"{output}: {rows:,} items, {bare:,} of them without a tag, {len(tags):,} tags to choose from, {speaker.name}")
+    tagged, choice = counted(rows, "item"), counted(len(tags), "tag")
+    say(f"{output}: {tagged}, {bare:,} of them without a tag, {choice} to choose from, {speaker.name}")
 
 
 def _told(report: Report, rows: int, done: int) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bebr.cli.arguments import Column, Limit, Metric, Seed, Vectors, command, numbers
+from bebr.cli.counts import counted
 
 if TYPE_CHECKING:
     from bebr.tradeoff import Row
@@ -102,7 +103,7 @@ def run(
         folder.mkdir(exist_ok=True)
         write_json(folder / "tradeoff.json", rows, **facts)
         write_csv(folder / "tradeoff.csv", rows)
-        say(f"{folder / 'tradeoff.json'} and {folder / 'tradeoff.csv'}: {len(rows)} rows")
+        say(f"{folder / 'tradeoff.json'} and {folder / 'tradeoff.csv'}: {counted(len(rows), 'row')}")
         title = f"{vectors.name}: {len(base):,} vectors of {base.shape[1]} dims, {metric.value}"
         _draw(folder / "tradeoff.png", rows, title)
     if html is not None:

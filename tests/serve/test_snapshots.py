@@ -92,7 +92,7 @@ def test_the_shell_has_a_key(start, tmp_path, monkeypatch, bz):
         with bebr.connect(running.target, token=token) as client:
             client.create_collection("docs", bz)
         assert "asks for a key" in refused("snapshot", "create", running.target)
-        assert "1 collections" in done("snapshot", "--token", token, "create", running.target).stdout
+        assert "1 collection in" in done("snapshot", "--token", token, "create", running.target).stdout
         monkeypatch.setenv("BEBR_TOKEN", token)
         assert "docs at" in done("snapshot", "list", running.target).stdout
         done("snapshot", "restore", running.target, "--collection", "docs", "--as", "back")

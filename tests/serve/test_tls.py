@@ -144,7 +144,7 @@ def test_snapshots_of_a_server_with_keys_and_tls_are_made_from_the_command_line(
     files = {"tls_certificate": str(pem / "server.pem"), "tls_key": str(pem / "server.key")}
     with start(tmp_path / "data", snapshots=str(tmp_path / "place"), **files) as server:
         options = ("snapshot", "--tls-ca", pem / "ca.pem", "--token", token)
-        assert "1 collections" in commands.done(*options, "create", server.target).stdout
+        assert "1 collection in" in commands.done(*options, "create", server.target).stdout
         assert "docs at" in commands.done(*options, "list", server.target).stdout
         commands.done(*options, "restore", server.target, "--collection", "docs", "--as", "back")
         assert "back" in commands.done("db", *options[1:], "list", server.target).stdout

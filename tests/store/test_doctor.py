@@ -144,4 +144,4 @@ def test_the_command(folder):
     done = subprocess.run([sys.executable, "-m", "bebr", "doctor", folder], capture_output=True, text=True, check=False)
     assert done.returncode == 1 and done.stderr == ""
     assert f"DAMAGE: {file} has " in done.stdout and "costs: collection 'other'" in done.stdout
-    assert "note: " in done.stdout and done.stdout.endswith(": 1 damages\n")
+    assert "note: " in done.stdout and done.stdout.endswith(": 1 damage\n")
