@@ -15,6 +15,8 @@ Floats = NDArray[np.float32]
 Ids = NDArray[np.int64]
 
 _MAX_DIM = 4096
+# Of vectors that are not scaled to unit length: squares of these, and what differs between squares, are float32.
+_LENGTHS = (1e-16, 1e16)
 
 
 def as_vectors(x: ArrayLike, name: str, dim: int | None = None, allow_empty: bool = True) -> Floats:
@@ -52,6 +54,15 @@ def as_vectors(x: ArrayLike, name: str, dim: int | None = None, allow_empty: boo
         if bad.size:
             raise ValueError(f"{name}[{row}, {bad[0]}] is {floats[row, bad[0]]}: want finite numbers")
     return floats
+
+
+def check_length(length: float, name: str) -> None:
+    """``ValueError`` where the square of a ``length`` is none that scores can be made of."""
+    if not _LENGTHS[0] <= length <= _LENGTHS[1]:
+        raise ValueError(
+            f"{name} is {length:.4g}: want {_LENGTHS[0]:g} to {_LENGTHS[1]:g}, whose squares a float32 holds; "
+            "scale the vectors"
+        )
 
 
 def check_dim(dim: int, name: str) -> int:

@@ -25,7 +25,10 @@ class CodeFactors:
 
     def exact(self, vectors: Floats, planes: NDArray[np.uint8]) -> Floats:
         """Factors float32[n, F] before they are stored. vectors: as the code sees them."""
-        norms = np.linalg.norm(vectors, axis=1) if self._settings.metric == "ip" else np.ones(len(vectors), np.float32)
+        norms = np.ones(len(vectors), np.float32)
+        if self._settings.metric == "ip":
+            with np.errstate(over="ignore"):  # `stored` refuses what is no float32
+                norms = np.linalg.norm(vectors, axis=1)
         return self._from_norms(planes, norms, {})
 
     def of_device(self, planes: NDArray[np.uint8], squared: dict[str, Floats], norms: Floats) -> Factors:

@@ -35,8 +35,13 @@ def _whole(least: int, most: int) -> _Value:
     return _Value(f"a whole number from {least} to {most}", lambda v: type(v) is int and least <= v <= most)
 
 
-def _finite(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e18  # false for NaN
+def _finite(value: Any, most: float = 1e18) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < most  # false for NaN
+
+
+def _square(value: Any) -> bool:
+    """Whether a float32 may hold it as a squared length, whatever the unit of vectors, or as its inverse."""
+    return _finite(value, 1e36)
 
 
 _NUMBER = _Value("a finite number", _finite)
@@ -59,8 +64,8 @@ _RULES: dict[str, _Rule] = {
         lambda v: isinstance(v, list | tuple) and len(v) > 0 and all(_DIM.fits(width) for width in v),
     ),
     "factor_bytes": _whole(1, 4),
-    "factor_scale": _Value("a finite number other than 0", lambda v: _finite(v) and v != 0),
-    "factor_offset": _NUMBER,
+    "factor_scale": _Value("a finite number other than 0", lambda v: _square(v) and v != 0),
+    "factor_offset": _Value("a finite number", _square),
     "stage_factor": _Value("true or false", lambda v: isinstance(v, bool)),
     "margin": _NUMBER,
     "survivors": _Fields({"rows": _COUNT, "of": _COUNT}),

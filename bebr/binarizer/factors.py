@@ -85,10 +85,14 @@ def stored(factors: Floats, factor_bytes: int, code: ByteCode | None) -> Factors
     largest = np.finfo(dtype).max
     outside = np.flatnonzero(~(np.abs(factors) <= largest))
     if len(outside):
-        way_out = ": train with factor_bytes=4" if factor_bytes < 4 else ""
+        first = factors[outside[0]]
+        way_out = ": scale the vectors"
+        if factor_bytes < 4 and np.isfinite(first):
+            way_out = (
+                ": train with factor_bytes=4 or on vectors like these, or give bebr.untrained their length, norm="
+            )
         raise ValueError(
-            f"x[{outside[0]}] has a factor of {factors[outside[0]]:.4g}, and {factor_bytes} bytes hold at most "
-            f"{largest:.6g}{way_out}"
+            f"x[{outside[0]}] has a factor of {first:.4g}, and {factor_bytes} bytes hold at most {largest:.6g}{way_out}"
         )
     return factors.astype(dtype)
 

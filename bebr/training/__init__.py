@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import functools
 import logging
+import math
 from collections.abc import Sequence
 from dataclasses import fields
 from typing import Any, Literal
@@ -12,7 +13,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike
 
-from bebr.arrays import Floats, as_vectors, normalized
+from bebr.arrays import Floats, as_vectors, check_length, normalized
 from bebr.binarizer import Binarizer
 from bebr.binarizer.config import METRICS
 from bebr.binarizer.factors import factor_dtype
@@ -119,6 +120,8 @@ def train(
         raise ValueError(f"x has {len(vectors)} vectors: want at least {least}; bebr.untrained needs none")
     if metric == "cosine":
         vectors = normalized(vectors)
+    elif vectors.any():
+        check_length(float(np.abs(vectors).max()) * math.sqrt(vectors.shape[1]), "the length of the longest of x")
     if factor_bytes is not None:
         factor_dtype(factor_bytes)
 

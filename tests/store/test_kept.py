@@ -155,6 +155,19 @@ def test_what_cannot_be_kept_is_refused(tmp_path, bz, vectors):
         if bz.metric != "cosine":
             with pytest.raises(ValueError, match="float16 cannot hold"):
                 docs.upsert([1], np.full((1, 64), 1e6))
+            small = np.full((2, 64), 1e-12)
+            small[0] = 0
+            with pytest.raises(ValueError, match=r"vector 1 has no value that float16 can hold: .*keep='int8'"):
+                docs.upsert([1, 2], small)
+            new = db.create_collection("new", dim=64, metric=bz.metric)
+            model = new.binarizer.digest
+            for far in (1e-12, 1e12):
+                with pytest.raises(ValueError, match="float16"):
+                    new.upsert([1], np.full((1, 64), far))
+            assert new.binarizer.digest == model and len(new) == 0
+            coarse = db.create_collection("coarse", dim=64, metric=bz.metric, keep="int8")
+            coarse.upsert(range(100), vectors[:100] * np.float32(1e-12))
+            assert (coarse.search(vectors[:100] * np.float32(1e-12), 1).ids[:, 0] == np.arange(100)).mean() > 0.9
         with pytest.raises(ValueError, match="rescore is 3, fewer than k"):
             docs.search(vectors[0], 10, rescore=3)
         plain = db.create_collection("plain", bz)

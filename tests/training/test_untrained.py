@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import warnings
 
 import numpy as np
 import pytest
@@ -21,6 +22,10 @@ def found(bz: bebr.Binarizer, base: np.ndarray, queries: np.ndarray) -> float:
     index = bebr.FlatIndex(bz)
     index.add(base)
     return recall(index.search(queries, 10).ids, exact(base, queries, 10, bz.metric))
+
+
+def scaled_to(scale: float) -> np.ndarray:
+    return (np.random.default_rng(0).standard_normal((300, 16)) * scale).astype(np.float32)
 
 
 # Without data
@@ -103,6 +108,7 @@ def test_norm_is_the_length_that_steps_are_set_for(metric):
         ({"bytes_per_vector": 67}, "bytes_per_vector is 67: want 3 to 66 for 64 dimensions"),
         ({"metric": "dot"}, "metric is 'dot': want one of cosine, ip, l2"),
         ({"metric": "l2", "norm": 0}, "norm is 0: want a finite number above 0"),
+        ({"metric": "l2", "norm": 1e-20}, "norm is 1e-20: want 1e-16 to"),
         ({"metric": "l2", "norm": float("inf")}, "norm is inf"),
         ({"norm": 2.0}, "norm is 2.0: want 1 with metric='cosine'"),
     ],
@@ -182,3 +188,38 @@ def test_variances_that_are_all_noise_come_out_equal():
 
 def test_pools_make_a_sequence_descend():
     np.testing.assert_allclose(_monotone(np.array([5.0, 1.0, 3.0, 2.0, 2.0])), [5, 2, 2, 2, 2])
+
+
+# Whatever the unit of vectors
+
+
+@pytest.mark.parametrize("metric", ["ip", "l2"])
+@pytest.mark.parametrize("scale", [1e-12, 1e12])
+def test_the_unit_of_vectors_does_not_matter(metric, scale):
+    for x in (scaled_to(1), scaled_to(scale)):
+        index = bebr.FlatIndex(bebr.train(x, widths=[16, 16, 16, 16], metric=metric, seed=0))
+        index.add(x)
+        scores, ids = index.search(x, 1)
+        if metric == "l2":
+            assert (ids[:, 0] == np.arange(300)).all() and (scores[:, 0] < 0.1 * (x * x).sum(axis=1)).all()
+        else:
+            assert (ids[:, 0] == (x @ x.T).argmax(axis=1)).mean() > 0.95
+
+
+@pytest.mark.parametrize("metric", ["ip", "l2"])
+def test_vectors_whose_squares_are_no_float32_are_refused_without_a_warning(metric):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for scale in (1e25, 1e-30):
+            with pytest.raises(ValueError, match=r"length of the longest of x is .*: want 1e-16 to 1e"):
+                bebr.train(scaled_to(scale), widths=[16], metric=metric)
+        x = scaled_to(1)
+        x[7] *= 1e30
+        with pytest.raises(ValueError, match="length of the longest of x"):
+            bebr.train(x, widths=[16], metric=metric)
+        if metric == "ip":
+            with pytest.raises(ValueError, match=r"x\[7\] has a factor of inf, .*: scale the vectors"):
+                bebr.untrained(16, 8, metric="ip").encode(x)
+            x[7] /= 1e23
+            with pytest.raises(ValueError, match=r"with factor_bytes=4 or on .* give bebr.untrained their length, norm="):
+                bebr.untrained(16, 8, metric="ip").encode(x)

@@ -25,6 +25,7 @@ from bebr.index.raw import RawType
 Rows = NDArray[np.uint8]
 
 _BLOCK = 1024
+_LOST = 2.0**-25  # what float16 rounds to 0
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,8 @@ class Keeping:
 
     def stored(self, vectors: Floats) -> Rows:
         """float32[n, dim] as uint8[n, row_bytes]. ValueError for a value that the kind does not hold."""
+        if not self.unit and self.kind == "float16":
+            _check_not_lost(vectors)
         return core.store_raw(normalized(vectors) if self.unit else vectors, self.kind)
 
     def vectors(self, rows: Rows) -> Floats:
@@ -84,6 +87,16 @@ class Keeping:
                 f"{source}: section {self.section!r} has {len(found)} bytes: want {rows} rows of {self.row_bytes}"
             )
         return found.reshape(rows, self.row_bytes)
+
+
+def _check_not_lost(vectors: Floats) -> None:
+    """ValueError for a vector of which float16 would leave only zeros."""
+    few = np.flatnonzero(np.einsum("ij,ij->i", vectors, vectors) < vectors.shape[1] * _LOST**2)
+    lost = few[(np.abs(vectors[few]) <= _LOST).all(axis=1) & vectors[few].any(axis=1)]
+    if len(lost):
+        raise ValueError(
+            f"vector {lost[0]} has no value that float16 can hold: want some above {_LOST:.2g}, or keep='int8'"
+        )
 
 
 class KeptBlocks:

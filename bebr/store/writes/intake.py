@@ -81,6 +81,8 @@ class Intake:
         with self._scaling:
             if not state.unscaled:
                 return
+            if state.keeping is not None:
+                state.keeping.stored(np.nan_to_num(vectors, nan=0.0))  # what cannot be kept leaves no trace
             model = scaled(state.bz, vectors) if state.snapshot.version == 0 else None
             if model is not None:
                 digest = current.shared.models.add(model)
