@@ -10,7 +10,8 @@ from typing import Any
 from bebr.binarizer import Binarizer
 from bebr.store.snapshots.part import PartView
 from bebr.store.upkeep.migration import behind, check_target
-from bebr.store.workers.retraining import check_running, next_training, sample
+from bebr.store.workers.ending import check_running
+from bebr.store.workers.retraining import next_training, sample
 from bebr.store.writes.current import Current
 
 

@@ -14,7 +14,7 @@ from typing import Protocol
 
 from bebr import core
 from bebr.collection.protocol import DatabaseLocked
-from bebr.store.workers.retraining import Ending
+from bebr.store.workers.ending import Ending
 
 _log = logging.getLogger("bebr.store")
 

@@ -17,6 +17,7 @@ from bebr.arrays import Floats, Ids
 from bebr.binarizer import Binarizer
 from bebr.store.catalog.records import Settings
 from bebr.store.snapshots.snapshot import Snapshot
+from bebr.store.workers.ending import Ending, check_running
 
 _log = logging.getLogger("bebr.store")
 
@@ -80,17 +81,6 @@ class Retrainable(Protocol):
 
     def retrain_if_due(self) -> None:
         """Asks for training where it is due."""
-
-
-class Ending(RuntimeError):
-    """The program is: what is being done would come too late."""
-
-
-def check_running() -> None:
-    """Ending once the main thread is through. A daemon thread would end within the extension, and take the process
-    with it."""
-    if not threading.main_thread().is_alive():
-        raise Ending
 
 
 class Trainer:

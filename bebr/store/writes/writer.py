@@ -18,7 +18,7 @@ from bebr.store.catalog.records import Operation
 from bebr.store.files.opener import Opener
 from bebr.store.snapshots.draft import Draft
 from bebr.store.snapshots.snapshot import Snapshot
-from bebr.store.workers.retraining import Ending
+from bebr.store.workers.ending import Ending
 from bebr.store.writes.change import AnyChange, InsertChange, joined
 
 T = TypeVar("T")
