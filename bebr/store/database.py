@@ -198,7 +198,6 @@ class Database(Handle):
         """
         from bebr.training.untrained import untrained  # a server starts without what trains
 
-        self._opener.check()
         new = check_creation(name, bz, dim, metric, bytes_per_vector, keep, retrain, text, index, target_recall)
         model = new.bz or untrained(new.dim, new.bytes_per_vector, metric=new.metric)
         digest = self.register_model(model)
@@ -319,6 +318,7 @@ class Database(Handle):
     def register_model(self, bz: Binarizer) -> str:
         """Stores a binarizer; returns its digest. Repeating it is harmless."""
         self._check_open()
+        self._opener.check()  # its file comes before the catalog, which would refuse it
         return self._models.add(check_model(bz))
 
     def model(self, digest: str) -> Binarizer:

@@ -61,6 +61,7 @@ WRITES = {
     "settle": lambda db, docs, x: docs.settle(),
     "create": lambda db, docs, x: db.create_collection("more", dim=3),
     "drop": lambda db, docs, x: db.drop_collection("docs"),
+    "register a model": lambda db, docs, x: db.register_model(bebr.untrained(5, 3)),
     "alias": lambda db, docs, x: db.set_alias("other", "docs"),
     "snapshot": lambda db, docs, x: db.snapshot(db.path.parent / "snapshots"),
     "restore": lambda db, docs, x: db.restore_collection(db.path.parent / "snapshots", "docs", "again"),
@@ -70,7 +71,9 @@ WRITES = {
 @pytest.mark.parametrize("name", WRITES)
 def test_its_writes_are_refused_and_those_of_its_parent_go_on(db, vectors, name):
     docs = db.collection("docs")
+    files = sorted(db.path.rglob("*"))
     assert in_fork(lambda: refused(lambda: WRITES[name](db, docs, vectors)))
+    assert sorted(db.path.rglob("*")) == files
     assert docs.upsert([2000], vectors[:1]) == 1
     assert (len(docs), db.collections()) == (902, ["docs"])
 
