@@ -88,9 +88,7 @@ def stored(factors: Floats, factor_bytes: int, code: ByteCode | None) -> Factors
         first = factors[outside[0]]
         way_out = ": scale the vectors"
         if factor_bytes < 4 and np.isfinite(first):
-            way_out = (
-                ": train with factor_bytes=4 or on vectors like these, or give bebr.untrained their length, norm="
-            )
+            way_out = ": train with factor_bytes=4 or on vectors like these, or give bebr.untrained their length, norm="
         raise ValueError(
             f"x[{outside[0]}] has a factor of {first:.4g}, and {factor_bytes} bytes hold at most {largest:.6g}{way_out}"
         )

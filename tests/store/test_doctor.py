@@ -9,6 +9,7 @@ import sqlite3
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 import bebr
@@ -90,6 +91,21 @@ def test_models(folder):
     (found,) = damages(folder)
     assert re.fullmatch(rf"{file}: digest expected {file.stem}, found [0-9a-f]{{16}}", found.problem)
     assert found.costs == "collection 'docs', 'other'" and "register the model again" in found.remedy
+
+
+def test_a_model_that_has_seen_no_data_is_made_anew(tmp_path):
+    x = np.eye(64, dtype=np.float32)
+    with bebr.open(tmp_path) as db:
+        db.create_collection("docs", dim=64, bytes_per_vector=18, metric="ip").upsert(range(64), x)
+    (file,) = (tmp_path / "models").iterdir()
+    file.unlink()
+    (found,) = damages(tmp_path)
+    assert found.problem == f"{file} is missing" and "bebr.untrained(dim, bytes_per_vector, metric=…)" in found.remedy
+    with bebr.open(tmp_path) as db:
+        with pytest.raises(bebr.CorruptFile, match="is missing"):
+            db.collection("docs")
+        assert db.register_model(bebr.untrained(64, 18, metric="ip")) == file.stem
+        assert (db.collection("docs").search(x, 1).ids[:, 0] == np.arange(64)).all()
 
 
 def test_rows_of_the_catalog(folder):

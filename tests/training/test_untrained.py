@@ -221,5 +221,7 @@ def test_vectors_whose_squares_are_no_float32_are_refused_without_a_warning(metr
             with pytest.raises(ValueError, match=r"x\[7\] has a factor of inf, .*: scale the vectors"):
                 bebr.untrained(16, 8, metric="ip").encode(x)
             x[7] /= 1e23
-            with pytest.raises(ValueError, match=r"with factor_bytes=4 or on .* give bebr.untrained their length, norm="):
+            with pytest.raises(
+                ValueError, match=r"with factor_bytes=4 or on .* give bebr.untrained their length, norm="
+            ):
                 bebr.untrained(16, 8, metric="ip").encode(x)

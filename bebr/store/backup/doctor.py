@@ -142,6 +142,12 @@ def _of_segment(catalog: FileCatalog, row: CollectionRow, segment: SegmentRow, f
             yield Finding(str(error), f"collection {row.name!r}", remedy)
 
 
+_MODEL_AGAIN = (
+    "register the model again, from its file; that of a collection made with dim= and not trained yet is "
+    "bebr.untrained(dim, bytes_per_vector, metric=…), if its vectors are about of length 1"
+)
+
+
 def of_models(catalog: SqlCatalog, models: Models, there: Iterable[str]) -> Iterator[Finding]:
     """What is wrong with models that collections have, or the catalog lists, or that are `there`."""
     users: dict[str, list[str]] = {}
@@ -155,7 +161,7 @@ def of_models(catalog: SqlCatalog, models: Models, there: Iterable[str]) -> Iter
         try:
             models.read(digest)
         except Error as error:
-            yield Finding(str(error).partition(": register")[0], costs, "register the model again, from its file")
+            yield Finding(str(error).partition(": register")[0], costs, _MODEL_AGAIN)
 
 
 def _of_leftovers(catalog: FileCatalog, folder: Folder) -> Iterator[Finding]:
