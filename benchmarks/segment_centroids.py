@@ -1,6 +1,10 @@
 """Centroids of a segment's lists: k-means in one level beside two, and rows assigned by floats beside bf16.
 
     python -m benchmarks.segment_centroids docstrings glove generated
+    python -m benchmarks.segment_centroids wordnet docstrings generated --rows 110000 --nlist 2048 4096
+
+With ``--nlist``: rows assigned by a look at all of so many centroids beside one through groups of them, in turns, the
+least of three.
 
 What the lists hold: the share of a query's true ten nearest rows (by floats) in the 8 and 32 nearest lists, beside the
 rows that these hold. Seconds are of CPU, by one thread. "generated" is the mixture of `benchmarks.ingest`, 300,000 x
@@ -18,14 +22,16 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.table import Table
 
+import bebr
 from bebr.arrays import Floats
 from bebr.exact import exact
 from bebr.index.kmeans import kmeans, nearest
-from bebr.store.segments.building import lists_for
+from bebr.store.segments.building import assigning, lists_for
 from benchmarks import datasets, machine, output
 from benchmarks.filters import mixture
 
 K, PROBES, SAMPLE = 10, (8, 32), 64
+BYTES, PIECE, TURNS = 52, 8192, 3
 GENERATED = "generated"
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -63,11 +69,45 @@ def held(of: NDArray[np.uint32], centroids: Floats, queries: Floats, truth: NDAr
     return told
 
 
+def assigned(base: Floats, centroids: Floats) -> dict[str, tuple[float, NDArray[np.uint32]]]:
+    """Microseconds a row and the list of each row, by ways to find it."""
+    bz = bebr.untrained(base.shape[1], BYTES)
+    builds = {"all": assigning(bz, centroids, len(centroids)), "groups": assigning(bz, centroids, 1)}
+    found: dict[str, tuple[float, NDArray[np.uint32]]] = {}
+    for _ in range(TURNS):
+        for way, build in builds.items():
+            pieces = [np.ascontiguousarray(base[at : at + PIECE]) for at in range(0, len(base), PIECE)]
+            lists, seconds = spent(lambda: np.concatenate([build.assign(one, roughly=True) for one in pieces]))  # noqa: B023
+            us = 1e6 * seconds / len(base)
+            found[way] = min(us, found[way][0] if way in found else us), lists
+    return found
+
+
+def by_groups(sets: list[str], rows: int, nlists: list[int]) -> Table:
+    table = Table("set", "lists", "looks at", "us a row", *(f"{nprobe} lists" for nprobe in PROBES), "same list")
+    for name in sets:
+        base, queries = vectors(name, rows)
+        truth = exact(base, queries, K, "l2")
+        for nlist in nlists:
+            sample = base[np.sort(np.random.default_rng(0).permutation(len(base))[: SAMPLE * nlist])]
+            centroids = kmeans(sample, nlist, 0, None, 1)
+            found = assigned(base, centroids)
+            for way, (us, of) in found.items():
+                same = f"{(of == found['all'][1]).mean():.4f}"
+                table.add_row(name, str(nlist), way, f"{us:.1f}", *held(of, centroids, queries, truth), same)
+    return table
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("sets", nargs="+", choices=[*datasets.names(), GENERATED], metavar="SET")
     parser.add_argument("--rows", type=int, default=300_000, help="of the generated set")
+    parser.add_argument("--nlist", type=int, nargs="+", help="assign rows to so many lists, instead")
     options = parser.parse_args()
+    if options.nlist:
+        with machine.pinned(1):
+            output.console().print(by_groups(options.sets, options.rows, options.nlist))
+        return
     table = Table(
         "set", "lists", "k-means", "CPU s", *(f"{nprobe} lists" for nprobe in PROBES), "by bf16, us a row", "same list"
     )

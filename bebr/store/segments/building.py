@@ -41,7 +41,7 @@ _ASSIGNED = 1 << 31
 # (docs/experiments/segment-kinds.md).
 _MOST_DIRECT = 256
 # More centroids than this are looked at through groups of near ones when a row is assigned: of 4,096, without AMX, that
-# takes 8 us a row for 24 (docs/experiments/segment-kinds.md).
+# takes 9 us a row for 15, of 2,048 it would take 8 for 7 and find less (docs/experiments/segment-kinds.md).
 _MOST_RANKED = 2048
 # Rows that are linked between two pauses.
 _LINKED = 512
@@ -122,6 +122,12 @@ def lists_for(rows: int) -> int:
     return 1 << max(0, round(math.log2(2 * math.sqrt(rows))))
 
 
+def assigning(bz: Binarizer, centroids: Floats, most_ranked: int = _MOST_RANKED) -> core.IvfBuild:
+    """What assigns rows to lists: by all ``centroids``, or through groups of more than ``most_ranked``."""
+    values = np.ascontiguousarray(centroids)
+    return core.IvfBuild(row_format(bz), values, bz.metric == "ip", most_direct=most_ranked)
+
+
 class _IVF:
     """Centroids of a sample; then all rows, chunk by chunk, each a file in the order of the lists."""
 
@@ -134,9 +140,7 @@ class _IVF:
     def encode(self) -> None:
         bz, keeping = self._coding.bz, self._coding.keeping
         centroids = kmeans(self._sample(), self._nlist, 0, self._pause, _MOST_DIRECT)
-        self._engine = core.IvfBuild(
-            row_format(bz), np.ascontiguousarray(centroids), bz.metric == "ip", most_direct=_MOST_RANKED
-        )
+        self._engine = assigning(bz, centroids)
         lists = np.empty(len(self._live), np.uint32)
         filled: list[tuple[NDArray[np.uint8], NDArray[np.uint8], Ids]] = []
         first = done = 0
