@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import re
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -18,14 +17,13 @@ from bebr.collection.creation import check_creation, check_existing
 from bebr.collection.handle import Handle
 from bebr.collection.protocol import TARGET_RECALL, AlreadyExists, IndexKind, Keep, Metric, ModelInfo, SnapshotInfo
 from bebr.errors import CorruptFile
-from bebr.extras import needed
 from bebr.index.pool import DevicePool
 from bebr.index.sizes import FLAT_ROWS
 from bebr.store.catalog.records import Settings
 from bebr.store.collection import Collection
 from bebr.store.contents import Contents
 from bebr.store.files.opener import Opener
-from bebr.store.home import FolderHome, Home
+from bebr.store.opening import opened_home
 from bebr.store.workers.checking import Checker
 from bebr.store.workers.compaction import Compactor
 from bebr.store.workers.retraining import Trainer
@@ -33,8 +31,6 @@ from bebr.store.writes.shared import SEAL_ROWS, Shared
 from bebr.store.writes.writer import Writer
 
 _log = logging.getLogger("bebr.store")
-
-_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 
 
 class _Busy:
@@ -415,30 +411,3 @@ class Database(Handle):
 
 def _dropped(name: str) -> KeyError:
     return KeyError(f"no collection {name!r}: it was dropped")
-
-
-def opened_home(
-    path: str | os.PathLike[str],
-    segments: str | None,
-    cache: str | os.PathLike[str] | None,
-    cache_bytes: int | None,
-    lease_seconds: float | None,
-) -> Home:
-    """The place that the arguments of `Database` name."""
-    if not str(path).startswith(("postgresql://", "postgresql+psycopg://")):
-        if path == "":
-            raise ValueError("path is '': want a folder, '.' for the one that this process is in")
-        if (scheme := _SCHEME.match(str(path))) is not None:  # it would be made, as a folder
-            raise ValueError(f"path is a URL {scheme[0]}…: want a folder, or postgresql://…; a server: bebr.connect")
-        shared = {"segments": segments, "cache": cache, "cache_bytes": cache_bytes, "lease_seconds": lease_seconds}
-        for what, got in shared.items():
-            if got is not None:
-                raise ValueError(f"{what} is {got!r}, but path is a folder: want a URL postgresql://… with it")
-        return FolderHome(path)
-    if segments is None:
-        raise ValueError("segments is None: want the URL of an object store, s3://… or file://…, beside postgresql://…")
-    with needed("cluster", "bebr.open of postgresql://…"):
-        import psycopg  # noqa: F401  SQLAlchemy would look for it only later
-    from bebr.store.home_shared import SharedHome
-
-    return SharedHome(str(path), segments, cache, cache_bytes, lease_seconds)
