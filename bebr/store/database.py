@@ -24,6 +24,7 @@ from bebr.store.collection import Collection
 from bebr.store.contents import Contents
 from bebr.store.files.opener import Opener
 from bebr.store.opening import opened_home
+from bebr.store.turns import Turns
 from bebr.store.workers.checking import Checker
 from bebr.store.workers.compaction import Compactor
 from bebr.store.workers.retraining import Trainer
@@ -31,14 +32,6 @@ from bebr.store.writes.shared import SEAL_ROWS, Shared
 from bebr.store.writes.writer import Writer
 
 _log = logging.getLogger("bebr.store")
-
-
-class _Busy:
-    """Calls that read, make or drop one collection, one after the other."""
-
-    def __init__(self) -> None:
-        self.lock = threading.Lock()
-        self.calls = 0
 
 
 class Database(Handle):
@@ -89,9 +82,9 @@ class Database(Handle):
             if rows < 1:
                 raise ValueError(f"{what} is {rows}: want 1 or greater")
         self._collections: dict[str, Collection] = {}
-        self._busy: dict[str, _Busy] = {}  # collections that are being read, made or dropped
+        self._turns = Turns()  # of collections that are being read, made or dropped
         self._damaged: dict[str, CorruptFile] = {}  # files that were found to be, until their collection is closed
-        self._guard = threading.Lock()  # over _collections, _busy, _damaged and _open; held for moments
+        self._guard = threading.Lock()  # over _collections, _damaged and _open; held for moments
         self._open, self._opener = False, Opener()
         if device == "cpu" and device_memory is not None:
             raise ValueError(f"device_memory is {device_memory!r} on 'cpu': want None, for it is of another device")
@@ -250,19 +243,10 @@ class Database(Handle):
     @contextmanager
     def _alone(self, name: str) -> Iterator[None]:
         """Holds back other calls that read, make or drop the same collection, and no others."""
-        with self._guard:
-            self._check_open()
-            busy = self._busy.setdefault(name, _Busy())
-            busy.calls += 1
-        try:
-            with busy.lock:
-                self._check_open()  # again, after the wait
-                yield
-        finally:
-            with self._guard:
-                busy.calls -= 1
-                if not busy.calls:
-                    del self._busy[name]
+        self._check_open()
+        with self._turns.alone(name):
+            self._check_open()  # again, after the wait
+            yield
 
     def collections(self) -> list[str]:
         """The names of all collections, sorted, corrupt ones included."""
@@ -375,15 +359,12 @@ class Database(Handle):
                 return
             self._open = False
             collections, self._collections = list(self._collections.values()), {}
-            busy = list(self._busy.values())
         if not self._opener.here:  # the threads to wait for, and the lock, are those of the process that opened it
             return
         self._home.unfollow()
         for collection in collections:
             collection.close(self._closed_error())
-        for calls in busy:
-            with calls.lock:  # once it is ours, they are done or will find the database closed
-                pass
+        self._turns.wait()  # those in progress; the next ones find the database closed
         self._sealer.close()
         self._merger.close()
         self._checker.close()
