@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import threading
 from collections.abc import Mapping
 from dataclasses import replace
@@ -17,6 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from bebr import core
 from bebr.arrays import Floats, Ids, as_vectors, normalized
 from bebr.attributes import KnownAttributes
+from bebr.binarizer import model_file
 from bebr.binarizer.code_factors import CodeFactors
 from bebr.binarizer.codes import Codes, GivenQueries, PreparedQueries, Query
 from bebr.binarizer.config import INPUT_ADAPTER, OPTIMIZE_GRAM, QUERY_ADAPTER, BinarizerConfig
@@ -27,12 +27,6 @@ from bebr.errors import CorruptFile, IncompatibleModel
 
 _held: WeakValueDictionary[str, Binarizer] = WeakValueDictionary()  # those made from bytes, by digest of these
 _holding = threading.Lock()
-
-
-def _digest(data: bytes) -> str:
-    import hashlib  # brings OpenSSL: 6 of the 50 ms that `import bebr` takes beside numpy
-
-    return hashlib.sha256(data).hexdigest()[:16]
 
 
 class Binarizer(KnownAttributes):
@@ -175,7 +169,7 @@ class Binarizer(KnownAttributes):
     @cached_property
     def digest(self) -> str:
         """16 hex digits that identify this model: SHA-256 of its file."""
-        return _digest(self.to_bytes())
+        return model_file.digest_of(self.to_bytes())
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Binarizer.from_bytes, (self.to_bytes(),)
@@ -389,26 +383,16 @@ class Binarizer(KnownAttributes):
 
     def to_bytes(self) -> bytes:
         """The safetensors file as bytes."""
-        from safetensors.numpy import save
-
-        return bytes(save(self._tensors, metadata={"bebr": json.dumps(self.settings.entries, sort_keys=True)}))
+        return model_file.written(self._tensors, self.settings.entries)
 
     @staticmethod
     def from_bytes(data: bytes, source: str = "binarizer") -> Binarizer:
         """The inverse of :meth:`to_bytes`; ``CorruptFile`` names ``source``. The same bytes give the same object for as
         long as somebody holds it: a model exists once in a process."""
-        from safetensors import SafetensorError
-        from safetensors.numpy import load
-
-        known = Binarizer.held(digest := _digest(data))
+        known = Binarizer.held(digest := model_file.digest_of(data))
         if known is not None:
             return known
-        try:
-            tensors = load(data)
-            header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
-            config = json.loads(header.get("__metadata__", {})["bebr"])
-        except (SafetensorError, ValueError, KeyError) as e:
-            raise CorruptFile(f"{source}: not a bebr binarizer ({e})") from e
+        tensors, config = model_file.read(data, source)
         try:
             model = Binarizer(tensors, config)
         except (CorruptFile, ValueError, TypeError, KeyError, AttributeError, OverflowError) as e:
