@@ -23,6 +23,7 @@ from bebr.binarizer.config import INPUT_ADAPTER, OPTIMIZE_GRAM, QUERY_ADAPTER, B
 from bebr.binarizer.maps import BRIDGE, UPGRADE, Map, maps
 from bebr.binarizer.on_device import DeviceEncoder
 from bebr.binarizer.parts import Parts
+from bebr.binarizer.scores import Scores
 from bebr.errors import CorruptFile, IncompatibleModel
 
 _held: WeakValueDictionary[str, Binarizer] = WeakValueDictionary()  # those made from bytes, by digest of these
@@ -59,6 +60,7 @@ class Binarizer(KnownAttributes):
         self._decoder = parts.decoder("decoder", list(self.widths), self.inner_dim)
         self._stage = parts.decoder("stage", [self.dims], self.inner_dim)
         self._factors = CodeFactors(self._settings, self._decoder, self._stage)
+        self._scores = Scores(self._settings)
         self._queries = core.QueryModel(
             self.metric,
             self._encoder,
@@ -285,31 +287,18 @@ class Binarizer(KnownAttributes):
 
     def metric_scores(self, scores: Floats, prepared: PreparedQueries) -> Floats:
         """Scores of the engine, float32[n, k], in the metric's own unit: similarity, or squared distance for l2."""
-        return self._metric_scores(scores, prepared.offset[:, None], prepared.calibration)
+        return self._scores.of_engine(scores, prepared.offset[:, None], prepared.calibration)
 
     def range_scores(self, scores: Floats, offsets: Ids, prepared: PreparedQueries) -> Floats:
         """The same of a ragged result: scores float32[total], those of query i between offsets i and i + 1."""
-        return self._metric_scores(scores, np.repeat(prepared.offset, np.diff(offsets)), prepared.calibration)
-
-    def _metric_scores(self, scores: Floats, offset: Floats, calibration: tuple[float, float]) -> Floats:
-        if self.metric == "l2":
-            distance = offset - scores / np.float32(self.settings.factor_scale)
-            scores = np.asarray(np.where(np.isfinite(scores), distance, np.inf), np.float32)
-        a, b = calibration
-        return scores if calibration == (1.0, 0.0) else np.asarray(np.float32(a) * scores + np.float32(b), np.float32)
+        return self._scores.of_engine(scores, np.repeat(prepared.offset, np.diff(offsets)), prepared.calibration)
 
     def engine_min_scores(self, radius: float, prepared: PreparedQueries) -> Floats:
         """The engine's score that a row must lie above to be within ``radius`` of each query, float32[n].
 
         radius: in the metric's own unit; ``ValueError`` unless it is a number.
         """
-        if isinstance(radius, bool | str) or not np.isfinite(radius):
-            raise ValueError(f"radius is {radius!r}: want a finite number")
-        a, b = prepared.calibration
-        scores = np.full(len(prepared.y), (radius - b) / a, np.float32)
-        if self.metric == "l2":
-            scores = np.asarray((prepared.offset - scores) * np.float32(self.settings.factor_scale), np.float32)
-        return np.nextafter(scores, np.float32(-np.inf))
+        return self._scores.to_engine(radius, prepared)
 
     def _map(self, kind: str, old: Binarizer) -> Map:
         if old.digest not in self.compatible_with:
