@@ -17,6 +17,8 @@ Ids = NDArray[np.int64]
 _MAX_DIM = 4096
 # Of vectors that are not scaled to unit length: squares of these, and what differs between squares, are float32.
 _LENGTHS = (1e-16, 1e16)
+# Sums of squares below it lose what float32 cannot hold; rows so short are scaled first (csrc/binarizer/network.h).
+_LEAST_SQUARES = 2.0**-100
 
 
 def as_vectors(x: ArrayLike, name: str, dim: int | None = None, allow_empty: bool = True) -> Floats:
@@ -87,15 +89,16 @@ def as_ids(ids: ArrayLike, name: str, count: int | None = None, *, wanted: str =
 
 
 def normalized(x: Floats) -> Floats:
-    """Rows scaled to unit length; a zero row stays zero."""
-    with np.errstate(over="ignore"):
+    """Rows scaled to unit length, however long or short; a zero row stays zero."""
+    with np.errstate(over="ignore", under="ignore"):
         squares = np.add.reduce(x * x, axis=1, keepdims=True)  # what numpy.linalg.norm does, in half the time
-    if len(x) == 1 and 0 < (square := squares.item()) < math.inf:  # a query: the same in a third of the time
+    if len(x) == 1 and _LEAST_SQUARES <= (square := squares.item()) < math.inf:  # a query: in a third of the time
         return np.asarray(x / np.float32(math.sqrt(square)), np.float32)
-    norms = np.sqrt(squares)
-    if not norms.max(initial=0) < np.inf:  # the squares of some row are too large for a float32
-        far = ~np.isfinite(norms[:, 0])
+    if len(x) and not (squares.min() >= _LEAST_SQUARES and squares.max() < np.inf):
+        far = ~((squares[:, 0] >= _LEAST_SQUARES) & (squares[:, 0] < np.inf))
+        far[far] = x[far].any(axis=1)
         x = x.copy()
         x[far] /= np.abs(x[far]).max(axis=1, keepdims=True)
-        norms[far] = np.linalg.norm(x[far], axis=1, keepdims=True)
+        squares[far] = np.add.reduce(x[far] * x[far], axis=1, keepdims=True)
+    norms = np.sqrt(squares)
     return np.asarray(x / np.where(norms > 0, norms, 1), np.float32)

@@ -1,4 +1,4 @@
-"""Arrays from outside: what is scaled to unit length has it, however large its numbers are."""
+"""Arrays from outside: what is scaled to unit length has it, however large or small its numbers are."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from bebr import _core
 from bebr.arrays import as_vectors, normalized
 
 
-@pytest.mark.parametrize("scale", [1e-3, 1.0, 1e25, 3e37])
-def test_large_finite_rows_are_scaled_like_small_ones(scale):
+@pytest.mark.parametrize("scale", [1e-37, 1e-30, 1e-20, 1e-3, 1.0, 1e25, 3e37])
+def test_large_and_tiny_rows_are_scaled_like_others(scale):
     x = np.random.default_rng(0).uniform(0.5, 1, (3, 16)).astype(np.float32)
     expected = x / np.linalg.norm(x, axis=1, keepdims=True)
     with warnings.catch_warnings():

@@ -26,6 +26,20 @@ float inverse_length(const float* x, size_t n) {
   return total > 0 ? static_cast<float>(1 / std::sqrt(total)) : 0.0f;
 }
 
+// x scaled to unit length; a row of zeros stays so.
+void scale_to_unit(const float* x, size_t n, float* unit) {
+  const double total = squared_length(x, n);
+  if (squares_fit(total)) {
+    const float scale = static_cast<float>(1 / std::sqrt(total));
+    for (size_t k = 0; k < n; ++k) unit[k] = x[k] * scale;
+    return;
+  }
+  double squares = 0;  // a double holds the square of any float
+  for (size_t k = 0; k < n; ++k) squares += double{x[k]} * double{x[k]};
+  const double scale = squares > 0 ? 1 / std::sqrt(squares) : 0;
+  for (size_t k = 0; k < n; ++k) unit[k] = static_cast<float>(x[k] * scale);
+}
+
 void expect(uint32_t got, uint32_t want, const std::string& what) {
   if (got != want)
     fail(ErrorCode::InvalidArgument, what + " is " + std::to_string(got) + ": want " + std::to_string(want));
@@ -78,10 +92,7 @@ void Encoder::encode_chunk(const float* x, size_t rows, bool bf16, bool optimize
   const size_t d = input_dim(), dims = spec_.dims(), bytes = spec_.row_bytes();
   if (normalize_) {
     float* unit = floats(scratch.input, rows * d);
-    for (size_t i = 0; i < rows; ++i) {
-      const float scale = inverse_length(x + i * d, d);
-      for (size_t k = 0; k < d; ++k) unit[i * d + k] = x[i * d + k] * scale;
-    }
+    for (size_t i = 0; i < rows; ++i) scale_to_unit(x + i * d, d, unit + i * d);
     x = unit;
   }
   float* v = floats(scratch.v, rows * dims);

@@ -23,6 +23,12 @@ inline double squared_length(const float* x, size_t n) {
   return total;
 }
 
+// Sums of squares between these lose nothing in float: squares that leave its range are too small to count. Others are
+// summed of scaled values, or in double.
+inline constexpr float kLeastSquares = 0x1p-100F, kMostSquares = 3.4028234663852886e38F;
+
+inline bool squares_fit(double sum) { return sum >= double{kLeastSquares} && sum <= double{kMostSquares}; }
+
 // Rows of floats, `stride` floats apart.
 struct FloatRows {
   float* data = nullptr;

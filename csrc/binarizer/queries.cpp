@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "base/threads.h"
+#include "binarizer/network.h"
 #include "binarizer/row_product.h"
 #include "code/planes.h"
 
@@ -35,15 +36,16 @@ float sum_of_squares(const float* x, size_t n) {
 }
 
 void normalize_row(float* x, size_t dim) {
-  float length = std::sqrt(sum_of_squares(x, dim));
-  if (!std::isfinite(length)) {  // the squares are too large for a float
+  float squares = sum_of_squares(x, dim);
+  if (!squares_fit(squares)) {
     float most = 0;
     for (size_t j = 0; j < dim; ++j) most = std::max(most, std::abs(x[j]));
+    if (most == 0) return;
     for (size_t j = 0; j < dim; ++j) x[j] /= most;
-    length = std::sqrt(sum_of_squares(x, dim));
+    squares = sum_of_squares(x, dim);
   }
-  if (length > 0)
-    for (size_t j = 0; j < dim; ++j) x[j] /= length;
+  const float length = std::sqrt(squares);
+  for (size_t j = 0; j < dim; ++j) x[j] /= length;
 }
 
 }  // namespace

@@ -6,7 +6,10 @@ namespace bebr::cuda {
 namespace {
 
 constexpr uint32_t kThreads = 128, kLanes = 16;  // of a row
-constexpr float kLargest = 3.4028234663852886e38f;
+constexpr float kLargest = 3.4028234663852886e38f, kLeastSquares = 0x1p-100f;
+
+// squares_fit of binarizer/network.h.
+__device__ __forceinline__ bool squares_fit(double sum) { return sum >= kLeastSquares && sum <= kLargest; }
 
 __device__ __forceinline__ uint32_t row_of_lanes() { return (blockIdx.x * kThreads + threadIdx.x) / kLanes; }
 
@@ -45,10 +48,21 @@ __global__ void __launch_bounds__(kThreads) enter_kernel(const EnterArgs args) {
   bool finite = true;
   for (uint32_t i = lane; i < args.dim; i += kLanes) finite &= fabsf(value(i)) <= kLargest;
   if (args.not_finite != nullptr && here && !finite) atomicMin(args.not_finite, row);
-  const float scale = args.normalize ? inverse_length(args.dim, value) : 1;
+  const double total = args.normalize ? squared_length(args.dim, value) : 1;
   if (!here) return;
   float* out = args.out + static_cast<uint64_t>(row) * args.dim;
-  for (uint32_t i = lane; i < args.dim; i += kLanes) out[i] = args.normalize ? value(i) * scale : value(i);
+  if (squares_fit(total)) {
+    const auto scale = static_cast<float>(1 / sqrt(total));
+    for (uint32_t i = lane; i < args.dim; i += kLanes) out[i] = args.normalize ? value(i) * scale : value(i);
+    return;
+  }
+  double squares = 0;  // each lane all of them, in the CPU's order: such rows are rare
+  for (uint32_t i = 0; i < args.dim; ++i) {
+    const auto x = static_cast<double>(value(i));
+    squares += x * x;
+  }
+  const double scale = squares > 0 ? 1 / sqrt(squares) : 0;
+  for (uint32_t i = lane; i < args.dim; i += kLanes) out[i] = static_cast<float>(value(i) * scale);
 }
 
 // sum_of_squares of binarizer/queries.cpp: halves, and halves of these, down to 128 entries, which are summed in 8
@@ -108,17 +122,18 @@ __global__ void __launch_bounds__(kThreads) measure_kernel(const LengthArgs args
   // Lanes of no row read the last one, their own warp's: others may be written by now.
   const uint64_t at = static_cast<uint64_t>(row < args.rows ? row : args.rows - 1) * args.stride;
   const float* x = args.values + at;
-  float length = sqrtf(sum_of_squares(args.dim, [&](uint32_t i) { return x[i]; }));
+  const float squares = sum_of_squares(args.dim, [&](uint32_t i) { return x[i]; });
+  float length = sqrtf(squares);
   if (args.lengths != nullptr && row < args.rows && lane == 0) args.lengths[row] = length;
   if (args.unit == nullptr) return;
   float most = 1;
-  const bool far = !(length <= kLargest);
-  if (__ballot_sync(kWholeWarp, far) != 0) {  // squares of some row are too large for a float
+  const bool far = !squares_fit(squares);
+  if (__ballot_sync(kWholeWarp, far) != 0) {  // a float does not hold the squares of some row
     float largest = 0;
     for (uint32_t i = lane; i < args.dim; i += kParts) largest = fmaxf(largest, fabsf(x[i]));
     for (int by = 1; by < static_cast<int>(kParts); by *= 2)
       largest = fmaxf(largest, __shfl_xor_sync(kWholeWarp, largest, by));
-    most = far ? largest : 1;
+    most = far && largest > 0 ? largest : 1;
     const float again = sqrtf(sum_of_squares(args.dim, [&](uint32_t i) { return x[i] / most; }));
     length = far ? again : length;
   }

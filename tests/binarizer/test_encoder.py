@@ -208,6 +208,16 @@ def test_normalize_makes_length_immaterial() -> None:
     assert not np.array_equal(plain.encode(x), plain.encode(scaled))
 
 
+@pytest.mark.parametrize("power", [-130, -110, -70, -60, 62, 70, 110, 125])
+def test_lengths_whose_squares_no_float_holds_are_immaterial_too(power: int) -> None:
+    widths = [64, 64]
+    encoder = _core.Encoder("recurrent", widths, model("recurrent", widths, 0), True)
+    x = np.random.default_rng(4).standard_normal((100, DIM)).astype(np.float32)
+    same = encoder.encode(np.ldexp(x, power)) == encoder.encode(x)
+    assert same.mean() > 0.99  # summed in another way, a length may round otherwise
+    assert np.array_equal(encoder.encode(np.vstack([x, np.ldexp(x, power)]))[:100], encoder.encode(x))
+
+
 @pytest.mark.parametrize(
     ("architecture", "widths", "networks", "message"),
     [

@@ -136,7 +136,7 @@ def test_queries_are_scaled_as_documents_are_to_the_bit(dim):
     rng = np.random.default_rng(dim)
     bz = bebr.untrained(dim, 8, metric="cosine")
     x = rng.standard_normal((7, dim)).astype(np.float32)
-    x[1], x[2], x[3] = 0, x[2] * 1e30, x[3] * 1e-30
+    x[1], x[2], x[3], x[4] = 0, x[2] * 1e30, x[3] * 1e-30, x[4] * 1e-16
     np.testing.assert_array_equal(bz.query_model.vectors(x, False), normalized(x))
     np.testing.assert_array_equal(bz.query_model.vectors(x[:1], False), normalized(x[:1]))
 
