@@ -5,7 +5,6 @@ from __future__ import annotations
 
 from abc import ABC
 from collections.abc import Callable, Mapping
-from contextlib import nullcontext
 from functools import lru_cache
 from mmap import mmap
 from pathlib import Path
@@ -115,9 +114,10 @@ class Index(KnownAttributes, ABC):
         numbers = self._new_ids(len(codes)) if ids is None else as_ids(ids, "ids", len(codes))
         wanted = self._raw is not None or self._placed_by_vector
         vectors = self._binarizer.vectors(floats) if wanted else None
-        with nullcontext() if self._raw is None or vectors is None else self._raw.adding(vectors, numbers):
-            self._add(codes, numbers, vectors)
-            self._took(numbers)
+        if self._raw is None or vectors is None:
+            return self._add_all(codes, numbers, vectors)
+        with self._raw.adding(vectors, numbers, lambda: int(numbers[0]) in self):
+            self._add_all(codes, numbers, vectors)
 
     def add_codes(self, codes: Codes, ids: ArrayLike) -> None:
         """Add codes of this index's binarizer. Errors as :meth:`add`; ``ValueError`` if raw vectors are kept."""
@@ -128,8 +128,17 @@ class Index(KnownAttributes, ABC):
             )
         self._binarizer._check_codes(codes)
         numbers = as_ids(ids, "ids", len(codes))
-        self._add(codes, numbers, self._binarizer.reconstructed(codes) if self._placed_by_vector else None)
-        self._took(numbers)
+        self._add_all(codes, numbers, self._binarizer.reconstructed(codes) if self._placed_by_vector else None)
+
+    def _add_all(self, codes: Codes, ids: Ids, vectors: Floats | None) -> None:
+        """Rows, and the next number after them."""
+        try:
+            self._add(codes, ids, vectors)
+        except KeyboardInterrupt:  # it may come when they are there
+            if len(ids) and int(ids[0]) in self:
+                self._took(ids)
+            raise
+        self._took(ids)
 
     def _add(self, codes: Codes, ids: Ids, vectors: Floats | None) -> None:
         """Add rows; vectors float32[n, inner_dim]: what they stand for, where :attr:`_placed_by_vector`."""
@@ -155,10 +164,11 @@ class Index(KnownAttributes, ABC):
         """Remove ``ids`` int64[n]; those not present are passed over. Returns how many were removed; the space comes
         back."""
         numbers = as_ids(ids, "ids")
-        with nullcontext() if self._raw is None else self._raw.writing:
+        if self._raw is None:
             removed = self._engine.remove(numbers)
-            if self._raw is not None:
-                self._raw.core.remove(numbers)
+        else:
+            with self._raw.removing(numbers, self.positions):
+                removed = self._engine.remove(numbers)
         if removed:
             self._file = None
         return removed

@@ -7,7 +7,7 @@ file.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Literal, get_args
 
@@ -42,17 +42,32 @@ class RawVectors:
         return "int8" if self.core.type == "int8" else "float16"
 
     @contextmanager
-    def adding(self, vectors: Floats, ids: Ids) -> Iterator[None]:
-        """Adds ``vectors`` around the block that adds their codes, whose failure takes them back.
+    def adding(self, vectors: Floats, ids: Ids, coded: Callable[[], bool]) -> Iterator[None]:
+        """Adds ``vectors`` around the block that adds their codes, whose failure takes them back, unless these are
+        there: ``coded``. Ctrl-C may come between any two steps.
 
         Vectors come first and go last: a search that finds a code finds its vector.
         """
         with self.writing:
-            self.core.add(np.ascontiguousarray(vectors), ids)
+            before = len(self.core)
             try:
+                self.core.add(np.ascontiguousarray(vectors), ids)
                 yield
             except BaseException:
+                if len(self.core) > before and not coded():
+                    self.core.remove(ids)
+                raise
+
+    @contextmanager
+    def removing(self, ids: Ids, positions: Callable[[Ids], Ids]) -> Iterator[None]:
+        """Removes the vectors of ``ids`` after the block that removes their codes; of those that are gone, where it is
+        interrupted. positions: -1 for these."""
+        with self.writing:
+            try:
+                yield
                 self.core.remove(ids)
+            except BaseException:
+                self.core.remove(ids[positions(ids) < 0])
                 raise
 
     def rescored(self, queries: Floats, candidates: Ids, k: int) -> tuple[Floats, Ids]:

@@ -5,6 +5,7 @@
 #include <string>
 
 #include "base/error.h"
+#include "base/interrupt.h"
 #include "base/threads.h"
 #include "code/planes.h"
 
@@ -80,9 +81,11 @@ void Encoder::encode(const float* x, size_t n, bool bf16, bool optimize, uint8_t
   }
   parallel_for(n, n >= 4 * kChunk * num_threads() ? kChunk : kSmallChunk, [&](size_t begin, size_t end) {
     static thread_local Scratch scratch;
-    for (size_t row = begin; row < end; row += kChunk)
+    for (size_t row = begin; row < end; row += kChunk) {
+      check_interrupt();
       encode_chunk(x + row * input_dim(), std::min(kChunk, end - row), bf16, optimize, scratch,
                    planes + row * spec_.row_bytes());
+    }
   });
 }
 

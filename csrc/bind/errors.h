@@ -21,6 +21,7 @@ inline void raise_in_python(std::exception_ptr thrown) {
       case ErrorCode::LimitExceeded:
         return named("LimitExceeded");
       case ErrorCode::Cancelled:
+        if (PyErr_Occurred() != nullptr) return;  // what the handler of a signal raised
         return named("Cancelled");
       case ErrorCode::DeviceUnavailable:
         return named("DeviceUnavailable");

@@ -7,6 +7,7 @@
 #include "binarizer/queries.h"
 #include "bind/raw.h"
 #include "bind/search.h"
+#include "bind/signals.h"
 #include "index/flat/rows.h"
 #include "index/flat/tail.h"
 #include "index/graph/rows.h"
@@ -100,6 +101,7 @@ void add(Index& index, const Array<uint8_t>& planes, const Array<uint8_t>& facto
     rows.lists = lists->data();
   }
   const py::gil_scoped_release release;
+  const EndedBySignals signals;
   index.add(rows);
 }
 

@@ -13,6 +13,7 @@
 #include "bind/arrays.h"
 #include "bind/errors.h"
 #include "bind/layers.h"
+#include "bind/signals.h"
 #include "bind/vectors.h"
 #include "code/planes.h"
 
@@ -94,6 +95,7 @@ py::array_t<uint8_t> encode(const Encoder& encoder, const Array<float>& x, bool 
   py::array_t<uint8_t> planes({x.shape(0), static_cast<py::ssize_t>(encoder.spec().row_bytes())});
   uint8_t* out = planes.mutable_data();
   const NoGilFor release(x.shape(0));
+  const EndedBySignals signals;
   encoder.encode(x.data(), static_cast<size_t>(x.shape(0)), bf16, optimize, out);
   return planes;
 }

@@ -4,6 +4,7 @@
 #include <bit>
 #include <numeric>
 
+#include "bind/signals.h"
 #include "collection/projected.h"
 #include "index/flat/scan.h"
 #include "index/ivf/segment.h"
@@ -71,6 +72,7 @@ py::tuple arrays_of(size_t queries, size_t wanted, const Find& find) {
   int64_t* ids_out = ids.mutable_data();
   {
     const py::gil_scoped_release release;
+    const EndedBySignals signals;
     find(scores_out, ids_out);
   }
   return py::make_tuple(scores, ids);
@@ -163,6 +165,7 @@ py::tuple range_of_index(const Index& index, const PyQueries& queries, const PyO
   std::vector<float> scores;
   {
     const py::gil_scoped_release release;
+    const EndedBySignals signals;
     QueryBatch batch(index.format().spec, view);
     for (const std::vector<Hit>& hits : index.range(batch, with, allowed)) {
       for (const Hit& hit : hits) {

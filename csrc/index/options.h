@@ -6,6 +6,7 @@
 #include <cstddef>
 
 #include "base/error.h"
+#include "base/interrupt.h"
 #include "base/search_work.h"
 
 namespace bebr {
@@ -40,8 +41,9 @@ struct SearchOptions {
 // For a model that did not measure how many it needs.
 inline size_t default_first_stage_rows(size_t k, size_t rows) { return std::max({size_t{64}, 4 * k, rows / 64}); }
 
-// Throws Error(Cancelled) once the search was told to stop.
+// Throws Error(Cancelled) once the search was told to stop, or this thread is to give up.
 inline void check_stop(const std::atomic<bool>* stop) {
+  check_interrupt();
   if (stop != nullptr && stop->load(std::memory_order_relaxed)) fail(ErrorCode::Cancelled, "the search was stopped");
 }
 inline void check_stop(const SearchOptions& options) { check_stop(options.stop); }
