@@ -12,6 +12,8 @@ from pathlib import Path
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """A temporary path beside ``path`` that takes its name when the block ends well, and goes away when it does not."""
+    if path.exists() and not (path.is_file() or path.is_dir()):  # /dev/null, say, whose name the file would take
+        raise ValueError(f"{path} is no regular file: want another path")
     # Nobody else's: another thread, process or container may write the same path now.
     temporary = path.with_name(f"{path.name}.tmp{secrets.token_hex(8)}{path.suffix}")
     try:

@@ -285,6 +285,8 @@ BAD = [
     ("search", "i.bebr", "q.fvecs", "--ef-search", "40", "--ef-search is for a graph index, this one is flat"),
     ("search", "i.bebr", "q.fvecs", "--rescore", "40", "keeps no raw vectors"),
     ("search", "i.bebr", "q.fvecs", "-o", "hits.csv", "wanted one of .ivecs, .npy, .parquet"),
+    ("search", "i.bebr", "x.npy", "-o", "x.npy", "x.npy: is read, and would be replaced"),
+    ("encode", "m.safetensors", "x.npy", "-o", "./x.npy", "x.npy: is read, and would be replaced"),
     ("tradeoff", "x.npy", "--bytes", "0", "-o", "o", "--bytes: got 0"),
     ("tradeoff", "x.npy", "-o", "x.npy", "got a file, wanted a folder"),
     ("tradeoff", "x.npy", "--html", "o.htm", "'.htm', wanted one of .html"),

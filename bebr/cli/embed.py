@@ -61,7 +61,7 @@ def run(
     from bebr.models.objects import ObjectProducer
     from bebr.vectors import VectorWriter, check_output
 
-    check_output(output, ".parquet", ".npy", ".fvecs")
+    check_output(output, ".parquet", ".npy", ".fvecs", source=items)
     if batch_size < 1:
         raise ValueError(f"--batch-size: got {batch_size}, wanted at least 1")
     encoder = load_producer(producer, weights, size, device, option)

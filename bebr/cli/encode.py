@@ -33,7 +33,7 @@ def run(
     from bebr.cli.progress import blocks, progress, say
     from bebr.vectors import VectorWriter, check_output, read_vectors
 
-    check_output(output, ".npy", ".bvecs", ".parquet")
+    check_output(output, ".npy", ".bvecs", ".parquet", source=vectors)
     use_threads(threads)
     bz = bebr.Binarizer.load(model)
     x = read_vectors(vectors, column, limit)

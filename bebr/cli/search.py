@@ -63,7 +63,7 @@ def run(
     from bebr.vectors import check_output, read_vectors
 
     if output is not None:
-        check_output(output, ".ivecs", ".npy", ".parquet")
+        check_output(output, ".ivecs", ".npy", ".parquet", source=queries)
     if k < 1:
         raise ValueError(f"-k: got {k}, wanted at least 1")
     use_threads(threads)

@@ -105,7 +105,7 @@ def run(
     from bebr.models.taggpt import Coded, Exact, GenerativeTagger, Replay, SelectiveTagger, Vocabulary, build
     from bebr.vectors import check_output
 
-    check_output(output, ".parquet", ".jsonl")
+    check_output(output, ".parquet", ".jsonl", source=items)
     if vocabulary is not None and save_vocabulary is not None:
         raise ValueError("--vocabulary and --save-vocabulary: got both, wanted one of them")
     if save_vocabulary is not None:

@@ -3,6 +3,7 @@ missing result."""
 
 from __future__ import annotations
 
+import os
 from abc import ABC
 from collections.abc import Callable, Mapping
 from functools import lru_cache
@@ -295,10 +296,11 @@ class Index(KnownAttributes, ABC):
         return {}
 
     def _save(self, path: str | Path, sections: Mapping[str, bytes | mmap]) -> None:
+        name = os.fsdecode(path)
         if self._raw is None:
-            return self._engine.save(str(path), sections)
+            return self._engine.save(name, sections)
         with self._raw.writing:
-            self._engine.save(str(path), sections, self._raw.core)
+            self._engine.save(name, sections, self._raw.core)
 
 
 def row_format(bz: Binarizer) -> core.RowFormat:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -58,9 +59,10 @@ def open_sections(
     path: str | Path, mmap: bool = True, verify: bool = False, *, model: Binarizer | None = None
 ) -> tuple[Index, Sections]:
     """:func:`open_index`, and the sections that are not the index's own: views of the mapped file."""
-    engine, extra, raw = core.open_index(str(path), mmap, verify)
+    path = os.fsdecode(path)
+    engine, extra, raw = core.open_index(path, mmap, verify)
     index = _KINDS[engine.kind].__new__(_KINDS[engine.kind])
-    bz = _model_of(extra, str(path), model)
+    bz = _model_of(extra, path, model)
     if tuple(engine.format.widths) != bz.widths:
         raise CorruptFile(f"{path}: codes of widths {engine.format.widths} beside a model of widths {list(bz.widths)}")
     if raw is not None and (not bz.has_decoder or raw.dim != bz.inner_dim):
@@ -75,7 +77,7 @@ def open_sections(
     index._next_id = 0 if mmap else engine.max_id + 1
     index._file = (str(Path(path).resolve()), contents_digest(path)) if mmap and "model" in extra else None
     if isinstance(index, IVFIndex):
-        index._opened(extra, str(path))
+        index._opened(extra, path)
     return index, extra
 
 

@@ -87,6 +87,11 @@ void write_all(int fd, std::span<const uint8_t> bytes, uint64_t offset, const st
   }
 }
 
+// The system would end it there.
+void check_name(const std::string& path) {
+  if (path.find('\0') != std::string::npos) fail(ErrorCode::InvalidArgument, "a path holds a zero byte");
+}
+
 }  // namespace
 
 uint32_t crc32c(std::span<const uint8_t> bytes, uint32_t seed) { return crc32c_by(chosen_isa(), bytes, seed); }
@@ -103,6 +108,10 @@ FileWriter::FileWriter(const std::string& path, std::string_view kind, std::span
     offset = round_up(offset + s.size, kAlignment);
   }
   size_ = offset;
+  check_name(path);
+  struct stat there;
+  if (::stat(path.c_str(), &there) == 0 && !S_ISREG(there.st_mode) && !S_ISDIR(there.st_mode))
+    fail(ErrorCode::InvalidArgument, path + " is no regular file: want another path");  // /dev/null would be one
   // Nobody else's: another thread, process or container may write the same path now.
   do {
     temporary_ = path + ".tmp" + random_name();
@@ -179,6 +188,7 @@ void write_file(const std::string& path, std::string_view kind, std::span<const 
 std::shared_ptr<const File> File::open(const std::string& path, std::string_view kind, bool verify_contents) {
   std::shared_ptr<File> file(new File);
   file->path_ = path;
+  check_name(path);
   Descriptor in{::open(path.c_str(), O_RDONLY | O_CLOEXEC)};
   if (in.fd < 0) fail_io("cannot open", path);
   struct stat info{};
