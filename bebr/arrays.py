@@ -17,8 +17,20 @@ Ids = NDArray[np.int64]
 _MAX_DIM = 4096
 # Of vectors that are not scaled to unit length: squares of these, and what differs between squares, are float32.
 _LENGTHS = (1e-16, 1e16)
+_MOST = float(np.finfo(np.float32).max)
 # Sums of squares below it lose what float32 cannot hold; rows so short are scaled first (csrc/binarizer/network.h).
 _LEAST_SQUARES = 2.0**-100
+
+
+def as_array(x: ArrayLike, name: str, wanted: str = "(n, d)") -> NDArray[Any]:
+    """``x`` as numpy reads it, of whatever dtype and shape; ``ValueError`` where it cannot. wanted: the shape."""
+    try:
+        return np.asarray(x)
+    except (ValueError, TypeError, RuntimeError) as error:
+        if "inhomogeneous" in str(error):
+            raise ValueError(f"{name} has rows of different lengths: want {wanted}") from error
+        # A tensor of torch, say, of bfloat16 or of a gradient, whose error says what to do.
+        raise ValueError(f"{name} cannot be read as an array ({error}): want float32 {wanted}") from error
 
 
 def as_vectors(x: ArrayLike, name: str, dim: int | None = None, allow_empty: bool = True) -> Floats:
@@ -28,12 +40,7 @@ def as_vectors(x: ArrayLike, name: str, dim: int | None = None, allow_empty: boo
     if dim is not None and (few := core.few_vectors(x, dim)) is not None:
         return few
     wanted = f"(n, {'d' if dim is None else dim})"
-    try:
-        array: NDArray[Any] = np.asarray(x)
-    except ValueError as error:
-        if "inhomogeneous" not in str(error):
-            raise
-        raise ValueError(f"{name} has rows of different lengths: want {wanted}") from error
+    array = as_array(x, name, wanted)
     if array.dtype.kind not in "fiu":
         raise ValueError(f"{name} has dtype {array.dtype}: want float32")
     if array.ndim == 1 and dim is not None:
@@ -65,6 +72,18 @@ def check_length(length: float, name: str) -> None:
             f"{name} is {length:.4g}: want {_LENGTHS[0]:g} to {_LENGTHS[1]:g}, whose squares a float32 holds; "
             "scale the vectors"
         )
+
+
+def as_radius(radius: float) -> float:
+    """``radius`` as a float within those of float32; ``ValueError`` unless it is a finite number."""
+    try:
+        number = not isinstance(radius, bool | np.bool_ | str | bytes) and np.ndim(radius) == 0
+        value = float(radius) if number else math.nan
+    except (TypeError, ValueError, OverflowError):
+        value = math.nan
+    if not math.isfinite(value):
+        raise ValueError(f"radius is {radius!r:.60}: want a finite number")
+    return min(max(value, -_MOST), _MOST)
 
 
 def check_dim(dim: int, name: str) -> int:

@@ -7,8 +7,9 @@ import warnings
 import numpy as np
 import pytest
 
+import bebr
 from bebr import _core
-from bebr.arrays import as_vectors, normalized
+from bebr.arrays import as_radius, as_vectors, normalized
 
 
 @pytest.mark.parametrize("scale", [1e-37, 1e-30, 1e-20, 1e-3, 1.0, 1e25, 3e37])
@@ -89,3 +90,25 @@ MANY = np.zeros((2049, 4), np.float32)
 @pytest.mark.parametrize("x", [np.float32(1), PLAIN[None], PLAIN[:, :3], PLAIN[:0], MANY, None])
 def test_what_has_another_shape_is_not_taken(x):
     assert _core.few_vectors(x, 4) is None
+
+
+def test_what_numpy_cannot_read_is_named():
+    torch = pytest.importorskip("torch")
+    with pytest.raises(ValueError, match=r"x cannot be read as an array .Can't call numpy"):
+        as_vectors(torch.ones(2, 8, requires_grad=True), "x", 8)
+    with pytest.raises(ValueError, match=r"x cannot be read as an array .*BFloat16.*: want float32"):
+        bebr.train(torch.ones(2, 8, dtype=torch.bfloat16), bytes_per_vector=4)
+    with pytest.raises(ValueError, match="x has rows of different lengths: want"):
+        bebr.train([[1.0, 2.0], [3.0]], bytes_per_vector=4)
+
+
+@pytest.mark.parametrize("radius", [np.nan, np.inf, 2**2000, "0.5", True, None, [0.5], np.array([0.5, 0.6])])
+def test_a_radius_is_one_finite_number(radius):
+    with pytest.raises(ValueError, match=r"radius is .*: want a finite number"):
+        as_radius(radius)
+
+
+@pytest.mark.parametrize("radius", [0.5, np.float32(0.5), np.array(0.5), np.int64(3)])
+def test_any_number_is_a_radius(radius):
+    assert as_radius(radius) == float(radius)
+    assert np.isfinite(np.float32(as_radius(1e300))) and as_radius(-1e300) == -as_radius(1e300)

@@ -54,6 +54,8 @@ class CodeFactors:
 
     def check(self, codes: Codes) -> None:
         """``ValueError`` unless ``codes`` have the bytes and factors of this model's."""
+        if not isinstance(codes, Codes):
+            raise ValueError(f"codes is of type {type(codes).__name__}: want Codes, as Binarizer.encode makes them")
         settings = self._settings
         size, count, factors = settings.code_bytes, settings.factor_count, codes.factors
         if codes.planes.shape[1:] != (size,) or factors.shape != (len(codes), count):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from bebr.arrays import Floats
+from bebr.arrays import Floats, as_radius
 from bebr.binarizer.codes import PreparedQueries
 from bebr.binarizer.config import BinarizerConfig
 
@@ -26,10 +26,9 @@ class Scores:
 
     def to_engine(self, radius: float, prepared: PreparedQueries) -> Floats:
         """The engine's score that a row must lie above to be within ``radius`` of each query, float32[n]."""
-        if isinstance(radius, bool | str) or not np.isfinite(radius):
-            raise ValueError(f"radius is {radius!r}: want a finite number")
         a, b = prepared.calibration
-        scores = np.full(len(prepared.y), (radius - b) / a, np.float32)
-        if self._squared:
-            scores = np.asarray((prepared.offset - scores) * np.float32(self._scale), np.float32)
+        with np.errstate(over="ignore"):  # beyond all numbers of a float32 is beyond all scores
+            scores = np.full(len(prepared.y), (as_radius(radius) - b) / a).astype(np.float32)
+            if self._squared:
+                scores = np.asarray((prepared.offset - scores) * np.float32(self._scale), np.float32)
         return np.nextafter(scores, np.float32(-np.inf))

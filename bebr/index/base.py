@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from bebr import core
-from bebr.arrays import Floats, Ids, as_ids, as_vectors
+from bebr.arrays import Floats, Ids, as_ids, as_radius, as_vectors
 from bebr.attributes import KnownAttributes
 from bebr.binarizer import Binarizer
 from bebr.binarizer.codes import Codes, GivenQueries, PreparedQueries
@@ -87,8 +87,8 @@ class Index(KnownAttributes, ABC):
     def __len__(self) -> int:
         return len(self._engine)
 
-    def __contains__(self, id: int) -> bool:
-        return self._engine.contains(id)
+    def __contains__(self, id: object) -> bool:
+        return isinstance(id, int | np.integer) and -1 < int(id) < 1 << 63 and self._engine.contains(int(id))
 
     @property
     def ids(self) -> Ids:
@@ -210,6 +210,7 @@ class Index(KnownAttributes, ABC):
         **options: Any,
     ) -> Hits:
         """A search by code for :meth:`_candidates`, and its answer; options: those of ``core.SearchOptions``."""
+        radius = None if radius is None else as_radius(radius)
         min_scores = None if radius is None or candidates else self._binarizer.engine_min_scores(radius, prepared)
         how = search_options(
             max(k, candidates), min_scores=min_scores, exact=exact, batch_invariant=batch_invariant, **options

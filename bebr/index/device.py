@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from bebr import core
-from bebr.arrays import Floats, Ids, as_ids
+from bebr.arrays import Floats, Ids, as_ids, as_radius
 from bebr.binarizer import Binarizer
 from bebr.binarizer.codes import Codes, PreparedQueries
 from bebr.device import Device, on_a_device, places_of
@@ -332,6 +332,7 @@ class DeviceIndex(Index):
         """:meth:`_found` on a device, where every search is exact. there: the answer is arrays on it. options: of an
         IVF, those by which it chooses lists."""
         engine, depth = self._engine, max(check_k(k), candidates)
+        radius = None if radius is None else as_radius(radius)
         floors = None if radius is None or candidates else self._binarizer.engine_min_scores(radius, prepared)
         allowed = None if allow is None else as_ids(allow, "allow")
         parts = None

@@ -299,3 +299,27 @@ for machine in (Machine, IVFMachine, GraphMachine, InlineMachine):
     machine.TestCase.settings = settings(max_examples=15, stateful_step_count=15, deadline=None)
 TestFlat, TestIVF, TestGraph = Machine.TestCase, IVFMachine.TestCase, GraphMachine.TestCase
 TestInline = InlineMachine.TestCase
+
+
+def test_only_integers_are_ids(index):
+    assert 7 in index and np.int32(7) in index and True not in index
+    for other in (6, -1, 1 << 63, 1 << 70, "7", None, 7.5):
+        assert other not in index
+
+
+@pytest.mark.parametrize("radius", [np.nan, np.inf, "0.5", True, [0.5]])
+def test_a_radius_that_is_no_number_is_named(kind, bz, x, radius):
+    plain = kind[0](bz)
+    plain.add(x)
+    kept = bebr.FlatIndex(bz, rescore="float16")  # exact scores are held against it, not those of the engine
+    kept.add(x)
+    for one in (plain, kept):
+        with pytest.raises(ValueError, match=r"radius is .*: want a finite number"):
+            one.search(x[:2], 3, radius=radius)
+    assert (plain.search(x[:2], 3, radius=1e300 if bz.metric == "l2" else -1e300).ids >= 0).all()
+    assert (plain.search(x[:2], 3, radius=-1e300 if bz.metric == "l2" else 1e300).ids < 0).all()
+
+
+def test_rows_that_are_no_codes_are_named(index, bz, x):
+    with pytest.raises(ValueError, match="codes is of type ndarray: want Codes"):
+        index.add_codes(x, np.arange(len(x)))
