@@ -13,7 +13,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike
 
-from bebr.arrays import Floats, as_vectors, check_length, normalized
+from bebr.arrays import Floats, as_array, as_vectors, check_length, normalized
 from bebr.binarizer import Binarizer
 from bebr.binarizer.config import METRICS
 from bebr.binarizer.factors import factor_dtype
@@ -209,7 +209,7 @@ def train(
 
 def _sample(x: ArrayLike, seed: int) -> Floats:
     """At most MOST_VECTORS rows; a memory-mapped array is read for these rows only."""
-    array = np.asarray(x)
+    array = as_array(x, "x")
     if array.ndim == 2 and len(array) > MOST_VECTORS:
         rows = np.random.default_rng(seed).choice(len(array), MOST_VECTORS, replace=False)
         array = array[np.sort(rows)]

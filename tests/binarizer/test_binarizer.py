@@ -204,6 +204,17 @@ def test_bad_training_arguments_are_named(vectors, arguments, message):
         bebr.train(arguments.pop("x"), **arguments)
 
 
+@pytest.mark.parametrize("factor_bytes", [1, 2, 4])
+@pytest.mark.parametrize("length", [0, 1e-12, 1e-9, 3e8])
+def test_lengths_whose_squares_are_far_from_one_are_held(vectors, length, factor_bytes):
+    x = vectors[:500] / np.linalg.norm(vectors[:500], axis=1, keepdims=True) * np.float32(length)
+    bz = bebr.train(x, bytes_per_vector=34, metric="l2", factor_bytes=factor_bytes)
+    index = bebr.FlatIndex(bz)
+    index.add(x)
+    found = index.search(x[:50], 1).ids[:, 0]
+    assert (found == np.arange(50)).mean() > 0.9 if length else (found == 0).all()
+
+
 def test_tensors_of_the_wrong_shape_are_named():
     config = {"architecture": "linear", "widths": [16], "metric": "ip", "input_dim": 16}
     square = np.eye(16, dtype=np.float32)
