@@ -18,7 +18,7 @@ IO_FLAG_MMAP = 2
 
 def write_index(index: Index, fname: str | Path) -> None:
     """Writes a trained index to one checksummed file; an old one stays until the new one is whole."""
-    index.bebr_index.save(fname)
+    index._trained("saved").save(fname)
 
 
 def read_index(fname: str | Path, io_flags: int = 0) -> Index:

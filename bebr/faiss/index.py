@@ -121,15 +121,20 @@ class Index(KnownAttributes, ABC):
     def add(self, x: ArrayLike) -> None:
         """Adds vectors float32[n, d] under the next ids after the largest so far."""
         vectors = as_vectors(x, "x", self._d)
-        self._ready(vectors).add(vectors)
+        if (rows := self._ready(vectors)) is not None:
+            rows.add(vectors)
 
     def add_with_ids(self, x: ArrayLike, ids: ArrayLike) -> None:
         """Adds vectors float32[n, d] under ids int64[n], each of them 0 or above and new."""
         vectors = as_vectors(x, "x", self._d)
-        self._ready(vectors).add(vectors, ids)
+        if (rows := self._ready(vectors)) is not None:
+            rows.add(vectors, ids)
 
-    def _ready(self, vectors: Floats) -> Rows:
-        if self._rows is None and self._trains_itself and len(vectors):
+    def _ready(self, vectors: Floats) -> Rows | None:
+        """What takes them; None: there are none to train it on, and so none to add."""
+        if self._rows is None and self._trains_itself:
+            if not len(vectors):
+                return None
             self.train(vectors)
         return self._trained("added to")
 
@@ -144,12 +149,12 @@ class Index(KnownAttributes, ABC):
         there are fewer, I is -1 and D the largest float32, or for inner products the least."""
         queries = as_vectors(x, "x", self._d)
         worst = np.finfo(np.float32).max * (1 if self._metric_type == METRIC_L2 else -1)
-        if self._rows is None or not len(queries):
+        if not self._searchable(queries):
             shape = (len(queries), check_k(k))
             return np.full(shape, worst, np.float32), np.full(shape, -1, np.int64)
         hits: Hits = self._rows.search(queries, k, **self._options(params))
         hits.scores[hits.ids < 0] = worst
-        return hits.scores, hits.ids
+        return self._distances(hits.scores), hits.ids
 
     def range_search(
         self, x: ArrayLike, thresh: float, *, params: SearchParameters | None = None
@@ -157,10 +162,20 @@ class Index(KnownAttributes, ABC):
         """(lims, D, I) of all rows with a squared distance of at most ``thresh``, or an inner product of at least it,
         by code: those of query i are ``[lims[i]:lims[i + 1]]``, the best first."""
         queries = as_vectors(x, "x", self._d)
-        if self._rows is None or not len(queries):
+        if not self._searchable(queries):
             return np.zeros(len(queries) + 1, np.uint64), np.empty(0, np.float32), np.empty(0, np.int64)
         hits = self._rows.search_range(queries, thresh, **self._options(params))
-        return hits.offsets.astype(np.uint64), hits.scores, hits.ids
+        return hits.offsets.astype(np.uint64), self._distances(hits.scores), hits.ids
+
+    def _searchable(self, queries: Floats) -> bool:
+        """Whether there is anything to do."""
+        if self._rows is None and not self._trains_itself:
+            self._trained("searched")
+        return self._rows is not None and len(queries) > 0
+
+    def _distances(self, scores: Floats) -> Floats:
+        """In place: a squared distance by code may fall short of 0, and scripts take roots."""
+        return np.maximum(scores, 0, out=scores) if self._metric_type == METRIC_L2 else scores
 
     def _options(self, params: SearchParameters | None) -> dict[str, Any]:
         """Of a search of bebr."""

@@ -115,3 +115,36 @@ def test_vectors_come_back_with_results(vectors):
     scores, ids, found = index.search_and_reconstruct(vectors[:2], 301)
     np.testing.assert_allclose(found[0, 0], vectors[0], atol=1e-3)
     assert scores.shape == ids.shape == (2, 301) and found.shape == (2, 301, 64) and np.isnan(found[:, 300]).all()
+
+
+def test_no_rows_are_added_to_an_index_that_trains_itself(vectors):
+    for index in (faiss.IndexFlatL2(64), faiss.IndexHNSWFlat(64)):
+        index.add(vectors[:0])
+        index.add_with_ids(vectors[:0], [])
+        assert index.ntotal == 0 and index.is_trained
+        index.add(vectors[:500])
+        assert index.assign(vectors[:3]).tolist() == [0, 1, 2]
+
+
+def test_an_untrained_index_is_not_searched(vectors):
+    for index in (faiss.IndexBEBR(64, 18), faiss.IndexIVF(64, 8)):
+        for call in (lambda one=index: one.search(vectors[:1], 3), lambda one=index: one.range_search(vectors[:1], 1)):
+            with pytest.raises(ValueError, match="before it is searched"):
+                call()
+
+
+def test_squared_distances_have_roots():
+    x = (np.random.default_rng(0).standard_normal((300, 3)) @ np.eye(3, 64)).astype(np.float32)
+    index = faiss.IndexBEBR(64, 6)
+    index.train(x)
+    index.add(x)
+    assert (index.bebr_index.search(x, 1).scores < 0).any()  # by code, one falls short
+    assert index.search(x, 1)[0].min() == 0 and index.range_search(x, 0.1)[1].min() == 0
+
+
+def test_rows_of_zeros_are_rows():
+    zeros = np.zeros((5, 16), np.float32)
+    for index in (faiss.IndexFlatL2(16), faiss.IndexFlatIP(16)):
+        index.add(zeros)
+        index.add(zeros + 1)
+        assert (index.search(zeros[:1] + 1, 2)[1] >= 5).all()
