@@ -223,6 +223,40 @@ def test_going_on_with_other_arguments_is_refused(vectors, bz, tmp_path, monkeyp
     assert out.read_bytes() == in_memory(index, vectors, None, tmp_path / "twin.bebr")
 
 
+def test_going_on_with_what_was_changed_in_its_middle_is_refused(vectors, bz, tmp_path):
+    """Chunks hold the rows and ids of before."""
+    ids = np.arange(len(vectors))
+    options = {"nlist": LISTS, "binarizer": bz, "ids": ids}
+
+    def stop(stage, done, total):
+        if stage == "merging":
+            raise OSError("the disk went away")
+
+    out = tmp_path / "o.bebr"
+    with pytest.raises(OSError, match="the disk went away"):
+        bebr.build(vectors, out, progress=stop, **options)
+    other, late = ids.copy(), vectors.copy()
+    other[1500], late[1500, 3] = 10**6, 0
+    with pytest.raises(ValueError, match="began with ids"):
+        bebr.build(vectors, out, **options | {"ids": other})
+    with pytest.raises(ValueError, match="began with source"):
+        bebr.build(late, out, **options)
+    assert len(bebr.build(vectors, out, **options)) == len(vectors)
+
+
+@pytest.mark.parametrize("source", [None, 3, [[0.5, 0.5]], iter([])])
+def test_what_is_no_source_is_named(source, bz, tmp_path):
+    with pytest.raises(ValueError, match=r"source is of type \w+: want a path"):
+        bebr.build(source, tmp_path / "o.bebr", binarizer=bz)
+
+
+def test_a_tensor_is_an_array(vectors, bz, tmp_path):
+    torch = pytest.importorskip("torch")
+    bebr.build(torch.tensor(vectors), tmp_path / "t.bebr", nlist=LISTS, binarizer=bz)
+    bebr.build(vectors, tmp_path / "a.bebr", nlist=LISTS, binarizer=bz)
+    assert (tmp_path / "t.bebr").read_bytes() == (tmp_path / "a.bebr").read_bytes()
+
+
 def test_a_damaged_chunk_is_found_and_named(vectors, bz, tmp_path, monkeypatch):
     monkeypatch.setattr("bebr.bulk.setup.sampled", lambda stream, count, block: iter([vectors]))
     out = tmp_path / "o.bebr"

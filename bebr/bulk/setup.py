@@ -73,7 +73,7 @@ class Setup:
             "bytes_per_vector": options.bytes_per_vector,
             "binarizer": None if options.binarizer is None else options.binarizer.digest,
             "metric": options.model_metric,
-            "ids": None if ids is None else [len(ids), *ids[:4].tolist(), *ids[-4:].tolist()],
+            "ids": None if ids is None else fingerprint(ids),
             "optimize": options.optimize,
             "rescore": options.rescore,
             "seed": options.seed,

@@ -12,11 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from bebr.arrays import Floats
 from bebr.files import replacing, write_atomically
 
 FIRST_ROWS = 1024
+_BLOCK = 1 << 16  # rows
 _BEGUN = {"lock", "build.json"}  # all there is before the model is trained
 
 
@@ -93,9 +95,12 @@ class Work:
         shutil.rmtree(self.folder)
 
 
-def fingerprint(first: Floats) -> str:
-    """Of the first vectors of a source: another source of the same shape has another one."""
-    return hashlib.sha256(np.ascontiguousarray(first[:FIRST_ROWS]).tobytes()).hexdigest()[:16]
+def fingerprint(rows: NDArray[Any]) -> str:
+    """Of all rows of an array, read block by block: what was learnt and written of another one is of no use."""
+    digest = hashlib.sha256()
+    for start in range(0, len(rows), _BLOCK):
+        digest.update(np.ascontiguousarray(rows[start : start + _BLOCK]).data)
+    return digest.hexdigest()[:16]
 
 
 def _short(value: Any) -> str:

@@ -7,25 +7,32 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 import numpy as np
 from numpy.typing import NDArray
 
+from bebr.arrays import as_array
 from bebr.vectors.convert import to_float32
 from bebr.vectors.reader import READABLE, open_file
 from bebr.vectors.remote import expanded, facts, is_url
 
 Floats = NDArray[np.float32]
+_SUMMED = 1 << 14  # rows of an array at once
 # Blocks float32[m, d] of any m from row ``start`` on, the same whenever it is asked.
 Blocks = Callable[[int], Iterator[Floats]]
 
 
 class VectorStream(ABC):
-    """``rows`` vectors of ``dim`` dimensions, read from any row on. ``mark`` says in plain values which they are."""
+    """``rows`` vectors of ``dim`` dimensions, read from any row on."""
 
     rows: int
     dim: int
-    mark: list[Any]
+
+    @property
+    @abstractmethod
+    def mark(self) -> list[Any]:
+        """Plain values that are others where the vectors are."""
 
     @abstractmethod
     def blocks(self, start: int, stop: int, size: int) -> Iterator[Floats]:
@@ -48,9 +55,16 @@ def stream(
         raise ValueError(f"rows: got {rows}, wanted at least 1")
     if isinstance(source, np.ndarray):
         return _Array(source, rows)
+    if hasattr(source, "__array__"):  # a tensor of torch, a table of pandas
+        return _Array(as_array(source, "source"), rows)
     if callable(source):
         return _Function(source, rows)
-    given = [source] if isinstance(source, str | Path) else list(source)
+    given = [source] if isinstance(source, str | Path) else list(source) if isinstance(source, Sequence) else None
+    if given is None or not all(isinstance(one, str | Path) for one in given):
+        raise ValueError(
+            f"source is of type {type(source).__name__}: want a path, several of them, an array of numpy [n, d], or a "
+            "function that yields such"
+        )
     if given and all(map(is_url, given)):
         return _Files([name for url in given for name in expanded(str(url))], column, rows)
     paths = [Path(path) for path in given]
@@ -79,7 +93,17 @@ class _Array(VectorStream):
             raise ValueError(f"source: got an array of shape {list(array.shape)}, wanted vectors [n, d]")
         self._array = array[:rows]
         self.rows, self.dim = self._array.shape
-        self.mark = ["array", self.rows, self.dim]
+
+    @property
+    def mark(self) -> list[Any]:
+        """Of a mapped array its file's; else a checksum of all numbers, which takes a second for some GB."""
+        array, shape = self._array, ["array", self.rows, self.dim]
+        if isinstance(array, np.memmap) and array.filename is not None:
+            return [*shape, *_facts(Path(array.filename))]
+        checksum = 0
+        for start in range(0, self.rows, _SUMMED):
+            checksum = crc32(np.ascontiguousarray(array[start : start + _SUMMED]).data, checksum)
+        return [*shape, checksum]
 
     def blocks(self, start: int, stop: int, size: int) -> Iterator[Floats]:
         pieces = ((row, self._array[row : min(row + size, stop)]) for row in range(start, stop, size))
@@ -95,7 +119,10 @@ class _Function(VectorStream):
         if not isinstance(first, np.ndarray) or first.ndim != 2 or 0 in first.shape:
             raise ValueError(f"source(0) yields {type(first).__name__}: want arrays float32[m, d]")
         self.dim = first.shape[1]
-        self.mark = ["function", rows, self.dim]
+
+    @property
+    def mark(self) -> list[Any]:
+        return ["function", self.rows, self.dim]
 
     def blocks(self, start: int, stop: int, size: int) -> Iterator[Floats]:
         return _checked(self._pieces(start, stop, size), "source")
@@ -132,7 +159,11 @@ class _Files(VectorStream):
                 raise ValueError(f"{path}: got {file.dim} dimensions, wanted {self.dim} as in {paths[0]}")
         there = sum(file.rows for file in self._files)
         self.rows = there if rows is None else min(rows, there)
-        self.mark = ["files", self.rows, self.dim, *map(_facts, paths)]
+        self._facts = [_facts(path) for path in paths]
+
+    @property
+    def mark(self) -> list[Any]:
+        return ["files", self.rows, self.dim, *self._facts]
 
     def blocks(self, start: int, stop: int, size: int) -> Iterator[Floats]:
         first = 0
