@@ -86,6 +86,20 @@ def as_radius(radius: float) -> float:
     return min(max(value, -_MOST), _MOST)
 
 
+def check_whole(value: int, name: str) -> int:
+    """``value`` if it is an integer, else ``ValueError``."""
+    if isinstance(value, bool) or not isinstance(value, int | np.integer):
+        raise ValueError(f"{name} is {value!r}: want an integer")
+    return int(value)
+
+
+def check_seed(seed: int) -> int:
+    """``seed`` if it is an integer of at least 0, else ``ValueError``."""
+    if check_whole(seed, "seed") < 0:
+        raise ValueError(f"seed is {seed}: want an integer of at least 0")
+    return int(seed)
+
+
 def check_dim(dim: int, name: str) -> int:
     """``dim`` if vectors may have so many dimensions, else ``ValueError``."""
     if isinstance(dim, bool) or not isinstance(dim, int | np.integer) or not 1 <= dim <= _MAX_DIM:

@@ -13,6 +13,7 @@ from functools import cache
 from typing import Any
 
 from bebr import core
+from bebr.arrays import check_whole
 
 # Multiply-adds of a run's largest product, or of a step down a gradient, from which threads may pay: 7,300 vectors of
 # 384 dimensions.
@@ -25,7 +26,7 @@ _found: list[int] = []  # threads of each library before the first of them
 
 def set_num_threads(n: int) -> None:
     """Set how many threads search and encoding use, the caller's included; ``ValueError`` unless 1 <= n <= 1024."""
-    if n < 1:
+    if check_whole(n, "num_threads") < 1:
         raise ValueError(f"num_threads is {n}: want 1 to 1024")
     core.set_num_threads(n)
 

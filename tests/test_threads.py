@@ -49,6 +49,12 @@ def test_only_much_work_takes_threads(three):
     assert now() == {3}
 
 
+@pytest.mark.parametrize("n", [1.5, "2", None, True])
+def test_a_number_of_threads_is_an_integer(n):
+    with pytest.raises(ValueError, match=r"num_threads is .*: want an integer"):
+        bebr.set_num_threads(n)
+
+
 def test_what_fails_leaves_the_threads_as_they_were(three):
     with pytest.raises(ValueError, match="stopped"), threads.blas_threads(LITTLE):
         raise ValueError("stopped")

@@ -7,6 +7,7 @@ from typing import TypedDict
 
 from numpy.typing import ArrayLike
 
+from bebr.arrays import check_seed
 from bebr.binarizer import Binarizer
 from bebr.index.raw import RawType
 from bebr.training.linear.closed_form import Progress
@@ -55,7 +56,7 @@ class Options:
             raise ValueError("want exactly one of bytes_per_vector and binarizer")
         if self.binarizer is not None and self.metric not in (None, self.binarizer.metric):
             raise ValueError(f"metric is {self.metric!r}: the binarizer's is {self.binarizer.metric!r}")
-        object.__setattr__(self, "seed", int(self.seed))  # numpy's, too
+        object.__setattr__(self, "seed", check_seed(self.seed))  # of numpy, too
 
     @property
     def model_metric(self) -> str:

@@ -304,6 +304,13 @@ class Index(KnownAttributes, ABC):
             self._engine.save(name, sections, self._raw.core)
 
 
+def check_binarizer(bz: Binarizer) -> Binarizer:
+    """``bz`` if it is one, else ``ValueError``."""
+    if not isinstance(bz, Binarizer):
+        raise ValueError(f"binarizer is of type {type(bz).__name__}: want a Binarizer, of bebr.train or Binarizer.load")
+    return bz
+
+
 def row_format(bz: Binarizer) -> core.RowFormat:
     """What the extension must know of a binarizer's codes."""
     return core.RowFormat(*format_arguments(bz))

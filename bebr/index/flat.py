@@ -8,7 +8,7 @@ from bebr import core
 from bebr.binarizer import Binarizer
 from bebr.binarizer.codes import PreparedQueries, Query
 from bebr.device import Device, on_a_device
-from bebr.index.base import Hits, RangeHits, check_oversampling, row_format
+from bebr.index.base import Hits, RangeHits, check_binarizer, check_oversampling, row_format
 from bebr.index.device import DeviceIndex, Resident
 from bebr.index.raw import RawType, RawVectors
 
@@ -41,7 +41,7 @@ class FlatIndex(DeviceIndex):
         device: Device = "cpu",
         resident: Resident = None,
     ) -> None:
-        self._binarizer = binarizer
+        self._binarizer = check_binarizer(binarizer)
         self._raw = RawVectors.make(rescore, binarizer)
         self._engine = core.Index.flat(row_format(binarizer))
         self._next_id = 0

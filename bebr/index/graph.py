@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike
 from bebr import core
 from bebr.binarizer import Binarizer
 from bebr.binarizer.codes import PreparedQueries, Query
-from bebr.index.base import Hits, Index, RangeHits, check_integer, row_format
+from bebr.index.base import Hits, Index, RangeHits, check_binarizer, check_integer, row_format
 from bebr.index.raw import RawType, RawVectors
 
 EF_SEARCH = 64
@@ -46,7 +46,7 @@ class GraphIndex(Index):
         inline: int = 0,
         rescore: RawType | None = None,
     ) -> None:
-        self._binarizer = binarizer
+        self._binarizer = check_binarizer(binarizer)
         self._raw = RawVectors.make(rescore, binarizer)
         gram, mean, mean_norm = binarizer.code_space()
         self._engine = core.Index.graph(

@@ -11,12 +11,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from bebr import core
-from bebr.arrays import Floats
+from bebr.arrays import Floats, check_seed
 from bebr.binarizer import Binarizer
 from bebr.binarizer.codes import PreparedQueries, Query
 from bebr.device import Device, on_a_device
 from bebr.errors import CorruptFile
-from bebr.index.base import Hits, RangeHits, check_integer, check_k, row_format
+from bebr.index.base import Hits, RangeHits, check_binarizer, check_integer, check_k, row_format
 from bebr.index.calibration import calibrated
 from bebr.index.device import DeviceIndex, Resident
 from bebr.index.kmeans import kmeans
@@ -60,9 +60,9 @@ class IVFIndex(DeviceIndex):
         device: Device = "cpu",
         resident: Resident = None,
     ) -> None:
-        self._binarizer = binarizer
+        self._binarizer = check_binarizer(binarizer)
         self._raw = RawVectors.make(rescore, binarizer)
-        self._nlist, self._seed = check_integer("nlist", nlist, MOST_LISTS), int(seed)
+        self._nlist, self._seed = check_integer("nlist", nlist, MOST_LISTS), check_seed(seed)
         self._next_id = 0
         self._nprobe = min(_NPROBE, self._nlist)
         self._margin: float | None = None
@@ -130,9 +130,10 @@ class IVFIndex(DeviceIndex):
         if truth is None:
             wanted = self.search_prepared(prepared, k, nprobe=self._nlist, margin="exact").ids
         else:
-            wanted = np.asarray(truth)[:, :k]
-            if wanted.shape != (len(prepared.y), k):
-                raise ValueError(f"truth has shape {np.shape(truth)}: want ({len(prepared.y)}, {k} or more)")
+            wanted = np.asarray(truth)
+            if wanted.ndim != 2 or len(wanted) != len(prepared.y) or wanted.shape[1] < k:
+                raise ValueError(f"truth has shape {wanted.shape}: want ({len(prepared.y)}, {k} or more)")
+            wanted = wanted[:, :k]
         margins = sorted({*_MARGINS, self._binarizer.settings.margin})
         found = calibrated(self, self.nlist, prepared, wanted, target_recall, margins)
         self._nprobe, self._margin = found.nprobe, found.margin

@@ -13,7 +13,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike
 
-from bebr.arrays import Floats, as_array, as_vectors, check_length, normalized
+from bebr.arrays import Floats, as_array, as_vectors, check_length, check_seed, check_whole, normalized
 from bebr.binarizer import Binarizer
 from bebr.binarizer.config import METRICS
 from bebr.binarizer.factors import factor_dtype
@@ -94,6 +94,12 @@ def train(
     progress: called with (stage, done, total).
     Raises ``ValueError``, which names the argument.
     """
+    for name, value in (("bytes_per_vector", bytes_per_vector), ("dims", dims), ("bits", bits)):
+        if value is not None:
+            check_whole(value, name)
+    if widths is not None and np.ndim(widths) != 1:
+        raise ValueError(f"widths is {widths!r}: want the bits of each plane, as (64, 32)")
+    check_seed(seed)
     if stage_factor and architecture != "linear":
         raise ValueError(f"stage_factor is for architecture='linear': got {architecture!r}")
     if metric not in METRICS:

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from bebr.arrays import check_dim, check_length
+from bebr.arrays import check_dim, check_length, check_seed, check_whole
 from bebr.binarizer import Binarizer
 from bebr.binarizer.config import FIRST_STAGE_ROWS, METRICS
 from bebr.threads import blas_threads
@@ -53,7 +53,8 @@ def untrained(
     if metric == "cosine" and norm != 1:
         raise ValueError(f"norm is {norm!r}: want 1 with metric='cosine', which scales vectors to that length")
     check_length(norm, "norm")
-    size = check_bytes(bytes_per_vector, dim)
+    size = check_bytes(check_whole(bytes_per_vector, "bytes_per_vector"), dim)
+    check_seed(seed)
     whole = 8 * -(-dim // 8)
     widths = untrained_widths(dim, size)
 

@@ -195,6 +195,12 @@ def bad_training():
     yield {"bytes_per_vector": 18, "metric": "dot"}, "metric is 'dot'"
     yield {"bytes_per_vector": 18, "architecture": "cnn"}, "architecture is 'cnn'"
     yield {"bytes_per_vector": 18, "hidden": 8}, "unknown option 'hidden'"
+    yield {"bytes_per_vector": "18"}, "bytes_per_vector is '18': want an integer"
+    yield {"bytes_per_vector": 18.5}, "bytes_per_vector is 18.5: want an integer"
+    yield {"dims": 64, "bits": 2.0}, "bits is 2.0: want an integer"
+    yield {"widths": 64}, "widths is 64: want the bits of each plane"
+    yield {"bytes_per_vector": 18, "seed": 1.5}, "seed is 1.5: want an integer"
+    yield {"bytes_per_vector": 18, "seed": -1}, "seed is -1: want an integer of at least 0"
 
 
 @pytest.mark.parametrize(("arguments", "message"), list(bad_training()))

@@ -323,3 +323,10 @@ def test_a_radius_that_is_no_number_is_named(kind, bz, x, radius):
 def test_rows_that_are_no_codes_are_named(index, bz, x):
     with pytest.raises(ValueError, match="codes is of type ndarray: want Codes"):
         index.add_codes(x, np.arange(len(x)))
+
+
+@pytest.mark.parametrize("model", [None, "m.safetensors", np.zeros(3)])
+def test_what_is_no_binarizer_is_named(model):
+    for make in (bebr.FlatIndex, bebr.IVFIndex, bebr.GraphIndex):
+        with pytest.raises(ValueError, match=r"binarizer is of type \w+: want a Binarizer"):
+            make(model)

@@ -272,6 +272,7 @@ def bad_calls():
     yield "margin below zero", lambda ix, x: ix.search(x, 1, margin=-1), "margin is -1"
     yield "margin of text", lambda ix, x: ix.search(x, 1, margin="all"), "margin is 'all'"
     yield "target", lambda ix, x: ix.calibrate(x, 1.5, 3), "target_recall is 1.5"
+    yield "truth", lambda ix, x: ix.calibrate(x, 0.9, 3, truth=[1, 2]), r"truth has shape \(2,\): want \(10, 3"
     yield "truth", lambda ix, x: ix.calibrate(x, 0.9, 3, truth=[[1]]), r"truth has shape \(1, 1\): want \(10, 3"
     yield "radius", lambda ix, x: ix.search(x, 1, radius=np.nan), "radius is nan"
     yield "range", lambda ix, x: ix.search_range(x, "near"), "radius is 'near'"

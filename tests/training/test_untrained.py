@@ -110,6 +110,8 @@ def test_norm_is_the_length_that_steps_are_set_for(metric):
         ({"metric": "l2", "norm": 0}, "norm is 0: want a finite number above 0"),
         ({"metric": "l2", "norm": 1e-20}, "norm is 1e-20: want 1e-16 to"),
         ({"metric": "l2", "norm": float("inf")}, "norm is inf"),
+        ({"seed": 0.5}, "seed is 0.5: want an integer"),
+        ({"bytes_per_vector": 10.5}, "bytes_per_vector is 10.5: want an integer"),
         ({"norm": 2.0}, "norm is 2.0: want 1 with metric='cosine'"),
     ],
 )

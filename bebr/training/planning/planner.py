@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from bebr.arrays import check_seed, check_whole
 from bebr.binarizer.codes import Query
 from bebr.binarizer.config import METRICS
 from bebr.index import check_k
@@ -131,6 +132,9 @@ def plan(
         raise ValueError(f"metric is {metric!r}: want one of {', '.join(METRICS)}")
     if index is not None and index not in KINDS:
         raise ValueError(f"index is {index!r}: want one of {', '.join(KINDS)}")
+    if bytes_per_vector is not None:
+        check_whole(bytes_per_vector, "bytes_per_vector")
+    check_seed(seed)
     room = None if memory is None else parse_size(memory)
     holdout = Holdout(x, metric, check_k(k), rows, seed)
     kind, dim = index or usual_kind(holdout.rows), holdout.base.shape[1]
