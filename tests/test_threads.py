@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 
 import numpy as np
@@ -149,3 +151,26 @@ def test_calls_of_the_foreground_are_counted():
     thread.start()
     thread.join()
     assert _core.foreground_calls() == searched
+
+
+@pytest.mark.parametrize("work", ["index.search(x[:50], 10)", "model.encode(x[:200])", "len(index)"])
+def test_a_program_ends_while_daemon_threads_work(work):
+    """They want Python's lock back when there is none any more."""
+    code = f"""
+import sys, threading, time
+import numpy as np
+import bebr
+x = np.random.default_rng(0).standard_normal((20000, 64)).astype(np.float32)
+model = bebr.untrained(64, 34)
+index = bebr.FlatIndex(model)
+index.add(x)
+def forever():
+    while True:
+        {work}
+for _ in range(3):
+    threading.Thread(target=forever, daemon=True).start()
+time.sleep(0.2)
+sys.exit(3)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (3, "")

@@ -87,7 +87,7 @@ py::object numpy_of(const AnswerArray& array, const py::object& dtype, const std
   void* to = values.mutable_data();
   const size_t bytes = static_cast<size_t>(values.size()) * array.entry_bytes();
   if (bytes > 0) {
-    const py::gil_scoped_release release;
+    const GilRelease release;
     const cuda::OnDevice there(array.device);
     cuda::download(to, array.at, bytes);
   }

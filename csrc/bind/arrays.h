@@ -15,6 +15,7 @@
 
 #include "base/error.h"
 #include "base/file.h"
+#include "bind/gil.h"
 #include "code/spec.h"
 #include "index/rows.h"
 
@@ -23,7 +24,7 @@ namespace bebr {
 namespace py = pybind11;
 
 // For what waits for a lock or works on rows.
-using NoGil = py::call_guard<py::gil_scoped_release>;
+using NoGil = py::call_guard<GilRelease>;
 inline const NoGil kNoGil;
 
 // The same for work on `rows` rows: that on a few is over sooner than the GIL would be had again.
@@ -35,7 +36,7 @@ class NoGilFor {
   }
 
  private:
-  std::optional<py::gil_scoped_release> release_;
+  std::optional<GilRelease> release_;
 };
 
 template <typename T>

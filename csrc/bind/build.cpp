@@ -20,7 +20,7 @@ class IvfBuild {
     expect_shape(x, "x", {-1, static_cast<py::ssize_t>(raw_.dim)});
     py::array_t<uint8_t> rows({x.shape(0), static_cast<py::ssize_t>(raw_.stride())});
     uint8_t* out = rows.mutable_data();
-    py::gil_scoped_release release;
+    GilRelease release;
     store_raw(raw_, static_cast<size_t>(x.shape(0)), x.data(), out);
     return rows;
   }
@@ -45,12 +45,12 @@ class IvfBuild {
                             static_cast<uint32_t>(centroids_.size()),
                             raw ? raw->data() : nullptr,
                             raw_.stride()};
-    py::gil_scoped_release release;
+    GilRelease release;
     bebr::write_chunk(path, format_, rows);
   }
 
   std::pair<uint64_t, uint64_t> chunk_rows(const std::string& path) const {
-    py::gil_scoped_release release;
+    GilRelease release;
     const ChunkHead head = Chunk::open(path, format_, static_cast<uint32_t>(centroids_.size()), raw_bytes()).head();
     return {head.first_row, head.rows};
   }
@@ -64,7 +64,7 @@ class IvfBuild {
       progress(done, rows);
     };
     const MergeJob job = {format_, centroids_, chunks, held.sections, raw_, memory, tell};
-    py::gil_scoped_release release;
+    GilRelease release;
     merge_chunks(path, job);
   }
 
@@ -94,7 +94,7 @@ py::tuple means_of_lists(const Array<float>& x, const Array<uint32_t>& lists, co
     float* out = means.mutable_data();
     const auto dim = static_cast<uint32_t>(before.shape(1));
     const float* from = x.data();
-    py::gil_scoped_release release;
+    GilRelease release;
     list_means(from, dim, of, sizes, out);
   }
   std::copy(sizes.begin(), sizes.end(), counted.mutable_data());
@@ -109,7 +109,7 @@ py::array_t<uint32_t> assigned(const Centroids& centroids, const Array<float>& x
   uint32_t* out = lists.mutable_data();
   const float* from = x.data();
   const auto n = static_cast<size_t>(x.shape(0));
-  py::gil_scoped_release release;
+  GilRelease release;
   centroids.assign(from, n, out, roughly);
   return lists;
 }

@@ -73,7 +73,7 @@ std::shared_ptr<CollectionPart> make_part(const Index& index, const std::optiona
   if (!index.immutable()) fail(ErrorCode::InvalidArgument, "index may change: want a file's, or a frozen tail");
   auto part = std::make_shared<CollectionPart>();
   {
-    const py::gil_scoped_release release;
+    const GilRelease release;
     part->reader = index.reading().segment;
   }
   part->tail = std::move(tail);
@@ -149,7 +149,7 @@ py::tuple found_by(py::ssize_t n, const PyAsked& asked, const Run& run) {
   int64_t* const to_ids = ids.mutable_data();
   const CollectionSearch view = asked.view();
   {
-    const py::gil_scoped_release release;
+    const GilRelease release;
     run(view, to_scores, to_ids);
   }
   return py::make_tuple(scores, ids);

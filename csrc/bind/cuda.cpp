@@ -41,7 +41,7 @@ std::unique_ptr<cuda::RowSearch> make(size_t device, const RowFormat& format, co
     residency.kind = cuda::Residency::Signs;
   else if (kind != "any")
     fail(ErrorCode::InvalidArgument, "kind is '" + kind + "': want any, whole or sign");
-  const py::gil_scoped_release release;
+  const GilRelease release;
   return std::make_unique<cuda::RowSearch>(device, format, rows, cuda::SearchLimits{}, residency);
 }
 
@@ -90,7 +90,7 @@ py::tuple search(const cuda::RowSearch& index, const Array<float>& y, const Arra
   float* scores_out = scores.mutable_data();
   int64_t* ids_out = ids.mutable_data();
   {
-    const py::gil_scoped_release release;
+    const GilRelease release;
     index.search(asked, scores_out, ids_out);
   }
   return py::make_tuple(scores, ids);
@@ -117,7 +117,7 @@ py::tuple search_there(const cuda::RowSearch& index, const Array<float>& y, cons
   unit.radius = radius.value_or(0);
   cuda::DeviceAnswers answers;
   {
-    const py::gil_scoped_release release;
+    const GilRelease release;
     answers = index.search_there(asked, unit);
   }
   return shown(std::move(answers), index.device(), y.shape(0), static_cast<py::ssize_t>(k));

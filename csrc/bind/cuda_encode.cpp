@@ -42,7 +42,7 @@ std::unique_ptr<cuda::Encoder> make_encoder(size_t device, const std::string& ar
   for (const auto& [of, mean, planes] : decoders)
     model.decoders.push_back(
         {of.data(), mean.data(), static_cast<uint32_t>(mean.size()), static_cast<uint32_t>(planes)});
-  const py::gil_scoped_release release;
+  const GilRelease release;
   return std::make_unique<cuda::Encoder>(device, model);
 }
 
@@ -55,7 +55,7 @@ py::tuple encoded(const cuda::Encoder& encoder, const cuda::Vectors& x, bool opt
   uint8_t* to = planes.mutable_data();
   const cuda::EncodedNorms wanted{norms.mutable_data(), lengths.mutable_data()};
   {
-    const py::gil_scoped_release release;
+    const GilRelease release;
     encoder.encode(x, optimize, to, wanted);
   }
   return py::make_tuple(planes, norms, lengths);
@@ -78,7 +78,7 @@ py::array_t<float> brought(size_t device, const py::object& queries, uint32_t di
   const cuda::Vectors x = vectors_on_device(queries, "queries", device, dim, keep);
   py::array_t<float> out({static_cast<py::ssize_t>(x.rows), static_cast<py::ssize_t>(dim)});
   float* to = out.mutable_data();
-  const py::gil_scoped_release release;
+  const GilRelease release;
   cuda::bring(device, x, dim, to);
   return out;
 }
@@ -89,7 +89,7 @@ py::array_t<uint32_t> assign(const cuda::Centroids& centroids, const Array<float
   uint32_t* out = lists.mutable_data();
   const float* from = x.data();
   const auto n = static_cast<size_t>(x.shape(0));
-  const py::gil_scoped_release release;
+  const GilRelease release;
   centroids.assign(from, n, out);
   return lists;
 }

@@ -69,7 +69,7 @@ Described by_interface(const py::object& x) {
     const auto handle = stream.cast<uint64_t>();
     if (handle == 0) refuse(std::string("has a ") + kInterface + " with stream 0", "None, 1, 2 or a stream's handle");
     if (handle != 1) {  // the stream that encoding runs on
-      const py::gil_scoped_release release;
+      const GilRelease release;
       cuda::wait_for(handle);
     }
   }

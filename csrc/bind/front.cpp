@@ -8,6 +8,7 @@
 #include <algorithm>
 
 #include "base/error.h"
+#include "bind/gil.h"
 #include "bind/hits.h"
 #include "client/caller.h"
 #include "client/lookout.h"
@@ -244,7 +245,7 @@ py::tuple search(Caller& caller, std::string_view path, std::string_view head, c
   message.append(head).append(numbers);
   Reply reply;
   {
-    const py::gil_scoped_release released;
+    const GilRelease released;
     reply = caller.call(path, message, seconds, [] {
       const py::gil_scoped_acquire held;
       return PyErr_CheckSignals() == 0;
@@ -266,7 +267,7 @@ py::tuple search(Caller& caller, std::string_view path, std::string_view head, c
 py::list news_of(Lookout& lookout) {
   std::vector<Lookout::News> news;
   {
-    const py::gil_scoped_release released;
+    const GilRelease released;
     news = lookout.news();
   }
   py::list made;
@@ -282,7 +283,7 @@ PYBIND11_MODULE(_front, m) {
   m.doc() = "The HTTP/2 front of a bebr server, and a client. Used by bebr.serve.";
   py::module_::import("bebr._core");  // which has the types of budget and searchers
   py::register_local_exception_translator(&translate);
-  const py::call_guard<py::gil_scoped_release> no_gil;
+  const py::call_guard<GilRelease> no_gil;
   py::class_<Front>(m, "Front", py::release_gil_before_calling_cpp_dtor())
       .def(py::init(&make), py::kw_only(), py::arg("host"), py::arg("port"), py::arg("upstream"), py::arg("budget"),
            py::arg("loops"), py::arg("threads"), py::arg("most_batch"), py::arg("queries"), py::arg("k"),

@@ -58,7 +58,7 @@ py::tuple search_groups(const GroupedSnapshot& snapshot, const std::variant<Arra
   const CollectionSearch view = asked.view();
   RowGroups found;
   {
-    const py::gil_scoped_release release;
+    const GilRelease release;
     found = snapshot.search_groups(q, of, static_cast<size_t>(n), view, size);
   }
   const auto width = static_cast<py::ssize_t>(asked.k * size);

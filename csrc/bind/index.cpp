@@ -29,7 +29,7 @@ std::unique_ptr<Index> make_ivf(const RowFormat& format, const Array<float>& cen
   const auto dim = static_cast<uint32_t>(centroids.shape(1));
   const auto count = static_cast<size_t>(centroids.shape(0));
   const float* values = centroids.data();
-  const py::gil_scoped_release release;
+  const GilRelease release;
   auto made = std::make_shared<const Centroids>(dim, count, values, by_product);
   return std::make_unique<Index>(std::make_unique<IvfRows>(format, std::move(made)));
 }
@@ -59,7 +59,7 @@ py::tuple open_index(const std::string& path, bool map, bool verify) {
   std::unique_ptr<Index> index;
   std::shared_ptr<RawVectors> raw;
   {
-    const py::gil_scoped_release release;
+    const GilRelease release;
     file = File::open(path, "", verify || !map);
     index = Index::open(file, map);
     raw = open_raw(file, map, verify, *index);
@@ -74,7 +74,7 @@ py::tuple open_index(const std::string& path, bool map, bool verify) {
 void save(const Index& index, const std::string& path, const PySections& extra, const RawVectors* raw) {
   HeldSections held(extra);
   std::vector<Section>& sections = held.sections;
-  const py::gil_scoped_release release;
+  const GilRelease release;
   std::optional<RawVectors::Saved> saved;
   if (raw != nullptr) saved.emplace(*raw).add_to(sections);
   index.save(path, sections);
@@ -100,20 +100,20 @@ void add(Index& index, const Array<uint8_t>& planes, const Array<uint8_t>& facto
     expect_shape(*lists, "lists", {ids.shape(0)});
     rows.lists = lists->data();
   }
-  const py::gil_scoped_release release;
+  const GilRelease release;
   const EndedBySignals signals;
   index.add(rows);
 }
 
 size_t remove(Index& index, const Array<int64_t>& ids) {
   expect_shape(ids, "ids", {-1});
-  const py::gil_scoped_release release;
+  const GilRelease release;
   return index.remove({ids.data(), static_cast<size_t>(ids.size())});
 }
 
 void append(TailRows& tail, const Array<uint8_t>& planes, const Array<uint8_t>& factors, const Array<int64_t>& ids) {
   const NewRows rows = rows_of(tail.format(), planes, factors, ids);
-  const py::gil_scoped_release release;
+  const GilRelease release;
   tail.append(rows.n, rows.planes, rows.factors, rows.ids);
 }
 
@@ -129,7 +129,7 @@ py::tuple arrays_of(const Index& index, Rows rows) {
 py::tuple rows(const Index& index, const std::optional<Array<int64_t>>& ids) {
   Rows out;
   {
-    const py::gil_scoped_release release;
+    const GilRelease release;
     out = ids ? index.rows({ids->data(), static_cast<size_t>(ids->size())}) : index.rows();
   }
   return arrays_of(index, std::move(out));
@@ -141,7 +141,7 @@ py::array ids_by_position(const Index& index) {
   std::span<const int64_t> ids;
   std::vector<int64_t> copy;
   {
-    const py::gil_scoped_release release;
+    const GilRelease release;
     now.emplace(index.reading());
     ids = now->segment->ids();
     if (!index.immutable()) copy.assign(ids.begin(), ids.end());
@@ -165,7 +165,7 @@ py::array_t<int64_t> positions(const Rows& rows, const Array<int64_t>& ids) {
 py::array_t<int64_t> following(const Index& index, int64_t after, size_t skip, size_t count) {
   std::vector<int64_t> rows;
   {
-    const py::gil_scoped_release release;
+    const GilRelease release;
     rows = index.reading().segment->following(after, skip, count);
   }
   const auto n = static_cast<py::ssize_t>(rows.size());
@@ -196,7 +196,7 @@ py::bytes join_texts(const Array<uint64_t>& at, const Array<uint8_t>& text, cons
   auto joined = py::reinterpret_steal<py::bytes>(made);
   auto* out = reinterpret_cast<uint8_t*>(PyBytes_AS_STRING(made));
   const uint8_t* from = text.data();
-  const py::gil_scoped_release release;
+  const GilRelease release;
   for (const int64_t row : wanted) {
     const uint64_t begin = places[static_cast<size_t>(row)], end = places[static_cast<size_t>(row) + 1];
     out = std::copy(from + begin, from + end, out);
@@ -210,13 +210,13 @@ std::shared_ptr<const Segment> segment_of(const Index& index, SegmentKind kind) 
   if (index.kind() != kind)
     fail(ErrorCode::InvalidArgument,
          std::string("this index is ") + kind_name(index.kind()) + ": want " + kind_name(kind));
-  const py::gil_scoped_release release;
+  const GilRelease release;
   return std::static_pointer_cast<const Segment>(index.reading().segment);
 }
 
 std::vector<size_t> list_sizes(const Index& index) {
   const auto segment = segment_of<IvfSegment>(index, SegmentKind::Ivf);
-  const py::gil_scoped_release release;
+  const GilRelease release;
   const Index::Reading now = index.reading();
   return segment->list_sizes(now.dead);
 }
@@ -227,7 +227,7 @@ py::tuple rows_in_lists(const Index& index) {
   Rows out;
   std::vector<size_t> sizes;
   {
-    const py::gil_scoped_release release;
+    const GilRelease release;
     const Index::Reading now = index.reading();
     out = segment->live_rows(now.dead);
     sizes = segment->list_sizes(now.dead);

@@ -75,7 +75,7 @@ std::shared_ptr<Encoder> make_encoder(const std::string& architecture, const std
   const std::vector<std::vector<Layer>> views = networks_of(networks);
   const auto dims = static_cast<py::ssize_t>(spec.dims());
   if (gram) expect_shape(*gram, "gram", {dims, dims});
-  py::gil_scoped_release release;
+  GilRelease release;
   return std::make_shared<Encoder>(kind, spec, views, normalize, gram ? gram->data() : nullptr, sweeps, tries);
 }
 
@@ -106,7 +106,7 @@ std::shared_ptr<Decoder> make_decoder(const Array<float>& weight, const Array<fl
   expect_shape(weight, "decoder weight", {static_cast<py::ssize_t>(spec.dims()), -1});
   expect_shape(bias, "decoder bias", {weight.shape(1)});
   if (bias.size() == 0) fail(ErrorCode::InvalidArgument, "decoder weight has no columns");
-  py::gil_scoped_release release;
+  GilRelease release;
   return std::make_shared<Decoder>(spec, weight.data(), bias.data(), static_cast<uint32_t>(bias.size()));
 }
 

@@ -13,7 +13,7 @@ py::object fields_of(const std::vector<py::bytes>& payloads, size_t most_paths, 
   for (const py::bytes& payload : payloads) texts.emplace_back(payload);
   std::optional<PayloadFields> found;
   {
-    const py::gil_scoped_release release;
+    const GilRelease release;
     found = payload_fields(texts, most_paths, most_depth);
   }
   if (!found) return py::none();
@@ -39,7 +39,7 @@ bool plain(const py::list& payloads) {
     }
     texts.emplace_back(text, static_cast<size_t>(size));
   }
-  const py::gil_scoped_release release;
+  const GilRelease release;
   return plain_payloads(texts);
 }
 

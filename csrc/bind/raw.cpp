@@ -23,7 +23,7 @@ std::span<const int64_t> span_of(const Array<int64_t>& ids) {
 void add(RawVectors& raw, const Array<float>& x, const Array<int64_t>& ids) {
   expect_shape(ids, "ids", {-1});
   expect_shape(x, "x", {ids.shape(0), static_cast<py::ssize_t>(raw.format().dim)});
-  py::gil_scoped_release release;
+  GilRelease release;
   raw.add(static_cast<size_t>(ids.size()), x.data(), ids.data());
 }
 
@@ -31,7 +31,7 @@ py::array values(const RawVectors& raw, const Array<int64_t>& ids) {
   const std::span<const int64_t> wanted = span_of(ids);
   std::vector<float> x;
   {
-    py::gil_scoped_release release;
+    GilRelease release;
     x = raw.values(wanted);
   }
   return to_numpy(std::move(x), {ids.shape(0), static_cast<py::ssize_t>(raw.format().dim)});
@@ -64,7 +64,7 @@ py::tuple rescore(const RawVectors& raw, const Array<float>& queries, const Arra
   float* scores_out = scores.mutable_data();
   int64_t* ids_out = ids.mutable_data();
   {
-    py::gil_scoped_release release;
+    GilRelease release;
     raw.rescore(queries.data(), static_cast<size_t>(n), candidates.data(), params, scores_out, ids_out);
   }
   return py::make_tuple(scores, ids);
@@ -113,7 +113,7 @@ py::array_t<uint8_t> take(const Array<uint8_t>& rows, const Array<int64_t>& whic
   expect_rows(wanted.data(), wanted.size(), rows.shape(0), 0);
   py::array_t<uint8_t> taken({which.shape(0), rows.shape(1)});
   uint8_t* out = taken.mutable_data();
-  const py::gil_scoped_release release;
+  const GilRelease release;
   take_rows(rows.data(), static_cast<size_t>(rows.shape(1)), wanted.data(), wanted.size(), out);
   return taken;
 }
@@ -133,7 +133,7 @@ py::tuple best(const Array<uint8_t>& rows, const std::string& type, const Array<
   float* scores_out = best_scores.mutable_data();
   int64_t* ids_out = best_ids.mutable_data();
   {
-    const py::gil_scoped_release release;
+    const GilRelease release;
     parallel_for(n, 1, [&](size_t begin, size_t end) {
       RawScores exact(format, squared_distance);
       std::vector<uint32_t> there;
@@ -173,7 +173,7 @@ void bind_raw(py::module_& m) {
           "remove",
           [](RawVectors& raw, const Array<int64_t>& ids) {
             const std::span<const int64_t> gone = span_of(ids);
-            py::gil_scoped_release release;
+            GilRelease release;
             return raw.remove(gone);
           },
           py::arg("ids"))

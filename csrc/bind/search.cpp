@@ -71,7 +71,7 @@ py::tuple arrays_of(size_t queries, size_t wanted, const Find& find) {
   float* scores_out = scores.mutable_data();
   int64_t* ids_out = ids.mutable_data();
   {
-    const py::gil_scoped_release release;
+    const GilRelease release;
     const EndedBySignals signals;
     find(scores_out, ids_out);
   }
@@ -164,7 +164,7 @@ py::tuple range_of_index(const Index& index, const PyQueries& queries, const PyO
   std::vector<int64_t> offsets = {0}, ids;
   std::vector<float> scores;
   {
-    const py::gil_scoped_release release;
+    const GilRelease release;
     const EndedBySignals signals;
     QueryBatch batch(index.format().spec, view);
     for (const std::vector<Hit>& hits : index.range(batch, with, allowed)) {
@@ -192,7 +192,7 @@ py::object looked_at(const Index& index, const PyQueries& queries, const PyOptio
   const BitmapView gone = bitmap_of(dead, "dead"), through = bitmap_of(let, "rows");
   LookedAt looked;
   {
-    const py::gil_scoped_release release;
+    const GilRelease release;
     QueryBatch batch(index.format().spec, view);
     const Index::Reading now = index.reading();
     RowFilter filter{through, nullptr, now.dead, now.dead_rows};
@@ -240,7 +240,7 @@ void bind_search(py::module_& m) {
       [](const Array<uint64_t>& words) {
         const uint64_t* from = words.data();
         const auto n = static_cast<size_t>(words.size());
-        const py::gil_scoped_release release;
+        const GilRelease release;
         return std::accumulate(from, from + n, size_t{0}, [](size_t sum, uint64_t word) {
           return sum + static_cast<size_t>(std::popcount(word));
         });
