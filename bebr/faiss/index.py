@@ -187,10 +187,9 @@ class Index(KnownAttributes, ABC):
         ids = self._trained("searched").ids
         return np.asarray(ids[sel.mask(ids)], np.int64)
 
-    def assign(self, x: ArrayLike, k: int = 1) -> Ids:
-        """I of :meth:`search`; of k = 1 int64[n]."""
-        ids = self.search(x, k)[1]
-        return ids[:, 0] if k == 1 else ids
+    def assign(self, x: ArrayLike, k: int | None = None) -> Ids:
+        """I of :meth:`search`, int64[n, k]; without k, which FAISS wants, the nearest of each, int64[n]."""
+        return self.search(x, 1)[1][:, 0] if k is None else self.search(x, k)[1]
 
     def reconstruct(self, key: int) -> Floats:
         """The vector under an id, float32[d]: as kept, else what its code stands for. ``KeyError`` for one that is not

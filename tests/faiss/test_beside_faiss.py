@@ -43,6 +43,12 @@ def test_a_search(metric, vectors, queries):
     assert (steps <= 0).all() if metric == "ip" else (steps >= 0).all()
 
 
+@pytest.mark.parametrize("k", [1, 3])
+def test_an_assignment(metric, vectors, queries, k):
+    ours, wanted = (flat(faiss, metric, vectors).assign(queries, k) for faiss in (bebr.faiss, theirs))
+    same_form((ours,), (wanted,))
+
+
 def test_missing_results_are_padded(metric, vectors):
     for faiss in (bebr.faiss, theirs):
         index = flat(faiss, metric, vectors[:300])
