@@ -63,6 +63,15 @@ std::ostream& operator<<(std::ostream& out, const EncodeCase& c) {
   return out;
 }
 
+// Of every five rows one whose squares are too small for a float, and one whose are too large.
+void far_lengths(std::vector<float>& x, uint32_t dim) {
+  for (size_t i = 0; i < x.size(); ++i) {
+    const size_t row = i / dim;
+    if (row % 5 == 1) x[i] *= 1e-30f;
+    if (row % 5 == 2) x[i] *= 1e30f;
+  }
+}
+
 void compare(Random& random, const EncodeCase& c) {
   const CodeSpec spec = CodeSpec::make(c.widths);
   const uint32_t dims = spec.dims();
@@ -73,6 +82,7 @@ void compare(Random& random, const EncodeCase& c) {
   std::vector<float> x = normals(random, size_t{c.rows} * c.dim, 1);
   for (uint32_t i = 0; i < c.rows; i += 5)  // zeros have no direction, and a bias of their own
     std::fill_n(x.begin() + i * c.dim, c.dim, 0.0f);
+  if (c.normalize) far_lengths(x, c.dim);
   const Layer layer{weight.data(), bias.data(), c.dim, dims};
   cuda::DescentModel descent;
   if (c.descends) descent = {gram.data(), c.sweeps, c.tries};
@@ -146,7 +156,9 @@ BEBR_TEST(encode_recurrent_equals_the_cpu) {
         stacks.emplace_back(random, std::vector<uint32_t>{inner, hidden, spec.widths[t]});
       }
       for (const Stack& stack : stacks) networks.push_back(stack.layers);
-      std::vector<float> x = normals(random, size_t{rows} * dim, 1), given(x), entered(size_t{rows} * inner);
+      std::vector<float> x = normals(random, size_t{rows} * dim, 1);
+      far_lengths(x, dim);
+      std::vector<float> given(x), entered(size_t{rows} * inner);
       std::fill_n(x.begin(), dim, 0.0f);
       std::fill_n(given.begin(), dim, 0.0f);
       normalize_rows(given.data(), rows, dim);
