@@ -96,7 +96,7 @@ class _Array(VectorStream):
 
     @property
     def mark(self) -> list[Any]:
-        """Of a mapped array its file's; else a checksum of all numbers, which takes a second for some GB."""
+        """Of a mapped array its file's; else a checksum of all numbers."""
         array, shape = self._array, ["array", self.rows, self.dim]
         if isinstance(array, np.memmap) and array.filename is not None:
             return [*shape, *_facts(Path(array.filename))]
