@@ -14,8 +14,9 @@ def most_diverse(query: ArrayLike, vectors: ArrayLike, k: int, relevance: float)
     """
     if not 0 <= relevance <= 1:
         raise ValueError(f"relevance is {relevance!r}: want 0 to 1")
-    rows = _unit(np.asarray(vectors, np.float64).reshape(len(np.asarray(vectors)), -1))
-    near = rows @ _unit(np.asarray(query, np.float64).reshape(1, -1))[0] if len(rows) else np.empty(0)
+    wanted = _unit(np.asarray(query, np.float64).reshape(1, -1))
+    rows = _unit(np.asarray(vectors, np.float64).reshape(-1, wanted.shape[1]))
+    near = rows @ wanted[0]
     alike = np.full(len(rows), -np.inf)
     chosen: list[int] = []
     while len(chosen) < min(k, len(rows)):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import math
 import uuid
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
@@ -15,6 +14,7 @@ from bebr.collection.filter_tree import Filter
 from bebr.collection.protocol import CollectionLike, DatabaseLike, Payload
 from bebr.extras import needed
 from bebr.integrations.diversity import most_diverse
+from bebr.integrations.relevance import nearness
 
 with needed("langchain", "bebr.integrations.langchain"):
     from langchain_core.documents import Document
@@ -54,6 +54,7 @@ class BebrVectorStore(VectorStore):
         self._embedding = embedding
         self._text_key, self._metadata_key = text_key, metadata_key
         self._awaited = iscoroutinefunction(collection.search)
+        self._relevance: Callable[[float], float] | None = None
 
     @classmethod
     def create(cls, db: DatabaseLike, name: str, embedding: Embeddings, **options: Any) -> BebrVectorStore:
@@ -100,9 +101,11 @@ class BebrVectorStore(VectorStore):
         ids: Sequence[str | None] | None = None,
         **options: Any,
     ) -> list[str]:
-        """Adds or replaces documents; returns their ids, new ones where none are given. options: of `upsert`."""
-        texts = list(texts)
+        """Adds or replaces documents; returns their ids, new ones where none are given. options: of `upsert`; the
+        ``batch_size`` that LangChain's `index` gives is passed over, for all texts are written by one call."""
+        texts = _listed(texts)
         rows = self._rows(texts, metadatas, ids)
+        options.pop("batch_size", None)
         self._done(self._collection.upsert, rows[0], self._embedding.embed_documents(texts), rows[1], **options)
         return rows[0]
 
@@ -114,8 +117,9 @@ class BebrVectorStore(VectorStore):
         ids: Sequence[str | None] | None = None,
         **options: Any,
     ) -> list[str]:
-        texts = list(texts)
+        texts = _listed(texts)
         rows = self._rows(texts, metadatas, ids)
+        options.pop("batch_size", None)
         await self._adone(
             self._collection.upsert, rows[0], await self._embedding.aembed_documents(texts), rows[1], **options
         )
@@ -211,15 +215,20 @@ class BebrVectorStore(VectorStore):
         )
 
     def _select_relevance_score_fn(self) -> Callable[[float], float]:
-        if self._awaited:
-            raise ValueError("relevance scores need the collection's metric: make the store with bebr.connect's")
-        return _RELEVANCE[self._collection.binarizer.metric]
+        if self._relevance is None:  # asked for once: a server sends its whole model to say the metric
+            self._relevance = _RELEVANCE[self._done(getattr, self._collection, "binarizer").metric]
+        return self._relevance
 
     def _similarity_search_with_relevance_scores(self, query: str, k: int = 4, **options: Any) -> Found:
         return super()._similarity_search_with_relevance_scores(query, k, **_by_vector(options))
 
     async def _asimilarity_search_with_relevance_scores(self, query: str, k: int = 4, **options: Any) -> Found:
-        return await super()._asimilarity_search_with_relevance_scores(query, k, **_by_vector(options))
+        found = await self.asimilarity_search_with_score(query, k, **_by_vector(options))
+        if self._relevance is None and self._awaited:
+            model: Any = self._collection.binarizer
+            self._relevance = _RELEVANCE[(await model).metric]
+        relevance = self._select_relevance_score_fn()
+        return [(document, relevance(score)) for document, score in found]
 
     def _done(self, call: Callable[..., Any], *args: Any, **options: Any) -> Any:
         if self._awaited:
@@ -234,11 +243,14 @@ class BebrVectorStore(VectorStore):
     def _rows(
         self, texts: list[str], metadatas: list[dict[str, Any]] | None, ids: Sequence[str | None] | None
     ) -> tuple[list[str], list[Payload]]:
-        """Ids and payloads."""
+        """Ids and payloads. ``ValueError`` for an id that is no text: a document found again would have another one."""
         for name, given in (("metadatas", metadatas), ("ids", ids)):
             if given is not None and len(given) != len(texts):
                 raise ValueError(f"{name} has {len(given)} entries for {len(texts)} texts: want one each")
-        named = [str(uuid.uuid4()) if id is None else id for id in ids or [None] * len(texts)]
+        for i, id in enumerate(ids or ()):
+            if not isinstance(id, str | uuid.UUID | None):
+                raise ValueError(f"ids[{i}] is {id!r}: want text, as documents' ids are")
+        named = [str(uuid.uuid4() if id is None else id) for id in ids or [None] * len(texts)]
         texts_and_metadata = zip(texts, metadatas or [{}] * len(texts), strict=True)
         return named, [{**self._nested(metadata), self._text_key: text} for text, metadata in texts_and_metadata]
 
@@ -298,6 +310,17 @@ def _by_vector(options: dict[str, Any]) -> dict[str, Any]:
     return options
 
 
+def _listed(texts: Iterable[str]) -> list[str]:
+    """``ValueError`` for what is no text: written, it would break every search that finds it."""
+    if isinstance(texts, str):
+        raise ValueError(f"texts is {texts!r}: want a list of texts")
+    listed = list(texts)
+    for i, text in enumerate(listed):
+        if not isinstance(text, str):
+            raise ValueError(f"texts[{i}] is {text!r}: want text")
+    return listed
+
+
 def _documents(found: Found) -> list[Document]:
     return [document for document, _ in found]
 
@@ -311,7 +334,7 @@ def _ids(hits: Any) -> list[Any]:
 _RELEVANCE: dict[str, Callable[[float], float]] = {
     "cosine": lambda score: min(max((1 + score) / 2, 0.0), 1.0),  # a code's own may pass 1 by its rounding
     "ip": lambda score: (1 + score) / 2,
-    "l2": lambda squared: 1 / (1 + math.sqrt(max(squared, 0.0))),
+    "l2": nearness,
 }
 
 

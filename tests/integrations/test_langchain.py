@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import uuid
 
 import pytest
 
@@ -12,6 +13,7 @@ pytest.importorskip("langchain_tests", reason="needs langchain-tests: pip instal
 
 from langchain_core.documents import Document
 from langchain_core.embeddings import Embeddings
+from langchain_core.indexing import InMemoryRecordManager, aindex, index
 from langchain_tests.integration_tests.vectorstores import EMBEDDING_SIZE, VectorStoreIntegrationTests
 
 import bebr
@@ -85,6 +87,46 @@ def test_wrong_lengths_are_refused(store):
         store.add_texts(["1", "2"], [{}])
 
 
+@pytest.mark.parametrize(
+    ("given", "refusal"),
+    [
+        ((["1", None],), r"texts\[1\] is None: want text"),
+        (("12",), "texts is '12': want a list of texts"),
+        ((["1"], None, [5]), r"ids\[0\] is 5: want text, as documents' ids are"),
+    ],
+)
+def test_what_no_search_could_show_again_is_not_written(store, given, refusal):
+    texts, metadatas, ids = (*given, None, None)[:3]
+    with pytest.raises(ValueError, match=refusal):
+        store.add_texts(texts, metadatas, ids=ids)
+    assert len(store.collection) == 4
+
+
+def test_uuids_are_ids_as_documents_show_them(store):
+    id = uuid.uuid4()
+    assert store.add_texts(["5"], ids=[id]) == [str(id)] and store.get_by_ids([str(id)])[0].id == str(id)
+
+
+def test_langchains_index_keeps_the_store_as_its_documents_are(store):
+    records = InMemoryRecordManager(namespace="angles")
+    records.create_schema()
+    store.delete()
+    documents = [Document(page_content=text, metadata={"source": text}) for text in ("0", "30", "60")]
+    how = {"cleanup": "full", "source_id_key": "source", "key_encoder": "sha256"}
+    assert index(documents, records, store, **how)["num_added"] == 3
+    assert index(documents[1:], records, store, **how) == {
+        **{"num_added": 0, "num_updated": 0, "num_skipped": 2, "num_deleted": 1}
+    }
+    assert asyncio.run(aindex(documents[:1], records, store, **how))["num_added"] == 1
+    assert texts(store.similarity_search("0")) == ["0"]
+
+
+def test_a_search_of_an_empty_store_finds_nothing(make_collection):
+    empty = BebrVectorStore(make_collection(4), Angles())
+    assert empty.max_marginal_relevance_search("0") == [] == empty.similarity_search("0")
+    assert empty.similarity_search_with_relevance_scores("0") == []
+
+
 def test_a_collection_is_made_of_the_embeddings_dimensions(tmp_path):
     with bebr.open(tmp_path) as db:
         store = BebrVectorStore.from_texts(["10", "80"], Angles(), ids=["a", "b"], db=db, name="docs", text="text")
@@ -118,6 +160,8 @@ def test_a_collection_of_an_event_loop_is_awaited(served):
             assert texts(await store.amax_marginal_relevance_search("0", k=2, lambda_mult=0.3)) == ["0", "90"]
             await store.adelete(["c"])
             assert texts(await store.asimilarity_search("90", k=1, filter={"n": {"gte": 0}})) == ["10"]
+            by_relevance = {"search_type": "similarity_score_threshold", "search_kwargs": {"score_threshold": 0.9}}
+            assert texts(await store.as_retriever(**by_relevance).ainvoke("10")) == ["10", "0"]
             with pytest.raises(ValueError, match="await its asynchronous methods"):
                 store.similarity_search("90")
 
