@@ -11,6 +11,7 @@ from typing import Any
 import bebr
 from bebr.collection.protocol import AlreadyExists, CollectionLike, DatabaseLike, OnConflict, Payload, Row
 from bebr.extras import needed
+from bebr.integrations.relevance import Rising
 
 with needed("haystack", "bebr.integrations.haystack"):
     from haystack import Document, component, default_from_dict, default_to_dict
@@ -30,7 +31,7 @@ _ON_CONFLICT: dict[DuplicatePolicy, OnConflict] = {
 
 
 class BebrDocumentStore:
-    """A document is a row: its id, its embedding, if it has one, and its other fields as payload.
+    """A document is a row: its id, its embedding, if it has one, and its other fields and the id as payload.
 
     path: a data folder, made if absent. Stores of one process share it; others find it locked. Or target: a server,
         ``"host:port"``, with its key as token.
@@ -46,7 +47,7 @@ class BebrDocumentStore:
 
     def __init__(
         self,
-        path: str | None = None,
+        path: str | Path | None = None,
         *,
         target: str | None = None,
         token: Secret | None = None,
@@ -58,16 +59,17 @@ class BebrDocumentStore:
         if (path is None) == (target is None):
             raise ValueError(f"path is {path!r} and target is {target!r}: want one of them")
         self._made_of: dict[str, Any] | None = {
-            **{"path": path, "target": target, "token": token, "name": name},
+            **{"path": None if path is None else str(path), "target": target, "token": token, "name": name},
             **{"dim": dim, "metric": metric, "options": options},
         }
         self._opened: CollectionLike | None = None
+        self._rising: Rising | None = None
 
     @classmethod
     def over(cls, collection: CollectionLike) -> BebrDocumentStore:
         """The store over a collection that is open already. A pipeline with it cannot be saved."""
         store = cls.__new__(cls)
-        store._made_of, store._opened = None, collection
+        store._made_of, store._opened, store._rising = None, collection, None
         return store
 
     @property
@@ -126,18 +128,22 @@ class BebrDocumentStore:
         text: str | None = None,
         return_embedding: bool = False,
     ) -> list[Document]:
-        """The ``top_k`` documents nearest to the embedding. text: fused with a search of these words by ranks."""
+        """The ``top_k`` documents nearest to the embedding. text: fused with a search of these words by ranks.
+
+        Scores are the collection's; in metric ``"l2"`` 1 / (1 + distance), since Haystack sorts by falling scores.
+        """
         hits = self.collection.search(query_embedding, top_k, filter=bebr_filter(filters), text=text)
-        found = zip(hits.ids[0].tolist(), hits.scores[0].tolist(), strict=True)
+        found = zip(hits.ids[0].tolist(), self._scores(hits.scores[0].tolist(), text), strict=True)
         scores = {id: score for id, score in found if id is not None and id != -1}
         rows = self.collection.get(list(scores), vectors=return_embedding)
         return [_document(row, scores[row.id]) for row in rows if row is not None]
 
     def write_documents(self, documents: list[Document], policy: DuplicatePolicy = DuplicatePolicy.NONE) -> int:
-        """Writes documents; returns how many. An id that is there already is an error unless ``policy`` says
-        otherwise, and then nothing is written."""
+        """Writes documents; returns how many. An id that is there already, or comes twice, is an error unless
+        ``policy`` says otherwise, and then nothing is written."""
         if not isinstance(documents, list) or not all(isinstance(one, Document) for one in documents):
             raise ValueError("documents: want a list of haystack.Document")
+        documents = _distinct(documents, policy)
         try:
             return self.collection.upsert(
                 [document.id for document in documents],
@@ -191,6 +197,13 @@ class BebrDocumentStore:
 
     async def update_by_filter_async(self, filters: dict[str, Any], meta: dict[str, Any]) -> int:
         return await asyncio.to_thread(self.update_by_filter, filters, meta)
+
+    def _scores(self, scores: list[float], text: str | None) -> list[float]:
+        if text is not None:  # of ranks, which rise already
+            return scores
+        if self._rising is None:
+            self._rising = Rising(self.collection)
+        return self._rising(scores)
 
     def _rows(self, filters: dict[str, Any] | None, vectors: bool = False) -> Iterator[Row]:
         wanted, after = bebr_filter(filters), None
@@ -270,9 +283,21 @@ class BebrEmbeddingRetriever:
         return await asyncio.to_thread(self.run, query_embedding, query, filters, top_k)
 
 
+def _distinct(documents: list[Document], policy: DuplicatePolicy) -> list[Document]:
+    """One of each id: the last is written over the others, or skipped for the first, or an error."""
+    by_id: dict[str, Document] = {}
+    for document in documents:
+        if document.id in by_id and policy in (DuplicatePolicy.FAIL, DuplicatePolicy.NONE):
+            raise DuplicateDocumentError(f"documents holds {document.id!r} twice: nothing was written")
+        if document.id not in by_id or policy == DuplicatePolicy.OVERWRITE:
+            by_id[document.id] = document
+    return list(by_id.values())
+
+
 def _payload(document: Document) -> Payload:
+    """Its id, too: filters may name it."""
     fields = document.to_dict(flatten=False)
-    return {key: value for key, value in fields.items() if key not in ("id", "embedding", "score")}
+    return {key: value for key, value in fields.items() if key not in ("embedding", "score")}
 
 
 def _document(row: Row, score: float | None = None) -> Document:

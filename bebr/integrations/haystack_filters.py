@@ -3,21 +3,39 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import fields
 from datetime import datetime
 from typing import Any
 
+from haystack.dataclasses import Document
 from haystack.errors import FilterError
 
 from bebr.collection.filter import F
 from bebr.collection.filter_tree import All, Either, Filter
 
+# Of a document's own fields, those that its payload has not.
+_NO_FIELDS = ("embedding", "score")
+_OWN = {field.name for field in fields(Document)}
+
 
 def bebr_filter(given: Mapping[str, Any] | None) -> Filter | None:
     """``given`` over documents, as Haystack writes it; None for none. ``FilterError`` says what is wrong."""
+    try:
+        return _filter(given)
+    except ValueError as error:
+        raise FilterError(str(error)) from error
+
+
+def _filter(given: Mapping[str, Any] | None) -> Filter | None:
     if not given:
         return None
+    if not isinstance(given, Mapping):
+        raise FilterError(f"filters is {given!r}: want a dict")
     if "field" not in given:
-        parts = tuple(part for part in map(bebr_filter, _of(given, "conditions")) if part is not None)
+        conditions = _of(given, "conditions")
+        if not isinstance(conditions, list):
+            raise FilterError(f"conditions is {conditions!r}: want a list")
+        parts = tuple(part for part in map(_filter, conditions) if part is not None)
         if not parts:
             raise FilterError(f"there are no conditions in {given}")
         match _of(given, "operator"):
@@ -28,7 +46,7 @@ def bebr_filter(given: Mapping[str, Any] | None) -> Filter | None:
             case "NOT":
                 return ~All(parts)
         raise FilterError(f"unknown operator {given['operator']!r}")
-    field, operator, value = F(given["field"]), _of(given, "operator"), _of(given, "value")
+    field, operator, value = _field(given["field"]), _of(given, "operator"), _of(given, "value")
     match operator:
         case "==":
             return field == value
@@ -41,6 +59,14 @@ def bebr_filter(given: Mapping[str, Any] | None) -> Filter | None:
         case ">" | ">=" | "<" | "<=":
             return field.isin([]) if value is None else _ordered(field, operator, value)
     raise FilterError(f"unknown operator {operator!r}")
+
+
+def _field(name: Any) -> F:
+    """Of a document itself, or of its metadata, with or without ``meta.`` before it, as Haystack reads names."""
+    if name in _NO_FIELDS:
+        raise FilterError(f"field {name!r}: want one of a document's others, or of its metadata, meta.{name}")
+    own = not isinstance(name, str) or not name or name.split(".")[0] in _OWN
+    return F(name if own else f"meta.{name}")
 
 
 def _ordered(field: F, operator: str, value: Any) -> Filter:

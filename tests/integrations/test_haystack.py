@@ -11,8 +11,12 @@ import pytest
 pytest.importorskip("haystack.testing.document_store", reason="needs haystack-ai: pip install 'bebr[ecosystem]'")
 
 from haystack import Document, Pipeline
+from haystack.components.joiners import DocumentJoiner
+from haystack.components.preprocessors import HierarchicalDocumentSplitter
+from haystack.components.retrievers import AutoMergingRetriever, FilterRetriever
 from haystack.document_stores.errors import DuplicateDocumentError
 from haystack.document_stores.types import DuplicatePolicy
+from haystack.errors import FilterError
 from haystack.testing.document_store import CountDocumentsByFilterTest, DocumentStoreBaseExtendedTests
 from haystack.testing.document_store_async import (
     CountDocumentsAsyncTest,
@@ -85,9 +89,64 @@ def test_retrieval_passes_over_documents_without_an_embedding(make_collection):
     assert [(one.id, one.score) for one in found] == [("a", 1.0)]
 
 
+def test_filters_name_fields_as_haystack_reads_them(make_collection):
+    """Its components look parents up by ``id``, and metadata without ``meta.`` before it."""
+    store = BebrDocumentStore.over(make_collection(4, "ip"))
+    split = HierarchicalDocumentSplitter(block_sizes={2, 1}, split_overlap=0, split_by="word")
+    parts = split.run([Document(content="one two three four", meta={"lang": "en"})])["documents"]
+    store.write_documents(parts)
+    parents = [one.id for one in parts if one.meta["__level"] < 2]
+    by_id = store.filter_documents({"field": "id", "operator": "in", "value": parents})
+    assert {one.id for one in by_id} == set(parents) and all(one.meta["lang"] == "en" for one in by_id)
+    leaves = [one for one in parts if one.meta["__level"] == 2]
+    [whole] = AutoMergingRetriever(store, threshold=0.5).run(leaves)["documents"]
+    assert whole.content == "one two three four"
+    assert len(FilterRetriever(store).run({"field": "lang", "operator": "==", "value": "en"})["documents"]) == len(
+        parts
+    )
+    assert store.count_documents_by_filter({"field": "__level", "operator": "<", "value": 2}) == len(parents)
+
+
+@pytest.mark.parametrize(
+    ("given", "refusal"),
+    [
+        ({"field": "embedding", "operator": "==", "value": None}, "field 'embedding': want one of a document's others"),
+        ({"field": "score", "operator": ">", "value": 0.5}, "field 'score': want one of a document's others"),
+        ({"field": "meta.n", "operator": "==", "value": [1]}, r"meta.n.eq is \[1\]: want a bool"),
+        ({"operator": "AND", "conditions": {"field": "meta.n"}}, "conditions is {'field': 'meta.n'}: want a list"),
+        (["meta.n"], r"filters is \['meta.n'\]: want a dict"),
+    ],
+)
+def test_filters_that_cannot_be_answered_are_refused(make_collection, given, refusal):
+    with pytest.raises(FilterError, match=refusal):
+        BebrDocumentStore.over(make_collection(4, "ip")).filter_documents(given)
+
+
+def test_a_document_that_comes_twice_is_as_one_that_is_there(make_collection):
+    store = BebrDocumentStore.over(make_collection(4, "ip"))
+    twice = [Document(id="a", content="first"), Document(id="a", content="last")]
+    for policy in (DuplicatePolicy.FAIL, DuplicatePolicy.NONE):
+        with pytest.raises(DuplicateDocumentError, match="documents holds 'a' twice: nothing was written"):
+            store.write_documents(twice, policy)
+    assert store.write_documents(twice, DuplicatePolicy.SKIP) == 1
+    assert store.filter_documents()[0].content == "first"
+    assert store.write_documents(twice, DuplicatePolicy.OVERWRITE) == 1
+    assert store.filter_documents()[0].content == "last"
+
+
+def test_scores_of_distances_fall_from_the_nearest_on(make_collection):
+    store = BebrDocumentStore.over(make_collection(4, "l2"))
+    store.write_documents([Document(id=str(n), content="text", embedding=[n, 0, 0, 0]) for n in (0.0, 1.0, 3.0)])
+    found = store.embedding_retrieval([0.0, 0, 0, 0])
+    assert [one.id for one in found] == ["0.0", "1.0", "3.0"]
+    assert [one.score for one in found] == pytest.approx([1, 1 / 2, 1 / 4], abs=1e-3)
+    joined = DocumentJoiner().run([found[:2], found[1:]])["documents"]
+    assert [one.id for one in joined] == ["0.0", "1.0", "3.0"]
+
+
 def test_a_pipeline_is_saved_and_loaded(tmp_path):
     """Stores of one folder share it, whatever component they are in."""
-    store = BebrDocumentStore(str(tmp_path), dim=4, name="notes", options={"index": "flat"})
+    store = BebrDocumentStore(tmp_path, dim=4, name="notes", options={"index": "flat"})
     store.write_documents(
         [
             Document(id="a", content="a cat", embedding=[1.0, 0.2, 0, 0], meta={"legs": 4}),
