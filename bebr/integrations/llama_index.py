@@ -11,6 +11,7 @@ from bebr.collection.filter_tree import All, Either, Filter
 from bebr.collection.protocol import CollectionLike, Payload, Row
 from bebr.extras import needed
 from bebr.integrations.diversity import most_diverse
+from bebr.integrations.relevance import Rising
 
 with needed("llama-index", "bebr.integrations.llama_index"):
     from llama_index.core.bridge.pydantic import PrivateAttr
@@ -46,10 +47,11 @@ class BebrVectorStore(BasePydanticVectorStore):
 
     stores_text: bool = True
     _collection: CollectionLike = PrivateAttr()
+    _rising: Rising = PrivateAttr()
 
     def __init__(self, collection: CollectionLike) -> None:
         super().__init__()
-        self._collection = collection
+        self._collection, self._rising = collection, Rising(collection)
 
     @classmethod
     def class_name(cls) -> str:
@@ -83,7 +85,7 @@ class BebrVectorStore(BasePydanticVectorStore):
         if node_ids is None and filters is None:
             raise ValueError("node_ids and filters are None: want one of them; clear() removes all nodes")
         if node_ids is not None and filters is not None:
-            node_ids = [str(row.id) for row in self._rows(filters) if row.id in set(node_ids)]
+            node_ids = [str(row.id) for row in self._of(node_ids, filters)]
         if node_ids is not None:
             self._collection.delete(node_ids)
         else:
@@ -96,12 +98,7 @@ class BebrVectorStore(BasePydanticVectorStore):
 
     def get_nodes(self, node_ids: list[str] | None = None, filters: MetadataFilters | None = None) -> list[BaseNode]:
         """Nodes with their embeddings: of these ids, or that a filter lets through, or both; without either all."""
-        if node_ids is None:
-            rows = list(self._rows(filters, vectors=True))
-        else:
-            there = [row for row in self._collection.get(node_ids, vectors=True) if row is not None]
-            wanted = bebr_filter(filters)
-            rows = [row for row in there if wanted is None or wanted.matches(row.payload)]
+        rows = list(self._rows(filters)) if node_ids is None else self._of(node_ids, filters, vectors=True)
         return [_node(row) for row in rows]
 
     async def aget_nodes(
@@ -116,9 +113,10 @@ class BebrVectorStore(BasePydanticVectorStore):
         await asyncio.to_thread(self.clear)
 
     def query(self, query: VectorStoreQuery, **kwargs: Any) -> VectorStoreQueryResult:
-        """The best nodes. kwargs: options of the collection's own search, as ``rescore`` or ``nprobe``; with mmr
-        ``mmr_threshold``, 1 for near nodes only to 0 for unlike ones only (.5), and ``mmr_prefetch_k``, of how many
-        nodes these are chosen (4 k)."""
+        """The best nodes, with similarities as the collection scores them; in metric ``"l2"`` 1 / (1 + distance), since
+        LlamaIndex wants near ones to have the largest. kwargs: options of the collection's own search, as ``rescore``
+        or ``nprobe``; with mmr ``mmr_threshold``, 1 for near nodes only to 0 for unlike ones only (.5), and
+        ``mmr_prefetch_k``, of how many nodes these are chosen (4 k)."""
         if query.mode not in (*_VECTORS, *_WORDS):
             raise ValueError(
                 f"mode is {query.mode.value!r}: want one of {', '.join(m.value for m in (*_VECTORS, *_WORDS))}"
@@ -142,7 +140,8 @@ class BebrVectorStore(BasePydanticVectorStore):
             allow=query.node_ids or None,  # a retriever of an index whose nodes lie here gives an empty list
             **kwargs,
         )
-        found = zip(hits.ids[0].tolist(), hits.scores[0].tolist(), strict=True)
+        of_hits = hits.scores[0].tolist()
+        found = zip(hits.ids[0].tolist(), of_hits if words is not None else self._rising(of_hits), strict=True)
         scores = {id: score for id, score in found if id is not None and id != -1}
         mmr = query.mode == VectorStoreQueryMode.MMR
         rows = [row for row in self._collection.get(list(scores), vectors=mmr) if row is not None]
@@ -158,11 +157,17 @@ class BebrVectorStore(BasePydanticVectorStore):
     async def aquery(self, query: VectorStoreQuery, **kwargs: Any) -> VectorStoreQueryResult:
         return await asyncio.to_thread(self.query, query, **kwargs)
 
-    def _rows(self, filters: MetadataFilters | None, vectors: bool = False) -> Iterator[Row]:
+    def _rows(self, filters: MetadataFilters | None) -> Iterator[Row]:
         wanted, after = bebr_filter(filters), None
-        while page := self._collection.scroll(limit=_PAGE, after=after, filter=wanted, vectors=vectors):
+        while page := self._collection.scroll(limit=_PAGE, after=after, filter=wanted, vectors=True):
             yield from page
             after = page[-1].id
+
+    def _of(self, node_ids: list[str], filters: MetadataFilters | None, vectors: bool = False) -> list[Row]:
+        """Those of these ids that are there and that the filters let through."""
+        there = [row for row in self._collection.get(node_ids, vectors=vectors) if row is not None]
+        wanted = bebr_filter(filters)
+        return [row for row in there if wanted is None or wanted.matches(row.payload)]
 
 
 def bebr_filter(given: MetadataFilters | MetadataFilter | None) -> Filter | None:

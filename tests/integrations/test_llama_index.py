@@ -9,7 +9,8 @@ import pytest
 
 pytest.importorskip("llama_index.core", reason="needs llama-index-core: pip install 'bebr[llama-index]'")
 
-from llama_index.core.schema import NodeRelationship, RelatedNodeInfo, TextNode
+from llama_index.core.postprocessor import SimilarityPostprocessor
+from llama_index.core.schema import NodeRelationship, NodeWithScore, RelatedNodeInfo, TextNode
 from llama_index.core.vector_stores.types import (
     FilterCondition,
     FilterOperator,
@@ -126,6 +127,27 @@ def test_diverse_nodes(store):
     assert ids(store, k=2, mode=VectorStoreQueryMode.MMR, mmr_threshold=1.0) == ["c", "d"]
     spread = ids(store, k=2, mode=VectorStoreQueryMode.MMR, mmr_threshold=0.2)
     assert spread[0] == "c" and spread[1] in ("a", "b")
+
+
+def test_nothing_is_found_in_an_empty_store(store):
+    store.clear()
+    for mode in (VectorStoreQueryMode.DEFAULT, VectorStoreQueryMode.MMR):
+        assert ids(store, mode=mode) == []
+
+
+def test_similarities_of_distances_fall_from_the_nearest_on(db):
+    """So that a cutoff drops far nodes, and near ones come first where several stores are asked."""
+    store = BebrVectorStore(db.create_collection("far", dim=2, metric="l2", text="text"))
+    store.add([node(str(n), [n, 0.0], "text") for n in (0.0, 1.0, 3.0)])
+    query = VectorStoreQuery(query_embedding=[0.0, 0.0], similarity_top_k=3, query_str="text")
+    found = store.query(query)
+    assert found.ids == ["0.0", "1.0", "3.0"] and found.similarities == pytest.approx([1, 1 / 2, 1 / 4], abs=1e-3)
+    near = SimilarityPostprocessor(similarity_cutoff=0.4).postprocess_nodes(
+        [NodeWithScore(node=one, score=score) for one, score in zip(found.nodes, found.similarities, strict=True)]
+    )
+    assert [one.node_id for one in near] == ["0.0", "1.0"]
+    query.mode = VectorStoreQueryMode.HYBRID  # scores of ranks rise already
+    assert store.query(query).similarities == sorted(store.query(query).similarities, reverse=True)
 
 
 def test_nodes_are_read_and_deleted(store):
