@@ -45,8 +45,9 @@ class Leaf:
     """The leaf at an address. `alive`: it answered last time; `shards`: what it has; `taken`: what it may be given;
     `limits`: of a call; `shared`: what tells its database from others, empty for a folder. `versions` of its shards, as
     they were after `looked`, by the monotonic clock; `state`: another number after every change to any of them, 0 where
-    it is not known. `place`: where the front of a root may call it, None under TLS; `caller`: a connection to there,
-    None where bebr was built without libnghttp2; `watched`: it is looked at past gRPC."""
+    it is not known. `refuses`: why it lets this root do nothing, where it says so. `place`: where the front of a root
+    may call it, None under TLS; `caller`: a connection to there, None where bebr was built without libnghttp2;
+    `watched`: it is looked at past gRPC."""
 
     def __init__(self, address: Address) -> None:
         self.name, self._address = address.target, address
@@ -57,6 +58,7 @@ class Leaf:
         self.alive = self._closed = False
         self.caller: Any = None
         self.watched: Watched | None = None
+        self.refuses = ""
         self._looks = 0
         self._newest = self._looked = 0.0
         self.state, self.versions = 0, dict[Shard, int]()
@@ -67,11 +69,16 @@ class Leaf:
         self.shared = ""
 
     async def call(self, method: str, request: Message, timeout: float | None = None) -> Any:
-        """The reply of "Points/Search"; its error as the Python exception that it was there."""
+        """The reply of "Points/Search"; its error as the Python exception that it was there. What a leaf refuses a
+        root's key is no fault of who called the root: to that one, the leaf is away."""
         try:
             return await self._stubs[method](request, timeout=timeout, metadata=self._said())
         except grpc.RpcError as error:
-            raise error_of(error, self.name) from None
+            raised = error_of(error, self.name)
+            if not isinstance(raised, PermissionError):
+                raise raised from None
+            self.refuses = f"leaf {raised} (a root shows its leaves a key of role admin: --token)"
+            raise ConnectionError(self.refuses) from None
         except (grpc.aio.UsageError, asyncio.CancelledError):
             if not self._closed:
                 raise
@@ -101,7 +108,7 @@ class Leaf:
         except ELSEWHERE:
             self.alive = False
             return
-        self.alive = True
+        self.alive, self.refuses = True, ""
         self._note(begun, names)
 
     def heard(self, begun: float, said: bytes) -> None:

@@ -69,6 +69,7 @@ class Leaves:
         self._looking: asyncio.Task[None] | None = None
         self._watch: Watch | None = None
         self._unwatched, self._anew = asyncio.Event(), time.monotonic() + _ANEW
+        self._refused: dict[Leaf, str] = {}  # what was logged last
         self._unfound = self._waits = ""  # why the database does not say which there are; what was logged last
 
     async def start(self) -> None:
@@ -102,6 +103,10 @@ class Leaves:
             if alive != leaf.alive:
                 level, says = (logging.INFO, "answers") if leaf.alive else (logging.WARNING, "does not answer")
                 _log.log(level, "leaf %s %s", leaf.name, says)
+            if leaf.refuses != self._refused.get(leaf, ""):
+                self._refused[leaf] = leaf.refuses
+                if leaf.refuses:
+                    _log.warning("%s", leaf.refuses)
         waits = "" if any(leaf.alive for leaf in self.all) else self.silence
         if waits and waits != self._waits:
             _log.warning("no call can be answered: %s", waits)
@@ -144,6 +149,7 @@ class Leaves:
         gone = [leaf for leaf in self.all if leaf.name not in names and not leaf.alive]
         self.all = [leaf for leaf in self.all if leaf not in gone]
         for leaf in gone:
+            self._refused.pop(leaf, None)
             self.told_gone(leaf.name)
             await leaf.close()
 
@@ -195,6 +201,9 @@ class Leaves:
     def silence(self) -> str:
         """Who does not answer, in words."""
         silent = [leaf.name for leaf in self.all if not leaf.alive]
+        refusals = [leaf.refuses for leaf in self.all if leaf.refuses]
+        if refusals:
+            return refusals[0]
         if silent:
             which = "none of the leaves answers" if len(silent) == len(self.all) else "not all of the leaves answer"
             return f"{which}: {', '.join(silent)}"

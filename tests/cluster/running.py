@@ -14,6 +14,7 @@ import numpy as np
 from bebr.cluster.names import Taken
 from bebr.cluster.root import Root
 from bebr.serve.channel import Address
+from bebr.serve.keys import KeyFile
 from bebr.serve.limits import Limits
 from bebr.serve.server import Server
 from bebr.store.database import Database
@@ -32,11 +33,11 @@ class Loop:
     def run(self, work: Coroutine[Any, Any, Any]) -> Any:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result(60)
 
-    def leaf(self, db: Database, *shards: str, port: int = 0) -> str:
+    def leaf(self, db: Database, *shards: str, port: int = 0, keys: KeyFile | None = None) -> str:
         """A leaf that takes these shards of an open database; its address."""
 
         async def start() -> tuple[Server, int]:
-            server = Server(db, Limits(), front=FRONT, taken=Taken(shards))
+            server = Server(db, Limits(), keys=keys, front=FRONT, taken=Taken(shards))
             return server, await server.start("127.0.0.1", port)
 
         return self._begun(*self.run(start()))
@@ -47,10 +48,11 @@ class Loop:
         shards: int,
         patience: float = 10.0,
         front: bool = FRONT,
+        token: str | None = None,
     ) -> str:
         async def start() -> tuple[Root, int]:
             made = Address.of
-            root = Root(leaves, lambda leaf: made(leaf, None, 0, None, None), shards, Limits(), patience, front=front)
+            root = Root(leaves, lambda leaf: made(leaf, None, 0, token, None), shards, Limits(), patience, front=front)
             return root, await root.start("127.0.0.1", 0)
 
         return self._begun(*self.run(start()))
