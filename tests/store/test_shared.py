@@ -298,13 +298,19 @@ def test_a_commit_whose_answer_was_lost_is_read_before_the_next(shared, bz, vect
 
 
 def test_postgresql_restarts(shared, postgres, bz, vectors, queries, same_answers):
-    with shared.open() as db:
+    with shared.open() as db, shared.open() as other:
         docs = db.create_collection("docs", bz)
         docs.upsert(range(100), vectors[:100])
+        seen(other)
         postgres.stop()
         try:
             with pytest.raises(ConnectionError, match="cannot be reached"):
                 docs.upsert([100], vectors[100:101])
+            with pytest.raises(
+                ConnectionError, match=r"cannot be reached: .*; nothing was changed: repeat it"
+            ) as refused:
+                other.collection("docs")
+            assert "drop" not in str(refused.value) and "restore" not in str(refused.value)
             assert docs.search(queries[:1], 3).ids.min() >= 0
         finally:
             postgres.start()

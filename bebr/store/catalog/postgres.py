@@ -83,19 +83,21 @@ class Postgres(Sql):
             return error
         text = " ".join(str(error.orig).split())
         state = getattr(error.orig, "sqlstate", None)
+        written = costs == "nothing was written"
+        spared = costs if written else "nothing was changed"  # else it is what damage would cost, which this is not
         lost = error.connection_invalidated or isinstance(error, sa.exc.OperationalError)
         if (state is None and lost) or (state or "").startswith(_UNREACHABLE):
             # A commit that was on its way may have been done.
-            unsure = "whether it was written is not known: repeat it" if costs == "nothing was written" else costs
-            return ConnectionError(f"{self.name} cannot be reached: {text}; {unsure}")
+            unsure = "whether it was written is not known" if written else spared
+            return ConnectionError(f"{self.name} cannot be reached: {text}; {unsure}: repeat it")
         if state is None:
             return error
         if state.startswith(_FULL):
-            return LimitExceeded(f"{self.name} has no more to give: {text}; {costs}; free some and repeat")
+            return LimitExceeded(f"{self.name} has no more to give: {text}; {spared}; free some and repeat")
         if state.startswith(_WAITED):
-            return DatabaseLocked(f"{self.name} is held by another transaction: {text}; {costs}; repeat it")
+            return DatabaseLocked(f"{self.name} is held by another transaction: {text}; {spared}; repeat it")
         if state.startswith(_REFUSED):
-            return PermissionError(f"{self.name}: {text}; {costs}")
+            return PermissionError(f"{self.name}: {text}; {spared}")
         if state.startswith(_DAMAGED):
             return CorruptFile(f"{self.name} is damaged: {text}; {costs}")
         return error
