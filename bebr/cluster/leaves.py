@@ -95,6 +95,10 @@ class Leaves:
         asked = [leaf for leaf in self.all if watched or leaf.watched is None]
         await asyncio.gather(*(leaf.look(timeout, anew) for leaf in asked))
         self._noted(before)
+        waits = "" if any(leaf.alive for leaf in self.all) else self.silence
+        if waits and waits != self._waits:
+            _log.warning("no call can be answered: %s", waits)
+        self._waits = waits
         self._watch_all()
 
     def _noted(self, before: Mapping[Leaf, bool]) -> None:
@@ -107,10 +111,6 @@ class Leaves:
                 self._refused[leaf] = leaf.refuses
                 if leaf.refuses:
                     _log.warning("%s", leaf.refuses)
-        waits = "" if any(leaf.alive for leaf in self.all) else self.silence
-        if waits and waits != self._waits:
-            _log.warning("no call can be answered: %s", waits)
-        self._waits = waits
         self.changed(None)
 
     def _watch_all(self) -> None:
@@ -365,7 +365,10 @@ class Leaves:
         try:
             return await leaf.call(method, request, timeout)
         except (ConnectionError, TimeoutError):
-            leaf.alive = answered = False  # until it answers the next look
+            # Until it answers the next look, which is one by gRPC, at once: past that, nothing is told of a leaf that
+            # says what it said before, as one does whose PostgreSQL is away.
+            leaf.alive, leaf.watched, answered = False, None, False
+            self._unwatched.set()
             self.changed(None)
             raise
         finally:

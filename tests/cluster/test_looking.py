@@ -76,6 +76,28 @@ def test_what_another_changes_is_seen(here, cluster, bz, vectors):
             client.collection("docs")
 
 
+def test_one_that_fails_a_call_and_goes_on_answering_is_back_at_the_next_look(here, cluster, monkeypatch, caplog):
+    """As a leaf does while its PostgreSQL is away: writes fail there, and looks do not."""
+    root, leaf, _ = cluster
+    (known,) = here.of(root).leaves.all
+    with bebr.connect(root, retries=0) as client:
+        docs = client.collection("docs")
+        settled(here, root, leaf)
+
+        async def call(method, request, timeout=None, told=known.call):
+            if method == "Points/Delete":
+                raise ConnectionError("PostgreSQL is away")
+            return await told(method, request, timeout)
+
+        monkeypatch.setattr(known, "call", call)
+        begun = time.monotonic()
+        with pytest.raises(ConnectionError, match="PostgreSQL is away"):
+            docs.delete([1])
+        until(lambda: known.alive and known.watched is not None)
+        assert time.monotonic() - begun < 10
+        assert "no call can be answered" not in caplog.text
+
+
 def test_one_that_goes_away_is_missed_and_one_that_comes_back_is_heard(here, tmp_path, bz, vectors):
     with bebr.open(tmp_path) as db:
         db.create_collection("docs", bz).upsert(range(50), vectors[:50])
