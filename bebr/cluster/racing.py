@@ -59,11 +59,15 @@ async def together(works: Sequence[Awaitable[Any]]) -> list[Any]:
 
 
 async def ended(tasks: Iterable[asyncio.Future[Any]]) -> None:
-    """Cancels those that are not done, and waits until they are."""
-    left = [task for task in tasks if not task.done()]
+    """Cancels those that are not done, and waits until they are. Their errors are of no interest any more."""
+    every = list(tasks)
+    left = [task for task in every if not task.done()]
     for task in left:
         task.cancel()
     await asyncio.gather(*left, return_exceptions=True)
+    for task in every:
+        if not task.cancelled():
+            task.exception()  # else asyncio would log it as one that nobody saw
 
 
 async def _awaited(work: Callable[[], Awaitable[R]]) -> R:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 
 import pytest
 
@@ -54,6 +55,30 @@ def test_what_takes_long_gets_one_try_beside_it_and_is_cancelled():
     assert tries.first(delay=0.01) == "c" and tries.begun == [0, 1, 2]
     tries = Tries(ConnectionError("x"), None, "c")
     assert tries.first(delay=0.01) == "c" and tries.cancelled == [1]
+
+
+def test_a_failure_beside_the_answer_is_not_reported_as_one_that_nobody_saw():
+    """Of two tries that end in the same moment the loop takes either one first: twenty times, so that it does both."""
+    reported: list[str] = []
+
+    async def run() -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda loop, about: reported.append(about["message"]))
+        for _ in range(20):
+            both = asyncio.Event()
+
+            async def good(both: asyncio.Event = both) -> int:
+                await both.wait()
+                return 1
+
+            async def bad(both: asyncio.Event = both) -> int:
+                both.set()
+                raise ConnectionError("away")
+
+            assert await first_answer([good, bad], 0.0, (ConnectionError,)) == 1
+            gc.collect()
+
+    asyncio.run(run())
+    assert reported == []
 
 
 def test_errors_of_the_caller_are_not_tried_again():
