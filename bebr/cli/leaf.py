@@ -59,8 +59,9 @@ def run(
     if host in ("0.0.0.0", "::") and advertise is None:
         raise ValueError(f"--advertise is missing: roots do not reach {host}, want the address of this machine")
     with needed("server", "bebr leaf"):
-        from bebr.cluster.names import Taken
+        from bebr.cluster.names import Taken, check_url
         from bebr.serve import serve as run_server
+    check_url(url)
 
     def announced(where: str) -> Callable[[], None]:
         from bebr.cluster.announcing import Announcing

@@ -6,6 +6,7 @@ import os
 import sys
 from dataclasses import dataclass
 
+from bebr.cluster.names import check_url
 from bebr.cluster.placing import Member
 from bebr.device import parsed
 
@@ -27,8 +28,7 @@ class Commands:
     device_memory_mb: int | None = None
 
     def __post_init__(self) -> None:
-        if "://" not in self.url:
-            raise ValueError(f"the database is {self.url!r}: want the URL of PostgreSQL, postgresql://…")
+        check_url(self.url)
         if "://" not in self.segments:
             raise ValueError(f"segments is {self.segments!r}: want s3://… or file:///…")
         if self.device != "cpu":

@@ -42,6 +42,15 @@ def shards_of(name: str, of: int) -> list[Shard]:
     return shards
 
 
+def check_url(url: str) -> str:
+    """The URL of a shared database; ``ValueError`` for a folder, or for what is of another server."""
+    if not url.startswith(("postgresql://", "postgresql+psycopg://")):
+        raise ValueError(
+            f"the database is {url!r}: want the URL of PostgreSQL, postgresql://… (a leaf of a folder: `bebr serve`)"
+        )
+    return url
+
+
 class Taken:
     """Which shards a leaf takes. `texts`: "2", those of this number of every collection, or "docs:2", that of one;
     none: all. A collection that is not split is its shard 0. ``ValueError`` for another text."""

@@ -14,7 +14,7 @@ from pathlib import Path
 from bebr.cluster.known import Cluster
 from bebr.cluster.leaf import Leaf
 from bebr.cluster.leaves import Leaves
-from bebr.cluster.names import MOST_SHARDS
+from bebr.cluster.names import MOST_SHARDS, check_url
 from bebr.cluster.ports import held
 from bebr.cluster.routes import Routes
 from bebr.cluster.services import Admin, Collections, Models, Points, Producer, Snapshots
@@ -211,7 +211,9 @@ def run(
     def address(leaf: str) -> Address:
         return Address.of(leaf, None, 0, token, leaf_tls)
 
-    if not isinstance(leaves, str) and len({address(leaf).target for leaf in leaves}) < len(leaves):
+    if isinstance(leaves, str):
+        check_url(leaves)
+    elif len({address(leaf).target for leaf in leaves}) < len(leaves):
         raise ValueError(f"leaves names one twice: {', '.join(leaves)}")
     memory = default_budget() if max_memory_bytes is None else max_memory_bytes
     limits = Limits(message_bytes=max_message_bytes, memory_bytes=memory)

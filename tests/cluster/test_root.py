@@ -291,12 +291,20 @@ def test_shards_that_no_leaf_takes_cannot_be_made(here, bz, tmp_path):
         (["--leaves", "a:1", "--host", "0.0.0.0"], "host is '0.0.0.0'"),
         (["--leaves", "a:1", "--patience", "0"], "patience is 0"),
         ([], "want the URL of a database with leaves, or --leaves"),
+        (["data/"], "the database is 'data/': want the URL of PostgreSQL"),
+        (["mysql://db/x"], "the database is 'mysql://db/x': want the URL of PostgreSQL"),
         (["postgresql://x", "--leaves", "a:1"], "or --leaves, and not both"),
     ],
 )
 def test_a_root_that_cannot_be_is_refused(arguments, message):
     said = run("root", *arguments)
     assert said.exit_code == 2 and message in said.stderr
+
+
+def test_the_leaf_of_a_folder_is_a_server(tmp_path):
+    said = run("leaf", str(tmp_path / "data"), "--shards", "0")
+    assert said.exit_code == 2 and "(a leaf of a folder: `bebr serve`)" in said.stderr
+    assert not (tmp_path / "data").exists()
 
 
 def test_bad_shards_are_refused():
