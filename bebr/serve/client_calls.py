@@ -64,11 +64,12 @@ class ClientCalls:
             yield from self.register_model(new.bz)
         request = creation_message(new)
         try:
-            made: _Made = yield Ask("Collections/Create", request)
-        except ConnectionError:
-            if not self._retries:
-                raise
-            made = yield from self._created(request)
+            try:
+                made: _Made = yield Ask("Collections/Create", request)
+            except ConnectionError:
+                if not self._retries:
+                    raise
+                made = yield from self._created(request)
         except AlreadyExists:
             if not exist_ok:
                 raise

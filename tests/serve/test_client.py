@@ -99,6 +99,8 @@ def test_creating_and_dropping_over_a_connection_that_breaks(server, bz, vectors
         monkeypatch.setitem(stubs, "Collections/Create", broken_once(stubs["Collections/Create"], False))
         with pytest.raises(ValueError, match=f"{name}.* already exists: it has 1 rows"):
             client.create_collection(name, bz)
+        monkeypatch.setitem(stubs, "Collections/Create", broken_once(stubs["Collections/Create"], False))
+        assert len(client.create_collection(name, bz, exist_ok=True)) == 1
         monkeypatch.setitem(stubs, "Collections/Drop", broken_once(stubs["Collections/Drop"], reached))
         if reached:
             client.drop_collection(name)
