@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 import time
 import urllib.request
 
@@ -12,6 +13,7 @@ import pytest
 import bebr
 from bebr.cluster.names import Shard
 from bebr.cluster.root import run as run_root
+from bebr.cluster.services import collections
 from bebr.collection.protocol import AlreadyExists
 from tests.cluster.running import until
 from tests.commands import run
@@ -221,7 +223,8 @@ def test_metrics_say_what_was_asked_which_leaf_took_how_long_and_what_was_missin
         end()
 
 
-def test_two_roots_agree_on_what_there_is(pair, here, bz, vectors):
+def test_two_roots_agree_on_what_there_is(pair, here, bz, vectors, monkeypatch):
+    monkeypatch.setattr(collections, "_MAKING", 0.3)
     leaves, (even, odd) = pair
     roots = [here.root(leaves, shards=2), here.root(leaves, shards=2)]
     with bebr.connect(roots[0]) as one, bebr.connect(roots[1]) as other:
@@ -249,6 +252,23 @@ def test_two_roots_agree_on_what_there_is(pair, here, bz, vectors):
         assert even.collections() == odd.collections() == []
     for root in roots:
         here.stop(root)
+
+
+def test_a_collection_that_several_make_at_once_is_there_for_all_of_them(db, name, bz, vectors):
+    """As programs do that start together. The first shard comes last: until then there is none for the others."""
+    together, found = threading.Barrier(4), []
+
+    def make(number: int) -> None:
+        together.wait()
+        docs = db.create_collection(name, bz, exist_ok=True)
+        found.append(docs.upsert([number], vectors[number : number + 1]))
+
+    threads = [threading.Thread(target=make, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert found == [1] * 4 and db.collection(name).count() == 4
 
 
 def test_replicas_have_one_database(here, bz, tmp_path):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import time
 from typing import Any
 
 from bebr.cluster.known import Cluster, Known, addressed
@@ -12,6 +14,10 @@ from bebr.cluster.succession import Succession
 from bebr.collection.protocol import AlreadyExists
 from bebr.v1 import bebr_pb2 as pb
 
+# Seconds within which the shards of a collection are made by whoever began with the last one, and between looks at
+# whether they are.
+_MAKING, _LOOK = 5.0, 0.1
+
 
 class Collections:
     """`of`: into how many shards those are split that are made here."""
@@ -20,15 +26,30 @@ class Collections:
         self._cluster, self._of = cluster, of
 
     async def Create(self, request: pb.CreateCollectionRequest) -> pb.CreateCollectionResponse:
-        """The first shard comes last: a collection whose first shard is not there does not exist."""
-        shards, leaves = shards_of(request.name, self._of), self._cluster.leaves
-        await leaves.look()
-        if request.name in self._cluster.names():
-            raise AlreadyExists(
-                f"collection {request.name!r} already exists: use collection({request.name!r}) or drop it first"
-            )
-        if self._of > 1 and request.name in leaves.aliases():
-            raise AlreadyExists(f"{request.name!r} is an alias: drop_alias it first")
+        """The first shard comes last: a collection whose first shard is not there does not exist. Where the last one
+        is there already, somebody else is making it, whose collection is waited for, or has left it behind."""
+        shards, end = shards_of(request.name, self._of), time.monotonic() + _MAKING
+        while True:
+            await self._cluster.leaves.look()
+            if request.name in self._cluster.names():
+                raise AlreadyExists(
+                    f"collection {request.name!r} already exists: use collection({request.name!r}) or drop it first"
+                )
+            if self._of > 1 and request.name in self._cluster.leaves.aliases():
+                raise AlreadyExists(f"{request.name!r} is an alias: drop_alias it first")
+            try:
+                return await self._made(shards, request)
+            except _Half as half:
+                if time.monotonic() > end:
+                    raise AlreadyExists(
+                        f"shard {half.shard} is left of a collection that was not made, or dropped, to the end: "
+                        f"drop_collection({request.name!r}) first"
+                    ) from half
+            await asyncio.sleep(_LOOK)
+
+    async def _made(self, shards: list[Shard], request: pb.CreateCollectionRequest) -> pb.CreateCollectionResponse:
+        """All shards, or none."""
+        leaves = self._cluster.leaves
         self._cluster.forget(request.name)
         made: list[Shard] = []
         reply = pb.CreateCollectionResponse()
@@ -54,10 +75,7 @@ class Collections:
         except AlreadyExists as error:
             if shard.of == 1:
                 raise
-            raise AlreadyExists(
-                f"shard {shard} is left of a collection that was not made, or dropped, to the end: "
-                f"drop_collection({shard.name!r}) first"
-            ) from error
+            raise _Half(shard) from error
 
     async def Get(self, request: pb.GetCollectionRequest) -> pb.GetCollectionResponse:
         cluster = self._cluster
@@ -164,3 +182,11 @@ class Collections:
 
     async def _whole(self, name: str, what: str) -> Known:
         return (await self._cluster.known(name)).whole(what)
+
+
+class _Half(Exception):
+    """A shard is there of a collection that is not."""
+
+    def __init__(self, shard: Shard) -> None:
+        super().__init__(str(shard))
+        self.shard = shard
