@@ -147,7 +147,16 @@ class Cluster:
             first = there
         splits = sorted({shard.of for shard in first})
         if len(splits) > 1:
-            raise CorruptFile(f"collection {name!r} is split into {splits[0]} and into {splits[1]} shards: drop it")
+            where = [
+                ", ".join(
+                    leaf.name for leaf in self.leaves.all if any(one.of == of for one in leaf.shards & set(first))
+                )
+                for of in splits[:2]
+            ]
+            raise CorruptFile(
+                f"collection {name!r} is split into {splits[0]} (at {where[0]}) and into {splits[1]} shards (at "
+                f"{where[1]}): take away who is no leaf of this cluster, or drop the collection"
+            )
         return tuple(Shard(name, number, splits[0]) for number in range(splits[0])) if splits else ()
 
     async def known(self, name: str) -> Known:
