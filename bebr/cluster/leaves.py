@@ -30,6 +30,9 @@ _ANEW, _FIND = 60.0, 2.0
 _FIRST = 3.0
 # Seconds after which all leaves have heard of names that were made, changed or dropped.
 _FOLLOWED = 1.0
+# Seconds after which leaves have, as a rule, what another one has written (bebr/store/home_shared.py); the front's are
+# in csrc/server/scattering.cpp.
+_HEARD = 0.25
 # Seconds for one try of a write: longer than a lease, so that another leaf may write by then.
 _WRITE = 20.0
 # Seconds for which writes wait for the lease of a leaf that is away, and between tries.
@@ -280,7 +283,8 @@ class Leaves:
     async def read(self, shard: Shard, method: str, request: Message) -> Any:
         """The reply of one replica, the one that is first to answer; see `first_answer`."""
         latencies = self._latencies[method]
-        replicas = self._readers(shard)
+        replicas, alike = self._readers(shard)
+        delay = latencies.delay if alike > 1 else max(latencies.delay, _HEARD)
 
         def tried(leaf: Leaf, number: int) -> Callable[[], Any]:
             async def ask() -> Any:
@@ -298,15 +302,15 @@ class Leaves:
 
         tries = [tried(leaf, number) for number, leaf in enumerate(replicas)]
         try:
-            return await asyncio.wait_for(first_answer(tries, latencies.delay, ELSEWHERE), self._patience)
+            return await asyncio.wait_for(first_answer(tries, delay, ELSEWHERE), self._patience)
         except asyncio.TimeoutError:
             names = ", ".join(leaf.name for leaf in replicas)
             raise ConnectionError(f"shard {shard}: none of {names} answered within {self._patience:g} s") from None
 
-    def _readers(self, shard: Shard) -> list[Leaf]:
-        """In the order in which they are to be tried, the first ones by turns."""
+    def _readers(self, shard: Shard) -> tuple[list[Leaf], int]:
+        """In the order in which they are to be tried, the first ones by turns; and how many these are."""
         ordered, alike = self.order(shard)
-        return _turned(ordered[:alike], next(self._turns)) + ordered[alike:]
+        return _turned(ordered[:alike], next(self._turns)) + ordered[alike:], alike
 
     def order(self, shard: Shard) -> tuple[list[Leaf], int]:
         """Those that have a shard, those first that have what was written by way of this root, and those last that are

@@ -19,6 +19,7 @@ struct Part {
   std::vector<Stream*> asked;  // calls of leaves that were sent: one, or two where the first takes long
   size_t tried = 0;            // leaves so far
   bool answered = false;
+  bool beside = false;  // a second leaf was asked, where there is one
 };
 
 struct Scatter {
@@ -30,7 +31,7 @@ struct Scatter {
   Whole asked;
   size_t turn = 0;                   // which of the leaves that take turns is first
   uint64_t due = 0;                  // when it is looked at whether a second leaf is to be asked, or patience has ended
-  bool beside = false;               // second leaves were asked, where there are some
+  bool beside = false;               // so were second leaves of all parts
   size_t left = 0;                   // parts without an answer
   size_t bytes = 0, most = 0;        // of answers so far, and of those that are taken here
   std::vector<Part> parts;           // of the shards, in order

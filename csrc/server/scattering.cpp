@@ -12,6 +12,8 @@ namespace {
 
 constexpr size_t kOwnAnswers = 16'384;   // of all shards, that are merged here between two events
 constexpr size_t kOwnReplies = 4 << 20;  // bytes of their replies
+// ns after which leaves have, as a rule, what another one has written: _HEARD of bebr/cluster/leaves.py.
+constexpr uint64_t kFollowed = 250'000'000;
 constexpr uint8_t kAnother = NGHTTP2_NV_FLAG_NO_COPY_NAME | NGHTTP2_NV_FLAG_NO_INDEX;
 
 // Whether a leaf gave the whole of an answer: one message, not compressed, and the status OK.
@@ -235,7 +237,8 @@ void Loop::withdraw(Stream& leaf) {
 
 void Loop::note(const Stream& leaf, bool answered) { asked_.push_back({leaf.leaf, now_ns() - leaf.arrival, answered}); }
 
-// Where a leaf takes long, another one is asked once, if there is one; at last the call has failed.
+// Where a leaf takes long, another one is asked once, if there is one: after a while, where that may not have what was
+// written by way of this root. At last the call has failed.
 void Loop::ask_beside(uint64_t now) {
   while (!due_.empty() && std::get<0>(*due_.begin()) <= now) {
     const auto [when, id, number] = *due_.begin();
@@ -247,11 +250,21 @@ void Loop::ask_beside(uint64_t now) {
     if (of->partial) {
       give_up(*of);
     } else if (!of->beside) {
+      const uint64_t followed = client->arrival + std::min(kFollowed, of->route->patience);
       of->beside = true;
-      of->due = client->arrival + of->route->patience;
+      for (size_t i = 0; i < of->parts.size(); ++i) {
+        Part& part = of->parts[i];
+        if (part.answered || part.beside) continue;
+        const Shard& shard = of->route->shards[i];
+        if (now < followed && part.tried >= shard.alike && part.tried < shard.leaves.size()) {
+          of->beside = false;
+          continue;
+        }
+        part.beside = true;
+        if (ask(of, i)) ++front_.counts_.second_tries;
+      }
+      of->due = of->beside ? client->arrival + of->route->patience : followed;
       due_.emplace(of->due, id, number);
-      for (size_t i = 0; i < of->parts.size(); ++i)
-        if (!of->parts[i].answered && ask(of, i)) ++front_.counts_.second_tries;
     } else {
       const std::string text = silence(*of);
       take_back(*client);
