@@ -80,7 +80,10 @@ class Contents:
 
     def draft(self) -> Draft:
         """The next snapshot. An error once it is closed."""
+        before = self._own
         self.current.own()
+        if not before:  # what was left by whoever wrote before is for this process to do
+            self._request()
         return Draft(self.state.snapshot, self.state.tail)
 
     def give_up(self) -> None:

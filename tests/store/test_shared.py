@@ -4,6 +4,7 @@ two that die or stop are in test_shared_crash."""
 from __future__ import annotations
 
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -57,6 +58,28 @@ def test_another_process_follows_whatever_is_written(two, bz, vectors, queries):
     docs.truncate()
     alike()
     assert len(there) == 0 and there.search(None, text="word1").ids.tolist() == [[-1] * 10]
+
+
+def test_who_writes_after_a_writer_that_died_goes_on_with_its_migration(
+    two, shared, postgres, bz, vectors, monkeypatch
+):
+    first, second = two
+    docs = first.create_collection("docs", bz, keep="int8")
+    docs.upsert(range(300), vectors[:300])
+    docs.flush()
+    for worker in (first._sealer, first._merger):  # it dies before they do anything
+        monkeypatch.setattr(worker, "request", lambda collection: None)
+    better = model_of(vectors, widths=[64, 16])
+    docs.migrate(better)
+    seen(second)
+    there = second.collection("docs")
+    assert there.stats().target == better.digest
+    expire(postgres, shared)
+    there.upsert([300], vectors[300:301])
+    end = time.monotonic() + 60
+    while there.stats().target and time.monotonic() < end:
+        time.sleep(0.02)
+    assert there.binarizer.digest == better.digest and len(there) == 301
 
 
 def test_models_and_names_are_followed_too(two, bz, vectors, queries):
