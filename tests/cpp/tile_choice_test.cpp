@@ -11,6 +11,7 @@ namespace {
 
 constexpr size_t kRows = 4096, kQueries = 256;
 constexpr uint32_t kDims = 64;
+constexpr size_t kResults = 15;
 
 RowFormat format() {
   RowFormat format;
@@ -40,7 +41,7 @@ std::vector<float> queries(Random& random, float times) {
 
 uint32_t chosen(const std::vector<float>& y, const RowView& rows, size_t looked_at) {
   const std::vector<float> base(kQueries);
-  const ByteSearch search{y.data(), base.data(), kQueries, 10, looked_at, false};
+  const ByteSearch search{y.data(), base.data(), kQueries, kResults, looked_at, false};
   if (!may_take_more_tiles(search, rows.rows)) return 0;
   SampledRows sample(rows.rows);
   const size_t half = rows.rows / 2 / kBlockRows * kBlockRows;
@@ -55,7 +56,7 @@ BEBR_TEST(large_dims_take_a_tile_more_where_few_rows_are_looked_at) {
   const RowStore rows = random_rows(random, kRows);
   const std::vector<float> even = queries(random, 1), steep = queries(random, 30);
   CHECK(chosen(even, rows.view(), kRows) == 0, "even");
-  CHECK(chosen(steep, rows.view(), kRows) == 1, "steep");
+  CHECK(chosen(steep, rows.view(), kRows / 2) == 1, "steep");
   CHECK(chosen(steep, rows.view(), 1 << 24) == 0, "steep, more rows than what is undecided costs");
 }
 
