@@ -13,12 +13,13 @@ namespace {
 
 constexpr size_t kChunkRows = 512;  // rows of a list scanned before they are looked at: their sums stay in L1
 constexpr size_t kPiece = 64;       // rows that one call of a kernel completes
-// Rows that tell how many of the next ones will be kept; not the first ones of a query, whose threshold has yet to
-// rise.
-constexpr size_t kLate = 1024;
-// To complete a row over the planes behind the first two costs twice what these do. Whole codes of all rows cost as
-// much as four fifths of these, if it is one query that asks.
-constexpr size_t kRestCost = 2, kWholeCost = 4, kWholeCostOf = 5;
+// To complete a row over the planes behind the first two costs twice what these do.
+constexpr double kRestCost = 2;
+// What a row costs by whole codes, if it is one query that asks, where its completion over the first two planes is one:
+// with AVX-512 .4 and 1 / 450 a dimension (docs/experiments/ivf-steps.md, "Sign planes that rule out little"). Where
+// whole codes pay from more queries on, that many times as much.
+constexpr double kWholeCost = .05, kWholeCostOfDim = 1. / 3600;
+constexpr uint32_t kFewestQueries = 8;  // of AVX-512
 
 }  // namespace
 
@@ -35,7 +36,7 @@ IvfScan::Progressive::Progressive(Group& group)
   const float* y = group.y();
   const float* base = (options.exact ? scan_.queries_.base() : scan_.queries_.stage_base()) + first;
   raises_.resize(group.size());
-  late_.resize(group.size());
+  sampled_.resize(group.size());
   for (size_t i = 0; i < group.size(); ++i) {
     const int8_t* y8 = tables_.y8.as<int8_t>() + (first + i) * y8_stride(tables_.groups);
     const float scale = tables_.scale[first + i];
@@ -99,7 +100,8 @@ void IvfScan::Progressive::scan_list(size_t l, std::span<const uint32_t> who) {
       kept_[i] = {room, n, group_.base(who[i])};
       if (top.full()) {
         prefetch(list, {rows_.data() + room, n}, 0, after_two_);
-        note(late_[who[i]], rows, n);
+        sampled_[who[i]].rows += rows;
+        sampled_[who[i]].kept += n;
       }
       room += n;
     }
@@ -107,22 +109,18 @@ void IvfScan::Progressive::scan_list(size_t l, std::span<const uint32_t> who) {
     size_t left = 0;
     for (size_t i = 0; i < who.size(); ++i) {
       left += narrow(who[i], list, kept_[i], left);
-      late_[who[i]].cost += kRestCost * kept_[i].count;
+      sampled_[who[i]].left += kept_[i].count;
     }
     for (size_t i = 0; i < who.size(); ++i) finish(who[i], list, kept_[i]);
   }
 }
 
-void IvfScan::Progressive::note(Late& late, size_t scanned, size_t kept) const {
-  if (late.scanned >= kLate) late = {0, 0, true};
-  late.scanned += scanned;
-  late.cost += kept;
-}
-
 bool IvfScan::Progressive::gives_up(uint32_t query) const {
-  const Late& late = late_[query];
-  return scan_.kernels_.expand_queries > 0 && late.settled && late.scanned >= kLate &&
-         late.cost * kWholeCostOf >= late.scanned * kWholeCost;
+  const Sampled& sampled = sampled_[query];
+  const double whole =
+      (kWholeCost + kWholeCostOfDim * spec_.dims()) * std::max(kFewestQueries, scan_.kernels_.expand_queries);
+  return sampled.rows > 0 && static_cast<double>(sampled.kept) + kRestCost * static_cast<double>(sampled.left) >=
+                                 whole * static_cast<double>(sampled.rows);
 }
 
 // Bytes [from, to) of the rest of all rows.

@@ -151,8 +151,9 @@ class IvfScan::Group {
   void scan_round(const Visits& visits, Scans& scans);
   uint32_t more_tiles(size_t rows) const;
   void probe_all();
-  void probe(const std::vector<uint32_t>& who, const Lists& looks);
-  void scan_progressive(std::span<const uint32_t> who, std::span<const Looks> looks);
+  void probe(const std::vector<uint32_t>& who, Lists& looks);
+  void scan_progressive(std::span<const uint32_t> who, std::span<Looks> looks);
+  size_t sample_first(std::vector<uint32_t>& lists) const;
   void scan_whole(std::span<const uint32_t> who, std::span<const Looks> looks, std::span<const Ranks> left);
   Visits visits(std::span<const uint32_t> who, std::span<const Looks> looks, std::span<const Ranks> ranks) const;
 
@@ -169,7 +170,9 @@ class IvfScan::Progressive {
   Progressive& operator=(const Progressive&) = delete;
   // Scans a list for queries `who`: at most Kernels::batch_queries.
   void scan_list(size_t list, std::span<const uint32_t> who);
-  // Whether whole codes are the faster way through a query's other lists, by what sign planes ruled out of late.
+  // Forgets what sign planes left over so far.
+  void begin_sample(uint32_t query) { sampled_[query] = {}; }
+  // Whether whole codes are the faster way through a query's other lists, by what sign planes left over since then.
   bool gives_up(uint32_t query) const;
 
  private:
@@ -188,14 +191,13 @@ class IvfScan::Progressive {
     int32_t sum;  // over the first two planes
   };
 
-  // Rows of a query that were scanned of late, while it had k results, and what it cost to complete some of them.
-  struct Late {
-    size_t scanned = 0, cost = 0;
-    bool settled = false;  // there were others before these
+  // Rows that were scanned while a query had k results, those that its sign plane kept, and those that the first two
+  // planes did.
+  struct Sampled {
+    size_t rows = 0, kept = 0, left = 0;
   };
 
   ScanQueries gather(std::span<const uint32_t> who);
-  void note(Late& late, size_t scanned, size_t kept) const;
   void prefetch(const RowView& list, std::span<const uint32_t> rows, size_t from, size_t to) const;
   size_t narrow(uint32_t query, const RowView& list, Kept& kept, size_t at);
   size_t best_first(uint32_t* rows, float* scores, size_t n);
@@ -208,7 +210,7 @@ class IvfScan::Progressive {
   bool two_steps_ = false, stage_factors_ = false;
   const LutQueries& tables_;  // of all queries, not of the group's alone
   std::vector<Raise> raises_;
-  std::vector<Late> late_;
+  std::vector<Sampled> sampled_;
   // Of the list at hand.
   std::vector<int32_t> sums_, bias_;
   std::vector<uint16_t> mask_;

@@ -16,6 +16,7 @@ constexpr double kCopyCost = 100;      // copying a row out costs as much as thi
 constexpr double kCopyCostWhole = 20;  // the same by whole codes
 constexpr double kCompleteCost = 20;   // a row completed costs as much as this many scanned, with what the scan keeps
 constexpr double kRowBytes = 4;        // to expand these takes as long as to scan a row by its sign plane
+constexpr size_t kSampleRows = 128;    // of lists that tell what sign planes rule out
 constexpr size_t kPiece = 64;          // rows that one call of a kernel completes
 
 // Of n in so many parts, the largest.
@@ -213,7 +214,7 @@ void IvfScan::Group::probe_all() {
   std::vector<TopK> before;  // what other segments gave, to begin again with
   for (size_t i = 0; widens && i < count_; ++i) before.push_back(top(i));
   while (!who.empty()) {
-    const Lists looks = scan_.nearest_lists(first_, who, nprobe, 0);
+    Lists looks = scan_.nearest_lists(first_, who, nprobe, 0);
     probe(who, looks);
     if (!widens) return;
     // Fewer than enough results only where fewer rows exist: look at more lists, from the start, for their order may
@@ -231,7 +232,7 @@ void IvfScan::Group::probe_all() {
   }
 }
 
-void IvfScan::Group::probe(const std::vector<uint32_t>& who, const Lists& looks) {
+void IvfScan::Group::probe(const std::vector<uint32_t>& who, Lists& looks) {
   size_t visited = 0;
   for (const Looks& mine : looks) visited += mine.lists.size();
   if (expands(scan_.segment_, who.size(), visited, scan_.options_)) return scan_expanded(who, looks, visited);
@@ -240,43 +241,67 @@ void IvfScan::Group::probe(const std::vector<uint32_t>& who, const Lists& looks)
   });
 }
 
-void IvfScan::Group::scan_progressive(std::span<const uint32_t> who, std::span<const Looks> looks) {
+// Some lists from the middle of those that a query looks at stand for all but the nearest: they go right behind that.
+// Returns how many these and the nearest are.
+size_t IvfScan::Group::sample_first(std::vector<uint32_t>& lists) const {
+  if (lists.size() < 3) return lists.size();
+  const auto middle = lists.begin() + static_cast<ptrdiff_t>(lists.size() / 2);
+  auto end = middle;
+  for (size_t rows = 0; end != lists.end() && rows < kSampleRows; ++end) rows += scan_.segment_.list(*end).rows;
+  std::rotate(lists.begin() + 1, middle, end);
+  return 1 + static_cast<size_t>(end - middle);
+}
+
+// The nearest list of a query sets a threshold. If sign planes rule out too few rows of a sample of the others, these
+// are read as whole codes.
+void IvfScan::Group::scan_progressive(std::span<const uint32_t> who, std::span<Looks> looks) {
   const IvfSegment& segment = scan_.segment_;
+  const bool whole = scan_.kernels_.expand_queries > 0;
   size_t most = 0, visited = 0;
-  for (const Looks& mine : looks) {
+  std::vector<Ranks> left;      // by whole codes
+  std::vector<size_t> sampled;  // ranks of the nearest and of the sample
+  for (Looks& mine : looks) {
     most = std::max(most, mine.lists.size());
     visited += mine.lists.size();
+    // Of a query far from all rows sign planes rule out too few of any list. Of many rows with a mask whole codes
+    // would be read in vain.
+    const bool none = mine.apart && whole && !scan_.filter_.filtered();
+    left.push_back({none ? 0 : mine.lists.size(), mine.lists.size()});
+    sampled.push_back(none ? 0 : sample_first(mine.lists));
   }
   Progressive progressive(*this);
-  // Of each query the lists of which sign planes rule out too few rows: of one far from all rows, in the first place.
-  // Of many rows with a mask whole codes would be read in vain.
-  const bool whole = scan_.kernels_.expand_queries > 0 && !scan_.filter_.filtered();
-  std::vector<Ranks> left;
-  for (const Looks& mine : looks) left.push_back({mine.apart && whole ? 0 : mine.lists.size(), mine.lists.size()});
   if (scan_.options_.batch_invariant || visited < kSharedVisits * segment.lists()) {
     // In the order of its own lists alone, a query's answer does not depend on the others.
     for (size_t i = 0; i < who.size(); ++i) {
-      size_t rank = 0;
-      for (; rank < left[i].from && !progressive.gives_up(who[i]); ++rank)
-        progressive.scan_list(looks[i].lists[rank], who.subspan(i, 1));
-      left[i].from = rank;
+      const auto scan = [&](size_t from, size_t to) {
+        for (size_t rank = from; rank < to; ++rank) progressive.scan_list(looks[i].lists[rank], who.subspan(i, 1));
+      };
+      scan(0, std::min<size_t>(1, sampled[i]));
+      progressive.begin_sample(who[i]);
+      scan(1, sampled[i]);
+      if (whole && progressive.gives_up(who[i])) left[i].from = sampled[i];
+      scan(sampled[i], left[i].from);
     }
   } else {
-    // The nearest lists of every query first: they set a threshold that rules out most of the others' rows.
     const size_t batch = scan_.kernels_.batch_queries;
     std::vector<Ranks> slice(who.size());
-    for (size_t from = 0, to = 1; from < most; from = to, to = std::min(most, 4 * to)) {
-      for (size_t i = 0; i < who.size(); ++i) {
-        if (left[i].from > from && progressive.gives_up(who[i])) left[i].from = from;
-        slice[i] = {std::min(from, left[i].from), std::min(to, left[i].from)};
-      }
+    const auto scan_to = [&](const auto& rank) {
+      for (size_t i = 0; i < who.size(); ++i) slice[i] = {slice[i].to, std::max<size_t>(slice[i].to, rank(i))};
       const Visits now = visits(who, looks, slice);
       for (size_t l = 0; l < segment.lists(); ++l) {
         const std::span<const uint32_t> visitors = now.of(l);
         for (size_t v = 0; v < visitors.size(); v += batch)
           progressive.scan_list(l, visitors.subspan(v, std::min(batch, visitors.size() - v)));
       }
-    }
+    };
+    scan_to([&](size_t i) { return std::min<size_t>(1, sampled[i]); });
+    for (const uint32_t query : who) progressive.begin_sample(query);
+    scan_to([&](size_t i) { return sampled[i]; });
+    for (size_t i = 0; i < who.size(); ++i)
+      if (whole && progressive.gives_up(who[i])) left[i].from = sampled[i];
+    // The nearer lists of every query first: they set a threshold that rules out most of the others' rows.
+    for (size_t to = 4, done = 1; done < most; done = to, to *= 4)
+      scan_to([&](size_t i) { return std::min(to, left[i].from); });
   }
   scan_whole(who, looks, left);
 }
