@@ -63,7 +63,7 @@ void make_byte_query(const CodeSpec& spec, const float* y, const std::vector<uin
   const float largest = largest_size(y, inverse.data(), dims);  // of a place
   const float step = largest > most * kNothing ? largest / most : 1, per_step = 1 / step;
   int8_t* y8 = bytes.y8.as<int8_t>() + q * bytes.stride();
-  for (uint32_t j = 0; j < dims; ++j) whole[j] = nearest_integer(y[j] * per_step);
+  for (uint32_t j = 0; j < dims; ++j) whole[j] = nearest(y[j] * per_step);
   for (uint32_t j = 0; j < dims; ++j) y8[j] = static_cast<int8_t>(whole[j]);
   // A value with several copies is divided equally; the first copies take the remainder.
   const auto share = [&](uint32_t quad, uint32_t place, int8_t* to) {
@@ -147,8 +147,8 @@ void make_leads(const CodeSpec& spec, const DimWeights& weights, const float* y,
 
 }  // namespace
 
-int32_t most_entry(const CodeSpec& spec, const Kernels& kernels) {
-  if (kernels.small_product == 0) return kMostEntry8;
+int32_t most_entry(const CodeSpec& spec, const Kernels& kernels, bool exact) {
+  if (exact || kernels.small_product == 0) return kMostEntry8;
   return std::clamp(kernels.small_product / ((1 << spec.planes) - 1), kLeastEntry8, kMostEntry8);
 }
 

@@ -60,7 +60,7 @@ struct ByteQueries {
 inline constexpr int32_t kMostEntry8 = 127;
 ByteQueries make_byte_queries(const CodeSpec& spec, const float* y, size_t count, bool leads = false,
                               int32_t most = kMostEntry8, uint32_t more = 0);
-// The entries' size that suits an approximate search.
-int32_t most_entry(const CodeSpec& spec, const Kernels& kernels);
+// The entries' size that suits a search.
+int32_t most_entry(const CodeSpec& spec, const Kernels& kernels, bool exact);
 
 }  // namespace bebr

@@ -48,7 +48,7 @@ void make_lut_query(const float* y, size_t q, LutQueries& c) {
   int8_t* y8 = c.y8.as<int8_t>() + q * y8_stride(c.groups);
   int32_t bias = 0;
   for (uint32_t j = 0; j < 8 * groups; ++j) {
-    y8[j] = static_cast<int8_t>(nearest_integer(y[j] / scale));
+    y8[j] = static_cast<int8_t>(nearest(y[j] / scale));
     bias += std::abs(y8[j]);
   }
   c.bias[q] = bias;
@@ -83,7 +83,7 @@ FineQuery make_fine_query(const CodeSpec& spec, const float* y) {
   // step is a power of two: the products are exact.
   const float per_step = static_cast<float>(1 / step);
   int16_t* y16 = fine.y16.as<int16_t>();
-  for (uint32_t j = 0; j < spec.dims(); ++j) y16[j] = static_cast<int16_t>(nearest_integer(y[j] * per_step));
+  for (uint32_t j = 0; j < spec.dims(); ++j) y16[j] = static_cast<int16_t>(nearest(y[j] * per_step));
   int32_t set = 0;  // of the dims so far, which are those of the plane before t once its width is reached
   uint32_t j = 0;
   for (uint32_t t = spec.planes; t-- > 0;) {

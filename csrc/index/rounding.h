@@ -4,7 +4,6 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
-#include <cstring>
 
 #include "kernels/floats.h"
 
@@ -26,15 +25,6 @@ inline float largest_size(const float* y, const float* by, uint32_t dims) {
   }
   const Floats most = largest[0] > largest[1] ? largest[0] : largest[1];
   return std::max(std::max(most[0], most[1]), std::max(most[2], most[3]));
-}
-
-// The nearest integer, ties to even, of |x| < 2^22: adding 1.5 * 2^23 leaves it in the low bits. A loop of it becomes
-// vectors, where lrint stays a call or an instruction a number.
-inline int32_t nearest_integer(float x) {
-  const float raised = x + 12582912.0f;
-  uint32_t bits;
-  std::memcpy(&bits, &raised, sizeof bits);
-  return static_cast<int32_t>(bits - 0x4b400000u);
 }
 
 }  // namespace bebr

@@ -39,8 +39,8 @@ uint32_t more_tiles(const RowFormat& format, const ByteSearch& search, const Sam
     std::copy_n(search.y + query * dims, dims, y.data() + i * dims);
     base[i] = search.base[query];
   }
-  const ByteQueries bytes = make_byte_queries(format.spec, y.data(), count, false,
-                                              search.exact ? kMostEntry8 : most_entry(format.spec, kernels()));
+  const ByteQueries bytes =
+      make_byte_queries(format.spec, y.data(), count, false, most_entry(format.spec, kernels(), search.exact));
   Thresholds thresholds(count);
   ExpandedScan scan(format, bytes, base.data(), k, 0, thresholds, search.exact);
   std::vector<uint32_t> who(count);

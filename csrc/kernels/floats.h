@@ -2,6 +2,7 @@
 // (docs/experiments/graph-walk.md). Sums have a fixed order, so all machines agree to the bit.
 #pragma once
 
+#include <bit>
 #include <cstdint>
 #include <cstring>
 
@@ -16,7 +17,11 @@ inline Floats load_floats(const float* p) noexcept {
   return x;
 }
 
-// As nearest() of one float (index/graph/record.h).
+// The nearest integer, ties to even, of |x| < 2^22: adding 1.5 * 2^23 leaves it in the low bits. A loop of it becomes
+// vectors, where lrint stays a call or an instruction a number.
+inline int32_t nearest(float x) noexcept {
+  return static_cast<int32_t>(std::bit_cast<uint32_t>(x + 12582912.0f) - 0x4b400000u);
+}
 inline Ints nearest(Floats x) noexcept { return reinterpret_cast<Ints>(x + 12582912.0f) - 0x4b400000; }
 
 inline Floats size_of(Floats x) noexcept { return reinterpret_cast<Floats>(reinterpret_cast<Ints>(x) & 0x7fffffff); }

@@ -323,8 +323,8 @@ class BlockScan {
     const bool leads = ExpandedScan::leads(parts_.rows(), options_);
     const float* y = (options_.exact ? queries_.exact_y() : queries_.y()) + q0 * spec_.dims();
     const ByteSearch search{y, queries_.base() + q0, nq, options_.k, parts_.rows(), options_.exact};
-    const ByteQueries bytes = make_byte_queries(
-        spec_, y, nq, leads, options_.exact ? kMostEntry8 : most_entry(spec_, kernels_), more_tiles(search));
+    const ByteQueries bytes =
+        make_byte_queries(spec_, y, nq, leads, most_entry(spec_, kernels_, options_.exact), more_tiles(search));
     std::vector<uint32_t> who(nq);
     std::iota(who.begin(), who.end(), 0u);
     Thresholds thresholds(nq);

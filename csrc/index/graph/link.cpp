@@ -6,6 +6,7 @@
 #include <cstddef>
 
 #include "base/threads.h"
+#include "kernels/floats.h"
 
 namespace bebr {
 

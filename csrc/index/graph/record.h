@@ -13,7 +13,6 @@
 #pragma once
 
 #include <atomic>
-#include <bit>
 #include <cstdint>
 #include <cstring>
 #include <span>
@@ -71,11 +70,6 @@ struct RecordLayout {
 };
 
 inline constexpr uint32_t kCodeAt = 4;
-
-// Nearest integer, ties to even, for |x| < 2^22: adding 1.5 * 2^23 leaves it in the low bits.
-inline int32_t nearest(float x) noexcept {
-  return static_cast<int32_t>(std::bit_cast<uint32_t>(x + 12582912.0f) - 0x4b400000u);
-}
 
 inline float load_float(const uint8_t* p) noexcept {
   float value;

@@ -33,9 +33,8 @@ void IvfScan::Group::scan_expanded(const std::vector<uint32_t>& who, const Lists
   const bool single = segment.lists() == 1;
   const bool many = visited >= kFewestVisits * segment.lists() &&
                     (single || (ranked && visited >= scan_.kernels_.lead_lists * who.size()));
-  const ByteQueries bytes =
-      make_byte_queries(spec, y(), count_, many && ExpandedScan::leads(rows, options),
-                        options.exact ? kMostEntry8 : most_entry(spec, scan_.kernels_), more_tiles(rows));
+  const ByteQueries bytes = make_byte_queries(spec, y(), count_, many && ExpandedScan::leads(rows, options),
+                                              most_entry(spec, scan_.kernels_, options.exact), more_tiles(rows));
   const bool leads = bytes.least_tiles < bytes.tiles();
   Thresholds thresholds(count_);
   if (!leads)
