@@ -193,7 +193,7 @@ BUGS = [
     ),
     Bug("a restart is kept that is no better", "descend.cu", "[[!(reached < best)]]", "false", _ENCODE),
     Bug("sgn(0) is -1", "float_rows.cu", "[[values[j] >= v[j]]]", "values[j] > v[j]", _ENCODE),
-    Bug("a row of zeros is divided by its length", "float_rows.cu", "[[total > 0]] ?", "true", _ENCODE),
+    Bug("a row of zeros is divided by its length", "float_rows.cu", "[[squares > 0]] ?", "true", _ENCODE),
     Bug("a row that is not finite passes", "float_rows.cu", "here && [[!finite]]", "false", "encode_reads"),
     Bug("the left half twice", "float_rows.cu", "first += [[right * half]];", "0", _NETWORKS),
     Bug(
