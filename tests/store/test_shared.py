@@ -372,6 +372,12 @@ def test_what_cannot_be_opened_is_refused(shared, options, message):
         shared.open(**options)
 
 
+def test_a_schema_that_is_not_there_is_named(postgres, tmp_path):
+    url = f"{postgres.url}&options=-csearch_path%3Dnowhere"
+    with pytest.raises(ValueError, match=r"postgresql\+?\w*://.*: no schema .*: create schema"):
+        bebr.open(url, segments=f"file://{tmp_path}/segments", cache=tmp_path / "c")
+
+
 def test_a_folder_and_another_databases_store_are_refused(shared, postgres, tmp_path, bz):
     with pytest.raises(ValueError, match="segments is 'file:///x', but path is a folder"):
         bebr.open(tmp_path, segments="file:///x")

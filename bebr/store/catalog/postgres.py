@@ -31,6 +31,7 @@ _FULL = ("53", "54")
 _WAITED = ("55P03", "40P01", "40001", "57014")
 _REFUSED = ("28", "42501", "3D000")
 _DAMAGED = ("XX", "58")
+_NO_SCHEMA = "3F000"
 
 NAMES_LOCK = 0x62656272  # "bebr": of the transactions that make, drop and rename, by schema
 
@@ -98,6 +99,8 @@ class Postgres(Sql):
             return DatabaseLocked(f"{self.name} is held by another transaction: {text}; {spared}; repeat it")
         if state.startswith(_REFUSED):
             return PermissionError(f"{self.name}: {text}; {spared}")
+        if state == _NO_SCHEMA:
+            return ValueError(f"{self.name}: {text}; want the schema of its search_path to be there: create schema …")
         if state.startswith(_DAMAGED):
             return CorruptFile(f"{self.name} is damaged: {text}; {costs}")
         return error
