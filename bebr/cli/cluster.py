@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from bebr.cli.counts import counted
 from bebr.cli.serve import DeviceMemoryMb, Insecure, LeaseSeconds, SearchDevice
 from bebr.extras import needed
 
@@ -208,7 +209,8 @@ def _show(about: About) -> None:
     ]
     _print_table(("process", "node", "address", "pid", "cores", "MiB", "starts"), lines)
     size = about.size
-    what = f"{size.shards} shards x {size.replicas} replicas, {size.roots} roots, {len(about.nodes)} nodes"
+    shards = f"{counted(size.shards, 'shard')} x {counted(size.replicas, 'replica')}"
+    what = f"{shards}, {counted(size.roots, 'root')}, {counted(len(about.nodes), 'node')}"
     typer.echo(what + (f"; lacking: {', '.join(map(str, about.lacking))}" if about.lacking else ""))
     if drained := [about.nodes[node] for node in about.plan.drained & about.nodes.keys()]:
         typer.echo(f"drained: {' '.join(sorted(drained))}")
