@@ -31,4 +31,4 @@ class Scores:
             scores = np.full(len(prepared.y), (as_radius(radius) - b) / a).astype(np.float32)
             if self._squared:
                 scores = np.asarray((prepared.offset - scores) * np.float32(self._scale), np.float32)
-        return np.nextafter(scores, np.float32(-np.inf))
+            return np.nextafter(scores, np.float32(-np.inf))

@@ -159,7 +159,7 @@ def test_objects_have_a_row_each_and_load_with_their_facts(photos):
     Image.fromarray(np.repeat([[[90, 90, 90], [0, 0, 0]]], 4, 0).astype(np.uint8)).save(photos / "half.png")
     out = photos.parent / "objects.parquet"
     result = embed("halves", photos, "-o", out, "--batch-size", 1)
-    assert result.exit_code == 0 and "3 objects of 3 pictures (1 show none), 3 dims, l2, halves 1" in result.stderr
+    assert result.exit_code == 0 and "3 objects of 3 pictures (1 without any), 3 dims, l2, halves 1" in result.stderr
     table = pq.read_table(out).to_pydict()
     assert table["id"] == ["b/a.JPG#0", "b/a.JPG#1", "half.png#0"] and table["side"] == ["left", "right", "left"]
     assert read_vectors(out).tolist() == [[200] * 3, [200] * 3, [90] * 3]  # the one column of vectors

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import faulthandler
 import os
-import signal
+import sys
+import traceback
 from collections.abc import Callable
 from typing import Any
 
@@ -14,12 +16,14 @@ from bebr.collection.protocol import DatabaseLocked
 
 
 def in_fork(work: Callable[[], Any]) -> bool:
-    """Whether `work` was true in a fork. One that waits for ever is ended, and was not."""
+    """Whether `work` was true in a fork. One that waits for ever is ended, and was not; it says where it waits."""
     child = os.fork()
     if child == 0:
-        signal.alarm(30)
+        faulthandler.dump_traceback_later(30, exit=True, file=sys.__stderr__)
         try:
             os._exit(0 if work() else 1)
+        except BaseException:
+            traceback.print_exc(file=sys.__stderr__)
         finally:
             os._exit(2)
     return os.waitpid(child, 0)[1] == 0
