@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 from typing import Any
 
 from bebr.collection.field_values import VALUE_TESTS, Moment, Scalar, values_at
+from bebr.lazy import lazy_property
 
 _writer = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
@@ -35,7 +35,7 @@ class Filter:
         """The number of nested levels, 1 for a single condition."""
         return 1
 
-    @cached_property
+    @lazy_property
     def text(self) -> str:
         """That form as JSON: what goes over the wire, and what identifies the filter."""
         return _writer.encode(self.to_dict())

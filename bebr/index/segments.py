@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -32,6 +31,7 @@ from bebr.index.ivf import IVFIndex
 from bebr.index.pool import Placed
 from bebr.index.raw import RawType
 from bebr.index.sizes import MOST_LISTS
+from bebr.lazy import lazy_property
 
 StopFlag = core.StopFlag
 MOST_CANDIDATES = (1 << 31) - 1
@@ -92,7 +92,7 @@ class SegmentView:
     effort: Effort | None = None
     placed: Placed | None = None
 
-    @cached_property
+    @lazy_property
     def removed(self) -> int:
         """How many rows were removed."""
         return 0 if self.dead is None else core.count_bits(self.dead)

@@ -12,7 +12,6 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 
 import numpy as np
 
@@ -21,6 +20,7 @@ from bebr.collection.options import SearchOptions
 from bebr.collection.protocol import BatchingStats, GroupValue
 from bebr.core import StopFlag
 from bebr.index import Hits
+from bebr.lazy import lazy_property
 from bebr.serve.calls import Work, note_queued, note_searched
 from bebr.store.snapshots.snapshot import Snapshot
 
@@ -64,7 +64,7 @@ class Answer:
         """Of these kernel calls."""
         return sum((part.work for part in self.parts), Work())
 
-    @cached_property
+    @lazy_property
     def hits(self) -> Hits:
         if len(self.parts) == 1:
             return self.parts[0].hits

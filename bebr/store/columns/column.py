@@ -15,7 +15,6 @@ import operator
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
@@ -23,6 +22,7 @@ from numpy.typing import NDArray
 
 from bebr.collection.field_values import VALUE_TESTS, Moment, Scalar, is_number
 from bebr.collection.filter_tree import Condition
+from bebr.lazy import lazy_property
 from bebr.store.columns.flatten import INNER
 
 Kind = Literal["int", "float", "keyword", "text", "unknown"]
@@ -149,15 +149,15 @@ class Column:
         code = self._codes.get(key_of(operand))
         return [] if code is None else [code]
 
-    @cached_property
+    @lazy_property
     def _codes(self) -> dict[Any, int]:
         return {key_of(value): code for code, value in enumerate(self.distinct)}
 
-    @cached_property
+    @lazy_property
     def _distinct_texts(self) -> list[tuple[int, str]]:
         return [(code, value) for code, value in enumerate(self.distinct) if isinstance(value, str)]
 
-    @cached_property
+    @lazy_property
     def _distinct_moments(self) -> list[tuple[int, int]]:
         """Codes of ISO texts, and their microseconds."""
         read = ((code, Moment.read(text)) for code, text in self._distinct_texts)

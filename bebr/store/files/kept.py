@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import get_args
 
 import numpy as np
@@ -21,6 +20,7 @@ from bebr.errors import CorruptFile
 from bebr.index import Hits
 from bebr.index.files import Sections
 from bebr.index.raw import RawType
+from bebr.lazy import lazy_property
 
 Rows = NDArray[np.uint8]
 
@@ -48,7 +48,7 @@ class Keeping:
             raise ValueError(f"keep is {kind!r}: this binarizer has no decoder, so its vectors have no float scores")
         return Keeping(kind, bz.input_dim, bz.metric == "cosine")
 
-    @cached_property
+    @lazy_property
     def row_bytes(self) -> int:
         """Of one vector."""
         return int(core.store_raw(np.zeros((1, self.dim), np.float32), self.kind).shape[1])

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from functools import cached_property
 from mmap import ACCESS_READ, mmap
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -22,6 +21,7 @@ from bebr import core
 from bebr.arrays import Ids
 from bebr.errors import CorruptFile
 from bebr.index.files import Sections
+from bebr.lazy import lazy_property
 
 # Copied at a time, or one text where it is longer.
 _PIECE_BYTES = 1 << 20
@@ -52,7 +52,7 @@ class PayloadColumn:
             raise CorruptFile(f"{source}: section {name_at!r} names {at[-1]} bytes of text: {name!r} has {len(text)}")
         return cls(at, text, source)
 
-    @cached_property
+    @lazy_property
     def engine(self) -> core.MappedTexts:
         """The same, for a search that is no Python."""
         return core.MappedTexts(self._at, self._text)

@@ -9,7 +9,6 @@ stand differs; of lists, what they find in the same ones.
 from __future__ import annotations
 
 import threading
-from functools import cached_property
 from itertools import count
 
 from bebr.arrays import Ids
@@ -17,6 +16,7 @@ from bebr.collection.filter_tree import Filter
 from bebr.index import FlatIndex, Index
 from bebr.index.ivf import IVFIndex
 from bebr.index.segments import Effort, ListRows, SegmentView, TailRows
+from bebr.lazy import lazy_property
 from bebr.store.files import bitmaps
 from bebr.store.files.bitmaps import Bitmap
 
@@ -117,17 +117,17 @@ class Copy:
         """Whether all rows are copied."""
         return self._whole is not None
 
-    @cached_property
+    @lazy_property
     def rows(self) -> Ids:
         """Positions of the rows, ascending."""
         return bitmaps.members(self._matching)
 
-    @cached_property
+    @lazy_property
     def _lists(self) -> ListRows:
         assert isinstance(self._from, IVFIndex)
         return ListRows(self._from, self._matching)
 
-    @cached_property
+    @lazy_property
     def _flat(self) -> TailRows:
         return TailRows(self._from.binarizer)
 

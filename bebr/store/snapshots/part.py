@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Protocol
 
 import numpy as np
@@ -16,6 +15,7 @@ from bebr.collection.filter_tree import Filter
 from bebr.index import Index
 from bebr.index.pool import Placed
 from bebr.index.segments import ByK, Effort, SegmentView
+from bebr.lazy import lazy_property
 from bebr.store.catalog.records import SegmentRow
 from bebr.store.columns.table import Columns
 from bebr.store.files import bitmaps
@@ -127,24 +127,24 @@ class PartView:
     dead: Bitmap | None
     live: int
 
-    @cached_property
+    @lazy_property
     def view(self) -> SegmentView:
         """What `search_segments` takes."""
         return SegmentView(self.part.index, self.unsearched, effort=self.part.effort, placed=self.part.placed)
 
-    @cached_property
+    @lazy_property
     def engine(self) -> core.CollectionPart:
         """What `Snapshot.engine` is made of."""
         return self.part.engine(self.unsearched)
 
-    @cached_property
+    @lazy_property
     def unsearched(self) -> Bitmap | None:
         """The rows that no search finds: dead ones, and those without a vector."""
         if self.part.bare is None:
             return self.dead
         return bitmaps.united(self.part.bare, self.dead, self.part.rows)
 
-    @cached_property
+    @lazy_property
     def searched(self) -> int:
         """How many other rows there are."""
         return self.live if self.part.bare is None else self.part.rows - bitmaps.count(self.unsearched)
@@ -178,7 +178,7 @@ class PartView:
             found = self._counts[filter] = bitmaps.count(self.matching(filter))
         return found
 
-    @cached_property
+    @lazy_property
     def _counts(self) -> dict[Filter, int]:
         return {}
 
@@ -187,7 +187,7 @@ class PartView:
         """Of the words of all rows, dead ones too."""
         return self.part.postings
 
-    @cached_property
+    @lazy_property
     def text_totals(self) -> tuple[int, int]:
         """How many live rows have words, and how many words these have together."""
         lengths = self.postings.lengths

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +18,7 @@ from bebr.binarizer import Binarizer
 from bebr.binarizer.codes import Codes
 from bebr.collection.filter_tree import Filter
 from bebr.index.segments import filtered_of, snapshot_of
+from bebr.lazy import lazy_property
 from bebr.store.files import bitmaps
 from bebr.store.files.bitmaps import Bitmap
 from bebr.store.files.kept import Keeping, Rows
@@ -40,7 +40,7 @@ class Snapshot:
     collection: int
     successor: Successor | None = None
 
-    @cached_property
+    @lazy_property
     def parts(self) -> tuple[PartView, ...]:
         return (*self.segments, self.tail)
 
@@ -59,7 +59,7 @@ class Snapshot:
         """How many rows have a vector."""
         return sum(view.searched for view in self.parts)
 
-    @cached_property
+    @lazy_property
     def by_model(self) -> tuple[tuple[Binarizer, tuple[PartView, ...]], ...]:
         """The parts that have live rows, by the model of their codes: one, but during a migration."""
         groups: dict[str, list[PartView]] = {}
@@ -68,7 +68,7 @@ class Snapshot:
                 groups.setdefault(view.part.index.binarizer.digest, []).append(view)
         return tuple((views[0].part.index.binarizer, tuple(views)) for views in groups.values())
 
-    @cached_property
+    @lazy_property
     def engine(self) -> core.CollectionSnapshot | None:
         """What answers searches of the model of all rows, `by_model[0][0]`. None without rows and during a migration,
         where exact scores are taken in another space than the one vectors are kept in, and where a device searches some
@@ -89,13 +89,13 @@ class Snapshot:
             self.candidates,
         )
 
-    @cached_property
+    @lazy_property
     def candidates(self) -> core.Candidates:
         """How many rows get exact scores where a search does not say, as far as that was measured of its files."""
         needed = [(view.searched, view.part.rescored) for view in self.parts]
         return core.Candidates([(rows, [] if by_k is None else list(by_k)) for rows, by_k in needed])
 
-    @cached_property
+    @lazy_property
     def all_scored(self) -> bool:
         """Whether rows that keep vectors are so few that all of them get exact scores, where a search does not say. To
         look for each in the parts, one by one, takes longer, so that these have to be fewer."""
@@ -136,17 +136,17 @@ class Snapshot:
         """How many rows match, or there are."""
         return len(self) if filter is None else sum(view.count(filter) for view in self.parts)
 
-    @cached_property
+    @lazy_property
     def plans(self) -> Plans:
         """What its searches read for filters that come again."""
         return Plans()
 
-    @cached_property
+    @lazy_property
     def keyed(self) -> bool:
         """Whether a row may have a key beside its number."""
         return any(view.part.keyed for view in self.parts if view.live)
 
-    @cached_property
+    @lazy_property
     def moved(self) -> bool:
         """Whether a row may not be at the first place of its id."""
         return any(view.part.moved for view in self.parts if view.live)

@@ -7,7 +7,6 @@ gets a new row; the snapshot says that its old one is dead.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from functools import cached_property
 
 import numpy as np
 
@@ -19,6 +18,7 @@ from bebr.collection.filter_tree import Filter
 from bebr.collection.keys import places_of
 from bebr.index import FlatIndex
 from bebr.index.segments import ByK, TailRows
+from bebr.lazy import lazy_property
 from bebr.store.columns.table import Columns, nothing
 from bebr.store.files import bitmaps
 from bebr.store.files.bitmaps import Bitmap, Bools
@@ -180,7 +180,7 @@ class TailPart:
         """Of all rows. `pause` is called between pieces of work."""
         return self._tail.columns.columns(self.rows, pause)
 
-    @cached_property
+    @lazy_property
     def postings(self) -> GrowingView:
         """Of the words of all rows."""
         return self._tail.words.read(self.rows, nothing)

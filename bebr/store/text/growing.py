@@ -6,7 +6,6 @@ import threading
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from itertools import chain, count
 
 import numpy as np
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 
 from bebr.arrays import Ids
 from bebr.collection.checks import load_payload
+from bebr.lazy import lazy_property
 from bebr.store.text.index import MOST_COUNT, TextIndex
 from bebr.store.text.words import payload_words
 
@@ -109,7 +109,7 @@ class GrowingView:
     _text: GrowingText
     rows: int
 
-    @cached_property
+    @lazy_property
     def lengths(self) -> NDArray[np.uint32]:
         return self._text.lengths(self.rows)
 
