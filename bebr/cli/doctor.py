@@ -29,7 +29,9 @@ def run(
 
     Exit code 0: healthy; 1: damaged.
     """
-    if directory.startswith("postgresql"):
+    from bebr.collection.checks import is_shared
+
+    if is_shared(directory):
         if segments is None:
             raise ValueError("--segments is missing: want where the segments are, s3://… or file://…")
         with needed("cluster", "bebr doctor of postgresql://…"):

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from bebr.collection.checks import check_name
+from bebr.collection.checks import check_name, is_shared
 
 MOST_SHARDS = 1024
 _SHARD = re.compile(r"(?P<name>.+)\.(?P<number>0|[1-9]\d*)of(?P<of>[1-9]\d*)")
@@ -44,7 +44,7 @@ def shards_of(name: str, of: int) -> list[Shard]:
 
 def check_url(url: str) -> str:
     """The URL of a shared database; ``ValueError`` for a folder, or for what is of another server."""
-    if not url.startswith(("postgresql://", "postgresql+psycopg://")):
+    if not is_shared(url):
         raise ValueError(
             f"the database is {url!r}: want the URL of PostgreSQL, postgresql://… (a leaf of a folder: `bebr serve`)"
         )

@@ -31,7 +31,16 @@ from bebr.serve.limits import Limits
 from bebr.serve.listening import check_host
 from bebr.serve.logs import CallLog, LogFormat, start_log
 from bebr.serve.rpc import service_handler
-from bebr.serve.running import GRACE, address_of, end_at_next_signal, grpc_server, listen, observed, stop_signal
+from bebr.serve.running import (
+    GRACE,
+    address_of,
+    end_at_next_signal,
+    grpc_server,
+    listen,
+    observed,
+    stop_answered,
+    stop_signal,
+)
 from bebr.serve.tls import Tls
 from bebr.serve.tracing import sampling
 from bebr.tls import TLS
@@ -157,7 +166,7 @@ class Root:
         await self._health.enter_graceful_shutdown()
         if self.front is not None:
             await self.front.drain(grace)
-        await self._server.stop(max(0.0, end - time.monotonic()))
+        await stop_answered(self._server, self.calls, max(0.0, end - time.monotonic()))
         await self.leaves.close()
         if self._telling is not None:
             self._telling.cancel()

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date
@@ -33,6 +34,11 @@ MOST_SAMPLE = 10_000
 _MOST_GROUP = 10_000
 _MOST_ROWS = (1 << 31) - 1
 _NAME = re.compile(r"(?!\.{1,2}\Z)[A-Za-z0-9_.-]{1,128}")
+
+
+def is_shared(path: str | os.PathLike[str]) -> bool:
+    """Whether a database's place is the URL of one in PostgreSQL; else it is a folder."""
+    return str(path).startswith(("postgresql://", "postgresql+psycopg://"))
 
 
 def check_name(name: str) -> str:

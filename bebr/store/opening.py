@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 
+from bebr.collection.checks import is_shared
 from bebr.extras import needed
 from bebr.store.home import FolderHome, Home
 
@@ -19,7 +20,7 @@ def opened_home(
     lease_seconds: float | None,
 ) -> Home:
     """The place that the arguments of `Database` name."""
-    if not str(path).startswith(("postgresql://", "postgresql+psycopg://")):
+    if not is_shared(path):
         if path == "":
             raise ValueError("path is '': want a folder, '.' for the one that this process is in")
         if (scheme := _SCHEME.match(str(path))) is not None:  # it would be made, as a folder

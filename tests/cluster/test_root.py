@@ -17,6 +17,7 @@ from bebr.cluster.services import collections
 from bebr.collection.protocol import AlreadyExists
 from tests.cluster.running import until
 from tests.commands import run
+from tests.serve.conftest import FRONT
 
 
 @pytest.fixture(scope="module")
@@ -322,6 +323,18 @@ def test_shards_that_no_leaf_takes_cannot_be_made(here, bz, tmp_path):
 def test_a_root_that_cannot_be_is_refused(arguments, message):
     said = run("root", *arguments)
     assert said.exit_code == 2 and message in said.stderr
+
+
+@pytest.mark.parametrize("front", [True, False] if FRONT else [False])
+def test_a_client_that_asks_nothing_just_now_is_not_waited_for(here, bz, vectors, tmp_path, front):
+    with bebr.open(tmp_path / "data") as database:
+        root = here.root([here.leaf(database)], 1, front=front)
+        with bebr.connect(root) as client:
+            client.create_collection("docs", bz).upsert([1], vectors[:1])
+            assert client.collection("docs").search(vectors[:1], k=1).ids.tolist() == [[1]]
+            start = time.monotonic()
+            here.stop(root, grace=10.0)
+            assert time.monotonic() - start < 5
 
 
 def test_the_leaf_of_a_folder_is_a_server(tmp_path):

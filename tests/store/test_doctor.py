@@ -161,3 +161,10 @@ def test_the_command(folder):
     assert done.returncode == 1 and done.stderr == ""
     assert f"DAMAGE: {file} has " in done.stdout and "costs: collection 'other'" in done.stdout
     assert "note: " in done.stdout and done.stdout.endswith(": 1 damage\n")
+
+
+def test_a_folder_whose_name_begins_like_a_url_is_a_folder(folder, monkeypatch):
+    monkeypatch.chdir(folder.parent)
+    folder.rename("postgresql-data")
+    said = run("doctor", "postgresql-data")
+    assert (said.exit_code, said.output.splitlines()[-1]) == (0, "postgresql-data: healthy")
