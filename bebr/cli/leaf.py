@@ -22,6 +22,8 @@ from bebr.cli.serve import (
     Port,
     SearchDevice,
     Segments,
+    TlsCertificate,
+    TlsKey,
 )
 from bebr.extras import needed
 
@@ -48,6 +50,8 @@ def run(
     cache_mb: CacheMb = None,
     lease_seconds: LeaseSeconds = None,
     keys: KeyFolder = None,
+    tls_certificate: TlsCertificate = None,
+    tls_key: TlsKey = None,
     insecure: Insecure = False,
     metrics: Annotated[int | None, typer.Option(help="Port of /metrics for Prometheus, on loopback.")] = None,
     log_format: LogFormat = "text",
@@ -77,6 +81,8 @@ def run(
         device=device,
         device_memory=None if device_memory_mb is None else device_memory_mb << 20,
         key_folder=keys,
+        tls_certificate=tls_certificate,
+        tls_key=tls_key,
         insecure=insecure,
         metrics_port=metrics,
         log_format=log_format,

@@ -14,6 +14,7 @@ import bebr
 from bebr.serve.keys import KeyFile, Role
 from bebr.serve.tls import Tls
 from tests import commands
+from tests.certificates import make_certificates
 from tests.serve.conftest import FRONT
 
 pytestmark = pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl is not installed")
@@ -21,24 +22,7 @@ pytestmark = pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl
 
 @pytest.fixture(scope="module")
 def pem(tmp_path_factory):
-    """A folder: ca.pem; server and client, each signed by it, as NAME.pem and NAME.key; stranger.pem, another CA."""
-    folder = tmp_path_factory.mktemp("pem")
-
-    def openssl(*arguments: str) -> None:
-        subprocess.run(["openssl", *arguments], cwd=folder, check=True, capture_output=True)
-
-    new = ("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2")
-    for name in ("ca", "stranger"):
-        openssl(*new, "-keyout", f"{name}.key", "-out", f"{name}.pem", "-subj", f"/CN={name}")
-    for name, names in (
-        ("server", "DNS:localhost,IP:127.0.0.1"),
-        ("client", "DNS:client"),
-        ("named", "DNS:index.test"),
-    ):
-        signed = ("-CA", "ca.pem", "-CAkey", "ca.key", "-addext", f"subjectAltName={names}")
-        plain = ("-addext", "basicConstraints=critical,CA:FALSE")
-        openssl(*new, "-keyout", f"{name}.key", "-out", f"{name}.pem", "-subj", f"/CN={name}", *signed, *plain)
-    return folder
+    return make_certificates(tmp_path_factory.mktemp("pem"))
 
 
 @pytest.fixture(scope="module")
