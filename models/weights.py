@@ -59,7 +59,9 @@ def read(path: Path, within: str | None = None) -> dict[str, Any]:
         from safetensors.torch import load_file
 
         try:
-            return dict(load_file(path))
+            # Copied, for in the file they begin at any byte, where oneDNN adds up in another order on some processors:
+            # a producer that was saved and loaded would give other last digits.
+            return {name: tensor.clone() for name, tensor in load_file(path).items()}
         except SafetensorError as error:
             raise ValueError(f"weights: {path}: not a readable safetensors file: {error}") from error
     if path.suffix not in (".bin", ".ckpt", ".pt", ".pth") and not re.search(r"\.(pt|pth)\.tar(-\d+)?$", path.name):

@@ -16,6 +16,14 @@ SOON = 5.0  # seconds, of work that takes far longer; on a quiet machine it is a
 
 
 @pytest.fixture(autouse=True)
+def ctrl_c():
+    """As in a terminal: who is started in the background by a shell ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.fixture(autouse=True)
 def two_threads():
     before = bebr.get_num_threads()
     bebr.set_num_threads(2)  # so that it takes long everywhere
