@@ -16,7 +16,7 @@ import numpy as np
 from bebr import core
 from bebr.arrays import Floats
 from bebr.binarizer.config import OPTIMIZE_GRAM
-from bebr.training.linear.closed_form import ClosedForm, Floats64, Progress, ridge, spectrum
+from bebr.training.linear.closed_form import ClosedForm, Floats64, Progress, ridge
 
 SWEEPS = 20
 ROUNDS = 40
@@ -34,18 +34,15 @@ class OptimizedCode:
     mean: Floats64  # [d]
     metric: Floats64  # P^2 [d, d]
 
-    def gram(self) -> Floats64:
-        """G = A^T P^2 A [m, m], with the ridge on its diagonal."""
-        g = self.decoder @ self.metric @ self.decoder.T
-        g = (g + g.T) / 2
-        g[np.diag_indices(len(g))] += _RIDGE * max(float(np.trace(g)) / len(g), 1e-30)
-        return np.asarray(g, np.float64)
-
     def encoder(self) -> tuple[Floats64, Floats64, Floats64]:
         """(W [m, d], b [m], G [m, m]): z = W x + b minimises the error over real z, and the code is the grid point
-        that descent on (z - v)^T G (z - v) finds from z. G is scaled to a mean diagonal of 1, for float32."""
-        g = self.gram()
-        weight = np.asarray(np.linalg.solve(g, self.decoder @ self.metric), np.float64)
+        that descent on (z - v)^T G (z - v) finds from z. G = A^T P^2 A, with the ridge on its diagonal, is scaled to
+        a mean diagonal of 1, for float32."""
+        weighed = self.decoder @ self.metric
+        g = weighed @ self.decoder.T
+        g = (g + g.T) / 2
+        g[np.diag_indices(len(g))] += _RIDGE * max(float(np.trace(g)) / len(g), 1e-30)
+        weight = np.asarray(np.linalg.solve(g, weighed), np.float64)
         return weight, -weight @ self.mean, g / (float(np.trace(g)) / len(g))
 
     def tensors(self) -> dict[str, Floats]:
@@ -78,13 +75,13 @@ def optimize(
     alpha: float = ALPHA,
     progress: Progress | None = None,
 ) -> OptimizedCode:
-    """Improve the closed form on vectors float32[n, d], normalised already for cosine.
+    """Improve the closed form on the vectors float32[n, d] that it was fitted to, normalised already for cosine.
 
     rounds: of encoding 20,000 random rows and refitting; the last three take all. alpha: see the module.
     """
     rng = np.random.default_rng(seed)
     report = progress or (lambda stage, done, total: None)
-    _, values, vectors = spectrum(x)
+    _, values, vectors = start.spectrum
     weights = np.maximum(values / max(float(values[0]), 1e-30), 1e-9) ** alpha
     state = OptimizedCode(start.decoder, start.mean, np.asarray((vectors * weights) @ vectors.T, np.float64))
     relax = relaxation(sum(widths), x.shape[1])

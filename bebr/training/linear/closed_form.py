@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,6 +36,14 @@ _LLOYD_STEPS = 8
 _RIDGE = 1e-4  # of the mean diagonal
 
 
+class Spectrum(NamedTuple):
+    """Mean [d], eigenvalues [d] (descending) and eigenvectors [d, d] (columns) of the covariance of rows."""
+
+    mean: Floats64
+    values: Floats64
+    vectors: Floats64
+
+
 @dataclass(frozen=True)
 class ClosedForm:
     """What the fit found, in float64: z = encoder @ x + bias in code units; xhat = mean + v @ decoder."""
@@ -45,11 +54,11 @@ class ClosedForm:
     mean: Floats64  # [d]
     stage_decoder: Floats64  # [m, d], for the sign plane alone
     stage_mean: Floats64  # [d]
+    spectrum: Spectrum  # of the rows that it was fitted to
 
 
-def spectrum(x: Floats) -> tuple[Floats64, Floats64, Floats64]:
-    """Mean [d], eigenvalues [d] (descending) and eigenvectors [d, d] (columns) of the covariance, summed in float64
-    by blocks."""
+def spectrum(x: Floats) -> Spectrum:
+    """Of vectors float32[n, d]; the covariance is summed in float64 by blocks."""
     n, d = x.shape
     mean = x.mean(axis=0, dtype=np.float64)
     covariance = np.zeros((d, d))
@@ -57,7 +66,7 @@ def spectrum(x: Floats) -> tuple[Floats64, Floats64, Floats64]:
         block = x[start : start + 8192] - mean
         covariance += block.T @ block
     values, vectors = np.linalg.eigh(covariance / max(n, 1))
-    return mean, np.maximum(values[::-1], 0), vectors[:, ::-1]
+    return Spectrum(mean, np.maximum(values[::-1], 0), vectors[:, ::-1])
 
 
 def allocate(values: Floats64, bits: int) -> tuple[int, ...]:
@@ -83,13 +92,22 @@ def allocate(values: Floats64, bits: int) -> tuple[int, ...]:
     return tuple(int(8 * np.count_nonzero(depth > t)) for t in range(int(depth[0])))
 
 
-def fit(x: Floats, widths: tuple[int, ...], seed: int, progress: Progress | None = None) -> ClosedForm:
-    """Fit to vectors float32[n, d] (already normalised for cosine). widths: see :func:`allocate`."""
+def fit(
+    x: Floats,
+    widths: tuple[int, ...],
+    seed: int,
+    progress: Progress | None = None,
+    *,
+    known: Spectrum | None = None,
+) -> ClosedForm:
+    """Fit to vectors float32[n, d] (already normalised for cosine). widths: see :func:`allocate`. known: the spectrum
+    of x, which takes longer than all else from some 1,000 dimensions on."""
     rng = np.random.default_rng(seed)
     d, m = x.shape[1], widths[0]
     report = progress or (lambda stage, done, total: None)
     report("closed form", 0, 4)
-    mean, values, vectors = spectrum(x)
+    own = spectrum(x) if known is None else known
+    mean, values, vectors = own
     scale: Floats64
     if m > d:  # more code dimensions than the data has: the extra ones only rotate the last group
         vectors = np.hstack([vectors, np.zeros((d, m - d))])
@@ -121,7 +139,7 @@ def fit(x: Floats, widths: tuple[int, ...], seed: int, progress: Progress | None
     decoder, decoder_mean = ridge(v, x)
     stage, stage_mean = ridge(signs(v), x)
     report("closed form", 4, 4)
-    return ClosedForm(encoder, -encoder @ mean, decoder, decoder_mean, stage, stage_mean)
+    return ClosedForm(encoder, -encoder @ mean, decoder, decoder_mean, stage, stage_mean, own)
 
 
 def random_rotation(n: int, rng: np.random.Generator, columns: int | None = None) -> Floats64:

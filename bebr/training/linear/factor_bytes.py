@@ -32,13 +32,14 @@ def choose_factor_bytes(x: Floats, bytes_per_vector: int, metric: str, seed: int
         return 2
     truth = exact(base, queries, _K, metric)
     results: dict[int, float] = {}
+    own = spectrum(base)
     # Two bytes first: it finds out whether they hold the factors. Equal recall: one byte, whose codes are no longer.
     for wanted in (2, 4, 1):
         left = bytes_per_vector - count * wanted
         if (wanted == 4 and 2 in results) or not 1 <= left <= most:
             continue
-        widths = allocate(spectrum(base)[1], 8 * left)
-        named = tensors(fit(base, widths, seed))
+        widths = allocate(own.values, 8 * left)
+        named = tensors(fit(base, widths, seed, known=own))
         config = {"architecture": "linear", "widths": widths, "metric": metric, "input_dim": x.shape[1]}
         try:
             if stage_factor and len(widths) > 1:

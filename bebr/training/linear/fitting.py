@@ -14,7 +14,7 @@ from bebr.binarizer.config import FIRST_STAGE_ROWS, OPTIMIZE
 from bebr.exact import exact, hits, recall
 from bebr.index import FlatIndex, IVFIndex
 from bebr.training.linear.alternating import ALPHA, ROUNDS, SWEEPS, optimize
-from bebr.training.linear.closed_form import ClosedForm, Progress, fit, ridge
+from bebr.training.linear.closed_form import ClosedForm, Progress, Spectrum, fit, ridge
 from bebr.training.linear.factors import fit_factors
 from bebr.training.linear.grid import signs
 
@@ -76,9 +76,12 @@ def fit_linear(
     return finish(named, config | {"heldout": {"closed_form": scores[0], "refined": scores[1]}}, x, seed, factor_bytes)
 
 
-def optimized_candidate(x: Floats, widths: tuple[int, ...], metric: str, seed: int, *, rounds: int) -> Candidate:
-    """A code after few rounds of alternating least squares, to be compared with others of its kind."""
-    optimized = optimize(x, fit(x, widths, seed), widths, seed, rounds=rounds, alpha=ALPHA)
+def optimized_candidate(
+    x: Floats, known: Spectrum, widths: tuple[int, ...], metric: str, seed: int, *, rounds: int
+) -> Candidate:
+    """A code after few rounds of alternating least squares, to be compared with others of its kind. known: the
+    spectrum of x."""
+    optimized = optimize(x, fit(x, widths, seed, known=known), widths, seed, rounds=rounds, alpha=ALPHA)
     config = {"architecture": "linear", "widths": widths, "metric": metric}
     return optimized.tensors(), config | {OPTIMIZE: {"sweeps": SWEEPS, "tries": TRIES}}
 

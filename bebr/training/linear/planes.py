@@ -32,8 +32,9 @@ def choose_planes(x: Floats, bits: int, metric: str, seed: int) -> tuple[int, ..
     if uniform in (None, ragged) or len(queries) == len(base) or len(queries) < _FEWEST_QUERIES:
         return ragged
     assert uniform is not None
+    own = spectrum(base)
     shares = [
-        heldout_hits(optimized_candidate(base, widths, metric, seed, rounds=_ROUNDS), queries, base)
+        heldout_hits(optimized_candidate(base, own, widths, metric, seed, rounds=_ROUNDS), queries, base)
         for widths in (ragged, uniform)
     ]
     gain = shares[1] - shares[0]
