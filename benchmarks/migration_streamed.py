@@ -32,6 +32,7 @@ from typing import Any
 import numpy as np
 
 import bebr
+from bebr.exact import exact
 from benchmarks import compatible, datasets, sources
 from benchmarks.datasets import Floats, Ids
 from benchmarks.filters import blocks, mixture
@@ -52,8 +53,9 @@ class Producer:
 
 @dataclass
 class Report:
-    """Shares of queries whose own row is among the first ten: of old ones before the migration, the lowest of any
-    hundred of either kind on the way, of new ones after it, and of new ones in an index of their own. `away`: calls
+    """Shares of queries whose own row is among the first ten: of old and of new ones by floats, of both in the old
+    codes before the migration, the lowest of any hundred of either kind on the way and the mean of new ones, of new
+    ones after it, and of new ones in an index of their own. `away`: calls
     that found the server gone in spite of their retries; `renewed`: searches after the cutover that had to get the
     collection anew."""
 
@@ -64,8 +66,12 @@ class Report:
     away: int = 0
     renewed: int = 0
     written: int = 0
+    old_floats: float = 0.0
+    new_floats: float = 0.0
     old_on_old: float = 0.0
+    new_on_old: float = 0.0
     lowest_old: float = 1.0
+    mean_new: float = 0.0
     lowest_new: float = 1.0
     after: float = 0.0
     alone: float = 0.0
@@ -151,6 +157,7 @@ class Load:
                 some.append(number in hits.ids[0])
                 if len(some) % WINDOW == 0:
                     share = float(np.mean(some[-WINDOW:]))
+                    report.mean_new = float(np.mean(wins[1] or [False]))
                     if some is wins[1]:
                         report.lowest_new = min(report.lowest_new, share)
                     else:
@@ -203,6 +210,7 @@ def run(folder: Path, old: Producer, new: Producer, first: bebr.Binarizer, model
     alone = bebr.FlatIndex(model)
     alone.add(new.rows)
     report.alone = found(alone.search(new.queries, K).ids)
+    report.old_floats, report.new_floats = (found(exact(one.rows, one.queries, K, "cosine")) for one in (old, new))
     with ExitStack() as server:
         target, pid = server.enter_context(started("-m", "bebr", "serve", str(folder), "--port", "0"))
         port = target.rpartition(":")[2]
@@ -212,6 +220,7 @@ def run(folder: Path, old: Producer, new: Producer, first: bebr.Binarizer, model
             docs.settle()
             report.old_on_old = found(docs.search(old.queries, K).ids)
             docs.migrate(model, vectors=())
+            report.new_on_old = found(docs.search(new.queries, K, binarizer=model).ids)
             load = Load(target, old, new, model, report)
             start = time.perf_counter()
 
