@@ -17,6 +17,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 import bebr
 from tests.conftest import clustered, model_of
+from tests.forked import fork
 
 # Each kind, and the options of a search that leaves nothing to chance.
 KINDS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
@@ -171,7 +172,7 @@ def test_what_is_saved_is_opened(index, kind, x, tmp_path, mmap):
 def test_a_forked_process_searches_and_ends(index, x):
     """The child has no threads of its parent's, and does not wait for them."""
     want = index.search(x, 5).ids
-    child = os.fork()
+    child = fork()
     if child == 0:
         signal.alarm(60)
         try:

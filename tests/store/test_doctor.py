@@ -17,6 +17,7 @@ from bebr.collection.protocol import DatabaseLocked
 from bebr.store.backup.doctor import examine
 from tests.commands import run
 from tests.conftest import model_of
+from tests.forked import fork
 
 
 @pytest.fixture
@@ -34,7 +35,7 @@ def folder(tmp_path, vectors):
             db.collection("docs").upsert([n], vectors[n : n + 1])
         os._exit(0)
 
-    child = os.fork()
+    child = fork()
     if child == 0:
         write()
     assert os.waitpid(child, 0)[1] == 0

@@ -13,11 +13,12 @@ import pytest
 
 import bebr
 from bebr.collection.protocol import DatabaseLocked
+from tests.forked import fork
 
 
 def in_fork(work: Callable[[], Any]) -> bool:
     """Whether `work` was true in a fork. One that waits for ever is ended, and was not; it says where it waits."""
-    child = os.fork()
+    child = fork()
     if child == 0:
         faulthandler.dump_traceback_later(30, exit=True, file=sys.__stderr__)
         try:
@@ -91,7 +92,7 @@ def test_it_may_close_what_it_has_and_the_parent_has_it_still(db, vectors):
 
 def test_one_that_lives_on_does_not_hold_the_folder(db, tmp_path):
     end, hold = os.pipe()
-    child = os.fork()
+    child = fork()
     if child == 0:
         os.close(hold)
         os.read(end, 1)  # until the parent closes it
