@@ -55,9 +55,8 @@ class Producer:
 class Report:
     """Shares of queries whose own row is among the first ten: of old and of new ones by floats, of both in the old
     codes before the migration, the lowest of any hundred of either kind on the way and the mean of new ones, of new
-    ones after it, and of new ones in an index of their own. `away`: calls
-    that found the server gone in spite of their retries; `renewed`: searches after the cutover that had to get the
-    collection anew."""
+    ones after it, and of new ones in an index of their own. `away`: calls that found the server gone in spite of their
+    retries; `renewed`: searches after the cutover that had to get the collection anew."""
 
     rows: int
     kills: int = 0
@@ -157,8 +156,8 @@ class Load:
                 some.append(number in hits.ids[0])
                 if len(some) % WINDOW == 0:
                     share = float(np.mean(some[-WINDOW:]))
-                    report.mean_new = float(np.mean(wins[1] or [False]))
                     if some is wins[1]:
+                        report.mean_new = float(np.mean(some))
                         report.lowest_new = min(report.lowest_new, share)
                     else:
                         report.lowest_old = min(report.lowest_old, share)
